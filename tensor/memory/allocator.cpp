@@ -1,0 +1,116 @@
+#include "tensor/memory/allocator.h"
+
+#include <sys/mman.h>
+
+#include <cstdint>
+#include <cstdlib>
+#include <mutex>
+#include <new>
+#include <unordered_map>
+#include <vector>
+
+#include "tensor/error.h"
+
+namespace fm {
+namespace {
+
+constexpr std::size_t huge_page = std::size_t{2} << 20;
+
+// Eight classes to each power of two: at most 12.5 % of a block is unused.
+std::size_t size_class(std::size_t bytes) {
+  if (bytes <= 512) return bytes == 0 ? 64 : (bytes + 63) / 64 * 64;
+  std::size_t step = 64;
+  while (step * 16 <= bytes) step *= 2;
+  return (bytes + step - 1) / step * step;
+}
+
+std::byte* ask_system(std::size_t size) {
+  const std::size_t alignment = size >= huge_page ? huge_page : 64;
+  const std::size_t rounded = (size + alignment - 1) / alignment * alignment;
+  void* p = std::aligned_alloc(alignment, rounded);
+  if (!p) throw Error("out of memory: " + std::to_string(size >> 20) + " MiB asked for; use a smaller batch or recompute");
+  if (size >= huge_page) madvise(p, rounded, MADV_HUGEPAGE);
+  return static_cast<std::byte*>(p);
+}
+
+class Pool {
+ public:
+  std::byte* take(std::size_t size, const char* op) {
+    const std::lock_guard lock(mutex_);
+    stats_.live += size;
+    if (stats_.live > stats_.peak) stats_.peak = stats_.live;
+    by_op_[op] += size;
+    auto& list = free_[size];
+    if (list.empty()) return ask_system(size);
+    std::byte* p = list.back();
+    list.pop_back();
+    stats_.cached -= size;
+    return p;
+  }
+
+  void give(std::byte* p, std::size_t size, const char* op) {
+    const std::lock_guard lock(mutex_);
+    stats_.live -= size;
+    stats_.cached += size;
+    by_op_[op] -= size;
+    free_[size].push_back(p);
+  }
+
+  void trim() {
+    const std::lock_guard lock(mutex_);
+    for (auto& [size, list] : free_) {
+      for (std::byte* p : list) std::free(p);
+      list.clear();
+    }
+    stats_.cached = 0;
+  }
+
+  MemoryStats stats() {
+    const std::lock_guard lock(mutex_);
+    return stats_;
+  }
+  void reset_peak() {
+    const std::lock_guard lock(mutex_);
+    stats_.peak = stats_.live;
+  }
+  std::map<std::string, std::size_t> by_op() {
+    const std::lock_guard lock(mutex_);
+    std::map<std::string, std::size_t> out;
+    for (const auto& [op, bytes] : by_op_)
+      if (bytes) out[op] += bytes;
+    return out;
+  }
+
+ private:
+  std::mutex mutex_;
+  MemoryStats stats_;
+  std::unordered_map<std::size_t, std::vector<std::byte*>> free_;
+  std::unordered_map<const char*, std::size_t> by_op_;
+};
+
+// Never destroyed: tensors in static objects may outlive any order of destruction.
+Pool& pool() {
+  static Pool* p = new Pool;
+  return *p;
+}
+
+thread_local const char* current_op = "other";
+
+}  // namespace
+
+MemoryStats memory_stats() { return pool().stats(); }
+void reset_memory_peak() { pool().reset_peak(); }
+std::map<std::string, std::size_t> memory_by_op() { return pool().by_op(); }
+void release_cached_memory() { pool().trim(); }
+
+OpName::OpName(const char* name) : outer_(current_op) { current_op = name; }
+OpName::~OpName() { current_op = outer_; }
+
+std::shared_ptr<std::byte> allocate(std::size_t bytes) {
+  const std::size_t size = size_class(bytes);
+  const char* op = current_op;
+  std::byte* p = pool().take(size, op);
+  return {p, [size, op](std::byte* q) { pool().give(q, size, op); }};
+}
+
+}  // namespace fm

@@ -1,0 +1,41 @@
+// CPU memory: size-class free lists over 64-byte aligned blocks, huge pages for large ones.
+//
+// Page faults cost more than arithmetic on virtual machines (docs/decisions.md), so a freed block is kept and handed out again: a training
+// step in its steady state asks the system for nothing. Statistics count the bytes that tensors hold, also by the operation that made them.
+#pragma once
+
+#include <cstddef>
+#include <map>
+#include <memory>
+#include <string>
+
+namespace fm {
+
+struct MemoryStats {
+  std::size_t live = 0;      // bytes held by tensors now
+  std::size_t peak = 0;      // the most that live has been since reset_memory_peak()
+  std::size_t cached = 0;    // bytes kept for reuse
+};
+
+MemoryStats memory_stats();
+void reset_memory_peak();
+std::map<std::string, std::size_t> memory_by_op();   // live bytes by the name of the operation that allocated them
+void release_cached_memory();                         // give kept blocks back to the system
+
+// Names the operation that allocations of this thread are counted under, for the life of the object. `name` must outlive the program's
+// tensors: a string literal.
+class OpName {
+ public:
+  explicit OpName(const char* name);
+  ~OpName();
+  OpName(const OpName&) = delete;
+  OpName& operator=(const OpName&) = delete;
+
+ private:
+  const char* outer_;
+};
+
+// A block of at least `bytes` bytes (uninitialised); goes back to the free list when the last owner leaves.
+std::shared_ptr<std::byte> allocate(std::size_t bytes);
+
+}  // namespace fm

@@ -1,0 +1,15 @@
+// Family `copy`: strided copies with type conversion, and what is built from them.
+#pragma once
+
+#include <vector>
+
+#include "tensor/tensor.h"
+
+namespace fm {
+
+void copy(const Tensor& from, const Tensor& to);                            // equal shapes; any strides and types
+
+Tensor concat(const std::vector<Tensor>& parts, int dim);                   // equal shapes but for `dim`
+Tensor pad(const Tensor& x, int dim, std::int64_t before, std::int64_t after);   // zeros before and after along `dim`
+
+}  // namespace fm

@@ -1,0 +1,105 @@
+// Tensor: a strided n-dimensional array. It never has a history: what is computed from Tensors can not be differentiated (see autodiff/var.h).
+//
+// A Tensor is a handle: copies and views share memory. Operations (tensor/ops/) return new tensors and leave their inputs alone.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tensor/device.h"
+#include "tensor/dtype.h"
+#include "tensor/shape.h"
+
+namespace fm {
+
+class Tensor {
+ public:
+  Tensor() = default;                                    // undefined: no memory, defined() is false
+
+  static Tensor empty(const Shape& shape, DType dtype = DType::f32);      // uninitialised
+  static Tensor full(const Shape& shape, double value, DType dtype = DType::f32);
+  static Tensor zeros(const Shape& shape, DType dtype = DType::f32);
+  static Tensor ones(const Shape& shape, DType dtype = DType::f32) { return full(shape, 1.0, dtype); }
+  static Tensor scalar(double value, DType dtype = DType::f32) { return full({}, value, dtype); }
+  static Tensor arange(std::int64_t n, DType dtype = DType::f32);         // 0, 1, ..., n-1
+  template <class T> static Tensor from(const std::vector<T>& values, const Shape& shape);   // ShapeError if the counts differ
+  // A tensor over memory that someone else owns and keeps alive through `owner` (a mapped file, say); strides row-major.
+  static Tensor view_of(std::shared_ptr<std::byte> owner, void* data, const Shape& shape, DType dtype);
+
+  bool defined() const { return storage_ != nullptr; }
+  const Shape& shape() const { return shape_; }
+  const Strides& strides() const { return strides_; }
+  int rank() const { return shape_.rank(); }
+  std::int64_t dim(int i) const { return shape_[normalise_dim(i, rank(), "dim")]; }
+  std::int64_t numel() const { return shape_.numel(); }
+  std::size_t bytes() const { return static_cast<std::size_t>(numel()) * size_of(dtype_); }
+  DType dtype() const { return dtype_; }
+  Device device() const { return {}; }
+  bool is_contiguous() const;
+  bool is_unique() const { return storage_.use_count() == 1; }            // no other tensor shares the memory
+  bool shares_memory_with(const Tensor& other) const { return storage_ == other.storage_; }
+
+  void* raw() const { return data_; }
+  template <class T> T* data() const { check_dtype(dtype_of<T>); return static_cast<T*>(data_); }   // DTypeError if T is another type
+  template <class T> std::vector<T> to_vector() const;                    // elements in row-major order, converted to T
+  double item() const;                                                    // the value of a one-element tensor
+
+  // Views (share memory; ShapeError names the operation).
+  Tensor permute(const std::vector<int>& dims) const;
+  Tensor transpose(int a, int b) const;
+  Tensor slice(int dim, std::int64_t begin, std::int64_t end) const;
+  Tensor select(int dim, std::int64_t index) const;                       // slice of one, without the dimension
+  Tensor expand(const Shape& shape) const;                                // broadcast by stride 0
+  Tensor unsqueeze(int dim) const;
+  Tensor squeeze(int dim) const;
+  // A view where the strides allow it, else a copy. One dimension may be -1.
+  Tensor reshape(const Shape& shape) const;
+  Tensor flatten(int from, int to) const;                                 // dimensions from..to (inclusive) become one
+
+  Tensor contiguous() const;                                              // itself if row-major, else a copy
+  Tensor clone() const;                                                   // always a copy
+  Tensor to(DType dtype) const;                                           // itself if it has that type
+  void copy_from(const Tensor& source) const;                             // writes into this memory; shapes broadcast, types convert
+  void fill(double value) const;
+
+ private:
+  void check_dtype(DType wanted) const;
+  Tensor view(const Shape& shape, const Strides& strides, std::int64_t offset) const;
+
+  std::shared_ptr<std::byte> storage_;
+  void* data_ = nullptr;
+  Shape shape_;
+  Strides strides_;
+  DType dtype_ = DType::f32;
+};
+
+// The shape that `wanted` (with at most one -1) stands for, given a number of elements.
+Shape resolve_shape(const Shape& wanted, std::int64_t numel, const char* op);
+
+// Calls f(T{}) with T the C++ type of `dtype`.
+template <class F> decltype(auto) dispatch(DType dtype, F&& f) {
+  switch (dtype) {
+    case DType::f64: return f(double{});
+    case DType::bf16: return f(bf16{});
+    case DType::i32: return f(std::int32_t{});
+    case DType::i64: return f(std::int64_t{});
+    case DType::u8: return f(std::uint8_t{});
+    default: return f(float{});
+  }
+}
+
+template <class T> Tensor Tensor::from(const std::vector<T>& values, const Shape& shape) {
+  Tensor flat = view_of({}, const_cast<T*>(values.data()), {static_cast<std::int64_t>(values.size())}, dtype_of<T>);
+  resolve_shape(shape, flat.numel(), "Tensor::from");
+  Tensor out = empty(shape, dtype_of<T>);
+  out.reshape({-1}).copy_from(flat);
+  return out;
+}
+
+template <class T> std::vector<T> Tensor::to_vector() const {
+  const Tensor t = to(dtype_of<T>).contiguous();
+  return {t.data<T>(), t.data<T>() + t.numel()};
+}
+
+}  // namespace fm
