@@ -27,7 +27,7 @@ struct PhiloxBlock {
 };
 
 // Four random words for a counter and a key.
-FM_HD constexpr inline PhiloxBlock philox4x32(PhiloxBlock counter, PhiloxKey key) {
+FM_HD constexpr PhiloxBlock philox4x32(PhiloxBlock counter, PhiloxKey key) {
   std::uint32_t c0 = counter[0], c1 = counter[1], c2 = counter[2], c3 = counter[3];
   std::uint32_t k0 = key[0], k1 = key[1];
   for (int round = 0; round < 10; ++round) {
@@ -54,21 +54,21 @@ struct RandomKey {
 };
 
 // [0,1) with 24 bits: every value is exact in float and 1 is never reached.
-FM_HD constexpr inline float uniform_from_bits(std::uint32_t bits) { return float(bits >> 8) * 0x1p-24f; }
+FM_HD constexpr float uniform_from_bits(std::uint32_t bits) { return float(bits >> 8) * 0x1p-24f; }
 // [0,1) with 53 bits, from two words.
-FM_HD constexpr inline double uniform_from_bits(std::uint32_t high, std::uint32_t low) {
+FM_HD constexpr double uniform_from_bits(std::uint32_t high, std::uint32_t low) {
   return double((std::uint64_t(high) << 32 | low) >> 11) * 0x1p-53;
 }
 // An integer in [0,n), n > 0. The bias is below n / 2^32 for the first form and n / 2^64 for the second.
-FM_HD constexpr inline std::uint32_t below(std::uint32_t bits, std::uint32_t n) { return std::uint32_t(std::uint64_t(bits) * n >> 32); }
-FM_HD constexpr inline std::uint64_t below(std::uint32_t high, std::uint32_t low, std::uint64_t n) {
+FM_HD constexpr std::uint32_t below(std::uint32_t bits, std::uint32_t n) { return std::uint32_t(std::uint64_t(bits) * n >> 32); }
+FM_HD constexpr std::uint64_t below(std::uint32_t high, std::uint32_t low, std::uint64_t n) {
   const std::uint64_t n0 = std::uint32_t(n), n1 = n >> 32;  // (high:low * n) >> 64 by 32-bit halves
   const std::uint64_t mid = (low * n0 >> 32) + (high * n0 & 0xFFFFFFFFu), mid2 = low * n1 + (mid & 0xFFFFFFFFu);
   return high * n1 + (high * n0 >> 32) + (mid >> 32) + (mid2 >> 32);
 }
 
 // -ln u of u = (bits + 1/2) / 2^32, in (0, 23): the exponent apart, m in [0.7,1.4) through ln m = 2 artanh s, s = (m-1)/(m+1).
-FM_HD inline float minus_log_from_bits(std::uint32_t bits) {
+FM_HD float minus_log_from_bits(std::uint32_t bits) {
   // int32 halves because a conversion from uint32 has no vector instruction before AVX-512; both products are exact but for one rounding.
   const float u = (float(std::int32_t(bits >> 16)) * 65536.0f + (float(std::int32_t(bits & 0xFFFFu)) + 0.5f)) * 0x1p-32f;
   std::uint32_t w;
@@ -89,7 +89,7 @@ struct NormalPair {
 
 // Two independent N(0,1) from two words by Box-Muller: sqrt(-2 ln u) (cos, sin)(2 pi v). The angle is reduced to its nearest quarter turn in
 // integers, so the Taylor sums see |x| <= pi/4. Error a few 1e-7 of the value; |result| <= 6.8.
-FM_HD inline NormalPair normal_from_bits(std::uint32_t radius_bits, std::uint32_t angle_bits) {
+FM_HD NormalPair normal_from_bits(std::uint32_t radius_bits, std::uint32_t angle_bits) {
   const float radius = std::sqrt(2.0f * minus_log_from_bits(radius_bits));
   const std::uint32_t quarter = (angle_bits + 0x20000000u) >> 30;
   const float x = float(std::int32_t(angle_bits - (quarter << 30))) * (1.5707963268f * 0x1p-30f), z = x * x;
