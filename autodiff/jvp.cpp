@@ -1,0 +1,19 @@
+#include "autodiff/jvp.h"
+
+namespace fm {
+namespace {
+thread_local TangentMode mode = TangentMode::none;
+}
+
+TangentMode tangent_mode() { return mode; }
+
+namespace detail {
+
+TangentScope::TangentScope(TangentMode wanted) {
+  if (mode != TangentMode::none) throw AutodiffError("jvp inside a jvp: one level of tangents is carried; differentiate the inner value by backward instead");
+  mode = wanted;
+}
+TangentScope::~TangentScope() { mode = TangentMode::none; }
+
+}  // namespace detail
+}  // namespace fm

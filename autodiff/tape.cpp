@@ -1,0 +1,127 @@
+#include "autodiff/tape.h"
+
+#include <atomic>
+
+#include "autodiff/var.h"
+#include "tensor/ops/elementwise.h"
+
+namespace fm {
+namespace {
+
+thread_local Tape* current_tape = nullptr;
+thread_local std::string module_path;
+std::atomic<std::uint64_t> next_serial{1};
+
+void accumulate(Tensor& sum, const Tensor& g) {
+  if (!sum.defined()) sum = g;
+  else if (sum.is_unique() && sum.is_contiguous()) add_into(sum, g);
+  else sum = sum + g;
+}
+
+}  // namespace
+
+const Tensor& Gradients::operator[](const Var& leaf) const {
+  if (!leaf.on_tape() || leaf.node().tape != tape_) throw AutodiffError("a gradient was asked for of a value that is not a leaf of this tape");
+  return nodes_[static_cast<std::size_t>(leaf.node().index)];
+}
+
+const Tensor& Gradients::operator[](const Parameter& p) const {
+  static const Tensor none;
+  const auto it = parameters_.find(&p);
+  return it == parameters_.end() ? none : it->second;
+}
+
+void Gradients::add(const Parameter& p, const Tensor& g) { accumulate(parameters_[&p], g); }
+
+void Cotangents::add(std::size_t input, const Tensor& g) {
+  const NodeRef at = inputs_[input];
+  if (at.on_tape()) accumulate(nodes_[static_cast<std::size_t>(at.index)], g);
+}
+
+Tensor* Cotangents::existing(std::size_t input) {
+  const NodeRef at = inputs_[input];
+  if (!at.on_tape()) return nullptr;
+  Tensor& sum = nodes_[static_cast<std::size_t>(at.index)];
+  return sum.defined() && sum.is_unique() && sum.is_contiguous() ? &sum : nullptr;
+}
+
+Tape::Tape() : serial_(next_serial++), outer_(current_tape) { current_tape = this; }
+Tape::~Tape() { current_tape = outer_; }
+Tape* Tape::current() { return current_tape; }
+
+Var Tape::variable(const Tensor& x) { return {x, record("leaf", x.shape(), {}, nullptr)}; }
+
+Var Tape::variable(const Parameter& p) {
+  const auto it = leaves_.find(&p);
+  if (it != leaves_.end()) return {p.value, it->second};
+  const NodeRef node = record("parameter", p.value.shape(), {}, nullptr);
+  leaves_[&p] = node;
+  leaf_parameters_[node.index] = &p;
+  return {p.value, node};
+}
+
+NodeRef Tape::record(const char* op, const Shape& shape, std::vector<NodeRef> inputs, Pull pull) {
+  for (const NodeRef& in : inputs)
+    if (in.on_tape() && in.tape != serial_)
+      throw AutodiffError(std::string(op) + ": an input was recorded on another tape (that tape ended, or an inner one began); in " +
+                          (module_path.empty() ? "no module" : module_path));
+  nodes_.push_back({std::move(pull), op, shape, std::move(inputs), module_path});
+  return {serial_, static_cast<std::int64_t>(nodes_.size()) - 1};
+}
+
+Gradients Tape::backward(const std::vector<std::pair<Var, Tensor>>& seeds) {
+  if (spent_) throw AutodiffError("backward: this tape was run backward before; record again");
+  spent_ = true;
+  const PauseTape pause;
+  Gradients out;
+  out.tape_ = serial_;
+  out.nodes_.resize(nodes_.size());
+  for (const auto& [var, g] : seeds) {
+    if (!var.on_tape()) continue;
+    if (var.node().tape != serial_) throw AutodiffError("backward: the loss was recorded on another tape");
+    if (g.shape() != var.shape()) throw ShapeError("backward: cotangent " + fm::to_string(g.shape()) + " for a value of " + fm::to_string(var.shape()));
+    accumulate(out.nodes_[static_cast<std::size_t>(var.node().index)], g);
+  }
+  for (std::size_t i = nodes_.size(); i-- > 0;) {
+    Node& node = nodes_[i];
+    if (node.pull && out.nodes_[i].defined()) {
+      const Tensor gy = std::move(out.nodes_[i]);
+      out.nodes_[i] = Tensor();
+      Cotangents cotangents(out, out.nodes_, node.inputs);
+      const ModulePath path(node.path);
+      node.pull(gy, cotangents);
+    }
+    node.pull = nullptr;
+  }
+  for (const auto& [index, parameter] : leaf_parameters_) {
+    Tensor& g = out.nodes_[static_cast<std::size_t>(index)];
+    if (g.defined()) out.add(*parameter, std::move(g));
+    g = Tensor();
+  }
+  return out;
+}
+
+std::string Tape::to_string() const {
+  std::string s;
+  for (std::size_t i = 0; i < nodes_.size(); ++i) {
+    const Node& n = nodes_[i];
+    s += "%" + std::to_string(i) + " = " + n.op + fm::to_string(n.shape) + " (";
+    for (std::size_t k = 0; k < n.inputs.size(); ++k)
+      s += (k ? ", " : "") + (n.inputs[k].on_tape() ? "%" + std::to_string(n.inputs[k].index) : std::string("const"));
+    s += ")" + (n.path.empty() ? "" : "  " + n.path) + "\n";
+  }
+  return s;
+}
+
+PauseTape::PauseTape() : outer_(current_tape) { current_tape = nullptr; }
+PauseTape::~PauseTape() { current_tape = outer_; }
+
+ModulePath::ModulePath(const std::string& part) : outer_length_(module_path.size()) {
+  if (part.empty()) return;
+  if (!module_path.empty()) module_path += '.';
+  module_path += part;
+}
+ModulePath::~ModulePath() { module_path.resize(outer_length_); }
+const std::string& ModulePath::current() { return module_path; }
+
+}  // namespace fm

@@ -1,0 +1,123 @@
+// The tape: a flat list of what was computed, in the order it was computed (a Wengert list). That order is topological, so reverse mode is
+// one loop from the end: no graph search, no recursion, no .grad fields to zero.
+//
+// A Tape records from its construction to its destruction on the thread that made it. Without one, nothing is recorded: that is inference.
+// PauseTape is the only other control: teacher, EMA and guidance networks run paused.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "tensor/tensor.h"
+
+namespace fm {
+
+class Var;
+struct Parameter;
+
+struct NodeRef {                       // a place on a tape, or none (index < 0)
+  std::uint64_t tape = 0;              // the tape's serial number: a place on a dead tape is an error, not a crash
+  std::int64_t index = -1;
+  bool on_tape() const { return index >= 0; }
+};
+
+// What backward() returns: the cotangent of each leaf, undefined where the loss does not depend on it.
+class Gradients {
+ public:
+  const Tensor& operator[](const Var& leaf) const;
+  const Tensor& operator[](const Parameter& p) const;
+  // Adds in place when a cotangent is there already and nobody else holds it.
+  void add(const Parameter& p, const Tensor& g);
+  std::unordered_map<const Parameter*, Tensor>& parameters() { return parameters_; }
+
+ private:
+  friend class Tape;
+  std::vector<Tensor> nodes_;
+  std::unordered_map<const Parameter*, Tensor> parameters_;
+  std::uint64_t tape_ = 0;
+};
+
+// Handed to a node's pull: where the cotangents of its inputs go.
+class Cotangents {
+ public:
+  Cotangents(Gradients& all, std::vector<Tensor>& nodes, const std::vector<NodeRef>& inputs) : all_(all), nodes_(nodes), inputs_(inputs) {}
+  bool wants(std::size_t input) const { return inputs_[input].on_tape(); }    // false: nobody asked, skip the work
+  void add(std::size_t input, const Tensor& g);
+  Tensor* existing(std::size_t input);         // the sum so far when it may be added to in place, else null
+  Gradients& gradients() { return all_; }
+
+ private:
+  Gradients& all_;
+  std::vector<Tensor>& nodes_;
+  const std::vector<NodeRef>& inputs_;
+};
+
+using Pull = std::function<void(const Tensor& gy, Cotangents& g)>;
+
+class Tape {
+ public:
+  Tape();
+  ~Tape();
+  Tape(const Tape&) = delete;
+  Tape& operator=(const Tape&) = delete;
+
+  static Tape* current();                          // the tape that records now on this thread, or null
+
+  Var variable(const Tensor& x);                   // a leaf: backward() gives its cotangent
+  Var variable(const Parameter& p);                // the same leaf each time it is asked for
+
+  NodeRef record(const char* op, const Shape& shape, std::vector<NodeRef> inputs, Pull pull);
+
+  // Reverse mode from one or several outputs with given cotangents; consumes the recording (saved tensors are let go as it passes them).
+  Gradients backward(const std::vector<std::pair<Var, Tensor>>& seeds);
+
+  std::size_t size() const { return nodes_.size(); }
+  std::uint64_t serial() const { return serial_; }
+  std::string to_string() const;                   // one line a node: number, op, shape, inputs, module path
+
+ private:
+  friend class PauseTape;
+  struct Node {
+    Pull pull;
+    const char* op;
+    Shape shape;
+    std::vector<NodeRef> inputs;
+    std::string path;
+  };
+  std::vector<Node> nodes_;
+  std::unordered_map<const Parameter*, NodeRef> leaves_;
+  std::unordered_map<std::int64_t, const Parameter*> leaf_parameters_;
+  std::uint64_t serial_;
+  Tape* outer_;
+  bool spent_ = false;
+};
+
+// No recording on this thread while it lives.
+class PauseTape {
+ public:
+  PauseTape();
+  ~PauseTape();
+  PauseTape(const PauseTape&) = delete;
+  PauseTape& operator=(const PauseTape&) = delete;
+
+ private:
+  Tape* outer_;
+};
+
+// Names the part of the model that runs now ("blocks.3"), for error messages and the printed tape.
+class ModulePath {
+ public:
+  explicit ModulePath(const std::string& part);
+  ~ModulePath();
+  ModulePath(const ModulePath&) = delete;
+  ModulePath& operator=(const ModulePath&) = delete;
+  static const std::string& current();
+
+ private:
+  std::size_t outer_length_;
+};
+
+}  // namespace fm

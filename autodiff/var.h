@@ -1,0 +1,74 @@
+// Var: a Tensor value, a place on the tape (or none) and a tangent (or none).
+//
+// Every operation has one name and two overloads: Tensor -> Tensor and Var -> Var. A Tensor converts to a Var that is constant, so a
+// stop-gradient cannot be forgotten: what is computed from Tensors has nothing to record.
+//
+// Tangents. No tangent means zero, and costs nothing (the weights of a network have none). A tangent may also cover only the first k rows of
+// dimension 0, the rest being zero: MeanFlow needs derivatives only of the rows with s < t, so it puts those first and the others cost
+// nothing either.
+#pragma once
+
+#include <memory>
+
+#include "autodiff/tape.h"
+#include "tensor/error.h"
+#include "tensor/tensor.h"
+
+namespace fm {
+
+// A trainable (or frozen) tensor of a model. Its address is its identity: gradients are asked for by it.
+struct Parameter {
+  Tensor value;
+  bool trainable = true;
+};
+
+class Var {
+ public:
+  Var() = default;
+  Var(const Tensor& value) : value_(value) {}                        // a constant
+  Var(const Parameter& p);                                           // its leaf on the current tape; a constant if frozen or no tape
+  Var(const Tensor& value, NodeRef node) : value_(value), node_(node) {}
+
+  const Tensor& value() const { return value_; }
+  NodeRef node() const { return node_; }
+  bool on_tape() const { return node_.on_tape(); }
+  bool defined() const { return value_.defined(); }
+
+  bool has_tangent() const { return tangent_ != nullptr; }
+  const Var& tangent() const { return *tangent_; }                   // a Var without tangent, of at most value().dim(0) rows
+  std::int64_t tangent_rows() const;                                 // rows of dimension 0 that the tangent covers (0 if none)
+  Var with_tangent(const Var& dx) const;                             // ShapeError unless dx has this shape or fewer rows
+  Var without_tangent() const { return {value_, node_}; }
+  Tensor full_tangent() const;                                       // zero rows added, zeros if there is none
+
+  const Shape& shape() const { return value_.shape(); }
+  std::int64_t dim(int i) const { return value_.dim(i); }
+  int rank() const { return value_.rank(); }
+  std::int64_t numel() const { return value_.numel(); }
+  DType dtype() const { return value_.dtype(); }
+
+ private:
+  Tensor value_;
+  NodeRef node_;
+  std::shared_ptr<const Var> tangent_;
+};
+
+// Reverse mode from a scalar loss: d loss / d leaf for every leaf of the current tape. Consumes the recording.
+Gradients backward(const Var& loss);
+
+// How tangents are treated in this thread: constant (computed, never recorded) or taped (recorded, so that gradients flow through them).
+enum class TangentMode { none, constant, taped };
+TangentMode tangent_mode();
+
+// Runs the tangent rules of an op: in constant mode the tape is paused, in taped mode it stays on. The one difference between the two.
+template <class F> Var push(F&& rule) {
+  if (tangent_mode() == TangentMode::taped) return rule();
+  const PauseTape pause;
+  return rule();
+}
+
+// Records an op on the current tape if any input is on one. `inputs` are in the order that the pull names them.
+Var record(const char* op, const Tensor& value, std::initializer_list<const Var*> inputs, Pull pull);
+Var record(const char* op, const Tensor& value, const std::vector<Var>& inputs, Pull pull);
+
+}  // namespace fm

@@ -1,0 +1,247 @@
+#include "tensor/ops/elementwise.h"
+
+#include <algorithm>
+
+#include "tensor/error.h"
+#include "tensor/kernels/cpu/elementwise.h"
+#include "tensor/memory/allocator.h"
+#include "tensor/ops/copy.h"
+#include "tensor/parallel.h"
+
+namespace fm {
+namespace {
+
+constexpr std::int64_t piece = 8192;      // elements per job: fits the first-level cache, and fixes how work is cut
+
+template <class T> const cpu::ElementwiseTable<T>& table() {
+  if constexpr (std::is_same_v<T, double>) return cpu::elementwise_kernels().f64;
+  else return cpu::elementwise_kernels().f32;
+}
+
+void check_floating(const Tensor& x, const char* op) {
+  if (!x.defined()) throw Error(std::string(op) + ": an undefined tensor was given");
+  if (!is_floating(x.dtype())) throw DTypeError(std::string(op) + ": wants f32, f64 or bf16, got " + name_of(x.dtype()));
+}
+
+// bf16 is widened, computed on in f32, and rounded back.
+template <class F> Tensor through_f32(F&& f) { return f().to(DType::bf16); }
+
+template <class F> void in_pieces(std::int64_t n, F&& f) {
+  parallel_for((n + piece - 1) / piece, piece * 8, [&](std::int64_t job) {
+    const std::int64_t begin = job * piece;
+    f(begin, std::min(piece, n - begin));
+  });
+}
+
+template <class F> void with_table(DType dtype, F&& f) {
+  if (dtype == DType::f64) f(double{}, table<double>());
+  else f(float{}, table<float>());
+}
+
+}  // namespace
+
+template <class Op> Tensor map(const Tensor& x) {
+  check_floating(x, op_name(Op{}));
+  const OpName scope(op_name(Op{}));
+  if (x.dtype() == DType::bf16) return through_f32([&] { return map<Op>(x.to(DType::f32)); });
+  const Tensor in = x.contiguous();
+  Tensor y = Tensor::empty(x.shape(), x.dtype());
+  with_table(x.dtype(), [&]<class T>(T, const auto& t) {
+    const T* p = in.data<T>();
+    T* q = y.data<T>();
+    in_pieces(x.numel(), [&](std::int64_t i, std::int64_t n) { t.unary[UnaryOps::index<Op>()].value(p + i, q + i, n); });
+  });
+  return y;
+}
+
+template <class Op> Tensor map_slope(const Tensor& saved, const Tensor& g) {
+  const OpName scope(op_name(Op{}));
+  if (saved.shape() != g.shape()) throw ShapeError(std::string(op_name(Op{})) + ": cotangent " + to_string(g.shape()) + " for " + to_string(saved.shape()));
+  if (saved.dtype() == DType::bf16) return through_f32([&] { return map_slope<Op>(saved.to(DType::f32), g.to(DType::f32)); });
+  const Tensor a = saved.contiguous(), b = g.contiguous();
+  Tensor out = Tensor::empty(g.shape(), g.dtype());
+  with_table(saved.dtype(), [&]<class T>(T, const auto& t) {
+    const T *p = a.data<T>(), *pg = b.data<T>();
+    T* q = out.data<T>();
+    in_pieces(g.numel(), [&](std::int64_t i, std::int64_t n) { t.unary[UnaryOps::index<Op>()].slope_times(p + i, pg + i, q + i, n); });
+  });
+  return out;
+}
+
+template <class Op> void map_dual(const Tensor& x, const Tensor& dx, Tensor& y, Tensor& dy) {
+  const OpName scope(op_name(Op{}));
+  if (x.shape() != dx.shape()) throw ShapeError(std::string(op_name(Op{})) + ": tangent " + to_string(dx.shape()) + " for " + to_string(x.shape()));
+  if (x.dtype() == DType::bf16) {
+    Tensor wide_y, wide_dy;
+    map_dual<Op>(x.to(DType::f32), dx.to(DType::f32), wide_y, wide_dy);
+    y = wide_y.to(DType::bf16);
+    dy = wide_dy.to(dx.dtype());
+    return;
+  }
+  const Tensor a = x.contiguous(), b = dx.contiguous();
+  if (!y.defined()) y = Tensor::empty(x.shape(), x.dtype());
+  dy = Tensor::empty(x.shape(), x.dtype());
+  with_table(x.dtype(), [&]<class T>(T, const auto& t) {
+    const T *p = a.data<T>(), *pd = b.data<T>();
+    T *q = y.data<T>(), *qd = dy.data<T>();
+    in_pieces(x.numel(), [&](std::int64_t i, std::int64_t n) { t.unary[UnaryOps::index<Op>()].dual(p + i, pd + i, q + i, qd + i, n); });
+  });
+}
+
+template <class Op> Tensor map_curvature(const Tensor& x, const Tensor& dx, const Tensor& g) {
+  const OpName scope(op_name(Op{}));
+  if (x.dtype() == DType::bf16)
+    return through_f32([&] { return map_curvature<Op>(x.to(DType::f32), dx.to(DType::f32), g.to(DType::f32)); });
+  const Tensor a = x.contiguous(), b = dx.contiguous(), c = g.contiguous();
+  Tensor out = Tensor::empty(x.shape(), x.dtype());
+  with_table(x.dtype(), [&]<class T>(T, const auto& t) {
+    const T *p = a.data<T>(), *pd = b.data<T>(), *pg = c.data<T>();
+    T* q = out.data<T>();
+    in_pieces(x.numel(), [&](std::int64_t i, std::int64_t n) {
+      t.unary[UnaryOps::index<Op>()].curvature(p + i, pd + i, pg + i, q + i, n);
+    });
+  });
+  return out;
+}
+
+namespace {
+
+// Two operands over an output shape, neighbouring dimensions merged; the innermost strides are 0 or 1.
+struct Walk {
+  Shape shape;
+  Strides a, b;
+};
+
+Walk merge(const Shape& shape, const Tensor& a, const Tensor& b) {
+  Walk w;
+  for (int i = 0; i < shape.rank(); ++i) {
+    const std::int64_t n = shape[i], sa = a.strides()[i], sb = b.strides()[i];
+    if (n == 1) continue;
+    const int last = w.shape.rank() - 1;
+    if (last >= 0 && w.a[last] == sa * n && w.b[last] == sb * n) {
+      w.shape[last] *= n;
+      w.a[last] = sa;
+      w.b[last] = sb;
+    } else {
+      w.shape.push_back(n);
+      w.a.push_back(sa);
+      w.b.push_back(sb);
+    }
+  }
+  if (w.shape.rank() == 0) w = {{1}, {0}, {0}};
+  return w;
+}
+
+bool walkable(const Strides& s) { return s.back() == 0 || s.back() == 1; }
+
+// Both operands broadcast to `shape`; one whose innermost stride the kernels cannot take is copied.
+Walk prepare(Tensor& a, Tensor& b, const Shape& shape) {
+  a = a.shape() == shape ? a : a.expand(shape);
+  b = b.shape() == shape ? b : b.expand(shape);
+  Walk w = merge(shape, a, b);
+  if (walkable(w.a) && walkable(w.b)) return w;
+  if (!walkable(w.a)) a = a.contiguous();
+  if (!walkable(w.b)) b = b.contiguous();
+  w = merge(shape, a, b);
+  if (walkable(w.a) && walkable(w.b)) return w;
+  a = a.contiguous();
+  b = b.contiguous();
+  return merge(shape, a, b);
+}
+
+template <class T> void run_binary(cpu::BinaryKernel<T> kernel, const T* a, const T* b, T* y, const Walk& w) {
+  const int inner = w.shape.rank() - 1;
+  const std::int64_t n = w.shape[inner], outer = n ? w.shape.numel() / n : 0, cut = (n + piece - 1) / piece;
+  const int sa = static_cast<int>(w.a[inner]), sb = static_cast<int>(w.b[inner]);
+  parallel_for(outer * cut, std::min(n, piece), [&](std::int64_t job) {
+    std::int64_t row = job / cut, oa = 0, ob = 0;
+    const std::int64_t begin = job % cut * piece, count = std::min(piece, n - begin), out = row * n + begin;
+    for (int d = inner - 1; d >= 0; --d) {
+      const std::int64_t i = row % w.shape[d];
+      row /= w.shape[d];
+      oa += i * w.a[d];
+      ob += i * w.b[d];
+    }
+    kernel(a + oa + begin * sa, sa, b + ob + begin * sb, sb, y + out, count);
+  });
+}
+
+Tensor zip_by_index(int op, const char* name, const Tensor& a, const Tensor& b) {
+  check_floating(a, name);
+  check_floating(b, name);
+  const OpName scope(name);
+  if (a.dtype() != b.dtype())
+    throw DTypeError(std::string(name) + ": operands are " + name_of(a.dtype()) + " and " + name_of(b.dtype()) + "; convert one with to()");
+  if (a.dtype() == DType::bf16) return through_f32([&] { return zip_by_index(op, name, a.to(DType::f32), b.to(DType::f32)); });
+  const Shape shape = broadcast_shapes(a.shape(), b.shape(), name);
+  Tensor ea = a, eb = b;
+  const Walk walk = prepare(ea, eb, shape);
+  Tensor y = Tensor::empty(shape, a.dtype());
+  with_table(a.dtype(), [&]<class T>(T, const auto& t) { run_binary<T>(t.binary[op], ea.data<T>(), eb.data<T>(), y.data<T>(), walk); });
+  return y;
+}
+
+}  // namespace
+
+template <class Op> Tensor zip(const Tensor& a, const Tensor& b) { return zip_by_index(BinaryOps::index<Op>(), op_name(Op{}), a, b); }
+
+#define FM_INSTANTIATE_UNARY(Op, function)                                     \
+  template Tensor map<Op>(const Tensor&);                                      \
+  template Tensor map_slope<Op>(const Tensor&, const Tensor&);                 \
+  template void map_dual<Op>(const Tensor&, const Tensor&, Tensor&, Tensor&);  \
+  template Tensor map_curvature<Op>(const Tensor&, const Tensor&, const Tensor&);
+#define FM_INSTANTIATE_BINARY(Op, function) template Tensor zip<Op>(const Tensor&, const Tensor&);
+FM_UNARY_OPS(FM_INSTANTIATE_UNARY)
+FM_BINARY_OPS(FM_INSTANTIATE_BINARY)
+FM_COMPARISONS(FM_INSTANTIATE_BINARY)
+
+Tensor affine(const Tensor& x, double scale, double shift) {
+  check_floating(x, "affine");
+  const OpName scope("affine");
+  if (x.dtype() == DType::bf16) return through_f32([&] { return affine(x.to(DType::f32), scale, shift); });
+  const Tensor in = x.contiguous();
+  Tensor y = Tensor::empty(x.shape(), x.dtype());
+  with_table(x.dtype(), [&]<class T>(T, const auto& t) {
+    const T* p = in.data<T>();
+    T* q = y.data<T>();
+    in_pieces(x.numel(), [&](std::int64_t i, std::int64_t n) { t.affine(p + i, static_cast<T>(scale), static_cast<T>(shift), q + i, n); });
+  });
+  return y;
+}
+
+Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b) {
+  check_floating(a, "where");
+  const OpName scope("where");
+  if (a.dtype() != b.dtype()) throw DTypeError("where: the two values have different element types");
+  if (a.dtype() == DType::bf16) return through_f32([&] { return where(condition, a.to(DType::f32), b.to(DType::f32)); });
+  const Shape shape = broadcast_shapes(condition.shape(), broadcast_shapes(a.shape(), b.shape(), "where"), "where");
+  const Tensor c = condition.to(a.dtype()).expand(shape).contiguous(), x = a.expand(shape).contiguous(), z = b.expand(shape).contiguous();
+  Tensor y = Tensor::empty(shape, a.dtype());
+  with_table(a.dtype(), [&]<class T>(T, const auto& t) {
+    in_pieces(y.numel(), [&](std::int64_t i, std::int64_t n) {
+      t.select(c.data<T>() + i, x.data<T>() + i, z.data<T>() + i, y.data<T>() + i, n);
+    });
+  });
+  return y;
+}
+
+Tensor clamp(const Tensor& x, double low, double high) {
+  return minimum(maximum(x, Tensor::scalar(low, x.dtype())), Tensor::scalar(high, x.dtype()));
+}
+
+void add_into(Tensor& y, const Tensor& x, double alpha) {
+  if (y.shape() != x.shape()) throw ShapeError("add_into: " + to_string(x.shape()) + " into " + to_string(y.shape()));
+  if (!y.is_contiguous()) throw ShapeError("add_into: the target must be contiguous");
+  if (y.dtype() == DType::bf16) {
+    y.copy_from(add(y, affine(x, alpha, 0)));
+    return;
+  }
+  const Tensor in = x.to(y.dtype()).contiguous();
+  with_table(y.dtype(), [&]<class T>(T, const auto& t) {
+    const T* p = in.data<T>();
+    T* q = y.data<T>();
+    in_pieces(y.numel(), [&](std::int64_t i, std::int64_t n) { t.axpy(static_cast<T>(alpha), p + i, q + i, n); });
+  });
+}
+
+}  // namespace fm

@@ -1,0 +1,130 @@
+#include "tensor/ops/reduce.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "tensor/error.h"
+#include "tensor/kernels/cpu/reduce.h"
+#include "tensor/memory/allocator.h"
+#include "tensor/ops/elementwise.h"
+
+namespace fm {
+namespace {
+
+template <class F> void with_table(DType dtype, F&& f) {
+  if (dtype == DType::f64) f(double{}, cpu::reduce_kernels().f64);
+  else f(float{}, cpu::reduce_kernels().f32);
+}
+
+std::vector<bool> marked(const Tensor& x, const std::vector<int>& dims, const char* op) {
+  std::vector<bool> mark(static_cast<std::size_t>(x.rank()), false);
+  for (int d : dims) mark[static_cast<std::size_t>(normalise_dim(d, x.rank(), op))] = true;
+  return mark;
+}
+
+// Sums x over the neighbouring dimensions from..to (inclusive), kept as one dimension of size 1 each.
+Tensor sum_run(const Tensor& x, int from, int to) {
+  std::int64_t outer = 1, n = 1, inner = 1;
+  Shape shape = x.shape();
+  for (int i = 0; i < x.rank(); ++i) {
+    (i < from ? outer : i <= to ? n : inner) *= shape[i];
+    if (i >= from && i <= to) shape[i] = 1;
+  }
+  const Tensor in = x.contiguous();
+  Tensor y = Tensor::empty(shape, x.dtype());
+  with_table(x.dtype(), [&]<class T>(T, const auto& t) {
+    if (inner == 1) t.sum_rows(in.data<T>(), y.data<T>(), outer, n);
+    else t.sum_columns(in.data<T>(), y.data<T>(), outer, n, inner);
+  });
+  return y;
+}
+
+Tensor drop(const Tensor& x, const std::vector<bool>& mark) {
+  Shape shape;
+  for (int i = 0; i < x.rank(); ++i)
+    if (!mark[static_cast<std::size_t>(i)]) shape.push_back(x.shape()[i]);
+  return x.reshape(shape);
+}
+
+void check_floating(const Tensor& x, const char* op) {
+  if (!is_floating(x.dtype())) throw DTypeError(std::string(op) + ": wants a floating type, got " + name_of(x.dtype()));
+}
+
+}  // namespace
+
+Tensor sum(const Tensor& x, const std::vector<int>& dims, bool keep) {
+  check_floating(x, "sum");
+  const OpName scope("sum");
+  if (x.dtype() == DType::bf16) return sum(x.to(DType::f32), dims, keep).to(DType::bf16);
+  const auto mark = marked(x, dims, "sum");
+  Tensor y = x;
+  for (int to = x.rank() - 1; to >= 0; --to) {
+    if (!mark[static_cast<std::size_t>(to)]) continue;
+    int from = to;
+    while (from > 0 && mark[static_cast<std::size_t>(from - 1)]) --from;
+    y = sum_run(y, from, to);
+    to = from;
+  }
+  return keep ? y : drop(y, mark);
+}
+
+Tensor sum(const Tensor& x) {
+  std::vector<int> all;
+  for (int i = 0; i < x.rank(); ++i) all.push_back(i);
+  return sum(x, all);
+}
+
+Tensor mean(const Tensor& x, const std::vector<int>& dims, bool keep) {
+  const auto mark = marked(x, dims, "mean");
+  double n = 1;
+  for (int i = 0; i < x.rank(); ++i)
+    if (mark[static_cast<std::size_t>(i)]) n *= static_cast<double>(x.shape()[i]);
+  return affine(sum(x, dims, keep), 1 / n, 0);
+}
+
+Tensor mean(const Tensor& x) { return affine(sum(x), 1 / static_cast<double>(x.numel()), 0); }
+
+Tensor max(const Tensor& x, int dim, bool keep) {
+  check_floating(x, "max");
+  const OpName scope("max");
+  if (x.dtype() == DType::bf16) return max(x.to(DType::f32), dim, keep).to(DType::bf16);
+  const int d = normalise_dim(dim, x.rank(), "max");
+  if (x.shape()[d] == 0) throw ShapeError("max: dimension " + std::to_string(d) + " of " + to_string(x.shape()) + " is empty");
+  const Tensor rows = x.transpose(d, x.rank() - 1).contiguous();
+  Tensor y = Tensor::empty(rows.shape().with(x.rank() - 1, 1), x.dtype());
+  with_table(x.dtype(), [&]<class T>(T, const auto& t) { t.max_rows(rows.data<T>(), y.data<T>(), y.numel(), x.shape()[d]); });
+  y = y.transpose(d, x.rank() - 1).contiguous();
+  return keep ? y : y.squeeze(d);
+}
+
+Tensor argmax(const Tensor& x, int dim) {
+  const int d = normalise_dim(dim, x.rank(), "argmax");
+  const Tensor rows = x.to(DType::f64).transpose(d, x.rank() - 1).contiguous();
+  const std::int64_t n = x.shape()[d];
+  Tensor y = Tensor::empty(rows.shape().with(x.rank() - 1, 1), DType::i64);
+  for (std::int64_t r = 0; r < y.numel(); ++r) {
+    const double* row = rows.data<double>() + r * n;
+    y.data<std::int64_t>()[r] = std::max_element(row, row + n) - row;
+  }
+  return y.transpose(d, x.rank() - 1).contiguous().squeeze(d);
+}
+
+Tensor sum_to(const Tensor& x, const Shape& shape) {
+  if (x.shape() == shape) return x;
+  std::vector<int> dims;
+  const int extra = x.rank() - shape.rank();
+  for (int i = 0; i < x.rank(); ++i)
+    if (i < extra || (shape[i - extra] == 1 && x.shape()[i] != 1)) dims.push_back(i);
+  return sum(x, dims, true).reshape(shape);
+}
+
+double sum_squares(const Tensor& x) {
+  const Tensor in = (x.dtype() == DType::bf16 ? x.to(DType::f32) : x).contiguous();
+  double s = 0;
+  with_table(in.dtype(), [&]<class T>(T, const auto& t) { s = t.sum_squares(in.data<T>(), in.numel()); });
+  return s;
+}
+
+bool all_finite(const Tensor& x) { return std::isfinite(sum_squares(x)); }
+
+}  // namespace fm

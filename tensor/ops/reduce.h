@@ -1,0 +1,20 @@
+// Reductions. `dims` lists dimensions (negative counts from the end); the kept form leaves them as 1.
+#pragma once
+
+#include <vector>
+
+#include "tensor/tensor.h"
+
+namespace fm {
+
+Tensor sum(const Tensor& x, const std::vector<int>& dims, bool keep = false);
+Tensor sum(const Tensor& x);                                              // of everything: a scalar tensor
+Tensor mean(const Tensor& x, const std::vector<int>& dims, bool keep = false);
+Tensor mean(const Tensor& x);
+Tensor max(const Tensor& x, int dim, bool keep = false);
+Tensor argmax(const Tensor& x, int dim);                                  // i64; the first of equals
+Tensor sum_to(const Tensor& x, const Shape& shape);                       // the transpose of broadcasting `shape` to x's shape
+double sum_squares(const Tensor& x);
+bool all_finite(const Tensor& x);
+
+}  // namespace fm
