@@ -1,0 +1,150 @@
+// Configs list their fields once, in `visit`, and everything else reads that list: TOML, command line, --help, checkpoint JSON.
+//
+//   struct OptimConfig {
+//     double lr = 1e-4;
+//     std::string name = "adamw";
+//     template <class V> void visit(V&& v) {
+//       v("lr", lr, "peak learning rate", above(0), flag("lr"));
+//       v("name", name, "update rule", one_of({"adamw", "muon"}));
+//     }
+//   };
+//
+// A field is a bool, int64_t, double, std::string, a vector of the last three, or a struct with a `visit` of its own.
+#pragma once
+
+#include <cstdint>
+#include <initializer_list>
+#include <limits>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <variant>
+#include <vector>
+
+namespace fm {
+
+// What a value may be and how it is shown. Built from the rules that a field names after its help text.
+struct Rule {
+  double low = -std::numeric_limits<double>::infinity();
+  double high = std::numeric_limits<double>::infinity();
+  bool low_is_open = false;           // true: `low` itself is not allowed
+  std::vector<std::string> choices;   // of strings: the only values allowed (empty: any)
+  std::string unit;                   // "images", "s": shown in the help
+  std::string flag;                   // a short command-line name, "lr" for --lr
+
+  bool bounded() const { return low != -std::numeric_limits<double>::infinity() || high != std::numeric_limits<double>::infinity(); }
+};
+
+struct RangeRule {
+  double low, high;
+  bool low_is_open = false;
+  void add_to(Rule& rule) const { rule.low = low, rule.high = high, rule.low_is_open = low_is_open; }
+};
+struct ChoiceRule {
+  std::vector<std::string> choices;
+  void add_to(Rule& rule) const { rule.choices = choices; }
+};
+struct UnitRule {
+  std::string name;
+  void add_to(Rule& rule) const { rule.unit = name; }
+};
+struct FlagRule {
+  std::string name;
+  void add_to(Rule& rule) const { rule.flag = name; }
+};
+
+inline RangeRule range(double low, double high) { return {low, high}; }                              // low <= x <= high
+inline RangeRule at_least(double low) { return {low, std::numeric_limits<double>::infinity()}; }     // low <= x
+inline RangeRule above(double low) { return {low, std::numeric_limits<double>::infinity(), true}; }  // low < x
+inline ChoiceRule one_of(std::initializer_list<std::string> choices) { return {std::vector<std::string>(choices)}; }
+inline UnitRule unit(std::string name) { return {std::move(name)}; }
+inline FlagRule flag(std::string name) { return {std::move(name)}; }
+
+using FieldValue =
+    std::variant<bool*, int64_t*, double*, std::string*, std::vector<int64_t>*, std::vector<double>*, std::vector<std::string>*>;
+
+// One leaf of a config. It points into the config it was listed from and lives no longer than that.
+struct Field {
+  std::string path;  // "model.patch.size"
+  FieldValue value;
+  std::string help;
+  Rule rule;
+  std::string group_help;  // help text of the struct that holds the field
+
+  std::string group() const {
+    const size_t dot = path.find_last_of('.');
+    return dot == std::string::npos ? "" : path.substr(0, dot);
+  }
+  std::string leaf() const { return path.substr(path.find_last_of('.') + 1); }
+};
+
+template <class T>
+concept FieldLeaf = std::is_same_v<T, bool> || std::is_same_v<T, int64_t> || std::is_same_v<T, double> || std::is_same_v<T, std::string> ||
+                    std::is_same_v<T, std::vector<int64_t>> || std::is_same_v<T, std::vector<double>> ||
+                    std::is_same_v<T, std::vector<std::string>>;
+
+// The visitor that flattens nested structs to leaves with dotted paths.
+class FieldLister {
+ public:
+  explicit FieldLister(std::vector<Field>& out, std::string prefix = "", std::string group_help = "")
+      : out_(out), prefix_(std::move(prefix)), group_help_(std::move(group_help)) {}
+
+  template <class T, class... Rules>
+  void operator()(std::string_view name, T& value, std::string_view help, const Rules&... rules) {
+    if constexpr (FieldLeaf<T>) {
+      Field field{prefix_ + std::string(name), FieldValue(&value), std::string(help), {}, group_help_};
+      (rules.add_to(field.rule), ...);
+      out_.push_back(std::move(field));
+    } else {
+      static_assert(!std::is_arithmetic_v<T>, "a number in a config is an int64_t or a double");
+      FieldLister inner(out_, prefix_ + std::string(name) + ".", std::string(help));
+      value.visit(inner);
+    }
+  }
+
+ private:
+  std::vector<Field>& out_;
+  std::string prefix_, group_help_;
+};
+
+// The leaves of a config in the order it lists them.
+template <class C>
+std::vector<Field> list_fields(C& config) {
+  std::vector<Field> fields;
+  FieldLister lister(fields);
+  config.visit(lister);
+  return fields;
+}
+
+// ---- working on a listed field --------------------------------------------------------------------------------------------------
+
+// Reads `text` ("1e-4", "10k", "128Ki", "true", "a,b,c") into the field and checks its rule. `where` begins the error message
+// ("--lr", "a.toml:3"). Throws ConfigError.
+void set_from_text(const Field& field, std::string_view text, std::string_view where);
+
+// Throws ConfigError when the present value breaks the field's rule.
+void check_rule(const Field& field, std::string_view where);
+void check_rules(const std::vector<Field>& fields, std::string_view where);
+
+// The value as text that set_from_text reads back to the same bits; lists are joined by commas.
+std::string to_text(const Field& field);
+
+// "an integer", "a number", "text", "a list of integers" ...
+std::string type_name(const Field& field);
+
+// "1 to 1e9", "> 0", "jvp|fd", or nothing.
+std::string rule_text(const Field& field);
+
+// An integer with an optional suffix: k M G T (powers of 1000), Ki Mi Gi Ti (powers of 1024). "1.5k" and "2e3" are whole too.
+bool parse_integer(std::string_view text, int64_t& value);
+// A finite number or inf; never nan.
+bool parse_number(std::string_view text, double& value);
+
+// The field of this path. Throws ConfigError that names the nearest path.
+const Field& find_field(const std::vector<Field>& fields, std::string_view path, std::string_view where);
+
+// The candidate closest to `word` in edits (a swap of neighbours counts one), or nothing when none is close.
+std::string nearest(std::string_view word, const std::vector<std::string>& candidates);
+
+}  // namespace fm

@@ -1,0 +1,116 @@
+// Temporary name, fsync, rename, fsync of the folder.
+#include "tensor/io/atomic_file.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+
+#include "tensor/error.h"
+
+namespace fm {
+namespace fs = std::filesystem;
+namespace {
+
+[[noreturn]] void fail(const char* what, const fs::path& path, int error) {
+  throw FileError(fmt::format("cannot {} {}: {}", what, path.string(), std::strerror(error)));
+}
+
+fs::path folder_of(const fs::path& path) { return path.has_parent_path() ? path.parent_path() : fs::path("."); }
+
+bool is_temporary(const std::string& name) {
+  const size_t at = name.rfind(".tmp-");
+  return at != std::string::npos && at + 5 < name.size() && std::all_of(name.begin() + long(at) + 5, name.end(), ::isdigit);
+}
+
+}  // namespace
+
+fs::path temporary_name(const fs::path& path) { return fs::path(path.string() + fmt::format(".tmp-{}", getpid())); }
+
+void flush_to_disk(const fs::path& path) {
+  const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (file < 0) fail("open", path, errno);
+  // Some file systems cannot flush a folder and say EINVAL: there the rename is as durable as it gets.
+  const bool failed = fsync(file) != 0 && errno != EINVAL;
+  const int error = errno;
+  close(file);
+  if (failed) fail("flush", path, error);
+}
+
+void publish(const fs::path& temporary, const fs::path& path) {
+  if (std::rename(temporary.c_str(), path.c_str()) != 0) fail("rename to", path, errno);
+  flush_to_disk(folder_of(path));
+}
+
+AtomicFile::AtomicFile(fs::path path) : path_(std::move(path)), temporary_(temporary_name(path_)) {
+  file_ = open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  if (file_ < 0) fail("write", path_, errno);
+}
+
+AtomicFile::~AtomicFile() {
+  if (file_ < 0) return;
+  close(file_);
+  unlink(temporary_.c_str());
+}
+
+void AtomicFile::write(std::string_view bytes) {
+  while (!bytes.empty()) {
+    const ssize_t done = ::write(file_, bytes.data(), bytes.size());
+    if (done < 0 && errno == EINTR) continue;
+    if (done < 0) fail("write", path_, errno);
+    bytes.remove_prefix(size_t(done));
+  }
+}
+
+void AtomicFile::commit() {
+  if (fsync(file_) != 0) fail("flush", path_, errno);
+  const int failed = close(file_);  // network file systems report a full disk here
+  file_ = -1;
+  if (failed != 0) {
+    const int error = errno;
+    unlink(temporary_.c_str());
+    fail("write", path_, error);
+  }
+  publish(temporary_, path_);
+}
+
+void write_atomically(const fs::path& path, std::string_view bytes) {
+  AtomicFile file(path);
+  file.write(bytes);
+  file.commit();
+}
+
+void link_atomically(const fs::path& link, const fs::path& target) {
+  const fs::path temporary = temporary_name(link);
+  unlink(temporary.c_str());
+  if (symlink(target.c_str(), temporary.c_str()) != 0) fail("link", link, errno);
+  publish(temporary, link);
+}
+
+int remove_stale_temporaries(const fs::path& folder) {
+  int removed = 0;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(folder, error)) {
+    if (!is_temporary(entry.path().filename().string())) continue;
+    std::error_code ignored;  // a leftover that stays is no reason to stop
+    removed += fs::remove_all(entry.path(), ignored) > 0;
+  }
+  return removed;
+}
+
+std::string read_file(const fs::path& path) {
+  std::error_code error;
+  if (fs::is_directory(path, error)) fail("read", path, EISDIR);
+  errno = 0;
+  std::ifstream in(path, std::ios::binary);
+  if (!in) fail("read", path, errno != 0 ? errno : EIO);
+  std::string bytes((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
+  if (in.bad()) fail("read", path, EIO);
+  return bytes;
+}
+
+}  // namespace fm

@@ -1,0 +1,49 @@
+// Files that are either the old or the new one, whatever happens in between: written under a temporary name, flushed to the disk,
+// renamed. A folder of several files is made the same way: fill `temporary_name(path)`, then publish(). Leftovers of a killed
+// process are named `*.tmp-<pid>` and swept on the next start.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <string_view>
+
+namespace fm {
+
+// A file that appears under its name on commit() only; without commit it disappears.
+class AtomicFile {
+ public:
+  explicit AtomicFile(std::filesystem::path path);  // throws FileError when it cannot be created
+  ~AtomicFile();
+  AtomicFile(const AtomicFile&) = delete;
+  AtomicFile& operator=(const AtomicFile&) = delete;
+
+  void write(std::string_view bytes);  // throws FileError (disk full, ...)
+  void commit();                       // fsync, rename, fsync of the folder
+
+ private:
+  std::filesystem::path path_, temporary_;
+  int file_ = -1;
+};
+
+void write_atomically(const std::filesystem::path& path, std::string_view bytes);
+
+// "model" -> "model.tmp-<pid>" in the same folder.
+std::filesystem::path temporary_name(const std::filesystem::path& path);
+
+// Flushes a file or folder to the disk. Throws FileError.
+void flush_to_disk(const std::filesystem::path& path);
+
+// Renames `temporary` (a flushed file or folder) to `path` and flushes the folder that holds them. A folder under `path` must not
+// exist yet; a file is replaced. Throws FileError.
+void publish(const std::filesystem::path& temporary, const std::filesystem::path& path);
+
+// Points the symbolic link `link` to `target` (relative to the link's folder) by rename, so that readers never miss it.
+void link_atomically(const std::filesystem::path& link, const std::filesystem::path& target);
+
+// Removes what killed processes left in `folder` itself (not below): every `*.tmp-<digits>`. Returns how many.
+int remove_stale_temporaries(const std::filesystem::path& folder);
+
+// A whole file. Throws FileError.
+std::string read_file(const std::filesystem::path& path);
+
+}  // namespace fm
