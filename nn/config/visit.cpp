@@ -69,14 +69,13 @@ bool parse_list(std::string_view text, std::vector<T>& out, Parse parse) {
 }
 
 bool parse_into(const FieldValue& target, std::string_view text) {
-  return std::visit(Overload{[&](bool* v) { return parse_bool(trim(text), *v); },
-                             [&](int64_t* v) { return parse_integer(trim(text), *v); },
-                             [&](double* v) { return parse_number(trim(text), *v); },
-                             [&](std::string* v) { return *v = std::string(text), true; },
-                             [&](std::vector<int64_t>* v) { return parse_list(text, *v, parse_integer); },
-                             [&](std::vector<double>* v) { return parse_list(text, *v, parse_number); },
-                             [&](std::vector<std::string>* v) { return *v = split_list(text), true; }},
-                    target);
+  return std::visit(
+      Overload{[&](bool* v) { return parse_bool(trim(text), *v); }, [&](int64_t* v) { return parse_integer(trim(text), *v); },
+               [&](double* v) { return parse_number(trim(text), *v); }, [&](std::string* v) { return *v = std::string(text), true; },
+               [&](std::vector<int64_t>* v) { return parse_list(text, *v, parse_integer); },
+               [&](std::vector<double>* v) { return parse_list(text, *v, parse_number); },
+               [&](std::vector<std::string>* v) { return *v = split_list(text), true; }},
+      target);
 }
 
 std::string number_text(double x) { return fmt::format("{}", x); }  // the shortest text that reads back to the same bits
@@ -136,20 +135,20 @@ bool parse_number(std::string_view text, double& value) {
 }
 
 void check_rule(const Field& field, std::string_view where) {
-  std::visit(Overload{[](bool*) {},  //
-                      [&](int64_t* v) { check_number(field, double(*v), fmt::format("{}", *v), where); },
-                      [&](double* v) { check_number(field, *v, number_text(*v), where); },
-                      [&](std::string* v) { check_choice(field, *v, where); },
-                      [&](std::vector<int64_t>* v) {
-                        for (int64_t x : *v) check_number(field, double(x), fmt::format("{}", x), where);
-                      },
-                      [&](std::vector<double>* v) {
-                        for (double x : *v) check_number(field, x, number_text(x), where);
-                      },
-                      [&](std::vector<std::string>* v) {
-                        for (const auto& x : *v) check_choice(field, x, where);
-                      }},
-             field.value);
+  std::visit(
+      Overload{[](bool*) {},  //
+               [&](int64_t* v) { check_number(field, double(*v), fmt::format("{}", *v), where); },
+               [&](double* v) { check_number(field, *v, number_text(*v), where); }, [&](std::string* v) { check_choice(field, *v, where); },
+               [&](std::vector<int64_t>* v) {
+                 for (int64_t x : *v) check_number(field, double(x), fmt::format("{}", x), where);
+               },
+               [&](std::vector<double>* v) {
+                 for (double x : *v) check_number(field, x, number_text(x), where);
+               },
+               [&](std::vector<std::string>* v) {
+                 for (const auto& x : *v) check_choice(field, x, where);
+               }},
+      field.value);
 }
 
 void check_rules(const std::vector<Field>& fields, std::string_view where) {
@@ -164,10 +163,8 @@ void set_from_text(const Field& field, std::string_view text, std::string_view w
 
 std::string to_text(const Field& field) {
   return std::visit(Overload{[](bool* v) { return std::string(*v ? "true" : "false"); },  //
-                             [](int64_t* v) { return fmt::format("{}", *v); },
-                             [](double* v) { return number_text(*v); },
-                             [](std::string* v) { return *v; },
-                             [](auto* v) { return fmt::format("{}", fmt::join(*v, ",")); }},
+                             [](int64_t* v) { return fmt::format("{}", *v); }, [](double* v) { return number_text(*v); },
+                             [](std::string* v) { return *v; }, [](auto* v) { return fmt::format("{}", fmt::join(*v, ",")); }},
                     field.value);
 }
 

@@ -28,10 +28,10 @@ namespace fm {
 struct Rule {
   double low = -std::numeric_limits<double>::infinity();
   double high = std::numeric_limits<double>::infinity();
-  bool low_is_open = false;           // true: `low` itself is not allowed
-  std::vector<std::string> choices;   // of strings: the only values allowed (empty: any)
-  std::string unit;                   // "images", "s": shown in the help
-  std::string flag;                   // a short command-line name, "lr" for --lr
+  bool low_is_open = false;          // true: `low` itself is not allowed
+  std::vector<std::string> choices;  // of strings: the only values allowed (empty: any)
+  std::string unit;                  // "images", "s": shown in the help
+  std::string flag;                  // a short command-line name, "lr" for --lr
 
   bool bounded() const { return low != -std::numeric_limits<double>::infinity() || high != std::numeric_limits<double>::infinity(); }
 };
@@ -81,8 +81,7 @@ struct Field {
 
 template <class T>
 concept FieldLeaf = std::is_same_v<T, bool> || std::is_same_v<T, int64_t> || std::is_same_v<T, double> || std::is_same_v<T, std::string> ||
-                    std::is_same_v<T, std::vector<int64_t>> || std::is_same_v<T, std::vector<double>> ||
-                    std::is_same_v<T, std::vector<std::string>>;
+    std::is_same_v<T, std::vector<int64_t>> || std::is_same_v<T, std::vector<double>> || std::is_same_v<T, std::vector<std::string>>;
 
 // The visitor that flattens nested structs to leaves with dotted paths.
 class FieldLister {

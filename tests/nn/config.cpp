@@ -144,7 +144,8 @@ TEST_CASE("JSON: missing members keep defaults, unknown ones and other types are
   CHECK(from_json_text<Config>(R"({"model": {"dim": 8}})").model.dim == 8);
   CHECK(from_json_text<Config>(R"({"lr": 1})").lr == 1.0);
   CHECK(from_json_text<Config>(R"({"lr": "inf"})").lr == INFINITY);
-  CHECK_THROWS_WITH_AS(from_json_text<Config>(R"({"model": {"dimm": 8}})", "ckpt"), Contains("ckpt: unknown key 'model.dimm'"), ConfigError);
+  CHECK_THROWS_WITH_AS(from_json_text<Config>(R"({"model": {"dimm": 8}})", "ckpt"), Contains("ckpt: unknown key 'model.dimm'"),
+                       ConfigError);
   CHECK_THROWS_WITH_AS(from_json_text<Config>(R"({"steps": 1.5})"), Contains("takes an integer, not 1.5"), ConfigError);
   CHECK_THROWS_AS(from_json_text<Config>(R"({"steps": "10"})"), ConfigError);
   CHECK_THROWS_AS(from_json_text<Config>(R"({"steps": -1})"), ConfigError);
