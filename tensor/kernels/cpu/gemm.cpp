@@ -1,0 +1,38 @@
+// Which tile each instruction set uses; the product itself is in gemm_product.h. The accumulators of a tile fill three quarters of the
+// vector registers: 16 of them up to AVX2, 32 with AVX-512.
+#include "tensor/kernels/cpu/gemm.h"
+
+#include "tensor/kernels/cpu/gemm_product.h"
+
+namespace fm::cpu::FM_ISA {
+namespace {
+
+#if defined(__AVX512F__)
+template <class T>
+using BestTile = FmaTile<T, 64, 12, 2>;
+#elif defined(__AVX__)
+template <class T>
+using BestTile = FmaTile<T, 32, 6, 2>;
+#else
+template <class T>
+using BestTile = FmaTile<T, 16, 6, 2>;
+#endif
+
+// bf16 by pairs where the machine has VDPBF16PS, else widened to float while packing.
+template <class Out>
+void gemm_bf16(const GemmArgs<std::uint16_t, Out>& g) {
+#if defined(__AVX512F__)
+  if (__builtin_cpu_supports("avx512bf16")) return gemm<PairTile<64, 12, 2, true>>(g);
+#endif
+  gemm<BestTile<float>>(g);
+}
+
+}  // namespace
+
+const GemmKernels& gemm_kernels() {
+  static constexpr GemmKernels table{gemm<BestTile<float>, float, float>, gemm<BestTile<double>, double, double>, gemm_bf16<float>,
+                                     gemm_bf16<std::uint16_t>};
+  return table;
+}
+
+}  // namespace fm::cpu::FM_ISA
