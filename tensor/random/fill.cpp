@@ -1,0 +1,76 @@
+#include "tensor/random/fill.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "tensor/error.h"
+#include "tensor/parallel.h"
+
+namespace fm {
+namespace {
+
+constexpr int row_bits = 24;                     // blocks of four numbers a row may have: 2^24
+
+void uniform_block(const PhiloxBlock& b, float* out) {
+  for (int i = 0; i < 4; ++i) out[i] = uniform_from_bits(b[i]);
+}
+
+void normal_block(const PhiloxBlock& b, float* out) {
+  const NormalPair p = normal_from_bits(b[0], b[1]), q = normal_from_bits(b[2], b[3]);
+  out[0] = p.first;
+  out[1] = p.second;
+  out[2] = q.first;
+  out[3] = q.second;
+}
+
+// n numbers from blocks first, first + 1, ...
+template <class Block> void fill(float* out, std::int64_t n, RandomKey key, std::uint64_t first, std::uint32_t draw, Block&& block) {
+  constexpr std::int64_t piece = 1024;           // blocks a job
+  const std::int64_t blocks = (n + 3) / 4;
+  parallel_for((blocks + piece - 1) / piece, piece * 64, [&](std::int64_t job) {
+    const std::int64_t end = std::min(blocks, (job + 1) * piece);
+    for (std::int64_t i = job * piece; i < end; ++i) {
+      float four[4];
+      block(key.block(first + static_cast<std::uint64_t>(i), draw), four);
+      std::copy_n(four, std::min<std::int64_t>(4, n - 4 * i), out + 4 * i);
+    }
+  });
+}
+
+template <class Block> Tensor flat(const Shape& shape, RandomKey key, std::uint32_t draw, DType dtype, Block&& block) {
+  Tensor out = Tensor::empty(shape);
+  fill(out.data<float>(), out.numel(), key, 0, draw, block);
+  return out.to(dtype);
+}
+
+template <class Block>
+Tensor rows(const Samples& samples, const Shape& row, RandomKey key, std::uint32_t draw, DType dtype, Block&& block) {
+  Shape shape{static_cast<std::int64_t>(samples.size())};
+  for (std::int64_t d : row) shape.push_back(d);
+  Tensor out = Tensor::empty(shape);
+  const std::int64_t n = row.numel();
+  if ((n + 3) / 4 >= std::int64_t{1} << row_bits) throw ShapeError("random rows: a row of " + to_string(row) + " has 2^26 elements or more");
+  for (std::size_t r = 0; r < samples.size(); ++r)
+    fill(out.data<float>() + static_cast<std::int64_t>(r) * n, n, key, static_cast<std::uint64_t>(samples[r]) << row_bits, draw, block);
+  return out.to(dtype);
+}
+
+}  // namespace
+
+Tensor random_uniform(const Shape& shape, RandomKey key, std::uint32_t draw, DType dtype) { return flat(shape, key, draw, dtype, uniform_block); }
+Tensor random_normal(const Shape& shape, RandomKey key, std::uint32_t draw, DType dtype) { return flat(shape, key, draw, dtype, normal_block); }
+
+Tensor random_uniform_rows(const Samples& samples, const Shape& row, RandomKey key, std::uint32_t draw, DType dtype) {
+  return rows(samples, row, key, draw, dtype, uniform_block);
+}
+Tensor random_normal_rows(const Samples& samples, const Shape& row, RandomKey key, std::uint32_t draw, DType dtype) {
+  return rows(samples, row, key, draw, dtype, normal_block);
+}
+
+Samples consecutive(std::int64_t first, std::int64_t n) {
+  Samples s(static_cast<std::size_t>(n));
+  std::iota(s.begin(), s.end(), first);
+  return s;
+}
+
+}  // namespace fm
