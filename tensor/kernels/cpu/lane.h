@@ -1,0 +1,42 @@
+// The CPU's Lane: what a row program may use to walk along its row. Here one thread with SIMD loops; on CUDA a warp with shuffles. Include it
+// in kernel files only: it lives in an anonymous namespace so that everything instantiated on it stays inside the object file.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <type_traits>
+
+#include "tensor/hd.h"
+
+namespace fm::cpu {
+namespace {
+
+struct Lane {
+  // f(0) + ... + f(n-1). The order of the additions depends on the instruction set, not on the number of threads.
+  template <class F> FM_HD auto sum(std::int64_t n, const F& f) const {
+    std::remove_cvref_t<decltype(f(0))> total(0);
+#pragma omp simd reduction(+ : total)
+    for (std::int64_t i = 0; i < n; ++i) total += f(i);
+    return total;
+  }
+
+  template <class F> FM_HD auto max(std::int64_t n, const F& f) const {
+    using T = std::remove_cvref_t<decltype(f(0))>;
+    T largest = -std::numeric_limits<T>::infinity();
+#pragma omp simd reduction(max : largest)
+    for (std::int64_t i = 0; i < n; ++i) {
+      const T x = f(i);
+      largest = x > largest ? x : largest;
+    }
+    return largest;
+  }
+
+  // f(i) for each i, in any order: f may read and write element i of arrays, no other.
+  template <class F> FM_HD void each(std::int64_t n, const F& f) const {
+#pragma omp simd
+    for (std::int64_t i = 0; i < n; ++i) f(i);
+  }
+};
+
+}  // namespace
+}  // namespace fm::cpu

@@ -1,0 +1,77 @@
+// Arguments of the row programs, shared by the CPU and CUDA back ends. Arrays are row-major and contiguous unless a leading dimension is
+// given; sizes are in elements. A null tangent is the symbolic zero; a null gradient is not computed.
+#pragma once
+
+#include <cstdint>
+
+namespace fm::rows {
+
+// Per-sample (or per-token) rows that modulate the rows of an activation: activation row r uses modulation row r / share. share = 1: one per
+// token; share = N: one per sample of N tokens. `ld` lets a modulation be a slice of a wider matrix, say of (rows, 6 W).
+struct Modulation {
+  std::int64_t share = 1;
+  std::int64_t ld = 0;
+};
+
+// y = (h w + b) (1 + scale) + shift with h = (x - mean) rstd: layer norm (biased variance, rstd = 1/sqrt(var + eps)) or RMS norm (mean = 0,
+// var = mean(x^2)). weight, bias, scale and shift may each be null; bias needs weight and shift needs scale.
+template <class T>
+struct Norm {
+  std::int64_t rows = 0, width = 0;
+  T eps = T(1e-6);
+  const T* x = nullptr;       // (rows, width)
+  const T* weight = nullptr;  // (width)
+  const T* bias = nullptr;    // (width)
+  const T* scale = nullptr;   // modulation rows
+  const T* shift = nullptr;
+  Modulation modulation;
+  T* mean = nullptr;          // (rows) written by value, read by push and pull; unused by RMS norm
+  T* rstd = nullptr;          // (rows)
+};
+
+template <class T>
+struct NormPush {
+  const T *dx = nullptr, *dweight = nullptr, *dbias = nullptr, *dscale = nullptr, *dshift = nullptr;
+  std::int64_t ld = 0;        // leading dimension of dscale and dshift
+  T* dy = nullptr;            // (rows, width)
+};
+
+template <class T>
+struct NormPull {
+  const T* gy = nullptr;      // (rows, width)
+  T *gx = nullptr, *gweight = nullptr, *gbias = nullptr, *gscale = nullptr, *gshift = nullptr;
+  std::int64_t ld = 0;        // leading dimension of gscale and gshift
+  T* workspace = nullptr;     // norm_workspace() elements when gweight or gbias is asked for
+};
+
+// Weight gradients are summed in blocks of whole modulation groups whose number depends on the sizes only, then block by block in order.
+inline std::int64_t norm_block_rows(std::int64_t rows, std::int64_t share) {
+  const std::int64_t wanted = rows > 32 * 128 ? (rows + 127) / 128 : 32;
+  return (wanted + share - 1) / share * share;
+}
+inline std::int64_t norm_workspace(std::int64_t rows, std::int64_t width, std::int64_t share) {
+  const std::int64_t block = norm_block_rows(rows, share);
+  return (rows + block - 1) / block * 2 * width;
+}
+
+// y = x + gate h, gate by modulation row.
+template <class T>
+struct Gated {
+  std::int64_t rows = 0, width = 0;
+  const T *x = nullptr, *h = nullptr;  // (rows, width)
+  const T* gate = nullptr;             // modulation rows
+  Modulation modulation;
+};
+
+// Cross-entropy of logits x (rows, classes) with integer labels, or with soft labels p (rows, classes): exactly one of the two is given.
+// loss_r = -sum_k p_rk log_softmax(x_r)_k. Labels must lie in [0, classes): the caller checks.
+template <class T>
+struct CrossEntropy {
+  std::int64_t rows = 0, classes = 0;
+  const T* x = nullptr;
+  const std::int64_t* labels = nullptr;
+  const T* p = nullptr;
+  T* lse = nullptr;                    // (rows) log sum exp x: written by value, read by push and pull
+};
+
+}  // namespace fm::rows
