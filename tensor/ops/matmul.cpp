@@ -1,0 +1,189 @@
+#include "tensor/ops/matmul.h"
+
+#include <algorithm>
+
+#include "tensor/error.h"
+#include "tensor/kernels/cpu/gemm.h"
+#include "tensor/memory/allocator.h"
+
+namespace fm {
+namespace {
+
+// The last two dimensions as the kernels want them: one stride is 1, the other the leading dimension.
+struct Matrix {
+  Tensor tensor;
+  std::int64_t lead = 1;
+  bool transposed = false;
+};
+
+Matrix as_matrix(const Tensor& x) {
+  const int r = x.rank() - 2, c = x.rank() - 1;
+  const std::int64_t rows = x.shape()[r], columns = x.shape()[c], sr = x.strides()[r], sc = x.strides()[c];
+  if ((sc == 1 || columns == 1) && (sr >= columns || rows == 1)) return {x, std::max(rows == 1 ? columns : sr, std::int64_t{1}), false};
+  if ((sr == 1 || rows == 1) && (sc >= rows || columns == 1)) return {x, std::max(columns == 1 ? rows : sc, std::int64_t{1}), true};
+  return {x.contiguous(), columns, false};
+}
+
+// Runs f with the kernel and its element types (bf16 as raw 16-bit).
+template <class F> void with_kernel(DType dtype, F&& f) {
+  const auto& k = cpu::gemm_kernels();
+  if (dtype == DType::f64) f(double{}, double{}, k.f64);
+  else if (dtype == DType::bf16) f(std::uint16_t{}, std::uint16_t{}, k.bf16_out);
+  else f(float{}, float{}, k.f32);
+}
+
+void check_types(const Tensor& a, const Tensor& b, const char* op) {
+  if (!a.defined() || !b.defined()) throw Error(std::string(op) + ": an undefined tensor was given");
+  if (a.dtype() != b.dtype() || !is_floating(a.dtype()))
+    throw DTypeError(std::string(op) + ": operands are " + name_of(a.dtype()) + " and " + name_of(b.dtype()));
+}
+
+// One batch dimension for all three operands if their strides allow it; batches of mixed strides are walked by the caller.
+struct Batch {
+  std::int64_t count = 1, a = 0, b = 0, c = 0;
+};
+
+template <class T> struct Call {
+  const Matrix& a;
+  const Matrix& b;
+  T* c;
+  std::int64_t m, n, k;
+  const T* bias = nullptr;
+  bool accumulate = false;
+};
+
+template <class T, class Kernel> void run(const Call<T>& call, const Batch& batch, std::int64_t at_a, std::int64_t at_b, std::int64_t at_c, Kernel kernel) {
+  cpu::GemmArgs<T, T> args{};
+  args.m = call.m;
+  args.n = call.n;
+  args.k = call.k;
+  args.a = static_cast<const T*>(call.a.tensor.raw()) + at_a;
+  args.lda = call.a.lead;
+  args.ta = call.a.transposed;
+  args.b = static_cast<const T*>(call.b.tensor.raw()) + at_b;
+  args.ldb = call.b.lead;
+  args.tb = call.b.transposed;
+  args.c = call.c + at_c;
+  args.ldc = call.n;
+  args.batch = batch.count;
+  args.stride_a = batch.a;
+  args.stride_b = batch.b;
+  args.stride_c = batch.c;
+  args.bias = call.bias;
+  args.accumulate = call.accumulate;
+  kernel(args);
+}
+
+// All batch dimensions but the innermost are walked here.
+template <class T, class Kernel> void run_batches(const Call<T>& call, const Shape& batch, const Strides& sa, const Strides& sb, Kernel kernel) {
+  const int inner = batch.rank() - 1;
+  const std::int64_t size = call.m * call.n;
+  if (inner < 0) return run(call, Batch{}, 0, 0, 0, kernel);
+  const Batch last{batch[inner], sa[inner], sb[inner], size};
+  const std::int64_t outer = batch[inner] ? batch.numel() / batch[inner] : 0;
+  for (std::int64_t i = 0; i < outer; ++i) {
+    std::int64_t rest = i, oa = 0, ob = 0;
+    for (int d = inner - 1; d >= 0; --d) {
+      oa += rest % batch[d] * sa[d];
+      ob += rest % batch[d] * sb[d];
+      rest /= batch[d];
+    }
+    run(call, last, oa, ob, i * batch[inner] * size, kernel);
+  }
+}
+
+Shape batch_of(const Shape& s) {
+  Shape out;
+  for (int i = 0; i < s.rank() - 2; ++i) out.push_back(s[i]);
+  return out;
+}
+
+// Strides of the batch dimensions when broadcast to `batch`, neighbours merged in step for all operands.
+Strides batch_strides(const Tensor& x, const Shape& batch) {
+  Strides out = Shape::filled(batch.rank(), 0);
+  const int own = x.rank() - 2;
+  for (int i = 0; i < own; ++i)
+    if (x.shape()[i] != 1) out[i + batch.rank() - own] = x.strides()[i];
+  return out;
+}
+
+void merge_batches(Shape& batch, Strides& sa, Strides& sb) {
+  Shape s, a, b;
+  for (int i = 0; i < batch.rank(); ++i) {
+    const int last = s.rank() - 1;
+    if (batch[i] == 1) continue;
+    if (last >= 0 && a[last] == sa[i] * batch[i] && b[last] == sb[i] * batch[i]) {
+      s[last] *= batch[i];
+      a[last] = sa[i];
+      b[last] = sb[i];
+    } else {
+      s.push_back(batch[i]);
+      a.push_back(sa[i]);
+      b.push_back(sb[i]);
+    }
+  }
+  batch = s;
+  sa = a;
+  sb = b;
+}
+
+}  // namespace
+
+Tensor matmul(const Tensor& a, const Tensor& b) {
+  check_types(a, b, "matmul");
+  const OpName scope("matmul");
+  if (a.rank() < 2 || b.rank() < 2) throw ShapeError("matmul: wants matrices, got a" + to_string(a.shape()) + " and b" + to_string(b.shape()));
+  const std::int64_t m = a.dim(-2), k = a.dim(-1), n = b.dim(-1);
+  if (b.dim(-2) != k)
+    throw ShapeError("matmul: inner dimensions differ: a" + to_string(a.shape()) + " has " + std::to_string(k) + " columns, b" +
+                     to_string(b.shape()) + " has " + std::to_string(b.dim(-2)) + " rows");
+  // A batch of rows against one matrix is one product.
+  if (b.rank() == 2 && a.rank() > 2 && a.is_contiguous()) {
+    Shape out = a.shape();
+    out[a.rank() - 1] = n;
+    return matmul(a.reshape({-1, k}), b).reshape(out);
+  }
+  Shape batch = broadcast_shapes(batch_of(a.shape()), batch_of(b.shape()), "matmul");
+  Shape out = batch;
+  out.push_back(m);
+  out.push_back(n);
+  Tensor c = Tensor::empty(out, a.dtype());
+  const Matrix ma = as_matrix(a), mb = as_matrix(b);
+  Strides sa = batch_strides(ma.tensor, batch), sb = batch_strides(mb.tensor, batch);
+  merge_batches(batch, sa, sb);
+  with_kernel(a.dtype(), [&]<class T>(T, T, auto kernel) {
+    run_batches(Call<T>{ma, mb, static_cast<T*>(c.raw()), m, n, k}, batch, sa, sb, kernel);
+  });
+  return c;
+}
+
+Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
+  check_types(x, weight, "linear");
+  const OpName scope("linear");
+  if (weight.rank() != 2 || x.rank() < 1 || x.dim(-1) != weight.dim(1))
+    throw ShapeError("linear: x" + to_string(x.shape()) + " against weight" + to_string(weight.shape()) + " (out, in)");
+  if (bias.defined() && (bias.numel() != weight.dim(0) || bias.dtype() != x.dtype()))
+    throw ShapeError("linear: bias" + to_string(bias.shape()) + " for weight" + to_string(weight.shape()));
+  Shape out = x.shape();
+  out[x.rank() - 1] = weight.dim(0);
+  const Tensor b = bias.defined() ? bias.contiguous() : bias;
+  const Matrix mx = as_matrix(x.reshape({-1, x.dim(-1)})), mw = as_matrix(weight.transpose(0, 1));
+  Tensor y = Tensor::empty(out, x.dtype());
+  with_kernel(x.dtype(), [&]<class T>(T, T, auto kernel) {
+    run(Call<T>{mx, mw, static_cast<T*>(y.raw()), mx.tensor.dim(0), weight.dim(0), weight.dim(1), b.defined() ? static_cast<const T*>(b.raw()) : nullptr},
+        Batch{}, 0, 0, 0, kernel);
+  });
+  return y;
+}
+
+void matmul_into(Tensor& sum, const Tensor& a, const Tensor& b) {
+  check_types(a, b, "matmul_into");
+  if (a.rank() != 2 || b.rank() != 2 || a.dim(1) != b.dim(0) || sum.shape() != Shape{a.dim(0), b.dim(1)} || !sum.is_contiguous() || sum.dtype() != a.dtype())
+    throw ShapeError("matmul_into: a" + to_string(a.shape()) + " b" + to_string(b.shape()) + " into " + to_string(sum.shape()));
+  const Matrix ma = as_matrix(a), mb = as_matrix(b);
+  with_kernel(a.dtype(), [&]<class T>(T, T, auto kernel) {
+    run(Call<T>{ma, mb, static_cast<T*>(sum.raw()), a.dim(0), b.dim(1), a.dim(1), nullptr, true}, Batch{}, 0, 0, 0, kernel);
+  });
+}
+
+}  // namespace fm
