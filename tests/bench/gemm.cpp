@@ -1,0 +1,156 @@
+// Speed of the matrix products, in GFLOP/s and as a part of the multiply-add peak measured in the same run.
+//
+//   bench_gemm [--threads N] [--group NAME] [--type f32|f64|bf16] [--ms MILLISECONDS PER SHAPE]
+//
+// Best of repeated calls, packing included. FLOWMAP_ISA=base|avx2|avx512 chooses the kernels.
+#include <fmt/format.h>
+#include <omp.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "tensor/kernels/cpu/gemm.h"
+
+namespace {
+
+using fm::cpu::GemmArgs;
+using fm::cpu::Isa;
+
+double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+
+// Twelve independent chains of multiply-adds, as many as a tile has accumulators; returns flops per call. The compiler must not see
+// that they are equal, or it computes one for all.
+constexpr int chains = 12, chain_length = 20000;
+#define FM_PEAK_LOOP(name, target_attribute, bytes)                                                        \
+  target_attribute double name() {                                                                         \
+    typedef float V __attribute__((vector_size(bytes)));                                                   \
+    V acc[chains] = {}, x = V{} + 0.999f, y = V{} + 1e-3f;                                                  \
+    _Pragma("GCC unroll 12") for (int c = 0; c < chains; ++c) asm volatile("" : "+x"(acc[c]));               \
+    for (int i = 0; i < chain_length; ++i) {                                                                \
+      _Pragma("GCC unroll 12") for (int c = 0; c < chains; ++c) acc[c] = acc[c] * x + y;                    \
+      asm volatile("" : "+x"(x), "+x"(y));                                                                   \
+    }                                                                                                       \
+    V sum = acc[0];                                                                                         \
+    _Pragma("GCC unroll 12") for (int c = 1; c < chains; ++c) sum += acc[c];                                 \
+    asm volatile("" : : "x"(sum));                                                                          \
+    return 2.0 * chains * chain_length * (bytes / 4);                                                       \
+  }
+FM_PEAK_LOOP(peak_base, , 16)
+#if defined(__x86_64__)
+FM_PEAK_LOOP(peak_avx2, __attribute__((target("avx2,fma"))), 32)
+FM_PEAK_LOOP(peak_avx512, __attribute__((target("avx512f,fma"))), 64)
+#endif
+
+double peak_loop() {
+#if defined(__x86_64__)
+  if (fm::cpu::active_isa() == Isa::avx512) return peak_avx512();
+  if (fm::cpu::active_isa() == Isa::avx2) return peak_avx2();
+#endif
+  return peak_base();
+}
+
+// f32 GFLOP/s of multiply-adds on registers.
+double measure_peak(int threads) {
+  double best = 0;
+  for (const double end = now() + 0.1; now() < end;) {
+    double flops = 0;
+    const double start = now();
+#pragma omp parallel num_threads(threads) reduction(+ : flops)
+    flops += peak_loop();
+    best = std::max(best, flops / (now() - start) * 1e-9);
+  }
+  return best;
+}
+
+struct Shape {
+  const char* group;
+  int m, n, k, batch;
+  const char* ops;          // of N, T for A and B
+};
+
+const std::vector<Shape> shapes = {
+    {"quickstart", 2048, 128, 128, 1, "NN NT"},  {"quickstart", 2048, 256, 256, 1, "NN NT"},  {"quickstart", 2048, 384, 384, 1, "NN NT"},
+    {"quickstart", 2048, 512, 512, 1, "NN NT"},  {"quickstart", 2048, 768, 256, 1, "NN NT"},  {"quickstart", 2048, 256, 768, 1, "NN NT"},
+    {"quickstart", 2048, 512, 128, 1, "NN NT"},  {"quickstart", 2048, 128, 512, 1, "NN NT"},
+    {"quickstart_grad", 128, 128, 2048, 1, "TN"}, {"quickstart_grad", 256, 256, 2048, 1, "TN"}, {"quickstart_grad", 384, 384, 2048, 1, "TN"},
+    {"quickstart_grad", 512, 512, 2048, 1, "TN"}, {"quickstart_grad", 256, 768, 2048, 1, "TN"}, {"quickstart_grad", 768, 256, 2048, 1, "TN"},
+    {"quickstart_grad", 512, 128, 2048, 1, "TN"}, {"quickstart_grad", 64, 64, 16384, 1, "TN"},
+    {"linear", 4096, 768, 768, 1, "NN NT TN"},   {"linear", 4096, 3072, 768, 1, "NN NT"},     {"linear", 4096, 768, 3072, 1, "NN NT"},
+    {"linear", 16384, 192, 192, 1, "NN NT"},     {"linear", 16384, 768, 192, 1, "NN NT"},     {"linear", 16384, 192, 768, 1, "NN NT"},
+    {"weight_grad", 768, 3072, 4096, 1, "TN"},   {"weight_grad", 192, 768, 16384, 1, "TN"},   {"weight_grad", 768, 768, 4096, 1, "TN"},
+    {"short", 256, 1152, 1152, 1, "NN NT TN"},   {"short", 256, 4608, 1152, 1, "NN NT TN"},   {"short", 64, 768, 768, 1, "NN NT TN"},
+    {"short", 16, 768, 768, 1, "NN NT TN"},      {"short", 1, 768, 768, 1, "NN NT"},
+    {"attention", 256, 64, 256, 64, "NN NT TN"}, {"attention", 256, 256, 64, 64, "NN NT TN"}, {"attention", 64, 64, 32, 256, "NN NT TN"},
+    {"tiny", 16, 64, 16, 1, "NN NT TN"},         {"tiny", 8, 8, 8, 1, "NN NT TN"},            {"tiny", 64, 64, 64, 1, "NN NT TN"},
+};
+
+template <class In, class Out>
+double measure(const Shape& s, bool ta, bool tb, void (*product)(const GemmArgs<In, Out>&), double seconds) {
+  const std::size_t batch = std::size_t(s.batch);
+  std::vector<In> a(batch * std::size_t(s.m) * std::size_t(s.k), In(1)), b(batch * std::size_t(s.n) * std::size_t(s.k), In(1));
+  std::vector<Out> c(batch * std::size_t(s.m) * std::size_t(s.n));
+  GemmArgs<In, Out> g{s.m, s.n, s.k, a.data(), ta ? s.m : s.k, ta, b.data(), tb ? s.k : s.n, tb, c.data(), s.n};
+  g.batch = s.batch;
+  g.stride_a = std::int64_t(s.m) * s.k, g.stride_b = std::int64_t(s.n) * s.k, g.stride_c = std::int64_t(s.m) * s.n;
+  const double flops = 2.0 * s.m * s.n * s.k * s.batch;
+  const int calls = std::max(1, int(2e6 / flops));           // a clock tick must not matter
+  product(g);
+  double best = 1e30;
+  for (const double end = now() + seconds; now() < end;) {
+    const double start = now();
+    for (int i = 0; i < calls; ++i) product(g);
+    best = std::min(best, (now() - start) / calls);
+  }
+  return flops / best * 1e-9;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  int threads = omp_get_max_threads();
+  std::string group, type = "f32";
+  double seconds = 0.04;
+  for (int i = 1; i + 1 < argc; i += 2) {
+    const std::string key = argv[i];
+    if (key == "--threads") threads = std::atoi(argv[i + 1]);
+    else if (key == "--group") group = argv[i + 1];
+    else if (key == "--type") type = argv[i + 1];
+    else if (key == "--ms") seconds = std::atof(argv[i + 1]) * 1e-3;
+    else return fmt::print(stderr, "bench_gemm: unknown option {}; it takes --threads, --group, --type, --ms\n", key), 2;
+  }
+  omp_set_num_threads(std::max(1, threads));
+  const auto& kernels = fm::cpu::gemm_kernels();
+  double peak = 0, product = 1;
+  int count = 0;
+  const char* current = "";
+  const auto summary = [&] {
+    if (count) fmt::print("{:<16} geometric mean {:5.1f} % of peak\n\n", current, 100 * std::pow(product, 1.0 / count));
+    product = 1, count = 0;
+  };
+  fmt::print("{} threads, {}, {}\n", threads, fm::cpu::isa_name(fm::cpu::active_isa()), type);
+  for (const Shape& s : shapes) {
+    if (!group.empty() && group != s.group) continue;
+    if (std::strcmp(current, s.group) != 0) {
+      summary();
+      current = s.group;
+      peak = std::max(peak, measure_peak(threads));
+      fmt::print("peak {:.1f} GFLOP/s (f32)\n", peak);
+    }
+    for (const char* op = s.ops; *op; op += op[2] ? 3 : 2) {
+      const bool ta = op[0] == 'T', tb = op[1] == 'T';
+      const double rate = type == "f64"    ? measure(s, ta, tb, kernels.f64, seconds)
+                          : type == "bf16" ? measure(s, ta, tb, kernels.bf16, seconds)
+                                           : measure(s, ta, tb, kernels.f32, seconds);
+      const double part = rate / (type == "f64" ? peak / 2 : peak);
+      fmt::print("{:<16} {:>4} x {:5} {:5} {:5} {}{} {:8.2f} GFLOP/s {:5.1f} %\n", s.group, s.batch, s.m, s.n, s.k, op[0], op[1], rate, 100 * part);
+      product *= part;
+      ++count;
+    }
+  }
+  summary();
+}
