@@ -54,17 +54,13 @@ double peak_loop() {
   return peak_base();
 }
 
-// f32 GFLOP/s of multiply-adds on registers.
-double measure_peak(int threads) {
-  double best = 0;
-  for (const double end = now() + 0.1; now() < end;) {
-    double flops = 0;
-    const double start = now();
+// f32 GFLOP/s of multiply-adds on registers, once.
+double peak_rate(int threads) {
+  double flops = 0;
+  const double start = now();
 #pragma omp parallel num_threads(threads) reduction(+ : flops)
-    flops += peak_loop();
-    best = std::max(best, flops / (now() - start) * 1e-9);
-  }
-  return best;
+  flops += peak_loop();
+  return flops / (now() - start) * 1e-9;
 }
 
 struct Shape {
@@ -89,8 +85,13 @@ const std::vector<Shape> shapes = {
     {"tiny", 16, 64, 16, 1, "NN NT TN"},         {"tiny", 8, 8, 8, 1, "NN NT TN"},            {"tiny", 64, 64, 64, 1, "NN NT TN"},
 };
 
+struct Rates {
+  double product = 0, peak = 0;       // GFLOP/s
+};
+
+// Product and peak by turns, so that both meet the same clock and the same neighbours.
 template <class In, class Out>
-double measure(const Shape& s, bool ta, bool tb, void (*product)(const GemmArgs<In, Out>&), double seconds) {
+Rates measure(const Shape& s, bool ta, bool tb, void (*product)(const GemmArgs<In, Out>&), double seconds, int threads) {
   const std::size_t batch = std::size_t(s.batch);
   std::vector<In> a(batch * std::size_t(s.m) * std::size_t(s.k), In(1)), b(batch * std::size_t(s.n) * std::size_t(s.k), In(1));
   std::vector<Out> c(batch * std::size_t(s.m) * std::size_t(s.n));
@@ -100,13 +101,16 @@ double measure(const Shape& s, bool ta, bool tb, void (*product)(const GemmArgs<
   const double flops = 2.0 * s.m * s.n * s.k * s.batch;
   const int calls = std::max(1, int(2e6 / flops));           // a clock tick must not matter
   product(g);
-  double best = 1e30;
+  Rates best;
   for (const double end = now() + seconds; now() < end;) {
     const double start = now();
     for (int i = 0; i < calls; ++i) product(g);
-    best = std::min(best, (now() - start) / calls);
+    const double spent = now() - start;
+    best.product = std::max(best.product, flops * calls / spent * 1e-9);
+    for (const double until = now() + 0.3 * spent; now() < until;)
+      best.peak = std::max(best.peak, peak_rate(threads) / (sizeof(Out) == 8 ? 2 : 1));
   }
-  return flops / best * 1e-9;
+  return best;
 }
 
 }  // namespace
@@ -125,30 +129,27 @@ int main(int argc, char** argv) {
   }
   omp_set_num_threads(std::max(1, threads));
   const auto& kernels = fm::cpu::gemm_kernels();
-  double peak = 0, product = 1;
+  double product = 1;
   int count = 0;
   const char* current = "";
   const auto summary = [&] {
     if (count) fmt::print("{:<16} geometric mean {:5.1f} % of peak\n\n", current, 100 * std::pow(product, 1.0 / count));
     product = 1, count = 0;
   };
-  fmt::print("{} threads, {}, {}\n", threads, fm::cpu::isa_name(fm::cpu::active_isa()), type);
+  fmt::print("{} threads, {}, {}; peak = multiply-adds of {} on registers\n", threads, fm::cpu::isa_name(fm::cpu::active_isa()), type,
+             type == "f64" ? "f64" : "f32");
   for (const Shape& s : shapes) {
     if (!group.empty() && group != s.group) continue;
-    if (std::strcmp(current, s.group) != 0) {
-      summary();
-      current = s.group;
-      peak = std::max(peak, measure_peak(threads));
-      fmt::print("peak {:.1f} GFLOP/s (f32)\n", peak);
-    }
+    if (std::strcmp(current, s.group) != 0) summary();
+    current = s.group;
     for (const char* op = s.ops; *op; op += op[2] ? 3 : 2) {
       const bool ta = op[0] == 'T', tb = op[1] == 'T';
-      const double rate = type == "f64"    ? measure(s, ta, tb, kernels.f64, seconds)
-                          : type == "bf16" ? measure(s, ta, tb, kernels.bf16, seconds)
-                                           : measure(s, ta, tb, kernels.f32, seconds);
-      const double part = rate / (type == "f64" ? peak / 2 : peak);
-      fmt::print("{:<16} {:>4} x {:5} {:5} {:5} {}{} {:8.2f} GFLOP/s {:5.1f} %\n", s.group, s.batch, s.m, s.n, s.k, op[0], op[1], rate, 100 * part);
-      product *= part;
+      const Rates r = type == "f64"    ? measure(s, ta, tb, kernels.f64, seconds, threads)
+                      : type == "bf16" ? measure(s, ta, tb, kernels.bf16, seconds, threads)
+                                       : measure(s, ta, tb, kernels.f32, seconds, threads);
+      fmt::print("{:<16} {:>4} x {:5} {:5} {:5} {}{} {:8.2f} of {:6.2f} GFLOP/s {:5.1f} %\n", s.group, s.batch, s.m, s.n, s.k, op[0], op[1],
+                 r.product, r.peak, 100 * r.product / r.peak);
+      product *= r.product / r.peak;
       ++count;
     }
   }

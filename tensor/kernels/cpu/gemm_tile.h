@@ -112,7 +112,12 @@ void multiply_tile(const TileCall<Tile>& t) {
   using Operand = typename Tile::Operand;
   constexpr int nv = Tile::nv, width = Tile::width, step = Tile::step;
 
-  V acc[R][nv] = {};
+  // Every loop over acc is unrolled: an array indexed by a variable would live in memory instead of in registers.
+  V acc[R][nv];
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
+    for (int v = 0; v < nv; ++v) acc[r][v] = V{};
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r)          // C arrives while the sum runs
 #pragma GCC unroll 4
@@ -136,7 +141,9 @@ void multiply_tile(const TileCall<Tile>& t) {
 
   if (t.cols != Tile::nr) {
     alignas(64) T buffer[R * Tile::nr];
+#pragma GCC unroll 16
     for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
       for (int v = 0; v < nv; ++v) store_vector(buffer + r * Tile::nr + v * width, acc[r][v]);
     store_partial<Tile>(t, buffer, R);
     return;
