@@ -45,7 +45,7 @@ struct Abs {                                     // y = |x|,  dy/dx = sign x (0 
   template <class T> FM_HD static T slope(T x) { return x < T(0) ? T(-1) : (T(0) < x ? T(1) : T(0)); }
 };
 struct Relu {                                    // y = max(x, 0),  dy/dx = [x > 0]
-  template <class T> FM_HD static T value(T x) { return T(0) < x ? x : T(0); }
+  template <class T> FM_HD static T value(T x) { return x < T(0) ? T(0) : x; }   // a NaN stays
   template <class T> FM_HD static T slope(T x) { return T(0) < x ? T(1) : T(0); }
 };
 struct Sin {                                     // y = sin x,  dy/dx = cos x
@@ -91,8 +91,9 @@ struct Add { template <class T> FM_HD static T value(T a, T b) { return a + b; }
 struct Sub { template <class T> FM_HD static T value(T a, T b) { return a - b; } };
 struct Mul { template <class T> FM_HD static T value(T a, T b) { return a * b; } };
 struct Div { template <class T> FM_HD static T value(T a, T b) { return a / b; } };
-struct Maximum { template <class T> FM_HD static T value(T a, T b) { return b < a ? a : b; } };
-struct Minimum { template <class T> FM_HD static T value(T a, T b) { return a < b ? a : b; } };
+// A NaN on either side comes through: a clamp must not hide that a run diverges.
+struct Maximum { template <class T> FM_HD static T value(T a, T b) { return a < b || b != b ? b : a; } };
+struct Minimum { template <class T> FM_HD static T value(T a, T b) { return b < a || b != b ? b : a; } };
 struct Greater { template <class T> FM_HD static T value(T a, T b) { return b < a ? T(1) : T(0); } };   // 1 or 0, no derivative
 struct Less { template <class T> FM_HD static T value(T a, T b) { return a < b ? T(1) : T(0); } };
 struct Equal { template <class T> FM_HD static T value(T a, T b) { return a == b ? T(1) : T(0); } };

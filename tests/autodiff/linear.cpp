@@ -1,0 +1,74 @@
+// Derivative rules of the linear operations: push, pull, taped tangents, and tangents of the first rows only.
+#include "autodiff/rules/linear.h"
+
+#include <doctest/doctest.h>
+
+#include "autodiff/check.h"
+#include "autodiff/rules/elementwise.h"
+
+using namespace fm;
+
+namespace {
+
+using Vars = std::vector<Var>;
+
+// Checks f followed by a square, so that second derivatives exist.
+void check(const char* name, const CheckedFunction& f, const std::vector<Tensor>& inputs) {
+  CheckOptions o;
+  o.name = name;
+  CHECK_NOTHROW(check_all([&](const Vars& x) { return square(f(x)); }, inputs, o));
+}
+
+const Tensor x = sample_normal({4, 3, 2}, 1);
+
+}  // namespace
+
+TEST_CASE("shapes") {
+  check("reshape", [](const Vars& v) { return reshape(v[0], {4, -1}); }, {x});
+  check("reshape that splits rows", [](const Vars& v) { return reshape(v[0], {8, 3}); }, {x});
+  check("reshape that joins rows", [](const Vars& v) { return reshape(v[0], {2, 12}); }, {x});
+  check("reshape across rows", [](const Vars& v) { return reshape(v[0], {3, 8}); }, {x});
+  check("reshape to a vector", [](const Vars& v) { return reshape(v[0], {-1}); }, {x});
+  check("permute", [](const Vars& v) { return permute(v[0], {0, 2, 1}); }, {x});
+  check("permute of rows", [](const Vars& v) { return permute(v[0], {2, 0, 1}); }, {x});
+  check("transpose", [](const Vars& v) { return transpose(v[0], 0, -1); }, {x});
+  check("unsqueeze", [](const Vars& v) { return unsqueeze(v[0], 1); }, {x});
+  check("unsqueeze in front", [](const Vars& v) { return unsqueeze(v[0], 0); }, {x});
+  check("expand", [](const Vars& v) { return expand(v[0], {4, 3, 2}); }, {sample_normal({4, 1, 2}, 2)});
+  check("expand of rows", [](const Vars& v) { return expand(v[0], {5, 3, 2}); }, {sample_normal({3, 2}, 2)});
+}
+
+TEST_CASE("parts") {
+  check("slice", [](const Vars& v) { return slice(v[0], 1, 1, 3); }, {x});
+  check("slice of rows", [](const Vars& v) { return slice(v[0], 0, 1, 3); }, {x});
+  check("slices that overlap", [](const Vars& v) { return slice(v[0], 1, 0, 2) * slice(v[0], 1, 1, 3); }, {x});
+  check("select", [](const Vars& v) { return select(v[0], 2, 1); }, {x});
+  check("select of a row", [](const Vars& v) { return select(v[0], 0, 1); }, {x});
+  check("concat", [](const Vars& v) { return concat({v[0], v[1], v[0]}, 1); }, {x, sample_normal({4, 2, 2}, 3)});
+  check("concat of rows", [](const Vars& v) { return concat({v[0], v[1]}, 0); }, {x, sample_normal({2, 3, 2}, 3)});
+  check("pad", [](const Vars& v) { return pad(v[0], 1, 2, 1); }, {x});
+  check("pad of rows", [](const Vars& v) { return pad(v[0], 0, 2, 1); }, {x});
+}
+
+TEST_CASE("sums") {
+  check("sum", [](const Vars& v) { return sum(v[0]); }, {x});
+  check("sum over rows", [](const Vars& v) { return sum(v[0], {0}); }, {x});
+  check("sum over rows, kept", [](const Vars& v) { return sum(v[0], {0, 2}, true); }, {x});
+  check("sum inside", [](const Vars& v) { return sum(v[0], {-1}); }, {x});
+  check("mean", [](const Vars& v) { return mean(v[0]); }, {x});
+  check("mean inside", [](const Vars& v) { return mean(v[0], {1}, true); }, {x});
+}
+
+TEST_CASE("gather") {
+  const Tensor index = Tensor::from(std::vector<std::int64_t>{3, 0, 3, 1, 1}, {5});
+  check("gather", [&](const Vars& v) { return gather(v[0], index); }, {x});
+}
+
+TEST_CASE("cast goes back to the type it came from") {
+  Tape tape;
+  const Var w = tape.variable(sample_normal({3, 2}, 1, DType::f32));
+  const Var y = cast(w, DType::bf16);
+  CHECK(y.dtype() == DType::bf16);
+  const Gradients g = backward(sum(square(cast(y, DType::f32))));
+  CHECK(g[w].dtype() == DType::f32);
+}
