@@ -1,0 +1,88 @@
+// Messages, the status line and log.txt.
+#include "apps/support/logger.h"
+
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "apps/support/text.h"
+#include "tensor/error.h"
+
+namespace fm {
+namespace {
+
+size_t terminal_columns(FILE* terminal) {
+  winsize size{};
+  return ioctl(fileno(terminal), TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
+}
+
+const char* prefix(Logger::Level level) {
+  return level == Logger::Level::error ? "error: " : level == Logger::Level::warning ? "warning: " : "";
+}
+
+}  // namespace
+
+Logger::Logger(FILE* terminal) : terminal_(terminal), on_terminal_(isatty(fileno(terminal)) != 0) {}
+
+Logger::~Logger() {
+  end_status();
+  if (file_ != nullptr) std::fclose(file_);
+}
+
+void Logger::mirror_to(const std::filesystem::path& path) {
+  FILE* file = std::fopen(path.c_str(), "ae");
+  if (file == nullptr) throw FileError(fmt::format("cannot write {}: {}", path.string(), std::strerror(errno)));
+  const std::lock_guard lock(mutex_);
+  if (file_ != nullptr) std::fclose(file_);
+  file_ = file;
+}
+
+void Logger::message(Level level, std::string_view text) {
+  const std::lock_guard lock(mutex_);
+  write_record(level, text);
+  if (level > level_) return;
+  erase_status();
+  fmt::print(terminal_, "{}{}\n", prefix(level), text);
+  draw_status();
+}
+
+void Logger::record(std::string_view text) {
+  const std::lock_guard lock(mutex_);
+  write_record(Level::info, text);
+}
+
+void Logger::status(std::string_view line) {
+  if (!on_terminal_ || level_ < Level::info) return;
+  const std::lock_guard lock(mutex_);
+  erase_status();
+  status_ = line;
+  draw_status();
+}
+
+void Logger::end_status() {
+  const std::lock_guard lock(mutex_);
+  if (status_.empty()) return;
+  std::fputc('\n', terminal_);
+  status_.clear();
+}
+
+void Logger::erase_status() {
+  if (!status_.empty()) std::fputs("\r\x1b[2K", terminal_);
+}
+
+void Logger::draw_status() {
+  if (status_.empty()) return;
+  // A line that wraps cannot be erased by a carriage return.
+  fmt::print(terminal_, "{}", std::string_view(status_).substr(0, terminal_columns(terminal_) - 1));
+  std::fflush(terminal_);
+}
+
+void Logger::write_record(Level level, std::string_view text) {
+  if (file_ == nullptr) return;
+  fmt::print(file_, "{}  {}{}\n", local_time_text(), prefix(level), text);
+  std::fflush(file_);
+}
+
+}  // namespace fm

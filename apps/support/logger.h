@@ -1,0 +1,65 @@
+// Messages to stderr and to log.txt. On a terminal one status line can stay below the messages and is redrawn in place.
+#pragma once
+
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <filesystem>
+#include <mutex>
+#include <string>
+#include <string_view>
+
+namespace fm {
+
+class Logger {
+ public:
+  enum class Level { error, warning, info, detail };  // a verbosity shows its level and all before it
+
+  explicit Logger(FILE* terminal = stderr);
+  ~Logger();
+  Logger(const Logger&) = delete;
+  Logger& operator=(const Logger&) = delete;
+
+  void set_level(Level level) { level_ = level; }
+  Level level() const { return level_; }
+  bool on_terminal() const { return on_terminal_; }
+
+  // From here on every message, shown or not, is also appended to this file with its time. Throws FileError.
+  void mirror_to(const std::filesystem::path& file);
+
+  template <class... Args>
+  void error(fmt::format_string<Args...> text, Args&&... args) {
+    message(Level::error, fmt::format(text, std::forward<Args>(args)...));
+  }
+  template <class... Args>
+  void warning(fmt::format_string<Args...> text, Args&&... args) {
+    message(Level::warning, fmt::format(text, std::forward<Args>(args)...));
+  }
+  template <class... Args>
+  void info(fmt::format_string<Args...> text, Args&&... args) {
+    message(Level::info, fmt::format(text, std::forward<Args>(args)...));
+  }
+  template <class... Args>
+  void detail(fmt::format_string<Args...> text, Args&&... args) {
+    message(Level::detail, fmt::format(text, std::forward<Args>(args)...));
+  }
+
+  void message(Level level, std::string_view text);
+  void record(std::string_view text);  // to log.txt only
+  void status(std::string_view line);  // draws the line in place; nothing when not on a terminal
+  void end_status();                   // keeps the last status line on screen and goes below it
+
+ private:
+  void erase_status();
+  void draw_status();
+  void write_record(Level level, std::string_view text);
+
+  FILE* terminal_;
+  FILE* file_ = nullptr;
+  bool on_terminal_;
+  Level level_ = Level::info;
+  std::string status_;
+  std::mutex mutex_;
+};
+
+}  // namespace fm

@@ -1,0 +1,193 @@
+// Appending rows to CSV, JSON lines and TensorBoard events, and cutting them back on resume.
+#include "apps/support/metrics.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <nlohmann/json.hpp>
+
+#include "apps/support/text.h"
+#include "tensor/error.h"
+#include "tensor/io/atomic_file.h"
+
+namespace fm {
+namespace fs = std::filesystem;
+namespace {
+
+std::string read_if_there(const fs::path& path) { return fs::exists(path) ? read_file(path) : std::string(); }
+
+// The whole lines of a text; a last line without its end is a torn write and is left out.
+std::vector<std::string_view> whole_lines(std::string_view text) {
+  std::vector<std::string_view> lines;
+  for (size_t end = text.find('\n'); end != std::string_view::npos; end = text.find('\n')) {
+    lines.push_back(text.substr(0, end));
+    text.remove_prefix(end + 1);
+  }
+  return lines;
+}
+
+// Step at the front of a CSV row, the largest integer when there is none (so that a damaged row is dropped by every cut).
+int64_t csv_step(std::string_view row) {
+  int64_t step = 0;
+  const auto [stop, error] = std::from_chars(row.data(), row.data() + row.size(), step);
+  const bool good = error == std::errc() && stop != row.data() + row.size() && *stop == ',';
+  return good ? step : std::numeric_limits<int64_t>::max();
+}
+
+int64_t json_step(std::string_view line) {
+  const auto row = nlohmann::json::parse(line, nullptr, false);
+  const bool good = row.is_object() && row.contains("step") && row["step"].is_number_integer();
+  return good ? row["step"].get<int64_t>() : std::numeric_limits<int64_t>::max();
+}
+
+std::string csv_text(double x) { return fmt::format("{}", x); }
+
+// Metric names become CSV headings without quoting: what would need quotes is replaced.
+std::string heading(std::string name) {
+  for (char& c : name)
+    if (c == ',' || c == '"' || c == '\n' || c == '\r') c = '_';
+  return name;
+}
+
+std::vector<std::string> split_row(std::string_view row) {
+  std::vector<std::string> cells;
+  for (size_t comma = row.find(','); comma != std::string_view::npos; comma = row.find(',')) {
+    cells.emplace_back(row.substr(0, comma));
+    row.remove_prefix(comma + 1);
+  }
+  cells.emplace_back(row);
+  return cells;
+}
+
+void replace_when_changed(const fs::path& path, const std::string& before, std::string_view after) {
+  if (before != after) write_atomically(path, after);
+}
+
+constexpr int64_t everything = std::numeric_limits<int64_t>::max() - 1;
+
+}  // namespace
+
+Metrics::Metrics(fs::path folder) : Metrics(std::move(folder), Formats()) {}
+
+Metrics::Metrics(fs::path folder, Formats formats) : folder_(std::move(folder)), formats_(formats) {
+  for (const auto& entry : fs::directory_iterator(folder_)) {
+    const std::string name = entry.path().filename().string();
+    // Several files are possible when the user copied some in: the newest name is continued.
+    if (name.rfind("events.out.tfevents.", 0) == 0 && entry.path() > events_path_) events_path_ = entry.path();
+  }
+  if (events_path_.empty()) {
+    char host[256] = "host";
+    gethostname(host, sizeof host - 1);
+    events_path_ = folder_ / fmt::format("events.out.tfevents.{}.{}", int64_t(unix_seconds()), host);
+  }
+  truncate_after(everything);
+}
+
+void Metrics::truncate_after(int64_t step) {
+  csv_.reset(), jsonl_.reset(), events_.reset();
+  if (formats_.csv) keep_csv_up_to(step);
+  if (formats_.jsonl) keep_jsonl_up_to(step);
+  if (formats_.tensorboard) keep_events_up_to(step);
+  open_all();
+}
+
+void Metrics::keep_csv_up_to(int64_t step) {
+  const fs::path path = folder_ / "metrics.csv";
+  const std::string before = read_if_there(path);
+  std::string after;
+  bool first = true;
+  for (std::string_view line : whole_lines(before)) {
+    if (!first && csv_step(line) > step) continue;
+    after.append(line) += '\n';
+    first = false;
+  }
+  replace_when_changed(path, before, after);
+  columns_.clear();
+  if (after.empty()) return;
+  columns_ = split_row(whole_lines(after).front());
+  columns_.erase(columns_.begin(), columns_.begin() + std::min<long>(2, long(columns_.size())));
+}
+
+void Metrics::keep_jsonl_up_to(int64_t step) {
+  const fs::path path = folder_ / "metrics.jsonl";
+  const std::string before = read_if_there(path);
+  std::string after;
+  for (std::string_view line : whole_lines(before))
+    if (json_step(line) <= step) after.append(line) += '\n';
+  replace_when_changed(path, before, after);
+}
+
+void Metrics::keep_events_up_to(int64_t step) {
+  const std::string before = read_if_there(events_path_);
+  replace_when_changed(events_path_, before, events_up_to(before, step));
+}
+
+void Metrics::open_all() {
+  const auto open = [](const fs::path& path) {
+    File file(std::fopen(path.c_str(), "abe"));
+    if (!file) throw FileError(fmt::format("cannot write {}: {}", path.string(), std::strerror(errno)));
+    return file;
+  };
+  if (formats_.csv) csv_ = open(folder_ / "metrics.csv");
+  if (formats_.jsonl) jsonl_ = open(folder_ / "metrics.jsonl");
+  if (!formats_.tensorboard) return;
+  events_ = open(events_path_);
+  if (fs::file_size(events_path_) == 0) append(events_, event_record(version_event(unix_seconds())));
+}
+
+void Metrics::append(File& file, std::string_view bytes) {
+  const bool written = std::fwrite(bytes.data(), 1, bytes.size(), file.get()) == bytes.size();
+  if (!written || std::fflush(file.get()) != 0)
+    throw FileError(fmt::format("cannot write metrics in {}: {}", folder_.string(), std::strerror(errno)));
+}
+
+// Writes the CSV anew with more columns; old rows get empty cells at their end.
+void Metrics::add_columns(const std::vector<Metric>& metrics) {
+  const size_t known = columns_.size();
+  for (const Metric& metric : metrics) {
+    const std::string name = heading(metric.name);
+    if (std::find(columns_.begin(), columns_.end(), name) == columns_.end()) columns_.push_back(name);
+  }
+  const fs::path path = folder_ / "metrics.csv";
+  if (columns_.size() == known && fs::file_size(path) > 0) return;
+  const std::string before = read_file(path);
+  std::string after = fmt::format("step,time{}{}\n", columns_.empty() ? "" : ",", fmt::join(columns_, ","));
+  bool first = true;
+  for (std::string_view line : whole_lines(before)) {
+    if (!first) after.append(line).append(columns_.size() - known, ',') += '\n';
+    first = false;
+  }
+  csv_.reset();
+  write_atomically(path, after);
+  csv_.reset(std::fopen(path.c_str(), "abe"));
+  if (!csv_) throw FileError(fmt::format("cannot write {}: {}", path.string(), std::strerror(errno)));
+}
+
+void Metrics::log(int64_t step, const std::vector<Metric>& metrics) {
+  const double now = unix_seconds();
+  if (csv_) {
+    add_columns(metrics);
+    std::vector<std::string> cells(columns_.size());
+    for (const Metric& metric : metrics)
+      cells[size_t(std::find(columns_.begin(), columns_.end(), heading(metric.name)) - columns_.begin())] = csv_text(metric.value);
+    append(csv_, fmt::format("{},{:.3f}{}{}\n", step, now, cells.empty() ? "" : ",", fmt::join(cells, ",")));
+  }
+  if (jsonl_) {
+    nlohmann::ordered_json row{{"step", step}, {"time", std::round(now * 1000) / 1000}};
+    for (const Metric& metric : metrics) row[metric.name] = metric.value;  // JSON has no nan or inf: they become null
+    append(jsonl_, row.dump() + "\n");
+  }
+  if (events_) append(events_, event_record(scalar_event(now, step, metrics)));
+}
+
+void Metrics::image(int64_t step, std::string_view tag, int64_t width, int64_t height, std::string_view png) {
+  if (events_) append(events_, event_record(image_event(unix_seconds(), step, tag, width, height, png)));
+}
+
+}  // namespace fm

@@ -1,0 +1,64 @@
+// Rates by exponential forgetting: of n steps that took t seconds in all, both sums are halved for every 30 s that pass, so
+//   rate = sum_i w_i / sum_i w_i dt_i,  w_i = 2^(-age_i / 30 s).
+// A run that slows down shows it within half a minute, and single slow steps do not make the ETA jump.
+#include "apps/support/progress.h"
+
+#include <fmt/format.h>
+
+#include <chrono>
+#include <cmath>
+
+#include "apps/support/text.h"
+
+namespace fm {
+
+std::string progress_line(const ProgressState& state) {
+  std::string line = fmt::format("step {}/{}  {:.1f}%  loss {:.4f}", state.step, state.total,
+                                 state.total > 0 ? 100.0 * double(state.step) / double(state.total) : 100.0, state.report.loss);
+  if (state.report.grad_norm >= 0 || std::isnan(state.report.grad_norm)) line += fmt::format("  |g| {:.2f}", state.report.grad_norm);
+  if (state.report.lr >= 0) line += fmt::format("  lr {:.1e}", state.report.lr);
+  line += "  " + rate_text(state.steps_per_second, "it");
+  if (state.samples_per_second > 0) line += "  " + rate_text(state.samples_per_second, "img");
+  line += "  ETA " + duration_text(state.eta_seconds);
+  if (state.memory_bytes > 0) line += "  mem " + bytes_text(double(state.memory_bytes));
+  return line;
+}
+
+double Progress::steady_seconds() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+
+Progress::Progress(Logger& log, Options options, Clock clock) : log_(log), options_(options), clock_(std::move(clock)), last_(clock_()) {
+  state_.total = options_.total_steps;
+  state_.step = options_.done_steps;
+}
+
+void Progress::update_rates(double seconds) {
+  constexpr double half_life = 30;
+  const double keep = std::exp2(-seconds / half_life);
+  steps_seen_ = steps_seen_ * keep + 1;
+  seconds_seen_ = seconds_seen_ * keep + seconds;
+  state_.steps_per_second = seconds_seen_ > 0 ? steps_seen_ / seconds_seen_ : 0;
+  state_.samples_per_second = state_.steps_per_second * double(options_.samples_per_step);
+}
+
+void Progress::step_done(int64_t step, const StepReport& report) {
+  const double now = clock_();
+  if (!first_step_) update_rates(now - last_);
+  first_step_ = false;
+  last_ = now;
+  state_.step = step;
+  state_.report = report;
+  state_.eta_seconds = state_.steps_per_second > 0 ? double(state_.total - step) / state_.steps_per_second : -1;
+  const bool due = options_.log_every > 0 && (step % options_.log_every == 0 || step == state_.total);
+  const bool redraw = log_.on_terminal() && (now - last_drawn_ > 0.1 || step == state_.total);
+  if (!due && !redraw) return;
+  state_.memory_bytes = resident_bytes();
+  const std::string line = progress_line(state_);
+  if (redraw) log_.status(line), last_drawn_ = now;
+  if (!due) return;
+  if (log_.on_terminal())
+    log_.record(line);
+  else
+    log_.info("{}", line);
+}
+
+}  // namespace fm

@@ -1,0 +1,80 @@
+// The line that tells how a run is doing:
+//   step 1200/20000  6.0%  loss 0.4312  |g| 0.87  lr 1.0e-04  14.2 it/s  909 img/s  ETA 22:05  mem 1.3 GiB
+// Redrawn in place on a terminal; elsewhere one plain line every `log_every` steps. Rates leave out the first step (it warms caches
+// and allocators) and whatever is marked with exclude(): sampling, saving.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+
+#include "apps/support/logger.h"
+
+namespace fm {
+
+struct StepReport {
+  double loss = 0;
+  double grad_norm = -1;  // below 0: not shown
+  double lr = -1;         // below 0: not shown
+};
+
+struct ProgressState {
+  int64_t step = 0, total = 0;  // steps done, steps wanted
+  StepReport report;
+  double steps_per_second = 0;    // 0: not known yet
+  double samples_per_second = 0;  // 0: not shown
+  double eta_seconds = -1;        // below 0: not known yet
+  int64_t memory_bytes = 0;       // 0: not shown
+};
+
+std::string progress_line(const ProgressState& state);
+
+class Progress {
+ public:
+  struct Options {
+    int64_t total_steps = 0;
+    int64_t done_steps = 0;        // on resume: the steps that the checkpoint has
+    int64_t samples_per_step = 0;  // the batch; 0: no img/s
+    int64_t log_every = 50;
+  };
+  using Clock = std::function<double()>;  // seconds, rising
+
+  Progress(Logger& log, Options options, Clock clock = steady_seconds);
+  ~Progress() { finish(); }
+
+  // After each step; `step` counts the steps done, from 1.
+  void step_done(int64_t step, const StepReport& report);
+
+  // The time until the returned object dies is in no rate.
+  class Excluded {
+   public:
+    explicit Excluded(Progress& progress) : progress_(progress), start_(progress.clock_()) {}
+    ~Excluded() { progress_.last_ += progress_.clock_() - start_; }
+    Excluded(const Excluded&) = delete;
+    Excluded& operator=(const Excluded&) = delete;
+
+   private:
+    Progress& progress_;
+    double start_;
+  };
+  [[nodiscard]] Excluded exclude() { return Excluded(*this); }
+
+  void finish() { log_.end_status(); }
+
+  const ProgressState& state() const { return state_; }  // for metrics.log: rates and memory
+  static double steady_seconds();
+
+ private:
+  void update_rates(double seconds);
+
+  Logger& log_;
+  Options options_;
+  Clock clock_;
+  ProgressState state_;
+  double last_;  // clock at the end of the last step, moved by what is excluded
+  double last_drawn_ = -1e9;
+  double steps_seen_ = 0, seconds_seen_ = 0;  // with exponential forgetting
+  bool first_step_ = true;
+};
+
+}  // namespace fm

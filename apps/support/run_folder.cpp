@@ -1,0 +1,182 @@
+// Creating, locking and describing a run's folder.
+#include "apps/support/run_folder.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "apps/support/build_info.h"
+#include "apps/support/checkpoint_folder.h"
+#include "apps/support/text.h"
+#include "apps/support/toml.h"
+#include "tensor/error.h"
+#include "tensor/io/atomic_file.h"
+#include "tensor/kernels/cpu/isa.h"
+
+namespace fm {
+namespace fs = std::filesystem;
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+[[noreturn]] void refuse(const fs::path& path, const std::string& why) {
+  throw ConfigError(fmt::format("--out {}: {}", path.string(), why));
+}
+
+std::string host_name() {
+  char name[256] = "";
+  gethostname(name, sizeof name - 1);
+  return name;
+}
+
+std::string cpu_model() {
+  std::string text;
+  try {
+    text = read_file("/proc/cpuinfo");
+  } catch (const FileError&) {
+    return "unknown";  // not Linux, or no /proc
+  }
+  const size_t line = text.find("model name");
+  const size_t colon = line == std::string::npos ? line : text.find(": ", line);
+  return colon == std::string::npos ? "unknown" : text.substr(colon + 2, text.find('\n', colon) - colon - 2);
+}
+
+// What --fresh moves aside goes to the first free "<path>.old-<n>".
+void move_aside(const fs::path& path, Logger& log) {
+  fs::path target;
+  for (int n = 1; target.empty() || fs::exists(target); ++n) target = path.string() + fmt::format(".old-{}", n);
+  std::error_code error;
+  fs::rename(path, target, error);
+  if (error) refuse(path, fmt::format("--fresh cannot move the old run to {}: {}", target.string(), error.message()));
+  log.info("--fresh: the old run is now {}", target.string());
+}
+
+Json read_run_json(const fs::path& path) {
+  if (!fs::exists(path)) return Json{{"sessions", Json::array()}};
+  Json json = Json::parse(read_file(path), nullptr, false);
+  if (!json.is_object() || !json["sessions"].is_array())
+    throw FileError(fmt::format("{} is damaged: move it away to go on", path.string()));
+  return json;
+}
+
+// The keys of a resolved config by their dotted path.
+std::map<std::string, std::string> assignments(std::string_view toml) {
+  std::map<std::string, std::string> values;
+  std::string table;
+  while (!toml.empty()) {
+    const size_t end = std::min(toml.find('\n'), toml.size());
+    std::string_view line = toml.substr(0, end);
+    toml.remove_prefix(std::min(end + 1, toml.size()));
+    if (const size_t comment = line.find("  # "); comment != std::string_view::npos) line = line.substr(0, comment);
+    while (!line.empty() && line.back() == ' ') line.remove_suffix(1);
+    const size_t equals = line.find(" = ");
+    if (!line.empty() && line.front() == '[')
+      table = std::string(line.substr(1, line.find(']') - 1)) + ".";
+    else if (equals != std::string_view::npos)
+      values[table + std::string(line.substr(0, equals))] = line.substr(equals + 3);
+  }
+  return values;
+}
+
+}  // namespace
+
+std::vector<std::string> config_changes(std::string_view before, std::string_view after) {
+  const auto old_values = assignments(before), new_values = assignments(after);
+  std::vector<std::string> changes;
+  for (const auto& [key, value] : new_values) {
+    const auto old_value = old_values.find(key);
+    if (old_value == old_values.end())
+      changes.push_back(fmt::format("{} is new: {}", key, value));
+    else if (old_value->second != value)
+      changes.push_back(fmt::format("{} was {}, is {}", key, old_value->second, value));
+  }
+  for (const auto& [key, value] : old_values)
+    if (new_values.count(key) == 0) changes.push_back(fmt::format("{} is gone, was {}", key, value));
+  return changes;
+}
+
+RunFolder::RunFolder(fs::path path, bool fresh, Logger& log) : path_(std::move(path)), log_(log) {
+  while (!path_.empty() && path_.has_relative_path() && path_.filename().empty()) path_ = path_.parent_path();  // "runs/a/"
+  if (path_.empty()) refuse(path_, "an empty name; name a folder");
+  std::error_code error;
+  if (fresh && fs::exists(path_ / "run.json", error)) move_aside(path_, log_);
+  fs::create_directories(path_, error);
+  if (error) refuse(path_, fmt::format("cannot create the folder: {}; choose one that you can write to", error.message()));
+  take_lock();
+  for (const fs::path& folder : {path_, path_ / "samples", checkpoints()}) remove_stale_temporaries(folder);
+  log_.mirror_to(path_ / "log.txt");
+}
+
+RunFolder::~RunFolder() {
+  if (lock_ >= 0) close(lock_);
+}
+
+void RunFolder::take_lock() {
+  const fs::path path = path_ / "run.lock";
+  lock_ = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+  if (lock_ < 0) refuse(path_, fmt::format("cannot write there: {}; choose a folder that you can write to", std::strerror(errno)));
+  // Only "taken" counts: file systems without locks go on unlocked.
+  if (flock(lock_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+    close(lock_);
+    lock_ = -1;
+    refuse(path_, "another process is writing to this run; wait for it or choose another folder");
+  }
+}
+
+fs::path RunFolder::sample(int64_t step, std::string_view extension) const {
+  fs::create_directories(path_ / "samples");
+  return path_ / "samples" / (step_name(step) + std::string(extension));
+}
+
+void RunFolder::write_config(const std::vector<Field>& fields) {
+  const fs::path path = path_ / "config.toml";
+  const std::string text = fmt::format("# The resolved config of this run; use it again with --config.\n\n{}", to_toml(fields));
+  if (fs::exists(path))
+    for (const std::string& change : config_changes(read_file(path), text)) log_.warning("config: {}", change);
+  write_atomically(path, text);
+}
+
+void RunFolder::begin_session(const SessionInfo& session) {
+  const BuildInfo& build = build_info();
+  Json json = read_run_json(path_ / "run.json");
+  json["sessions"].push_back(Json{
+      {"started", local_time_text()},
+      {"command_line", session.command_line},
+      {"version", build.version},
+      {"git", build.git},
+      {"compiler", build.compiler},
+      {"build_flags", build.flags},
+      {"host", host_name()},
+      {"process", getpid()},
+      {"cpu", cpu_model()},
+      {"cores", std::thread::hardware_concurrency()},
+      {"instructions", cpu::isa_name(cpu::active_isa())},
+      {"device", session.device},
+      {"threads", session.threads},
+      {"seed", session.seed},
+      {"deterministic", session.deterministic},
+      {"determinism",
+       "same config, seed, build and instruction set give identical bits on the CPU, for any number of threads, "
+       "and stopping and resuming changes nothing"},
+      {"resumed_from_step", session.resumed_from < 0 ? Json() : Json(session.resumed_from)},
+  });
+  write_atomically(path_ / "run.json", json.dump(2) + "\n");
+}
+
+void RunFolder::end_session(int exit_code, int64_t step) {
+  Json json = read_run_json(path_ / "run.json");
+  if (json["sessions"].empty()) return;
+  Json& session = json["sessions"].back();
+  session["ended"] = local_time_text();
+  session["exit_code"] = exit_code;
+  session["last_step"] = step;
+  write_atomically(path_ / "run.json", json.dump(2) + "\n");
+}
+
+}  // namespace fm

@@ -1,0 +1,59 @@
+// The folder that one run owns:
+//   config.toml    the resolved config            run.json       builds, hosts, command lines, exits: one session per start
+//   log.txt        all messages                   metrics.*      see metrics.h
+//   samples/       step-00001000.png              checkpoints/   see checkpoint_folder.h
+//   report.html
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "apps/support/logger.h"
+#include "nn/config/visit.h"
+
+namespace fm {
+
+struct SessionInfo {
+  std::vector<std::string> command_line;
+  int64_t seed = 0;
+  int threads = 0;
+  std::string device = "cpu";
+  bool deterministic = true;
+  int64_t resumed_from = -1;  // step of the checkpoint, -1: a new run
+};
+
+class RunFolder {
+ public:
+  // Creates the folder (or takes an existing one), checks that it can be written, locks it against a second process, sweeps leftovers
+  // and sends the log's messages to log.txt. fresh: an existing run is moved aside to "<path>.old-<n>" first, never deleted.
+  // Throws ConfigError: not creatable, not writable, in use.
+  RunFolder(std::filesystem::path path, bool fresh, Logger& log);
+  ~RunFolder();
+  RunFolder(const RunFolder&) = delete;
+  RunFolder& operator=(const RunFolder&) = delete;
+
+  const std::filesystem::path& path() const { return path_; }
+  std::filesystem::path checkpoints() const { return path_ / "checkpoints"; }
+  std::filesystem::path sample(int64_t step, std::string_view extension = ".png") const;  // creates samples/
+  std::filesystem::path report() const { return path_ / "report.html"; }
+
+  // Writes config.toml. When the folder held another config, each difference is logged: "config: lr was 1e-04, is 2e-04".
+  void write_config(const std::vector<Field>& fields);
+
+  // Appends a session to run.json, and closes it with its exit code.
+  void begin_session(const SessionInfo& session);
+  void end_session(int exit_code, int64_t step);
+
+ private:
+  void take_lock();
+
+  std::filesystem::path path_;
+  Logger& log_;
+  int lock_ = -1;
+};
+
+// "key was a, is b" for every key that two resolved TOML texts disagree on.
+std::vector<std::string> config_changes(std::string_view before, std::string_view after);
+
+}  // namespace fm

@@ -1,0 +1,82 @@
+// Signal handlers that only set flags, apart from the second request.
+#include "apps/support/signals.h"
+
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <csignal>
+#include <cstdlib>
+
+namespace fm {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+static_assert(std::atomic<int>::is_always_lock_free);  // the only atomics a handler may touch
+std::atomic<int> stop_signal{0};                       // the first signal that asked for a stop; -1: request_stop()
+std::atomic<int> save_asked{0};
+bool has_limit = false;
+Clock::time_point limit;
+std::string limit_label;
+
+void on_stop(int signal) {
+  int none = 0;
+  if (stop_signal.compare_exchange_strong(none, signal) || signal == SIGUSR1) return;
+  constexpr char text[] = "\nsecond signal: exiting at once, nothing saved\n";
+  [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, text, sizeof text - 1);
+  _exit(128 + signal);  // 130 for SIGINT, 143 for SIGTERM
+}
+
+void on_save(int) { save_asked = 1; }
+
+void install(int signal, void (*handler)(int)) {
+  struct sigaction action {};
+  action.sa_handler = handler;
+  action.sa_flags = SA_RESTART;
+  sigemptyset(&action.sa_mask);
+  sigaction(signal, &action, nullptr);
+}
+
+}  // namespace
+
+void install_signal_handlers() {
+  stop_signal = 0;
+  save_asked = 0;
+  has_limit = false;
+  for (int signal : {SIGINT, SIGTERM, SIGUSR1}) install(signal, on_stop);
+  install(SIGUSR2, on_save);
+  install(SIGPIPE, SIG_IGN);  // a closed `| head` must not end a training run: writes report the error instead
+}
+
+void set_time_limit(double seconds, std::string label) {
+  limit = Clock::now() + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
+  limit_label = std::move(label);
+  has_limit = true;
+}
+
+void request_stop() {
+  int none = 0;
+  stop_signal.compare_exchange_strong(none, -1);
+}
+
+bool stop_requested() { return stop_signal != 0 || (has_limit && Clock::now() >= limit); }
+
+std::string stop_reason() {
+  switch (stop_signal.load()) {
+    case SIGINT:
+      return "SIGINT";
+    case SIGTERM:
+      return "SIGTERM";
+    case SIGUSR1:
+      return "SIGUSR1";
+    case 0:
+      return stop_requested() ? limit_label : "";
+    default:
+      return "request";
+  }
+}
+
+bool take_save_request() { return save_asked.exchange(0) != 0; }
+
+}  // namespace fm

@@ -1,0 +1,22 @@
+// Numbers for people: durations, counts, bytes, rates.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace fm {
+
+std::string duration_text(double seconds);                        // "0:07", "22:05", "1:02:03", "3d 04:05:06"; "--:--" when not finite
+std::string count_text(double count);                             // "950", "12.3k", "1.50M"
+std::string bytes_text(double bytes);                             // "512 B", "1.3 GiB"
+std::string rate_text(double per_second, std::string_view what);  // "14.2 it/s"; below 0.1 a second "25.0 s/it"
+
+// "1h50m", "90s", "2d", "1.5h" in seconds. Throws ConfigError; a number without a unit is one too (schedulers disagree on it).
+double parse_duration(std::string_view text, std::string_view where);
+
+std::string local_time_text();  // "2026-01-31 12:34:56"
+double unix_seconds();          // with fraction
+int64_t resident_bytes();       // memory of this process that is in RAM; 0 where the system does not say
+
+}  // namespace fm

@@ -1,0 +1,149 @@
+// TOML in and out. The only file that includes toml++ (slow to compile).
+#include "apps/support/toml.h"
+
+#include <fmt/format.h>
+#include <toml++/toml.h>
+
+#include <algorithm>
+#include <cmath>
+#include <sstream>
+
+#include "tensor/error.h"
+#include "tensor/io/atomic_file.h"
+
+namespace fm {
+namespace {
+
+bool read(const toml::node& node, bool& v) { return node.is_boolean() && (v = node.as_boolean()->get(), true); }
+bool read(const toml::node& node, int64_t& v) { return node.is_integer() && (v = node.as_integer()->get(), true); }
+bool read(const toml::node& node, std::string& v) { return node.is_string() && (v = node.as_string()->get(), true); }
+bool read(const toml::node& node, double& v) {
+  if (node.is_integer()) return v = double(node.as_integer()->get()), true;
+  return node.is_floating_point() && (v = node.as_floating_point()->get(), true);
+}
+template <class T>
+bool read(const toml::node& node, std::vector<T>& v) {
+  if (!node.is_array()) return false;
+  std::vector<T> values(node.as_array()->size());
+  for (size_t i = 0; i < values.size(); ++i)
+    if (!read(*node.as_array()->get(i), values[i])) return false;
+  v = std::move(values);
+  return true;
+}
+
+std::string shown(const toml::node& node) {
+  std::ostringstream text;
+  node.visit([&](const auto& value) { text << value; });
+  return text.str();
+}
+
+const char* suffix_hint(const Field& field, const toml::node& node) {
+  int64_t whole = 0;
+  const bool with_suffix =
+      std::holds_alternative<int64_t*>(field.value) && node.is_string() && parse_integer(node.as_string()->get(), whole);
+  return with_suffix ? "; in TOML write 10_000 without quotes" : "";
+}
+
+void read_table(const std::vector<Field>& fields, const toml::table& table, const std::string& prefix, const std::string& where) {
+  for (const auto& [name, node] : table) {
+    const std::string path = prefix + std::string(name.str());
+    if (node.is_table()) {
+      read_table(fields, *node.as_table(), path + ".", where);
+      continue;
+    }
+    const std::string line = fmt::format("{}:{}", where, node.source().begin.line);
+    const Field& field = find_field(fields, path, line);
+    if (!std::visit([&node = node](auto* v) { return read(node, *v); }, field.value))
+      throw ConfigError(fmt::format("{}: {} takes {}, not {}{}", line, path, type_name(field), shown(node), suffix_hint(field, node)));
+    check_rule(field, line);
+  }
+}
+
+std::string in_quotes(std::string_view text) {
+  std::string out = "\"";
+  for (char c : text) {
+    if (c == '"' || c == '\\')
+      (out += '\\') += c;
+    else if (c == '\n')
+      out += "\\n";
+    else if (uint8_t(c) < 32 || c == 127)
+      out += fmt::format("\\u{:04X}", int(uint8_t(c)));
+    else
+      out += c;
+  }
+  return out + '"';
+}
+
+std::string value_text(bool v) { return v ? "true" : "false"; }
+std::string value_text(int64_t v) { return fmt::format("{}", v); }
+std::string value_text(const std::string& v) { return in_quotes(v); }
+std::string value_text(double v) {
+  std::string text = fmt::format("{}", v);
+  return std::isfinite(v) && text.find_first_of(".e") == std::string::npos ? text + ".0" : text;  // TOML floats need a point
+}
+template <class T>
+std::string value_text(const std::vector<T>& values) {
+  std::string out = "[";
+  for (const T& v : values) out += (out.size() > 1 ? ", " : "") + value_text(v);
+  return out + "]";
+}
+
+std::string comment(const Field& field) {
+  std::string text = field.help;
+  if (!field.rule.unit.empty()) text += fmt::format(" [{}]", field.rule.unit);
+  if (const std::string rule = rule_text(field); !rule.empty()) text += fmt::format(" ({})", rule);
+  return text;
+}
+
+void write_group(const std::vector<Field>& fields, const std::string& group, std::string& out) {
+  size_t width = 0;
+  for (const Field& field : fields)
+    if (field.group() == group) width = std::max(width, std::min<size_t>(field.leaf().size() + toml_value(field).size() + 3, 40));
+  for (const Field& field : fields) {
+    if (field.group() != group) continue;
+    const std::string assignment = fmt::format("{} = {}", field.leaf(), toml_value(field));
+    out += fmt::format("{:<{}}  # {}\n", assignment, width, comment(field));
+  }
+}
+
+}  // namespace
+
+void load_toml_text(const std::vector<Field>& fields, std::string_view text, const std::string& where) {
+  toml::table table;
+  try {
+    table = toml::parse(text);
+  } catch (const toml::parse_error& error) {
+    throw ConfigError(fmt::format("{}:{}: {}", where, error.source().begin.line, error.description()));
+  }
+  read_table(fields, table, "", where);
+}
+
+void load_toml_file(const std::vector<Field>& fields, const std::filesystem::path& path) {
+  std::string text;
+  try {
+    text = read_file(path);
+  } catch (const FileError& error) {  // a config that is not there is the user's mistake: usage, not data
+    throw ConfigError(fmt::format("--config: {}", error.what()));
+  }
+  load_toml_text(fields, text, path.string());
+}
+
+std::string toml_value(const Field& field) {
+  return std::visit([](auto* v) { return value_text(*v); }, field.value);
+}
+
+std::string to_toml(const std::vector<Field>& fields) {
+  std::string out;
+  write_group(fields, "", out);  // TOML wants the bare keys before the first table
+  std::vector<std::string> done{""};
+  for (const Field& field : fields) {
+    const std::string group = field.group();
+    if (std::find(done.begin(), done.end(), group) != done.end()) continue;
+    done.push_back(group);
+    out += fmt::format("\n[{}]{}\n", group, field.group_help.empty() ? "" : "  # " + field.group_help);
+    write_group(fields, group, out);
+  }
+  return out;
+}
+
+}  // namespace fm

@@ -1,0 +1,24 @@
+// Config files: TOML tables are nested structs, keys are fields.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "nn/config/visit.h"
+
+namespace fm {
+
+// Sets the fields that the text names. `where` is what errors call the text ("configs/a.toml"); they add the line. Throws ConfigError:
+// syntax, an unknown key (names the nearest one), another type (no conversions but integer to number), a value outside its range.
+void load_toml_text(const std::vector<Field>& fields, std::string_view text, const std::string& where);
+void load_toml_file(const std::vector<Field>& fields, const std::filesystem::path& path);
+
+// All fields, with help and unit as comments; load_toml_text reads it back to the same bits.
+std::string to_toml(const std::vector<Field>& fields);
+
+// One TOML value: 1e-04, "text", [1, 2].
+std::string toml_value(const Field& field);
+
+}  // namespace fm

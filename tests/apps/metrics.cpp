@@ -1,0 +1,133 @@
+// Metrics files: rows, TensorBoard bytes, cutting back on resume, torn writes.
+#include "apps/support/metrics.h"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "tensor/error.h"
+#include "tensor/io/atomic_file.h"
+#include "tests/support/temp_folder.h"
+
+using namespace fm;
+namespace fs = std::filesystem;
+
+namespace {
+
+std::string hex(std::string_view bytes) {
+  std::string out;
+  for (unsigned char c : bytes) out += "0123456789abcdef"[c >> 4], out += "0123456789abcdef"[c & 15];
+  return out;
+}
+
+fs::path events_file(const fs::path& folder) {
+  for (const auto& entry : fs::directory_iterator(folder))
+    if (entry.path().filename().string().rfind("events.out.tfevents.", 0) == 0) return entry.path();
+  return {};
+}
+
+std::vector<int64_t> event_steps(std::string_view file) {
+  std::vector<int64_t> steps;
+  while (!file.empty()) {
+    uint64_t length;
+    std::memcpy(&length, file.data(), 8);
+    steps.push_back(event_step(file.substr(12, length)));
+    file.remove_prefix(length + 16);
+  }
+  return steps;
+}
+
+long lines(const std::string& text) { return std::count(text.begin(), text.end(), '\n'); }
+
+}  // namespace
+
+TEST_CASE("TensorBoard: the version record byte for byte") {
+  // Event{wall_time: 1.0, file_version: "brain.Event:2"}: 09 <double 1.0> 1a 0d <13 letters>, 24 bytes.
+  const std::string event = version_event(1.0);
+  CHECK(hex(event) == "09000000000000f03f1a0d627261696e2e4576656e743a32");
+  const std::string record = event_record(event);
+  CHECK(record.size() == 24 + 16);
+  // The header of every TensorBoard file that begins with a 24-byte version event: length 24 and its masked crc32c.
+  CHECK(hex(record.substr(0, 12)) == "1800000000000000a37f4b22");
+  CHECK(record.substr(12, 24) == event);
+  // masked crc32c: crc32c("123456789") = e3069283, rotated right by 15 is 2507c60d, plus a282ead8.
+  CHECK(masked_crc32c("123456789") == 0x2507c60du + 0xa282ead8u);
+}
+
+TEST_CASE("TensorBoard: scalars and images as protobuf") {
+  const std::string event = scalar_event(1.0, 300, {{"loss", 0.5}});
+  // 09 <1.0> | 10 ac02 (step 300) | 2a 0d summary { 0a 0b value { 0a 04 "loss" | 15 <float 0.5> } }
+  CHECK(hex(event) == "09000000000000f03f10ac022a0d0a0b0a046c6f7373150000003f");
+  CHECK(event_step(event) == 300);
+  CHECK(event_step(version_event(1.0)) == 0);
+  const std::string image = image_event(1.0, 1, "x", 3, 2, "PNG");
+  // image { 08 02 (height) 10 03 (width) 18 03 (RGB) 22 03 "PNG" } is 11 bytes, value 16, summary 18.
+  CHECK(hex(image) == "09000000000000f03f10012a120a100a0178220b0802100318032203504e47");
+}
+
+TEST_CASE("rows go to three files; new names add columns") {
+  TempFolder folder;
+  {
+    Metrics metrics(folder.path());
+    metrics.log(1, {{"loss", 0.5}, {"lr", 1e-4}});
+    metrics.log(2, {{"loss", NAN}});
+    metrics.log(3, {{"fid,a", 7}, {"loss", 0.1 + 0.2}});
+    metrics.image(3, "samples", 1, 1, "x");
+  }
+  const std::string csv = read_file(folder / "metrics.csv");
+  CHECK(csv.rfind("step,time,loss,lr,fid_a\n1,", 0) == 0);
+  CHECK(csv.find(",0.5,0.0001,\n2,") != std::string::npos);
+  CHECK(csv.find(",nan,,\n3,") != std::string::npos);
+  CHECK(csv.find(",0.30000000000000004,,7\n") != std::string::npos);
+  const std::string jsonl = read_file(folder / "metrics.jsonl");
+  CHECK(lines(jsonl) == 3);
+  const auto first = nlohmann::json::parse(jsonl.substr(0, jsonl.find('\n')));
+  CHECK(first["step"] == 1);
+  CHECK(first["lr"] == 1e-4);
+  CHECK(jsonl.find("\"loss\":null") != std::string::npos);
+  CHECK(event_steps(read_file(events_file(folder.path()))) == std::vector<int64_t>{0, 1, 2, 3, 3});
+}
+
+TEST_CASE("a resumed run forgets what came after its checkpoint, in all files") {
+  TempFolder folder;
+  {
+    Metrics metrics(folder.path());
+    for (int64_t step = 1; step <= 20; ++step) metrics.log(step, {{"loss", 1.0 / double(step)}});
+  }
+  Metrics metrics(folder.path());
+  metrics.truncate_after(10);
+  metrics.log(11, {{"loss", 5}});
+  CHECK(lines(read_file(folder / "metrics.csv")) == 12);  // heading, 1..10, 11
+  CHECK(lines(read_file(folder / "metrics.jsonl")) == 11);
+  CHECK(event_steps(read_file(events_file(folder.path()))) == std::vector<int64_t>{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11});
+  metrics.truncate_after(0);
+  CHECK(read_file(folder / "metrics.csv") == "step,time,loss\n");
+  CHECK(read_file(folder / "metrics.jsonl").empty());
+}
+
+TEST_CASE("half-written last rows of a killed process are dropped on opening") {
+  TempFolder folder;
+  { Metrics(folder.path()).log(1, {{"loss", 1}}); }
+  const fs::path events = events_file(folder.path());
+  const std::string good = read_file(events);
+  std::ofstream(folder / "metrics.csv", std::ios::app) << "2,17";
+  std::ofstream(folder / "metrics.jsonl", std::ios::app) << "{\"step\": 2, \"lo\n";
+  std::ofstream(events, std::ios::app) << event_record(scalar_event(1, 2, {{"loss", 1}})).substr(0, 20);
+  { Metrics(folder.path()).log(3, {{"loss", 3}}); }
+  CHECK(lines(read_file(folder / "metrics.csv")) == 3);
+  CHECK(lines(read_file(folder / "metrics.jsonl")) == 2);
+  CHECK(read_file(events).substr(0, good.size()) == good);
+  CHECK(event_steps(read_file(events)) == std::vector<int64_t>{0, 1, 3});
+}
+
+TEST_CASE("formats can be left out") {
+  TempFolder folder;
+  Metrics(folder.path(), {.csv = true, .jsonl = false, .tensorboard = false}).log(1, {{"loss", 1}});
+  CHECK(fs::exists(folder / "metrics.csv"));
+  CHECK(!fs::exists(folder / "metrics.jsonl"));
+  CHECK(events_file(folder.path()).empty());
+}
