@@ -1,0 +1,30 @@
+#include "tensor/kernels/cpu/scratch.h"
+
+#include <cstdlib>
+#include <new>
+
+namespace fm::cpu {
+namespace {
+
+struct Buffer {
+  void* data = nullptr;
+  std::int64_t size = 0;
+  ~Buffer() { std::free(data); }
+};
+
+}  // namespace
+
+void* thread_scratch(std::int64_t bytes) {
+  static thread_local Buffer buffer;
+  if (bytes > buffer.size) {
+    std::free(buffer.data);
+    buffer.size = 0;
+    const std::int64_t wanted = (bytes + bytes / 4 + 4095) / 4096 * 4096;
+    buffer.data = std::aligned_alloc(4096, static_cast<std::size_t>(wanted));
+    if (!buffer.data) throw std::bad_alloc();
+    buffer.size = wanted;
+  }
+  return buffer.data;
+}
+
+}  // namespace fm::cpu

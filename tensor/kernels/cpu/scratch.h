@@ -1,0 +1,13 @@
+// Scratch memory for kernels: one buffer per calling thread, kept between calls so that a steady state takes no page faults. The caller's
+// buffer serves all threads of its parallel region (reserve before forking, give each thread a part), so that running out of memory is an
+// exception where it can be caught.
+#pragma once
+
+#include <cstdint>
+
+namespace fm::cpu {
+
+// At least `bytes` bytes, 64-byte aligned, uninitialised; valid until this thread's next call. Throws std::bad_alloc.
+void* thread_scratch(std::int64_t bytes);
+
+}  // namespace fm::cpu
