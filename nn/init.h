@@ -1,0 +1,57 @@
+// Initial values of parameters, as a pure function of (seed, name of the parameter, index of the element): they depend neither on the order
+// in which parameters are made nor on what other parameters there are nor on the number of threads.
+//
+// A module that has parameters of its own gives `void reset(const Init& init)`, which fills them by the names in its visit list. A parent's
+// reset runs after its children's, so it may overrule them ("all adaLN layers start at zero").
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "nn/module.h"
+
+namespace fm {
+
+class Init {
+ public:
+  Init(std::uint64_t seed, std::string prefix) : seed_(seed), prefix_(std::move(prefix)) {}
+
+  void uniform(const std::string& name, Parameter& p, double bound) const;     // U[-bound, bound)
+  void normal(const std::string& name, Parameter& p, double deviation) const;  // N(0, deviation^2)
+
+  // PyTorch's default for Linear and Conv, kaiming_uniform(a = sqrt 5): parameters "weight" and "bias" from U(-b, b), b = 1/sqrt(fan_in), the
+  // fan-in being the number of elements in one output's row of the weight.
+  void kaiming(Parameter& weight, Parameter& bias) const;
+  // U(-b, b), b = sqrt(6 / (fan_in + fan_out)), on the weight as an (out, everything else) matrix.
+  void xavier(const std::string& name, Parameter& weight) const;
+
+ private:
+  std::uint64_t seed_;
+  std::string prefix_;
+};
+
+inline void fill(Parameter& p, double value) {
+  if (p.value.defined()) p.value.fill(value);
+}
+
+namespace detail {
+struct Resetter {
+  std::uint64_t seed;
+  void operator()(const std::string&, Parameter&) const {}
+  void operator()(const std::string&, Buffer&) const {}
+  template <class Part> void leave(const std::string& name, Part& part) const {
+    const Init init(seed, name.empty() ? "" : name + ".");
+    if constexpr (requires { part.reset(init); }) part.reset(init);
+  }
+};
+}  // namespace detail
+
+// Fills the whole module. Does nothing inside a ShapesOnly.
+template <class M> void reset_parameters(M& module, std::uint64_t seed) {
+  if (ShapesOnly::active()) return;
+  const detail::Resetter resetter{seed};
+  module.visit(detail::Walker(resetter, ""));
+  resetter.leave("", module);
+}
+
+}  // namespace fm

@@ -1,0 +1,45 @@
+// Self-attention over tokens, y = proj(softmax(q k^T / sqrt(dh)) v) with heads of width dh, in the two layouts that published models have.
+#pragma once
+
+#include <optional>
+
+#include "nn/layers/norm.h"
+
+namespace fm {
+
+// One product gives q | k | v (rows of the weight in this order, each head by head). Optionally q and k are normalised per head and rotated
+// by tables of positions (nn/layers/positions.h).
+struct FusedAttention {
+  Linear qkv, proj;
+  std::optional<RmsNorm> q_norm, k_norm;        // over one head's channels
+  std::int64_t heads = 1;
+
+  FusedAttention() = default;
+  FusedAttention(std::int64_t width, std::int64_t heads_, bool qk_norm = false);
+  template <class V> void visit(V&& v) {
+    v("qkv", qkv);
+    v("q_norm", q_norm);
+    v("k_norm", k_norm);
+    v("proj", proj);
+  }
+  // x (B,N,C); tables (N,dh), or undefined for no rotation.
+  Var operator()(const Var& x, const Tensor& rope_cos = {}, const Tensor& rope_sin = {}) const;
+};
+
+// Separate query, key and value layers under the names of Hugging Face's ViT.
+struct VitAttention {
+  Linear query, key, value, output;
+  std::int64_t heads = 1;
+
+  VitAttention() = default;
+  VitAttention(std::int64_t width, std::int64_t heads_);
+  template <class V> void visit(V&& v) {
+    v("attention.query", query);
+    v("attention.key", key);
+    v("attention.value", value);
+    v("output.dense", output);
+  }
+  Var operator()(const Var& x) const;           // (B,N,C) -> (B,N,C)
+};
+
+}  // namespace fm

@@ -1,0 +1,41 @@
+// What a diffusion transformer is conditioned on: times and class labels, each as a vector (B, width).
+#pragma once
+
+#include "nn/layers/linear.h"
+
+namespace fm {
+
+// A scalar as random Fourier features through a small MLP:  a = 2 pi t W,  y = mlp.2(silu(mlp.0([sin a | cos a]))). The frequencies W are
+// drawn once from N(0,1), kept frozen, and stored with the model. Derivatives with respect to t flow through.
+struct GaussianFourierEmbedding {
+  Parameter W;                                  // (frequencies)
+  Linear first, second;
+
+  GaussianFourierEmbedding() = default;
+  explicit GaussianFourierEmbedding(std::int64_t width, std::int64_t frequencies = 256)
+      : W(make_parameter({frequencies}, false)), first(2 * frequencies, width), second(width, width) {}
+  template <class V> void visit(V&& v) {
+    v("W", W);
+    v("mlp.0", first);
+    v("mlp.2", second);
+  }
+  void reset(const Init& init) { init.normal("W", W, 1.0); }
+
+  Var operator()(const Var& t) const;           // (B) -> (B, width)
+};
+
+// One learned vector per class and one more, number `classes`, for "no label". Which labels are dropped during training is drawn by the
+// caller, once per sample, so that a value and its derivative see the same label.
+struct LabelEmbed {
+  Parameter table;                              // (classes + 1, width)
+
+  LabelEmbed() = default;
+  LabelEmbed(std::int64_t classes, std::int64_t width) : table(make_parameter({classes + 1, width})) {}
+  template <class V> void visit(V&& v) { v("embedding_table.weight", table); }
+  void reset(const Init& init) { init.normal("embedding_table.weight", table, 0.02); }
+
+  std::int64_t null_label() const { return table.value.dim(0) - 1; }
+  Var operator()(const Tensor& labels) const;   // i32 or i64 (B) -> (B, width)
+};
+
+}  // namespace fm

@@ -1,0 +1,27 @@
+// adaLN: a condition decides shift, scale and gate of every channel. The layer sees the condition after its SiLU, which the caller computes
+// once for all blocks; the name says where the published models keep it (a sequence of SiLU and Linear).
+#pragma once
+
+#include <vector>
+
+#include "autodiff/rules/activation.h"
+#include "nn/layers/linear.h"
+
+namespace fm {
+
+struct Modulation {
+  Linear linear;
+  std::int64_t parts = 0;
+
+  Modulation() = default;
+  Modulation(std::int64_t width, std::int64_t parts_) : linear(width, parts_ * width), parts(parts_) {}
+  template <class V> void visit(V&& v) { v("1", linear); }
+  void reset(const Init&) {                     // the identity: shift 0, scale 0, gate 0
+    fill(linear.weight, 0);
+    fill(linear.bias, 0);
+  }
+  // Activated condition (B,C) or (B,N,C) -> `parts` of the same shape (views).
+  std::vector<Var> operator()(const Var& activated) const { return chunk(linear(activated), static_cast<int>(parts)); }
+};
+
+}  // namespace fm

@@ -1,0 +1,42 @@
+// Normalisations over the last dimension, with the learned weight (and bias) that follows them.
+#pragma once
+
+#include "autodiff/rules/norm.h"
+#include "nn/layers/linear.h"
+
+namespace fm {
+
+struct LayerNorm {                              // (x - mean) / sqrt(var + eps) * weight + bias
+  Parameter weight, bias;                       // (C); absent in the affine-free form
+  double eps = 1e-6;
+
+  LayerNorm() = default;
+  LayerNorm(std::int64_t width, double eps_, bool affine = true) : eps(eps_) {
+    if (affine) weight = make_parameter({width}), bias = make_parameter({width});
+  }
+  template <class V> void visit(V&& v) {
+    v("weight", weight);
+    v("bias", bias);
+  }
+  void reset(const Init&) {
+    fill(weight, 1);
+    fill(bias, 0);
+  }
+  Var operator()(const Var& x) const { return layer_norm(x, operand(weight), operand(bias), eps); }
+};
+
+struct RmsNorm {                                // x / sqrt(mean(x^2) + eps) * weight
+  Parameter weight;
+  double eps = 1e-6;
+
+  RmsNorm() = default;
+  explicit RmsNorm(std::int64_t width, double eps_ = 1e-6) : weight(make_parameter({width})), eps(eps_) {}
+  template <class V> void visit(V&& v) { v("weight", weight); }
+  void reset(const Init&) { fill(weight, 1); }
+
+  Var operator()(const Var& x) const { return rms_norm(x, weight, eps); }
+  // norm(x) (1 + scale) + shift
+  Var modulated(const Var& x, const Var& shift, const Var& scale) const { return rms_norm_modulate(x, weight, shift, scale, eps); }
+};
+
+}  // namespace fm

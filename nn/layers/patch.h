@@ -1,0 +1,29 @@
+// Between images (B,C,H,W) and tokens (B,N,...): N = (H/p)(W/p) patches of p x p pixels, row-major.
+#pragma once
+
+#include "nn/layers/linear.h"
+
+namespace fm {
+
+// (B,C,H,W) -> (B,N,C p p), channels outermost in a token: the order of a convolution's weight. ShapeError unless p divides H and W.
+Var patchify(const Var& image, std::int64_t patch);
+// (B,N,p p C) -> (B,C,rows p,columns p), channels innermost in a token: the order of the published decoders' output.
+Var unpatchify(const Var& tokens, std::int64_t rows, std::int64_t columns, std::int64_t patch);
+
+// A convolution whose stride is its kernel, as a product: (B,C,H,W) -> (B,N,width).
+struct PatchEmbed {
+  Parameter weight, bias;                       // (width, C, p, p), (width)
+
+  PatchEmbed() = default;
+  PatchEmbed(std::int64_t channels, std::int64_t patch, std::int64_t width)
+      : weight(make_parameter({width, channels, patch, patch})), bias(make_parameter({width})) {}
+  template <class V> void visit(V&& v) {
+    v("weight", weight);
+    v("bias", bias);
+  }
+  void reset(const Init& init) { init.kaiming(weight, bias); }
+
+  Var operator()(const Var& image) const;
+};
+
+}  // namespace fm

@@ -1,0 +1,69 @@
+#include "nn/module.h"
+
+#include <unordered_map>
+
+#include "tensor/error.h"
+
+namespace fm {
+namespace {
+thread_local bool shapes_only = false;
+
+// "a, b, c and 12 more"
+std::string join(const std::vector<std::string>& names) {
+  constexpr std::size_t shown = 20;
+  std::string out;
+  for (std::size_t i = 0; i < names.size() && i < shown; ++i) out += (i ? ", " : "") + names[i];
+  if (names.size() > shown) out += " and " + std::to_string(names.size() - shown) + " more";
+  return out;
+}
+}  // namespace
+
+Parameter make_parameter(const Shape& shape, bool trainable) {
+  if (!shapes_only) return {Tensor::empty(shape), trainable};
+  return {Tensor::zeros(Shape::filled(shape.rank(), 1)).expand(shape), trainable};
+}
+
+ShapesOnly::ShapesOnly() : outer_(shapes_only) { shapes_only = true; }
+ShapesOnly::~ShapesOnly() { shapes_only = outer_; }
+bool ShapesOnly::active() { return shapes_only; }
+
+namespace detail {
+
+void load_entries(const std::vector<StateEntry>& own, const StateDict& from, bool strict) {
+  std::unordered_map<std::string, const Tensor*> given;
+  for (const auto& [name, tensor] : from) given[name] = &tensor;
+  std::vector<std::string> missing, misshaped, unexpected;
+  for (const StateEntry& e : own) {
+    const auto it = given.find(e.name);
+    if (it == given.end()) missing.push_back(e.name);
+    else if (it->second->shape() != e.tensor->shape())
+      misshaped.push_back(e.name + " (has " + to_string(it->second->shape()) + ", the model wants " + to_string(e.tensor->shape()) + ")");
+  }
+  std::unordered_map<std::string, bool> known;
+  for (const StateEntry& e : own) known[e.name] = true;
+  for (const auto& [name, tensor] : from)
+    if (!known.count(name)) unexpected.push_back(name);
+  if (!strict) missing.clear(), unexpected.clear();
+  if (!missing.empty() || !misshaped.empty() || !unexpected.empty()) {
+    std::string message = "load_state: the stored tensors do not fit the model";
+    if (!missing.empty()) message += "; missing: " + join(missing);
+    if (!unexpected.empty()) message += "; unexpected: " + join(unexpected);
+    if (!misshaped.empty()) message += "; other shape: " + join(misshaped);
+    throw FileError(message);
+  }
+  for (const StateEntry& e : own)
+    if (const auto it = given.find(e.name); it != given.end()) e.tensor->copy_from(*it->second);
+}
+
+void copy_entries(const std::vector<StateEntry>& from, const std::vector<StateEntry>& to) {
+  if (from.size() != to.size())
+    throw ShapeError("copy_parameters: " + std::to_string(from.size()) + " tensors given, the model has " + std::to_string(to.size()));
+  for (std::size_t i = 0; i < from.size(); ++i)
+    if (from[i].name != to[i].name || from[i].tensor->shape() != to[i].tensor->shape())
+      throw ShapeError("copy_parameters: " + from[i].name + " " + to_string(from[i].tensor->shape()) + " does not fit " + to[i].name + " " +
+                       to_string(to[i].tensor->shape()));
+  for (std::size_t i = 0; i < from.size(); ++i) to[i].tensor->copy_from(*from[i].tensor);
+}
+
+}  // namespace detail
+}  // namespace fm

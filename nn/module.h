@@ -1,0 +1,150 @@
+// Modules. A module is a struct that lists its parts once, in the order in which they are stored:
+//
+//   struct Mlp {
+//     Linear fc1, fc2;
+//     template <class V> void visit(V&& v) { v("fc1", fc1); v("fc2", fc2); }
+//     Var operator()(const Var& x) const { return fc2(gelu(fc1(x))); }
+//   };
+//
+// A part is a Parameter (trained or frozen), a Buffer (state that is no parameter: a table), a module, a std::vector or std::optional of
+// modules. A Parameter without value (a linear layer without bias) does not exist for the walkers. The walkers below give the names of
+// published checkpoints, such as "blocks.3.attn.qkv.weight", and are all that optimisers, EMA, checkpoints and counts need.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "autodiff/var.h"
+
+namespace fm {
+
+// Stored with the model under its name, but neither trained nor counted.
+struct Buffer {
+  Tensor value;
+};
+
+using StateDict = std::vector<std::pair<std::string, Tensor>>;      // names in the order of registration
+
+// A Parameter of this shape, f32, not yet filled. Inside a ShapesOnly all its elements share one place in memory, so that the shapes of a
+// model that does not fit in memory can be listed and counted; such a model cannot be initialised or run.
+Parameter make_parameter(const Shape& shape, bool trainable = true);
+
+class ShapesOnly {
+ public:
+  ShapesOnly();
+  ~ShapesOnly();
+  ShapesOnly(const ShapesOnly&) = delete;
+  ShapesOnly& operator=(const ShapesOnly&) = delete;
+  static bool active();
+
+ private:
+  bool outer_;
+};
+
+namespace detail {
+
+// Calls f(name, part) for every Parameter and Buffer, and f.enter / f.leave around modules through `around`.
+template <class F> class Walker {
+ public:
+  Walker(F& f, std::string prefix) : f_(f), prefix_(std::move(prefix)) {}
+
+  void operator()(const char* name, Parameter& p) const {
+    if (p.value.defined()) f_(prefix_ + name, p);
+  }
+  void operator()(const char* name, Buffer& b) const {
+    if (b.value.defined()) f_(prefix_ + name, b);
+  }
+  template <class M> void operator()(const char* name, std::vector<M>& list) const {
+    for (std::size_t i = 0; i < list.size(); ++i) module(prefix_ + name + "." + std::to_string(i), list[i]);
+  }
+  template <class M> void operator()(const char* name, std::optional<M>& part) const {
+    if (part) (*this)(name, *part);
+  }
+  template <class M> void operator()(const char* name, M& part) const { module(prefix_ + name, part); }
+
+ private:
+  template <class M> void module(const std::string& name, M& part) const {
+    part.visit(Walker(f_, name + "."));
+    if constexpr (requires { f_.leave(name, part); }) f_.leave(name, part);
+  }
+  F& f_;
+  std::string prefix_;
+};
+
+struct StateEntry {
+  std::string name;
+  Tensor* tensor;
+};
+void load_entries(const std::vector<StateEntry>& own, const StateDict& from, bool strict);
+void copy_entries(const std::vector<StateEntry>& from, const std::vector<StateEntry>& to);
+
+}  // namespace detail
+
+// f(const std::string& name, Parameter&) in the order of registration.
+template <class M, class F> void for_each_parameter(M& module, F&& f) {
+  auto only = [&](const std::string& name, auto& part) {
+    if constexpr (std::is_same_v<std::decay_t<decltype(part)>, Parameter>) f(name, part);
+  };
+  module.visit(detail::Walker(only, ""));
+}
+// f(const std::string& name, const Parameter&)
+template <class M, class F> void for_each_parameter(const M& module, F&& f) {
+  for_each_parameter(const_cast<M&>(module), [&](const std::string& name, Parameter& p) { f(name, std::as_const(p)); });
+}
+
+// f(const std::string& name, Tensor&) for everything that is stored: parameters and buffers.
+template <class M, class F> void for_each_tensor(M& module, F&& f) {
+  auto all = [&](const std::string& name, auto& part) { f(name, part.value); };
+  module.visit(detail::Walker(all, ""));
+}
+
+template <class M> std::int64_t parameter_count(const M& module, bool trainable_only = false) {
+  std::int64_t n = 0;
+  for_each_parameter(module, [&](const std::string&, const Parameter& p) { n += p.trainable || !trainable_only ? p.value.numel() : 0; });
+  return n;
+}
+
+// Names and tensors; the tensors share memory with the module.
+template <class M> StateDict state_dict(const M& module) {
+  StateDict out;
+  for_each_tensor(const_cast<M&>(module), [&](const std::string& name, Tensor& t) { out.emplace_back(name, t); });
+  return out;
+}
+
+namespace detail {
+template <class M> std::vector<StateEntry> entries(const M& module) {
+  std::vector<StateEntry> out;
+  for_each_tensor(const_cast<M&>(module), [&](const std::string& name, Tensor& t) { out.push_back({name, &t}); });
+  return out;
+}
+}  // namespace detail
+
+// Copies values by name into the module's tensors, converting types. FileError with one message that lists every name that is missing,
+// unexpected or of another shape; with strict = false missing and unexpected names are passed over (shapes must still agree). Nothing is
+// written unless everything fits.
+template <class M> void load_state(M& module, const StateDict& from, bool strict = true) { detail::load_entries(detail::entries(module), from, strict); }
+
+// Both of one architecture (same names and shapes; ShapeError otherwise).
+template <class M> void copy_parameters(const M& from, M& to) { detail::copy_entries(detail::entries(from), detail::entries(to)); }
+
+// An independent copy: an EMA, a teacher.
+template <class M> M clone(const M& module) {
+  M copy = module;
+  for_each_tensor(copy, [](const std::string&, Tensor& t) { t = t.clone(); });
+  return copy;
+}
+
+template <class M> void set_trainable(M& module, bool trainable) {
+  for_each_parameter(module, [&](const std::string&, Parameter& p) { p.trainable = trainable; });
+}
+
+// All tensors in another element type. A module computes in the type that its parameters and inputs have.
+template <class M> void to_dtype(M& module, DType dtype) {
+  for_each_tensor(module, [&](const std::string&, Tensor& t) { t = t.to(dtype); });
+}
+
+}  // namespace fm

@@ -1,0 +1,34 @@
+// Resampling along one dimension, y[o] = sum_j w[o,j] x[j], and from it the resizing of images, as PyTorch's `interpolate` defines it
+// (align_corners = False: output o looks at input position (o + 1/2) in/out - 1/2, edges repeat).
+#pragma once
+
+#include <vector>
+
+#include "tensor/tensor.h"
+
+namespace fm {
+
+enum class Interpolation {
+  bilinear,
+  bicubic,             // cubic convolution with A = -0.75
+  bilinear_antialias,  // triangle widened by the factor of reduction
+  bicubic_antialias,   // cubic convolution with A = -0.5 widened by the factor of reduction, weights normalised
+};
+
+// A sparse matrix (out, in) whose rows are runs of neighbours: row o has weights[begin[o] .. begin[o+1]) on inputs first[o], first[o]+1, ...
+struct Resampling {
+  std::int64_t in = 0, out = 0;
+  std::vector<std::int64_t> first, begin;
+  std::vector<double> weights;
+
+  Resampling transposed() const;
+  double weight(std::int64_t o, std::int64_t j) const;
+};
+
+Resampling resampling(std::int64_t in, std::int64_t out, Interpolation kind);
+
+Tensor resample(const Tensor& x, int dim, const Resampling& r);          // f32, f64, bf16; ShapeError unless x.dim(dim) == r.in
+// The last two dimensions become (height, width).
+Tensor resize(const Tensor& x, std::int64_t height, std::int64_t width, Interpolation kind);
+
+}  // namespace fm
