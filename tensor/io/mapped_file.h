@@ -1,0 +1,21 @@
+// A file mapped into memory, private to this process: pages are read when touched, and writing to them changes this process's copy only.
+// The file must not be shortened while it is mapped (no program that publishes by rename, as this one does, shortens one).
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <memory>
+#include <string_view>
+
+namespace fm {
+
+struct MappedFile {
+  std::shared_ptr<std::byte> data;     // the last owner unmaps; null for an empty file
+  std::size_t size = 0;
+  std::string_view bytes() const { return {reinterpret_cast<const char*>(data.get()), size}; }
+};
+
+// Throws FileError: missing, not a regular file, no permission.
+MappedFile map_file(const std::filesystem::path& path);
+
+}  // namespace fm

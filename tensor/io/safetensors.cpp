@@ -1,0 +1,300 @@
+#include "tensor/io/safetensors.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <nlohmann/json.hpp>
+#include <unordered_set>
+
+#include "tensor/error.h"
+#include "tensor/io/atomic_file.h"
+#include "tensor/io/crc32c.h"
+
+namespace fm {
+namespace {
+
+using nlohmann::json;
+
+static_assert(std::endian::native == std::endian::little);
+constexpr std::uint64_t header_limit = 100'000'000;
+constexpr std::size_t byte_limit = std::size_t{1} << 62;
+constexpr const char* metadata_key = "__metadata__";
+
+struct FileType {
+  const char* name;
+  std::size_t size;
+  DType dtype;                         // what it is read as
+};
+
+// In the order in which the format's own writer puts tensors of different types.
+constexpr FileType file_types[] = {{"I64", 8, DType::i64},   {"F64", 8, DType::f64}, {"F32", 4, DType::f32}, {"I32", 4, DType::i32},
+                                   {"BF16", 2, DType::bf16}, {"F16", 2, DType::f32}, {"U8", 1, DType::u8},   {"BOOL", 1, DType::u8}};
+
+const FileType* find_type(std::string_view name) {
+  for (const FileType& t : file_types)
+    if (name == t.name) return &t;
+  return nullptr;
+}
+
+const FileType& type_written(DType dtype) {
+  for (const FileType& t : file_types)
+    if (t.dtype == dtype) return t;
+  throw DTypeError(fmt::format("safetensors: {} cannot be written", name_of(dtype)));
+}
+
+// A name from a file in an error message: short and on one line.
+std::string in_quotes(const std::string& name) {
+  std::string s = name.size() > 100 ? name.substr(0, 100) + "..." : name;
+  for (char& c : s)
+    if (static_cast<unsigned char>(c) < 32) c = '?';
+  return "\"" + s + "\"";
+}
+
+// ---- reading ----------------------------------------------------------------------------------------------------------------------
+
+struct Problem {
+  const std::string& file;
+  [[noreturn]] void operator()(const std::string& what) const {
+    throw FileError(fmt::format("{}: not a valid safetensors file: {}", file, what));
+  }
+  [[noreturn]] void operator()(const std::string& tensor, const std::string& what) const {
+    (*this)(fmt::format("tensor {}: {}", in_quotes(tensor), what));
+  }
+};
+
+std::string_view header_text(std::string_view bytes, const Problem& fail) {
+  if (bytes.size() < 8) fail(fmt::format("it has {} bytes, the header's length alone takes 8", bytes.size()));
+  std::uint64_t length;
+  std::memcpy(&length, bytes.data(), 8);
+  if (length > header_limit)
+    fail(fmt::format("a header of {} bytes (the limit is {}); is this another kind of file?", length, header_limit));
+  if (length > bytes.size() - 8) fail(fmt::format("cut short: a header of {} bytes in a file of {}", length, bytes.size()));
+  const std::string_view text = bytes.substr(8, length);
+  if (text.empty() || text[0] != '{') fail("the header does not start with '{'");
+  return text;
+}
+
+// The library keeps the last of two equal keys without a word, so keys are watched while it parses; so is the depth, which is 3 at most.
+json parse_header(std::string_view text, const Problem& fail) {
+  std::vector<std::unordered_set<std::string>> keys;
+  const auto watch = [&](int depth, json::parse_event_t event, json& value) {
+    if (depth > 3) fail("the header is nested too deeply");
+    if (event == json::parse_event_t::object_start) keys.emplace_back();
+    if (event == json::parse_event_t::object_end) keys.pop_back();
+    if (event == json::parse_event_t::key && !keys.back().insert(value.get<std::string>()).second)
+      fail(fmt::format("the key {} occurs twice", in_quotes(value.get<std::string>())));
+    return true;
+  };
+  try {
+    return json::parse(text, watch);
+  } catch (const json::exception& e) {
+    std::string why = e.what();
+    for (char& c : why)
+      if (static_cast<unsigned char>(c) < 32) c = ' ';
+    fail("the header is not JSON: " + why.substr(0, 200));
+  }
+}
+
+Metadata parse_metadata(const json& object, const Problem& fail) {
+  if (!object.is_object()) fail("__metadata__ is not an object");
+  Metadata metadata;
+  for (const auto& [key, value] : object.items()) {
+    if (!value.is_string()) fail(fmt::format("__metadata__ {} is not a string", in_quotes(key)));
+    metadata[key] = value.get<std::string>();
+  }
+  return metadata;
+}
+
+const json& field(const json& entry, const std::string& name, const char* key, json::value_t type, const Problem& fail) {
+  const auto it = entry.find(key);
+  if (it == entry.end()) fail(name, fmt::format("{} is missing", key));
+  if (it->type() != type) fail(name, fmt::format("{} is not {}", key, type == json::value_t::array ? "an array" : "a string"));
+  return *it;
+}
+
+std::size_t count(const json& value, const std::string& name, const char* key, const Problem& fail) {
+  if (!value.is_number_unsigned()) fail(name, fmt::format("{} holds something that is not a whole number of zero or more", key));
+  return value.get<std::size_t>();
+}
+
+// Dimensions and the number of bytes they stand for, refusing products that overflow (also those a later zero would hide).
+Shape parse_shape(const json& dims, const std::string& name, std::size_t element, std::size_t& bytes, const Problem& fail) {
+  if (dims.size() > max_rank) fail(name, fmt::format("{} dimensions, at most {} are supported", dims.size(), max_rank));
+  Shape shape;
+  std::size_t product = element;
+  bool empty = false;
+  for (const json& d : dims) {
+    const std::size_t n = count(d, name, "shape", fail);
+    if (n == 0) empty = true;
+    else if (__builtin_mul_overflow(product, n, &product) || product > byte_limit) fail(name, "its shape is impossibly large");
+    shape.push_back(static_cast<std::int64_t>(n));
+  }
+  bytes = empty ? 0 : product;
+  return shape;
+}
+
+SafetensorsEntry parse_entry(const std::string& name, const json& value, const Problem& fail) {
+  if (!value.is_object()) fail(name, "its description is not an object");
+  SafetensorsEntry entry;
+  entry.name = name;
+  entry.dtype = field(value, name, "dtype", json::value_t::string, fail).get<std::string>();
+  const FileType* type = find_type(entry.dtype);
+  if (!type) fail(name, fmt::format("element type {} is not supported (F64, F32, F16, BF16, I64, I32, U8, BOOL are)", in_quotes(entry.dtype)));
+  std::size_t bytes = 0;
+  entry.shape = parse_shape(field(value, name, "shape", json::value_t::array, fail), name, type->size, bytes, fail);
+  const json& offsets = field(value, name, "data_offsets", json::value_t::array, fail);
+  if (offsets.size() != 2) fail(name, fmt::format("data_offsets has {} numbers instead of 2", offsets.size()));
+  entry.begin = count(offsets[0], name, "data_offsets", fail);
+  entry.end = count(offsets[1], name, "data_offsets", fail);
+  if (entry.end < entry.begin) fail(name, fmt::format("data_offsets [{}, {}] run backwards", entry.begin, entry.end));
+  if (entry.end - entry.begin != bytes)
+    fail(name, fmt::format("{} {} takes {} bytes, data_offsets give it {}", entry.dtype, to_string(entry.shape), bytes,
+                           entry.end - entry.begin));
+  return entry;
+}
+
+void check_cover(const std::vector<SafetensorsEntry>& entries, std::size_t data_size, const Problem& fail) {
+  std::size_t at = 0;
+  for (const SafetensorsEntry& e : entries) {
+    if (e.begin != at) {
+      const char* how = e.begin < at ? "overlapping what ends" : "leaving a hole";
+      fail(e.name, fmt::format("starts at byte {} of the data, {} at {}", e.begin, how, at));
+    }
+    if (e.end > data_size) fail(e.name, fmt::format("cut short: ends at byte {} of the data, there are {}", e.end, data_size));
+    at = e.end;
+  }
+  if (at != data_size) fail(fmt::format("{} bytes follow the last tensor", data_size - at));
+}
+
+float half_to_float(std::uint16_t h) {
+  const std::uint32_t sign = (h & 0x8000u) << 16, exponent = h >> 10 & 31u, fraction = h & 0x3ffu;
+  if (exponent == 31) return std::bit_cast<float>(sign | 0x7f800000u | fraction << 13);
+  if (exponent != 0) return std::bit_cast<float>(sign | (exponent + 112) << 23 | fraction << 13);
+  const float tiny = static_cast<float>(fraction) * 0x1p-24f;      // subnormal or zero
+  return sign ? -tiny : tiny;
+}
+
+}  // namespace
+
+SafetensorsHeader parse_safetensors(std::string_view bytes, const std::string& file) {
+  const Problem fail{file};
+  const std::string_view text = header_text(bytes, fail);
+  const json root = parse_header(text, fail);
+  SafetensorsHeader header;
+  header.data_begin = 8 + text.size();
+  for (const auto& [name, value] : root.items()) {
+    if (name == metadata_key) header.metadata = parse_metadata(value, fail);
+    else header.entries.push_back(parse_entry(name, value, fail));
+  }
+  std::stable_sort(header.entries.begin(), header.entries.end(),
+                   [](const auto& a, const auto& b) { return std::pair(a.begin, a.end) < std::pair(b.begin, b.end); });
+  check_cover(header.entries, bytes.size() - header.data_begin, fail);
+  return header;
+}
+
+Safetensors::Safetensors(const std::filesystem::path& path)
+    : path_(path), file_(map_file(path)), header_(parse_safetensors(file_.bytes(), path.string())) {
+  for (std::size_t i = 0; i < header_.entries.size(); ++i) index_[header_.entries[i].name] = i;
+}
+
+Tensor Safetensors::load(const SafetensorsEntry& entry) const {
+  const FileType& type = *find_type(entry.dtype);
+  std::byte* data = file_.data.get() + header_.data_begin + entry.begin;
+  if (type.size == size_of(type.dtype) && reinterpret_cast<std::uintptr_t>(data) % type.size == 0)
+    return Tensor::view_of(file_.data, data, entry.shape, type.dtype);
+  Tensor t = Tensor::empty(entry.shape, type.dtype);
+  if (type.size == size_of(type.dtype)) {
+    if (t.bytes() > 0) std::memcpy(t.raw(), data, t.bytes());
+    return t;
+  }
+  float* out = t.data<float>();        // F16, the one type that is stored in another width
+  for (std::int64_t i = 0; i < t.numel(); ++i) {
+    std::uint16_t h;
+    std::memcpy(&h, data + 2 * i, 2);
+    out[i] = half_to_float(h);
+  }
+  return t;
+}
+
+Tensor Safetensors::operator[](const std::string& name) const {
+  const auto it = index_.find(name);
+  if (it == index_.end()) throw FileError(fmt::format("{}: no tensor {} among its {}", path_.string(), in_quotes(name), size()));
+  return load(header_.entries[it->second]);
+}
+
+NamedTensors Safetensors::tensors() const {
+  NamedTensors all;
+  all.reserve(size());
+  for (const SafetensorsEntry& e : header_.entries) all.emplace_back(e.name, load(e));
+  return all;
+}
+
+// ---- writing ----------------------------------------------------------------------------------------------------------------------
+
+namespace {
+
+NamedTensors in_file_order(const NamedTensors& tensors, const std::string& file) {
+  NamedTensors sorted = tensors;
+  for (const auto& [name, t] : sorted) {
+    if (!t.defined()) throw FileError(fmt::format("{}: tensor {} is undefined and cannot be written", file, in_quotes(name)));
+    if (name == metadata_key) throw FileError(fmt::format("{}: a tensor cannot be named {}", file, metadata_key));
+  }
+  const auto key = [](const auto& named) { return std::pair(&type_written(named.second.dtype()), std::string_view(named.first)); };
+  std::sort(sorted.begin(), sorted.end(), [&](const auto& a, const auto& b) { return key(a) < key(b); });
+  std::unordered_set<std::string_view> seen;
+  for (const auto& [name, t] : sorted)
+    if (!seen.insert(name).second) throw FileError(fmt::format("{}: two tensors are named {}", file, in_quotes(name)));
+  return sorted;
+}
+
+std::string make_header(const NamedTensors& sorted, const Metadata& metadata, const std::string& file) {
+  nlohmann::ordered_json root = nlohmann::ordered_json::object();
+  if (!metadata.empty()) root[metadata_key] = metadata;
+  std::string text;
+  try {
+    // Entries are joined by hand: inserting into an ordered object searches it, which is quadratic in thousands of tensors.
+    text = root.dump();
+    text.pop_back();
+    std::size_t at = 0;
+    for (const auto& [name, t] : sorted) {
+      nlohmann::ordered_json entry;
+      entry["dtype"] = type_written(t.dtype()).name;
+      entry["shape"] = std::vector<std::int64_t>(t.shape().begin(), t.shape().end());
+      entry["data_offsets"] = {at, at + t.bytes()};
+      at += t.bytes();
+      text += (text.size() > 1 ? "," : "") + json(name).dump() + ":" + entry.dump();
+    }
+    text += '}';
+  } catch (const json::exception&) {
+    throw FileError(fmt::format("{}: a name or metadata string is not UTF-8", file));
+  }
+  text.resize((text.size() + 7) / 8 * 8, ' ');
+  if (text.size() > header_limit) throw FileError(fmt::format("{}: a header of {} bytes is over the format's limit", file, text.size()));
+  return text;
+}
+
+}  // namespace
+
+std::uint32_t save_safetensors(const std::filesystem::path& path, const NamedTensors& tensors, const Metadata& metadata) {
+  const NamedTensors sorted = in_file_order(tensors, path.string());
+  const std::string header = make_header(sorted, metadata, path.string());
+  AtomicFile out(path);
+  std::uint32_t crc = 0;
+  const auto write = [&](std::string_view bytes) {
+    crc = crc32c(bytes, crc);
+    out.write(bytes);
+  };
+  const std::uint64_t length = header.size();
+  write({reinterpret_cast<const char*>(&length), sizeof length});
+  write(header);
+  for (const auto& [name, t] : sorted) {
+    const Tensor rows = t.contiguous();
+    write({static_cast<const char*>(rows.raw()), rows.bytes()});
+  }
+  out.commit();
+  return crc;
+}
+
+}  // namespace fm

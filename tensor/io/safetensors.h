@@ -1,0 +1,70 @@
+// The safetensors format (github.com/huggingface/safetensors): a header of JSON that names tensors, then their bytes.
+//
+//   u64 n, little-endian | n bytes of JSON {"name": {"dtype": "F32", "shape": [2, 3], "data_offsets": [begin, end]}, ...} | data
+//
+// Offsets count from the start of the data and must cover it without holes or overlap. `__metadata__` maps strings to strings.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "tensor/io/mapped_file.h"
+#include "tensor/tensor.h"
+
+namespace fm {
+
+using NamedTensors = std::vector<std::pair<std::string, Tensor>>;
+using Metadata = std::map<std::string, std::string>;
+
+struct SafetensorsEntry {
+  std::string name;
+  std::string dtype;                   // as the file spells it
+  Shape shape;
+  std::size_t begin = 0, end = 0;      // bytes, from the start of the data
+};
+
+struct SafetensorsHeader {
+  std::vector<SafetensorsEntry> entries;   // in the order of their data
+  Metadata metadata;
+  std::size_t data_begin = 0;              // where the data starts in the file
+};
+
+// Reads and checks the header of a whole file's bytes. Throws FileError that names `file`, the tensor and what is wrong.
+SafetensorsHeader parse_safetensors(std::string_view bytes, const std::string& file);
+
+// An open file. Reading: F64, F32, BF16, I64, I32, U8; F16 becomes f32 and BOOL u8. Other types are refused by name.
+class Safetensors {
+ public:
+  explicit Safetensors(const std::filesystem::path& path);   // throws FileError
+
+  const std::filesystem::path& path() const { return path_; }
+  const Metadata& metadata() const { return header_.metadata; }
+  const std::vector<SafetensorsEntry>& entries() const { return header_.entries; }
+  std::size_t size() const { return header_.entries.size(); }
+  bool has(const std::string& name) const { return index_.contains(name); }
+
+  // A view into the mapped file, which it keeps open (a copy where the file's alignment or type needs one). FileError if it is absent.
+  Tensor operator[](const std::string& name) const;
+  NamedTensors tensors() const;        // all, in the order of their data
+
+ private:
+  Tensor load(const SafetensorsEntry& entry) const;
+
+  std::filesystem::path path_;
+  MappedFile file_;
+  SafetensorsHeader header_;
+  std::unordered_map<std::string, std::size_t> index_;
+};
+
+// Writes a file that appears under its name only when complete (tensor/io/atomic_file.h). The same tensors and metadata give the same bytes:
+// ordered by falling alignment of the type, then by name, as the format's own writer does; the header padded to 8 bytes.
+// Returns the crc32c of the file. Throws FileError: a name twice, an undefined tensor, no space, ...
+std::uint32_t save_safetensors(const std::filesystem::path& path, const NamedTensors& tensors, const Metadata& metadata = {});
+
+}  // namespace fm
