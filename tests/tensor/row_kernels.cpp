@@ -332,6 +332,36 @@ TEST_CASE("cross-entropy of logits") {
   });
 }
 
+TEST_CASE("rope on packed qkv rows") {
+  const Count batch = 2, tokens = 5, heads = 3;
+  each_isa([&](const char* isa) {
+    CAPTURE(isa);
+    for (Count dim : {2, 8, 24, 72}) {
+      const Count n = batch * tokens * 3 * heads * dim;
+      D c(tokens * dim), s(tokens * dim), want(n), y(n), gx(n);
+      for (Count t = 0; t < tokens; ++t)
+        for (Count i = 0; i < dim; ++i) c[t * dim + i] = std::cos(0.3 * t * (i / 2 + 1)), s[t * dim + i] = std::sin(0.3 * t * (i / 2 + 1));
+      const D x = random_array(n, 1), gy = random_array(n, 2);
+      for (Count i = 0; i < n; i += 2) {
+        const Count t = i / (3 * heads * dim) % tokens, part = i / (heads * dim) % 3;
+        const double angle = part < 2 ? 0.3 * t * (i % dim / 2 + 1) : 0;
+        want[i] = x[i] * std::cos(angle) - x[i + 1] * std::sin(angle);
+        want[i + 1] = x[i + 1] * std::cos(angle) + x[i] * std::sin(angle);
+      }
+      row_kernels().f64.rope_value({batch, tokens, 3, 2, heads, dim, c.data(), s.data()}, x.data(), y.data());
+      CHECK(max_difference(y, want) < 1e-14);
+      row_kernels().f64.rope_pull({batch, tokens, 3, 2, heads, dim, c.data(), s.data()}, gy.data(), gx.data());
+      CHECK(std::fabs(dot(gy, y) - dot(gx, x)) < 1e-12);
+      Array<float> y32 = cast<float>(x);
+      const Array<float> c32 = cast<float>(c), s32 = cast<float>(s);
+      row_kernels().f32.rope_value({batch, tokens, 3, 2, heads, dim, c32.data(), s32.data()}, y32.data(), y32.data());
+      CHECK(max_difference(y32, want) < 1e-6);
+      row_kernels().f64.rope_pull({batch, tokens, 3, 2, heads, dim, c.data(), s.data()}, y.data(), y.data());  // turns back
+      CHECK(max_difference(y, x) < 1e-14);
+    }
+  });
+}
+
 TEST_CASE("the same bits for any number of threads") {
   const NormCase c{true, 600, 131, 3, true, true, true, true};
   const auto in = norm_arrays(c, 10);

@@ -3,6 +3,7 @@
 #include "tensor/kernels/cpu/lane.h"
 #include "tensor/kernels/rows/gates.h"
 #include "tensor/kernels/rows/norm.h"
+#include "tensor/kernels/rows/rope.h"
 #include "tensor/kernels/rows/softmax.h"
 #include "tensor/parallel.h"
 
@@ -15,6 +16,7 @@ using rows::Gated;
 using rows::Norm;
 using rows::NormPull;
 using rows::NormPush;
+using rows::Rope;
 
 template <bool centred, class T> void norm_value(const Norm<T>& a, T* y) {
   parallel_for(a.rows, 4 * a.width, [&](Count r) { rows::norm_value<centred>(Lane{}, a, r, y); });
@@ -79,6 +81,11 @@ template <class T> void gated_pull(const Gated<T>& a, const T* gy, T* gh, T* gga
   parallel_for(groups, 4 * a.width * share, [&](Count m) { rows::gated_pull_group(Lane{}, a, m, gy, gh, ggate, ld); });
 }
 
+template <bool inverse, class T> void rope(const Rope<T>& a, const T* x, T* y) {
+  const Count width = a.parts * a.heads * a.dim;
+  parallel_for(a.batch * a.tokens, 3 * width, [&](Count r) { rows::rope<inverse>(Lane{}, a, r, x + r * width, y + r * width); });
+}
+
 template <class T> void cross_entropy_value(const CrossEntropy<T>& a, T* loss) {
   parallel_for(a.rows, 12 * a.classes, [&](Count r) { rows::cross_entropy_value(Lane{}, a, r, loss); });
 }
@@ -93,7 +100,7 @@ template <class T> constexpr RowTable<T> table() {
   return {norm_value<true, T>,    norm_push<true, T>,     norm_pull<true, T>,    norm_value<false, T>,   norm_push<false, T>,
           norm_pull<false, T>,    softmax_value<T>,       softmax_push<T>,       softmax_push<T>,        log_softmax_value<T>,
           log_softmax_push<T>,    log_softmax_pull<T>,    swiglu_value<T>,       swiglu_push<T>,         swiglu_pull<T>,
-          gated_value<T>,         gated_push<T>,          gated_pull<T>,         cross_entropy_value<T>, cross_entropy_push<T>,
+          gated_value<T>,         gated_push<T>,          gated_pull<T>,         rope<false, T>,         rope<true, T>,         cross_entropy_value<T>, cross_entropy_push<T>,
           cross_entropy_pull<T>};
 }
 constexpr RowKernels kernels{table<float>(), table<double>()};

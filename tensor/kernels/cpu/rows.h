@@ -42,6 +42,10 @@ struct RowTable {
   void (*gated_push)(const Gated&, const T* dx, const T* dh, const T* dgate, Count ld, T* dy);
   void (*gated_pull)(const Gated&, const T* gy, T* gh, T* ggate, Count ld);
 
+  // x, y, gy, gx (batch, tokens, parts, heads, dim); linear, so push is value on dx. y may be x, gx may be gy.
+  void (*rope_value)(const rows::Rope<T>&, const T* x, T* y);
+  void (*rope_pull)(const rows::Rope<T>&, const T* gy, T* gx);
+
   // loss, dloss, gloss (rows)
   void (*cross_entropy_value)(const CrossEntropy&, T* loss);
   void (*cross_entropy_push)(const CrossEntropy&, const T* dx, T* dloss);

@@ -74,4 +74,12 @@ struct CrossEntropy {
   T* lse = nullptr;                    // (rows) log sum exp x: written by value, read by push and pull
 };
 
+// Rotary position embedding of rows x (batch, tokens, parts, heads, dim), dim even: the first `rotated` parts are turned, the others copied
+// (q and k of a packed qkv: parts = 3, rotated = 2). cosine and sine are (tokens, dim), each angle standing twice in a row.
+template <class T>
+struct Rope {
+  std::int64_t batch = 0, tokens = 0, parts = 3, rotated = 2, heads = 0, dim = 0;
+  const T *cosine = nullptr, *sine = nullptr;
+};
+
 }  // namespace fm::rows
