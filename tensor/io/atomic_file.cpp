@@ -66,6 +66,16 @@ void AtomicFile::write(std::string_view bytes) {
   }
 }
 
+void AtomicFile::overwrite(std::uint64_t offset, std::string_view bytes) {
+  while (!bytes.empty()) {
+    const ssize_t done = ::pwrite(file_, bytes.data(), bytes.size(), off_t(offset));
+    if (done < 0 && errno == EINTR) continue;
+    if (done < 0) fail("write", path_, errno);
+    bytes.remove_prefix(size_t(done));
+    offset += std::uint64_t(done);
+  }
+}
+
 void AtomicFile::commit() {
   if (fsync(file_) != 0) fail("flush", path_, errno);
   const int failed = close(file_);  // network file systems report a full disk here

@@ -3,6 +3,7 @@
 // process are named `*.tmp-<pid>` and swept on the next start.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <string>
 #include <string_view>
@@ -18,6 +19,8 @@ class AtomicFile {
   AtomicFile& operator=(const AtomicFile&) = delete;
 
   void write(std::string_view bytes);  // throws FileError (disk full, ...)
+  // Replaces bytes that were written before (sizes in a header, known only at the end).
+  void overwrite(std::uint64_t offset, std::string_view bytes);
   void commit();                       // fsync, rename, fsync of the folder
 
  private:

@@ -1,0 +1,45 @@
+// Labelled 8-bit pictures in memory, and the ways to get them: Fashion-MNIST's files, a folder of pictures, or procedural shapes.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "data/image.h"
+
+namespace fm {
+
+struct Dataset {
+  std::string name;
+  std::int64_t count = 0;
+  int channels = 0, height = 0, width = 0;
+  std::vector<std::uint8_t> pixels;  // (count, channels, height, width)
+  std::vector<std::int32_t> labels;  // (count), 0 .. class_names.size()-1
+  std::vector<std::string> class_names;
+
+  std::int64_t sample_size() const { return std::int64_t(channels) * height * width; }
+  const std::uint8_t* sample(std::int64_t index) const { return pixels.data() + index * sample_size(); }
+  Image image(std::int64_t index) const { return image_from_planes(sample(index), channels, height, width); }
+};
+
+enum class Split { Train, Test };
+
+// Opens a data set by its specification, NAME[:PATH][?key=value,key=value]:
+//   fashion-mnist[:FOLDER]  keys size (>= 28: zeros around, 32 suits patches), limit (first samples only)
+//   shapes                  keys count (20000; test 2000), size (28), channels (3), seed (1)
+//   folder:PATH             keys size (needed), channels (3), limit (first files of each class)
+// ConfigError for a wrong specification, FileError for missing or damaged files.
+Dataset open_dataset(const std::string& spec, Split split);
+
+// Fashion-MNIST, 60,000 + 10,000 grey 28x28 in 10 classes, from *-ubyte.gz (or unpacked) files. An empty folder means the environment's
+// FLOWMAP_FASHION_MNIST, then Debian's place for the package dataset-fashion-mnist.
+Dataset load_fashion_mnist(Split split, const std::filesystem::path& folder = {});
+
+// Zeros around every picture; size >= the larger side.
+Dataset padded(const Dataset& data, int size);
+
+// The first `count` samples.
+Dataset first_samples(Dataset data, std::int64_t count);
+
+}  // namespace fm

@@ -1,0 +1,18 @@
+// A 5x7 dot font for labels on pictures: printable ASCII, everything else becomes '?'.
+#pragma once
+
+#include <string_view>
+
+#include "data/image.h"
+
+namespace fm {
+
+constexpr int kGlyphWidth = 5, kGlyphHeight = 7, kGlyphPitch = 6;
+
+// Pixels of one line of text at a whole-number magnification.
+int text_width(std::string_view text, int scale = 1);
+
+// Draws a line with its top left dot at (x, y), in one value for all channels; what lies outside the picture is left out.
+void draw_text(Image& image, int x, int y, std::string_view text, std::uint8_t value, int scale = 1);
+
+}  // namespace fm

@@ -1,0 +1,37 @@
+#include "data/gzip.h"
+
+#include <fmt/format.h>
+#include <zlib.h>
+
+#include <cerrno>
+#include <cstring>
+#include <memory>
+
+#include "tensor/error.h"
+
+namespace fm {
+
+std::vector<std::uint8_t> read_gzip(const std::filesystem::path& path) {
+  errno = 0;
+  const std::unique_ptr<gzFile_s, int (*)(gzFile)> file(gzopen(path.c_str(), "rb"), gzclose);
+  if (!file) throw FileError(fmt::format("{}: cannot open: {}", path.string(), errno ? std::strerror(errno) : "out of memory"));
+  gzbuffer(file.get(), 1u << 17);
+  std::vector<std::uint8_t> bytes;
+  std::size_t used = 0;
+  while (true) {
+    bytes.resize(std::max<std::size_t>(2 * used, std::size_t(1) << 20));
+    const int got = gzread(file.get(), bytes.data() + used, unsigned(std::min<std::size_t>(bytes.size() - used, 1u << 30)));
+    int code = Z_OK;
+    const char* reason = gzerror(file.get(), &code);
+    // A cut-off file still hands out what it has, with Z_BUF_ERROR set.
+    if (got < 0 || code == Z_BUF_ERROR) {
+      throw FileError(fmt::format("{}: corrupt gzip data: {}", path.string(), code == Z_ERRNO ? std::strerror(errno) : reason));
+    }
+    if (got == 0) break;
+    used += std::size_t(got);
+  }
+  bytes.resize(used);
+  return bytes;
+}
+
+}  // namespace fm

@@ -1,0 +1,12 @@
+// A gzip file (RFC 1952) unpacked into memory, its CRC-32 and length checked by zlib. A file that is not gzip is returned as it is.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <vector>
+
+namespace fm {
+
+std::vector<std::uint8_t> read_gzip(const std::filesystem::path& path);
+
+}  // namespace fm

@@ -1,0 +1,36 @@
+// A picture of 8-bit pixels and its conversions. Files are read in image_file.h and written in png.h.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace fm {
+
+struct Image {
+  int width = 0, height = 0, channels = 0;  // channels: 1 grey or 3 RGB (readers may pass 2 and 4, with alpha, through without_alpha)
+  std::vector<std::uint8_t> pixels;         // (height, width, channels), no padding
+
+  bool empty() const { return pixels.empty(); }
+  std::size_t offset(int x, int y) const { return (std::size_t(y) * width + x) * channels; }
+  std::uint8_t* at(int x, int y) { return pixels.data() + offset(x, y); }
+  const std::uint8_t* at(int x, int y) const { return pixels.data() + offset(x, y); }
+};
+
+// A picture of one value.
+Image blank_image(int width, int height, int channels, std::uint8_t value = 0);
+
+// Alpha laid over white: 2 channels become 1, 4 become 3; others are returned as they are.
+Image without_alpha(Image image);
+
+// 1 or 3 channels wanted. Grey by Pillow's weights (ITU-R 601, 16-bit fixed point), RGB by repetition.
+Image with_channels(Image image, int channels);
+
+// Planes (channels, height, width), as tensors and datasets hold them.
+Image image_from_planes(const std::uint8_t* planes, int channels, int height, int width);
+// The same from floats: `low` becomes 0 and `high` 255, rounded to nearest; outside is clipped, not-a-number becomes 0.
+Image image_from_planes(const float* planes, int channels, int height, int width, float low = 0.0f, float high = 1.0f);
+// Writes channels*height*width bytes.
+void planes_from_image(const Image& image, std::uint8_t* planes);
+
+}  // namespace fm

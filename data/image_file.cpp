@@ -1,0 +1,129 @@
+#include "data/image_file.h"
+
+#include <fmt/format.h>
+#include <zlib.h>
+
+#include <algorithm>
+#include <cstring>
+#include <memory>
+#include <optional>
+#include <string_view>
+
+#include "tensor/error.h"
+#include "tensor/io/atomic_file.h"
+
+#ifdef FM_HAVE_TURBOJPEG
+#include <turbojpeg.h>
+#endif
+
+#define STB_IMAGE_STATIC
+#define STB_IMAGE_IMPLEMENTATION
+#define STBI_NO_STDIO
+#define STBI_ONLY_PNG
+#define STBI_ONLY_JPEG
+#define STBI_MAX_DIMENSIONS 65535
+#if defined(__GNUC__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wunused-function"
+#endif
+#include <stb_image.h>
+#if defined(__GNUC__)
+#pragma GCC diagnostic pop
+#endif
+
+namespace fm {
+namespace {
+
+using View = std::span<const std::uint8_t>;
+
+constexpr std::uint8_t kPngSignature[8] = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n'};
+
+bool is_png(View b) { return b.size() >= 8 && std::equal(kPngSignature, kPngSignature + 8, b.begin()); }
+bool is_jpeg(View b) { return b.size() >= 3 && b[0] == 0xff && b[1] == 0xd8 && b[2] == 0xff; }
+
+[[noreturn]] void fail(const std::string& name, std::string_view reason) { throw FileError(fmt::format("{}: {}", name, reason)); }
+
+std::uint32_t be32(const std::uint8_t* p) { return std::uint32_t(p[0]) << 24 | p[1] << 16 | p[2] << 8 | p[3]; }
+
+// stb_image ignores checksums, so a damaged picture would pass: walk the chunks and compare.
+void check_png(View b, const std::string& name) {
+  std::size_t at = 8;
+  while (true) {
+    if (b.size() - at < 12) fail(name, "corrupt PNG: it ends before its IEND chunk");
+    const std::size_t length = be32(b.data() + at);
+    if (length > b.size() - at - 12) fail(name, "corrupt PNG: it ends inside a chunk");
+    const std::uint8_t* type = b.data() + at + 4;
+    if (std::uint32_t(crc32(0, type, uInt(length + 4))) != be32(type + 4 + length)) {
+      fail(name, fmt::format("corrupt PNG: checksum of the chunk at byte {} is wrong", at));
+    }
+    if (std::memcmp(type, "IEND", 4) == 0) return;
+    at += length + 12;
+  }
+}
+
+Image decode_with_stb(View b, const std::string& name) {
+  if (b.size() > std::size_t(1) << 30) fail(name, "image file above 1 GiB");
+  Image image;
+  const std::unique_ptr<stbi_uc, void (*)(void*)> pixels(
+      stbi_load_from_memory(b.data(), int(b.size()), &image.width, &image.height, &image.channels, 0), stbi_image_free);
+  if (!pixels) fail(name, fmt::format("corrupt or unsupported image: {}", stbi_failure_reason()));
+  image.pixels.assign(pixels.get(), pixels.get() + std::size_t(image.width) * image.height * image.channels);
+  return image;
+}
+
+// stb_image fills what is missing from a cut-off JPEG with grey; the end marker tells.
+void check_jpeg_end(View b, const std::string& name) {
+  constexpr std::uint8_t end[2] = {0xff, 0xd9};
+  if (std::search(b.rbegin(), b.rend(), std::rbegin(end), std::rend(end)) == b.rend()) fail(name, "truncated JPEG: no end marker");
+}
+
+#ifdef FM_HAVE_TURBOJPEG
+// nullopt: a kind of JPEG that the library refuses (CMYK, some damaged headers), to be tried with stb_image.
+std::optional<Image> decode_with_turbojpeg(View b, const std::string& name) {
+  const std::unique_ptr<void, int (*)(tjhandle)> handle(tjInitDecompress(), tjDestroy);
+  if (!handle) return std::nullopt;
+  int sampling = 0, space = 0;
+  Image image;
+  if (tjDecompressHeader3(handle.get(), b.data(), b.size(), &image.width, &image.height, &sampling, &space) != 0) return std::nullopt;
+  if (space == TJCS_CMYK || space == TJCS_YCCK || std::max(image.width, image.height) > STBI_MAX_DIMENSIONS) return std::nullopt;
+  image = blank_image(image.width, image.height, space == TJCS_GRAY ? 1 : 3);
+  const int format = space == TJCS_GRAY ? TJPF_GRAY : TJPF_RGB;
+  if (tjDecompress2(handle.get(), b.data(), b.size(), image.pixels.data(), image.width, 0, image.height, format, TJFLAG_ACCURATEDCT) != 0) {
+    const std::string_view reason = tjGetErrorStr2(handle.get());
+    if (reason.find("Premature end") != reason.npos) fail(name, "truncated JPEG");
+    if (tjGetErrorCode(handle.get()) != TJERR_WARNING) return std::nullopt;  // a warning: the picture is complete, stray bytes were skipped
+  }
+  return image;
+}
+#endif
+
+Image decode_jpeg(View b, const std::string& name) {
+#ifdef FM_HAVE_TURBOJPEG
+  if (auto image = decode_with_turbojpeg(b, name)) return *std::move(image);
+#endif
+  check_jpeg_end(b, name);
+  return decode_with_stb(b, name);
+}
+
+}  // namespace
+
+Image decode_image(View bytes, const std::string& name, int channels) {
+  if (bytes.empty()) fail(name, "empty file");
+  Image image;
+  if (is_png(bytes)) {
+    check_png(bytes, name);
+    image = decode_with_stb(bytes, name);
+  } else if (is_jpeg(bytes)) {
+    image = decode_jpeg(bytes, name);
+  } else {
+    fail(name, "neither a PNG nor a JPEG file");
+  }
+  return channels == 0 ? without_alpha(std::move(image)) : with_channels(std::move(image), channels);
+}
+
+Image read_image(const std::filesystem::path& path, int channels) {
+  const std::string bytes = read_file(path);
+  return decode_image({reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size()}, path.string(), channels);
+}
+
+}  // namespace fm

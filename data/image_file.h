@@ -1,0 +1,20 @@
+// PNG and JPEG in. JPEG goes to libjpeg-turbo when the build found it, and to stb_image when that refuses a file; PNG goes to stb_image after
+// its checksums were verified.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+
+#include "data/image.h"
+
+namespace fm {
+
+// `channels` 1 or 3 converts; 0 keeps what the file has (alpha is laid over white). FileError names the file and the reason.
+Image read_image(const std::filesystem::path& path, int channels = 0);
+
+// The same from memory; `name` is for the error message.
+Image decode_image(std::span<const std::uint8_t> bytes, const std::string& name, int channels = 0);
+
+}  // namespace fm

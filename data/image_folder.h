@@ -1,0 +1,50 @@
+// A folder of class-named folders of PNG and JPEG files. Class names in byte order become labels 0, 1, ...; files are taken in byte order.
+// Where PATH/train and PATH/test (or PATH/val) exist they are the splits; otherwise every tenth file of a class is for the test.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "data/dataset.h"
+#include "data/source.h"
+
+namespace fm {
+
+struct ImageFolderOptions {
+  int size = 0;      // pixels of a side after center_crop
+  int channels = 3;  // 3 RGB, 1 grey
+  std::int64_t limit_per_class = 0;  // first files only; 0: all
+};
+
+struct ImageFile {
+  std::filesystem::path path;
+  std::int32_t label;
+};
+
+// Files are decoded when they are read: for collections larger than memory.
+class ImageFolder : public SampleSource {
+ public:
+  ImageFolder(const std::filesystem::path& path, ImageFolderOptions options, Split split);
+  std::int64_t count() const override { return std::int64_t(files_.size()); }
+  int channels() const override { return options_.channels; }
+  int height() const override { return options_.size; }
+  int width() const override { return options_.size; }
+  std::int32_t label(std::int64_t index) const override { return files_[std::size_t(index)].label; }
+  void read(std::int64_t index, std::uint8_t* planes) const override;
+
+  const std::vector<ImageFile>& files() const { return files_; }
+  const std::vector<std::string>& class_names() const { return class_names_; }
+
+ private:
+  ImageFolderOptions options_;
+  std::vector<ImageFile> files_;
+  std::vector<std::string> class_names_;
+};
+
+// All of them in memory. One FileError names every file that cannot be read (ten of them at most) and why.
+Dataset load_image_folder(const std::filesystem::path& path, const ImageFolderOptions& options, Split split);
+
+}  // namespace fm

@@ -1,0 +1,42 @@
+// Feistel network on 2h bits, (l, r) -> (r, l ^ F(r, round)) with Philox as F, and cycle walking: values >= n are mapped again until one is
+// below n (Black, Rogaway, "Ciphers with arbitrary finite domains", CT-RSA 2002). Each step is invertible, so the whole is a permutation.
+#include "data/permutation.h"
+
+#include <fmt/format.h>
+
+#include "tensor/error.h"
+
+namespace fm {
+namespace {
+constexpr int kRounds = 8;
+constexpr int kMinHalfBits = 4;  // with fewer the network reaches only few permutations; walking 256 values costs little
+}  // namespace
+
+Permutation::Permutation(std::int64_t n, RandomKey key, std::uint32_t number)
+    : n_(std::uint64_t(n)), half_bits_(kMinHalfBits), key_(key), number_(number) {
+  if (n < 1) throw ShapeError(fmt::format("Permutation: {} elements, needs at least 1", n));
+  while (half_bits_ < 31 && (std::uint64_t{1} << 2 * half_bits_) < n_) ++half_bits_;
+}
+
+std::uint64_t Permutation::shuffled(std::uint64_t x) const {
+  const std::uint64_t mask = (std::uint64_t{1} << half_bits_) - 1;
+  std::uint64_t left = x >> half_bits_, right = x & mask;
+  for (std::uint64_t round = 0; round < kRounds; ++round) {
+    const std::uint64_t next = left ^ (key_.block(right | round << 32, number_)[0] & mask);
+    left = right;
+    right = next;
+  }
+  return left << half_bits_ | right;
+}
+
+std::int64_t Permutation::operator()(std::int64_t position) const {
+  if (position < 0 || std::uint64_t(position) >= n_) {
+    throw ShapeError(fmt::format("Permutation: position {} is outside [0, {})", position, n_));
+  }
+  std::uint64_t x = std::uint64_t(position);
+  do x = shuffled(x);
+  while (x >= n_);
+  return std::int64_t(x);
+}
+
+}  // namespace fm

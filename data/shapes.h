@@ -1,0 +1,22 @@
+// The built-in data set: ten classes of anti-aliased shapes, drawn from (seed, index) alone. The label of sample i is i mod 10.
+#pragma once
+
+#include <cstdint>
+
+#include "data/dataset.h"
+
+namespace fm {
+
+struct ShapesOptions {
+  std::int64_t count = 20000;
+  int size = 28;         // pixels of a side, >= 8
+  int channels = 3;      // 3: coloured, 1: grey
+  std::uint64_t seed = 1;
+};
+
+Dataset draw_shapes(const ShapesOptions& options, Split split = Split::Train);
+
+// Sample `index` alone, as draw_shapes has it: channels*size*size bytes in planes.
+void draw_shape(const ShapesOptions& options, Split split, std::int64_t index, std::uint8_t* planes);
+
+}  // namespace fm
