@@ -1,0 +1,162 @@
+// Convolutions of every instruction set against the definition (conv.h) in plain loops and double, over kernels, strides and paddings;
+// the three are transposes of one another; results do not depend on the number of threads.
+#include "tensor/kernels/cpu/conv.h"
+
+#include <doctest/doctest.h>
+#include <omp.h>
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <random>
+#include <string>
+#include <vector>
+
+namespace {
+
+using fm::cpu::ConvFunctions;
+using fm::cpu::ConvShape;
+using fm::cpu::Isa;
+using Int = std::int64_t;
+
+Int size_x(const ConvShape& s) { return s.batch * s.in_channels * s.height * s.width; }
+Int size_w(const ConvShape& s) { return s.out_channels * s.in_channels * s.kernel_h * s.kernel_w; }
+Int size_y(const ConvShape& s) { return s.batch * s.out_channels * s.out_height() * s.out_width(); }
+
+// Calls f(index in x, in w, in y) for every product in the sums of the definition.
+template <class F>
+void for_each_term(const ConvShape& s, const F& f) {
+  const Int rows = s.out_height(), columns = s.out_width();
+  for (Int n = 0; n < s.batch; ++n)
+    for (Int o = 0; o < s.out_channels; ++o)
+      for (Int i = 0; i < rows; ++i)
+        for (Int j = 0; j < columns; ++j)
+          for (Int c = 0; c < s.in_channels; ++c)
+            for (Int u = 0; u < s.kernel_h; ++u)
+              for (Int v = 0; v < s.kernel_w; ++v) {
+                const Int h = i * s.stride_h - s.pad_h + u, w = j * s.stride_w - s.pad_w + v;
+                if (h < 0 || h >= s.height || w < 0 || w >= s.width) continue;
+                f(((n * s.in_channels + c) * s.height + h) * s.width + w, ((o * s.in_channels + c) * s.kernel_h + u) * s.kernel_w + v,
+                  ((n * s.out_channels + o) * rows + i) * columns + j);
+              }
+}
+
+template <class T>
+std::vector<T> random_values(Int count, unsigned seed) {
+  std::mt19937 random(seed);
+  std::vector<T> values(static_cast<std::size_t>(count));
+  for (T& x : values) x = T(float(random() % 2001) / 1000.0f - 1.0f);
+  return values;
+}
+
+// `terms` bounds how many products one element sums, each at most 1 in size.
+template <class T>
+Int count_bad(const std::vector<T>& got, const std::vector<double>& want, double terms) {
+  Int bad = 0;
+  const double allowed = double(std::numeric_limits<T>::epsilon()) * (8 + 4 * std::sqrt(terms) + terms / 16);
+  for (std::size_t i = 0; i < want.size(); ++i) bad += !(std::fabs(double(got[i]) - want[i]) <= allowed);
+  return bad;
+}
+
+template <class T>
+void check(const ConvShape& s, const ConvFunctions<T>& conv, bool with_bias, bool accumulate) {
+  const std::vector<T> x = random_values<T>(size_x(s), 1), w = random_values<T>(size_w(s), 2), gy = random_values<T>(size_y(s), 3);
+  const std::vector<T> bias = random_values<T>(s.out_channels, 4);
+  std::vector<T> y = random_values<T>(size_y(s), 5), gx = random_values<T>(size_x(s), 6), gw = random_values<T>(size_w(s), 7);
+  const auto start = [&](const std::vector<T>& values) {
+    std::vector<double> d(values.begin(), values.end());
+    if (!accumulate) std::fill(d.begin(), d.end(), 0.0);
+    return d;
+  };
+  std::vector<double> want_y = start(y), want_gx = start(gx), want_gw = start(gw);
+  const Int pixels = s.out_height() * s.out_width();
+  for (std::size_t i = 0; with_bias && i < want_y.size(); ++i) want_y[i] += double(bias[std::size_t(Int(i) / pixels % s.out_channels)]);
+  for_each_term(s, [&](Int ix, Int iw, Int iy) {
+    const std::size_t a = std::size_t(ix), b = std::size_t(iw), c = std::size_t(iy);
+    want_y[c] += double(w[b]) * double(x[a]);
+    want_gx[a] += double(w[b]) * double(gy[c]);
+    want_gw[b] += double(gy[c]) * double(x[a]);
+  });
+  conv.forward(s, x.data(), w.data(), with_bias ? bias.data() : nullptr, y.data(), accumulate);
+  conv.grad_input(s, gy.data(), w.data(), gx.data(), accumulate);
+  conv.grad_weight(s, x.data(), gy.data(), gw.data(), accumulate);
+  const Int taps = s.kernel_h * s.kernel_w;
+  CHECK(count_bad(y, want_y, double(s.in_channels * taps)) == 0);
+  CHECK(count_bad(gx, want_gx, double(s.out_channels * taps)) == 0);
+  CHECK(count_bad(gw, want_gw, double(s.batch * pixels)) == 0);
+}
+
+template <class F>
+void for_each_isa(const F& f) {
+  const Isa before = fm::cpu::active_isa();
+  for (Isa isa : {Isa::base, Isa::avx2, Isa::avx512})
+    if (fm::cpu::isa_supported(isa)) {
+      INFO(std::string(fm::cpu::isa_name(isa)));
+      fm::cpu::set_active_isa(isa);
+      f();
+    }
+  fm::cpu::set_active_isa(before);
+}
+
+void check_all(const ConvShape& s) {
+  INFO("batch " << s.batch << ", " << s.in_channels << " -> " << s.out_channels << " channels, " << s.height << "x" << s.width << ", kernel "
+                << s.kernel_h << "x" << s.kernel_w << ", stride " << s.stride_h << "x" << s.stride_w << ", pad " << s.pad_h << "x" << s.pad_w);
+  for_each_isa([&] {
+    for (bool accumulate : {false, true})
+      for (bool with_bias : {false, true}) {
+        check(s, fm::cpu::conv_kernels().f32, with_bias, accumulate);
+        check(s, fm::cpu::conv_kernels().f64, with_bias, accumulate);
+      }
+  });
+}
+
+}  // namespace
+
+TEST_CASE("conv: kernels, strides and paddings") {
+  for (Int kernel : {1, 2, 3, 5})
+    for (Int stride : {1, 2, 3})
+      for (Int pad : {0, 1, 2}) check_all({2, 3, 7, 9, 5, kernel, kernel, stride, stride, pad, pad});
+}
+
+TEST_CASE("conv: height and width differ in everything") {
+  check_all({2, 3, 11, 6, 4, 3, 2, 2, 1, 0, 2});
+  check_all({1, 2, 5, 13, 3, 1, 7, 1, 3, 0, 3});
+  check_all({3, 1, 4, 4, 1, 4, 4, 4, 4});                  // one patch per image
+  check_all({2, 2, 2, 2, 3, 3, 3, 1, 1, 2, 2});            // kernel larger than the image
+  check_all({1, 2, 3, 3, 2, 1, 1, 1, 1, 4, 4});            // whole rows of padding
+  check_all({2, 3, 8, 8, 4, 2, 2, 2, 2});                  // patchify
+}
+
+TEST_CASE("conv: several blocks of pixels") {
+  check_all({1, 33, 33, 31, 7, 3, 3, 1, 1, 1, 1});         // 1023 pixels of 297 rows
+  check_all({2, 70, 23, 20, 5, 4, 4, 1, 2, 2, 1});
+}
+
+TEST_CASE("conv: nothing to do") {
+  check_all({0, 3, 4, 4, 2, 3, 3});
+  check_all({2, 3, 2, 2, 2, 3, 3});                        // the kernel does not fit: no output pixel
+}
+
+TEST_CASE("conv: results do not depend on the number of threads") {
+  const int before = omp_get_max_threads();
+  const auto run = [](const ConvShape& s, int threads) {
+    omp_set_num_threads(threads);
+    const auto& conv = fm::cpu::conv_kernels().f32;
+    const std::vector<float> x = random_values<float>(size_x(s), 1), w = random_values<float>(size_w(s), 2), gy = random_values<float>(size_y(s), 3);
+    std::vector<float> all(static_cast<std::size_t>(size_y(s) + size_x(s) + size_w(s)));
+    conv.forward(s, x.data(), w.data(), w.data(), all.data(), false);
+    conv.grad_input(s, gy.data(), w.data(), all.data() + size_y(s), false);
+    conv.grad_weight(s, x.data(), gy.data(), all.data() + size_y(s) + size_x(s), false);
+    return all;
+  };
+  for (const ConvShape& s : {ConvShape{1, 70, 33, 31, 37, 3, 3, 1, 1, 1, 1}, ConvShape{1, 2, 101, 99, 7, 3, 3, 1, 1, 1, 1},
+                             ConvShape{5, 3, 32, 32, 64, 3, 3, 2, 2, 1, 1},
+                             ConvShape{3, 64, 16, 16, 32, 1, 1}, ConvShape{1, 2, 64, 64, 16, 2, 2, 2, 2}}) {
+    const std::vector<float> one = run(s, 1);
+    for (int threads : {2, 3, 8}) {
+      const std::vector<float> many = run(s, threads);
+      CHECK(std::memcmp(one.data(), many.data(), one.size() * sizeof(float)) == 0);
+    }
+  }
+  omp_set_num_threads(before);
+}
