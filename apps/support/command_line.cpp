@@ -1,0 +1,143 @@
+// The only file that includes CLI11 (slow to compile).
+#include "apps/support/command_line.h"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "tensor/error.h"
+
+namespace fm {
+namespace {
+
+std::string with_dashes(std::string name) {
+  std::replace(name.begin(), name.end(), '_', '-');
+  return name;
+}
+
+std::string with_underscores(std::string name) {
+  std::replace(name.begin(), name.end(), '-', '_');
+  return name;
+}
+
+std::set<std::string> reserved_names(const std::vector<LaunchOption>& options) {
+  std::set<std::string> names;
+  for (const LaunchOption& option : options) names.insert(option.flags.substr(option.flags.find("--") + 2));
+  return names;
+}
+
+void add_launch_option(CLI::App& app, const LaunchOption& option) {
+  const auto set = option.set;
+  if (option.value.empty()) {
+    app.add_flag_function(option.flags, [set](int64_t times) {
+      for (; times > 0; --times) set("");
+    });
+    return;
+  }
+  CLI::Option* added = app.add_option_function<std::string>(option.flags, set)->trigger_on_parse();
+  if (!option.env.empty()) added->envname(option.env);
+}
+
+// "a-b" also as "a_b", when that is another spelling.
+std::string spellings(const std::vector<std::string>& names) {
+  std::string out;
+  for (const std::string& name : names) {
+    out += (out.empty() ? "--" : ",--") + name;
+    if (with_underscores(name) != name) out += ",--" + with_underscores(name);
+  }
+  return out;
+}
+
+void add_field(CLI::App& app, const Field& field, const std::vector<std::string>& names, ParsedLine& line) {
+  const std::string flag = "--" + names.front();
+  const auto assign = [&line, flag, path = field.path](const std::string& text) { line.assignments.push_back({path, text, flag}); };
+  CLI::Option* option = app.add_option_function<std::string>(spellings(names), assign)->trigger_on_parse();
+  if (!std::holds_alternative<bool*>(field.value)) return;
+  option->expected(0, 1)->default_str("true");  // --fast, --fast false, --fast=false
+  app.add_flag_function("--no-" + names.front(), [assign](int64_t) { assign("false"); })->trigger_on_parse();
+}
+
+// The first argument that nothing took, with the nearest flag.
+[[noreturn]] void refuse_argument(const std::string& argument, const std::vector<Field>& fields, const std::vector<LaunchOption>& options) {
+  if (argument.rfind("-", 0) != 0) throw ConfigError(fmt::format("unexpected argument '{}'; --help lists the flags", argument));
+  const std::string name =
+      with_dashes(argument.substr(argument.find_first_not_of('-'), argument.find('=') - argument.find_first_not_of('-')));
+  std::vector<std::string> known, owners;
+  for (const std::string& reserved : reserved_names(options)) known.push_back(reserved);
+  for (const auto& names : flag_names(fields, options)) known.insert(known.end(), names.begin(), names.end());
+  for (const Field& field : fields)
+    if (with_dashes(field.leaf()) == name || field.rule.flag == name) owners.push_back("--" + with_dashes(field.path));
+  if (owners.size() > 1) throw ConfigError(fmt::format("--{} could be {}: write which", name, fmt::join(owners, " or ")));
+  const std::string hint = nearest(name, known);
+  throw ConfigError(fmt::format("unknown flag {}; {}", argument.substr(0, argument.find('=')),
+                                hint.empty() ? "--help lists the flags" : fmt::format("did you mean --{}?", hint)));
+}
+
+const Command* find_command(const Program& program, const std::string& name) {
+  for (const Command& command : program.commands)
+    if (command.info.name == name) return &command;
+  return nullptr;
+}
+
+// Takes the command's name off the arguments; nullptr when they are only --help or --version or nothing.
+const Command* take_command(const Program& program, std::vector<std::string>& arguments) {
+  if (const Command* only = find_command(program, "")) return only;
+  const bool bare = arguments.empty() || arguments[0] == "--help" || arguments[0] == "-h" || arguments[0] == "--version";
+  if (bare) return nullptr;
+  if (arguments[0].rfind("-", 0) == 0 && !program.default_command.empty()) return find_command(program, program.default_command);
+  if (const Command* command = find_command(program, arguments[0])) return arguments.erase(arguments.begin()), command;
+  std::vector<std::string> names;
+  for (const Command& command : program.commands) names.push_back(command.info.name);
+  const std::string hint = nearest(arguments[0], names);
+  throw ConfigError(
+      fmt::format("unknown command '{}'; {}", arguments[0],
+                  hint.empty() ? fmt::format("there are {}", fmt::join(names, ", ")) : fmt::format("did you mean '{}'?", hint)));
+}
+
+}  // namespace
+
+std::vector<std::vector<std::string>> flag_names(const std::vector<Field>& fields, const std::vector<LaunchOption>& options) {
+  std::map<std::string, int> uses;
+  for (const std::string& name : reserved_names(options)) uses[name] = 2;
+  for (const Field& field : fields) {  // a set: one field may reach a name by two ways
+    const std::set<std::string> own{with_dashes(field.path), with_dashes(field.leaf()), field.rule.flag};
+    for (const std::string& name : own) ++uses[name];
+  }
+  for (const Field& field : fields) uses[with_dashes(field.path)] = 2;  // a full path is never another field's short name
+  std::vector<std::vector<std::string>> names;
+  for (const Field& field : fields) {
+    std::vector<std::string> own{with_dashes(field.path)};
+    for (const std::string& name : {field.rule.flag, with_dashes(field.leaf())})
+      if (!name.empty() && uses[name] == 1 && std::find(own.begin(), own.end(), name) == own.end()) own.push_back(name);
+    names.push_back(own);
+  }
+  return names;
+}
+
+ParsedLine parse_command_line(const Program& program, const std::vector<std::string>& arguments) {
+  std::vector<std::string> left = arguments;
+  ParsedLine line;
+  line.command = take_command(program, left);
+  CLI::App app;
+  app.set_help_flag();
+  app.allow_extras();
+  const auto options = launch_options(line.command != nullptr && line.command->info.trains, line);
+  for (const LaunchOption& option : options) add_launch_option(app, option);
+  const auto fields = line.command == nullptr ? std::vector<Field>() : line.command->fields();
+  const auto names = flag_names(fields, options);
+  for (size_t i = 0; i < fields.size(); ++i) add_field(app, fields[i], names[i], line);
+  try {
+    std::reverse(left.begin(), left.end());  // CLI11 takes arguments from the back of a vector
+    app.parse(left);
+  } catch (const CLI::ParseError& error) {
+    throw ConfigError(error.what());
+  }
+  if (const auto extra = app.remaining(); !extra.empty() && !line.help) refuse_argument(extra.front(), fields, options);
+  for (Assignment& assignment : line.assignments) assignment.key = with_underscores(assignment.key);
+  return line;
+}
+
+}  // namespace fm

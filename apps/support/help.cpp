@@ -1,0 +1,113 @@
+// Help texts, written from the tables that the parser uses.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "apps/support/command_line.h"
+
+namespace fm {
+namespace {
+
+constexpr size_t column = 34, width = 110;
+
+// "  flags        text", the text wrapped in its column.
+std::string entry(const std::string& left, const std::string& text) {
+  std::string out = fmt::format("  {:<{}}", left, column - 2);
+  size_t at = out.size();
+  if (left.size() + 4 > column) out += "\n" + std::string(column, ' '), at = column;
+  for (size_t begin = 0; begin < text.size();) {
+    const size_t end = std::min(text.find(' ', begin), text.size());
+    if (at + end - begin > width && at > column) out += "\n" + std::string(column, ' '), at = column;
+    out += text.substr(begin, end - begin) + (end < text.size() ? " " : "");
+    at += end - begin + 1;
+    begin = end + 1;
+  }
+  return out + "\n";
+}
+
+const char* value_word(const Field& field) {
+  static constexpr const char* words[] = {"", "INT", "NUMBER", "TEXT", "INT,...", "NUMBER,...", "WORD,..."};
+  return words[field.value.index()];
+}
+
+std::string field_entry(const Field& field, const std::vector<std::string>& names) {
+  std::string flags;
+  for (const std::string& name : names) flags += (flags.empty() ? "--" : ", --") + name;
+  if (field.value.index() != 0)
+    flags += fmt::format(" {}", field.rule.choices.empty() ? value_word(field) : fmt::format("{}", fmt::join(field.rule.choices, "|")));
+  std::string text = field.help;
+  if (!field.rule.unit.empty()) text += fmt::format(", in {}", field.rule.unit);
+  if (field.rule.choices.empty() && field.rule.bounded()) text += fmt::format(" [{}]", rule_text(field));
+  const std::string value = to_text(field);
+  text += fmt::format(" [default: {}]", value.empty() ? "none" : value);
+  return entry(flags, text);
+}
+
+std::string exit_codes() {
+  return "\nExit codes\n"
+         "  0    finished\n"
+         "  1    failed while running\n"
+         "  2    wrong flags or config\n"
+         "  3    data or checkpoint cannot be read (or written)\n"
+         "  4    diverged: a loss or gradient is not finite\n"
+         "  75   stopped early by SIGINT, SIGTERM, SIGUSR1 or --max-time; a checkpoint is saved, the same command goes on from it\n"
+         "  130, 143   a second SIGINT or SIGTERM: ended at once, nothing saved\n";
+}
+
+std::string examples_of(const std::vector<Example>& examples) {
+  std::string out;
+  for (const Example& example : examples) out += fmt::format("  # {}\n  {}\n", example.task, example.command_line);
+  return out;
+}
+
+}  // namespace
+
+std::string usage_text(const Program& program) {
+  std::string out = fmt::format("{}: {}\n", program.name, program.summary);
+  for (const Command& command : program.commands)
+    out += fmt::format("usage: {}{}{} [--preset NAME] [--config FILE] [--out DIR] [--KEY VALUE ...]\n", program.name,
+                       command.info.name.empty() ? "" : " ", command.info.name);
+  if (!program.quickstart.empty()) out += fmt::format("quickstart: {}\n", program.quickstart);
+  return out + fmt::format("{} --help tells more.\n", program.name);
+}
+
+std::string program_help(const Program& program) {
+  std::string out = fmt::format("{}: {}\n\nCommands ({} COMMAND --help lists its flags)\n", program.name, program.summary, program.name);
+  for (const Command& command : program.commands)
+    out += entry(command.info.name, command.info.help + (command.info.name == program.default_command ? " [default]" : ""));
+  out += exit_codes();
+  std::string examples = program.quickstart.empty() ? "" : examples_of({{"quickstart", program.quickstart}});
+  for (const Command& command : program.commands) examples += examples_of(command.info.examples);
+  return examples.empty() ? out : out + "\nExamples\n" + examples;
+}
+
+std::string command_help(const Program& program, const Command& command) {
+  const CommandInfo& info = command.info;
+  const std::string full_name = info.name.empty() ? program.name : program.name + " " + info.name;
+  std::string out = fmt::format("{}: {}\n", full_name, info.help.empty() ? program.summary : info.help);
+  out += fmt::format("usage: {} [--preset NAME] [--config FILE] [--out DIR] [--KEY VALUE ...]\n", full_name);
+  out += "Values: defaults < --preset < --config < --set and --KEY. Integers take k M G T (1000) and Ki Mi Gi Ti (1024).\n";
+  ParsedLine unused;
+  const auto options = launch_options(info.trains, unused);
+  out += "\nRunning\n";
+  for (const LaunchOption& option : options)
+    out += entry(option.flags + (option.value.empty() ? "" : " " + option.value),
+                 option.help + (option.env.empty() ? "" : fmt::format(" [env: {}]", option.env)));
+  const auto fields = command.fields();
+  const auto names = flag_names(fields, options);
+  std::vector<std::string> done;
+  for (const Field& first : fields) {
+    const std::string group = first.group();
+    if (std::find(done.begin(), done.end(), group) != done.end()) continue;
+    done.push_back(group);
+    out += group.empty() ? "\nConfig\n" : fmt::format("\n[{}] {}\n", group, first.group_help);
+    for (size_t i = 0; i < fields.size(); ++i)
+      if (fields[i].group() == group) out += field_entry(fields[i], names[i]);
+  }
+  if (!info.presets.empty()) out += "\nPresets\n";
+  for (const Preset& preset : info.presets) out += entry(preset.name, preset.help);
+  out += exit_codes();
+  return info.examples.empty() ? out : out + "\nExamples\n" + examples_of(info.examples);
+}
+
+}  // namespace fm

@@ -1,0 +1,73 @@
+// The table of launch options.
+#include <fmt/format.h>
+
+#include "apps/support/command_line.h"
+#include "apps/support/text.h"
+#include "tensor/error.h"
+
+namespace fm {
+namespace {
+
+void set_device(Launch& launch, const std::string& text) {
+  if (text.rfind("cuda", 0) == 0) throw ConfigError(fmt::format("--device {}: this build has no CUDA; use --device cpu", text));
+  if (text != "cpu") throw ConfigError(fmt::format("--device {}: unknown device; use --device cpu", text));
+  launch.device = text;
+}
+
+void set_threads(Launch& launch, const std::string& text) {
+  if (!parse_integer(text, launch.threads) || launch.threads < 0 || launch.threads > 4096)
+    throw ConfigError(fmt::format("--threads {}: takes 1 to 4096, or 0 for as many as the machine has", text));
+}
+
+void set_init_from(Launch& launch, const std::string& text) {
+  launch.init_from_ema = text.size() > 4 && text.ends_with(":ema");
+  launch.init_from = launch.init_from_ema ? text.substr(0, text.size() - 4) : text;
+}
+
+void add_set(ParsedLine& line, const std::string& text) {
+  const size_t equals = text.find('=');
+  if (equals == std::string::npos || equals == 0) throw ConfigError(fmt::format("--set {}: takes key=value", text));
+  line.assignments.push_back({text.substr(0, equals), text.substr(equals + 1), "--set"});
+}
+
+}  // namespace
+
+std::vector<LaunchOption> launch_options(bool trains, ParsedLine& line) {
+  Launch& launch = line.launch;
+  std::vector<LaunchOption> options{
+      {"--config", "FILE", "read this TOML file", "", [&](const std::string& text) { launch.config_file = text; }},
+      {"--preset", "NAME", "begin with these values", "", [&](const std::string& text) { launch.preset = text; }},
+      {"--set", "KEY=VALUE", "set one value, again and again; --KEY VALUE is the same", "",
+       [&](const std::string& text) { add_set(line, text); }},
+      {"--out", "DIR", "the folder that results go to", "FLOWMAP_OUT", [&](const std::string& text) { launch.out = text; }},
+      {"--device", "NAME", "where to compute: cpu [default: cpu]", "FLOWMAP_DEVICE",
+       [&](const std::string& text) { set_device(launch, text); }},
+      {"--threads", "COUNT", "threads to compute with; results do not depend on it [default: all]", "FLOWMAP_THREADS",
+       [&](const std::string& text) { set_threads(launch, text); }},
+  };
+  if (trains) {
+    options.insert(
+        options.end(),
+        {
+            {"--resume", "auto|PATH|never", "auto: go on from the newest checkpoint in --out; PATH: from this one [default: auto]", "",
+             [&](const std::string& text) { launch.resume = text; }},
+            {"--fresh", "", "begin a new run; one that is in --out is moved aside", "", [&](const std::string&) { launch.fresh = true; }},
+            {"--init-from", "CKPT[:ema]", "begin a new run with the (averaged) weights of this checkpoint", "",
+             [&](const std::string& text) { set_init_from(launch, text); }},
+            {"--max-time", "TIME", "stop by oneself after this time, with a checkpoint: 1h50m, 90s", "",
+             [&](const std::string& text) { launch.max_time = parse_duration(text, "--max-time"); }},
+            {"-n,--dry-run", "", "resolve the config, build the model, print sizes; write nothing", "",
+             [&](const std::string&) { launch.dry_run = true; }},
+        });
+  }
+  options.insert(options.end(),
+                 {
+                     {"-q,--quiet", "", "show errors only", "", [&](const std::string&) { --launch.verbosity; }},
+                     {"-v,--verbose", "", "show more", "", [&](const std::string&) { ++launch.verbosity; }},
+                     {"-h,--help", "", "show this text", "", [&](const std::string&) { line.help = true; }},
+                     {"--version", "", "show version, git hash and build flags", "", [&](const std::string&) { line.version = true; }},
+                 });
+  return options;
+}
+
+}  // namespace fm

@@ -1,0 +1,121 @@
+// From argv to an exit code.
+#include "apps/support/program.h"
+
+#include <fmt/format.h>
+#include <omp.h>
+
+#include <new>
+
+#include "apps/support/build_info.h"
+#include "apps/support/command_line.h"
+#include "apps/support/signals.h"
+#include "apps/support/text.h"
+#include "apps/support/toml.h"
+#include "tensor/error.h"
+
+namespace fm {
+namespace {
+
+void apply_preset(const Command& command, const std::vector<Field>& fields, const std::string& name) {
+  if (name.empty()) return;
+  std::vector<std::string> names;
+  for (const Preset& preset : command.info.presets) {
+    if (preset.name == name) return load_toml_text(fields, preset.toml, "preset " + name);
+    names.push_back(preset.name);
+  }
+  const std::string hint = nearest(name, names);
+  throw ConfigError(fmt::format("--preset {}: {}", name,
+                                names.empty()  ? "this command has no presets"
+                                : hint.empty() ? fmt::format("there are {}", fmt::join(names, ", "))
+                                               : fmt::format("did you mean '{}'?", hint)));
+}
+
+// defaults < preset < config file < flags.
+void resolve(const ParsedLine& line, const std::vector<Field>& fields, Logger& log) {
+  apply_preset(*line.command, fields, line.launch.preset);
+  if (!line.launch.config_file.empty()) load_toml_file(fields, line.launch.config_file);
+  for (const Assignment& assignment : line.assignments) {
+    set_from_text(find_field(fields, assignment.key, assignment.where), assignment.text, assignment.where);
+    log.detail("{} = {} ({})", assignment.key, assignment.text, assignment.where);
+  }
+  check_rules(fields, "config");
+}
+
+void check_launch(const Launch& launch) {
+  const bool resumes_path = launch.resume != "auto" && launch.resume != "never";
+  if (launch.fresh && resumes_path) throw ConfigError("--fresh and --resume PATH contradict each other: give one");
+  if (!launch.init_from.empty() && resumes_path)
+    throw ConfigError("--init-from begins a new run and --resume PATH goes on with one: give one");
+}
+
+std::string version_text(const Program& program) {
+  const BuildInfo& build = build_info();
+  return fmt::format("{} {} (git {})\n{}, {}\n", program.name, build.version, build.git, build.compiler, build.flags);
+}
+
+int run_command(const Program& program, const ParsedLine& line, const std::vector<std::string>& command_line) {
+  Logger log;
+  const int verbosity = line.launch.verbosity;
+  log.set_level(verbosity < 0 ? Logger::Level::error : verbosity > 0 ? Logger::Level::detail : Logger::Level::info);
+  const auto fields = line.command->fields();
+  resolve(line, fields, log);
+  check_launch(line.launch);
+  install_signal_handlers();
+  if (line.launch.max_time > 0) set_time_limit(line.launch.max_time, "--max-time " + duration_text(line.launch.max_time));
+  if (line.launch.threads > 0) omp_set_num_threads(int(line.launch.threads));
+  Context context{program.name, line.command->info.name, command_line, line.launch, fields, log};
+  if (context.launch.threads == 0) context.launch.threads = omp_get_max_threads();
+  if (context.launch.fresh) context.launch.resume = "never";
+  return line.command->run(context);
+}
+
+int parse_and_run(const Program& program, const std::vector<std::string>& command_line) {
+  const std::vector<std::string> arguments(command_line.begin() + 1, command_line.end());
+  if (arguments.empty()) {
+    fmt::print(stderr, "{}", usage_text(program));
+    return exit_code::usage;
+  }
+  const ParsedLine line = parse_command_line(program, arguments);
+  if (line.version) {
+    fmt::print("{}", version_text(program));
+    return exit_code::finished;
+  }
+  if (line.help) {
+    fmt::print("{}", line.command == nullptr ? program_help(program) : command_help(program, *line.command));
+    return exit_code::finished;
+  }
+  return run_command(program, line, command_line);
+}
+
+int complain(const std::string& program, const char* message, int code) {
+  fmt::print(stderr, "{}: error: {}\n", program, message);
+  return code;
+}
+
+}  // namespace
+
+int guarded_main(const std::string& program, const std::function<int()>& body) {
+  try {
+    return body();
+  } catch (const ConfigError& error) {
+    return complain(program, error.what(), exit_code::usage);
+  } catch (const FileError& error) {
+    return complain(program, error.what(), exit_code::unreadable);
+  } catch (const DivergedError& error) {
+    return complain(program, error.what(), exit_code::diverged);
+  } catch (const std::bad_alloc&) {
+    return complain(program, "out of memory; a smaller --micro-batch needs less", exit_code::failed);
+  } catch (const std::exception& error) {
+    return complain(program, error.what(), exit_code::failed);
+  }
+}
+
+int run_program(const Program& program, int argc, const char* const* argv) {
+  return guarded_main(program.name, [&] {
+    std::vector<std::string> command_line(argv, argv + argc);
+    if (command_line.empty()) command_line.push_back(program.name);
+    return parse_and_run(program, command_line);
+  });
+}
+
+}  // namespace fm

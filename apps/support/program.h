@@ -1,0 +1,101 @@
+// What a program is made of, and its main: a table of commands, each a config and a function. Flags, config files, presets, --help and
+// exit codes follow from the table.
+//
+//   int train(TrainConfig& config, Context& context);
+//   int main(int argc, char** argv) {
+//     Program program{.name = "flowmap_train", .summary = "Trains flow maps.", .quickstart = "flowmap_train --preset quickstart --out
+//     runs/q"}; program.add<TrainConfig>({.name = "train", .help = "train a model", .trains = true, .presets = {...}}, train); return
+//     run_program(program, argc, argv);
+//   }
+//
+// Values come in this order, later ones win: defaults, --preset, --config, then --set and --key in the order they are written.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "apps/support/logger.h"
+#include "nn/config/visit.h"
+
+namespace fm {
+
+// Exit codes, the same for every program and listed in every --help. Negative ones are no exits.
+namespace exit_code {
+inline constexpr int finished = 0;
+inline constexpr int failed = 1;          // runtime failure
+inline constexpr int usage = 2;           // flags or config
+inline constexpr int unreadable = 3;      // data or checkpoint
+inline constexpr int diverged = 4;        // a loss or gradient that is not finite
+inline constexpr int stopped_early = 75;  // sysexits' "try again": a checkpoint is saved, the same command goes on from it
+}  // namespace exit_code
+
+// A named set of values, in TOML.
+struct Preset {
+  std::string name, help, toml;
+};
+
+// "sample a grid" -> "flowmap_sample --checkpoint runs/q --count 64".
+struct Example {
+  std::string task, command_line;
+};
+
+// How and where to run, as opposed to what: none of this is in config.toml.
+struct Launch {
+  std::string config_file, preset, out;
+  std::string resume = "auto";  // auto: the newest checkpoint in `out`; never; or the path of a checkpoint
+  bool fresh = false;           // move an existing run aside and begin anew
+  std::string init_from;        // a checkpoint whose weights begin a new run; empty: none
+  bool init_from_ema = false;   // its averaged weights
+  bool dry_run = false;         // resolve, build, print; write nothing
+  double max_time = 0;          // seconds, 0: no limit
+  int64_t threads = 0;          // 0: as many as OpenMP takes by itself
+  std::string device = "cpu";
+  int verbosity = 0;  // below 0 quiet, above 0 verbose
+};
+
+// What a command's function gets beside its config.
+struct Context {
+  std::string program, command;
+  std::vector<std::string> command_line;  // as typed
+  Launch launch;
+  std::vector<Field> fields;  // of the config, resolved: for config.toml and the checkpoint's JSON
+  Logger& log;
+};
+
+struct CommandInfo {
+  std::string name, help;
+  bool trains = false;  // takes --dry-run, --resume, --fresh, --init-from, --max-time
+  std::vector<Preset> presets;
+  std::vector<Example> examples;
+};
+
+struct Command {
+  CommandInfo info;
+  std::function<std::vector<Field>()> fields;  // of the command's own config object, at its defaults until flags are applied
+  std::function<int(Context&)> run;
+};
+
+struct Program {
+  std::string name, summary;
+  std::string quickstart;              // the line to type first
+  std::vector<Command> commands = {};  // without subcommands: one command of an empty name
+  std::string default_command = {};    // taken when the first argument is a flag
+
+  template <class Config>
+  void add(CommandInfo info, std::function<int(Config&, Context&)> run) {
+    auto config = std::make_shared<Config>();
+    commands.push_back({std::move(info), [config] { return list_fields(*config); },
+                        [config, run = std::move(run)](Context& context) { return run(*config, context); }});
+  }
+};
+
+// Parses, resolves, runs. Prints one line on stderr for whatever goes wrong and returns the exit code; throws nothing.
+int run_program(const Program& program, int argc, const char* const* argv);
+
+// Runs `body`; a typed error becomes one line on stderr and its exit code: ConfigError 2, FileError 3, DivergedError 4, others 1.
+int guarded_main(const std::string& program, const std::function<int()>& body);
+
+}  // namespace fm

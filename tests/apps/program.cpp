@@ -1,0 +1,237 @@
+// The command line, exit codes, signals and resume, as a user meets them: by running tests/apps/demo_program.
+#include "apps/support/program.h"
+
+#include <doctest/doctest.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+#include <functional>
+#include <thread>
+
+#include "tensor/io/atomic_file.h"
+#include "tests/support/temp_folder.h"
+
+using namespace fm;
+namespace fs = std::filesystem;
+
+namespace {
+
+struct Result {
+  int code;  // exit code; 1000 + signal when killed
+  std::string out, err;
+};
+
+using Arguments = std::vector<std::string>;
+
+fs::path demo_path() { return fs::read_symlink("/proc/self/exe").parent_path() / "demo_program"; }
+
+void redirect(int descriptor, const fs::path& file) { dup2(open(file.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0666), descriptor); }
+
+// Runs the demo with its output in files; `during` gets its process id while it runs.
+Result run(Arguments arguments, const std::function<void(pid_t)>& during = {}) {
+  TempFolder folder;
+  arguments.insert(arguments.begin(), "demo");
+  const std::string program = demo_path().string();
+  std::vector<char*> argv;
+  for (std::string& argument : arguments) argv.push_back(argument.data());
+  argv.push_back(nullptr);
+  const pid_t child = fork();
+  if (child == 0) {
+    redirect(STDOUT_FILENO, folder / "out");
+    redirect(STDERR_FILENO, folder / "err");
+    execv(program.c_str(), argv.data());
+    _exit(99);
+  }
+  if (during) during(child);
+  int status = 0;
+  waitpid(child, &status, 0);
+  const int code = WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
+  return {code, read_file(folder / "out"), read_file(folder / "err")};
+}
+
+bool wait_until(const std::function<bool()>& happened) {
+  for (int i = 0; i < 1000; ++i, std::this_thread::sleep_for(std::chrono::milliseconds(10)))
+    if (happened()) return true;
+  return false;
+}
+
+bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+long lines(const std::string& text) { return std::count(text.begin(), text.end(), '\n'); }
+
+// The resolved config as the program sees it.
+std::string resolved(Arguments arguments) {
+  arguments.push_back("--dry-run");
+  const Result result = run(arguments);
+  CHECK_MESSAGE(result.code == 0, result.err);
+  return result.out;
+}
+
+void refused(const Arguments& arguments, const std::string& message) {
+  const Result result = run(arguments);
+  CHECK(result.code == 2);
+  CHECK_MESSAGE(has(result.err, message), result.err);
+  CHECK(lines(result.err) == 1);
+}
+
+}  // namespace
+
+TEST_CASE("values: defaults < preset < config file < flags, in the order written") {
+  TempFolder folder;
+  const std::string file = (folder / "a.toml").string();
+  write_atomically(file, "lr = 0.25\n[model]\ndim = 32\n");
+  CHECK(has(resolved({"train"}), "lr = 0.0001 "));
+  CHECK(has(resolved({"train", "--preset", "tiny"}), "lr = 0.5 "));
+  CHECK(has(resolved({"train", "--preset", "tiny"}), "dim = 16 "));
+  const std::string both = resolved({"train", "--config", file, "--preset", "tiny"});
+  CHECK(has(both, "lr = 0.25 "));
+  CHECK(has(both, "dim = 32 "));
+  CHECK(has(both, "steps = 3 "));
+  const std::string all = resolved({"train", "--lr", "1", "--config", file, "--preset=tiny", "--model.dim", "64"});
+  CHECK(has(all, "lr = 1.0 "));
+  CHECK(has(all, "dim = 64 "));
+  CHECK(has(resolved({"train", "--lr", "1", "--set", "lr=2"}), "lr = 2.0 "));
+  CHECK(has(resolved({"train", "--set", "lr=2", "--lr", "1"}), "lr = 1.0 "));
+  CHECK(has(resolved({"train", "--lr=3", "--lr=4"}), "lr = 4.0 "));
+}
+
+TEST_CASE("flags: spellings, short names, lists, bools, suffixes") {
+  const std::string text = resolved({"--log-every", "10k", "--sample_every=1Ki", "--dim", "7", "--fd-step=0.01", "--derivative", "fd",
+                                     "--log", "csv,tb", "--set", "model.objective.fd-step=0.02", "--deterministic=false"});
+  CHECK(has(text, "log_every = 10000 "));
+  CHECK(has(text, "sample_every = 1024 "));
+  CHECK(has(text, "dim = 7 "));
+  CHECK(has(text, "fd_step = 0.02 "));
+  CHECK(has(text, "derivative = \"fd\" "));
+  CHECK(has(text, "log = [\"csv\", \"tb\"] "));
+  CHECK(has(text, "deterministic = false "));
+  CHECK(has(resolved({"--log=[csv,jsonl]"}), "log = [\"csv\", \"jsonl\"] "));
+  CHECK(has(resolved({"--no-deterministic"}), "deterministic = false "));
+  CHECK(has(resolved({"--no-deterministic", "--deterministic", "--steps", "5"}), "deterministic = true "));
+  CHECK(has(resolved({"--deterministic", "false"}), "deterministic = false "));
+}
+
+TEST_CASE("what is wrong is one line and exit code 2") {
+  TempFolder folder;
+  write_atomically(folder / "a.toml", "\nlearning_rate = 1\n");
+  write_atomically(folder / "file", "");
+  refused({"train", "--stpes", "3"}, "unknown flag --stpes; did you mean --steps?");
+  refused({"train", "--stpes=3"}, "unknown flag --stpes; did you mean --steps?");
+  refused({"train", "--set", "stpes=3"}, "--set: unknown key 'stpes'; did you mean 'steps'?");
+  refused({"train", "--set", "steps"}, "--set steps: takes key=value");
+  refused({"train", "--steps", "many"}, "--steps: steps takes an integer, not 'many'");
+  refused({"train", "--lr", "-1"}, "lr = -1 is out of range (> 0)");
+  refused({"train", "--steps"}, "--steps");
+  refused({"train", "--preset", "tinny"}, "--preset tinny: did you mean 'tiny'?");
+  refused({"train", "--config", (folder / "a.toml").string()}, "a.toml:2: unknown key 'learning_rate'");
+  refused({"train", "--config", (folder / "none.toml").string()}, "--config: cannot read");
+  refused({"train", "--device", "cuda:0"}, "this build has no CUDA");
+  refused({"train", "--max-time", "90"}, "write it like 1h50m");
+  refused({"train", "surplus"}, "unexpected argument 'surplus'");
+  refused({"trian", "--steps", "3"}, "unknown command 'trian'; did you mean 'train'?");
+  refused({"fail", "--resume", "auto"}, "unknown flag --resume");
+  refused({"train", "--fresh", "--resume", "x"}, "contradict");
+  refused({"train"}, "--out DIR is missing");
+  refused({"train", "--out", (folder / "file/run").string()}, "cannot create the folder: Not a directory");
+}
+
+TEST_CASE("help, version and usage") {
+  const Result usage = run({});
+  CHECK(usage.code == 2);
+  CHECK(has(usage.err, "quickstart: demo --preset tiny --out runs/tiny"));
+  const Result general = run({"--help"});
+  CHECK(general.code == 0);
+  for (const char* part : {"train", "75   stopped early", "# train three steps"}) CHECK(has(general.out, part));
+  const Result help = run({"train", "--help"});
+  CHECK(help.code == 0);
+  for (const char* part : {"--lr NUMBER", "learning rate [> 0] [default: 0.0001]", "[model] the network", "--model.dim, --dim INT",
+                           "in channels [1 to 4096] [default: 8]", "--model.objective.derivative, --derivative jvp|fd", "--max-time TIME",
+                           "[env: FLOWMAP_OUT]", "130, 143", "tiny", "demo train --preset tiny"})
+    CHECK_MESSAGE(has(help.out, part), part);
+  CHECK(!has(run({"fail", "-h"}).out, "--resume"));
+  const Result version = run({"--version"});
+  CHECK(version.code == 0);
+  CHECK(has(version.out, "git "));
+}
+
+TEST_CASE("typed errors have their exit codes") {
+  CHECK(run({"fail", "--how", "config"}).code == 2);
+  CHECK(run({"fail", "--how", "file"}).code == 3);
+  CHECK(run({"fail", "--how", "diverged"}).code == 4);
+  CHECK(run({"fail", "--how", "shape"}).code == 1);
+  CHECK(run({"fail", "--how", "memory"}).code == 1);
+  CHECK(run({"fail", "--how", "file"}).err == "demo: error: a file\n");
+}
+
+TEST_CASE("a run finishes, and the same command finds it finished") {
+  TempFolder folder;
+  const std::string out = (folder / "run").string();
+  const Result first = run({"--preset", "tiny", "--out", out, "--log-every", "1"});
+  CHECK(first.code == 0);
+  CHECK(has(first.err, "step 3/3  100.0%  loss 0.3333  |g| 0.50  lr 5.0e-01"));
+  CHECK(lines(first.err) == 3);
+  CHECK(first.out.empty());
+  CHECK(has(read_file(folder / "run/config.toml"), "lr = 0.5 "));
+  CHECK(run({"--preset", "tiny", "--out", out, "--log-every", "1"}).code == 0);
+  CHECK(lines(read_file(folder / "run/metrics.csv")) == 4);
+  CHECK(run({"--preset", "tiny", "--out", out, "--fresh", "-q"}).err.empty());
+  CHECK(fs::exists(folder / "run.old-1/checkpoints/step-00000003"));
+}
+
+TEST_CASE("the first signal stops with a checkpoint and 75, and the run goes on from there") {
+  for (int signal : {SIGINT, SIGTERM, SIGUSR1}) {
+    TempFolder folder;
+    const fs::path out = folder / "run";
+    const Arguments command{"--steps", "100000", "--step-ms", "5", "--out", out.string(), "--log-every", "1"};
+    const auto rows = [&] { return fs::exists(out / "metrics.jsonl") ? lines(read_file(out / "metrics.jsonl")) : 0; };
+    const Result stopped = run(command, [&](pid_t child) {
+      CHECK(wait_until([&] { return rows() >= 5; }));
+      kill(child, signal);
+    });
+    CHECK(stopped.code == 75);
+    const char* name = signal == SIGINT ? "SIGINT" : signal == SIGTERM ? "SIGTERM" : "SIGUSR1";
+    CHECK(has(stopped.err, std::string("stopped by ") + name));
+    const long done = rows();
+    CHECK(has(read_file(out / "run.json"), "\"exit_code\": 75"));
+    const Result resumed = run({"--steps", std::to_string(done + 2), "--out", out.string()});
+    CHECK(resumed.code == 0);
+    CHECK(rows() == done + 2);
+    CHECK(has(read_file(out / "run.json"), "\"resumed_from_step\": " + std::to_string(done)));
+  }
+}
+
+TEST_CASE("SIGUSR2 saves and goes on; --max-time stops with 75") {
+  TempFolder folder;
+  const fs::path out = folder / "run";
+  const Result result =
+      run({"--steps", "100000", "--step-ms", "5", "--ckpt-every", "0", "--out", out.string(), "--max-time", "1s"}, [&](pid_t child) {
+        CHECK(wait_until([&] { return fs::exists(out / "metrics.jsonl") && lines(read_file(out / "metrics.jsonl")) > 2; }));
+        kill(child, SIGUSR2);
+        CHECK(wait_until([&] { return fs::exists(out / "checkpoints/latest"); }));
+        CHECK(waitpid(child, nullptr, WNOHANG) == 0);
+      });
+  CHECK(result.code == 75);
+  CHECK(has(result.err, "stopped by --max-time 0:01"));
+}
+
+TEST_CASE("a second signal ends at once with 130 or 143") {
+  for (const auto& [signal, code] : {std::pair{SIGINT, 130}, std::pair{SIGTERM, 143}}) {
+    TempFolder folder;
+    const fs::path ready = folder / "ready";
+    const Result result = run({"hang", "--ready", ready.string()}, [&](pid_t child) {
+      CHECK(wait_until([&] { return fs::exists(ready); }));
+      kill(child, signal);
+      std::this_thread::sleep_for(std::chrono::milliseconds(50));  // two pending signals of a kind would be one
+      CHECK(waitpid(child, nullptr, WNOHANG) == 0);
+      kill(child, SIGUSR1);  // a scheduler that warns twice ends nothing
+      std::this_thread::sleep_for(std::chrono::milliseconds(50));
+      kill(child, signal);
+    });
+    CHECK(result.code == code);
+    CHECK(has(result.err, "nothing saved"));
+  }
+}
