@@ -1,0 +1,54 @@
+// The judge: a small convolutional classifier that scores generated pictures and that no generator ever sees. Its penultimate features are the
+// space of the Frechet distance, precision and recall; its classes give the conditional accuracy.
+//
+//   3x3 conv (w) - 3x3 conv /2 (2w) - 3x3 conv (2w) - 3x3 conv /2 (4w) - 3x3 conv (4w), each with ReLU - mean over places - linear + ReLU
+//   (features) - linear (classes)
+#pragma once
+
+#include "nn/config/visit.h"
+#include "nn/init.h"
+#include "nn/layers/linear.h"
+#include "nn/module.h"
+
+namespace fm {
+
+struct JudgeConfig {
+  std::int64_t channels = 1, width = 16, features = 128, classes = 10;
+  template <class V> void visit(V&& v) {
+    v("channels", channels, "image channels", range(1, 4));
+    v("width", width, "channels of the first convolution; later ones have two and four times as many", range(1, 1024));
+    v("features", features, "size of the penultimate layer, the space of the Frechet distance", range(2, 4096));
+    v("classes", classes, "number of classes", range(2, 100000));
+  }
+};
+
+struct JudgeConv {
+  Parameter weight, bias;                            // (out, in, 3, 3), (out)
+  int stride = 1;
+  JudgeConv() = default;
+  JudgeConv(std::int64_t in, std::int64_t out, int stride_of);
+  Var operator()(const Var& x) const;                // padding 1, ReLU
+  template <class V> void visit(V&& v) {
+    v("weight", weight);
+    v("bias", bias);
+  }
+  void reset(const Init& init);                      // He: U(+-sqrt(6/fan_in)), bias 0
+};
+
+struct Judge {
+  std::vector<JudgeConv> convs;
+  Linear hidden, classify;
+
+  Judge() = default;
+  explicit Judge(const JudgeConfig& config);
+  Var features(const Var& x) const;                  // x (B, C, H, W) in [0, 1] -> (B, features)
+  Var operator()(const Var& x) const { return classify(features(x)); }   // logits (B, classes)
+
+  template <class V> void visit(V&& v) {
+    v("convs", convs);
+    v("hidden", hidden);
+    v("classify", classify);
+  }
+};
+
+}  // namespace fm
