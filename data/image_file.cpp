@@ -91,7 +91,8 @@ std::optional<Image> decode_with_turbojpeg(View b, const std::string& name) {
   if (tjDecompress2(handle.get(), b.data(), b.size(), image.pixels.data(), image.width, 0, image.height, format, TJFLAG_ACCURATEDCT) != 0) {
     const std::string_view reason = tjGetErrorStr2(handle.get());
     if (reason.find("Premature end") != reason.npos) fail(name, "truncated JPEG");
-    if (tjGetErrorCode(handle.get()) != TJERR_WARNING) return std::nullopt;  // a warning: the picture is complete, stray bytes were skipped
+    if (tjGetErrorCode(handle.get()) != TJERR_WARNING) return std::nullopt;
+    check_jpeg_end(b, name);  // other warnings: stray bytes were skipped, the picture is complete
   }
   return image;
 }

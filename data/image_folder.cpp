@@ -6,7 +6,7 @@
 #include <cctype>
 
 #include "data/image_file.h"
-#include "data/resize.h"
+#include "data/pillow_resize.h"
 #include "tensor/error.h"
 #include "tensor/parallel.h"
 

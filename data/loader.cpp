@@ -34,7 +34,7 @@ class DatasetSource : public SampleSource {
   std::shared_ptr<const Dataset> data_;
 };
 
-void mirror(const Sample& s) {
+void mirror(const ImageSample& s) {
   for (int row = 0; row < s.channels * s.height; ++row) std::reverse(s.pixels + row * s.width, s.pixels + (row + 1) * s.width);
 }
 
@@ -59,7 +59,7 @@ struct Loader::Prefetch {
   std::thread thread;
   std::mutex mutex;
   std::condition_variable changed;
-  std::deque<Batch> ready;
+  std::deque<ImageBatch> ready;
   std::exception_ptr error;
   bool stop = false;
 
@@ -76,7 +76,7 @@ struct Loader::Prefetch {
   void run(const Loader& loader, std::int64_t step) {
     try {
       for (;; ++step) {
-        Batch batch = loader.batch(step);
+        ImageBatch batch = loader.batch(step);
         std::unique_lock lock(mutex);
         changed.wait(lock, [&] { return stop || ready.size() < kAhead; });
         if (stop) return;
@@ -90,11 +90,11 @@ struct Loader::Prefetch {
     }
   }
 
-  Batch take() {
+  ImageBatch take() {
     std::unique_lock lock(mutex);
     changed.wait(lock, [&] { return error || !ready.empty(); });
     if (ready.empty()) std::rethrow_exception(error);
-    Batch batch = std::move(ready.front());
+    ImageBatch batch = std::move(ready.front());
     ready.pop_front();
     changed.notify_all();
     return batch;
@@ -110,9 +110,9 @@ Loader::~Loader() = default;
 std::int64_t Loader::steps_per_epoch() const { return source_->count() / options_.batch; }
 const LoaderOptions& Loader::options() const { return options_; }
 
-Batch Loader::batch(std::int64_t step) const {
+ImageBatch Loader::batch(std::int64_t step) const {
   if (step < 0) throw ShapeError(fmt::format("loader: step {} is negative", step));
-  Batch b{step, step / steps_per_epoch(), options_.batch / options_.world, source_->channels(), source_->height(), source_->width(), {}, {}, {}, {}};
+  ImageBatch b{step, step / steps_per_epoch(), options_.batch / options_.world, source_->channels(), source_->height(), source_->width(), {}, {}, {}, {}};
   const Permutation order(source_->count(), {options_.seed, kOrderStream}, std::uint32_t(b.epoch));
   const std::int64_t first_in_epoch = step % steps_per_epoch() * options_.batch, sample_size = std::int64_t(b.channels) * b.height * b.width;
   std::vector<std::uint8_t> bytes(static_cast<std::size_t>(sample_size));
@@ -120,7 +120,7 @@ Batch Loader::batch(std::int64_t step) const {
   for (std::int64_t i = 0; i < b.size; ++i) {
     const std::int64_t in_batch = options_.rank * b.size + i, in_epoch = first_in_epoch + in_batch;
     const std::int64_t index = options_.shuffle ? order(in_epoch) : in_epoch;
-    const Sample s{b.pixels.data() + i * sample_size, b.channels, b.height, b.width, step * options_.batch + in_batch, index, b.epoch,
+    const ImageSample s{b.pixels.data() + i * sample_size, b.channels, b.height, b.width, step * options_.batch + in_batch, index, b.epoch,
                    source_->label(index), {options_.seed, kAugmentStream}};
     source_->read(index, bytes.data());
     for (std::int64_t k = 0; k < sample_size; ++k) s.pixels[k] = float(bytes[std::size_t(k)]) * (1.0f / 255.0f);
@@ -133,7 +133,7 @@ Batch Loader::batch(std::int64_t step) const {
   return b;
 }
 
-Batch Loader::next() {
+ImageBatch Loader::next() {
   if (!prefetch_) seek(0);
   return prefetch_->take();
 }

@@ -13,7 +13,7 @@
 
 namespace fm {
 
-struct Batch {
+struct ImageBatch {
   std::int64_t step = 0, epoch = 0;
   std::int64_t size = 0;               // samples of this rank
   int channels = 0, height = 0, width = 0;
@@ -24,7 +24,7 @@ struct Batch {
 };
 
 // One sample on its way into a batch; `random.block(position, draw)` gives its random words.
-struct Sample {
+struct ImageSample {
   float* pixels;  // (channels, height, width) in [0,1], to be changed in place
   int channels, height, width;
   std::int64_t position, index, epoch;
@@ -38,7 +38,7 @@ struct LoaderOptions {
   bool shuffle = true;
   bool flip = false;  // mirror left and right with probability 1/2
   int rank = 0, world = 1;
-  std::function<void(const Sample&)> augment;  // after the flip; must depend on the sample only
+  std::function<void(const ImageSample&)> augment;  // after the flip; must depend on the sample only
 };
 
 class Loader {
@@ -55,10 +55,10 @@ class Loader {
   const LoaderOptions& options() const;
 
   // This rank's part of the batch of a step, computed here and now.
-  Batch batch(std::int64_t step) const;
+  ImageBatch batch(std::int64_t step) const;
 
   // The batch of the next step, prepared in the background; an error met there is thrown here. One caller at a time.
-  Batch next();
+  ImageBatch next();
   // next() goes on with this step.
   void seek(std::int64_t step);
 

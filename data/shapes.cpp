@@ -63,11 +63,11 @@ bool in_bars(Point p) {
   return std::fabs(p.x) <= 0.9 && (y <= 0.2 || (y >= 0.5 && y <= 0.9));
 }
 
-struct Shape {
+struct Figure {
   const char* name;
   bool (*inside)(Point);
 };
-constexpr Shape kShapes[] = {{"circle", in_circle}, {"square", in_square}, {"triangle", in_triangle},
+constexpr Figure kShapes[] = {{"circle", in_circle}, {"square", in_square}, {"triangle", in_triangle},
                              {"diamond", in_diamond}, {"star", in_star}, {"ring", in_ring},
                              {"cross", in_cross}, {"crescent", in_crescent}, {"heart", in_heart}, {"bars", in_bars}};
 constexpr std::int64_t kClasses = std::size(kShapes);
@@ -120,7 +120,7 @@ Look look_of(const ShapesOptions& o, Split split, std::int64_t index) {
 constexpr int kSub = 4;  // sample points of a pixel's side
 
 // How many of the pixel's sample points lie inside, 0..16.
-int cover(const Look& look, const Shape& shape, int px, int py) {
+int cover(const Look& look, const Figure& shape, int px, int py) {
   const double reach = look.radius * 1.12 + 1.0;  // no shape goes further
   if (std::fabs(px + 0.5 - look.centre.x) > reach || std::fabs(py + 0.5 - look.centre.y) > reach) return 0;
   int count = 0;
@@ -144,7 +144,7 @@ void check(const ShapesOptions& o) {
 void draw_shape(const ShapesOptions& o, Split split, std::int64_t index, std::uint8_t* planes) {
   check(o);
   const Look look = look_of(o, split, index);
-  const Shape& shape = kShapes[index % kClasses];
+  const Figure& shape = kShapes[index % kClasses];
   const int all = kSub * kSub;
   for (int y = 0; y < o.size; ++y) {
     for (int x = 0; x < o.size; ++x) {
@@ -160,7 +160,7 @@ void draw_shape(const ShapesOptions& o, Split split, std::int64_t index, std::ui
 Dataset draw_shapes(const ShapesOptions& o, Split split) {
   check(o);
   Dataset data{"shapes", o.count, o.channels, o.size, o.size, {}, {}, {}};
-  for (const Shape& shape : kShapes) data.class_names.push_back(shape.name);
+  for (const Figure& shape : kShapes) data.class_names.push_back(shape.name);
   data.pixels.resize(std::size_t(o.count * data.sample_size()));
   for (std::int64_t i = 0; i < o.count; ++i) data.labels.push_back(std::int32_t(i % kClasses));
   parallel_for(o.count, data.sample_size() * 32, [&](std::int64_t i) { draw_shape(o, split, i, data.pixels.data() + i * data.sample_size()); });

@@ -13,7 +13,7 @@ using namespace fm;
 
 namespace {
 
-// Sample i is 1x2x3 with pixels i, i+1, ..., i+5 and label i.
+// ImageSample i is 1x2x3 with pixels i, i+1, ..., i+5 and label i.
 std::shared_ptr<const Dataset> counting(std::int64_t count) {
   Dataset d{"counting", count, 1, 2, 3, {}, {}, {}};
   for (std::int64_t i = 0; i < count; ++i) {
@@ -29,7 +29,7 @@ LoaderOptions options(std::int64_t batch, std::uint64_t seed = 1) {
   return o;
 }
 
-bool same(const Batch& a, const Batch& b) { return a.step == b.step && a.indices == b.indices && a.labels == b.labels && a.pixels == b.pixels; }
+bool same(const ImageBatch& a, const ImageBatch& b) { return a.step == b.step && a.indices == b.indices && a.labels == b.labels && a.pixels == b.pixels; }
 
 class BrokenSource : public SampleSource {
  public:
@@ -79,7 +79,7 @@ TEST_CASE("an epoch has count / batch steps without repeats; the next has anothe
   CHECK(loader.steps_per_epoch() == 4);
   std::vector<std::int64_t> first, second;
   for (std::int64_t step = 0; step < 8; ++step) {
-    const Batch b = loader.batch(step);
+    const ImageBatch b = loader.batch(step);
     CHECK(b.epoch == step / 4);
     CHECK(b.positions[3] == step * 5 + 3);
     auto& all = step < 4 ? first : second;
@@ -92,7 +92,7 @@ TEST_CASE("an epoch has count / batch steps without repeats; the next has anothe
 
 TEST_CASE("pixels and labels belong to the indices, in [0,1]") {
   const Loader loader(counting(23), options(5));
-  const Batch b = loader.batch(2);
+  const ImageBatch b = loader.batch(2);
   CHECK(b.size == 5);
   CHECK(b.pixels.size() == 30);
   for (std::size_t i = 0; i < 5; ++i) {
@@ -115,15 +115,15 @@ TEST_CASE("batches are a function of seed and step; prefetched ones are the same
 TEST_CASE("two ranks together see what one sees") {
   LoaderOptions o = options(6);
   o.flip = true;
-  o.augment = [](const Sample& s) { s.pixels[0] = uniform_from_bits(s.random.block(std::uint64_t(s.position))[0]); };
+  o.augment = [](const ImageSample& s) { s.pixels[0] = uniform_from_bits(s.random.block(std::uint64_t(s.position))[0]); };
   const Loader whole(counting(23), o);
   o.world = 2;
   const Loader first(counting(23), o);
   o.rank = 1;
   const Loader second(counting(23), o);
   for (std::int64_t step : {0, 5, 100}) {
-    Batch joined = first.batch(step);
-    const Batch rest = second.batch(step);
+    ImageBatch joined = first.batch(step);
+    const ImageBatch rest = second.batch(step);
     joined.indices.insert(joined.indices.end(), rest.indices.begin(), rest.indices.end());
     joined.labels.insert(joined.labels.end(), rest.labels.begin(), rest.labels.end());
     joined.pixels.insert(joined.pixels.end(), rest.pixels.begin(), rest.pixels.end());
@@ -138,7 +138,7 @@ TEST_CASE("the flip mirrors about half of the samples") {
   const Loader loader(counting(20), o);
   int flipped = 0;
   for (std::int64_t step = 0; step < 50; ++step) {
-    const Batch b = loader.batch(step);
+    const ImageBatch b = loader.batch(step);
     for (std::size_t i = 0; i < 20; ++i) {
       CHECK(b.indices[i] == std::int64_t(i));
       const float* p = b.pixels.data() + 6 * i;

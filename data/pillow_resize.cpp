@@ -1,7 +1,7 @@
 // Output pixel i looks at centre c = s(i + 1/2), s = in/out, through K((j + 1/2 - c) / max(s,1)), normalised to sum 1, over the input pixels j
 // within the filter's support. Pillow (src/libImaging/Resample.c) rounds these weights to multiples of 2^-22 and sums in 32-bit integers,
 // starting from one half and clipping to [0,255] after each pass; so does this.
-#include "data/resize.h"
+#include "data/pillow_resize.h"
 
 #include <fmt/format.h>
 
@@ -15,12 +15,12 @@ namespace {
 
 constexpr int kPrecision = 22;  // 32 bits less 8 of the pixel and 2 of head-room
 
-double support_of(Filter f) { return f == Filter::Box ? 0.5 : f == Filter::Bilinear ? 1.0 : 2.0; }
+double support_of(PillowFilter f) { return f == PillowFilter::Box ? 0.5 : f == PillowFilter::Bilinear ? 1.0 : 2.0; }
 
-double kernel(Filter f, double x) {
-  if (f == Filter::Box) return x > -0.5 && x <= 0.5 ? 1.0 : 0.0;
+double kernel(PillowFilter f, double x) {
+  if (f == PillowFilter::Box) return x > -0.5 && x <= 0.5 ? 1.0 : 0.0;
   x = std::fabs(x);
-  if (f == Filter::Bilinear) return x < 1.0 ? 1.0 - x : 0.0;
+  if (f == PillowFilter::Bilinear) return x < 1.0 ? 1.0 - x : 0.0;
   constexpr double a = -0.5;
   if (x < 1.0) return ((a + 2.0) * x - (a + 3.0)) * x * x + 1;
   if (x < 2.0) return (((x - 5) * x + 8) * x - 4) * a;
@@ -33,7 +33,7 @@ struct Taps {
   std::vector<int> weights;
 };
 
-Taps taps_of(Filter f, int in, int out, int i) {
+Taps taps_of(PillowFilter f, int in, int out, int i) {
   const double scale = double(in) / out, widen = std::max(scale, 1.0), support = support_of(f) * widen, centre = (i + 0.5) * scale;
   const int low = std::max(int(centre - support + 0.5), 0), high = std::min(int(centre + support + 0.5), in);
   std::vector<double> w;
@@ -65,7 +65,7 @@ void pass(const std::uint8_t* in, std::uint8_t* out, const std::vector<Taps>& ta
   }
 }
 
-std::vector<Taps> all_taps(Filter f, int in, int out) {
+std::vector<Taps> all_taps(PillowFilter f, int in, int out) {
   std::vector<Taps> taps;
   for (int i = 0; i < out; ++i) taps.push_back(taps_of(f, in, out, i));
   return taps;
@@ -75,7 +75,7 @@ struct Origins {
   std::size_t from, to;
 };
 
-Image resized_across(const Image& image, int width, Filter f) {
+Image resized_across(const Image& image, int width, PillowFilter f) {
   Image out = blank_image(width, image.height, image.channels);
   const int c = image.channels;
   pass(image.pixels.data(), out.pixels.data(), all_taps(f, image.width, width), image.height * c, std::size_t(c), std::size_t(c),
@@ -83,7 +83,7 @@ Image resized_across(const Image& image, int width, Filter f) {
   return out;
 }
 
-Image resized_down(const Image& image, int height, Filter f) {
+Image resized_down(const Image& image, int height, PillowFilter f) {
   Image out = blank_image(image.width, height, image.channels);
   const std::size_t row = std::size_t(image.width) * image.channels;
   pass(image.pixels.data(), out.pixels.data(), all_taps(f, image.height, height), int(row), row, row,
@@ -93,9 +93,9 @@ Image resized_down(const Image& image, int height, Filter f) {
 
 }  // namespace
 
-Image resize(const Image& image, int width, int height, Filter filter) {
+Image pillow_resize(const Image& image, int width, int height, PillowFilter filter) {
   if (image.empty() || width < 1 || height < 1) {
-    throw ShapeError(fmt::format("resize: {}x{} to {}x{}: sizes must be positive", image.width, image.height, width, height));
+    throw ShapeError(fmt::format("pillow_resize: {}x{} to {}x{}: sizes must be positive", image.width, image.height, width, height));
   }
   Image out = image.width == width ? image : resized_across(image, width, filter);
   return out.height == height ? out : resized_down(out, height, filter);
@@ -104,10 +104,10 @@ Image resize(const Image& image, int width, int height, Filter filter) {
 Image center_crop(const Image& image, int size) {
   if (image.empty() || size < 1) throw ShapeError(fmt::format("center_crop: {}x{} to {}", image.width, image.height, size));
   Image at = image;
-  while (std::min(at.width, at.height) >= 2 * size) at = resize(at, at.width / 2, at.height / 2, Filter::Box);
+  while (std::min(at.width, at.height) >= 2 * size) at = pillow_resize(at, at.width / 2, at.height / 2, PillowFilter::Box);
   const double scale = double(size) / std::min(at.width, at.height);
   // Python's round: halves to even, as nearbyint in the default rounding mode.
-  at = resize(at, int(std::nearbyint(at.width * scale)), int(std::nearbyint(at.height * scale)), Filter::Bicubic);
+  at = pillow_resize(at, int(std::nearbyint(at.width * scale)), int(std::nearbyint(at.height * scale)), PillowFilter::Bicubic);
   Image out = blank_image(size, size, at.channels);
   const int left = (at.width - size) / 2, top = (at.height - size) / 2;
   for (int y = 0; y < size; ++y) std::copy_n(at.at(left, top + y), std::size_t(size) * at.channels, out.at(0, y));

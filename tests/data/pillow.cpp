@@ -1,0 +1,92 @@
+// Resizing and JPEG decoding against what Pillow made of the same pictures (tests/golden/pillow_*.py and .txt).
+#include <doctest/doctest.h>
+
+#include <cstdlib>
+#include <fstream>
+#include <sstream>
+
+#include "data/image_file.h"
+#include "data/pillow_resize.h"
+#include "tensor/error.h"
+
+using namespace fm;
+
+namespace {
+
+std::vector<std::uint8_t> from_hex(const std::string& text) {
+  std::vector<std::uint8_t> bytes;
+  for (std::size_t i = 0; i + 1 < text.size(); i += 2) bytes.push_back(std::uint8_t(std::stoi(text.substr(i, 2), nullptr, 16)));
+  return bytes;
+}
+
+std::ifstream golden(const std::string& name) {
+  std::ifstream in(std::string(FM_TESTS_FOLDER) + "/golden/" + name);
+  REQUIRE(in.good());
+  return in;
+}
+
+// As `picture` in pillow_resize.py.
+Image picture(int width, int height, int channels) {
+  Image image = blank_image(width, height, channels);
+  for (int i = 0; i < int(image.pixels.size()); ++i) {
+    const int noise = int((std::uint32_t(i) + 1) * 2654435761u >> 24);
+    image.pixels[std::size_t(i)] = std::uint8_t(noise >= 100 ? noise : (i / channels % width) * 255 / width);
+  }
+  return image;
+}
+
+Image made(const std::string& kind, const Image& in, int width, int height) {
+  if (kind == "crop") return center_crop(in, width);
+  return pillow_resize(in, width, height,
+                       kind == "box" ? PillowFilter::Box : kind == "bilinear" ? PillowFilter::Bilinear : PillowFilter::Bicubic);
+}
+
+}  // namespace
+
+TEST_CASE("resizing and the centre crop give Pillow's bytes") {
+  std::ifstream in = golden("pillow_resize.txt");
+  std::string kind, hex;
+  int width, height, channels, out_width, out_height, lines = 0;
+  while (in >> kind >> width >> height >> channels >> out_width >> out_height >> hex) {
+    INFO(kind, " ", width, "x", height, " to ", out_width, "x", out_height);
+    const Image out = made(kind, picture(width, height, channels), out_width, out_height);
+    CHECK(out.width == out_width);
+    CHECK(out.height == out_height);
+    CHECK(out.pixels == from_hex(hex));
+    ++lines;
+  }
+  CHECK(lines == 28);
+}
+
+TEST_CASE("resizing checks its sizes") {
+  CHECK_THROWS_AS(pillow_resize(Image{}, 2, 2, PillowFilter::Box), ShapeError);
+  CHECK_THROWS_AS(pillow_resize(blank_image(2, 2, 1), 0, 2, PillowFilter::Box), ShapeError);
+  CHECK_THROWS_AS(center_crop(blank_image(2, 2, 1), 0), ShapeError);
+  CHECK(pillow_resize(blank_image(3, 5, 3, 77), 3, 5, PillowFilter::Bicubic).pixels == blank_image(3, 5, 3, 77).pixels);
+}
+
+TEST_CASE("JPEG files decode as in Pillow; cut ones are errors") {
+  std::ifstream in = golden("pillow_jpeg.txt");
+  std::string kind, file, hex;
+  int width, height, channels;
+  while (in >> kind >> width >> height >> channels >> file >> hex) {
+    CAPTURE(kind);
+    std::vector<std::uint8_t> bytes = from_hex(file);
+    const std::vector<std::uint8_t> want = from_hex(hex);
+    const Image image = decode_image(bytes, "a.jpg");
+    CHECK(image.width == width);
+    CHECK(image.channels == channels);
+    REQUIRE(image.pixels.size() == want.size());
+    int worst = 0;  // libjpeg-turbo agrees to the bit; stb_image rounds otherwise
+    for (std::size_t i = 0; i < want.size(); ++i) worst = std::max(worst, std::abs(int(want[i]) - int(image.pixels[i])));
+#ifdef FM_HAVE_TURBOJPEG
+    CHECK(worst <= 1);
+#else
+    CHECK(worst <= 12);
+#endif
+    bytes.resize(bytes.size() - 40);
+    CHECK_THROWS_WITH_AS(decode_image(bytes, "a.jpg"), doctest::Contains("a.jpg: truncated JPEG"), FileError);
+    bytes.resize(30);
+    CHECK_THROWS_AS(decode_image(bytes, "a.jpg"), FileError);
+  }
+}
