@@ -1,0 +1,49 @@
+#include "flowmap/batch.h"
+
+#include "tensor/error.h"
+
+namespace fm {
+namespace {
+
+bool in_order(const std::vector<std::int64_t>& order) {
+  for (std::size_t i = 0; i < order.size(); ++i)
+    if (order[i] != static_cast<std::int64_t>(i)) return false;
+  return true;
+}
+
+void check(const Batch& batch) {
+  const std::int64_t rows = batch.z0.dim(0), samples = static_cast<std::int64_t>(batch.draws.rows());
+  if (rows != samples) throw ShapeError("batch: " + std::to_string(rows) + " rows of data and " + std::to_string(samples) + " sample numbers");
+  if (batch.y.defined() && batch.y.shape() != Shape{rows})
+    throw ShapeError("batch: labels " + to_string(batch.y.shape()) + " for " + std::to_string(rows) + " rows of data");
+}
+
+}  // namespace
+
+PathBatch place_on_path(const Batch& batch, const Pairs& pairs, const Labels& dropped) {
+  check(batch);
+  const std::int64_t rows = batch.z0.dim(0);
+  const DType dtype = batch.z0.dtype();
+  const bool stay = in_order(pairs.order);
+  const Tensor order = Tensor::from(pairs.order, {rows});
+  const auto rearranged = [&](const Tensor& x) { return stay || !x.defined() ? x : gather(x, order); };
+  PathBatch p;
+  p.z0 = rearranged(batch.z0);
+  p.y = rearranged(dropped);
+  p.draws = batch.draws.reordered(pairs.order);
+  p.eps = p.draws.normal(batch.z0.shape().without(0), dtype);
+  p.s = Tensor::from(pairs.s, {rows}).to(dtype);
+  p.t = Tensor::from(pairs.t, {rows}).to(dtype);
+  p.z = interpolate(p.z0, p.eps, p.t);
+  p.off_diagonal = pairs.off_diagonal;
+  return p;
+}
+
+PathBatch draw_path_batch(const Batch& batch, const PairConfig& pairs, const LabelDropout& labels) {
+  check(batch);
+  const Labels dropped = drop_labels(batch.y, labels, batch.draws);
+  const auto on_diagonal = pairs.null_rows_diagonal ? is_null(dropped, labels.null_label) : std::vector<bool>{};
+  return place_on_path(batch, draw_pairs(pairs, batch.draws, batch.z0.numel() / batch.z0.dim(0), on_diagonal), dropped);
+}
+
+}  // namespace fm

@@ -1,0 +1,32 @@
+// A training batch, and the same batch on the path: noise, times and labels drawn, rows with s < t first.
+#pragma once
+
+#include "flowmap/labels.h"
+#include "flowmap/path.h"
+#include "flowmap/time.h"
+
+namespace fm {
+
+struct Batch {
+  Tensor z0;                             // data (B, ...), f32 or f64
+  Labels y;                              // (B) or undefined
+  Draws draws;                           // B sample numbers
+};
+
+struct PathBatch {
+  Tensor z0, eps, z;                     // (B, ...):  z = (1-t) z0 + t eps
+  Tensor s, t;                           // (B)
+  Labels y;                              // after label dropout
+  std::int64_t off_diagonal = 0;         // the first so many rows have s < t, the others s = t
+  Draws draws;                           // in this order of rows
+
+  std::int64_t rows() const { return z.dim(0); }
+};
+
+// ShapeError unless z0, y and draws have equally many rows.
+PathBatch draw_path_batch(const Batch& batch, const PairConfig& pairs, const LabelDropout& labels);
+
+// The same with pairs that are already drawn.
+PathBatch place_on_path(const Batch& batch, const Pairs& pairs, const Labels& dropped);
+
+}  // namespace fm

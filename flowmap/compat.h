@@ -1,0 +1,40 @@
+// Where the released MF-RAE code departs from its paper. Every switch is off the code and on the paper by default; `sony` sets them all. A
+// checkpoint stores the switches with the configuration, so it says which was used.
+#pragma once
+
+#include <string>
+
+#include "nn/config/visit.h"
+#include "tensor/error.h"
+
+namespace fm {
+
+struct Compat {
+  // CMT: the times that the student is told. "true": those of the teacher's shifted grid (Eq. 3). "uniform": an unshifted linspace, which
+  // agrees with the states only at t = 1.
+  std::string cmt_time_labels = "true";
+  // Labels are dropped once per sample. false: the student drops again, independently in u and in both sides of a finite difference, so
+  // that the sides may see different labels.
+  bool fd_share_label_drop = true;
+  // false: t + delta may exceed 1 and t - delta may fall below s and 0.
+  bool clamp_fd_times = true;
+  // true: S^2 / sg(S^2 + 1e-3) in place of the configured metric (Eq. 1 and 2 print plain L2).
+  bool squared_adaptive_metric = false;
+
+  template <class V> void visit(V&& v) {
+    v("cmt_time_labels", cmt_time_labels, "times told to the student in CMT", one_of({"true", "uniform"}));
+    v("fd_share_label_drop", fd_share_label_drop, "all evaluations of a sample share its label dropout");
+    v("clamp_fd_times", clamp_fd_times, "finite differences stay in s <= t <= 1");
+    v("squared_adaptive_metric", squared_adaptive_metric, "the released code's loss in place of the metric");
+  }
+
+  static Compat paper() { return {}; }
+  static Compat sony() { return {"uniform", false, false, true}; }
+  static Compat named(const std::string& name) {
+    if (name == "paper") return paper();
+    if (name == "sony") return sony();
+    throw ConfigError("compat '" + name + "': known are paper and sony");
+  }
+};
+
+}  // namespace fm

@@ -1,0 +1,30 @@
+// Label dropout: the condition is replaced by the null label with a small probability, once per logical sample, so that every evaluation of
+// that sample (teacher, student, both sides of a finite difference) sees the same label.
+#pragma once
+
+#include "flowmap/draws.h"
+#include "flowmap/network.h"
+#include "nn/config/visit.h"
+
+namespace fm {
+
+struct LabelDropout {
+  double probability = 0.1;
+  std::int64_t null_label = 1000;        // the number of classes: the last row of the label table
+  template <class V> void visit(V&& v) {
+    v("probability", probability, "that a sample's label is dropped", range(0, 1));
+    v("null_label", null_label, "the label that stands for none (the number of classes)", at_least(0));
+  }
+};
+
+// `copy` asks for an independent draw: the reference code drops again in each stacked copy (see compat.h). No labels: none come back.
+Labels drop_labels(const Labels& y, const LabelDropout& config, const Draws& draws, Purpose purpose = Purpose::label_drop,
+                   std::uint32_t copy = 0);
+
+// Every row with the null label.
+inline Labels null_labels(const Labels& y, std::int64_t null_label) {
+  return Tensor::full(y.shape(), static_cast<double>(null_label), DType::i64);
+}
+std::vector<bool> is_null(const Labels& y, std::int64_t null_label);     // empty if there are no labels
+
+}  // namespace fm

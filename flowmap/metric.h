@@ -1,0 +1,39 @@
+// From residuals r to a loss, row by row. S is the row's sum (or mean) of squares, D its number of elements, sg a stop-gradient:
+//
+//   l2                 mean r^2
+//   adaptive           S / sg(S + c)^p            MeanFlow (Geng et al. 2025): gradient ~ that of log S for p = 1
+//   squared_adaptive   S^2 / sg(S^2 + c)^p        the released MF-RAE code
+//   pseudo_huber       sqrt(S + c^2) - c          improved consistency training (Song and Dhariwal 2023)
+//
+// The adaptive kinds hold the logged loss near 1 whatever happens, so the raw mean square always comes back beside it.
+#pragma once
+
+#include <string>
+
+#include "autodiff/var.h"
+#include "nn/config/visit.h"
+
+namespace fm {
+
+struct MetricConfig {
+  std::string kind = "l2";
+  std::string reduction = "sum";
+  double c = 0;
+  double p = 1;
+  template <class V> void visit(V&& v) {
+    v("kind", kind, "from residual to loss", one_of({"l2", "adaptive", "squared_adaptive", "pseudo_huber"}));
+    v("reduction", reduction, "what S is in all kinds but l2", one_of({"sum", "mean"}));
+    v("c", c, "constant of the metric; 0: its own default (0.01, 1e-3, 0.00054 sqrt(D))", at_least(0));
+    v("p", p, "power of the adaptive weight", at_least(0));
+  }
+};
+
+struct Measured {
+  Var loss;                              // scalar: mean over rows of weight * metric
+  Tensor raw;                            // (B): mean square of each row's residual
+};
+
+// residual (B, ...); weight (B) or undefined (ones).
+Measured measure(const Var& residual, const MetricConfig& config, const Tensor& weight = {});
+
+}  // namespace fm

@@ -1,0 +1,43 @@
+#include "flowmap/objective/mean_flow.h"
+
+namespace fm {
+namespace {
+
+FlowPoint point(const PathBatch& p, const MeanFlowConfig& config) {
+  if (config.compat.fd_share_label_drop) return {p.z, p.s, p.t, p.y, {}, {}};
+  const auto again = [&](std::uint32_t copy) { return drop_labels(p.y, config.labels, p.draws, Purpose::label_redrop, copy); };
+  return {p.z, p.s, p.t, again(0), again(1), again(2)};
+}
+
+DerivativeConfig derivative(const MeanFlowConfig& config) {
+  DerivativeConfig d = config.derivative;
+  d.clamp_times = d.clamp_times && config.compat.clamp_fd_times;
+  return d;
+}
+
+MetricConfig metric(const MeanFlowConfig& config) {
+  return config.compat.squared_adaptive_metric ? MetricConfig{"squared_adaptive", "sum", 1e-3, 1} : config.metric;
+}
+
+}  // namespace
+
+ObjectiveLoss mean_flow(const FlowMapNet& net, const PathBatch& p, const VelocitySource& velocity, const MeanFlowConfig& config) {
+  const std::int64_t k = p.off_diagonal;                                   // rows with s < t: the only ones with a derivative
+  const Tensor w = velocity(p);
+  const auto [u, raw_dudt] = differentiate(net, point(p, config), k > 0 ? first_rows(w, k) : Tensor(), derivative(config));
+  const GuardedTangent tangent = guard(raw_dudt, p.rows(), config.tangent);
+
+  Tensor target = w;
+  if (k > 0) target = minus_first_rows(w, column(first_rows(p.t - p.s, k), w.rank()) * tangent.dudt);
+  target = normalised_target(target, u.value(), config.tangent.normalise);
+
+  ObjectiveLoss out = report(measure(u - target, metric(config), tangent.weight), p.s, p.t, k);
+  report_derivative(out, tangent, u.value());
+  return out;
+}
+
+ObjectiveLoss mean_flow(const FlowMapNet& net, const Batch& batch, const VelocitySource& velocity, const MeanFlowConfig& config) {
+  return mean_flow(net, draw_path_batch(batch, config.pairs, config.labels), velocity, config);
+}
+
+}  // namespace fm

@@ -1,0 +1,37 @@
+// MeanFlow (Geng et al. 2025), trained from data (MFT) or distilled from a teacher (MFD): MF-RAE Eq. 2.
+//
+//   | u(z_t, s, t) - sg( w - (t-s) du/dt ) |^2,      du/dt = (du/dz) w + du/dt|_z
+//
+// w is a velocity source: eps - z0 (MFT), a teacher (MFD), or a blend (Prop. 3.1). Rows with s = t are plain flow matching towards w.
+#pragma once
+
+#include "flowmap/compat.h"
+#include "flowmap/derivative.h"
+#include "flowmap/objective/objective.h"
+#include "flowmap/velocity.h"
+
+namespace fm {
+
+struct MeanFlowConfig {
+  PairConfig pairs;
+  LabelDropout labels;
+  DerivativeConfig derivative;
+  MetricConfig metric;
+  TangentPolicy tangent;
+  Compat compat;
+  template <class V> void visit(V&& v) {
+    v("pairs", pairs, "times s <= t");
+    v("labels", labels, "label dropout");
+    v("derivative", derivative, "du/dt of the target");
+    v("metric", metric, "from residual to loss");
+    v("tangent", tangent, "guards of the derivative");
+    v("compat", compat, "departures of the released code from the paper");
+  }
+};
+
+ObjectiveLoss mean_flow(const FlowMapNet& net, const Batch& batch, const VelocitySource& velocity, const MeanFlowConfig& config);
+
+// At points that are already drawn.
+ObjectiveLoss mean_flow(const FlowMapNet& net, const PathBatch& p, const VelocitySource& velocity, const MeanFlowConfig& config);
+
+}  // namespace fm

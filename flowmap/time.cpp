@@ -1,0 +1,80 @@
+#include "flowmap/time.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "tensor/error.h"
+
+namespace fm {
+namespace {
+
+double normal_below(double x) { return 0.5 * std::erfc(-x / std::sqrt(2.0)); }
+
+// x with normal_below(x) = p. By bisection: a few microseconds, no table of coefficients, full precision.
+double normal_quantile(double p) {
+  double low = -9, high = 9;
+  for (int i = 0; i < 60; ++i) {
+    const double middle = 0.5 * (low + high);
+    (normal_below(middle) < p ? low : high) = middle;
+  }
+  return 0.5 * (low + high);
+}
+
+double logit_normal(double uniform, double mean, double deviation, double upper) {
+  const double mass = upper < 1 ? normal_below((std::log(upper / (1 - upper)) - mean) / deviation) : 1;
+  return 1 / (1 + std::exp(-(mean + deviation * normal_quantile(uniform * mass))));
+}
+
+}  // namespace
+
+double shift_for_dimension(std::int64_t dim) { return std::max(1.0, std::sqrt(static_cast<double>(dim) / 4096)); }
+
+double TimeConfig::operator()(double uniform, std::int64_t dim) const {
+  double t;
+  if (distribution == "uniform") t = uniform * upper;
+  else if (distribution == "logit_normal") t = logit_normal(uniform, mean, deviation, upper);
+  else throw ConfigError("time distribution '" + distribution + "': known are uniform and logit_normal");
+  return shift_time(t, alpha(dim));
+}
+
+namespace {
+
+enum class Kind { general, from_zero, on_diagonal };
+
+// By chance: one number decides, so that the shares exclude each other. By count: the first rows are the general ones.
+Kind kind_of(const PairConfig& config, const Draws& draws, std::size_t row) {
+  const double x = config.exact_share ? 1 - (static_cast<double>(row) + 0.5) / static_cast<double>(draws.rows())
+                                      : draws.uniform(Purpose::diagonal, row);
+  if (x < config.diagonal_share) return Kind::on_diagonal;
+  return x < config.diagonal_share + config.zero_share ? Kind::from_zero : Kind::general;
+}
+
+}  // namespace
+
+Pairs draw_pairs(const PairConfig& config, const Draws& draws, std::int64_t dim, const std::vector<bool>& force_diagonal) {
+  if (config.diagonal_share + config.zero_share > 1 + 1e-9)
+    throw ConfigError("shares of s = t (" + std::to_string(config.diagonal_share) + ") and of s = 0 (" + std::to_string(config.zero_share) +
+                      ") exceed 1 together");
+  const std::size_t n = draws.rows();
+  std::vector<double> s(n), t(n);
+  Pairs out;
+  std::vector<std::int64_t> diagonal;
+  for (std::size_t i = 0; i < n; ++i) {
+    const double a = config.time(draws.uniform(Purpose::time, i, 0), dim), b = config.time(draws.uniform(Purpose::time, i, 1), dim);
+    s[i] = std::min(a, b);
+    t[i] = std::max(a, b);
+    const Kind kind = !force_diagonal.empty() && force_diagonal[i] ? Kind::on_diagonal : kind_of(config, draws, i);
+    if (kind == Kind::on_diagonal) s[i] = t[i];
+    if (kind == Kind::from_zero) s[i] = 0;
+    (s[i] < t[i] ? out.order : diagonal).push_back(static_cast<std::int64_t>(i));
+  }
+  out.off_diagonal = static_cast<std::int64_t>(out.order.size());
+  out.order.insert(out.order.end(), diagonal.begin(), diagonal.end());
+  for (std::int64_t i : out.order) {
+    out.s.push_back(s[static_cast<std::size_t>(i)]);
+    out.t.push_back(t[static_cast<std::size_t>(i)]);
+  }
+  return out;
+}
+
+}  // namespace fm

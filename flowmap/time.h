@@ -1,0 +1,62 @@
+// Times: distributions on [0, 1], the dimension-dependent shift, and pairs s <= t.
+//   shift(t) = alpha t / (1 + (alpha-1) t),   alpha = sqrt(dim / 4096): high-dimensional latents need more of the noisy end
+// (Esser et al. 2024, used by RAE). alpha is never below 1: small latents are not shifted.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "flowmap/draws.h"
+#include "nn/config/visit.h"
+
+namespace fm {
+
+inline double shift_time(double t, double alpha) { return alpha * t / (1 + (alpha - 1) * t); }
+double shift_for_dimension(std::int64_t dim);                // max(1, sqrt(dim / 4096))
+
+struct TimeConfig {
+  std::string distribution = "uniform";
+  double mean = 0;
+  double deviation = 1;
+  double upper = 0.999;
+  double shift = 0;
+  template <class V> void visit(V&& v) {
+    v("distribution", distribution, "of the time before the shift", one_of({"uniform", "logit_normal"}));
+    v("mean", mean, "of the logit, for logit_normal");
+    v("deviation", deviation, "of the logit, for logit_normal", above(0));
+    v("upper", upper, "largest time before the shift", range(0, 1));
+    v("shift", shift, "alpha of the shift; 0: max(1, sqrt(dim / 4096)); 1: none", at_least(0));
+  }
+
+  double alpha(std::int64_t dim) const { return shift > 0 ? shift : shift_for_dimension(dim); }
+  // The time that a uniform number stands for. The logit-normal is truncated to [0, upper] by its inverse distribution function.
+  double operator()(double uniform, std::int64_t dim) const;
+};
+
+struct PairConfig {
+  TimeConfig time;
+  double diagonal_share = 0.75;
+  double zero_share = 0;
+  bool exact_share = false;
+  bool null_rows_diagonal = false;
+  template <class V> void visit(V&& v) {
+    v("time", time, "distribution of the two times");
+    v("diagonal_share", diagonal_share, "share of rows with s = t", range(0, 1));
+    v("zero_share", zero_share, "share of rows with s = 0", range(0, 1));
+    v("exact_share", exact_share, "shares by count in each batch, not by chance");
+    v("null_rows_diagonal", null_rows_diagonal, "rows with a dropped label get s = t (official JAX MeanFlow)");
+  }
+};
+
+// Pairs for the rows of a batch, those with s < t first, because derivatives are computed for first rows only.
+struct Pairs {
+  std::vector<double> s, t;              // in the new order
+  std::vector<std::int64_t> order;       // new row i is old row order[i]
+  std::int64_t off_diagonal = 0;         // how many rows have s < t
+};
+
+// Two times per sample, each shifted, sorted into (s, t); then s := t with probability diagonal_share and s := 0 with probability zero_share.
+// Rows with force_diagonal[i] get s = t besides. dim: elements of one sample.
+Pairs draw_pairs(const PairConfig& config, const Draws& draws, std::int64_t dim, const std::vector<bool>& force_diagonal = {});
+
+}  // namespace fm

@@ -1,0 +1,34 @@
+// Velocities that a target may be built from. A source sees the batch on the path and gives w (B, ...) without history.
+//
+//   one-point   w = eps - z0                                    unbiased, noisy: MeanFlow training (MFT)
+//   teacher     w = v_phi(z_t, t)                               no variance, the teacher's bias: MeanFlow distillation (MFD)
+//   blend       w = (1-l)(eps - z0) + l v_phi(z_t, t)           the dial between them (MF-RAE, Prop. 3.1)
+#pragma once
+
+#include "flowmap/batch.h"
+
+namespace fm {
+
+using VelocitySource = std::function<Tensor(const PathBatch&)>;
+
+VelocitySource one_point();
+VelocitySource teacher(VelocityNet v);
+VelocitySource blend(double lambda, VelocitySource teacher);       // lambda 0 and 1 cost nothing more than their one term
+
+// Guidance acts where low <= t <= high.
+struct Interval {
+  double low = 0, high = 1;
+};
+
+// Classifier-free guidance:  v_null + scale (v_y - v_null). Scale 1 is v itself.
+VelocityNet cfg(VelocityNet v, double scale, std::int64_t null_label, Interval interval = {});
+// Autoguidance (Karras et al. 2024):  v_weak + scale (v - v_weak), both with the same labels.
+VelocityNet autoguidance(VelocityNet v, VelocityNet weak, double scale, Interval interval = {});
+
+// MeanFlow's guided one-point velocity (Geng et al. 2025, eq. 20):
+//   w = omega (eps - z0) + kappa v(z, t, y) + (1 - omega - kappa) v(z, t, null),   v the network's own (or its EMA's) velocity.
+// Effective scale omega / (1 - kappa). omega = 1, kappa = 1 - 1/scale is iMF's "model guidance". Rows whose label was dropped, or with t
+// outside the interval, keep eps - z0.
+VelocitySource mean_flow_guidance(VelocityNet self, double omega, double kappa, std::int64_t null_label, Interval interval = {});
+
+}  // namespace fm

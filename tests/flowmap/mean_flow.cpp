@@ -1,0 +1,213 @@
+// MeanFlow: zero residual on closed forms, gradients that do not pass through the target, switches of the released code.
+#include "flowmap/objective/mean_flow.h"
+
+#include "autodiff/jvp.h"
+#include "support.h"
+
+using namespace fm;
+using namespace fm::test;
+
+namespace {
+
+MeanFlowConfig config(const char* derivative = "jvp", double diagonal = 0.5) {
+  MeanFlowConfig c;
+  c.pairs.diagonal_share = diagonal;
+  c.labels = {0.1, 4};
+  c.derivative.kind = derivative;
+  return c;
+}
+
+// The gradients of a loss for every parameter of the small network, as one vector.
+std::vector<double> gradient(const SmallNet& small, const std::function<Var()>& loss) {
+  Tape tape;
+  Gradients g = backward(loss());
+  std::vector<double> all;
+  for (const Parameter* p : {&small.w1, &small.b1, &small.w2, &small.b2, &small.w3, &small.table})
+    for (double x : g[*p].to_vector<double>()) all.push_back(x);
+  return all;
+}
+
+double distance(const std::vector<double>& a, const std::vector<double>& b) {
+  REQUIRE(a.size() == b.size());
+  double worst = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) worst = std::max(worst, std::abs(a[i] - b[i]));
+  return worst;
+}
+
+}  // namespace
+
+TEST_CASE("the closed-form map has no residual under distillation") {
+  for (const DType dtype : {DType::f64, DType::f32}) {
+    const GaussianFlow g = gaussian(dtype);
+    const ObjectiveLoss out = mean_flow(g.u(), gaussian_batch(128, dtype), teacher(g.v()), config());
+    const double rms = std::sqrt(out.metrics.at("raw_mse")), worst_row = std::sqrt(max(out.raw, 0).item());
+    MESSAGE(std::string(name_of(dtype)) << ": residual " << rms << ", worst row " << worst_row);
+    CHECK(rms < (dtype == DType::f64 ? 1e-14 : 1e-6));
+    CHECK(worst_row < (dtype == DType::f64 ? 1e-14 : 1e-6));
+  }
+}
+
+TEST_CASE("with central differences the residual is their error") {
+  const GaussianFlow g = gaussian();
+  MeanFlowConfig c = config("central");
+  const double coarse = mean_flow(g.u(), gaussian_batch(128), teacher(g.v()), c).metrics.at("raw_mse");
+  c.derivative.delta /= 10;
+  const double fine = mean_flow(g.u(), gaussian_batch(128), teacher(g.v()), c).metrics.at("raw_mse");
+  CHECK(coarse > 0);
+  CHECK(coarse < 1e-4);
+  CHECK(fine < 1e-3 * coarse);                             // (1/10)^2 in the residual, squared
+}
+
+TEST_CASE("a mixture: the integrated map has no residual, and it is a ground truth in two dimensions") {
+  const auto at = [](std::vector<double> v) { return Tensor::from(v, {2}); };
+  const GaussianMixture mixture{{{0.3, at({-1, 0.5}), at({0.4, 0.7})}, {0.5, at({1.2, -0.3}), at({0.5, 0.5})}, {0.2, at({0, 1.5}), at({0.6, 0.4})}}};
+  const FlowMapNet u = average_velocity(mixture.v(), 32);
+  const Draws draws{2, 0, consecutive(0, 24)};
+  const Batch batch{draws.normal({2}, DType::f64, Purpose::sampling), {}, draws};
+  const ObjectiveLoss out = mean_flow(u, batch, teacher(mixture.v()), config());
+  CHECK(out.metrics.at("raw_mse") < 1e-8);
+  CHECK(mean_flow(u, batch, one_point(), config()).metrics.at("raw_mse") > 0.1);
+  // one component: the mixture's velocity is the Gaussian's
+  const GaussianFlow g = gaussian();
+  const GaussianMixture single{{{1.0, g.mean, g.deviation}}};
+  const Batch b = gaussian_batch(8);
+  const Tensor t = times({0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.9, 1.0});
+  CHECK(max_difference(evaluate(single.v(), b.z0, t, {}), evaluate(g.v(), b.z0, t, {})) < 1e-13);
+}
+
+TEST_CASE("gradients do not pass through the target") {
+  const SmallNet small;
+  const PathBatch p = draw_path_batch(gaussian_batch(16), config().pairs, config().labels);
+  const std::int64_t k = p.off_diagonal;
+  REQUIRE(k > 0);
+  REQUIRE(k < 16);
+  // The target by hand, in advance, every row with its own full derivative.
+  const Tensor w = conditional_velocity(p.z0, p.eps);
+  const auto [u0, dudt] = jvp([&](const Var& z, const Var& t, const Var& s) { return small.net()(z, s, t, p.y); }, at(p.z, p.t, p.s),
+                              along(w, 1.0, zero));
+  const Tensor target = w - column(p.t - p.s, 2) * dudt;
+  const auto by_hand = gradient(small, [&] { return mean(square(small.net()(p.z, p.s, p.t, p.y) - target)); });
+  const auto ours = gradient(small, [&] { return mean_flow(small.net(), p, one_point(), config()).loss; });
+  CHECK(distance(ours, by_hand) < 1e-13);
+  // The finite-difference target agrees as well as the derivative does.
+  MeanFlowConfig fd = config("central");
+  CHECK(distance(gradient(small, [&] { return mean_flow(small.net(), p, one_point(), fd).loss; }), by_hand) < 1e-4);
+}
+
+TEST_CASE("all rows on the diagonal are flow matching") {
+  const SmallNet small;
+  const PathBatch p = draw_path_batch(gaussian_batch(16), {.diagonal_share = 1}, {0, 4});
+  const ObjectiveLoss out = mean_flow(small.net(), p, one_point(), config());
+  const Tensor v = evaluate(small.net(), p.z, p.t, p.t, p.y);
+  CHECK(out.loss.value().item() == doctest::Approx(mean(square(v - (p.eps - p.z0))).item()));
+  CHECK_FALSE(out.derivative_ratio.defined());
+  CHECK(out.metrics.count("raw_mse_off_diagonal") == 0);
+}
+
+TEST_CASE("blend is linear between the one-point velocity and the teacher") {
+  const GaussianFlow g = gaussian();
+  const PathBatch p = draw_path_batch(gaussian_batch(8), {}, {0, 4});
+  const Tensor a = one_point()(p), b = teacher(g.v())(p);
+  CHECK(max_difference(blend(0.3, teacher(g.v()))(p), 0.7 * a + 0.3 * b) < 1e-15);
+  CHECK(max_difference(blend(0, teacher(g.v()))(p), a) == 0);
+  CHECK(max_difference(blend(1, teacher(g.v()))(p), b) == 0);
+  CHECK_THROWS_AS(blend(1.5, one_point()), ConfigError);
+}
+
+TEST_CASE("guidance") {
+  const SmallNet small;
+  const VelocityNet v = diagonal(small.net());
+  const PathBatch p = draw_path_batch(gaussian_batch(12), {}, {0.3, 4});
+  const Tensor conditional = evaluate(v, p.z, p.t, p.y), null = evaluate(v, p.z, p.t, null_labels(p.y, 4));
+  CHECK(max_difference(evaluate(cfg(v, 1.5, 4), p.z, p.t, p.y), null + 1.5 * (conditional - null)) < 1e-14);
+  CHECK(max_difference(evaluate(cfg(v, 1.0, 4), p.z, p.t, p.y), conditional) == 0);
+  CHECK(max_difference(evaluate(cfg(v, 1.5, 4, {2, 3}), p.z, p.t, p.y), conditional) == 0);
+  const Tensor half = evaluate(cfg(v, 1.5, 4, {0, 0.5}), p.z, p.t, p.y);
+  const auto t = p.t.to_vector<double>();
+  for (std::int64_t i = 0; i < 12; ++i)
+    CHECK((max_difference(half.select(0, i), conditional.select(0, i)) == 0) ==
+          (t[static_cast<std::size_t>(i)] > 0.5 || p.y.to_vector<std::int64_t>()[static_cast<std::size_t>(i)] == 4));
+  const SmallNet other(DType::f64, 6);
+  const Tensor weak = evaluate(diagonal(other.net()), p.z, p.t, p.y);
+  CHECK(max_difference(evaluate(autoguidance(v, diagonal(other.net()), 1.4), p.z, p.t, p.y), weak + 1.4 * (conditional - weak)) < 1e-14);
+  // omega, kappa: dropped rows keep the one-point velocity
+  const Tensor w = mean_flow_guidance(v, 0.8, 0.5, 4)(p), plain = one_point()(p), guided = 0.8 * plain + 0.5 * conditional - 0.3 * null;
+  const auto y = p.y.to_vector<std::int64_t>();
+  for (std::int64_t i = 0; i < 12; ++i)
+    CHECK(max_difference(w.select(0, i), (y[static_cast<std::size_t>(i)] == 4 ? plain : guided).select(0, i)) < 1e-14);
+}
+
+TEST_CASE("metrics") {
+  const Tensor r = Tensor::from<double>({1, 2, 0.5, -1}, {2, 2});                // S = 5 and 1.25
+  const auto value = [&](MetricConfig c) { return measure(r, c).loss.value().item(); };
+  CHECK(value({}) == doctest::Approx((2.5 + 0.625) / 2));
+  CHECK(value({"adaptive"}) == doctest::Approx((5 / 5.01 + 1.25 / 1.26) / 2));
+  CHECK(value({"adaptive", "mean", 0.1, 0.5}) == doctest::Approx((2.5 / std::sqrt(2.6) + 0.625 / std::sqrt(0.725)) / 2));
+  CHECK(value({"squared_adaptive"}) == doctest::Approx((25 / 25.001 + 1.5625 / 1.5635) / 2));
+  CHECK(value({"pseudo_huber", "sum", 0.3}) == doctest::Approx((std::sqrt(5.09) + std::sqrt(1.34)) / 2 - 0.3));
+  for (const char* kind : {"l2", "adaptive", "squared_adaptive", "pseudo_huber"})
+    CHECK(max_difference(measure(r, {kind}).raw, times({2.5, 0.625})) < 1e-15);  // whatever the metric
+  CHECK(measure(r, {}, times({1, 0})).loss.value().item() == doctest::Approx(1.25));
+  CHECK_THROWS_AS(value({"l1"}), ConfigError);
+  // the weight carries no gradient: d/dr S/sg(S + c) = 2 r / (S + c); the squared form has twice that
+  Tape tape;
+  const Var x = tape.variable(r);
+  const Tensor g = backward(measure(x, {"squared_adaptive"}).loss)[x];
+  CHECK(g.to_vector<double>()[1] == doctest::Approx(0.5 * 2 * 5 * 2 * 2 / 25.001));
+}
+
+TEST_CASE("the released code's switches") {
+  const SmallNet small;
+  const PathBatch p = draw_path_batch(gaussian_batch(64), {.diagonal_share = 0.25}, {0.1, 4});
+  const auto run = [&](const MeanFlowConfig& c) { return mean_flow(small.net(), p, one_point(), c).loss.value().item(); };
+  const MeanFlowConfig paper = config("central");
+  MeanFlowConfig c = paper;
+  c.compat.squared_adaptive_metric = true;
+  CHECK(run(c) == doctest::Approx(1).epsilon(1e-2));
+  CHECK(run(paper) != doctest::Approx(1).epsilon(1e-2));
+  c = paper;
+  c.compat.fd_share_label_drop = false;                    // labels that differ between the sides, divided by 2 delta
+  CHECK(run(c) > 10 * run(paper));
+  c.labels.probability = 0;
+  CHECK(run(c) == doctest::Approx(run(paper)));
+  // only rows near the ends see the clamp
+  c = paper;
+  c.compat.clamp_fd_times = false;
+  CHECK(run(c) == doctest::Approx(run(paper)).epsilon(1e-3));
+  CHECK(run(c) != run(paper));
+  const Compat sony = Compat::named("sony");
+  CHECK((sony.cmt_time_labels == "uniform" && !sony.fd_share_label_drop && !sony.clamp_fd_times && sony.squared_adaptive_metric));
+  CHECK_THROWS_AS(Compat::named("google"), ConfigError);
+}
+
+TEST_CASE("tangent policy") {
+  const double inf = std::numeric_limits<double>::infinity();
+  const Tensor d = Tensor::from<double>({3, -4, 1, inf, 0.5, 0}, {3, 2});
+  const GuardedTangent masked = guard(d, 5, {.mask = true});
+  CHECK(masked.masked_rows == 1);
+  CHECK(masked.weight.to_vector<double>() == std::vector<double>{1, 0, 1, 1, 1});
+  CHECK(all_finite(masked.dudt));
+  const GuardedTangent clamped = guard(d.slice(0, 0, 1), 5, {.clamp = 3.5});
+  CHECK(clamped.dudt.to_vector<double>() == std::vector<double>{3, -3.5});
+  CHECK(clamped.clamped_share == 0.5);
+  CHECK(guard(d.slice(0, 0, 1), 5, {.warmup = 0.5}).dudt.to_vector<double>() == std::vector<double>{1.5, -2});
+  // normalised: same direction from u, length |g| / (|g| + c)
+  const Tensor u = Tensor::zeros({1, 2}, DType::f64);
+  CHECK(max_difference(normalised_target(d.slice(0, 0, 1), u, 5), 0.1 * d.slice(0, 0, 1)) < 1e-15);
+  // a network that is not finite in one row loses that row only
+  const FlowMapNet broken = [](const Var& z, const Var& s, const Var& t, const Labels&) { return z * column(sqrt(t - s), 2); };
+  PathBatch p = draw_path_batch(gaussian_batch(8), {.diagonal_share = 0}, {0, 4});
+  p.s = concat(std::vector<Tensor>{p.t.slice(0, 0, 1), p.s.slice(0, 1, 8)}, 0);         // t = s: the slope of sqrt is infinite
+  MeanFlowConfig c = config();
+  c.tangent.mask = true;
+  const ObjectiveLoss out = mean_flow(broken, p, one_point(), c);
+  CHECK(out.metrics.at("masked_rows") == 1);
+  CHECK(std::isfinite(out.metrics.at("loss")));
+}
+
+TEST_CASE("means by time bin") {
+  const auto bins = by_time_bin(times({1, 2, 6}), times({0.1, 0.2, 1.0}), 4);
+  CHECK(bins[0] == 1.5);
+  CHECK(std::isnan(bins[1]));
+  CHECK(bins[3] == 6);
+}

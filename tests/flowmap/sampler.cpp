@@ -1,0 +1,63 @@
+// Samplers on the Gaussian flow, whose map from noise to data is known.
+#include "flowmap/sampler.h"
+
+#include "support.h"
+#include "tensor/error.h"
+
+using namespace fm;
+using namespace fm::test;
+
+namespace {
+
+const Tensor& noise() {
+  static const Tensor z = random_normal({16, dim}, {4, 4}, 0, DType::f64);
+  return z;
+}
+Tensor exact_sample(double end = 0) {
+  return gaussian().map(noise(), Tensor::full({16}, end, DType::f64), Tensor::ones({16}, DType::f64));
+}
+
+}  // namespace
+
+TEST_CASE("the flow map samples exactly, in any number of steps") {
+  for (int steps : {1, 2, 3, 7}) CHECK(max_difference(sample_flow_map(gaussian().u(), noise(), {}, plain_grid(steps)), exact_sample()) < 1e-13);
+}
+
+TEST_CASE("Euler is of first order, Heun of second") {
+  const auto error = [](int steps, Solver solver) { return norm(sample_ode(gaussian().v(), noise(), {}, plain_grid(steps), solver) - exact_sample()); };
+  CHECK(error(64, Solver::euler) / error(128, Solver::euler) == doctest::Approx(2).epsilon(0.1));
+  CHECK(error(64, Solver::heun) / error(128, Solver::heun) == doctest::Approx(4).epsilon(0.1));
+  CHECK(error(64, Solver::heun) < 0.1 * error(64, Solver::euler));
+}
+
+TEST_CASE("the teacher's grid ends before t = 0, and 50 points are 49 calls") {
+  int calls = 0;
+  const VelocityNet counted = [&](const Var& z, const Var& t, const Labels& y) { return ++calls, gaussian().v()(z, t, y); };
+  const Grid grid = teacher_grid(50, 2);
+  const auto states = trajectory(counted, noise(), {}, grid);
+  CHECK(calls == 49);
+  CHECK(states.size() == 50);
+  CHECK(max_difference(states.front(), noise()) == 0);
+  CHECK(max_difference(states.back(), sample_ode(gaussian().v(), noise(), {}, grid)) == 0);
+  CHECK(norm(states.back() - exact_sample(grid.back())) < 0.05 * norm(noise()));
+  CHECK(grid.back() == doctest::Approx(0.002 / 1.001));
+}
+
+TEST_CASE("labels reach the network; samplers record nothing") {
+  const SmallNet small;
+  Tape tape;
+  const Labels a = Tensor::full({16}, 1, DType::i64), b = Tensor::full({16}, 2, DType::i64);
+  CHECK(max_difference(sample_flow_map(small.net(), noise(), a, plain_grid(2)), sample_flow_map(small.net(), noise(), b, plain_grid(2))) > 1e-3);
+  sample_ode(diagonal(small.net()), noise(), a, plain_grid(2), Solver::heun);
+  CHECK(tape.size() == 0);
+}
+
+TEST_CASE("two steps of a network are what the formula says") {
+  const SmallNet small;
+  const auto u = [&](const Tensor& z, double s, double t) {
+    return evaluate(small.net(), z, Tensor::full({16}, s, DType::f64), Tensor::full({16}, t, DType::f64), {});
+  };
+  const Tensor z = noise() - 0.5 * u(noise(), 0.5, 1);
+  CHECK(max_difference(sample_flow_map(small.net(), noise(), {}, plain_grid(2)), z - 0.5 * u(z, 0, 0.5)) < 1e-15);
+  CHECK_THROWS_AS(sample_flow_map(small.net(), noise(), {}, {0, 1}), ConfigError);
+}

@@ -1,0 +1,122 @@
+// Times, shifts, pairs, labels and grids, against the numbers of the RAE and MF-RAE code.
+#include "flowmap/time.h"
+
+#include <algorithm>
+#include <set>
+
+#include "flowmap/sampler.h"
+#include "tensor/error.h"
+#include "support.h"
+
+using namespace fm;
+using namespace fm::test;
+
+TEST_CASE("the shift of RAE latents") {
+  CHECK(shift_for_dimension(768 * 16 * 16) == doctest::Approx(6.9282032).epsilon(1e-7));
+  CHECK(shift_for_dimension(768 * 32 * 32) == doctest::Approx(13.8564065).epsilon(1e-7));
+  CHECK(shift_for_dimension(64) == 1);                 // never below 1
+  const TimeConfig uniform;
+  const std::int64_t n = 196608;
+  CHECK(uniform(1.0, n) == doctest::Approx(0.9998555).epsilon(1e-7));
+  CHECK(shift_time(0.5, shift_for_dimension(n)) == doctest::Approx(0.8738680).epsilon(1e-6));
+  CHECK(shift_time(0.1261320, shift_for_dimension(n)) == doctest::Approx(0.5).epsilon(1e-6));
+  CHECK(shift_time(0.3, 1.0) == 0.3);
+  CHECK(TimeConfig{.shift = 3}(1.0 / 0.999 / 2, n) == doctest::Approx(shift_time(0.5, 3)));
+}
+
+TEST_CASE("the teacher's grid of 16 points at 256 and 512 pixels") {
+  const std::vector<double> at_256 = {1, .9898062, .9783011, .9652144, .9501957, .9327832, .9123548, .8880531, .8586609, .8223915,
+                                      .7765115, .7166178, .6351322, .5178119, .3343548, .0068869};
+  const std::vector<double> at_512 = {1, .994877, .9890315, .9822993, .9744619, .9652227, .9541689, .9407078, .9239565, .9025409,
+                                      .8741981, .8349183, .7768573, .6823136, .5011482, .0136795};
+  const auto check = [](const Grid& grid, const std::vector<double>& golden) {
+    REQUIRE(grid.size() == golden.size());
+    for (std::size_t i = 0; i < grid.size(); ++i) CHECK(std::abs(grid[i] - golden[i]) < 2e-6);      // the golden numbers are f32: its rounding times a slope of 14
+  };
+  check(teacher_grid(16, shift_for_dimension(196608)), at_256);
+  check(teacher_grid(16, shift_for_dimension(786432)), at_512);
+  CHECK(teacher_grid(50, shift_for_dimension(196608)).size() == 50);
+  CHECK(plain_grid(2) == Grid{1, 0.5, 0});
+  CHECK_THROWS_AS(plain_grid(0), ConfigError);
+  CHECK_THROWS_AS(teacher_grid(1, 2), ConfigError);
+}
+
+TEST_CASE("the logit-normal is truncated by its inverse distribution function") {
+  TimeConfig config{.distribution = "logit_normal", .mean = -0.4, .deviation = 1, .upper = 1};
+  CHECK(config(0.5, 1) == doctest::Approx(1 / (1 + std::exp(0.4))));
+  CHECK(config(0.8413447460685429, 1) == doctest::Approx(1 / (1 + std::exp(-0.6))));      // one deviation above the mean
+  config.upper = 0.7;
+  CHECK(config(1.0, 1) == doctest::Approx(0.7));
+  CHECK(config(0.0, 1) < 1e-3);
+  CHECK_THROWS_AS((TimeConfig{.distribution = "cauchy"}(0.5, 1)), ConfigError);
+}
+
+TEST_CASE("pairs: sorted, off-diagonal first, shares as asked") {
+  const Draws draws{3, 7, consecutive(0, 4000)};
+  const PairConfig config{.diagonal_share = 0.6, .zero_share = 0.1};
+  const Pairs p = draw_pairs(config, draws, 196608);
+  CHECK(std::set<std::int64_t>(p.order.begin(), p.order.end()).size() == 4000);
+  int zeros = 0;
+  for (std::size_t i = 0; i < p.t.size(); ++i) {
+    const bool off = static_cast<std::int64_t>(i) < p.off_diagonal;
+    CHECK(off == (p.s[i] < p.t[i]));
+    zeros += p.s[i] == 0;
+  }
+  CHECK(std::abs(static_cast<double>(p.off_diagonal) / 4000 - 0.4) < 0.03);
+  CHECK(std::abs(zeros / 4000.0 - 0.1) < 0.02);
+  // max of two shifted uniforms: P(t < x) = (u / 0.999)^2 where x = shift(u)
+  const double half = shift_time(0.999 * std::sqrt(0.5), shift_for_dimension(196608));
+  CHECK(std::abs(std::count_if(p.t.begin(), p.t.end(), [&](double t) { return t < half; }) / 4000.0 - 0.5) < 0.03);
+}
+
+TEST_CASE("what a sample draws does not depend on its batch") {
+  const PairConfig config;
+  const Pairs whole = draw_pairs(config, {3, 7, consecutive(0, 64)}, 64), part = draw_pairs(config, {3, 7, consecutive(32, 32)}, 64);
+  std::vector<double> t(64);
+  for (std::size_t i = 0; i < 64; ++i) t[static_cast<std::size_t>(whole.order[i])] = whole.t[i];
+  for (std::size_t i = 0; i < 32; ++i) CHECK(part.t[i] == t[static_cast<std::size_t>(part.order[i] + 32)]);
+  CHECK(draw_pairs(config, {3, 8, consecutive(0, 64)}, 64).t != whole.t);
+}
+
+TEST_CASE("exact shares, forced diagonal") {
+  const Draws draws{3, 7, consecutive(0, 40)};
+  const Pairs p = draw_pairs({.diagonal_share = 0.75, .zero_share = 0.05, .exact_share = true}, draws, 64);
+  CHECK(p.off_diagonal == 10);
+  CHECK(std::count(p.s.begin(), p.s.end(), 0.0) == 2);
+  CHECK(p.order[39] == 39);                              // nothing has to move
+  CHECK(draw_pairs({.diagonal_share = 0}, draws, 64, std::vector<bool>(40, true)).off_diagonal == 0);
+  CHECK_THROWS_AS(draw_pairs({.diagonal_share = 0.8, .zero_share = 0.3}, draws, 64), ConfigError);
+}
+
+TEST_CASE("labels are dropped once per sample, and again only when asked") {
+  const Draws draws{3, 7, consecutive(0, 5000)};
+  const Labels y = Tensor::full({5000}, 2, DType::i64);
+  const LabelDropout config{0.1, 10};
+  const auto once = drop_labels(y, config, draws).to_vector<std::int64_t>();
+  CHECK(once == drop_labels(y, config, draws).to_vector<std::int64_t>());
+  CHECK(std::abs(static_cast<double>(std::count(once.begin(), once.end(), 10)) / 5000 - 0.1) < 0.015);
+  CHECK(once != drop_labels(y, config, draws, Purpose::label_redrop, 1).to_vector<std::int64_t>());
+  CHECK_FALSE(drop_labels({}, config, draws).defined());
+}
+
+TEST_CASE("a batch on the path keeps each sample's data, noise and label together") {
+  Batch batch = gaussian_batch(32);
+  const PathBatch p = draw_path_batch(batch, {}, {0, 4});
+  CHECK(p.off_diagonal > 0);
+  CHECK(max_difference(p.z, interpolate(p.z0, p.eps, p.t)) == 0);
+  const Tensor noise = batch.draws.normal({dim}, DType::f64);
+  for (std::size_t i = 0; i < 32; ++i) {
+    const std::int64_t row = p.draws.samples[i] - 1000;
+    const auto at = static_cast<std::int64_t>(i);
+    CHECK(max_difference(p.z0.select(0, at), batch.z0.select(0, row)) == 0);
+    CHECK(max_difference(p.eps.select(0, at), noise.select(0, row)) == 0);
+    CHECK(p.y.to_vector<std::int64_t>()[i] == row % 4);
+  }
+  PairConfig diagonal_null{.diagonal_share = 0};
+  diagonal_null.null_rows_diagonal = true;
+  const PathBatch q = draw_path_batch(batch, diagonal_null, {0.5, 4});
+  const auto y = q.y.to_vector<std::int64_t>();
+  for (std::size_t i = 0; i < y.size(); ++i) CHECK((y[i] == 4) == (static_cast<std::int64_t>(i) >= q.off_diagonal));
+  batch.draws.samples.pop_back();
+  CHECK_THROWS_AS(draw_path_batch(batch, {}, {}), ShapeError);
+}
