@@ -141,7 +141,8 @@ SafetensorsEntry parse_entry(const std::string& name, const json& value, const P
   entry.name = name;
   entry.dtype = field(value, name, "dtype", json::value_t::string, fail).get<std::string>();
   const FileType* type = find_type(entry.dtype);
-  if (!type) fail(name, fmt::format("element type {} is not supported (F64, F32, F16, BF16, I64, I32, U8, BOOL are)", in_quotes(entry.dtype)));
+  if (!type)
+    fail(name, fmt::format("element type {} is not supported (F64, F32, F16, BF16, I64, I32, U8, BOOL are)", in_quotes(entry.dtype)));
   std::size_t bytes = 0;
   entry.shape = parse_shape(field(value, name, "shape", json::value_t::array, fail), name, type->size, bytes, fail);
   const json& offsets = field(value, name, "data_offsets", json::value_t::array, fail);

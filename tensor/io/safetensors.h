@@ -62,7 +62,7 @@ class Safetensors {
   std::unordered_map<std::string, std::size_t> index_;
 };
 
-// Writes a file that appears under its name only when complete (tensor/io/atomic_file.h). The same tensors and metadata give the same bytes:
+// Writes a file that appears under its name only when complete (tensor/io/atomic_file.h). Equal tensors and metadata give equal bytes:
 // ordered by falling alignment of the type, then by name, as the format's own writer does; the header padded to 8 bytes.
 // Returns the crc32c of the file. Throws FileError: a name twice, an undefined tensor, no space, ...
 std::uint32_t save_safetensors(const std::filesystem::path& path, const NamedTensors& tensors, const Metadata& metadata = {});

@@ -1,0 +1,216 @@
+#include "nn/optim/adamw.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "nn/optim/schedule.h"
+#include "tensor/error.h"
+#include "tensor/kernels/cpu/optimizer.h"
+#include "tensor/memory/allocator.h"
+#include "tensor/ops/reduce.h"
+
+namespace fm {
+namespace {
+
+void check_parameter(const NamedParameter& named) {
+  const Tensor& value = named.parameter->value;
+  if (!value.defined()) throw Error(fmt::format("AdamW: parameter {} has no value", named.name));
+  if (value.dtype() != DType::f32 && value.dtype() != DType::f64)
+    throw DTypeError(fmt::format("AdamW: parameter {} is {}, only f32 and f64 can be trained", named.name, name_of(value.dtype())));
+  if (!value.is_contiguous()) throw ShapeError(fmt::format("AdamW: parameter {} is not contiguous; clone() it", named.name));
+}
+
+void check_gradient(const NamedParameter& named, const Tensor& g) {
+  const Tensor& value = named.parameter->value;
+  if (g.shape() != value.shape())
+    throw ShapeError(
+        fmt::format("AdamW: gradient {} for parameter {} of shape {}", to_string(g.shape()), named.name, to_string(value.shape())));
+  if (!is_floating(g.dtype())) throw DTypeError(fmt::format("AdamW: the gradient of {} is {}", named.name, name_of(g.dtype())));
+}
+
+template <class T> cpu::AdamWKernel<T> kernel() {
+  if constexpr (std::is_same_v<T, double>) return cpu::optimizer_kernels().adamw_f64;
+  else return cpu::optimizer_kernels().adamw_f32;
+}
+
+template <class T> cpu::AdamWScalars<T> scalars(const AdamWConfig& c, std::int64_t step, double lr, double scale) {
+  const double k = static_cast<double>(step);
+  return {.gradient_scale = T(scale),
+          .keep = T(1 - lr * c.weight_decay),
+          .rate1 = T(1 - c.beta1),
+          .beta2 = T(c.beta2),
+          .rate2 = T(1 - c.beta2),
+          .step_size = T(lr / (1 - std::pow(c.beta1, k))),
+          .root_correction = T(1 / std::sqrt(1 - std::pow(c.beta2, k))),
+          .eps = T(c.eps)};
+}
+
+}  // namespace
+
+AdamW::AdamW(std::vector<NamedParameter> parameters, const AdamWConfig& config) : config_(config) {
+  if (!(config.beta1 >= 0 && config.beta1 < 1 && config.beta2 >= 0 && config.beta2 < 1 && config.eps > 0))
+    throw ConfigError(
+        fmt::format("AdamW: beta1 = {}, beta2 = {}, eps = {}: want 0 <= beta < 1, eps > 0", config.beta1, config.beta2, config.eps));
+  std::unordered_set<std::string> seen;
+  for (NamedParameter& named : parameters) {
+    check_parameter(named);
+    if (!seen.insert(named.name).second) throw Error(fmt::format("AdamW: two parameters are named {}", named.name));
+    slots_.push_back({std::move(named), {}, {}, 0});
+  }
+}
+
+void AdamW::add_average(const std::vector<NamedParameter>& copy, double decay, bool ramp) {
+  if (!(decay >= 0 && decay <= 1)) throw ConfigError(fmt::format("AdamW: average decay {}: want 0 to 1", decay));
+  if (copy.size() != slots_.size())
+    throw ShapeError(fmt::format("AdamW: the average has {} parameters, the model {}", copy.size(), slots_.size()));
+  Average average{{}, decay, ramp};
+  for (std::size_t i = 0; i < copy.size(); ++i) {
+    const NamedParameter& own = slots_[i].named;
+    check_parameter(copy[i]);
+    const Tensor &e = copy[i].parameter->value, &p = own.parameter->value;
+    if (copy[i].name != own.name || e.shape() != p.shape() || e.dtype() != p.dtype())
+      throw ShapeError(fmt::format("AdamW: the average has {} {} where the model has {} {}", copy[i].name, to_string(e.shape()), own.name,
+                                   to_string(p.shape())));
+    if (e.shares_memory_with(p)) throw Error(fmt::format("AdamW: the average of {} is the parameter itself; clone() the model", own.name));
+    average.copy.push_back(copy[i].parameter);
+  }
+  averages_.push_back(std::move(average));
+}
+
+double AdamW::gradient_norm(const Gradients& gradients) const {
+  double total = 0;
+  for (const Slot& slot : slots_) {
+    const Tensor& g = gradients[*slot.named.parameter];
+    if (g.defined()) total += sum_squares(g);
+  }
+  return std::sqrt(total);
+}
+
+double AdamW::checked_norm(const Gradients& gradients, double scale) const {
+  for (const Slot& slot : slots_) {
+    const Tensor& g = gradients[*slot.named.parameter];
+    if (g.defined()) check_gradient(slot.named, g);
+  }
+  const double norm = scale * gradient_norm(gradients);
+  if (std::isfinite(norm)) return norm;
+  for (const Slot& slot : slots_) {
+    const Tensor& g = gradients[*slot.named.parameter];
+    if (g.defined() && !all_finite(g))
+      throw DivergedError(fmt::format("update {}: the gradient of {} is not finite; lower the learning rate or resume from a checkpoint",
+                                      updates_ + 1, slot.named.name));
+  }
+  throw DivergedError(fmt::format("update {}: the norm of the gradients is {}", updates_ + 1, norm));
+}
+
+StepStats AdamW::step(const Gradients& gradients, const StepRequest& request) {
+  const OpName scope("optimizer");
+  StepStats stats;
+  stats.gradient_norm = checked_norm(gradients, request.gradient_scale);
+  stats.skipped = stats.gradient_norm > request.skip_above;
+  if (stats.skipped) return stats;
+  stats.clipped = config_.clip > 0 && stats.gradient_norm > config_.clip;
+  // The small constant is that of torch.nn.utils.clip_grad_norm_.
+  const double scale = request.gradient_scale * (stats.clipped ? config_.clip / (stats.gradient_norm + 1e-6) : 1);
+  for (std::size_t i = 0; i < slots_.size(); ++i) {
+    const Tensor& g = gradients[*slots_[i].named.parameter];
+    if (slots_[i].named.parameter->value.dtype() == DType::f64) update<double>(i, g, request.lr, scale);
+    else update<float>(i, g, request.lr, scale);
+  }
+  ++updates_;
+  return stats;
+}
+
+template <class T> void AdamW::update(std::size_t i, Tensor g, double lr, double scale) {
+  Slot& slot = slots_[i];
+  const Tensor& p = slot.named.parameter->value;
+  std::vector<T*> averages;
+  std::vector<T> rates;
+  for (const Average& a : averages_) {
+    averages.push_back(a.copy[i]->value.data<T>());
+    rates.push_back(static_cast<T>(1 - average_decay(a.decay, a.ramp, updates_)));
+  }
+  cpu::AdamWTensors<T> t{.p = p.data<T>(), .averages = averages.data(), .average_rates = rates.data(), .n = p.numel()};
+  t.average_count = static_cast<int>(averages.size());
+  if (!g.defined()) {
+    kernel<T>()(t, {});
+    return;
+  }
+  if (!slot.m.defined()) {
+    slot.m = Tensor::zeros(p.shape(), p.dtype());
+    slot.v = Tensor::zeros(p.shape(), p.dtype());
+  }
+  g = g.to(p.dtype()).contiguous();
+  t.g = g.data<T>();
+  t.m = slot.m.data<T>();
+  t.v = slot.v.data<T>();
+  kernel<T>()(t, scalars<T>(config_, ++slot.steps, lr, scale));
+}
+
+NamedTensors AdamW::state() const {
+  NamedTensors out{{"updates", Tensor::scalar(static_cast<double>(updates_), DType::i64)}};
+  for (const Slot& slot : slots_) {
+    if (!slot.m.defined()) continue;
+    out.emplace_back("m." + slot.named.name, slot.m);
+    out.emplace_back("v." + slot.named.name, slot.v);
+    out.emplace_back("step." + slot.named.name, Tensor::scalar(static_cast<double>(slot.steps), DType::i64));
+  }
+  return out;
+}
+
+void AdamW::load_state(const NamedTensors& state) {
+  std::unordered_map<std::string, Tensor> left(state.begin(), state.end());
+  std::string problems;
+  const auto problem = [&](const std::string& what) { problems += (problems.empty() ? "" : ", ") + what; };
+  const auto take = [&](const std::string& name, const Shape& shape, DType dtype) {
+    const auto it = left.find(name);
+    if (it == left.end()) {
+      problem(name + " is missing");
+      return Tensor();
+    }
+    const Tensor t = it->second;
+    left.erase(it);
+    if (t.shape() != shape || t.dtype() != dtype)
+      problem(fmt::format("{} is {} {} instead of {} {}", name, name_of(t.dtype()), to_string(t.shape()), name_of(dtype),
+                          to_string(shape)));
+    return t;
+  };
+  std::vector<Slot> loaded;
+  const Tensor updates = take("updates", {}, DType::i64);
+  for (const Slot& slot : slots_) {
+    loaded.push_back({slot.named, {}, {}, 0});
+    const std::string& name = slot.named.name;
+    if (!left.contains("m." + name) && !left.contains("v." + name) && !left.contains("step." + name)) continue;
+    const Tensor& p = slot.named.parameter->value;
+    loaded.back().m = take("m." + name, p.shape(), p.dtype());
+    loaded.back().v = take("v." + name, p.shape(), p.dtype());
+    const Tensor steps = take("step." + name, {}, DType::i64);
+    if (steps.defined() && steps.numel() == 1) loaded.back().steps = static_cast<std::int64_t>(steps.item());
+  }
+  std::vector<std::string> unknown;
+  for (const auto& [name, t] : left) unknown.push_back(name);
+  std::sort(unknown.begin(), unknown.end());
+  for (const std::string& name : unknown) problem(name + " is unknown");
+  if (!problems.empty()) throw FileError("the state of the optimiser does not fit the model: " + problems);
+  for (Slot& slot : loaded) {
+    if (!slot.m.defined()) continue;
+    slot.m = slot.m.clone();             // it may be a view into a file
+    slot.v = slot.v.clone();
+  }
+  slots_ = std::move(loaded);
+  updates_ = static_cast<std::int64_t>(updates.item());
+}
+
+void accumulate(Gradients& into, Gradients&& more) {
+  for (auto& [parameter, g] : more.parameters()) {
+    const Tensor part = std::move(g);
+    g = Tensor();
+    if (part.defined()) into.add(*parameter, part);
+  }
+  more.parameters().clear();
+}
+
+}  // namespace fm

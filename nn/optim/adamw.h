@@ -1,0 +1,106 @@
+// AdamW over the named parameters of a model, with clipping by the global norm and moving averages (EMA) of the weights. The update's
+// equations are in tensor/kernels/cpu/optimizer.h; clipping and averages cost no further pass over memory.
+//
+//   Model model, ema = clone(model);
+//   AdamW optimizer(named_parameters(model), {.clip = 1.0});
+//   optimizer.add_average(named_parameters(ema), 0.9995);
+//   const StepStats stats = optimizer.step(backward(loss), {.lr = 1e-4});
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "autodiff/var.h"
+#include "nn/config/visit.h"
+#include "nn/module.h"
+#include "tensor/io/safetensors.h"
+
+namespace fm {
+
+struct NamedParameter {
+  std::string name;
+  Parameter* parameter;                  // must stay where it is while the optimiser lives: do not move the model
+};
+
+template <class M> std::vector<NamedParameter> named_parameters(M& module) {
+  std::vector<NamedParameter> list;
+  for_each_parameter(module, [&](const std::string& name, Parameter& p) { list.push_back({name, &p}); });
+  return list;
+}
+
+struct AdamWConfig {
+  double beta1 = 0.9, beta2 = 0.95, eps = 1e-8;
+  double weight_decay = 0;               // of every parameter, decoupled, times the learning rate
+  double clip = 1;                       // largest global gradient norm; 0 = no clipping
+
+  template <class V> void visit(V&& v) {
+    v("beta1", beta1, "decay of the first moment", range(0, 1));
+    v("beta2", beta2, "decay of the second moment", range(0, 1));
+    v("eps", eps, "added to the root of the second moment", above(0));
+    v("weight_decay", weight_decay, "decoupled weight decay", at_least(0));
+    v("clip", clip, "largest norm of the whole gradient, 0 for no limit", at_least(0));
+  }
+};
+
+struct StepRequest {
+  double lr;
+  double gradient_scale = 1;             // 1 / k when the gradients are a sum over k micro-batches
+  double skip_above = std::numeric_limits<double>::infinity();   // leave everything alone when the norm is larger
+};
+
+struct StepStats {
+  double gradient_norm = 0;              // after gradient_scale, before clipping
+  bool clipped = false;
+  bool skipped = false;
+};
+
+class AdamW {
+ public:
+  // Parameters f32 or f64, contiguous (DTypeError, ShapeError), names distinct.
+  explicit AdamW(std::vector<NamedParameter> parameters, const AdamWConfig& config = {});
+
+  // A second model of the same names and shapes that follows the first: e <- d e + (1 - d) p at each step, frozen parameters included.
+  // With a ramp the decay starts low (nn/optim/schedule.h). ShapeError if the models differ.
+  void add_average(const std::vector<NamedParameter>& copy, double decay, bool ramp = false);
+
+  // One update. A parameter without gradient is left alone, its averages are not. DivergedError when the gradients' norm is not finite:
+  // it names the update and the first tensor, and nothing has been changed then.
+  StepStats step(const Gradients& gradients, const StepRequest& request);
+
+  // The norm of all gradients together: sums per tensor in the order of the names, so the same for any number of threads.
+  double gradient_norm(const Gradients& gradients) const;
+
+  std::int64_t updates() const { return updates_; }
+  const AdamWConfig& config() const { return config_; }
+
+  // "m.<name>", "v.<name>", "step.<name>" for each parameter that has had a gradient, and "updates". The tensors share memory with the
+  // optimiser. load_state copies, and throws FileError with one message that lists all that does not fit; then nothing was changed.
+  NamedTensors state() const;
+  void load_state(const NamedTensors& state);
+
+ private:
+  struct Slot {
+    NamedParameter named;
+    Tensor m, v;                         // undefined until the first gradient comes
+    std::int64_t steps = 0;
+  };
+  struct Average {
+    std::vector<Parameter*> copy;
+    double decay;
+    bool ramp;
+  };
+  template <class T> void update(std::size_t i, Tensor gradient, double lr, double scale);
+  double checked_norm(const Gradients& gradients, double scale) const;
+
+  AdamWConfig config_;
+  std::vector<Slot> slots_;
+  std::vector<Average> averages_;
+  std::int64_t updates_ = 0;
+};
+
+// into += more, parameter by parameter: for micro-batches, called in their order. `more` is used up.
+void accumulate(Gradients& into, Gradients&& more);
+
+}  // namespace fm

@@ -1,0 +1,269 @@
+// AdamW with clipping and averages against the equations written naively in double, closed forms of the first steps, every instruction set
+// and any number of threads; schedules against their formulas; saving and restoring the state.
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <cstring>
+#include <functional>
+
+#include "nn/optim/adamw.h"
+#include "nn/optim/schedule.h"
+#include "support/kernel_check.h"
+#include "tensor/error.h"
+#include "tensor/kernels/cpu/optimizer.h"
+
+using namespace fm;
+using test::random_array;
+
+namespace {
+
+std::int64_t length(const std::vector<double>& v) { return static_cast<std::int64_t>(v.size()); }
+Tensor make(const std::vector<double>& v, DType dtype) { return Tensor::from(v, {length(v)}).to(dtype); }
+std::vector<double> read(const Parameter& p) { return p.value.to_vector<double>(); }
+
+template <class E> std::string message(const std::function<void()>& f) {
+  try {
+    f();
+  } catch (const E& e) {
+    return e.what();
+  }
+  return "not thrown";
+}
+
+// One parameter by the book, in double.
+struct Naive {
+  std::vector<double> p, m, v, e;
+  int k = 0;
+  explicit Naive(const std::vector<double>& start) : p(start), m(start.size(), 0), v(start.size(), 0), e(start) {}
+  void step(const std::vector<double>& g, const AdamWConfig& c, double lr, double scale) {
+    ++k;
+    for (std::size_t i = 0; i < p.size(); ++i) {
+      const double gi = g[i] * scale;
+      p[i] -= lr * c.weight_decay * p[i];
+      m[i] = c.beta1 * m[i] + (1 - c.beta1) * gi;
+      v[i] = c.beta2 * v[i] + (1 - c.beta2) * gi * gi;
+      p[i] -= lr * (m[i] / (1 - std::pow(c.beta1, k))) / (std::sqrt(v[i] / (1 - std::pow(c.beta2, k))) + c.eps);
+    }
+  }
+  void follow(double d) {
+    for (std::size_t i = 0; i < p.size(); ++i) e[i] = d * e[i] + (1 - d) * p[i];
+  }
+};
+
+struct Model {
+  Parameter a, b, frozen;
+  template <class V> void visit(V&& v) {
+    v("a", a);
+    v("b", b);
+    v("frozen", frozen);
+  }
+};
+
+Model make_model(DType dtype, std::int64_t n = 1037) {
+  return {{make(random_array(n, 1), dtype)}, {make(random_array(33, 2), dtype)}, {make(random_array(5, 3), dtype), false}};
+}
+
+Gradients make_gradients(const Model& model, const std::vector<double>& a, const std::vector<double>& b) {
+  Gradients g;
+  if (!a.empty()) g.add(model.a, make(a, model.a.value.dtype()));
+  if (!b.empty()) g.add(model.b, make(b, model.b.value.dtype()));
+  return g;
+}
+
+bool same_bits(const Tensor& a, const Tensor& b) { return a.bytes() == b.bytes() && std::memcmp(a.raw(), b.raw(), a.bytes()) == 0; }
+
+}  // namespace
+
+TEST_CASE("AdamW equals the naive update: both types, clipping, decay, a missing gradient, two averages") {
+  test::each_isa([](const char* isa) {
+    CAPTURE(isa);
+    for (DType dtype : {DType::f32, DType::f64}) {
+      Model model = make_model(dtype), ema = clone(model), ramped = clone(model);
+      const AdamWConfig config{.weight_decay = 0.1, .clip = 20};
+      AdamW optimizer(named_parameters(model), config);
+      optimizer.add_average(named_parameters(ema), 0.9);
+      optimizer.add_average(named_parameters(ramped), 0.999, true);
+      Naive a(read(model.a)), b(read(model.b)), ramped_a(read(model.a));
+      int clipped = 0;
+      for (int k = 0; k < 12; ++k) {
+        const double lr = 0.01 + 0.001 * k, size = k == 4 ? 3.0 : 1.0;
+        std::vector<double> ga = random_array(1037, 10 + k), gb = k % 3 == 1 ? std::vector<double>{} : random_array(33, 50 + k);
+        for (double& x : ga) x *= 2 * size;            // a sum over two micro-batches
+        for (double& x : gb) x *= 2 * size;
+        double squares = 0;
+        for (double x : ga) squares += x * x / 4;
+        for (double x : gb) squares += x * x / 4;
+        const double norm = std::sqrt(squares), scale = norm > 20 ? 20 / (norm + 1e-6) : 1;
+        const StepStats stats = optimizer.step(make_gradients(model, ga, gb), {.lr = lr, .gradient_scale = 0.5});
+        CHECK(stats.gradient_norm == doctest::Approx(norm).epsilon(1e-6));
+        CHECK(stats.clipped == (norm > 20));
+        CHECK_FALSE(stats.skipped);
+        clipped += stats.clipped;
+        a.step(ga, config, lr, 0.5 * scale);
+        if (!gb.empty()) b.step(gb, config, lr, 0.5 * scale);
+        a.follow(0.9);
+        b.follow(0.9);
+        ramped_a.p = a.p;
+        ramped_a.follow(std::min(0.999, (1.0 + k) / (10.0 + k)));
+      }
+      CHECK(clipped > 0);
+      CHECK(clipped < 12);
+      const double tolerance = dtype == DType::f64 ? 1e-13 : 4e-6;
+      CHECK(test::max_difference(read(model.a), a.p) < tolerance);
+      CHECK(test::max_difference(read(model.b), b.p) < tolerance);
+      CHECK(test::max_difference(read(ema.a), a.e) < tolerance);
+      CHECK(test::max_difference(read(ema.b), b.e) < tolerance);
+      CHECK(test::max_difference(read(ramped.a), ramped_a.e) < tolerance);
+      CHECK(same_bits(ema.frozen.value, model.frozen.value));
+      CHECK(optimizer.updates() == 12);
+    }
+  });
+}
+
+TEST_CASE("closed forms: the first step has length lr, a constant gradient keeps it") {
+  Model model = make_model(DType::f64);
+  const std::vector<double> start = read(model.b), g = random_array(33, 7);
+  AdamW optimizer(named_parameters(model), {.eps = 1e-30, .clip = 0});
+  for (int k = 1; k <= 5; ++k) {
+    optimizer.step(make_gradients(model, {}, g), {.lr = 0.125});
+    const std::vector<double> now = read(model.b);
+    for (std::size_t i = 0; i < g.size(); ++i) CHECK(now[i] == doctest::Approx(start[i] - 0.125 * k * (g[i] > 0 ? 1 : -1)).epsilon(1e-12));
+  }
+}
+
+TEST_CASE("an average of unmoving weights stays exactly where they are in f32") {
+  Model model = make_model(DType::f32), ema = clone(model);
+  AdamW optimizer(named_parameters(model));
+  optimizer.add_average(named_parameters(ema), 0.9999);
+  for (int k = 0; k < 100; ++k) optimizer.step(Gradients(), {.lr = 1});
+  CHECK(same_bits(ema.a.value, model.a.value));
+}
+
+TEST_CASE("instruction sets agree and threads change no bit, at every odd length") {
+  for (std::int64_t n : {1, 7, 16, 1023, 1024, 1025, 50001}) {
+    test::Array<float> expected;
+    test::each_isa([&](const char* isa) {
+      CAPTURE(isa);
+      const auto run = [&] {
+        auto p = random_array<float>(n, 1), g = random_array<float>(n, 2), m = random_array<float>(n, 3), v = random_array<float>(n, 4),
+             e = random_array<float>(n, 5);
+        for (float& x : v) x = std::fabs(x);
+        float* averages[] = {e.data()};
+        const float rates[] = {0.25f};
+        const cpu::AdamWScalars<float> s{0.5f, 0.99f, 0.1f, 0.95f, 0.05f, 0.01f, 1.5f, 1e-8f};
+        cpu::optimizer_kernels().adamw_f32({p.data(), g.data(), m.data(), v.data(), averages, rates, 1, n}, s);
+        for (const auto* x : {&m, &v, &e}) p.insert(p.end(), x->begin(), x->end());
+        return p;
+      };
+      CHECK(test::same_for_any_threads(run));
+      if (expected.empty()) expected = run();
+      CHECK(test::max_difference(run(), expected) < 1e-6);
+    });
+  }
+}
+
+TEST_CASE("not finite: a named error, nothing changed; an outlier is skipped on request") {
+  Model model = make_model(DType::f32), before = clone(model), ema = clone(model);
+  AdamW optimizer(named_parameters(model));
+  optimizer.add_average(named_parameters(ema), 0.5);
+  std::vector<double> a = random_array(1037, 1), b = random_array(33, 1);
+  b[32] = NAN;
+  const std::string what = message<DivergedError>([&] { optimizer.step(make_gradients(model, a, b), {.lr = 1}); });
+  CHECK(what.find("update 1: the gradient of b is not finite") != std::string::npos);
+  b[32] = 1;
+  CHECK(optimizer.step(make_gradients(model, a, b), {.lr = 1, .skip_above = 3}).skipped);
+  CHECK(optimizer.updates() == 0);
+  CHECK(optimizer.state().size() == 1);
+  CHECK(same_bits(model.a.value, before.a.value));
+  CHECK(same_bits(ema.a.value, before.a.value));
+}
+
+TEST_CASE("saving and restoring the state goes on bit for bit") {
+  Model model = make_model(DType::f32), ema = clone(model);
+  AdamW optimizer(named_parameters(model));
+  optimizer.add_average(named_parameters(ema), 0.9);
+  const auto run = [](const Model& m, AdamW& o, int from, int to) {
+    for (int k = from; k < to; ++k) {
+      const std::vector<double> b = k < 2 ? std::vector<double>{} : random_array(33, k);
+      o.step(make_gradients(m, random_array(1037, k), b), {.lr = 0.01});
+    }
+  };
+  run(model, optimizer, 0, 5);
+  Model resumed = clone(model), resumed_ema = clone(ema);
+  AdamW other(named_parameters(resumed));
+  other.add_average(named_parameters(resumed_ema), 0.9);
+  other.load_state(optimizer.state());
+  CHECK(other.updates() == 5);
+  run(model, optimizer, 5, 9);
+  run(resumed, other, 5, 9);
+  for (Parameter Model::*p : {&Model::a, &Model::b, &Model::frozen}) {
+    CHECK(same_bits((model.*p).value, (resumed.*p).value));
+    CHECK(same_bits((ema.*p).value, (resumed_ema.*p).value));
+  }
+  // Three tensors for a and b, which have had gradients, none for the frozen one.
+  CHECK(other.state().size() == 7);
+
+  NamedTensors wrong = optimizer.state();
+  wrong[1].second = Tensor::zeros({3});
+  wrong.erase(wrong.begin() + 5);
+  wrong.emplace_back("m.other", Tensor::zeros({1}));
+  const std::string what = message<FileError>([&] { other.load_state(wrong); });
+  CHECK(what.find("m.a is f32 [3] instead of f32 [1037], v.b is missing, m.other is unknown") != std::string::npos);
+}
+
+TEST_CASE("wrong use is refused by name") {
+  Model model = make_model(DType::f32), same = model, other = make_model(DType::f32, 7);
+  AdamW optimizer(named_parameters(model));
+  CHECK(message<Error>([&] { optimizer.add_average(named_parameters(same), 0.9); }).find("clone()") != std::string::npos);
+  CHECK_THROWS_AS(optimizer.add_average(named_parameters(other), 0.9), ShapeError);
+  CHECK_THROWS_AS(optimizer.add_average({}, 0.9), ShapeError);
+  CHECK_THROWS_AS(optimizer.step(make_gradients(model, {1, 2}, {}), {.lr = 1}), ShapeError);
+  CHECK_THROWS_AS(AdamW(named_parameters(model), {.beta1 = 1}), ConfigError);
+  Parameter half{Tensor::zeros({2}, DType::bf16)};
+  CHECK(message<DTypeError>([&] { AdamW({{"half", &half}}); }).find("half is bf16") != std::string::npos);
+  CHECK(message<Error>([&] { AdamW({{"x", &model.a}, {"x", &model.b}}); }).find("two parameters are named x") != std::string::npos);
+}
+
+TEST_CASE("gradients of micro-batches add up") {
+  Model model = make_model(DType::f64);
+  Gradients sum;
+  std::vector<double> expected(33, 0);
+  for (int k = 0; k < 3; ++k) {
+    const std::vector<double> g = random_array(33, k);
+    for (std::size_t i = 0; i < g.size(); ++i) expected[i] += g[i];
+    accumulate(sum, make_gradients(model, {}, g));
+  }
+  CHECK(test::max_difference(sum[model.b].to_vector<double>(), expected) == 0);
+  CHECK_FALSE(sum[model.a].defined());
+}
+
+TEST_CASE("schedules are their formulas") {
+  LearningRate r{.peak = 2e-4};
+  check(r);
+  CHECK(learning_rate(r, 0) == 2e-4);
+  CHECK(learning_rate(r, 1000000) == 2e-4);
+  r.warmup_steps = 100;
+  CHECK(learning_rate(r, 0) == doctest::Approx(2e-6));
+  CHECK(learning_rate(r, 99) == doctest::Approx(2e-4));
+  CHECK(learning_rate(r, 100) == 2e-4);
+  r = {.peak = 2e-4, .decay = "cosine", .end = 2e-5, .warmup_steps = 100, .decay_end = 1600};
+  check(r);
+  CHECK(learning_rate(r, 49) == doctest::Approx(1e-4));
+  CHECK(learning_rate(r, 100) == doctest::Approx(2e-4));
+  CHECK(learning_rate(r, 850) == doctest::Approx(1.1e-4));
+  CHECK(learning_rate(r, 600) == doctest::Approx(2e-5 + 1.8e-4 * 0.75));     // a third of the way: (1 + cos 60 deg)/2
+  CHECK(learning_rate(r, 1600) == 2e-5);
+  CHECK(learning_rate(r, 5000) == 2e-5);
+  r = {.peak = 2e-4, .decay = "linear", .end = 2e-5, .decay_begin = 40, .decay_end = 800};
+  CHECK(learning_rate(r, 40) == 2e-4);
+  CHECK(learning_rate(r, 39) == 2e-4);
+  CHECK(learning_rate(r, 420) == doctest::Approx(1.1e-4));
+  CHECK(learning_rate(r, 800) == 2e-5);
+  r.decay_end = 40;
+  CHECK_THROWS_AS(check(r), ConfigError);
+  r.decay = "stairs";
+  CHECK_THROWS_AS(check(r), ConfigError);
+  CHECK(average_decay(0.999, false, 0) == 0.999);
+  CHECK(average_decay(0.999, true, 0) == doctest::Approx(0.1));
+  CHECK(average_decay(0.999, true, 1000000) == 0.999);
+}
