@@ -9,11 +9,11 @@
 
 #include <omp.h>
 
-#include <cstdlib>
 #include <new>
 
 #include "tensor/kernels/cpu/conv_patches.h"
 #include "tensor/kernels/cpu/gemm.h"
+#include "tensor/kernels/cpu/scratch.h"
 
 namespace fm::cpu::FM_ISA {
 namespace {
@@ -26,31 +26,9 @@ constexpr double worth_a_fork = 1e6;              // multiply-adds
 void product(const GemmArgs<float, float>& g) { gemm_kernels().f32(g); }
 void product(const GemmArgs<double, double>& g) { gemm_kernels().f64(g); }
 
-// A thread's buffer, kept between calls.
-class PatchBuffer {
- public:
-  ~PatchBuffer() { std::free(data_); }
-  void* reserve(Int bytes) {
-    if (bytes > size_) {
-      std::free(data_);
-      size_ = 0;
-      const Int wanted = ceil_div(bytes, 4096) * 4096;
-      data_ = std::aligned_alloc(64, std::size_t(wanted));
-      if (!data_) throw std::bad_alloc();
-      size_ = wanted;
-    }
-    return data_;
-  }
-
- private:
-  void* data_ = nullptr;
-  Int size_ = 0;
-};
-
 template <class T>
 T* patch_buffer(Int elements) {
-  static thread_local PatchBuffer buffer;
-  return static_cast<T*>(buffer.reserve(elements * Int(sizeof(T))));
+  return static_cast<T*>(thread_scratch(elements * Int(sizeof(T)), Scratch::patches));
 }
 
 // f(i) for i in [0, n) on all threads if there is enough for each, otherwise here, so that the products inside use the threads.

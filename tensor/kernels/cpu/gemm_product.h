@@ -10,13 +10,12 @@
 
 #include <omp.h>
 
-#include <cstdlib>
-#include <new>
 #include <type_traits>
 
 #include "tensor/kernels/cpu/gemm.h"
 #include "tensor/kernels/cpu/gemm_pack.h"
 #include "tensor/kernels/cpu/gemm_tile.h"
+#include "tensor/kernels/cpu/scratch.h"
 
 namespace fm::cpu::FM_ISA {
 namespace {
@@ -27,34 +26,6 @@ FM_INLINE Int smaller(Int a, Int b) { return a < b ? a : b; }
 FM_INLINE Int larger(Int a, Int b) { return a > b ? a : b; }
 FM_INLINE Int ceil_div(Int a, Int b) { return (a + b - 1) / b; }
 FM_INLINE Int round_up(Int a, Int b) { return ceil_div(a, b) * b; }
-
-// A thread's buffer, kept between calls; grows, never shrinks. The calling thread's serves all threads of its product, so that running
-// out of memory is an exception where it can be caught.
-class Scratch {
- public:
-  ~Scratch() { std::free(data_); }
-  char* reserve(Int bytes) {
-    if (bytes > size_) {
-      std::free(data_);
-      size_ = 0;
-      const Int wanted = round_up(bytes + bytes / 4, 4096);
-      data_ = std::aligned_alloc(64, std::size_t(wanted));
-      if (!data_) throw std::bad_alloc();
-      size_ = wanted;
-    }
-    return static_cast<char*>(data_);
-  }
-
- private:
-  void* data_ = nullptr;
-  Int size_ = 0;
-};
-
-enum class Buffer { pack, partial };
-char* scratch(Buffer which, Int bytes) {
-  static thread_local Scratch buffers[2];
-  return buffers[int(which)].reserve(bytes);
-}
 
 template <class Tile, class In, class Out>
 class Product {
@@ -151,8 +122,11 @@ class Product {
 #pragma omp for schedule(static)
           for (Int i = 0; i < strips * chunks; ++i) pack_shared(s, strips, k, terms, i);
         }
-#pragma omp for schedule(dynamic, 1)
+#pragma omp for schedule(dynamic, 1) nowait
         for (Int i = 0; i < tasks; ++i) task(i, s, strips, k, terms, own);
+        if (s + panel_ < strips_ || k + slab_ < g_.k) {      // the end of the team waits anyway
+#pragma omp barrier
+        }
       }
   }
 
@@ -307,7 +281,7 @@ void split_product(const GemmArgs<In, Out>& g, Int item, int threads) {
   using T = typename Tile::Acc;
   const Int piece = larger(split_piece, round_up(ceil_div(g.k, split_most), split_piece)), pieces = ceil_div(g.k, piece);
   const Int size = g.m * g.n;
-  T* sums = reinterpret_cast<T*>(scratch(Buffer::partial, pieces * size * Int(sizeof(T))));
+  T* sums = static_cast<T*>(thread_scratch(pieces * size * Int(sizeof(T)), Scratch::partial_sums));
   GemmArgs<In, T> all{g.m, g.n, g.k, g.a + item * g.stride_a, g.lda, g.ta, g.b + item * g.stride_b, g.ldb, g.tb, sums, g.n};
   all.alpha = g.alpha;
   const auto part = [&](Int i) {
@@ -321,7 +295,7 @@ void split_product(const GemmArgs<In, Out>& g, Int item, int threads) {
   };
   const GemmArgs<In, T> first = part(0);                                             // no piece needs more than the first
   const Int bytes = round_up(Product<Tile, In, T>(first, 0, 1).scratch_bytes(), 64);
-  char* memory = scratch(Buffer::pack, threads * bytes);
+  char* memory = static_cast<char*>(thread_scratch(threads * bytes, Scratch::product));
 #pragma omp parallel for schedule(dynamic, 1) num_threads(threads) if (threads > 1)
   for (Int i = 0; i < pieces; ++i) {
     const GemmArgs<In, T> one = part(i);
@@ -358,7 +332,7 @@ void gemm(const GemmArgs<In, Out>& args) {
   const bool across = threads > 1 && g.batch > 1 && g.stride_c != 0 && !split && (work < worth_sharing || g.batch >= 4 * threads);
   if (across) {
     const Int bytes = round_up(Product<Tile, In, Out>(g, 0, 1).scratch_bytes(), 64);
-    char* memory = scratch(Buffer::pack, threads * bytes);
+    char* memory = static_cast<char*>(thread_scratch(threads * bytes, Scratch::product));
 #pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
     for (Int q = 0; q < g.batch; ++q) Product<Tile, In, Out>(g, q, 1).run(memory + omp_get_thread_num() * bytes);
     return;
@@ -370,7 +344,7 @@ void gemm(const GemmArgs<In, Out>& args) {
       continue;
     }
     Product<Tile, In, Out> product(g, q, inner);
-    product.run(scratch(Buffer::pack, product.scratch_bytes()));
+    product.run(static_cast<char*>(thread_scratch(product.scratch_bytes(), Scratch::product)));
   }
 }
 

@@ -14,8 +14,9 @@ struct Buffer {
 
 }  // namespace
 
-void* thread_scratch(std::int64_t bytes) {
-  static thread_local Buffer buffer;
+void* thread_scratch(std::int64_t bytes, Scratch use) {
+  static thread_local Buffer buffers[4];
+  Buffer& buffer = buffers[static_cast<int>(use)];
   if (bytes > buffer.size) {
     std::free(buffer.data);
     buffer.size = 0;

@@ -1,4 +1,4 @@
-// Scratch memory for kernels: one buffer per calling thread, kept between calls so that a steady state takes no page faults. The caller's
+// Scratch memory for kernels: buffers of the calling thread, kept between calls so that a steady state takes no page faults. The caller's
 // buffer serves all threads of its parallel region (reserve before forking, give each thread a part), so that running out of memory is an
 // exception where it can be caught.
 #pragma once
@@ -7,7 +7,10 @@
 
 namespace fm::cpu {
 
-// At least `bytes` bytes, 64-byte aligned, uninitialised; valid until this thread's next call. Throws std::bad_alloc.
-void* thread_scratch(std::int64_t bytes);
+// Kernels that call other kernels hold several buffers at a time: one for each use.
+enum class Scratch { kernel, product, partial_sums, patches };
+
+// At least `bytes` bytes, 64-byte aligned, uninitialised; valid until this thread's next call for the same use. Throws std::bad_alloc.
+void* thread_scratch(std::int64_t bytes, Scratch use = Scratch::kernel);
 
 }  // namespace fm::cpu
