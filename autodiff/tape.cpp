@@ -38,6 +38,18 @@ void Cotangents::add(std::size_t input, const Tensor& g) {
   if (at.on_tape()) accumulate(nodes_[static_cast<std::size_t>(at.index)], g);
 }
 
+void Cotangents::add_slice(std::size_t input, int dim, std::int64_t begin, const Tensor& g) {
+  const NodeRef at = inputs_[input];
+  if (!at.on_tape()) return;
+  Tensor& sum = nodes_[static_cast<std::size_t>(at.index)];
+  const bool first = !sum.defined();
+  if (first) sum = Tensor::zeros(tape_.shape_of(at), g.dtype());
+  else if (!sum.is_unique() || !sum.is_contiguous()) sum = sum.clone();
+  Tensor part = sum.slice(dim, begin, begin + g.dim(dim));
+  if (first) part.copy_from(g);
+  else add_into(part, g);
+}
+
 Tensor* Cotangents::existing(std::size_t input) {
   const NodeRef at = inputs_[input];
   if (!at.on_tape()) return nullptr;
@@ -87,7 +99,7 @@ Gradients Tape::backward(const std::vector<std::pair<Var, Tensor>>& seeds) {
     if (node.pull && out.nodes_[i].defined()) {
       const Tensor gy = std::move(out.nodes_[i]);
       out.nodes_[i] = Tensor();
-      Cotangents cotangents(out, out.nodes_, node.inputs);
+      Cotangents cotangents(*this, out, out.nodes_, node.inputs);
       const ModulePath path(node.path);
       node.pull(gy, cotangents);
     }

@@ -15,6 +15,7 @@
 
 namespace fm {
 
+class Tape;
 class Var;
 struct Parameter;
 
@@ -43,13 +44,17 @@ class Gradients {
 // Handed to a node's pull: where the cotangents of its inputs go.
 class Cotangents {
  public:
-  Cotangents(Gradients& all, std::vector<Tensor>& nodes, const std::vector<NodeRef>& inputs) : all_(all), nodes_(nodes), inputs_(inputs) {}
+  Cotangents(const Tape& tape, Gradients& all, std::vector<Tensor>& nodes, const std::vector<NodeRef>& inputs)
+      : tape_(tape), all_(all), nodes_(nodes), inputs_(inputs) {}
   bool wants(std::size_t input) const { return inputs_[input].on_tape(); }    // false: nobody asked, skip the work
   void add(std::size_t input, const Tensor& g);
+  // Adds g to the part [begin, begin + g.dim(dim)) of the input's cotangent. The parts of one input fill one buffer, made of zeros by the first.
+  void add_slice(std::size_t input, int dim, std::int64_t begin, const Tensor& g);
   Tensor* existing(std::size_t input);         // the sum so far when it may be added to in place, else null
   Gradients& gradients() { return all_; }
 
  private:
+  const Tape& tape_;
   Gradients& all_;
   std::vector<Tensor>& nodes_;
   const std::vector<NodeRef>& inputs_;
@@ -75,6 +80,7 @@ class Tape {
   Gradients backward(const std::vector<std::pair<Var, Tensor>>& seeds);
 
   std::size_t size() const { return nodes_.size(); }
+  const Shape& shape_of(NodeRef at) const { return nodes_[static_cast<std::size_t>(at.index)].shape; }
   std::uint64_t serial() const { return serial_; }
   std::string to_string() const;                   // one line a node: number, op, shape, inputs, module path
 

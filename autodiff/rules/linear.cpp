@@ -16,10 +16,6 @@ template <class F> Var linear_node(const char* name, const Tensor& value, const 
 // The tangent of x with all its rows.
 Var full(const Var& x) { return pad_rows(x.tangent(), x.rank() ? x.dim(0) : 1); }
 
-Tensor zeros_with(const Tensor& part, const Shape& shape, int dim, std::int64_t begin) {
-  return pad(part, dim, begin, shape[dim] - begin - part.dim(dim));
-}
-
 }  // namespace
 
 Var reshape(const Var& x, const Shape& wanted) {
@@ -56,12 +52,20 @@ Var unsqueeze(const Var& x, int dim) { return reshape(x, x.value().unsqueeze(dim
 
 Var slice(const Var& x, int dim, std::int64_t begin, std::int64_t end) {
   const int d = normalise_dim(dim, x.rank(), "slice");
-  const Shape from = x.shape();
-  const Var y = linear_node("slice", x.value().slice(d, begin, end), x, [=](const Tensor& gy) { return zeros_with(gy, from, d, begin); });
+  const Var y = record("slice", x.value().slice(d, begin, end), {&x}, [=](const Tensor& gy, Cotangents& g) { g.add_slice(0, d, begin, gy); });
   if (!x.has_tangent()) return y;
   if (d != 0) return y.with_tangent(push([&] { return slice(x.tangent(), d, begin, end); }));
   const std::int64_t last = std::min(end, x.tangent_rows());
   return last <= begin ? y : y.with_tangent(push([&] { return slice(x.tangent(), 0, begin, last); }));
+}
+
+std::vector<Var> chunk(const Var& x, int parts) {
+  if (parts < 1 || x.rank() == 0 || x.dim(-1) % parts != 0)
+    throw ShapeError("chunk: the last dimension of " + to_string(x.shape()) + " is not " + std::to_string(parts) + " equal parts");
+  const std::int64_t width = x.dim(-1) / parts;
+  std::vector<Var> out;
+  for (int i = 0; i < parts; ++i) out.push_back(slice(x, -1, i * width, (i + 1) * width));
+  return out;
 }
 
 Var select(const Var& x, int dim, std::int64_t index) {

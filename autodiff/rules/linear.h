@@ -16,6 +16,7 @@ Var permute(const Var& x, const std::vector<int>& dims);
 Var transpose(const Var& x, int a, int b);
 Var unsqueeze(const Var& x, int dim);
 Var slice(const Var& x, int dim, std::int64_t begin, std::int64_t end);
+std::vector<Var> chunk(const Var& x, int parts);                        // equal parts of the last dimension; cotangents fill one buffer
 Var select(const Var& x, int dim, std::int64_t index);
 Var expand(const Var& x, const Shape& shape);
 Var concat(const std::vector<Var>& parts, int dim);

@@ -231,16 +231,27 @@ Tensor clamp(const Tensor& x, double low, double high) {
 
 void add_into(Tensor& y, const Tensor& x, double alpha) {
   if (y.shape() != x.shape()) throw ShapeError("add_into: " + to_string(x.shape()) + " into " + to_string(y.shape()));
-  if (!y.is_contiguous()) throw ShapeError("add_into: the target must be contiguous");
-  if (y.dtype() == DType::bf16) {
-    y.copy_from(add(y, affine(x, alpha, 0)));
+  if (y.dtype() == DType::bf16 || (!y.is_contiguous() && y.strides().back() != 1)) {
+    y.copy_from(add(y, affine(x.to(y.dtype()), alpha, 0)));
     return;
   }
   const Tensor in = x.to(y.dtype()).contiguous();
   with_table(y.dtype(), [&]<class T>(T, const auto& t) {
     const T* p = in.data<T>();
     T* q = y.data<T>();
-    in_pieces(y.numel(), [&](std::int64_t i, std::int64_t n) { t.axpy(static_cast<T>(alpha), p + i, q + i, n); });
+    if (y.is_contiguous()) {
+      in_pieces(y.numel(), [&](std::int64_t i, std::int64_t n) { t.axpy(static_cast<T>(alpha), p + i, q + i, n); });
+      return;
+    }
+    const std::int64_t n = y.shape().back();                       // a view: row by row
+    parallel_for(n ? y.numel() / n : 0, n, [&](std::int64_t row) {
+      std::int64_t at = 0, left = row;
+      for (int d = y.rank() - 2; d >= 0; --d) {
+        at += left % y.shape()[d] * y.strides()[d];
+        left /= y.shape()[d];
+      }
+      t.axpy(static_cast<T>(alpha), p + row * n, q + at, n);
+    });
   });
 }
 

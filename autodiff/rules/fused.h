@@ -1,0 +1,27 @@
+// What the rules of fused operations share. Each such op has a hand-written value, push and pull, and a `..._reference`: the same function
+// composed of primitive Var operations. In taped mode with a tangent present an op becomes its reference, so that second derivatives need no
+// formulas of their own and are exact; otherwise push runs the fused kernel on the rows that the tangent covers.
+#pragma once
+
+#include <initializer_list>
+
+#include "autodiff/rules/linear.h"
+#include "autodiff/rules/rows.h"
+#include "tensor/ops/widen.h"
+
+namespace fm {
+
+inline bool any_tangent(std::initializer_list<const Var*> inputs) {
+  for (const Var* v : inputs)
+    if (v->has_tangent()) return true;
+  return false;
+}
+
+inline bool use_reference(std::initializer_list<const Var*> inputs) { return tangent_mode() == TangentMode::taped && any_tangent(inputs); }
+
+// The operand in the type that fused ops compute in, for references: they then round as often as the fused op.
+inline Var wide(const Var& x, DType compute) { return x.defined() ? cast(x, compute) : x; }
+
+inline Tensor value_of(const Var& x) { return x.defined() ? x.value() : Tensor(); }
+
+}  // namespace fm

@@ -1,0 +1,73 @@
+#include "autodiff/rules/norm.h"
+
+#include "autodiff/rules/elementwise.h"
+#include "autodiff/rules/fused.h"
+
+namespace fm {
+namespace {
+
+// A modulation with one row per sample, shaped to broadcast over the middle dimensions of x (B, ..., C).
+Var over_tokens(const Var& m, const Shape& x) {
+  if (m.shape() == x) return m;
+  Shape shape = Shape::filled(x.rank(), 1);
+  shape[0] = x[0];
+  shape[x.rank() - 1] = x.back();
+  return reshape(m, shape);
+}
+
+// Tangents of all operands on the first rows.
+NormInputs tangents(const TangentRows& t, bool rows, const Var& x, const Var& w, const Var& b, const Var& scale, const Var& shift) {
+  return {value_of(t.tangent(x, rows)), value_of(t.tangent(w, false)), value_of(t.tangent(b, false)), value_of(t.tangent(scale, rows)),
+          value_of(t.tangent(shift, rows))};
+}
+
+Var norm(const char* name, NormKind kind, const Var& x, const Var& w, const Var& b, const Var& shift, const Var& scale, double eps) {
+  if (use_reference({&x, &w, &b, &shift, &scale})) return norm_reference(kind, x, w, b, shift, scale, eps);
+  const NormInputs in{x.value().contiguous(), value_of(w), value_of(b), value_of(scale), value_of(shift)};
+  NormSaved saved;
+  const Tensor value = norm_value(kind, in, eps, saved);
+  const Var y = record(name, value, {&x, &w, &b, &scale, &shift}, [=](const Tensor& gy, Cotangents& g) {
+    const NormInputs c = norm_pull(kind, in, eps, saved, gy, {g.wants(0), g.wants(1), g.wants(2), g.wants(3), g.wants(4)});
+    std::size_t i = 0;
+    for (const Tensor& cotangent : {c.x, c.weight, c.bias, c.scale, c.shift}) {
+      if (cotangent.defined()) g.add(i, cotangent);
+      ++i;
+    }
+  });
+  const bool rows = x.rank() > 1;                          // else dimension 0 is the normalised one
+  const std::int64_t all = rows ? x.dim(0) : 1;
+  TangentRows t;
+  for (const Var* v : {&x, &scale, &shift}) t.include(*v, rows, all);
+  for (const Var* v : {&w, &b}) t.include(*v, false, all);
+  if (!t.any()) return y;
+  return y.with_tangent(push([&]() -> Var {
+    return norm_push(kind, head_samples(in, t.rows), eps, head_samples(saved, x.shape(), t.rows), tangents(t, rows, x, w, b, scale, shift));
+  }));
+}
+
+}  // namespace
+
+Var norm_reference(NormKind kind, const Var& x_any, const Var& w, const Var& b, const Var& shift, const Var& scale, double eps) {
+  const DType compute = compute_type(x_any.value(), "norm");
+  const Var x = wide(x_any, compute);
+  const Var centred = kind == NormKind::layer ? x - mean(x, {-1}, true) : x;
+  Var y = centred * rsqrt(mean(square(centred), {-1}, true) + eps);
+  if (w.defined()) y = y * wide(w, compute);
+  if (b.defined()) y = y + wide(b, compute);
+  if (scale.defined()) y = y * (1.0 + over_tokens(wide(scale, compute), x.shape()));
+  if (shift.defined()) y = y + over_tokens(wide(shift, compute), x.shape());
+  return cast(y, x_any.dtype());
+}
+
+Var layer_norm(const Var& x, const Var& weight, const Var& bias, double eps) {
+  return norm("layer_norm", NormKind::layer, x, weight, bias, {}, {}, eps);
+}
+Var rms_norm(const Var& x, const Var& weight, double eps) { return norm("rms_norm", NormKind::rms, x, weight, {}, {}, {}, eps); }
+Var layer_norm_modulate(const Var& x, const Var& weight, const Var& bias, const Var& shift, const Var& scale, double eps) {
+  return norm("layer_norm_modulate", NormKind::layer, x, weight, bias, shift, scale, eps);
+}
+Var rms_norm_modulate(const Var& x, const Var& weight, const Var& shift, const Var& scale, double eps) {
+  return norm("rms_norm_modulate", NormKind::rms, x, weight, {}, shift, scale, eps);
+}
+
+}  // namespace fm

@@ -1,0 +1,146 @@
+#include "tensor/ops/norm.h"
+
+#include "tensor/kernels/cpu/rows.h"
+#include "tensor/memory/allocator.h"
+#include "tensor/ops/modulation.h"
+#include "tensor/ops/widen.h"
+
+namespace fm {
+namespace {
+
+const char* name_of(NormKind kind) { return kind == NormKind::layer ? "layer_norm" : "rms_norm"; }
+
+// The operands as the kernels want them, and the tensors that keep them alive.
+struct Prepared {
+  DType compute;
+  Tensor x, weight, bias;
+  ModulationRows modulation;             // first: scale, second: shift
+  std::int64_t rows, width;
+
+  template <class T> rows::Norm<T> args(double eps, const NormSaved& saved) const {
+    return {rows, width, static_cast<T>(eps), x.data<T>(), pointer_or_null<T>(weight), pointer_or_null<T>(bias),
+            pointer_or_null<T>(modulation.first), pointer_or_null<T>(modulation.second), modulation.layout,
+            writable_or_null<T>(saved.mean), writable_or_null<T>(saved.rstd)};
+  }
+};
+
+Tensor affine_operand(const Tensor& w, std::int64_t width, DType compute, const char* op, const char* what) {
+  if (w.defined() && w.shape() != Shape{width})
+    throw ShapeError(std::string(op) + ": " + what + " " + to_string(w.shape()) + " for rows of " + std::to_string(width));
+  return w.defined() ? widen(w, compute, op).contiguous() : w;
+}
+
+Prepared prepare(NormKind kind, const NormInputs& in) {
+  const char* op = name_of(kind);
+  const DType compute = compute_type(in.x, op);
+  if (in.x.rank() == 0 || in.x.shape().back() == 0) throw ShapeError(std::string(op) + ": x of shape " + to_string(in.x.shape()) + " has no rows to normalise");
+  if (in.bias.defined() && !in.weight.defined()) throw ShapeError(std::string(op) + ": a bias needs a weight");
+  if (in.shift.defined() && !in.scale.defined()) throw ShapeError(std::string(op) + ": a shift needs a scale");
+  const std::int64_t width = in.x.shape().back();
+  return {compute, widen(in.x, compute, op).contiguous(), affine_operand(in.weight, width, compute, op, "weight"),
+          affine_operand(in.bias, width, compute, op, "bias"),
+          modulation_rows(widen(in.scale, compute, op), widen(in.shift, compute, op), in.x.shape(), op), in.x.numel() / width, width};
+}
+
+template <class T> const cpu::RowTable<T>& table() { return cpu::row_kernels().of<T>(); }
+
+Tensor empty_if(bool wanted, const Shape& shape, DType dtype) { return wanted ? Tensor::empty(shape, dtype) : Tensor(); }
+
+}  // namespace
+
+Tensor norm_value(NormKind kind, const NormInputs& in, double eps, NormSaved& saved) {
+  const OpName scope(name_of(kind));
+  const Prepared p = prepare(kind, in);
+  if (kind == NormKind::layer) saved.mean = Tensor::empty({p.rows}, p.compute);
+  saved.rstd = Tensor::empty({p.rows}, p.compute);
+  Tensor y = Tensor::empty(in.x.shape(), p.compute);
+  with_compute_type(p.compute, [&]<class T>(T) {
+    const auto kernel = kind == NormKind::layer ? table<T>().layer_norm_value : table<T>().rms_norm_value;
+    kernel(p.args<T>(eps, saved), y.data<T>());
+  });
+  return y.to(in.x.dtype());
+}
+
+namespace {
+
+// Rows of the tangents of scale and shift, of the same kind (per sample, per token) as the modulations themselves: when those are of two kinds
+// both became per token, so a missing tangent is made of zeros to be brought along.
+ModulationRows modulation_tangents(const NormInputs& in, const NormInputs& d, DType compute, const char* op) {
+  if (!d.scale.defined() && !d.shift.defined()) return {};
+  const bool two_kinds = in.shift.defined() && in.scale.numel() != in.shift.numel();
+  const auto filled = [&](const Tensor& t, const Tensor& m) { return t.defined() || !two_kinds ? t : Tensor::zeros(m.shape(), m.dtype()); };
+  return modulation_rows(widen(filled(d.scale, in.scale), compute, op), widen(filled(d.shift, in.shift), compute, op), in.x.shape(), op);
+}
+
+}  // namespace
+
+Tensor norm_push(NormKind kind, const NormInputs& in, double eps, const NormSaved& saved, const NormInputs& d) {
+  const OpName scope(name_of(kind));
+  const char* op = name_of(kind);
+  const Prepared p = prepare(kind, in);
+  const ModulationRows dm = modulation_tangents(in, d, p.compute, op);
+  const Tensor dx = d.x.defined() ? widen(d.x, p.compute, op).contiguous() : d.x;
+  const Tensor dw = affine_operand(d.weight, p.width, p.compute, op, "tangent of weight");
+  const Tensor db = affine_operand(d.bias, p.width, p.compute, op, "tangent of bias");
+  Tensor dy = Tensor::empty(in.x.shape(), p.compute);
+  with_compute_type(p.compute, [&]<class T>(T) {
+    const auto kernel = kind == NormKind::layer ? table<T>().layer_norm_push : table<T>().rms_norm_push;
+    kernel(p.args<T>(eps, saved), {pointer_or_null<T>(dx), pointer_or_null<T>(dw), pointer_or_null<T>(db), pointer_or_null<T>(dm.first),
+                                   pointer_or_null<T>(dm.second), dm.layout.ld, dy.data<T>()});
+  });
+  return dy.to(in.x.dtype());
+}
+
+NormInputs norm_pull(NormKind kind, const NormInputs& in, double eps, const NormSaved& saved, const Tensor& gy, const NormWanted& wanted) {
+  const OpName scope(name_of(kind));
+  const Prepared p = prepare(kind, in);
+  const Tensor g = widen(gy, p.compute, name_of(kind)).contiguous();
+  const Shape groups{p.modulation.groups, p.width};
+  const NormInputs out{empty_if(wanted.x, in.x.shape(), p.compute), empty_if(wanted.weight, {p.width}, p.compute),
+                       empty_if(wanted.bias, {p.width}, p.compute), empty_if(wanted.scale, groups, p.compute),
+                       empty_if(wanted.shift, groups, p.compute)};
+  Tensor workspace;
+  if (wanted.weight || wanted.bias) workspace = Tensor::empty({rows::norm_workspace(p.rows, p.width, p.modulation.layout.share)}, p.compute);
+  with_compute_type(p.compute, [&]<class T>(T) {
+    const auto kernel = kind == NormKind::layer ? table<T>().layer_norm_pull : table<T>().rms_norm_pull;
+    kernel(p.args<T>(eps, saved), {g.data<T>(), writable_or_null<T>(out.x), writable_or_null<T>(out.weight), writable_or_null<T>(out.bias),
+                                   writable_or_null<T>(out.scale), writable_or_null<T>(out.shift), p.width, writable_or_null<T>(workspace)});
+  });
+  const auto like = [](const Tensor& t, const Tensor& input) { return t.defined() ? t.to(input.dtype()) : t; };
+  return {like(out.x, in.x), like(out.weight, in.weight), like(out.bias, in.bias),
+          wanted.scale ? modulation_gradient(out.scale, in.scale.shape()).to(in.scale.dtype()) : Tensor(),
+          wanted.shift ? modulation_gradient(out.shift, in.shift.shape()).to(in.shift.dtype()) : Tensor()};
+}
+
+NormInputs head_samples(const NormInputs& in, std::int64_t samples) {
+  if (in.x.rank() < 2) return in;
+  return {head_rows(in.x, samples), in.weight, in.bias, head_rows(in.scale, samples), head_rows(in.shift, samples)};
+}
+
+NormSaved head_samples(const NormSaved& saved, const Shape& x, std::int64_t samples) {
+  if (x.rank() < 2 || x[0] == 0) return saved;
+  const std::int64_t rows = x.numel() / x.back() / x[0] * samples;
+  return {head_rows(saved.mean, rows), head_rows(saved.rstd, rows)};
+}
+
+Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps) {
+  NormSaved saved;
+  return norm_value(NormKind::layer, {x, weight, bias, {}, {}}, eps, saved);
+}
+
+Tensor rms_norm(const Tensor& x, const Tensor& weight, double eps) {
+  NormSaved saved;
+  return norm_value(NormKind::rms, {x, weight, {}, {}, {}}, eps, saved);
+}
+
+Tensor layer_norm_modulate(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& shift, const Tensor& scale, double eps) {
+  NormSaved saved;
+  return norm_value(NormKind::layer, {x, weight, bias, scale, shift}, eps, saved);
+}
+
+Tensor rms_norm_modulate(const Tensor& x, const Tensor& weight, const Tensor& shift, const Tensor& scale, double eps) {
+  NormSaved saved;
+  return norm_value(NormKind::rms, {x, weight, {}, scale, shift}, eps, saved);
+}
+
+}  // namespace fm

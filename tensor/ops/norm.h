@@ -1,0 +1,40 @@
+// Layer norm and RMS norm over the last dimension, with affine and modulation fused:
+//   y = (h w + b) (1 + scale) + shift,  h = (x - mean) rstd,  rstd = 1/sqrt(var + eps)     RMS norm: mean = 0, var = mean(x^2)
+// x (..., C); weight and bias (C); scale and shift as in tensor/ops/modulation.h. weight, bias, scale, shift may be undefined. bf16 operands are
+// computed on in f32; results have x's type.
+#pragma once
+
+#include "tensor/tensor.h"
+
+namespace fm {
+
+enum class NormKind { layer, rms };
+
+struct NormInputs {
+  Tensor x, weight, bias, scale, shift;
+};
+
+struct NormSaved {                       // one number a row of x, in the type of the computation
+  Tensor mean, rstd;
+};
+
+struct NormWanted {
+  bool x = false, weight = false, bias = false, scale = false, shift = false;
+};
+
+Tensor norm_value(NormKind kind, const NormInputs& in, double eps, NormSaved& saved);
+// The tangent along `d` (undefined: zero) of the samples that `in` and `saved` hold.
+Tensor norm_push(NormKind kind, const NormInputs& in, double eps, const NormSaved& saved, const NormInputs& d);
+// Cotangents of the wanted inputs, in their shapes and types.
+NormInputs norm_pull(NormKind kind, const NormInputs& in, double eps, const NormSaved& saved, const Tensor& gy, const NormWanted& wanted);
+
+// The same inputs and statistics cut to the first samples (dimension 0 of x).
+NormInputs head_samples(const NormInputs& in, std::int64_t samples);
+NormSaved head_samples(const NormSaved& saved, const Shape& x, std::int64_t samples);
+
+Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps);
+Tensor rms_norm(const Tensor& x, const Tensor& weight, double eps);
+Tensor layer_norm_modulate(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& shift, const Tensor& scale, double eps);
+Tensor rms_norm_modulate(const Tensor& x, const Tensor& weight, const Tensor& shift, const Tensor& scale, double eps);
+
+}  // namespace fm

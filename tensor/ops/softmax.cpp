@@ -1,0 +1,124 @@
+#include "tensor/ops/softmax.h"
+
+#include "tensor/kernels/cpu/rows.h"
+#include "tensor/memory/allocator.h"
+#include "tensor/ops/widen.h"
+
+namespace fm {
+namespace {
+
+template <class T> const cpu::RowTable<T>& table() { return cpu::row_kernels().of<T>(); }
+
+std::int64_t width_of(const Tensor& x, const char* op) {
+  if (x.rank() == 0 || x.shape().back() == 0) throw ShapeError(std::string(op) + ": x of shape " + to_string(x.shape()) + " has empty rows");
+  return x.shape().back();
+}
+
+// y = f(a[, b]) row by row; a and b of one shape, b may be undefined. run(table, rows, width, a, b, y)
+template <class F> Tensor by_rows(const char* op, const Tensor& a, const Tensor& b, F&& run) {
+  const OpName scope(op);
+  const DType compute = compute_type(a, op);
+  const std::int64_t width = width_of(a, op);
+  if (b.defined() && b.shape() != a.shape())
+    throw ShapeError(std::string(op) + ": a tangent or cotangent of shape " + to_string(b.shape()) + " for a value of " + to_string(a.shape()));
+  const Tensor wa = widen(a, compute, op).contiguous(), wb = b.defined() ? widen(b, compute, op).contiguous() : b;
+  Tensor y = Tensor::empty(a.shape(), compute);
+  with_compute_type(compute, [&]<class T>(T) { run(table<T>(), a.numel() / width, width, wa.data<T>(), pointer_or_null<T>(wb), y.data<T>()); });
+  return y.to(a.dtype());
+}
+
+}  // namespace
+
+Tensor softmax(const Tensor& x) {
+  return by_rows("softmax", x, {}, [](const auto& t, auto rows, auto n, auto* a, auto*, auto* y) { t.softmax_value(rows, n, a, y); });
+}
+Tensor softmax_push(const Tensor& y, const Tensor& dx) {
+  return by_rows("softmax", y, dx, [](const auto& t, auto rows, auto n, auto* a, auto* b, auto* out) { t.softmax_push(rows, n, a, b, out); });
+}
+Tensor log_softmax(const Tensor& x) {
+  return by_rows("log_softmax", x, {}, [](const auto& t, auto rows, auto n, auto* a, auto*, auto* y) { t.log_softmax_value(rows, n, a, y); });
+}
+Tensor log_softmax_push(const Tensor& y, const Tensor& dx) {
+  return by_rows("log_softmax", y, dx, [](const auto& t, auto rows, auto n, auto* a, auto* b, auto* out) { t.log_softmax_push(rows, n, a, b, out); });
+}
+Tensor log_softmax_pull(const Tensor& y, const Tensor& gy) {
+  return by_rows("log_softmax", y, gy, [](const auto& t, auto rows, auto n, auto* a, auto* b, auto* out) { t.log_softmax_pull(rows, n, a, b, out); });
+}
+
+namespace {
+
+constexpr const char* name = "cross_entropy";
+
+Shape loss_shape(const Tensor& logits) { return logits.shape().without(logits.rank() - 1); }
+
+Tensor checked_labels(const Tensor& targets, const Tensor& logits) {
+  if (targets.shape() != loss_shape(logits))
+    throw ShapeError(std::string(name) + ": class indices of shape " + to_string(targets.shape()) + " for logits of " + to_string(logits.shape()));
+  const Tensor labels = targets.to(DType::i64).reshape({-1}).contiguous();
+  const std::int64_t* k = labels.data<std::int64_t>();
+  for (std::int64_t i = 0; i < labels.numel(); ++i)
+    if (k[i] < 0 || k[i] >= logits.shape().back())
+      throw ShapeError(std::string(name) + ": class " + std::to_string(k[i]) + " is not in [0, " + std::to_string(logits.shape().back()) + ")");
+  return labels;
+}
+
+Tensor checked_probabilities(const Tensor& targets, const Tensor& logits, DType compute) {
+  if (targets.shape() != logits.shape())
+    throw ShapeError(std::string(name) + ": probabilities of shape " + to_string(targets.shape()) + " for logits of " + to_string(logits.shape()));
+  return widen(targets, compute, name).contiguous();
+}
+
+// Logits in the type of the computation, and the arguments of the first `rows` of them.
+struct Prepared {
+  DType compute;
+  Tensor x;
+  std::int64_t rows, classes;
+  template <class T> rows::CrossEntropy<T> args(const CrossEntropySaved& s) const {
+    return {rows, classes, x.data<T>(), pointer_or_null<std::int64_t>(s.labels), pointer_or_null<T>(s.p), s.lse.data<T>()};
+  }
+};
+
+Prepared prepare(const Tensor& logits) {
+  const DType compute = compute_type(logits, name);
+  const std::int64_t classes = width_of(logits, name);
+  return {compute, widen(logits, compute, name).contiguous(), logits.numel() / classes, classes};
+}
+
+}  // namespace
+
+Tensor cross_entropy_value(const Tensor& logits, const Tensor& targets, CrossEntropySaved& saved) {
+  const OpName scope(name);
+  const Prepared p = prepare(logits);
+  if (!targets.defined()) throw Error("cross_entropy: undefined targets");
+  if (is_floating(targets.dtype())) saved.p = checked_probabilities(targets, logits, p.compute);
+  else saved.labels = checked_labels(targets, logits);
+  saved.lse = Tensor::empty({p.rows}, p.compute);
+  Tensor loss = Tensor::empty(loss_shape(logits), p.compute);
+  with_compute_type(p.compute, [&]<class T>(T) { table<T>().cross_entropy_value(p.args<T>(saved), loss.data<T>()); });
+  return loss.to(logits.dtype());
+}
+
+Tensor cross_entropy_push(const Tensor& logits, const CrossEntropySaved& saved, const Tensor& dx) {
+  const OpName scope(name);
+  Prepared p = prepare(head_rows(logits, dx.dim(0)));
+  const Tensor d = widen(dx, p.compute, name).contiguous();
+  Tensor dloss = Tensor::empty(loss_shape(dx), p.compute);
+  with_compute_type(p.compute, [&]<class T>(T) { table<T>().cross_entropy_push(p.args<T>(saved), d.data<T>(), dloss.data<T>()); });
+  return dloss.to(logits.dtype());
+}
+
+Tensor cross_entropy_pull(const Tensor& logits, const CrossEntropySaved& saved, const Tensor& gloss) {
+  const OpName scope(name);
+  const Prepared p = prepare(logits);
+  const Tensor g = widen(gloss, p.compute, name).contiguous();
+  Tensor gx = Tensor::empty(logits.shape(), p.compute);
+  with_compute_type(p.compute, [&]<class T>(T) { table<T>().cross_entropy_pull(p.args<T>(saved), g.data<T>(), gx.data<T>()); });
+  return gx.to(logits.dtype());
+}
+
+Tensor cross_entropy(const Tensor& logits, const Tensor& targets) {
+  CrossEntropySaved saved;
+  return cross_entropy_value(logits, targets, saved);
+}
+
+}  // namespace fm

@@ -1,0 +1,39 @@
+// Element types of the fused operations: they compute in f64 for f64 inputs, else in f32; bf16 operands are widened and results rounded back.
+#pragma once
+
+#include <string>
+
+#include "tensor/error.h"
+#include "tensor/tensor.h"
+
+namespace fm {
+
+inline DType compute_type(const Tensor& x, const char* op) {
+  if (!x.defined()) throw Error(std::string(op) + ": an undefined tensor was given");
+  if (!is_floating(x.dtype())) throw DTypeError(std::string(op) + ": wants f32, f64 or bf16, got " + name_of(x.dtype()));
+  return x.dtype() == DType::f64 ? DType::f64 : DType::f32;
+}
+
+// x in the type of the computation; undefined stays undefined.
+inline Tensor widen(const Tensor& x, DType compute, const char* op) {
+  if (!x.defined() || x.dtype() == compute) return x;
+  if (x.dtype() == DType::bf16 && compute == DType::f32) return x.to(DType::f32);
+  throw DTypeError(std::string(op) + ": an operand is " + name_of(x.dtype()) + " where the computation is in " + name_of(compute) +
+                   "; convert one with to()");
+}
+
+// Calls f(float{}) or f(double{}).
+template <class F> void with_compute_type(DType compute, F&& f) {
+  if (compute == DType::f64) f(double{});
+  else f(float{});
+}
+
+template <class T> const T* pointer_or_null(const Tensor& x) { return x.defined() ? x.data<T>() : nullptr; }
+template <class T> T* writable_or_null(const Tensor& x) { return x.defined() ? x.data<T>() : nullptr; }
+
+// The first rows of dimension 0; undefined stays undefined.
+inline Tensor head_rows(const Tensor& x, std::int64_t rows) {
+  return !x.defined() || x.rank() == 0 || x.dim(0) == rows ? x : x.slice(0, 0, rows);
+}
+
+}  // namespace fm
