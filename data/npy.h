@@ -1,0 +1,96 @@
+// NumPy's array files (numpy/lib/format.py): one array in .npy, named arrays in the zip .npz.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "tensor/dtype.h"
+#include "tensor/io/zip.h"
+
+namespace fm {
+
+struct NpyArray {
+  DType dtype = DType::f32;         // f32, f64, i32, i64 or u8 (bool is read as u8)
+  std::vector<std::int64_t> shape;  // C order; empty: one value
+  std::string bytes;
+  std::string name;                 // for error messages
+
+  std::int64_t count() const { return std::int64_t(bytes.size() / size_of(dtype)); }
+  // The values; DTypeError when they are of another type.
+  template <class T>
+  std::span<const T> values() const {
+    require(dtype_of<T>);
+    return {reinterpret_cast<const T*>(bytes.data()), bytes.size() / sizeof(T)};
+  }
+
+ private:
+  void require(DType wanted) const;
+};
+
+// The array in a .npy file's bytes; Fortran order is turned into C order. FileError names `name` and what is wrong.
+NpyArray parse_npy(std::string_view bytes, const std::string& name);
+NpyArray read_npy(const std::filesystem::path& path);
+
+// Everything before the values, a multiple of 64 bytes. DTypeError for bf16, which NumPy does not have.
+std::string npy_header(DType dtype, const std::vector<std::int64_t>& shape);
+
+void write_npy(const std::filesystem::path& path, DType dtype, const std::vector<std::int64_t>& shape, std::span<const std::byte> values);
+template <class T>
+void write_npy(const std::filesystem::path& path, const std::vector<std::int64_t>& shape, std::span<const T> values) {
+  write_npy(path, dtype_of<T>, shape, std::as_bytes(values));
+}
+
+// An uncompressed .npz, zip64, that appears under its name with finish(). Arrays stream in by rows, so their first dimension need not be known.
+class NpzWriter {
+ public:
+  explicit NpzWriter(const std::filesystem::path& path) : zip_(path) {}
+
+  // A whole array; ShapeError when shape and values disagree.
+  template <class T>
+  void add(const std::string& name, const std::vector<std::int64_t>& shape, std::span<const T> values) {
+    add_bytes(name, dtype_of<T>, shape, std::as_bytes(values));
+  }
+  template <class T>
+  void add(const std::string& name, const std::vector<std::int64_t>& shape, const std::vector<T>& values) {
+    add<T>(name, shape, std::span<const T>(values));
+  }
+
+  // An array (rows, row_shape...) whose rows follow: begin, append any number of whole rows any number of times, end.
+  void begin(const std::string& name, DType dtype, const std::vector<std::int64_t>& row_shape);
+  template <class T>
+  void append(std::span<const T> rows) {
+    append_bytes(dtype_of<T>, std::as_bytes(rows));
+  }
+  void end();
+
+  void finish() { zip_.finish(); }
+
+ private:
+  void add_bytes(const std::string& name, DType dtype, const std::vector<std::int64_t>& shape, std::span<const std::byte> values);
+  void append_bytes(DType dtype, std::span<const std::byte> values);
+
+  ZipWriter zip_;
+  std::string name_;
+  DType dtype_ = DType::u8;
+  std::vector<std::int64_t> shape_;  // shape_[0] counts rows
+  std::size_t head_size_ = 0, row_bytes_ = 0;
+};
+
+class NpzReader {
+ public:
+  explicit NpzReader(const std::filesystem::path& path) : path_(path), zip_(path) {}
+  std::vector<std::string> names() const;  // without ".npy"
+  bool has(const std::string& name) const { return zip_.find(name + ".npy") != nullptr; }
+  // FileError naming the arrays that there are, when this one is not among them.
+  NpyArray read(const std::string& name) const;
+
+ private:
+  std::filesystem::path path_;
+  ZipReader zip_;
+};
+
+}  // namespace fm

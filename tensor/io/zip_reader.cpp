@@ -1,0 +1,146 @@
+// The central directory at the end is the truth: local headers may lack sizes (PyTorch writes them after the data), so only the lengths of
+// their own variable fields are taken from them.
+#include <fmt/format.h>
+#include <zlib.h>
+
+#include <algorithm>
+
+#include "tensor/error.h"
+#include "tensor/io/zip.h"
+#include "tensor/io/zip_records.h"
+
+namespace fm {
+namespace {
+
+using zip::get;
+
+constexpr std::size_t kMaxComment = 65535;
+constexpr std::uint64_t kMaxRatio = 1032;  // deflate packs no better
+
+// Takes the 64-bit numbers of an extra field: those of size, compressed and place that the 32-bit fields refer to, in this order.
+bool take_64_bit_fields(std::string_view extra, ZipMember& m) {
+  while (extra.size() >= 4) {
+    const std::size_t length = get<std::uint16_t>(extra, 2);
+    if (length > extra.size() - 4) return false;
+    if (get<std::uint16_t>(extra, 0) == zip::kExtra64) {
+      std::string_view field = extra.substr(4, length);
+      for (std::uint64_t* value : {&m.size, &m.compressed, &m.header}) {
+        if (*value != zip::kIn64) continue;
+        if (field.size() < 8) return false;
+        *value = get<std::uint64_t>(field, 0);
+        field.remove_prefix(8);
+      }
+    }
+    extra.remove_prefix(4 + length);
+  }
+  return true;
+}
+
+struct Inflater {
+  z_stream stream{};
+  bool ready = inflateInit2(&stream, -MAX_WBITS) == Z_OK;  // raw deflate
+  ~Inflater() {
+    if (ready) inflateEnd(&stream);
+  }
+};
+
+// Unpacks into exactly `size` bytes; false when the data says otherwise.
+bool inflate_to(std::string_view packed, std::string& out) {
+  Inflater z;
+  if (!z.ready) return false;
+  constexpr std::size_t piece = std::size_t(1) << 30;  // zlib counts in 32 bits
+  std::size_t in_at = 0, out_at = 0;
+  int code = Z_OK;
+  while (code == Z_OK) {
+    const std::size_t in = std::min(packed.size() - in_at, piece), room = std::min(out.size() - out_at, piece);
+    z.stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(packed.data())) + in_at;
+    z.stream.next_out = reinterpret_cast<Bytef*>(out.data()) + out_at;
+    z.stream.avail_in = uInt(in), z.stream.avail_out = uInt(room);
+    code = inflate(&z.stream, Z_NO_FLUSH);  // no progress possible: Z_BUF_ERROR
+    in_at += in - z.stream.avail_in, out_at += room - z.stream.avail_out;
+  }
+  return code == Z_STREAM_END && out_at == out.size();
+}
+
+}  // namespace
+
+ZipReader::ZipReader(const std::filesystem::path& path) : path_(path), file_(map_file(path)) { read_directory(); }
+
+void ZipReader::fail(const std::string& reason) const { throw FileError(fmt::format("{}: {}", path_.string(), reason)); }
+
+void ZipReader::read_directory() {
+  const std::string_view bytes = file_.bytes();
+  const std::size_t tail = bytes.size() - std::min(bytes.size(), zip::kEndSize + kMaxComment);
+  std::string signature;
+  zip::put(signature, zip::kEnd);
+  const std::size_t end = bytes.rfind(signature);
+  if (end == bytes.npos || end < tail || bytes.size() - end < zip::kEndSize) fail("not a zip file, or its end is cut off");
+
+  std::uint64_t entries = get<std::uint16_t>(bytes, end + 10), size = get<std::uint32_t>(bytes, end + 12), start = get<std::uint32_t>(bytes, end + 16);
+  if (end >= zip::kLocator64Size && get<std::uint32_t>(bytes, end - zip::kLocator64Size) == zip::kLocator64) {
+    const auto at = get<std::uint64_t>(bytes, end - zip::kLocator64Size + 8);
+    if (at > end || end - at < zip::kEnd64Size || get<std::uint32_t>(bytes, at) != zip::kEnd64) fail("corrupt zip file: its 64-bit end record is not where it should be");
+    entries = get<std::uint64_t>(bytes, at + 32), size = get<std::uint64_t>(bytes, at + 40), start = get<std::uint64_t>(bytes, at + 48);
+  }
+  if (start > end || size > end - start) fail("corrupt zip file: its directory lies outside the file");
+  if (entries > size / zip::kCentralSize) fail(fmt::format("corrupt zip file: {} entries in a directory of {} bytes", entries, size));
+  const std::string_view directory = bytes.substr(start, size);
+  std::size_t at = 0;
+  for (std::uint64_t i = 0; i < entries; ++i) members_.push_back(read_entry(directory, at));
+}
+
+ZipMember ZipReader::read_entry(std::string_view directory, std::size_t& at) const {
+  if (directory.size() - at < zip::kCentralSize || get<std::uint32_t>(directory, at) != zip::kCentral) fail("corrupt zip file: bad directory entry");
+  const std::string_view entry = directory.substr(at);
+  const std::size_t name = get<std::uint16_t>(entry, 28), extra = get<std::uint16_t>(entry, 30), comment = get<std::uint16_t>(entry, 32);
+  if (entry.size() - zip::kCentralSize < name + extra + comment) fail("corrupt zip file: bad directory entry");
+  ZipMember m;
+  m.name = entry.substr(zip::kCentralSize, name);
+  m.method = get<std::uint16_t>(entry, 10);
+  m.crc = get<std::uint32_t>(entry, 16);
+  m.compressed = get<std::uint32_t>(entry, 20), m.size = get<std::uint32_t>(entry, 24), m.header = get<std::uint32_t>(entry, 42);
+  if (!take_64_bit_fields(entry.substr(zip::kCentralSize + name, extra), m)) fail(fmt::format("corrupt zip file: sizes of member '{}'", m.name));
+  if (get<std::uint16_t>(entry, 8) & 1) fail(fmt::format("member '{}' is encrypted", m.name));
+  at += zip::kCentralSize + name + extra + comment;
+  return m;
+}
+
+const ZipMember* ZipReader::find(std::string_view name) const {
+  const auto found = std::find_if(members_.begin(), members_.end(), [&](const ZipMember& m) { return m.name == name; });
+  return found == members_.end() ? nullptr : &*found;
+}
+
+std::string_view ZipReader::packed(const ZipMember& m) const {
+  const std::string_view bytes = file_.bytes();
+  if (m.header > bytes.size() || bytes.size() - m.header < zip::kLocalSize || get<std::uint32_t>(bytes, m.header) != zip::kLocal) {
+    fail(fmt::format("corrupt zip file: member '{}' is not where the directory says", m.name));
+  }
+  const std::uint64_t start = m.header + zip::kLocalSize + get<std::uint16_t>(bytes, m.header + 26) + get<std::uint16_t>(bytes, m.header + 28);
+  if (start > bytes.size() || m.compressed > bytes.size() - start) fail(fmt::format("corrupt zip file: member '{}' lies outside the file", m.name));
+  return bytes.substr(start, m.compressed);
+}
+
+std::string_view ZipReader::view(const ZipMember& m) const {
+  if (m.method != 0 || m.size != m.compressed) fail(fmt::format("member '{}' is compressed: store it (zip -0) to map it", m.name));
+  return packed(m);
+}
+
+std::string ZipReader::read(const ZipMember& m) const {
+  std::string out;
+  if (m.method == 0) {
+    out = view(m);
+  } else if (m.method == 8) {
+    const std::string_view from = packed(m);
+    if (m.size / kMaxRatio > from.size()) fail(fmt::format("corrupt zip file: member '{}' claims {} bytes", m.name, m.size));
+    out.resize(m.size);
+    if (!inflate_to(from, out)) fail(fmt::format("corrupt zip file: member '{}' does not unpack", m.name));
+  } else {
+    fail(fmt::format("member '{}' has compression method {}; stored and deflate can be read", m.name, m.method));
+  }
+  if (std::uint32_t(crc32_z(0, reinterpret_cast<const Bytef*>(out.data()), out.size())) != m.crc) {
+    fail(fmt::format("corrupt zip file: checksum of member '{}' is wrong", m.name));
+  }
+  return out;
+}
+
+}  // namespace fm

@@ -1,0 +1,30 @@
+// The byte layout that the zip writer and reader share: signatures and little-endian numbers.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace fm::zip {
+
+constexpr std::uint32_t kLocal = 0x04034b50, kCentral = 0x02014b50, kEnd = 0x06054b50, kEnd64 = 0x06064b50, kLocator64 = 0x07064b50;
+constexpr std::size_t kLocalSize = 30, kCentralSize = 46, kEndSize = 22, kEnd64Size = 56, kLocator64Size = 20;
+constexpr std::uint16_t kExtra64 = 1;                         // id of the extra field with 64-bit sizes
+constexpr std::uint32_t kIn64 = 0xffffffffu;                  // a 32-bit field that says "see the 64-bit one"
+constexpr std::uint16_t kVersion = 45, kDate1980 = 1 << 5 | 1;  // 4.5 brought zip64; 1 January 1980, so that equal contents give equal files
+
+template <class T>
+void put(std::string& out, T value) {
+  for (std::size_t i = 0; i < sizeof(T); ++i) out.push_back(char(std::uint64_t(value) >> 8 * i & 0xff));
+}
+
+// The caller has checked that the bytes are there.
+template <class T>
+T get(std::string_view bytes, std::size_t at) {
+  std::uint64_t value = 0;
+  for (std::size_t i = 0; i < sizeof(T); ++i) value |= std::uint64_t(static_cast<unsigned char>(bytes[at + i])) << 8 * i;
+  return T(value);
+}
+
+}  // namespace fm::zip

@@ -1,0 +1,108 @@
+#include <fmt/format.h>
+#include <zlib.h>
+
+#include "tensor/error.h"
+#include "tensor/io/zip.h"
+#include "tensor/io/zip_records.h"
+
+namespace fm {
+namespace {
+
+using zip::put;
+
+std::uint32_t crc_of(std::string_view bytes, std::uint32_t before = 0) {
+  if (bytes.empty()) return before;  // zlib takes a null pointer for a request to start anew
+  return std::uint32_t(crc32_z(before, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size()));
+}
+
+std::string local_header(const ZipMember& m) {
+  std::string h;
+  put(h, zip::kLocal);
+  for (std::uint16_t v : {zip::kVersion, std::uint16_t(0), std::uint16_t(0), std::uint16_t(0), zip::kDate1980}) put(h, v);
+  put(h, m.crc);
+  put(h, zip::kIn64), put(h, zip::kIn64);
+  put(h, std::uint16_t(m.name.size())), put(h, std::uint16_t(20));
+  h += m.name;
+  put(h, zip::kExtra64), put(h, std::uint16_t(16));
+  put(h, m.size), put(h, m.compressed);
+  return h;
+}
+
+std::string central_header(const ZipMember& m) {
+  std::string h;
+  put(h, zip::kCentral);
+  for (std::uint16_t v : {zip::kVersion, zip::kVersion, std::uint16_t(0), std::uint16_t(0), std::uint16_t(0), zip::kDate1980}) put(h, v);
+  put(h, m.crc);
+  put(h, zip::kIn64), put(h, zip::kIn64);
+  put(h, std::uint16_t(m.name.size())), put(h, std::uint16_t(28));
+  put(h, std::uint16_t(0)), put(h, std::uint16_t(0)), put(h, std::uint16_t(0));  // comment, disk, internal attributes
+  put(h, std::uint32_t(0600) << 16), put(h, zip::kIn64);                         // mode of the unpacked file, place
+  h += m.name;
+  put(h, zip::kExtra64), put(h, std::uint16_t(24));
+  put(h, m.size), put(h, m.compressed), put(h, m.header);
+  return h;
+}
+
+// The 64-bit record, its locator, and the old record that sends readers to them.
+std::string end_records(std::uint64_t entries, std::uint64_t start, std::uint64_t size) {
+  std::string h;
+  put(h, zip::kEnd64), put(h, std::uint64_t(zip::kEnd64Size - 12)), put(h, zip::kVersion), put(h, zip::kVersion);
+  put(h, std::uint32_t(0)), put(h, std::uint32_t(0));
+  put(h, entries), put(h, entries), put(h, size), put(h, start);
+  put(h, zip::kLocator64), put(h, std::uint32_t(0)), put(h, start + size), put(h, std::uint32_t(1));
+  put(h, zip::kEnd), put(h, std::uint32_t(0));
+  put(h, std::uint16_t(0xffff)), put(h, std::uint16_t(0xffff)), put(h, zip::kIn64), put(h, zip::kIn64), put(h, std::uint16_t(0));
+  return h;
+}
+
+}  // namespace
+
+ZipWriter::ZipWriter(const std::filesystem::path& path) : file_(path) {}
+
+void ZipWriter::append(std::string_view bytes) {
+  file_.write(bytes);
+  size_ += bytes.size();
+}
+
+void ZipWriter::begin(const std::string& name, std::size_t head_size) {
+  if (open_) throw FileError(fmt::format("zip: member '{}' begins before '{}' has ended", name, members_.back().name));
+  for (const ZipMember& m : members_) {
+    if (m.name == name) throw FileError(fmt::format("zip: there is a member '{}' already", name));
+  }
+  ZipMember m;
+  m.name = name, m.header = size_;
+  members_.push_back(m);
+  head_size_ = head_size, body_size_ = 0, open_ = true;
+  append(local_header(m));
+  append(std::string(head_size, '\0'));
+}
+
+void ZipWriter::write(std::string_view bytes) {
+  if (!open_) throw FileError("zip: bytes outside a member");
+  members_.back().crc = crc_of(bytes, members_.back().crc);
+  body_size_ += bytes.size();
+  append(bytes);
+}
+
+void ZipWriter::end(std::string_view head) {
+  if (!open_ || head.size() != head_size_) {
+    throw FileError(fmt::format("zip: a head of {} bytes where {} were announced", head.size(), head_size_));
+  }
+  ZipMember& m = members_.back();
+  m.size = m.compressed = head_size_ + body_size_;
+  m.crc = std::uint32_t(crc32_combine(crc_of(head), m.crc, z_off_t(body_size_)));
+  const std::string header = local_header(m);
+  file_.overwrite(m.header, header);
+  file_.overwrite(m.header + header.size(), head);
+  open_ = false;
+}
+
+void ZipWriter::finish() {
+  if (open_) throw FileError(fmt::format("zip: member '{}' has not ended", members_.back().name));
+  const std::uint64_t start = size_;
+  for (const ZipMember& m : members_) append(central_header(m));
+  append(end_records(members_.size(), start, size_ - start));
+  file_.commit();
+}
+
+}  // namespace fm
