@@ -12,9 +12,9 @@
 #include <thread>
 
 #include "apps/support/build_info.h"
-#include "apps/support/checkpoint_folder.h"
 #include "apps/support/text.h"
 #include "apps/support/toml.h"
+#include "nn/checkpoint_folder.h"
 #include "tensor/error.h"
 #include "tensor/io/atomic_file.h"
 #include "tensor/kernels/cpu/isa.h"

@@ -1,7 +1,7 @@
 // The folder that one run owns:
 //   config.toml    the resolved config            run.json       builds, hosts, command lines, exits: one session per start
 //   log.txt        all messages                   metrics.*      see metrics.h
-//   samples/       step-00001000.png              checkpoints/   see checkpoint_folder.h
+//   samples/       step-00001000.png              checkpoints/   see nn/checkpoint_folder.h
 //   report.html
 #pragma once
 

@@ -7,7 +7,7 @@
 #include <new>
 #include <thread>
 
-#include "apps/support/checkpoint_folder.h"
+#include "nn/checkpoint_folder.h"
 #include "apps/support/metrics.h"
 #include "apps/support/program.h"
 #include "apps/support/progress.h"

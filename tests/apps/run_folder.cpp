@@ -6,7 +6,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "apps/support/checkpoint_folder.h"
+#include "nn/checkpoint_folder.h"
 #include "apps/support/toml.h"
 #include "tensor/error.h"
 #include "tensor/io/atomic_file.h"

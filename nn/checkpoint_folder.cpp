@@ -1,10 +1,12 @@
 // Publishing and rotating checkpoints so that a crash at any point leaves at least one whole.
-#include "apps/support/checkpoint_folder.h"
+#include "nn/checkpoint_folder.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <charconv>
+#include <cstdio>
 
 #include "tensor/error.h"
 #include "tensor/io/atomic_file.h"
@@ -23,6 +25,9 @@ int64_t step_of(const std::string& name) {
   return error == std::errc() && stop == name.data() + name.size() ? step : -1;
 }
 
+// False where the file system cannot (some network file systems).
+bool exchange(const fs::path& a, const fs::path& b) { return renameat2(AT_FDCWD, a.c_str(), AT_FDCWD, b.c_str(), RENAME_EXCHANGE) == 0; }
+
 }  // namespace
 
 std::string step_name(int64_t step) { return fmt::format("{}{:08}", prefix, step); }
@@ -39,8 +44,15 @@ fs::path CheckpointFolder::begin(int64_t step) {
 void CheckpointFolder::publish(int64_t step) {
   const fs::path temporary = temporary_name(path(step));
   flush_to_disk(temporary);
-  if (fs::exists(path(step))) remove(step);  // saved again at the same step, after a resume for instance
-  fm::publish(temporary, path(step));
+  // Saved again at the same step, after a resume for instance: the old and the new one change places, so that one is always there.
+  if (fs::exists(path(step)) && !exchange(temporary, path(step))) remove(step);
+  if (fs::exists(path(step))) {
+    std::error_code error;
+    fs::remove_all(temporary, error);  // the old one; a leftover is swept on the next start
+    flush_to_disk(folder_);
+  } else {
+    fm::publish(temporary, path(step));
+  }
   link_atomically(folder_ / "latest", step_name(step));
   rotate();
 }

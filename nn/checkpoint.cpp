@@ -1,0 +1,179 @@
+#include "nn/checkpoint.h"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "tensor/io/atomic_file.h"
+#include "tensor/io/crc32c.h"
+#include "tensor/io/mapped_file.h"
+
+namespace fm {
+namespace fs = std::filesystem;
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr int format_version = 1;
+constexpr const char* state_file = "state.json";
+constexpr const char* suffix = ".safetensors";
+// The members of state.json that are not the caller's.
+constexpr const char *version_key = "format_version", *step_key = "step", *files_key = "files", *crc_key = "state_crc32c";
+
+std::string crc_text(std::string_view bytes) { return fmt::format("{:08x}", crc32c(bytes)); }
+
+// ---- reading ----------------------------------------------------------------------------------------------------------------------
+
+[[noreturn]] void damaged(const fs::path& file, const std::string& why) {
+  throw FileError(fmt::format("damaged checkpoint: {}: {}", file.string(), why));
+}
+
+// state.json with its own checksum verified and taken out.
+Json read_state(const fs::path& folder) {
+  const fs::path file = folder / state_file;
+  Json state = Json::parse(read_file(file), nullptr, false);
+  if (!state.is_object()) damaged(file, "not a JSON object");
+  const auto version = state.find(version_key);
+  if (version == state.end() || !version->is_number_integer()) damaged(file, "no format_version");
+  if (version->get<std::int64_t>() > format_version)
+    throw FileError(fmt::format("{}: format_version {} is newer than this program's {}; update the program", file.string(),
+                                version->get<std::int64_t>(), format_version));
+  const Json stored = state.contains(crc_key) ? state[crc_key] : Json();
+  state.erase(crc_key);
+  if (stored != crc_text(state.dump())) damaged(file, "its contents do not match its checksum");
+  return state;
+}
+
+void check_file(const fs::path& file, const Json& entry) {
+  if (!fs::exists(file)) damaged(file, "is missing");
+  const MappedFile bytes = map_file(file);
+  const auto size = entry.at("size").get<std::uint64_t>();
+  if (bytes.size != size) damaged(file, fmt::format("has {} bytes, {} were written", bytes.size, size));
+  if (crc_text(bytes.bytes()) != entry.at("crc32c").get<std::string>()) damaged(file, "its contents do not match their checksum");
+}
+
+}  // namespace
+
+Checkpoint::Checkpoint(const fs::path& folder) : folder_(folder) {
+  Json state = read_state(folder);
+  try {
+    step_ = state.at(step_key).get<std::int64_t>();
+    for (const auto& [part, entry] : state.at(files_key).items()) {
+      const fs::path file = folder / (part + suffix);
+      check_file(file, entry);
+      parts_.emplace(part, Safetensors(file));
+    }
+  } catch (const nlohmann::json::exception& e) {
+    damaged(folder / state_file, e.what());
+  }
+  for (const char* own : {version_key, step_key, files_key}) state.erase(own);
+  state_ = std::make_shared<const Json>(std::move(state));
+}
+
+NamedTensors Checkpoint::part(const std::string& name) const {
+  const auto it = parts_.find(name);
+  if (it != parts_.end()) return it->second.tensors();
+  std::string there;
+  for (const auto& [part, file] : parts_) there += (there.empty() ? "" : ", ") + part;
+  throw FileError(fmt::format("{}: no part \"{}\"; it has {}", folder_.string(), name, there.empty() ? "none" : there));
+}
+
+std::optional<Checkpoint> open_newest(const CheckpointFolder& checkpoints, const Warn& warn) {
+  const std::vector<std::int64_t> steps = checkpoints.newest_first();
+  for (std::size_t i = 0; i < steps.size(); ++i) {
+    try {
+      return Checkpoint(checkpoints.path(steps[i]));
+    } catch (const FileError& e) {
+      if (i + 1 == steps.size())
+        throw FileError(fmt::format("{}: none of its {} checkpoints is whole; of the last: {}", checkpoints.folder().string(), steps.size(),
+                                    e.what()));
+      if (warn) warn(fmt::format("{}; trying {}", e.what(), step_name(steps[i + 1])));
+    }
+  }
+  return std::nullopt;
+}
+
+// ---- writing ----------------------------------------------------------------------------------------------------------------------
+
+namespace {
+
+void check_names(const std::vector<CheckpointPart>& parts, const Json& state) {
+  if (!state.is_object() && !state.is_null()) throw Error("save_checkpoint: the state must be a JSON object");
+  for (const char* own : {version_key, step_key, files_key, crc_key})
+    if (state.contains(own)) throw Error(fmt::format("save_checkpoint: the member {} of state.json is not the caller's", own));
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    const std::string& name = parts[i].name;
+    if (name.empty() || name.find_first_of("/.:") != std::string::npos)
+      throw Error(fmt::format("save_checkpoint: a part cannot be named \"{}\"", name));
+    for (std::size_t j = 0; j < i; ++j)
+      if (parts[j].name == name) throw Error(fmt::format("save_checkpoint: two parts are named {}", name));
+  }
+}
+
+void write_files(const fs::path& folder, std::int64_t step, const std::vector<CheckpointPart>& parts, const Json& state) {
+  Json all = {{version_key, format_version}, {step_key, step}};
+  if (state.is_object()) all.update(state);
+  all[files_key] = Json::object();
+  for (const CheckpointPart& part : parts) {
+    const fs::path file = folder / (part.name + suffix);
+    const std::uint32_t crc = save_safetensors(file, part.tensors, {{"format", "pt"}});
+    all[files_key][part.name] = {{"size", fs::file_size(file)}, {"crc32c", fmt::format("{:08x}", crc)}};
+  }
+  // The checksum is that of the compact text; the file itself is indented for people.
+  try {
+    all[crc_key] = crc_text(all.dump());
+  } catch (const nlohmann::json::exception& e) {
+    throw Error(fmt::format("save_checkpoint: state.json cannot be written: {}", e.what()));    // text that is not UTF-8
+  }
+  write_atomically(folder / state_file, all.dump(2) + "\n");
+}
+
+}  // namespace
+
+void save_checkpoint(CheckpointFolder& checkpoints, std::int64_t step, const std::vector<CheckpointPart>& parts, const Json& state) {
+  check_names(parts, state);
+  const fs::path folder = checkpoints.begin(step);
+  try {
+    write_files(folder, step, parts, state);
+    checkpoints.publish(step);
+  } catch (...) {
+    std::error_code ignored;           // the first error is the one to report
+    fs::remove_all(folder, ignored);
+    throw;
+  }
+}
+
+// ---- weights from anywhere ----------------------------------------------------------------------------------------------------------
+
+namespace {
+
+Weights weights_of(const Checkpoint& checkpoint, const std::string& part) {
+  return {checkpoint.folder() / (part + suffix), checkpoint.part(part), checkpoint.step(),
+          std::make_shared<const Json>(checkpoint.state())};
+}
+
+Weights load_from(const fs::path& path, const std::string& part, const Warn& warn) {
+  if (!fs::is_directory(path)) {
+    if (!part.empty()) throw FileError(fmt::format("{} is one file and has no part \"{}\"", path.string(), part));
+    return {path, Safetensors(path).tensors(), -1, nullptr};
+  }
+  const std::string name = part.empty() ? "model" : part;
+  if (fs::exists(path / state_file)) return weights_of(Checkpoint(path), name);
+  const fs::path folder = fs::is_directory(path / "checkpoints") ? path / "checkpoints" : path;
+  if (const auto newest = open_newest({folder, 1, 0}, warn)) return weights_of(*newest, name);
+  throw FileError(fmt::format("{}: neither a checkpoint, nor a folder of checkpoints, nor a run folder with one", path.string()));
+}
+
+}  // namespace
+
+Weights load_weights(const std::string& where, const Warn& warn) {
+  if (fs::exists(where)) return load_from(where, "", warn);
+  const std::size_t colon = where.rfind(':');
+  if (colon != std::string::npos && where.find('/', colon) == std::string::npos) {
+    const std::string path = where.substr(0, colon), part = where.substr(colon + 1);
+    if (fs::exists(path)) return load_from(path, part, warn);
+  }
+  throw FileError(fmt::format("cannot read weights: {} does not exist", where));
+}
+
+}  // namespace fm

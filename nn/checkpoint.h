@@ -1,0 +1,80 @@
+// What is inside a checkpoint: one safetensors file a part (model, ema, optimizer, ...) and state.json, which holds the step, what the
+// caller adds (seed, config, compat flags) and the size and crc32c of every file. Where checkpoints lie: nn/checkpoint_folder.h.
+//
+//   save_checkpoint(folder, step, {{"model", state_dict(model)}, {"ema", state_dict(ema)}, {"optimizer", optimizer.state()}}, state);
+//   if (const auto c = open_newest(folder, warn)) { load_state(model, c->part("model")); optimizer.load_state(c->part("optimizer")); ... }
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "nn/checkpoint_folder.h"
+#include "nn/module.h"
+#include "tensor/error.h"
+#include "tensor/io/safetensors.h"
+
+namespace fm {
+
+using Warn = std::function<void(const std::string& line)>;
+
+struct CheckpointPart {
+  std::string name;                    // the file is <name>.safetensors
+  NamedTensors tensors;
+};
+
+// A checkpoint that was read and found whole.
+class Checkpoint {
+ public:
+  // Checks every file against state.json. Throws FileError: something is missing, cut short, altered, or of a newer format.
+  explicit Checkpoint(const std::filesystem::path& folder);
+
+  const std::filesystem::path& folder() const { return folder_; }
+  std::int64_t step() const { return step_; }
+  const nlohmann::ordered_json& state() const { return *state_; }      // state.json as it was given to save_checkpoint
+  bool has(const std::string& part) const { return parts_.contains(part); }
+  NamedTensors part(const std::string& name) const;                    // views into the file; FileError names the parts that there are
+
+ private:
+  std::filesystem::path folder_;
+  std::int64_t step_ = 0;
+  std::shared_ptr<const nlohmann::ordered_json> state_;
+  std::map<std::string, Safetensors> parts_;
+};
+
+// Writes the parts and `state` (an object) and publishes them as the checkpoint of `step`. When something fails, what was written is
+// removed, the checkpoints that were there are untouched, and FileError says what failed. The same contents give the same bytes.
+void save_checkpoint(CheckpointFolder& checkpoints, std::int64_t step, const std::vector<CheckpointPart>& parts,
+                     const nlohmann::ordered_json& state);
+
+// The newest whole checkpoint, or none if there is none at all. Each damaged one is passed over with a warning; FileError when all are.
+std::optional<Checkpoint> open_newest(const CheckpointFolder& checkpoints, const Warn& warn);
+
+// Weights from anything that holds some.
+struct Weights {
+  std::filesystem::path file;
+  NamedTensors tensors;
+  std::int64_t step = -1;                                  // -1: a bare file
+  std::shared_ptr<const nlohmann::ordered_json> state;     // null: a bare file
+};
+
+// `where` is a .safetensors file, a checkpoint, a folder of checkpoints or a run folder (the newest whole checkpoint of it), and may end in
+// ":part", as in "runs/a:ema"; the part is "model" otherwise. FileError when there is no such thing or it is damaged.
+Weights load_weights(const std::string& where, const Warn& warn);
+
+// Into a model: FileError names the file and every tensor that is missing, unexpected or of another shape (load_state in nn/module.h).
+template <class M> void load_model(M& model, const Weights& weights, bool strict = true) {
+  try {
+    load_state(model, weights.tensors, strict);
+  } catch (const FileError& e) {
+    throw FileError(weights.file.string() + ": " + e.what());
+  }
+}
+
+}  // namespace fm

@@ -1,0 +1,297 @@
+// Checkpoints: what is saved comes back, training goes on bit for bit, and no damage, crash or obstacle costs more than the newest one.
+#include "nn/checkpoint.h"
+
+#include <doctest/doctest.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "autodiff/rules/elementwise.h"
+#include "autodiff/rules/linear.h"
+#include "nn/optim/adamw.h"
+#include "support/temp_folder.h"
+#include "tensor/io/atomic_file.h"
+
+using namespace fm;
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+
+namespace {
+
+template <class E = FileError> std::string message(const std::function<void()>& f) {
+  try {
+    f();
+  } catch (const E& e) {
+    return e.what();
+  }
+  return "not thrown";
+}
+
+bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+const Warn no_warning = [](const std::string& line) { FAIL("unexpected warning: ", line); };
+
+void save_simple(CheckpointFolder& folder, std::int64_t step) {
+  save_checkpoint(folder, step, {{"model", {{"w", Tensor::full({3}, static_cast<double>(step))}}}, {"ema", {{"w", Tensor::full({3}, -1)}}}},
+                  {{"seed", 7}});
+}
+
+double first_value(const NamedTensors& tensors) { return tensors.at(0).second.select(0, 0).item(); }
+
+void flip_byte(const fs::path& file, std::size_t from_end) {
+  std::string bytes = read_file(file);
+  char& c = bytes[bytes.size() - from_end];
+  c = static_cast<char>(c ^ 1);
+  write_atomically(file, bytes);
+}
+
+// Weights that are drawn to a point: a loss with gradients, small enough to follow bit for bit.
+struct Toy {
+  Parameter w{Tensor::arange(50)}, b{Tensor::full({7}, 0.5)};
+  template <class V> void visit(V&& v) {
+    v("w", w);
+    v("b", b);
+  }
+};
+
+struct Training {
+  Toy model, ema = clone(model);
+  AdamW optimizer{named_parameters(model)};
+  std::int64_t step = 0;
+  Training() { optimizer.add_average(named_parameters(ema), 0.9); }
+
+  void run_to(std::int64_t end) {
+    for (; step < end; ++step) {
+      Tape tape;
+      const Var w(model.w), b(model.b);
+      const Var loss = sum(square(w - Tensor::full({50}, static_cast<double>(step)))) + sum(square(b) * b);
+      optimizer.step(backward(loss), {.lr = 0.1});
+    }
+  }
+  void save(CheckpointFolder& folder) {
+    save_checkpoint(folder, step, {{"model", state_dict(model)}, {"ema", state_dict(ema)}, {"optimizer", optimizer.state()}},
+                    {{"seed", 3}, {"config", {{"lr", 0.1}}}});
+  }
+  void resume(const CheckpointFolder& folder) {
+    const auto checkpoint = open_newest(folder, no_warning);
+    REQUIRE(checkpoint);
+    load_state(model, checkpoint->part("model"));
+    load_state(ema, checkpoint->part("ema"));
+    optimizer.load_state(checkpoint->part("optimizer"));
+    step = checkpoint->step();
+  }
+};
+
+}  // namespace
+
+TEST_CASE("parts, step and state come back; the same contents give the same files") {
+  const TempFolder temp;
+  CheckpointFolder folder(temp / "checkpoints", 3, 0);
+  CHECK_FALSE(open_newest(folder, no_warning));
+  const Json state = {{"seed", 42}, {"config", {{"lr", 1e-4}, {"name", "x"}}}, {"loss", nullptr}, {"third", 1.0 / 3}};
+  const NamedTensors model = {{"a", Tensor::arange(6).reshape({2, 3})}, {"b", Tensor::arange(3, DType::bf16)}};
+  save_checkpoint(folder, 1000, {{"model", model}, {"empty", {}}}, state);
+  CHECK(fs::read_symlink(temp / "checkpoints" / "latest") == "step-00001000");
+
+  const auto checkpoint = open_newest(folder, no_warning);
+  REQUIRE(checkpoint);
+  CHECK(checkpoint->step() == 1000);
+  CHECK(checkpoint->state() == state);
+  CHECK(checkpoint->state()["third"].get<double>() == 1.0 / 3);
+  CHECK(checkpoint->has("model"));
+  CHECK(checkpoint->part("empty").empty());
+  const NamedTensors read = checkpoint->part("model");
+  REQUIRE(read.size() == 2);
+  CHECK(read[0].second.to_vector<float>() == model[0].second.to_vector<float>());
+  CHECK(message([&] { checkpoint->part("ema"); }).ends_with("no part \"ema\"; it has empty, model"));
+
+  // The mapped tensors outlive the file.
+  CheckpointFolder again(temp / "again", 1, 0);
+  save_checkpoint(again, 1000, {{"model", read}, {"empty", {}}}, checkpoint->state());
+  for (const char* file : {"model.safetensors", "empty.safetensors", "state.json"})
+    CHECK(read_file(folder.path(1000) / file) == read_file(again.path(1000) / file));
+  fs::remove_all(temp / "checkpoints");
+  CHECK(read[0].second.to_vector<float>()[5] == 5);
+}
+
+TEST_CASE("training 9 steps is training 4 and resuming for 5, byte for byte") {
+  const TempFolder temp;
+  CheckpointFolder straight(temp / "straight", 2, 0), broken(temp / "broken", 2, 0);
+  {
+    Training a;
+    a.run_to(9);
+    a.save(straight);
+  }
+  {
+    Training b;
+    b.run_to(4);
+    b.save(broken);
+  }
+  Training c;
+  c.resume(broken);
+  CHECK(c.step == 4);
+  c.run_to(9);
+  c.save(broken);
+  for (const char* file : {"model.safetensors", "ema.safetensors", "optimizer.safetensors", "state.json"})
+    CHECK(read_file(straight.path(9) / file) == read_file(broken.path(9) / file));
+}
+
+TEST_CASE("newest k and every n-th are kept; saving the same step again replaces it") {
+  const TempFolder temp;
+  CheckpointFolder folder(temp / "c", 2, 100);
+  for (std::int64_t step : {50, 100, 150, 200, 250, 300}) save_simple(folder, step);
+  CHECK(folder.newest_first() == std::vector<std::int64_t>{300, 250, 200, 100});
+  save_checkpoint(folder, 300, {{"model", {{"w", Tensor::full({3}, 0.25)}}}}, {});
+  const auto newest = open_newest(folder, no_warning);
+  CHECK(first_value(newest->part("model")) == 0.25);
+  CHECK_FALSE(newest->has("ema"));
+  for (const auto& entry : fs::directory_iterator(temp / "c")) CHECK_FALSE(contains(entry.path().string(), ".tmp-"));
+}
+
+TEST_CASE("a half-written checkpoint is not seen, and swept") {
+  const TempFolder temp;
+  CheckpointFolder folder(temp / "c", 2, 0);
+  save_simple(folder, 1);
+  fs::copy(folder.path(1), temp / "c" / "step-00000002.tmp-123", fs::copy_options::recursive);
+  CHECK(open_newest(folder, no_warning)->step() == 1);
+  CHECK(remove_stale_temporaries(temp / "c") == 1);
+  CHECK(open_newest(folder, no_warning)->step() == 1);
+}
+
+TEST_CASE("each kind of damage: a warning that names the file, and the checkpoint before it") {
+  const TempFolder temp;
+  CheckpointFolder folder(temp / "c", 5, 0);
+  const fs::path newest = folder.path(2);
+  const fs::path model = newest / "model.safetensors", state = newest / "state.json";
+  const std::pair<std::function<void()>, std::string> damages[] = {
+      {[&] { flip_byte(model, 1); }, "model.safetensors: its contents do not match their checksum"},
+      {[&] { flip_byte(newest / "ema.safetensors", 30); }, "ema.safetensors: its contents do not match their checksum"},
+      {[&] { fs::resize_file(model, fs::file_size(model) - 1); }, "bytes, "},
+      {[&] { fs::resize_file(model, 0); }, "has 0 bytes"},
+      {[&] { fs::remove(model); }, "model.safetensors: is missing"},
+      {[&] { fs::remove(state); }, "No such file"},
+      {[&] { write_atomically(state, ""); }, "not a JSON object"},
+      {[&] { fs::resize_file(state, fs::file_size(state) / 2); }, "not a JSON object"},
+      {[&] { write_atomically(state, "{}"); }, "no format_version"},
+      {[&] { write_atomically(state, R"({"format_version":1})"); }, "do not match its checksum"},
+      {[&] {
+         std::string text = read_file(state);
+         text[text.find("\"seed\": 7") + 8] = '8';
+         write_atomically(state, text);
+       }, "state.json: its contents do not match its checksum"},
+      {[&] { write_atomically(state, R"({"format_version":99})"); }, "newer than this program's 1; update the program"},
+  };
+  for (const auto& [damage, expected] : damages) {
+    fs::remove_all(temp / "c");
+    save_simple(folder, 1);
+    save_simple(folder, 2);
+    damage();
+    std::vector<std::string> warnings;
+    const auto checkpoint = open_newest(folder, [&](const std::string& line) { warnings.push_back(line); });
+    CHECK(checkpoint->step() == 1);
+    REQUIRE(warnings.size() == 1);
+    CAPTURE(warnings[0]);
+    CHECK(contains(warnings[0], expected));
+    CHECK(warnings[0].ends_with("; trying step-00000001"));
+    CHECK_FALSE(contains(warnings[0], "\n"));
+  }
+  // The older one too: an error, not a fresh start.
+  flip_byte(folder.path(1) / "model.safetensors", 1);
+  CHECK(contains(message([&] { open_newest(folder, [](const std::string&) {}); }), "none of its 2 checkpoints is whole"));
+}
+
+TEST_CASE("what is in the way is named, and what was there stays") {
+  const TempFolder temp;
+  write_atomically(temp / "file", "x");
+  CheckpointFolder blocked(temp / "file", 2, 0);
+  CHECK(contains(message([&] { save_simple(blocked, 1); }), (temp / "file").string()));
+
+  CheckpointFolder folder(temp / "c", 1, 0);
+  save_simple(folder, 1);
+  const NamedTensors twice = {{"w", Tensor::ones({1})}, {"w", Tensor::ones({1})}};
+  CHECK(contains(message([&] { save_checkpoint(folder, 2, {{"model", twice}}, {}); }), "two tensors are named"));
+  CHECK(open_newest(folder, no_warning)->step() == 1);
+  CHECK(std::distance(fs::directory_iterator(temp / "c"), {}) == 2);       // step-00000001 and latest, no leftover
+  CHECK(contains(message<Error>([&] { save_checkpoint(folder, 2, {}, {{"files", 1}}); }), "not the caller's"));
+  CHECK(contains(message<Error>([&] { save_checkpoint(folder, 2, {{"a/b", {}}}, {}); }), "cannot be named"));
+  CHECK(contains(message<Error>([&] { save_checkpoint(folder, 2, {}, {{"x", "\xff"}}); }), "cannot be written"));
+  CHECK(open_newest(folder, no_warning)->step() == 1);
+}
+
+TEST_CASE("a process killed at any moment leaves a whole checkpoint") {
+  const TempFolder temp;
+  for (const bool same_step : {false, true}) {
+    CheckpointFolder folder(temp / (same_step ? "same" : "c"), 1, 0);
+    const auto begin = std::chrono::steady_clock::now();
+    save_simple(folder, 1);
+    const double save_time = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    // Killed after 0.2, 0.5, ... saves' time, and until a kill has come after a published save.
+    for (int k = 0; k < 10 || (!same_step && k < 40 && folder.newest_first().front() == 1); ++k) {
+      const pid_t child = fork();
+      REQUIRE(child >= 0);
+      if (child == 0) {
+        try {
+          for (std::int64_t step = open_newest(folder, {})->step();; step += same_step ? 0 : 1) save_simple(folder, step);
+        } catch (...) {
+        }
+        _exit(1);
+      }
+      std::this_thread::sleep_for(std::chrono::duration<double>(save_time * (0.2 + 0.3 * k)));
+      kill(child, SIGKILL);
+      int status = 0;
+      REQUIRE(waitpid(child, &status, 0) == child);
+      CHECK(WIFSIGNALED(status));
+      const auto newest = open_newest(folder, no_warning);
+      REQUIRE(newest);
+      CHECK(first_value(newest->part("model")) == static_cast<double>(newest->step()));
+    }
+    if (!same_step) CHECK(folder.newest_first().front() > 1);
+    remove_stale_temporaries(folder.folder());
+    for (const auto& entry : fs::directory_iterator(folder.folder())) CHECK_FALSE(contains(entry.path().string(), ".tmp-"));
+  }
+}
+
+TEST_CASE("weights are found from a file, a checkpoint, a folder of them, or a run") {
+  const TempFolder temp;
+  CheckpointFolder folder(temp / "run" / "checkpoints", 3, 0);
+  save_simple(folder, 1);
+  save_simple(folder, 2);
+  const auto from = [&](const fs::path& where) { return load_weights(where.string(), no_warning); };
+  for (const char* where : {"run", "run/checkpoints", "run/checkpoints/latest", "run/checkpoints/step-00000002", "run:model"}) {
+    const Weights w = from(temp / where);
+    CHECK(first_value(w.tensors) == 2);
+    CHECK(w.step == 2);
+    CHECK(w.state->at("seed") == 7);
+  }
+  CHECK(first_value(from(temp / "run/checkpoints/step-00000001").tensors) == 1);
+  CHECK(first_value(from(temp / "run:ema").tensors) == -1);
+  const Weights bare = from(temp / "run/checkpoints/step-00000001/ema.safetensors");
+  CHECK(first_value(bare.tensors) == -1);
+  CHECK(bare.step == -1);
+  CHECK(bare.state == nullptr);
+  fs::create_directories(temp / "odd:name");
+  fs::copy(folder.path(1), temp / "odd:name" / "x:y", fs::copy_options::recursive);
+  CHECK(first_value(from(temp / "odd:name" / "x:y").tensors) == 1);
+  CHECK(first_value(from(temp / "odd:name" / "x:y:ema").tensors) == -1);
+
+  CHECK(contains(message([&] { from(temp / "absent"); }), "does not exist"));
+  CHECK(contains(message([&] { from(temp / "absent:ema"); }), "does not exist"));
+  CHECK(contains(message([&] { from(temp / "run:optimizer"); }), "no part \"optimizer\"; it has ema, model"));
+  CHECK(contains(message([&] { from(temp / "run/checkpoints/latest/ema.safetensors:ema"); }), "is one file"));
+  CHECK(contains(message([&] { from(temp.path()); }), "neither a checkpoint"));
+  flip_byte(folder.path(2) / "model.safetensors", 1);
+  int warnings = 0;
+  CHECK(load_weights((temp / "run").string(), [&](const std::string&) { ++warnings; }).step == 1);
+  CHECK(warnings == 1);
+  CHECK(contains(message([&] { from(folder.path(2)); }), "do not match their checksum"));      // asked for by name: no other will do
+
+  Toy toy;
+  const std::string what = message([&] { load_model(toy, bare); });
+  CHECK(contains(what, "ema.safetensors: "));
+  CHECK(contains(what, "missing: b"));
+  CHECK(contains(what, "w (has [3], the model wants [50])"));
+}
