@@ -23,15 +23,15 @@ struct RunConfig {
   void visit(V&& v) {
     v("data", data, "what to learn: a data set's name or path");
     v("steps", steps, "optimizer steps", range(0, 1e9));
-    v("batch", batch, "samples of one optimizer step", range(1, 1e6), unit("samples"));
-    v("micro_batch", micro_batch, "samples of one pass, gradients add up to the batch; 0: the whole batch", range(0, 1e6), unit("samples"));
+    v("batch", batch, "samples of one optimizer step", range(1, 1e6));
+    v("micro_batch", micro_batch, "samples of one pass, gradients add up to the batch; 0: the whole batch", range(0, 1e6));
     v("seed", seed, "all random numbers follow from it", range(0, 9e15));
     v("deterministic", deterministic, "only kernels that give the same bits every time (on the CPU all do)");
-    v("log_every", log_every, "log each so many steps; 0: never", range(0, 1e9), unit("steps"));
-    v("sample_every", sample_every, "draw sample grids each so many steps; 0: at the end only", range(0, 1e9), unit("steps"));
-    v("ckpt_every", ckpt_every, "save each so many steps; 0: at the end only", range(0, 1e9), unit("steps"));
+    v("log_every", log_every, "log each so many steps; 0: never", range(0, 1e9));
+    v("sample_every", sample_every, "draw sample grids each so many steps; 0: at the end only", range(0, 1e9));
+    v("ckpt_every", ckpt_every, "save each so many steps; 0: at the end only", range(0, 1e9));
     v("keep", keep, "newest checkpoints to keep", range(1, 1e6));
-    v("keep_every", keep_every, "never delete a checkpoint whose step this divides; 0: none", range(0, 1e9), unit("steps"));
+    v("keep_every", keep_every, "never delete a checkpoint whose step this divides; 0: none", range(0, 1e9));
     v("log", log, "what to write besides log.txt: metrics.csv, metrics.jsonl, TensorBoard events, report.html",
       one_of({"csv", "jsonl", "tb", "html"}));
   }

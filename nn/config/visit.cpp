@@ -80,6 +80,14 @@ bool parse_into(const FieldValue& target, std::string_view text) {
 
 std::string number_text(double x) { return fmt::format("{}", x); }  // the shortest text that reads back to the same bits
 
+// 1e9, 1e-4: %g without the padding of its exponent.
+std::string short_number(double x) {
+  std::string text = fmt::format("{:g}", x);
+  for (const auto& [from, to] : {std::pair{"e+0", "e"}, std::pair{"e-0", "e-"}, std::pair{"e+", "e"}})
+    if (const size_t at = text.find(from); at != std::string::npos) text.replace(at, std::string_view(from).size(), to);
+  return text;
+}
+
 // Damerau-Levenshtein distance, restricted to swaps of neighbours.
 int edit_distance(std::string_view a, std::string_view b) {
   const size_t width = b.size() + 1;
@@ -179,9 +187,9 @@ std::string rule_text(const Field& field) {
   const Rule& rule = field.rule;
   if (!rule.choices.empty()) return fmt::format("{}", fmt::join(rule.choices, "|"));
   if (!rule.bounded()) return "";
-  if (std::isinf(rule.high)) return fmt::format("{} {:g}", rule.low_is_open ? ">" : ">=", rule.low);
-  if (std::isinf(rule.low)) return fmt::format("<= {:g}", rule.high);
-  return fmt::format("{}{:g} to {:g}", rule.low_is_open ? "above " : "", rule.low, rule.high);
+  if (std::isinf(rule.high)) return fmt::format("{} {}", rule.low_is_open ? ">" : ">=", short_number(rule.low));
+  if (std::isinf(rule.low)) return fmt::format("<= {}", short_number(rule.high));
+  return fmt::format("{}{} to {}", rule.low_is_open ? "above " : "", short_number(rule.low), short_number(rule.high));
 }
 
 std::string nearest(std::string_view word, const std::vector<std::string>& candidates) {

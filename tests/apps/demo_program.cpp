@@ -15,6 +15,7 @@
 #include "apps/support/run_folder.h"
 #include "apps/support/signals.h"
 #include "apps/support/toml.h"
+#include "apps/support/training_report.h"
 #include "tensor/error.h"
 #include "tensor/io/atomic_file.h"
 
@@ -66,6 +67,7 @@ int train(DemoConfig& config, Context& context) {
     const auto away = progress.exclude();
     write_atomically(checkpoints.begin(step) / "state", std::to_string(step));
     checkpoints.publish(step);
+    write_training_report(folder, "demo");
   };
   int64_t step = done;
   while (step < config.steps && !stop_requested()) {

@@ -176,6 +176,8 @@ TEST_CASE("a run finishes, and the same command finds it finished") {
   CHECK(lines(first.err) == 3);
   CHECK(first.out.empty());
   CHECK(has(read_file(folder / "run/config.toml"), "lr = 0.5 "));
+  const std::string report = read_file(folder / "run/report.html");
+  for (const char* part : {"<svg", "3, 0.333333</title>", "[model]", "command_line"}) CHECK_MESSAGE(has(report, part), part);
   CHECK(run({"--preset", "tiny", "--out", out, "--log-every", "1"}).code == 0);
   CHECK(lines(read_file(folder / "run/metrics.csv")) == 4);
   CHECK(run({"--preset", "tiny", "--out", out, "--fresh", "-q"}).err.empty());

@@ -75,7 +75,7 @@ TEST_CASE("TOML: tables are structs, and what is written reads back") {
   CHECK(back.log.empty());
   CHECK(back.model.dropout == 1.0);
   CHECK(text.find("[model]  # the network") != std::string::npos);
-  CHECK(text.find("# width [channels] (1 to 1e+06)") != std::string::npos);
+  CHECK(text.find("# width [channels] (1 to 1e6)") != std::string::npos);
 }
 
 TEST_CASE("TOML: errors name file, line, key and remedy") {

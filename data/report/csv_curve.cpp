@@ -1,0 +1,82 @@
+// Curves out of metrics.csv.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+
+#include "data/report/svg_plot.h"
+#include "tensor/error.h"
+
+namespace fm {
+namespace {
+
+std::string_view take_line(std::string_view& text) {
+  const size_t end = std::min(text.find('\n'), text.size());
+  const std::string_view line = text.substr(0, end);
+  text.remove_prefix(std::min(end + 1, text.size()));
+  return line;
+}
+
+std::vector<std::string_view> cells(std::string_view line) {
+  std::vector<std::string_view> out;
+  for (size_t comma = line.find(','); comma != std::string_view::npos; comma = line.find(',')) {
+    out.push_back(line.substr(0, comma));
+    line.remove_prefix(comma + 1);
+  }
+  out.push_back(line);
+  return out;
+}
+
+size_t column_index(std::string_view heading, std::string_view name) {
+  const auto columns = cells(heading);
+  const auto found = std::find(columns.begin(), columns.end(), name);
+  if (found == columns.end()) throw FileError(fmt::format("no column '{}' among {}", name, heading));
+  return size_t(found - columns.begin());
+}
+
+// NaN for an empty or unreadable cell.
+double number_in(const std::vector<std::string_view>& row, size_t column) {
+  double value = 0;
+  const bool there =
+      column < row.size() && std::from_chars(row[column].data(), row[column].data() + row[column].size(), value).ec == std::errc();
+  return there ? value : std::nan("");
+}
+
+}  // namespace
+
+std::vector<std::string> csv_columns(std::string_view csv) {
+  std::vector<std::string> names;
+  for (std::string_view cell : cells(take_line(csv))) names.emplace_back(cell);
+  return names;
+}
+
+Curve csv_curve(std::string_view csv, std::string_view x_column, std::string_view y_column, std::string name) {
+  const std::string_view heading = take_line(csv);
+  const size_t x = column_index(heading, x_column), y = column_index(heading, y_column);
+  Curve curve{.name = name.empty() ? std::string(y_column) : std::move(name)};
+  while (!csv.empty()) {
+    const auto row = cells(take_line(csv));
+    const double x_value = number_in(row, x), y_value = number_in(row, y);
+    if (std::isnan(x_value) || std::isnan(y_value)) continue;
+    curve.x.push_back(x_value);
+    curve.y.push_back(y_value);
+  }
+  return curve;
+}
+
+// m_i = sum_{j<=i} k^(i-j) y_j / sum_{j<=i} k^(i-j), k = 1 - 1/span.
+Curve smoothed(const Curve& curve, double span, std::string name) {
+  const double keep = 1 - 1 / std::max(1.0, span);
+  Curve out{.name = std::move(name), .x = curve.x, .y = curve.y, .dashed = curve.dashed, .markers = curve.markers};
+  double sum = 0, weight = 0;
+  for (double& y : out.y) {
+    if (!std::isfinite(y)) continue;
+    sum = sum * keep + y;
+    weight = weight * keep + 1;
+    y = sum / weight;
+  }
+  return out;
+}
+
+}  // namespace fm

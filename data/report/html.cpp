@@ -1,0 +1,136 @@
+// The page's frame, style and elements.
+#include "data/report/html.h"
+
+#include <fmt/format.h>
+
+#include <cctype>
+#include <cstdint>
+
+namespace fm {
+namespace {
+
+constexpr std::string_view style = R"(
+:root { color-scheme: light dark; --ink: #1c2024; --soft: #667; --line: #d5d9df; --ground: #fff; --band: #f4f6f8; --accent: #0072b2; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e4e7eb; --soft: #9aa3ad; --line: #3a4048; --ground: #15181c; --band: #1d2126; --accent: #56b4e9; } }
+body { font: 16px/1.55 system-ui, sans-serif; color: var(--ink); background: var(--ground); max-width: 62rem; margin: 2.5rem auto; padding: 0 1.25rem; }
+h1 { font-size: 1.9rem; margin: 0; } h2 { font-size: 1.25rem; margin: 2.2rem 0 .6rem; border-bottom: 1px solid var(--line); padding-bottom: .25rem; }
+.subtitle, figcaption, caption { color: var(--soft); } p { max-width: 46rem; }
+table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums; } caption { text-align: left; padding-bottom: .3rem; }
+th, td { padding: .3rem .8rem; border-bottom: 1px solid var(--line); text-align: left; } th { background: var(--band); } td.number { text-align: right; }
+figure { margin: 1rem 0; } img { max-width: 100%; border: 1px solid var(--line); } img.hard { image-rendering: pixelated; }
+.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(26rem, 1fr)); gap: 1rem; }
+svg.plot { width: 100%; height: auto; } svg.plot text { font: 12px system-ui, sans-serif; fill: var(--ink); } svg.plot .title { font-size: 14px; font-weight: 600; }
+svg.plot .grid { stroke: var(--line); } svg.plot .frame { fill: none; stroke: var(--soft); } svg.plot .legend { fill: var(--ground); fill-opacity: .85; stroke: var(--line); }
+svg.plot circle:hover { fill-opacity: 1; }
+pre { background: var(--band); padding: .8rem 1rem; overflow-x: auto; font-size: 13px; } summary { cursor: pointer; color: var(--accent); }
+)";
+
+bool is_number(const std::string& cell) {
+  return !cell.empty() && (std::isdigit(uint8_t(cell[0])) != 0 ||
+                           (cell.size() > 1 && (cell[0] == '-' || cell[0] == '+') && std::isdigit(uint8_t(cell[1])) != 0));
+}
+
+// Width and height stand at fixed places of a PNG's first chunk; 0 x 0 when the bytes are no PNG.
+std::pair<uint32_t, uint32_t> png_size(std::string_view png) {
+  if (png.size() < 24 || png.substr(1, 3) != "PNG") return {0, 0};
+  const auto big_endian = [&](size_t at) {
+    uint32_t value = 0;
+    for (size_t i = 0; i < 4; ++i) value = value << 8 | uint8_t(png[at + i]);
+    return value;
+  };
+  return {big_endian(16), big_endian(20)};
+}
+
+}  // namespace
+
+std::string escape_html(std::string_view text) {
+  std::string out;
+  for (char c : text) {
+    switch (c) {
+      case '&':
+        out += "&amp;";
+        break;
+      case '<':
+        out += "&lt;";
+        break;
+      case '>':
+        out += "&gt;";
+        break;
+      case '"':
+        out += "&quot;";
+        break;
+      default:
+        out += c;
+    }
+  }
+  return out;
+}
+
+std::string base64(std::string_view bytes) {  // RFC 4648
+  constexpr char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  std::string out;
+  out.reserve((bytes.size() + 2) / 3 * 4);
+  for (size_t i = 0; i < bytes.size(); i += 3) {
+    const auto byte = [&](size_t k) { return i + k < bytes.size() ? uint32_t(uint8_t(bytes[i + k])) : 0u; };
+    const uint32_t word = byte(0) << 16 | byte(1) << 8 | byte(2);
+    for (int k = 0; k < 4; ++k) out += i + size_t(k) <= bytes.size() ? digits[(word >> (18 - 6 * k)) & 63] : '=';
+  }
+  return out;
+}
+
+HtmlReport::HtmlReport(std::string_view title, std::string_view subtitle) : title_(title) {
+  body_ = fmt::format("<h1>{}</h1>\n", escape_html(title));
+  if (!subtitle.empty()) body_ += fmt::format("<p class=\"subtitle\">{}</p>\n", escape_html(subtitle));
+}
+
+void HtmlReport::heading(std::string_view text) { body_ += fmt::format("<h2>{}</h2>\n", escape_html(text)); }
+
+void HtmlReport::paragraph(std::string_view text) { body_ += fmt::format("<p>{}</p>\n", escape_html(text)); }
+
+void HtmlReport::preformatted(std::string_view text, std::string_view summary) {
+  const std::string block = fmt::format("<pre>{}</pre>\n", escape_html(text));
+  body_ += summary.empty() ? block : fmt::format("<details><summary>{}</summary>\n{}</details>\n", escape_html(summary), block);
+}
+
+void HtmlReport::table(const std::vector<std::string>& head, const std::vector<std::vector<std::string>>& rows, std::string_view caption) {
+  body_ += "<table>";
+  if (!caption.empty()) body_ += fmt::format("<caption>{}</caption>", escape_html(caption));
+  if (!head.empty()) {
+    body_ += "<tr>";
+    for (const std::string& cell : head) body_ += fmt::format("<th>{}</th>", escape_html(cell));
+    body_ += "</tr>\n";
+  }
+  for (const auto& row : rows) {
+    body_ += "<tr>";
+    for (const std::string& cell : row)
+      body_ += fmt::format("<td{}>{}</td>", is_number(cell) ? " class=\"number\"" : "", escape_html(cell));
+    body_ += "</tr>\n";
+  }
+  body_ += "</table>\n";
+}
+
+void HtmlReport::png(std::string_view bytes, std::string_view caption, int scale) {
+  const auto [width, height] = png_size(bytes);
+  const std::string size = width > 0 ? fmt::format(" width=\"{}\"", width * uint32_t(scale)) : "";
+  body_ += fmt::format("<figure><img{}{} alt=\"{}\" src=\"data:image/png;base64,{}\">", size, scale > 1 ? " class=\"hard\"" : "",
+                       escape_html(caption), base64(bytes));
+  if (!caption.empty()) body_ += fmt::format("<figcaption>{}</figcaption>", escape_html(caption));
+  body_ += "</figure>\n";
+}
+
+void HtmlReport::plot(const Plot& plot) { body_ += fmt::format("<figure>{}</figure>\n", svg_plot(plot)); }
+
+void HtmlReport::plots(const std::vector<Plot>& plots) {
+  body_ += "<div class=\"plots\">\n";
+  for (const Plot& one : plots) plot(one);
+  body_ += "</div>\n";
+}
+
+std::string HtmlReport::html() const {
+  return fmt::format(
+      "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width\">\n"
+      "<title>{}</title>\n<style>{}</style>\n</head>\n<body>\n{}</body>\n</html>\n",
+      escape_html(title_), style, body_);
+}
+
+}  // namespace fm

@@ -1,0 +1,34 @@
+// One HTML file that holds everything: text, tables, pictures as base64, plots as SVG. No scripts, nothing from the network.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "data/report/svg_plot.h"
+
+namespace fm {
+
+std::string escape_html(std::string_view text);
+std::string base64(std::string_view bytes);
+
+class HtmlReport {
+ public:
+  explicit HtmlReport(std::string_view title, std::string_view subtitle = "");
+
+  // Each call adds below what is there. Text is escaped.
+  void heading(std::string_view text);
+  void paragraph(std::string_view text);
+  void preformatted(std::string_view text, std::string_view summary = "");  // folded away under the summary when there is one
+  void table(const std::vector<std::string>& head, const std::vector<std::vector<std::string>>& rows, std::string_view caption = "");
+  void png(std::string_view bytes, std::string_view caption = "", int scale = 1);  // scale 3: each pixel 3x3, with hard edges
+  void plot(const Plot& plot);
+  void plots(const std::vector<Plot>& plots);  // side by side where the window is wide enough
+
+  std::string html() const;  // the whole file
+
+ private:
+  std::string title_, body_;
+};
+
+}  // namespace fm

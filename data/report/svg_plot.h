@@ -1,0 +1,41 @@
+// Line plots as SVG text, to stand inside an HTML page (colours follow the page's text colour).
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace fm {
+
+struct Curve {
+  std::string name;
+  std::vector<double> x, y;  // the same length; points that are not finite (or not positive on a log axis) are gaps
+  bool dashed = false;
+  bool markers = false;  // a dot at each point, for few points
+};
+
+struct Plot {
+  std::string title, x_label, y_label;
+  std::vector<Curve> curves;
+  bool log_x = false, log_y = false;
+  int width = 720, height = 360;  // of the view box; the picture scales with the page
+};
+
+// The plot with axes, grid, legend (two curves or more) and a tooltip on its points.
+std::string svg_plot(const Plot& plot);
+
+// Round numbers that divide [low, high] in about `count` parts: multiples of 1, 2 or 5 times a power of ten; on a log axis powers of
+// ten, with 2 and 5 between them when there are few.
+std::vector<double> axis_ticks(double low, double high, int count, bool log_scale);
+
+// The columns of a CSV text with a heading line (metrics.csv) as a curve; rows without either number are left out. Throws FileError
+// when a column is not there, and lists those that are.
+Curve csv_curve(std::string_view csv, std::string_view x_column, std::string_view y_column, std::string name = "");
+
+// Names of the columns of a CSV text.
+std::vector<std::string> csv_columns(std::string_view csv);
+
+// Exponential mean over about `span` points, unbiased at the start: for noisy losses.
+Curve smoothed(const Curve& curve, double span, std::string name);
+
+}  // namespace fm

@@ -1,0 +1,140 @@
+// The report's pieces: escaping, base64, ticks, curves, SVG and HTML that parse.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "data/report/html.h"
+#include "data/report/svg_plot.h"
+#include "tensor/error.h"
+
+using namespace fm;
+
+namespace {
+
+long count(const std::string& text, const std::string& part) {
+  long n = 0;
+  for (size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++n;
+  return n;
+}
+
+// Every opened element is closed in order; void elements of HTML may stay open.
+bool is_balanced(const std::string& markup) {
+  std::vector<std::string> open;
+  for (size_t at = markup.find('<'); at != std::string::npos; at = markup.find('<', at + 1)) {
+    const std::string tag = markup.substr(at + 1, markup.find('>', at) - at - 1);
+    const std::string name = tag.substr(0, tag.find_first_of(" \n/", 1));
+    if (tag[0] == '!' || tag.back() == '/' || name == "meta" || name == "img") continue;
+    if (tag[0] != '/') {
+      open.push_back(name);
+    } else {
+      if (open.empty() || "/" + open.back() != tag) return false;
+      open.pop_back();
+    }
+  }
+  return open.empty();
+}
+
+}  // namespace
+
+TEST_CASE("base64: the vectors of RFC 4648") {
+  CHECK(base64("") == "");
+  CHECK(base64("f") == "Zg==");
+  CHECK(base64("fo") == "Zm8=");
+  CHECK(base64("foo") == "Zm9v");
+  CHECK(base64("foob") == "Zm9vYg==");
+  CHECK(base64("fooba") == "Zm9vYmE=");
+  CHECK(base64("foobar") == "Zm9vYmFy");
+  CHECK(base64("\xff\xfe\xfd") == "//79");
+}
+
+TEST_CASE("axis ticks are round and inside") {
+  CHECK(axis_ticks(0, 10, 5, false) == std::vector<double>{0, 2, 4, 6, 8, 10});
+  CHECK(axis_ticks(-1, 1, 4, false) == std::vector<double>{-1, -0.5, 0, 0.5, 1});
+  CHECK(axis_ticks(0.5, 2000, 5, true).front() == doctest::Approx(1));
+  CHECK(axis_ticks(1e-4, 1, 5, true).size() == 5);
+  for (const auto& [low, high] : {std::pair{3e-7, 4e-7}, std::pair{-1e9, 2e9}, std::pair{0.99, 1.01}})
+    for (bool log_scale : {false, true}) {
+      if (log_scale && low <= 0) continue;
+      const auto ticks = axis_ticks(low, high, 6, log_scale);
+      CHECK(ticks.size() >= 2);
+      CHECK(ticks.size() <= 12);
+      CHECK(ticks.front() >= low - 1e-6 * std::abs(low));
+      CHECK(ticks.back() <= high + 1e-6 * std::abs(high));
+    }
+}
+
+TEST_CASE("curves out of CSV skip rows without the number") {
+  const std::string csv = "step,time,loss,fid\n1,0.5,2,\n2,0.6,nan,\n3,0.7,1.5,12\n";
+  const Curve loss = csv_curve(csv, "step", "loss"), fid = csv_curve(csv, "step", "fid", "FID");
+  CHECK(loss.x == std::vector<double>{1, 3});
+  CHECK(loss.y == std::vector<double>{2, 1.5});
+  CHECK(fid.y == std::vector<double>{12});
+  CHECK(fid.name == "FID");
+  CHECK(csv_columns(csv).size() == 4);
+  CHECK_THROWS_WITH_AS(csv_curve(csv, "step", "lss"), "no column 'lss' among step,time,loss,fid", FileError);
+  CHECK(csv_curve("step,loss\n", "step", "loss").x.empty());
+}
+
+TEST_CASE("smoothing is an unbiased exponential mean") {
+  const Curve flat = smoothed({.name = "a", .x = {1, 2, 3}, .y = {4, 4, 4}}, 10, "b");
+  CHECK(flat.y == std::vector<double>{4, 4, 4});
+  const Curve two = smoothed({.name = "a", .x = {1, 2}, .y = {1, 3}}, 2, "b");
+  CHECK(two.y[1] == doctest::Approx((0.5 * 1 + 3) / 1.5));
+}
+
+TEST_CASE("a plot has its parts and stays inside its frame") {
+  Plot plot{.title = "a < b",
+            .x_label = "step",
+            .y_label = "loss",
+            .curves = {{"one", {1, 2, 3, 4}, {1, NAN, 3, 0}}, {"two & more", {1, 4}, {10, 100}, true, true}},
+            .log_y = true};
+  const std::string svg = svg_plot(plot);
+  CHECK(is_balanced(svg));
+  CHECK(svg.find("a &lt; b") != std::string::npos);
+  CHECK(svg.find("two &amp; more: 4, 100</title>") != std::string::npos);
+  CHECK(svg.find("stroke-dasharray") != std::string::npos);
+  CHECK(count(svg, "<circle") == 4);  // nan and 0 are not on a log axis
+  CHECK(svg.find("nan") == std::string::npos);
+  CHECK(svg.find("inf") == std::string::npos);
+  CHECK(svg.find("M64.0 ") != std::string::npos);  // the first x is at the frame's left
+}
+
+TEST_CASE("plots without data, of one point, and of many points") {
+  for (bool log_scale : {false, true}) {
+    for (const Curve& curve :
+         {Curve{"none", {}, {}}, Curve{"one", {5}, {5}}, Curve{"zero", {0, 0}, {0, 0}}, Curve{"bad", {NAN}, {INFINITY}}}) {
+      const std::string svg = svg_plot({.title = "t", .curves = {curve}, .log_x = log_scale, .log_y = log_scale});
+      CHECK(is_balanced(svg));
+      CHECK(svg.find("nan") == std::string::npos);
+      CHECK(svg.find("inf") == std::string::npos);
+    }
+  }
+  Curve many{"many", {}, {}};
+  for (int i = 0; i < 200000; ++i) many.x.push_back(i), many.y.push_back(i == 77777 ? 9 : std::sin(i * 0.1));
+  const std::string svg = svg_plot({.title = "t", .curves = {many}});
+  CHECK(svg.size() < 60000);
+  CHECK(count(svg, "<circle") <= 151);
+  CHECK(svg.find(" 46.7") != std::string::npos);  // the lone peak is drawn: 0.5 of 11 units (280 pixels) under the top at 34
+}
+
+TEST_CASE("the page is whole and self-contained") {
+  HtmlReport report("Run <1>", "sub");
+  report.heading("Samples & more");
+  report.paragraph("x < y");
+  report.table({"a", "b"}, {{"word", "-1.5"}}, "numbers");
+  const std::string png("\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x40\0\0\0\x20", 24);
+  report.png(png, "a grid", 3);
+  report.plots({{.title = "p", .curves = {{"c", {1, 2}, {3, 4}}}}});
+  report.preformatted("a\n<b>", "more");
+  const std::string html = report.html();
+  CHECK(is_balanced(html));
+  CHECK(html.find("Run &lt;1&gt;") != std::string::npos);
+  CHECK(html.find("<td class=\"number\">-1.5</td>") != std::string::npos);
+  CHECK(html.find("width=\"192\" class=\"hard\"") != std::string::npos);
+  CHECK(html.find("data:image/png;base64,iVBORw0KGgo") != std::string::npos);
+  CHECK(html.find("<script") == std::string::npos);
+  CHECK(count(html, "http") == 1);  // the name of the SVG standard, nothing that is fetched
+}
