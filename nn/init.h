@@ -19,8 +19,8 @@ class Init {
   void uniform(const std::string& name, Parameter& p, double bound) const;     // U[-bound, bound)
   void normal(const std::string& name, Parameter& p, double deviation) const;  // N(0, deviation^2)
 
-  // PyTorch's default for Linear and Conv, kaiming_uniform(a = sqrt 5): parameters "weight" and "bias" from U(-b, b), b = 1/sqrt(fan_in), the
-  // fan-in being the number of elements in one output's row of the weight.
+  // PyTorch's default for Linear and Conv, kaiming_uniform(a = sqrt 5): parameters "weight" and "bias" from U(-b, b), b = 1/sqrt(fan_in),
+  // the fan-in being the number of elements in one output's row of the weight.
   void kaiming(Parameter& weight, Parameter& bias) const;
   // U(-b, b), b = sqrt(6 / (fan_in + fan_out)), on the weight as an (out, everything else) matrix.
   void xavier(const std::string& name, Parameter& weight) const;

@@ -126,7 +126,10 @@ template <class M> std::vector<StateEntry> entries(const M& module) {
 // Copies values by name into the module's tensors, converting types. FileError with one message that lists every name that is missing,
 // unexpected or of another shape; with strict = false missing and unexpected names are passed over (shapes must still agree). Nothing is
 // written unless everything fits.
-template <class M> void load_state(M& module, const StateDict& from, bool strict = true) { detail::load_entries(detail::entries(module), from, strict); }
+template <class M>
+void load_state(M& module, const StateDict& from, bool strict = true) {
+  detail::load_entries(detail::entries(module), from, strict);
+}
 
 // Both of one architecture (same names and shapes; ShapeError otherwise).
 template <class M> void copy_parameters(const M& from, M& to) { detail::copy_entries(detail::entries(from), detail::entries(to)); }

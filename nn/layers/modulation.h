@@ -4,7 +4,7 @@
 
 #include <vector>
 
-#include "autodiff/rules/activation.h"
+#include "autodiff/rules/linear.h"
 #include "nn/layers/linear.h"
 
 namespace fm {

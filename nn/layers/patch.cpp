@@ -6,7 +6,8 @@ namespace fm {
 
 Var patchify(const Var& image, std::int64_t p) {
   if (image.rank() != 4 || image.dim(2) % p != 0 || image.dim(3) % p != 0)
-    throw ShapeError("patchify: " + to_string(image.shape()) + " is not a (B,C,H,W) whose H and W are multiples of the patch size " + std::to_string(p));
+    throw ShapeError("patchify: " + to_string(image.shape()) + " is not a (B,C,H,W) whose H and W are multiples of the patch size " +
+                     std::to_string(p));
   const std::int64_t b = image.dim(0), c = image.dim(1), rows = image.dim(2) / p, columns = image.dim(3) / p;
   if (p == 1) return transpose(reshape(image, {b, c, rows * columns}), 1, 2);
   const Var cut = permute(reshape(image, {b, c, rows, p, columns, p}), {0, 2, 4, 1, 3, 5});
@@ -15,19 +16,20 @@ Var patchify(const Var& image, std::int64_t p) {
 
 Var unpatchify(const Var& tokens, std::int64_t rows, std::int64_t columns, std::int64_t p) {
   if (tokens.rank() != 3 || tokens.dim(1) != rows * columns || tokens.dim(2) % (p * p) != 0)
-    throw ShapeError("unpatchify: tokens " + to_string(tokens.shape()) + " do not fill " + std::to_string(rows) + " x " + std::to_string(columns) +
-                     " patches of " + std::to_string(p) + " x " + std::to_string(p));
+    throw ShapeError("unpatchify: tokens " + to_string(tokens.shape()) + " do not fill " + std::to_string(rows) + " x " +
+                     std::to_string(columns) + " patches of " + std::to_string(p) + " x " + std::to_string(p));
   const std::int64_t b = tokens.dim(0), c = tokens.dim(2) / (p * p);
   if (p == 1) return reshape(transpose(tokens, 1, 2), {b, c, rows, columns});
   const Var placed = permute(reshape(tokens, {b, rows, columns, p, p, c}), {0, 5, 1, 3, 2, 4});
   return reshape(placed, {b, c, rows * p, columns * p});
 }
 
-Var PatchEmbed::operator()(const Var& image) const {
-  if (image.rank() != 4 || image.dim(1) != weight.value.dim(1))
-    throw ShapeError("patch embedding: image " + to_string(image.shape()) + " for a weight " + to_string(weight.value.shape()) + " in " +
+Var PatchEmbed::project(const Var& tokens) const {
+  const Shape& w = weight.value.shape();
+  if (tokens.rank() != 3 || tokens.dim(2) != w[1] * w[2] * w[3])
+    throw ShapeError("patch embedding: patches " + to_string(tokens.shape()) + " for a weight " + to_string(w) + " in " +
                      ModulePath::current());
-  return linear(patchify(image, weight.value.dim(2)), reshape(weight, {weight.value.dim(0), -1}), bias);
+  return linear(tokens, reshape(weight, {w[0], -1}), bias);
 }
 
 }  // namespace fm

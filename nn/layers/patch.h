@@ -23,7 +23,9 @@ struct PatchEmbed {
   }
   void reset(const Init& init) { init.kaiming(weight, bias); }
 
-  Var operator()(const Var& image) const;
+  std::int64_t patch() const { return weight.value.dim(2); }
+  Var operator()(const Var& image) const { return project(patchify(image, patch())); }
+  Var project(const Var& tokens) const;         // what patchify gave: (B,N,C p p) -> (B,N,width)
 };
 
 }  // namespace fm

@@ -30,7 +30,8 @@ void append_row(Resampling& r, const std::map<std::int64_t, double>& taps) {
   r.begin.push_back(static_cast<std::int64_t>(r.weights.size()));
 }
 
-// Interpolation between the nearest inputs. PyTorch computes positions in f32, which moves a weight near input 200 by up to 6e-6; these are exact.
+// Interpolation between the nearest inputs. PyTorch computes positions in f32, which moves a weight near input 200 by up to 6e-6; these are
+// exact.
 std::map<std::int64_t, double> point_taps(std::int64_t o, std::int64_t in, double scale, Interpolation kind) {
   double position = scale * (static_cast<double>(o) + 0.5) - 0.5;
   if (kind == Interpolation::bilinear) position = std::max(position, 0.0);
@@ -47,7 +48,8 @@ std::map<std::int64_t, double> point_taps(std::int64_t o, std::int64_t in, doubl
 
 // The kernel widened to cover all inputs that an output stands for.
 std::map<std::int64_t, double> area_taps(std::int64_t o, std::int64_t in, double scale, Interpolation kind) {
-  const double widening = std::max(scale, 1.0), support = (is_cubic(kind) ? 2 : 1) * widening, centre = scale * (static_cast<double>(o) + 0.5);
+  const double widening = std::max(scale, 1.0), support = (is_cubic(kind) ? 2 : 1) * widening,
+               centre = scale * (static_cast<double>(o) + 0.5);
   const auto low = std::max(static_cast<std::int64_t>(centre - support + 0.5), std::int64_t{0});
   const auto high = std::min(static_cast<std::int64_t>(centre + support + 0.5), in);
   std::map<std::int64_t, double> taps;

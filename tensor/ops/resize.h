@@ -15,7 +15,7 @@ enum class Interpolation {
   bicubic_antialias,   // cubic convolution with A = -0.5 widened by the factor of reduction, weights normalised
 };
 
-// A sparse matrix (out, in) whose rows are runs of neighbours: row o has weights[begin[o] .. begin[o+1]) on inputs first[o], first[o]+1, ...
+// A sparse matrix (out, in) whose rows are runs of neighbours: row o has weights[begin[o] .. begin[o+1]) on the inputs from first[o] on.
 struct Resampling {
   std::int64_t in = 0, out = 0;
   std::vector<std::int64_t> first, begin;

@@ -1,0 +1,99 @@
+#include "nn/models/dino_v2.h"
+
+#include "autodiff/rules/activation.h"
+#include "autodiff/rules/linear.h"
+#include "autodiff/rules/resize.h"
+
+namespace fm {
+namespace {
+
+DinoV2Config sized(std::int64_t width, std::int64_t depth, std::int64_t heads) {
+  DinoV2Config c;
+  c.width = width;
+  c.depth = depth;
+  c.heads = heads;
+  c.mlp_width = 4 * width;
+  return c;
+}
+
+std::int64_t grid_size(const DinoV2Config& c) {
+  if (c.patch_size < 1 || c.image_size % c.patch_size != 0)
+    throw ConfigError("DinoV2: image size " + std::to_string(c.image_size) + " is not a multiple of the patch size " +
+                      std::to_string(c.patch_size));
+  return c.image_size / c.patch_size;
+}
+
+}  // namespace
+
+DinoV2Config dino_v2_small() { return sized(384, 12, 6); }
+DinoV2Config dino_v2_base() { return sized(768, 12, 12); }
+DinoV2Config dino_v2_large() { return sized(1024, 24, 16); }
+
+DinoV2Layer::DinoV2Layer(const DinoV2Config& c)
+    : norm1(c.width, c.eps), norm2(c.width, c.eps), attention(c.width, c.heads), mlp(c.width, c.mlp_width) {
+  if (c.layer_scale != 0) scale1 = make_parameter({c.width}), scale2 = make_parameter({c.width});
+}
+
+Var DinoV2Layer::operator()(const Var& x) const {
+  const auto add_scaled = [](const Var& base, const Var& h, const Parameter& scale) {
+    if (!scale.value.defined()) return base + h;
+    return gated_residual(base, h, expand(unsqueeze(scale, 0), {base.dim(0), base.dim(2)}));
+  };
+  const Var h = add_scaled(x, attention(norm1(x)), scale1);
+  return add_scaled(h, mlp(norm2(h)), scale2);
+}
+
+DinoV2::DinoV2(const DinoV2Config& c, std::uint64_t seed)
+    : config(c),
+      cls_token(make_parameter({1, 1, c.width})),
+      mask_token(make_parameter({1, c.width})),
+      position_table(make_parameter({1, grid_size(c) * grid_size(c) + 1, c.width})),
+      patch_embed(c.channels, c.patch_size, c.width),
+      norm(c.width, c.eps, c.affine_norm) {
+  if (c.registers > 0) register_tokens = make_parameter({1, c.registers, c.width});
+  for (std::int64_t i = 0; i < c.depth; ++i) layers.emplace_back(c);
+  reset_parameters(*this, seed);
+}
+
+// The original's initial values: N(0, 0.02) for products and positions, almost zero for the extra tokens, zero biases. The patch embedding
+// keeps PyTorch's default.
+void DinoV2::reset(const Init& init) {
+  for_each_parameter(*this, [&](const std::string& name, Parameter& p) {
+    if (name.ends_with("lambda1")) fill(p, config.layer_scale);
+    else if (name.starts_with("encoder.") && p.value.rank() == 2) init.normal(name, p, 0.02);
+    else if (name.starts_with("encoder.") && name.ends_with("bias")) fill(p, 0);
+  });
+  init.normal("embeddings.position_embeddings", position_table, 0.02);
+  init.normal("embeddings.cls_token", cls_token, 1e-6);
+  init.normal("embeddings.register_tokens", register_tokens, 1e-6);
+  fill(mask_token, 0);
+}
+
+Var DinoV2::positions(std::int64_t rows, std::int64_t columns) const {
+  const std::int64_t g = grid_size(config), d = config.width;
+  const Var grid = slice(position_table, 1, 1, g * g + 1);
+  if (rows * columns == g * g) return grid;                             // as the original: a grid of as many patches is taken as it is
+  const auto kind = Interpolation::bicubic_antialias;
+  const Var resized = resample(resample(reshape(grid, {g, g, d}), 0, resampling(g, rows, kind)), 1, resampling(g, columns, kind));
+  return reshape(resized, {1, rows * columns, d});
+}
+
+DinoV2Tokens DinoV2::encode(const Var& image, const Tensor& mask) const {
+  Var patches = patch_embed(image);
+  const std::int64_t b = patches.dim(0), n = patches.dim(1), d = config.width, r = config.registers;
+  if (mask.defined()) patches = where(mask.reshape({b, n, 1}).to(patches.dtype()), reshape(mask_token, {1, 1, d}), patches);
+  patches = patches + positions(image.dim(2) / config.patch_size, image.dim(3) / config.patch_size);
+
+  std::vector<Var> parts{expand(Var(cls_token) + slice(position_table, 1, 0, 1), {b, 1, d})};
+  if (r > 0) parts.push_back(expand(register_tokens, {b, r, d}));
+  parts.push_back(patches);
+  Var h = concat(parts, 1);
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    const ModulePath path("encoder.layer." + std::to_string(i));
+    h = layers[i](h);
+  }
+  h = norm(h);
+  return {select(h, 1, 0), r > 0 ? slice(h, 1, 1, 1 + r) : Var(), slice(h, 1, 1 + r, 1 + r + n)};
+}
+
+}  // namespace fm

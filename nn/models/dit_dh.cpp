@@ -1,0 +1,123 @@
+#include "nn/models/dit_dh.h"
+
+#include "autodiff/rules/activation.h"
+#include "autodiff/rules/elementwise.h"
+#include "autodiff/rules/linear.h"
+#include "nn/layers/positions.h"
+
+namespace fm {
+namespace {
+
+DitDhConfig sized(std::int64_t width, std::int64_t depth, std::int64_t heads, bool mean_flow) {
+  DitDhConfig c;
+  c.width = width;
+  c.depth = depth;
+  c.heads = heads;
+  c.mean_flow = mean_flow;
+  return c;
+}
+
+void check(const DitDhConfig& c) {
+  if (c.patch_size < 1 || c.input_size % c.patch_size != 0)
+    throw ConfigError("DitDh: input size " + std::to_string(c.input_size) + " is not a multiple of the patch size " +
+                      std::to_string(c.patch_size));
+  if (c.depth < 1 || c.head_depth < 1) throw ConfigError("DitDh: depth and head_depth must be at least 1");
+}
+
+}  // namespace
+
+DitDhConfig dit_dh_s(bool mean_flow) { return sized(384, 12, 6, mean_flow); }
+DitDhConfig dit_dh_b(bool mean_flow) { return sized(768, 12, 12, mean_flow); }
+DitDhConfig dit_dh_l(bool mean_flow) { return sized(1024, 24, 16, mean_flow); }
+DitDhConfig dit_dh_xl(bool mean_flow) { return sized(1152, 28, 16, mean_flow); }
+
+DitBlock::DitBlock(std::int64_t width, std::int64_t heads, double mlp_ratio, bool qk_norm)
+    : norm1(width),
+      norm2(width),
+      attn(width, heads, qk_norm),
+      mlp(width, SwiGluFfn::hidden_width(width, mlp_ratio)),
+      modulation(width, 6) {}
+
+Var DitBlock::operator()(const Var& x, const Var& activated, const Tensor& rope_cos, const Tensor& rope_sin) const {
+  const std::vector<Var> m = modulation(activated);       // shift, scale, gate of attention, then of the MLP
+  const Var h = gated_residual(x, attn(norm1.modulated(x, m[0], m[1]), rope_cos, rope_sin), m[2]);
+  return gated_residual(h, mlp(norm2.modulated(h, m[3], m[4])), m[5]);
+}
+
+Var DitFinalLayer::operator()(const Var& x, const Var& activated) const {
+  const std::vector<Var> m = modulation(activated);
+  return out(norm.modulated(x, m[0], m[1]));
+}
+
+DitDh::DitDh(const DitDhConfig& c, std::uint64_t seed)
+    : config(c),
+      x_embedder(c.channels, c.patch_size, c.head_width),
+      s_embedder(c.channels, c.patch_size, c.width),
+      t_embedder(c.width),
+      y_embedder(c.classes, c.width),
+      final_layer(c.head_width, c.channels * c.patch_size * c.patch_size) {
+  check(c);
+  const std::int64_t grid = c.input_size / c.patch_size;
+  if (c.position_embed) position_table = {sin_cos_positions(grid, grid, c.width).unsqueeze(0), false};
+  if (c.width != c.head_width) s_projector.emplace(c.width, c.head_width);
+  if (c.mean_flow) r_embedder.emplace(c.width);
+  if (c.rope) {
+    std::tie(backbone_cos.value, backbone_sin.value) = rope_tables(grid, grid, c.width / c.heads);
+    std::tie(head_cos.value, head_sin.value) = rope_tables(grid, grid, c.head_width / c.head_heads);
+  }
+  for (std::int64_t i = 0; i < c.depth; ++i) blocks.emplace_back(c.width, c.heads, c.mlp_ratio, c.qk_norm);
+  for (std::int64_t i = 0; i < c.head_depth; ++i) blocks.emplace_back(c.head_width, c.head_heads, c.mlp_ratio, c.qk_norm);
+  reset_parameters(*this, seed);
+}
+
+// What differs from PyTorch's defaults. r_embedder keeps the default, as in the published code.
+void DitDh::reset(const Init& init) {
+  init.xavier("x_embedder.proj.weight", x_embedder.weight);
+  init.xavier("s_embedder.proj.weight", s_embedder.weight);
+  fill(x_embedder.bias, 0);
+  fill(s_embedder.bias, 0);
+  init.normal("t_embedder.mlp.0.weight", t_embedder.first.weight, 0.02);
+  init.normal("t_embedder.mlp.2.weight", t_embedder.second.weight, 0.02);
+}
+
+Var DitDh::operator()(const Var& x, const Var& t, const Tensor& labels) const {
+  const Var te = t_embedder(t);
+  return forward(x, r_embedder ? te + (*r_embedder)(Tensor::zeros(t.shape(), t.dtype())) : te, labels);
+}
+
+Var DitDh::operator()(const Var& x, const Var& s, const Var& t, const Tensor& labels) const {
+  if (!r_embedder) throw ConfigError("DitDh: called with two times, but the model was made for one; set mean_flow in its config");
+  return forward(x, t_embedder(t) + (*r_embedder)(t - s), labels);
+}
+
+Var DitDh::forward(const Var& x, const Var& time, const Tensor& labels) const {
+  const std::int64_t size = config.input_size, grid = size / config.patch_size, b = time.dim(0);
+  if (x.shape() != Shape{b, config.channels, size, size})
+    throw ShapeError("DitDh: input " + to_string(x.shape()) + ", the model wants " + to_string(Shape{b, config.channels, size, size}));
+  const Tensor y = labels.defined() ? labels : Tensor::full({b}, static_cast<double>(y_embedder.null_label()), DType::i64);
+  const Var activated = silu(silu(time + y_embedder(y)));       // twice: see the top of dit_dh.h
+
+  const Var tokens = patchify(x, config.patch_size);
+  Var s = s_embedder.project(tokens);
+  if (position_table.value.defined()) s = s + Var(position_table);
+  const auto depth = static_cast<std::size_t>(config.depth);
+  for (std::size_t i = 0; i < depth; ++i) s = run_block(i, s, activated);
+
+  s = silu(s + unsqueeze(time, 1));
+  if (s_projector) s = (*s_projector)(s);
+  const Var condition = silu(s);
+  Var h = x_embedder.project(tokens);
+  for (std::size_t i = depth; i < blocks.size(); ++i) h = run_block(i, h, condition);
+  const ModulePath path("final_layer");
+  return unpatchify(final_layer(h, condition), grid, grid, config.patch_size);
+}
+
+Var DitDh::run_block(std::size_t i, const Var& x, const Var& activated) const {
+  const ModulePath path("blocks." + std::to_string(i));
+  const bool backbone = i < static_cast<std::size_t>(config.depth);
+  const Tensor& cosine = (backbone ? backbone_cos : head_cos).value;
+  const Tensor& sine = (backbone ? backbone_sin : head_sin).value;
+  return blocks[i](x, activated, cosine, sine);
+}
+
+}  // namespace fm

@@ -1,0 +1,132 @@
+// DiT^DH, the latent diffusion transformer of RAE (Zheng et al. 2025, "Diffusion Transformers with Representation Autoencoders"), and its
+// variant with two times for MeanFlow. A deep narrow backbone turns the noisy latent and (t, label) into a condition for every token; a
+// shallow wide head predicts the velocity from the raw noisy latent under that condition:
+//
+//   te = T(t) [+ R(t - s)],  c = silu(te + label),  h = x W_s + pos,    h = block_i(h; c)         backbone, blocks 0 .. depth-1
+//   k = P silu(te + h),      u = x W_x,             u = block_i(u; k),  out = final(u; k)         head, the last head_depth blocks
+//   block(x; c):  (b1, g1, a1, b2, g2, a2) = Linear(silu c);  x += a1 Attn((1+g1) RMS(x) + b1);  x += a2 SwiGLU((1+g2) RMS(x) + b2)
+//
+// silu acts twice on c (once where c is made, once in every block): published weights were trained so. Names, shapes and initial values are
+// those of the published checkpoints.
+#pragma once
+
+#include "nn/layers/attention.h"
+#include "nn/layers/embedding.h"
+#include "nn/layers/mlp.h"
+#include "nn/layers/modulation.h"
+#include "nn/layers/patch.h"
+
+namespace fm {
+
+struct DitDhConfig {
+  std::int64_t input_size = 16, channels = 768, patch_size = 1;
+  std::int64_t width = 1152, depth = 28, heads = 16;                     // backbone
+  std::int64_t head_width = 2048, head_depth = 2, head_heads = 16;
+  double mlp_ratio = 4;
+  std::int64_t classes = 1000;
+  bool qk_norm = false, rope = true, position_embed = true;
+  bool mean_flow = false;
+
+  template <class V> void visit(V&& v) {
+    v("input_size", input_size, "height and width of the latent");
+    v("channels", channels, "channels of the latent");
+    v("patch_size", patch_size, "latent positions a token spans, per side");
+    v("width", width, "width of the backbone");
+    v("depth", depth, "blocks in the backbone");
+    v("heads", heads, "attention heads in the backbone");
+    v("head_width", head_width, "width of the head");
+    v("head_depth", head_depth, "blocks in the head");
+    v("head_heads", head_heads, "attention heads in the head");
+    v("mlp_ratio", mlp_ratio, "hidden width over width; SwiGLU takes two thirds of it");
+    v("classes", classes, "number of labels; one more is added for 'no label'");
+    v("qk_norm", qk_norm, "normalise queries and keys per head");
+    v("rope", rope, "rotary positions");
+    v("position_embed", position_embed, "add sine-cosine positions to the backbone's tokens");
+    v("mean_flow", mean_flow, "two times (s, t) instead of one");
+  }
+};
+
+DitDhConfig dit_dh_s(bool mean_flow = false);
+DitDhConfig dit_dh_b(bool mean_flow = false);
+DitDhConfig dit_dh_l(bool mean_flow = false);
+DitDhConfig dit_dh_xl(bool mean_flow = false);
+
+struct DitBlock {
+  RmsNorm norm1, norm2;
+  FusedAttention attn;
+  SwiGluFfn mlp;
+  Modulation modulation;
+
+  DitBlock(std::int64_t width, std::int64_t heads, double mlp_ratio, bool qk_norm);
+  template <class V> void visit(V&& v) {
+    v("norm1", norm1);
+    v("norm2", norm2);
+    v("attn", attn);
+    v("mlp", mlp);
+    v("adaLN_modulation", modulation);
+  }
+  // x (B,N,C); condition after its SiLU, (B,C) for all tokens or (B,N,C) for each.
+  Var operator()(const Var& x, const Var& activated, const Tensor& rope_cos, const Tensor& rope_sin) const;
+};
+
+struct DitFinalLayer {                           // Linear(RMS(x) (1 + scale) + shift)
+  RmsNorm norm;
+  Linear out;
+  Modulation modulation;
+
+  DitFinalLayer() = default;
+  DitFinalLayer(std::int64_t width, std::int64_t out_width) : norm(width), out(width, out_width), modulation(width, 2) {}
+  template <class V> void visit(V&& v) {
+    v("norm_final", norm);
+    v("linear", out);
+    v("adaLN_modulation", modulation);
+  }
+  void reset(const Init&) {                      // a fresh model predicts zero
+    fill(out.weight, 0);
+    fill(out.bias, 0);
+  }
+  Var operator()(const Var& x, const Var& activated) const;
+};
+
+struct DitDh {
+  DitDhConfig config;
+  Parameter position_table;                      // (1,N,width), frozen
+  PatchEmbed x_embedder, s_embedder;
+  std::optional<Linear> s_projector;             // absent when both widths are equal
+  GaussianFourierEmbedding t_embedder;
+  std::optional<GaussianFourierEmbedding> r_embedder;
+  LabelEmbed y_embedder;
+  DitFinalLayer final_layer;
+  Buffer backbone_cos, backbone_sin, head_cos, head_sin;
+  std::vector<DitBlock> blocks;                  // backbone, then head
+
+  explicit DitDh(const DitDhConfig& config, std::uint64_t seed = 0);
+  template <class V> void visit(V&& v) {
+    v("pos_embed", position_table);
+    v("x_embedder.proj", x_embedder);
+    v("s_embedder.proj", s_embedder);
+    v("s_projector", s_projector);
+    v("t_embedder", t_embedder);
+    v("r_embedder", r_embedder);
+    v("y_embedder", y_embedder);
+    v("final_layer", final_layer);
+    v("enc_feat_rope.freqs_cos", backbone_cos);
+    v("enc_feat_rope.freqs_sin", backbone_sin);
+    v("dec_feat_rope.freqs_cos", head_cos);
+    v("dec_feat_rope.freqs_sin", head_sin);
+    v("blocks", blocks);
+  }
+  void reset(const Init& init);
+
+  // x (B,C,h,w), t (B) in [0,1] with t = 1 noise, labels i32 or i64 (B) in 0 .. classes (classes = no label; undefined: no label for all)
+  // -> velocity (B,C,h,w). With mean_flow it is the instantaneous one, u(x, t, t).
+  Var operator()(const Var& x, const Var& t, const Tensor& labels) const;
+  // Average velocity from t back to s <= t; needs mean_flow. Along (w, 0, 1) its derivative is d/dt on the path with velocity w.
+  Var operator()(const Var& x, const Var& s, const Var& t, const Tensor& labels) const;
+
+ private:
+  Var forward(const Var& x, const Var& time, const Tensor& labels) const;
+  Var run_block(std::size_t i, const Var& x, const Var& activated) const;
+};
+
+}  // namespace fm

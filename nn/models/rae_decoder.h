@@ -1,0 +1,74 @@
+// The decoder of RAE: a plain pre-norm ViT that turns latent tokens into image patches (MAE's decoder; names of the published checkpoints).
+//
+//   h = [cls, z W + b] + pos,   h += Attn(LN h),  h += W2 gelu(W1 LN h)  per layer,   patches = LN(h) W_out + b_out without the cls row
+#pragma once
+
+#include "nn/layers/attention.h"
+#include "nn/layers/mlp.h"
+
+namespace fm {
+
+struct RaeDecoderConfig {
+  std::int64_t latent_channels = 768, latent_size = 16;                 // tokens: latent_size^2
+  std::int64_t width = 1152, depth = 28, heads = 16, mlp_width = 4096;
+  std::int64_t patch_size = 16, image_channels = 3;
+  double eps = 1e-12;
+
+  template <class V> void visit(V&& v) {
+    v("latent_channels", latent_channels, "channels of the latent");
+    v("latent_size", latent_size, "height and width of the latent");
+    v("width", width, "width of the decoder");
+    v("depth", depth, "layers");
+    v("heads", heads, "attention heads");
+    v("mlp_width", mlp_width, "hidden width of the MLP");
+    v("patch_size", patch_size, "pixels a token becomes, per side");
+    v("image_channels", image_channels, "channels of the image");
+    v("eps", eps, "of the layer norms");
+  }
+};
+
+RaeDecoderConfig rae_decoder_b(std::int64_t latent_size = 16);
+RaeDecoderConfig rae_decoder_l(std::int64_t latent_size = 16);
+RaeDecoderConfig rae_decoder_xl(std::int64_t latent_size = 16);
+
+struct RaeDecoderLayer {
+  VitAttention attention;
+  Linear intermediate, output;
+  LayerNorm layernorm_before, layernorm_after;
+
+  explicit RaeDecoderLayer(const RaeDecoderConfig& c);
+  template <class V> void visit(V&& v) {
+    v("attention", attention);
+    v("intermediate.dense", intermediate);
+    v("output.dense", output);
+    v("layernorm_before", layernorm_before);
+    v("layernorm_after", layernorm_after);
+  }
+  Var operator()(const Var& x) const;
+};
+
+struct RaeDecoder {
+  RaeDecoderConfig config;
+  Parameter positions, cls_token;                // (1,1+N,width) starts as sine-cosine with zeros for cls; (1,1,width) starts at zero
+  Linear embed;
+  std::vector<RaeDecoderLayer> layers;
+  LayerNorm norm;
+  Linear predict;
+
+  explicit RaeDecoder(const RaeDecoderConfig& config, std::uint64_t seed = 0);
+  template <class V> void visit(V&& v) {
+    v("decoder_pos_embed", positions);
+    v("trainable_cls_token", cls_token);
+    v("decoder_embed", embed);
+    v("decoder_layers", layers);
+    v("decoder_norm", norm);
+    v("decoder_pred", predict);
+  }
+  void reset(const Init& init);
+
+  // Latent tokens (B,N,C), row-major over the latent -> image (B,channels,size,size), normalised as the encoder's input was (mean and
+  // deviation of the data set are the caller's).
+  Var operator()(const Var& tokens) const;
+};
+
+}  // namespace fm

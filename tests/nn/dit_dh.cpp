@@ -1,0 +1,174 @@
+// DiT^DH: numbers of the published code, names and counts of the published checkpoints, and derivatives of the whole network in f64.
+#include "nn/models/dit_dh.h"
+
+#include "autodiff/jvp.h"
+#include "autodiff/rules/elementwise.h"
+#include "autodiff/rules/linear.h"
+#include "tests/support/model_check.h"
+
+using namespace fm;
+using namespace fm::test;
+
+namespace {
+
+DitDhConfig tiny(bool mean_flow) {
+  DitDhConfig c;
+  c.input_size = 4, c.channels = 8, c.classes = 10;
+  c.width = 16, c.depth = 2, c.heads = 2;
+  c.head_width = 24, c.head_depth = 1, c.head_heads = 2;
+  c.mean_flow = mean_flow;
+  return c;
+}
+
+const Tensor golden_times = Tensor::from<float>({0.9f, 0.35f}, {2});
+const Tensor golden_labels = Tensor::from<std::int64_t>({3, 10}, {2});
+const Golden golden{-45.0147728, 222.4330165,
+                    {-0.7754285, -0.8186354, -0.8605876, -0.9016412, -0.9410678, -0.9782438, -1.0142460, -1.0493654},
+                    {-0.4841023, -0.4356435, -0.3863293, -0.3361799}};
+
+// A MeanFlow model in f64 and where to differentiate it.
+struct Setting {
+  DitDh net;
+  Tensor x = wave({3, 8, 4, 4}, 1), w = wave({3, 8, 4, 4}, 2);
+  Tensor s = Tensor::from<double>({0.1, 0.3, 0.6}, {3}), t = Tensor::from<double>({0.8, 0.5, 0.9}, {3});
+  Tensor labels = Tensor::from<std::int64_t>({3, 10, 0}, {3});
+
+  explicit Setting(DitDhConfig c = tiny(true)) : net(c, 7) {
+    shake(net);
+    to_dtype(net, DType::f64);
+  }
+  auto function() const {
+    return [this](const Var& z, const Var& a, const Var& b) { return net(z, a, b, labels); };
+  }
+};
+
+}  // namespace
+
+TEST_CASE("golden numbers of the published code, f32 and f64") {
+  DitDh net(tiny(false));
+  fill_by_rule(net);
+  const Tensor x = golden_input({2, 8, 4, 4});
+  check_golden(net(x, golden_times, golden_labels).value(), golden, 1e-4, 2e-6);
+  to_dtype(net, DType::f64);
+  check_golden(net(x.to(DType::f64), golden_times.to(DType::f64), golden_labels).value(), golden, 2e-5, 1e-6);
+}
+
+TEST_CASE("parameter counts and numbers of tensors of the published sizes") {
+  const ShapesOnly shapes;
+  CHECK(parameter_count(DitDh(dit_dh_s())) == 196455764);
+  CHECK(parameter_count(DitDh(dit_dh_s(true))) == 196800852);
+  CHECK(parameter_count(DitDh(dit_dh_b())) == 294295892);
+  CHECK(parameter_count(DitDh(dit_dh_b(true))) == 295280724);
+  CHECK(parameter_count(DitDh(dit_dh_l())) == 621744436);
+  CHECK(parameter_count(DitDh(dit_dh_l(true))) == 623319604);
+  const DitDh xl(dit_dh_xl()), mean_flow(dit_dh_xl(true));
+  CHECK(parameter_count(xl) == 838675796);
+  CHECK(parameter_count(xl, true) == 838380628);
+  CHECK(parameter_count(mean_flow) == 840595284);
+  CHECK(parameter_count(mean_flow, true) == 840299860);
+  CHECK(state_dict(xl).size() == 382);
+  CHECK(state_dict(mean_flow).size() == 387);
+  CHECK(mean_flow.head_cos.value.numel() * 2 + mean_flow.backbone_cos.value.numel() * 2 == 102400);
+  DitDhConfig large = dit_dh_xl();
+  large.input_size = 32;
+  CHECK(parameter_count(DitDh(large)) == 839560532);
+}
+
+TEST_CASE("names are frozen") {
+  check_names(DitDh(tiny(true)), "dit_dh.txt");
+}
+
+TEST_CASE("a fresh model predicts zero; initial values are those of the published code") {
+  const DitDh net(tiny(true), 3);
+  const Tensor x = golden_input({2, 8, 4, 4});
+  CHECK(norm(net(x, golden_times * 0.5, golden_times, golden_labels).value()) == 0);
+  CHECK(norm(net.blocks[0].modulation.linear.weight.value) == 0);
+  CHECK(norm(net.x_embedder.bias.value) == 0);
+  CHECK(norm(net.blocks[2].attn.qkv.bias.value) > 0);
+  const auto rms = [](const Parameter& p) { return norm(p.value) / std::sqrt(static_cast<double>(p.value.numel())); };
+  CHECK(rms(net.t_embedder.first.weight) == doctest::Approx(0.02).epsilon(0.05));
+  CHECK(rms(net.r_embedder->first.weight) == doctest::Approx(1 / std::sqrt(512.0 * 3)).epsilon(0.05));
+  CHECK(rms(net.x_embedder.weight) == doctest::Approx(std::sqrt(6.0 / 32 / 3)).epsilon(0.2));
+}
+
+TEST_CASE("saved and loaded into a model of another seed, outputs are bit-equal") {
+  DitDh a(tiny(true), 1), b(tiny(true), 2);
+  shake(a);
+  load_state(b, state_dict(a));
+  const Tensor x = golden_input({2, 8, 4, 4}), s = golden_times * 0.5;
+  CHECK(max_difference(a(x, s, golden_times, golden_labels).value(), b(x, s, golden_times, golden_labels).value()) == 0);
+}
+
+TEST_CASE("every trained parameter gets a gradient, frozen ones none") {
+  for (const bool qk_norm : {false, true}) {
+    DitDhConfig c = tiny(true);
+    c.qk_norm = qk_norm;
+    DitDh net(c, 1);
+    shake(net);
+    Tape tape;
+    const Gradients g = backward(sum(square(net(golden_input({2, 8, 4, 4}), golden_times * 0.5, golden_times, golden_labels))));
+    for_each_parameter(net, [&](const std::string& name, Parameter& p) {
+      CHECK_MESSAGE(g[p].defined() == p.trainable, name);
+      if (p.trainable && g[p].defined()) CHECK_MESSAGE(norm(g[p]) > 0, name);
+    });
+  }
+}
+
+TEST_CASE("undefined labels mean no label; one time means s = t") {
+  const Setting a;
+  const Tensor none = Tensor::full({3}, 10, DType::i64);
+  CHECK(max_difference(a.net(a.x, a.s, a.t, {}).value(), a.net(a.x, a.s, a.t, none).value()) == 0);
+  CHECK(max_difference(a.net(a.x, a.t, a.labels).value(), a.net(a.x, a.t, a.t, a.labels).value()) == 0);
+  CHECK_THROWS_AS(DitDh(tiny(false))(a.x, a.s, a.t, a.labels), ConfigError);
+  CHECK_THROWS_AS(a.net(a.x.slice(1, 0, 4), a.s, a.t, a.labels), ShapeError);
+}
+
+TEST_CASE("push along (w, 0, 1) agrees with the central difference") {
+  const Setting a;
+  const auto [u, dudt] = jvp(a.function(), at(a.x, a.s, a.t), along(a.w, zero, 1.0));
+  CHECK(max_difference(u.value(), a.function()(a.x, a.s, a.t).value()) == 0);
+  const auto along_path = [&](double h) { return a.function()(a.x + a.w * h, a.s, a.t + h).value(); };
+  const double h = 1e-4;                                                   // fourth order: the error is below 1e-9
+  const Tensor difference = (along_path(h) - along_path(-h)) * (8.0 / 12) - (along_path(2 * h) - along_path(-2 * h)) * (1.0 / 12);
+  CHECK(norm(difference / h - dudt) / norm(dudt) < 1e-7);
+}
+
+TEST_CASE("pull is the transpose of push") {
+  const Setting a;
+  const Tensor gy = wave({3, 8, 4, 4}, 3);
+  Tape tape;
+  const Var x = tape.variable(a.x), s = tape.variable(a.s), t = tape.variable(a.t);
+  const Tensor ds = wave({3}, 4), dt = wave({3}, 5);
+  const auto [u, du] = jvp(a.function(), at(x, s, t), along(a.w, ds, dt));
+  const Gradients g = backward(sum(u * gy));
+  const double pushed = dot(du, gy), pulled = dot(g[x], a.w) + dot(g[s], ds) + dot(g[t], dt);
+  CHECK(std::abs(pushed - pulled) / (norm(du) * norm(gy)) < 1e-12);
+}
+
+TEST_CASE("a tangent of the first rows is the full one with zeros below") {
+  const Setting a;
+  const auto [u, part] = jvp(a.function(), at(a.x, a.s, a.t), along(a.w.slice(0, 0, 2), zero, Tensor::ones({2}, DType::f64)));
+  CHECK(part.shape() == Shape{2, 8, 4, 4});
+  const auto [v, full] = jvp(a.function(), at(a.x, a.s, a.t), along(a.w, zero, 1.0));
+  CHECK(max_difference(part, full.slice(0, 0, 2)) < 1e-12);
+  CHECK(max_difference(u.value(), v.value()) == 0);
+}
+
+TEST_CASE("gradients through a taped tangent agree with differences of the tangent") {
+  Setting a;
+  const Tensor gy = wave({3, 8, 4, 4}, 3);
+  Parameter& p = a.net.blocks[1].mlp.w12.weight;
+  const Tensor direction = wave(p.value.shape(), 6), start = p.value.clone();
+  const auto objective = [&](double h) {
+    p.value = start + direction * h;
+    const auto [u, du] = jvp(a.function(), at(a.x, a.s, a.t), along(a.w, zero, 1.0));
+    return dot(du, gy);
+  };
+  const double h = 1e-4;
+  const double difference = ((objective(h) - objective(-h)) * 8 - (objective(2 * h) - objective(-2 * h))) / (12 * h);
+  p.value = start;
+  Tape tape;
+  const auto [u, du] = jvp_taped(a.function(), at(a.x, a.s, a.t), along(a.w, zero, 1.0));
+  const Gradients g = backward(sum(du * gy));
+  CHECK(std::abs(dot(g[p], direction) - difference) / std::abs(difference) < 1e-7);
+}

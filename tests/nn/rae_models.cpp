@@ -1,0 +1,230 @@
+// The RAE decoder and the DINOv2 encoder: golden numbers, names and counts of published checkpoints, and a naive encoder in f64.
+#include "autodiff/rules/elementwise.h"
+#include "autodiff/rules/linear.h"
+#include "nn/models/dino_v2.h"
+#include "nn/models/rae_decoder.h"
+#include "tests/support/model_check.h"
+#include "tensor/ops/resize.h"
+
+using namespace fm;
+using namespace fm::test;
+
+namespace {
+
+RaeDecoderConfig tiny_decoder() {
+  RaeDecoderConfig c;
+  c.latent_channels = 8, c.latent_size = 4;
+  c.width = 16, c.depth = 2, c.heads = 2, c.mlp_width = 24, c.patch_size = 2;
+  return c;
+}
+
+DinoV2Config tiny_encoder(bool affine_norm) {
+  DinoV2Config c;
+  c.image_size = 20, c.patch_size = 4, c.width = 12, c.depth = 2, c.heads = 2, c.mlp_width = 20, c.registers = 3;
+  c.affine_norm = affine_norm;
+  return c;
+}
+
+// An encoder written with loops over one image, to test against.
+struct Naive {
+  std::int64_t tokens, width;
+  std::vector<double> h;
+
+  static std::vector<double> values(const Parameter& p) { return p.value.to_vector<double>(); }
+
+  static std::vector<double> dense(const std::vector<double>& x, std::int64_t n, const Linear& l) {
+    const auto w = values(l.weight), b = values(l.bias);
+    const std::int64_t out = l.weight.value.dim(0), in = l.weight.value.dim(1);
+    std::vector<double> y(static_cast<std::size_t>(n * out));
+    for (std::int64_t i = 0; i < n; ++i)
+      for (std::int64_t o = 0; o < out; ++o) {
+        double sum = b[static_cast<std::size_t>(o)];
+        for (std::int64_t k = 0; k < in; ++k) sum += w[static_cast<std::size_t>(o * in + k)] * x[static_cast<std::size_t>(i * in + k)];
+        y[static_cast<std::size_t>(i * out + o)] = sum;
+      }
+    return y;
+  }
+
+  std::vector<double> normed(const LayerNorm& norm) const {
+    std::vector<double> y = h;
+    for (std::int64_t i = 0; i < tokens; ++i) {
+      double* row = y.data() + i * width;
+      double mean = 0, variance = 0;
+      for (std::int64_t c = 0; c < width; ++c) mean += row[c] / static_cast<double>(width);
+      for (std::int64_t c = 0; c < width; ++c) variance += (row[c] - mean) * (row[c] - mean) / static_cast<double>(width);
+      for (std::int64_t c = 0; c < width; ++c) {
+        row[c] = (row[c] - mean) / std::sqrt(variance + norm.eps);
+        if (norm.weight.value.defined())
+          row[c] = row[c] * values(norm.weight)[static_cast<std::size_t>(c)] + values(norm.bias)[static_cast<std::size_t>(c)];
+      }
+    }
+    return y;
+  }
+
+  std::vector<double> attended(const std::vector<double>& x, const VitAttention& a) const {
+    const auto q = dense(x, tokens, a.query), k = dense(x, tokens, a.key), v = dense(x, tokens, a.value);
+    const std::int64_t dh = width / a.heads;
+    std::vector<double> y(x.size());
+    const auto at = [&](const std::vector<double>& m, std::int64_t token, std::int64_t channel) {
+      return m[static_cast<std::size_t>(token * width + channel)];
+    };
+    for (std::int64_t head = 0; head < a.heads; ++head)
+      for (std::int64_t i = 0; i < tokens; ++i) {
+        std::vector<double> p;
+        double total = 0;
+        for (std::int64_t j = 0; j < tokens; ++j) {
+          double score = 0;
+          for (std::int64_t c = head * dh; c < (head + 1) * dh; ++c)
+            score += at(q, i, c) * at(k, j, c) / std::sqrt(static_cast<double>(dh));
+          p.push_back(std::exp(score));
+          total += p.back();
+        }
+        for (std::int64_t c = head * dh; c < (head + 1) * dh; ++c)
+          for (std::int64_t j = 0; j < tokens; ++j)
+            y[static_cast<std::size_t>(i * width + c)] += p[static_cast<std::size_t>(j)] / total * at(v, j, c);
+      }
+    return dense(y, tokens, a.output);
+  }
+
+  void add(const std::vector<double>& y, const Parameter& scale) {
+    const auto s = values(scale);
+    for (std::size_t i = 0; i < h.size(); ++i) h[i] += s[i % static_cast<std::size_t>(width)] * y[i];
+  }
+
+  void layer(const DinoV2Layer& l) {
+    add(attended(normed(l.norm1), l.attention), l.scale1);
+    auto hidden = dense(normed(l.norm2), tokens, l.mlp.fc1);
+    for (double& v : hidden) v *= 0.5 * (1 + std::erf(v / std::sqrt(2.0)));
+    add(dense(hidden, tokens, l.mlp.fc2), l.scale2);
+  }
+};
+
+// One image (1,3,H,W) f64 -> all tokens after the last norm.
+std::vector<double> naive_encode(const DinoV2& net, const Tensor& image) {
+  const DinoV2Config& c = net.config;
+  const std::int64_t p = c.patch_size, rows = image.dim(2) / p, columns = image.dim(3) / p, d = c.width, grid = c.image_size / p;
+  Naive naive{1 + c.registers + rows * columns, d, {}};
+  const auto positions = Naive::values(net.position_table), cls = Naive::values(net.cls_token),
+             registers = Naive::values(net.register_tokens);
+  for (std::int64_t k = 0; k < d; ++k) naive.h.push_back(cls[static_cast<std::size_t>(k)] + positions[static_cast<std::size_t>(k)]);
+  naive.h.insert(naive.h.end(), registers.begin(), registers.end());
+  const auto w = Naive::values(net.patch_embed.weight), b = Naive::values(net.patch_embed.bias), x = image.to_vector<double>();
+  const Resampling down = resampling(grid, rows, Interpolation::bicubic_antialias),
+                   across = resampling(grid, columns, Interpolation::bicubic_antialias);
+  for (std::int64_t i = 0; i < rows; ++i)
+    for (std::int64_t j = 0; j < columns; ++j)
+      for (std::int64_t k = 0; k < d; ++k) {
+        double sum = b[static_cast<std::size_t>(k)];
+        for (std::int64_t e = 0; e < 3 * p * p; ++e) {
+          const std::int64_t channel = e / (p * p), y = i * p + e / p % p, z = j * p + e % p;
+          sum += w[static_cast<std::size_t>(k * 3 * p * p + e)] * x[static_cast<std::size_t>((channel * rows * p + y) * columns * p + z)];
+        }
+        for (std::int64_t g = 0; g < grid * grid; ++g)
+          sum += down.weight(i, g / grid) * across.weight(j, g % grid) * positions[static_cast<std::size_t>((1 + g) * d + k)];
+        naive.h.push_back(sum);
+      }
+  for (const DinoV2Layer& l : net.layers) naive.layer(l);
+  return naive.normed(net.norm);
+}
+
+}  // namespace
+
+TEST_CASE("decoder: golden numbers of the published code, f32 and f64") {
+  RaeDecoder net(tiny_decoder());
+  fill_by_rule(net);
+  const Tensor tokens = golden_input({2, 8, 4, 4}).reshape({2, 8, 16}).transpose(1, 2).contiguous();
+  const Golden golden{-2.5947590, 131.2136383,
+                      {-0.039774, -0.442332, -0.109206, -0.110696, -0.135438, 0.112839, -0.122632, 0.105155},
+                      {-0.056477, 0.566002, 0.136354, 0.440602, 0.240288, 0.352480, 0.209692, 0.359210}};
+  check_golden(net(tokens).value(), golden, 1e-4, 2e-6);
+  to_dtype(net, DType::f64);
+  check_golden(net(tokens.to(DType::f64)).value(), golden, 2e-5, 1e-6);
+  CHECK_THROWS_AS(net(tokens.slice(1, 0, 9)), ShapeError);
+}
+
+TEST_CASE("decoder: counts, names, initial values") {
+  {
+    const ShapesOnly shapes;
+    CHECK(parameter_count(RaeDecoder(rae_decoder_b())) == 86435328);
+    CHECK(parameter_count(RaeDecoder(rae_decoder_l())) == 304150272);
+    CHECK(parameter_count(RaeDecoder(rae_decoder_xl())) == 415352704);
+    CHECK(parameter_count(RaeDecoder(rae_decoder_b(32))) == 87025152);
+    CHECK(parameter_count(RaeDecoder(rae_decoder_l(32))) == 304936704);
+    CHECK(parameter_count(RaeDecoder(rae_decoder_xl(32))) == 416237440);
+    CHECK(state_dict(RaeDecoder(rae_decoder_xl())).size() == 456);
+  }
+  const RaeDecoder net(tiny_decoder(), 1);
+  check_names(net, "rae_decoder.txt");
+  CHECK(norm(net.cls_token.value) == 0);
+  CHECK(norm(net.positions.value.slice(1, 0, 1)) == 0);
+  CHECK(norm(net.positions.value) > 1);
+}
+
+TEST_CASE("decoder: every parameter gets a gradient") {
+  RaeDecoder net(tiny_decoder(), 1);
+  shake(net);
+  Tape tape;
+  const Gradients g = backward(sum(square(net(wave({2, 16, 8}, 1, DType::f32)))));
+  for_each_parameter(net, [&](const std::string& name, Parameter& p) {
+    CHECK_MESSAGE(g[p].defined(), name);
+    if (g[p].defined()) CHECK_MESSAGE(norm(g[p]) > 0, name);
+  });
+}
+
+TEST_CASE("encoder: agrees with loops, at the grid's own size and resized") {
+  for (const bool affine : {false, true})
+    for (const Shape& shape : {Shape{1, 3, 20, 20}, Shape{1, 3, 12, 28}}) {
+      DinoV2 net(tiny_encoder(affine), 2);
+      shake(net);
+      to_dtype(net, DType::f64);
+      const Tensor image = wave(shape, 1);
+      const auto want = naive_encode(net, image);
+      const DinoV2Tokens got = net.encode(image);
+      const Tensor all = concat(std::vector<Tensor>{got.cls.value().unsqueeze(1), got.registers.value(), got.patches.value()}, 1);
+      const Tensor expected = Tensor::from(want, all.shape());
+      CHECK(max_difference(all, expected) < 1e-10);
+      CHECK(max_difference(net(image).value(), got.patches.value()) == 0);
+      to_dtype(net, DType::f32);
+      CHECK(max_difference(net(image.to(DType::f32)).value().to(DType::f64), got.patches.value()) < 1e-4);
+    }
+}
+
+TEST_CASE("encoder: counts and names of the published checkpoints") {
+  const ShapesOnly shapes;
+  DinoV2Config base = dino_v2_base();
+  CHECK(state_dict(DinoV2(base)).size() == 222);
+  base.affine_norm = true;
+  CHECK(state_dict(DinoV2(base)).size() == 224);
+  check_names(DinoV2(tiny_encoder(true)), "dino_v2.txt");
+}
+
+TEST_CASE("encoder: RAE's tokens have mean zero and variance one") {
+  DinoV2 net(tiny_encoder(false), 2);
+  shake(net);
+  const Tensor z = net(wave({2, 3, 20, 20}, 1, DType::f32)).value();
+  CHECK(norm(mean(z, {-1})) < 1e-5);
+  CHECK(max_difference(mean(square(z), {-1}), Tensor::ones({2, 25})) < 1e-4);
+}
+
+TEST_CASE("encoder: every parameter gets a gradient when some patches are hidden and the grid is resized") {
+  DinoV2 net(tiny_encoder(true), 2);
+  shake(net);
+  Tape tape;
+  Tensor mask = Tensor::zeros({2, 9}, DType::u8);
+  mask.slice(1, 2, 5).fill(1);
+  const DinoV2Tokens y = net.encode(wave({2, 3, 12, 12}, 1, DType::f32), mask);
+  const Gradients g = backward(sum(exp(y.cls * 0.3)) + sum(exp(y.patches * 0.2)));
+  for_each_parameter(net, [&](const std::string& name, Parameter& p) {
+    CHECK_MESSAGE(g[p].defined(), name);
+    if (g[p].defined()) CHECK_MESSAGE(norm(g[p]) > 0, name);
+  });
+}
+
+TEST_CASE("encoder: a clone loads the state of another seed and then agrees bit by bit") {
+  DinoV2 a(tiny_encoder(true), 1), b(tiny_encoder(true), 2);
+  load_state(b, state_dict(a));
+  const Tensor image = wave({2, 3, 20, 20}, 1, DType::f32);
+  const DinoV2 c = clone(b);
+  b.layers[0].mlp.fc1.weight.value.fill(0);
+  CHECK(max_difference(a(image).value(), c(image).value()) == 0);
+}

@@ -1,0 +1,117 @@
+// Helpers for tests of whole models: the fill rule of the golden numbers, frozen lists of names, differences.
+#pragma once
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <cstdlib>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "nn/module.h"
+#include "tensor/ops/elementwise.h"
+
+namespace fm::test {
+
+inline bool contains(const std::string& s, const std::string& part) { return s.find(part) != std::string::npos; }
+
+// Stored tensor number o, element i: 0.08 sin(0.7 (i+1) + 0.31 o), around 1 for weights of norms and layer scales, not scaled for the
+// frozen frequencies W. Tables of positions keep their values.
+template <class M> void fill_by_rule(M& model) {
+  int o = -1;
+  for_each_tensor(model, [&](const std::string& name, Tensor& t) {
+    ++o;
+    if (contains(name, "pos_embed") || contains(name, "freqs_")) return;
+    const double scale = name.ends_with(".W") ? 1 : 0.08;
+    const double base = (contains(name, "norm") && name.ends_with("weight")) || name.ends_with("lambda1") ? 1 : 0;
+    std::vector<float> values(static_cast<std::size_t>(t.numel()));
+    for (std::size_t i = 0; i < values.size(); ++i)
+      values[i] = static_cast<float>(base + scale * std::sin(0.7 * static_cast<double>(i + 1) + 0.31 * o));
+    t.copy_from(Tensor::from(values, t.shape()));
+  });
+}
+
+// 1.5 sin(0.05 (i+1)), the input of the golden numbers.
+inline Tensor golden_input(const Shape& shape) {
+  std::vector<float> values(static_cast<std::size_t>(shape.numel()));
+  for (std::size_t i = 0; i < values.size(); ++i) values[i] = 1.5f * static_cast<float>(std::sin(0.05 * static_cast<double>(i + 1)));
+  return Tensor::from(values, shape);
+}
+
+// Smooth, of unit size, different for each seed.
+inline Tensor wave(const Shape& shape, double seed, DType dtype = DType::f64) {
+  const Tensor i = Tensor::arange(shape.numel(), DType::f64);
+  return (sin(i * 1.3 + seed) + cos(i * (0.41 * seed)) * 0.3).reshape(shape).to(dtype);
+}
+
+inline double max_difference(const Tensor& a, const Tensor& b) {
+  REQUIRE(a.shape() == b.shape());
+  const auto x = a.to_vector<double>(), y = b.to_vector<double>();
+  double worst = 0;
+  for (std::size_t i = 0; i < x.size(); ++i) worst = std::max(worst, std::abs(x[i] - y[i]));
+  return worst;
+}
+
+inline double norm(const Tensor& x) {
+  double sum = 0;
+  for (const double v : x.to_vector<double>()) sum += v * v;
+  return std::sqrt(sum);
+}
+
+inline double dot(const Tensor& a, const Tensor& b) {
+  REQUIRE(a.shape() == b.shape());
+  const auto x = a.to_vector<double>(), y = b.to_vector<double>();
+  double sum = 0;
+  for (std::size_t i = 0; i < x.size(); ++i) sum += x[i] * y[i];
+  return sum;
+}
+
+// Sums and a few elements of an output, against printed numbers.
+struct Golden {
+  double sum, abs_sum;
+  std::vector<double> first, last;
+};
+inline void check_golden(const Tensor& y, const Golden& g, double sum_tolerance, double tolerance) {
+  const auto v = y.to_vector<double>();
+  double sum = 0, abs_sum = 0;
+  for (const double x : v) sum += x, abs_sum += std::abs(x);
+  CHECK(std::abs(sum - g.sum) < sum_tolerance);
+  CHECK(std::abs(abs_sum - g.abs_sum) < sum_tolerance);
+  for (std::size_t i = 0; i < g.first.size(); ++i) CHECK(std::abs(v[i] - g.first[i]) < tolerance);
+  for (std::size_t i = 0; i < g.last.size(); ++i) CHECK(std::abs(v[v.size() - g.last.size() + i] - g.last[i]) < tolerance);
+}
+
+// "name [shape]" of everything stored must equal the lines of tests/nn/names/<file>: checkpoints of earlier versions are found by these
+// names. FM_WRITE_NAMES=1 in the environment writes the file instead, for a change that is meant.
+template <class M> void check_names(const M& model, const std::string& file) {
+  const std::string path = std::string(FM_TESTS_FOLDER) + "/nn/names/" + file;
+  if (std::getenv("FM_WRITE_NAMES")) {
+    std::ofstream out(path);
+    for (const auto& [name, tensor] : state_dict(model)) out << name << " " << to_string(tensor.shape()) << "\n";
+  }
+  std::ifstream in(path);
+  REQUIRE_MESSAGE(in.good(), "no " << file);
+  for (const auto& [name, tensor] : state_dict(model)) {
+    std::string line;
+    std::getline(in, line);
+    CHECK(line == name + " " + to_string(tensor.shape()));
+  }
+  std::string rest;
+  CHECK_FALSE(std::getline(in, rest));
+}
+
+// Random values for every trained parameter, so that nothing starts at zero.
+template <class M> void shake(M& model, double scale = 0.3) {
+  double seed = 0.5;
+  for_each_parameter(model, [&](const std::string& name, Parameter& p) {
+    if (!p.trainable) return;
+    const Tensor noise = wave(p.value.shape(), seed += 0.37, p.value.dtype());
+    std::vector<double> v = noise.to_vector<double>();
+    const double base = contains(name, "norm") && name.ends_with("weight") ? 1 : 0;
+    for (double& x : v) x = base + scale * x;
+    p.value.copy_from(Tensor::from(v, p.value.shape()));
+  });
+}
+
+}  // namespace fm::test
