@@ -50,13 +50,13 @@ Derivative exact(const FlowMapNet& net, const FlowPoint& p, const Tensor& w) {
   const auto f = [&](const Var& z, const Var& t, const Var& s) { return net(z, s, t, p.y); };
   const Tensor one = Tensor::ones({w.dim(0)}, p.t.dtype());
   const auto [u, dudt] = jvp(f, at(p.z, p.t, p.s), along(w, one, zero));
-  return {u, dudt};
+  return {u, fm::first_rows(dudt, w.dim(0))};        // zeros of all rows come back where u depends on neither z nor t
 }
 
 Derivative semi(const FlowMapNet& net, const FlowPoint& p, const Tensor& w, const DerivativeConfig& config) {
   const auto f = [&](const Var& z) { return net(z, p.s, p.t, p.y); };
   const auto [u, spatial] = jvp(f, at(p.z), along(w));
-  return {u, spatial + central(net, first_rows(p, w.dim(0)), Tensor::zeros(w.shape(), w.dtype()), config)};
+  return {u, fm::first_rows(spatial, w.dim(0)) + central(net, first_rows(p, w.dim(0)), Tensor::zeros(w.shape(), w.dtype()), config)};
 }
 
 }  // namespace

@@ -30,7 +30,7 @@ struct DerivativeConfig {
 struct FlowPoint {
   Tensor z, s, t;                        // (B, ...), (B), (B)
   Labels y;
-  Labels y_plus, y_minus;                // labels of the two sides of a finite difference where they differ from y (compat.h); else undefined
+  Labels y_plus, y_minus;  // labels of the two sides of a finite difference where they differ from y (compat.h); else undefined
 };
 
 struct Derivative {

@@ -1,5 +1,5 @@
-// Which random numbers a training batch gets: pure functions of (seed, step, sample number, purpose), so a batch is the same on any number of
-// ranks and threads, after a restart, and in whatever order its rows stand.
+// Which random numbers a training batch gets: pure functions of (seed, step, sample number, purpose), so a batch is the same on any number
+// of ranks and threads, after a restart, and in whatever order its rows stand.
 #pragma once
 
 #include "tensor/random/fill.h"

@@ -28,7 +28,8 @@ Var log_density(const GaussianMixture::Component& c, const Var& z, const Var& t_
 }  // namespace
 
 FlowMapNet GaussianFlow::u() const {
-  return [mu = mean, S = deviation](const Var& z, const Var& s, const Var& t, const Labels&) { return average_velocity_of(mu, S, z, s, t); };
+  return
+      [mu = mean, S = deviation](const Var& z, const Var& s, const Var& t, const Labels&) { return average_velocity_of(mu, S, z, s, t); };
 }
 
 Tensor GaussianFlow::map(const Tensor& z, const Tensor& s_rows, const Tensor& t_rows) const {

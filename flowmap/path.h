@@ -33,6 +33,11 @@ inline Tensor minus_first_rows(const Tensor& a, const Tensor& b) {
   return concat(std::vector<Tensor>{first_rows(a, b.dim(0)) - b, rows_from(a, b.dim(0))}, 0);
 }
 
+// a with its first rows replaced by `head`.
+inline Tensor with_first_rows(const Tensor& a, const Tensor& head) {
+  return head.dim(0) == a.dim(0) ? head : concat(std::vector<Tensor>{head, rows_from(a, head.dim(0))}, 0);
+}
+
 // Sums of a row's elements: (B, ...) -> (B).
 template <class X> X row_sums(const X& x) {
   std::vector<int> dims;

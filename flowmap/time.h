@@ -55,8 +55,8 @@ struct Pairs {
   std::int64_t off_diagonal = 0;         // how many rows have s < t
 };
 
-// Two times per sample, each shifted, sorted into (s, t); then s := t with probability diagonal_share and s := 0 with probability zero_share.
-// Rows with force_diagonal[i] get s = t besides. dim: elements of one sample.
+// Two times per sample, each shifted, sorted into (s, t); then s := t with probability diagonal_share and s := 0 with probability
+// zero_share. Rows with force_diagonal[i] get s = t besides. dim: elements of one sample.
 Pairs draw_pairs(const PairConfig& config, const Draws& draws, std::int64_t dim, const std::vector<bool>& force_diagonal = {});
 
 }  // namespace fm

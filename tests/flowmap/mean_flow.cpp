@@ -3,6 +3,7 @@
 
 #include "autodiff/jvp.h"
 #include "support.h"
+#include "tensor/memory/allocator.h"
 
 using namespace fm;
 using namespace fm::test;
@@ -15,23 +16,6 @@ MeanFlowConfig config(const char* derivative = "jvp", double diagonal = 0.5) {
   c.labels = {0.1, 4};
   c.derivative.kind = derivative;
   return c;
-}
-
-// The gradients of a loss for every parameter of the small network, as one vector.
-std::vector<double> gradient(const SmallNet& small, const std::function<Var()>& loss) {
-  Tape tape;
-  Gradients g = backward(loss());
-  std::vector<double> all;
-  for (const Parameter* p : {&small.w1, &small.b1, &small.w2, &small.b2, &small.w3, &small.table})
-    for (double x : g[*p].to_vector<double>()) all.push_back(x);
-  return all;
-}
-
-double distance(const std::vector<double>& a, const std::vector<double>& b) {
-  REQUIRE(a.size() == b.size());
-  double worst = 0;
-  for (std::size_t i = 0; i < a.size(); ++i) worst = std::max(worst, std::abs(a[i] - b[i]));
-  return worst;
 }
 
 }  // namespace
@@ -60,7 +44,8 @@ TEST_CASE("with central differences the residual is their error") {
 
 TEST_CASE("a mixture: the integrated map has no residual, and it is a ground truth in two dimensions") {
   const auto at = [](std::vector<double> v) { return Tensor::from(v, {2}); };
-  const GaussianMixture mixture{{{0.3, at({-1, 0.5}), at({0.4, 0.7})}, {0.5, at({1.2, -0.3}), at({0.5, 0.5})}, {0.2, at({0, 1.5}), at({0.6, 0.4})}}};
+  const GaussianMixture mixture{
+      {{0.3, at({-1, 0.5}), at({0.4, 0.7})}, {0.5, at({1.2, -0.3}), at({0.5, 0.5})}, {0.2, at({0, 1.5}), at({0.6, 0.4})}}};
   const FlowMapNet u = average_velocity(mixture.v(), 32);
   const Draws draws{2, 0, consecutive(0, 24)};
   const Batch batch{draws.normal({2}, DType::f64, Purpose::sampling), {}, draws};
@@ -210,4 +195,29 @@ TEST_CASE("means by time bin") {
   CHECK(bins[0] == 1.5);
   CHECK(std::isnan(bins[1]));
   CHECK(bins[3] == 6);
+}
+
+TEST_CASE("a MeanFlow step with exact derivative keeps hardly more memory than a flow-matching step") {
+  const std::int64_t rows = 128, width = 96;
+  std::vector<Parameter> layers;
+  for (std::uint32_t i = 0; i < 12; ++i) layers.push_back({random_normal({width, width}, {1, i}) * 0.1});
+  const FlowMapNet deep = [&](const Var& z, const Var& s, const Var& t, const Labels&) {
+    Var h = z + column(t, 2) * column(t - s, 2);
+    for (const Parameter& p : layers) h = gelu(linear(h, Var(p)));
+    return h;
+  };
+  const Draws draws{3, 0, consecutive(0, rows)};
+  const Batch batch{draws.normal({width}, DType::f32, Purpose::sampling), {}, draws};
+  const auto peak = [&](double diagonal) {
+    const PathBatch p = draw_path_batch(batch, {.diagonal_share = diagonal, .exact_share = true}, {});
+    const auto before = memory_stats().live;
+    reset_memory_peak();
+    Tape tape;
+    backward(mean_flow(deep, p, one_point(), {}).loss);
+    return static_cast<double>(memory_stats().peak - before);
+  };
+  const double flow_matching = peak(1), recipe = peak(0.75), all_rows = peak(0);
+  MESSAGE("peak bytes: s = t " << flow_matching << ", 25 % of rows s < t " << recipe << ", all rows " << all_rows);
+  CHECK(recipe < 1.1 * flow_matching);
+  CHECK(all_rows < 1.15 * flow_matching);
 }

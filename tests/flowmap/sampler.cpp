@@ -20,11 +20,14 @@ Tensor exact_sample(double end = 0) {
 }  // namespace
 
 TEST_CASE("the flow map samples exactly, in any number of steps") {
-  for (int steps : {1, 2, 3, 7}) CHECK(max_difference(sample_flow_map(gaussian().u(), noise(), {}, plain_grid(steps)), exact_sample()) < 1e-13);
+  for (int steps : {1, 2, 3, 7})
+    CHECK(max_difference(sample_flow_map(gaussian().u(), noise(), {}, plain_grid(steps)), exact_sample()) < 1e-13);
 }
 
 TEST_CASE("Euler is of first order, Heun of second") {
-  const auto error = [](int steps, Solver solver) { return norm(sample_ode(gaussian().v(), noise(), {}, plain_grid(steps), solver) - exact_sample()); };
+  const auto error = [](int steps, Solver solver) {
+    return norm(sample_ode(gaussian().v(), noise(), {}, plain_grid(steps), solver) - exact_sample());
+  };
   CHECK(error(64, Solver::euler) / error(128, Solver::euler) == doctest::Approx(2).epsilon(0.1));
   CHECK(error(64, Solver::heun) / error(128, Solver::heun) == doctest::Approx(4).epsilon(0.1));
   CHECK(error(64, Solver::heun) < 0.1 * error(64, Solver::euler));
@@ -47,7 +50,8 @@ TEST_CASE("labels reach the network; samplers record nothing") {
   const SmallNet small;
   Tape tape;
   const Labels a = Tensor::full({16}, 1, DType::i64), b = Tensor::full({16}, 2, DType::i64);
-  CHECK(max_difference(sample_flow_map(small.net(), noise(), a, plain_grid(2)), sample_flow_map(small.net(), noise(), b, plain_grid(2))) > 1e-3);
+  CHECK(max_difference(sample_flow_map(small.net(), noise(), a, plain_grid(2)), sample_flow_map(small.net(), noise(), b, plain_grid(2))) >
+        1e-3);
   sample_ode(diagonal(small.net()), noise(), a, plain_grid(2), Solver::heun);
   CHECK(tape.size() == 0);
 }

@@ -24,7 +24,8 @@ inline double norm(const Tensor& x) { return std::sqrt(sum_squares(x)); }
 inline constexpr std::int64_t dim = 5;
 
 inline GaussianFlow gaussian(DType dtype = DType::f64) {
-  return {Tensor::from<double>({0.7, -0.4, 0.1, 1.2, -1.0}, {dim}).to(dtype), Tensor::from<double>({0.3, 0.6, 1.0, 1.5, 0.8}, {dim}).to(dtype)};
+  return {Tensor::from<double>({0.7, -0.4, 0.1, 1.2, -1.0}, {dim}).to(dtype),
+          Tensor::from<double>({0.3, 0.6, 1.0, 1.5, 0.8}, {dim}).to(dtype)};
 }
 
 // Data of that Gaussian, with labels 0..3.
@@ -59,6 +60,23 @@ struct SmallNet {
     };
   }
 };
+
+// The gradients of a loss for every parameter of the small network, as one vector.
+inline std::vector<double> gradient(const SmallNet& small, const std::function<Var()>& loss) {
+  Tape tape;
+  Gradients g = backward(loss());
+  std::vector<double> all;
+  for (const Parameter* p : {&small.w1, &small.b1, &small.w2, &small.b2, &small.w3, &small.table})
+    for (double x : g[*p].to_vector<double>()) all.push_back(x);
+  return all;
+}
+
+inline double distance(const std::vector<double>& a, const std::vector<double>& b) {
+  REQUIRE(a.size() == b.size());
+  double worst = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) worst = std::max(worst, std::abs(a[i] - b[i]));
+  return worst;
+}
 
 inline Tensor times(const std::vector<double>& t, DType dtype = DType::f64) {
   return Tensor::from(t, {static_cast<std::int64_t>(t.size())}).to(dtype);

@@ -31,7 +31,8 @@ TEST_CASE("the teacher's grid of 16 points at 256 and 512 pixels") {
                                       .8741981, .8349183, .7768573, .6823136, .5011482, .0136795};
   const auto check = [](const Grid& grid, const std::vector<double>& golden) {
     REQUIRE(grid.size() == golden.size());
-    for (std::size_t i = 0; i < grid.size(); ++i) CHECK(std::abs(grid[i] - golden[i]) < 2e-6);      // the golden numbers are f32: its rounding times a slope of 14
+    for (std::size_t i = 0; i < grid.size(); ++i)
+      CHECK(std::abs(grid[i] - golden[i]) < 2e-6);  // the golden numbers are f32: its rounding times a slope of 14
   };
   check(teacher_grid(16, shift_for_dimension(196608)), at_256);
   check(teacher_grid(16, shift_for_dimension(786432)), at_512);

@@ -1,0 +1,98 @@
+#include "flowmap/objective/cmt.h"
+
+#include <cmath>
+
+#include "tensor/error.h"
+
+namespace fm {
+namespace {
+
+Solver solver_named(const std::string& name) {
+  if (name == "euler") return Solver::euler;
+  if (name == "heun") return Solver::heun;
+  throw ConfigError("CMT solver '" + name + "': known are euler and heun");
+}
+
+Grid told_times(const Grid& solved, const Compat& compat) {
+  if (compat.cmt_time_labels == "true") return solved;
+  if (compat.cmt_time_labels == "uniform") return plain_grid(static_cast<int>(solved.size()) - 1);
+  throw ConfigError("cmt_time_labels '" + compat.cmt_time_labels + "': known are true and uniform");
+}
+
+struct PointPair {
+  std::size_t from, to;                  // indices of states: from is noisier (earlier in the list)
+};
+
+// Number x in [0, 1) of the n(n-1)/2 pairs from < to, in the order (0,1), (0,2), (1,2), (0,3) ...
+PointPair pair_of(double x, std::size_t n) {
+  auto index = static_cast<std::size_t>(x * static_cast<double>(n * (n - 1) / 2));
+  std::size_t to = 1;
+  while (index >= to) index -= to++;
+  return {index, to};
+}
+
+struct PairRows {
+  std::vector<std::int64_t> from, to, trajectory;      // rows of the stacked states; which trajectory
+  std::vector<double> t, s;
+};
+
+PairRows draw(const Trajectories& tr, const CmtConfig& config, std::uint32_t round) {
+  const auto rows = static_cast<std::int64_t>(tr.draws.rows()), pairs = config.pairs;
+  PairRows out;
+  for (std::int64_t b = 0; b < rows; ++b)
+    for (std::int64_t k = 0; k < pairs; ++k) {
+      const auto number = round * static_cast<std::uint32_t>(pairs) + static_cast<std::uint32_t>(k);
+      const PointPair p = pair_of(tr.draws.uniform(Purpose::pair, static_cast<std::size_t>(b), number), tr.states.size());
+      out.from.push_back(static_cast<std::int64_t>(p.from) * rows + b);
+      out.to.push_back(static_cast<std::int64_t>(p.to) * rows + b);
+      out.trajectory.push_back(b);
+      out.t.push_back(tr.times[p.from]);
+      out.s.push_back(tr.times[p.to]);
+    }
+  return out;
+}
+
+// The labels of the rows; dropped once more, row by row, in the released code's way.
+Labels row_labels(const Trajectories& tr, const PairRows& rows, const CmtConfig& config, std::uint32_t round) {
+  if (!tr.y.defined()) return {};
+  const auto n = static_cast<std::int64_t>(rows.trajectory.size());
+  Labels y = gather(tr.y, Tensor::from(rows.trajectory, {n}));
+  if (config.compat.fd_share_label_drop) return y;
+  std::vector<std::int64_t> labels = y.to_vector<std::int64_t>();
+  for (std::int64_t i = 0; i < n; ++i) {
+    const auto row = static_cast<std::size_t>(i);
+    const auto number = round * static_cast<std::uint32_t>(config.pairs) + static_cast<std::uint32_t>(i % config.pairs);
+    const double x = tr.draws.uniform(Purpose::label_redrop, static_cast<std::size_t>(rows.trajectory[row]), number);
+    if (x < config.labels.probability) labels[row] = config.labels.null_label;
+  }
+  return Tensor::from(labels, {n});
+}
+
+}  // namespace
+
+Trajectories roll_out(const VelocityNet& teacher, const Shape& row_shape, const Labels& y, const Draws& draws, const CmtConfig& config,
+                      DType dtype) {
+  Trajectories out;
+  out.draws = draws;
+  out.y = drop_labels(y, config.labels, draws);
+  const double alpha = config.shift > 0 ? config.shift : shift_for_dimension(row_shape.numel());
+  const Grid grid = teacher_grid(static_cast<int>(config.points), alpha);
+  out.states = trajectory(teacher, draws.normal(row_shape, dtype), out.y, grid, solver_named(config.solver));
+  out.times = told_times(grid, config.compat);
+  return out;
+}
+
+ObjectiveLoss cmt(const FlowMapNet& net, const Trajectories& tr, const CmtConfig& config, std::uint32_t round) {
+  const PairRows rows = draw(tr, config, round);
+  const auto n = static_cast<std::int64_t>(rows.t.size());
+  const DType dtype = tr.states[0].dtype();
+  const Tensor states = concat(tr.states, 0);
+  const Tensor z = gather(states, Tensor::from(rows.from, {n})), z_end = gather(states, Tensor::from(rows.to, {n}));
+  const Tensor t = Tensor::from(rows.t, {n}).to(dtype), s = Tensor::from(rows.s, {n}).to(dtype);
+
+  const Tensor target = (z - z_end) / column(t - s, z.rank());
+  const Var u = net(z, s, t, row_labels(tr, rows, config, round));
+  return report(measure(u - target, config.metric), s, t, n);
+}
+
+}  // namespace fm

@@ -1,0 +1,47 @@
+// Consistency mid-training for MeanFlow (CMT; MF-RAE Eq. 3): the network learns the long jumps of a teacher's ODE trajectory.
+//   z^_0 ... z^_n: the teacher's states at times t_0 < ... < t_n = 1 (Euler, from noise);   for pairs i > j
+//   | u(z^_i, t_j, t_i) - (z^_i - z^_j) / (t_i - t_j) |^2
+// The target is data: no derivative and no target of the network's own making, so it starts MeanFlow stably. It needs no images, only
+// labels.
+#pragma once
+
+#include "flowmap/compat.h"
+#include "flowmap/objective/objective.h"
+#include "flowmap/sampler.h"
+
+namespace fm {
+
+struct CmtConfig {
+  std::int64_t points = 16;              // of the teacher's grid: one call fewer
+  double shift = 0;                      // alpha of the grid; 0: by the dimension
+  std::int64_t pairs = 64;               // drawn from each trajectory, of points (points-1) / 2 there are
+  std::string solver = "euler";
+  LabelDropout labels;
+  MetricConfig metric;
+  Compat compat;
+  template <class V> void visit(V&& v) {
+    v("points", points, "of the teacher's grid (one network call fewer)", at_least(2));
+    v("shift", shift, "alpha of the grid's shift; 0: max(1, sqrt(dim / 4096))", at_least(0));
+    v("pairs", pairs, "drawn from each trajectory, with replacement", at_least(1));
+    v("solver", solver, "of the teacher's ODE", one_of({"euler", "heun"}));
+    v("labels", labels, "label dropout");
+    v("metric", metric, "from residual to loss");
+    v("compat", compat, "departures of the released code from the paper");
+  }
+};
+
+struct Trajectories {
+  std::vector<Tensor> states;            // by falling time: states[0] is the noise, each (B, ...)
+  Grid times;                            // of the states, falling; as the student is told (compat.cmt_time_labels)
+  Labels y;                              // after dropout: teacher and student share them
+  Draws draws;
+};
+
+// Rolls the teacher out from noise of shape (draws.rows(), row_shape...). A batch of trajectories may serve several cmt() calls.
+Trajectories roll_out(const VelocityNet& teacher, const Shape& row_shape, const Labels& y, const Draws& draws, const CmtConfig& config,
+                      DType dtype = DType::f32);
+
+// `round` numbers the calls that use the same trajectories, so that each draws other pairs. Rows of the loss: trajectories x pairs.
+ObjectiveLoss cmt(const FlowMapNet& net, const Trajectories& trajectories, const CmtConfig& config, std::uint32_t round = 0);
+
+}  // namespace fm

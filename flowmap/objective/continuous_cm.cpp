@@ -1,0 +1,27 @@
+#include "flowmap/objective/continuous_cm.h"
+
+namespace fm {
+
+ObjectiveLoss continuous_cm(const FlowMapNet& net, const PathBatch& p, const VelocitySource& velocity, const ContinuousCmConfig& config) {
+  const std::int64_t k = p.off_diagonal;
+  const Tensor w = velocity(p), gap = column(p.t - p.s, p.z.rank());
+  const auto [u, raw_dudt] = differentiate(net, {p.z, p.s, p.t, p.y, {}, {}}, k > 0 ? first_rows(w, k) : Tensor(), config.derivative);
+  const GuardedTangent tangent = guard(raw_dudt, p.rows(), config.tangent);
+
+  Tensor g = w - u.value();                                                // df/dt
+  if (k > 0) g = minus_first_rows(g, first_rows(gap, k) * tangent.dudt);
+  g = normalised_target(g, Tensor::zeros(g.shape(), g.dtype()), config.tangent.normalise);
+
+  const Var f_less_itself = gap * (u.value() - u);                         // f - sg f: zero, with the gradient of f
+  Measured m = measure(f_less_itself + g, config.metric, tangent.weight);
+  m.loss = 0.5 * m.loss;
+  ObjectiveLoss out = report(m, p.s, p.t, k);
+  report_derivative(out, tangent, u.value());
+  return out;
+}
+
+ObjectiveLoss continuous_cm(const FlowMapNet& net, const Batch& batch, const VelocitySource& velocity, const ContinuousCmConfig& config) {
+  return continuous_cm(net, draw_path_batch(batch, config.pairs, config.labels), velocity, config);
+}
+
+}  // namespace fm

@@ -1,0 +1,33 @@
+// Continuous-time consistency (Song et al. 2023; Lu and Song 2025) in velocity form, and for any s its flow-map version (AYF's EMD, Sabour
+// et al. 2025): the end point f = z - (t-s) u of a trajectory must not move as t does.
+//   g = df/dt = w - u - (t-s) du/dt,     grad = E[ g . grad f ],     written here as  | f - sg(f - g) |^2 / 2 row by row
+// The default has s = 0 on every row: consistency training with w = eps - z0, distillation with a teacher. It is MeanFlow's gradient times
+// (t-s), so rows with s = t teach nothing here. Usual guards: tangent.normalise = 0.1 and a rising tangent.warmup.
+#pragma once
+
+#include "flowmap/derivative.h"
+#include "flowmap/objective/objective.h"
+#include "flowmap/velocity.h"
+
+namespace fm {
+
+struct ContinuousCmConfig {
+  PairConfig pairs{{}, 0, 1, false, false};
+  LabelDropout labels;
+  DerivativeConfig derivative;
+  MetricConfig metric;
+  TangentPolicy tangent;
+  template <class V> void visit(V&& v) {
+    v("pairs", pairs, "times s <= t");
+    v("labels", labels, "label dropout");
+    v("derivative", derivative, "du/dt");
+    v("metric", metric, "from residual to loss");
+    v("tangent", tangent, "guards of df/dt");
+  }
+};
+
+// metrics["raw_mse"] is the mean square of df/dt, guards applied.
+ObjectiveLoss continuous_cm(const FlowMapNet& net, const Batch& batch, const VelocitySource& velocity, const ContinuousCmConfig& config);
+ObjectiveLoss continuous_cm(const FlowMapNet& net, const PathBatch& p, const VelocitySource& velocity, const ContinuousCmConfig& config);
+
+}  // namespace fm

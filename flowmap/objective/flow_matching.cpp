@@ -1,0 +1,26 @@
+#include "flowmap/objective/flow_matching.h"
+
+#include <numeric>
+
+namespace fm {
+namespace {
+
+Pairs diagonal_pairs(const TimeConfig& time, const Draws& draws, std::int64_t dim) {
+  Pairs pairs;
+  for (std::size_t i = 0; i < draws.rows(); ++i) pairs.t.push_back(time(draws.uniform(Purpose::time, i), dim));
+  pairs.s = pairs.t;
+  pairs.order.resize(draws.rows());
+  std::iota(pairs.order.begin(), pairs.order.end(), 0);
+  return pairs;
+}
+
+}  // namespace
+
+ObjectiveLoss flow_matching(const VelocityNet& v, const Batch& batch, const FlowMatchingConfig& config, const VelocitySource& velocity) {
+  const Pairs pairs = diagonal_pairs(config.time, batch.draws, batch.z0.numel() / batch.z0.dim(0));
+  const PathBatch p = place_on_path(batch, pairs, drop_labels(batch.y, config.labels, batch.draws));
+  const Tensor w = velocity(p);
+  return report(measure(v(p.z, p.t, p.y) - w, config.metric), p.s, p.t, 0);
+}
+
+}  // namespace fm

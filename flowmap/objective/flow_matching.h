@@ -1,0 +1,25 @@
+// Flow matching (Lipman et al. 2023): the teacher of everything else.
+//   | v(z_t, t) - (eps - z0) |^2
+#pragma once
+
+#include "flowmap/objective/objective.h"
+#include "flowmap/velocity.h"
+
+namespace fm {
+
+struct FlowMatchingConfig {
+  TimeConfig time;
+  LabelDropout labels;
+  MetricConfig metric;
+  template <class V> void visit(V&& v) {
+    v("time", time, "distribution of t");
+    v("labels", labels, "label dropout");
+    v("metric", metric, "from residual to loss");
+  }
+};
+
+// For an average-velocity network pass diagonal(u). `velocity`: what v is fitted to; a teacher makes it velocity distillation.
+ObjectiveLoss flow_matching(const VelocityNet& v, const Batch& batch, const FlowMatchingConfig& config,
+                            const VelocitySource& velocity = one_point());
+
+}  // namespace fm

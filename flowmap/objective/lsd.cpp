@@ -1,0 +1,51 @@
+#include "flowmap/objective/lsd.h"
+
+#include "autodiff/jvp.h"
+
+namespace fm {
+namespace {
+
+struct EndDerivative {
+  Var u;                                 // (B, ...)
+  Var duds;                              // (k, ...)
+};
+
+EndDerivative end_derivative(const FlowMapNet& net, const PathBatch& p, bool taped) {
+  const std::int64_t k = p.off_diagonal;
+  const auto f = [&](const Var& z, const Var& s, const Var& t) { return net(z, s, t, p.y); };
+  if (k == 0) return {f(p.z, p.s, p.t), {}};
+  const auto points = at(p.z, p.s, p.t);
+  const auto direction = along(zero, Tensor::ones({k}, p.s.dtype()), zero);
+  const auto cut = [&](const Var& d) { return d.dim(0) == k ? d : slice(d, 0, 0, k); };       // a net without s gives zeros of all rows
+  if (taped) {
+    const auto [u, duds] = jvp_taped(f, points, direction);
+    return {u, cut(duds)};
+  }
+  const auto [u, duds] = jvp(f, points, direction);
+  return {u, cut(duds)};
+}
+
+}  // namespace
+
+ObjectiveLoss lsd(const FlowMapNet& net, const VelocityNet& v, const PathBatch& p, const VelocitySource& velocity,
+                  const LsdConfig& config) {
+  const std::int64_t k = p.off_diagonal, rows = p.rows();
+  const auto [u, duds] = end_derivative(net, p, config.through_derivative);
+
+  std::vector<Var> residual;
+  if (k > 0) {
+    const Tensor z = first_rows(p.z, k), s = first_rows(p.s, k), gap = first_rows(p.t, k) - s;
+    const Var u_off = slice(u, 0, 0, k);
+    const Tensor v_end = evaluate(v, moved(z, gap, u_off.value()), s, first_rows(p.y, k));
+    residual.push_back(u_off - column(gap, z.rank()) * duds - v_end);
+  }
+  if (k < rows) residual.push_back(slice(u, 0, k, rows) - rows_from(velocity(p), k));
+  return report(measure(residual.size() == 1 ? residual[0] : concat(residual, 0), config.metric), p.s, p.t, k);
+}
+
+ObjectiveLoss lsd(const FlowMapNet& net, const VelocityNet& v, const Batch& batch, const VelocitySource& velocity,
+                  const LsdConfig& config) {
+  return lsd(net, v, draw_path_batch(batch, config.pairs, config.labels), velocity, config);
+}
+
+}  // namespace fm

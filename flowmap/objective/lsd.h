@@ -1,0 +1,30 @@
+// Lagrangian self-distillation (LSD; Boffi et al. 2025): where a jump ends, moving its end time moves along the flow.
+//   d_s f = u - (t-s) du/ds,   f = z - (t-s) u,      | d_s f - sg v(sg f, s) |^2        on rows with s < t,
+//   flow matching towards the velocity source         on rows with s = t
+// The gradient passes through the derivative: the tangent is taped. v is the network's own diagonal, or a teacher.
+// through_derivative = false makes it the semi-gradient form | u - sg( v(f, s) + (t-s) du/ds ) |^2 (AYF's LMD), whose tangent is not taped.
+#pragma once
+
+#include "flowmap/objective/objective.h"
+#include "flowmap/velocity.h"
+
+namespace fm {
+
+struct LsdConfig {
+  bool through_derivative = true;
+  PairConfig pairs;
+  LabelDropout labels;
+  MetricConfig metric;
+  template <class V> void visit(V&& v) {
+    v("through_derivative", through_derivative, "gradients pass through du/ds");
+    v("pairs", pairs, "times s <= t");
+    v("labels", labels, "label dropout");
+    v("metric", metric, "from residual to loss");
+  }
+};
+
+// `v`: the velocity at the jump's end; diagonal(net) for self-distillation. It is evaluated without history.
+ObjectiveLoss lsd(const FlowMapNet& net, const VelocityNet& v, const Batch& batch, const VelocitySource& velocity, const LsdConfig& config);
+ObjectiveLoss lsd(const FlowMapNet& net, const VelocityNet& v, const PathBatch& p, const VelocitySource& velocity, const LsdConfig& config);
+
+}  // namespace fm

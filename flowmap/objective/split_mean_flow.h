@@ -1,0 +1,26 @@
+// SplitMeanFlow (Guo et al. 2025): the average over [s, t] is the weighted average over two parts, for any split l in (0, 1); no
+// derivative.
+//   m = (1-l) t + l s,   u2 = u(z, m, t),   z_m = z - (t-m) u2,   u1 = u(z_m, s, m),   | u(z, s, t) - sg( l u2 + (1-l) u1 ) |^2
+// Rows with s = t are fitted to the velocity source: they give the identity its boundary value.
+#pragma once
+
+#include "flowmap/objective/objective.h"
+#include "flowmap/velocity.h"
+
+namespace fm {
+
+struct SplitMeanFlowConfig {
+  PairConfig pairs;
+  LabelDropout labels;
+  MetricConfig metric;
+  template <class V> void visit(V&& v) {
+    v("pairs", pairs, "times s <= t");
+    v("labels", labels, "label dropout");
+    v("metric", metric, "from residual to loss");
+  }
+};
+
+ObjectiveLoss split_mean_flow(const FlowMapNet& net, const Batch& batch, const VelocitySource& velocity, const SplitMeanFlowConfig& config);
+ObjectiveLoss split_mean_flow(const FlowMapNet& net, const PathBatch& p, const VelocitySource& velocity, const SplitMeanFlowConfig& config);
+
+}  // namespace fm

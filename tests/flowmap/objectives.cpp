@@ -1,0 +1,270 @@
+// The other objectives: no residual on the closed-form flow map, the limits that tie them together, and what carries gradients.
+#include <algorithm>
+#include <set>
+
+#include "autodiff/jvp.h"
+#include "flowmap/objective/alpha_flow.h"
+#include "flowmap/objective/cmt.h"
+#include "flowmap/objective/continuous_cm.h"
+#include "flowmap/objective/flow_matching.h"
+#include "flowmap/objective/lsd.h"
+#include "flowmap/objective/shortcut.h"
+#include "flowmap/objective/split_mean_flow.h"
+#include "support.h"
+#include "tensor/error.h"
+
+using namespace fm;
+using namespace fm::test;
+
+namespace {
+
+const LabelDropout no_drop{0, 4};
+constexpr double none = 1e-24;           // a mean square of rounding errors in f64
+
+PathBatch points(std::int64_t rows, double diagonal = 0.5) {
+  return draw_path_batch(gaussian_batch(rows), {.diagonal_share = diagonal}, {0.1, 4});
+}
+
+double raw(const ObjectiveLoss& out) { return out.metrics.at("raw_mse"); }
+
+}  // namespace
+
+TEST_CASE("no objective has a residual on the closed-form map") {
+  const GaussianFlow g = gaussian();
+  const FlowMapNet u = g.u();
+  const VelocitySource v = teacher(g.v());
+  const Batch batch = gaussian_batch(64);
+  const PairConfig half{.diagonal_share = 0.5};
+  CHECK(raw(flow_matching(g.v(), batch, {}, v)) < none);
+  CHECK(raw(shortcut(u, batch, v, {.bootstrap_share = 0.5, .clamp = 0})) < none);
+  CHECK(raw(split_mean_flow(u, batch, v, {.pairs = half})) < none);
+  CHECK(raw(continuous_cm(u, batch, v, {})) < none);
+  CHECK(raw(continuous_cm(u, batch, v, {.pairs = half})) < none);
+  CHECK(raw(lsd(u, g.v(), batch, v, {.pairs = half})) < none);
+  CHECK(raw(lsd(u, g.v(), batch, v, {.through_derivative = false, .pairs = half})) < none);
+  CHECK(raw(alpha_flow(u, batch, v, {.alpha = 0, .pairs = half})) < none);
+  CHECK(raw(alpha_flow(u, batch, v, {.alpha = 1e-6, .clamp = 0, .pairs = half})) < 1e-20);     // alpha^2 times an O(alpha) residual
+  // and a wrong map has one
+  const FlowMapNet wrong = [=](const Var& z, const Var&, const Var& t, const Labels& y) { return u(z, t, t, y); };
+  CHECK(raw(shortcut(wrong, batch, v, {.bootstrap_share = 0.5, .clamp = 0})) > 1e-4);
+  CHECK(raw(split_mean_flow(wrong, batch, v, {.pairs = half})) > 1e-4);
+  CHECK(raw(continuous_cm(wrong, batch, v, {})) > 1e-4);
+  CHECK(raw(lsd(wrong, g.v(), batch, v, {.pairs = half})) > 1e-4);
+}
+
+TEST_CASE("flow matching is the mean square to eps - z0") {
+  const SmallNet small;
+  const Batch batch = gaussian_batch(16);
+  const FlowMatchingConfig config{.labels = no_drop};
+  const ObjectiveLoss out = flow_matching(diagonal(small.net()), batch, config);
+  const Tensor eps = batch.draws.normal({dim}, DType::f64), z = interpolate(batch.z0, eps, out.t);
+  const Tensor v = evaluate(small.net(), z, out.t, out.t, batch.y);
+  CHECK(out.loss.value().item() == doctest::Approx(mean(square(v - (eps - batch.z0))).item()).epsilon(1e-12));
+  CHECK(max(out.t, 0).item() <= 0.999);
+}
+
+TEST_CASE("alpha-Flow becomes MeanFlow as alpha goes to 0") {
+  const SmallNet small;
+  const PathBatch p = points(16);
+  REQUIRE(p.off_diagonal > 0);
+  MeanFlowConfig mf;
+  const auto exact = gradient(small, [&] { return mean_flow(small.net(), p, one_point(), mf).loss; });
+  double before = 0;
+  for (const double alpha : {1e-2, 1e-3, 1e-4}) {
+    const AlphaFlowConfig config{.alpha = alpha, .clamp = 0, .metric = {"l2"}};
+    const double error = distance(gradient(small, [&] { return alpha_flow(small.net(), p, one_point(), config).loss; }), exact);
+    if (before > 0) CHECK(before / error == doctest::Approx(10).epsilon(0.1));         // first order in alpha
+    before = error;
+  }
+  CHECK(before < 1e-3);
+  const AlphaFlowConfig limit{.alpha = 0, .metric = {"l2"}};
+  CHECK(distance(gradient(small, [&] { return alpha_flow(small.net(), p, one_point(), limit).loss; }), exact) == 0);
+}
+
+TEST_CASE("alpha-Flow at alpha = 1 fits every row to w; weights; schedule") {
+  const SmallNet small;
+  const PathBatch p = points(16);
+  const Tensor w = one_point()(p), u = evaluate(small.net(), p.z, p.s, p.t, p.y);
+  CHECK(alpha_flow(small.net(), p, one_point(), {.alpha = 1, .metric = {"l2"}}).loss.value().item() ==
+        doctest::Approx(mean(square(u - w)).item()).epsilon(1e-12));
+  const AlphaFlowConfig config{.alpha = 0.25, .clamp = 0};                             // alpha / (mean square + c) off the diagonal
+  const ObjectiveLoss out = alpha_flow(small.net(), p, one_point(), config);
+  const auto rows = out.raw.to_vector<double>();
+  double expected = 0;
+  for (std::size_t i = 0; i < rows.size(); ++i)
+    expected += (static_cast<std::int64_t>(i) < p.off_diagonal ? 0.25 : 1) * rows[i] / (rows[i] + 1e-3) / 16;
+  CHECK(out.loss.value().item() == doctest::Approx(expected).epsilon(1e-12));
+  CHECK(alpha_at(0, 100, 200) == 1);
+  CHECK(alpha_at(150, 100, 200) == 0.5);
+  CHECK(alpha_at(300, 100, 200) == 0);
+  CHECK(alpha_at(140, 100, 200) > alpha_at(141, 100, 200));
+}
+
+TEST_CASE("the target of alpha-Flow at 1/2 is what the formula says") {
+  const SmallNet small;
+  const PathBatch p = points(8, 0);
+  const Tensor w = one_point()(p);
+  const auto u = [&](const Tensor& z, const Tensor& s, const Tensor& t) { return evaluate(small.net(), z, s, t, p.y); };
+  const Tensor half = 0.5 * (p.t - p.s), middle = p.t - half;
+  const Tensor y = 0.5 * w + 0.5 * u(moved(p.z, half, w), p.s, middle);
+  const ObjectiveLoss a = alpha_flow(small.net(), p, one_point(), {.alpha = 0.5, .metric = {"l2"}});
+  CHECK(raw(a) == doctest::Approx(mean(square(u(p.z, p.s, p.t) - clamp(y, -4, 4))).item()).epsilon(1e-12));
+}
+
+TEST_CASE("a continuous consistency gradient is MeanFlow's times (t - s) / 2") {
+  const SmallNet small;
+  for (const bool zero_start : {true, false}) {
+    PathBatch p = points(1, 0);
+    if (zero_start) p.s = times({0});
+    const double gap = (p.t - p.s).item();
+    auto mf = gradient(small, [&] { return mean_flow(small.net(), p, one_point(), {}).loss; });
+    for (double& x : mf) x *= gap / 2;
+    const auto cm = gradient(small, [&] { return continuous_cm(small.net(), p, one_point(), {}).loss; });
+    CHECK(distance(cm, mf) < 1e-13);
+    // guards: the normalised gradient points the same way and is shorter
+    const auto normalised =
+        gradient(small, [&] { return continuous_cm(small.net(), p, one_point(), {.tangent = {.normalise = 0.1}}).loss; });
+    const double ratio = normalised[0] / cm[0];
+    CHECK(ratio < 1);
+    CHECK(normalised[7] / cm[7] == doctest::Approx(ratio));
+  }
+  const ObjectiveLoss out = continuous_cm(small.net(), gaussian_batch(16), one_point(), {.labels = no_drop});
+  CHECK(max(out.s, 0).item() == 0);
+}
+
+TEST_CASE("LSD's gradient passes through the derivative") {
+  SmallNet small;
+  const PathBatch p = points(6, 0.3);
+  // A velocity that does not look at z: then the whole loss is differentiable in the parameters, and differences check it.
+  const VelocityNet v = [](const Var& z, const Var& t, const Labels&) { return Tensor::ones(z.shape(), z.dtype()) * column(t.value(), 2); };
+  const auto loss = [&](bool through) { return lsd(small.net(), v, p, one_point(), {.through_derivative = through}).loss; };
+  const auto through = gradient(small, [&] { return loss(true); }), semi = gradient(small, [&] { return loss(false); });
+  CHECK(loss(true).value().item() == doctest::Approx(loss(false).value().item()).epsilon(1e-12));
+  const double h = 1e-6;
+  for (const std::size_t i : {0u, 6u, 20u}) {
+    double* x = small.w1.value.data<double>() + i;
+    const double keep = *x;
+    *x = keep + h;
+    const double up = loss(true).value().item();
+    *x = keep - h;
+    const double down = loss(true).value().item();
+    *x = keep;
+    CHECK(through[i] == doctest::Approx((up - down) / (2 * h)).epsilon(1e-6));
+  }
+  CHECK(distance(through, semi) > 1e-3);
+}
+
+TEST_CASE("targets record nothing: each of these costs one recorded pass") {
+  const SmallNet small;
+  const PathBatch p = points(8);
+  const Batch batch = gaussian_batch(8);
+  const auto networks = [](const std::function<ObjectiveLoss()>& loss) {                // tanh is called twice a pass
+    Tape tape;
+    const ObjectiveLoss out = loss();
+    const std::string text = tape.to_string();
+    int n = 0;
+    for (std::size_t i = text.find("tanh"); i != std::string::npos; i = text.find("tanh", i + 1)) ++n;
+    return n / 2;
+  };
+  const VelocitySource v = teacher(diagonal(small.net()));
+  CHECK(networks([&] { return mean_flow(small.net(), p, v, {}); }) == 1);
+  CHECK(networks([&] { return alpha_flow(small.net(), p, v, {.alpha = 0.3}); }) == 1);
+  CHECK(networks([&] { return shortcut(small.net(), batch, v, {.bootstrap_share = 0.5}); }) == 1);
+  CHECK(networks([&] { return split_mean_flow(small.net(), p, v, {}); }) == 1);
+  CHECK(networks([&] { return continuous_cm(small.net(), p, v, {}); }) == 1);
+  CHECK(networks([&] { return lsd(small.net(), diagonal(small.net()), p, v, {.through_derivative = false}); }) == 1);
+}
+
+TEST_CASE("Shortcut's jumps are dyadic") {
+  std::vector<double> s, t;
+  const FlowMapNet spy = [&](const Var& z, const Var& ss, const Var& tt, const Labels&) {
+    s = ss.value().to_vector<double>(), t = tt.value().to_vector<double>();
+    return z;
+  };
+  const ShortcutConfig config{.bootstrap_share = 0.25, .finest = 16, .labels = no_drop};
+  const ObjectiveLoss out = shortcut(spy, gaussian_batch(200), one_point(), config);
+  CHECK(out.metrics.at("off_diagonal_share") == 0.25);
+  std::set<double> lengths;
+  for (std::size_t i = 0; i < 200; ++i) {
+    const double d = t[i] - s[i];
+    CHECK((d > 0) == (i < 50));
+    if (d <= 0) continue;
+    lengths.insert(d);
+    CHECK(t[i] / d == std::round(t[i] / d));
+    CHECK((s[i] >= 0 && t[i] <= 1));
+  }
+  CHECK(lengths == std::set<double>{1, 0.5, 0.25, 0.125});
+  CHECK_THROWS_AS(shortcut(spy, gaussian_batch(8), one_point(), {.finest = 48}), ConfigError);
+}
+
+TEST_CASE("CMT: no residual on exact trajectories; the solver's error on solved ones") {
+  const GaussianFlow g = gaussian();
+  const Draws draws{5, 0, consecutive(0, 3)};
+  CmtConfig config{.points = 9, .shift = 2, .pairs = 40};
+  Trajectories exact = roll_out(g.v(), {dim}, {}, draws, config, DType::f64);
+  for (std::size_t i = 1; i < exact.states.size(); ++i)
+    exact.states[i] = g.map(exact.states[0], Tensor::full({3}, exact.times[i], DType::f64), Tensor::ones({3}, DType::f64));
+  CHECK(raw(cmt(g.u(), exact, config)) < none);
+  const double euler = raw(cmt(g.u(), roll_out(g.v(), {dim}, {}, draws, config, DType::f64), config));
+  config.solver = "heun";
+  const double heun = raw(cmt(g.u(), roll_out(g.v(), {dim}, {}, draws, config, DType::f64), config));
+  CHECK(heun < 0.05 * euler);
+}
+
+TEST_CASE("CMT: pairs, times and labels as told") {
+  const GaussianFlow g = gaussian();
+  const Draws draws{5, 0, consecutive(0, 4)};
+  const Labels y = Tensor::from<std::int64_t>({0, 1, 2, 3}, {4});
+  std::vector<double> s, t;
+  std::vector<std::int64_t> labels;
+  const FlowMapNet spy = [&](const Var& z, const Var& ss, const Var& tt, const Labels& yy) {
+    s = ss.value().to_vector<double>(), t = tt.value().to_vector<double>(), labels = yy.to_vector<std::int64_t>();
+    return z;
+  };
+  CmtConfig config{.points = 5, .shift = 3, .pairs = 200, .labels = no_drop};
+  const Grid solved = teacher_grid(5, 3);
+  cmt(spy, roll_out(g.v(), {dim}, y, draws, config, DType::f64), config);
+  std::set<std::pair<double, double>> seen;
+  for (std::size_t i = 0; i < t.size(); ++i) {
+    CHECK(s[i] < t[i]);
+    CHECK(labels[i] == static_cast<std::int64_t>(i / 200));
+    CHECK((std::count(solved.begin(), solved.end(), t[i]) == 1 && std::count(solved.begin(), solved.end(), s[i]) == 1));
+    seen.insert({s[i], t[i]});
+  }
+  CHECK(seen.size() == 10);                                // 5 points: all 10 pairs occur in 800 draws
+  const auto first = t;
+  cmt(spy, roll_out(g.v(), {dim}, y, draws, config, DType::f64), config, 1);
+  CHECK(t != first);                                       // another round, other pairs
+
+  config.compat.cmt_time_labels = "uniform";               // the released code: the same states, other times
+  const Trajectories told = roll_out(g.v(), {dim}, y, draws, config, DType::f64);
+  CHECK(told.times == plain_grid(4));
+  cmt(spy, told, config);
+  CHECK(std::set<double>(t.begin(), t.end()) == std::set<double>{0.25, 0.5, 0.75, 1});
+  CHECK(std::set<double>(s.begin(), s.end()) == std::set<double>{0, 0.25, 0.5, 0.75});
+
+  config.labels.probability = 0.1;                         // dropped once: whole trajectories; again: single rows
+  const auto dropped_rows = [&] { return std::count(labels.begin(), labels.end(), 4) % 200; };
+  cmt(spy, roll_out(g.v(), {dim}, y, draws, config, DType::f64), config);
+  CHECK(dropped_rows() == 0);
+  config.compat.fd_share_label_drop = false;
+  cmt(spy, roll_out(g.v(), {dim}, y, draws, config, DType::f64), config);
+  CHECK(dropped_rows() > 20);
+  config.compat.cmt_time_labels = "log";
+  CHECK_THROWS_AS(roll_out(g.v(), {dim}, y, draws, config, DType::f64), ConfigError);
+}
+
+TEST_CASE("the 1-step map is the same under both time labels") {
+  const GaussianFlow g = gaussian();
+  const Draws draws{5, 0, consecutive(0, 2)};
+  CmtConfig config{.points = 16, .shift = 6.9282032};
+  const Trajectories paper = roll_out(g.v(), {dim}, {}, draws, config, DType::f64);
+  config.compat = Compat::sony();
+  const Trajectories sony = roll_out(g.v(), {dim}, {}, draws, config, DType::f64);
+  CHECK(max_difference(paper.states.back(), sony.states.back()) == 0);
+  CHECK(paper.times.front() == sony.times.front());
+  CHECK(paper.times.back() == doctest::Approx(0.0068873).epsilon(1e-4));
+  CHECK(sony.times.back() == 0);
+  CHECK(paper.times[7] == doctest::Approx(0.8880531).epsilon(1e-6));       // told as 0.5333 by the released code
+  CHECK(sony.times[7] == doctest::Approx(8.0 / 15));
+}
