@@ -54,14 +54,14 @@ std::shared_ptr<const SampleSource> as_source(std::shared_ptr<const Dataset> dat
   return std::make_shared<DatasetSource>(std::move(data));
 }
 
-// The background thread and what it shares; everything below the mutex is guarded by it.
+// The background thread and what it shares, guarded by the mutex. The thread comes last: it starts when all the rest exists.
 struct Loader::Prefetch {
-  std::thread thread;
   std::mutex mutex;
   std::condition_variable changed;
   std::deque<ImageBatch> ready;
   std::exception_ptr error;
   bool stop = false;
+  std::thread thread;
 
   Prefetch(const Loader& loader, std::int64_t step) : thread([this, &loader, step] { run(loader, step); }) {}
   ~Prefetch() {
