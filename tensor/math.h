@@ -23,7 +23,6 @@ FM_HD float from_bits(std::int32_t x) { return __builtin_bit_cast(float, x); }
 FM_HD float at_most(float x, float hi) { return x > hi ? hi : x; }
 FM_HD float at_least(float x, float lo) { return x < lo ? lo : x; }
 
-FM_HD float poly(float) { return 0.0f; }
 template <class... C> FM_HD float poly(float x, float c0, C... c) {  // c0 + c1 x + c2 x^2 + ...
   if constexpr (sizeof...(C) == 0) return c0;
   else return c0 + x * poly(x, c...);
@@ -59,6 +58,19 @@ FM_HD float exp(float x) {
   const float p = detail::exp_reduced(detail::at_most(detail::at_least(x, -104.0f), 89.0f), n);
   const std::int32_t half = n >> 1;
   return p * detail::from_bits((half + 127) << 23) * detail::from_bits((n - half + 127) << 23);
+}
+
+// e^x for x <= 0 (in fact x <= 88): exp without the care for its ends. Results below 2^-126 are zero, as the bits of 2^-127 are.
+FM_HD float exp_nonpositive(float x) { return detail::exp_normal(detail::at_least(x, -88.0f)); }
+
+// 2^x for x <= 0 (in fact x <= 127), to 2.5 ulp and as short as can be: the weights of softmax. Results below 2^-126 are zero, as the
+// exponent's bits then are. The magic constant carries the exponent's bias.
+FM_HD float exp2_nonpositive(float x) {
+  constexpr float magic = detail::round_magic + 127.0f;
+  const float t = detail::at_least(x, -127.0f), shifted = t + magic;
+  const float r = t - (shifted - magic);
+  const float p = detail::poly(r, 6.931470037e-01f, 2.402224243e-01f, 5.550733581e-02f, 9.671512991e-03f, 1.326472731e-03f);
+  return (1.0f + r * p) * detail::from_bits(detail::bits(shifted) << 23);
 }
 
 // x = 2^e m with m in [sqrt(1/2), sqrt(2)): log x = e ln 2 + log m, log(1+f) = f - f^2/2 + f^3 P(f).
@@ -136,6 +148,8 @@ FM_HD float cos(float x) { return detail::sin_shifted(x, 1); }
 // ---- double ---------------------------------------------------------------------------------------------------------------------------
 
 FM_HD double exp(double x) { return ::exp(x); }
+FM_HD double exp_nonpositive(double x) { return ::exp(x); }
+FM_HD double exp2_nonpositive(double x) { return ::exp2(x); }
 FM_HD double log(double x) { return ::log(x); }
 FM_HD double log1p(double x) { return ::log1p(x); }
 FM_HD double tanh(double x) { return ::tanh(x); }
@@ -147,7 +161,7 @@ FM_HD double abs(double x) { return ::fabs(x); }
 FM_HD double sin(double x) { return ::sin(x); }
 FM_HD double cos(double x) { return ::cos(x); }
 
-// ---- Dual: the value, and the slope times the tangent ------------------------------------------------------------------------------------
+// ---- Dual: the value, and the slope times the tangent -----------------------------------------------------------------------------------
 
 template <class T> FM_HD Dual<T> exp(Dual<T> x) {
   const T y = exp(x.v);
@@ -176,7 +190,7 @@ template <class T> FM_HD Dual<T> abs(Dual<T> x) { return x.v < T(0) ? -x : x; }
 template <class T> FM_HD Dual<T> sin(Dual<T> x) { return {sin(x.v), cos(x.v) * x.d}; }
 template <class T> FM_HD Dual<T> cos(Dual<T> x) { return {cos(x.v), -sin(x.v) * x.d}; }
 
-// ---- selections: a NaN in the first argument comes through; Dual takes the side of the larger (smaller) value -----------------------------
+// ---- selections: a NaN in the first argument comes through; Dual takes the side of the larger (smaller) value ---------------------------
 
 template <class T> FM_HD T max(T a, T b) { return a < b ? b : a; }
 template <class T> FM_HD T min(T a, T b) { return a > b ? b : a; }

@@ -1,4 +1,5 @@
-// Helpers for tests of raw kernels: random arrays, largest difference, inner products, and a loop over the instruction sets of this machine.
+// Helpers for tests of raw kernels: random arrays, largest difference, inner products, and a loop over the instruction sets of this
+// machine.
 #pragma once
 
 #include <omp.h>

@@ -112,7 +112,8 @@ D inputs(const Shape& s, std::uint64_t seed) {
 }
 
 const Shape small_shapes[] = {{1, 1, 1, 1, 1},    {1, 2, 5, 7, 3},           {2, 3, 16, 16, 32, true}, {1, 2, 50, 49, 24},
-                              {1, 2, 33, 33, 72, true}, {1, 1, 9, 700, 17}, {1, 1, 13, 385, 128},       {2, 1, 70, 5, 64}, {1, 1, 8, 40, 8, false, 30}};
+                              {1, 2, 33, 33, 72, true}, {1, 1, 9, 700, 17}, {1, 1, 13, 385, 128},       {2, 1, 70, 5, 64},
+                              {1, 1, 8, 40, 8, false, 30}};
 const Shape large_shapes[] = {{2, 2, 257, 257, 72, true}, {1, 2, 256, 256, 64, true}, {1, 1, 300, 1000, 24}};
 
 void check_value(const Shape& s) {
@@ -152,7 +153,8 @@ TEST_CASE("tangent and gradients") {
         for (int i = 0; i < 3; ++i)
           for (Count b = 0; b < s.batch; ++b)
             for (Count n = 0; n < (i ? s.keys : s.queries); ++n)
-              for (Count c = 0; c < s.heads * s.dim && (mask >> i & 1); ++c) to[i].at(b, 0)[n * to[i].token + c] = from[i].at(b, 0)[n * from[i].token + c];
+              for (Count c = 0; c < s.heads * s.dim && (mask >> i & 1); ++c)
+                to[i].at(b, 0)[n * to[i].token + c] = from[i].at(b, 0)[n * from[i].token + c];
 
         const D all = tangent(s, in, din, mask);
         const D value(all.begin(), all.end() - s.q_size()), d_o(all.end() - s.q_size(), all.end());

@@ -75,6 +75,11 @@ TEST_CASE("float accuracy in ulp") {
   CHECK(worst(e, exp_d, -87, 88.7) < 1.5);
   CHECK(worst(e, exp_d, -1, 1) < 1.5);
   CHECK(worst(e, exp_d, -110, -87) < 1.5);  // gradual underflow
+  CHECK(worst([](float x) { return math::exp_nonpositive(x); }, exp_d, -87.3, 0) < 1.5);
+  const auto e2 = [](float x) { return math::exp2_nonpositive(x); };
+  const auto exp2_d = [](double x) { return std::exp2(x); };
+  CHECK(worst(e2, exp2_d, -126, 0) < 2.5);
+  CHECK(worst(e2, exp2_d, -2, 1) < 2.5);
   const auto l = [](float x) { return math::log(x); };
   const auto log_d = [](double x) { return std::log(x); };
   CHECK(worst(l, log_d, 0.5, 2) < 2);
@@ -118,6 +123,15 @@ TEST_CASE("special values") {
   CHECK(math::exp(-1e30f) == 0.0f);
   CHECK(math::exp(88.72f) < inf);
   CHECK(math::exp(88.73f) == inf);
+  CHECK(math::exp_nonpositive(0.0f) == 1.0f);
+  CHECK(math::exp_nonpositive(-88.0f) == 0.0f);
+  CHECK(math::exp_nonpositive(-inf) == 0.0f);
+  CHECK(std::isnan(math::exp_nonpositive(nan_f)));
+  CHECK(math::exp2_nonpositive(0.0f) == 1.0f);
+  CHECK(math::exp2_nonpositive(-127.5f) == 0.0f);
+  CHECK(math::exp2_nonpositive(-1e30f) == 0.0f);
+  CHECK(math::exp2_nonpositive(-inf) == 0.0f);
+  CHECK(std::isnan(math::exp2_nonpositive(nan_f)));
   CHECK(math::log(0.0f) == -inf);
   CHECK(math::log(1.0f) == 0.0f);
   CHECK(math::log(inf) == inf);

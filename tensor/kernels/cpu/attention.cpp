@@ -5,12 +5,14 @@
 //   tangent    dS = scale (dq k^T + q dk^T)              do_i = sum_j P_ij (dS_ij - t_i) v_j + P_ij dv_j,   t_i = sum_l P_il dS_il
 //   backward   gS_ij = P_ij (go_i . v_j - go_i . o_i)    gq = scale gS k,   gk = scale gS^T q,   gv = P^T go
 //
-// The running maximum is a constant shift of S and has no tangent. Backward recomputes P = e^(S - lse).
+// Scores are computed in units of log 2: e^S = 2^(S / log 2) then costs no product. The running maximum is a constant shift of S and has no
+// tangent. Backward recomputes P = e^(S - lse).
 #include "tensor/kernels/cpu/attention.h"
 
 #include <omp.h>
 
 #include "tensor/kernels/cpu/attention_product.h"
+#include "tensor/kernels/cpu/attention_rows.h"
 #include "tensor/kernels/cpu/lane.h"
 #include "tensor/kernels/cpu/scratch.h"
 #include "tensor/math.h"
@@ -18,8 +20,7 @@
 namespace fm::cpu::FM_ISA {
 namespace {
 
-FM_INLINE float exp_nonpositive(float x) { return math::detail::exp_normal(math::detail::at_least(x, -87.0f)); }
-FM_INLINE double exp_nonpositive(double x) { return math::exp(x); }
+constexpr double log2_e = 1.4426950408889634074, log_2 = 0.69314718055994530942;
 
 FM_INLINE Int smaller(Int a, Int b) { return a < b ? a : b; }
 
@@ -106,7 +107,7 @@ struct Forward {
 
   void scores(Int b, Int h, Int i0, Int rows, Int j, Int end) {
     const Operand<T> q{a.q.at(b, h) + i0 * a.q.token, a.q.token};
-    product(q, rows, k, 0, a.dim, j, end, s, block.ld, a.scale, false);
+    product(q, rows, k, 0, a.dim, j, end, s, block.ld, T(a.scale * log2_e), false);
     if constexpr (Tangent) {
       if (t->dq.data) {
         const Operand<T> dq{t->dq.at(b, h) + i0 * t->dq.token, t->dq.token};
@@ -122,13 +123,17 @@ struct Forward {
   void weights(Int r, Int n, bool first, T* o, T* d_o) {
     T* x = s + r * block.ld;
     const T before = first ? T(0) : top[r];
-    T m = Lane{}.max(n, [&](Int i) { return x[i]; });
+    const Int padded = padded_row<T>(n);
+    pad_row(x, n, -std::numeric_limits<T>::infinity());
+    T m = row_max(x, padded);
     if (!first) m = math::max(before, m);
-    const T total = Lane{}.sum(n, [&](Int i) { return x[i] = exp_nonpositive(x[i] - m); });
+    Lane{}.each(padded, [&](Int i) { x[i] = math::exp2_nonpositive(x[i] - m); });
+    const T total = row_sum(x, padded);
     T moved = T(0);
     if constexpr (Tangent) {
       T* dx = ds + r * block.ld;
-      if (scores_move()) moved = Lane{}.sum(n, [&](Int i) { return dx[i] *= x[i]; });
+      pad_row(dx, n, T(0));
+      if (scores_move()) moved = row_weight(x, dx, padded);
     }
     top[r] = m;
     if (first) {
@@ -136,7 +141,7 @@ struct Forward {
       if constexpr (Tangent) tangent[r] = moved;
       return;
     }
-    const T keep = exp_nonpositive(before - m);
+    const T keep = math::exp2_nonpositive(before - m);
     sum[r] = sum[r] * keep + total;
     scale_row(o, a.dim, keep);
     if constexpr (Tangent) {
@@ -159,8 +164,13 @@ struct Forward {
   }
 
   void finish(Int b, Int h, Int i0, Int rows, T* o, T* d_o) {
+    if (a.lse) {
+      T* lse = a.lse + (b * a.heads + h) * a.queries + i0;
+      Lane{}.each(rows, [&](Int r) { lse[r] = top[r] * T(log_2) + math::log(sum[r]); });
+    }
+    Lane{}.each(rows, [&](Int r) { sum[r] = T(1) / sum[r]; });
     for (Int r = 0; r < rows; ++r) {
-      const T inverse = T(1) / sum[r];
+      const T inverse = sum[r];
       T* out = o + r * a.o.token;
       scale_row(out, a.dim, inverse);
       if constexpr (Tangent) {
@@ -168,7 +178,6 @@ struct Forward {
         const T mean = tangent[r] * inverse;
         Lane{}.each(a.dim, [&](Int d) { d_out[d] = d_out[d] * inverse - mean * out[d]; });
       }
-      if (a.lse) a.lse[(b * a.heads + h) * a.queries + i0 + r] = top[r] + math::log(sum[r]);
     }
   }
 };
@@ -209,7 +218,7 @@ struct Backward {
 
   void tile(Int b, Int h, Int i, Int rows, Int j, Int end) {
     const Operand<T> q{a.q.at(b, h) + i * a.q.token, a.q.token}, go{g.go.at(b, h) + i * g.go.token, g.go.token};
-    product(q, rows, k_columns, 0, a.dim, j, end, s, block.ld, a.scale, false);
+    product(q, rows, k_columns, 0, a.dim, j, end, s, block.ld, T(a.scale * log2_e), false);
     if (scores_wanted()) product(go, rows, v_columns, 0, a.dim, j, end, gs, block.ld, T(1), false);
     for (Int r = 0; r < rows; ++r) weights(b, h, i + r, r, end - j);
 
@@ -225,16 +234,16 @@ struct Backward {
   // Row r of the tile, query i: P = e^(S - lse), scale gS = scale P (go v^T - go . o).
   void weights(Int b, Int h, Int i, Int r, Int n) {
     const T *go = g.go.at(b, h) + i * g.go.token, *o = a.o.at(b, h) + i * a.o.token;
-    const T lse = a.lse[(b * a.heads + h) * a.queries + i];
+    const T lse = a.lse[(b * a.heads + h) * a.queries + i] * T(log2_e);
     T* x = s + r * block.ld;
     if (!scores_wanted()) {
-      Lane{}.each(n, [&](Int c) { x[c] = exp_nonpositive(x[c] - lse); });
+      Lane{}.each(n, [&](Int c) { x[c] = math::exp2_nonpositive(x[c] - lse); });
       return;
     }
     const T mean = Lane{}.sum(a.dim, [&](Int d) { return go[d] * o[d]; }), scale = a.scale;
     T* gx = gs + r * block.ld;
     Lane{}.each(n, [&](Int c) {
-      const T p = exp_nonpositive(x[c] - lse);
+      const T p = math::exp2_nonpositive(x[c] - lse);
       x[c] = p;
       gx[c] = p * (gx[c] - mean) * scale;
     });

@@ -1,5 +1,6 @@
-// Streaming attention on the CPU: softmax(scale q k^T) v per (batch, head), its tangent in the same sweep, and its gradients. Scores exist in
-// tiles only, never for a whole head of a long sequence. Work is spread over (batch, head); results do not depend on the number of threads.
+// Streaming attention on the CPU: softmax(scale q k^T) v per (batch, head), its tangent in the same sweep, and its gradients. Scores exist
+// in tiles only, never for a whole head of a long sequence. Work is spread over (batch, head); results do not depend on the number of
+// threads.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
-// The products inside attention: C = alpha A B (+ C) with A read in place and B packed once per head into panels, on the tiles of the general
-// product (gemm_tile.h). Two tile widths, so that head sizes such as 24 and 72 waste little.
+// The products inside attention: C = alpha A B (+ C) with A read in place and B packed once per head into panels, on the tiles of the
+// general product (gemm_tile.h). Two tile widths, so that head sizes such as 24 and 72 waste little.
 #pragma once
 
 #include "tensor/kernels/cpu/gemm_pack.h"
@@ -84,10 +84,12 @@ void product(const Operand<T>& a, Int rows, const Packed<T>& b, Int p0, Int term
     const Int left = j1 - j, panel = S::panel_columns(b.columns - j);
     const T* from = b.data + j * b.terms + p0 * panel;
     const Int cols = left < panel ? left : panel;
-    if (panel == S::wide)
-      panel_product<typename S::Wide, T>({terms, a.data, a.ld, from, panel, c + (j - j0), ldc, cols, nullptr, add, alpha}, !a.transposed, rows);
-    else
-      panel_product<typename S::Narrow, T>({terms, a.data, a.ld, from, panel, c + (j - j0), ldc, cols, nullptr, add, alpha}, !a.transposed, rows);
+    const auto run = [&](auto tile) {
+      using Tile = decltype(tile);
+      panel_product<Tile, T>({terms, a.data, a.ld, from, panel, c + (j - j0), ldc, cols, nullptr, add, alpha}, !a.transposed, rows);
+    };
+    if (panel == S::wide) run(typename S::Wide{});
+    else run(typename S::Narrow{});
   }
 }
 

@@ -1,5 +1,5 @@
-// The CPU's Lane: what a row program may use to walk along its row. Here one thread with SIMD loops; on CUDA a warp with shuffles. Include it
-// in kernel files only: it lives in an anonymous namespace so that everything instantiated on it stays inside the object file.
+// The CPU's Lane: what a row program may use to walk along its row. Here one thread with SIMD loops; on CUDA a warp with shuffles. Include
+// it in kernel files only: it lives in an anonymous namespace so that everything instantiated on it stays inside the object file.
 #pragma once
 
 #include <cstdint>

@@ -97,11 +97,14 @@ template <class T> void cross_entropy_pull(const CrossEntropy<T>& a, const T* gl
 }
 
 template <class T> constexpr RowTable<T> table() {
-  return {norm_value<true, T>,    norm_push<true, T>,     norm_pull<true, T>,    norm_value<false, T>,   norm_push<false, T>,
-          norm_pull<false, T>,    softmax_value<T>,       softmax_push<T>,       softmax_push<T>,        log_softmax_value<T>,
-          log_softmax_push<T>,    log_softmax_pull<T>,    swiglu_value<T>,       swiglu_push<T>,         swiglu_pull<T>,
-          gated_value<T>,         gated_push<T>,          gated_pull<T>,         rope<false, T>,         rope<true, T>,         cross_entropy_value<T>, cross_entropy_push<T>,
-          cross_entropy_pull<T>};
+  return {norm_value<true, T>,    norm_push<true, T>,     norm_pull<true, T>,
+          norm_value<false, T>,   norm_push<false, T>,    norm_pull<false, T>,
+          softmax_value<T>,       softmax_push<T>,        softmax_push<T>,  // the Jacobian is symmetric
+          log_softmax_value<T>,   log_softmax_push<T>,    log_softmax_pull<T>,
+          swiglu_value<T>,        swiglu_push<T>,         swiglu_pull<T>,
+          gated_value<T>,         gated_push<T>,          gated_pull<T>,
+          rope<false, T>,         rope<true, T>,
+          cross_entropy_value<T>, cross_entropy_push<T>,  cross_entropy_pull<T>};
 }
 constexpr RowKernels kernels{table<float>(), table<double>()};
 

@@ -1,5 +1,5 @@
-// Row programs on the CPU: one table per element type. `row_kernels().of<float>().softmax_value(...)`. Rows are spread over the threads; every
-// result is the same for any number of threads. Argument structs and their equations: tensor/kernels/rows/.
+// Row programs on the CPU: one table per element type. `row_kernels().of<float>().softmax_value(...)`. Rows are spread over the threads;
+// every result is the same for any number of threads. Argument structs and their equations: tensor/kernels/rows/.
 #pragma once
 
 #include <cstdint>

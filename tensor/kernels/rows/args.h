@@ -6,8 +6,8 @@
 
 namespace fm::rows {
 
-// Per-sample (or per-token) rows that modulate the rows of an activation: activation row r uses modulation row r / share. share = 1: one per
-// token; share = N: one per sample of N tokens. `ld` lets a modulation be a slice of a wider matrix, say of (rows, 6 W).
+// Per-sample (or per-token) rows that modulate the rows of an activation: activation row r uses modulation row r / share. share = 1: one
+// per token; share = N: one per sample of N tokens. `ld` lets a modulation be a slice of a wider matrix, say of (rows, 6 W).
 struct Modulation {
   std::int64_t share = 1;
   std::int64_t ld = 0;

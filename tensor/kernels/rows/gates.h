@@ -55,8 +55,8 @@ FM_HD void gated_push(Lane lane, const Gated<T>& a, std::int64_t r, const T* dx_
   lane.each(n, [&](std::int64_t i) { dy[i] += dgate[i] * h[i]; });
 }
 
-// gh = gate gy; ggate = sum of gy h over the rows that share the gate, in row order. One call does one group of rows; gh or ggate may be null.
-// (gx = gy needs no kernel.)
+// gh = gate gy; ggate = sum of gy h over the rows that share the gate, in row order. One call does one group of rows; gh or ggate may be
+// null. (gx = gy needs no kernel.)
 template <class Lane, class T>
 FM_HD void gated_pull_group(Lane lane, const Gated<T>& a, std::int64_t m, const T* gy_all, T* gh_all, T* ggate_all, std::int64_t ld) {
   const std::int64_t n = a.width, begin = m * a.modulation.share;

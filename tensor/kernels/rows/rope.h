@@ -1,5 +1,5 @@
-// Rotary position embedding (Su et al. 2021, arXiv:2104.09864) with interleaved pairs: (a, b) = x[2m], x[2m+1] of each head turns by the angle
-// of its token, (a cos - b sin, b cos + a sin). The transpose turns the other way.
+// Rotary position embedding (Su et al. 2021, arXiv:2104.09864) with interleaved pairs: (a, b) = x[2m], x[2m+1] of each head turns by the
+// angle of its token, (a cos - b sin, b cos + a sin). The transpose turns the other way.
 #pragma once
 
 #include "tensor/kernels/rows/args.h"

@@ -11,7 +11,7 @@ namespace fm::rows {
 
 template <class Lane, class T> FM_HD void softmax_value(Lane lane, std::int64_t n, const T* x, T* y) {
   const T m = lane.max(n, [&](std::int64_t i) { return x[i]; });
-  const T sum = lane.sum(n, [&](std::int64_t i) { return y[i] = math::exp(x[i] - m); });
+  const T sum = lane.sum(n, [&](std::int64_t i) { return y[i] = math::exp_nonpositive(x[i] - m); });
   const T scale = T(1) / sum;
   lane.each(n, [&](std::int64_t i) { y[i] *= scale; });
 }
@@ -24,7 +24,7 @@ template <class Lane, class T> FM_HD void softmax_push(Lane lane, std::int64_t n
 
 template <class Lane, class T> FM_HD T log_sum_exp(Lane lane, std::int64_t n, const T* x) {
   const T m = lane.max(n, [&](std::int64_t i) { return x[i]; });
-  return m + math::log(lane.sum(n, [&](std::int64_t i) { return math::exp(x[i] - m); }));
+  return m + math::log(lane.sum(n, [&](std::int64_t i) { return math::exp_nonpositive(x[i] - m); }));
 }
 
 template <class Lane, class T> FM_HD void log_softmax_value(Lane lane, std::int64_t n, const T* x, T* y) {
@@ -33,13 +33,13 @@ template <class Lane, class T> FM_HD void log_softmax_value(Lane lane, std::int6
 }
 
 template <class Lane, class T> FM_HD void log_softmax_push(Lane lane, std::int64_t n, const T* y, const T* dx, T* dy) {
-  const T dot = lane.sum(n, [&](std::int64_t i) { return math::exp(y[i]) * dx[i]; });
+  const T dot = lane.sum(n, [&](std::int64_t i) { return math::exp_nonpositive(y[i]) * dx[i]; });
   lane.each(n, [&](std::int64_t i) { dy[i] = dx[i] - dot; });
 }
 
 template <class Lane, class T> FM_HD void log_softmax_pull(Lane lane, std::int64_t n, const T* y, const T* gy, T* gx) {
   const T sum = lane.sum(n, [&](std::int64_t i) { return gy[i]; });
-  lane.each(n, [&](std::int64_t i) { gx[i] = gy[i] - math::exp(y[i]) * sum; });
+  lane.each(n, [&](std::int64_t i) { gx[i] = gy[i] - math::exp_nonpositive(y[i]) * sum; });
 }
 
 template <class Lane, class T> FM_HD void cross_entropy_value(Lane lane, const CrossEntropy<T>& a, std::int64_t r, T* loss) {
@@ -58,7 +58,7 @@ template <class Lane, class T>
 FM_HD void cross_entropy_push(Lane lane, const CrossEntropy<T>& a, std::int64_t r, const T* dx_all, T* dloss) {
   const T *x = a.x + r * a.classes, *dx = dx_all + r * a.classes;
   const T lse = a.lse[r];
-  const T mean = lane.sum(a.classes, [&](std::int64_t i) { return math::exp(x[i] - lse) * dx[i]; });
+  const T mean = lane.sum(a.classes, [&](std::int64_t i) { return math::exp_nonpositive(x[i] - lse) * dx[i]; });
   if (a.labels) {
     dloss[r] = mean - dx[a.labels[r]];
   } else {
@@ -74,11 +74,11 @@ FM_HD void cross_entropy_pull(Lane lane, const CrossEntropy<T>& a, std::int64_t 
   const T lse = a.lse[r], g = gloss[r];
   if (a.labels) {
     const std::int64_t label = a.labels[r];
-    lane.each(a.classes, [&](std::int64_t i) { gx[i] = g * (math::exp(x[i] - lse) - (i == label ? T(1) : T(0))); });
+    lane.each(a.classes, [&](std::int64_t i) { gx[i] = g * (math::exp_nonpositive(x[i] - lse) - (i == label ? T(1) : T(0))); });
   } else {
     const T* p = a.p + r * a.classes;
     const T total = lane.sum(a.classes, [&](std::int64_t i) { return p[i]; });
-    lane.each(a.classes, [&](std::int64_t i) { gx[i] = g * (math::exp(x[i] - lse) * total - p[i]); });
+    lane.each(a.classes, [&](std::int64_t i) { gx[i] = g * (math::exp_nonpositive(x[i] - lse) * total - p[i]); });
   }
 }
 
