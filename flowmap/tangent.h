@@ -3,8 +3,8 @@
 //   warmup     (t-s) dudt is multiplied by it: 0 is flow matching, 1 the full objective (sCM and AYF raise it over the first steps)
 //   clamp      elements of dudt are cut to [-clamp, clamp]
 //   mask       rows whose dudt is not finite get no weight in the loss (rCM); they are counted
-//   normalise  the whole correction g = y - u is replaced by g / (|g| + c), |g| the norm of the row: the fixed point stays (sCM, AYF: c =
-//   0.1)
+//   normalise  the whole correction g = y - u is replaced by g / (|g| + c), |g| the row's norm: the fixed point stays (sCM, AYF:
+//              c = 0.1)
 #pragma once
 
 #include "autodiff/var.h"
