@@ -47,6 +47,7 @@ class Cotangents {
   Cotangents(const Tape& tape, Gradients& all, std::vector<Tensor>& nodes, const std::vector<NodeRef>& inputs)
       : tape_(tape), all_(all), nodes_(nodes), inputs_(inputs) {}
   bool wants(std::size_t input) const { return inputs_[input].on_tape(); }    // false: nobody asked, skip the work
+  bool has(std::size_t input) const { return wants(input) && nodes_[static_cast<std::size_t>(inputs_[input].index)].defined(); }
   void add(std::size_t input, const Tensor& g);
   // Adds g to the part [begin, begin + g.dim(dim)) of the input's cotangent. The parts of one input fill one buffer, made of zeros by the first.
   void add_slice(std::size_t input, int dim, std::int64_t begin, const Tensor& g);

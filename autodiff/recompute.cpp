@@ -1,0 +1,95 @@
+#include "autodiff/recompute.h"
+
+#include <memory>
+
+#include "autodiff/jvp.h"
+
+namespace fm {
+namespace {
+
+using Function = std::function<Var(const std::vector<Var>&)>;
+using Tensors = std::vector<Tensor>;
+
+// What the two nodes of one call share. Tangents are empty but for taped mode.
+struct Call {
+  Function f;
+  Tensors inputs, tangents;
+  Tensor gdy;                              // cotangent of the output's tangent, left by its node for the one of y
+};
+
+Var leaf_or_undefined(Tape& tape, const Tensor& x) { return x.defined() ? tape.variable(x) : Var(); }
+
+// Runs f again on a tape of its own and passes the cotangents on: to inputs 0..n-1, and to their tangents n..2n-1.
+void pull_again(const Call& call, const Tensor& gy, Cotangents& g) {
+  Tape inner;
+  const std::size_t n = call.inputs.size();
+  std::vector<Var> leaves, inputs;
+  for (std::size_t i = 0; i < n; ++i) {
+    leaves.push_back(leaf_or_undefined(inner, call.inputs[i]));
+    inputs.push_back(leaves[i]);
+  }
+  for (std::size_t i = 0; i < call.tangents.size(); ++i) {
+    leaves.push_back(leaf_or_undefined(inner, call.tangents[i]));
+    if (leaves[n + i].defined()) inputs[i] = inputs[i].with_tangent(leaves[n + i]);
+  }
+  Var y;
+  if (call.tangents.empty()) {
+    y = call.f(inputs);
+  } else {
+    const detail::TangentScope scope(TangentMode::taped);
+    y = call.f(inputs);
+  }
+  inputs.clear();
+  std::vector<std::pair<Var, Tensor>> seeds{{y.without_tangent(), gy}};
+  if (call.gdy.defined()) seeds.push_back({y.tangent(), call.gdy});
+  y = Var();
+  Gradients all = inner.backward(seeds);
+  for (std::size_t i = 0; i < leaves.size(); ++i)
+    if (leaves[i].defined() && g.wants(i) && all[leaves[i]].defined()) g.add(i, all[leaves[i]]);
+  for (auto& [parameter, gradient] : all.parameters()) g.gradients().add(*parameter, gradient);
+}
+
+// Recorded whatever the inputs are: f may use parameters.
+Var record_always(const char* op, const Tensor& value, const std::vector<Var>& inputs, Pull pull) {
+  std::vector<NodeRef> nodes;
+  for (const Var& x : inputs) nodes.push_back(x.node());
+  return {value, Tape::current()->record(op, value.shape(), std::move(nodes), std::move(pull))};
+}
+
+// y's node runs f again; dy's node, which the backward pass meets first, leaves its cotangent for it and makes sure that it runs.
+Var record_taped(const Function& f, const std::vector<Var>& inputs, const Var& y) {
+  const auto call = std::make_shared<Call>();
+  call->f = f;
+  std::vector<Var> parents = inputs;
+  for (const Var& x : inputs) call->inputs.push_back(x.value());
+  for (const Var& x : inputs) {
+    call->tangents.push_back(x.has_tangent() ? x.tangent().value() : Tensor());
+    parents.push_back(x.has_tangent() ? x.tangent() : Var());
+  }
+  const Var value = record_always("recompute", y.value(), parents, [call](const Tensor& gy, Cotangents& g) { pull_again(*call, gy, g); });
+  if (!y.has_tangent()) return value;
+  const Var tangent = record_always("recompute", y.tangent().value(), {value}, [call, shape = y.shape()](const Tensor& gdy, Cotangents& g) {
+    call->gdy = gdy;
+    if (!g.has(0)) g.add(0, Tensor::zeros(shape, gdy.dtype()));
+  });
+  return value.with_tangent(tangent);
+}
+
+}  // namespace
+
+Var recompute(Function f, const std::vector<Var>& inputs) {
+  if (!Tape::current()) return f(inputs);
+  const Var y = [&] {
+    const PauseTape pause;
+    return f(inputs);
+  }();
+  bool any = false;
+  for (const Var& x : inputs) any = any || x.has_tangent();
+  if (any && tangent_mode() == TangentMode::taped) return record_taped(f, inputs, y);
+  Call call{std::move(f), {}, {}, {}};
+  for (const Var& x : inputs) call.inputs.push_back(x.value());
+  const Var value = record_always("recompute", y.value(), inputs, [call](const Tensor& gy, Cotangents& g) { pull_again(call, gy, g); });
+  return y.has_tangent() ? value.with_tangent(y.tangent()) : value;
+}
+
+}  // namespace fm

@@ -1,0 +1,169 @@
+// recompute: gradients bit for bit those without it, less memory, tangents in both modes, nesting, errors; the memory table.
+#include "autodiff/recompute.h"
+
+#include <doctest/doctest.h>
+
+#include "autodiff/check.h"
+#include "autodiff/inspect.h"
+#include "autodiff/rules/activation.h"
+#include "autodiff/rules/attention.h"
+#include "autodiff/rules/elementwise.h"
+#include "autodiff/rules/linear.h"
+#include "autodiff/rules/matmul.h"
+#include "autodiff/rules/norm.h"
+#include "tensor/memory/allocator.h"
+
+using namespace fm;
+
+namespace {
+
+using Vars = std::vector<Var>;
+
+struct Block {
+  Parameter qkv, w1, w2, norm;
+  Block(std::int64_t c, std::uint64_t seed, DType dtype)
+      : qkv{0.3 * sample_normal({3 * c, c}, seed, dtype)}, w1{0.3 * sample_normal({4 * c, c}, seed + 1, dtype)},
+        w2{0.3 * sample_normal({c, 2 * c}, seed + 2, dtype)}, norm{sample_normal({c}, seed + 3, dtype)} {}
+
+  Var operator()(const Var& x, const Var& condition) const {
+    const Vars m = chunk(condition, 3);
+    const Var h = gated_residual(x, attention_qkv(linear(rms_norm_modulate(x, norm, m[0], m[1], 1e-6), qkv), 2), m[2]);
+    return h + linear(swiglu(linear(rms_norm(h, norm, 1e-6), w1)), w2);
+  }
+  std::vector<const Parameter*> parameters() const { return {&qkv, &w1, &w2, &norm}; }
+};
+
+struct Net {
+  std::vector<Block> blocks;
+  bool again = false;
+  Net(int depth, std::int64_t c, DType dtype) {
+    for (int i = 0; i < depth; ++i) blocks.emplace_back(c, 10 * static_cast<std::uint64_t>(i), dtype);
+  }
+  Var operator()(Var x, const Var& condition) const {
+    for (const Block& b : blocks)
+      x = again ? recompute([&b](const Var& h, const Var& c) { return b(h, c); }, x, condition) : b(x, condition);
+    return x;
+  }
+};
+
+bool equal_bits(const Tensor& a, const Tensor& b) { return a.shape() == b.shape() && a.to_vector<double>() == b.to_vector<double>(); }
+
+}  // namespace
+
+TEST_CASE("gradients are bit for bit those without recompute") {
+  for (const DType dtype : {DType::f32, DType::f64}) {
+    Net net(3, 8, dtype);
+    const Tensor x = sample_normal({2, 5, 8}, 1, dtype), c = 0.3 * sample_normal({2, 24}, 2, dtype);
+    std::vector<Tensor> plain;
+    for (const bool again : {false, true}) {
+      net.again = again;
+      Tape tape;
+      const Var vx = tape.variable(x), vc = tape.variable(c);
+      const Gradients g = backward(sum(square(net(vx, vc))));
+      std::vector<Tensor> all{g[vx]};
+      for (const Block& b : net.blocks)
+        for (const Parameter* p : b.parameters()) all.push_back(g[*p]);
+      if (!again) {
+        plain = all;
+        continue;
+      }
+      for (std::size_t i = 0; i < all.size(); ++i) {
+        CAPTURE(i);
+        REQUIRE(all[i].defined());
+        CHECK(equal_bits(all[i], plain[i]));
+      }
+    }
+  }
+}
+
+TEST_CASE("inputs off the tape: parameters inside get their gradients") {
+  const Block b(4, 1, DType::f64);
+  const Tensor x = sample_normal({2, 3, 4}, 1), c = sample_normal({2, 12}, 2);
+  Tensor plain;
+  {
+    Tape tape;
+    plain = backward(sum(b(x, c)))[b.qkv];
+  }
+  Tape tape;
+  const Gradients g = backward(sum(recompute([&](const Var& v) { return b(v, c); }, x)));
+  CHECK(equal_bits(g[b.qkv], plain));
+}
+
+TEST_CASE("peak memory is lower") {
+  Net net(6, 32, DType::f32);
+  const Tensor x = sample_normal({8, 32, 32}, 1, DType::f32), c = sample_normal({8, 96}, 2, DType::f32);
+  std::size_t peak[2];
+  for (const bool again : {false, true}) {
+    net.again = again;
+    const std::size_t before = memory_stats().live;
+    reset_memory_peak();
+    Tape tape;
+    backward(sum(square(net(x, c))));
+    peak[again] = memory_stats().peak - before;
+  }
+  MESSAGE("peak " << human_bytes(peak[0]) << " without, " << human_bytes(peak[1]) << " with recompute");
+  CHECK(peak[1] < 0.5 * static_cast<double>(peak[0]));
+}
+
+TEST_CASE("tangents pass through, in both modes and of the first rows") {
+  Net net(2, 4, DType::f64);
+  net.again = true;
+  const Tensor x = sample_normal({3, 3, 4}, 1), c = 0.3 * sample_normal({3, 12}, 2);
+  CHECK_NOTHROW(check_all([&](const Vars& v) { return net(v[0], v[1]); }, {x, c}));
+  const auto [y, dy] = jvp(net, at(x, c), along(1.0, zero));
+  Net plain = net;
+  plain.again = false;
+  const auto [z, dz] = jvp(plain, at(x, c), along(1.0, zero));
+  CHECK(equal_bits(y.value(), z.value()));
+  CHECK(equal_bits(dy, dz));
+}
+
+TEST_CASE("taped: cotangents of parameters through value and tangent") {
+  Net net(2, 4, DType::f64);
+  const Tensor x = sample_normal({3, 3, 4}, 1), c = 0.3 * sample_normal({3, 12}, 2);
+  for (const int which : {0, 1, 2}) {                       // loss of y, of dy, of both
+    std::vector<Tensor> plain;
+    for (const bool again : {false, true}) {
+      net.again = again;
+      Tape tape;
+      const auto [y, dy] = jvp_taped(net, at(x, c), along(1.0, zero));
+      const Gradients g = backward(which == 0 ? sum(square(y)) : which == 1 ? sum(square(dy)) : sum(y * dy));
+      std::vector<Tensor> all;
+      for (const Block& b : net.blocks)
+        for (const Parameter* p : b.parameters()) all.push_back(g[*p]);
+      if (!again) plain = all;
+      for (std::size_t i = 0; i < all.size(); ++i) CHECK(sum_squares(all[i] - plain[i]) <= 1e-24 * sum_squares(plain[i]));
+    }
+  }
+}
+
+TEST_CASE("recompute inside recompute, and without a tape") {
+  const Block b(4, 1, DType::f64);
+  const Tensor x = sample_normal({2, 3, 4}, 1), c = sample_normal({2, 12}, 2);
+  const auto inner = [&](const Var& v) { return recompute([&](const Var& h) { return b(h, c); }, v); };
+  CHECK(equal_bits(recompute(inner, x).value(), b(x, c).value()));
+  CHECK_NOTHROW(check_all([&](const Vars& v) { return recompute(inner, v[0]); }, {x}));
+}
+
+TEST_CASE("a captured Var of the tape is an error, not a lost gradient") {
+  Tape tape;
+  const Var x = tape.variable(sample_normal({3}, 1)), other = tape.variable(sample_normal({3}, 2));
+  const Var y = recompute([&](const Var& v) { return v * other; }, x);
+  CHECK_THROWS_AS(backward(sum(y)), AutodiffError);
+}
+
+TEST_CASE("memory table") {
+  CHECK(human_bytes(512) == "512 B");
+  CHECK(human_bytes(1536) == "1.5 KiB");
+  CHECK(human_bytes((std::size_t{1} << 20) - 1) == "1.0 MiB");
+  CHECK(human_bytes(std::size_t{3} << 30) == "3.0 GiB");
+  const Tensor big = exp(Tensor::zeros({300, 1024})), small = tanh(Tensor::zeros({10, 1024}));
+  const std::string table = memory_table();
+  CAPTURE(table);
+  const auto first = table.find("  exp\n"), second = table.find("  tanh\n");
+  CHECK(first != std::string::npos);
+  CHECK(second != std::string::npos);
+  CHECK(first < second);
+  CHECK(table.find("1.2 MiB") != std::string::npos);
+  CHECK(table.find("in all; peak") != std::string::npos);
+}
