@@ -1,0 +1,23 @@
+#!/bin/sh
+# layers.sh ROOT: an #include may point to the file's own layer or to one below it, never up.
+#   tensor <- autodiff <- nn <- flowmap <- apps;  data <- apps, on tensor alone;  nothing includes tests
+set -eu
+cd "$1"
+failed=0
+check() {                                     # check LAYER ALLOWED...: the project's folders that files of LAYER may include from
+  layer=$1
+  shift
+  allowed=$(echo "$@" | tr ' ' '|')
+  up=$(grep -rnE --include='*.h' --include='*.cpp' --include='*.cu' --include='*.cuh' \
+         '^[[:space:]]*#[[:space:]]*include[[:space:]]*"(tensor|autodiff|nn|flowmap|data|apps|tests)/' "$layer" |
+       grep -vE "\"($allowed)/" || true)
+  [ -z "$up" ] || { echo "$layer may include from: $*"; echo "$up"; failed=1; }
+}
+check tensor tensor
+check autodiff autodiff tensor
+check nn nn autodiff tensor
+check flowmap flowmap nn autodiff tensor
+check data data tensor
+check apps apps flowmap data nn autodiff tensor
+[ "$failed" = 0 ] && echo "no include points up"
+exit "$failed"
