@@ -13,11 +13,6 @@
 namespace fm {
 namespace {
 
-size_t terminal_columns(FILE* terminal) {
-  winsize size{};
-  return ioctl(fileno(terminal), TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
-}
-
 const char* prefix(Logger::Level level) {
   return level == Logger::Level::error ? "error: " : level == Logger::Level::warning ? "warning: " : "";
 }
@@ -25,6 +20,11 @@ const char* prefix(Logger::Level level) {
 }  // namespace
 
 Logger::Logger(FILE* terminal) : terminal_(terminal), on_terminal_(isatty(fileno(terminal)) != 0) {}
+
+size_t Logger::columns() const {
+  winsize size{};
+  return ioctl(fileno(terminal_), TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
+}
 
 Logger::~Logger() {
   end_status();
@@ -75,7 +75,7 @@ void Logger::erase_status() {
 void Logger::draw_status() {
   if (status_.empty()) return;
   // A line that wraps cannot be erased by a carriage return.
-  fmt::print(terminal_, "{}", std::string_view(status_).substr(0, terminal_columns(terminal_) - 1));
+  fmt::print(terminal_, "{}", std::string_view(status_).substr(0, columns() - 1));
   std::fflush(terminal_);
 }
 

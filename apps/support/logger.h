@@ -23,6 +23,7 @@ class Logger {
   void set_level(Level level) { level_ = level; }
   Level level() const { return level_; }
   bool on_terminal() const { return on_terminal_; }
+  size_t columns() const;  // of the terminal; 80 when it does not say
 
   // From here on every message, shown or not, is also appended to this file with its time. Throws FileError.
   void mirror_to(const std::filesystem::path& file);

@@ -12,16 +12,28 @@
 
 namespace fm {
 
-std::string progress_line(const ProgressState& state) {
+namespace {
+
+// What stands on a line: `level` 4 is everything, each lower one leaves out one more part.
+std::string line_of_level(const ProgressState& state, int level) {
+  const StepReport& report = state.report;
   std::string line = fmt::format("step {}/{}  {:.1f}%  loss {:.4f}", state.step, state.total,
-                                 state.total > 0 ? 100.0 * double(state.step) / double(state.total) : 100.0, state.report.loss);
-  if (state.report.grad_norm >= 0 || std::isnan(state.report.grad_norm)) line += fmt::format("  |g| {:.2f}", state.report.grad_norm);
-  if (state.report.lr >= 0) line += fmt::format("  lr {:.1e}", state.report.lr);
+                                 state.total > 0 ? 100.0 * double(state.step) / double(state.total) : 100.0, report.loss);
+  if (level >= 1 && (report.grad_norm >= 0 || std::isnan(report.grad_norm))) line += fmt::format("  |g| {:.2f}", report.grad_norm);
+  if (level >= 2 && report.lr >= 0) line += fmt::format("  lr {:.1e}", report.lr);
   line += "  " + rate_text(state.steps_per_second, "it");
-  if (state.samples_per_second > 0) line += "  " + rate_text(state.samples_per_second, "img");
+  if (level >= 3 && state.samples_per_second > 0) line += "  " + rate_text(state.samples_per_second, "img");
   line += "  ETA " + duration_text(state.eta_seconds);
-  if (state.memory_bytes > 0) line += "  mem " + bytes_text(double(state.memory_bytes));
+  if (level >= 4 && state.memory_bytes > 0) line += "  mem " + bytes_text(double(state.memory_bytes));
   return line;
+}
+
+}  // namespace
+
+std::string progress_line(const ProgressState& state, size_t width) {
+  for (int level = 4; level > 0; --level)
+    if (const std::string line = line_of_level(state, level); line.size() <= width) return line;
+  return line_of_level(state, 0);
 }
 
 double Progress::steady_seconds() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
@@ -53,7 +65,7 @@ void Progress::step_done(int64_t step, const StepReport& report) {
   if (!due && !redraw) return;
   state_.memory_bytes = resident_bytes();
   const std::string line = progress_line(state_);
-  if (redraw) log_.status(line), last_drawn_ = now;
+  if (redraw) log_.status(progress_line(state_, log_.columns() - 1)), last_drawn_ = now;
   if (!due) return;
   if (log_.on_terminal())
     log_.record(line);

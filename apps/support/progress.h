@@ -27,7 +27,8 @@ struct ProgressState {
   int64_t memory_bytes = 0;       // 0: not shown
 };
 
-std::string progress_line(const ProgressState& state);
+// At most `width` columns: a narrow terminal loses memory first, then img/s, lr and |g|, never the loss and the ETA.
+std::string progress_line(const ProgressState& state, size_t width = 10000);
 
 class Progress {
  public:

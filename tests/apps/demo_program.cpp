@@ -7,7 +7,6 @@
 #include <new>
 #include <thread>
 
-#include "nn/checkpoint_folder.h"
 #include "apps/support/metrics.h"
 #include "apps/support/program.h"
 #include "apps/support/progress.h"
@@ -16,6 +15,7 @@
 #include "apps/support/signals.h"
 #include "apps/support/toml.h"
 #include "apps/support/training_report.h"
+#include "nn/checkpoint_folder.h"
 #include "tensor/error.h"
 #include "tensor/io/atomic_file.h"
 

@@ -51,6 +51,8 @@ TEST_CASE("the progress line is the contract's") {
                       .eta_seconds = 22 * 60 + 5,
                       .memory_bytes = int64_t(1.3 * (1 << 30))};
   CHECK(progress_line(state) == "step 1200/20000  6.0%  loss 0.4312  |g| 0.87  lr 1.0e-04  14.2 it/s  909 img/s  ETA 22:05  mem 1.3 GiB");
+  CHECK(progress_line(state, 95) == "step 1200/20000  6.0%  loss 0.4312  |g| 0.87  lr 1.0e-04  14.2 it/s  909 img/s  ETA 22:05");
+  CHECK(progress_line(state, 10) == "step 1200/20000  6.0%  loss 0.4312  14.2 it/s  ETA 22:05");
   CHECK(progress_line({.step = 1, .total = 10, .report = {.loss = 2}}) == "step 1/10  10.0%  loss 2.0000  -- it/s  ETA --:--");
 }
 

@@ -6,8 +6,8 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "nn/checkpoint_folder.h"
 #include "apps/support/toml.h"
+#include "nn/checkpoint_folder.h"
 #include "tensor/error.h"
 #include "tensor/io/atomic_file.h"
 #include "tests/support/temp_folder.h"
