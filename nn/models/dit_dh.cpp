@@ -1,5 +1,6 @@
 #include "nn/models/dit_dh.h"
 
+#include "autodiff/recompute.h"
 #include "autodiff/rules/activation.h"
 #include "autodiff/rules/elementwise.h"
 #include "autodiff/rules/linear.h"
@@ -117,7 +118,8 @@ Var DitDh::run_block(std::size_t i, const Var& x, const Var& activated) const {
   const bool backbone = i < static_cast<std::size_t>(config.depth);
   const Tensor& cosine = (backbone ? backbone_cos : head_cos).value;
   const Tensor& sine = (backbone ? backbone_sin : head_sin).value;
-  return blocks[i](x, activated, cosine, sine);
+  if (!config.recompute) return blocks[i](x, activated, cosine, sine);
+  return recompute([&block = blocks[i], cosine, sine](const Var& h, const Var& c) { return block(h, c, cosine, sine); }, x, activated);
 }
 
 }  // namespace fm

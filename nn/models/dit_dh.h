@@ -26,6 +26,7 @@ struct DitDhConfig {
   std::int64_t classes = 1000;
   bool qk_norm = false, rope = true, position_embed = true;
   bool mean_flow = false;
+  bool recompute = false;
 
   template <class V> void visit(V&& v) {
     v("input_size", input_size, "height and width of the latent");
@@ -43,6 +44,7 @@ struct DitDhConfig {
     v("rope", rope, "rotary positions");
     v("position_embed", position_embed, "add sine-cosine positions to the backbone's tokens");
     v("mean_flow", mean_flow, "two times (s, t) instead of one");
+    v("recompute", recompute, "keep no activations inside blocks and compute them again in backward: less memory, one more forward");
   }
 };
 
