@@ -8,6 +8,7 @@
 // through: in constant mode they are computed with the value, in taped mode one second run of f serves the cotangents of y and of dy.
 #pragma once
 
+#include <concepts>
 #include <functional>
 #include <utility>
 #include <vector>

@@ -2,6 +2,7 @@
 // against f64.
 #include <doctest/doctest.h>
 
+#include <array>
 #include <cmath>
 
 #include "autodiff/check.h"
@@ -192,7 +193,8 @@ TEST_CASE("cross-entropy with classes and with probabilities") {
 }
 
 TEST_CASE("attention") {
-  for (const auto& [b, n, h, d] : {std::array<int, 4>{3, 5, 2, 4}, {2, 9, 1, 3}, {2, 1, 2, 2}}) {
+  for (const auto& size : {std::array<int, 4>{3, 5, 2, 4}, {2, 9, 1, 3}, {2, 1, 2, 2}}) {
+    const int b = size[0], n = size[1], h = size[2], d = size[3];
     check("attention_qkv", [=](const Vars& v) { return attention_qkv(v[0], h); }, [=](const Vars& v) { return attention_qkv_reference(v[0], h); },
           {normal({b, n, 3 * h * d}, 1)});
     const Tensors qkv{normal({b, h, n, d}, 1), normal({b, h, n + 2, d}, 2), normal({b, h, n + 2, d}, 3)};
