@@ -74,4 +74,25 @@ Tensor random_crops(const Tensor& images, const Samples& samples, RandomKey key,
   return out;
 }
 
+Tensor random_shifts(const Tensor& images, const Samples& samples, RandomKey key, std::uint32_t draw, std::int64_t reach, double flip) {
+  if (images.rank() != 4 || images.dim(0) != static_cast<std::int64_t>(samples.size()))
+    throw ShapeError("random_shifts: images " + to_string(images.shape()) + " with " + std::to_string(samples.size()) + " sample numbers");
+  const Tensor in = images.contiguous();
+  const std::int64_t C = in.dim(1), H = in.dim(2), W = in.dim(3);
+  Tensor out = Tensor::zeros(in.shape());
+  parallel_for(in.dim(0), C * H * W * 4, [&](std::int64_t b) {
+    const PhiloxBlock r = key.block(static_cast<std::uint64_t>(samples[static_cast<std::size_t>(b)]), draw);
+    const auto choices = static_cast<std::uint32_t>(2 * reach + 1);
+    const std::int64_t dy = static_cast<std::int64_t>(below(r[0], choices)) - reach, dx = static_cast<std::int64_t>(below(r[1], choices)) - reach;
+    const bool mirrored = uniform_from_bits(r[2]) < flip;
+    for (std::int64_t c = 0; c < C; ++c)
+      for (std::int64_t y = std::max<std::int64_t>(0, dy); y < std::min(H, H + dy); ++y)
+        for (std::int64_t x = std::max<std::int64_t>(0, dx); x < std::min(W, W + dx); ++x) {
+          const std::int64_t from = x - dx;
+          out.data<float>()[((b * C + c) * H + y) * W + x] = in.data<float>()[((b * C + c) * H + y - dy) * W + (mirrored ? W - 1 - from : from)];
+        }
+  });
+  return out;
+}
+
 }  // namespace fm

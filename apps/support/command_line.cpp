@@ -101,16 +101,20 @@ const Command* take_command(const Program& program, std::vector<std::string>& ar
 
 std::vector<std::vector<std::string>> flag_names(const std::vector<Field>& fields, const std::vector<LaunchOption>& options) {
   std::map<std::string, int> uses;
+  std::set<std::string> claimed;       // a short name that a field asks for goes before another field's last part
+  for (const Field& field : fields) claimed.insert(field.rule.flag);
   for (const std::string& name : reserved_names(options)) uses[name] = 2;
   for (const Field& field : fields) {  // a set: one field may reach a name by two ways
-    const std::set<std::string> own{with_dashes(field.path), with_dashes(field.leaf()), field.rule.flag};
+    const std::string leaf = with_dashes(field.leaf());
+    const std::set<std::string> own{with_dashes(field.path), claimed.contains(leaf) ? "" : leaf, field.rule.flag};
     for (const std::string& name : own) ++uses[name];
   }
   for (const Field& field : fields) uses[with_dashes(field.path)] = 2;  // a full path is never another field's short name
   std::vector<std::vector<std::string>> names;
   for (const Field& field : fields) {
     std::vector<std::string> own{with_dashes(field.path)};
-    for (const std::string& name : {field.rule.flag, with_dashes(field.leaf())})
+    const std::string leaf = with_dashes(field.leaf());
+    for (const std::string& name : {field.rule.flag, claimed.contains(leaf) ? "" : leaf})
       if (!name.empty() && uses[name] == 1 && std::find(own.begin(), own.end(), name) == own.end()) own.push_back(name);
     names.push_back(own);
   }

@@ -1,0 +1,84 @@
+// inspect: what a checkpoint holds, or what one training step records and how much memory it takes.
+#include <cmath>
+
+#include "apps/support/program.h"
+#include "apps/train/recipe.h"
+#include "autodiff/inspect.h"
+#include "flowmap/velocity.h"
+#include "nn/checkpoint.h"
+#include "tensor/memory/allocator.h"
+#include "tensor/ops/reduce.h"
+
+using namespace fm;
+
+namespace {
+
+struct InspectCommand {
+  Recipe recipe;
+  std::string checkpoint, step;
+  bool tape = false, tensors = true;
+  template <class V> void visit(V&& v) {
+    v("checkpoint", checkpoint, "run folder, checkpoint folder or .safetensors file, with :ema for the averaged weights", flag("checkpoint"));
+    v("tensors", tensors, "list the tensors of the checkpoint", flag("tensors"));
+    v("step", step, "instead: run one training step of the config's DiT on random data (fm or mf) and show its memory", one_of({"", "fm", "mf"}), flag("step"));
+    v("tape", tape, "print the tape of that step", flag("tape"));
+    recipe.visit(v);
+  }
+};
+
+void show_checkpoint(const InspectCommand& c, Context& context) {
+  const Weights w = load_weights(c.checkpoint, [&](const std::string& line) { context.log.warning("{}", line); });
+  std::int64_t values = 0;
+  for (const auto& [name, t] : w.tensors) values += t.numel();
+  fmt::print("file        {}\n", w.file.string());
+  if (w.step >= 0) fmt::print("step        {}\n", w.step);
+  fmt::print("tensors     {}, {} values\n", w.tensors.size(), values);
+  if (w.state) {
+    for (const char* key : {"stage", "seed"})
+      if (w.state->contains(key)) fmt::print("{:<11} {}\n", key, (*w.state)[key].dump());
+    if (w.state->contains("config")) fmt::print("config      {}\n", (*w.state)["config"].dump());
+  }
+  if (!c.tensors) return;
+  for (const auto& [name, t] : w.tensors)
+    fmt::print("{:<60} {:<5} {:<24} rms {:.4g}\n", name, name_of(t.dtype()), to_string(t.shape()),
+               is_floating(t.dtype()) ? std::sqrt(sum_squares(t) / std::max<double>(1, static_cast<double>(t.numel()))) : 0.0);
+}
+
+// Random latents stand for data: memory and the tape do not depend on the values.
+void show_step(InspectCommand& c) {
+  c.recipe.resolve();
+  const bool mean_flow_step = c.step == "mf";
+  const LoopConfig& loop = mean_flow_step ? c.recipe.mfd.loop : c.recipe.fm.loop;
+  DitDhConfig config = c.recipe.dit;
+  config.mean_flow = mean_flow_step;
+  const DitDh model(config, 1);
+  const Samples samples = consecutive(0, loop.batch);
+  const Batch batch{random_normal_rows(samples, {config.channels, config.input_size, config.input_size}, {1, 1}), Tensor::zeros({loop.batch}, DType::i64), {1, 0, samples}};
+  const std::size_t before = memory_stats().live;
+  reset_memory_peak();
+  Tape tape;
+  const ObjectiveLoss o = mean_flow_step
+      ? mean_flow([&](const Var& z, const Var& s, const Var& t, const Labels& y) { return model(z, s, t, y); }, batch, one_point(), c.recipe.mfd.objective)
+      : flow_matching([&](const Var& z, const Var& t, const Labels& y) { return model(z, t, y); }, batch, c.recipe.fm.objective);
+  if (c.tape) fmt::print("{}", tape.to_string());
+  fmt::print("batch {}, {} nodes on the tape\nheld after the forward pass:\n{}", loop.batch, tape.size(), memory_table());
+  backward(o.loss);
+  fmt::print("peak of the whole step: {:.1f} MiB above the {:.1f} MiB of weights\n", static_cast<double>(memory_stats().peak - before) / (1 << 20),
+             static_cast<double>(before) / (1 << 20));
+}
+
+int inspect(InspectCommand& c, Context& context) {
+  if (c.checkpoint.empty() == c.step.empty()) throw ConfigError("inspect wants either --checkpoint PATH or --step fm|mf");
+  if (!c.checkpoint.empty()) show_checkpoint(c, context);
+  else show_step(c);
+  return exit_code::finished;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Program program{.name = "inspect", .summary = "Shows what a checkpoint is, or what a training step records and holds.",
+                  .quickstart = "inspect --checkpoint runs/quickstart/mfd:ema"};
+  program.add<InspectCommand>({.name = "", .help = "look into a checkpoint or a step"}, inspect);
+  return run_program(program, argc, argv);
+}

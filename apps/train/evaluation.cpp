@@ -1,0 +1,154 @@
+#include "apps/train/evaluation.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <sstream>
+
+#include "tensor/io/atomic_file.h"
+#include "tensor/ops/copy.h"
+#include "tensor/ops/elementwise.h"
+#include "tensor/ops/reduce.h"
+
+namespace fm {
+namespace {
+
+double seconds() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+
+std::vector<std::int64_t> balanced_labels(std::int64_t n, std::int64_t classes) {
+  std::vector<std::int64_t> labels;
+  for (std::int64_t i = 0; i < n; ++i) labels.push_back(i % classes);
+  return labels;
+}
+
+double share_right(const Tensor& logits, const std::vector<std::int64_t>& labels) {
+  const auto guess = argmax(logits, 1).to_vector<std::int64_t>();
+  std::int64_t right = 0;
+  for (std::size_t i = 0; i < labels.size(); ++i) right += guess[i] == labels[i];
+  return static_cast<double>(right) / static_cast<double>(labels.size());
+}
+
+std::vector<std::int64_t> first_rows(const Dataset& data, std::int64_t n) {
+  std::vector<std::int64_t> rows(static_cast<std::size_t>(std::min(n, data.count)));
+  for (std::size_t i = 0; i < rows.size(); ++i) rows[i] = static_cast<std::int64_t>(i);
+  return rows;
+}
+
+}  // namespace
+
+Evaluator::Evaluator(TrainingRun& run) : run_(run), judge_(run.recipe().judge.model), test_(open_dataset(run.recipe().data, Split::Test)) {
+  const std::string& given = run.recipe().judge_weights;
+  const std::filesystem::path file = given.empty() ? run.root() / "judge" / "judge.safetensors" : std::filesystem::path(given);
+  load_state(judge_, Safetensors(file).tensors());
+  const auto rows = first_rows(test_, run.recipe().evaluate.samples);
+  Tensor logits;
+  real_features_ = features(image_rows(test_, rows), &logits);
+  real_ = fit_gaussian(real_features_);
+  judge_accuracy_ = share_right(logits, label_rows(test_, rows).to_vector<std::int64_t>());
+}
+
+Tensor Evaluator::features(const Tensor& images, Tensor* logits) const {
+  const PauseTape pause;
+  std::vector<Tensor> parts, scores;
+  for (std::int64_t i = 0; i < images.dim(0); i += 250) {
+    const Var h = judge_.features(images.slice(0, i, std::min(images.dim(0), i + 250)));
+    parts.push_back(h.value());
+    scores.push_back(judge_.classify(h).value());
+  }
+  *logits = concat(scores, 0);
+  return concat(parts, 0);
+}
+
+Score Evaluator::score(const std::string& name, const Tensor& images, const std::vector<std::int64_t>& labels) const {
+  // As they will be seen: rounded to 8 bits.
+  const Tensor rounded = affine(images, 255, 0.5).to(DType::u8).to(DType::f32) / 255.0;
+  Tensor logits;
+  const Tensor h = features(rounded, &logits);
+  const PrecisionRecall pr = precision_recall(real_features_, h, static_cast<int>(run_.recipe().evaluate.k));
+  return {.name = name, .frechet = frechet_distance(fit_gaussian(h), real_), .precision = pr.precision, .recall = pr.recall,
+          .accuracy = share_right(logits, labels)};
+}
+
+Score Evaluator::score(const std::string& name, const LatentGenerator& generate, std::int64_t calls) {
+  const EvaluateConfig& c = run_.recipe().evaluate;
+  const auto labels = balanced_labels(c.samples, run_.recipe().classes);
+  const double start = seconds();
+  const Tensor images = generate_images(run_.autoencoder(), generate, consecutive(1000000, c.samples), labels, static_cast<std::uint64_t>(run_.recipe().seed), c.batch,
+                                        [&](std::int64_t done) { run_.context().log.status(fmt::format("{}: {}/{} samples", name, done, c.samples)); });
+  const double spent = seconds() - start;
+  run_.context().log.end_status();
+  Score s = score(name, images, labels);
+  s.calls = calls;
+  s.ms_per_image = 1000 * spent / static_cast<double>(c.samples);
+  return s;
+}
+
+Score Evaluator::score_decoder() {
+  const auto rows = first_rows(test_, run_.recipe().evaluate.samples);
+  const Tensor x = image_rows(test_, rows);
+  Rae& rae = run_.autoencoder();
+  const double start = seconds();
+  const Tensor y = rae.decode(rae.stats.normalise(rae.encode(x)));
+  const double spent = seconds() - start;
+  Score s = score("reconstruction", y, label_rows(test_, rows).to_vector<std::int64_t>());
+  s.psnr = -10 * std::log10(sum_squares(y - x) / static_cast<double>(x.numel()));
+  s.ms_per_image = 1000 * spent / static_cast<double>(rows.size());
+  return s;
+}
+
+std::vector<int> parse_steps(const std::string& list) {
+  std::vector<int> steps;
+  std::stringstream in(list);
+  for (std::string part; std::getline(in, part, ',');) {
+    int n = 0;
+    try {
+      n = std::stoi(part);
+    } catch (const std::exception&) {
+    }
+    if (n < 1 || n > 10000) throw ConfigError("steps '" + list + "': want numbers of network calls, such as 1,2,4");
+    steps.push_back(n);
+  }
+  return steps;
+}
+
+std::vector<Score> evaluate_run(TrainingRun& run, const std::string& only) {
+  run.prepare_stats();
+  Evaluator evaluator(run);
+  run.context().log.info("judge: {:.1f} % of the real test images right", 100 * evaluator.judge_accuracy());
+  std::vector<Score> scores;
+  const auto wanted = [&](const std::string& name) { return only.empty() || only == name; };
+  const auto add = [&](const Score& s) {
+    scores.push_back(s);
+    run.context().log.info("{}", score_table({s}));
+  };
+  if (wanted("reconstruction")) add(evaluator.score_decoder());
+  const EvaluateConfig& c = run.recipe().evaluate;
+  if (wanted("teacher") && c.teacher && run.has("fm")) {
+    const DitDh teacher = run.load_teacher();
+    add(evaluator.score("teacher", ode_generator(velocity_net(teacher), static_cast<int>(c.teacher_points), run.latent_shift()), c.teacher_points - 1));
+  }
+  for (const std::string stage : {"cmt", "mfd", "mft"}) {
+    if (!wanted(stage) || !run.has(stage)) continue;
+    const DitDh student = run.load_student(stage);
+    for (int n : parse_steps(c.steps)) add(evaluator.score(stage, flow_map_generator(flow_map_net(student), n), n));
+  }
+  if (scores.empty()) throw ConfigError("there is nothing to evaluate in " + run.root().string() + (only.empty() ? "" : " for stage " + only));
+  return scores;
+}
+
+std::string score_table(const std::vector<Score>& scores) {
+  std::string out = fmt::format("{:<15} {:>5} {:>9} {:>9} {:>7} {:>9} {:>7} {:>9}", "", "calls", "frechet", "precision", "recall", "accuracy", "psnr", "ms/image");
+  for (const Score& s : scores)
+    out += fmt::format("\n{:<15} {:>5} {:>9.3f} {:>9.3f} {:>7.3f} {:>7.1f} % {:>7} {:>9.2f}", s.name, s.calls, s.frechet, s.precision, s.recall, 100 * s.accuracy,
+                       s.psnr > 0 ? fmt::format("{:.2f}", s.psnr) : "-", s.ms_per_image);
+  return out;
+}
+
+void save_scores(const std::filesystem::path& csv, const std::vector<Score>& scores) {
+  std::string text = "name,calls,frechet,precision,recall,accuracy,psnr,ms_per_image\n";
+  for (const Score& s : scores)
+    text += fmt::format("{},{},{:.6g},{:.6g},{:.6g},{:.6g},{:.6g},{:.6g}\n", s.name, s.calls, s.frechet, s.precision, s.recall, s.accuracy, s.psnr, s.ms_per_image);
+  write_atomically(csv, text);
+}
+
+}  // namespace fm

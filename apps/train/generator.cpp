@@ -1,0 +1,47 @@
+#include "apps/train/generator.h"
+
+#include <algorithm>
+
+#include "flowmap/draws.h"
+#include "tensor/ops/copy.h"
+
+namespace fm {
+
+Tensor sample_noise(const Samples& samples, const Shape& latent, std::uint64_t seed) {
+  return Draws{seed, 0, samples}.normal(latent, DType::f32, Purpose::sampling);
+}
+
+Tensor generate_images(const Rae& rae, const LatentGenerator& generate, const Samples& samples, const std::vector<std::int64_t>& labels,
+                       std::uint64_t seed, std::int64_t batch, const std::function<void(std::int64_t)>& progress) {
+  const PauseTape pause;
+  const Shape latent{rae.latent_channels(), rae.latent_size(), rae.latent_size()};
+  std::vector<Tensor> parts;
+  const auto n = static_cast<std::int64_t>(samples.size());
+  for (std::int64_t i = 0; i < n; i += batch) {
+    const std::int64_t end = std::min(n, i + batch);
+    const Tensor y = Tensor::from(std::vector<std::int64_t>(labels.begin() + i, labels.begin() + end), {end - i});
+    parts.push_back(rae.decode(generate(sample_noise({samples.begin() + i, samples.begin() + end}, latent, seed), y)));
+    progress(end);
+  }
+  return concat(parts, 0);
+}
+
+LatentGenerator flow_map_generator(FlowMapNet u, int steps) {
+  return [u = std::move(u), grid = plain_grid(steps)](const Tensor& noise, const Labels& y) { return sample_flow_map(u, noise, y, grid); };
+}
+
+LatentGenerator ode_generator(VelocityNet v, int points, double shift, Solver solver) {
+  return [v = std::move(v), grid = teacher_grid(points, shift), solver](const Tensor& noise, const Labels& y) {
+    return sample_ode(v, noise, y, grid, solver);
+  };
+}
+
+std::vector<Image> to_images(const Tensor& batch) {
+  const Tensor x = batch.contiguous();
+  std::vector<Image> out;
+  for (std::int64_t i = 0; i < x.dim(0); ++i)
+    out.push_back(image_from_planes(x.select(0, i).data<float>(), static_cast<int>(x.dim(1)), static_cast<int>(x.dim(2)), static_cast<int>(x.dim(3))));
+  return out;
+}
+
+}  // namespace fm

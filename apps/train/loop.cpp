@@ -1,0 +1,181 @@
+#include "apps/train/loop.h"
+
+#include <omp.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "apps/support/progress.h"
+#include "apps/support/run_folder.h"
+#include "apps/support/signals.h"
+#include "autodiff/rules/elementwise.h"
+#include "nn/checkpoint.h"
+#include "nn/config/json.h"
+#include "tensor/memory/allocator.h"
+
+namespace fm {
+namespace {
+
+NamedTensors tensors_of(const std::vector<NamedParameter>& list) {
+  NamedTensors out;
+  for (const NamedParameter& p : list) out.emplace_back(p.name, p.parameter->value);
+  return out;
+}
+
+// Copies by name; FileError when something is missing or of another shape.
+void restore(const NamedTensors& into, const NamedTensors& from, const std::string& part) {
+  std::map<std::string, Tensor> stored(from.begin(), from.end());
+  for (const auto& [name, tensor] : into) {
+    const auto it = stored.find(name);
+    if (it == stored.end() || it->second.shape() != tensor.shape())
+      throw FileError(part + ": " + name + (it == stored.end() ? " is missing" : " has shape " + to_string(it->second.shape()) + ", not " + to_string(tensor.shape())) +
+                      "; the run was made with another config (use --fresh or another --out)");
+    tensor.copy_from(it->second);
+  }
+}
+
+class TrainLoop {
+ public:
+  TrainLoop(Stage& stage, const LoopConfig& loop, std::uint64_t seed, Context& context)
+      : stage_(stage),
+        loop_(loop),
+        seed_(seed),
+        context_(context),
+        folder_(std::filesystem::path(context.launch.out) / stage.name, context.launch.fresh, context.log),
+        checkpoints_(folder_.checkpoints(), loop.keep, loop.keep_every),
+        optimizer_(stage.trained, loop.adamw) {
+    if (!stage.averaged.empty()) optimizer_.add_average(stage.averaged, loop.ema, true);
+  }
+
+  Outcome run() {
+    resume();
+    if (step_ >= loop_.steps) {
+      context_.log.info("{}: done ({} steps)", stage_.name, step_);
+      return Outcome::finished;
+    }
+    folder_.write_config(context_.fields);
+    folder_.begin_session({.command_line = context_.command_line, .seed = static_cast<std::int64_t>(seed_ & 0x7fffffffffffffff),
+                           .threads = omp_get_max_threads(), .resumed_from = step_ > 0 ? step_ : -1});
+    metrics_ = std::make_unique<Metrics>(folder_.path());
+    metrics_->truncate_after(step_);
+    try {
+      const Outcome outcome = steps();
+      folder_.end_session(outcome == Outcome::finished ? exit_code::finished : exit_code::stopped_early, step_);
+      return outcome;
+    } catch (const DivergedError&) {
+      folder_.end_session(exit_code::diverged, step_);
+      throw;
+    }
+  }
+
+ private:
+  void resume() {
+    if (context_.launch.resume == "never") return;
+    const auto warn = [&](const std::string& line) { context_.log.warning("{}", line); };
+    const auto found = context_.launch.resume == "auto" ? open_newest(checkpoints_, warn) : std::optional<Checkpoint>(context_.launch.resume);
+    if (!found) return;
+    restore(tensors_of(stage_.trained), found->part("model"), "model");
+    if (!stage_.averaged.empty()) restore(tensors_of(stage_.averaged), found->part("ema"), "ema");
+    if (!stage_.state.empty()) restore(stage_.state, found->part("state"), "state");
+    optimizer_.load_state(found->part("optimizer"));
+    step_ = found->step();
+    checkpoints_.forget_after(step_);
+    if (step_ < loop_.steps) context_.log.info("{}: going on from {} (step {})", stage_.name, found->folder().string(), step_);
+  }
+
+  Outcome steps() {
+    Progress progress(context_.log, {.total_steps = loop_.steps, .done_steps = step_, .samples_per_step = loop_.batch, .log_every = loop_.log_every});
+    while (step_ < loop_.steps) {
+      const StepReport report = one_step();
+      progress.step_done(step_, report);
+      if (step_ % loop_.log_every == 0 || step_ == loop_.steps) log(report, progress.state());
+      const bool last = step_ == loop_.steps, stop = !last && stop_requested();
+      const auto excluded = progress.exclude();
+      if (last || stop || step_ % loop_.ckpt_every == 0 || take_save_request()) save();
+      if (stage_.preview && (last || (loop_.sample_every > 0 && step_ % loop_.sample_every == 0))) stage_.preview(step_, folder_.sample(step_));
+      if (stop) {
+        progress.finish();
+        context_.log.info("{}: {} at step {}; saved, the same command goes on from here", stage_.name, stop_reason(), step_);
+        return Outcome::stopped;
+      }
+    }
+    return Outcome::finished;
+  }
+
+  StepReport one_step() {
+    const std::int64_t micro = loop_.micro_batch > 0 ? std::min(loop_.micro_batch, loop_.batch) : loop_.batch;
+    Gradients total;
+    double loss = 0;
+    metrics_now_.clear();
+    for (std::int64_t first = 0; first < loop_.batch; first += micro) {
+      const std::int64_t count = std::min(micro, loop_.batch - first);
+      const double share = static_cast<double>(count) / static_cast<double>(loop_.batch);
+      Tape tape;
+      const StepLoss part = stage_.loss({step_, first, count});
+      const double value = part.loss.value().item();
+      if (!std::isfinite(value))
+        throw DivergedError(fmt::format("{}: the loss is {} at step {}; the last checkpoint is intact (lower rate.peak, or resume with another seed)", stage_.name, value, step_ + 1));
+      loss += share * value;
+      add_metrics(part.metrics, share);
+      Gradients g = backward(share == 1 ? part.loss : part.loss * share);
+      if (first == 0) total = std::move(g);
+      else accumulate(total, std::move(g));
+    }
+    const double lr = learning_rate(loop_.rate, step_);
+    const StepStats stats = optimizer_.step(total, {.lr = lr});
+    ++step_;
+    if (stage_.after_step) stage_.after_step(step_);
+    return {loss, stats.gradient_norm, lr};
+  }
+
+  void add_metrics(const std::vector<Metric>& metrics, double share) {
+    for (const Metric& m : metrics) {
+      const auto it = std::find_if(metrics_now_.begin(), metrics_now_.end(), [&](const Metric& known) { return known.name == m.name; });
+      if (it == metrics_now_.end()) metrics_now_.push_back({m.name, m.value * share});
+      else it->value += m.value * share;
+    }
+  }
+
+  void log(const StepReport& report, const ProgressState& state) {
+    std::vector<Metric> row{{"loss", report.loss}, {"grad_norm", report.grad_norm}, {"lr", report.lr}};
+    row.insert(row.end(), metrics_now_.begin(), metrics_now_.end());
+    row.push_back({"samples_per_second", state.samples_per_second});
+    row.push_back({"memory_mib", static_cast<double>(state.memory_bytes) / (1 << 20)});
+    row.push_back({"tensor_peak_mib", static_cast<double>(memory_stats().peak) / (1 << 20)});
+    metrics_->log(step_, row);
+  }
+
+  void save() {
+    std::vector<CheckpointPart> parts{{"model", tensors_of(stage_.trained)}, {"optimizer", optimizer_.state()}};
+    if (!stage_.averaged.empty()) parts.push_back({"ema", tensors_of(stage_.averaged)});
+    if (!stage_.state.empty()) parts.push_back({"state", stage_.state});
+    nlohmann::ordered_json state;
+    state["stage"] = stage_.name;
+    state["seed"] = seed_;
+    state["config"] = fields_to_json(context_.fields);
+    save_checkpoint(checkpoints_, step_, parts, state);
+  }
+
+  Stage& stage_;
+  const LoopConfig& loop_;
+  std::uint64_t seed_;
+  Context& context_;
+  RunFolder folder_;
+  CheckpointFolder checkpoints_;
+  AdamW optimizer_;
+  std::unique_ptr<Metrics> metrics_;
+  std::vector<Metric> metrics_now_;
+  std::int64_t step_ = 0;
+};
+
+}  // namespace
+
+Outcome train(Stage& stage, const LoopConfig& loop, std::uint64_t seed, Context& context) {
+  check(loop.rate);
+  return TrainLoop(stage, loop, seed, context).run();
+}
+
+}  // namespace fm

@@ -1,0 +1,67 @@
+// The training loop that every stage shares: order of steps, optimiser, averages, checkpoints, logs, stopping and going on again.
+//
+// A stage is a loss: a pure function of the step (and of the part of the batch, with micro-batches). Nothing else is kept between steps but
+// what the checkpoint holds, so N steps equal N/2 steps, a kill, and the rest, bit for bit.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "apps/support/metrics.h"
+#include "apps/support/program.h"
+#include "nn/optim/adamw.h"
+#include "nn/optim/schedule.h"
+
+namespace fm {
+
+struct LoopConfig {
+  std::int64_t steps = 1000, batch = 128, micro_batch = 0;
+  LearningRate rate;
+  AdamWConfig adamw;
+  double ema = 0.999;
+  std::int64_t log_every = 50, ckpt_every = 500, sample_every = 0, keep = 2, keep_every = 0;
+
+  template <class V> void visit(V&& v) {
+    v("steps", steps, "optimizer steps", at_least(0));
+    v("batch", batch, "samples a step", at_least(1));
+    v("micro_batch", micro_batch, "samples whose activations are held at a time; 0: the batch", at_least(0));
+    v("rate", rate, "learning rate");
+    v("adamw", adamw, "optimizer");
+    v("ema", ema, "decay of the averaged weights", range(0, 1));
+    v("log_every", log_every, "steps between lines of the log", at_least(1));
+    v("ckpt_every", ckpt_every, "steps between checkpoints", at_least(1));
+    v("sample_every", sample_every, "steps between sample grids; 0: only at the end", at_least(0));
+    v("keep", keep, "newest checkpoints that are kept", at_least(1));
+    v("keep_every", keep_every, "checkpoints at multiples of this are never deleted; 0: none", at_least(0));
+  }
+};
+
+// Which samples a step works on.
+struct StepPart {
+  std::int64_t step = 0;
+  std::int64_t first = 0, count = 0;     // rows of the step's batch
+};
+
+struct StepLoss {
+  Var loss;
+  std::vector<Metric> metrics;           // shown and logged beside the loss
+};
+
+struct Stage {
+  std::string name;                                                    // the folder of the stage inside the run
+  std::vector<NamedParameter> trained;
+  std::vector<NamedParameter> averaged;                                // the EMA's model; may be empty
+  std::function<StepLoss(const StepPart&)> loss;                       // called with a tape on
+  std::function<void(std::int64_t step)> after_step;                   // may be empty
+  std::function<void(std::int64_t step, const std::filesystem::path& png)> preview;   // writes a sample grid; may be empty
+  NamedTensors state;                                                  // further tensors that a checkpoint holds (shared, overwritten in place)
+};
+
+enum class Outcome { finished, stopped };
+
+// Trains `stage` in the folder out/stage.name until loop.steps, from its newest checkpoint if there is one. Afterwards the modules hold the
+// newest weights. Throws DivergedError when the loss or the gradient stops being finite (the last checkpoint is intact).
+Outcome train(Stage& stage, const LoopConfig& loop, std::uint64_t seed, Context& context);
+
+}  // namespace fm

@@ -1,0 +1,143 @@
+// Everything that decides what a run computes: one struct for the whole chain from images to a one-step generator. A config file fills it, every
+// stage reads its part, and each stage's checkpoint stores it.
+#pragma once
+
+#include "apps/train/loop.h"
+#include "data/crops.h"
+#include "flowmap/objective/cmt.h"
+#include "flowmap/objective/flow_matching.h"
+#include "flowmap/objective/mean_flow.h"
+#include "nn/models/dit_dh.h"
+#include "nn/models/judge.h"
+#include "nn/models/rae.h"
+
+namespace fm {
+
+struct JudgeStage {
+  LoopConfig loop{.steps = 3000, .batch = 128};
+  JudgeConfig model;
+  double shift = 2;
+  template <class V> void visit(V&& v) {
+    v("loop", loop, "training of the judge");
+    v("model", model, "the convolutional classifier");
+    v("shift", shift, "largest random shift of a training image, either way", range(0, 64), unit("pixels"));
+  }
+};
+
+struct EncoderStage {
+  LoopConfig loop{.steps = 2000, .batch = 128};
+  std::int64_t prototypes = 512, hidden = 256, bottleneck = 64, local_crops = 2, local_size = 14;
+  double global_low = 0.4, local_low = 0.15, local_high = 0.4, jitter = 0.4;
+  double momentum = 0.996, student_temperature = 0.1, teacher_temperature = 0.04;
+  double mask_share = 0.3, patch_weight = 1.0;
+  template <class V> void visit(V&& v) {
+    v("loop", loop, "self-supervised training of the encoder");
+    v("prototypes", prototypes, "outputs of the DINO head", at_least(2));
+    v("hidden", hidden, "hidden width of the DINO head", at_least(1));
+    v("bottleneck", bottleneck, "width before the prototypes", at_least(1));
+    v("local_crops", local_crops, "small crops an image, beside the two large ones", at_least(0));
+    v("local_size", local_size, "side of a small crop; a multiple of the patch", at_least(1), unit("pixels"));
+    v("global_low", global_low, "smallest area of a large crop, as a share of the image", range(0.01, 1));
+    v("local_low", local_low, "smallest area of a small crop", range(0.01, 1));
+    v("local_high", local_high, "largest area of a small crop", range(0.01, 1));
+    v("jitter", jitter, "brightness and contrast of crops move by up to this share", range(0, 1));
+    v("momentum", momentum, "of the teacher at the start; rises to 1 along a cosine", range(0, 1));
+    v("student_temperature", student_temperature, "softmax temperature of the student", above(0));
+    v("teacher_temperature", teacher_temperature, "softmax temperature of the teacher", above(0));
+    v("mask_share", mask_share, "share of the student's large-crop patches that are hidden, for the patch loss", range(0, 1));
+    v("patch_weight", patch_weight, "weight of the patch loss (iBOT, as in DINOv2); 0: plain DINO", at_least(0));
+  }
+};
+
+struct DecoderStage {
+  LoopConfig loop{.steps = 1000, .batch = 128};
+  double noise_tau = 0.8, feature_weight = 0.1;
+  template <class V> void visit(V&& v) {
+    v("loop", loop, "training of the decoder");
+    v("noise_tau", noise_tau, "latents get noise of scale noise_tau U[0, 1), one scale a sample", at_least(0));
+    v("feature_weight", feature_weight, "weight of the distance between the encoder's tokens of the reconstruction and of the image", at_least(0));
+  }
+};
+
+struct FmStage {
+  LoopConfig loop{.steps = 3000, .batch = 128};
+  FlowMatchingConfig objective;
+  template <class V> void visit(V&& v) {
+    v("loop", loop, "training of the flow-matching teacher");
+    v("objective", objective, "flow matching");
+  }
+};
+
+struct CmtStage {
+  LoopConfig loop{.steps = 500, .batch = 8};
+  CmtConfig objective;
+  template <class V> void visit(V&& v) {
+    v("loop", loop, "consistency mid-training; the batch counts the teacher's trajectories");
+    v("objective", objective, "consistency mid-training");
+  }
+};
+
+struct MfStage {
+  LoopConfig loop{.steps = 1000, .batch = 128};
+  MeanFlowConfig objective;
+  std::string velocity = "teacher";
+  template <class V> void visit(V&& v) {
+    v("loop", loop, "training of the flow map");
+    v("objective", objective, "MeanFlow");
+    v("velocity", velocity, "source of w: teacher (MFD), one-point (MFT), or blend=L for (1-L) one-point + L teacher");
+  }
+};
+
+struct EvaluateConfig {
+  std::int64_t samples = 2000, teacher_points = 50, batch = 500, k = 3;
+  std::string steps = "1,2";
+  bool teacher = true;
+  template <class V> void visit(V&& v) {
+    v("samples", samples, "generated samples, and real test images compared with", at_least(10));
+    v("teacher_points", teacher_points, "points of the teacher's grid (one network call fewer)", at_least(2));
+    v("batch", batch, "samples generated at a time", at_least(1));
+    v("k", k, "neighbours of precision and recall", at_least(1));
+    v("steps", steps, "network calls of the flow map, comma-separated");
+    v("teacher", teacher, "evaluate the teacher too");
+  }
+};
+
+struct Recipe {
+  std::string data = "fashion-mnist";
+  std::int64_t seed = 1, image_size = 28, channels = 1, classes = 10;
+  std::string encoder_weights, judge_weights;
+  RaeConfig rae;
+  DitDhConfig dit;
+  JudgeStage judge;
+  EncoderStage encoder;
+  DecoderStage decoder;
+  FmStage fm;
+  CmtStage cmt;
+  MfStage mfd, mft;
+  EvaluateConfig evaluate;
+
+  template <class V> void visit(V&& v) {
+    v("data", data, "fashion-mnist, shapes or folder:PATH, with options after '?' (see README)", flag("data"));
+    v("seed", seed, "all random numbers follow from it", range(0, 9e15), flag("seed"));
+    v("image_size", image_size, "side of the images", at_least(1), unit("pixels"));
+    v("channels", channels, "1 grey, 3 colour", range(1, 3));
+    v("classes", classes, "number of labels", at_least(1));
+    v("encoder_weights", encoder_weights, "trained encoder (.safetensors); empty: this run trains its own");
+    v("judge_weights", judge_weights, "trained judge (.safetensors); empty: this run trains its own");
+    v("rae", rae, "representation autoencoder");
+    v("dit", dit, "the diffusion transformer, teacher and student");
+    v("judge", judge, "the classifier that evaluates");
+    v("encoder", encoder, "DINO pre-training");
+    v("decoder", decoder, "RAE decoder");
+    v("fm", fm, "flow-matching teacher");
+    v("cmt", cmt, "consistency mid-training");
+    v("mfd", mfd, "MeanFlow distillation");
+    v("mft", mft, "MeanFlow training after it; 0 steps: left out");
+    v("evaluate", evaluate, "evaluation");
+  }
+
+  // Fills in what follows from other fields (sizes of decoder and DiT, null labels) and checks that all fit: ConfigError names the field.
+  void resolve();
+};
+
+}  // namespace fm

@@ -1,0 +1,125 @@
+// Self-supervised pre-training of the encoder: DINO on the class token with multi-crop and, as in DINOv2, the same game on hidden patches
+// (iBOT: the student predicts the teacher's patch tokens where its own patches are masked).
+#include "apps/train/training_run.h"
+#include "autodiff/rules/elementwise.h"
+#include "autodiff/rules/linear.h"
+#include "autodiff/rules/softmax.h"
+#include "nn/ssl/dino.h"
+
+namespace fm {
+namespace {
+
+constexpr std::uint32_t crop_stream = 0x43524F50, mask_stream = 0x4D41534B;
+
+struct DinoNet {
+  DinoV2 backbone;
+  DinoHead head;
+  template <class V> void visit(V&& v) {
+    v("backbone", backbone);
+    v("head", head);
+  }
+};
+
+DinoNet make_net(const Recipe& r, std::uint64_t seed) {
+  DinoNet net{DinoV2(r.rae.encoder, seed), DinoHead(r.rae.encoder.width, r.encoder.hidden, r.encoder.bottleneck, r.encoder.prototypes)};
+  reset_parameters(net, seed);
+  return net;
+}
+
+// teacher <- m teacher + (1 - m) student, in place
+void follow(DinoNet& teacher, DinoNet& student, double m) {
+  std::vector<Tensor*> to, from;
+  for_each_tensor(teacher, [&](const std::string&, Tensor& t) { to.push_back(&t); });
+  for_each_tensor(student, [&](const std::string&, Tensor& t) { from.push_back(&t); });
+  for (std::size_t i = 0; i < to.size(); ++i) to[i]->copy_from(affine(*to[i], m, 0) + affine(*from[i], 1 - m, 0));
+}
+
+struct Crops {
+  Tensor global, local;        // (2 B, C, S, S) and (L B, C, s, s), crop by crop; local undefined without local crops
+  Tensor mask;                 // (2 B, N): 1 where the student's patch is hidden
+};
+
+Crops draw_crops(const Tensor& images, const Samples& samples, const Recipe& r, std::uint64_t seed) {
+  const EncoderStage& e = r.encoder;
+  const CropRecipe large{.size = r.image_size, .scale_low = e.global_low, .scale_high = 1, .jitter = e.jitter};
+  const CropRecipe small{.size = e.local_size, .scale_low = e.local_low, .scale_high = e.local_high, .jitter = e.jitter};
+  const RandomKey key{seed, crop_stream};
+  Crops crops;
+  crops.global = concat(std::vector<Tensor>{random_crops(images, samples, key, 0, large), random_crops(images, samples, key, 1, large)}, 0);
+  std::vector<Tensor> local;
+  for (std::int64_t i = 0; i < e.local_crops; ++i) local.push_back(random_crops(images, samples, key, static_cast<std::uint32_t>(2 + i), small));
+  if (!local.empty()) crops.local = concat(local, 0);
+  const std::int64_t side = r.image_size / r.rae.encoder.patch_size;
+  const auto draw = [&](std::uint32_t i) { return random_uniform_rows(samples, {side * side}, {seed, mask_stream}, i); };
+  const Tensor threshold = Tensor::scalar(e.mask_share);
+  crops.mask = less(concat(std::vector<Tensor>{draw(0), draw(1)}, 0), threshold);
+  return crops;
+}
+
+Var normalised(const Tensor& images, const RaeConfig& c) { return (images - c.image_mean) / c.image_std; }
+
+// Splits (k B, K) into k of (B, K).
+std::vector<Var> by_crop(const Var& x, std::int64_t batch) {
+  std::vector<Var> out;
+  for (std::int64_t i = 0; i < x.dim(0); i += batch) out.push_back(slice(x, 0, i, i + batch));
+  return out;
+}
+
+// - sum over hidden patches of p_teacher log p_student / their number; moves the centre.
+Var patch_loss(const Var& student, const Tensor& teacher, const Tensor& mask, Tensor& centre, const EncoderStage& e) {
+  const Tensor target = softmax((teacher - centre) / e.teacher_temperature);
+  const Var cross = neg(sum(log_softmax(student / e.student_temperature) * target, {-1}));
+  const Tensor hidden = mask.reshape({-1});
+  centre.copy_from(centre * 0.9 + mean(teacher, {0}, true) * 0.1);
+  return sum(cross * hidden) / std::max(1.0, sum(hidden).item());
+}
+
+}  // namespace
+
+Outcome TrainingRun::train_encoder() {
+  const EncoderStage& config = recipe_.encoder;
+  const Dataset& data = train_data();
+  const std::uint64_t seed = stage_seed("encoder");
+  DinoNet student = make_net(recipe_, seed), teacher = clone(student);
+  DinoLoss dino(config.prototypes);
+  dino.student_temperature = config.student_temperature;
+  dino.teacher_temperature = config.teacher_temperature;
+  Tensor patch_centre = Tensor::zeros({1, config.prototypes});
+  set_trainable(teacher, false);
+
+  Stage stage{.name = "encoder", .trained = named_parameters(student)};
+  for (const auto& [name, tensor] : state_dict(teacher)) stage.state.emplace_back("teacher." + name, tensor);
+  stage.state.emplace_back("centre", dino.centre);
+  stage.state.emplace_back("patch_centre", patch_centre);
+
+  stage.loss = [&](const StepPart& part) {
+    const std::int64_t first = part.step * config.loop.batch + part.first;
+    const auto rows = shuffled_rows(data.count, seed, first, part.count);
+    const Crops crops = draw_crops(image_rows(data, rows), consecutive(first, part.count), recipe_, seed);
+    std::vector<Tensor> targets;
+    Tensor patch_targets;
+    {
+      const PauseTape pause;
+      const DinoV2Tokens seen = teacher.backbone.encode(normalised(crops.global, recipe_.rae));
+      for (const Var& h : by_crop(teacher.head(seen.cls), part.count)) targets.push_back(h.value());
+      if (config.patch_weight > 0) patch_targets = teacher.head(reshape(seen.patches, {-1, seen.patches.dim(-1)})).value();
+    }
+    const DinoV2Tokens seen = student.backbone.encode(normalised(crops.global, recipe_.rae), config.patch_weight > 0 ? crops.mask : Tensor());
+    std::vector<Var> outputs = by_crop(student.head(seen.cls), part.count);
+    if (crops.local.defined())
+      for (const Var& h : by_crop(student.head(student.backbone.encode(normalised(crops.local, recipe_.rae)).cls), part.count)) outputs.push_back(h);
+    const Var class_loss = dino(outputs, targets);
+    if (config.patch_weight == 0) return StepLoss{class_loss, {{"class_loss", class_loss.value().item()}}};
+    const Var hidden = patch_loss(student.head(reshape(seen.patches, {-1, seen.patches.dim(-1)})), patch_targets, crops.mask, patch_centre, config);
+    return StepLoss{class_loss + hidden * config.patch_weight,
+                    {{"class_loss", class_loss.value().item()}, {"patch_loss", hidden.value().item()}}};
+  };
+  stage.after_step = [&](std::int64_t step) { follow(teacher, student, dino_momentum(config.momentum, step, config.loop.steps)); };
+
+  const Outcome outcome = train(stage, config.loop, seed, context_);
+  if (outcome == Outcome::finished)
+    save_safetensors(root_ / "encoder" / "encoder.safetensors", state_dict(teacher.backbone), {{"data", recipe_.data}, {"method", "DINO with patch loss"}});
+  return outcome;
+}
+
+}  // namespace fm

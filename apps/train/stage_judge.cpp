@@ -1,0 +1,55 @@
+// The judge: cross-entropy on shifted and mirrored training images.
+#include "apps/train/training_run.h"
+#include "autodiff/rules/linear.h"
+#include "autodiff/rules/softmax.h"
+#include "tensor/ops/elementwise.h"
+
+namespace fm {
+namespace {
+
+constexpr RandomKey augmentation(std::uint64_t seed) { return {seed, 0x4A554447}; }
+
+double accuracy(const Tensor& logits, const Tensor& labels) {
+  const auto guess = argmax(logits, 1).to_vector<std::int64_t>(), truth = labels.to_vector<std::int64_t>();
+  std::int64_t right = 0;
+  for (std::size_t i = 0; i < truth.size(); ++i) right += guess[i] == truth[i];
+  return static_cast<double>(right) / static_cast<double>(truth.size());
+}
+
+}  // namespace
+
+Outcome TrainingRun::train_judge() {
+  const JudgeStage& config = recipe_.judge;
+  const Dataset& data = train_data();
+  const std::uint64_t seed = stage_seed("judge");
+  Judge model(config.model);
+  reset_parameters(model, seed);
+  Judge average = clone(model);
+
+  Stage stage{.name = "judge", .trained = named_parameters(model), .averaged = named_parameters(average)};
+  stage.loss = [&](const StepPart& part) {
+    const std::int64_t first = part.step * config.loop.batch + part.first;
+    const auto rows = shuffled_rows(data.count, seed, first, part.count);
+    const Tensor x = random_shifts(image_rows(data, rows), consecutive(first, part.count), augmentation(seed), 0, config.shift, 0.5);
+    const Tensor labels = label_rows(data, rows);
+    const Var logits = model(x);
+    return StepLoss{mean(cross_entropy(logits, labels)), {{"accuracy", accuracy(logits.value(), labels)}}};
+  };
+  const Outcome outcome = train(stage, config.loop, seed, context_);
+  if (outcome == Outcome::stopped) return outcome;
+
+  const Dataset test = open_dataset(recipe_.data, Split::Test);
+  const PauseTape pause;
+  double right = 0;
+  for (std::int64_t i = 0; i < test.count; i += 500) {
+    std::vector<std::int64_t> rows;
+    for (std::int64_t j = i; j < std::min(test.count, i + 500); ++j) rows.push_back(j);
+    right += accuracy(average(image_rows(test, rows)).value(), label_rows(test, rows)) * static_cast<double>(rows.size());
+  }
+  context_.log.info("judge: {:.2f} % of {} test images right", 100 * right / static_cast<double>(test.count), test.count);
+  save_safetensors(root_ / "judge" / "judge.safetensors", state_dict(average),
+                   {{"data", recipe_.data}, {"test_accuracy", fmt::format("{:.4f}", right / static_cast<double>(test.count))}});
+  return outcome;
+}
+
+}  // namespace fm

@@ -1,0 +1,99 @@
+#include "apps/train/training_run.h"
+
+#include "data/grid.h"
+#include "data/png.h"
+#include "flowmap/sampler.h"
+#include "nn/checkpoint.h"
+#include "tensor/ops/elementwise.h"
+#include "tensor/ops/index.h"
+
+namespace fm {
+
+TrainingRun::TrainingRun(const Recipe& recipe, Context& context) : recipe_(recipe), context_(context), root_(context.launch.out) {
+  recipe_.resolve();
+  if (root_.empty()) throw ConfigError("--out is missing: the folder that the run writes to");
+}
+
+std::uint64_t TrainingRun::stage_seed(const std::string& name) const {
+  std::uint64_t h = 1469598103934665603ull;                      // FNV-1a of the name: stages draw independent numbers
+  for (char c : name) h = (h ^ static_cast<unsigned char>(c)) * 1099511628211ull;
+  return h ^ static_cast<std::uint64_t>(recipe_.seed);
+}
+
+Warn TrainingRun::warner() {
+  return [this](const std::string& line) { context_.log.warning("{}", line); };
+}
+
+const Dataset& TrainingRun::train_data() {
+  if (!train_) {
+    train_ = open_dataset(recipe_.data, Split::Train);
+    if (train_->height != recipe_.image_size || train_->width != recipe_.image_size || train_->channels != recipe_.channels)
+      throw ConfigError(fmt::format("{} has {}x{} images of {} channels; the config says image_size {} and channels {}", recipe_.data,
+                                    train_->height, train_->width, train_->channels, recipe_.image_size, recipe_.channels));
+    if (static_cast<std::int64_t>(train_->class_names.size()) != recipe_.classes)
+      throw ConfigError(fmt::format("{} has {} classes; the config says classes {}", recipe_.data, train_->class_names.size(), recipe_.classes));
+  }
+  return *train_;
+}
+
+Rae& TrainingRun::rae() {
+  if (!rae_) {
+    rae_ = std::make_unique<Rae>(recipe_.rae, stage_seed("rae"));
+    const std::string file = recipe_.encoder_weights.empty() ? (root_ / "encoder" / "encoder.safetensors").string() : recipe_.encoder_weights;
+    load_state(rae_->encoder, Safetensors(file).tensors());
+    set_trainable(rae_->encoder, false);
+    if (std::filesystem::exists(root_ / "decoder" / "checkpoints" / "latest"))
+      load_model(rae_->decoder, load_weights((root_ / "decoder").string() + ":ema", warner()));
+  }
+  return *rae_;
+}
+
+const LatentSet& TrainingRun::latents() {
+  if (!latents_.latents.defined()) {
+    const Dataset& data = train_data();
+    latents_ = encode_dataset(rae(), data, [&](std::int64_t done) { context_.log.status(fmt::format("encoding {}/{} images", done, data.count)); });
+    context_.log.end_status();
+    context_.log.info("latents: {} images of {}, {:.0f} MiB", data.count, to_string(latents_.latents.select(0, 0).shape()),
+                      static_cast<double>(latents_.latents.bytes()) / (1 << 20));
+  }
+  return latents_;
+}
+
+Batch TrainingRun::flow_batch(const StepPart& part, std::int64_t batch, std::uint64_t seed) {
+  const std::int64_t first = part.step * batch + part.first;
+  const Tensor index = Tensor::from(shuffled_rows(latents().latents.dim(0), seed, first, part.count), {part.count});
+  return {rae().stats.normalise(gather(latents().latents, index)), gather(latents().labels, index),
+          Draws{seed, static_cast<std::uint32_t>(part.step), consecutive(part.first, part.count)}};
+}
+
+DitDh TrainingRun::load_teacher() {
+  DitDhConfig config = recipe_.dit;
+  config.mean_flow = false;
+  DitDh teacher(config, 0);
+  load_model(teacher, load_weights((root_ / "fm").string() + ":ema", warner()));
+  set_trainable(teacher, false);
+  return teacher;
+}
+
+DitDh TrainingRun::load_student(const std::string& stage) {
+  DitDh student = new_student(0);
+  load_model(student, load_weights((root_ / stage).string() + ":ema", warner()));
+  set_trainable(student, false);
+  return student;
+}
+
+std::string TrainingRun::last_student() const {
+  for (const char* stage : {"mft", "mfd", "cmt"})
+    if (has(stage)) return stage;
+  throw ConfigError("no flow map was trained in " + root_.string() + " yet (stages cmt, mfd, mft)");
+}
+
+VelocityNet velocity_net(const DitDh& model) {
+  return [&model](const Var& z, const Var& t, const Labels& y) { return model(z, t, y); };
+}
+
+FlowMapNet flow_map_net(const DitDh& model) {
+  return [&model](const Var& z, const Var& s, const Var& t, const Labels& y) { return model(z, s, t, y); };
+}
+
+}  // namespace fm

@@ -1,0 +1,77 @@
+// One run of the chain, from images to a one-step generator. Stages train in this order and find each other's results in the run's folder:
+//
+//   judge   encoder   decoder   stats   fm   cmt   mfd   mft          out/<stage>/checkpoints/latest
+//
+// Data and latents are loaded when a stage first asks for them and shared by the stages of one process.
+#pragma once
+
+#include <memory>
+#include <optional>
+
+#include "apps/train/generator.h"
+#include "apps/train/latents.h"
+#include "apps/train/loop.h"
+#include "apps/train/recipe.h"
+#include "flowmap/velocity.h"
+#include "nn/checkpoint.h"
+
+namespace fm {
+
+class TrainingRun {
+ public:
+  TrainingRun(const Recipe& recipe, Context& context);
+
+  Outcome train_judge();
+  Outcome train_encoder();
+  Outcome train_decoder();
+  void prepare_stats();                                     // out/stats.safetensors, if it is not there yet
+  Outcome train_teacher();
+  Outcome train_cmt();
+  Outcome train_mfd() { return train_mean_flow("mfd", recipe_.mfd, "cmt"); }
+  Outcome train_mft() { return train_mean_flow("mft", recipe_.mft, recipe_.mfd.loop.steps > 0 ? "mfd" : "cmt"); }
+
+  // A MeanFlow stage in the folder out/<name>, from the averaged weights of another stage ("random": from initial values). Stages of an
+  // ablation ("ablate/...") all see the batches of "mfd".
+  Outcome train_mean_flow(const std::string& name, const MfStage& config, const std::string& init_stage);
+
+  int describe();                                   // --dry-run: parameters, memory and steps; writes nothing
+
+  // What stages and the programs after them ask for.
+  Rae& autoencoder() { return rae(); }
+  bool has(const std::string& stage) const { return std::filesystem::exists(root_ / stage / "checkpoints" / "latest"); }
+  DitDh load_teacher();
+  DitDh load_student(const std::string& stage);     // averaged weights
+  std::string last_student() const;                 // mft, mfd or cmt: the last that was trained; ConfigError if there is none
+  DitDh new_student(std::uint64_t seed) const;
+  Batch flow_batch(const StepPart& part, std::int64_t batch, std::uint64_t seed);   // normalised latents and labels of a step
+  double latent_shift() const { return shift_for_dimension(recipe_.dit.channels * recipe_.dit.input_size * recipe_.dit.input_size); }
+
+  const Recipe& recipe() const { return recipe_; }
+  Context& context() { return context_; }
+  const std::filesystem::path& root() const { return root_; }
+
+ private:
+  const Dataset& train_data();
+  Rae& rae();                                       // with trained encoder; decoder and statistics if they are there
+  const LatentSet& latents();
+  void initialise(DitDh& model, const std::string& stage);
+  void write_preview(const LatentGenerator& generate, const std::filesystem::path& png);
+  std::uint64_t stage_seed(const std::string& name) const;
+  Warn warner();                                    // damaged checkpoints that were passed over go to the log
+
+  Recipe recipe_;
+  Context& context_;
+  std::filesystem::path root_;
+  std::optional<Dataset> train_;
+  std::unique_ptr<Rae> rae_;
+  LatentSet latents_;
+};
+
+// A DiT^DH as the flowmap layer sees it.
+VelocityNet velocity_net(const DitDh& model);
+FlowMapNet flow_map_net(const DitDh& model);
+
+// Runs every stage that has steps. Then draws the comparison grid, evaluates, and writes report.html.
+int run_pipeline(TrainingRun& run);
+
+}  // namespace fm

@@ -1,0 +1,58 @@
+#include "nn/models/rae.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "autodiff/rules/elementwise.h"
+#include "tensor/error.h"
+#include "tensor/ops/copy.h"
+#include "tensor/ops/elementwise.h"
+
+namespace fm {
+namespace {
+
+constexpr double variance_floor = 1e-5;
+constexpr std::int64_t block = 256;                // images that go through a network at a time
+
+template <class F> Tensor in_blocks(const Tensor& x, F&& f) {
+  const PauseTape pause;
+  std::vector<Tensor> parts;
+  for (std::int64_t i = 0; i < x.dim(0); i += block) parts.push_back(f(x.slice(0, i, std::min(x.dim(0), i + block))));
+  return parts.size() == 1 ? parts[0] : concat(parts, 0);
+}
+
+}  // namespace
+
+Tensor tokens_to_grid(const Tensor& tokens) {
+  const auto side = static_cast<std::int64_t>(std::llround(std::sqrt(static_cast<double>(tokens.dim(1)))));
+  if (side * side != tokens.dim(1)) throw ShapeError("tokens_to_grid: " + std::to_string(tokens.dim(1)) + " tokens are not a square");
+  return tokens.transpose(1, 2).contiguous().reshape({tokens.dim(0), tokens.dim(2), side, side});
+}
+
+Tensor grid_to_tokens(const Tensor& latents) { return latents.flatten(2, 3).transpose(1, 2).contiguous(); }
+
+Tensor LatentStats::normalise(const Tensor& z) const {
+  if (!variance.defined()) return z;
+  const Tensor centred = mean.defined() ? z - mean : z;
+  return centred * rsqrt(variance + variance_floor);
+}
+
+Tensor LatentStats::restore(const Tensor& z) const {
+  if (!variance.defined()) return z;
+  const Tensor scaled = z * sqrt(variance + variance_floor);
+  return mean.defined() ? scaled + mean : scaled;
+}
+
+Var Rae::tokens(const Var& images) const { return encoder((images - config.image_mean) / config.image_std); }
+
+Var Rae::pixels(const Var& latent_tokens) const { return decoder(latent_tokens) * config.image_std + config.image_mean; }
+
+Tensor Rae::encode(const Tensor& images) const {
+  return in_blocks(images, [&](const Tensor& x) { return tokens_to_grid(tokens(x).value()); });
+}
+
+Tensor Rae::decode(const Tensor& latents) const {
+  return in_blocks(latents, [&](const Tensor& z) { return clamp(pixels(grid_to_tokens(stats.restore(z))).value(), 0, 1); });
+}
+
+}  // namespace fm

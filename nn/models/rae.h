@@ -1,0 +1,58 @@
+// RAE: a frozen representation encoder, a decoder trained to undo it, and the statistics that make its latents of unit variance (Zheng et al.
+// 2025). Latents (B, C, h, w) are what generators model; images are (B, channels, H, W) in [0, 1].
+//
+//   encode(x) = (E((x - m)/d) - mean) / sqrt(var + 1e-5)        decode(z) = d D(z sqrt(var + 1e-5) + mean) + m
+#pragma once
+
+#include "nn/models/dino_v2.h"
+#include "nn/models/rae_decoder.h"
+
+namespace fm {
+
+struct RaeConfig {
+  DinoV2Config encoder;
+  RaeDecoderConfig decoder;
+  double image_mean = 0.5, image_std = 0.5;
+  template <class V> void visit(V&& v) {
+    v("encoder", encoder, "the frozen vision transformer");
+    v("decoder", decoder, "from latent tokens to pixels");
+    v("image_mean", image_mean, "subtracted from every channel before the encoder");
+    v("image_std", image_std, "divides every channel before the encoder");
+  }
+};
+
+// Element-wise mean and variance over a data set, both of a latent's shape (C, h, w).
+struct LatentStats {
+  Tensor mean, variance;
+  Tensor normalise(const Tensor& z) const;         // (B, C, h, w); itself when there are no statistics
+  Tensor restore(const Tensor& z) const;
+};
+
+struct Rae {
+  RaeConfig config;
+  DinoV2 encoder;
+  RaeDecoder decoder;
+  LatentStats stats;
+
+  explicit Rae(const RaeConfig& c, std::uint64_t seed = 0) : config(c), encoder(c.encoder, seed), decoder(c.decoder, seed) {}
+  template <class V> void visit(V&& v) {
+    v("encoder", encoder);
+    v("decoder", decoder);
+  }
+
+  std::int64_t latent_channels() const { return config.encoder.width; }
+  std::int64_t latent_size() const { return config.decoder.latent_size; }
+
+  Var tokens(const Var& images) const;             // (B, N, C): patch tokens as the encoder gives them
+  Var pixels(const Var& tokens) const;             // (B, N, C) -> images, not clamped
+
+  // Without history, in batches: for data sets and samples.
+  Tensor encode(const Tensor& images) const;       // -> (B, C, h, w), raw: statistics not applied
+  Tensor decode(const Tensor& latents) const;      // normalised latents -> images, clamped to [0, 1]
+};
+
+// (B, N, C) <-> (B, C, h, w), token n = row w + column
+Tensor tokens_to_grid(const Tensor& tokens);
+Tensor grid_to_tokens(const Tensor& latents);
+
+}  // namespace fm

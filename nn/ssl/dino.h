@@ -1,0 +1,53 @@
+// DINO: self-distillation with no labels (Caron et al., "Emerging properties in self-supervised vision transformers", 2021).
+//
+// A student network sees several crops of a picture and predicts what a teacher, its moving average, says of the large crops. What they say is a
+// distribution over K learned prototypes:
+//
+//   p_t = softmax((h_t - c) / tau_t),   log p_s = log_softmax(h_s / tau_s),   loss = - mean over pairs (crop of t != crop of s) of sum_k p_t log p_s
+//
+// Nothing but two operations on the teacher keeps this from collapsing: centring (c, a moving average of h_t: no prototype wins always) and
+// sharpening (tau_t < tau_s: not all the same).
+#pragma once
+
+#include <vector>
+
+#include "autodiff/var.h"
+#include "nn/init.h"
+#include "nn/layers/linear.h"
+#include "nn/module.h"
+
+namespace fm {
+
+// Three layers to a bottleneck on the unit sphere, then cosines to K unit prototypes (paper, section 3.1 and appendix C).
+struct DinoHead {
+  Linear fc1, fc2, fc3;
+  Parameter prototypes;                                   // (K, bottleneck), used with unit rows
+
+  DinoHead() = default;
+  DinoHead(std::int64_t in, std::int64_t hidden, std::int64_t bottleneck, std::int64_t prototypes);
+  Var operator()(const Var& x) const;                     // (B, in) -> (B, K)
+
+  template <class V> void visit(V&& v) {
+    v("fc1", fc1);
+    v("fc2", fc2);
+    v("fc3", fc3);
+    v("prototypes", prototypes);
+  }
+  void reset(const Init& init);
+};
+
+struct DinoLoss {
+  double student_temperature = 0.1, teacher_temperature = 0.04, centre_momentum = 0.9;
+  Tensor centre;                                          // (1, K); state that a checkpoint keeps
+
+  explicit DinoLoss(std::int64_t prototypes) : centre(Tensor::zeros({1, prototypes})) {}
+
+  // student[i], teacher[j]: (B, K) head outputs of crop i and of large crop j; crop j of both is the same picture part. Returns the mean
+  // cross-entropy and moves the centre.
+  Var operator()(const std::vector<Var>& student, const std::vector<Tensor>& teacher);
+};
+
+// The momentum of the teacher: from `start` to 1 along a cosine (paper, section 3.1).
+double dino_momentum(double start, std::int64_t step, std::int64_t steps);
+
+}  // namespace fm
