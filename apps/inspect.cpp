@@ -1,5 +1,6 @@
 // inspect: what a checkpoint holds, or what one training step records and how much memory it takes.
 #include <cmath>
+#include <nlohmann/json.hpp>
 
 #include "apps/support/program.h"
 #include "apps/train/recipe.h"

@@ -19,12 +19,6 @@
 namespace fm {
 namespace {
 
-NamedTensors tensors_of(const std::vector<NamedParameter>& list) {
-  NamedTensors out;
-  for (const NamedParameter& p : list) out.emplace_back(p.name, p.parameter->value);
-  return out;
-}
-
 // Copies by name; FileError when something is missing or of another shape.
 void restore(const NamedTensors& into, const NamedTensors& from, const std::string& part) {
   std::map<std::string, Tensor> stored(from.begin(), from.end());
@@ -77,8 +71,8 @@ class TrainLoop {
     const auto warn = [&](const std::string& line) { context_.log.warning("{}", line); };
     const auto found = context_.launch.resume == "auto" ? open_newest(checkpoints_, warn) : std::optional<Checkpoint>(context_.launch.resume);
     if (!found) return;
-    restore(tensors_of(stage_.trained), found->part("model"), "model");
-    if (!stage_.averaged.empty()) restore(tensors_of(stage_.averaged), found->part("ema"), "ema");
+    restore(stage_.model, found->part("model"), "model");
+    if (!stage_.ema.empty()) restore(stage_.ema, found->part("ema"), "ema");
     if (!stage_.state.empty()) restore(stage_.state, found->part("state"), "state");
     optimizer_.load_state(found->part("optimizer"));
     step_ = found->step();
@@ -149,8 +143,8 @@ class TrainLoop {
   }
 
   void save() {
-    std::vector<CheckpointPart> parts{{"model", tensors_of(stage_.trained)}, {"optimizer", optimizer_.state()}};
-    if (!stage_.averaged.empty()) parts.push_back({"ema", tensors_of(stage_.averaged)});
+    std::vector<CheckpointPart> parts{{"model", stage_.model}, {"optimizer", optimizer_.state()}};
+    if (!stage_.ema.empty()) parts.push_back({"ema", stage_.ema});
     if (!stage_.state.empty()) parts.push_back({"state", stage_.state});
     nlohmann::ordered_json state;
     state["stage"] = stage_.name;

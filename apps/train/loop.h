@@ -52,11 +52,22 @@ struct Stage {
   std::string name;                                                    // the folder of the stage inside the run
   std::vector<NamedParameter> trained;
   std::vector<NamedParameter> averaged;                                // the EMA's model; may be empty
+  NamedTensors model, ema;                                             // what a checkpoint stores of the two: parameters and tables
   std::function<StepLoss(const StepPart&)> loss;                       // called with a tape on
   std::function<void(std::int64_t step)> after_step;                   // may be empty
   std::function<void(std::int64_t step, const std::filesystem::path& png)> preview;   // writes a sample grid; may be empty
   NamedTensors state;                                                  // further tensors that a checkpoint holds (shared, overwritten in place)
 };
+
+// A stage that trains `model`, with `average` (null: none) following it. Both must stay where they are.
+template <class M> Stage make_stage(std::string name, M& model, M* average) {
+  Stage stage{.name = std::move(name), .trained = named_parameters(model), .model = state_dict(model)};
+  if (average != nullptr) {
+    stage.averaged = named_parameters(*average);
+    stage.ema = state_dict(*average);
+  }
+  return stage;
+}
 
 enum class Outcome { finished, stopped };
 

@@ -30,7 +30,7 @@ Outcome TrainingRun::train_decoder() {
   set_trainable(autoencoder.decoder, true);
   RaeDecoder average = clone(autoencoder.decoder);
 
-  Stage stage{.name = "decoder", .trained = named_parameters(autoencoder.decoder), .averaged = named_parameters(average)};
+  Stage stage = make_stage("decoder", autoencoder.decoder, &average);
   stage.loss = [&](const StepPart& part) {
     const std::int64_t first = part.step * config.loop.batch + part.first;
     const auto rows = shuffled_rows(data.count, seed, first, part.count);

@@ -87,7 +87,7 @@ Outcome TrainingRun::train_encoder() {
   Tensor patch_centre = Tensor::zeros({1, config.prototypes});
   set_trainable(teacher, false);
 
-  Stage stage{.name = "encoder", .trained = named_parameters(student)};
+  Stage stage = make_stage<DinoNet>("encoder", student, nullptr);
   for (const auto& [name, tensor] : state_dict(teacher)) stage.state.emplace_back("teacher." + name, tensor);
   stage.state.emplace_back("centre", dino.centre);
   stage.state.emplace_back("patch_centre", patch_centre);

@@ -53,7 +53,7 @@ Outcome TrainingRun::train_teacher() {
   DitDh model(model_config, seed), average = clone(model);
   set_trainable(average, false);
 
-  Stage stage{.name = "fm", .trained = named_parameters(model), .averaged = named_parameters(average)};
+  Stage stage = make_stage("fm", model, &average);
   stage.loss = [&](const StepPart& part) {
     const ObjectiveLoss o = flow_matching(velocity_net(model), flow_batch(part, config.loop.batch, seed), config.objective);
     return StepLoss{o.loss, as_metrics(o)};
@@ -75,7 +75,7 @@ Outcome TrainingRun::train_cmt() {
   set_trainable(average, false);
 
   const auto classes = static_cast<std::uint32_t>(recipe_.classes);
-  Stage stage{.name = "cmt", .trained = named_parameters(model), .averaged = named_parameters(average)};
+  Stage stage = make_stage("cmt", model, &average);
   stage.loss = [&](const StepPart& part) {
     const Draws draws{seed, static_cast<std::uint32_t>(part.step), consecutive(part.step * config.loop.batch + part.first, part.count)};
     std::vector<std::int64_t> labels;
@@ -101,7 +101,7 @@ Outcome TrainingRun::train_mean_flow(const std::string& name, const MfStage& con
   set_trainable(average, false);
   const VelocitySource velocity = velocity_of(config.velocity, needs_teacher ? *teacher : model);
 
-  Stage stage{.name = name, .trained = named_parameters(model), .averaged = named_parameters(average)};
+  Stage stage = make_stage(name, model, &average);
   stage.loss = [&](const StepPart& part) {
     const ObjectiveLoss o = ::fm::mean_flow(flow_map_net(model), flow_batch(part, config.loop.batch, seed), velocity, config.objective);
     return StepLoss{o.loss, as_metrics(o)};

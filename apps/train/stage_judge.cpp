@@ -26,7 +26,7 @@ Outcome TrainingRun::train_judge() {
   reset_parameters(model, seed);
   Judge average = clone(model);
 
-  Stage stage{.name = "judge", .trained = named_parameters(model), .averaged = named_parameters(average)};
+  Stage stage = make_stage("judge", model, &average);
   stage.loss = [&](const StepPart& part) {
     const std::int64_t first = part.step * config.loop.batch + part.first;
     const auto rows = shuffled_rows(data.count, seed, first, part.count);

@@ -1,0 +1,64 @@
+// Runs a program of this build as a user would, with its output in files.
+#pragma once
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "tensor/io/atomic_file.h"
+#include "tests/support/temp_folder.h"
+
+namespace fm::test {
+
+using Arguments = std::vector<std::string>;
+
+struct Result {
+  int code;                            // exit code; 1000 + signal when killed
+  std::string out, err;
+};
+
+// The folder of the running test program.
+inline std::filesystem::path own_folder() { return std::filesystem::read_symlink("/proc/self/exe").parent_path(); }
+
+// `during` gets the process id while the program runs.
+inline Result run_program_file(const std::filesystem::path& program, Arguments arguments, const std::function<void(pid_t)>& during = {}) {
+  const TempFolder folder;
+  const std::string out = (folder / "out").string(), err = (folder / "err").string();
+  arguments.insert(arguments.begin(), program.filename().string());
+  std::vector<char*> argv;
+  for (std::string& argument : arguments) argv.push_back(argument.data());
+  argv.push_back(nullptr);
+  const pid_t child = fork();
+  if (child == 0) {
+    const auto redirect = [](int descriptor, const std::string& file) { dup2(open(file.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0666), descriptor); };
+    redirect(STDOUT_FILENO, out);
+    redirect(STDERR_FILENO, err);
+    execv(program.c_str(), argv.data());
+    _exit(99);
+  }
+  if (during) during(child);
+  int status = 0;
+  waitpid(child, &status, 0);
+  const int code = WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
+  return {code, read_file(out), read_file(err)};
+}
+
+inline bool wait_until(const std::function<bool()>& happened) {
+  for (int i = 0; i < 10000; ++i, std::this_thread::sleep_for(std::chrono::milliseconds(1)))
+    if (happened()) return true;
+  return false;
+}
+
+inline bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+inline long lines(const std::string& text) { return std::count(text.begin(), text.end(), '\n'); }
+
+}  // namespace fm::test
