@@ -36,7 +36,9 @@ bool is_folder(const fs::directory_entry& e) { return e.is_directory(); }
 bool is_picture(const fs::directory_entry& e) {
   std::string ending = e.path().extension().string();
   for (char& c : ending) c = char(std::tolower(static_cast<unsigned char>(c)));
-  return e.is_regular_file() && (ending == ".png" || ending == ".jpg" || ending == ".jpeg");
+  std::error_code ignored;
+  const bool file = e.is_regular_file(ignored) || (e.is_symlink(ignored) && !e.exists(ignored));   // a link to nothing is named when read
+  return file && (ending == ".png" || ending == ".jpg" || ending == ".jpeg");
 }
 
 struct SplitFolder {

@@ -8,10 +8,25 @@
 #include "tensor/ops/index.h"
 
 namespace fm {
+namespace {
+
+// Said here, since a stage that reads before it writes would find its input missing.
+void refuse_file_in_the_way(const std::filesystem::path& out) {
+  std::error_code ignored;
+  for (std::filesystem::path p = out; !p.empty(); p = p.parent_path()) {
+    const auto status = std::filesystem::status(p, ignored);
+    if (std::filesystem::exists(status) && !std::filesystem::is_directory(status))
+      throw ConfigError(fmt::format("--out {}: {} is a file; choose another folder", out.string(), p.string()));
+    if (std::filesystem::exists(status) || !p.has_relative_path()) return;
+  }
+}
+
+}  // namespace
 
 TrainingRun::TrainingRun(const Recipe& recipe, Context& context) : recipe_(recipe), context_(context), root_(context.launch.out) {
   recipe_.resolve();
   if (root_.empty()) throw ConfigError("--out is missing: the folder that the run writes to");
+  refuse_file_in_the_way(root_);
 }
 
 std::uint64_t TrainingRun::stage_seed(const std::string& name) const {

@@ -2,66 +2,18 @@
 #include "apps/support/program.h"
 
 #include <doctest/doctest.h>
-#include <fcntl.h>
-#include <signal.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include <algorithm>
-#include <chrono>
-#include <filesystem>
-#include <functional>
-#include <thread>
-
-#include "tensor/io/atomic_file.h"
-#include "tests/support/temp_folder.h"
+#include "tests/support/child.h"
 
 using namespace fm;
+using namespace fm::test;
 namespace fs = std::filesystem;
 
 namespace {
 
-struct Result {
-  int code;  // exit code; 1000 + signal when killed
-  std::string out, err;
-};
-
-using Arguments = std::vector<std::string>;
-
-fs::path demo_path() { return fs::read_symlink("/proc/self/exe").parent_path() / "demo_program"; }
-
-void redirect(int descriptor, const fs::path& file) { dup2(open(file.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0666), descriptor); }
-
-// Runs the demo with its output in files; `during` gets its process id while it runs.
-Result run(Arguments arguments, const std::function<void(pid_t)>& during = {}) {
-  TempFolder folder;
-  arguments.insert(arguments.begin(), "demo");
-  const std::string program = demo_path().string();
-  std::vector<char*> argv;
-  for (std::string& argument : arguments) argv.push_back(argument.data());
-  argv.push_back(nullptr);
-  const pid_t child = fork();
-  if (child == 0) {
-    redirect(STDOUT_FILENO, folder / "out");
-    redirect(STDERR_FILENO, folder / "err");
-    execv(program.c_str(), argv.data());
-    _exit(99);
-  }
-  if (during) during(child);
-  int status = 0;
-  waitpid(child, &status, 0);
-  const int code = WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
-  return {code, read_file(folder / "out"), read_file(folder / "err")};
+Result run(const Arguments& arguments, const std::function<void(pid_t)>& during = {}) {
+  return run_program_file(own_folder() / "demo_program", arguments, during);
 }
-
-bool wait_until(const std::function<bool()>& happened) {
-  for (int i = 0; i < 1000; ++i, std::this_thread::sleep_for(std::chrono::milliseconds(10)))
-    if (happened()) return true;
-  return false;
-}
-
-bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
-long lines(const std::string& text) { return std::count(text.begin(), text.end(), '\n'); }
 
 // The resolved config as the program sees it.
 std::string resolved(Arguments arguments) {

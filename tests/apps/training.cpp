@@ -1,0 +1,332 @@
+// The training programs as a user meets them, on configs/tiny_shapes.toml: the chain to its report, stopping in every way and going on
+// with the same bits, what goes wrong and how it is said.
+#include <doctest/doctest.h>
+
+#include <map>
+#include <set>
+#include <sstream>
+
+#include "apps/support/program.h"
+#include "data/npy.h"
+#include "nn/checkpoint_folder.h"
+#include "tests/support/child.h"
+
+using namespace fm;
+using namespace fm::test;
+namespace fs = std::filesystem;
+
+namespace {
+
+const std::string config_file = FM_TESTS_FOLDER "/../configs/tiny_shapes.toml";
+
+Arguments operator+(Arguments a, const Arguments& b) {
+  a.insert(a.end(), b.begin(), b.end());
+  return a;
+}
+
+// One thread: two would wait for each other most of the time on so little work.
+Result run(const std::string& program, const fs::path& out, const Arguments& more = {}, const std::function<void(pid_t)>& during = {}) {
+  const Arguments common{"--config", config_file, "--threads", "1", "--out", out.string()};
+  const fs::path file = own_folder().parent_path() / "apps" / program.substr(0, program.find(' '));
+  const Arguments stage = program.find(' ') == std::string::npos ? Arguments{} : Arguments{program.substr(program.find(' ') + 1)};
+  return run_program_file(file, stage + common + more, during);
+}
+
+Result train(const std::string& stage, const fs::path& out, const Arguments& more = {}, const std::function<void(pid_t)>& during = {}) {
+  return run("flowmap_train " + stage, out, more, during);
+}
+
+void succeeds(const Result& result) { REQUIRE_MESSAGE(result.code == 0, result.err); }
+
+// A finished pipeline, made once.
+const fs::path& finished_run() {
+  static const TempFolder folder;
+  static const fs::path run = [] {
+    const Result result = train("pipeline", folder / "run");
+    succeeds(result);
+    return folder / "run";
+  }();
+  return run;
+}
+
+// A new run that has the statistics and these stages of the finished one.
+void copy_stages(const fs::path& to, const std::vector<std::string>& stages) {
+  fs::create_directories(to);
+  fs::copy(finished_run() / "stats.safetensors", to);
+  for (const std::string& stage : stages) fs::copy(finished_run() / stage, to / stage, fs::copy_options::recursive | fs::copy_options::copy_symlinks);
+}
+
+// Path and bytes of every file below `folder`.
+std::map<std::string, std::string> contents(const fs::path& folder) {
+  std::map<std::string, std::string> files;
+  for (const auto& entry : fs::recursive_directory_iterator(folder))
+    if (entry.is_regular_file()) files[fs::relative(entry.path(), folder).string()] = read_file(entry.path());
+  return files;
+}
+
+std::vector<std::string> split(const std::string& line, char separator) {
+  std::vector<std::string> parts;
+  std::stringstream in(line);
+  for (std::string part; std::getline(in, part, separator);) parts.push_back(part);
+  return parts;
+}
+
+// metrics.csv without the columns that tell of this machine at that hour.
+std::vector<std::vector<std::string>> measured(const fs::path& csv) {
+  const std::set<std::string> varying{"time", "samples_per_second", "memory_mib", "tensor_peak_mib"};
+  std::vector<std::vector<std::string>> rows;
+  std::vector<std::string> names;
+  for (const std::string& line : split(read_file(csv), '\n')) {
+    const auto cells = split(line, ',');
+    if (names.empty()) names = cells;
+    rows.emplace_back();
+    for (std::size_t i = 0; i < cells.size(); ++i)
+      if (!varying.contains(names.at(i))) rows.back().push_back(cells[i]);
+  }
+  return rows;
+}
+
+void same_training(const fs::path& a, const fs::path& b, const std::string& stage) {
+  const auto wanted = contents(a / stage / "checkpoints"), found = contents(b / stage / "checkpoints");
+  std::set<std::string> names;
+  for (const auto& [name, bytes] : wanted) {
+    names.insert(fs::path(name).filename().string());
+    REQUIRE_MESSAGE(found.contains(name), stage << ": " << name);
+    if (name.ends_with(".safetensors")) CHECK_MESSAGE(found.at(name) == bytes, stage << ": " << name);
+  }
+  for (const char* part : {"model.safetensors", "optimizer.safetensors", stage == "encoder" ? "state.safetensors" : "ema.safetensors"}) CHECK(names.contains(part));
+  const auto rows = measured(a / stage / "metrics.csv");
+  CHECK(rows.size() > 1);
+  CHECK(rows == measured(b / stage / "metrics.csv"));
+}
+
+// Sends the signal when the first checkpoint is there.
+std::function<void(pid_t)> at_first_checkpoint(const fs::path& out, const std::string& stage, int signal) {
+  return [=](pid_t child) {
+    CHECK(wait_until([&] { return fs::exists(out / stage / "checkpoints" / "latest"); }));
+    kill(child, signal);
+  };
+}
+
+void refused(const Result& result, int code, const std::string& message) {
+  CHECK_MESSAGE(result.code == code, result.err);
+  CHECK_MESSAGE(has(result.err, "error: "), result.err);
+  CHECK_MESSAGE(has(result.err, message), result.err);
+  CHECK_MESSAGE(lines(result.err) == 1, result.err);
+}
+
+}  // namespace
+
+TEST_CASE("pipeline: all stages, samples, scores and a report; the same command again is done at once") {
+  const fs::path& out = finished_run();
+  for (const char* stage : {"judge", "encoder", "decoder", "fm", "cmt", "mfd", "mft"}) {
+    CHECK_MESSAGE(fs::exists(out / stage / "checkpoints" / "latest"), stage);
+    CHECK_MESSAGE(fs::exists(out / stage / "config.toml"), stage);
+  }
+  for (const char* file : {"judge/judge.safetensors", "encoder/encoder.safetensors", "stats.safetensors", "samples.png"}) CHECK_MESSAGE(fs::exists(out / file), file);
+  const std::string scores = read_file(out / "scores.csv"), report = read_file(out / "report.html");
+  CHECK(lines(scores) == 1 + 2 + 3 * 2);                               // head, reconstruction and teacher, three students at 1 and 2 calls
+  CHECK(!has(scores, "nan"));
+  for (const char* part : {"<svg", "data:image/png", "mft", "Frechet"}) CHECK_MESSAGE(has(report, part), part);
+
+  TempFolder copy;
+  fs::copy(out, copy / "run", fs::copy_options::recursive | fs::copy_options::copy_symlinks);
+  const Result again = train("pipeline", copy / "run");
+  succeeds(again);
+  for (const char* stage : {"judge", "encoder", "decoder", "fm", "cmt", "mfd", "mft"}) CHECK_MESSAGE(has(again.err, std::string(stage) + ": done"), again.err);
+  CHECK(read_file(copy / "run/report.html") == report);
+  for (const char* stage : {"encoder", "fm", "mft"}) same_training(out, copy / "run", stage);
+}
+
+TEST_CASE("a run that is killed or stopped and goes on gives the bits of one that is not") {
+  const std::map<std::string, std::vector<std::string>> needs{{"encoder", {}}, {"fm", {"encoder", "decoder"}}, {"mfd", {"encoder", "decoder", "fm", "cmt"}}};
+  for (const auto& [stage, before] : needs) {
+    CAPTURE(stage);
+    const Arguments steps{"--steps", "60", "--ckpt-every", "4", "--log-every", "1"};
+    TempFolder straight, killed, stopped;
+    for (const TempFolder* f : {&straight, &killed, &stopped}) copy_stages(*f / "run", before);
+    succeeds(train(stage, straight / "run", steps));
+
+    CHECK(train(stage, killed / "run", steps, at_first_checkpoint(killed / "run", stage, SIGKILL)).code == 1000 + SIGKILL);
+    succeeds(train(stage, killed / "run", steps));
+    same_training(straight / "run", killed / "run", stage);
+
+    const Result result = train(stage, stopped / "run", steps, at_first_checkpoint(stopped / "run", stage, SIGTERM));
+    CHECK(result.code == exit_code::stopped_early);
+    CHECK_MESSAGE(has(result.err, "SIGTERM at step"), result.err);
+    CHECK(!fs::exists(stopped / "run" / stage / "checkpoints" / step_name(60)));
+    CHECK(has(read_file(stopped / "run" / stage / "run.json"), "\"exit_code\": 75"));
+    succeeds(train(stage, stopped / "run", steps));
+    same_training(straight / "run", stopped / "run", stage);
+  }
+}
+
+TEST_CASE("a stopped pipeline goes on where it was") {
+  TempFolder folder;
+  const fs::path out = folder / "run";
+  const Arguments longer{"--fm.loop.steps", "60", "--fm.loop.ckpt_every", "4"};
+  CHECK(train("pipeline", out, longer, at_first_checkpoint(out, "fm", SIGTERM)).code == exit_code::stopped_early);
+  CHECK(!fs::exists(out / "cmt"));
+  const Result rest = train("pipeline", out, longer);
+  succeeds(rest);
+  CHECK_MESSAGE(has(rest.err, "decoder: done"), rest.err);
+  CHECK_MESSAGE(has(rest.err, "fm: going on from"), rest.err);
+  CHECK(fs::exists(out / "report.html"));
+}
+
+TEST_CASE("results do not depend on the number of threads") {
+  const Arguments wide{"--dit.width", "64", "--dit.head_width", "96", "--fm.loop.batch", "256", "--mfd.loop.batch", "256", "--encoder.loop.batch", "128", "--decoder.loop.batch", "256",
+                       "--judge.loop.batch", "128", "--judge.loop.steps", "3", "--encoder.loop.steps", "3", "--decoder.loop.steps", "3", "--fm.loop.steps", "3",
+                       "--cmt.loop.steps", "3", "--mfd.loop.steps", "3", "--mft.loop.steps", "0", "--fm.loop.log_every", "1", "--mfd.loop.log_every", "1"};
+  TempFolder folder;
+  succeeds(train("pipeline", folder / "one", wide));
+  succeeds(train("pipeline", folder / "two", wide + Arguments{"--threads", "2"}));
+  CHECK(has(read_file(folder / "one/fm/run.json"), "\"threads\": 1"));
+  CHECK(has(read_file(folder / "two/fm/run.json"), "\"threads\": 2"));
+  for (const char* stage : {"judge", "encoder", "decoder", "fm", "cmt", "mfd"}) same_training(folder / "one", folder / "two", stage);
+  for (const char* file : {"stats.safetensors", "samples.png"}) CHECK_MESSAGE(read_file(folder / "one" / file) == read_file(folder / "two" / file), file);
+}
+
+TEST_CASE("--dry-run tells sizes and writes nothing") {
+  TempFolder folder;
+  const Result fresh = train("pipeline", folder / "run", {"--dry-run"});
+  succeeds(fresh);
+  for (const char* part : {"200 images", "parameters", "12 steps of"}) CHECK_MESSAGE(has(fresh.err, part), fresh.err);
+  CHECK(!fs::exists(folder / "run"));
+  copy_stages(folder / "old", {"encoder", "fm"});
+  const auto before = contents(folder / "old");
+  succeeds(train("fm", folder / "old", {"--dry-run", "--steps", "100"}));
+  CHECK(contents(folder / "old") == before);
+}
+
+TEST_CASE("what is wrong with the command or the config: one line and exit code 2") {
+  TempFolder folder;
+  write_atomically(folder / "file", "in the way");
+  write_atomically(folder / "typo.toml", "[fm.loop]\nstpes = 3\n");
+  const auto fails = [&](const std::string& stage, const Arguments& more, const std::string& message) {
+    refused(train(stage, folder / "run", more + Arguments{"-q"}), exit_code::usage, message);
+  };
+  refused(train("fm", folder / "run", {"--config", (folder / "typo.toml").string()}), exit_code::usage, "did you mean 'fm.loop.steps'?");
+  fails("fm", {"--device", "cuda"}, "no CUDA");
+  fails("judge", {"--image-size", "28"}, "image_size 28");
+  fails("judge", {"--data", "shapse"}, "unknown data set 'shapse'");
+  fails("fm", {"--rae.encoder.patch-size", "3"}, "patch_size 3 does not divide image_size 8");
+  for (const char* stage : {"judge", "fm", "pipeline"}) {
+    CAPTURE(stage);
+    refused(train(stage, folder / "file", {"-q"}), exit_code::usage, "file");
+    refused(train(stage, folder / "file/run", {"-q"}), exit_code::usage, "file");
+  }
+  CHECK(!fs::exists(folder / "run/fm"));
+  copy_stages(folder / "velocity", {"encoder", "decoder", "fm", "cmt"});
+  refused(train("mfd", folder / "velocity", {"--velocity", "teahcer", "-q"}), exit_code::usage, "velocity 'teahcer'");
+  refused(run("flowmap_sample", folder / "velocity", {"--class", "10", "-q"}), exit_code::usage, "0 to 9");
+  refused(run("flowmap_sample", folder / "velocity", {"--stage", "mft", "--grid", "", "-q"}), exit_code::unreadable, "mft");
+}
+
+TEST_CASE("unreadable data and weights: one line that names them, exit code 3") {
+  TempFolder folder;
+  const fs::path out = folder / "run", pictures = folder / "pictures";
+  refused(train("judge", out, {"--data", "folder:" + (folder / "none").string() + "?size=8,channels=1", "-q"}), exit_code::unreadable, "none");
+  fs::create_directories(pictures / "train/a");
+  fs::create_directories(pictures / "test/a");
+  fs::create_symlink(folder / "gone.png", pictures / "train/a/lost.png");
+  write_atomically(pictures / "train/a/broken.png", "\x89PNG\r\n\x1a\n and no more");
+  const Result lost = train("judge", out, {"--data", "folder:" + pictures.string() + "?size=8,channels=1", "-q"});
+  CHECK(lost.code == exit_code::unreadable);
+  for (const char* name : {"lost.png", "broken.png"}) CHECK_MESSAGE(has(lost.err, name), lost.err);
+
+  refused(train("fm", out, {"-q"}), exit_code::unreadable, "encoder.safetensors");       // the stages before were not run
+  copy_stages(out, {"encoder", "decoder", "fm"});
+  const fs::path weights = out / "encoder/encoder.safetensors";
+  const std::string bytes = read_file(weights);
+  const auto before = contents(out / "fm");
+  write_atomically(weights, bytes.substr(0, bytes.size() / 2));
+  refused(train("fm", out, {"--steps", "40", "-q"}), exit_code::unreadable, "encoder.safetensors");
+  write_atomically(weights, bytes);
+  refused(train("fm", out, {"--steps", "40", "--dit.width", "32", "-q"}), exit_code::unreadable, "the run was made with another config");
+  for (const auto& [name, old] : before)
+    if (name.starts_with("checkpoints")) CHECK_MESSAGE(read_file(out / "fm" / name) == old, name);
+  succeeds(train("fm", out, {"--steps", "26"}));
+}
+
+TEST_CASE("a loss that is not finite ends with 4 and leaves the last checkpoint") {
+  TempFolder folder;
+  const fs::path out = folder / "run";
+  copy_stages(out, {"encoder", "decoder", "fm"});
+  const auto before = contents(out / "fm/checkpoints");
+  refused(train("fm", out, {"--steps", "36", "--lr", "1e30", "-q"}), exit_code::diverged, "last checkpoint is intact");
+  CHECK(contents(out / "fm/checkpoints") == before);
+  CHECK(has(read_file(out / "fm/run.json"), "\"exit_code\": 4"));
+  const Result on = train("fm", out, {"--steps", "26"});
+  succeeds(on);
+  CHECK_MESSAGE(has(on.err, "going on from"), on.err);
+}
+
+TEST_CASE("flowmap_sample: sample i is the same picture wherever it is drawn") {
+  TempFolder folder;
+  const auto draw = [&](const std::string& name, const Arguments& more) {
+    const fs::path npz = folder / (name + ".npz");
+    succeeds(run("flowmap_sample", finished_run(), Arguments{"--npz", npz.string(), "--grid", (folder / (name + ".png")).string()} + more));
+    CHECK(fs::exists(folder / (name + ".png")));
+    return NpzReader(npz).read("arr_0");
+  };
+  const auto rows = [](const NpyArray& a, std::int64_t from, std::int64_t to) {
+    const auto all = a.values<std::uint8_t>();
+    const std::int64_t size = a.count() / a.shape[0];
+    return std::vector<std::uint8_t>(all.begin() + from * size, all.begin() + to * size);
+  };
+  const NpyArray six = draw("six", {"--count", "6"}), two = draw("two", {"--count", "2", "--first", "3"});
+  CHECK(six.shape == std::vector<std::int64_t>{6, 8, 8, 1});
+  CHECK(rows(six, 3, 5) == rows(two, 0, 2));
+  CHECK(rows(six, 0, 1) != rows(six, 1, 2));
+  // Sample 3 has label 3 by turns, and sample 2 gets it by --class.
+  const NpyArray threes = draw("threes", {"--count", "2", "--first", "2", "--class", "3"});
+  CHECK(rows(threes, 1, 2) == rows(six, 3, 4));
+  const NpyArray teacher = draw("teacher", {"--count", "6", "--stage", "teacher", "--steps", "4"});
+  CHECK(teacher.shape == six.shape);
+  CHECK(teacher.bytes != six.bytes);
+  CHECK(draw("heun", {"--count", "6", "--stage", "teacher", "--steps", "4", "--solver", "heun"}).bytes != teacher.bytes);
+}
+
+TEST_CASE("inspect: a checkpoint and a step") {
+  const Result checkpoint = run("inspect", finished_run(), {"--checkpoint", (finished_run() / "mfd").string() + ":ema"});
+  succeeds(checkpoint);
+  for (const char* part : {"ema.safetensors", "step        12", "blocks.0.attn", "\"mfd\""}) CHECK_MESSAGE(has(checkpoint.out, part), checkpoint.out);
+  const Result bare = run("inspect", finished_run(), {"--checkpoint", (finished_run() / "judge/judge.safetensors").string(), "--no-tensors"});
+  succeeds(bare);
+  CHECK(!has(bare.out, "rms"));
+  const Result step = run("inspect", finished_run(), {"--step", "mf", "--tape"});
+  succeeds(step);
+  for (const char* part : {"nodes on the tape", "linear", "in all", "peak of the whole step"}) CHECK_MESSAGE(has(step.out, part), step.out);
+  CHECK(lines(step.out) > lines(run("inspect", finished_run(), {"--step", "mf"}).out) + 10);
+  refused(run("inspect", finished_run(), {"-q"}), exit_code::usage, "--checkpoint");
+  refused(run("inspect", finished_run(), {"--checkpoint", (finished_run() / "none").string()}), exit_code::unreadable, "none");
+}
+
+TEST_CASE("evaluate: the table of a run, or of one stage") {
+  TempFolder folder;
+  const std::string csv = (folder / "one.csv").string();
+  const Result one = run("evaluate", finished_run(), {"--only", "mfd", "--csv", csv, "--samples", "20"});
+  succeeds(one);
+  CHECK(has(one.out, "mfd"));
+  CHECK(lines(read_file(csv)) == 3);
+  refused(run("evaluate", finished_run(), {"--only", "mfx", "-q"}), exit_code::usage, "mfx");
+}
+
+TEST_CASE("ablate: every table") {
+  TempFolder folder;
+  const fs::path out = folder / "run";
+  copy_stages(out, {"judge", "encoder", "decoder", "fm", "cmt"});
+  const std::map<std::string, long> rows{{"derivative", 3}, {"init", 3}, {"scheme", 3}};
+  for (const auto& [what, count] : rows) {
+    CAPTURE(what);
+    const Arguments steps{"--what", what, "--mfd.loop.steps", "4", "--deltas", "0.1,0.01", "--timing-rounds", "1", "--evaluate.samples", "20"};
+    const Result result = run("ablate", out, steps);
+    succeeds(result);
+    const std::string csv = read_file(out / "ablate" / (what + ".csv"));
+    CHECK_MESSAGE(lines(csv) == 1 + count, csv);
+    CHECK_MESSAGE(!has(csv, "diverged"), csv);
+    CHECK(has(read_file(out / "ablate" / (what + ".html")), "<table"));
+    succeeds(run("ablate", out, steps));                               // finds its stages done
+  }
+}
