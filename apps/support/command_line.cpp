@@ -97,6 +97,17 @@ const Command* take_command(const Program& program, std::vector<std::string>& ar
                   hint.empty() ? fmt::format("there are {}", fmt::join(names, ", ")) : fmt::format("did you mean '{}'?", hint)));
 }
 
+// "--grid=" as "--grid" and an empty value: CLI11 would take the next argument for the value.
+std::vector<std::string> with_empty_values(const std::vector<std::string>& arguments) {
+  std::vector<std::string> out;
+  for (const std::string& argument : arguments) {
+    const bool empty = argument.starts_with("--") && argument.find('=') == argument.size() - 1;
+    out.push_back(empty ? argument.substr(0, argument.size() - 1) : argument);
+    if (empty) out.emplace_back();
+  }
+  return out;
+}
+
 }  // namespace
 
 std::vector<std::vector<std::string>> flag_names(const std::vector<Field>& fields, const std::vector<LaunchOption>& options) {
@@ -122,7 +133,7 @@ std::vector<std::vector<std::string>> flag_names(const std::vector<Field>& field
 }
 
 ParsedLine parse_command_line(const Program& program, const std::vector<std::string>& arguments) {
-  std::vector<std::string> left = arguments;
+  std::vector<std::string> left = with_empty_values(arguments);
   ParsedLine line;
   line.command = take_command(program, left);
   CLI::App app;

@@ -220,7 +220,7 @@ TEST_CASE("what is wrong with the command or the config: one line and exit code 
   copy_stages(folder / "velocity", {"encoder", "decoder", "fm", "cmt"});
   refused(train("mfd", folder / "velocity", {"--velocity", "teahcer", "-q"}), exit_code::usage, "velocity 'teahcer'");
   refused(run("flowmap_sample", folder / "velocity", {"--class", "10", "-q"}), exit_code::usage, "0 to 9");
-  refused(run("flowmap_sample", folder / "velocity", {"--stage", "mft", "--grid", "", "-q"}), exit_code::unreadable, "mft");
+  refused(run("flowmap_sample", folder / "velocity", {"--stage", "mft", "--grid=", "--npz=", "-q"}), exit_code::unreadable, "mft");
 }
 
 TEST_CASE("unreadable data and weights: one line that names them, exit code 3") {
