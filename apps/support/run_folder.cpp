@@ -47,16 +47,6 @@ std::string cpu_model() {
   return colon == std::string::npos ? "unknown" : text.substr(colon + 2, text.find('\n', colon) - colon - 2);
 }
 
-// What --fresh moves aside goes to the first free "<path>.old-<n>".
-void move_aside(const fs::path& path, Logger& log) {
-  fs::path target;
-  for (int n = 1; target.empty() || fs::exists(target); ++n) target = path.string() + fmt::format(".old-{}", n);
-  std::error_code error;
-  fs::rename(path, target, error);
-  if (error) refuse(path, fmt::format("--fresh cannot move the old run to {}: {}", target.string(), error.message()));
-  log.info("--fresh: the old run is now {}", target.string());
-}
-
 Json read_run_json(const fs::path& path) {
   if (!fs::exists(path)) return Json{{"sessions", Json::array()}};
   Json json = Json::parse(read_file(path), nullptr, false);
@@ -85,6 +75,15 @@ std::map<std::string, std::string> assignments(std::string_view toml) {
 }
 
 }  // namespace
+
+void move_aside(const fs::path& path, Logger& log) {
+  fs::path target;
+  for (int n = 1; target.empty() || fs::exists(target); ++n) target = path.string() + fmt::format(".old-{}", n);
+  std::error_code error;
+  fs::rename(path, target, error);
+  if (error) refuse(path, fmt::format("--fresh cannot move the old run to {}: {}", target.string(), error.message()));
+  log.info("--fresh: the old run is now {}", target.string());
+}
 
 std::vector<std::string> config_changes(std::string_view before, std::string_view after) {
   const auto old_values = assignments(before), new_values = assignments(after);

@@ -53,6 +53,9 @@ class RunFolder {
   int lock_ = -1;
 };
 
+// Renames the folder to the first free "<path>.old-<n>". ConfigError when that fails.
+void move_aside(const std::filesystem::path& path, Logger& log);
+
 // "key was a, is b" for every key that two resolved TOML texts disagree on.
 std::vector<std::string> config_changes(std::string_view before, std::string_view after);
 

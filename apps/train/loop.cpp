@@ -67,7 +67,10 @@ class TrainLoop {
 
  private:
   void resume() {
-    if (context_.launch.resume == "never") return;
+    if (context_.launch.resume == "never") {
+      if (!checkpoints_.newest_first().empty()) throw ConfigError(fmt::format("--resume never: {} holds checkpoints; --fresh moves them aside", checkpoints_.folder().string()));
+      return;
+    }
     const auto warn = [&](const std::string& line) { context_.log.warning("{}", line); };
     const auto found = context_.launch.resume == "auto" ? open_newest(checkpoints_, warn) : std::optional<Checkpoint>(context_.launch.resume);
     if (!found) return;

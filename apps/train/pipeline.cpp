@@ -2,6 +2,7 @@
 #include <chrono>
 #include <fstream>
 
+#include "apps/support/run_folder.h"
 #include "apps/support/signals.h"
 #include "apps/train/evaluation.h"
 #include "data/grid.h"
@@ -99,9 +100,21 @@ void write_report(TrainingRun& run, const std::vector<NamedStage>& stages, const
   write_atomically(run.root() / "report.html", report.html());
 }
 
+// --fresh: the whole run goes aside at once, so that no stage meets an old one when it is stopped and goes on.
+void check_launch(TrainingRun& run) {
+  Launch& launch = run.context().launch;
+  if (launch.resume != "auto" && launch.resume != "never") throw ConfigError("--resume " + launch.resume + ": pipeline goes on by itself; a path is for one stage");
+  if (!launch.init_from.empty()) throw ConfigError("--init-from is for one stage (fm, cmt, mfd or mft), not for pipeline");
+  if (!launch.fresh) return;
+  if (std::filesystem::exists(run.root())) move_aside(run.root(), run.context().log);
+  launch.fresh = false;
+  launch.resume = "auto";
+}
+
 }  // namespace
 
 int run_pipeline(TrainingRun& run) {
+  check_launch(run);
   const auto start = std::chrono::steady_clock::now();
   const auto stages = stages_of(run);
   Logger& log = run.context().log;
@@ -112,7 +125,7 @@ int run_pipeline(TrainingRun& run) {
   }
   const double minutes = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() / 60;
   log.info("training took {:.1f} minutes in this process", minutes);
-  if (std::filesystem::exists(run.root() / "report.html") && !run.context().launch.fresh) {
+  if (std::filesystem::exists(run.root() / "report.html")) {
     log.info("already evaluated: see {} (delete it to evaluate again)", (run.root() / "report.html").string());
     return exit_code::finished;
   }

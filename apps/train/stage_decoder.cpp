@@ -6,6 +6,7 @@
 #include "autodiff/rules/linear.h"
 #include "data/grid.h"
 #include "data/png.h"
+#include "tensor/io/crc32c.h"
 
 namespace fm {
 namespace {
@@ -17,9 +18,20 @@ Tensor with_noise(const Tensor& tokens, const Samples& samples, std::uint64_t se
   return tokens + scale * random_normal_rows(samples, {tokens.dim(1), tokens.dim(2)}, {seed, noise_stream});
 }
 
+// A checksum of the weights.
+std::string fingerprint(const DinoV2& encoder) {
+  std::uint32_t crc = 0;
+  for (const auto& [name, t] : state_dict(encoder)) {
+    const Tensor x = t.contiguous();
+    crc = crc32c({reinterpret_cast<const char*>(x.data<float>()), x.bytes()}, crc);
+  }
+  return fmt::format("{:08x}", crc);
+}
+
 }  // namespace
 
 Outcome TrainingRun::train_decoder() {
+  refuse_init_from("decoder");
   const DecoderStage& config = recipe_.decoder;
   const Dataset& data = train_data();
   const LatentSet& set = latents();
@@ -56,11 +68,15 @@ Outcome TrainingRun::train_decoder() {
   return outcome;
 }
 
+// They are for one encoder: another one (encoder --fresh, other encoder_weights) has its own.
 void TrainingRun::prepare_stats() {
   const auto file = root_ / "stats.safetensors";
-  if (!std::filesystem::exists(file)) {
+  const std::string encoder = fingerprint(rae().encoder);
+  const auto belongs = [&](const Metadata& m) { return m.contains("encoder") && m.at("encoder") == encoder; };
+  if (!std::filesystem::exists(file) || !belongs(Safetensors(file).metadata())) {
     const LatentStats s = latent_statistics(latents().latents);
-    save_safetensors(file, {{"mean", s.mean}, {"var", s.variance}}, {{"data", recipe_.data}, {"count", std::to_string(latents().latents.dim(0))}});
+    save_safetensors(file, {{"mean", s.mean}, {"var", s.variance}},
+                     {{"data", recipe_.data}, {"count", std::to_string(latents().latents.dim(0))}, {"encoder", encoder}});
     context_.log.info("stats: mean and variance of {} latents in {}", latents().latents.dim(0), file.string());
   }
   const Safetensors stored(file);

@@ -77,6 +77,7 @@ Var patch_loss(const Var& student, const Tensor& teacher, const Tensor& mask, Te
 }  // namespace
 
 Outcome TrainingRun::train_encoder() {
+  refuse_init_from("encoder");
   const EncoderStage& config = recipe_.encoder;
   const Dataset& data = train_data();
   const std::uint64_t seed = stage_seed("encoder");

@@ -50,7 +50,9 @@ Outcome TrainingRun::train_teacher() {
   prepare_stats();
   DitDhConfig model_config = recipe_.dit;
   model_config.mean_flow = false;
-  DitDh model(model_config, seed), average = clone(model);
+  DitDh model(model_config, seed);
+  initialise(model, "random");
+  DitDh average = clone(model);
   set_trainable(average, false);
 
   Stage stage = make_stage("fm", model, &average);
@@ -70,7 +72,8 @@ Outcome TrainingRun::train_cmt() {
   prepare_stats();
   const DitDh teacher = load_teacher();
   DitDh model = new_student(seed);
-  load_state(model, state_dict(teacher), false);               // the embedding of t - s is not in the teacher: it keeps its initial values
+  if (context_.launch.init_from.empty()) load_state(model, state_dict(teacher), false);   // R(t - s) is not in the teacher: it keeps its initial values
+  else initialise(model, "random");
   DitDh average = clone(model);
   set_trainable(average, false);
 
@@ -114,6 +117,10 @@ DitDh TrainingRun::new_student(std::uint64_t seed) const {
   DitDhConfig config = recipe_.dit;
   config.mean_flow = true;
   return DitDh(config, seed);
+}
+
+void TrainingRun::refuse_init_from(const std::string& stage) const {
+  if (!context_.launch.init_from.empty()) throw ConfigError("--init-from: the stage " + stage + " begins from random weights; it is for fm, cmt, mfd and mft");
 }
 
 // --init-from, or the averaged weights of an earlier stage of this run; "random" leaves the initial values.

@@ -19,6 +19,7 @@ double accuracy(const Tensor& logits, const Tensor& labels) {
 }  // namespace
 
 Outcome TrainingRun::train_judge() {
+  refuse_init_from("judge");
   const JudgeStage& config = recipe_.judge;
   const Dataset& data = train_data();
   const std::uint64_t seed = stage_seed("judge");

@@ -55,6 +55,7 @@ class TrainingRun {
   Rae& rae();                                       // with trained encoder; decoder and statistics if they are there
   const LatentSet& latents();
   void initialise(DitDh& model, const std::string& stage);
+  void refuse_init_from(const std::string& stage) const;
   void write_preview(const LatentGenerator& generate, const std::filesystem::path& png);
   std::uint64_t stage_seed(const std::string& name) const;
   Warn warner();                                    // damaged checkpoints that were passed over go to the log

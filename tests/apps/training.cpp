@@ -174,6 +174,42 @@ TEST_CASE("a stopped pipeline goes on where it was") {
   CHECK(fs::exists(out / "report.html"));
 }
 
+TEST_CASE("--fresh and other encoders: nothing of an old run gets into a new one") {
+  TempFolder folder;
+  const fs::path out = folder / "run";
+  fs::copy(finished_run(), out, fs::copy_options::recursive | fs::copy_options::copy_symlinks);
+  const Arguments other{"--seed", "2", "--evaluate.samples", "20"};
+  CHECK(train("pipeline", out, other + Arguments{"--fresh", "--max-time", "1s", "--judge.loop.steps", "1000000"}).code == exit_code::stopped_early);
+  CHECK(fs::exists(folder / "run.old-1/report.html"));
+  CHECK(!fs::exists(out / "fm"));
+  succeeds(train("pipeline", out, other));                             // the judge has enough steps now
+  CHECK(read_file(out / "stats.safetensors") != read_file(finished_run() / "stats.safetensors"));
+  CHECK(fs::exists(out / "report.html"));
+
+  copy_stages(folder / "mixed", {"decoder"});
+  fs::copy(out / "encoder", folder / "mixed/encoder", fs::copy_options::recursive | fs::copy_options::copy_symlinks);
+  succeeds(train("stats", folder / "mixed"));
+  CHECK(read_file(folder / "mixed/stats.safetensors") == read_file(out / "stats.safetensors"));
+}
+
+TEST_CASE("--resume never, --resume PATH and --init-from do what they say or are refused") {
+  TempFolder folder;
+  const fs::path out = folder / "run", weights = finished_run() / "fm";
+  copy_stages(out, {"encoder", "decoder", "fm"});
+  refused(train("fm", out, {"--resume", "never", "-q"}), exit_code::usage, "--fresh moves them aside");
+  refused(train("pipeline", out, {"--resume", weights.string(), "-q"}), exit_code::usage, "a path is for one stage");
+  refused(train("pipeline", out, {"--init-from", weights.string(), "-q"}), exit_code::usage, "not for pipeline");
+  refused(train("judge", out, {"--init-from", weights.string(), "-q"}), exit_code::usage, "begins from random weights");
+  const Result older = train("fm", out, {"--resume", (out / "fm/checkpoints" / step_name(12)).string()});
+  succeeds(older);
+  CHECK_MESSAGE(has(older.err, "(step 12)"), older.err);
+  same_training(finished_run(), out, "fm");
+  const Result begun = train("fm", out, {"--fresh", "--steps", "2", "--init-from", weights.string() + ":ema"});
+  succeeds(begun);
+  CHECK_MESSAGE(has(begun.err, "weights from"), begun.err);
+  CHECK(fs::exists(out / "fm.old-1"));
+}
+
 TEST_CASE("results do not depend on the number of threads") {
   const Arguments wide{"--dit.width", "64", "--dit.head_width", "96", "--fm.loop.batch", "256", "--mfd.loop.batch", "256", "--encoder.loop.batch", "128", "--decoder.loop.batch", "256",
                        "--judge.loop.batch", "128", "--judge.loop.steps", "3", "--encoder.loop.steps", "3", "--decoder.loop.steps", "3", "--fm.loop.steps", "3",
