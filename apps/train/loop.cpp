@@ -11,6 +11,7 @@
 #include "apps/support/progress.h"
 #include "apps/support/run_folder.h"
 #include "apps/support/signals.h"
+#include "apps/support/training_report.h"
 #include "autodiff/rules/elementwise.h"
 #include "nn/checkpoint.h"
 #include "nn/config/json.h"
@@ -154,6 +155,7 @@ class TrainLoop {
     state["seed"] = seed_;
     state["config"] = fields_to_json(context_.fields);
     save_checkpoint(checkpoints_, step_, parts, state);
+    write_training_report(folder_, stage_.name);
   }
 
   Stage& stage_;

@@ -7,6 +7,8 @@
 namespace fm {
 
 void Recipe::resolve() {
+  if (image_size < 1 || channels < 1 || classes < 2)
+    throw ConfigError("image_size " + std::to_string(image_size) + ", channels " + std::to_string(channels) + ", classes " + std::to_string(classes) + ": sizes must be known, and two classes at least");
   DinoV2Config& e = rae.encoder;
   if (image_size % e.patch_size != 0)
     throw ConfigError("rae.encoder.patch_size " + std::to_string(e.patch_size) + " does not divide image_size " + std::to_string(image_size));

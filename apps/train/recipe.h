@@ -104,7 +104,7 @@ struct EvaluateConfig {
 
 struct Recipe {
   std::string data = "fashion-mnist";
-  std::int64_t seed = 1, image_size = 28, channels = 1, classes = 10;
+  std::int64_t seed = 1, image_size = 0, channels = 0, classes = 0;
   std::string encoder_weights, judge_weights;
   RaeConfig rae;
   DitDhConfig dit;
@@ -119,11 +119,11 @@ struct Recipe {
   template <class V> void visit(V&& v) {
     v("data", data, "fashion-mnist, shapes or folder:PATH, with options after '?' (see README)", flag("data"));
     v("seed", seed, "all random numbers follow from it", range(0, 9e15), flag("seed"));
-    v("image_size", image_size, "side of the images", at_least(1), unit("pixels"));
-    v("channels", channels, "1 grey, 3 colour", range(1, 3));
-    v("classes", classes, "number of labels", at_least(1));
-    v("encoder_weights", encoder_weights, "trained encoder (.safetensors); empty: this run trains its own");
-    v("judge_weights", judge_weights, "trained judge (.safetensors); empty: this run trains its own");
+    v("image_size", image_size, "side of the images; 0: the data set's", at_least(0), unit("pixels"));
+    v("channels", channels, "1 grey, 3 colour; 0: the data set's", range(0, 3));
+    v("classes", classes, "number of labels; 0: the data set's", at_least(0));
+    v("encoder_weights", encoder_weights, "trained encoder, a path or a name beside the config file; empty, or trained on other data: this run trains its own");
+    v("judge_weights", judge_weights, "trained judge, likewise");
     v("rae", rae, "representation autoencoder");
     v("dit", dit, "the diffusion transformer, teacher and student");
     v("judge", judge, "the classifier that evaluates");
@@ -137,7 +137,11 @@ struct Recipe {
   }
 
   // Fills in what follows from other fields (sizes of decoder and DiT, null labels) and checks that all fit: ConfigError names the field.
+  // image_size, channels and classes must be known.
   void resolve();
+
+  // "fashion-mnist" of "fashion-mnist?limit=100": what weights must have been trained on to be used.
+  std::string data_family() const { return data.substr(0, data.find_first_of("?:")); }
 };
 
 }  // namespace fm

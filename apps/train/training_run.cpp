@@ -23,10 +23,33 @@ void refuse_file_in_the_way(const std::filesystem::path& out) {
 
 }  // namespace
 
-TrainingRun::TrainingRun(const Recipe& recipe, Context& context) : recipe_(recipe), context_(context), root_(context.launch.out) {
-  recipe_.resolve();
+TrainingRun::TrainingRun(Recipe& recipe, Context& context) : recipe_(recipe), context_(context), root_(context.launch.out) {
   if (root_.empty()) throw ConfigError("--out is missing: the folder that the run writes to");
   refuse_file_in_the_way(root_);
+  if (recipe.image_size == 0 || recipe.channels == 0 || recipe.classes == 0) {
+    const Dataset& data = train_data();
+    if (recipe.image_size == 0) recipe.image_size = data.height;
+    if (recipe.channels == 0) recipe.channels = data.channels;
+    if (recipe.classes == 0) recipe.classes = static_cast<std::int64_t>(data.class_names.size());
+  }
+  recipe.encoder_weights = usable_weights(recipe.encoder_weights);
+  recipe.judge_weights = usable_weights(recipe.judge_weights);
+  recipe.resolve();
+}
+
+// The file as it is named or beside the config file; empty when it was trained on other data.
+std::string TrainingRun::usable_weights(const std::string& file) const {
+  if (file.empty()) return file;
+  std::filesystem::path path = file;
+  const std::filesystem::path beside = std::filesystem::path(context_.launch.config_file).parent_path() / file;
+  if (!std::filesystem::exists(path) && std::filesystem::exists(beside)) path = beside;
+  const Safetensors stored(path);
+  const auto data = stored.metadata().find("data");
+  if (data == stored.metadata().end()) return path.string();
+  const std::string family = data->second.substr(0, data->second.find_first_of("?:"));
+  if (family == recipe_.data_family()) return path.string();
+  context_.log.info("{} was trained on {}; this run trains its own", path.string(), family);
+  return {};
 }
 
 std::uint64_t TrainingRun::stage_seed(const std::string& name) const {
@@ -42,10 +65,11 @@ Warn TrainingRun::warner() {
 const Dataset& TrainingRun::train_data() {
   if (!train_) {
     train_ = open_dataset(recipe_.data, Split::Train);
-    if (train_->height != recipe_.image_size || train_->width != recipe_.image_size || train_->channels != recipe_.channels)
+    const auto fits = [](std::int64_t wanted, std::int64_t found) { return wanted == 0 || wanted == found; };
+    if (train_->height != train_->width || !fits(recipe_.image_size, train_->height) || !fits(recipe_.channels, train_->channels))
       throw ConfigError(fmt::format("{} has {}x{} images of {} channels; the config says image_size {} and channels {}", recipe_.data,
                                     train_->height, train_->width, train_->channels, recipe_.image_size, recipe_.channels));
-    if (static_cast<std::int64_t>(train_->class_names.size()) != recipe_.classes)
+    if (!fits(recipe_.classes, static_cast<std::int64_t>(train_->class_names.size())))
       throw ConfigError(fmt::format("{} has {} classes; the config says classes {}", recipe_.data, train_->class_names.size(), recipe_.classes));
   }
   return *train_;

@@ -19,7 +19,8 @@ namespace fm {
 
 class TrainingRun {
  public:
-  TrainingRun(const Recipe& recipe, Context& context);
+  // Fills in the recipe's open fields from the data set and checks it. `recipe` and `context` must outlive the run.
+  TrainingRun(Recipe& recipe, Context& context);
 
   Outcome train_judge();
   Outcome train_encoder();
@@ -52,6 +53,7 @@ class TrainingRun {
 
  private:
   const Dataset& train_data();
+  std::string usable_weights(const std::string& file) const;
   Rae& rae();                                       // with trained encoder; decoder and statistics if they are there
   const LatentSet& latents();
   void initialise(DitDh& model, const std::string& stage);
@@ -60,7 +62,7 @@ class TrainingRun {
   std::uint64_t stage_seed(const std::string& name) const;
   Warn warner();                                    // damaged checkpoints that were passed over go to the log
 
-  Recipe recipe_;
+  Recipe& recipe_;
   Context& context_;
   std::filesystem::path root_;
   std::optional<Dataset> train_;

@@ -3,7 +3,7 @@
 #include <cmath>
 
 #include "tensor/kernels/cpu/attention.h"
-#include "tensor/kernels/cpu/rope.h"
+#include "tensor/kernels/cpu/rows.h"
 #include "tensor/memory/allocator.h"
 #include "tensor/ops/widen.h"
 
@@ -128,11 +128,13 @@ Tensor rope(const Tensor& x, int heads, const Tensor& cos, const Tensor& sin, bo
     throw ShapeError("rope_qkv: tables " + to_string(cos.shape()) + " and " + to_string(sin.shape()) + ", want " + to_string(table));
   const Tensor in = widen(x, compute, op).contiguous(), c = cos.to(compute).contiguous(), s = sin.to(compute).contiguous();
   Tensor y = Tensor::empty(x.shape(), compute);
-  const auto run = [&]<class T>(T, const cpu::RopeTable<T>& t) {
-    (transposed ? t.transpose : t.apply)({head[0] * head[2], head[2], head[1], head[3], c.data<T>(), s.data<T>(), in.data<T>(), y.data<T>()});
+  const auto run = [&]<class T>(T) {
+    const auto& kernels = cpu::row_kernels().of<T>();
+    const rows::Rope<T> args{head[0], head[2], 3, 2, head[1], head[3], c.data<T>(), s.data<T>()};
+    (transposed ? kernels.rope_pull : kernels.rope_value)(args, in.data<T>(), y.data<T>());
   };
-  if (compute == DType::f64) run(double{}, cpu::rope_kernels().f64);
-  else run(float{}, cpu::rope_kernels().f32);
+  if (compute == DType::f64) run(double{});
+  else run(float{});
   return y.to(x.dtype());
 }
 
