@@ -81,9 +81,9 @@ template <class T> void gated_pull(const Gated<T>& a, const T* gy, T* gh, T* gga
   parallel_for(groups, 4 * a.width * share, [&](Count m) { rows::gated_pull_group(Lane{}, a, m, gy, gh, ggate, ld); });
 }
 
-template <bool inverse, class T> void rope(const Rope<T>& a, const T* x, T* y) {
+template <bool transposed, class T> void rope(const Rope<T>& a, const T* x, T* y) {
   const Count width = a.parts * a.heads * a.dim;
-  parallel_for(a.batch * a.tokens, 3 * width, [&](Count r) { rows::rope<inverse>(Lane{}, a, r, x + r * width, y + r * width); });
+  parallel_for(a.batch * a.tokens, 3 * width, [&](Count r) { rows::rope<transposed>(Lane{}, a, r, x + r * width, y + r * width); });
 }
 
 template <class T> void cross_entropy_value(const CrossEntropy<T>& a, T* loss) {
