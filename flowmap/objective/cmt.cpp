@@ -68,6 +68,16 @@ Labels row_labels(const Trajectories& tr, const PairRows& rows, const CmtConfig&
   return Tensor::from(labels, {n});
 }
 
+// The first and last points stay; the others move together by x steps of the grid, x uniform in [-jitter/2, jitter/2), drawn by the batch's step
+// and first sample.
+Grid jittered(const Grid& grid, double jitter, const Draws& draws) {
+  if (jitter == 0) return grid;
+  const double x = jitter * (draws.uniform(Purpose::grid, 0) - 0.5);
+  Grid out = grid;
+  for (std::size_t i = 1; i + 1 < grid.size(); ++i) out[i] += x > 0 ? x * (grid[i - 1] - grid[i]) : x * (grid[i] - grid[i + 1]);
+  return out;
+}
+
 }  // namespace
 
 Trajectories roll_out(const VelocityNet& teacher, const Shape& row_shape, const Labels& y, const Draws& draws, const CmtConfig& config,
@@ -76,7 +86,7 @@ Trajectories roll_out(const VelocityNet& teacher, const Shape& row_shape, const 
   out.draws = draws;
   out.y = drop_labels(y, config.labels, draws);
   const double alpha = config.shift > 0 ? config.shift : shift_for_dimension(row_shape.numel());
-  const Grid grid = teacher_grid(static_cast<int>(config.points), alpha);
+  const Grid grid = jittered(teacher_grid(static_cast<int>(config.points), alpha), config.jitter, draws);
   out.states = trajectory(teacher, draws.normal(row_shape, dtype), out.y, grid, solver_named(config.solver));
   out.times = told_times(grid, config.compat);
   return out;

@@ -268,3 +268,18 @@ TEST_CASE("the 1-step map is the same under both time labels") {
   CHECK(paper.times[7] == doctest::Approx(0.8880531).epsilon(1e-6));       // told as 0.5333 by the released code
   CHECK(sony.times[7] == doctest::Approx(8.0 / 15));
 }
+
+TEST_CASE("CMT: a jittered grid keeps its ends, stays ordered and moves between roll-outs") {
+  const VelocityNet still = [](const Var& z, const Var&, const Labels&) { return z * 0.0; };
+  CmtConfig config{.points = 8};
+  config.jitter = 1;
+  const auto times = [&](std::uint32_t step) { return roll_out(still, {2}, {}, {1, step, consecutive(0, 3)}, config).times; };
+  const Grid plain = teacher_grid(8, 1), a = times(1), b = times(2);
+  CHECK(a == times(1));
+  CHECK(a != b);
+  for (const Grid& g : {a, b}) {
+    CHECK(g.front() == plain.front());
+    CHECK(g.back() == plain.back());
+    for (std::size_t i = 1; i < g.size(); ++i) CHECK(g[i] < g[i - 1]);
+  }
+}
