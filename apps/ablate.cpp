@@ -85,16 +85,15 @@ Tensor target(const PathBatch& p, const Tensor& w, const Tensor& dudt) {
 void measure(TrainingRun& run, std::vector<Variant>& list, std::int64_t rounds) {
   const DitDh teacher_net = run.load_teacher();
   DitDh student = run.load_student("cmt");
-  DitDh wide = clone(student), wide_teacher = clone(teacher_net);
+  DitDh wide = clone(student);
   to_dtype(wide, DType::f64);
-  to_dtype(wide_teacher, DType::f64);
   const MfStage& base = run.recipe().mfd;
   const Batch batch = run.flow_batch({0, 0, base.loop.batch}, base.loop.batch, 12345);
   const PathBatch p = draw_path_batch(batch, base.objective.pairs, base.objective.labels);
   const auto first = [&](const Tensor& x) { return x.slice(0, 0, p.off_diagonal); };
 
   const PauseTape pause;
-  const Tensor w = evaluate(velocity_net(teacher_net), p.z, p.t, p.y);
+  const Tensor w = evaluate(run.guided(teacher_net), p.z, p.t, p.y);
   const FlowPoint wide_point{p.z.to(DType::f64), p.s.to(DType::f64), p.t.to(DType::f64), p.y, {}, {}};
   PathBatch wide_batch = p;
   wide_batch.s = wide_point.s;
@@ -115,7 +114,7 @@ void measure(TrainingRun& run, std::vector<Variant>& list, std::int64_t rounds) 
       const auto start = std::chrono::steady_clock::now();
       {
         Tape tape;
-        const VelocitySource velocity = teacher(velocity_net(teacher_net));
+        const VelocitySource velocity = teacher(run.guided(teacher_net));
         backward(mean_flow(flow_map_net(student), batch, velocity, list[i].config.objective).loss);
       }
       if (round > 0) times[i].push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());

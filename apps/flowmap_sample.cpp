@@ -40,7 +40,7 @@ void save_npz(const std::string& file, const Tensor& images) {
 LatentGenerator generator(const SampleCommand& c, TrainingRun& run, std::optional<DitDh>& model) {
   if (c.stage == "teacher") {
     model.emplace(run.load_teacher());
-    return ode_generator(velocity_net(*model), static_cast<int>(c.calls) + 1, run.latent_shift(), c.solver == "heun" ? Solver::heun : Solver::euler);
+    return ode_generator(run.guided(*model), static_cast<int>(c.calls) + 1, run.latent_shift(), c.solver == "heun" ? Solver::heun : Solver::euler);
   }
   model.emplace(run.load_student(c.stage == "last" ? run.last_student() : c.stage));
   return flow_map_generator(flow_map_net(*model), static_cast<int>(c.calls));

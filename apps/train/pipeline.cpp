@@ -45,7 +45,7 @@ Image comparison_grid(TrainingRun& run, const std::vector<std::string>& class_na
   std::vector<std::pair<std::string, LatentGenerator>> generators;
   const DitDh teacher = run.load_teacher();
   const int points = static_cast<int>(r.evaluate.teacher_points);
-  generators.emplace_back(fmt::format("teacher {}", points), ode_generator(velocity_net(teacher), points, run.latent_shift()));
+  generators.emplace_back(fmt::format("teacher {}", points), ode_generator(run.guided(teacher), points, run.latent_shift()));
   const std::string last = run.last_student();
   const DitDh student = run.load_student(last);
   for (int n : {1, 2}) generators.emplace_back(fmt::format("{} {} step{}", last, n, n == 1 ? "" : "s"), flow_map_generator(flow_map_net(student), n));

@@ -6,8 +6,14 @@
 
 namespace fm {
 
+void Recipe::take_sizes(const Dataset& set) {
+  if (image_size == 0) image_size = set.height;
+  if (channels == 0) channels = set.channels;
+  if (classes == 0) classes = static_cast<std::int64_t>(set.class_names.size());
+}
+
 void Recipe::resolve() {
-  if (image_size < 1 || channels < 1 || classes < 2)
+  if (!has_sizes() || classes < 2)
     throw ConfigError("image_size " + std::to_string(image_size) + ", channels " + std::to_string(channels) + ", classes " + std::to_string(classes) + ": sizes must be known, and two classes at least");
   DinoV2Config& e = rae.encoder;
   if (image_size % e.patch_size != 0)

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "apps/train/loop.h"
-#include "data/crops.h"
+#include "data/dataset.h"
 #include "flowmap/objective/cmt.h"
 #include "flowmap/objective/flow_matching.h"
 #include "flowmap/objective/mean_flow.h"
@@ -106,6 +106,7 @@ struct Recipe {
   std::string data = "fashion-mnist";
   std::int64_t seed = 1, image_size = 0, channels = 0, classes = 0;
   std::string encoder_weights, judge_weights;
+  double guidance = 1;
   RaeConfig rae;
   DitDhConfig dit;
   JudgeStage judge;
@@ -124,6 +125,7 @@ struct Recipe {
     v("classes", classes, "number of labels; 0: the data set's", at_least(0));
     v("encoder_weights", encoder_weights, "trained encoder, a path or a name beside the config file; empty, or trained on other data: this run trains its own");
     v("judge_weights", judge_weights, "trained judge, likewise");
+    v("guidance", guidance, "scale of the teacher's classifier-free guidance, in its samples and in what students learn from it; 1: none", at_least(0));
     v("rae", rae, "representation autoencoder");
     v("dit", dit, "the diffusion transformer, teacher and student");
     v("judge", judge, "the classifier that evaluates");
@@ -135,6 +137,10 @@ struct Recipe {
     v("mft", mft, "MeanFlow training after it; 0 steps: left out");
     v("evaluate", evaluate, "evaluation");
   }
+
+  // image_size, channels and classes where they are open (0).
+  void take_sizes(const Dataset& data);
+  bool has_sizes() const { return image_size > 0 && channels > 0 && classes > 0; }
 
   // Fills in what follows from other fields (sizes of decoder and DiT, null labels) and checks that all fit: ConfigError names the field.
   // image_size, channels and classes must be known.

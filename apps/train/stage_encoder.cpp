@@ -4,6 +4,7 @@
 #include "autodiff/rules/elementwise.h"
 #include "autodiff/rules/linear.h"
 #include "autodiff/rules/softmax.h"
+#include "data/crops.h"
 #include "nn/ssl/dino.h"
 
 namespace fm {

@@ -18,8 +18,8 @@ std::vector<Metric> as_metrics(const ObjectiveLoss& o) {
 }
 
 // "teacher", "one-point" or "blend=L"
-VelocitySource velocity_of(const std::string& name, const DitDh& teacher_model) {
-  const auto learned = [&] { return teacher(velocity_net(teacher_model)); };
+VelocitySource velocity_of(const std::string& name, const VelocityNet& teacher_net) {
+  const auto learned = [&] { return teacher(teacher_net); };
   if (name == "teacher") return learned();
   if (name == "one-point") return one_point();
   if (name.starts_with("blend=")) {
@@ -61,7 +61,7 @@ Outcome TrainingRun::train_teacher() {
     return StepLoss{o.loss, as_metrics(o)};
   };
   stage.preview = [&](std::int64_t, const std::filesystem::path& png) {
-    write_preview(ode_generator(velocity_net(average), static_cast<int>(recipe_.evaluate.teacher_points), latent_shift()), png);
+    write_preview(ode_generator(guided(average), static_cast<int>(recipe_.evaluate.teacher_points), latent_shift()), png);
   };
   return train(stage, config.loop, seed, context_);
 }
@@ -84,7 +84,7 @@ Outcome TrainingRun::train_cmt() {
     std::vector<std::int64_t> labels;
     for (std::int64_t sample : draws.samples) labels.push_back(below(RandomKey{seed, 0x4C41424C}.block(static_cast<std::uint64_t>(sample))[0], classes));
     const Shape latent{recipe_.dit.channels, recipe_.dit.input_size, recipe_.dit.input_size};
-    const Trajectories rolled = roll_out(velocity_net(teacher), latent, Tensor::from(labels, {part.count}), draws, config.objective);
+    const Trajectories rolled = roll_out(guided(teacher), latent, Tensor::from(labels, {part.count}), draws, config.objective);
     const ObjectiveLoss o = ::fm::cmt(flow_map_net(model), rolled, config.objective);
     return StepLoss{o.loss, as_metrics(o)};
   };
@@ -102,7 +102,7 @@ Outcome TrainingRun::train_mean_flow(const std::string& name, const MfStage& con
   initialise(model, init_stage);
   DitDh average = clone(model);
   set_trainable(average, false);
-  const VelocitySource velocity = velocity_of(config.velocity, needs_teacher ? *teacher : model);
+  const VelocitySource velocity = velocity_of(config.velocity, needs_teacher ? guided(*teacher) : VelocityNet());
 
   Stage stage = make_stage(name, model, &average);
   stage.loss = [&](const StepPart& part) {

@@ -2,6 +2,7 @@
 #include "apps/train/training_run.h"
 #include "autodiff/rules/linear.h"
 #include "autodiff/rules/softmax.h"
+#include "data/crops.h"
 #include "tensor/ops/elementwise.h"
 
 namespace fm {

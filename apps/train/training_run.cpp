@@ -26,12 +26,7 @@ void refuse_file_in_the_way(const std::filesystem::path& out) {
 TrainingRun::TrainingRun(Recipe& recipe, Context& context) : recipe_(recipe), context_(context), root_(context.launch.out) {
   if (root_.empty()) throw ConfigError("--out is missing: the folder that the run writes to");
   refuse_file_in_the_way(root_);
-  if (recipe.image_size == 0 || recipe.channels == 0 || recipe.classes == 0) {
-    const Dataset& data = train_data();
-    if (recipe.image_size == 0) recipe.image_size = data.height;
-    if (recipe.channels == 0) recipe.channels = data.channels;
-    if (recipe.classes == 0) recipe.classes = static_cast<std::int64_t>(data.class_names.size());
-  }
+  if (!recipe.has_sizes()) recipe.take_sizes(train_data());
   recipe.encoder_weights = usable_weights(recipe.encoder_weights);
   recipe.judge_weights = usable_weights(recipe.judge_weights);
   recipe.resolve();
@@ -112,6 +107,10 @@ DitDh TrainingRun::load_teacher() {
   load_model(teacher, load_weights((root_ / "fm").string() + ":ema", warner()));
   set_trainable(teacher, false);
   return teacher;
+}
+
+VelocityNet TrainingRun::guided(const DitDh& teacher) const {
+  return recipe_.guidance == 1 ? velocity_net(teacher) : cfg(velocity_net(teacher), recipe_.guidance, recipe_.classes);
 }
 
 DitDh TrainingRun::load_student(const std::string& stage) {

@@ -41,6 +41,7 @@ class TrainingRun {
   Rae& autoencoder() { return rae(); }
   bool has(const std::string& stage) const { return std::filesystem::exists(root_ / stage / "checkpoints" / "latest"); }
   DitDh load_teacher();
+  VelocityNet guided(const DitDh& teacher) const;   // with the recipe's guidance; `teacher` must outlive it
   DitDh load_student(const std::string& stage);     // averaged weights
   std::string last_student() const;                 // mft, mfd or cmt: the last that was trained; ConfigError if there is none
   DitDh new_student(std::uint64_t seed) const;

@@ -14,6 +14,9 @@ constexpr std::int64_t rows = 32;
 Recipe quickstart() {
   Recipe recipe;
   load_toml_file(list_fields(recipe), FM_TESTS_FOLDER "/../configs/quickstart.toml");
+  recipe.image_size = 28;                                              // Fashion-MNIST's, which the test does without
+  recipe.channels = 1;
+  recipe.classes = 10;
   recipe.resolve();
   return recipe;
 }

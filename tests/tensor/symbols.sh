@@ -5,8 +5,8 @@
 set -eu
 nm=$1 isa=$2 library=$3
 symbols=$("$nm" -C --defined-only "$library")
-# Two that compilers emit for exceptions are the same on every machine: a pointer, and a call of std::terminate.
-weak=$(printf '%s\n' "$symbols" | grep -E '^[0-9a-fA-F]+ [WVu] ' | grep -vE ' (DW\.ref\.__gxx_personality_v0|__clang_call_terminate)$' || true)
+# What compilers emit for exceptions is the same on every machine: pointers to type data (DW.ref.*), and a call of std::terminate.
+weak=$(printf '%s\n' "$symbols" | grep -E '^[0-9a-fA-F]+ [WVu] ' | grep -vE ' (DW\.ref\.[A-Za-z0-9_]+|__clang_call_terminate)$' || true)
 strong=$(printf '%s\n' "$symbols" | grep -E '^[0-9a-fA-F]+ [TDBRGSC] ' || true)
 strays=$(printf '%s\n' "$strong" | grep -vE "(^| )fm::cpu::$isa::" || true)
 [ -n "$strong" ] || { echo "$library defines no symbols: is it the right file?"; exit 1; }
