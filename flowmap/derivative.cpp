@@ -69,12 +69,12 @@ Derivative differentiate(const FlowMapNet& net, const FlowPoint& p, const Tensor
   if (config.kind == "jvp") return exact(net, p, w);
   if (config.kind == "semi") return semi(net, p, w, config);
   const FlowPoint head = first_rows(p, k);
-  if (config.kind == "central") {
+  if (config.kind == "central" || config.kind == "fd") {
     const Tensor dudt = central(net, head, w, config);
     return {net(p.z, p.s, p.t, p.y), dudt};
   }
   if (config.kind != "forward" && config.kind != "backward")
-    throw ConfigError("derivative kind '" + config.kind + "': known are jvp, central, forward, backward and semi");
+    throw ConfigError("derivative kind '" + config.kind + "': known are jvp, fd (central), forward, backward and semi");
   const Var u = net(p.z, p.s, p.t, p.y);
   return {u, one_sided(net, head, w, first_rows(u.value(), k), config)};
 }

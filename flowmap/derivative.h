@@ -2,7 +2,7 @@
 //   du/dt = (du/dz) w + du/dt|_z    at fixed s: the direction (w, dt = 1, ds = 0)
 //
 //   jvp        exact, in the same pass as u itself: costs about one forward on the rows that ask for it
-//   central    [u(z + d w, s, t + d) - u(z - d w, s, t - d)] / (2 d): two forwards without history, error d^2 (MF-RAE, section 3.4)
+//   fd, central    [u(z + d w, s, t + d) - u(z - d w, s, t - d)] / (2 d): two forwards without history, error d^2 (MF-RAE, section 3.4)
 //   forward, backward    one more forward, error d
 //   semi       space by jvp, time by central difference (rCM): avoids differentiating the time embedding
 //
@@ -21,7 +21,7 @@ struct DerivativeConfig {
   double delta = 5e-3;
   bool clamp_times = true;               // finite differences stay in s <= t <= 1; the reference code lets them leave (compat.h)
   template <class V> void visit(V&& v) {
-    v("kind", kind, "of the derivative of u along the trajectory", one_of({"jvp", "central", "forward", "backward", "semi"}));
+    v("kind", kind, "of the derivative of u along the trajectory", one_of({"jvp", "fd", "central", "forward", "backward", "semi"}));
     v("delta", delta, "time step of finite differences", above(0));
     v("clamp_times", clamp_times, "keep finite differences within s <= t <= 1");
   }
