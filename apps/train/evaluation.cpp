@@ -125,7 +125,9 @@ std::vector<Score> evaluate_run(TrainingRun& run, const std::string& only) {
   const EvaluateConfig& c = run.recipe().evaluate;
   if (wanted("teacher") && c.teacher && run.has("fm")) {
     const DitDh teacher = run.load_teacher();
-    add(evaluator.score("teacher", ode_generator(run.guided(teacher), static_cast<int>(c.teacher_points), run.latent_shift()), c.teacher_points - 1));
+    const std::int64_t calls_a_step = run.recipe().guidance == 1 ? 1 : 2;      // guided: with the label and without
+    add(evaluator.score("teacher", ode_generator(run.guided(teacher), static_cast<int>(c.teacher_points), run.latent_shift()),
+                        calls_a_step * (c.teacher_points - 1)));
   }
   for (const std::string stage : {"cmt", "mfd", "mft"}) {
     if (!wanted(stage) || !run.has(stage)) continue;

@@ -22,6 +22,7 @@ void Recipe::resolve() {
     throw ConfigError("encoder.local_size " + std::to_string(encoder.local_size) + " is no multiple of rae.encoder.patch_size " + std::to_string(e.patch_size));
   e.image_size = image_size;
   e.channels = judge.model.channels = rae.decoder.image_channels = channels;
+  judge.model.size = image_size;
   judge.model.classes = dit.classes = classes;
   rae.decoder.latent_channels = dit.channels = e.width;
   rae.decoder.latent_size = dit.input_size = image_size / e.patch_size;

@@ -18,7 +18,19 @@ void JudgeConv::reset(const Init& init) {
 
 Var JudgeConv::operator()(const Var& x) const { return relu(conv2d(x, weight, bias, stride, 1)); }
 
-Judge::Judge(const JudgeConfig& c) : hidden(4 * c.width, c.features), classify(c.features, c.classes) {
+// (B, C, H, W) -> (B, C, H / n, W / n); rows and columns that fill no block are left out.
+static Var block_means(const Var& x, std::int64_t n) {
+  if (n == 1) return x;
+  const std::int64_t rows = x.dim(2) / n, columns = x.dim(3) / n;
+  const Var whole = slice(slice(x, 2, 0, rows * n), 3, 0, columns * n);
+  return mean(reshape(whole, {x.dim(0), x.dim(1), rows, n, columns, n}), {3, 5});
+}
+
+Judge::Judge(const JudgeConfig& c) : classify(c.features, c.classes) {
+  const std::int64_t half = (c.size + 1) / 2, quarter = (half + 1) / 2;        // what the strides leave
+  while (quarter / block > 8) block *= 2;
+  const std::int64_t side = quarter / block;
+  hidden = Linear(4 * c.width * side * side, c.features);
   convs.emplace_back(c.channels, c.width, 1);
   convs.emplace_back(c.width, 2 * c.width, 2);
   convs.emplace_back(2 * c.width, 2 * c.width, 1);
@@ -29,7 +41,7 @@ Judge::Judge(const JudgeConfig& c) : hidden(4 * c.width, c.features), classify(c
 Var Judge::features(const Var& x) const {
   Var h = (x - 0.5) * 2;
   for (const JudgeConv& conv : convs) h = conv(h);
-  return relu(hidden(mean(h, {2, 3})));
+  return relu(hidden(reshape(block_means(h, block), {h.dim(0), -1})));
 }
 
 }  // namespace fm

@@ -1,8 +1,10 @@
 // The judge: a small convolutional classifier that scores generated pictures and that no generator ever sees. Its penultimate features are the
 // space of the Frechet distance, precision and recall; its classes give the conditional accuracy.
 //
-//   3x3 conv (w) - 3x3 conv /2 (2w) - 3x3 conv (2w) - 3x3 conv /2 (4w) - 3x3 conv (4w), each with ReLU - mean over places - linear + ReLU
-//   (features) - linear (classes)
+//   3x3 conv (w) - 3x3 conv /2 (2w) - 3x3 conv (2w) - 3x3 conv /2 (4w) - 3x3 conv (4w), each with ReLU - means over blocks, so that at most 8x8
+//   places remain - linear + ReLU (features) - linear (classes)
+//
+// The places stay apart, so the features tell where things are, not only that they are somewhere.
 #pragma once
 
 #include "nn/config/visit.h"
@@ -13,9 +15,10 @@
 namespace fm {
 
 struct JudgeConfig {
-  std::int64_t channels = 1, width = 16, features = 128, classes = 10;
+  std::int64_t channels = 1, size = 28, width = 16, features = 128, classes = 10;
   template <class V> void visit(V&& v) {
     v("channels", channels, "image channels", range(1, 4));
+    v("size", size, "side of the images", range(4, 4096), unit("pixels"));
     v("width", width, "channels of the first convolution; later ones have two and four times as many", range(1, 1024));
     v("features", features, "size of the penultimate layer, the space of the Frechet distance", range(2, 4096));
     v("classes", classes, "number of classes", range(2, 100000));
@@ -38,6 +41,7 @@ struct JudgeConv {
 struct Judge {
   std::vector<JudgeConv> convs;
   Linear hidden, classify;
+  std::int64_t block = 1;                            // side of the blocks that means are taken over
 
   Judge() = default;
   explicit Judge(const JudgeConfig& config);
