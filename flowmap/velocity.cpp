@@ -1,5 +1,6 @@
 #include "flowmap/velocity.h"
 
+#include "autodiff/rules/linear.h"
 #include "tensor/error.h"
 
 namespace fm {
@@ -34,12 +35,12 @@ Tensor inside(const Tensor& t, Interval interval, int rank) {
   return any ? column(Tensor::from(mask, t.shape()).to(t.dtype()), rank) : Tensor();
 }
 
-// base + scale (v - base) inside the interval, v elsewhere; base() is not called where no row needs it.
-template <class Base> Var extrapolate(const Var& v, const Tensor& t, double scale, Interval interval, Base&& base) {
-  const Tensor mask = scale == 1 ? Tensor() : inside(t, interval, v.rank());
-  if (!mask.defined()) return v;
-  const Var b = base();
-  return where(mask, b + scale * (v - b), v);
+// base + scale (v - base) inside the interval, v elsewhere.
+Var extrapolate(const Tensor& mask, double scale, const Var& v, const Var& base) { return where(mask, base + scale * (v - base), v); }
+
+// The rows in which guidance changes something; undefined where there is none, and the second network call is left out.
+Tensor guided_rows(const Var& z, const Var& t, double scale, Interval interval) {
+  return scale == 1 ? Tensor() : inside(t.value(), interval, z.rank());
 }
 
 }  // namespace
@@ -47,13 +48,19 @@ template <class Base> Var extrapolate(const Var& v, const Tensor& t, double scal
 VelocityNet cfg(VelocityNet v, double scale, std::int64_t null_label, Interval interval) {
   return [=, v = std::move(v)](const Var& z, const Var& t, const Labels& y) {
     if (scale != 1 && !y.defined()) throw ConfigError("classifier-free guidance needs labels");
-    return extrapolate(v(z, t, y), t.value(), scale, interval, [&] { return v(z, t, null_labels(y, null_label)); });
+    const Tensor mask = guided_rows(z, t, scale, interval);
+    if (!mask.defined()) return v(z, t, y);
+    // With the label and without it in one call: on small batches a call costs its operations, not its rows.
+    const std::int64_t rows = z.dim(0);
+    const Var both = v(concat(std::vector{z, z}, 0), concat(std::vector{t, t}, 0), concat(std::vector<Tensor>{y, null_labels(y, null_label)}, 0));
+    return extrapolate(mask, scale, slice(both, 0, 0, rows), slice(both, 0, rows, 2 * rows));
   };
 }
 
 VelocityNet autoguidance(VelocityNet v, VelocityNet weak, double scale, Interval interval) {
   return [=, v = std::move(v), weak = std::move(weak)](const Var& z, const Var& t, const Labels& y) {
-    return extrapolate(v(z, t, y), t.value(), scale, interval, [&] { return weak(z, t, y); });
+    const Tensor mask = guided_rows(z, t, scale, interval);
+    return mask.defined() ? extrapolate(mask, scale, v(z, t, y), weak(z, t, y)) : v(z, t, y);
   };
 }
 

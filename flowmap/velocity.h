@@ -20,7 +20,7 @@ struct Interval {
   double low = 0, high = 1;
 };
 
-// Classifier-free guidance:  v_null + scale (v_y - v_null). Scale 1 is v itself.
+// Classifier-free guidance:  v_null + scale (v_y - v_null), both in one call on twice the rows. Scale 1 is v itself.
 VelocityNet cfg(VelocityNet v, double scale, std::int64_t null_label, Interval interval = {});
 // Autoguidance (Karras et al. 2024):  v_weak + scale (v - v_weak), both with the same labels.
 VelocityNet autoguidance(VelocityNet v, VelocityNet weak, double scale, Interval interval = {});
