@@ -5,17 +5,19 @@
 #include <cmath>
 #include <fstream>
 #include <new>
+#include <string>
 #include <thread>
+#include <vector>
 
 #include "apps/support/metrics.h"
 #include "apps/support/program.h"
 #include "apps/support/progress.h"
-#include "apps/support/run_config.h"
 #include "apps/support/run_folder.h"
 #include "apps/support/signals.h"
 #include "apps/support/toml.h"
 #include "apps/support/training_report.h"
 #include "nn/checkpoint_folder.h"
+#include "nn/config/visit.h"
 #include "tensor/error.h"
 #include "tensor/io/atomic_file.h"
 
@@ -23,9 +25,19 @@ using namespace fm;
 
 namespace {
 
+struct ObjectiveConfig {
+  std::string derivative = "jvp";
+  double fd_step = 0.005;
+  template <class V>
+  void visit(V&& v) {
+    v("derivative", derivative, "exact forward-mode product or central finite difference", one_of({"jvp", "fd"}));
+    v("fd_step", fd_step, "step of the finite difference", range(1e-6, 0.5), unit("time"));
+  }
+};
+
 struct ModelConfig {
   int64_t dim = 8;
-  DerivativeConfig objective;
+  ObjectiveConfig objective;
   template <class V>
   void visit(V&& v) {
     v("dim", dim, "width", range(1, 4096), unit("channels"));
@@ -33,18 +45,31 @@ struct ModelConfig {
   }
 };
 
-struct DemoConfig : RunConfig {
+// A field of every type, whether or not the loop below reads it.
+struct DemoConfig {
+  int64_t steps = 2000, batch = 64, seed = 1;
+  bool deterministic = true;
+  int64_t log_every = 50, sample_every = 500, ckpt_every = 500, step_ms = 0;
+  std::vector<std::string> log{"csv", "jsonl", "tb", "html"};
   double lr = 1e-4;
-  int64_t step_ms = 0;
   ModelConfig model;
   template <class V>
   void visit(V&& v) {
-    RunConfig::visit(v);
-    v("lr", lr, "learning rate", above(0));
+    v("steps", steps, "optimizer steps", range(0, 1e9));
+    v("batch", batch, "samples of one optimizer step", range(1, 1e6));
+    v("seed", seed, "all random numbers follow from it", range(0, 9e15));
+    v("deterministic", deterministic, "the same bits every time");
+    v("log_every", log_every, "log each so many steps; 0: never", range(0, 1e9));
+    v("sample_every", sample_every, "draw sample grids each so many steps", range(0, 1e9));
+    v("ckpt_every", ckpt_every, "save each so many steps; 0: at the end only", range(0, 1e9));
     v("step_ms", step_ms, "time of a step", unit("ms"));
+    v("log", log, "what to write", one_of({"csv", "jsonl", "tb", "html"}));
+    v("lr", lr, "learning rate", above(0));
     v("model", model, "the network");
   }
 };
+
+bool is_due(int64_t step, int64_t every) { return every > 0 && step % every == 0; }
 
 int64_t newest_step(const CheckpointFolder& checkpoints) {
   for (int64_t step : checkpoints.newest_first()) return std::stoll(read_file(checkpoints.path(step) / "state"));
@@ -55,7 +80,7 @@ int train(DemoConfig& config, Context& context) {
   if (context.launch.dry_run) return fmt::print("{}", to_toml(context.fields)), exit_code::finished;
   if (context.launch.out.empty()) throw ConfigError("--out DIR is missing: name the folder of the run");
   RunFolder folder(context.launch.out, context.launch.fresh, context.log);
-  CheckpointFolder checkpoints(folder.checkpoints(), config.keep, config.keep_every);
+  CheckpointFolder checkpoints(folder.checkpoints(), 3, 0);
   const int64_t done = context.launch.resume == "never" ? 0 : newest_step(checkpoints);
   folder.write_config(context.fields);
   folder.begin_session({.command_line = context.command_line, .seed = config.seed, .resumed_from = done > 0 ? done : -1});
