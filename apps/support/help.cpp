@@ -30,11 +30,17 @@ const char* value_word(const Field& field) {
   return words[field.value.index()];
 }
 
+// "TEXT", "jvp|fd"; a list ends in ",...".
+std::string value_text(const Field& field) {
+  if (field.rule.choices.empty()) return value_word(field);
+  const bool list = std::holds_alternative<std::vector<std::string>*>(field.value);
+  return fmt::format("{}{}", fmt::join(field.rule.choices, "|"), list ? ",..." : "");
+}
+
 std::string field_entry(const Field& field, const std::vector<std::string>& names) {
   std::string flags;
   for (const std::string& name : names) flags += (flags.empty() ? "--" : ", --") + name;
-  if (field.value.index() != 0)
-    flags += fmt::format(" {}", field.rule.choices.empty() ? value_word(field) : fmt::format("{}", fmt::join(field.rule.choices, "|")));
+  if (field.value.index() != 0) flags += " " + value_text(field);
   std::string text = field.help;
   if (!field.rule.unit.empty()) text += fmt::format(", in {}", field.rule.unit);
   if (field.rule.choices.empty() && field.rule.bounded()) text += fmt::format(" [{}]", rule_text(field));

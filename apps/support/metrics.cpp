@@ -73,9 +73,12 @@ constexpr int64_t everything = std::numeric_limits<int64_t>::max() - 1;
 
 }  // namespace
 
-Metrics::Metrics(fs::path folder) : Metrics(std::move(folder), Formats()) {}
+LogFiles log_files(const std::vector<std::string>& names) {
+  const auto wanted = [&](const char* name) { return std::find(names.begin(), names.end(), name) != names.end(); };
+  return {.csv = wanted("csv"), .jsonl = wanted("jsonl"), .tensorboard = wanted("tb"), .html = wanted("html")};
+}
 
-Metrics::Metrics(fs::path folder, Formats formats) : folder_(std::move(folder)), formats_(formats) {
+Metrics::Metrics(fs::path folder, LogFiles files) : folder_(std::move(folder)), files_(files) {
   for (const auto& entry : fs::directory_iterator(folder_)) {
     const std::string name = entry.path().filename().string();
     // Several files are possible when the user copied some in: the newest name is continued.
@@ -91,9 +94,9 @@ Metrics::Metrics(fs::path folder, Formats formats) : folder_(std::move(folder)),
 
 void Metrics::truncate_after(int64_t step) {
   csv_.reset(), jsonl_.reset(), events_.reset();
-  if (formats_.csv) keep_csv_up_to(step);
-  if (formats_.jsonl) keep_jsonl_up_to(step);
-  if (formats_.tensorboard) keep_events_up_to(step);
+  keep_csv_up_to(step);
+  keep_jsonl_up_to(step);
+  keep_events_up_to(step);
   open_all();
 }
 
@@ -134,9 +137,9 @@ void Metrics::open_all() {
     if (!file) throw FileError(fmt::format("cannot write {}: {}", path.string(), std::strerror(errno)));
     return file;
   };
-  if (formats_.csv) csv_ = open(folder_ / "metrics.csv");
-  if (formats_.jsonl) jsonl_ = open(folder_ / "metrics.jsonl");
-  if (!formats_.tensorboard) return;
+  if (files_.csv) csv_ = open(folder_ / "metrics.csv");
+  if (files_.jsonl) jsonl_ = open(folder_ / "metrics.jsonl");
+  if (!files_.tensorboard) return;
   events_ = open(events_path_);
   if (fs::file_size(events_path_) == 0) append(events_, event_record(version_event(unix_seconds())));
 }

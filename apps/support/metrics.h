@@ -13,15 +13,19 @@
 
 namespace fm {
 
+// Which files a training writes beside log.txt, samples and checkpoints.
+struct LogFiles {
+  bool csv = true, jsonl = true, tensorboard = true;  // of Metrics
+  bool html = true;                                   // report.html, whose curves are read from the CSV
+};
+
+// From a config's list of csv, jsonl, tb and html.
+LogFiles log_files(const std::vector<std::string>& names);
+
 class Metrics {
  public:
-  struct Formats {
-    bool csv = true, jsonl = true, tensorboard = true;
-  };
-
   // Opens the files in `folder` for appending; a last row that a killed process left half-written is dropped. Throws FileError.
-  explicit Metrics(std::filesystem::path folder);
-  Metrics(std::filesystem::path folder, Formats formats);
+  explicit Metrics(std::filesystem::path folder, LogFiles files = {});
 
   // metrics.log(step, {{"loss", x}, {"grad_norm", g}}). Names may change from step to step; a new one adds a CSV column.
   void log(int64_t step, const std::vector<Metric>& metrics);
@@ -29,7 +33,7 @@ class Metrics {
   // A PNG for TensorBoard's image page.
   void image(int64_t step, std::string_view tag, int64_t width, int64_t height, std::string_view png);
 
-  // On resume: forgets everything after this step, in all three files.
+  // On resume: forgets everything after this step, in all three files, also in one that an earlier session wrote and this one does not.
   void truncate_after(int64_t step);
 
  private:
@@ -46,7 +50,7 @@ class Metrics {
   void append(File& file, std::string_view bytes);
 
   std::filesystem::path folder_, events_path_;
-  Formats formats_;
+  LogFiles files_;
   std::vector<std::string> columns_;  // of the CSV, after step and time
   File csv_, jsonl_, events_;
 };

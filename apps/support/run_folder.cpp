@@ -159,7 +159,7 @@ void RunFolder::begin_session(const SessionInfo& session) {
       {"device", session.device},
       {"threads", session.threads},
       {"seed", session.seed},
-      {"deterministic", session.deterministic},
+      {"deterministic", true},
       {"determinism",
        "same config, seed, build and instruction set give identical bits on the CPU, for any number of threads, "
        "and stopping and resuming changes nothing"},

@@ -19,7 +19,6 @@ struct SessionInfo {
   int64_t seed = 0;
   int threads = 0;
   std::string device = "cpu";
-  bool deterministic = true;
   int64_t resumed_from = -1;  // step of the checkpoint, -1: a new run
 };
 

@@ -34,10 +34,11 @@ void restore(const NamedTensors& into, const NamedTensors& from, const std::stri
 
 class TrainLoop {
  public:
-  TrainLoop(Stage& stage, const LoopConfig& loop, std::uint64_t seed, Context& context)
+  TrainLoop(Stage& stage, const LoopConfig& loop, std::uint64_t seed, LogFiles files, Context& context)
       : stage_(stage),
         loop_(loop),
         seed_(seed),
+        files_(files),
         context_(context),
         folder_(std::filesystem::path(context.launch.out) / stage.name, context.launch.fresh, context.log),
         checkpoints_(folder_.checkpoints(), loop.keep, loop.keep_every),
@@ -54,7 +55,7 @@ class TrainLoop {
     folder_.write_config(context_.fields);
     folder_.begin_session({.command_line = context_.command_line, .seed = static_cast<std::int64_t>(seed_ & 0x7fffffffffffffff),
                            .threads = omp_get_max_threads(), .resumed_from = step_ > 0 ? step_ : -1});
-    metrics_ = std::make_unique<Metrics>(folder_.path());
+    metrics_ = std::make_unique<Metrics>(folder_.path(), files_);
     metrics_->truncate_after(step_);
     try {
       const Outcome outcome = steps();
@@ -155,12 +156,13 @@ class TrainLoop {
     state["seed"] = seed_;
     state["config"] = fields_to_json(context_.fields);
     save_checkpoint(checkpoints_, step_, parts, state);
-    write_training_report(folder_, stage_.name);
+    if (files_.html) write_training_report(folder_, stage_.name);
   }
 
   Stage& stage_;
   const LoopConfig& loop_;
   std::uint64_t seed_;
+  LogFiles files_;
   Context& context_;
   RunFolder folder_;
   CheckpointFolder checkpoints_;
@@ -172,9 +174,9 @@ class TrainLoop {
 
 }  // namespace
 
-Outcome train(Stage& stage, const LoopConfig& loop, std::uint64_t seed, Context& context) {
+Outcome train(Stage& stage, const LoopConfig& loop, std::uint64_t seed, LogFiles files, Context& context) {
   check(loop.rate);
-  return TrainLoop(stage, loop, seed, context).run();
+  return TrainLoop(stage, loop, seed, files, context).run();
 }
 
 }  // namespace fm

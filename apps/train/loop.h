@@ -73,6 +73,6 @@ enum class Outcome { finished, stopped };
 
 // Trains `stage` in the folder out/stage.name until loop.steps, from its newest checkpoint if there is one. Afterwards the modules hold the
 // newest weights. Throws DivergedError when the loss or the gradient stops being finite (the last checkpoint is intact).
-Outcome train(Stage& stage, const LoopConfig& loop, std::uint64_t seed, Context& context);
+Outcome train(Stage& stage, const LoopConfig& loop, std::uint64_t seed, LogFiles files, Context& context);
 
 }  // namespace fm

@@ -105,6 +105,8 @@ struct EvaluateConfig {
 struct Recipe {
   std::string data = "fashion-mnist";
   std::int64_t seed = 1, image_size = 0, channels = 0, classes = 0;
+  bool deterministic = true;
+  std::vector<std::string> log{"csv", "jsonl", "tb", "html"};
   std::string encoder_weights, judge_weights;
   double guidance = 1;
   RaeConfig rae;
@@ -120,6 +122,9 @@ struct Recipe {
   template <class V> void visit(V&& v) {
     v("data", data, "fashion-mnist, shapes or folder:PATH, with options after '?' (see README)", flag("data"));
     v("seed", seed, "all random numbers follow from it", range(0, 9e15), flag("seed"));
+    v("deterministic", deterministic, "only kernels that give the same bits every time; on the CPU all do, so false changes nothing", flag("deterministic"));
+    v("log", log, "what every stage writes beside log.txt: metrics.csv, metrics.jsonl, TensorBoard events, report.html (its curves are the CSV's)",
+      one_of({"csv", "jsonl", "tb", "html"}), flag("log"));
     v("image_size", image_size, "side of the images; 0: the data set's", at_least(0), unit("pixels"));
     v("channels", channels, "1 grey, 3 colour; 0: the data set's", range(0, 3));
     v("classes", classes, "number of labels; 0: the data set's", at_least(0));

@@ -63,7 +63,7 @@ Outcome TrainingRun::train_decoder() {
         pictures.push_back(image_from_planes(batch.select(0, i).data<float>(), data.channels, data.height, data.width));
     write_png(png, make_grid(pictures, {.columns = 16, .scale = 2, .row_labels = {"image", "decoded"}}));
   };
-  const Outcome outcome = train(stage, config.loop, seed, context_);
+  const Outcome outcome = train_loop(stage, config.loop, seed);
   copy_parameters(average, autoencoder.decoder);
   return outcome;
 }

@@ -118,7 +118,7 @@ Outcome TrainingRun::train_encoder() {
   };
   stage.after_step = [&](std::int64_t step) { follow(teacher, student, dino_momentum(config.momentum, step, config.loop.steps)); };
 
-  const Outcome outcome = train(stage, config.loop, seed, context_);
+  const Outcome outcome = train_loop(stage, config.loop, seed);
   if (outcome == Outcome::finished)
     save_safetensors(root_ / "encoder" / "encoder.safetensors", state_dict(teacher.backbone), {{"data", recipe_.data}, {"method", "DINO with patch loss"}});
   return outcome;

@@ -63,7 +63,7 @@ Outcome TrainingRun::train_teacher() {
   stage.preview = [&](std::int64_t, const std::filesystem::path& png) {
     write_preview(ode_generator(guided(average), static_cast<int>(recipe_.evaluate.teacher_points), latent_shift()), png);
   };
-  return train(stage, config.loop, seed, context_);
+  return train_loop(stage, config.loop, seed);
 }
 
 Outcome TrainingRun::train_cmt() {
@@ -89,7 +89,7 @@ Outcome TrainingRun::train_cmt() {
     return StepLoss{o.loss, as_metrics(o)};
   };
   stage.preview = [&](std::int64_t, const std::filesystem::path& png) { write_preview(flow_map_generator(flow_map_net(average), 1), png); };
-  return train(stage, config.loop, seed, context_);
+  return train_loop(stage, config.loop, seed);
 }
 
 Outcome TrainingRun::train_mean_flow(const std::string& name, const MfStage& config, const std::string& init_stage) {
@@ -110,7 +110,7 @@ Outcome TrainingRun::train_mean_flow(const std::string& name, const MfStage& con
     return StepLoss{o.loss, as_metrics(o)};
   };
   stage.preview = [&](std::int64_t, const std::filesystem::path& png) { write_preview(flow_map_generator(flow_map_net(average), 1), png); };
-  return train(stage, config.loop, seed, context_);
+  return train_loop(stage, config.loop, seed);
 }
 
 DitDh TrainingRun::new_student(std::uint64_t seed) const {

@@ -37,7 +37,7 @@ Outcome TrainingRun::train_judge() {
     const Var logits = model(x);
     return StepLoss{mean(cross_entropy(logits, labels)), {{"accuracy", accuracy(logits.value(), labels)}}};
   };
-  const Outcome outcome = train(stage, config.loop, seed, context_);
+  const Outcome outcome = train_loop(stage, config.loop, seed);
   if (outcome == Outcome::stopped) return outcome;
 
   const Dataset test = open_dataset(recipe_.data, Split::Test);

@@ -57,6 +57,9 @@ class TrainingRun {
   std::string usable_weights(const std::string& file) const;
   Rae& rae();                                       // with trained encoder; decoder and statistics if they are there
   const LatentSet& latents();
+  Outcome train_loop(Stage& stage, const LoopConfig& loop, std::uint64_t seed) {
+    return train(stage, loop, seed, log_files(recipe_.log), context_);
+  }
   void initialise(DitDh& model, const std::string& stage);
   void refuse_init_from(const std::string& stage) const;
   void write_preview(const LatentGenerator& generate, const std::filesystem::path& png);

@@ -84,7 +84,8 @@ int train(DemoConfig& config, Context& context) {
   const int64_t done = context.launch.resume == "never" ? 0 : newest_step(checkpoints);
   folder.write_config(context.fields);
   folder.begin_session({.command_line = context.command_line, .seed = config.seed, .resumed_from = done > 0 ? done : -1});
-  Metrics metrics(folder.path());
+  const LogFiles files = log_files(config.log);
+  Metrics metrics(folder.path(), files);
   metrics.truncate_after(done);
   checkpoints.forget_after(done);
   Progress progress(context.log, {config.steps, done, config.batch, config.log_every});
@@ -92,7 +93,7 @@ int train(DemoConfig& config, Context& context) {
     const auto away = progress.exclude();
     write_atomically(checkpoints.begin(step) / "state", std::to_string(step));
     checkpoints.publish(step);
-    write_training_report(folder, "demo");
+    if (files.html) write_training_report(folder, "demo");
   };
   int64_t step = done;
   while (step < config.steps && !stop_requested()) {

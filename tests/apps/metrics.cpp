@@ -124,10 +124,20 @@ TEST_CASE("half-written last rows of a killed process are dropped on opening") {
   CHECK(event_steps(read_file(events)) == std::vector<int64_t>{0, 1, 3});
 }
 
-TEST_CASE("formats can be left out") {
+TEST_CASE("files can be left out; one that an earlier session wrote is cut back all the same") {
   TempFolder folder;
-  Metrics(folder.path(), {.csv = true, .jsonl = false, .tensorboard = false}).log(1, {{"loss", 1}});
-  CHECK(fs::exists(folder / "metrics.csv"));
+  for (int64_t step = 1; step <= 3; ++step) Metrics(folder.path(), log_files({"csv"})).log(step, {{"loss", 1}});
+  CHECK(lines(read_file(folder / "metrics.csv")) == 4);
   CHECK(!fs::exists(folder / "metrics.jsonl"));
   CHECK(events_file(folder.path()).empty());
+  {
+    Metrics metrics(folder.path(), log_files({"tb", "jsonl"}));
+    metrics.truncate_after(1);
+    metrics.log(2, {{"loss", 1}});
+  }
+  CHECK(lines(read_file(folder / "metrics.csv")) == 2);
+  CHECK(lines(read_file(folder / "metrics.jsonl")) == 1);
+  CHECK(event_steps(read_file(events_file(folder.path()))) == std::vector<int64_t>{0, 2});
+  const LogFiles html = log_files({"html"});
+  CHECK((html.html && !html.csv && !html.jsonl && !html.tensorboard));
 }

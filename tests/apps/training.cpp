@@ -223,6 +223,35 @@ TEST_CASE("results do not depend on the number of threads") {
   for (const char* file : {"stats.safetensors", "samples.png"}) CHECK_MESSAGE(read_file(folder / "one" / file) == read_file(folder / "two" / file), file);
 }
 
+TEST_CASE("--log says which files every stage writes") {
+  TempFolder folder;
+  const fs::path out = folder / "run";
+  const Arguments few{"--judge.loop.steps", "2", "--encoder.loop.steps", "2", "--decoder.loop.steps", "2", "--fm.loop.steps", "2", "--cmt.loop.steps", "2",
+                      "--mfd.loop.steps", "2", "--mft.loop.steps", "2", "--evaluate.samples", "10"};
+  const auto logs = [&](const std::string& stage) {                    // the letters of csv, jsonl, events and html that are there
+    std::string found;
+    for (const auto& entry : fs::directory_iterator(out / stage)) {
+      const std::string name = entry.path().filename().string();
+      for (const char* file : {"metrics.csv", "metrics.jsonl", "events.out", "report.html"})
+        if (name.starts_with(file)) found += name.substr(name.find('.') + 1, 1);
+    }
+    std::sort(found.begin(), found.end());
+    return found;
+  };
+  succeeds(train("pipeline", out, few + Arguments{"--log", "jsonl,html", "--deterministic"}));
+  for (const char* stage : {"judge", "encoder", "decoder", "fm", "cmt", "mfd", "mft"}) {
+    CHECK_MESSAGE(logs(stage) == "hj", stage);
+    CHECK(has(read_file(out / stage / "config.toml"), "log = [\"jsonl\", \"html\"]"));
+  }
+  CHECK(fs::exists(out / "report.html"));                              // the pipeline's result, not a log
+  succeeds(train("fm", out, {"--steps", "4", "--log", "csv,tb", "--fresh"}));
+  CHECK(logs("fm") == "co");
+  succeeds(train("fm", out, {"--steps", "4", "--log=", "--fresh"}));
+  CHECK(logs("fm").empty());
+  CHECK(fs::exists(out / "fm/log.txt"));
+  refused(train("fm", out, {"--log", "csv,xls", "-q"}), exit_code::usage, "'xls' is not one of csv|jsonl|tb|html");
+}
+
 TEST_CASE("--dry-run tells sizes and writes nothing") {
   TempFolder folder;
   const Result fresh = train("pipeline", folder / "run", {"--dry-run"});
