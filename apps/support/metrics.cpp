@@ -13,6 +13,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/support/text.h"
+#include "data/report/csv.h"
 #include "tensor/error.h"
 #include "tensor/io/atomic_file.h"
 
@@ -53,16 +54,6 @@ std::string heading(std::string name) {
   for (char& c : name)
     if (c == ',' || c == '"' || c == '\n' || c == '\r') c = '_';
   return name;
-}
-
-std::vector<std::string> split_row(std::string_view row) {
-  std::vector<std::string> cells;
-  for (size_t comma = row.find(','); comma != std::string_view::npos; comma = row.find(',')) {
-    cells.emplace_back(row.substr(0, comma));
-    row.remove_prefix(comma + 1);
-  }
-  cells.emplace_back(row);
-  return cells;
 }
 
 void replace_when_changed(const fs::path& path, const std::string& before, std::string_view after) {
@@ -113,7 +104,7 @@ void Metrics::keep_csv_up_to(int64_t step) {
   replace_when_changed(path, before, after);
   columns_.clear();
   if (after.empty()) return;
-  columns_ = split_row(whole_lines(after).front());
+  columns_ = csv_columns(after);
   columns_.erase(columns_.begin(), columns_.begin() + std::min<long>(2, long(columns_.size())));
 }
 

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/support/text.h"
+#include "data/report/csv.h"
 #include "tensor/error.h"
 #include "tensor/io/atomic_file.h"
 

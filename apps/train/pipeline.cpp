@@ -7,8 +7,8 @@
 #include "apps/train/evaluation.h"
 #include "data/grid.h"
 #include "data/png.h"
+#include "data/report/csv.h"
 #include "data/report/html.h"
-#include "data/report/svg_plot.h"
 #include "tensor/io/atomic_file.h"
 
 namespace fm {

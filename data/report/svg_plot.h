@@ -28,14 +28,4 @@ std::string svg_plot(const Plot& plot);
 // ten, with 2 and 5 between them when there are few.
 std::vector<double> axis_ticks(double low, double high, int count, bool log_scale);
 
-// The columns of a CSV text with a heading line (metrics.csv) as a curve; rows without either number are left out. Throws FileError
-// when a column is not there, and lists those that are.
-Curve csv_curve(std::string_view csv, std::string_view x_column, std::string_view y_column, std::string name = "");
-
-// Names of the columns of a CSV text.
-std::vector<std::string> csv_columns(std::string_view csv);
-
-// Exponential mean over about `span` points, unbiased at the start: for noisy losses.
-Curve smoothed(const Curve& curve, double span, std::string name);
-
 }  // namespace fm

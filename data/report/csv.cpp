@@ -1,11 +1,11 @@
-// Curves out of metrics.csv.
+#include "data/report/csv.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <charconv>
 #include <cmath>
 
-#include "data/report/svg_plot.h"
 #include "tensor/error.h"
 
 namespace fm {
@@ -18,18 +18,8 @@ std::string_view take_line(std::string_view& text) {
   return line;
 }
 
-std::vector<std::string_view> cells(std::string_view line) {
-  std::vector<std::string_view> out;
-  for (size_t comma = line.find(','); comma != std::string_view::npos; comma = line.find(',')) {
-    out.push_back(line.substr(0, comma));
-    line.remove_prefix(comma + 1);
-  }
-  out.push_back(line);
-  return out;
-}
-
 size_t column_index(std::string_view heading, std::string_view name) {
-  const auto columns = cells(heading);
+  const auto columns = csv_cells(heading);
   const auto found = std::find(columns.begin(), columns.end(), name);
   if (found == columns.end()) throw FileError(fmt::format("no column '{}' among {}", name, heading));
   return size_t(found - columns.begin());
@@ -45,9 +35,19 @@ double number_in(const std::vector<std::string_view>& row, size_t column) {
 
 }  // namespace
 
+std::vector<std::string_view> csv_cells(std::string_view line) {
+  std::vector<std::string_view> out;
+  for (size_t comma = line.find(','); comma != std::string_view::npos; comma = line.find(',')) {
+    out.push_back(line.substr(0, comma));
+    line.remove_prefix(comma + 1);
+  }
+  out.push_back(line);
+  return out;
+}
+
 std::vector<std::string> csv_columns(std::string_view csv) {
   std::vector<std::string> names;
-  for (std::string_view cell : cells(take_line(csv))) names.emplace_back(cell);
+  for (std::string_view cell : csv_cells(take_line(csv))) names.emplace_back(cell);
   return names;
 }
 
@@ -56,7 +56,7 @@ Curve csv_curve(std::string_view csv, std::string_view x_column, std::string_vie
   const size_t x = column_index(heading, x_column), y = column_index(heading, y_column);
   Curve curve{.name = name.empty() ? std::string(y_column) : std::move(name)};
   while (!csv.empty()) {
-    const auto row = cells(take_line(csv));
+    const auto row = csv_cells(take_line(csv));
     const double x_value = number_in(row, x), y_value = number_in(row, y);
     if (std::isnan(x_value) || std::isnan(y_value)) continue;
     curve.x.push_back(x_value);
