@@ -293,8 +293,9 @@ void split_product(const GemmArgs<In, Out>& g, Int item, int threads) {
     one.c += i * size;
     return one;
   };
-  const GemmArgs<In, T> first = part(0);                                             // no piece needs more than the first
-  const Int bytes = round_up(Product<Tile, In, T>(first, 0, 1).scratch_bytes(), 64);
+  // The last piece, with what is left of k, may have to pack where the others read in place.
+  const GemmArgs<In, T> first = part(0), last = part(pieces - 1);
+  const Int bytes = round_up(larger(Product<Tile, In, T>(first, 0, 1).scratch_bytes(), Product<Tile, In, T>(last, 0, 1).scratch_bytes()), 64);
   char* memory = static_cast<char*>(thread_scratch(threads * bytes, Scratch::product));
 #pragma omp parallel for schedule(dynamic, 1) num_threads(threads) if (threads > 1)
   for (Int i = 0; i < pieces; ++i) {
