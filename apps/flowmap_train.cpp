@@ -1,6 +1,5 @@
 // flowmap_train: one command a stage, and `pipeline` for all of them. What a stage is stands in apps/train/stage_*.cpp.
 #include "apps/support/program.h"
-#include "apps/support/signals.h"
 #include "apps/train/training_run.h"
 
 using namespace fm;
@@ -36,8 +35,6 @@ void add_stage(Program& program, const std::string& name, const std::string& con
                                  "flowmap_train " + name + " --config configs/quickstart.toml --out runs/quickstart"}}};
   program.commands.push_back({std::move(info), [recipe, config_part] { return with_stage_flags(list_fields(*recipe), config_part); },
                               [recipe, run](Context& context) {
-                                install_signal_handlers();
-                                if (context.launch.max_time > 0) set_time_limit(context.launch.max_time, "--max-time");
                                 TrainingRun training(*recipe, context);
                                 if (context.launch.dry_run) return training.describe();
                                 return run(training);

@@ -7,12 +7,16 @@ namespace {
 double mib(std::int64_t values) { return static_cast<double>(values) * 4 / (1 << 20); }
 
 void line(Logger& log, const std::string& name, std::int64_t parameters, const LoopConfig& loop, std::int64_t images) {
-  // Weights, gradients, two moments and the average, f32 each.
-  log.info("{:<8} {:>10} parameters   {:>7.1f} MiB with gradients, moments and average   {:>6} steps of {:>4}   {:>5.1f} epochs", name, parameters,
-           5 * mib(parameters), loop.steps, loop.batch, static_cast<double>(loop.steps * loop.batch) / static_cast<double>(images));
+  log.info("{:<8} {}   {:>6} steps of {:>4}   {:>5.1f} epochs", name, training_size(parameters), loop.steps, loop.batch,
+           static_cast<double>(loop.steps * loop.batch) / static_cast<double>(images));
 }
 
 }  // namespace
+
+// Weights, gradients, two moments and the average, f32 each.
+std::string training_size(std::int64_t parameters) {
+  return fmt::format("{:>10} parameters   {:>7.1f} MiB with gradients, moments and average", parameters, 5 * mib(parameters));
+}
 
 int TrainingRun::describe() {
   const ShapesOnly shapes;

@@ -74,6 +74,9 @@ class TrainingRun {
   LatentSet latents_;
 };
 
+// "2000000 parameters   38.1 MiB with gradients, moments and average"
+std::string training_size(std::int64_t parameters);
+
 // A DiT^DH as the flowmap layer sees it.
 VelocityNet velocity_net(const DitDh& model);
 FlowMapNet flow_map_net(const DitDh& model);

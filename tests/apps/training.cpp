@@ -388,10 +388,44 @@ TEST_CASE("ablate: every table") {
     const Arguments steps{"--what", what, "--mfd.loop.steps", "4", "--deltas", "0.1,0.01", "--timing-rounds", "1", "--evaluate.samples", "20"};
     const Result result = run("ablate", out, steps);
     succeeds(result);
-    const std::string csv = read_file(out / "ablate" / (what + ".csv"));
+    const std::string csv = read_file(out / "ablate" / what / "table.csv");
     CHECK_MESSAGE(lines(csv) == 1 + count, csv);
     CHECK_MESSAGE(!has(csv, "diverged"), csv);
-    CHECK(has(read_file(out / "ablate" / (what + ".html")), "<table"));
-    succeeds(run("ablate", out, steps));                               // finds its stages done
+    const std::string report = read_file(out / "ablate" / what / "report.html");
+    CHECK(has(report, "<table"));
+    CHECK(has(report, "<svg") == (what == "derivative"));
+    const Result again = run("ablate", out, steps);
+    succeeds(again);
+    CHECK_MESSAGE(has(again.err, "ablate/" + what), again.err);
+    CHECK_MESSAGE(!has(again.err, "step 4/4"), again.err);             // finds its stages done
   }
+  CHECK(has(read_file(out / "ablate/scheme/mfd-then-mft-first/run.json"), "\"last_step\": 2"));
+}
+
+TEST_CASE("ablate: a variant that diverges is a row, what cannot be compared is refused") {
+  TempFolder folder;
+  const fs::path out = folder / "run";
+  copy_stages(out, {"judge", "encoder", "decoder", "fm", "cmt"});
+  const Arguments few{"--mfd.loop.steps", "4", "--mfd.loop.ckpt_every", "1", "--evaluate.samples", "20"};
+  const Result result = run("ablate", out, few + Arguments{"--what", "scheme", "--mfd.loop.rate.peak", "1e30"});
+  succeeds(result);
+  CHECK_MESSAGE(has(read_file(out / "ablate/scheme/table.csv"), "mfd,-,-,-,diverged,diverged\n"), result.err);
+  refused(run("ablate", out, few + Arguments{"--init-from", (out / "cmt").string(), "-q"}), exit_code::usage, "each variant has its own start");
+  refused(run("ablate", out, few + Arguments{"--resume", (out / "cmt").string(), "-q"}), exit_code::usage, "a path is for one stage");
+  refused(run("ablate", out, few + Arguments{"--deltas", "0.1,0", "-q"}), exit_code::usage, "deltas");
+}
+
+TEST_CASE("ablate --dry-run lists the variants and writes nothing") {
+  TempFolder folder;
+  const std::map<std::string, std::vector<std::string>> wanted{
+      {"derivative", {"student", "parameters", "jvp           from cmt", "12 steps of 16", "derivative central, step 0.01"}},
+      {"init", {"random        from random", "from fm", "from cmt"}},
+      {"scheme", {"velocity one-point", "6 steps of 16, velocity teacher, derivative jvp, then 6 steps of 16, velocity one-point"}}};
+  for (const auto& [what, parts] : wanted) {
+    const Result result = run("ablate", folder / "run", {"--dry-run", "--what", what, "--deltas", "0.1,0.01"});
+    succeeds(result);
+    for (const std::string& part : parts) CHECK_MESSAGE(has(result.err, part), result.err);
+    CHECK_MESSAGE(lines(result.err) == 1 + 3, result.err);
+  }
+  CHECK(!fs::exists(folder / "run"));
 }
