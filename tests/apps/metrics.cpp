@@ -3,7 +3,6 @@
 
 #include <doctest/doctest.h>
 
-#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <fstream>
@@ -12,8 +11,10 @@
 #include "tensor/error.h"
 #include "tensor/io/atomic_file.h"
 #include "tests/support/temp_folder.h"
+#include "tests/support/text.h"
 
 using namespace fm;
+using fm::test::lines;
 namespace fs = std::filesystem;
 
 namespace {
@@ -40,8 +41,6 @@ std::vector<int64_t> event_steps(std::string_view file) {
   }
   return steps;
 }
-
-long lines(const std::string& text) { return std::count(text.begin(), text.end(), '\n'); }
 
 }  // namespace
 

@@ -14,22 +14,22 @@
 #include "autodiff/rules/norm.h"
 #include "autodiff/rules/softmax.h"
 #include "tensor/ops/index.h"
+#include "tests/support/tensors.h"
 
 using namespace fm;
+using namespace fm::test;
 
 namespace {
 
 using Vars = std::vector<Var>;
 using Tensors = std::vector<Tensor>;
 
-Tensor normal(const Shape& shape, std::uint64_t seed) { return sample_normal(shape, seed); }
-
 double largest_difference(const Tensor& a, const Tensor& b) {
   REQUIRE(a.shape() == b.shape());
   const auto x = a.to_vector<double>(), y = b.to_vector<double>();
   double worst = 0, scale = 1e-30;
   for (std::size_t i = 0; i < x.size(); ++i) {
-    if (!(std::fabs(x[i] - y[i]) <= worst)) worst = std::fabs(x[i] - y[i]);
+    worst = worse(worst, std::fabs(x[i] - y[i]));
     scale = std::max(scale, std::fabs(y[i]));
   }
   return worst / scale;

@@ -6,20 +6,14 @@
 #include "autodiff/jvp.h"
 #include "autodiff/rules/elementwise.h"
 #include "autodiff/rules/linear.h"
+#include "tests/support/tensors.h"
 
 using namespace fm;
+using fm::test::max_difference;
 
 namespace {
 
 Tensor vec(const std::vector<double>& v) { return Tensor::from(v, {static_cast<std::int64_t>(v.size())}); }
-
-double max_difference(const Tensor& a, const Tensor& b) {
-  REQUIRE(a.shape() == b.shape());
-  const auto x = a.to_vector<double>(), y = b.to_vector<double>();
-  double worst = 0;
-  for (std::size_t i = 0; i < x.size(); ++i) worst = std::max(worst, std::abs(x[i] - y[i]));
-  return worst;
-}
 
 }  // namespace
 

@@ -13,21 +13,15 @@
 #include "data/png.h"
 #include "data/shapes.h"
 #include "tensor/error.h"
+#include "tensor/io/atomic_file.h"
+#include "tests/support/temp_folder.h"
+#include "tests/support/text.h"
 
 using namespace fm;
+using fm::test::has;
 namespace fs = std::filesystem;
 
 namespace {
-
-struct TemporaryFolder {
-  fs::path path;
-  TemporaryFolder() {
-    std::string name = (fs::temp_directory_path() / "fm-dataset-XXXXXX").string();
-    REQUIRE(mkdtemp(name.data()) != nullptr);
-    path = name;
-  }
-  ~TemporaryFolder() { fs::remove_all(path); }
-};
 
 template <class F>
 std::string error_of(const F& f) {
@@ -39,8 +33,6 @@ std::string error_of(const F& f) {
   return "no error";
 }
 
-bool contains(const std::string& text, const char* part) { return text.find(part) != std::string::npos; }
-
 void write_gzip(const fs::path& path, const std::vector<std::uint8_t>& bytes) {
   gzFile file = gzopen(path.c_str(), "wb");
   REQUIRE(gzwrite(file, bytes.data(), unsigned(bytes.size())) == int(bytes.size()));
@@ -48,11 +40,6 @@ void write_gzip(const fs::path& path, const std::vector<std::uint8_t>& bytes) {
 }
 
 void write_bytes(const fs::path& path, const std::string& bytes) { std::ofstream(path, std::ios::binary) << bytes; }
-
-std::string bytes_of(const fs::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), {}};
-}
 
 // Three 2x2 pictures with pixels 0..11, labels 7, 0, 9.
 void write_small_fashion(const fs::path& folder) {
@@ -65,9 +52,9 @@ void write_small_fashion(const fs::path& folder) {
 }  // namespace
 
 TEST_CASE("IDX files in gzip become a data set") {
-  TemporaryFolder folder;
-  write_small_fashion(folder.path);
-  const Dataset d = load_fashion_mnist(Split::Train, folder.path);
+  TempFolder folder;
+  write_small_fashion(folder.path());
+  const Dataset d = load_fashion_mnist(Split::Train, folder.path());
   CHECK(d.count == 3);
   CHECK(d.height == 2);
   CHECK(d.labels == std::vector<std::int32_t>{7, 0, 9});
@@ -81,31 +68,31 @@ TEST_CASE("IDX files in gzip become a data set") {
 }
 
 TEST_CASE("missing and damaged files are one clear error") {
-  TemporaryFolder folder;
-  write_small_fashion(folder.path);
-  const fs::path images = folder.path / "train-images-idx3-ubyte.gz", labels = folder.path / "train-labels-idx1-ubyte.gz";
-  const auto load = [&] { load_fashion_mnist(Split::Train, folder.path); };
-  const std::string missing = error_of([&] { load_fashion_mnist(Split::Test, folder.path); });
-  CHECK(contains(missing, "t10k-images-idx3-ubyte.gz: no such file; `apt-get install dataset-fashion-mnist`"));
-  CHECK(contains(missing, "--data shapes"));
+  TempFolder folder;
+  write_small_fashion(folder.path());
+  const fs::path images = folder / "train-images-idx3-ubyte.gz", labels = folder / "train-labels-idx1-ubyte.gz";
+  const auto load = [&] { load_fashion_mnist(Split::Train, folder.path()); };
+  const std::string missing = error_of([&] { load_fashion_mnist(Split::Test, folder.path()); });
+  CHECK(has(missing, "t10k-images-idx3-ubyte.gz: no such file; `apt-get install dataset-fashion-mnist`"));
+  CHECK(has(missing, "--data shapes"));
 
-  const std::string good = bytes_of(images);
+  const std::string good = read_file(images);
   write_bytes(images, good.substr(0, good.size() - 6));
-  CHECK(contains(error_of(load), "corrupt gzip data"));
+  CHECK(has(error_of(load), "corrupt gzip data"));
   std::string wrong_crc = good;
   wrong_crc[good.size() - 6] ^= 1;
   write_bytes(images, wrong_crc);
-  CHECK(contains(error_of(load), "corrupt gzip data"));
+  CHECK(has(error_of(load), "corrupt gzip data"));
   write_bytes(images, "hello");
-  CHECK(contains(error_of(load), "not an IDX file of unsigned bytes with 3 dimensions"));
+  CHECK(has(error_of(load), "not an IDX file of unsigned bytes with 3 dimensions"));
   write_gzip(images, {0, 0, 8, 3, 0, 0, 0, 3, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff});
-  CHECK(contains(error_of(load), "holds 0 values"));
+  CHECK(has(error_of(load), "holds 0 values"));
 
   write_bytes(images, good);
   write_gzip(labels, {0, 0, 8, 1, 0, 0, 0, 2, 7, 0});
-  CHECK(contains(error_of(load), "3 images but 2 labels"));
+  CHECK(has(error_of(load), "3 images but 2 labels"));
   write_gzip(labels, {0, 0, 8, 1, 0, 0, 0, 3, 7, 0, 10});
-  CHECK(contains(error_of(load), "label 10 is above 9"));
+  CHECK(has(error_of(load), "label 10 is above 9"));
 }
 
 TEST_CASE("the real Fashion-MNIST, when installed") {
@@ -156,16 +143,16 @@ TEST_CASE("every shape stands out from its ground and has smooth edges") {
 }
 
 TEST_CASE("a folder of class-named folders") {
-  TemporaryFolder folder;
+  TempFolder folder;
   for (const char* name : {"b", "a"}) {
-    fs::create_directory(folder.path / name);
+    fs::create_directory(folder / name);
     for (int i = 0; i < 20; ++i) {
       const Image image = blank_image(24, 12, 3, std::uint8_t(i + (name[0] == 'a' ? 100 : 0)));
-      write_png(folder.path / name / (std::string(1, char('a' + i)) + ".png"), image);
+      write_png(folder / name / (std::string(1, char('a' + i)) + ".png"), image);
     }
   }
-  write_bytes(folder.path / "a" / "notes.txt", "not a picture");
-  const std::string spec = "folder:" + folder.path.string();
+  write_bytes(folder / "a" / "notes.txt", "not a picture");
+  const std::string spec = "folder:" + folder.path().string();
   const Dataset train = open_dataset(spec + "?size=8,channels=1", Split::Train);
   CHECK(train.class_names == std::vector<std::string>{"a", "b"});
   CHECK(train.count == 36);  // every tenth file of a class is for the test
@@ -179,22 +166,22 @@ TEST_CASE("a folder of class-named folders") {
   CHECK(test.sample(0)[0] == 109);
   CHECK(open_dataset(spec + "?size=8,limit=3", Split::Train).count == 6);
 
-  write_bytes(folder.path / "b" / "c.png", "broken");
-  write_bytes(folder.path / "a" / "d.jpg", "");
+  write_bytes(folder / "b" / "c.png", "broken");
+  write_bytes(folder / "a" / "d.jpg", "");
   const std::string error = error_of([&] { open_dataset(spec + "?size=8", Split::Train); });
-  CHECK(contains(error, "2 of 37 pictures cannot be read"));
-  CHECK(contains(error, "c.png: neither a PNG nor a JPEG file"));
-  CHECK(contains(error, "d.jpg: empty file"));
+  CHECK(has(error, "2 of 37 pictures cannot be read"));
+  CHECK(has(error, "c.png: neither a PNG nor a JPEG file"));
+  CHECK(has(error, "d.jpg: empty file"));
 }
 
 TEST_CASE("folders named train and test are the splits") {
-  TemporaryFolder folder;
-  for (const char* name : {"train/x", "test/x"}) fs::create_directories(folder.path / name);
-  write_png(folder.path / "train/x/1.png", blank_image(4, 4, 1, 1));
-  write_png(folder.path / "test/x/1.png", blank_image(4, 4, 1, 2));
-  CHECK(load_image_folder(folder.path, {4, 1, 0}, Split::Train).pixels[0] == 1);
-  CHECK(load_image_folder(folder.path, {4, 1, 0}, Split::Test).pixels[0] == 2);
-  const ImageFolder lazy(folder.path, {2, 3, 0}, Split::Test);
+  TempFolder folder;
+  for (const char* name : {"train/x", "test/x"}) fs::create_directories(folder / name);
+  write_png(folder / "train/x/1.png", blank_image(4, 4, 1, 1));
+  write_png(folder / "test/x/1.png", blank_image(4, 4, 1, 2));
+  CHECK(load_image_folder(folder.path(), {4, 1, 0}, Split::Train).pixels[0] == 1);
+  CHECK(load_image_folder(folder.path(), {4, 1, 0}, Split::Test).pixels[0] == 2);
+  const ImageFolder lazy(folder.path(), {2, 3, 0}, Split::Test);
   std::vector<std::uint8_t> planes(12);
   lazy.read(0, planes.data());
   CHECK(planes == std::vector<std::uint8_t>(12, 2));
@@ -202,13 +189,13 @@ TEST_CASE("folders named train and test are the splits") {
 
 TEST_CASE("wrong specifications are named") {
   const auto error = [](const char* spec) { return error_of([&] { open_dataset(spec, Split::Train); }); };
-  CHECK(contains(error("mnist"), "unknown data set 'mnist'; there are fashion-mnist, shapes and folder:PATH"));
-  CHECK(contains(error("shapes?colour=1"), "shapes has no option 'colour'; options: count, size, channels, seed"));
-  CHECK(contains(error("shapes?size=two"), "size = 'two' is not a whole number in [8, 1024]"));
-  CHECK(contains(error("shapes?size"), "'size' after '?' is not key=value"));
-  CHECK(contains(error("shapes?channels=2"), "channels 2"));
-  CHECK(contains(error("shapes:here"), "takes no path"));
-  CHECK(contains(error("folder:/nowhere"), "the size of the pictures is missing"));
-  CHECK(contains(error("folder:/nowhere?size=8"), "/nowhere: no such folder"));
-  CHECK(contains(error("folder"), "write folder:PATH?size=N"));
+  CHECK(has(error("mnist"), "unknown data set 'mnist'; there are fashion-mnist, shapes and folder:PATH"));
+  CHECK(has(error("shapes?colour=1"), "shapes has no option 'colour'; options: count, size, channels, seed"));
+  CHECK(has(error("shapes?size=two"), "size = 'two' is not a whole number in [8, 1024]"));
+  CHECK(has(error("shapes?size"), "'size' after '?' is not key=value"));
+  CHECK(has(error("shapes?channels=2"), "channels 2"));
+  CHECK(has(error("shapes:here"), "takes no path"));
+  CHECK(has(error("folder:/nowhere"), "the size of the pictures is missing"));
+  CHECK(has(error("folder:/nowhere?size=8"), "/nowhere: no such folder"));
+  CHECK(has(error("folder"), "write folder:PATH?size=N"));
 }

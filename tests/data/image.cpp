@@ -14,6 +14,7 @@
 #include "data/png.h"
 #include "tensor/error.h"
 #include "tensor/random/philox.h"
+#include "tests/support/temp_folder.h"
 
 using namespace fm;
 
@@ -47,7 +48,8 @@ TEST_CASE("PNG files come back as they went") {
 }
 
 TEST_CASE("a written PNG file is read; filters make smooth pictures small") {
-  const auto path = std::filesystem::temp_directory_path() / "fm-image-test.png";
+  const TempFolder folder;
+  const auto path = folder / "a.png";
   write_png(path, noise(200, 100, 3, 3));
   CHECK(std::filesystem::file_size(path) < 1500);
   CHECK(read_image(path, 1).channels == 1);

@@ -10,7 +10,9 @@
 #include <numeric>
 
 #include "tensor/error.h"
+#include "tensor/io/atomic_file.h"
 #include "tensor/io/zip_records.h"
+#include "tests/support/temp_folder.h"
 
 using namespace fm;
 namespace fs = std::filesystem;
@@ -18,19 +20,10 @@ namespace fs = std::filesystem;
 namespace {
 
 struct TemporaryFile {
-  fs::path path;
-  TemporaryFile() {
-    std::string name = (fs::temp_directory_path() / "fm-npy-XXXXXX").string();
-    REQUIRE(mkdtemp(name.data()) != nullptr);
-    path = fs::path(name) / "a.npz";
-  }
-  ~TemporaryFile() { fs::remove_all(path.parent_path()); }
+  TempFolder folder;
+  fs::path path = folder / "a.npz";
 };
 
-std::string bytes_of(const fs::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), {}};
-}
 void write_bytes(const fs::path& path, const std::string& bytes) {
   fs::remove(path);
   std::ofstream(path, std::ios::binary) << bytes;
@@ -101,7 +94,7 @@ TEST_CASE("npy files alone; NumPy's header forms") {
   TemporaryFile file;
   write_npy<float>(file.path, {3, 2}, ramp(6));
   CHECK(list<float>(read_npy(file.path)) == ramp(6));
-  CHECK(bytes_of(file.path).size() == 128 + 24);
+  CHECK(read_file(file.path).size() == 128 + 24);
   CHECK(npy_header(DType::f32, {5}).find("'shape': (5,), }") != std::string::npos);
   CHECK(parse_npy(npy("{'descr': '|b1', 'fortran_order': False, 'shape': (2,), }      \n", std::string("\1\0", 2)), "x").count() == 2);
   CHECK(parse_npy(npy("{'descr':'|u1','fortran_order':False,'shape':()}", "a", 2), "x").shape.empty());
@@ -179,7 +172,7 @@ TEST_CASE("any cut or flipped byte of an archive is an error or changes nothing"
     out.add<float>("x", {6}, ramp(6));
     out.finish();
   }
-  const std::string good = bytes_of(file.path);
+  const std::string good = read_file(file.path);
   const auto read = [&] { return list<float>(NpzReader(file.path).read("x")); };
   for (std::size_t i = 0; i < good.size(); ++i) {
     for (const std::string& bad : {good.substr(0, i), good.substr(0, i) + char(good[i] ^ 0x41) + good.substr(i + 1)}) {

@@ -72,13 +72,13 @@ TEST_CASE("alpha-Flow becomes MeanFlow as alpha goes to 0") {
   double before = 0;
   for (const double alpha : {1e-2, 1e-3, 1e-4}) {
     const AlphaFlowConfig config{.alpha = alpha, .clamp = 0, .metric = {"l2"}};
-    const double error = distance(gradient(small, [&] { return alpha_flow(small.net(), p, one_point(), config).loss; }), exact);
+    const double error = max_difference(gradient(small, [&] { return alpha_flow(small.net(), p, one_point(), config).loss; }), exact);
     if (before > 0) CHECK(before / error == doctest::Approx(10).epsilon(0.1));         // first order in alpha
     before = error;
   }
   CHECK(before < 1e-3);
   const AlphaFlowConfig limit{.alpha = 0, .metric = {"l2"}};
-  CHECK(distance(gradient(small, [&] { return alpha_flow(small.net(), p, one_point(), limit).loss; }), exact) == 0);
+  CHECK(max_difference(gradient(small, [&] { return alpha_flow(small.net(), p, one_point(), limit).loss; }), exact) == 0);
 }
 
 TEST_CASE("alpha-Flow at alpha = 1 fits every row to w; weights; schedule") {
@@ -120,7 +120,7 @@ TEST_CASE("a continuous consistency gradient is MeanFlow's times (t - s) / 2") {
     auto mf = gradient(small, [&] { return mean_flow(small.net(), p, one_point(), {}).loss; });
     for (double& x : mf) x *= gap / 2;
     const auto cm = gradient(small, [&] { return continuous_cm(small.net(), p, one_point(), {}).loss; });
-    CHECK(distance(cm, mf) < 1e-13);
+    CHECK(max_difference(cm, mf) < 1e-13);
     // guards: the normalised gradient points the same way and is shorter
     const auto normalised =
         gradient(small, [&] { return continuous_cm(small.net(), p, one_point(), {.tangent = {.normalise = 0.1}}).loss; });
@@ -151,7 +151,7 @@ TEST_CASE("LSD's gradient passes through the derivative") {
     *x = keep;
     CHECK(through[i] == doctest::Approx((up - down) / (2 * h)).epsilon(1e-6));
   }
-  CHECK(distance(through, semi) > 1e-3);
+  CHECK(max_difference(through, semi) > 1e-3);
 }
 
 TEST_CASE("targets record nothing: each of these costs one recorded pass") {

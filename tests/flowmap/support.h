@@ -8,18 +8,9 @@
 #include "autodiff/rules/matmul.h"
 #include "flowmap/batch.h"
 #include "flowmap/gaussian.h"
+#include "tests/support/tensors.h"
 
 namespace fm::test {
-
-inline double max_difference(const Tensor& a, const Tensor& b) {
-  REQUIRE(a.shape() == b.shape());
-  const auto x = a.to_vector<double>(), y = b.to_vector<double>();
-  double worst = 0;
-  for (std::size_t i = 0; i < x.size(); ++i) worst = std::max(worst, std::isfinite(x[i] - y[i]) ? std::abs(x[i] - y[i]) : 1e300);
-  return worst;
-}
-
-inline double norm(const Tensor& x) { return std::sqrt(sum_squares(x)); }
 
 inline constexpr std::int64_t dim = 5;
 
@@ -69,13 +60,6 @@ inline std::vector<double> gradient(const SmallNet& small, const std::function<V
   for (const Parameter* p : {&small.w1, &small.b1, &small.w2, &small.b2, &small.w3, &small.table})
     for (double x : g[*p].to_vector<double>()) all.push_back(x);
   return all;
-}
-
-inline double distance(const std::vector<double>& a, const std::vector<double>& b) {
-  REQUIRE(a.size() == b.size());
-  double worst = 0;
-  for (std::size_t i = 0; i < a.size(); ++i) worst = std::max(worst, std::abs(a[i] - b[i]));
-  return worst;
 }
 
 inline Tensor times(const std::vector<double>& t, DType dtype = DType::f64) {

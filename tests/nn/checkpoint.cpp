@@ -13,10 +13,12 @@
 #include "autodiff/rules/elementwise.h"
 #include "autodiff/rules/linear.h"
 #include "nn/optim/adamw.h"
-#include "support/temp_folder.h"
 #include "tensor/io/atomic_file.h"
+#include "tests/support/temp_folder.h"
+#include "tests/support/text.h"
 
 using namespace fm;
+using fm::test::has;
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
@@ -30,8 +32,6 @@ template <class E = FileError> std::string message(const std::function<void()>& 
   }
   return "not thrown";
 }
-
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 const Warn no_warning = [](const std::string& line) { FAIL("unexpected warning: ", line); };
 
@@ -149,7 +149,7 @@ TEST_CASE("newest k and every n-th are kept; saving the same step again replaces
   const auto newest = open_newest(folder, no_warning);
   CHECK(first_value(newest->part("model")) == 0.25);
   CHECK_FALSE(newest->has("ema"));
-  for (const auto& entry : fs::directory_iterator(temp / "c")) CHECK_FALSE(contains(entry.path().string(), ".tmp-"));
+  for (const auto& entry : fs::directory_iterator(temp / "c")) CHECK_FALSE(has(entry.path().string(), ".tmp-"));
 }
 
 TEST_CASE("a half-written checkpoint is not seen, and swept") {
@@ -195,30 +195,30 @@ TEST_CASE("each kind of damage: a warning that names the file, and the checkpoin
     CHECK(checkpoint->step() == 1);
     REQUIRE(warnings.size() == 1);
     CAPTURE(warnings[0]);
-    CHECK(contains(warnings[0], expected));
+    CHECK(has(warnings[0], expected));
     CHECK(warnings[0].ends_with("; trying step-00000001"));
-    CHECK_FALSE(contains(warnings[0], "\n"));
+    CHECK_FALSE(has(warnings[0], "\n"));
   }
   // The older one too: an error, not a fresh start.
   flip_byte(folder.path(1) / "model.safetensors", 1);
-  CHECK(contains(message([&] { open_newest(folder, [](const std::string&) {}); }), "none of its 2 checkpoints is whole"));
+  CHECK(has(message([&] { open_newest(folder, [](const std::string&) {}); }), "none of its 2 checkpoints is whole"));
 }
 
 TEST_CASE("what is in the way is named, and what was there stays") {
   const TempFolder temp;
   write_atomically(temp / "file", "x");
   CheckpointFolder blocked(temp / "file", 2, 0);
-  CHECK(contains(message([&] { save_simple(blocked, 1); }), (temp / "file").string()));
+  CHECK(has(message([&] { save_simple(blocked, 1); }), (temp / "file").string()));
 
   CheckpointFolder folder(temp / "c", 1, 0);
   save_simple(folder, 1);
   const NamedTensors twice = {{"w", Tensor::ones({1})}, {"w", Tensor::ones({1})}};
-  CHECK(contains(message([&] { save_checkpoint(folder, 2, {{"model", twice}}, {}); }), "two tensors are named"));
+  CHECK(has(message([&] { save_checkpoint(folder, 2, {{"model", twice}}, {}); }), "two tensors are named"));
   CHECK(open_newest(folder, no_warning)->step() == 1);
   CHECK(std::distance(fs::directory_iterator(temp / "c"), {}) == 2);       // step-00000001 and latest, no leftover
-  CHECK(contains(message<Error>([&] { save_checkpoint(folder, 2, {}, {{"files", 1}}); }), "not the caller's"));
-  CHECK(contains(message<Error>([&] { save_checkpoint(folder, 2, {{"a/b", {}}}, {}); }), "cannot be named"));
-  CHECK(contains(message<Error>([&] { save_checkpoint(folder, 2, {}, {{"x", "\xff"}}); }), "cannot be written"));
+  CHECK(has(message<Error>([&] { save_checkpoint(folder, 2, {}, {{"files", 1}}); }), "not the caller's"));
+  CHECK(has(message<Error>([&] { save_checkpoint(folder, 2, {{"a/b", {}}}, {}); }), "cannot be named"));
+  CHECK(has(message<Error>([&] { save_checkpoint(folder, 2, {}, {{"x", "\xff"}}); }), "cannot be written"));
   CHECK(open_newest(folder, no_warning)->step() == 1);
 }
 
@@ -251,7 +251,7 @@ TEST_CASE("a process killed at any moment leaves a whole checkpoint") {
     }
     if (!same_step) CHECK(folder.newest_first().front() > 1);
     remove_stale_temporaries(folder.folder());
-    for (const auto& entry : fs::directory_iterator(folder.folder())) CHECK_FALSE(contains(entry.path().string(), ".tmp-"));
+    for (const auto& entry : fs::directory_iterator(folder.folder())) CHECK_FALSE(has(entry.path().string(), ".tmp-"));
   }
 }
 
@@ -278,20 +278,20 @@ TEST_CASE("weights are found from a file, a checkpoint, a folder of them, or a r
   CHECK(first_value(from(temp / "odd:name" / "x:y").tensors) == 1);
   CHECK(first_value(from(temp / "odd:name" / "x:y:ema").tensors) == -1);
 
-  CHECK(contains(message([&] { from(temp / "absent"); }), "does not exist"));
-  CHECK(contains(message([&] { from(temp / "absent:ema"); }), "does not exist"));
-  CHECK(contains(message([&] { from(temp / "run:optimizer"); }), "no part \"optimizer\"; it has ema, model"));
-  CHECK(contains(message([&] { from(temp / "run/checkpoints/latest/ema.safetensors:ema"); }), "is one file"));
-  CHECK(contains(message([&] { from(temp.path()); }), "neither a checkpoint"));
+  CHECK(has(message([&] { from(temp / "absent"); }), "does not exist"));
+  CHECK(has(message([&] { from(temp / "absent:ema"); }), "does not exist"));
+  CHECK(has(message([&] { from(temp / "run:optimizer"); }), "no part \"optimizer\"; it has ema, model"));
+  CHECK(has(message([&] { from(temp / "run/checkpoints/latest/ema.safetensors:ema"); }), "is one file"));
+  CHECK(has(message([&] { from(temp.path()); }), "neither a checkpoint"));
   flip_byte(folder.path(2) / "model.safetensors", 1);
   int warnings = 0;
   CHECK(load_weights((temp / "run").string(), [&](const std::string&) { ++warnings; }).step == 1);
   CHECK(warnings == 1);
-  CHECK(contains(message([&] { from(folder.path(2)); }), "do not match their checksum"));      // asked for by name: no other will do
+  CHECK(has(message([&] { from(folder.path(2)); }), "do not match their checksum"));      // asked for by name: no other will do
 
   Toy toy;
   const std::string what = message([&] { load_model(toy, bare); });
-  CHECK(contains(what, "ema.safetensors: "));
-  CHECK(contains(what, "missing: b"));
-  CHECK(contains(what, "w (has [3], the model wants [50])"));
+  CHECK(has(what, "ema.safetensors: "));
+  CHECK(has(what, "missing: b"));
+  CHECK(has(what, "w (has [3], the model wants [50])"));
 }

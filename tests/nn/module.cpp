@@ -13,8 +13,10 @@
 #include "nn/layers/patch.h"
 #include "nn/layers/positions.h"
 #include "tensor/random/fill.h"
+#include "tests/support/tensors.h"
 
 using namespace fm;
+using fm::test::max_difference;
 
 namespace {
 
@@ -59,14 +61,6 @@ Model made(std::uint64_t seed) {
   Model m;
   reset_parameters(m, seed);
   return m;
-}
-
-double max_difference(const Tensor& a, const Tensor& b) {
-  REQUIRE(a.shape() == b.shape());
-  const auto x = a.to_vector<double>(), y = b.to_vector<double>();
-  double worst = 0;
-  for (std::size_t i = 0; i < x.size(); ++i) worst = std::max(worst, std::abs(x[i] - y[i]));
-  return worst;
 }
 
 }  // namespace

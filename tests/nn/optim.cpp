@@ -8,9 +8,9 @@
 
 #include "nn/optim/adamw.h"
 #include "nn/optim/schedule.h"
-#include "support/kernel_check.h"
 #include "tensor/error.h"
 #include "tensor/kernels/cpu/optimizer.h"
+#include "tests/support/kernel_check.h"
 
 using namespace fm;
 using test::random_array;
@@ -75,7 +75,7 @@ bool same_bits(const Tensor& a, const Tensor& b) { return a.bytes() == b.bytes()
 }  // namespace
 
 TEST_CASE("AdamW equals the naive update: both types, clipping, decay, a missing gradient, two averages") {
-  test::each_isa([](const char* isa) {
+  test::each_isa([](const std::string& isa) {
     CAPTURE(isa);
     for (DType dtype : {DType::f32, DType::f64}) {
       Model model = make_model(dtype), ema = clone(model), ramped = clone(model);
@@ -142,7 +142,7 @@ TEST_CASE("an average of unmoving weights stays exactly where they are in f32") 
 TEST_CASE("instruction sets agree and threads change no bit, at every odd length") {
   for (std::int64_t n : {1, 7, 16, 1023, 1024, 1025, 50001}) {
     test::Array<float> expected;
-    test::each_isa([&](const char* isa) {
+    test::each_isa([&](const std::string& isa) {
       CAPTURE(isa);
       const auto run = [&] {
         auto p = random_array<float>(n, 1), g = random_array<float>(n, 2), m = random_array<float>(n, 3), v = random_array<float>(n, 4),

@@ -6,7 +6,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <chrono>
 #include <filesystem>
 #include <functional>
@@ -16,6 +15,7 @@
 
 #include "tensor/io/atomic_file.h"
 #include "tests/support/temp_folder.h"
+#include "tests/support/text.h"
 
 namespace fm::test {
 
@@ -58,8 +58,5 @@ inline bool wait_until(const std::function<bool()>& happened) {
     if (happened()) return true;
   return false;
 }
-
-inline bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
-inline long lines(const std::string& text) { return std::count(text.begin(), text.end(), '\n'); }
 
 }  // namespace fm::test

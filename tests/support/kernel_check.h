@@ -7,9 +7,11 @@
 #include <cmath>
 #include <cstdint>
 #include <initializer_list>
+#include <string>
 #include <vector>
 
 #include "tensor/kernels/cpu/isa.h"
+#include "tests/support/difference.h"
 
 namespace fm::test {
 
@@ -27,16 +29,6 @@ template <class T = double> Array<T> random_array(std::int64_t n, std::uint64_t 
 }
 
 template <class To, class From> Array<To> cast(const Array<From>& x) { return Array<To>(x.begin(), x.end()); }
-
-template <class A, class B> double max_difference(const Array<A>& a, const Array<B>& b) {
-  if (a.size() != b.size()) return HUGE_VAL;
-  double worst = 0;
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    const double d = std::fabs(static_cast<double>(a[i]) - static_cast<double>(b[i]));
-    if (!(d <= worst)) worst = d;
-  }
-  return worst;
-}
 
 inline double dot(const Array<double>& a, const Array<double>& b) {
   double s = 0;
@@ -58,15 +50,20 @@ template <class F> Array<double> central_difference(const F& f, double h = 1e-3)
   return y;
 }
 
-// Runs f under every instruction set that this machine has.
+// Back to the instruction set of before at the end, also when a check throws.
+struct IsaScope {
+  cpu::Isa before = cpu::active_isa();
+  ~IsaScope() { cpu::set_active_isa(before); }
+};
+
+// Runs f(name) under every instruction set that this machine has.
 template <class F> void each_isa(const F& f) {
-  const cpu::Isa before = cpu::active_isa();
+  const IsaScope scope;
   for (cpu::Isa isa : {cpu::Isa::base, cpu::Isa::avx2, cpu::Isa::avx512}) {
     if (!cpu::isa_supported(isa)) continue;
     cpu::set_active_isa(isa);
-    f(cpu::isa_name(isa));
+    f(std::string(cpu::isa_name(isa)));
   }
-  cpu::set_active_isa(before);
 }
 
 // f() with one thread and with several must agree bit for bit.

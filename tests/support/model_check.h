@@ -11,10 +11,10 @@
 
 #include "nn/module.h"
 #include "tensor/ops/elementwise.h"
+#include "tests/support/tensors.h"
+#include "tests/support/text.h"
 
 namespace fm::test {
-
-inline bool contains(const std::string& s, const std::string& part) { return s.find(part) != std::string::npos; }
 
 // Stored tensor number o, element i: 0.08 sin(0.7 (i+1) + 0.31 o), around 1 for weights of norms and layer scales, not scaled for the
 // frozen frequencies W. Tables of positions keep their values.
@@ -22,9 +22,9 @@ template <class M> void fill_by_rule(M& model) {
   int o = -1;
   for_each_tensor(model, [&](const std::string& name, Tensor& t) {
     ++o;
-    if (contains(name, "pos_embed") || contains(name, "freqs_")) return;
+    if (has(name, "pos_embed") || has(name, "freqs_")) return;
     const double scale = name.ends_with(".W") ? 1 : 0.08;
-    const double base = (contains(name, "norm") && name.ends_with("weight")) || name.ends_with("lambda1") ? 1 : 0;
+    const double base = (has(name, "norm") && name.ends_with("weight")) || name.ends_with("lambda1") ? 1 : 0;
     std::vector<float> values(static_cast<std::size_t>(t.numel()));
     for (std::size_t i = 0; i < values.size(); ++i)
       values[i] = static_cast<float>(base + scale * std::sin(0.7 * static_cast<double>(i + 1) + 0.31 * o));
@@ -43,28 +43,6 @@ inline Tensor golden_input(const Shape& shape) {
 inline Tensor wave(const Shape& shape, double seed, DType dtype = DType::f64) {
   const Tensor i = Tensor::arange(shape.numel(), DType::f64);
   return (sin(i * 1.3 + seed) + cos(i * (0.41 * seed)) * 0.3).reshape(shape).to(dtype);
-}
-
-inline double max_difference(const Tensor& a, const Tensor& b) {
-  REQUIRE(a.shape() == b.shape());
-  const auto x = a.to_vector<double>(), y = b.to_vector<double>();
-  double worst = 0;
-  for (std::size_t i = 0; i < x.size(); ++i) worst = std::max(worst, std::abs(x[i] - y[i]));
-  return worst;
-}
-
-inline double norm(const Tensor& x) {
-  double sum = 0;
-  for (const double v : x.to_vector<double>()) sum += v * v;
-  return std::sqrt(sum);
-}
-
-inline double dot(const Tensor& a, const Tensor& b) {
-  REQUIRE(a.shape() == b.shape());
-  const auto x = a.to_vector<double>(), y = b.to_vector<double>();
-  double sum = 0;
-  for (std::size_t i = 0; i < x.size(); ++i) sum += x[i] * y[i];
-  return sum;
 }
 
 // Sums and a few elements of an output, against printed numbers.
@@ -108,7 +86,7 @@ template <class M> void shake(M& model, double scale = 0.3) {
     if (!p.trainable) return;
     const Tensor noise = wave(p.value.shape(), seed += 0.37, p.value.dtype());
     std::vector<double> v = noise.to_vector<double>();
-    const double base = contains(name, "norm") && name.ends_with("weight") ? 1 : 0;
+    const double base = has(name, "norm") && name.ends_with("weight") ? 1 : 0;
     for (double& x : v) x = base + scale * x;
     p.value.copy_from(Tensor::from(v, p.value.shape()));
   });

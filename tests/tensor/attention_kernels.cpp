@@ -125,7 +125,7 @@ void check_value(const Shape& s) {
 }  // namespace
 
 TEST_CASE("value") {
-  each_isa([](const char* isa) {
+  each_isa([](const std::string& isa) {
     CAPTURE(isa);
     for (const Shape& s : small_shapes) {
       CAPTURE(s.queries);
@@ -137,7 +137,7 @@ TEST_CASE("value") {
 }
 
 TEST_CASE("tangent and gradients") {
-  each_isa([](const char* isa) {
+  each_isa([](const std::string& isa) {
     CAPTURE(isa);
     for (Shape s : small_shapes) {
       s.spread = 1;
@@ -181,7 +181,7 @@ TEST_CASE("tangent and gradients") {
 }
 
 TEST_CASE("several blocks of queries: gradients") {
-  each_isa([](const char* isa) {
+  each_isa([](const std::string& isa) {
     CAPTURE(isa);
     for (const Shape& s : large_shapes) {
       const D in = inputs(s, 1), din = inputs(s, 2), go = random_array(s.q_size(), 3), g = backward(s, in, go), all = tangent(s, in, din);

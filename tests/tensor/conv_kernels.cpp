@@ -8,15 +8,16 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
-#include <random>
 #include <string>
 #include <vector>
+
+#include "tests/support/kernel_check.h"
 
 namespace {
 
 using fm::cpu::ConvFunctions;
 using fm::cpu::ConvShape;
-using fm::cpu::Isa;
+using fm::test::each_isa;
 using Int = std::int64_t;
 
 Int size_x(const ConvShape& s) { return s.batch * s.in_channels * s.height * s.width; }
@@ -41,11 +42,11 @@ void for_each_term(const ConvShape& s, const F& f) {
               }
 }
 
+// Of few bits, so that the plain loops in double are all but exact.
 template <class T>
-std::vector<T> random_values(Int count, unsigned seed) {
-  std::mt19937 random(seed);
-  std::vector<T> values(static_cast<std::size_t>(count));
-  for (T& x : values) x = T(float(random() % 2001) / 1000.0f - 1.0f);
+std::vector<T> random_values(Int count, std::uint64_t seed) {
+  std::vector<T> values;
+  for (double x : fm::test::random_array(count, seed)) values.push_back(T(std::round(x * 0x1p16) * 0x1p-16));
   return values;
 }
 
@@ -86,22 +87,11 @@ void check(const ConvShape& s, const ConvFunctions<T>& conv, bool with_bias, boo
   CHECK(count_bad(gw, want_gw, double(s.batch * pixels)) == 0);
 }
 
-template <class F>
-void for_each_isa(const F& f) {
-  const Isa before = fm::cpu::active_isa();
-  for (Isa isa : {Isa::base, Isa::avx2, Isa::avx512})
-    if (fm::cpu::isa_supported(isa)) {
-      INFO(std::string(fm::cpu::isa_name(isa)));
-      fm::cpu::set_active_isa(isa);
-      f();
-    }
-  fm::cpu::set_active_isa(before);
-}
-
 void check_all(const ConvShape& s) {
   INFO("batch " << s.batch << ", " << s.in_channels << " -> " << s.out_channels << " channels, " << s.height << "x" << s.width << ", kernel "
                 << s.kernel_h << "x" << s.kernel_w << ", stride " << s.stride_h << "x" << s.stride_w << ", pad " << s.pad_h << "x" << s.pad_w);
-  for_each_isa([&] {
+  each_isa([&](const std::string& isa) {
+    CAPTURE(isa);
     for (bool accumulate : {false, true})
       for (bool with_bias : {false, true}) {
         check(s, fm::cpu::conv_kernels().f32, with_bias, accumulate);

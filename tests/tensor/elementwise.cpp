@@ -14,27 +14,15 @@
 #include "tensor/ops/copy.h"
 #include "tensor/ops/index.h"
 #include "tensor/ops/reduce.h"
+#include "tests/support/kernel_check.h"
 #include "tests/support/op_samples.h"
+#include "tests/support/tensors.h"
 
 using namespace fm;
+using namespace fm::test;
 using Doubles = std::vector<double>;
 
 namespace {
-
-struct IsaScope {                                  // back to the machine's best at the end, also when a check throws
-  cpu::Isa before = cpu::active_isa();
-  ~IsaScope() { cpu::set_active_isa(before); }
-};
-
-template <class F> void on_every_isa(F&& f) {
-  const IsaScope scope;
-  for (cpu::Isa isa : {cpu::Isa::base, cpu::Isa::avx2, cpu::Isa::avx512}) {
-    if (!cpu::isa_supported(isa)) continue;
-    cpu::set_active_isa(isa);
-    CAPTURE(std::string(cpu::isa_name(isa)));
-    f();
-  }
-}
 
 // Runs f on base and on every other instruction set; the results differ by at most `ulps` units of the last place of the value or of 1e-3
 // (contraction to fused multiply-add changes how sums that cancel are rounded).
@@ -44,12 +32,13 @@ void same_on_every_isa(double ulps, const std::function<Tensor()>& f) {
   const Tensor base = f();
   const double eps = base.dtype() == DType::f64 ? 0x1p-52 : 0x1p-23;
   const Doubles want = base.to_vector<double>();
-  on_every_isa([&] {
+  each_isa([&](const std::string& isa) {
+    CAPTURE(isa);
     const Doubles got = f().to_vector<double>();
     REQUIRE(got.size() == want.size());
     double worst = 0;
     for (std::size_t i = 0; i < got.size(); ++i)
-      worst = std::max(worst, std::fabs(got[i] - want[i]) / (eps * std::max(std::fabs(want[i]), 1e-3)));
+      worst = worse(worst, std::fabs(got[i] - want[i]) / (eps * std::max(std::fabs(want[i]), 1e-3)));
     CHECK(worst <= ulps);
   });
 }
@@ -85,7 +74,6 @@ void check_binary(const Tensor& a, const Tensor& b, const Shape& shape) {
   CHECK(equal);
 }
 
-Tensor normal(const Shape& shape, std::uint64_t seed, DType dtype = DType::f64) { return sample_normal(shape, seed, dtype); }
 
 }  // namespace
 
@@ -135,7 +123,8 @@ TEST_CASE("value, slope and dual agree") {
 
 TEST_CASE("broadcasting and strides against naive loops") {
   const Tensor x = normal({5, 7, 9}, 1), z = normal({9, 7, 5}, 2);
-  on_every_isa([&] {
+  each_isa([&](const std::string& isa) {
+    CAPTURE(isa);
     check_binary(x, x, {5, 7, 9});
     check_binary(x, normal({9}, 3), {5, 7, 9});
     check_binary(normal({7, 1}, 3), x, {5, 7, 9});
@@ -193,7 +182,8 @@ TEST_CASE("reductions against naive sums") {
           if (kept[d] != 1) at += index[static_cast<std::size_t>(d)] * want.strides()[d];
         want.data<double>()[at] += x.data<double>()[i++];
       });
-      on_every_isa([&] {
+      each_isa([&](const std::string& isa) {
+    CAPTURE(isa);
         const Tensor y = sum(x, dims, true), y32 = sum(x.to(DType::f32), dims, true);
         REQUIRE(y.shape() == kept);
         CHECK(sum_squares(y - want) < 1e-20);

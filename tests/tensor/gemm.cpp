@@ -8,11 +8,11 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
-#include <random>
 #include <string>
 #include <vector>
 
 #include "tensor/kernels/cpu/gemm_reference.h"
+#include "tests/support/kernel_check.h"
 
 #define FM_ISA wide
 #include "tensor/kernels/cpu/gemm_product.h"
@@ -20,7 +20,7 @@
 namespace {
 
 using fm::cpu::GemmArgs;
-using fm::cpu::Isa;
+using fm::test::each_isa;
 using Int = std::int64_t;
 
 template <class T>
@@ -36,9 +36,8 @@ T make_value(float x) {
 
 template <class T>
 std::vector<T> random_values(Int count, unsigned seed) {
-  std::mt19937 random(seed);
-  std::vector<T> values(static_cast<std::size_t>(count));
-  for (T& x : values) x = make_value<T>(float(random() % 2001) / 1000.0f - 1.0f);
+  std::vector<T> values;
+  for (float x : fm::test::random_array<float>(count, seed)) values.push_back(make_value<T>(x));
   return values;
 }
 
@@ -114,22 +113,11 @@ void check(const Case& s, const F& product) {
   CHECK(touched == 0);
 }
 
-template <class F>
-void for_each_isa(const F& f) {
-  const Isa before = fm::cpu::active_isa();
-  for (Isa isa : {Isa::base, Isa::avx2, Isa::avx512})
-    if (fm::cpu::isa_supported(isa)) {
-      INFO(std::string(fm::cpu::isa_name(isa)));
-      fm::cpu::set_active_isa(isa);
-      f();
-    }
-  fm::cpu::set_active_isa(before);
-}
-
 // A case with all types, and with the tiles of AVX-512.
 void check_all(const Case& s) {
   using namespace fm::cpu::wide;
-  for_each_isa([&] {
+  each_isa([&](const std::string& isa) {
+    CAPTURE(isa);
     check<float, float>(s, fm::cpu::gemm_kernels().f32);
     check<double, double>(s, fm::cpu::gemm_kernels().f64);
     check<std::uint16_t, float>(s, fm::cpu::gemm_kernels().bf16);
@@ -236,7 +224,8 @@ TEST_CASE("gemm: results do not depend on the number of threads") {
       CHECK(std::memcmp(one.c.data(), many.c.data(), one.c.size() * sizeof(Out)) == 0);
     }
   };
-  for_each_isa([&] {
+  each_isa([&](const std::string& isa) {
+    CAPTURE(isa);
     for_each_transposition([&](bool ta, bool tb) {
       for (const Case& s : {Case{.m = 511, .n = 131, .k = 300, .ta = ta, .tb = tb, .bias = true, .alpha = 0.3},
                             Case{.m = 61, .n = 300, .k = 517, .ta = ta, .tb = tb, .accumulate = true},

@@ -7,13 +7,12 @@
 #include "autodiff/rules/elementwise.h"
 #include "autodiff/rules/linear.h"
 #include "autodiff/rules/matmul.h"
-#include "tensor/random/fill.h"
+#include "tests/support/tensors.h"
 
 using namespace fm;
+using namespace fm::test;
 
 namespace {
-
-Tensor random(const Shape& shape, std::uint32_t draw) { return random_normal(shape, {7, 1}, draw, DType::f64); }
 
 // c[m, n] = sum_k a[m, k] b[k, n], written out, for two-dimensional views
 Tensor naive(const Tensor& a, const Tensor& b) {
@@ -23,52 +22,47 @@ Tensor naive(const Tensor& a, const Tensor& b) {
   return c;
 }
 
-double distance(const Tensor& a, const Tensor& b) {
-  REQUIRE(a.shape() == b.shape());
-  return std::sqrt(sum_squares(a - b));
-}
-
 }  // namespace
 
 TEST_CASE("matmul reads any pair of strides") {
-  const Tensor a = random({5, 7}, 1), b = random({7, 3}, 2);
+  const Tensor a = normal({5, 7}, 1), b = normal({7, 3}, 2);
   const Tensor c = naive(a, b);
-  CHECK(distance(matmul(a, b), c) < 1e-13);
-  CHECK(distance(matmul(a.transpose(0, 1).contiguous().transpose(0, 1), b), c) < 1e-13);
-  CHECK(distance(matmul(a, b.transpose(0, 1).contiguous().transpose(0, 1)), c) < 1e-13);
-  CHECK(distance(matmul(a.slice(1, 2, 5), b.slice(0, 2, 5)), naive(a.slice(1, 2, 5), b.slice(0, 2, 5))) < 1e-13);
-  CHECK(distance(matmul(a.slice(0, 1, 2), b), c.slice(0, 1, 2)) < 1e-13);
+  CHECK(max_difference(matmul(a, b), c) < 1e-13);
+  CHECK(max_difference(matmul(a.transpose(0, 1).contiguous().transpose(0, 1), b), c) < 1e-13);
+  CHECK(max_difference(matmul(a, b.transpose(0, 1).contiguous().transpose(0, 1)), c) < 1e-13);
+  CHECK(max_difference(matmul(a.slice(1, 2, 5), b.slice(0, 2, 5)), naive(a.slice(1, 2, 5), b.slice(0, 2, 5))) < 1e-13);
+  CHECK(max_difference(matmul(a.slice(0, 1, 2), b), c.slice(0, 1, 2)) < 1e-13);
 }
 
 TEST_CASE("leading dimensions broadcast") {
-  const Tensor a = random({4, 1, 2, 5}, 1), b = random({3, 5, 6}, 2);
+  const Tensor a = normal({4, 1, 2, 5}, 1), b = normal({3, 5, 6}, 2);
   const Tensor c = matmul(a, b);
   REQUIRE(c.shape() == Shape{4, 3, 2, 6});
   for (int i = 0; i < 4; ++i)
-    for (int j = 0; j < 3; ++j) CHECK(distance(c.select(0, i).select(0, j), naive(a.select(0, i).select(0, 0), b.select(0, j))) < 1e-13);
-  const Tensor heads = random({2, 5, 3, 4}, 3).permute({0, 2, 1, 3});       // (B, H, N, D) views of (B, N, H, D)
+    for (int j = 0; j < 3; ++j) CHECK(max_difference(c.select(0, i).select(0, j), naive(a.select(0, i).select(0, 0), b.select(0, j))) < 1e-13);
+  const Tensor heads = normal({2, 5, 3, 4}, 3).permute({0, 2, 1, 3});       // (B, H, N, D) views of (B, N, H, D)
   const Tensor scores = matmul(heads, heads.transpose(-1, -2)), one = heads.select(0, 1).select(0, 2);
-  CHECK(distance(scores.select(0, 1).select(0, 2), naive(one, one.transpose(0, 1))) < 1e-13);
+  CHECK(max_difference(scores.select(0, 1).select(0, 2), naive(one, one.transpose(0, 1))) < 1e-13);
 }
 
 TEST_CASE("linear is x W^T + b") {
-  const Tensor x = random({2, 3, 5}, 1), w = random({4, 5}, 2), b = random({4}, 3);
-  CHECK(distance(linear(x, w, b).reshape({6, 4}), naive(x.reshape({6, 5}), w.transpose(0, 1)) + b) < 1e-13);
+  const Tensor x = normal({2, 3, 5}, 1), w = normal({4, 5}, 2), b = normal({4}, 3);
+  CHECK(max_difference(linear(x, w, b).reshape({6, 4}), naive(x.reshape({6, 5}), w.transpose(0, 1)) + b) < 1e-13);
 }
 
 TEST_CASE("errors name the shapes") {
-  CHECK_THROWS_WITH_AS(matmul(random({2, 3}, 1), random({4, 5}, 2)),
+  CHECK_THROWS_WITH_AS(matmul(normal({2, 3}, 1), normal({4, 5}, 2)),
                        "matmul: inner dimensions differ: a[2, 3] has 3 columns, b[4, 5] has 4 rows", ShapeError);
-  CHECK_THROWS_AS(matmul(random({2, 3}, 1), Tensor::ones({3, 2})), DTypeError);
-  CHECK_THROWS_AS(linear(random({2, 3}, 1), random({4, 5}, 2), Tensor()), ShapeError);
+  CHECK_THROWS_AS(matmul(normal({2, 3}, 1), Tensor::ones({3, 2})), DTypeError);
+  CHECK_THROWS_AS(linear(normal({2, 3}, 1), normal({4, 5}, 2), Tensor()), ShapeError);
 }
 
 TEST_CASE("push and pull agree, also for tangents of the first rows") {
-  const Tensor x = random({3, 2, 4}, 1), w = random({5, 4}, 2), b = random({5}, 3), m = random({3, 5, 2}, 4);
+  const Tensor x = normal({3, 2, 4}, 1), w = normal({5, 4}, 2), b = normal({5}, 3), m = normal({3, 5, 2}, 4);
   const auto f = [](const Var& vx, const Var& vw, const Var& vb, const Var& vm) { return matmul(linear(vx, vw, vb), vm); };
-  const Tensor dx = random({3, 2, 4}, 5), dw = random({5, 4}, 6), db = random({5}, 7), dm = random({3, 5, 2}, 8);
+  const Tensor dx = normal({3, 2, 4}, 5), dw = normal({5, 4}, 6), db = normal({5}, 7), dm = normal({3, 5, 2}, 8);
   const auto [y, dy] = jvp(f, at(x, w, b, m), along(dx, dw, db, dm));
-  const Tensor gy = random(y.shape(), 9);
+  const Tensor gy = normal(y.shape(), 9);
   Tape tape;
   const Var vx = tape.variable(x), vw = tape.variable(w), vb = tape.variable(b), vm = tape.variable(m);
   const Var z = f(vx, vw, vb, vm);
@@ -80,5 +74,5 @@ TEST_CASE("push and pull agree, also for tangents of the first rows") {
   const auto [y1, dy1] = jvp(f, at(x, w, b, m), along(part, zero, zero, part_m));
   const auto [y2, dy2] = jvp(f, at(x, w, b, m), along(pad(part, 0, 0, 2), zero, zero, pad(part_m, 0, 0, 1)));
   REQUIRE(dy1.dim(0) == 2);
-  CHECK(distance(pad(dy1, 0, 0, 1), dy2) < 1e-13);
+  CHECK(max_difference(pad(dy1, 0, 0, 1), dy2) < 1e-13);
 }

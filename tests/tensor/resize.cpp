@@ -9,8 +9,10 @@
 #include "autodiff/rules/elementwise.h"
 #include "autodiff/rules/linear.h"
 #include "autodiff/rules/resize.h"
+#include "tests/support/tensors.h"
 
 using namespace fm;
+using namespace fm::test;
 
 namespace {
 
@@ -21,16 +23,6 @@ void check_row(const Resampling& r, std::int64_t o, std::int64_t first, const st
     sum += r.weight(o, first + static_cast<std::int64_t>(i));
   }
   CHECK(sum == doctest::Approx(1.0).epsilon(1e-6));              // nothing lies outside the listed inputs
-}
-
-Tensor wave(const Shape& shape, DType dtype = DType::f64) { return sin(Tensor::arange(shape.numel(), DType::f64) * 0.37).reshape(shape).to(dtype); }
-
-double max_difference(const Tensor& a, const Tensor& b) {
-  REQUIRE(a.shape() == b.shape());
-  const auto x = a.to_vector<double>(), y = b.to_vector<double>();
-  double worst = 0;
-  for (std::size_t i = 0; i < x.size(); ++i) worst = std::max(worst, std::abs(x[i] - y[i]));
-  return worst;
 }
 
 constexpr Interpolation kinds[] = {Interpolation::bilinear, Interpolation::bicubic, Interpolation::bilinear_antialias, Interpolation::bicubic_antialias};
@@ -73,7 +65,7 @@ TEST_CASE("resize does nothing at equal size and keeps constants") {
 TEST_CASE("resample along a dimension equals the dense product, in every float type") {
   for (const Interpolation kind : kinds) {
     const Resampling r = resampling(13, 6, kind);
-    const Tensor x = wave({3, 13, 5});
+    const Tensor x = normal({3, 13, 5}, 1);
     std::vector<double> expected;
     for (int a = 0; a < 3; ++a)
       for (int o = 0; o < 6; ++o)
@@ -88,12 +80,12 @@ TEST_CASE("resample along a dimension equals the dense product, in every float t
     CHECK(max_difference(resample(x.to(DType::f32), 1, r), want) < 1e-6);
     CHECK(max_difference(resample(x.to(DType::bf16), 1, r), want) < 2e-2);
   }
-  CHECK_THROWS_AS(resample(wave({3, 4}), 1, resampling(5, 2, Interpolation::bilinear)), ShapeError);
+  CHECK_THROWS_AS(resample(normal({3, 4}, 1), 1, resampling(5, 2, Interpolation::bilinear)), ShapeError);
 }
 
 TEST_CASE("push and pull are transposes of each other") {
   for (const Interpolation kind : kinds) {
-    const Tensor x = wave({2, 5, 8}), dx = wave({2, 5, 8}) * 0.3 + 0.1, gy = wave({2, 3, 12}) + 0.2;
+    const Tensor x = normal({2, 5, 8}, 1), dx = normal({2, 5, 8}, 2), gy = normal({2, 3, 12}, 3);
     Tape tape;
     const Var v = tape.variable(x);
     const auto [y, dy] = jvp([&](const Var& u) { return resize(u, 3, 12, kind); }, at(v), along(dx));

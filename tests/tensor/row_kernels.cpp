@@ -171,7 +171,7 @@ Array<T> cross_entropy(Count rows, Count n, const Array<T>& x, const Count* labe
 }  // namespace
 
 TEST_CASE("norms: value, push, pull") {
-  each_isa([](const char* isa) {
+  each_isa([](const std::string& isa) {
     CAPTURE(isa);
     for (bool centred : {false, true})
       for (const NormCase& c : {NormCase{centred, 6, 37, 1, false, false, false, false},
@@ -191,7 +191,7 @@ TEST_CASE("norms: value, push, pull") {
 
 TEST_CASE("softmax and log-softmax") {
   const Count rows = 5;
-  each_isa([&](const char* isa) {
+  each_isa([&](const std::string& isa) {
     CAPTURE(isa);
     for (Count n : {1, 3, 17, 64, 257}) {
       CAPTURE(n);
@@ -227,7 +227,7 @@ TEST_CASE("softmax and log-softmax") {
 }
 
 TEST_CASE("swiglu") {
-  each_isa([](const char* isa) {
+  each_isa([](const std::string& isa) {
     CAPTURE(isa);
     for (Count half : {1, 5, 24, 67}) {
       const Count rows = 4;
@@ -256,7 +256,7 @@ TEST_CASE("swiglu") {
 }
 
 TEST_CASE("gated residual") {
-  each_isa([](const char* isa) {
+  each_isa([](const std::string& isa) {
     CAPTURE(isa);
     for (Count share : {1, 3, 12}) {
       const Count rows = 12, n = 19, ld = 3 * n, ld_tangent = n + 2, groups = rows / share;
@@ -294,7 +294,7 @@ TEST_CASE("gated residual") {
 
 TEST_CASE("cross-entropy of logits") {
   const Count rows = 6;
-  each_isa([&](const char* isa) {
+  each_isa([&](const std::string& isa) {
     CAPTURE(isa);
     for (Count n : {1, 10, 37}) {
       const D x = axpy(D(rows * n, 0.0), 4.0, random_array(rows * n, 1));
@@ -337,7 +337,7 @@ TEST_CASE("cross-entropy of logits") {
 
 TEST_CASE("rope on packed qkv rows") {
   const Count batch = 2, tokens = 5, heads = 3;
-  each_isa([&](const char* isa) {
+  each_isa([&](const std::string& isa) {
     CAPTURE(isa);
     for (Count dim : {2, 8, 24, 72}) {
       const Count n = batch * tokens * 3 * heads * dim;

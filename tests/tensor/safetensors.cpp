@@ -8,10 +8,10 @@
 #include <fstream>
 #include <functional>
 
-#include "support/temp_folder.h"
 #include "tensor/error.h"
 #include "tensor/io/atomic_file.h"
 #include "tensor/io/crc32c.h"
+#include "tests/support/temp_folder.h"
 
 using namespace fm;
 
