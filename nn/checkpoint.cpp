@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "nn/sharded_weights.h"
 #include "tensor/io/atomic_file.h"
 #include "tensor/io/crc32c.h"
 #include "tensor/io/mapped_file.h"
@@ -155,13 +156,16 @@ Weights weights_of(const Checkpoint& checkpoint, const std::string& part) {
 Weights load_from(const fs::path& path, const std::string& part, const Warn& warn) {
   if (!fs::is_directory(path)) {
     if (!part.empty()) throw FileError(fmt::format("{} is one file and has no part \"{}\"", path.string(), part));
-    return {path, Safetensors(path).tensors(), -1, nullptr};
+    return {path, is_shard_index(path) ? load_sharded(path) : Safetensors(path).tensors(), -1, nullptr};
   }
   const std::string name = part.empty() ? "model" : part;
   if (fs::exists(path / state_file)) return weights_of(Checkpoint(path), name);
+  if (part.empty())
+    for (const char* file : {"model.safetensors.index.json", "model.safetensors"})          // a folder as Hugging Face keeps models
+      if (fs::exists(path / file)) return load_from(path / file, part, warn);
   const fs::path folder = fs::is_directory(path / "checkpoints") ? path / "checkpoints" : path;
   if (const auto newest = open_newest({folder, 1, 0}, warn)) return weights_of(*newest, name);
-  throw FileError(fmt::format("{}: neither a checkpoint, nor a folder of checkpoints, nor a run folder with one", path.string()));
+  throw FileError(fmt::format("{}: neither a checkpoint, nor a folder of checkpoints, nor a run folder with one, nor a folder with model.safetensors", path.string()));
 }
 
 }  // namespace

@@ -64,8 +64,9 @@ struct Weights {
   std::shared_ptr<const nlohmann::ordered_json> state;     // null: a bare file
 };
 
-// `where` is a .safetensors file, a checkpoint, a folder of checkpoints or a run folder (the newest whole checkpoint of it), and may end in
-// ":part", as in "runs/a:ema"; the part is "model" otherwise. FileError when there is no such thing or it is damaged.
+// `where` is a .safetensors file, an index of shards (nn/sharded_weights.h), a folder with either under the name "model", a checkpoint, a
+// folder of checkpoints or a run folder (the newest whole checkpoint of it). Checkpoints may end in ":part", as in "runs/a:ema"; the part
+// is "model" otherwise. FileError when there is no such thing or it is damaged.
 Weights load_weights(const std::string& where, const Warn& warn);
 
 // Into a model: FileError names the file and every tensor that is missing, unexpected or of another shape (load_state in nn/module.h).

@@ -1,0 +1,208 @@
+#include "nn/models/published_names.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <optional>
+
+#include "tensor/error.h"
+#include "tensor/ops/copy.h"
+
+namespace fm {
+namespace {
+
+using Pair = std::pair<std::string_view, std::string_view>;
+
+constexpr std::array<std::string_view, 2> wrappers{"module.", "_orig_mod."};
+
+// Meta's name and ours; with a * for the number of the block.
+constexpr std::array<Pair, 5> meta_outside{{{"cls_token", "embeddings.cls_token"},
+                                            {"mask_token", "embeddings.mask_token"},
+                                            {"register_tokens", "embeddings.register_tokens"},
+                                            {"pos_embed", "embeddings.position_embeddings"},
+                                            {"patch_embed.proj.", "embeddings.patch_embeddings.projection."}}};
+constexpr std::array<Pair, 6> meta_in_block{{{"attn.proj.", "attention.output.dense."},
+                                             {"mlp.", "mlp."},
+                                             {"norm1.", "norm1."},
+                                             {"norm2.", "norm2."},
+                                             {"ls1.gamma", "layer_scale1.lambda1"},
+                                             {"ls2.gamma", "layer_scale2.lambda1"}}};
+constexpr Pair meta_norm{"norm.", "layernorm."};
+constexpr std::string_view meta_blocks = "blocks.", our_blocks = "encoder.layer.", meta_qkv = "attn.qkv.", our_qkv = "attention.attention.";
+constexpr std::array<std::string_view, 3> qkv{"query.", "key.", "value."};
+
+// `name` with the first part `from` turned into `to`; a pair that does not end in a dot must match whole.
+std::optional<std::string> renamed(std::string_view name, std::string_view from, std::string_view to) {
+  if (!name.starts_with(from) || (from.back() != '.' && name.size() != from.size())) return std::nullopt;
+  return std::string(to) + std::string(name.substr(from.size()));
+}
+
+std::string unwrapped(std::string name) {
+  for (bool again = true; again;) {
+    again = false;
+    for (std::string_view w : wrappers)
+      if (name.starts_with(w)) name.erase(0, w.size()), again = true;
+  }
+  return name;
+}
+
+NamedTensors unwrapped(const NamedTensors& tensors) {
+  NamedTensors out;
+  for (const auto& [name, t] : tensors) out.emplace_back(unwrapped(name), t);
+  return out;
+}
+
+// "blocks.12.attn.proj.weight" -> {"12.", "attn.proj.weight"}
+std::optional<std::pair<std::string, std::string_view>> in_block(std::string_view name, std::string_view blocks) {
+  if (!name.starts_with(blocks)) return std::nullopt;
+  const std::string_view rest = name.substr(blocks.size());
+  const std::size_t digits = std::min(rest.find_first_not_of("0123456789"), rest.size());
+  if (digits == 0 || digits == rest.size() || rest[digits] != '.') return std::nullopt;
+  return std::pair(std::string(rest.substr(0, digits + 1)), rest.substr(digits + 1));
+}
+
+// A name of one style in the other; empty: there is none.
+template <std::size_t N> std::string translated(std::string_view name, const std::array<Pair, N>& table, bool to_ours) {
+  for (const auto& [meta, ours] : table)
+    if (const auto found = to_ours ? renamed(name, meta, ours) : renamed(name, ours, meta)) return *found;
+  return {};
+}
+
+std::string translated_outside(std::string_view name, bool to_ours) {
+  if (std::string found = translated(name, meta_outside, to_ours); !found.empty()) return found;
+  return translated(name, std::array{meta_norm}, to_ours);
+}
+
+[[noreturn]] void fail_unknown(const std::string& name, const char* style) {
+  throw FileError(fmt::format("{} is no name of {}", name, style));
+}
+
+// The encoder's joint product, rows q | k | v, as three.
+void cut_qkv(const std::string& block, std::string_view kind, const Tensor& t, NamedTensors& out) {
+  const std::int64_t rows = t.rank() > 0 ? t.dim(0) : 0;
+  if (rows == 0 || rows % 3 != 0)
+    throw FileError(fmt::format("blocks.{}attn.qkv.{} has shape {}: want 3 times as many rows as the width", block, kind, to_string(t.shape())));
+  for (std::size_t i = 0; i < qkv.size(); ++i) {
+    const auto part = static_cast<std::int64_t>(i) * (rows / 3);
+    out.emplace_back(fmt::format("{}{}{}{}{}", our_blocks, block, our_qkv, qkv[i], kind), t.slice(0, part, part + rows / 3));
+  }
+}
+
+NamedTensors from_meta(const NamedTensors& tensors) {
+  NamedTensors out;
+  for (const auto& [name, t] : tensors) {
+    if (const auto place = in_block(name, meta_blocks)) {
+      const auto& [block, inner] = *place;
+      if (inner.starts_with(meta_qkv)) {
+        cut_qkv(block, inner.substr(meta_qkv.size()), t, out);
+        continue;
+      }
+      const std::string ours = translated(inner, meta_in_block, true);
+      if (ours.empty()) fail_unknown(name, "Meta's DINOv2");
+      out.emplace_back(fmt::format("{}{}{}", our_blocks, block, ours), t);
+      continue;
+    }
+    const std::string ours = translated_outside(name, true);
+    if (ours.empty()) fail_unknown(name, "Meta's DINOv2");
+    out.emplace_back(ours, t);
+  }
+  return out;
+}
+
+const Tensor& require(const NamedTensors& tensors, const std::string& name) {
+  for (const auto& [n, t] : tensors)
+    if (n == name) return t;
+  throw FileError(fmt::format("{} is missing: query, key and value are joined in Meta's layout", name));
+}
+
+NamedTensors to_meta(const NamedTensors& tensors) {
+  NamedTensors out;
+  for (const auto& [name, t] : tensors) {
+    const auto place = in_block(name, our_blocks);
+    if (!place) {
+      const std::string meta = translated_outside(name, false);
+      if (meta.empty()) fail_unknown(name, "an encoder");
+      out.emplace_back(meta, t);
+      continue;
+    }
+    const auto& [block, inner] = *place;
+    if (!inner.starts_with(our_qkv)) {
+      const std::string meta = translated(inner, meta_in_block, false);
+      if (meta.empty()) fail_unknown(name, "an encoder");
+      out.emplace_back(fmt::format("{}{}{}", meta_blocks, block, meta), t);
+      continue;
+    }
+    const std::string_view rest = inner.substr(our_qkv.size());
+    if (!rest.starts_with(qkv[0])) continue;                     // joined where the query stands
+    const std::string kind(rest.substr(qkv[0].size()));
+    std::vector<Tensor> parts;
+    for (std::string_view q : qkv) parts.push_back(require(tensors, fmt::format("{}{}{}{}{}", our_blocks, block, our_qkv, q, kind)));
+    out.emplace_back(fmt::format("{}{}{}{}", meta_blocks, block, meta_qkv, kind), concat(parts, 0));
+  }
+  return out;
+}
+
+NamedTensors under(const NamedTensors& tensors, std::string_view prefix) {
+  NamedTensors out;
+  for (const auto& [name, t] : tensors)
+    if (name.starts_with(prefix)) out.emplace_back(name.substr(prefix.size()), t);
+  return out;
+}
+
+// What a file of this layout holds.
+constexpr std::string_view rae_encoder_prefix = "encoder.encoder.", rae_decoder_prefix = "decoder.";
+
+}  // namespace
+
+const char* name_of(Layout layout) {
+  switch (layout) {
+    case Layout::hugging_face_dino: return "a Hugging Face DINOv2 encoder";
+    case Layout::meta_dino: return "an encoder under Meta's DINOv2 names";
+    case Layout::rae: return "a RAE autoencoder";
+    case Layout::rae_decoder: return "a RAE decoder";
+    case Layout::dit_dh: return "a DiT^DH";
+    case Layout::other: break;
+  }
+  return "of a layout that is not known";
+}
+
+Layout layout_of(const NamedTensors& tensors) {
+  const auto any = [&](std::string_view prefix) {
+    return std::any_of(tensors.begin(), tensors.end(), [&](const auto& t) { return unwrapped(t.first).starts_with(prefix); });
+  };
+  if (any("encoder.encoder.") && any("decoder.decoder_embed.")) return Layout::rae;
+  if (any("embeddings.patch_embeddings.projection.")) return Layout::hugging_face_dino;
+  if (any("decoder_embed.") && any("decoder_pred.")) return Layout::rae_decoder;
+  if (any("s_embedder.proj.") && any("x_embedder.proj.")) return Layout::dit_dh;
+  if (any("patch_embed.proj.") && any("blocks.0.attn.qkv.")) return Layout::meta_dino;
+  return Layout::other;
+}
+
+NamedTensors to_our_names(const NamedTensors& tensors, const std::string& part) {
+  const Layout layout = layout_of(tensors);
+  const NamedTensors plain = unwrapped(tensors);
+  if (part.empty()) return plain;
+  if (part == "encoder" && layout == Layout::hugging_face_dino) return plain;
+  if (part == "encoder" && layout == Layout::meta_dino) return from_meta(plain);
+  if (part == "encoder" && layout == Layout::rae) return under(plain, rae_encoder_prefix);
+  if (part == "decoder" && layout == Layout::rae) return under(plain, rae_decoder_prefix);
+  if (part == "decoder" && layout == Layout::rae_decoder) return plain;
+  if (part == "dit" && layout == Layout::dit_dh) return plain;
+  if (part != "encoder" && part != "decoder" && part != "dit") throw ConfigError(fmt::format("part \"{}\": want encoder, decoder or dit", part));
+  throw FileError(fmt::format("no {} in this file: it is {}, and begins with {}", part, name_of(layout), tensors.empty() ? "nothing" : tensors.front().first));
+}
+
+NamedTensors to_published_names(const NamedTensors& tensors, const std::string& style) {
+  if (style == "meta") return to_meta(tensors);
+  if (style != "rae") throw ConfigError(fmt::format("names \"{}\": want meta or rae", style));
+  const Layout layout = layout_of(tensors);
+  if (layout != Layout::hugging_face_dino && layout != Layout::rae_decoder)
+    throw FileError(fmt::format("a RAE file holds an encoder and a decoder; this is {}", name_of(layout)));
+  NamedTensors out;
+  for (const auto& [name, t] : tensors)
+    out.emplace_back(std::string(layout == Layout::rae_decoder ? rae_decoder_prefix : rae_encoder_prefix) + name, t);
+  return out;
+}
+
+}  // namespace fm

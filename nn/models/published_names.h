@@ -1,0 +1,34 @@
+// From the names that published files use to those of our modules.
+//
+//   file                                                names in it                                  part            becomes
+//   Hugging Face Dinov2WithRegisters                    embeddings.cls_token, encoder.layer.0. ...   encoder         the same
+//   Meta's DINOv2 .pth                                  cls_token, blocks.0.attn.qkv. ...            encoder         Hugging Face's; qkv cut in three
+//   RAE autoencoder                                     encoder.encoder. ..., decoder. ...           encoder         without "encoder.encoder."
+//                                                                                                    decoder         without "decoder."
+//   RAE decoder (model.pt), DiT^DH (stage2_model.pt)    decoder_embed., blocks.0.attn.qkv. ...       decoder, dit    the same
+//
+// Before that, what wrappers add is taken off: "module." (data parallel) and "_orig_mod." (torch.compile).
+// Facts: mfrae.md 1.3, 2, 2.1, 4.8.
+#pragma once
+
+#include <string>
+
+#include "tensor/io/safetensors.h"
+
+namespace fm {
+
+enum class Layout { hugging_face_dino, meta_dino, rae, rae_decoder, dit_dh, other };
+const char* name_of(Layout layout);
+
+// By the names alone, wrappers' prefixes not counted.
+Layout layout_of(const NamedTensors& tensors);
+
+// The tensors of `part` ("encoder", "decoder", "dit"; "": all, with the layout's own names) under our names, in the file's order; views of
+// the given ones. FileError when the file's layout has no such part.
+NamedTensors to_our_names(const NamedTensors& tensors, const std::string& part);
+
+// The other way, for an encoder under our names: "meta" joins query, key and value; "rae" puts the prefix in front ("encoder." + name for
+// encoders, "decoder." for decoders). ConfigError for another style.
+NamedTensors to_published_names(const NamedTensors& tensors, const std::string& style);
+
+}  // namespace fm

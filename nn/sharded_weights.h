@@ -1,0 +1,18 @@
+// Weights in several safetensors files and an index, as Hugging Face writes models that are too large for one file:
+//
+//   model.safetensors.index.json:  {"metadata": {...}, "weight_map": {"blocks.0.attn.qkv.weight": "model-00001-of-00002.safetensors", ...}}
+#pragma once
+
+#include <filesystem>
+
+#include "tensor/io/safetensors.h"
+
+namespace fm {
+
+inline bool is_shard_index(const std::filesystem::path& file) { return file.filename().string().ends_with(".safetensors.index.json"); }
+
+// All tensors of the index, as views into the mapped shards, ordered by name. FileError names the index and what is wrong: no JSON, no
+// weight_map, a shard outside the index's folder, shards that are missing (all of them), or tensors that the shards do not hold (all).
+NamedTensors load_sharded(const std::filesystem::path& index);
+
+}  // namespace fm

@@ -1,0 +1,58 @@
+// The program that converts weights, run as a user would, on the encoder that comes with the configs.
+#include <doctest/doctest.h>
+
+#include "data/npy.h"
+#include "tensor/io/safetensors.h"
+#include "tests/support/child.h"
+
+using namespace fm;
+using namespace fm::test;
+
+namespace {
+
+const std::string encoder_file = FM_TESTS_FOLDER "/../configs/weights/fashion_mnist_encoder.safetensors";
+
+Result convert(const Arguments& arguments) { return run_program_file(own_folder().parent_path() / "apps" / "convert", arguments); }
+
+void refused(const Arguments& arguments, int code, const std::string& message) {
+  const Result result = convert(arguments);
+  CHECK(result.code == code);
+  CHECK_MESSAGE(result.err.find(message) != std::string::npos, result.err);
+}
+
+}  // namespace
+
+TEST_CASE("names and types, there and back") {
+  const TempFolder folder;
+  const std::string meta = (folder / "meta.safetensors").string(), back = (folder / "back.safetensors").string(), half = (folder / "half.safetensors").string();
+  REQUIRE(convert({"--from", encoder_file, "--part", "encoder", "--names", "meta", "--to", meta}).code == 0);
+  REQUIRE(convert({"--from", meta, "--part", "encoder", "--to", back}).code == 0);
+  REQUIRE(convert({"--from", meta, "--dtype", "bf16", "--to", half}).code == 0);
+  const Safetensors before(encoder_file), after(back), small(half);
+  CHECK(Safetensors(meta).has("blocks.0.attn.qkv.weight"));
+  REQUIRE(before.size() == after.size());
+  for (const auto& [name, t] : before.tensors()) CHECK(after[name].to_vector<float>() == t.to_vector<float>());
+  CHECK(small["blocks.0.attn.qkv.weight"].dtype() == DType::bf16);
+}
+
+TEST_CASE("npz") {
+  const TempFolder folder;
+  const std::string npz = (folder / "a.npz").string();
+  REQUIRE(convert({"--from", encoder_file, "--to", npz}).code == 0);
+  const Safetensors before(encoder_file);
+  const NpzReader after(npz);
+  CHECK(after.names().size() == before.size());
+  const NpyArray a = after.read("embeddings.cls_token");
+  CHECK(std::vector<float>(a.values<float>().begin(), a.values<float>().end()) == before["embeddings.cls_token"].to_vector<float>());
+  refused({"--from", encoder_file, "--dtype", "bf16", "--to", npz}, 2, "which .npz does not have: add --dtype f32");
+}
+
+TEST_CASE("what cannot be converted") {
+  const TempFolder folder;
+  const std::string to = (folder / "a.safetensors").string();
+  refused({"--from", encoder_file}, 2, "convert wants --from WEIGHTS and --to FILE");
+  refused({"--from", encoder_file, "--to", (folder / "a.pickle").string()}, 2, "a name that ends in .safetensors or .npz");
+  refused({"--from", (folder / "none").string(), "--to", to}, 3, "does not exist");
+  refused({"--from", encoder_file, "--part", "dit", "--to", to}, 3, "no dit in this file");
+  CHECK(std::filesystem::is_empty(folder.path()));
+}
