@@ -1,6 +1,5 @@
 #include "nn/models/dino_v2.h"
 
-#include "autodiff/rules/activation.h"
 #include "autodiff/rules/linear.h"
 #include "autodiff/rules/resize.h"
 
@@ -28,20 +27,6 @@ std::int64_t grid_size(const DinoV2Config& c) {
 DinoV2Config dino_v2_small() { return sized(384, 12, 6); }
 DinoV2Config dino_v2_base() { return sized(768, 12, 12); }
 DinoV2Config dino_v2_large() { return sized(1024, 24, 16); }
-
-DinoV2Layer::DinoV2Layer(const DinoV2Config& c)
-    : norm1(c.width, c.eps), norm2(c.width, c.eps), attention(c.width, c.heads), mlp(c.width, c.mlp_width) {
-  if (c.layer_scale != 0) scale1 = make_parameter({c.width}), scale2 = make_parameter({c.width});
-}
-
-Var DinoV2Layer::operator()(const Var& x) const {
-  const auto add_scaled = [](const Var& base, const Var& h, const Parameter& scale) {
-    if (!scale.value.defined()) return base + h;
-    return gated_residual(base, h, expand(unsqueeze(scale, 0), {base.dim(0), base.dim(2)}));
-  };
-  const Var h = add_scaled(x, attention(norm1(x)), scale1);
-  return add_scaled(h, mlp(norm2(h)), scale2);
-}
 
 DinoV2::DinoV2(const DinoV2Config& c, std::uint64_t seed)
     : config(c),

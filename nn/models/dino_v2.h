@@ -7,9 +7,8 @@
 // weight and bias (affine_norm = false): every latent token then has mean 0 and variance 1.
 #pragma once
 
-#include "nn/layers/attention.h"
-#include "nn/layers/mlp.h"
 #include "nn/layers/patch.h"
+#include "nn/layers/vit_block.h"
 
 namespace fm {
 
@@ -39,13 +38,8 @@ DinoV2Config dino_v2_small();
 DinoV2Config dino_v2_base();
 DinoV2Config dino_v2_large();
 
-struct DinoV2Layer {
-  LayerNorm norm1, norm2;
-  VitAttention attention;
-  Parameter scale1, scale2;                      // (width); absent without layer scale
-  Mlp mlp;
-
-  explicit DinoV2Layer(const DinoV2Config& c);
+struct DinoV2Layer : VitBlock {
+  explicit DinoV2Layer(const DinoV2Config& c) : VitBlock(c.width, c.heads, c.mlp_width, c.eps, c.layer_scale != 0) {}
   template <class V> void visit(V&& v) {
     v("norm1", norm1);
     v("attention", attention);
@@ -54,7 +48,6 @@ struct DinoV2Layer {
     v("mlp", mlp);
     v("layer_scale2.lambda1", scale2);
   }
-  Var operator()(const Var& x) const;
 };
 
 struct DinoV2Tokens {

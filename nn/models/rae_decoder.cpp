@@ -23,18 +23,6 @@ RaeDecoderConfig rae_decoder_b(std::int64_t latent_size) { return sized(768, 12,
 RaeDecoderConfig rae_decoder_l(std::int64_t latent_size) { return sized(1024, 24, 16, 4096, latent_size); }
 RaeDecoderConfig rae_decoder_xl(std::int64_t latent_size) { return sized(1152, 28, 16, 4096, latent_size); }
 
-RaeDecoderLayer::RaeDecoderLayer(const RaeDecoderConfig& c)
-    : attention(c.width, c.heads),
-      intermediate(c.width, c.mlp_width),
-      output(c.mlp_width, c.width),
-      layernorm_before(c.width, c.eps),
-      layernorm_after(c.width, c.eps) {}
-
-Var RaeDecoderLayer::operator()(const Var& x) const {
-  const Var h = x + attention(layernorm_before(x));
-  return h + output(gelu(intermediate(layernorm_after(h))));
-}
-
 RaeDecoder::RaeDecoder(const RaeDecoderConfig& c, std::uint64_t seed)
     : config(c),
       positions(make_parameter({1, c.latent_size * c.latent_size + 1, c.width})),

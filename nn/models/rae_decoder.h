@@ -3,8 +3,7 @@
 //   h = [cls, z W + b] + pos,   h += Attn(LN h),  h += W2 gelu(W1 LN h)  per layer,   patches = LN(h) W_out + b_out without the cls row
 #pragma once
 
-#include "nn/layers/attention.h"
-#include "nn/layers/mlp.h"
+#include "nn/layers/vit_block.h"
 
 namespace fm {
 
@@ -31,20 +30,15 @@ RaeDecoderConfig rae_decoder_b(std::int64_t latent_size = 16);
 RaeDecoderConfig rae_decoder_l(std::int64_t latent_size = 16);
 RaeDecoderConfig rae_decoder_xl(std::int64_t latent_size = 16);
 
-struct RaeDecoderLayer {
-  VitAttention attention;
-  Linear intermediate, output;
-  LayerNorm layernorm_before, layernorm_after;
-
-  explicit RaeDecoderLayer(const RaeDecoderConfig& c);
+struct RaeDecoderLayer : VitBlock {
+  explicit RaeDecoderLayer(const RaeDecoderConfig& c) : VitBlock(c.width, c.heads, c.mlp_width, c.eps, false) {}
   template <class V> void visit(V&& v) {
     v("attention", attention);
-    v("intermediate.dense", intermediate);
-    v("output.dense", output);
-    v("layernorm_before", layernorm_before);
-    v("layernorm_after", layernorm_after);
+    v("intermediate.dense", mlp.fc1);
+    v("output.dense", mlp.fc2);
+    v("layernorm_before", norm1);
+    v("layernorm_after", norm2);
   }
-  Var operator()(const Var& x) const;
 };
 
 struct RaeDecoder {
