@@ -1,5 +1,7 @@
 #include "apps/ablate/variants.h"
 
+#include <algorithm>
+
 namespace fm {
 namespace {
 
@@ -19,8 +21,11 @@ MfStage from_data(MfStage stage) {
   return stage;
 }
 
-MfStage half_as_long(MfStage stage) {
-  stage.loop.steps /= 2;
+// The whole schedule in `steps`: a part of a long one would end at another learning rate.
+MfStage shortened(MfStage stage, std::int64_t steps) {
+  LearningRate& rate = stage.loop.rate;
+  for (std::int64_t* step : {&rate.warmup_steps, &rate.decay_begin, &rate.decay_end}) *step = *step * steps / std::max<std::int64_t>(1, stage.loop.steps);
+  stage.loop.steps = steps;
   return stage;
 }
 
@@ -42,9 +47,8 @@ std::vector<Variant> variants(const AblateConfig& c) {
   } else {
     add("mft", "cmt", from_data(base));
     add("mfd", "cmt", base);
-    MfStage rest = from_data(base);
-    rest.loop.steps -= base.loop.steps / 2;
-    add("mfd-then-mft", "cmt", half_as_long(base), rest);
+    const std::int64_t half = base.loop.steps / 2;
+    add("mfd-then-mft", "cmt", shortened(base, half), shortened(from_data(base), base.loop.steps - half));
   }
   return list;
 }

@@ -60,13 +60,23 @@ int run_command(const Program& program, const ParsedLine& line, const std::vecto
   const auto fields = line.command->fields();
   resolve(line, fields, log);
   check_launch(line.launch);
-  install_signal_handlers();
+  // Others have nothing to save: the system's own handling ends them at once.
+  if (line.command->info.trains) install_signal_handlers();
   if (line.launch.max_time > 0) set_time_limit(line.launch.max_time, "--max-time " + duration_text(line.launch.max_time));
   if (line.launch.threads > 0) omp_set_num_threads(int(line.launch.threads));
   Context context{program.name, line.command->info.name, command_line, line.launch, fields, log};
   if (context.launch.threads == 0) context.launch.threads = omp_get_max_threads();
   if (context.launch.fresh) context.launch.resume = "never";
-  return line.command->run(context);
+  try {
+    return line.command->run(context);
+  } catch (const StopRequested& stop) {
+    log.end_status();
+    log.info("{}", stop.what());
+    return exit_code::stopped_early;
+  } catch (const std::exception& error) {
+    log.record(fmt::format("error: {}", error.what()));           // guarded_main says it on the terminal
+    throw;
+  }
 }
 
 int parse_and_run(const Program& program, const std::vector<std::string>& command_line) {

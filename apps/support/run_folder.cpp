@@ -25,6 +25,8 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+constexpr const char* lock_name = "run.lock";
+
 [[noreturn]] void refuse(const fs::path& path, const std::string& why) {
   throw ConfigError(fmt::format("--out {}: {}", path.string(), why));
 }
@@ -76,7 +78,22 @@ std::map<std::string, std::string> assignments(std::string_view toml) {
 
 }  // namespace
 
+// File systems without locks go on unlocked: only "taken" counts.
+FolderLock::FolderLock(const fs::path& folder) : file_(open((folder / lock_name).c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666)) {
+  if (file_ < 0) refuse(folder, fmt::format("cannot write there: {}; choose a folder that you can write to", std::strerror(errno)));
+  if (flock(file_, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return;
+  close(std::exchange(file_, -1));
+  refuse(folder, "another process is writing to this run; wait for it or choose another folder");
+}
+
+FolderLock::~FolderLock() {
+  if (file_ >= 0) close(file_);
+}
+
 void move_aside(const fs::path& path, Logger& log) {
+  std::vector<FolderLock> held;                                  // a trainer would go on writing to the old path
+  for (const auto& entry : fs::recursive_directory_iterator(path))
+    if (entry.path().filename() == lock_name) held.emplace_back(entry.path().parent_path());
   fs::path target;
   for (int n = 1; target.empty() || fs::exists(target); ++n) target = path.string() + fmt::format(".old-{}", n);
   std::error_code error;
@@ -100,32 +117,16 @@ std::vector<std::string> config_changes(std::string_view before, std::string_vie
   return changes;
 }
 
-RunFolder::RunFolder(fs::path path, bool fresh, Logger& log) : path_(std::move(path)), log_(log) {
+RunFolder::RunFolder(fs::path path, bool fresh, Logger& log) : path_(std::move(path)) {
   while (!path_.empty() && path_.has_relative_path() && path_.filename().empty()) path_ = path_.parent_path();  // "runs/a/"
   if (path_.empty()) refuse(path_, "an empty name; name a folder");
   std::error_code error;
-  if (fresh && fs::exists(path_ / "run.json", error)) move_aside(path_, log_);
+  if (fresh && fs::exists(path_ / "run.json", error)) move_aside(path_, log);
   fs::create_directories(path_, error);
   if (error) refuse(path_, fmt::format("cannot create the folder: {}; choose one that you can write to", error.message()));
-  take_lock();
+  lock_.emplace(path_);
   for (const fs::path& folder : {path_, path_ / "samples", checkpoints()}) remove_stale_temporaries(folder);
-  log_.mirror_to(path_ / "log.txt");
-}
-
-RunFolder::~RunFolder() {
-  if (lock_ >= 0) close(lock_);
-}
-
-void RunFolder::take_lock() {
-  const fs::path path = path_ / "run.lock";
-  lock_ = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-  if (lock_ < 0) refuse(path_, fmt::format("cannot write there: {}; choose a folder that you can write to", std::strerror(errno)));
-  // Only "taken" counts: file systems without locks go on unlocked.
-  if (flock(lock_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
-    close(lock_);
-    lock_ = -1;
-    refuse(path_, "another process is writing to this run; wait for it or choose another folder");
-  }
+  log.mirror_to(path_ / "log.txt");
 }
 
 fs::path RunFolder::sample(int64_t step, std::string_view extension) const {
@@ -133,12 +134,14 @@ fs::path RunFolder::sample(int64_t step, std::string_view extension) const {
   return path_ / "samples" / (step_name(step) + std::string(extension));
 }
 
-void RunFolder::write_config(const std::vector<Field>& fields) {
+std::vector<std::string> RunFolder::config_differences(const std::vector<Field>& fields) const {
   const fs::path path = path_ / "config.toml";
-  const std::string text = fmt::format("# The resolved config of this run; use it again with --config.\n\n{}", to_toml(fields));
-  if (fs::exists(path))
-    for (const std::string& change : config_changes(read_file(path), text)) log_.warning("config: {}", change);
-  write_atomically(path, text);
+  if (!fs::exists(path)) return {};
+  return config_changes(read_file(path), to_toml(fields));
+}
+
+void RunFolder::write_config(const std::vector<Field>& fields) {
+  write_atomically(path_ / "config.toml", fmt::format("# The resolved config of this run; use it again with --config.\n\n{}", to_toml(fields)));
 }
 
 void RunFolder::begin_session(const SessionInfo& session) {

@@ -6,7 +6,9 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "apps/support/logger.h"
@@ -22,13 +24,24 @@ struct SessionInfo {
   int64_t resumed_from = -1;  // step of the checkpoint, -1: a new run
 };
 
+// A folder's lock against a second process, while it lives. ConfigError when another process has it or it cannot be written.
+class FolderLock {
+ public:
+  explicit FolderLock(const std::filesystem::path& folder);
+  ~FolderLock();
+  FolderLock(FolderLock&& other) noexcept : file_(std::exchange(other.file_, -1)) {}
+  FolderLock& operator=(FolderLock&&) = delete;
+
+ private:
+  int file_ = -1;
+};
+
 class RunFolder {
  public:
   // Creates the folder (or takes an existing one), checks that it can be written, locks it against a second process, sweeps leftovers
   // and sends the log's messages to log.txt. fresh: an existing run is moved aside to "<path>.old-<n>" first, never deleted.
   // Throws ConfigError: not creatable, not writable, in use.
   RunFolder(std::filesystem::path path, bool fresh, Logger& log);
-  ~RunFolder();
   RunFolder(const RunFolder&) = delete;
   RunFolder& operator=(const RunFolder&) = delete;
 
@@ -37,7 +50,8 @@ class RunFolder {
   std::filesystem::path sample(int64_t step, std::string_view extension = ".png") const;  // creates samples/
   std::filesystem::path report() const { return path_ / "report.html"; }
 
-  // Writes config.toml. When the folder held another config, each difference is logged: "config: lr was 1e-04, is 2e-04".
+  // Where config.toml and these fields disagree: "lr was 1e-04, is 2e-04". Nothing when there is no config.toml yet.
+  std::vector<std::string> config_differences(const std::vector<Field>& fields) const;
   void write_config(const std::vector<Field>& fields);
 
   // Appends a session to run.json, and closes it with its exit code.
@@ -45,14 +59,11 @@ class RunFolder {
   void end_session(int exit_code, int64_t step);
 
  private:
-  void take_lock();
-
   std::filesystem::path path_;
-  Logger& log_;
-  int lock_ = -1;
+  std::optional<FolderLock> lock_;
 };
 
-// Renames the folder to the first free "<path>.old-<n>". ConfigError when that fails.
+// Renames the folder to the first free "<path>.old-<n>". ConfigError when that fails or when a process trains in it or in a folder below.
 void move_aside(const std::filesystem::path& path, Logger& log);
 
 // "key was a, is b" for every key that two resolved TOML texts disagree on.

@@ -3,6 +3,7 @@
 // asks for the same stop. One process has one set of handlers, hence functions and not objects.
 #pragma once
 
+#include <stdexcept>
 #include <string>
 
 namespace fm {
@@ -13,6 +14,12 @@ void set_time_limit(double seconds, std::string label);  // counted from now; la
 void request_stop();                                     // as a signal would
 
 bool stop_requested();
+
+// For long work outside the training loop (encoding, evaluation), where there is nothing to save: run_program ends with 75.
+struct StopRequested : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+void throw_if_stop_requested();
 std::string stop_reason();  // "SIGTERM", "--max-time 1h50m"; empty when nothing asks for a stop
 
 bool take_save_request();  // true once for each SIGUSR2 (several before a look are one)

@@ -3,8 +3,9 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <sstream>
 
+#include "apps/support/signals.h"
+#include "nn/checkpoint.h"
 #include "tensor/io/atomic_file.h"
 #include "tensor/ops/copy.h"
 #include "tensor/ops/elementwise.h"
@@ -39,7 +40,7 @@ std::vector<std::int64_t> first_rows(const Dataset& data, std::int64_t n) {
 Evaluator::Evaluator(TrainingRun& run) : run_(run), judge_(run.recipe().judge.model), test_(open_dataset(run.recipe().data, Split::Test)) {
   const std::string& given = run.recipe().judge_weights;
   const std::filesystem::path file = given.empty() ? run.root() / "judge" / "judge.safetensors" : std::filesystem::path(given);
-  load_state(judge_, Safetensors(file).tensors());
+  load_model(judge_, load_weights(file.string(), {}));
   const auto rows = first_rows(test_, run.recipe().evaluate.samples);
   Tensor logits;
   real_features_ = features(image_rows(test_, rows), &logits);
@@ -74,7 +75,10 @@ Score Evaluator::score(const std::string& name, const LatentGenerator& generate,
   const auto labels = balanced_labels(c.samples, run_.recipe().classes);
   const double start = seconds();
   const Tensor images = generate_images(run_.autoencoder(), generate, consecutive(1000000, c.samples), labels, static_cast<std::uint64_t>(run_.recipe().seed), c.batch,
-                                        [&](std::int64_t done) { run_.context().log.status(fmt::format("{}: {}/{} samples", name, done, c.samples)); });
+                                        [&](std::int64_t done) {
+                                          throw_if_stop_requested();
+                                          run_.context().log.status(fmt::format("{}: {}/{} samples", name, done, c.samples));
+                                        });
   const double spent = seconds() - start;
   run_.context().log.end_status();
   Score s = score(name, images, labels);
@@ -94,21 +98,6 @@ Score Evaluator::score_decoder() {
   s.psnr = -10 * std::log10(sum_squares(y - x) / static_cast<double>(x.numel()));
   s.ms_per_image = 1000 * spent / static_cast<double>(rows.size());
   return s;
-}
-
-std::vector<int> parse_steps(const std::string& list) {
-  std::vector<int> steps;
-  std::stringstream in(list);
-  for (std::string part; std::getline(in, part, ',');) {
-    int n = 0;
-    try {
-      n = std::stoi(part);
-    } catch (const std::exception&) {
-    }
-    if (n < 1 || n > 10000) throw ConfigError("steps '" + list + "': want numbers of network calls, such as 1,2,4");
-    steps.push_back(n);
-  }
-  return steps;
 }
 
 std::vector<Score> evaluate_run(TrainingRun& run, const std::string& only) {

@@ -46,7 +46,6 @@ class Evaluator {
 // The decoder, the teacher, and every trained student of the run; `only` names one stage ("" for all).
 std::vector<Score> evaluate_run(TrainingRun& run, const std::string& only);
 
-std::vector<int> parse_steps(const std::string& list);             // "1,2" -> {1, 2}; ConfigError
 std::string score_table(const std::vector<Score>& scores);         // for the terminal
 void save_scores(const std::filesystem::path& csv, const std::vector<Score>& scores);
 

@@ -48,11 +48,13 @@ class TrainLoop {
 
   Outcome run() {
     resume();
+    for (const std::string& difference : folder_.config_differences(fields()))
+      if (step_ > 0 && concerns_stage(difference)) context_.log.warning("{}: config: {}", stage_.name, difference);
     if (step_ >= loop_.steps) {
       context_.log.info("{}: done ({} steps)", stage_.name, step_);
       return Outcome::finished;
     }
-    folder_.write_config(context_.fields);
+    folder_.write_config(fields());
     folder_.begin_session({.command_line = context_.command_line, .seed = static_cast<std::int64_t>(seed_ & 0x7fffffffffffffff),
                            .threads = omp_get_max_threads(), .resumed_from = step_ > 0 ? step_ : -1});
     metrics_ = std::make_unique<Metrics>(folder_.path(), files_);
@@ -64,10 +66,36 @@ class TrainLoop {
     } catch (const DivergedError&) {
       folder_.end_session(exit_code::diverged, step_);
       throw;
+    } catch (const FileError&) {
+      folder_.end_session(exit_code::unreadable, step_);
+      throw;
+    } catch (...) {
+      folder_.end_session(exit_code::failed, step_);
+      throw;
     }
   }
 
  private:
+  const std::vector<Field>& fields() const { return stage_.fields.empty() ? context_.fields : stage_.fields; }
+
+  // "fm.loop.steps was 3, is 4" says nothing about the stage mfd, "dit.width ..." about all.
+  bool concerns_stage(const std::string& difference) const {
+    const std::string part = difference.substr(0, difference.find_first_of(". "));
+    const std::string& own = stage_.part.empty() ? stage_.name : stage_.part;
+    for (const char* other : {"judge", "encoder", "decoder", "fm", "cmt", "mfd", "mft", "evaluate", "log"})
+      if (part == other) return part == own;
+    return true;
+  }
+
+  void check_made_from(const Checkpoint& found) const {
+    if (!found.state().contains("made_from")) return;
+    const auto& before = found.state()["made_from"];
+    for (const auto& [name, checksum] : stage_.made_from)
+      if (before.contains(name) && before[name] != checksum)
+        throw ConfigError(fmt::format("{}: {} was made from another {} (checksum {}, now {}); train it again with --fresh, or use another --out", stage_.name,
+                                      found.folder().string(), name, before[name].get<std::string>(), checksum));
+  }
+
   void resume() {
     if (context_.launch.resume == "never") {
       if (!checkpoints_.newest_first().empty()) throw ConfigError(fmt::format("--resume never: {} holds checkpoints; --fresh moves them aside", checkpoints_.folder().string()));
@@ -76,11 +104,14 @@ class TrainLoop {
     const auto warn = [&](const std::string& line) { context_.log.warning("{}", line); };
     const auto found = context_.launch.resume == "auto" ? open_newest(checkpoints_, warn) : std::optional<Checkpoint>(context_.launch.resume);
     if (!found) return;
+    check_made_from(*found);
     restore(stage_.model, found->part("model"), "model");
     if (!stage_.ema.empty()) restore(stage_.ema, found->part("ema"), "ema");
     if (!stage_.state.empty()) restore(stage_.state, found->part("state"), "state");
     optimizer_.load_state(found->part("optimizer"));
     step_ = found->step();
+    for (std::int64_t step : checkpoints_.newest_first())
+      if (step > step_) context_.log.warning("{}: the checkpoint of step {} is deleted: this run goes on from step {}", stage_.name, step, step_);
     checkpoints_.forget_after(step_);
     if (step_ < loop_.steps) context_.log.info("{}: going on from {} (step {})", stage_.name, found->folder().string(), step_);
   }
@@ -97,7 +128,8 @@ class TrainLoop {
       if (stage_.preview && (last || (loop_.sample_every > 0 && step_ % loop_.sample_every == 0))) stage_.preview(step_, folder_.sample(step_));
       if (stop) {
         progress.finish();
-        context_.log.info("{}: {} at step {}; saved, the same command goes on from here", stage_.name, stop_reason(), step_);
+        context_.log.info("{}: {} at step {}; saved, {} goes on from here", stage_.name, stop_reason(), step_,
+                          context_.launch.resume == "auto" ? "the same command" : "the same command without --fresh or --resume");
         return Outcome::stopped;
       }
     }
@@ -154,7 +186,8 @@ class TrainLoop {
     nlohmann::ordered_json state;
     state["stage"] = stage_.name;
     state["seed"] = seed_;
-    state["config"] = fields_to_json(context_.fields);
+    state["config"] = fields_to_json(fields());
+    for (const auto& [name, checksum] : stage_.made_from) state["made_from"][name] = checksum;
     save_checkpoint(checkpoints_, step_, parts, state);
     if (files_.html) write_training_report(folder_, stage_.name);
   }

@@ -56,6 +56,9 @@ struct Stage {
   std::function<StepLoss(const StepPart&)> loss;                       // called with a tape on
   std::function<void(std::int64_t step)> after_step;                   // may be empty
   std::function<void(std::int64_t step, const std::filesystem::path& png)> preview;   // writes a sample grid; may be empty
+  std::string part = {};                                               // of the config, such as "fm"; empty: as the name
+  std::vector<Field> fields = {};                                      // the config that made it; empty: the command's
+  std::vector<std::pair<std::string, std::string>> made_from = {};     // checksums of the weights it learns from: {"encoder", "1a2b3c4d"}
   NamedTensors state;                                                  // further tensors that a checkpoint holds (shared, overwritten in place)
 };
 
@@ -72,7 +75,7 @@ template <class M> Stage make_stage(std::string name, M& model, M* average) {
 enum class Outcome { finished, stopped };
 
 // Trains `stage` in the folder out/stage.name until loop.steps, from its newest checkpoint if there is one. Afterwards the modules hold the
-// newest weights. Throws DivergedError when the loss or the gradient stops being finite (the last checkpoint is intact).
+// newest weights. ConfigError when that checkpoint was made from other weights than stage.made_from (another encoder, another teacher). Throws DivergedError when the loss or the gradient stops being finite (the last checkpoint is intact).
 Outcome train(Stage& stage, const LoopConfig& loop, std::uint64_t seed, LogFiles files, Context& context);
 
 }  // namespace fm

@@ -10,6 +10,7 @@
 #include "data/report/csv.h"
 #include "data/report/html.h"
 #include "tensor/io/atomic_file.h"
+#include "tensor/io/crc32c.h"
 
 namespace fm {
 namespace {
@@ -72,6 +73,16 @@ Plot stage_curve(const std::filesystem::path& folder, const std::string& stage, 
   return plot;
 }
 
+// Which weights a report is about: each stage's newest checkpoint, by the checksum of what describes it.
+std::string weights_line(const TrainingRun& run, const std::vector<NamedStage>& stages) {
+  std::string line = "Weights:";
+  for (const NamedStage& s : stages) {
+    const auto state = run.root() / s.name / "checkpoints" / "latest" / "state.json";
+    if (std::filesystem::exists(state)) line += fmt::format(" {} {:08x}", s.name, crc32c(read_text(state)));
+  }
+  return line;
+}
+
 void write_report(TrainingRun& run, const std::vector<NamedStage>& stages, const std::vector<Score>& scores, const Image& grid) {
   HtmlReport report("flowmap: from noise to " + run.recipe().data + " in one step", "run in " + run.root().string());
   report.heading("Samples");
@@ -88,6 +99,7 @@ void write_report(TrainingRun& run, const std::vector<NamedStage>& stages, const
                     fmt::format("{:.1f} %", 100 * s.accuracy), s.psnr > 0 ? fmt::format("{:.2f} dB", s.psnr) : "-", fmt::format("{:.2f}", s.ms_per_image)});
   report.table({"", "calls", "Frechet", "precision", "recall", "accuracy", "PSNR", "ms/image"}, rows,
                fmt::format("{} samples each", run.recipe().evaluate.samples));
+  report.paragraph(weights_line(run, stages));
   report.heading("Training");
   std::vector<Plot> plots;
   for (const NamedStage& s : stages) {
@@ -125,7 +137,7 @@ int run_pipeline(TrainingRun& run) {
   }
   const double minutes = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() / 60;
   log.info("training took {:.1f} minutes in this process", minutes);
-  if (std::filesystem::exists(run.root() / "report.html")) {
+  if (read_text(run.root() / "report.html").find(weights_line(run, stages)) != std::string::npos) {
     log.info("already evaluated: see {} (delete it to evaluate again)", (run.root() / "report.html").string());
     return exit_code::finished;
   }

@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include "data/report/csv.h"
 #include "tensor/error.h"
 
 namespace fm {
@@ -10,6 +11,24 @@ void Recipe::take_sizes(const Dataset& set) {
   if (image_size == 0) image_size = set.height;
   if (channels == 0) channels = set.channels;
   if (classes == 0) classes = static_cast<std::int64_t>(set.class_names.size());
+}
+
+double teacher_share(const std::string& velocity) {
+  if (velocity == "teacher") return 1;
+  if (velocity == "one-point" || velocity.empty()) return 0;
+  double lambda = -1;
+  if (velocity.starts_with("blend=") && parse_number(std::string_view(velocity).substr(6), lambda) && lambda >= 0 && lambda <= 1) return lambda;
+  throw ConfigError("velocity '" + velocity + "': want teacher, one-point or blend=L with L in [0, 1]");
+}
+
+std::vector<int> parse_steps(const std::string& list) {
+  std::vector<int> steps;
+  for (const std::string_view part : csv_cells(list)) {
+    std::int64_t n = 0;
+    if (!parse_integer(part, n) || n < 1 || n > 10000) throw ConfigError("steps '" + list + "': want numbers of network calls, such as 1,2,4");
+    steps.push_back(static_cast<int>(n));
+  }
+  return steps;
 }
 
 void Recipe::resolve() {
@@ -27,6 +46,11 @@ void Recipe::resolve() {
   rae.decoder.latent_channels = dit.channels = e.width;
   rae.decoder.latent_size = dit.input_size = image_size / e.patch_size;
   rae.decoder.patch_size = e.patch_size;
+  if (compat != "paper") cmt.objective.compat = mfd.objective.compat = mft.objective.compat = Compat::named(compat);
+  for (const LearningRate* rate : {&judge.loop.rate, &encoder.loop.rate, &decoder.loop.rate, &fm.loop.rate, &cmt.loop.rate, &mfd.loop.rate, &mft.loop.rate}) check(*rate);
+  teacher_share(mfd.velocity);
+  teacher_share(mft.velocity);
+  parse_steps(evaluate.steps);
   mft.velocity = mft.velocity.empty() ? "one-point" : mft.velocity;
   fm.objective.labels.null_label = cmt.objective.labels.null_label = mfd.objective.labels.null_label = mft.objective.labels.null_label = classes;
 }

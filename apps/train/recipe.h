@@ -102,6 +102,11 @@ struct EvaluateConfig {
   }
 };
 
+// "teacher" 1, "one-point" 0, "blend=L" L: how much of the target's velocity the teacher gives. ConfigError for anything else.
+double teacher_share(const std::string& velocity);
+
+std::vector<int> parse_steps(const std::string& list);             // "1,2" -> {1, 2}; ConfigError
+
 struct Recipe {
   std::string data = "fashion-mnist";
   std::int64_t seed = 1, image_size = 0, channels = 0, classes = 0;
@@ -109,6 +114,7 @@ struct Recipe {
   std::vector<std::string> log{"csv", "jsonl", "tb", "html"};
   std::string encoder_weights, judge_weights;
   double guidance = 1;
+  std::string compat = "paper";
   RaeConfig rae;
   DitDhConfig dit;
   JudgeStage judge;
@@ -131,6 +137,7 @@ struct Recipe {
     v("encoder_weights", encoder_weights, "trained encoder, a path or a name beside the config file; empty, or trained on other data: this run trains its own");
     v("judge_weights", judge_weights, "trained judge, likewise");
     v("guidance", guidance, "scale of the teacher's classifier-free guidance, in its samples and in what students learn from it; 1: none", at_least(0));
+    v("compat", compat, "sony: every switch of cmt, mfd and mft .objective.compat as in the released MF-RAE code; paper: as they are set", one_of({"paper", "sony"}));
     v("rae", rae, "representation autoencoder");
     v("dit", dit, "the diffusion transformer, teacher and student");
     v("judge", judge, "the classifier that evaluates");

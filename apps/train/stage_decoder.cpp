@@ -6,7 +6,6 @@
 #include "autodiff/rules/linear.h"
 #include "data/grid.h"
 #include "data/png.h"
-#include "tensor/io/crc32c.h"
 
 namespace fm {
 namespace {
@@ -16,16 +15,6 @@ constexpr std::uint32_t scale_stream = 0x5343414C, noise_stream = 0x4E4F4953;
 Tensor with_noise(const Tensor& tokens, const Samples& samples, std::uint64_t seed, double tau) {
   const Tensor scale = random_uniform_rows(samples, {1, 1}, {seed, scale_stream}) * tau;
   return tokens + scale * random_normal_rows(samples, {tokens.dim(1), tokens.dim(2)}, {seed, noise_stream});
-}
-
-// A checksum of the weights.
-std::string fingerprint(const DinoV2& encoder) {
-  std::uint32_t crc = 0;
-  for (const auto& [name, t] : state_dict(encoder)) {
-    const Tensor x = t.contiguous();
-    crc = crc32c({reinterpret_cast<const char*>(x.data<float>()), x.bytes()}, crc);
-  }
-  return fmt::format("{:08x}", crc);
 }
 
 }  // namespace
@@ -39,10 +28,11 @@ Outcome TrainingRun::train_decoder() {
   Rae& autoencoder = rae();
   autoencoder.stats = {};                           // the decoder works on raw latents
   set_trainable(autoencoder.encoder, false);
-  set_trainable(autoencoder.decoder, true);
+  autoencoder.decoder = RaeDecoder(recipe_.rae.decoder, seed);            // not the one that a stage before this left: --fresh means fresh
   RaeDecoder average = clone(autoencoder.decoder);
 
   Stage stage = make_stage("decoder", autoencoder.decoder, &average);
+  stage.made_from = {{"encoder", checksum(state_dict(autoencoder.encoder))}};
   stage.loss = [&](const StepPart& part) {
     const std::int64_t first = part.step * config.loop.batch + part.first;
     const auto rows = shuffled_rows(data.count, seed, first, part.count);
@@ -71,7 +61,7 @@ Outcome TrainingRun::train_decoder() {
 // They are for one encoder: another one (encoder --fresh, other encoder_weights) has its own.
 void TrainingRun::prepare_stats() {
   const auto file = root_ / "stats.safetensors";
-  const std::string encoder = fingerprint(rae().encoder);
+  const std::string encoder = checksum(state_dict(rae().encoder));
   const auto belongs = [&](const Metadata& m) { return m.contains("encoder") && m.at("encoder") == encoder; };
   if (!std::filesystem::exists(file) || !belongs(Safetensors(file).metadata())) {
     const LatentStats s = latent_statistics(latents().latents);

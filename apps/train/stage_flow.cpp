@@ -17,30 +17,32 @@ std::vector<Metric> as_metrics(const ObjectiveLoss& o) {
   return out;
 }
 
-// "teacher", "one-point" or "blend=L"
 VelocitySource velocity_of(const std::string& name, const VelocityNet& teacher_net) {
-  const auto learned = [&] { return teacher(teacher_net); };
-  if (name == "teacher") return learned();
-  if (name == "one-point") return one_point();
-  if (name.starts_with("blend=")) {
-    double lambda = -1;
-    try {
-      lambda = std::stod(name.substr(6));
-    } catch (const std::exception&) {
-    }
-    if (lambda >= 0 && lambda <= 1) return blend(lambda, learned());
-  }
-  throw ConfigError("velocity '" + name + "': want teacher, one-point or blend=L with L in [0, 1]");
+  const double lambda = teacher_share(name);
+  if (lambda == 0) return one_point();
+  return lambda == 1 ? teacher(teacher_net) : blend(lambda, teacher(teacher_net));
+}
+
+// Strict but for R(t - s), which a teacher does not have: it keeps its initial values.
+void start_from(DitDh& model, Weights weights) {
+  const auto stored = [&](const std::string& name) {
+    return std::any_of(weights.tensors.begin(), weights.tensors.end(), [&](const auto& entry) { return entry.first == name; });
+  };
+  const bool from_teacher = std::none_of(weights.tensors.begin(), weights.tensors.end(), [](const auto& entry) { return entry.first.starts_with("r_embedder."); });
+  for (const auto& [name, t] : state_dict(model))
+    if (from_teacher && name.starts_with("r_embedder.") && !stored(name)) weights.tensors.emplace_back(name, t.clone());
+  load_model(model, weights);
 }
 
 }  // namespace
 
 // Fixed noise and labels, the same in every stage and at every step: one column a class.
 void TrainingRun::write_preview(const LatentGenerator& generate, const std::filesystem::path& png) {
+  if (!has("decoder")) return context_.log.warning("no pictures of {}: there is no trained decoder in {}", png.stem().string(), (root_ / "decoder").string());
   const std::int64_t classes = recipe_.classes, n = preview_rows * classes;
   std::vector<std::int64_t> labels;
   for (std::int64_t i = 0; i < n; ++i) labels.push_back(i % classes);
-  const Tensor images = generate_images(rae(), generate, consecutive(0, n), labels, static_cast<std::uint64_t>(recipe_.seed), n, [](std::int64_t) {});
+  const Tensor images = generate_images(autoencoder(), generate, consecutive(0, n), labels, static_cast<std::uint64_t>(recipe_.seed), n, [](std::int64_t) {});
   write_png(png, make_grid(to_images(images), {.columns = static_cast<int>(classes), .scale = recipe_.image_size < 64 ? 2 : 1}));
 }
 
@@ -56,6 +58,7 @@ Outcome TrainingRun::train_teacher() {
   set_trainable(average, false);
 
   Stage stage = make_stage("fm", model, &average);
+  stage.made_from = {{"encoder", checksum(state_dict(rae().encoder))}};
   stage.loss = [&](const StepPart& part) {
     const ObjectiveLoss o = flow_matching(velocity_net(model), flow_batch(part, config.loop.batch, seed), config.objective);
     return StepLoss{o.loss, as_metrics(o)};
@@ -72,13 +75,14 @@ Outcome TrainingRun::train_cmt() {
   prepare_stats();
   const DitDh teacher = load_teacher();
   DitDh model = new_student(seed);
-  if (context_.launch.init_from.empty()) load_state(model, state_dict(teacher), false);   // R(t - s) is not in the teacher: it keeps its initial values
+  if (context_.launch.init_from.empty()) start_from(model, {root_ / "fm", state_dict(teacher), -1, nullptr});
   else initialise(model, "random");
   DitDh average = clone(model);
   set_trainable(average, false);
 
   const auto classes = static_cast<std::uint32_t>(recipe_.classes);
   Stage stage = make_stage("cmt", model, &average);
+  stage.made_from = {{"teacher", checksum(state_dict(teacher))}, {"start", checksum(state_dict(model))}};
   stage.loss = [&](const StepPart& part) {
     const Draws draws{seed, static_cast<std::uint32_t>(part.step), consecutive(part.step * config.loop.batch + part.first, part.count)};
     std::vector<std::int64_t> labels;
@@ -95,7 +99,7 @@ Outcome TrainingRun::train_cmt() {
 Outcome TrainingRun::train_mean_flow(const std::string& name, const MfStage& config, const std::string& init_stage) {
   const std::uint64_t seed = stage_seed(name.starts_with("ablate/") ? "mfd" : name);
   prepare_stats();
-  const bool needs_teacher = config.velocity != "one-point";
+  const bool needs_teacher = teacher_share(config.velocity) > 0;
   std::optional<DitDh> teacher;
   if (needs_teacher) teacher.emplace(load_teacher());
   DitDh model = new_student(seed);
@@ -105,6 +109,12 @@ Outcome TrainingRun::train_mean_flow(const std::string& name, const MfStage& con
   const VelocitySource velocity = velocity_of(config.velocity, needs_teacher ? guided(*teacher) : VelocityNet());
 
   Stage stage = make_stage(name, model, &average);
+  Recipe described = recipe_;                      // an ablation's variant has a config of its own
+  stage.part = name == "mft" ? "mft" : "mfd";
+  (stage.part == "mft" ? described.mft : described.mfd) = config;
+  stage.fields = list_fields(described);
+  stage.made_from = {{"encoder", checksum(state_dict(rae().encoder))}, {"start", checksum(state_dict(model))}};
+  if (teacher) stage.made_from.emplace_back("teacher", checksum(state_dict(*teacher)));
   stage.loss = [&](const StepPart& part) {
     const ObjectiveLoss o = ::fm::mean_flow(flow_map_net(model), flow_batch(part, config.loop.batch, seed), velocity, config.objective);
     return StepLoss{o.loss, as_metrics(o)};
@@ -127,10 +137,10 @@ void TrainingRun::refuse_init_from(const std::string& stage) const {
 void TrainingRun::initialise(DitDh& model, const std::string& stage) {
   if (!context_.launch.init_from.empty()) {
     const std::string where = context_.launch.init_from + (context_.launch.init_from_ema ? ":ema" : "");
-    load_model(model, load_weights(where, warner()), false);
+    start_from(model, load_weights(where, warner()));
     context_.log.info("weights from {}", where);
   } else if (stage != "random") {
-    load_model(model, load_weights((root_ / stage).string() + ":ema", warner()), stage != "fm");
+    start_from(model, load_weights((root_ / stage).string() + ":ema", warner()));
   }
 }
 

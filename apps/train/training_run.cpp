@@ -1,9 +1,11 @@
 #include "apps/train/training_run.h"
 
+#include "apps/support/signals.h"
 #include "data/grid.h"
 #include "data/png.h"
 #include "flowmap/sampler.h"
 #include "nn/checkpoint.h"
+#include "tensor/io/crc32c.h"
 #include "tensor/ops/elementwise.h"
 #include "tensor/ops/index.h"
 
@@ -74,7 +76,7 @@ Rae& TrainingRun::rae() {
   if (!rae_) {
     rae_ = std::make_unique<Rae>(recipe_.rae, stage_seed("rae"));
     const std::string file = recipe_.encoder_weights.empty() ? (root_ / "encoder" / "encoder.safetensors").string() : recipe_.encoder_weights;
-    load_state(rae_->encoder, Safetensors(file).tensors());
+    load_model(rae_->encoder, load_weights(file, warner()));
     set_trainable(rae_->encoder, false);
     if (std::filesystem::exists(root_ / "decoder" / "checkpoints" / "latest"))
       load_model(rae_->decoder, load_weights((root_ / "decoder").string() + ":ema", warner()));
@@ -82,10 +84,28 @@ Rae& TrainingRun::rae() {
   return *rae_;
 }
 
+Rae& TrainingRun::autoencoder() {
+  if (!has("decoder")) throw FileError(fmt::format("there is no trained decoder in {}: run `flowmap_train decoder` (or pipeline) first", (root_ / "decoder").string()));
+  return rae();
+}
+
+std::string checksum(const NamedTensors& tensors) {
+  std::uint32_t crc = 0;
+  for (const auto& [name, t] : tensors) {
+    const Tensor x = t.contiguous();
+    crc = crc32c(name + to_string(x.shape()), crc);
+    crc = crc32c({static_cast<const char*>(x.raw()), x.bytes()}, crc);
+  }
+  return fmt::format("{:08x}", crc);
+}
+
 const LatentSet& TrainingRun::latents() {
   if (!latents_.latents.defined()) {
     const Dataset& data = train_data();
-    latents_ = encode_dataset(rae(), data, [&](std::int64_t done) { context_.log.status(fmt::format("encoding {}/{} images", done, data.count)); });
+    latents_ = encode_dataset(rae(), data, [&](std::int64_t done) {
+      throw_if_stop_requested();
+      context_.log.status(fmt::format("encoding {}/{} images", done, data.count));
+    });
     context_.log.end_status();
     context_.log.info("latents: {} images of {}, {:.0f} MiB", data.count, to_string(latents_.latents.select(0, 0).shape()),
                       static_cast<double>(latents_.latents.bytes()) / (1 << 20));

@@ -38,7 +38,7 @@ class TrainingRun {
   int describe();                                   // --dry-run: parameters, memory and steps; writes nothing
 
   // What stages and the programs after them ask for.
-  Rae& autoencoder() { return rae(); }
+  Rae& autoencoder();                               // FileError when the decoder is not trained yet
   bool has(const std::string& stage) const { return std::filesystem::exists(root_ / stage / "checkpoints" / "latest"); }
   DitDh load_teacher();
   VelocityNet guided(const DitDh& teacher) const;   // with the recipe's guidance; `teacher` must outlive it
@@ -73,6 +73,9 @@ class TrainingRun {
   std::unique_ptr<Rae> rae_;
   LatentSet latents_;
 };
+
+// crc32c of names, shapes and values, eight hexadecimal digits: which weights these are.
+std::string checksum(const NamedTensors& tensors);
 
 // "2000000 parameters   38.1 MiB with gradients, moments and average"
 std::string training_size(std::int64_t parameters);

@@ -152,6 +152,6 @@ int main(int argc, char** argv) {
                            .examples = {{"train three steps", "demo train --preset tiny --out runs/tiny"}}},
                           train);
   program.add<FailConfig>({.name = "fail", .help = "fail"}, fail);
-  program.add<HangConfig>({.name = "hang", .help = "hang"}, hang);
+  program.add<HangConfig>({.name = "hang", .help = "hang", .trains = true}, hang);
   return run_program(program, argc, argv);
 }

@@ -117,15 +117,18 @@ TEST_CASE("a run folder is created, described, resumed") {
   Quiet log;
   RunFolder run(path, false, log);
   CHECK(!fs::exists(path / "checkpoints/step-00000001.tmp-99"));
+  CHECK(run.config_differences(list_fields(config)) == std::vector<std::string>{"lr was 0.0001, is 0.0002"});
   run.write_config(list_fields(config));
+  CHECK(run.config_differences(list_fields(config)).empty());
   run.begin_session({.resumed_from = 12});
   const auto second = nlohmann::json::parse(read_file(path / "run.json"));
   CHECK(second["sessions"].size() == 2);
   CHECK(second["sessions"][1]["resumed_from_step"] == 12);
-  CHECK(read_file(path / "log.txt").find("config: lr was 0.0001, is 0.0002") != std::string::npos);
 
   Quiet other;
   CHECK_THROWS_WITH_AS(RunFolder(path, false, other), Contains("another process"), ConfigError);
+  CHECK_THROWS_WITH_AS(RunFolder(path, true, other), Contains("another process"), ConfigError);             // --fresh asks too
+  CHECK_THROWS_WITH_AS(move_aside(folder / "runs", other), Contains("another process"), ConfigError);       // and for folders below
 }
 
 TEST_CASE("--fresh moves an old run aside") {

@@ -136,6 +136,35 @@ TEST_CASE("pipeline: all stages, samples, scores and a report; the same command 
   for (const char* stage : {"judge", "encoder", "decoder", "fm", "cmt", "mfd", "mft"}) CHECK_MESSAGE(has(again.err, std::string(stage) + ": done"), again.err);
   CHECK(read_file(copy / "run/report.html") == report);
   for (const char* stage : {"encoder", "fm", "mft"}) same_training(out, copy / "run", stage);
+
+  // A stage that went on makes the report old; a stage whose source changed is not "done".
+  const Result longer = train("pipeline", copy / "run", {"--mft.loop.steps", "10"});
+  succeeds(longer);
+  CHECK(has(longer.err, "mft: config: mft.loop.steps was"));
+  CHECK(!has(longer.err, "fm: config:"));
+  CHECK(read_file(copy / "run/report.html") != report);
+  succeeds(train("fm", copy / "run", {"--fresh", "--steps", "2"}));
+  refused(train("mfd", copy / "run", {"-q"}), exit_code::usage, "was made from another teacher");
+}
+
+TEST_CASE("decoder --fresh begins from initial values") {
+  TempFolder folder;
+  const fs::path out = folder / "run";
+  copy_stages(out, {"judge", "encoder", "decoder"});
+  const Arguments one{"--fresh", "--steps", "1"};
+  succeeds(train("decoder", out, one));
+  const std::string first = read_file(out / "decoder/checkpoints/latest/model.safetensors");
+  succeeds(train("decoder", out, one));
+  CHECK(read_file(out / "decoder/checkpoints/latest/model.safetensors") == first);
+}
+
+TEST_CASE("what a stage needs and does not find") {
+  TempFolder folder;
+  const fs::path out = folder / "run";
+  copy_stages(out, {"judge", "encoder", "fm", "cmt", "mfd"});
+  refused(run("flowmap_sample", out, {"--count", "2", "-q"}), exit_code::unreadable, "there is no trained decoder");
+  copy_stages(folder / "other", {"judge", "encoder", "decoder"});
+  refused(train("fm", folder / "other", {"--init-from", (finished_run() / "decoder").string(), "-q"}), exit_code::unreadable, "decoder_embed.weight");
 }
 
 TEST_CASE("a run that is killed or stopped and goes on gives the bits of one that is not") {
