@@ -47,7 +47,7 @@ void show_checkpoint(const InspectCommand& c, Context& context) {
 
 // Random latents stand for data: memory and the tape do not depend on the values.
 void show_step(InspectCommand& c) {
-  if (!c.recipe.has_sizes()) c.recipe.take_sizes(open_dataset(c.recipe.data, Split::Train));
+  if (!c.recipe.has_sizes()) c.recipe.take_sizes(open_dataset(c.recipe.data, Split::train));
   c.recipe.resolve();
   const bool mean_flow_step = c.step == "mf";
   const LoopConfig& loop = mean_flow_step ? c.recipe.mfd.loop : c.recipe.fm.loop;

@@ -60,11 +60,11 @@ Spec parse_spec(const std::string& text) {
   return spec;
 }
 
-constexpr std::int64_t kMaxCount = std::int64_t(1) << 32;
+constexpr std::int64_t max_count = std::int64_t(1) << 32;
 
 Dataset open_fashion_mnist(Spec& spec, Split split) {
   const int size = int(spec.number("size", 28, 28, 1024));
-  const std::int64_t limit = spec.number("limit", kMaxCount, 1, kMaxCount);
+  const std::int64_t limit = spec.number("limit", max_count, 1, max_count);
   spec.finish("size, limit");
   Dataset data = first_samples(load_fashion_mnist(split, spec.path.value_or("")), limit);
   return size == 28 ? data : padded(data, size);
@@ -73,7 +73,7 @@ Dataset open_fashion_mnist(Spec& spec, Split split) {
 Dataset open_shapes(Spec& spec, Split split) {
   if (spec.path) throw ConfigError(fmt::format("data '{}': shapes are drawn, not read: it takes no path", spec.text));
   ShapesOptions options;
-  options.count = spec.number("count", split == Split::Train ? 20000 : 2000, 1, kMaxCount);
+  options.count = spec.number("count", split == Split::train ? 20000 : 2000, 1, max_count);
   options.size = int(spec.number("size", options.size, 8, 1024));
   options.channels = int(spec.number("channels", options.channels, 1, 3));
   options.seed = std::uint64_t(spec.number("seed", 1, 0, std::numeric_limits<std::int64_t>::max()));
@@ -86,7 +86,7 @@ Dataset open_folder(Spec& spec, Split split) {
   ImageFolderOptions options;
   options.size = int(spec.number("size", 0, 1, 4096));
   options.channels = int(spec.number("channels", options.channels, 1, 3));
-  options.limit_per_class = spec.number("limit", 0, 1, kMaxCount);
+  options.limit_per_class = spec.number("limit", 0, 1, max_count);
   spec.finish("size, channels, limit");
   if (options.size == 0) throw ConfigError(fmt::format("data '{}': the size of the pictures is missing: folder:PATH?size=N", spec.text));
   return load_image_folder(*spec.path, options, split);

@@ -14,7 +14,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kDebianFolder = "/usr/share/datasets/fashion-mnist";
+constexpr const char* debian_folder = "/usr/share/datasets/fashion-mnist";
 
 struct Idx {
   std::vector<std::int64_t> shape;
@@ -54,14 +54,14 @@ Idx read_idx(const fs::path& folder, const std::string& name, std::size_t dims) 
 fs::path chosen_folder(const fs::path& given) {
   if (!given.empty()) return given;
   const char* set = std::getenv("FLOWMAP_FASHION_MNIST");
-  return set && *set ? fs::path(set) : fs::path(kDebianFolder);
+  return set && *set ? fs::path(set) : fs::path(debian_folder);
 }
 
 }  // namespace
 
 Dataset load_fashion_mnist(Split split, const fs::path& given) {
   const fs::path folder = chosen_folder(given);
-  const std::string prefix = split == Split::Train ? "train" : "t10k";
+  const std::string prefix = split == Split::train ? "train" : "t10k";
   Idx images = read_idx(folder, prefix + "-images-idx3-ubyte", 3);
   const Idx labels = read_idx(folder, prefix + "-labels-idx1-ubyte", 1);
   Dataset data{"fashion-mnist", images.shape[0], 1, int(images.shape[1]), int(images.shape[2]), {}, {}, {}};

@@ -5,10 +5,10 @@
 namespace fm {
 namespace {
 
-constexpr int kPerSheet = 16;
+constexpr int glyphs_per_sheet = 16;
 
 // Six sheets of sixteen glyphs from ' ' on, seven rows each; every glyph has five dots and a gap.
-constexpr const char* kSheets[6 * kGlyphHeight] = {
+constexpr const char* sheets[6 * glyph_height] = {
     // space ! " # $ % & ' ( ) * + , - . /
     "..... ..#.. .#.#. .#.#. ..#.. ##..# .##.. ..#.. ...#. .#... ..... ..... ..... ..... ..... ..... ",
     "..... ..#.. .#.#. .#.#. .#### ##..# #..#. ..#.. ..#.. ..#.. ..#.. ..#.. ..... ..... ..... ....# ",
@@ -61,7 +61,7 @@ constexpr const char* kSheets[6 * kGlyphHeight] = {
 
 bool dot(char c, int column, int row) {
   const int index = c >= ' ' && c <= '~' ? c - ' ' : '?' - ' ';
-  return kSheets[index / kPerSheet * kGlyphHeight + row][index % kPerSheet * kGlyphPitch + column] == '#';
+  return sheets[index / glyphs_per_sheet * glyph_height + row][index % glyphs_per_sheet * glyph_pitch + column] == '#';
 }
 
 void fill(Image& image, int left, int top, int size, std::uint8_t value) {
@@ -75,17 +75,17 @@ void fill(Image& image, int left, int top, int size, std::uint8_t value) {
 }  // namespace
 
 int text_width(std::string_view text, int scale) {
-  return text.empty() ? 0 : (int(text.size()) * kGlyphPitch - (kGlyphPitch - kGlyphWidth)) * scale;
+  return text.empty() ? 0 : (int(text.size()) * glyph_pitch - (glyph_pitch - glyph_width)) * scale;
 }
 
 void draw_text(Image& image, int x, int y, std::string_view text, std::uint8_t value, int scale) {
   for (char c : text) {
-    for (int row = 0; row < kGlyphHeight; ++row) {
-      for (int column = 0; column < kGlyphWidth; ++column) {
+    for (int row = 0; row < glyph_height; ++row) {
+      for (int column = 0; column < glyph_width; ++column) {
         if (dot(c, column, row)) fill(image, x + column * scale, y + row * scale, scale, value);
       }
     }
-    x += kGlyphPitch * scale;
+    x += glyph_pitch * scale;
   }
 }
 

@@ -7,7 +7,7 @@
 
 namespace fm {
 
-constexpr int kGlyphWidth = 5, kGlyphHeight = 7, kGlyphPitch = 6;
+constexpr int glyph_width = 5, glyph_height = 7, glyph_pitch = 6;
 
 // Pixels of one line of text at a whole-number magnification.
 int text_width(std::string_view text, int scale = 1);

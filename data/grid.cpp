@@ -19,7 +19,7 @@ struct Layout {
   std::vector<int> column_widths;  // a column is as wide as its pictures or its label
 };
 
-int text_height(const GridOptions& o) { return (kGlyphHeight + 4) * o.text_scale; }
+int text_height(const GridOptions& o) { return (glyph_height + 4) * o.text_scale; }
 
 Layout layout_of(const std::vector<Image>& images, const GridOptions& o) {
   if (images.empty() || o.columns < 0 || o.pad < 0 || o.scale < 1 || o.text_scale < 1) {
@@ -74,7 +74,7 @@ void draw_labels(Image& out, const Layout& l, const GridOptions& o) {
     x += l.column_widths[c];
   }
   for (std::size_t r = 0; r < o.row_labels.size(); ++r) {
-    const int y = l.top + int(r) * l.cell_height + (l.cell_height - kGlyphHeight * o.text_scale) / 2;
+    const int y = l.top + int(r) * l.cell_height + (l.cell_height - glyph_height * o.text_scale) / 2;
     draw_text(out, margin, y, o.row_labels[r], o.ink, o.text_scale);
   }
 }

@@ -36,9 +36,9 @@ namespace {
 
 using View = std::span<const std::uint8_t>;
 
-constexpr std::uint8_t kPngSignature[8] = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n'};
+constexpr std::uint8_t png_signature[8] = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n'};
 
-bool is_png(View b) { return b.size() >= 8 && std::equal(kPngSignature, kPngSignature + 8, b.begin()); }
+bool is_png(View b) { return b.size() >= 8 && std::equal(png_signature, png_signature + 8, b.begin()); }
 bool is_jpeg(View b) { return b.size() >= 3 && b[0] == 0xff && b[1] == 0xd8 && b[2] == 0xff; }
 
 [[noreturn]] void fail(const std::string& name, std::string_view reason) { throw FileError(fmt::format("{}: {}", name, reason)); }

@@ -15,7 +15,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::int64_t kTestEvery = 10;
+constexpr std::int64_t test_every = 10;
 
 // Entries of a folder that `keep` wants, sorted by bytes (not by locale, so every machine agrees).
 template <class Keep>
@@ -51,7 +51,7 @@ SplitFolder split_folder(const fs::path& path, Split split) {
   const bool has_train = fs::is_directory(path / "train", ignored);
   const fs::path test = fs::is_directory(path / "test", ignored) ? path / "test" : path / "val";
   if (!has_train || !fs::is_directory(test, ignored)) return {path, true};
-  return {split == Split::Train ? path / "train" : test, false};
+  return {split == Split::train ? path / "train" : test, false};
 }
 
 }  // namespace
@@ -68,15 +68,15 @@ ImageFolder::ImageFolder(const fs::path& path, ImageFolderOptions options, Split
     class_names_.push_back(folder.filename().string());
     std::int64_t number = 0, taken = 0;
     for (fs::path& file : sorted_entries(folder, is_picture)) {
-      const bool for_test = number++ % kTestEvery == kTestEvery - 1;
-      if (hold_out && for_test != (split == Split::Test)) continue;
+      const bool for_test = number++ % test_every == test_every - 1;
+      if (hold_out && for_test != (split == Split::test)) continue;
       if (options.limit_per_class > 0 && taken++ >= options.limit_per_class) break;
       files_.push_back({std::move(file), label});
     }
   }
   if (files_.empty()) {
     throw FileError(fmt::format("{}: no pictures for {}: it needs one folder per class with .png, .jpg or .jpeg files{}", root.string(),
-                                split == Split::Train ? "training" : "the test", hold_out ? " (every tenth is for the test)" : ""));
+                                split == Split::train ? "training" : "the test", hold_out ? " (every tenth is for the test)" : ""));
   }
 }
 

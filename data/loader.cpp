@@ -16,9 +16,9 @@ namespace fm {
 namespace {
 
 // Streams of the loader's random numbers, apart from those of training.
-enum : std::uint32_t { kOrderStream = 0x4f524400, kFlipStream, kAugmentStream };
+enum : std::uint32_t { order_stream = 0x4f524400, flip_stream, augment_stream };
 
-constexpr std::size_t kAhead = 2;  // batches: one in hand-over, one being made
+constexpr std::size_t batches_ahead = 2;  // batches: one in hand-over, one being made
 
 class DatasetSource : public SampleSource {
  public:
@@ -78,7 +78,7 @@ struct Loader::Prefetch {
       for (;; ++step) {
         ImageBatch batch = loader.batch(step);
         std::unique_lock lock(mutex);
-        changed.wait(lock, [&] { return stop || ready.size() < kAhead; });
+        changed.wait(lock, [&] { return stop || ready.size() < batches_ahead; });
         if (stop) return;
         ready.push_back(std::move(batch));
         changed.notify_all();
@@ -113,7 +113,7 @@ const LoaderOptions& Loader::options() const { return options_; }
 ImageBatch Loader::batch(std::int64_t step) const {
   if (step < 0) throw ShapeError(fmt::format("loader: step {} is negative", step));
   ImageBatch b{step, step / steps_per_epoch(), options_.batch / options_.world, source_->channels(), source_->height(), source_->width(), {}, {}, {}, {}};
-  const Permutation order(source_->count(), {options_.seed, kOrderStream}, std::uint32_t(b.epoch));
+  const Permutation order(source_->count(), {options_.seed, order_stream}, std::uint32_t(b.epoch));
   const std::int64_t first_in_epoch = step % steps_per_epoch() * options_.batch, sample_size = std::int64_t(b.channels) * b.height * b.width;
   std::vector<std::uint8_t> bytes(static_cast<std::size_t>(sample_size));
   b.pixels.resize(std::size_t(b.size * sample_size));
@@ -121,10 +121,10 @@ ImageBatch Loader::batch(std::int64_t step) const {
     const std::int64_t in_batch = options_.rank * b.size + i, in_epoch = first_in_epoch + in_batch;
     const std::int64_t index = options_.shuffle ? order(in_epoch) : in_epoch;
     const ImageSample s{b.pixels.data() + i * sample_size, b.channels, b.height, b.width, step * options_.batch + in_batch, index, b.epoch,
-                   source_->label(index), {options_.seed, kAugmentStream}};
+                   source_->label(index), {options_.seed, augment_stream}};
     source_->read(index, bytes.data());
     for (std::int64_t k = 0; k < sample_size; ++k) s.pixels[k] = float(bytes[std::size_t(k)]) * (1.0f / 255.0f);
-    if (options_.flip && (RandomKey{options_.seed, kFlipStream}.block(std::uint64_t(s.position))[0] & 1u)) mirror(s);
+    if (options_.flip && (RandomKey{options_.seed, flip_stream}.block(std::uint64_t(s.position))[0] & 1u)) mirror(s);
     if (options_.augment) options_.augment(s);
     b.positions.push_back(s.position);
     b.indices.push_back(index);

@@ -13,15 +13,15 @@
 namespace fm {
 namespace {
 
-constexpr std::string_view kMagic = "\x93NUMPY";
-constexpr std::size_t kAlign = 64;
+constexpr std::string_view magic = "\x93NUMPY";
+constexpr std::size_t header_alignment = 64;
 
 struct Kind {
   const char* descr;
   DType dtype;
 };
-constexpr Kind kKinds[] = {{"<f4", DType::f32}, {"<f8", DType::f64}, {"<i4", DType::i32}, {"<i8", DType::i64},
-                           {"|u1", DType::u8},  {"<u1", DType::u8},  {"|b1", DType::u8}};
+constexpr Kind kinds[] = {{"<f4", DType::f32}, {"<f8", DType::f64}, {"<i4", DType::i32}, {"<i8", DType::i64},
+                          {"|u1", DType::u8},  {"<u1", DType::u8},  {"|b1", DType::u8}};
 
 [[noreturn]] void fail(const std::string& name, const std::string& reason) { throw FileError(fmt::format("{}: {}", name, reason)); }
 
@@ -136,7 +136,7 @@ std::string in_c_order(std::string_view fortran, const std::vector<std::int64_t>
 
 // Offset of the values and the header's text.
 std::pair<std::size_t, std::string_view> split_header(std::string_view bytes, const std::string& name) {
-  if (bytes.size() < 12 || bytes.substr(0, 6) != kMagic) fail(name, "not a NumPy array file");
+  if (bytes.size() < 12 || bytes.substr(0, 6) != magic) fail(name, "not a NumPy array file");
   const int version = bytes[6];
   if (version < 1 || version > 3) fail(name, fmt::format("version {} of NumPy's array files; 1 to 3 can be read", version));
   const std::size_t wide = version == 1 ? 2 : 4;
@@ -147,7 +147,7 @@ std::pair<std::size_t, std::string_view> split_header(std::string_view bytes, co
 }
 
 std::string padded_header(const std::string& dictionary, std::size_t size) {
-  std::string out(kMagic);
+  std::string out(magic);
   out += '\1', out += '\0';
   const std::size_t length = size - 10;
   out += char(length & 0xff), out += char(length >> 8);
@@ -157,7 +157,7 @@ std::string padded_header(const std::string& dictionary, std::size_t size) {
 }
 
 std::string dictionary_of(DType dtype, const std::vector<std::int64_t>& shape) {
-  for (const Kind& kind : kKinds) {
+  for (const Kind& kind : kinds) {
     if (kind.dtype != dtype) continue;
     return fmt::format("{{'descr': '{}', 'fortran_order': False, 'shape': ({}{}), }}", kind.descr, fmt::join(shape, ", "), shape.size() == 1 ? "," : "");
   }
@@ -184,8 +184,8 @@ NpyArray parse_npy(std::string_view bytes, const std::string& name) {
   const auto header = HeaderParser(text, name).parse();
   NpyArray array;
   array.name = name, array.shape = header.shape;
-  const auto kind = std::find_if(std::begin(kKinds), std::end(kKinds), [&](const Kind& k) { return header.descr == k.descr; });
-  if (kind == std::end(kKinds)) fail(name, fmt::format("type '{}'; <f4, <f8, <i4, <i8, |u1 and |b1 can be read", header.descr));
+  const auto kind = std::find_if(std::begin(kinds), std::end(kinds), [&](const Kind& k) { return header.descr == k.descr; });
+  if (kind == std::end(kinds)) fail(name, fmt::format("type '{}'; <f4, <f8, <i4, <i8, |u1 and |b1 can be read", header.descr));
   array.dtype = kind->dtype;
   const std::int64_t count = product(header.shape);
   const std::string_view values = bytes.substr(offset);
@@ -201,7 +201,7 @@ NpyArray read_npy(const std::filesystem::path& path) { return parse_npy(map_file
 
 std::string npy_header(DType dtype, const std::vector<std::int64_t>& shape) {
   const std::string dictionary = dictionary_of(dtype, shape);
-  return padded_header(dictionary, (10 + dictionary.size() + 1 + kAlign - 1) / kAlign * kAlign);
+  return padded_header(dictionary, (10 + dictionary.size() + 1 + header_alignment - 1) / header_alignment * header_alignment);
 }
 
 void write_npy(const std::filesystem::path& path, DType dtype, const std::vector<std::int64_t>& shape, std::span<const std::byte> values) {

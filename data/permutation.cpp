@@ -8,12 +8,12 @@
 
 namespace fm {
 namespace {
-constexpr int kRounds = 8;
-constexpr int kMinHalfBits = 4;  // with fewer the network reaches only few permutations; walking 256 values costs little
+constexpr int feistel_rounds = 8;
+constexpr int min_half_bits = 4;  // with fewer the network reaches only few permutations; walking 256 values costs little
 }  // namespace
 
 Permutation::Permutation(std::int64_t n, RandomKey key, std::uint32_t number)
-    : n_(std::uint64_t(n)), half_bits_(kMinHalfBits), key_(key), number_(number) {
+    : n_(std::uint64_t(n)), half_bits_(min_half_bits), key_(key), number_(number) {
   if (n < 1) throw ShapeError(fmt::format("Permutation: {} elements, needs at least 1", n));
   while (half_bits_ < 31 && (std::uint64_t{1} << 2 * half_bits_) < n_) ++half_bits_;
 }
@@ -21,7 +21,7 @@ Permutation::Permutation(std::int64_t n, RandomKey key, std::uint32_t number)
 std::uint64_t Permutation::shuffled(std::uint64_t x) const {
   const std::uint64_t mask = (std::uint64_t{1} << half_bits_) - 1;
   std::uint64_t left = x >> half_bits_, right = x & mask;
-  for (std::uint64_t round = 0; round < kRounds; ++round) {
+  for (std::uint64_t round = 0; round < feistel_rounds; ++round) {
     const std::uint64_t next = left ^ (key_.block(right | round << 32, number_)[0] & mask);
     left = right;
     right = next;

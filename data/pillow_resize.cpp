@@ -13,14 +13,14 @@
 namespace fm {
 namespace {
 
-constexpr int kPrecision = 22;  // 32 bits less 8 of the pixel and 2 of head-room
+constexpr int precision_bits = 22;  // 32 bits less 8 of the pixel and 2 of head-room
 
-double support_of(PillowFilter f) { return f == PillowFilter::Box ? 0.5 : f == PillowFilter::Bilinear ? 1.0 : 2.0; }
+double support_of(PillowFilter f) { return f == PillowFilter::box ? 0.5 : f == PillowFilter::bilinear ? 1.0 : 2.0; }
 
 double kernel(PillowFilter f, double x) {
-  if (f == PillowFilter::Box) return x > -0.5 && x <= 0.5 ? 1.0 : 0.0;
+  if (f == PillowFilter::box) return x > -0.5 && x <= 0.5 ? 1.0 : 0.0;
   x = std::fabs(x);
-  if (f == PillowFilter::Bilinear) return x < 1.0 ? 1.0 - x : 0.0;
+  if (f == PillowFilter::bilinear) return x < 1.0 ? 1.0 - x : 0.0;
   constexpr double a = -0.5;
   if (x < 1.0) return ((a + 2.0) * x - (a + 3.0)) * x * x + 1;
   if (x < 2.0) return (((x - 5) * x + 8) * x - 4) * a;
@@ -45,7 +45,7 @@ Taps taps_of(PillowFilter f, int in, int out, int i) {
   Taps taps{low, {}};
   for (double v : w) {
     if (sum != 0) v /= sum;
-    taps.weights.push_back(int(v * (1 << kPrecision) + (v < 0 ? -0.5 : 0.5)));  // towards zero after adding a half
+    taps.weights.push_back(int(v * (1 << precision_bits) + (v < 0 ? -0.5 : 0.5)));  // towards zero after adding a half
   }
   return taps;
 }
@@ -57,10 +57,10 @@ void pass(const std::uint8_t* in, std::uint8_t* out, const std::vector<Taps>& ta
   for (int line = 0; line < lines; ++line) {
     const auto [from, to] = origin(line);
     for (std::size_t i = 0; i < taps.size(); ++i) {
-      int sum = 1 << (kPrecision - 1);
+      int sum = 1 << (precision_bits - 1);
       const std::uint8_t* source = in + from + std::size_t(taps[i].first) * in_step;
       for (std::size_t j = 0; j < taps[i].weights.size(); ++j) sum += source[j * in_step] * taps[i].weights[j];
-      out[to + i * out_step] = std::uint8_t(std::clamp(sum >> kPrecision, 0, 255));
+      out[to + i * out_step] = std::uint8_t(std::clamp(sum >> precision_bits, 0, 255));
     }
   }
 }
@@ -104,10 +104,10 @@ Image pillow_resize(const Image& image, int width, int height, PillowFilter filt
 Image center_crop(const Image& image, int size) {
   if (image.empty() || size < 1) throw ShapeError(fmt::format("center_crop: {}x{} to {}", image.width, image.height, size));
   Image at = image;
-  while (std::min(at.width, at.height) >= 2 * size) at = pillow_resize(at, at.width / 2, at.height / 2, PillowFilter::Box);
+  while (std::min(at.width, at.height) >= 2 * size) at = pillow_resize(at, at.width / 2, at.height / 2, PillowFilter::box);
   const double scale = double(size) / std::min(at.width, at.height);
   // Python's round: halves to even, as nearbyint in the default rounding mode.
-  at = pillow_resize(at, int(std::nearbyint(at.width * scale)), int(std::nearbyint(at.height * scale)), PillowFilter::Bicubic);
+  at = pillow_resize(at, int(std::nearbyint(at.width * scale)), int(std::nearbyint(at.height * scale)), PillowFilter::bicubic);
   Image out = blank_image(size, size, at.channels);
   const int left = (at.width - size) / 2, top = (at.height - size) / 2;
   for (int y = 0; y < size; ++y) std::copy_n(at.at(left, top + y), std::size_t(size) * at.channels, out.at(0, y));

@@ -7,7 +7,7 @@
 
 namespace fm {
 
-enum class PillowFilter { Box, Bilinear, Bicubic };  // bicubic with a = -1/2
+enum class PillowFilter { box, bilinear, bicubic };  // bicubic with a = -1/2
 
 // Antialiased (the filter widens when shrinking), horizontal then vertical, 8-bit in between.
 Image pillow_resize(const Image& image, int width, int height, PillowFilter filter);

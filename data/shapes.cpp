@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <numbers>
 
 #include "tensor/error.h"
 #include "tensor/parallel.h"
@@ -19,7 +20,7 @@ struct Point {
   double x, y;  // y downwards, as pixels
 };
 
-constexpr double kPi = 3.14159265358979323846;
+constexpr double pi = std::numbers::pi;
 
 double square_of(double x) { return x * x; }
 double radius2(Point p) { return p.x * p.x + p.y * p.y; }
@@ -44,7 +45,7 @@ bool in_star(Point p) {
   struct Lines {
     std::array<Point, 5> normal;
     Lines() {
-      for (int k = 0; k < 5; ++k) normal[std::size_t(k)] = {std::sin(2 * kPi * k / 5), -std::cos(2 * kPi * k / 5)};
+      for (int k = 0; k < 5; ++k) normal[std::size_t(k)] = {std::sin(2 * pi * k / 5), -std::cos(2 * pi * k / 5)};
     }
   };
   static const Lines lines;
@@ -67,10 +68,10 @@ struct Figure {
   const char* name;
   bool (*inside)(Point);
 };
-constexpr Figure kShapes[] = {{"circle", in_circle}, {"square", in_square}, {"triangle", in_triangle},
-                             {"diamond", in_diamond}, {"star", in_star}, {"ring", in_ring},
-                             {"cross", in_cross}, {"crescent", in_crescent}, {"heart", in_heart}, {"bars", in_bars}};
-constexpr std::int64_t kClasses = std::size(kShapes);
+constexpr Figure figures[] = {{"circle", in_circle}, {"square", in_square}, {"triangle", in_triangle},
+                              {"diamond", in_diamond}, {"star", in_star}, {"ring", in_ring},
+                              {"cross", in_cross}, {"crescent", in_crescent}, {"heart", in_heart}, {"bars", in_bars}};
+constexpr std::int64_t figure_count = std::size(figures);
 
 using Colour = std::array<int, 3>;
 
@@ -98,14 +99,14 @@ struct Look {
 };
 
 Look look_of(const ShapesOptions& o, Split split, std::int64_t index) {
-  const RandomKey key{o.seed, split == Split::Train ? 0x53485000u : 0x53485001u};
+  const RandomKey key{o.seed, split == Split::train ? 0x53485000u : 0x53485001u};
   const PhiloxBlock place = key.block(std::uint64_t(index), 0);
   const PhiloxBlock tint = key.block(std::uint64_t(index), 1), more = key.block(std::uint64_t(index), 2);
   Look look;
   look.radius = o.size * (0.26 + 0.16 * uniform_from_bits(place[0]));
   const double room = o.size / 2.0 - look.radius;
   look.centre = {o.size / 2.0 + room * (2 * uniform_from_bits(place[1]) - 1), o.size / 2.0 + room * (2 * uniform_from_bits(place[2]) - 1)};
-  const double turn = (2 * uniform_from_bits(place[3]) - 1) * kPi / 12;
+  const double turn = (2 * uniform_from_bits(place[3]) - 1) * pi / 12;
   look.cosine = std::cos(turn), look.sine = std::sin(turn);
   if (o.channels == 1) {
     look.shape.fill(between(tint[0], 150, 255));
@@ -117,15 +118,16 @@ Look look_of(const ShapesOptions& o, Split split, std::int64_t index) {
   return look;
 }
 
-constexpr int kSub = 4;  // sample points of a pixel's side
+constexpr int sub_pixels = 4;  // sample points of a pixel's side
 
 // How many of the pixel's sample points lie inside, 0..16.
 int cover(const Look& look, const Figure& shape, int px, int py) {
   const double reach = look.radius * 1.12 + 1.0;  // no shape goes further
   if (std::fabs(px + 0.5 - look.centre.x) > reach || std::fabs(py + 0.5 - look.centre.y) > reach) return 0;
   int count = 0;
-  for (int s = 0; s < kSub * kSub; ++s) {
-    const double x = (px + (s % kSub + 0.5) / kSub - look.centre.x) / look.radius, y = (py + (s / kSub + 0.5) / kSub - look.centre.y) / look.radius;
+  for (int s = 0; s < sub_pixels * sub_pixels; ++s) {
+    const double x = (px + (s % sub_pixels + 0.5) / sub_pixels - look.centre.x) / look.radius;
+    const double y = (py + (s / sub_pixels + 0.5) / sub_pixels - look.centre.y) / look.radius;
     count += shape.inside({look.cosine * x + look.sine * y, look.cosine * y - look.sine * x});
   }
   return count;
@@ -144,8 +146,8 @@ void check(const ShapesOptions& o) {
 void draw_shape(const ShapesOptions& o, Split split, std::int64_t index, std::uint8_t* planes) {
   check(o);
   const Look look = look_of(o, split, index);
-  const Figure& shape = kShapes[index % kClasses];
-  const int all = kSub * kSub;
+  const Figure& shape = figures[index % figure_count];
+  const int all = sub_pixels * sub_pixels;
   for (int y = 0; y < o.size; ++y) {
     for (int x = 0; x < o.size; ++x) {
       const int n = cover(look, shape, x, y);
@@ -160,9 +162,9 @@ void draw_shape(const ShapesOptions& o, Split split, std::int64_t index, std::ui
 Dataset draw_shapes(const ShapesOptions& o, Split split) {
   check(o);
   Dataset data{"shapes", o.count, o.channels, o.size, o.size, {}, {}, {}};
-  for (const Figure& shape : kShapes) data.class_names.push_back(shape.name);
+  for (const Figure& shape : figures) data.class_names.push_back(shape.name);
   data.pixels.resize(std::size_t(o.count * data.sample_size()));
-  for (std::int64_t i = 0; i < o.count; ++i) data.labels.push_back(std::int32_t(i % kClasses));
+  for (std::int64_t i = 0; i < o.count; ++i) data.labels.push_back(std::int32_t(i % figure_count));
   parallel_for(o.count, data.sample_size() * 32, [&](std::int64_t i) { draw_shape(o, split, i, data.pixels.data() + i * data.sample_size()); });
   return data;
 }

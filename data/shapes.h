@@ -14,7 +14,7 @@ struct ShapesOptions {
   std::uint64_t seed = 1;
 };
 
-Dataset draw_shapes(const ShapesOptions& options, Split split = Split::Train);
+Dataset draw_shapes(const ShapesOptions& options, Split split = Split::train);
 
 // Sample `index` alone, as draw_shapes has it: channels*size*size bytes in planes.
 void draw_shape(const ShapesOptions& options, Split split, std::int64_t index, std::uint8_t* planes);

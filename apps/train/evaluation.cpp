@@ -37,7 +37,7 @@ std::vector<std::int64_t> first_rows(const Dataset& data, std::int64_t n) {
 
 }  // namespace
 
-Evaluator::Evaluator(TrainingRun& run) : run_(run), judge_(run.recipe().judge.model), test_(open_dataset(run.recipe().data, Split::Test)) {
+Evaluator::Evaluator(TrainingRun& run) : run_(run), judge_(run.recipe().judge.model), test_(open_dataset(run.recipe().data, Split::test)) {
   const std::string& given = run.recipe().judge_weights;
   const std::filesystem::path file = given.empty() ? run.root() / "judge" / "judge.safetensors" : std::filesystem::path(given);
   load_model(judge_, load_weights(file.string(), {}));

@@ -40,7 +40,7 @@ Outcome TrainingRun::train_judge() {
   const Outcome outcome = train_loop(stage, config.loop, seed);
   if (outcome == Outcome::stopped) return outcome;
 
-  const Dataset test = open_dataset(recipe_.data, Split::Test);
+  const Dataset test = open_dataset(recipe_.data, Split::test);
   const PauseTape pause;
   double right = 0;
   for (std::int64_t i = 0; i < test.count; i += 500) {

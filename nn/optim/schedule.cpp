@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numbers>
 
 #include "tensor/error.h"
 
@@ -26,7 +27,7 @@ double learning_rate(const LearningRate& rate, std::int64_t step) {
   const std::int64_t begin = std::max(rate.decay_begin, rate.warmup_steps);
   if (step >= rate.decay_end) return rate.end;
   const double x = static_cast<double>(std::max<std::int64_t>(step - begin, 0)) / static_cast<double>(rate.decay_end - begin);
-  if (rate.decay == "cosine") return rate.end + (rate.peak - rate.end) * 0.5 * (1 + std::cos(x * 3.14159265358979323846));
+  if (rate.decay == "cosine") return rate.end + (rate.peak - rate.end) * 0.5 * (1 + std::cos(x * std::numbers::pi));
   return rate.peak + (rate.end - rate.peak) * x;
 }
 

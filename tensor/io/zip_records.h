@@ -8,11 +8,13 @@
 
 namespace fm::zip {
 
-constexpr std::uint32_t kLocal = 0x04034b50, kCentral = 0x02014b50, kEnd = 0x06054b50, kEnd64 = 0x06064b50, kLocator64 = 0x07064b50;
-constexpr std::size_t kLocalSize = 30, kCentralSize = 46, kEndSize = 22, kEnd64Size = 56, kLocator64Size = 20;
-constexpr std::uint16_t kExtra64 = 1;                         // id of the extra field with 64-bit sizes
-constexpr std::uint32_t kIn64 = 0xffffffffu;                  // a 32-bit field that says "see the 64-bit one"
-constexpr std::uint16_t kVersion = 45, kDate1980 = 1 << 5 | 1;  // 4.5 brought zip64; 1 January 1980, so that equal contents give equal files
+constexpr std::uint32_t local_signature = 0x04034b50, central_signature = 0x02014b50, end_signature = 0x06054b50;
+constexpr std::uint32_t end64_signature = 0x06064b50, locator64_signature = 0x07064b50;
+constexpr std::size_t local_size = 30, central_size = 46, end_size = 22, end64_size = 56, locator64_size = 20;
+constexpr std::uint16_t extra64 = 1;                         // id of the extra field with 64-bit sizes
+constexpr std::uint32_t in64 = 0xffffffffu;                  // a 32-bit field that says "see the 64-bit one"
+constexpr std::uint16_t version_needed = 45;                 // 4.5 brought zip64
+constexpr std::uint16_t date_1980 = 1 << 5 | 1;              // 1 January, so that equal contents give equal files
 
 template <class T>
 void put(std::string& out, T value) {

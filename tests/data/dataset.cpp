@@ -54,7 +54,7 @@ void write_small_fashion(const fs::path& folder) {
 TEST_CASE("IDX files in gzip become a data set") {
   TempFolder folder;
   write_small_fashion(folder.path());
-  const Dataset d = load_fashion_mnist(Split::Train, folder.path());
+  const Dataset d = load_fashion_mnist(Split::train, folder.path());
   CHECK(d.count == 3);
   CHECK(d.height == 2);
   CHECK(d.labels == std::vector<std::int32_t>{7, 0, 9});
@@ -71,8 +71,8 @@ TEST_CASE("missing and damaged files are one clear error") {
   TempFolder folder;
   write_small_fashion(folder.path());
   const fs::path images = folder / "train-images-idx3-ubyte.gz", labels = folder / "train-labels-idx1-ubyte.gz";
-  const auto load = [&] { load_fashion_mnist(Split::Train, folder.path()); };
-  const std::string missing = error_of([&] { load_fashion_mnist(Split::Test, folder.path()); });
+  const auto load = [&] { load_fashion_mnist(Split::train, folder.path()); };
+  const std::string missing = error_of([&] { load_fashion_mnist(Split::test, folder.path()); });
   CHECK(has(missing, "t10k-images-idx3-ubyte.gz: no such file; `apt-get install dataset-fashion-mnist`"));
   CHECK(has(missing, "--data shapes"));
 
@@ -98,7 +98,7 @@ TEST_CASE("missing and damaged files are one clear error") {
 TEST_CASE("the real Fashion-MNIST, when installed") {
   Dataset d;
   try {
-    d = open_dataset("fashion-mnist?size=32,limit=1000", Split::Test);
+    d = open_dataset("fashion-mnist?size=32,limit=1000", Split::test);
   } catch (const FileError& e) {
     MESSAGE("skipped: " << e.what());
     return;
@@ -106,7 +106,7 @@ TEST_CASE("the real Fashion-MNIST, when installed") {
   CHECK(d.count == 1000);
   CHECK(d.width == 32);
   CHECK(d.labels[0] == 9);  // the first test picture is an ankle boot
-  const Dataset train = open_dataset("fashion-mnist", Split::Train);
+  const Dataset train = open_dataset("fashion-mnist", Split::train);
   CHECK(train.count == 60000);
   std::vector<int> histogram(10);
   for (auto l : train.labels) ++histogram[std::size_t(l)];
@@ -114,26 +114,26 @@ TEST_CASE("the real Fashion-MNIST, when installed") {
 }
 
 TEST_CASE("shapes depend on seed and index only") {
-  const Dataset d = open_dataset("shapes?count=40,size=32,seed=5", Split::Train);
+  const Dataset d = open_dataset("shapes?count=40,size=32,seed=5", Split::train);
   CHECK(d.count == 40);
   CHECK(d.channels == 3);
   CHECK(d.class_names.size() == 10);
   std::vector<std::uint8_t> one(std::size_t(d.sample_size()));
-  draw_shape({7, 32, 3, 5}, Split::Train, 33, one.data());  // another count, drawn alone
+  draw_shape({7, 32, 3, 5}, Split::train, 33, one.data());  // another count, drawn alone
   CHECK(std::equal(one.begin(), one.end(), d.sample(33)));
   CHECK(d.labels[33] == 3);
-  draw_shape({7, 32, 3, 6}, Split::Train, 33, one.data());
+  draw_shape({7, 32, 3, 6}, Split::train, 33, one.data());
   CHECK(!std::equal(one.begin(), one.end(), d.sample(33)));
-  draw_shape({7, 32, 3, 5}, Split::Test, 33, one.data());
+  draw_shape({7, 32, 3, 5}, Split::test, 33, one.data());
   CHECK(!std::equal(one.begin(), one.end(), d.sample(33)));
   // Known answers: the same on every machine.
   CHECK(crc32(0, d.pixels.data(), uInt(d.pixels.size())) == 3024622796u);
-  const Dataset grey = open_dataset("shapes?count=40,channels=1", Split::Train);
+  const Dataset grey = open_dataset("shapes?count=40,channels=1", Split::train);
   CHECK(crc32(0, grey.pixels.data(), uInt(grey.pixels.size())) == 3284589691u);
 }
 
 TEST_CASE("every shape stands out from its ground and has smooth edges") {
-  const Dataset d = open_dataset("shapes?count=200,channels=1", Split::Train);
+  const Dataset d = open_dataset("shapes?count=200,channels=1", Split::train);
   for (std::int64_t i = 0; i < d.count; ++i) {
     const std::set<int> levels(d.sample(i), d.sample(i) + d.sample_size());
     CHECK(*levels.rbegin() - *levels.begin() >= 100);
@@ -153,22 +153,22 @@ TEST_CASE("a folder of class-named folders") {
   }
   write_bytes(folder / "a" / "notes.txt", "not a picture");
   const std::string spec = "folder:" + folder.path().string();
-  const Dataset train = open_dataset(spec + "?size=8,channels=1", Split::Train);
+  const Dataset train = open_dataset(spec + "?size=8,channels=1", Split::train);
   CHECK(train.class_names == std::vector<std::string>{"a", "b"});
   CHECK(train.count == 36);  // every tenth file of a class is for the test
   CHECK(train.width == 8);
   CHECK(train.sample(0)[5] == 100);
   CHECK(train.labels[0] == 0);
   CHECK(train.labels[35] == 1);
-  const Dataset test = open_dataset(spec + "?size=8", Split::Test);
+  const Dataset test = open_dataset(spec + "?size=8", Split::test);
   CHECK(test.count == 4);
   CHECK(test.channels == 3);
   CHECK(test.sample(0)[0] == 109);
-  CHECK(open_dataset(spec + "?size=8,limit=3", Split::Train).count == 6);
+  CHECK(open_dataset(spec + "?size=8,limit=3", Split::train).count == 6);
 
   write_bytes(folder / "b" / "c.png", "broken");
   write_bytes(folder / "a" / "d.jpg", "");
-  const std::string error = error_of([&] { open_dataset(spec + "?size=8", Split::Train); });
+  const std::string error = error_of([&] { open_dataset(spec + "?size=8", Split::train); });
   CHECK(has(error, "2 of 37 pictures cannot be read"));
   CHECK(has(error, "c.png: neither a PNG nor a JPEG file"));
   CHECK(has(error, "d.jpg: empty file"));
@@ -179,16 +179,16 @@ TEST_CASE("folders named train and test are the splits") {
   for (const char* name : {"train/x", "test/x"}) fs::create_directories(folder / name);
   write_png(folder / "train/x/1.png", blank_image(4, 4, 1, 1));
   write_png(folder / "test/x/1.png", blank_image(4, 4, 1, 2));
-  CHECK(load_image_folder(folder.path(), {4, 1, 0}, Split::Train).pixels[0] == 1);
-  CHECK(load_image_folder(folder.path(), {4, 1, 0}, Split::Test).pixels[0] == 2);
-  const ImageFolder lazy(folder.path(), {2, 3, 0}, Split::Test);
+  CHECK(load_image_folder(folder.path(), {4, 1, 0}, Split::train).pixels[0] == 1);
+  CHECK(load_image_folder(folder.path(), {4, 1, 0}, Split::test).pixels[0] == 2);
+  const ImageFolder lazy(folder.path(), {2, 3, 0}, Split::test);
   std::vector<std::uint8_t> planes(12);
   lazy.read(0, planes.data());
   CHECK(planes == std::vector<std::uint8_t>(12, 2));
 }
 
 TEST_CASE("wrong specifications are named") {
-  const auto error = [](const char* spec) { return error_of([&] { open_dataset(spec, Split::Train); }); };
+  const auto error = [](const char* spec) { return error_of([&] { open_dataset(spec, Split::train); }); };
   CHECK(has(error("mnist"), "unknown data set 'mnist'; there are fashion-mnist, shapes and folder:PATH"));
   CHECK(has(error("shapes?colour=1"), "shapes has no option 'colour'; options: count, size, channels, seed"));
   CHECK(has(error("shapes?size=two"), "size = 'two' is not a whole number in [8, 1024]"));

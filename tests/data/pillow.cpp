@@ -38,7 +38,7 @@ Image picture(int width, int height, int channels) {
 Image made(const std::string& kind, const Image& in, int width, int height) {
   if (kind == "crop") return center_crop(in, width);
   return pillow_resize(in, width, height,
-                       kind == "box" ? PillowFilter::Box : kind == "bilinear" ? PillowFilter::Bilinear : PillowFilter::Bicubic);
+                       kind == "box" ? PillowFilter::box : kind == "bilinear" ? PillowFilter::bilinear : PillowFilter::bicubic);
 }
 
 }  // namespace
@@ -59,10 +59,10 @@ TEST_CASE("resizing and the centre crop give Pillow's bytes") {
 }
 
 TEST_CASE("resizing checks its sizes") {
-  CHECK_THROWS_AS(pillow_resize(Image{}, 2, 2, PillowFilter::Box), ShapeError);
-  CHECK_THROWS_AS(pillow_resize(blank_image(2, 2, 1), 0, 2, PillowFilter::Box), ShapeError);
+  CHECK_THROWS_AS(pillow_resize(Image{}, 2, 2, PillowFilter::box), ShapeError);
+  CHECK_THROWS_AS(pillow_resize(blank_image(2, 2, 1), 0, 2, PillowFilter::box), ShapeError);
   CHECK_THROWS_AS(center_crop(blank_image(2, 2, 1), 0), ShapeError);
-  CHECK(pillow_resize(blank_image(3, 5, 3, 77), 3, 5, PillowFilter::Bicubic).pixels == blank_image(3, 5, 3, 77).pixels);
+  CHECK(pillow_resize(blank_image(3, 5, 3, 77), 3, 5, PillowFilter::bicubic).pixels == blank_image(3, 5, 3, 77).pixels);
 }
 
 TEST_CASE("JPEG files decode as in Pillow; cut ones are errors") {
