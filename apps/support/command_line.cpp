@@ -139,7 +139,7 @@ ParsedLine parse_command_line(const Program& program, const std::vector<std::str
   CLI::App app;
   app.set_help_flag();
   app.allow_extras();
-  const auto options = launch_options(line.command != nullptr && line.command->info.trains, line);
+  const auto options = launch_options(line.command == nullptr ? CommandInfo() : line.command->info, line);
   for (const LaunchOption& option : options) add_launch_option(app, option);
   const auto fields = line.command == nullptr ? std::vector<Field>() : line.command->fields();
   const auto names = flag_names(fields, options);

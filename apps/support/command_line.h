@@ -31,8 +31,8 @@ struct ParsedLine {
   bool help = false, version = false;
 };
 
-// The table of launch options; setting one writes into `line`.
-std::vector<LaunchOption> launch_options(bool trains, ParsedLine& line);
+// The table of launch options of a command; setting one writes into `line`.
+std::vector<LaunchOption> launch_options(const CommandInfo& command, ParsedLine& line);
 
 // The names of each field on the command line, without dashes in front: first its path ("model.patch-size"), then its short name and
 // its last part, when no other field and no launch option has them.

@@ -66,13 +66,17 @@ std::string examples_of(const std::vector<Example>& examples) {
   return out;
 }
 
+// What may follow a command's name.
+std::string arguments_of(const CommandInfo& command) {
+  return std::string(command.presets.empty() ? "" : "[--preset NAME] ") + "[--config FILE] [--out DIR] [--KEY VALUE ...]";
+}
+
 }  // namespace
 
 std::string usage_text(const Program& program) {
   std::string out = fmt::format("{}: {}\n", program.name, program.summary);
   for (const Command& command : program.commands)
-    out += fmt::format("usage: {}{}{} [--preset NAME] [--config FILE] [--out DIR] [--KEY VALUE ...]\n", program.name,
-                       command.info.name.empty() ? "" : " ", command.info.name);
+    out += fmt::format("usage: {}{}{} {}\n", program.name, command.info.name.empty() ? "" : " ", command.info.name, arguments_of(command.info));
   if (!program.quickstart.empty()) out += fmt::format("quickstart: {}\n", program.quickstart);
   return out + fmt::format("{} --help tells more.\n", program.name);
 }
@@ -91,10 +95,11 @@ std::string command_help(const Program& program, const Command& command) {
   const CommandInfo& info = command.info;
   const std::string full_name = info.name.empty() ? program.name : program.name + " " + info.name;
   std::string out = fmt::format("{}: {}\n", full_name, info.help.empty() ? program.summary : info.help);
-  out += fmt::format("usage: {} [--preset NAME] [--config FILE] [--out DIR] [--KEY VALUE ...]\n", full_name);
-  out += "Values: defaults < --preset < --config < --set and --KEY. Integers take k M G T (1000) and Ki Mi Gi Ti (1024).\n";
+  out += fmt::format("usage: {} {}\n", full_name, arguments_of(info));
+  out += fmt::format("Values: defaults < {}--config < --set and --KEY. Integers take k M G T (1000) and Ki Mi Gi Ti (1024).\n",
+                     info.presets.empty() ? "" : "--preset < ");
   ParsedLine unused;
-  const auto options = launch_options(info.trains, unused);
+  const auto options = launch_options(info, unused);
   out += "\nRunning\n";
   for (const LaunchOption& option : options)
     out += entry(option.flags + (option.value.empty() ? "" : " " + option.value),

@@ -32,11 +32,10 @@ void add_set(ParsedLine& line, const std::string& text) {
 
 }  // namespace
 
-std::vector<LaunchOption> launch_options(bool trains, ParsedLine& line) {
+std::vector<LaunchOption> launch_options(const CommandInfo& command, ParsedLine& line) {
   Launch& launch = line.launch;
   std::vector<LaunchOption> options{
       {"--config", "FILE", "read this TOML file", "", [&](const std::string& text) { launch.config_file = text; }},
-      {"--preset", "NAME", "begin with these values", "", [&](const std::string& text) { launch.preset = text; }},
       {"--set", "KEY=VALUE", "set one value, again and again; --KEY VALUE is the same", "",
        [&](const std::string& text) { add_set(line, text); }},
       {"--out", "DIR", "the folder that results go to", "FLOWMAP_OUT", [&](const std::string& text) { launch.out = text; }},
@@ -45,7 +44,9 @@ std::vector<LaunchOption> launch_options(bool trains, ParsedLine& line) {
       {"--threads", "COUNT", "threads to compute with; results do not depend on it [default: all]", "FLOWMAP_THREADS",
        [&](const std::string& text) { set_threads(launch, text); }},
   };
-  if (trains) {
+  if (!command.presets.empty())
+    options.push_back({"--preset", "NAME", "begin with these values", "", [&](const std::string& text) { launch.preset = text; }});
+  if (command.trains) {
     options.insert(
         options.end(),
         {

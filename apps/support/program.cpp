@@ -25,20 +25,22 @@ void apply_preset(const Command& command, const std::vector<Field>& fields, cons
   }
   const std::string hint = nearest(name, names);
   throw ConfigError(fmt::format("--preset {}: {}", name,
-                                names.empty()  ? "this command has no presets"
-                                : hint.empty() ? fmt::format("there are {}", fmt::join(names, ", "))
-                                               : fmt::format("did you mean '{}'?", hint)));
+                                hint.empty() ? fmt::format("there are {}", fmt::join(names, ", ")) : fmt::format("did you mean '{}'?", hint)));
 }
 
-// defaults < preset < config file < flags.
+// defaults < preset < config file < flags. What flags set is told by commands that train (a wrong value costs hours), by others with -v.
 void resolve(const ParsedLine& line, const std::vector<Field>& fields, Logger& log) {
   apply_preset(*line.command, fields, line.launch.preset);
   if (!line.launch.config_file.empty()) load_toml_file(fields, line.launch.config_file);
-  for (const Assignment& assignment : line.assignments) {
-    set_from_text(find_field(fields, assignment.key, assignment.where), assignment.text, assignment.where);
-    log.detail("{} = {} ({})", assignment.key, assignment.text, assignment.where);
+  std::vector<std::string> overrides;
+  for (const auto& [key, text, where] : line.assignments) {
+    const Field& field = find_field(fields, key, where);
+    set_from_text(field, text, where);
+    overrides.push_back(fmt::format("{} = {} ({})", key, to_text(field), where));
   }
   check_rules(fields, "config");
+  const auto level = line.command->info.trains ? Logger::Level::info : Logger::Level::detail;
+  for (const std::string& told : overrides) log.message(level, told);
 }
 
 void check_launch(const Launch& launch) {

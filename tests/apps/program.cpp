@@ -86,6 +86,7 @@ TEST_CASE("what is wrong is one line and exit code 2") {
   refused({"train", "surplus"}, "unexpected argument 'surplus'");
   refused({"trian", "--steps", "3"}, "unknown command 'trian'; did you mean 'train'?");
   refused({"fail", "--resume", "auto"}, "unknown flag --resume");
+  refused({"fail", "--preset", "tiny"}, "unknown flag --preset");      // it has none
   refused({"train", "--fresh", "--resume", "x"}, "contradict");
   refused({"train"}, "--out DIR is missing");
   refused({"train", "--out", (folder / "file/run").string()}, "cannot create the folder: Not a directory");
@@ -102,9 +103,10 @@ TEST_CASE("help, version and usage") {
   CHECK(help.code == 0);
   for (const char* part : {"--lr NUMBER", "learning rate [> 0] [default: 0.0001]", "[model] the network", "--model.dim, --dim INT",
                            "in channels [1 to 4096] [default: 8]", "--model.objective.derivative, --derivative jvp|fd", "--log csv|jsonl|tb|html,...", "--max-time TIME",
-                           "[env: FLOWMAP_OUT]", "130, 143", "tiny", "demo train --preset tiny"})
+                           "usage: demo train [--preset NAME] [--config FILE]", "[env: FLOWMAP_OUT]", "130, 143", "tiny", "demo train --preset tiny"})
     CHECK_MESSAGE(has(help.out, part), part);
-  CHECK(!has(run({"fail", "-h"}).out, "--resume"));
+  const std::string other = run({"fail", "-h"}).out;
+  for (const char* part : {"--resume", "--preset"}) CHECK_MESSAGE(!has(other, part), other);
   const Result version = run({"--version"});
   CHECK(version.code == 0);
   CHECK(has(version.out, "git "));
@@ -125,7 +127,8 @@ TEST_CASE("a run finishes, and the same command finds it finished") {
   const Result first = run({"--preset", "tiny", "--out", out, "--log-every", "1"});
   CHECK(first.code == 0);
   CHECK(has(first.err, "step 3/3  100.0%  loss 0.3333  |g| 0.50  lr 5.0e-01"));
-  CHECK(lines(first.err) == 3);
+  CHECK(has(first.err, "log_every = 1 (--log-every)\n"));
+  CHECK(lines(first.err) == 1 + 3);
   CHECK(first.out.empty());
   CHECK(has(read_file(folder / "run/config.toml"), "lr = 0.5 "));
   const std::string report = read_file(folder / "run/report.html");

@@ -454,7 +454,7 @@ TEST_CASE("ablate --dry-run lists the variants and writes nothing") {
     const Result result = run("ablate", folder / "run", {"--dry-run", "--what", what, "--deltas", "0.1,0.01"});
     succeeds(result);
     for (const std::string& part : parts) CHECK_MESSAGE(has(result.err, part), result.err);
-    CHECK_MESSAGE(lines(result.err) == 1 + 3, result.err);
+    CHECK_MESSAGE(lines(result.err) == 2 + 1 + 3, result.err);            // the flags, the sizes, the variants
   }
   CHECK(!fs::exists(folder / "run"));
 }
