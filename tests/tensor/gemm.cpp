@@ -15,7 +15,7 @@
 #include "tests/support/kernel_check.h"
 
 #define FM_ISA wide
-#include "tensor/kernels/cpu/gemm_product.h"
+#include "tensor/kernels/cpu/gemm_batch.h"
 
 namespace {
 

@@ -13,6 +13,7 @@
 
 #include "tensor/kernels/cpu/attention_product.h"
 #include "tensor/kernels/cpu/attention_rows.h"
+#include "tensor/kernels/cpu/integers.h"
 #include "tensor/kernels/cpu/lane.h"
 #include "tensor/kernels/cpu/scratch.h"
 #include "tensor/math.h"
@@ -22,12 +23,9 @@ namespace {
 
 constexpr double log2_e = 1.4426950408889634074, log_2 = 0.69314718055994530942;
 
-FM_INLINE Int smaller(Int a, Int b) { return a < b ? a : b; }
-
 // [0, n) in equal blocks of at most `most` (rounded up to whole `unit`s).
 FM_INLINE Int block_size(Int n, Int most, Int unit) {
-  const Int blocks = (n + most - 1) / most, size = (n + blocks - 1) / blocks;
-  return (size + unit - 1) / unit * unit;
+  return round_up(ceil_div(n, ceil_div(n, most)), unit);
 }
 
 constexpr Int forward_queries = 24, backward_queries = 48, most_keys = 320;

@@ -4,11 +4,10 @@
 
 #include "tensor/kernels/cpu/gemm_pack.h"
 #include "tensor/kernels/cpu/gemm_tile.h"
+#include "tensor/kernels/cpu/integers.h"
 
 namespace fm::cpu::FM_ISA {
 namespace {
-
-using Int = std::int64_t;
 
 #if defined(__AVX512F__)
 constexpr int vector_bytes = 64, tile_rows = 12;

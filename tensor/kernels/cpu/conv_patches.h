@@ -8,16 +8,11 @@
 #include <cstdint>
 
 #include "tensor/kernels/cpu/conv.h"
+#include "tensor/kernels/cpu/integers.h"
 #include "tensor/parallel.h"
 
 namespace fm::cpu::FM_ISA {
 namespace {
-
-using Int = std::int64_t;
-
-FM_INLINE Int smaller(Int a, Int b) { return a < b ? a : b; }
-FM_INLINE Int larger(Int a, Int b) { return a > b ? a : b; }
-FM_INLINE Int ceil_div(Int a, Int b) { return (a + b - 1) / b; }
 
 struct Range {
   Int begin, end;

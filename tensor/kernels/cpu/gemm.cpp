@@ -1,8 +1,8 @@
-// Which tile each instruction set uses; the product itself is in gemm_product.h. The accumulators of a tile fill three quarters of the
-// vector registers: 16 of them up to AVX2, 32 with AVX-512.
+// Which tile each instruction set uses; the product itself is in gemm_batch.h and what that includes. The accumulators of a tile fill three
+// quarters of the vector registers: 16 of them up to AVX2, 32 with AVX-512.
 #include "tensor/kernels/cpu/gemm.h"
 
-#include "tensor/kernels/cpu/gemm_product.h"
+#include "tensor/kernels/cpu/gemm_batch.h"
 
 namespace fm::cpu::FM_ISA {
 namespace {

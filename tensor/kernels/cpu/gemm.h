@@ -5,7 +5,10 @@
 // The method is the packed product of Goto and van de Geijn ("Anatomy of high-performance matrix multiplication", 2008):
 //   gemm_tile.h     the innermost loop: a small block of C in registers
 //   gemm_pack.h     copies of A and B in the order in which that loop reads them
-//   gemm_product.h  cutting a product into blocks and handing the blocks to threads
+//   gemm_blocks.h   where a product is cut into blocks
+//   gemm_product.h  one product: packs and multiplies its blocks, on a team of threads
+//   gemm_split.h    long sums into a small result: the sum is cut as well
+//   gemm_batch.h    many products
 // Every element of C is the sum over k in the same order whatever the number of threads, so results are equal bit for bit.
 #pragma once
 

@@ -1,0 +1,32 @@
+// What becomes of a sum that waited in scratch: bias, the old value where C is accumulated, and rounding where C is narrower.
+#pragma once
+
+#include <type_traits>
+
+#include "tensor/kernels/cpu/gemm.h"
+#include "tensor/kernels/cpu/gemm_pack.h"
+#include "tensor/kernels/cpu/integers.h"
+
+namespace fm::cpu::FM_ISA {
+namespace {
+
+// c = x + bias[j] (+ c)
+template <class T, class In, class Out>
+FM_INLINE void store_sum(const GemmArgs<In, Out>& g, Int j, T x, Out& c) {
+  if (g.bias) x += convert<T>(g.bias[j]);
+  if (g.accumulate) x += convert<T>(c);
+  if constexpr (std::is_same_v<Out, T>)
+    c = x;
+  else
+    c = narrow(x);
+}
+
+// C when there is nothing to sum.
+template <class T, class In, class Out>
+void product_of_nothing(const GemmArgs<In, Out>& g, Out* c) {
+  for (Int i = 0; i < g.m; ++i)
+    for (Int j = 0; j < g.n; ++j) store_sum(g, j, T(0), c[i * g.ldc + j]);
+}
+
+}  // namespace
+}  // namespace fm::cpu::FM_ISA
