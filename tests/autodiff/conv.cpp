@@ -10,9 +10,9 @@
 using namespace fm;
 
 TEST_CASE("derivatives of conv2d, any stride and padding") {
-  for (const auto& [stride, padding] : {std::pair{1, 0}, {1, 1}, {2, 1}, {3, 2}}) {
-    CAPTURE(stride);
-    const int s = stride, p = padding;
+  for (const auto& window : {std::pair{1, 0}, {1, 1}, {2, 1}, {3, 2}}) {
+    const int s = window.first, p = window.second;
+    CAPTURE(s);
     const auto f = [=](const std::vector<Var>& v) { return conv2d(v[0], v[1], v[2], s, p); };
     check_all(f, {sample_normal({3, 2, 7, 6}, 1), sample_normal({4, 2, 3, 3}, 2), sample_normal({4}, 3)}, {.name = "conv2d"});
   }
