@@ -64,23 +64,4 @@ VelocityNet autoguidance(VelocityNet v, VelocityNet weak, double scale, Interval
   };
 }
 
-VelocitySource mean_flow_guidance(VelocityNet self, double omega, double kappa, std::int64_t null_label, Interval interval) {
-  return [=, self = std::move(self)](const PathBatch& p) {
-    if (!p.y.defined()) throw ConfigError("MeanFlow guidance needs labels");
-    const Tensor plain = conditional_velocity(p.z0, p.eps);
-    const std::vector<bool> dropped = is_null(p.y, null_label);
-    std::vector<double> t = p.t.to_vector<double>();
-    bool any = false;
-    for (std::size_t i = 0; i < t.size(); ++i) {
-      t[i] = !dropped[i] && t[i] >= interval.low && t[i] <= interval.high;
-      any = any || t[i] != 0;
-    }
-    if (!any) return plain;
-    Tensor guided = omega * plain;
-    if (1 - omega - kappa != 0) guided = guided + (1 - omega - kappa) * evaluate(self, p.z, p.t, null_labels(p.y, null_label));
-    if (kappa != 0) guided = guided + kappa * evaluate(self, p.z, p.t, p.y);
-    return where(column(Tensor::from(t, p.t.shape()).to(p.t.dtype()), p.z.rank()), guided, plain);
-  };
-}
-
 }  // namespace fm

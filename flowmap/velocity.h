@@ -25,10 +25,4 @@ VelocityNet cfg(VelocityNet v, double scale, std::int64_t null_label, Interval i
 // Autoguidance (Karras et al. 2024):  v_weak + scale (v - v_weak), both with the same labels.
 VelocityNet autoguidance(VelocityNet v, VelocityNet weak, double scale, Interval interval = {});
 
-// MeanFlow's guided one-point velocity (Geng et al. 2025, eq. 20):
-//   w = omega (eps - z0) + kappa v(z, t, y) + (1 - omega - kappa) v(z, t, null),   v the network's own (or its EMA's) velocity.
-// Effective scale omega / (1 - kappa). omega = 1, kappa = 1 - 1/scale is iMF's "model guidance". Rows whose label was dropped, or with t
-// outside the interval, keep eps - z0.
-VelocitySource mean_flow_guidance(VelocityNet self, double omega, double kappa, std::int64_t null_label, Interval interval = {});
-
 }  // namespace fm

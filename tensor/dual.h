@@ -37,13 +37,4 @@ struct Dual {
   FM_HD friend bool operator!=(Dual a, Dual b) { return a.v != b.v; }
 };
 
-// The plain number type under T, and the plain value of x.
-template <class T> struct PlainOf { using type = T; };
-template <class T> struct PlainOf<Dual<T>> { using type = T; };
-template <class T> using Plain = typename PlainOf<T>::type;
-
-FM_HD float plain(float x) { return x; }
-FM_HD double plain(double x) { return x; }
-template <class T> FM_HD T plain(Dual<T> x) { return x.v; }
-
 }  // namespace fm

@@ -90,14 +90,6 @@ FM_HD float log(float x) {
   return x < 0.0f ? __builtin_nanf("") : y;
 }
 
-// u = 1 + x loses the low bits of x; (x - (u - 1)) / u is their first-order share of the logarithm.
-FM_HD float log1p(float x) {
-  const float u = 1.0f + x;
-  const float y = log(u);
-  const float fixed = y + (x - (u - 1.0f)) / u;
-  return (u > 0.0f && u < __builtin_inff()) ? fixed : y;
-}
-
 // x + x^3 P(x^2) near zero, 1 - 2 / (e^2x + 1) elsewhere.
 FM_HD float tanh(float x) {
   const float t = __builtin_fabsf(x), s = x * x;
@@ -121,7 +113,6 @@ FM_HD float erf(float x) {
 FM_HD float sigmoid(float x) { return 1.0f / (1.0f + exp(-x)); }
 FM_HD float sqrt(float x) { return __builtin_sqrtf(x); }
 FM_HD float rsqrt(float x) { return 1.0f / __builtin_sqrtf(x); }
-FM_HD float abs(float x) { return __builtin_fabsf(x); }
 
 namespace detail {
 
@@ -151,13 +142,11 @@ FM_HD double exp(double x) { return ::exp(x); }
 FM_HD double exp_nonpositive(double x) { return ::exp(x); }
 FM_HD double exp2_nonpositive(double x) { return ::exp2(x); }
 FM_HD double log(double x) { return ::log(x); }
-FM_HD double log1p(double x) { return ::log1p(x); }
 FM_HD double tanh(double x) { return ::tanh(x); }
 FM_HD double erf(double x) { return ::erf(x); }
 FM_HD double sigmoid(double x) { return 1.0 / (1.0 + ::exp(-x)); }
 FM_HD double sqrt(double x) { return ::sqrt(x); }
 FM_HD double rsqrt(double x) { return 1.0 / ::sqrt(x); }
-FM_HD double abs(double x) { return ::fabs(x); }
 FM_HD double sin(double x) { return ::sin(x); }
 FM_HD double cos(double x) { return ::cos(x); }
 
@@ -168,7 +157,6 @@ template <class T> FM_HD Dual<T> exp(Dual<T> x) {
   return {y, y * x.d};
 }
 template <class T> FM_HD Dual<T> log(Dual<T> x) { return {log(x.v), x.d / x.v}; }
-template <class T> FM_HD Dual<T> log1p(Dual<T> x) { return {log1p(x.v), x.d / (T(1) + x.v)}; }
 template <class T> FM_HD Dual<T> tanh(Dual<T> x) {
   const T y = tanh(x.v);
   return {y, (T(1) - y * y) * x.d};
@@ -186,7 +174,6 @@ template <class T> FM_HD Dual<T> rsqrt(Dual<T> x) {
   const T y = rsqrt(x.v);
   return {y, T(-0.5) * y / x.v * x.d};
 }
-template <class T> FM_HD Dual<T> abs(Dual<T> x) { return x.v < T(0) ? -x : x; }
 template <class T> FM_HD Dual<T> sin(Dual<T> x) { return {sin(x.v), cos(x.v) * x.d}; }
 template <class T> FM_HD Dual<T> cos(Dual<T> x) { return {cos(x.v), -sin(x.v) * x.d}; }
 

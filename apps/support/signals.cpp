@@ -14,7 +14,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 static_assert(std::atomic<int>::is_always_lock_free);  // the only atomics a handler may touch
-std::atomic<int> stop_signal{0};                       // the first signal that asked for a stop; -1: request_stop()
+std::atomic<int> stop_signal{0};                       // the first signal that asked for a stop
 std::atomic<int> save_asked{0};
 bool has_limit = false;
 Clock::time_point limit;
@@ -55,11 +55,6 @@ void set_time_limit(double seconds, std::string label) {
   has_limit = true;
 }
 
-void request_stop() {
-  int none = 0;
-  stop_signal.compare_exchange_strong(none, -1);
-}
-
 bool stop_requested() { return stop_signal != 0 || (has_limit && Clock::now() >= limit); }
 
 std::string stop_reason() {
@@ -70,10 +65,8 @@ std::string stop_reason() {
       return "SIGTERM";
     case SIGUSR1:
       return "SIGUSR1";
-    case 0:
-      return stop_requested() ? limit_label : "";
     default:
-      return "request";
+      return stop_requested() ? limit_label : "";
   }
 }
 

@@ -11,7 +11,6 @@ namespace fm {
 void install_signal_handlers();  // also forgets earlier requests and the time limit
 
 void set_time_limit(double seconds, std::string label);  // counted from now; label: "--max-time 1h50m"
-void request_stop();                                     // as a signal would
 
 bool stop_requested();
 

@@ -23,13 +23,6 @@ std::string duration_text(double seconds) {
   return fmt::format("{}d {:02}:{}", s / 86400, s / 3600 % 24, clock);
 }
 
-std::string count_text(double count) {
-  if (std::abs(count) < 1000) return fmt::format("{:g}", count);
-  const char* suffix = "kMGT";
-  for (count /= 1000; std::abs(count) >= 999.5 && suffix[1] != 0; count /= 1000) ++suffix;
-  return fmt::format("{:.{}f}{}", count, count < 9.995 ? 2 : count < 99.95 ? 1 : 0, *suffix);
-}
-
 std::string bytes_text(double bytes) {
   static constexpr const char* units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
   int unit = 0;

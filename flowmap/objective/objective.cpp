@@ -1,8 +1,5 @@
 #include "flowmap/objective/objective.h"
 
-#include <algorithm>
-#include <limits>
-
 namespace fm {
 
 ObjectiveLoss report(const Measured& measured, const Tensor& s, const Tensor& t, std::int64_t off_diagonal) {
@@ -22,19 +19,6 @@ void report_derivative(ObjectiveLoss& out, const GuardedTangent& tangent, const 
   out.metrics["derivative_ratio"] = mean(out.derivative_ratio).item();
   out.metrics["masked_rows"] = static_cast<double>(tangent.masked_rows);
   out.metrics["clamped_share"] = tangent.clamped_share;
-}
-
-std::vector<double> by_time_bin(const Tensor& values, const Tensor& t, int bins) {
-  std::vector<double> sums(static_cast<std::size_t>(bins)), counts(sums);
-  const auto v = values.to_vector<double>(), times = t.to_vector<double>();
-  for (std::size_t i = 0; i < v.size(); ++i) {
-    const auto bin = static_cast<std::size_t>(std::clamp(static_cast<int>(times[i] * bins), 0, bins - 1));
-    sums[bin] += v[i];
-    counts[bin] += 1;
-  }
-  for (std::size_t b = 0; b < sums.size(); ++b)
-    sums[b] = counts[b] > 0 ? sums[b] / counts[b] : std::numeric_limits<double>::quiet_NaN();
-  return sums;
 }
 
 }  // namespace fm

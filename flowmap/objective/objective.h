@@ -23,7 +23,4 @@ struct ObjectiveLoss {
 ObjectiveLoss report(const Measured& measured, const Tensor& s, const Tensor& t, std::int64_t off_diagonal);
 void report_derivative(ObjectiveLoss& out, const GuardedTangent& tangent, const Tensor& u);
 
-// Means of values (n) by equal bins of the first n entries of t in [0, 1]; NaN where a bin is empty.
-std::vector<double> by_time_bin(const Tensor& values, const Tensor& t, int bins);
-
 }  // namespace fm

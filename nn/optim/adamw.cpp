@@ -110,8 +110,6 @@ StepStats AdamW::step(const Gradients& gradients, const StepRequest& request) {
   const OpName scope("optimizer");
   StepStats stats;
   stats.gradient_norm = checked_norm(gradients, request.gradient_scale);
-  stats.skipped = stats.gradient_norm > request.skip_above;
-  if (stats.skipped) return stats;
   stats.clipped = config_.clip > 0 && stats.gradient_norm > config_.clip;
   // The small constant is that of torch.nn.utils.clip_grad_norm_.
   const double scale = request.gradient_scale * (stats.clipped ? config_.clip / (stats.gradient_norm + 1e-6) : 1);

@@ -8,7 +8,6 @@
 #pragma once
 
 #include <cstdint>
-#include <limits>
 #include <string>
 #include <vector>
 
@@ -47,13 +46,11 @@ struct AdamWConfig {
 struct StepRequest {
   double lr;
   double gradient_scale = 1;             // 1 / k when the gradients are a sum over k micro-batches
-  double skip_above = std::numeric_limits<double>::infinity();   // leave everything alone when the norm is larger
 };
 
 struct StepStats {
   double gradient_norm = 0;              // after gradient_scale, before clipping
   bool clipped = false;
-  bool skipped = false;
 };
 
 class AdamW {

@@ -56,15 +56,6 @@ class Pool {
     free_[size].push_back(p);
   }
 
-  void trim() {
-    const std::lock_guard lock(mutex_);
-    for (auto& [size, list] : free_) {
-      for (std::byte* p : list) std::free(p);
-      list.clear();
-    }
-    stats_.cached = 0;
-  }
-
   MemoryStats stats() {
     const std::lock_guard lock(mutex_);
     return stats_;
@@ -101,7 +92,6 @@ thread_local const char* current_op = "other";
 MemoryStats memory_stats() { return pool().stats(); }
 void reset_memory_peak() { pool().reset_peak(); }
 std::map<std::string, std::size_t> memory_by_op() { return pool().by_op(); }
-void release_cached_memory() { pool().trim(); }
 
 OpName::OpName(const char* name) : outer_(current_op) { current_op = name; }
 OpName::~OpName() { current_op = outer_; }

@@ -20,7 +20,6 @@ struct MemoryStats {
 MemoryStats memory_stats();
 void reset_memory_peak();
 std::map<std::string, std::size_t> memory_by_op();   // live bytes by the name of the operation that allocated them
-void release_cached_memory();                         // give kept blocks back to the system
 
 // Names the operation that allocations of this thread are counted under, for the life of the object. `name` must outlive the program's
 // tensors: a string literal.

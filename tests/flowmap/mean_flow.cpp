@@ -115,11 +115,6 @@ TEST_CASE("guidance") {
   const SmallNet other(DType::f64, 6);
   const Tensor weak = evaluate(diagonal(other.net()), p.z, p.t, p.y);
   CHECK(max_difference(evaluate(autoguidance(v, diagonal(other.net()), 1.4), p.z, p.t, p.y), weak + 1.4 * (conditional - weak)) < 1e-14);
-  // omega, kappa: dropped rows keep the one-point velocity
-  const Tensor w = mean_flow_guidance(v, 0.8, 0.5, 4)(p), plain = one_point()(p), guided = 0.8 * plain + 0.5 * conditional - 0.3 * null;
-  const auto y = p.y.to_vector<std::int64_t>();
-  for (std::int64_t i = 0; i < 12; ++i)
-    CHECK(max_difference(w.select(0, i), (y[static_cast<std::size_t>(i)] == 4 ? plain : guided).select(0, i)) < 1e-14);
 }
 
 TEST_CASE("metrics") {
@@ -188,13 +183,6 @@ TEST_CASE("tangent policy") {
   const ObjectiveLoss out = mean_flow(broken, p, one_point(), c);
   CHECK(out.metrics.at("masked_rows") == 1);
   CHECK(std::isfinite(out.metrics.at("loss")));
-}
-
-TEST_CASE("means by time bin") {
-  const auto bins = by_time_bin(times({1, 2, 6}), times({0.1, 0.2, 1.0}), 4);
-  CHECK(bins[0] == 1.5);
-  CHECK(std::isnan(bins[1]));
-  CHECK(bins[3] == 6);
 }
 
 TEST_CASE("a MeanFlow step with exact derivative keeps hardly more memory than a flow-matching step") {

@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <nlohmann/json.hpp>
 
 #include "nn/config/json.h"
 #include "nn/config/visit.h"
@@ -120,35 +121,30 @@ TEST_CASE("an unknown key names the nearest one") {
   CHECK_THROWS_WITH_AS(find_field(fields, "quaternion", "x"), Contains("--help"), ConfigError);
 }
 
-TEST_CASE("text and JSON keep every bit") {
+TEST_CASE("text keeps every bit") {
+  Config config, copy;
+  config.lr = 0.1 + 0.2;
+  config.betas = {1.0 / 3, 0};
+  const auto from = list_fields(config), to = list_fields(copy);
+  for (size_t i = 0; i < from.size(); ++i) set_from_text(to[i], to_text(from[i]), "test");
+  CHECK(copy.lr == config.lr);
+  CHECK(copy.betas == config.betas);
+}
+
+TEST_CASE("JSON: nested objects, every bit of a number, infinity as a word") {
   Config config;
   config.lr = 0.1 + 0.2;
   config.steps = (int64_t(1) << 53) + 1;
-  config.betas = {1.0 / 3, 0};
+  config.betas = {1.0 / 3, INFINITY};
   config.data = "a \"quoted\" name";
-  Config copy;
-  const auto from = list_fields(config), to = list_fields(copy);
-  for (size_t i = 0; i < from.size(); ++i)
-    if (from[i].path != "steps") set_from_text(to[i], to_text(from[i]), "test");
-  CHECK(copy.lr == config.lr);
-  CHECK(copy.betas == config.betas);
-  config.steps = 123456789;
-  const Config back = from_json_text<Config>(to_json_text(config));
-  CHECK(back.lr == config.lr);
-  CHECK(back.steps == config.steps);
-  CHECK(back.data == config.data);
-  CHECK(back.model.widths == config.model.widths);
-}
-
-TEST_CASE("JSON: missing members keep defaults, unknown ones and other types are errors") {
-  CHECK(from_json_text<Config>(R"({"model": {"dim": 8}})").model.dim == 8);
-  CHECK(from_json_text<Config>(R"({"lr": 1})").lr == 1.0);
-  CHECK(from_json_text<Config>(R"({"lr": "inf"})").lr == INFINITY);
-  CHECK_THROWS_WITH_AS(from_json_text<Config>(R"({"model": {"dimm": 8}})", "ckpt"), Contains("ckpt: unknown key 'model.dimm'"),
-                       ConfigError);
-  CHECK_THROWS_WITH_AS(from_json_text<Config>(R"({"steps": 1.5})"), Contains("takes an integer, not 1.5"), ConfigError);
-  CHECK_THROWS_AS(from_json_text<Config>(R"({"steps": "10"})"), ConfigError);
-  CHECK_THROWS_AS(from_json_text<Config>(R"({"steps": -1})"), ConfigError);
-  CHECK_THROWS_AS(from_json_text<Config>("{"), ConfigError);
-  CHECK_THROWS_AS(from_json_text<Config>("[]"), ConfigError);
+  config.model.dim = 8;
+  const auto json = nlohmann::json::parse(fields_to_json(list_fields(config)).dump());
+  CHECK(json["lr"].get<double>() == config.lr);
+  CHECK(json["steps"].get<int64_t>() == config.steps);
+  CHECK(json["betas"][0].get<double>() == 1.0 / 3);
+  CHECK(json["betas"][1] == "inf");
+  CHECK(json["data"] == config.data);
+  CHECK(json["model"]["dim"] == 8);
+  CHECK(json["model"]["patch"]["size"] == 2);
+  CHECK(json["model"]["widths"] == std::vector<int64_t>{1, 2});
 }

@@ -97,7 +97,6 @@ TEST_CASE("AdamW equals the naive update: both types, clipping, decay, a missing
         const StepStats stats = optimizer.step(make_gradients(model, ga, gb), {.lr = lr, .gradient_scale = 0.5});
         CHECK(stats.gradient_norm == doctest::Approx(norm).epsilon(1e-6));
         CHECK(stats.clipped == (norm > 20));
-        CHECK_FALSE(stats.skipped);
         clipped += stats.clipped;
         a.step(ga, config, lr, 0.5 * scale);
         if (!gb.empty()) b.step(gb, config, lr, 0.5 * scale);
@@ -162,7 +161,7 @@ TEST_CASE("instruction sets agree and threads change no bit, at every odd length
   }
 }
 
-TEST_CASE("not finite: a named error, nothing changed; an outlier is skipped on request") {
+TEST_CASE("not finite: a named error, nothing changed") {
   Model model = make_model(DType::f32), before = clone(model), ema = clone(model);
   AdamW optimizer(named_parameters(model));
   optimizer.add_average(named_parameters(ema), 0.5);
@@ -170,8 +169,6 @@ TEST_CASE("not finite: a named error, nothing changed; an outlier is skipped on 
   b[32] = NAN;
   const std::string what = message<DivergedError>([&] { optimizer.step(make_gradients(model, a, b), {.lr = 1}); });
   CHECK(what.find("update 1: the gradient of b is not finite") != std::string::npos);
-  b[32] = 1;
-  CHECK(optimizer.step(make_gradients(model, a, b), {.lr = 1, .skip_above = 3}).skipped);
   CHECK(optimizer.updates() == 0);
   CHECK(optimizer.state().size() == 1);
   CHECK(same_bits(model.a.value, before.a.value));

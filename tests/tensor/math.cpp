@@ -51,7 +51,6 @@ void check_dual(double tol) {
     const double s = 1 / (1 + std::exp(-x)), t = std::tanh(x);
     CHECK(slope_error<T>([](auto a) { return math::exp(a); }, x, std::exp(x), std::exp(x)) < tol);
     CHECK(slope_error<T>([](auto a) { return math::log(a); }, x, std::log(x), 1 / x) < tol);
-    CHECK(slope_error<T>([](auto a) { return math::log1p(a); }, x, std::log1p(x), 1 / (1 + x)) < tol);
     CHECK(slope_error<T>([](auto a) { return math::tanh(a); }, x, t, 1 - t * t) < tol);
     CHECK(slope_error<T>([](auto a) { return math::erf(a); }, x, std::erf(x), 2 / std::sqrt(M_PI) * std::exp(-x * x)) < tol);
     CHECK(slope_error<T>([](auto a) { return math::sigmoid(a); }, x, s, s * (1 - s)) < tol);
@@ -59,7 +58,6 @@ void check_dual(double tol) {
     CHECK(slope_error<T>([](auto a) { return math::rsqrt(a); }, x, 1 / std::sqrt(x), -0.5 * std::pow(x, -1.5)) < tol);
     CHECK(slope_error<T>([](auto a) { return math::sin(a); }, x, std::sin(x), std::cos(x)) < tol);
     CHECK(slope_error<T>([](auto a) { return math::cos(a); }, x, std::cos(x), -std::sin(x)) < tol);
-    CHECK(slope_error<T>([](auto a) { return math::abs(-a); }, x, x, 1) < tol);
     CHECK(slope_error<T>([](auto a) { return (a * a - T(3)) / (T(2) + a) + T(1) - a; }, x, (x * x - 3) / (2 + x) + 1 - x,
                          (2 * x * (2 + x) - (x * x - 3)) / ((2 + x) * (2 + x)) - 1) < tol);
     CHECK(slope_error<T>([](auto a) { return math::max(a * a, a); }, x, std::max(x * x, x), x > 1 ? 2 * x : 1) < tol);
@@ -86,11 +84,6 @@ TEST_CASE("float accuracy in ulp") {
   CHECK(worst(l, log_d, 1e-3, 1e3) < 2);
   CHECK(worst(l, log_d, 1e3, 3e38) < 2);
   CHECK(worst(l, log_d, 1e-45, 1e-37) < 2);
-  const auto l1 = [](float x) { return math::log1p(x); };
-  const auto log1p_d = [](double x) { return std::log1p(x); };
-  CHECK(worst(l1, log1p_d, -0.999, 1) < 2.5);
-  CHECK(worst(l1, log1p_d, -1e-3, 1e-3) < 2.5);
-  CHECK(worst(l1, log1p_d, 1, 1e6) < 2.5);
   const auto t = [](float x) { return math::tanh(x); };
   const auto tanh_d = [](double x) { return std::tanh(x); };
   CHECK(worst(t, tanh_d, -10, 10) < 2);
@@ -136,10 +129,6 @@ TEST_CASE("special values") {
   CHECK(math::log(1.0f) == 0.0f);
   CHECK(math::log(inf) == inf);
   CHECK(std::isnan(math::log(-1.0f)));
-  CHECK(math::log1p(-1.0f) == -inf);
-  CHECK(math::log1p(inf) == inf);
-  CHECK(math::log1p(0.0f) == 0.0f);
-  CHECK(std::isnan(math::log1p(-2.0f)));
   CHECK(math::tanh(inf) == 1.0f);
   CHECK(math::tanh(-inf) == -1.0f);
   CHECK(math::tanh(-1e30f) == -1.0f);
@@ -155,7 +144,7 @@ TEST_CASE("special values") {
   CHECK(math::cos(0.0f) == 1.0f);
   CHECK(std::isnan(math::sin(inf)));
   CHECK(std::isnan(math::cos(-inf)));
-  for (float y : {math::exp(nan_f), math::log(nan_f), math::log1p(nan_f), math::tanh(nan_f), math::erf(nan_f), math::sigmoid(nan_f),
+  for (float y : {math::exp(nan_f), math::log(nan_f), math::tanh(nan_f), math::erf(nan_f), math::sigmoid(nan_f),
                   math::sin(nan_f), math::cos(nan_f), math::sqrt(nan_f), math::rsqrt(nan_f), math::max(nan_f, 1.0f)})
     CHECK(std::isnan(y));
 }
@@ -174,6 +163,4 @@ TEST_CASE("Dual compares by value and converts from plain numbers") {
   b += a;
   CHECK(b.v == 6.0f);
   CHECK(b.d == 21.0f);
-  CHECK(plain(b) == 6.0f);
-  CHECK(std::is_same_v<Plain<Dual<double>>, double>);
 }
