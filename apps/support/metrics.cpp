@@ -60,6 +60,13 @@ void replace_when_changed(const fs::path& path, const std::string& before, std::
   if (before != after) write_atomically(path, after);
 }
 
+// Four bytes of a PNG's header.
+int64_t big_endian(std::string_view bytes, size_t at) {
+  int64_t value = 0;
+  for (size_t i = 0; i < 4; ++i) value = value << 8 | uint8_t(bytes[at + i]);
+  return value;
+}
+
 constexpr int64_t everything = std::numeric_limits<int64_t>::max() - 1;
 
 }  // namespace
@@ -180,8 +187,11 @@ void Metrics::log(int64_t step, const std::vector<Metric>& metrics) {
   if (events_) append(events_, event_record(scalar_event(now, step, metrics)));
 }
 
-void Metrics::image(int64_t step, std::string_view tag, int64_t width, int64_t height, std::string_view png) {
-  if (events_) append(events_, event_record(image_event(unix_seconds(), step, tag, width, height, png)));
+void Metrics::image(int64_t step, std::string_view tag, const fs::path& png) {
+  if (!events_) return;
+  const std::string bytes = read_file(png);
+  if (bytes.size() < 24 || bytes.compare(0, 8, "\x89PNG\r\n\x1a\n") != 0) throw FileError(png.string() + ": not a PNG file");
+  append(events_, event_record(image_event(unix_seconds(), step, tag, big_endian(bytes, 16), big_endian(bytes, 20), bytes)));
 }
 
 }  // namespace fm

@@ -30,8 +30,8 @@ class Metrics {
   // metrics.log(step, {{"loss", x}, {"grad_norm", g}}). Names may change from step to step; a new one adds a CSV column.
   void log(int64_t step, const std::vector<Metric>& metrics);
 
-  // A PNG for TensorBoard's image page.
-  void image(int64_t step, std::string_view tag, int64_t width, int64_t height, std::string_view png);
+  // A PNG file goes to TensorBoard's image page. Throws FileError when it cannot be read or is no PNG.
+  void image(int64_t step, std::string_view tag, const std::filesystem::path& png);
 
   // On resume: forgets everything after this step, in all three files, also in one that an earlier session wrote and this one does not.
   void truncate_after(int64_t step);

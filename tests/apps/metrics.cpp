@@ -8,6 +8,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "data/png.h"
 #include "tensor/error.h"
 #include "tensor/io/atomic_file.h"
 #include "tests/support/temp_folder.h"
@@ -75,7 +76,10 @@ TEST_CASE("rows go to three files; new names add columns") {
     metrics.log(1, {{"loss", 0.5}, {"lr", 1e-4}});
     metrics.log(2, {{"loss", NAN}});
     metrics.log(3, {{"fid,a", 7}, {"loss", 0.1 + 0.2}});
-    metrics.image(3, "samples", 1, 1, "x");
+    write_png(folder / "a.png", blank_image(5, 4, 3));
+    metrics.image(3, "samples", folder / "a.png");
+    write_atomically(folder / "b.png", "no picture");
+    CHECK_THROWS_WITH_AS(metrics.image(3, "samples", folder / "b.png"), doctest::Contains("b.png: not a PNG file"), FileError);
   }
   const std::string csv = read_file(folder / "metrics.csv");
   CHECK(csv.rfind("step,time,loss,lr,fid_a\n1,", 0) == 0);
@@ -88,7 +92,9 @@ TEST_CASE("rows go to three files; new names add columns") {
   CHECK(first["step"] == 1);
   CHECK(first["lr"] == 1e-4);
   CHECK(jsonl.find("\"loss\":null") != std::string::npos);
-  CHECK(event_steps(read_file(events_file(folder.path()))) == std::vector<int64_t>{0, 1, 2, 3, 3});
+  const std::string events = read_file(events_file(folder.path()));
+  CHECK(event_steps(events) == std::vector<int64_t>{0, 1, 2, 3, 3});
+  CHECK(events.find(std::string("\x08\x04\x10\x05\x18\x03\x22", 7)) != std::string::npos);      // height 4, width 5, RGB, bytes
 }
 
 TEST_CASE("a resumed run forgets what came after its checkpoint, in all files") {
