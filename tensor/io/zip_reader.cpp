@@ -12,7 +12,7 @@
 namespace fm {
 namespace {
 
-using zip::get;
+using namespace zip_records;
 
 constexpr std::size_t max_comment = 65535;
 constexpr std::uint64_t max_ratio = 1032;  // deflate packs no better
@@ -22,10 +22,10 @@ bool take_64_bit_fields(std::string_view extra, ZipMember& m) {
   while (extra.size() >= 4) {
     const std::size_t length = get<std::uint16_t>(extra, 2);
     if (length > extra.size() - 4) return false;
-    if (get<std::uint16_t>(extra, 0) == zip::extra64) {
+    if (get<std::uint16_t>(extra, 0) == extra64) {
       std::string_view field = extra.substr(4, length);
       for (std::uint64_t* value : {&m.size, &m.compressed, &m.header}) {
-        if (*value != zip::in64) continue;
+        if (*value != in64) continue;
         if (field.size() < 8) return false;
         *value = get<std::uint64_t>(field, 0);
         field.remove_prefix(8);
@@ -70,41 +70,41 @@ void ZipReader::fail(const std::string& reason) const { throw FileError(fmt::for
 
 void ZipReader::read_directory() {
   const std::string_view bytes = file_.bytes();
-  const std::size_t tail = bytes.size() - std::min(bytes.size(), zip::end_size + max_comment);
+  const std::size_t tail = bytes.size() - std::min(bytes.size(), end_size + max_comment);
   std::string signature;
-  zip::put(signature, zip::end_signature);
+  put(signature, end_signature);
   const std::size_t end = bytes.rfind(signature);
-  if (end == bytes.npos || end < tail || bytes.size() - end < zip::end_size) fail("not a zip file, or its end is cut off");
+  if (end == bytes.npos || end < tail || bytes.size() - end < end_size) fail("not a zip file, or its end is cut off");
 
   std::uint64_t entries = get<std::uint16_t>(bytes, end + 10), size = get<std::uint32_t>(bytes, end + 12), start = get<std::uint32_t>(bytes, end + 16);
-  if (end >= zip::locator64_size && get<std::uint32_t>(bytes, end - zip::locator64_size) == zip::locator64_signature) {
-    const auto at = get<std::uint64_t>(bytes, end - zip::locator64_size + 8);
-    if (at > end || end - at < zip::end64_size || get<std::uint32_t>(bytes, at) != zip::end64_signature)
+  if (end >= locator64_size && get<std::uint32_t>(bytes, end - locator64_size) == locator64_signature) {
+    const auto at = get<std::uint64_t>(bytes, end - locator64_size + 8);
+    if (at > end || end - at < end64_size || get<std::uint32_t>(bytes, at) != end64_signature)
       fail("corrupt zip file: its 64-bit end record is not where it should be");
     entries = get<std::uint64_t>(bytes, at + 32), size = get<std::uint64_t>(bytes, at + 40), start = get<std::uint64_t>(bytes, at + 48);
   }
   if (start > end || size > end - start) fail("corrupt zip file: its directory lies outside the file");
-  if (entries > size / zip::central_size) fail(fmt::format("corrupt zip file: {} entries in a directory of {} bytes", entries, size));
+  if (entries > size / central_size) fail(fmt::format("corrupt zip file: {} entries in a directory of {} bytes", entries, size));
   const std::string_view directory = bytes.substr(start, size);
   std::size_t at = 0;
   for (std::uint64_t i = 0; i < entries; ++i) members_.push_back(read_entry(directory, at));
 }
 
 ZipMember ZipReader::read_entry(std::string_view directory, std::size_t& at) const {
-  if (directory.size() - at < zip::central_size || get<std::uint32_t>(directory, at) != zip::central_signature)
+  if (directory.size() - at < central_size || get<std::uint32_t>(directory, at) != central_signature)
     fail("corrupt zip file: bad directory entry");
   const std::string_view entry = directory.substr(at);
   const std::size_t name = get<std::uint16_t>(entry, 28), extra = get<std::uint16_t>(entry, 30), comment = get<std::uint16_t>(entry, 32);
-  if (entry.size() - zip::central_size < name + extra + comment) fail("corrupt zip file: bad directory entry");
+  if (entry.size() - central_size < name + extra + comment) fail("corrupt zip file: bad directory entry");
   ZipMember m;
-  m.name = entry.substr(zip::central_size, name);
+  m.name = entry.substr(central_size, name);
   m.method = get<std::uint16_t>(entry, 10);
   m.crc = get<std::uint32_t>(entry, 16);
   m.compressed = get<std::uint32_t>(entry, 20), m.size = get<std::uint32_t>(entry, 24), m.header = get<std::uint32_t>(entry, 42);
-  if (!take_64_bit_fields(entry.substr(zip::central_size + name, extra), m))
+  if (!take_64_bit_fields(entry.substr(central_size + name, extra), m))
     fail(fmt::format("corrupt zip file: sizes of member '{}'", m.name));
   if (get<std::uint16_t>(entry, 8) & 1) fail(fmt::format("member '{}' is encrypted", m.name));
-  at += zip::central_size + name + extra + comment;
+  at += central_size + name + extra + comment;
   return m;
 }
 
@@ -115,10 +115,10 @@ const ZipMember* ZipReader::find(std::string_view name) const {
 
 std::string_view ZipReader::packed(const ZipMember& m) const {
   const std::string_view bytes = file_.bytes();
-  if (m.header > bytes.size() || bytes.size() - m.header < zip::local_size || get<std::uint32_t>(bytes, m.header) != zip::local_signature) {
+  if (m.header > bytes.size() || bytes.size() - m.header < local_size || get<std::uint32_t>(bytes, m.header) != local_signature) {
     fail(fmt::format("corrupt zip file: member '{}' is not where the directory says", m.name));
   }
-  const std::uint64_t start = m.header + zip::local_size + get<std::uint16_t>(bytes, m.header + 26) +
+  const std::uint64_t start = m.header + local_size + get<std::uint16_t>(bytes, m.header + 26) +
                               get<std::uint16_t>(bytes, m.header + 28);
   if (start > bytes.size() || m.compressed > bytes.size() - start) fail(fmt::format("corrupt zip file: member '{}' lies outside the file", m.name));
   return bytes.substr(start, m.compressed);

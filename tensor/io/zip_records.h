@@ -6,7 +6,7 @@
 #include <string>
 #include <string_view>
 
-namespace fm::zip {
+namespace fm::zip_records {
 
 constexpr std::uint32_t local_signature = 0x04034b50, central_signature = 0x02014b50, end_signature = 0x06054b50;
 constexpr std::uint32_t end64_signature = 0x06064b50, locator64_signature = 0x07064b50;
@@ -29,4 +29,4 @@ T get(std::string_view bytes, std::size_t at) {
   return T(value);
 }
 
-}  // namespace fm::zip
+}  // namespace fm::zip_records

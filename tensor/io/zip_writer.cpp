@@ -8,7 +8,7 @@
 namespace fm {
 namespace {
 
-using zip::put;
+using namespace zip_records;
 
 std::uint32_t crc_of(std::string_view bytes, std::uint32_t before = 0) {
   if (bytes.empty()) return before;  // zlib takes a null pointer for a request to start anew
@@ -17,28 +17,28 @@ std::uint32_t crc_of(std::string_view bytes, std::uint32_t before = 0) {
 
 std::string local_header(const ZipMember& m) {
   std::string h;
-  put(h, zip::local_signature);
-  for (std::uint16_t v : {zip::version_needed, std::uint16_t(0), std::uint16_t(0), std::uint16_t(0), zip::date_1980}) put(h, v);
+  put(h, local_signature);
+  for (std::uint16_t v : {version_needed, std::uint16_t(0), std::uint16_t(0), std::uint16_t(0), date_1980}) put(h, v);
   put(h, m.crc);
-  put(h, zip::in64), put(h, zip::in64);
+  put(h, in64), put(h, in64);
   put(h, std::uint16_t(m.name.size())), put(h, std::uint16_t(20));
   h += m.name;
-  put(h, zip::extra64), put(h, std::uint16_t(16));
+  put(h, extra64), put(h, std::uint16_t(16));
   put(h, m.size), put(h, m.compressed);
   return h;
 }
 
 std::string central_header(const ZipMember& m) {
   std::string h;
-  put(h, zip::central_signature);
-  for (std::uint16_t v : {zip::version_needed, zip::version_needed, std::uint16_t(0), std::uint16_t(0), std::uint16_t(0), zip::date_1980}) put(h, v);
+  put(h, central_signature);
+  for (std::uint16_t v : {version_needed, version_needed, std::uint16_t(0), std::uint16_t(0), std::uint16_t(0), date_1980}) put(h, v);
   put(h, m.crc);
-  put(h, zip::in64), put(h, zip::in64);
+  put(h, in64), put(h, in64);
   put(h, std::uint16_t(m.name.size())), put(h, std::uint16_t(28));
   put(h, std::uint16_t(0)), put(h, std::uint16_t(0)), put(h, std::uint16_t(0));  // comment, disk, internal attributes
-  put(h, std::uint32_t(0600) << 16), put(h, zip::in64);                         // mode of the unpacked file, place
+  put(h, std::uint32_t(0600) << 16), put(h, in64);                               // mode of the unpacked file, place
   h += m.name;
-  put(h, zip::extra64), put(h, std::uint16_t(24));
+  put(h, extra64), put(h, std::uint16_t(24));
   put(h, m.size), put(h, m.compressed), put(h, m.header);
   return h;
 }
@@ -46,12 +46,12 @@ std::string central_header(const ZipMember& m) {
 // The 64-bit record, its locator, and the old record that sends readers to them.
 std::string end_records(std::uint64_t entries, std::uint64_t start, std::uint64_t size) {
   std::string h;
-  put(h, zip::end64_signature), put(h, std::uint64_t(zip::end64_size - 12)), put(h, zip::version_needed), put(h, zip::version_needed);
+  put(h, end64_signature), put(h, std::uint64_t(end64_size - 12)), put(h, version_needed), put(h, version_needed);
   put(h, std::uint32_t(0)), put(h, std::uint32_t(0));
   put(h, entries), put(h, entries), put(h, size), put(h, start);
-  put(h, zip::locator64_signature), put(h, std::uint32_t(0)), put(h, start + size), put(h, std::uint32_t(1));
-  put(h, zip::end_signature), put(h, std::uint32_t(0));
-  put(h, std::uint16_t(0xffff)), put(h, std::uint16_t(0xffff)), put(h, zip::in64), put(h, zip::in64), put(h, std::uint16_t(0));
+  put(h, locator64_signature), put(h, std::uint32_t(0)), put(h, start + size), put(h, std::uint32_t(1));
+  put(h, end_signature), put(h, std::uint32_t(0));
+  put(h, std::uint16_t(0xffff)), put(h, std::uint16_t(0xffff)), put(h, in64), put(h, in64), put(h, std::uint16_t(0));
   return h;
 }
 

@@ -141,19 +141,19 @@ TEST_CASE("a deflated member, as numpy.savez_compressed writes, with 32-bit reco
   deflateEnd(&z);
   const auto crc = std::uint32_t(crc32(0, reinterpret_cast<const Bytef*>(content.data()), uInt(content.size())));
   const auto archive = [&](std::uint32_t size) {
-    using zip::put;
+    using namespace zip_records;
     const auto common = [&](std::string& out) {
       put(out, std::uint16_t(20)), put(out, std::uint16_t(0)), put(out, std::uint16_t(8)), put(out, std::uint32_t(0));
       put(out, crc), put(out, std::uint32_t(packed.size())), put(out, size), put(out, std::uint16_t(5)), put(out, std::uint16_t(0));
     };
     std::string out;
-    put(out, zip::local_signature), common(out);
+    put(out, local_signature), common(out);
     out += "x.npy" + packed;
     const auto start = std::uint32_t(out.size());
-    put(out, zip::central_signature), put(out, std::uint16_t(20)), common(out);
+    put(out, central_signature), put(out, std::uint16_t(20)), common(out);
     out += std::string(14, '\0') + "x.npy";
     const auto length = std::uint32_t(out.size()) - start;
-    put(out, zip::end_signature), put(out, std::uint32_t(0)), put(out, std::uint16_t(1)), put(out, std::uint16_t(1)), put(out, length), put(out, start);
+    put(out, end_signature), put(out, std::uint32_t(0)), put(out, std::uint16_t(1)), put(out, std::uint16_t(1)), put(out, length), put(out, start);
     return out + std::string("\4\0note", 6);
   };
   TemporaryFile file;
