@@ -77,8 +77,9 @@ FM_HD float exp2_nonpositive(float x) {
 FM_HD float log(float x) {
   const bool tiny = x < 1.17549435e-38f;                       // subnormals: scale up by 2^25 first
   const std::int32_t ix = detail::bits(tiny ? x * 33554432.0f : x);
-  const std::int32_t e = (ix - 0x3f3504f3) >> 23;
-  const float f = detail::from_bits(ix - (e << 23)) - 1.0f;
+  // Of negative x and NaN too, whose results are replaced below: differences wrap, hence unsigned.
+  const std::int32_t e = static_cast<std::int32_t>(static_cast<std::uint32_t>(ix) - 0x3f3504f3u) >> 23;
+  const float f = detail::from_bits(static_cast<std::int32_t>(static_cast<std::uint32_t>(ix) - (static_cast<std::uint32_t>(e) << 23))) - 1.0f;
   const float k = static_cast<float>(e) - (tiny ? 25.0f : 0.0f);
   const float p = detail::poly(f, 3.333331048e-01f, -2.500000894e-01f, 2.000219375e-01f, -1.666805148e-01f, 1.421789974e-01f,
                                -1.240330413e-01f, 1.189900935e-01f, -1.169572547e-01f, 6.746470183e-02f);

@@ -89,7 +89,8 @@ std::vector<std::vector<std::string>> measured(const fs::path& csv) {
 void same_training(const fs::path& a, const fs::path& b, const std::string& stage) {
   const auto wanted = contents(a / stage / "checkpoints"), found = contents(b / stage / "checkpoints");
   std::set<std::string> names;
-  for (const auto& [name, bytes] : wanted) {
+  for (const auto& entry : wanted) {
+    const std::string &name = entry.first, &bytes = entry.second;
     names.insert(fs::path(name).filename().string());
     REQUIRE_MESSAGE(found.contains(name), stage << ": " << name);
     if (name.ends_with(".safetensors")) CHECK_MESSAGE(found.at(name) == bytes, stage << ": " << name);
@@ -169,7 +170,9 @@ TEST_CASE("what a stage needs and does not find") {
 
 TEST_CASE("a run that is killed or stopped and goes on gives the bits of one that is not") {
   const std::map<std::string, std::vector<std::string>> needs{{"encoder", {}}, {"fm", {"encoder", "decoder"}}, {"mfd", {"encoder", "decoder", "fm", "cmt"}}};
-  for (const auto& [stage, before] : needs) {
+  for (const auto& need : needs) {
+    const std::string& stage = need.first;
+    const std::vector<std::string>& before = need.second;
     CAPTURE(stage);
     const Arguments steps{"--steps", "60", "--ckpt-every", "4", "--log-every", "1"};
     TempFolder straight, killed, stopped;
@@ -338,8 +341,10 @@ TEST_CASE("unreadable data and weights: one line that names them, exit code 3") 
   refused(train("fm", out, {"--steps", "40", "-q"}), exit_code::unreadable, "encoder.safetensors");
   write_atomically(weights, bytes);
   refused(train("fm", out, {"--steps", "40", "--dit.width", "32", "-q"}), exit_code::unreadable, "the run was made with another config");
-  for (const auto& [name, old] : before)
-    if (name.starts_with("checkpoints")) CHECK_MESSAGE(read_file(out / "fm" / name) == old, name);
+  for (const auto& entry : before) {
+    const std::string& name = entry.first;
+    if (name.starts_with("checkpoints")) CHECK_MESSAGE(read_file(out / "fm" / name) == entry.second, name);
+  }
   succeeds(train("fm", out, {"--steps", "26"}));
 }
 
@@ -412,7 +417,9 @@ TEST_CASE("ablate: every table") {
   const fs::path out = folder / "run";
   copy_stages(out, {"judge", "encoder", "decoder", "fm", "cmt"});
   const std::map<std::string, long> rows{{"derivative", 3}, {"init", 3}, {"scheme", 3}};
-  for (const auto& [what, count] : rows) {
+  for (const auto& row : rows) {
+    const std::string& what = row.first;
+    const long count = row.second;
     CAPTURE(what);
     const Arguments steps{"--what", what, "--mfd.loop.steps", "4", "--deltas", "0.1,0.01", "--timing-rounds", "1", "--evaluate.samples", "20"};
     const Result result = run("ablate", out, steps);

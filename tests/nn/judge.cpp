@@ -20,7 +20,11 @@ Judge made(std::int64_t size) {
 
 TEST_CASE("judge: any size of image, at most 8x8 places") {
   const PauseTape pause;
-  for (auto [size, block, side] : {std::tuple{8, 1, 2}, {28, 1, 7}, {32, 1, 8}, {33, 2, 4}, {75, 4, 4}}) {
+  struct Case {
+    int size, block, side;
+  };
+  for (const Case& c : {Case{8, 1, 2}, {28, 1, 7}, {32, 1, 8}, {33, 2, 4}, {75, 4, 4}}) {
+    const int size = c.size, block = c.block, side = c.side;
     CAPTURE(size);
     const Judge judge = made(size);
     CHECK(judge.block == block);
