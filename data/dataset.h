@@ -23,7 +23,7 @@ struct Dataset {
   Image image(std::int64_t index) const { return image_from_planes(sample(index), channels, height, width); }
 };
 
-enum class Split { train, test, Train = train, Test = test };
+enum class Split { train, test };
 
 // Opens a data set by its specification, NAME[:PATH][?key=value,key=value]:
 //   fashion-mnist[:FOLDER]  keys size (>= 28: zeros around, 32 suits patches), limit (first samples only)

@@ -125,7 +125,7 @@ class TrainLoop {
       const bool last = step_ == loop_.steps, stop = !last && stop_requested();
       const auto excluded = progress.exclude();
       if (last || stop || step_ % loop_.ckpt_every == 0 || take_save_request()) save();
-      if (stage_.preview && (last || (loop_.sample_every > 0 && step_ % loop_.sample_every == 0))) stage_.preview(step_, folder_.sample(step_));
+      if (stage_.preview && (last || (loop_.sample_every > 0 && step_ % loop_.sample_every == 0))) preview();
       if (stop) {
         progress.finish();
         context_.log.info("{}: {} at step {}; saved, {} goes on from here", stage_.name, stop_reason(), step_,
@@ -134,6 +134,13 @@ class TrainLoop {
       }
     }
     return Outcome::finished;
+  }
+
+  // To samples/ and to TensorBoard. A stage that has nothing to draw with yet writes no file.
+  void preview() {
+    const auto png = folder_.sample(step_);
+    stage_.preview(step_, png);
+    if (std::filesystem::exists(png)) metrics_->image(step_, "samples", png);
   }
 
   StepReport one_step() {

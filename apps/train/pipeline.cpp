@@ -143,7 +143,7 @@ int run_pipeline(TrainingRun& run) {
   }
   const std::vector<Score> scores = evaluate_run(run, "");
   save_scores(run.root() / "scores.csv", scores);
-  const Image grid = comparison_grid(run, open_dataset(run.recipe().data, Split::Test).class_names);
+  const Image grid = comparison_grid(run, open_dataset(run.recipe().data, Split::test).class_names);
   write_png(run.root() / "samples.png", grid);
   write_report(run, stages, scores, grid);
   log.info("{}", score_table(scores));

@@ -61,7 +61,7 @@ Warn TrainingRun::warner() {
 
 const Dataset& TrainingRun::train_data() {
   if (!train_) {
-    train_ = open_dataset(recipe_.data, Split::Train);
+    train_ = open_dataset(recipe_.data, Split::train);
     const auto fits = [](std::int64_t wanted, std::int64_t found) { return wanted == 0 || wanted == found; };
     if (train_->height != train_->width || !fits(recipe_.image_size, train_->height) || !fits(recipe_.channels, train_->channels))
       throw ConfigError(fmt::format("{} has {}x{} images of {} channels; the config says image_size {} and channels {}", recipe_.data,
