@@ -1,7 +1,8 @@
-// inspect: what a checkpoint holds, or what one training step records and how much memory it takes.
+// inspect: what a checkpoint holds, what one training step records and how much memory it takes, or what models cost.
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "apps/inspect/flops.h"
 #include "apps/support/program.h"
 #include "apps/train/recipe.h"
 #include "autodiff/inspect.h"
@@ -16,13 +17,15 @@ namespace {
 
 struct InspectCommand {
   Recipe recipe;
-  std::string checkpoint, step;
-  bool tape = false, tensors = true;
+  std::string checkpoint, step, flops;
+  bool tape = false, tensors = true, csv = false;
   template <class V> void visit(V&& v) {
     v("checkpoint", checkpoint, "run folder, checkpoint folder or .safetensors file, with :ema for the averaged weights", flag("checkpoint"));
     v("tensors", tensors, "list the tensors of the checkpoint", flag("tensors"));
     v("step", step, "instead: run one training step of the config's DiT on random data (fm or mf) and show its memory", one_of({"", "fm", "mf"}), flag("step"));
     v("tape", tape, "print the tape of that step", flag("tape"));
+    v("flops", flops, "instead: parameters and multiply-adds of the published models, or of this one by module", alone("all"), flag("flops"));
+    v("csv", csv, "these as comma-separated values", flag("csv"));
     recipe.visit(v);
   }
 };
@@ -70,8 +73,11 @@ void show_step(InspectCommand& c) {
 }
 
 int inspect(InspectCommand& c, Context& context) {
-  if (c.checkpoint.empty() == c.step.empty()) throw ConfigError("inspect wants either --checkpoint PATH or --step fm|mf");
+  if (c.checkpoint.empty() + c.step.empty() + c.flops.empty() != 2)
+    throw ConfigError("inspect wants one of --checkpoint PATH, --step fm|mf and --flops [MODEL]");
+  if (c.csv && c.flops.empty()) throw ConfigError("--csv goes with --flops");
   if (!c.checkpoint.empty()) show_checkpoint(c, context);
+  else if (!c.flops.empty()) fmt::print("{}", c.flops == "all" ? flops_of_all(c.csv) : flops_by_module(c.flops, c.csv));
   else show_step(c);
   return exit_code::finished;
 }
@@ -79,8 +85,8 @@ int inspect(InspectCommand& c, Context& context) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  Program program{.name = "inspect", .summary = "Shows what a checkpoint is, or what a training step records and holds.",
+  Program program{.name = "inspect", .summary = "Shows what a checkpoint is, what a training step records and holds, or what models cost.",
                   .quickstart = "inspect --checkpoint runs/quickstart/mfd:ema"};
-  program.add<InspectCommand>({.name = "", .help = "look into a checkpoint or a step"}, inspect);
+  program.add<InspectCommand>({.name = "", .help = "look into a checkpoint, a step or the published models"}, inspect);
   return run_program(program, argc, argv);
 }

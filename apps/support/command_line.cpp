@@ -55,6 +55,7 @@ void add_field(CLI::App& app, const Field& field, const std::vector<std::string>
   const std::string flag = "--" + names.front();
   const auto assign = [&line, flag, path = field.path](const std::string& text) { line.assignments.push_back({path, text, flag}); };
   CLI::Option* option = app.add_option_function<std::string>(spellings(names), assign)->trigger_on_parse();
+  if (!field.rule.alone.empty()) option->expected(0, 1)->default_str(field.rule.alone);
   if (!std::holds_alternative<bool*>(field.value)) return;
   option->expected(0, 1)->default_str("true");  // --fast, --fast false, --fast=false
   app.add_flag_function("--no-" + names.front(), [assign](int64_t) { assign("false"); })->trigger_on_parse();

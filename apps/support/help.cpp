@@ -40,7 +40,7 @@ std::string value_text(const Field& field) {
 std::string field_entry(const Field& field, const std::vector<std::string>& names) {
   std::string flags;
   for (const std::string& name : names) flags += (flags.empty() ? "--" : ", --") + name;
-  if (field.value.index() != 0) flags += " " + value_text(field);
+  if (field.value.index() != 0) flags += " " + (field.rule.alone.empty() ? value_text(field) : "[" + value_text(field) + "]");
   std::string text = field.help;
   if (!field.rule.unit.empty()) text += fmt::format(", in {}", field.rule.unit);
   if (field.rule.choices.empty() && field.rule.bounded()) text += fmt::format(" [{}]", rule_text(field));

@@ -32,6 +32,7 @@ struct Rule {
   std::vector<std::string> choices;  // of strings: the only values allowed (empty: any)
   std::string unit;                  // "images", "s": shown in the help
   std::string flag;                  // a short command-line name, "lr" for --lr
+  std::string alone;                 // what the flag without a value means (empty: it needs one)
 
   bool bounded() const { return low != -std::numeric_limits<double>::infinity() || high != std::numeric_limits<double>::infinity(); }
 };
@@ -54,12 +55,18 @@ struct FlagRule {
   void add_to(Rule& rule) const { rule.flag = name; }
 };
 
+struct AloneRule {
+  std::string value;
+  void add_to(Rule& rule) const { rule.alone = value; }
+};
+
 inline RangeRule range(double low, double high) { return {low, high}; }                              // low <= x <= high
 inline RangeRule at_least(double low) { return {low, std::numeric_limits<double>::infinity()}; }     // low <= x
 inline RangeRule above(double low) { return {low, std::numeric_limits<double>::infinity(), true}; }  // low < x
 inline ChoiceRule one_of(std::initializer_list<std::string> choices) { return {std::vector<std::string>(choices)}; }
 inline UnitRule unit(std::string name) { return {std::move(name)}; }
 inline FlagRule flag(std::string name) { return {std::move(name)}; }
+inline AloneRule alone(std::string value) { return {std::move(value)}; }
 
 using FieldValue =
     std::variant<bool*, int64_t*, double*, std::string*, std::vector<int64_t>*, std::vector<double>*, std::vector<std::string>*>;

@@ -6,15 +6,6 @@
 namespace fm {
 namespace {
 
-DinoV2Config sized(std::int64_t width, std::int64_t depth, std::int64_t heads) {
-  DinoV2Config c;
-  c.width = width;
-  c.depth = depth;
-  c.heads = heads;
-  c.mlp_width = 4 * width;
-  return c;
-}
-
 std::int64_t grid_size(const DinoV2Config& c) {
   if (c.patch_size < 1 || c.image_size % c.patch_size != 0)
     throw ConfigError("DinoV2: image size " + std::to_string(c.image_size) + " is not a multiple of the patch size " +
@@ -23,10 +14,6 @@ std::int64_t grid_size(const DinoV2Config& c) {
 }
 
 }  // namespace
-
-DinoV2Config dino_v2_small() { return sized(384, 12, 6); }
-DinoV2Config dino_v2_base() { return sized(768, 12, 12); }
-DinoV2Config dino_v2_large() { return sized(1024, 24, 16); }
 
 DinoV2::DinoV2(const DinoV2Config& c, std::uint64_t seed)
     : config(c),

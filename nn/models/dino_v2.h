@@ -34,10 +34,6 @@ struct DinoV2Config {
   }
 };
 
-DinoV2Config dino_v2_small();
-DinoV2Config dino_v2_base();
-DinoV2Config dino_v2_large();
-
 struct DinoV2Layer : VitBlock {
   explicit DinoV2Layer(const DinoV2Config& c) : VitBlock(c.width, c.heads, c.mlp_width, c.eps, c.layer_scale != 0) {}
   template <class V> void visit(V&& v) {

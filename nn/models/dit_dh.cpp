@@ -9,15 +9,6 @@
 namespace fm {
 namespace {
 
-DitDhConfig sized(std::int64_t width, std::int64_t depth, std::int64_t heads, bool mean_flow) {
-  DitDhConfig c;
-  c.width = width;
-  c.depth = depth;
-  c.heads = heads;
-  c.mean_flow = mean_flow;
-  return c;
-}
-
 void check(const DitDhConfig& c) {
   if (c.patch_size < 1 || c.input_size % c.patch_size != 0)
     throw ConfigError("DitDh: input size " + std::to_string(c.input_size) + " is not a multiple of the patch size " +
@@ -26,11 +17,6 @@ void check(const DitDhConfig& c) {
 }
 
 }  // namespace
-
-DitDhConfig dit_dh_s(bool mean_flow) { return sized(384, 12, 6, mean_flow); }
-DitDhConfig dit_dh_b(bool mean_flow) { return sized(768, 12, 12, mean_flow); }
-DitDhConfig dit_dh_l(bool mean_flow) { return sized(1024, 24, 16, mean_flow); }
-DitDhConfig dit_dh_xl(bool mean_flow) { return sized(1152, 28, 16, mean_flow); }
 
 DitBlock::DitBlock(std::int64_t width, std::int64_t heads, double mlp_ratio, bool qk_norm)
     : norm1(width),

@@ -48,11 +48,6 @@ struct DitDhConfig {
   }
 };
 
-DitDhConfig dit_dh_s(bool mean_flow = false);
-DitDhConfig dit_dh_b(bool mean_flow = false);
-DitDhConfig dit_dh_l(bool mean_flow = false);
-DitDhConfig dit_dh_xl(bool mean_flow = false);
-
 struct DitBlock {
   RmsNorm norm1, norm2;
   FusedAttention attn;

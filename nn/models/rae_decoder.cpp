@@ -5,24 +5,6 @@
 #include "nn/layers/positions.h"
 
 namespace fm {
-namespace {
-
-RaeDecoderConfig sized(std::int64_t width, std::int64_t depth, std::int64_t heads, std::int64_t mlp_width, std::int64_t latent_size) {
-  RaeDecoderConfig c;
-  c.width = width;
-  c.depth = depth;
-  c.heads = heads;
-  c.mlp_width = mlp_width;
-  c.latent_size = latent_size;
-  return c;
-}
-
-}  // namespace
-
-RaeDecoderConfig rae_decoder_b(std::int64_t latent_size) { return sized(768, 12, 12, 3072, latent_size); }
-RaeDecoderConfig rae_decoder_l(std::int64_t latent_size) { return sized(1024, 24, 16, 4096, latent_size); }
-RaeDecoderConfig rae_decoder_xl(std::int64_t latent_size) { return sized(1152, 28, 16, 4096, latent_size); }
-
 RaeDecoder::RaeDecoder(const RaeDecoderConfig& c, std::uint64_t seed)
     : config(c),
       positions(make_parameter({1, c.latent_size * c.latent_size + 1, c.width})),

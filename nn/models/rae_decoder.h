@@ -26,10 +26,6 @@ struct RaeDecoderConfig {
   }
 };
 
-RaeDecoderConfig rae_decoder_b(std::int64_t latent_size = 16);
-RaeDecoderConfig rae_decoder_l(std::int64_t latent_size = 16);
-RaeDecoderConfig rae_decoder_xl(std::int64_t latent_size = 16);
-
 struct RaeDecoderLayer : VitBlock {
   explicit RaeDecoderLayer(const RaeDecoderConfig& c) : VitBlock(c.width, c.heads, c.mlp_width, c.eps, false) {}
   template <class V> void visit(V&& v) {

@@ -4,6 +4,7 @@
 #include "autodiff/jvp.h"
 #include "autodiff/rules/elementwise.h"
 #include "autodiff/rules/linear.h"
+#include "nn/models/presets.h"
 #include "tensor/memory/allocator.h"
 #include "tests/support/model_check.h"
 
@@ -56,13 +57,13 @@ TEST_CASE("golden numbers of the published code, f32 and f64") {
 
 TEST_CASE("parameter counts and numbers of tensors of the published sizes") {
   const ShapesOnly shapes;
-  CHECK(parameter_count(DitDh(dit_dh_s())) == 196455764);
-  CHECK(parameter_count(DitDh(dit_dh_s(true))) == 196800852);
-  CHECK(parameter_count(DitDh(dit_dh_b())) == 294295892);
-  CHECK(parameter_count(DitDh(dit_dh_b(true))) == 295280724);
-  CHECK(parameter_count(DitDh(dit_dh_l())) == 621744436);
-  CHECK(parameter_count(DitDh(dit_dh_l(true))) == 623319604);
-  const DitDh xl(dit_dh_xl()), mean_flow(dit_dh_xl(true));
+  CHECK(parameter_count(DitDh(dit_dh("S"))) == 196455764);
+  CHECK(parameter_count(DitDh(dit_dh("S", 256, true))) == 196800852);
+  CHECK(parameter_count(DitDh(dit_dh("B"))) == 294295892);
+  CHECK(parameter_count(DitDh(dit_dh("B", 256, true))) == 295280724);
+  CHECK(parameter_count(DitDh(dit_dh("L"))) == 621744436);
+  CHECK(parameter_count(DitDh(dit_dh("L", 256, true))) == 623319604);
+  const DitDh xl(dit_dh("XL")), mean_flow(dit_dh("XL", 256, true));
   CHECK(parameter_count(xl) == 838675796);
   CHECK(parameter_count(xl, true) == 838380628);
   CHECK(parameter_count(mean_flow) == 840595284);
@@ -70,9 +71,8 @@ TEST_CASE("parameter counts and numbers of tensors of the published sizes") {
   CHECK(state_dict(xl).size() == 382);
   CHECK(state_dict(mean_flow).size() == 387);
   CHECK(mean_flow.head_cos.value.numel() * 2 + mean_flow.backbone_cos.value.numel() * 2 == 102400);
-  DitDhConfig large = dit_dh_xl();
-  large.input_size = 32;
-  CHECK(parameter_count(DitDh(large)) == 839560532);
+  CHECK(parameter_count(DitDh(dit_dh("XL", 512))) == 839560532);
+  CHECK(parameter_count(DitDh(dit_dh("XL", 512, true))) == 841480020);
 }
 
 TEST_CASE("names are frozen") {

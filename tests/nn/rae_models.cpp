@@ -1,8 +1,7 @@
 // The RAE decoder and the DINOv2 encoder: golden numbers, names and counts of published checkpoints, and a naive encoder in f64.
 #include "autodiff/rules/elementwise.h"
 #include "autodiff/rules/linear.h"
-#include "nn/models/dino_v2.h"
-#include "nn/models/rae_decoder.h"
+#include "nn/models/presets.h"
 #include "tests/support/model_check.h"
 #include "tensor/ops/resize.h"
 
@@ -145,13 +144,13 @@ TEST_CASE("decoder: golden numbers of the published code, f32 and f64") {
 TEST_CASE("decoder: counts, names, initial values") {
   {
     const ShapesOnly shapes;
-    CHECK(parameter_count(RaeDecoder(rae_decoder_b())) == 86435328);
-    CHECK(parameter_count(RaeDecoder(rae_decoder_l())) == 304150272);
-    CHECK(parameter_count(RaeDecoder(rae_decoder_xl())) == 415352704);
-    CHECK(parameter_count(RaeDecoder(rae_decoder_b(32))) == 87025152);
-    CHECK(parameter_count(RaeDecoder(rae_decoder_l(32))) == 304936704);
-    CHECK(parameter_count(RaeDecoder(rae_decoder_xl(32))) == 416237440);
-    CHECK(state_dict(RaeDecoder(rae_decoder_xl())).size() == 456);
+    CHECK(parameter_count(RaeDecoder(rae_decoder("B"))) == 86435328);
+    CHECK(parameter_count(RaeDecoder(rae_decoder("L"))) == 304150272);
+    CHECK(parameter_count(RaeDecoder(rae_decoder("XL"))) == 415352704);
+    CHECK(parameter_count(RaeDecoder(rae_decoder("B", 512))) == 87025152);
+    CHECK(parameter_count(RaeDecoder(rae_decoder("L", 512))) == 304936704);
+    CHECK(parameter_count(RaeDecoder(rae_decoder("XL", 512))) == 416237440);
+    CHECK(state_dict(RaeDecoder(rae_decoder("XL"))).size() == 456);
   }
   const RaeDecoder net(tiny_decoder(), 1);
   check_names(net, "rae_decoder.txt");
@@ -191,7 +190,7 @@ TEST_CASE("encoder: agrees with loops, at the grid's own size and resized") {
 
 TEST_CASE("encoder: counts and names of the published checkpoints") {
   const ShapesOnly shapes;
-  DinoV2Config base = dino_v2_base();
+  DinoV2Config base = dinov2("B");
   CHECK(state_dict(DinoV2(base)).size() == 222);
   base.affine_norm = true;
   CHECK(state_dict(DinoV2(base)).size() == 224);

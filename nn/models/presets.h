@@ -1,0 +1,32 @@
+// The published sizes by name, for programs and recipes: dit_dh("XL", 512), rae_decoder("XL", 512), dinov2("B").
+//
+//   size      DINOv2 encoder        ViT decoder            DiT^DH backbone        (width, layers, heads; MLP hidden width)
+//   S         384, 12, 6; 1536      -                      384, 12, 6
+//   B         768, 12, 12; 3072     768, 12, 12; 3072      768, 12, 12
+//   L         1024, 24, 16; 4096    1024, 24, 16; 4096     1024, 24, 16
+//   XL        -                     1152, 28, 16; 4096     1152, 28, 16
+//
+// The head of DiT^DH is two blocks of width 2048 with 16 heads at every size. DiT^DH-B and L are no published checkpoints: B stands in a
+// comment of the released code, L follows DiT-L. Facts: mfrae.md 1.3, 2, 4.1.
+//
+// Sizes are one of the names above; image sizes are in pixels, multiples of 16 (published: 256 and 512). ConfigError otherwise.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "nn/models/dino_v2.h"
+#include "nn/models/dit_dh.h"
+#include "nn/models/rae_decoder.h"
+
+namespace fm {
+
+// Side of RAE's latent: a token stands for 16 pixels of the image, and for 14 of what the encoder sees.
+std::int64_t rae_latent_size(std::int64_t image_size);
+std::int64_t dinov2_input_size(std::int64_t image_size);  // 224 for 256, 448 for 512
+
+DinoV2Config dinov2(std::string_view size);
+RaeDecoderConfig rae_decoder(std::string_view size, std::int64_t image_size = 256);
+DitDhConfig dit_dh(std::string_view size, std::int64_t image_size = 256, bool mean_flow = false);
+
+}  // namespace fm

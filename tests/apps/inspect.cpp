@@ -1,0 +1,45 @@
+// inspect --flops, run as a user would.
+#include <doctest/doctest.h>
+
+#include "tests/support/child.h"
+
+using namespace fm::test;
+
+namespace {
+
+Result inspect(const Arguments& arguments) { return run_program_file(own_folder().parent_path() / "apps" / "inspect", arguments); }
+
+}  // namespace
+
+TEST_CASE("all models, and one by module") {
+  const Result all = inspect({"--flops"});
+  REQUIRE(all.code == 0);
+  for (const char* part : {"dinov2-b-224 ", "sd-vae-decoder-512 ", "263.379", "1051.595"}) CHECK_MESSAGE(has(all.out, part), all.out);
+  const Result one = inspect({"--flops", "DiT-DH-XL-256-mf"});
+  REQUIRE(one.code == 0);
+  for (const char* part : {"r_embedder ", "blocks.28-29.mlp ", "840595284      156.816"}) CHECK_MESSAGE(has(one.out, part), one.out);
+}
+
+TEST_CASE("as comma-separated values: whole numbers") {
+  const Result all = inspect({"--flops", "--csv"});
+  REQUIRE(all.code == 0);
+  CHECK(has(all.out, "model,parameters,macs_linear,macs_attention,paper_gflops\ndinov2-s-224,22057344,5599789056,627803136,\n"));
+  const Result one = inspect({"--csv", "--flops=mf-rae-256-2-step"});
+  CHECK(one.out ==
+        "module,parameters,macs_linear,macs_attention\n"
+        "dit-dh-xl-256-mf x 2,840595284,313631768576,9529458688\n"
+        "rae-decoder-xl-256,415352704,106563207168,4260953088\n"
+        "total,1255947988,420194975744,13790411776\n");
+}
+
+TEST_CASE("what is refused") {
+  const auto refused = [](const Arguments& arguments, const std::string& message) {
+    const Result result = inspect(arguments);
+    CHECK(result.code == 2);
+    CHECK_MESSAGE(has(result.err, message), result.err);
+  };
+  refused({"--flops", "dit-dh-xxl-256"}, "did you mean 'dit-dh-xl-256'?");
+  refused({"--flops", "nothing"}, "no model 'nothing'; --flops without a name lists them");
+  refused({"--flops", "--step", "fm"}, "inspect wants one of");
+  refused({"--step", "fm", "--csv"}, "--csv goes with --flops");
+}

@@ -1,0 +1,239 @@
+// Parameters and products counted from configs, against the published numbers, our own modules' shapes, and what a tape recorded.
+#include <doctest/doctest.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <regex>
+#include <sstream>
+
+#include "autodiff/rules/elementwise.h"
+#include "autodiff/rules/linear.h"
+#include "nn/flops/known_models.h"
+#include "nn/flops/published.h"
+#include "nn/models/presets.h"
+#include "tensor/memory/allocator.h"
+#include "tests/support/model_check.h"
+
+using namespace fm;
+using namespace fm::test;
+
+namespace {
+
+std::string giga(std::int64_t macs) { return fmt::format("{:.3f}", static_cast<double>(macs) / 1e9); }
+std::string mega(std::int64_t macs) { return fmt::format("{:.2f}", static_cast<double>(macs) / 1e6); }
+
+void check_macs(const CostTable& table, const std::string& linear, const std::string& attention) {
+  CHECK(giga(total(table).macs_linear) == linear);
+  CHECK(giga(total(table).macs_attention) == attention);
+}
+
+const ModuleCost& module_of(const CostTable& table, const std::string& name) {
+  for (const ModuleCost& m : table)
+    if (m.module == name) return m;
+  throw ConfigError("no module " + name);
+}
+
+// What the names of a row's parameters begin with: "blocks.0-27.attn" -> "blocks.0.attn", ..., "blocks.27.attn".
+std::vector<std::string> prefixes(const std::string& module) {
+  const std::regex range(R"((.*\.)(\d+)-(\d+)(\..*))");
+  std::smatch cut;
+  if (!std::regex_match(module, cut, range)) return {module};
+  std::vector<std::string> out;
+  for (int i = std::stoi(cut[2]); i <= std::stoi(cut[3]); ++i) out.push_back(cut[1].str() + std::to_string(i) + cut[4].str());
+  return out;
+}
+
+// Every parameter of the module is in exactly one row, and every row counts its own.
+template <class M>
+void check_parameters(const M& model, const CostTable& table) {
+  CHECK(total(table).parameters == parameter_count(model));
+  std::vector<std::int64_t> counted(table.size());
+  std::vector<std::vector<std::string>> begins;
+  for (const ModuleCost& row : table) begins.push_back(prefixes(row.module));
+  for_each_parameter(model, [&](const std::string& name, const Parameter& p) {
+    int rows = 0;
+    for (std::size_t i = 0; i < table.size(); ++i)
+      if (std::any_of(begins[i].begin(), begins[i].end(), [&](const std::string& s) { return name.starts_with(s); }))
+        ++rows, counted[i] += p.value.numel();
+    CHECK_MESSAGE(rows == 1, name);
+  });
+  for (std::size_t i = 0; i < table.size(); ++i) CHECK_MESSAGE(counted[i] == table[i].parameters, table[i].module);
+}
+
+struct Macs {
+  std::int64_t linear = 0, attention = 0;
+};
+
+std::vector<std::int64_t> numbers(const std::string& text) {
+  std::vector<std::int64_t> out;
+  std::istringstream in(text);
+  for (std::string part; std::getline(in, part, ',');) out.push_back(std::stoll(part));
+  return out;
+}
+
+std::int64_t product(const std::vector<std::int64_t>& v) {
+  std::int64_t p = 1;
+  for (const std::int64_t n : v) p *= n;
+  return p;
+}
+
+// From the printed tape, "%5 = linear[1, 25, 20] (%3, %4, const)": an output element of a linear layer costs its weight's columns.
+Macs recorded(const std::string& tape) {
+  const std::regex line(R"(^%(\d+) = (\w+)\[([\d, ]*)\] \((?:%\d+|const)?(?:, %(\d+))?.*$)");
+  std::map<std::string, std::vector<std::int64_t>> shapes;
+  Macs macs;
+  std::istringstream in(tape);
+  for (std::string text; std::getline(in, text);) {
+    std::smatch m;
+    if (!std::regex_match(text, m, line)) continue;
+    const std::vector<std::int64_t> shape = shapes[m[1]] = numbers(m[3]);
+    if (m[2] == "linear")
+      macs.linear += product(shape) * shapes.at(m[4]).back();
+    else if (m[2] == "attention")
+      macs.attention += 2 * product(shape) * shape[2];  // (B,H,N,dh)
+    else if (m[2] == "attention_qkv")
+      macs.attention += 2 * product(shape) * shape[1];  // (B,N,C)
+    else
+      CHECK(m[2] != "matmul");
+  }
+  return macs;
+}
+
+template <class F>
+void check_recorded(const CostTable& table, F&& forward) {
+  Tape tape;
+  forward();
+  const Macs macs = recorded(tape.to_string());
+  CHECK(macs.linear == total(table).macs_linear);
+  CHECK(macs.attention == total(table).macs_attention);
+  CHECK(macs.linear > 0);
+}
+
+}  // namespace
+
+TEST_CASE("GMACs of the paper's models: linear and convolution layers, attention's products") {
+  check_macs(cost_table(dit_dh("XL")), "156.814", "4.765");
+  check_macs(cost_table(dit_dh("XL", 256, true)), "156.816", "4.765");
+  check_macs(cost_table(dit_dh("XL", 512)), "626.581", "76.236");
+  check_macs(cost_table(dit_dh("S")), "47.330", "1.141");
+  check_macs(cost_table(dit_dh("B")), "63.947", "1.745");
+  check_macs(cost_table(dit_dh("L")), "119.794", "3.758");
+  check_macs(cost_table(rae_decoder("XL")), "106.563", "4.261");
+  check_macs(cost_table(rae_decoder("XL", 512)), "425.012", "67.778");
+  check_macs(cost_table(rae_decoder("B")), "22.131", "1.217");
+  check_macs(cost_table(rae_decoder("L")), "78.015", "3.246");
+  check_macs(cost_table(dinov2("S"), 224), "5.600", "0.628");
+  check_macs(cost_table(dinov2("B"), 224), "22.284", "1.256");
+  check_macs(cost_table(dinov2("L"), 224), "78.974", "3.348");
+}
+
+TEST_CASE("MMACs of DiT^DH-XL at 256 by module") {
+  const CostTable table = cost_table(dit_dh("XL", 256, true));
+  const auto linear = [&](const std::string& name) { return module_of(table, name).macs_linear; };
+  CHECK(mega(linear("blocks.0-27.attn") + linear("blocks.0-27.mlp")) == "114152.18");
+  CHECK(mega(linear("blocks.0-27.adaLN_modulation")) == "222.95");
+  CHECK(mega(linear("blocks.28-29.attn") + linear("blocks.28-29.mlp")) == "25768.76");
+  CHECK(mega(linear("blocks.28-29.adaLN_modulation")) == "12884.90");
+  CHECK(mega(linear("final_layer.adaLN_modulation")) == "2147.48");
+  CHECK(mega(linear("s_projector")) == "603.98");
+  CHECK(mega(linear("s_embedder")) == "226.49");
+  CHECK(mega(linear("x_embedder")) == "402.65");
+  CHECK(mega(linear("final_layer.linear")) == "402.65");
+  CHECK(mega(linear("t_embedder")) == "1.92");
+  CHECK(mega(linear("r_embedder")) == "1.92");
+}
+
+TEST_CASE("the paper's GFLOPS are whole GMACs, the fraction cut") {
+  int in_paper = 0;
+  for (const KnownModel& model : known_models()) {
+    if (model.paper_gflops == 0) continue;
+    ++in_paper;
+    const double gmacs = static_cast<double>(total(model.modules).macs_linear) / 1e9;
+    const bool rounded = model.paper_gflops == 157;  // "157" for 156.8, the one that is rounded
+    CHECK_MESSAGE(std::floor(gmacs + (rounded ? 0.5 : 0.0)) == model.paper_gflops, model.name);
+  }
+  CHECK(in_paper == 1 + 2 + 3 + 5);
+  const auto whole = [](const char* name) { return total(known_model(name).modules).macs_linear / 1'000'000'000; };
+  CHECK(whole("mf-rae-256-1-step") == 263);
+  CHECK(whole("mf-rae-256-2-step") == 420);
+  CHECK(whole("mf-sd-vae-256-1-step") == 424);
+  CHECK(whole("mf-sd-vae-256-2-step") == 538);
+  CHECK(whole("mf-rae-512-1-step") == 1051);
+  CHECK(std::lround(100 - 100.0 * 263 / 424) == 38);  // "reducing sampling GFLOPS by 38%"
+}
+
+TEST_CASE("baselines agree with their own papers") {
+  for (const char* name : {"dit-xl-2-256", "sit-xl-2-256"}) CHECK(total(known_model(name).modules).parameters == 675'129'632);
+  CHECK(std::abs(static_cast<double>(total(cost_table(dit_xl_2(256))).macs()) / 118.64e9 - 1) < 1e-3);  // DiT's table 4, attention included
+  CHECK(std::abs(static_cast<double>(total(cost_table(dit_xl_2(512))).macs()) / 524.60e9 - 1) < 1e-3);
+  CHECK(total(cost_table(sd_vae_decoder(256))).parameters == 49'490'199);
+  CHECK(total(cost_table(sd_vae_decoder(512))).macs_linear == 4 * total(cost_table(sd_vae_decoder(256))).macs_linear);
+  // ViT-B/16 without its head has 85,798,656 parameters; RAE takes the last norm's 1536 away.
+  CHECK(total(cost_table(mae_base())).parameters == 85'798'656 - 1536);
+  // The tower of siglip2-base-patch16-224 has 92,884,224, with its attention pooling (probe, attention, norm, MLP) and last norm.
+  VitEncoderShape siglip = siglip2_base();
+  siglip.image_size = 224, siglip.positions = 14 * 14;
+  const std::int64_t pooling = 768 + 4 * (768 * 768 + 768) + 2 * 768 + 2 * 768 * 3072 + 3072 + 768;
+  CHECK(total(cost_table(siglip)).parameters == 92'884'224 - pooling - 1536);
+  // DINOv2-B without registers, with the last norm's weight and bias.
+  DinoV2Config dino = dinov2("B");
+  dino.registers = 0, dino.affine_norm = true;
+  CHECK(total(cost_table(dino, 224)).parameters == 86'580'480);
+}
+
+TEST_CASE("parameters of each module are those of the model's shapes, at every size; nothing is allocated") {
+  const ShapesOnly shapes;
+  reset_memory_peak();
+  const std::size_t before = memory_stats().peak;
+  const std::vector<KnownModel> models = known_models();
+  CHECK(memory_stats().peak == before);
+  for (const char* size : {"S", "B", "L"}) check_parameters(DinoV2(dinov2(size)), cost_table(dinov2(size), 448));
+  for (const std::int64_t image_size : {256, 512}) {
+    for (const char* size : {"B", "L", "XL"})
+      check_parameters(RaeDecoder(rae_decoder(size, image_size)), cost_table(rae_decoder(size, image_size)));
+    for (const char* size : {"S", "B", "L", "XL"})
+      for (const bool mean_flow : {false, true}) {
+        const DitDhConfig config = dit_dh(size, image_size, mean_flow);
+        check_parameters(DitDh(config), cost_table(config));
+      }
+  }
+}
+
+TEST_CASE("products are those that a tape records, with every switch of the configs") {
+  DinoV2Config encoder;
+  encoder.image_size = 20, encoder.patch_size = 4, encoder.width = 12, encoder.depth = 2, encoder.heads = 2, encoder.mlp_width = 20;
+  for (const std::int64_t registers : {0, 3}) {
+    encoder.registers = registers, encoder.layer_scale = registers ? 1 : 0, encoder.affine_norm = registers == 0;
+    const DinoV2 net(encoder, 1);
+    check_parameters(net, cost_table(encoder, 12));
+    check_recorded(cost_table(encoder, 12), [&] { net(wave({1, 3, 12, 12}, 1, DType::f32)); });
+  }
+  RaeDecoderConfig decoder;
+  decoder.latent_channels = 8, decoder.latent_size = 4, decoder.width = 16, decoder.depth = 2, decoder.heads = 2, decoder.mlp_width = 24;
+  decoder.patch_size = 2;
+  check_recorded(cost_table(decoder), [&] { RaeDecoder(decoder, 1)(wave({1, 16, 8}, 1, DType::f32)); });
+  for (const bool other : {false, true}) {
+    DitDhConfig dit;
+    dit.input_size = 4, dit.channels = 8, dit.classes = 10, dit.width = 16, dit.depth = 3, dit.heads = 2, dit.head_depth = other ? 1 : 2,
+    dit.head_heads = 2;
+    dit.head_width = other ? 16 : 24, dit.patch_size = other ? 2 : 1, dit.mean_flow = dit.qk_norm = other, dit.position_embed = !other;
+    const DitDh net(dit, 1);
+    check_parameters(net, cost_table(dit));
+    const Tensor time = Tensor::full({1}, 0.5);
+    check_recorded(cost_table(dit), [&] { net(wave({1, 8, 4, 4}, 1, DType::f32), time, Tensor::full({1}, 3, DType::i64)); });
+  }
+}
+
+TEST_CASE("names: any case, a hint for a wrong one, sizes that are not there") {
+  CHECK(known_model("DiT-DH-XL-256").name == "dit-dh-xl-256");
+  CHECK_THROWS_WITH_AS(known_model("dit-dh-xl-265"), doctest::Contains("did you mean 'dit-dh-xl-256'?"), ConfigError);
+  CHECK_THROWS_WITH_AS(dit_dh("XXL"), "DiT^DH: no size 'XXL'; there are S, B, L, XL", ConfigError);
+  CHECK_THROWS_WITH_AS(rae_decoder("S"), doctest::Contains("there are B, L, XL"), ConfigError);
+  CHECK_THROWS_AS(dit_dh("B", 250), ConfigError);
+  CHECK_THROWS_AS(dit_dh("B", 0), ConfigError);
+  CHECK_THROWS_AS(cost_table(dinov2("B"), 256), ConfigError);
+  CHECK_THROWS_AS(sd_vae_decoder(100), ConfigError);
+  CHECK_THROWS_AS(cost_table(dit_xl_2(264)), ConfigError);
+}
