@@ -18,8 +18,13 @@ Shape Shape::filled(int rank, std::int64_t value) {
 
 std::int64_t Shape::numel() const {
   std::int64_t n = 1;
-  for (std::int64_t d : *this) n *= d;
-  return n;
+  bool empty = false, fits = true;
+  for (std::int64_t d : *this) {
+    empty = empty || d == 0;
+    fits = !__builtin_mul_overflow(n, d == 0 ? 1 : d, &n) && fits;
+  }
+  if (!fits) throw ShapeError("shape " + to_string(*this) + ": the product of its dimensions is beyond 2^63");
+  return empty ? 0 : n;
 }
 
 void Shape::push_back(std::int64_t d) {

@@ -1,6 +1,7 @@
 #include "tensor/tensor.h"
 
 #include <cstring>
+#include <limits>
 
 #include "tensor/error.h"
 #include "tensor/memory/allocator.h"
@@ -11,6 +12,8 @@ namespace fm {
 Tensor Tensor::empty(const Shape& shape, DType dtype) {
   for (std::int64_t d : shape)
     if (d < 0) throw ShapeError("a tensor of shape " + to_string(shape) + " was asked for: dimensions cannot be negative");
+  if (shape.numel() > std::numeric_limits<std::int64_t>::max() / static_cast<std::int64_t>(size_of(dtype)))
+    throw ShapeError("a tensor of shape " + to_string(shape) + " was asked for: its bytes are beyond 2^63");
   Tensor t;
   t.shape_ = shape;
   t.strides_ = row_major_strides(shape);
@@ -36,9 +39,10 @@ Tensor Tensor::arange(std::int64_t n, DType dtype) {
   Tensor t = empty({n}, dtype);
   dispatch(dtype, [&]<class T>(T) {
     T* p = t.data<T>();
-    for (std::int64_t i = 0; i < n; ++i) p[i] = T(static_cast<float>(i));
-    if constexpr (sizeof(T) == 8)
-      for (std::int64_t i = 0; i < n; ++i) p[i] = static_cast<T>(i);
+    for (std::int64_t i = 0; i < n; ++i) {
+      if constexpr (std::is_same_v<T, bf16>) p[i] = bf16(static_cast<float>(i));
+      else p[i] = static_cast<T>(i);
+    }
   });
   return t;
 }
@@ -184,16 +188,22 @@ bool view_strides(const Shape& from, const Strides& strides, const Shape& to, St
 }  // namespace
 
 Shape resolve_shape(const Shape& wanted, std::int64_t numel, const char* op) {
+  const auto refuse = [&](const char* why) {
+    throw ShapeError(std::string(op) + ": " + std::to_string(numel) + " elements do not fill shape " + to_string(wanted) + why);
+  };
   Shape shape = wanted;
   int unknown = -1;
-  std::int64_t known = 1;
   for (int i = 0; i < shape.rank(); ++i) {
-    if (shape[i] == -1 && unknown < 0) unknown = i;
-    else known *= shape[i];
+    if (shape[i] < -1) refuse(": a dimension is negative");
+    if (shape[i] == -1 && unknown >= 0) refuse(": only one dimension may be -1");
+    if (shape[i] == -1) unknown = i;
   }
-  if (unknown >= 0 && known > 0) shape[unknown] = numel / known;
-  if (shape.numel() != numel)
-    throw ShapeError(std::string(op) + ": " + std::to_string(numel) + " elements do not fill shape " + to_string(wanted));
+  if (unknown >= 0) {
+    const std::int64_t known = shape.without(unknown).numel();
+    if (known == 0) refuse(": beside a dimension of 0, -1 could be anything");
+    shape[unknown] = numel / known;
+  }
+  if (shape.numel() != numel) refuse("");
   return shape;
 }
 

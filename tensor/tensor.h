@@ -74,7 +74,8 @@ class Tensor {
   DType dtype_ = DType::f32;
 };
 
-// The shape that `wanted` (with at most one -1) stands for, given a number of elements.
+// The shape that `wanted` (with at most one -1) stands for, given a number of elements. ShapeError where there is none, or more than one (a -1
+// beside a 0).
 Shape resolve_shape(const Shape& wanted, std::int64_t numel, const char* op);
 
 // Calls f(T{}) with T the C++ type of `dtype`.

@@ -24,10 +24,12 @@ std::size_t size_class(std::size_t bytes) {
   return (bytes + step - 1) / step * step;
 }
 
+constexpr std::size_t address_space = std::size_t{1} << 47;     // no process of the machines that there are has more
+
 std::byte* ask_system(std::size_t size) {
   const std::size_t alignment = size >= huge_page ? huge_page : 64;
   const std::size_t rounded = (size + alignment - 1) / alignment * alignment;
-  void* p = std::aligned_alloc(alignment, rounded);
+  void* p = rounded < address_space ? std::aligned_alloc(alignment, rounded) : nullptr;
   if (!p) throw Error("out of memory: " + std::to_string(size >> 20) + " MiB asked for; use a smaller batch or recompute");
   if (size >= huge_page) madvise(p, rounded, MADV_HUGEPAGE);
   return static_cast<std::byte*>(p);
@@ -37,14 +39,12 @@ class Pool {
  public:
   std::byte* take(std::size_t size, const char* op) {
     const std::lock_guard lock(mutex_);
+    std::size_t& of_op = by_op_[op];
+    std::byte* p = from_cache(size);
+    if (!p) p = ask_system(size);
+    of_op += size;                                   // counted from here on, where nothing fails any more
     stats_.live += size;
     if (stats_.live > stats_.peak) stats_.peak = stats_.live;
-    by_op_[op] += size;
-    auto& list = free_[size];
-    if (list.empty()) return ask_system(size);
-    std::byte* p = list.back();
-    list.pop_back();
-    stats_.cached -= size;
     return p;
   }
 
@@ -73,6 +73,15 @@ class Pool {
   }
 
  private:
+  std::byte* from_cache(std::size_t size) {
+    auto& list = free_[size];
+    if (list.empty()) return nullptr;
+    std::byte* p = list.back();
+    list.pop_back();
+    stats_.cached -= size;
+    return p;
+  }
+
   std::mutex mutex_;
   MemoryStats stats_;
   std::unordered_map<std::size_t, std::vector<std::byte*>> free_;

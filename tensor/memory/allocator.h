@@ -34,7 +34,8 @@ class OpName {
   const char* outer_;
 };
 
-// A block of at least `bytes` bytes (uninitialised); goes back to the free list when the last owner leaves.
+// A block of at least `bytes` bytes (uninitialised); goes back to the free list when the last owner leaves. Throws Error where the system
+// has no such block; the statistics then are what they were.
 std::shared_ptr<std::byte> allocate(std::size_t bytes);
 
 }  // namespace fm

@@ -1,7 +1,6 @@
 #include "tensor/kernels/cpu/reduce.h"
 
-#include <cstdlib>
-
+#include "tensor/kernels/cpu/scratch.h"
 #include "tensor/parallel.h"
 
 namespace fm::cpu::FM_ISA {
@@ -26,11 +25,10 @@ template <class T> FM_INLINE double row_sum(const T* x, std::int64_t n) {
 // One long row: its blocks are summed in parallel, then combined in order.
 template <class T, class F> FM_INLINE double long_sum(std::int64_t n, const F& block_value) {
   const std::int64_t blocks = (n + block - 1) / block;
-  double* partial = static_cast<double*>(std::malloc(static_cast<std::size_t>(blocks) * sizeof(double)));
+  double* partial = static_cast<double*>(thread_scratch(blocks * std::int64_t{sizeof(double)}, Scratch::partial_sums));
   parallel_for(blocks, block, [&](std::int64_t b) { partial[b] = block_value(b * block, n - b * block < block ? n - b * block : block); });
   double total = 0;
   for (std::int64_t b = 0; b < blocks; ++b) total += partial[b];
-  std::free(partial);
   return total;
 }
 
