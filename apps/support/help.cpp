@@ -43,7 +43,7 @@ std::string field_entry(const Field& field, const std::vector<std::string>& name
   if (field.value.index() != 0) flags += " " + (field.rule.alone.empty() ? value_text(field) : "[" + value_text(field) + "]");
   std::string text = field.help;
   if (!field.rule.unit.empty()) text += fmt::format(", in {}", field.rule.unit);
-  if (field.rule.choices.empty() && field.rule.bounded()) text += fmt::format(" [{}]", rule_text(field));
+  if (const std::string rule = rule_text(field); field.rule.choices.empty() && !rule.empty()) text += fmt::format(" [{}]", rule);
   const std::string value = to_text(field);
   text += fmt::format(" [default: {}]", value.empty() ? "none" : value);
   return entry(flags, text);

@@ -32,6 +32,7 @@ std::vector<int> parse_steps(const std::string& list) {
 }
 
 void Recipe::resolve() {
+  check_rules(list_fields(*this), "config");
   if (!has_sizes() || classes < 2)
     throw ConfigError("image_size " + std::to_string(image_size) + ", channels " + std::to_string(channels) + ", classes " + std::to_string(classes) + ": sizes must be known, and two classes at least");
   DinoV2Config& e = rae.encoder;
@@ -53,6 +54,7 @@ void Recipe::resolve() {
   parse_steps(evaluate.steps);
   mft.velocity = mft.velocity.empty() ? "one-point" : mft.velocity;
   fm.objective.labels.null_label = cmt.objective.labels.null_label = mfd.objective.labels.null_label = mft.objective.labels.null_label = classes;
+  checked_config(*this, "config");
 }
 
 }  // namespace fm

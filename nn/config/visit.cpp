@@ -163,6 +163,16 @@ void check_rules(const std::vector<Field>& fields, std::string_view where) {
   for (const Field& field : fields) check_rule(field, where);
 }
 
+void check_relations(const std::vector<Field>& fields, std::string_view where) {
+  for (const Field& field : fields) {
+    const auto* value = std::get_if<int64_t*>(&field.value);
+    if (!value || !field.rule.whole || (**value != 0 && *field.rule.whole % **value == 0)) continue;
+    const std::string group = field.group();
+    throw ConfigError(fmt::format("{}: {} = {} does not divide {}{}{} = {}", where, field.path, **value, group, group.empty() ? "" : ".",
+                                  field.rule.whole_name, *field.rule.whole));
+  }
+}
+
 void set_from_text(const Field& field, std::string_view text, std::string_view where) {
   if (!parse_into(field.value, text))
     throw ConfigError(fmt::format("{}: {} takes {}, not '{}'", where, field.path, type_name(field), text));
@@ -183,13 +193,19 @@ std::string type_name(const Field& field) {
   return names[field.value.index()];
 }
 
-std::string rule_text(const Field& field) {
-  const Rule& rule = field.rule;
-  if (!rule.choices.empty()) return fmt::format("{}", fmt::join(rule.choices, "|"));
+static std::string range_text(const Rule& rule) {
   if (!rule.bounded()) return "";
   if (std::isinf(rule.high)) return fmt::format("{} {}", rule.low_is_open ? ">" : ">=", short_number(rule.low));
   if (std::isinf(rule.low)) return fmt::format("<= {}", short_number(rule.high));
   return fmt::format("{}{} to {}", rule.low_is_open ? "above " : "", short_number(rule.low), short_number(rule.high));
+}
+
+std::string rule_text(const Field& field) {
+  const Rule& rule = field.rule;
+  if (!rule.choices.empty()) return fmt::format("{}", fmt::join(rule.choices, "|"));
+  const std::string range = range_text(rule);
+  if (!rule.whole) return range;
+  return fmt::format("{}{}divides {}", range, range.empty() ? "" : ", ", rule.whole_name);
 }
 
 std::string nearest(std::string_view word, const std::vector<std::string>& candidates) {

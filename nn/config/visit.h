@@ -33,6 +33,8 @@ struct Rule {
   std::string unit;                  // "images", "s": shown in the help
   std::string flag;                  // a short command-line name, "lr" for --lr
   std::string alone;                 // what the flag without a value means (empty: it needs one)
+  const int64_t* whole = nullptr;    // of integers: a field of the same struct that the value must divide
+  std::string whole_name;            // its name there
 
   bool bounded() const { return low != -std::numeric_limits<double>::infinity() || high != std::numeric_limits<double>::infinity(); }
 };
@@ -59,6 +61,11 @@ struct AloneRule {
   std::string value;
   void add_to(Rule& rule) const { rule.alone = value; }
 };
+struct DividesRule {
+  const int64_t* whole;
+  std::string name;
+  void add_to(Rule& rule) const { rule.whole = whole, rule.whole_name = name; }
+};
 
 inline RangeRule range(double low, double high) { return {low, high}; }                              // low <= x <= high
 inline RangeRule at_least(double low) { return {low, std::numeric_limits<double>::infinity()}; }     // low <= x
@@ -67,6 +74,8 @@ inline ChoiceRule one_of(std::initializer_list<std::string> choices) { return {s
 inline UnitRule unit(std::string name) { return {std::move(name)}; }
 inline FlagRule flag(std::string name) { return {std::move(name)}; }
 inline AloneRule alone(std::string value) { return {std::move(value)}; }
+// divides(width, "width"): the value divides that field. Looked at when all fields are known: see check_config.
+inline DividesRule divides(const int64_t& whole, std::string name) { return {&whole, std::move(name)}; }
 
 using FieldValue =
     std::variant<bool*, int64_t*, double*, std::string*, std::vector<int64_t>*, std::vector<double>*, std::vector<std::string>*>;
@@ -129,9 +138,20 @@ std::vector<Field> list_fields(C& config) {
 // ("--lr", "a.toml:3"). Throws ConfigError.
 void set_from_text(const Field& field, std::string_view text, std::string_view where);
 
-// Throws ConfigError when the present value breaks the field's rule.
+// Throws ConfigError when the present value breaks the field's rule. What binds two fields is left to check_relations: while a config is
+// read, and as long as some fields follow from others, they need not fit.
 void check_rule(const Field& field, std::string_view where);
 void check_rules(const std::vector<Field>& fields, std::string_view where);
+void check_relations(const std::vector<Field>& fields, std::string_view where);
+
+// The config itself when it keeps all rules; else ConfigError that names field, value and rule after `where` (the model's name).
+template <class C>
+C checked_config(C config, std::string_view where) {
+  const std::vector<Field> fields = list_fields(config);
+  check_rules(fields, where);
+  check_relations(fields, where);
+  return config;
+}
 
 // The value as text that set_from_text reads back to the same bits; lists are joined by commas.
 std::string to_text(const Field& field);
@@ -139,7 +159,7 @@ std::string to_text(const Field& field);
 // "an integer", "a number", "text", "a list of integers" ...
 std::string type_name(const Field& field);
 
-// "1 to 1e9", "> 0", "jvp|fd", or nothing.
+// "1 to 1e9", "> 0", "1 to 64, divides width", "jvp|fd", or nothing.
 std::string rule_text(const Field& field);
 
 // An integer with an optional suffix: k M G T (powers of 1000), Ki Mi Gi Ti (powers of 1024). "1.5k" and "2e3" are whole too.

@@ -8,13 +8,6 @@
 namespace fm {
 namespace {
 
-std::int64_t patches_per_side(const char* model, std::int64_t size, std::int64_t patch) {
-  if (patch < 1 || size < patch || size % patch != 0)
-    throw ConfigError(std::string(model) + ": size " + std::to_string(size) + " is not a multiple of the patch size " +
-                      std::to_string(patch));
-  return size / patch;
-}
-
 // Blocks of DiT^DH: mfrae.md 4.3. The backbone's modulation is computed once a sample, the head's once a token (4.2, steps 4 and 8).
 void add_dit_blocks(CostTable& table, const DitDhConfig& c, std::int64_t first, std::int64_t count, std::int64_t width, std::int64_t heads,
                     std::int64_t tokens, std::int64_t modulated_rows) {
@@ -72,9 +65,11 @@ std::string block_range(const std::string& blocks, std::int64_t first, std::int6
 }
 
 // mfrae.md 1.3. The class token and the registers go through the layers but not through the patch embedding.
-CostTable cost_table(const DinoV2Config& c, std::int64_t image_size) {
-  const std::int64_t side = patches_per_side("DinoV2", image_size, c.patch_size),
-                     grid = patches_per_side("DinoV2", c.image_size, c.patch_size);
+CostTable cost_table(const DinoV2Config& config, std::int64_t image_size) {
+  const DinoV2Config c = checked_config(config, "DinoV2");
+  if (image_size < 1 || image_size % c.patch_size != 0)
+    throw ConfigError("DinoV2: image size " + std::to_string(image_size) + " is not a multiple of the patch size " + std::to_string(c.patch_size));
+  const std::int64_t side = image_size / c.patch_size, grid = c.image_size / c.patch_size;
   const std::int64_t patches = side * side, tokens = patches + 1 + c.registers;
   const auto layers = [&](const char* part) { return ModuleCost(block_range("encoder.layer", 0, c.depth, part)); };
   CostTable table;
@@ -92,7 +87,8 @@ CostTable cost_table(const DinoV2Config& c, std::int64_t image_size) {
 }
 
 // mfrae.md 2. Pixels are predicted for the class token too, and that row is dropped: it is computed, so it is counted.
-CostTable cost_table(const RaeDecoderConfig& c) {
+CostTable cost_table(const RaeDecoderConfig& config) {
+  const RaeDecoderConfig c = checked_config(config, "RaeDecoder");
   const std::int64_t latent = c.latent_size * c.latent_size, tokens = latent + 1, w = c.width;
   const auto layers = [&](const char* part) { return ModuleCost(block_range("decoder_layers", 0, c.depth, part)); };
   CostTable table;
@@ -109,8 +105,9 @@ CostTable cost_table(const RaeDecoderConfig& c) {
 }
 
 // mfrae.md 4.2, 4.3, 4.5, 4.6.
-CostTable cost_table(const DitDhConfig& c) {
-  const std::int64_t side = patches_per_side("DitDh", c.input_size, c.patch_size), tokens = side * side;
+CostTable cost_table(const DitDhConfig& config) {
+  const DitDhConfig c = checked_config(config, "DitDh");
+  const std::int64_t side = c.input_size / c.patch_size, tokens = side * side;
   const std::int64_t w = c.width, head = c.head_width, frequencies = 256;
   const auto time = [&](const char* name) { return ModuleCost(name).values(frequencies).linear(2 * frequencies, w, 1).linear(w, w, 1); };
   CostTable table;

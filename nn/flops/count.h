@@ -44,7 +44,7 @@ ModuleCost total(const CostTable& modules);
 // "blocks", 2, 3, ".attn" -> "blocks.2-4.attn": a part of three blocks from number 2 on.
 std::string block_range(const std::string& blocks, std::int64_t first, std::int64_t count, const std::string& part);
 
-// The cost of one sample. ConfigError when an image or latent does not divide into patches.
+// The cost of one sample. ConfigError when the config breaks a rule or the image does not divide into patches.
 CostTable cost_table(const DinoV2Config& config, std::int64_t image_size);  // of image_size x image_size pixels
 CostTable cost_table(const RaeDecoderConfig& config);
 CostTable cost_table(const DitDhConfig& config);  // one call

@@ -6,17 +6,12 @@
 namespace fm {
 namespace {
 
-std::int64_t grid_size(const DinoV2Config& c) {
-  if (c.patch_size < 1 || c.image_size % c.patch_size != 0)
-    throw ConfigError("DinoV2: image size " + std::to_string(c.image_size) + " is not a multiple of the patch size " +
-                      std::to_string(c.patch_size));
-  return c.image_size / c.patch_size;
-}
+std::int64_t grid_size(const DinoV2Config& c) { return c.image_size / c.patch_size; }
 
 }  // namespace
 
 DinoV2::DinoV2(const DinoV2Config& c, std::uint64_t seed)
-    : config(c),
+    : config(checked_config(c, "DinoV2")),
       cls_token(make_parameter({1, 1, c.width})),
       mask_token(make_parameter({1, c.width})),
       position_table(make_parameter({1, grid_size(c) * grid_size(c) + 1, c.width})),

@@ -7,6 +7,7 @@
 // weight and bias (affine_norm = false): every latent token then has mean 0 and variance 1.
 #pragma once
 
+#include "nn/config/visit.h"
 #include "nn/layers/patch.h"
 #include "nn/layers/vit_block.h"
 
@@ -20,16 +21,16 @@ struct DinoV2Config {
   bool affine_norm = false;
 
   template <class V> void visit(V&& v) {
-    v("image_size", image_size, "pixels per side that the position grid is for");
-    v("patch_size", patch_size, "pixels a token spans, per side");
-    v("channels", channels, "channels of the image");
-    v("width", width, "width of the encoder");
-    v("depth", depth, "layers");
-    v("heads", heads, "attention heads");
-    v("mlp_width", mlp_width, "hidden width of the MLP");
-    v("registers", registers, "register tokens");
-    v("layer_scale", layer_scale, "initial layer scale; 0 for none");
-    v("eps", eps, "of the layer norms");
+    v("image_size", image_size, "pixels per side that the position grid is for", range(1, 65536));
+    v("patch_size", patch_size, "pixels a token spans, per side", range(1, 4096), divides(image_size, "image_size"));
+    v("channels", channels, "channels of the image", range(1, 1024));
+    v("width", width, "width of the encoder", range(1, 65536));
+    v("depth", depth, "layers", range(1, 1024));
+    v("heads", heads, "attention heads", range(1, 1024), divides(width, "width"));
+    v("mlp_width", mlp_width, "hidden width of the MLP", range(1, 1e6));
+    v("registers", registers, "register tokens", range(0, 1024));
+    v("layer_scale", layer_scale, "initial layer scale; 0 for none", at_least(0));
+    v("eps", eps, "of the layer norms", above(0));
     v("affine_norm", affine_norm, "weight and bias in the last norm");
   }
 };

@@ -1,5 +1,7 @@
 #include "nn/models/dit_dh.h"
 
+#include <fmt/format.h>
+
 #include "autodiff/recompute.h"
 #include "autodiff/rules/activation.h"
 #include "autodiff/rules/elementwise.h"
@@ -9,11 +11,18 @@
 namespace fm {
 namespace {
 
-void check(const DitDhConfig& c) {
-  if (c.patch_size < 1 || c.input_size % c.patch_size != 0)
-    throw ConfigError("DitDh: input size " + std::to_string(c.input_size) + " is not a multiple of the patch size " +
-                      std::to_string(c.patch_size));
-  if (c.depth < 1 || c.head_depth < 1) throw ConfigError("DitDh: depth and head_depth must be at least 1");
+// What binds more than two fields.
+DitDhConfig checked(const DitDhConfig& config) {
+  const DitDhConfig c = checked_config(config, "DitDh");
+  for (const std::int64_t width : {c.width, c.head_width})
+    if (SwiGluFfn::hidden_width(width, c.mlp_ratio) < 1)
+      throw ConfigError(fmt::format("DitDh: mlp_ratio = {} leaves a width of {} no hidden channel", c.mlp_ratio, width));
+  if (c.position_embed && c.width % 4 != 0)
+    throw ConfigError(fmt::format("DitDh: width = {} is no multiple of 4, which position_embed needs", c.width));
+  if (!c.rope) return c;
+  for (const auto& [name, dim] : {std::pair{"width / heads", c.width / c.heads}, std::pair{"head_width / head_heads", c.head_width / c.head_heads}})
+    if (dim % 4 != 0) throw ConfigError(fmt::format("DitDh: {} = {} is no multiple of 4, which rope needs", name, dim));
+  return c;
 }
 
 }  // namespace
@@ -37,13 +46,12 @@ Var DitFinalLayer::operator()(const Var& x, const Var& activated) const {
 }
 
 DitDh::DitDh(const DitDhConfig& c, std::uint64_t seed)
-    : config(c),
+    : config(checked(c)),
       x_embedder(c.channels, c.patch_size, c.head_width),
       s_embedder(c.channels, c.patch_size, c.width),
       t_embedder(c.width),
       y_embedder(c.classes, c.width),
       final_layer(c.head_width, c.channels * c.patch_size * c.patch_size) {
-  check(c);
   const std::int64_t grid = c.input_size / c.patch_size;
   if (c.position_embed) position_table = {sin_cos_positions(grid, grid, c.width).unsqueeze(0), false};
   if (c.width != c.head_width) s_projector.emplace(c.width, c.head_width);

@@ -10,6 +10,7 @@
 // those of the published checkpoints.
 #pragma once
 
+#include "nn/config/visit.h"
 #include "nn/layers/attention.h"
 #include "nn/layers/embedding.h"
 #include "nn/layers/mlp.h"
@@ -29,17 +30,17 @@ struct DitDhConfig {
   bool recompute = false;
 
   template <class V> void visit(V&& v) {
-    v("input_size", input_size, "height and width of the latent");
-    v("channels", channels, "channels of the latent");
-    v("patch_size", patch_size, "latent positions a token spans, per side");
-    v("width", width, "width of the backbone");
-    v("depth", depth, "blocks in the backbone");
-    v("heads", heads, "attention heads in the backbone");
-    v("head_width", head_width, "width of the head");
-    v("head_depth", head_depth, "blocks in the head");
-    v("head_heads", head_heads, "attention heads in the head");
-    v("mlp_ratio", mlp_ratio, "hidden width over width; SwiGLU takes two thirds of it");
-    v("classes", classes, "number of labels; one more is added for 'no label'");
+    v("input_size", input_size, "height and width of the latent", range(1, 4096));
+    v("channels", channels, "channels of the latent", range(1, 65536));
+    v("patch_size", patch_size, "latent positions a token spans, per side", range(1, 4096), divides(input_size, "input_size"));
+    v("width", width, "width of the backbone", range(1, 65536));
+    v("depth", depth, "blocks in the backbone", range(1, 1024));
+    v("heads", heads, "attention heads in the backbone", range(1, 1024), divides(width, "width"));
+    v("head_width", head_width, "width of the head", range(1, 65536));
+    v("head_depth", head_depth, "blocks in the head", range(1, 1024));
+    v("head_heads", head_heads, "attention heads in the head", range(1, 1024), divides(head_width, "head_width"));
+    v("mlp_ratio", mlp_ratio, "hidden width over width; SwiGLU takes two thirds of it", range(0.25, 64));
+    v("classes", classes, "number of labels; one more is added for 'no label'", range(0, 1e7));
     v("qk_norm", qk_norm, "normalise queries and keys per head");
     v("rope", rope, "rotary positions");
     v("position_embed", position_embed, "add sine-cosine positions to the backbone's tokens");

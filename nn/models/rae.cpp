@@ -21,6 +21,14 @@ template <class F> Tensor in_blocks(const Tensor& x, F&& f) {
   return parts.size() == 1 ? parts[0] : concat(parts, 0);
 }
 
+RaeConfig checked(const RaeConfig& config) {
+  const RaeConfig c = checked_config(config, "Rae");
+  if (c.decoder.latent_channels != c.encoder.width)
+    throw ConfigError("Rae: decoder.latent_channels = " + std::to_string(c.decoder.latent_channels) + " is not encoder.width = " +
+                      std::to_string(c.encoder.width));
+  return c;
+}
+
 }  // namespace
 
 Tensor tokens_to_grid(const Tensor& tokens) {
@@ -42,6 +50,8 @@ Tensor LatentStats::restore(const Tensor& z) const {
   const Tensor scaled = z * sqrt(variance + variance_floor);
   return mean.defined() ? scaled + mean : scaled;
 }
+
+Rae::Rae(const RaeConfig& c, std::uint64_t seed) : config(checked(c)), encoder(c.encoder, seed), decoder(c.decoder, seed) {}
 
 Var Rae::tokens(const Var& images) const { return encoder((images - config.image_mean) / config.image_std); }
 

@@ -17,7 +17,7 @@ struct RaeConfig {
     v("encoder", encoder, "the frozen vision transformer");
     v("decoder", decoder, "from latent tokens to pixels");
     v("image_mean", image_mean, "subtracted from every channel before the encoder");
-    v("image_std", image_std, "divides every channel before the encoder");
+    v("image_std", image_std, "divides every channel before the encoder", above(0));
   }
 };
 
@@ -34,7 +34,8 @@ struct Rae {
   RaeDecoder decoder;
   LatentStats stats;
 
-  explicit Rae(const RaeConfig& c, std::uint64_t seed = 0) : config(c), encoder(c.encoder, seed), decoder(c.decoder, seed) {}
+  // ConfigError when the decoder does not take the encoder's channels.
+  explicit Rae(const RaeConfig& c, std::uint64_t seed = 0);
   template <class V> void visit(V&& v) {
     v("encoder", encoder);
     v("decoder", decoder);

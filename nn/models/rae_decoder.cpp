@@ -5,8 +5,18 @@
 #include "nn/layers/positions.h"
 
 namespace fm {
+namespace {
+
+RaeDecoderConfig checked(const RaeDecoderConfig& config) {
+  const RaeDecoderConfig c = checked_config(config, "RaeDecoder");
+  if (c.width % 4 != 0) throw ConfigError("RaeDecoder: width = " + std::to_string(c.width) + " is no multiple of 4, which its positions need");
+  return c;
+}
+
+}  // namespace
+
 RaeDecoder::RaeDecoder(const RaeDecoderConfig& c, std::uint64_t seed)
-    : config(c),
+    : config(checked(c)),
       positions(make_parameter({1, c.latent_size * c.latent_size + 1, c.width})),
       cls_token(make_parameter({1, 1, c.width})),
       embed(c.latent_channels, c.width),

@@ -3,6 +3,7 @@
 //   h = [cls, z W + b] + pos,   h += Attn(LN h),  h += W2 gelu(W1 LN h)  per layer,   patches = LN(h) W_out + b_out without the cls row
 #pragma once
 
+#include "nn/config/visit.h"
 #include "nn/layers/vit_block.h"
 
 namespace fm {
@@ -14,15 +15,15 @@ struct RaeDecoderConfig {
   double eps = 1e-12;
 
   template <class V> void visit(V&& v) {
-    v("latent_channels", latent_channels, "channels of the latent");
-    v("latent_size", latent_size, "height and width of the latent");
-    v("width", width, "width of the decoder");
-    v("depth", depth, "layers");
-    v("heads", heads, "attention heads");
-    v("mlp_width", mlp_width, "hidden width of the MLP");
-    v("patch_size", patch_size, "pixels a token becomes, per side");
-    v("image_channels", image_channels, "channels of the image");
-    v("eps", eps, "of the layer norms");
+    v("latent_channels", latent_channels, "channels of the latent", range(1, 65536));
+    v("latent_size", latent_size, "height and width of the latent", range(1, 4096));
+    v("width", width, "width of the decoder", range(1, 65536));
+    v("depth", depth, "layers", range(1, 1024));
+    v("heads", heads, "attention heads", range(1, 1024), divides(width, "width"));
+    v("mlp_width", mlp_width, "hidden width of the MLP", range(1, 1e6));
+    v("patch_size", patch_size, "pixels a token becomes, per side", range(1, 4096));
+    v("image_channels", image_channels, "channels of the image", range(1, 1024));
+    v("eps", eps, "of the layer norms", above(0));
   }
 };
 

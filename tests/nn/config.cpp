@@ -6,12 +6,27 @@
 
 #include "nn/config/json.h"
 #include "nn/config/visit.h"
+#include "nn/models/dit_dh.h"
+#include "nn/models/judge.h"
+#include "nn/models/rae.h"
 #include "tensor/error.h"
 
 using namespace fm;
 using doctest::Contains;
 
 namespace {
+
+struct Inner {
+  int64_t heads = 3, width = 8;
+  template <class V> void visit(V&& v) {
+    v("heads", heads, "heads", at_least(1), divides(width, "width"));
+    v("width", width, "width");
+  }
+};
+struct Outer {
+  Inner model;
+  template <class V> void visit(V&& v) { v("model", model, "a model"); }
+};
 
 struct Patch {
   int64_t size = 2;
@@ -110,6 +125,45 @@ TEST_CASE("what does not fit is refused with the key, the value and the rule") {
   CHECK_THROWS_WITH_AS(set("betas", "0.9,1.5"), Contains("betas = 1.5"), ConfigError);
   CHECK_THROWS_WITH_AS(set("model.norm", "layr"), Contains("did you mean 'layer'?"), ConfigError);
   CHECK_THROWS_AS(set("log", "csv,xml"), ConfigError);
+}
+
+TEST_CASE("what one field must divide is shown with its range, and looked at when all fields are known") {
+  Outer config;
+  const auto fields = list_fields(config);
+  CHECK(rule_text(field(fields, "model.heads")) == ">= 1, divides width");
+  CHECK_NOTHROW(check_rules(fields, "here"));
+  CHECK_THROWS_WITH_AS(check_relations(fields, "here"), "here: model.heads = 3 does not divide model.width = 8", ConfigError);
+  CHECK_THROWS_WITH_AS(checked_config(config.model, "Model"), "Model: heads = 3 does not divide width = 8", ConfigError);
+  set_from_text(field(fields, "model.heads"), "5", "here");                  // before the width that it divides
+  set_from_text(field(fields, "model.width"), "10", "here");
+  CHECK(checked_config(config, "here").model.width == 10);
+}
+
+TEST_CASE("a model of sizes that do not fit is one error, before anything is allocated") {
+  const auto dit = [](auto change) {
+    DitDhConfig c;
+    change(c);
+    DitDh model(c);
+  };
+  CHECK_THROWS_WITH_AS(dit([](auto& c) { c.heads = 0; }), "DitDh: heads = 0 is out of range (1 to 1024, divides width)", ConfigError);
+  CHECK_THROWS_WITH_AS(dit([](auto& c) { c.head_heads = 3; }), "DitDh: head_heads = 3 does not divide head_width = 2048", ConfigError);
+  CHECK_THROWS_WITH_AS(dit([](auto& c) { c.patch_size = 0; }), "DitDh: patch_size = 0 is out of range (1 to 4096, divides input_size)", ConfigError);
+  CHECK_THROWS_WITH_AS(dit([](auto& c) { c.patch_size = 3; }), "DitDh: patch_size = 3 does not divide input_size = 16", ConfigError);
+  CHECK_THROWS_WITH_AS(dit([](auto& c) { c.width = -4; }), "DitDh: width = -4 is out of range (1 to 65536)", ConfigError);
+  CHECK_THROWS_WITH_AS(dit([](auto& c) { c.heads = 64; }), "DitDh: width / heads = 18 is no multiple of 4, which rope needs", ConfigError);
+  CHECK_THROWS_WITH_AS(dit([](auto& c) { c.width = 18, c.heads = 1, c.rope = false; }),
+                       "DitDh: width = 18 is no multiple of 4, which position_embed needs", ConfigError);
+  CHECK_THROWS_WITH_AS(dit([](auto& c) { c.head_depth = 0; }), Contains("head_depth = 0"), ConfigError);
+  CHECK_THROWS_WITH_AS(dit([](auto& c) { c.mlp_ratio = 0; }), Contains("mlp_ratio = 0"), ConfigError);
+  CHECK_THROWS_WITH_AS(DinoV2(DinoV2Config{.patch_size = 0}), "DinoV2: patch_size = 0 is out of range (1 to 4096, divides image_size)", ConfigError);
+  CHECK_THROWS_WITH_AS(DinoV2(DinoV2Config{.image_size = 500}), "DinoV2: patch_size = 14 does not divide image_size = 500", ConfigError);
+  CHECK_THROWS_WITH_AS(DinoV2(DinoV2Config{.heads = 0}), "DinoV2: heads = 0 is out of range (1 to 1024, divides width)", ConfigError);
+  CHECK_THROWS_WITH_AS(RaeDecoder(RaeDecoderConfig{.latent_size = 0}), "RaeDecoder: latent_size = 0 is out of range (1 to 4096)", ConfigError);
+  CHECK_THROWS_WITH_AS(RaeDecoder(RaeDecoderConfig{.width = 6, .heads = 2}),
+                       "RaeDecoder: width = 6 is no multiple of 4, which its positions need", ConfigError);
+  CHECK_THROWS_WITH_AS(Rae(RaeConfig{.image_std = 0}), "Rae: image_std = 0 is out of range (> 0)", ConfigError);
+  CHECK_THROWS_WITH_AS(Rae(RaeConfig{.encoder = {.width = 384}}), "Rae: decoder.latent_channels = 768 is not encoder.width = 384", ConfigError);
+  CHECK_THROWS_WITH_AS(Judge(JudgeConfig{.size = 2}), Contains("size = 2 is out of range (4 to 4096)"), ConfigError);
 }
 
 TEST_CASE("an unknown key names the nearest one") {
