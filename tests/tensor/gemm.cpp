@@ -5,6 +5,7 @@
 #include <doctest/doctest.h>
 #include <omp.h>
 
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -20,6 +21,7 @@
 namespace {
 
 using fm::cpu::GemmArgs;
+using fm::cpu::RoundedFloat;
 using fm::test::each_isa;
 using Int = std::int64_t;
 
@@ -29,6 +31,8 @@ T make_value(float x) {
     std::uint32_t bits;
     std::memcpy(&bits, &x, sizeof bits);
     return T(bits >> 16);
+  } else if constexpr (std::is_same_v<T, RoundedFloat>) {
+    return {x};
   } else {
     return T(x);
   }
@@ -59,17 +63,18 @@ std::string describe(const Case& s) {
 }
 
 // Operands of a case, and C before the product, with a guard value everywhere that C does not cover.
-template <class In, class Out>
+template <class In, class Out, class InB = In>
 struct Problem {
-  std::vector<In> a, b;
+  std::vector<In> a;
+  std::vector<InB> b;
   std::vector<Out> c, bias;
-  GemmArgs<In, Out> args;
+  GemmArgs<In, Out, InB> args;
 
   explicit Problem(const Case& s) {
     const Int lda = (s.ta ? s.m : s.k) + s.pad_a, ldb = (s.tb ? s.k : s.n) + s.pad_b, ldc = s.n + s.pad_c;
     const Int size_a = (s.ta ? s.k : s.m) * lda, size_b = (s.tb ? s.n : s.k) * ldb, size_c = s.m * ldc + s.gap;
     a = random_values<In>(size_a * (s.share_a ? 1 : s.batch), 1);
-    b = random_values<In>(size_b * (s.share_b ? 1 : s.batch), 2);
+    b = random_values<InB>(size_b * (s.share_b ? 1 : s.batch), 2);
     c = random_values<Out>(size_c * s.batch, 3);
     bias = random_values<Out>(s.n, 4);
     args = {s.m, s.n, s.k, a.data(), lda, s.ta, b.data(), ldb, s.tb, c.data(), ldc};
@@ -84,10 +89,10 @@ struct Problem {
 };
 
 // Runs `product` and compares: inside C with the reference, outside of it with what was there.
-template <class In, class Out, class F>
+template <class In, class Out, class InB = In, class F>
 void check(const Case& s, const F& product) {
   INFO(describe(s));
-  Problem<In, Out> p(s);
+  Problem<In, Out, InB> p(s);
   const std::size_t count = static_cast<std::size_t>(s.batch * s.m * s.n);
   std::vector<double> want(count), scale(count);
   fm::cpu::gemm_reference(p.args, want.data(), scale.data());
@@ -122,12 +127,15 @@ void check_all(const Case& s) {
     check<double, double>(s, fm::cpu::gemm_kernels().f64);
     check<std::uint16_t, float>(s, fm::cpu::gemm_kernels().bf16);
     check<std::uint16_t, std::uint16_t>(s, fm::cpu::gemm_kernels().bf16_out);
+    check<std::uint16_t, float, RoundedFloat>(s, fm::cpu::gemm_kernels().bf16_rounding);
+    check<std::uint16_t, std::uint16_t, RoundedFloat>(s, fm::cpu::gemm_kernels().bf16_rounding_out);
   });
   INFO("tiles of AVX-512");
   check<float, float>(s, [](const auto& g) { gemm<FmaTile<float, 64, 12, 2>>(g); });
   check<double, double>(s, [](const auto& g) { gemm<FmaTile<double, 64, 12, 2>>(g); });
   check<std::uint16_t, float>(s, [](const auto& g) { gemm<PairTile<64, 12, 2, false>>(g); });
   check<std::uint16_t, std::uint16_t>(s, [](const auto& g) { gemm<PairTile<64, 12, 2, false>>(g); });
+  check<std::uint16_t, float, RoundedFloat>(s, [](const auto& g) { gemm<PairTile<64, 12, 2, false>>(g); });
 }
 
 template <class F>
@@ -207,18 +215,31 @@ TEST_CASE("gemm: NaN and infinity pass through") {
   }
 }
 
+TEST_CASE("gemm: a rounded weight's NaN and infinity pass through") {
+  Problem<std::uint16_t, float, RoundedFloat> p(Case{.m = 3, .n = 18, .k = 40, .tb = true});
+  p.b[5 * 40 + 1].value = std::bit_cast<float>(0x7f800001u);              // a NaN whose upper half alone would be infinity
+  p.b[6 * 40 + 9].value = std::numeric_limits<float>::infinity();
+  p.b[7 * 40 + 39].value = std::numeric_limits<float>::max();             // rounds up to infinity
+  fm::cpu::gemm_kernels().bf16_rounding(p.args);
+  for (Int j = 0; j < 18; ++j) {
+    CHECK(std::isnan(p.c[std::size_t(j)]) == (j == 5));
+    CHECK(std::isfinite(p.c[std::size_t(j)]) == (j < 5 || j > 7));
+  }
+}
+
 TEST_CASE("gemm: results do not depend on the number of threads") {
   const int before = omp_get_max_threads();
   const auto equal = [](const Case& s, auto kind, auto product) {
     using Args = decltype(kind);
     using In = std::remove_cv_t<std::remove_pointer_t<decltype(Args::a)>>;
+    using InB = std::remove_cv_t<std::remove_pointer_t<decltype(Args::b)>>;
     using Out = std::remove_pointer_t<decltype(Args::c)>;
     INFO(describe(s));
-    Problem<In, Out> one(s);
+    Problem<In, Out, InB> one(s);
     omp_set_num_threads(1);
     product(one.args);
     for (int threads : {2, 3, 5}) {
-      Problem<In, Out> many(s);
+      Problem<In, Out, InB> many(s);
       omp_set_num_threads(threads);
       product(many.args);
       CHECK(std::memcmp(one.c.data(), many.c.data(), one.c.size() * sizeof(Out)) == 0);
@@ -236,6 +257,7 @@ TEST_CASE("gemm: results do not depend on the number of threads") {
         equal(s, GemmArgs<double, double>{}, fm::cpu::gemm_kernels().f64);
         equal(s, GemmArgs<std::uint16_t, float>{}, fm::cpu::gemm_kernels().bf16);
         equal(s, GemmArgs<std::uint16_t, std::uint16_t>{}, fm::cpu::gemm_kernels().bf16_out);
+        equal(s, GemmArgs<std::uint16_t, float, RoundedFloat>{}, fm::cpu::gemm_kernels().bf16_rounding);
       }
     });
   });

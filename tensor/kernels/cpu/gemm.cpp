@@ -19,8 +19,8 @@ using BestTile = FmaTile<T, 16, 6, 2>;
 #endif
 
 // bf16 by pairs where the machine has VDPBF16PS, else widened to float while packing.
-template <class Out>
-void gemm_bf16(const GemmArgs<std::uint16_t, Out>& g) {
+template <class Out, class InB>
+void gemm_bf16(const GemmArgs<std::uint16_t, Out, InB>& g) {
 #if defined(__AVX512F__)
   if (__builtin_cpu_supports("avx512bf16")) return gemm<PairTile<64, 12, 2, true>>(g);
 #endif
@@ -30,8 +30,9 @@ void gemm_bf16(const GemmArgs<std::uint16_t, Out>& g) {
 }  // namespace
 
 const GemmKernels& gemm_kernels() {
-  static constexpr GemmKernels table{gemm<BestTile<float>, float, float>, gemm<BestTile<double>, double, double>, gemm_bf16<float>,
-                                     gemm_bf16<std::uint16_t>};
+  static constexpr GemmKernels table{gemm<BestTile<float>, float, float, float>,      gemm<BestTile<double>, double, double, double>,
+                                     gemm_bf16<float, std::uint16_t>,                 gemm_bf16<std::uint16_t, std::uint16_t>,
+                                     gemm_bf16<float, RoundedFloat>,                  gemm_bf16<std::uint16_t, RoundedFloat>};
   return table;
 }
 

@@ -18,14 +18,19 @@
 
 namespace fm::cpu {
 
+// A float that is rounded to bf16 where it is packed: f32 weights under bf16 activations, with no rounded copy of them anywhere.
+struct RoundedFloat {
+  float value;
+};
+
 // Sizes, leading dimensions and strides count elements. C must not overlap A or B.
-template <class In, class Out>
+template <class In, class Out, class InB = In>
 struct GemmArgs {
   std::int64_t m, n, k;          // C is (m, n), the sum has k terms; any of them may be 0
   const In* a;                   // op(A) (m, k): a[i * lda + p], or a[p * lda + i] with ta
   std::int64_t lda;
   bool ta;
-  const In* b;                   // op(B) (k, n): b[p * ldb + j], or b[j * ldb + p] with tb
+  const InB* b;                  // op(B) (k, n): b[p * ldb + j], or b[j * ldb + p] with tb
   std::int64_t ldb;
   bool tb;
   Out* c;                        // c[i * ldc + j]
@@ -45,6 +50,8 @@ struct GemmKernels {
   void (*f64)(const GemmArgs<double, double>&);
   void (*bf16)(const GemmArgs<std::uint16_t, float>&);
   void (*bf16_out)(const GemmArgs<std::uint16_t, std::uint16_t>&);
+  void (*bf16_rounding)(const GemmArgs<std::uint16_t, float, RoundedFloat>&);
+  void (*bf16_rounding_out)(const GemmArgs<std::uint16_t, std::uint16_t, RoundedFloat>&);
 };
 FM_KERNEL_FAMILY(GemmKernels, gemm_kernels)
 

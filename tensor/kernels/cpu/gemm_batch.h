@@ -13,25 +13,25 @@ namespace {
 
 constexpr double worth_a_fork = 1e6, worth_sharing = 8e6;      // flops
 
-template <class Tile, class In, class Out>
-void one_per_thread(const GemmArgs<In, Out>& g, int threads) {
-  const Int bytes = round_up(Product<Tile, In, Out>(g, 0, 1).scratch_bytes(), 64);
+template <class Tile, class In, class Out, class InB>
+void one_per_thread(const GemmArgs<In, Out, InB>& g, int threads) {
+  const Int bytes = round_up(Product<Tile, In, Out, InB>(g, 0, 1).scratch_bytes(), 64);
   char* memory = static_cast<char*>(thread_scratch(threads * bytes, Scratch::product));
 #pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
-  for (Int q = 0; q < g.batch; ++q) Product<Tile, In, Out>(g, q, 1).run(memory + omp_get_thread_num() * bytes);
+  for (Int q = 0; q < g.batch; ++q) Product<Tile, In, Out, InB>(g, q, 1).run(memory + omp_get_thread_num() * bytes);
 }
 
-template <class Tile, class In, class Out>
-void one_after_another(const GemmArgs<In, Out>& g, int threads) {
+template <class Tile, class In, class Out, class InB>
+void one_after_another(const GemmArgs<In, Out, InB>& g, int threads) {
   for (Int q = 0; q < g.batch; ++q) {
-    Product<Tile, In, Out> product(g, q, threads);
+    Product<Tile, In, Out, InB> product(g, q, threads);
     product.run(static_cast<char*>(thread_scratch(product.scratch_bytes(), Scratch::product)));
   }
 }
 
-template <class Tile, class In, class Out>
-void gemm(const GemmArgs<In, Out>& args) {
-  GemmArgs<In, Out> g = args;
+template <class Tile, class In, class Out, class InB>
+void gemm(const GemmArgs<In, Out, InB>& args) {
+  GemmArgs<In, Out, InB> g = args;
   if (g.m <= 0 || g.n <= 0 || g.batch <= 0) return;
   // A batch that shares B and lies row after row is one taller product.
   if (g.batch > 1 && g.stride_b == 0 && !g.ta && g.stride_a == g.m * g.lda && g.stride_c == g.m * g.ldc) g.m *= g.batch, g.batch = 1;

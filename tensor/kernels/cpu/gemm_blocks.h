@@ -17,12 +17,12 @@ namespace {
 
 enum class AFrom { rows, columns, packed };     // A is read in place, in place where it is transposed, or from a copy
 
-template <class Tile, class In, class Out>
+template <class Tile, class In, class Out, class InB>
 struct Blocks {
   using P = typename Tile::Packed;
   using T = typename Tile::Acc;
   static constexpr Int mr = Tile::mr, nr = Tile::nr;
-  static constexpr bool same = std::is_same_v<In, P>;          // A and B can be read in place
+  static constexpr bool same = std::is_same_v<In, P>;          // A can be read in place
   static constexpr bool rounded = !std::is_same_v<Out, T>;     // C is narrower than the sum
 
   Int kc;                            // terms per chunk
@@ -32,7 +32,7 @@ struct Blocks {
   Int panel, slab;                   // strips and terms of B packed at a time
   Int row_blocks, column_blocks;     // tasks of a panel and slab
 
-  Blocks(const GemmArgs<In, Out>& g, int threads) {
+  Blocks(const GemmArgs<In, Out, InB>& g, int threads) {
     kc = round_up(ceil_div(g.k, ceil_div(g.k, Tile::kc)), 4 * Tile::step);
     row_strips = ceil_div(g.m, mr);
     strips = ceil_div(g.n, nr);
@@ -59,7 +59,7 @@ struct Blocks {
   static constexpr Int rounded_columns = 512;                  // columns of a task whose sums wait in scratch
   static constexpr Int slack = 64;
 
-  void choose_rows_of_a(const GemmArgs<In, Out>& g) {
+  void choose_rows_of_a(const GemmArgs<In, Out, InB>& g) {
     const bool few_columns = g.n <= 2 * nr;
     // Rows a multiple of the page size apart fall into the same sets of the L1 cache.
     const bool conflict = g.lda * Int(sizeof(In)) % 4096 == 0 && g.m >= 4;
@@ -71,7 +71,7 @@ struct Blocks {
       from = Tile::step == 1 && few_columns ? AFrom::columns : AFrom::packed;
   }
 
-  void choose_tasks(const GemmArgs<In, Out>& g, int threads) {
+  void choose_tasks(const GemmArgs<In, Out, InB>& g, int threads) {
     panel = strips;
     slab = round_up(g.k, kc);
     if (shared) {

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "tensor/kernels/cpu/gemm.h"
 #include "tensor/kernels/cpu/gemm_tile.h"
 
 namespace fm::cpu::FM_ISA {
@@ -30,7 +31,9 @@ FM_INLINE std::uint16_t narrow(float f) {
 
 template <class T, class In>
 FM_INLINE T convert(In x) {
-  if constexpr (std::is_same_v<In, std::uint16_t> && !std::is_same_v<T, std::uint16_t>)
+  if constexpr (std::is_same_v<In, RoundedFloat>)
+    return convert<T>(narrow(x.value));
+  else if constexpr (std::is_same_v<In, std::uint16_t> && !std::is_same_v<T, std::uint16_t>)
     return T(widen(x));
   else
     return x;
@@ -40,10 +43,19 @@ FM_INLINE T convert(In x) {
 template <class T>
 using Quad = typename VectorOf<T, 16>::type;
 
+// The bits of floats, rounded: a bf16 in the upper half of each, anything in the lower. Like narrow().
+FM_INLINE Quad<std::uint32_t> rounded(Quad<std::uint32_t> bits) {
+  typedef std::int32_t Signed __attribute__((vector_size(16)));
+  const Quad<std::uint32_t> nan = (Quad<std::uint32_t>)((Signed)(bits & 0x7fffffffu) > 0x7f800000);
+  return (~nan & (bits + 0x7fffu + ((bits >> 16) & 1u))) | (nan & (bits | 0x400000u));
+}
+
 template <class T, class In>
 FM_INLINE Quad<T> load_quad(const In* p) {
   if constexpr (std::is_same_v<T, In>) {
     return load_vector<Quad<T>>(p);
+  } else if constexpr (std::is_same_v<In, RoundedFloat>) {
+    return (Quad<T>)(rounded(load_vector<Quad<std::uint32_t>>(p)) & 0xffff0000u);
   } else {
     typedef std::uint16_t Half __attribute__((vector_size(8)));
     typedef std::uint32_t Whole __attribute__((vector_size(16)));
@@ -109,18 +121,29 @@ void pack_columns(const In* src, std::int64_t ld, std::int64_t valid, std::int64
     for (int w = 0; w < W; ++w) dst[w] = w < valid ? convert<T>(src[w]) : T(0);
 }
 
-// The same for bf16 pairs; an odd last term is paired with zero.
-template <int W>
-void pack_pair_rows(const std::uint16_t* src, std::int64_t ld, std::int64_t valid, std::int64_t k, std::uint16_t* dst) {
-  // A pair is one 32-bit unit, but rows may start at odd addresses: the quads are loaded bytewise from the 16-bit rows.
+// Eight neighbours of a row as four pairs.
+template <class In>
+FM_INLINE Quad<std::uint32_t> load_pairs(const In* p) {
+  using Pairs = Quad<std::uint32_t>;
+  if constexpr (std::is_same_v<In, std::uint16_t>) {
+    return load_vector<Pairs>(p);           // bytewise: rows may start at odd addresses
+  } else {
+    const Pairs x = load_vector<Pairs>(p), y = load_vector<Pairs>(p + 4);
+    return (rounded(__builtin_shufflevector(x, y, 0, 2, 4, 6)) >> 16) | (rounded(__builtin_shufflevector(x, y, 1, 3, 5, 7)) & 0xffff0000u);
+  }
+}
+
+// The same for bf16 pairs, each one 32-bit unit; an odd last term is paired with zero.
+template <int W, class In>
+void pack_pair_rows(const In* src, std::int64_t ld, std::int64_t valid, std::int64_t k, std::uint16_t* dst) {
   constexpr int groups = (W + 3) / 4;
-  const std::uint16_t* row[groups * 4];
+  const In* row[groups * 4];
   for (int w = 0; w < groups * 4; ++w) row[w] = src + (w < valid ? w : valid - 1) * ld;
   std::int64_t p = 0;
   for (; p + 8 <= k; p += 8) {
     Quad<std::uint32_t> q[groups][4];
     for (int g = 0; g < groups; ++g) {
-      for (int w = 0; w < 4; ++w) q[g][w] = load_vector<Quad<std::uint32_t>>(row[g * 4 + w] + p);
+      for (int w = 0; w < 4; ++w) q[g][w] = load_pairs(row[g * 4 + w] + p);
       transpose<std::uint32_t>(q[g]);
     }
     for (int i = 0; i < 4; ++i)
@@ -128,22 +151,22 @@ void pack_pair_rows(const std::uint16_t* src, std::int64_t ld, std::int64_t vali
   }
   for (; p < k; p += 2)
     for (int w = 0; w < W; ++w) {
-      dst[p * W + 2 * w] = row[w][p];
-      dst[p * W + 2 * w + 1] = p + 1 < k ? row[w][p + 1] : 0;
+      dst[p * W + 2 * w] = convert<std::uint16_t>(row[w][p]);
+      dst[p * W + 2 * w + 1] = p + 1 < k ? convert<std::uint16_t>(row[w][p + 1]) : std::uint16_t(0);
     }
 }
 
-template <int W>
-void pack_pair_columns(const std::uint16_t* src, std::int64_t ld, std::int64_t valid, std::int64_t k, std::uint16_t* dst) {
+template <int W, class In>
+void pack_pair_columns(const In* src, std::int64_t ld, std::int64_t valid, std::int64_t k, std::uint16_t* dst) {
   for (std::int64_t p = 0; p < k; p += 2, dst += 2 * W) {
-    const std::uint16_t* even = src + p * ld;
-    const std::uint16_t* odd = even + ld;
+    const In* even = src + p * ld;
+    const In* odd = even + ld;
     if (valid == W && p + 1 < k) {
-      for (int w = 0; w < W; ++w) dst[2 * w] = even[w], dst[2 * w + 1] = odd[w];
+      for (int w = 0; w < W; ++w) dst[2 * w] = convert<std::uint16_t>(even[w]), dst[2 * w + 1] = convert<std::uint16_t>(odd[w]);
     } else {
       for (int w = 0; w < W; ++w) {
-        dst[2 * w] = w < valid ? even[w] : 0;
-        dst[2 * w + 1] = w < valid && p + 1 < k ? odd[w] : 0;
+        dst[2 * w] = w < valid ? convert<std::uint16_t>(even[w]) : std::uint16_t(0);
+        dst[2 * w + 1] = w < valid && p + 1 < k ? convert<std::uint16_t>(odd[w]) : std::uint16_t(0);
       }
     }
   }

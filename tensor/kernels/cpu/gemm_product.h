@@ -12,11 +12,11 @@
 namespace fm::cpu::FM_ISA {
 namespace {
 
-template <class Tile, class In, class Out>
+template <class Tile, class In, class Out, class InB>
 class Product {
  public:
   // Product `item` of the batch on `threads` threads.
-  Product(const GemmArgs<In, Out>& args, Int item, int threads)
+  Product(const GemmArgs<In, Out, InB>& args, Int item, int threads)
       : g_(args),
         a_(args.a + item * args.stride_a),
         b_(args.b + item * args.stride_b),
@@ -38,7 +38,7 @@ class Product {
   }
 
  private:
-  using Cut = Blocks<Tile, In, Out>;
+  using Cut = Blocks<Tile, In, Out, InB>;
   using P = typename Tile::Packed;
   using T = typename Tile::Acc;
   static constexpr Int mr = Tile::mr, nr = Tile::nr;
@@ -139,7 +139,7 @@ class Product {
   void own_strip(TileCall<Tile>& call, Int strip, Int rows, Int p, Int count, P* packed_b) const {
     call.b = packed_b;
     call.bs = nr * Tile::step;
-    if constexpr (Cut::same && Tile::step == 1)
+    if constexpr (std::is_same_v<InB, P> && Tile::step == 1)
       if (!g_.tb && rows <= 2 * mr && call.cols == nr) {
         call.b = b_ + p * g_.ldb + strip * nr;
         call.bs = g_.ldb;
@@ -173,9 +173,9 @@ class Product {
       for (Int j = j0; j < j1; ++j) store_sum(g_, j, sums[(i - i0) * ld + j - j0], c_[i * g_.ldc + j]);
   }
 
-  const GemmArgs<In, Out>& g_;
+  const GemmArgs<In, Out, InB>& g_;
   const In* a_;
-  const In* b_;
+  const InB* b_;
   Out* c_;
   int threads_;
   Cut cut_;

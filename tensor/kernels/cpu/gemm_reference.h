@@ -19,15 +19,21 @@ inline double reference_value(std::uint16_t bf16) {
   return f;
 }
 
+inline double reference_value(RoundedFloat x) {
+  std::uint32_t bits;
+  std::memcpy(&bits, &x, sizeof bits);
+  return reference_value(std::uint16_t((bits + 0x7fff + ((bits >> 16) & 1)) >> 16));     // to nearest, ties to even
+}
+
 // `c` receives the results as doubles, batch x m x n without gaps; g.c is only read (accumulate). `magnitude`, if given, receives the
 // same sums of absolute values: what rounding errors are proportional to.
-template <class In, class Out>
-void gemm_reference(const GemmArgs<In, Out>& g, double* c, double* magnitude = nullptr) {
+template <class In, class Out, class InB>
+void gemm_reference(const GemmArgs<In, Out, InB>& g, double* c, double* magnitude = nullptr) {
   for (std::int64_t q = 0; q < g.batch; ++q)
     for (std::int64_t i = 0; i < g.m; ++i)
       for (std::int64_t j = 0; j < g.n; ++j) {
         const In* a = g.a + q * g.stride_a;
-        const In* b = g.b + q * g.stride_b;
+        const InB* b = g.b + q * g.stride_b;
         double sum = 0, size = 0;
         for (std::int64_t p = 0; p < g.k; ++p) {
           const double x = reference_value(g.ta ? a[p * g.lda + i] : a[i * g.lda + p]);

@@ -11,8 +11,8 @@ namespace fm::cpu::FM_ISA {
 namespace {
 
 // c = x + bias[j] (+ c)
-template <class T, class In, class Out>
-FM_INLINE void store_sum(const GemmArgs<In, Out>& g, Int j, T x, Out& c) {
+template <class T, class In, class Out, class InB>
+FM_INLINE void store_sum(const GemmArgs<In, Out, InB>& g, Int j, T x, Out& c) {
   if (g.bias) x += convert<T>(g.bias[j]);
   if (g.accumulate) x += convert<T>(c);
   if constexpr (std::is_same_v<Out, T>)
@@ -22,8 +22,8 @@ FM_INLINE void store_sum(const GemmArgs<In, Out>& g, Int j, T x, Out& c) {
 }
 
 // C when there is nothing to sum.
-template <class T, class In, class Out>
-void product_of_nothing(const GemmArgs<In, Out>& g, Out* c) {
+template <class T, class In, class Out, class InB>
+void product_of_nothing(const GemmArgs<In, Out, InB>& g, Out* c) {
   for (Int i = 0; i < g.m; ++i)
     for (Int j = 0; j < g.n; ++j) store_sum(g, j, T(0), c[i * g.ldc + j]);
 }
