@@ -9,10 +9,10 @@ namespace {
 
 Var sum_of(const Var& p, const Var& q) { return !p.defined() ? q : !q.defined() ? p : add(p, q); }
 
-// Adds g to an input's cotangent as a product that accumulates in place where there is a sum already.
-void add_product(Cotangents& g, std::size_t input, const Tensor& a, const Tensor& b) {
+// Adds g to an input's cotangent as a product that accumulates in place where there is a sum already, in the input's type.
+void add_product(Cotangents& g, std::size_t input, const Tensor& a, const Tensor& b, DType type) {
   if (Tensor* sum = g.existing(input)) matmul_into(*sum, a, b);
-  else g.add(input, matmul(a, b));
+  else g.add(input, matmul(a, b, type));
 }
 
 Tensor rows_of(const Tensor& x) { return x.reshape({-1, x.dim(-1)}); }
@@ -24,8 +24,8 @@ Var matmul(const Var& a, const Var& b) {                    // y = a b:  ga = gy
   const Var y = record("matmul", matmul(va, vb), {&a, &b}, [=](const Tensor& gy, Cotangents& g) {
     if (g.wants(0)) g.add(0, sum_to(matmul(gy, vb.transpose(-1, -2)), va.shape()));
     if (!g.wants(1)) return;
-    if (vb.rank() == 2) add_product(g, 1, rows_of(va).transpose(0, 1), rows_of(gy));
-    else g.add(1, sum_to(matmul(va.transpose(-1, -2), gy), vb.shape()));
+    if (vb.rank() == 2) add_product(g, 1, rows_of(va).transpose(0, 1), rows_of(gy), vb.dtype());
+    else g.add(1, sum_to(matmul(va.transpose(-1, -2), gy, vb.dtype()), vb.shape()));
   });
   // Dimension 0 of y is dimension 0 of an operand when it is a batch dimension of it, or the rows of a against one matrix.
   const bool ra = a.rank() == y.rank() && a.dim(0) == y.dim(0) && (a.rank() > 2 || b.rank() == 2);
@@ -40,12 +40,15 @@ Var matmul(const Var& a, const Var& b) {                    // y = a b:  ga = gy
   }));
 }
 
-Var linear(const Var& x, const Var& weight, const Var& bias) {   // y = x W^T + b:  gx = gy W,  gW = gy^T x,  gb = sum of gy's rows
-  const Tensor vx = x.value(), vw = weight.value();
-  const Var y = record("linear", linear(vx, vw, bias.value()), {&x, &weight, &bias}, [=](const Tensor& gy, Cotangents& g) {
+Var linear(const Var& x, const Var& weight, const Var& bias) { return linear(x, weight, bias, x.dtype()); }
+
+Var linear(const Var& x, const Var& weight, const Var& bias, DType result) {  // y = x W^T + b:  gx = gy W,  gW = gy^T x,  gb = sum of gy's rows
+  const Tensor vx = x.value(), vw = weight.value(), vb = bias.value();
+  const Var y = record("linear", linear(vx, vw, vb, result), {&x, &weight, &bias}, [=](const Tensor& gy_any, Cotangents& g) {
+    const Tensor gy = gy_any.to(vx.dtype());
     if (g.wants(0)) g.add(0, matmul(gy, vw));
-    if (g.wants(1)) add_product(g, 1, rows_of(gy).transpose(0, 1), rows_of(vx));
-    if (g.wants(2)) g.add(2, sum(rows_of(gy), {0}));
+    if (g.wants(1)) add_product(g, 1, rows_of(gy).transpose(0, 1), rows_of(vx), vw.dtype());
+    if (g.wants(2)) g.add(2, sum(rows_of(gy_any).to(vb.dtype()), {0}));
   });
   const bool rows = x.rank() > 1;
   TangentRows t;
@@ -56,10 +59,10 @@ Var linear(const Var& x, const Var& weight, const Var& bias) {   // y = x W^T + 
   if (!t.any()) return y;
   return y.with_tangent(push([&] {
     const Var dx = t.tangent(x, rows), dw = t.tangent(weight, false), db = t.tangent(bias, false);
-    const Var from_x = dx.defined() ? linear(dx, weight.without_tangent(), db) : Var();
-    const Var from_w = dw.defined() ? linear(t.value(x, rows), dw, dx.defined() ? Var() : db) : Var();
+    const Var from_x = dx.defined() ? linear(dx, weight.without_tangent(), db, result) : Var();
+    const Var from_w = dw.defined() ? linear(t.value(x, rows), dw, dx.defined() ? Var() : db, result) : Var();
     if (dx.defined() || dw.defined()) return sum_of(from_x, from_w);
-    return expand(db, y.rank() > 1 ? y.shape().with(0, t.rows) : y.shape());
+    return expand(cast(db, result), y.rank() > 1 ? y.shape().with(0, t.rows) : y.shape());
   }));
 }
 

@@ -8,7 +8,9 @@ namespace fm {
 
 // (..., m, k) x (..., k, n) -> (..., m, n); leading dimensions broadcast.
 Var matmul(const Var& a, const Var& b);
-// y = x W^T + b:  x (..., in), weight (out, in), bias (out) or undefined.
+// y = x W^T + b:  x (..., in), weight (out, in), bias (out) or undefined. With x in bf16, weight and bias may be f32 (their gradients then are,
+// too), and the result may be asked for in f32; see tensor/ops/matmul.h.
 Var linear(const Var& x, const Var& weight, const Var& bias = {});
+Var linear(const Var& x, const Var& weight, const Var& bias, DType result);
 
 }  // namespace fm

@@ -46,20 +46,21 @@ Var DinoV2::positions(std::int64_t rows, std::int64_t columns) const {
 }
 
 DinoV2Tokens DinoV2::encode(const Var& image, const Tensor& mask) const {
-  Var patches = patch_embed(image);
+  const DType type = block_type(config.precision, image);
+  Var patches = patch_embed(cast(image, type));
   const std::int64_t b = patches.dim(0), n = patches.dim(1), d = config.width, r = config.registers;
-  if (mask.defined()) patches = where(mask.reshape({b, n, 1}).to(patches.dtype()), reshape(mask_token, {1, 1, d}), patches);
-  patches = patches + positions(image.dim(2) / config.patch_size, image.dim(3) / config.patch_size);
+  if (mask.defined()) patches = where(mask.reshape({b, n, 1}).to(patches.dtype()), reshape(cast(mask_token, type), {1, 1, d}), patches);
+  patches = patches + cast(positions(image.dim(2) / config.patch_size, image.dim(3) / config.patch_size), type);
 
-  std::vector<Var> parts{expand(Var(cls_token) + slice(position_table, 1, 0, 1), {b, 1, d})};
-  if (r > 0) parts.push_back(expand(register_tokens, {b, r, d}));
+  std::vector<Var> parts{expand(cast(Var(cls_token) + slice(position_table, 1, 0, 1), type), {b, 1, d})};
+  if (r > 0) parts.push_back(expand(cast(register_tokens, type), {b, r, d}));
   parts.push_back(patches);
   Var h = concat(parts, 1);
   for (std::size_t i = 0; i < layers.size(); ++i) {
     const ModulePath path("encoder.layer." + std::to_string(i));
     h = layers[i](h);
   }
-  h = norm(h);
+  h = norm(cast(h, image.dtype()));
   return {select(h, 1, 0), r > 0 ? slice(h, 1, 1, 1 + r) : Var(), slice(h, 1, 1 + r, 1 + r + n)};
 }
 

@@ -10,6 +10,7 @@
 #include "nn/config/visit.h"
 #include "nn/layers/patch.h"
 #include "nn/layers/vit_block.h"
+#include "nn/precision.h"
 
 namespace fm {
 
@@ -19,6 +20,7 @@ struct DinoV2Config {
   double layer_scale = 1.0;                                             // initial value; 0: no layer scale
   double eps = 1e-6;
   bool affine_norm = false;
+  std::string precision = "f32";
 
   template <class V> void visit(V&& v) {
     v("image_size", image_size, "pixels per side that the position grid is for", range(1, 65536));
@@ -32,6 +34,7 @@ struct DinoV2Config {
     v("layer_scale", layer_scale, "initial layer scale; 0 for none", at_least(0));
     v("eps", eps, "of the layer norms", above(0));
     v("affine_norm", affine_norm, "weight and bias in the last norm");
+    v("precision", precision, "what blocks compute in: f32, or bf16 with sums, norms and embeddings in f32", one_of({"f32", "bf16"}));
   }
 };
 

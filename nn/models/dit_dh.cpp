@@ -40,9 +40,9 @@ Var DitBlock::operator()(const Var& x, const Var& activated, const Tensor& rope_
   return gated_residual(h, mlp(norm2.modulated(h, m[3], m[4])), m[5]);
 }
 
-Var DitFinalLayer::operator()(const Var& x, const Var& activated) const {
+Var DitFinalLayer::operator()(const Var& x, const Var& activated, DType result) const {
   const std::vector<Var> m = modulation(activated);
-  return out(norm.modulated(x, m[0], m[1]));
+  return linear(norm.modulated(x, m[0], m[1]), out.weight, out.bias, result);
 }
 
 DitDh::DitDh(const DitDhConfig& c, std::uint64_t seed)
@@ -90,21 +90,22 @@ Var DitDh::forward(const Var& x, const Var& time, const Tensor& labels) const {
   if (x.shape() != Shape{b, config.channels, size, size})
     throw ShapeError("DitDh: input " + to_string(x.shape()) + ", the model wants " + to_string(Shape{b, config.channels, size, size}));
   const Tensor y = labels.defined() ? labels : Tensor::full({b}, static_cast<double>(y_embedder.null_label()), DType::i64);
-  const Var activated = silu(silu(time + y_embedder(y)));       // twice: see the top of dit_dh.h
+  const DType type = block_type(config.precision, x);
+  const Var activated = cast(silu(silu(time + y_embedder(y))), type);       // twice: see the top of dit_dh.h
 
-  const Var tokens = patchify(x, config.patch_size);
+  const Var tokens = patchify(cast(x, type), config.patch_size);
   Var s = s_embedder.project(tokens);
-  if (position_table.value.defined()) s = s + Var(position_table);
+  if (position_table.value.defined()) s = s + cast(position_table, type);
   const auto depth = static_cast<std::size_t>(config.depth);
   for (std::size_t i = 0; i < depth; ++i) s = run_block(i, s, activated);
 
-  s = silu(s + unsqueeze(time, 1));
+  s = silu(s + cast(unsqueeze(time, 1), type));
   if (s_projector) s = (*s_projector)(s);
   const Var condition = silu(s);
   Var h = x_embedder.project(tokens);
   for (std::size_t i = depth; i < blocks.size(); ++i) h = run_block(i, h, condition);
   const ModulePath path("final_layer");
-  return unpatchify(final_layer(h, condition), grid, grid, config.patch_size);
+  return unpatchify(final_layer(h, condition, x.dtype()), grid, grid, config.patch_size);
 }
 
 Var DitDh::run_block(std::size_t i, const Var& x, const Var& activated) const {

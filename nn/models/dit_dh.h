@@ -16,6 +16,7 @@
 #include "nn/layers/mlp.h"
 #include "nn/layers/modulation.h"
 #include "nn/layers/patch.h"
+#include "nn/precision.h"
 
 namespace fm {
 
@@ -28,6 +29,7 @@ struct DitDhConfig {
   bool qk_norm = false, rope = true, position_embed = true;
   bool mean_flow = false;
   bool recompute = false;
+  std::string precision = "f32";
 
   template <class V> void visit(V&& v) {
     v("input_size", input_size, "height and width of the latent", range(1, 4096));
@@ -46,6 +48,7 @@ struct DitDhConfig {
     v("position_embed", position_embed, "add sine-cosine positions to the backbone's tokens");
     v("mean_flow", mean_flow, "two times (s, t) instead of one");
     v("recompute", recompute, "keep no activations inside blocks and compute them again in backward: less memory, one more forward");
+    v("precision", precision, "what blocks compute in: f32, or bf16 with sums, norms and embeddings in f32", one_of({"f32", "bf16"}));
   }
 };
 
@@ -83,7 +86,7 @@ struct DitFinalLayer {                           // Linear(RMS(x) (1 + scale) + 
     fill(out.weight, 0);
     fill(out.bias, 0);
   }
-  Var operator()(const Var& x, const Var& activated) const;
+  Var operator()(const Var& x, const Var& activated, DType result) const;
 };
 
 struct DitDh {

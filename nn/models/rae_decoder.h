@@ -5,6 +5,7 @@
 
 #include "nn/config/visit.h"
 #include "nn/layers/vit_block.h"
+#include "nn/precision.h"
 
 namespace fm {
 
@@ -13,6 +14,7 @@ struct RaeDecoderConfig {
   std::int64_t width = 1152, depth = 28, heads = 16, mlp_width = 4096;
   std::int64_t patch_size = 16, image_channels = 3;
   double eps = 1e-12;
+  std::string precision = "f32";
 
   template <class V> void visit(V&& v) {
     v("latent_channels", latent_channels, "channels of the latent", range(1, 65536));
@@ -24,6 +26,7 @@ struct RaeDecoderConfig {
     v("patch_size", patch_size, "pixels a token becomes, per side", range(1, 4096));
     v("image_channels", image_channels, "channels of the image", range(1, 1024));
     v("eps", eps, "of the layer norms", above(0));
+    v("precision", precision, "what blocks compute in: f32, or bf16 with sums, norms and embeddings in f32", one_of({"f32", "bf16"}));
   }
 };
 

@@ -24,18 +24,25 @@ Matrix as_matrix(const Tensor& x) {
   return {x.contiguous(), columns, false};
 }
 
-// Runs f with the kernel and its element types (bf16 as raw 16-bit).
-template <class F> void with_kernel(DType dtype, F&& f) {
+// Runs f with the kernel and the element types of a, b and c (bf16 as raw 16-bit).
+template <class F> void with_kernel(DType a, DType b, DType c, F&& f) {
+  using Half = std::uint16_t;
   const auto& k = cpu::gemm_kernels();
-  if (dtype == DType::f64) f(double{}, double{}, k.f64);
-  else if (dtype == DType::bf16) f(std::uint16_t{}, std::uint16_t{}, k.bf16_out);
-  else f(float{}, float{}, k.f32);
+  if (a == DType::f64) f(double{}, double{}, double{}, k.f64);
+  else if (a == DType::f32) f(float{}, float{}, float{}, k.f32);
+  else if (b == DType::bf16 && c == DType::bf16) f(Half{}, Half{}, Half{}, k.bf16_out);
+  else if (b == DType::bf16) f(Half{}, Half{}, float{}, k.bf16);
+  else if (c == DType::bf16) f(Half{}, cpu::RoundedFloat{}, Half{}, k.bf16_rounding_out);
+  else f(Half{}, cpu::RoundedFloat{}, float{}, k.bf16_rounding);
 }
 
-void check_types(const Tensor& a, const Tensor& b, const char* op) {
+void check_types(const Tensor& a, const Tensor& b, DType c, const char* op) {
   if (!a.defined() || !b.defined()) throw Error(std::string(op) + ": an undefined tensor was given");
-  if (a.dtype() != b.dtype() || !is_floating(a.dtype()))
+  const bool rounds_b = a.dtype() == DType::bf16 && b.dtype() == DType::f32;
+  if ((a.dtype() != b.dtype() && !rounds_b) || !is_floating(a.dtype()))
     throw DTypeError(std::string(op) + ": operands are " + name_of(a.dtype()) + " and " + name_of(b.dtype()));
+  if (c != a.dtype() && !(c == DType::f32 && a.dtype() == DType::bf16))
+    throw DTypeError(std::string(op) + ": a result in " + name_of(c) + " of operands in " + name_of(a.dtype()));
 }
 
 // One batch dimension for all three operands if their strides allow it; batches of mixed strides are walked by the caller.
@@ -43,24 +50,25 @@ struct Batch {
   std::int64_t count = 1, a = 0, b = 0, c = 0;
 };
 
-template <class T> struct Call {
+template <class A, class B, class C> struct Call {
   const Matrix& a;
   const Matrix& b;
-  T* c;
+  C* c;
   std::int64_t m, n, k;
-  const T* bias = nullptr;
+  const C* bias = nullptr;
   bool accumulate = false;
 };
 
-template <class T, class Kernel> void run(const Call<T>& call, const Batch& batch, std::int64_t at_a, std::int64_t at_b, std::int64_t at_c, Kernel kernel) {
-  cpu::GemmArgs<T, T> args{};
+template <class A, class B, class C, class Kernel>
+void run(const Call<A, B, C>& call, const Batch& batch, std::int64_t at_a, std::int64_t at_b, std::int64_t at_c, Kernel kernel) {
+  cpu::GemmArgs<A, C, B> args{};
   args.m = call.m;
   args.n = call.n;
   args.k = call.k;
-  args.a = static_cast<const T*>(call.a.tensor.raw()) + at_a;
+  args.a = static_cast<const A*>(call.a.tensor.raw()) + at_a;
   args.lda = call.a.lead;
   args.ta = call.a.transposed;
-  args.b = static_cast<const T*>(call.b.tensor.raw()) + at_b;
+  args.b = static_cast<const B*>(call.b.tensor.raw()) + at_b;
   args.ldb = call.b.lead;
   args.tb = call.b.transposed;
   args.c = call.c + at_c;
@@ -75,7 +83,8 @@ template <class T, class Kernel> void run(const Call<T>& call, const Batch& batc
 }
 
 // All batch dimensions but the innermost are walked here.
-template <class T, class Kernel> void run_batches(const Call<T>& call, const Shape& batch, const Strides& sa, const Strides& sb, Kernel kernel) {
+template <class A, class B, class C, class Kernel>
+void run_batches(const Call<A, B, C>& call, const Shape& batch, const Strides& sa, const Strides& sb, Kernel kernel) {
   const int inner = batch.rank() - 1;
   const std::int64_t size = call.m * call.n;
   if (inner < 0) return run(call, Batch{}, 0, 0, 0, kernel);
@@ -129,8 +138,10 @@ void merge_batches(Shape& batch, Strides& sa, Strides& sb) {
 
 }  // namespace
 
-Tensor matmul(const Tensor& a, const Tensor& b) {
-  check_types(a, b, "matmul");
+Tensor matmul(const Tensor& a, const Tensor& b) { return matmul(a, b, a.defined() ? a.dtype() : DType::f32); }
+
+Tensor matmul(const Tensor& a, const Tensor& b, DType result) {
+  check_types(a, b, result, "matmul");
   const OpName scope("matmul");
   if (a.rank() < 2 || b.rank() < 2) throw ShapeError("matmul: wants matrices, got a" + to_string(a.shape()) + " and b" + to_string(b.shape()));
   const std::int64_t m = a.dim(-2), k = a.dim(-1), n = b.dim(-1);
@@ -141,48 +152,52 @@ Tensor matmul(const Tensor& a, const Tensor& b) {
   if (b.rank() == 2 && a.rank() > 2 && a.is_contiguous()) {
     Shape out = a.shape();
     out[a.rank() - 1] = n;
-    return matmul(a.reshape({-1, k}), b).reshape(out);
+    return matmul(a.reshape({-1, k}), b, result).reshape(out);
   }
   Shape batch = broadcast_shapes(batch_of(a.shape()), batch_of(b.shape()), "matmul");
   Shape out = batch;
   out.push_back(m);
   out.push_back(n);
-  Tensor c = Tensor::empty(out, a.dtype());
+  Tensor c = Tensor::empty(out, result);
   const Matrix ma = as_matrix(a), mb = as_matrix(b);
   Strides sa = batch_strides(ma.tensor, batch), sb = batch_strides(mb.tensor, batch);
   merge_batches(batch, sa, sb);
-  with_kernel(a.dtype(), [&]<class T>(T, T, auto kernel) {
-    run_batches(Call<T>{ma, mb, static_cast<T*>(c.raw()), m, n, k}, batch, sa, sb, kernel);
+  with_kernel(a.dtype(), b.dtype(), result, [&]<class A, class B, class C>(A, B, C, auto kernel) {
+    run_batches(Call<A, B, C>{ma, mb, static_cast<C*>(c.raw()), m, n, k}, batch, sa, sb, kernel);
   });
   return c;
 }
 
-Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
-  check_types(x, weight, "linear");
+Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) { return linear(x, weight, bias, x.defined() ? x.dtype() : DType::f32); }
+
+Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, DType result) {
+  check_types(x, weight, result, "linear");
   const OpName scope("linear");
   if (weight.rank() != 2 || x.rank() < 1 || x.dim(-1) != weight.dim(1))
     throw ShapeError("linear: x" + to_string(x.shape()) + " against weight" + to_string(weight.shape()) + " (out, in)");
-  if (bias.defined() && (bias.numel() != weight.dim(0) || bias.dtype() != x.dtype()))
+  if (bias.defined() && bias.numel() != weight.dim(0))
     throw ShapeError("linear: bias" + to_string(bias.shape()) + " for weight" + to_string(weight.shape()));
+  if (bias.defined() && bias.dtype() != x.dtype() && !(bias.dtype() == DType::f32 && x.dtype() == DType::bf16))
+    throw DTypeError(std::string("linear: bias in ") + name_of(bias.dtype()) + " for x in " + name_of(x.dtype()));
   Shape out = x.shape();
   out[x.rank() - 1] = weight.dim(0);
-  const Tensor b = bias.defined() ? bias.contiguous() : bias;
+  const Tensor b = bias.defined() ? bias.to(result).contiguous() : bias;
   const Matrix mx = as_matrix(x.reshape({-1, x.dim(-1)})), mw = as_matrix(weight.transpose(0, 1));
-  Tensor y = Tensor::empty(out, x.dtype());
-  with_kernel(x.dtype(), [&]<class T>(T, T, auto kernel) {
-    run(Call<T>{mx, mw, static_cast<T*>(y.raw()), mx.tensor.dim(0), weight.dim(0), weight.dim(1), b.defined() ? static_cast<const T*>(b.raw()) : nullptr},
-        Batch{}, 0, 0, 0, kernel);
+  Tensor y = Tensor::empty(out, result);
+  with_kernel(x.dtype(), weight.dtype(), result, [&]<class A, class B, class C>(A, B, C, auto kernel) {
+    const C* row = b.defined() ? static_cast<const C*>(b.raw()) : nullptr;
+    run(Call<A, B, C>{mx, mw, static_cast<C*>(y.raw()), mx.tensor.dim(0), weight.dim(0), weight.dim(1), row}, Batch{}, 0, 0, 0, kernel);
   });
   return y;
 }
 
 void matmul_into(Tensor& sum, const Tensor& a, const Tensor& b) {
-  check_types(a, b, "matmul_into");
-  if (a.rank() != 2 || b.rank() != 2 || a.dim(1) != b.dim(0) || sum.shape() != Shape{a.dim(0), b.dim(1)} || !sum.is_contiguous() || sum.dtype() != a.dtype())
+  check_types(a, b, sum.dtype(), "matmul_into");
+  if (a.rank() != 2 || b.rank() != 2 || a.dim(1) != b.dim(0) || sum.shape() != Shape{a.dim(0), b.dim(1)} || !sum.is_contiguous())
     throw ShapeError("matmul_into: a" + to_string(a.shape()) + " b" + to_string(b.shape()) + " into " + to_string(sum.shape()));
   const Matrix ma = as_matrix(a), mb = as_matrix(b);
-  with_kernel(a.dtype(), [&]<class T>(T, T, auto kernel) {
-    run(Call<T>{ma, mb, static_cast<T*>(sum.raw()), a.dim(0), b.dim(1), a.dim(1), nullptr, true}, Batch{}, 0, 0, 0, kernel);
+  with_kernel(a.dtype(), b.dtype(), sum.dtype(), [&]<class A, class B, class C>(A, B, C, auto kernel) {
+    run(Call<A, B, C>{ma, mb, static_cast<C*>(sum.raw()), a.dim(0), b.dim(1), a.dim(1), nullptr, true}, Batch{}, 0, 0, 0, kernel);
   });
 }
 

@@ -1,0 +1,33 @@
+// Mixed precision. A model's config says what its blocks compute in:
+//
+//   precision = "f32"     everything in the type of parameters and inputs (f64 in checks)
+//   precision = "bf16"    activations, cotangents and tangents between layers are bf16; products read bf16 and sum in f32; norms, softmax and
+//                         gates compute in f32 on bf16 rows; time and label embeddings, and what enters and leaves the model, stay f32
+//
+// Parameters keep their own type: f32 ones (the master weights that an optimiser updates, with f32 gradients) are rounded where a product
+// reads them. For sampling, store_weights_as_bf16 halves what they take.
+#pragma once
+
+#include <string>
+
+#include "autodiff/rules/linear.h"
+#include "nn/config/visit.h"
+#include "nn/module.h"
+
+namespace fm {
+
+// The type in which blocks compute when x enters the model.
+inline DType block_type(const std::string& precision, const Var& x) { return precision == "bf16" ? DType::bf16 : x.dtype(); }
+
+namespace detail {
+bool is_product_weight(const std::string& name, const Tensor& value);
+}
+
+// The weights of products in bf16; embeddings, norms and biases stay as they are. Such a model cannot be trained (AdamW refuses it).
+template <class M> void store_weights_as_bf16(M& module) {
+  for_each_parameter(module, [](const std::string& name, Parameter& p) {
+    if (detail::is_product_weight(name, p.value)) p.value = p.value.to(DType::bf16);
+  });
+}
+
+}  // namespace fm
