@@ -225,6 +225,11 @@ Tensor Tensor::flatten(int from, int to) const {
   return reshape(shape);
 }
 
+Tensor Tensor::rows() const {
+  if (rank() == 0) throw ShapeError("rows: a scalar has none");
+  return rank() == 1 ? unsqueeze(0) : flatten(0, rank() - 2);
+}
+
 Tensor Tensor::contiguous() const { return is_contiguous() ? *this : clone(); }
 
 Tensor Tensor::clone() const {

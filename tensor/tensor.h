@@ -56,6 +56,7 @@ class Tensor {
   // A view where the strides allow it, else a copy. One dimension may be -1.
   Tensor reshape(const Shape& shape) const;
   Tensor flatten(int from, int to) const;                                 // dimensions from..to (inclusive) become one
+  Tensor rows() const;                                                    // (..., n) seen as (product of the others, n)
 
   Tensor contiguous() const;                                              // itself if row-major, else a copy
   Tensor clone() const;                                                   // always a copy

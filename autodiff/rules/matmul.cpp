@@ -15,8 +15,6 @@ void add_product(Cotangents& g, std::size_t input, const Tensor& a, const Tensor
   else g.add(input, matmul(a, b, type));
 }
 
-Tensor rows_of(const Tensor& x) { return x.reshape({-1, x.dim(-1)}); }
-
 }  // namespace
 
 Var matmul(const Var& a, const Var& b) {                    // y = a b:  ga = gy b^T,  gb = a^T gy, summed back over broadcast dimensions
@@ -24,7 +22,7 @@ Var matmul(const Var& a, const Var& b) {                    // y = a b:  ga = gy
   const Var y = record("matmul", matmul(va, vb), {&a, &b}, [=](const Tensor& gy, Cotangents& g) {
     if (g.wants(0)) g.add(0, sum_to(matmul(gy, vb.transpose(-1, -2)), va.shape()));
     if (!g.wants(1)) return;
-    if (vb.rank() == 2) add_product(g, 1, rows_of(va).transpose(0, 1), rows_of(gy), vb.dtype());
+    if (vb.rank() == 2) add_product(g, 1, va.rows().transpose(0, 1), gy.rows(), vb.dtype());
     else g.add(1, sum_to(matmul(va.transpose(-1, -2), gy, vb.dtype()), vb.shape()));
   });
   // Dimension 0 of y is dimension 0 of an operand when it is a batch dimension of it, or the rows of a against one matrix.
@@ -47,8 +45,8 @@ Var linear(const Var& x, const Var& weight, const Var& bias, DType result) {  //
   const Var y = record("linear", linear(vx, vw, vb, result), {&x, &weight, &bias}, [=](const Tensor& gy_any, Cotangents& g) {
     const Tensor gy = gy_any.to(vx.dtype());
     if (g.wants(0)) g.add(0, matmul(gy, vw));
-    if (g.wants(1)) add_product(g, 1, rows_of(gy).transpose(0, 1), rows_of(vx), vw.dtype());
-    if (g.wants(2)) g.add(2, sum(rows_of(gy_any).to(vb.dtype()), {0}));
+    if (g.wants(1)) add_product(g, 1, gy.rows().transpose(0, 1), vx.rows(), vw.dtype());
+    if (g.wants(2)) g.add(2, sum(gy_any.rows().to(vb.dtype()), {0}));
   });
   const bool rows = x.rank() > 1;
   TangentRows t;

@@ -37,7 +37,8 @@ void check(const Qkv& in) {
   if (in.k.shape() != in.v.shape() || in.q.shape().with(2, in.k.dim(2)) != in.k.shape())
     throw ShapeError("attention: q " + to_string(in.q.shape()) + ", k " + to_string(in.k.shape()) + ", v " + to_string(in.v.shape()) +
                      " disagree in more than the number of queries");
-  if (in.k.dim(2) == 0 || in.q.dim(3) == 0) throw ShapeError("attention: no keys, or heads of width 0, in k " + to_string(in.k.shape()));
+  if ((in.k.dim(2) == 0 && in.q.dim(2) > 0) || in.q.dim(3) == 0)
+    throw ShapeError("attention: no keys, or heads of width 0, in k " + to_string(in.k.shape()));
 }
 
 template <class T> cpu::Attention<T> arguments(const Qkv& in, const Tensor& o, const Tensor& lse) {
@@ -55,7 +56,11 @@ AttentionSaved allocate_for(const Qkv& in, DType compute) {
   return {Tensor::empty({s[0], s[2], s[1], s[3]}, compute), Tensor::empty({s[0], s[1], s[2]}, compute)};
 }
 
+// The kernels cut at least one query of one head; where there is none, there is nothing to compute.
+bool no_work(const Tensor& o) { return o.numel() == 0; }
+
 void forward(const Qkv& in, const Tensor& o, const Tensor& lse) {
+  if (no_work(o)) return;
   with_compute_type(o.dtype(), [&]<class T>(T) { cpu::attention_kernels().of<T>().forward(arguments<T>(in, o, lse)); });
 }
 
@@ -86,7 +91,7 @@ AttentionSaved attention_value_push(const Qkv& in, const Qkv& d, Tensor& d_o) {
   AttentionSaved out = allocate_for(in, compute);
   const std::int64_t all = x.q.dim(0), k = dx.q.defined() ? dx.q.dim(0) : dx.k.defined() ? dx.k.dim(0) : dx.v.dim(0);
   d_o = Tensor::empty(out.o.shape().with(0, k), compute);
-  with_compute_type(compute, [&]<class T>(T) {
+  if (!no_work(d_o)) with_compute_type(compute, [&]<class T>(T) {
     cpu::attention_kernels().of<T>().forward_tangent(
         arguments<T>(samples(x, 0, k), out.o.slice(0, 0, k), out.lse.slice(0, 0, k)),
         {heads_of<const T>(dx.q), heads_of<const T>(dx.k), heads_of<const T>(dx.v), heads_of<T>(as_heads(d_o))});
@@ -100,6 +105,11 @@ AttentionSaved attention_value_push(const Qkv& in, const Qkv& d, Tensor& d_o) {
 void attention_pull(const Qkv& in, const AttentionSaved& saved, const Tensor& go, const Qkv& g) {
   const OpName scope(name);
   const DType compute = compute_type(in.q, name);
+  if (no_work(saved.o)) {                                        // nobody asked, so neither keys nor values matter
+    for (const Tensor& x : {g.q, g.k, g.v})
+      if (x.defined()) x.fill(0);
+    return;
+  }
   const Qkv x = walkable(in, compute);
   const Tensor o = widen(saved.o, compute, name), wide_go = widen(go, compute, name).contiguous();
   with_compute_type(compute, [&]<class T>(T) {

@@ -1,7 +1,8 @@
 // Streaming attention softmax(q k^T / sqrt(dh)) v: the scores never exist as a whole. bf16 is computed on in f32.
 //
 // q (B,H,Nq,dh), k and v (B,H,Nk,dh) may be strided views with a contiguous last dimension: parts of a packed qkv, or transposed (B,N,H,dh).
-// Results are (B,N,H,dh) in memory, whatever the view.
+// Results are (B,N,H,dh) in memory, whatever the view. No queries give no results; no keys are a ShapeError, since a softmax over nothing has
+// no value.
 #pragma once
 
 #include "tensor/tensor.h"

@@ -58,7 +58,7 @@ struct Prepared {
   ModulationRows gate;
   template <class T> rows::Gated<T> args() const {
     const std::int64_t width = h.shape().back();
-    return {h.numel() / width, width, x.data<T>(), h.data<T>(), gate.first.data<T>(), gate.layout};
+    return {h.numel() / width, width, x.data<T>(), h.data<T>(), pointer_or_null<T>(gate.first), gate.layout};
   }
 };
 
@@ -98,6 +98,8 @@ GatedInputs gated_pull(const GatedInputs& in, const Tensor& gy, bool want_h, boo
   const OpName scope(name);
   const Prepared p = prepare(in);
   const Tensor g = widen(gy, p.compute, name).contiguous();
+  if (in.h.numel() == 0)                                        // no row: nothing depends on the gate
+    return {{}, want_h ? Tensor::zeros(in.h.shape(), in.h.dtype()) : Tensor(), want_gate ? Tensor::zeros(in.gate.shape(), in.gate.dtype()) : Tensor()};
   Tensor gh, ggate;
   if (want_h) gh = Tensor::empty(in.h.shape(), p.compute);
   if (want_gate) ggate = Tensor::empty({p.gate.groups, in.x.shape().back()}, p.compute);

@@ -21,7 +21,7 @@ Matrix as_matrix(const Tensor& x) {
   const std::int64_t rows = x.shape()[r], columns = x.shape()[c], sr = x.strides()[r], sc = x.strides()[c];
   if ((sc == 1 || columns == 1) && (sr >= columns || rows == 1)) return {x, std::max(rows == 1 ? columns : sr, std::int64_t{1}), false};
   if ((sr == 1 || rows == 1) && (sc >= rows || columns == 1)) return {x, std::max(columns == 1 ? rows : sc, std::int64_t{1}), true};
-  return {x.contiguous(), columns, false};
+  return {x.contiguous(), std::max(columns, std::int64_t{1}), false};
 }
 
 // Runs f with the kernel and the element types of a, b and c (bf16 as raw 16-bit).
@@ -152,7 +152,7 @@ Tensor matmul(const Tensor& a, const Tensor& b, DType result) {
   if (b.rank() == 2 && a.rank() > 2 && a.is_contiguous()) {
     Shape out = a.shape();
     out[a.rank() - 1] = n;
-    return matmul(a.reshape({-1, k}), b, result).reshape(out);
+    return matmul(a.rows(), b, result).reshape(out);
   }
   Shape batch = broadcast_shapes(batch_of(a.shape()), batch_of(b.shape()), "matmul");
   Shape out = batch;
@@ -182,7 +182,7 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, DType r
   Shape out = x.shape();
   out[x.rank() - 1] = weight.dim(0);
   const Tensor b = bias.defined() ? bias.to(result).contiguous() : bias;
-  const Matrix mx = as_matrix(x.reshape({-1, x.dim(-1)})), mw = as_matrix(weight.transpose(0, 1));
+  const Matrix mx = as_matrix(x.rows()), mw = as_matrix(weight.transpose(0, 1));
   Tensor y = Tensor::empty(out, result);
   with_kernel(x.dtype(), weight.dtype(), result, [&]<class A, class B, class C>(A, B, C, auto kernel) {
     const C* row = b.defined() ? static_cast<const C*>(b.raw()) : nullptr;

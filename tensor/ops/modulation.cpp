@@ -34,6 +34,7 @@ ModulationRows modulation_rows(const Tensor& first, const Tensor& second, const 
   for (const Tensor& m : {out.first, out.second})
     if (m.defined()) out.groups = std::max(out.groups, m.dim(0));
   if (out.groups == 0) return out;
+  if (x.numel() == 0) return {};                             // no row is modulated
   out.first = with_groups(out.first, out.groups);
   out.second = with_groups(out.second, out.groups);
   const bool unlike = out.first.defined() && out.second.defined() && out.first.strides()[0] != out.second.strides()[0];

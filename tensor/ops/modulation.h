@@ -14,7 +14,7 @@ struct ModulationRows {
   rows::Modulation layout;
 };
 
-// ShapeError unless each fits x. When they differ in kind (one per sample, one per token) both become per token.
+// ShapeError unless each fits x. When they differ in kind (one per sample, one per token) both become per token. None where x has no rows.
 ModulationRows modulation_rows(const Tensor& first, const Tensor& second, const Shape& x, const char* op);
 
 // The gradient of a modulation from that of its rows (groups, C): summed back to the operand's shape.

@@ -44,6 +44,13 @@ Prepared prepare(NormKind kind, const NormInputs& in) {
 
 template <class T> const cpu::RowTable<T>& table() { return cpu::row_kernels().of<T>(); }
 
+// The cotangents where x has no rows: whatever the other inputs are, nothing depends on them.
+NormInputs no_rows(const NormInputs& in, const NormWanted& wanted) {
+  const auto zeros = [](bool want, const Tensor& like) { return want ? Tensor::zeros(like.shape(), like.dtype()) : Tensor(); };
+  return {zeros(wanted.x, in.x), zeros(wanted.weight, in.weight), zeros(wanted.bias, in.bias), zeros(wanted.scale, in.scale),
+          zeros(wanted.shift, in.shift)};
+}
+
 Tensor empty_if(bool wanted, const Shape& shape, DType dtype) { return wanted ? Tensor::empty(shape, dtype) : Tensor(); }
 
 }  // namespace
@@ -95,6 +102,7 @@ NormInputs norm_pull(NormKind kind, const NormInputs& in, double eps, const Norm
   const OpName scope(name_of(kind));
   const Prepared p = prepare(kind, in);
   const Tensor g = widen(gy, p.compute, name_of(kind)).contiguous();
+  if (p.rows == 0) return no_rows(in, wanted);
   const Shape groups{p.modulation.groups, p.width};
   const NormInputs out{empty_if(wanted.x, in.x.shape(), p.compute), empty_if(wanted.weight, {p.width}, p.compute),
                        empty_if(wanted.bias, {p.width}, p.compute), empty_if(wanted.scale, groups, p.compute),

@@ -50,6 +50,10 @@ void check_floating(const Tensor& x, const char* op) {
   if (!is_floating(x.dtype())) throw DTypeError(std::string(op) + ": wants a floating type, got " + name_of(x.dtype()));
 }
 
+void check_not_empty(const Tensor& x, int d, const char* op) {
+  if (x.shape()[d] == 0) throw ShapeError(std::string(op) + ": dimension " + std::to_string(d) + " of " + to_string(x.shape()) + " is empty");
+}
+
 }  // namespace
 
 Tensor sum(const Tensor& x, const std::vector<int>& dims, bool keep) {
@@ -89,7 +93,7 @@ Tensor max(const Tensor& x, int dim, bool keep) {
   const OpName scope("max");
   if (x.dtype() == DType::bf16) return max(x.to(DType::f32), dim, keep).to(DType::bf16);
   const int d = normalise_dim(dim, x.rank(), "max");
-  if (x.shape()[d] == 0) throw ShapeError("max: dimension " + std::to_string(d) + " of " + to_string(x.shape()) + " is empty");
+  check_not_empty(x, d, "max");
   const Tensor rows = x.transpose(d, x.rank() - 1).contiguous();
   Tensor y = Tensor::empty(rows.shape().with(x.rank() - 1, 1), x.dtype());
   with_table(x.dtype(), [&]<class T>(T, const auto& t) { t.max_rows(rows.data<T>(), y.data<T>(), y.numel(), x.shape()[d]); });
@@ -99,6 +103,7 @@ Tensor max(const Tensor& x, int dim, bool keep) {
 
 Tensor argmax(const Tensor& x, int dim) {
   const int d = normalise_dim(dim, x.rank(), "argmax");
+  check_not_empty(x, d, "argmax");
   const Tensor rows = x.to(DType::f64).transpose(d, x.rank() - 1).contiguous();
   const std::int64_t n = x.shape()[d];
   Tensor y = Tensor::empty(rows.shape().with(x.rank() - 1, 1), DType::i64);

@@ -1,4 +1,5 @@
-// Reductions. `dims` lists dimensions (negative counts from the end); the kept form leaves them as 1.
+// Reductions. `dims` lists dimensions (negative counts from the end); the kept form leaves them as 1. Over nothing a sum is 0 and a mean NaN,
+// and max and argmax are a ShapeError.
 #pragma once
 
 #include <vector>
