@@ -20,6 +20,12 @@ struct Draws {
     const PhiloxBlock b = key(purpose, i).block(static_cast<std::uint64_t>(samples[row]), step);
     return uniform_from_bits(b[0], b[1]);
   }
+  // Number `i` of the whole batch for this purpose, in [0, 1): the same whichever of its rows are here.
+  double shared(Purpose purpose, std::uint32_t i = 0) const {
+    constexpr std::uint64_t no_sample = ~std::uint64_t{0};
+    const PhiloxBlock b = key(purpose, i).block(no_sample, step);
+    return uniform_from_bits(b[0], b[1]);
+  }
   // N(0, 1) of shape (rows, row_shape...).
   Tensor normal(const Shape& row_shape, DType dtype, Purpose purpose = Purpose::noise) const {
     return random_normal_rows(samples, row_shape, key(purpose, 0), step, dtype);

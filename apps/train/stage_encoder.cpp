@@ -40,6 +40,12 @@ struct Crops {
   Tensor mask;                 // (2 B, N): 1 where the student's patch is hidden
 };
 
+Tensor draw_mask(const Samples& samples, const Recipe& r, std::uint64_t seed) {
+  const std::int64_t side = r.image_size / r.rae.encoder.patch_size;
+  const auto draw = [&](std::uint32_t i) { return random_uniform_rows(samples, {side * side}, {seed, mask_stream}, i); };
+  return less(concat(std::vector<Tensor>{draw(0), draw(1)}, 0), Tensor::scalar(r.encoder.mask_share));
+}
+
 Crops draw_crops(const Tensor& images, const Samples& samples, const Recipe& r, std::uint64_t seed) {
   const EncoderStage& e = r.encoder;
   const CropRecipe large{.size = r.image_size, .scale_low = e.global_low, .scale_high = 1, .jitter = e.jitter};
@@ -50,10 +56,7 @@ Crops draw_crops(const Tensor& images, const Samples& samples, const Recipe& r, 
   std::vector<Tensor> local;
   for (std::int64_t i = 0; i < e.local_crops; ++i) local.push_back(random_crops(images, samples, key, static_cast<std::uint32_t>(2 + i), small));
   if (!local.empty()) crops.local = concat(local, 0);
-  const std::int64_t side = r.image_size / r.rae.encoder.patch_size;
-  const auto draw = [&](std::uint32_t i) { return random_uniform_rows(samples, {side * side}, {seed, mask_stream}, i); };
-  const Tensor threshold = Tensor::scalar(e.mask_share);
-  crops.mask = less(concat(std::vector<Tensor>{draw(0), draw(1)}, 0), threshold);
+  crops.mask = draw_mask(samples, r, seed);
   return crops;
 }
 
@@ -66,13 +69,20 @@ std::vector<Var> by_crop(const Var& x, std::int64_t batch) {
   return out;
 }
 
-// - sum over hidden patches of p_teacher log p_student / their number; moves the centre.
-Var patch_loss(const Var& student, const Tensor& teacher, const Tensor& mask, Tensor& centre, const EncoderStage& e) {
-  const Tensor target = softmax((teacher - centre) / e.teacher_temperature);
+// - sum over hidden patches of p_teacher log p_student / their number (of a part of a batch: its share of the batch's); shows the centre
+// what the teacher said.
+Var patch_loss(const Var& student, const Tensor& teacher, const Tensor& mask, double number, DinoCentre& centre, const EncoderStage& e) {
+  const Tensor target = softmax((teacher - centre.value()) / e.teacher_temperature);
   const Var cross = neg(sum(log_softmax(student / e.student_temperature) * target, {-1}));
-  const Tensor hidden = mask.reshape({-1});
-  centre.copy_from(centre * 0.9 + mean(teacher, {0}, true) * 0.1);
-  return sum(cross * hidden) / std::max(1.0, sum(hidden).item());
+  centre.see(teacher);
+  return sum(cross * mask.reshape({-1})) / number;
+}
+
+// How many patches are hidden in the step's whole batch, for each of its samples: what a part's loss is divided by, so that the parts add up
+// to the loss of the batch.
+double hidden_per_sample(const StepPart& part, const Recipe& r, std::uint64_t seed) {
+  const std::int64_t batch = r.encoder.loop.batch;
+  return std::max(1.0, sum(draw_mask(consecutive(part.step * batch, batch), r, seed)).item()) / static_cast<double>(batch);
 }
 
 }  // namespace
@@ -86,13 +96,13 @@ Outcome TrainingRun::train_encoder() {
   DinoLoss dino(config.prototypes);
   dino.student_temperature = config.student_temperature;
   dino.teacher_temperature = config.teacher_temperature;
-  Tensor patch_centre = Tensor::zeros({1, config.prototypes});
+  DinoCentre patch_centre(config.prototypes);
   set_trainable(teacher, false);
 
   Stage stage = make_stage<DinoNet>("encoder", student, nullptr);
   for (const auto& [name, tensor] : state_dict(teacher)) stage.state.emplace_back("teacher." + name, tensor);
-  stage.state.emplace_back("centre", dino.centre);
-  stage.state.emplace_back("patch_centre", patch_centre);
+  stage.state.emplace_back("centre", dino.centre.value());
+  stage.state.emplace_back("patch_centre", patch_centre.value());
 
   stage.loss = [&](const StepPart& part) {
     const std::int64_t first = part.step * config.loop.batch + part.first;
@@ -112,11 +122,17 @@ Outcome TrainingRun::train_encoder() {
       for (const Var& h : by_crop(student.head(student.backbone.encode(normalised(crops.local, recipe_.rae)).cls), part.count)) outputs.push_back(h);
     const Var class_loss = dino(outputs, targets);
     if (config.patch_weight == 0) return StepLoss{class_loss, {{"class_loss", class_loss.value().item()}}};
-    const Var hidden = patch_loss(student.head(reshape(seen.patches, {-1, seen.patches.dim(-1)})), patch_targets, crops.mask, patch_centre, config);
+    const double number = static_cast<double>(part.count) * hidden_per_sample(part, recipe_, seed);
+    const Var predicted = student.head(reshape(seen.patches, {-1, seen.patches.dim(-1)}));
+    const Var hidden = patch_loss(predicted, patch_targets, crops.mask, number, patch_centre, config);
     return StepLoss{class_loss + hidden * config.patch_weight,
                     {{"class_loss", class_loss.value().item()}, {"patch_loss", hidden.value().item()}}};
   };
-  stage.after_step = [&](std::int64_t step) { follow(teacher, student, dino_momentum(config.momentum, step, config.loop.steps)); };
+  stage.after_step = [&](std::int64_t step) {
+    dino.centre.move();
+    patch_centre.move();
+    follow(teacher, student, dino_momentum(config.momentum, step, config.loop.steps));
+  };
 
   const Outcome outcome = train_loop(stage, config.loop, seed);
   if (outcome == Outcome::finished)

@@ -68,11 +68,11 @@ Labels row_labels(const Trajectories& tr, const PairRows& rows, const CmtConfig&
   return Tensor::from(labels, {n});
 }
 
-// The first and last points stay; the others move together by x steps of the grid, x uniform in [-jitter/2, jitter/2), drawn by the batch's step
-// and first sample.
+// The first and last points stay; the others move together by x steps of the grid, x uniform in [-jitter/2, jitter/2), drawn by the batch's
+// step alone: the parts of a batch move with the whole.
 Grid jittered(const Grid& grid, double jitter, const Draws& draws) {
   if (jitter == 0) return grid;
-  const double x = jitter * (draws.uniform(Purpose::grid, 0) - 0.5);
+  const double x = jitter * (draws.shared(Purpose::grid) - 0.5);
   Grid out = grid;
   for (std::size_t i = 1; i + 1 < grid.size(); ++i) out[i] += x > 0 ? x * (grid[i - 1] - grid[i]) : x * (grid[i] - grid[i + 1]);
   return out;

@@ -2,7 +2,7 @@
 //   z^_0 ... z^_n: the teacher's states at times t_0 < ... < t_n = 1 (Euler, from noise);   for pairs i > j
 //   | u(z^_i, t_j, t_i) - (z^_i - z^_j) / (t_i - t_j) |^2
 // On one grid the network sees a finite set of times, and what it does between them is free: its time derivative, which MeanFlow's target
-// needs next, can be anything. With `jitter` the grid moves from roll-out to roll-out and covers all times.
+// needs next, can be anything. With `jitter` the grid moves from step to step and covers all times.
 // The target is data: no derivative and no target of the network's own making, so it starts MeanFlow stably. It needs no images, only
 // labels.
 #pragma once
@@ -26,7 +26,7 @@ struct CmtConfig {
     v("points", points, "of the teacher's grid (one network call fewer)", at_least(2));
     v("shift", shift, "alpha of the grid's shift; 0: max(1, sqrt(dim / 4096))", at_least(0));
     v("pairs", pairs, "drawn from each trajectory, with replacement", at_least(1));
-    v("jitter", jitter, "inner points of the grid move together by up to this share of a step, anew at each roll-out; 0: one grid, as published",
+    v("jitter", jitter, "inner points of the grid move together by up to this share of a step, anew at each step; 0: one grid, as published",
       range(0, 1));
     v("solver", solver, "of the teacher's ODE", one_of({"euler", "heun"}));
     v("labels", labels, "label dropout");

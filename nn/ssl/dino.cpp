@@ -21,12 +21,23 @@ void DinoHead::reset(const Init& init) { init.normal("prototypes", prototypes, 1
 
 Var DinoHead::operator()(const Var& x) const { return linear(unit_rows(fc3(gelu(fc2(gelu(fc1(x)))))), unit_rows(prototypes)); }
 
+void DinoCentre::see(const Tensor& h) {
+  sum_ = sum_ + sum(h, {0}, true);
+  rows_ += static_cast<double>(h.dim(0));
+}
+
+void DinoCentre::move() {
+  if (rows_ == 0) return;
+  value_.copy_from(value_ * momentum_ + sum_ * ((1 - momentum_) / rows_));
+  sum_.fill(0);
+  rows_ = 0;
+}
+
 Var DinoLoss::operator()(const std::vector<Var>& student, const std::vector<Tensor>& teacher) {
   std::vector<Tensor> targets;
-  Tensor batch_mean = Tensor::zeros(centre.shape());
   for (const Tensor& h : teacher) {
-    targets.push_back(softmax((h - centre) / teacher_temperature));
-    batch_mean = batch_mean + mean(h, {0}, true) / static_cast<double>(teacher.size());
+    targets.push_back(softmax((h - centre.value()) / teacher_temperature));
+    centre.see(h);
   }
   Var total;
   int pairs = 0;
@@ -39,7 +50,6 @@ Var DinoLoss::operator()(const std::vector<Var>& student, const std::vector<Tens
       ++pairs;
     }
   }
-  centre.copy_from(centre * centre_momentum + batch_mean * (1 - centre_momentum));   // in place: checkpoints hold this tensor
   return total / static_cast<double>(pairs);
 }
 

@@ -36,14 +36,28 @@ struct DinoHead {
   void reset(const Init& init);
 };
 
-struct DinoLoss {
-  double student_temperature = 0.1, teacher_temperature = 0.04, centre_momentum = 0.9;
-  Tensor centre;                                          // (1, K); state that a checkpoint keeps
+// c: stays where it is while a step sees its batch, in one part or several, and moves when the step ends.
+class DinoCentre {
+ public:
+  explicit DinoCentre(std::int64_t prototypes, double momentum = 0.9)
+      : value_(Tensor::zeros({1, prototypes})), sum_(Tensor::zeros({1, prototypes})), momentum_(momentum) {}
+  const Tensor& value() const { return value_; }          // (1, K), always the same memory: state that a checkpoint keeps
+  void see(const Tensor& h);                              // (rows, K) outputs of the teacher's head
+  void move();                                            // c <- m c + (1 - m) (mean of the rows seen since the last move)
 
-  explicit DinoLoss(std::int64_t prototypes) : centre(Tensor::zeros({1, prototypes})) {}
+ private:
+  Tensor value_, sum_;
+  double momentum_, rows_ = 0;
+};
+
+struct DinoLoss {
+  double student_temperature = 0.1, teacher_temperature = 0.04;
+  DinoCentre centre;
+
+  explicit DinoLoss(std::int64_t prototypes) : centre(prototypes) {}
 
   // student[i], teacher[j]: (B, K) head outputs of crop i and of large crop j; crop j of both is the same picture part. Returns the mean
-  // cross-entropy and moves the centre.
+  // cross-entropy and shows the centre what the teacher said; the caller moves it at the end of the step.
   Var operator()(const std::vector<Var>& student, const std::vector<Tensor>& teacher);
 };
 

@@ -255,6 +255,24 @@ TEST_CASE("results do not depend on the number of threads") {
   for (const char* file : {"stats.safetensors", "samples.png"}) CHECK_MESSAGE(read_file(folder / "one" / file) == read_file(folder / "two" / file), file);
 }
 
+TEST_CASE("a batch in parts trains as the whole batch does, up to rounding") {
+  for (const std::string stage : {"encoder", "fm", "cmt"}) {
+    TempFolder folder;
+    std::map<std::string, std::vector<std::vector<std::string>>> rows;
+    for (const std::string micro : {"0", "3"}) {                         // parts of unequal size
+      const fs::path out = folder / micro;
+      copy_stages(out, stage == "encoder" ? std::vector<std::string>{} : stage == "fm" ? std::vector<std::string>{"encoder"} : std::vector<std::string>{"encoder", "fm"});
+      succeeds(train(stage, out, {"--steps", "4", "--batch", "8", "--micro-batch", micro, "--log-every", "1", "--cmt.objective.jitter", "1"}));
+      rows[micro] = measured(out / stage / "metrics.csv");
+    }
+    REQUIRE(rows["0"].size() == 5);                                      // the head, then a row a step
+    REQUIRE(rows["3"].size() == 5);
+    for (std::size_t r = 1; r < 5; ++r)
+      for (std::size_t i = 0; i < rows["0"][r].size(); ++i)
+        CHECK_MESSAGE(std::stod(rows["3"][r][i]) == doctest::Approx(std::stod(rows["0"][r][i])).epsilon(1e-3), stage << ": " << rows["0"][0][i]);
+  }
+}
+
 TEST_CASE("--log says which files every stage writes") {
   TempFolder folder;
   const fs::path out = folder / "run";

@@ -269,7 +269,22 @@ TEST_CASE("the 1-step map is the same under both time labels") {
   CHECK(sony.times[7] == doctest::Approx(8.0 / 15));
 }
 
-TEST_CASE("CMT: a jittered grid keeps its ends, stays ordered and moves between roll-outs") {
+TEST_CASE("CMT: the gradient of a batch is the mean of those of its parts, on a jittered grid too") {
+  const GaussianFlow g = gaussian();
+  const SmallNet small;
+  const CmtConfig config{.points = 6, .pairs = 5, .jitter = 1, .labels = {0.3, 4}};
+  const auto part = [&](std::int64_t first, std::int64_t count) {
+    const Draws draws{3, 7, consecutive(40 + first, count)};
+    const Labels y = Tensor::from<std::int64_t>({0, 1, 2, 3, 0, 1}, {6}).slice(0, first, first + count);
+    return gradient(small, [&] { return cmt(small.net(), roll_out(g.v(), {dim}, y, draws, config, DType::f64), config).loss; });
+  };
+  const auto whole = part(0, 6), a = part(0, 2), b = part(2, 4);
+  std::vector<double> sum;
+  for (std::size_t i = 0; i < whole.size(); ++i) sum.push_back((2 * a[i] + 4 * b[i]) / 6);
+  CHECK(max_difference(whole, sum) < 1e-12);
+}
+
+TEST_CASE("CMT: a jittered grid keeps its ends, stays ordered and moves between steps") {
   const VelocityNet still = [](const Var& z, const Var&, const Labels&) { return z * 0.0; };
   CmtConfig config{.points = 8};
   config.jitter = 1;
