@@ -20,9 +20,17 @@ void accumulate(Tensor& sum, const Tensor& g) {
 
 }  // namespace
 
-const Tensor& Gradients::operator[](const Var& leaf) const {
-  if (!leaf.on_tape() || leaf.node().tape != tape_) throw AutodiffError("a gradient was asked for of a value that is not a leaf of this tape");
-  return nodes_[static_cast<std::size_t>(leaf.node().index)];
+const Tensor& Gradients::operator[](const Var& value) const {
+  const auto refuse = [&](const std::string& why) {
+    throw AutodiffError("a gradient was asked for of a value of shape " + to_string(value.shape()) + " that " + why);
+  };
+  if (!value.on_tape()) refuse("is a constant: make it a leaf by Tape::variable");
+  if (value.node().tape != tape_) refuse("was recorded on another tape");
+  const auto parameter = leaf_parameters_.find(value.node().index);
+  if (parameter != leaf_parameters_.end()) return (*this)[*parameter->second];
+  const auto index = static_cast<std::size_t>(value.node().index);
+  if (let_go_[index]) refuse(std::string("is the result of ") + let_go_[index] + ", not a leaf: call Tape::keep with it before backward");
+  return nodes_[index];
 }
 
 const Tensor& Gradients::operator[](const Parameter& p) const {
@@ -72,12 +80,18 @@ Var Tape::variable(const Parameter& p) {
   return {p.value, node};
 }
 
+void Tape::keep(const Var& value) {
+  if (!value.on_tape() || value.node().tape != serial_) throw AutodiffError("keep: the value is not on this tape");
+  if (spent_) throw AutodiffError("keep: this tape was run backward already; keep values before that");
+  nodes_[static_cast<std::size_t>(value.node().index)].kept = true;
+}
+
 NodeRef Tape::record(const char* op, const Shape& shape, std::vector<NodeRef> inputs, Pull pull) {
   for (const NodeRef& in : inputs)
     if (in.on_tape() && in.tape != serial_)
       throw AutodiffError(std::string(op) + ": an input was recorded on another tape (that tape ended, or an inner one began); in " +
                           (module_path.empty() ? "no module" : module_path));
-  nodes_.push_back({std::move(pull), op, shape, std::move(inputs), module_path});
+  nodes_.push_back({std::move(pull), op, shape, std::move(inputs), module_path, false});
   return {serial_, static_cast<std::int64_t>(nodes_.size()) - 1};
 }
 
@@ -88,6 +102,7 @@ Gradients Tape::backward(const std::vector<std::pair<Var, Tensor>>& seeds) {
   Gradients out;
   out.tape_ = serial_;
   out.nodes_.resize(nodes_.size());
+  out.let_go_.resize(nodes_.size(), nullptr);
   for (const auto& [var, g] : seeds) {
     if (!var.on_tape()) continue;
     if (var.node().tape != serial_) throw AutodiffError("backward: the loss was recorded on another tape");
@@ -96,9 +111,10 @@ Gradients Tape::backward(const std::vector<std::pair<Var, Tensor>>& seeds) {
   }
   for (std::size_t i = nodes_.size(); i-- > 0;) {
     Node& node = nodes_[i];
+    if (node.pull && !node.kept) out.let_go_[i] = node.op;
     if (node.pull && out.nodes_[i].defined()) {
-      const Tensor gy = std::move(out.nodes_[i]);
-      out.nodes_[i] = Tensor();
+      const Tensor gy = out.nodes_[i];
+      if (!node.kept) out.nodes_[i] = Tensor();
       Cotangents cotangents(*this, out, out.nodes_, node.inputs);
       const ModulePath path(node.path);
       node.pull(gy, cotangents);
@@ -110,6 +126,7 @@ Gradients Tape::backward(const std::vector<std::pair<Var, Tensor>>& seeds) {
     if (g.defined()) out.add(*parameter, std::move(g));
     g = Tensor();
   }
+  out.leaf_parameters_ = std::move(leaf_parameters_);
   return out;
 }
 

@@ -25,10 +25,13 @@ struct NodeRef {                       // a place on a tape, or none (index < 0)
   bool on_tape() const { return index >= 0; }
 };
 
-// What backward() returns: the cotangent of each leaf, undefined where the loss does not depend on it.
+// What backward() returns: d loss / d value of each leaf, of each parameter, and of each computed value that the tape was told to keep. As with
+// PyTorch's autograd.grad(allow_unused=True), a gradient is undefined (None there) where the loss does not depend on the value.
 class Gradients {
  public:
-  const Tensor& operator[](const Var& leaf) const;
+  // Of a leaf or a kept value. A parameter's leaf has the parameter's gradient, whatever ways it was used in. AutodiffError for a constant, a
+  // value of another tape, and a computed value that was not kept: its cotangent was let go when the pass went by.
+  const Tensor& operator[](const Var& value) const;
   const Tensor& operator[](const Parameter& p) const;
   // Adds in place when a cotangent is there already and nobody else holds it.
   void add(const Parameter& p, const Tensor& g);
@@ -37,6 +40,8 @@ class Gradients {
  private:
   friend class Tape;
   std::vector<Tensor> nodes_;
+  std::vector<const char*> let_go_;                // by node: null for what is given, else the operation whose result it is
+  std::unordered_map<std::int64_t, const Parameter*> leaf_parameters_;
   std::unordered_map<const Parameter*, Tensor> parameters_;
   std::uint64_t tape_ = 0;
 };
@@ -75,6 +80,9 @@ class Tape {
   Var variable(const Tensor& x);                   // a leaf: backward() gives its cotangent
   Var variable(const Parameter& p);                // the same leaf each time it is asked for
 
+  // backward() will give the gradient of this computed value too. AutodiffError unless it is on this tape and backward has yet to run.
+  void keep(const Var& value);
+
   NodeRef record(const char* op, const Shape& shape, std::vector<NodeRef> inputs, Pull pull);
 
   // Reverse mode from one or several outputs with given cotangents; consumes the recording (saved tensors are let go as it passes them).
@@ -93,6 +101,7 @@ class Tape {
     Shape shape;
     std::vector<NodeRef> inputs;
     std::string path;
+    bool kept = false;
   };
   std::vector<Node> nodes_;
   std::unordered_map<const Parameter*, NodeRef> leaves_;

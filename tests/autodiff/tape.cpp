@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "autodiff/jvp.h"
+#include "autodiff/recompute.h"
 #include "autodiff/rules/elementwise.h"
 #include "autodiff/rules/linear.h"
 #include "tests/support/tensors.h"
@@ -24,6 +25,56 @@ TEST_CASE("backward of a product of functions") {
   std::vector<double> expected;
   for (double v : {0.3, -1.2, 2.0}) expected.push_back(std::exp(v) * (std::sin(v) + std::cos(v)));
   CHECK(max_difference(g[x], vec(expected)) < 1e-14);
+}
+
+TEST_CASE("gradients of leaves, of parameters' leaves and of kept values; of anything else one error") {
+  const Parameter p{vec({2.0}), true}, unused{vec({1.0}), true};
+  Tape tape;
+  const Var x = tape.variable(vec({3.0})), y = tape.variable(vec({5.0})), apart = tape.variable(vec({7.0}));
+  const Var leaf = p;                                    // p's leaf
+  const Var h = x * leaf, z = h * h + h * y, other = exp(apart);
+  tape.keep(h);
+  tape.keep(x);                                          // a leaf is given anyway
+  tape.keep(other);
+  const Gradients g = backward(sum(z));
+  CHECK(g[h].item() == 2 * 6 + 5);                       // by both of its uses
+  CHECK(g[x].item() == 17 * 2);
+  CHECK(g[y].item() == 6);
+  CHECK(g[p].item() == 17 * 3);
+  CHECK(g[leaf].item() == 17 * 3);
+  CHECK(g[Var(p)].item() == 17 * 3);
+  CHECK_FALSE(g[apart].defined());                       // the loss does not depend on them
+  CHECK_FALSE(g[other].defined());
+  CHECK_FALSE(g[unused].defined());
+  CHECK_THROWS_WITH_AS(g[z], "a gradient was asked for of a value of shape [1] that is the result of add, not a leaf: call Tape::keep with it before backward",
+                       AutodiffError);
+  CHECK_THROWS_WITH_AS(g[Var(vec({1.0}))], "a gradient was asked for of a value of shape [1] that is a constant: make it a leaf by Tape::variable",
+                       AutodiffError);
+  CHECK_THROWS_AS(tape.keep(y), AutodiffError);          // too late
+  Tape second;
+  CHECK_THROWS_WITH_AS(g[second.variable(vec({1.0}))], "a gradient was asked for of a value of shape [1] that was recorded on another tape", AutodiffError);
+  CHECK_THROWS_AS(second.keep(y), AutodiffError);
+}
+
+TEST_CASE("a kept cotangent is not added to by what comes after it") {
+  Tape tape;
+  const Var x = tape.variable(vec({1.0, 2.0}));
+  const Var a = x + 1.0, b = a + x;                      // the cotangent of b is handed to a and to x as it is
+  tape.keep(a);
+  tape.keep(b);
+  const Gradients g = backward(sum(b * 3.0));
+  CHECK(max_difference(g[b], vec({3, 3})) == 0);
+  CHECK(max_difference(g[a], vec({3, 3})) == 0);
+  CHECK(max_difference(g[x], vec({6, 6})) == 0);
+}
+
+TEST_CASE("the gradient of a parameter's leaf counts what recomputed parts did with it") {
+  const Parameter p{vec({2.0}), true};
+  Tape tape;
+  const Var leaf = p, x = tape.variable(vec({3.0}));
+  const Gradients g = backward(sum(recompute([&](const Var& v) { return v * Var(p); }, x) + leaf * leaf));
+  CHECK(g[leaf].item() == 3 + 4);
+  CHECK(g[p].item() == 3 + 4);
 }
 
 TEST_CASE("a value used twice gets both cotangents") {
