@@ -33,6 +33,16 @@ struct Spec {
     }
     return n;
   }
+  // The option's word, taken out; the first of `words` when it is not given.
+  std::string word(const std::string& key, const std::vector<std::string>& words) {
+    const auto found = options.find(key);
+    if (found == options.end()) return words.front();
+    const std::string value = found->second;
+    options.erase(found);
+    if (std::find(words.begin(), words.end(), value) == words.end())
+      throw ConfigError(fmt::format("data '{}': {} = '{}' is none of {}", text, key, value, fmt::join(words, ", ")));
+    return value;
+  }
   void finish(const char* known) const {
     if (options.empty()) return;
     throw ConfigError(fmt::format("data '{}': {} has no option '{}'; options: {}", text, name, options.begin()->first, known));
@@ -81,14 +91,20 @@ Dataset open_shapes(Spec& spec, Split split) {
   return draw_shapes(options, split);
 }
 
-Dataset open_folder(Spec& spec, Split split) {
+ImageFolderOptions folder_options(Spec& spec) {
   if (!spec.path || spec.path->empty()) throw ConfigError(fmt::format("data '{}': write folder:PATH?size=N", spec.text));
   ImageFolderOptions options;
   options.size = int(spec.number("size", 0, 1, 4096));
   options.channels = int(spec.number("channels", options.channels, 1, 3));
   options.limit_per_class = spec.number("limit", 0, 1, max_count);
-  spec.finish("size, channels, limit");
+  options.crop = spec.word("crop", {"center", "random"}) == "center" ? Crop::center : Crop::random;
+  spec.finish("size, channels, limit, crop");
   if (options.size == 0) throw ConfigError(fmt::format("data '{}': the size of the pictures is missing: folder:PATH?size=N", spec.text));
+  return options;
+}
+
+Dataset open_folder(Spec& spec, Split split) {
+  const ImageFolderOptions options = folder_options(spec);
   return load_image_folder(*spec.path, options, split);
 }
 
@@ -100,6 +116,13 @@ Dataset open_dataset(const std::string& text, Split split) {
   if (spec.name == "shapes") return open_shapes(spec, split);
   if (spec.name == "folder") return open_folder(spec, split);
   throw ConfigError(fmt::format("data '{}': unknown data set '{}'; there are fashion-mnist, shapes and folder:PATH", text, spec.name));
+}
+
+std::shared_ptr<const SampleSource> open_source(const std::string& text, Split split) {
+  Spec spec = parse_spec(text);
+  if (spec.name != "folder") return as_source(std::make_shared<const Dataset>(open_dataset(text, split)));
+  const ImageFolderOptions options = folder_options(spec);
+  return std::make_shared<ImageFolder>(*spec.path, options, split);
 }
 
 Dataset padded(const Dataset& data, int size) {

@@ -78,22 +78,37 @@ void check_jpeg_end(View b, const std::string& name) {
 }
 
 #ifdef FM_HAVE_TURBOJPEG
-// nullopt: a kind of JPEG that the library refuses (CMYK, some damaged headers), to be tried with stb_image.
+// Four inks, inverted as Adobe's programs write them, to RGB as Pillow converts: (1 - ink)(1 - black) on integers.
+Image rgb_of_inverted_cmyk(const Image& inks) {
+  Image rgb = blank_image(inks.width, inks.height, 3);
+  for (std::size_t i = 0; i < rgb.pixels.size() / 3; ++i) {
+    const int black = inks.pixels[4 * i + 3];
+    for (std::size_t c = 0; c < 3; ++c) {
+      const int product = (255 - inks.pixels[4 * i + c]) * black + 128;
+      rgb.pixels[3 * i + c] = std::uint8_t(black - (((product >> 8) + product) >> 8));
+    }
+  }
+  return rgb;
+}
+
+// nullopt: a kind of JPEG that the library refuses (some damaged headers), to be tried with stb_image.
 std::optional<Image> decode_with_turbojpeg(View b, const std::string& name) {
   const std::unique_ptr<void, int (*)(tjhandle)> handle(tjInitDecompress(), tjDestroy);
   if (!handle) return std::nullopt;
   int sampling = 0, space = 0;
   Image image;
   if (tjDecompressHeader3(handle.get(), b.data(), b.size(), &image.width, &image.height, &sampling, &space) != 0) return std::nullopt;
-  if (space == TJCS_CMYK || space == TJCS_YCCK || std::max(image.width, image.height) > STBI_MAX_DIMENSIONS) return std::nullopt;
-  image = blank_image(image.width, image.height, space == TJCS_GRAY ? 1 : 3);
-  const int format = space == TJCS_GRAY ? TJPF_GRAY : TJPF_RGB;
+  if (std::max(image.width, image.height) > STBI_MAX_DIMENSIONS) return std::nullopt;
+  const bool cmyk = space == TJCS_CMYK || space == TJCS_YCCK;
+  image = blank_image(image.width, image.height, space == TJCS_GRAY ? 1 : cmyk ? 4 : 3);
+  const int format = space == TJCS_GRAY ? TJPF_GRAY : cmyk ? TJPF_CMYK : TJPF_RGB;
   if (tjDecompress2(handle.get(), b.data(), b.size(), image.pixels.data(), image.width, 0, image.height, format, TJFLAG_ACCURATEDCT) != 0) {
     const std::string_view reason = tjGetErrorStr2(handle.get());
     if (reason.find("Premature end") != reason.npos) fail(name, "truncated JPEG");
     if (tjGetErrorCode(handle.get()) != TJERR_WARNING) return std::nullopt;
     check_jpeg_end(b, name);  // other warnings: stray bytes were skipped, the picture is complete
   }
+  if (cmyk) return rgb_of_inverted_cmyk(image);
   return image;
 }
 #endif

@@ -42,16 +42,33 @@ bool is_picture(const fs::directory_entry& e) {
 }
 
 struct SplitFolder {
-  fs::path path;
-  bool hold_out;  // no folders for the splits: choose by file number
+  fs::path path, classes;   // where the split's pictures are, and the folder whose sub-folders number the classes
+  bool hold_out;            // no folders for the splits: choose by file number
 };
 
+// A split of its own for the test may lack classes, so the training split numbers them for both.
 SplitFolder split_folder(const fs::path& path, Split split) {
   std::error_code ignored;
-  const bool has_train = fs::is_directory(path / "train", ignored);
-  const fs::path test = fs::is_directory(path / "test", ignored) ? path / "test" : path / "val";
-  if (!has_train || !fs::is_directory(test, ignored)) return {path, true};
-  return {split == Split::train ? path / "train" : test, false};
+  const fs::path train = path / "train";
+  if (!fs::is_directory(train, ignored)) return {path, path, true};
+  if (split == Split::train) return {train, train, false};
+  for (const char* name : {"test", "val"})
+    if (fs::is_directory(path / name, ignored)) return {path / name, train, false};
+  throw FileError(fmt::format("{}: there is train/ but neither test/ nor val/: add one with pictures for the test", path.string()));
+}
+
+std::vector<std::string> names_of_folders(const fs::path& folder) {
+  std::vector<std::string> names;
+  for (const fs::path& sub : sorted_entries(folder, is_folder)) names.push_back(sub.filename().string());
+  return names;
+}
+
+std::int32_t label_of(const fs::path& folder, const std::vector<std::string>& class_names, const fs::path& classes) {
+  const std::string name = folder.filename().string();
+  const auto found = std::lower_bound(class_names.begin(), class_names.end(), name);
+  if (found == class_names.end() || *found != name)
+    throw FileError(fmt::format("{}: no class of the training split: {} has no folder of that name", folder.string(), classes.string()));
+  return std::int32_t(found - class_names.begin());
 }
 
 }  // namespace
@@ -62,10 +79,10 @@ ImageFolder::ImageFolder(const fs::path& path, ImageFolderOptions options, Split
   }
   std::error_code ignored;
   if (!fs::is_directory(path, ignored)) throw FileError(fmt::format("{}: no such folder", path.string()));
-  const auto [root, hold_out] = split_folder(path, split);
+  const auto [root, classes, hold_out] = split_folder(path, split);
+  class_names_ = names_of_folders(classes);
   for (const fs::path& folder : sorted_entries(root, is_folder)) {
-    const std::int32_t label = std::int32_t(class_names_.size());
-    class_names_.push_back(folder.filename().string());
+    const std::int32_t label = label_of(folder, class_names_, classes);
     std::int64_t number = 0, taken = 0;
     for (fs::path& file : sorted_entries(folder, is_picture)) {
       const bool for_test = number++ % test_every == test_every - 1;
@@ -80,11 +97,14 @@ ImageFolder::ImageFolder(const fs::path& path, ImageFolderOptions options, Split
   }
 }
 
-void ImageFolder::read(std::int64_t index, std::uint8_t* planes) const {
-  planes_from_image(center_crop(read_image(files_[std::size_t(index)].path, options_.channels), options_.size), planes);
+void ImageFolder::read(std::int64_t index, const PhiloxBlock& random, std::uint8_t* planes) const {
+  const Image image = read_image(files_[std::size_t(index)].path, options_.channels);
+  const int size = options_.size;
+  planes_from_image(options_.crop == Crop::center ? center_crop(image, size) : random_crop(image, size + size / 2, size, random), planes);
 }
 
 Dataset load_image_folder(const fs::path& path, const ImageFolderOptions& options, Split split) {
+  if (options.crop != Crop::center) throw ConfigError(fmt::format("{}: crop=random draws anew each epoch, but here pictures are read once: leave it out", path.string()));
   const ImageFolder folder(path, options, split);
   Dataset data{path.filename().string(), folder.count(), folder.channels(), folder.height(), folder.width(), {}, {}, folder.class_names()};
   data.pixels.resize(std::size_t(data.count * data.sample_size()));
@@ -92,7 +112,7 @@ Dataset load_image_folder(const fs::path& path, const ImageFolderOptions& option
   std::vector<std::string> problems(folder.files().size());  // an exception must not leave a parallel loop
   parallel_for(data.count, 1 << 20, [&](std::int64_t i) {
     try {
-      folder.read(i, data.pixels.data() + i * data.sample_size());
+      folder.read(i, {}, data.pixels.data() + i * data.sample_size());
     } catch (const std::exception& e) {
       problems[std::size_t(i)] = e.what();
     }

@@ -1,5 +1,6 @@
-// A folder of class-named folders of PNG and JPEG files. Class names in byte order become labels 0, 1, ...; files are taken in byte order.
-// Where PATH/train and PATH/test (or PATH/val) exist they are the splits; otherwise every tenth file of a class is for the test.
+// A folder of class-named folders of PNG and JPEG files (ImageNet's layout). Class names in byte order become labels 0, 1, ...; files are
+// taken in byte order. Where PATH/train exists it is the training split, and PATH/test (or PATH/val) the other, with the training split's
+// labels; otherwise every tenth file of a class is for the test.
 #pragma once
 
 #include <cstdint>
@@ -13,10 +14,13 @@
 
 namespace fm {
 
+enum class Crop { center, random };  // center_crop, or random_crop with a shorter side of 1.5 size
+
 struct ImageFolderOptions {
-  int size = 0;      // pixels of a side after center_crop
+  int size = 0;      // pixels of a side after the crop
   int channels = 3;  // 3 RGB, 1 grey
   std::int64_t limit_per_class = 0;  // first files only; 0: all
+  Crop crop = Crop::center;
 };
 
 struct ImageFile {
@@ -33,10 +37,10 @@ class ImageFolder : public SampleSource {
   int height() const override { return options_.size; }
   int width() const override { return options_.size; }
   std::int32_t label(std::int64_t index) const override { return files_[std::size_t(index)].label; }
-  void read(std::int64_t index, std::uint8_t* planes) const override;
+  const std::vector<std::string>& class_names() const override { return class_names_; }
+  void read(std::int64_t index, const PhiloxBlock& random, std::uint8_t* planes) const override;
 
   const std::vector<ImageFile>& files() const { return files_; }
-  const std::vector<std::string>& class_names() const { return class_names_; }
 
  private:
   ImageFolderOptions options_;
@@ -44,7 +48,7 @@ class ImageFolder : public SampleSource {
   std::vector<std::string> class_names_;
 };
 
-// All of them in memory. One FileError names every file that cannot be read (ten of them at most) and why.
+// All of them in memory, cropped at the centre. One FileError names every file that cannot be read (ten of them at most) and why.
 Dataset load_image_folder(const std::filesystem::path& path, const ImageFolderOptions& options, Split split);
 
 }  // namespace fm

@@ -4,12 +4,15 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "tensor/error.h"
 
 namespace fm {
 namespace {
 constexpr int feistel_rounds = 8;
 constexpr int min_half_bits = 4;  // with fewer the network reaches only few permutations; walking 256 values costs little
+constexpr std::uint32_t order_stream = 0x53485546, mirror_stream = 0x4D495252;
 }  // namespace
 
 Permutation::Permutation(std::int64_t n, RandomKey key, std::uint32_t number)
@@ -37,6 +40,29 @@ std::int64_t Permutation::operator()(std::int64_t position) const {
   do x = shuffled(x);
   while (x >= n_);
   return std::int64_t(x);
+}
+
+std::vector<EpochRow> epoch_rows(std::int64_t count, std::uint64_t seed, std::int64_t first, std::int64_t n) {
+  if (first < 0) throw ShapeError(fmt::format("epoch_rows: row {} is negative", first));
+  std::vector<EpochRow> rows;
+  rows.reserve(std::size_t(n));
+  for (std::int64_t i = first; i < first + n;) {
+    const auto epoch = std::uint32_t(i / count);
+    const std::int64_t end = std::min(first + n, (i / count + 1) * count);
+    const Permutation order(count, {seed, order_stream}, epoch);
+    for (; i < end; ++i) rows.push_back({order(i % count), epoch});
+  }
+  return rows;
+}
+
+std::vector<std::int64_t> shuffled_rows(std::int64_t count, std::uint64_t seed, std::int64_t first, std::int64_t n) {
+  std::vector<std::int64_t> indices;
+  for (const EpochRow& row : epoch_rows(count, seed, first, n)) indices.push_back(row.index);
+  return indices;
+}
+
+bool is_mirrored(std::uint64_t seed, EpochRow row) {
+  return (RandomKey{seed, mirror_stream}.block(std::uint64_t(row.index), row.epoch)[0] & 1u) != 0;
 }
 
 }  // namespace fm

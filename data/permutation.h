@@ -1,7 +1,9 @@
-// A keyed permutation of 0..n-1 that is computed, not stored: any element in constant time, so a resumed run continues where it was.
+// A keyed permutation of 0..n-1 that is computed, not stored: any element in constant time, so a resumed run continues where it was. On it
+// stands the order in which training sees its samples: the permutations of epochs 0, 1, ... one after the other.
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "tensor/random/philox.h"
 
@@ -20,5 +22,18 @@ class Permutation {
   RandomKey key_;
   std::uint32_t number_;
 };
+
+struct EpochRow {
+  std::int64_t index;       // of the sample
+  std::uint32_t epoch;
+};
+
+// Rows first, ..., first + n - 1 of a training's order; row r of step s of a training with batches of B is number s B + r. Every epoch shows
+// every one of `count` >= 1 samples once, whatever the batch.
+std::vector<EpochRow> epoch_rows(std::int64_t count, std::uint64_t seed, std::int64_t first, std::int64_t n);
+std::vector<std::int64_t> shuffled_rows(std::int64_t count, std::uint64_t seed, std::int64_t first, std::int64_t n);   // the indices alone
+
+// Whether a sample is mirrored left to right in an epoch: with probability 1/2.
+bool is_mirrored(std::uint64_t seed, EpochRow row);
 
 }  // namespace fm

@@ -14,6 +14,7 @@ namespace fm {
 namespace {
 
 constexpr int precision_bits = 22;  // 32 bits less 8 of the pixel and 2 of head-room
+constexpr int half = 1 << (precision_bits - 1);
 
 double support_of(PillowFilter f) { return f == PillowFilter::box ? 0.5 : f == PillowFilter::bilinear ? 1.0 : 2.0; }
 
@@ -50,55 +51,101 @@ Taps taps_of(PillowFilter f, int in, int out, int i) {
   return taps;
 }
 
-// One pass along rows whose elements lie `step` apart; `lines` such rows start at origin(line).
-template <class Origin>
-void pass(const std::uint8_t* in, std::uint8_t* out, const std::vector<Taps>& taps, int lines, std::size_t in_step, std::size_t out_step,
-          const Origin& origin) {
-  for (int line = 0; line < lines; ++line) {
-    const auto [from, to] = origin(line);
-    for (std::size_t i = 0; i < taps.size(); ++i) {
-      int sum = 1 << (precision_bits - 1);
-      const std::uint8_t* source = in + from + std::size_t(taps[i].first) * in_step;
-      for (std::size_t j = 0; j < taps[i].weights.size(); ++j) sum += source[j * in_step] * taps[i].weights[j];
-      out[to + i * out_step] = std::uint8_t(std::clamp(sum >> precision_bits, 0, 255));
-    }
-  }
-}
-
-std::vector<Taps> all_taps(PillowFilter f, int in, int out) {
+std::vector<Taps> taps_of_range(PillowFilter f, int in, int out, int first, int count) {
   std::vector<Taps> taps;
-  for (int i = 0; i < out; ++i) taps.push_back(taps_of(f, in, out, i));
+  for (int i = first; i < first + count; ++i) taps.push_back(taps_of(f, in, out, i));
   return taps;
 }
 
-struct Origins {
-  std::size_t from, to;
-};
+std::uint8_t rounded(int sum) { return std::uint8_t(std::clamp(sum >> precision_bits, 0, 255)); }
 
-Image resized_across(const Image& image, int width, PillowFilter f) {
-  Image out = blank_image(width, image.height, image.channels);
-  const int c = image.channels;
-  pass(image.pixels.data(), out.pixels.data(), all_taps(f, image.width, width), image.height * c, std::size_t(c), std::size_t(c),
-       [&](int line) { return Origins{image.offset(0, line / c) + line % c, out.offset(0, line / c) + line % c}; });
+template <int C>
+void row_across(const std::uint8_t* in, std::uint8_t* out, const std::vector<Taps>& taps) {
+  for (const Taps& t : taps) {
+    int sum[C];
+    for (int& s : sum) s = half;
+    const std::uint8_t* from = in + std::size_t(t.first) * C;
+    for (int w : t.weights) {
+      for (int c = 0; c < C; ++c) sum[c] += from[c] * w;
+      from += C;
+    }
+    for (int c = 0; c < C; ++c) *out++ = rounded(sum[c]);
+  }
+}
+
+Image resized_across(const Image& image, const std::vector<Taps>& taps) {
+  Image out = blank_image(int(taps.size()), image.height, image.channels);
+  for (int y = 0; y < image.height; ++y) {
+    switch (image.channels) {
+      case 1: row_across<1>(image.at(0, y), out.at(0, y), taps); break;
+      case 3: row_across<3>(image.at(0, y), out.at(0, y), taps); break;
+      default: throw ShapeError(fmt::format("pillow_resize: {} channels, 1 or 3 are possible", image.channels));
+    }
+  }
   return out;
 }
 
-Image resized_down(const Image& image, int height, PillowFilter f) {
-  Image out = blank_image(image.width, height, image.channels);
+Image resized_down(const Image& image, const std::vector<Taps>& taps) {
+  Image out = blank_image(image.width, int(taps.size()), image.channels);
   const std::size_t row = std::size_t(image.width) * image.channels;
-  pass(image.pixels.data(), out.pixels.data(), all_taps(f, image.height, height), int(row), row, row,
-       [](int line) { return Origins{std::size_t(line), std::size_t(line)}; });
+  std::vector<int> sum(row);
+  for (int y = 0; y < out.height; ++y) {
+    const Taps& t = taps[std::size_t(y)];
+    std::fill(sum.begin(), sum.end(), half);
+    for (std::size_t j = 0; j < t.weights.size(); ++j) {
+      const std::uint8_t* from = image.at(0, t.first + int(j));
+      const int w = t.weights[j];
+#pragma omp simd
+      for (std::size_t i = 0; i < row; ++i) sum[i] += from[i] * w;
+    }
+    std::uint8_t* to = out.at(0, y);
+#pragma omp simd
+    for (std::size_t i = 0; i < row; ++i) to[i] = rounded(sum[i]);
+  }
   return out;
 }
+
+// Only the rows that the pass downwards looks at; its taps then count from the first of them.
+Image rows_for(const Image& image, std::vector<Taps>& taps) {
+  int low = image.height, high = 0;
+  for (const Taps& t : taps) low = std::min(low, t.first), high = std::max(high, t.first + int(t.weights.size()));
+  for (Taps& t : taps) t.first -= low;
+  return cropped(image, {0, low, image.width, high - low});
+}
+
+// torchvision's Resize(side): the shorter side becomes `side`, the longer one is rounded down.
+int longer_side(int longer, int shorter, int side) { return int(std::int64_t(side) * longer / shorter); }
 
 }  // namespace
 
-Image pillow_resize(const Image& image, int width, int height, PillowFilter filter) {
+Image cropped(const Image& image, const PixelBox& b) {
+  if (b.left < 0 || b.top < 0 || b.width < 1 || b.height < 1 || b.left + b.width > image.width || b.top + b.height > image.height)
+    throw ShapeError(fmt::format("cropped: {}x{} at ({}, {}) is not inside a picture of {}x{}", b.width, b.height, b.left, b.top, image.width, image.height));
+  if (b.width == image.width && b.height == image.height) return image;
+  Image out = blank_image(b.width, b.height, image.channels);
+  for (int y = 0; y < b.height; ++y) std::copy_n(image.at(b.left, b.top + y), std::size_t(b.width) * image.channels, out.at(0, y));
+  return out;
+}
+
+Image pillow_resize(const Image& image, int width, int height, PillowFilter filter, const PixelBox& part) {
   if (image.empty() || width < 1 || height < 1) {
     throw ShapeError(fmt::format("pillow_resize: {}x{} to {}x{}: sizes must be positive", image.width, image.height, width, height));
   }
-  Image out = image.width == width ? image : resized_across(image, width, filter);
-  return out.height == height ? out : resized_down(out, height, filter);
+  Image out = image;
+  if (image.height == height) {
+    out = cropped(out, {0, part.top, out.width, part.height});
+    return image.width == width ? cropped(out, {part.left, 0, part.width, part.height})
+                                : resized_across(out, taps_of_range(filter, image.width, width, part.left, part.width));
+  }
+  std::vector<Taps> down = taps_of_range(filter, image.height, height, part.top, part.height);
+  out = rows_for(out, down);
+  out = image.width == width ? cropped(out, {part.left, 0, part.width, out.height})
+                             : resized_across(out, taps_of_range(filter, image.width, width, part.left, part.width));
+  return resized_down(out, down);
+}
+
+Image pillow_resize(const Image& image, int width, int height, PillowFilter filter) {
+  return pillow_resize(image, width, height, filter, {0, 0, width, height});
 }
 
 Image center_crop(const Image& image, int size) {
@@ -107,11 +154,18 @@ Image center_crop(const Image& image, int size) {
   while (std::min(at.width, at.height) >= 2 * size) at = pillow_resize(at, at.width / 2, at.height / 2, PillowFilter::box);
   const double scale = double(size) / std::min(at.width, at.height);
   // Python's round: halves to even, as nearbyint in the default rounding mode.
-  at = pillow_resize(at, int(std::nearbyint(at.width * scale)), int(std::nearbyint(at.height * scale)), PillowFilter::bicubic);
-  Image out = blank_image(size, size, at.channels);
-  const int left = (at.width - size) / 2, top = (at.height - size) / 2;
-  for (int y = 0; y < size; ++y) std::copy_n(at.at(left, top + y), std::size_t(size) * at.channels, out.at(0, y));
-  return out;
+  const int width = int(std::nearbyint(at.width * scale)), height = int(std::nearbyint(at.height * scale));
+  return pillow_resize(at, width, height, PillowFilter::bicubic, {(width - size) / 2, (height - size) / 2, size, size});
+}
+
+Image random_crop(const Image& image, int shorter, int size, const PhiloxBlock& random) {
+  if (image.empty() || size < 1 || shorter < size)
+    throw ShapeError(fmt::format("random_crop: {}x{} by a shorter side of {} to {}: sizes must be positive, the crop no larger than that side", image.width, image.height, shorter, size));
+  const bool wide = image.width > image.height;
+  const int longer = wide ? longer_side(image.width, image.height, shorter) : longer_side(image.height, image.width, shorter);
+  const int width = wide ? longer : shorter, height = wide ? shorter : longer;
+  const int top = int(below(random[0], std::uint32_t(height - size + 1))), left = int(below(random[1], std::uint32_t(width - size + 1)));
+  return pillow_resize(image, width, height, PillowFilter::bicubic, {left, top, size, size});
 }
 
 }  // namespace fm

@@ -1,19 +1,33 @@
-// Shrinking and enlarging 8-bit pictures exactly as Pillow does, and the centre crop that ImageNet pipelines share. Published weights expect
+// Shrinking and enlarging 8-bit pictures exactly as Pillow does, and the crops that ImageNet pipelines share. Published weights expect
 // pictures prepared so. The order of the two passes matters to the last bit: horizontal first, as in Pillow 10, with which they were made
 // (Pillow 13 begins with the vertical one when a picture is about twice as high as wide).
 #pragma once
 
 #include "data/image.h"
+#include "tensor/random/philox.h"
 
 namespace fm {
 
 enum class PillowFilter { box, bilinear, bicubic };  // bicubic with a = -1/2
 
+struct PixelBox {
+  int left = 0, top = 0, width = 0, height = 0;
+};
+
+// ShapeError when the box is not inside the picture.
+Image cropped(const Image& image, const PixelBox& box);
+
 // Antialiased (the filter widens when shrinking), horizontal then vertical, 8-bit in between.
 Image pillow_resize(const Image& image, int width, int height, PillowFilter filter);
+// A part of that result, without computing the rest.
+Image pillow_resize(const Image& image, int width, int height, PillowFilter filter, const PixelBox& part);
 
 // The crop of the ADM code (Dhariwal, Nichol 2021): halve with Box while the shorter side is at least 2*size, bring it to `size` with Bicubic,
 // cut the middle.
 Image center_crop(const Image& image, int size);
+
+// What RAE's decoder trains on (torchvision's Resize and RandomCrop): the shorter side is brought to `shorter` with Bicubic, the longer one in
+// proportion, rounded down; then a square of `size` at a place that the words of `random` choose.
+Image random_crop(const Image& image, int shorter, int size, const PhiloxBlock& random);
 
 }  // namespace fm

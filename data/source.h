@@ -2,6 +2,12 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "data/dataset.h"
+#include "tensor/random/philox.h"
 
 namespace fm {
 
@@ -13,8 +19,16 @@ class SampleSource {
   virtual int height() const = 0;
   virtual int width() const = 0;
   virtual std::int32_t label(std::int64_t index) const = 0;
-  // Writes channels*height*width bytes, planes one after the other. Called from any thread.
-  virtual void read(std::int64_t index, std::uint8_t* planes) const = 0;
+  virtual const std::vector<std::string>& class_names() const = 0;
+  // Writes channels*height*width bytes, planes one after the other. `random` decides what a source leaves to chance (a random crop). Called
+  // from any thread.
+  virtual void read(std::int64_t index, const PhiloxBlock& random, std::uint8_t* planes) const = 0;
 };
+
+// A data set in memory as a source.
+std::shared_ptr<const SampleSource> as_source(std::shared_ptr<const Dataset> data);
+
+// As open_dataset, but a folder's pictures are read when they are asked for: for collections larger than memory.
+std::shared_ptr<const SampleSource> open_source(const std::string& spec, Split split);
 
 }  // namespace fm

@@ -8,22 +8,6 @@
 #include "tensor/ops/reduce.h"
 
 namespace fm {
-namespace {
-
-constexpr std::uint32_t shuffle_stream = 0x53485546;
-
-}  // namespace
-
-std::vector<std::int64_t> shuffled_rows(std::int64_t count, std::uint64_t seed, std::int64_t first, std::int64_t n) {
-  std::vector<std::int64_t> rows;
-  rows.reserve(static_cast<std::size_t>(n));
-  for (std::int64_t i = first; i < first + n;) {
-    const std::int64_t epoch = i / count, end = std::min(first + n, (epoch + 1) * count);
-    const Permutation order(count, {seed, shuffle_stream}, static_cast<std::uint32_t>(epoch));
-    for (; i < end; ++i) rows.push_back(order(i % count));
-  }
-  return rows;
-}
 
 Tensor image_rows(const Dataset& data, const std::vector<std::int64_t>& rows) {
   Tensor out = Tensor::empty({static_cast<std::int64_t>(rows.size()), data.channels, data.height, data.width});

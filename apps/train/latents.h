@@ -7,9 +7,6 @@
 
 namespace fm {
 
-// Rows of an epoch-shuffled order: row r of step s is element s * batch + r of the concatenated permutations of all epochs.
-std::vector<std::int64_t> shuffled_rows(std::int64_t count, std::uint64_t seed, std::int64_t first, std::int64_t n);
-
 // Rows of a data set as f32 images (n, C, H, W) in [0, 1], and as labels i64 (n).
 Tensor image_rows(const Dataset& data, const std::vector<std::int64_t>& rows);
 Tensor label_rows(const Dataset& data, const std::vector<std::int64_t>& rows);

@@ -183,8 +183,23 @@ TEST_CASE("folders named train and test are the splits") {
   CHECK(load_image_folder(folder.path(), {4, 1, 0}, Split::test).pixels[0] == 2);
   const ImageFolder lazy(folder.path(), {2, 3, 0}, Split::test);
   std::vector<std::uint8_t> planes(12);
-  lazy.read(0, planes.data());
+  lazy.read(0, {}, planes.data());
   CHECK(planes == std::vector<std::uint8_t>(12, 2));
+}
+
+TEST_CASE("a test split that lacks a class has the training split's labels; an unknown class is an error") {
+  TempFolder folder;
+  for (const char* name : {"train/a", "train/b", "train/c", "val/c"}) fs::create_directories(folder / name);
+  for (const char* name : {"train/a", "train/b", "train/c"}) write_png(folder / name / "1.png", blank_image(4, 4, 1, 1));
+  write_png(folder / "val/c/1.png", blank_image(4, 4, 1, 2));
+  const Dataset test = load_image_folder(folder.path(), {4, 1, 0}, Split::test);
+  CHECK(test.labels == std::vector<std::int32_t>{2});
+  CHECK(test.class_names == std::vector<std::string>{"a", "b", "c"});
+  fs::create_directory(folder / "val/bb");
+  CHECK(has(error_of([&] { load_image_folder(folder.path(), {4, 1, 0}, Split::test); }), "val/bb: no class of the training split"));
+  fs::remove_all(folder / "val");
+  CHECK(load_image_folder(folder.path(), {4, 1, 0}, Split::train).count == 3);
+  CHECK(has(error_of([&] { load_image_folder(folder.path(), {4, 1, 0}, Split::test); }), "neither test/ nor val/"));
 }
 
 TEST_CASE("wrong specifications are named") {
@@ -195,6 +210,8 @@ TEST_CASE("wrong specifications are named") {
   CHECK(has(error("shapes?size"), "'size' after '?' is not key=value"));
   CHECK(has(error("shapes?channels=2"), "channels 2"));
   CHECK(has(error("shapes:here"), "takes no path"));
+  CHECK(has(error("folder:/nowhere?size=8,crop=left"), "crop = 'left' is none of center, random"));
+  CHECK(has(error("folder:/nowhere?size=8,crop=random"), "leave it out"));
   CHECK(has(error("folder:/nowhere"), "the size of the pictures is missing"));
   CHECK(has(error("folder:/nowhere?size=8"), "/nowhere: no such folder"));
   CHECK(has(error("folder"), "write folder:PATH?size=N"));

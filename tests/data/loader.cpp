@@ -1,4 +1,4 @@
-// The loader: a keyed order, batches as a pure function of the step, ranks that share the work.
+// The order of training and the loader: a keyed order, batches as a pure function of their rows.
 #include "data/loader.h"
 
 #include <doctest/doctest.h>
@@ -14,22 +14,30 @@ using namespace fm;
 namespace {
 
 // ImageSample i is 1x2x3 with pixels i, i+1, ..., i+5 and label i.
-std::shared_ptr<const Dataset> counting(std::int64_t count) {
+std::shared_ptr<const SampleSource> counting(std::int64_t count) {
   Dataset d{"counting", count, 1, 2, 3, {}, {}, {}};
   for (std::int64_t i = 0; i < count; ++i) {
     for (int k = 0; k < 6; ++k) d.pixels.push_back(std::uint8_t(i + k));
     d.labels.push_back(std::int32_t(i));
   }
-  return std::make_shared<const Dataset>(std::move(d));
+  return as_source(std::make_shared<const Dataset>(std::move(d)));
 }
 
-LoaderOptions options(std::int64_t batch, std::uint64_t seed = 1) {
+LoaderOptions options(std::uint64_t seed = 1) {
   LoaderOptions o;
-  o.batch = batch, o.seed = seed;
+  o.seed = seed;
   return o;
 }
 
-bool same(const ImageBatch& a, const ImageBatch& b) { return a.step == b.step && a.indices == b.indices && a.labels == b.labels && a.pixels == b.pixels; }
+std::vector<std::int64_t> indices(const ImageBatch& b) {
+  std::vector<std::int64_t> list;
+  for (const EpochRow& row : b.rows) list.push_back(row.index);
+  return list;
+}
+
+bool same(const ImageBatch& a, const ImageBatch& b) {
+  return indices(a) == indices(b) && a.labels.to_vector<std::int64_t>() == b.labels.to_vector<std::int64_t>() && a.pixels.to_vector<float>() == b.pixels.to_vector<float>();
+}
 
 class BrokenSource : public SampleSource {
  public:
@@ -38,7 +46,13 @@ class BrokenSource : public SampleSource {
   int height() const override { return 1; }
   int width() const override { return 1; }
   std::int32_t label(std::int64_t) const override { return 0; }
-  void read(std::int64_t, std::uint8_t*) const override { throw FileError("x.png: truncated"); }
+  const std::vector<std::string>& class_names() const override { return names_; }
+  void read(std::int64_t index, const PhiloxBlock&, std::uint8_t*) const override {
+    if (index >= 3) throw FileError(std::to_string(index) + ".png: truncated");
+  }
+
+ private:
+  std::vector<std::string> names_;
 };
 
 }  // namespace
@@ -74,89 +88,88 @@ TEST_CASE("a permutation is close to uniform") {
   }
 }
 
-TEST_CASE("an epoch has count / batch steps without repeats; the next has another order") {
-  const Loader loader(counting(23), options(5));
-  CHECK(loader.steps_per_epoch() == 4);
-  std::vector<std::int64_t> first, second;
-  for (std::int64_t step = 0; step < 8; ++step) {
-    const ImageBatch b = loader.batch(step);
-    CHECK(b.epoch == step / 4);
-    CHECK(b.positions[3] == step * 5 + 3);
-    auto& all = step < 4 ? first : second;
-    all.insert(all.end(), b.indices.begin(), b.indices.end());
+TEST_CASE("the order of training: every epoch shows every sample once, in another order, whatever the batch") {
+  const auto rows = epoch_rows(23, 1, 0, 46);
+  std::set<std::int64_t> first, second;
+  for (std::size_t i = 0; i < 46; ++i) {
+    CHECK(rows[i].epoch == i / 23);
+    (i < 23 ? first : second).insert(rows[i].index);
   }
-  CHECK(std::set<std::int64_t>(first.begin(), first.end()).size() == 20);
-  CHECK(std::set<std::int64_t>(second.begin(), second.end()).size() == 20);
-  CHECK(first != second);
+  CHECK(first.size() == 23);
+  CHECK(second.size() == 23);
+  const std::vector<std::int64_t> all = shuffled_rows(23, 1, 0, 46);
+  CHECK(!std::equal(all.begin(), all.begin() + 23, all.begin() + 23));
+  for (std::int64_t batch : {1, 5, 46}) {
+    std::vector<std::int64_t> joined;
+    for (std::int64_t i = 0; i < 46; i += batch)
+      for (std::int64_t index : shuffled_rows(23, 1, i, std::min<std::int64_t>(batch, 46 - i))) joined.push_back(index);
+    CHECK(joined == all);
+  }
+  CHECK(shuffled_rows(23, 2, 0, 46) != all);
 }
 
-TEST_CASE("pixels and labels belong to the indices, in [0,1]") {
-  const Loader loader(counting(23), options(5));
-  const ImageBatch b = loader.batch(2);
-  CHECK(b.size == 5);
-  CHECK(b.pixels.size() == 30);
+TEST_CASE("the loader has the order of training; pixels and labels belong to the indices") {
+  const Loader loader(counting(23), options());
+  const ImageBatch b = loader.batch(20, 5);
+  CHECK(indices(b) == shuffled_rows(23, 1, 20, 5));
+  CHECK(b.pixels.shape() == Shape{5, 1, 2, 3});
+  const auto labels = b.labels.to_vector<std::int64_t>();
+  const auto pixels = b.pixels.to_vector<float>();
   for (std::size_t i = 0; i < 5; ++i) {
-    CHECK(b.labels[i] == b.indices[i]);
-    for (std::size_t k = 0; k < 6; ++k) CHECK(b.pixels[i * 6 + k] == doctest::Approx(double(b.indices[i] + std::int64_t(k)) / 255));
+    CHECK(b.rows[i].epoch == (i < 3 ? 0 : 1));
+    CHECK(labels[i] == b.rows[i].index);
+    for (std::size_t k = 0; k < 6; ++k) CHECK(pixels[i * 6 + k] == float(b.rows[i].index + std::int64_t(k)) / 255.0f);
   }
 }
 
-TEST_CASE("batches are a function of seed and step; prefetched ones are the same") {
-  LoaderOptions o = options(5);
+TEST_CASE("batches do not depend on threads, read-ahead or how rows are cut") {
+  LoaderOptions o = options();
   o.flip = true;
-  Loader a(counting(23), o), b(counting(23), o);
-  for (std::int64_t step = 0; step < 30; ++step) CHECK(same(a.next(), b.batch(step)));
-  a.seek(7);
-  CHECK(same(a.next(), b.batch(7)));
-  CHECK(same(a.next(), b.batch(8)));
-  CHECK(!same(Loader(counting(23), options(5, 2)).batch(0), b.batch(0)));
+  const Loader plain(counting(23), o);
+  o.workers = 3;
+  Loader ahead(counting(23), o);
+  for (std::int64_t first = 0; first < 100; first += 5) CHECK(same(ahead.take(first, 5), plain.batch(first, 5)));
+  CHECK(same(ahead.take(7, 5), plain.batch(7, 5)));       // a jump
+  CHECK(same(ahead.take(12, 4), plain.batch(12, 4)));     // another size
+  const ImageBatch whole = plain.batch(40, 8);
+  std::vector<float> joined = plain.batch(40, 3).pixels.to_vector<float>();
+  for (float v : plain.batch(43, 5).pixels.to_vector<float>()) joined.push_back(v);
+  CHECK(joined == whole.pixels.to_vector<float>());
+  CHECK(!same(Loader(counting(23), options(2)).batch(0, 5), plain.batch(0, 5)));
 }
 
-TEST_CASE("two ranks together see what one sees") {
-  LoaderOptions o = options(6);
-  o.flip = true;
-  o.augment = [](const ImageSample& s) { s.pixels[0] = uniform_from_bits(s.random.block(std::uint64_t(s.position))[0]); };
-  const Loader whole(counting(23), o);
-  o.world = 2;
-  const Loader first(counting(23), o);
-  o.rank = 1;
-  const Loader second(counting(23), o);
-  for (std::int64_t step : {0, 5, 100}) {
-    ImageBatch joined = first.batch(step);
-    const ImageBatch rest = second.batch(step);
-    joined.indices.insert(joined.indices.end(), rest.indices.begin(), rest.indices.end());
-    joined.labels.insert(joined.labels.end(), rest.labels.begin(), rest.labels.end());
-    joined.pixels.insert(joined.pixels.end(), rest.pixels.begin(), rest.pixels.end());
-    CHECK(same(joined, whole.batch(step)));
-  }
-}
-
-TEST_CASE("the flip mirrors about half of the samples") {
-  LoaderOptions o = options(20);
+TEST_CASE("the flip mirrors about half of the samples, others in each epoch") {
+  LoaderOptions o = options();
   o.shuffle = false;
   o.flip = true;
   const Loader loader(counting(20), o);
-  int flipped = 0;
-  for (std::int64_t step = 0; step < 50; ++step) {
-    const ImageBatch b = loader.batch(step);
+  int flipped = 0, changed = 0;
+  std::vector<bool> before(20);
+  for (std::int64_t epoch = 0; epoch < 50; ++epoch) {
+    const ImageBatch b = loader.batch(epoch * 20, 20);
+    const auto pixels = b.pixels.to_vector<float>();
     for (std::size_t i = 0; i < 20; ++i) {
-      CHECK(b.indices[i] == std::int64_t(i));
-      const float* p = b.pixels.data() + 6 * i;
+      CHECK(b.rows[i].index == std::int64_t(i));
+      const float* p = pixels.data() + 6 * i;
       const bool mirrored = p[0] > p[2];
-      flipped += mirrored;
-      CHECK(p[mirrored ? 5 : 3] == doctest::Approx(double(i + 3) / 255));
+      CHECK(mirrored == is_mirrored(1, b.rows[i]));
+      flipped += mirrored, changed += mirrored != before[i];
+      before[i] = mirrored;
+      CHECK(p[mirrored ? 5 : 3] == float(i + 3) / 255.0f);
     }
   }
   CHECK(flipped > 430);
   CHECK(flipped < 570);
+  CHECK(changed > 400);
 }
 
-TEST_CASE("wrong options and errors of the source reach the caller") {
-  LoaderOptions o = options(5);
-  o.world = 2;
+TEST_CASE("wrong options and errors of the source reach the caller, the first of a batch") {
+  LoaderOptions o = options();
+  o.workers = 0;
   CHECK_THROWS_AS(Loader(counting(23), o), ConfigError);
-  CHECK_THROWS_WITH_AS(Loader(counting(4), options(5)), "loader: batch 5 is larger than the data set of 4 samples", ConfigError);
-  Loader broken(std::make_shared<BrokenSource>(), options(5));
-  CHECK_THROWS_WITH_AS(broken.next(), "x.png: truncated", FileError);
-  CHECK_THROWS_WITH_AS(broken.next(), "x.png: truncated", FileError);
+  CHECK_THROWS_AS(Loader(counting(0), options()), ConfigError);
+  o.workers = 3, o.shuffle = false;
+  Loader broken(std::make_shared<BrokenSource>(), o);
+  CHECK(broken.take(0, 3).rows.size() == 3);
+  for (int i = 0; i < 2; ++i) CHECK_THROWS_WITH_AS(broken.take(3, 3), "3.png: truncated", FileError);
 }

@@ -1,5 +1,5 @@
 # Writes pillow_jpeg.txt: small JPEG files made by Pillow and the pixels that Pillow 10.4.0 reads back from them.
-# One per line: kind, width, height, channels, the file and its pixels in hexadecimal.
+# One per line: kind, width, height, channels, the file and its pixels in hexadecimal; CMYK is read as RGB.
 import io
 import pathlib
 
@@ -18,9 +18,10 @@ def jpeg(mode, width, height, **options):
 
 def lines():
     for kind, mode, options in (("grey", "L", {}), ("rgb", "RGB", {"subsampling": 0, "quality": 90}), ("rgb420", "RGB", {"subsampling": 2}),
-                                ("progressive", "RGB", {"progressive": True, "quality": 80})):
+                                ("progressive", "RGB", {"progressive": True, "quality": 80}), ("cmyk", "CMYK", {"quality": 85})):
         data = jpeg(mode, 19, 11, **options)
         image = Image.open(io.BytesIO(data))
+        image = image.convert("RGB") if image.mode == "CMYK" else image
         yield kind, image.width, image.height, len(image.getbands()), data.hex(), image.tobytes().hex()
 
 

@@ -1,0 +1,31 @@
+// Makes the next piece of a sequence in the background while the caller works on this one.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <future>
+
+namespace fm {
+
+// Pieces are rows first ... first + n - 1 of an endless sequence. One caller at a time.
+template <class T>
+class ReadAhead {
+ public:
+  // `make(first, n)` computes a piece; it is called from another thread while the caller works, so it must not change anything.
+  explicit ReadAhead(std::function<T(std::int64_t, std::int64_t)> make) : make_(std::move(make)) {}
+
+  // make(first, n), ready at once when this piece continues the one before in equal size. What make throws is thrown here.
+  T take(std::int64_t first, std::int64_t n) {
+    T piece = next_.valid() && first == first_ && n == n_ ? next_.get() : make_(first, n);
+    first_ = first + n, n_ = n;
+    next_ = std::async(std::launch::async, [this, first = first_, n] { return make_(first, n); });
+    return piece;
+  }
+
+ private:
+  std::function<T(std::int64_t, std::int64_t)> make_;
+  std::int64_t first_ = 0, n_ = 0;
+  std::future<T> next_;          // last: waits for its thread before the rest goes
+};
+
+}  // namespace fm
