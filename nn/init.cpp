@@ -4,16 +4,10 @@
 
 #include "tensor/ops/elementwise.h"
 #include "tensor/random/fill.h"
+#include "tensor/random/name_hash.h"
 
 namespace fm {
 namespace {
-
-// FNV-1a, 64 bits: which random numbers a name stands for.
-std::uint64_t hash(const std::string& name) {
-  std::uint64_t h = 0xcbf29ce484222325u;
-  for (const char c : name) h = (h ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
-  return h;
-}
 
 double fan_in(const Parameter& weight) { return static_cast<double>(weight.value.numel() / weight.value.dim(0)); }
 
@@ -22,14 +16,14 @@ double fan_in(const Parameter& weight) { return static_cast<double>(weight.value
 // The two halves of the hash go to the two words of the counter that the element index leaves free.
 void Init::uniform(const std::string& name, Parameter& p, double bound) const {
   if (!p.value.defined()) return;
-  const std::uint64_t h = hash(prefix_ + name);
+  const std::uint64_t h = name_hash(prefix_ + name);
   const RandomKey key{seed_, static_cast<std::uint32_t>(h)};
   p.value.copy_from(affine(random_uniform(p.value.shape(), key, static_cast<std::uint32_t>(h >> 32)), 2 * bound, -bound));
 }
 
 void Init::normal(const std::string& name, Parameter& p, double deviation) const {
   if (!p.value.defined()) return;
-  const std::uint64_t h = hash(prefix_ + name);
+  const std::uint64_t h = name_hash(prefix_ + name);
   const RandomKey key{seed_, static_cast<std::uint32_t>(h)};
   p.value.copy_from(affine(random_normal(p.value.shape(), key, static_cast<std::uint32_t>(h >> 32)), deviation, 0));
 }

@@ -56,8 +56,6 @@ template <class Rule> Var push_binary(const Var& a, const Var& b, const Var& y, 
   }));
 }
 
-// p + q where either may be undefined (a symbolic zero)
-Var sum_of(const Var& p, const Var& q) { return !p.defined() ? q : !q.defined() ? p : add(p, q); }
 template <class F> Var if_defined(const Var& x, F&& f) { return x.defined() ? f(x) : Var(); }
 
 }  // namespace

@@ -7,8 +7,6 @@
 namespace fm {
 namespace {
 
-Var sum_of(const Var& p, const Var& q) { return !p.defined() ? q : !q.defined() ? p : add(p, q); }
-
 // Adds g to an input's cotangent as a product that accumulates in place where there is a sum already, in the input's type.
 void add_product(Cotangents& g, std::size_t input, const Tensor& a, const Tensor& b, DType type) {
   if (Tensor* sum = g.existing(input)) matmul_into(*sum, a, b);

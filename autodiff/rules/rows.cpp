@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "autodiff/rules/elementwise.h"
 #include "autodiff/rules/linear.h"
 
 namespace fm {
@@ -9,6 +10,8 @@ namespace fm {
 Var head(const Var& x, std::int64_t rows) { return x.rank() == 0 || rows == x.dim(0) ? x.without_tangent() : slice(x.without_tangent(), 0, 0, rows); }
 
 Var pad_rows(const Var& x, std::int64_t rows) { return x.rank() == 0 || rows == x.dim(0) ? x : pad(x, 0, 0, rows - x.dim(0)); }
+
+Var sum_of(const Var& p, const Var& q) { return !p.defined() ? q : !q.defined() ? p : add(p, q); }
 
 void TangentRows::include(const Var& operand, bool row_wise, std::int64_t output_rows) {
   if (operand.has_tangent()) rows = std::max(rows, row_wise ? operand.tangent_rows() : output_rows);

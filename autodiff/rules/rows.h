@@ -7,6 +7,7 @@ namespace fm {
 
 Var head(const Var& x, std::int64_t rows);                         // the first rows of dimension 0 (x itself if that is all of them)
 Var pad_rows(const Var& x, std::int64_t rows);                     // zero rows added up to `rows`
+Var sum_of(const Var& p, const Var& q);                            // p + q, either undefined for a symbolic zero
 
 // The operands of an op whose output has `rows` rows in dimension 0. Operand i is row-wise when its rows are the output's rows; the tangent
 // of any other operand touches every row.

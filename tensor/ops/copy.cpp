@@ -3,40 +3,11 @@
 #include <cstring>
 
 #include "tensor/error.h"
+#include "tensor/ops/walk.h"
 #include "tensor/parallel.h"
 
 namespace fm {
 namespace {
-
-// Two tensors walked together: dimensions of size 1 dropped, neighbours merged where both strides allow.
-struct Walk {
-  Shape shape;
-  Strides from, to;
-};
-
-Walk merge(const Tensor& a, const Tensor& b) {
-  Walk w;
-  for (int i = 0; i < a.rank(); ++i) {
-    const std::int64_t n = a.shape()[i], sa = a.strides()[i], sb = b.strides()[i];
-    if (n == 1) continue;
-    const int last = w.shape.rank() - 1;
-    if (last >= 0 && w.from[last] == sa * n && w.to[last] == sb * n) {
-      w.shape[last] *= n;
-      w.from[last] = sa;
-      w.to[last] = sb;
-    } else {
-      w.shape.push_back(n);
-      w.from.push_back(sa);
-      w.to.push_back(sb);
-    }
-  }
-  if (w.shape.rank() == 0) {
-    w.shape.push_back(1);
-    w.from.push_back(1);
-    w.to.push_back(1);
-  }
-  return w;
-}
 
 template <class A, class B> void copy_row(const A* a, std::int64_t sa, B* b, std::int64_t sb, std::int64_t n) {
   if constexpr (std::is_same_v<A, B>) {
@@ -54,21 +25,14 @@ template <class A, class B> void copy_row(const A* a, std::int64_t sa, B* b, std
 
 template <class A, class B> void copy_walk(const A* a, B* b, const Walk& w) {
   const int inner = w.shape.rank() - 1;
-  const std::int64_t n = w.shape[inner];
-  const std::int64_t outer = n ? w.shape.numel() / n : 0;
-  // A long single row is cut, so that big plain copies use all threads too.
+  const std::int64_t n = w.run_length(), sa = w.a[inner], sb = w.b[inner];
+  // A long single run is cut, so that big plain copies use all threads too.
   constexpr std::int64_t piece = 1 << 16;
   const std::int64_t pieces = (n + piece - 1) / piece;
-  parallel_for(outer * pieces, n < piece ? n : piece, [&](std::int64_t job) {
-    std::int64_t row = job / pieces, oa = 0, ob = 0;
+  parallel_for(w.runs() * pieces, n < piece ? n : piece, [&](std::int64_t job) {
+    const Walk::Offsets at = w.run(job / pieces);
     const std::int64_t begin = job % pieces * piece, count = n - begin < piece ? n - begin : piece;
-    for (int d = inner - 1; d >= 0; --d) {
-      const std::int64_t i = row % w.shape[d];
-      row /= w.shape[d];
-      oa += i * w.from[d];
-      ob += i * w.to[d];
-    }
-    copy_row(a + oa + begin * w.from[inner], w.from[inner], b + ob + begin * w.to[inner], w.to[inner], count);
+    copy_row(a + at.a + begin * sa, sa, b + at.b + begin * sb, sb, count);
   });
 }
 
@@ -77,7 +41,7 @@ template <class A, class B> void copy_walk(const A* a, B* b, const Walk& w) {
 void copy(const Tensor& from, const Tensor& to) {
   if (from.shape() != to.shape()) throw ShapeError("copy: " + to_string(from.shape()) + " into " + to_string(to.shape()));
   if (from.numel() == 0) return;
-  const Walk w = merge(from, to);
+  const Walk w = walk_of(from.shape(), from.strides(), to.strides());
   dispatch(from.dtype(), [&]<class A>(A) {
     dispatch(to.dtype(), [&]<class B>(B) { copy_walk(from.data<A>(), to.data<B>(), w); });
   });

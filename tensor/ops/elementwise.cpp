@@ -6,6 +6,7 @@
 #include "tensor/kernels/cpu/elementwise.h"
 #include "tensor/memory/allocator.h"
 #include "tensor/ops/copy.h"
+#include "tensor/ops/walk.h"
 #include "tensor/parallel.h"
 
 namespace fm {
@@ -106,63 +107,32 @@ template <class Op> Tensor map_curvature(const Tensor& x, const Tensor& dx, cons
 
 namespace {
 
-// Two operands over an output shape, neighbouring dimensions merged; the innermost strides are 0 or 1.
-struct Walk {
-  Shape shape;
-  Strides a, b;
-};
-
-Walk merge(const Shape& shape, const Tensor& a, const Tensor& b) {
-  Walk w;
-  for (int i = 0; i < shape.rank(); ++i) {
-    const std::int64_t n = shape[i], sa = a.strides()[i], sb = b.strides()[i];
-    if (n == 1) continue;
-    const int last = w.shape.rank() - 1;
-    if (last >= 0 && w.a[last] == sa * n && w.b[last] == sb * n) {
-      w.shape[last] *= n;
-      w.a[last] = sa;
-      w.b[last] = sb;
-    } else {
-      w.shape.push_back(n);
-      w.a.push_back(sa);
-      w.b.push_back(sb);
-    }
-  }
-  if (w.shape.rank() == 0) w = {{1}, {0}, {0}};
-  return w;
-}
-
+// The kernels take innermost strides of 0 and 1.
 bool walkable(const Strides& s) { return s.back() == 0 || s.back() == 1; }
 
 // Both operands broadcast to `shape`; one whose innermost stride the kernels cannot take is copied.
 Walk prepare(Tensor& a, Tensor& b, const Shape& shape) {
   a = a.shape() == shape ? a : a.expand(shape);
   b = b.shape() == shape ? b : b.expand(shape);
-  Walk w = merge(shape, a, b);
+  Walk w = walk_of(shape, a.strides(), b.strides());
   if (walkable(w.a) && walkable(w.b)) return w;
   if (!walkable(w.a)) a = a.contiguous();
   if (!walkable(w.b)) b = b.contiguous();
-  w = merge(shape, a, b);
+  w = walk_of(shape, a.strides(), b.strides());
   if (walkable(w.a) && walkable(w.b)) return w;
   a = a.contiguous();
   b = b.contiguous();
-  return merge(shape, a, b);
+  return walk_of(shape, a.strides(), b.strides());
 }
 
 template <class T> void run_binary(cpu::BinaryKernel<T> kernel, const T* a, const T* b, T* y, const Walk& w) {
   const int inner = w.shape.rank() - 1;
-  const std::int64_t n = w.shape[inner], outer = n ? w.shape.numel() / n : 0, cut = (n + piece - 1) / piece;
+  const std::int64_t n = w.run_length(), cut = (n + piece - 1) / piece;
   const int sa = static_cast<int>(w.a[inner]), sb = static_cast<int>(w.b[inner]);
-  parallel_for(outer * cut, std::min(n, piece), [&](std::int64_t job) {
-    std::int64_t row = job / cut, oa = 0, ob = 0;
-    const std::int64_t begin = job % cut * piece, count = std::min(piece, n - begin), out = row * n + begin;
-    for (int d = inner - 1; d >= 0; --d) {
-      const std::int64_t i = row % w.shape[d];
-      row /= w.shape[d];
-      oa += i * w.a[d];
-      ob += i * w.b[d];
-    }
-    kernel(a + oa + begin * sa, sa, b + ob + begin * sb, sb, y + out, count);
+  parallel_for(w.runs() * cut, std::min(n, piece), [&](std::int64_t job) {
+    const std::int64_t row = job / cut, begin = job % cut * piece, count = std::min(piece, n - begin);
+    const Walk::Offsets at = w.run(row);
+    kernel(a + at.a + begin * sa, sa, b + at.b + begin * sb, sb, y + row * n + begin, count);
   });
 }
 

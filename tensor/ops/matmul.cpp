@@ -5,6 +5,7 @@
 #include "tensor/error.h"
 #include "tensor/kernels/cpu/gemm.h"
 #include "tensor/memory/allocator.h"
+#include "tensor/ops/walk.h"
 
 namespace fm {
 namespace {
@@ -84,20 +85,13 @@ void run(const Call<A, B, C>& call, const Batch& batch, std::int64_t at_a, std::
 
 // All batch dimensions but the innermost are walked here.
 template <class A, class B, class C, class Kernel>
-void run_batches(const Call<A, B, C>& call, const Shape& batch, const Strides& sa, const Strides& sb, Kernel kernel) {
-  const int inner = batch.rank() - 1;
-  const std::int64_t size = call.m * call.n;
-  if (inner < 0) return run(call, Batch{}, 0, 0, 0, kernel);
-  const Batch last{batch[inner], sa[inner], sb[inner], size};
-  const std::int64_t outer = batch[inner] ? batch.numel() / batch[inner] : 0;
-  for (std::int64_t i = 0; i < outer; ++i) {
-    std::int64_t rest = i, oa = 0, ob = 0;
-    for (int d = inner - 1; d >= 0; --d) {
-      oa += rest % batch[d] * sa[d];
-      ob += rest % batch[d] * sb[d];
-      rest /= batch[d];
-    }
-    run(call, last, oa, ob, i * batch[inner] * size, kernel);
+void run_batches(const Call<A, B, C>& call, const Walk& batches, Kernel kernel) {
+  const int inner = batches.shape.rank() - 1;
+  const std::int64_t size = call.m * call.n, count = batches.run_length();
+  const Batch last{count, batches.a[inner], batches.b[inner], size};
+  for (std::int64_t i = 0; i < batches.runs(); ++i) {
+    const Walk::Offsets at = batches.run(i);
+    run(call, last, at.a, at.b, i * count * size, kernel);
   }
 }
 
@@ -107,33 +101,13 @@ Shape batch_of(const Shape& s) {
   return out;
 }
 
-// Strides of the batch dimensions when broadcast to `batch`, neighbours merged in step for all operands.
+// Strides of the batch dimensions when broadcast to `batch`.
 Strides batch_strides(const Tensor& x, const Shape& batch) {
   Strides out = Shape::filled(batch.rank(), 0);
   const int own = x.rank() - 2;
   for (int i = 0; i < own; ++i)
     if (x.shape()[i] != 1) out[i + batch.rank() - own] = x.strides()[i];
   return out;
-}
-
-void merge_batches(Shape& batch, Strides& sa, Strides& sb) {
-  Shape s, a, b;
-  for (int i = 0; i < batch.rank(); ++i) {
-    const int last = s.rank() - 1;
-    if (batch[i] == 1) continue;
-    if (last >= 0 && a[last] == sa[i] * batch[i] && b[last] == sb[i] * batch[i]) {
-      s[last] *= batch[i];
-      a[last] = sa[i];
-      b[last] = sb[i];
-    } else {
-      s.push_back(batch[i]);
-      a.push_back(sa[i]);
-      b.push_back(sb[i]);
-    }
-  }
-  batch = s;
-  sa = a;
-  sb = b;
 }
 
 }  // namespace
@@ -154,16 +128,15 @@ Tensor matmul(const Tensor& a, const Tensor& b, DType result) {
     out[a.rank() - 1] = n;
     return matmul(a.rows(), b, result).reshape(out);
   }
-  Shape batch = broadcast_shapes(batch_of(a.shape()), batch_of(b.shape()), "matmul");
+  const Shape batch = broadcast_shapes(batch_of(a.shape()), batch_of(b.shape()), "matmul");
   Shape out = batch;
   out.push_back(m);
   out.push_back(n);
   Tensor c = Tensor::empty(out, result);
   const Matrix ma = as_matrix(a), mb = as_matrix(b);
-  Strides sa = batch_strides(ma.tensor, batch), sb = batch_strides(mb.tensor, batch);
-  merge_batches(batch, sa, sb);
+  const Walk batches = walk_of(batch, batch_strides(ma.tensor, batch), batch_strides(mb.tensor, batch));
   with_kernel(a.dtype(), b.dtype(), result, [&]<class A, class B, class C>(A, B, C, auto kernel) {
-    run_batches(Call<A, B, C>{ma, mb, static_cast<C*>(c.raw()), m, n, k}, batch, sa, sb, kernel);
+    run_batches(Call<A, B, C>{ma, mb, static_cast<C*>(c.raw()), m, n, k}, batches, kernel);
   });
   return c;
 }

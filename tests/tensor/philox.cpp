@@ -7,6 +7,8 @@
 #include <cmath>
 #include <vector>
 
+#include "tensor/random/name_hash.h"
+
 using namespace fm;
 
 TEST_CASE("philox4x32-10 gives Random123's known answers") {
@@ -20,6 +22,12 @@ TEST_CASE("philox4x32-10 gives Random123's known answers") {
 TEST_CASE("a random key maps seed, stream, index and draw to their words") {
   const RandomKey key{0x299f31d0a4093822ull, 0x03707344};
   CHECK(key.block(0x85a308d3243f6a88ull, 0x13198a2e) == PhiloxBlock{{0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}});
+}
+
+TEST_CASE("names become FNV-1a's published hashes") {
+  static_assert(name_hash("") == 0xcbf29ce484222325u);
+  static_assert(name_hash("a") == 0xaf63dc4c8601ec8cu);
+  static_assert(name_hash("foobar") == 0x85944171f73967e8u);
 }
 
 TEST_CASE("uniforms stay in [0,1) and bounded integers below n") {
