@@ -22,13 +22,6 @@ std::vector<std::int64_t> balanced_labels(std::int64_t n, std::int64_t classes) 
   return labels;
 }
 
-double share_right(const Tensor& logits, const std::vector<std::int64_t>& labels) {
-  const auto guess = argmax(logits, 1).to_vector<std::int64_t>();
-  std::int64_t right = 0;
-  for (std::size_t i = 0; i < labels.size(); ++i) right += guess[i] == labels[i];
-  return static_cast<double>(right) / static_cast<double>(labels.size());
-}
-
 std::vector<std::int64_t> first_rows(const Dataset& data, std::int64_t n) {
   std::vector<std::int64_t> rows(static_cast<std::size_t>(std::min(n, data.count)));
   for (std::size_t i = 0; i < rows.size(); ++i) rows[i] = static_cast<std::int64_t>(i);
@@ -36,6 +29,13 @@ std::vector<std::int64_t> first_rows(const Dataset& data, std::int64_t n) {
 }
 
 }  // namespace
+
+double accuracy(const Tensor& logits, const Tensor& labels) {
+  const auto guess = argmax(logits, 1).to_vector<std::int64_t>(), truth = labels.to_vector<std::int64_t>();
+  std::int64_t right = 0;
+  for (std::size_t i = 0; i < truth.size(); ++i) right += guess[i] == truth[i];
+  return static_cast<double>(right) / static_cast<double>(truth.size());
+}
 
 Evaluator::Evaluator(TrainingRun& run) : run_(run), judge_(run.recipe().judge.model), test_(open_dataset(run.recipe().data, Split::test)) {
   const std::string& given = run.recipe().judge_weights;
@@ -45,7 +45,7 @@ Evaluator::Evaluator(TrainingRun& run) : run_(run), judge_(run.recipe().judge.mo
   Tensor logits;
   real_features_ = features(image_rows(test_, rows), &logits);
   real_ = fit_gaussian(real_features_);
-  judge_accuracy_ = share_right(logits, label_rows(test_, rows).to_vector<std::int64_t>());
+  judge_accuracy_ = accuracy(logits, label_rows(test_, rows));
 }
 
 Tensor Evaluator::features(const Tensor& images, Tensor* logits) const {
@@ -67,7 +67,7 @@ Score Evaluator::score(const std::string& name, const Tensor& images, const std:
   const Tensor h = features(rounded, &logits);
   const PrecisionRecall pr = precision_recall(real_features_, h, static_cast<int>(run_.recipe().evaluate.k));
   return {.name = name, .frechet = frechet_distance(fit_gaussian(h), real_), .precision = pr.precision, .recall = pr.recall,
-          .accuracy = share_right(logits, labels)};
+          .accuracy = accuracy(logits, Tensor::from(labels, {logits.dim(0)}))};
 }
 
 Score Evaluator::score(const std::string& name, const LatentGenerator& generate, std::int64_t calls) {

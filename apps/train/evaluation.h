@@ -18,6 +18,9 @@ struct Score {
   double ms_per_image = 0;
 };
 
+// The share of the rows of logits (n, classes) that are largest at their label (n).
+double accuracy(const Tensor& logits, const Tensor& labels);
+
 class Evaluator {
  public:
   // The judge and the real test images. ConfigError when there is no judge.

@@ -113,6 +113,9 @@ class TrainLoop {
     for (std::int64_t step : checkpoints_.newest_first())
       if (step > step_) context_.log.warning("{}: the checkpoint of step {} is deleted: this run goes on from step {}", stage_.name, step, step_);
     checkpoints_.forget_after(step_);
+    const auto stored = found->state().find("seed");
+    if (stored != found->state().end() && *stored != seed_)
+      context_.log.warning("{}: the run was begun with other random numbers (another seed or an older build); it goes on with this one's", stage_.name);
     if (step_ < loop_.steps) context_.log.info("{}: going on from {} (step {})", stage_.name, found->folder().string(), step_);
   }
 

@@ -1,4 +1,5 @@
 // The judge: cross-entropy on shifted and mirrored training images.
+#include "apps/train/evaluation.h"
 #include "apps/train/training_run.h"
 #include "autodiff/rules/linear.h"
 #include "autodiff/rules/softmax.h"
@@ -9,13 +10,6 @@ namespace fm {
 namespace {
 
 constexpr RandomKey augmentation(std::uint64_t seed) { return {seed, 0x4A554447}; }
-
-double accuracy(const Tensor& logits, const Tensor& labels) {
-  const auto guess = argmax(logits, 1).to_vector<std::int64_t>(), truth = labels.to_vector<std::int64_t>();
-  std::int64_t right = 0;
-  for (std::size_t i = 0; i < truth.size(); ++i) right += guess[i] == truth[i];
-  return static_cast<double>(right) / static_cast<double>(truth.size());
-}
 
 }  // namespace
 

@@ -8,6 +8,7 @@
 #include "tensor/io/crc32c.h"
 #include "tensor/ops/elementwise.h"
 #include "tensor/ops/index.h"
+#include "tensor/random/name_hash.h"
 
 namespace fm {
 namespace {
@@ -50,9 +51,7 @@ std::string TrainingRun::usable_weights(const std::string& file) const {
 }
 
 std::uint64_t TrainingRun::stage_seed(const std::string& name) const {
-  std::uint64_t h = 1469598103934665603ull;                      // FNV-1a of the name: stages draw independent numbers
-  for (char c : name) h = (h ^ static_cast<unsigned char>(c)) * 1099511628211ull;
-  return h ^ static_cast<std::uint64_t>(recipe_.seed);
+  return name_hash(name) ^ static_cast<std::uint64_t>(recipe_.seed);      // stages draw independent numbers
 }
 
 Warn TrainingRun::warner() {
