@@ -1,0 +1,101 @@
+#include "data/moments.h"
+
+#include <fmt/format.h>
+
+#include <atomic>
+#include <cmath>
+#include <cstring>
+
+#include "tensor/error.h"
+#include "tensor/parallel.h"
+
+namespace fm {
+namespace {
+
+constexpr double scale = 0x1p32, limit = 0x1p15;     // |q| < 2^47, q^2 < 2^94: 2^31 rows stay below 2^126
+constexpr std::int64_t max_rows = std::int64_t{1} << 31;
+constexpr std::int64_t block = 1024;                 // elements that a thread sums at a time
+
+}  // namespace
+
+Moments::Moments(const Shape& row) : row_(row), sum_(static_cast<std::size_t>(row.numel())), square_sum_(static_cast<std::size_t>(row.numel())) {}
+
+void Moments::add(const Tensor& rows) {
+  const Tensor x = rows.contiguous();
+  const std::int64_t size = row_.numel(), n = x.dim(0);
+  if (x.numel() != n * size) throw ShapeError(fmt::format("Moments: rows {} of a row of {}", to_string(x.shape()), to_string(row_)));
+  if (count_ + n > max_rows) throw ShapeError(fmt::format("Moments: {} rows, at most {} can be summed exactly", count_ + n, max_rows));
+  const float* values = x.data<float>();
+  std::atomic<bool> bad = false;
+  parallel_for((size + block - 1) / block, block * n * 4, [&](std::int64_t b) {
+    const std::int64_t end = std::min(size, (b + 1) * block);
+    for (std::int64_t r = 0; r < n; ++r) {
+      for (std::int64_t i = b * block; i < end; ++i) {
+        const double v = values[r * size + i];
+        if (!(std::fabs(v) < limit)) {
+          bad = true;
+          continue;
+        }
+        const Wide q = std::llrint(v * scale);
+        sum_[std::size_t(i)] += q;
+        square_sum_[std::size_t(i)] += q * q;
+      }
+    }
+  });
+  if (bad) throw Error("Moments: a value is not finite or not below 32768 in size: the encoder's weights or the pictures are damaged");
+  count_ += n;
+}
+
+void Moments::add(const Moments& other) {
+  if (other.row_ != row_) throw ShapeError(fmt::format("Moments: rows of {} added to rows of {}", to_string(other.row_), to_string(row_)));
+  if (count_ + other.count_ > max_rows) throw ShapeError(fmt::format("Moments: {} rows, at most {} can be summed exactly", count_ + other.count_, max_rows));
+  count_ += other.count_;
+  for (std::size_t i = 0; i < sum_.size(); ++i) sum_[i] += other.sum_[i], square_sum_[i] += other.square_sum_[i];
+}
+
+Tensor Moments::mean() const {
+  if (count_ < 1) throw ShapeError("Moments: no rows");
+  Tensor out = Tensor::empty(row_, DType::f64);
+  for (std::size_t i = 0; i < sum_.size(); ++i) {
+    const Wide whole = sum_[i] / count_, rest = sum_[i] % count_;
+    out.data<double>()[i] = (static_cast<double>(whole) + static_cast<double>(rest) / static_cast<double>(count_)) / scale;
+  }
+  return out;
+}
+
+Tensor Moments::variance() const {
+  if (count_ < 1) throw ShapeError("Moments: no rows");
+  Tensor out = Tensor::empty(row_, DType::f64);
+  const auto n = static_cast<double>(count_);
+  for (std::size_t i = 0; i < sum_.size(); ++i) {
+    const Wide whole = sum_[i] / count_, rest = sum_[i] % count_;
+    const double share = static_cast<double>(rest) / n;
+    const double v = static_cast<double>(square_sum_[i] - whole * (sum_[i] + rest)) / n - share * share;
+    out.data<double>()[i] = std::max(0.0, v) / (scale * scale);
+  }
+  return out;
+}
+
+NamedTensors Moments::state() const {
+  Shape shape = row_;
+  shape.push_back(2);
+  const auto words = [&](const std::vector<Wide>& sums) {
+    Tensor t = Tensor::empty(shape, DType::i64);
+    std::memcpy(t.raw(), sums.data(), t.bytes());
+    return t;
+  };
+  return {{"count", Tensor::from(std::vector<std::int64_t>{count_}, {1})}, {"sum", words(sum_)}, {"square_sum", words(square_sum_)}};
+}
+
+Moments Moments::from_state(const Tensor& count, const Tensor& sum, const Tensor& square_sum) {
+  const auto fits = [](const Tensor& t) { return t.dtype() == DType::i64 && t.rank() >= 1 && t.dim(-1) == 2; };
+  if (count.dtype() != DType::i64 || count.numel() != 1 || !fits(sum) || !fits(square_sum) || sum.shape() != square_sum.shape())
+    throw ShapeError(fmt::format("Moments: a state of count {}, sum {}, square_sum {}", to_string(count.shape()), to_string(sum.shape()), to_string(square_sum.shape())));
+  Moments m(sum.shape().without(sum.rank() - 1));
+  m.count_ = count.data<std::int64_t>()[0];
+  std::memcpy(m.sum_.data(), sum.contiguous().raw(), sum.bytes());
+  std::memcpy(m.square_sum_.data(), square_sum.contiguous().raw(), square_sum.bytes());
+  return m;
+}
+
+}  // namespace fm

@@ -1,0 +1,43 @@
+// Mean and population variance of every element of a row over a stream of rows, from exact integer sums: the same bits for any order, any
+// batches, any threads, and any partial sums that are added up later.
+//
+//   q = round(2^32 x),  S = sum q,  T = sum q^2 in 128 bits;   mean = S/n,  var = (T - m (S + r))/n - (r/n)^2,  S = n m + r
+//
+// A value keeps 32 bits behind the point (an error below 1.2e-10), and nothing is rounded after that until the end: taking the whole number m
+// of the mean away before the division leaves no cancellation.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "tensor/io/safetensors.h"
+#include "tensor/tensor.h"
+
+namespace fm {
+
+class Moments {
+ public:
+  Moments() = default;
+  explicit Moments(const Shape& row);
+
+  // rows (n, row...) f32. Error when a value is not finite or not below 2^15; more than 2^31 rows are refused.
+  void add(const Tensor& rows);
+  void add(const Moments& other);
+
+  std::int64_t count() const { return count_; }
+  const Shape& row() const { return row_; }
+  Tensor mean() const;                 // f64, of the row's shape; at least one row
+  Tensor variance() const;
+
+  // The sums as tensors "count", "sum", "square_sum" (i64, two words each, the lower first), to be kept in a file.
+  NamedTensors state() const;
+  static Moments from_state(const Tensor& count, const Tensor& sum, const Tensor& square_sum);
+
+ private:
+  __extension__ using Wide = __int128;
+  Shape row_;
+  std::int64_t count_ = 0;
+  std::vector<Wide> sum_, square_sum_;
+};
+
+}  // namespace fm
