@@ -8,8 +8,10 @@ using namespace fm;
 namespace {
 
 void refuse_one_start_for_all(const Launch& launch) {
-  if (!launch.init_from.empty()) throw ConfigError("--init-from: each variant has its own start (--dry-run lists them); it is for flowmap_train");
-  if (launch.resume != "auto" && launch.resume != "never") throw ConfigError("--resume " + launch.resume + ": variants go on by themselves; a path is for one stage");
+  if (!launch.init_from.empty())
+    throw ConfigError("--init-from: each variant has its own start (--dry-run lists them); it is for flowmap_train");
+  if (launch.resume != "auto" && launch.resume != "never")
+    throw ConfigError("--resume " + launch.resume + ": variants go on by themselves; a path is for one stage");
 }
 
 // --dry-run: writes nothing.

@@ -13,9 +13,11 @@ namespace {
 struct ConvertCommand {
   std::string from, to, part, names = "ours", dtype = "same";
   template <class V> void visit(V&& v) {
-    v("from", from, "weights: a .safetensors file, an index of shards, a checkpoint or a run folder, with :ema for averaged weights", flag("from"));
+    v("from", from, "weights: a .safetensors file, an index of shards, a checkpoint or a run folder, with :ema for averaged weights",
+      flag("from"));
     v("to", to, "file to write: .safetensors or .npz", flag("to"));
-    v("part", part, "of a file that holds several: encoder, decoder or dit; empty: all", one_of({"", "encoder", "decoder", "dit"}), flag("part"));
+    v("part", part, "of a file that holds several: encoder, decoder or dit; empty: all", one_of({"", "encoder", "decoder", "dit"}),
+      flag("part"));
     v("names", names, "style of the names written: ours (Hugging Face's for encoders), meta (Meta's DINOv2), rae (with RAE's prefixes)",
       one_of({"ours", "meta", "rae"}), flag("names"));
     v("dtype", dtype, "element type of floating-point tensors", one_of({"same", "f32", "bf16", "f64"}), flag("dtype"));
@@ -39,7 +41,9 @@ void save_npz(const std::string& file, const NamedTensors& tensors) {
       case DType::i32: npz.add<std::int32_t>(name, shape, x.to_vector<std::int32_t>()); break;
       case DType::i64: npz.add<std::int64_t>(name, shape, x.to_vector<std::int64_t>()); break;
       case DType::u8: npz.add<std::uint8_t>(name, shape, x.to_vector<std::uint8_t>()); break;
-      default: throw ConfigError(fmt::format("{} is {}, which .npz does not have: add --dtype f32, or write .safetensors", name, name_of(x.dtype())));
+      default:
+        throw ConfigError(
+            fmt::format("{} is {}, which .npz does not have: add --dtype f32, or write .safetensors", name, name_of(x.dtype())));
     }
   }
   npz.finish();
@@ -48,7 +52,8 @@ void save_npz(const std::string& file, const NamedTensors& tensors) {
 int convert(ConvertCommand& c, Context& context) {
   if (c.from.empty() || c.to.empty()) throw ConfigError("convert wants --from WEIGHTS and --to FILE");
   const bool npz = c.to.ends_with(".npz");
-  if (!npz && !c.to.ends_with(".safetensors")) throw ConfigError(fmt::format("--to {}: want a name that ends in .safetensors or .npz", c.to));
+  if (!npz && !c.to.ends_with(".safetensors"))
+    throw ConfigError(fmt::format("--to {}: want a name that ends in .safetensors or .npz", c.to));
   const Weights weights = load_weights(c.from, [&](const std::string& line) { context.log.warning("{}", line); });
   NamedTensors tensors = to_our_names(weights.tensors, c.part);
   if (c.names != "ours") tensors = to_published_names(tensors, c.names);
@@ -66,8 +71,10 @@ int convert(ConvertCommand& c, Context& context) {
 int main(int argc, char** argv) {
   Program program{.name = "convert", .summary = "Turns weights of one format, naming style or element type into another.",
                   .quickstart = "convert --from runs/quickstart/mfd:ema --to flow_map.safetensors"};
-  program.add<ConvertCommand>({.name = "", .help = "convert a file of weights",
-                               .examples = {{"the encoder of a RAE file, in bf16", "convert --from rae.safetensors --part encoder --dtype bf16 --to encoder.safetensors"}}},
+  program.add<ConvertCommand>({.name = "",
+                               .help = "convert a file of weights",
+                               .examples = {{"the encoder of a RAE file, in bf16",
+                                             "convert --from rae.safetensors --part encoder --dtype bf16 --to encoder.safetensors"}}},
                               convert);
   return run_program(program, argc, argv);
 }

@@ -27,7 +27,8 @@ int score_run(EvaluateCommand& command, Context& context) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  Program program{.name = "evaluate", .summary = "Scores a run: Frechet distance, precision, recall, conditional accuracy, PSNR of the decoder.",
+  Program program{.name = "evaluate",
+                  .summary = "Scores a run: Frechet distance, precision, recall, conditional accuracy, PSNR of the decoder.",
                   .quickstart = "evaluate --config configs/quickstart.toml --out runs/quickstart --samples 10000"};
   program.add<EvaluateCommand>({.name = "", .help = "score a run's folder"}, score_run);
   return run_program(program, argc, argv);

@@ -40,7 +40,8 @@ void save_npz(const std::string& file, const Tensor& images) {
 LatentGenerator generator(const SampleCommand& c, TrainingRun& run, std::optional<DitDh>& model) {
   if (c.stage == "teacher") {
     model.emplace(run.load_teacher());
-    return ode_generator(run.guided(*model), static_cast<int>(c.calls) + 1, run.latent_shift(), c.solver == "heun" ? Solver::heun : Solver::euler);
+    return ode_generator(run.guided(*model), static_cast<int>(c.calls) + 1, run.latent_shift(),
+                         c.solver == "heun" ? Solver::heun : Solver::euler);
   }
   model.emplace(run.load_student(c.stage == "last" ? run.last_student() : c.stage));
   return flow_map_generator(flow_map_net(*model), static_cast<int>(c.calls));
@@ -49,17 +50,20 @@ LatentGenerator generator(const SampleCommand& c, TrainingRun& run, std::optiona
 int sample(SampleCommand& c, Context& context) {
   TrainingRun run(c.recipe, context);
   if (c.class_number >= run.recipe().classes)
-    throw ConfigError(fmt::format("class {}: there are {} classes, 0 to {}", c.class_number, run.recipe().classes, run.recipe().classes - 1));
+    throw ConfigError(
+        fmt::format("class {}: there are {} classes, 0 to {}", c.class_number, run.recipe().classes, run.recipe().classes - 1));
   run.prepare_stats();
   std::optional<DitDh> model;
   const LatentGenerator generate = generator(c, run, model);
   std::vector<std::int64_t> labels;
   for (std::int64_t i = 0; i < c.count; ++i) labels.push_back(c.class_number >= 0 ? c.class_number : (c.first + i) % run.recipe().classes);
-  const Tensor images = generate_images(run.autoencoder(), generate, consecutive(c.first, c.count), labels, static_cast<std::uint64_t>(run.recipe().seed), 256,
-                                        [&](std::int64_t done) { context.log.status(fmt::format("{}/{} samples", done, c.count)); });
+  const Tensor images =
+      generate_images(run.autoencoder(), generate, consecutive(c.first, c.count), labels, static_cast<std::uint64_t>(run.recipe().seed),
+                      256, [&](std::int64_t done) { context.log.status(fmt::format("{}/{} samples", done, c.count)); });
   context.log.end_status();
   if (!c.grid.empty()) {
-    write_png(c.grid, make_grid(to_images(images), {.columns = c.class_number < 0 ? static_cast<int>(run.recipe().classes) : 0, .scale = run.recipe().image_size < 64 ? 2 : 1}));
+    write_png(c.grid, make_grid(to_images(images), {.columns = c.class_number < 0 ? static_cast<int>(run.recipe().classes) : 0,
+                                                    .scale = run.recipe().image_size < 64 ? 2 : 1}));
     context.log.info("grid {}", c.grid);
   }
   if (!c.npz.empty()) {

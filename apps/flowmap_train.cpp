@@ -44,13 +44,17 @@ void add_stage(Program& program, const std::string& name, const std::string& con
 }  // namespace
 
 int main(int argc, char** argv) {
-  Program program{.name = "flowmap_train", .summary = "Trains flow maps: generators that jump from noise to data in one or two network calls.",
+  Program program{.name = "flowmap_train",
+                  .summary = "Trains flow maps: generators that jump from noise to data in one or two network calls.",
                   .quickstart = "flowmap_train pipeline --config configs/quickstart.toml --out runs/quickstart"};
   add_stage(program, "pipeline", "", "all stages in order, then samples, scores and a report", run_pipeline);
   add_stage(program, "judge", "judge", "the classifier that evaluates samples", outcome(&TrainingRun::train_judge));
   add_stage(program, "encoder", "encoder", "self-supervised encoder (DINO)", outcome(&TrainingRun::train_encoder));
   add_stage(program, "decoder", "decoder", "decoder of the frozen encoder's latents (RAE)", outcome(&TrainingRun::train_decoder));
-  add_stage(program, "stats", "", "mean and variance of the latents", [](TrainingRun& run) { run.prepare_stats(); return exit_code::finished; });
+  add_stage(program, "stats", "", "mean and variance of the latents", [](TrainingRun& run) {
+    run.prepare_stats();
+    return exit_code::finished;
+  });
   add_stage(program, "fm", "fm", "flow-matching teacher", outcome(&TrainingRun::train_teacher));
   add_stage(program, "cmt", "cmt", "consistency mid-training from the teacher's trajectories", outcome(&TrainingRun::train_cmt));
   add_stage(program, "mfd", "mfd", "MeanFlow distillation, from the cmt stage", outcome(&TrainingRun::train_mfd));

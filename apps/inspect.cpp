@@ -20,11 +20,14 @@ struct InspectCommand {
   std::string checkpoint, step, flops;
   bool tape = false, tensors = true, csv = false;
   template <class V> void visit(V&& v) {
-    v("checkpoint", checkpoint, "run folder, checkpoint folder or .safetensors file, with :ema for the averaged weights", flag("checkpoint"));
+    v("checkpoint", checkpoint, "run folder, checkpoint folder or .safetensors file, with :ema for the averaged weights",
+      flag("checkpoint"));
     v("tensors", tensors, "list the tensors of the checkpoint", flag("tensors"));
-    v("step", step, "instead: run one training step of the config's DiT on random data (fm or mf) and show its memory", one_of({"", "fm", "mf"}), flag("step"));
+    v("step", step, "instead: run one training step of the config's DiT on random data (fm or mf) and show its memory",
+      one_of({"", "fm", "mf"}), flag("step"));
     v("tape", tape, "print the tape of that step", flag("tape"));
-    v("flops", flops, "instead: parameters and multiply-adds of the published models, or of this one by module", alone("all"), flag("flops"));
+    v("flops", flops, "instead: parameters and multiply-adds of the published models, or of this one by module", alone("all"),
+      flag("flops"));
     v("csv", csv, "these as comma-separated values", flag("csv"));
     recipe.visit(v);
   }
@@ -58,18 +61,22 @@ void show_step(InspectCommand& c) {
   config.mean_flow = mean_flow_step;
   const DitDh model(config, 1);
   const Samples samples = consecutive(0, loop.batch);
-  const Batch batch{random_normal_rows(samples, {config.channels, config.input_size, config.input_size}, {1, 1}), Tensor::zeros({loop.batch}, DType::i64), {1, 0, samples}};
+  const Batch batch{random_normal_rows(samples, {config.channels, config.input_size, config.input_size}, {1, 1}),
+                    Tensor::zeros({loop.batch}, DType::i64),
+                    {1, 0, samples}};
   const std::size_t before = memory_stats().live;
   reset_memory_peak();
   Tape tape;
-  const ObjectiveLoss o = mean_flow_step
-      ? mean_flow([&](const Var& z, const Var& s, const Var& t, const Labels& y) { return model(z, s, t, y); }, batch, one_point(), c.recipe.mfd.objective)
-      : flow_matching([&](const Var& z, const Var& t, const Labels& y) { return model(z, t, y); }, batch, c.recipe.fm.objective);
+  const ObjectiveLoss o =
+      mean_flow_step
+          ? mean_flow([&](const Var& z, const Var& s, const Var& t, const Labels& y) { return model(z, s, t, y); }, batch, one_point(),
+                      c.recipe.mfd.objective)
+          : flow_matching([&](const Var& z, const Var& t, const Labels& y) { return model(z, t, y); }, batch, c.recipe.fm.objective);
   if (c.tape) fmt::print("{}", tape.to_string());
   fmt::print("batch {}, {} nodes on the tape\nheld after the forward pass:\n{}", loop.batch, tape.size(), memory_table());
   backward(o.loss);
-  fmt::print("peak of the whole step: {:.1f} MiB above the {:.1f} MiB of weights\n", static_cast<double>(memory_stats().peak - before) / (1 << 20),
-             static_cast<double>(before) / (1 << 20));
+  fmt::print("peak of the whole step: {:.1f} MiB above the {:.1f} MiB of weights\n",
+             static_cast<double>(memory_stats().peak - before) / (1 << 20), static_cast<double>(before) / (1 << 20));
 }
 
 int inspect(InspectCommand& c, Context& context) {

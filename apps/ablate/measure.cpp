@@ -70,7 +70,8 @@ std::vector<StepCost> step_costs(TrainingRun& run, const std::vector<Variant>& l
   for (std::int64_t round = 0; round <= rounds; ++round)
     for (std::size_t i = 0; i < list.size(); ++i) {
       if (round == 1) seconds[i].clear();                              // round 0 fills caches and the allocator
-      time_step([&] { return mean_flow(flow_map_net(student), batch, teacher(velocity), list[i].config.objective).loss; }, seconds[i], costs[i].peak_mib);
+      time_step([&] { return mean_flow(flow_map_net(student), batch, teacher(velocity), list[i].config.objective).loss; }, seconds[i],
+                costs[i].peak_mib);
     }
   for (std::size_t i = 0; i < list.size(); ++i) {
     costs[i].target_error = errors[i];

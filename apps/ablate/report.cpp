@@ -21,7 +21,12 @@ Plot error_plot(const std::vector<Finding>& findings) {
   }
   jvp.x = fd.x;
   jvp.y.assign(fd.x.size(), jvp_error);
-  return {.title = "Error of the target against f64", .x_label = "step of the finite difference", .y_label = "relative error", .curves = {fd, jvp}, .log_x = true, .log_y = true};
+  return {.title = "Error of the target against f64",
+          .x_label = "step of the finite difference",
+          .y_label = "relative error",
+          .curves = {fd, jvp},
+          .log_x = true,
+          .log_y = true};
 }
 
 }  // namespace
@@ -31,7 +36,9 @@ Table table_of(const std::string& what, const std::vector<Finding>& findings, co
   for (int n : calls) table.head.push_back(fmt::format("Frechet {} call{}", n, n == 1 ? "" : "s"));
   for (const Finding& f : findings) {
     std::vector<std::string> row{f.variant.name, "-", "-", "-"};
-    if (f.cost) row = {f.variant.name, fmt::format("{:.2e}", f.cost->target_error), fmt::format("{:.3f}", f.cost->seconds), fmt::format("{:.1f}", f.cost->peak_mib)};
+    if (f.cost)
+      row = {f.variant.name, fmt::format("{:.2e}", f.cost->target_error), fmt::format("{:.3f}", f.cost->seconds),
+             fmt::format("{:.1f}", f.cost->peak_mib)};
     for (std::size_t i = 0; i < calls.size(); ++i) row.push_back(f.diverged ? "diverged" : fmt::format("{:.3f}", f.scores.at(i).frechet));
     table.rows.push_back(row);
   }
@@ -57,7 +64,8 @@ std::string csv_text(const Table& table) {
 
 std::string report_html(const TrainingRun& run, const std::string& what, const std::vector<Finding>& findings, const Table& table) {
   HtmlReport report("Ablation: " + what, "run in " + run.root().string());
-  report.table(table.head, table.rows, fmt::format("{} steps of MeanFlow each, {} samples", run.recipe().mfd.loop.steps, run.recipe().evaluate.samples));
+  report.table(table.head, table.rows,
+               fmt::format("{} steps of MeanFlow each, {} samples", run.recipe().mfd.loop.steps, run.recipe().evaluate.samples));
   if (what == "derivative") report.plot(error_plot(findings));
   std::string lines;
   for (const Finding& f : findings) lines += describe(f.variant) + "\n";

@@ -24,7 +24,8 @@ MfStage from_data(MfStage stage) {
 // The whole schedule in `steps`: a part of a long one would end at another learning rate.
 MfStage shortened(MfStage stage, std::int64_t steps) {
   LearningRate& rate = stage.loop.rate;
-  for (std::int64_t* step : {&rate.warmup_steps, &rate.decay_begin, &rate.decay_end}) *step = *step * steps / std::max<std::int64_t>(1, stage.loop.steps);
+  for (std::int64_t* step : {&rate.warmup_steps, &rate.decay_begin, &rate.decay_end})
+    *step = *step * steps / std::max<std::int64_t>(1, stage.loop.steps);
   stage.loop.steps = steps;
   return stage;
 }

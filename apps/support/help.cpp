@@ -76,7 +76,8 @@ std::string arguments_of(const CommandInfo& command) {
 std::string usage_text(const Program& program) {
   std::string out = fmt::format("{}: {}\n", program.name, program.summary);
   for (const Command& command : program.commands)
-    out += fmt::format("usage: {}{}{} {}\n", program.name, command.info.name.empty() ? "" : " ", command.info.name, arguments_of(command.info));
+    out += fmt::format("usage: {}{}{} {}\n", program.name, command.info.name.empty() ? "" : " ", command.info.name,
+                       arguments_of(command.info));
   if (!program.quickstart.empty()) out += fmt::format("quickstart: {}\n", program.quickstart);
   return out + fmt::format("{} --help tells more.\n", program.name);
 }

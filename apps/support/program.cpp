@@ -24,8 +24,9 @@ void apply_preset(const Command& command, const std::vector<Field>& fields, cons
     names.push_back(preset.name);
   }
   const std::string hint = nearest(name, names);
-  throw ConfigError(fmt::format("--preset {}: {}", name,
-                                hint.empty() ? fmt::format("there are {}", fmt::join(names, ", ")) : fmt::format("did you mean '{}'?", hint)));
+  throw ConfigError(
+      fmt::format("--preset {}: {}", name,
+                  hint.empty() ? fmt::format("there are {}", fmt::join(names, ", ")) : fmt::format("did you mean '{}'?", hint)));
 }
 
 // defaults < preset < config file < flags. What flags set is told by commands that train (a wrong value costs hours), by others with -v.

@@ -141,7 +141,8 @@ std::vector<std::string> RunFolder::config_differences(const std::vector<Field>&
 }
 
 void RunFolder::write_config(const std::vector<Field>& fields) {
-  write_atomically(path_ / "config.toml", fmt::format("# The resolved config of this run; use it again with --config.\n\n{}", to_toml(fields)));
+  write_atomically(path_ / "config.toml",
+                   fmt::format("# The resolved config of this run; use it again with --config.\n\n{}", to_toml(fields)));
 }
 
 void RunFolder::begin_session(const SessionInfo& session) {

@@ -74,8 +74,8 @@ Score Evaluator::score(const std::string& name, const LatentGenerator& generate,
   const EvaluateConfig& c = run_.recipe().evaluate;
   const auto labels = balanced_labels(c.samples, run_.recipe().classes);
   const double start = seconds();
-  const Tensor images = generate_images(run_.autoencoder(), generate, consecutive(1000000, c.samples), labels, static_cast<std::uint64_t>(run_.recipe().seed), c.batch,
-                                        [&](std::int64_t done) {
+  const Tensor images = generate_images(run_.autoencoder(), generate, consecutive(1000000, c.samples), labels,
+                                        static_cast<std::uint64_t>(run_.recipe().seed), c.batch, [&](std::int64_t done) {
                                           throw_if_stop_requested();
                                           run_.context().log.status(fmt::format("{}: {}/{} samples", name, done, c.samples));
                                         });
@@ -123,22 +123,25 @@ std::vector<Score> evaluate_run(TrainingRun& run, const std::string& only) {
     const DitDh student = run.load_student(stage);
     for (int n : parse_steps(c.steps)) add(evaluator.score(stage, flow_map_generator(flow_map_net(student), n), n));
   }
-  if (scores.empty()) throw ConfigError("there is nothing to evaluate in " + run.root().string() + (only.empty() ? "" : " for stage " + only));
+  if (scores.empty())
+    throw ConfigError("there is nothing to evaluate in " + run.root().string() + (only.empty() ? "" : " for stage " + only));
   return scores;
 }
 
 std::string score_table(const std::vector<Score>& scores) {
-  std::string out = fmt::format("{:<15} {:>5} {:>9} {:>9} {:>7} {:>9} {:>7} {:>9}", "", "calls", "frechet", "precision", "recall", "accuracy", "psnr", "ms/image");
+  std::string out = fmt::format("{:<15} {:>5} {:>9} {:>9} {:>7} {:>9} {:>7} {:>9}", "", "calls", "frechet", "precision", "recall",
+                                "accuracy", "psnr", "ms/image");
   for (const Score& s : scores)
-    out += fmt::format("\n{:<15} {:>5} {:>9.3f} {:>9.3f} {:>7.3f} {:>7.1f} % {:>7} {:>9.2f}", s.name, s.calls, s.frechet, s.precision, s.recall, 100 * s.accuracy,
-                       s.psnr > 0 ? fmt::format("{:.2f}", s.psnr) : "-", s.ms_per_image);
+    out += fmt::format("\n{:<15} {:>5} {:>9.3f} {:>9.3f} {:>7.3f} {:>7.1f} % {:>7} {:>9.2f}", s.name, s.calls, s.frechet, s.precision,
+                       s.recall, 100 * s.accuracy, s.psnr > 0 ? fmt::format("{:.2f}", s.psnr) : "-", s.ms_per_image);
   return out;
 }
 
 void save_scores(const std::filesystem::path& csv, const std::vector<Score>& scores) {
   std::string text = "name,calls,frechet,precision,recall,accuracy,psnr,ms_per_image\n";
   for (const Score& s : scores)
-    text += fmt::format("{},{},{:.6g},{:.6g},{:.6g},{:.6g},{:.6g},{:.6g}\n", s.name, s.calls, s.frechet, s.precision, s.recall, s.accuracy, s.psnr, s.ms_per_image);
+    text += fmt::format("{},{},{:.6g},{:.6g},{:.6g},{:.6g},{:.6g},{:.6g}\n", s.name, s.calls, s.frechet, s.precision, s.recall, s.accuracy,
+                        s.psnr, s.ms_per_image);
   write_atomically(csv, text);
 }
 

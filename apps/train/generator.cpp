@@ -40,7 +40,8 @@ std::vector<Image> to_images(const Tensor& batch) {
   const Tensor x = batch.contiguous();
   std::vector<Image> out;
   for (std::int64_t i = 0; i < x.dim(0); ++i)
-    out.push_back(image_from_planes(x.select(0, i).data<float>(), static_cast<int>(x.dim(1)), static_cast<int>(x.dim(2)), static_cast<int>(x.dim(3))));
+    out.push_back(image_from_planes(x.select(0, i).data<float>(), static_cast<int>(x.dim(1)), static_cast<int>(x.dim(2)),
+                                    static_cast<int>(x.dim(3))));
   return out;
 }
 

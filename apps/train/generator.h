@@ -14,7 +14,8 @@ namespace fm {
 // Noise of sample number i is a function of (seed, i): the same picture in any batch and with any number of steps.
 Tensor sample_noise(const Samples& samples, const Shape& latent, std::uint64_t seed);
 
-// labels[i] for sample number samples[i] -> images (n, channels, H, W) in [0, 1], `batch` at a time. `generate` maps noise and labels to latents.
+// labels[i] for sample number samples[i] -> images (n, channels, H, W) in [0, 1], `batch` at a time. `generate` maps noise and labels to
+// latents.
 using LatentGenerator = std::function<Tensor(const Tensor& noise, const Labels& y)>;
 Tensor generate_images(const Rae& rae, const LatentGenerator& generate, const Samples& samples, const std::vector<std::int64_t>& labels,
                        std::uint64_t seed, std::int64_t batch, const std::function<void(std::int64_t done)>& progress);

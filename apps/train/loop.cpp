@@ -26,8 +26,10 @@ void restore(const NamedTensors& into, const NamedTensors& from, const std::stri
   for (const auto& [name, tensor] : into) {
     const auto it = stored.find(name);
     if (it == stored.end() || it->second.shape() != tensor.shape())
-      throw FileError(part + ": " + name + (it == stored.end() ? " is missing" : " has shape " + to_string(it->second.shape()) + ", not " + to_string(tensor.shape())) +
-                      "; the run was made with another config (use --fresh or another --out)");
+      throw FileError(
+          part + ": " + name +
+          (it == stored.end() ? " is missing" : " has shape " + to_string(it->second.shape()) + ", not " + to_string(tensor.shape())) +
+          "; the run was made with another config (use --fresh or another --out)");
     tensor.copy_from(it->second);
   }
 }
@@ -92,17 +94,20 @@ class TrainLoop {
     const auto& before = found.state()["made_from"];
     for (const auto& [name, checksum] : stage_.made_from)
       if (before.contains(name) && before[name] != checksum)
-        throw ConfigError(fmt::format("{}: {} was made from another {} (checksum {}, now {}); train it again with --fresh, or use another --out", stage_.name,
-                                      found.folder().string(), name, before[name].get<std::string>(), checksum));
+        throw ConfigError(
+            fmt::format("{}: {} was made from another {} (checksum {}, now {}); train it again with --fresh, or use another --out",
+                        stage_.name, found.folder().string(), name, before[name].get<std::string>(), checksum));
   }
 
   void resume() {
     if (context_.launch.resume == "never") {
-      if (!checkpoints_.newest_first().empty()) throw ConfigError(fmt::format("--resume never: {} holds checkpoints; --fresh moves them aside", checkpoints_.folder().string()));
+      if (!checkpoints_.newest_first().empty())
+        throw ConfigError(fmt::format("--resume never: {} holds checkpoints; --fresh moves them aside", checkpoints_.folder().string()));
       return;
     }
     const auto warn = [&](const std::string& line) { context_.log.warning("{}", line); };
-    const auto found = context_.launch.resume == "auto" ? open_newest(checkpoints_, warn) : std::optional<Checkpoint>(context_.launch.resume);
+    const auto found =
+        context_.launch.resume == "auto" ? open_newest(checkpoints_, warn) : std::optional<Checkpoint>(context_.launch.resume);
     if (!found) return;
     check_made_from(*found);
     restore(stage_.model, found->part("model"), "model");
@@ -111,16 +116,19 @@ class TrainLoop {
     optimizer_.load_state(found->part("optimizer"));
     step_ = found->step();
     for (std::int64_t step : checkpoints_.newest_first())
-      if (step > step_) context_.log.warning("{}: the checkpoint of step {} is deleted: this run goes on from step {}", stage_.name, step, step_);
+      if (step > step_)
+        context_.log.warning("{}: the checkpoint of step {} is deleted: this run goes on from step {}", stage_.name, step, step_);
     checkpoints_.forget_after(step_);
     const auto stored = found->state().find("seed");
     if (stored != found->state().end() && *stored != seed_)
-      context_.log.warning("{}: the run was begun with other random numbers (another seed or an older build); it goes on with this one's", stage_.name);
+      context_.log.warning("{}: the run was begun with other random numbers (another seed or an older build); it goes on with this one's",
+                           stage_.name);
     if (step_ < loop_.steps) context_.log.info("{}: going on from {} (step {})", stage_.name, found->folder().string(), step_);
   }
 
   Outcome steps() {
-    Progress progress(context_.log, {.total_steps = loop_.steps, .done_steps = step_, .samples_per_step = loop_.batch, .log_every = loop_.log_every});
+    Progress progress(context_.log,
+                      {.total_steps = loop_.steps, .done_steps = step_, .samples_per_step = loop_.batch, .log_every = loop_.log_every});
     while (step_ < loop_.steps) {
       const StepReport report = one_step();
       progress.step_done(step_, report);
@@ -158,7 +166,9 @@ class TrainLoop {
       const StepLoss part = stage_.loss({step_, first, count});
       const double value = part.loss.value().item();
       if (!std::isfinite(value))
-        throw DivergedError(fmt::format("{}: the loss is {} at step {}; the last checkpoint is intact (lower rate.peak, or resume with another seed)", stage_.name, value, step_ + 1));
+        throw DivergedError(
+            fmt::format("{}: the loss is {} at step {}; the last checkpoint is intact (lower rate.peak, or resume with another seed)",
+                        stage_.name, value, step_ + 1));
       loss += share * value;
       add_metrics(part.metrics, share);
       Gradients g = backward(share == 1 ? part.loss : part.loss * share);

@@ -59,7 +59,7 @@ struct Stage {
   std::string part = {};                                               // of the config, such as "fm"; empty: as the name
   std::vector<Field> fields = {};                                      // the config that made it; empty: the command's
   std::vector<std::pair<std::string, std::string>> made_from = {};     // checksums of the weights it learns from: {"encoder", "1a2b3c4d"}
-  NamedTensors state;                                                  // further tensors that a checkpoint holds (shared, overwritten in place)
+  NamedTensors state;                                                  // further tensors of a checkpoint (shared, overwritten in place)
 };
 
 // A stage that trains `model`, with `average` (null: none) following it. Both must stay where they are.
@@ -75,7 +75,8 @@ template <class M> Stage make_stage(std::string name, M& model, M* average) {
 enum class Outcome { finished, stopped };
 
 // Trains `stage` in the folder out/stage.name until loop.steps, from its newest checkpoint if there is one. Afterwards the modules hold the
-// newest weights. ConfigError when that checkpoint was made from other weights than stage.made_from (another encoder, another teacher). Throws DivergedError when the loss or the gradient stops being finite (the last checkpoint is intact).
+// newest weights. ConfigError when that checkpoint was made from other weights than stage.made_from (another encoder, another teacher).
+// Throws DivergedError when the loss or the gradient stops being finite (the last checkpoint is intact).
 Outcome train(Stage& stage, const LoopConfig& loop, std::uint64_t seed, LogFiles files, Context& context);
 
 }  // namespace fm

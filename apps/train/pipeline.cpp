@@ -49,7 +49,8 @@ Image comparison_grid(TrainingRun& run, const std::vector<std::string>& class_na
   generators.emplace_back(fmt::format("teacher {}", points), ode_generator(run.guided(teacher), points, run.latent_shift()));
   const std::string last = run.last_student();
   const DitDh student = run.load_student(last);
-  for (int n : {1, 2}) generators.emplace_back(fmt::format("{} {} step{}", last, n, n == 1 ? "" : "s"), flow_map_generator(flow_map_net(student), n));
+  for (int n : {1, 2})
+    generators.emplace_back(fmt::format("{} {} step{}", last, n, n == 1 ? "" : "s"), flow_map_generator(flow_map_net(student), n));
 
   std::vector<Image> pictures;
   std::vector<std::string> row_labels;
@@ -57,11 +58,14 @@ Image comparison_grid(TrainingRun& run, const std::vector<std::string>& class_na
   for (std::int64_t i = 0; i < rows * r.classes; ++i) labels.push_back(i % r.classes);
   for (const auto& [name, generate] : generators) {
     const auto n = static_cast<std::int64_t>(labels.size());
-    for (Image& image : to_images(generate_images(run.autoencoder(), generate, consecutive(0, n), labels, static_cast<std::uint64_t>(r.seed), n, [](std::int64_t) {})))
+    for (Image& image : to_images(generate_images(run.autoencoder(), generate, consecutive(0, n), labels,
+                                                  static_cast<std::uint64_t>(r.seed), n, [](std::int64_t) {})))
       pictures.push_back(std::move(image));
     for (std::int64_t i = 0; i < rows; ++i) row_labels.push_back(i == 0 ? name : "");
   }
-  return make_grid(pictures, {.columns = static_cast<int>(r.classes), .scale = r.image_size < 64 ? 2 : 1, .column_labels = class_names, .row_labels = row_labels});
+  return make_grid(
+      pictures,
+      {.columns = static_cast<int>(r.classes), .scale = r.image_size < 64 ? 2 : 1, .column_labels = class_names, .row_labels = row_labels});
 }
 
 Plot stage_curve(const std::filesystem::path& folder, const std::string& stage, const std::vector<std::string>& columns) {
@@ -86,17 +90,20 @@ std::string weights_line(const TrainingRun& run, const std::vector<NamedStage>& 
 void write_report(TrainingRun& run, const std::vector<NamedStage>& stages, const std::vector<Score>& scores, const Image& grid) {
   HtmlReport report("flowmap: from noise to " + run.recipe().data + " in one step", "run in " + run.root().string());
   report.heading("Samples");
-  report.paragraph("Each column is a class; the blocks start from the same noise: the flow-matching teacher along its whole trajectory, then the flow map in "
-                   "one and in two network calls.");
+  report.paragraph(
+      "Each column is a class; the blocks start from the same noise: the flow-matching teacher along its whole trajectory, then the flow "
+      "map in one and in two network calls.");
   const auto png = encode_png(grid);
   report.png({reinterpret_cast<const char*>(png.data()), png.size()});
   report.heading("Scores");
-  report.paragraph("Frechet distance, precision and recall in the features of a judge that no generator saw, against real test images; accuracy is the share of "
-                   "samples that the judge takes for the class asked for.");
+  report.paragraph(
+      "Frechet distance, precision and recall in the features of a judge that no generator saw, against real test images; accuracy is the "
+      "share of samples that the judge takes for the class asked for.");
   std::vector<std::vector<std::string>> rows;
   for (const Score& s : scores)
-    rows.push_back({s.name, std::to_string(s.calls), fmt::format("{:.3f}", s.frechet), fmt::format("{:.3f}", s.precision), fmt::format("{:.3f}", s.recall),
-                    fmt::format("{:.1f} %", 100 * s.accuracy), s.psnr > 0 ? fmt::format("{:.2f} dB", s.psnr) : "-", fmt::format("{:.2f}", s.ms_per_image)});
+    rows.push_back({s.name, std::to_string(s.calls), fmt::format("{:.3f}", s.frechet), fmt::format("{:.3f}", s.precision),
+                    fmt::format("{:.3f}", s.recall), fmt::format("{:.1f} %", 100 * s.accuracy),
+                    s.psnr > 0 ? fmt::format("{:.2f} dB", s.psnr) : "-", fmt::format("{:.2f}", s.ms_per_image)});
   report.table({"", "calls", "Frechet", "precision", "recall", "accuracy", "PSNR", "ms/image"}, rows,
                fmt::format("{} samples each", run.recipe().evaluate.samples));
   report.paragraph(weights_line(run, stages));
@@ -115,7 +122,8 @@ void write_report(TrainingRun& run, const std::vector<NamedStage>& stages, const
 // --fresh: the whole run goes aside at once, so that no stage meets an old one when it is stopped and goes on.
 void check_launch(TrainingRun& run) {
   Launch& launch = run.context().launch;
-  if (launch.resume != "auto" && launch.resume != "never") throw ConfigError("--resume " + launch.resume + ": pipeline goes on by itself; a path is for one stage");
+  if (launch.resume != "auto" && launch.resume != "never")
+    throw ConfigError("--resume " + launch.resume + ": pipeline goes on by itself; a path is for one stage");
   if (!launch.init_from.empty()) throw ConfigError("--init-from is for one stage (fm, cmt, mfd or mft), not for pipeline");
   if (!launch.fresh) return;
   if (std::filesystem::exists(run.root())) move_aside(run.root(), run.context().log);

@@ -17,7 +17,8 @@ double teacher_share(const std::string& velocity) {
   if (velocity == "teacher") return 1;
   if (velocity == "one-point" || velocity.empty()) return 0;
   double lambda = -1;
-  if (velocity.starts_with("blend=") && parse_number(std::string_view(velocity).substr(6), lambda) && lambda >= 0 && lambda <= 1) return lambda;
+  if (velocity.starts_with("blend=") && parse_number(std::string_view(velocity).substr(6), lambda) && lambda >= 0 && lambda <= 1)
+    return lambda;
   throw ConfigError("velocity '" + velocity + "': want teacher, one-point or blend=L with L in [0, 1]");
 }
 
@@ -25,7 +26,8 @@ std::vector<int> parse_steps(const std::string& list) {
   std::vector<int> steps;
   for (const std::string_view part : csv_cells(list)) {
     std::int64_t n = 0;
-    if (!parse_integer(part, n) || n < 1 || n > 10000) throw ConfigError("steps '" + list + "': want numbers of network calls, such as 1,2,4");
+    if (!parse_integer(part, n) || n < 1 || n > 10000)
+      throw ConfigError("steps '" + list + "': want numbers of network calls, such as 1,2,4");
     steps.push_back(static_cast<int>(n));
   }
   return steps;
@@ -34,12 +36,15 @@ std::vector<int> parse_steps(const std::string& list) {
 void Recipe::resolve() {
   check_rules(list_fields(*this), "config");
   if (!has_sizes() || classes < 2)
-    throw ConfigError("image_size " + std::to_string(image_size) + ", channels " + std::to_string(channels) + ", classes " + std::to_string(classes) + ": sizes must be known, and two classes at least");
+    throw ConfigError("image_size " + std::to_string(image_size) + ", channels " + std::to_string(channels) + ", classes " +
+                      std::to_string(classes) + ": sizes must be known, and two classes at least");
   DinoV2Config& e = rae.encoder;
   if (image_size % e.patch_size != 0)
-    throw ConfigError("rae.encoder.patch_size " + std::to_string(e.patch_size) + " does not divide image_size " + std::to_string(image_size));
+    throw ConfigError("rae.encoder.patch_size " + std::to_string(e.patch_size) + " does not divide image_size " +
+                      std::to_string(image_size));
   if (encoder.local_size % e.patch_size != 0)
-    throw ConfigError("encoder.local_size " + std::to_string(encoder.local_size) + " is no multiple of rae.encoder.patch_size " + std::to_string(e.patch_size));
+    throw ConfigError("encoder.local_size " + std::to_string(encoder.local_size) + " is no multiple of rae.encoder.patch_size " +
+                      std::to_string(e.patch_size));
   e.image_size = image_size;
   e.channels = judge.model.channels = rae.decoder.image_channels = channels;
   judge.model.size = image_size;
@@ -48,12 +53,15 @@ void Recipe::resolve() {
   rae.decoder.latent_size = dit.input_size = image_size / e.patch_size;
   rae.decoder.patch_size = e.patch_size;
   if (compat != "paper") cmt.objective.compat = mfd.objective.compat = mft.objective.compat = Compat::named(compat);
-  for (const LearningRate* rate : {&judge.loop.rate, &encoder.loop.rate, &decoder.loop.rate, &fm.loop.rate, &cmt.loop.rate, &mfd.loop.rate, &mft.loop.rate}) check(*rate);
+  for (const LearningRate* rate :
+       {&judge.loop.rate, &encoder.loop.rate, &decoder.loop.rate, &fm.loop.rate, &cmt.loop.rate, &mfd.loop.rate, &mft.loop.rate})
+    check(*rate);
   teacher_share(mfd.velocity);
   teacher_share(mft.velocity);
   parse_steps(evaluate.steps);
   mft.velocity = mft.velocity.empty() ? "one-point" : mft.velocity;
-  fm.objective.labels.null_label = cmt.objective.labels.null_label = mfd.objective.labels.null_label = mft.objective.labels.null_label = classes;
+  fm.objective.labels.null_label = cmt.objective.labels.null_label = mfd.objective.labels.null_label = mft.objective.labels.null_label =
+      classes;
   checked_config(*this, "config");
 }
 

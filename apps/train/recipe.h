@@ -1,5 +1,5 @@
-// Everything that decides what a run computes: one struct for the whole chain from images to a one-step generator. A config file fills it, every
-// stage reads its part, and each stage's checkpoint stores it.
+// Everything that decides what a run computes: one struct for the whole chain from images to a one-step generator. A config file fills it,
+// every stage reads its part, and each stage's checkpoint stores it.
 #pragma once
 
 #include "apps/train/loop.h"
@@ -55,7 +55,8 @@ struct DecoderStage {
   template <class V> void visit(V&& v) {
     v("loop", loop, "training of the decoder");
     v("noise_tau", noise_tau, "latents get noise of scale noise_tau U[0, 1), one scale a sample", at_least(0));
-    v("feature_weight", feature_weight, "weight of the distance between the encoder's tokens of the reconstruction and of the image", at_least(0));
+    v("feature_weight", feature_weight, "weight of the distance between the encoder's tokens of the reconstruction and of the image",
+      at_least(0));
   }
 };
 
@@ -128,16 +129,21 @@ struct Recipe {
   template <class V> void visit(V&& v) {
     v("data", data, "fashion-mnist, shapes or folder:PATH, with options after '?' (see README)", flag("data"));
     v("seed", seed, "all random numbers follow from it", range(0, 9e15), flag("seed"));
-    v("deterministic", deterministic, "only kernels that give the same bits every time; on the CPU all do, so false changes nothing", flag("deterministic"));
-    v("log", log, "what every stage writes beside log.txt: metrics.csv, metrics.jsonl, TensorBoard events, report.html (its curves are the CSV's)",
+    v("deterministic", deterministic, "only kernels that give the same bits every time; on the CPU all do, so false changes nothing",
+      flag("deterministic"));
+    v("log", log,
+      "what every stage writes beside log.txt: metrics.csv, metrics.jsonl, TensorBoard events, report.html (its curves are the CSV's)",
       one_of({"csv", "jsonl", "tb", "html"}), flag("log"));
     v("image_size", image_size, "side of the images; 0: the data set's", at_least(0), unit("pixels"));
     v("channels", channels, "1 grey, 3 colour; 0: the data set's", range(0, 3));
     v("classes", classes, "number of labels; 0: the data set's", at_least(0));
-    v("encoder_weights", encoder_weights, "trained encoder, a path or a name beside the config file; empty, or trained on other data: this run trains its own");
+    v("encoder_weights", encoder_weights,
+      "trained encoder, a path or a name beside the config file; empty, or trained on other data: this run trains its own");
     v("judge_weights", judge_weights, "trained judge, likewise");
-    v("guidance", guidance, "scale of the teacher's classifier-free guidance, in its samples and in what students learn from it; 1: none", at_least(0));
-    v("compat", compat, "sony: every switch of cmt, mfd and mft .objective.compat as in the released MF-RAE code; paper: as they are set", one_of({"paper", "sony"}));
+    v("guidance", guidance, "scale of the teacher's classifier-free guidance, in its samples and in what students learn from it; 1: none",
+      at_least(0));
+    v("compat", compat, "sony: every switch of cmt, mfd and mft .objective.compat as in the released MF-RAE code; paper: as they are set",
+      one_of({"paper", "sony"}));
     v("rae", rae, "representation autoencoder");
     v("dit", dit, "the diffusion transformer, teacher and student");
     v("judge", judge, "the classifier that evaluates");

@@ -54,7 +54,8 @@ Crops draw_crops(const Tensor& images, const Samples& samples, const Recipe& r, 
   Crops crops;
   crops.global = concat(std::vector<Tensor>{random_crops(images, samples, key, 0, large), random_crops(images, samples, key, 1, large)}, 0);
   std::vector<Tensor> local;
-  for (std::int64_t i = 0; i < e.local_crops; ++i) local.push_back(random_crops(images, samples, key, static_cast<std::uint32_t>(2 + i), small));
+  for (std::int64_t i = 0; i < e.local_crops; ++i)
+    local.push_back(random_crops(images, samples, key, static_cast<std::uint32_t>(2 + i), small));
   if (!local.empty()) crops.local = concat(local, 0);
   crops.mask = draw_mask(samples, r, seed);
   return crops;
@@ -78,8 +79,8 @@ Var patch_loss(const Var& student, const Tensor& teacher, const Tensor& mask, do
   return sum(cross * mask.reshape({-1})) / number;
 }
 
-// How many patches are hidden in the step's whole batch, for each of its samples: what a part's loss is divided by, so that the parts add up
-// to the loss of the batch.
+// How many patches are hidden in the step's whole batch, for each of its samples: what a part's loss is divided by, so that the parts add
+// up to the loss of the batch.
 double hidden_per_sample(const StepPart& part, const Recipe& r, std::uint64_t seed) {
   const std::int64_t batch = r.encoder.loop.batch;
   return std::max(1.0, sum(draw_mask(consecutive(part.step * batch, batch), r, seed)).item()) / static_cast<double>(batch);
@@ -116,10 +117,12 @@ Outcome TrainingRun::train_encoder() {
       for (const Var& h : by_crop(teacher.head(seen.cls), part.count)) targets.push_back(h.value());
       if (config.patch_weight > 0) patch_targets = teacher.head(reshape(seen.patches, {-1, seen.patches.dim(-1)})).value();
     }
-    const DinoV2Tokens seen = student.backbone.encode(normalised(crops.global, recipe_.rae), config.patch_weight > 0 ? crops.mask : Tensor());
+    const DinoV2Tokens seen =
+        student.backbone.encode(normalised(crops.global, recipe_.rae), config.patch_weight > 0 ? crops.mask : Tensor());
     std::vector<Var> outputs = by_crop(student.head(seen.cls), part.count);
     if (crops.local.defined())
-      for (const Var& h : by_crop(student.head(student.backbone.encode(normalised(crops.local, recipe_.rae)).cls), part.count)) outputs.push_back(h);
+      for (const Var& h : by_crop(student.head(student.backbone.encode(normalised(crops.local, recipe_.rae)).cls), part.count))
+        outputs.push_back(h);
     const Var class_loss = dino(outputs, targets);
     if (config.patch_weight == 0) return StepLoss{class_loss, {{"class_loss", class_loss.value().item()}}};
     const double number = static_cast<double>(part.count) * hidden_per_sample(part, recipe_, seed);
@@ -136,7 +139,8 @@ Outcome TrainingRun::train_encoder() {
 
   const Outcome outcome = train_loop(stage, config.loop, seed);
   if (outcome == Outcome::finished)
-    save_safetensors(root_ / "encoder" / "encoder.safetensors", state_dict(teacher.backbone), {{"data", recipe_.data}, {"method", "DINO with patch loss"}});
+    save_safetensors(root_ / "encoder" / "encoder.safetensors", state_dict(teacher.backbone),
+                     {{"data", recipe_.data}, {"method", "DINO with patch loss"}});
   return outcome;
 }
 

@@ -28,7 +28,8 @@ void start_from(DitDh& model, Weights weights) {
   const auto stored = [&](const std::string& name) {
     return std::any_of(weights.tensors.begin(), weights.tensors.end(), [&](const auto& entry) { return entry.first == name; });
   };
-  const bool from_teacher = std::none_of(weights.tensors.begin(), weights.tensors.end(), [](const auto& entry) { return entry.first.starts_with("r_embedder."); });
+  const bool from_teacher = std::none_of(weights.tensors.begin(), weights.tensors.end(),
+                                         [](const auto& entry) { return entry.first.starts_with("r_embedder."); });
   for (const auto& [name, t] : state_dict(model))
     if (from_teacher && name.starts_with("r_embedder.") && !stored(name)) weights.tensors.emplace_back(name, t.clone());
   load_model(model, weights);
@@ -38,11 +39,13 @@ void start_from(DitDh& model, Weights weights) {
 
 // Fixed noise and labels, the same in every stage and at every step: one column a class.
 void TrainingRun::write_preview(const LatentGenerator& generate, const std::filesystem::path& png) {
-  if (!has("decoder")) return context_.log.warning("no pictures of {}: there is no trained decoder in {}", png.stem().string(), (root_ / "decoder").string());
+  if (!has("decoder"))
+    return context_.log.warning("no pictures of {}: there is no trained decoder in {}", png.stem().string(), (root_ / "decoder").string());
   const std::int64_t classes = recipe_.classes, n = preview_rows * classes;
   std::vector<std::int64_t> labels;
   for (std::int64_t i = 0; i < n; ++i) labels.push_back(i % classes);
-  const Tensor images = generate_images(autoencoder(), generate, consecutive(0, n), labels, static_cast<std::uint64_t>(recipe_.seed), n, [](std::int64_t) {});
+  const Tensor images =
+      generate_images(autoencoder(), generate, consecutive(0, n), labels, static_cast<std::uint64_t>(recipe_.seed), n, [](std::int64_t) {});
   write_png(png, make_grid(to_images(images), {.columns = static_cast<int>(classes), .scale = recipe_.image_size < 64 ? 2 : 1}));
 }
 
@@ -86,7 +89,8 @@ Outcome TrainingRun::train_cmt() {
   stage.loss = [&](const StepPart& part) {
     const Draws draws{seed, static_cast<std::uint32_t>(part.step), consecutive(part.step * config.loop.batch + part.first, part.count)};
     std::vector<std::int64_t> labels;
-    for (std::int64_t sample : draws.samples) labels.push_back(below(RandomKey{seed, 0x4C41424C}.block(static_cast<std::uint64_t>(sample))[0], classes));
+    for (std::int64_t sample : draws.samples)
+      labels.push_back(below(RandomKey{seed, 0x4C41424C}.block(static_cast<std::uint64_t>(sample))[0], classes));
     const Shape latent{recipe_.dit.channels, recipe_.dit.input_size, recipe_.dit.input_size};
     const Trajectories rolled = roll_out(guided(teacher), latent, Tensor::from(labels, {part.count}), draws, config.objective);
     const ObjectiveLoss o = ::fm::cmt(flow_map_net(model), rolled, config.objective);
@@ -130,7 +134,8 @@ DitDh TrainingRun::new_student(std::uint64_t seed) const {
 }
 
 void TrainingRun::refuse_init_from(const std::string& stage) const {
-  if (!context_.launch.init_from.empty()) throw ConfigError("--init-from: the stage " + stage + " begins from random weights; it is for fm, cmt, mfd and mft");
+  if (!context_.launch.init_from.empty())
+    throw ConfigError("--init-from: the stage " + stage + " begins from random weights; it is for fm, cmt, mfd and mft");
 }
 
 // --init-from, or the averaged weights of an earlier stage of this run; "random" leaves the initial values.

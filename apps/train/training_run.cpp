@@ -66,7 +66,8 @@ const Dataset& TrainingRun::train_data() {
       throw ConfigError(fmt::format("{} has {}x{} images of {} channels; the config says image_size {} and channels {}", recipe_.data,
                                     train_->height, train_->width, train_->channels, recipe_.image_size, recipe_.channels));
     if (!fits(recipe_.classes, static_cast<std::int64_t>(train_->class_names.size())))
-      throw ConfigError(fmt::format("{} has {} classes; the config says classes {}", recipe_.data, train_->class_names.size(), recipe_.classes));
+      throw ConfigError(
+          fmt::format("{} has {} classes; the config says classes {}", recipe_.data, train_->class_names.size(), recipe_.classes));
   }
   return *train_;
 }
@@ -74,7 +75,8 @@ const Dataset& TrainingRun::train_data() {
 Rae& TrainingRun::rae() {
   if (!rae_) {
     rae_ = std::make_unique<Rae>(recipe_.rae, stage_seed("rae"));
-    const std::string file = recipe_.encoder_weights.empty() ? (root_ / "encoder" / "encoder.safetensors").string() : recipe_.encoder_weights;
+    const std::string file =
+        recipe_.encoder_weights.empty() ? (root_ / "encoder" / "encoder.safetensors").string() : recipe_.encoder_weights;
     load_model(rae_->encoder, load_weights(file, warner()));
     set_trainable(rae_->encoder, false);
     if (std::filesystem::exists(root_ / "decoder" / "checkpoints" / "latest"))
@@ -84,7 +86,9 @@ Rae& TrainingRun::rae() {
 }
 
 Rae& TrainingRun::autoencoder() {
-  if (!has("decoder")) throw FileError(fmt::format("there is no trained decoder in {}: run `flowmap_train decoder` (or pipeline) first", (root_ / "decoder").string()));
+  if (!has("decoder"))
+    throw FileError(
+        fmt::format("there is no trained decoder in {}: run `flowmap_train decoder` (or pipeline) first", (root_ / "decoder").string()));
   return rae();
 }
 

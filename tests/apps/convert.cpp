@@ -24,7 +24,8 @@ void refused(const Arguments& arguments, int code, const std::string& message) {
 
 TEST_CASE("names and types, there and back") {
   const TempFolder folder;
-  const std::string meta = (folder / "meta.safetensors").string(), back = (folder / "back.safetensors").string(), half = (folder / "half.safetensors").string();
+  const std::string meta = (folder / "meta.safetensors").string(), back = (folder / "back.safetensors").string(),
+                    half = (folder / "half.safetensors").string();
   REQUIRE(convert({"--from", encoder_file, "--part", "encoder", "--names", "meta", "--to", meta}).code == 0);
   REQUIRE(convert({"--from", meta, "--part", "encoder", "--to", back}).code == 0);
   REQUIRE(convert({"--from", meta, "--dtype", "bf16", "--to", half}).code == 0);

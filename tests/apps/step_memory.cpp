@@ -29,8 +29,8 @@ DitDh model_of(const Recipe& recipe, bool mean_flow) {
 
 Batch batch_of(const Recipe& recipe) {
   const Samples samples = consecutive(0, rows);
-  return {random_normal_rows(samples, {recipe.dit.channels, recipe.dit.input_size, recipe.dit.input_size}, {1, 1}), Tensor::zeros({rows}, DType::i64),
-          Draws{1, 0, samples}};
+  return {random_normal_rows(samples, {recipe.dit.channels, recipe.dit.input_size, recipe.dit.input_size}, {1, 1}),
+          Tensor::zeros({rows}, DType::i64), Draws{1, 0, samples}};
 }
 
 // MiB that a step holds at most, beside the weights.
@@ -56,11 +56,13 @@ TEST_CASE("a MeanFlow step by JVP needs at most 1.15 times the memory of a flow-
   const double plain = peak_of([&] { return flow_matching(velocity_net(net), batch, recipe.fm.objective).loss; });
   MeanFlowConfig config = recipe.mfd.objective;
   REQUIRE(config.derivative.kind == "jvp");
-  const double distilled = peak_of([&] { return mean_flow(flow_map_net(student), batch, teacher(velocity_net(teacher_net)), config).loss; });
+  const double distilled =
+      peak_of([&] { return mean_flow(flow_map_net(student), batch, teacher(velocity_net(teacher_net)), config).loss; });
   const double from_data = peak_of([&] { return mean_flow(flow_map_net(student), batch, one_point(), config).loss; });
   config.pairs.diagonal_share = 0;                                     // the derivative of every row
   const double all_rows = peak_of([&] { return mean_flow(flow_map_net(student), batch, one_point(), config).loss; });
-  MESSAGE("peak MiB: flow matching " << plain << ", MFD " << distilled << ", MFT " << from_data << ", MFT with s < t in all rows " << all_rows);
+  MESSAGE("peak MiB: flow matching " << plain << ", MFD " << distilled << ", MFT " << from_data << ", MFT with s < t in all rows "
+                                     << all_rows);
   CHECK(distilled <= 1.15 * plain);
   CHECK(from_data <= 1.15 * plain);
   CHECK(all_rows <= 1.15 * plain);

@@ -53,7 +53,8 @@ const fs::path& finished_run() {
 void copy_stages(const fs::path& to, const std::vector<std::string>& stages) {
   fs::create_directories(to);
   fs::copy(finished_run() / "stats.safetensors", to);
-  for (const std::string& stage : stages) fs::copy(finished_run() / stage, to / stage, fs::copy_options::recursive | fs::copy_options::copy_symlinks);
+  for (const std::string& stage : stages)
+    fs::copy(finished_run() / stage, to / stage, fs::copy_options::recursive | fs::copy_options::copy_symlinks);
 }
 
 // Path and bytes of every file below `folder`.
@@ -95,7 +96,8 @@ void same_training(const fs::path& a, const fs::path& b, const std::string& stag
     REQUIRE_MESSAGE(found.contains(name), stage << ": " << name);
     if (name.ends_with(".safetensors")) CHECK_MESSAGE(found.at(name) == bytes, stage << ": " << name);
   }
-  for (const char* part : {"model.safetensors", "optimizer.safetensors", stage == "encoder" ? "state.safetensors" : "ema.safetensors"}) CHECK(names.contains(part));
+  for (const char* part : {"model.safetensors", "optimizer.safetensors", stage == "encoder" ? "state.safetensors" : "ema.safetensors"})
+    CHECK(names.contains(part));
   const auto rows = measured(a / stage / "metrics.csv");
   CHECK(rows.size() > 1);
   CHECK(rows == measured(b / stage / "metrics.csv"));
@@ -124,7 +126,8 @@ TEST_CASE("pipeline: all stages, samples, scores and a report; the same command 
     CHECK_MESSAGE(fs::exists(out / stage / "checkpoints" / "latest"), stage);
     CHECK_MESSAGE(fs::exists(out / stage / "config.toml"), stage);
   }
-  for (const char* file : {"judge/judge.safetensors", "encoder/encoder.safetensors", "stats.safetensors", "samples.png"}) CHECK_MESSAGE(fs::exists(out / file), file);
+  for (const char* file : {"judge/judge.safetensors", "encoder/encoder.safetensors", "stats.safetensors", "samples.png"})
+    CHECK_MESSAGE(fs::exists(out / file), file);
   const std::string scores = read_file(out / "scores.csv"), report = read_file(out / "report.html");
   CHECK(lines(scores) == 1 + 2 + 3 * 2);                               // head, reconstruction and teacher, three students at 1 and 2 calls
   CHECK(!has(scores, "nan"));
@@ -134,7 +137,8 @@ TEST_CASE("pipeline: all stages, samples, scores and a report; the same command 
   fs::copy(out, copy / "run", fs::copy_options::recursive | fs::copy_options::copy_symlinks);
   const Result again = train("pipeline", copy / "run");
   succeeds(again);
-  for (const char* stage : {"judge", "encoder", "decoder", "fm", "cmt", "mfd", "mft"}) CHECK_MESSAGE(has(again.err, std::string(stage) + ": done"), again.err);
+  for (const char* stage : {"judge", "encoder", "decoder", "fm", "cmt", "mfd", "mft"})
+    CHECK_MESSAGE(has(again.err, std::string(stage) + ": done"), again.err);
   CHECK(read_file(copy / "run/report.html") == report);
   for (const char* stage : {"encoder", "fm", "mft"}) same_training(out, copy / "run", stage);
 
@@ -165,11 +169,13 @@ TEST_CASE("what a stage needs and does not find") {
   copy_stages(out, {"judge", "encoder", "fm", "cmt", "mfd"});
   refused(run("flowmap_sample", out, {"--count", "2", "-q"}), exit_code::unreadable, "there is no trained decoder");
   copy_stages(folder / "other", {"judge", "encoder", "decoder"});
-  refused(train("fm", folder / "other", {"--init-from", (finished_run() / "decoder").string(), "-q"}), exit_code::unreadable, "decoder_embed.weight");
+  refused(train("fm", folder / "other", {"--init-from", (finished_run() / "decoder").string(), "-q"}), exit_code::unreadable,
+          "decoder_embed.weight");
 }
 
 TEST_CASE("a run that is killed or stopped and goes on gives the bits of one that is not") {
-  const std::map<std::string, std::vector<std::string>> needs{{"encoder", {}}, {"fm", {"encoder", "decoder"}}, {"mfd", {"encoder", "decoder", "fm", "cmt"}}};
+  const std::map<std::string, std::vector<std::string>> needs{
+      {"encoder", {}}, {"fm", {"encoder", "decoder"}}, {"mfd", {"encoder", "decoder", "fm", "cmt"}}};
   for (const auto& need : needs) {
     const std::string& stage = need.first;
     const std::vector<std::string>& before = need.second;
@@ -211,7 +217,8 @@ TEST_CASE("--fresh and other encoders: nothing of an old run gets into a new one
   const fs::path out = folder / "run";
   fs::copy(finished_run(), out, fs::copy_options::recursive | fs::copy_options::copy_symlinks);
   const Arguments other{"--seed", "2", "--evaluate.samples", "20"};
-  CHECK(train("pipeline", out, other + Arguments{"--fresh", "--max-time", "1s", "--judge.loop.steps", "1000000"}).code == exit_code::stopped_early);
+  CHECK(train("pipeline", out, other + Arguments{"--fresh", "--max-time", "1s", "--judge.loop.steps", "1000000"}).code ==
+        exit_code::stopped_early);
   CHECK(fs::exists(folder / "run.old-1/report.html"));
   CHECK(!fs::exists(out / "fm"));
   succeeds(train("pipeline", out, other));                             // the judge has enough steps now
@@ -243,16 +250,19 @@ TEST_CASE("--resume never, --resume PATH and --init-from do what they say or are
 }
 
 TEST_CASE("results do not depend on the number of threads") {
-  const Arguments wide{"--dit.width", "64", "--dit.head_width", "96", "--fm.loop.batch", "256", "--mfd.loop.batch", "256", "--encoder.loop.batch", "128", "--decoder.loop.batch", "256",
-                       "--judge.loop.batch", "128", "--judge.loop.steps", "3", "--encoder.loop.steps", "3", "--decoder.loop.steps", "3", "--fm.loop.steps", "3",
-                       "--cmt.loop.steps", "3", "--mfd.loop.steps", "3", "--mft.loop.steps", "0", "--fm.loop.log_every", "1", "--mfd.loop.log_every", "1"};
+  const Arguments wide{
+      "--dit.width",          "64",  "--dit.head_width",     "96",  "--fm.loop.batch",     "256", "--mfd.loop.batch",     "256",
+      "--encoder.loop.batch", "128", "--decoder.loop.batch", "256", "--judge.loop.batch",  "128", "--judge.loop.steps",   "3",
+      "--encoder.loop.steps", "3",   "--decoder.loop.steps", "3",   "--fm.loop.steps",     "3",   "--cmt.loop.steps",     "3",
+      "--mfd.loop.steps",     "3",   "--mft.loop.steps",     "0",   "--fm.loop.log_every", "1",   "--mfd.loop.log_every", "1"};
   TempFolder folder;
   succeeds(train("pipeline", folder / "one", wide));
   succeeds(train("pipeline", folder / "two", wide + Arguments{"--threads", "2"}));
   CHECK(has(read_file(folder / "one/fm/run.json"), "\"threads\": 1"));
   CHECK(has(read_file(folder / "two/fm/run.json"), "\"threads\": 2"));
   for (const char* stage : {"judge", "encoder", "decoder", "fm", "cmt", "mfd"}) same_training(folder / "one", folder / "two", stage);
-  for (const char* file : {"stats.safetensors", "samples.png"}) CHECK_MESSAGE(read_file(folder / "one" / file) == read_file(folder / "two" / file), file);
+  for (const char* file : {"stats.safetensors", "samples.png"})
+    CHECK_MESSAGE(read_file(folder / "one" / file) == read_file(folder / "two" / file), file);
 }
 
 TEST_CASE("a batch in parts trains as the whole batch does, up to rounding") {
@@ -261,23 +271,27 @@ TEST_CASE("a batch in parts trains as the whole batch does, up to rounding") {
     std::map<std::string, std::vector<std::vector<std::string>>> rows;
     for (const std::string micro : {"0", "3"}) {                         // parts of unequal size
       const fs::path out = folder / micro;
-      copy_stages(out, stage == "encoder" ? std::vector<std::string>{} : stage == "fm" ? std::vector<std::string>{"encoder"} : std::vector<std::string>{"encoder", "fm"});
-      succeeds(train(stage, out, {"--steps", "4", "--batch", "8", "--micro-batch", micro, "--log-every", "1", "--cmt.objective.jitter", "1"}));
+      copy_stages(out, stage == "encoder" ? std::vector<std::string>{}
+                       : stage == "fm"    ? std::vector<std::string>{"encoder"}
+                                          : std::vector<std::string>{"encoder", "fm"});
+      succeeds(
+          train(stage, out, {"--steps", "4", "--batch", "8", "--micro-batch", micro, "--log-every", "1", "--cmt.objective.jitter", "1"}));
       rows[micro] = measured(out / stage / "metrics.csv");
     }
     REQUIRE(rows["0"].size() == 5);                                      // the head, then a row a step
     REQUIRE(rows["3"].size() == 5);
     for (std::size_t r = 1; r < 5; ++r)
       for (std::size_t i = 0; i < rows["0"][r].size(); ++i)
-        CHECK_MESSAGE(std::stod(rows["3"][r][i]) == doctest::Approx(std::stod(rows["0"][r][i])).epsilon(1e-3), stage << ": " << rows["0"][0][i]);
+        CHECK_MESSAGE(std::stod(rows["3"][r][i]) == doctest::Approx(std::stod(rows["0"][r][i])).epsilon(1e-3),
+                      stage << ": " << rows["0"][0][i]);
   }
 }
 
 TEST_CASE("--log says which files every stage writes") {
   TempFolder folder;
   const fs::path out = folder / "run";
-  const Arguments few{"--judge.loop.steps", "2", "--encoder.loop.steps", "2", "--decoder.loop.steps", "2", "--fm.loop.steps", "2", "--cmt.loop.steps", "2",
-                      "--mfd.loop.steps", "2", "--mft.loop.steps", "2", "--evaluate.samples", "10"};
+  const Arguments few{"--judge.loop.steps", "2", "--encoder.loop.steps", "2", "--decoder.loop.steps", "2", "--fm.loop.steps",    "2",
+                      "--cmt.loop.steps",   "2", "--mfd.loop.steps",     "2", "--mft.loop.steps",     "2", "--evaluate.samples", "10"};
   const auto logs = [&](const std::string& stage) {                    // the letters of csv, jsonl, events and html that are there
     std::string found;
     for (const auto& entry : fs::directory_iterator(out / stage)) {
@@ -341,7 +355,8 @@ TEST_CASE("what is wrong with the command or the config: one line and exit code 
 TEST_CASE("unreadable data and weights: one line that names them, exit code 3") {
   TempFolder folder;
   const fs::path out = folder / "run", pictures = folder / "pictures";
-  refused(train("judge", out, {"--data", "folder:" + (folder / "none").string() + "?size=8,channels=1", "-q"}), exit_code::unreadable, "none");
+  refused(train("judge", out, {"--data", "folder:" + (folder / "none").string() + "?size=8,channels=1", "-q"}), exit_code::unreadable,
+          "none");
   fs::create_directories(pictures / "train/a");
   fs::create_directories(pictures / "test/a");
   fs::create_symlink(folder / "gone.png", pictures / "train/a/lost.png");
@@ -408,8 +423,10 @@ TEST_CASE("flowmap_sample: sample i is the same picture wherever it is drawn") {
 TEST_CASE("inspect: a checkpoint and a step") {
   const Result checkpoint = run("inspect", finished_run(), {"--checkpoint", (finished_run() / "mfd").string() + ":ema"});
   succeeds(checkpoint);
-  for (const char* part : {"ema.safetensors", "step        12", "blocks.0.attn", "\"mfd\""}) CHECK_MESSAGE(has(checkpoint.out, part), checkpoint.out);
-  const Result bare = run("inspect", finished_run(), {"--checkpoint", (finished_run() / "judge/judge.safetensors").string(), "--no-tensors"});
+  for (const char* part : {"ema.safetensors", "step        12", "blocks.0.attn", "\"mfd\""})
+    CHECK_MESSAGE(has(checkpoint.out, part), checkpoint.out);
+  const Result bare =
+      run("inspect", finished_run(), {"--checkpoint", (finished_run() / "judge/judge.safetensors").string(), "--no-tensors"});
   succeeds(bare);
   CHECK(!has(bare.out, "rms"));
   const Result step = run("inspect", finished_run(), {"--step", "mf", "--tape"});
@@ -439,7 +456,8 @@ TEST_CASE("ablate: every table") {
     const std::string& what = row.first;
     const long count = row.second;
     CAPTURE(what);
-    const Arguments steps{"--what", what, "--mfd.loop.steps", "4", "--deltas", "0.1,0.01", "--timing-rounds", "1", "--evaluate.samples", "20"};
+    const Arguments steps{"--what",          what, "--mfd.loop.steps",   "4", "--deltas", "0.1,0.01",
+                          "--timing-rounds", "1",  "--evaluate.samples", "20"};
     const Result result = run("ablate", out, steps);
     succeeds(result);
     const std::string csv = read_file(out / "ablate" / what / "table.csv");
@@ -464,7 +482,8 @@ TEST_CASE("ablate: a variant that diverges is a row, what cannot be compared is 
   const Result result = run("ablate", out, few + Arguments{"--what", "scheme", "--mfd.loop.rate.peak", "1e30"});
   succeeds(result);
   CHECK_MESSAGE(has(read_file(out / "ablate/scheme/table.csv"), "mfd,-,-,-,diverged,diverged\n"), result.err);
-  refused(run("ablate", out, few + Arguments{"--init-from", (out / "cmt").string(), "-q"}), exit_code::usage, "each variant has its own start");
+  refused(run("ablate", out, few + Arguments{"--init-from", (out / "cmt").string(), "-q"}), exit_code::usage,
+          "each variant has its own start");
   refused(run("ablate", out, few + Arguments{"--resume", (out / "cmt").string(), "-q"}), exit_code::usage, "a path is for one stage");
   refused(run("ablate", out, few + Arguments{"--deltas", "0.1,0", "-q"}), exit_code::usage, "deltas");
 }

@@ -64,9 +64,11 @@ TEST_CASE("the same Var on both sides") {
 }
 
 TEST_CASE("affine, where, clamp, and operators with numbers") {
-  const Tensor x = sample_normal({3, 4}, 11), z = sample_normal({4}, 12), pick = greater(sample_normal({3, 4}, 13), Tensor::zeros({}, DType::f64));
+  const Tensor x = sample_normal({3, 4}, 11), z = sample_normal({4}, 12),
+               pick = greater(sample_normal({3, 4}, 13), Tensor::zeros({}, DType::f64));
   CHECK_NOTHROW(check_all([](const std::vector<Var>& v) { return affine(v[0], -1.5, 0.25); }, {x}, named("affine")));
-  CHECK_NOTHROW(check_all([](const std::vector<Var>& v) { return (2.0 - v[0]) / 3.0 + 0.5 * (v[0] - 1.0) - (-v[0]); }, {x}, named("numbers")));
+  CHECK_NOTHROW(
+      check_all([](const std::vector<Var>& v) { return (2.0 - v[0]) / 3.0 + 0.5 * (v[0] - 1.0) - (-v[0]); }, {x}, named("numbers")));
   CHECK_NOTHROW(check_all([&](const std::vector<Var>& v) { return where(pick, v[0], v[1]); }, {x, z}, named("where")));
   CHECK_NOTHROW(check_all([](const std::vector<Var>& v) { return clamp(v[0], -0.5, 0.8); }, {x}, named("clamp")));
 }
@@ -81,7 +83,8 @@ TEST_CASE("stop_gradient stops both directions") {
 
 TEST_CASE("a wrong rule is caught, with one line that says by how much") {
   const auto wrong = [](const std::vector<Var>& x) {
-    const Var y = record("wrong", x[0].value() * x[0].value(), {&x[0]}, [v = x[0].value()](const Tensor& gy, Cotangents& g) { g.add(0, gy * v); });
+    const Var y =
+        record("wrong", x[0].value() * x[0].value(), {&x[0]}, [v = x[0].value()](const Tensor& gy, Cotangents& g) { g.add(0, gy * v); });
     return x[0].has_tangent() ? y.with_tangent(push([&] { return 2.0 * (x[0].without_tangent() * x[0].tangent()); })) : y;
   };
   const Tensor x = sample_normal({3}, 1);
@@ -102,7 +105,8 @@ TEST_CASE("f32 values against the C library") {
     CAPTURE(std::string(op_name(Op{})));
     const Tensor x = sample_for<Op>({1001}, 21, DType::f32), y = map<Op>(x);
     int bad = 0;
-    for (int i = 0; i < 1001; ++i) bad += !close(y.data<float>()[i], OpSample<Op>::reference(x.data<float>()[i]), OpSample<Op>::at.absolute);
+    for (int i = 0; i < 1001; ++i)
+      bad += !close(y.data<float>()[i], OpSample<Op>::reference(x.data<float>()[i]), OpSample<Op>::at.absolute);
     CHECK(bad == 0);
   });
   BinaryOps::for_each([]<class Op>(Op) {

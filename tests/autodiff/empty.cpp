@@ -22,7 +22,8 @@ using fm::test::max_difference;
 namespace {
 
 // f of x, ones otherwise: its shape, the gradient of each input (all zero, as the sum of nothing), and push and jvp_taped along ones.
-void check(const char* name, const std::function<Var(const std::vector<Var>&)>& f, const std::vector<Shape>& inputs, const Shape& expected) {
+void check(const char* name, const std::function<Var(const std::vector<Var>&)>& f, const std::vector<Shape>& inputs,
+           const Shape& expected) {
   CAPTURE(name);
   for (const DType dtype : {DType::f32, DType::f64, DType::bf16}) {
     if (dtype == DType::bf16 && std::string(name) == "conv2d") continue;
@@ -97,7 +98,8 @@ TEST_CASE("rows: norms, softmax, gates") {
   check("modulated, no tokens", modulated, {{2, 0, 3}, {3}, {3}, {2, 3}, {2, 3}}, {2, 0, 3});
   check("swiglu", [](const auto& x) { return swiglu(x[0]); }, {{0, 6}}, {0, 3});
   check("gated residual", [](const auto& x) { return gated_residual(x[0], x[1], x[2]); }, {{0, 5, 3}, {0, 5, 3}, {0, 3}}, {0, 5, 3});
-  check("gated residual, no tokens", [](const auto& x) { return gated_residual(x[0], x[1], x[2]); }, {{2, 0, 3}, {2, 0, 3}, {2, 3}}, {2, 0, 3});
+  check("gated residual, no tokens", [](const auto& x) { return gated_residual(x[0], x[1], x[2]); }, {{2, 0, 3}, {2, 0, 3}, {2, 3}},
+        {2, 0, 3});
   CHECK_THROWS_AS(softmax(Tensor::ones({2, 0})), ShapeError);
   CHECK_THROWS_AS(log_softmax(Tensor::ones({2, 0})), ShapeError);
   CHECK_THROWS_AS(layer_norm(Tensor::ones({2, 0}), {}, {}, 1e-6), ShapeError);

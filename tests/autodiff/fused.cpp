@@ -1,5 +1,5 @@
-// Fused rules: push, pull, taped tangents and row-limited tangents in f64; value, push and pull against the reference compositions; f32 and bf16
-// against f64.
+// Fused rules: push, pull, taped tangents and row-limited tangents in f64; value, push and pull against the reference compositions; f32 and
+// bf16 against f64.
 #include <doctest/doctest.h>
 
 #include <array>
@@ -91,10 +91,14 @@ TEST_CASE("norms") {
       const auto call = [=](const Var& v, const Var& weight, const Var& bias) {
         return kind == NormKind::layer ? layer_norm(v, weight, bias, 1e-5) : rms_norm(v, weight, 1e-5);
       };
-      const auto reference = [=](const Var& v, const Var& weight, const Var& bias) { return norm_reference(kind, v, weight, bias, {}, {}, 1e-5); };
+      const auto reference = [=](const Var& v, const Var& weight, const Var& bias) {
+        return norm_reference(kind, v, weight, bias, {}, {}, 1e-5);
+      };
       const std::string name = kind == NormKind::layer ? "layer_norm" : "rms_norm";
       check(name, [=](const Vars& v) { return call(v[0], {}, {}); }, [=](const Vars& v) { return reference(v[0], {}, {}); }, {x});
-      check(name + " with weight", [=](const Vars& v) { return call(v[0], v[1], {}); }, [=](const Vars& v) { return reference(v[0], v[1], {}); }, {x, w});
+      check(
+          name + " with weight", [=](const Vars& v) { return call(v[0], v[1], {}); },
+          [=](const Vars& v) { return reference(v[0], v[1], {}); }, {x, w});
       if (kind == NormKind::rms) continue;
       check(name + " with weight and bias", [=](const Vars& v) { return call(v[0], v[1], v[2]); },
             [=](const Vars& v) { return reference(v[0], v[1], v[2]); }, {x, w, b});
@@ -116,8 +120,10 @@ TEST_CASE("modulated norms: per sample, per token, of mixed kind") {
     check("layer_norm_modulate, affine-free", [](const Vars& v) { return layer_norm_modulate(v[0], {}, {}, v[1], v[2], 1e-6); },
           [](const Vars& v) { return norm_reference(NormKind::layer, v[0], {}, {}, v[1], v[2], 1e-6); }, {x, shift, scale});
   }
-  check("rows (B,C)", [](const Vars& v) { return rms_norm_modulate(v[0], v[1], v[2], v[3], 1e-6); },
-        [](const Vars& v) { return norm_reference(NormKind::rms, v[0], v[1], {}, v[2], v[3], 1e-6); }, {normal({4, c}, 1), w, normal({4, c}, 4), normal({4, c}, 5)});
+  check(
+      "rows (B,C)", [](const Vars& v) { return rms_norm_modulate(v[0], v[1], v[2], v[3], 1e-6); },
+      [](const Vars& v) { return norm_reference(NormKind::rms, v[0], v[1], {}, v[2], v[3], 1e-6); },
+      {normal({4, c}, 1), w, normal({4, c}, 4), normal({4, c}, 5)});
 }
 
 TEST_CASE("adaLN: six chunks of one modulation, as a transformer block uses them") {
@@ -130,8 +136,9 @@ TEST_CASE("adaLN: six chunks of one modulation, as a transformer block uses them
   };
   const auto fused = block([](const Var& x, const Var& w, const Var& t, const Var& s) { return rms_norm_modulate(x, w, t, s, 1e-6); },
                            [](const Var& x, const Var& h, const Var& g) { return gated_residual(x, h, g); });
-  const auto reference = block([](const Var& x, const Var& w, const Var& t, const Var& s) { return norm_reference(NormKind::rms, x, w, {}, t, s, 1e-6); },
-                               [](const Var& x, const Var& h, const Var& g) { return gated_residual_reference(x, h, g); });
+  const auto reference =
+      block([](const Var& x, const Var& w, const Var& t, const Var& s) { return norm_reference(NormKind::rms, x, w, {}, t, s, 1e-6); },
+            [](const Var& x, const Var& h, const Var& g) { return gated_residual_reference(x, h, g); });
   const Tensor x = normal({3, 4, 5}, 1), w = normal({5}, 2);
   for (const Shape& shape : {Shape{3, 30}, Shape{3, 1, 30}, Shape{3, 4, 30}}) {
     const Tensor m = 0.3 * normal(shape, 3);
@@ -177,9 +184,12 @@ TEST_CASE("softmax, log_softmax, swiglu") {
 }
 
 TEST_CASE("cross-entropy with classes and with probabilities") {
-  const Tensor x = 2.0 * normal({5, 7}, 1), labels = Tensor::from(std::vector<std::int64_t>{3, 0, 6, 6, 2}, {5}), p = softmax(normal({5, 7}, 2));
+  const Tensor x = 2.0 * normal({5, 7}, 1), labels = Tensor::from(std::vector<std::int64_t>{3, 0, 6, 6, 2}, {5}),
+               p = softmax(normal({5, 7}, 2));
   for (const Tensor& targets : {labels, labels.to(DType::i32)})
-    check("cross_entropy", [=](const Vars& v) { return cross_entropy(v[0], targets); }, [=](const Vars& v) { return cross_entropy_reference(v[0], targets); }, {x});
+    check(
+        "cross_entropy", [=](const Vars& v) { return cross_entropy(v[0], targets); },
+        [=](const Vars& v) { return cross_entropy_reference(v[0], targets); }, {x});
   CheckOptions o;
   o.name = "cross_entropy of probabilities";
   const auto soft = [=](const Vars& v) { return cross_entropy(v[0], p); };
@@ -196,10 +206,13 @@ TEST_CASE("cross-entropy with classes and with probabilities") {
 TEST_CASE("attention") {
   for (const auto& size : {std::array<int, 4>{3, 5, 2, 4}, {2, 9, 1, 3}, {2, 1, 2, 2}}) {
     const int b = size[0], n = size[1], h = size[2], d = size[3];
-    check("attention_qkv", [=](const Vars& v) { return attention_qkv(v[0], h); }, [=](const Vars& v) { return attention_qkv_reference(v[0], h); },
-          {normal({b, n, 3 * h * d}, 1)});
+    check(
+        "attention_qkv", [=](const Vars& v) { return attention_qkv(v[0], h); },
+        [=](const Vars& v) { return attention_qkv_reference(v[0], h); }, {normal({b, n, 3 * h * d}, 1)});
     const Tensors qkv{normal({b, h, n, d}, 1), normal({b, h, n + 2, d}, 2), normal({b, h, n + 2, d}, 3)};
-    check("attention", [](const Vars& v) { return attention(v[0], v[1], v[2]); }, [](const Vars& v) { return attention_reference(v[0], v[1], v[2]); }, qkv);
+    check(
+        "attention", [](const Vars& v) { return attention(v[0], v[1], v[2]); },
+        [](const Vars& v) { return attention_reference(v[0], v[1], v[2]); }, qkv);
     check("attention of projections", [=](const Vars& v) {
       const auto split = [&](const Var& x) { return transpose(reshape(x, {b, n, h, d}), 1, 2); };
       return reshape(transpose(attention(split(v[0]), split(v[1]), split(v[0])), 1, 2), {b, n, h * d});
@@ -215,7 +228,8 @@ TEST_CASE("rotary embedding") {
   const Tensor cos_table = normal({n, d}, 7), sin_table = normal({n, d}, 8);        // any tables: the op is linear in qkv whatever they are
   check("rope_qkv", [=](const Vars& v) { return rope_qkv(v[0], heads, cos_table, sin_table); },
         [=](const Vars& v) { return rope_qkv_reference(v[0], heads, cos_table, sin_table); }, {normal({b, n, 3 * heads * d}, 1)});
-  check("rope and attention", [=](const Vars& v) { return attention_qkv(rope_qkv(v[0], heads, cos_table, sin_table), heads); }, {}, {normal({b, n, 3 * heads * d}, 1)});
+  check("rope and attention", [=](const Vars& v) { return attention_qkv(rope_qkv(v[0], heads, cos_table, sin_table), heads); }, {},
+        {normal({b, n, 3 * heads * d}, 1)});
   CHECK_THROWS_AS(rope_qkv(Var(normal({b, n, 3 * heads * d}, 1)), heads, cos_table.slice(0, 0, 4), sin_table), ShapeError);
 }
 

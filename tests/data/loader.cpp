@@ -36,7 +36,8 @@ std::vector<std::int64_t> indices(const ImageBatch& b) {
 }
 
 bool same(const ImageBatch& a, const ImageBatch& b) {
-  return indices(a) == indices(b) && a.labels.to_vector<std::int64_t>() == b.labels.to_vector<std::int64_t>() && a.pixels.to_vector<float>() == b.pixels.to_vector<float>();
+  return indices(a) == indices(b) && a.labels.to_vector<std::int64_t>() == b.labels.to_vector<std::int64_t>() &&
+         a.pixels.to_vector<float>() == b.pixels.to_vector<float>();
 }
 
 class BrokenSource : public SampleSource {

@@ -118,9 +118,10 @@ TEST_CASE("wrong npy files are named") {
         "x.npy: type '>f4'; <f4, <f8, <i4, <i8, |u1 and |b1 can be read");
   CHECK(error(npy("{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }", "abcd")) ==
         "x.npy: 4 bytes of values where the shape (2) of <f4 needs another number");
-  for (const char* header : {"", "{", "{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (1,), }", "{'descr': '<f4'}",
-                             "{'descr': '<f4', 'fortran_order': 0, 'shape': (1,), }", "{'descr': '<f4', 'fortran_order': False, 'shape': (-1,), }",
-                             "{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999999999,), }"}) {
+  for (const char* header :
+       {"", "{", "{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (1,), }", "{'descr': '<f4'}",
+        "{'descr': '<f4', 'fortran_order': 0, 'shape': (1,), }", "{'descr': '<f4', 'fortran_order': False, 'shape': (-1,), }",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999999999,), }"}) {
     CHECK(error(npy(header, "abcd")).find("not a plain NumPy array") != std::string::npos);
   }
   CHECK(error(npy("{'descr': '<f4', 'fortran_order': False, 'shape': (4294967296, 4294967296), }", "")) != "no error");
@@ -153,7 +154,8 @@ TEST_CASE("a deflated member, as numpy.savez_compressed writes, with 32-bit reco
     put(out, central_signature), put(out, std::uint16_t(20)), common(out);
     out += std::string(14, '\0') + "x.npy";
     const auto length = std::uint32_t(out.size()) - start;
-    put(out, end_signature), put(out, std::uint32_t(0)), put(out, std::uint16_t(1)), put(out, std::uint16_t(1)), put(out, length), put(out, start);
+    put(out, end_signature), put(out, std::uint32_t(0)), put(out, std::uint16_t(1)), put(out, std::uint16_t(1)), put(out, length),
+        put(out, start);
     return out + std::string("\4\0note", 6);
   };
   TemporaryFile file;

@@ -27,7 +27,8 @@ TEST_CASE("Frechet distance of Gaussians with commuting covariances") {
   const auto covariance = [&](const Tensor& d) { return matmul(r * d, r.transpose(0, 1)); };
   const double expected = sum_squares(m) + sum_squares(sqrt(a) - sqrt(b));
   // The tolerance is the square root of rounding: one eigenvalue is zero.
-  CHECK(frechet_distance({m, covariance(a), 100}, {Tensor::zeros({6}, DType::f64), covariance(b), 100}) == doctest::Approx(expected).epsilon(1e-7));
+  CHECK(frechet_distance({m, covariance(a), 100}, {Tensor::zeros({6}, DType::f64), covariance(b), 100}) ==
+        doctest::Approx(expected).epsilon(1e-7));
 }
 
 TEST_CASE("mean and covariance are those of the sample") {

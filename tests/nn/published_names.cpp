@@ -113,7 +113,8 @@ TEST_CASE("shards and their index") {
   CHECK(has(error_of([&] { load_weights(index.string(), {}); }), "its shards do not hold more (model-00001-of-00002.safetensors)"));
   write_atomically(index, "{\"weight_map\":{" + map + ",\"more\":\"b.safetensors\",\"most\":\"a.safetensors\"}}");
   CHECK(has(error_of([&] { load_weights(index.string(), {}); }), "shards are missing beside it: a.safetensors, b.safetensors"));
-  for (const char* bad : {"{", "[]", "{\"weight_map\":3}", "{\"weight_map\":{\"a\":1}}", "{}", "{\"weight_map\":{}}", "{\"weight_map\":{\"a\":\"../b\"}}"}) {
+  for (const char* bad :
+       {"{", "[]", "{\"weight_map\":3}", "{\"weight_map\":{\"a\":1}}", "{}", "{\"weight_map\":{}}", "{\"weight_map\":{\"a\":\"../b\"}}"}) {
     write_atomically(index, bad);
     CHECK_MESSAGE(has(error_of([&] { load_weights(index.string(), {}); }), "model.safetensors.index.json"), bad);
   }

@@ -39,7 +39,9 @@ inline Result run_program_file(const std::filesystem::path& program, Arguments a
   argv.push_back(nullptr);
   const pid_t child = fork();
   if (child == 0) {
-    const auto redirect = [](int descriptor, const std::string& file) { dup2(open(file.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0666), descriptor); };
+    const auto redirect = [](int descriptor, const std::string& file) {
+      dup2(open(file.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0666), descriptor);
+    };
     setenv("OMP_WAIT_POLICY", "passive", 1);                           // threads that spin stand still for each other on a busy machine
     redirect(STDOUT_FILENO, out);
     redirect(STDERR_FILENO, err);

@@ -88,8 +88,9 @@ void check(const ConvShape& s, const ConvFunctions<T>& conv, bool with_bias, boo
 }
 
 void check_all(const ConvShape& s) {
-  INFO("batch " << s.batch << ", " << s.in_channels << " -> " << s.out_channels << " channels, " << s.height << "x" << s.width << ", kernel "
-                << s.kernel_h << "x" << s.kernel_w << ", stride " << s.stride_h << "x" << s.stride_w << ", pad " << s.pad_h << "x" << s.pad_w);
+  INFO("batch " << s.batch << ", " << s.in_channels << " -> " << s.out_channels << " channels, " << s.height << "x" << s.width
+                << ", kernel " << s.kernel_h << "x" << s.kernel_w << ", stride " << s.stride_h << "x" << s.stride_w << ", pad " << s.pad_h
+                << "x" << s.pad_w);
   each_isa([&](const std::string& isa) {
     CAPTURE(isa);
     for (bool accumulate : {false, true})
@@ -132,7 +133,8 @@ TEST_CASE("conv: results do not depend on the number of threads") {
   const auto run = [](const ConvShape& s, int threads) {
     omp_set_num_threads(threads);
     const auto& conv = fm::cpu::conv_kernels().f32;
-    const std::vector<float> x = random_values<float>(size_x(s), 1), w = random_values<float>(size_w(s), 2), gy = random_values<float>(size_y(s), 3);
+    const std::vector<float> x = random_values<float>(size_x(s), 1), w = random_values<float>(size_w(s), 2),
+                             gy = random_values<float>(size_y(s), 3);
     std::vector<float> all(static_cast<std::size_t>(size_y(s) + size_x(s) + size_w(s)));
     conv.forward(s, x.data(), w.data(), w.data(), all.data(), false);
     conv.grad_input(s, gy.data(), w.data(), all.data() + size_y(s), false);

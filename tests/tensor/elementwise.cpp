@@ -1,5 +1,5 @@
-// Families map, reduce, copy, gather and scatter_add: every instruction set against `base`, and results against naive loops in double over odd
-// shapes, broadcasts and strided views.
+// Families map, reduce, copy, gather and scatter_add: every instruction set against `base`, and results against naive loops in double over
+// odd shapes, broadcasts and strided views.
 #include "tensor/ops/elementwise.h"
 
 #include <doctest/doctest.h>
@@ -70,7 +70,8 @@ void check_binary(const Tensor& a, const Tensor& b, const Shape& shape) {
   REQUIRE(y.is_contiguous());
   std::int64_t i = 0;
   bool equal = true;
-  for_each_index(shape, [&](const auto& index) { equal = equal && y.data<double>()[i++] == element<double>(a, index) - element<double>(b, index); });
+  for_each_index(
+      shape, [&](const auto& index) { equal = equal && y.data<double>()[i++] == element<double>(a, index) - element<double>(b, index); });
   CHECK(equal);
 }
 
@@ -164,7 +165,8 @@ TEST_CASE("where and add_into") {
 }
 
 TEST_CASE("reductions against naive sums") {
-  for (const Shape& shape : {Shape{1}, Shape{3, 5, 7}, Shape{2, 1, 33}, Shape{17, 1}, Shape{1, 129}, Shape{4, 3, 2, 5}, Shape{20011}, Shape{3, 4099}}) {
+  for (const Shape& shape :
+       {Shape{1}, Shape{3, 5, 7}, Shape{2, 1, 33}, Shape{17, 1}, Shape{1, 129}, Shape{4, 3, 2, 5}, Shape{20011}, Shape{3, 4099}}) {
     const Tensor x = normal(shape, 1);
     for (unsigned mask = 0; mask < 1u << shape.rank(); ++mask) {
       std::vector<int> dims;

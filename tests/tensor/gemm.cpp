@@ -149,7 +149,8 @@ TEST_CASE("gemm: sizes around the tiles, all transpositions") {
   for (Int m : {1, 2, 5, 6, 7, 12, 13, 31})
     for (Int n : {1, 4, 15, 16, 17, 33, 40})
       for (Int k : {1, 2, 3, 8, 21})
-        for_each_transposition([&](bool ta, bool tb) { check_all({.m = m, .n = n, .k = k, .ta = ta, .tb = tb, .pad_a = 3, .pad_b = 1, .pad_c = 2}); });
+        for_each_transposition(
+            [&](bool ta, bool tb) { check_all({.m = m, .n = n, .k = k, .ta = ta, .tb = tb, .pad_a = 3, .pad_b = 1, .pad_c = 2}); });
 }
 
 TEST_CASE("gemm: sizes around the blocks") {

@@ -39,7 +39,8 @@ TEST_CASE("leading dimensions broadcast") {
   const Tensor c = matmul(a, b);
   REQUIRE(c.shape() == Shape{4, 3, 2, 6});
   for (int i = 0; i < 4; ++i)
-    for (int j = 0; j < 3; ++j) CHECK(max_difference(c.select(0, i).select(0, j), naive(a.select(0, i).select(0, 0), b.select(0, j))) < 1e-13);
+    for (int j = 0; j < 3; ++j)
+      CHECK(max_difference(c.select(0, i).select(0, j), naive(a.select(0, i).select(0, 0), b.select(0, j))) < 1e-13);
   const Tensor heads = normal({2, 5, 3, 4}, 3).permute({0, 2, 1, 3});       // (B, H, N, D) views of (B, N, H, D)
   const Tensor scores = matmul(heads, heads.transpose(-1, -2)), one = heads.select(0, 1).select(0, 2);
   CHECK(max_difference(scores.select(0, 1).select(0, 2), naive(one, one.transpose(0, 1))) < 1e-13);

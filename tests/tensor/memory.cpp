@@ -55,8 +55,10 @@ TEST_CASE("reshape: one -1, no other negative number, no choice left open") {
   CHECK(x.reshape({-1, 2}).shape() == Shape{3, 2});
   CHECK(none.reshape({-1, 5}).shape() == Shape{0, 5});
   CHECK(none.reshape({7, 0}).shape() == Shape{7, 0});
-  CHECK_THROWS_WITH_AS(none.reshape({0, -1}), "reshape: 0 elements do not fill shape [0, -1]: beside a dimension of 0, -1 could be anything", ShapeError);
-  CHECK_THROWS_WITH_AS(x.reshape({0, -1}), "reshape: 6 elements do not fill shape [0, -1]: beside a dimension of 0, -1 could be anything", ShapeError);
+  CHECK_THROWS_WITH_AS(none.reshape({0, -1}),
+                       "reshape: 0 elements do not fill shape [0, -1]: beside a dimension of 0, -1 could be anything", ShapeError);
+  CHECK_THROWS_WITH_AS(x.reshape({0, -1}), "reshape: 6 elements do not fill shape [0, -1]: beside a dimension of 0, -1 could be anything",
+                       ShapeError);
   CHECK_THROWS_WITH_AS(x.reshape({-1, -1}), "reshape: 6 elements do not fill shape [-1, -1]: only one dimension may be -1", ShapeError);
   CHECK_THROWS_WITH_AS(x.reshape({-2, -3}), "reshape: 6 elements do not fill shape [-2, -3]: a dimension is negative", ShapeError);
   CHECK_THROWS_WITH_AS(x.reshape({4, -1}), "reshape: 6 elements do not fill shape [4, -1]", ShapeError);

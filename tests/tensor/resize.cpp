@@ -25,7 +25,8 @@ void check_row(const Resampling& r, std::int64_t o, std::int64_t first, const st
   CHECK(sum == doctest::Approx(1.0).epsilon(1e-6));              // nothing lies outside the listed inputs
 }
 
-constexpr Interpolation kinds[] = {Interpolation::bilinear, Interpolation::bicubic, Interpolation::bilinear_antialias, Interpolation::bicubic_antialias};
+constexpr Interpolation kinds[] = {Interpolation::bilinear, Interpolation::bicubic, Interpolation::bilinear_antialias,
+                                   Interpolation::bicubic_antialias};
 
 }  // namespace
 
