@@ -26,7 +26,7 @@ int TrainingRun::describe() {
   Logger& log = context_.log;
   log.info("{}: {} images of {}x{}x{}, {} classes", recipe_.data, data.count, data.channels, data.height, data.width, recipe_.classes);
   log.info("latent: {} channels, {}x{}", recipe_.dit.channels, recipe_.dit.input_size, recipe_.dit.input_size);
-  const DinoV2 encoder(recipe_.rae.encoder);
+  const VitEncoder encoder(recipe_.rae.encoder);
   if (recipe_.judge_weights.empty()) line(log, "judge", parameter_count(Judge(recipe_.judge.model), true), recipe_.judge.loop, data.count);
   if (recipe_.encoder_weights.empty()) line(log, "encoder", parameter_count(encoder, true), recipe_.encoder.loop, data.count);
   else log.info("encoder  {:>10} parameters, from {}", parameter_count(encoder), recipe_.encoder_weights);

@@ -38,20 +38,26 @@ void Recipe::resolve() {
   if (!has_sizes() || classes < 2)
     throw ConfigError("image_size " + std::to_string(image_size) + ", channels " + std::to_string(channels) + ", classes " +
                       std::to_string(classes) + ": sizes must be known, and two classes at least");
-  DinoV2Config& e = rae.encoder;
-  if (image_size % e.patch_size != 0)
-    throw ConfigError("rae.encoder.patch_size " + std::to_string(e.patch_size) + " does not divide image_size " +
-                      std::to_string(image_size));
-  if (encoder.local_size % e.patch_size != 0)
+  VitEncoderConfig& e = rae.encoder;
+  const bool resized = rae.input_size > 0;
+  const std::int64_t seen = resized ? rae.input_size : image_size;              // by the encoder
+  if (seen % e.patch_size != 0)
+    throw ConfigError("rae.encoder.patch_size " + std::to_string(e.patch_size) + " does not divide " +
+                      (resized ? "rae.input_size " : "image_size ") + std::to_string(seen));
+  const std::int64_t latent = seen / e.patch_size;
+  if (image_size % latent != 0)
+    throw ConfigError("image_size " + std::to_string(image_size) + " does not divide into the encoder's " + std::to_string(latent) +
+                      " tokens a side; change rae.input_size");
+  if (encoder_weights.empty() && encoder.local_size % e.patch_size != 0)
     throw ConfigError("encoder.local_size " + std::to_string(encoder.local_size) + " is no multiple of rae.encoder.patch_size " +
                       std::to_string(e.patch_size));
-  e.image_size = image_size;
+  if (!resized) e.image_size = image_size;           // an encoder with an input size keeps the position grid that its weights have
   e.channels = judge.model.channels = rae.decoder.image_channels = channels;
   judge.model.size = image_size;
   judge.model.classes = dit.classes = classes;
   rae.decoder.latent_channels = dit.channels = e.width;
-  rae.decoder.latent_size = dit.input_size = image_size / e.patch_size;
-  rae.decoder.patch_size = e.patch_size;
+  rae.decoder.latent_size = dit.input_size = latent;
+  rae.decoder.patch_size = image_size / latent;
   if (compat != "paper") cmt.objective.compat = mfd.objective.compat = mft.objective.compat = Compat::named(compat);
   for (const LearningRate* rate :
        {&judge.loop.rate, &encoder.loop.rate, &decoder.loop.rate, &fm.loop.rate, &cmt.loop.rate, &mfd.loop.rate, &mft.loop.rate})

@@ -46,7 +46,7 @@ Outcome TrainingRun::train_decoder() {
   stage.preview = [&](std::int64_t, const std::filesystem::path& png) {
     const std::vector<std::int64_t> rows = shuffled_rows(data.count, seed + 1, 0, 16);
     const Tensor x = image_rows(data, rows), z = gather(set.latents, Tensor::from(rows, {16}));
-    const Tensor y = clamp((average(grid_to_tokens(z)) * recipe_.rae.image_std + recipe_.rae.image_mean).value(), 0, 1);
+    const Tensor y = clamp(restored(average(grid_to_tokens(z)), recipe_.rae).value(), 0, 1);
     std::vector<Image> pictures;
     for (const Tensor& batch : {x, y})
       for (int i = 0; i < 16; ++i)

@@ -13,7 +13,7 @@ namespace {
 constexpr std::uint32_t crop_stream = 0x43524F50, mask_stream = 0x4D41534B;
 
 struct DinoNet {
-  DinoV2 backbone;
+  VitEncoder backbone;
   DinoHead head;
   template <class V> void visit(V&& v) {
     v("backbone", backbone);
@@ -22,7 +22,7 @@ struct DinoNet {
 };
 
 DinoNet make_net(const Recipe& r, std::uint64_t seed) {
-  DinoNet net{DinoV2(r.rae.encoder, seed), DinoHead(r.rae.encoder.width, r.encoder.hidden, r.encoder.bottleneck, r.encoder.prototypes)};
+  DinoNet net{VitEncoder(r.rae.encoder, seed), DinoHead(r.rae.encoder.width, r.encoder.hidden, r.encoder.bottleneck, r.encoder.prototypes)};
   reset_parameters(net, seed);
   return net;
 }
@@ -61,8 +61,6 @@ Crops draw_crops(const Tensor& images, const Samples& samples, const Recipe& r, 
   return crops;
 }
 
-Var normalised(const Tensor& images, const RaeConfig& c) { return (images - c.image_mean) / c.image_std; }
-
 // Splits (k B, K) into k of (B, K).
 std::vector<Var> by_crop(const Var& x, std::int64_t batch) {
   std::vector<Var> out;
@@ -90,6 +88,9 @@ double hidden_per_sample(const StepPart& part, const Recipe& r, std::uint64_t se
 
 Outcome TrainingRun::train_encoder() {
   refuse_init_from("encoder");
+  if (!recipe_.rae.encoder.is_dino())
+    throw ConfigError(fmt::format("encoder: DINO trains rae.encoder.kind = dinov2, not {}; give its weights with encoder_weights",
+                                  recipe_.rae.encoder.kind));
   const EncoderStage& config = recipe_.encoder;
   const Dataset& data = train_data();
   const std::uint64_t seed = stage_seed("encoder");
@@ -113,11 +114,11 @@ Outcome TrainingRun::train_encoder() {
     Tensor patch_targets;
     {
       const PauseTape pause;
-      const DinoV2Tokens seen = teacher.backbone.encode(normalised(crops.global, recipe_.rae));
+      const VitTokens seen = teacher.backbone.encode(normalised(crops.global, recipe_.rae));
       for (const Var& h : by_crop(teacher.head(seen.cls), part.count)) targets.push_back(h.value());
       if (config.patch_weight > 0) patch_targets = teacher.head(reshape(seen.patches, {-1, seen.patches.dim(-1)})).value();
     }
-    const DinoV2Tokens seen =
+    const VitTokens seen =
         student.backbone.encode(normalised(crops.global, recipe_.rae), config.patch_weight > 0 ? crops.mask : Tensor());
     std::vector<Var> outputs = by_crop(student.head(seen.cls), part.count);
     if (crops.local.defined())

@@ -64,25 +64,36 @@ std::string block_range(const std::string& blocks, std::int64_t first, std::int6
   return blocks + "." + std::to_string(first) + last + part;
 }
 
-// mfrae.md 1.3. The class token and the registers go through the layers but not through the patch embedding.
-CostTable cost_table(const DinoV2Config& config, std::int64_t image_size) {
-  const DinoV2Config c = checked_config(config, "DinoV2");
+// mfrae.md 1.3, 1.4. The class token and the registers go through the layers but not through the patch embedding.
+CostTable cost_table(const VitEncoderConfig& config, std::int64_t image_size) {
+  const VitEncoderConfig c = checked_config(config, "VitEncoder");
   if (image_size < 1 || image_size % c.patch_size != 0)
-    throw ConfigError("DinoV2: image size " + std::to_string(image_size) + " is not a multiple of the patch size " + std::to_string(c.patch_size));
-  const std::int64_t side = image_size / c.patch_size, grid = c.image_size / c.patch_size;
-  const std::int64_t patches = side * side, tokens = patches + 1 + c.registers;
-  const auto layers = [&](const char* part) { return ModuleCost(block_range("encoder.layer", 0, c.depth, part)); };
+    throw ConfigError("VitEncoder: image size " + std::to_string(image_size) + " is not a multiple of the patch size " +
+                      std::to_string(c.patch_size));
+  const bool siglip = c.kind == "siglip2";
+  const std::int64_t side = image_size / c.patch_size, patches = side * side;
+  const std::int64_t tokens = patches + (c.has_cls() ? 1 : 0) + c.register_tokens();
+  const std::string blocks = siglip ? "encoder.layers" : "encoder.layer";
+  const auto layers = [&](const char* part) { return ModuleCost(block_range(blocks, 0, c.depth, part)); };
+  const char* norms = siglip ? ".layer_norm" : c.kind == "mae" ? ".layernorm" : ".norm";
   CostTable table;
-  table.push_back(ModuleCost("embeddings.cls_token").values(c.width));
-  table.push_back(ModuleCost("embeddings.mask_token").values(c.width));
-  if (c.registers > 0) table.push_back(ModuleCost("embeddings.register_tokens").values(c.registers * c.width));
-  table.push_back(ModuleCost("embeddings.position_embeddings").values((1 + grid * grid) * c.width));
-  table.push_back(ModuleCost("embeddings.patch_embeddings").conv(c.channels, c.width, c.patch_size, patches));
-  table.push_back(layers(".norm").values(4 * c.width).times(c.depth));
-  table.push_back(layers(".attention").linear(c.width, c.width, tokens).times(4).attention(tokens, c.width).times(c.depth));
-  table.push_back(layers(".mlp").linear(c.width, c.mlp_width, tokens).linear(c.mlp_width, c.width, tokens).times(c.depth));
-  if (c.layer_scale != 0) table.push_back(layers(".layer_scale").values(2 * c.width).times(c.depth));
-  if (c.affine_norm) table.push_back(ModuleCost("layernorm").values(2 * c.width));
+  if (c.has_cls()) table.push_back(ModuleCost("embeddings.cls_token").values(c.width));
+  if (c.is_dino()) table.push_back(ModuleCost("embeddings.mask_token").values(c.width));
+  if (c.register_tokens() > 0) table.push_back(ModuleCost("embeddings.register_tokens").values(c.register_tokens() * c.width));
+  table.push_back(ModuleCost(siglip ? "embeddings.position_embedding." : "embeddings.position_embeddings").values(c.positions() * c.width));
+  const char* patch = siglip ? "embeddings.patch_embedding." : "embeddings.patch_embeddings";
+  table.push_back(ModuleCost(patch).conv(c.channels, c.width, c.patch_size, patches));
+  table.push_back(layers(norms).values(4 * c.width).times(c.depth));
+  const char* attention = siglip ? ".self_attn" : ".attention";
+  table.push_back(layers(attention).linear(c.width, c.width, tokens).times(4).attention(tokens, c.width).times(c.depth));
+  if (c.kind == "mae") {
+    table.push_back(layers(".intermediate").linear(c.width, c.mlp_width, tokens).times(c.depth));
+    table.push_back(layers(".output").linear(c.mlp_width, c.width, tokens).times(c.depth));
+  } else {
+    table.push_back(layers(".mlp").linear(c.width, c.mlp_width, tokens).linear(c.mlp_width, c.width, tokens).times(c.depth));
+  }
+  if (c.has_layer_scale()) table.push_back(layers(".layer_scale").values(2 * c.width).times(c.depth));
+  if (c.affine_norm) table.push_back(ModuleCost(siglip ? "post_layernorm" : "layernorm").values(2 * c.width));
   return table;
 }
 

@@ -14,7 +14,7 @@
 #include <utility>
 #include <vector>
 
-#include "nn/models/dino_v2.h"
+#include "nn/models/vit_encoder.h"
 #include "nn/models/dit_dh.h"
 #include "nn/models/rae_decoder.h"
 
@@ -45,7 +45,7 @@ ModuleCost total(const CostTable& modules);
 std::string block_range(const std::string& blocks, std::int64_t first, std::int64_t count, const std::string& part);
 
 // The cost of one sample. ConfigError when the config breaks a rule or the image does not divide into patches.
-CostTable cost_table(const DinoV2Config& config, std::int64_t image_size);  // of image_size x image_size pixels
+CostTable cost_table(const VitEncoderConfig& config, std::int64_t image_size);  // of image_size x image_size pixels
 CostTable cost_table(const RaeDecoderConfig& config);
 CostTable cost_table(const DitDhConfig& config);  // one call
 

@@ -21,8 +21,8 @@ void add_encoders(std::vector<KnownModel>& models) {
       models.push_back(
           {"dinov2-" + lower(size) + "-" + std::to_string(input), "DINOv2 with registers, mfrae.md 1.3", cost_table(dinov2(size), input)});
     }
-  models.push_back({"siglip2-b-256", "google/siglip2-base-patch16-256, mfrae.md 1.4", cost_table(siglip2_base())});
-  models.push_back({"mae-b-256", "facebook/vit-mae-base, mfrae.md 1.4", cost_table(mae_base())});
+  models.push_back({"siglip2-b-256", "google/siglip2-base-patch16-256, mfrae.md 1.4", cost_table(siglip2(), 256)});
+  models.push_back({"mae-b-256", "facebook/vit-mae-base, mfrae.md 1.4", cost_table(vit_mae(), 256)});
 }
 
 void add_decoders(std::vector<KnownModel>& models) {

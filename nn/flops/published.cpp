@@ -31,15 +31,6 @@ VaeDecoderShape sd_vae_decoder(std::int64_t image_size) {
   return shape;
 }
 
-VitEncoderShape siglip2_base() { return {}; }
-
-VitEncoderShape mae_base() {
-  VitEncoderShape shape;
-  shape.positions = 14 * 14 + 1;
-  shape.cls_token = true;
-  return shape;
-}
-
 // Norms have no parameters; the time is 256 sines and cosines through two layers; a plain MLP. Modulation is once a sample.
 CostTable cost_table(const DitShape& s) {
   if (s.latent_size % s.patch_size != 0)
@@ -84,22 +75,6 @@ CostTable cost_table(const VaeDecoderShape& s) {
   }
   table.push_back(ModuleCost("decoder.conv_norm_out").values(2 * width));
   table.push_back(ModuleCost("decoder.conv_out").conv(width, s.image_channels, 3, places));
-  return table;
-}
-
-CostTable cost_table(const VitEncoderShape& s) {
-  if (s.image_size % s.patch_size != 0)
-    throw ConfigError("ViT: image size " + std::to_string(s.image_size) + " is not a multiple of the patch size " +
-                      std::to_string(s.patch_size));
-  const std::int64_t side = s.image_size / s.patch_size, patches = side * side, tokens = patches + (s.cls_token ? 1 : 0), w = s.width;
-  const auto layers = [&](const char* part) { return ModuleCost(block_range("encoder.layer", 0, s.depth, part)); };
-  CostTable table;
-  if (s.cls_token) table.push_back(ModuleCost("embeddings.cls_token").values(w));
-  table.push_back(ModuleCost("embeddings.position_embeddings").values(s.positions * w));
-  table.push_back(ModuleCost("embeddings.patch_embeddings").conv(3, w, s.patch_size, patches));
-  table.push_back(layers(".norm").values(4 * w).times(s.depth));
-  table.push_back(layers(".attention").linear(w, w, tokens).times(4).attention(tokens, w).times(s.depth));
-  table.push_back(layers(".mlp").linear(w, s.mlp_width, tokens).linear(s.mlp_width, w, tokens).times(s.depth));
   return table;
 }
 

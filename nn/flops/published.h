@@ -1,4 +1,4 @@
-// Models that are counted here but not built: the baselines of the paper and two more encoders of RAE, by their published shapes.
+// Models that are counted here but not built: the baselines of the paper, by their published shapes.
 #pragma once
 
 #include "nn/flops/count.h"
@@ -21,18 +21,8 @@ struct VaeDecoderShape {
 };
 VaeDecoderShape sd_vae_decoder(std::int64_t image_size);
 
-// A ViT encoder as RAE uses it: patch tokens out, the last norm without weight and bias. Names follow our DINOv2's, not the checkpoints'.
-struct VitEncoderShape {
-  std::int64_t image_size = 256, patch_size = 16, width = 768, depth = 12, mlp_width = 3072;
-  std::int64_t positions = 256;  // rows of the stored table
-  bool cls_token = false;
-};
-VitEncoderShape siglip2_base();  // google/siglip2-base-patch16-256 without its pooling head, which RAE does not read
-VitEncoderShape mae_base();      // facebook/vit-mae-base, nothing masked; its 14x14 positions are resized to 16x16
-
 // The cost of one sample, as in count.h. ConfigError when a size does not divide.
 CostTable cost_table(const DitShape& shape);
 CostTable cost_table(const VaeDecoderShape& shape);
-CostTable cost_table(const VitEncoderShape& shape);
 
 }  // namespace fm

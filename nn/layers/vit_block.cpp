@@ -5,8 +5,9 @@
 
 namespace fm {
 
-VitBlock::VitBlock(std::int64_t width, std::int64_t heads, std::int64_t mlp_width, double eps, bool layer_scale)
-    : norm1(width, eps), norm2(width, eps), attention(width, heads), mlp(width, mlp_width) {
+VitBlock::VitBlock(std::int64_t width, std::int64_t heads, std::int64_t mlp_width, double eps, bool layer_scale,
+                   Activation activation)
+    : norm1(width, eps), norm2(width, eps), attention(width, heads), mlp(width, mlp_width, activation) {
   if (layer_scale) scale1 = make_parameter({width}), scale2 = make_parameter({width});
 }
 

@@ -1,4 +1,4 @@
-// The pre-norm block of vision transformers:   h += l1 Attn(LN h),   h += l2 W2 gelu(W1 LN h)
+// The pre-norm block of vision transformers:   h += l1 Attn(LN h),   h += l2 W2 f(W1 LN h),   f a GELU
 //
 // Published models call its parts differently: a model derives from it and lists them in its own visit, under its own names.
 #pragma once
@@ -14,8 +14,18 @@ struct VitBlock {
   Mlp mlp;
   Parameter scale1, scale2;                      // l1, l2 (width); absent without layer scale
 
-  VitBlock(std::int64_t width, std::int64_t heads, std::int64_t mlp_width, double eps, bool layer_scale);
+  VitBlock(std::int64_t width, std::int64_t heads, std::int64_t mlp_width, double eps, bool layer_scale,
+           Activation activation = Activation::gelu);
   Var operator()(const Var& x) const;            // (B,N,width) -> (B,N,width)
+
+  // The names of Hugging Face's ViT and ViTMAE, which RAE's decoder has too; for blocks without layer scale.
+  template <class V> void visit_hf_vit(V&& v) {
+    v("attention", attention);
+    v("intermediate.dense", mlp.fc1);
+    v("output.dense", mlp.fc2);
+    v("layernorm_before", norm1);
+    v("layernorm_after", norm2);
+  }
 };
 
 }  // namespace fm

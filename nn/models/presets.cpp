@@ -1,7 +1,9 @@
 #include "nn/models/presets.h"
 
+#include <algorithm>
 #include <initializer_list>
 #include <string>
+#include <utility>
 
 #include "tensor/error.h"
 
@@ -22,6 +24,16 @@ Size find(std::string_view model, std::string_view name, std::initializer_list<S
   throw ConfigError(std::string(model) + ": no size '" + std::string(name) + "'; there are " + known);
 }
 
+// ViT-B/16 without what DINOv2 adds.
+VitEncoderConfig vit_base(std::string_view model, std::string_view size, std::string kind, std::int64_t image_size, double eps) {
+  const Size s = find(model, size, {{"B", 768, 12, 12, 3072}});
+  VitEncoderConfig c;
+  c.kind = std::move(kind), c.image_size = image_size, c.patch_size = 16, c.eps = eps;
+  c.width = s.width, c.depth = s.depth, c.heads = s.heads, c.mlp_width = s.mlp_width;
+  c.registers = 0, c.layer_scale = 0;
+  return c;
+}
+
 }  // namespace
 
 std::int64_t rae_latent_size(std::int64_t image_size) {
@@ -32,9 +44,13 @@ std::int64_t rae_latent_size(std::int64_t image_size) {
 
 std::int64_t dinov2_input_size(std::int64_t image_size) { return 14 * rae_latent_size(image_size); }
 
-DinoV2Config dinov2(std::string_view size) {
+VitEncoderConfig siglip2(std::string_view size) { return vit_base("SigLIP 2", size, "siglip2", 256, 1e-6); }
+
+VitEncoderConfig vit_mae(std::string_view size) { return vit_base("ViT-MAE", size, "mae", 224, 1e-12); }
+
+VitEncoderConfig dinov2(std::string_view size) {
   const Size s = find("DINOv2", size, {{"S", 384, 12, 6, 1536}, {"B", 768, 12, 12, 3072}, {"L", 1024, 24, 16, 4096}});
-  DinoV2Config c;
+  VitEncoderConfig c;
   c.width = s.width, c.depth = s.depth, c.heads = s.heads, c.mlp_width = s.mlp_width;
   return c;
 }
@@ -53,6 +69,21 @@ DitDhConfig dit_dh(std::string_view size, std::int64_t image_size, bool mean_flo
   c.input_size = rae_latent_size(image_size);
   c.width = s.width, c.depth = s.depth, c.heads = s.heads;
   c.mean_flow = mean_flow;
+  return c;
+}
+
+RaeConfig rae(std::string_view encoder, std::string_view decoder, std::int64_t image_size) {
+  const std::size_t dash = std::min(encoder.find('-'), encoder.size() - 1);
+  const std::string_view kind = encoder.substr(0, dash), size = encoder.substr(dash + 1);
+  RaeConfig c;
+  c.decoder = rae_decoder(decoder, image_size);
+  if (kind == "dinov2") c.encoder = dinov2(size);
+  else if (kind == "siglip2") c.encoder = siglip2(size);
+  else if (kind == "mae") c.encoder = vit_mae(size);
+  else throw ConfigError("RAE: no encoder '" + std::string(encoder) + "'; there are dinov2-S, dinov2-B, dinov2-L, siglip2-B, mae-B");
+  c.decoder.latent_channels = c.encoder.width;
+  c.input_size = c.encoder.patch_size * c.decoder.latent_size;
+  if (kind != "siglip2") c.image_mean = {0.485, 0.456, 0.406}, c.image_std = {0.229, 0.224, 0.225};
   return c;
 }
 

@@ -1,4 +1,5 @@
-// The published sizes by name, for programs and recipes: dit_dh("XL", 512), rae_decoder("XL", 512), dinov2("B").
+// The published sizes by name, for programs and recipes: dit_dh("XL", 512), rae_decoder("XL", 512), dinov2("B"),
+// rae("siglip2-B").
 //
 //   size      DINOv2 encoder        ViT decoder            DiT^DH backbone        (width, layers, heads; MLP hidden width)
 //   S         384, 12, 6; 1536      -                      384, 12, 6
@@ -6,8 +7,12 @@
 //   L         1024, 24, 16; 4096    1024, 24, 16; 4096     1024, 24, 16
 //   XL        -                     1152, 28, 16; 4096     1152, 28, 16
 //
+// SigLIP 2 and the masked autoencoder have size B alone, at patch 16: google/siglip2-base-patch16-256, facebook/vit-mae-base. rae() puts an
+// encoder, its preprocessing and a decoder together as RAE does: DINOv2 sees 14 pixels a token, the others 16; means and deviations are those
+// of the encoder's image processor.
+//
 // The head of DiT^DH is two blocks of width 2048 with 16 heads at every size. DiT^DH-B and L are no published checkpoints: B stands in a
-// comment of the released code, L follows DiT-L. Facts: mfrae.md 1.3, 2, 4.1.
+// comment of the released code, L follows DiT-L. Facts: mfrae.md 1.1, 1.3, 1.4, 2, 4.1.
 //
 // Sizes are one of the names above; image sizes are in pixels, multiples of 16 (published: 256 and 512). ConfigError otherwise.
 #pragma once
@@ -15,9 +20,8 @@
 #include <cstdint>
 #include <string_view>
 
-#include "nn/models/dino_v2.h"
 #include "nn/models/dit_dh.h"
-#include "nn/models/rae_decoder.h"
+#include "nn/models/rae.h"
 
 namespace fm {
 
@@ -25,8 +29,13 @@ namespace fm {
 std::int64_t rae_latent_size(std::int64_t image_size);
 std::int64_t dinov2_input_size(std::int64_t image_size);  // 224 for 256, 448 for 512
 
-DinoV2Config dinov2(std::string_view size);
+VitEncoderConfig dinov2(std::string_view size);
+VitEncoderConfig siglip2(std::string_view size = "B");
+VitEncoderConfig vit_mae(std::string_view size = "B");
 RaeDecoderConfig rae_decoder(std::string_view size, std::int64_t image_size = 256);
 DitDhConfig dit_dh(std::string_view size, std::int64_t image_size = 256, bool mean_flow = false);
+
+// encoder: "dinov2-S", "dinov2-B", "dinov2-L", "siglip2-B" or "mae-B"; decoder: a size of rae_decoder.
+RaeConfig rae(std::string_view encoder = "dinov2-B", std::string_view decoder = "XL", std::int64_t image_size = 256);
 
 }  // namespace fm

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "autodiff/rules/elementwise.h"
+#include "autodiff/rules/resize.h"
 #include "tensor/error.h"
 #include "tensor/ops/copy.h"
 #include "tensor/ops/elementwise.h"
@@ -26,10 +27,29 @@ RaeConfig checked(const RaeConfig& config) {
   if (c.decoder.latent_channels != c.encoder.width)
     throw ConfigError("Rae: decoder.latent_channels = " + std::to_string(c.decoder.latent_channels) + " is not encoder.width = " +
                       std::to_string(c.encoder.width));
+  for (const auto& [name, values] : {std::pair{"image_mean", &c.image_mean}, std::pair{"image_std", &c.image_std}})
+    if (values->size() != 1 && values->size() != static_cast<std::size_t>(c.encoder.channels))
+      throw ConfigError("Rae: " + std::string(name) + " has " + std::to_string(values->size()) + " values; want one, or one for each of " +
+                        std::to_string(c.encoder.channels) + " channels");
   return c;
 }
 
+// What broadcasts over images (B, channels, H, W).
+Tensor per_channel(const std::vector<double>& values, DType type) {
+  return Tensor::from(values, {static_cast<std::int64_t>(values.size()), 1, 1}).to(type);
+}
+
 }  // namespace
+
+Var normalised(const Var& images, const RaeConfig& c) {
+  if (c.image_mean.size() == 1 && c.image_std.size() == 1) return (images - c.image_mean[0]) / c.image_std[0];
+  return (images - per_channel(c.image_mean, images.dtype())) / per_channel(c.image_std, images.dtype());
+}
+
+Var restored(const Var& images, const RaeConfig& c) {
+  if (c.image_mean.size() == 1 && c.image_std.size() == 1) return images * c.image_std[0] + c.image_mean[0];
+  return images * per_channel(c.image_std, images.dtype()) + per_channel(c.image_mean, images.dtype());
+}
 
 Tensor tokens_to_grid(const Tensor& tokens) {
   const auto side = static_cast<std::int64_t>(std::llround(std::sqrt(static_cast<double>(tokens.dim(1)))));
@@ -53,9 +73,13 @@ Tensor LatentStats::restore(const Tensor& z) const {
 
 Rae::Rae(const RaeConfig& c, std::uint64_t seed) : config(checked(c)), encoder(c.encoder, seed), decoder(c.decoder, seed) {}
 
-Var Rae::tokens(const Var& images) const { return encoder((images - config.image_mean) / config.image_std); }
+Var Rae::tokens(const Var& images) const {
+  const std::int64_t side = config.input_size;
+  const bool fits = side == 0 || (images.dim(2) == side && images.dim(3) == side);
+  return encoder(normalised(fits ? images : resize(images, side, side, Interpolation::bicubic), config));
+}
 
-Var Rae::pixels(const Var& latent_tokens) const { return decoder(latent_tokens) * config.image_std + config.image_mean; }
+Var Rae::pixels(const Var& latent_tokens) const { return restored(decoder(latent_tokens), config); }
 
 Tensor Rae::encode(const Tensor& images) const {
   return in_blocks(images, [&](const Tensor& x) { return tokens_to_grid(tokens(x).value()); });

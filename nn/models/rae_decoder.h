@@ -32,13 +32,7 @@ struct RaeDecoderConfig {
 
 struct RaeDecoderLayer : VitBlock {
   explicit RaeDecoderLayer(const RaeDecoderConfig& c) : VitBlock(c.width, c.heads, c.mlp_width, c.eps, false) {}
-  template <class V> void visit(V&& v) {
-    v("attention", attention);
-    v("intermediate.dense", mlp.fc1);
-    v("output.dense", mlp.fc2);
-    v("layernorm_before", norm1);
-    v("layernorm_after", norm2);
-  }
+  template <class V> void visit(V&& v) { visit_hf_vit(v); }
 };
 
 struct RaeDecoder {

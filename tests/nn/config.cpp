@@ -156,15 +156,15 @@ TEST_CASE("a model of sizes that do not fit is one error, before anything is all
                        "DitDh: width = 18 is no multiple of 4, which position_embed needs", ConfigError);
   CHECK_THROWS_WITH_AS(dit([](auto& c) { c.head_depth = 0; }), Contains("head_depth = 0"), ConfigError);
   CHECK_THROWS_WITH_AS(dit([](auto& c) { c.mlp_ratio = 0; }), Contains("mlp_ratio = 0"), ConfigError);
-  CHECK_THROWS_WITH_AS(DinoV2(DinoV2Config{.patch_size = 0}), "DinoV2: patch_size = 0 is out of range (1 to 4096, divides image_size)",
+  CHECK_THROWS_WITH_AS(VitEncoder(VitEncoderConfig{.patch_size = 0}), "VitEncoder: patch_size = 0 is out of range (1 to 4096, divides image_size)",
                        ConfigError);
-  CHECK_THROWS_WITH_AS(DinoV2(DinoV2Config{.image_size = 500}), "DinoV2: patch_size = 14 does not divide image_size = 500", ConfigError);
-  CHECK_THROWS_WITH_AS(DinoV2(DinoV2Config{.heads = 0}), "DinoV2: heads = 0 is out of range (1 to 1024, divides width)", ConfigError);
+  CHECK_THROWS_WITH_AS(VitEncoder(VitEncoderConfig{.image_size = 500}), "VitEncoder: patch_size = 14 does not divide image_size = 500", ConfigError);
+  CHECK_THROWS_WITH_AS(VitEncoder(VitEncoderConfig{.heads = 0}), "VitEncoder: heads = 0 is out of range (1 to 1024, divides width)", ConfigError);
   CHECK_THROWS_WITH_AS(RaeDecoder(RaeDecoderConfig{.latent_size = 0}), "RaeDecoder: latent_size = 0 is out of range (1 to 4096)",
                        ConfigError);
   CHECK_THROWS_WITH_AS(RaeDecoder(RaeDecoderConfig{.width = 6, .heads = 2}),
                        "RaeDecoder: width = 6 is no multiple of 4, which its positions need", ConfigError);
-  CHECK_THROWS_WITH_AS(Rae(RaeConfig{.image_std = 0}), "Rae: image_std = 0 is out of range (> 0)", ConfigError);
+  CHECK_THROWS_WITH_AS(Rae(RaeConfig{.image_std = {0}}), "Rae: image_std = 0 is out of range (> 0)", ConfigError);
   CHECK_THROWS_WITH_AS(Rae(RaeConfig{.encoder = {.width = 384}}), "Rae: decoder.latent_channels = 768 is not encoder.width = 384",
                        ConfigError);
   CHECK_THROWS_WITH_AS(Judge(JudgeConfig{.size = 2}), Contains("size = 2 is out of range (4 to 4096)"), ConfigError);

@@ -171,14 +171,14 @@ TEST_CASE("baselines agree with their own papers") {
   CHECK(total(cost_table(sd_vae_decoder(256))).parameters == 49'490'199);
   CHECK(total(cost_table(sd_vae_decoder(512))).macs_linear == 4 * total(cost_table(sd_vae_decoder(256))).macs_linear);
   // ViT-B/16 without its head has 85,798,656 parameters; RAE takes the last norm's 1536 away.
-  CHECK(total(cost_table(mae_base())).parameters == 85'798'656 - 1536);
+  CHECK(total(cost_table(vit_mae(), 256)).parameters == 85'798'656 - 1536);
   // The tower of siglip2-base-patch16-224 has 92,884,224, with its attention pooling (probe, attention, norm, MLP) and last norm.
-  VitEncoderShape siglip = siglip2_base();
-  siglip.image_size = 224, siglip.positions = 14 * 14;
+  VitEncoderConfig siglip = siglip2();
+  siglip.image_size = 224;
   const std::int64_t pooling = 768 + 4 * (768 * 768 + 768) + 2 * 768 + 2 * 768 * 3072 + 3072 + 768;
-  CHECK(total(cost_table(siglip)).parameters == 92'884'224 - pooling - 1536);
+  CHECK(total(cost_table(siglip, 224)).parameters == 92'884'224 - pooling - 1536);
   // DINOv2-B without registers, with the last norm's weight and bias.
-  DinoV2Config dino = dinov2("B");
+  VitEncoderConfig dino = dinov2("B");
   dino.registers = 0, dino.affine_norm = true;
   CHECK(total(cost_table(dino, 224)).parameters == 86'580'480);
 }
@@ -189,7 +189,8 @@ TEST_CASE("parameters of each module are those of the model's shapes, at every s
   const std::size_t before = memory_stats().peak;
   const std::vector<KnownModel> models = known_models();
   CHECK(memory_stats().peak == before);
-  for (const char* size : {"S", "B", "L"}) check_parameters(DinoV2(dinov2(size)), cost_table(dinov2(size), 448));
+  for (const char* size : {"S", "B", "L"}) check_parameters(VitEncoder(dinov2(size)), cost_table(dinov2(size), 448));
+  for (const VitEncoderConfig& config : {siglip2(), vit_mae()}) check_parameters(VitEncoder(config), cost_table(config, 256));
   for (const std::int64_t image_size : {256, 512}) {
     for (const char* size : {"B", "L", "XL"})
       check_parameters(RaeDecoder(rae_decoder(size, image_size)), cost_table(rae_decoder(size, image_size)));
@@ -202,14 +203,15 @@ TEST_CASE("parameters of each module are those of the model's shapes, at every s
 }
 
 TEST_CASE("products are those that a tape records, with every switch of the configs") {
-  DinoV2Config encoder;
+  VitEncoderConfig encoder;
   encoder.image_size = 20, encoder.patch_size = 4, encoder.width = 12, encoder.depth = 2, encoder.heads = 2, encoder.mlp_width = 20;
-  for (const std::int64_t registers : {0, 3}) {
-    encoder.registers = registers, encoder.layer_scale = registers ? 1 : 0, encoder.affine_norm = registers == 0;
-    const DinoV2 net(encoder, 1);
-    check_parameters(net, cost_table(encoder, 12));
-    check_recorded(cost_table(encoder, 12), [&] { net(wave({1, 3, 12, 12}, 1, DType::f32)); });
-  }
+  for (const char* kind : {"dinov2", "siglip2", "mae"})
+    for (const std::int64_t registers : {0, 3}) {
+      encoder.kind = kind, encoder.registers = registers, encoder.layer_scale = registers ? 1 : 0, encoder.affine_norm = registers == 0;
+      const VitEncoder net(encoder, 1);
+      check_parameters(net, cost_table(encoder, 12));
+      check_recorded(cost_table(encoder, 12), [&] { net(wave({1, 3, 12, 12}, 1, DType::f32)); });
+    }
   RaeDecoderConfig decoder;
   decoder.latent_channels = 8, decoder.latent_size = 4, decoder.width = 16, decoder.depth = 2, decoder.heads = 2, decoder.mlp_width = 24;
   decoder.patch_size = 2;

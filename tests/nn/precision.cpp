@@ -3,7 +3,7 @@
 
 #include "autodiff/jvp.h"
 #include "autodiff/rules/elementwise.h"
-#include "nn/models/dino_v2.h"
+#include "nn/models/vit_encoder.h"
 #include "nn/models/dit_dh.h"
 #include "nn/models/rae_decoder.h"
 #include "tensor/random/fill.h"
@@ -106,10 +106,10 @@ TEST_CASE("weights stored as bf16 give the same bits as f32 weights that product
 }
 
 TEST_CASE("encoder and decoder of RAE") {
-  DinoV2Config ec;
+  VitEncoderConfig ec;
   ec.image_size = 28, ec.patch_size = 7, ec.width = 48, ec.depth = 3, ec.heads = 4, ec.mlp_width = 96;
   const Tensor image = wave({2, 3, 28, 28}, 3, DType::f32);
-  const DinoV2 encoder(ec, 2);
+  const VitEncoder encoder(ec, 2);
   const Var z = encoder(image), z16 = in_bf16(encoder)(image);
   CHECK(z16.dtype() == DType::f32);
   CHECK(relative(z16.value(), z.value()) < 2e-2);

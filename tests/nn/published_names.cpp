@@ -4,7 +4,7 @@
 #include <doctest/doctest.h>
 
 #include "nn/checkpoint.h"
-#include "nn/models/dino_v2.h"
+#include "nn/models/vit_encoder.h"
 #include "nn/models/rae_decoder.h"
 #include "tensor/io/atomic_file.h"
 #include "tests/support/temp_folder.h"
@@ -13,11 +13,11 @@ using namespace fm;
 
 namespace {
 
-DinoV2 tiny_encoder(bool affine_norm, std::uint64_t seed) {
-  DinoV2Config c;
+VitEncoder tiny_encoder(bool affine_norm, std::uint64_t seed) {
+  VitEncoderConfig c;
   c.image_size = 20, c.patch_size = 4, c.width = 12, c.depth = 2, c.heads = 2, c.mlp_width = 20, c.registers = 3;
   c.affine_norm = affine_norm;
-  return DinoV2(c, seed);
+  return VitEncoder(c, seed);
 }
 
 RaeDecoder tiny_decoder(std::uint64_t seed) {
@@ -67,7 +67,7 @@ TEST_CASE("an encoder under Meta's names and back") {
     if (name == "blocks.1.attn.qkv.weight") CHECK(t.shape() == Shape{36, 12});
   CHECK(same(to_our_names(meta, "encoder"), ours));
   CHECK(same(to_our_names(with_prefix("module._orig_mod.", meta), "encoder"), ours));
-  DinoV2 other = tiny_encoder(true, 4);
+  VitEncoder other = tiny_encoder(true, 4);
   load_state(other, to_our_names(meta, "encoder"));
   CHECK(same(state_dict(other), ours));
 }

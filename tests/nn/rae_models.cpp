@@ -1,6 +1,7 @@
-// The RAE decoder and the DINOv2 encoder: golden numbers, names and counts of published checkpoints, and a naive encoder in f64.
+// The RAE decoder and the encoders: golden numbers, names and counts of published checkpoints, and a naive encoder in f64.
 #include "autodiff/rules/elementwise.h"
 #include "autodiff/rules/linear.h"
+#include "nn/layers/positions.h"
 #include "nn/models/presets.h"
 #include "tests/support/model_check.h"
 #include "tensor/ops/resize.h"
@@ -17,8 +18,9 @@ RaeDecoderConfig tiny_decoder() {
   return c;
 }
 
-DinoV2Config tiny_encoder(bool affine_norm) {
-  DinoV2Config c;
+VitEncoderConfig tiny_encoder(bool affine_norm, const char* kind = "dinov2") {
+  VitEncoderConfig c;
+  c.kind = kind;
   c.image_size = 20, c.patch_size = 4, c.width = 12, c.depth = 2, c.heads = 2, c.mlp_width = 20, c.registers = 3;
   c.affine_norm = affine_norm;
   return c;
@@ -86,30 +88,37 @@ struct Naive {
   }
 
   void add(const std::vector<double>& y, const Parameter& scale) {
-    const auto s = values(scale);
+    const auto s = scale.value.defined() ? values(scale) : std::vector<double>(static_cast<std::size_t>(width), 1.0);
     for (std::size_t i = 0; i < h.size(); ++i) h[i] += s[i % static_cast<std::size_t>(width)] * y[i];
   }
 
-  void layer(const DinoV2Layer& l) {
+  void layer(const VitEncoderLayer& l) {
     add(attended(normed(l.norm1), l.attention), l.scale1);
     auto hidden = dense(normed(l.norm2), tokens, l.mlp.fc1);
-    for (double& v : hidden) v *= 0.5 * (1 + std::erf(v / std::sqrt(2.0)));
+    const bool by_tanh = l.kind == "siglip2";
+    for (double& v : hidden) v *= 0.5 * (1 + (by_tanh ? std::tanh(std::sqrt(2 / M_PI) * (v + 0.044715 * v * v * v)) : std::erf(v / std::sqrt(2.0))));
     add(dense(hidden, tokens, l.mlp.fc2), l.scale2);
   }
 };
 
 // One image (1,3,H,W) f64 -> all tokens after the last norm.
-std::vector<double> naive_encode(const DinoV2& net, const Tensor& image) {
-  const DinoV2Config& c = net.config;
+std::vector<double> naive_encode(const VitEncoder& net, const Tensor& image) {
+  const VitEncoderConfig& c = net.config;
   const std::int64_t p = c.patch_size, rows = image.dim(2) / p, columns = image.dim(3) / p, d = c.width, grid = c.image_size / p;
-  Naive naive{1 + c.registers + rows * columns, d, {}};
-  const auto positions = Naive::values(net.position_table), cls = Naive::values(net.cls_token),
-             registers = Naive::values(net.register_tokens);
-  for (std::int64_t k = 0; k < d; ++k) naive.h.push_back(cls[static_cast<std::size_t>(k)] + positions[static_cast<std::size_t>(k)]);
-  naive.h.insert(naive.h.end(), registers.begin(), registers.end());
+  const std::int64_t extra = c.kind == "siglip2" ? 0 : c.kind == "mae" ? 1 : 1 + c.registers, cls_rows = c.kind == "siglip2" ? 0 : 1;
+  Naive naive{extra + rows * columns, d, {}};
+  const auto positions = Naive::values(net.position_table);
+  if (cls_rows) {
+    const auto cls = Naive::values(net.cls_token);
+    for (std::int64_t k = 0; k < d; ++k) naive.h.push_back(cls[static_cast<std::size_t>(k)] + positions[static_cast<std::size_t>(k)]);
+  }
+  if (extra > 1) {
+    const auto registers = Naive::values(net.register_tokens);
+    naive.h.insert(naive.h.end(), registers.begin(), registers.end());
+  }
   const auto w = Naive::values(net.patch_embed.weight), b = Naive::values(net.patch_embed.bias), x = image.to_vector<double>();
-  const Resampling down = resampling(grid, rows, Interpolation::bicubic_antialias),
-                   across = resampling(grid, columns, Interpolation::bicubic_antialias);
+  const auto interpolation = c.kind == "dinov2" ? Interpolation::bicubic_antialias : Interpolation::bicubic;
+  const Resampling down = resampling(grid, rows, interpolation), across = resampling(grid, columns, interpolation);
   for (std::int64_t i = 0; i < rows; ++i)
     for (std::int64_t j = 0; j < columns; ++j)
       for (std::int64_t k = 0; k < d; ++k) {
@@ -119,10 +128,10 @@ std::vector<double> naive_encode(const DinoV2& net, const Tensor& image) {
           sum += w[static_cast<std::size_t>(k * 3 * p * p + e)] * x[static_cast<std::size_t>((channel * rows * p + y) * columns * p + z)];
         }
         for (std::int64_t g = 0; g < grid * grid; ++g)
-          sum += down.weight(i, g / grid) * across.weight(j, g % grid) * positions[static_cast<std::size_t>((1 + g) * d + k)];
+          sum += down.weight(i, g / grid) * across.weight(j, g % grid) * positions[static_cast<std::size_t>((cls_rows + g) * d + k)];
         naive.h.push_back(sum);
       }
-  for (const DinoV2Layer& l : net.layers) naive.layer(l);
+  for (const VitEncoderLayer& l : net.layers) naive.layer(l);
   return naive.normed(net.norm);
 }
 
@@ -171,34 +180,105 @@ TEST_CASE("decoder: every parameter gets a gradient") {
 }
 
 TEST_CASE("encoder: agrees with loops, at the grid's own size and resized") {
-  for (const bool affine : {false, true})
-    for (const Shape& shape : {Shape{1, 3, 20, 20}, Shape{1, 3, 12, 28}}) {
-      DinoV2 net(tiny_encoder(affine), 2);
-      shake(net);
-      to_dtype(net, DType::f64);
-      const Tensor image = wave(shape, 1);
-      const auto want = naive_encode(net, image);
-      const DinoV2Tokens got = net.encode(image);
-      const Tensor all = concat(std::vector<Tensor>{got.cls.value().unsqueeze(1), got.registers.value(), got.patches.value()}, 1);
-      const Tensor expected = Tensor::from(want, all.shape());
-      CHECK(max_difference(all, expected) < 1e-10);
-      CHECK(max_difference(net(image).value(), got.patches.value()) == 0);
-      to_dtype(net, DType::f32);
-      CHECK(max_difference(net(image.to(DType::f32)).value().to(DType::f64), got.patches.value()) < 1e-4);
-    }
+  for (const char* kind : {"dinov2", "siglip2", "mae"})
+    for (const bool affine : {false, true})
+      for (const Shape& shape : {Shape{1, 3, 20, 20}, Shape{1, 3, 12, 28}, Shape{1, 3, 4, 100}}) {
+        VitEncoder net(tiny_encoder(affine, kind), 2);
+        shake(net);
+        to_dtype(net, DType::f64);
+        const Tensor image = wave(shape, 1);
+        const auto want = naive_encode(net, image);
+        const VitTokens got = net.encode(image);
+        std::vector<Tensor> parts;
+        if (got.cls.defined()) parts.push_back(got.cls.value().unsqueeze(1));
+        if (got.registers.defined()) parts.push_back(got.registers.value());
+        parts.push_back(got.patches.value());
+        const Tensor all = concat(parts, 1);
+        const Tensor expected = Tensor::from(want, all.shape());
+        CHECK(max_difference(all, expected) < 1e-10);
+        CHECK(max_difference(net(image).value(), got.patches.value()) == 0);
+        to_dtype(net, DType::f32);
+        CHECK(max_difference(net(image.to(DType::f32)).value().to(DType::f64), got.patches.value()) < 1e-4);
+      }
 }
 
 TEST_CASE("encoder: counts and names of the published checkpoints") {
   const ShapesOnly shapes;
-  DinoV2Config base = dinov2("B");
-  CHECK(state_dict(DinoV2(base)).size() == 222);
+  VitEncoderConfig base = dinov2("B");
+  CHECK(state_dict(VitEncoder(base)).size() == 222);
   base.affine_norm = true;
-  CHECK(state_dict(DinoV2(base)).size() == 224);
-  check_names(DinoV2(tiny_encoder(true)), "dino_v2.txt");
+  CHECK(state_dict(VitEncoder(base)).size() == 224);
+  check_names(VitEncoder(tiny_encoder(true)), "dino_v2.txt");
+  check_names(VitEncoder(tiny_encoder(true, "siglip2")), "siglip2.txt");
+  check_names(VitEncoder(tiny_encoder(true, "mae")), "vit_mae.txt");
+  // Table of 14x14 positions and one for the class token; 85,798,656 is ViT-B/16 with its last norm.
+  CHECK(parameter_count(VitEncoder(vit_mae())) == 85798656 - 1536);
+  CHECK(parameter_count(VitEncoder(siglip2())) == 85798656 - 1536 + (256 - 197 - 1) * 768);
+}
+
+TEST_CASE("encoder: initial values of siglip2 and mae") {
+  const auto rms = [](const Tensor& t) { return norm(t) / std::sqrt(static_cast<double>(t.numel())); };
+  VitEncoderConfig c = tiny_encoder(false, "siglip2");
+  c.width = 32, c.mlp_width = 64;
+  const VitEncoder siglip(c, 1);
+  CHECK(rms(siglip.position_table.value) == doctest::Approx(1 / std::sqrt(32.0)).epsilon(0.1));
+  CHECK(rms(siglip.patch_embed.weight.value) == doctest::Approx(1 / std::sqrt(48.0)).epsilon(0.1));
+  CHECK(rms(siglip.layers[1].attention.key.weight.value) == doctest::Approx(std::sqrt(6.0 / 64 / 3)).epsilon(0.1));
+  CHECK(rms(siglip.layers[1].mlp.fc1.bias.value) == doctest::Approx(1e-6).epsilon(0.3));
+  CHECK(norm(siglip.layers[1].attention.key.bias.value) == 0);
+  c.kind = "mae";
+  const VitEncoder mae(c, 1);
+  CHECK(rms(mae.layers[0].mlp.fc2.weight.value) == doctest::Approx(0.02).epsilon(0.1));
+  CHECK(norm(mae.layers[0].mlp.fc2.bias.value) == 0);
+  CHECK(rms(mae.patch_embed.weight.value) == doctest::Approx(std::sqrt(6.0 / (48 + 32) / 3)).epsilon(0.1));
+  CHECK_FALSE(mae.position_table.trainable);
+  CHECK(norm(mae.position_table.value.slice(1, 0, 1)) == 0);
+  CHECK(max_difference(mae.position_table.value.slice(1, 1, 26).squeeze(0), sin_cos_positions(5, 5, 32)) == 0);
+  CHECK_THROWS_AS(VitEncoder(VitEncoderConfig{.kind = "clip"}), ConfigError);
+  CHECK_THROWS_AS(mae.encode(wave({1, 3, 20, 20}, 1, DType::f32), Tensor::zeros({1, 25}, DType::u8)), ConfigError);
+}
+
+TEST_CASE("RAE: an encoder of each kind with its own preprocessing, and back to pixels") {
+  const ShapesOnly shapes;
+  for (const char* name : {"dinov2-S", "dinov2-B", "dinov2-L", "siglip2-B", "mae-B"})
+    for (const std::int64_t size : {256, 512}) {
+      const RaeConfig c = rae(name, "XL", size);
+      CHECK(c.encoder.kind == std::string(name).substr(0, std::string(name).find('-')));
+      CHECK(c.input_size / c.encoder.patch_size == size / 16);
+      CHECK(c.image_mean.size() == (c.encoder.kind == "siglip2" ? 1 : 3));
+      CHECK_NOTHROW(Rae(c, 1));
+    }
+  CHECK_THROWS_AS(rae("clip-B"), ConfigError);
+  CHECK_THROWS_AS(rae("siglip2-L"), ConfigError);
+  CHECK_THROWS_AS(rae("mae"), ConfigError);
+}
+
+TEST_CASE("RAE: images are resized to the encoder's input and normalised channel by channel") {
+  for (const char* kind : {"dinov2", "siglip2", "mae"}) {
+    RaeConfig c;
+    c.encoder = tiny_encoder(false, kind);
+    c.decoder = tiny_decoder();
+    c.decoder.latent_channels = 12, c.decoder.latent_size = 5;
+    c.input_size = 20, c.image_mean = {0.4, 0.5, 0.6}, c.image_std = {0.2, 0.25, 0.3};
+    Rae model(c, 1);
+    shake(model);
+    const Tensor images = wave({2, 3, 24, 24}, 2, DType::f32);
+    const Tensor z = model.encode(images);
+    CHECK(z.shape() == Shape{2, 12, 5, 5});
+    Tensor seen = resize(images, 20, 20, Interpolation::bicubic).clone();
+    for (std::int64_t k = 0; k < 3; ++k)
+      seen.slice(1, k, k + 1).copy_from((seen.slice(1, k, k + 1) - c.image_mean[static_cast<std::size_t>(k)]) / c.image_std[static_cast<std::size_t>(k)]);
+    CHECK(max_difference(grid_to_tokens(z), model.encoder(seen).value()) < 1e-5);
+    const Tensor back = restored(normalised(images, c), c).value();
+    CHECK(max_difference(back, images) < 1e-6);
+    CHECK(model.decode(z).shape() == Shape{2, 3, 10, 10});
+    c.image_std = {0.2, 0.3};
+    CHECK_THROWS_WITH_AS(Rae(c, 1), "Rae: image_std has 2 values; want one, or one for each of 3 channels", ConfigError);
+  }
 }
 
 TEST_CASE("encoder: RAE's tokens have mean zero and variance one") {
-  DinoV2 net(tiny_encoder(false), 2);
+  VitEncoder net(tiny_encoder(false), 2);
   shake(net);
   const Tensor z = net(wave({2, 3, 20, 20}, 1, DType::f32)).value();
   CHECK(norm(mean(z, {-1})) < 1e-5);
@@ -206,12 +286,12 @@ TEST_CASE("encoder: RAE's tokens have mean zero and variance one") {
 }
 
 TEST_CASE("encoder: every parameter gets a gradient when some patches are hidden and the grid is resized") {
-  DinoV2 net(tiny_encoder(true), 2);
+  VitEncoder net(tiny_encoder(true), 2);
   shake(net);
   Tape tape;
   Tensor mask = Tensor::zeros({2, 9}, DType::u8);
   mask.slice(1, 2, 5).fill(1);
-  const DinoV2Tokens y = net.encode(wave({2, 3, 12, 12}, 1, DType::f32), mask);
+  const VitTokens y = net.encode(wave({2, 3, 12, 12}, 1, DType::f32), mask);
   const Gradients g = backward(sum(exp(y.cls * 0.3)) + sum(exp(y.patches * 0.2)));
   for_each_parameter(net, [&](const std::string& name, Parameter& p) {
     CHECK_MESSAGE(g[p].defined(), name);
@@ -219,11 +299,21 @@ TEST_CASE("encoder: every parameter gets a gradient when some patches are hidden
   });
 }
 
+TEST_CASE("encoder: every trained parameter of siglip2 and mae gets a gradient") {
+  for (const char* kind : {"siglip2", "mae"}) {
+    VitEncoder net(tiny_encoder(true, kind), 2);
+    shake(net);
+    Tape tape;
+    const Gradients g = backward(sum(exp(net(wave({2, 3, 12, 12}, 1, DType::f32)) * 0.2)));
+    for_each_parameter(net, [&](const std::string& name, Parameter& p) { CHECK_MESSAGE((g[p].defined() && norm(g[p]) > 0) == p.trainable, name); });
+  }
+}
+
 TEST_CASE("encoder: a clone loads the state of another seed and then agrees bit by bit") {
-  DinoV2 a(tiny_encoder(true), 1), b(tiny_encoder(true), 2);
+  VitEncoder a(tiny_encoder(true), 1), b(tiny_encoder(true), 2);
   load_state(b, state_dict(a));
   const Tensor image = wave({2, 3, 20, 20}, 1, DType::f32);
-  const DinoV2 c = clone(b);
+  const VitEncoder c = clone(b);
   b.layers[0].mlp.fc1.weight.value.fill(0);
   CHECK(max_difference(a(image).value(), c(image).value()) == 0);
 }
