@@ -340,6 +340,9 @@ TEST_CASE("what is wrong with the command or the config: one line and exit code 
   fails("judge", {"--image-size", "28"}, "image_size 28");
   fails("judge", {"--data", "shapse"}, "unknown data set 'shapse'");
   fails("fm", {"--rae.encoder.patch-size", "3"}, "patch_size 3 does not divide image_size 8");
+  fails("fm", {"--rae.encoder.patch-size", "0"}, "rae.encoder.patch_size = 0 is out of range (1 to 4096, divides image_size)");
+  fails("fm", {"--dit.heads", "0"}, "dit.heads = 0 is out of range (1 to 1024, divides width)");
+  fails("fm", {"--dit.heads", "3"}, "config: dit.heads = 3 does not divide dit.width = 16");
   for (const char* stage : {"judge", "fm", "pipeline"}) {
     CAPTURE(stage);
     refused(train(stage, folder / "file", {"-q"}), exit_code::usage, "file");
