@@ -5,6 +5,7 @@
 #include "data/png.h"
 #include "flowmap/sampler.h"
 #include "nn/checkpoint.h"
+#include "nn/models/published_names.h"
 #include "tensor/io/crc32c.h"
 #include "tensor/ops/elementwise.h"
 #include "tensor/ops/index.h"
@@ -77,7 +78,9 @@ Rae& TrainingRun::rae() {
     rae_ = std::make_unique<Rae>(recipe_.rae, stage_seed("rae"));
     const std::string file =
         recipe_.encoder_weights.empty() ? (root_ / "encoder" / "encoder.safetensors").string() : recipe_.encoder_weights;
-    load_model(rae_->encoder, load_weights(file, warner()));
+    Weights weights = load_weights(file, warner());
+    weights.tensors = encoder_tensors(weights.tensors, recipe_.rae.encoder.affine_norm);
+    load_model(rae_->encoder, weights);
     set_trainable(rae_->encoder, false);
     if (std::filesystem::exists(root_ / "decoder" / "checkpoints" / "latest"))
       load_model(rae_->decoder, load_weights((root_ / "decoder").string() + ":ema", warner()));

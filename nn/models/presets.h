@@ -8,8 +8,8 @@
 //   XL        -                     1152, 28, 16; 4096     1152, 28, 16
 //
 // SigLIP 2 and the masked autoencoder have size B alone, at patch 16: google/siglip2-base-patch16-256, facebook/vit-mae-base. rae() puts an
-// encoder, its preprocessing and a decoder together as RAE does: DINOv2 sees 14 pixels a token, the others 16; means and deviations are those
-// of the encoder's image processor.
+// encoder, its preprocessing and a decoder together as RAE does: DINOv2 sees 14 pixels a token, the others 16; means and deviations are
+// those of the encoder's image processor.
 //
 // The head of DiT^DH is two blocks of width 2048 with 16 heads at every size. DiT^DH-B and L are no published checkpoints: B stands in a
 // comment of the released code, L follows DiT-L. Facts: mfrae.md 1.1, 1.3, 1.4, 2, 4.1.

@@ -122,14 +122,14 @@ NamedTensors to_meta(const NamedTensors& tensors) {
     const auto place = in_block(name, our_blocks);
     if (!place) {
       const std::string meta = translated_outside(name, false);
-      if (meta.empty()) fail_unknown(name, "an encoder");
+      if (meta.empty()) fail_unknown(name, "a DINOv2 encoder");
       out.emplace_back(meta, t);
       continue;
     }
     const auto& [block, inner] = *place;
     if (!inner.starts_with(our_qkv)) {
       const std::string meta = translated(inner, meta_in_block, false);
-      if (meta.empty()) fail_unknown(name, "an encoder");
+      if (meta.empty()) fail_unknown(name, "a DINOv2 encoder");
       out.emplace_back(fmt::format("{}{}{}", meta_blocks, block, meta), t);
       continue;
     }
@@ -151,13 +151,31 @@ NamedTensors under(const NamedTensors& tensors, std::string_view prefix) {
 }
 
 // What a file of this layout holds.
-constexpr std::string_view rae_encoder_prefix = "encoder.encoder.", rae_decoder_prefix = "decoder.";
+constexpr std::string_view rae_dino_prefix = "encoder.encoder.", rae_vit_prefix = "encoder.model.", rae_decoder_prefix = "decoder.";
+constexpr std::string_view siglip_prefix = "vision_model.", mae_prefix = "vit.";
+
+bool any_begins(const NamedTensors& tensors, std::string_view prefix) {
+  return std::any_of(tensors.begin(), tensors.end(), [&](const auto& t) { return unwrapped(t.first).starts_with(prefix); });
+}
+
+// With the model's prefix or, as we write it, without; SigLIP's pooling head is no part of RAE's encoder.
+NamedTensors encoder_under(const NamedTensors& tensors, std::string_view prefix) {
+  NamedTensors out = any_begins(tensors, prefix) ? under(tensors, prefix) : tensors;
+  std::erase_if(out, [](const auto& entry) { return entry.first.starts_with("head."); });
+  return out;
+}
+
+bool is_encoder(Layout layout) {
+  return layout == Layout::hugging_face_dino || layout == Layout::hugging_face_siglip || layout == Layout::hugging_face_mae;
+}
 
 }  // namespace
 
 const char* name_of(Layout layout) {
   switch (layout) {
     case Layout::hugging_face_dino: return "a Hugging Face DINOv2 encoder";
+    case Layout::hugging_face_siglip: return "a Hugging Face SigLIP";
+    case Layout::hugging_face_mae: return "a Hugging Face ViTMAE";
     case Layout::meta_dino: return "an encoder under Meta's DINOv2 names";
     case Layout::rae: return "a RAE autoencoder";
     case Layout::rae_decoder: return "a RAE decoder";
@@ -168,10 +186,10 @@ const char* name_of(Layout layout) {
 }
 
 Layout layout_of(const NamedTensors& tensors) {
-  const auto any = [&](std::string_view prefix) {
-    return std::any_of(tensors.begin(), tensors.end(), [&](const auto& t) { return unwrapped(t.first).starts_with(prefix); });
-  };
-  if (any("encoder.encoder.") && any("decoder.decoder_embed.")) return Layout::rae;
+  const auto any = [&](std::string_view prefix) { return any_begins(tensors, prefix); };
+  if ((any(rae_dino_prefix) || any(rae_vit_prefix)) && any("decoder.decoder_embed.")) return Layout::rae;
+  if (any("vision_model.embeddings.patch_embedding.") || any("embeddings.patch_embedding.")) return Layout::hugging_face_siglip;
+  if (any("vit.embeddings.patch_embeddings.") || any("encoder.layer.0.layernorm_before.")) return Layout::hugging_face_mae;
   if (any("embeddings.patch_embeddings.projection.")) return Layout::hugging_face_dino;
   if (any("decoder_embed.") && any("decoder_pred.")) return Layout::rae_decoder;
   if (any("s_embedder.proj.") && any("x_embedder.proj.")) return Layout::dit_dh;
@@ -184,8 +202,10 @@ NamedTensors to_our_names(const NamedTensors& tensors, const std::string& part) 
   const NamedTensors plain = unwrapped(tensors);
   if (part.empty()) return plain;
   if (part == "encoder" && layout == Layout::hugging_face_dino) return plain;
+  if (part == "encoder" && layout == Layout::hugging_face_siglip) return encoder_under(plain, siglip_prefix);
+  if (part == "encoder" && layout == Layout::hugging_face_mae) return encoder_under(plain, mae_prefix);
   if (part == "encoder" && layout == Layout::meta_dino) return from_meta(plain);
-  if (part == "encoder" && layout == Layout::rae) return under(plain, rae_encoder_prefix);
+  if (part == "encoder" && layout == Layout::rae) return under(plain, any_begins(plain, rae_vit_prefix) ? rae_vit_prefix : rae_dino_prefix);
   if (part == "decoder" && layout == Layout::rae) return under(plain, rae_decoder_prefix);
   if (part == "decoder" && layout == Layout::rae_decoder) return plain;
   if (part == "dit" && layout == Layout::dit_dh) return plain;
@@ -193,15 +213,24 @@ NamedTensors to_our_names(const NamedTensors& tensors, const std::string& part) 
   throw FileError(fmt::format("no {} in this file: it is {}, and begins with {}", part, name_of(layout), tensors.empty() ? "nothing" : tensors.front().first));
 }
 
+NamedTensors encoder_tensors(const NamedTensors& tensors, bool affine_norm) {
+  NamedTensors out = to_our_names(tensors, "encoder");
+  if (!affine_norm)
+    std::erase_if(out, [](const auto& t) { return t.first.starts_with("layernorm.") || t.first.starts_with("post_layernorm."); });
+  return out;
+}
+
 NamedTensors to_published_names(const NamedTensors& tensors, const std::string& style) {
   if (style == "meta") return to_meta(tensors);
   if (style != "rae") throw ConfigError(fmt::format("names \"{}\": want meta or rae", style));
   const Layout layout = layout_of(tensors);
-  if (layout != Layout::hugging_face_dino && layout != Layout::rae_decoder)
+  if (!is_encoder(layout) && layout != Layout::rae_decoder)
     throw FileError(fmt::format("a RAE file holds an encoder and a decoder; this is {}", name_of(layout)));
+  const std::string_view prefix = layout == Layout::rae_decoder         ? rae_decoder_prefix
+                                  : layout == Layout::hugging_face_dino ? rae_dino_prefix
+                                                                        : rae_vit_prefix;
   NamedTensors out;
-  for (const auto& [name, t] : tensors)
-    out.emplace_back(std::string(layout == Layout::rae_decoder ? rae_decoder_prefix : rae_encoder_prefix) + name, t);
+  for (const auto& [name, t] : tensors) out.emplace_back(std::string(prefix) + name, t);
   return out;
 }
 

@@ -84,7 +84,8 @@ void VitEncoder::reset_mae(const Init& init) {
   init.normal("embeddings.cls_token", cls_token, 0.02);
   init.xavier("embeddings.patch_embeddings.projection.weight", patch_embed.weight);
   fill(position_table, 0);
-  position_table.value.slice(1, 1, config.positions()).copy_from(sin_cos_positions(config.grid(), config.grid(), config.width).unsqueeze(0));
+  position_table.value.slice(1, 1, config.positions())
+      .copy_from(sin_cos_positions(config.grid(), config.grid(), config.width).unsqueeze(0));
 }
 
 Var VitEncoder::positions(std::int64_t rows, std::int64_t columns) const {
@@ -103,7 +104,8 @@ VitTokens VitEncoder::encode(const Var& image, const Tensor& mask) const {
   const std::int64_t b = patches.dim(0), n = patches.dim(1), d = config.width;
   const std::int64_t cls = config.has_cls() ? 1 : 0, r = config.register_tokens();
   if (mask.defined()) {
-    if (!mask_token.value.defined()) throw ConfigError("VitEncoder: kind = " + config.kind + " has no token to hide patches behind; dinov2 has");
+    if (!mask_token.value.defined())
+      throw ConfigError("VitEncoder: kind = " + config.kind + " has no token to hide patches behind; dinov2 has");
     patches = where(mask.reshape({b, n, 1}).to(patches.dtype()), reshape(cast(mask_token, type), {1, 1, d}), patches);
   }
   patches = patches + cast(positions(image.dim(2) / config.patch_size, image.dim(3) / config.patch_size), type);

@@ -32,7 +32,8 @@ struct VitEncoderConfig {
   std::string precision = "f32";
 
   template <class V> void visit(V&& v) {
-    v("kind", kind, "architecture and names: DINOv2 with registers, SigLIP 2 or a masked autoencoder", one_of({"dinov2", "siglip2", "mae"}));
+    v("kind", kind, "architecture and names: DINOv2 with registers, SigLIP 2 or a masked autoencoder",
+      one_of({"dinov2", "siglip2", "mae"}));
     v("image_size", image_size, "pixels per side that the position grid is for", range(1, 65536));
     v("patch_size", patch_size, "pixels a token spans, per side", range(1, 4096), divides(image_size, "image_size"));
     v("channels", channels, "channels of the image", range(1, 1024));

@@ -156,10 +156,12 @@ TEST_CASE("a model of sizes that do not fit is one error, before anything is all
                        "DitDh: width = 18 is no multiple of 4, which position_embed needs", ConfigError);
   CHECK_THROWS_WITH_AS(dit([](auto& c) { c.head_depth = 0; }), Contains("head_depth = 0"), ConfigError);
   CHECK_THROWS_WITH_AS(dit([](auto& c) { c.mlp_ratio = 0; }), Contains("mlp_ratio = 0"), ConfigError);
-  CHECK_THROWS_WITH_AS(VitEncoder(VitEncoderConfig{.patch_size = 0}), "VitEncoder: patch_size = 0 is out of range (1 to 4096, divides image_size)",
-                       ConfigError);
-  CHECK_THROWS_WITH_AS(VitEncoder(VitEncoderConfig{.image_size = 500}), "VitEncoder: patch_size = 14 does not divide image_size = 500", ConfigError);
-  CHECK_THROWS_WITH_AS(VitEncoder(VitEncoderConfig{.heads = 0}), "VitEncoder: heads = 0 is out of range (1 to 1024, divides width)", ConfigError);
+  CHECK_THROWS_WITH_AS(VitEncoder(VitEncoderConfig{.patch_size = 0}),
+                       "VitEncoder: patch_size = 0 is out of range (1 to 4096, divides image_size)", ConfigError);
+  CHECK_THROWS_WITH_AS(VitEncoder(VitEncoderConfig{.image_size = 500}),
+                       "VitEncoder: patch_size = 14 does not divide image_size = 500", ConfigError);
+  CHECK_THROWS_WITH_AS(VitEncoder(VitEncoderConfig{.heads = 0}),
+                       "VitEncoder: heads = 0 is out of range (1 to 1024, divides width)", ConfigError);
   CHECK_THROWS_WITH_AS(RaeDecoder(RaeDecoderConfig{.latent_size = 0}), "RaeDecoder: latent_size = 0 is out of range (1 to 4096)",
                        ConfigError);
   CHECK_THROWS_WITH_AS(RaeDecoder(RaeDecoderConfig{.width = 6, .heads = 2}),

@@ -13,8 +13,9 @@ using namespace fm;
 
 namespace {
 
-VitEncoder tiny_encoder(bool affine_norm, std::uint64_t seed) {
+VitEncoder tiny_encoder(bool affine_norm, std::uint64_t seed, const char* kind = "dinov2") {
   VitEncoderConfig c;
+  c.kind = kind;
   c.image_size = 20, c.patch_size = 4, c.width = 12, c.depth = 2, c.heads = 2, c.mlp_width = 20, c.registers = 3;
   c.affine_norm = affine_norm;
   return VitEncoder(c, seed);
@@ -84,6 +85,39 @@ TEST_CASE("the two parts of a RAE file") {
   CHECK(same(to_our_names(decoder, "decoder"), decoder));
   CHECK(has(error_of([&] { to_our_names(decoder, "dit"); }), "no dit in this file: it is a RAE decoder"));
   CHECK(has(error_of([&] { to_our_names(decoder, "head"); }), "want encoder, decoder or dit"));
+}
+
+TEST_CASE("SigLIP 2 and ViTMAE: prefixes, heads and the norm that RAE drops") {
+  struct Case {
+    const char *kind, *prefix, *norm;
+    Layout layout;
+    std::vector<std::string> others;
+  };
+  const Case cases[] = {{"siglip2", "vision_model.", "post_layernorm.weight", Layout::hugging_face_siglip,
+                         {"vision_model.head.probe", "text_model.head.weight", "logit_scale"}},
+                        {"mae", "vit.", "layernorm.weight", Layout::hugging_face_mae,
+                         {"decoder.mask_token", "decoder.decoder_pred.weight"}}};
+  for (const Case& c : cases) {
+    const NamedTensors ours = state_dict(tiny_encoder(true, 3, c.kind));
+    CHECK(layout_of(ours) == c.layout);
+    CHECK(same(to_our_names(ours, "encoder"), ours));
+    NamedTensors file = with_prefix(c.prefix, ours);
+    for (const std::string& name : c.others) file.emplace_back(name, Tensor::zeros({1}));
+    CHECK(layout_of(file) == c.layout);
+    CHECK(same(to_our_names(file, "encoder"), ours));
+    CHECK(same(encoder_tensors(file, true), ours));
+    CHECK(encoder_tensors(file, false).size() == ours.size() - 2);
+    VitEncoder plain = tiny_encoder(false, 4, c.kind);
+    CHECK_NOTHROW(load_state(plain, encoder_tensors(file, false)));
+    CHECK(has(error_of([&] { load_state(plain, encoder_tensors(file, true)); }), c.norm));
+    NamedTensors rae = to_published_names(state_dict(plain), "rae");
+    CHECK(rae.front().first.starts_with("encoder.model.embeddings."));
+    for (const auto& entry : to_published_names(state_dict(tiny_decoder(5)), "rae")) rae.push_back(entry);
+    CHECK(layout_of(rae) == Layout::rae);
+    CHECK(same(encoder_tensors(rae, false), state_dict(plain)));
+    CHECK(same(to_our_names(rae, "decoder"), state_dict(tiny_decoder(5))));
+    CHECK(has(error_of([&] { to_published_names(ours, "meta"); }), "is no name of a DINOv2 encoder"));
+  }
 }
 
 TEST_CASE("names that no layout has are named") {

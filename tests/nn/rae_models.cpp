@@ -96,7 +96,8 @@ struct Naive {
     add(attended(normed(l.norm1), l.attention), l.scale1);
     auto hidden = dense(normed(l.norm2), tokens, l.mlp.fc1);
     const bool by_tanh = l.kind == "siglip2";
-    for (double& v : hidden) v *= 0.5 * (1 + (by_tanh ? std::tanh(std::sqrt(2 / M_PI) * (v + 0.044715 * v * v * v)) : std::erf(v / std::sqrt(2.0))));
+    const double root = std::sqrt(2 / M_PI);
+    for (double& v : hidden) v *= 0.5 * (1 + (by_tanh ? std::tanh(root * (v + 0.044715 * v * v * v)) : std::erf(v / std::sqrt(2.0))));
     add(dense(hidden, tokens, l.mlp.fc2), l.scale2);
   }
 };
@@ -266,8 +267,10 @@ TEST_CASE("RAE: images are resized to the encoder's input and normalised channel
     const Tensor z = model.encode(images);
     CHECK(z.shape() == Shape{2, 12, 5, 5});
     Tensor seen = resize(images, 20, 20, Interpolation::bicubic).clone();
-    for (std::int64_t k = 0; k < 3; ++k)
-      seen.slice(1, k, k + 1).copy_from((seen.slice(1, k, k + 1) - c.image_mean[static_cast<std::size_t>(k)]) / c.image_std[static_cast<std::size_t>(k)]);
+    for (std::int64_t k = 0; k < 3; ++k) {
+      const double mean = c.image_mean[static_cast<std::size_t>(k)], deviation = c.image_std[static_cast<std::size_t>(k)];
+      seen.slice(1, k, k + 1).copy_from((seen.slice(1, k, k + 1) - mean) / deviation);
+    }
     CHECK(max_difference(grid_to_tokens(z), model.encoder(seen).value()) < 1e-5);
     const Tensor back = restored(normalised(images, c), c).value();
     CHECK(max_difference(back, images) < 1e-6);
@@ -305,7 +308,9 @@ TEST_CASE("encoder: every trained parameter of siglip2 and mae gets a gradient")
     shake(net);
     Tape tape;
     const Gradients g = backward(sum(exp(net(wave({2, 3, 12, 12}, 1, DType::f32)) * 0.2)));
-    for_each_parameter(net, [&](const std::string& name, Parameter& p) { CHECK_MESSAGE((g[p].defined() && norm(g[p]) > 0) == p.trainable, name); });
+    for_each_parameter(net, [&](const std::string& name, Parameter& p) {
+      CHECK_MESSAGE((g[p].defined() && norm(g[p]) > 0) == p.trainable, name);
+    });
   }
 }
 
