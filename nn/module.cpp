@@ -29,7 +29,10 @@ bool ShapesOnly::active() { return shapes_only; }
 
 namespace detail {
 
-void load_entries(const std::vector<StateEntry>& own, const StateDict& from, bool strict) {
+namespace {
+
+// Calls take(entry, tensor) for every entry that is given, once all of them fit.
+template <class F> void match_entries(const std::vector<StateEntry>& own, const StateDict& from, bool strict, F take) {
   std::unordered_map<std::string, const Tensor*> given;
   for (const auto& [name, tensor] : from) given[name] = &tensor;
   std::vector<std::string> missing, misshaped, unexpected;
@@ -52,7 +55,17 @@ void load_entries(const std::vector<StateEntry>& own, const StateDict& from, boo
     throw FileError(message);
   }
   for (const StateEntry& e : own)
-    if (const auto it = given.find(e.name); it != given.end()) e.tensor->copy_from(*it->second);
+    if (const auto it = given.find(e.name); it != given.end()) take(e, *it->second);
+}
+
+}  // namespace
+
+void load_entries(const std::vector<StateEntry>& own, const StateDict& from, bool strict) {
+  match_entries(own, from, strict, [](const StateEntry& e, const Tensor& t) { e.tensor->copy_from(t); });
+}
+
+void adopt_entries(const std::vector<StateEntry>& own, const StateDict& from, bool strict) {
+  match_entries(own, from, strict, [](const StateEntry& e, const Tensor& t) { *e.tensor = t; });
 }
 
 void copy_entries(const std::vector<StateEntry>& from, const std::vector<StateEntry>& to) {

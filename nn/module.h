@@ -80,6 +80,7 @@ struct StateEntry {
   Tensor* tensor;
 };
 void load_entries(const std::vector<StateEntry>& own, const StateDict& from, bool strict);
+void adopt_entries(const std::vector<StateEntry>& own, const StateDict& from, bool strict);
 void copy_entries(const std::vector<StateEntry>& from, const std::vector<StateEntry>& to);
 
 }  // namespace detail
@@ -129,6 +130,12 @@ template <class M> std::vector<StateEntry> entries(const M& module) {
 template <class M>
 void load_state(M& module, const StateDict& from, bool strict = true) {
   detail::load_entries(detail::entries(module), from, strict);
+}
+
+// Like load_state, but the module takes the given tensors as its own instead of copying them: weights in a mapped file then cost no memory
+// beyond the file's pages. For models that are not trained; make the module inside a ShapesOnly and nothing is allocated for what it replaces.
+template <class M> void adopt_state(M& module, const StateDict& from, bool strict = true) {
+  detail::adopt_entries(detail::entries(module), from, strict);
 }
 
 // Both of one architecture (same names and shapes; ShapeError otherwise).
