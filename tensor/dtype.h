@@ -13,10 +13,11 @@ struct bf16 {
   std::uint16_t bits;
   bf16() = default;
   __attribute__((always_inline)) explicit bf16(float x) {
-    std::uint32_t u = std::bit_cast<std::uint32_t>(x);
-    const bool nan = (u & 0x7fffffffu) > 0x7f800000u;
-    const std::uint32_t rounded = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16;
-    bits = static_cast<std::uint16_t>(nan ? (u >> 16) | 0x40u : rounded);
+    const std::uint32_t u = std::bit_cast<std::uint32_t>(x);
+    // To nearest, ties to even; a NaN stays one. By masks rather than a branch, so that loops become vectors.
+    const std::uint32_t nan = std::uint32_t(0) - std::uint32_t(static_cast<std::int32_t>(u & 0x7fffffffu) > 0x7f800000);
+    const std::uint32_t rounded = u + 0x7fffu + ((u >> 16) & 1u);
+    bits = static_cast<std::uint16_t>(((rounded & ~nan) | ((u | 0x400000u) & nan)) >> 16);
   }
   __attribute__((always_inline)) operator float() const { return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16); }
 };

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "tensor/error.h"
+#include "tensor/kernels/cpu/elementwise.h"
 #include "tensor/ops/walk.h"
 #include "tensor/parallel.h"
 
@@ -17,6 +18,12 @@ template <class A, class B> void copy_row(const A* a, std::int64_t sa, B* b, std
     }
     for (std::int64_t i = 0; i < n; ++i) b[i * sb] = a[i * sa];
   } else if constexpr (std::is_same_v<A, bf16> || std::is_same_v<B, bf16>) {
+    if constexpr (std::is_same_v<A, float> || std::is_same_v<B, float>)
+      if (sa == 1 && sb == 1) {
+        if constexpr (std::is_same_v<A, bf16>) cpu::elementwise_kernels().widen(a, b, n);
+        else cpu::elementwise_kernels().narrow(a, b, n);
+        return;
+      }
     for (std::int64_t i = 0; i < n; ++i) b[i * sb] = B(static_cast<float>(a[i * sa]));
   } else {
     for (std::int64_t i = 0; i < n; ++i) b[i * sb] = static_cast<B>(a[i * sa]);

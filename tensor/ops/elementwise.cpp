@@ -1,6 +1,7 @@
 #include "tensor/ops/elementwise.h"
 
 #include <algorithm>
+#include <array>
 
 #include "tensor/error.h"
 #include "tensor/kernels/cpu/elementwise.h"
@@ -24,9 +25,6 @@ void check_floating(const Tensor& x, const char* op) {
   if (!is_floating(x.dtype())) throw DTypeError(std::string(op) + ": wants f32, f64 or bf16, got " + name_of(x.dtype()));
 }
 
-// bf16 is widened, computed on in f32, and rounded back.
-template <class F> Tensor through_f32(F&& f) { return f().to(DType::bf16); }
-
 template <class F> void in_pieces(std::int64_t n, F&& f) {
   parallel_for((n + piece - 1) / piece, piece * 8, [&](std::int64_t job) {
     const std::int64_t begin = job * piece;
@@ -34,6 +32,23 @@ template <class F> void in_pieces(std::int64_t n, F&& f) {
   });
 }
 
+// bf16: each job widens its pieces of the inputs on the stack, f(x, y, n) runs f32 kernels from x[0], x[1], ... to y[0], ..., and the results
+// are rounded. The pieces are small enough for all of it to stay in the first-level cache.
+constexpr std::int64_t half_piece = 1024;
+
+template <std::size_t inputs, std::size_t outputs, class F>
+void in_widened_pieces(std::int64_t n, const std::array<const bf16*, inputs>& in, const std::array<bf16*, outputs>& out, F&& f) {
+  const auto& k = cpu::elementwise_kernels();
+  parallel_for((n + half_piece - 1) / half_piece, half_piece * 8, [&](std::int64_t job) {
+    alignas(64) float x[inputs][half_piece], y[outputs][half_piece];
+    const std::int64_t begin = job * half_piece, count = std::min(half_piece, n - begin);
+    for (std::size_t i = 0; i < inputs; ++i) k.widen(in[i] + begin, x[i], count);
+    f(x, y, count);
+    for (std::size_t i = 0; i < outputs; ++i) k.narrow(y[i], out[i] + begin, count);
+  });
+}
+
+// Calls f(T{}, table) for f32 and f64.
 template <class F> void with_table(DType dtype, F&& f) {
   if (dtype == DType::f64) f(double{}, table<double>());
   else f(float{}, table<float>());
@@ -44,9 +59,14 @@ template <class F> void with_table(DType dtype, F&& f) {
 template <class Op> Tensor map(const Tensor& x) {
   check_floating(x, op_name(Op{}));
   const OpName scope(op_name(Op{}));
-  if (x.dtype() == DType::bf16) return through_f32([&] { return map<Op>(x.to(DType::f32)); });
   const Tensor in = x.contiguous();
   Tensor y = Tensor::empty(x.shape(), x.dtype());
+  if (x.dtype() == DType::bf16) {
+    in_widened_pieces<1, 1>(x.numel(), {in.data<bf16>()}, {y.data<bf16>()}, [](auto& a, auto& b, std::int64_t n) {
+      table<float>().unary[UnaryOps::index<Op>()].value(a[0], b[0], n);
+    });
+    return y;
+  }
   with_table(x.dtype(), [&]<class T>(T, const auto& t) {
     const T* p = in.data<T>();
     T* q = y.data<T>();
@@ -58,9 +78,15 @@ template <class Op> Tensor map(const Tensor& x) {
 template <class Op> Tensor map_slope(const Tensor& saved, const Tensor& g) {
   const OpName scope(op_name(Op{}));
   if (saved.shape() != g.shape()) throw ShapeError(std::string(op_name(Op{})) + ": cotangent " + to_string(g.shape()) + " for " + to_string(saved.shape()));
-  if (saved.dtype() == DType::bf16) return through_f32([&] { return map_slope<Op>(saved.to(DType::f32), g.to(DType::f32)); });
+  if (saved.dtype() != g.dtype()) throw DTypeError(std::string(op_name(Op{})) + ": cotangent in " + name_of(g.dtype()) + " for " + name_of(saved.dtype()));
   const Tensor a = saved.contiguous(), b = g.contiguous();
   Tensor out = Tensor::empty(g.shape(), g.dtype());
+  if (saved.dtype() == DType::bf16) {
+    in_widened_pieces<2, 1>(g.numel(), {a.data<bf16>(), b.data<bf16>()}, {out.data<bf16>()}, [](auto& x, auto& y, std::int64_t n) {
+      table<float>().unary[UnaryOps::index<Op>()].slope_times(x[0], x[1], y[0], n);
+    });
+    return out;
+  }
   with_table(saved.dtype(), [&]<class T>(T, const auto& t) {
     const T *p = a.data<T>(), *pg = b.data<T>();
     T* q = out.data<T>();
@@ -72,16 +98,16 @@ template <class Op> Tensor map_slope(const Tensor& saved, const Tensor& g) {
 template <class Op> void map_dual(const Tensor& x, const Tensor& dx, Tensor& y, Tensor& dy) {
   const OpName scope(op_name(Op{}));
   if (x.shape() != dx.shape()) throw ShapeError(std::string(op_name(Op{})) + ": tangent " + to_string(dx.shape()) + " for " + to_string(x.shape()));
-  if (x.dtype() == DType::bf16) {
-    Tensor wide_y, wide_dy;
-    map_dual<Op>(x.to(DType::f32), dx.to(DType::f32), wide_y, wide_dy);
-    y = wide_y.to(DType::bf16);
-    dy = wide_dy.to(dx.dtype());
-    return;
-  }
+  if (x.dtype() != dx.dtype()) throw DTypeError(std::string(op_name(Op{})) + ": tangent in " + name_of(dx.dtype()) + " for " + name_of(x.dtype()));
   const Tensor a = x.contiguous(), b = dx.contiguous();
   if (!y.defined()) y = Tensor::empty(x.shape(), x.dtype());
   dy = Tensor::empty(x.shape(), x.dtype());
+  if (x.dtype() == DType::bf16) {
+    in_widened_pieces<2, 2>(x.numel(), {a.data<bf16>(), b.data<bf16>()}, {y.data<bf16>(), dy.data<bf16>()}, [](auto& u, auto& v, std::int64_t n) {
+      table<float>().unary[UnaryOps::index<Op>()].dual(u[0], u[1], v[0], v[1], n);
+    });
+    return;
+  }
   with_table(x.dtype(), [&]<class T>(T, const auto& t) {
     const T *p = a.data<T>(), *pd = b.data<T>();
     T *q = y.data<T>(), *qd = dy.data<T>();
@@ -91,8 +117,7 @@ template <class Op> void map_dual(const Tensor& x, const Tensor& dx, Tensor& y, 
 
 template <class Op> Tensor map_curvature(const Tensor& x, const Tensor& dx, const Tensor& g) {
   const OpName scope(op_name(Op{}));
-  if (x.dtype() == DType::bf16)
-    return through_f32([&] { return map_curvature<Op>(x.to(DType::f32), dx.to(DType::f32), g.to(DType::f32)); });
+  if (x.dtype() == DType::bf16) return map_curvature<Op>(x.to(DType::f32), dx.to(DType::f32), g.to(DType::f32)).to(DType::bf16);   // rare
   const Tensor a = x.contiguous(), b = dx.contiguous(), c = g.contiguous();
   Tensor out = Tensor::empty(x.shape(), x.dtype());
   with_table(x.dtype(), [&]<class T>(T, const auto& t) {
@@ -125,7 +150,22 @@ Walk prepare(Tensor& a, Tensor& b, const Shape& shape) {
   return walk_of(shape, a.strides(), b.strides());
 }
 
-template <class T> void run_binary(cpu::BinaryKernel<T> kernel, const T* a, const T* b, T* y, const Walk& w) {
+// A binary f32 kernel on bf16 operands.
+auto widened(cpu::BinaryKernel<float> kernel) {
+  return [kernel](const bf16* a, int sa, const bf16* b, int sb, bf16* y, std::int64_t n) {
+    const auto& k = cpu::elementwise_kernels();
+    alignas(64) float wa[half_piece], wb[half_piece], wy[half_piece];
+    for (std::int64_t i = 0; i < n; i += half_piece) {
+      const std::int64_t count = std::min(half_piece, n - i);
+      k.widen(a + i * sa, wa, sa ? count : 1);
+      k.widen(b + i * sb, wb, sb ? count : 1);
+      kernel(wa, sa, wb, sb, wy, count);
+      k.narrow(wy, y + i, count);
+    }
+  };
+}
+
+template <class T, class Kernel> void run_binary(Kernel kernel, const T* a, const T* b, T* y, const Walk& w) {
   const int inner = w.shape.rank() - 1;
   const std::int64_t n = w.run_length(), cut = (n + piece - 1) / piece;
   const int sa = static_cast<int>(w.a[inner]), sb = static_cast<int>(w.b[inner]);
@@ -142,12 +182,12 @@ Tensor zip_by_index(int op, const char* name, const Tensor& a, const Tensor& b) 
   const OpName scope(name);
   if (a.dtype() != b.dtype())
     throw DTypeError(std::string(name) + ": operands are " + name_of(a.dtype()) + " and " + name_of(b.dtype()) + "; convert one with to()");
-  if (a.dtype() == DType::bf16) return through_f32([&] { return zip_by_index(op, name, a.to(DType::f32), b.to(DType::f32)); });
   const Shape shape = broadcast_shapes(a.shape(), b.shape(), name);
   Tensor ea = a, eb = b;
   const Walk walk = prepare(ea, eb, shape);
   Tensor y = Tensor::empty(shape, a.dtype());
-  with_table(a.dtype(), [&]<class T>(T, const auto& t) { run_binary<T>(t.binary[op], ea.data<T>(), eb.data<T>(), y.data<T>(), walk); });
+  if (a.dtype() == DType::bf16) run_binary<bf16>(widened(table<float>().binary[op]), ea.data<bf16>(), eb.data<bf16>(), y.data<bf16>(), walk);
+  else with_table(a.dtype(), [&]<class T>(T, const auto& t) { run_binary<T>(t.binary[op], ea.data<T>(), eb.data<T>(), y.data<T>(), walk); });
   return y;
 }
 
@@ -168,9 +208,14 @@ FM_COMPARISONS(FM_INSTANTIATE_BINARY)
 Tensor affine(const Tensor& x, double scale, double shift) {
   check_floating(x, "affine");
   const OpName scope("affine");
-  if (x.dtype() == DType::bf16) return through_f32([&] { return affine(x.to(DType::f32), scale, shift); });
   const Tensor in = x.contiguous();
   Tensor y = Tensor::empty(x.shape(), x.dtype());
+  if (x.dtype() == DType::bf16) {
+    in_widened_pieces<1, 1>(x.numel(), {in.data<bf16>()}, {y.data<bf16>()}, [&](auto& a, auto& b, std::int64_t n) {
+      table<float>().affine(a[0], static_cast<float>(scale), static_cast<float>(shift), b[0], n);
+    });
+    return y;
+  }
   with_table(x.dtype(), [&]<class T>(T, const auto& t) {
     const T* p = in.data<T>();
     T* q = y.data<T>();
@@ -183,7 +228,7 @@ Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b) {
   check_floating(a, "where");
   const OpName scope("where");
   if (a.dtype() != b.dtype()) throw DTypeError("where: the two values have different element types");
-  if (a.dtype() == DType::bf16) return through_f32([&] { return where(condition, a.to(DType::f32), b.to(DType::f32)); });
+  if (a.dtype() == DType::bf16) return where(condition, a.to(DType::f32), b.to(DType::f32)).to(DType::bf16);
   const Shape shape = broadcast_shapes(condition.shape(), broadcast_shapes(a.shape(), b.shape(), "where"), "where");
   const Tensor c = condition.to(a.dtype()).expand(shape).contiguous(), x = a.expand(shape).contiguous(), z = b.expand(shape).contiguous();
   Tensor y = Tensor::empty(shape, a.dtype());
@@ -201,11 +246,18 @@ Tensor clamp(const Tensor& x, double low, double high) {
 
 void add_into(Tensor& y, const Tensor& x, double alpha) {
   if (y.shape() != x.shape()) throw ShapeError("add_into: " + to_string(x.shape()) + " into " + to_string(y.shape()));
-  if (y.dtype() == DType::bf16 || (!y.is_contiguous() && y.strides().back() != 1)) {
+  if (!y.is_contiguous() && (y.dtype() == DType::bf16 || y.strides().back() != 1)) {
     y.copy_from(add(y, affine(x.to(y.dtype()), alpha, 0)));
     return;
   }
   const Tensor in = x.to(y.dtype()).contiguous();
+  if (y.dtype() == DType::bf16) {
+    in_widened_pieces<2, 1>(y.numel(), {in.data<bf16>(), y.data<bf16>()}, {y.data<bf16>()}, [&](auto& a, auto& b, std::int64_t n) {
+      std::copy_n(a[1], n, b[0]);
+      table<float>().axpy(static_cast<float>(alpha), a[0], b[0], n);
+    });
+    return;
+  }
   with_table(y.dtype(), [&]<class T>(T, const auto& t) {
     const T* p = in.data<T>();
     T* q = y.data<T>();

@@ -73,6 +73,16 @@ template <class T> void select(const T* __restrict c, const T* __restrict a, con
   for (std::int64_t i = 0; i < n; ++i) y[i] = c[i] != T(0) ? a[i] : b[i];
 }
 
+void widen(const bf16* __restrict x, float* __restrict y, std::int64_t n) {
+#pragma omp simd
+  for (std::int64_t i = 0; i < n; ++i) y[i] = float(x[i]);
+}
+
+void narrow(const float* __restrict x, bf16* __restrict y, std::int64_t n) {
+#pragma omp simd
+  for (std::int64_t i = 0; i < n; ++i) y[i].bits = bf16(x[i]).bits;   // whole structs do not become vectors
+}
+
 template <class T, class... Unary, class... Binary>
 constexpr ElementwiseTable<T> make_table(OpList<Unary...>, OpList<Binary...>) {
   return {{{unary_value<Unary, T>, unary_slope_times<Unary, T>, unary_dual<Unary, T>, unary_curvature<Unary, T>}...},
@@ -85,7 +95,8 @@ constexpr ElementwiseTable<T> make_table(OpList<Unary...>, OpList<Binary...>) {
 }  // namespace
 
 const ElementwiseKernels& elementwise_kernels() {
-  static constexpr ElementwiseKernels table{make_table<float>(UnaryOps{}, BinaryOps{}), make_table<double>(UnaryOps{}, BinaryOps{})};
+  static constexpr ElementwiseKernels table{make_table<float>(UnaryOps{}, BinaryOps{}), make_table<double>(UnaryOps{}, BinaryOps{}), widen,
+                                            narrow};
   return table;
 }
 

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "tensor/dtype.h"
 #include "tensor/kernels/cpu/isa.h"
 #include "tensor/ops/elementwise_ops.h"
 
@@ -26,9 +27,12 @@ template <class T> struct ElementwiseTable {
   void (*select)(const T* condition, const T* a, const T* b, T* y, std::int64_t n);        // y = condition != 0 ? a : b
 };
 
+// bf16 has no table of its own: its arrays pass through these, piece by piece, around the f32 kernels.
 struct ElementwiseKernels {
   ElementwiseTable<float> f32;
   ElementwiseTable<double> f64;
+  void (*widen)(const bf16* x, float* y, std::int64_t n);
+  void (*narrow)(const float* x, bf16* y, std::int64_t n);                                 // to nearest, ties to even
 };
 FM_KERNEL_FAMILY(ElementwiseKernels, elementwise_kernels)
 
