@@ -136,16 +136,13 @@ Tensor rope(const Tensor& x, int heads, const Tensor& cos, const Tensor& sin, bo
   if (head[3] % 2 != 0) throw ShapeError("rope_qkv: heads of odd width " + std::to_string(head[3]) + " have no pairs of channels");
   if (cos.shape() != table || sin.shape() != table)
     throw ShapeError("rope_qkv: tables " + to_string(cos.shape()) + " and " + to_string(sin.shape()) + ", want " + to_string(table));
-  const Tensor in = widen(x, compute, op).contiguous(), c = cos.to(compute).contiguous(), s = sin.to(compute).contiguous();
-  Tensor y = Tensor::empty(x.shape(), compute);
-  const auto run = [&]<class T>(T) {
-    const auto& kernels = cpu::row_kernels().of<T>();
+  const Tensor in = x.contiguous(), c = cos.to(compute).contiguous(), s = sin.to(compute).contiguous();
+  Tensor y = Tensor::empty(x.shape(), x.dtype());
+  cpu::with_activations(x.dtype(), [&]<class T, class S>(T, S, const auto& kernels) {
     const rows::Rope<T> args{head[0], head[2], 3, 2, head[1], head[3], c.data<T>(), s.data<T>()};
-    (transposed ? kernels.rope_pull : kernels.rope_value)(args, in.data<T>(), y.data<T>());
-  };
-  if (compute == DType::f64) run(double{});
-  else run(float{});
-  return y.to(x.dtype());
+    (transposed ? kernels.rope_pull : kernels.rope_value)(args, in.data<S>(), y.data<S>());
+  });
+  return y;
 }
 
 }  // namespace

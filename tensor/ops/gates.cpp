@@ -8,8 +8,6 @@
 namespace fm {
 namespace {
 
-template <class T> const cpu::RowTable<T>& table() { return cpu::row_kernels().of<T>(); }
-
 std::int64_t half_of(const Tensor& x) {
   if (x.rank() == 0 || x.shape().back() == 0 || x.shape().back() % 2 != 0)
     throw ShapeError("swiglu: x of shape " + to_string(x.shape()) + "; its last dimension must be two equal halves");
@@ -20,32 +18,38 @@ std::int64_t half_of(const Tensor& x) {
 
 Tensor swiglu(const Tensor& x) {
   const OpName scope("swiglu");
-  const DType compute = compute_type(x, "swiglu");
+  compute_type(x, "swiglu");
   const std::int64_t half = half_of(x);
-  const Tensor in = widen(x, compute, "swiglu").contiguous();
-  Tensor y = Tensor::empty(x.shape().with(x.rank() - 1, half), compute);
-  with_compute_type(compute, [&]<class T>(T) { table<T>().swiglu_value(x.numel() / (2 * half), half, in.data<T>(), y.data<T>()); });
-  return y.to(x.dtype());
+  const Tensor in = x.contiguous();
+  Tensor y = Tensor::empty(x.shape().with(x.rank() - 1, half), x.dtype());
+  cpu::with_activations(x.dtype(), [&]<class T, class S>(T, S, const auto& kernels) {
+    kernels.swiglu_value(x.numel() / (2 * half), half, in.data<S>(), y.data<S>());
+  });
+  return y;
 }
 
 Tensor swiglu_push(const Tensor& x, const Tensor& dx) {
   const OpName scope("swiglu");
-  const DType compute = compute_type(x, "swiglu");
+  compute_type(x, "swiglu");
   const std::int64_t half = half_of(x);
-  const Tensor in = widen(x, compute, "swiglu").contiguous(), d = widen(dx, compute, "swiglu").contiguous();
-  Tensor dy = Tensor::empty(x.shape().with(x.rank() - 1, half), compute);
-  with_compute_type(compute, [&]<class T>(T) { table<T>().swiglu_push(x.numel() / (2 * half), half, in.data<T>(), d.data<T>(), dy.data<T>()); });
-  return dy.to(x.dtype());
+  const Tensor in = x.contiguous(), d = as_activation(dx, x.dtype(), "swiglu").contiguous();
+  Tensor dy = Tensor::empty(x.shape().with(x.rank() - 1, half), x.dtype());
+  cpu::with_activations(x.dtype(), [&]<class T, class S>(T, S, const auto& kernels) {
+    kernels.swiglu_push(x.numel() / (2 * half), half, in.data<S>(), d.data<S>(), dy.data<S>());
+  });
+  return dy;
 }
 
 Tensor swiglu_pull(const Tensor& x, const Tensor& gy) {
   const OpName scope("swiglu");
-  const DType compute = compute_type(x, "swiglu");
+  compute_type(x, "swiglu");
   const std::int64_t half = half_of(x);
-  const Tensor in = widen(x, compute, "swiglu").contiguous(), g = widen(gy, compute, "swiglu").contiguous();
-  Tensor gx = Tensor::empty(x.shape(), compute);
-  with_compute_type(compute, [&]<class T>(T) { table<T>().swiglu_pull(x.numel() / (2 * half), half, in.data<T>(), g.data<T>(), gx.data<T>()); });
-  return gx.to(x.dtype());
+  const Tensor in = x.contiguous(), g = as_activation(gy, x.dtype(), "swiglu").contiguous();
+  Tensor gx = Tensor::empty(x.shape(), x.dtype());
+  cpu::with_activations(x.dtype(), [&]<class T, class S>(T, S, const auto& kernels) {
+    kernels.swiglu_pull(x.numel() / (2 * half), half, in.data<S>(), g.data<S>(), gx.data<S>());
+  });
+  return gx;
 }
 
 namespace {
@@ -53,22 +57,22 @@ namespace {
 constexpr const char* name = "gated_residual";
 
 struct Prepared {
-  DType compute;
+  DType storage, compute;
   Tensor x, h;
   ModulationRows gate;
-  template <class T> rows::Gated<T> args() const {
+  template <class S> rows::Gated<S> args() const {
     const std::int64_t width = h.shape().back();
-    return {h.numel() / width, width, x.data<T>(), h.data<T>(), pointer_or_null<T>(gate.first), gate.layout};
+    return {h.numel() / width, width, x.data<S>(), h.data<S>(), pointer_or_null<S>(gate.first), gate.layout};
   }
 };
 
 Prepared prepare(const GatedInputs& in) {
-  const DType compute = compute_type(in.x, name);
+  const DType compute = compute_type(in.x, name), storage = in.x.dtype();
   if (in.x.shape() != in.h.shape() || in.x.rank() == 0 || in.x.shape().back() == 0)
     throw ShapeError(std::string(name) + ": x " + to_string(in.x.shape()) + " and h " + to_string(in.h.shape()) + " must have one shape with rows");
   if (!in.gate.defined()) throw Error(std::string(name) + ": an undefined gate was given");
-  return {compute, widen(in.x, compute, name).contiguous(), widen(in.h, compute, name).contiguous(),
-          modulation_rows(widen(in.gate, compute, name), {}, in.x.shape(), name)};
+  return {storage, compute, in.x.contiguous(), as_activation(in.h, storage, name).contiguous(),
+          modulation_rows(as_activation(in.gate, storage, name), {}, in.x.shape(), name)};
 }
 
 }  // namespace
@@ -76,35 +80,35 @@ Prepared prepare(const GatedInputs& in) {
 Tensor gated_residual(const Tensor& x, const Tensor& h, const Tensor& gate) {
   const OpName scope(name);
   const Prepared p = prepare({x, h, gate});
-  Tensor y = Tensor::empty(x.shape(), p.compute);
-  with_compute_type(p.compute, [&]<class T>(T) { table<T>().gated_value(p.args<T>(), y.data<T>()); });
-  return y.to(x.dtype());
+  Tensor y = Tensor::empty(x.shape(), p.storage);
+  cpu::with_activations(p.storage, [&]<class T, class S>(T, S, const auto& kernels) { kernels.gated_value(p.args<S>(), y.data<S>()); });
+  return y;
 }
 
 Tensor gated_push(const GatedInputs& in, const GatedInputs& d) {
   const OpName scope(name);
   const Prepared p = prepare(in);
-  const auto rows = [&](const Tensor& t) { return t.defined() ? widen(t, p.compute, name).contiguous() : t; };
+  const auto rows = [&](const Tensor& t) { return t.defined() ? as_activation(t, p.storage, name).contiguous() : t; };
   const Tensor dx = rows(d.x), dh = rows(d.h);
-  const ModulationRows dgate = modulation_rows(widen(d.gate, p.compute, name), {}, in.x.shape(), name);
-  Tensor dy = Tensor::empty(in.x.shape(), p.compute);
-  with_compute_type(p.compute, [&]<class T>(T) {
-    table<T>().gated_push(p.args<T>(), pointer_or_null<T>(dx), pointer_or_null<T>(dh), pointer_or_null<T>(dgate.first), dgate.layout.ld, dy.data<T>());
+  const ModulationRows dgate = modulation_rows(as_activation(d.gate, p.storage, name), {}, in.x.shape(), name);
+  Tensor dy = Tensor::empty(in.x.shape(), p.storage);
+  cpu::with_activations(p.storage, [&]<class T, class S>(T, S, const auto& kernels) {
+    kernels.gated_push(p.args<S>(), pointer_or_null<S>(dx), pointer_or_null<S>(dh), pointer_or_null<S>(dgate.first), dgate.layout.ld, dy.data<S>());
   });
-  return dy.to(in.x.dtype());
+  return dy;
 }
 
 GatedInputs gated_pull(const GatedInputs& in, const Tensor& gy, bool want_h, bool want_gate) {
   const OpName scope(name);
   const Prepared p = prepare(in);
-  const Tensor g = widen(gy, p.compute, name).contiguous();
+  const Tensor g = as_activation(gy, p.storage, name).contiguous();
   if (in.h.numel() == 0)                                        // no row: nothing depends on the gate
     return {{}, want_h ? Tensor::zeros(in.h.shape(), in.h.dtype()) : Tensor(), want_gate ? Tensor::zeros(in.gate.shape(), in.gate.dtype()) : Tensor()};
   Tensor gh, ggate;
-  if (want_h) gh = Tensor::empty(in.h.shape(), p.compute);
+  if (want_h) gh = Tensor::empty(in.h.shape(), p.storage);
   if (want_gate) ggate = Tensor::empty({p.gate.groups, in.x.shape().back()}, p.compute);
-  with_compute_type(p.compute, [&]<class T>(T) {
-    table<T>().gated_pull(p.args<T>(), g.data<T>(), writable_or_null<T>(gh), writable_or_null<T>(ggate), in.x.shape().back());
+  cpu::with_activations(p.storage, [&]<class T, class S>(T, S, const auto& kernels) {
+    kernels.gated_pull(p.args<S>(), g.data<S>(), writable_or_null<S>(gh), writable_or_null<T>(ggate), in.x.shape().back());
   });
   return {{}, want_h ? gh.to(in.h.dtype()) : gh, want_gate ? modulation_gradient(ggate, in.gate.shape()).to(in.gate.dtype()) : ggate};
 }

@@ -12,14 +12,14 @@ const char* name_of(NormKind kind) { return kind == NormKind::layer ? "layer_nor
 
 // The operands as the kernels want them, and the tensors that keep them alive.
 struct Prepared {
-  DType compute;
+  DType storage, compute;
   Tensor x, weight, bias;
   ModulationRows modulation;             // first: scale, second: shift
   std::int64_t rows, width;
 
-  template <class T> rows::Norm<T> args(double eps, const NormSaved& saved) const {
-    return {rows, width, static_cast<T>(eps), x.data<T>(), pointer_or_null<T>(weight), pointer_or_null<T>(bias),
-            pointer_or_null<T>(modulation.first), pointer_or_null<T>(modulation.second), modulation.layout,
+  template <class T, class S> rows::Norm<T, S> args(double eps, const NormSaved& saved) const {
+    return {rows, width, static_cast<T>(eps), x.data<S>(), pointer_or_null<T>(weight), pointer_or_null<T>(bias),
+            pointer_or_null<S>(modulation.first), pointer_or_null<S>(modulation.second), modulation.layout,
             writable_or_null<T>(saved.mean), writable_or_null<T>(saved.rstd)};
   }
 };
@@ -32,17 +32,15 @@ Tensor affine_operand(const Tensor& w, std::int64_t width, DType compute, const 
 
 Prepared prepare(NormKind kind, const NormInputs& in) {
   const char* op = name_of(kind);
-  const DType compute = compute_type(in.x, op);
+  const DType compute = compute_type(in.x, op), storage = in.x.dtype();
   if (in.x.rank() == 0 || in.x.shape().back() == 0) throw ShapeError(std::string(op) + ": x of shape " + to_string(in.x.shape()) + " has no rows to normalise");
   if (in.bias.defined() && !in.weight.defined()) throw ShapeError(std::string(op) + ": a bias needs a weight");
   if (in.shift.defined() && !in.scale.defined()) throw ShapeError(std::string(op) + ": a shift needs a scale");
   const std::int64_t width = in.x.shape().back();
-  return {compute, widen(in.x, compute, op).contiguous(), affine_operand(in.weight, width, compute, op, "weight"),
+  return {storage, compute, in.x.contiguous(), affine_operand(in.weight, width, compute, op, "weight"),
           affine_operand(in.bias, width, compute, op, "bias"),
-          modulation_rows(widen(in.scale, compute, op), widen(in.shift, compute, op), in.x.shape(), op), in.x.numel() / width, width};
+          modulation_rows(as_activation(in.scale, storage, op), as_activation(in.shift, storage, op), in.x.shape(), op), in.x.numel() / width, width};
 }
-
-template <class T> const cpu::RowTable<T>& table() { return cpu::row_kernels().of<T>(); }
 
 // The cotangents where x has no rows: whatever the other inputs are, nothing depends on them.
 NormInputs no_rows(const NormInputs& in, const NormWanted& wanted) {
@@ -60,23 +58,23 @@ Tensor norm_value(NormKind kind, const NormInputs& in, double eps, NormSaved& sa
   const Prepared p = prepare(kind, in);
   if (kind == NormKind::layer) saved.mean = Tensor::empty({p.rows}, p.compute);
   saved.rstd = Tensor::empty({p.rows}, p.compute);
-  Tensor y = Tensor::empty(in.x.shape(), p.compute);
-  with_compute_type(p.compute, [&]<class T>(T) {
-    const auto kernel = kind == NormKind::layer ? table<T>().layer_norm_value : table<T>().rms_norm_value;
-    kernel(p.args<T>(eps, saved), y.data<T>());
+  Tensor y = Tensor::empty(in.x.shape(), p.storage);
+  cpu::with_activations(p.storage, [&]<class T, class S>(T, S, const auto& kernels) {
+    const auto kernel = kind == NormKind::layer ? kernels.layer_norm_value : kernels.rms_norm_value;
+    kernel(p.args<T, S>(eps, saved), y.data<S>());
   });
-  return y.to(in.x.dtype());
+  return y;
 }
 
 namespace {
 
 // Rows of the tangents of scale and shift, of the same kind (per sample, per token) as the modulations themselves: when those are of two kinds
 // both became per token, so a missing tangent is made of zeros to be brought along.
-ModulationRows modulation_tangents(const NormInputs& in, const NormInputs& d, DType compute, const char* op) {
+ModulationRows modulation_tangents(const NormInputs& in, const NormInputs& d, DType storage, const char* op) {
   if (!d.scale.defined() && !d.shift.defined()) return {};
   const bool two_kinds = in.shift.defined() && in.scale.numel() != in.shift.numel();
   const auto filled = [&](const Tensor& t, const Tensor& m) { return t.defined() || !two_kinds ? t : Tensor::zeros(m.shape(), m.dtype()); };
-  return modulation_rows(widen(filled(d.scale, in.scale), compute, op), widen(filled(d.shift, in.shift), compute, op), in.x.shape(), op);
+  return modulation_rows(as_activation(filled(d.scale, in.scale), storage, op), as_activation(filled(d.shift, in.shift), storage, op), in.x.shape(), op);
 }
 
 }  // namespace
@@ -85,34 +83,34 @@ Tensor norm_push(NormKind kind, const NormInputs& in, double eps, const NormSave
   const OpName scope(name_of(kind));
   const char* op = name_of(kind);
   const Prepared p = prepare(kind, in);
-  const ModulationRows dm = modulation_tangents(in, d, p.compute, op);
-  const Tensor dx = d.x.defined() ? widen(d.x, p.compute, op).contiguous() : d.x;
+  const ModulationRows dm = modulation_tangents(in, d, p.storage, op);
+  const Tensor dx = d.x.defined() ? as_activation(d.x, p.storage, op).contiguous() : d.x;
   const Tensor dw = affine_operand(d.weight, p.width, p.compute, op, "tangent of weight");
   const Tensor db = affine_operand(d.bias, p.width, p.compute, op, "tangent of bias");
-  Tensor dy = Tensor::empty(in.x.shape(), p.compute);
-  with_compute_type(p.compute, [&]<class T>(T) {
-    const auto kernel = kind == NormKind::layer ? table<T>().layer_norm_push : table<T>().rms_norm_push;
-    kernel(p.args<T>(eps, saved), {pointer_or_null<T>(dx), pointer_or_null<T>(dw), pointer_or_null<T>(db), pointer_or_null<T>(dm.first),
-                                   pointer_or_null<T>(dm.second), dm.layout.ld, dy.data<T>()});
+  Tensor dy = Tensor::empty(in.x.shape(), p.storage);
+  cpu::with_activations(p.storage, [&]<class T, class S>(T, S, const auto& kernels) {
+    const auto kernel = kind == NormKind::layer ? kernels.layer_norm_push : kernels.rms_norm_push;
+    kernel(p.args<T, S>(eps, saved), {pointer_or_null<S>(dx), pointer_or_null<T>(dw), pointer_or_null<T>(db), pointer_or_null<S>(dm.first),
+                                      pointer_or_null<S>(dm.second), dm.layout.ld, dy.data<S>()});
   });
-  return dy.to(in.x.dtype());
+  return dy;
 }
 
 NormInputs norm_pull(NormKind kind, const NormInputs& in, double eps, const NormSaved& saved, const Tensor& gy, const NormWanted& wanted) {
   const OpName scope(name_of(kind));
   const Prepared p = prepare(kind, in);
-  const Tensor g = widen(gy, p.compute, name_of(kind)).contiguous();
+  const Tensor g = as_activation(gy, p.storage, name_of(kind)).contiguous();
   if (p.rows == 0) return no_rows(in, wanted);
   const Shape groups{p.modulation.groups, p.width};
-  const NormInputs out{empty_if(wanted.x, in.x.shape(), p.compute), empty_if(wanted.weight, {p.width}, p.compute),
+  const NormInputs out{empty_if(wanted.x, in.x.shape(), p.storage), empty_if(wanted.weight, {p.width}, p.compute),
                        empty_if(wanted.bias, {p.width}, p.compute), empty_if(wanted.scale, groups, p.compute),
                        empty_if(wanted.shift, groups, p.compute)};
   Tensor workspace;
   if (wanted.weight || wanted.bias) workspace = Tensor::empty({rows::norm_workspace(p.rows, p.width, p.modulation.layout.share)}, p.compute);
-  with_compute_type(p.compute, [&]<class T>(T) {
-    const auto kernel = kind == NormKind::layer ? table<T>().layer_norm_pull : table<T>().rms_norm_pull;
-    kernel(p.args<T>(eps, saved), {g.data<T>(), writable_or_null<T>(out.x), writable_or_null<T>(out.weight), writable_or_null<T>(out.bias),
-                                   writable_or_null<T>(out.scale), writable_or_null<T>(out.shift), p.width, writable_or_null<T>(workspace)});
+  cpu::with_activations(p.storage, [&]<class T, class S>(T, S, const auto& kernels) {
+    const auto kernel = kind == NormKind::layer ? kernels.layer_norm_pull : kernels.rms_norm_pull;
+    kernel(p.args<T, S>(eps, saved), {g.data<S>(), writable_or_null<S>(out.x), writable_or_null<T>(out.weight), writable_or_null<T>(out.bias),
+                                      writable_or_null<T>(out.scale), writable_or_null<T>(out.shift), p.width, writable_or_null<T>(workspace)});
   });
   const auto like = [](const Tensor& t, const Tensor& input) { return t.defined() ? t.to(input.dtype()) : t; };
   return {like(out.x, in.x), like(out.weight, in.weight), like(out.bias, in.bias),

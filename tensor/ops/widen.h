@@ -22,6 +22,13 @@ inline Tensor widen(const Tensor& x, DType compute, const char* op) {
                    "; convert one with to()");
 }
 
+// x as the kernels of an operation on activations of type `storage` take it: bf16 and f32 give way to each other; undefined stays undefined.
+inline Tensor as_activation(const Tensor& x, DType storage, const char* op) {
+  if (!x.defined() || x.dtype() == storage) return x;
+  if (x.dtype() != DType::f64 && storage != DType::f64 && is_floating(x.dtype())) return x.to(storage);
+  throw DTypeError(std::string(op) + ": an operand is " + name_of(x.dtype()) + " beside activations in " + name_of(storage) + "; convert one with to()");
+}
+
 // Calls f(float{}) or f(double{}).
 template <class F> void with_compute_type(DType compute, F&& f) {
   if (compute == DType::f64) f(double{});

@@ -310,3 +310,23 @@ TEST_CASE("wrong types and shapes are typed errors of one line") {
   CHECK(message.find("[3]") != std::string::npos);
   CHECK(message.find("[4]") != std::string::npos);
 }
+
+TEST_CASE("bf16 gives what f32 on the widened operands gives, rounded: pieces and their ends, strides, broadcasts, in place") {
+  const Tensor x = normal({3, 1501}, 3).to(DType::bf16), row = normal({1501}, 4).to(DType::bf16), column = normal({3, 1}, 5).to(DType::bf16);
+  const auto wide = [](const Tensor& t) { return t.to(DType::f32); };
+  const auto same = [&](const Tensor& got, const Tensor& expected) { CHECK(got.to_vector<float>() == expected.to(DType::bf16).to_vector<float>()); };
+  same(silu(x), silu(wide(x)));
+  same(map_slope<Silu>(x, x * 2), map_slope<Silu>(wide(x), wide(x * 2)));
+  same(add(x, row), add(wide(x), wide(row)));
+  same(mul(column, x), mul(wide(column), wide(x)));
+  same(sub(x.transpose(0, 1), column.transpose(0, 1)), sub(wide(x).transpose(0, 1), wide(column).transpose(0, 1)));
+  same(affine(x, 1.5, -2), affine(wide(x), 1.5, -2));
+  Tensor y, dy, wide_y, wide_dy, sum = x.clone(), wide_sum = wide(x);
+  map_dual<Silu>(x, x * 2, y, dy);
+  map_dual<Silu>(wide(x), wide(x * 2), wide_y, wide_dy);
+  same(y, wide_y);
+  same(dy, wide_dy);
+  add_into(sum, x, 0.25);
+  add_into(wide_sum, wide(x), 0.25);
+  same(sum, wide_sum);
+}

@@ -18,15 +18,15 @@ using rows::NormPull;
 using rows::NormPush;
 using rows::Rope;
 
-template <bool centred, class T> void norm_value(const Norm<T>& a, T* y) {
+template <bool centred, class T, class S> void norm_value(const Norm<T, S>& a, S* y) {
   parallel_for(a.rows, 4 * a.width, [&](Count r) { rows::norm_value<centred>(Lane{}, a, r, y); });
 }
 
-template <bool centred, class T> void norm_push(const Norm<T>& a, const NormPush<T>& t) {
+template <bool centred, class T, class S> void norm_push(const Norm<T, S>& a, const NormPush<T, S>& t) {
   parallel_for(a.rows, 6 * a.width, [&](Count r) { rows::norm_push<centred>(Lane{}, a, t, r); });
 }
 
-template <bool centred, class T> void norm_pull(const Norm<T>& a, const NormPull<T>& t) {
+template <bool centred, class T, class S> void norm_pull(const Norm<T, S>& a, const NormPull<T, S>& t) {
   const Count n = a.width, block = rows::norm_block_rows(a.rows, a.modulation.share), blocks = (a.rows + block - 1) / block;
   T* partial_w = t.gweight ? t.workspace : nullptr;
   T* partial_b = t.gbias ? t.workspace + blocks * n : nullptr;
@@ -76,12 +76,12 @@ template <class T> void gated_value(const Gated<T>& a, T* y) {
 template <class T> void gated_push(const Gated<T>& a, const T* dx, const T* dh, const T* dgate, Count ld, T* dy) {
   parallel_for(a.rows, 3 * a.width, [&](Count r) { rows::gated_push(Lane{}, a, r, dx, dh, dgate, ld, dy); });
 }
-template <class T> void gated_pull(const Gated<T>& a, const T* gy, T* gh, T* ggate, Count ld) {
+template <class T, class S> void gated_pull(const Gated<S>& a, const S* gy, S* gh, T* ggate, Count ld) {
   const Count share = a.modulation.share, groups = (a.rows + share - 1) / share;
   parallel_for(groups, 4 * a.width * share, [&](Count m) { rows::gated_pull_group(Lane{}, a, m, gy, gh, ggate, ld); });
 }
 
-template <bool transposed, class T> void rope(const Rope<T>& a, const T* x, T* y) {
+template <bool transposed, class T, class S> void rope(const Rope<T>& a, const S* x, S* y) {
   const Count width = a.parts * a.heads * a.dim;
   parallel_for(a.batch * a.tokens, 3 * width, [&](Count r) { rows::rope<transposed>(Lane{}, a, r, x + r * width, y + r * width); });
 }
@@ -96,17 +96,18 @@ template <class T> void cross_entropy_pull(const CrossEntropy<T>& a, const T* gl
   parallel_for(a.rows, 12 * a.classes, [&](Count r) { rows::cross_entropy_pull(Lane{}, a, r, gloss, gx); });
 }
 
+template <class T, class S = T> constexpr ActivationTable<T, S> activations() {
+  return {norm_value<true, T, S>,  norm_push<true, T, S>,  norm_pull<true, T, S>,  norm_value<false, T, S>, norm_push<false, T, S>,
+          norm_pull<false, T, S>,  swiglu_value<S>,        swiglu_push<S>,         swiglu_pull<S>,          gated_value<S>,
+          gated_push<S>,           gated_pull<T, S>,       rope<false, T, S>,      rope<true, T, S>};
+}
 template <class T> constexpr RowTable<T> table() {
-  return {norm_value<true, T>,    norm_push<true, T>,     norm_pull<true, T>,
-          norm_value<false, T>,   norm_push<false, T>,    norm_pull<false, T>,
+  return {activations<T>(),
           softmax_value<T>,       softmax_push<T>,        softmax_push<T>,  // the Jacobian is symmetric
           log_softmax_value<T>,   log_softmax_push<T>,    log_softmax_pull<T>,
-          swiglu_value<T>,        swiglu_push<T>,         swiglu_pull<T>,
-          gated_value<T>,         gated_push<T>,          gated_pull<T>,
-          rope<false, T>,         rope<true, T>,
           cross_entropy_value<T>, cross_entropy_push<T>,  cross_entropy_pull<T>};
 }
-constexpr RowKernels kernels{table<float>(), table<double>()};
+constexpr RowKernels kernels{table<float>(), table<double>(), activations<float, bf16>()};
 
 }  // namespace
 

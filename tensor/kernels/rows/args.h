@@ -1,5 +1,6 @@
 // Arguments of the row programs, shared by the CPU and CUDA back ends. Arrays are row-major and contiguous unless a leading dimension is
-// given; sizes are in elements. A null tangent is the symbolic zero; a null gradient is not computed.
+// given; sizes are in elements. A null tangent is the symbolic zero; a null gradient is not computed. T is the type of the computation, of
+// statistics and of sums over rows; S that of activations: T, or bf16 with T = float (half.h).
 #pragma once
 
 #include <cstdint>
@@ -15,31 +16,34 @@ struct Modulation {
 
 // y = (h w + b) (1 + scale) + shift with h = (x - mean) rstd: layer norm (biased variance, rstd = 1/sqrt(var + eps)) or RMS norm (mean = 0,
 // var = mean(x^2)). weight, bias, scale and shift may each be null; bias needs weight and shift needs scale.
-template <class T>
+template <class T, class S = T>
 struct Norm {
   std::int64_t rows = 0, width = 0;
   T eps = T(1e-6);
-  const T* x = nullptr;       // (rows, width)
+  const S* x = nullptr;       // (rows, width)
   const T* weight = nullptr;  // (width)
   const T* bias = nullptr;    // (width)
-  const T* scale = nullptr;   // modulation rows
-  const T* shift = nullptr;
+  const S* scale = nullptr;   // modulation rows
+  const S* shift = nullptr;
   Modulation modulation;
   T* mean = nullptr;          // (rows) written by value, read by push and pull; unused by RMS norm
   T* rstd = nullptr;          // (rows)
 };
 
-template <class T>
+template <class T, class S = T>
 struct NormPush {
-  const T *dx = nullptr, *dweight = nullptr, *dbias = nullptr, *dscale = nullptr, *dshift = nullptr;
+  const S* dx = nullptr;
+  const T *dweight = nullptr, *dbias = nullptr;
+  const S *dscale = nullptr, *dshift = nullptr;
   std::int64_t ld = 0;        // leading dimension of dscale and dshift
-  T* dy = nullptr;            // (rows, width)
+  S* dy = nullptr;            // (rows, width)
 };
 
-template <class T>
+template <class T, class S = T>
 struct NormPull {
-  const T* gy = nullptr;      // (rows, width)
-  T *gx = nullptr, *gweight = nullptr, *gbias = nullptr, *gscale = nullptr, *gshift = nullptr;
+  const S* gy = nullptr;      // (rows, width)
+  S* gx = nullptr;
+  T *gweight = nullptr, *gbias = nullptr, *gscale = nullptr, *gshift = nullptr;
   std::int64_t ld = 0;        // leading dimension of gscale and gshift
   T* workspace = nullptr;     // norm_workspace() elements when gweight or gbias is asked for
 };
@@ -55,11 +59,11 @@ inline std::int64_t norm_workspace(std::int64_t rows, std::int64_t width, std::i
 }
 
 // y = x + gate h, gate by modulation row.
-template <class T>
+template <class S>
 struct Gated {
   std::int64_t rows = 0, width = 0;
-  const T *x = nullptr, *h = nullptr;  // (rows, width)
-  const T* gate = nullptr;             // modulation rows
+  const S *x = nullptr, *h = nullptr;  // (rows, width)
+  const S* gate = nullptr;             // modulation rows
   Modulation modulation;
 };
 

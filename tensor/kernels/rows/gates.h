@@ -4,27 +4,35 @@
 #pragma once
 
 #include "tensor/kernels/rows/args.h"
+#include "tensor/kernels/rows/half.h"
 #include "tensor/math.h"
 
 namespace fm::rows {
 
-template <class Lane, class T> FM_HD void swiglu_value(Lane lane, std::int64_t n, const T* x, T* y) {
-  const T* b = x + n;
+// What an element of S is computed in.
+template <class S> using Computed = std::remove_cvref_t<decltype(+read(static_cast<const S*>(nullptr))[0])>;
+
+template <class Lane, class S> FM_HD void swiglu_value(Lane lane, std::int64_t n, const S* x_row, S* y_row) {
+  const auto x = read(x_row), b = read(x_row + n);
+  const auto y = write(y_row);
   lane.each(n, [&](std::int64_t i) { y[i] = x[i] * math::sigmoid(x[i]) * b[i]; });
 }
 
 // silu'(a) = s (1 + a (1 - s)) with s = sigmoid(a).
-template <class Lane, class T> FM_HD void swiglu_push(Lane lane, std::int64_t n, const T* x, const T* dx, T* dy) {
-  const T *b = x + n, *db = dx + n;
+template <class Lane, class S> FM_HD void swiglu_push(Lane lane, std::int64_t n, const S* x_row, const S* dx_row, S* dy_row) {
+  using T = Computed<S>;
+  const auto x = read(x_row), b = read(x_row + n), dx = read(dx_row), db = read(dx_row + n);
+  const auto dy = write(dy_row);
   lane.each(n, [&](std::int64_t i) {
     const T a = x[i], s = math::sigmoid(a);
     dy[i] = s * ((T(1) + a * (T(1) - s)) * b[i] * dx[i] + a * db[i]);
   });
 }
 
-template <class Lane, class T> FM_HD void swiglu_pull(Lane lane, std::int64_t n, const T* x, const T* gy, T* gx) {
-  const T* b = x + n;
-  T* gb = gx + n;
+template <class Lane, class S> FM_HD void swiglu_pull(Lane lane, std::int64_t n, const S* x_row, const S* gy_row, S* gx_row) {
+  using T = Computed<S>;
+  const auto x = read(x_row), b = read(x_row + n), gy = read(gy_row);
+  const auto gx = write(gx_row), gb = write(gx_row + n);
   lane.each(n, [&](std::int64_t i) {
     const T a = x[i], s = math::sigmoid(a), g = gy[i] * s;
     gx[i] = g * (T(1) + a * (T(1) - s)) * b[i];
@@ -32,40 +40,41 @@ template <class Lane, class T> FM_HD void swiglu_pull(Lane lane, std::int64_t n,
   });
 }
 
-template <class Lane, class T> FM_HD void gated_value(Lane lane, const Gated<T>& a, std::int64_t r, T* y_all) {
-  const T *x = a.x + r * a.width, *h = a.h + r * a.width, *gate = a.gate + r / a.modulation.share * a.modulation.ld;
-  T* y = y_all + r * a.width;
+template <class Lane, class S> FM_HD void gated_value(Lane lane, const Gated<S>& a, std::int64_t r, S* y_all) {
+  const auto x = read(a.x + r * a.width), h = read(a.h + r * a.width), gate = read(a.gate + r / a.modulation.share * a.modulation.ld);
+  const auto y = write(y_all + r * a.width);
   lane.each(a.width, [&](std::int64_t i) { y[i] = x[i] + gate[i] * h[i]; });
 }
 
 // dy = dx + gate dh + dgate h; any tangent may be null.
-template <class Lane, class T>
-FM_HD void gated_push(Lane lane, const Gated<T>& a, std::int64_t r, const T* dx_all, const T* dh_all, const T* dgate_all, std::int64_t ld,
-                      T* dy_all) {
+template <class Lane, class S>
+FM_HD void gated_push(Lane lane, const Gated<S>& a, std::int64_t r, const S* dx_all, const S* dh_all, const S* dgate_all, std::int64_t ld,
+                      S* dy_all) {
+  using T = Computed<S>;
   const std::int64_t n = a.width, m = r / a.modulation.share;
-  const T *h = a.h + r * n, *gate = a.gate + m * a.modulation.ld;
-  T* dy = dy_all + r * n;
-  const T *dx = dx_all ? dx_all + r * n : nullptr, *dh = dh_all ? dh_all + r * n : nullptr;
-  if (dx && dh) lane.each(n, [&](std::int64_t i) { dy[i] = dx[i] + gate[i] * dh[i]; });
-  else if (dx) lane.each(n, [&](std::int64_t i) { dy[i] = dx[i]; });
-  else if (dh) lane.each(n, [&](std::int64_t i) { dy[i] = gate[i] * dh[i]; });
+  const auto h = read(a.h + r * n), gate = read(a.gate + m * a.modulation.ld);
+  const auto dy = write(dy_all + r * n);
+  const auto dx = read(dx_all ? dx_all + r * n : nullptr), dh = read(dh_all ? dh_all + r * n : nullptr);
+  if (dx_all && dh_all) lane.each(n, [&](std::int64_t i) { dy[i] = dx[i] + gate[i] * dh[i]; });
+  else if (dx_all) lane.each(n, [&](std::int64_t i) { dy[i] = dx[i]; });
+  else if (dh_all) lane.each(n, [&](std::int64_t i) { dy[i] = gate[i] * dh[i]; });
   else lane.each(n, [&](std::int64_t i) { dy[i] = T(0); });
   if (!dgate_all) return;
-  const T* dgate = dgate_all + m * ld;
+  const auto dgate = read(dgate_all + m * ld);
   lane.each(n, [&](std::int64_t i) { dy[i] += dgate[i] * h[i]; });
 }
 
 // gh = gate gy; ggate = sum of gy h over the rows that share the gate, in row order. One call does one group of rows; gh or ggate may be
 // null. (gx = gy needs no kernel.)
-template <class Lane, class T>
-FM_HD void gated_pull_group(Lane lane, const Gated<T>& a, std::int64_t m, const T* gy_all, T* gh_all, T* ggate_all, std::int64_t ld) {
+template <class Lane, class T, class S>
+FM_HD void gated_pull_group(Lane lane, const Gated<S>& a, std::int64_t m, const S* gy_all, S* gh_all, T* ggate_all, std::int64_t ld) {
   const std::int64_t n = a.width, begin = m * a.modulation.share;
   const std::int64_t end = begin + a.modulation.share < a.rows ? begin + a.modulation.share : a.rows;
-  const T* gate = a.gate + m * a.modulation.ld;
+  const auto gate = read(a.gate + m * a.modulation.ld);
   for (std::int64_t r = begin; r < end; ++r) {
-    const T *gy = gy_all + r * n, *h = a.h + r * n;
+    const auto gy = read(gy_all + r * n), h = read(a.h + r * n);
     if (gh_all) {
-      T* gh = gh_all + r * n;
+      const auto gh = write(gh_all + r * n);
       lane.each(n, [&](std::int64_t i) { gh[i] = gate[i] * gy[i]; });
     }
     if (!ggate_all) continue;

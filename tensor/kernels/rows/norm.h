@@ -7,6 +7,7 @@
 #pragma once
 
 #include "tensor/kernels/rows/args.h"
+#include "tensor/kernels/rows/half.h"
 #include "tensor/math.h"
 
 namespace fm::rows {
@@ -27,11 +28,11 @@ template <class T> FM_HD const T* modulation_row(const T* base, const Modulation
   return base ? base + r / m.share * m.ld : nullptr;
 }
 
-template <bool centred, class Lane, class T>
-FM_HD void norm_value(Lane lane, const Norm<T>& a, std::int64_t r, T* y_all) {
+template <bool centred, class Lane, class T, class S>
+FM_HD void norm_value(Lane lane, const Norm<T, S>& a, std::int64_t r, S* y_all) {
   const std::int64_t n = a.width;
-  const T* x = a.x + r * n;
-  T* y = y_all + r * n;
+  const auto x = read(a.x + r * n);
+  const auto y = write(y_all + r * n);
   T mean = T(0);
   if constexpr (centred) mean = lane.sum(n, [&](std::int64_t i) { return x[i]; }) / T(n);
   const T var = lane.sum(n, [&](std::int64_t i) { return (x[i] - mean) * (x[i] - mean); }) / T(n);
@@ -39,9 +40,10 @@ FM_HD void norm_value(Lane lane, const Norm<T>& a, std::int64_t r, T* y_all) {
   if constexpr (centred) a.mean[r] = mean;
   a.rstd[r] = rstd;
   const T *w = a.weight, *b = a.bias;
-  const T *scale = modulation_row(a.scale, a.modulation, r), *shift = modulation_row(a.shift, a.modulation, r);
+  const S *scale_row = modulation_row(a.scale, a.modulation, r), *shift_row = modulation_row(a.shift, a.modulation, r);
+  const auto scale = read(scale_row), shift = read(shift_row);
   const auto finish = [&](auto affine) {
-    with_flags(scale, shift, [&](auto has_scale, auto has_shift) {
+    with_flags(scale_row, shift_row, [&](auto has_scale, auto has_shift) {
       lane.each(n, [&](std::int64_t i) {
         T u = affine(i, (x[i] - mean) * rstd);
         if constexpr (has_scale.value) u *= T(1) + scale[i];
@@ -55,20 +57,22 @@ FM_HD void norm_value(Lane lane, const Norm<T>& a, std::int64_t r, T* y_all) {
   else finish([&](std::int64_t, T h) { return h; });
 }
 
-template <bool centred, class Lane, class T>
-FM_HD void norm_push(Lane lane, const Norm<T>& a, const NormPush<T>& t, std::int64_t r) {
+template <bool centred, class Lane, class T, class S>
+FM_HD void norm_push(Lane lane, const Norm<T, S>& a, const NormPush<T, S>& t, std::int64_t r) {
   const std::int64_t n = a.width;
-  const T* x = a.x + r * n;
-  T* dy = t.dy + r * n;
+  const auto x = read(a.x + r * n);
+  const auto dy = write(t.dy + r * n);
   const T mean = centred ? a.mean[r] : T(0), rstd = a.rstd[r];
-  const T *w = a.weight, *b = a.bias, *scale = modulation_row(a.scale, a.modulation, r);
+  const T *w = a.weight, *b = a.bias;
+  const S* scale_row = modulation_row(a.scale, a.modulation, r);
+  const auto scale = read(scale_row);
   const auto h = [&](std::int64_t i) { return (x[i] - mean) * rstd; };
   if (t.dx) {
-    const T* dx = t.dx + r * n;
+    const auto dx = read(t.dx + r * n);
     T m1 = T(0);
     if constexpr (centred) m1 = lane.sum(n, [&](std::int64_t i) { return dx[i]; }) / T(n);
     const T m2 = lane.sum(n, [&](std::int64_t i) { return dx[i] * h(i); }) / T(n);
-    with_flags(w, scale, [&](auto has_weight, auto has_scale) {
+    with_flags(w, scale_row, [&](auto has_weight, auto has_scale) {
       lane.each(n, [&](std::int64_t i) {
         T d = rstd * (dx[i] - m1 - h(i) * m2);
         if constexpr (has_weight.value) d *= w[i];
@@ -81,13 +85,14 @@ FM_HD void norm_push(Lane lane, const Norm<T>& a, const NormPush<T>& t, std::int
   }
   // The other tangents are rare (weights) or few (modulation): one pass each over a row that is in cache.
   const auto add = [&](auto du) {
-    if (scale) lane.each(n, [&](std::int64_t i) { dy[i] += du(i) * (T(1) + scale[i]); });
+    if (scale_row) lane.each(n, [&](std::int64_t i) { dy[i] += du(i) * (T(1) + scale[i]); });
     else lane.each(n, [&](std::int64_t i) { dy[i] += du(i); });
   };
   if (t.dweight) add([&](std::int64_t i) { return h(i) * t.dweight[i]; });
   if (t.dbias) add([&](std::int64_t i) { return t.dbias[i]; });
   const Modulation tangents{a.modulation.share, t.ld};
-  if (const T* ds = modulation_row(t.dscale, tangents, r)) {
+  if (const S* row = modulation_row(t.dscale, tangents, r)) {
+    const auto ds = read(row);
     with_flags(w, b, [&](auto has_weight, auto has_bias) {
       lane.each(n, [&](std::int64_t i) {
         T u = h(i);
@@ -97,23 +102,28 @@ FM_HD void norm_push(Lane lane, const Norm<T>& a, const NormPush<T>& t, std::int
       });
     });
   }
-  if (const T* dt = modulation_row(t.dshift, tangents, r)) lane.each(n, [&](std::int64_t i) { dy[i] += dt[i]; });
+  if (const S* row = modulation_row(t.dshift, tangents, r)) {
+    const auto dt = read(row);
+    lane.each(n, [&](std::int64_t i) { dy[i] += dt[i]; });
+  }
 }
 
-template <bool centred, class Lane, class T>
-FM_HD void norm_pull_x(Lane lane, const Norm<T>& a, const NormPull<T>& t, std::int64_t r) {
+template <bool centred, class Lane, class T, class S>
+FM_HD void norm_pull_x(Lane lane, const Norm<T, S>& a, const NormPull<T, S>& t, std::int64_t r) {
   const std::int64_t n = a.width;
-  const T *x = a.x + r * n, *gy = t.gy + r * n;
-  T* gx = t.gx + r * n;
+  const auto x = read(a.x + r * n), gy = read(t.gy + r * n);
+  const auto gx = write(t.gx + r * n);
   const T mean = centred ? a.mean[r] : T(0), rstd = a.rstd[r];
-  const T *w = a.weight, *scale = modulation_row(a.scale, a.modulation, r);
+  const T* w = a.weight;
+  const S* scale_row = modulation_row(a.scale, a.modulation, r);
+  const auto scale = read(scale_row);
   T m1 = T(0), m2 = T(0);
   const auto project = [&](auto gh) {
     if constexpr (centred) m1 = lane.sum(n, gh) / T(n);
     m2 = lane.sum(n, [&](std::int64_t i) { return gh(i) * (x[i] - mean); }) * rstd / T(n);
     lane.each(n, [&](std::int64_t i) { gx[i] = rstd * (gh(i) - m1 - (x[i] - mean) * rstd * m2); });
   };
-  with_flags(w, scale, [&](auto has_weight, auto has_scale) {
+  with_flags(w, scale_row, [&](auto has_weight, auto has_scale) {
     project([&](std::int64_t i) {
       T g = gy[i];
       if constexpr (has_weight.value) g *= w[i];
@@ -124,16 +134,17 @@ FM_HD void norm_pull_x(Lane lane, const Norm<T>& a, const NormPull<T>& t, std::i
 }
 
 // Adds row r to gscale and gshift; `first` row of its group: sets them.
-template <bool centred, class Lane, class T>
-FM_HD void norm_pull_modulation(Lane lane, const Norm<T>& a, const NormPull<T>& t, std::int64_t r, bool first) {
+template <bool centred, class Lane, class T, class S>
+FM_HD void norm_pull_modulation(Lane lane, const Norm<T, S>& a, const NormPull<T, S>& t, std::int64_t r, bool first) {
   const std::int64_t n = a.width, m = r / a.modulation.share * t.ld;
-  const T *x = a.x + r * n, *gy = t.gy + r * n, *w = a.weight, *b = a.bias;
+  const auto x = read(a.x + r * n), gy = read(t.gy + r * n);
+  const T *w = a.weight, *b = a.bias;
   const T mean = centred ? a.mean[r] : T(0), rstd = a.rstd[r];
   const auto accumulate = [&](T* out, auto f) {
     if (first) lane.each(n, [&](std::int64_t i) { out[i] = f(i); });
     else lane.each(n, [&](std::int64_t i) { out[i] += f(i); });
   };
-  if (t.gshift) accumulate(t.gshift + m, [&](std::int64_t i) { return gy[i]; });
+  if (t.gshift) accumulate(t.gshift + m, [&](std::int64_t i) -> T { return gy[i]; });
   if (!t.gscale) return;
   if (b) accumulate(t.gscale + m, [&](std::int64_t i) { return gy[i] * ((x[i] - mean) * rstd * w[i] + b[i]); });
   else if (w) accumulate(t.gscale + m, [&](std::int64_t i) { return gy[i] * ((x[i] - mean) * rstd * w[i]); });
@@ -141,22 +152,24 @@ FM_HD void norm_pull_modulation(Lane lane, const Norm<T>& a, const NormPull<T>& 
 }
 
 // Adds row r to gw and gb (either may be null).
-template <bool centred, class Lane, class T>
-FM_HD void norm_pull_weight(Lane lane, const Norm<T>& a, const NormPull<T>& t, std::int64_t r, T* gw, T* gb) {
+template <bool centred, class Lane, class T, class S>
+FM_HD void norm_pull_weight(Lane lane, const Norm<T, S>& a, const NormPull<T, S>& t, std::int64_t r, T* gw, T* gb) {
   const std::int64_t n = a.width;
-  const T *x = a.x + r * n, *gy = t.gy + r * n, *scale = modulation_row(a.scale, a.modulation, r);
+  const auto x = read(a.x + r * n), gy = read(t.gy + r * n);
+  const S* scale_row = modulation_row(a.scale, a.modulation, r);
+  const auto scale = read(scale_row);
   const T mean = centred ? a.mean[r] : T(0), rstd = a.rstd[r];
   const auto accumulate = [&](auto gu) {
     if (gw) lane.each(n, [&](std::int64_t i) { gw[i] += gu(i) * ((x[i] - mean) * rstd); });
     if (gb) lane.each(n, [&](std::int64_t i) { gb[i] += gu(i); });
   };
-  if (scale) accumulate([&](std::int64_t i) { return gy[i] * (T(1) + scale[i]); });
-  else accumulate([&](std::int64_t i) { return gy[i]; });
+  if (scale_row) accumulate([&](std::int64_t i) { return gy[i] * (T(1) + scale[i]); });
+  else accumulate([&](std::int64_t i) -> T { return gy[i]; });
 }
 
 // All of pull for rows [begin, end), which start and end at modulation groups; gw and gb are this block's partial sums (or null).
-template <bool centred, class Lane, class T>
-FM_HD void norm_pull_block(Lane lane, const Norm<T>& a, const NormPull<T>& t, std::int64_t begin, std::int64_t end, T* gw, T* gb) {
+template <bool centred, class Lane, class T, class S>
+FM_HD void norm_pull_block(Lane lane, const Norm<T, S>& a, const NormPull<T, S>& t, std::int64_t begin, std::int64_t end, T* gw, T* gb) {
   if (gw) lane.each(a.width, [&](std::int64_t i) { gw[i] = T(0); });
   if (gb) lane.each(a.width, [&](std::int64_t i) { gb[i] = T(0); });
   for (std::int64_t r = begin; r < end; ++r) {
