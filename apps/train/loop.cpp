@@ -45,7 +45,7 @@ class TrainLoop {
         folder_(std::filesystem::path(context.launch.out) / stage.name, context.launch.fresh, context.log),
         checkpoints_(folder_.checkpoints(), loop.keep, loop.keep_every),
         optimizer_(stage.trained, loop.adamw) {
-    if (!stage.averaged.empty()) optimizer_.add_average(stage.averaged, loop.ema, true);
+    if (!stage.averaged.empty()) optimizer_.add_average(stage.averaged, loop.ema, loop.ema_ramp);
   }
 
   Outcome run() {
@@ -182,17 +182,19 @@ class TrainLoop {
     return {loss, stats.gradient_norm, lr};
   }
 
-  void add_metrics(const std::vector<Metric>& metrics, double share) {
-    for (const Metric& m : metrics) {
-      const auto it = std::find_if(metrics_now_.begin(), metrics_now_.end(), [&](const Metric& known) { return known.name == m.name; });
-      if (it == metrics_now_.end()) metrics_now_.push_back({m.name, m.value * share});
-      else it->value += m.value * share;
+  void add_metrics(const std::vector<StepMetric>& metrics, double share) {
+    for (const StepMetric& m : metrics) {
+      auto it = std::find_if(metrics_now_.begin(), metrics_now_.end(), [&](const StepMetric& known) { return known.name == m.name; });
+      if (it == metrics_now_.end()) it = metrics_now_.insert(it, {m.name, 0, 0});
+      const double weight = share * m.weight;
+      it->weight += weight;
+      if (it->weight > 0) it->value += (m.value - it->value) * weight / it->weight;
     }
   }
 
   void log(const StepReport& report, const ProgressState& state) {
     std::vector<Metric> row{{"loss", report.loss}, {"grad_norm", report.grad_norm}, {"lr", report.lr}};
-    row.insert(row.end(), metrics_now_.begin(), metrics_now_.end());
+    for (const StepMetric& m : metrics_now_) row.push_back({m.name, m.value});
     row.push_back({"samples_per_second", state.samples_per_second});
     row.push_back({"memory_mib", static_cast<double>(state.memory_bytes) / (1 << 20)});
     row.push_back({"tensor_peak_mib", static_cast<double>(memory_stats().peak) / (1 << 20)});
@@ -221,7 +223,7 @@ class TrainLoop {
   CheckpointFolder checkpoints_;
   AdamW optimizer_;
   std::unique_ptr<Metrics> metrics_;
-  std::vector<Metric> metrics_now_;
+  std::vector<StepMetric> metrics_now_;
   std::int64_t step_ = 0;
 };
 

@@ -20,6 +20,7 @@ struct LoopConfig {
   LearningRate rate;
   AdamWConfig adamw;
   double ema = 0.999;
+  bool ema_ramp = true;
   std::int64_t log_every = 50, ckpt_every = 500, sample_every = 0, keep = 2, keep_every = 0;
 
   template <class V> void visit(V&& v) {
@@ -29,6 +30,7 @@ struct LoopConfig {
     v("rate", rate, "learning rate");
     v("adamw", adamw, "optimizer");
     v("ema", ema, "decay of the averaged weights", range(0, 1));
+    v("ema_ramp", ema_ramp, "the decay begins low, so that the average of a short run is not still near its start");
     v("log_every", log_every, "steps between lines of the log", at_least(1));
     v("ckpt_every", ckpt_every, "steps between checkpoints", at_least(1));
     v("sample_every", sample_every, "steps between sample grids; 0: only at the end", at_least(0));
@@ -43,9 +45,16 @@ struct StepPart {
   std::int64_t first = 0, count = 0;     // rows of the step's batch
 };
 
+// A mean over some of the part's rows; `weight` is how many they are of all, so that parts add up to the batch.
+struct StepMetric {
+  std::string name;
+  double value;
+  double weight = 1;
+};
+
 struct StepLoss {
   Var loss;
-  std::vector<Metric> metrics;           // shown and logged beside the loss
+  std::vector<StepMetric> metrics;       // shown and logged beside the loss
 };
 
 struct Stage {

@@ -26,8 +26,8 @@ std::vector<NamedStage> stages_of(TrainingRun& run) {
   std::vector<NamedStage> list;
   if (r.judge_weights.empty()) list.push_back({"judge", r.judge.loop.steps, [&] { return run.train_judge(); }});
   if (r.encoder_weights.empty()) list.push_back({"encoder", r.encoder.loop.steps, [&] { return run.train_encoder(); }});
-  list.push_back({"decoder", r.decoder.loop.steps, [&] { return run.train_decoder(); }});
-  list.push_back({"fm", r.fm.loop.steps, [&] { return run.train_teacher(); }});
+  if (r.decoder_weights.empty()) list.push_back({"decoder", r.decoder.loop.steps, [&] { return run.train_decoder(); }});
+  if (r.teacher_weights.empty()) list.push_back({"fm", r.fm.loop.steps, [&] { return run.train_teacher(); }});
   list.push_back({"cmt", r.cmt.loop.steps, [&] { return run.train_cmt(); }});
   list.push_back({"mfd", r.mfd.loop.steps, [&] { return run.train_mfd(); }});
   list.push_back({"mft", r.mft.loop.steps, [&] { return run.train_mft(); }});
@@ -145,6 +145,10 @@ int run_pipeline(TrainingRun& run) {
   }
   const double minutes = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() / 60;
   log.info("training took {:.1f} minutes in this process", minutes);
+  if (!run.recipe().has_judge()) {
+    log.info("no judge: draw samples with flowmap_sample and give their .npz to an evaluator");
+    return exit_code::finished;
+  }
   if (read_text(run.root() / "report.html").find(weights_line(run, stages)) != std::string::npos) {
     log.info("already evaluated: see {} (delete it to evaluate again)", (run.root() / "report.html").string());
     return exit_code::finished;

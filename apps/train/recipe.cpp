@@ -3,6 +3,7 @@
 #include <string>
 
 #include "data/report/csv.h"
+#include "nn/models/presets.h"
 #include "tensor/error.h"
 
 namespace fm {
@@ -33,11 +34,32 @@ std::vector<int> parse_steps(const std::string& list) {
   return steps;
 }
 
+// Widths, depths and heads; what says how to compute (precision, recompute) stays as it is set.
+void Recipe::take_published_sizes() {
+  if (!encoder_model.empty()) {
+    RaeConfig c = ::fm::rae(encoder_model, "XL", image_size);
+    c.encoder.precision = rae.encoder.precision;
+    c.decoder = rae.decoder;
+    rae = c;
+  }
+  if (!decoder_size.empty()) {
+    RaeDecoderConfig c = rae_decoder(decoder_size, image_size);
+    c.precision = rae.decoder.precision;
+    rae.decoder = c;
+  }
+  if (!dit_size.empty()) {
+    DitDhConfig c = dit_dh(dit_size, image_size);
+    c.precision = dit.precision, c.recompute = dit.recompute;
+    dit = c;
+  }
+}
+
 void Recipe::resolve() {
   check_rules(list_fields(*this), "config");
   if (!has_sizes() || classes < 2)
     throw ConfigError("image_size " + std::to_string(image_size) + ", channels " + std::to_string(channels) + ", classes " +
                       std::to_string(classes) + ": sizes must be known, and two classes at least");
+  take_published_sizes();
   VitEncoderConfig& e = rae.encoder;
   const bool resized = rae.input_size > 0;
   const std::int64_t seen = resized ? rae.input_size : image_size;              // by the encoder

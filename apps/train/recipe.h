@@ -113,7 +113,9 @@ struct Recipe {
   std::int64_t seed = 1, image_size = 0, channels = 0, classes = 0;
   bool deterministic = true;
   std::vector<std::string> log{"csv", "jsonl", "tb", "html"};
-  std::string encoder_weights, judge_weights;
+  std::string encoder_weights, decoder_weights, stats_file, teacher_weights, judge_weights;
+  std::string encoder_model, decoder_size, dit_size;
+  std::int64_t train_images = 0;
   double guidance = 1;
   std::string compat = "paper";
   RaeConfig rae;
@@ -139,7 +141,15 @@ struct Recipe {
     v("classes", classes, "number of labels; 0: the data set's", at_least(0));
     v("encoder_weights", encoder_weights,
       "trained encoder, a path or a name beside the config file; empty, or trained on other data: this run trains its own");
-    v("judge_weights", judge_weights, "trained judge, likewise");
+    v("decoder_weights", decoder_weights, "trained decoder of this encoder; empty: this run trains its own");
+    v("stats_file", stats_file, "mean and var of this encoder's latents; empty: this run computes them");
+    v("teacher_weights", teacher_weights, "trained flow-matching DiT; empty: this run trains its own (stage fm)");
+    v("judge_weights", judge_weights, "trained judge, as encoder_weights");
+    v("encoder_model", encoder_model, "a published encoder and its preprocessing in place of [rae]'s",
+      one_of({"", "dinov2-S", "dinov2-B", "dinov2-L", "siglip2-B", "mae-B"}));
+    v("decoder_size", decoder_size, "a published decoder in place of [rae.decoder]", one_of({"", "B", "L", "XL"}));
+    v("dit_size", dit_size, "a published DiT^DH in place of widths, depths and heads in [dit]", one_of({"", "S", "B", "L", "XL"}));
+    v("train_images", train_images, "images of the data set, for a --dry-run where it is not at hand; 0: count them", at_least(0));
     v("guidance", guidance, "scale of the teacher's classifier-free guidance, in its samples and in what students learn from it; 1: none",
       at_least(0));
     v("compat", compat, "sony: every switch of cmt, mfd and mft .objective.compat as in the released MF-RAE code; paper: as they are set",
@@ -159,6 +169,7 @@ struct Recipe {
   // image_size, channels and classes where they are open (0).
   void take_sizes(const Dataset& data);
   bool has_sizes() const { return image_size > 0 && channels > 0 && classes > 0; }
+  bool has_judge() const { return judge.loop.steps > 0 || !judge_weights.empty(); }
 
   // Fills in what follows from other fields (sizes of decoder and DiT, null labels) and checks that all fit: ConfigError names the field.
   // image_size, channels and classes must be known.
@@ -166,6 +177,9 @@ struct Recipe {
 
   // "fashion-mnist" of "fashion-mnist?limit=100": what weights must have been trained on to be used.
   std::string data_family() const { return data.substr(0, data.find_first_of("?:")); }
+
+ private:
+  void take_published_sizes();
 };
 
 }  // namespace fm

@@ -6,6 +6,7 @@
 #include "autodiff/rules/linear.h"
 #include "data/grid.h"
 #include "data/png.h"
+#include "nn/models/published_weights.h"
 
 namespace fm {
 namespace {
@@ -60,6 +61,10 @@ Outcome TrainingRun::train_decoder() {
 
 // They are for one encoder: another one (encoder --fresh, other encoder_weights) has its own.
 void TrainingRun::prepare_stats() {
+  if (!recipe_.stats_file.empty()) {
+    rae().stats = load_stats(recipe_.stats_file, warner());
+    return;
+  }
   const auto file = root_ / "stats.safetensors";
   const std::string encoder = checksum(state_dict(rae().encoder));
   const auto belongs = [&](const Metadata& m) { return m.contains("encoder") && m.at("encoder") == encoder; };

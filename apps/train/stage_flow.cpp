@@ -8,12 +8,19 @@
 namespace fm {
 namespace {
 
-constexpr std::int64_t preview_rows = 4;
+constexpr std::int64_t preview_rows = 4, preview_columns = 16;
 
-std::vector<Metric> as_metrics(const ObjectiveLoss& o) {
-  std::vector<Metric> out;
+// What an objective reports of rows with s < t, or of those with s = t, counts by their share.
+std::vector<StepMetric> as_metrics(const ObjectiveLoss& o) {
+  const auto found = o.metrics.find("off_diagonal_share");
+  const double off = found == o.metrics.end() ? 0 : found->second;
+  const auto weight = [&](const std::string& name) {
+    if (name == "raw_mse_diagonal") return 1 - off;
+    return name == "raw_mse_off_diagonal" || name == "derivative_ratio" || name == "clamped_share" ? off : 1.0;
+  };
+  std::vector<StepMetric> out;
   for (const auto& [name, value] : o.metrics)
-    if (name != "loss") out.push_back({name, value});
+    if (name != "loss") out.push_back({name, value, weight(name)});
   return out;
 }
 
@@ -37,16 +44,16 @@ void start_from(DitDh& model, Weights weights) {
 
 }  // namespace
 
-// Fixed noise and labels, the same in every stage and at every step: one column a class.
+// Fixed noise and labels, the same in every stage and at every step: one column a class, of many classes some at equal distances.
 void TrainingRun::write_preview(const LatentGenerator& generate, const std::filesystem::path& png) {
-  if (!has("decoder"))
+  if (!has_decoder())
     return context_.log.warning("no pictures of {}: there is no trained decoder in {}", png.stem().string(), (root_ / "decoder").string());
-  const std::int64_t classes = recipe_.classes, n = preview_rows * classes;
+  const std::int64_t columns = std::min(recipe_.classes, preview_columns), n = preview_rows * columns;
   std::vector<std::int64_t> labels;
-  for (std::int64_t i = 0; i < n; ++i) labels.push_back(i % classes);
+  for (std::int64_t i = 0; i < n; ++i) labels.push_back(i % columns * (recipe_.classes / columns));
   const Tensor images =
       generate_images(autoencoder(), generate, consecutive(0, n), labels, static_cast<std::uint64_t>(recipe_.seed), n, [](std::int64_t) {});
-  write_png(png, make_grid(to_images(images), {.columns = static_cast<int>(classes), .scale = recipe_.image_size < 64 ? 2 : 1}));
+  write_png(png, make_grid(to_images(images), {.columns = static_cast<int>(columns), .scale = recipe_.image_size < 64 ? 2 : 1}));
 }
 
 Outcome TrainingRun::train_teacher() {

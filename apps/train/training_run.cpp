@@ -6,6 +6,7 @@
 #include "flowmap/sampler.h"
 #include "nn/checkpoint.h"
 #include "nn/models/published_names.h"
+#include "nn/models/published_weights.h"
 #include "tensor/io/crc32c.h"
 #include "tensor/ops/elementwise.h"
 #include "tensor/ops/index.h"
@@ -31,23 +32,46 @@ TrainingRun::TrainingRun(Recipe& recipe, Context& context) : recipe_(recipe), co
   if (root_.empty()) throw ConfigError("--out is missing: the folder that the run writes to");
   refuse_file_in_the_way(root_);
   if (!recipe.has_sizes()) recipe.take_sizes(train_data());
+  check_given_files();
   recipe.encoder_weights = usable_weights(recipe.encoder_weights);
   recipe.judge_weights = usable_weights(recipe.judge_weights);
   recipe.resolve();
 }
 
-// The file as it is named or beside the config file; empty when it was trained on other data.
-std::string TrainingRun::usable_weights(const std::string& file) const {
-  if (file.empty()) return file;
-  std::filesystem::path path = file;
+std::filesystem::path TrainingRun::located(const std::string& file) const {
   const std::filesystem::path beside = std::filesystem::path(context_.launch.config_file).parent_path() / file;
-  if (!std::filesystem::exists(path) && std::filesystem::exists(beside)) path = beside;
-  const Safetensors stored(path);
+  return !std::filesystem::exists(file) && std::filesystem::exists(beside) ? beside : std::filesystem::path(file);
+}
+
+// All that the recipe names and that are not there, in one error. A dry run does without them.
+void TrainingRun::check_given_files() {
+  std::string missing, keys;
+  for (const auto& [key, file] : {std::pair{"encoder_weights", &recipe_.encoder_weights},
+                                  {"decoder_weights", &recipe_.decoder_weights},
+                                  {"stats_file", &recipe_.stats_file},
+                                  {"teacher_weights", &recipe_.teacher_weights},
+                                  {"judge_weights", &recipe_.judge_weights}}) {
+    if (file->empty()) continue;
+    *file = located(*file).string();
+    const std::string plain = file->ends_with(":ema") ? file->substr(0, file->size() - 4) : *file;
+    if (std::filesystem::exists(plain)) continue;
+    missing += (missing.empty() ? "" : ", ") + plain;
+    keys += (keys.empty() ? "" : ", ") + std::string(key);
+  }
+  if (!missing.empty() && !context_.launch.dry_run)
+    throw FileError(fmt::format(
+        "the recipe names files that do not exist: {}; put them there, or set {} to where they are (empty: trained here)", missing, keys));
+}
+
+// The file, or nothing when it was trained on other data.
+std::string TrainingRun::usable_weights(const std::string& file) const {
+  if (!file.ends_with(".safetensors") || !std::filesystem::exists(file)) return file;
+  const Safetensors stored(file);
   const auto data = stored.metadata().find("data");
-  if (data == stored.metadata().end()) return path.string();
+  if (data == stored.metadata().end()) return file;
   const std::string family = data->second.substr(0, data->second.find_first_of("?:"));
-  if (family == recipe_.data_family()) return path.string();
-  context_.log.info("{} was trained on {}; this run trains its own", path.string(), family);
+  if (family == recipe_.data_family()) return file;
+  context_.log.info("{} was trained on {}; this run trains its own", file, family);
   return {};
 }
 
@@ -82,14 +106,16 @@ Rae& TrainingRun::rae() {
     weights.tensors = encoder_tensors(weights.tensors, recipe_.rae.encoder.affine_norm);
     load_model(rae_->encoder, weights);
     set_trainable(rae_->encoder, false);
-    if (std::filesystem::exists(root_ / "decoder" / "checkpoints" / "latest"))
+    if (!recipe_.decoder_weights.empty())
+      load_model(rae_->decoder, load_part(recipe_.decoder_weights, "decoder", warner()));
+    else if (has("decoder"))
       load_model(rae_->decoder, load_weights((root_ / "decoder").string() + ":ema", warner()));
   }
   return *rae_;
 }
 
 Rae& TrainingRun::autoencoder() {
-  if (!has("decoder"))
+  if (!has_decoder())
     throw FileError(
         fmt::format("there is no trained decoder in {}: run `flowmap_train decoder` (or pipeline) first", (root_ / "decoder").string()));
   return rae();
@@ -130,7 +156,8 @@ DitDh TrainingRun::load_teacher() {
   DitDhConfig config = recipe_.dit;
   config.mean_flow = false;
   DitDh teacher(config, 0);
-  load_model(teacher, load_weights((root_ / "fm").string() + ":ema", warner()));
+  if (recipe_.teacher_weights.empty()) load_model(teacher, load_weights((root_ / "fm").string() + ":ema", warner()));
+  else load_model(teacher, load_part(recipe_.teacher_weights, "dit", warner()));
   set_trainable(teacher, false);
   return teacher;
 }

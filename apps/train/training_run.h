@@ -40,6 +40,7 @@ class TrainingRun {
   // What stages and the programs after them ask for.
   Rae& autoencoder();                               // FileError when the decoder is not trained yet
   bool has(const std::string& stage) const { return std::filesystem::exists(root_ / stage / "checkpoints" / "latest"); }
+  bool has_decoder() const { return !recipe_.decoder_weights.empty() || has("decoder"); }
   DitDh load_teacher();
   VelocityNet guided(const DitDh& teacher) const;   // with the recipe's guidance; `teacher` must outlive it
   DitDh load_student(const std::string& stage);     // averaged weights
@@ -54,6 +55,8 @@ class TrainingRun {
 
  private:
   const Dataset& train_data();
+  std::filesystem::path located(const std::string& file) const;   // as it is named, or beside the config file
+  void check_given_files();
   std::string usable_weights(const std::string& file) const;
   Rae& rae();                                       // with trained encoder; decoder and statistics if they are there
   const LatentSet& latents();

@@ -266,14 +266,15 @@ TEST_CASE("results do not depend on the number of threads") {
 }
 
 TEST_CASE("a batch in parts trains as the whole batch does, up to rounding") {
-  for (const std::string stage : {"encoder", "fm", "cmt"}) {
+  const std::map<std::string, std::vector<std::string>> needs{
+      {"encoder", {}}, {"fm", {"encoder"}}, {"cmt", {"encoder", "fm"}}, {"mfd", {"encoder", "fm", "cmt"}}};
+  for (const auto& need : needs) {
+    const std::string& stage = need.first;
     TempFolder folder;
     std::map<std::string, std::vector<std::vector<std::string>>> rows;
     for (const std::string micro : {"0", "3"}) {                         // parts of unequal size
       const fs::path out = folder / micro;
-      copy_stages(out, stage == "encoder" ? std::vector<std::string>{}
-                       : stage == "fm"    ? std::vector<std::string>{"encoder"}
-                                          : std::vector<std::string>{"encoder", "fm"});
+      copy_stages(out, need.second);
       succeeds(
           train(stage, out, {"--steps", "4", "--batch", "8", "--micro-batch", micro, "--log-every", "1", "--cmt.objective.jitter", "1"}));
       rows[micro] = measured(out / stage / "metrics.csv");
@@ -326,6 +327,27 @@ TEST_CASE("--dry-run tells sizes and writes nothing") {
   const auto before = contents(folder / "old");
   succeeds(train("fm", folder / "old", {"--dry-run", "--steps", "100"}));
   CHECK(contents(folder / "old") == before);
+}
+
+TEST_CASE("a recipe with weights of its own: stages of decoder, statistics and teacher are not needed") {
+  TempFolder folder;
+  const fs::path made = finished_run(), out = folder / "run";
+  const Arguments given{"--encoder-weights", (made / "encoder/encoder.safetensors").string(),
+                        "--decoder-weights", (made / "decoder/checkpoints/latest/ema.safetensors").string(),
+                        "--stats-file",      (made / "stats.safetensors").string(),
+                        "--teacher-weights", (made / "fm").string() + ":ema"};
+  copy_stages(folder / "copy", {"encoder", "decoder", "fm"});
+  for (const char* stage : {"cmt", "mfd"}) {
+    succeeds(train(stage, out, given));
+    succeeds(train(stage, folder / "copy"));
+    same_training(folder / "copy", out, stage);
+  }
+  CHECK(fs::exists(out / "mfd/samples"));
+  CHECK(!fs::exists(out / "fm"));
+  const Result lost = train("cmt", out, {"--stats-file", "lost/stat.pt", "--teacher-weights", "lost/stage2_model.pt", "-q"});
+  refused(lost, exit_code::unreadable,
+          "do not exist: lost/stat.pt, lost/stage2_model.pt; put them there, or set stats_file, teacher_weights");
+  succeeds(train("cmt", folder / "dry", {"--stats-file", "lost/stat.pt", "--dry-run"}));
 }
 
 TEST_CASE("what is wrong with the command or the config: one line and exit code 2") {

@@ -1,0 +1,124 @@
+#include "nn/models/published_weights.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+
+#include "nn/models/published_names.h"
+#include "tensor/error.h"
+
+namespace fm {
+namespace {
+
+const Tensor* find(const Weights& weights, const std::string& name) {
+  for (const auto& [n, t] : weights.tensors)
+    if (n == name) return &t;
+  return nullptr;
+}
+
+[[noreturn]] void fail(const Weights& weights, const std::string& why) {
+  throw FileError(fmt::format("{}: {}", weights.file.string(), why));
+}
+
+// The tensor of this name and rank.
+const Tensor& require(const Weights& weights, const std::string& name, int rank) {
+  const Tensor* t = find(weights, name);
+  if (t == nullptr) fail(weights, name + " is missing");
+  if (t->rank() != rank) fail(weights, fmt::format("{} has shape {}, not {} dimensions", name, to_string(t->shape()), rank));
+  return *t;
+}
+
+std::int64_t root(const Weights& weights, const std::string& name, std::int64_t square) {
+  const auto side = static_cast<std::int64_t>(std::llround(std::sqrt(static_cast<double>(square))));
+  if (side * side != square || side < 1) fail(weights, fmt::format("{}: {} is no square", name, square));
+  return side;
+}
+
+// Heads from a table of rotations (N, width of a head).
+std::int64_t heads_of(const Weights& weights, const std::string& table, std::int64_t width) {
+  const std::int64_t head = require(weights, table, 2).dim(1);
+  if (head < 1 || width % head != 0) fail(weights, fmt::format("{}: heads {} wide do not divide {} channels", table, head, width));
+  return width / head;
+}
+
+// mlp_ratio of a width with so many hidden channels; SwiGLU takes two thirds and rounds down, so it is searched around.
+double mlp_ratio_of(const Weights& weights, std::int64_t width, std::int64_t hidden) {
+  for (std::int64_t wide = 3 * hidden / 2; wide <= 3 * hidden / 2 + 3; ++wide) {
+    const double ratio = static_cast<double>(wide) / static_cast<double>(width);
+    for (double r : {std::round(ratio * 4) / 4, ratio})
+      if (SwiGluFfn::hidden_width(width, r) == hidden) return r;
+  }
+  fail(weights, fmt::format("an MLP of {} hidden channels on a width of {} is no SwiGLU of this model", hidden, width));
+}
+
+}  // namespace
+
+Weights load_part(const std::string& where, const std::string& part, const Warn& warn) {
+  Weights weights = load_weights(where, warn);
+  try {
+    weights.tensors = to_our_names(weights.tensors, part);
+  } catch (const FileError& e) {
+    fail(weights, e.what());
+  }
+  if (part == "encoder")
+    std::erase_if(weights.tensors,
+                  [](const auto& t) { return t.first.starts_with("layernorm.") || t.first.starts_with("post_layernorm."); });
+  return weights;
+}
+
+LatentStats load_stats(const std::string& where, const Warn& warn) {
+  const Weights weights = load_weights(where, warn);
+  LatentStats stats;
+  stats.variance = require(weights, "var", 3).to(DType::f32).clone();
+  if (const Tensor* mean = find(weights, "mean")) {
+    if (mean->shape() != stats.variance.shape())
+      fail(weights, fmt::format("mean has shape {} and var {}", to_string(mean->shape()), to_string(stats.variance.shape())));
+    stats.mean = mean->to(DType::f32).clone();
+  }
+  return stats;
+}
+
+DitDhConfig dit_dh_config_of(const Weights& w) {
+  DitDhConfig c;
+  const Tensor& x = require(w, "x_embedder.proj.weight", 4);
+  c.head_width = x.dim(0), c.channels = x.dim(1), c.patch_size = x.dim(2);
+  c.width = require(w, "s_embedder.proj.weight", 4).dim(0);
+  c.classes = require(w, "y_embedder.embedding_table.weight", 2).dim(0) - 1;
+  c.mean_flow = find(w, "r_embedder.W") != nullptr;
+  c.position_embed = find(w, "pos_embed") != nullptr;
+  std::int64_t blocks = 0, backbone = 0;
+  while (const Tensor* norm = find(w, fmt::format("blocks.{}.norm1.weight", blocks))) {
+    ++blocks;
+    if (norm->numel() == c.width) backbone = blocks;
+  }
+  c.head_depth = c.width == c.head_width ? std::min<std::int64_t>(2, blocks - 1) : blocks - backbone;
+  c.depth = blocks - c.head_depth;
+  if (c.depth < 1 || c.head_depth < 1)
+    fail(w, fmt::format("{} blocks, {} of them as wide as the backbone ({}): want some of either", blocks, backbone, c.width));
+  c.heads = heads_of(w, "enc_feat_rope.freqs_cos", c.width);
+  c.head_heads = heads_of(w, "dec_feat_rope.freqs_cos", c.head_width);
+  c.input_size = c.patch_size * root(w, "enc_feat_rope.freqs_cos", require(w, "enc_feat_rope.freqs_cos", 2).dim(0));
+  c.qk_norm = find(w, "blocks.0.attn.q_norm.weight") != nullptr;
+  c.mlp_ratio = mlp_ratio_of(w, c.head_width, require(w, fmt::format("blocks.{}.mlp.w3.weight", c.depth), 2).dim(1));
+  return c;
+}
+
+RaeDecoderConfig rae_decoder_config_of(const Weights& w) {
+  RaeDecoderConfig c;
+  const Tensor& embed = require(w, "decoder_embed.weight", 2);
+  c.width = embed.dim(0), c.latent_channels = embed.dim(1);
+  c.latent_size = root(w, "decoder_pos_embed", require(w, "decoder_pos_embed", 3).dim(1) - 1);
+  for (c.depth = 0; find(w, fmt::format("decoder_layers.{}.layernorm_before.weight", c.depth)) != nullptr;) ++c.depth;
+  if (c.depth == 0) fail(w, "decoder_layers.0.layernorm_before.weight is missing");
+  c.mlp_width = require(w, "decoder_layers.0.intermediate.dense.weight", 2).dim(0);
+  const std::int64_t patch = require(w, "decoder_pred.weight", 2).dim(0);
+  const auto is_square = [](std::int64_t n) {
+    return std::pow(std::llround(std::sqrt(static_cast<double>(n))), 2) == static_cast<double>(n);
+  };
+  c.image_channels = patch % 3 == 0 && is_square(patch / 3) ? 3 : 1;
+  c.patch_size = root(w, "decoder_pred.weight", patch / c.image_channels);
+  c.heads = c.width == 1152 || c.width == 1024 ? 16 : c.width % 64 == 0 ? c.width / 64 : 1;
+  return c;
+}
+
+}  // namespace fm

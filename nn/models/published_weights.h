@@ -1,0 +1,23 @@
+// Published files as models take them: the part that is wanted, under our names, and the sizes that its tensors tell.
+#pragma once
+
+#include "nn/checkpoint.h"
+#include "nn/models/dit_dh.h"
+#include "nn/models/rae.h"
+
+namespace fm {
+
+// The part ("encoder", "decoder" or "dit") of a file that load_weights reads, under our names. What RAE does not read is left out: the
+// weight and bias of an encoder's last norm. FileError names the file.
+Weights load_part(const std::string& where, const std::string& part, const Warn& warn);
+
+// stat.pt of RAE, or a file with the same tensors: var (C,h,w), and mean, which the published file for DINOv2-B does not have. FileError
+// when var is missing or the shapes differ.
+LatentStats load_stats(const std::string& where, const Warn& warn);
+
+// Configs from the tensors of a part. FileError says which tensor is missing or does not fit. The number of heads of a decoder is not in
+// its file: those of the published widths, else heads 64 wide.
+DitDhConfig dit_dh_config_of(const Weights& weights);
+RaeDecoderConfig rae_decoder_config_of(const Weights& weights);
+
+}  // namespace fm

@@ -1,0 +1,110 @@
+// The recipes of the paper hold its numbers (mfrae.md 5 to 7).
+#include <doctest/doctest.h>
+
+#include "apps/support/toml.h"
+#include "apps/train/training_run.h"
+
+using namespace fm;
+
+namespace {
+
+Recipe recipe_of(int size, const std::function<void(Recipe&)>& change = {}) {
+  Recipe r;
+  load_toml_file(list_fields(r), FM_TESTS_FOLDER "/../configs/imagenet" + std::to_string(size) + "/mf_rae.toml");
+  if (change) change(r);
+  r.resolve();
+  return r;
+}
+
+std::int64_t parameters(DitDhConfig config, bool mean_flow) {
+  const ShapesOnly shapes;
+  config.mean_flow = mean_flow;
+  return parameter_count(DitDh(config));
+}
+
+struct Wanted {
+  std::int64_t steps, batch, micro_batch;
+  double ema, rate;
+};
+
+void check_loop(const LoopConfig& loop, const Wanted& w) {
+  CHECK(loop.steps == w.steps);
+  CHECK(loop.batch == w.batch);
+  CHECK(loop.micro_batch == w.micro_batch);
+  CHECK(loop.ema == w.ema);
+  CHECK_FALSE(loop.ema_ramp);
+  CHECK(learning_rate(loop.rate, 0) == w.rate);
+  CHECK(loop.adamw.beta1 == 0.9);
+  CHECK(loop.adamw.beta2 == 0.95);
+  CHECK(loop.adamw.eps == 1e-8);
+  CHECK(loop.adamw.weight_decay == 0);
+  CHECK(loop.adamw.clip == 1);
+}
+
+void check_mean_flow(const MfStage& stage, double alpha, std::int64_t dim) {
+  const MeanFlowConfig& o = stage.objective;
+  CHECK(o.pairs.time.distribution == "uniform");
+  CHECK(o.pairs.time.upper == 0.999);
+  CHECK(o.pairs.time.alpha(dim) == doctest::Approx(alpha).epsilon(1e-7));
+  CHECK(o.pairs.diagonal_share == 0.75);
+  CHECK(o.derivative.delta == 0.005);
+  CHECK(o.derivative.kind == "fd");
+  CHECK(o.labels.probability == 0.1);
+  CHECK(o.labels.null_label == 1000);
+}
+
+}  // namespace
+
+TEST_CASE("256 pixels") {
+  const Recipe r = recipe_of(256);
+  CHECK(r.dit.input_size == 16);
+  CHECK(r.rae.encoder.image_size == 518);
+  CHECK(r.rae.decoder.patch_size == 16);
+  CHECK(r.rae.input_size == 224);
+  CHECK(r.rae.image_mean == std::vector<double>{0.485, 0.456, 0.406});
+  CHECK(parameters(r.dit, false) == 838675796);
+  CHECK(parameters(r.dit, true) == 840595284);
+  check_loop(r.fm.loop, {1000800, 1024, 8, 0.9995, 2e-4});
+  CHECK(learning_rate(r.fm.loop.rate, 40 * 1251) == 2e-4);
+  CHECK(learning_rate(r.fm.loop.rate, 800 * 1251) == 2e-5);
+  check_loop(r.cmt.loop, {27000, 8, 1, 0.999, 1e-4});
+  CHECK(r.cmt.objective.points == 16);
+  CHECK(r.cmt.objective.pairs == 64);
+  CHECK(r.cmt.objective.compat.cmt_time_labels == "true");
+  check_loop(r.mfd.loop, {180000, 256, 8, 0.9999, 1e-4});
+  check_mean_flow(r.mfd, std::sqrt(48.0), 768 * 16 * 16);
+  check_mean_flow(r.mft, std::sqrt(48.0), 768 * 16 * 16);
+  CHECK(teacher_share(r.mfd.velocity) == 1);
+  CHECK(teacher_share(r.mft.velocity) == 0);
+  CHECK(r.mfd.objective.metric.kind == "l2");
+  CHECK(r.guidance == 1);
+}
+
+TEST_CASE("512 pixels") {
+  const Recipe r = recipe_of(512);
+  CHECK(r.dit.input_size == 32);
+  CHECK(r.rae.decoder.latent_size == 32);
+  CHECK(r.rae.input_size == 448);
+  CHECK(parameters(r.dit, true) == 841480020);
+  check_loop(r.fm.loop, {500400, 1024, 8, 0.9995, 2e-4});
+  CHECK(r.cmt.objective.pairs == 8);
+  check_loop(r.mfd.loop, {20000, 128, 4, 0.9995, 1e-4});
+  check_loop(r.mft.loop, {10000, 128, 4, 0.9995, 1e-4});
+  check_mean_flow(r.mfd, std::sqrt(192.0), 768 * 32 * 32);
+}
+
+TEST_CASE("the released code's way, and another size, by one value") {
+  const Recipe sony = recipe_of(256, [](Recipe& r) { r.compat = "sony"; });
+  CHECK(sony.cmt.objective.compat.cmt_time_labels == "uniform");
+  for (const MfStage* stage : {&sony.mfd, &sony.mft}) {
+    CHECK(stage->objective.compat.squared_adaptive_metric);
+    CHECK_FALSE(stage->objective.compat.fd_share_label_drop);
+    CHECK_FALSE(stage->objective.compat.clamp_fd_times);
+  }
+  const std::pair<const char*, std::int64_t> sizes[] = {{"S", 196455764}, {"B", 294295892}, {"L", 621744436}, {"XL", 838675796}};
+  for (const auto& size : sizes) {
+    const Recipe r = recipe_of(256, [&](Recipe& recipe) { recipe.dit_size = size.first, recipe.dit.recompute = true; });
+    CHECK(parameters(r.dit, false) == size.second);
+    CHECK(r.dit.recompute);
+  }
+}
