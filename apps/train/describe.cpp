@@ -1,43 +1,75 @@
 // --dry-run: what a run would be, without running it.
+#include "apps/support/text.h"
+#include "apps/train/costs.h"
 #include "apps/train/training_run.h"
 
 namespace fm {
 namespace {
 
-double mib(std::int64_t values) { return static_cast<double>(values) * 4 / (1 << 20); }
+std::string gib(std::int64_t bytes) { return bytes_text(static_cast<double>(bytes)); }
 
-void line(Logger& log, const std::string& name, std::int64_t parameters, const LoopConfig& loop, std::int64_t images) {
-  log.info("{:<8} {}   {:>6} steps of {:>4}   {:>5.1f} epochs", name, training_size(parameters), loop.steps, loop.batch,
-           static_cast<double>(loop.steps * loop.batch) / static_cast<double>(images));
+// "180000 steps of 256 in parts of 8: 46080000 images, 36.0 epochs". CMT sees no images, only labels.
+std::string steps_text(const LoopConfig& loop, std::int64_t images, bool trajectories = false) {
+  const std::int64_t seen = loop.steps * loop.batch;
+  const std::string parts = loop.micro_batch > 0 && loop.micro_batch < loop.batch ? fmt::format(" in parts of {}", loop.micro_batch) : "";
+  const std::string what =
+      trajectories ? "trajectories" : fmt::format("images, {:.1f} epochs", static_cast<double>(seen) / static_cast<double>(images));
+  return fmt::format("{} steps of {}{}: {} {}", loop.steps, loop.batch, parts, seen, what);
+}
+
+std::string flops_text(double flops) {
+  return flops >= 1e12  ? fmt::format("{:.2f} TFLOP", flops / 1e12)
+         : flops >= 1e9 ? fmt::format("{:.2f} GFLOP", flops / 1e9)
+                        : fmt::format("{:.2f} MFLOP", flops / 1e6);
+}
+
+void other_stage(Logger& log, const std::string& name, std::int64_t parameters, const LoopConfig& loop, std::int64_t images) {
+  log.info("{:<8} {}", name, steps_text(loop, images));
+  log.info("  {}", training_size(parameters));
+}
+
+void flow_stage(Logger& log, const StageCost& c, std::int64_t images) {
+  log.info("{:<8} {}", c.name, steps_text(*c.loop, images, c.name == "cmt"));
+  log.info("  parameters   {} trained, {} frozen{}", c.trained, c.frozen,
+           c.teacher > 0 ? fmt::format("; {} of the teacher", c.teacher) : "");
+  std::string flops = "forward " + flops_text(c.forward);
+  for (const auto& [name, value] :
+       {std::pair{"tangent", c.tangent}, {"backward", c.backward}, {"recompute", c.recompute}, {"teacher", c.targets}})
+    if (value > 0) flops += fmt::format(", {} {}", name, flops_text(value));
+  log.info("  a step       {}; {} in all", flops, flops_text(c.flops()));
+  log.info("  memory       weights {}, gradients {}, optimiser {}, average {}{}, autoencoder {}", gib(c.weights), gib(c.gradients),
+           gib(c.optimiser), gib(c.average), c.teacher > 0 ? ", teacher " + gib(c.teacher_weights) : "", gib(c.autoencoder));
+  log.info("  activations  of {} rows {}, with dit.recompute {}; {} in all", c.rows, gib(c.activations_kept), gib(c.activations_recomputed),
+           gib(c.memory()));
 }
 
 }  // namespace
 
 // Weights, gradients, two moments and the average, f32 each.
 std::string training_size(std::int64_t parameters) {
-  return fmt::format("{:>10} parameters   {:>7.1f} MiB with gradients, moments and average", parameters, 5 * mib(parameters));
+  return fmt::format("{} parameters; {} with gradients, moments and average", parameters, gib(5 * 4 * parameters));
 }
 
 int TrainingRun::describe() {
-  const ShapesOnly shapes;
   const std::int64_t images = recipe_.train_images > 0 ? recipe_.train_images : train_data().count;
-  DitDhConfig student = recipe_.dit;
-  student.mean_flow = true;
   Logger& log = context_.log;
+  const auto wanted = [&](const char* stage, const LoopConfig& loop, const std::string& given) {
+    return context_.command == stage || (context_.command == "pipeline" && loop.steps > 0 && given.empty());
+  };
   log.info("{}: {} images of {}x{}x{}, {} classes", recipe_.data, images, recipe_.channels, recipe_.image_size, recipe_.image_size,
            recipe_.classes);
-  log.info("latent: {} channels, {}x{}", recipe_.dit.channels, recipe_.dit.input_size, recipe_.dit.input_size);
-  const VitEncoder encoder(recipe_.rae.encoder);
-  if (recipe_.judge_weights.empty()) line(log, "judge", parameter_count(Judge(recipe_.judge.model), true), recipe_.judge.loop, images);
-  if (recipe_.encoder_weights.empty()) line(log, "encoder", parameter_count(encoder, true), recipe_.encoder.loop, images);
-  else log.info("encoder  {:>10} parameters, from {}", parameter_count(encoder), recipe_.encoder_weights);
-  line(log, "decoder", parameter_count(RaeDecoder(recipe_.rae.decoder), true), recipe_.decoder.loop, images);
-  line(log, "fm", parameter_count(DitDh(recipe_.dit), true), recipe_.fm.loop, images);
-  const std::int64_t parameters = parameter_count(DitDh(student), true);
-  line(log, "cmt", parameters, recipe_.cmt.loop, images);
-  line(log, "mfd", parameters, recipe_.mfd.loop, images);
-  line(log, "mft", parameters, recipe_.mft.loop, images);
-  log.info("latents in memory: {:.0f} MiB", mib(images * recipe_.dit.channels * recipe_.dit.input_size * recipe_.dit.input_size));
+  log.info("latents {}x{}x{}, {} for all images", recipe_.dit.channels, recipe_.dit.input_size, recipe_.dit.input_size,
+           gib(4 * images * recipe_.dit.channels * recipe_.dit.input_size * recipe_.dit.input_size));
+  const ShapesOnly shapes;
+  if (wanted("judge", recipe_.judge.loop, recipe_.judge_weights))
+    other_stage(log, "judge", parameter_count(Judge(recipe_.judge.model), true), recipe_.judge.loop, images);
+  if (wanted("encoder", recipe_.encoder.loop, recipe_.encoder_weights))
+    other_stage(log, "encoder", parameter_count(VitEncoder(recipe_.rae.encoder), true), recipe_.encoder.loop, images);
+  if (wanted("decoder", recipe_.decoder.loop, recipe_.decoder_weights))
+    other_stage(log, "decoder", parameter_count(RaeDecoder(recipe_.rae.decoder), true), recipe_.decoder.loop, images);
+  for (const auto& [name, loop, given] : {std::tuple{"fm", &recipe_.fm.loop, recipe_.teacher_weights}, {"cmt", &recipe_.cmt.loop, ""},
+                                          {"mfd", &recipe_.mfd.loop, ""}, {"mft", &recipe_.mft.loop, ""}})
+    if (wanted(name, *loop, given)) flow_stage(log, stage_cost(recipe_, name), images);
   return exit_code::finished;
 }
 

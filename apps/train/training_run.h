@@ -80,7 +80,7 @@ class TrainingRun {
 // crc32c of names, shapes and values, eight hexadecimal digits: which weights these are.
 std::string checksum(const NamedTensors& tensors);
 
-// "2000000 parameters   38.1 MiB with gradients, moments and average"
+// "2000000 parameters; 38.1 MiB with gradients, moments and average"
 std::string training_size(std::int64_t parameters);
 
 // A DiT^DH as the flowmap layer sees it.

@@ -2,7 +2,9 @@
 #include <doctest/doctest.h>
 
 #include "apps/support/toml.h"
+#include "apps/train/costs.h"
 #include "apps/train/training_run.h"
+#include "tensor/memory/allocator.h"
 
 using namespace fm;
 
@@ -107,4 +109,42 @@ TEST_CASE("the released code's way, and another size, by one value") {
     CHECK(parameters(r.dit, false) == size.second);
     CHECK(r.dit.recompute);
   }
+}
+
+TEST_CASE("what a step costs is counted from the config alone") {
+  const std::size_t before = memory_stats().live;
+  reset_memory_peak();
+  const Recipe r = recipe_of(256);
+  const double teacher = 2 * (156.814e9 + 4.765e9), student = 2 * (156.816e9 + 4.765e9);      // mfrae.md 4.9
+  const StageCost fm = stage_cost(r, "fm"), cmt = stage_cost(r, "cmt"), mfd = stage_cost(r, "mfd"), mft = stage_cost(r, "mft");
+  CHECK(fm.forward == doctest::Approx(1024 * teacher).epsilon(1e-4));
+  CHECK(fm.flops() == doctest::Approx(3 * fm.forward));
+  CHECK(cmt.forward == doctest::Approx(512 * student).epsilon(1e-4));
+  CHECK(cmt.targets == doctest::Approx(8 * 15 * teacher).epsilon(1e-4));
+  CHECK(mfd.forward == doctest::Approx(256 * student).epsilon(1e-4));
+  CHECK(mfd.tangent == doctest::Approx(0.25 * 2 * mfd.forward));
+  CHECK(mfd.targets == doctest::Approx(256 * teacher).epsilon(1e-4));
+  CHECK(mft.targets == 0);
+  CHECK(mft.teacher == 0);
+
+  CHECK(mfd.trained == 840299860);
+  CHECK(mfd.trained + mfd.frozen == 840595284);
+  CHECK(mfd.teacher == 838675796);
+  CHECK(mfd.optimiser == 8 * mfd.trained);
+  CHECK(mfd.gradients == 2 * 4 * mfd.trained);         // parts of 8 of 256
+  CHECK(mfd.rows == 8);
+  CHECK(cmt.rows == 64);
+  CHECK(mfd.activations == mfd.activations_kept);
+  CHECK(mfd.activations_recomputed < mfd.activations_kept / 5);
+
+  const Recipe other = recipe_of(256, [](Recipe& c) {
+    c.dit.recompute = true, c.guidance = 1.5, c.mfd.objective.derivative.kind = "jvp", c.mfd.loop.micro_batch = 0;
+  });
+  const StageCost changed = stage_cost(other, "mfd");
+  CHECK(changed.tangent == doctest::Approx(0.25 * mfd.forward));
+  CHECK(changed.targets == doctest::Approx(2 * mfd.targets));
+  CHECK(changed.recompute == doctest::Approx(mfd.forward));
+  CHECK(changed.gradients == mfd.gradients / 2);
+  CHECK(changed.activations > 10 * mfd.activations_recomputed);
+  CHECK(memory_stats().peak - before < std::size_t{32} << 20);
 }

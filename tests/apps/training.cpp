@@ -321,7 +321,7 @@ TEST_CASE("--dry-run tells sizes and writes nothing") {
   TempFolder folder;
   const Result fresh = train("pipeline", folder / "run", {"--dry-run"});
   succeeds(fresh);
-  for (const char* part : {"200 images", "parameters", "12 steps of"}) CHECK_MESSAGE(has(fresh.err, part), fresh.err);
+  for (const char* part : {"200 images", "parameters", "12 steps of", "trajectories", "MFLOP in all", "with dit.recompute"}) CHECK_MESSAGE(has(fresh.err, part), fresh.err);
   CHECK(!fs::exists(folder / "run"));
   copy_stages(folder / "old", {"encoder", "fm"});
   const auto before = contents(folder / "old");

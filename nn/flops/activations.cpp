@@ -1,0 +1,38 @@
+#include "nn/flops/activations.h"
+
+#include <algorithm>
+
+namespace fm {
+namespace {
+
+struct BlockShape {
+  std::int64_t width, hidden, heads, tokens, modulated_rows;
+};
+
+// Values kept inside a block, its input included; `item` bytes each. Statistics of norms and softmax are f32.
+std::int64_t block_bytes(const BlockShape& b, std::int64_t item) {
+  const std::int64_t inside = b.tokens * (10 * b.width + 3 * b.hidden) + 6 * b.modulated_rows * b.width;
+  return inside * item + b.tokens * b.heads * 4;
+}
+
+}  // namespace
+
+ActivationBytes activation_bytes(const DitDhConfig& config, std::int64_t batch) {
+  const DitDhConfig c = checked_config(config, "DitDh");
+  const std::int64_t side = c.input_size / c.patch_size, tokens = side * side * batch, item = c.precision == "bf16" ? 2 : 4;
+  const BlockShape backbone{c.width, SwiGluFfn::hidden_width(c.width, c.mlp_ratio), c.heads, tokens, batch};
+  const BlockShape head{c.head_width, SwiGluFfn::hidden_width(c.head_width, c.mlp_ratio), c.head_heads, tokens, tokens};
+  ActivationBytes a;
+  a.one_block = std::max(block_bytes(backbone, item), block_bytes(head, item));
+  const auto kept = [&](const BlockShape& b) { return c.recompute ? b.tokens * b.width * item : block_bytes(b, item); };
+  a.kept = c.depth * kept(backbone) + c.head_depth * kept(head);
+  const std::int64_t pixels = tokens * c.patch_size * c.patch_size * c.channels;
+  // The latent as tokens; s + te before and after its SiLU; the projected condition before and after its SiLU; the final layer's input,
+  // modulated norm, shift and scale.
+  const std::int64_t around =
+      pixels + tokens * 2 * c.width + tokens * (c.width == c.head_width ? 1 : 2) * c.head_width + tokens * 4 * c.head_width;
+  a.kept += around * item + 2 * pixels * 4;      // the output's residual, and its square's slope
+  return a;
+}
+
+}  // namespace fm

@@ -1,0 +1,25 @@
+// How much memory a training step's tape keeps between the forward and the backward pass, from the config alone.
+//
+//   a block, for each token:      10 W + 3 H values: the residual stream twice, two modulated norms, q | k | v, attention's output, both
+//                                 branches' outputs before their gates, the two halves of SwiGLU and their product
+//   for each row of a condition:  6 W (shifts, scales and gates);     for each token and head: 1 (the logarithm of softmax's sum)
+//
+// With `recompute` a block keeps its input alone; while its backward pass runs, its activations are there again, one block's at a time.
+#pragma once
+
+#include <cstdint>
+
+#include "nn/models/dit_dh.h"
+
+namespace fm {
+
+struct ActivationBytes {
+  std::int64_t kept = 0;        // by the tape, after the forward pass
+  std::int64_t one_block = 0;   // the largest block's: what recompute adds while it runs
+};
+
+// Of `batch` samples with gradients; the config says whether blocks are recomputed and in which type they compute. The network's output and
+// the loss are in it, targets are not. Rows of `batch` may have tangents: they are computed with the values and not kept.
+ActivationBytes activation_bytes(const DitDhConfig& config, std::int64_t batch);
+
+}  // namespace fm
