@@ -5,7 +5,6 @@
 #include "data/png.h"
 #include "flowmap/sampler.h"
 #include "nn/checkpoint.h"
-#include "nn/models/published_names.h"
 #include "nn/models/published_weights.h"
 #include "tensor/io/crc32c.h"
 #include "tensor/ops/elementwise.h"
@@ -102,9 +101,7 @@ Rae& TrainingRun::rae() {
     rae_ = std::make_unique<Rae>(recipe_.rae, stage_seed("rae"));
     const std::string file =
         recipe_.encoder_weights.empty() ? (root_ / "encoder" / "encoder.safetensors").string() : recipe_.encoder_weights;
-    Weights weights = load_weights(file, warner());
-    weights.tensors = encoder_tensors(weights.tensors, recipe_.rae.encoder.affine_norm);
-    load_model(rae_->encoder, weights);
+    load_model(rae_->encoder, load_part(file, "encoder", warner(), recipe_.rae.encoder.affine_norm));
     set_trainable(rae_->encoder, false);
     if (!recipe_.decoder_weights.empty())
       load_model(rae_->decoder, load_part(recipe_.decoder_weights, "decoder", warner()));

@@ -8,8 +8,8 @@
 namespace fm {
 
 // The part ("encoder", "decoder" or "dit") of a file that load_weights reads, under our names. What RAE does not read is left out: the
-// weight and bias of an encoder's last norm. FileError names the file.
-Weights load_part(const std::string& where, const std::string& part, const Warn& warn);
+// weight and bias of an encoder's last norm (affine_norm: they stay). FileError names the file.
+Weights load_part(const std::string& where, const std::string& part, const Warn& warn, bool affine_norm = false);
 
 // stat.pt of RAE, or a file with the same tensors: var (C,h,w), and mean, which the published file for DINOv2-B does not have. FileError
 // when var is missing or the shapes differ.

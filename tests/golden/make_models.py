@@ -82,6 +82,7 @@ def dits(out):
 results = {}
 for part in (encoders, decoder, rae, dits):
     part(results)
-m.save_safetensors(pathlib.Path(__file__).with_name("models.safetensors"), [(name, t.float()) for name, t in results.items()])
+m.save_safetensors(pathlib.Path(__file__).with_name("models.safetensors"), [(name, tuple(t.shape)) for name, t in results.items()],
+                   lambda name, _: results[name].float())
 for name, t in results.items():
     print(f"{name:28} {tuple(t.shape)!s:18} sum {t.sum():.6f}, rms {t.square().mean().sqrt():.4f}")

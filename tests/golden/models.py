@@ -1,6 +1,7 @@
 # RAE's encoders and decoder and DiT^DH as plain functions of a dictionary of weights, written from their description (shapes, names and
 # equations; sources beside each) with PyTorch's own operations: what make_models.py and full_size.py compare the C++ models with.
 # Every model is a list of (name, shape) in the order of its published state dictionary, and a function of (weights, sizes, inputs).
+import json
 import math
 from types import SimpleNamespace as Sizes
 
@@ -277,37 +278,52 @@ def dit(w, c, x, t, y, r=None):
 
 # ---- files -------------------------------------------------------------------------------------------------------------------------------
 
-TYPES = {torch.float32: "F32", torch.float64: "F64", torch.int64: "I64"}
-
-
-def save_safetensors(path, tensors):
-    """tensors: an iterable of (name, tensor), written one by one; shapes are asked for first, so `tensors` is gone through twice."""
-    import json
-
+def save_safetensors(path, shapes, make):
+    """f32 tensors of these (name, shape)s; make(name, shape) is called when it is their turn to be written."""
     header, offset = {}, 0
-    for name, t in tensors:
-        size = t.numel() * t.element_size()
-        header[name] = {"dtype": TYPES[t.dtype], "shape": list(t.shape), "data_offsets": [offset, offset + size]}
+    for name, shape in shapes:
+        size = 4 * math.prod(shape)
+        header[name] = {"dtype": "F32", "shape": list(shape), "data_offsets": [offset, offset + size]}
         offset += size
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
     with open(path, "wb") as f:
         f.write(len(text).to_bytes(8, "little") + text)
-        for _, t in tensors:
-            f.write(t.detach().contiguous().numpy().tobytes())
+        for name, shape in shapes:
+            t = make(name, shape)
+            assert t.dtype == torch.float32 and t.shape == tuple(shape), name
+            f.write(t.contiguous().numpy())
 
 
-def load_safetensors(path):
-    import json
+class FileOfTensors:
+    """The f32 tensors of a safetensors file, read and widened when they are asked for: a dictionary that does not fit in memory."""
 
-    with open(path, "rb") as f:
-        header = json.loads(f.read(int.from_bytes(f.read(8), "little")))
-        start, out = f.tell(), {}
-        for name, entry in header.items():
-            if name == "__metadata__":
-                continue
-            begin, end = entry["data_offsets"]
-            f.seek(start + begin)
-            dtype = next(t for t, text in TYPES.items() if text == entry["dtype"])
-            out[name] = torch.frombuffer(bytearray(f.read(end - begin)), dtype=dtype).reshape(entry["shape"])
-        return out
+    def __init__(self, path, dtype=torch.float32):
+        with open(path, "rb") as f:
+            header = json.loads(f.read(int.from_bytes(f.read(8), "little")))
+            self.start = f.tell()
+        self.path, self.dtype = path, dtype
+        self.entries = {name: entry for name, entry in header.items() if name != "__metadata__"}
+
+    def __contains__(self, name):
+        return name in self.entries
+
+    def __getitem__(self, name):
+        entry = self.entries[name]
+        begin, end = entry["data_offsets"]
+        assert entry["dtype"] == "F32", name
+        values = torch.from_file(str(self.path), size=(self.start + end) // 4, dtype=torch.float32)   # mapped; the header is whole words
+        return values[(self.start + begin) // 4:].reshape(entry["shape"]).to(self.dtype)
+
+
+class Part:
+    """Those names of a dictionary that begin with a prefix, without it."""
+
+    def __init__(self, tensors, prefix):
+        self.tensors, self.prefix = tensors, prefix
+
+    def __contains__(self, name):
+        return self.prefix + name in self.tensors
+
+    def __getitem__(self, name):
+        return self.tensors[self.prefix + name]
