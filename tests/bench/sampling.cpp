@@ -3,7 +3,8 @@
 //
 //   bench_sampling --size XL --decoder XL --batch 1 --precision bf16 --calls 5 [--weights FOLDER]
 //
-// FOLDER holds dit.safetensors and decoder.safetensors in the published names; without it weights are drawn at random.
+// FOLDER holds dit.safetensors and decoder.safetensors in the published names; the first call's noise and image are written there, as
+// result.safetensors. Without it weights are drawn at random.
 #include <fmt/format.h>
 #include <sys/resource.h>
 
@@ -87,6 +88,7 @@ int main(int argc, char** argv) {
     const double t1 = now();
     const Tensor image = decoder(z.reshape({batch, 768, 256}).transpose(1, 2)).value();
     const double t2 = now();
+    if (call == 0 && !weights.empty()) save_safetensors(file("result.safetensors"), {{"noise", noise}, {"image", image}});
     fmt::print("dit {:.4f} decoder {:.4f} total {:.4f} peak {:.2f} mean {:.6g}\n", t1 - t0, t2 - t1, t2 - t0, peak_gib(), mean(abs(image)).item());
     std::cout.flush();
   }

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <type_traits>
+#include <utility>
 
 #include "tensor/kernels/cpu/gemm.h"
 #include "tensor/kernels/cpu/gemm_tile.h"
@@ -39,71 +40,117 @@ FM_INLINE T convert(In x) {
     return x;
 }
 
-// 16 bytes of T from a row, and their transposition: the unit in which rows turn into columns.
-template <class T>
-using Quad = typename VectorOf<T, 16>::type;
+// What a strip is packed in, unit by unit: a T, or a pair of bf16 as 32 bits. A vector of `bytes` bytes of them:
+template <class U, int bytes>
+using Units = typename VectorOf<U, bytes>::type;
+using Pair = std::uint32_t;
+template <class U>
+inline constexpr int terms_of = std::is_same_v<U, Pair> ? 2 : 1;
+
+#if defined(__AVX512F__)
+constexpr int widest = 64;
+#elif defined(__AVX__)
+constexpr int widest = 32;
+#else
+constexpr int widest = 16;
+#endif
 
 // The bits of floats, rounded: a bf16 in the upper half of each, anything in the lower. Like narrow().
-FM_INLINE Quad<std::uint32_t> rounded(Quad<std::uint32_t> bits) {
-  typedef std::int32_t Signed __attribute__((vector_size(16)));
-  const Quad<std::uint32_t> nan = (Quad<std::uint32_t>)((Signed)(bits & 0x7fffffffu) > 0x7f800000);
+template <class Bits>
+FM_INLINE Bits rounded(Bits bits) {
+  typedef std::int32_t Signed __attribute__((vector_size(sizeof(Bits))));
+  const Bits nan = (Bits)((Signed)(bits & 0x7fffffffu) > 0x7f800000);
   return (~nan & (bits + 0x7fffu + ((bits >> 16) & 1u))) | (nan & (bits | 0x400000u));
 }
 
-template <class T, class In>
-FM_INLINE Quad<T> load_quad(const In* p) {
-  if constexpr (std::is_same_v<T, In>) {
-    return load_vector<Quad<T>>(p);
+// Every second element of x and y together, from the first or from the second on.
+template <int first, class V, int... J>
+FM_INLINE V every_second(const V& x, const V& y, std::integer_sequence<int, J...>) {
+  return __builtin_shufflevector(x, y, (2 * J + first)...);
+}
+
+// Neighbours of a row as units.
+template <class U, int bytes, class In>
+FM_INLINE Units<U, bytes> load_units(const In* p) {
+  using V = Units<U, bytes>;
+  constexpr int n = bytes / int(sizeof(U));
+  if constexpr (std::is_same_v<U, In> || (std::is_same_v<U, Pair> && std::is_same_v<In, std::uint16_t>)) {
+    return load_vector<V>(p);               // bytewise: rows of 16 bits may start at odd addresses
+  } else if constexpr (std::is_same_v<U, Pair>) {
+    const V x = load_vector<V>(p), y = load_vector<V>(p + n);
+    constexpr std::make_integer_sequence<int, n> all{};
+    return (rounded(every_second<0>(x, y, all)) >> 16) | (rounded(every_second<1>(x, y, all)) & 0xffff0000u);
   } else if constexpr (std::is_same_v<In, RoundedFloat>) {
-    return (Quad<T>)(rounded(load_vector<Quad<std::uint32_t>>(p)) & 0xffff0000u);
+    return (V)(rounded(load_vector<Units<std::uint32_t, bytes>>(p)) & 0xffff0000u);
   } else {
-    typedef std::uint16_t Half __attribute__((vector_size(8)));
-    typedef std::uint32_t Whole __attribute__((vector_size(16)));
-    static_assert(std::is_same_v<T, float>);
-    return (Quad<T>)(__builtin_convertvector(load_vector<Half>(p), Whole) << 16);
+    static_assert(std::is_same_v<U, float> && std::is_same_v<In, std::uint16_t>);
+    return (V)(__builtin_convertvector(load_vector<Units<std::uint16_t, bytes / 2>>(p), Units<std::uint32_t, bytes>) << 16);
   }
 }
 
-template <class T>
-FM_INLINE void transpose(Quad<T> (&q)[16 / sizeof(T)]) {
-  if constexpr (sizeof(T) == 8) {
-    const Quad<T> x = __builtin_shufflevector(q[0], q[1], 0, 2), y = __builtin_shufflevector(q[0], q[1], 1, 3);
-    q[0] = x, q[1] = y;
-  } else {
-    const Quad<T> a = __builtin_shufflevector(q[0], q[1], 0, 4, 1, 5), b = __builtin_shufflevector(q[0], q[1], 2, 6, 3, 7);
-    const Quad<T> c = __builtin_shufflevector(q[2], q[3], 0, 4, 1, 5), d = __builtin_shufflevector(q[2], q[3], 2, 6, 3, 7);
-    q[0] = __builtin_shufflevector(a, c, 0, 1, 4, 5), q[1] = __builtin_shufflevector(a, c, 2, 3, 6, 7);
-    q[2] = __builtin_shufflevector(b, d, 0, 1, 4, 5), q[3] = __builtin_shufflevector(b, d, 2, 3, 6, 7);
+// One step of a transposition by halves (Eklundh 1972): of rows q[i] and q[i + half], bit `half` of i clear, the blocks off the diagonal
+// change places.
+template <int half, class V, int... J>
+FM_INLINE void exchange(V& low, V& high, std::integer_sequence<int, J...>) {
+  constexpr int n = sizeof...(J);
+  const V a = low, b = high;
+  low = __builtin_shufflevector(a, b, ((J & half) ? n + J - half : J)...);
+  high = __builtin_shufflevector(a, b, ((J & half) ? n + J : J + half)...);
+}
+
+template <int half, int n, class V>
+FM_INLINE void transpose_from(V (&q)[n]) {
+  if constexpr (half > 0) {
+#pragma GCC unroll 16
+    for (int i = 0; i < n; ++i)
+      if (!(i & half)) exchange<half>(q[i], q[i + half], std::make_integer_sequence<int, n>{});
+    transpose_from<half / 2>(q);
   }
 }
 
-// src[w * ld + p], contiguous along the sum. Rows of quads are stored at full width even where W is no multiple of the quad: what
-// sticks out is overwritten by the next p, so the buffer needs one quad of slack behind it.
-template <int W, class T, class In>
-void pack_rows(const In* src, std::int64_t ld, std::int64_t valid, std::int64_t k, T* dst) {
-  constexpr int quad = 16 / int(sizeof(T)), groups = (W + quad - 1) / quad;
-  const In* row[groups * quad];
-  for (int w = 0; w < groups * quad; ++w) row[w] = src + (w < valid ? w : valid - 1) * ld;
-  std::int64_t p = 0;
-  for (; p + quad <= k; p += quad) {
-    Quad<T> q[groups][quad];
+// Units [p, units) of W rows as far as whole blocks of n x n go, n units to a vector; returns the first that is left. Vectors are stored at
+// full width even where W is no multiple of n: what sticks out is overwritten by the next p, so the buffer needs a vector of slack behind it.
+template <int bytes, int W, class U, class In>
+FM_INLINE std::int64_t pack_blocks(const In* const* row, std::int64_t p, std::int64_t units, U* dst) {
+  constexpr int n = bytes / int(sizeof(U)), groups = (W + n - 1) / n;
+  for (; p + n <= units; p += n) {
+    Units<U, bytes> q[groups][n];
 #pragma GCC unroll 16
     for (int g = 0; g < groups; ++g) {
-#pragma GCC unroll 4
-      for (int w = 0; w < quad; ++w) q[g][w] = load_quad<T>(row[g * quad + w] + p);
-      transpose<T>(q[g]);
-      if constexpr (W % quad == 0)
-#pragma GCC unroll 4
-        for (int i = 0; i < quad; ++i) store_vector(dst + (p + i) * W + g * quad, q[g][i]);
-    }
-    if constexpr (W % quad != 0)
-#pragma GCC unroll 4
-      for (int i = 0; i < quad; ++i)
 #pragma GCC unroll 16
-        for (int g = 0; g < groups; ++g) store_vector(dst + (p + i) * W + g * quad, q[g][i]);
+      for (int w = 0; w < n; ++w) q[g][w] = load_units<U, bytes>(row[g * n + w] + p * terms_of<U>);
+      transpose_from<n / 2>(q[g]);
+      if constexpr (W % n == 0)
+#pragma GCC unroll 16
+        for (int i = 0; i < n; ++i) store_vector(dst + (p + i) * W + g * n, q[g][i]);
+    }
+    if constexpr (W % n != 0)
+#pragma GCC unroll 16
+      for (int i = 0; i < n; ++i)
+#pragma GCC unroll 16
+        for (int g = 0; g < groups; ++g) store_vector(dst + (p + i) * W + g * n, q[g][i]);
   }
+  return p;
+}
+
+// The rows of a strip, as many as blocks read: behind the last one it stands again.
+template <int W, class U, class In>
+struct StripRows {
+  static constexpr int n = widest / int(sizeof(U)), count = (W + n - 1) / n * n;
+  const In* row[count];
+  StripRows(const In* src, std::int64_t ld, std::int64_t valid) {
+    for (int w = 0; w < count; ++w) row[w] = src + (w < valid ? w : valid - 1) * ld;
+  }
+};
+
+// src[w * ld + p], contiguous along the sum.
+template <int W, class T, class In>
+void pack_rows(const In* src, std::int64_t ld, std::int64_t valid, std::int64_t k, T* dst) {
+  const StripRows<W, T, In> rows(src, ld, valid);
+  std::int64_t p = pack_blocks<widest, W>(rows.row, 0, k, dst);
+  if constexpr (widest > 16) p = pack_blocks<16, W>(rows.row, p, k, dst);
   for (; p < k; ++p)
-    for (int w = 0; w < W; ++w) dst[p * W + w] = convert<T>(row[w][p]);
+    for (int w = 0; w < W; ++w) dst[p * W + w] = convert<T>(rows.row[w][p]);
 }
 
 // src[p * ld + w], contiguous across the strip.
@@ -121,38 +168,17 @@ void pack_columns(const In* src, std::int64_t ld, std::int64_t valid, std::int64
     for (int w = 0; w < W; ++w) dst[w] = w < valid ? convert<T>(src[w]) : T(0);
 }
 
-// Eight neighbours of a row as four pairs.
-template <class In>
-FM_INLINE Quad<std::uint32_t> load_pairs(const In* p) {
-  using Pairs = Quad<std::uint32_t>;
-  if constexpr (std::is_same_v<In, std::uint16_t>) {
-    return load_vector<Pairs>(p);           // bytewise: rows may start at odd addresses
-  } else {
-    const Pairs x = load_vector<Pairs>(p), y = load_vector<Pairs>(p + 4);
-    return (rounded(__builtin_shufflevector(x, y, 0, 2, 4, 6)) >> 16) | (rounded(__builtin_shufflevector(x, y, 1, 3, 5, 7)) & 0xffff0000u);
-  }
-}
-
-// The same for bf16 pairs, each one 32-bit unit; an odd last term is paired with zero.
+// The same for bf16 pairs; an odd last term is paired with zero.
 template <int W, class In>
 void pack_pair_rows(const In* src, std::int64_t ld, std::int64_t valid, std::int64_t k, std::uint16_t* dst) {
-  constexpr int groups = (W + 3) / 4;
-  const In* row[groups * 4];
-  for (int w = 0; w < groups * 4; ++w) row[w] = src + (w < valid ? w : valid - 1) * ld;
-  std::int64_t p = 0;
-  for (; p + 8 <= k; p += 8) {
-    Quad<std::uint32_t> q[groups][4];
-    for (int g = 0; g < groups; ++g) {
-      for (int w = 0; w < 4; ++w) q[g][w] = load_pairs(row[g * 4 + w] + p);
-      transpose<std::uint32_t>(q[g]);
-    }
-    for (int i = 0; i < 4; ++i)
-      for (int g = 0; g < groups; ++g) store_vector(dst + ((p / 2 + i) * W + g * 4) * 2, q[g][i]);
-  }
-  for (; p < k; p += 2)
+  const StripRows<W, Pair, In> rows(src, ld, valid);
+  Pair* pairs = reinterpret_cast<Pair*>(dst);
+  std::int64_t u = pack_blocks<widest, W>(rows.row, 0, k / 2, pairs);
+  if constexpr (widest > 16) u = pack_blocks<16, W>(rows.row, u, k / 2, pairs);
+  for (std::int64_t p = 2 * u; p < k; p += 2)
     for (int w = 0; w < W; ++w) {
-      dst[p * W + 2 * w] = convert<std::uint16_t>(row[w][p]);
-      dst[p * W + 2 * w + 1] = p + 1 < k ? convert<std::uint16_t>(row[w][p + 1]) : std::uint16_t(0);
+      dst[p * W + 2 * w] = convert<std::uint16_t>(rows.row[w][p]);
+      dst[p * W + 2 * w + 1] = p + 1 < k ? convert<std::uint16_t>(rows.row[w][p + 1]) : std::uint16_t(0);
     }
 }
 
