@@ -36,12 +36,25 @@ LatentGenerator ode_generator(VelocityNet v, int points, double shift, Solver so
   };
 }
 
-std::vector<Image> to_images(const Tensor& batch) {
+namespace {
+
+Image truncated(const float* planes, int channels, int height, int width) {
+  std::vector<std::uint8_t> bytes(static_cast<std::size_t>(channels) * static_cast<std::size_t>(height) * static_cast<std::size_t>(width));
+  for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::uint8_t>(std::clamp(255.0f * planes[i], 0.0f, 255.0f));
+  return image_from_planes(bytes.data(), channels, height, width);
+}
+
+}  // namespace
+
+std::vector<Image> to_images(const Tensor& batch, Rounding rounding) {
   const Tensor x = batch.contiguous();
+  const int channels = static_cast<int>(x.dim(1)), height = static_cast<int>(x.dim(2)), width = static_cast<int>(x.dim(3));
   std::vector<Image> out;
-  for (std::int64_t i = 0; i < x.dim(0); ++i)
-    out.push_back(image_from_planes(x.select(0, i).data<float>(), static_cast<int>(x.dim(1)), static_cast<int>(x.dim(2)),
-                                    static_cast<int>(x.dim(3))));
+  for (std::int64_t i = 0; i < x.dim(0); ++i) {
+    const float* planes = x.select(0, i).data<float>();
+    out.push_back(rounding == Rounding::nearest ? image_from_planes(planes, channels, height, width)
+                                                : truncated(planes, channels, height, width));
+  }
   return out;
 }
 

@@ -23,6 +23,8 @@ Tensor generate_images(const Rae& rae, const LatentGenerator& generate, const Sa
 LatentGenerator flow_map_generator(FlowMapNet u, int steps);
 LatentGenerator ode_generator(VelocityNet v, int points, double shift, Solver solver = Solver::euler);
 
-std::vector<Image> to_images(const Tensor& batch);                   // (n, C, H, W) in [0, 1], rounded to 8 bits
+// (n, C, H, W) in [0, 1] as 8-bit pictures: 255 x to the nearest integer, or cut to the one below, as the published samplers do.
+enum class Rounding { nearest, truncate };
+std::vector<Image> to_images(const Tensor& batch, Rounding rounding = Rounding::nearest);
 
 }  // namespace fm

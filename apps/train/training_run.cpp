@@ -159,8 +159,8 @@ DitDh TrainingRun::load_teacher() {
   return teacher;
 }
 
-VelocityNet TrainingRun::guided(const DitDh& teacher) const {
-  return recipe_.guidance == 1 ? velocity_net(teacher) : cfg(velocity_net(teacher), recipe_.guidance, recipe_.classes);
+VelocityNet TrainingRun::guided(const DitDh& teacher, Interval interval) const {
+  return recipe_.guidance == 1 ? velocity_net(teacher) : cfg(velocity_net(teacher), recipe_.guidance, recipe_.classes, interval);
 }
 
 DitDh TrainingRun::load_student(const std::string& stage) {

@@ -42,7 +42,7 @@ class TrainingRun {
   bool has(const std::string& stage) const { return std::filesystem::exists(root_ / stage / "checkpoints" / "latest"); }
   bool has_decoder() const { return !recipe_.decoder_weights.empty() || has("decoder"); }
   DitDh load_teacher();
-  VelocityNet guided(const DitDh& teacher) const;   // with the recipe's guidance; `teacher` must outlive it
+  VelocityNet guided(const DitDh& teacher, Interval interval = {}) const;   // with the recipe's guidance; `teacher` must outlive it
   DitDh load_student(const std::string& stage);     // averaged weights
   std::string last_student() const;                 // mft, mfd or cmt: the last that was trained; ConfigError if there is none
   DitDh new_student(std::uint64_t seed) const;

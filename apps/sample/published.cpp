@@ -1,0 +1,130 @@
+#include "apps/sample/published.h"
+
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <memory>
+
+#include "apps/train/training_run.h"
+#include "nn/flops/activations.h"
+#include "nn/models/presets.h"
+#include "nn/models/published_weights.h"
+#include "nn/models/rae.h"
+#include "tensor/ops/elementwise.h"
+
+namespace fm {
+namespace {
+
+struct Models {
+  std::unique_ptr<DitDh> dit, weak;
+  std::unique_ptr<RaeDecoder> decoder;
+  LatentStats stats;
+  RaeConfig pixels;                              // image_mean and image_std alone
+};
+
+void check_files(const PublishedConfig& c) {
+  if (c.decoder.empty()) throw ConfigError("--dit goes with --decoder: the weights that turn its latents into pictures");
+  std::string missing;
+  for (const auto& [name, file] : {std::pair{"--dit", &c.dit}, {"--decoder", &c.decoder}, {"--stats", &c.stats}, {"--weak", &c.weak}}) {
+    if (file->empty()) continue;
+    const std::string plain = file->ends_with(":ema") ? file->substr(0, file->size() - 4) : *file;
+    if (!std::filesystem::exists(plain)) missing += fmt::format("{}{} {}", missing.empty() ? "" : ", ", name, plain);
+  }
+  if (!missing.empty()) throw FileError("no such file: " + missing);
+}
+
+// The weights where they lie in the mapped file, if they are f32 there.
+template <class M> std::unique_ptr<M> model_of(Weights weights, const decltype(M::config)& config) {
+  for (auto& entry : weights.tensors) entry.second = entry.second.to(DType::f32).contiguous();
+  std::unique_ptr<M> model;
+  {
+    const ShapesOnly shapes;
+    model = std::make_unique<M>(config);
+  }
+  try {
+    adopt_state(*model, weights.tensors);
+  } catch (const FileError& e) {
+    throw FileError(weights.file.string() + ": " + e.what());
+  }
+  set_trainable(*model, false);
+  if (config.precision == "bf16") store_weights_as_bf16(*model);
+  return model;
+}
+
+std::unique_ptr<DitDh> open_dit(const std::string& file, const std::string& precision, const Warn& warn) {
+  Weights weights = load_part(file, "dit", warn);
+  DitDhConfig config = dit_dh_config_of(weights);
+  config.precision = precision;
+  return model_of<DitDh>(std::move(weights), config);
+}
+
+std::unique_ptr<RaeDecoder> open_decoder(const PublishedConfig& c, const Warn& warn) {
+  Weights weights = load_part(c.decoder, "decoder", warn);
+  RaeDecoderConfig config = rae_decoder_config_of(weights);
+  if (c.decoder_heads > 0) config.heads = c.decoder_heads;
+  config.precision = c.precision;
+  return model_of<RaeDecoder>(std::move(weights), config);
+}
+
+void check_fit(const Models& m, const PublishedConfig& c) {
+  const DitDhConfig& dit = m.dit->config;
+  const RaeDecoderConfig& decoder = m.decoder->config;
+  const Shape latent{dit.channels, dit.input_size, dit.input_size};
+  if (decoder.latent_channels != dit.channels || decoder.latent_size != dit.input_size)
+    throw FileError(fmt::format("{} makes latents {}, {} decodes ({}, {}, {}): files of one encoder and one image size go together", c.dit,
+                                to_string(latent), c.decoder, decoder.latent_channels, decoder.latent_size, decoder.latent_size));
+  if (m.stats.variance.defined() && m.stats.variance.shape() != latent)
+    throw FileError(
+        fmt::format("{} is of latents {}, {} makes {}", c.stats, to_string(m.stats.variance.shape()), c.dit, to_string(latent)));
+  if (!m.weak) return;
+  const DitDhConfig& weak = m.weak->config;
+  if (weak.channels != dit.channels || weak.input_size != dit.input_size || weak.classes != dit.classes || weak.mean_flow)
+    throw FileError(fmt::format("{} is no teacher of the same latents and classes as {}", c.weak, c.dit));
+}
+
+LatentGenerator generator(const std::shared_ptr<Models>& m, const DrawConfig& draw) {
+  const DitDhConfig& c = m->dit->config;
+  if (c.mean_flow) {
+    if (draw.guidance != 1 || m->weak) throw ConfigError("guidance is for a teacher; this --dit is a flow map, which learned its guidance");
+    return flow_map_generator(flow_map_net(*m->dit), static_cast<int>(draw.calls));
+  }
+  VelocityNet v = velocity_net(*m->dit);
+  if (m->weak) v = autoguidance(v, velocity_net(*m->weak), draw.guidance, draw.interval);
+  else if (draw.guidance != 1) v = cfg(v, draw.guidance, c.classes, draw.interval);
+  const double shift = shift_for_dimension(c.channels * c.input_size * c.input_size);
+  return ode_generator(std::move(v), static_cast<int>(draw.calls) + 1, shift, draw.solver);
+}
+
+}  // namespace
+
+Source open_published(const PublishedConfig& config, const DrawConfig& draw, const Warn& warn) {
+  check_files(config);
+  const auto m = std::make_shared<Models>();
+  m->dit = open_dit(config.dit, config.precision, warn);
+  m->decoder = open_decoder(config, warn);
+  if (!config.stats.empty()) m->stats = load_stats(config.stats, warn);
+  if (!config.weak.empty()) m->weak = open_dit(config.weak, config.precision, warn);
+  check_fit(*m, config);
+  m->pixels = config.pixels == "half" ? RaeConfig{} : rae("dinov2-B");
+  if (m->decoder->config.image_channels == 1) m->pixels = RaeConfig{};
+
+  const DitDhConfig& c = m->dit->config;
+  Source source;
+  source.latent = {c.channels, c.input_size, c.input_size};
+  source.classes = c.classes;
+  source.generate = [m, generate = generator(m, draw)](const Tensor& noise, const Labels& y) { return generate(noise, y); };
+  source.decode = [m](const Tensor& z) {
+    const PauseTape pause;
+    return clamp(restored((*m->decoder)(grid_to_tokens(m->stats.restore(z))), m->pixels).value(), 0, 1);
+  };
+  source.weights = [m] {
+    std::string line = fmt::format("dit {} decoder {}", checksum(state_dict(*m->dit)), checksum(state_dict(*m->decoder)));
+    if (m->stats.variance.defined()) line += " stats " + checksum({{"var", m->stats.variance}});
+    if (m->weak) line += " weak " + checksum(state_dict(*m->weak));
+    return line;
+  };
+  source.bytes_a_sample = activation_bytes(c, 1).one_block;
+  return source;
+}
+
+}  // namespace fm

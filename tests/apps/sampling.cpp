@@ -1,0 +1,196 @@
+// flowmap_sample on files like the published ones, as a user meets it.
+#include <doctest/doctest.h>
+
+#include <cstdlib>
+
+#include "apps/sample/pictures.h"
+#include "apps/train/training_run.h"
+#include "data/image_file.h"
+#include "data/npy.h"
+#include "nn/models/published_weights.h"
+#include "tests/support/child.h"
+#include "tests/support/stand_ins.h"
+
+using namespace fm;
+using namespace fm::test;
+namespace fs = std::filesystem;
+
+namespace {
+
+const StandIns& files() {
+  static const TempFolder folder;
+  static const StandIns made = write_stand_ins(folder.path(), 256, false, ".safetensors");
+  return made;
+}
+
+Arguments operator+(Arguments a, const Arguments& b) {
+  a.insert(a.end(), b.begin(), b.end());
+  return a;
+}
+
+Result draw(const fs::path& dit, const Arguments& more, const std::function<void(pid_t)>& during = {}) {
+  const Arguments common{"--threads", "1", "--dit", dit.string(), "--decoder", files().decoder.string(), "--stats", files().stats.string()};
+  return run_program_file(own_folder().parent_path() / "apps" / "flowmap_sample", common + more, during);
+}
+
+std::vector<std::uint8_t> arr_0(const fs::path& npz) {
+  const NpyArray array = NpzReader(npz).read("arr_0");
+  const auto values = array.values<std::uint8_t>();
+  return {values.begin(), values.end()};
+}
+
+// The pictures of a command that asks for an .npz alone.
+std::vector<std::uint8_t> pixels(const fs::path& dit, const Arguments& more) {
+  const TempFolder folder;
+  const Result result = draw(dit, Arguments{"--grid=", "--npz", (folder / "a.npz").string()} + more);
+  REQUIRE_MESSAGE(result.code == 0, result.err);
+  return arr_0(folder / "a.npz");
+}
+
+constexpr std::size_t picture = 256 * 256 * 3;
+
+int largest_difference(const std::uint8_t* a, const std::uint8_t* b, std::size_t n) {
+  int largest = 0;
+  for (std::size_t i = 0; i < n; ++i) largest = std::max(largest, std::abs(int(a[i]) - int(b[i])));
+  return largest;
+}
+
+void refused(const Result& result, int code, const std::string& message) {
+  CHECK_MESSAGE(result.code == code, result.err);
+  CHECK_MESSAGE(has(result.err, message), result.err);
+  CHECK_MESSAGE(lines(result.err) == 1, result.err);
+}
+
+}  // namespace
+
+TEST_CASE("one step is the equation: decode(noise - u(noise, 0, 1)), cut to 8 bits") {
+  const auto found = pixels(files().flow_map, {"--count", "3"});
+  REQUIRE(found.size() == 3 * picture);
+  const Weights dit_weights = load_part(files().flow_map.string(), "dit", {}),
+                decoder_weights = load_part(files().decoder.string(), "decoder", {});
+  DitDh dit(dit_dh_config_of(dit_weights));
+  RaeDecoder decoder(rae_decoder_config_of(decoder_weights));
+  load_model(dit, dit_weights);
+  load_model(decoder, decoder_weights);
+  const Tensor z = sample_noise({2}, {16, 16, 16}, 1);
+  const Tensor u = dit(z, Tensor::zeros({1}), Tensor::full({1}, 1), Tensor::from(std::vector<std::int64_t>{2}, {1})).value();
+  const Tensor tokens = grid_to_tokens(load_stats(files().stats.string(), {}).restore(z - u));
+  const std::vector<float> y = decoder(tokens).value().to_vector<float>();
+  const double mean[] = {0.485, 0.456, 0.406}, deviation[] = {0.229, 0.224, 0.225};
+  int largest = 0;
+  for (std::size_t c = 0; c < 3; ++c)
+    for (std::size_t i = 0; i < 256 * 256; ++i) {
+      const double x = std::clamp(y[c * 256 * 256 + i] * deviation[c] + mean[c], 0.0, 1.0);
+      largest = std::max(largest, std::abs(int(found[2 * picture + 3 * i + c]) - int(255 * x)));
+    }
+  CHECK(largest <= 1);
+  const auto nearest = pixels(files().flow_map, {"--count", "3", "--rounding", "nearest"});
+  CHECK(largest_difference(nearest.data(), found.data(), found.size()) == 1);
+}
+
+TEST_CASE("sample i is the same picture in any batch, and steps change it") {
+  const auto all = pixels(files().flow_map, {"--count", "7", "--batch", "4", "--steps", "2"});
+  const auto some = pixels(files().flow_map, {"--count", "2", "--first", "3", "--batch", "1", "--steps", "2"});
+  CHECK(largest_difference(all.data() + 3 * picture, some.data(), 2 * picture) <= 1);      // products of other sizes: the last bits
+  CHECK(largest_difference(all.data() + 2 * picture, some.data(), 2 * picture) > 8);
+  const auto once = pixels(files().flow_map, {"--count", "2", "--first", "3", "--batch", "1"});
+  CHECK(largest_difference(once.data(), some.data(), 2 * picture) > 0);
+  const auto other = pixels(files().flow_map, {"--count", "2", "--first", "3", "--class", "3,4", "--batch", "1", "--steps", "2"});
+  CHECK(largest_difference(other.data() + picture, some.data() + picture, picture) > 0);    // sample 4 has label 3 now
+}
+
+TEST_CASE("labels") {
+  CHECK(labels_of("equal", 2, 4, 4, 1) == std::vector<std::int64_t>{2, 3, 0, 1});
+  CHECK(labels_of("7,9", 1, 3, 10, 1) == std::vector<std::int64_t>{9, 7, 9});
+  const auto random = labels_of("random", 0, 2000, 10, 1);
+  for (std::int64_t label = 0; label < 10; ++label) CHECK(std::count(random.begin(), random.end(), label) > 150);
+  CHECK(labels_of("random", 5, 3, 10, 1) == std::vector<std::int64_t>(random.begin() + 5, random.begin() + 8));
+}
+
+TEST_CASE("a folder of pictures is gone on with: what is whole stays, what is missing or cut short is drawn") {
+  TempFolder folder;
+  const fs::path pngs = folder / "pictures", npz = folder / "all.npz";
+  const Arguments wanted{"--count",     "6",     "--batch",    "1",      "--pngs",
+                         pngs.string(), "--npz", npz.string(), "--grid", (folder / "grid.png").string()};
+  const Result first = draw(files().flow_map, wanted);
+  REQUIRE_MESSAGE(first.code == 0, first.err);
+  for (const char* part : {"6/6 images", "img/s", "ETA"}) CHECK_MESSAGE(has(first.err, part), first.err);
+  const std::string bytes = read_file(npz), picture_4 = read_file(pngs / "000004.png");
+  const NpyArray array = NpzReader(npz).read("arr_0");
+  CHECK(array.shape == std::vector<std::int64_t>{6, 256, 256, 3});
+  CHECK(arr_0(npz) == pixels(files().flow_map, {"--count", "6", "--batch", "1"}));
+  CHECK(read_image(folder / "grid.png").width > 512);
+
+  fs::remove(pngs / "000001.png");
+  write_atomically(pngs / "000004.png", picture_4.substr(0, picture_4.size() - 5));
+  CHECK_FALSE(is_complete_png(pngs / "000004.png"));
+  CHECK_FALSE(is_complete_png(pngs / "000009.png"));
+  const auto kept = fs::last_write_time(pngs / "000002.png");
+  const Result again = draw(files().flow_map, wanted);
+  REQUIRE_MESSAGE(again.code == 0, again.err);
+  CHECK_MESSAGE(has(again.err, "4 of 6 pictures are there"), again.err);
+  CHECK(read_file(pngs / "000004.png") == picture_4);
+  CHECK(fs::last_write_time(pngs / "000002.png") == kept);
+  CHECK(read_file(npz) == bytes);
+  CHECK(has(draw(files().flow_map, wanted).err, "all.npz is there"));
+  const Result more = draw(files().flow_map, wanted + Arguments{"--count", "7"});
+  CHECK_MESSAGE(has(more.err, "6 of 7 pictures are there"), more.err);
+  CHECK(NpzReader(npz).read("arr_0").shape[0] == 7);
+  refused(draw(files().flow_map, wanted + Arguments{"--steps", "2", "-q"}), 2, "holds other pictures");
+  refused(draw(files().teacher, wanted + Arguments{"-q"}), 2, "take another folder");
+}
+
+TEST_CASE("killed and called again, the same files") {
+  TempFolder folder;
+  const fs::path pngs = folder / "pictures", npz = folder / "all.npz";
+  const Arguments wanted{"--count", "40", "--batch", "1", "--pngs", pngs.string(), "--npz", npz.string(), "--grid="};
+  const Result killed = draw(files().flow_map, wanted, [&](pid_t child) {
+    CHECK(wait_until([&] { return fs::exists(pngs / "000003.png"); }));
+    kill(child, SIGKILL);
+  });
+  REQUIRE(killed.code == 1000 + SIGKILL);
+  CHECK_FALSE(fs::exists(npz));
+  const Result rest = draw(files().flow_map, wanted);
+  REQUIRE_MESSAGE(rest.code == 0, rest.err);
+  CHECK(arr_0(npz) == pixels(files().flow_map, {"--count", "40", "--batch", "1"}));
+}
+
+TEST_CASE("a teacher: its solver, guidance, intervals and autoguidance") {
+  const Arguments two{"--count", "2", "--steps", "4"};
+  const auto plain = pixels(files().teacher, two);
+  const auto differs = [&](const Arguments& more) {
+    return largest_difference(pixels(files().teacher, two + more).data(), plain.data(), plain.size());
+  };
+  CHECK(differs({"--solver", "heun"}) > 0);
+  CHECK(differs({"--guidance", "5"}) > 0);
+  CHECK(differs({"--guidance", "5", "--guidance-from", "0.1", "--guidance-to", "0.2"}) == 0);      // no time of the grid lies there
+  CHECK(differs({"--guidance", "5", "--guidance-from", "0.9"}) > 0);
+  CHECK(differs({"--guidance", "1.42", "--weak", files().weak.string()}) > 0);
+  CHECK(differs({"--guidance", "1", "--weak", files().weak.string()}) == 0);
+  CHECK(differs({"--guidance", "1.42", "--weak", files().teacher.string()}) <= 1);                 // of itself: nothing
+}
+
+TEST_CASE("bf16 is near f32") {
+  const auto f32 = pixels(files().flow_map, {"--count", "1"}), bf16 = pixels(files().flow_map, {"--count", "1", "--precision", "bf16"});
+  const int difference = largest_difference(f32.data(), bf16.data(), picture);
+  CHECK(difference > 0);
+  CHECK(difference < 12);
+}
+
+TEST_CASE("what is refused, in one line") {
+  TempFolder folder;
+  const auto refuse = [&](const Arguments& more, int code, const std::string& message) {
+    refused(draw(files().flow_map, Arguments{"-q", "--grid", (folder / "g.png").string()} + more), code, message);
+  };
+  refuse({"--stats", "none/stat.pt", "--weak", "none/weak.pt"}, 3, "no such file: --stats none/stat.pt, --weak none/weak.pt");
+  refuse({"--decoder", files().flow_map.string()}, 3, "no decoder in this file: it is a DiT^DH");
+  refuse({"--dit", files().decoder.string()}, 3, "no dit in this file: it is a RAE decoder");
+  refuse({"--guidance", "2"}, 2, "guidance is for a teacher");
+  refuse({"--class", "1000"}, 2, "label 1000: there are 1000 classes, 0 to 999");
+  refuse({"--class", "cat"}, 2, "labels 'cat'");
+  refuse({"--out", folder.path().string()}, 2, "give one of them");
+  refuse({"--grid="}, 2, "no files are asked for");
+  save_safetensors(folder / "stat.safetensors", {{"var", Tensor::full({16, 32, 32}, 1)}});
+  refuse({"--stats", (folder / "stat.safetensors").string()}, 3, "is of latents");
+  CHECK_FALSE(fs::exists(folder / "g.png"));
+}
