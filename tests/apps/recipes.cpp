@@ -111,6 +111,33 @@ TEST_CASE("the released code's way, and another size, by one value") {
   }
 }
 
+TEST_CASE("an encoder of another kind, published or of a size of one's own") {
+  for (const char* name : {"siglip2-B", "mae-B"})
+    for (const int size : {256, 512}) {
+      const Recipe r = recipe_of(size, [&](Recipe& recipe) { recipe.encoder_model = name; });
+      CHECK(std::string(name).starts_with(r.rae.encoder.kind));
+      CHECK(r.rae.input_size == size);
+      CHECK(r.rae.encoder.image_size == (r.rae.encoder.kind == "mae" ? 224 : 256));
+      CHECK(r.rae.decoder.patch_size == 16);
+      CHECK(r.dit.input_size == size / 16);
+    }
+  const auto own = [](std::int64_t input_size, std::int64_t image_size) {
+    Recipe r;
+    r.image_size = image_size, r.channels = 1, r.classes = 10, r.encoder_weights = "given";
+    r.rae.encoder.kind = "siglip2", r.rae.encoder.image_size = 16, r.rae.encoder.patch_size = 4, r.rae.input_size = input_size;
+    r.resolve();
+    return r;
+  };
+  const Recipe resized = own(20, 30), as_it_is = own(0, 28);
+  CHECK(resized.rae.encoder.image_size == 16);
+  CHECK(resized.rae.decoder.latent_size == 5);
+  CHECK(resized.rae.decoder.patch_size == 6);
+  CHECK(as_it_is.rae.encoder.image_size == 28);
+  CHECK(as_it_is.dit.input_size == 7);
+  CHECK_THROWS_WITH_AS(own(20, 28), "image_size 28 does not divide into the encoder's 5 tokens a side; change rae.input_size", ConfigError);
+  CHECK_THROWS_WITH_AS(own(22, 28), "rae.encoder.patch_size 4 does not divide rae.input_size 22", ConfigError);
+}
+
 TEST_CASE("what a step costs is counted from the config alone") {
   const std::size_t before = memory_stats().live;
   reset_memory_peak();
