@@ -4,7 +4,7 @@
 //   bench_sampling --size XL --decoder XL --batch 1 --precision bf16 --calls 5 [--weights FOLDER]
 //
 // FOLDER holds dit.safetensors and decoder.safetensors in the published names; the first call's noise and image are written there, as
-// result.safetensors. Without it weights are drawn at random.
+// noise.npy and image.npy. Without it weights are drawn at random.
 #include <fmt/format.h>
 #include <sys/resource.h>
 
@@ -14,6 +14,7 @@
 #include <iostream>
 #include <string>
 
+#include "data/npy.h"
 #include "nn/models/presets.h"
 #include "nn/precision.h"
 #include "tensor/io/safetensors.h"
@@ -32,6 +33,13 @@ double peak_gib() {
   rusage usage;
   getrusage(RUSAGE_SELF, &usage);
   return static_cast<double>(usage.ru_maxrss) / (1 << 20);
+}
+
+void write_f32(const std::string& path, const Tensor& x) {
+  const Tensor c = x.contiguous();
+  std::vector<std::int64_t> shape;
+  for (int i = 0; i < c.rank(); ++i) shape.push_back(c.dim(i));
+  write_npy(path, shape, std::span<const float>(c.data<float>(), static_cast<std::size_t>(c.numel())));
 }
 
 // Fresh values where the published initialisation has zeros would make the output zero and hide errors.
@@ -88,7 +96,7 @@ int main(int argc, char** argv) {
     const double t1 = now();
     const Tensor image = decoder(z.reshape({batch, 768, 256}).transpose(1, 2)).value();
     const double t2 = now();
-    if (call == 0 && !weights.empty()) save_safetensors(file("result.safetensors"), {{"noise", noise}, {"image", image}});
+    if (call == 0 && !weights.empty()) write_f32(file("noise.npy"), noise), write_f32(file("image.npy"), image);
     fmt::print("dit {:.4f} decoder {:.4f} total {:.4f} peak {:.2f} mean {:.6g}\n", t1 - t0, t2 - t1, t2 - t0, peak_gib(), mean(abs(image)).item());
     std::cout.flush();
   }

@@ -15,6 +15,7 @@ import time
 for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):          # set on some machines; they slow a BLAS down
     os.environ.pop(name, None)
 
+import numpy
 import torch
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "golden"))
@@ -84,11 +85,12 @@ def main():
     decoder = random_weights(m.decoder_shapes(d), {"decoder_pos_embed": m.sin_cos_positions(16, d.width, True)})
 
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
-        m.save_safetensors(os.path.join(folder, "dit.safetensors"), list(weights.items()))
-        m.save_safetensors(os.path.join(folder, "decoder.safetensors"), list(decoder.items()))
+        for name, tensors in (("dit", weights), ("decoder", decoder)):
+            shapes = [(key, tuple(t.shape)) for key, t in tensors.items()]
+            m.save_safetensors(os.path.join(folder, name + ".safetensors"), shapes, lambda key, _: tensors[key])
         ours = Ours(arguments, folder)
         first = ours.call()
-        made = m.load_safetensors(os.path.join(folder, "result.safetensors"))
+        made = {name: torch.from_numpy(numpy.load(os.path.join(folder, name + ".npy"))) for name in ("noise", "image")}
 
         weights, decoder = in_precision(weights, arguments.precision), in_precision(decoder, arguments.precision)
         dtype = torch.float32 if arguments.precision == "f32" else torch.bfloat16

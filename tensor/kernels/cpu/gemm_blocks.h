@@ -42,7 +42,7 @@ struct Blocks {
   }
 
   Int tasks() const { return row_blocks * column_blocks; }
-  Int task_rows() const { return ceil_div(row_strips, row_blocks) * mr; }
+  Int task_rows() const { return ceil_div(row_strips, row_blocks) * mr; }            // of the largest
   Int task_strips() const { return ceil_div(panel, column_blocks); }
 
   // Scratch: a thread's own part holds packed A, packed B and sums in this order; one panel of B is shared by all.

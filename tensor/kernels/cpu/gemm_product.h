@@ -84,9 +84,11 @@ class Product {
 
   // Block `index` of C within the panel: all of its rows and columns over the slab.
   void task(Int index, Int s, Int strips, Int k, Int terms, char* own) const {
-    const Int rows = cut_.task_rows(), width = cut_.task_strips();
-    const Int i0 = index / cut_.column_blocks * rows, i1 = smaller(g_.m, i0 + rows);
-    const Int s0 = index % cut_.column_blocks * width, s1 = smaller(strips, s0 + width);
+    // Shares differ by one strip at most: with few blocks a short last one would leave threads idle.
+    const Int row = index / cut_.column_blocks, column = index % cut_.column_blocks;
+    const Int i0 = row * cut_.row_strips / cut_.row_blocks * mr, i1 = smaller(g_.m, (row + 1) * cut_.row_strips / cut_.row_blocks * mr);
+    const Int s0 = column * strips / cut_.column_blocks, s1 = (column + 1) * strips / cut_.column_blocks;
+    const Int width = cut_.task_strips();
     if (i0 >= i1 || s0 >= s1) return;
     P* packed_a = reinterpret_cast<P*>(own);
     P* packed_b = packed_a + cut_.a_elements();
