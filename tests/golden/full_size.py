@@ -1,7 +1,7 @@
 # The models at full size against PyTorch, with random weights: RAE (an encoder of size B, the XL decoder) and DiT^DH-XL, teacher and
 # MeanFlow variant with its derivative. Weights are drawn once into a temporary folder (3.4 GB for DiT^DH), read by both sides, and removed.
 #
-#   ninja -C build full_size
+#   ninja -C build tests/full_size
 #   python3 tests/golden/full_size.py build/tests/full_size [--image-size 256] [--cases rae-dinov2,...] [--folder /tmp]
 #
 # Prints a table: the largest difference over the largest value, and the norm of the difference over the norm. Of this code and of PyTorch,
