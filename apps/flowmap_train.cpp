@@ -51,6 +51,8 @@ int main(int argc, char** argv) {
   add_stage(program, "judge", "judge", "the classifier that evaluates samples", outcome(&TrainingRun::train_judge));
   add_stage(program, "encoder", "encoder", "self-supervised encoder (DINO)", outcome(&TrainingRun::train_encoder));
   add_stage(program, "decoder", "decoder", "decoder of the frozen encoder's latents (RAE)", outcome(&TrainingRun::train_decoder));
+  add_stage(program, "encode", "", "latents of all training images into files that training reads (--latents cache)",
+            [](TrainingRun& run) { return run.encode_latents(); });
   add_stage(program, "stats", "", "mean and variance of the latents", [](TrainingRun& run) {
     run.prepare_stats();
     return exit_code::finished;

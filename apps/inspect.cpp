@@ -6,6 +6,7 @@
 #include "apps/support/program.h"
 #include "apps/train/recipe.h"
 #include "autodiff/inspect.h"
+#include "data/source.h"
 #include "flowmap/velocity.h"
 #include "nn/checkpoint.h"
 #include "tensor/memory/allocator.h"
@@ -53,7 +54,10 @@ void show_checkpoint(const InspectCommand& c, Context& context) {
 
 // Random latents stand for data: memory and the tape do not depend on the values.
 void show_step(InspectCommand& c) {
-  if (!c.recipe.has_sizes()) c.recipe.take_sizes(open_dataset(c.recipe.data, Split::train));
+  if (!c.recipe.has_sizes()) {
+    const auto data = open_source(c.recipe.data, Split::train);
+    c.recipe.take_sizes(data->height(), data->channels(), static_cast<std::int64_t>(data->class_names().size()));
+  }
   c.recipe.resolve();
   const bool mean_flow_step = c.step == "mf";
   const LoopConfig& loop = mean_flow_step ? c.recipe.mfd.loop : c.recipe.fm.loop;

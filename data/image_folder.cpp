@@ -37,13 +37,13 @@ bool is_picture(const fs::directory_entry& e) {
   std::string ending = e.path().extension().string();
   for (char& c : ending) c = char(std::tolower(static_cast<unsigned char>(c)));
   std::error_code ignored;
-  const bool file = e.is_regular_file(ignored) || (e.is_symlink(ignored) && !e.exists(ignored));   // a link to nothing is named when read
+  const bool file = e.is_regular_file(ignored) || (e.is_symlink(ignored) && !e.exists(ignored));  // a link to nothing is named when read
   return file && (ending == ".png" || ending == ".jpg" || ending == ".jpeg");
 }
 
 struct SplitFolder {
-  fs::path path, classes;   // where the split's pictures are, and the folder whose sub-folders number the classes
-  bool hold_out;            // no folders for the splits: choose by file number
+  fs::path path, classes;  // where the split's pictures are, and the folder whose sub-folders number the classes
+  bool hold_out;           // no folders for the splits: choose by file number
 };
 
 // A split of its own for the test may lack classes, so the training split numbers them for both.
@@ -75,7 +75,8 @@ std::int32_t label_of(const fs::path& folder, const std::vector<std::string>& cl
 
 ImageFolder::ImageFolder(const fs::path& path, ImageFolderOptions options, Split split) : options_(options) {
   if (options.size < 1 || (options.channels != 1 && options.channels != 3)) {
-    throw ConfigError(fmt::format("image folder: size {}, channels {}: needs a positive size and 1 or 3 channels", options.size, options.channels));
+    throw ConfigError(
+        fmt::format("image folder: size {}, channels {}: needs a positive size and 1 or 3 channels", options.size, options.channels));
   }
   std::error_code ignored;
   if (!fs::is_directory(path, ignored)) throw FileError(fmt::format("{}: no such folder", path.string()));
@@ -104,7 +105,8 @@ void ImageFolder::read(std::int64_t index, const PhiloxBlock& random, std::uint8
 }
 
 Dataset load_image_folder(const fs::path& path, const ImageFolderOptions& options, Split split) {
-  if (options.crop != Crop::center) throw ConfigError(fmt::format("{}: crop=random draws anew each epoch, but here pictures are read once: leave it out", path.string()));
+  if (options.crop != Crop::center)
+    throw ConfigError(fmt::format("{}: crop=random draws anew each epoch, but here pictures are read once: leave it out", path.string()));
   const ImageFolder folder(path, options, split);
   Dataset data{path.filename().string(), folder.count(), folder.channels(), folder.height(), folder.width(), {}, {}, folder.class_names()};
   data.pixels.resize(std::size_t(data.count * data.sample_size()));
@@ -121,7 +123,8 @@ Dataset load_image_folder(const fs::path& path, const ImageFolderOptions& option
   if (problems.empty()) return data;
   const auto shown = std::min<std::size_t>(problems.size(), 10);
   throw FileError(fmt::format("{}: {} of {} pictures cannot be read: {}{}", path.string(), problems.size(), data.count,
-                              fmt::join(problems.begin(), problems.begin() + std::ptrdiff_t(shown), "; "), shown < problems.size() ? "; ..." : ""));
+                              fmt::join(problems.begin(), problems.begin() + std::ptrdiff_t(shown), "; "),
+                              shown < problems.size() ? "; ..." : ""));
 }
 
 }  // namespace fm

@@ -17,8 +17,8 @@ namespace fm {
 enum class Crop { center, random };  // center_crop, or random_crop with a shorter side of 1.5 size
 
 struct ImageFolderOptions {
-  int size = 0;      // pixels of a side after the crop
-  int channels = 3;  // 3 RGB, 1 grey
+  int size = 0;                      // pixels of a side after the crop
+  int channels = 3;                  // 3 RGB, 1 grey
   std::int64_t limit_per_class = 0;  // first files only; 0: all
   Crop crop = Crop::center;
 };

@@ -28,13 +28,22 @@ std::string labels_checksum(const std::vector<std::int64_t>& labels) {
 
 // What must be the same for a cache to be gone on with.
 Json identity(const LatentCacheInfo& i) {
-  return {{"encoder", i.encoder}, {"data", i.data}, {"image_size", i.image_size}, {"channels", i.channels}, {"count", i.labels.size()},
-          {"labels", labels_checksum(i.labels)}, {"class_names", i.class_names}, {"latent", std::vector<std::int64_t>(i.latent.begin(), i.latent.end())},
-          {"dtype", name_of(i.dtype)}, {"mirrored", i.mirrored}, {"shard_size", i.shard_size}};
+  return {{"encoder", i.encoder},
+          {"preprocessing", i.preprocessing},
+          {"data", i.data},
+          {"image_size", i.image_size},
+          {"channels", i.channels},
+          {"count", i.labels.size()},
+          {"labels", labels_checksum(i.labels)},
+          {"class_names", i.class_names},
+          {"latent", std::vector<std::int64_t>(i.latent.begin(), i.latent.end())},
+          {"dtype", name_of(i.dtype)},
+          {"mirrored", i.mirrored},
+          {"shard_size", i.shard_size}};
 }
 
 struct Index {
-  LatentCacheInfo info;                  // labels: zeros, of the right number
+  LatentCacheInfo info;  // labels: zeros, of the right number
   Json identity;
   std::vector<LatentShard> finished;
 };
@@ -46,7 +55,7 @@ Index parse_index(const std::string& text) {
   index.identity = json.at("of");
   const Json& of = index.identity;
   LatentCacheInfo& info = index.info;
-  info.encoder = of.at("encoder"), info.data = of.at("data");
+  info.encoder = of.at("encoder"), info.preprocessing = of.at("preprocessing"), info.data = of.at("data");
   info.image_size = of.at("image_size"), info.channels = of.at("channels");
   info.class_names = of.at("class_names").get<std::vector<std::string>>();
   for (const Json& d : of.at("latent")) info.latent.push_back(d.get<std::int64_t>());
@@ -57,7 +66,8 @@ Index parse_index(const std::string& text) {
   if (info.latent.rank() != 3 || info.shard_size < 1 || count < 1 || count > std::int64_t{1} << 32) throw FileError("sizes out of range");
   info.labels.resize(static_cast<std::size_t>(count));
   for (const Json& s : json.at("shards"))
-    index.finished.push_back({s.at("number"), s.at("first"), s.at("count"), s.at("bytes"), static_cast<std::uint32_t>(std::stoul(s.at("crc32c").get<std::string>(), nullptr, 16))});
+    index.finished.push_back({s.at("number"), s.at("first"), s.at("count"), s.at("bytes"),
+                              static_cast<std::uint32_t>(std::stoul(s.at("crc32c").get<std::string>(), nullptr, 16))});
   return index;
 }
 
@@ -97,7 +107,10 @@ bool intact(const fs::path& file, const LatentShard& s) {
 }  // namespace
 
 LatentCacheWriter::LatentCacheWriter(fs::path folder, LatentCacheInfo info, const Report& warn)
-    : folder_(std::move(folder)), info_(std::move(info)), shards_(cut(static_cast<std::int64_t>(info_.labels.size()), info_.shard_size)), done_(shards_.size()) {
+    : folder_(std::move(folder)),
+      info_(std::move(info)),
+      shards_(cut(static_cast<std::int64_t>(info_.labels.size()), info_.shard_size)),
+      done_(shards_.size()) {
   std::error_code error;
   fs::create_directories(folder_, error);
   if (error) throw ConfigError(fmt::format("{}: cannot create the folder for latents: {}", folder_.string(), error.message()));
@@ -113,8 +126,10 @@ LatentCacheWriter::LatentCacheWriter(fs::path folder, LatentCacheInfo info, cons
     const auto i = static_cast<std::size_t>(s.number);
     if (i >= shards_.size()) continue;
     done_[i] = s.first == shards_[i].first && s.count == shards_[i].count && intact(file(s.number), s);
-    if (done_[i]) shards_[i] = s;
-    else warn(fmt::format("{}: missing or damaged (size or checksum): encoded again", file(s.number).string()));
+    if (done_[i])
+      shards_[i] = s;
+    else
+      warn(fmt::format("{}: missing or damaged (size or checksum): encoded again", file(s.number).string()));
   }
 }
 
@@ -146,7 +161,9 @@ void LatentCacheWriter::write_index() const {
   Json shards = Json::array();
   for (std::size_t i = 0; i < shards_.size(); ++i) {
     const LatentShard& s = shards_[i];
-    if (done_[i]) shards.push_back({{"number", s.number}, {"first", s.first}, {"count", s.count}, {"bytes", s.bytes}, {"crc32c", fmt::format("{:08x}", s.crc32c)}});
+    if (done_[i])
+      shards.push_back(
+          {{"number", s.number}, {"first", s.first}, {"count", s.count}, {"bytes", s.bytes}, {"crc32c", fmt::format("{:08x}", s.crc32c)}});
   }
   const Json json{{"format", format_name}, {"version", format_version}, {"of", identity(info_)}, {"shards", shards}};
   write_atomically(index_file(folder_), json.dump(1) + "\n");
@@ -160,7 +177,10 @@ void LatentCacheWriter::finish() {
     all.add(Moments::from_state(stored["count"], stored["sum"], stored["square_sum"]));
   }
   save_safetensors(stats_file(folder_), {{"mean", all.mean().to(DType::f32)}, {"var", all.variance().to(DType::f32)}},
-                   {{"data", info_.data}, {"count", std::to_string(all.count())}, {"encoder", info_.encoder}, {"mirrored", info_.mirrored ? "yes" : "no"}});
+                   {{"data", info_.data},
+                    {"count", std::to_string(all.count())},
+                    {"encoder", info_.encoder},
+                    {"mirrored", info_.mirrored ? "yes" : "no"}});
 }
 
 std::optional<LatentCacheInfo> LatentCache::read_info(const fs::path& folder) {
@@ -170,13 +190,20 @@ std::optional<LatentCacheInfo> LatentCache::read_info(const fs::path& folder) {
   return index->info;
 }
 
+bool LatentCache::is_finished(const fs::path& folder) {
+  const auto index = read_index(folder);
+  return index && index->finished.size() == cut(static_cast<std::int64_t>(index->info.labels.size()), index->info.shard_size).size() &&
+         fs::exists(stats_file(folder));
+}
+
 LatentCache::LatentCache(const fs::path& folder) {
   const std::optional<Index> index = read_index(folder);
   if (!index) throw FileError(fmt::format("{}: no latents there (no index.json): make them with `flowmap_train encode`", folder.string()));
   info_ = index->info;
   const std::vector<LatentShard> wanted = cut(count(), info_.shard_size);
-  if (index->finished.size() != wanted.size() || !fs::exists(stats_file(folder)))
-    throw FileError(fmt::format("{}: {} of {} shards are made: finish them with `flowmap_train encode`", folder.string(), index->finished.size(), wanted.size()));
+  if (!is_finished(folder))
+    throw FileError(fmt::format("{}: {} of {} shards are made: finish them with `flowmap_train encode`", folder.string(),
+                                index->finished.size(), wanted.size()));
   for (const LatentShard& s : wanted) {
     const fs::path file = shard_file(folder, s.number);
     const Safetensors stored(file);
@@ -184,26 +211,32 @@ LatentCache::LatentCache(const fs::path& folder) {
       Tensor t = stored[name];
       const Shape shape{s.count, info_.latent[0], info_.latent[1], info_.latent[2]};
       if (t.shape() != shape || t.dtype() != info_.dtype)
-        throw FileError(fmt::format("{}: {} is {} {}, the index says {} {}", file.string(), name, name_of(t.dtype()), to_string(t.shape()), name_of(info_.dtype), to_string(shape)));
+        throw FileError(fmt::format("{}: {} is {} {}, the index says {} {}", file.string(), name, name_of(t.dtype()), to_string(t.shape()),
+                                    name_of(info_.dtype), to_string(shape)));
       return t;
     };
     shards_.push_back({tensor("latents"), info_.mirrored ? tensor("mirrored") : Tensor()});
     const std::vector<std::int64_t> labels = stored["labels"].to_vector<std::int64_t>();
-    if (static_cast<std::int64_t>(labels.size()) != s.count) throw FileError(fmt::format("{}: {} labels for {} latents", file.string(), labels.size(), s.count));
+    if (static_cast<std::int64_t>(labels.size()) != s.count)
+      throw FileError(fmt::format("{}: {} labels for {} latents", file.string(), labels.size(), s.count));
     std::copy(labels.begin(), labels.end(), info_.labels.begin() + s.first);
   }
-  if (labels_checksum(info_.labels) != index->identity.at("labels")) throw FileError(fmt::format("{}: the shards' labels are not those of the index", folder.string()));
+  if (labels_checksum(info_.labels) != index->identity.at("labels"))
+    throw FileError(fmt::format("{}: the shards' labels are not those of the index", folder.string()));
   const Safetensors stats(stats_file(folder));
   mean_ = stats["mean"].clone(), variance_ = stats["var"].clone();
 }
 
 void LatentCache::read(std::int64_t picture, bool mirrored, float* out) const {
-  if (mirrored && !info_.mirrored) throw ConfigError("the cached latents are of unmirrored pictures only: encode them with latents.flip = true, or train without");
+  if (mirrored && !info_.mirrored)
+    throw ConfigError("the cached latents are of unmirrored pictures only: encode them with latents.flip = true, or train without");
   const Shard& shard = shards_[static_cast<std::size_t>(picture / info_.shard_size)];
   const Tensor& from = mirrored ? shard.mirrored : shard.latents;
   const std::int64_t size = info_.latent.numel(), at = picture % info_.shard_size * size;
-  if (info_.dtype == DType::f32) std::copy_n(from.data<float>() + at, size, out);
-  else std::copy_n(from.data<bf16>() + at, size, out);
+  if (info_.dtype == DType::f32)
+    std::copy_n(from.data<float>() + at, size, out);
+  else
+    std::copy_n(from.data<bf16>() + at, size, out);
 }
 
 }  // namespace fm

@@ -5,8 +5,8 @@
 //                                       count, sum, square_sum: exact sums of the latents as the encoder gave them (data/moments.h)
 //   FOLDER/stats.safetensors            mean and var (C, h, w) f32 of all latents; written at the end
 //
-// Latents are raw: statistics are not applied. A shard and then the index appear by rename, so a process that is killed loses the shard that
-// it was making and nothing else.
+// Latents are raw: statistics are not applied. A shard and then the index appear by rename, so a process that is killed loses the shard
+// that it was making and nothing else.
 #pragma once
 
 #include <filesystem>
@@ -22,19 +22,20 @@ namespace fm {
 
 // What a cache was made from and how.
 struct LatentCacheInfo {
-  std::string encoder;                   // checksum of the encoder
-  std::string data;                      // the specification of the pictures
+  std::string encoder;        // checksum of the encoder's weights
+  std::string preprocessing;  // what is done to pictures before the encoder
+  std::string data;           // the specification of the pictures
   std::int64_t image_size = 0, channels = 0;
   std::vector<std::string> class_names;
-  std::vector<std::int64_t> labels;      // of all pictures; the index keeps count and checksum, the shards keep the labels
-  Shape latent;                          // (C, h, w)
-  DType dtype = DType::bf16;             // or f32
-  bool mirrored = true;                  // holds the latents of the mirrored pictures too
-  std::int64_t shard_size = 1024;        // pictures
+  std::vector<std::int64_t> labels;  // of all pictures; the index keeps count and checksum, the shards keep the labels
+  Shape latent;                      // (C, h, w)
+  DType dtype = DType::bf16;         // or f32
+  bool mirrored = true;              // holds the latents of the mirrored pictures too
+  std::int64_t shard_size = 1024;    // pictures
 };
 
 struct LatentShard {
-  std::int64_t number = 0, first = 0, count = 0;     // pictures first ... first + count - 1
+  std::int64_t number = 0, first = 0, count = 0;  // pictures first ... first + count - 1
   std::uint64_t bytes = 0;
   std::uint32_t crc32c = 0;
 };
@@ -47,8 +48,8 @@ class LatentCacheWriter {
   // ConfigError when the folder holds latents of another encoder, of other pictures or in another form.
   LatentCacheWriter(std::filesystem::path folder, LatentCacheInfo info, const Report& warn);
 
-  std::vector<LatentShard> missing() const;          // to be made, in order
-  std::int64_t finished() const;                     // shards
+  std::vector<LatentShard> missing() const;  // to be made, in order
+  std::int64_t finished() const;             // shards
 
   // latents and mirrored (count, C, h, w) f32, the latter undefined where the cache has none.
   void write(const LatentShard& shard, const Tensor& latents, const Tensor& mirrored, const Moments& moments);
@@ -68,16 +69,17 @@ class LatentCacheWriter {
 
 class LatentCache {
  public:
-  // FileError when the folder holds no cache, an unfinished one, or files whose sizes or contents are not those of the index. (Checksums of the
-  // shards are verified by the writer, not here.)
+  // FileError when the folder holds no cache, an unfinished one, or files whose sizes or contents are not those of the index. (Checksums of
+  // the shards are verified by the writer, not here.)
   explicit LatentCache(const std::filesystem::path& folder);
 
   // The index alone, of a finished or unfinished cache (labels are left out): nothing when there is none.
   static std::optional<LatentCacheInfo> read_info(const std::filesystem::path& folder);
+  static bool is_finished(const std::filesystem::path& folder);  // by the index
 
   const LatentCacheInfo& info() const { return info_; }
   std::int64_t count() const { return static_cast<std::int64_t>(info_.labels.size()); }
-  Tensor mean() const { return mean_; }              // f32 (C, h, w), over all latents of the cache
+  Tensor mean() const { return mean_; }  // f32 (C, h, w), over all latents of the cache
   Tensor variance() const { return variance_; }
 
   // One latent as f32, into C*h*w places. ConfigError when the mirrored one is asked for and the cache has none. From any thread.
@@ -85,7 +87,7 @@ class LatentCache {
 
  private:
   struct Shard {
-    Tensor latents, mirrored;                        // views into the mapped file
+    Tensor latents, mirrored;  // views into the mapped file
   };
   LatentCacheInfo info_;
   std::vector<Shard> shards_;

@@ -3,39 +3,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <atomic>
-#include <exception>
-#include <thread>
 
+#include "data/threads.h"
 #include "tensor/error.h"
 
 namespace fm {
 namespace {
 
 constexpr std::uint32_t crop_stream = 0x43525032;
-
-// Calls f(0) ... f(n - 1) on `workers` threads; afterwards throws what the first i that failed threw. (Not OpenMP's threads: those of a loader
-// work beside the ones that train.)
-template <class F>
-void on_threads(std::int64_t n, int workers, const F& f) {
-  std::vector<std::exception_ptr> errors(static_cast<std::size_t>(n));
-  std::atomic<std::int64_t> next = 0;
-  const auto work = [&] {
-    for (std::int64_t i; (i = next++) < n;) {
-      try {
-        f(i);
-      } catch (...) {
-        errors[std::size_t(i)] = std::current_exception();
-      }
-    }
-  };
-  std::vector<std::thread> threads;
-  for (int t = 1; t < std::min<std::int64_t>(workers, n); ++t) threads.emplace_back(work);
-  work();
-  for (std::thread& t : threads) t.join();
-  for (const std::exception_ptr& error : errors)
-    if (error) std::rethrow_exception(error);
-}
 
 void mirror(float* pixels, std::int64_t lines, std::int64_t width) {
   for (std::int64_t i = 0; i < lines; ++i) std::reverse(pixels + i * width, pixels + (i + 1) * width);
@@ -51,7 +26,7 @@ std::vector<EpochRow> rows_in_place(std::int64_t count, std::int64_t first, std:
 
 Loader::Loader(std::shared_ptr<const SampleSource> source, LoaderOptions options)
     : source_(std::move(source)), options_(options), ahead_([this](std::int64_t first, std::int64_t n) { return batch(first, n); }) {
-  if (options.workers < 1) throw ConfigError(fmt::format("loader: {} workers: needs one at least", options.workers));
+  if (options.workers < 0) throw ConfigError(fmt::format("loader: {} workers: must not be negative", options.workers));
   if (source_->count() < 1) throw ConfigError("loader: the source has no samples");
 }
 
@@ -66,7 +41,8 @@ void Loader::read(const EpochRow& row, float* pixels) const {
 
 ImageBatch Loader::batch(std::int64_t first, std::int64_t n) const {
   const SampleSource& s = *source_;
-  if (first < 0 || n < 1) throw ShapeError(fmt::format("loader: rows from {}, {} of them: the first must not be negative, and one at least", first, n));
+  if (first < 0 || n < 1)
+    throw ShapeError(fmt::format("loader: rows from {}, {} of them: the first must not be negative, and one at least", first, n));
   ImageBatch b;
   b.rows = options_.shuffle ? epoch_rows(s.count(), options_.seed, first, n) : rows_in_place(s.count(), first, n);
   b.pixels = Tensor::empty({n, s.channels(), s.height(), s.width()});

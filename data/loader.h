@@ -14,16 +14,16 @@
 namespace fm {
 
 struct ImageBatch {
-  std::vector<EpochRow> rows;   // where each sample stands
-  Tensor pixels;                // (n, channels, height, width) f32 in [0, 1]
-  Tensor labels;                // i64 (n)
+  std::vector<EpochRow> rows;  // where each sample stands
+  Tensor pixels;               // (n, channels, height, width) f32 in [0, 1]
+  Tensor labels;               // i64 (n)
 };
 
 struct LoaderOptions {
   std::uint64_t seed = 0;
   bool shuffle = true;
-  bool flip = false;            // mirror left and right with probability 1/2, drawn by (seed, epoch, sample)
-  int workers = 1;              // threads that decode
+  bool flip = false;  // mirror left and right with probability 1/2, drawn by (seed, epoch, sample)
+  int workers = 1;    // threads that decode; 0: the caller's, and nothing is prepared ahead
 };
 
 class Loader {
@@ -34,12 +34,12 @@ class Loader {
 
   const SampleSource& source() const { return *source_; }
 
-  // Rows first ... first + n - 1 of the order (see epoch_rows), computed here and now. FileError: the first picture, in the batch's order, that
-  // cannot be read.
+  // Rows first ... first + n - 1 of the order (see epoch_rows), computed here and now. FileError: the first picture, in the batch's order,
+  // that cannot be read.
   ImageBatch batch(std::int64_t first, std::int64_t n) const;
 
   // The same, prepared in the background when rows are taken in sequence.
-  ImageBatch take(std::int64_t first, std::int64_t n) { return ahead_.take(first, n); }
+  ImageBatch take(std::int64_t first, std::int64_t n) { return options_.workers == 0 ? batch(first, n) : ahead_.take(first, n); }
 
  private:
   void read(const EpochRow& row, float* pixels) const;

@@ -12,13 +12,14 @@
 namespace fm {
 namespace {
 
-constexpr double scale = 0x1p32, limit = 0x1p15;     // |q| < 2^47, q^2 < 2^94: 2^31 rows stay below 2^126
+constexpr double scale = 0x1p32, limit = 0x1p15;  // |q| < 2^47, q^2 < 2^94: 2^31 rows stay below 2^126
 constexpr std::int64_t max_rows = std::int64_t{1} << 31;
-constexpr std::int64_t block = 1024;                 // elements that a thread sums at a time
+constexpr std::int64_t block = 1024;  // elements that a thread sums at a time
 
 }  // namespace
 
-Moments::Moments(const Shape& row) : row_(row), sum_(static_cast<std::size_t>(row.numel())), square_sum_(static_cast<std::size_t>(row.numel())) {}
+Moments::Moments(const Shape& row)
+    : row_(row), sum_(static_cast<std::size_t>(row.numel())), square_sum_(static_cast<std::size_t>(row.numel())) {}
 
 void Moments::add(const Tensor& rows) {
   const Tensor x = rows.contiguous();
@@ -48,7 +49,8 @@ void Moments::add(const Tensor& rows) {
 
 void Moments::add(const Moments& other) {
   if (other.row_ != row_) throw ShapeError(fmt::format("Moments: rows of {} added to rows of {}", to_string(other.row_), to_string(row_)));
-  if (count_ + other.count_ > max_rows) throw ShapeError(fmt::format("Moments: {} rows, at most {} can be summed exactly", count_ + other.count_, max_rows));
+  if (count_ + other.count_ > max_rows)
+    throw ShapeError(fmt::format("Moments: {} rows, at most {} can be summed exactly", count_ + other.count_, max_rows));
   count_ += other.count_;
   for (std::size_t i = 0; i < sum_.size(); ++i) sum_[i] += other.sum_[i], square_sum_[i] += other.square_sum_[i];
 }
@@ -90,7 +92,8 @@ NamedTensors Moments::state() const {
 Moments Moments::from_state(const Tensor& count, const Tensor& sum, const Tensor& square_sum) {
   const auto fits = [](const Tensor& t) { return t.dtype() == DType::i64 && t.rank() >= 1 && t.dim(-1) == 2; };
   if (count.dtype() != DType::i64 || count.numel() != 1 || !fits(sum) || !fits(square_sum) || sum.shape() != square_sum.shape())
-    throw ShapeError(fmt::format("Moments: a state of count {}, sum {}, square_sum {}", to_string(count.shape()), to_string(sum.shape()), to_string(square_sum.shape())));
+    throw ShapeError(fmt::format("Moments: a state of count {}, sum {}, square_sum {}", to_string(count.shape()), to_string(sum.shape()),
+                                 to_string(square_sum.shape())));
   Moments m(sum.shape().without(sum.rank() - 1));
   m.count_ = count.data<std::int64_t>()[0];
   std::memcpy(m.sum_.data(), sum.contiguous().raw(), sum.bytes());

@@ -1,6 +1,6 @@
-// Output pixel i looks at centre c = s(i + 1/2), s = in/out, through K((j + 1/2 - c) / max(s,1)), normalised to sum 1, over the input pixels j
-// within the filter's support. Pillow (src/libImaging/Resample.c) rounds these weights to multiples of 2^-22 and sums in 32-bit integers,
-// starting from one half and clipping to [0,255] after each pass; so does this.
+// Output pixel i looks at centre c = s(i + 1/2), s = in/out, through K((j + 1/2 - c) / max(s,1)), normalised to sum 1, over the input
+// pixels j within the filter's support. Pillow (src/libImaging/Resample.c) rounds these weights to multiples of 2^-22 and sums in 32-bit
+// integers, starting from one half and clipping to [0,255] after each pass; so does this.
 #include "data/pillow_resize.h"
 
 #include <fmt/format.h>
@@ -77,9 +77,14 @@ Image resized_across(const Image& image, const std::vector<Taps>& taps) {
   Image out = blank_image(int(taps.size()), image.height, image.channels);
   for (int y = 0; y < image.height; ++y) {
     switch (image.channels) {
-      case 1: row_across<1>(image.at(0, y), out.at(0, y), taps); break;
-      case 3: row_across<3>(image.at(0, y), out.at(0, y), taps); break;
-      default: throw ShapeError(fmt::format("pillow_resize: {} channels, 1 or 3 are possible", image.channels));
+      case 1:
+        row_across<1>(image.at(0, y), out.at(0, y), taps);
+        break;
+      case 3:
+        row_across<3>(image.at(0, y), out.at(0, y), taps);
+        break;
+      default:
+        throw ShapeError(fmt::format("pillow_resize: {} channels, 1 or 3 are possible", image.channels));
     }
   }
   return out;
@@ -120,7 +125,8 @@ int longer_side(int longer, int shorter, int side) { return int(std::int64_t(sid
 
 Image cropped(const Image& image, const PixelBox& b) {
   if (b.left < 0 || b.top < 0 || b.width < 1 || b.height < 1 || b.left + b.width > image.width || b.top + b.height > image.height)
-    throw ShapeError(fmt::format("cropped: {}x{} at ({}, {}) is not inside a picture of {}x{}", b.width, b.height, b.left, b.top, image.width, image.height));
+    throw ShapeError(fmt::format("cropped: {}x{} at ({}, {}) is not inside a picture of {}x{}", b.width, b.height, b.left, b.top,
+                                 image.width, image.height));
   if (b.width == image.width && b.height == image.height) return image;
   Image out = blank_image(b.width, b.height, image.channels);
   for (int y = 0; y < b.height; ++y) std::copy_n(image.at(b.left, b.top + y), std::size_t(b.width) * image.channels, out.at(0, y));
@@ -160,7 +166,9 @@ Image center_crop(const Image& image, int size) {
 
 Image random_crop(const Image& image, int shorter, int size, const PhiloxBlock& random) {
   if (image.empty() || size < 1 || shorter < size)
-    throw ShapeError(fmt::format("random_crop: {}x{} by a shorter side of {} to {}: sizes must be positive, the crop no larger than that side", image.width, image.height, shorter, size));
+    throw ShapeError(
+        fmt::format("random_crop: {}x{} by a shorter side of {} to {}: sizes must be positive, the crop no larger than that side",
+                    image.width, image.height, shorter, size));
   const bool wide = image.width > image.height;
   const int longer = wide ? longer_side(image.width, image.height, shorter) : longer_side(image.height, image.width, shorter);
   const int width = wide ? longer : shorter, height = wide ? shorter : longer;

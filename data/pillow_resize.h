@@ -22,12 +22,12 @@ Image pillow_resize(const Image& image, int width, int height, PillowFilter filt
 // A part of that result, without computing the rest.
 Image pillow_resize(const Image& image, int width, int height, PillowFilter filter, const PixelBox& part);
 
-// The crop of the ADM code (Dhariwal, Nichol 2021): halve with Box while the shorter side is at least 2*size, bring it to `size` with Bicubic,
-// cut the middle.
+// The crop of the ADM code (Dhariwal, Nichol 2021): halve with Box while the shorter side is at least 2*size, bring it to `size` with
+// Bicubic, cut the middle.
 Image center_crop(const Image& image, int size);
 
-// What RAE's decoder trains on (torchvision's Resize and RandomCrop): the shorter side is brought to `shorter` with Bicubic, the longer one in
-// proportion, rounded down; then a square of `size` at a place that the words of `random` choose.
+// What RAE's decoder trains on (torchvision's Resize and RandomCrop): the shorter side is brought to `shorter` with Bicubic, the longer one
+// in proportion, rounded down; then a square of `size` at a place that the words of `random` choose.
 Image random_crop(const Image& image, int shorter, int size, const PhiloxBlock& random);
 
 }  // namespace fm

@@ -25,7 +25,7 @@ class ReadAhead {
  private:
   std::function<T(std::int64_t, std::int64_t)> make_;
   std::int64_t first_ = 0, n_ = 0;
-  std::future<T> next_;          // last: waits for its thread before the rest goes
+  std::future<T> next_;  // last: waits for its thread before the rest goes
 };
 
 }  // namespace fm

@@ -51,7 +51,7 @@ std::string training_size(std::int64_t parameters) {
 }
 
 int TrainingRun::describe() {
-  const std::int64_t images = recipe_.train_images > 0 ? recipe_.train_images : train_data().count;
+  const std::int64_t images = recipe_.train_images > 0 ? recipe_.train_images : pictures()->count();
   Logger& log = context_.log;
   const auto wanted = [&](const char* stage, const LoopConfig& loop, const std::string& given) {
     return context_.command == stage || (context_.command == "pipeline" && loop.steps > 0 && given.empty());

@@ -2,12 +2,138 @@
 
 #include <algorithm>
 
-#include "tensor/ops/copy.h"
-#include "tensor/ops/elementwise.h"
-#include "tensor/ops/index.h"
-#include "tensor/ops/reduce.h"
+#include "data/threads.h"
+#include "tensor/parallel.h"
 
 namespace fm {
+namespace {
+
+Tensor mirrored_images(const Tensor& images) {
+  const Tensor in = images.contiguous();
+  const Tensor out = Tensor::empty(in.shape());
+  const std::int64_t width = in.dim(-1);
+  const float* from = in.data<float>();
+  float* to = out.data<float>();
+  parallel_for(in.numel() / width, width,
+               [&](std::int64_t i) { std::reverse_copy(from + i * width, from + (i + 1) * width, to + i * width); });
+  return out;
+}
+
+LatentStats as_stats(const Moments& m) { return {m.mean().to(DType::f32), m.variance().to(DType::f32)}; }
+
+Shape rows_of(std::int64_t n, const Shape& latent) { return {n, latent[0], latent[1], latent[2]}; }
+
+// The rows of an order, each read by `read(row, place)`, with their labels.
+template <class Read, class Label>
+LatentSet gathered(const std::vector<EpochRow>& rows, const Shape& latent, std::int64_t workers, const Label& label, const Read& read) {
+  const auto n = static_cast<std::int64_t>(rows.size());
+  LatentSet set{Tensor::empty(rows_of(n, latent)), {}, Tensor::empty({n}, DType::i64)};
+  float* to = set.latents.data<float>();
+  std::int64_t* labels = set.labels.data<std::int64_t>();
+  on_threads(n, workers, [&](std::int64_t i) {
+    const EpochRow& row = rows[static_cast<std::size_t>(i)];
+    read(row, to + i * latent.numel());
+    labels[i] = label(row.index);
+  });
+  return set;
+}
+
+class MemoryLatents : public LatentSource {
+ public:
+  explicit MemoryLatents(LatentSet set) : set_(std::move(set)), latent_(set_.latents.select(0, 0).shape()) {}
+  std::int64_t count() const override { return set_.latents.dim(0); }
+
+  LatentSet take(std::uint64_t seed, std::int64_t first, std::int64_t n) override {
+    const std::int64_t size = latent_.numel();
+    const std::int64_t* labels = set_.labels.data<std::int64_t>();
+    return gathered(
+        epoch_rows(count(), seed, first, n), latent_, 1, [&](std::int64_t i) { return labels[i]; },
+        [&](const EpochRow& row, float* out) {
+          const Tensor& from = set_.mirrored.defined() && is_mirrored(seed, row) ? set_.mirrored : set_.latents;
+          std::copy_n(from.data<float>() + row.index * size, size, out);
+        });
+  }
+
+  LatentStats statistics() override {
+    Moments m(latent_);
+    m.add(set_.latents);
+    if (set_.mirrored.defined()) m.add(set_.mirrored);
+    return as_stats(m);
+  }
+
+ private:
+  LatentSet set_;
+  Shape latent_;
+};
+
+class FileLatents : public LatentSource {
+ public:
+  FileLatents(std::shared_ptr<const LatentCache> cache, std::int64_t workers) : cache_(std::move(cache)), workers_(workers) {}
+  std::int64_t count() const override { return cache_->count(); }
+  LatentStats statistics() override { return {cache_->mean(), cache_->variance()}; }
+
+  LatentSet take(std::uint64_t seed, std::int64_t first, std::int64_t n) override {
+    if (!ahead_ || seed != seed_) {
+      seed_ = seed;
+      ahead_ =
+          std::make_unique<ReadAhead<LatentSet>>([this, seed](std::int64_t from, std::int64_t rows) { return read(seed, from, rows); });
+    }
+    return ahead_->take(first, n);
+  }
+
+ private:
+  LatentSet read(std::uint64_t seed, std::int64_t first, std::int64_t n) const {
+    const LatentCacheInfo& info = cache_->info();
+    return gathered(
+        epoch_rows(count(), seed, first, n), info.latent, workers_,
+        [&](std::int64_t i) { return info.labels[static_cast<std::size_t>(i)]; },
+        [&](const EpochRow& row, float* out) { cache_->read(row.index, info.mirrored && is_mirrored(seed, row), out); });
+  }
+
+  std::shared_ptr<const LatentCache> cache_;
+  std::int64_t workers_;
+  std::uint64_t seed_ = 0;
+  std::unique_ptr<ReadAhead<LatentSet>> ahead_;
+};
+
+class PictureLatents : public LatentSource {
+ public:
+  PictureLatents(const Rae& rae, std::shared_ptr<const SampleSource> pictures, const LatentsConfig& config,
+                 std::function<void(std::int64_t)> progress)
+      : rae_(rae), pictures_(std::move(pictures)), config_(config), progress_(std::move(progress)) {}
+  std::int64_t count() const override { return pictures_->count(); }
+
+  LatentSet take(std::uint64_t seed, std::int64_t first, std::int64_t n) override {
+    if (!loader_ || seed != seed_) {
+      seed_ = seed;
+      loader_ = std::make_unique<Loader>(pictures_,
+                                         LoaderOptions{.seed = seed, .flip = config_.flip, .workers = static_cast<int>(config_.workers)});
+    }
+    const ImageBatch batch = loader_->take(first, n);
+    return {rae_.encode(batch.pixels), {}, batch.labels};
+  }
+
+  LatentStats statistics() override {
+    std::optional<Moments> m;
+    encode_pictures(rae_, pictures_, config_, 0, count(), [&](std::int64_t first, const LatentSet& set) {
+      if (!m) m.emplace(set.latents.select(0, 0).shape());
+      m->add(set.latents);
+      if (set.mirrored.defined()) m->add(set.mirrored);
+      progress_(first + set.latents.dim(0));
+    });
+    return as_stats(*m);
+  }
+
+ private:
+  const Rae& rae_;
+  std::shared_ptr<const SampleSource> pictures_;
+  LatentsConfig config_;
+  std::function<void(std::int64_t)> progress_;
+  std::uint64_t seed_ = 0;
+  std::unique_ptr<Loader> loader_;
+};
+
+}  // namespace
 
 Tensor image_rows(const Dataset& data, const std::vector<std::int64_t>& rows) {
   Tensor out = Tensor::empty({static_cast<std::int64_t>(rows.size()), data.channels, data.height, data.width});
@@ -25,34 +151,24 @@ Tensor label_rows(const Dataset& data, const std::vector<std::int64_t>& rows) {
   return Tensor::from(labels, {static_cast<std::int64_t>(rows.size())});
 }
 
-LatentSet encode_dataset(const Rae& rae, const Dataset& data, const std::function<void(std::int64_t)>& progress) {
-  constexpr std::int64_t block = 512;
-  LatentSet set;
-  std::vector<std::int64_t> all(static_cast<std::size_t>(data.count));
-  for (std::int64_t i = 0; i < data.count; ++i) all[static_cast<std::size_t>(i)] = i;
-  set.labels = label_rows(data, all);
-  for (std::int64_t i = 0; i < data.count; i += block) {
-    const std::int64_t end = std::min(data.count, i + block);
-    const Tensor z = rae.encode(image_rows(data, {all.begin() + i, all.begin() + end}));
-    if (!set.latents.defined()) set.latents = Tensor::empty({data.count, z.dim(1), z.dim(2), z.dim(3)});
-    set.latents.slice(0, i, end).copy_from(z);
-    progress(end);
+void encode_pictures(const Rae& rae, const std::shared_ptr<const SampleSource>& pictures, const LatentsConfig& config, std::int64_t first,
+                     std::int64_t count, const std::function<void(std::int64_t, const LatentSet&)>& block) {
+  Loader loader(pictures, {.shuffle = false, .workers = static_cast<int>(config.workers)});
+  for (std::int64_t i = first; i < first + count; i += config.batch) {
+    const ImageBatch batch = loader.take(i, std::min(config.batch, first + count - i));
+    block(i, {rae.encode(batch.pixels), config.flip ? rae.encode(mirrored_images(batch.pixels)) : Tensor(), batch.labels});
   }
-  return set;
 }
 
-LatentStats latent_statistics(const Tensor& latents) {
-  constexpr std::int64_t block = 1024;
-  const Shape one = latents.select(0, 0).shape();
-  Tensor total = Tensor::zeros(one, DType::f64), squares = Tensor::zeros(one, DType::f64);
-  for (std::int64_t i = 0; i < latents.dim(0); i += block) {
-    const Tensor z = latents.slice(0, i, std::min(latents.dim(0), i + block)).to(DType::f64);
-    add_into(total, sum(z, {0}));
-    add_into(squares, sum(square(z), {0}));
-  }
-  const double n = static_cast<double>(latents.dim(0));
-  const Tensor m = total / n;
-  return {m.to(DType::f32), maximum(squares / n - square(m), Tensor::scalar(0, DType::f64)).to(DType::f32)};
+std::unique_ptr<LatentSource> latents_in_memory(LatentSet set) { return std::make_unique<MemoryLatents>(std::move(set)); }
+
+std::unique_ptr<LatentSource> latents_in_files(std::shared_ptr<const LatentCache> cache, std::int64_t workers) {
+  return std::make_unique<FileLatents>(std::move(cache), workers);
+}
+
+std::unique_ptr<LatentSource> latents_of_pictures(const Rae& rae, std::shared_ptr<const SampleSource> pictures, const LatentsConfig& config,
+                                                  std::function<void(std::int64_t)> progress) {
+  return std::make_unique<PictureLatents>(rae, std::move(pictures), config, std::move(progress));
 }
 
 }  // namespace fm

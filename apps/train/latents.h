@@ -1,8 +1,12 @@
-// A data set seen through the encoder: its images, and their latents computed once and kept in memory.
+// Pictures seen through the encoder: encoded block by block, and as batches of latents for training, wherever those come from.
 #pragma once
 
-#include "data/dataset.h"
-#include "data/permutation.h"
+#include <functional>
+#include <memory>
+
+#include "apps/train/recipe.h"
+#include "data/latent_cache.h"
+#include "data/loader.h"
 #include "nn/models/rae.h"
 
 namespace fm {
@@ -12,14 +16,31 @@ Tensor image_rows(const Dataset& data, const std::vector<std::int64_t>& rows);
 Tensor label_rows(const Dataset& data, const std::vector<std::int64_t>& rows);
 
 struct LatentSet {
-  Tensor latents;              // (n, C, h, w) raw f32
-  Tensor labels;               // i64 (n)
+  Tensor latents;   // (n, C, h, w) raw f32
+  Tensor mirrored;  // those of the mirrored pictures; may be undefined
+  Tensor labels;    // i64 (n)
 };
 
-// Encodes every image of `data`; `progress(done)` is called now and then.
-LatentSet encode_dataset(const Rae& rae, const Dataset& data, const std::function<void(std::int64_t)>& progress);
+// Encodes pictures first ... first + count - 1 in order, config.batch at a time and mirrored too where config.flip says so; `block(i, set)`
+// gets those from number i on.
+void encode_pictures(const Rae& rae, const std::shared_ptr<const SampleSource>& pictures, const LatentsConfig& config, std::int64_t first,
+                     std::int64_t count, const std::function<void(std::int64_t, const LatentSet&)>& block);
 
-// Mean and variance (population) of each element over the set, in double.
-LatentStats latent_statistics(const Tensor& latents);
+// Batches of latents in the order of training (epoch_rows); which are mirrored is drawn by (seed, epoch, sample).
+class LatentSource {
+ public:
+  virtual ~LatentSource() = default;
+  virtual std::int64_t count() const = 0;
+  // Rows first ... first + n - 1 of the order of `seed`: raw latents as they were drawn, and labels. One caller at a time.
+  virtual LatentSet take(std::uint64_t seed, std::int64_t first, std::int64_t n) = 0;
+  // Mean and variance of each element over all pictures (and mirrored ones, where training sees them).
+  virtual LatentStats statistics() = 0;
+};
+
+std::unique_ptr<LatentSource> latents_in_memory(LatentSet set);  // flips when set.mirrored is there
+std::unique_ptr<LatentSource> latents_in_files(std::shared_ptr<const LatentCache> cache, std::int64_t workers);  // likewise
+// `progress(done)` is called while statistics() reads all pictures. `rae` must outlive the source.
+std::unique_ptr<LatentSource> latents_of_pictures(const Rae& rae, std::shared_ptr<const SampleSource> pictures, const LatentsConfig& config,
+                                                  std::function<void(std::int64_t)> progress);
 
 }  // namespace fm

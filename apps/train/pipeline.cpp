@@ -19,6 +19,7 @@ struct NamedStage {
   std::string name;
   std::int64_t steps;
   std::function<Outcome()> run;
+  bool on_latents = false;
 };
 
 std::vector<NamedStage> stages_of(TrainingRun& run) {
@@ -27,10 +28,10 @@ std::vector<NamedStage> stages_of(TrainingRun& run) {
   if (r.judge_weights.empty()) list.push_back({"judge", r.judge.loop.steps, [&] { return run.train_judge(); }});
   if (r.encoder_weights.empty()) list.push_back({"encoder", r.encoder.loop.steps, [&] { return run.train_encoder(); }});
   if (r.decoder_weights.empty()) list.push_back({"decoder", r.decoder.loop.steps, [&] { return run.train_decoder(); }});
-  if (r.teacher_weights.empty()) list.push_back({"fm", r.fm.loop.steps, [&] { return run.train_teacher(); }});
-  list.push_back({"cmt", r.cmt.loop.steps, [&] { return run.train_cmt(); }});
-  list.push_back({"mfd", r.mfd.loop.steps, [&] { return run.train_mfd(); }});
-  list.push_back({"mft", r.mft.loop.steps, [&] { return run.train_mft(); }});
+  if (r.teacher_weights.empty()) list.push_back({"fm", r.fm.loop.steps, [&] { return run.train_teacher(); }, true});
+  list.push_back({"cmt", r.cmt.loop.steps, [&] { return run.train_cmt(); }, true});
+  list.push_back({"mfd", r.mfd.loop.steps, [&] { return run.train_mfd(); }, true});
+  list.push_back({"mft", r.mft.loop.steps, [&] { return run.train_mft(); }, true});
   return list;
 }
 
@@ -140,8 +141,9 @@ int run_pipeline(TrainingRun& run) {
   Logger& log = run.context().log;
   for (const NamedStage& stage : stages) {
     if (stage.steps == 0) continue;
+    if (stage.on_latents && run.lacks_cached_latents()) run.encode_latents();
     if (stop_requested() || stage.run() == Outcome::stopped) return exit_code::stopped_early;
-    if (stage.name == "decoder") run.prepare_stats();
+    if (stage.name == "decoder" && run.recipe().latents.from != "cache") run.prepare_stats();
   }
   const double minutes = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() / 60;
   log.info("training took {:.1f} minutes in this process", minutes);

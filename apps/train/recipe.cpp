@@ -8,10 +8,10 @@
 
 namespace fm {
 
-void Recipe::take_sizes(const Dataset& set) {
-  if (image_size == 0) image_size = set.height;
-  if (channels == 0) channels = set.channels;
-  if (classes == 0) classes = static_cast<std::int64_t>(set.class_names.size());
+void Recipe::take_sizes(std::int64_t data_size, std::int64_t data_channels, std::int64_t data_classes) {
+  if (image_size == 0) image_size = data_size;
+  if (channels == 0) channels = data_channels;
+  if (classes == 0) classes = data_classes;
 }
 
 double teacher_share(const std::string& velocity) {

@@ -60,6 +60,25 @@ struct DecoderStage {
   }
 };
 
+// Where generators get their latents from.
+struct LatentsConfig {
+  std::string from = "memory", folder, dtype = "bf16";
+  bool flip = false;
+  std::int64_t batch = 64, shard = 1024, workers = 2;
+  template <class V> void visit(V&& v) {
+    v("from", from,
+      "memory: all pictures are encoded first and kept; cache: read from the files that `flowmap_train encode` made; images: pictures are "
+      "read and encoded as they are needed",
+      one_of({"memory", "cache", "images"}), flag("latents"));
+    v("folder", folder, "the cache; empty: latents/ in the run's folder", flag("latents-folder"));
+    v("flip", flip, "pictures are mirrored left to right with probability 1/2; a cache holds the latents of both");
+    v("dtype", dtype, "of a cache that is made", one_of({"bf16", "f32"}));
+    v("batch", batch, "pictures that are encoded at a time", at_least(1));
+    v("shard", shard, "pictures a file of a cache that is made", at_least(1));
+    v("workers", workers, "threads that read and decode beside the training", at_least(1));
+  }
+};
+
 struct FmStage {
   LoopConfig loop{.steps = 3000, .batch = 128};
   FlowMatchingConfig objective;
@@ -119,6 +138,7 @@ struct Recipe {
   double guidance = 1;
   std::string compat = "paper";
   RaeConfig rae;
+  LatentsConfig latents;
   DitDhConfig dit;
   JudgeStage judge;
   EncoderStage encoder;
@@ -155,6 +175,7 @@ struct Recipe {
     v("compat", compat, "sony: every switch of cmt, mfd and mft .objective.compat as in the released MF-RAE code; paper: as they are set",
       one_of({"paper", "sony"}));
     v("rae", rae, "representation autoencoder");
+    v("latents", latents, "latents of the training images");
     v("dit", dit, "the diffusion transformer, teacher and student");
     v("judge", judge, "the classifier that evaluates");
     v("encoder", encoder, "DINO pre-training");
@@ -167,7 +188,7 @@ struct Recipe {
   }
 
   // image_size, channels and classes where they are open (0).
-  void take_sizes(const Dataset& data);
+  void take_sizes(std::int64_t data_size, std::int64_t data_channels, std::int64_t data_classes);
   bool has_sizes() const { return image_size > 0 && channels > 0 && classes > 0; }
   bool has_judge() const { return judge.loop.steps > 0 || !judge_weights.empty(); }
 

@@ -92,8 +92,8 @@ Outcome TrainingRun::train_encoder() {
     throw ConfigError(fmt::format("encoder: DINO trains rae.encoder.kind = dinov2, not {}; give its weights with encoder_weights",
                                   recipe_.rae.encoder.kind));
   const EncoderStage& config = recipe_.encoder;
-  const Dataset& data = train_data();
   const std::uint64_t seed = stage_seed("encoder");
+  Loader loader = picture_loader(seed);
   DinoNet student = make_net(recipe_, seed), teacher = clone(student);
   DinoLoss dino(config.prototypes);
   dino.student_temperature = config.student_temperature;
@@ -108,8 +108,7 @@ Outcome TrainingRun::train_encoder() {
 
   stage.loss = [&](const StepPart& part) {
     const std::int64_t first = part.step * config.loop.batch + part.first;
-    const auto rows = shuffled_rows(data.count, seed, first, part.count);
-    const Crops crops = draw_crops(image_rows(data, rows), consecutive(first, part.count), recipe_, seed);
+    const Crops crops = draw_crops(loader.take(first, part.count).pixels, consecutive(first, part.count), recipe_, seed);
     std::vector<Tensor> targets;
     Tensor patch_targets;
     {

@@ -16,8 +16,8 @@ constexpr RandomKey augmentation(std::uint64_t seed) { return {seed, 0x4A554447}
 Outcome TrainingRun::train_judge() {
   refuse_init_from("judge");
   const JudgeStage& config = recipe_.judge;
-  const Dataset& data = train_data();
   const std::uint64_t seed = stage_seed("judge");
+  Loader loader = picture_loader(seed);
   Judge model(config.model);
   reset_parameters(model, seed);
   Judge average = clone(model);
@@ -25,9 +25,9 @@ Outcome TrainingRun::train_judge() {
   Stage stage = make_stage("judge", model, &average);
   stage.loss = [&](const StepPart& part) {
     const std::int64_t first = part.step * config.loop.batch + part.first;
-    const auto rows = shuffled_rows(data.count, seed, first, part.count);
-    const Tensor x = random_shifts(image_rows(data, rows), consecutive(first, part.count), augmentation(seed), 0, config.shift, 0.5);
-    const Tensor labels = label_rows(data, rows);
+    const ImageBatch batch = loader.take(first, part.count);
+    const Tensor x = random_shifts(batch.pixels, consecutive(first, part.count), augmentation(seed), 0, config.shift, 0.5);
+    const Tensor& labels = batch.labels;
     const Var logits = model(x);
     return StepLoss{mean(cross_entropy(logits, labels)), {{"accuracy", accuracy(logits.value(), labels)}}};
   };

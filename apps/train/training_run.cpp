@@ -1,6 +1,5 @@
 #include "apps/train/training_run.h"
 
-#include "apps/support/signals.h"
 #include "data/grid.h"
 #include "data/png.h"
 #include "flowmap/sampler.h"
@@ -8,7 +7,6 @@
 #include "nn/models/published_weights.h"
 #include "tensor/io/crc32c.h"
 #include "tensor/ops/elementwise.h"
-#include "tensor/ops/index.h"
 #include "tensor/random/name_hash.h"
 
 namespace fm {
@@ -30,7 +28,7 @@ void refuse_file_in_the_way(const std::filesystem::path& out) {
 TrainingRun::TrainingRun(Recipe& recipe, Context& context) : recipe_(recipe), context_(context), root_(context.launch.out) {
   if (root_.empty()) throw ConfigError("--out is missing: the folder that the run writes to");
   refuse_file_in_the_way(root_);
-  if (!recipe.has_sizes()) recipe.take_sizes(train_data());
+  take_sizes();
   check_given_files();
   recipe.encoder_weights = usable_weights(recipe.encoder_weights);
   recipe.judge_weights = usable_weights(recipe.judge_weights);
@@ -82,18 +80,33 @@ Warn TrainingRun::warner() {
   return [this](const std::string& line) { context_.log.warning("{}", line); };
 }
 
-const Dataset& TrainingRun::train_data() {
-  if (!train_) {
-    train_ = open_dataset(recipe_.data, Split::train);
-    const auto fits = [](std::int64_t wanted, std::int64_t found) { return wanted == 0 || wanted == found; };
-    if (train_->height != train_->width || !fits(recipe_.image_size, train_->height) || !fits(recipe_.channels, train_->channels))
-      throw ConfigError(fmt::format("{} has {}x{} images of {} channels; the config says image_size {} and channels {}", recipe_.data,
-                                    train_->height, train_->width, train_->channels, recipe_.image_size, recipe_.channels));
-    if (!fits(recipe_.classes, static_cast<std::int64_t>(train_->class_names.size())))
-      throw ConfigError(
-          fmt::format("{} has {} classes; the config says classes {}", recipe_.data, train_->class_names.size(), recipe_.classes));
-  }
-  return *train_;
+const std::shared_ptr<const SampleSource>& TrainingRun::pictures() {
+  if (pictures_) return pictures_;
+  if (recipe_.latents.from == "memory") pictures_ = as_source(std::make_shared<const Dataset>(open_dataset(recipe_.data, Split::train)));
+  else pictures_ = open_source(recipe_.data, Split::train);
+  const SampleSource& s = *pictures_;
+  const auto classes = static_cast<std::int64_t>(s.class_names().size());
+  const auto fits = [](std::int64_t wanted, std::int64_t found) { return wanted == 0 || wanted == found; };
+  if (s.height() != s.width() || !fits(recipe_.image_size, s.height()) || !fits(recipe_.channels, s.channels()))
+    throw ConfigError(fmt::format("{} has {}x{} images of {} channels; the config says image_size {} and channels {}", recipe_.data,
+                                  s.height(), s.width(), s.channels(), recipe_.image_size, recipe_.channels));
+  if (!fits(recipe_.classes, classes))
+    throw ConfigError(fmt::format("{} has {} classes; the config says classes {}", recipe_.data, classes, recipe_.classes));
+  return pictures_;
+}
+
+Loader TrainingRun::picture_loader(std::uint64_t seed) {
+  const int workers = recipe_.latents.from == "memory" ? 0 : static_cast<int>(recipe_.latents.workers);
+  return Loader(pictures(), {.seed = seed, .workers = workers});
+}
+
+// From the cache of latents where training reads that: its pictures may be elsewhere.
+void TrainingRun::take_sizes() {
+  if (recipe_.has_sizes()) return;
+  if (const auto info = recipe_.latents.from == "cache" ? LatentCache::read_info(latents_folder()) : std::nullopt)
+    return recipe_.take_sizes(info->image_size, info->channels, static_cast<std::int64_t>(info->class_names.size()));
+  const SampleSource& s = *pictures();
+  recipe_.take_sizes(s.height(), s.channels(), static_cast<std::int64_t>(s.class_names().size()));
 }
 
 Rae& TrainingRun::rae() {
@@ -126,27 +139,6 @@ std::string checksum(const NamedTensors& tensors) {
     crc = crc32c({static_cast<const char*>(x.raw()), x.bytes()}, crc);
   }
   return fmt::format("{:08x}", crc);
-}
-
-const LatentSet& TrainingRun::latents() {
-  if (!latents_.latents.defined()) {
-    const Dataset& data = train_data();
-    latents_ = encode_dataset(rae(), data, [&](std::int64_t done) {
-      throw_if_stop_requested();
-      context_.log.status(fmt::format("encoding {}/{} images", done, data.count));
-    });
-    context_.log.end_status();
-    context_.log.info("latents: {} images of {}, {:.0f} MiB", data.count, to_string(latents_.latents.select(0, 0).shape()),
-                      static_cast<double>(latents_.latents.bytes()) / (1 << 20));
-  }
-  return latents_;
-}
-
-Batch TrainingRun::flow_batch(const StepPart& part, std::int64_t batch, std::uint64_t seed) {
-  const std::int64_t first = part.step * batch + part.first;
-  const Tensor index = Tensor::from(shuffled_rows(latents().latents.dim(0), seed, first, part.count), {part.count});
-  return {rae().stats.normalise(gather(latents().latents, index)), gather(latents().labels, index),
-          Draws{seed, static_cast<std::uint32_t>(part.step), consecutive(part.first, part.count)}};
 }
 
 DitDh TrainingRun::load_teacher() {

@@ -25,6 +25,8 @@ class TrainingRun {
   Outcome train_judge();
   Outcome train_encoder();
   Outcome train_decoder();
+  int encode_latents();                                     // fills the cache of latents: what is missing of it
+  bool lacks_cached_latents() const { return recipe_.latents.from == "cache" && !LatentCache::is_finished(latents_folder()); }
   void prepare_stats();                                     // out/stats.safetensors, if it is not there yet
   Outcome train_teacher();
   Outcome train_cmt();
@@ -54,12 +56,19 @@ class TrainingRun {
   const std::filesystem::path& root() const { return root_; }
 
  private:
-  const Dataset& train_data();
+  const std::shared_ptr<const SampleSource>& pictures();    // of the training split; in memory when latents.from = memory
+  Loader picture_loader(std::uint64_t seed);                // shuffled, not mirrored
   std::filesystem::path located(const std::string& file) const;   // as it is named, or beside the config file
+  void take_sizes();
   void check_given_files();
   std::string usable_weights(const std::string& file) const;
   Rae& rae();                                       // with trained encoder; decoder and statistics if they are there
-  const LatentSet& latents();
+  const LatentSet& latents();                       // of all training images, in memory
+  LatentSource& latent_source();
+  std::unique_ptr<LatentSource> cached_latents();
+  std::filesystem::path latents_folder() const;
+  LatentCacheInfo cache_info();
+  std::function<void(std::int64_t)> encoding_progress(std::int64_t total);
   Outcome train_loop(Stage& stage, const LoopConfig& loop, std::uint64_t seed) {
     return train(stage, loop, seed, log_files(recipe_.log), context_);
   }
@@ -72,9 +81,10 @@ class TrainingRun {
   Recipe& recipe_;
   Context& context_;
   std::filesystem::path root_;
-  std::optional<Dataset> train_;
+  std::shared_ptr<const SampleSource> pictures_;
   std::unique_ptr<Rae> rae_;
   LatentSet latents_;
+  std::unique_ptr<LatentSource> source_;
 };
 
 // crc32c of names, shapes and values, eight hexadecimal digits: which weights these are.

@@ -329,6 +329,74 @@ TEST_CASE("--dry-run tells sizes and writes nothing") {
   CHECK(contents(folder / "old") == before);
 }
 
+TEST_CASE("training from a cache of latents has the bits of training from memory, with flips and from pictures too") {
+  TempFolder folder;
+  const auto begin = [&](const char* name) {
+    fs::create_directories(folder / name);
+    fs::copy(finished_run() / "encoder", folder / name / "encoder", fs::copy_options::recursive | fs::copy_options::copy_symlinks);
+    return folder / name;
+  };
+  for (const char* flip : {"true", "false"}) {
+    const std::string suffix = flip;
+    const Arguments common{"--latents.flip", flip, "--latents.batch", "16", "--latents.dtype", "f32", "--latents.shard", "48"};
+    const fs::path memory = begin(("memory-" + suffix).c_str()), cache = begin(("cache-" + suffix).c_str()),
+                   live = begin(("live-" + suffix).c_str());
+    succeeds(train("fm", memory, common));
+    succeeds(train("encode", cache, common));
+    succeeds(train("fm", cache, common + Arguments{"--latents", "cache", "--latents.workers", "3"}));
+    succeeds(train("fm", live, common + Arguments{"--latents", "images"}));
+    CHECK(read_file(memory / "stats.safetensors") == read_file(cache / "stats.safetensors"));
+    CHECK(read_file(memory / "stats.safetensors") == read_file(live / "stats.safetensors"));
+    same_training(memory, cache, "fm");
+    same_training(memory, live, "fm");
+    for (const char* stage : {"cmt", "mfd", "mft"}) {
+      succeeds(train(stage, memory, common));
+      succeeds(train(stage, cache, common + Arguments{"--latents", "cache"}));
+      same_training(memory, cache, stage);
+    }
+  }
+  CHECK(read_file(folder / "memory-true/stats.safetensors") != read_file(folder / "memory-false/stats.safetensors"));
+  refused(train("fm", folder / "cache-true", {"--latents", "cache", "-q"}), exit_code::usage, "set latents.flip = true");
+  refused(train("fm", folder / "memory-true", {"--latents", "cache", "-q"}), exit_code::unreadable, "no latents there");
+}
+
+TEST_CASE("encode goes on where it was stopped, and latents of another encoder are refused") {
+  TempFolder folder;
+  fs::create_directories(folder / "run");
+  fs::copy(finished_run() / "encoder", folder / "run/encoder", fs::copy_options::recursive | fs::copy_options::copy_symlinks);
+  const Arguments options{"--latents.shard", "30", "--latents-folder", (folder / "z").string()};
+  succeeds(train("encode", folder / "run", options));
+  const auto want = contents(folder / "z");
+  CHECK(want.contains("latents-00006.safetensors"));
+  const Result again = train("encode", folder / "run", options);
+  succeeds(again);
+  CHECK(has(again.err, "7 shards are there and intact, 0 to make"));
+  fs::remove(folder / "z/latents-00003.safetensors");
+  succeeds(train("encode", folder / "run", options));
+  CHECK(contents(folder / "z") == want);
+
+  const Arguments small{"--latents.shard", "2", "--latents-folder"};
+  succeeds(train("encode", folder / "run", small + Arguments{(folder / "whole").string()}));
+  for (int signal : {SIGTERM, SIGKILL}) {
+    const fs::path z = folder / std::to_string(signal);
+    const Result stopped = train("encode", folder / "run", small + Arguments{z.string()}, [&](pid_t child) {
+      CHECK(wait_until([&] { return fs::exists(z / "latents-00010.safetensors"); }));
+      kill(child, signal);
+    });
+    CHECK(stopped.code != 0);
+    if (signal == SIGTERM) CHECK(stopped.code == exit_code::stopped_early);
+    CHECK(!fs::exists(z / "stats.safetensors"));
+    refused(train("fm", folder / "run", {"--latents", "cache", "--latents-folder", z.string(), "-q"}), exit_code::unreadable,
+            "of 100 shards are made");
+    succeeds(train("encode", folder / "run", small + Arguments{z.string()}));
+    CHECK(contents(z) == contents(folder / "whole"));
+  }
+
+  succeeds(train("encoder", folder / "run", {"--fresh", "--steps", "1"}));
+  refused(train("encode", folder / "run", options + Arguments{"-q"}), exit_code::usage, "holds latents with encoder");
+  refused(train("fm", folder / "run", options + Arguments{"--latents", "cache", "-q"}), exit_code::usage, "latents of encoder");
+}
+
 TEST_CASE("a recipe with weights of its own: stages of decoder, statistics and teacher are not needed") {
   TempFolder folder;
   const fs::path made = finished_run(), out = folder / "run";

@@ -31,8 +31,17 @@ struct Made {
 
 Made made(std::int64_t count = 11) {
   Made m;
-  m.info = {.encoder = "1a2b3c4d", .data = "shapes", .image_size = 8, .channels = 1, .class_names = {"a", "b", "c"}, .labels = {}, .latent = {3, 2, 2},
-            .dtype = DType::f32, .mirrored = true, .shard_size = 4};
+  m.info = {.encoder = "1a2b3c4d",
+            .preprocessing = "none",
+            .data = "shapes",
+            .image_size = 8,
+            .channels = 1,
+            .class_names = {"a", "b", "c"},
+            .labels = {},
+            .latent = {3, 2, 2},
+            .dtype = DType::f32,
+            .mirrored = true,
+            .shard_size = 4};
   for (std::int64_t i = 0; i < count; ++i) m.info.labels.push_back(i % 3);
   m.latents = values(count, m.info.latent, 1), m.mirrored = values(count, m.info.latent, 2);
   return m;
@@ -163,6 +172,8 @@ TEST_CASE("stopped and gone on, in any number of steps, a cache has the same byt
   make(folder / "z", m, 1);
   CHECK(has(error_of([&] { LatentCache cache(folder / "z"); }), "1 of 3 shards are made: finish them"));
   CHECK(LatentCache::read_info(folder / "z")->encoder == "1a2b3c4d");
+  CHECK(!LatentCache::is_finished(folder / "z"));
+  CHECK(LatentCache::is_finished(folder / "whole"));
   write_atomically(folder / "z" / "latents-00001.safetensors.tmp-12345", "left over");
   make(folder / "z", m, 1);
   CHECK(make(folder / "z", m).empty());
@@ -188,7 +199,9 @@ TEST_CASE("latents of another encoder, other pictures or another form are refuse
     change(other.info);
     return error_of([&] { make(folder / "z", other); });
   };
-  CHECK(has(refused([](LatentCacheInfo& i) { i.encoder = "00000000"; }), "z: holds latents with encoder \"1a2b3c4d\" instead of \"00000000\": choose another folder"));
+  CHECK(has(refused([](LatentCacheInfo& i) { i.encoder = "00000000"; }),
+            "z: holds latents with encoder \"1a2b3c4d\" instead of \"00000000\": choose another folder"));
+  CHECK(has(refused([](LatentCacheInfo& i) { i.preprocessing = "mean 0"; }), "preprocessing \"none\""));
   CHECK(has(refused([](LatentCacheInfo& i) { i.dtype = DType::bf16; }), "dtype \"f32\" instead of \"bf16\""));
   CHECK(has(refused([](LatentCacheInfo& i) { i.labels[2] = 0; }), "labels"));
   CHECK(has(refused([](LatentCacheInfo& i) { i.class_names[0] = "z"; }), "other class_names"));

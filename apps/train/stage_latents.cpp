@@ -1,0 +1,176 @@
+// What stands between pictures and generators: the latents of the training set, in memory, in files or made as they are needed, and their
+// statistics (mfrae 1.2, 10).
+#include <chrono>
+
+#include "apps/support/run_folder.h"
+#include "apps/support/signals.h"
+#include "apps/support/text.h"
+#include "apps/train/training_run.h"
+#include "nn/models/published_weights.h"
+
+namespace fm {
+namespace {
+
+std::string preprocessing(const RaeConfig& c) {
+  return fmt::format("input size {}, mean {}, std {}", c.input_size, fmt::join(c.image_mean, " "), fmt::join(c.image_std, " "));
+}
+
+}  // namespace
+
+// A status line while `total` pictures are encoded, `done` of them before this process.
+std::function<void(std::int64_t)> TrainingRun::encoding_progress(std::int64_t total) {
+  const auto start = std::chrono::steady_clock::now();
+  return [this, total, start, before = std::int64_t{-1}](std::int64_t done) mutable {
+    throw_if_stop_requested();
+    if (before < 0) before = done;  // the first block starts the clock's rate
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    const double rate = static_cast<double>(done - before) / std::max(seconds, 1e-9);
+    context_.log.status(fmt::format("encoding {}/{} images  {}  ETA {}", done, total, rate_text(rate, "img/s"),
+                                    duration_text(rate > 0 ? static_cast<double>(total - done) / rate : 0)));
+  };
+}
+
+const LatentSet& TrainingRun::latents() {
+  if (latents_.latents.defined()) return latents_;
+  const std::int64_t count = pictures()->count();
+  const auto progress = encoding_progress(count);
+  LatentSet set;
+  set.labels = Tensor::empty({count}, DType::i64);
+  encode_pictures(rae(), pictures(), recipe_.latents, 0, count, [&](std::int64_t first, const LatentSet& block) {
+    const Shape all = block.latents.shape().with(0, count);
+    const std::int64_t end = first + block.latents.dim(0);
+    if (!set.latents.defined()) set.latents = Tensor::empty(all);
+    if (!set.mirrored.defined() && block.mirrored.defined()) set.mirrored = Tensor::empty(all);
+    set.latents.slice(0, first, end).copy_from(block.latents);
+    if (block.mirrored.defined()) set.mirrored.slice(0, first, end).copy_from(block.mirrored);
+    set.labels.slice(0, first, end).copy_from(block.labels);
+    progress(end);
+  });
+  context_.log.end_status();
+  latents_ = std::move(set);
+  context_.log.info("latents: {} images of {}, {}{}", count, to_string(latents_.latents.select(0, 0).shape()),
+                    bytes_text(static_cast<double>(latents_.latents.bytes())),
+                    recipe_.latents.flip ? " and as much for mirrored ones" : "");
+  return latents_;
+}
+
+std::filesystem::path TrainingRun::latents_folder() const {
+  return recipe_.latents.folder.empty() ? root_ / "latents" : std::filesystem::path(recipe_.latents.folder);
+}
+
+LatentCacheInfo TrainingRun::cache_info() {
+  const SampleSource& source = *pictures();
+  LatentCacheInfo info;
+  info.encoder = checksum(state_dict(rae().encoder));
+  info.preprocessing = preprocessing(recipe_.rae);
+  info.data = recipe_.data;
+  info.image_size = recipe_.image_size, info.channels = recipe_.channels;
+  info.class_names = source.class_names();
+  for (std::int64_t i = 0; i < source.count(); ++i) info.labels.push_back(source.label(i));
+  info.latent = {recipe_.dit.channels, recipe_.dit.input_size, recipe_.dit.input_size};
+  info.dtype = recipe_.latents.dtype == "f32" ? DType::f32 : DType::bf16;
+  info.mirrored = recipe_.latents.flip;
+  info.shard_size = recipe_.latents.shard;
+  return info;
+}
+
+int TrainingRun::encode_latents() {
+  refuse_init_from("encode");
+  const std::filesystem::path folder = latents_folder();
+  if (context_.launch.fresh && std::filesystem::exists(folder)) move_aside(folder, context_.log);
+  const LatentCacheInfo info = cache_info();
+  const auto count = static_cast<std::int64_t>(info.labels.size());
+  std::filesystem::create_directories(folder);
+  const FolderLock lock(folder);
+  LatentCacheWriter writer(folder, info, warner());
+  const std::vector<LatentShard> missing = writer.missing();
+  if (writer.finished() > 0)
+    context_.log.info("{}: {} shards are there and intact, {} to make", folder.string(), writer.finished(), missing.size());
+  std::int64_t done = count;
+  for (const LatentShard& s : missing) done -= s.count;
+  const auto progress = encoding_progress(count);
+  for (const LatentShard& s : missing) {
+    const Shape all{s.count, info.latent[0], info.latent[1], info.latent[2]};
+    const Tensor latents = Tensor::empty(all, info.dtype), mirrored = info.mirrored ? Tensor::empty(all, info.dtype) : Tensor();
+    Moments moments(info.latent);
+    encode_pictures(rae(), pictures(), recipe_.latents, s.first, s.count, [&](std::int64_t i, const LatentSet& block) {
+      const std::int64_t begin = i - s.first, end = begin + block.latents.dim(0);
+      latents.slice(0, begin, end).copy_from(block.latents);
+      moments.add(block.latents);
+      if (info.mirrored) mirrored.slice(0, begin, end).copy_from(block.mirrored);
+      if (info.mirrored) moments.add(block.mirrored);
+      progress(done += end - begin);
+    });
+    writer.write(s, latents, mirrored, moments);
+  }
+  context_.log.end_status();
+  writer.finish();
+  context_.log.info("{}: {} images of {} in {}{}, encoder {}", folder.string(), count, to_string(info.latent), name_of(info.dtype),
+                    info.mirrored ? ", mirrored too" : "", info.encoder);
+  return exit_code::finished;
+}
+
+// Refuses latents that this run's encoder would not have given.
+std::unique_ptr<LatentSource> TrainingRun::cached_latents() {
+  const auto cache = std::make_shared<const LatentCache>(latents_folder());
+  const LatentCacheInfo& info = cache->info();
+  const std::string encoder = checksum(state_dict(rae().encoder)), where = latents_folder().string();
+  if (info.encoder != encoder || info.preprocessing != preprocessing(recipe_.rae))
+    throw ConfigError(
+        fmt::format("{}: latents of encoder {} ({}), but this run's is {} ({}): give that encoder, or encode into another folder", where,
+                    info.encoder, info.preprocessing, encoder, preprocessing(recipe_.rae)));
+  const Shape latent{recipe_.dit.channels, recipe_.dit.input_size, recipe_.dit.input_size};
+  if (info.latent != latent || static_cast<std::int64_t>(info.class_names.size()) > recipe_.classes)
+    throw ConfigError(fmt::format("{}: latents of {} in {} classes; the config says {} and classes {}", where, to_string(info.latent),
+                                  info.class_names.size(), to_string(latent), recipe_.classes));
+  if (info.mirrored != recipe_.latents.flip)
+    throw ConfigError(fmt::format("{}: holds latents {} mirrored pictures; set latents.flip = {}, or encode into another folder", where,
+                                  info.mirrored ? "also of" : "without", info.mirrored));
+  context_.log.info("latents: {} images of {} in {}{}, from {}", cache->count(), to_string(info.latent), name_of(info.dtype),
+                    info.mirrored ? ", mirrored too" : "", where);
+  return latents_in_files(cache, recipe_.latents.workers);
+}
+
+LatentSource& TrainingRun::latent_source() {
+  if (source_) return *source_;
+  const std::string& from = recipe_.latents.from;
+  if (from == "cache")
+    source_ = cached_latents();
+  else if (from == "images")
+    source_ = latents_of_pictures(rae(), pictures(), recipe_.latents, encoding_progress(pictures()->count()));
+  else
+    source_ = latents_in_memory(latents());
+  return *source_;
+}
+
+Batch TrainingRun::flow_batch(const StepPart& part, std::int64_t batch, std::uint64_t seed) {
+  const LatentSet set = latent_source().take(seed, part.step * batch + part.first, part.count);
+  return {rae().stats.normalise(set.latents), set.labels,
+          Draws{seed, static_cast<std::uint32_t>(part.step), consecutive(part.first, part.count)}};
+}
+
+// They are for one encoder: another one (encoder --fresh, other encoder_weights) has its own.
+void TrainingRun::prepare_stats() {
+  if (!recipe_.stats_file.empty()) {
+    rae().stats = load_stats(recipe_.stats_file, warner());
+    return;
+  }
+  const auto file = root_ / "stats.safetensors";
+  const Metadata wanted{{"encoder", checksum(state_dict(rae().encoder))}, {"mirrored", recipe_.latents.flip ? "yes" : "no"}};
+  const auto belongs = [&](const Metadata& m) {
+    return std::all_of(wanted.begin(), wanted.end(),
+                       [&](const auto& entry) { return m.contains(entry.first) && m.at(entry.first) == entry.second; });
+  };
+  if (!std::filesystem::exists(file) || !belongs(Safetensors(file).metadata())) {
+    const LatentStats s = latent_source().statistics();
+    context_.log.end_status();
+    Metadata metadata = wanted;
+    metadata["data"] = recipe_.data, metadata["count"] = std::to_string(latent_source().count());
+    save_safetensors(file, {{"mean", s.mean}, {"var", s.variance}}, metadata);
+    context_.log.info("stats: mean and variance of the latents of {} images in {}", latent_source().count(), file.string());
+  }
+  const Safetensors stored(file);
+  rae().stats = {stored["mean"].clone(), stored["var"].clone()};
+}
+
+}  // namespace fm
