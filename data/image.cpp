@@ -78,7 +78,11 @@ Image image_from_planes(const float* planes, int channels, int height, int width
 }
 
 void planes_from_image(const Image& image, std::uint8_t* planes) {
-  for_each_value(image.channels, image.height, image.width, [&](std::size_t from, std::size_t at) { planes[at] = image.pixels[from]; });
+  const std::size_t plane = std::size_t(image.height) * image.width, channels = std::size_t(image.channels);
+  for (std::size_t c = 0; c < channels; ++c) {
+    const std::uint8_t* from = image.pixels.data() + c;
+    for (std::size_t i = 0; i < plane; ++i) planes[c * plane + i] = from[i * channels];
+  }
 }
 
 }  // namespace fm

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 
 #include "data/threads.h"
 #include "tensor/error.h"
@@ -35,7 +36,12 @@ void Loader::read(const EpochRow& row, float* pixels) const {
   const std::int64_t lines = std::int64_t(s.channels()) * s.height(), size = lines * s.width();
   std::vector<std::uint8_t> bytes(static_cast<std::size_t>(size));
   s.read(row.index, RandomKey{options_.seed, crop_stream}.block(std::uint64_t(row.index), row.epoch), bytes.data());
-  for (std::int64_t i = 0; i < size; ++i) pixels[i] = float(bytes[std::size_t(i)]) / 255.0f;
+  static const std::array<float, 256> level = [] {
+    std::array<float, 256> table;
+    for (std::size_t i = 0; i < 256; ++i) table[i] = float(i) / 255.0f;
+    return table;
+  }();
+  for (std::int64_t i = 0; i < size; ++i) pixels[i] = level[bytes[std::size_t(i)]];
   if (options_.flip && is_mirrored(options_.seed, row)) mirror(pixels, lines, s.width());
 }
 

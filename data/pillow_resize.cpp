@@ -63,30 +63,24 @@ template <int C>
 void row_across(const std::uint8_t* in, std::uint8_t* out, const std::vector<Taps>& taps) {
   for (const Taps& t : taps) {
     int sum[C];
-    for (int& s : sum) s = half;
+    for (int c = 0; c < C; ++c) sum[c] = half;
     const std::uint8_t* from = in + std::size_t(t.first) * C;
-    for (int w : t.weights) {
-      for (int c = 0; c < C; ++c) sum[c] += from[c] * w;
-      from += C;
-    }
-    for (int c = 0; c < C; ++c) *out++ = rounded(sum[c]);
+    const int* weights = t.weights.data();
+    const std::size_t n = t.weights.size();
+    for (std::size_t j = 0; j < n; ++j, from += C)
+      for (int c = 0; c < C; ++c) sum[c] += from[c] * weights[j];
+    for (int c = 0; c < C; ++c) out[c] = rounded(sum[c]);
+    out += C;
   }
 }
 
-Image resized_across(const Image& image, const std::vector<Taps>& taps) {
-  Image out = blank_image(int(taps.size()), image.height, image.channels);
-  for (int y = 0; y < image.height; ++y) {
-    switch (image.channels) {
-      case 1:
-        row_across<1>(image.at(0, y), out.at(0, y), taps);
-        break;
-      case 3:
-        row_across<3>(image.at(0, y), out.at(0, y), taps);
-        break;
-      default:
-        throw ShapeError(fmt::format("pillow_resize: {} channels, 1 or 3 are possible", image.channels));
-    }
-  }
+// Rows first ... first + rows - 1 only.
+Image resized_across(const Image& image, const std::vector<Taps>& taps, int first, int rows) {
+  if (image.channels != 1 && image.channels != 3)
+    throw ShapeError(fmt::format("pillow_resize: {} channels, 1 or 3 are possible", image.channels));
+  Image out = blank_image(int(taps.size()), rows, image.channels);
+  const auto row = image.channels == 1 ? row_across<1> : row_across<3>;
+  for (int y = 0; y < rows; ++y) row(image.at(0, first + y), out.at(0, y), taps);
   return out;
 }
 
@@ -110,12 +104,16 @@ Image resized_down(const Image& image, const std::vector<Taps>& taps) {
   return out;
 }
 
-// Only the rows that the pass downwards looks at; its taps then count from the first of them.
-Image rows_for(const Image& image, std::vector<Taps>& taps) {
-  int low = image.height, high = 0;
+struct Rows {
+  int first, count;
+};
+
+// The rows that the pass downwards looks at; its taps then count from the first of them.
+Rows rows_for(std::vector<Taps>& taps) {
+  int low = taps.front().first, high = 0;
   for (const Taps& t : taps) low = std::min(low, t.first), high = std::max(high, t.first + int(t.weights.size()));
   for (Taps& t : taps) t.first -= low;
-  return cropped(image, {0, low, image.width, high - low});
+  return {low, high - low};
 }
 
 // torchvision's Resize(side): the shorter side becomes `side`, the longer one is rounded down.
@@ -137,17 +135,20 @@ Image pillow_resize(const Image& image, int width, int height, PillowFilter filt
   if (image.empty() || width < 1 || height < 1) {
     throw ShapeError(fmt::format("pillow_resize: {}x{} to {}x{}: sizes must be positive", image.width, image.height, width, height));
   }
-  Image out = image;
-  if (image.height == height) {
-    out = cropped(out, {0, part.top, out.width, part.height});
-    return image.width == width ? cropped(out, {part.left, 0, part.width, part.height})
-                                : resized_across(out, taps_of_range(filter, image.width, width, part.left, part.width));
+  if (part.left < 0 || part.top < 0 || part.width < 1 || part.height < 1 || part.left + part.width > width ||
+      part.top + part.height > height)
+    throw ShapeError(fmt::format("pillow_resize: the part {}x{} at ({}, {}) is not inside {}x{}", part.width, part.height, part.left,
+                                 part.top, width, height));
+  std::vector<Taps> down;
+  Rows rows{part.top, part.height};
+  if (image.height != height) {
+    down = taps_of_range(filter, image.height, height, part.top, part.height);
+    rows = rows_for(down);
   }
-  std::vector<Taps> down = taps_of_range(filter, image.height, height, part.top, part.height);
-  out = rows_for(out, down);
-  out = image.width == width ? cropped(out, {part.left, 0, part.width, out.height})
-                             : resized_across(out, taps_of_range(filter, image.width, width, part.left, part.width));
-  return resized_down(out, down);
+  Image out = image.width == width
+                  ? cropped(image, {part.left, rows.first, part.width, rows.count})
+                  : resized_across(image, taps_of_range(filter, image.width, width, part.left, part.width), rows.first, rows.count);
+  return down.empty() ? out : resized_down(out, down);
 }
 
 Image pillow_resize(const Image& image, int width, int height, PillowFilter filter) {
@@ -156,12 +157,12 @@ Image pillow_resize(const Image& image, int width, int height, PillowFilter filt
 
 Image center_crop(const Image& image, int size) {
   if (image.empty() || size < 1) throw ShapeError(fmt::format("center_crop: {}x{} to {}", image.width, image.height, size));
-  Image at = image;
-  while (std::min(at.width, at.height) >= 2 * size) at = pillow_resize(at, at.width / 2, at.height / 2, PillowFilter::box);
-  const double scale = double(size) / std::min(at.width, at.height);
+  if (std::min(image.width, image.height) >= 2 * size)
+    return center_crop(pillow_resize(image, image.width / 2, image.height / 2, PillowFilter::box), size);
+  const double scale = double(size) / std::min(image.width, image.height);
   // Python's round: halves to even, as nearbyint in the default rounding mode.
-  const int width = int(std::nearbyint(at.width * scale)), height = int(std::nearbyint(at.height * scale));
-  return pillow_resize(at, width, height, PillowFilter::bicubic, {(width - size) / 2, (height - size) / 2, size, size});
+  const int width = int(std::nearbyint(image.width * scale)), height = int(std::nearbyint(image.height * scale));
+  return pillow_resize(image, width, height, PillowFilter::bicubic, {(width - size) / 2, (height - size) / 2, size, size});
 }
 
 Image random_crop(const Image& image, int shorter, int size, const PhiloxBlock& random) {

@@ -91,6 +91,7 @@ TEST_CASE("resizing checks its sizes") {
   CHECK_THROWS_AS(pillow_resize(Image{}, 2, 2, PillowFilter::box), ShapeError);
   CHECK_THROWS_AS(pillow_resize(blank_image(2, 2, 1), 0, 2, PillowFilter::box), ShapeError);
   CHECK_THROWS_AS(center_crop(blank_image(2, 2, 1), 0), ShapeError);
+  CHECK_THROWS_AS(pillow_resize(blank_image(2, 2, 1), 4, 4, PillowFilter::box, {1, 1, 4, 1}), ShapeError);
   CHECK(pillow_resize(blank_image(3, 5, 3, 77), 3, 5, PillowFilter::bicubic).pixels == blank_image(3, 5, 3, 77).pixels);
 }
 
