@@ -47,6 +47,7 @@ int ablate(AblateConfig& config, Context& context) {
   const std::vector<Variant> list = variants(config);
   if (context.launch.dry_run) return tell(run, list), exit_code::finished;
 
+  run.need_folder();
   run.prepare_stats();
   std::vector<Finding> findings;
   for (const Variant& v : list) findings.push_back({.variant = v});

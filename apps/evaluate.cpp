@@ -10,17 +10,24 @@ struct EvaluateCommand {
   Recipe recipe;
   std::string only, csv;
   template <class V> void visit(V&& v) {
-    v("only", only, "one of reconstruction, teacher, cmt, mfd, mft; empty: all that are there", flag("only"));
-    v("csv", csv, "file for the table; empty: scores.csv in the run's folder", flag("csv"));
+    v("only", only, "score one of these instead of all that are there", one_of({"", "reconstruction", "teacher", "cmt", "mfd", "mft"}),
+      flag("only"));
+    v("csv", csv, "file for the table; empty: scores.csv in the run's folder, with --only scores-NAME.csv", flag("csv"));
     recipe.visit(v);
   }
 };
 
 int score_run(EvaluateCommand& command, Context& context) {
   TrainingRun run(command.recipe, context);
-  const std::vector<Score> scores = evaluate_run(run, command.only);
-  save_scores(command.csv.empty() ? run.root() / "scores.csv" : std::filesystem::path(command.csv), scores);
-  fmt::print("{}\n", score_table(scores));
+  run.need_folder();
+  const std::string name = command.only.empty() ? "scores.csv" : "scores-" + command.only + ".csv";
+  const auto csv = command.csv.empty() ? run.root() / name : std::filesystem::path(command.csv);
+  const std::vector<Score> scores = evaluate_run(run, command.only, [](const std::string& line) {
+    fmt::print("{}\n", line);
+    std::fflush(stdout);                               // a teacher takes minutes: each row as it is known
+  });
+  save_scores(csv, scores);
+  context.log.info("scores   {}", csv.string());
   return exit_code::finished;
 }
 

@@ -32,6 +32,7 @@ struct SampleCommand {
 
 // What the run's decoder and one of its generators make.
 Source open_run(const SampleCommand& c, TrainingRun& run) {
+  run.need_folder();
   run.prepare_stats();
   const auto model = std::make_shared<DitDh>(c.stage == "teacher" ? run.load_teacher()
                                                                   : run.load_student(c.stage == "last" ? run.last_student() : c.stage));

@@ -28,15 +28,27 @@ std::vector<Field> with_stage_flags(std::vector<Field> fields, const std::string
   return fields;
 }
 
+void refuse_no_steps(Recipe& recipe, const std::string& stage) {
+  for (const Field& f : list_fields(recipe))
+    if (f.path == stage + ".loop.steps" && to_text(f) == "0")
+      throw ConfigError(fmt::format("{} is 0, so that pipeline leaves this stage out; to train it give --steps", f.path));
+}
+
+// A stage of the quickstart, and how to run those that it leaves out.
+std::string example_of(const std::string& name) {
+  if (name == "judge" || name == "encoder")
+    return fmt::format("flowmap_train {0} --config configs/fashion_mnist_{0}.toml --out runs/{0}", name);
+  return fmt::format("flowmap_train {} --config configs/quickstart.toml --out runs/quickstart{}", name, name == "mft" ? " --steps 300" : "");
+}
+
 void add_stage(Program& program, const std::string& name, const std::string& config_part, const std::string& help, StageFunction run) {
   auto recipe = std::make_shared<Recipe>();
-  CommandInfo info{.name = name, .help = help, .trains = true,
-                   .examples = {{name == "pipeline" ? "the whole chain on Fashion-MNIST" : "this stage of the quickstart",
-                                 "flowmap_train " + name + " --config configs/quickstart.toml --out runs/quickstart"}}};
+  CommandInfo info{.name = name, .help = help, .trains = true, .examples = {{help, example_of(name)}}};
   program.commands.push_back({std::move(info), [recipe, config_part] { return with_stage_flags(list_fields(*recipe), config_part); },
-                              [recipe, run](Context& context) {
+                              [recipe, config_part, run](Context& context) {
                                 TrainingRun training(*recipe, context);
                                 if (context.launch.dry_run) return training.describe();
+                                refuse_no_steps(*recipe, config_part);
                                 return run(training);
                               }});
 }

@@ -63,7 +63,12 @@ void show_step(InspectCommand& c) {
   const LoopConfig& loop = mean_flow_step ? c.recipe.mfd.loop : c.recipe.fm.loop;
   DitDhConfig config = c.recipe.dit;
   config.mean_flow = mean_flow_step;
-  const DitDh model(config, 1);
+  std::optional<DitDh> held;
+  {
+    const OpName name("weights");                    // apart from what the step holds
+    held.emplace(config, 1);
+  }
+  const DitDh& model = *held;
   const Samples samples = consecutive(0, loop.batch);
   const Batch batch{random_normal_rows(samples, {config.channels, config.input_size, config.input_size}, {1, 1}),
                     Tensor::zeros({loop.batch}, DType::i64),

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "nn/sharded_weights.h"
@@ -153,6 +154,15 @@ Weights weights_of(const Checkpoint& checkpoint, const std::string& part) {
           std::make_shared<const Json>(checkpoint.state())};
 }
 
+// "runs/a/cmt, runs/a/mfd": the folders below that have checkpoints, as the stages of a run.
+std::string with_checkpoints(const fs::path& path) {
+  std::vector<std::string> found;
+  for (const auto& entry : fs::directory_iterator(path))
+    if (fs::is_directory(entry.path() / "checkpoints")) found.push_back(entry.path().string());
+  std::sort(found.begin(), found.end());
+  return fmt::format("{}", fmt::join(found, ", "));
+}
+
 Weights load_from(const fs::path& path, const std::string& part, const Warn& warn) {
   if (!fs::is_directory(path)) {
     if (!part.empty()) throw FileError(fmt::format("{} is one file and has no part \"{}\"", path.string(), part));
@@ -165,6 +175,8 @@ Weights load_from(const fs::path& path, const std::string& part, const Warn& war
       if (fs::exists(path / file)) return load_from(path / file, part, warn);
   const fs::path folder = fs::is_directory(path / "checkpoints") ? path / "checkpoints" : path;
   if (const auto newest = open_newest({folder, 1, 0}, warn)) return weights_of(*newest, name);
+  const std::string inside = with_checkpoints(path);
+  if (!inside.empty()) throw FileError(fmt::format("{} is a folder of trainings: name one, {}", path.string(), inside));
   throw FileError(fmt::format("{}: neither a checkpoint, nor a folder of checkpoints, nor a run folder with one, nor a folder with model.safetensors", path.string()));
 }
 

@@ -69,7 +69,7 @@ struct Weights {
 // is "model" otherwise. FileError when there is no such thing or it is damaged.
 Weights load_weights(const std::string& where, const Warn& warn);
 
-// Into a model: FileError names the file and every tensor that is missing, unexpected or of another shape (load_state in nn/module.h).
+// Into a model: FileError names the file and what is missing, unexpected or of another shape (load_state in nn/module.h).
 template <class M> void load_model(M& model, const Weights& weights, bool strict = true) {
   try {
     load_state(model, weights.tensors, strict);

@@ -10,7 +10,7 @@ thread_local bool shapes_only = false;
 
 // "a, b, c and 12 more"
 std::string join(const std::vector<std::string>& names) {
-  constexpr std::size_t shown = 20;
+  constexpr std::size_t shown = 4;
   std::string out;
   for (std::size_t i = 0; i < names.size() && i < shown; ++i) out += (i ? ", " : "") + names[i];
   if (names.size() > shown) out += " and " + std::to_string(names.size() - shown) + " more";

@@ -58,6 +58,15 @@ void check_settings(const fs::path& folder, const std::string& settings) {
                                   there, settings));
 }
 
+// Before the work: a file that is only written at its end must have a name of its kind, and a folder.
+void prepare_file(const char* flag, const std::string& file, const std::string& ending) {
+  if (file.empty()) return;
+  if (!file.ends_with(ending)) throw ConfigError(fmt::format("--{} {}: want a name that ends in {}", flag, file, ending));
+  std::error_code error;
+  if (const fs::path folder = fs::path(file).parent_path(); !folder.empty()) fs::create_directories(folder, error);
+  if (error) throw FileError(fmt::format("--{} {}: cannot create its folder: {}", flag, file, error.message()));
+}
+
 // The pictures of a command, drawn or read back, in the order of their numbers.
 class Pictures {
  public:
@@ -210,6 +219,8 @@ bool is_whole_npz(const fs::path& npz, const fs::path& png, std::int64_t count) 
 void draw_pictures(const Source& source, const PictureConfig& c, std::uint64_t seed, const std::string& settings, Logger& log) {
   if (c.pngs.empty() && c.npz.empty() && c.grid.empty())
     throw ConfigError("no files are asked for: give --pngs FOLDER, --npz FILE or --grid FILE");
+  prepare_file("grid", c.grid, ".png");
+  prepare_file("npz", c.npz, ".npz");
   Pictures pictures(source, c, seed, log);
   if (c.pngs.empty()) {
     Outputs outputs(c, source, !c.npz.empty());

@@ -17,7 +17,10 @@ std::string entry(const std::string& left, const std::string& text) {
   if (left.size() + 4 > column) out += "\n" + std::string(column, ' '), at = column;
   for (size_t begin = 0; begin < text.size();) {
     const size_t end = std::min(text.find(' ', begin), text.size());
-    if (at + end - begin > width && at > column) out += "\n" + std::string(column, ' '), at = column;
+    if (at + end - begin > width && at > column) {
+      out.back() = '\n';                                        // was the space after the last word
+      out += std::string(column, ' '), at = column;
+    }
     out += text.substr(begin, end - begin) + (end < text.size() ? " " : "");
     at += end - begin + 1;
     begin = end + 1;
@@ -34,7 +37,7 @@ const char* value_word(const Field& field) {
 std::string value_text(const Field& field) {
   if (field.rule.choices.empty()) return value_word(field);
   const bool list = std::holds_alternative<std::vector<std::string>*>(field.value);
-  return fmt::format("{}{}", fmt::join(field.rule.choices, "|"), list ? ",..." : "");
+  return fmt::format("{}{}", rule_text(field), list ? ",..." : "");
 }
 
 std::string field_entry(const Field& field, const std::vector<std::string>& names) {
@@ -42,7 +45,7 @@ std::string field_entry(const Field& field, const std::vector<std::string>& name
   for (const std::string& name : names) flags += (flags.empty() ? "--" : ", --") + name;
   if (field.value.index() != 0) flags += " " + (field.rule.alone.empty() ? value_text(field) : "[" + value_text(field) + "]");
   std::string text = field.help;
-  if (!field.rule.unit.empty()) text += fmt::format(", in {}", field.rule.unit);
+  if (!field.rule.unit.empty()) text += fmt::format(" ({})", field.rule.unit);
   if (const std::string rule = rule_text(field); field.rule.choices.empty() && !rule.empty()) text += fmt::format(" [{}]", rule);
   const std::string value = to_text(field);
   text += fmt::format(" [default: {}]", value.empty() ? "none" : value);
@@ -60,8 +63,13 @@ std::string exit_codes() {
          "  130, 143   a second SIGINT or SIGTERM: ended at once, nothing saved\n";
 }
 
-std::string examples_of(const std::vector<Example>& examples) {
-  std::string out;
+// Each command line once: a program's quickstart may be the example of one of its commands.
+std::string examples_of(std::vector<Example> examples, const std::string& quickstart) {
+  if (!quickstart.empty()) {
+    std::erase_if(examples, [&](const Example& example) { return example.command_line == quickstart; });
+    examples.insert(examples.begin(), {"quickstart", quickstart});
+  }
+  std::string out = examples.empty() ? "" : "\nExamples\n";
   for (const Example& example : examples) out += fmt::format("  # {}\n  {}\n", example.task, example.command_line);
   return out;
 }
@@ -86,10 +94,10 @@ std::string program_help(const Program& program) {
   std::string out = fmt::format("{}: {}\n\nCommands ({} COMMAND --help lists its flags)\n", program.name, program.summary, program.name);
   for (const Command& command : program.commands)
     out += entry(command.info.name, command.info.help + (command.info.name == program.default_command ? " [default]" : ""));
-  out += exit_codes();
-  std::string examples = program.quickstart.empty() ? "" : examples_of({{"quickstart", program.quickstart}});
-  for (const Command& command : program.commands) examples += examples_of(command.info.examples);
-  return examples.empty() ? out : out + "\nExamples\n" + examples;
+  std::vector<Example> examples;
+  for (const Command& command : program.commands)
+    examples.insert(examples.end(), command.info.examples.begin(), command.info.examples.end());
+  return out + exit_codes() + examples_of(examples, program.quickstart);
 }
 
 std::string command_help(const Program& program, const Command& command) {
@@ -118,8 +126,7 @@ std::string command_help(const Program& program, const Command& command) {
   }
   if (!info.presets.empty()) out += "\nPresets\n";
   for (const Preset& preset : info.presets) out += entry(preset.name, preset.help);
-  out += exit_codes();
-  return info.examples.empty() ? out : out + "\nExamples\n" + examples_of(info.examples);
+  return out + exit_codes() + examples_of(info.examples, info.name.empty() ? program.quickstart : "");
 }
 
 }  // namespace fm

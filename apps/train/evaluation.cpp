@@ -100,15 +100,16 @@ Score Evaluator::score_decoder() {
   return s;
 }
 
-std::vector<Score> evaluate_run(TrainingRun& run, const std::string& only) {
+std::vector<Score> evaluate_run(TrainingRun& run, const std::string& only, const std::function<void(const std::string&)>& tell) {
   run.prepare_stats();
   Evaluator evaluator(run);
   run.context().log.info("judge: {:.1f} % of the real test images right", 100 * evaluator.judge_accuracy());
   std::vector<Score> scores;
   const auto wanted = [&](const std::string& name) { return only.empty() || only == name; };
   const auto add = [&](const Score& s) {
+    if (scores.empty()) tell(score_head());
     scores.push_back(s);
-    run.context().log.info("{}", score_table({s}));
+    tell(score_row(s));
   };
   if (wanted("reconstruction")) add(evaluator.score_decoder());
   const EvaluateConfig& c = run.recipe().evaluate;
@@ -128,13 +129,14 @@ std::vector<Score> evaluate_run(TrainingRun& run, const std::string& only) {
   return scores;
 }
 
-std::string score_table(const std::vector<Score>& scores) {
-  std::string out = fmt::format("{:<15} {:>5} {:>9} {:>9} {:>7} {:>9} {:>7} {:>9}", "", "calls", "frechet", "precision", "recall",
-                                "accuracy", "psnr", "ms/image");
-  for (const Score& s : scores)
-    out += fmt::format("\n{:<15} {:>5} {:>9.3f} {:>9.3f} {:>7.3f} {:>7.1f} % {:>7} {:>9.2f}", s.name, s.calls, s.frechet, s.precision,
-                       s.recall, 100 * s.accuracy, s.psnr > 0 ? fmt::format("{:.2f}", s.psnr) : "-", s.ms_per_image);
-  return out;
+std::string score_head() {
+  return fmt::format("{:<15} {:>5} {:>9} {:>9} {:>7} {:>9} {:>7} {:>9}", "", "calls", "frechet", "precision", "recall", "accuracy", "psnr",
+                     "ms/image");
+}
+
+std::string score_row(const Score& s) {
+  return fmt::format("{:<15} {:>5} {:>9.3f} {:>9.3f} {:>7.3f} {:>7.1f} % {:>7} {:>9.2f}", s.name, s.calls, s.frechet, s.precision, s.recall,
+                     100 * s.accuracy, s.psnr > 0 ? fmt::format("{:.2f}", s.psnr) : "-", s.ms_per_image);
 }
 
 void save_scores(const std::filesystem::path& csv, const std::vector<Score>& scores) {

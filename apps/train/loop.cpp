@@ -56,6 +56,7 @@ class TrainLoop {
       context_.log.info("{}: done ({} steps)", stage_.name, step_);
       return Outcome::finished;
     }
+    if (step_ == 0) tell_start();
     folder_.write_config(fields());
     folder_.begin_session({.command_line = context_.command_line, .seed = static_cast<std::int64_t>(seed_ & 0x7fffffffffffffff),
                            .threads = omp_get_max_threads(), .resumed_from = step_ > 0 ? step_ : -1});
@@ -78,6 +79,13 @@ class TrainLoop {
   }
 
  private:
+  void tell_start() const {
+    const Launch& launch = context_.launch;
+    const std::string from = launch.init_from.empty() ? "" : fmt::format(", weights from {}{}", launch.init_from, launch.init_from_ema ? ":ema" : "");
+    context_.log.info("{}: {} steps of {}{}, into {}", stage_.name, loop_.steps, loop_.batch, from, folder_.path().string());
+    if (!stage_.remark.empty()) context_.log.info("{}: {}", stage_.name, stage_.remark);
+  }
+
   const std::vector<Field>& fields() const { return stage_.fields.empty() ? context_.fields : stage_.fields; }
 
   // "fm.loop.steps was 3, is 4" says nothing about the stage mfd, "dit.width ..." about all.

@@ -68,6 +68,7 @@ struct Stage {
   std::string part = {};                                               // of the config, such as "fm"; empty: as the name
   std::vector<Field> fields = {};                                      // the config that made it; empty: the command's
   std::vector<std::pair<std::string, std::string>> made_from = {};     // checksums of the weights it learns from: {"encoder", "1a2b3c4d"}
+  std::string remark = {};                                             // said when training begins; may be empty
   NamedTensors state;                                                  // further tensors of a checkpoint (shared, overwritten in place)
 };
 

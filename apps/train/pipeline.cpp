@@ -69,12 +69,12 @@ Image comparison_grid(TrainingRun& run, const std::vector<std::string>& class_na
       {.columns = static_cast<int>(r.classes), .scale = r.image_size < 64 ? 2 : 1, .column_labels = class_names, .row_labels = row_labels});
 }
 
-Plot stage_curve(const std::filesystem::path& folder, const std::string& stage, const std::vector<std::string>& columns) {
-  Plot plot{.title = stage, .x_label = "step", .y_label = columns.size() == 1 ? columns[0] : "", .log_y = true};
+Plot stage_curve(const std::filesystem::path& folder, const std::string& stage, std::vector<std::string> columns) {
   const std::string csv = read_text(folder / stage / "metrics.csv");
   const auto known = csv_columns(csv);
-  for (const std::string& column : columns)
-    if (std::find(known.begin(), known.end(), column) != known.end()) plot.curves.push_back(csv_curve(csv, "step", column, column));
+  std::erase_if(columns, [&](const std::string& column) { return std::find(known.begin(), known.end(), column) == known.end(); });
+  Plot plot{.title = fmt::format("{}: {}", stage, fmt::join(columns, ", ")), .x_label = "step", .y_label = "", .log_y = true};
+  for (const std::string& column : columns) plot.curves.push_back(csv_curve(csv, "step", column, column));
   return plot;
 }
 
@@ -109,6 +109,9 @@ void write_report(TrainingRun& run, const std::vector<NamedStage>& stages, const
                fmt::format("{} samples each", run.recipe().evaluate.samples));
   report.paragraph(weights_line(run, stages));
   report.heading("Training");
+  report.paragraph(
+      "With an adaptive metric the loss of mfd and mft stays near 1, whatever happens; raw_mse is the mean square before it. "
+      "derivative_ratio is |du/dt| / |u|: when it grows, training is in danger. Each stage's folder has a report with all its curves.");
   std::vector<Plot> plots;
   for (const NamedStage& s : stages) {
     if (!std::filesystem::exists(run.root() / s.name / "metrics.csv")) continue;
@@ -155,12 +158,11 @@ int run_pipeline(TrainingRun& run) {
     log.info("already evaluated: see {} (delete it to evaluate again)", (run.root() / "report.html").string());
     return exit_code::finished;
   }
-  const std::vector<Score> scores = evaluate_run(run, "");
+  const std::vector<Score> scores = evaluate_run(run, "", [&](const std::string& line) { log.info("{}", line); });
   save_scores(run.root() / "scores.csv", scores);
   const Image grid = comparison_grid(run, open_dataset(run.recipe().data, Split::test).class_names);
   write_png(run.root() / "samples.png", grid);
   write_report(run, stages, scores, grid);
-  log.info("{}", score_table(scores));
   log.info("samples  {}", (run.root() / "samples.png").string());
   log.info("scores   {}", (run.root() / "scores.csv").string());
   log.info("report   {}", (run.root() / "report.html").string());

@@ -125,6 +125,8 @@ Outcome TrainingRun::train_mean_flow(const std::string& name, const MfStage& con
   (stage.part == "mft" ? described.mft : described.mfd) = config;
   stage.fields = list_fields(described);
   stage.made_from = {{"encoder", checksum(state_dict(rae().encoder))}, {"start", checksum(state_dict(model))}};
+  if (config.objective.metric.kind == "adaptive" || config.objective.compat.squared_adaptive_metric)
+    stage.remark = "the metric is adaptive: the loss stays near 1; raw_mse in metrics.csv and report.html tells how training goes";
   if (teacher) stage.made_from.emplace_back("teacher", checksum(state_dict(*teacher)));
   stage.loss = [&](const StepPart& part) {
     const ObjectiveLoss o = ::fm::mean_flow(flow_map_net(model), flow_batch(part, config.loop.batch, seed), velocity, config.objective);
@@ -148,11 +150,9 @@ void TrainingRun::refuse_init_from(const std::string& stage) const {
 // --init-from, or the averaged weights of an earlier stage of this run; "random" leaves the initial values.
 void TrainingRun::initialise(DitDh& model, const std::string& stage) {
   if (!context_.launch.init_from.empty()) {
-    const std::string where = context_.launch.init_from + (context_.launch.init_from_ema ? ":ema" : "");
-    start_from(model, load_weights(where, warner()));
-    context_.log.info("weights from {}", where);
+    start_from(model, load_weights(context_.launch.init_from + (context_.launch.init_from_ema ? ":ema" : ""), warner()));
   } else if (stage != "random") {
-    start_from(model, load_weights((root_ / stage).string() + ":ema", warner()));
+    start_from(model, stage_weights(stage));
   }
 }
 

@@ -25,7 +25,7 @@ std::function<void(std::int64_t)> TrainingRun::encoding_progress(std::int64_t to
     if (before < 0) before = done;  // the first block starts the clock's rate
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     const double rate = static_cast<double>(done - before) / std::max(seconds, 1e-9);
-    context_.log.status(fmt::format("encoding {}/{} images  {}  ETA {}", done, total, rate_text(rate, "img/s"),
+    context_.log.status(fmt::format("encoding {}/{} images  {}  ETA {}", done, total, rate_text(rate, "img"),
                                     duration_text(rate > 0 ? static_cast<double>(total - done) / rate : 0)));
   };
 }
@@ -166,6 +166,7 @@ void TrainingRun::prepare_stats() {
     context_.log.end_status();
     Metadata metadata = wanted;
     metadata["data"] = recipe_.data, metadata["count"] = std::to_string(latent_source().count());
+    std::filesystem::create_directories(root_);      // `stats` or `fm` may be the first of a run whose encoder is given
     save_safetensors(file, {{"mean", s.mean}, {"var", s.variance}}, metadata);
     context_.log.info("stats: mean and variance of the latents of {} images in {}", latent_source().count(), file.string());
   }

@@ -23,11 +23,27 @@ void refuse_file_in_the_way(const std::filesystem::path& out) {
   }
 }
 
+// "image_size 8", or nothing when the config leaves it to the data.
+std::string said(const char* key, std::int64_t value) { return value > 0 ? fmt::format("{} {}", key, value) : ""; }
+
+// Weights that a stage of this run left. Where they do not fit, the config is not the run's.
+template <class M> void load_own(M& model, const Weights& weights, const std::filesystem::path& stage) {
+  try {
+    load_model(model, weights);
+  } catch (const FileError& e) {
+    const auto config = stage / "config.toml";
+    if (stage.empty() || !std::filesystem::exists(config)) throw;
+    throw FileError(fmt::format("{}; the run was made with another config: {}", e.what(), config.string()));
+  }
+}
+
 }  // namespace
 
 TrainingRun::TrainingRun(Recipe& recipe, Context& context) : recipe_(recipe), context_(context), root_(context.launch.out) {
-  if (root_.empty()) throw ConfigError("--out is missing: the folder that the run writes to");
+  if (root_.empty()) throw ConfigError("--out is missing: the run's folder");
   refuse_file_in_the_way(root_);
+  if (context.launch.config_file.empty())
+    context.log.warning("no --config: all values but those given are defaults, which are sizes for 256 pixels; configs/quickstart.toml is small");
   take_sizes();
   check_given_files();
   recipe.encoder_weights = usable_weights(recipe.encoder_weights);
@@ -88,10 +104,12 @@ const std::shared_ptr<const SampleSource>& TrainingRun::pictures() {
   const auto classes = static_cast<std::int64_t>(s.class_names().size());
   const auto fits = [](std::int64_t wanted, std::int64_t found) { return wanted == 0 || wanted == found; };
   if (s.height() != s.width() || !fits(recipe_.image_size, s.height()) || !fits(recipe_.channels, s.channels()))
-    throw ConfigError(fmt::format("{} has {}x{} images of {} channels; the config says image_size {} and channels {}", recipe_.data,
-                                  s.height(), s.width(), s.channels(), recipe_.image_size, recipe_.channels));
+    throw ConfigError(fmt::format("{} has {}x{} images of {} channel{}; the config says {}{}{}: change that or --data", recipe_.data,
+                                  s.height(), s.width(), s.channels(), s.channels() == 1 ? "" : "s", said("image_size", recipe_.image_size),
+                                  recipe_.image_size > 0 && recipe_.channels > 0 ? " and " : "", said("channels", recipe_.channels)));
   if (!fits(recipe_.classes, classes))
-    throw ConfigError(fmt::format("{} has {} classes; the config says classes {}", recipe_.data, classes, recipe_.classes));
+    throw ConfigError(
+        fmt::format("{} has {} classes; the config says classes {}: change that or --data", recipe_.data, classes, recipe_.classes));
   return pictures_;
 }
 
@@ -112,22 +130,21 @@ void TrainingRun::take_sizes() {
 Rae& TrainingRun::rae() {
   if (!rae_) {
     rae_ = std::make_unique<Rae>(recipe_.rae, stage_seed("rae"));
-    const std::string file =
-        recipe_.encoder_weights.empty() ? (root_ / "encoder" / "encoder.safetensors").string() : recipe_.encoder_weights;
-    load_model(rae_->encoder, load_part(file, "encoder", warner(), recipe_.rae.encoder.affine_norm));
+    const std::string own = (root_ / "encoder" / "encoder.safetensors").string();
+    const std::string file = recipe_.encoder_weights.empty() ? own : recipe_.encoder_weights;
+    if (file == own && !std::filesystem::exists(own)) throw FileError(not_trained("encoder", own) + ", or name one with --encoder-weights");
+    load_own(rae_->encoder, load_part(file, "encoder", warner(), recipe_.rae.encoder.affine_norm), file == own ? root_ / "encoder" : "");
     set_trainable(rae_->encoder, false);
     if (!recipe_.decoder_weights.empty())
       load_model(rae_->decoder, load_part(recipe_.decoder_weights, "decoder", warner()));
     else if (has("decoder"))
-      load_model(rae_->decoder, load_weights((root_ / "decoder").string() + ":ema", warner()));
+      load_own(rae_->decoder, stage_weights("decoder"), root_ / "decoder");
   }
   return *rae_;
 }
 
 Rae& TrainingRun::autoencoder() {
-  if (!has_decoder())
-    throw FileError(
-        fmt::format("there is no trained decoder in {}: run `flowmap_train decoder` (or pipeline) first", (root_ / "decoder").string()));
+  if (!has_decoder()) throw FileError(not_trained("decoder", (root_ / "decoder").string()));
   return rae();
 }
 
@@ -141,11 +158,29 @@ std::string checksum(const NamedTensors& tensors) {
   return fmt::format("{:08x}", crc);
 }
 
+void TrainingRun::need_folder() const {
+  if (!std::filesystem::is_directory(root_))
+    throw FileError(fmt::format("--out {}: there is no such folder; give that of a run (flowmap_train makes it)", root_.string()));
+}
+
+std::string TrainingRun::not_trained(const std::string& stage, const std::string& where) const {
+  return fmt::format("there is no trained {} in {}: run `flowmap_train {}` (or pipeline) first", stage, where, stage);
+}
+
+Weights TrainingRun::stage_weights(const std::string& stage) {
+  const std::filesystem::path folder = root_ / stage;
+  if (has(stage)) return load_weights(folder.string() + ":ema", warner());
+  for (const char* known : {"judge", "encoder", "decoder", "fm", "cmt", "mfd", "mft"})
+    if (stage == known) throw FileError(not_trained(stage, folder.string()));
+  throw FileError(fmt::format("there is no stage '{}' in {}; flow maps are cmt, mfd and mft, and variants such as ablate/derivative/jvp",
+                              stage, root_.string()));
+}
+
 DitDh TrainingRun::load_teacher() {
   DitDhConfig config = recipe_.dit;
   config.mean_flow = false;
   DitDh teacher(config, 0);
-  if (recipe_.teacher_weights.empty()) load_model(teacher, load_weights((root_ / "fm").string() + ":ema", warner()));
+  if (recipe_.teacher_weights.empty()) load_own(teacher, stage_weights("fm"), root_ / "fm");
   else load_model(teacher, load_part(recipe_.teacher_weights, "dit", warner()));
   set_trainable(teacher, false);
   return teacher;
@@ -157,7 +192,7 @@ VelocityNet TrainingRun::guided(const DitDh& teacher, Interval interval) const {
 
 DitDh TrainingRun::load_student(const std::string& stage) {
   DitDh student = new_student(0);
-  load_model(student, load_weights((root_ / stage).string() + ":ema", warner()));
+  load_own(student, stage_weights(stage), root_ / stage);
   set_trainable(student, false);
   return student;
 }

@@ -40,6 +40,7 @@ class TrainingRun {
   int describe();                                   // --dry-run: parameters, memory and steps; writes nothing
 
   // What stages and the programs after them ask for.
+  void need_folder() const;                         // FileError when out is not there: for programs that only read a run
   Rae& autoencoder();                               // FileError when the decoder is not trained yet
   bool has(const std::string& stage) const { return std::filesystem::exists(root_ / stage / "checkpoints" / "latest"); }
   bool has_decoder() const { return !recipe_.decoder_weights.empty() || has("decoder"); }
@@ -72,6 +73,8 @@ class TrainingRun {
   Outcome train_loop(Stage& stage, const LoopConfig& loop, std::uint64_t seed) {
     return train(stage, loop, seed, log_files(recipe_.log), context_);
   }
+  std::string not_trained(const std::string& stage, const std::string& where) const;   // what is missing, and the remedy
+  Weights stage_weights(const std::string& stage);  // averaged, of its newest checkpoint; FileError when it was not trained
   void initialise(DitDh& model, const std::string& stage);
   void refuse_init_from(const std::string& stage) const;
   void write_preview(const LatentGenerator& generate, const std::filesystem::path& png);

@@ -202,7 +202,11 @@ static std::string range_text(const Rule& rule) {
 
 std::string rule_text(const Field& field) {
   const Rule& rule = field.rule;
-  if (!rule.choices.empty()) return fmt::format("{}", fmt::join(rule.choices, "|"));
+  if (!rule.choices.empty()) {                       // an empty one goes without saying: the help tells what it means
+    std::vector<std::string> named = rule.choices;
+    std::erase(named, "");
+    return fmt::format("{}", fmt::join(named, "|"));
+  }
   const std::string range = range_text(rule);
   if (!rule.whole) return range;
   return fmt::format("{}{}divides {}", range, range.empty() ? "" : ", ", rule.whole_name);

@@ -41,5 +41,6 @@ TEST_CASE("what is refused") {
   refused({"--flops", "dit-dh-xxl-256"}, "did you mean 'dit-dh-xl-256'?");
   refused({"--flops", "nothing"}, "no model 'nothing'; --flops without a name lists them");
   refused({"--flops", "--step", "fm"}, "inspect wants one of");
+  refused({"--step", "fmm"}, "is not one of fm|mf; did you mean 'fm'?");
   refused({"--step", "fm", "--csv"}, "--csv goes with --flops");
 }

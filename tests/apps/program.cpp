@@ -102,7 +102,7 @@ TEST_CASE("help, version and usage") {
   const Result help = run({"train", "--help"});
   CHECK(help.code == 0);
   for (const char* part : {"--lr NUMBER", "learning rate [> 0] [default: 0.0001]", "[model] the network", "--model.dim, --dim INT",
-                           "in channels [1 to 4096] [default: 8]", "--model.objective.derivative, --derivative jvp|fd",
+                           "(channels) [1 to 4096] [default: 8]", "--model.objective.derivative, --derivative jvp|fd",
                            "--log csv|jsonl|tb|html,...", "--max-time TIME", "usage: demo train [--preset NAME] [--config FILE]",
                            "[env: FLOWMAP_OUT]", "130, 143", "tiny", "demo train --preset tiny"})
     CHECK_MESSAGE(has(help.out, part), part);

@@ -189,6 +189,9 @@ TEST_CASE("what is refused, in one line") {
   refuse({"--class", "1000"}, 2, "label 1000: there are 1000 classes, 0 to 999");
   refuse({"--class", "cat"}, 2, "labels 'cat'");
   refuse({"--out", folder.path().string()}, 2, "give one of them");
+  refuse({"--grid", "g.jpg"}, 2, "--grid g.jpg: want a name that ends in .png");
+  refuse({"--npz", "a.npy"}, 2, "--npz a.npy: want a name that ends in .npz");
+  refuse({"--npz", (files().decoder / "a.npz").string()}, 3, "cannot create its folder");
   refuse({"--grid="}, 2, "no files are asked for");
   save_safetensors(folder / "stat.safetensors", {{"var", Tensor::full({16, 32, 32}, 1)}});
   refuse({"--stats", (folder / "stat.safetensors").string()}, 3, "is of latents");

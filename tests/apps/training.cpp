@@ -131,7 +131,7 @@ TEST_CASE("pipeline: all stages, samples, scores and a report; the same command 
   const std::string scores = read_file(out / "scores.csv"), report = read_file(out / "report.html");
   CHECK(lines(scores) == 1 + 2 + 3 * 2);                               // head, reconstruction and teacher, three students at 1 and 2 calls
   CHECK(!has(scores, "nan"));
-  for (const char* part : {"<svg", "data:image/png", "mft", "Frechet"}) CHECK_MESSAGE(has(report, part), part);
+  for (const char* part : {"<svg", "data:image/png", "mft", "Frechet", "mfd: loss, raw_mse", "decoder: grad_norm<"}) CHECK_MESSAGE(has(report, part), part);
 
   TempFolder copy;
   fs::copy(out, copy / "run", fs::copy_options::recursive | fs::copy_options::copy_symlinks);
@@ -168,6 +168,12 @@ TEST_CASE("what a stage needs and does not find") {
   const fs::path out = folder / "run";
   copy_stages(out, {"judge", "encoder", "fm", "cmt", "mfd"});
   refused(run("flowmap_sample", out, {"--count", "2", "-q"}), exit_code::unreadable, "there is no trained decoder");
+  for (const char* program : {"flowmap_sample", "evaluate"})
+    refused(run(program, folder / "nowhere", {"-q"}), exit_code::unreadable, "there is no such folder");
+  refused(run("flowmap_sample", finished_run(), {"--stage", "mfx", "-q"}), exit_code::unreadable, "there is no stage 'mfx'");
+  refused(run("flowmap_sample", finished_run(), {"--dit.width", "32", "-q"}), exit_code::unreadable, "mft/config.toml");
+  copy_stages(folder / "early", {"encoder", "decoder"});
+  refused(train("cmt", folder / "early", {"-q"}), exit_code::unreadable, "run `flowmap_train fm` (or pipeline) first");
   copy_stages(folder / "other", {"judge", "encoder", "decoder"});
   refused(train("fm", folder / "other", {"--init-from", (finished_run() / "decoder").string(), "-q"}), exit_code::unreadable,
           "decoder_embed.weight");
@@ -245,7 +251,7 @@ TEST_CASE("--resume never, --resume PATH and --init-from do what they say or are
   same_training(finished_run(), out, "fm");
   const Result begun = train("fm", out, {"--fresh", "--steps", "2", "--init-from", weights.string() + ":ema"});
   succeeds(begun);
-  CHECK_MESSAGE(has(begun.err, "weights from"), begun.err);
+  CHECK_MESSAGE(has(begun.err, "fm: 2 steps of 16, weights from"), begun.err);
   CHECK(fs::exists(out / "fm.old-1"));
 }
 
@@ -412,6 +418,8 @@ TEST_CASE("a recipe with weights of its own: stages of decoder, statistics and t
   }
   CHECK(fs::exists(out / "mfd/samples"));
   CHECK(!fs::exists(out / "fm"));
+  succeeds(train("stats", folder / "new", {"--encoder-weights", given[1]}));       // the first of a run
+  CHECK(fs::exists(folder / "new/stats.safetensors"));
   const Result lost = train("cmt", out, {"--stats-file", "lost/stat.pt", "--teacher-weights", "lost/stage2_model.pt", "-q"});
   refused(lost, exit_code::unreadable,
           "do not exist: lost/stat.pt, lost/stage2_model.pt; put them there, or set stats_file, teacher_weights");
@@ -431,6 +439,8 @@ TEST_CASE("what is wrong with the command or the config: one line and exit code 
   fails("judge", {"--data", "shapse"}, "unknown data set 'shapse'");
   fails("fm", {"--rae.encoder.patch-size", "3"}, "patch_size 3 does not divide image_size 8");
   fails("fm", {"--rae.encoder.patch-size", "0"}, "rae.encoder.patch_size = 0 is out of range (1 to 4096, divides image_size)");
+  fails("mft", {"--steps", "0"}, "mft.loop.steps is 0");
+  fails("judge", {"--data", "shapes?size=16,count=20"}, "the config says image_size 8: change that or --data");
   fails("fm", {"--dit.heads", "0"}, "dit.heads = 0 is out of range (1 to 1024, divides width)");
   fails("fm", {"--dit.heads", "3"}, "config: dit.heads = 3 does not divide dit.width = 16");
   for (const char* stage : {"judge", "fm", "pipeline"}) {
@@ -458,7 +468,7 @@ TEST_CASE("unreadable data and weights: one line that names them, exit code 3") 
   CHECK(lost.code == exit_code::unreadable);
   for (const char* name : {"lost.png", "broken.png"}) CHECK_MESSAGE(has(lost.err, name), lost.err);
 
-  refused(train("fm", out, {"-q"}), exit_code::unreadable, "encoder.safetensors");       // the stages before were not run
+  refused(train("fm", out, {"-q"}), exit_code::unreadable, "encoder.safetensors: run `flowmap_train encoder`");       // the stages before were not run
   copy_stages(out, {"encoder", "decoder", "fm"});
   const fs::path weights = out / "encoder/encoder.safetensors";
   const std::string bytes = read_file(weights);
@@ -524,9 +534,10 @@ TEST_CASE("inspect: a checkpoint and a step") {
   CHECK(!has(bare.out, "rms"));
   const Result step = run("inspect", finished_run(), {"--step", "mf", "--tape"});
   succeeds(step);
-  for (const char* part : {"nodes on the tape", "linear", "in all", "peak of the whole step"}) CHECK_MESSAGE(has(step.out, part), step.out);
+  for (const char* part : {"nodes on the tape", "linear", "in all", "peak of the whole step", "weights"}) CHECK_MESSAGE(has(step.out, part), step.out);
   CHECK(lines(step.out) > lines(run("inspect", finished_run(), {"--step", "mf"}).out) + 10);
   refused(run("inspect", finished_run(), {"-q"}), exit_code::usage, "--checkpoint");
+  refused(run("inspect", finished_run(), {"--checkpoint", finished_run().string()}), exit_code::unreadable, "name one, ");
   refused(run("inspect", finished_run(), {"--checkpoint", (finished_run() / "none").string()}), exit_code::unreadable, "none");
 }
 
@@ -537,6 +548,7 @@ TEST_CASE("evaluate: the table of a run, or of one stage") {
   succeeds(one);
   CHECK(has(one.out, "mfd"));
   CHECK(lines(read_file(csv)) == 3);
+  CHECK(lines(one.out) == 3);                                           // each row once, under one head
   refused(run("evaluate", finished_run(), {"--only", "mfx", "-q"}), exit_code::usage, "mfx");
 }
 

@@ -282,7 +282,8 @@ TEST_CASE("weights are found from a file, a checkpoint, a folder of them, or a r
   CHECK(has(message([&] { from(temp / "absent:ema"); }), "does not exist"));
   CHECK(has(message([&] { from(temp / "run:optimizer"); }), "no part \"optimizer\"; it has ema, model"));
   CHECK(has(message([&] { from(temp / "run/checkpoints/latest/ema.safetensors:ema"); }), "is one file"));
-  CHECK(has(message([&] { from(temp.path()); }), "neither a checkpoint"));
+  CHECK(has(message([&] { from(temp.path()); }), "is a folder of trainings: name one, " + (temp / "run").string()));
+  CHECK(has(message([&] { from(temp / "odd:name"); }), "neither a checkpoint"));
   flip_byte(folder.path(2) / "model.safetensors", 1);
   int warnings = 0;
   CHECK(load_weights((temp / "run").string(), [&](const std::string&) { ++warnings; }).step == 1);
