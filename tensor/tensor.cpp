@@ -1,5 +1,6 @@
 #include "tensor/tensor.h"
 
+#include <algorithm>
 #include <cstring>
 #include <limits>
 
@@ -83,6 +84,20 @@ Tensor Tensor::view(const Shape& shape, const Strides& strides, std::int64_t off
   t.strides_ = strides;
   t.data_ = static_cast<std::byte*>(data_) + offset * static_cast<std::int64_t>(size_of(dtype_));
   return t;
+}
+
+Tensor Tensor::as_strided(const Shape& shape, const Strides& strides, std::int64_t offset) const {
+  std::int64_t last = offset;
+  bool fits = rank() == 1 && is_contiguous() && shape.rank() == strides.rank() && offset >= 0;
+  for (int i = 0; fits && i < shape.rank(); ++i) {
+    std::int64_t reach = 0;
+    fits = strides[i] >= 0 && !__builtin_mul_overflow(std::max<std::int64_t>(shape[i] - 1, 0), strides[i], &reach) &&
+           !__builtin_add_overflow(last, reach, &last);
+  }
+  if (!fits || (shape.numel() > 0 && last >= numel()) || offset > numel())
+    throw ShapeError("as_strided: shape " + to_string(shape) + " with strides " + to_string(strides) + " from element " +
+                     std::to_string(offset) + " leaves a tensor of shape " + to_string(shape_));
+  return view(shape, strides, offset);
 }
 
 Tensor Tensor::permute(const std::vector<int>& dims) const {

@@ -53,6 +53,8 @@ class Tensor {
   Tensor expand(const Shape& shape) const;                                // broadcast by stride 0
   Tensor unsqueeze(int dim) const;
   Tensor squeeze(int dim) const;
+  // Element (i, j, ...) is element offset + i strides[0] + j strides[1] + ... of this contiguous vector. ShapeError where it has none.
+  Tensor as_strided(const Shape& shape, const Strides& strides, std::int64_t offset = 0) const;
   // A view where the strides allow it, else a copy. One dimension may be -1.
   Tensor reshape(const Shape& shape) const;
   Tensor flatten(int from, int to) const;                                 // dimensions from..to (inclusive) become one

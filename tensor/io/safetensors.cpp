@@ -11,6 +11,8 @@
 #include "tensor/error.h"
 #include "tensor/io/atomic_file.h"
 #include "tensor/io/crc32c.h"
+#include "tensor/io/file_text.h"
+#include "tensor/io/half.h"
 
 namespace fm {
 namespace {
@@ -42,14 +44,6 @@ const FileType& type_written(DType dtype) {
   for (const FileType& t : file_types)
     if (t.dtype == dtype) return t;
   throw DTypeError(fmt::format("safetensors: {} cannot be written", name_of(dtype)));
-}
-
-// A name from a file in an error message: short and on one line.
-std::string in_quotes(const std::string& name) {
-  std::string s = name.size() > 100 ? name.substr(0, 100) + "..." : name;
-  for (char& c : s)
-    if (static_cast<unsigned char>(c) < 32) c = '?';
-  return "\"" + s + "\"";
 }
 
 // ---- reading ----------------------------------------------------------------------------------------------------------------------
@@ -169,14 +163,6 @@ void check_cover(const std::vector<SafetensorsEntry>& entries, std::size_t data_
   if (at != data_size) fail(fmt::format("{} bytes follow the last tensor", data_size - at));
 }
 
-float half_to_float(std::uint16_t h) {
-  const std::uint32_t sign = (h & 0x8000u) << 16, exponent = h >> 10 & 31u, fraction = h & 0x3ffu;
-  if (exponent == 31) return std::bit_cast<float>(sign | 0x7f800000u | fraction << 13);
-  if (exponent != 0) return std::bit_cast<float>(sign | (exponent + 112) << 23 | fraction << 13);
-  const float tiny = static_cast<float>(fraction) * 0x1p-24f;      // subnormal or zero
-  return sign ? -tiny : tiny;
-}
-
 }  // namespace
 
 SafetensorsHeader parse_safetensors(std::string_view bytes, const std::string& file) {
@@ -210,12 +196,7 @@ Tensor Safetensors::load(const SafetensorsEntry& entry) const {
     if (t.bytes() > 0) std::memcpy(t.raw(), data, t.bytes());
     return t;
   }
-  float* out = t.data<float>();        // F16, the one type that is stored in another width
-  for (std::int64_t i = 0; i < t.numel(); ++i) {
-    std::uint16_t h;
-    std::memcpy(&h, data + 2 * i, 2);
-    out[i] = half_to_float(h);
-  }
+  widen_halves(data, t.numel(), t.data<float>());  // F16, the one type that is stored in another width
   return t;
 }
 

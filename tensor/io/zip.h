@@ -49,14 +49,21 @@ class ZipReader {
 
   const std::vector<ZipMember>& members() const { return members_; }
   const ZipMember* find(std::string_view name) const;  // nullptr when there is none
-  // The member's bytes, unpacked, checksum verified.
+  // The member's bytes, unpacked, checksum verified. FileError beyond 64 MiB when that is more than 16 times what is packed: a few
+  // kilobytes must not become gigabytes.
   std::string read(const ZipMember& member) const;
   // The bytes of a stored member where they lie in the mapped file (no checksum); valid while the reader lives.
   std::string_view view(const ZipMember& member) const;
+  void verify(const ZipMember& member) const;  // FileError when a stored member's checksum is wrong
+  const std::filesystem::path& path() const { return path_; }
+  // Keeps the mapped file open after the reader is gone.
+  const std::shared_ptr<std::byte>& owner() const { return file_.data; }
 
  private:
   [[noreturn]] void fail(const std::string& reason) const;
   void read_directory();
+  void check_overlaps() const;
+  void check_crc(const ZipMember& member, std::string_view bytes) const;
   ZipMember read_entry(std::string_view directory, std::size_t& at) const;
   std::string_view packed(const ZipMember& member) const;
   std::filesystem::path path_;

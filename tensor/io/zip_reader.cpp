@@ -15,7 +15,8 @@ namespace {
 using namespace zip_records;
 
 constexpr std::size_t max_comment = 65535;
-constexpr std::uint64_t max_ratio = 1032;  // deflate packs no better
+constexpr std::uint64_t max_unpacked = 64 << 20, max_ratio = 16;          // one of them must hold: a guard against bombs
+constexpr std::uint64_t max_entries = 1 << 18, max_directory = 32 << 20;  // a guard of memory
 
 // Takes the 64-bit numbers of an extra field: those of size, compressed and place that the 32-bit fields refer to, in this order.
 bool take_64_bit_fields(std::string_view extra, ZipMember& m) {
@@ -76,7 +77,8 @@ void ZipReader::read_directory() {
   const std::size_t end = bytes.rfind(signature);
   if (end == bytes.npos || end < tail || bytes.size() - end < end_size) fail("not a zip file, or its end is cut off");
 
-  std::uint64_t entries = get<std::uint16_t>(bytes, end + 10), size = get<std::uint32_t>(bytes, end + 12), start = get<std::uint32_t>(bytes, end + 16);
+  std::uint64_t entries = get<std::uint16_t>(bytes, end + 10), size = get<std::uint32_t>(bytes, end + 12),
+                start = get<std::uint32_t>(bytes, end + 16);
   if (end >= locator64_size && get<std::uint32_t>(bytes, end - locator64_size) == locator64_signature) {
     const auto at = get<std::uint64_t>(bytes, end - locator64_size + 8);
     if (at > end || end - at < end64_size || get<std::uint32_t>(bytes, at) != end64_signature)
@@ -85,9 +87,25 @@ void ZipReader::read_directory() {
   }
   if (start > end || size > end - start) fail("corrupt zip file: its directory lies outside the file");
   if (entries > size / central_size) fail(fmt::format("corrupt zip file: {} entries in a directory of {} bytes", entries, size));
+  if (entries > max_entries || size > max_directory)
+    fail(fmt::format("a directory of {} members and {} bytes; at most {} and {} are read", entries, size, max_entries, max_directory));
   const std::string_view directory = bytes.substr(start, size);
   std::size_t at = 0;
   for (std::uint64_t i = 0; i < entries; ++i) members_.push_back(read_entry(directory, at));
+  check_overlaps();
+}
+
+// Every member's header and data belong to it alone; members that share bytes are how small files unpack to large ones.
+void ZipReader::check_overlaps() const {
+  std::vector<const ZipMember*> sorted;
+  for (const ZipMember& m : members_) sorted.push_back(&m);
+  std::sort(sorted.begin(), sorted.end(), [](const ZipMember* a, const ZipMember* b) { return a->header < b->header; });
+  for (std::size_t i = 0; i < sorted.size(); ++i) {
+    const std::string_view data = packed(*sorted[i]);
+    const auto end = std::uint64_t(data.data() + data.size() - file_.bytes().data());
+    if (i + 1 < sorted.size() && sorted[i + 1]->header < end)
+      fail(fmt::format("corrupt zip file: members '{}' and '{}' overlap", sorted[i]->name, sorted[i + 1]->name));
+  }
 }
 
 ZipMember ZipReader::read_entry(std::string_view directory, std::size_t& at) const {
@@ -101,8 +119,7 @@ ZipMember ZipReader::read_entry(std::string_view directory, std::size_t& at) con
   m.method = get<std::uint16_t>(entry, 10);
   m.crc = get<std::uint32_t>(entry, 16);
   m.compressed = get<std::uint32_t>(entry, 20), m.size = get<std::uint32_t>(entry, 24), m.header = get<std::uint32_t>(entry, 42);
-  if (!take_64_bit_fields(entry.substr(central_size + name, extra), m))
-    fail(fmt::format("corrupt zip file: sizes of member '{}'", m.name));
+  if (!take_64_bit_fields(entry.substr(central_size + name, extra), m)) fail(fmt::format("corrupt zip file: sizes of member '{}'", m.name));
   if (get<std::uint16_t>(entry, 8) & 1) fail(fmt::format("member '{}' is encrypted", m.name));
   at += central_size + name + extra + comment;
   return m;
@@ -118,9 +135,9 @@ std::string_view ZipReader::packed(const ZipMember& m) const {
   if (m.header > bytes.size() || bytes.size() - m.header < local_size || get<std::uint32_t>(bytes, m.header) != local_signature) {
     fail(fmt::format("corrupt zip file: member '{}' is not where the directory says", m.name));
   }
-  const std::uint64_t start = m.header + local_size + get<std::uint16_t>(bytes, m.header + 26) +
-                              get<std::uint16_t>(bytes, m.header + 28);
-  if (start > bytes.size() || m.compressed > bytes.size() - start) fail(fmt::format("corrupt zip file: member '{}' lies outside the file", m.name));
+  const std::uint64_t start = m.header + local_size + get<std::uint16_t>(bytes, m.header + 26) + get<std::uint16_t>(bytes, m.header + 28);
+  if (start > bytes.size() || m.compressed > bytes.size() - start)
+    fail(fmt::format("corrupt zip file: member '{}' lies outside the file", m.name));
   return bytes.substr(start, m.compressed);
 }
 
@@ -129,21 +146,28 @@ std::string_view ZipReader::view(const ZipMember& m) const {
   return packed(m);
 }
 
+void ZipReader::check_crc(const ZipMember& m, std::string_view bytes) const {
+  if (std::uint32_t(crc32_z(0, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size())) != m.crc)
+    fail(fmt::format("corrupt zip file: checksum of member '{}' is wrong", m.name));
+}
+
+void ZipReader::verify(const ZipMember& m) const { check_crc(m, view(m)); }
+
 std::string ZipReader::read(const ZipMember& m) const {
   std::string out;
   if (m.method == 0) {
     out = view(m);
   } else if (m.method == 8) {
     const std::string_view from = packed(m);
-    if (m.size / max_ratio > from.size()) fail(fmt::format("corrupt zip file: member '{}' claims {} bytes", m.name, m.size));
+    if (m.size > max_unpacked && m.size / max_ratio > from.size())
+      fail(fmt::format("member '{}' unpacks from {} bytes to {}, which may be a zip bomb: store it (numpy.savez, zip -0)", m.name,
+                       from.size(), m.size));
     out.resize(m.size);
     if (!inflate_to(from, out)) fail(fmt::format("corrupt zip file: member '{}' does not unpack", m.name));
   } else {
     fail(fmt::format("member '{}' has compression method {}; stored and deflate can be read", m.name, m.method));
   }
-  if (std::uint32_t(crc32_z(0, reinterpret_cast<const Bytef*>(out.data()), out.size())) != m.crc) {
-    fail(fmt::format("corrupt zip file: checksum of member '{}' is wrong", m.name));
-  }
+  check_crc(m, out);
   return out;
 }
 

@@ -1,0 +1,64 @@
+// What holds for every tree that leaves parse_pickle: no cycles, a bounded depth, no key twice, no more elements than were stored.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "tensor/io/file_text.h"
+#include "tensor/io/pickle_machine.h"
+
+namespace fm {
+namespace {
+
+constexpr std::uint8_t unfinished = 255;
+
+}  // namespace
+
+void PickleMachine::check_keys(Id dict) const {
+  const auto& items = tree_.items(dict);
+  std::vector<Id> keys;
+  for (std::size_t i = 0; i < items.size(); i += 2) {
+    const PickleKind kind = tree_.kind(items[i]);
+    if (kind != PickleKind::text && kind != PickleKind::integer)
+      refuse(fmt::format("a dict has a {} for a key; strings and ints are read", name_of(kind)));
+    keys.push_back(items[i]);
+  }
+  const auto compare = [&](Id a, Id b) {
+    if (tree_.kind(a) != tree_.kind(b)) return tree_.kind(a) < tree_.kind(b) ? -1 : 1;
+    if (tree_.kind(a) == PickleKind::text) return tree_.text(a).compare(tree_.text(b));
+    return tree_.integer(a) < tree_.integer(b) ? -1 : int(tree_.integer(a) > tree_.integer(b));
+  };
+  std::sort(keys.begin(), keys.end(), [&](Id a, Id b) { return compare(a, b) < 0; });
+  const auto twice = std::adjacent_find(keys.begin(), keys.end(), [&](Id a, Id b) { return compare(a, b) == 0; });
+  if (twice == keys.end()) return;
+  fail(fmt::format("the key {} occurs twice in a dict",
+                   tree_.kind(*twice) == PickleKind::text ? in_quotes(tree_.text(*twice)) : fmt::format("{}", tree_.integer(*twice))));
+}
+
+// The height of what hangs below a node; a node that is met below itself closes a cycle.
+std::uint8_t PickleMachine::check(Id id, std::size_t depth, std::vector<std::uint8_t>& heights) const {
+  if (heights[id] == unfinished) fail("a list or dict contains itself");
+  if (heights[id] != 0) return heights[id];
+  const auto limit = [&](std::size_t n) {
+    if (n > PickleLimits::depth) refuse(fmt::format("lists and dicts nested more than {} deep", PickleLimits::depth));
+  };
+  limit(depth);
+  std::size_t height = 1;
+  const PickleKind kind = tree_.kind(id);
+  if (kind == PickleKind::name) refuse("a function or type is kept as a value");
+  if (kind == PickleKind::storage) refuse("a storage is kept without a tensor");
+  if (kind == PickleKind::tuple || kind == PickleKind::list || kind == PickleKind::dict || kind == PickleKind::set) {
+    heights[id] = unfinished;
+    for (const Id item : tree_.items(id)) height = std::max(height, std::size_t{1} + check(item, depth + 1, heights));
+    if (kind == PickleKind::dict) check_keys(id);
+  }
+  limit(height);
+  return heights[id] = std::uint8_t(height);
+}
+
+// Tied weights share a storage; a file of a few megabytes must not stand for terabytes of tensors that all do.
+void PickleMachine::check_total() const {
+  const std::int64_t most = PickleLimits::shared * stored_elements_ + PickleLimits::expanded;
+  if (tensor_elements_ > most) refuse(fmt::format("{} elements of tensors in storages of {}", tensor_elements_, stored_elements_));
+}
+
+}  // namespace fm
