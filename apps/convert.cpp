@@ -2,9 +2,9 @@
 #include <algorithm>
 
 #include "apps/support/program.h"
-#include "data/npy.h"
 #include "nn/checkpoint.h"
 #include "nn/models/published_names.h"
+#include "tensor/io/npy.h"
 
 using namespace fm;
 
@@ -13,7 +13,8 @@ namespace {
 struct ConvertCommand {
   std::string from, to, part, names = "ours", dtype = "same";
   template <class V> void visit(V&& v) {
-    v("from", from, "weights: a .safetensors file, an index of shards, a checkpoint or a run folder, with :ema for averaged weights",
+    v("from", from,
+      "weights: a file (safetensors, PyTorch's .pt or .pth, .npz), an index of shards, a checkpoint or a run folder; a part of it as :ema",
       flag("from"));
     v("to", to, "file to write: .safetensors or .npz", flag("to"));
     v("part", part, "of a file that holds several: encoder, decoder or dit; empty: all", one_of({"", "encoder", "decoder", "dit"}),
@@ -73,7 +74,9 @@ int main(int argc, char** argv) {
                   .quickstart = "convert --from runs/quickstart/mfd:ema --to flow_map.safetensors"};
   program.add<ConvertCommand>({.name = "",
                                .help = "convert a file of weights",
-                               .examples = {{"the encoder of a RAE file, in bf16",
+                               .examples = {{"a PyTorch checkpoint's averaged weights",
+                                             "convert --from stage2_model.pt:ema --to dit.safetensors"},
+                                            {"the encoder of a RAE file, in bf16",
                                              "convert --from rae.safetensors --part encoder --dtype bf16 --to encoder.safetensors"}}},
                               convert);
   return run_program(program, argc, argv);

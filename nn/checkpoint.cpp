@@ -9,6 +9,7 @@
 #include "tensor/io/atomic_file.h"
 #include "tensor/io/crc32c.h"
 #include "tensor/io/mapped_file.h"
+#include "tensor/io/weights_file.h"
 
 namespace fm {
 namespace fs = std::filesystem;
@@ -19,6 +20,9 @@ using Json = nlohmann::ordered_json;
 constexpr int format_version = 1;
 constexpr const char* state_file = "state.json";
 constexpr const char* suffix = ".safetensors";
+// In folders as Hugging Face keeps models, and RAE its decoders.
+constexpr const char* model_files[] = {"model.safetensors.index.json", "model.safetensors", "pytorch_model.bin.index.json",
+                                       "pytorch_model.bin", "model.pt"};
 // The members of state.json that are not the caller's.
 constexpr const char *version_key = "format_version", *step_key = "step", *files_key = "files", *crc_key = "state_crc32c";
 
@@ -165,31 +169,38 @@ std::string with_checkpoints(const fs::path& path) {
 
 Weights load_from(const fs::path& path, const std::string& part, const Warn& warn) {
   if (!fs::is_directory(path)) {
-    if (!part.empty()) throw FileError(fmt::format("{} is one file and has no part \"{}\"", path.string(), part));
-    return {path, is_shard_index(path) ? load_sharded(path) : Safetensors(path).tensors(), -1, nullptr};
+    if (!is_shard_index(path)) return {path, read_tensors(path, part), -1, nullptr};
+    if (!part.empty()) throw FileError(fmt::format("{} is an index of shards and has no part \"{}\"", path.string(), part));
+    return {path, load_sharded(path), -1, nullptr};
   }
   const std::string name = part.empty() ? "model" : part;
   if (fs::exists(path / state_file)) return weights_of(Checkpoint(path), name);
   if (part.empty())
-    for (const char* file : {"model.safetensors.index.json", "model.safetensors"})          // a folder as Hugging Face keeps models
+    for (const char* file : model_files)
       if (fs::exists(path / file)) return load_from(path / file, part, warn);
   const fs::path folder = fs::is_directory(path / "checkpoints") ? path / "checkpoints" : path;
   if (const auto newest = open_newest({folder, 1, 0}, warn)) return weights_of(*newest, name);
   const std::string inside = with_checkpoints(path);
   if (!inside.empty()) throw FileError(fmt::format("{} is a folder of trainings: name one, {}", path.string(), inside));
-  throw FileError(fmt::format("{}: neither a checkpoint, nor a folder of checkpoints, nor a run folder with one, nor a folder with model.safetensors", path.string()));
+  throw FileError(fmt::format("{}: neither a checkpoint, nor a folder of checkpoints, nor a run folder with one, nor a folder with {}",
+                              path.string(), fmt::join(model_files, ", ")));
 }
 
 }  // namespace
 
-Weights load_weights(const std::string& where, const Warn& warn) {
-  if (fs::exists(where)) return load_from(where, "", warn);
+std::pair<fs::path, std::string> weights_and_part(const std::string& where) {
   const std::size_t colon = where.rfind(':');
-  if (colon != std::string::npos && where.find('/', colon) == std::string::npos) {
-    const std::string path = where.substr(0, colon), part = where.substr(colon + 1);
-    if (fs::exists(path)) return load_from(path, part, warn);
-  }
-  throw FileError(fmt::format("cannot read weights: {} does not exist", where));
+  if (fs::exists(where) || colon == std::string::npos) return {where, ""};
+  const fs::path path = where.substr(0, colon);
+  const bool path_goes_on = where.find('/', colon) != std::string::npos;       // "a:b/c" is a folder "a:b", unless a is a file
+  if (path_goes_on && !fs::is_regular_file(path)) return {where, ""};
+  return {path, where.substr(colon + 1)};
+}
+
+Weights load_weights(const std::string& where, const Warn& warn) {
+  const auto [path, part] = weights_and_part(where);
+  if (!fs::exists(path)) throw FileError(fmt::format("cannot read weights: {} does not exist", where));
+  return load_from(path, part, warn);
 }
 
 }  // namespace fm

@@ -64,10 +64,14 @@ struct Weights {
   std::shared_ptr<const nlohmann::ordered_json> state;     // null: a bare file
 };
 
-// `where` is a .safetensors file, an index of shards (nn/sharded_weights.h), a folder with either under the name "model", a checkpoint, a
-// folder of checkpoints or a run folder (the newest whole checkpoint of it). Checkpoints may end in ":part", as in "runs/a:ema"; the part
-// is "model" otherwise. FileError when there is no such thing or it is damaged.
+// `where` is a file (safetensors, PyTorch's .pt, .pth or .bin, .npz: told by its contents, tensor/io/weights_file.h), an index of shards
+// (nn/sharded_weights.h), a folder with either under the name "model", a checkpoint, a folder of checkpoints or a run folder (the newest
+// whole checkpoint of it). Checkpoints may end in ":part", as in "runs/a:ema"; the part is "model" otherwise. So may PyTorch's files, as in
+// "stage2.pt:model"; otherwise "ema" is taken where there is one. FileError when there is no such thing or it is damaged.
 Weights load_weights(const std::string& where, const Warn& warn);
+
+// Of such a `where`: the file or folder, and the part (empty: none is named).
+std::pair<std::filesystem::path, std::string> weights_and_part(const std::string& where);
 
 // Into a model: FileError names the file and what is missing, unexpected or of another shape (load_state in nn/module.h).
 template <class M> void load_model(M& model, const Weights& weights, bool strict = true) {

@@ -9,6 +9,7 @@
 
 #include "tensor/error.h"
 #include "tensor/io/atomic_file.h"
+#include "tensor/io/weights_file.h"
 
 namespace fm {
 namespace {
@@ -36,7 +37,7 @@ WeightMap read_index(const fs::path& index) {
 
 NamedTensors load_sharded(const fs::path& index) {
   const WeightMap map = read_index(index);
-  std::map<std::string, Safetensors> shards;
+  std::map<std::string, std::map<std::string, Tensor>> shards;
   std::vector<std::string> absent;
   for (const auto& [name, shard] : map) {
     const fs::path file = index.parent_path() / shard;
@@ -45,15 +46,16 @@ NamedTensors load_sharded(const fs::path& index) {
       if (absent.empty() || absent.back() != shard) absent.push_back(shard);
       continue;
     }
-    shards.emplace(shard, Safetensors(file));
+    auto& tensors = shards[shard];
+    for (auto& [name_there, t] : read_tensors(file)) tensors.emplace(name_there, t);
   }
   std::sort(absent.begin(), absent.end());
   absent.erase(std::unique(absent.begin(), absent.end()), absent.end());
   if (!absent.empty()) throw FileError(fmt::format("{}: shards are missing beside it: {}", index.string(), fmt::join(absent, ", ")));
   NamedTensors tensors;
   for (const auto& [name, shard] : map) {
-    const Safetensors& file = shards.at(shard);
-    if (file.has(name)) tensors.emplace_back(name, file[name]);
+    const auto& there = shards.at(shard);
+    if (const auto found = there.find(name); found != there.end()) tensors.emplace_back(name, found->second);
     else absent.push_back(fmt::format("{} ({})", name, shard));
   }
   if (!absent.empty()) throw FileError(fmt::format("{}: its shards do not hold {}", index.string(), fmt::join(absent, ", ")));

@@ -1,6 +1,7 @@
-// Weights in several safetensors files and an index, as Hugging Face writes models that are too large for one file:
+// Weights in several files and an index, as Hugging Face writes models that are too large for one file:
 //
 //   model.safetensors.index.json:  {"metadata": {...}, "weight_map": {"blocks.0.attn.qkv.weight": "model-00001-of-00002.safetensors", ...}}
+//   pytorch_model.bin.index.json:  the same with PyTorch's files
 #pragma once
 
 #include <filesystem>
@@ -9,7 +10,7 @@
 
 namespace fm {
 
-inline bool is_shard_index(const std::filesystem::path& file) { return file.filename().string().ends_with(".safetensors.index.json"); }
+inline bool is_shard_index(const std::filesystem::path& file) { return file.filename().string().ends_with(".index.json"); }
 
 // All tensors of the index, as views into the mapped shards, ordered by name. FileError names the index and what is wrong: no JSON, no
 // weight_map, a shard outside the index's folder, shards that are missing (all of them), or tensors that the shards do not hold (all).

@@ -7,12 +7,12 @@
 #include "apps/support/text.h"
 #include "data/grid.h"
 #include "data/image_file.h"
-#include "data/npy.h"
 #include "data/png.h"
 #include "data/report/csv.h"
 #include "nn/config/visit.h"
 #include "tensor/error.h"
 #include "tensor/io/atomic_file.h"
+#include "tensor/io/npy.h"
 
 namespace fm {
 namespace {

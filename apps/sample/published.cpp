@@ -27,8 +27,8 @@ void check_files(const PublishedConfig& c) {
   std::string missing;
   for (const auto& [name, file] : {std::pair{"--dit", &c.dit}, {"--decoder", &c.decoder}, {"--stats", &c.stats}, {"--weak", &c.weak}}) {
     if (file->empty()) continue;
-    const std::string plain = file->ends_with(":ema") ? file->substr(0, file->size() - 4) : *file;
-    if (!std::filesystem::exists(plain)) missing += fmt::format("{}{} {}", missing.empty() ? "" : ", ", name, plain);
+    const std::filesystem::path plain = weights_and_part(*file).first;
+    if (!std::filesystem::exists(plain)) missing += fmt::format("{}{} {}", missing.empty() ? "" : ", ", name, plain.string());
   }
   if (!missing.empty()) throw FileError("no such file: " + missing);
 }

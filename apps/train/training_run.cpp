@@ -66,9 +66,9 @@ void TrainingRun::check_given_files() {
                                   {"judge_weights", &recipe_.judge_weights}}) {
     if (file->empty()) continue;
     *file = located(*file).string();
-    const std::string plain = file->ends_with(":ema") ? file->substr(0, file->size() - 4) : *file;
+    const std::filesystem::path plain = weights_and_part(*file).first;
     if (std::filesystem::exists(plain)) continue;
-    missing += (missing.empty() ? "" : ", ") + plain;
+    missing += (missing.empty() ? "" : ", ") + plain.string();
     keys += (keys.empty() ? "" : ", ") + std::string(key);
   }
   if (!missing.empty() && !context_.launch.dry_run)

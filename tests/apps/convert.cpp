@@ -1,7 +1,7 @@
 // The program that converts weights, run as a user would, on the encoder that comes with the configs.
 #include <doctest/doctest.h>
 
-#include "data/npy.h"
+#include "tensor/io/npy.h"
 #include "tensor/io/safetensors.h"
 #include "tests/support/child.h"
 
@@ -43,9 +43,23 @@ TEST_CASE("npz") {
   const Safetensors before(encoder_file);
   const NpzReader after(npz);
   CHECK(after.names().size() == before.size());
-  const NpyArray a = after.read("embeddings.cls_token");
-  CHECK(std::vector<float>(a.values<float>().begin(), a.values<float>().end()) == before["embeddings.cls_token"].to_vector<float>());
+  CHECK(after.read("embeddings.cls_token").to_vector<float>() == before["embeddings.cls_token"].to_vector<float>());
   refused({"--from", encoder_file, "--dtype", "bf16", "--to", npz}, 2, "which .npz does not have: add --dtype f32");
+}
+
+TEST_CASE("a PyTorch checkpoint, whole and one of its entries, to safetensors and npz") {
+  const TempFolder folder;
+  const std::string file = FM_TESTS_FOLDER "/golden/torch/training-2.pt";
+  const std::string ema = (folder / "ema.safetensors").string(), model = (folder / "model.npz").string();
+  REQUIRE(convert({"--from", file, "--to", ema}).code == 0);
+  REQUIRE(convert({"--from", file + ":model", "--to", model}).code == 0);
+  const Safetensors averaged(ema);
+  CHECK(averaged.size() == 7);
+  CHECK(averaged["0.weight"].select(0, 0).to_vector<float>()[0] == NpzReader(model).read("0.weight").to_vector<float>()[0] / 2);
+  REQUIRE(convert({"--from", model, "--to", ema}).code == 0);
+  CHECK(Safetensors(ema)["0.bias"].to_vector<float>() == NpzReader(model).read("0.bias").to_vector<float>());
+  refused({"--from", file + ":weights", "--to", ema}, 3, "no entry \"weights\"; there are \"step\" (int)");
+  refused({"--from", file + ":optimizer", "--to", ema}, 3, "choose one of its entries as " + file + ":ENTRY");
 }
 
 TEST_CASE("what cannot be converted") {

@@ -6,8 +6,8 @@
 #include "apps/sample/pictures.h"
 #include "apps/train/training_run.h"
 #include "data/image_file.h"
-#include "data/npy.h"
 #include "nn/models/published_weights.h"
+#include "tensor/io/npy.h"
 #include "tests/support/child.h"
 #include "tests/support/stand_ins.h"
 
@@ -34,9 +34,7 @@ Result draw(const fs::path& dit, const Arguments& more, const std::function<void
 }
 
 std::vector<std::uint8_t> arr_0(const fs::path& npz) {
-  const NpyArray array = NpzReader(npz).read("arr_0");
-  const auto values = array.values<std::uint8_t>();
-  return {values.begin(), values.end()};
+  return NpzReader(npz).read("arr_0").to_vector<std::uint8_t>();
 }
 
 // The pictures of a command that asks for an .npz alone.
@@ -116,8 +114,8 @@ TEST_CASE("a folder of pictures is gone on with: what is whole stays, what is mi
   REQUIRE_MESSAGE(first.code == 0, first.err);
   for (const char* part : {"6/6 images", "img/s", "ETA"}) CHECK_MESSAGE(has(first.err, part), first.err);
   const std::string bytes = read_file(npz), picture_4 = read_file(pngs / "000004.png");
-  const NpyArray array = NpzReader(npz).read("arr_0");
-  CHECK(array.shape == std::vector<std::int64_t>{6, 256, 256, 3});
+  const Tensor array = NpzReader(npz).read("arr_0");
+  CHECK(array.shape() == Shape{6, 256, 256, 3});
   CHECK(arr_0(npz) == pixels(files().flow_map, {"--count", "6", "--batch", "1"}));
   CHECK(read_image(folder / "grid.png").width > 512);
 
@@ -135,7 +133,7 @@ TEST_CASE("a folder of pictures is gone on with: what is whole stays, what is mi
   CHECK(has(draw(files().flow_map, wanted).err, "all.npz is there"));
   const Result more = draw(files().flow_map, wanted + Arguments{"--count", "7"});
   CHECK_MESSAGE(has(more.err, "6 of 7 pictures are there"), more.err);
-  CHECK(NpzReader(npz).read("arr_0").shape[0] == 7);
+  CHECK(NpzReader(npz).read("arr_0").dim(0) == 7);
   refused(draw(files().flow_map, wanted + Arguments{"--steps", "2", "-q"}), 2, "holds other pictures");
   refused(draw(files().teacher, wanted + Arguments{"-q"}), 2, "take another folder");
 }

@@ -7,8 +7,8 @@
 #include <sstream>
 
 #include "apps/support/program.h"
-#include "data/npy.h"
 #include "nn/checkpoint_folder.h"
+#include "tensor/io/npy.h"
 #include "tests/support/child.h"
 
 using namespace fm;
@@ -505,22 +505,19 @@ TEST_CASE("flowmap_sample: sample i is the same picture wherever it is drawn") {
     CHECK(fs::exists(folder / (name + ".png")));
     return NpzReader(npz).read("arr_0");
   };
-  const auto rows = [](const NpyArray& a, std::int64_t from, std::int64_t to) {
-    const auto all = a.values<std::uint8_t>();
-    const std::int64_t size = a.count() / a.shape[0];
-    return std::vector<std::uint8_t>(all.begin() + from * size, all.begin() + to * size);
-  };
-  const NpyArray six = draw("six", {"--count", "6"}), two = draw("two", {"--count", "2", "--first", "3"});
-  CHECK(six.shape == std::vector<std::int64_t>{6, 8, 8, 1});
+  const auto rows = [](const Tensor& a, std::int64_t from, std::int64_t to) { return a.slice(0, from, to).to_vector<std::uint8_t>(); };
+  const auto bytes = [](const Tensor& a) { return a.to_vector<std::uint8_t>(); };
+  const Tensor six = draw("six", {"--count", "6"}), two = draw("two", {"--count", "2", "--first", "3"});
+  CHECK(six.shape() == Shape{6, 8, 8, 1});
   CHECK(rows(six, 3, 5) == rows(two, 0, 2));
   CHECK(rows(six, 0, 1) != rows(six, 1, 2));
   // Sample 3 has label 3 by turns, and sample 2 gets it by --class.
-  const NpyArray threes = draw("threes", {"--count", "2", "--first", "2", "--class", "3"});
+  const Tensor threes = draw("threes", {"--count", "2", "--first", "2", "--class", "3"});
   CHECK(rows(threes, 1, 2) == rows(six, 3, 4));
-  const NpyArray teacher = draw("teacher", {"--count", "6", "--stage", "teacher", "--steps", "4"});
-  CHECK(teacher.shape == six.shape);
-  CHECK(teacher.bytes != six.bytes);
-  CHECK(draw("heun", {"--count", "6", "--stage", "teacher", "--steps", "4", "--solver", "heun"}).bytes != teacher.bytes);
+  const Tensor teacher = draw("teacher", {"--count", "6", "--stage", "teacher", "--steps", "4"});
+  CHECK(teacher.shape() == six.shape());
+  CHECK(bytes(teacher) != bytes(six));
+  CHECK(bytes(draw("heun", {"--count", "6", "--stage", "teacher", "--steps", "4", "--solver", "heun"})) != bytes(teacher));
 }
 
 TEST_CASE("inspect: a checkpoint and a step") {

@@ -14,9 +14,9 @@
 #include <iostream>
 #include <string>
 
-#include "data/npy.h"
 #include "nn/models/presets.h"
 #include "nn/precision.h"
+#include "tensor/io/npy.h"
 #include "tensor/io/safetensors.h"
 #include "tensor/memory/allocator.h"
 #include "tensor/ops/elementwise.h"

@@ -1,8 +1,7 @@
 // .npy and .npz: written and read back, NumPy's own files, damaged files.
-#include "data/npy.h"
+#include "tensor/io/npy.h"
 
 #include <doctest/doctest.h>
-#include <zlib.h>
 
 #include <cstdlib>
 #include <filesystem>
@@ -11,10 +10,11 @@
 
 #include "tensor/error.h"
 #include "tensor/io/atomic_file.h"
-#include "tensor/io/zip_records.h"
 #include "tests/support/temp_folder.h"
+#include "tests/support/zip_bytes.h"
 
 using namespace fm;
+using namespace fm::test;
 namespace fs = std::filesystem;
 
 namespace {
@@ -23,11 +23,6 @@ struct TemporaryFile {
   TempFolder folder;
   fs::path path = folder / "a.npz";
 };
-
-void write_bytes(const fs::path& path, const std::string& bytes) {
-  fs::remove(path);
-  std::ofstream(path, std::ios::binary) << bytes;
-}
 
 // A .npy as NumPy writes it, with any header.
 std::string npy(const std::string& header, const std::string& values, char version = 1) {
@@ -43,8 +38,19 @@ std::vector<float> ramp(std::size_t n) {
 }
 
 template <class T>
-std::vector<T> list(const NpyArray& a) {
-  return {a.values<T>().begin(), a.values<T>().end()};
+std::vector<T> list(const Tensor& a) {
+  CHECK(a.dtype() == dtype_of<T>);
+  return a.to_vector<T>();
+}
+
+Tensor parse(const std::string& bytes, const std::string& name = "x.npy") {
+  const auto kept = std::make_shared<std::string>(bytes);
+  return parse_npy({kept, reinterpret_cast<std::byte*>(kept->data())}, *kept, name);
+}
+
+std::string text(const Tensor& a) {
+  const auto values = a.to_vector<std::uint8_t>();
+  return {values.begin(), values.end()};
 }
 
 }  // namespace
@@ -71,15 +77,14 @@ TEST_CASE("arrays of every type come back, whole and streamed") {
   }
   const NpzReader in(file.path);
   CHECK(in.names() == std::vector<std::string>{"arr_0", "f32", "f64", "i64", "i32"});
-  const NpyArray a = in.read("arr_0");
-  CHECK(a.shape == std::vector<std::int64_t>{2, 2, 1, 3});
+  const Tensor a = in.read("arr_0");
+  CHECK(a.shape() == Shape{2, 2, 1, 3});
   CHECK(list<std::uint8_t>(a) == pixels);
   CHECK(list<float>(in.read("f32")) == ramp(6));
-  CHECK(in.read("f64").values<double>()[0] == 2.5);
-  CHECK(in.read("i64").shape.empty());
-  CHECK(in.read("i64").values<std::int64_t>()[0] == -7);
-  CHECK(in.read("i32").shape == std::vector<std::int64_t>{0, 4});
-  CHECK_THROWS_AS(in.read("f32").values<double>(), DTypeError);
+  CHECK(in.read("f64").item() == 2.5);
+  CHECK(in.read("i64").rank() == 0);
+  CHECK(in.read("i64").item() == -7);
+  CHECK(in.read("i32").shape() == Shape{0, 4});
   CHECK_THROWS_WITH_AS(in.read("mu"), doctest::Contains("no array 'mu'; it has arr_0, f32, f64, i64, i32"), FileError);
   CHECK(std::distance(fs::directory_iterator(file.path.parent_path()), {}) == 1);  // no temporary file is left
 }
@@ -96,18 +101,19 @@ TEST_CASE("npy files alone; NumPy's header forms") {
   CHECK(list<float>(read_npy(file.path)) == ramp(6));
   CHECK(read_file(file.path).size() == 128 + 24);
   CHECK(npy_header(DType::f32, {5}).find("'shape': (5,), }") != std::string::npos);
-  CHECK(parse_npy(npy("{'descr': '|b1', 'fortran_order': False, 'shape': (2,), }      \n", std::string("\1\0", 2)), "x").count() == 2);
-  CHECK(parse_npy(npy("{'descr':'|u1','fortran_order':False,'shape':()}", "a", 2), "x").shape.empty());
-  const NpyArray turned = parse_npy(npy("{'descr': '|u1', 'fortran_order': True, 'shape': (2, 3), }", "adbecf"), "x");
-  CHECK(turned.bytes == "abcdef");
-  const NpyArray cube = parse_npy(npy("{'descr': '|u1', 'fortran_order': True, 'shape': (2, 1, 2), }", "abcd"), "x");
-  CHECK(cube.bytes == "acbd");
+  CHECK(parse(npy("{'descr': '|b1', 'fortran_order': False, 'shape': (2,), }      \n", std::string("\1\0", 2))).numel() == 2);
+  CHECK(parse(npy("{'descr':'|u1','fortran_order':False,'shape':()}", "a", 2)).rank() == 0);
+  CHECK(text(parse(npy("{'descr': '|u1', 'fortran_order': True, 'shape': (2, 3), }", "adbecf"))) == "abcdef");
+  CHECK(text(parse(npy("{'descr': '|u1', 'fortran_order': True, 'shape': (2, 1, 2), }", "abcd"))) == "acbd");
+  const Tensor halves = parse(npy("{'descr': '<f2', 'fortran_order': False, 'shape': (2,), }", std::string("\0\x3e\0\xc0", 4)));
+  CHECK(list<float>(halves) == std::vector<float>{1.5f, -2});
+  CHECK(parse(npy("{'descr': '<f4', 'fortran_order': False, 'shape': (0, 4), }", "")).numel() == 0);
 }
 
 TEST_CASE("wrong npy files are named") {
   const auto error = [](const std::string& bytes) -> std::string {
     try {
-      parse_npy(bytes, "x.npy");
+      parse(bytes);
     } catch (const FileError& e) {
       return e.what();
     }
@@ -115,9 +121,12 @@ TEST_CASE("wrong npy files are named") {
   };
   CHECK(error("hello") == "x.npy: not a NumPy array file");
   CHECK(error(npy("{'descr': '>f4', 'fortran_order': False, 'shape': (1,), }", "abcd")) ==
-        "x.npy: type '>f4'; <f4, <f8, <i4, <i8, |u1 and |b1 can be read");
+        "x.npy: type \">f4\"; <f2, <f4, <f8, <i4, <i8, |u1 and |b1 can be read: convert with astype");
   CHECK(error(npy("{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }", "abcd")) ==
-        "x.npy: 4 bytes of values where the shape (2) of <f4 needs another number");
+        "x.npy: 4 bytes of values where the shape (2) of <f4 needs another number: is it cut off?");
+  CHECK(error(npy("{'descr': '|u1', 'fortran_order': False, 'shape': (1,1,1,1,1,1,1,1,1), }", "a")) ==
+        "x.npy: 9 dimensions, at most 8 are supported: reshape it");
+  CHECK(error(npy("{'descr': '|u1', 'fortran_order': True, 'shape': (0, 4294967296, 4294967296), }", "")) != "no error");
   for (const char* header :
        {"", "{", "{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (1,), }", "{'descr': '<f4'}",
         "{'descr': '<f4', 'fortran_order': 0, 'shape': (1,), }", "{'descr': '<f4', 'fortran_order': False, 'shape': (-1,), }",
@@ -132,39 +141,45 @@ TEST_CASE("wrong npy files are named") {
 
 TEST_CASE("a deflated member, as numpy.savez_compressed writes, with 32-bit records") {
   const std::string content = npy("{'descr': '|u1', 'fortran_order': False, 'shape': (1000,), }", std::string(1000, 'x'));
-  std::string packed(compressBound(content.size()), '\0');
-  z_stream z{};
-  deflateInit2(&z, 6, Z_DEFLATED, -MAX_WBITS, 8, Z_DEFAULT_STRATEGY);
-  z.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(content.data())), z.avail_in = uInt(content.size());
-  z.next_out = reinterpret_cast<Bytef*>(packed.data()), z.avail_out = uInt(packed.size());
-  REQUIRE(deflate(&z, Z_FINISH) == Z_STREAM_END);
-  packed.resize(z.total_out);
-  deflateEnd(&z);
-  const auto crc = std::uint32_t(crc32(0, reinterpret_cast<const Bytef*>(content.data()), uInt(content.size())));
   const auto archive = [&](std::uint32_t size) {
-    using namespace zip_records;
-    const auto common = [&](std::string& out) {
-      put(out, std::uint16_t(20)), put(out, std::uint16_t(0)), put(out, std::uint16_t(8)), put(out, std::uint32_t(0));
-      put(out, crc), put(out, std::uint32_t(packed.size())), put(out, size), put(out, std::uint16_t(5)), put(out, std::uint16_t(0));
-    };
-    std::string out;
-    put(out, local_signature), common(out);
-    out += "x.npy" + packed;
-    const auto start = std::uint32_t(out.size());
-    put(out, central_signature), put(out, std::uint16_t(20)), common(out);
-    out += std::string(14, '\0') + "x.npy";
-    const auto length = std::uint32_t(out.size()) - start;
-    put(out, end_signature), put(out, std::uint32_t(0)), put(out, std::uint16_t(1)), put(out, std::uint16_t(1)), put(out, length),
-        put(out, start);
-    return out + std::string("\4\0note", 6);
+    return zip_of({{"x.npy", content, true}}, [&](std::vector<Entry>& entries) { entries[0].size = size; });
   };
   TemporaryFile file;
   write_bytes(file.path, archive(std::uint32_t(content.size())));
-  CHECK(NpzReader(file.path).read("x").bytes == std::string(1000, 'x'));
+  CHECK(text(NpzReader(file.path).read("x")) == std::string(1000, 'x'));
   for (std::uint32_t wrong : {0u, std::uint32_t(content.size() - 1), std::uint32_t(content.size() + 1), 0x7fffffffu}) {
     write_bytes(file.path, archive(wrong));
     CHECK_THROWS_AS(NpzReader(file.path).read("x"), FileError);
   }
+}
+
+TEST_CASE("a reference batch of ADM's evaluator, stored and deflated") {
+  TemporaryFile file;
+  const auto doubles = [](std::initializer_list<double> v) { return std::string(reinterpret_cast<const char*>(v.begin()), 8 * v.size()); };
+  for (const bool packed : {false, true}) {
+    write_bytes(file.path,
+                zip_of({{"mu.npy", npy("{'descr': '<f8', 'fortran_order': False, 'shape': (2,), }", doubles({1, 2})), packed},
+                        {"sigma.npy", npy("{'descr': '<f8', 'fortran_order': True, 'shape': (2, 2), }", doubles({1, 2, 3, 4})), packed},
+                        {"arr_0.npy", npy("{'descr': '|u1', 'fortran_order': False, 'shape': (1, 1, 2, 3), }", "abcdef"), packed}}));
+    const NpzReader batch(file.path);
+    CHECK(list<double>(batch.read("mu")) == std::vector<double>{1, 2});
+    CHECK(list<double>(batch.read("sigma")) == std::vector<double>{1, 3, 2, 4});
+    CHECK(batch.read("arr_0").shape() == Shape{1, 1, 2, 3});
+    CHECK(!batch.has("mu_s"));
+  }
+}
+
+TEST_CASE("an archive that unpacks to far more than it is, and members that share bytes") {
+  TemporaryFile file;
+  const std::size_t size = 80 << 20;
+  const std::string zeros =
+      npy("{'descr': '|u1', 'fortran_order': False, 'shape': (" + std::to_string(size) + ",), }", std::string(size, '\0'));
+  write_bytes(file.path, zip_of({{"x.npy", zeros, true}}));
+  CHECK_THROWS_WITH_AS(NpzReader(file.path).read("x"), doctest::Contains("which may be a zip bomb: store it (numpy.savez"), FileError);
+  const std::string one = npy("{'descr': '|u1', 'fortran_order': False, 'shape': (1,), }", "a");
+  write_bytes(file.path,
+              zip_of({{"x.npy", one}, {"y.npy", one}}, [](std::vector<Entry>& entries) { entries[1].header = entries[0].header; }));
+  CHECK_THROWS_WITH_AS(NpzReader{file.path}, doctest::Contains("members 'x.npy' and 'y.npy' overlap"), FileError);
 }
 
 TEST_CASE("any cut or flipped byte of an archive is an error or changes nothing") {

@@ -1,14 +1,18 @@
-#include "data/npy.h"
+#include "tensor/io/npy.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include <algorithm>
 #include <charconv>
+#include <cstring>
 #include <limits>
 
 #include "tensor/error.h"
 #include "tensor/io/atomic_file.h"
+#include "tensor/io/file_text.h"
+#include "tensor/io/half.h"
+#include "tensor/io/mapped_file.h"
 
 namespace fm {
 namespace {
@@ -19,9 +23,10 @@ constexpr std::size_t header_alignment = 64;
 struct Kind {
   const char* descr;
   DType dtype;
+  std::size_t size;  // bytes in the file
 };
-constexpr Kind kinds[] = {{"<f4", DType::f32}, {"<f8", DType::f64}, {"<i4", DType::i32}, {"<i8", DType::i64},
-                          {"|u1", DType::u8},  {"<u1", DType::u8},  {"|b1", DType::u8}};
+constexpr Kind kinds[] = {{"<f4", DType::f32, 4}, {"<f8", DType::f64, 8}, {"<i4", DType::i32, 4}, {"<i8", DType::i64, 8},
+                          {"|u1", DType::u8, 1},  {"<u1", DType::u8, 1},  {"|b1", DType::u8, 1},  {"<f2", DType::f32, 2}};
 
 [[noreturn]] void fail(const std::string& name, const std::string& reason) { throw FileError(fmt::format("{}: {}", name, reason)); }
 
@@ -43,10 +48,14 @@ class HeaderParser {
     while (!accept('}')) {
       const std::string key = quoted();
       expect(':');
-      if (key == "descr") h.descr = quoted(), has_descr = true;
-      else if (key == "fortran_order") h.fortran = boolean(), has_order = true;
-      else if (key == "shape") h.shape = tuple(), has_shape = true;
-      else bad();
+      if (key == "descr")
+        h.descr = quoted(), has_descr = true;
+      else if (key == "fortran_order")
+        h.fortran = boolean(), has_order = true;
+      else if (key == "shape")
+        h.shape = tuple(), has_shape = true;
+      else
+        bad();
       if (!accept(',')) {
         expect('}');
         break;
@@ -112,26 +121,36 @@ class HeaderParser {
   std::size_t at_ = 0;
 };
 
-// Number of values, or -1 when it does not fit.
+// Number of values, or -1 when it or a product of the dimensions beside a 0 does not fit.
 std::int64_t product(const std::vector<std::int64_t>& shape) {
   std::int64_t n = 1;
-  for (std::int64_t d : shape) {
-    if (__builtin_mul_overflow(n, d, &n)) return -1;
+  bool empty = false;
+  for (const std::int64_t d : shape) {
+    if (d == 0)
+      empty = true;
+    else if (__builtin_mul_overflow(n, d, &n))
+      return -1;
   }
-  return n;
+  return empty ? 0 : n;
 }
 
-// First index fastest -> last index fastest.
-std::string in_c_order(std::string_view fortran, const std::vector<std::int64_t>& shape, std::size_t item) {
-  std::string out(fortran.size(), '\0');
-  std::vector<std::int64_t> index(shape.size(), 0);
-  for (std::size_t to = 0; to < out.size(); to += item) {
-    std::int64_t from = 0;
-    for (std::size_t d = shape.size(); d-- > 0;) from = from * shape[d] + index[d];
-    fortran.copy(out.data() + to, item, std::size_t(from) * item);
-    for (std::size_t d = shape.size(); d-- > 0 && ++index[d] == shape[d];) index[d] = 0;
-  }
-  return out;
+// A vector of the values, where they lie if their type and place allow it.
+Tensor flat_values(const std::shared_ptr<std::byte>& owner, std::string_view values, const Kind& kind, std::int64_t count) {
+  auto* data = reinterpret_cast<std::byte*>(const_cast<char*>(values.data()));
+  const bool wide = kind.size == size_of(kind.dtype);
+  if (wide && reinterpret_cast<std::uintptr_t>(data) % kind.size == 0) return Tensor::view_of({owner, data}, data, {count}, kind.dtype);
+  Tensor copy = Tensor::empty({count}, kind.dtype);
+  if (!wide)
+    widen_halves(data, count, copy.data<float>());
+  else if (count > 0)
+    std::memcpy(copy.raw(), data, values.size());
+  return copy;
+}
+
+Strides column_major_strides(const Shape& shape) {
+  Strides strides = Shape::filled(shape.rank(), 1);
+  for (int i = 1; i < shape.rank(); ++i) strides[i] = strides[i - 1] * shape[i - 1];
+  return strides;
 }
 
 // Offset of the values and the header's text.
@@ -158,8 +177,9 @@ std::string padded_header(const std::string& dictionary, std::size_t size) {
 
 std::string dictionary_of(DType dtype, const std::vector<std::int64_t>& shape) {
   for (const Kind& kind : kinds) {
-    if (kind.dtype != dtype) continue;
-    return fmt::format("{{'descr': '{}', 'fortran_order': False, 'shape': ({}{}), }}", kind.descr, fmt::join(shape, ", "), shape.size() == 1 ? "," : "");
+    if (kind.dtype != dtype || kind.size != size_of(dtype)) continue;
+    return fmt::format("{{'descr': '{}', 'fortran_order': False, 'shape': ({}{}), }}", kind.descr, fmt::join(shape, ", "),
+                       shape.size() == 1 ? "," : "");
   }
   throw DTypeError(fmt::format("npy: NumPy has no {}; convert to f32 first", name_of(dtype)));
 }
@@ -175,29 +195,30 @@ void check_count(const std::string& name, DType dtype, const std::vector<std::in
 
 }  // namespace
 
-void NpyArray::require(DType wanted) const {
-  if (wanted != dtype) throw DTypeError(fmt::format("{}: the array is {}, {} is needed", name, name_of(dtype), name_of(wanted)));
-}
-
-NpyArray parse_npy(std::string_view bytes, const std::string& name) {
+Tensor parse_npy(const std::shared_ptr<std::byte>& owner, std::string_view bytes, const std::string& name) {
   const auto [offset, text] = split_header(bytes, name);
   const auto header = HeaderParser(text, name).parse();
-  NpyArray array;
-  array.name = name, array.shape = header.shape;
   const auto kind = std::find_if(std::begin(kinds), std::end(kinds), [&](const Kind& k) { return header.descr == k.descr; });
-  if (kind == std::end(kinds)) fail(name, fmt::format("type '{}'; <f4, <f8, <i4, <i8, |u1 and |b1 can be read", header.descr));
-  array.dtype = kind->dtype;
+  if (kind == std::end(kinds))
+    fail(name, fmt::format("type {}; <f2, <f4, <f8, <i4, <i8, |u1 and |b1 can be read: convert with astype", in_quotes(header.descr)));
+  if (header.shape.size() > std::size_t(max_rank))
+    fail(name, fmt::format("{} dimensions, at most {} are supported: reshape it", header.shape.size(), max_rank));
   const std::int64_t count = product(header.shape);
   const std::string_view values = bytes.substr(offset);
-  if (count < 0 || values.size() / size_of(array.dtype) != std::size_t(count) || values.size() % size_of(array.dtype) != 0) {
-    fail(name, fmt::format("{} bytes of values where the shape ({}) of {} needs another number", values.size(), fmt::join(header.shape, ", "),
-                           header.descr));
+  if (count < 0 || values.size() / kind->size != std::size_t(count) || values.size() % kind->size != 0) {
+    fail(name, fmt::format("{} bytes of values where the shape ({}) of {} needs another number: is it cut off?", values.size(),
+                           fmt::join(header.shape, ", "), header.descr));
   }
-  array.bytes = header.fortran ? in_c_order(values, header.shape, size_of(array.dtype)) : std::string(values);
-  return array;
+  Shape shape;
+  for (const std::int64_t d : header.shape) shape.push_back(d);
+  const Tensor flat = flat_values(owner, values, *kind, count);
+  return flat.as_strided(shape, header.fortran ? column_major_strides(shape) : row_major_strides(shape));
 }
 
-NpyArray read_npy(const std::filesystem::path& path) { return parse_npy(map_file(path).bytes(), path.string()); }
+Tensor read_npy(const std::filesystem::path& path) {
+  const MappedFile file = map_file(path);
+  return parse_npy(file.data, file.bytes(), path.string());
+}
 
 std::string npy_header(DType dtype, const std::vector<std::int64_t>& shape) {
   const std::string dictionary = dictionary_of(dtype, shape);
@@ -252,10 +273,16 @@ std::vector<std::string> NpzReader::names() const {
   return names;
 }
 
-NpyArray NpzReader::read(const std::string& name) const {
+Tensor NpzReader::read(const std::string& name) const {
   const ZipMember* member = zip_.find(name + ".npy");
   if (!member) throw FileError(fmt::format("{}: no array '{}'; it has {}", path_.string(), name, fmt::join(names(), ", ")));
-  return parse_npy(zip_.read(*member), fmt::format("{}[{}]", path_.string(), name));
+  const std::string place = fmt::format("{}[{}]", path_.string(), name);
+  if (member->method == 0) {
+    zip_.verify(*member);
+    return parse_npy(zip_.owner(), zip_.view(*member), place);
+  }
+  const auto unpacked = std::make_shared<std::string>(zip_.read(*member));
+  return parse_npy({unpacked, reinterpret_cast<std::byte*>(unpacked->data())}, *unpacked, place);
 }
 
 }  // namespace fm

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -10,30 +11,14 @@
 
 #include "tensor/dtype.h"
 #include "tensor/io/zip.h"
+#include "tensor/tensor.h"
 
 namespace fm {
 
-struct NpyArray {
-  DType dtype = DType::f32;         // f32, f64, i32, i64 or u8 (bool is read as u8)
-  std::vector<std::int64_t> shape;  // C order; empty: one value
-  std::string bytes;
-  std::string name;                 // for error messages
-
-  std::int64_t count() const { return std::int64_t(bytes.size() / size_of(dtype)); }
-  // The values; DTypeError when they are of another type.
-  template <class T>
-  std::span<const T> values() const {
-    require(dtype_of<T>);
-    return {reinterpret_cast<const T*>(bytes.data()), bytes.size() / sizeof(T)};
-  }
-
- private:
-  void require(DType wanted) const;
-};
-
-// The array in a .npy file's bytes; Fortran order is turned into C order. FileError names `name` and what is wrong.
-NpyArray parse_npy(std::string_view bytes, const std::string& name);
-NpyArray read_npy(const std::filesystem::path& path);
+// The array in the bytes of a .npy file, which `owner` keeps alive: a view of them, in C or Fortran order. f8, f4, i8, i4, u1 are read as
+// they are, b1 as u8, f2 as f32 (a copy, as where the alignment needs one). FileError names `name` and what is wrong.
+Tensor parse_npy(const std::shared_ptr<std::byte>& owner, std::string_view bytes, const std::string& name);
+Tensor read_npy(const std::filesystem::path& path);
 
 // Everything before the values, a multiple of 64 bytes. DTypeError for bf16, which NumPy does not have.
 std::string npy_header(DType dtype, const std::vector<std::int64_t>& shape);
@@ -44,7 +29,8 @@ void write_npy(const std::filesystem::path& path, const std::vector<std::int64_t
   write_npy(path, dtype_of<T>, shape, std::as_bytes(values));
 }
 
-// An uncompressed .npz, zip64, that appears under its name with finish(). Arrays stream in by rows, so their first dimension need not be known.
+// An uncompressed .npz, zip64, that appears under its name with finish(). Arrays stream in by rows, so their first dimension need not be
+// known.
 class NpzWriter {
  public:
   explicit NpzWriter(const std::filesystem::path& path) : zip_(path) {}
@@ -80,13 +66,15 @@ class NpzWriter {
   std::size_t head_size_ = 0, row_bytes_ = 0;
 };
 
+// ADM's reference batches have arr_0 (N, H, W, 3) u8, and mu (2048) and sigma (2048, 2048) f64 of the whole set beside it.
 class NpzReader {
  public:
   explicit NpzReader(const std::filesystem::path& path) : path_(path), zip_(path) {}
   std::vector<std::string> names() const;  // without ".npy"
   bool has(const std::string& name) const { return zip_.find(name + ".npy") != nullptr; }
-  // FileError naming the arrays that there are, when this one is not among them.
-  NpyArray read(const std::string& name) const;
+  // A view of the mapped file where the array is stored, unpacked memory where it is deflated; checksum verified. FileError naming the
+  // arrays that there are, when this one is not among them.
+  Tensor read(const std::string& name) const;
 
  private:
   std::filesystem::path path_;
