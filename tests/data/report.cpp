@@ -66,6 +66,19 @@ TEST_CASE("axis ticks are round and inside") {
     }
 }
 
+// The mean of a constant learning rate differs from it by rounding: a step between ticks that moves no number must not loop.
+TEST_CASE("a constant beside its mean, which rounding moves") {
+  const double next = std::nextafter(0.003, 1);
+  for (bool log_scale : {false, true}) {
+    CHECK(axis_ticks(0.003, next, 5, log_scale).size() <= 12);
+    Plot plot{.title = "lr", .x_label = "step", .y_label = "", .curves = {{"lr", {1, 2, 3}, {0.003, 0.003, 0.003}}}, .log_y = log_scale};
+    plot.curves.push_back({"mean", {1, 2, 3}, {0.003, next, 0.003}});
+    const std::string svg = svg_plot(plot);
+    CHECK(is_balanced(svg));
+    CHECK(svg.size() < 10000);
+  }
+}
+
 TEST_CASE("curves out of CSV skip rows without the number") {
   const std::string csv = "step,time,loss,fid\n1,0.5,2,\n2,0.6,nan,\n3,0.7,1.5,12\n";
   const Curve loss = csv_curve(csv, "step", "loss"), fid = csv_curve(csv, "step", "fid", "FID");
