@@ -57,7 +57,7 @@ std::vector<LaunchOption> launch_options(const CommandInfo& command, ParsedLine&
              [&](const std::string& text) { set_init_from(launch, text); }},
             {"--max-time", "TIME", "stop by oneself after this time, with a checkpoint: 1h50m, 90s", "",
              [&](const std::string& text) { launch.max_time = parse_duration(text, "--max-time"); }},
-            {"-n,--dry-run", "", "resolve the config, build the model, print sizes; write nothing", "",
+            {"-n,--dry-run", "", "resolve the config, print sizes and what a step costs; write nothing", "",
              [&](const std::string&) { launch.dry_run = true; }},
         });
   }

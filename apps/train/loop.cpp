@@ -114,6 +114,10 @@ class TrainLoop {
       return;
     }
     const auto warn = [&](const std::string& line) { context_.log.warning("{}", line); };
+    const std::filesystem::path wanted = context_.launch.resume;
+    if (wanted != "auto" && !std::filesystem::exists(wanted / "state.json"))
+      throw FileError(fmt::format("--resume {}: no checkpoint there; those of this stage are in {}", wanted.string(),
+                                  checkpoints_.folder().string()));
     const auto found =
         context_.launch.resume == "auto" ? open_newest(checkpoints_, warn) : std::optional<Checkpoint>(context_.launch.resume);
     if (!found) return;

@@ -56,9 +56,10 @@ void Recipe::take_published_sizes() {
 
 void Recipe::resolve() {
   check_rules(list_fields(*this), "config");
-  if (!has_sizes() || classes < 2)
+  if (!has_sizes())
     throw ConfigError("image_size " + std::to_string(image_size) + ", channels " + std::to_string(channels) + ", classes " +
-                      std::to_string(classes) + ": sizes must be known, and two classes at least");
+                      std::to_string(classes) + ": sizes must be known");
+  if (classes < 2) throw ConfigError("classes 1: a model needs two at least; of folder:PATH each folder inside is one");
   take_published_sizes();
   VitEncoderConfig& e = rae.encoder;
   const bool resized = rae.input_size > 0;

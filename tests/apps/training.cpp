@@ -245,6 +245,7 @@ TEST_CASE("--resume never, --resume PATH and --init-from do what they say or are
   refused(train("pipeline", out, {"--resume", weights.string(), "-q"}), exit_code::usage, "a path is for one stage");
   refused(train("pipeline", out, {"--init-from", weights.string(), "-q"}), exit_code::usage, "not for pipeline");
   refused(train("judge", out, {"--init-from", weights.string(), "-q"}), exit_code::usage, "begins from random weights");
+  refused(train("fm", out, {"--resume", "nowhere", "-q"}), exit_code::unreadable, "--resume nowhere: no checkpoint there");
   const Result older = train("fm", out, {"--resume", (out / "fm/checkpoints" / step_name(12)).string()});
   succeeds(older);
   CHECK_MESSAGE(has(older.err, "(step 12)"), older.err);
@@ -439,6 +440,7 @@ TEST_CASE("what is wrong with the command or the config: one line and exit code 
   fails("judge", {"--data", "shapse"}, "unknown data set 'shapse'");
   fails("fm", {"--rae.encoder.patch-size", "3"}, "patch_size 3 does not divide image_size 8");
   fails("fm", {"--rae.encoder.patch-size", "0"}, "rae.encoder.patch_size = 0 is out of range (1 to 4096, divides image_size)");
+  fails("judge", {"--classes", "1"}, "change that or --data");
   fails("mft", {"--steps", "0"}, "mft.loop.steps is 0");
   fails("judge", {"--data", "shapes?size=16,count=20"}, "the config says image_size 8: change that or --data");
   fails("fm", {"--dit.heads", "0"}, "dit.heads = 0 is out of range (1 to 1024, divides width)");
