@@ -24,7 +24,7 @@ int score_run(EvaluateCommand& command, Context& context) {
   const auto csv = command.csv.empty() ? run.root() / name : std::filesystem::path(command.csv);
   const std::vector<Score> scores = evaluate_run(run, command.only, [](const std::string& line) {
     fmt::print("{}\n", line);
-    std::fflush(stdout);                               // a teacher takes minutes: each row as it is known
+    std::fflush(stdout);  // a teacher takes minutes: each row as it is known
   });
   save_scores(csv, scores);
   context.log.info("scores   {}", csv.string());

@@ -38,7 +38,8 @@ void refuse_no_steps(Recipe& recipe, const std::string& stage) {
 std::string example_of(const std::string& name) {
   if (name == "judge" || name == "encoder")
     return fmt::format("flowmap_train {0} --config configs/fashion_mnist_{0}.toml --out runs/{0}", name);
-  return fmt::format("flowmap_train {} --config configs/quickstart.toml --out runs/quickstart{}", name, name == "mft" ? " --steps 300" : "");
+  return fmt::format("flowmap_train {} --config configs/quickstart.toml --out runs/quickstart{}", name,
+                     name == "mft" ? " --steps 300" : "");
 }
 
 void add_stage(Program& program, const std::string& name, const std::string& config_part, const std::string& help, StageFunction run) {

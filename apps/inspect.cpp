@@ -65,7 +65,7 @@ void show_step(InspectCommand& c) {
   config.mean_flow = mean_flow_step;
   std::optional<DitDh> held;
   {
-    const OpName name("weights");                    // apart from what the step holds
+    const OpName name("weights");  // apart from what the step holds
     held.emplace(config, 1);
   }
   const DitDh& model = *held;

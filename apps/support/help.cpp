@@ -18,7 +18,7 @@ std::string entry(const std::string& left, const std::string& text) {
   for (size_t begin = 0; begin < text.size();) {
     const size_t end = std::min(text.find(' ', begin), text.size());
     if (at + end - begin > width && at > column) {
-      out.back() = '\n';                                        // was the space after the last word
+      out.back() = '\n';  // was the space after the last word
       out += std::string(column, ' '), at = column;
     }
     out += text.substr(begin, end - begin) + (end < text.size() ? " " : "");

@@ -2,6 +2,7 @@
 // real test split, and the share of images that it takes for the class that was asked for.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -49,7 +50,7 @@ class Evaluator {
 // The decoder, the teacher, and every trained student of the run; `only` names one stage ("" for all).
 std::vector<Score> evaluate_run(TrainingRun& run, const std::string& only, const std::function<void(const std::string&)>& tell);
 
-std::string score_head();                                          // a table for the terminal
+std::string score_head();  // a table for the terminal
 std::string score_row(const Score& score);
 void save_scores(const std::filesystem::path& csv, const std::vector<Score>& scores);
 

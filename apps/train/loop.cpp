@@ -81,7 +81,8 @@ class TrainLoop {
  private:
   void tell_start() const {
     const Launch& launch = context_.launch;
-    const std::string from = launch.init_from.empty() ? "" : fmt::format(", weights from {}{}", launch.init_from, launch.init_from_ema ? ":ema" : "");
+    const std::string from =
+        launch.init_from.empty() ? "" : fmt::format(", weights from {}{}", launch.init_from, launch.init_from_ema ? ":ema" : "");
     context_.log.info("{}: {} steps of {}{}, into {}", stage_.name, loop_.steps, loop_.batch, from, folder_.path().string());
     if (!stage_.remark.empty()) context_.log.info("{}: {}", stage_.name, stage_.remark);
   }
@@ -116,8 +117,8 @@ class TrainLoop {
     const auto warn = [&](const std::string& line) { context_.log.warning("{}", line); };
     const std::filesystem::path wanted = context_.launch.resume;
     if (wanted != "auto" && !std::filesystem::exists(wanted / "state.json"))
-      throw FileError(fmt::format("--resume {}: no checkpoint there; those of this stage are in {}", wanted.string(),
-                                  checkpoints_.folder().string()));
+      throw FileError(
+          fmt::format("--resume {}: no checkpoint there; those of this stage are in {}", wanted.string(), checkpoints_.folder().string()));
     const auto found =
         context_.launch.resume == "auto" ? open_newest(checkpoints_, warn) : std::optional<Checkpoint>(context_.launch.resume);
     if (!found) return;

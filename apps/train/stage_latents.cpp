@@ -166,7 +166,7 @@ void TrainingRun::prepare_stats() {
     context_.log.end_status();
     Metadata metadata = wanted;
     metadata["data"] = recipe_.data, metadata["count"] = std::to_string(latent_source().count());
-    std::filesystem::create_directories(root_);      // `stats` or `fm` may be the first of a run whose encoder is given
+    std::filesystem::create_directories(root_);  // `stats` or `fm` may be the first of a run whose encoder is given
     save_safetensors(file, {{"mean", s.mean}, {"var", s.variance}}, metadata);
     context_.log.info("stats: mean and variance of the latents of {} images in {}", latent_source().count(), file.string());
   }

@@ -27,7 +27,8 @@ void refuse_file_in_the_way(const std::filesystem::path& out) {
 std::string said(const char* key, std::int64_t value) { return value > 0 ? fmt::format("{} {}", key, value) : ""; }
 
 // Weights that a stage of this run left. Where they do not fit, the config is not the run's.
-template <class M> void load_own(M& model, const Weights& weights, const std::filesystem::path& stage) {
+template <class M>
+void load_own(M& model, const Weights& weights, const std::filesystem::path& stage) {
   try {
     load_model(model, weights);
   } catch (const FileError& e) {
@@ -43,7 +44,8 @@ TrainingRun::TrainingRun(Recipe& recipe, Context& context) : recipe_(recipe), co
   if (root_.empty()) throw ConfigError("--out is missing: the run's folder");
   refuse_file_in_the_way(root_);
   if (context.launch.config_file.empty())
-    context.log.warning("no --config: all values but those given are defaults, which are sizes for 256 pixels; configs/quickstart.toml is small");
+    context.log.warning(
+        "no --config: all values but those given are defaults, which are sizes for 256 pixels; configs/quickstart.toml is small");
   take_sizes();
   check_given_files();
   recipe.encoder_weights = usable_weights(recipe.encoder_weights);
@@ -180,7 +182,8 @@ DitDh TrainingRun::load_teacher() {
   DitDhConfig config = recipe_.dit;
   config.mean_flow = false;
   DitDh teacher(config, 0);
-  if (recipe_.teacher_weights.empty()) load_own(teacher, stage_weights("fm"), root_ / "fm");
+  if (recipe_.teacher_weights.empty())
+    load_own(teacher, stage_weights("fm"), root_ / "fm");
   else load_model(teacher, load_part(recipe_.teacher_weights, "dit", warner()));
   set_trainable(teacher, false);
   return teacher;

@@ -73,7 +73,7 @@ class TrainingRun {
   Outcome train_loop(Stage& stage, const LoopConfig& loop, std::uint64_t seed) {
     return train(stage, loop, seed, log_files(recipe_.log), context_);
   }
-  std::string not_trained(const std::string& stage, const std::string& where) const;   // what is missing, and the remedy
+  std::string not_trained(const std::string& stage, const std::string& where) const;  // what is missing, and the remedy
   Weights stage_weights(const std::string& stage);  // averaged, of its newest checkpoint; FileError when it was not trained
   void initialise(DitDh& model, const std::string& stage);
   void refuse_init_from(const std::string& stage) const;

@@ -39,7 +39,7 @@ Axis fit_axis(const Plot& plot, std::vector<double> Curve::*values, bool log_sca
       if (axis.shows(v)) axis.low = std::min(axis.low, v), axis.high = std::max(axis.high, v);
   if (axis.low > axis.high) axis.low = log_scale ? 1 : 0, axis.high = log_scale ? 10 : 1;  // nothing to show
   const double size = std::max(std::abs(axis.low), std::abs(axis.high));
-  const bool flat = axis.high - axis.low <= 1e-9 * size;           // a constant, or its mean with rounding: no ticks between
+  const bool flat = axis.high - axis.low <= 1e-9 * size;  // a constant, or its mean with rounding: no ticks between
   if (log_scale) {
     if (flat) axis.low /= 2, axis.high *= 2;
     const double factor = std::pow(axis.high / axis.low, margin);
@@ -166,7 +166,7 @@ std::vector<double> axis_ticks(double low, double high, int count, bool log_scal
   const double power = std::pow(10.0, std::floor(std::log10(raw)));
   const double step = power * (raw / power < 1.5 ? 1 : raw / power < 3.5 ? 2 : raw / power < 7.5 ? 5 : 10);
   const double first = std::ceil(low / step - 1e-9);
-  for (int i = 0; i <= 2 * count; ++i) {                           // by count: where k + 1 rounds to k, k would not move
+  for (int i = 0; i <= 2 * count; ++i) {  // by count: where k + 1 rounds to k, k would not move
     const double k = first + i, tick = k == 0 ? 0 : k * step;
     if (!(tick <= high + step * 1e-9)) break;
     if (ticks.empty() || tick > ticks.back()) ticks.push_back(tick);

@@ -202,7 +202,7 @@ static std::string range_text(const Rule& rule) {
 
 std::string rule_text(const Field& field) {
   const Rule& rule = field.rule;
-  if (!rule.choices.empty()) {                       // an empty one goes without saying: the help tells what it means
+  if (!rule.choices.empty()) {  // an empty one goes without saying: the help tells what it means
     std::vector<std::string> named = rule.choices;
     std::erase(named, "");
     return fmt::format("{}", fmt::join(named, "|"));

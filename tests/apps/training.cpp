@@ -131,7 +131,8 @@ TEST_CASE("pipeline: all stages, samples, scores and a report; the same command 
   const std::string scores = read_file(out / "scores.csv"), report = read_file(out / "report.html");
   CHECK(lines(scores) == 1 + 2 + 3 * 2);                               // head, reconstruction and teacher, three students at 1 and 2 calls
   CHECK(!has(scores, "nan"));
-  for (const char* part : {"<svg", "data:image/png", "mft", "Frechet", "mfd: loss, raw_mse", "decoder: grad_norm<"}) CHECK_MESSAGE(has(report, part), part);
+  for (const char* part : {"<svg", "data:image/png", "mft", "Frechet", "mfd: loss, raw_mse", "decoder: grad_norm<"})
+    CHECK_MESSAGE(has(report, part), part);
 
   TempFolder copy;
   fs::copy(out, copy / "run", fs::copy_options::recursive | fs::copy_options::copy_symlinks);
@@ -419,7 +420,7 @@ TEST_CASE("a recipe with weights of its own: stages of decoder, statistics and t
   }
   CHECK(fs::exists(out / "mfd/samples"));
   CHECK(!fs::exists(out / "fm"));
-  succeeds(train("stats", folder / "new", {"--encoder-weights", given[1]}));       // the first of a run
+  succeeds(train("stats", folder / "new", {"--encoder-weights", given[1]}));  // the first of a run
   CHECK(fs::exists(folder / "new/stats.safetensors"));
   const Result lost = train("cmt", out, {"--stats-file", "lost/stat.pt", "--teacher-weights", "lost/stage2_model.pt", "-q"});
   refused(lost, exit_code::unreadable,
@@ -470,7 +471,8 @@ TEST_CASE("unreadable data and weights: one line that names them, exit code 3") 
   CHECK(lost.code == exit_code::unreadable);
   for (const char* name : {"lost.png", "broken.png"}) CHECK_MESSAGE(has(lost.err, name), lost.err);
 
-  refused(train("fm", out, {"-q"}), exit_code::unreadable, "encoder.safetensors: run `flowmap_train encoder`");       // the stages before were not run
+  refused(train("fm", out, {"-q"}), exit_code::unreadable,
+          "encoder.safetensors: run `flowmap_train encoder`");  // the stages before were not run
   copy_stages(out, {"encoder", "decoder", "fm"});
   const fs::path weights = out / "encoder/encoder.safetensors";
   const std::string bytes = read_file(weights);
@@ -533,7 +535,8 @@ TEST_CASE("inspect: a checkpoint and a step") {
   CHECK(!has(bare.out, "rms"));
   const Result step = run("inspect", finished_run(), {"--step", "mf", "--tape"});
   succeeds(step);
-  for (const char* part : {"nodes on the tape", "linear", "in all", "peak of the whole step", "weights"}) CHECK_MESSAGE(has(step.out, part), step.out);
+  for (const char* part : {"nodes on the tape", "linear", "in all", "peak of the whole step", "weights"})
+    CHECK_MESSAGE(has(step.out, part), step.out);
   CHECK(lines(step.out) > lines(run("inspect", finished_run(), {"--step", "mf"}).out) + 10);
   refused(run("inspect", finished_run(), {"-q"}), exit_code::usage, "--checkpoint");
   refused(run("inspect", finished_run(), {"--checkpoint", finished_run().string()}), exit_code::unreadable, "name one, ");
@@ -547,7 +550,7 @@ TEST_CASE("evaluate: the table of a run, or of one stage") {
   succeeds(one);
   CHECK(has(one.out, "mfd"));
   CHECK(lines(read_file(csv)) == 3);
-  CHECK(lines(one.out) == 3);                                           // each row once, under one head
+  CHECK(lines(one.out) == 3);  // each row once, under one head
   refused(run("evaluate", finished_run(), {"--only", "mfx", "-q"}), exit_code::usage, "mfx");
 }
 
