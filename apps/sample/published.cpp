@@ -47,7 +47,10 @@ template <class M> std::unique_ptr<M> model_of(Weights weights, const decltype(M
     throw FileError(weights.file.string() + ": " + e.what());
   }
   set_trainable(*model, false);
-  if (config.precision == "bf16") store_weights_as_bf16(*model);
+  if (config.precision != "bf16") return model;
+  store_weights_as_bf16(*model);
+  // Nothing is left in the file, which its pages then leave memory with.
+  for_each_tensor(*model, [](const std::string&, Tensor& t) { t = t.dtype() == DType::bf16 ? t : t.clone(); });
   return model;
 }
 

@@ -113,7 +113,7 @@ std::vector<Score> evaluate_run(TrainingRun& run, const std::string& only, const
   };
   if (wanted("reconstruction")) add(evaluator.score_decoder());
   const EvaluateConfig& c = run.recipe().evaluate;
-  if (wanted("teacher") && c.teacher && run.has("fm")) {
+  if (wanted("teacher") && c.teacher && run.has_teacher()) {
     const DitDh teacher = run.load_teacher();
     const std::int64_t calls_a_step = run.recipe().guidance == 1 ? 1 : 2;      // guided: with the label and without
     add(evaluator.score("teacher", ode_generator(run.guided(teacher), static_cast<int>(c.teacher_points), run.latent_shift()),

@@ -44,6 +44,7 @@ class TrainingRun {
   Rae& autoencoder();                               // FileError when the decoder is not trained yet
   bool has(const std::string& stage) const { return std::filesystem::exists(root_ / stage / "checkpoints" / "latest"); }
   bool has_decoder() const { return !recipe_.decoder_weights.empty() || has("decoder"); }
+  bool has_teacher() const { return !recipe_.teacher_weights.empty() || has("fm"); }
   DitDh load_teacher();
   VelocityNet guided(const DitDh& teacher, Interval interval = {}) const;   // with the recipe's guidance; `teacher` must outlive it
   DitDh load_student(const std::string& stage);     // averaged weights

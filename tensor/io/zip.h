@@ -1,5 +1,6 @@
 // Zip archives (PKWARE APPNOTE 6.3), with the 64-bit records: what .npz files and PyTorch checkpoints are inside.
-// Written: stored members only, one after the other, sizes and checksums filled in afterwards. Read: stored and deflated members.
+// Written: stored members only, one after the other, their bytes at multiples of 64; sizes and checksums filled in afterwards. Read: stored
+// and deflated members.
 #pragma once
 
 #include <cstdint>

@@ -15,17 +15,29 @@ std::uint32_t crc_of(std::string_view bytes, std::uint32_t before = 0) {
   return std::uint32_t(crc32_z(before, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size()));
 }
 
+// Bytes of a member lie at multiples of this in the file, so that arrays can be used where they are mapped. The field that fills the gap is
+// PyTorch's.
+constexpr std::size_t alignment = 64;
+constexpr std::uint16_t padding_field = 0x4246;
+
+std::size_t padded_header_size(const ZipMember& m) {
+  const std::size_t least = 30 + m.name.size() + 20 + 4;
+  return (m.header + least + alignment - 1) / alignment * alignment - m.header;
+}
+
 std::string local_header(const ZipMember& m) {
+  const std::size_t size = padded_header_size(m), padding = size - 30 - m.name.size() - 20 - 4;
   std::string h;
   put(h, local_signature);
   for (std::uint16_t v : {version_needed, std::uint16_t(0), std::uint16_t(0), std::uint16_t(0), date_1980}) put(h, v);
   put(h, m.crc);
   put(h, in64), put(h, in64);
-  put(h, std::uint16_t(m.name.size())), put(h, std::uint16_t(20));
+  put(h, std::uint16_t(m.name.size())), put(h, std::uint16_t(20 + 4 + padding));
   h += m.name;
   put(h, extra64), put(h, std::uint16_t(16));
   put(h, m.size), put(h, m.compressed);
-  return h;
+  put(h, padding_field), put(h, std::uint16_t(padding));
+  return h + std::string(padding, '\0');
 }
 
 std::string central_header(const ZipMember& m) {

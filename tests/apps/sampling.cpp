@@ -19,7 +19,7 @@ namespace {
 
 const StandIns& files() {
   static const TempFolder folder;
-  static const StandIns made = write_stand_ins(folder.path(), 256, false, ".safetensors");
+  static const StandIns made = write_stand_ins(folder.path(), 256, false);
   return made;
 }
 

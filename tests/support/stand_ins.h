@@ -4,7 +4,7 @@
 
 #include "nn/models/presets.h"
 #include "tensor/random/fill.h"
-#include "tests/support/torch_file.h"
+#include "tests/support/torch_writer.h"
 
 namespace fm::test {
 
@@ -12,16 +12,16 @@ namespace fm::test {
 struct StandIns {
   std::filesystem::path encoder, decoder, stats, teacher, weak, flow_map;
 
-  static StandIns at(const std::filesystem::path& models, std::int64_t image_size, const std::string& suffix = ".pt") {
+  static StandIns at(const std::filesystem::path& models, std::int64_t image_size) {
     const bool large = image_size == 512;
     const std::filesystem::path dits = models / "DiTs/Dinov2/wReg_base" / ("ImageNet" + std::to_string(image_size));
     StandIns s;
     s.encoder = models / "dinov2-with-registers-base/model.safetensors";
-    s.decoder = models / "decoders/dinov2/wReg_base" / (large ? "ViTXL_n08_i512" : "ViTXL_n08") / ("model" + suffix);
-    s.stats = models / "stats/dinov2/wReg_base" / (large ? "imagenet1k_512" : "imagenet1k") / ("stat" + suffix);
-    s.teacher = dits / (large ? "DiTDH-XL_ep400" : "DiTDH-XL") / ("stage2_model" + suffix);
-    s.weak = dits / (large ? "DiTDH-S_ep20" : "DiTDH-S_ep14") / ("stage2_model" + suffix);
-    s.flow_map = models / "MF-RAE" / ("mf_rae_" + std::to_string(image_size) + suffix);
+    s.decoder = models / "decoders/dinov2/wReg_base" / (large ? "ViTXL_n08_i512" : "ViTXL_n08") / "model.pt";
+    s.stats = models / "stats/dinov2/wReg_base" / (large ? "imagenet1k_512" : "imagenet1k") / "stat.pt";
+    s.teacher = dits / (large ? "DiTDH-XL_ep400" : "DiTDH-XL") / "stage2_model.pt";
+    s.weak = dits / (large ? "DiTDH-S_ep20" : "DiTDH-S_ep14") / "stage2_model.pt";
+    s.flow_map = models / "MF-RAE" / ("mf_rae_" + std::to_string(image_size) + ".pt");
     return s;
   }
 };
@@ -39,34 +39,28 @@ inline void shrink(DitDhConfig& c) { c.channels = 16, c.width = 16, c.depth = 2,
 inline void shrink(VitEncoderConfig& c) { c.width = 16, c.depth = 1, c.heads = 2, c.mlp_width = 32; }
 inline void shrink(RaeDecoderConfig& c) { c.latent_channels = 16, c.width = 128, c.depth = 1, c.heads = 2, c.mlp_width = 64; }
 
-// Writes all of them, one model at a time in memory; with the suffix ".safetensors" as somebody who converted them has them.
-inline StandIns write_stand_ins(const std::filesystem::path& models, std::int64_t image_size, bool full, const std::string& suffix = ".pt",
-                                std::uint64_t seed = 1) {
-  const StandIns files = StandIns::at(models, image_size, suffix);
-  const auto save = [&](const std::filesystem::path& file, const NamedTensors& tensors, const std::string& wrapper = "",
-                        const std::vector<std::string>& nones = {}) {
-    if (suffix == ".pt") TorchFile::write(file, tensors, wrapper, nones);
-    else save_safetensors(file, tensors);
-  };
+// Writes all of them, one model at a time in memory.
+inline StandIns write_stand_ins(const std::filesystem::path& models, std::int64_t image_size, bool full, std::uint64_t seed = 1) {
+  const StandIns files = StandIns::at(models, image_size);
   for (const std::filesystem::path& f : {files.encoder, files.decoder, files.stats, files.teacher, files.weak, files.flow_map})
     std::filesystem::create_directories(f.parent_path());
   RaeConfig autoencoder = rae("dinov2-B", "XL", image_size);
   if (!full) shrink(autoencoder.encoder), shrink(autoencoder.decoder);
   autoencoder.encoder.affine_norm = true;                              // in the published file, though RAE does not read it
   save_safetensors(files.encoder, state_dict(VitEncoder(autoencoder.encoder, seed)), {{"format", "pt"}});
-  save(files.decoder, state_dict(RaeDecoder(autoencoder.decoder, seed)));
+  TorchWriter::write(files.decoder, state_dict(RaeDecoder(autoencoder.decoder, seed)));
   const auto dit = [&](const std::filesystem::path& file, const char* size, bool mean_flow) {
     DitDhConfig c = dit_dh(size, image_size, mean_flow);
     if (!full) shrink(c);
     DitDh model(c, ++seed);
     fill_zeros(model, seed);
-    save(file, state_dict(model), mean_flow ? "ema" : "");
+    TorchWriter::write(file, state_dict(model), mean_flow ? "ema" : "");
   };
   dit(files.teacher, "XL", false);
   dit(files.weak, "S", false);
   dit(files.flow_map, "XL", true);
   const std::int64_t side = autoencoder.decoder.latent_size;
-  save(files.stats, {{"var", random_uniform({autoencoder.decoder.latent_channels, side, side}, {.seed = seed}) + 0.5}}, "",
+  TorchWriter::write(files.stats, {{"var", random_uniform({autoencoder.decoder.latent_channels, side, side}, {.seed = seed}) + 0.5}}, "",
                    {"mean"});
   return files;
 }

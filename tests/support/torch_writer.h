@@ -13,7 +13,7 @@
 
 namespace fm::test {
 
-class TorchFile {
+class TorchWriter {
  public:
   // `nones`: keys whose value is None.
   static void write(const std::filesystem::path& path, const NamedTensors& tensors, const std::string& wrapper = "",
@@ -25,7 +25,7 @@ class TorchFile {
       zip.write(bytes);
       zip.end();
     };
-    member("data.pkl", TorchFile().pickle(tensors, wrapper, nones));
+    member("data.pkl", TorchWriter().pickle(tensors, wrapper, nones));
     member("byteorder", "little");
     for (std::size_t k = 0; k < tensors.size(); ++k) {
       const Tensor t = tensors[k].second.to(DType::f32).contiguous();
