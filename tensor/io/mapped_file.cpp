@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdint>
 #include <cstring>
 
 #include "tensor/error.h"
@@ -25,7 +26,23 @@ struct Descriptor {
   }
 };
 
+// Whole pages only. Contents stay what they are: pages that were written to are kept, others are read again when touched.
+void give_back(std::byte* begin, std::byte* end) {
+#ifdef MADV_PAGEOUT
+  const auto page = static_cast<std::uintptr_t>(sysconf(_SC_PAGESIZE));
+  const std::uintptr_t first = (reinterpret_cast<std::uintptr_t>(begin) + page - 1) / page * page;
+  const std::uintptr_t last = reinterpret_cast<std::uintptr_t>(end) / page * page;
+  if (first < last) madvise(reinterpret_cast<void*>(first), last - first, MADV_PAGEOUT);      // a wish: it may be refused
+#else
+  (void)begin, (void)end;
+#endif
+}
+
 }  // namespace
+
+std::shared_ptr<std::byte> MappedFile::part(std::size_t begin, std::size_t end) const {
+  return {data.get() + begin, [file = data, size = end - begin](std::byte* p) { give_back(p, p + size); }};
+}
 
 MappedFile map_file(const std::filesystem::path& path) {
   // Non-blocking: a named pipe is then refused below instead of waited for.

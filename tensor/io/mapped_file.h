@@ -13,6 +13,10 @@ struct MappedFile {
   std::shared_ptr<std::byte> data;     // the last owner unmaps; null for an empty file
   std::size_t size = 0;
   std::string_view bytes() const { return {reinterpret_cast<const char*>(data.get()), size}; }
+
+  // An owner of [begin, end) that keeps the file mapped. With the last such owner's end the system may take the part's pages back: a file that
+  // is read, converted and dropped tensor by tensor then never lies in memory as a whole.
+  std::shared_ptr<std::byte> part(std::size_t begin, std::size_t end) const;
 };
 
 // Throws FileError: missing, not a regular file, no permission.

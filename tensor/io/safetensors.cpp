@@ -190,7 +190,7 @@ Tensor Safetensors::load(const SafetensorsEntry& entry) const {
   const FileType& type = *find_type(entry.dtype);
   std::byte* data = file_.data.get() + header_.data_begin + entry.begin;
   if (type.size == size_of(type.dtype) && reinterpret_cast<std::uintptr_t>(data) % type.size == 0)
-    return Tensor::view_of(file_.data, data, entry.shape, type.dtype);
+    return Tensor::view_of(file_.part(header_.data_begin + entry.begin, header_.data_begin + entry.end), data, entry.shape, type.dtype);
   Tensor t = Tensor::empty(entry.shape, type.dtype);
   if (type.size == size_of(type.dtype)) {
     if (t.bytes() > 0) std::memcpy(t.raw(), data, t.bytes());

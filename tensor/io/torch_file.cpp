@@ -79,8 +79,8 @@ Tensor TorchArchive::storage(std::uint32_t index) const {
   auto* bytes = reinterpret_cast<std::byte*>(const_cast<char*>(data[index].data()));  // a private mapping: writable
   const bool wide = s.type->size == size_of(s.type->dtype);
   if (wide && reinterpret_cast<std::uintptr_t>(bytes) % s.type->size == 0) {
-    // Owned through this storage's place, so that tensors of different storages do not count as sharing memory.
-    return known = Tensor::view_of({zip.owner(), bytes}, bytes, {s.numel}, s.type->dtype);
+    // Owned by this storage alone, so that tensors of different storages do not count as sharing memory.
+    return known = Tensor::view_of(zip.owner_of(data[index]), bytes, {s.numel}, s.type->dtype);
   }
   Tensor copy = Tensor::empty({s.numel}, s.type->dtype);
   if (!wide)

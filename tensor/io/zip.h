@@ -59,6 +59,8 @@ class ZipReader {
   const std::filesystem::path& path() const { return path_; }
   // Keeps the mapped file open after the reader is gone.
   const std::shared_ptr<std::byte>& owner() const { return file_.data; }
+  // The same, and what `view` gave is given back to the system with its last owner (mapped_file.h).
+  std::shared_ptr<std::byte> owner_of(std::string_view view) const;
 
  private:
   [[noreturn]] void fail(const std::string& reason) const;

@@ -146,6 +146,11 @@ std::string_view ZipReader::view(const ZipMember& m) const {
   return packed(m);
 }
 
+std::shared_ptr<std::byte> ZipReader::owner_of(std::string_view view) const {
+  const auto begin = std::size_t(view.data() - file_.bytes().data());
+  return file_.part(begin, begin + view.size());
+}
+
 void ZipReader::check_crc(const ZipMember& m, std::string_view bytes) const {
   if (std::uint32_t(crc32_z(0, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size())) != m.crc)
     fail(fmt::format("corrupt zip file: checksum of member '{}' is wrong", m.name));
