@@ -1,5 +1,6 @@
 // flowmap_sample: pictures from a trained run, or from published files alone.
 #include "apps/sample/pictures.h"
+#include "apps/sample/reconstruct.h"
 #include "apps/support/program.h"
 #include "apps/train/training_run.h"
 
@@ -11,16 +12,18 @@ struct SampleCommand {
   Recipe recipe;
   PublishedConfig published;
   PictureConfig pictures;
-  std::string stage = "last", solver = "euler";
+  std::string stage = "last", solver = "euler", images;
   std::int64_t calls = 1;
   double guidance_from = 0, guidance_to = 1;
-  template <class V> void visit(V&& v) {
+  template <class V>
+  void visit(V&& v) {
     pictures.visit(v);
     v("calls", calls, "steps of the flow map, or of the teacher's solver", at_least(1), flag("steps"));
     v("solver", solver, "of the teacher", one_of({"euler", "heun"}), flag("solver"));
     v("guidance_from", guidance_from, "the teacher is guided at times from this", range(0, 1));
     v("guidance_to", guidance_to, "to this; 1 is noise", range(0, 1));
     v("stage", stage, "of a run: whose weights: last (of mft, mfd, cmt), cmt, mfd, mft, or teacher", flag("stage"));
+    v("reconstruct", images, "no samples: encode and decode these PNG or JPEG files, between commas", flag("reconstruct"));
     v("published", published, "weights without a run's folder");
     recipe.visit(v);
   }
@@ -37,9 +40,9 @@ Source open_run(const SampleCommand& c, TrainingRun& run) {
   const auto model = std::make_shared<DitDh>(c.stage == "teacher" ? run.load_teacher()
                                                                   : run.load_student(c.stage == "last" ? run.last_student() : c.stage));
   const DrawConfig draw = c.draw();
-  const LatentGenerator generate = c.stage == "teacher"
-      ? ode_generator(run.guided(*model, draw.interval), static_cast<int>(draw.calls) + 1, run.latent_shift(), draw.solver)
-      : flow_map_generator(flow_map_net(*model), static_cast<int>(draw.calls));
+  const LatentGenerator generate = c.stage == "teacher" ? ode_generator(run.guided(*model, draw.interval), static_cast<int>(draw.calls) + 1,
+                                                                        run.latent_shift(), draw.solver)
+                                                        : flow_map_generator(flow_map_net(*model), static_cast<int>(draw.calls));
   Rae& rae = run.autoencoder();
   Source source;
   source.latent = {rae.latent_channels(), rae.latent_size(), rae.latent_size()};
@@ -70,7 +73,10 @@ int sample(SampleCommand& c, Context& context) {
   if (!c.published.given() && !c.published.decoder.empty())
     throw ConfigError("--decoder goes with --dit: the weights that make its latents");
   const Warn warn = [&](const std::string& line) { context.log.warning("{}", line); };
+  if (!c.images.empty() && c.published.given())
+    throw ConfigError("--reconstruct takes the autoencoder of a run or a recipe (--config, --out), --dit is for samples: give one of them");
   if (!c.published.given()) run.emplace(c.recipe, context);
+  if (!c.images.empty()) return reconstruct(*run, c.images, c.pictures), exit_code::finished;
   const Source source = run ? open_run(c, *run) : open_published(c.published, c.draw(), warn);
   draw_pictures(source, c.pictures, static_cast<std::uint64_t>(c.recipe.seed), c.pictures.pngs.empty() ? "" : settings(c, source),
                 context.log);
@@ -80,14 +86,16 @@ int sample(SampleCommand& c, Context& context) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  Program program{.name = "flowmap_sample", .summary = "Draws samples from a trained run, or from published weights.",
+  Program program{.name = "flowmap_sample",
+                  .summary = "Draws samples from a trained run, or from published weights.",
                   .quickstart = "flowmap_sample --config configs/quickstart.toml --out runs/quickstart --count 100 --steps 1"};
   program.add<SampleCommand>(
       {.name = "",
        .help = "draw samples",
-       .examples =
-           {{"50,000 pictures for an evaluator, from published files",
-             "flowmap_sample --dit mf_rae.pt --decoder model.pt --stats stat.pt --count 50000 --pngs pictures --npz pictures.npz"}}},
+       .examples = {{"50,000 pictures for an evaluator, from published files",
+                     "flowmap_sample --dit mf_rae.pt --decoder model.pt --stats stat.pt --count 50000 --pngs pictures --npz pictures.npz"},
+                    {"a picture to latents and back",
+                     "flowmap_sample --config configs/imagenet256/mf_rae.toml --out runs/rae --reconstruct dog.jpg"}}},
       sample);
   return run_program(program, argc, argv);
 }

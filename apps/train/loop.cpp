@@ -149,7 +149,8 @@ class TrainLoop {
       const bool last = step_ == loop_.steps, stop = !last && stop_requested();
       const auto excluded = progress.exclude();
       if (last || stop || step_ % loop_.ckpt_every == 0 || take_save_request()) save();
-      if (stage_.preview && (last || (loop_.sample_every > 0 && step_ % loop_.sample_every == 0))) preview();
+      const std::int64_t every = loop_.sample_every;
+      if (stage_.preview && ((last && every >= 0) || (every > 0 && step_ % every == 0))) preview();
       if (stop) {
         progress.finish();
         context_.log.info("{}: {} at step {}; saved, {} goes on from here", stage_.name, stop_reason(), step_,

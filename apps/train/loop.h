@@ -33,7 +33,7 @@ struct LoopConfig {
     v("ema_ramp", ema_ramp, "the decay begins low, so that the average of a short run is not still near its start");
     v("log_every", log_every, "steps between lines of the log", at_least(1));
     v("ckpt_every", ckpt_every, "steps between checkpoints", at_least(1));
-    v("sample_every", sample_every, "steps between sample grids; 0: only at the end", at_least(0));
+    v("sample_every", sample_every, "steps between sample grids; 0: only at the end; -1: never", at_least(-1));
     v("keep", keep, "newest checkpoints that are kept", at_least(1));
     v("keep_every", keep_every, "checkpoints at multiples of this are never deleted; 0: none", at_least(0));
   }

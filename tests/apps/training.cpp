@@ -2,11 +2,13 @@
 // with the same bits, what goes wrong and how it is said.
 #include <doctest/doctest.h>
 
+#include <cmath>
 #include <map>
 #include <set>
 #include <sstream>
 
 #include "apps/support/program.h"
+#include "data/image_file.h"
 #include "nn/checkpoint_folder.h"
 #include "tensor/io/npy.h"
 #include "tests/support/child.h"
@@ -129,7 +131,7 @@ TEST_CASE("pipeline: all stages, samples, scores and a report; the same command 
   for (const char* file : {"judge/judge.safetensors", "encoder/encoder.safetensors", "stats.safetensors", "samples.png"})
     CHECK_MESSAGE(fs::exists(out / file), file);
   const std::string scores = read_file(out / "scores.csv"), report = read_file(out / "report.html");
-  CHECK(lines(scores) == 1 + 2 + 3 * 2);                               // head, reconstruction and teacher, three students at 1 and 2 calls
+  CHECK(lines(scores) == 1 + 2 + 3 * 2);  // head, reconstruction and teacher, three students at 1 and 2 calls
   CHECK(!has(scores, "nan"));
   for (const char* part : {"<svg", "data:image/png", "mft", "Frechet", "mfd: loss, raw_mse", "decoder: grad_norm<"})
     CHECK_MESSAGE(has(report, part), part);
@@ -228,7 +230,7 @@ TEST_CASE("--fresh and other encoders: nothing of an old run gets into a new one
         exit_code::stopped_early);
   CHECK(fs::exists(folder / "run.old-1/report.html"));
   CHECK(!fs::exists(out / "fm"));
-  succeeds(train("pipeline", out, other));                             // the judge has enough steps now
+  succeeds(train("pipeline", out, other));  // the judge has enough steps now
   CHECK(read_file(out / "stats.safetensors") != read_file(finished_run() / "stats.safetensors"));
   CHECK(fs::exists(out / "report.html"));
 
@@ -280,14 +282,14 @@ TEST_CASE("a batch in parts trains as the whole batch does, up to rounding") {
     const std::string& stage = need.first;
     TempFolder folder;
     std::map<std::string, std::vector<std::vector<std::string>>> rows;
-    for (const std::string micro : {"0", "3"}) {                         // parts of unequal size
+    for (const std::string micro : {"0", "3"}) {  // parts of unequal size
       const fs::path out = folder / micro;
       copy_stages(out, need.second);
       succeeds(
           train(stage, out, {"--steps", "4", "--batch", "8", "--micro-batch", micro, "--log-every", "1", "--cmt.objective.jitter", "1"}));
       rows[micro] = measured(out / stage / "metrics.csv");
     }
-    REQUIRE(rows["0"].size() == 5);                                      // the head, then a row a step
+    REQUIRE(rows["0"].size() == 5);  // the head, then a row a step
     REQUIRE(rows["3"].size() == 5);
     for (std::size_t r = 1; r < 5; ++r)
       for (std::size_t i = 0; i < rows["0"][r].size(); ++i)
@@ -301,7 +303,7 @@ TEST_CASE("--log says which files every stage writes") {
   const fs::path out = folder / "run";
   const Arguments few{"--judge.loop.steps", "2", "--encoder.loop.steps", "2", "--decoder.loop.steps", "2", "--fm.loop.steps",    "2",
                       "--cmt.loop.steps",   "2", "--mfd.loop.steps",     "2", "--mft.loop.steps",     "2", "--evaluate.samples", "10"};
-  const auto logs = [&](const std::string& stage) {                    // the letters of csv, jsonl, events and html that are there
+  const auto logs = [&](const std::string& stage) {  // the letters of csv, jsonl, events and html that are there
     std::string found;
     for (const auto& entry : fs::directory_iterator(out / stage)) {
       const std::string name = entry.path().filename().string();
@@ -316,7 +318,7 @@ TEST_CASE("--log says which files every stage writes") {
     CHECK_MESSAGE(logs(stage) == "hj", stage);
     CHECK(has(read_file(out / stage / "config.toml"), "log = [\"jsonl\", \"html\"]"));
   }
-  CHECK(fs::exists(out / "report.html"));                              // the pipeline's result, not a log
+  CHECK(fs::exists(out / "report.html"));  // the pipeline's result, not a log
   succeeds(train("fm", out, {"--steps", "4", "--log", "csv,tb", "--fresh"}));
   CHECK(logs("fm") == "co");
   succeeds(train("fm", out, {"--steps", "4", "--log=", "--fresh"}));
@@ -329,7 +331,8 @@ TEST_CASE("--dry-run tells sizes and writes nothing") {
   TempFolder folder;
   const Result fresh = train("pipeline", folder / "run", {"--dry-run"});
   succeeds(fresh);
-  for (const char* part : {"200 images", "parameters", "12 steps of", "trajectories", "MFLOP in all", "with dit.recompute"}) CHECK_MESSAGE(has(fresh.err, part), fresh.err);
+  for (const char* part : {"200 images", "parameters", "12 steps of", "trajectories", "MFLOP in all", "with dit.recompute"})
+    CHECK_MESSAGE(has(fresh.err, part), fresh.err);
   CHECK(!fs::exists(folder / "run"));
   copy_stages(folder / "old", {"encoder", "fm"});
   const auto before = contents(folder / "old");
@@ -524,6 +527,34 @@ TEST_CASE("flowmap_sample: sample i is the same picture wherever it is drawn") {
   CHECK(bytes(draw("heun", {"--count", "6", "--stage", "teacher", "--steps", "4", "--solver", "heun"})) != bytes(teacher));
 }
 
+TEST_CASE("flowmap_sample --reconstruct: pictures through the autoencoder, and how near they come back") {
+  TempFolder folder;
+  const fs::path pngs = folder / "in", npz = folder / "out.npz", grid = folder / "grid.png";
+  succeeds(run("flowmap_sample", finished_run(), {"--count", "2", "--pngs", pngs.string(), "--grid="}));
+  const std::string files = (pngs / "000000.png").string() + "," + (pngs / "000001.png").string();
+  const Result result = run("flowmap_sample", finished_run(),
+                            {"--reconstruct", files, "--grid", grid.string(), "--npz", npz.string(), "--rounding", "nearest", "--pngs",
+                             (folder / "out").string()});
+  succeeds(result);
+  const Tensor out = NpzReader(npz).read("arr_0");
+  REQUIRE(out.shape() == Shape{2, 8, 8, 1});
+  const std::vector<double> y = out.to_vector<double>();
+  std::size_t at = 0;
+  for (std::size_t i = 0; i < 2; ++i) {
+    const std::string name = i == 0 ? "000000.png" : "000001.png";
+    const Image x = read_image(pngs / name), same = read_image(folder / "out" / name);
+    double error = 0;
+    for (std::size_t k = 0; k < 64; ++k) {
+      error += std::pow((y[64 * i + k] - x.pixels[k]) / 255, 2) / 64;
+      CHECK(y[64 * i + k] == same.pixels[k]);
+    }
+    at = result.err.find("reconstructed at ", at) + 17;
+    CHECK_MESSAGE(std::stod(result.err.substr(at)) == doctest::Approx(-10 * std::log10(error)).epsilon(0.02), result.err);
+  }
+  CHECK(read_image(grid).height > read_image(pngs / "000000.png").height * 2);
+  refused(run("flowmap_sample", finished_run(), {"--reconstruct", (folder / "no.png").string(), "-q"}), exit_code::unreadable, "no.png");
+}
+
 TEST_CASE("inspect: a checkpoint and a step") {
   const Result checkpoint = run("inspect", finished_run(), {"--checkpoint", (finished_run() / "mfd").string() + ":ema"});
   succeeds(checkpoint);
@@ -576,7 +607,7 @@ TEST_CASE("ablate: every table") {
     const Result again = run("ablate", out, steps);
     succeeds(again);
     CHECK_MESSAGE(has(again.err, "ablate/" + what), again.err);
-    CHECK_MESSAGE(!has(again.err, "step 4/4"), again.err);             // finds its stages done
+    CHECK_MESSAGE(!has(again.err, "step 4/4"), again.err);  // finds its stages done
   }
   CHECK(has(read_file(out / "ablate/scheme/mfd-then-mft-first/run.json"), "\"last_step\": 2"));
 }
@@ -605,7 +636,7 @@ TEST_CASE("ablate --dry-run lists the variants and writes nothing") {
     const Result result = run("ablate", folder / "run", {"--dry-run", "--what", what, "--deltas", "0.1,0.01"});
     succeeds(result);
     for (const std::string& part : parts) CHECK_MESSAGE(has(result.err, part), result.err);
-    CHECK_MESSAGE(lines(result.err) == 2 + 1 + 3, result.err);            // the flags, the sizes, the variants
+    CHECK_MESSAGE(lines(result.err) == 2 + 1 + 3, result.err);  // the flags, the sizes, the variants
   }
   CHECK(!fs::exists(folder / "run"));
 }

@@ -1,0 +1,72 @@
+#include "apps/sample/reconstruct.h"
+
+#include <cmath>
+#include <filesystem>
+
+#include "data/grid.h"
+#include "data/image_file.h"
+#include "data/pillow_resize.h"
+#include "data/png.h"
+#include "data/report/csv.h"
+#include "tensor/error.h"
+#include "tensor/io/npy.h"
+#include "tensor/ops/elementwise.h"
+#include "tensor/ops/reduce.h"
+
+namespace fm {
+namespace {
+
+namespace fs = std::filesystem;
+
+// (1, channels, size, size) in [0, 1]
+Tensor as_tensor(const Image& image) {
+  const Tensor planes = Tensor::empty({1, image.channels, image.height, image.width}, DType::u8);
+  planes_from_image(image, planes.data<std::uint8_t>());
+  return planes.to(DType::f32) * (1.0 / 255);
+}
+
+std::vector<fs::path> split_files(const std::string& files) {
+  std::vector<fs::path> out;
+  for (const std::string_view file : csv_cells(files)) out.emplace_back(file);
+  return out;
+}
+
+void write_npz(const std::string& file, const std::vector<Image>& images) {
+  NpzWriter npz(file);
+  npz.begin("arr_0", DType::u8, {images[0].height, images[0].width, images[0].channels});
+  for (const Image& image : images) npz.append(std::span<const std::uint8_t>(image.pixels));
+  npz.end();
+  npz.finish();
+}
+
+}  // namespace
+
+void reconstruct(TrainingRun& run, const std::string& files, const PictureConfig& config) {
+  const Recipe& recipe = run.recipe();
+  const std::vector<fs::path> names = split_files(files);
+  std::vector<Image> pictures, found;
+  for (const fs::path& name : names)
+    pictures.push_back(center_crop(read_image(name, static_cast<int>(recipe.channels)), static_cast<int>(recipe.image_size)));
+
+  const Rae& rae = run.autoencoder();
+  if (!rae.stats.variance.defined()) run.prepare_stats();
+  const Rounding rounding = config.rounding == "nearest" ? Rounding::nearest : Rounding::truncate;
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    const Tensor x = as_tensor(pictures[i]), z = rae.stats.normalise(rae.encode(x)), y = rae.decode(z);
+    const double error = sum_squares(y - x) / static_cast<double>(x.numel());
+    run.context().log.info("{}: latent {}, rms {:.3f}; reconstructed at {:.2f} dB", names[i].string(), to_string(z.shape()),
+                           std::sqrt(sum_squares(z) / static_cast<double>(z.numel())), -10 * std::log10(error));
+    found.push_back(to_images(y, rounding).front());
+    if (config.pngs.empty()) continue;
+    fs::create_directories(config.pngs);
+    write_png(fs::path(config.pngs) / names[i].filename().replace_extension(".png"), found.back());
+  }
+  if (!config.npz.empty()) write_npz(config.npz, found);
+  if (config.grid.empty()) return;
+  const int columns = static_cast<int>(pictures.size());
+  pictures.insert(pictures.end(), found.begin(), found.end());
+  write_png(config.grid, make_grid(pictures, columns));
+  run.context().log.info("pictures above, reconstructions below: {}", config.grid);
+}
+
+}  // namespace fm
