@@ -10,6 +10,12 @@
 #include "tensor/error.h"
 
 namespace fm {
+namespace {
+
+// One of them must hold: a few kilobytes must not become gigabytes.
+constexpr std::uint64_t max_unpacked = 64 << 20, max_ratio = 16;
+
+}  // namespace
 
 std::vector<std::uint8_t> read_gzip(const std::filesystem::path& path) {
   errno = 0;
@@ -19,7 +25,7 @@ std::vector<std::uint8_t> read_gzip(const std::filesystem::path& path) {
   std::vector<std::uint8_t> bytes;
   std::size_t used = 0;
   while (true) {
-    bytes.resize(std::max<std::size_t>(2 * used, std::size_t(1) << 20));
+    bytes.resize(std::max<std::size_t>(2 * used, std::size_t(1) << 16));
     const int got = gzread(file.get(), bytes.data() + used, unsigned(std::min<std::size_t>(bytes.size() - used, 1u << 30)));
     int code = Z_OK;
     const char* reason = gzerror(file.get(), &code);
@@ -29,6 +35,8 @@ std::vector<std::uint8_t> read_gzip(const std::filesystem::path& path) {
     }
     if (got == 0) break;
     used += std::size_t(got);
+    if (used > max_unpacked && used / max_ratio > std::filesystem::file_size(path))
+      throw FileError(fmt::format("{}: unpacks to more than {} times its size, which may be a bomb: unpack it with gunzip", path.string(), max_ratio));
   }
   bytes.resize(used);
   return bytes;

@@ -1,4 +1,5 @@
-// A gzip file (RFC 1952) unpacked into memory, its CRC-32 and length checked by zlib. A file that is not gzip is returned as it is.
+// A gzip file (RFC 1952) unpacked into memory, its CRC-32 and length checked by zlib. A file that is not gzip is returned as it is. FileError:
+// cannot be read, damaged, or more than 64 MiB that are more than 16 times the file.
 #pragma once
 
 #include <cstdint>

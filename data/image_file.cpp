@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <cstring>
 #include <memory>
-#include <optional>
 #include <string_view>
 
 #include "tensor/error.h"
@@ -20,7 +19,6 @@
 #define STB_IMAGE_IMPLEMENTATION
 #define STBI_NO_STDIO
 #define STBI_ONLY_PNG
-#define STBI_ONLY_JPEG
 #define STBI_MAX_DIMENSIONS 65535
 #if defined(__GNUC__)
 #pragma GCC diagnostic push
@@ -45,6 +43,18 @@ bool is_jpeg(View b) { return b.size() >= 3 && b[0] == 0xff && b[1] == 0xd8 && b
 
 std::uint32_t be32(const std::uint8_t* p) { return std::uint32_t(p[0]) << 24 | p[1] << 16 | p[2] << 8 | p[3]; }
 
+// A few bytes of header can promise gigabytes of pixels. Pillow refuses the same number; and a block of 8x8 takes a bit at least in a JPEG
+// (512 pixels a byte; below 4 million it does not matter).
+constexpr std::int64_t max_pixels = 178'956'970, max_sparse = 1 << 22, max_a_byte = 1024;
+
+void check_size(int width, int height, std::size_t bytes, const std::string& name) {
+  const std::int64_t pixels = std::int64_t{width} * height;
+  if (pixels > max_pixels)
+    fail(name, fmt::format("an image of {}x{}: at most {} pixels are read; make it smaller", width, height, max_pixels));
+  if (pixels > max_sparse && pixels / max_a_byte > std::int64_t(bytes))
+    fail(name, fmt::format("corrupt image: {}x{} pixels in {} bytes", width, height, bytes));
+}
+
 // stb_image ignores checksums, so a damaged picture would pass: walk the chunks and compare.
 void check_png(View b, const std::string& name) {
   std::size_t at = 8;
@@ -53,31 +63,36 @@ void check_png(View b, const std::string& name) {
     const std::size_t length = be32(b.data() + at);
     if (length > b.size() - at - 12) fail(name, "corrupt PNG: it ends inside a chunk");
     const std::uint8_t* type = b.data() + at + 4;
+#ifndef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION  // tests/fuzz: what random bytes never pass
     if (std::uint32_t(crc32(0, type, uInt(length + 4))) != be32(type + 4 + length)) {
       fail(name, fmt::format("corrupt PNG: checksum of the chunk at byte {} is wrong", at));
     }
+#endif
     if (std::memcmp(type, "IEND", 4) == 0) return;
     at += length + 12;
   }
 }
 
-Image decode_with_stb(View b, const std::string& name) {
+Image decode_png(View b, const std::string& name) {
+  check_png(b, name);
   if (b.size() > std::size_t(1) << 30) fail(name, "image file above 1 GiB");
   Image image;
+  if (stbi_info_from_memory(b.data(), int(b.size()), &image.width, &image.height, nullptr))
+    check_size(image.width, image.height, max_pixels, name);
   const std::unique_ptr<stbi_uc, void (*)(void*)> pixels(
       stbi_load_from_memory(b.data(), int(b.size()), &image.width, &image.height, &image.channels, 0), stbi_image_free);
-  if (!pixels) fail(name, fmt::format("corrupt or unsupported image: {}", stbi_failure_reason()));
+  if (!pixels) fail(name, fmt::format("corrupt or unsupported PNG: {}", stbi_failure_reason()));
   image.pixels.assign(pixels.get(), pixels.get() + std::size_t(image.width) * image.height * image.channels);
   return image;
 }
 
-// stb_image fills what is missing from a cut-off JPEG with grey; the end marker tells.
+#ifdef FM_HAVE_TURBOJPEG
+// libjpeg-turbo fills what is missing from a cut-off JPEG with grey; the end marker tells.
 void check_jpeg_end(View b, const std::string& name) {
   constexpr std::uint8_t end[2] = {0xff, 0xd9};
   if (std::search(b.rbegin(), b.rend(), std::rbegin(end), std::rend(end)) == b.rend()) fail(name, "truncated JPEG: no end marker");
 }
 
-#ifdef FM_HAVE_TURBOJPEG
 // Four inks, inverted as Adobe's programs write them, to RGB as Pillow converts: (1 - ink)(1 - black) on integers.
 Image rgb_of_inverted_cmyk(const Image& inks) {
   Image rgb = blank_image(inks.width, inks.height, 3);
@@ -91,35 +106,31 @@ Image rgb_of_inverted_cmyk(const Image& inks) {
   return rgb;
 }
 
-// nullopt: a kind of JPEG that the library refuses (some damaged headers), to be tried with stb_image.
-std::optional<Image> decode_with_turbojpeg(View b, const std::string& name) {
+Image decode_jpeg(View b, const std::string& name) {
   const std::unique_ptr<void, int (*)(tjhandle)> handle(tjInitDecompress(), tjDestroy);
-  if (!handle) return std::nullopt;
+  if (!handle) fail(name, fmt::format("libjpeg-turbo did not start: {}", tjGetErrorStr2(nullptr)));
+  const auto refuse = [&] { fail(name, fmt::format("corrupt or unsupported JPEG: {}", tjGetErrorStr2(handle.get()))); };
   int sampling = 0, space = 0;
   Image image;
-  if (tjDecompressHeader3(handle.get(), b.data(), b.size(), &image.width, &image.height, &sampling, &space) != 0) return std::nullopt;
-  if (std::max(image.width, image.height) > STBI_MAX_DIMENSIONS) return std::nullopt;
+  if (tjDecompressHeader3(handle.get(), b.data(), b.size(), &image.width, &image.height, &sampling, &space) != 0) refuse();
+  check_size(image.width, image.height, b.size(), name);
   const bool cmyk = space == TJCS_CMYK || space == TJCS_YCCK;
   image = blank_image(image.width, image.height, space == TJCS_GRAY ? 1 : cmyk ? 4 : 3);
   const int format = space == TJCS_GRAY ? TJPF_GRAY : cmyk ? TJPF_CMYK : TJPF_RGB;
-  if (tjDecompress2(handle.get(), b.data(), b.size(), image.pixels.data(), image.width, 0, image.height, format, TJFLAG_ACCURATEDCT) != 0) {
-    const std::string_view reason = tjGetErrorStr2(handle.get());
-    if (reason.find("Premature end") != reason.npos) fail(name, "truncated JPEG");
-    if (tjGetErrorCode(handle.get()) != TJERR_WARNING) return std::nullopt;
+  constexpr int flags = TJFLAG_ACCURATEDCT | TJFLAG_LIMITSCANS;  // as Pillow decodes; at most 500 scans, each costs a whole picture
+  if (tjDecompress2(handle.get(), b.data(), b.size(), image.pixels.data(), image.width, 0, image.height, format, flags) != 0) {
+    if (std::string_view(tjGetErrorStr2(handle.get())).find("Premature end") != std::string_view::npos) fail(name, "truncated JPEG");
+    if (tjGetErrorCode(handle.get()) != TJERR_WARNING) refuse();
     check_jpeg_end(b, name);  // other warnings: stray bytes were skipped, the picture is complete
   }
   if (cmyk) return rgb_of_inverted_cmyk(image);
   return image;
 }
-#endif
-
-Image decode_jpeg(View b, const std::string& name) {
-#ifdef FM_HAVE_TURBOJPEG
-  if (auto image = decode_with_turbojpeg(b, name)) return *std::move(image);
-#endif
-  check_jpeg_end(b, name);
-  return decode_with_stb(b, name);
+#else
+Image decode_jpeg(View, const std::string& name) {
+  fail(name, "a JPEG file, and this build is without libjpeg-turbo. Debian: apt-get install libturbojpeg0-dev; meson setup --wipe");
 }
+#endif
 
 }  // namespace
 
@@ -127,8 +138,7 @@ Image decode_image(View bytes, const std::string& name, int channels) {
   if (bytes.empty()) fail(name, "empty file");
   Image image;
   if (is_png(bytes)) {
-    check_png(bytes, name);
-    image = decode_with_stb(bytes, name);
+    image = decode_png(bytes, name);
   } else if (is_jpeg(bytes)) {
     image = decode_jpeg(bytes, name);
   } else {

@@ -1,5 +1,5 @@
-// PNG and JPEG in. JPEG goes to libjpeg-turbo when the build found it, and to stb_image when that refuses a file; PNG goes to stb_image after
-// its checksums were verified.
+// PNG and JPEG in. JPEG goes to libjpeg-turbo (stb_image's decoder writes beyond its tables on hostile files, tests/fuzz found); PNG goes to
+// stb_image after its checksums were verified.
 #pragma once
 
 #include <cstdint>

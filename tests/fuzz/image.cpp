@@ -1,0 +1,7 @@
+// PNG and JPEG.
+#include "data/image_file.h"
+#include "tests/fuzz/fuzz.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  return fm::fuzz::accept_errors([&] { fm::decode_image({data, size}, "x.png", 3); });
+}
