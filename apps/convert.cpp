@@ -74,6 +74,7 @@ int main(int argc, char** argv) {
                   .quickstart = "convert --from runs/quickstart/mfd:ema --to flow_map.safetensors"};
   program.add<ConvertCommand>({.name = "",
                                .help = "convert a file of weights",
+                               .has_folder = false,
                                .examples = {{"a PyTorch checkpoint's averaged weights",
                                              "convert --from stage2_model.pt:ema --to dit.safetensors"},
                                             {"the encoder of a RAE file, in bf16",

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/inspect/flops.h"
+#include "apps/inspect/profile.h"
 #include "apps/support/program.h"
 #include "apps/train/recipe.h"
 #include "autodiff/inspect.h"
@@ -18,8 +19,9 @@ namespace {
 
 struct InspectCommand {
   Recipe recipe;
-  std::string checkpoint, step, flops;
-  bool tape = false, tensors = true, csv = false;
+  std::string checkpoint, step, flops, profile;
+  bool tape = false, tensors = true, csv = false, machine = false;
+  std::int64_t profile_steps = 3;
   template <class V> void visit(V&& v) {
     v("checkpoint", checkpoint, "run folder, checkpoint folder or .safetensors file, with :ema for the averaged weights",
       flag("checkpoint"));
@@ -29,7 +31,11 @@ struct InspectCommand {
     v("tape", tape, "print the tape of that step", flag("tape"));
     v("flops", flops, "instead: parameters and multiply-adds of the published models, or of this one by module", alone("all"),
       flag("flops"));
-    v("csv", csv, "these as comma-separated values", flag("csv"));
+    v("profile", profile, "instead: where the time of a training step of the config's DiT goes: fm, mft or mfd", one_of({"", "fm", "mft", "mfd"}),
+      flag("profile"));
+    v("profile_steps", profile_steps, "steps that are profiled, after two more", range(1, 1e6), flag("profile-steps"));
+    v("csv", csv, "of --flops and --profile: as comma-separated values", flag("csv"));
+    v("machine", machine, "instead: what this machine can do at most, measured", flag("machine"));
     recipe.visit(v);
   }
 };
@@ -52,13 +58,17 @@ void show_checkpoint(const InspectCommand& c, Context& context) {
                is_floating(t.dtype()) ? std::sqrt(sum_squares(t) / std::max<double>(1, static_cast<double>(t.numel()))) : 0.0);
 }
 
-// Random latents stand for data: memory and the tape do not depend on the values.
-void show_step(InspectCommand& c) {
+void resolve_sizes(InspectCommand& c) {
   if (!c.recipe.has_sizes()) {
     const auto data = open_source(c.recipe.data, Split::train);
     c.recipe.take_sizes(data->height(), data->channels(), static_cast<std::int64_t>(data->class_names().size()));
   }
   c.recipe.resolve();
+}
+
+// Random latents stand for data: memory and the tape do not depend on the values.
+void show_step(InspectCommand& c) {
+  resolve_sizes(c);
   const bool mean_flow_step = c.step == "mf";
   const LoopConfig& loop = mean_flow_step ? c.recipe.mfd.loop : c.recipe.fm.loop;
   DitDhConfig config = c.recipe.dit;
@@ -89,12 +99,17 @@ void show_step(InspectCommand& c) {
 }
 
 int inspect(InspectCommand& c, Context& context) {
-  if (c.checkpoint.empty() + c.step.empty() + c.flops.empty() != 2)
-    throw ConfigError("inspect wants one of --checkpoint PATH, --step fm|mf and --flops [MODEL]");
-  if (c.csv && c.flops.empty()) throw ConfigError("--csv goes with --flops");
+  if (c.checkpoint.empty() + c.step.empty() + c.flops.empty() + c.profile.empty() + !c.machine != 4)
+    throw ConfigError("inspect wants one of --checkpoint PATH, --step fm|mf, --flops [MODEL], --profile fm|mft|mfd and --machine");
+  if (c.csv && c.flops.empty() && c.profile.empty()) throw ConfigError("--csv goes with --flops or --profile");
   if (!c.checkpoint.empty()) show_checkpoint(c, context);
   else if (!c.flops.empty()) fmt::print("{}", c.flops == "all" ? flops_of_all(c.csv) : flops_by_module(c.flops, c.csv));
-  else show_step(c);
+  else if (c.machine) fmt::print("{}", machine_table());
+  else if (!c.step.empty()) show_step(c);
+  else {
+    resolve_sizes(c);
+    fmt::print("{}", profile_step(c.recipe, c.profile, c.profile_steps, c.csv));
+  }
   return exit_code::finished;
 }
 
@@ -103,6 +118,6 @@ int inspect(InspectCommand& c, Context& context) {
 int main(int argc, char** argv) {
   Program program{.name = "inspect", .summary = "Shows what a checkpoint is, what a training step records and holds, or what models cost.",
                   .quickstart = "inspect --checkpoint runs/quickstart/mfd:ema"};
-  program.add<InspectCommand>({.name = "", .help = "look into a checkpoint, a step or the published models"}, inspect);
+  program.add<InspectCommand>({.name = "", .help = "look into a checkpoint, a step or the published models", .has_folder = false}, inspect);
   return run_program(program, argc, argv);
 }

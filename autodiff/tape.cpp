@@ -4,6 +4,7 @@
 
 #include "autodiff/var.h"
 #include "tensor/ops/elementwise.h"
+#include "tensor/profile.h"
 
 namespace fm {
 namespace {
@@ -99,6 +100,7 @@ Gradients Tape::backward(const std::vector<std::pair<Var, Tensor>>& seeds) {
   if (spent_) throw AutodiffError("backward: this tape was run backward before; record again");
   spent_ = true;
   const PauseTape pause;
+  const ProfilePhase phase("backward");
   Gradients out;
   out.tape_ = serial_;
   out.nodes_.resize(nodes_.size());

@@ -12,6 +12,7 @@
 
 #include "autodiff/tape.h"
 #include "tensor/error.h"
+#include "tensor/profile.h"
 #include "tensor/tensor.h"
 
 namespace fm {
@@ -64,6 +65,7 @@ TangentMode tangent_mode();
 template <class F> Var push(F&& rule) {
   if (tangent_mode() == TangentMode::taped) return rule();
   const PauseTape pause;
+  const ProfilePhase phase("tangent");
   return rule();
 }
 

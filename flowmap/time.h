@@ -43,7 +43,7 @@ struct PairConfig {
     v("time", time, "distribution of the two times");
     v("diagonal_share", diagonal_share, "share of rows with s = t", range(0, 1));
     v("zero_share", zero_share, "share of rows with s = 0", range(0, 1));
-    v("exact_share", exact_share, "shares by count in each batch, not by chance");
+    v("exact_share", exact_share, "shares by count in each batch (of micro-batches, in each), not by chance");
     v("null_rows_diagonal", null_rows_diagonal, "rows with a dropped label get s = t (official JAX MeanFlow)");
   }
 };

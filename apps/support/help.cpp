@@ -76,7 +76,8 @@ std::string examples_of(std::vector<Example> examples, const std::string& quicks
 
 // What may follow a command's name.
 std::string arguments_of(const CommandInfo& command) {
-  return std::string(command.presets.empty() ? "" : "[--preset NAME] ") + "[--config FILE] [--out DIR] [--KEY VALUE ...]";
+  return std::string(command.presets.empty() ? "" : "[--preset NAME] ") + "[--config FILE] " + (command.has_folder ? "[--out DIR] " : "") +
+         "[--KEY VALUE ...]";
 }
 
 }  // namespace

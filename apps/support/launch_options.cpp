@@ -38,13 +38,15 @@ std::vector<LaunchOption> launch_options(const CommandInfo& command, ParsedLine&
       {"--config", "FILE", "read this TOML file", "", [&](const std::string& text) { launch.config_file = text; }},
       {"--set", "KEY=VALUE", "set one value, again and again; --KEY VALUE is the same", "",
        [&](const std::string& text) { add_set(line, text); }},
-      {"--out", "DIR", command.trains ? "the folder that results go to" : "the run's folder, where a run is read", "FLOWMAP_OUT",
-       [&](const std::string& text) { launch.out = text; }},
       {"--device", "NAME", "where to compute: cpu [default: cpu]", "FLOWMAP_DEVICE",
        [&](const std::string& text) { set_device(launch, text); }},
       {"--threads", "COUNT", "threads to compute with; results do not depend on it [default: all]", "FLOWMAP_THREADS",
        [&](const std::string& text) { set_threads(launch, text); }},
   };
+  if (command.has_folder)
+    options.insert(options.begin() + 2,
+                   {"--out", "DIR", command.trains ? "the folder that results go to" : "the run's folder, where a run is read", "FLOWMAP_OUT",
+                    [&](const std::string& text) { launch.out = text; }});
   if (!command.presets.empty())
     options.push_back({"--preset", "NAME", "begin with these values", "", [&](const std::string& text) { launch.preset = text; }});
   if (command.trains) {

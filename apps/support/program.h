@@ -67,7 +67,8 @@ struct Context {
 
 struct CommandInfo {
   std::string name, help;
-  bool trains = false;  // takes --dry-run, --resume, --fresh, --init-from, --max-time
+  bool trains = false;     // takes --dry-run, --resume, --fresh, --init-from, --max-time
+  bool has_folder = true;  // takes --out
   std::vector<Preset> presets;
   std::vector<Example> examples;
 };

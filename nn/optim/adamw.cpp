@@ -12,6 +12,7 @@
 #include "tensor/kernels/cpu/optimizer.h"
 #include "tensor/memory/allocator.h"
 #include "tensor/ops/reduce.h"
+#include "tensor/profile.h"
 
 namespace fm {
 namespace {
@@ -107,6 +108,7 @@ double AdamW::checked_norm(const Gradients& gradients, double scale) const {
 }
 
 StepStats AdamW::step(const Gradients& gradients, const StepRequest& request) {
+  const ProfilePhase phase("optimiser");
   const OpName scope("optimizer");
   StepStats stats;
   stats.gradient_norm = checked_norm(gradients, request.gradient_scale);
@@ -145,6 +147,7 @@ template <class T> void AdamW::update(std::size_t i, Tensor g, double lr, double
   t.g = g.data<T>();
   t.m = slot.m.data<T>();
   t.v = slot.v.data<T>();
+  count_traffic({&g, &p, &p, &slot.m, &slot.m, &slot.v, &slot.v});
   kernel<T>()(t, scalars<T>(config_, ++slot.steps, lr, scale));
 }
 

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "tensor/error.h"
+#include "tensor/profile.h"
 
 namespace fm {
 namespace {
@@ -102,8 +103,14 @@ MemoryStats memory_stats() { return pool().stats(); }
 void reset_memory_peak() { pool().reset_peak(); }
 std::map<std::string, std::size_t> memory_by_op() { return pool().by_op(); }
 
-OpName::OpName(const char* name) : outer_(current_op) { current_op = name; }
-OpName::~OpName() { current_op = outer_; }
+OpName::OpName(const char* name) : outer_(current_op) {
+  current_op = name;
+  if (Profile* p = Profile::current()) p->enter(name);
+}
+OpName::~OpName() {
+  current_op = outer_;
+  if (Profile* p = Profile::current()) p->leave();
+}
 
 std::shared_ptr<std::byte> allocate(std::size_t bytes) {
   const std::size_t size = size_class(bytes);

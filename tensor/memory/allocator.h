@@ -21,7 +21,7 @@ MemoryStats memory_stats();
 void reset_memory_peak();
 std::map<std::string, std::size_t> memory_by_op();   // live bytes by the name of the operation that allocated them
 
-// Names the operation that allocations of this thread are counted under, for the life of the object. `name` must outlive the program's
+// Names the operation that allocations of this thread, and its time (profile.h), are counted under, for the life of the object. `name` must outlive the program's
 // tensors: a string literal.
 class OpName {
  public:

@@ -6,6 +6,7 @@
 #include "tensor/kernels/cpu/rows.h"
 #include "tensor/memory/allocator.h"
 #include "tensor/ops/widen.h"
+#include "tensor/profile.h"
 
 namespace fm {
 namespace {
@@ -56,11 +57,20 @@ AttentionSaved allocate_for(const Qkv& in, DType compute) {
   return {Tensor::empty({s[0], s[2], s[1], s[3]}, compute), Tensor::empty({s[0], s[1], s[2]}, compute)};
 }
 
+// Products of a pass (two in the value; the tangent has four more, the pull five): 2 N M dh multiply-adds each, for every head.
+void count_attention(const Qkv& in, double products, std::initializer_list<const Tensor*> more) {
+  const Shape& s = in.q.shape();
+  count_work(products * 2 * static_cast<double>(s[0] * s[1] * s[2]) * static_cast<double>(in.k.dim(2) * s[3]), 0);
+  count_traffic({&in.q, &in.k, &in.v});
+  count_traffic(more);
+}
+
 // The kernels cut at least one query of one head; where there is none, there is nothing to compute.
 bool no_work(const Tensor& o) { return o.numel() == 0; }
 
 void forward(const Qkv& in, const Tensor& o, const Tensor& lse) {
   if (no_work(o)) return;
+  count_attention(in, 2, {&o});
   with_compute_type(o.dtype(), [&]<class T>(T) { cpu::attention_kernels().of<T>().forward(arguments<T>(in, o, lse)); });
 }
 
@@ -91,6 +101,7 @@ AttentionSaved attention_value_push(const Qkv& in, const Qkv& d, Tensor& d_o) {
   AttentionSaved out = allocate_for(in, compute);
   const std::int64_t all = x.q.dim(0), k = dx.q.defined() ? dx.q.dim(0) : dx.k.defined() ? dx.k.dim(0) : dx.v.dim(0);
   d_o = Tensor::empty(out.o.shape().with(0, k), compute);
+  count_attention(samples(x, 0, k), 6, {&dx.q, &dx.k, &dx.v, &d_o, &d_o});
   if (!no_work(d_o)) with_compute_type(compute, [&]<class T>(T) {
     cpu::attention_kernels().of<T>().forward_tangent(
         arguments<T>(samples(x, 0, k), out.o.slice(0, 0, k), out.lse.slice(0, 0, k)),
@@ -112,6 +123,7 @@ void attention_pull(const Qkv& in, const AttentionSaved& saved, const Tensor& go
   }
   const Qkv x = walkable(in, compute);
   const Tensor o = widen(saved.o, compute, name), wide_go = widen(go, compute, name).contiguous();
+  count_attention(x, 5, {&o, &wide_go, &g.q, &g.k, &g.v});
   with_compute_type(compute, [&]<class T>(T) {
     cpu::attention_kernels().of<T>().backward(arguments<T>(x, o, saved.lse),
                                               {heads_of<const T>(as_heads(wide_go)), heads_of<T>(g.q), heads_of<T>(g.k), heads_of<T>(g.v)});
@@ -138,6 +150,7 @@ Tensor rope(const Tensor& x, int heads, const Tensor& cos, const Tensor& sin, bo
     throw ShapeError("rope_qkv: tables " + to_string(cos.shape()) + " and " + to_string(sin.shape()) + ", want " + to_string(table));
   const Tensor in = x.contiguous(), c = cos.to(compute).contiguous(), s = sin.to(compute).contiguous();
   Tensor y = Tensor::empty(x.shape(), x.dtype());
+  count_traffic({&in, &y});
   cpu::with_activations(x.dtype(), [&]<class T, class S>(T, S, const auto& kernels) {
     const rows::Rope<T> args{head[0], head[2], 3, 2, head[1], head[3], c.data<T>(), s.data<T>()};
     (transposed ? kernels.rope_pull : kernels.rope_value)(args, in.data<S>(), y.data<S>());

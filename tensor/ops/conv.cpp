@@ -3,6 +3,7 @@
 #include "tensor/error.h"
 #include "tensor/kernels/cpu/conv.h"
 #include "tensor/memory/allocator.h"
+#include "tensor/profile.h"
 
 namespace fm {
 namespace {
@@ -36,6 +37,11 @@ template <class F> void with_kernels(const Tensor& a, const Tensor& b, F&& f) {
   else throw DTypeError(std::string("conv2d: wants f32 or f64, got ") + name_of(a.dtype()));
 }
 
+void count_conv(const cpu::ConvShape& s, const Tensor& x, const Tensor& weight, const Tensor& y) {
+  count_work(2 * static_cast<double>(s.batch * s.out_height() * s.out_width()) * static_cast<double>(weight.numel()), 0);
+  count_traffic({&x, &weight, &y});
+}
+
 }  // namespace
 
 Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, ConvStep step) {
@@ -45,6 +51,7 @@ Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, ConvSte
     throw ShapeError("conv2d: bias" + to_string(bias.shape()) + " for weight" + to_string(weight.shape()));
   const Tensor in = x.contiguous(), w = weight.contiguous(), b = bias.defined() ? bias.contiguous() : bias;
   Tensor y = Tensor::empty(output_shape(s), x.dtype());
+  count_conv(s, x, weight, y);
   with_kernels(x, weight, [&]<class T>(T, const auto& k) {
     k.forward(s, in.data<T>(), w.data<T>(), b.defined() ? b.data<T>() : nullptr, y.data<T>(), false);
   });
@@ -56,6 +63,7 @@ Tensor conv2d_grad_input(const Tensor& gy, const Tensor& weight, const Shape& x_
   const cpu::ConvShape s = conv_shape(x_shape, weight.shape(), step);
   const Tensor g = gy.contiguous(), w = weight.contiguous();
   Tensor gx = Tensor::empty(x_shape, gy.dtype());
+  count_conv(s, gx, weight, gy);
   with_kernels(gy, weight, [&]<class T>(T, const auto& k) { k.grad_input(s, g.data<T>(), w.data<T>(), gx.data<T>(), false); });
   return gx;
 }
@@ -65,6 +73,7 @@ Tensor conv2d_grad_weight(const Tensor& x, const Tensor& gy, const Shape& weight
   const cpu::ConvShape s = conv_shape(x.shape(), weight_shape, step);
   const Tensor in = x.contiguous(), g = gy.contiguous();
   Tensor gw = Tensor::empty(weight_shape, x.dtype());
+  count_conv(s, x, gw, gy);
   with_kernels(x, gy, [&]<class T>(T, const auto& k) { k.grad_weight(s, in.data<T>(), g.data<T>(), gw.data<T>(), false); });
   return gw;
 }

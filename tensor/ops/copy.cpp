@@ -5,6 +5,7 @@
 #include "tensor/error.h"
 #include "tensor/kernels/cpu/elementwise.h"
 #include "tensor/ops/walk.h"
+#include "tensor/profile.h"
 #include "tensor/parallel.h"
 
 namespace fm {
@@ -48,6 +49,8 @@ template <class A, class B> void copy_walk(const A* a, B* b, const Walk& w) {
 void copy(const Tensor& from, const Tensor& to) {
   if (from.shape() != to.shape()) throw ShapeError("copy: " + to_string(from.shape()) + " into " + to_string(to.shape()));
   if (from.numel() == 0) return;
+  const ProfiledOp scope("copy");
+  count_traffic({&from, &to});
   const Walk w = walk_of(from.shape(), from.strides(), to.strides());
   dispatch(from.dtype(), [&]<class A>(A) {
     dispatch(to.dtype(), [&]<class B>(B) { copy_walk(from.data<A>(), to.data<B>(), w); });

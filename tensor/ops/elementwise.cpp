@@ -9,6 +9,7 @@
 #include "tensor/ops/copy.h"
 #include "tensor/ops/walk.h"
 #include "tensor/parallel.h"
+#include "tensor/profile.h"
 
 namespace fm {
 namespace {
@@ -61,6 +62,7 @@ template <class Op> Tensor map(const Tensor& x) {
   const OpName scope(op_name(Op{}));
   const Tensor in = x.contiguous();
   Tensor y = Tensor::empty(x.shape(), x.dtype());
+  count_traffic({&in, &y});
   if (x.dtype() == DType::bf16) {
     in_widened_pieces<1, 1>(x.numel(), {in.data<bf16>()}, {y.data<bf16>()}, [](auto& a, auto& b, std::int64_t n) {
       table<float>().unary[UnaryOps::index<Op>()].value(a[0], b[0], n);
@@ -81,6 +83,7 @@ template <class Op> Tensor map_slope(const Tensor& saved, const Tensor& g) {
   if (saved.dtype() != g.dtype()) throw DTypeError(std::string(op_name(Op{})) + ": cotangent in " + name_of(g.dtype()) + " for " + name_of(saved.dtype()));
   const Tensor a = saved.contiguous(), b = g.contiguous();
   Tensor out = Tensor::empty(g.shape(), g.dtype());
+  count_traffic({&a, &b, &out});
   if (saved.dtype() == DType::bf16) {
     in_widened_pieces<2, 1>(g.numel(), {a.data<bf16>(), b.data<bf16>()}, {out.data<bf16>()}, [](auto& x, auto& y, std::int64_t n) {
       table<float>().unary[UnaryOps::index<Op>()].slope_times(x[0], x[1], y[0], n);
@@ -102,6 +105,7 @@ template <class Op> void map_dual(const Tensor& x, const Tensor& dx, Tensor& y, 
   const Tensor a = x.contiguous(), b = dx.contiguous();
   if (!y.defined()) y = Tensor::empty(x.shape(), x.dtype());
   dy = Tensor::empty(x.shape(), x.dtype());
+  count_traffic({&a, &b, &y, &dy});
   if (x.dtype() == DType::bf16) {
     in_widened_pieces<2, 2>(x.numel(), {a.data<bf16>(), b.data<bf16>()}, {y.data<bf16>(), dy.data<bf16>()}, [](auto& u, auto& v, std::int64_t n) {
       table<float>().unary[UnaryOps::index<Op>()].dual(u[0], u[1], v[0], v[1], n);
@@ -186,6 +190,7 @@ Tensor zip_by_index(int op, const char* name, const Tensor& a, const Tensor& b) 
   Tensor ea = a, eb = b;
   const Walk walk = prepare(ea, eb, shape);
   Tensor y = Tensor::empty(shape, a.dtype());
+  count_traffic({&a, &b, &y});
   if (a.dtype() == DType::bf16) run_binary<bf16>(widened(table<float>().binary[op]), ea.data<bf16>(), eb.data<bf16>(), y.data<bf16>(), walk);
   else with_table(a.dtype(), [&]<class T>(T, const auto& t) { run_binary<T>(t.binary[op], ea.data<T>(), eb.data<T>(), y.data<T>(), walk); });
   return y;
@@ -210,6 +215,7 @@ Tensor affine(const Tensor& x, double scale, double shift) {
   const OpName scope("affine");
   const Tensor in = x.contiguous();
   Tensor y = Tensor::empty(x.shape(), x.dtype());
+  count_traffic({&in, &y});
   if (x.dtype() == DType::bf16) {
     in_widened_pieces<1, 1>(x.numel(), {in.data<bf16>()}, {y.data<bf16>()}, [&](auto& a, auto& b, std::int64_t n) {
       table<float>().affine(a[0], static_cast<float>(scale), static_cast<float>(shift), b[0], n);
@@ -245,6 +251,8 @@ Tensor clamp(const Tensor& x, double low, double high) {
 }
 
 void add_into(Tensor& y, const Tensor& x, double alpha) {
+  const OpName scope("add_into");
+  count_traffic({&x, &y, &y});
   if (y.shape() != x.shape()) throw ShapeError("add_into: " + to_string(x.shape()) + " into " + to_string(y.shape()));
   if (!y.is_contiguous() && (y.dtype() == DType::bf16 || y.strides().back() != 1)) {
     y.copy_from(add(y, affine(x.to(y.dtype()), alpha, 0)));

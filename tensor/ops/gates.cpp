@@ -4,6 +4,7 @@
 #include "tensor/memory/allocator.h"
 #include "tensor/ops/modulation.h"
 #include "tensor/ops/widen.h"
+#include "tensor/profile.h"
 
 namespace fm {
 namespace {
@@ -22,6 +23,7 @@ Tensor swiglu(const Tensor& x) {
   const std::int64_t half = half_of(x);
   const Tensor in = x.contiguous();
   Tensor y = Tensor::empty(x.shape().with(x.rank() - 1, half), x.dtype());
+  count_traffic({&in, &y});
   cpu::with_activations(x.dtype(), [&]<class T, class S>(T, S, const auto& kernels) {
     kernels.swiglu_value(x.numel() / (2 * half), half, in.data<S>(), y.data<S>());
   });
@@ -34,6 +36,7 @@ Tensor swiglu_push(const Tensor& x, const Tensor& dx) {
   const std::int64_t half = half_of(x);
   const Tensor in = x.contiguous(), d = as_activation(dx, x.dtype(), "swiglu").contiguous();
   Tensor dy = Tensor::empty(x.shape().with(x.rank() - 1, half), x.dtype());
+  count_traffic({&in, &d, &dy});
   cpu::with_activations(x.dtype(), [&]<class T, class S>(T, S, const auto& kernels) {
     kernels.swiglu_push(x.numel() / (2 * half), half, in.data<S>(), d.data<S>(), dy.data<S>());
   });
@@ -46,6 +49,7 @@ Tensor swiglu_pull(const Tensor& x, const Tensor& gy) {
   const std::int64_t half = half_of(x);
   const Tensor in = x.contiguous(), g = as_activation(gy, x.dtype(), "swiglu").contiguous();
   Tensor gx = Tensor::empty(x.shape(), x.dtype());
+  count_traffic({&in, &g, &gx});
   cpu::with_activations(x.dtype(), [&]<class T, class S>(T, S, const auto& kernels) {
     kernels.swiglu_pull(x.numel() / (2 * half), half, in.data<S>(), g.data<S>(), gx.data<S>());
   });
@@ -81,6 +85,7 @@ Tensor gated_residual(const Tensor& x, const Tensor& h, const Tensor& gate) {
   const OpName scope(name);
   const Prepared p = prepare({x, h, gate});
   Tensor y = Tensor::empty(x.shape(), p.storage);
+  count_traffic({&p.x, &p.h, &p.gate.first, &y});
   cpu::with_activations(p.storage, [&]<class T, class S>(T, S, const auto& kernels) { kernels.gated_value(p.args<S>(), y.data<S>()); });
   return y;
 }
@@ -92,6 +97,7 @@ Tensor gated_push(const GatedInputs& in, const GatedInputs& d) {
   const Tensor dx = rows(d.x), dh = rows(d.h);
   const ModulationRows dgate = modulation_rows(as_activation(d.gate, p.storage, name), {}, in.x.shape(), name);
   Tensor dy = Tensor::empty(in.x.shape(), p.storage);
+  count_traffic({&p.h, &dx, &dh, &p.gate.first, &dgate.first, &dy});
   cpu::with_activations(p.storage, [&]<class T, class S>(T, S, const auto& kernels) {
     kernels.gated_push(p.args<S>(), pointer_or_null<S>(dx), pointer_or_null<S>(dh), pointer_or_null<S>(dgate.first), dgate.layout.ld, dy.data<S>());
   });
@@ -107,6 +113,7 @@ GatedInputs gated_pull(const GatedInputs& in, const Tensor& gy, bool want_h, boo
   Tensor gh, ggate;
   if (want_h) gh = Tensor::empty(in.h.shape(), p.storage);
   if (want_gate) ggate = Tensor::empty({p.gate.groups, in.x.shape().back()}, p.compute);
+  count_traffic({&p.h, &g, &p.gate.first, &gh, &ggate});
   cpu::with_activations(p.storage, [&]<class T, class S>(T, S, const auto& kernels) {
     kernels.gated_pull(p.args<S>(), g.data<S>(), writable_or_null<S>(gh), writable_or_null<T>(ggate), in.x.shape().back());
   });

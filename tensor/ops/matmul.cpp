@@ -6,6 +6,7 @@
 #include "tensor/kernels/cpu/gemm.h"
 #include "tensor/memory/allocator.h"
 #include "tensor/ops/walk.h"
+#include "tensor/profile.h"
 
 namespace fm {
 namespace {
@@ -60,6 +61,11 @@ template <class A, class B, class C> struct Call {
   bool accumulate = false;
 };
 
+template <class A, class B, class C> void count_product(const cpu::GemmArgs<A, C, B>& g) {
+  const auto m = static_cast<double>(g.m), n = static_cast<double>(g.n), k = static_cast<double>(g.k), times = static_cast<double>(g.batch);
+  count_work(2 * m * n * k * times, times * (m * k * sizeof(A) + k * n * sizeof(B) + m * n * sizeof(C) * (g.accumulate ? 2 : 1)));
+}
+
 template <class A, class B, class C, class Kernel>
 void run(const Call<A, B, C>& call, const Batch& batch, std::int64_t at_a, std::int64_t at_b, std::int64_t at_c, Kernel kernel) {
   cpu::GemmArgs<A, C, B> args{};
@@ -80,6 +86,7 @@ void run(const Call<A, B, C>& call, const Batch& batch, std::int64_t at_a, std::
   args.stride_c = batch.c;
   args.bias = call.bias;
   args.accumulate = call.accumulate;
+  count_product(args);
   kernel(args);
 }
 
@@ -166,6 +173,7 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, DType r
 
 void matmul_into(Tensor& sum, const Tensor& a, const Tensor& b) {
   check_types(a, b, sum.dtype(), "matmul_into");
+  const OpName scope("matmul_into");
   if (a.rank() != 2 || b.rank() != 2 || a.dim(1) != b.dim(0) || sum.shape() != Shape{a.dim(0), b.dim(1)} || !sum.is_contiguous())
     throw ShapeError("matmul_into: a" + to_string(a.shape()) + " b" + to_string(b.shape()) + " into " + to_string(sum.shape()));
   const Matrix ma = as_matrix(a), mb = as_matrix(b);

@@ -4,6 +4,7 @@
 #include "tensor/memory/allocator.h"
 #include "tensor/ops/modulation.h"
 #include "tensor/ops/widen.h"
+#include "tensor/profile.h"
 
 namespace fm {
 namespace {
@@ -59,6 +60,7 @@ Tensor norm_value(NormKind kind, const NormInputs& in, double eps, NormSaved& sa
   if (kind == NormKind::layer) saved.mean = Tensor::empty({p.rows}, p.compute);
   saved.rstd = Tensor::empty({p.rows}, p.compute);
   Tensor y = Tensor::empty(in.x.shape(), p.storage);
+  count_traffic({&p.x, &p.modulation.first, &p.modulation.second, &y});
   cpu::with_activations(p.storage, [&]<class T, class S>(T, S, const auto& kernels) {
     const auto kernel = kind == NormKind::layer ? kernels.layer_norm_value : kernels.rms_norm_value;
     kernel(p.args<T, S>(eps, saved), y.data<S>());
@@ -88,6 +90,7 @@ Tensor norm_push(NormKind kind, const NormInputs& in, double eps, const NormSave
   const Tensor dw = affine_operand(d.weight, p.width, p.compute, op, "tangent of weight");
   const Tensor db = affine_operand(d.bias, p.width, p.compute, op, "tangent of bias");
   Tensor dy = Tensor::empty(in.x.shape(), p.storage);
+  count_traffic({&p.x, &dx, &p.modulation.first, &p.modulation.second, &dm.first, &dm.second, &dy});
   cpu::with_activations(p.storage, [&]<class T, class S>(T, S, const auto& kernels) {
     const auto kernel = kind == NormKind::layer ? kernels.layer_norm_push : kernels.rms_norm_push;
     kernel(p.args<T, S>(eps, saved), {pointer_or_null<S>(dx), pointer_or_null<T>(dw), pointer_or_null<T>(db), pointer_or_null<S>(dm.first),
@@ -105,6 +108,7 @@ NormInputs norm_pull(NormKind kind, const NormInputs& in, double eps, const Norm
   const NormInputs out{empty_if(wanted.x, in.x.shape(), p.storage), empty_if(wanted.weight, {p.width}, p.compute),
                        empty_if(wanted.bias, {p.width}, p.compute), empty_if(wanted.scale, groups, p.compute),
                        empty_if(wanted.shift, groups, p.compute)};
+  count_traffic({&p.x, &g, &p.modulation.first, &out.x, &out.scale, &out.shift});
   Tensor workspace;
   if (wanted.weight || wanted.bias) workspace = Tensor::empty({rows::norm_workspace(p.rows, p.width, p.modulation.layout.share)}, p.compute);
   cpu::with_activations(p.storage, [&]<class T, class S>(T, S, const auto& kernels) {

@@ -1,4 +1,4 @@
-// inspect --flops, run as a user would.
+// inspect --flops, --profile and --machine, run as a user would.
 #include <doctest/doctest.h>
 
 #include "tests/support/child.h"
@@ -32,6 +32,30 @@ TEST_CASE("as comma-separated values: whole numbers") {
         "total,1255947988,420194975744,13790411776\n");
 }
 
+TEST_CASE("a step's profile: a table, and the same as comma-separated values") {
+  const Arguments small = {"--data", "shapes", "--image-size", "8", "--classes", "4", "--rae.encoder.patch-size", "2", "--dit.width", "16", "--dit.heads",
+                           "2", "--dit.head-width", "16", "--dit.head-heads", "2", "--dit.depth", "1", "--dit.head-depth", "1", "--mfd.loop.batch",
+                           "8", "--profile-steps", "1"};
+  Arguments table = small, csv = small;
+  table.insert(table.end(), {"--profile", "mfd"});
+  csv.insert(csv.end(), {"--profile", "mft", "--csv"});
+  const Result shown = inspect(table);
+  REQUIRE_MESSAGE(shown.code == 0, shown.err);
+  for (const char* part : {"mfd step, batch 8, f32: ", "forwards without history", "backward  matmul ", "tangent  linear ", "optimiser  optimizer ",
+                           "forward  teacher.backbone blocks "})
+    CHECK_MESSAGE(has(shown.out, part), shown.out);
+  const Result values = inspect(csv);
+  REQUIRE_MESSAGE(values.code == 0, values.err);
+  CHECK(values.out.starts_with("phase,module,op,calls,seconds,gflop,gbyte\n"));
+  CHECK(has(values.out, "\ntangent,blocks.0,linear,"));
+}
+
+TEST_CASE("the machine's limits") {
+  const Result result = inspect({"--machine"});
+  REQUIRE(result.code == 0);
+  for (const char* part : {"f32 multiply-adds ", "memory, y = a x + y ", "product bf16 "}) CHECK_MESSAGE(has(result.out, part), result.out);
+}
+
 TEST_CASE("what is refused") {
   const auto refused = [](const Arguments& arguments, const std::string& message) {
     const Result result = inspect(arguments);
@@ -42,5 +66,5 @@ TEST_CASE("what is refused") {
   refused({"--flops", "nothing"}, "no model 'nothing'; --flops without a name lists them");
   refused({"--flops", "--step", "fm"}, "inspect wants one of");
   refused({"--step", "fmm"}, "is not one of fm|mf; did you mean 'fm'?");
-  refused({"--step", "fm", "--csv"}, "--csv goes with --flops");
+  refused({"--step", "fm", "--csv"}, "--csv goes with --flops or --profile");
 }

@@ -28,7 +28,8 @@ Arguments operator+(Arguments a, const Arguments& b) {
 
 // One thread: two would wait for each other most of the time on so little work.
 Result run(const std::string& program, const fs::path& out, const Arguments& more = {}, const std::function<void(pid_t)>& during = {}) {
-  const Arguments common{"--config", config_file, "--threads", "1", "--out", out.string()};
+  Arguments common{"--config", config_file, "--threads", "1"};
+  if (!out.empty()) common.insert(common.end(), {"--out", out.string()});
   const fs::path file = own_folder().parent_path() / "apps" / program.substr(0, program.find(' '));
   const Arguments stage = program.find(' ') == std::string::npos ? Arguments{} : Arguments{program.substr(program.find(' ') + 1)};
   return run_program_file(file, stage + common + more, during);
@@ -556,22 +557,22 @@ TEST_CASE("flowmap_sample --reconstruct: pictures through the autoencoder, and h
 }
 
 TEST_CASE("inspect: a checkpoint and a step") {
-  const Result checkpoint = run("inspect", finished_run(), {"--checkpoint", (finished_run() / "mfd").string() + ":ema"});
+  const Result checkpoint = run("inspect", {}, {"--checkpoint", (finished_run() / "mfd").string() + ":ema"});
   succeeds(checkpoint);
   for (const char* part : {"ema.safetensors", "step        12", "blocks.0.attn", "\"mfd\""})
     CHECK_MESSAGE(has(checkpoint.out, part), checkpoint.out);
   const Result bare =
-      run("inspect", finished_run(), {"--checkpoint", (finished_run() / "judge/judge.safetensors").string(), "--no-tensors"});
+      run("inspect", {}, {"--checkpoint", (finished_run() / "judge/judge.safetensors").string(), "--no-tensors"});
   succeeds(bare);
   CHECK(!has(bare.out, "rms"));
-  const Result step = run("inspect", finished_run(), {"--step", "mf", "--tape"});
+  const Result step = run("inspect", {}, {"--step", "mf", "--tape"});
   succeeds(step);
   for (const char* part : {"nodes on the tape", "linear", "in all", "peak of the whole step", "weights"})
     CHECK_MESSAGE(has(step.out, part), step.out);
-  CHECK(lines(step.out) > lines(run("inspect", finished_run(), {"--step", "mf"}).out) + 10);
-  refused(run("inspect", finished_run(), {"-q"}), exit_code::usage, "--checkpoint");
-  refused(run("inspect", finished_run(), {"--checkpoint", finished_run().string()}), exit_code::unreadable, "name one, ");
-  refused(run("inspect", finished_run(), {"--checkpoint", (finished_run() / "none").string()}), exit_code::unreadable, "none");
+  CHECK(lines(step.out) > lines(run("inspect", {}, {"--step", "mf"}).out) + 10);
+  refused(run("inspect", {}, {"-q"}), exit_code::usage, "--checkpoint");
+  refused(run("inspect", {}, {"--checkpoint", finished_run().string()}), exit_code::unreadable, "name one, ");
+  refused(run("inspect", {}, {"--checkpoint", (finished_run() / "none").string()}), exit_code::unreadable, "none");
 }
 
 TEST_CASE("evaluate: the table of a run, or of one stage") {

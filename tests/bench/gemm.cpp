@@ -15,11 +15,11 @@
 #include <vector>
 
 #include "tensor/kernels/cpu/gemm.h"
+#include "tensor/kernels/cpu/peak.h"
 
 namespace {
 
 using fm::cpu::GemmArgs;
-using fm::cpu::Isa;
 
 // One thread is timed by the processor time it got, so that other work on the machine matters less.
 bool by_processor_time = false;
@@ -30,43 +30,12 @@ double now() {
   return double(t.tv_sec) + 1e-9 * double(t.tv_nsec);
 }
 
-// Twelve independent chains of multiply-adds, as many as a tile has accumulators; returns flops per call. The compiler must not see
-// that they are equal, or it computes one for all.
-constexpr int chains = 12, chain_length = 20000;
-#define FM_PEAK_LOOP(name, target_attribute, bytes)                                                        \
-  target_attribute double name() {                                                                         \
-    typedef float V __attribute__((vector_size(bytes)));                                                   \
-    V acc[chains] = {}, x = V{} + 0.999f, y = V{} + 1e-3f;                                                  \
-    _Pragma("GCC unroll 12") for (int c = 0; c < chains; ++c) asm volatile("" : "+x"(acc[c]));               \
-    for (int i = 0; i < chain_length; ++i) {                                                                \
-      _Pragma("GCC unroll 12") for (int c = 0; c < chains; ++c) acc[c] = acc[c] * x + y;                    \
-      asm volatile("" : "+x"(x), "+x"(y));                                                                   \
-    }                                                                                                       \
-    V sum = acc[0];                                                                                         \
-    _Pragma("GCC unroll 12") for (int c = 1; c < chains; ++c) sum += acc[c];                                 \
-    asm volatile("" : : "x"(sum));                                                                          \
-    return 2.0 * chains * chain_length * (bytes / 4);                                                       \
-  }
-FM_PEAK_LOOP(peak_base, , 16)
-#if defined(__x86_64__)
-FM_PEAK_LOOP(peak_avx2, __attribute__((target("avx2,fma"))), 32)
-FM_PEAK_LOOP(peak_avx512, __attribute__((target("avx512f,fma"))), 64)
-#endif
-
-double peak_loop() {
-#if defined(__x86_64__)
-  if (fm::cpu::active_isa() == Isa::avx512) return peak_avx512();
-  if (fm::cpu::active_isa() == Isa::avx2) return peak_avx2();
-#endif
-  return peak_base();
-}
-
 // f32 GFLOP/s of multiply-adds on registers, once.
 double peak_rate(int threads) {
   double flops = 0;
   const double start = now();
 #pragma omp parallel num_threads(threads) reduction(+ : flops)
-  flops += peak_loop();
+  flops += fm::cpu::peak_kernels().f32();
   return flops / (now() - start) * 1e-9;
 }
 

@@ -267,7 +267,9 @@ def dit(w, c, x, t, y, r=None):
     blocks = list(enumerate(dit_blocks(c)))
     for i, (_, heads) in blocks[:c.depth]:
         s = dit_block(w, f"blocks.{i}", heads, "enc", s, condition)
-    s = linear(w, "s_projector", F.silu(te[:, None] + s))
+    s = F.silu(te[:, None] + s)
+    if "s_projector.weight" in w:                                        # absent when both widths are equal
+        s = linear(w, "s_projector", s)
     h = embedded("x_embedder")
     for i, (_, heads) in blocks[c.depth:]:
         h = dit_block(w, f"blocks.{i}", heads, "dec", h, s)

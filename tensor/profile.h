@@ -1,0 +1,89 @@
+// Where the time of a computation goes: seconds, arithmetic and memory traffic by phase, place and operation.
+//
+//   Profile profile(ModulePath::current());
+//   { Tape tape; optimizer.step(backward(loss()), ...); }
+//   for (const auto& [key, cost] : profile.costs()) ...
+//
+// Operations name themselves (OpName, memory/allocator.h); what runs between two operations counts as the outer one, or as "other". So the
+// seconds of all entries add up to the time since the profile began. Costs one branch an operation where no profile records.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "tensor/tensor.h"
+
+namespace fm {
+
+struct ProfileKey {
+  std::string phase, place, op;
+  auto operator<=>(const ProfileKey&) const = default;
+};
+
+struct ProfileCost {
+  double seconds = 0;
+  double flops = 0;  // of products and attention: two for a multiply-add
+  double bytes = 0;  // of operands and results, each once
+  std::int64_t calls = 0;
+};
+
+// Records on the thread that made it while it lives. One at a time.
+class Profile {
+ public:
+  // `place` says where the program is whenever an operation begins; it is read then.
+  explicit Profile(const std::string& place);
+  ~Profile();
+  Profile(const Profile&) = delete;
+  Profile& operator=(const Profile&) = delete;
+
+  static Profile* current();
+  void enter(const char* op);
+  void leave();
+  void work(double flops, double bytes);
+  const std::map<ProfileKey, ProfileCost>& costs();  // up to now
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  void account();  // the time since the last event, to what ran until now
+  ProfileCost& here();
+
+  const std::string& place_;
+  std::map<ProfileKey, ProfileCost> costs_;
+  std::vector<ProfileKey> running_;
+  Clock::time_point last_;
+};
+
+// Names the phase ("forward" where nothing is named) of what this thread does while it lives: a string literal.
+class ProfilePhase {
+ public:
+  explicit ProfilePhase(const char* name);
+  ~ProfilePhase();
+  ProfilePhase(const ProfilePhase&) = delete;
+  ProfilePhase& operator=(const ProfilePhase&) = delete;
+
+ private:
+  const char* outer_;
+};
+
+// What the running operation computes and moves.
+void count_work(double flops, double bytes);
+void count_traffic(std::initializer_list<const Tensor*> operands_and_results);
+
+// An operation for the profile alone: its allocations stay under the outer operation's name.
+class ProfiledOp {
+ public:
+  explicit ProfiledOp(const char* op) {
+    if (Profile* p = Profile::current()) p->enter(op);
+  }
+  ~ProfiledOp() {
+    if (Profile* p = Profile::current()) p->leave();
+  }
+  ProfiledOp(const ProfiledOp&) = delete;
+  ProfiledOp& operator=(const ProfiledOp&) = delete;
+};
+
+}  // namespace fm
