@@ -5,15 +5,11 @@
 #include "autodiff/rules/rows.h"
 
 namespace fm {
-namespace {
 
-// Adds g to an input's cotangent as a product that accumulates in place where there is a sum already, in the input's type.
 void add_product(Cotangents& g, std::size_t input, const Tensor& a, const Tensor& b, DType type) {
   if (Tensor* sum = g.existing(input)) matmul_into(*sum, a, b);
   else g.add(input, matmul(a, b, type));
 }
-
-}  // namespace
 
 Var matmul(const Var& a, const Var& b) {                    // y = a b:  ga = gy b^T,  gb = a^T gy, summed back over broadcast dimensions
   const Tensor va = a.value(), vb = b.value();

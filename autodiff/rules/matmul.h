@@ -13,4 +13,7 @@ Var matmul(const Var& a, const Var& b);
 Var linear(const Var& x, const Var& weight, const Var& bias = {});
 Var linear(const Var& x, const Var& weight, const Var& bias, DType result);
 
+// For rules: adds a b to an input's cotangent, accumulating in place where there is a sum already; else a product in `type`.
+void add_product(Cotangents& g, std::size_t input, const Tensor& a, const Tensor& b, DType type);
+
 }  // namespace fm

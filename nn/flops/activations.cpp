@@ -11,7 +11,7 @@ struct BlockShape {
 
 // Values kept inside a block, its input included; `item` bytes each. Statistics of norms and softmax are f32.
 std::int64_t block_bytes(const BlockShape& b, std::int64_t item) {
-  const std::int64_t inside = b.tokens * (10 * b.width + 3 * b.hidden) + 6 * b.modulated_rows * b.width;
+  const std::int64_t inside = b.tokens * (8 * b.width + 2 * b.hidden) + 6 * b.modulated_rows * b.width;
   return inside * item + b.tokens * b.heads * 4;
 }
 
@@ -28,9 +28,9 @@ ActivationBytes activation_bytes(const DitDhConfig& config, std::int64_t batch) 
   a.kept = c.depth * kept(backbone) + c.head_depth * kept(head);
   const std::int64_t pixels = tokens * c.patch_size * c.patch_size * c.channels;
   // The latent as tokens; s + te before and after its SiLU; the projected condition before and after its SiLU; the final layer's input,
-  // modulated norm, shift and scale.
+  // shift and scale.
   const std::int64_t around =
-      pixels + tokens * 2 * c.width + tokens * (c.width == c.head_width ? 1 : 2) * c.head_width + tokens * 4 * c.head_width;
+      pixels + tokens * 2 * c.width + tokens * (c.width == c.head_width ? 1 : 2) * c.head_width + tokens * 3 * c.head_width;
   a.kept += around * item + 2 * pixels * 4;      // the output's residual, and its square's slope
   return a;
 }

@@ -1,7 +1,7 @@
 // How much memory a training step's tape keeps between the forward and the backward pass, from the config alone.
 //
-//   a block, for each token:      10 W + 3 H values: the residual stream twice, two modulated norms, q | k | v, attention's output, both
-//                                 branches' outputs before their gates, the two halves of SwiGLU and their product
+//   a block, for each token:      8 W + 2 H values: the residual stream twice, q | k | v, attention's output, both branches' outputs before
+//                                 their gates, the two halves of SwiGLU (modulated norms and the gated product are computed again)
 //   for each row of a condition:  6 W (shifts, scales and gates);     for each token and head: 1 (the logarithm of softmax's sum)
 //
 // With `recompute` a block keeps its input alone; while its backward pass runs, its activations are there again, one block's at a time.

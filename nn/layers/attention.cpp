@@ -24,13 +24,12 @@ FusedAttention::FusedAttention(std::int64_t width, std::int64_t heads_, bool qk_
   if (qk_norm) q_norm.emplace(dh), k_norm.emplace(dh);
 }
 
-Var FusedAttention::operator()(const Var& x, const Tensor& rope_cos, const Tensor& rope_sin) const {
-  Var h = qkv(x);
+Var FusedAttention::mixed(Var h, const Tensor& rope_cos, const Tensor& rope_sin) const {
   if (q_norm) {
-    const std::int64_t c = x.dim(2);
+    const std::int64_t b = h.dim(0), n = h.dim(1), c = h.dim(2) / 3;
     const auto normed = [&](const RmsNorm& norm, std::int64_t begin) {
       const Var part = slice(h, 2, begin, begin + c);
-      return reshape(norm(reshape(part, {x.dim(0), x.dim(1), heads, c / heads})), x.shape());
+      return reshape(norm(reshape(part, {b, n, heads, c / heads})), {b, n, c});
     };
     h = concat({normed(*q_norm, 0), normed(*k_norm, c), slice(h, 2, 2 * c, 3 * c)}, 2);
   }

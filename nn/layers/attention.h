@@ -22,8 +22,13 @@ struct FusedAttention {
     v("k_norm", k_norm);
     v("proj", proj);
   }
-  // x (B,N,C); tables (N,dh), or undefined for no rotation.
-  Var operator()(const Var& x, const Tensor& rope_cos = {}, const Tensor& rope_sin = {}) const;
+  // x (B,N,C), a Var or a Recomputed; tables (N,dh), or undefined for no rotation.
+  template <class X> Var operator()(const X& x, const Tensor& rope_cos = {}, const Tensor& rope_sin = {}) const {
+    return mixed(qkv(x), rope_cos, rope_sin);
+  }
+
+ private:
+  Var mixed(Var h, const Tensor& rope_cos, const Tensor& rope_sin) const;      // h (B,N,3C): q | k | v
 };
 
 // Separate query, key and value layers under the names of Hugging Face's ViT.

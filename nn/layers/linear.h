@@ -2,6 +2,7 @@
 #pragma once
 
 #include "autodiff/rules/matmul.h"
+#include "autodiff/rules/recomputed.h"
 #include "nn/init.h"
 #include "nn/module.h"
 
@@ -24,6 +25,7 @@ struct Linear {
   void reset(const Init& init) { init.kaiming(weight, bias); }
 
   Var operator()(const Var& x) const { return linear(x, weight, operand(bias)); }   // (..., in) -> (..., out)
+  Var operator()(const Recomputed& x) const { return linear(x, weight, operand(bias)); }
 };
 
 }  // namespace fm

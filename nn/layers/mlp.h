@@ -35,7 +35,9 @@ struct SwiGluFfn {                              // w3(silu(a) b), (a, b) the hal
     v("w12", w12);
     v("w3", w3);
   }
-  Var operator()(const Var& x) const { return w3(swiglu(w12(x))); }
+  template <class X> Var operator()(const X& x) const {     // a Var or a Recomputed
+    return w3(Recomputed{[](const std::vector<Var>& v) { return swiglu(v[0]); }, {w12(x)}});
+  }
 
   // Two thirds of the hidden width of a plain MLP, so that three matrices cost what two did; rounded down as the published models do.
   static std::int64_t hidden_width(std::int64_t width, double ratio) {

@@ -35,8 +35,10 @@ struct RmsNorm {                                // x / sqrt(mean(x^2) + eps) * w
   void reset(const Init&) { fill(weight, 1); }
 
   Var operator()(const Var& x) const { return rms_norm(x, weight, eps); }
-  // norm(x) (1 + scale) + shift
-  Var modulated(const Var& x, const Var& shift, const Var& scale) const { return rms_norm_modulate(x, weight, shift, scale, eps); }
+  // norm(x) (1 + scale) + shift, for the linear layer that follows. The norm must outlive the backward pass.
+  Recomputed modulated(const Var& x, const Var& shift, const Var& scale) const {
+    return {[this](const std::vector<Var>& v) { return rms_norm_modulate(v[0], weight, v[1], v[2], eps); }, {x, shift, scale}};
+  }
 };
 
 }  // namespace fm

@@ -1,0 +1,62 @@
+#include "autodiff/rules/recomputed.h"
+
+#include <algorithm>
+
+#include "autodiff/rules/linear.h"
+#include "autodiff/rules/matmul.h"
+
+namespace fm {
+namespace {
+
+// Runs f again with history, on a tape of its own, and passes gy on through it.
+struct Again {
+  Tape tape;
+  std::vector<Var> leaves;
+  Var h;
+
+  Again(const Recomputed& x, const std::vector<Tensor>& inputs) {
+    for (const Tensor& v : inputs) leaves.push_back(v.defined() ? tape.variable(v) : Var());
+    h = x.f(leaves);
+  }
+  void pull(const Tensor& gh, Cotangents& g) {
+    Gradients all = tape.backward({{h, gh}});
+    for (std::size_t i = 0; i < leaves.size(); ++i)
+      if (leaves[i].defined() && g.wants(i) && all[leaves[i]].defined()) g.add(i, all[leaves[i]]);
+    for (auto& [parameter, gradient] : all.parameters()) g.gradients().add(*parameter, gradient);
+  }
+};
+
+}  // namespace
+
+Var linear(const Recomputed& x, const Var& weight, const Var& bias, DType result) {
+  const bool any = std::any_of(x.inputs.begin(), x.inputs.end(), [](const Var& v) { return v.has_tangent(); });
+  if (!Tape::current() || weight.has_tangent() || bias.has_tangent() || (any && tangent_mode() == TangentMode::taped))
+    return linear(x.value(), weight, bias, result);
+  const Var y = [&] {
+    const PauseTape pause;
+    return linear(x.value(), weight, bias, result);
+  }();
+  std::vector<Tensor> inputs;
+  std::vector<NodeRef> nodes;
+  for (const Var& v : x.inputs) inputs.push_back(v.value()), nodes.push_back(v.node());
+  const std::size_t w = nodes.size(), b = w + 1;
+  nodes.push_back(weight.node());
+  nodes.push_back(bias.node());
+  const Recomputed kept{x.f, {}};
+  const Pull pull = [=, vw = weight.value(), vb = bias.value()](const Tensor& gy_any, Cotangents& g) {
+    if (g.wants(b)) g.add(b, sum(gy_any.rows().to(vb.dtype()), {0}));
+    Again again(kept, inputs);
+    const Tensor gy = gy_any.to(again.h.dtype());
+    if (g.wants(w)) add_product(g, w, gy.rows().transpose(0, 1), again.h.value().rows(), vw.dtype());
+    if (again.h.on_tape()) again.pull(matmul(gy, vw), g);
+  };
+  const Var value(y.value(), Tape::current()->record("linear", y.shape(), std::move(nodes), pull));
+  return y.has_tangent() ? value.with_tangent(y.tangent()) : value;
+}
+
+Var linear(const Recomputed& x, const Var& weight, const Var& bias) {
+  if (x.inputs.empty()) throw AutodiffError("linear: a Recomputed without inputs");
+  return linear(x, weight, bias, x.inputs[0].dtype());
+}
+
+}  // namespace fm
