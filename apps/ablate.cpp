@@ -1,6 +1,11 @@
 // ablate: what a choice costs and what it buys, everything else equal. What is compared stands in apps/ablate/variants.h.
+#include <map>
+#include <memory>
+
 #include "apps/ablate/report.h"
 #include "apps/support/program.h"
+#include "data/source.h"
+#include "tensor/error.h"
 #include "tensor/io/atomic_file.h"
 
 using namespace fm;
@@ -22,6 +27,30 @@ void tell(TrainingRun& run, const std::vector<Variant>& list) {
   for (const Variant& v : list) log.info("{}", describe(v));
 }
 
+// The same run with students that compute in each of the variants' precisions.
+class Runs {
+ public:
+  Runs(const Recipe& recipe, Context& context) : recipe_(recipe), context_(context) {}
+  TrainingRun& in(const std::string& precision) {
+    Entry& entry = runs_[precision];
+    if (!entry.run) {
+      entry.recipe = std::make_unique<Recipe>(recipe_);
+      entry.recipe->dit.precision = precision;
+      entry.run = std::make_unique<TrainingRun>(*entry.recipe, context_);
+    }
+    return *entry.run;
+  }
+
+ private:
+  struct Entry {
+    std::unique_ptr<Recipe> recipe;
+    std::unique_ptr<TrainingRun> run;
+  };
+  const Recipe& recipe_;
+  Context& context_;
+  std::map<std::string, Entry> runs_;
+};
+
 // Divergence is a row of the table, not the end of it.
 Outcome train(TrainingRun& run, Finding& f) {
   try {
@@ -41,34 +70,76 @@ std::vector<Score> scores(TrainingRun& run, Evaluator& evaluator, const Variant&
   return list;
 }
 
+void measure(const Subject& subject, std::int64_t rounds, std::vector<Finding>& findings) {
+  std::vector<Variant> list;
+  for (const Finding& f : findings) list.push_back(f.variant);
+  const auto costs = step_costs(subject, list, rounds);
+  for (std::size_t i = 0; i < costs.size(); ++i) findings[i].cost = costs[i];
+}
+
+void publish(const std::filesystem::path& folder, const std::string& subtitle, const std::string& what, const std::vector<Finding>& findings,
+             const std::vector<int>& calls, Logger& log) {
+  const Table table = table_of(what, findings, calls);
+  std::error_code error;
+  std::filesystem::create_directories(folder, error);
+  if (error) throw FileError(fmt::format("--out: cannot make {}: {}", folder.string(), error.message()));
+  write_atomically(folder / "table.csv", csv_text(table));
+  write_atomically(folder / "report.html", report_html(subtitle, what, findings, table));
+  fmt::print("{}", terminal_text(table));
+  log.info("table    {}", (folder / "table.csv").string());
+  log.info("report   {}", (folder / "report.html").string());
+}
+
+std::vector<Finding> as_findings(const std::vector<Variant>& list) {
+  std::vector<Finding> findings;
+  for (const Variant& v : list) findings.push_back({.variant = v});
+  return findings;
+}
+
+// --untrained: no run is needed, only sizes.
+int measure_untrained(AblateConfig& config, Context& context) {
+  if (config.what != "derivative") throw ConfigError("--untrained: only --what derivative measures without training");
+  if (context.launch.out.empty()) throw ConfigError("--out is missing: the folder for table.csv and report.html");
+  Recipe& recipe = config.recipe;
+  if (!recipe.has_sizes()) {
+    const auto data = open_source(recipe.data, Split::train);
+    recipe.take_sizes(data->height(), data->channels(), static_cast<std::int64_t>(data->class_names().size()));
+  }
+  recipe.resolve();
+  std::vector<Finding> findings = as_findings(variants(config));
+  measure(untrained_subject(recipe), config.timing_rounds, findings);
+  const DitDhConfig& d = recipe.dit;
+  publish(std::filesystem::path(context.launch.out) / "ablate" / "untrained",
+          fmt::format("random weights: width {}, {} blocks; head width {}, {}; {} tokens of {} channels; batch {}", d.width, d.depth, d.head_width,
+                      d.head_depth, d.input_size * d.input_size / (d.patch_size * d.patch_size), d.channels, recipe.mfd.loop.batch),
+          config.what, findings, {}, context.log);
+  return exit_code::finished;
+}
+
 int ablate(AblateConfig& config, Context& context) {
   refuse_one_start_for_all(context.launch);
+  if (config.precisions.empty()) throw ConfigError("precisions: name one at least, f32 or bf16");
+  if (config.untrained) return measure_untrained(config, context);
+  Runs runs(config.recipe, context);
   TrainingRun run(config.recipe, context);
   const std::vector<Variant> list = variants(config);
   if (context.launch.dry_run) return tell(run, list), exit_code::finished;
 
   run.need_folder();
   run.prepare_stats();
-  std::vector<Finding> findings;
-  for (const Variant& v : list) findings.push_back({.variant = v});
-  if (config.what == "derivative") {
-    const auto costs = step_costs(run, list, config.timing_rounds);
-    for (std::size_t i = 0; i < costs.size(); ++i) findings[i].cost = costs[i];
-  }
+  std::vector<Finding> findings = as_findings(list);
+  if (config.what == "derivative") measure(trained_subject(run), config.timing_rounds, findings);
   for (Finding& f : findings)
-    if (train(run, f) == Outcome::stopped) return exit_code::stopped_early;
+    if (train(f.variant.precision == config.recipe.dit.precision ? run : runs.in(f.variant.precision), f) == Outcome::stopped)
+      return exit_code::stopped_early;
   Evaluator evaluator(run);
   const std::vector<int> calls = parse_steps(config.recipe.evaluate.steps);
   for (Finding& f : findings)
     if (!f.diverged) f.scores = scores(run, evaluator, f.variant, calls);
-
-  const Table table = table_of(config.what, findings, calls);
-  const auto folder = run.root() / "ablate" / config.what;
-  write_atomically(folder / "table.csv", csv_text(table));
-  write_atomically(folder / "report.html", report_html(run, config.what, findings, table));
-  fmt::print("{}", terminal_text(table));
-  context.log.info("table    {}", (folder / "table.csv").string());
-  context.log.info("report   {}", (folder / "report.html").string());
+  publish(run.root() / "ablate" / config.what,
+          fmt::format("run in {}: {} steps of MeanFlow each, {} samples", run.root().string(), config.recipe.mfd.loop.steps,
+                      config.recipe.evaluate.samples),
+          config.what, findings, calls, context.log);
   return exit_code::finished;
 }
 

@@ -4,35 +4,55 @@
 #include <chrono>
 #include <cmath>
 
+#include "tensor/error.h"
 #include "tensor/memory/allocator.h"
 #include "tensor/ops/elementwise.h"
+#include "tensor/random/fill.h"
 
 namespace fm {
 namespace {
 
 constexpr std::uint64_t seed = 12345;    // of the batch; no training has it
 
+FlowPoint first_rows(const FlowPoint& p, std::int64_t k) {
+  return {fm::first_rows(p.z, k), fm::first_rows(p.s, k), fm::first_rows(p.t, k), fm::first_rows(p.y, k), {}, {}};
+}
+
 // w - (t - s) du/dt on the rows with s < t
 Tensor target(const FlowPoint& at, const Tensor& w, const Tensor& dudt) {
   const std::int64_t k = dudt.dim(0);
-  return first_rows(w, k) - column(first_rows(at.t - at.s, k), w.rank()) * dudt;
+  return fm::first_rows(w, k) - column(fm::first_rows(at.t - at.s, k), w.rank()) * dudt;
 }
 
 double relative_error(const Tensor& a, const Tensor& exact) {
   return std::sqrt(sum_squares(a.to(DType::f64) - exact) / sum_squares(exact));
 }
 
-std::vector<double> target_errors(const DitDh& student, const VelocityNet& velocity, const PathBatch& p, const std::vector<Variant>& list) {
+DitDh in_precision(const DitDh& model, const std::string& precision) {
+  DitDh out = clone(model);
+  out.config.precision = precision;
+  return out;
+}
+
+// Errors of the variants' targets and derivatives against f64.
+void measure_errors(const Subject& s, const std::vector<Variant>& list, std::vector<StepCost>& costs) {
   const PauseTape pause;
-  const Tensor w = first_rows(evaluate(velocity, p.z, p.t, p.y), p.off_diagonal);
-  DitDh wide = clone(student);
+  const MeanFlowConfig& objective = list.at(0).config.objective;
+  const PathBatch p = draw_path_batch(s.batch, objective.pairs, objective.labels);
+  if (p.off_diagonal == 0) throw ConfigError("ablate: no row of the batch has s < t; take a larger --mfd.loop.batch or a smaller diagonal share");
+  const FlowPoint at = first_rows({p.z, p.s, p.t, p.y, {}, {}}, p.off_diagonal);
+  const Tensor w = evaluate(s.velocity, at.z, at.t, at.y);
+  DitDh wide = in_precision(s.student, "f32");
   to_dtype(wide, DType::f64);
-  const FlowPoint at{p.z, p.s, p.t, p.y, {}, {}}, wide_at{p.z.to(DType::f64), p.s.to(DType::f64), p.t.to(DType::f64), p.y, {}, {}};
-  const Tensor wide_w = w.to(DType::f64), exact = target(wide_at, wide_w, differentiate(flow_map_net(wide), wide_at, wide_w, {}).dudt);
-  std::vector<double> errors;
-  for (const Variant& v : list)
-    errors.push_back(relative_error(target(at, w, differentiate(flow_map_net(student), at, w, v.config.objective.derivative).dudt), exact));
-  return errors;
+  const FlowPoint wide_at{at.z.to(DType::f64), at.s.to(DType::f64), at.t.to(DType::f64), at.y, {}, {}};
+  const Tensor wide_w = w.to(DType::f64), exact = differentiate(flow_map_net(wide), wide_at, wide_w, {}).dudt;
+  const Tensor exact_target = target(wide_at, wide_w, exact);
+  for (std::size_t i = 0; i < list.size(); ++i) {
+    const DitDh student = in_precision(s.student, list[i].precision);
+    const Tensor dudt = differentiate(flow_map_net(student), at, w, list[i].config.objective.derivative).dudt;
+    costs[i].derivative_error = relative_error(dudt, exact);
+    costs[i].target_error = relative_error(target(at, w, dudt), exact_target);
+  }
 }
 
 double median(std::vector<double> x) {
@@ -54,29 +74,56 @@ void time_step(const std::function<Var()>& loss, std::vector<double>& seconds, d
   peak_mib = static_cast<double>(memory_stats().peak - live) / (1 << 20);
 }
 
+// Gaussian, products with the deviation 1 / sqrt(fan-in), modulations small: a network whose derivative is of the size of its value.
+void fill_at_random(DitDh& model, std::uint64_t key) {
+  std::uint32_t number = 0;
+  for_each_parameter(model, [&](const std::string& name, Parameter& p) {
+    if (!p.trainable || name.find("norm") != std::string::npos) return;
+    const bool small = p.value.rank() < 2 || name.find("adaLN") != std::string::npos || name.find("embedding_table") != std::string::npos;
+    const double fan_in = static_cast<double>(p.value.numel()) / static_cast<double>(p.value.dim(0));
+    p.value.copy_from(random_normal(p.value.shape(), {key, ++number}) * (small ? 0.02 : 1 / std::sqrt(fan_in)));
+  });
+}
+
 }  // namespace
 
-std::vector<StepCost> step_costs(TrainingRun& run, const std::vector<Variant>& list, std::int64_t rounds) {
+Subject trained_subject(TrainingRun& run) {
   const MfStage& base = run.recipe().mfd;
-  const DitDh teacher_net = run.load_teacher();
-  const VelocityNet velocity = run.guided(teacher_net);
-  DitDh student = run.load_student("cmt");
-  const Batch batch = run.flow_batch({0, 0, base.loop.batch}, base.loop.batch, seed);
+  auto teacher = std::make_unique<DitDh>(run.load_teacher());
+  const VelocityNet velocity = run.guided(*teacher);
+  return {run.load_student("cmt"), std::move(teacher), velocity, run.flow_batch({0, 0, base.loop.batch}, base.loop.batch, seed)};
+}
 
-  const auto errors = target_errors(student, velocity, draw_path_batch(batch, base.objective.pairs, base.objective.labels), list);
-  set_trainable(student, true);
+Subject untrained_subject(const Recipe& recipe) {
+  DitDhConfig config = recipe.dit;
+  config.mean_flow = false;
+  auto teacher = std::make_unique<DitDh>(config, 1);
+  config.mean_flow = true;
+  DitDh student(config, 2);
+  fill_at_random(*teacher, 1);
+  fill_at_random(student, 2);
+  set_trainable(*teacher, false);
+  const Samples samples = consecutive(0, recipe.mfd.loop.batch);
+  const Batch batch{random_normal_rows(samples, {config.channels, config.input_size, config.input_size}, {seed, 1}),
+                    Tensor::zeros({recipe.mfd.loop.batch}, DType::i64), {seed, 0, samples}};
+  const VelocityNet velocity = velocity_net(*teacher);
+  return {std::move(student), std::move(teacher), velocity, batch};
+}
+
+std::vector<StepCost> step_costs(const Subject& subject, const std::vector<Variant>& list, std::int64_t rounds) {
   std::vector<StepCost> costs(list.size());
+  measure_errors(subject, list, costs);
+  DitDh student = clone(subject.student);
+  set_trainable(student, true);
   std::vector<std::vector<double>> seconds(list.size());
   for (std::int64_t round = 0; round <= rounds; ++round)
     for (std::size_t i = 0; i < list.size(); ++i) {
       if (round == 1) seconds[i].clear();                              // round 0 fills caches and the allocator
-      time_step([&] { return mean_flow(flow_map_net(student), batch, teacher(velocity), list[i].config.objective).loss; }, seconds[i],
-                costs[i].peak_mib);
+      student.config.precision = list[i].precision;
+      time_step([&] { return mean_flow(flow_map_net(student), subject.batch, teacher(subject.velocity), list[i].config.objective).loss; },
+                seconds[i], costs[i].peak_mib);
     }
-  for (std::size_t i = 0; i < list.size(); ++i) {
-    costs[i].target_error = errors[i];
-    costs[i].seconds = median(seconds[i]);
-  }
+  for (std::size_t i = 0; i < list.size(); ++i) costs[i].seconds = median(seconds[i]);
   return costs;
 }
 

@@ -1,5 +1,4 @@
-// What a training step of each variant costs and how exact its target is, all of them at the same weights (the CMT checkpoint's) and on the
-// same batch.
+// What a training step of each variant costs and how exact its target is, all of them at the same weights and on the same batch.
 #pragma once
 
 #include "apps/ablate/variants.h"
@@ -7,11 +6,23 @@
 namespace fm {
 
 struct StepCost {
-  double target_error = 0;               // |target - exact| / |exact|, exact: the JVP's in f64
+  double target_error = 0;               // |target - exact| / |exact| on the rows with s < t, exact: the JVP's in f64, with the same w
+  double derivative_error = 0;           // |du/dt - exact| / |exact|
   double seconds = 0, peak_mib = 0;      // of loss and gradients; memory beside weights and optimiser
 };
 
+// A student, the velocity that it is to follow, and a batch. `teacher` owns what `velocity` refers to.
+struct Subject {
+  DitDh student;
+  std::unique_ptr<DitDh> teacher;
+  VelocityNet velocity;
+  Batch batch;
+};
+
+Subject trained_subject(TrainingRun& run);                 // of a run: its CMT checkpoint, teacher and latents
+Subject untrained_subject(const Recipe& recipe);           // random weights, none of them zero, and random latents; recipe resolved
+
 // One for each variant. The median of `rounds` rounds in which the variants take turns, so that other work on the machine slows all alike.
-std::vector<StepCost> step_costs(TrainingRun& run, const std::vector<Variant>& list, std::int64_t rounds);
+std::vector<StepCost> step_costs(const Subject& subject, const std::vector<Variant>& list, std::int64_t rounds);
 
 }  // namespace fm

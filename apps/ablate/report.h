@@ -22,7 +22,7 @@ Table table_of(const std::string& what, const std::vector<Finding>& findings, co
 std::string terminal_text(const Table& table);
 std::string csv_text(const Table& table);
 
-// The page; the plot stands in the one on derivatives.
-std::string report_html(const TrainingRun& run, const std::string& what, const std::vector<Finding>& findings, const Table& table);
+// The page; `subtitle` says what was measured. The plot stands in the one on derivatives.
+std::string report_html(const std::string& subtitle, const std::string& what, const std::vector<Finding>& findings, const Table& table);
 
 }  // namespace fm

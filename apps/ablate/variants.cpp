@@ -37,12 +37,16 @@ std::string derivative_text(const DerivativeConfig& d) { return d.kind == "jvp" 
 std::vector<Variant> variants(const AblateConfig& c) {
   std::vector<Variant> list;
   const auto add = [&](const std::string& name, const std::string& start, const MfStage& config, std::optional<MfStage> then = {}) {
-    list.push_back({name, "ablate/" + c.what + "/" + name, start, config, std::move(then)});
+    list.push_back({name, "ablate/" + c.what + "/" + name, start, config, c.recipe.dit.precision, std::move(then)});
   };
   const MfStage& base = c.recipe.mfd;
   if (c.what == "derivative") {
-    add("jvp", "cmt", with_jvp(base));
-    for (double delta : c.deltas) add(fmt::format("fd-{:g}", delta), "cmt", with_difference(base, delta));
+    for (const std::string& precision : c.precisions) {
+      const std::string suffix = precision == "f32" ? "" : "-" + precision;
+      add("jvp" + suffix, "cmt", with_jvp(base));
+      for (double delta : c.deltas) add(fmt::format("fd-{:g}{}", delta, suffix), "cmt", with_difference(base, delta));
+      for (std::size_t i = list.size() - c.deltas.size() - 1; i < list.size(); ++i) list[i].precision = precision;
+    }
   } else if (c.what == "init") {
     for (const char* start : {"random", "fm", "cmt"}) add(start, start, base);
   } else {
@@ -59,7 +63,8 @@ std::string describe(const Variant& v) {
     return fmt::format("{} steps of {}, velocity {}, derivative {}", stage.loop.steps, stage.loop.batch, stage.velocity,
                        derivative_text(stage.objective.derivative));
   };
-  return fmt::format("{:<13} from {:<7} {}{}", v.name, v.start, part(v.config), v.then ? ", then " + part(*v.then) : "");
+  return fmt::format("{:<13} from {:<7} {}{}{}", v.name, v.start, part(v.config), v.then ? ", then " + part(*v.then) : "",
+                     v.precision == "f32" ? "" : ", " + v.precision);
 }
 
 Outcome train(TrainingRun& run, const Variant& v) {

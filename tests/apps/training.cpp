@@ -613,6 +613,33 @@ TEST_CASE("ablate: every table") {
   CHECK(has(read_file(out / "ablate/scheme/mfd-then-mft-first/run.json"), "\"last_step\": 2"));
 }
 
+TEST_CASE("ablate: precisions side by side, and steps of untrained networks") {
+  TempFolder folder;
+  const fs::path out = folder / "run";
+  copy_stages(out, {"judge", "encoder", "decoder", "fm", "cmt"});
+  const Arguments both{"--precisions", "f32,bf16", "--deltas", "0.01", "--timing-rounds", "1", "--mfd.loop.steps", "4", "--evaluate.samples", "20"};
+  const Result result = run("ablate", out, both);
+  succeeds(result);
+  const std::string csv = read_file(out / "ablate/derivative/table.csv");
+  for (const char* row : {"\njvp,", "\nfd-0.01,", "\njvp-bf16,", "\nfd-0.01-bf16,"}) CHECK_MESSAGE(has(csv, row), csv);
+  CHECK(has(read_file(out / "ablate/derivative/jvp-bf16/config.toml"), "precision = \"bf16\""));
+  CHECK(has(read_file(out / "ablate/derivative/jvp/config.toml"), "precision = \"f32\""));
+
+  const Result untrained = run("ablate", folder / "none", both + Arguments{"--untrained"});
+  succeeds(untrained);
+  std::istringstream table(read_file(folder / "none/ablate/untrained/table.csv"));
+  std::map<std::string, double> error;
+  for (std::string line; std::getline(table, line);) {
+    const auto comma = line.find(',');
+    error[line.substr(0, comma)] = std::atof(line.c_str() + comma + 1);
+  }
+  CHECK(error.at("jvp") < 1e-5);
+  CHECK(error.at("jvp-bf16") < 0.05);
+  CHECK(error.at("fd-0.01-bf16") > 3 * error.at("jvp-bf16"));     // its rounding is divided by the step
+  CHECK(!fs::exists(folder / "none/ablate/derivative"));
+  refused(run("ablate", folder / "none", {"--untrained", "--what", "init", "-q"}), exit_code::usage, "only --what derivative");
+}
+
 TEST_CASE("ablate: a variant that diverges is a row, what cannot be compared is refused") {
   TempFolder folder;
   const fs::path out = folder / "run";
@@ -620,7 +647,7 @@ TEST_CASE("ablate: a variant that diverges is a row, what cannot be compared is 
   const Arguments few{"--mfd.loop.steps", "4", "--mfd.loop.ckpt_every", "1", "--evaluate.samples", "20"};
   const Result result = run("ablate", out, few + Arguments{"--what", "scheme", "--mfd.loop.rate.peak", "1e30"});
   succeeds(result);
-  CHECK_MESSAGE(has(read_file(out / "ablate/scheme/table.csv"), "mfd,-,-,-,diverged,diverged\n"), result.err);
+  CHECK_MESSAGE(has(read_file(out / "ablate/scheme/table.csv"), "mfd,-,-,-,-,diverged,diverged\n"), result.err);
   refused(run("ablate", out, few + Arguments{"--init-from", (out / "cmt").string(), "-q"}), exit_code::usage,
           "each variant has its own start");
   refused(run("ablate", out, few + Arguments{"--resume", (out / "cmt").string(), "-q"}), exit_code::usage, "a path is for one stage");

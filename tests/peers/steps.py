@@ -62,6 +62,17 @@ def random_batch(sizes, rows):
             "s": s.numpy(), "y": torch.randint(0, sizes.classes, (rows,), generator=g).numpy()}
 
 
+def write_case(folder, sizes, batch):
+    """What every side reads: weights of student and teacher, and the batch."""
+    peer.write_safetensors(os.path.join(folder, "weights.safetensors"), random_weights(sizes, 1))
+    peer.write_safetensors(os.path.join(folder, "teacher.safetensors"), random_weights(sizes, 2))
+    peer.write_safetensors(os.path.join(folder, "batch.safetensors"), random_batch(sizes, batch))
+
+
+def size_options(sizes):
+    return [word for field in FIELDS for word in ("--" + field.replace("_", "-"), str(getattr(sizes, field)))]
+
+
 class Server:
     def __init__(self, command, environment=None):
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
@@ -131,12 +142,8 @@ def main():
     arguments = p.parse_args()
     sizes = argparse.Namespace(**dict(zip(FIELDS, MODELS[arguments.model])))
     with tempfile.TemporaryDirectory() as folder:
-        peer.write_safetensors(os.path.join(folder, "weights.safetensors"), random_weights(sizes, 1))
-        peer.write_safetensors(os.path.join(folder, "teacher.safetensors"), random_weights(sizes, 2))
-        peer.write_safetensors(os.path.join(folder, "batch.safetensors"), random_batch(sizes, arguments.batch))
-        common = ["--folder", folder, "--precision", arguments.precision, "--threads", str(arguments.threads)]
-        for field in FIELDS:
-            common += ["--" + field.replace("_", "-"), str(getattr(sizes, field))]
+        write_case(folder, sizes, arguments.batch)
+        common = ["--folder", folder, "--precision", arguments.precision, "--threads", str(arguments.threads)] + size_options(sizes)
         print(f"{arguments.model}, batch {arguments.batch}, {arguments.precision}, {arguments.threads} threads, {arguments.pairs} pairs")
         print("| step | peer | difference | flowmap, s | peer, s | ratio | smallest to largest | flowmap, MiB | peer, MiB | ratio |")
         print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |", flush=True)
@@ -152,4 +159,5 @@ def main():
         print("; ".join(sorted(versions)))
 
 
-main()
+if __name__ == "__main__":
+    main()
