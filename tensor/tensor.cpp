@@ -5,12 +5,14 @@
 #include <limits>
 
 #include "tensor/error.h"
+#include "tensor/kernels/cuda/backend.h"
 #include "tensor/memory/allocator.h"
 #include "tensor/ops/copy.h"
+#include "tensor/ops/walk.h"
 
 namespace fm {
 
-Tensor Tensor::empty(const Shape& shape, DType dtype) {
+Tensor Tensor::empty(const Shape& shape, DType dtype, Device device) {
   for (std::int64_t d : shape)
     if (d < 0) throw ShapeError("a tensor of shape " + to_string(shape) + " was asked for: dimensions cannot be negative");
   if (shape.numel() > std::numeric_limits<std::int64_t>::max() / static_cast<std::int64_t>(size_of(dtype)))
@@ -19,25 +21,31 @@ Tensor Tensor::empty(const Shape& shape, DType dtype) {
   t.shape_ = shape;
   t.strides_ = row_major_strides(shape);
   t.dtype_ = dtype;
-  t.storage_ = allocate(t.bytes());
+  t.device_ = device;
+  t.storage_ = allocate(t.bytes(), device);
   t.data_ = t.storage_.get();
   return t;
 }
 
-Tensor Tensor::full(const Shape& shape, double value, DType dtype) {
-  Tensor t = empty(shape, dtype);
+Tensor Tensor::full(const Shape& shape, double value, DType dtype, Device device) {
+  Tensor t = empty(shape, dtype, device);
   t.fill(value);
   return t;
 }
 
-Tensor Tensor::zeros(const Shape& shape, DType dtype) {
-  Tensor t = empty(shape, dtype);
-  std::memset(t.data_, 0, t.bytes());
+Tensor Tensor::zeros(const Shape& shape, DType dtype, Device device) {
+  Tensor t = empty(shape, dtype, device);
+  if (device.is_cuda()) cuda::on(device).memory.zero(t.data_, t.bytes());
+  else std::memset(t.data_, 0, t.bytes());
   return t;
 }
 
-Tensor Tensor::arange(std::int64_t n, DType dtype) {
-  Tensor t = empty({n}, dtype);
+Tensor Tensor::arange(std::int64_t n, DType dtype, Device device) {
+  Tensor t = empty({n}, dtype, device);
+  if (device.is_cuda()) {
+    cuda::on(device).copy.arange(dtype, t.data_, n);
+    return t;
+  }
   dispatch(dtype, [&]<class T>(T) {
     T* p = t.data<T>();
     for (std::int64_t i = 0; i < n; ++i) {
@@ -248,21 +256,35 @@ Tensor Tensor::rows() const {
 Tensor Tensor::contiguous() const { return is_contiguous() ? *this : clone(); }
 
 Tensor Tensor::clone() const {
-  Tensor t = empty(shape_, dtype_);
+  Tensor t = empty(shape_, dtype_, device_);
   copy(*this, t);
   return t;
 }
 
 Tensor Tensor::to(DType dtype) const {
   if (dtype == dtype_) return *this;
-  Tensor t = empty(shape_, dtype);
+  Tensor t = empty(shape_, dtype, device_);
   copy(*this, t);
+  return t;
+}
+
+Tensor Tensor::to(Device device) const {
+  if (device == device_) return *this;
+  if (device.is_cuda() && device_.is_cuda()) return to(Device{}).to(device);
+  const Tensor from = contiguous();
+  Tensor t = empty(shape_, dtype_, device);
+  if (device.is_cuda()) cuda::on(device).memory.upload(t.data_, from.data_, t.bytes());
+  else cuda::on(device_).memory.download(t.data_, from.data_, t.bytes());
   return t;
 }
 
 void Tensor::copy_from(const Tensor& source) const { copy(source.shape() == shape_ ? source : source.expand(shape_), *this); }
 
 void Tensor::fill(double value) const {
+  if (device_.is_cuda()) {
+    if (numel()) cuda::on(device_).copy.fill(dtype_, data_, value, walk_of(shape_, strides_, strides_));
+    return;
+  }
   dispatch(dtype_, [&]<class T>(T) {
     T v;
     if constexpr (std::is_same_v<T, bf16>) v = bf16(static_cast<float>(value));

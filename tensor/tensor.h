@@ -1,6 +1,7 @@
 // Tensor: a strided n-dimensional array. It never has a history: what is computed from Tensors can not be differentiated (see autodiff/var.h).
 //
-// A Tensor is a handle: copies and views share memory. Operations (tensor/ops/) return new tensors and leave their inputs alone.
+// A Tensor is a handle: copies and views share memory. Operations (tensor/ops/) return new tensors and leave their inputs alone. They run where
+// their operands lie; a GPU's memory is not for the CPU to read, so data() of a tensor there is an address to hand on.
 #pragma once
 
 #include <memory>
@@ -17,14 +18,14 @@ class Tensor {
  public:
   Tensor() = default;                                    // undefined: no memory, defined() is false
 
-  static Tensor empty(const Shape& shape, DType dtype = DType::f32);      // uninitialised
-  static Tensor full(const Shape& shape, double value, DType dtype = DType::f32);
-  static Tensor zeros(const Shape& shape, DType dtype = DType::f32);
-  static Tensor ones(const Shape& shape, DType dtype = DType::f32) { return full(shape, 1.0, dtype); }
-  static Tensor scalar(double value, DType dtype = DType::f32) { return full({}, value, dtype); }
-  static Tensor arange(std::int64_t n, DType dtype = DType::f32);         // 0, 1, ..., n-1
+  static Tensor empty(const Shape& shape, DType dtype = DType::f32, Device device = {});      // uninitialised
+  static Tensor full(const Shape& shape, double value, DType dtype = DType::f32, Device device = {});
+  static Tensor zeros(const Shape& shape, DType dtype = DType::f32, Device device = {});
+  static Tensor ones(const Shape& shape, DType dtype = DType::f32, Device device = {}) { return full(shape, 1.0, dtype, device); }
+  static Tensor scalar(double value, DType dtype = DType::f32, Device device = {}) { return full({}, value, dtype, device); }
+  static Tensor arange(std::int64_t n, DType dtype = DType::f32, Device device = {});         // 0, 1, ..., n-1
   template <class T> static Tensor from(const std::vector<T>& values, const Shape& shape);   // ShapeError if the counts differ
-  // A tensor over memory that someone else owns and keeps alive through `owner` (a mapped file, say); strides row-major.
+  // A CPU tensor over memory that someone else owns and keeps alive through `owner` (a mapped file, say); strides row-major.
   static Tensor view_of(std::shared_ptr<std::byte> owner, void* data, const Shape& shape, DType dtype);
 
   bool defined() const { return storage_ != nullptr; }
@@ -35,15 +36,15 @@ class Tensor {
   std::int64_t numel() const { return shape_.numel(); }
   std::size_t bytes() const { return static_cast<std::size_t>(numel()) * size_of(dtype_); }
   DType dtype() const { return dtype_; }
-  Device device() const { return {}; }
+  Device device() const { return device_; }
   bool is_contiguous() const;
   bool is_unique() const { return storage_.use_count() == 1; }            // no other tensor shares the memory
   bool shares_memory_with(const Tensor& other) const { return storage_ == other.storage_; }
 
   void* raw() const { return data_; }
   template <class T> T* data() const { check_dtype(dtype_of<T>); return static_cast<T*>(data_); }   // DTypeError if T is another type
-  template <class T> std::vector<T> to_vector() const;                    // elements in row-major order, converted to T
-  double item() const;                                                    // the value of a one-element tensor
+  template <class T> std::vector<T> to_vector() const;                    // elements in row-major order, converted to T; waits for the device
+  double item() const;                                                    // the value of a one-element tensor; waits for the device
 
   // Views (share memory; ShapeError names the operation).
   Tensor permute(const std::vector<int>& dims) const;
@@ -63,6 +64,7 @@ class Tensor {
   Tensor contiguous() const;                                              // itself if row-major, else a copy
   Tensor clone() const;                                                   // always a copy
   Tensor to(DType dtype) const;                                           // itself if it has that type
+  Tensor to(Device device) const;                                         // itself if it lies there; from a GPU: waits for it
   void copy_from(const Tensor& source) const;                             // writes into this memory; shapes broadcast, types convert
   void fill(double value) const;
 
@@ -75,6 +77,7 @@ class Tensor {
   Shape shape_;
   Strides strides_;
   DType dtype_ = DType::f32;
+  Device device_;
 };
 
 // The shape that `wanted` (with at most one -1) stands for, given a number of elements. ShapeError where there is none, or more than one (a -1
@@ -102,7 +105,7 @@ template <class T> Tensor Tensor::from(const std::vector<T>& values, const Shape
 }
 
 template <class T> std::vector<T> Tensor::to_vector() const {
-  const Tensor t = to(dtype_of<T>).contiguous();
+  const Tensor t = to(dtype_of<T>).contiguous().to(Device{});
   return {t.data<T>(), t.data<T>() + t.numel()};
 }
 

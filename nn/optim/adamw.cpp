@@ -9,7 +9,7 @@
 
 #include "nn/optim/schedule.h"
 #include "tensor/error.h"
-#include "tensor/kernels/cpu/optimizer.h"
+#include "tensor/kernels/dispatch.h"
 #include "tensor/memory/allocator.h"
 #include "tensor/ops/reduce.h"
 #include "tensor/profile.h"
@@ -33,12 +33,12 @@ void check_gradient(const NamedParameter& named, const Tensor& g) {
   if (!is_floating(g.dtype())) throw DTypeError(fmt::format("AdamW: the gradient of {} is {}", named.name, name_of(g.dtype())));
 }
 
-template <class T> cpu::AdamWKernel<T> kernel() {
-  if constexpr (std::is_same_v<T, double>) return cpu::optimizer_kernels().adamw_f64;
-  else return cpu::optimizer_kernels().adamw_f32;
+template <class T> kernels::AdamWKernel<T> kernel(Device device) {
+  if constexpr (std::is_same_v<T, double>) return optimizer_kernels(device).adamw_f64;
+  else return optimizer_kernels(device).adamw_f32;
 }
 
-template <class T> cpu::AdamWScalars<T> scalars(const AdamWConfig& c, std::int64_t step, double lr, double scale) {
+template <class T> kernels::AdamWScalars<T> scalars(const AdamWConfig& c, std::int64_t step, double lr, double scale) {
   const double k = static_cast<double>(step);
   return {.gradient_scale = T(scale),
           .keep = T(1 - lr * c.weight_decay),
@@ -133,22 +133,22 @@ template <class T> void AdamW::update(std::size_t i, Tensor g, double lr, double
     averages.push_back(a.copy[i]->value.data<T>());
     rates.push_back(static_cast<T>(1 - average_decay(a.decay, a.ramp, updates_)));
   }
-  cpu::AdamWTensors<T> t{.p = p.data<T>(), .averages = averages.data(), .average_rates = rates.data(), .n = p.numel()};
+  kernels::AdamWTensors<T> t{.p = p.data<T>(), .averages = averages.data(), .average_rates = rates.data(), .n = p.numel()};
   t.average_count = static_cast<int>(averages.size());
   if (!g.defined()) {
-    kernel<T>()(t, {});
+    kernel<T>(p.device())(t, {});
     return;
   }
   if (!slot.m.defined()) {
-    slot.m = Tensor::zeros(p.shape(), p.dtype());
-    slot.v = Tensor::zeros(p.shape(), p.dtype());
+    slot.m = Tensor::zeros(p.shape(), p.dtype(), p.device());
+    slot.v = Tensor::zeros(p.shape(), p.dtype(), p.device());
   }
   g = g.to(p.dtype()).contiguous();
   t.g = g.data<T>();
   t.m = slot.m.data<T>();
   t.v = slot.v.data<T>();
   count_traffic({&g, &p, &p, &slot.m, &slot.m, &slot.v, &slot.v});
-  kernel<T>()(t, scalars<T>(config_, ++slot.steps, lr, scale));
+  kernel<T>(p.device())(t, scalars<T>(config_, ++slot.steps, lr, scale));
 }
 
 NamedTensors AdamW::state() const {

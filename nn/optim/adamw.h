@@ -1,5 +1,5 @@
 // AdamW over the named parameters of a model, with clipping by the global norm and moving averages (EMA) of the weights. The update's
-// equations are in tensor/kernels/cpu/optimizer.h; clipping and averages cost no further pass over memory.
+// equations are in tensor/kernels/optimizer.h; clipping and averages cost no further pass over memory.
 //
 //   Model model, ema = clone(model);
 //   AdamW optimizer(named_parameters(model), {.clip = 1.0});

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "tensor/error.h"
+#include "tensor/kernels/cuda/backend.h"
 #include "tensor/profile.h"
 
 namespace fm {
@@ -27,22 +28,28 @@ std::size_t size_class(std::size_t bytes) {
 
 constexpr std::size_t address_space = std::size_t{1} << 47;     // no process of the machines that there are has more
 
+[[noreturn]] void out_of_memory(std::size_t size, const std::string& where) {
+  throw Error("out of memory" + where + ": " + std::to_string(size >> 20) + " MiB asked for; use a smaller batch or recompute");
+}
+
 std::byte* ask_system(std::size_t size) {
   const std::size_t alignment = size >= huge_page ? huge_page : 64;
   const std::size_t rounded = (size + alignment - 1) / alignment * alignment;
   void* p = rounded < address_space ? std::aligned_alloc(alignment, rounded) : nullptr;
-  if (!p) throw Error("out of memory: " + std::to_string(size >> 20) + " MiB asked for; use a smaller batch or recompute");
+  if (!p) out_of_memory(size, "");
   if (size >= huge_page) madvise(p, rounded, MADV_HUGEPAGE);
   return static_cast<std::byte*>(p);
 }
 
 class Pool {
  public:
+  explicit Pool(Device device) : device_(device) {}
+
   std::byte* take(std::size_t size, const char* op) {
     const std::lock_guard lock(mutex_);
     std::size_t& of_op = by_op_[op];
     std::byte* p = from_cache(size);
-    if (!p) p = ask_system(size);
+    if (!p) p = device_.is_cuda() ? ask_gpu(size) : ask_system(size);
     of_op += size;                                   // counted from here on, where nothing fails any more
     stats_.live += size;
     if (stats_.live > stats_.peak) stats_.peak = stats_.live;
@@ -74,6 +81,22 @@ class Pool {
   }
 
  private:
+  // Where the GPU is full, blocks kept in other sizes go back to it first.
+  std::byte* ask_gpu(std::size_t size) {
+    const cuda::MemoryCalls& memory = cuda::on(device_).memory;
+    void* p = memory.take(size);
+    if (!p) {
+      for (auto& [kept, list] : free_) {
+        for (std::byte* block : list) memory.give_back(block);
+        stats_.cached -= kept * list.size();
+        list.clear();
+      }
+      p = memory.take(size);
+    }
+    if (!p) out_of_memory(size, " on " + to_string(device_));
+    return static_cast<std::byte*>(p);
+  }
+
   std::byte* from_cache(std::size_t size) {
     auto& list = free_[size];
     if (list.empty()) return nullptr;
@@ -83,6 +106,7 @@ class Pool {
     return p;
   }
 
+  const Device device_;
   std::mutex mutex_;
   MemoryStats stats_;
   std::unordered_map<std::size_t, std::vector<std::byte*>> free_;
@@ -90,18 +114,23 @@ class Pool {
 };
 
 // Never destroyed: tensors in static objects may outlive any order of destruction.
-Pool& pool() {
-  static Pool* p = new Pool;
-  return *p;
+Pool& pool(Device device) {
+  static Pool* cpu = new Pool({});
+  if (!device.is_cuda()) return *cpu;
+  require_device(device);
+  static std::mutex mutex;
+  static auto* gpus = new std::map<int, Pool>;
+  const std::lock_guard lock(mutex);
+  return gpus->try_emplace(device.index, device).first->second;
 }
 
 thread_local const char* current_op = "other";
 
 }  // namespace
 
-MemoryStats memory_stats() { return pool().stats(); }
-void reset_memory_peak() { pool().reset_peak(); }
-std::map<std::string, std::size_t> memory_by_op() { return pool().by_op(); }
+MemoryStats memory_stats(Device device) { return pool(device).stats(); }
+void reset_memory_peak(Device device) { pool(device).reset_peak(); }
+std::map<std::string, std::size_t> memory_by_op(Device device) { return pool(device).by_op(); }
 
 OpName::OpName(const char* name) : outer_(current_op) {
   current_op = name;
@@ -112,11 +141,12 @@ OpName::~OpName() {
   if (Profile* p = Profile::current()) p->leave();
 }
 
-std::shared_ptr<std::byte> allocate(std::size_t bytes) {
+std::shared_ptr<std::byte> allocate(std::size_t bytes, Device device) {
   const std::size_t size = size_class(bytes);
   const char* op = current_op;
-  std::byte* p = pool().take(size, op);
-  return {p, [size, op](std::byte* q) { pool().give(q, size, op); }};
+  Pool& from = pool(device);
+  std::byte* p = from.take(size, op);
+  return {p, [size, op, &from](std::byte* q) { from.give(q, size, op); }};
 }
 
 }  // namespace fm

@@ -1,4 +1,4 @@
-// CPU memory: size-class free lists over 64-byte aligned blocks, huge pages for large ones.
+// Memory of tensors, by device: size-class free lists over blocks of the system (64-byte aligned, huge pages for large ones) or of the GPU.
 //
 // Page faults cost more than arithmetic on virtual machines (docs/decisions.md), so a freed block is kept and handed out again: a training
 // step in its steady state asks the system for nothing. Statistics count the bytes that tensors hold, also by the operation that made them.
@@ -9,6 +9,8 @@
 #include <memory>
 #include <string>
 
+#include "tensor/device.h"
+
 namespace fm {
 
 struct MemoryStats {
@@ -17,9 +19,9 @@ struct MemoryStats {
   std::size_t cached = 0;    // bytes kept for reuse
 };
 
-MemoryStats memory_stats();
-void reset_memory_peak();
-std::map<std::string, std::size_t> memory_by_op();   // live bytes by the name of the operation that allocated them
+MemoryStats memory_stats(Device device = {});
+void reset_memory_peak(Device device = {});
+std::map<std::string, std::size_t> memory_by_op(Device device = {});   // live bytes by the name of the operation that allocated them
 
 // Names the operation that allocations of this thread, and its time (profile.h), are counted under, for the life of the object. `name` must outlive the program's
 // tensors: a string literal.
@@ -34,8 +36,8 @@ class OpName {
   const char* outer_;
 };
 
-// A block of at least `bytes` bytes (uninitialised); goes back to the free list when the last owner leaves. Throws Error where the system
-// has no such block; the statistics then are what they were.
-std::shared_ptr<std::byte> allocate(std::size_t bytes);
+// A block of at least `bytes` bytes (uninitialised); goes back to the free list when the last owner leaves: on a GPU whatever uses it next runs
+// after what used it last, for there is one stream. Throws Error where the device has no such block; the statistics then are what they were.
+std::shared_ptr<std::byte> allocate(std::size_t bytes, Device device = {});
 
 }  // namespace fm

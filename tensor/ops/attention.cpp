@@ -2,9 +2,9 @@
 
 #include <cmath>
 
-#include "tensor/kernels/cpu/attention.h"
-#include "tensor/kernels/cpu/rows.h"
+#include "tensor/kernels/dispatch.h"
 #include "tensor/memory/allocator.h"
+#include "tensor/ops/devices.h"
 #include "tensor/ops/widen.h"
 #include "tensor/profile.h"
 
@@ -22,7 +22,7 @@ Tensor walkable(const Tensor& x, DType compute) {
 
 Qkv walkable(const Qkv& x, DType compute) { return {walkable(x.q, compute), walkable(x.k, compute), walkable(x.v, compute)}; }
 
-template <class T> cpu::Heads<T> heads_of(const Tensor& x) {
+template <class T> kernels::Heads<T> heads_of(const Tensor& x) {
   if (!x.defined()) return {};
   return {x.data<std::remove_const_t<T>>(), x.strides()[0], x.strides()[1], x.strides()[2]};
 }
@@ -38,11 +38,12 @@ void check(const Qkv& in) {
   if (in.k.shape() != in.v.shape() || in.q.shape().with(2, in.k.dim(2)) != in.k.shape())
     throw ShapeError("attention: q " + to_string(in.q.shape()) + ", k " + to_string(in.k.shape()) + ", v " + to_string(in.v.shape()) +
                      " disagree in more than the number of queries");
+  common_device(name, {&in.q, &in.k, &in.v});
   if ((in.k.dim(2) == 0 && in.q.dim(2) > 0) || in.q.dim(3) == 0)
     throw ShapeError("attention: no keys, or heads of width 0, in k " + to_string(in.k.shape()));
 }
 
-template <class T> cpu::Attention<T> arguments(const Qkv& in, const Tensor& o, const Tensor& lse) {
+template <class T> kernels::Attention<T> arguments(const Qkv& in, const Tensor& o, const Tensor& lse) {
   const Shape& s = in.q.shape();
   return {s[0], s[1], s[2], in.k.dim(2), s[3], static_cast<T>(1 / std::sqrt(static_cast<double>(s[3]))), heads_of<const T>(in.q),
           heads_of<const T>(in.k), heads_of<const T>(in.v), heads_of<T>(as_heads(o)), lse.data<T>()};
@@ -54,7 +55,7 @@ Qkv samples(const Qkv& x, std::int64_t begin, std::int64_t end) {
 
 AttentionSaved allocate_for(const Qkv& in, DType compute) {
   const Shape& s = in.q.shape();
-  return {Tensor::empty({s[0], s[2], s[1], s[3]}, compute), Tensor::empty({s[0], s[1], s[2]}, compute)};
+  return {Tensor::empty({s[0], s[2], s[1], s[3]}, compute, in.q.device()), Tensor::empty({s[0], s[1], s[2]}, compute, in.q.device())};
 }
 
 // Products of a pass (two in the value; the tangent has four more, the pull five): 2 N M dh multiply-adds each, for every head.
@@ -71,7 +72,7 @@ bool no_work(const Tensor& o) { return o.numel() == 0; }
 void forward(const Qkv& in, const Tensor& o, const Tensor& lse) {
   if (no_work(o)) return;
   count_attention(in, 2, {&o});
-  with_compute_type(o.dtype(), [&]<class T>(T) { cpu::attention_kernels().of<T>().forward(arguments<T>(in, o, lse)); });
+  with_compute_type(o.dtype(), [&]<class T>(T) { attention_kernels(o.device()).of<T>().forward(arguments<T>(in, o, lse)); });
 }
 
 }  // namespace
@@ -100,10 +101,11 @@ AttentionSaved attention_value_push(const Qkv& in, const Qkv& d, Tensor& d_o) {
   const Qkv x = walkable(in, compute), dx = walkable(d, compute);
   AttentionSaved out = allocate_for(in, compute);
   const std::int64_t all = x.q.dim(0), k = dx.q.defined() ? dx.q.dim(0) : dx.k.defined() ? dx.k.dim(0) : dx.v.dim(0);
-  d_o = Tensor::empty(out.o.shape().with(0, k), compute);
+  common_device(name, {&x.q, &dx.q, &dx.k, &dx.v});
+  d_o = Tensor::empty(out.o.shape().with(0, k), compute, x.q.device());
   count_attention(samples(x, 0, k), 6, {&dx.q, &dx.k, &dx.v, &d_o, &d_o});
   if (!no_work(d_o)) with_compute_type(compute, [&]<class T>(T) {
-    cpu::attention_kernels().of<T>().forward_tangent(
+    attention_kernels(d_o.device()).of<T>().forward_tangent(
         arguments<T>(samples(x, 0, k), out.o.slice(0, 0, k), out.lse.slice(0, 0, k)),
         {heads_of<const T>(dx.q), heads_of<const T>(dx.k), heads_of<const T>(dx.v), heads_of<T>(as_heads(d_o))});
   });
@@ -115,6 +117,7 @@ AttentionSaved attention_value_push(const Qkv& in, const Qkv& d, Tensor& d_o) {
 
 void attention_pull(const Qkv& in, const AttentionSaved& saved, const Tensor& go, const Qkv& g) {
   const OpName scope(name);
+  common_device(name, {&in.q, &saved.o, &go, &g.q, &g.k, &g.v});
   const DType compute = compute_type(in.q, name);
   if (no_work(saved.o)) {                                        // nobody asked, so neither keys nor values matter
     for (const Tensor& x : {g.q, g.k, g.v})
@@ -125,7 +128,7 @@ void attention_pull(const Qkv& in, const AttentionSaved& saved, const Tensor& go
   const Tensor o = widen(saved.o, compute, name), wide_go = widen(go, compute, name).contiguous();
   count_attention(x, 5, {&o, &wide_go, &g.q, &g.k, &g.v});
   with_compute_type(compute, [&]<class T>(T) {
-    cpu::attention_kernels().of<T>().backward(arguments<T>(x, o, saved.lse),
+    attention_kernels(o.device()).of<T>().backward(arguments<T>(x, o, saved.lse),
                                               {heads_of<const T>(as_heads(wide_go)), heads_of<T>(g.q), heads_of<T>(g.k), heads_of<T>(g.v)});
   });
 }
@@ -149,9 +152,9 @@ Tensor rope(const Tensor& x, int heads, const Tensor& cos, const Tensor& sin, bo
   if (cos.shape() != table || sin.shape() != table)
     throw ShapeError("rope_qkv: tables " + to_string(cos.shape()) + " and " + to_string(sin.shape()) + ", want " + to_string(table));
   const Tensor in = x.contiguous(), c = cos.to(compute).contiguous(), s = sin.to(compute).contiguous();
-  Tensor y = Tensor::empty(x.shape(), x.dtype());
+  Tensor y = Tensor::empty(x.shape(), x.dtype(), common_device(op, {&x, &cos, &sin}));
   count_traffic({&in, &y});
-  cpu::with_activations(x.dtype(), [&]<class T, class S>(T, S, const auto& kernels) {
+  with_activations(x, [&]<class T, class S>(T, S, const auto& kernels) {
     const rows::Rope<T> args{head[0], head[2], 3, 2, head[1], head[3], c.data<T>(), s.data<T>()};
     (transposed ? kernels.rope_pull : kernels.rope_value)(args, in.data<S>(), y.data<S>());
   });

@@ -1,19 +1,20 @@
 #include "tensor/ops/conv.h"
 
 #include "tensor/error.h"
-#include "tensor/kernels/cpu/conv.h"
+#include "tensor/kernels/dispatch.h"
 #include "tensor/memory/allocator.h"
+#include "tensor/ops/devices.h"
 #include "tensor/profile.h"
 
 namespace fm {
 namespace {
 
-cpu::ConvShape conv_shape(const Shape& x, const Shape& w, ConvStep step) {
+kernels::ConvShape conv_shape(const Shape& x, const Shape& w, ConvStep step) {
   if (x.rank() != 4 || w.rank() != 4 || x[1] != w[1])
     throw ShapeError("conv2d: x" + to_string(x) + " (B, C, H, W) against weight" + to_string(w) + " (O, C, kh, kw)");
   if (step.stride < 1 || step.padding < 0)
     throw ShapeError("conv2d: stride " + std::to_string(step.stride) + ", padding " + std::to_string(step.padding) + "; want >= 1 and >= 0");
-  cpu::ConvShape s{};
+  kernels::ConvShape s{};
   s.batch = x[0];
   s.in_channels = x[1];
   s.height = x[2];
@@ -28,16 +29,16 @@ cpu::ConvShape conv_shape(const Shape& x, const Shape& w, ConvStep step) {
   return s;
 }
 
-Shape output_shape(const cpu::ConvShape& s) { return {s.batch, s.out_channels, s.out_height(), s.out_width()}; }
+Shape output_shape(const kernels::ConvShape& s) { return {s.batch, s.out_channels, s.out_height(), s.out_width()}; }
 
 template <class F> void with_kernels(const Tensor& a, const Tensor& b, F&& f) {
   if (a.dtype() != b.dtype()) throw DTypeError(std::string("conv2d: operands are ") + name_of(a.dtype()) + " and " + name_of(b.dtype()));
-  if (a.dtype() == DType::f64) f(double{}, cpu::conv_kernels().f64);
-  else if (a.dtype() == DType::f32) f(float{}, cpu::conv_kernels().f32);
+  if (a.dtype() == DType::f64) f(double{}, conv_kernels(a.device()).f64);
+  else if (a.dtype() == DType::f32) f(float{}, conv_kernels(a.device()).f32);
   else throw DTypeError(std::string("conv2d: wants f32 or f64, got ") + name_of(a.dtype()));
 }
 
-void count_conv(const cpu::ConvShape& s, const Tensor& x, const Tensor& weight, const Tensor& y) {
+void count_conv(const kernels::ConvShape& s, const Tensor& x, const Tensor& weight, const Tensor& y) {
   count_work(2 * static_cast<double>(s.batch * s.out_height() * s.out_width()) * static_cast<double>(weight.numel()), 0);
   count_traffic({&x, &weight, &y});
 }
@@ -46,11 +47,11 @@ void count_conv(const cpu::ConvShape& s, const Tensor& x, const Tensor& weight, 
 
 Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, ConvStep step) {
   const OpName scope("conv2d");
-  const cpu::ConvShape s = conv_shape(x.shape(), weight.shape(), step);
+  const kernels::ConvShape s = conv_shape(x.shape(), weight.shape(), step);
   if (bias.defined() && (bias.numel() != s.out_channels || bias.dtype() != x.dtype()))
     throw ShapeError("conv2d: bias" + to_string(bias.shape()) + " for weight" + to_string(weight.shape()));
   const Tensor in = x.contiguous(), w = weight.contiguous(), b = bias.defined() ? bias.contiguous() : bias;
-  Tensor y = Tensor::empty(output_shape(s), x.dtype());
+  Tensor y = Tensor::empty(output_shape(s), x.dtype(), common_device("conv2d", {&x, &weight, &bias}));
   count_conv(s, x, weight, y);
   with_kernels(x, weight, [&]<class T>(T, const auto& k) {
     k.forward(s, in.data<T>(), w.data<T>(), b.defined() ? b.data<T>() : nullptr, y.data<T>(), false);
@@ -60,9 +61,9 @@ Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, ConvSte
 
 Tensor conv2d_grad_input(const Tensor& gy, const Tensor& weight, const Shape& x_shape, ConvStep step) {
   const OpName scope("conv2d");
-  const cpu::ConvShape s = conv_shape(x_shape, weight.shape(), step);
+  const kernels::ConvShape s = conv_shape(x_shape, weight.shape(), step);
   const Tensor g = gy.contiguous(), w = weight.contiguous();
-  Tensor gx = Tensor::empty(x_shape, gy.dtype());
+  Tensor gx = Tensor::empty(x_shape, gy.dtype(), common_device("conv2d", {&gy, &weight}));
   count_conv(s, gx, weight, gy);
   with_kernels(gy, weight, [&]<class T>(T, const auto& k) { k.grad_input(s, g.data<T>(), w.data<T>(), gx.data<T>(), false); });
   return gx;
@@ -70,9 +71,9 @@ Tensor conv2d_grad_input(const Tensor& gy, const Tensor& weight, const Shape& x_
 
 Tensor conv2d_grad_weight(const Tensor& x, const Tensor& gy, const Shape& weight_shape, ConvStep step) {
   const OpName scope("conv2d");
-  const cpu::ConvShape s = conv_shape(x.shape(), weight_shape, step);
+  const kernels::ConvShape s = conv_shape(x.shape(), weight_shape, step);
   const Tensor in = x.contiguous(), g = gy.contiguous();
-  Tensor gw = Tensor::empty(weight_shape, x.dtype());
+  Tensor gw = Tensor::empty(weight_shape, x.dtype(), common_device("conv2d", {&x, &gy}));
   count_conv(s, x, gw, gy);
   with_kernels(x, gy, [&]<class T>(T, const auto& k) { k.grad_weight(s, in.data<T>(), g.data<T>(), gw.data<T>(), false); });
   return gw;

@@ -1,4 +1,4 @@
-// Family `conv`: two-dimensional convolution and its two transposes (tensor/kernels/cpu/conv.h). f32 and f64.
+// Family `conv`: two-dimensional convolution and its two transposes (tensor/kernels/conv.h). f32 and f64.
 #pragma once
 
 #include "tensor/tensor.h"

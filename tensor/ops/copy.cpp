@@ -4,6 +4,8 @@
 
 #include "tensor/error.h"
 #include "tensor/kernels/cpu/elementwise.h"
+#include "tensor/kernels/cuda/backend.h"
+#include "tensor/ops/devices.h"
 #include "tensor/ops/walk.h"
 #include "tensor/profile.h"
 #include "tensor/parallel.h"
@@ -49,9 +51,17 @@ template <class A, class B> void copy_walk(const A* a, B* b, const Walk& w) {
 void copy(const Tensor& from, const Tensor& to) {
   if (from.shape() != to.shape()) throw ShapeError("copy: " + to_string(from.shape()) + " into " + to_string(to.shape()));
   if (from.numel() == 0) return;
+  if (from.device() != to.device()) {                            // converted where it lies: less to move
+    copy(from.to(to.dtype()).to(to.device()), to);
+    return;
+  }
   const ProfiledOp scope("copy");
   count_traffic({&from, &to});
   const Walk w = walk_of(from.shape(), from.strides(), to.strides());
+  if (from.device().is_cuda()) {
+    cuda::on(from.device()).copy.copy(from.dtype(), from.raw(), to.dtype(), to.raw(), w);
+    return;
+  }
   dispatch(from.dtype(), [&]<class A>(A) {
     dispatch(to.dtype(), [&]<class B>(B) { copy_walk(from.data<A>(), to.data<B>(), w); });
   });
@@ -66,9 +76,10 @@ Tensor concat(const std::vector<Tensor>& parts, int dim) {
       throw ShapeError("concat: shapes " + to_string(parts[0].shape()) + " and " + to_string(p.shape()) + " differ in more than dimension " +
                        std::to_string(d));
     if (p.dtype() != parts[0].dtype()) throw DTypeError("concat: element types differ");
+    if (p.device() != parts[0].device()) common_device("concat", {&parts[0], &p});
     total += p.shape()[d];
   }
-  Tensor out = Tensor::empty(parts[0].shape().with(d, total), parts[0].dtype());
+  Tensor out = Tensor::empty(parts[0].shape().with(d, total), parts[0].dtype(), parts[0].device());
   std::int64_t at = 0;
   for (const Tensor& p : parts) {
     copy(p, out.slice(d, at, at + p.shape()[d]));
@@ -81,7 +92,7 @@ Tensor pad(const Tensor& x, int dim, std::int64_t before, std::int64_t after) {
   const int d = normalise_dim(dim, x.rank(), "pad");
   if (before < 0 || after < 0) throw ShapeError("pad: negative padding; use slice to cut");
   const std::int64_t n = x.shape()[d];
-  Tensor out = Tensor::empty(x.shape().with(d, before + n + after), x.dtype());
+  Tensor out = Tensor::empty(x.shape().with(d, before + n + after), x.dtype(), x.device());
   if (before) out.slice(d, 0, before).fill(0);
   if (after) out.slice(d, before + n, before + n + after).fill(0);
   copy(x, out.slice(d, before, before + n));

@@ -5,8 +5,10 @@
 
 #include "tensor/error.h"
 #include "tensor/kernels/cpu/elementwise.h"
+#include "tensor/kernels/cuda/backend.h"
 #include "tensor/memory/allocator.h"
 #include "tensor/ops/copy.h"
+#include "tensor/ops/devices.h"
 #include "tensor/ops/walk.h"
 #include "tensor/parallel.h"
 #include "tensor/profile.h"
@@ -49,6 +51,14 @@ void in_widened_pieces(std::int64_t n, const std::array<const bf16*, inputs>& in
   });
 }
 
+// On a GPU: calls f(T{}, table) for all three types. One launch goes over whole arrays.
+template <class F> void on_gpu(const Tensor& x, F&& f) {
+  const cuda::MapKernels& k = cuda::on(x.device()).map;
+  if (x.dtype() == DType::f64) f(double{}, k.f64);
+  else if (x.dtype() == DType::bf16) f(bf16{}, k.half);
+  else f(float{}, k.f32);
+}
+
 // Calls f(T{}, table) for f32 and f64.
 template <class F> void with_table(DType dtype, F&& f) {
   if (dtype == DType::f64) f(double{}, table<double>());
@@ -61,8 +71,12 @@ template <class Op> Tensor map(const Tensor& x) {
   check_floating(x, op_name(Op{}));
   const OpName scope(op_name(Op{}));
   const Tensor in = x.contiguous();
-  Tensor y = Tensor::empty(x.shape(), x.dtype());
+  Tensor y = Tensor::empty(x.shape(), x.dtype(), x.device());
   count_traffic({&in, &y});
+  if (x.device().is_cuda()) {
+    on_gpu(x, [&]<class T>(T, const auto& t) { t.unary[UnaryOps::index<Op>()].value(in.data<T>(), y.data<T>(), x.numel()); });
+    return y;
+  }
   if (x.dtype() == DType::bf16) {
     in_widened_pieces<1, 1>(x.numel(), {in.data<bf16>()}, {y.data<bf16>()}, [](auto& a, auto& b, std::int64_t n) {
       table<float>().unary[UnaryOps::index<Op>()].value(a[0], b[0], n);
@@ -81,9 +95,14 @@ template <class Op> Tensor map_slope(const Tensor& saved, const Tensor& g) {
   const OpName scope(op_name(Op{}));
   if (saved.shape() != g.shape()) throw ShapeError(std::string(op_name(Op{})) + ": cotangent " + to_string(g.shape()) + " for " + to_string(saved.shape()));
   if (saved.dtype() != g.dtype()) throw DTypeError(std::string(op_name(Op{})) + ": cotangent in " + name_of(g.dtype()) + " for " + name_of(saved.dtype()));
+  const Device device = common_device(op_name(Op{}), {&saved, &g});
   const Tensor a = saved.contiguous(), b = g.contiguous();
-  Tensor out = Tensor::empty(g.shape(), g.dtype());
+  Tensor out = Tensor::empty(g.shape(), g.dtype(), device);
   count_traffic({&a, &b, &out});
+  if (device.is_cuda()) {
+    on_gpu(a, [&]<class T>(T, const auto& t) { t.unary[UnaryOps::index<Op>()].slope_times(a.data<T>(), b.data<T>(), out.data<T>(), g.numel()); });
+    return out;
+  }
   if (saved.dtype() == DType::bf16) {
     in_widened_pieces<2, 1>(g.numel(), {a.data<bf16>(), b.data<bf16>()}, {out.data<bf16>()}, [](auto& x, auto& y, std::int64_t n) {
       table<float>().unary[UnaryOps::index<Op>()].slope_times(x[0], x[1], y[0], n);
@@ -102,10 +121,17 @@ template <class Op> void map_dual(const Tensor& x, const Tensor& dx, Tensor& y, 
   const OpName scope(op_name(Op{}));
   if (x.shape() != dx.shape()) throw ShapeError(std::string(op_name(Op{})) + ": tangent " + to_string(dx.shape()) + " for " + to_string(x.shape()));
   if (x.dtype() != dx.dtype()) throw DTypeError(std::string(op_name(Op{})) + ": tangent in " + name_of(dx.dtype()) + " for " + name_of(x.dtype()));
+  const Device device = common_device(op_name(Op{}), {&x, &dx, &y});
   const Tensor a = x.contiguous(), b = dx.contiguous();
-  if (!y.defined()) y = Tensor::empty(x.shape(), x.dtype());
-  dy = Tensor::empty(x.shape(), x.dtype());
+  if (!y.defined()) y = Tensor::empty(x.shape(), x.dtype(), device);
+  dy = Tensor::empty(x.shape(), x.dtype(), device);
   count_traffic({&a, &b, &y, &dy});
+  if (device.is_cuda()) {
+    on_gpu(x, [&]<class T>(T, const auto& t) {
+      t.unary[UnaryOps::index<Op>()].dual(a.data<T>(), b.data<T>(), y.data<T>(), dy.data<T>(), x.numel());
+    });
+    return;
+  }
   if (x.dtype() == DType::bf16) {
     in_widened_pieces<2, 2>(x.numel(), {a.data<bf16>(), b.data<bf16>()}, {y.data<bf16>(), dy.data<bf16>()}, [](auto& u, auto& v, std::int64_t n) {
       table<float>().unary[UnaryOps::index<Op>()].dual(u[0], u[1], v[0], v[1], n);
@@ -122,8 +148,15 @@ template <class Op> void map_dual(const Tensor& x, const Tensor& dx, Tensor& y, 
 template <class Op> Tensor map_curvature(const Tensor& x, const Tensor& dx, const Tensor& g) {
   const OpName scope(op_name(Op{}));
   if (x.dtype() == DType::bf16) return map_curvature<Op>(x.to(DType::f32), dx.to(DType::f32), g.to(DType::f32)).to(DType::bf16);   // rare
+  const Device device = common_device(op_name(Op{}), {&x, &dx, &g});
   const Tensor a = x.contiguous(), b = dx.contiguous(), c = g.contiguous();
-  Tensor out = Tensor::empty(x.shape(), x.dtype());
+  Tensor out = Tensor::empty(x.shape(), x.dtype(), device);
+  if (device.is_cuda()) {
+    on_gpu(x, [&]<class T>(T, const auto& t) {
+      t.unary[UnaryOps::index<Op>()].curvature(a.data<T>(), b.data<T>(), c.data<T>(), out.data<T>(), x.numel());
+    });
+    return out;
+  }
   with_table(x.dtype(), [&]<class T>(T, const auto& t) {
     const T *p = a.data<T>(), *pd = b.data<T>(), *pg = c.data<T>();
     T* q = out.data<T>();
@@ -186,11 +219,19 @@ Tensor zip_by_index(int op, const char* name, const Tensor& a, const Tensor& b) 
   const OpName scope(name);
   if (a.dtype() != b.dtype())
     throw DTypeError(std::string(name) + ": operands are " + name_of(a.dtype()) + " and " + name_of(b.dtype()) + "; convert one with to()");
+  const Device device = common_device(name, {&a, &b});
   const Shape shape = broadcast_shapes(a.shape(), b.shape(), name);
-  Tensor ea = a, eb = b;
-  const Walk walk = prepare(ea, eb, shape);
-  Tensor y = Tensor::empty(shape, a.dtype());
+  Tensor ea = a, eb = b, y = Tensor::empty(shape, a.dtype(), device);
   count_traffic({&a, &b, &y});
+  if (device.is_cuda()) {
+    ea = a.expand(shape);
+    eb = b.expand(shape);
+    on_gpu(a, [&]<class T>(T, const auto& t) {
+      t.binary[op](ea.data<T>(), eb.data<T>(), y.data<T>(), walk_of(shape, ea.strides(), eb.strides()));
+    });
+    return y;
+  }
+  const Walk walk = prepare(ea, eb, shape);
   if (a.dtype() == DType::bf16) run_binary<bf16>(widened(table<float>().binary[op]), ea.data<bf16>(), eb.data<bf16>(), y.data<bf16>(), walk);
   else with_table(a.dtype(), [&]<class T>(T, const auto& t) { run_binary<T>(t.binary[op], ea.data<T>(), eb.data<T>(), y.data<T>(), walk); });
   return y;
@@ -214,8 +255,14 @@ Tensor affine(const Tensor& x, double scale, double shift) {
   check_floating(x, "affine");
   const OpName scope("affine");
   const Tensor in = x.contiguous();
-  Tensor y = Tensor::empty(x.shape(), x.dtype());
+  Tensor y = Tensor::empty(x.shape(), x.dtype(), x.device());
   count_traffic({&in, &y});
+  if (x.device().is_cuda()) {
+    on_gpu(x, [&]<class T>(T, const auto& t) {
+      t.affine(in.data<T>(), static_cast<cuda::Scalar<T>>(scale), static_cast<cuda::Scalar<T>>(shift), y.data<T>(), x.numel());
+    });
+    return y;
+  }
   if (x.dtype() == DType::bf16) {
     in_widened_pieces<1, 1>(x.numel(), {in.data<bf16>()}, {y.data<bf16>()}, [&](auto& a, auto& b, std::int64_t n) {
       table<float>().affine(a[0], static_cast<float>(scale), static_cast<float>(shift), b[0], n);
@@ -235,9 +282,14 @@ Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b) {
   const OpName scope("where");
   if (a.dtype() != b.dtype()) throw DTypeError("where: the two values have different element types");
   if (a.dtype() == DType::bf16) return where(condition, a.to(DType::f32), b.to(DType::f32)).to(DType::bf16);
+  const Device device = common_device("where", {&condition, &a, &b});
   const Shape shape = broadcast_shapes(condition.shape(), broadcast_shapes(a.shape(), b.shape(), "where"), "where");
   const Tensor c = condition.to(a.dtype()).expand(shape).contiguous(), x = a.expand(shape).contiguous(), z = b.expand(shape).contiguous();
-  Tensor y = Tensor::empty(shape, a.dtype());
+  Tensor y = Tensor::empty(shape, a.dtype(), device);
+  if (device.is_cuda()) {
+    on_gpu(a, [&]<class T>(T, const auto& t) { t.select(c.data<T>(), x.data<T>(), z.data<T>(), y.data<T>(), y.numel()); });
+    return y;
+  }
   with_table(a.dtype(), [&]<class T>(T, const auto& t) {
     in_pieces(y.numel(), [&](std::int64_t i, std::int64_t n) {
       t.select(c.data<T>() + i, x.data<T>() + i, z.data<T>() + i, y.data<T>() + i, n);
@@ -247,13 +299,20 @@ Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b) {
 }
 
 Tensor clamp(const Tensor& x, double low, double high) {
-  return minimum(maximum(x, Tensor::scalar(low, x.dtype())), Tensor::scalar(high, x.dtype()));
+  return minimum(maximum(x, Tensor::scalar(low, x.dtype(), x.device())), Tensor::scalar(high, x.dtype(), x.device()));
 }
 
 void add_into(Tensor& y, const Tensor& x, double alpha) {
   const OpName scope("add_into");
   count_traffic({&x, &y, &y});
   if (y.shape() != x.shape()) throw ShapeError("add_into: " + to_string(x.shape()) + " into " + to_string(y.shape()));
+  if (common_device("add_into", {&y, &x}).is_cuda()) {
+    const Tensor in = x.to(y.dtype());
+    on_gpu(y, [&]<class T>(T, const auto& t) {
+      t.axpy(static_cast<cuda::Scalar<T>>(alpha), in.data<T>(), y.data<T>(), walk_of(y.shape(), in.strides(), y.strides()));
+    });
+    return;
+  }
   if (!y.is_contiguous() && (y.dtype() == DType::bf16 || y.strides().back() != 1)) {
     y.copy_from(add(y, affine(x.to(y.dtype()), alpha, 0)));
     return;

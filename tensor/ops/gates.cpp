@@ -1,7 +1,8 @@
 #include "tensor/ops/gates.h"
 
-#include "tensor/kernels/cpu/rows.h"
+#include "tensor/kernels/dispatch.h"
 #include "tensor/memory/allocator.h"
+#include "tensor/ops/devices.h"
 #include "tensor/ops/modulation.h"
 #include "tensor/ops/widen.h"
 #include "tensor/profile.h"
@@ -22,9 +23,9 @@ Tensor swiglu(const Tensor& x) {
   compute_type(x, "swiglu");
   const std::int64_t half = half_of(x);
   const Tensor in = x.contiguous();
-  Tensor y = Tensor::empty(x.shape().with(x.rank() - 1, half), x.dtype());
+  Tensor y = Tensor::empty(x.shape().with(x.rank() - 1, half), x.dtype(), x.device());
   count_traffic({&in, &y});
-  cpu::with_activations(x.dtype(), [&]<class T, class S>(T, S, const auto& kernels) {
+  with_activations(x, [&]<class T, class S>(T, S, const auto& kernels) {
     kernels.swiglu_value(x.numel() / (2 * half), half, in.data<S>(), y.data<S>());
   });
   return y;
@@ -35,9 +36,9 @@ Tensor swiglu_push(const Tensor& x, const Tensor& dx) {
   compute_type(x, "swiglu");
   const std::int64_t half = half_of(x);
   const Tensor in = x.contiguous(), d = as_activation(dx, x.dtype(), "swiglu").contiguous();
-  Tensor dy = Tensor::empty(x.shape().with(x.rank() - 1, half), x.dtype());
+  Tensor dy = Tensor::empty(x.shape().with(x.rank() - 1, half), x.dtype(), common_device("swiglu", {&x, &dx}));
   count_traffic({&in, &d, &dy});
-  cpu::with_activations(x.dtype(), [&]<class T, class S>(T, S, const auto& kernels) {
+  with_activations(x, [&]<class T, class S>(T, S, const auto& kernels) {
     kernels.swiglu_push(x.numel() / (2 * half), half, in.data<S>(), d.data<S>(), dy.data<S>());
   });
   return dy;
@@ -48,9 +49,9 @@ Tensor swiglu_pull(const Tensor& x, const Tensor& gy) {
   compute_type(x, "swiglu");
   const std::int64_t half = half_of(x);
   const Tensor in = x.contiguous(), g = as_activation(gy, x.dtype(), "swiglu").contiguous();
-  Tensor gx = Tensor::empty(x.shape(), x.dtype());
+  Tensor gx = Tensor::empty(x.shape(), x.dtype(), common_device("swiglu", {&x, &gy}));
   count_traffic({&in, &g, &gx});
-  cpu::with_activations(x.dtype(), [&]<class T, class S>(T, S, const auto& kernels) {
+  with_activations(x, [&]<class T, class S>(T, S, const auto& kernels) {
     kernels.swiglu_pull(x.numel() / (2 * half), half, in.data<S>(), g.data<S>(), gx.data<S>());
   });
   return gx;
@@ -75,6 +76,7 @@ Prepared prepare(const GatedInputs& in) {
   if (in.x.shape() != in.h.shape() || in.x.rank() == 0 || in.x.shape().back() == 0)
     throw ShapeError(std::string(name) + ": x " + to_string(in.x.shape()) + " and h " + to_string(in.h.shape()) + " must have one shape with rows");
   if (!in.gate.defined()) throw Error(std::string(name) + ": an undefined gate was given");
+  common_device(name, {&in.x, &in.h, &in.gate});
   return {storage, compute, in.x.contiguous(), as_activation(in.h, storage, name).contiguous(),
           modulation_rows(as_activation(in.gate, storage, name), {}, in.x.shape(), name)};
 }
@@ -84,9 +86,9 @@ Prepared prepare(const GatedInputs& in) {
 Tensor gated_residual(const Tensor& x, const Tensor& h, const Tensor& gate) {
   const OpName scope(name);
   const Prepared p = prepare({x, h, gate});
-  Tensor y = Tensor::empty(x.shape(), p.storage);
+  Tensor y = Tensor::empty(x.shape(), p.storage, x.device());
   count_traffic({&p.x, &p.h, &p.gate.first, &y});
-  cpu::with_activations(p.storage, [&]<class T, class S>(T, S, const auto& kernels) { kernels.gated_value(p.args<S>(), y.data<S>()); });
+  with_activations(p.x, [&]<class T, class S>(T, S, const auto& kernels) { kernels.gated_value(p.args<S>(), y.data<S>()); });
   return y;
 }
 
@@ -96,9 +98,9 @@ Tensor gated_push(const GatedInputs& in, const GatedInputs& d) {
   const auto rows = [&](const Tensor& t) { return t.defined() ? as_activation(t, p.storage, name).contiguous() : t; };
   const Tensor dx = rows(d.x), dh = rows(d.h);
   const ModulationRows dgate = modulation_rows(as_activation(d.gate, p.storage, name), {}, in.x.shape(), name);
-  Tensor dy = Tensor::empty(in.x.shape(), p.storage);
+  Tensor dy = Tensor::empty(in.x.shape(), p.storage, common_device(name, {&in.x, &d.x, &d.h, &d.gate}));
   count_traffic({&p.h, &dx, &dh, &p.gate.first, &dgate.first, &dy});
-  cpu::with_activations(p.storage, [&]<class T, class S>(T, S, const auto& kernels) {
+  with_activations(p.x, [&]<class T, class S>(T, S, const auto& kernels) {
     kernels.gated_push(p.args<S>(), pointer_or_null<S>(dx), pointer_or_null<S>(dh), pointer_or_null<S>(dgate.first), dgate.layout.ld, dy.data<S>());
   });
   return dy;
@@ -109,12 +111,13 @@ GatedInputs gated_pull(const GatedInputs& in, const Tensor& gy, bool want_h, boo
   const Prepared p = prepare(in);
   const Tensor g = as_activation(gy, p.storage, name).contiguous();
   if (in.h.numel() == 0)                                        // no row: nothing depends on the gate
-    return {{}, want_h ? Tensor::zeros(in.h.shape(), in.h.dtype()) : Tensor(), want_gate ? Tensor::zeros(in.gate.shape(), in.gate.dtype()) : Tensor()};
+    return {{}, want_h ? Tensor::zeros(in.h.shape(), in.h.dtype(), in.h.device()) : Tensor(), want_gate ? Tensor::zeros(in.gate.shape(), in.gate.dtype(), in.gate.device()) : Tensor()};
+  const Device device = common_device(name, {&in.x, &g});
   Tensor gh, ggate;
-  if (want_h) gh = Tensor::empty(in.h.shape(), p.storage);
-  if (want_gate) ggate = Tensor::empty({p.gate.groups, in.x.shape().back()}, p.compute);
+  if (want_h) gh = Tensor::empty(in.h.shape(), p.storage, device);
+  if (want_gate) ggate = Tensor::empty({p.gate.groups, in.x.shape().back()}, p.compute, device);
   count_traffic({&p.h, &g, &p.gate.first, &gh, &ggate});
-  cpu::with_activations(p.storage, [&]<class T, class S>(T, S, const auto& kernels) {
+  with_activations(p.x, [&]<class T, class S>(T, S, const auto& kernels) {
     kernels.gated_pull(p.args<S>(), g.data<S>(), writable_or_null<S>(gh), writable_or_null<T>(ggate), in.x.shape().back());
   });
   return {{}, want_h ? gh.to(in.h.dtype()) : gh, want_gate ? modulation_gradient(ggate, in.gate.shape()).to(in.gate.dtype()) : ggate};

@@ -3,8 +3,9 @@
 #include <algorithm>
 
 #include "tensor/error.h"
-#include "tensor/kernels/cpu/gemm.h"
+#include "tensor/kernels/dispatch.h"
 #include "tensor/memory/allocator.h"
+#include "tensor/ops/devices.h"
 #include "tensor/ops/walk.h"
 #include "tensor/profile.h"
 
@@ -27,15 +28,15 @@ Matrix as_matrix(const Tensor& x) {
 }
 
 // Runs f with the kernel and the element types of a, b and c (bf16 as raw 16-bit).
-template <class F> void with_kernel(DType a, DType b, DType c, F&& f) {
+template <class F> void with_kernel(Device device, DType a, DType b, DType c, F&& f) {
   using Half = std::uint16_t;
-  const auto& k = cpu::gemm_kernels();
+  const auto& k = gemm_kernels(device);
   if (a == DType::f64) f(double{}, double{}, double{}, k.f64);
   else if (a == DType::f32) f(float{}, float{}, float{}, k.f32);
   else if (b == DType::bf16 && c == DType::bf16) f(Half{}, Half{}, Half{}, k.bf16_out);
   else if (b == DType::bf16) f(Half{}, Half{}, float{}, k.bf16);
-  else if (c == DType::bf16) f(Half{}, cpu::RoundedFloat{}, Half{}, k.bf16_rounding_out);
-  else f(Half{}, cpu::RoundedFloat{}, float{}, k.bf16_rounding);
+  else if (c == DType::bf16) f(Half{}, kernels::RoundedFloat{}, Half{}, k.bf16_rounding_out);
+  else f(Half{}, kernels::RoundedFloat{}, float{}, k.bf16_rounding);
 }
 
 void check_types(const Tensor& a, const Tensor& b, DType c, const char* op) {
@@ -61,14 +62,14 @@ template <class A, class B, class C> struct Call {
   bool accumulate = false;
 };
 
-template <class A, class B, class C> void count_product(const cpu::GemmArgs<A, C, B>& g) {
+template <class A, class B, class C> void count_product(const kernels::GemmArgs<A, C, B>& g) {
   const auto m = static_cast<double>(g.m), n = static_cast<double>(g.n), k = static_cast<double>(g.k), times = static_cast<double>(g.batch);
   count_work(2 * m * n * k * times, times * (m * k * sizeof(A) + k * n * sizeof(B) + m * n * sizeof(C) * (g.accumulate ? 2 : 1)));
 }
 
 template <class A, class B, class C, class Kernel>
 void run(const Call<A, B, C>& call, const Batch& batch, std::int64_t at_a, std::int64_t at_b, std::int64_t at_c, Kernel kernel) {
-  cpu::GemmArgs<A, C, B> args{};
+  kernels::GemmArgs<A, C, B> args{};
   args.m = call.m;
   args.n = call.n;
   args.k = call.k;
@@ -124,6 +125,7 @@ Tensor matmul(const Tensor& a, const Tensor& b) { return matmul(a, b, a.defined(
 Tensor matmul(const Tensor& a, const Tensor& b, DType result) {
   check_types(a, b, result, "matmul");
   const OpName scope("matmul");
+  const Device device = common_device("matmul", {&a, &b});
   if (a.rank() < 2 || b.rank() < 2) throw ShapeError("matmul: wants matrices, got a" + to_string(a.shape()) + " and b" + to_string(b.shape()));
   const std::int64_t m = a.dim(-2), k = a.dim(-1), n = b.dim(-1);
   if (b.dim(-2) != k)
@@ -139,10 +141,10 @@ Tensor matmul(const Tensor& a, const Tensor& b, DType result) {
   Shape out = batch;
   out.push_back(m);
   out.push_back(n);
-  Tensor c = Tensor::empty(out, result);
+  Tensor c = Tensor::empty(out, result, device);
   const Matrix ma = as_matrix(a), mb = as_matrix(b);
   const Walk batches = walk_of(batch, batch_strides(ma.tensor, batch), batch_strides(mb.tensor, batch));
-  with_kernel(a.dtype(), b.dtype(), result, [&]<class A, class B, class C>(A, B, C, auto kernel) {
+  with_kernel(device, a.dtype(), b.dtype(), result, [&]<class A, class B, class C>(A, B, C, auto kernel) {
     run_batches(Call<A, B, C>{ma, mb, static_cast<C*>(c.raw()), m, n, k}, batches, kernel);
   });
   return c;
@@ -153,6 +155,7 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) { retur
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, DType result) {
   check_types(x, weight, result, "linear");
   const OpName scope("linear");
+  const Device device = common_device("linear", {&x, &weight, &bias});
   if (weight.rank() != 2 || x.rank() < 1 || x.dim(-1) != weight.dim(1))
     throw ShapeError("linear: x" + to_string(x.shape()) + " against weight" + to_string(weight.shape()) + " (out, in)");
   if (bias.defined() && bias.numel() != weight.dim(0))
@@ -163,8 +166,8 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, DType r
   out[x.rank() - 1] = weight.dim(0);
   const Tensor b = bias.defined() ? bias.to(result).contiguous() : bias;
   const Matrix mx = as_matrix(x.rows()), mw = as_matrix(weight.transpose(0, 1));
-  Tensor y = Tensor::empty(out, result);
-  with_kernel(x.dtype(), weight.dtype(), result, [&]<class A, class B, class C>(A, B, C, auto kernel) {
+  Tensor y = Tensor::empty(out, result, device);
+  with_kernel(device, x.dtype(), weight.dtype(), result, [&]<class A, class B, class C>(A, B, C, auto kernel) {
     const C* row = b.defined() ? static_cast<const C*>(b.raw()) : nullptr;
     run(Call<A, B, C>{mx, mw, static_cast<C*>(y.raw()), mx.tensor.dim(0), weight.dim(0), weight.dim(1), row}, Batch{}, 0, 0, 0, kernel);
   });
@@ -174,10 +177,11 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, DType r
 void matmul_into(Tensor& sum, const Tensor& a, const Tensor& b) {
   check_types(a, b, sum.dtype(), "matmul_into");
   const OpName scope("matmul_into");
+  const Device device = common_device("matmul_into", {&sum, &a, &b});
   if (a.rank() != 2 || b.rank() != 2 || a.dim(1) != b.dim(0) || sum.shape() != Shape{a.dim(0), b.dim(1)} || !sum.is_contiguous())
     throw ShapeError("matmul_into: a" + to_string(a.shape()) + " b" + to_string(b.shape()) + " into " + to_string(sum.shape()));
   const Matrix ma = as_matrix(a), mb = as_matrix(b);
-  with_kernel(a.dtype(), b.dtype(), sum.dtype(), [&]<class A, class B, class C>(A, B, C, auto kernel) {
+  with_kernel(device, a.dtype(), b.dtype(), sum.dtype(), [&]<class A, class B, class C>(A, B, C, auto kernel) {
     run(Call<A, B, C>{ma, mb, static_cast<C*>(sum.raw()), a.dim(0), b.dim(1), a.dim(1), nullptr, true}, Batch{}, 0, 0, 0, kernel);
   });
 }

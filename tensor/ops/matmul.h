@@ -1,4 +1,4 @@
-// Family `matmul`: products on the engine's own packed GEMM (tensor/kernels/cpu/gemm.h). Transposed views cost nothing: the kernels read
+// Family `matmul`: products on the engine's own packed GEMM (tensor/kernels/cpu/gemm.h; on a GPU cuBLAS). Transposed views cost nothing: the kernels read
 // either order.
 #pragma once
 

@@ -1,7 +1,8 @@
 #include "tensor/ops/norm.h"
 
-#include "tensor/kernels/cpu/rows.h"
+#include "tensor/kernels/dispatch.h"
 #include "tensor/memory/allocator.h"
+#include "tensor/ops/devices.h"
 #include "tensor/ops/modulation.h"
 #include "tensor/ops/widen.h"
 #include "tensor/profile.h"
@@ -37,6 +38,7 @@ Prepared prepare(NormKind kind, const NormInputs& in) {
   if (in.x.rank() == 0 || in.x.shape().back() == 0) throw ShapeError(std::string(op) + ": x of shape " + to_string(in.x.shape()) + " has no rows to normalise");
   if (in.bias.defined() && !in.weight.defined()) throw ShapeError(std::string(op) + ": a bias needs a weight");
   if (in.shift.defined() && !in.scale.defined()) throw ShapeError(std::string(op) + ": a shift needs a scale");
+  common_device(op, {&in.x, &in.weight, &in.bias, &in.scale, &in.shift});
   const std::int64_t width = in.x.shape().back();
   return {storage, compute, in.x.contiguous(), affine_operand(in.weight, width, compute, op, "weight"),
           affine_operand(in.bias, width, compute, op, "bias"),
@@ -45,23 +47,23 @@ Prepared prepare(NormKind kind, const NormInputs& in) {
 
 // The cotangents where x has no rows: whatever the other inputs are, nothing depends on them.
 NormInputs no_rows(const NormInputs& in, const NormWanted& wanted) {
-  const auto zeros = [](bool want, const Tensor& like) { return want ? Tensor::zeros(like.shape(), like.dtype()) : Tensor(); };
+  const auto zeros = [](bool want, const Tensor& like) { return want ? Tensor::zeros(like.shape(), like.dtype(), like.device()) : Tensor(); };
   return {zeros(wanted.x, in.x), zeros(wanted.weight, in.weight), zeros(wanted.bias, in.bias), zeros(wanted.scale, in.scale),
           zeros(wanted.shift, in.shift)};
 }
 
-Tensor empty_if(bool wanted, const Shape& shape, DType dtype) { return wanted ? Tensor::empty(shape, dtype) : Tensor(); }
+Tensor empty_if(bool wanted, const Shape& shape, DType dtype, Device device) { return wanted ? Tensor::empty(shape, dtype, device) : Tensor(); }
 
 }  // namespace
 
 Tensor norm_value(NormKind kind, const NormInputs& in, double eps, NormSaved& saved) {
   const OpName scope(name_of(kind));
   const Prepared p = prepare(kind, in);
-  if (kind == NormKind::layer) saved.mean = Tensor::empty({p.rows}, p.compute);
-  saved.rstd = Tensor::empty({p.rows}, p.compute);
-  Tensor y = Tensor::empty(in.x.shape(), p.storage);
+  if (kind == NormKind::layer) saved.mean = Tensor::empty({p.rows}, p.compute, in.x.device());
+  saved.rstd = Tensor::empty({p.rows}, p.compute, in.x.device());
+  Tensor y = Tensor::empty(in.x.shape(), p.storage, in.x.device());
   count_traffic({&p.x, &p.modulation.first, &p.modulation.second, &y});
-  cpu::with_activations(p.storage, [&]<class T, class S>(T, S, const auto& kernels) {
+  with_activations(p.x, [&]<class T, class S>(T, S, const auto& kernels) {
     const auto kernel = kind == NormKind::layer ? kernels.layer_norm_value : kernels.rms_norm_value;
     kernel(p.args<T, S>(eps, saved), y.data<S>());
   });
@@ -75,7 +77,7 @@ namespace {
 ModulationRows modulation_tangents(const NormInputs& in, const NormInputs& d, DType storage, const char* op) {
   if (!d.scale.defined() && !d.shift.defined()) return {};
   const bool two_kinds = in.shift.defined() && in.scale.numel() != in.shift.numel();
-  const auto filled = [&](const Tensor& t, const Tensor& m) { return t.defined() || !two_kinds ? t : Tensor::zeros(m.shape(), m.dtype()); };
+  const auto filled = [&](const Tensor& t, const Tensor& m) { return t.defined() || !two_kinds ? t : Tensor::zeros(m.shape(), m.dtype(), m.device()); };
   return modulation_rows(as_activation(filled(d.scale, in.scale), storage, op), as_activation(filled(d.shift, in.shift), storage, op), in.x.shape(), op);
 }
 
@@ -85,13 +87,14 @@ Tensor norm_push(NormKind kind, const NormInputs& in, double eps, const NormSave
   const OpName scope(name_of(kind));
   const char* op = name_of(kind);
   const Prepared p = prepare(kind, in);
+  common_device(op, {&in.x, &d.x, &d.weight, &d.bias, &d.scale, &d.shift});
   const ModulationRows dm = modulation_tangents(in, d, p.storage, op);
   const Tensor dx = d.x.defined() ? as_activation(d.x, p.storage, op).contiguous() : d.x;
   const Tensor dw = affine_operand(d.weight, p.width, p.compute, op, "tangent of weight");
   const Tensor db = affine_operand(d.bias, p.width, p.compute, op, "tangent of bias");
-  Tensor dy = Tensor::empty(in.x.shape(), p.storage);
+  Tensor dy = Tensor::empty(in.x.shape(), p.storage, in.x.device());
   count_traffic({&p.x, &dx, &p.modulation.first, &p.modulation.second, &dm.first, &dm.second, &dy});
-  cpu::with_activations(p.storage, [&]<class T, class S>(T, S, const auto& kernels) {
+  with_activations(p.x, [&]<class T, class S>(T, S, const auto& kernels) {
     const auto kernel = kind == NormKind::layer ? kernels.layer_norm_push : kernels.rms_norm_push;
     kernel(p.args<T, S>(eps, saved), {pointer_or_null<S>(dx), pointer_or_null<T>(dw), pointer_or_null<T>(db), pointer_or_null<S>(dm.first),
                                       pointer_or_null<S>(dm.second), dm.layout.ld, dy.data<S>()});
@@ -104,14 +107,15 @@ NormInputs norm_pull(NormKind kind, const NormInputs& in, double eps, const Norm
   const Prepared p = prepare(kind, in);
   const Tensor g = as_activation(gy, p.storage, name_of(kind)).contiguous();
   if (p.rows == 0) return no_rows(in, wanted);
+  const Device device = common_device(name_of(kind), {&in.x, &g});
   const Shape groups{p.modulation.groups, p.width};
-  const NormInputs out{empty_if(wanted.x, in.x.shape(), p.storage), empty_if(wanted.weight, {p.width}, p.compute),
-                       empty_if(wanted.bias, {p.width}, p.compute), empty_if(wanted.scale, groups, p.compute),
-                       empty_if(wanted.shift, groups, p.compute)};
+  const NormInputs out{empty_if(wanted.x, in.x.shape(), p.storage, device), empty_if(wanted.weight, {p.width}, p.compute, device),
+                       empty_if(wanted.bias, {p.width}, p.compute, device), empty_if(wanted.scale, groups, p.compute, device),
+                       empty_if(wanted.shift, groups, p.compute, device)};
   count_traffic({&p.x, &g, &p.modulation.first, &out.x, &out.scale, &out.shift});
   Tensor workspace;
-  if (wanted.weight || wanted.bias) workspace = Tensor::empty({rows::norm_workspace(p.rows, p.width, p.modulation.layout.share)}, p.compute);
-  cpu::with_activations(p.storage, [&]<class T, class S>(T, S, const auto& kernels) {
+  if (wanted.weight || wanted.bias) workspace = Tensor::empty({rows::norm_workspace(p.rows, p.width, p.modulation.layout.share)}, p.compute, device);
+  with_activations(p.x, [&]<class T, class S>(T, S, const auto& kernels) {
     const auto kernel = kind == NormKind::layer ? kernels.layer_norm_pull : kernels.rms_norm_pull;
     kernel(p.args<T, S>(eps, saved), {g.data<S>(), writable_or_null<S>(out.x), writable_or_null<T>(out.weight), writable_or_null<T>(out.bias),
                                       writable_or_null<T>(out.scale), writable_or_null<T>(out.shift), p.width, writable_or_null<T>(workspace)});

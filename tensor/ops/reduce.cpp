@@ -4,16 +4,17 @@
 #include <cmath>
 
 #include "tensor/error.h"
-#include "tensor/kernels/cpu/reduce.h"
+#include "tensor/kernels/dispatch.h"
 #include "tensor/memory/allocator.h"
 #include "tensor/ops/elementwise.h"
 
 namespace fm {
 namespace {
 
-template <class F> void with_table(DType dtype, F&& f) {
-  if (dtype == DType::f64) f(double{}, cpu::reduce_kernels().f64);
-  else f(float{}, cpu::reduce_kernels().f32);
+template <class F> void with_table(const Tensor& x, F&& f) {
+  const kernels::ReduceKernels& k = reduce_kernels(x.device());
+  if (x.dtype() == DType::f64) f(double{}, k.f64);
+  else f(float{}, k.f32);
 }
 
 std::vector<bool> marked(const Tensor& x, const std::vector<int>& dims, const char* op) {
@@ -31,8 +32,8 @@ Tensor sum_run(const Tensor& x, int from, int to) {
     if (i >= from && i <= to) shape[i] = 1;
   }
   const Tensor in = x.contiguous();
-  Tensor y = Tensor::empty(shape, x.dtype());
-  with_table(x.dtype(), [&]<class T>(T, const auto& t) {
+  Tensor y = Tensor::empty(shape, x.dtype(), x.device());
+  with_table(x, [&]<class T>(T, const auto& t) {
     if (inner == 1) t.sum_rows(in.data<T>(), y.data<T>(), outer, n);
     else t.sum_columns(in.data<T>(), y.data<T>(), outer, n, inner);
   });
@@ -95,8 +96,8 @@ Tensor max(const Tensor& x, int dim, bool keep) {
   const int d = normalise_dim(dim, x.rank(), "max");
   check_not_empty(x, d, "max");
   const Tensor rows = x.transpose(d, x.rank() - 1).contiguous();
-  Tensor y = Tensor::empty(rows.shape().with(x.rank() - 1, 1), x.dtype());
-  with_table(x.dtype(), [&]<class T>(T, const auto& t) { t.max_rows(rows.data<T>(), y.data<T>(), y.numel(), x.shape()[d]); });
+  Tensor y = Tensor::empty(rows.shape().with(x.rank() - 1, 1), x.dtype(), x.device());
+  with_table(x, [&]<class T>(T, const auto& t) { t.max_rows(rows.data<T>(), y.data<T>(), y.numel(), x.shape()[d]); });
   y = y.transpose(d, x.rank() - 1).contiguous();
   return keep ? y : y.squeeze(d);
 }
@@ -106,8 +107,9 @@ Tensor argmax(const Tensor& x, int dim) {
   check_not_empty(x, d, "argmax");
   const Tensor rows = x.to(DType::f64).transpose(d, x.rank() - 1).contiguous();
   const std::int64_t n = x.shape()[d];
-  Tensor y = Tensor::empty(rows.shape().with(x.rank() - 1, 1), DType::i64);
-  for (std::int64_t r = 0; r < y.numel(); ++r) {
+  Tensor y = Tensor::empty(rows.shape().with(x.rank() - 1, 1), DType::i64, x.device());
+  if (x.device().is_cuda()) cuda::on(x.device()).index.argmax(rows.data<double>(), y.data<std::int64_t>(), y.numel(), n);
+  else for (std::int64_t r = 0; r < y.numel(); ++r) {
     const double* row = rows.data<double>() + r * n;
     y.data<std::int64_t>()[r] = std::max_element(row, row + n) - row;
   }
@@ -126,7 +128,7 @@ Tensor sum_to(const Tensor& x, const Shape& shape) {
 double sum_squares(const Tensor& x) {
   const Tensor in = (x.dtype() == DType::bf16 ? x.to(DType::f32) : x).contiguous();
   double s = 0;
-  with_table(in.dtype(), [&]<class T>(T, const auto& t) { s = t.sum_squares(in.data<T>(), in.numel()); });
+  with_table(in, [&]<class T>(T, const auto& t) { s = t.sum_squares(in.data<T>(), in.numel()); });
   return s;
 }
 

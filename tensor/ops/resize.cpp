@@ -5,6 +5,7 @@
 #include <map>
 
 #include "tensor/error.h"
+#include "tensor/kernels/cuda/backend.h"
 #include "tensor/parallel.h"
 
 namespace fm {
@@ -110,16 +111,37 @@ Resampling Resampling::transposed() const {
   return r;
 }
 
+namespace {
+
+void on_gpu(const Tensor& x, const Tensor& y, const Resampling& r, std::int64_t outer, std::int64_t inner) {
+  const Device device = x.device();
+  const auto upload = [&]<class T>(const std::vector<T>& v) { return Tensor::from(v, {static_cast<std::int64_t>(v.size())}).to(device); };
+  const Tensor first = upload(r.first), begin = upload(r.begin), weights = upload(r.weights);
+  const auto run = [&]<class T>(T, auto kernel) {
+    kernel({outer, r.in, r.out, inner, first.data<std::int64_t>(), begin.data<std::int64_t>(), weights.data<double>(), x.data<T>(), y.data<T>()});
+  };
+  if (x.dtype() == DType::f64) run(double{}, cuda::on(device).resample.f64);
+  else run(float{}, cuda::on(device).resample.f32);
+}
+
+}  // namespace
+
 Tensor resample(const Tensor& x, int dim, const Resampling& r) {
   const int d = normalise_dim(dim, x.rank(), "resample");
   if (x.dim(d) != r.in)
     throw ShapeError("resample: dimension " + std::to_string(d) + " of " + to_string(x.shape()) + ", weights for " + std::to_string(r.in));
   if (x.dtype() == DType::bf16) return resample(x.to(DType::f32), dim, r).to(DType::bf16);
+  if (x.dtype() != DType::f32 && x.dtype() != DType::f64)
+    throw DTypeError("resample: elements of type " + std::string(name_of(x.dtype())) + "; convert to f32 first");
   const Tensor in = x.contiguous();
-  Tensor y = Tensor::empty(x.shape().with(d, r.out), x.dtype());
+  Tensor y = Tensor::empty(x.shape().with(d, r.out), x.dtype(), x.device());
   std::int64_t outer = 1, inner = 1;
   for (int i = 0; i < d; ++i) outer *= x.dim(i);
   for (int i = d + 1; i < x.rank(); ++i) inner *= x.dim(i);
+  if (x.device().is_cuda()) {
+    on_gpu(in, y, r, outer, inner);
+    return y;
+  }
   const auto run = [&](auto zero) {
     using T = decltype(zero);
     const T* from = in.data<T>();
@@ -134,8 +156,7 @@ Tensor resample(const Tensor& x, int dim, const Resampling& r) {
     parallel_for(outer, static_cast<std::int64_t>(r.weights.size()) * inner, rows);
   };
   if (x.dtype() == DType::f32) run(float{});
-  else if (x.dtype() == DType::f64) run(double{});
-  else throw DTypeError("resample: elements of type " + std::string(name_of(x.dtype())) + "; convert to f32 first");
+  else run(double{});
   return y;
 }
 

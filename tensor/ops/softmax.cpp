@@ -1,13 +1,14 @@
 #include "tensor/ops/softmax.h"
 
-#include "tensor/kernels/cpu/rows.h"
+#include "tensor/kernels/dispatch.h"
 #include "tensor/memory/allocator.h"
+#include "tensor/ops/devices.h"
 #include "tensor/ops/widen.h"
 
 namespace fm {
 namespace {
 
-template <class T> const cpu::RowTable<T>& table() { return cpu::row_kernels().of<T>(); }
+template <class T> const kernels::RowTable<T>& table(const Tensor& x) { return row_kernels(x.device()).of<T>(); }
 
 std::int64_t width_of(const Tensor& x, const char* op) {
   if (x.rank() == 0 || x.shape().back() == 0) throw ShapeError(std::string(op) + ": x of shape " + to_string(x.shape()) + " has empty rows");
@@ -22,8 +23,8 @@ template <class F> Tensor by_rows(const char* op, const Tensor& a, const Tensor&
   if (b.defined() && b.shape() != a.shape())
     throw ShapeError(std::string(op) + ": a tangent or cotangent of shape " + to_string(b.shape()) + " for a value of " + to_string(a.shape()));
   const Tensor wa = widen(a, compute, op).contiguous(), wb = b.defined() ? widen(b, compute, op).contiguous() : b;
-  Tensor y = Tensor::empty(a.shape(), compute);
-  with_compute_type(compute, [&]<class T>(T) { run(table<T>(), a.numel() / width, width, wa.data<T>(), pointer_or_null<T>(wb), y.data<T>()); });
+  Tensor y = Tensor::empty(a.shape(), compute, common_device(op, {&a, &b}));
+  with_compute_type(compute, [&]<class T>(T) { run(table<T>(wa), a.numel() / width, width, wa.data<T>(), pointer_or_null<T>(wb), y.data<T>()); });
   return y.to(a.dtype());
 }
 
@@ -55,6 +56,10 @@ Tensor checked_labels(const Tensor& targets, const Tensor& logits) {
   if (targets.shape() != loss_shape(logits))
     throw ShapeError(std::string(name) + ": class indices of shape " + to_string(targets.shape()) + " for logits of " + to_string(logits.shape()));
   const Tensor labels = targets.to(DType::i64).reshape({-1}).contiguous();
+  if (labels.device().is_cuda()) {
+    cuda::on(labels.device()).index.check(labels.data<std::int64_t>(), labels.numel(), logits.shape().back());
+    return labels;
+  }
   const std::int64_t* k = labels.data<std::int64_t>();
   for (std::int64_t i = 0; i < labels.numel(); ++i)
     if (k[i] < 0 || k[i] >= logits.shape().back())
@@ -92,9 +97,10 @@ Tensor cross_entropy_value(const Tensor& logits, const Tensor& targets, CrossEnt
   if (!targets.defined()) throw Error("cross_entropy: undefined targets");
   if (is_floating(targets.dtype())) saved.p = checked_probabilities(targets, logits, p.compute);
   else saved.labels = checked_labels(targets, logits);
-  saved.lse = Tensor::empty({p.rows}, p.compute);
-  Tensor loss = Tensor::empty(loss_shape(logits), p.compute);
-  with_compute_type(p.compute, [&]<class T>(T) { table<T>().cross_entropy_value(p.args<T>(saved), loss.data<T>()); });
+  const Device device = common_device(name, {&logits, &targets});
+  saved.lse = Tensor::empty({p.rows}, p.compute, device);
+  Tensor loss = Tensor::empty(loss_shape(logits), p.compute, device);
+  with_compute_type(p.compute, [&]<class T>(T) { table<T>(p.x).cross_entropy_value(p.args<T>(saved), loss.data<T>()); });
   return loss.to(logits.dtype());
 }
 
@@ -102,8 +108,8 @@ Tensor cross_entropy_push(const Tensor& logits, const CrossEntropySaved& saved, 
   const OpName scope(name);
   Prepared p = prepare(head_rows(logits, dx.dim(0)));
   const Tensor d = widen(dx, p.compute, name).contiguous();
-  Tensor dloss = Tensor::empty(loss_shape(dx), p.compute);
-  with_compute_type(p.compute, [&]<class T>(T) { table<T>().cross_entropy_push(p.args<T>(saved), d.data<T>(), dloss.data<T>()); });
+  Tensor dloss = Tensor::empty(loss_shape(dx), p.compute, common_device(name, {&logits, &dx}));
+  with_compute_type(p.compute, [&]<class T>(T) { table<T>(p.x).cross_entropy_push(p.args<T>(saved), d.data<T>(), dloss.data<T>()); });
   return dloss.to(logits.dtype());
 }
 
@@ -111,8 +117,8 @@ Tensor cross_entropy_pull(const Tensor& logits, const CrossEntropySaved& saved, 
   const OpName scope(name);
   const Prepared p = prepare(logits);
   const Tensor g = widen(gloss, p.compute, name).contiguous();
-  Tensor gx = Tensor::empty(logits.shape(), p.compute);
-  with_compute_type(p.compute, [&]<class T>(T) { table<T>().cross_entropy_pull(p.args<T>(saved), g.data<T>(), gx.data<T>()); });
+  Tensor gx = Tensor::empty(logits.shape(), p.compute, common_device(name, {&logits, &gloss}));
+  with_compute_type(p.compute, [&]<class T>(T) { table<T>(p.x).cross_entropy_pull(p.args<T>(saved), g.data<T>(), gx.data<T>()); });
   return gx.to(logits.dtype());
 }
 

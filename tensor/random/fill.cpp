@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "tensor/error.h"
+#include "tensor/kernels/cuda/backend.h"
 #include "tensor/parallel.h"
 
 namespace fm {
@@ -37,34 +38,57 @@ template <class Block> void fill(float* out, std::int64_t n, RandomKey key, std:
   });
 }
 
-template <class Block> Tensor flat(const Shape& shape, RandomKey key, std::uint32_t draw, DType dtype, Block&& block) {
-  Tensor out = Tensor::empty(shape);
-  fill(out.data<float>(), out.numel(), key, 0, draw, block);
+// A distribution: on the CPU four numbers of a block at a time, on a GPU a kernel.
+struct Uniform {
+  static void block(const PhiloxBlock& b, float* out) { uniform_block(b, out); }
+  static auto kernel(Device device) { return cuda::on(device).random.uniform; }
+};
+struct Normal {
+  static void block(const PhiloxBlock& b, float* out) { normal_block(b, out); }
+  static auto kernel(Device device) { return cuda::on(device).random.normal; }
+};
+
+template <class Distribution> Tensor flat(const Shape& shape, RandomKey key, std::uint32_t draw, DType dtype, Device device) {
+  Tensor out = Tensor::empty(shape, DType::f32, device);
+  if (device.is_cuda()) Distribution::kernel(device)(out.data<float>(), 1, out.numel(), nullptr, key, draw);
+  else fill(out.data<float>(), out.numel(), key, 0, draw, Distribution::block);
   return out.to(dtype);
 }
 
-template <class Block>
-Tensor rows(const Samples& samples, const Shape& row, RandomKey key, std::uint32_t draw, DType dtype, Block&& block) {
+template <class Distribution>
+Tensor by_rows(const Samples& samples, const Shape& row, RandomKey key, std::uint32_t draw, DType dtype, Device device) {
   Shape shape{static_cast<std::int64_t>(samples.size())};
   for (std::int64_t d : row) shape.push_back(d);
-  Tensor out = Tensor::empty(shape);
+  Tensor out = Tensor::empty(shape, DType::f32, device);
   const std::int64_t n = row.numel();
   if ((n + 3) / 4 >= std::int64_t{1} << row_bits) throw ShapeError("random rows: a row of " + to_string(row) + " has 2^26 elements or more");
+  const auto first = [&](std::size_t r) { return static_cast<std::uint64_t>(samples[r]) << row_bits; };
+  if (device.is_cuda()) {
+    std::vector<std::int64_t> blocks(samples.size());
+    for (std::size_t r = 0; r < samples.size(); ++r) blocks[r] = static_cast<std::int64_t>(first(r));
+    const Tensor at = Tensor::from(blocks, {shape[0]}).to(device);
+    Distribution::kernel(device)(out.data<float>(), shape[0], n, at.data<std::int64_t>(), key, draw);
+    return out.to(dtype);
+  }
   for (std::size_t r = 0; r < samples.size(); ++r)
-    fill(out.data<float>() + static_cast<std::int64_t>(r) * n, n, key, static_cast<std::uint64_t>(samples[r]) << row_bits, draw, block);
+    fill(out.data<float>() + static_cast<std::int64_t>(r) * n, n, key, first(r), draw, Distribution::block);
   return out.to(dtype);
 }
 
 }  // namespace
 
-Tensor random_uniform(const Shape& shape, RandomKey key, std::uint32_t draw, DType dtype) { return flat(shape, key, draw, dtype, uniform_block); }
-Tensor random_normal(const Shape& shape, RandomKey key, std::uint32_t draw, DType dtype) { return flat(shape, key, draw, dtype, normal_block); }
-
-Tensor random_uniform_rows(const Samples& samples, const Shape& row, RandomKey key, std::uint32_t draw, DType dtype) {
-  return rows(samples, row, key, draw, dtype, uniform_block);
+Tensor random_uniform(const Shape& shape, RandomKey key, std::uint32_t draw, DType dtype, Device device) {
+  return flat<Uniform>(shape, key, draw, dtype, device);
 }
-Tensor random_normal_rows(const Samples& samples, const Shape& row, RandomKey key, std::uint32_t draw, DType dtype) {
-  return rows(samples, row, key, draw, dtype, normal_block);
+Tensor random_normal(const Shape& shape, RandomKey key, std::uint32_t draw, DType dtype, Device device) {
+  return flat<Normal>(shape, key, draw, dtype, device);
+}
+
+Tensor random_uniform_rows(const Samples& samples, const Shape& row, RandomKey key, std::uint32_t draw, DType dtype, Device device) {
+  return by_rows<Uniform>(samples, row, key, draw, dtype, device);
+}
+Tensor random_normal_rows(const Samples& samples, const Shape& row, RandomKey key, std::uint32_t draw, DType dtype, Device device) {
+  return by_rows<Normal>(samples, row, key, draw, dtype, device);
 }
 
 Samples consecutive(std::int64_t first, std::int64_t n) {

@@ -1,44 +1,12 @@
-// Two-dimensional convolution (cross-correlation, as in every deep learning library) and its two transposes on raw pointers, NCHW:
-//
-//   y[s, o, i, j]   = bias[o] + sum over c, u, v of  w[o, c, u, v] x[s, c, i * stride_h - pad_h + u, j * stride_w - pad_w + v]
-//   gx              = the transpose with respect to x applied to gy
-//   gw[o, c, u, v]  = sum over s, i, j of  gy[s, o, i, j] x[s, c, i * stride_h - pad_h + u, j * stride_w - pad_w + v]
-//
-// with x = 0 outside the image. All three are matrix products (gemm.h) with the matrix of patches of x, built a block at a time.
+// The CPU's ConvKernels (tensor/kernels/conv.h).
 #pragma once
 
-#include <cstdint>
-
 #include "tensor/kernels/cpu/isa.h"
+#include "tensor/kernels/conv.h"
 
 namespace fm::cpu {
 
-struct ConvShape {
-  std::int64_t batch, in_channels, height, width;      // x (batch, in_channels, height, width)
-  std::int64_t out_channels, kernel_h, kernel_w;       // w (out_channels, in_channels, kernel_h, kernel_w), kernel >= 1
-  std::int64_t stride_h = 1, stride_w = 1;             // >= 1
-  std::int64_t pad_h = 0, pad_w = 0;                   // rows and columns of zeros on each side
-
-  // y (batch, out_channels, out_height(), out_width())
-  std::int64_t out_height() const { return out_size(height + 2 * pad_h - kernel_h, stride_h); }
-  std::int64_t out_width() const { return out_size(width + 2 * pad_w - kernel_w, stride_w); }
-
- private:
-  static std::int64_t out_size(std::int64_t room, std::int64_t stride) { return room < 0 ? 0 : room / stride + 1; }
-};
-
-// Results are stored, or added to what is there with `accumulate`. Results do not depend on the number of threads.
-template <class T>
-struct ConvFunctions {
-  void (*forward)(const ConvShape&, const T* x, const T* w, const T* bias, T* y, bool accumulate);     // bias may be null
-  void (*grad_input)(const ConvShape&, const T* gy, const T* w, T* gx, bool accumulate);
-  void (*grad_weight)(const ConvShape&, const T* x, const T* gy, T* gw, bool accumulate);
-};
-
-struct ConvKernels {
-  ConvFunctions<float> f32;
-  ConvFunctions<double> f64;
-};
+using namespace kernels;
 FM_KERNEL_FAMILY(ConvKernels, conv_kernels)
 
 }  // namespace fm::cpu

@@ -1,0 +1,115 @@
+// Everything the engine asks of a GPU: one table of plain functions per family of kernels, and the handful of calls that move memory.
+//
+// The families are those of the CPU (tensor/kernels/*.h) with the same arguments, so an operation picks a table by the device of its operands
+// and is otherwise one piece of code. Element-wise work, copies, indices and random numbers have tables of their own: a GPU wants whole arrays
+// where the CPU wants pieces that fit into a cache.
+//
+// All functions work on the device that use() named last on this thread, in order on its one compute stream, and return before the work is done
+// unless they say otherwise. Pointers are to that device's memory. backend() is null in a build without CUDA.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "tensor/device.h"
+#include "tensor/dtype.h"
+#include "tensor/kernels/attention.h"
+#include "tensor/kernels/conv.h"
+#include "tensor/kernels/elementwise.h"
+#include "tensor/kernels/gemm.h"
+#include "tensor/kernels/optimizer.h"
+#include "tensor/kernels/reduce.h"
+#include "tensor/kernels/rows.h"
+#include "tensor/ops/walk.h"
+#include "tensor/random/philox.h"
+
+namespace fm::cuda {
+
+using namespace kernels;
+
+// What scalars of an operation on elements of T are given in.
+template <class T> struct ScalarOf { using type = T; };
+template <> struct ScalarOf<bf16> { using type = float; };
+template <class T> using Scalar = typename ScalarOf<T>::type;
+
+// f32, f64 and bf16 (computed in f32, rounded once).
+template <class T> struct MapTable {
+  UnaryKernels<T> unary[UnaryOps::count];
+  void (*binary[BinaryOps::count])(const T* a, const T* b, T* y, const Walk& walk);            // y contiguous, a and b walked over its shape
+  void (*affine)(const T* x, Scalar<T> scale, Scalar<T> shift, T* y, std::int64_t n);          // y = scale x + shift
+  void (*axpy)(Scalar<T> alpha, const T* x, T* y, const Walk& walk);                           // y += alpha x; walk.a is of x, walk.b of y
+  void (*select)(const T* condition, const T* a, const T* b, T* y, std::int64_t n);            // y = condition != 0 ? a : b
+};
+
+struct MapKernels {
+  MapTable<float> f32;
+  MapTable<double> f64;
+  MapTable<bf16> half;
+};
+
+struct CopyKernels {
+  void (*copy)(DType from, const void* a, DType to, void* b, const Walk& walk);                // converts; any strides
+  void (*fill)(DType dtype, void* y, double value, const Walk& walk);                          // walk.b is of y
+  void (*arange)(DType dtype, void* y, std::int64_t n);                                        // 0, 1, ..., n - 1
+};
+
+// Rows of `row` elements. An index outside [0, limit) writes or adds nothing and is reported by the next synchronise().
+struct IndexKernels {
+  void (*gather)(DType dtype, const void* x, const std::int64_t* index, void* y, std::int64_t rows, std::int64_t row, std::int64_t limit);
+  // y (limit, row) += x (rows, row) at index; rows that share an index are added in order, so results do not vary.
+  void (*scatter_add)(DType dtype, const void* x, const std::int64_t* index, void* y, std::int64_t rows, std::int64_t row, std::int64_t limit);
+  void (*one_hot)(DType dtype, const std::int64_t* index, void* y, std::int64_t rows, std::int64_t classes);   // y is set to 0 and 1
+  void (*check)(const std::int64_t* index, std::int64_t n, std::int64_t limit);                // reports alone
+  void (*argmax)(const double* x, std::int64_t* y, std::int64_t rows, std::int64_t n);         // the first of the largest
+};
+
+// Bit for bit the numbers of tensor/random on the CPU. out (rows, n): row r comes from blocks first[r], first[r] + 1, ... of the key, four numbers
+// each; from block 0 where first is null.
+struct RandomKernels {
+  void (*uniform)(float* out, std::int64_t rows, std::int64_t n, const std::int64_t* first, RandomKey key, std::uint32_t draw);
+  void (*normal)(float* out, std::int64_t rows, std::int64_t n, const std::int64_t* first, RandomKey key, std::uint32_t draw);
+};
+
+// y[a, o, i] = sum_j w[begin[o] + j] x[a, first[o] + j, i], x (outer, in, inner), y (outer, out, inner); begin has out + 1 entries.
+template <class T> struct ResampleArgs {
+  std::int64_t outer, in, out, inner;
+  const std::int64_t *first, *begin;
+  const double* weights;
+  const T* x;
+  T* y;
+};
+struct ResampleKernels {
+  void (*f32)(const ResampleArgs<float>&);
+  void (*f64)(const ResampleArgs<double>&);
+};
+
+struct MemoryCalls {
+  void* (*take)(std::size_t bytes);                                              // null where the device has no such block
+  void (*give_back)(void* p);
+  void (*zero)(void* p, std::size_t bytes);
+  void (*upload)(void* device, const void* host, std::size_t bytes);             // the host's memory may be reused on return
+  void (*download)(void* host, const void* device, std::size_t bytes);           // waits; throws what synchronise() throws
+};
+
+struct Backend {
+  int (*device_count)(std::string* why);
+  void (*use)(int device);
+  void (*synchronise)();                                                         // waits; ShapeError where a kernel met an index out of range
+  MemoryCalls memory;
+  MapKernels map;
+  CopyKernels copy;
+  IndexKernels index;
+  RandomKernels random;
+  ResampleKernels resample;
+  ReduceKernels reduce;
+  RowKernels rows;
+  GemmKernels gemm;
+  AttentionKernels attention;
+  ConvKernels conv;
+  OptimizerKernels optimizer;
+};
+
+const Backend* backend();
+const Backend& on(Device device);      // after use(device.index)
+
+}  // namespace fm::cuda

@@ -1,0 +1,23 @@
+// Family `reduce`: sums and maxima over one run of dimensions of a contiguous (outer, n, inner) array.
+//
+// Sums are made of blocks of fixed size whose partial sums are combined in index order in double: independent of threads, accurate to a few
+// ulp at any length.
+#pragma once
+
+#include <cstdint>
+
+namespace fm::kernels {
+
+template <class T> struct ReduceTable {
+  void (*sum_rows)(const T* x, T* y, std::int64_t outer, std::int64_t n);                              // y[o] = sum_i x[o, i]
+  void (*sum_columns)(const T* x, T* y, std::int64_t outer, std::int64_t n, std::int64_t inner);       // y[o, j] = sum_i x[o, i, j]
+  void (*max_rows)(const T* x, T* y, std::int64_t outer, std::int64_t n);                              // n >= 1; NaN wins
+  double (*sum_squares)(const T* x, std::int64_t n);                                                   // for norms
+};
+
+struct ReduceKernels {
+  ReduceTable<float> f32;
+  ReduceTable<double> f64;
+};
+
+}  // namespace fm::kernels

@@ -1,0 +1,71 @@
+// Row programs: one table per element type, row_kernels(device).of<float>().softmax_value(...). On the CPU rows are spread over the threads, and
+// every result is the same for any number of them. Argument structs and their equations: tensor/kernels/rows/.
+#pragma once
+
+#include <cstdint>
+#include <type_traits>
+
+#include "tensor/dtype.h"
+#include "tensor/kernels/rows/args.h"
+
+namespace fm::kernels {
+
+// What works on activations in S, computing in T.
+template <class T, class S = T>
+struct ActivationTable {
+  using Norm = rows::Norm<T, S>;
+  using Gated = rows::Gated<S>;
+  using Count = std::int64_t;
+
+  void (*layer_norm_value)(const Norm&, S* y);
+  void (*layer_norm_push)(const Norm&, const rows::NormPush<T, S>&);
+  void (*layer_norm_pull)(const Norm&, const rows::NormPull<T, S>&);
+  void (*rms_norm_value)(const Norm&, S* y);
+  void (*rms_norm_push)(const Norm&, const rows::NormPush<T, S>&);
+  void (*rms_norm_pull)(const Norm&, const rows::NormPull<T, S>&);
+
+  // x (rows, 2 half) -> y (rows, half)
+  void (*swiglu_value)(Count rows, Count half, const S* x, S* y);
+  void (*swiglu_push)(Count rows, Count half, const S* x, const S* dx, S* dy);
+  void (*swiglu_pull)(Count rows, Count half, const S* x, const S* gy, S* gx);
+
+  // y = x + gate h. Tangents may be null (zero), gradients null (not wanted); ld is that of dgate, ggate.
+  void (*gated_value)(const Gated&, S* y);
+  void (*gated_push)(const Gated&, const S* dx, const S* dh, const S* dgate, Count ld, S* dy);
+  void (*gated_pull)(const Gated&, const S* gy, S* gh, T* ggate, Count ld);
+
+  // x, y, gy, gx (batch, tokens, parts, heads, dim); linear, so push is value on dx. y may be x, gx may be gy.
+  void (*rope_value)(const rows::Rope<T>&, const S* x, S* y);
+  void (*rope_pull)(const rows::Rope<T>&, const S* gy, S* gx);
+};
+
+template <class T>
+struct RowTable : ActivationTable<T> {
+  using CrossEntropy = rows::CrossEntropy<T>;
+  using Count = std::int64_t;
+
+  // x, y, dx, ... (rows, width). push and pull take the saved output y. gx may be gy.
+  void (*softmax_value)(Count rows, Count width, const T* x, T* y);
+  void (*softmax_push)(Count rows, Count width, const T* y, const T* dx, T* dy);
+  void (*softmax_pull)(Count rows, Count width, const T* y, const T* gy, T* gx);
+  void (*log_softmax_value)(Count rows, Count width, const T* x, T* y);
+  void (*log_softmax_push)(Count rows, Count width, const T* y, const T* dx, T* dy);
+  void (*log_softmax_pull)(Count rows, Count width, const T* y, const T* gy, T* gx);
+
+  // loss, dloss, gloss (rows)
+  void (*cross_entropy_value)(const CrossEntropy&, T* loss);
+  void (*cross_entropy_push)(const CrossEntropy&, const T* dx, T* dloss);
+  void (*cross_entropy_pull)(const CrossEntropy&, const T* gloss, T* gx);
+};
+
+struct RowKernels {
+  RowTable<float> f32;
+  RowTable<double> f64;
+  ActivationTable<float, bf16> half;
+  template <class T> const RowTable<T>& of() const {
+    if constexpr (std::is_same_v<T, float>) return f32;
+    else return f64;
+  }
+};
+
+}  // namespace fm::kernels
