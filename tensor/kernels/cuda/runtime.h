@@ -1,0 +1,32 @@
+// The GPUs of this process: one compute stream each, memory, transfers, and the word by which kernels report errors.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+namespace fm::cuda {
+
+// Throws DeviceError with the call and CUDA's reason unless status is cudaSuccess: check(cudaFoo(...), "cudaFoo").
+void check(cudaError_t status, const char* call);
+
+int device_count(std::string* why);  // 0 and the reason where there is no driver or no GPU
+void use(int device);                // for this thread, from now on
+int current_device();
+cudaStream_t current_stream();       // the compute stream of current_device()
+
+// Waits for the compute stream. ShapeError if a kernel reported an index out of range since the last time.
+void synchronise();
+
+// In this device's memory: 0, or what a kernel that met an index out of range left with report_index() (report.cuh).
+unsigned long long* error_word();
+
+void* take_memory(std::size_t bytes);
+void give_back_memory(void* p);
+void zero_memory(void* p, std::size_t bytes);
+void upload(void* device, const void* host, std::size_t bytes);
+void download(void* host, const void* device, std::size_t bytes);
+
+}  // namespace fm::cuda
