@@ -5,6 +5,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "tensor/hd.h"
+
 namespace fm {
 
 enum class DType : std::uint8_t { f32, f64, bf16, i32, i64, u8 };
@@ -12,14 +14,14 @@ enum class DType : std::uint8_t { f32, f64, bf16, i32, i64, u8 };
 struct bf16 {
   std::uint16_t bits;
   bf16() = default;
-  __attribute__((always_inline)) explicit bf16(float x) {
+  FM_HD explicit bf16(float x) {
     const std::uint32_t u = std::bit_cast<std::uint32_t>(x);
     // To nearest, ties to even; a NaN stays one. By masks rather than a branch, so that loops become vectors.
     const std::uint32_t nan = std::uint32_t(0) - std::uint32_t(static_cast<std::int32_t>(u & 0x7fffffffu) > 0x7f800000);
     const std::uint32_t rounded = u + 0x7fffu + ((u >> 16) & 1u);
     bits = static_cast<std::uint16_t>(((rounded & ~nan) | ((u | 0x400000u) & nan)) >> 16);
   }
-  __attribute__((always_inline)) operator float() const { return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16); }
+  FM_HD operator float() const { return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16); }
 };
 
 constexpr std::size_t size_of(DType d) {
