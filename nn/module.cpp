@@ -1,5 +1,6 @@
 #include "nn/module.h"
 
+#include <charconv>
 #include <unordered_map>
 
 #include "tensor/error.h"
@@ -8,12 +9,48 @@ namespace fm {
 namespace {
 thread_local bool shapes_only = false;
 
-// "a, b, c and 12 more"
-std::string join(const std::vector<std::string>& names) {
-  constexpr std::size_t shown = 4;
+// A number between dots in a name: "blocks.12.attn.qkv.bias" is {"blocks.", 12, ".attn.qkv.bias"}; -1 where there is none.
+struct Numbered {
+  std::string before, after;
+  std::int64_t number = -1;
+};
+
+Numbered numbered(const std::string& name) {
+  for (std::size_t dot = name.find('.'); dot != std::string::npos; dot = name.find('.', dot + 1)) {
+    std::int64_t n = -1;
+    const char* const begin = name.data() + dot + 1;
+    const auto [end, error] = std::from_chars(begin, name.data() + name.size(), n);
+    if (error == std::errc() && n >= 0 && *end == '.') return {name.substr(0, dot + 1), end, n};
+  }
+  return {name, "", -1};
+}
+
+// "0-3, 7"
+std::string ranges(const std::vector<std::int64_t>& numbers) {
   std::string out;
-  for (std::size_t i = 0; i < names.size() && i < shown; ++i) out += (i ? ", " : "") + names[i];
-  if (names.size() > shown) out += " and " + std::to_string(names.size() - shown) + " more";
+  for (std::size_t i = 0, j = 0; i < numbers.size(); i = j) {
+    for (j = i + 1; j < numbers.size() && numbers[j] == numbers[j - 1] + 1;) ++j;
+    out += (i ? ", " : "") + std::to_string(numbers[i]) + (j > i + 1 ? "-" + std::to_string(numbers[j - 1]) : "");
+  }
+  return out;
+}
+
+// All names. Those that differ in their first number alone stand together, as "blocks.{0-27}.attn.qkv.bias": a model of the wrong size
+// stays a line that can be read.
+std::string join(const std::vector<std::string>& names) {
+  std::vector<std::pair<Numbered, std::vector<std::int64_t>>> groups;
+  std::unordered_map<std::string, std::size_t> known;
+  for (const std::string& name : names) {
+    const Numbered n = numbered(name);
+    const auto [at, added] = known.emplace(n.before + '\n' + n.after, groups.size());
+    if (added) groups.push_back({n, {}});
+    groups[at->second].second.push_back(n.number);
+  }
+  std::string out;
+  for (const auto& [n, numbers] : groups) {
+    const std::string number = numbers.size() > 1 ? "{" + ranges(numbers) + "}" : n.number < 0 ? "" : std::to_string(n.number);
+    out += (out.empty() ? "" : ", ") + n.before + number + n.after;
+  }
   return out;
 }
 }  // namespace

@@ -124,8 +124,8 @@ template <class M> std::vector<StateEntry> entries(const M& module) {
 }
 }  // namespace detail
 
-// Copies values by name into the module's tensors, converting types. FileError with one message that names what is missing, unexpected
-// or of another shape (four of each, and how many more); with strict = false missing and unexpected names are passed over (shapes must
+// Copies values by name into the module's tensors, converting types. FileError with one message that names all that is missing, unexpected
+// or of another shape (numbers of blocks as ranges: blocks.{0-27}.norm1.weight); with strict = false missing and unexpected names are passed over (shapes must
 // still agree). Nothing is written unless everything fits.
 template <class M>
 void load_state(M& module, const StateDict& from, bool strict = true) {

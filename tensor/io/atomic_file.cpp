@@ -85,7 +85,12 @@ void AtomicFile::commit() {
     unlink(temporary_.c_str());
     fail("write", path_, error);
   }
-  publish(temporary_, path_);
+  try {
+    publish(temporary_, path_);
+  } catch (...) {  // a folder has that name, or its own folder is gone
+    unlink(temporary_.c_str());
+    throw;
+  }
 }
 
 void write_atomically(const fs::path& path, std::string_view bytes) {
@@ -101,15 +106,26 @@ void link_atomically(const fs::path& link, const fs::path& target) {
   publish(temporary, link);
 }
 
-int remove_stale_temporaries(const fs::path& folder) {
+namespace {
+
+int remove_temporaries(const fs::path& folder, const std::string& of) {
   int removed = 0;
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(folder, error)) {
-    if (!is_temporary(entry.path().filename().string())) continue;
+    const std::string name = entry.path().filename().string();
+    if (!is_temporary(name) || !name.starts_with(of)) continue;
     std::error_code ignored;  // a leftover that stays is no reason to stop
     removed += fs::remove_all(entry.path(), ignored) > 0;
   }
   return removed;
+}
+
+}  // namespace
+
+int remove_stale_temporaries(const fs::path& folder) { return remove_temporaries(folder, ""); }
+
+int remove_stale_temporaries_of(const fs::path& file) {
+  return remove_temporaries(folder_of(file), file.filename().string() + ".tmp-");
 }
 
 std::string read_file(const fs::path& path) {

@@ -45,6 +45,8 @@ void link_atomically(const std::filesystem::path& link, const std::filesystem::p
 
 // Removes what killed processes left in `folder` itself (not below): every `*.tmp-<digits>`. Returns how many.
 int remove_stale_temporaries(const std::filesystem::path& folder);
+// The same, of this one file: for folders that other processes write other files into.
+int remove_stale_temporaries_of(const std::filesystem::path& file);
 
 // A whole file. Throws FileError.
 std::string read_file(const std::filesystem::path& path);

@@ -74,8 +74,8 @@ void ZipReader::read_directory() {
   const std::size_t tail = bytes.size() - std::min(bytes.size(), end_size + max_comment);
   std::string signature;
   put(signature, end_signature);
-  const std::size_t end = bytes.rfind(signature);
-  if (end == bytes.npos || end < tail || bytes.size() - end < end_size) fail("not a zip file, or its end is cut off");
+  const std::size_t in_tail = bytes.substr(tail).rfind(signature), end = tail + in_tail;  // no further: a file may have gigabytes
+  if (in_tail == bytes.npos || bytes.size() - end < end_size) fail("not a zip file, or its end is cut off");
 
   std::uint64_t entries = get<std::uint16_t>(bytes, end + 10), size = get<std::uint32_t>(bytes, end + 12),
                 start = get<std::uint32_t>(bytes, end + 16);

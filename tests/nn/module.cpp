@@ -116,6 +116,22 @@ TEST_CASE("load_state lists everything that does not fit in one error and then w
   CHECK(m.positions.value.to_vector<double>()[0] == 1);
 }
 
+TEST_CASE("all names stand in the error, those of blocks as ranges") {
+  Model m = made(1);
+  StateDict state;
+  for (const char* name : {"x.0.w", "x.1.w", "x.2.w", "x.5.w", "x.7.b", "y", "z.3", "x.0.b.1.c", "x.0.b.2.c"})
+    state.emplace_back(name, Tensor::zeros({1}));
+  std::string what;
+  try {
+    load_state(m, state);
+  } catch (const FileError& e) {
+    what = e.what();
+  }
+  CHECK_MESSAGE(what.find("unexpected: x.{0-2, 5}.w, x.7.b, y, z.3, x.0.b.1.c, x.0.b.2.c") != std::string::npos, what);
+  for (const auto& entry : state_dict(m))
+    if (entry.first.find('.') == std::string::npos) CHECK_MESSAGE(what.find(entry.first) != std::string::npos, what);
+}
+
 TEST_CASE("loading converts types, and a model may change its type") {
   Model a = made(3), b = made(4);
   to_dtype(a, DType::f64);

@@ -76,6 +76,23 @@ TEST_CASE("leftovers are swept, look-alikes stay") {
   CHECK(remove_stale_temporaries(folder / "none") == 0);
 }
 
+TEST_CASE("leftovers of one file are swept, those of others stay") {
+  TempFolder folder;
+  for (const char* name : {"a.npz.tmp-1", "a.npz.tmp-22", "a.npz", "b.npz.tmp-1", "a.npz.tmp-x", "ba.npz.tmp-1"})
+    std::ofstream(folder / name) << 1;
+  CHECK(remove_stale_temporaries_of(folder / "a.npz") == 2);
+  CHECK(std::distance(fs::directory_iterator(folder.path()), {}) == 4);
+  CHECK(fs::exists(folder / "b.npz.tmp-1"));
+  CHECK(remove_stale_temporaries_of(folder / "none" / "a.npz") == 0);
+}
+
+TEST_CASE("a file that cannot get its name leaves nothing behind") {
+  TempFolder folder;
+  fs::create_directory(folder / "taken");
+  CHECK_THROWS_WITH_AS(write_atomically(folder / "taken", "1"), doctest::Contains("taken: Is a directory"), FileError);
+  CHECK(std::distance(fs::directory_iterator(folder.path()), {}) == 1);
+}
+
 TEST_CASE("errors name the file and the reason") {
   TempFolder folder;
   write_atomically(folder / "file", "");

@@ -222,6 +222,16 @@ TEST_CASE("each damaged or hostile file is one clear line") {
   }
 }
 
+TEST_CASE("a large file that is cut off is refused by its end, without being read") {
+  const TempFolder folder;
+  const fs::path file = folder / "cut.pt";
+  write_bytes(file, "PK\3\4");
+  fs::resize_file(file, std::uintmax_t{1} << 29);
+  const long before = peak_kib();
+  CHECK_THROWS_WITH_AS(open_torch_file(file), doctest::Contains("its end is cut off"), FileError);
+  if (!sanitized) CHECK(peak_kib() - before < 64 << 10);
+}
+
 TEST_CASE("any cut or flipped byte is an error or changes nothing that crashes") {
   const TempFolder folder;
   const fs::path file = folder / "flipped.pt";
