@@ -35,7 +35,7 @@ class TangentScope {                       // sets tangent_mode() for the life o
 };
 
 inline Var seed(const Var& x, Zero) { return x; }
-inline Var seed(const Var& x, double d) { return x.with_tangent(Tensor::full(x.shape(), d, x.dtype())); }
+inline Var seed(const Var& x, double d) { return x.with_tangent(Tensor::full(x.shape(), d, x.dtype(), x.value().device())); }
 inline Var seed(const Var& x, const Tensor& d) { return x.with_tangent(d); }
 inline Var seed(const Var& x, const Var& d) { return x.with_tangent(d); }
 
@@ -52,13 +52,13 @@ Var call(F&& f, const Xs& xs, const Ds& ds, std::index_sequence<I...>) {
 template <class F, class Xs, class Ds> std::pair<Var, Tensor> jvp(F&& f, const Xs& xs, const Ds& ds) {
   const detail::TangentScope scope(TangentMode::constant);
   const Var y = detail::call(f, xs, ds, std::make_index_sequence<std::tuple_size_v<Xs>>{});
-  return {y.without_tangent(), y.has_tangent() ? y.tangent().value() : Tensor::zeros(y.shape(), y.dtype())};
+  return {y.without_tangent(), y.has_tangent() ? y.tangent().value() : Tensor::zeros(y.shape(), y.dtype(), y.value().device())};
 }
 
 template <class F, class Xs, class Ds> std::pair<Var, Var> jvp_taped(F&& f, const Xs& xs, const Ds& ds) {
   const detail::TangentScope scope(TangentMode::taped);
   const Var y = detail::call(f, xs, ds, std::make_index_sequence<std::tuple_size_v<Xs>>{});
-  return {y.without_tangent(), y.has_tangent() ? y.tangent() : Var(Tensor::zeros(y.shape(), y.dtype()))};
+  return {y.without_tangent(), y.has_tangent() ? y.tangent() : Var(Tensor::zeros(y.shape(), y.dtype(), y.value().device()))};
 }
 
 }  // namespace fm

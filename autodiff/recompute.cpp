@@ -70,7 +70,7 @@ Var record_taped(const Function& f, const std::vector<Var>& inputs, const Var& y
   if (!y.has_tangent()) return value;
   const Var tangent = record_always("recompute", y.tangent().value(), {value}, [call, shape = y.shape()](const Tensor& gdy, Cotangents& g) {
     call->gdy = gdy;
-    if (!g.has(0)) g.add(0, Tensor::zeros(shape, gdy.dtype()));
+    if (!g.has(0)) g.add(0, Tensor::zeros(shape, gdy.dtype(), gdy.device()));
   });
   return value.with_tangent(tangent);
 }

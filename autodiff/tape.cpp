@@ -52,7 +52,7 @@ void Cotangents::add_slice(std::size_t input, int dim, std::int64_t begin, const
   if (!at.on_tape()) return;
   Tensor& sum = nodes_[static_cast<std::size_t>(at.index)];
   const bool first = !sum.defined();
-  if (first) sum = Tensor::zeros(tape_.shape_of(at), g.dtype());
+  if (first) sum = Tensor::zeros(tape_.shape_of(at), g.dtype(), g.device());
   else if (!sum.is_unique() || !sum.is_contiguous()) sum = sum.clone();
   Tensor part = sum.slice(dim, begin, begin + g.dim(dim));
   if (first) part.copy_from(g);

@@ -24,7 +24,7 @@ Var Var::with_tangent(const Var& dx) const {
 }
 
 Tensor Var::full_tangent() const {
-  if (!tangent_) return Tensor::zeros(shape(), dtype());
+  if (!tangent_) return Tensor::zeros(shape(), dtype(), value().device());
   const Tensor& dx = tangent_->value();
   return dx.shape() == shape() ? dx : pad(dx, 0, 0, dim(0) - dx.dim(0));
 }
@@ -34,7 +34,7 @@ Gradients backward(const Var& loss) {
   if (!tape) throw AutodiffError("backward: no tape is recording (construct a Tape before the loss is computed)");
   if (!loss.on_tape()) throw AutodiffError("backward: the loss does not depend on any parameter or variable of the tape");
   if (loss.numel() != 1) throw ShapeError("backward: the loss has shape " + to_string(loss.shape()) + "; take its mean or sum first");
-  return tape->backward({{loss, Tensor::ones(loss.shape(), loss.dtype())}});
+  return tape->backward({{loss, Tensor::ones(loss.shape(), loss.dtype(), loss.value().device())}});
 }
 
 namespace {

@@ -66,7 +66,7 @@ Tensor random_crops(const Tensor& images, const Samples& samples, RandomKey key,
     throw ShapeError("random_crops: images " + to_string(images.shape()) + " with " + std::to_string(samples.size()) + " sample numbers");
   const Tensor in = images.contiguous();
   const std::int64_t C = in.dim(1), H = in.dim(2), W = in.dim(3), S = recipe.size;
-  Tensor out = Tensor::empty({in.dim(0), C, S, S});
+  Tensor out = Tensor::empty({in.dim(0), C, S, S}, DType::f32, Device{});
   parallel_for(in.dim(0), C * S * S * 20, [&](std::int64_t b) {
     const Box box = draw_box(key, samples[static_cast<std::size_t>(b)], draw, recipe, H, W);
     for (std::int64_t c = 0; c < C; ++c) crop(in.data<float>() + (b * C + c) * H * W, out.data<float>() + (b * C + c) * S * S, H, W, S, box);
@@ -79,7 +79,7 @@ Tensor random_shifts(const Tensor& images, const Samples& samples, RandomKey key
     throw ShapeError("random_shifts: images " + to_string(images.shape()) + " with " + std::to_string(samples.size()) + " sample numbers");
   const Tensor in = images.contiguous();
   const std::int64_t C = in.dim(1), H = in.dim(2), W = in.dim(3);
-  Tensor out = Tensor::zeros(in.shape());
+  Tensor out = Tensor::zeros(in.shape(), DType::f32, Device{});
   parallel_for(in.dim(0), C * H * W * 4, [&](std::int64_t b) {
     const PhiloxBlock r = key.block(static_cast<std::uint64_t>(samples[static_cast<std::size_t>(b)]), draw);
     const auto choices = static_cast<std::uint32_t>(2 * reach + 1);

@@ -51,8 +51,8 @@ ImageBatch Loader::batch(std::int64_t first, std::int64_t n) const {
     throw ShapeError(fmt::format("loader: rows from {}, {} of them: the first must not be negative, and one at least", first, n));
   ImageBatch b;
   b.rows = options_.shuffle ? epoch_rows(s.count(), options_.seed, first, n) : rows_in_place(s.count(), first, n);
-  b.pixels = Tensor::empty({n, s.channels(), s.height(), s.width()});
-  b.labels = Tensor::empty({n}, DType::i64);
+  b.pixels = Tensor::empty({n, s.channels(), s.height(), s.width()}, DType::f32, Device{});
+  b.labels = Tensor::empty({n}, DType::i64, Device{});
   float* pixels = b.pixels.data<float>();
   const std::int64_t size = b.pixels.numel() / n;
   for (std::int64_t i = 0; i < n; ++i) b.labels.data<std::int64_t>()[i] = s.label(b.rows[std::size_t(i)].index);

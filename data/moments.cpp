@@ -22,7 +22,7 @@ Moments::Moments(const Shape& row)
     : row_(row), sum_(static_cast<std::size_t>(row.numel())), square_sum_(static_cast<std::size_t>(row.numel())) {}
 
 void Moments::add(const Tensor& rows) {
-  const Tensor x = rows.contiguous();
+  const Tensor x = rows.contiguous().to(Device{});
   const std::int64_t size = row_.numel(), n = x.dim(0);
   if (x.numel() != n * size) throw ShapeError(fmt::format("Moments: rows {} of a row of {}", to_string(x.shape()), to_string(row_)));
   if (count_ + n > max_rows) throw ShapeError(fmt::format("Moments: {} rows, at most {} can be summed exactly", count_ + n, max_rows));
@@ -57,7 +57,7 @@ void Moments::add(const Moments& other) {
 
 Tensor Moments::mean() const {
   if (count_ < 1) throw ShapeError("Moments: no rows");
-  Tensor out = Tensor::empty(row_, DType::f64);
+  Tensor out = Tensor::empty(row_, DType::f64, Device{});
   for (std::size_t i = 0; i < sum_.size(); ++i) {
     const Wide whole = sum_[i] / count_, rest = sum_[i] % count_;
     out.data<double>()[i] = (static_cast<double>(whole) + static_cast<double>(rest) / static_cast<double>(count_)) / scale;
@@ -67,7 +67,7 @@ Tensor Moments::mean() const {
 
 Tensor Moments::variance() const {
   if (count_ < 1) throw ShapeError("Moments: no rows");
-  Tensor out = Tensor::empty(row_, DType::f64);
+  Tensor out = Tensor::empty(row_, DType::f64, Device{});
   const auto n = static_cast<double>(count_);
   for (std::size_t i = 0; i < sum_.size(); ++i) {
     const Wide whole = sum_[i] / count_, rest = sum_[i] % count_;
@@ -82,7 +82,7 @@ NamedTensors Moments::state() const {
   Shape shape = row_;
   shape.push_back(2);
   const auto words = [&](const std::vector<Wide>& sums) {
-    Tensor t = Tensor::empty(shape, DType::i64);
+    Tensor t = Tensor::empty(shape, DType::i64, Device{});
     std::memcpy(t.raw(), sums.data(), t.bytes());
     return t;
   };

@@ -35,6 +35,18 @@ void require_device(Device device) {
   if (device.index >= count) throw DeviceError("device " + to_string(device) + " was asked for; this machine has " + std::to_string(count) + " GPUs, counted from 0");
 }
 
+namespace {
+thread_local Device made_on;
+}
+
+Device default_device() { return made_on; }
+
+DefaultDevice::DefaultDevice(Device device) : outer_(made_on) {
+  require_device(device);
+  made_on = device;
+}
+DefaultDevice::~DefaultDevice() { made_on = outer_; }
+
 void synchronise(Device device) {
   if (device.is_cuda()) cuda::on(device).synchronise();
 }

@@ -23,6 +23,19 @@ Device parse_device(const std::string& text);     // "cpu", "cuda" (the first), 
 int cuda_device_count(std::string* why = nullptr);
 // DeviceError that says why, unless tensors can be made on `device`.
 void require_device(Device device);
+// Where this thread makes tensors when it does not say (Tensor::zeros, Tensor::from, random_normal, ...): the CPU unless a DefaultDevice lives.
+Device default_device();
+class DefaultDevice {
+ public:
+  explicit DefaultDevice(Device device);      // DeviceError where there is no such device
+  ~DefaultDevice();
+  DefaultDevice(const DefaultDevice&) = delete;
+  DefaultDevice& operator=(const DefaultDevice&) = delete;
+
+ private:
+  Device outer_;
+};
+
 // Waits until everything asked of the device is done, and throws what its kernels reported (an index out of range, say). The CPU is never behind.
 void synchronise(Device device);
 

@@ -18,12 +18,12 @@ class Tensor {
  public:
   Tensor() = default;                                    // undefined: no memory, defined() is false
 
-  static Tensor empty(const Shape& shape, DType dtype = DType::f32, Device device = {});      // uninitialised
-  static Tensor full(const Shape& shape, double value, DType dtype = DType::f32, Device device = {});
-  static Tensor zeros(const Shape& shape, DType dtype = DType::f32, Device device = {});
-  static Tensor ones(const Shape& shape, DType dtype = DType::f32, Device device = {}) { return full(shape, 1.0, dtype, device); }
-  static Tensor scalar(double value, DType dtype = DType::f32, Device device = {}) { return full({}, value, dtype, device); }
-  static Tensor arange(std::int64_t n, DType dtype = DType::f32, Device device = {});         // 0, 1, ..., n-1
+  static Tensor empty(const Shape& shape, DType dtype = DType::f32, Device device = default_device());      // uninitialised
+  static Tensor full(const Shape& shape, double value, DType dtype = DType::f32, Device device = default_device());
+  static Tensor zeros(const Shape& shape, DType dtype = DType::f32, Device device = default_device());
+  static Tensor ones(const Shape& shape, DType dtype = DType::f32, Device device = default_device()) { return full(shape, 1.0, dtype, device); }
+  static Tensor scalar(double value, DType dtype = DType::f32, Device device = default_device()) { return full({}, value, dtype, device); }
+  static Tensor arange(std::int64_t n, DType dtype = DType::f32, Device device = default_device());         // 0, 1, ..., n-1
   template <class T> static Tensor from(const std::vector<T>& values, const Shape& shape);   // ShapeError if the counts differ
   // A CPU tensor over memory that someone else owns and keeps alive through `owner` (a mapped file, say); strides row-major.
   static Tensor view_of(std::shared_ptr<std::byte> owner, void* data, const Shape& shape, DType dtype);

@@ -52,7 +52,7 @@ Tensor Evaluator::features(const Tensor& images, Tensor* logits) const {
   const PauseTape pause;
   std::vector<Tensor> parts, scores;
   for (std::int64_t i = 0; i < images.dim(0); i += 250) {
-    const Var h = judge_.features(images.slice(0, i, std::min(images.dim(0), i + 250)));
+    const Var h = judge_.features(images.slice(0, i, std::min(images.dim(0), i + 250)).to(default_device()));
     parts.push_back(h.value());
     scores.push_back(judge_.classify(h).value());
   }
@@ -92,7 +92,7 @@ Score Evaluator::score_decoder() {
   const Tensor x = image_rows(test_, rows);
   Rae& rae = run_.autoencoder();
   const double start = seconds();
-  const Tensor y = rae.decode(rae.stats.normalise(rae.encode(x)));
+  const Tensor y = rae.decode(rae.stats.normalise(rae.encode(x.to(default_device())))).to(Device{});
   const double spent = seconds() - start;
   Score s = score("reconstruction", y, label_rows(test_, rows).to_vector<std::int64_t>());
   s.psnr = -10 * std::log10(sum_squares(y - x) / static_cast<double>(x.numel()));

@@ -20,7 +20,7 @@ Tensor generate_images(const Rae& rae, const LatentGenerator& generate, const Sa
   for (std::int64_t i = 0; i < n; i += batch) {
     const std::int64_t end = std::min(n, i + batch);
     const Tensor y = Tensor::from(std::vector<std::int64_t>(labels.begin() + i, labels.begin() + end), {end - i});
-    parts.push_back(rae.decode(generate(sample_noise({samples.begin() + i, samples.begin() + end}, latent, seed), y)));
+    parts.push_back(rae.decode(generate(sample_noise({samples.begin() + i, samples.begin() + end}, latent, seed), y)).to(Device{}));
     progress(end);
   }
   return concat(parts, 0);
@@ -47,7 +47,7 @@ Image truncated(const float* planes, int channels, int height, int width) {
 }  // namespace
 
 std::vector<Image> to_images(const Tensor& batch, Rounding rounding) {
-  const Tensor x = batch.contiguous();
+  const Tensor x = batch.contiguous().to(Device{});
   const int channels = static_cast<int>(x.dim(1)), height = static_cast<int>(x.dim(2)), width = static_cast<int>(x.dim(3));
   std::vector<Image> out;
   for (std::int64_t i = 0; i < x.dim(0); ++i) {

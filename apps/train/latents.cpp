@@ -10,7 +10,7 @@ namespace {
 
 Tensor mirrored_images(const Tensor& images) {
   const Tensor in = images.contiguous();
-  const Tensor out = Tensor::empty(in.shape());
+  const Tensor out = Tensor::empty(in.shape(), DType::f32, Device{});
   const std::int64_t width = in.dim(-1);
   const float* from = in.data<float>();
   float* to = out.data<float>();
@@ -27,7 +27,7 @@ Shape rows_of(std::int64_t n, const Shape& latent) { return {n, latent[0], laten
 template <class Read, class Label>
 LatentSet gathered(const std::vector<EpochRow>& rows, const Shape& latent, std::int64_t workers, const Label& label, const Read& read) {
   const auto n = static_cast<std::int64_t>(rows.size());
-  LatentSet set{Tensor::empty(rows_of(n, latent)), {}, Tensor::empty({n}, DType::i64)};
+  LatentSet set{Tensor::empty(rows_of(n, latent), DType::f32, Device{}), {}, Tensor::empty({n}, DType::i64, Device{})};
   float* to = set.latents.data<float>();
   std::int64_t* labels = set.labels.data<std::int64_t>();
   on_threads(n, workers, [&](std::int64_t i) {
@@ -110,7 +110,7 @@ class PictureLatents : public LatentSource {
                                          LoaderOptions{.seed = seed, .flip = config_.flip, .workers = static_cast<int>(config_.workers)});
     }
     const ImageBatch batch = loader_->take(first, n);
-    return {rae_.encode(batch.pixels), {}, batch.labels};
+    return {rae_.encode(batch.pixels.to(default_device())), {}, batch.labels};
   }
 
   LatentStats statistics() override {
@@ -136,7 +136,7 @@ class PictureLatents : public LatentSource {
 }  // namespace
 
 Tensor image_rows(const Dataset& data, const std::vector<std::int64_t>& rows) {
-  Tensor out = Tensor::empty({static_cast<std::int64_t>(rows.size()), data.channels, data.height, data.width});
+  Tensor out = Tensor::empty({static_cast<std::int64_t>(rows.size()), data.channels, data.height, data.width}, DType::f32, Device{});
   float* to = out.data<float>();
   for (std::int64_t row : rows) {
     const std::uint8_t* from = data.sample(row);
@@ -156,7 +156,8 @@ void encode_pictures(const Rae& rae, const std::shared_ptr<const SampleSource>& 
   Loader loader(pictures, {.shuffle = false, .workers = static_cast<int>(config.workers)});
   for (std::int64_t i = first; i < first + count; i += config.batch) {
     const ImageBatch batch = loader.take(i, std::min(config.batch, first + count - i));
-    block(i, {rae.encode(batch.pixels), config.flip ? rae.encode(mirrored_images(batch.pixels)) : Tensor(), batch.labels});
+    const auto encoded = [&](const Tensor& pixels) { return rae.encode(pixels.to(default_device())).to(Device{}); };
+    block(i, {encoded(batch.pixels), config.flip ? encoded(mirrored_images(batch.pixels)) : Tensor(), batch.labels});
   }
 }
 

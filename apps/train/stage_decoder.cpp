@@ -18,7 +18,7 @@ Tensor with_noise(const Tensor& tokens, const Samples& samples, std::uint64_t se
 }
 
 Tensor indices(const std::vector<EpochRow>& rows) {
-  const Tensor out = Tensor::empty({static_cast<std::int64_t>(rows.size())}, DType::i64);
+  const Tensor out = Tensor::empty({static_cast<std::int64_t>(rows.size())}, DType::i64, Device{});
   for (std::size_t i = 0; i < rows.size(); ++i) out.data<std::int64_t>()[i] = rows[i].index;
   return out;
 }
@@ -36,7 +36,7 @@ Outcome TrainingRun::train_decoder() {
   RaeDecoder average = clone(autoencoder.decoder);
   Loader loader = picture_loader(seed);
   const auto tokens_of = [&](const ImageBatch& batch) {
-    if (recipe_.latents.from == "memory") return grid_to_tokens(gather(latents().latents, indices(batch.rows)));
+    if (recipe_.latents.from == "memory") return grid_to_tokens(gather(latents().latents, indices(batch.rows)).to(default_device()));
     const PauseTape pause;                          // pictures that are cropped anew, or too many latents to keep
     return autoencoder.tokens(batch.pixels).value();
   };
@@ -45,7 +45,8 @@ Outcome TrainingRun::train_decoder() {
   stage.made_from = {{"encoder", checksum(state_dict(autoencoder.encoder))}};
   stage.loss = [&](const StepPart& part) {
     const std::int64_t first = part.step * config.loop.batch + part.first;
-    const ImageBatch batch = loader.take(first, part.count);
+    ImageBatch batch = loader.take(first, part.count);
+    batch.pixels = batch.pixels.to(default_device());
     const Tensor x = batch.pixels, tokens = tokens_of(batch);
     const Var y = autoencoder.pixels(with_noise(tokens, consecutive(first, part.count), seed, config.noise_tau));
     const Var l1 = mean(abs(y - x));
@@ -53,7 +54,8 @@ Outcome TrainingRun::train_decoder() {
     return StepLoss{l1 + features * config.feature_weight, {{"l1", l1.value().item()}, {"feature_loss", features.value().item()}}};
   };
   stage.preview = [&](std::int64_t, const std::filesystem::path& png) {
-    const ImageBatch batch = picture_loader(seed + 1).batch(0, 16);
+    ImageBatch batch = picture_loader(seed + 1).batch(0, 16);
+    batch.pixels = batch.pixels.to(default_device());
     const Tensor y = clamp(restored(average(tokens_of(batch)), recipe_.rae).value(), 0, 1);
     std::vector<Image> grid = to_images(batch.pixels);
     for (Image& image : to_images(y)) grid.push_back(std::move(image));

@@ -52,11 +52,11 @@ Crops draw_crops(const Tensor& images, const Samples& samples, const Recipe& r, 
   const CropRecipe small{.size = e.local_size, .scale_low = e.local_low, .scale_high = e.local_high, .jitter = e.jitter};
   const RandomKey key{seed, crop_stream};
   Crops crops;
-  crops.global = concat(std::vector<Tensor>{random_crops(images, samples, key, 0, large), random_crops(images, samples, key, 1, large)}, 0);
+  crops.global = concat(std::vector<Tensor>{random_crops(images, samples, key, 0, large), random_crops(images, samples, key, 1, large)}, 0).to(default_device());
   std::vector<Tensor> local;
   for (std::int64_t i = 0; i < e.local_crops; ++i)
     local.push_back(random_crops(images, samples, key, static_cast<std::uint32_t>(2 + i), small));
-  if (!local.empty()) crops.local = concat(local, 0);
+  if (!local.empty()) crops.local = concat(local, 0).to(default_device());
   crops.mask = draw_mask(samples, r, seed);
   return crops;
 }

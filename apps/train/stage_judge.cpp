@@ -26,8 +26,8 @@ Outcome TrainingRun::train_judge() {
   stage.loss = [&](const StepPart& part) {
     const std::int64_t first = part.step * config.loop.batch + part.first;
     const ImageBatch batch = loader.take(first, part.count);
-    const Tensor x = random_shifts(batch.pixels, consecutive(first, part.count), augmentation(seed), 0, config.shift, 0.5);
-    const Tensor& labels = batch.labels;
+    const Tensor x = random_shifts(batch.pixels, consecutive(first, part.count), augmentation(seed), 0, config.shift, 0.5).to(default_device());
+    const Tensor labels = batch.labels.to(default_device());
     const Var logits = model(x);
     return StepLoss{mean(cross_entropy(logits, labels)), {{"accuracy", accuracy(logits.value(), labels)}}};
   };

@@ -35,12 +35,12 @@ const LatentSet& TrainingRun::latents() {
   const std::int64_t count = pictures()->count();
   const auto progress = encoding_progress(count);
   LatentSet set;
-  set.labels = Tensor::empty({count}, DType::i64);
+  set.labels = Tensor::empty({count}, DType::i64, Device{});
   encode_pictures(rae(), pictures(), recipe_.latents, 0, count, [&](std::int64_t first, const LatentSet& block) {
     const Shape all = block.latents.shape().with(0, count);
     const std::int64_t end = first + block.latents.dim(0);
-    if (!set.latents.defined()) set.latents = Tensor::empty(all);
-    if (!set.mirrored.defined() && block.mirrored.defined()) set.mirrored = Tensor::empty(all);
+    if (!set.latents.defined()) set.latents = Tensor::empty(all, DType::f32, Device{});
+    if (!set.mirrored.defined() && block.mirrored.defined()) set.mirrored = Tensor::empty(all, DType::f32, Device{});
     set.latents.slice(0, first, end).copy_from(block.latents);
     if (block.mirrored.defined()) set.mirrored.slice(0, first, end).copy_from(block.mirrored);
     set.labels.slice(0, first, end).copy_from(block.labels);
@@ -91,7 +91,7 @@ int TrainingRun::encode_latents() {
   const auto progress = encoding_progress(count);
   for (const LatentShard& s : missing) {
     const Shape all{s.count, info.latent[0], info.latent[1], info.latent[2]};
-    const Tensor latents = Tensor::empty(all, info.dtype), mirrored = info.mirrored ? Tensor::empty(all, info.dtype) : Tensor();
+    const Tensor latents = Tensor::empty(all, info.dtype, Device{}), mirrored = info.mirrored ? Tensor::empty(all, info.dtype, Device{}) : Tensor();
     Moments moments(info.latent);
     encode_pictures(rae(), pictures(), recipe_.latents, s.first, s.count, [&](std::int64_t i, const LatentSet& block) {
       const std::int64_t begin = i - s.first, end = begin + block.latents.dim(0);
@@ -145,7 +145,7 @@ LatentSource& TrainingRun::latent_source() {
 
 Batch TrainingRun::flow_batch(const StepPart& part, std::int64_t batch, std::uint64_t seed) {
   const LatentSet set = latent_source().take(seed, part.step * batch + part.first, part.count);
-  return {rae().stats.normalise(set.latents), set.labels,
+  return {rae().stats.normalise(set.latents.to(default_device())), set.labels.to(default_device()),
           Draws{seed, static_cast<std::uint32_t>(part.step), consecutive(part.first, part.count)}};
 }
 

@@ -153,7 +153,7 @@ Rae& TrainingRun::autoencoder() {
 std::string checksum(const NamedTensors& tensors) {
   std::uint32_t crc = 0;
   for (const auto& [name, t] : tensors) {
-    const Tensor x = t.contiguous();
+    const Tensor x = t.contiguous().to(Device{});
     crc = crc32c(name + to_string(x.shape()), crc);
     crc = crc32c({static_cast<const char*>(x.raw()), x.bytes()}, crc);
   }

@@ -26,7 +26,7 @@ Var attention_qkv(const Var& qkv, int heads) {
   AttentionSaved saved = qkv.has_tangent() ? attention_value_push(in, split_qkv(widened(qkv.tangent().value()), heads), d_o) : attention_value(in);
   saved.o = saved.o.to(x.dtype());
   const Var y = record("attention_qkv", joined(saved.o), {&qkv}, [=](const Tensor& gy, Cotangents& g) {
-    const Tensor wide_x = widened(x), gx = Tensor::empty(x.shape(), wide_x.dtype());
+    const Tensor wide_x = widened(x), gx = Tensor::empty(x.shape(), wide_x.dtype(), x.device());
     attention_pull(split_qkv(wide_x, heads), saved, gy.reshape(saved.o.shape()), split_qkv(gx, heads));
     g.add(0, gx.to(x.dtype()));
   });
@@ -50,7 +50,7 @@ Var attention(const Var& q, const Var& k, const Var& v) {
     const DType compute = compute_type(in.q, "attention");
     // Gradients lie as (B,N,H,dh), as the projections that made q, k and v want them.
     const auto space = [&](std::size_t i, const Tensor& x) {
-      return g.wants(i) ? as_heads(Tensor::empty({x.dim(0), x.dim(2), x.dim(1), x.dim(3)}, compute)) : Tensor();
+      return g.wants(i) ? as_heads(Tensor::empty({x.dim(0), x.dim(2), x.dim(1), x.dim(3)}, compute, x.device())) : Tensor();
     };
     const Qkv out{space(0, in.q), space(1, in.k), space(2, in.v)};
     attention_pull(in, saved, gy.permute({0, 2, 1, 3}), out);

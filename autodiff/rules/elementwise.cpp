@@ -112,12 +112,12 @@ namespace {
 Var choose(const char* name, const Tensor& pick_a, const Tensor& value, const Var& a, const Var& b) {
   const Shape sa = a.shape(), sb = b.shape();
   const Var y = record(name, value, {&a, &b}, [=](const Tensor& gy, Cotangents& g) {
-    const Tensor zero = Tensor::scalar(0, gy.dtype());
+    const Tensor zero = Tensor::scalar(0, gy.dtype(), gy.device());
     if (g.wants(0)) g.add(0, sum_to(where(pick_a, gy, zero), sa));
     if (g.wants(1)) g.add(1, sum_to(where(pick_a, zero, gy), sb));
   });
   return push_binary(a, b, y, [&](const Var&, const Var&, const Var& da, const Var& db, const Var& py) {
-    const Var zero = Tensor::scalar(0, py.dtype());
+    const Var zero = Tensor::scalar(0, py.dtype(), py.value().device());
     const Tensor pick = py.rank() ? pick_a.slice(0, 0, py.dim(0)) : pick_a;
     return where(pick, da.defined() ? da : zero, db.defined() ? db : zero);
   });
@@ -141,7 +141,7 @@ Var affine(const Var& x, double scale, double shift) {      // y = scale x + shi
 }
 
 Var clamp(const Var& x, double low, double high) {
-  return minimum(maximum(x, Tensor::scalar(low, x.dtype())), Tensor::scalar(high, x.dtype()));
+  return minimum(maximum(x, Tensor::scalar(low, x.dtype(), x.value().device())), Tensor::scalar(high, x.dtype(), x.value().device()));
 }
 
 Var stop_gradient(const Var& x) { return x.value(); }

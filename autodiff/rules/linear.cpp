@@ -90,7 +90,7 @@ Var concat_tangent(const std::vector<Var>& parts, int d) {
   std::vector<Var> tangents;
   for (const Var& p : parts) {
     const std::int64_t own = d == 0 ? p.dim(0) : rows;
-    tangents.push_back(p.has_tangent() ? pad_rows(p.tangent(), own) : Var(Tensor::zeros(p.shape().with(0, own), p.dtype())));
+    tangents.push_back(p.has_tangent() ? pad_rows(p.tangent(), own) : Var(Tensor::zeros(p.shape().with(0, own), p.dtype(), p.value().device())));
   }
   return concat(tangents, d);
 }

@@ -47,13 +47,14 @@ double off_diagonal(const double* a, std::int64_t n) {
 // The symmetric square root of a positive semidefinite matrix; rounding below zero counts as zero.
 Tensor square_root(const Tensor& matrix) {
   const Eigen e = symmetric_eigen(matrix);
-  const Tensor roots = sqrt(maximum(e.values, Tensor::scalar(0, DType::f64)));
+  const Tensor roots = sqrt(maximum(e.values, Tensor::scalar(0, DType::f64, e.values.device())));
   return matmul(e.vectors * roots, e.vectors.transpose(0, 1));
 }
 
 double trace(const Tensor& m) {
+  const Tensor here = m.to(Device{});
   double s = 0;
-  for (std::int64_t i = 0; i < m.dim(0); ++i) s += m.data<double>()[i * m.dim(0) + i];
+  for (std::int64_t i = 0; i < m.dim(0); ++i) s += here.data<double>()[i * m.dim(0) + i];
   return s;
 }
 
@@ -62,7 +63,7 @@ double trace(const Tensor& m) {
 Eigen symmetric_eigen(const Tensor& matrix) {
   if (matrix.rank() != 2 || matrix.dim(0) != matrix.dim(1)) throw ShapeError("symmetric_eigen: wants a square matrix, got " + to_string(matrix.shape()));
   const std::int64_t n = matrix.dim(0);
-  const Tensor work = matrix.to(DType::f64).clone(), rows = Tensor::zeros({n, n}, DType::f64);
+  const Tensor work = matrix.to(DType::f64).to(Device{}).clone(), rows = Tensor::zeros({n, n}, DType::f64, Device{});
   double *a = work.data<double>(), *v = rows.data<double>();
   for (std::int64_t i = 0; i < n; ++i) v[i * n + i] = 1;
   const double scale = sum_squares(work);
@@ -72,7 +73,7 @@ Eigen symmetric_eigen(const Tensor& matrix) {
   std::vector<std::int64_t> order(static_cast<std::size_t>(n));
   std::iota(order.begin(), order.end(), 0);
   std::sort(order.begin(), order.end(), [&](std::int64_t i, std::int64_t j) { return a[i * n + i] < a[j * n + j]; });
-  Eigen out{Tensor::empty({n}, DType::f64), Tensor::empty({n, n}, DType::f64)};
+  Eigen out{Tensor::empty({n}, DType::f64, Device{}), Tensor::empty({n, n}, DType::f64, Device{})};
   for (std::int64_t j = 0; j < n; ++j) {
     const std::int64_t from = order[static_cast<std::size_t>(j)];
     out.values.data<double>()[j] = a[from * n + from];
@@ -86,7 +87,8 @@ GaussianFit fit_gaussian(const Tensor& features) {
   const Tensor x = features.to(DType::f64);
   const Tensor m = mean(x, {0});
   const Tensor centred = x - m;
-  return {m, matmul(centred.transpose(0, 1), centred) / static_cast<double>(x.dim(0) - 1), x.dim(0)};
+  const Tensor covariance = matmul(centred.transpose(0, 1), centred) / static_cast<double>(x.dim(0) - 1);
+  return {m.to(Device{}), covariance.to(Device{}), x.dim(0)};
 }
 
 double frechet_distance(const GaussianFit& a, const GaussianFit& b) {
@@ -105,7 +107,7 @@ namespace {
 // Squared distances (n, m) between the rows of x (n, D) and y (m, D)
 Tensor distances(const Tensor& x, const Tensor& y) {
   const Tensor xx = sum(square(x), {1}, true), yy = sum(square(y), {1});
-  return maximum(xx + yy - 2.0 * matmul(x, y.transpose(0, 1)), Tensor::scalar(0));
+  return maximum(xx + yy - 2.0 * matmul(x, y.transpose(0, 1)), Tensor::scalar(0, x.dtype(), x.device())).to(Device{});
 }
 
 // Squared radius of each row's ball: the distance to its k-th nearest other row.

@@ -15,7 +15,7 @@ void check_multiple_of_4(std::int64_t width, const char* what) {
 
 Tensor sin_cos_positions(std::int64_t rows, std::int64_t columns, std::int64_t width) {
   check_multiple_of_4(width, "sin_cos_positions");
-  Tensor table = Tensor::empty({rows * columns, width});
+  Tensor table = Tensor::empty({rows * columns, width}, DType::f32, Device{});
   const std::int64_t q = width / 4;
   float* out = table.data<float>();
   for (std::int64_t n = 0; n < rows * columns; ++n, out += width)
@@ -27,12 +27,13 @@ Tensor sin_cos_positions(std::int64_t rows, std::int64_t columns, std::int64_t w
       out[2 * q + k] = static_cast<float>(std::sin(down));
       out[3 * q + k] = static_cast<float>(std::cos(down));
     }
-  return table;
+  return table.to(default_device());
 }
 
 std::pair<Tensor, Tensor> rope_tables(std::int64_t rows, std::int64_t columns, std::int64_t head_width) {
   check_multiple_of_4(head_width, "rope_tables");
-  Tensor cos_table = Tensor::empty({rows * columns, head_width}), sin_table = Tensor::empty({rows * columns, head_width});
+  const Shape shape{rows * columns, head_width};
+  Tensor cos_table = Tensor::empty(shape, DType::f32, Device{}), sin_table = Tensor::empty(shape, DType::f32, Device{});
   const std::int64_t half = head_width / 2;
   for (std::int64_t n = 0; n < rows * columns; ++n)
     for (std::int64_t c = 0; c < head_width; ++c) {
@@ -41,7 +42,7 @@ std::pair<Tensor, Tensor> rope_tables(std::int64_t rows, std::int64_t columns, s
       cos_table.data<float>()[n * head_width + c] = static_cast<float>(std::cos(angle));
       sin_table.data<float>()[n * head_width + c] = static_cast<float>(std::sin(angle));
     }
-  return {cos_table, sin_table};
+  return {cos_table.to(default_device()), sin_table.to(default_device())};
 }
 
 }  // namespace fm

@@ -139,7 +139,7 @@ Tensor flat_values(const std::shared_ptr<std::byte>& owner, std::string_view val
   auto* data = reinterpret_cast<std::byte*>(const_cast<char*>(values.data()));
   const bool wide = kind.size == size_of(kind.dtype);
   if (wide && reinterpret_cast<std::uintptr_t>(data) % kind.size == 0) return Tensor::view_of({owner, data}, data, {count}, kind.dtype);
-  Tensor copy = Tensor::empty({count}, kind.dtype);
+  Tensor copy = Tensor::empty({count}, kind.dtype, Device{});
   if (!wide)
     widen_halves(data, count, copy.data<float>());
   else if (count > 0)

@@ -191,7 +191,7 @@ Tensor Safetensors::load(const SafetensorsEntry& entry) const {
   std::byte* data = file_.data.get() + header_.data_begin + entry.begin;
   if (type.size == size_of(type.dtype) && reinterpret_cast<std::uintptr_t>(data) % type.size == 0)
     return Tensor::view_of(file_.part(header_.data_begin + entry.begin, header_.data_begin + entry.end), data, entry.shape, type.dtype);
-  Tensor t = Tensor::empty(entry.shape, type.dtype);
+  Tensor t = Tensor::empty(entry.shape, type.dtype, Device{});
   if (type.size == size_of(type.dtype)) {
     if (t.bytes() > 0) std::memcpy(t.raw(), data, t.bytes());
     return t;
@@ -272,7 +272,7 @@ std::uint32_t save_safetensors(const std::filesystem::path& path, const NamedTen
   write({reinterpret_cast<const char*>(&length), sizeof length});
   write(header);
   for (const auto& [name, t] : sorted) {
-    const Tensor rows = t.contiguous();
+    const Tensor rows = t.contiguous().to(Device{});
     write({static_cast<const char*>(rows.raw()), rows.bytes()});
   }
   out.commit();

@@ -82,7 +82,7 @@ Tensor TorchArchive::storage(std::uint32_t index) const {
     // Owned by this storage alone, so that tensors of different storages do not count as sharing memory.
     return known = Tensor::view_of(zip.owner_of(data[index]), bytes, {s.numel}, s.type->dtype);
   }
-  Tensor copy = Tensor::empty({s.numel}, s.type->dtype);
+  Tensor copy = Tensor::empty({s.numel}, s.type->dtype, Device{});
   if (!wide)
     widen_halves(bytes, s.numel, copy.data<float>());
   else if (s.numel > 0)

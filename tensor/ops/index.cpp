@@ -47,7 +47,7 @@ Tensor gather(const Tensor& x, const Tensor& index) {
   Shape shape = x.shape();
   shape[0] = static_cast<std::int64_t>(rows.size());
   const Tensor in = x.contiguous();
-  Tensor y = Tensor::empty(shape, x.dtype());
+  Tensor y = Tensor::empty(shape, x.dtype(), x.device());
   const std::size_t bytes = rows.empty() ? 0 : y.bytes() / rows.size();
   for (std::size_t i = 0; i < rows.size(); ++i)
     std::memcpy(static_cast<std::byte*>(y.raw()) + i * bytes,
@@ -67,7 +67,7 @@ Tensor scatter_add(const Tensor& x, const Tensor& index, const Shape& shape) {
   }
   const auto rows = checked(index, shape[0], "scatter_add");
   const Tensor in = x.contiguous();
-  Tensor y = Tensor::zeros(shape, x.dtype());
+  Tensor y = Tensor::zeros(shape, x.dtype(), x.device());
   const std::int64_t n = rows.empty() ? 0 : x.numel() / static_cast<std::int64_t>(rows.size());
   dispatch(x.dtype(), [&]<class T>(T) {
     for (std::size_t i = 0; i < rows.size(); ++i) {
@@ -87,7 +87,7 @@ Tensor one_hot(const Tensor& index, std::int64_t classes, DType dtype) {
     return y;
   }
   const auto rows = checked(index, classes, "one_hot");
-  Tensor y = Tensor::zeros({static_cast<std::int64_t>(rows.size()), classes}, dtype);
+  Tensor y = Tensor::zeros({static_cast<std::int64_t>(rows.size()), classes}, dtype, index.device());
   for (std::size_t i = 0; i < rows.size(); ++i) y.select(0, static_cast<std::int64_t>(i)).slice(0, rows[i], rows[i] + 1).fill(1);
   return y;
 }

@@ -12,12 +12,12 @@ namespace fm {
 using Samples = std::vector<std::int64_t>;                 // global sample numbers, one a row
 
 // Element i of the row-major result is a function of (key, draw, i). f32 or f64 (the same f32 numbers, widened).
-Tensor random_uniform(const Shape& shape, RandomKey key, std::uint32_t draw = 0, DType dtype = DType::f32, Device device = {});   // [0, 1)
-Tensor random_normal(const Shape& shape, RandomKey key, std::uint32_t draw = 0, DType dtype = DType::f32, Device device = {});    // N(0, 1)
+Tensor random_uniform(const Shape& shape, RandomKey key, std::uint32_t draw = 0, DType dtype = DType::f32, Device device = default_device());   // [0, 1)
+Tensor random_normal(const Shape& shape, RandomKey key, std::uint32_t draw = 0, DType dtype = DType::f32, Device device = default_device());    // N(0, 1)
 
 // (samples.size(), row...): element j of row r is a function of (key, draw, samples[r], j). Rows have fewer than 2^26 elements.
-Tensor random_uniform_rows(const Samples& samples, const Shape& row, RandomKey key, std::uint32_t draw = 0, DType dtype = DType::f32, Device device = {});
-Tensor random_normal_rows(const Samples& samples, const Shape& row, RandomKey key, std::uint32_t draw = 0, DType dtype = DType::f32, Device device = {});
+Tensor random_uniform_rows(const Samples& samples, const Shape& row, RandomKey key, std::uint32_t draw = 0, DType dtype = DType::f32, Device device = default_device());
+Tensor random_normal_rows(const Samples& samples, const Shape& row, RandomKey key, std::uint32_t draw = 0, DType dtype = DType::f32, Device device = default_device());
 
 // first, first + 1, ..., first + n - 1
 Samples consecutive(std::int64_t first, std::int64_t n);
