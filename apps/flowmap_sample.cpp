@@ -3,6 +3,7 @@
 #include "apps/sample/reconstruct.h"
 #include "apps/support/program.h"
 #include "apps/train/training_run.h"
+#include "nn/flops/activations.h"
 
 using namespace fm;
 
@@ -49,6 +50,7 @@ Source open_run(const SampleCommand& c, TrainingRun& run) {
   source.classes = run.recipe().classes;
   source.generate = [model, generate](const Tensor& noise, const Labels& y) { return generate(noise, y); };
   source.decode = [&rae](const Tensor& z) { return rae.decode(z); };
+  source.bytes_a_sample = activation_bytes(model->config, 1).one_block;
   source.weights = [model, &rae] {
     return fmt::format("dit {} decoder {}", checksum(state_dict(*model)), checksum(state_dict(rae.decoder)));
   };
@@ -72,6 +74,9 @@ int sample(SampleCommand& c, Context& context) {
         "--out is a run's folder and --dit are weights without one: give one of them (pictures go to --pngs, --npz and --grid)");
   if (!c.published.given() && !c.published.decoder.empty())
     throw ConfigError("--decoder goes with --dit: the weights that make its latents");
+  if (c.guidance_from > c.guidance_to)
+    throw ConfigError(
+        fmt::format("--guidance-from {} --guidance-to {}: no time lies between; exchange them", c.guidance_from, c.guidance_to));
   const Warn warn = [&](const std::string& line) { context.log.warning("{}", line); };
   if (!c.images.empty() && c.published.given())
     throw ConfigError("--reconstruct takes the autoencoder of a run or a recipe (--config, --out), --dit is for samples: give one of them");

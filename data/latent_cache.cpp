@@ -122,15 +122,19 @@ LatentCacheWriter::LatentCacheWriter(fs::path folder, LatentCacheInfo info, cons
   }
   if (const std::string what = difference(before->identity, identity(info_)); !what.empty())
     throw ConfigError(fmt::format("{}: holds latents with {}: choose another folder, or remove this one", folder_.string(), what));
+  bool damaged = false;
   for (const LatentShard& s : before->finished) {
     const auto i = static_cast<std::size_t>(s.number);
     if (i >= shards_.size()) continue;
     done_[i] = s.first == shards_[i].first && s.count == shards_[i].count && intact(file(s.number), s);
-    if (done_[i])
+    if (done_[i]) {
       shards_[i] = s;
-    else
-      warn(fmt::format("{}: missing or damaged (size or checksum): encoded again", file(s.number).string()));
+      continue;
+    }
+    damaged = true;
+    warn(fmt::format("{}: missing or damaged (size or checksum): encoded again", file(s.number).string()));
   }
+  if (damaged) write_index();  // should this process be killed, the index must not call them finished
 }
 
 fs::path LatentCacheWriter::file(std::int64_t shard) const { return shard_file(folder_, shard); }

@@ -1,10 +1,9 @@
 #include "apps/sample/pictures.h"
 
 #include <algorithm>
-#include <chrono>
 #include <fstream>
 
-#include "apps/support/text.h"
+#include "apps/support/progress.h"
 #include "data/grid.h"
 #include "data/image_file.h"
 #include "data/png.h"
@@ -21,31 +20,6 @@ namespace fs = std::filesystem;
 
 constexpr std::int64_t grid_pictures = 100;
 constexpr const char* settings_file = "samples.txt";
-
-// One line on a terminal, redrawn; elsewhere one now and then.
-class DrawProgress {
- public:
-  DrawProgress(Logger& log, std::int64_t total, std::int64_t there) : log_(log), total_(total), done_(there), start_(now()) {}
-
-  void drawn(std::int64_t n) {
-    done_ += n;
-    fresh_ += n;
-    const double spent = now() - start_, rate = spent > 0 ? static_cast<double>(fresh_) / spent : 0;
-    const double left = rate > 0 ? static_cast<double>(total_ - done_) / rate : -1;
-    const std::string line =
-        fmt::format("{}/{} images  {:.1f}%  {}  ETA {}", done_, total_, 100.0 * static_cast<double>(done_) / static_cast<double>(total_),
-                    rate_text(rate, "img"), duration_text(left));
-    if (log_.on_terminal()) log_.status(line);
-    else if (done_ == total_ || now() - told_ > 30) log_.info("{}", line), told_ = now();
-  }
-  ~DrawProgress() { log_.end_status(); }
-
- private:
-  static double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
-  Logger& log_;
-  std::int64_t total_, done_, fresh_ = 0;
-  double start_, told_ = now();
-};
 
 void check_settings(const fs::path& folder, const std::string& settings) {
   const fs::path file = folder / settings_file;
@@ -65,6 +39,8 @@ void prepare_file(const char* flag, const std::string& file, const std::string& 
   std::error_code error;
   if (const fs::path folder = fs::path(file).parent_path(); !folder.empty()) fs::create_directories(folder, error);
   if (error) throw FileError(fmt::format("--{} {}: cannot create its folder: {}", flag, file, error.message()));
+  if (fs::is_directory(file, error)) throw ConfigError(fmt::format("--{} {}: is a folder: want a file's name", flag, file));
+  remove_stale_temporaries_of(file);             // of a command that was killed: gigabytes
 }
 
 // The pictures of a command, drawn or read back, in the order of their numbers.
@@ -113,8 +89,9 @@ class Pictures {
   }
 
   template <class F> void draw(const std::vector<std::int64_t>& wanted, F&& take) {
-    DrawProgress progress(log_, c_.count, c_.count - static_cast<std::int64_t>(wanted.size()));
-    const auto n = static_cast<std::int64_t>(wanted.size()), size = batch();
+    const auto n = static_cast<std::int64_t>(wanted.size()), there = c_.count - n, size = batch();
+    ImageProgress progress(log_, "", c_.count);
+    progress.begin(there);
     for (std::int64_t from = 0; from < n; from += size) {
       const std::int64_t rows = std::min(size, n - from);
       Samples samples;
@@ -127,7 +104,7 @@ class Pictures {
       const Tensor z = source_.generate(sample_noise(samples, source_.latent, seed_), Tensor::from(labels, {rows}));
       const std::vector<Image> images = to_images(source_.decode(z), c_.rounding == "nearest" ? Rounding::nearest : Rounding::truncate);
       for (std::int64_t k = 0; k < rows; ++k) take(wanted[static_cast<std::size_t>(from + k)], images[static_cast<std::size_t>(k)]);
-      progress.drawn(rows);
+      progress.at(there + from + rows);
     }
   }
 
@@ -206,12 +183,20 @@ class Outputs {
   std::vector<Image> shown_;
 };
 
-// Whether the file is as large as one of all pictures, which are like the folder's first.
-bool is_whole_npz(const fs::path& npz, const fs::path& png, std::int64_t count) {
-  constexpr std::uintmax_t largest_head = 4096;
-  if (!fs::exists(npz)) return false;
-  const std::uintmax_t pixels = static_cast<std::uintmax_t>(count) * read_image(png).pixels.size(), size = fs::file_size(npz);
-  return size > pixels && size < pixels + largest_head;
+// Whether the file holds the folder's pictures: as many, whole by its checksum, the same first and last.
+bool has_pictures(const fs::path& npz, const Pictures& pictures, std::int64_t count) {
+  try {
+    const Tensor all = NpzReader(npz).read("arr_0");
+    if (all.rank() != 4 || all.dtype() != DType::u8 || all.dim(0) != count) return false;
+    const auto same = [&](std::int64_t i) {
+      const Image image = read_image(pictures.png(i));
+      return all.select(0, i).shape() == Shape{image.height, image.width, image.channels} &&
+             all.select(0, i).to_vector<std::uint8_t>() == image.pixels;
+    };
+    return same(0) && same(count - 1);
+  } catch (const FileError&) {                   // it is not there, or damaged: to be written
+    return false;
+  }
 }
 
 }  // namespace
@@ -228,7 +213,7 @@ void draw_pictures(const Source& source, const PictureConfig& c, std::uint64_t s
     return outputs.finish(log);
   }
   check_settings(c.pngs, settings);
-  const bool done = pictures.fill_folder() == 0 && !c.npz.empty() && is_whole_npz(c.npz, pictures.png(0), c.count);
+  const bool done = pictures.fill_folder() == 0 && !c.npz.empty() && has_pictures(c.npz, pictures, c.count);
   if (done) log.info("{} is there", c.npz);
   Outputs outputs(c, source, !c.npz.empty() && !done);
   pictures.read_back(c.npz.empty() || done ? std::min(c.count, c.grid.empty() ? 0 : grid_pictures) : c.count, outputs);

@@ -1,5 +1,6 @@
 #include "apps/sample/reconstruct.h"
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 
@@ -31,6 +32,22 @@ std::vector<fs::path> split_files(const std::string& files) {
   return out;
 }
 
+// Where each reconstruction goes. ConfigError for two of one name, and for pictures that would replace themselves.
+std::vector<fs::path> png_names(const fs::path& folder, const std::vector<fs::path>& files) {
+  std::vector<fs::path> out;
+  for (const fs::path& file : files) {
+    out.push_back(folder / file.filename().replace_extension(".png"));
+    std::error_code ignored;
+    if (folder.empty()) continue;
+    if (std::count(out.begin(), out.end(), out.back()) > 1)
+      throw ConfigError(fmt::format("--reconstruct {}: another file becomes {} too: take them one by one", file.string(),
+                                    out.back().string()));
+    if (fs::equivalent(file, out.back(), ignored))
+      throw ConfigError(fmt::format("--pngs {}: {} lies there and would be replaced: take another folder", folder.string(), file.string()));
+  }
+  return out;
+}
+
 void write_npz(const std::string& file, const std::vector<Image>& images) {
   NpzWriter npz(file);
   npz.begin("arr_0", DType::u8, {images[0].height, images[0].width, images[0].channels});
@@ -44,6 +61,7 @@ void write_npz(const std::string& file, const std::vector<Image>& images) {
 void reconstruct(TrainingRun& run, const std::string& files, const PictureConfig& config) {
   const Recipe& recipe = run.recipe();
   const std::vector<fs::path> names = split_files(files);
+  const std::vector<fs::path> pngs = png_names(config.pngs, names);
   std::vector<Image> pictures, found;
   for (const fs::path& name : names)
     pictures.push_back(center_crop(read_image(name, static_cast<int>(recipe.channels)), static_cast<int>(recipe.image_size)));
@@ -59,7 +77,7 @@ void reconstruct(TrainingRun& run, const std::string& files, const PictureConfig
     found.push_back(to_images(y, rounding).front());
     if (config.pngs.empty()) continue;
     fs::create_directories(config.pngs);
-    write_png(fs::path(config.pngs) / names[i].filename().replace_extension(".png"), found.back());
+    write_png(pngs[i], found.back());
   }
   if (!config.npz.empty()) write_npz(config.npz, found);
   if (config.grid.empty()) return;

@@ -73,4 +73,23 @@ void Progress::step_done(int64_t step, const StepReport& report) {
     log_.info("{}", line);
 }
 
+void ImageProgress::begin(int64_t there) {
+  there_ = there;
+  start_ = told_ = clock_();
+}
+
+void ImageProgress::at(int64_t done) {
+  constexpr double pause = 30;
+  if (there_ < 0) begin(done);
+  const double now = clock_(), spent = now - start_, rate = spent > 0 ? double(done - there_) / spent : 0;
+  const std::string line =
+      fmt::format("{}{}{}/{} images  {:.1f}%  {}  ETA {}", what_, what_.empty() ? "" : " ", done, total_,
+                  total_ > 0 ? 100.0 * double(done) / double(total_) : 100.0, rate_text(rate, "img"),
+                  duration_text(done >= total_ ? 0 : rate > 0 ? double(total_ - done) / rate : -1));
+  if (log_.on_terminal()) return log_.status(line);
+  if (done < total_ && now - told_ < pause) return;
+  log_.info("{}", line);
+  told_ = now;
+}
+
 }  // namespace fm

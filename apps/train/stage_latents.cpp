@@ -1,7 +1,6 @@
 // What stands between pictures and generators: the latents of the training set, in memory, in files or made as they are needed, and their
 // statistics (mfrae 1.2, 10).
-#include <chrono>
-
+#include "apps/support/progress.h"
 #include "apps/support/run_folder.h"
 #include "apps/support/signals.h"
 #include "apps/support/text.h"
@@ -17,16 +16,12 @@ std::string preprocessing(const RaeConfig& c) {
 
 }  // namespace
 
-// A status line while `total` pictures are encoded, `done` of them before this process.
+// Tells how far `total` pictures are encoded. The first block begins the clock: caches and threads are warm then, and shards that were
+// there already count as no work.
 std::function<void(std::int64_t)> TrainingRun::encoding_progress(std::int64_t total) {
-  const auto start = std::chrono::steady_clock::now();
-  return [this, total, start, before = std::int64_t{-1}](std::int64_t done) mutable {
+  return [progress = std::make_shared<ImageProgress>(context_.log, "encoding", total)](std::int64_t done) {
     throw_if_stop_requested();
-    if (before < 0) before = done;  // the first block starts the clock's rate
-    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    const double rate = static_cast<double>(done - before) / std::max(seconds, 1e-9);
-    context_.log.status(fmt::format("encoding {}/{} images  {}  ETA {}", done, total, rate_text(rate, "img"),
-                                    duration_text(rate > 0 ? static_cast<double>(total - done) / rate : 0)));
+    progress->at(done);
   };
 }
 
@@ -152,7 +147,13 @@ Batch TrainingRun::flow_batch(const StepPart& part, std::int64_t batch, std::uin
 // They are for one encoder: another one (encoder --fresh, other encoder_weights) has its own.
 void TrainingRun::prepare_stats() {
   if (!recipe_.stats_file.empty()) {
-    rae().stats = load_stats(recipe_.stats_file, warner());
+    LatentStats given = load_stats(recipe_.stats_file, warner());
+    const Shape latent{recipe_.dit.channels, recipe_.dit.input_size, recipe_.dit.input_size};
+    if (given.variance.shape() != latent)
+      throw FileError(fmt::format("{}: statistics of latents {}, this recipe's are {}: give those of its encoder and image_size, or set "
+                                  "stats_file = \"\" to have them computed",
+                                  recipe_.stats_file, to_string(given.variance.shape()), to_string(latent)));
+    rae().stats = std::move(given);
     return;
   }
   const auto file = root_ / "stats.safetensors";

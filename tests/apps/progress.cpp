@@ -52,6 +52,28 @@ TEST_CASE("the progress line is the contract's") {
   CHECK(progress_line({.step = 1, .total = 10, .report = {.loss = 2}}) == "step 1/10  10.0%  loss 2.0000  -- it/s  ETA --:--");
 }
 
+TEST_CASE("images: a line every half minute where there is no terminal, the rate of what was made since the beginning") {
+  TempFolder folder;
+  FILE* sink = std::fopen((folder / "out").c_str(), "w");
+  {
+    Logger log(sink);
+    double now = 7;
+    ImageProgress drawn(log, "", 100, [&] { return now; });
+    drawn.begin(20);
+    for (int64_t done : {40, 60, 80, 100}) now += 20, drawn.at(done);
+    ImageProgress encoded(log, "encoding", 1000, [&] { return now; });
+    now += 1000;        // until the first block comes
+    encoded.at(500);
+    now += 50;
+    encoded.at(600);
+  }
+  std::fclose(sink);
+  CHECK(read_file(folder / "out") ==
+        "60/100 images  60.0%  1.00 img/s  ETA 0:40\n"
+        "100/100 images  100.0%  1.00 img/s  ETA 0:00\n"
+        "encoding 600/1000 images  60.0%  2.00 img/s  ETA 3:20\n");
+}
+
 TEST_CASE("rates leave out the first step and what is excluded") {
   TempFolder folder;
   FILE* sink = std::fopen((folder / "out").c_str(), "w");

@@ -131,6 +131,11 @@ TEST_CASE("a folder of pictures is gone on with: what is whole stays, what is mi
   CHECK(fs::last_write_time(pngs / "000002.png") == kept);
   CHECK(read_file(npz) == bytes);
   CHECK(has(draw(files().flow_map, wanted).err, "all.npz is there"));
+  const Arguments others{"--seed", "2", "--pngs", (folder / "others").string()};
+  REQUIRE(draw(files().flow_map, wanted + others).code == 0);       // the same file, of other pictures: not taken for these
+  CHECK(read_file(npz) != bytes);
+  CHECK(has(draw(files().flow_map, wanted).err, "arr_0 of 6 pictures"));
+  CHECK(read_file(npz) == bytes);
   const Result more = draw(files().flow_map, wanted + Arguments{"--count", "7"});
   CHECK_MESSAGE(has(more.err, "6 of 7 pictures are there"), more.err);
   CHECK(NpzReader(npz).read("arr_0").dim(0) == 7);
@@ -148,9 +153,11 @@ TEST_CASE("killed and called again, the same files") {
   });
   REQUIRE(killed.code == 1000 + SIGKILL);
   CHECK_FALSE(fs::exists(npz));
+  write_atomically(folder / "all.npz.tmp-123", "what was written of it");
   const Result rest = draw(files().flow_map, wanted);
   REQUIRE_MESSAGE(rest.code == 0, rest.err);
   CHECK(arr_0(npz) == pixels(files().flow_map, {"--count", "40", "--batch", "1"}));
+  CHECK_FALSE(fs::exists(folder / "all.npz.tmp-123"));
 }
 
 TEST_CASE("a teacher: its solver, guidance, intervals and autoguidance") {
@@ -192,6 +199,9 @@ TEST_CASE("what is refused, in one line") {
   refuse({"--npz", "a.npy"}, 2, "--npz a.npy: want a name that ends in .npz");
   refuse({"--npz", (files().decoder / "a.npz").string()}, 3, "cannot create its folder");
   refuse({"--grid="}, 2, "no files are asked for");
+  refuse({"--guidance-from", "0.9", "--guidance-to", "0.1"}, 2, "no time lies between");
+  fs::create_directory(folder / "folder.npz");
+  refuse({"--npz", (folder / "folder.npz").string()}, 2, "folder.npz: is a folder: want a file's name");
   save_safetensors(folder / "stat.safetensors", {{"var", Tensor::full({16, 32, 32}, 1)}});
   refuse({"--stats", (folder / "stat.safetensors").string()}, 3, "is of latents");
   CHECK_FALSE(fs::exists(folder / "g.png"));

@@ -11,6 +11,7 @@
 #include "data/image_file.h"
 #include "nn/checkpoint_folder.h"
 #include "tensor/io/npy.h"
+#include "tensor/io/safetensors.h"
 #include "tests/support/child.h"
 
 using namespace fm;
@@ -430,6 +431,9 @@ TEST_CASE("a recipe with weights of its own: stages of decoder, statistics and t
   refused(lost, exit_code::unreadable,
           "do not exist: lost/stat.pt, lost/stage2_model.pt; put them there, or set stats_file, teacher_weights");
   succeeds(train("cmt", folder / "dry", {"--stats-file", "lost/stat.pt", "--dry-run"}));
+  save_safetensors(folder / "of_512.safetensors", {{"var", Tensor::ones({8, 32, 32})}});
+  refused(train("cmt", out, given + Arguments{"--stats-file", (folder / "of_512.safetensors").string(), "-q"}), exit_code::unreadable,
+          "of_512.safetensors: statistics of latents [8, 32, 32], this recipe's are");
 }
 
 TEST_CASE("what is wrong with the command or the config: one line and exit code 2") {
@@ -554,6 +558,11 @@ TEST_CASE("flowmap_sample --reconstruct: pictures through the autoencoder, and h
   }
   CHECK(read_image(grid).height > read_image(pngs / "000000.png").height * 2);
   refused(run("flowmap_sample", finished_run(), {"--reconstruct", (folder / "no.png").string(), "-q"}), exit_code::unreadable, "no.png");
+  const std::string here = (pngs / "000000.png").string(), there = (folder / "out/000000.png").string();
+  refused(run("flowmap_sample", finished_run(), {"--reconstruct", here, "--pngs", pngs.string(), "-q"}), exit_code::usage,
+          "lies there and would be replaced");
+  refused(run("flowmap_sample", finished_run(), {"--reconstruct", here + "," + there, "--pngs", (folder / "b").string(), "-q"}),
+          exit_code::usage, "another file becomes");
 }
 
 TEST_CASE("inspect: a checkpoint and a step") {

@@ -184,7 +184,10 @@ TEST_CASE("stopped and gone on, in any number of steps, a cache has the same byt
   write_atomically(folder / "z" / "latents-00001.safetensors", bytes);
   fs::remove(folder / "z" / "latents-00002.safetensors");
   CHECK(has(error_of([&] { LatentCache cache(folder / "z"); }), "latents-00002.safetensors"));
-  const std::string warnings = make(folder / "z", m);
+  CHECK(LatentCache::is_finished(folder / "z"));
+  const std::string warnings = make(folder / "z", m, 0);  // found and then stopped: no training takes the damaged ones for whole
+  CHECK(!LatentCache::is_finished(folder / "z"));
+  CHECK(make(folder / "z", m).empty());
   CHECK(has(warnings, "latents-00001.safetensors: missing or damaged"));
   CHECK(has(warnings, "latents-00002.safetensors: missing or damaged"));
   CHECK(contents(folder / "z") == want);
