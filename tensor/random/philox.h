@@ -67,20 +67,41 @@ FM_HD constexpr std::uint64_t below(std::uint32_t high, std::uint32_t low, std::
   return high * n1 + (high * n0 >> 32) + (mid >> 32) + (mid2 >> 32);
 }
 
+// A float each of whose operations is rounded by itself: nvcc would make fused multiply-adds of sums of products, and normals would not be the
+// same bits on every device. (CPU code of random numbers is compiled without such instructions.)
+struct Uncontracted {
+  float value;
+  FM_HD Uncontracted(float x) : value(x) {}
+#ifdef __CUDA_ARCH__
+  FM_HD friend Uncontracted operator+(Uncontracted a, Uncontracted b) { return __fadd_rn(a.value, b.value); }
+  FM_HD friend Uncontracted operator-(Uncontracted a, Uncontracted b) { return __fsub_rn(a.value, b.value); }
+  FM_HD friend Uncontracted operator*(Uncontracted a, Uncontracted b) { return __fmul_rn(a.value, b.value); }
+  FM_HD friend Uncontracted operator/(Uncontracted a, Uncontracted b) { return __fdiv_rn(a.value, b.value); }
+  FM_HD friend Uncontracted sqrt(Uncontracted a) { return __fsqrt_rn(a.value); }
+#else
+  FM_HD friend Uncontracted operator+(Uncontracted a, Uncontracted b) { return a.value + b.value; }
+  FM_HD friend Uncontracted operator-(Uncontracted a, Uncontracted b) { return a.value - b.value; }
+  FM_HD friend Uncontracted operator*(Uncontracted a, Uncontracted b) { return a.value * b.value; }
+  FM_HD friend Uncontracted operator/(Uncontracted a, Uncontracted b) { return a.value / b.value; }
+  FM_HD friend Uncontracted sqrt(Uncontracted a) { return std::sqrt(a.value); }
+#endif
+};
+
 // -ln u of u = (bits + 1/2) / 2^32, in (0, 23): the exponent apart, m in [0.7,1.4) through ln m = 2 artanh s, s = (m-1)/(m+1).
 FM_HD float minus_log_from_bits(std::uint32_t bits) {
   // int32 halves because a conversion from uint32 has no vector instruction before AVX-512; both products are exact but for one rounding.
-  const float u = (float(std::int32_t(bits >> 16)) * 65536.0f + (float(std::int32_t(bits & 0xFFFFu)) + 0.5f)) * 0x1p-32f;
+  using F = Uncontracted;
+  const F u = (F(float(std::int32_t(bits >> 16))) * 65536.0f + (F(float(std::int32_t(bits & 0xFFFFu))) + 0.5f)) * 0x1p-32f;
   std::uint32_t w;
-  std::memcpy(&w, &u, 4);
+  std::memcpy(&w, &u.value, 4);
   const std::uint32_t shifted = w - 0x3F3504F3u;  // sqrt(1/2) becomes the start of an octave
-  const float exponent = float(std::int32_t(shifted) >> 23);
+  const F exponent = float(std::int32_t(shifted) >> 23);
   w = (shifted & 0x007FFFFFu) + 0x3F3504F3u;
   float m;
   std::memcpy(&m, &w, 4);
-  const float s = (m - 1.0f) / (m + 1.0f), z = s * s;
-  const float series = s * (2.0f + z * (0.6666666667f + z * (0.4f + z * (0.2857142857f + z * 0.2222222222f))));
-  return -(exponent * 0.6931471806f + series);
+  const F s = (F(m) - 1.0f) / (F(m) + 1.0f), z = s * s;
+  const F series = s * (F(2.0f) + z * (F(0.6666666667f) + z * (F(0.4f) + z * (F(0.2857142857f) + z * 0.2222222222f))));
+  return -(exponent * 0.6931471806f + series).value;
 }
 
 struct NormalPair {
@@ -90,16 +111,17 @@ struct NormalPair {
 // Two independent N(0,1) from two words by Box-Muller: sqrt(-2 ln u) (cos, sin)(2 pi v). The angle is reduced to its nearest quarter turn in
 // integers, so the Taylor sums see |x| <= pi/4. Error a few 1e-7 of the value; |result| <= 6.8.
 FM_HD NormalPair normal_from_bits(std::uint32_t radius_bits, std::uint32_t angle_bits) {
-  const float radius = std::sqrt(2.0f * minus_log_from_bits(radius_bits));
+  using F = Uncontracted;
+  const F radius = sqrt(F(2.0f) * minus_log_from_bits(radius_bits));
   const std::uint32_t quarter = (angle_bits + 0x20000000u) >> 30;
-  const float x = float(std::int32_t(angle_bits - (quarter << 30))) * (1.5707963268f * 0x1p-30f), z = x * x;
-  const float sine = x * (1.0f + z * (-1.6666666667e-1f + z * (8.3333333333e-3f + z * (-1.9841269841e-4f + z * 2.7557319224e-6f))));
-  const float cosine =
-      1.0f + z * (-0.5f + z * (4.1666666667e-2f + z * (-1.3888888889e-3f + z * (2.4801587302e-5f + z * -2.7557319224e-7f))));
+  const F x = F(float(std::int32_t(angle_bits - (quarter << 30)))) * (1.5707963268f * 0x1p-30f), z = x * x;
+  const F sine = x * (F(1.0f) + z * (F(-1.6666666667e-1f) + z * (F(8.3333333333e-3f) + z * (F(-1.9841269841e-4f) + z * 2.7557319224e-6f))));
+  const F cosine =
+      F(1.0f) + z * (F(-0.5f) + z * (F(4.1666666667e-2f) + z * (F(-1.3888888889e-3f) + z * (F(2.4801587302e-5f) + z * -2.7557319224e-7f))));
   const bool odd = quarter & 1u;
-  const float c = odd ? sine : cosine, s = odd ? cosine : sine;
+  const float c = odd ? sine.value : cosine.value, s = odd ? cosine.value : sine.value;
   const bool minus_c = ((quarter + 1u) & 2u) != 0, minus_s = (quarter & 2u) != 0;
-  return {radius * (minus_c ? -c : c), radius * (minus_s ? -s : s)};
+  return {(radius * (minus_c ? -c : c)).value, (radius * (minus_s ? -s : s)).value};
 }
 
 }  // namespace fm
