@@ -67,8 +67,8 @@ FM_HD constexpr std::uint64_t below(std::uint32_t high, std::uint32_t low, std::
   return high * n1 + (high * n0 >> 32) + (mid >> 32) + (mid2 >> 32);
 }
 
-// A float each of whose operations is rounded by itself: nvcc would make fused multiply-adds of sums of products, and normals would not be the
-// same bits on every device. (CPU code of random numbers is compiled without such instructions.)
+// A float each of whose operations is rounded by itself: nvcc would make fused multiply-adds of sums of products, and normals would not be
+// the same bits on every device. (CPU code of random numbers is compiled without such instructions.)
 struct Uncontracted {
   float value;
   FM_HD Uncontracted(float x) : value(x) {}

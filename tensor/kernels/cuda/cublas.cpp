@@ -20,14 +20,16 @@
 namespace fm::cuda {
 namespace {
 
-constexpr std::size_t workspace_bytes = std::size_t{32} << 20;     // what NVIDIA advises for Hopper; older GPUs need less
+constexpr std::size_t workspace_bytes = std::size_t{32} << 20;  // what NVIDIA advises for Hopper; older GPUs need less
 
 std::string text(std::int64_t n) { return std::to_string(n); }
 
 std::string type_name(cudaDataType_t type) { return type == CUDA_R_64F ? "f64" : type == CUDA_R_32F ? "f32" : "bf16"; }
 
 std::string describe(const Product& p) {
-  const auto operand = [](const Matrices& x) { return (x.transposed ? "transposed " : "") + type_name(x.type) + " of leading dimension " + text(x.lead); };
+  const auto operand = [](const Matrices& x) {
+    return (x.transposed ? "transposed " : "") + type_name(x.type) + " of leading dimension " + text(x.lead);
+  };
   return "(" + text(p.m) + ", " + text(p.k) + ") " + operand(p.a) + " x (" + text(p.k) + ", " + text(p.n) + ") " + operand(p.b) + " -> " +
          type_name(p.c_type) + " of leading dimension " + text(p.ldc) + ", " + text(p.batch) + " times";
 }
@@ -39,7 +41,8 @@ void check(cublasStatus_t status, const char* call) {
 
 void check(cublasStatus_t status, const char* call, const Product& p) {
   if (status != CUBLAS_STATUS_SUCCESS)
-    throw DeviceError(std::string(call) + " on cuda:" + std::to_string(current_device()) + ": " + cublasGetStatusString(status) + " for " + describe(p));
+    throw DeviceError(std::string(call) + " on cuda:" + std::to_string(current_device()) + ": " + cublasGetStatusString(status) + " for " +
+                      describe(p));
 }
 
 int as_int(std::int64_t n, const Product& p) {
@@ -69,7 +72,8 @@ struct Handles {
   Handles() {
     check(cublasCreate(&blas), "cublasCreate");
     // Partial sums of a long bf16 product stay in f32: the result is rounded once.
-    check(cublasSetMathMode(blas, static_cast<cublasMath_t>(CUBLAS_DEFAULT_MATH | CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION)), "cublasSetMathMode");
+    check(cublasSetMathMode(blas, static_cast<cublasMath_t>(CUBLAS_DEFAULT_MATH | CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION)),
+          "cublasSetMathMode");
     check(cublasLtCreate(&lt), "cublasLtCreate");
     const OpName name("cublas workspace");
     workspace = allocate(workspace_bytes, Device::cuda(current_device()));
@@ -84,7 +88,7 @@ struct Handles {
   void follow(cudaStream_t now) {
     if (now == stream) return;
     check(cublasSetStream(blas, now), "cublasSetStream");
-    check(cublasSetWorkspace(blas, workspace.get(), workspace_bytes), "cublasSetWorkspace");      // after the stream, which resets it
+    check(cublasSetWorkspace(blas, workspace.get(), workspace_bytes), "cublasSetWorkspace");  // after the stream, which resets it
     stream = now;
   }
 
@@ -112,7 +116,8 @@ cublasComputeType_t compute_type(const Product& p) {
 
 // alpha and beta in the type that sums are in.
 struct Factors {
-  explicit Factors(const Product& p) : wide(p.c_type == CUDA_R_64F), d{p.alpha, p.accumulate ? 1.0 : 0.0}, f{static_cast<float>(d[0]), static_cast<float>(d[1])} {}
+  explicit Factors(const Product& p)
+      : wide(p.c_type == CUDA_R_64F), d{p.alpha, p.accumulate ? 1.0 : 0.0}, f{static_cast<float>(d[0]), static_cast<float>(d[1])} {}
   const void* alpha() const { return wide ? static_cast<const void*>(&d[0]) : &f[0]; }
   const void* beta() const { return wide ? static_cast<const void*>(&d[1]) : &f[1]; }
   bool wide;
@@ -121,12 +126,15 @@ struct Factors {
 };
 
 void set_bias(Plan& plan, const void* bias, const Product& p) {
-  check(cublasLtMatmulDescSetAttribute(plan.description, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias), "cublasLtMatmulDescSetAttribute", p);
+  check(cublasLtMatmulDescSetAttribute(plan.description, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias),
+        "cublasLtMatmulDescSetAttribute", p);
 }
 
 // A layout of the column-major matrix that op(x) is the transpose of, op(x) having rows x columns.
-void make_layout(cublasLtMatrixLayout_t* layout, cudaDataType_t type, bool transposed, std::int64_t rows, std::int64_t columns, std::int64_t lead, const Product& p) {
-  const auto down = static_cast<std::uint64_t>(transposed ? rows : columns), across = static_cast<std::uint64_t>(transposed ? columns : rows);
+void make_layout(cublasLtMatrixLayout_t* layout, cudaDataType_t type, bool transposed, std::int64_t rows, std::int64_t columns,
+                 std::int64_t lead, const Product& p) {
+  const auto down = static_cast<std::uint64_t>(transposed ? rows : columns),
+             across = static_cast<std::uint64_t>(transposed ? columns : rows);
   check(cublasLtMatrixLayoutCreate(layout, type, down, across, lead), "cublasLtMatrixLayoutCreate", p);
 }
 
@@ -156,8 +164,10 @@ void choose_algorithm(Plan& plan, cublasLtHandle_t lt, const Product& p) {
       raw, cublasLtMatmulPreferenceDestroy);
   const std::size_t room = workspace_bytes;
   const std::uint32_t sums = CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
-  check(cublasLtMatmulPreferenceSetAttribute(raw, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &room, sizeof room), "cublasLtMatmulPreferenceSetAttribute", p);
-  check(cublasLtMatmulPreferenceSetAttribute(raw, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &sums, sizeof sums), "cublasLtMatmulPreferenceSetAttribute", p);
+  check(cublasLtMatmulPreferenceSetAttribute(raw, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &room, sizeof room),
+        "cublasLtMatmulPreferenceSetAttribute", p);
+  check(cublasLtMatmulPreferenceSetAttribute(raw, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &sums, sizeof sums),
+        "cublasLtMatmulPreferenceSetAttribute", p);
   cublasLtMatmulHeuristicResult_t best{};
   int count = 0;
   const cublasStatus_t status =
@@ -195,26 +205,28 @@ void multiply(const Product& p) {
   const Factors factor(p);
   const auto i = [&](std::int64_t n) { return as_int(n, p); };
   if (p.batch == 1) {
-    check(cublasGemmEx(h.blas, operation(p.b), operation(p.a), i(p.n), i(p.m), i(p.k), factor.alpha(), p.b.data, p.b.type, i(p.b.lead), p.a.data, p.a.type,
-                       i(p.a.lead), factor.beta(), p.c, p.c_type, i(p.ldc), compute_type(p), CUBLAS_GEMM_DEFAULT),
+    check(cublasGemmEx(h.blas, operation(p.b), operation(p.a), i(p.n), i(p.m), i(p.k), factor.alpha(), p.b.data, p.b.type, i(p.b.lead),
+                       p.a.data, p.a.type, i(p.a.lead), factor.beta(), p.c, p.c_type, i(p.ldc), compute_type(p), CUBLAS_GEMM_DEFAULT),
           "cublasGemmEx", p);
     return;
   }
-  check(cublasGemmStridedBatchedEx(h.blas, operation(p.b), operation(p.a), i(p.n), i(p.m), i(p.k), factor.alpha(), p.b.data, p.b.type, i(p.b.lead), p.b.stride,
-                                   p.a.data, p.a.type, i(p.a.lead), p.a.stride, factor.beta(), p.c, p.c_type, i(p.ldc), p.stride_c, i(p.batch),
-                                   compute_type(p), CUBLAS_GEMM_DEFAULT),
+  check(cublasGemmStridedBatchedEx(h.blas, operation(p.b), operation(p.a), i(p.n), i(p.m), i(p.k), factor.alpha(), p.b.data, p.b.type,
+                                   i(p.b.lead), p.b.stride, p.a.data, p.a.type, i(p.a.lead), p.a.stride, factor.beta(), p.c, p.c_type,
+                                   i(p.ldc), p.stride_c, i(p.batch), compute_type(p), CUBLAS_GEMM_DEFAULT),
         "cublasGemmStridedBatchedEx", p);
 }
 
 bool multiply_with_bias(const Product& p, const void* bias) {
   // cuBLASLt chooses for operands that begin as new allocations do; views that begin elsewhere go the other way.
-  if (p.batch != 1 || p.c_type == CUDA_R_64F || !aligned(p.a.data, 256) || !aligned(p.b.data, 256) || !aligned(p.c, 256) || !aligned(bias, 16)) return false;
+  if (p.batch != 1 || p.c_type == CUDA_R_64F || !aligned(p.a.data, 256) || !aligned(p.b.data, 256) || !aligned(p.c, 256) ||
+      !aligned(bias, 16))
+    return false;
   Handles& h = handles();
   const Plan& plan = plan_of(h, p, bias);
   if (!plan.found) return false;
   const Factors factor(p);
-  check(cublasLtMatmul(h.lt, plan.description, factor.alpha(), p.b.data, plan.first, p.a.data, plan.second, factor.beta(), p.c, plan.result, p.c, plan.result,
-                       &plan.algorithm, h.workspace.get(), workspace_bytes, h.stream),
+  check(cublasLtMatmul(h.lt, plan.description, factor.alpha(), p.b.data, plan.first, p.a.data, plan.second, factor.beta(), p.c, plan.result,
+                       p.c, plan.result, &plan.algorithm, h.workspace.get(), workspace_bytes, h.stream),
         "cublasLtMatmul", p);
   return true;
 }

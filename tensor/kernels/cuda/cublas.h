@@ -1,5 +1,5 @@
-// Matrix products by cuBLAS and cuBLASLt in this engine's terms: row-major, with the bias of a layer. What the libraries do not offer (sums over
-// nothing, weights that are rounded where they are used) is in gemm.cu.
+// Matrix products by cuBLAS and cuBLASLt in this engine's terms: row-major, with the bias of a layer. What the libraries do not offer (sums
+// over nothing, weights that are rounded where they are used) is in gemm.cu.
 #pragma once
 
 #include <cublas_v2.h>
@@ -13,7 +13,7 @@ struct Matrices {
   cudaDataType_t type;
   std::int64_t lead;
   bool transposed;
-  std::int64_t stride;                 // from one product of a batch to the next
+  std::int64_t stride;  // from one product of a batch to the next
 };
 
 // C = alpha op(A) op(B) (+ C): C (m, n), k terms, none of these and `batch` 0. f32 and bf16 are summed in f32, f64 in f64.
@@ -22,7 +22,7 @@ struct Product {
   Matrices a, b;
   void* c;
   cudaDataType_t c_type;
-  std::int64_t ldc, stride_c;          // stride_c may be 0 for a batch of 1 alone
+  std::int64_t ldc, stride_c;  // stride_c may be 0 for a batch of 1 alone
   double alpha;
   bool accumulate;
 };

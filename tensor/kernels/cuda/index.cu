@@ -10,7 +10,7 @@ namespace {
 
 using Count = std::int64_t;
 
-constexpr int threads = 256, group = 32;                 // scatter_add and argmax: of a block, and that count together
+constexpr int threads = 256, group = 32;  // scatter_add and argmax: of a block, and that count together
 
 __device__ bool in_range(Count index, Count limit) { return index >= 0 && index < limit; }
 
@@ -34,17 +34,20 @@ template <class Unit>
 __global__ void gather_kernel(const Unit* x, const Count* index, Unit* y, Count rows, Count units, Count limit, unsigned long long* error) {
   for (Count i = first_element(); i < rows * units; i += element_step()) {
     const Count row = i / units, j = i - row * units, from = index[row];
-    if (in_range(from, limit)) y[i] = x[from * units + j];
-    else if (j == 0) report_index(error, from, limit);
+    if (in_range(from, limit))
+      y[i] = x[from * units + j];
+    else if (j == 0)
+      report_index(error, from, limit);
   }
 }
 
-template <class Unit> bool gather_by(const void* x, const Count* index, void* y, Count rows, Count bytes, Count limit) {
+template <class Unit>
+bool gather_by(const void* x, const Count* index, void* y, Count rows, Count bytes, Count limit) {
   const auto fits = [](const void* p) { return reinterpret_cast<std::uintptr_t>(p) % sizeof(Unit) == 0; };
   const Count size = sizeof(Unit), units = bytes / size;
   if (bytes % size != 0 || !fits(x) || !fits(y)) return false;
-  launch(current_stream(), grid_for(rows * units), dim3(threads_per_block), 0, gather_kernel<Unit>, static_cast<const Unit*>(x), index, static_cast<Unit*>(y),
-         rows, units, limit, error_word());
+  launch(current_stream(), grid_for(rows * units), dim3(threads_per_block), 0, gather_kernel<Unit>, static_cast<const Unit*>(x), index,
+         static_cast<Unit*>(y), rows, units, limit, error_word());
   return true;
 }
 
@@ -60,7 +63,8 @@ void gather(DType dtype, const void* x, const Count* index, void* y, Count rows,
 constexpr int hits = 0, list = threads, counts = 2 * threads, shared_ints = 2 * threads + threads / group;
 
 // Puts the numbers of the threads with `hit` into shared[list ...] in order; returns how many they are.
-template <class Shared> __device__ int ordered_hits(Shared& shared, bool hit) {
+template <class Shared>
+__device__ int ordered_hits(Shared& shared, bool hit) {
   const int me = static_cast<int>(threadIdx.x), first = me / group * group;
   shared[hits + me] = hit ? 1 : 0;
   __syncthreads();
@@ -83,7 +87,8 @@ template <class Shared> __device__ int ordered_hits(Shared& shared, bool hit) {
   return total;
 }
 
-// A block owns a row of y and looks for its number among the indices, `threads` of them at a time: additions are in the order of the indices.
+// A block owns a row of y and looks for its number among the indices, `threads` of them at a time: additions are in the order of the
+// indices.
 template <class T>
 __global__ void scatter_kernel(const T* x, const Count* index, T* y, Count rows, Count row, Count limit, unsigned long long* error) {
   FM_SHARED(int, shared);
@@ -106,17 +111,21 @@ void scatter_add(DType dtype, const void* x, const Count* index, void* y, Count 
   if (rows <= 0) return;
   if (row == 0 || limit == 0) return check_range(index, rows, limit);
   dispatch(dtype, [&]<class T>(T) {
-    launch(current_stream(), dim3(blocks_for(limit)), dim3(threads), shared_ints * sizeof(int), scatter_kernel<T>,
-           static_cast<const T*>(x), index, static_cast<T*>(y), rows, row, limit, error_word());
+    launch(current_stream(), dim3(blocks_for(limit)), dim3(threads), shared_ints * sizeof(int), scatter_kernel<T>, static_cast<const T*>(x),
+           index, static_cast<T*>(y), rows, row, limit, error_word());
   });
 }
 
-template <class T> __device__ T number(bool x) {
-  if constexpr (std::is_same_v<T, bf16>) return bf16(x ? 1.0f : 0.0f);
-  else return static_cast<T>(x);
+template <class T>
+__device__ T number(bool x) {
+  if constexpr (std::is_same_v<T, bf16>)
+    return bf16(x ? 1.0f : 0.0f);
+  else
+    return static_cast<T>(x);
 }
 
-template <class T> __global__ void one_hot_kernel(const Count* index, T* y, Count rows, Count classes, unsigned long long* error) {
+template <class T>
+__global__ void one_hot_kernel(const Count* index, T* y, Count rows, Count classes, unsigned long long* error) {
   for (Count i = first_element(); i < rows * classes; i += element_step()) {
     const Count row = i / classes, j = i - row * classes;
     y[i] = number<T>(index[row] == j);
@@ -128,7 +137,8 @@ void one_hot(DType dtype, const Count* index, void* y, Count rows, Count classes
   if (rows <= 0) return;
   if (classes == 0) return check_range(index, rows, classes);
   dispatch(dtype, [&]<class T>(T) {
-    launch(current_stream(), grid_for(rows * classes), dim3(threads_per_block), 0, one_hot_kernel<T>, index, static_cast<T*>(y), rows, classes, error_word());
+    launch(current_stream(), grid_for(rows * classes), dim3(threads_per_block), 0, one_hot_kernel<T>, index, static_cast<T*>(y), rows,
+           classes, error_word());
   });
 }
 
@@ -143,7 +153,7 @@ __global__ void argmax_kernel(const double* x, Count* y, Count rows, Count n) {
     best[threadIdx.x] = mine;
     for (int half = threads / 2; half > 0; half /= 2) {
       __syncthreads();
-      if (threadIdx.x < half) {
+      if (static_cast<int>(threadIdx.x) < half) {
         const Count a = best[threadIdx.x], b = best[threadIdx.x + half];
         if (row[b] > row[a] || (row[b] == row[a] && b < a)) best[threadIdx.x] = b;
       }
@@ -154,7 +164,8 @@ __global__ void argmax_kernel(const double* x, Count* y, Count rows, Count n) {
 }
 
 void argmax(const double* x, Count* y, Count rows, Count n) {
-  if (rows > 0 && n > 0) launch(current_stream(), dim3(blocks_for(rows)), dim3(threads), threads * sizeof(Count), argmax_kernel, x, y, rows, n);
+  if (rows > 0 && n > 0)
+    launch(current_stream(), dim3(blocks_for(rows)), dim3(threads), threads * sizeof(Count), argmax_kernel, x, y, rows, n);
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
-// Family `optimizer` on a GPU: AdamW and up to eight averages of the weights in one pass over memory. Averages go by value with the launch: there
-// is no list of them to upload. More than eight take further passes over p.
+// Family `optimizer` on a GPU: AdamW and up to eight averages of the weights in one pass over memory. Averages go by value with the launch:
+// there is no list of them to upload. More than eight take further passes over p.
 #include "tensor/kernels/cuda/runtime.h"
 #include "tensor/kernels/cuda/tables.h"
 #include "tensor/kernels/cuda/walk.cuh"
@@ -11,9 +11,10 @@ namespace {
 using Count = std::int64_t;
 
 constexpr int averages_together = 8;
-constexpr Count access_bytes = 16;            // the widest load there is
+constexpr Count access_bytes = 16;  // the widest load there is
 
-template <class T> struct Update {
+template <class T>
+struct Update {
   T* p;
   const T* g;
   T *m, *v;
@@ -24,12 +25,14 @@ template <class T> struct Update {
   Count n;
 };
 
-template <class T, int width> struct alignas(sizeof(T) * width) Pack {
+template <class T, int width>
+struct alignas(sizeof(T) * width) Pack {
   T x[width];
 };
 
 // Elements width * i, ...; `update` says whether there is a gradient.
-template <class T, int width, bool update> __device__ void step(const Update<T>& u, Count i) {
+template <class T, int width, bool update>
+__device__ void step(const Update<T>& u, Count i) {
   using P = Pack<T, width>;
   const AdamWScalars<T>& s = u.s;
   P p = reinterpret_cast<const P*>(u.p)[i];
@@ -55,26 +58,32 @@ template <class T, int width, bool update> __device__ void step(const Update<T>&
   }
 }
 
-template <class T, int width, bool update> __global__ void adamw_kernel(Update<T> u) {
+template <class T, int width, bool update>
+__global__ void adamw_kernel(Update<T> u) {
   const Count packs = u.n / width, rest = u.n - packs * width;
   for (Count i = first_element(); i < packs; i += element_step()) step<T, width, update>(u, i);
   if (width > 1 && first_element() < rest) step<T, 1, update>(u, packs * width + first_element());
 }
 
-template <class T> bool aligned(const Update<T>& u) {
+template <class T>
+bool aligned(const Update<T>& u) {
   const auto fits = [](const T* x) { return reinterpret_cast<std::uintptr_t>(x) % access_bytes == 0; };
   bool all = fits(u.p) && fits(u.g) && fits(u.m) && fits(u.v);
   for (int k = 0; k < u.averages; ++k) all = all && fits(u.average[k]);
   return all;
 }
 
-template <class T, int width> void run(const Update<T>& u) {
+template <class T, int width>
+void run(const Update<T>& u) {
   const dim3 grid = grid_for(u.n, width);
-  if (u.g) launch(current_stream(), grid, dim3(threads_per_block), 0, adamw_kernel<T, width, true>, u);
-  else launch(current_stream(), grid, dim3(threads_per_block), 0, adamw_kernel<T, width, false>, u);
+  if (u.g)
+    launch(current_stream(), grid, dim3(threads_per_block), 0, adamw_kernel<T, width, true>, u);
+  else
+    launch(current_stream(), grid, dim3(threads_per_block), 0, adamw_kernel<T, width, false>, u);
 }
 
-template <class T> void adamw(const AdamWTensors<T>& t, const AdamWScalars<T>& s) {
+template <class T>
+void adamw(const AdamWTensors<T>& t, const AdamWScalars<T>& s) {
   if (t.n <= 0) return;
   Update<T> u{.p = t.p, .g = t.g, .m = t.m, .v = t.v, .s = s, .average = {}, .rate = {}, .averages = 0, .n = t.n};
   int done = 0;
@@ -83,8 +92,10 @@ template <class T> void adamw(const AdamWTensors<T>& t, const AdamWScalars<T>& s
       u.average[u.averages] = t.averages[done];
       u.rate[u.averages] = t.average_rates[done];
     }
-    if (aligned(u)) run<T, static_cast<int>(access_bytes / sizeof(T))>(u);
-    else run<T, 1>(u);
+    if (aligned(u))
+      run<T, static_cast<int>(access_bytes / sizeof(T))>(u);
+    else
+      run<T, 1>(u);
     u.g = nullptr;
   }
 }

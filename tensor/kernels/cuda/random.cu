@@ -1,5 +1,5 @@
-// Family `random` on a GPU, bit for bit the numbers of tensor/random/fill.cpp: a thread makes the four numbers of a Philox block. Integers are the
-// same everywhere; normals are, because philox.h computes them in operations that nvcc may not fuse (Uncontracted).
+// Family `random` on a GPU, bit for bit the numbers of tensor/random/fill.cpp: a thread makes the four numbers of a Philox block. Integers
+// are the same everywhere; normals are, because philox.h computes them in operations that nvcc may not fuse (Uncontracted).
 #include "tensor/kernels/cuda/runtime.h"
 #include "tensor/kernels/cuda/tables.h"
 #include "tensor/kernels/cuda/walk.cuh"
@@ -34,17 +34,20 @@ __global__ void fill_kernel(float* out, Count rows, Count n, const Count* first,
     const Count row = i / blocks, block = i - row * blocks, begin = 4 * block;
     const Four four = Distribution::of(key.block(static_cast<std::uint64_t>((first ? first[row] : 0) + block), draw));
     float* to = out + row * n + begin;
-    if (wide && begin + 4 <= n) *reinterpret_cast<Four*>(to) = four;
+    if (wide && begin + 4 <= n)
+      *reinterpret_cast<Four*>(to) = four;
     else
       for (int j = 0; j < 4; ++j)
         if (begin + j < n) to[j] = four.x[j];
   }
 }
 
-template <class Distribution> void fill(float* out, Count rows, Count n, const Count* first, RandomKey key, std::uint32_t draw) {
+template <class Distribution>
+void fill(float* out, Count rows, Count n, const Count* first, RandomKey key, std::uint32_t draw) {
   if (rows <= 0 || n <= 0) return;
   const bool wide = reinterpret_cast<std::uintptr_t>(out) % sizeof(Four) == 0 && (rows == 1 || n % 4 == 0);
-  launch(current_stream(), grid_for(rows * ((n + 3) / 4), 1), dim3(threads_per_block), 0, fill_kernel<Distribution>, out, rows, n, first, key, draw, wide);
+  launch(current_stream(), grid_for(rows * ((n + 3) / 4), 1), dim3(threads_per_block), 0, fill_kernel<Distribution>, out, rows, n, first,
+         key, draw, wide);
 }
 
 }  // namespace

@@ -8,7 +8,8 @@ namespace {
 
 using Count = std::int64_t;
 
-template <class T> __global__ void resample_kernel(ResampleArgs<T> r) {
+template <class T>
+__global__ void resample_kernel(ResampleArgs<T> r) {
   for (Count i = first_element(); i < r.outer * r.out * r.inner; i += element_step()) {
     const Count row = i / r.inner, column = i - row * r.inner, a = row / r.out, o = row - a * r.out;
     const T* x = r.x + (a * r.in + r.first[o]) * r.inner + column;
@@ -18,7 +19,8 @@ template <class T> __global__ void resample_kernel(ResampleArgs<T> r) {
   }
 }
 
-template <class T> void resample(const ResampleArgs<T>& r) {
+template <class T>
+void resample(const ResampleArgs<T>& r) {
   const Count n = r.outer * r.out * r.inner;
   if (n > 0) launch(current_stream(), grid_for(n), dim3(threads_per_block), 0, resample_kernel<T>, r);
 }
