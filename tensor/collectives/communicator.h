@@ -1,0 +1,83 @@
+// What processes that train together tell each other. The tensors of all ranks must have equal shapes and types, and all ranks must ask for
+// the same operations in the same order; that order is also the order in which they run.
+//
+// Everything works in place on contiguous tensors, and begins at once: `..._start` returns while the data is under way, and neither side may
+// touch the tensor until the Work is done. Sums add the ranks' numbers in the order of the ranks (f32 in double), so that all ranks get the
+// same bits, and the same ones each time.
+//
+//   auto under_way = ranks.all_reduce_start(gradients);
+//   ... other work ...
+//   under_way.get();                                   // RankLostError when another rank has gone
+#pragma once
+
+#include <cstdint>
+#include <future>
+#include <string>
+#include <vector>
+
+#include "tensor/error.h"
+#include "tensor/tensor.h"
+
+namespace fm {
+
+// Another rank ended, or cannot be reached any more. What it said last is part of the message.
+struct RankLostError : Error {
+  using Error::Error;
+};
+
+class Communicator {
+ public:
+  using Work = std::shared_future<void>;
+  using Counts = std::vector<std::int64_t>;       // elements of each rank's piece; their sum is the tensor's size
+
+  virtual ~Communicator() = default;
+  virtual int rank() const = 0;
+  virtual int size() const = 0;
+  bool first() const { return rank() == 0; }
+
+  // The sum over ranks, on each rank. f32, f64 and i64.
+  virtual Work all_reduce_start(const Tensor& x) = 0;
+  // The sum of this rank's piece. What the other pieces hold afterwards is not said.
+  virtual Work reduce_scatter_start(const Tensor& x, const Counts& counts) = 0;
+  // Each rank's piece, on all ranks. Any type.
+  virtual Work all_gather_start(const Tensor& x, const Counts& counts) = 0;
+  virtual Work broadcast_start(const Tensor& x, int root) = 0;
+  // From one rank to another, which must ask for it in turn.
+  virtual Work send_start(const Tensor& x, int to) = 0;
+  virtual Work receive_start(const Tensor& x, int from) = 0;
+
+  void all_reduce(const Tensor& x) { all_reduce_start(x).get(); }
+  void reduce_scatter(const Tensor& x, const Counts& counts) { reduce_scatter_start(x, counts).get(); }
+  void all_gather(const Tensor& x, const Counts& counts) { all_gather_start(x, counts).get(); }
+  void broadcast(const Tensor& x, int root) { broadcast_start(x, root).get(); }
+  void send(const Tensor& x, int to) { send_start(x, to).get(); }
+  void receive(const Tensor& x, int from) { receive_start(x, from).get(); }
+  void barrier();
+
+  // Ends well: waits for all ranks; afterwards nobody misses this one. Without it the others are told that this rank was lost.
+  virtual void finish() {}
+  // Ends badly: the others get RankLostError with this text.
+  virtual void abandon(const std::string& why) { (void)why; }
+};
+
+// A rank alone: everything is done already.
+class SingleRank : public Communicator {
+ public:
+  int rank() const override { return 0; }
+  int size() const override { return 1; }
+  Work all_reduce_start(const Tensor& x) override;
+  Work reduce_scatter_start(const Tensor& x, const Counts& counts) override;
+  Work all_gather_start(const Tensor& x, const Counts& counts) override;
+  Work broadcast_start(const Tensor& x, int root) override;
+  Work send_start(const Tensor& x, int to) override;
+  Work receive_start(const Tensor& x, int from) override;
+};
+
+// Pieces of `n` elements that differ by one at most.
+Communicator::Counts even_counts(std::int64_t n, int ranks);
+
+// What each rank says, on each rank.
+std::vector<std::string> gather_texts(Communicator& ranks, const std::string& own);
+std::vector<double> sum_over_ranks(Communicator& ranks, const std::vector<double>& own);
+
+}  // namespace fm

@@ -1,0 +1,85 @@
+// Collectives by messages, on a thread of their own: the caller computes on while data moves. The same thread tells the other ranks that
+// this one is alive, and notices when another is not, so that a rank that died ends the work of all instead of letting them wait.
+//
+//   sum        rank r adds up everybody's piece r; then each sends its piece to all      2 (N-1)/N of the data out of each rank
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <thread>
+
+#include "tensor/collectives/channel.h"
+#include "tensor/collectives/communicator.h"
+
+namespace fm {
+
+struct WatchOptions {
+  double lost_after = 15;                         // seconds of silence after which a rank counts as lost
+  double beat_every = 1;                          // seconds between signs of life
+  // After a rank was lost the caller has so long to notice (by what get() throws) and to end; then on_lost is called, on another thread.
+  double grace = 10;
+  std::function<void(const std::string& what)> on_lost = {};
+};
+
+class MessageCommunicator : public Communicator {
+ public:
+  using Open = std::function<std::unique_ptr<Channel>()>;
+  // `open` is called on the thread that will use the channel; what it throws is thrown here.
+  explicit MessageCommunicator(Open open, WatchOptions watch = {});
+  ~MessageCommunicator() override;                // without finish() the others are told that this rank was lost
+
+  int rank() const override { return rank_; }
+  int size() const override { return size_; }
+  Work all_reduce_start(const Tensor& x) override;
+  Work reduce_scatter_start(const Tensor& x, const Counts& counts) override;
+  Work all_gather_start(const Tensor& x, const Counts& counts) override;
+  Work broadcast_start(const Tensor& x, int root) override;
+  Work send_start(const Tensor& x, int to) override;
+  Work receive_start(const Tensor& x, int from) override;
+  void finish() override;
+  void abandon(const std::string& why) override;
+
+ private:
+  struct Job {
+    std::function<void()> run;
+    std::promise<void> done;
+  };
+  struct Peer {
+    double heard = 0;                             // seconds on the steady clock
+    bool ended = false;                           // said goodbye
+  };
+  Work start(std::function<void()> run);
+  void serve(const Open& open, std::promise<void>& opened);
+  void run_job(Job& job);
+  void tend();
+  void hear(int peer, const std::string& text);
+  void tell_all(const std::string& text);
+  void exchange(const std::vector<Message>& sends, const std::vector<Message>& receives);
+  void reduce_pieces(const Tensor& x, const Counts& counts);
+  void gather_pieces(const Tensor& x, const Counts& counts);
+  void say_goodbye();
+  void stop();
+  void watch_grace();
+
+  WatchOptions watch_;
+  std::unique_ptr<Channel> channel_;
+  int rank_ = 0, size_ = 1;
+  std::vector<Peer> peers_;
+  double last_beat_ = 0, lost_at_ = 0;
+  std::exception_ptr lost_;                       // what every operation throws from now on
+  std::string lost_text_;
+  std::vector<std::byte> received_;               // the other ranks' parts of a sum
+  std::vector<std::function<void()>> unfinished_;
+
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::deque<Job> jobs_;
+  bool stopping_ = false, ended_ = false;
+  std::string farewell_;
+  std::thread thread_;
+};
+
+}  // namespace fm
