@@ -19,6 +19,7 @@
 
 #include "apps/support/logger.h"
 #include "nn/config/visit.h"
+#include "tensor/device.h"
 
 namespace fm {
 
@@ -52,7 +53,7 @@ struct Launch {
   bool dry_run = false;         // resolve, build, print; write nothing
   double max_time = 0;          // seconds, 0: no limit
   int64_t threads = 0;          // 0: as many as OpenMP takes by itself
-  std::string device = "cpu";
+  Device device;
   int verbosity = 0;  // below 0 quiet, above 0 verbose
 };
 
