@@ -1,5 +1,6 @@
 // flowmap_train: one command a stage, and `pipeline` for all of them. What a stage is stands in apps/train/stage_*.cpp.
 #include "apps/support/program.h"
+#include "apps/support/ranks.h"
 #include "apps/train/training_run.h"
 
 using namespace fm;
@@ -44,11 +45,11 @@ std::string example_of(const std::string& name) {
 
 void add_stage(Program& program, const std::string& name, const std::string& config_part, const std::string& help, StageFunction run) {
   auto recipe = std::make_shared<Recipe>();
-  CommandInfo info{.name = name, .help = help, .trains = true, .examples = {{help, example_of(name)}}};
+  CommandInfo info{.name = name, .help = help, .trains = true, .parallel = true, .examples = {{help, example_of(name)}}};
   program.commands.push_back({std::move(info), [recipe, config_part] { return with_stage_flags(list_fields(*recipe), config_part); },
                               [recipe, config_part, run](Context& context) {
                                 TrainingRun training(*recipe, context);
-                                if (context.launch.dry_run) return training.describe();
+                                if (context.launch.dry_run) return context.ranks.first() ? training.describe() : exit_code::finished;
                                 refuse_no_steps(*recipe, config_part);
                                 return run(training);
                               }});

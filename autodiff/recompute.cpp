@@ -57,7 +57,7 @@ Var record_always(const char* op, const Tensor& value, const std::vector<Var>& i
 }
 
 // y's node runs f again; dy's node, which the backward pass meets first, leaves its cotangent for it and makes sure that it runs.
-Var record_taped(const Function& f, const std::vector<Var>& inputs, const Var& y) {
+Var record_taped(const Function& f, const std::vector<Var>& inputs, const Var& y, const std::vector<const Parameter*>& used) {
   const auto call = std::make_shared<Call>();
   call->f = f;
   std::vector<Var> parents = inputs;
@@ -67,6 +67,7 @@ Var record_taped(const Function& f, const std::vector<Var>& inputs, const Var& y
     parents.push_back(x.has_tangent() ? x.tangent() : Var());
   }
   const Var value = record_always("recompute", y.value(), parents, [call](const Tensor& gy, Cotangents& g) { pull_again(*call, gy, g); });
+  Tape::current()->will_add_to(value.node(), used);
   if (!y.has_tangent()) return value;
   const Var tangent = record_always("recompute", y.tangent().value(), {value}, [call, shape = y.shape()](const Tensor& gdy, Cotangents& g) {
     call->gdy = gdy;
@@ -79,16 +80,18 @@ Var record_taped(const Function& f, const std::vector<Var>& inputs, const Var& y
 
 Var recompute(Function f, const std::vector<Var>& inputs) {
   if (!Tape::current()) return f(inputs);
+  const ParametersUsed used;
   const Var y = [&] {
     const PauseTape pause;
     return f(inputs);
   }();
   bool any = false;
   for (const Var& x : inputs) any = any || x.has_tangent();
-  if (any && tangent_mode() == TangentMode::taped) return record_taped(f, inputs, y);
+  if (any && tangent_mode() == TangentMode::taped) return record_taped(f, inputs, y, used.list());
   Call call{std::move(f), {}, {}, {}};
   for (const Var& x : inputs) call.inputs.push_back(x.value());
   const Var value = record_always("recompute", y.value(), inputs, [call](const Tensor& gy, Cotangents& g) { pull_again(call, gy, g); });
+  Tape::current()->will_add_to(value.node(), used.list());
   return y.has_tangent() ? value.with_tangent(y.tangent()) : value;
 }
 

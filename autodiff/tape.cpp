@@ -1,5 +1,6 @@
 #include "autodiff/tape.h"
 
+#include <algorithm>
 #include <atomic>
 
 #include "autodiff/var.h"
@@ -11,6 +12,7 @@ namespace {
 
 thread_local Tape* current_tape = nullptr;
 thread_local std::string module_path;
+thread_local ParametersUsed* parameters_used = nullptr;
 std::atomic<std::uint64_t> next_serial{1};
 
 void accumulate(Tensor& sum, const Tensor& g) {
@@ -96,7 +98,22 @@ NodeRef Tape::record(const char* op, const Shape& shape, std::vector<NodeRef> in
   return {serial_, static_cast<std::int64_t>(nodes_.size()) - 1};
 }
 
-Gradients Tape::backward(const std::vector<std::pair<Var, Tensor>>& seeds) {
+void Tape::will_add_to(NodeRef node, const std::vector<const Parameter*>& parameters) {
+  for (const Parameter* p : parameters) first_hidden_use_.try_emplace(p, node.index);
+}
+
+std::unordered_map<std::int64_t, std::vector<const Parameter*>> Tape::last_additions() const {
+  std::unordered_map<const Parameter*, std::int64_t> last = first_hidden_use_;
+  for (const auto& [index, p] : leaf_parameters_) {
+    const auto [at, fresh] = last.try_emplace(p, index);
+    if (!fresh) at->second = std::min(at->second, index);
+  }
+  std::unordered_map<std::int64_t, std::vector<const Parameter*>> by_node;
+  for (const auto& [p, index] : last) by_node[index].push_back(p);
+  return by_node;
+}
+
+Gradients Tape::backward(const std::vector<std::pair<Var, Tensor>>& seeds, const OnFinal& on_final) {
   if (spent_) throw AutodiffError("backward: this tape was run backward before; record again");
   spent_ = true;
   const PauseTape pause;
@@ -111,6 +128,19 @@ Gradients Tape::backward(const std::vector<std::pair<Var, Tensor>>& seeds) {
     if (g.shape() != var.shape()) throw ShapeError("backward: cotangent " + fm::to_string(g.shape()) + " for a value of " + fm::to_string(var.shape()));
     accumulate(out.nodes_[static_cast<std::size_t>(var.node().index)], g);
   }
+  const auto final_at = on_final ? last_additions() : std::unordered_map<std::int64_t, std::vector<const Parameter*>>();
+  const auto tell_final = [&](std::int64_t i) {
+    const auto found = final_at.find(i);
+    if (found == final_at.end()) return;
+    for (const Parameter* p : found->second) {
+      if (const auto leaf = leaves_.find(p); leaf != leaves_.end()) {
+        Tensor& g = out.nodes_[static_cast<std::size_t>(leaf->second.index)];
+        if (g.defined()) out.add(*p, std::move(g));
+        g = Tensor();
+      }
+      if (const auto g = out.parameters_.find(p); g != out.parameters_.end() && g->second.defined()) on_final(*p, g->second);
+    }
+  };
   for (std::size_t i = nodes_.size(); i-- > 0;) {
     Node& node = nodes_[i];
     if (node.pull && !node.kept) out.let_go_[i] = node.op;
@@ -122,6 +152,7 @@ Gradients Tape::backward(const std::vector<std::pair<Var, Tensor>>& seeds) {
       node.pull(gy, cotangents);
     }
     node.pull = nullptr;
+    if (on_final) tell_final(static_cast<std::int64_t>(i));
   }
   for (const auto& [index, parameter] : leaf_parameters_) {
     Tensor& g = out.nodes_[static_cast<std::size_t>(index)];
@@ -142,6 +173,15 @@ std::string Tape::to_string() const {
     s += ")" + (n.path.empty() ? "" : "  " + n.path) + "\n";
   }
   return s;
+}
+
+ParametersUsed::ParametersUsed() : outer_(parameters_used) { parameters_used = this; }
+ParametersUsed::~ParametersUsed() {
+  parameters_used = outer_;
+  if (outer_) outer_->list_.insert(outer_->list_.end(), list_.begin(), list_.end());
+}
+void ParametersUsed::note(const Parameter& p) {
+  if (parameters_used) parameters_used->list_.push_back(&p);
 }
 
 PauseTape::PauseTape() : outer_(current_tape) { current_tape = nullptr; }

@@ -68,6 +68,25 @@ class Cotangents {
 
 using Pull = std::function<void(const Tensor& gy, Cotangents& g)>;
 
+// Called in a backward pass as soon as nothing will be added to this parameter's gradient any more, while the rest of the pass is still to
+// come. What it is given is what Gradients holds of it until then; it may take that away and put something else there.
+using OnFinal = std::function<void(const Parameter& p, Tensor& g)>;
+
+// Parameters that are used while it lives, where nothing is recorded: for operations that compute again in the backward pass.
+class ParametersUsed {
+ public:
+  ParametersUsed();
+  ~ParametersUsed();
+  ParametersUsed(const ParametersUsed&) = delete;
+  ParametersUsed& operator=(const ParametersUsed&) = delete;
+  const std::vector<const Parameter*>& list() const { return list_; }
+  static void note(const Parameter& p);            // nothing where none lives
+
+ private:
+  std::vector<const Parameter*> list_;
+  ParametersUsed* outer_;
+};
+
 class Tape {
  public:
   Tape();
@@ -86,7 +105,10 @@ class Tape {
   NodeRef record(const char* op, const Shape& shape, std::vector<NodeRef> inputs, Pull pull);
 
   // Reverse mode from one or several outputs with given cotangents; consumes the recording (saved tensors are let go as it passes them).
-  Gradients backward(const std::vector<std::pair<Var, Tensor>>& seeds);
+  Gradients backward(const std::vector<std::pair<Var, Tensor>>& seeds, const OnFinal& on_final = {});
+
+  // The pull of this node will add to the gradients of these parameters, which it has not as inputs.
+  void will_add_to(NodeRef node, const std::vector<const Parameter*>& parameters);
 
   std::size_t size() const { return nodes_.size(); }
   const Shape& shape_of(NodeRef at) const { return nodes_[static_cast<std::size_t>(at.index)].shape; }
@@ -105,7 +127,11 @@ class Tape {
   };
   std::vector<Node> nodes_;
   std::unordered_map<const Parameter*, NodeRef> leaves_;
+  // By node: the parameters whose gradients are final once it is passed.
+  std::unordered_map<std::int64_t, std::vector<const Parameter*>> last_additions() const;
+
   std::unordered_map<std::int64_t, const Parameter*> leaf_parameters_;
+  std::unordered_map<const Parameter*, std::int64_t> first_hidden_use_;
   std::uint64_t serial_;
   Tape* outer_;
   bool spent_ = false;

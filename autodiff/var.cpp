@@ -5,7 +5,9 @@
 namespace fm {
 
 Var::Var(const Parameter& p) : value_(p.value) {
-  if (p.trainable && Tape::current()) *this = Tape::current()->variable(p);
+  if (!p.trainable) return;
+  if (Tape::current()) *this = Tape::current()->variable(p);
+  else ParametersUsed::note(p);
 }
 
 std::int64_t Var::tangent_rows() const {
@@ -29,12 +31,12 @@ Tensor Var::full_tangent() const {
   return dx.shape() == shape() ? dx : pad(dx, 0, 0, dim(0) - dx.dim(0));
 }
 
-Gradients backward(const Var& loss) {
+Gradients backward(const Var& loss, const OnFinal& on_final) {
   Tape* tape = Tape::current();
   if (!tape) throw AutodiffError("backward: no tape is recording (construct a Tape before the loss is computed)");
   if (!loss.on_tape()) throw AutodiffError("backward: the loss does not depend on any parameter or variable of the tape");
   if (loss.numel() != 1) throw ShapeError("backward: the loss has shape " + to_string(loss.shape()) + "; take its mean or sum first");
-  return tape->backward({{loss, Tensor::ones(loss.shape(), loss.dtype(), loss.value().device())}});
+  return tape->backward({{loss, Tensor::ones(loss.shape(), loss.dtype(), loss.value().device())}}, on_final);
 }
 
 namespace {

@@ -55,7 +55,7 @@ class Var {
 };
 
 // Reverse mode from a scalar loss: d loss / d leaf for every leaf of the current tape. Consumes the recording.
-Gradients backward(const Var& loss);
+Gradients backward(const Var& loss, const OnFinal& on_final = {});
 
 // How tangents are treated in this thread: constant (computed, never recorded) or taped (recorded, so that gradients flow through them).
 enum class TangentMode { none, constant, taped };

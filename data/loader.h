@@ -38,8 +38,10 @@ class Loader {
   // that cannot be read.
   ImageBatch batch(std::int64_t first, std::int64_t n) const;
 
-  // The same, prepared in the background when rows are taken in sequence.
-  ImageBatch take(std::int64_t first, std::int64_t n) { return options_.workers == 0 ? batch(first, n) : ahead_.take(first, n); }
+  // The same, prepared in the background: the rows behind, or those from `next` on.
+  ImageBatch take(std::int64_t first, std::int64_t n, std::int64_t next = -1) {
+    return options_.workers == 0 ? batch(first, n) : ahead_.take(first, n, next);
+  }
 
  private:
   void read(const EpochRow& row, float* pixels) const;

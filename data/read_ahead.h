@@ -14,10 +14,11 @@ class ReadAhead {
   // `make(first, n)` computes a piece; it is called from another thread while the caller works, so it must not change anything.
   explicit ReadAhead(std::function<T(std::int64_t, std::int64_t)> make) : make_(std::move(make)) {}
 
-  // make(first, n), ready at once when this piece continues the one before in equal size. What make throws is thrown here.
-  T take(std::int64_t first, std::int64_t n) {
+  // make(first, n), ready at once when this is the piece that was expected: as long as the one before, and beginning where that one's `next`
+  // said, or behind it (-1). What make throws is thrown here.
+  T take(std::int64_t first, std::int64_t n, std::int64_t next = -1) {
     T piece = next_.valid() && first == first_ && n == n_ ? next_.get() : make_(first, n);
-    first_ = first + n, n_ = n;
+    first_ = next >= 0 ? next : first + n, n_ = n;
     next_ = std::async(std::launch::async, [this, first = first_, n] { return make_(first, n); });
     return piece;
   }

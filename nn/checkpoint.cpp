@@ -122,7 +122,7 @@ void write_files(const fs::path& folder, std::int64_t step, const std::vector<Ch
   all[files_key] = Json::object();
   for (const CheckpointPart& part : parts) {
     const fs::path file = folder / (part.name + suffix);
-    const std::uint32_t crc = save_safetensors(file, part.tensors, {{"format", "pt"}});
+    const std::uint32_t crc = save_safetensors(file, part.tensors, {{"format", "pt"}}, part.fetch);
     all[files_key][part.name] = {{"size", fs::file_size(file)}, {"crc32c", fmt::format("{:08x}", crc)}};
   }
   // The checksum is that of the compact text; the file itself is indented for people.

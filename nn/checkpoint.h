@@ -27,6 +27,7 @@ using Warn = std::function<void(const std::string& line)>;
 struct CheckpointPart {
   std::string name;                    // the file is <name>.safetensors
   NamedTensors tensors;
+  FetchTensor fetch = {};              // where the values come from, if not from `tensors` (save_safetensors)
 };
 
 // A checkpoint that was read and found whole.

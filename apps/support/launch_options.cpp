@@ -9,17 +9,18 @@ namespace fm {
 namespace {
 
 void set_device(Launch& launch, const std::string& text) {
-  try {
-    launch.device = parse_device(text);
-    require_device(launch.device);
-  } catch (const Error& error) {
-    throw ConfigError(fmt::format("--device {}: {}", text, error.what()));
-  }
+  if (text.rfind("cuda", 0) == 0) throw ConfigError(fmt::format("--device {}: this build has no CUDA; use --device cpu", text));
+  if (text != "cpu") throw ConfigError(fmt::format("--device {}: unknown device; use --device cpu", text));
+  launch.device = text;
 }
 
 void set_threads(Launch& launch, const std::string& text) {
   if (!parse_integer(text, launch.threads) || launch.threads < 0 || launch.threads > 4096)
     throw ConfigError(fmt::format("--threads {}: takes 1 to 4096, or 0 for as many as the machine has", text));
+}
+
+void set_rank(const char* flag, std::int64_t& value, std::int64_t least, const std::string& text) {
+  if (!parse_integer(text, value) || value < least || value > 1000000) throw ConfigError(fmt::format("{} {}: takes a number from {}", flag, text, least));
 }
 
 void set_init_from(Launch& launch, const std::string& text) {
@@ -41,7 +42,7 @@ std::vector<LaunchOption> launch_options(const CommandInfo& command, ParsedLine&
       {"--config", "FILE", "read this TOML file", "", [&](const std::string& text) { launch.config_file = text; }},
       {"--set", "KEY=VALUE", "set one value, again and again; --KEY VALUE is the same", "",
        [&](const std::string& text) { add_set(line, text); }},
-      {"--device", "NAME", "where to compute: cpu, cuda or cuda:N [default: cpu]", "FLOWMAP_DEVICE",
+      {"--device", "NAME", "where to compute: cpu [default: cpu]", "FLOWMAP_DEVICE",
        [&](const std::string& text) { set_device(launch, text); }},
       {"--threads", "COUNT", "threads to compute with; results do not depend on it [default: all]", "FLOWMAP_THREADS",
        [&](const std::string& text) { set_threads(launch, text); }},
@@ -65,6 +66,24 @@ std::vector<LaunchOption> launch_options(const CommandInfo& command, ParsedLine&
              [&](const std::string& text) { launch.max_time = parse_duration(text, "--max-time"); }},
             {"-n,--dry-run", "", "resolve the config, print sizes and what a step costs; write nothing", "",
              [&](const std::string&) { launch.dry_run = true; }},
+        });
+  }
+  if (command.parallel) {
+    options.insert(
+        options.end(),
+        {
+            {"--rank", "N", "this process is number N of --world-size [default: what mpirun, torchrun or srun say]", "",
+             [&](const std::string& text) { set_rank("--rank", launch.rank, 0, text); }},
+            {"--world-size", "COUNT", "processes that train together, each started with the same command and its own --rank", "",
+             [&](const std::string& text) { set_rank("--world-size", launch.world_size, 1, text); }},
+            {"--rendezvous", "HOST:PORT", "where rank 0 listens, when no launcher says it", "FLOWMAP_RENDEZVOUS",
+             [&](const std::string& text) { launch.rendezvous = text; }},
+            {"--rank-timeout", "TIME", "a rank that is silent for so long is lost [default: 15s]", "FLOWMAP_RANK_TIMEOUT",
+             [&](const std::string& text) { launch.rank_timeout = parse_duration(text, "--rank-timeout"); }},
+            {"--shard-optimizer", "", "moments and averaged weights are kept in parts, one a rank (ZeRO-1)", "",
+             [&](const std::string&) { launch.shard_optimizer = true; }},
+            {"--trace", "FILE", "draw one step into this file, for chrome://tracing or ui.perfetto.dev", "",
+             [&](const std::string& text) { launch.trace = text; }},
         });
   }
   options.insert(options.end(),

@@ -44,7 +44,7 @@ void Logger::message(Level level, std::string_view text) {
   write_record(level, text);
   if (level > level_) return;
   erase_status();
-  fmt::print(terminal_, "{}{}\n", prefix(level), text);
+  fmt::print(terminal_, "{}{}{}\n", prefix_, prefix(level), text);
   draw_status();
 }
 

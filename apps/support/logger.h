@@ -22,6 +22,7 @@ class Logger {
 
   void set_level(Level level) { level_ = level; }
   Level level() const { return level_; }
+  void set_prefix(std::string text) { prefix_ = std::move(text); }  // of every line on the terminal
   bool on_terminal() const { return on_terminal_; }
   size_t columns() const;  // of the terminal; 80 when it does not say
 
@@ -59,7 +60,7 @@ class Logger {
   FILE* file_ = nullptr;
   bool on_terminal_;
   Level level_ = Level::info;
-  std::string status_;
+  std::string status_, prefix_;
   std::mutex mutex_;
 };
 

@@ -4,10 +4,13 @@
 #include <fmt/format.h>
 #include <omp.h>
 
+#include <cstdlib>
 #include <new>
+#include <thread>
 
 #include "apps/support/build_info.h"
 #include "apps/support/command_line.h"
+#include "apps/support/ranks.h"
 #include "apps/support/signals.h"
 #include "apps/support/text.h"
 #include "apps/support/toml.h"
@@ -56,10 +59,58 @@ std::string version_text(const Program& program) {
   return fmt::format("{} {} (git {})\n{}, {}\n", program.name, build.version, build.git, build.compiler, build.flags);
 }
 
-int run_command(const Program& program, const ParsedLine& line, const std::vector<std::string>& command_line) {
+// Ranks on one machine share its cores; where the user or the launcher has counted threads, or bound ranks to cores, that stands.
+void share_cores(const RankPlace& place) {
+  if (place.local_size == 1 || std::getenv("OMP_NUM_THREADS")) return;
+  const int cores = static_cast<int>(std::thread::hardware_concurrency());
+  omp_set_num_threads(std::min(omp_get_num_procs(), std::max(1, cores / place.local_size)));
+}
+
+// Who this process is, before anything is said: other ranks than the first say only what is wrong.
+RankPlace take_place(const ParsedLine& line, Logger& log, std::string& name) {
+  if (!line.command->info.parallel) return {};
+  const RankPlace place = find_ranks(line.launch, std::getenv, built_with_mpi());
+  if (!place.warning.empty()) log.warning("{}", place.warning);
+  if (place.size == 1) return place;
+  share_cores(place);
+  if (place.rank == 0) {
+    log.info("{}", describe(place));
+  } else {
+    const std::string who = fmt::format("[rank {}] ", place.rank);
+    name = who + name;
+    log.set_prefix(who);
+    log.set_level(std::min(log.level(), Logger::Level::warning));
+  }
+  return place;
+}
+
+int run_with_ranks(const ParsedLine& line, Context& context) {
+  try {
+    const int code = line.command->run(context);
+    context.ranks->finish();
+    return code;
+  } catch (const StopRequested& stop) {
+    context.log.end_status();
+    context.log.info("{}", stop.what());
+    context.ranks->abandon(stop.what());
+    return exit_code::stopped_early;
+  } catch (const RankLostError& lost) {
+    const RankLostError said(lost.what() + context.ranks.remedy());
+    context.log.record(fmt::format("error: {}", said.what()));
+    context.ranks->abandon(lost.what());
+    throw said;
+  } catch (const std::exception& error) {
+    context.log.record(fmt::format("error: {}", error.what()));           // guarded_main says it on the terminal
+    context.ranks->abandon(error.what());
+    throw;
+  }
+}
+
+int run_command(const Program& program, const ParsedLine& line, const std::vector<std::string>& command_line, std::string& name) {
   Logger log;
   const int verbosity = line.launch.verbosity;
   log.set_level(verbosity < 0 ? Logger::Level::error : verbosity > 0 ? Logger::Level::detail : Logger::Level::info);
+  const RankPlace place = take_place(line, log, name);
   const auto fields = line.command->fields();
   resolve(line, fields, log);
   check_launch(line.launch);
@@ -67,23 +118,14 @@ int run_command(const Program& program, const ParsedLine& line, const std::vecto
   if (line.command->info.trains) install_signal_handlers();
   if (line.launch.max_time > 0) set_time_limit(line.launch.max_time, "--max-time " + duration_text(line.launch.max_time));
   if (line.launch.threads > 0) omp_set_num_threads(int(line.launch.threads));
-  Context context{program.name, line.command->info.name, command_line, line.launch, fields, log};
+  Ranks ranks(place, line.launch.rank_timeout, name);
+  Context context{program.name, line.command->info.name, command_line, line.launch, fields, log, ranks};
   if (context.launch.threads == 0) context.launch.threads = omp_get_max_threads();
   if (context.launch.fresh) context.launch.resume = "never";
-  const DefaultDevice device(context.launch.device);                // of models and batches; files and pictures stay on the CPU
-  try {
-    return line.command->run(context);
-  } catch (const StopRequested& stop) {
-    log.end_status();
-    log.info("{}", stop.what());
-    return exit_code::stopped_early;
-  } catch (const std::exception& error) {
-    log.record(fmt::format("error: {}", error.what()));           // guarded_main says it on the terminal
-    throw;
-  }
+  return run_with_ranks(line, context);
 }
 
-int parse_and_run(const Program& program, const std::vector<std::string>& command_line) {
+int parse_and_run(const Program& program, const std::vector<std::string>& command_line, std::string& name) {
   const std::vector<std::string> arguments(command_line.begin() + 1, command_line.end());
   if (arguments.empty()) {
     fmt::print(stderr, "{}", usage_text(program));
@@ -98,7 +140,7 @@ int parse_and_run(const Program& program, const std::vector<std::string>& comman
     fmt::print("{}", line.command == nullptr ? program_help(program) : command_help(program, *line.command));
     return exit_code::finished;
   }
-  return run_command(program, line, command_line);
+  return run_command(program, line, command_line, name);
 }
 
 int complain(const std::string& program, const char* message, int code) {
@@ -117,6 +159,8 @@ int guarded_main(const std::string& program, const std::function<int()>& body) {
     return complain(program, error.what(), exit_code::unreadable);
   } catch (const DivergedError& error) {
     return complain(program, error.what(), exit_code::diverged);
+  } catch (const RankLostError& error) {
+    return complain(program, error.what(), exit_code::rank_lost);
   } catch (const std::bad_alloc&) {
     return complain(program, "out of memory; a smaller --micro-batch needs less", exit_code::failed);
   } catch (const std::exception& error) {
@@ -125,10 +169,11 @@ int guarded_main(const std::string& program, const std::function<int()>& body) {
 }
 
 int run_program(const Program& program, int argc, const char* const* argv) {
-  return guarded_main(program.name, [&] {
+  std::string name = program.name;       // with the rank, once that is known
+  return guarded_main(name, [&] {
     std::vector<std::string> command_line(argv, argv + argc);
     if (command_line.empty()) command_line.push_back(program.name);
-    return parse_and_run(program, command_line);
+    return parse_and_run(program, command_line, name);
   });
 }
 

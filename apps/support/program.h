@@ -19,7 +19,6 @@
 
 #include "apps/support/logger.h"
 #include "nn/config/visit.h"
-#include "tensor/device.h"
 
 namespace fm {
 
@@ -31,6 +30,7 @@ inline constexpr int usage = 2;           // flags or config
 inline constexpr int unreadable = 3;      // data or checkpoint
 inline constexpr int diverged = 4;        // a loss or gradient that is not finite
 inline constexpr int stopped_early = 75;  // sysexits' "try again": a checkpoint is saved, the same command goes on from it
+inline constexpr int rank_lost = 76;      // another rank ended or cannot be reached; the same command goes on from the last checkpoint
 }  // namespace exit_code
 
 // A named set of values, in TOML.
@@ -53,9 +53,16 @@ struct Launch {
   bool dry_run = false;         // resolve, build, print; write nothing
   double max_time = 0;          // seconds, 0: no limit
   int64_t threads = 0;          // 0: as many as OpenMP takes by itself
-  Device device;
+  std::string device = "cpu";
+  int64_t rank = -1, world_size = 0;  // given by hand; apps/support/ranks.h says who else may
+  std::string rendezvous;             // HOST:PORT where rank 0 listens
+  double rank_timeout = 15;           // seconds of silence after which a rank is lost
+  bool shard_optimizer = false;       // moments and averages are kept in parts, each by one rank
+  std::string trace;                  // a file that one step is drawn into
   int verbosity = 0;  // below 0 quiet, above 0 verbose
 };
+
+class Ranks;
 
 // What a command's function gets beside its config.
 struct Context {
@@ -64,12 +71,14 @@ struct Context {
   Launch launch;
   std::vector<Field> fields;  // of the config, resolved: for config.toml and the checkpoint's JSON
   Logger& log;
+  Ranks& ranks;               // the processes that run this command together
 };
 
 struct CommandInfo {
   std::string name, help;
   bool trains = false;     // takes --dry-run, --resume, --fresh, --init-from, --max-time
   bool has_folder = true;  // takes --out
+  bool parallel = false;   // several processes may run it together
   std::vector<Preset> presets;
   std::vector<Example> examples;
 };
@@ -97,7 +106,8 @@ struct Program {
 // Parses, resolves, runs. Prints one line on stderr for whatever goes wrong and returns the exit code; throws nothing.
 int run_program(const Program& program, int argc, const char* const* argv);
 
-// Runs `body`; a typed error becomes one line on stderr and its exit code: ConfigError 2, FileError 3, DivergedError 4, others 1.
+// Runs `body`; a typed error becomes one line on stderr and its exit code: ConfigError 2, FileError 3, DivergedError 4, RankLostError 76,
+// others 1. The line begins with `program`, as it is then.
 int guarded_main(const std::string& program, const std::function<int()>& body);
 
 }  // namespace fm

@@ -162,6 +162,7 @@ void RunFolder::begin_session(const SessionInfo& session) {
       {"instructions", cpu::isa_name(cpu::active_isa())},
       {"device", session.device},
       {"threads", session.threads},
+      {"ranks", session.ranks},
       {"seed", session.seed},
       {"deterministic", true},
       {"determinism",

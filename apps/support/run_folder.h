@@ -20,6 +20,7 @@ struct SessionInfo {
   std::vector<std::string> command_line;
   int64_t seed = 0;
   int threads = 0;
+  int ranks = 1;
   std::string device = "cpu";
   int64_t resumed_from = -1;  // step of the checkpoint, -1: a new run
 };

@@ -43,7 +43,7 @@ class MemoryLatents : public LatentSource {
   explicit MemoryLatents(LatentSet set) : set_(std::move(set)), latent_(set_.latents.select(0, 0).shape()) {}
   std::int64_t count() const override { return set_.latents.dim(0); }
 
-  LatentSet take(std::uint64_t seed, std::int64_t first, std::int64_t n) override {
+  LatentSet take(std::uint64_t seed, std::int64_t first, std::int64_t n, std::int64_t) override {
     const std::int64_t size = latent_.numel();
     const std::int64_t* labels = set_.labels.data<std::int64_t>();
     return gathered(
@@ -72,13 +72,13 @@ class FileLatents : public LatentSource {
   std::int64_t count() const override { return cache_->count(); }
   LatentStats statistics() override { return {cache_->mean(), cache_->variance()}; }
 
-  LatentSet take(std::uint64_t seed, std::int64_t first, std::int64_t n) override {
+  LatentSet take(std::uint64_t seed, std::int64_t first, std::int64_t n, std::int64_t next) override {
     if (!ahead_ || seed != seed_) {
       seed_ = seed;
       ahead_ =
           std::make_unique<ReadAhead<LatentSet>>([this, seed](std::int64_t from, std::int64_t rows) { return read(seed, from, rows); });
     }
-    return ahead_->take(first, n);
+    return ahead_->take(first, n, next);
   }
 
  private:
@@ -103,13 +103,13 @@ class PictureLatents : public LatentSource {
       : rae_(rae), pictures_(std::move(pictures)), config_(config), progress_(std::move(progress)) {}
   std::int64_t count() const override { return pictures_->count(); }
 
-  LatentSet take(std::uint64_t seed, std::int64_t first, std::int64_t n) override {
+  LatentSet take(std::uint64_t seed, std::int64_t first, std::int64_t n, std::int64_t next) override {
     if (!loader_ || seed != seed_) {
       seed_ = seed;
       loader_ = std::make_unique<Loader>(pictures_,
                                          LoaderOptions{.seed = seed, .flip = config_.flip, .workers = static_cast<int>(config_.workers)});
     }
-    const ImageBatch batch = loader_->take(first, n);
+    const ImageBatch batch = loader_->take(first, n, next);
     return {rae_.encode(batch.pixels.to(default_device())), {}, batch.labels};
   }
 

@@ -31,8 +31,9 @@ class LatentSource {
  public:
   virtual ~LatentSource() = default;
   virtual std::int64_t count() const = 0;
-  // Rows first ... first + n - 1 of the order of `seed`: raw latents as they were drawn, and labels. One caller at a time.
-  virtual LatentSet take(std::uint64_t seed, std::int64_t first, std::int64_t n) = 0;
+  // Rows first ... first + n - 1 of the order of `seed`: raw latents as they were drawn, and labels. One caller at a time. `next`: where the
+  // caller goes on (-1: behind these).
+  virtual LatentSet take(std::uint64_t seed, std::int64_t first, std::int64_t n, std::int64_t next = -1) = 0;
   // Mean and variance of each element over all pictures (and mirrored ones, where training sees them).
   virtual LatentStats statistics() = 0;
 };

@@ -8,13 +8,20 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "apps/support/build_info.h"
 #include "apps/support/progress.h"
+#include "apps/support/ranks.h"
 #include "apps/support/run_folder.h"
 #include "apps/support/signals.h"
+#include "apps/support/toml.h"
+#include "apps/support/trace.h"
 #include "apps/support/training_report.h"
+#include "apps/train/parallel.h"
+#include "apps/train/training_run.h"
 #include "autodiff/rules/elementwise.h"
 #include "nn/checkpoint.h"
 #include "nn/config/json.h"
+#include "nn/optim/gradient_buckets.h"
 #include "tensor/memory/allocator.h"
 
 namespace fm {
@@ -42,48 +49,77 @@ class TrainLoop {
         seed_(seed),
         files_(files),
         context_(context),
-        folder_(std::filesystem::path(context.launch.out) / stage.name, context.launch.fresh, context.log),
-        checkpoints_(folder_.checkpoints(), loop.keep, loop.keep_every),
-        optimizer_(stage.trained, loop.adamw) {
+        ranks_(*context.ranks),
+        path_(std::filesystem::path(context.launch.out) / stage.name),
+        checkpoints_(path_ / "checkpoints", loop.keep, loop.keep_every),
+        optimizer_(stage.trained, loop.adamw),
+        rows_(rows_of_rank(loop.batch, loop.micro_batch, ranks_.rank(), ranks_.size())) {
     if (!stage.averaged.empty()) optimizer_.add_average(stage.averaged, loop.ema, loop.ema_ramp);
+    if (context.launch.shard_optimizer) optimizer_.shard(ranks_);
+    if (!alone()) buckets_ = std::make_unique<GradientBuckets>(ranks_, stage.trained, optimizer_.owners());
   }
 
   Outcome run() {
+    // The first rank owns the folder; the others read what it leaves there.
+    if (ranks_.first()) folder_ = std::make_unique<RunFolder>(path_, context_.launch.fresh, context_.log);
     resume();
-    for (const std::string& difference : folder_.config_differences(fields()))
-      if (step_ > 0 && concerns_stage(difference)) context_.log.warning("{}: config: {}", stage_.name, difference);
+    check_same_start(ranks_, alone() ? "" : to_toml(fields()), alone() ? "" : start_facts());
     if (step_ >= loop_.steps) {
       context_.log.info("{}: done ({} steps)", stage_.name, step_);
       return Outcome::finished;
     }
-    if (step_ == 0) tell_start();
-    folder_.write_config(fields());
-    folder_.begin_session({.command_line = context_.command_line, .seed = static_cast<std::int64_t>(seed_ & 0x7fffffffffffffff),
-                           .threads = omp_get_max_threads(), .device = to_string(default_device()), .resumed_from = step_ > 0 ? step_ : -1});
-    metrics_ = std::make_unique<Metrics>(folder_.path(), files_);
-    metrics_->truncate_after(step_);
+    if (folder_) begin_files();
+    release_averages();
     try {
       const Outcome outcome = steps();
-      folder_.end_session(outcome == Outcome::finished ? exit_code::finished : exit_code::stopped_early, step_);
+      optimizer_.gather_averages(-1);
+      end_session(outcome == Outcome::finished ? exit_code::finished : exit_code::stopped_early);
+      ranks_.barrier();                          // whoever goes on finds the last checkpoint
       return outcome;
     } catch (const DivergedError&) {
-      folder_.end_session(exit_code::diverged, step_);
+      end_session(exit_code::diverged);
       throw;
     } catch (const FileError&) {
-      folder_.end_session(exit_code::unreadable, step_);
+      end_session(exit_code::unreadable);
+      throw;
+    } catch (const RankLostError&) {
+      end_session(exit_code::rank_lost);
       throw;
     } catch (...) {
-      folder_.end_session(exit_code::failed, step_);
+      end_session(exit_code::failed);
       throw;
     }
   }
 
  private:
+  bool alone() const { return ranks_.size() == 1; }
+
+  void begin_files() {
+    for (const std::string& difference : folder_->config_differences(fields()))
+      if (step_ > 0 && concerns_stage(difference)) context_.log.warning("{}: config: {}", stage_.name, difference);
+    if (step_ == 0) tell_start();
+    folder_->write_config(fields());
+    folder_->begin_session({.command_line = context_.command_line, .seed = static_cast<std::int64_t>(seed_ & 0x7fffffffffffffff),
+                            .threads = omp_get_max_threads(), .ranks = ranks_.size(), .resumed_from = step_ > 0 ? step_ : -1});
+    metrics_ = std::make_unique<Metrics>(folder_->path(), files_);
+    metrics_->truncate_after(step_);
+  }
+
+  void end_session(int code) {
+    if (folder_) folder_->end_session(code, step_);
+  }
+
+  // What must be the same on all ranks beside the config.
+  std::string start_facts() const {
+    return fmt::format("{} at step {} with seed {} and weights {} by build {} in {}", stage_.name, step_, seed_, checksum(stage_.model), build_info().git,
+                       context_.launch.out);
+  }
+
   void tell_start() const {
     const Launch& launch = context_.launch;
     const std::string from =
         launch.init_from.empty() ? "" : fmt::format(", weights from {}{}", launch.init_from, launch.init_from_ema ? ":ema" : "");
-    context_.log.info("{}: {} steps of {}{}, into {}", stage_.name, loop_.steps, loop_.batch, from, folder_.path().string());
+    context_.log.info("{}: {} steps of {}{}, into {}", stage_.name, loop_.steps, loop_.batch, from, path_.string());
     if (!stage_.remark.empty()) context_.log.info("{}: {}", stage_.name, stage_.remark);
   }
 
@@ -109,10 +145,24 @@ class TrainLoop {
   }
 
   void resume() {
+    const std::string chosen = alone() ? choose_checkpoint() : gather_texts(ranks_, ranks_.first() ? choose_checkpoint() : "").front();
+    if (!chosen.empty()) resume_from(Checkpoint(chosen));
+    tell_remedy();
+  }
+
+  void tell_remedy() {
+    if (alone()) return;
+    context_.ranks.set_remedy(step_ > 0 ? fmt::format("; the last checkpoint is {}: start the same command again, on any number of ranks, to go on from it",
+                                                      checkpoints_.path(step_).string())
+                                        : fmt::format("; {} has no checkpoint yet: start the same command again", stage_.name));
+  }
+
+  // The folder of the checkpoint to go on from; empty: none.
+  std::string choose_checkpoint() {
     if (context_.launch.resume == "never") {
       if (!checkpoints_.newest_first().empty())
         throw ConfigError(fmt::format("--resume never: {} holds checkpoints; --fresh moves them aside", checkpoints_.folder().string()));
-      return;
+      return "";
     }
     const auto warn = [&](const std::string& line) { context_.log.warning("{}", line); };
     const std::filesystem::path wanted = context_.launch.resume;
@@ -121,39 +171,46 @@ class TrainLoop {
           fmt::format("--resume {}: no checkpoint there; those of this stage are in {}", wanted.string(), checkpoints_.folder().string()));
     const auto found =
         context_.launch.resume == "auto" ? open_newest(checkpoints_, warn) : std::optional<Checkpoint>(context_.launch.resume);
-    if (!found) return;
-    check_made_from(*found);
-    restore(stage_.model, found->part("model"), "model");
-    if (!stage_.ema.empty()) restore(stage_.ema, found->part("ema"), "ema");
-    if (!stage_.state.empty()) restore(stage_.state, found->part("state"), "state");
-    optimizer_.load_state(found->part("optimizer"));
-    step_ = found->step();
+    return found ? found->folder().string() : "";
+  }
+
+  void resume_from(const Checkpoint& found) {
+    check_made_from(found);
+    restore(stage_.model, found.part("model"), "model");
+    if (!stage_.ema.empty()) restore(stage_.ema, found.part("ema"), "ema");
+    if (!stage_.state.empty()) restore(stage_.state, found.part("state"), "state");
+    optimizer_.load_state(found.part("optimizer"));
+    step_ = found.step();
+    if (folder_) go_on_from(found);
+  }
+
+  void go_on_from(const Checkpoint& found) {
     for (std::int64_t step : checkpoints_.newest_first())
       if (step > step_)
         context_.log.warning("{}: the checkpoint of step {} is deleted: this run goes on from step {}", stage_.name, step, step_);
     checkpoints_.forget_after(step_);
-    const auto stored = found->state().find("seed");
-    if (stored != found->state().end() && *stored != seed_)
+    const auto stored = found.state().find("seed");
+    if (stored != found.state().end() && *stored != seed_)
       context_.log.warning("{}: the run was begun with other random numbers (another seed or an older build); it goes on with this one's",
                            stage_.name);
-    if (step_ < loop_.steps) context_.log.info("{}: going on from {} (step {})", stage_.name, found->folder().string(), step_);
+    if (step_ < loop_.steps) context_.log.info("{}: going on from {} (step {})", stage_.name, found.folder().string(), step_);
   }
 
   Outcome steps() {
     Progress progress(context_.log,
                       {.total_steps = loop_.steps, .done_steps = step_, .samples_per_step = loop_.batch, .log_every = loop_.log_every});
     while (step_ < loop_.steps) {
-      const StepReport report = one_step();
+      const StepReport report = traced_step();
       progress.step_done(step_, report);
       if (step_ % loop_.log_every == 0 || step_ == loop_.steps) log(report, progress.state());
-      const bool last = step_ == loop_.steps, stop = !last && stop_requested();
+      const bool last = step_ == loop_.steps, stop = !last && (alone() ? stop_requested() : !agreed_.stop.empty());
       const auto excluded = progress.exclude();
-      if (last || stop || step_ % loop_.ckpt_every == 0 || take_save_request()) save();
+      if (last || stop || step_ % loop_.ckpt_every == 0 || (alone() ? take_save_request() : agreed_.save)) save();
       const std::int64_t every = loop_.sample_every;
       if (stage_.preview && ((last && every >= 0) || (every > 0 && step_ % every == 0))) preview();
       if (stop) {
         progress.finish();
-        context_.log.info("{}: {} at step {}; saved, {} goes on from here", stage_.name, stop_reason(), step_,
+        context_.log.info("{}: {} at step {}; saved, {} goes on from here", stage_.name, alone() ? stop_reason() : agreed_.stop, step_,
                           context_.launch.resume == "auto" ? "the same command" : "the same command without --fresh or --resume");
         return Outcome::stopped;
       }
@@ -163,32 +220,59 @@ class TrainLoop {
 
   // To samples/ and to TensorBoard. A stage that has nothing to draw with yet writes no file.
   void preview() {
-    const auto png = folder_.sample(step_);
-    stage_.preview(step_, png);
-    if (std::filesystem::exists(png)) metrics_->image(step_, "samples", png);
+    optimizer_.gather_averages(0);
+    if (folder_) {
+      const auto png = folder_->sample(step_);
+      stage_.preview(step_, png);
+      if (std::filesystem::exists(png)) metrics_->image(step_, "samples", png);
+    }
+    release_averages();
+  }
+
+  // The third step of this process, when the caches are warm and buckets in their order, is drawn where --trace says.
+  StepReport traced_step() {
+    const std::int64_t drawn = std::min<std::int64_t>(3, steps_here_ + loop_.steps - step_);
+    if (context_.launch.trace.empty() || !folder_ || ++steps_here_ != drawn) return one_step();
+    Trace trace;
+    trace_ = &trace;
+    ranks_.observe([&](const Communicator::Span& s) {
+      trace.span(Trace::Row::communicate, fmt::format("{} {:.2f} MiB", s.op, static_cast<double>(s.bytes) / (1 << 20)), s.begin, s.end);
+    });
+    const StepReport report = one_step();
+    ranks_.observe({});
+    trace_ = nullptr;
+    trace.write(context_.launch.trace, ranks_.rank());
+    context_.log.info("{}: step {} is drawn in {}", stage_.name, step_, context_.launch.trace);
+    return report;
   }
 
   StepReport one_step() {
-    const std::int64_t micro = loop_.micro_batch > 0 ? std::min(loop_.micro_batch, loop_.batch) : loop_.batch;
     Gradients total;
     double loss = 0;
     metrics_now_.clear();
-    for (std::int64_t first = 0; first < loop_.batch; first += micro) {
-      const std::int64_t count = std::min(micro, loop_.batch - first);
-      const double share = static_cast<double>(count) / static_cast<double>(loop_.batch);
+    for (std::size_t i = 0; i < rows_.size(); ++i) {
+      const double share = static_cast<double>(rows_[i].count) / static_cast<double>(loop_.batch);
       Tape tape;
-      const StepLoss part = stage_.loss({step_, first, count});
+      const StepLoss part = forward(i);
       const double value = part.loss.value().item();
-      if (!std::isfinite(value))
-        throw DivergedError(
-            fmt::format("{}: the loss is {} at step {}; the last checkpoint is intact (lower rate.peak, or resume with another seed)",
-                        stage_.name, value, step_ + 1));
+      if (alone()) check_finite(value);
       loss += share * value;
-      add_metrics(part.metrics, share);
-      Gradients g = backward(share == 1 ? part.loss : part.loss * share);
-      if (first == 0) total = std::move(g);
+      add_metrics(metrics_now_, part.metrics, share);
+      const Var weighted = share == 1 ? part.loss : part.loss * share;
+      if (buckets_ && i + 1 == rows_.size()) {
+        total = summed_over_ranks(weighted, i > 0 ? &total : nullptr);
+        continue;
+      }
+      const Trace::Scope scope(trace_, "backward");
+      Gradients g = backward(weighted);
+      if (i == 0) total = std::move(g);
       else accumulate(total, std::move(g));
     }
+    if (!alone()) {
+      agreed_ = agree(ranks_, loss);
+      check_finite(loss = agreed_.loss);
+    }
+    const Trace::Scope scope(trace_, "optimiser");
     const double lr = learning_rate(loop_.rate, step_);
     const StepStats stats = optimizer_.step(total, {.lr = lr});
     ++step_;
@@ -196,17 +280,35 @@ class TrainLoop {
     return {loss, stats.gradient_norm, lr};
   }
 
-  void add_metrics(const std::vector<StepMetric>& metrics, double share) {
-    for (const StepMetric& m : metrics) {
-      auto it = std::find_if(metrics_now_.begin(), metrics_now_.end(), [&](const StepMetric& known) { return known.name == m.name; });
-      if (it == metrics_now_.end()) it = metrics_now_.insert(it, {m.name, 0, 0});
-      const double weight = share * m.weight;
-      it->weight += weight;
-      if (it->weight > 0) it->value += (m.value - it->value) * weight / it->weight;
-    }
+  StepLoss forward(std::size_t part) const {
+    const Trace::Scope scope(trace_, "forward");
+    const RowRange& rows = rows_[part];
+    const bool last = part + 1 == rows_.size();
+    return stage_.loss({step_, rows.first, rows.count, (step_ + last) * loop_.batch + rows_[last ? 0 : part + 1].first});
+  }
+
+  // Gradients are on their way while the pass goes on; what is left of that is waited for.
+  Gradients summed_over_ranks(const Var& loss, Gradients* earlier) {
+    buckets_->begin(earlier);
+    Gradients g = [&] {
+      const Trace::Scope scope(trace_, "backward");
+      return backward(loss, buckets_->hook());
+    }();
+    const Trace::Scope scope(trace_, "wait for gradients");
+    buckets_->finish(g);
+    return g;
+  }
+
+  void check_finite(double loss) const {
+    if (!std::isfinite(loss))
+      throw DivergedError(
+          fmt::format("{}: the loss is {} at step {}; the last checkpoint is intact (lower rate.peak, or resume with another seed)",
+                      stage_.name, loss, step_ + 1));
   }
 
   void log(const StepReport& report, const ProgressState& state) {
+    metrics_now_ = metrics_of_all(ranks_, metrics_now_);
+    if (!metrics_) return;
     std::vector<Metric> row{{"loss", report.loss}, {"grad_norm", report.grad_norm}, {"lr", report.lr}};
     for (const StepMetric& m : metrics_now_) row.push_back({m.name, m.value});
     row.push_back({"samples_per_second", state.samples_per_second});
@@ -224,8 +326,21 @@ class TrainLoop {
     state["seed"] = seed_;
     state["config"] = fields_to_json(fields());
     for (const auto& [name, checksum] : stage_.made_from) state["made_from"][name] = checksum;
-    save_checkpoint(checkpoints_, step_, parts, state);
-    if (files_.html) write_training_report(folder_, stage_.name);
+    save_from_owners(ranks_, checkpoints_, step_, std::move(parts), state, [&](const std::string& part, const std::string& name) {
+      return part == "optimizer" || part == "ema" ? optimizer_.owner_of(name) : -1;
+    });
+    if (folder_ && files_.html) write_training_report(*folder_, stage_.name);
+    tell_remedy();
+  }
+
+  // Sharded: of what other ranks own only shapes stay here.
+  void release_averages() {
+    if (!optimizer_.sharded()) return;
+    optimizer_.release_averages();
+    for (auto& [name, t] : stage_.ema) {
+      const int owner = optimizer_.owner_of(name);
+      if (owner >= 0 && owner != ranks_.rank()) t = Tensor::scalar(0, t.dtype(), Device{}).expand(t.shape());
+    }
   }
 
   Stage& stage_;
@@ -233,9 +348,16 @@ class TrainLoop {
   std::uint64_t seed_;
   LogFiles files_;
   Context& context_;
-  RunFolder folder_;
+  Communicator& ranks_;
+  std::filesystem::path path_;
+  std::unique_ptr<RunFolder> folder_;              // of the first rank
   CheckpointFolder checkpoints_;
   AdamW optimizer_;
+  std::vector<RowRange> rows_;                     // of each batch, this rank's
+  std::unique_ptr<GradientBuckets> buckets_;       // null: alone
+  Agreed agreed_;
+  Trace* trace_ = nullptr;
+  std::int64_t steps_here_ = 0;
   std::unique_ptr<Metrics> metrics_;
   std::vector<StepMetric> metrics_now_;
   std::int64_t step_ = 0;

@@ -43,6 +43,7 @@ struct LoopConfig {
 struct StepPart {
   std::int64_t step = 0;
   std::int64_t first = 0, count = 0;     // rows of the step's batch
+  std::int64_t next = -1;                // where the part after this one begins, counted from the first row of step 0
 };
 
 // A mean over some of the part's rows; `weight` is how many they are of all, so that parts add up to the batch.

@@ -2,6 +2,7 @@
 #include <chrono>
 #include <fstream>
 
+#include "apps/support/ranks.h"
 #include "apps/support/run_folder.h"
 #include "apps/support/signals.h"
 #include "apps/train/evaluation.h"
@@ -130,10 +131,39 @@ void check_launch(TrainingRun& run) {
     throw ConfigError("--resume " + launch.resume + ": pipeline goes on by itself; a path is for one stage");
   if (!launch.init_from.empty()) throw ConfigError("--init-from is for one stage (fm, cmt, mfd or mft), not for pipeline");
   if (!launch.fresh) return;
-  if (std::filesystem::exists(run.root())) move_aside(run.root(), run.context().log);
+  run.context().ranks.only_first([&] {
+    if (std::filesystem::exists(run.root())) move_aside(run.root(), run.context().log);
+  });
   launch.fresh = false;
   launch.resume = "auto";
 }
+
+}  // namespace
+
+namespace {
+
+// Samples, scores and report: the first rank's work.
+void show(TrainingRun& run, const std::vector<NamedStage>& stages) {
+  Logger& log = run.context().log;
+  if (!run.recipe().has_judge()) {
+    log.info("no judge: draw samples with flowmap_sample and give their .npz to an evaluator");
+    return;
+  }
+  if (read_text(run.root() / "report.html").find(weights_line(run, stages)) != std::string::npos) {
+    log.info("already evaluated: see {} (delete it to evaluate again)", (run.root() / "report.html").string());
+    return;
+  }
+  const std::vector<Score> scores = evaluate_run(run, "", [&](const std::string& line) { log.info("{}", line); });
+  save_scores(run.root() / "scores.csv", scores);
+  const Image grid = comparison_grid(run, open_dataset(run.recipe().data, Split::test).class_names);
+  write_png(run.root() / "samples.png", grid);
+  write_report(run, stages, scores, grid);
+  log.info("samples  {}", (run.root() / "samples.png").string());
+  log.info("scores   {}", (run.root() / "scores.csv").string());
+  log.info("report   {}", (run.root() / "report.html").string());
+}
+
+bool stop_before(TrainingRun& run) { return sum_over_ranks(*run.context().ranks, {stop_requested() ? 1.0 : 0.0})[0] > 0; }
 
 }  // namespace
 
@@ -145,27 +175,12 @@ int run_pipeline(TrainingRun& run) {
   for (const NamedStage& stage : stages) {
     if (stage.steps == 0) continue;
     if (stage.on_latents && run.lacks_cached_latents()) run.encode_latents();
-    if (stop_requested() || stage.run() == Outcome::stopped) return exit_code::stopped_early;
+    if (stop_before(run) || stage.run() == Outcome::stopped) return exit_code::stopped_early;
     if (stage.name == "decoder" && run.recipe().latents.from != "cache") run.prepare_stats();
   }
   const double minutes = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() / 60;
   log.info("training took {:.1f} minutes in this process", minutes);
-  if (!run.recipe().has_judge()) {
-    log.info("no judge: draw samples with flowmap_sample and give their .npz to an evaluator");
-    return exit_code::finished;
-  }
-  if (read_text(run.root() / "report.html").find(weights_line(run, stages)) != std::string::npos) {
-    log.info("already evaluated: see {} (delete it to evaluate again)", (run.root() / "report.html").string());
-    return exit_code::finished;
-  }
-  const std::vector<Score> scores = evaluate_run(run, "", [&](const std::string& line) { log.info("{}", line); });
-  save_scores(run.root() / "scores.csv", scores);
-  const Image grid = comparison_grid(run, open_dataset(run.recipe().data, Split::test).class_names);
-  write_png(run.root() / "samples.png", grid);
-  write_report(run, stages, scores, grid);
-  log.info("samples  {}", (run.root() / "samples.png").string());
-  log.info("scores   {}", (run.root() / "scores.csv").string());
-  log.info("report   {}", (run.root() / "report.html").string());
+  run.context().ranks.only_first([&] { show(run, stages); });
   return exit_code::finished;
 }
 

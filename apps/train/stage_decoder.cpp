@@ -45,7 +45,7 @@ Outcome TrainingRun::train_decoder() {
   stage.made_from = {{"encoder", checksum(state_dict(autoencoder.encoder))}};
   stage.loss = [&](const StepPart& part) {
     const std::int64_t first = part.step * config.loop.batch + part.first;
-    ImageBatch batch = loader.take(first, part.count);
+    ImageBatch batch = loader.take(first, part.count, part.next);
     batch.pixels = batch.pixels.to(default_device());
     const Tensor x = batch.pixels, tokens = tokens_of(batch);
     const Var y = autoencoder.pixels(with_noise(tokens, consecutive(first, part.count), seed, config.noise_tau));

@@ -1,5 +1,6 @@
 // Self-supervised pre-training of the encoder: DINO on the class token with multi-crop and, as in DINOv2, the same game on hidden patches
 // (iBOT: the student predicts the teacher's patch tokens where its own patches are masked).
+#include "apps/support/ranks.h"
 #include "apps/train/training_run.h"
 #include "autodiff/rules/elementwise.h"
 #include "autodiff/rules/linear.h"
@@ -108,7 +109,7 @@ Outcome TrainingRun::train_encoder() {
 
   stage.loss = [&](const StepPart& part) {
     const std::int64_t first = part.step * config.loop.batch + part.first;
-    const Crops crops = draw_crops(loader.take(first, part.count).pixels, consecutive(first, part.count), recipe_, seed);
+    const Crops crops = draw_crops(loader.take(first, part.count, part.next).pixels, consecutive(first, part.count), recipe_, seed);
     std::vector<Tensor> targets;
     Tensor patch_targets;
     {
@@ -132,15 +133,19 @@ Outcome TrainingRun::train_encoder() {
                     {{"class_loss", class_loss.value().item()}, {"patch_loss", hidden.value().item()}}};
   };
   stage.after_step = [&](std::int64_t step) {
+    dino.centre.add_over(*context_.ranks);
     dino.centre.move();
+    patch_centre.add_over(*context_.ranks);
     patch_centre.move();
     follow(teacher, student, dino_momentum(config.momentum, step, config.loop.steps));
   };
 
   const Outcome outcome = train_loop(stage, config.loop, seed);
   if (outcome == Outcome::finished)
-    save_safetensors(root_ / "encoder" / "encoder.safetensors", state_dict(teacher.backbone),
-                     {{"data", recipe_.data}, {"method", "DINO with patch loss"}});
+    context_.ranks.only_first([&] {
+      save_safetensors(root_ / "encoder" / "encoder.safetensors", state_dict(teacher.backbone),
+                       {{"data", recipe_.data}, {"method", "DINO with patch loss"}});
+    });
   return outcome;
 }
 

@@ -1,5 +1,7 @@
 // The three stages on latents: the flow-matching teacher, consistency mid-training, and MeanFlow (distilled or from data).
+#include "apps/support/ranks.h"
 #include "apps/train/generator.h"
+#include "apps/train/parallel.h"
 #include "apps/train/training_run.h"
 #include "data/grid.h"
 #include "data/png.h"
@@ -109,6 +111,9 @@ Outcome TrainingRun::train_cmt() {
 
 Outcome TrainingRun::train_mean_flow(const std::string& name, const MfStage& config, const std::string& init_stage) {
   const std::uint64_t seed = stage_seed(name.starts_with("ablate/") ? "mfd" : name);
+  if (config.objective.pairs.exact_share && !same_parts_as_alone(config.loop.batch, config.loop.micro_batch, context_.ranks->size()))
+    throw ConfigError(fmt::format("{}.objective.pairs.exact_share counts rows in each micro-batch: on {} ranks set loop.micro_batch so that "
+                                  "each rank gets equally many of them", name, context_.ranks->size()));
   prepare_stats();
   const bool needs_teacher = teacher_share(config.velocity) > 0;
   std::optional<DitDh> teacher;

@@ -1,4 +1,5 @@
 // The judge: cross-entropy on shifted and mirrored training images.
+#include "apps/support/ranks.h"
 #include "apps/train/evaluation.h"
 #include "apps/train/training_run.h"
 #include "autodiff/rules/linear.h"
@@ -25,7 +26,7 @@ Outcome TrainingRun::train_judge() {
   Stage stage = make_stage("judge", model, &average);
   stage.loss = [&](const StepPart& part) {
     const std::int64_t first = part.step * config.loop.batch + part.first;
-    const ImageBatch batch = loader.take(first, part.count);
+    const ImageBatch batch = loader.take(first, part.count, part.next);
     const Tensor x = random_shifts(batch.pixels, consecutive(first, part.count), augmentation(seed), 0, config.shift, 0.5).to(default_device());
     const Tensor labels = batch.labels.to(default_device());
     const Var logits = model(x);
@@ -33,6 +34,12 @@ Outcome TrainingRun::train_judge() {
   };
   const Outcome outcome = train_loop(stage, config.loop, seed);
   if (outcome == Outcome::stopped) return outcome;
+  context_.ranks.only_first([&] { finish_judge(average); });
+  return outcome;
+}
+
+// How often it is right, and the file that evaluations read.
+void TrainingRun::finish_judge(const Judge& average) {
 
   const Dataset test = open_dataset(recipe_.data, Split::test);
   const PauseTape pause;
@@ -45,7 +52,6 @@ Outcome TrainingRun::train_judge() {
   context_.log.info("judge: {:.2f} % of {} test images right", 100 * right / static_cast<double>(test.count), test.count);
   save_safetensors(root_ / "judge" / "judge.safetensors", state_dict(average),
                    {{"data", recipe_.data}, {"test_accuracy", fmt::format("{:.4f}", right / static_cast<double>(test.count))}});
-  return outcome;
 }
 
 }  // namespace fm

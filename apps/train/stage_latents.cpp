@@ -1,6 +1,7 @@
 // What stands between pictures and generators: the latents of the training set, in memory, in files or made as they are needed, and their
 // statistics (mfrae 1.2, 10).
 #include "apps/support/progress.h"
+#include "apps/support/ranks.h"
 #include "apps/support/run_folder.h"
 #include "apps/support/signals.h"
 #include "apps/support/text.h"
@@ -71,6 +72,11 @@ LatentCacheInfo TrainingRun::cache_info() {
 
 int TrainingRun::encode_latents() {
   refuse_init_from("encode");
+  context_.ranks.only_first([&] { fill_cache(); });
+  return exit_code::finished;
+}
+
+void TrainingRun::fill_cache() {
   const std::filesystem::path folder = latents_folder();
   if (context_.launch.fresh && std::filesystem::exists(folder)) move_aside(folder, context_.log);
   const LatentCacheInfo info = cache_info();
@@ -102,7 +108,6 @@ int TrainingRun::encode_latents() {
   writer.finish();
   context_.log.info("{}: {} images of {} in {}{}, encoder {}", folder.string(), count, to_string(info.latent), name_of(info.dtype),
                     info.mirrored ? ", mirrored too" : "", info.encoder);
-  return exit_code::finished;
 }
 
 // Refuses latents that this run's encoder would not have given.
@@ -139,7 +144,7 @@ LatentSource& TrainingRun::latent_source() {
 }
 
 Batch TrainingRun::flow_batch(const StepPart& part, std::int64_t batch, std::uint64_t seed) {
-  const LatentSet set = latent_source().take(seed, part.step * batch + part.first, part.count);
+  const LatentSet set = latent_source().take(seed, part.step * batch + part.first, part.count, part.next);
   return {rae().stats.normalise(set.latents.to(default_device())), set.labels.to(default_device()),
           Draws{seed, static_cast<std::uint32_t>(part.step), consecutive(part.first, part.count)}};
 }
@@ -157,6 +162,14 @@ void TrainingRun::prepare_stats() {
     return;
   }
   const auto file = root_ / "stats.safetensors";
+  // What the first rank needs now, the others need soon: all at once.
+  if (!context_.ranks.alone() && recipe_.latents.from == "memory" && !std::filesystem::exists(file)) latent_source();
+  context_.ranks.only_first([&] { compute_stats(file); });
+  const Safetensors stored(file);
+  rae().stats = {stored["mean"].clone(), stored["var"].clone()};
+}
+
+void TrainingRun::compute_stats(const std::filesystem::path& file) {
   const Metadata wanted{{"encoder", checksum(state_dict(rae().encoder))}, {"mirrored", recipe_.latents.flip ? "yes" : "no"}};
   const auto belongs = [&](const Metadata& m) {
     return std::all_of(wanted.begin(), wanted.end(),
@@ -171,8 +184,6 @@ void TrainingRun::prepare_stats() {
     save_safetensors(file, {{"mean", s.mean}, {"var", s.variance}}, metadata);
     context_.log.info("stats: mean and variance of the latents of {} images in {}", latent_source().count(), file.string());
   }
-  const Safetensors stored(file);
-  rae().stats = {stored["mean"].clone(), stored["var"].clone()};
 }
 
 }  // namespace fm

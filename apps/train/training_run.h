@@ -70,6 +70,9 @@ class TrainingRun {
   std::unique_ptr<LatentSource> cached_latents();
   std::filesystem::path latents_folder() const;
   LatentCacheInfo cache_info();
+  void fill_cache();
+  void finish_judge(const Judge& average);
+  void compute_stats(const std::filesystem::path& file);
   std::function<void(std::int64_t)> encoding_progress(std::int64_t total);
   Outcome train_loop(Stage& stage, const LoopConfig& loop, std::uint64_t seed) {
     return train(stage, loop, seed, log_files(recipe_.log), context_);

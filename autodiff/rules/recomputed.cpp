@@ -32,6 +32,7 @@ Var linear(const Recomputed& x, const Var& weight, const Var& bias, DType result
   const bool any = std::any_of(x.inputs.begin(), x.inputs.end(), [](const Var& v) { return v.has_tangent(); });
   if (!Tape::current() || weight.has_tangent() || bias.has_tangent() || (any && tangent_mode() == TangentMode::taped))
     return linear(x.value(), weight, bias, result);
+  const ParametersUsed used;
   const Var y = [&] {
     const PauseTape pause;
     return linear(x.value(), weight, bias, result);
@@ -51,6 +52,7 @@ Var linear(const Recomputed& x, const Var& weight, const Var& bias, DType result
     if (again.h.on_tape()) again.pull(matmul(gy, vw), g);
   };
   const Var value(y.value(), Tape::current()->record("linear", y.shape(), std::move(nodes), pull));
+  Tape::current()->will_add_to(value.node(), used.list());
   return y.has_tangent() ? value.with_tangent(y.tangent()) : value;
 }
 

@@ -4,10 +4,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
+#include <numeric>
 #include <unordered_map>
 #include <unordered_set>
 
 #include "nn/optim/schedule.h"
+#include "nn/optim/shards.h"
 #include "tensor/error.h"
 #include "tensor/kernels/dispatch.h"
 #include "tensor/memory/allocator.h"
@@ -82,13 +85,61 @@ void AdamW::add_average(const std::vector<NamedParameter>& copy, double decay, b
   averages_.push_back(std::move(average));
 }
 
+void AdamW::shard(Communicator& ranks) {
+  if (ranks.size() == 1) return;
+  ranks_ = &ranks;
+  std::vector<std::int64_t> sizes;
+  for (const Slot& slot : slots_) sizes.push_back(slot.named.parameter->value.numel());
+  owners_ = balanced_owners(sizes, ranks.size());
+  for (std::size_t i = 0; i < slots_.size(); ++i)
+    if (!owns(i)) slots_[i].m = slots_[i].v = Tensor();
+}
+
+int AdamW::owner_of(const std::string& state_name) const {
+  if (!ranks_) return -1;
+  for (const char* prefix : {"m.", "v.", ""})
+    for (std::size_t i = 0; i < slots_.size() && state_name.starts_with(prefix); ++i)
+      if (slots_[i].named.name == state_name.substr(std::strlen(prefix))) return owners_[i];
+  return -1;
+}
+
+void AdamW::release_averages() {
+  for (const Average& a : averages_)
+    for (std::size_t i = 0; i < slots_.size(); ++i)
+      if (!owns(i)) a.copy[i]->value = Tensor();
+}
+
+void AdamW::gather_averages(int rank) {
+  if (!ranks_) return;
+  for (const Average& a : averages_)
+    for (std::size_t i = 0; i < slots_.size(); ++i) {
+      Tensor& e = a.copy[i]->value;
+      const Tensor& p = slots_[i].named.parameter->value;
+      const bool wanted = rank < 0 || rank == ranks_->rank();
+      if (!e.defined() && wanted) e = Tensor::empty(p.shape(), p.dtype(), p.device());
+      if (rank < 0) ranks_->broadcast(e, owners_[i]);
+      else if (owners_[i] != rank && wanted) ranks_->receive(e, owners_[i]);
+      else if (owns(i) && !wanted) ranks_->send(e, rank);
+    }
+}
+
+void AdamW::share_parameters() {
+  std::vector<Tensor> values;
+  std::vector<int> owners;
+  for (std::size_t i = 0; i < slots_.size(); ++i)
+    if (slots_[i].named.parameter->trainable) values.push_back(slots_[i].named.parameter->value), owners.push_back(owners_[i]);
+  share_from_owners(*ranks_, values, owners);
+}
+
+// Sharded, each tensor's sum comes from its owner: the same numbers are added in the same order.
 double AdamW::gradient_norm(const Gradients& gradients) const {
-  double total = 0;
-  for (const Slot& slot : slots_) {
-    const Tensor& g = gradients[*slot.named.parameter];
-    if (g.defined()) total += sum_squares(g);
+  std::vector<double> sums(slots_.size(), 0.0);
+  for (std::size_t i = 0; i < slots_.size(); ++i) {
+    const Tensor& g = gradients[*slots_[i].named.parameter];
+    if (g.defined()) sums[i] = sum_squares(g);
   }
-  return std::sqrt(total);
+  if (ranks_) sums = sum_over_ranks(*ranks_, sums);
+  return std::sqrt(std::accumulate(sums.begin(), sums.end(), 0.0));
 }
 
 double AdamW::checked_norm(const Gradients& gradients, double scale) const {
@@ -116,11 +167,13 @@ StepStats AdamW::step(const Gradients& gradients, const StepRequest& request) {
   // The small constant is that of torch.nn.utils.clip_grad_norm_.
   const double scale = request.gradient_scale * (stats.clipped ? config_.clip / (stats.gradient_norm + 1e-6) : 1);
   for (std::size_t i = 0; i < slots_.size(); ++i) {
+    if (!owns(i)) continue;
     const Tensor& g = gradients[*slots_[i].named.parameter];
     if (slots_[i].named.parameter->value.dtype() == DType::f64) update<double>(i, g, request.lr, scale);
     else update<float>(i, g, request.lr, scale);
   }
   ++updates_;
+  if (ranks_) share_parameters();
   return stats;
 }
 
@@ -152,12 +205,18 @@ template <class T> void AdamW::update(std::size_t i, Tensor g, double lr, double
 }
 
 NamedTensors AdamW::state() const {
-  NamedTensors out{{"updates", Tensor::scalar(static_cast<double>(updates_), DType::i64)}};
-  for (const Slot& slot : slots_) {
-    if (!slot.m.defined()) continue;
-    out.emplace_back("m." + slot.named.name, slot.m);
-    out.emplace_back("v." + slot.named.name, slot.v);
-    out.emplace_back("step." + slot.named.name, Tensor::scalar(static_cast<double>(slot.steps), DType::i64));
+  NamedTensors out{{"updates", Tensor::scalar(static_cast<double>(updates_), DType::i64, Device{})}};
+  std::vector<double> steps;                               // of parameters that have had a gradient, else 0
+  for (const Slot& slot : slots_) steps.push_back(slot.m.defined() ? static_cast<double>(slot.steps) : 0);
+  if (ranks_) steps = sum_over_ranks(*ranks_, steps);
+  for (std::size_t i = 0; i < slots_.size(); ++i) {
+    const Slot& slot = slots_[i];
+    if (steps[i] == 0) continue;
+    const Tensor& p = slot.named.parameter->value;
+    const Tensor elsewhere = slot.m.defined() ? Tensor() : Tensor::scalar(0, p.dtype(), Device{}).expand(p.shape());
+    out.emplace_back("m." + slot.named.name, slot.m.defined() ? slot.m : elsewhere);
+    out.emplace_back("v." + slot.named.name, slot.v.defined() ? slot.v : elsewhere);
+    out.emplace_back("step." + slot.named.name, Tensor::scalar(steps[i], DType::i64, Device{}));
   }
   return out;
 }
@@ -196,10 +255,11 @@ void AdamW::load_state(const NamedTensors& state) {
   std::sort(unknown.begin(), unknown.end());
   for (const std::string& name : unknown) problem(name + " is unknown");
   if (!problems.empty()) throw FileError("the state of the optimiser does not fit the model: " + problems);
-  for (Slot& slot : loaded) {
+  for (std::size_t i = 0; i < loaded.size(); ++i) {
+    Slot& slot = loaded[i];
     if (!slot.m.defined()) continue;
-    slot.m = slot.m.clone();             // it may be a view into a file
-    slot.v = slot.v.clone();
+    slot.m = owns(i) ? slot.m.clone() : Tensor();             // it may be a view into a file
+    slot.v = owns(i) ? slot.v.clone() : Tensor();
   }
   slots_ = std::move(loaded);
   updates_ = static_cast<std::int64_t>(updates.item());

@@ -14,6 +14,7 @@
 #include "autodiff/var.h"
 #include "nn/config/visit.h"
 #include "nn/module.h"
+#include "tensor/collectives/communicator.h"
 #include "tensor/io/safetensors.h"
 
 namespace fm {
@@ -62,6 +63,15 @@ class AdamW {
   // With a ramp the decay starts low (nn/optim/schedule.h). ShapeError if the models differ.
   void add_average(const std::vector<NamedParameter>& copy, double decay, bool ramp = false);
 
+  // From now on each rank keeps the moments and averages of its own parameters only (nn/optim/shards.h), and `step` takes gradients of those
+  // (GradientBuckets with these owners). All ranks call the same functions then, in the same order. `ranks` must outlive this object.
+  void shard(Communicator& ranks);
+  bool sharded() const { return ranks_ != nullptr; }
+  const std::vector<int>& owners() const { return owners_; }            // by parameter
+  int owner_of(const std::string& state_name) const;                    // of a tensor of state(), or of an average; -1: everybody has it
+  void release_averages();               // lets go of averages that other ranks own; the values of those parameters are undefined then
+  void gather_averages(int rank);        // until the next release this rank (-1: every rank) has all averages
+
   // One update. A parameter without gradient is left alone, its averages are not. DivergedError when the gradients' norm is not finite:
   // it names the update and the first tensor, and nothing has been changed then.
   StepStats step(const Gradients& gradients, const StepRequest& request);
@@ -73,7 +83,7 @@ class AdamW {
   const AdamWConfig& config() const { return config_; }
 
   // "m.<name>", "v.<name>", "step.<name>" for each parameter that has had a gradient, and "updates". The tensors share memory with the
-  // optimiser. load_state copies, and throws FileError with one message that lists all that does not fit; then nothing was changed.
+  // optimiser; of what another rank owns they have shape and type alone, so the list is the same whatever the number of ranks. load_state copies, and throws FileError with one message that lists all that does not fit; then nothing was changed.
   NamedTensors state() const;
   void load_state(const NamedTensors& state);
 
@@ -90,11 +100,15 @@ class AdamW {
   };
   template <class T> void update(std::size_t i, Tensor gradient, double lr, double scale);
   double checked_norm(const Gradients& gradients, double scale) const;
+  bool owns(std::size_t i) const { return !ranks_ || owners_[i] == ranks_->rank(); }
+  void share_parameters();
 
   AdamWConfig config_;
   std::vector<Slot> slots_;
   std::vector<Average> averages_;
   std::int64_t updates_ = 0;
+  Communicator* ranks_ = nullptr;        // null: all is here
+  std::vector<int> owners_;
 };
 
 // into += more, parameter by parameter: for micro-batches, called in their order. `more` is used up.

@@ -26,6 +26,13 @@ void DinoCentre::see(const Tensor& h) {
   rows_ += static_cast<double>(h.dim(0));
 }
 
+void DinoCentre::add_over(Communicator& ranks) {
+  if (ranks.size() == 1) return;
+  sum_ = sum_.clone();
+  ranks.all_reduce(sum_);
+  rows_ = sum_over_ranks(ranks, {rows_})[0];
+}
+
 void DinoCentre::move() {
   if (rows_ == 0) return;
   value_.copy_from(value_ * momentum_ + sum_ * ((1 - momentum_) / rows_));

@@ -15,6 +15,7 @@
 #include "nn/init.h"
 #include "nn/layers/linear.h"
 #include "nn/module.h"
+#include "tensor/collectives/communicator.h"
 
 namespace fm {
 
@@ -43,6 +44,7 @@ class DinoCentre {
       : value_(Tensor::zeros({1, prototypes})), sum_(Tensor::zeros({1, prototypes})), momentum_(momentum) {}
   const Tensor& value() const { return value_; }          // (1, K), always the same memory: state that a checkpoint keeps
   void see(const Tensor& h);                              // (rows, K) outputs of the teacher's head
+  void add_over(Communicator& ranks);                     // what the other ranks saw counts too; before move(), on all of them
   void move();                                            // c <- m c + (1 - m) (mean of the rows seen since the last move)
 
  private:

@@ -11,6 +11,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <future>
 #include <string>
 #include <vector>
@@ -53,6 +54,14 @@ class Communicator {
   void send(const Tensor& x, int to) { send_start(x, to).get(); }
   void receive(const Tensor& x, int from) { receive_start(x, from).get(); }
   void barrier();
+
+  // Called on the communicator's own thread after each operation; times in seconds on the steady clock. An empty function ends it.
+  struct Span {
+    const char* op;
+    std::size_t bytes;
+    double begin, end;
+  };
+  virtual void observe(std::function<void(const Span&)> observer) { (void)observer; }
 
   // Ends well: waits for all ranks; afterwards nobody misses this one. Without it the others are told that this rank was lost.
   virtual void finish() {}

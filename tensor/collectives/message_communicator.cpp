@@ -105,12 +105,13 @@ void MessageCommunicator::serve(const Open& open, std::promise<void>& opened) {
     } else {
       lock.unlock();
       Job nothing{[] {}, {}};
-      run_job(nothing);
+      if (!said_goodbye_) run_job(nothing);
     }
     watch_grace();
     lock.lock();
   }
-  if (!farewell_.empty()) tell_all(failed + farewell_);
+  if (said_goodbye_) channel_->close();
+  else if (!farewell_.empty()) tell_all(failed + farewell_);
   channel_.reset();
 }
 
@@ -118,7 +119,12 @@ void MessageCommunicator::run_job(Job& job) {
   try {
     if (lost_) std::rethrow_exception(lost_);
     tend();
+    const double begin = now();
     job.run();
+    if (*job.op) {
+      const std::lock_guard lock(mutex_);
+      if (observer_) observer_({job.op, job.bytes, begin, now()});
+    }
     job.done.set_value();
   } catch (const RankLostError& e) {
     if (!lost_) {
@@ -184,8 +190,8 @@ void MessageCommunicator::exchange(const std::vector<Message>& sends, const std:
 
 // ---- operations -------------------------------------------------------------------------------------------------------------------
 
-Communicator::Work MessageCommunicator::start(std::function<void()> run) {
-  Job job{std::move(run), {}};
+Communicator::Work MessageCommunicator::start(const char* op, std::size_t bytes, std::function<void()> run) {
+  Job job{std::move(run), {}, op, bytes};
   Work work = job.done.get_future().share();
   {
     const std::lock_guard lock(mutex_);
@@ -230,7 +236,7 @@ void MessageCommunicator::gather_pieces(const Tensor& x, const Counts& counts) {
 
 Communicator::Work MessageCommunicator::all_reduce_start(const Tensor& x) {
   check("all_reduce", x, true);
-  return start([this, x] {
+  return start("all_reduce", x.bytes(), [this, x] {
     const Counts counts = even_counts(x.numel(), size_);
     reduce_pieces(x, counts);
     gather_pieces(x, counts);
@@ -240,18 +246,18 @@ Communicator::Work MessageCommunicator::all_reduce_start(const Tensor& x) {
 Communicator::Work MessageCommunicator::reduce_scatter_start(const Tensor& x, const Counts& counts) {
   check("reduce_scatter", x, true);
   check_counts("reduce_scatter", x, counts, size_);
-  return start([this, x, counts] { reduce_pieces(x, counts); });
+  return start("reduce_scatter", x.bytes(), [this, x, counts] { reduce_pieces(x, counts); });
 }
 
 Communicator::Work MessageCommunicator::all_gather_start(const Tensor& x, const Counts& counts) {
   check("all_gather", x, false);
   check_counts("all_gather", x, counts, size_);
-  return start([this, x, counts] { gather_pieces(x, counts); });
+  return start("all_gather", x.bytes(), [this, x, counts] { gather_pieces(x, counts); });
 }
 
 Communicator::Work MessageCommunicator::broadcast_start(const Tensor& x, int root) {
   check("broadcast", x, false);
-  return start([this, x, root] {
+  return start("broadcast", x.bytes(), [this, x, root] {
     std::vector<Message> sends, receives;
     if (rank_ != root) receives.push_back({root, x.raw(), x.bytes()});
     for (int r = 0; r < size_ && rank_ == root; ++r)
@@ -262,22 +268,28 @@ Communicator::Work MessageCommunicator::broadcast_start(const Tensor& x, int roo
 
 Communicator::Work MessageCommunicator::send_start(const Tensor& x, int to) {
   check("send", x, false);
-  return start([this, x, to] {
+  return start("send", x.bytes(), [this, x, to] {
     if (x.bytes() > 0) exchange({{to, x.raw(), x.bytes()}}, {});
   });
 }
 
 Communicator::Work MessageCommunicator::receive_start(const Tensor& x, int from) {
   check("receive", x, false);
-  return start([this, x, from] {
+  return start("receive", x.bytes(), [this, x, from] {
     if (x.bytes() > 0) exchange({}, {{from, x.raw(), x.bytes()}});
   });
+}
+
+void MessageCommunicator::observe(std::function<void(const Span&)> observer) {
+  const std::lock_guard lock(mutex_);
+  observer_ = std::move(observer);
 }
 
 // ---- endings ----------------------------------------------------------------------------------------------------------------------
 
 void MessageCommunicator::say_goodbye() {
-  tell_all(bye);
+  for (int r = 0; r < size_; ++r)
+    if (r != rank_) channel_->notify(r, bye);                        // also to those who said so first: they wait for it
   const double since = now();
   const auto all_ended = [&] {
     for (int r = 0; r < size_; ++r)
@@ -289,13 +301,13 @@ void MessageCommunicator::say_goodbye() {
     for (const auto& [peer, text] : channel_->notices())
       if (text == bye || text == gone) peers_[static_cast<std::size_t>(peer)].ended = true;
   }
-  channel_->close();
+  said_goodbye_ = true;
 }
 
 void MessageCommunicator::finish() {
   if (ended_) return;
   barrier();
-  start([this] { say_goodbye(); }).get();
+  start("goodbye", 0, [this] { say_goodbye(); }).get();
   stop();
 }
 

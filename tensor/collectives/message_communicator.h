@@ -39,6 +39,7 @@ class MessageCommunicator : public Communicator {
   Work broadcast_start(const Tensor& x, int root) override;
   Work send_start(const Tensor& x, int to) override;
   Work receive_start(const Tensor& x, int from) override;
+  void observe(std::function<void(const Span&)> observer) override;
   void finish() override;
   void abandon(const std::string& why) override;
 
@@ -46,12 +47,14 @@ class MessageCommunicator : public Communicator {
   struct Job {
     std::function<void()> run;
     std::promise<void> done;
+    const char* op = "";
+    std::size_t bytes = 0;
   };
   struct Peer {
     double heard = 0;                             // seconds on the steady clock
     bool ended = false;                           // said goodbye
   };
-  Work start(std::function<void()> run);
+  Work start(const char* op, std::size_t bytes, std::function<void()> run);
   void serve(const Open& open, std::promise<void>& opened);
   void run_job(Job& job);
   void tend();
@@ -69,6 +72,7 @@ class MessageCommunicator : public Communicator {
   int rank_ = 0, size_ = 1;
   std::vector<Peer> peers_;
   double last_beat_ = 0, lost_at_ = 0;
+  bool said_goodbye_ = false;
   std::exception_ptr lost_;                       // what every operation throws from now on
   std::string lost_text_;
   std::vector<std::byte> received_;               // the other ranks' parts of a sum
@@ -77,6 +81,7 @@ class MessageCommunicator : public Communicator {
   std::mutex mutex_;
   std::condition_variable wake_;
   std::deque<Job> jobs_;
+  std::function<void(const Span&)> observer_;
   bool stopping_ = false, ended_ = false;
   std::string farewell_;
   std::thread thread_;

@@ -215,8 +215,6 @@ NamedTensors Safetensors::tensors() const {
 
 // ---- writing ----------------------------------------------------------------------------------------------------------------------
 
-namespace {
-
 NamedTensors in_file_order(const NamedTensors& tensors, const std::string& file) {
   NamedTensors sorted = tensors;
   for (const auto& [name, t] : sorted) {
@@ -230,6 +228,8 @@ NamedTensors in_file_order(const NamedTensors& tensors, const std::string& file)
     if (!seen.insert(name).second) throw FileError(fmt::format("{}: two tensors are named {}", file, in_quotes(name)));
   return sorted;
 }
+
+namespace {
 
 std::string make_header(const NamedTensors& sorted, const Metadata& metadata, const std::string& file) {
   nlohmann::ordered_json root = nlohmann::ordered_json::object();
@@ -259,7 +259,8 @@ std::string make_header(const NamedTensors& sorted, const Metadata& metadata, co
 
 }  // namespace
 
-std::uint32_t save_safetensors(const std::filesystem::path& path, const NamedTensors& tensors, const Metadata& metadata) {
+std::uint32_t save_safetensors(const std::filesystem::path& path, const NamedTensors& tensors, const Metadata& metadata,
+                               const FetchTensor& fetch) {
   const NamedTensors sorted = in_file_order(tensors, path.string());
   const std::string header = make_header(sorted, metadata, path.string());
   AtomicFile out(path);
@@ -272,7 +273,7 @@ std::uint32_t save_safetensors(const std::filesystem::path& path, const NamedTen
   write({reinterpret_cast<const char*>(&length), sizeof length});
   write(header);
   for (const auto& [name, t] : sorted) {
-    const Tensor rows = t.contiguous().to(Device{});
+    const Tensor rows = (fetch ? fetch(name, t) : t).contiguous().to(Device{});
     write({static_cast<const char*>(rows.raw()), rows.bytes()});
   }
   out.commit();

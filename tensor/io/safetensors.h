@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <string>
 #include <string_view>
@@ -65,6 +66,12 @@ class Safetensors {
 // Writes a file that appears under its name only when complete (tensor/io/atomic_file.h). Equal tensors and metadata give equal bytes:
 // ordered by falling alignment of the type, then by name, as the format's own writer does; the header padded to 8 bytes.
 // Returns the crc32c of the file. Throws FileError: a name twice, an undefined tensor, no space, ...
-std::uint32_t save_safetensors(const std::filesystem::path& path, const NamedTensors& tensors, const Metadata& metadata = {});
+//
+// With `fetch` the tensors only say shapes and types: it is called for each when its turn comes, in the order of in_file_order, and gives the
+// values. So a file may be larger than what is held in memory, or lie on other machines until then.
+using FetchTensor = std::function<Tensor(const std::string& name, const Tensor& stand_in)>;
+std::uint32_t save_safetensors(const std::filesystem::path& path, const NamedTensors& tensors, const Metadata& metadata = {},
+                               const FetchTensor& fetch = {});
+NamedTensors in_file_order(const NamedTensors& tensors, const std::string& file);
 
 }  // namespace fm

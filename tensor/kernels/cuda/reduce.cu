@@ -10,7 +10,7 @@ namespace {
 
 using Count = std::int64_t;
 
-constexpr unsigned threads = 256;
+constexpr int threads = 256;
 constexpr Count piece = 64 * threads;                 // elements of a row that a block sums: 64 a thread, in T
 constexpr int column_threads = 32, row_threads = 8;   // sum_columns: a block has 32 columns, its 8 rows of threads take turns
 constexpr Count column_piece = 64 * row_threads;      // rows that a block sums
@@ -22,7 +22,7 @@ unsigned blocks_for(Count n) { return static_cast<unsigned>(n < 65535 ? n : 6553
 // The sum of every thread's value, by halving, the same in all threads. Shared memory for `threads` values.
 template <class Shared, class T> __device__ T block_sum(Shared& shared, T value) {
   shared[threadIdx.x] = value;
-  for (unsigned half = threads / 2; half > 0; half /= 2) {
+  for (int half = threads / 2; half > 0; half /= 2) {
     __syncthreads();
     if (threadIdx.x < half) shared[threadIdx.x] = T(shared[threadIdx.x]) + T(shared[threadIdx.x + half]);
   }
@@ -126,7 +126,7 @@ template <class T> __global__ void max_rows_kernel(const T* x, T* y, Count outer
     T best = row[0];
     for (Count i = threadIdx.x; i < n; i += threads) best = larger(best, row[i]);
     shared[threadIdx.x] = best;
-    for (unsigned half = threads / 2; half > 0; half /= 2) {
+    for (int half = threads / 2; half > 0; half /= 2) {
       __syncthreads();
       if (threadIdx.x < half) shared[threadIdx.x] = larger(T(shared[threadIdx.x]), T(shared[threadIdx.x + half]));
     }

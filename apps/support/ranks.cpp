@@ -1,0 +1,183 @@
+#include "apps/support/ranks.h"
+
+#include <fmt/format.h>
+
+#include <charconv>
+#include <cstdlib>
+
+#include "tensor/collectives/message_communicator.h"
+#include "tensor/collectives/tcp.h"
+#ifdef FM_HAVE_MPI
+#include "tensor/collectives/mpi.h"
+#endif
+
+namespace fm {
+namespace {
+
+class Variables {
+ public:
+  explicit Variables(const Environment& environment) : environment_(environment) {}
+  bool has(const char* name) const { return !text(name).empty(); }
+  std::string text(const char* name) const {
+    const char* value = environment_(name);
+    return value ? value : "";
+  }
+  int number(const char* name) const {
+    const std::string value = text(name);
+    int n = 0;
+    const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), n);
+    if (error != std::errc() || end != value.data() + value.size() || n < 0)
+      throw ConfigError(fmt::format("{} = '{}' is not a number", name, value));
+    return n;
+  }
+  int number_or(const char* name, int otherwise) const { return has(name) ? number(name) : otherwise; }
+
+ private:
+  const Environment& environment_;
+};
+
+struct Names {
+  const char *source, *rank, *size, *local_rank, *local_size;
+};
+constexpr Names torchrun{"torchrun", "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"};
+constexpr Names open_mpi{"Open MPI", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_SIZE"};
+constexpr Names pmi{"PMI", "PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID", "MPI_LOCALNRANKS"};
+constexpr Names slurm{"Slurm", "SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID", "SLURM_NTASKS_PER_NODE"};
+
+bool take(RankPlace& p, const Variables& env, const Names& names) {
+  const bool rank = env.has(names.rank), size = env.has(names.size);
+  if (rank != size)
+    throw ConfigError(fmt::format("{} is set and {} is not: set both or none (--rank 0 --world-size 1 runs alone)", rank ? names.rank : names.size,
+                                  rank ? names.size : names.rank));
+  if (!rank) return false;
+  p.source = names.source;
+  p.rank = env.number(names.rank), p.size = env.number(names.size);
+  p.local_rank = env.number_or(names.local_rank, 0);
+  p.local_size = std::max(1, env.number_or(names.local_size, 1));
+  if (p.rank >= p.size)
+    throw ConfigError(fmt::format("{} = {} and {} = {}: ranks are 0 to {} - 1", names.rank, p.rank, names.size, p.size, names.size));
+  return true;
+}
+
+// An sbatch script and an interactive shell have SLURM_NTASKS too, and are one process: only srun makes steps.
+bool take_slurm(RankPlace& p, const Variables& env) {
+  if (!env.has(slurm.size) || !env.has(slurm.rank)) return false;
+  const std::string name = env.text("SLURM_JOB_NAME");
+  if (!env.has("SLURM_STEP_ID") || name == "bash" || name == "interactive") {
+    if (env.number(slurm.size) > 1)
+      p.warning = fmt::format("a Slurm job of {} tasks, but this process was not started by srun: it runs alone", env.number(slurm.size));
+    return false;
+  }
+  return take(p, env, slurm);
+}
+
+void set_address(RankPlace& p, const std::string& host, int port) {
+  p.transport = RankPlace::Transport::tcp;
+  p.host = host, p.port = port;
+}
+
+void take_rendezvous(RankPlace& p, const std::string& text) {
+  const std::size_t colon = text.rfind(':');
+  int port = 0;
+  if (colon != std::string::npos) std::from_chars(text.data() + colon + 1, text.data() + text.size(), port);
+  if (colon == 0 || port <= 0 || port > 65535) throw ConfigError(fmt::format("--rendezvous {}: takes HOST:PORT, where rank 0 listens", text));
+  set_address(p, text.substr(0, colon), port);
+}
+
+bool take_master(RankPlace& p, const Variables& env) {
+  if (!env.has("MASTER_ADDR") || !env.has("MASTER_PORT")) return false;
+  // The agent of torchrun may hold that port itself.
+  set_address(p, env.text("MASTER_ADDR"), env.number("MASTER_PORT") + (env.text("TORCHELASTIC_USE_AGENT_STORE") == "True" ? 1 : 0));
+  return true;
+}
+
+bool take_slurm_address(RankPlace& p, const Variables& env) {
+  const std::string host = env.has("SLURM_JOB_NODELIST") ? first_host(env.text("SLURM_JOB_NODELIST")) : env.text("SLURM_LAUNCH_NODE_IPADDR");
+  const std::string job = env.text("SLURM_JOB_ID");
+  if (host.empty() || job.empty()) return false;
+  set_address(p, host, 15000 + std::atoi(job.substr(job.size() > 4 ? job.size() - 4 : 0).c_str()));
+  return true;
+}
+
+void choose_transport(RankPlace& p, const Launch& launch, const Variables& env, bool have_mpi) {
+  p.job = env.text("TORCHELASTIC_RUN_ID") + "/" + env.text("TORCHELASTIC_RESTART_COUNT") + "/" + env.text("SLURM_JOB_ID") + "/" +
+          env.text("SLURM_STEP_ID");
+  if (!launch.rendezvous.empty()) return take_rendezvous(p, launch.rendezvous);
+  if (p.source == open_mpi.source && have_mpi) {
+    p.transport = RankPlace::Transport::mpi;
+    return;
+  }
+  if (take_master(p, env) || (p.source != torchrun.source && take_slurm_address(p, env))) return;
+  if (p.source == open_mpi.source)
+    throw ConfigError(fmt::format("mpirun started {} ranks, but this build has no MPI: build with -Dmpi=enabled, or give --rendezvous HOST:PORT", p.size));
+  throw ConfigError(fmt::format("rank {} of {} ({}) does not know where rank 0 is: give --rendezvous HOST:PORT, or set MASTER_ADDR and MASTER_PORT", p.rank,
+                                p.size, p.source));
+}
+
+}  // namespace
+
+std::string first_host(const std::string& list) {
+  const std::size_t bracket = list.find('['), comma = list.find(',');
+  if (bracket == std::string::npos || comma < bracket) return list.substr(0, comma);
+  const std::size_t end = list.find_first_of("-,]", bracket);
+  return list.substr(0, bracket) + list.substr(bracket + 1, end - bracket - 1);
+}
+
+RankPlace find_ranks(const Launch& launch, const Environment& environment, bool have_mpi) {
+  const Variables env(environment);
+  RankPlace p;
+  if ((launch.rank >= 0) != (launch.world_size > 0)) throw ConfigError("--rank and --world-size belong together: give both or none");
+  if (launch.rank >= 0) {
+    p.source = "--rank", p.rank = static_cast<int>(launch.rank), p.size = static_cast<int>(launch.world_size);
+    if (p.rank >= p.size) throw ConfigError(fmt::format("--rank {} --world-size {}: ranks are 0 to {}", p.rank, p.size, p.size - 1));
+  } else if (!take(p, env, torchrun) && !take(p, env, open_mpi) && !take(p, env, pmi)) {
+    take_slurm(p, env);
+  }
+  if (p.size > 1) choose_transport(p, launch, env, have_mpi);
+  else if (!launch.rendezvous.empty()) throw ConfigError("--rendezvous: this process is alone; --rank and --world-size say who it is");
+  return p;
+}
+
+bool built_with_mpi() {
+#ifdef FM_HAVE_MPI
+  return true;
+#else
+  return false;
+#endif
+}
+
+std::string describe(const RankPlace& p) {
+  const std::string how = p.transport == RankPlace::Transport::mpi   ? "by MPI"
+                          : p.transport == RankPlace::Transport::tcp ? fmt::format("by TCP through {}:{}", p.host, p.port)
+                                                                     : "alone";
+  return fmt::format("rank {} of {} ({}), {}", p.rank, p.size, p.source, how);
+}
+
+Ranks::Ranks(const RankPlace& p, double lost_after, const std::string& program) {
+  const auto end = [this, program](const std::string& what) {
+    fmt::print(stderr, "{}: error: {}{}\n", program, what, remedy());
+    std::fflush(stderr);
+    std::_Exit(exit_code::rank_lost);
+  };
+  const WatchOptions watch{.lost_after = lost_after, .beat_every = std::min(1.0, lost_after / 5), .grace = std::min(10.0, lost_after), .on_lost = end};
+  const auto open = [&]() -> std::unique_ptr<Channel> {
+#ifdef FM_HAVE_MPI
+    if (p.transport == RankPlace::Transport::mpi) return open_mpi_channel(p.rank, p.size);
+#endif
+    return open_tcp_channel({p.host, p.port, p.job, p.rank, p.size});
+  };
+  if (p.size == 1) ranks_ = std::make_unique<SingleRank>();
+  else ranks_ = std::make_unique<MessageCommunicator>(open, watch);
+}
+
+void Ranks::set_remedy(std::string text) {
+  const std::lock_guard lock(mutex_);
+  remedy_ = std::move(text);
+}
+
+std::string Ranks::remedy() const {
+  const std::lock_guard lock(mutex_);
+  return remedy_;
+}
+
+}  // namespace fm

@@ -1,0 +1,73 @@
+// Who this process is among those that train together, and how they talk. The first that says so counts:
+//
+//   --rank, --world-size                                          flags, for ranks started by hand
+//   RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT        torchrun
+//   OMPI_COMM_WORLD_RANK, ..._SIZE, ..._LOCAL_RANK; PMI_RANK, ... Open MPI's mpirun; other launchers with PMI
+//   SLURM_PROCID, SLURM_NTASKS, SLURM_LOCALID, in a job step      srun
+//
+// Ranks talk by MPI where mpirun started them and this build has MPI, else by TCP through rank 0's address: --rendezvous, MASTER_ADDR and
+// MASTER_PORT, or under Slurm the job's first node and port 15000 + the last four digits of the job's number.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "apps/support/program.h"
+#include "tensor/collectives/communicator.h"
+
+namespace fm {
+
+struct RankPlace {
+  int rank = 0, size = 1;
+  int local_rank = 0, local_size = 1;    // on this machine; size 1 where the launcher does not say
+  std::string source = "alone";          // who said so
+  enum class Transport { none, mpi, tcp } transport = Transport::none;
+  std::string host, job;                 // of rank 0, for TCP
+  int port = 0;
+  std::string warning;                   // what looks like ranks and is not; may be empty
+};
+
+using Environment = std::function<const char*(const char* name)>;       // null: not set
+
+// ConfigError: half of what is needed is there, numbers that are none or do not fit, no way to talk.
+RankPlace find_ranks(const Launch& launch, const Environment& environment, bool have_mpi);
+bool built_with_mpi();
+
+// "node07" of "node[07-09,12],other": the first of a list of hosts as Slurm writes it.
+std::string first_host(const std::string& list);
+
+// "rank 1 of 4 (torchrun), by TCP through node07:29500"
+std::string describe(const RankPlace& place);
+
+// The ranks of a program while it runs. Alone, all of it does nothing.
+class Ranks {
+ public:
+  Ranks() : ranks_(std::make_unique<SingleRank>()) {}
+  // Connects; waits for the others at most `timeout_seconds` for TCP. When a rank is lost and the program does not end by itself, it is
+  // ended with exit_code::rank_lost and a line on stderr.
+  Ranks(const RankPlace& place, double lost_after, const std::string& program);
+
+  Communicator& operator*() const { return *ranks_; }
+  Communicator* operator->() const { return ranks_.get(); }
+  bool first() const { return ranks_->rank() == 0; }
+  bool alone() const { return ranks_->size() == 1; }
+
+  // What goes on from where, when a rank is lost.
+  void set_remedy(std::string text);
+  std::string remedy() const;
+
+  // f on the first rank, while the others wait.
+  template <class F> void only_first(const F& f) const {
+    if (first()) f();
+    ranks_->barrier();
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::string remedy_;
+  std::unique_ptr<Communicator> ranks_;  // last: its thread uses the others
+};
+
+}  // namespace fm

@@ -1,0 +1,343 @@
+// The training program on several ranks, on configs/tiny_shapes.toml: the losses of one rank, its data, its checkpoints, whatever the number of
+// ranks; optimiser state in parts; signals to one rank; ranks that are killed. Ranks find each other by TCP, or with FM_TEST_LAUNCHER=mpirun by
+// MPI.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <fstream>
+#include <future>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <random>
+#include <sstream>
+
+#include "apps/support/program.h"
+#include "apps/train/parallel.h"
+#include "tensor/collectives/socket.h"
+#include "tensor/collectives/threads.h"
+#include "tests/support/child.h"
+
+using namespace fm;
+using namespace fm::test;
+namespace fs = std::filesystem;
+
+namespace {
+
+const std::string config_file = FM_TESTS_FOLDER "/../configs/tiny_shapes.toml";
+
+bool by_mpi() {
+  const char* launcher = std::getenv("FM_TEST_LAUNCHER");
+  return launcher && std::string(launcher) == "mpirun";
+}
+
+Arguments operator+(Arguments a, const Arguments& b) {
+  a.insert(a.end(), b.begin(), b.end());
+  return a;
+}
+
+fs::path program() { return own_folder().parent_path() / "apps" / "flowmap_train"; }
+
+std::vector<pid_t> children_of(pid_t parent) {
+  std::ifstream in("/proc/" + std::to_string(parent) + "/task/" + std::to_string(parent) + "/children");
+  std::vector<pid_t> pids;
+  for (pid_t p; in >> p;) pids.push_back(p);
+  return pids;
+}
+
+// What `during` gets: the processes by rank, as far as they are there.
+using During = std::function<void(const std::vector<pid_t>&)>;
+
+struct Together {
+  std::vector<Result> ranks;             // mpirun: its own
+  double seconds;                        // from the end of `during`
+  std::string err() const {
+    std::string all;
+    for (const Result& r : ranks) all += r.err;
+    return all;
+  }
+};
+
+Together run_by_mpi(int n, const Arguments& arguments, const During& during, std::chrono::steady_clock::time_point& since) {
+  const Arguments all = Arguments{"--allow-run-as-root", "--oversubscribe", "-np", std::to_string(n), program().string()} + arguments;
+  const Result r = run_program_file(FM_MPIRUN, all, [&](pid_t mpirun) {
+    if (during) {
+      wait_until([&] { return static_cast<int>(children_of(mpirun).size()) >= n; });
+      std::vector<pid_t> pids = children_of(mpirun);
+      std::sort(pids.begin(), pids.end());                         // it starts them in the order of the ranks
+      during(pids);
+    }
+    since = std::chrono::steady_clock::now();
+  });
+  return {{r}, 0};
+}
+
+Together run_by_tcp(int n, const Arguments& arguments, const During& during, std::chrono::steady_clock::time_point& since, bool alike) {
+  const std::string where = "localhost:" + std::to_string(port_of(listen_on(0)));
+  Together t{std::vector<Result>(static_cast<std::size_t>(n)), 0};
+  std::vector<std::promise<pid_t>> started(static_cast<std::size_t>(n));
+  std::vector<std::thread> threads;
+  for (int r = 0; r < n; ++r)
+    threads.emplace_back([&, r] {
+      const auto i = static_cast<std::size_t>(r);
+      Arguments own = arguments;
+      if (n > 1) own = own + Arguments{"--rank", std::to_string(r), "--world-size", std::to_string(n), "--rendezvous", where};
+      if (!alike && r == 1) own = own + Arguments{"--seed", "5"};
+      t.ranks[i] = run_program_file(program(), own, [&](pid_t p) { started[i].set_value(p); });
+    });
+  std::vector<pid_t> pids;
+  for (auto& s : started) pids.push_back(s.get_future().get());
+  if (during) during(pids);
+  since = std::chrono::steady_clock::now();
+  for (std::thread& thread : threads) thread.join();
+  return t;
+}
+
+Together train(int n, const std::string& stage, const fs::path& out, const Arguments& more = {}, const During& during = {}, bool alike = true) {
+  const Arguments arguments = Arguments{stage, "--config", config_file, "--threads", "1", "--out", out.string()} + more;
+  auto since = std::chrono::steady_clock::now();
+  Together t = by_mpi() && n > 1 ? run_by_mpi(n, arguments, during, since) : run_by_tcp(n, arguments, during, since, alike);
+  t.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - since).count();
+  return t;
+}
+
+void succeeds(const Together& t) {
+  for (const Result& r : t.ranks) REQUIRE_MESSAGE(r.code == 0, t.err());
+}
+
+// A run of the chain up to cmt, made once, by one rank.
+const fs::path& chain() {
+  static const TempFolder folder;
+  static const fs::path run = [] {
+    for (const char* stage : {"encoder", "fm", "cmt"}) succeeds(train(1, stage, folder / "run", {"--sample-every", "-1"}));
+    return folder / "run";
+  }();
+  return run;
+}
+
+// A new run that has the stages that `stage` learns from.
+void begin(const fs::path& out, const std::string& stage) {
+  fs::create_directories(out);
+  fs::copy(chain() / "stats.safetensors", out);
+  for (const std::string& before : stage == "fm" ? std::vector<std::string>{"encoder"} : std::vector<std::string>{"encoder", "fm", "cmt"})
+    fs::copy(chain() / before, out / before, fs::copy_options::recursive | fs::copy_options::copy_symlinks);
+}
+
+// A column of metrics.csv by step.
+std::map<int, double> column(const fs::path& csv, const std::string& name) {
+  std::stringstream lines(read_file(csv));
+  std::map<int, double> values;
+  std::size_t at = 0;
+  for (std::string line; std::getline(lines, line);) {
+    std::vector<std::string> cells;
+    std::stringstream in(line);
+    for (std::string cell; std::getline(in, cell, ',');) cells.push_back(cell);
+    if (cells[0] == "step") at = static_cast<std::size_t>(std::find(cells.begin(), cells.end(), name) - cells.begin());
+    else if (at < cells.size() && !cells[at].empty()) values[std::stoi(cells[0])] = std::stod(cells[at]);
+  }
+  return values;
+}
+
+double largest_difference(const std::map<int, double>& a, const std::map<int, double>& b) {
+  if (a.size() != b.size()) return HUGE_VAL;
+  double worst = 0;
+  for (const auto& [step, value] : a) worst = std::max(worst, b.contains(step) ? std::fabs(value - b.at(step)) / std::fabs(value) : HUGE_VAL);
+  return worst;
+}
+
+// 12 samples are parts for 1, 2, 3 and 4 ranks; a rate as large models have it.
+const Arguments fifty{"--steps", "50", "--batch", "12", "--lr", "1e-4", "--log-every", "1", "--ckpt-every", "10", "--sample-every", "-1"};
+
+std::map<std::string, std::string> weights_of(const fs::path& stage) {
+  std::map<std::string, std::string> files;
+  for (const char* part : {"model", "ema", "optimizer"}) files[part] = read_file(stage / "checkpoints" / "latest" / (std::string(part) + ".safetensors"));
+  return files;
+}
+
+void at_checkpoint(const fs::path& stage, int step) {
+  CHECK(wait_until([&] { return fs::exists(stage / "checkpoints" / step_name(step)); }));
+}
+
+}  // namespace
+
+TEST_CASE("rows of ranks: all of a batch, once, in order; whole micro-batches where that comes out even") {
+  using Rows = std::vector<RowRange>;
+  CHECK(rows_of_rank(12, 0, 0, 1) == Rows{{0, 12}});
+  CHECK(rows_of_rank(12, 5, 0, 1) == Rows{{0, 5}, {5, 5}, {10, 2}});
+  CHECK(rows_of_rank(12, 3, 1, 2) == Rows{{6, 3}, {9, 3}});
+  CHECK(rows_of_rank(10, 3, 1, 2) == Rows{{6, 3}, {9, 1}});
+  CHECK(rows_of_rank(12, 6, 2, 4) == Rows{{6, 3}});
+  CHECK(rows_of_rank(7, 0, 1, 3) == Rows{{2, 2}});
+  CHECK_THROWS_WITH_AS(rows_of_rank(3, 0, 0, 4), "a batch of 3 has not a sample for each of 4 ranks: raise --batch or start fewer", ConfigError);
+  for (int ranks = 1; ranks < 9; ++ranks)
+    for (std::int64_t batch : {8, 12, 13, 64})
+      for (std::int64_t micro : {0, 1, 3, 4, 100}) {
+        std::int64_t at = 0;
+        for (int r = 0; r < ranks; ++r)
+          for (const RowRange& rows : rows_of_rank(batch, micro, r, ranks)) {
+            CHECK(rows.first == at);
+            CHECK(rows.count > 0);
+            if (micro > 0) CHECK(rows.count <= micro);
+            at += rows.count;
+          }
+        CHECK(at == batch);
+      }
+}
+
+TEST_CASE("metrics of all ranks are those of the whole batch, also where a rank has none of a name") {
+  run_ranks(3, [](Communicator& ranks) {
+    std::vector<StepMetric> own;
+    add_metrics(own, {{"loss", 1.0 + ranks.rank(), 1}}, 1.0 / 3);
+    if (ranks.rank() == 1) add_metrics(own, {{"rare", 7, 0.5}}, 1.0 / 3);
+    const auto all = metrics_of_all(ranks, own);
+    REQUIRE(all.size() == 2);
+    CHECK(all[0].value == doctest::Approx(2));
+    CHECK((all[1].name == "rare" && all[1].value == doctest::Approx(7)));
+  });
+}
+
+TEST_CASE("50 steps on 2 and 4 ranks have the losses of one rank: flow matching, and MeanFlow with exact derivatives") {
+  for (const std::string stage : {"fm", "mfd"}) {
+    std::map<int, double> losses, norms;
+    for (int n : {1, 2, 4}) {
+      CAPTURE(stage);
+      CAPTURE(n);
+      const TempFolder folder;
+      begin(folder / "run", stage);
+      const Together t = train(n, stage, folder / "run", fifty);
+      succeeds(t);
+      const auto csv = folder / "run" / stage / "metrics.csv";
+      if (n == 1) losses = column(csv, "loss"), norms = column(csv, "grad_norm");
+      CHECK(losses.size() == 50);
+      const double worst = largest_difference(losses, column(csv, "loss"));
+      MESSAGE(stage << " on " << n << " ranks: losses within " << worst << ", gradient norms within " << largest_difference(norms, column(csv, "grad_norm")));
+      CHECK(worst < 1e-6);
+    }
+  }
+}
+
+TEST_CASE("micro-batches of a rank are those of one rank alone; every kind of stage runs on two") {
+  const TempFolder folder;
+  std::map<std::string, double> last;
+  for (int n : {1, 2})
+    for (const std::string stage : {"judge", "encoder", "decoder", "fm", "cmt", "mfd", "mft"}) {
+      CAPTURE(stage);
+      const auto out = folder / ("ranks" + std::to_string(n));
+      succeeds(train(n, stage, out, {"--steps", "4", "--batch", "8", "--micro-batch", "2", "--log-every", "4", "--lr", "1e-4"}));
+      const double loss = column(out / stage / "metrics.csv", "loss").at(4);
+      if (n == 1) last[stage] = loss;
+      else CHECK(loss == doctest::Approx(last[stage]).epsilon(1e-5));
+    }
+}
+
+TEST_CASE("optimiser state in parts: the same bits as whole, in checkpoints that any number of ranks goes on from") {
+  const TempFolder folder;
+  for (const std::string name : {"whole", "parts"}) begin(folder / name, "mfd");
+  const Arguments shard{"--shard-optimizer"}, half{"--steps", "30"};
+  succeeds(train(3, "mfd", folder / "whole", fifty));
+  succeeds(train(3, "mfd", folder / "parts", fifty + half + shard));
+  fs::copy(folder / "parts", folder / "others", fs::copy_options::recursive | fs::copy_options::copy_symlinks);
+  succeeds(train(3, "mfd", folder / "parts", fifty + shard));
+  CHECK(weights_of(folder / "whole" / "mfd") == weights_of(folder / "parts" / "mfd"));
+  const auto losses = column(folder / "whole" / "mfd" / "metrics.csv", "loss");
+  CHECK(losses == column(folder / "parts" / "mfd" / "metrics.csv", "loss"));
+  for (int n : {1, 2}) {
+    const fs::path out = folder / ("on" + std::to_string(n));
+    fs::copy(folder / "others", out, fs::copy_options::recursive | fs::copy_options::copy_symlinks);
+    succeeds(train(n, "mfd", out, fifty + shard));
+    CHECK(largest_difference(losses, column(out / "mfd" / "metrics.csv", "loss")) < 1e-6);
+  }
+}
+
+TEST_CASE("a rank is killed: the others end within 30 s and say so; 1, 2 or 3 ranks go on to the same losses") {
+  const TempFolder folder;
+  begin(folder / "whole", "fm");
+  begin(folder / "run", "fm");
+  const Arguments long_run = fifty + Arguments{"--steps", "3000", "--log-every", "100", "--ckpt-every", "100"};
+  std::random_device random;
+  const int victim = static_cast<int>(random() % 3);
+  CAPTURE(victim);
+  const Together t = train(3, "fm", folder / "run", long_run, [&](const std::vector<pid_t>& pids) {
+    at_checkpoint(folder / "run" / "fm", 100);
+    std::this_thread::sleep_for(std::chrono::milliseconds(random() % 200));
+    REQUIRE(pids.size() == 3);
+    kill(pids[static_cast<std::size_t>(victim)], SIGKILL);
+  });
+  CHECK(t.seconds < 30);
+  if (by_mpi()) {
+    CHECK_MESSAGE(t.ranks[0].code == 137, t.err());               // mpirun's own: 128 + SIGKILL; it ends the other ranks itself
+  } else {
+    for (int r = 0; r < 3; ++r) {
+      const Result& result = t.ranks[static_cast<std::size_t>(r)];
+      if (r == victim) continue;
+      CHECK_MESSAGE(result.code == exit_code::rank_lost, result.err);
+      CHECK_MESSAGE(has(result.err, "rank " + std::to_string(victim) + " was lost: its process ended; the last checkpoint is "), result.err);
+    }
+  }
+  const int reached = static_cast<int>(CheckpointFolder(folder / "run" / "fm" / "checkpoints", 1, 0).newest_first().at(0));
+  CHECK(reached >= 100);
+  const Arguments rest = fifty + Arguments{"--steps", std::to_string(reached + 50), "--log-every", "10", "--ckpt-every", "100"};
+  succeeds(train(1, "fm", folder / "whole", rest));
+  auto wanted = column(folder / "whole" / "fm" / "metrics.csv", "loss");
+  for (int n : {1, 2, 3}) {
+    const fs::path out = folder / ("on" + std::to_string(n));
+    fs::copy(folder / "run", out, fs::copy_options::recursive | fs::copy_options::copy_symlinks);
+    succeeds(train(n, "fm", out, rest));
+    const auto found = column(out / "fm" / "metrics.csv", "loss");
+    double worst = 0;
+    for (int step = reached + 10; step <= reached + 50; step += 10) {
+      REQUIRE(found.contains(step));
+      worst = std::max(worst, std::fabs(found.at(step) - wanted.at(step)) / wanted.at(step));
+    }
+    MESSAGE("rank " << victim << " killed; from step " << reached << " on " << n << " ranks: losses within " << worst);
+    CHECK(worst < 1e-5);                                           // after hundreds of steps
+  }
+}
+
+TEST_CASE("SIGTERM to one rank stops all of them at the same step, saved") {
+  const TempFolder folder;
+  begin(folder / "run", "fm");
+  const Together t = train(2, "fm", folder / "run", fifty + Arguments{"--steps", "100000", "--log-every", "1000", "--ckpt-every", "500"},
+                           [&](const std::vector<pid_t>& pids) {
+                             at_checkpoint(folder / "run" / "fm", 500);
+                             kill(pids.at(1), SIGTERM);
+                           });
+  for (const Result& r : t.ranks) CHECK_MESSAGE(r.code == exit_code::stopped_early, r.err);
+  CHECK_MESSAGE(has(t.err(), "fm: SIGTERM at step "), t.err());
+  CHECK(t.seconds < 30);
+}
+
+TEST_CASE("the trace of a step shows gradients under way while the backward pass goes on") {
+  const TempFolder folder;
+  const Arguments wide{"--set", "dit.width=192", "--set", "dit.head_width=192", "--set", "dit.depth=4"};
+  begin(folder / "run", "fm");
+  succeeds(train(2, "fm", folder / "run", wide + Arguments{"--steps", "4", "--batch", "64", "--sample-every", "-1", "--trace", (folder / "trace.json").string()}));
+  const auto events = nlohmann::json::parse(read_file(folder / "trace.json")).at("traceEvents");
+  double backward_ends = 0, first_sum_begins = HUGE_VAL, first_sum_ends = HUGE_VAL;
+  int sums = 0;
+  for (const auto& e : events) {
+    if (e.at("ph") != "X") continue;
+    const double begin = e.at("ts"), end = begin + e.at("dur").get<double>();
+    if (e.at("name") == "backward") backward_ends = end;
+    if (!e.at("name").get<std::string>().starts_with("all_reduce")) continue;
+    ++sums;
+    first_sum_begins = std::min(first_sum_begins, begin), first_sum_ends = std::min(first_sum_ends, end);
+  }
+  CHECK(sums > 3);
+  CHECK(first_sum_begins < backward_ends);
+  MESSAGE(sums << " sums; the first from " << first_sum_begins << " to " << first_sum_ends << " us, backward until " << backward_ends);
+}
+
+TEST_CASE("what goes wrong is said once and clearly") {
+  const TempFolder folder;
+  begin(folder / "run", "fm");
+  const Together few = train(4, "fm", folder / "run", fifty + Arguments{"--batch", "3"});
+  CHECK_MESSAGE(has(few.err(), "a batch of 3 has not a sample for each of 4 ranks"), few.err());
+  for (const Result& r : few.ranks) CHECK(r.code == exit_code::usage);
+  if (by_mpi()) return;
+  const Together other = train(2, "fm", folder / "run", fifty, {}, false);
+  CHECK_MESSAGE(has(other.err(), "rank 1 was not started as rank 0 was: "), other.err());
+  CHECK_MESSAGE(has(other.err(), "seed was 1, is 5"), other.err());
+  for (const Result& r : other.ranks) CHECK(r.code == exit_code::usage);
+}

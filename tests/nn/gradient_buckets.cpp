@@ -1,0 +1,169 @@
+// Gradients on their way during the backward pass: each is told once, when it is final; sums over ranks are those of the whole batch; the
+// optimiser in parts does what the whole one does.
+#include "nn/optim/gradient_buckets.h"
+
+#include <doctest/doctest.h>
+
+#include <set>
+
+#include "autodiff/recompute.h"
+#include "autodiff/rules/elementwise.h"
+#include "autodiff/rules/linear.h"
+#include "autodiff/rules/matmul.h"
+#include "autodiff/rules/norm.h"
+#include "autodiff/rules/recomputed.h"
+#include "nn/optim/shards.h"
+#include "tensor/collectives/threads.h"
+#include "tensor/random/fill.h"
+
+using namespace fm;
+
+namespace {
+
+// Layers that share a scale, one of them with a part that is computed again in the backward pass; `unused` never gets a gradient.
+struct Net {
+  std::vector<Parameter> weights, norms;
+  Parameter scale, unused;
+  bool again = false;
+
+  Net() : scale{Tensor::ones({6})}, unused{Tensor::ones({3})} {
+    for (std::uint64_t i = 0; i < 5; ++i) weights.push_back({random_normal({6, 6}, {.seed = i}) * 0.4}), norms.push_back({Tensor::ones({6})});
+  }
+  Var layer(std::size_t i, const Var& x) const {
+    const auto normed = [this, i](const std::vector<Var>& v) { return rms_norm(v[0], norms[i], 1e-6); };
+    return x + linear(Recomputed{normed, {x}}, weights[i]) * scale;
+  }
+  Var operator()(Var x) const {
+    for (std::size_t i = 0; i < weights.size(); ++i)
+      x = again ? recompute([this, i](const Var& h) { return layer(i, h); }, x) : layer(i, x);
+    return mean(square(x));
+  }
+  std::vector<NamedParameter> parameters() {
+    std::vector<NamedParameter> list{{"scale", &scale}, {"unused", &unused}};
+    for (std::size_t i = 0; i < weights.size(); ++i) {
+      list.push_back({"w" + std::to_string(i), &weights[i]});
+      list.push_back({"n" + std::to_string(i), &norms[i]});
+    }
+    return list;
+  }
+};
+
+Tensor rows(std::int64_t first, std::int64_t count) { return random_normal_rows(consecutive(first, count), {6}, {.seed = 99}); }
+
+std::vector<double> numbers(const Tensor& t) { return t.defined() ? t.to_vector<double>() : std::vector<double>{}; }
+
+double difference(const Tensor& a, const Tensor& b) {
+  const auto x = numbers(a), y = numbers(b);
+  if (x.size() != y.size()) return HUGE_VAL;
+  double worst = 0;
+  for (std::size_t i = 0; i < x.size(); ++i) worst = std::max(worst, std::fabs(x[i] - y[i]));
+  return worst;
+}
+
+}  // namespace
+
+TEST_CASE("each gradient is told once, when it is final, the last layers' first; recomputed ones too") {
+  for (const bool again : {false, true}) {
+    CAPTURE(again);
+    Net net;
+    net.again = again;
+    std::vector<const Parameter*> order;
+    std::vector<Tensor> told;
+    Tape tape;
+    const Gradients all = backward(net(rows(0, 4)), [&](const Parameter& p, Tensor& g) {
+      order.push_back(&p);
+      told.push_back(g.clone());
+    });
+    CHECK(std::set<const Parameter*>(order.begin(), order.end()).size() == order.size());
+    CHECK(order.size() == 11);
+    for (std::size_t i = 0; i < order.size(); ++i) CHECK(numbers(all[*order[i]]) == numbers(told[i]));
+    const auto at = [&](const Parameter& p) { return std::find(order.begin(), order.end(), &p) - order.begin(); };
+    for (std::size_t i = 1; i < 5; ++i) CHECK(at(net.weights[i]) < at(net.weights[i - 1]));
+    CHECK(at(net.weights[1]) < at(net.scale));                     // every layer uses it
+    CHECK(!all[net.unused].defined());
+    Net same;
+    same.again = again;
+    Tape other;
+    const Gradients plain = backward(same(rows(0, 4)));
+    for (std::size_t i = 0; i < 5; ++i) CHECK(numbers(plain[same.weights[i]]) == numbers(all[net.weights[i]]));
+  }
+}
+
+TEST_CASE("sums over ranks are the gradient of the whole batch, with micro-batches, in small and large buckets, step after step") {
+  Net whole;
+  Tape tape;
+  const Gradients wanted = backward(whole(rows(0, 12)));
+  for (int n : {1, 2, 3})
+    for (std::int64_t bytes : {1, 200, 1 << 20})
+      for (std::int64_t parts : {1, 2})
+        run_ranks(n, [&](Communicator& ranks) {
+          Net net;
+          GradientBuckets buckets(ranks, net.parameters(), {}, bytes);
+          for (int step = 0; step < 3; ++step) {
+            const std::int64_t count = 12 / n / parts;
+            Gradients total;
+            for (std::int64_t k = 0; k < parts; ++k) {
+              Tape own;
+              const Var loss = net(rows((ranks.rank() * parts + k) * count, count)) * (static_cast<double>(count) / 12);
+              if (k + 1 < parts) {
+                total = backward(loss);
+                continue;
+              }
+              buckets.begin(parts > 1 ? &total : nullptr);
+              Gradients g = backward(loss, buckets.hook());
+              buckets.finish(g);
+              total = std::move(g);
+            }
+            for (const auto& [name, p] : net.parameters()) {
+              const std::size_t i = name.size() == 2 ? static_cast<std::size_t>(name[1] - '0') : 0;
+              const Tensor& g = wanted[name == "scale" ? whole.scale : name == "unused" ? whole.unused : name[0] == 'w' ? whole.weights[i] : whole.norms[i]];
+              CHECK(g.defined() == total[*p].defined());
+              CHECK(difference(g, total[*p]) < 1e-6);
+            }
+          }
+        });
+}
+
+TEST_CASE("owners: all sizes are shared out evenly") {
+  const auto owners = balanced_owners({100, 1, 50, 49, 2, 98}, 3);
+  std::vector<int> load(3, 0);
+  const std::vector<int> sizes{100, 1, 50, 49, 2, 98};
+  for (std::size_t i = 0; i < sizes.size(); ++i) load[static_cast<std::size_t>(owners[i])] += sizes[i];
+  for (int l : load) CHECK(l == 100);
+}
+
+TEST_CASE("the optimiser in parts: the same weights, averages and norms bit for bit, a part of the memory") {
+  std::vector<std::vector<double>> wanted;
+  for (const bool sharded : {false, true})
+    run_ranks(3, [&](Communicator& ranks) {
+      Net net, average;
+      for (const auto& [name, p] : average.parameters()) p->value = p->value.clone();
+      AdamW optimizer(net.parameters(), {.clip = 0.05});
+      optimizer.add_average(average.parameters(), 0.9);
+      if (sharded) optimizer.shard(ranks), optimizer.release_averages();
+      GradientBuckets buckets(ranks, net.parameters(), optimizer.owners(), 300);
+      std::vector<double> norms;
+      for (int step = 0; step < 4; ++step) {
+        Tape tape;
+        const Var loss = net(rows(12 * step + 4 * ranks.rank(), 4)) * (1.0 / 3);
+        buckets.begin(nullptr);
+        Gradients g = backward(loss, buckets.hook());
+        buckets.finish(g);
+        norms.push_back(optimizer.step(g, {.lr = 1e-2}).gradient_norm);
+      }
+      if (sharded) {
+        std::int64_t kept = 0, all = 0;
+        for (const auto& [name, p] : average.parameters()) kept += p->value.defined() ? p->value.numel() : 0;
+        for (const auto& [name, p] : net.parameters()) all += p->value.numel();
+        CHECK(kept <= all / 3 + 36);
+      }
+      const NamedTensors state = optimizer.state();
+      CHECK(state.size() == 1 + 3 * 11);
+      optimizer.gather_averages(-1);
+      std::vector<std::vector<double>> got{norms};
+      for (const auto& [name, p] : net.parameters()) got.push_back(numbers(p->value));
+      for (const auto& [name, p] : average.parameters()) got.push_back(numbers(p->value));
+      if (!sharded && ranks.first()) wanted = got;
+      if (sharded) CHECK(got == wanted);
+    });
+}
