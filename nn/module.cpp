@@ -102,7 +102,7 @@ void load_entries(const std::vector<StateEntry>& own, const StateDict& from, boo
 }
 
 void adopt_entries(const std::vector<StateEntry>& own, const StateDict& from, bool strict) {
-  match_entries(own, from, strict, [](const StateEntry& e, const Tensor& t) { *e.tensor = t; });
+  match_entries(own, from, strict, [](const StateEntry& e, const Tensor& t) { *e.tensor = t.to(default_device()); });
 }
 
 void copy_entries(const std::vector<StateEntry>& from, const std::vector<StateEntry>& to) {

@@ -21,9 +21,9 @@ namespace fs = std::filesystem;
 
 // (1, channels, size, size) in [0, 1]
 Tensor as_tensor(const Image& image) {
-  const Tensor planes = Tensor::empty({1, image.channels, image.height, image.width}, DType::u8);
+  const Tensor planes = Tensor::empty({1, image.channels, image.height, image.width}, DType::u8, Device{});
   planes_from_image(image, planes.data<std::uint8_t>());
-  return planes.to(DType::f32) * (1.0 / 255);
+  return (planes.to(DType::f32) * (1.0 / 255)).to(default_device());
 }
 
 std::vector<fs::path> split_files(const std::string& files) {

@@ -9,9 +9,12 @@ namespace fm {
 namespace {
 
 void set_device(Launch& launch, const std::string& text) {
-  if (text.rfind("cuda", 0) == 0) throw ConfigError(fmt::format("--device {}: this build has no CUDA; use --device cpu", text));
-  if (text != "cpu") throw ConfigError(fmt::format("--device {}: unknown device; use --device cpu", text));
-  launch.device = text;
+  try {
+    launch.device = parse_device(text);
+    require_device(launch.device);
+  } catch (const Error& error) {
+    throw ConfigError(fmt::format("--device {}: {}", text, error.what()));
+  }
 }
 
 void set_threads(Launch& launch, const std::string& text) {
@@ -42,7 +45,7 @@ std::vector<LaunchOption> launch_options(const CommandInfo& command, ParsedLine&
       {"--config", "FILE", "read this TOML file", "", [&](const std::string& text) { launch.config_file = text; }},
       {"--set", "KEY=VALUE", "set one value, again and again; --KEY VALUE is the same", "",
        [&](const std::string& text) { add_set(line, text); }},
-      {"--device", "NAME", "where to compute: cpu [default: cpu]", "FLOWMAP_DEVICE",
+      {"--device", "NAME", "where to compute: cpu, cuda or cuda:N [default: cpu]", "FLOWMAP_DEVICE",
        [&](const std::string& text) { set_device(launch, text); }},
       {"--threads", "COUNT", "threads to compute with; results do not depend on it [default: all]", "FLOWMAP_THREADS",
        [&](const std::string& text) { set_threads(launch, text); }},

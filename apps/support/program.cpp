@@ -122,6 +122,7 @@ int run_command(const Program& program, const ParsedLine& line, const std::vecto
   Context context{program.name, line.command->info.name, command_line, line.launch, fields, log, ranks};
   if (context.launch.threads == 0) context.launch.threads = omp_get_max_threads();
   if (context.launch.fresh) context.launch.resume = "never";
+  const DefaultDevice device(context.launch.device);                // of models and batches; files and pictures stay on the CPU
   return run_with_ranks(line, context);
 }
 

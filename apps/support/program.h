@@ -19,6 +19,7 @@
 
 #include "apps/support/logger.h"
 #include "nn/config/visit.h"
+#include "tensor/device.h"
 
 namespace fm {
 
@@ -53,7 +54,7 @@ struct Launch {
   bool dry_run = false;         // resolve, build, print; write nothing
   double max_time = 0;          // seconds, 0: no limit
   int64_t threads = 0;          // 0: as many as OpenMP takes by itself
-  std::string device = "cpu";
+  Device device;
   int64_t rank = -1, world_size = 0;  // given by hand; apps/support/ranks.h says who else may
   std::string rendezvous;             // HOST:PORT where rank 0 listens
   double rank_timeout = 15;           // seconds of silence after which a rank is lost

@@ -100,7 +100,7 @@ class TrainLoop {
     if (step_ == 0) tell_start();
     folder_->write_config(fields());
     folder_->begin_session({.command_line = context_.command_line, .seed = static_cast<std::int64_t>(seed_ & 0x7fffffffffffffff),
-                            .threads = omp_get_max_threads(), .ranks = ranks_.size(), .resumed_from = step_ > 0 ? step_ : -1});
+                            .threads = omp_get_max_threads(), .ranks = ranks_.size(), .device = to_string(default_device()), .resumed_from = step_ > 0 ? step_ : -1});
     metrics_ = std::make_unique<Metrics>(folder_->path(), files_);
     metrics_->truncate_after(step_);
   }

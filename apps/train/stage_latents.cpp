@@ -166,7 +166,7 @@ void TrainingRun::prepare_stats() {
   if (!context_.ranks.alone() && recipe_.latents.from == "memory" && !std::filesystem::exists(file)) latent_source();
   context_.ranks.only_first([&] { compute_stats(file); });
   const Safetensors stored(file);
-  rae().stats = {stored["mean"].clone(), stored["var"].clone()};
+  rae().stats = {stored["mean"].clone().to(default_device()), stored["var"].clone().to(default_device())};
 }
 
 void TrainingRun::compute_stats(const std::filesystem::path& file) {

@@ -66,11 +66,11 @@ Weights load_part(const std::string& where, const std::string& part, const Warn&
 LatentStats load_stats(const std::string& where, const Warn& warn) {
   const Weights weights = load_weights(where, warn);
   LatentStats stats;
-  stats.variance = require(weights, "var", 3).to(DType::f32).clone();
+  stats.variance = require(weights, "var", 3).to(DType::f32).clone().to(default_device());
   if (const Tensor* mean = find(weights, "mean")) {
     if (mean->shape() != stats.variance.shape())
       fail(weights, fmt::format("mean has shape {} and var {}", to_string(mean->shape()), to_string(stats.variance.shape())));
-    stats.mean = mean->to(DType::f32).clone();
+    stats.mean = mean->to(DType::f32).clone().to(default_device());
   }
   return stats;
 }

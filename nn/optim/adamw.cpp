@@ -258,8 +258,9 @@ void AdamW::load_state(const NamedTensors& state) {
   for (std::size_t i = 0; i < loaded.size(); ++i) {
     Slot& slot = loaded[i];
     if (!slot.m.defined()) continue;
-    slot.m = owns(i) ? slot.m.clone() : Tensor();             // it may be a view into a file
-    slot.v = owns(i) ? slot.v.clone() : Tensor();
+    const Device device = slot.named.parameter->value.device();
+    slot.m = owns(i) ? slot.m.clone().to(device) : Tensor();  // it may be a view into a file
+    slot.v = owns(i) ? slot.v.clone().to(device) : Tensor();
   }
   slots_ = std::move(loaded);
   updates_ = static_cast<std::int64_t>(updates.item());

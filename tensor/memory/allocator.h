@@ -19,9 +19,9 @@ struct MemoryStats {
   std::size_t cached = 0;    // bytes kept for reuse
 };
 
-MemoryStats memory_stats(Device device = {});
-void reset_memory_peak(Device device = {});
-std::map<std::string, std::size_t> memory_by_op(Device device = {});   // live bytes by the name of the operation that allocated them
+MemoryStats memory_stats(Device device = default_device());
+void reset_memory_peak(Device device = default_device());
+std::map<std::string, std::size_t> memory_by_op(Device device = default_device());   // live bytes by the name of the operation that allocated them
 
 // Names the operation that allocations of this thread, and its time (profile.h), are counted under, for the life of the object. `name` must outlive the program's
 // tensors: a string literal.

@@ -444,7 +444,7 @@ TEST_CASE("what is wrong with the command or the config: one line and exit code 
     refused(train(stage, folder / "run", more + Arguments{"-q"}), exit_code::usage, message);
   };
   refused(train("fm", folder / "run", {"--config", (folder / "typo.toml").string()}), exit_code::usage, "did you mean 'fm.loop.steps'?");
-  fails("fm", {"--device", "cuda"}, "no CUDA");
+  if (cuda_device_count() == 0) fails("fm", {"--device", "cuda"}, "--device cuda: no CUDA device");
   fails("judge", {"--image-size", "28"}, "image_size 28");
   fails("judge", {"--data", "shapse"}, "unknown data set 'shapse'");
   fails("fm", {"--rae.encoder.patch-size", "3"}, "patch_size 3 does not divide image_size 8");

@@ -198,7 +198,7 @@ TEST_CASE("cross-entropy with classes and with probabilities") {
   const Tensor same_as_hard = cross_entropy(x, one_hot(labels, 7, DType::f64));
   CHECK(largest_difference(same_as_hard, cross_entropy(x, labels)) < 1e-14);
   CHECK(cross_entropy(x.reshape({5, 1, 7}), labels.reshape({5, 1})).shape() == Shape{5, 1});
-  CHECK_THROWS_AS(cross_entropy(x, Tensor::from(std::vector<std::int64_t>{0, 1, 2, 3, 7}, {5})), ShapeError);
+  CHECK_THROWS_AS(cross_entropy(x, Tensor::from(std::vector<std::int64_t>{0, 1, 2, 3, 7}, {5})).to_vector<double>(), ShapeError);
   CHECK_THROWS_AS(cross_entropy(x, labels.slice(0, 0, 4)), ShapeError);
   CHECK_THROWS_AS(cross_entropy(x, p.slice(1, 0, 6)), ShapeError);
 }

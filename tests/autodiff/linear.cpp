@@ -19,11 +19,12 @@ void check(const char* name, const CheckedFunction& f, const std::vector<Tensor>
   CHECK_NOTHROW(check_all([&](const Vars& x) { return square(f(x)); }, inputs, o));
 }
 
-const Tensor x = sample_normal({4, 3, 2}, 1);
+Tensor sample() { return sample_normal({4, 3, 2}, 1); }
 
 }  // namespace
 
 TEST_CASE("shapes") {
+  const Tensor x = sample();
   check("reshape", [](const Vars& v) { return reshape(v[0], {4, -1}); }, {x});
   check("reshape that splits rows", [](const Vars& v) { return reshape(v[0], {8, 3}); }, {x});
   check("reshape that joins rows", [](const Vars& v) { return reshape(v[0], {2, 12}); }, {x});
@@ -39,6 +40,7 @@ TEST_CASE("shapes") {
 }
 
 TEST_CASE("parts") {
+  const Tensor x = sample();
   check("slice", [](const Vars& v) { return slice(v[0], 1, 1, 3); }, {x});
   check("slice of rows", [](const Vars& v) { return slice(v[0], 0, 1, 3); }, {x});
   check("slices that overlap", [](const Vars& v) { return slice(v[0], 1, 0, 2) * slice(v[0], 1, 1, 3); }, {x});
@@ -51,6 +53,7 @@ TEST_CASE("parts") {
 }
 
 TEST_CASE("sums") {
+  const Tensor x = sample();
   check("sum", [](const Vars& v) { return sum(v[0]); }, {x});
   check("sum over rows", [](const Vars& v) { return sum(v[0], {0}); }, {x});
   check("sum over rows, kept", [](const Vars& v) { return sum(v[0], {0, 2}, true); }, {x});
@@ -60,6 +63,7 @@ TEST_CASE("sums") {
 }
 
 TEST_CASE("gather") {
+  const Tensor x = sample();
   const Tensor index = Tensor::from(std::vector<std::int64_t>{3, 0, 3, 1, 1}, {5});
   check("gather", [&](const Vars& v) { return gather(v[0], index); }, {x});
 }

@@ -266,6 +266,6 @@ TEST_CASE("convolutions on a GPU: nothing to do") {
 }
 
 TEST_CASE("convolutions on a GPU: patches that do not fit into the workspace at once") {
-  const ConvShape s{1, 1, 128, 128, 2, 48, 48};  // 2304 taps at 6561 pixels, cut into two pieces
+  const ConvShape s{1, 1, 112, 112, 2, 40, 40};  // 1600 taps at 5329 pixels, cut into two pieces
   check_conv(s, fm::cpu::conv_kernels().f32, gpu().conv.f32, true, false);
 }

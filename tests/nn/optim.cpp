@@ -70,7 +70,10 @@ Gradients make_gradients(const Model& model, const std::vector<double>& a, const
   return g;
 }
 
-bool same_bits(const Tensor& a, const Tensor& b) { return a.bytes() == b.bytes() && std::memcmp(a.raw(), b.raw(), a.bytes()) == 0; }
+bool same_bits(const Tensor& left, const Tensor& right) {
+  const Tensor a = left.to(Device{}), b = right.to(Device{});
+  return a.bytes() == b.bytes() && std::memcmp(a.raw(), b.raw(), a.bytes()) == 0;
+}
 
 }  // namespace
 

@@ -58,12 +58,12 @@ FM_BINARY_SAMPLE(Equal, FM_RANGE(-2, 2), a == b ? 1 : 0)
 
 template <class Op> Tensor sample_for(const Shape& shape, std::uint64_t seed, DType dtype = DType::f64) {
   constexpr SampleRange r = OpSample<Op>::at;
-  Tensor x = sample_uniform(shape, r.low, r.high, seed);
+  const Tensor x = sample_uniform(shape, r.low, r.high, seed).to(Device{});
   for (std::int64_t i = 0; i < x.numel(); ++i) {
     double& v = x.data<double>()[i];
     if (std::fabs(v) < r.gap) v = v < 0 ? v - r.gap : v + r.gap;
   }
-  return x.to(dtype);
+  return x.to(dtype).to(default_device());
 }
 
 }  // namespace fm

@@ -64,8 +64,8 @@ template <class T> T element(const Tensor& x, const std::vector<std::int64_t>& i
   return x.data<T>()[at];
 }
 
-void check_binary(const Tensor& a, const Tensor& b, const Shape& shape) {
-  const Tensor y = sub(a, b);
+void check_binary(const Tensor& left, const Tensor& right, const Shape& shape) {
+  const Tensor y = sub(left, right).to(Device{}), a = left.to(Device{}), b = right.to(Device{});
   REQUIRE(y.shape() == shape);
   REQUIRE(y.is_contiguous());
   std::int64_t i = 0;
@@ -152,10 +152,11 @@ TEST_CASE("unary of views") {
 }
 
 TEST_CASE("where and add_into") {
-  const Tensor c = greater(normal({4, 3}, 1), Tensor::zeros({}, DType::f64)), a = normal({3}, 2), b = normal({4, 1}, 3), y = where(c, a, b);
+  const Tensor c = greater(normal({4, 3}, 1), Tensor::zeros({}, DType::f64)), a = normal({3}, 2), b = normal({4, 1}, 3);
+  const Tensor y = where(c, a, b).to(Device{}), on = c.to(Device{}), left = a.to(Device{}), right = b.to(Device{});
   std::int64_t i = 0;
   for_each_index({4, 3}, [&](const auto& at) {
-    CHECK(y.data<double>()[i++] == (element<double>(c, at) != 0 ? element<double>(a, at) : element<double>(b, at)));
+    CHECK(y.data<double>()[i++] == (element<double>(on, at) != 0 ? element<double>(left, at) : element<double>(right, at)));
   });
   Tensor sum_so_far = normal({5}, 4, DType::f32);
   const Tensor before = sum_so_far.clone(), x = normal({5}, 5, DType::f32);
@@ -176,14 +177,16 @@ TEST_CASE("reductions against naive sums") {
           dims.push_back(d);
           kept[d] = 1;
         }
-      Tensor want = Tensor::zeros(kept, DType::f64);
+      Tensor want = Tensor::zeros(kept, DType::f64, Device{});
+      const Tensor terms = x.to(Device{});
       std::int64_t i = 0;
       for_each_index(shape, [&](const auto& index) {
         std::int64_t at = 0;
         for (int d = 0; d < shape.rank(); ++d)
           if (kept[d] != 1) at += index[static_cast<std::size_t>(d)] * want.strides()[d];
-        want.data<double>()[at] += x.data<double>()[i++];
+        want.data<double>()[at] += terms.data<double>()[i++];
       });
+      want = want.to(default_device());
       each_isa([&](const std::string& isa) {
     CAPTURE(isa);
         const Tensor y = sum(x, dims, true), y32 = sum(x.to(DType::f32), dims, true);
@@ -206,12 +209,12 @@ TEST_CASE("mean, max, argmax, all_finite") {
     REQUIRE(k.shape() == x.shape().without(d));
     CHECK(sum(greater(x, m)).item() == 0);
     CHECK(sum(equal(x, m)).item() == static_cast<double>(m.numel()));
-    const Tensor flat_max = m.reshape({-1}), flat_k = k.reshape({-1});
+    const Tensor flat_max = m.reshape({-1}).to(Device{}), flat_k = k.reshape({-1}).to(Device{}), from = x.to(Device{});
     std::int64_t i = 0;
     for_each_index(k.shape(), [&](const auto& at) {
       auto full = at;
       full.insert(full.begin() + d, flat_k.data<std::int64_t>()[i]);
-      CHECK(element<double>(x, full) == flat_max.data<double>()[i++]);
+      CHECK(element<double>(from, full) == flat_max.data<double>()[i++]);
     });
   }
   CHECK(argmax(Tensor::ones({4}), 0).to_vector<std::int64_t>()[0] == 0);
@@ -237,15 +240,16 @@ TEST_CASE("gather, scatter_add, one_hot") {
   const Tensor h = one_hot(index, 5, DType::f64);
   CHECK(sum(h).item() == 4);
   CHECK(argmax(h, 1).to_vector<std::int64_t>() == at);
-  CHECK_THROWS_AS(gather(x, Tensor::from(std::vector<std::int64_t>{5}, {1})), ShapeError);
-  CHECK_THROWS_AS(gather(x, Tensor::from(std::vector<std::int64_t>{-1}, {1})), ShapeError);
+  CHECK_THROWS_AS(gather(x, Tensor::from(std::vector<std::int64_t>{5}, {1})).to_vector<double>(), ShapeError);
+  CHECK_THROWS_AS(gather(x, Tensor::from(std::vector<std::int64_t>{-1}, {1})).to_vector<double>(), ShapeError);
   CHECK_THROWS_AS(gather(x, Tensor::zeros({2})), DTypeError);
 }
 
 TEST_CASE("copy, concat, pad and views") {
   const Tensor x = normal({3, 4, 5}, 1), t = x.permute({2, 0, 1}), c = t.contiguous();
+  const auto from = x.to_vector<double>(), to = c.to_vector<double>();
   std::int64_t i = 0;
-  for_each_index(t.shape(), [&](const auto& at) { CHECK(c.data<double>()[i++] == x.data<double>()[(at[1] * 4 + at[2]) * 5 + at[0]]); });
+  for_each_index(t.shape(), [&](const auto& at) { CHECK(to[static_cast<std::size_t>(i++)] == from[static_cast<std::size_t>((at[1] * 4 + at[2]) * 5 + at[0])]); });
   const Tensor joined = concat({x, normal({3, 2, 5}, 2), x}, 1);
   CHECK(joined.shape() == Shape{3, 10, 5});
   CHECK(joined.slice(1, 6, 10).to_vector<double>() == x.to_vector<double>());

@@ -20,7 +20,12 @@
 namespace fm::cuda {
 namespace {
 
-constexpr std::size_t workspace_bytes = std::size_t{32} << 20;  // what NVIDIA advises for Hopper; older GPUs need less
+// What NVIDIA advises (cuBLAS's manual, cublasSetWorkspace).
+std::size_t advised_workspace() {
+  cudaDeviceProp properties{};
+  fm::cuda::check(cudaGetDeviceProperties(&properties, current_device()), "cudaGetDeviceProperties");
+  return std::size_t{properties.major >= 9 ? 32u : 4u} << 20;
+}
 
 std::string text(std::int64_t n) { return std::to_string(n); }
 
@@ -76,6 +81,7 @@ struct Handles {
           "cublasSetMathMode");
     check(cublasLtCreate(&lt), "cublasLtCreate");
     const OpName name("cublas workspace");
+    workspace_bytes = advised_workspace();
     workspace = allocate(workspace_bytes, Device::cuda(current_device()));
   }
   Handles(const Handles&) = delete;
@@ -95,6 +101,7 @@ struct Handles {
   cublasHandle_t blas = nullptr;
   cublasLtHandle_t lt = nullptr;
   cudaStream_t stream = nullptr;
+  std::size_t workspace_bytes = 0;
   std::shared_ptr<std::byte> workspace;
   std::map<Key, Plan> plans;
 };
@@ -157,21 +164,20 @@ void describe_product(Plan& plan, const Product& p, const void* bias) {
 }
 
 // Asks for the fastest algorithm that fits into the workspace and adds partial sums in f32.
-void choose_algorithm(Plan& plan, cublasLtHandle_t lt, const Product& p) {
+void choose_algorithm(Plan& plan, const Handles& h, const Product& p) {
   cublasLtMatmulPreference_t raw = nullptr;
   check(cublasLtMatmulPreferenceCreate(&raw), "cublasLtMatmulPreferenceCreate", p);
   const std::unique_ptr<std::remove_pointer_t<cublasLtMatmulPreference_t>, cublasStatus_t (*)(cublasLtMatmulPreference_t)> wish(
       raw, cublasLtMatmulPreferenceDestroy);
-  const std::size_t room = workspace_bytes;
   const std::uint32_t sums = CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
-  check(cublasLtMatmulPreferenceSetAttribute(raw, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &room, sizeof room),
+  check(cublasLtMatmulPreferenceSetAttribute(raw, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &h.workspace_bytes, sizeof h.workspace_bytes),
         "cublasLtMatmulPreferenceSetAttribute", p);
   check(cublasLtMatmulPreferenceSetAttribute(raw, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &sums, sizeof sums),
         "cublasLtMatmulPreferenceSetAttribute", p);
   cublasLtMatmulHeuristicResult_t best{};
   int count = 0;
   const cublasStatus_t status =
-      cublasLtMatmulAlgoGetHeuristic(lt, plan.description, plan.first, plan.second, plan.result, plan.result, raw, 1, &best, &count);
+      cublasLtMatmulAlgoGetHeuristic(h.lt, plan.description, plan.first, plan.second, plan.result, plan.result, raw, 1, &best, &count);
   if (status == CUBLAS_STATUS_NOT_SUPPORTED || (status == CUBLAS_STATUS_SUCCESS && count == 0)) return;
   check(status, "cublasLtMatmulAlgoGetHeuristic", p);
   plan.algorithm = best.algo;
@@ -188,7 +194,7 @@ Plan& plan_of(Handles& h, const Product& p, const void* bias) {
   }
   try {
     describe_product(plan, p, bias);
-    choose_algorithm(plan, h.lt, p);
+    choose_algorithm(plan, h, p);
   } catch (...) {
     h.plans.erase(it);
     throw;
@@ -226,7 +232,7 @@ bool multiply_with_bias(const Product& p, const void* bias) {
   if (!plan.found) return false;
   const Factors factor(p);
   check(cublasLtMatmul(h.lt, plan.description, factor.alpha(), p.b.data, plan.first, p.a.data, plan.second, factor.beta(), p.c, plan.result,
-                       p.c, plan.result, &plan.algorithm, h.workspace.get(), workspace_bytes, h.stream),
+                       p.c, plan.result, &plan.algorithm, h.workspace.get(), h.workspace_bytes, h.stream),
         "cublasLtMatmul", p);
   return true;
 }

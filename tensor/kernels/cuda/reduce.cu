@@ -1,5 +1,6 @@
 // Family `reduce` on a GPU. As on the CPU, sums are made of pieces of fixed size in T whose partial sums are combined in order in double: the
 // same result every time, accurate to a few ulp at any length.
+#include "tensor/kernels/cuda/lane.cuh"
 #include "tensor/kernels/cuda/runtime.h"
 #include "tensor/kernels/cuda/tables.h"
 #include "tensor/kernels/cuda/walk.cuh"
@@ -10,7 +11,7 @@ namespace {
 
 using Count = std::int64_t;
 
-constexpr int threads = 256;
+constexpr unsigned threads = 256;
 constexpr Count piece = 64 * threads;                 // elements of a row that a block sums: 64 a thread, in T
 constexpr int column_threads = 32, row_threads = 8;   // sum_columns: a block has 32 columns, its 8 rows of threads take turns
 constexpr Count column_piece = 64 * row_threads;      // rows that a block sums
@@ -22,7 +23,7 @@ unsigned blocks_for(Count n) { return static_cast<unsigned>(n < 65535 ? n : 6553
 // The sum of every thread's value, by halving, the same in all threads. Shared memory for `threads` values.
 template <class Shared, class T> __device__ T block_sum(Shared& shared, T value) {
   shared[threadIdx.x] = value;
-  for (int half = threads / 2; half > 0; half /= 2) {
+  for (unsigned half = threads / 2; half > 0; half /= 2) {
     __syncthreads();
     if (threadIdx.x < half) shared[threadIdx.x] = T(shared[threadIdx.x]) + T(shared[threadIdx.x + half]);
   }
@@ -61,8 +62,24 @@ template <class T> __global__ void combine_kernel(const double* partial, T* y, C
   }
 }
 
+// y[o] = sum of row o, for rows so short that a warp takes one.
+constexpr Count short_row = 64 * 32;
+template <class F, class T, class Y> __global__ void short_rows_kernel(const T* x, Y* y, Count outer, Count n) {
+  const WarpLane lane{static_cast<int>(threadIdx.x % 32)};
+  for (Count o = first_row(); o < outer; o += row_step()) {
+    T sum = T(0);
+    for (Count i = threadIdx.x % 32; i < n; i += 32) sum += F::of(x[o * n + i]);
+    const double total = lane.sum(32, [&](Count) { return static_cast<double>(sum); });       // element i of 32 is lane i's
+    if (threadIdx.x % 32 == 0) y[o] = static_cast<Y>(total);
+  }
+}
+
 template <class F, class T, class Y> void sum_pieces(const T* x, Y* y, Count outer, Count n) {
-  const Count pieces = n > piece ? (n + piece - 1) / piece : 1;
+  if (n <= short_row) {
+    launch(current_stream(), grid_of_rows(outer), block_of_rows(outer), 0, short_rows_kernel<F, T, Y>, x, y, outer, n);
+    return;
+  }
+  const Count pieces = (n + piece - 1) / piece;
   const auto memory = workspace(static_cast<std::size_t>(outer * pieces) * sizeof(double));
   double* partial = reinterpret_cast<double*>(memory.get());
   launch(current_stream(), dim3(blocks_for(outer * pieces)), dim3(threads), threads * sizeof(double), row_pieces_kernel<F, T>, x, partial, outer, n, pieces);
@@ -126,7 +143,7 @@ template <class T> __global__ void max_rows_kernel(const T* x, T* y, Count outer
     T best = row[0];
     for (Count i = threadIdx.x; i < n; i += threads) best = larger(best, row[i]);
     shared[threadIdx.x] = best;
-    for (int half = threads / 2; half > 0; half /= 2) {
+    for (unsigned half = threads / 2; half > 0; half /= 2) {
       __syncthreads();
       if (threadIdx.x < half) shared[threadIdx.x] = larger(T(shared[threadIdx.x]), T(shared[threadIdx.x + half]));
     }

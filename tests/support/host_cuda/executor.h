@@ -1,0 +1,36 @@
+// Runs the threads of a grid: block after block, each thread of a block a fiber that gives way where it waits for others.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <stdexcept>
+#include <string>
+
+#include "cuda_runtime.h"
+
+namespace host_cuda {
+
+// What a kernel did wrong, or a misuse of the runtime that a GPU would not forgive.
+struct Report : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+// FLOWMAP_HOST_CUDA_SCHEDULE: "ordered" (the default), "descending" or "random:SEED": the order of blocks, of threads in a block, and of streams.
+class Schedule {
+ public:
+  static Schedule& current();
+  std::uint64_t pick(std::uint64_t n);                     // which of n comes next; 0 when ordered, n - 1 when descending
+  bool ordered() const { return kind_ == Kind::ordered; }
+  void set(const std::string& text);                       // for tests
+
+ private:
+  enum class Kind { ordered, descending, random };
+  Kind kind_ = Kind::ordered;
+  std::uint64_t state_ = 0;
+};
+
+// Throws Report. Threads of a block that is left this way are abandoned.
+void run_grid(dim3 grid, dim3 block, std::size_t shared_bytes, const std::function<void()>& thread);
+
+}  // namespace host_cuda

@@ -1,0 +1,30 @@
+// Device memory: an arena for each device that the CPU may touch only while device work runs, with a red zone around each allocation.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace host_cuda {
+
+constexpr std::size_t device_bytes = std::size_t{4} << 30;       // of address space; pages come as they are used
+
+void* take_block(int device, std::size_t bytes);                 // null when the device is full; filled with 0xFF: NaN in every float type
+void give_block(int device, void* p);                            // Report where p is no living allocation, or its red zones were written
+void check_red_zones(int device);                                // Report that names the allocation
+bool inside_block(int device, const void* p, std::size_t bytes); // of one living allocation
+int device_of(const void* p);                                    // -1: not device memory
+std::size_t used_bytes(int device);
+void* open_address(void* p);                                     // of the same byte, for this library's own copies; p itself for the host's memory
+
+// While one lives, device memory can be read and written. The host's accesses at other times end the program, with a message.
+class DeviceAccess {
+ public:
+  DeviceAccess();
+  ~DeviceAccess();
+  DeviceAccess(const DeviceAccess&) = delete;
+  DeviceAccess& operator=(const DeviceAccess&) = delete;
+};
+
+int device_count();                                              // FLOWMAP_HOST_CUDA_DEVICES, 2 unless set
+
+}  // namespace host_cuda

@@ -1,0 +1,334 @@
+// Streams as queues that run late: nothing happens until somebody waits, and then streams take turns as the schedule says. What a program forgot
+// to order shows under some schedule.
+#include <chrono>
+#include <cstring>
+#include <deque>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cuda_runtime.h"
+#include "executor.h"
+#include "memory.h"
+
+struct host_cuda_event {
+  std::uint64_t recorded = 0, completed = 0;               // generations
+  double ms = 0;
+};
+
+namespace {
+
+struct Work {
+  std::function<void()> run;
+  bool computes = false;                                   // touches device memory by its own addresses
+  host_cuda_event* waits_for = nullptr;                    // runs when that event has come to `generation`
+  std::uint64_t generation = 0;
+};
+
+}  // namespace
+
+struct host_cuda_graph {
+  std::vector<Work> work;
+};
+struct host_cuda_graph_exec {
+  std::vector<Work> work;
+};
+struct host_cuda_stream {
+  int device = 0;
+  std::deque<Work> queue;
+  std::unique_ptr<host_cuda_graph> capture;
+};
+
+namespace {
+
+using host_cuda::Report;
+
+std::recursive_mutex mutex;
+std::vector<cudaStream_t> streams;
+std::map<const std::byte*, std::size_t> pinned;
+cudaError_t last_error = cudaSuccess;
+std::string last_report;
+thread_local int current_device = 0;
+
+cudaError_t failed(cudaError_t status, const std::string& report = "") {
+  if (!report.empty()) last_report = report;
+  return last_error = status;
+}
+
+bool runnable(const Work& w) { return !w.waits_for || w.waits_for->completed >= w.generation; }
+
+void put(cudaStream_t s, Work w) {
+  if (s->capture) s->capture->work.push_back(std::move(w));
+  else s->queue.push_back(std::move(w));
+}
+
+// Runs streams until done() holds.
+template <class Done> cudaError_t drain(const Done& done) {
+  try {
+    std::optional<host_cuda::DeviceAccess> access;           // from the first kernel on: opening costs two calls of the system
+    while (!done()) {
+      std::vector<cudaStream_t> ready;
+      for (cudaStream_t s : streams)
+        if (!s->queue.empty() && runnable(s->queue.front())) ready.push_back(s);
+      if (ready.empty()) throw Report("all streams wait for events that nobody records");
+      cudaStream_t s = ready[host_cuda::Schedule::current().pick(ready.size())];
+      const Work w = std::move(s->queue.front());
+      s->queue.pop_front();
+      const int before = current_device;
+      current_device = s->device;
+      if (w.computes && !access) access.emplace();
+      if (w.run) w.run();
+      current_device = before;
+    }
+    for (int d = 0; d < host_cuda::device_count(); ++d) host_cuda::check_red_zones(d);
+  } catch (const std::exception& e) {
+    for (cudaStream_t s : streams) s->queue.clear();
+    return failed(cudaErrorLaunchFailure, e.what());
+  }
+  return cudaSuccess;
+}
+
+bool is_pinned(const void* p, std::size_t bytes) {
+  const auto* at = static_cast<const std::byte*>(p);
+  auto it = pinned.upper_bound(at);
+  if (it == pinned.begin()) return false;
+  it = std::prev(it);
+  return at + bytes <= it->first + it->second;
+}
+
+// Which of the two sides of a copy are device memory must be as `kind` says, and the host's side pinned.
+void check_copy(const void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind, int device) {
+  const auto on_device = [&](const void* p, const char* side) {
+    if (host_cuda::device_of(p) < 0) throw Report(std::string("cudaMemcpyAsync: the ") + side + " is not device memory");
+    if (host_cuda::device_of(p) != device) throw Report(std::string("cudaMemcpyAsync: the ") + side + " is memory of another device");
+    if (!host_cuda::inside_block(device, p, bytes)) throw Report(std::string("cudaMemcpyAsync: the ") + side + " leaves its allocation, or that was freed");
+  };
+  const auto on_host = [&](const void* p, const char* side) {
+    if (host_cuda::device_of(p) >= 0) throw Report(std::string("cudaMemcpyAsync: the ") + side + " is device memory");
+    if (!is_pinned(p, bytes)) throw Report(std::string("cudaMemcpyAsync: the ") + side + " is not pinned (cudaMallocHost): the copy would not be asynchronous");
+  };
+  if (kind == cudaMemcpyHostToDevice || kind == cudaMemcpyDeviceToDevice) on_device(to, "target");
+  else on_host(to, "target");
+  if (kind == cudaMemcpyDeviceToHost || kind == cudaMemcpyDeviceToDevice) on_device(from, "source");
+  else on_host(from, "source");
+}
+
+template <class F> cudaError_t guarded(const F& f) {
+  const std::lock_guard lock(mutex);
+  try {
+    f();
+    return cudaSuccess;
+  } catch (const std::exception& e) {
+    return failed(cudaErrorInvalidValue, e.what());
+  }
+}
+
+double now_ms() { return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+
+}  // namespace
+
+namespace host_cuda {
+
+cudaError_t launch(cudaStream_t stream, dim3 grid, dim3 block, std::size_t shared_bytes, std::function<void()> thread) {
+  return guarded([&] {
+    if (!stream) throw Report("a launch without a stream");
+    const std::uint64_t threads = std::uint64_t{block.x} * block.y * block.z;
+    if (threads == 0 || threads > 1024 || block.z > 64) throw Report("a launch of blocks of " + std::to_string(threads) + " threads; 1 to 1024 are possible");
+    if (grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.x > 2147483647u || grid.y > 65535 || grid.z > 65535)
+      throw Report("a launch of a grid of " + std::to_string(grid.x) + " x " + std::to_string(grid.y) + " x " + std::to_string(grid.z));
+    if (shared_bytes > 99u << 10) throw Report("a launch with " + std::to_string(shared_bytes) + " bytes of shared memory");
+    put(stream, {[=, thread = std::move(thread)] {
+      run_grid(grid, block, shared_bytes, thread);
+    }, true});
+  });
+}
+
+cudaError_t enqueue(cudaStream_t stream, std::function<void()> work) {
+  return guarded([&] { put(stream, {std::move(work), true}); });
+}
+
+bool is_allocated(const void* p, std::size_t bytes) { return inside_block(current_device, p, bytes); }
+
+}  // namespace host_cuda
+
+const char* cudaGetErrorName(cudaError_t status) {
+  switch (status) {
+    case cudaSuccess: return "cudaSuccess";
+    case cudaErrorInvalidValue: return "cudaErrorInvalidValue";
+    case cudaErrorMemoryAllocation: return "cudaErrorMemoryAllocation";
+    case cudaErrorNoDevice: return "cudaErrorNoDevice";
+    case cudaErrorInvalidDevice: return "cudaErrorInvalidDevice";
+    case cudaErrorNotReady: return "cudaErrorNotReady";
+    default: return "cudaErrorLaunchFailure";
+  }
+}
+const char* cudaGetErrorString(cudaError_t status) { return status == cudaSuccess ? "no error" : last_report.c_str(); }
+cudaError_t cudaGetLastError() { return std::exchange(last_error, cudaSuccess); }
+cudaError_t cudaPeekAtLastError() { return last_error; }
+
+cudaError_t cudaGetDeviceCount(int* count) {
+  *count = host_cuda::device_count();
+  return *count ? cudaSuccess : failed(cudaErrorNoDevice, "no CUDA-capable device is detected");
+}
+cudaError_t cudaSetDevice(int device) {
+  if (device < 0 || device >= host_cuda::device_count()) return failed(cudaErrorInvalidDevice, "invalid device ordinal");
+  current_device = device;
+  return cudaSuccess;
+}
+cudaError_t cudaGetDevice(int* device) {
+  *device = current_device;
+  return cudaSuccess;
+}
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp* p, int) {
+  *p = {};
+  std::strcpy(p->name, "the CPU behind CUDA's calls");
+  p->totalGlobalMem = host_cuda::device_bytes;
+  p->sharedMemPerBlockOptin = 99u << 10;
+  p->multiProcessorCount = 4;
+  p->major = 8;
+  return cudaSuccess;
+}
+cudaError_t cudaDriverGetVersion(int* version) { return *version = 12040, cudaSuccess; }
+cudaError_t cudaRuntimeGetVersion(int* version) { return *version = 12040, cudaSuccess; }
+cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total) {
+  *total = host_cuda::device_bytes;
+  *free = *total - host_cuda::used_bytes(current_device);
+  return cudaSuccess;
+}
+cudaError_t cudaDeviceSynchronize() {
+  const std::lock_guard lock(mutex);
+  return drain([] {
+    for (cudaStream_t s : streams)
+      if (s->device == current_device && !s->queue.empty()) return false;
+    return true;
+  });
+}
+
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
+  const std::lock_guard lock(mutex);
+  *stream = new host_cuda_stream{current_device, {}, nullptr};
+  streams.push_back(*stream);
+  return cudaSuccess;
+}
+cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+  const std::lock_guard lock(mutex);
+  if (stream->capture) return failed(cudaErrorInvalidValue, "cudaStreamSynchronize while the stream is being captured");
+  return drain([&] { return stream->queue.empty(); });
+}
+cudaError_t cudaStreamDestroy(cudaStream_t stream) {
+  const std::lock_guard lock(mutex);
+  const cudaError_t status = drain([&] { return stream->queue.empty(); });
+  std::erase(streams, stream);
+  delete stream;
+  return status;
+}
+cudaError_t cudaStreamQuery(cudaStream_t stream) {
+  const std::lock_guard lock(mutex);
+  return stream->queue.empty() ? cudaSuccess : cudaErrorNotReady;
+}
+cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
+  return guarded([&] { put(stream, {nullptr, false, event, event->recorded}); });
+}
+
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) { return *event = new host_cuda_event, cudaSuccess; }
+cudaError_t cudaEventDestroy(cudaEvent_t event) { return delete event, cudaSuccess; }
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
+  return guarded([&] {
+    const std::uint64_t generation = ++event->recorded;
+    put(stream, {[event, generation] {
+      event->completed = std::max(event->completed, generation);
+      event->ms = now_ms();
+    }});
+  });
+}
+cudaError_t cudaEventSynchronize(cudaEvent_t event) {
+  const std::lock_guard lock(mutex);
+  return drain([&] { return event->completed >= event->recorded; });
+}
+cudaError_t cudaEventQuery(cudaEvent_t event) {
+  const std::lock_guard lock(mutex);
+  return event->completed >= event->recorded ? cudaSuccess : cudaErrorNotReady;
+}
+cudaError_t cudaEventElapsedTime(float* ms, cudaEvent_t from, cudaEvent_t to) {
+  *ms = static_cast<float>(to->ms - from->ms);
+  return cudaSuccess;
+}
+
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
+  return guarded([&] {
+    if (stream->capture) throw Report("cudaStreamBeginCapture: the stream is being captured already");
+    stream->capture = std::make_unique<host_cuda_graph>();
+  });
+}
+cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
+  return guarded([&] {
+    if (!stream->capture) throw Report("cudaStreamEndCapture: nothing is being captured");
+    *graph = stream->capture.release();
+  });
+}
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph, unsigned long long) {
+  return *exec = new host_cuda_graph_exec{graph->work}, cudaSuccess;
+}
+cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream) {
+  return guarded([&] {
+    for (const Work& w : exec->work) put(stream, w);
+  });
+}
+cudaError_t cudaGraphDestroy(cudaGraph_t graph) { return delete graph, cudaSuccess; }
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec) { return delete exec, cudaSuccess; }
+
+cudaError_t cudaDeviceGetDefaultMemPool(cudaMemPool_t* pool, int device) {
+  return *pool = reinterpret_cast<cudaMemPool_t>(static_cast<std::uintptr_t>(device + 1)), cudaSuccess;
+}
+cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t, cudaMemPoolAttr, void*) { return cudaSuccess; }
+cudaError_t cudaMemPoolGetAttribute(cudaMemPool_t pool, cudaMemPoolAttr, void* value) {
+  const std::uint64_t used = host_cuda::used_bytes(static_cast<int>(reinterpret_cast<std::uintptr_t>(pool)) - 1);
+  std::memcpy(value, &used, sizeof used);
+  return cudaSuccess;
+}
+
+cudaError_t cudaMallocAsync(void** p, std::size_t bytes, cudaStream_t stream) {
+  const std::lock_guard lock(mutex);
+  try {
+    *p = host_cuda::take_block(stream->device, bytes);
+  } catch (const std::exception& e) {
+    return failed(cudaErrorInvalidValue, e.what());
+  }
+  return *p ? cudaSuccess : failed(cudaErrorMemoryAllocation, "out of memory");
+}
+cudaError_t cudaFreeAsync(void* p, cudaStream_t stream) {
+  return guarded([&] { put(stream, {[p, device = stream->device] { host_cuda::give_block(device, p); }}); });
+}
+cudaError_t cudaMallocHost(void** p, std::size_t bytes) {
+  const std::lock_guard lock(mutex);
+  *p = ::operator new(bytes);
+  pinned[static_cast<std::byte*>(*p)] = bytes;
+  return cudaSuccess;
+}
+cudaError_t cudaFreeHost(void* p) {
+  return guarded([&] {
+    if (!pinned.erase(static_cast<std::byte*>(p))) throw Report("cudaFreeHost: not memory of cudaMallocHost");
+    ::operator delete(p);
+  });
+}
+cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind, cudaStream_t stream) {
+  return guarded([&] {
+    check_copy(to, from, bytes, kind, stream->device);
+    put(stream, {[=] {
+      check_copy(to, from, bytes, kind, current_device);
+      std::memmove(host_cuda::open_address(to), host_cuda::open_address(const_cast<void*>(from)), bytes);
+    }});
+  });
+}
+cudaError_t cudaMemsetAsync(void* p, int value, std::size_t bytes, cudaStream_t stream) {
+  return guarded([&] {
+    put(stream, {[=] {
+      if (!host_cuda::inside_block(current_device, p, bytes)) throw Report("cudaMemsetAsync: leaves its allocation, or that was freed");
+      std::memset(host_cuda::open_address(p), value, bytes);
+    }});
+  });
+}
+cudaError_t cudaFuncSetAttribute(const void*, cudaFuncAttribute, int) { return cudaSuccess; }
