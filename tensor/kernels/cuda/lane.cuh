@@ -57,12 +57,4 @@ inline dim3 block_of_rows(std::int64_t n) { return dim3(static_cast<unsigned>(32
 __device__ inline std::int64_t first_row() { return (static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) / 32; }
 __device__ inline std::int64_t row_step() { return static_cast<std::int64_t>(gridDim.x) * blockDim.x / 32; }
 
-// One thread on one column of many rows: for programs that add rows up element by element.
-struct ColumnLane {
-  std::int64_t column = 0;
-  template <class F> FM_HD void each(std::int64_t n, const F& f) const {
-    if (column < n) f(column);
-  }
-};
-
 }  // namespace fm::cuda

@@ -1,9 +1,12 @@
-// Row programs on a GPU. Values and tangents: a warp on each row. Pulls: the same for what has a value in each row; sums over rows (gradients of
-// modulations, gates and weights) by one thread for each column of a group of rows, in order.
+// Row programs on a GPU. Values and tangents: a warp on each row. Pulls: the same for what has a value in each row; sums over rows
+// (gradients of modulations, gates and weights) by blocks on 32 columns of some rows, which the eight threads of a column share; always in
+// the same order.
+#include <limits>
+
 #include "tensor/kernels/cuda/lane.cuh"
 #include "tensor/kernels/cuda/runtime.h"
 #include "tensor/kernels/cuda/tables.h"
-#include "tensor/kernels/cuda/walk.cuh"
+#include "tensor/kernels/cuda/launch.h"
 #include "tensor/kernels/rows/gates.h"
 #include "tensor/kernels/rows/norm.h"
 #include "tensor/kernels/rows/rope.h"
@@ -21,194 +24,348 @@ using rows::NormPush;
 using rows::Rope;
 
 // program(lane, r) for each of n rows. A Program is a small struct of pointers with a device call operator: kernels take it by value.
-template <class Program> __global__ void rows_kernel(Program program, Count n) {
+template <class Program>
+__global__ void rows_kernel(Program program, Count n) {
   const WarpLane lane{static_cast<int>(threadIdx.x % 32)};
   for (Count r = first_row(); r < n; r += row_step()) program(lane, r);
 }
-template <class Program> void on_rows(Count n, Program program) {
-  if (n > 0) launch(current_stream(), grid_of_rows(n), block_of_rows(n), 0, rows_kernel<Program>, program, n);
+template <class Program>
+void on_rows(Count n, Count width, Program program) {
+  if (n > 0 && width > 0) launch(current_stream(), grid_of_rows(n), block_of_rows(n), 0, rows_kernel<Program>, program, n);
 }
 
-// program(lane, group, column) for each column of each of n groups of rows.
-template <class Program> __global__ void columns_kernel(Program program, Count groups, Count width) {
-  for (Count i = first_element(); i < groups * width; i += element_step()) program(ColumnLane{i % width}, i / width);
-}
-template <class Program> void on_columns(Count groups, Count width, Program program) {
-  if (groups * width == 0) return;
-  launch(current_stream(), grid_for(groups * width, 1), dim3(threads_per_block), 0, columns_kernel<Program>, program, groups, width);
+// ---- sums over rows -----------------------------------------------------------------------------------------
+constexpr int column_threads = 32, row_threads = 8;
+
+// The sum of what the threads of a column bring, in their order; all threads of the block come and get it.
+template <class T, class Shared>
+__device__ T column_sum(const Shared& shared, T value) {
+  shared[threadIdx.y * column_threads + threadIdx.x] = value;
+  __syncthreads();
+  T total = T(0);
+  for (int k = 0; k < row_threads; ++k) total += T(shared[k * column_threads + threadIdx.x]);
+  __syncthreads();
+  return total;
 }
 
-// ---- norms --------------------------------------------------------------------------------------------------------------------------------
+// Of rows [begin, end), which begin with a group of `share`: row(r, sums) adds row r, done(group, sums) gets the n sums of a group. The
+// threads of a column share the rows of large groups and take turns with small ones.
+template <int n, class T, class Shared, class Row, class Done>
+__device__ void over_groups(const Shared& shared, Count begin, Count end, Count share, const Row& row, const Done& done) {
+  const bool together = share >= row_threads;
+  const Count mine = threadIdx.y;
+  for (Count g = begin / share; g * share < end; g += together ? 1 : row_threads) {
+    const Count group = together ? g : g + mine, first = group * share, last = first + share < end ? first + share : end;
+    T sums[n] = {};
+    for (Count r = together ? first + mine : first; r < last; r += together ? row_threads : 1) row(r, sums);
+    if (together)
+      for (T& sum : sums) sum = column_sum(shared, sum);
+    if (first < end && (!together || mine == 0)) done(group, sums);
+  }
+}
 
-template <bool centred, class T, class S> struct NormValue {
+// The rows that blocks of an (rows, width) array take: block b has rows [b size, (b + 1) size).
+struct RowBlocks {
+  Count rows, width, size;
+  RowBlocks(Count rows_, Count width_, Count share) : rows(rows_), width(width_), size(rows::norm_block_rows(rows_, share)) {}
+  FM_HD Count blocks() const { return (rows + size - 1) / size; }
+  FM_HD Count cuts() const { return (width + column_threads - 1) / column_threads; }
+};
+
+// program(shared, b, begin, end, column, whether there is such a column) for every block of rows b and every column.
+template <class T, class Program>
+__global__ void columns_kernel(Program program, RowBlocks cut) {
+  FM_SHARED(T, shared);
+  for (Count job = blockIdx.x; job < cut.blocks() * cut.cuts(); job += gridDim.x) {
+    const Count b = job / cut.cuts(), column = job % cut.cuts() * column_threads + threadIdx.x, end = (b + 1) * cut.size;
+    program(shared, b, b * cut.size, end < cut.rows ? end : cut.rows, column, column < cut.width);
+  }
+}
+template <class T, class Program>
+void on_columns(const RowBlocks& cut, Program program) {
+  if (cut.rows == 0 || cut.width == 0) return;
+  const Count jobs = cut.blocks() * cut.cuts();
+  launch(current_stream(), dim3(static_cast<unsigned>(jobs < 65535 ? jobs : 65535)), dim3(column_threads, row_threads),
+         column_threads * row_threads * sizeof(T), columns_kernel<T, Program>, program, cut);
+}
+
+// ---- norms -----------------------------------------------------------------------------------------
+
+template <bool centred, class T, class S>
+struct NormValue {
   Norm<T, S> a;
   S* y;
   FM_HD void operator()(WarpLane lane, Count r) const { rows::norm_value<centred>(lane, a, r, y); }
 };
-template <bool centred, class T, class S> struct NormPushRow {
+template <bool centred, class T, class S>
+struct NormPushRow {
   Norm<T, S> a;
   NormPush<T, S> t;
   FM_HD void operator()(WarpLane lane, Count r) const { rows::norm_push<centred>(lane, a, t, r); }
 };
-template <bool centred, class T, class S> struct NormPullX {
+template <bool centred, class T, class S>
+struct NormPullX {
   Norm<T, S> a;
   NormPull<T, S> t;
   FM_HD void operator()(WarpLane lane, Count r) const { rows::norm_pull_x<centred>(lane, a, t, r); }
 };
-template <bool centred, class T, class S> struct NormPullModulation {
+// Gradients of modulations, and the block's part of those of weight and bias.
+template <bool centred, class T, class S>
+struct NormPullSums {
   Norm<T, S> a;
   NormPull<T, S> t;
-  FM_HD void operator()(ColumnLane lane, Count group) const {
-    const Count begin = group * a.modulation.share, end = begin + a.modulation.share < a.rows ? begin + a.modulation.share : a.rows;
-    for (Count r = begin; r < end; ++r) rows::norm_pull_modulation<centred>(lane, a, t, r, r == begin);
+  T *partial_weight, *partial_bias;
+  template <class Shared>
+  __device__ void operator()(const Shared& shared, Count b, Count begin, Count end, Count column, bool there) const {
+    T weight = T(0), bias = T(0);
+    over_groups<2, T>(
+        shared, begin, end, a.modulation.share,
+        [&](Count r, T* sums) {
+          if (!there) return;
+          const rows::NormSums<T> x = rows::norm_pull_element<centred>(a, t, r, column);
+          sums[0] += x.scale;
+          sums[1] += x.shift;
+          weight += x.weight;
+          bias += x.bias;
+        },
+        [&](Count group, const T* sums) {
+          if (there && t.gscale) t.gscale[group * t.ld + column] = sums[0];
+          if (there && t.gshift) t.gshift[group * t.ld + column] = sums[1];
+        });
+    if (!partial_weight && !partial_bias) return;
+    weight = column_sum(shared, weight);
+    bias = column_sum(shared, bias);
+    if (!there || threadIdx.y != 0) return;
+    if (partial_weight) partial_weight[b * a.width + column] = weight;
+    if (partial_bias) partial_bias[b * a.width + column] = bias;
   }
 };
-// The partial sums of rows [block b, block b + 1) into the workspace.
-template <bool centred, class T, class S> struct NormPullWeight {
-  Norm<T, S> a;
-  NormPull<T, S> t;
-  Count block;
-  T *partial_w, *partial_b;
-  FM_HD void operator()(ColumnLane lane, Count b) const {
-    T *gw = partial_w ? partial_w + b * a.width : nullptr, *gb = partial_b ? partial_b + b * a.width : nullptr;
-    if (gw) gw[lane.column] = T(0);
-    if (gb) gb[lane.column] = T(0);
-    const Count end = (b + 1) * block < a.rows ? (b + 1) * block : a.rows;
-    for (Count r = b * block; r < end; ++r) rows::norm_pull_weight<centred>(lane, a, t, r, gw, gb);
-  }
-};
-template <class T> struct AddBlocks {
+
+// out[column] = the sum of `blocks` partial sums.
+template <class T>
+struct AddBlocks {
   const T* partial;
   T* out;
   Count blocks, width;
-  FM_HD void operator()(ColumnLane lane, Count) const {
-    T total(0);
-    for (Count b = 0; b < blocks; ++b) total += partial[b * width + lane.column];
-    out[lane.column] = total;
+  template <class Shared>
+  __device__ void operator()(const Shared& shared, Count, Count, Count, Count column, bool there) const {
+    T total = T(0);
+    for (Count b = threadIdx.y; there && b < blocks; b += row_threads) total += partial[b * width + column];
+    total = column_sum(shared, total);
+    if (there && threadIdx.y == 0) out[column] = total;
   }
 };
 
-template <bool centred, class T, class S> void norm_value(const Norm<T, S>& a, S* y) { on_rows(a.rows, NormValue<centred, T, S>{a, y}); }
-template <bool centred, class T, class S> void norm_push(const Norm<T, S>& a, const NormPush<T, S>& t) {
-  on_rows(a.rows, NormPushRow<centred, T, S>{a, t});
+template <bool centred, class T, class S>
+void norm_value(const Norm<T, S>& a, S* y) {
+  on_rows(a.rows, a.width, NormValue<centred, T, S>{a, y});
 }
-template <bool centred, class T, class S> void norm_pull(const Norm<T, S>& a, const NormPull<T, S>& t) {
-  if (t.gx) on_rows(a.rows, NormPullX<centred, T, S>{a, t});
-  if (t.gscale || t.gshift) on_columns((a.rows + a.modulation.share - 1) / a.modulation.share, a.width, NormPullModulation<centred, T, S>{a, t});
-  if (!t.gweight && !t.gbias) return;
-  const Count block = rows::norm_block_rows(a.rows, a.modulation.share), blocks = (a.rows + block - 1) / block;
-  T* partial_w = t.gweight ? t.workspace : nullptr;
-  T* partial_b = t.gbias ? t.workspace + blocks * a.width : nullptr;
-  on_columns(blocks, a.width, NormPullWeight<centred, T, S>{a, t, block, partial_w, partial_b});
-  if (partial_w) on_columns(1, a.width, AddBlocks<T>{partial_w, t.gweight, blocks, a.width});
-  if (partial_b) on_columns(1, a.width, AddBlocks<T>{partial_b, t.gbias, blocks, a.width});
+template <bool centred, class T, class S>
+void norm_push(const Norm<T, S>& a, const NormPush<T, S>& t) {
+  on_rows(a.rows, a.width, NormPushRow<centred, T, S>{a, t});
+}
+template <bool centred, class T, class S>
+void norm_pull(const Norm<T, S>& a, const NormPull<T, S>& t) {
+  if (t.gx) on_rows(a.rows, a.width, NormPullX<centred, T, S>{a, t});
+  if (!t.gscale && !t.gshift && !t.gweight && !t.gbias) return;
+  const RowBlocks cut(a.rows, a.width, a.modulation.share);
+  T* partial_weight = t.gweight ? t.workspace : nullptr;
+  T* partial_bias = t.gbias ? t.workspace + cut.blocks() * a.width : nullptr;
+  on_columns<T>(cut, NormPullSums<centred, T, S>{a, t, partial_weight, partial_bias});
+  const RowBlocks one(1, a.width, 1);
+  if (partial_weight) on_columns<T>(one, AddBlocks<T>{partial_weight, t.gweight, cut.blocks(), a.width});
+  if (partial_bias) on_columns<T>(one, AddBlocks<T>{partial_bias, t.gbias, cut.blocks(), a.width});
 }
 
-// ---- softmax, cross-entropy ---------------------------------------------------------------------------------------------------------------
+// ---- softmax, cross-entropy -----------------------------------------------------------------------------------------
 
 // f(lane, n, a + r n, b + r n, y + r n) for each row; b may be null.
-template <class F, class T> struct ByRows {
+template <class F, class T>
+struct ByRows {
   Count n;
   const T *a, *b;
   T* y;
   FM_HD void operator()(WarpLane lane, Count r) const { F::run(lane, n, a + r * n, b ? b + r * n : nullptr, y + r * n); }
 };
 struct SoftmaxValue {
-  template <class T> FM_HD static void run(WarpLane lane, Count n, const T* x, const T*, T* y) { rows::softmax_value(lane, n, x, y); }
+  template <class T>
+  FM_HD static void run(WarpLane lane, Count n, const T* x, const T*, T* y) {
+    rows::softmax_value(lane, n, x, y);
+  }
 };
 struct SoftmaxPush {
-  template <class T> FM_HD static void run(WarpLane lane, Count n, const T* y, const T* dx, T* dy) { rows::softmax_push(lane, n, y, dx, dy); }
+  template <class T>
+  FM_HD static void run(WarpLane lane, Count n, const T* y, const T* dx, T* dy) {
+    rows::softmax_push(lane, n, y, dx, dy);
+  }
 };
 struct LogSoftmaxValue {
-  template <class T> FM_HD static void run(WarpLane lane, Count n, const T* x, const T*, T* y) { rows::log_softmax_value(lane, n, x, y); }
+  template <class T>
+  FM_HD static void run(WarpLane lane, Count n, const T* x, const T*, T* y) {
+    rows::log_softmax_value(lane, n, x, y);
+  }
 };
 struct LogSoftmaxPush {
-  template <class T> FM_HD static void run(WarpLane lane, Count n, const T* y, const T* dx, T* dy) { rows::log_softmax_push(lane, n, y, dx, dy); }
+  template <class T>
+  FM_HD static void run(WarpLane lane, Count n, const T* y, const T* dx, T* dy) {
+    rows::log_softmax_push(lane, n, y, dx, dy);
+  }
 };
 struct LogSoftmaxPull {
-  template <class T> FM_HD static void run(WarpLane lane, Count n, const T* y, const T* gy, T* gx) { rows::log_softmax_pull(lane, n, y, gy, gx); }
+  template <class T>
+  FM_HD static void run(WarpLane lane, Count n, const T* y, const T* gy, T* gx) {
+    rows::log_softmax_pull(lane, n, y, gy, gx);
+  }
 };
 
-template <class F, class T> void value_by_rows(Count rows, Count n, const T* x, T* y) { on_rows(rows, ByRows<F, T>{n, x, nullptr, y}); }
-template <class F, class T> void tangent_by_rows(Count rows, Count n, const T* y, const T* d, T* out) { on_rows(rows, ByRows<F, T>{n, y, d, out}); }
+template <class F, class T>
+void value_by_rows(Count rows, Count n, const T* x, T* y) {
+  on_rows(rows, n, ByRows<F, T>{n, x, nullptr, y});
+}
+template <class F, class T>
+void tangent_by_rows(Count rows, Count n, const T* y, const T* d, T* out) {
+  on_rows(rows, n, ByRows<F, T>{n, y, d, out});
+}
 
-template <class T> struct CrossEntropyValue {
+// Labels were checked, but the host may not know the outcome yet: nothing is read at one out of range, and its loss is NaN.
+template <class T>
+FM_HD bool has_class(const CrossEntropy<T>& a, Count r) {
+  return !a.labels || (a.labels[r] >= 0 && a.labels[r] < a.classes);
+}
+
+template <class T>
+struct CrossEntropyValue {
   CrossEntropy<T> a;
   T* loss;
-  FM_HD void operator()(WarpLane lane, Count r) const { rows::cross_entropy_value(lane, a, r, loss); }
+  FM_HD void operator()(WarpLane lane, Count r) const {
+    if (has_class(a, r))
+      rows::cross_entropy_value(lane, a, r, loss);
+    else
+      loss[r] = a.lse[r] = std::numeric_limits<T>::quiet_NaN();
+  }
 };
-template <class T> struct CrossEntropyPush {
+template <class T>
+struct CrossEntropyPush {
   CrossEntropy<T> a;
   const T* dx;
   T* dloss;
-  FM_HD void operator()(WarpLane lane, Count r) const { rows::cross_entropy_push(lane, a, r, dx, dloss); }
+  FM_HD void operator()(WarpLane lane, Count r) const {
+    if (has_class(a, r))
+      rows::cross_entropy_push(lane, a, r, dx, dloss);
+    else
+      dloss[r] = std::numeric_limits<T>::quiet_NaN();
+  }
 };
-template <class T> struct CrossEntropyPull {
+template <class T>
+struct CrossEntropyPull {
   CrossEntropy<T> a;
   const T* gloss;
   T* gx;
   FM_HD void operator()(WarpLane lane, Count r) const { rows::cross_entropy_pull(lane, a, r, gloss, gx); }
 };
 
-template <class T> void cross_entropy_value(const CrossEntropy<T>& a, T* loss) { on_rows(a.rows, CrossEntropyValue<T>{a, loss}); }
-template <class T> void cross_entropy_push(const CrossEntropy<T>& a, const T* dx, T* dloss) { on_rows(a.rows, CrossEntropyPush<T>{a, dx, dloss}); }
-template <class T> void cross_entropy_pull(const CrossEntropy<T>& a, const T* gloss, T* gx) { on_rows(a.rows, CrossEntropyPull<T>{a, gloss, gx}); }
+template <class T>
+void cross_entropy_value(const CrossEntropy<T>& a, T* loss) {
+  on_rows(a.rows, a.classes, CrossEntropyValue<T>{a, loss});
+}
+template <class T>
+void cross_entropy_push(const CrossEntropy<T>& a, const T* dx, T* dloss) {
+  on_rows(a.rows, a.classes, CrossEntropyPush<T>{a, dx, dloss});
+}
+template <class T>
+void cross_entropy_pull(const CrossEntropy<T>& a, const T* gloss, T* gx) {
+  on_rows(a.rows, a.classes, CrossEntropyPull<T>{a, gloss, gx});
+}
 
-// ---- gates, rotations ---------------------------------------------------------------------------------------------------------------------
+// ---- gates, rotations -----------------------------------------------------------------------------------------
 
-template <class S> struct SwigluValue {
+template <class S>
+struct SwigluValue {
   Count half;
   const S* x;
   S* y;
   FM_HD void operator()(WarpLane lane, Count r) const { rows::swiglu_value(lane, half, x + 2 * r * half, y + r * half); }
 };
-template <class S> struct SwigluPush {
+template <class S>
+struct SwigluPush {
   Count half;
   const S *x, *dx;
   S* dy;
   FM_HD void operator()(WarpLane lane, Count r) const { rows::swiglu_push(lane, half, x + 2 * r * half, dx + 2 * r * half, dy + r * half); }
 };
-template <class S> struct SwigluPull {
+template <class S>
+struct SwigluPull {
   Count half;
   const S *x, *gy;
   S* gx;
   FM_HD void operator()(WarpLane lane, Count r) const { rows::swiglu_pull(lane, half, x + 2 * r * half, gy + r * half, gx + 2 * r * half); }
 };
 
-template <class S> void swiglu_value(Count rows, Count half, const S* x, S* y) { on_rows(rows, SwigluValue<S>{half, x, y}); }
-template <class S> void swiglu_push(Count rows, Count half, const S* x, const S* dx, S* dy) { on_rows(rows, SwigluPush<S>{half, x, dx, dy}); }
-template <class S> void swiglu_pull(Count rows, Count half, const S* x, const S* gy, S* gx) { on_rows(rows, SwigluPull<S>{half, x, gy, gx}); }
+template <class S>
+void swiglu_value(Count rows, Count half, const S* x, S* y) {
+  on_rows(rows, half, SwigluValue<S>{half, x, y});
+}
+template <class S>
+void swiglu_push(Count rows, Count half, const S* x, const S* dx, S* dy) {
+  on_rows(rows, half, SwigluPush<S>{half, x, dx, dy});
+}
+template <class S>
+void swiglu_pull(Count rows, Count half, const S* x, const S* gy, S* gx) {
+  on_rows(rows, half, SwigluPull<S>{half, x, gy, gx});
+}
 
-template <class S> struct GatedValue {
+template <class S>
+struct GatedValue {
   Gated<S> a;
   S* y;
   FM_HD void operator()(WarpLane lane, Count r) const { rows::gated_value(lane, a, r, y); }
 };
-template <class S> struct GatedPush {
+template <class S>
+struct GatedPush {
   Gated<S> a;
   const S *dx, *dh, *dgate;
   Count ld;
   S* dy;
   FM_HD void operator()(WarpLane lane, Count r) const { rows::gated_push(lane, a, r, dx, dh, dgate, ld, dy); }
 };
-template <class T, class S> struct GatedPull {
+template <class T, class S>
+struct GatedPull {
   Gated<S> a;
   const S* gy;
   S* gh;
   T* ggate;
   Count ld;
-  FM_HD void operator()(ColumnLane lane, Count group) const { rows::gated_pull_group(lane, a, group, gy, gh, ggate, ld); }
+  template <class Shared>
+  __device__ void operator()(const Shared& shared, Count, Count begin, Count end, Count column, bool there) const {
+    over_groups<1, T>(
+        shared, begin, end, a.modulation.share,
+        [&](Count r, T* sums) {
+          if (!there) return;
+          const T g = rows::read(gy + r * a.width)[column];
+          if (gh) rows::write(gh + r * a.width)[column] = rows::read(a.gate + r / a.modulation.share * a.modulation.ld)[column] * g;
+          if (ggate) sums[0] += g * rows::read(a.h + r * a.width)[column];
+        },
+        [&](Count group, const T* sums) {
+          if (there && ggate) ggate[group * ld + column] = sums[0];
+        });
+  }
 };
 
-template <class S> void gated_value(const Gated<S>& a, S* y) { on_rows(a.rows, GatedValue<S>{a, y}); }
-template <class S> void gated_push(const Gated<S>& a, const S* dx, const S* dh, const S* dgate, Count ld, S* dy) {
-  on_rows(a.rows, GatedPush<S>{a, dx, dh, dgate, ld, dy});
+template <class S>
+void gated_value(const Gated<S>& a, S* y) {
+  on_rows(a.rows, a.width, GatedValue<S>{a, y});
 }
-template <class T, class S> void gated_pull(const Gated<S>& a, const S* gy, S* gh, T* ggate, Count ld) {
-  on_columns((a.rows + a.modulation.share - 1) / a.modulation.share, a.width, GatedPull<T, S>{a, gy, gh, ggate, ld});
+template <class S>
+void gated_push(const Gated<S>& a, const S* dx, const S* dh, const S* dgate, Count ld, S* dy) {
+  on_rows(a.rows, a.width, GatedPush<S>{a, dx, dh, dgate, ld, dy});
+}
+template <class T, class S>
+void gated_pull(const Gated<S>& a, const S* gy, S* gh, T* ggate, Count ld) {
+  if (gh || ggate) on_columns<T>(RowBlocks(a.rows, a.width, a.modulation.share), GatedPull<T, S>{a, gy, gh, ggate, ld});
 }
 
-template <bool transposed, class T, class S> struct RopeRow {
+template <bool transposed, class T, class S>
+struct RopeRow {
   Rope<T> a;
   const S* x;
   S* y;
@@ -217,20 +374,29 @@ template <bool transposed, class T, class S> struct RopeRow {
     rows::rope<transposed>(lane, a, r, x + r * width, y + r * width);
   }
 };
-template <bool transposed, class T, class S> void rope(const Rope<T>& a, const S* x, S* y) {
-  on_rows(a.batch * a.tokens, RopeRow<transposed, T, S>{a, x, y});
+template <bool transposed, class T, class S>
+void rope(const Rope<T>& a, const S* x, S* y) {
+  on_rows(a.batch * a.tokens, a.parts * a.heads * a.dim, RopeRow<transposed, T, S>{a, x, y});
 }
 
-template <class T, class S = T> ActivationTable<T, S> activations() {
-  return {norm_value<true, T, S>, norm_push<true, T, S>, norm_pull<true, T, S>, norm_value<false, T, S>, norm_push<false, T, S>, norm_pull<false, T, S>,
-          swiglu_value<S>,        swiglu_push<S>,        swiglu_pull<S>,        gated_value<S>,          gated_push<S>,          gated_pull<T, S>,
-          rope<false, T, S>,      rope<true, T, S>};
+template <class T, class S = T>
+ActivationTable<T, S> activations() {
+  return {norm_value<true, T, S>, norm_push<true, T, S>, norm_pull<true, T, S>, norm_value<false, T, S>, norm_push<false, T, S>,
+          norm_pull<false, T, S>, swiglu_value<S>,       swiglu_push<S>,        swiglu_pull<S>,          gated_value<S>,
+          gated_push<S>,          gated_pull<T, S>,      rope<false, T, S>,     rope<true, T, S>};
 }
-template <class T> RowTable<T> table() {
+template <class T>
+RowTable<T> table() {
   return {activations<T>(),
-          value_by_rows<SoftmaxValue, T>,    tangent_by_rows<SoftmaxPush, T>,    tangent_by_rows<SoftmaxPush, T>,  // the Jacobian is symmetric
-          value_by_rows<LogSoftmaxValue, T>, tangent_by_rows<LogSoftmaxPush, T>, tangent_by_rows<LogSoftmaxPull, T>,
-          cross_entropy_value<T>,            cross_entropy_push<T>,              cross_entropy_pull<T>};
+          value_by_rows<SoftmaxValue, T>,
+          tangent_by_rows<SoftmaxPush, T>,
+          tangent_by_rows<SoftmaxPush, T>,  // the Jacobian is symmetric
+          value_by_rows<LogSoftmaxValue, T>,
+          tangent_by_rows<LogSoftmaxPush, T>,
+          tangent_by_rows<LogSoftmaxPull, T>,
+          cross_entropy_value<T>,
+          cross_entropy_push<T>,
+          cross_entropy_pull<T>};
 }
 
 }  // namespace

@@ -179,4 +179,16 @@ FM_HD void norm_pull_block(Lane lane, const Norm<T, S>& a, const NormPull<T, S>&
   }
 }
 
+// What element i of row r adds to the sums over rows: the same on a GPU, where a thread has one column and keeps its sums in registers.
+template <class T> struct NormSums {
+  T scale, shift, weight, bias;
+};
+template <bool centred, class T, class S>
+FM_HD NormSums<T> norm_pull_element(const Norm<T, S>& a, const NormPull<T, S>& t, std::int64_t r, std::int64_t i) {
+  const S* scale_row = modulation_row(a.scale, a.modulation, r);
+  const T x = read(a.x + r * a.width)[i], gy = read(t.gy + r * a.width)[i], h = (x - (centred ? a.mean[r] : T(0))) * a.rstd[r];
+  const T u = (a.weight ? h * a.weight[i] : h) + (a.bias ? a.bias[i] : T(0)), gu = scale_row ? gy * (T(1) + read(scale_row)[i]) : gy;
+  return {gy * u, gy, gu * h, gu};
+}
+
 }  // namespace fm::rows
