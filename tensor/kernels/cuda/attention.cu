@@ -1,16 +1,16 @@
-// Streaming attention on a GPU, on plain multiply-adds. A block has four warps and a tile of rows ("own"), four for each warp; it walks over the
-// others ("met") 32 at a time, one for each lane, whose rows all warps share. For one own row and 32 met ones every lane computes its score, then
-// the lanes hand them round while each adds up its own columns of the result. So forward and gradients are one shape of loop:
+// Streaming attention on a GPU, on plain multiply-adds (attention_tiles.cuh). Own rows are the ones that a block makes results for:
 //
-//   forward     own queries, met keys:  s = scale q k,  running maximum m and l = sum e^(s - m),  o = sum e^(s - m) v / l
-//   tangent     in the same sweep:      ds = scale (dq k + q dk),  do = sum p (dv + ds v) - o sum p ds      (a constant shift by m has no tangent)
-//   gq          own queries, met keys:  p = e^(s - lse),  ds = p (go v - delta),  gq = scale sum ds k,      delta = sum go o
-//   gk, gv      own keys, met queries:  gk = scale sum ds q,  gv = sum p go
+//   forward    own queries, met keys: s = scale q k, running maximum m, p = e^(s - m), l = sum p,  o = sum p v / l
+//   tangent    in the same sweep:     ds = scale (dq k + q dk),  do = (sum p dv + p ds v - o sum p ds) / l     (the shift by m has no
+//   tangent) queries    own queries, met keys: p = e^(s - lse),  ds = p (go v - delta),  gq = scale sum ds k,  delta = sum go o keys own
+//   keys, met queries: gk = scale sum ds q,  gv = sum p go
 //
-// No float atomics: every element is added up by one thread in one order.
+// Scores are in units of log 2, as on the CPU. No float atomics: every element is added up by one thread in one order.
+#include <limits>
 #include <string>
 
 #include "tensor/error.h"
+#include "tensor/kernels/cuda/attention_tiles.cuh"
 #include "tensor/kernels/cuda/lane.cuh"
 #include "tensor/kernels/cuda/launch.h"
 #include "tensor/kernels/cuda/runtime.h"
@@ -21,252 +21,292 @@
 namespace fm::cuda {
 namespace {
 
-using Count = std::int64_t;
+using namespace attention;
 
-constexpr int warps = 4, own_per_warp = 4, own_rows = warps * own_per_warp, met_rows = 32, block_threads = 32 * warps;
-constexpr std::size_t most_shared = std::size_t{96} << 10;       // of the 99 KiB that a block of sm_86 may have, the least of all since sm_80
+constexpr double log2_e = 1.4426950408889634074, log_2 = 0.69314718055994530942;
 
-// Where rows of one (batch, head) lie. Null: zeros to read, nothing to write.
-template <class T> struct HeadRows {
-  T* data = nullptr;
-  Count token = 0;
-  __device__ T* row(Count n) const { return data + n * token; }
-};
-template <class T> __device__ HeadRows<T> head_rows(const Heads<T>& h, Count b, Count head) {
-  return {h.data ? h.data + b * h.batch + head * h.head : nullptr, h.token};
-}
+// Left alone (0), the compiler finds a number of registers for f32; for f64 it spills unless it may have all that one block a
+// multiprocessor leaves.
+template <class T>
+constexpr int blocks_wanted = sizeof(T) == 8 ? 1 : 0;
 
-// Rows begin .. begin + count - 1 into shared memory, `pitch` apart; rows from `end` on, and those of a null source, as zeros.
-template <class T, class Shared> __device__ void load_rows(const Shared& to, HeadRows<const T> from, Count begin, int count, Count end, int dim, int pitch) {
-  for (int i = threadIdx.x; i < count * dim; i += block_threads) {
-    const int r = i / dim, c = i % dim;
-    to[r * pitch + c] = from.data && begin + r < end ? from.row(begin + r)[c] : T(0);
-  }
-}
+template <class T, bool tangent, int columns, int rows>
+using ForwardBlock = Block<T, columns, rows, tangent ? 2 : 1, tangent ? 2 : 1, tangent ? 2 : 1>;
 
-template <class T, class Shared> __device__ T dot(const Shared& a, int at_a, const Shared& b, int at_b, int dim) {
-  T sum = T(0);
-  for (int c = 0; c < dim; ++c) sum += T(a[at_a + c]) * T(b[at_b + c]);
-  return sum;
-}
-
-template <class T> __device__ T warp_sum(T x) {
-  for (int distance = 16; distance > 0; distance /= 2) x += __shfl_xor_sync(whole_warp, x, distance);
-  return x;
-}
-template <class T> __device__ T warp_max(T x) {
-  for (int distance = 16; distance > 0; distance /= 2) {
-    const T other = __shfl_xor_sync(whole_warp, x, distance);
-    x = other > x ? other : x;
-  }
-  return x;
-}
-
-// Pieces of shared memory, in rows of `pitch` elements (odd: 32 lanes on 32 rows meet 32 banks).
-template <class T> struct Tiles {
-
-  static std::size_t bytes(int own_tiles, int met_tiles, Count dim) {
-    return static_cast<std::size_t>(own_tiles * own_rows + met_tiles * met_rows) * static_cast<std::size_t>(dim | 1) * sizeof(T);
-  }
-};
-
-// columns: how many of the `dim` columns a lane owns (columns lane, lane + 32, ...).
-template <class T, bool with_tangent, int columns>
-__global__ void forward_kernel(Attention<T> a, AttentionTangent<T> t) {
-  FM_SHARED(T, shared);
-  const int dim = static_cast<int>(a.dim), pitch = dim | 1, lane = static_cast<int>(threadIdx.x % 32), warp = static_cast<int>(threadIdx.x / 32);
-  const int at_q = 0, at_dq = own_rows * pitch, at_k = (with_tangent ? 2 : 1) * own_rows * pitch, at_dk = at_k + met_rows * pitch;
-  const Count tiles = (a.queries + own_rows - 1) / own_rows;
+template <class T, bool tangent, int columns, int rows>
+__global__ void __launch_bounds__(block_threads, blocks_wanted<T>) forward_kernel(Attention<T> a, AttentionTangent<T> t) {
+  FM_SHARED(Pack<T>, packs);
+  const ForwardBlock<T, tangent, columns, rows> block{packs->x, static_cast<int>(a.dim)};
+  constexpr int n = tangent ? 2 : 1;  // of each tile: the values, the tangents
+  const Count tiles = (a.queries + block.own_rows - 1) / block.own_rows;
+  const T scale = static_cast<T>(a.scale * log2_e);
   for (Count job = blockIdx.x; job < a.batch * a.heads * tiles; job += gridDim.x) {
-    const Count b = job / tiles / a.heads, h = job / tiles % a.heads, first = job % tiles * own_rows;
-    load_rows(shared + at_q, head_rows(a.q, b, h), first, own_rows, a.queries, dim, pitch);
-    if (with_tangent) load_rows(shared + at_dq, head_rows(t.dq, b, h), first, own_rows, a.queries, dim, pitch);
-    T o[own_per_warp][columns] = {}, d_o[own_per_warp][with_tangent ? columns : 1] = {}, m[own_per_warp], l[own_per_warp] = {}, weighted[own_per_warp] = {};
-    for (T& x : m) x = -std::numeric_limits<T>::infinity();
-    for (Count k0 = 0; k0 < a.keys; k0 += met_rows) {
-      __syncthreads();
-      load_rows(shared + at_k, head_rows(a.k, b, h), k0, met_rows, a.keys, dim, pitch);
-      if (with_tangent) load_rows(shared + at_dk, head_rows(t.dk, b, h), k0, met_rows, a.keys, dim, pitch);
-      __syncthreads();
-      T p[own_per_warp], ds[own_per_warp];
-      for (int r = 0; r < own_per_warp; ++r) {
-        const int own = (warp * own_per_warp + r) * pitch, met = lane * pitch;
-        const bool there = k0 + lane < a.keys;
-        const T s = there ? a.scale * dot<T>(shared, at_q + own, shared, at_k + met, dim) : -std::numeric_limits<T>::infinity();
-        ds[r] = T(0);
-        if (with_tangent && there)
-          ds[r] = a.scale * (dot<T>(shared, at_dq + own, shared, at_k + met, dim) + dot<T>(shared, at_q + own, shared, at_dk + met, dim));
-        const T highest = warp_max(s), next = highest > m[r] ? highest : m[r];
-        const T shrink = m[r] > -std::numeric_limits<T>::infinity() ? math::exp_nonpositive(m[r] - next) : T(0);
-        p[r] = there ? math::exp_nonpositive(s - next) : T(0);
-        m[r] = next;
-        l[r] = l[r] * shrink + warp_sum(p[r]);
-        for (int c = 0; c < columns; ++c) o[r][c] *= shrink;
-        if (with_tangent) {
-          weighted[r] = weighted[r] * shrink + warp_sum(p[r] * ds[r]);
-          for (int c = 0; c < columns; ++c) d_o[r][with_tangent ? c : 0] *= shrink;
-        }
-      }
-      __syncthreads();                                       // the keys' place becomes the values'
-      load_rows(shared + at_k, head_rows(a.v, b, h), k0, met_rows, a.keys, dim, pitch);
-      if (with_tangent) load_rows(shared + at_dk, head_rows(t.dv, b, h), k0, met_rows, a.keys, dim, pitch);
-      __syncthreads();
-      for (int r = 0; r < own_per_warp; ++r)
-        for (int j = 0; j < met_rows; ++j) {
-          const T weight = __shfl_sync(whole_warp, p[r], j), slope = with_tangent ? __shfl_sync(whole_warp, ds[r], j) : T(0);
-          for (int c = 0; c < columns; ++c) {
-            const int column = lane + 32 * c;
-            if (column >= dim) break;
-            const T v = shared[at_k + j * pitch + column];
-            o[r][c] += weight * v;
-            if (with_tangent) d_o[r][with_tangent ? c : 0] += weight * (T(shared[at_dk + j * pitch + column]) + slope * v);
+    const Count b = job / tiles / a.heads, h = job / tiles % a.heads, first = job % tiles * block.own_rows;
+    block.load_own(0, head_rows(a.q, b, h), first, a.queries);
+    HeadRows<const T> keys[n], values[n];
+    keys[0] = head_rows(a.k, b, h);
+    values[0] = head_rows(a.v, b, h);
+    if constexpr (tangent) {
+      block.load_own(1, head_rows(t.dq, b, h), first, a.queries);
+      keys[1] = head_rows(t.dk, b, h);
+      values[1] = head_rows(t.dv, b, h);
+    }
+    // Results; a lane's part of the sums l and of p ds; the maximum.
+    Pack<T> o[columns][rows] = {}, d_o[tangent ? columns : 1][rows] = {};
+    T l[rows] = {}, moved[rows] = {}, m[rows], s[rows][met_per_lane], ds[rows][met_per_lane];
+    FM_UNROLL
+    for (int i = 0; i < rows; ++i) m[i] = -std::numeric_limits<T>::infinity();
+    block.meet(
+        a.keys, keys, values,
+        [&](Count) {
+          FM_UNROLL
+          for (int i = 0; i < rows; ++i) {
+            FM_UNROLL
+            for (int j = 0; j < met_per_lane; ++j) s[i][j] = ds[i][j] = T(0);
           }
-        }
+        },
+        [&](int c, int buffer) {
+          block.add_scores(s, 0, 0, c, buffer);
+          if constexpr (tangent) {
+            block.add_scores(ds, 1, 0, c, buffer);
+            block.add_scores(ds, 0, 1, c, buffer);
+          }
+        },
+        [&](Count k0) {
+          FM_UNROLL
+          for (int i = 0; i < rows; ++i) {
+            T next = m[i];
+            FM_UNROLL
+            for (int j = 0; j < met_per_lane; ++j) {
+              s[i][j] = k0 + block.met_row(j) < a.keys ? scale * s[i][j] : -std::numeric_limits<T>::infinity();
+              next = s[i][j] > next ? s[i][j] : next;
+            }
+            next = row_max(next);
+            const T shrink = math::exp2_nonpositive(m[i] - next);
+            m[i] = next;
+            l[i] *= shrink;
+            moved[i] *= shrink;
+            FM_UNROLL
+            for (int j = 0; j < met_per_lane; ++j) {
+              const T p = math::exp2_nonpositive(s[i][j] - next);
+              block.weight(0, i, j) = p;
+              l[i] += p;
+              if constexpr (tangent) {
+                const T slope = p * (a.scale * ds[i][j]);
+                block.weight(1, i, j) = slope;
+                moved[i] += slope;
+              }
+            }
+            FM_UNROLL
+            for (int c = 0; c < columns; ++c) {
+              FM_UNROLL
+              for (int u = 0; u < block.pack; ++u) {
+                o[c][i].x[u] *= shrink;
+                if constexpr (tangent) d_o[c][i].x[u] *= shrink;
+              }
+            }
+          }
+        },
+        [&](auto c, int buffer, int met) {
+          block.add_rows(o[c.value], 0, 0, met, buffer);
+          if constexpr (tangent) {
+            block.add_rows(d_o[c.value], 0, 1, met, buffer);
+            block.add_rows(d_o[c.value], 1, 0, met, buffer);
+          }
+        });
+    FM_UNROLL
+    for (int i = 0; i < rows; ++i) {
+      l[i] = row_sum(l[i]);
+      if constexpr (tangent) moved[i] = row_sum(moved[i]) / l[i];
+      const Count q = first + block.own_row(i);
+      if (a.lse && block.x == 0 && q < a.queries) a.lse[(b * a.heads + h) * a.queries + q] = m[i] * T(log_2) + math::log(l[i]);
+      l[i] = T(1) / l[i];
     }
-    for (int r = 0; r < own_per_warp; ++r) {
-      const Count n = first + warp * own_per_warp + r;
-      if (n >= a.queries) break;
-      for (int c = 0; c < columns; ++c) {
-        const int column = lane + 32 * c;
-        if (column >= dim) break;
-        const T value = o[r][c] / l[r];
-        head_rows(a.o, b, h).row(n)[column] = value;
-        if (with_tangent) head_rows(t.d_o, b, h).row(n)[column] = (d_o[r][with_tangent ? c : 0] - value * weighted[r]) / l[r];
-      }
-      if (a.lse && lane == 0) a.lse[(b * a.heads + h) * a.queries + n] = m[r] + math::log(l[r]);
-    }
-    __syncthreads();
+    const HeadRows<T> out = head_rows(a.o, b, h), d_out = head_rows(t.d_o, b, h);
+    block.each_result(first, a.queries, [&](Count q, int column, int i, int c, int u) {
+      const T value = o[c][i].x[u] * l[i];
+      out.row(q)[column] = value;
+      if constexpr (tangent) d_out.row(q)[column] = d_o[c][i].x[u] * l[i] - moved[i] * value;
+    });
   }
 }
 
-// delta (B, H, N) = sum over d of go o, one warp a row.
-template <class T> __global__ void delta_kernel(Attention<T> a, Heads<const T> go, T* delta) {
-  const int lane = static_cast<int>(threadIdx.x % 32);
+// delta (B, H, N) = sum over d of go o, a warp for each row.
+template <class T>
+__global__ void __launch_bounds__(block_threads) delta_kernel(Attention<T> a, Heads<const T> go, T* delta) {
+  const WarpLane lane{static_cast<int>(threadIdx.x % 32)};
   const Count n = a.batch * a.heads * a.queries;
   for (Count i = static_cast<Count>(blockIdx.x) * warps + threadIdx.x / 32; i < n; i += static_cast<Count>(gridDim.x) * warps) {
     const Count b = i / a.queries / a.heads, h = i / a.queries % a.heads, q = i % a.queries;
     const T *x = head_rows(go, b, h).row(q), *y = head_rows(a.o, b, h).row(q);
-    T sum = T(0);
-    for (Count c = lane; c < a.dim; c += 32) sum += x[c] * y[c];
-    sum = warp_sum(sum);
-    if (lane == 0) delta[i] = sum;
+    const T sum = lane.sum(a.dim, [&](Count c) { return x[c] * y[c]; });
+    if (lane.lane == 0) delta[i] = sum;
   }
 }
 
-// of_queries: own rows are queries, gq is made. Else own rows are keys, gk and gv are.
-template <class T, bool of_queries, int columns>
-__global__ void backward_kernel(Attention<T> a, AttentionGradient<T> g, const T* delta) {
-  FM_SHARED(T, shared);
-  const int dim = static_cast<int>(a.dim), pitch = dim | 1, lane = static_cast<int>(threadIdx.x % 32), warp = static_cast<int>(threadIdx.x / 32);
-  // First q or k, second go or v; the own tile and the met one.
-  const int own_first = 0, own_second = own_rows * pitch, met_first = 2 * own_rows * pitch, met_second = met_first + met_rows * pitch;
-  const Count own_count = of_queries ? a.queries : a.keys, met_count = of_queries ? a.keys : a.queries, tiles = (own_count + own_rows - 1) / own_rows;
+template <class T, bool of_queries, int columns, int rows>
+using BackwardBlock = Block<T, columns, rows, 2, 2, of_queries ? 1 : 2>;
+
+// of_queries: gq, own rows are queries. Else gk and gv, own rows are keys. First q or k, second go or v.
+template <class T, bool of_queries, int columns, int rows>
+__global__ void __launch_bounds__(block_threads, blocks_wanted<T>) backward_kernel(Attention<T> a, AttentionGradient<T> g, const T* delta) {
+  FM_SHARED(Pack<T>, packs);
+  const BackwardBlock<T, of_queries, columns, rows> block{packs->x, static_cast<int>(a.dim)};
+  const Count own = of_queries ? a.queries : a.keys, met = of_queries ? a.keys : a.queries,
+              tiles = (own + block.own_rows - 1) / block.own_rows;
+  const T scale = static_cast<T>(a.scale * log2_e);
   for (Count job = blockIdx.x; job < a.batch * a.heads * tiles; job += gridDim.x) {
-    const Count b = job / tiles / a.heads, h = job / tiles % a.heads, first = job % tiles * own_rows, scores = (b * a.heads + h) * a.queries;
+    const Count b = job / tiles / a.heads, h = job / tiles % a.heads, first = job % tiles * block.own_rows;
     const HeadRows<const T> q = head_rows(a.q, b, h), k = head_rows(a.k, b, h), v = head_rows(a.v, b, h), go = head_rows(g.go, b, h);
-    load_rows(shared + own_first, of_queries ? q : k, first, own_rows, own_count, dim, pitch);
-    load_rows(shared + own_second, of_queries ? go : v, first, own_rows, own_count, dim, pitch);
-    T g_first[own_per_warp][columns] = {}, g_second[own_per_warp][of_queries ? 1 : columns] = {};
-    for (Count m0 = 0; m0 < met_count; m0 += met_rows) {
-      __syncthreads();
-      load_rows(shared + met_first, of_queries ? k : q, m0, met_rows, met_count, dim, pitch);
-      load_rows(shared + met_second, of_queries ? v : go, m0, met_rows, met_count, dim, pitch);
-      __syncthreads();
-      for (int r = 0; r < own_per_warp; ++r) {
-        const int row = warp * own_per_warp + r, own = row * pitch, met = lane * pitch;
-        const Count n = first + row, query = of_queries ? n : m0 + lane;
-        const bool there = n < own_count && m0 + lane < met_count;
-        T p = T(0), ds = T(0);
-        if (there) {
-          const T s = a.scale * dot<T>(shared, own_first + own, shared, met_first + met, dim);
-          p = math::exp(s - a.lse[scores + query]);
-          ds = p * (dot<T>(shared, own_second + own, shared, met_second + met, dim) - delta[scores + query]);
-        }
-        for (int j = 0; j < met_rows; ++j) {
-          const T slope = __shfl_sync(whole_warp, ds, j), weight = of_queries ? T(0) : __shfl_sync(whole_warp, p, j);
-          for (int c = 0; c < columns; ++c) {
-            const int column = lane + 32 * c;
-            if (column >= dim) break;
-            g_first[r][c] += slope * T(shared[met_first + j * pitch + column]);
-            if (!of_queries) g_second[r][of_queries ? 0 : c] += weight * T(shared[met_second + j * pitch + column]);
+    const T *lse_of = a.lse + (b * a.heads + h) * a.queries, *delta_of = delta + (b * a.heads + h) * a.queries;
+    block.load_own(0, of_queries ? q : k, first, own);
+    block.load_own(1, of_queries ? go : v, first, own);
+    const HeadRows<const T> scored[2] = {of_queries ? k : q, of_queries ? v : go};
+    const HeadRows<const T> summed[2] = {of_queries ? k : q, of_queries ? HeadRows<const T>{} : go};
+    // lse and delta of the lane's queries: of its own rows, or of the rows that it meets.
+    constexpr int queries = of_queries ? rows : met_per_lane;
+    T lse[queries], mean[queries];
+    const auto read_query = [&](int i, Count n) {
+      lse[i] = n < a.queries ? lse_of[n] * T(log2_e) : T(0);
+      mean[i] = n < a.queries ? delta_of[n] : T(0);
+    };
+    if constexpr (of_queries) {
+      FM_UNROLL
+      for (int i = 0; i < rows; ++i) read_query(i, first + block.own_row(i));
+    }
+    Pack<T> g_first[columns][rows] = {}, g_second[of_queries ? 1 : columns][rows] = {};
+    T s[rows][met_per_lane], ds[rows][met_per_lane];
+    block.meet(
+        met, scored, summed,
+        [&](Count m) {
+          FM_UNROLL
+          for (int i = 0; i < rows; ++i) {
+            FM_UNROLL
+            for (int j = 0; j < met_per_lane; ++j) s[i][j] = ds[i][j] = T(0);
           }
-        }
+          if constexpr (!of_queries) {
+            FM_UNROLL
+            for (int j = 0; j < met_per_lane; ++j) read_query(j, m + block.met_row(j));
+          }
+        },
+        [&](int c, int buffer) {
+          block.add_scores(s, 0, 0, c, buffer);
+          block.add_scores(ds, 1, 1, c, buffer);
+        },
+        [&](Count m) {
+          FM_UNROLL
+          for (int i = 0; i < rows; ++i) {
+            FM_UNROLL
+            for (int j = 0; j < met_per_lane; ++j) {
+              const int query = of_queries ? i : j;
+              const T p = m + block.met_row(j) < met ? math::exp2_nonpositive(scale * s[i][j] - lse[query]) : T(0);
+              block.weight(0, i, j) = p * (ds[i][j] - mean[query]);
+              if constexpr (!of_queries) block.weight(1, i, j) = p;
+            }
+          }
+        },
+        [&](auto c, int buffer, int n) {
+          block.add_rows(g_first[c.value], 0, 0, n, buffer);
+          if constexpr (!of_queries) block.add_rows(g_second[c.value], 1, 1, n, buffer);
+        });
+    const HeadRows<T> out = head_rows(of_queries ? g.gq : g.gk, b, h), second = head_rows(g.gv, b, h);
+    block.each_result(first, own, [&](Count n, int column, int i, int c, int u) {
+      if (out.data) out.row(n)[column] = a.scale * g_first[c][i].x[u];
+      if constexpr (!of_queries) {
+        if (second.data) second.row(n)[column] = g_second[c][i].x[u];
       }
-    }
-    for (int r = 0; r < own_per_warp; ++r) {
-      const Count n = first + warp * own_per_warp + r;
-      if (n >= own_count) break;
-      const HeadRows<T> out = head_rows(of_queries ? g.gq : g.gk, b, h), second = head_rows(g.gv, b, h);
-      for (int c = 0; c < columns; ++c) {
-        const int column = lane + 32 * c;
-        if (column >= dim) break;
-        if (out.data) out.row(n)[column] = a.scale * g_first[r][c];
-        if (!of_queries && second.data) second.row(n)[column] = g_second[r][of_queries ? 0 : c];
-      }
-    }
-    __syncthreads();
+    });
   }
 }
 
-template <class T> void check_width(const Attention<T>& a, int own_tiles, int met_tiles) {
-  if (a.dim <= 256 && Tiles<T>::bytes(own_tiles, met_tiles, a.dim) <= most_shared) return;
-  throw DeviceError("attention on a GPU: heads of width " + std::to_string(a.dim) + " in " + (sizeof(T) == 8 ? "f64" : "f32") +
-                    " are wider than a block's shared memory; use more heads, or the CPU");
+// ---- launches -----------------------------------------------------------------------------------------
+
+constexpr Count widest = 256;
+constexpr int most_shared = 99 << 10;  // what a block may have on every GPU since sm_80
+
+template <class T>
+void check_width(const Attention<T>& a) {
+  if (a.dim > widest)
+    throw DeviceError("attention on a GPU: heads of width " + std::to_string(a.dim) + ", want at most " + std::to_string(widest) +
+                      "; use more heads, or the CPU");
 }
 
-unsigned grid_of(Count n) { return static_cast<unsigned>(n < 1048576 ? n : 1048576); }
-
-// Calls f with the number of columns a lane has, as a constant: of 1, 2, 3, 4 and 8 the first that is enough.
-template <int n> struct Columns {
+template <int n>
+struct Constant {
   static constexpr int value = n;
 };
-template <class F> void with_columns(Count dim, F&& f) {
-  if (dim <= 32) f(Columns<1>{});
-  else if (dim <= 64) f(Columns<2>{});
-  else if (dim <= 96) f(Columns<3>{});
-  else if (dim <= 128) f(Columns<4>{});
-  else f(Columns<8>{});
+
+// f(columns, rows) as constants: columns the first number of chunks that is enough; rows 4, or less where results would not fit into
+// registers. `results`: how many arrays of results a kernel has.
+template <class T, int results, class F>
+void with_tiles(Count dim, const F& f) {
+  if constexpr (sizeof(T) == 8) {  // for checks
+    if (dim <= 64)
+      f(Constant<4>{}, Constant<1>{});
+    else
+      f(Constant<16>{}, Constant<1>{});
+  } else {
+    if (dim <= 64)
+      f(Constant<2>{}, Constant<4>{});
+    else if (dim <= 96)
+      f(Constant<3>{}, Constant<4>{});
+    else if (dim <= 128)
+      f(Constant<4>{}, Constant < results == 1 ? 4 : 2 > {});
+    else
+      f(Constant<8>{}, Constant<2>{});
+  }
 }
 
-template <class T, class... Parameters, class... Args>
-void start(Count jobs, std::size_t shared_bytes, void (*kernel)(Parameters...), Args... args) {
-  if (shared_bytes > std::size_t{48} << 10)
-    check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared_bytes)), "cudaFuncSetAttribute");
-  launch(current_stream(), dim3(grid_of(jobs)), dim3(block_threads), shared_bytes, kernel, args...);
+// A block for each tile of `rows` rows of each head.
+template <class Block, class... Parameters, class... Args>
+void start(Count heads, Count rows, void (*kernel)(Parameters...), const Args&... args) {
+  static_assert(Block::bytes <= most_shared);
+  const Count jobs = heads * ((rows + Block::own_rows - 1) / Block::own_rows);
+  if (jobs == 0) return;
+  if (Block::bytes > 48 << 10)
+    check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, Block::bytes), "cudaFuncSetAttribute");
+  launch(current_stream(), dim3(static_cast<unsigned>(jobs < 1048576 ? jobs : 1048576)), dim3(block_threads), Block::bytes, kernel,
+         args...);
 }
 
-Count tiles_of(Count batch, Count heads, Count rows) { return batch * heads * ((rows + own_rows - 1) / own_rows); }
-
-template <class T> void forward(const Attention<T>& a) {
-  check_width(a, 1, 1);
-  with_columns(a.dim, [&](auto c) {
-    start<T>(tiles_of(a.batch, a.heads, a.queries), Tiles<T>::bytes(1, 1, a.dim), forward_kernel<T, false, decltype(c)::value>, a, AttentionTangent<T>{});
+template <class T, bool tangent>
+void forward(const Attention<T>& a, const AttentionTangent<T>& t) {
+  check_width(a);
+  with_tiles<T, tangent ? 2 : 1>(a.dim, [&](auto columns, auto rows) {
+    constexpr int c = decltype(columns)::value, r = decltype(rows)::value;
+    start<ForwardBlock<T, tangent, c, r>>(a.batch * a.heads, a.queries, forward_kernel<T, tangent, c, r>, a, t);
   });
 }
-
-template <class T> void forward_tangent(const Attention<T>& a, const AttentionTangent<T>& t) {
-  check_width(a, 2, 2);
-  with_columns(a.dim, [&](auto c) {
-    start<T>(tiles_of(a.batch, a.heads, a.queries), Tiles<T>::bytes(2, 2, a.dim), forward_kernel<T, true, decltype(c)::value>, a, t);
-  });
+template <class T>
+void forward_value(const Attention<T>& a) {
+  forward<T, false>(a, {});
 }
 
-template <class T> void backward(const Attention<T>& a, const AttentionGradient<T>& g) {
-  check_width(a, 2, 2);
-  const Count rows = a.batch * a.heads * a.queries;
-  const auto memory = allocate(static_cast<std::size_t>(rows) * sizeof(T), Device::cuda(current_device()));
+template <class T, bool of_queries>
+void backward(const Attention<T>& a, const AttentionGradient<T>& g, const T* delta) {
+  with_tiles<T, 2>(a.dim, [&](auto columns, auto rows) {
+    constexpr int c = decltype(columns)::value, r = decltype(rows)::value;
+    start<BackwardBlock<T, of_queries, c, r>>(a.batch * a.heads, of_queries ? a.queries : a.keys, backward_kernel<T, of_queries, c, r>, a,
+                                              g, delta);
+  });
+}
+template <class T>
+void gradients(const Attention<T>& a, const AttentionGradient<T>& g) {
+  check_width(a);
+  const Count n = a.batch * a.heads * a.queries, blocks = (n + warps - 1) / warps;
+  const auto memory = allocate(static_cast<std::size_t>(n) * sizeof(T), Device::cuda(current_device()));
   T* delta = reinterpret_cast<T*>(memory.get());
-  launch(current_stream(), dim3(grid_of((rows + warps - 1) / warps)), dim3(block_threads), 0, delta_kernel<T>, a, g.go, delta);
-  with_columns(a.dim, [&](auto c) {
-    constexpr int columns = decltype(c)::value;
-    const std::size_t shared = Tiles<T>::bytes(2, 2, a.dim);
-    if (g.gq.data) start<T>(tiles_of(a.batch, a.heads, a.queries), shared, backward_kernel<T, true, columns>, a, g, static_cast<const T*>(delta));
-    if (g.gk.data || g.gv.data)
-      start<T>(tiles_of(a.batch, a.heads, a.keys), shared, backward_kernel<T, false, columns>, a, g, static_cast<const T*>(delta));
-  });
+  if (n > 0)
+    launch(current_stream(), dim3(static_cast<unsigned>(blocks < 1048576 ? blocks : 1048576)), dim3(block_threads), 0, delta_kernel<T>, a,
+           g.go, delta);
+  if (g.gq.data) backward<T, true>(a, g, delta);
+  if (g.gk.data || g.gv.data) backward<T, false>(a, g, delta);
 }
 
-template <class T> AttentionTable<T> table() { return {forward<T>, forward_tangent<T>, backward<T>}; }
+template <class T>
+AttentionTable<T> table() {
+  return {forward_value<T>, forward<T, true>, gradients<T>};
+}
 
 }  // namespace
 

@@ -4,9 +4,9 @@
 #include <limits>
 
 #include "tensor/kernels/cuda/lane.cuh"
+#include "tensor/kernels/cuda/launch.h"
 #include "tensor/kernels/cuda/runtime.h"
 #include "tensor/kernels/cuda/tables.h"
-#include "tensor/kernels/cuda/launch.h"
 #include "tensor/kernels/rows/gates.h"
 #include "tensor/kernels/rows/norm.h"
 #include "tensor/kernels/rows/rope.h"

@@ -1,0 +1,228 @@
+// What kernels of attention are made of: a block of four warps has a tile of rows of its own and meets the others 32 at a time. Two
+// products are all the work, both on tiles in shared memory with a small block of results in the registers of each lane:
+//
+//   scores  s (own, met)     += own met^T      a lane has own rows y + 4 i and met rows x + 8 j of its warp's part, y = lane / 8, x = lane
+//   % 8 sums    r (own, columns) += w (own, met) met   a lane has own rows y + 4 i and 16 bytes of columns of each chunk
+//
+// A chunk is 128 bytes of a row. Met rows come chunk by chunk through two buffers: while one is worked on, the next is on its way to
+// registers, so that one barrier for each chunk is enough. Weights w are made of scores by the warp that reads them. 16 bytes are read at a
+// time, without bank conflicts: rows of tiles are 16 bytes longer than a multiple of 128.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <cstdint>
+#include <utility>
+
+#include "tensor/kernels/attention.h"
+
+#ifdef __CUDACC__
+#define FM_UNROLL _Pragma("unroll")        // arrays of results must be registers
+#define FM_ONE_BY_ONE _Pragma("unroll 1")  // what two iterations load would not fit beside those
+#else
+#define FM_UNROLL
+#define FM_ONE_BY_ONE
+#endif
+
+namespace fm::cuda::attention {
+
+using Count = std::int64_t;
+
+constexpr int warps = 4, block_threads = 32 * warps, met_rows = 32, met_per_lane = met_rows / 8;
+
+template <class T>
+struct alignas(16) Pack {
+  static constexpr int size = 16 / sizeof(T);
+  T x[size];
+};
+
+template <class T>
+__device__ Pack<T> pack_at(const T* p) {
+  return *reinterpret_cast<const Pack<T>*>(p);
+}
+
+// Rows of one (batch, head). Null: zeros to read, nothing to write.
+template <class T>
+struct HeadRows {
+  T* data = nullptr;
+  Count token = 0;
+  __device__ T* row(Count n) const { return data + n * token; }
+};
+template <class T>
+__device__ HeadRows<T> head_rows(const kernels::Heads<T>& h, Count b, Count head) {
+  return {h.data ? h.data + b * h.batch + head * h.head : nullptr, h.token};
+}
+
+// For heads of up to `columns` chunks, `rows` own rows for each lane (4 rows a warp), and so many tiles of each kind.
+template <class T, int columns, int rows, int own_tiles, int met_tiles, int weight_tiles>
+struct Block {
+  static constexpr int pack = Pack<T>::size, chunk = 8 * pack, own_rows = warps * 4 * rows;
+  static constexpr int own_pitch = columns * chunk + pack, met_pitch = chunk + pack, weight_pitch = met_rows + 8;
+  static constexpr int own_size = own_rows * own_pitch, met_size = met_rows * met_pitch, weight_size = own_rows * weight_pitch;
+  static constexpr int met_begin = own_tiles * own_size, weight_begin = met_begin + 2 * met_tiles * met_size;
+  static constexpr int bytes = (weight_begin + weight_tiles * weight_size) * static_cast<int>(sizeof(T));
+  static constexpr int step = block_threads / chunk, per_thread = met_rows / step;  // a chunk of met rows: `step` rows at a time
+
+  T* shared;
+  int dim;
+  int x = static_cast<int>(threadIdx.x % 8), y = static_cast<int>(threadIdx.x / 8 % 4), warp = static_cast<int>(threadIdx.x / 32);
+
+  __device__ int own_row(int i) const { return warp * 4 * rows + y + 4 * i; }
+  __device__ int met_row(int j) const { return x + 8 * j; }
+  __device__ int chunks() const { return (dim + chunk - 1) / chunk; }
+
+  __device__ void load_own(int tile, HeadRows<const T> from, Count first, Count end) const {
+    for (int i = static_cast<int>(threadIdx.x); i < own_rows * columns * chunk; i += block_threads) {
+      const int r = i / (columns * chunk), c = i % (columns * chunk);
+      shared[tile * own_size + r * own_pitch + c] = from.data && first + r < end && c < dim ? from.row(first + r)[c] : T(0);
+    }
+  }
+
+  // s += own tile times met tile over chunk c.
+  __device__ void add_scores(T (&s)[rows][met_per_lane], int own_tile, int met_tile, int c, int buffer) const {
+    const T* own = shared + own_tile * own_size + own_row(0) * own_pitch + c * chunk;
+    const T* met = shared + met_begin + (buffer * met_tiles + met_tile) * met_size + x * met_pitch;
+    const int left = dim - c * chunk, n = left < chunk ? left : chunk;
+    FM_ONE_BY_ONE
+    for (int d = 0; d < n; d += pack) {
+      Pack<T> theirs[met_per_lane];
+      FM_UNROLL
+      for (int j = 0; j < met_per_lane; ++j) theirs[j] = pack_at(met + 8 * j * met_pitch + d);
+      FM_UNROLL
+      for (int i = 0; i < rows; ++i) {
+        const Pack<T> mine = pack_at(own + 4 * i * own_pitch + d);
+        FM_UNROLL
+        for (int j = 0; j < met_per_lane; ++j) {
+          FM_UNROLL
+          for (int u = 0; u < pack; ++u) s[i][j] += mine.x[u] * theirs[j].x[u];
+        }
+      }
+    }
+  }
+
+  __device__ T& weight(int tile, int i, int j) const {
+    return shared[weight_begin + tile * weight_size + own_row(i) * weight_pitch + met_row(j)];
+  }
+
+  // r += weights times the first n rows of a met tile, for the chunk that lies there.
+  __device__ void add_rows(Pack<T> (&r)[rows], int weight_tile, int met_tile, int n, int buffer) const {
+    const T* weights = shared + weight_begin + weight_tile * weight_size + own_row(0) * weight_pitch;
+    const T* met = shared + met_begin + (buffer * met_tiles + met_tile) * met_size + x * pack;
+    FM_ONE_BY_ONE
+    for (int j = 0; j < n; j += pack) {
+      Pack<T> w[rows];
+      FM_UNROLL
+      for (int i = 0; i < rows; ++i) w[i] = pack_at(weights + 4 * i * weight_pitch + j);
+      FM_UNROLL
+      for (int k = 0; k < pack; ++k) {
+        const Pack<T> v = pack_at(met + (j + k) * met_pitch);
+        FM_UNROLL
+        for (int i = 0; i < rows; ++i) {
+          FM_UNROLL
+          for (int u = 0; u < pack; ++u) r[i].x[u] += w[i].x[k] * v.x[u];
+        }
+      }
+    }
+  }
+
+  // Rows first .. of a chunk, to registers.
+  __device__ void fetch(T (&next)[met_tiles][per_thread], const HeadRows<const T> (&from)[met_tiles], Count first, Count end, int c) const {
+    const int r = static_cast<int>(threadIdx.x) / chunk, column = c * chunk + static_cast<int>(threadIdx.x) % chunk;
+    FM_UNROLL
+    for (int tile = 0; tile < met_tiles; ++tile) {
+      const HeadRows<const T> rows_of = from[tile];
+      Count at = (first + r) * rows_of.token + column;
+      FM_UNROLL
+      for (int e = 0; e < per_thread; ++e) {
+        next[tile][e] = rows_of.data && first + r + e * step < end && column < dim ? rows_of.data[at] : T(0);
+        at += step * rows_of.token;
+      }
+    }
+  }
+  __device__ void store(const T (&next)[met_tiles][per_thread], int buffer) const {
+    const int r = static_cast<int>(threadIdx.x) / chunk, column = static_cast<int>(threadIdx.x) % chunk;
+    FM_UNROLL
+    for (int tile = 0; tile < met_tiles; ++tile) {
+      FM_UNROLL
+      for (int e = 0; e < per_thread; ++e)
+        shared[met_begin + (buffer * met_tiles + tile) * met_size + (r + e * step) * met_pitch + column] = next[tile][e];
+    }
+  }
+
+  // Meets `end` rows, 32 at a time: begin(m) when rows m, m + 1, ... are next, scores(c, buffer) for each of their chunks in `first`,
+  // turn(m) when the scores are complete, sums(constant c, buffer, n) for each chunk of the same n rows in `second`.
+  template <class Begin, class Scores, class Turn, class Sums>
+  __device__ void meet(Count end, const HeadRows<const T> (&first)[met_tiles], const HeadRows<const T> (&second)[met_tiles],
+                       const Begin& begin, const Scores& scores, const Turn& turn, const Sums& sums) const {
+    T next[met_tiles][per_thread];
+    int buffer = 0;
+    const int n_chunks = chunks();
+    fetch(next, first, 0, end, 0);
+    for (Count m = 0; m < end; m += met_rows) {
+      begin(m);
+      for (int c = 0; c < n_chunks; ++c) {
+        store(next, buffer);
+        __syncthreads();
+        if (c + 1 < n_chunks)
+          fetch(next, first, m, end, c + 1);
+        else
+          fetch(next, second, m, end, 0);
+        scores(c, buffer);
+        buffer ^= 1;
+      }
+      turn(m);
+      const int n = end - m < met_rows ? static_cast<int>(end - m) : met_rows;
+      each_chunk(std::make_integer_sequence<int, columns>{}, [&](auto c) {
+        if (c.value >= n_chunks) return;
+        store(next, buffer);
+        __syncthreads();
+        if (c.value + 1 < n_chunks)
+          fetch(next, second, m, end, c.value + 1);
+        else
+          fetch(next, first, m + met_rows, end, 0);
+        sums(c, buffer, n);
+        buffer ^= 1;
+      });
+    }
+  }
+
+  // f(n, c, u, value) for every element of the block's rows of results that lies inside [0, end) rows and `dim` columns.
+  template <class F>
+  __device__ void each_result(Count first, Count end, const F& f) const {
+    FM_UNROLL
+    for (int i = 0; i < rows; ++i) {
+      const Count n = first + own_row(i);
+      FM_UNROLL
+      for (int c = 0; c < columns; ++c) {
+        FM_UNROLL
+        for (int u = 0; u < pack; ++u) {
+          const int column = c * chunk + x * pack + u;
+          if (n < end && column < dim) f(n, column, i, c, u);
+        }
+      }
+    }
+  }
+
+ private:
+  template <int... c, class F>
+  __device__ static void each_chunk(std::integer_sequence<int, c...>, const F& f) {
+    (f(std::integral_constant<int, c>{}), ...);
+  }
+};
+
+// Over the eight lanes that share own rows.
+template <class T>
+__device__ T row_sum(T value) {
+  for (int distance = 4; distance > 0; distance /= 2) value += __shfl_xor_sync(0xffffffffu, value, distance);
+  return value;
+}
+template <class T>
+__device__ T row_max(T value) {
+  for (int distance = 4; distance > 0; distance /= 2) {
+    const T other = __shfl_xor_sync(0xffffffffu, value, distance);
+    value = other > value ? other : value;
+  }
+  return value;
+}
+
+}  // namespace fm::cuda::attention
