@@ -72,6 +72,9 @@ RankPlace take_place(const ParsedLine& line, Logger& log, std::string& name) {
   const RankPlace place = find_ranks(line.launch, std::getenv, built_with_mpi());
   if (!place.warning.empty()) log.warning("{}", place.warning);
   if (place.size == 1) return place;
+  if (line.launch.device != Device{})
+    throw ConfigError(fmt::format("--device {}: {} ranks were started, and ranks talk between CPUs only; use --device cpu or one rank",
+                                  to_string(line.launch.device), place.size));
   share_cores(place);
   if (place.rank == 0) {
     log.info("{}", describe(place));

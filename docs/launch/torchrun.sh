@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# torchrun as a launcher of ranks; the program itself needs no Python. Not run with this script (its variables are tested).
+# torchrun as a launcher of ranks; the program itself needs no Python. Was run: on one machine, two ranks.
 #   docs/launch/torchrun.sh NODES RANKS_PER_NODE HEAD_HOST CONFIG OUT [STAGE]      on each node
 set -euo pipefail
 nodes=$1 ranks=$2 head=$3 config=$4 out=$5 stage=${6:-pipeline}
