@@ -134,6 +134,21 @@ TEST_CASE("attention on a GPU: probabilities that are all but one zero, whose ma
   check<double>({1, 1, 10, 70, 80}, false, 1000);
 }
 
+// A row that is not there would have the score 0, far above all others.
+TEST_CASE("attention on a GPU: every score is far below zero, and tiles are not full") {
+  const Int N = 35, D = 8;
+  Both<double> q(std::vector<double>(N * D, 10)), k(std::vector<double>(N * D, -10)), v(N * D, 1), o(N * D, 2), go(N * D, 3),
+      g(3 * N * D, 4), lse(N, 5);
+  for (const Side side : sides) {
+    const auto read = [&](Both<double>& x) { return Heads<const double>{x.on(side), 0, 0, D}; };
+    const auto part = [&](Int i) { return Heads<double>{g.on(side) + i * N * D, 0, 0, D}; };
+    const Attention<double> a{1, 1, N, N, D, 1, read(q), read(k), read(v), {o.on(side), 0, 0, D}, lse.on(side)};
+    table<double>(side).forward(a);
+    table<double>(side).backward(a, {read(go), part(0), part(1), part(2)});
+  }
+  for (Both<double>* array : {&o, &lse, &g}) FM_CHECK_SAME(*array, double);
+}
+
 TEST_CASE("attention on a GPU: a packed qkv and its gradient, heads in any order") {
   const Int B = 2, N = 37, H = 3, D = 9, row = 3 * H * D;
   Both<float> qkv(B * N * row, 1), d(B * N * row, 2), g(B * N * row, 3), o(B * H * N * D, 4), d_o(B * H * N * D, 5), go(B * H * N * D, 6),
