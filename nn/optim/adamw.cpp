@@ -133,11 +133,9 @@ void AdamW::share_parameters() {
 
 // Sharded, each tensor's sum comes from its owner: the same numbers are added in the same order.
 double AdamW::gradient_norm(const Gradients& gradients) const {
-  std::vector<double> sums(slots_.size(), 0.0);
-  for (std::size_t i = 0; i < slots_.size(); ++i) {
-    const Tensor& g = gradients[*slots_[i].named.parameter];
-    if (g.defined()) sums[i] = sum_squares(g);
-  }
+  std::vector<Tensor> all;
+  for (const Slot& slot : slots_) all.push_back(gradients[*slot.named.parameter]);
+  std::vector<double> sums = sum_squares(all);
   if (ranks_) sums = sum_over_ranks(*ranks_, sums);
   return std::sqrt(std::accumulate(sums.begin(), sums.end(), 0.0));
 }

@@ -12,7 +12,7 @@ template <class T> struct ReduceTable {
   void (*sum_rows)(const T* x, T* y, std::int64_t outer, std::int64_t n);                              // y[o] = sum_i x[o, i]
   void (*sum_columns)(const T* x, T* y, std::int64_t outer, std::int64_t n, std::int64_t inner);       // y[o, j] = sum_i x[o, i, j]
   void (*max_rows)(const T* x, T* y, std::int64_t outer, std::int64_t n);                              // n >= 1; NaN wins
-  double (*sum_squares)(const T* x, std::int64_t n);                                                   // for norms
+  void (*sum_squares)(const T* x, std::int64_t n, double* y);                                          // y[0] = sum_i x[i]^2, for norms
 };
 
 struct ReduceKernels {

@@ -6,6 +6,7 @@
 #include "tensor/error.h"
 #include "tensor/kernels/dispatch.h"
 #include "tensor/memory/allocator.h"
+#include "tensor/ops/devices.h"
 #include "tensor/ops/elementwise.h"
 
 namespace fm {
@@ -125,12 +126,21 @@ Tensor sum_to(const Tensor& x, const Shape& shape) {
   return sum(x, dims, true).reshape(shape);
 }
 
-double sum_squares(const Tensor& x) {
-  const Tensor in = (x.dtype() == DType::bf16 ? x.to(DType::f32) : x).contiguous();
-  double s = 0;
-  with_table(in, [&]<class T>(T, const auto& t) { s = t.sum_squares(in.data<T>(), in.numel()); });
-  return s;
+std::vector<double> sum_squares(const std::vector<Tensor>& tensors) {
+  Device device;
+  for (const Tensor& x : tensors)
+    if (x.defined()) device = common_device("sum_squares", {&x});
+  const Tensor sums = Tensor::zeros({static_cast<std::int64_t>(tensors.size())}, DType::f64, device);
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    if (!tensors[i].defined() || tensors[i].numel() == 0) continue;
+    const Tensor in = (tensors[i].dtype() == DType::bf16 ? tensors[i].to(DType::f32) : tensors[i]).contiguous();
+    common_device("sum_squares", {&sums, &in});
+    with_table(in, [&]<class T>(T, const auto& t) { t.sum_squares(in.data<T>(), in.numel(), sums.data<double>() + i); });
+  }
+  return sums.to_vector<double>();
 }
+
+double sum_squares(const Tensor& x) { return sum_squares(std::vector<Tensor>{x})[0]; }
 
 bool all_finite(const Tensor& x) { return std::isfinite(sum_squares(x)); }
 

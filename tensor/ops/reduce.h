@@ -16,6 +16,7 @@ Tensor max(const Tensor& x, int dim, bool keep = false);
 Tensor argmax(const Tensor& x, int dim);                                  // i64; the first of equals
 Tensor sum_to(const Tensor& x, const Shape& shape);                       // the transpose of broadcasting `shape` to x's shape
 double sum_squares(const Tensor& x);
+std::vector<double> sum_squares(const std::vector<Tensor>& tensors);        // of each; 0 of an undefined one. Waits for the device once
 bool all_finite(const Tensor& x);
 
 }  // namespace fm

@@ -74,8 +74,8 @@ template <class T> void max_rows(const T* x, T* y, std::int64_t outer, std::int6
   });
 }
 
-template <class T> double sum_squares(const T* x, std::int64_t n) {
-  return long_sum<T>(n, [&](std::int64_t at, std::int64_t count) {
+template <class T> void sum_squares(const T* x, std::int64_t n, double* y) {
+  y[0] = long_sum<T>(n, [&](std::int64_t at, std::int64_t count) {
     T s = 0;
 #pragma omp simd reduction(+ : s)
     for (std::int64_t i = at; i < at + count; ++i) s += x[i] * x[i];

@@ -91,15 +91,7 @@ template <class T> void sum_rows(const T* x, T* y, Count outer, Count n) {
   if (outer > 0) sum_pieces<Same>(x, y, outer, n);
 }
 
-template <class T> double sum_squares(const T* x, Count n) {
-  if (n == 0) return 0;
-  const auto memory = workspace(sizeof(double));
-  double* total = reinterpret_cast<double*>(memory.get());
-  sum_pieces<Squared>(x, total, 1, n);
-  double host = 0;
-  download(&host, total, sizeof host);
-  return host;
-}
+template <class T> void sum_squares(const T* x, Count n, double* y) { sum_pieces<Squared>(x, y, 1, n); }
 
 // partial[p, o, j] = sum of rows p of x[o, :, j].
 template <class T> __global__ void column_pieces_kernel(const T* x, double* partial, Count outer, Count n, Count inner, Count pieces) {
