@@ -83,4 +83,26 @@ template <class M> void load_model(M& model, const Weights& weights, bool strict
   }
 }
 
+// A model of these weights, in f32, that is not trained. No initial values are drawn, and tensors are copied one by one, each given back to
+// the file before the next: a large file needs its size in memory once. The file may then be replaced. FileError as from load_model.
+template <class M> M frozen_model(const decltype(M::config)& config, Weights weights) {
+  M model = [&] {
+    const ShapesOnly shapes;
+    return M(config);
+  }();
+  try {
+    adopt_state(model, weights.tensors);
+  } catch (const FileError& e) {
+    throw FileError(weights.file.string() + ": " + e.what());
+  }
+  weights.tensors.clear();
+  for_each_tensor(model, [](const std::string&, Tensor& t) {
+    const Tensor own = Tensor::empty(t.shape());
+    own.copy_from(t);
+    t = own;
+  });
+  set_trainable(model, false);
+  return model;
+}
+
 }  // namespace fm

@@ -27,10 +27,10 @@ void refuse_file_in_the_way(const std::filesystem::path& out) {
 std::string said(const char* key, std::int64_t value) { return value > 0 ? fmt::format("{} {}", key, value) : ""; }
 
 // Weights that a stage of this run left. Where they do not fit, the config is not the run's.
-template <class M>
-void load_own(M& model, const Weights& weights, const std::filesystem::path& stage) {
+template <class F>
+auto of_this_run(const std::filesystem::path& stage, const F& load) {
   try {
-    load_model(model, weights);
+    return load();
   } catch (const FileError& e) {
     const auto config = stage / "config.toml";
     if (stage.empty() || !std::filesystem::exists(config)) throw;
@@ -135,12 +135,14 @@ Rae& TrainingRun::rae() {
     const std::string own = (root_ / "encoder" / "encoder.safetensors").string();
     const std::string file = recipe_.encoder_weights.empty() ? own : recipe_.encoder_weights;
     if (file == own && !std::filesystem::exists(own)) throw FileError(not_trained("encoder", own) + ", or name one with --encoder-weights");
-    load_own(rae_->encoder, load_part(file, "encoder", warner(), recipe_.rae.encoder.affine_norm), file == own ? root_ / "encoder" : "");
+    of_this_run(file == own ? root_ / "encoder" : "", [&] {
+      load_model(rae_->encoder, load_part(file, "encoder", warner(), recipe_.rae.encoder.affine_norm));
+    });
     set_trainable(rae_->encoder, false);
     if (!recipe_.decoder_weights.empty())
       load_model(rae_->decoder, load_part(recipe_.decoder_weights, "decoder", warner()));
     else if (has("decoder"))
-      load_own(rae_->decoder, stage_weights("decoder"), root_ / "decoder");
+      of_this_run(root_ / "decoder", [&] { load_model(rae_->decoder, stage_weights("decoder")); });
   }
   return *rae_;
 }
@@ -181,12 +183,8 @@ Weights TrainingRun::stage_weights(const std::string& stage) {
 DitDh TrainingRun::load_teacher() {
   DitDhConfig config = recipe_.dit;
   config.mean_flow = false;
-  DitDh teacher(config, 0);
-  if (recipe_.teacher_weights.empty())
-    load_own(teacher, stage_weights("fm"), root_ / "fm");
-  else load_model(teacher, load_part(recipe_.teacher_weights, "dit", warner()));
-  set_trainable(teacher, false);
-  return teacher;
+  if (!recipe_.teacher_weights.empty()) return frozen_model<DitDh>(config, load_part(recipe_.teacher_weights, "dit", warner()));
+  return of_this_run(root_ / "fm", [&] { return frozen_model<DitDh>(config, stage_weights("fm")); });
 }
 
 VelocityNet TrainingRun::guided(const DitDh& teacher, Interval interval) const {
@@ -194,10 +192,9 @@ VelocityNet TrainingRun::guided(const DitDh& teacher, Interval interval) const {
 }
 
 DitDh TrainingRun::load_student(const std::string& stage) {
-  DitDh student = new_student(0);
-  load_own(student, stage_weights(stage), root_ / stage);
-  set_trainable(student, false);
-  return student;
+  DitDhConfig config = recipe_.dit;
+  config.mean_flow = true;
+  return of_this_run(root_ / stage, [&] { return frozen_model<DitDh>(config, stage_weights(stage)); });
 }
 
 std::string TrainingRun::last_student() const {

@@ -296,3 +296,32 @@ TEST_CASE("weights are found from a file, a checkpoint, a folder of them, or a r
   CHECK(has(what, "missing: b"));
   CHECK(has(what, "w (has [3], the model wants [50])"));
 }
+
+namespace {
+
+struct Sized {
+  std::int64_t config;
+  Parameter w;
+  explicit Sized(std::int64_t n) : config(n), w(make_parameter({n})) {}
+  template <class V> void visit(V&& v) { v("w", w); }
+};
+
+}  // namespace
+
+TEST_CASE("a model that is not trained owns what it was made of: f32, and the file may go") {
+  TempFolder temp;
+  const fs::path file = temp / "w.safetensors";
+  save_safetensors(file, {{"w", Tensor::arange(5000).to(DType::bf16)}});
+  const Sized wide = frozen_model<Sized>(5000, load_weights(file.string(), no_warning));
+  save_safetensors(file, {{"w", Tensor::arange(5000)}});
+  const Sized model = frozen_model<Sized>(5000, load_weights(file.string(), no_warning));
+  fs::resize_file(file, 0);                                             // a view of the mapped file would end the process here
+  CHECK(model.w.value.to_vector<float>() == Tensor::arange(5000).to_vector<float>());
+  CHECK(wide.w.value.dtype() == DType::f32);
+  CHECK(wide.w.value.to_vector<float>() == Tensor::arange(5000).to(DType::bf16).to_vector<float>());
+  CHECK_FALSE(model.w.trainable);
+  save_safetensors(file, {{"v", Tensor::arange(50)}});
+  const std::string what = message([&] { frozen_model<Sized>(5000, load_weights(file.string(), no_warning)); });
+  CHECK(has(what, "w.safetensors: "));
+  CHECK(has(what, "missing: w; unexpected: v"));
+}
