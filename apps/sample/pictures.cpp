@@ -82,11 +82,7 @@ class Pictures {
     return out;
   }
 
-  // About half a gigabyte of what the networks work with.
-  std::int64_t batch() const {
-    if (c_.batch > 0) return c_.batch;
-    return std::clamp<std::int64_t>((std::int64_t{1} << 29) / std::max<std::int64_t>(1, source_.bytes_a_sample), 1, 256);
-  }
+  std::int64_t batch() const { return c_.batch > 0 ? c_.batch : batch_for(source_.bytes_a_sample); }
 
   template <class F> void draw(const std::vector<std::int64_t>& wanted, F&& take) {
     const auto n = static_cast<std::int64_t>(wanted.size()), there = c_.count - n, size = batch();

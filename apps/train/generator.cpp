@@ -26,6 +26,10 @@ Tensor generate_images(const Rae& rae, const LatentGenerator& generate, const Sa
   return concat(parts, 0);
 }
 
+std::int64_t batch_for(std::int64_t bytes_a_sample) {
+  return std::clamp<std::int64_t>((std::int64_t{1} << 29) / std::max<std::int64_t>(1, bytes_a_sample), 1, 256);
+}
+
 LatentGenerator flow_map_generator(FlowMapNet u, int steps) {
   return [u = std::move(u), grid = plain_grid(steps)](const Tensor& noise, const Labels& y) { return sample_flow_map(u, noise, y, grid); };
 }

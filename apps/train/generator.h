@@ -20,6 +20,9 @@ using LatentGenerator = std::function<Tensor(const Tensor& noise, const Labels& 
 Tensor generate_images(const Rae& rae, const LatentGenerator& generate, const Samples& samples, const std::vector<std::int64_t>& labels,
                        std::uint64_t seed, std::int64_t batch, const std::function<void(std::int64_t done)>& progress);
 
+// A batch whose passes work with about half a gigabyte, by what they take for one sample (nn/flops/activations.h); 1 to 256.
+std::int64_t batch_for(std::int64_t bytes_a_sample);
+
 LatentGenerator flow_map_generator(FlowMapNet u, int steps);
 LatentGenerator ode_generator(VelocityNet v, int points, double shift, Solver solver = Solver::euler);
 

@@ -61,7 +61,7 @@ Image comparison_grid(TrainingRun& run, const std::vector<std::string>& class_na
   for (const auto& [name, generate] : generators) {
     const auto n = static_cast<std::int64_t>(labels.size());
     for (Image& image : to_images(generate_images(run.autoencoder(), generate, consecutive(0, n), labels,
-                                                  static_cast<std::uint64_t>(r.seed), n, [](std::int64_t) {})))
+                                                  static_cast<std::uint64_t>(r.seed), run.sampling_batch(), [](std::int64_t) {})))
       pictures.push_back(std::move(image));
     for (std::int64_t i = 0; i < rows; ++i) row_labels.push_back(i == 0 ? name : "");
   }

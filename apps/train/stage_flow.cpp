@@ -54,7 +54,8 @@ void TrainingRun::write_preview(const LatentGenerator& generate, const std::file
   std::vector<std::int64_t> labels;
   for (std::int64_t i = 0; i < n; ++i) labels.push_back(i % columns * (recipe_.classes / columns));
   const Tensor images =
-      generate_images(autoencoder(), generate, consecutive(0, n), labels, static_cast<std::uint64_t>(recipe_.seed), n, [](std::int64_t) {});
+      generate_images(autoencoder(), generate, consecutive(0, n), labels, static_cast<std::uint64_t>(recipe_.seed), sampling_batch(),
+                      [](std::int64_t) {});
   write_png(png, make_grid(to_images(images), {.columns = static_cast<int>(columns), .scale = recipe_.image_size < 64 ? 2 : 1}));
 }
 

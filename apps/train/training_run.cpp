@@ -4,6 +4,7 @@
 #include "data/png.h"
 #include "flowmap/sampler.h"
 #include "nn/checkpoint.h"
+#include "nn/flops/activations.h"
 #include "nn/models/published_weights.h"
 #include "tensor/io/crc32c.h"
 #include "tensor/ops/elementwise.h"
@@ -196,6 +197,8 @@ DitDh TrainingRun::load_student(const std::string& stage) {
   config.mean_flow = true;
   return of_this_run(root_ / stage, [&] { return frozen_model<DitDh>(config, stage_weights(stage)); });
 }
+
+std::int64_t TrainingRun::sampling_batch() const { return batch_for(activation_bytes(recipe_.dit, 1).one_block); }
 
 std::string TrainingRun::last_student() const {
   for (const char* stage : {"mft", "mfd", "cmt"})

@@ -51,6 +51,7 @@ class TrainingRun {
   std::string last_student() const;                 // mft, mfd or cmt: the last that was trained; ConfigError if there is none
   DitDh new_student(std::uint64_t seed) const;
   Batch flow_batch(const StepPart& part, std::int64_t batch, std::uint64_t seed);   // normalised latents and labels of a step
+  std::int64_t sampling_batch() const;              // samples at a time, by the size of its DiT
   double latent_shift() const { return shift_for_dimension(recipe_.dit.channels * recipe_.dit.input_size * recipe_.dit.input_size); }
 
   const Recipe& recipe() const { return recipe_; }
