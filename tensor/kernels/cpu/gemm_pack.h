@@ -182,13 +182,27 @@ void pack_pair_rows(const In* src, std::int64_t ld, std::int64_t valid, std::int
     }
 }
 
+// Pairs of two rows, n at a time as far as they go, then with halves of that.
+template <int n, int W, class In>
+FM_INLINE void pair_up(const In* even, const In* odd, int w, Pair* dst) {
+  using V = Units<Pair, n * int(sizeof(Pair))>;
+  using Narrow = Units<std::uint16_t, n * int(sizeof(std::uint16_t))>;
+  for (; w + n <= W; w += n) {
+    if constexpr (std::is_same_v<In, std::uint16_t>)
+      store_vector(dst + w, __builtin_convertvector(load_vector<Narrow>(even + w), V) | (__builtin_convertvector(load_vector<Narrow>(odd + w), V) << 16));
+    else
+      store_vector(dst + w, (rounded(load_vector<V>(even + w)) >> 16) | (rounded(load_vector<V>(odd + w)) & 0xffff0000u));
+  }
+  if constexpr (W % n != 0) pair_up<n / 2, W>(even, odd, w, dst);
+}
+
 template <int W, class In>
 void pack_pair_columns(const In* src, std::int64_t ld, std::int64_t valid, std::int64_t k, std::uint16_t* dst) {
   for (std::int64_t p = 0; p < k; p += 2, dst += 2 * W) {
     const In* even = src + p * ld;
     const In* odd = even + ld;
     if (valid == W && p + 1 < k) {
-      for (int w = 0; w < W; ++w) dst[2 * w] = convert<std::uint16_t>(even[w]), dst[2 * w + 1] = convert<std::uint16_t>(odd[w]);
+      pair_up<(W < widest / 4 ? widest / 8 : widest / 4), W>(even, odd, 0, reinterpret_cast<Pair*>(dst));
     } else {
       for (int w = 0; w < W; ++w) {
         dst[2 * w] = w < valid ? convert<std::uint16_t>(even[w]) : std::uint16_t(0);
