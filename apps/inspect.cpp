@@ -1,8 +1,9 @@
-// inspect: what a checkpoint holds, what one training step records and how much memory it takes, or what models cost.
+// inspect: what a checkpoint holds, what one training step records and how much memory it takes, what models cost, and a run on GPUs would.
 #include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "apps/inspect/flops.h"
+#include "apps/inspect/plan.h"
 #include "apps/inspect/profile.h"
 #include "apps/support/program.h"
 #include "apps/train/recipe.h"
@@ -19,7 +20,8 @@ namespace {
 
 struct InspectCommand {
   Recipe recipe;
-  std::string checkpoint, step, flops, profile;
+  PlanConfig planned;
+  std::string checkpoint, step, flops, profile, plan;
   bool tape = false, tensors = true, csv = false, machine = false;
   std::int64_t profile_steps = 3;
   template <class V> void visit(V&& v) {
@@ -34,8 +36,11 @@ struct InspectCommand {
     v("profile", profile, "instead: where the time of a training step of the config's DiT goes: fm, mft or mfd", one_of({"", "fm", "mft", "mfd"}),
       flag("profile"));
     v("profile_steps", profile_steps, "steps that are profiled, after two more", range(1, 1e6), flag("profile-steps"));
-    v("csv", csv, "of --flops and --profile: as comma-separated values", flag("csv"));
+    v("csv", csv, "of --flops, --profile and --plan: as comma-separated values", flag("csv"));
     v("machine", machine, "instead: what this machine can do at most, measured", flag("machine"));
+    v("plan", plan, "instead: memory, traffic and time of the config's stages on GPUs, on paper, or of this one in full", alone("all"),
+      one_of({"", "all", "fm", "cmt", "mfd", "mft"}), flag("plan"));
+    planned.visit(v);
     recipe.visit(v);
   }
 };
@@ -99,16 +104,19 @@ void show_step(InspectCommand& c) {
 }
 
 int inspect(InspectCommand& c, Context& context) {
-  if (c.checkpoint.empty() + c.step.empty() + c.flops.empty() + c.profile.empty() + !c.machine != 4)
-    throw ConfigError("inspect wants one of --checkpoint PATH, --step fm|mf, --flops [MODEL], --profile fm|mft|mfd and --machine");
-  if (c.csv && c.flops.empty() && c.profile.empty()) throw ConfigError("--csv goes with --flops or --profile");
+  if (c.checkpoint.empty() + c.step.empty() + c.flops.empty() + c.profile.empty() + c.plan.empty() + !c.machine != 5)
+    throw ConfigError(
+        "inspect wants one of --checkpoint PATH, --step fm|mf, --flops [MODEL], --profile fm|mft|mfd, --plan [STAGE] and --machine");
+  if (c.csv && c.flops.empty() && c.profile.empty() && c.plan.empty()) throw ConfigError("--csv goes with --flops, --profile or --plan");
   if (!c.checkpoint.empty()) show_checkpoint(c, context);
   else if (!c.flops.empty()) fmt::print("{}", c.flops == "all" ? flops_of_all(c.csv) : flops_by_module(c.flops, c.csv));
   else if (c.machine) fmt::print("{}", machine_table());
   else if (!c.step.empty()) show_step(c);
   else {
     resolve_sizes(c);
-    fmt::print("{}", profile_step(c.recipe, c.profile, c.profile_steps, c.csv));
+    fmt::print("{}", c.plan.empty()    ? profile_step(c.recipe, c.profile, c.profile_steps, c.csv)
+                     : c.plan == "all" ? plan_of_recipe(c.recipe, c.planned, c.csv)
+                                       : plan_of_stage(c.recipe, c.plan, c.planned, c.csv));
   }
   return exit_code::finished;
 }

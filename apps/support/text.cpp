@@ -30,6 +30,12 @@ std::string bytes_text(double bytes) {
   return fmt::format("{:.{}f} {}", bytes, unit == 0 || bytes >= 99.95 ? 0 : 1, units[unit]);
 }
 
+std::string flops_text(double flops) {
+  return flops >= 1e12  ? fmt::format("{:.2f} TFLOP", flops / 1e12)
+         : flops >= 1e9 ? fmt::format("{:.2f} GFLOP", flops / 1e9)
+                        : fmt::format("{:.2f} MFLOP", flops / 1e6);
+}
+
 std::string rate_text(double per_second, std::string_view what) {
   if (!std::isfinite(per_second) || per_second <= 0) return fmt::format("-- {}/s", what);
   if (per_second < 0.1) return fmt::format("{:.1f} s/{}", 1 / per_second, what);

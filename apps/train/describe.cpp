@@ -17,12 +17,6 @@ std::string steps_text(const LoopConfig& loop, std::int64_t images, bool traject
   return fmt::format("{} steps of {}{}: {} {}", loop.steps, loop.batch, parts, seen, what);
 }
 
-std::string flops_text(double flops) {
-  return flops >= 1e12  ? fmt::format("{:.2f} TFLOP", flops / 1e12)
-         : flops >= 1e9 ? fmt::format("{:.2f} GFLOP", flops / 1e9)
-                        : fmt::format("{:.2f} MFLOP", flops / 1e6);
-}
-
 void other_stage(Logger& log, const std::string& name, std::int64_t parameters, const LoopConfig& loop, std::int64_t images) {
   log.info("{:<8} {}", name, steps_text(loop, images));
   log.info("  {}", training_size(parameters));
@@ -34,7 +28,7 @@ void flow_stage(Logger& log, const StageCost& c, std::int64_t images) {
            c.teacher > 0 ? fmt::format("; {} of the teacher", c.teacher) : "");
   std::string flops = "forward " + flops_text(c.forward);
   for (const auto& [name, value] :
-       {std::pair{"tangent", c.tangent}, {"backward", c.backward}, {"recompute", c.recompute}, {"teacher", c.targets}})
+       {std::pair{"tangent", c.tangent}, {"backward", c.backward}, {"recompute", c.recompute}, {"teacher", c.targets}, {"encoder", c.encoder}})
     if (value > 0) flops += fmt::format(", {} {}", name, flops_text(value));
   log.info("  a step       {}; {} in all", flops, flops_text(c.flops()));
   log.info("  memory       weights {}, gradients {}, optimiser {}, average {}{}, autoencoder {}", gib(c.weights), gib(c.gradients),

@@ -66,5 +66,5 @@ TEST_CASE("what is refused") {
   refused({"--flops", "nothing"}, "no model 'nothing'; --flops without a name lists them");
   refused({"--flops", "--step", "fm"}, "inspect wants one of");
   refused({"--step", "fmm"}, "is not one of fm|mf; did you mean 'fm'?");
-  refused({"--step", "fm", "--csv"}, "--csv goes with --flops or --profile");
+  refused({"--step", "fm", "--csv"}, "--csv goes with --flops, --profile or --plan");
 }

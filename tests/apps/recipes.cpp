@@ -145,7 +145,8 @@ TEST_CASE("what a step costs is counted from the config alone") {
   const double teacher = 2 * (156.814e9 + 4.765e9), student = 2 * (156.816e9 + 4.765e9);      // mfrae.md 4.9
   const StageCost fm = stage_cost(r, "fm"), cmt = stage_cost(r, "cmt"), mfd = stage_cost(r, "mfd"), mft = stage_cost(r, "mft");
   CHECK(fm.forward == doctest::Approx(1024 * teacher).epsilon(1e-4));
-  CHECK(fm.flops() == doctest::Approx(3 * fm.forward));
+  CHECK(fm.encoder == doctest::Approx(1024 * 2 * 23.4e9).epsilon(0.02));                      // DINOv2-B on 224 pixels; pictures are encoded as needed
+  CHECK(fm.flops() == doctest::Approx(3 * fm.forward + fm.encoder));
   CHECK(cmt.forward == doctest::Approx(512 * student).epsilon(1e-4));
   CHECK(cmt.targets == doctest::Approx(8 * 15 * teacher).epsilon(1e-4));
   CHECK(mfd.forward == doctest::Approx(256 * student).epsilon(1e-4));
@@ -153,6 +154,8 @@ TEST_CASE("what a step costs is counted from the config alone") {
   CHECK(mfd.targets == doctest::Approx(256 * teacher).epsilon(1e-4));
   CHECK(mft.targets == 0);
   CHECK(mft.teacher == 0);
+  CHECK(mfd.encoder == doctest::Approx(fm.encoder / 4));
+  CHECK(cmt.encoder == 0);
 
   CHECK(mfd.trained == 840299860);
   CHECK(mfd.trained + mfd.frozen == 840595284);

@@ -1,0 +1,26 @@
+// GPUs by what their vendor says of them, for `inspect --plan`. Nothing here was measured.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace fm {
+
+struct Gpu {
+  std::string name;
+  double bf16, tf32, f32;    // FLOP/s of dense products: tensor cores, tensor cores, ordinary units
+  double memory, bandwidth;  // bytes, bytes/s
+  double nvlink, network;    // bytes/s that a GPU sends: to others of its machine, through its own adapter to other machines
+  std::string source;        // the data sheets that say so
+
+  double peak(const std::string& precision) const { return precision == "bf16" ? bf16 : precision == "tf32" ? tf32 : f32; }
+};
+
+constexpr int gpus_a_machine = 8;
+
+const std::vector<Gpu>& known_gpus();
+
+// ConfigError that lists the names for one that is not known.
+const Gpu& known_gpu(const std::string& name);
+
+}  // namespace fm

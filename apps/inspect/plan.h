@@ -1,0 +1,62 @@
+// Training on paper, for `inspect --plan`: memory, traffic and time of a stage on so many GPUs, from the recipe (apps/train/costs.h) and
+// data sheets. A model of time, not a measurement:
+//
+//   compute      FLOPs of the GPU with most rows / (peak x utilisation); what is no product is in the utilisation
+//   gradients    a ring sends 2 (N-1)/N of their f32 bytes from each GPU, while the last micro-batch's backward pass is running: only what
+//                takes longer is waited for. With sharded state half of that, and then (N-1)/N of the new weights, which all wait for
+//   optimiser    40 bytes of memory traffic for each parameter that the GPU updates
+//   links        NVLink within a machine of 8; between machines a ring uses the adapters of all 8 GPUs at once, if those are slower
+//
+// Start-up, data, checkpoints and previews are left out, and so are latencies: a ring of many small buckets is slower.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "apps/inspect/gpu_table.h"
+#include "apps/train/costs.h"
+
+namespace fm {
+
+struct PlanConfig {
+  std::string gpu = "h100", precision;
+  std::int64_t gpus = 8;
+  double utilisation = 0.4, interconnect = 0;
+  template <class V>
+  void visit(V&& v) {
+    v("gpus", gpus, "of --plan: how many train together", range(1, 65536), flag("gpus"));
+    v("gpu", gpu, "of --plan: which; an unknown name lists those that are known", flag("gpu"));
+    v("precision", precision, "of --plan: type of products; empty: bf16 where dit.precision says so, else tf32",
+      one_of({"", "bf16", "tf32", "f32"}), flag("precision"));
+    v("utilisation", utilisation, "of --plan: share of the peak that a step's products reach", range(1e-3, 1), flag("utilisation"));
+    v("interconnect", interconnect, "of --plan: what a GPU sends to others in place of the table's links; 0: the table's", at_least(0),
+      unit("GB/s"), flag("interconnect"));
+  }
+};
+
+struct StagePlan {
+  StageCost cost;
+  double memory = 0, memory_recomputed = 0;     // bytes of the GPU that needs most; as set, with dit.recompute
+  double gradients_sent = 0, weights_sent = 0;  // bytes from each GPU, a step
+  double compute = 0, overlap = 0, gradient_wait = 0, weight_wait = 0, optimiser = 0;  // seconds; overlap: while which gradients are sent
+
+  double step() const { return compute + gradient_wait + weight_wait + optimiser; }
+};
+
+// precision in place of the recipe's, where it is given: bf16 stores activations so, tf32 and f32 do not.
+void take_precision(Recipe& recipe, PlanConfig& config);
+
+double link_rate(const Gpu& gpu, const PlanConfig& config);  // bytes/s that a GPU sends
+
+// ConfigError: an unknown GPU, fewer rows than GPUs.
+StagePlan plan_stage(const Recipe& recipe, const std::string& stage, const PlanConfig& config, bool sharded);
+
+// Every stage that has steps, and all together, with the GPU-days that the MF-RAE paper reports where the recipe is its own. As CSV (base
+// units: FLOP, bytes, seconds; samples of CMT are trajectories): stage, steps, batch, flops, memory, memory_sharded, bytes_sent,
+// step_seconds, samples_per_second, gpu_days, published_gpu_days, published_utilisation, released_utilisation.
+std::string plan_of_recipe(Recipe& recipe, PlanConfig config, bool csv);
+
+// One stage in full. As CSV: quantity, unit, whole, sharded; for what does not depend on --shard-optimizer both are the same.
+std::string plan_of_stage(Recipe& recipe, const std::string& stage, PlanConfig config, bool csv);
+
+}  // namespace fm

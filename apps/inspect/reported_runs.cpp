@@ -1,0 +1,39 @@
+#include "apps/inspect/reported_runs.h"
+
+#include <algorithm>
+
+#include "apps/inspect/gpu_table.h"
+#include "nn/models/presets.h"
+
+namespace fm {
+// Facts: mfrae.md 5.3, 6, 7.2. The teacher at 512 pixels has no number.
+const std::vector<ReportedRun>& reported_runs() {
+  static const std::vector<ReportedRun> list = {
+      {256, {{"fm", 1000800, 1024}}, 78},
+      {256, {{"cmt", 27000, 8}}, 2.1},
+      {256, {{"mfd", 180000, 256}}, 21},
+      {512, {{"cmt", 0, 8}}, 8},
+      {512, {{"mfd", 20000, 128}, {"mft", 10000, 128}}, 9},
+  };
+  return list;
+}
+
+bool is_recipe_of(const ReportedRun& run, const Recipe& r) {
+  const DitDhConfig xl = dit_dh("XL", run.image_size);
+  const bool same_model = r.image_size == run.image_size && r.dit.width == xl.width && r.dit.depth == xl.depth &&
+                          r.dit.head_width == xl.head_width && r.dit.head_depth == xl.head_depth && r.dit.channels == xl.channels &&
+                          r.dit.input_size == xl.input_size;
+  return same_model && std::all_of(run.stages.begin(), run.stages.end(), [&](const ReportedStage& s) {
+           const LoopConfig& loop = stage_loop(r, s.name);
+           return loop.batch == s.batch && (s.steps == 0 || loop.steps == s.steps);
+         });
+}
+
+double released_flops(const StageCost& c) {
+  const bool mean_flow = c.name == "mfd" || c.name == "mft";
+  return mean_flow ? 3 * (c.forward + c.backward) + c.targets + c.encoder : c.flops();
+}
+
+double implied_utilisation(double flops, double gpu_days) { return flops / (gpu_days * 86400 * known_gpu("h100").tf32); }
+
+}  // namespace fm

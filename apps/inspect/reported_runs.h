@@ -1,0 +1,35 @@
+// What training cost its authors, to hold a plan against: GPU-days of the MF-RAE paper (Hu et al. 2025, sections 5.1 to 5.3), all on H100s
+// with products in TF32, which is what the released scripts set.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "apps/train/costs.h"
+
+namespace fm {
+
+struct ReportedStage {
+  std::string name;
+  std::int64_t steps, batch;  // steps 0: not published
+};
+
+struct ReportedRun {
+  std::int64_t image_size;
+  std::vector<ReportedStage> stages;  // that the number is of, together
+  double gpu_days;
+};
+
+const std::vector<ReportedRun>& reported_runs();
+
+// True where the recipe trains DiT^DH-XL at that size, for those steps and with those batches.
+bool is_recipe_of(const ReportedRun& run, const Recipe& recipe);
+
+// FLOPs of a step by the released code: MFD and MFT put three copies of all rows through the network and back, where this engine derives
+// rows with s < t alone and keeps no history of that.
+double released_flops(const StageCost& cost);
+
+// Of an H100's TF32 peak, when so many FLOPs took so many GPU-days.
+double implied_utilisation(double flops, double gpu_days);
+
+}  // namespace fm
