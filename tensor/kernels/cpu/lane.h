@@ -36,6 +36,9 @@ struct Lane {
 #pragma omp simd
     for (std::int64_t i = 0; i < n; ++i) f(i);
   }
+
+  // f() for what a row has one of: whoever walks along it, one writes.
+  template <class F> FM_HD void once(const F& f) const { f(); }
 };
 
 }  // namespace

@@ -37,6 +37,10 @@ struct WarpLane {
     for (std::int64_t i = lane; i < n; i += 32) f(i);
   }
 
+  template <class F> FM_HD void once(const F& f) const {
+    if (lane == 0) f();
+  }
+
  private:
   // Row programs are host and device functions; this one runs on a device alone.
   template <class T, class F> FM_HD static T combine(T value, [[maybe_unused]] const F& f) {

@@ -24,7 +24,8 @@ void launch(cudaStream_t stream, dim3 grid, dim3 block, std::size_t shared_bytes
   kernel<<<grid, block, shared_bytes, stream>>>(static_cast<Parameters>(args)...);
   check(cudaGetLastError(), "launch of a kernel");
 #else
-  check(host_cuda::launch(stream, grid, block, shared_bytes, [=] { kernel(static_cast<Parameters>(args)...); }), "launch of a kernel");
+  check(host_cuda::launch(stream, grid, block, shared_bytes, [=] { kernel(static_cast<Parameters>(args)...); }, reinterpret_cast<const void*>(kernel)),
+        "launch of a kernel");
 #endif
 }
 

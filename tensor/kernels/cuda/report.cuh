@@ -10,7 +10,7 @@ namespace fm::cuda {
 // The two halves: the index (all ones where it is negative), and the limit, plus one so that the word is never 0. Whichever thread is last wins.
 __device__ inline void report_index(unsigned long long* word, std::int64_t index, std::int64_t limit) {
   const unsigned long long shown = index < 0 || index > 0xfffffffe ? 0xffffffffull : static_cast<unsigned long long>(index);
-  *word = shown << 32 | static_cast<unsigned long long>(static_cast<std::uint32_t>(limit + 1));
+  atomicExch(word, shown << 32 | static_cast<unsigned long long>(static_cast<std::uint32_t>(limit + 1)));
 }
 
 }  // namespace fm::cuda

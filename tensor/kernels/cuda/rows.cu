@@ -241,7 +241,7 @@ struct CrossEntropyValue {
     if (has_class(a, r))
       rows::cross_entropy_value(lane, a, r, loss);
     else
-      loss[r] = a.lse[r] = std::numeric_limits<T>::quiet_NaN();
+      lane.once([&] { loss[r] = a.lse[r] = std::numeric_limits<T>::quiet_NaN(); });
   }
 };
 template <class T>
@@ -253,7 +253,7 @@ struct CrossEntropyPush {
     if (has_class(a, r))
       rows::cross_entropy_push(lane, a, r, dx, dloss);
     else
-      dloss[r] = std::numeric_limits<T>::quiet_NaN();
+      lane.once([&] { dloss[r] = std::numeric_limits<T>::quiet_NaN(); });
   }
 };
 template <class T>

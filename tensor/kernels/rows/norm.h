@@ -3,7 +3,7 @@
 //   push: dh = rstd (dx - mean(dx) - h mean(h dx)),  dy = (dh w + h dw + db) (1 + scale) + u dscale + dshift
 //   pull: gu = gy (1 + scale),  gh = gu w,  gx = rstd (gh - mean(gh) - h mean(h gh)),
 //         gscale = sum gy u,  gshift = sum gy,  gweight = sum gu h,  gbias = sum gu
-// RMS norm drops the means of dx and gh. A Lane (cpu/lane.h) supplies sum and each.
+// RMS norm drops the means of dx and gh. A Lane (cpu/lane.h) supplies sum, each and once.
 #pragma once
 
 #include "tensor/kernels/rows/args.h"
@@ -37,8 +37,10 @@ FM_HD void norm_value(Lane lane, const Norm<T, S>& a, std::int64_t r, S* y_all) 
   if constexpr (centred) mean = lane.sum(n, [&](std::int64_t i) { return x[i]; }) / T(n);
   const T var = lane.sum(n, [&](std::int64_t i) { return (x[i] - mean) * (x[i] - mean); }) / T(n);
   const T rstd = math::rsqrt(var + a.eps);
-  if constexpr (centred) a.mean[r] = mean;
-  a.rstd[r] = rstd;
+  lane.once([&] {
+    if constexpr (centred) a.mean[r] = mean;
+    a.rstd[r] = rstd;
+  });
   const T *w = a.weight, *b = a.bias;
   const S *scale_row = modulation_row(a.scale, a.modulation, r), *shift_row = modulation_row(a.shift, a.modulation, r);
   const auto scale = read(scale_row), shift = read(shift_row);

@@ -45,13 +45,11 @@ template <class Lane, class T> FM_HD void log_softmax_pull(Lane lane, std::int64
 template <class Lane, class T> FM_HD void cross_entropy_value(Lane lane, const CrossEntropy<T>& a, std::int64_t r, T* loss) {
   const T* x = a.x + r * a.classes;
   const T lse = log_sum_exp(lane, a.classes, x);
-  a.lse[r] = lse;
-  if (a.labels) {
-    loss[r] = lse - x[a.labels[r]];
-  } else {
-    const T* p = a.p + r * a.classes;
-    loss[r] = lane.sum(a.classes, [&](std::int64_t i) { return p[i] * (lse - x[i]); });
-  }
+  const T of_row = a.labels ? lse - x[a.labels[r]] : lane.sum(a.classes, [&, p = a.p + r * a.classes](std::int64_t i) { return p[i] * (lse - x[i]); });
+  lane.once([&] {
+    a.lse[r] = lse;
+    loss[r] = of_row;
+  });
 }
 
 template <class Lane, class T>
@@ -59,12 +57,8 @@ FM_HD void cross_entropy_push(Lane lane, const CrossEntropy<T>& a, std::int64_t 
   const T *x = a.x + r * a.classes, *dx = dx_all + r * a.classes;
   const T lse = a.lse[r];
   const T mean = lane.sum(a.classes, [&](std::int64_t i) { return math::exp_nonpositive(x[i] - lse) * dx[i]; });
-  if (a.labels) {
-    dloss[r] = mean - dx[a.labels[r]];
-  } else {
-    const T* p = a.p + r * a.classes;
-    dloss[r] = lane.sum(a.classes, [&](std::int64_t i) { return p[i] * (mean - dx[i]); });
-  }
+  const T of_row = a.labels ? mean - dx[a.labels[r]] : lane.sum(a.classes, [&, p = a.p + r * a.classes](std::int64_t i) { return p[i] * (mean - dx[i]); });
+  lane.once([&] { dloss[r] = of_row; });
 }
 
 template <class Lane, class T>

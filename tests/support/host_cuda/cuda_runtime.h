@@ -42,6 +42,7 @@ void sync_warp(unsigned mask);
 std::uint64_t exchange(unsigned mask, std::uint64_t value, int from);
 int own_lane();
 void* shared_memory(std::size_t alignment);
+void note_atomic(const void* p, std::size_t bytes);
 
 template <class T> T shuffle(unsigned mask, T value, int from) {
   static_assert(sizeof(T) <= 8);
@@ -68,9 +69,18 @@ template <class T> T __shfl_down_sync(unsigned mask, T value, unsigned distance)
   const int from = host_cuda::own_lane() + static_cast<int>(distance);
   return host_cuda::shuffle(mask, value, from < 32 ? from : host_cuda::own_lane());
 }
-template <class T> T atomicAdd(T* address, T value) {      // no other thread runs meanwhile
+
+// No other thread runs meanwhile. The race checker (races.cpp) is told here, and not by the compiler at the accesses.
+template <class T> __attribute__((no_sanitize("thread"))) T atomicAdd(T* address, T value) {
+  host_cuda::note_atomic(address, sizeof(T));
   const T before = *address;
   *address = before + value;
+  return before;
+}
+template <class T> __attribute__((no_sanitize("thread"))) T atomicExch(T* address, T value) {
+  host_cuda::note_atomic(address, sizeof(T));
+  const T before = *address;
+  *address = value;
   return before;
 }
 
@@ -156,8 +166,8 @@ template <class F> cudaError_t cudaFuncSetAttribute(F* function, cudaFuncAttribu
 
 namespace host_cuda {
 
-// Puts a launch at the end of the stream. `thread` is the kernel with its arguments, for one thread of the grid.
-cudaError_t launch(cudaStream_t stream, dim3 grid, dim3 block, std::size_t shared_bytes, std::function<void()> thread);
+// Puts a launch at the end of the stream. `thread` is the kernel with its arguments, for one thread of the grid; `kernel` gives reports its name.
+cudaError_t launch(cudaStream_t stream, dim3 grid, dim3 block, std::size_t shared_bytes, std::function<void()> thread, const void* kernel = nullptr);
 
 // Puts any work on device memory at the end of the stream (the stand-ins of cuBLAS and NCCL).
 cudaError_t enqueue(cudaStream_t stream, std::function<void()> work);

@@ -8,13 +8,9 @@
 #include <numeric>
 #include <vector>
 
-#if defined(__SANITIZE_ADDRESS__)
-#define FM_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define FM_ASAN 1
-#endif
-#endif
+#include "sanitizer.h"
+#include "watch.h"
+
 #ifdef FM_ASAN
 #include <sanitizer/common_interface_defs.h>
 #endif
@@ -22,6 +18,7 @@
 namespace host_cuda {
 
 Place place;
+Watcher* watcher = nullptr;
 
 // ---- schedule -----------------------------------------------------------------------------------------------------------------------------
 
@@ -108,7 +105,7 @@ struct Fiber {
 };
 
 struct Warp {
-  unsigned waiting = 0, mask = 0;          // lanes at the exchange, and the lanes that it names
+  unsigned waiting = 0;                    // lanes at an exchange; those of different masks have exchanges of their own
   std::uint64_t value[32] = {};
 };
 
@@ -223,6 +220,7 @@ void go_on(std::uint32_t t) {
   }
   block->running = f;
   set_place(t);
+  if (watcher) watcher->thread_runs(t);
 #ifdef FM_ASAN
   __sanitizer_start_switch_fiber(&scheduler_sanitizer, f->stack.get(), stack_bytes);
 #endif
@@ -232,6 +230,7 @@ void go_on(std::uint32_t t) {
   swapcontext(&scheduler_context, &f->context);
 #endif
   arrived(nullptr);
+  if (watcher) watcher->thread_rests();
   if (!block->report.empty()) throw Report(block->report);
   if (f->state == State::done) {
     ++block->finished;
@@ -252,6 +251,7 @@ void release_barrier() {
       block->ready.push_back(t);
     }
   block->at_barrier = 0;
+  if (watcher) watcher->barrier();
 }
 
 // Nobody can go on: everyone left is at the barrier, or something is wrong.
@@ -267,7 +267,7 @@ void resolve_wait() {
     const Fiber* f = block->fibers[t];
     if (!f || f->state != State::at_exchange) continue;
     const Warp& w = block->warps[t / 32];
-    throw Report("warp exchange: " + name_of_thread(t) + " names lanes " + text(f->mask) + " (a mask), of which only " + text(w.waiting) + " came");
+    throw Report("warp exchange: " + name_of_thread(t) + " names lanes " + text(f->mask) + " (a mask), of which only " + text(w.waiting & f->mask) + " came");
   }
   throw Report("a block waits for itself");
 }
@@ -304,6 +304,12 @@ void* shared_memory(std::size_t alignment) {
   return reinterpret_cast<void*>(p);
 }
 
+void fail_thread(const std::string& what) { fail(what); }
+
+void note_atomic(const void* p, std::size_t bytes) {
+  if (watcher) watcher->atomic(p, bytes);
+}
+
 void sync_threads() {
   block->running->state = State::at_barrier;
   ++block->at_barrier;
@@ -322,19 +328,23 @@ std::uint64_t exchange(unsigned mask, std::uint64_t value, int from) {
   for (std::uint32_t lane = 0; lane < 32; ++lane)
     if (mask >> lane & 1u && (lane >= lanes || (block->fibers[first + lane] && block->fibers[first + lane]->state == State::done)))
       fail("warp exchange: " + name_of_thread(self->thread) + " names lane " + text(lane) + " in its mask, which " + (lane >= lanes ? "is not there" : "has ended"));
-  if (w.waiting && w.mask != mask) fail("warp exchange: " + name_of_thread(self->thread) + " comes with mask " + text(mask) + ", others with " + text(w.mask));
-  w.mask = mask;
+  for (std::uint32_t lane = 0; lane < lanes; ++lane) {
+    if (!(w.waiting >> lane & 1u)) continue;
+    const unsigned theirs = block->fibers[first + lane]->mask;
+    if (theirs != mask && (theirs & mask)) fail("warp exchange: " + name_of_thread(self->thread) + " comes with mask " + text(mask) + ", others with " + text(theirs));
+  }
   w.waiting |= own;
   w.value[self->thread % 32] = value;
   self->mask = mask;
   self->from = from >= 0 && from < 32 ? from : own_lane();
-  if (w.waiting != mask) {
+  if ((w.waiting & mask) != mask) {
     self->state = State::at_exchange;
     to_scheduler();
     return self->brought;
   }
   // All are here. Each gets its value now: the first to go on may come with the next one before the last goes on.
-  w.waiting = 0;
+  w.waiting &= ~mask;
+  if (watcher) watcher->warp_meets(first, mask, lanes == 32 ? mask == 0xffffffffu : mask == (1u << lanes) - 1);
   for (std::uint32_t lane = 0; lane < lanes; ++lane) {
     if (!(mask >> lane & 1u)) continue;
     Fiber* f = block->fibers[first + lane];
@@ -348,7 +358,7 @@ std::uint64_t exchange(unsigned mask, std::uint64_t value, int from) {
 
 void sync_warp(unsigned mask) { exchange(mask, 0, 0); }
 
-void run_grid(dim3 grid, dim3 size, std::size_t shared_bytes, const std::function<void()>& thread) {
+void run_grid(dim3 grid, dim3 size, std::size_t shared_bytes, const std::function<void()>& thread, const void* kernel) {
   Block b;
   b.thread = &thread;
   b.size = size;
@@ -357,6 +367,8 @@ void run_grid(dim3 grid, dim3 size, std::size_t shared_bytes, const std::functio
   place.grid_size = grid;
   const std::uint64_t blocks = std::uint64_t{grid.x} * grid.y * grid.z;
   block = &b;
+  shared_bytes_of_block.assign(shared_bytes + 256, std::byte{0xff});
+  if (watcher) watcher->launch_begins(shared_memory(1), shared_bytes);
   try {
     for (std::uint32_t i : order_of(blocks)) {
       place.block = {i % grid.x, i / grid.x % grid.y, i / grid.x / grid.y};
@@ -365,16 +377,17 @@ void run_grid(dim3 grid, dim3 size, std::size_t shared_bytes, const std::functio
       b.fibers.assign(b.threads, nullptr);
       b.warps.assign((b.threads + 31) / 32, {});
       b.ready.clear();
+      if (watcher) watcher->block_begins();
       run_block();
     }
-  } catch (...) {
+  } catch (const std::exception& e) {
     idle.clear();
     for (auto& f : all_fibers()) {                 // abandoned threads begin anew
       prepare(*f);
       idle.push_back(f.get());
     }
     block = nullptr;
-    throw;
+    throw Report(name_of_kernel(kernel) + ": " + e.what());
   }
   block = nullptr;
 }

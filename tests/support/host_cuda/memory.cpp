@@ -12,6 +12,15 @@
 #include <vector>
 
 #include "executor.h"
+#include "sanitizer.h"
+#include "watch.h"
+
+#ifdef FM_ASAN
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(p, bytes) static_cast<void>(p)
+#define ASAN_UNPOISON_MEMORY_REGION(p, bytes) static_cast<void>(p)
+#endif
 
 namespace host_cuda {
 namespace {
@@ -64,6 +73,7 @@ Arena& arena(int device) {
   act.sa_sigaction = on_fault;
   act.sa_flags = SA_SIGINFO;
   sigaction(SIGSEGV, &act, nullptr);
+  if (watcher) watcher->arena(a.base);
   return a;
 }
 
@@ -107,6 +117,9 @@ void* take_block(int device, std::size_t bytes) {
   a.used += bytes;
   std::memset(a.alias + first, red, whole);
   std::memset(a.alias + at, poison, bytes);
+  ASAN_POISON_MEMORY_REGION(a.base + first, whole);
+  ASAN_UNPOISON_MEMORY_REGION(a.base + at, bytes);
+  if (watcher) watcher->taken(a.base + at, bytes);
   return a.base + at;
 }
 
@@ -116,6 +129,8 @@ void give_block(int device, void* p) {
   if (device_of(p) != device || it == a.live.end()) throw Report("cudaFreeAsync: not a living allocation of this device");
   check_zones(a, it->first, it->second);
   std::memset(a.alias + it->first, poison, it->second.bytes);
+  ASAN_POISON_MEMORY_REGION(p, it->second.bytes);
+  if (watcher) watcher->given(p, it->second.bytes);
   a.used -= it->second.bytes;
   a.free.emplace(it->second.whole, it->first - red_zone);
   a.live.erase(it);
@@ -143,6 +158,18 @@ int device_of(const void* p) {
     if (arenas[d].base && b >= arenas[d].base && b < arenas[d].base + device_bytes) return d;
   }
   return -1;
+}
+
+std::string describe(const void* p) {
+  const int d = device_of(p);
+  if (d < 0) return "";
+  const Arena& a = arenas[d];
+  const auto at = static_cast<std::size_t>(static_cast<const std::byte*>(p) - a.base);
+  auto it = a.live.upper_bound(at + red_zone);
+  if (it == a.live.begin()) return "memory that is not allocated";
+  it = std::prev(it);
+  if (at >= it->first + it->second.whole - red_zone) return "memory that is not allocated, or not any more";
+  return "byte " + std::to_string(static_cast<std::ptrdiff_t>(at - it->first)) + " of an allocation of " + std::to_string(it->second.bytes) + " bytes";
 }
 
 void* open_address(void* p) {

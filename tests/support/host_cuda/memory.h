@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 
 namespace host_cuda {
 
@@ -14,6 +15,7 @@ void check_red_zones(int device);                                // Report that 
 bool inside_block(int device, const void* p, std::size_t bytes); // of one living allocation
 int device_of(const void* p);                                    // -1: not device memory
 std::size_t used_bytes(int device);
+std::string describe(const void* p);                             // "byte 8 of an allocation of 64 bytes"; empty: not device memory
 void* open_address(void* p);                                     // of the same byte, for this library's own copies; p itself for the host's memory
 
 // While one lives, device memory can be read and written. The host's accesses at other times end the program, with a message.

@@ -132,7 +132,7 @@ double now_ms() { return std::chrono::duration<double, std::milli>(std::chrono::
 
 namespace host_cuda {
 
-cudaError_t launch(cudaStream_t stream, dim3 grid, dim3 block, std::size_t shared_bytes, std::function<void()> thread) {
+cudaError_t launch(cudaStream_t stream, dim3 grid, dim3 block, std::size_t shared_bytes, std::function<void()> thread, const void* kernel) {
   return guarded([&] {
     if (!stream) throw Report("a launch without a stream");
     const std::uint64_t threads = std::uint64_t{block.x} * block.y * block.z;
@@ -141,7 +141,7 @@ cudaError_t launch(cudaStream_t stream, dim3 grid, dim3 block, std::size_t share
       throw Report("a launch of a grid of " + std::to_string(grid.x) + " x " + std::to_string(grid.y) + " x " + std::to_string(grid.z));
     if (shared_bytes > 99u << 10) throw Report("a launch with " + std::to_string(shared_bytes) + " bytes of shared memory");
     put(stream, {[=, thread = std::move(thread)] {
-      run_grid(grid, block, shared_bytes, thread);
+      run_grid(grid, block, shared_bytes, thread, kernel);
     }, true});
   });
 }

@@ -1,0 +1,258 @@
+// Finds accesses of one place by two threads of a launch, one of them a write, that no barrier orders: in a block those between which the
+// block did not meet (or their lanes of one warp did not), in two blocks all. Atomic writes may meet each other. The order in which the threads
+// happened to run does not matter.
+//
+// A clock ticks when a block begins and when threads meet, so the tick of an access tells what it comes after. Each word of device and shared
+// memory has a cell with its last accesses; a word of which somebody touched a part gets a cell for each byte. The same cells know what is
+// allocated: an access of anything else is reported where it happens.
+#include "races.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <array>
+#include <string>
+#include <vector>
+
+#include "executor.h"
+#include "memory.h"
+#include "watch.h"
+
+extern "C" char __data_start, end;                         // of what the linker laid out: static __shared__ variables are in between
+
+namespace host_cuda {
+
+thread_local bool watching = false;
+
+namespace {
+
+// (tick, atomic, thread), so that later ones are larger.
+using Stamp = std::uint64_t;
+constexpr Stamp tick_one = 1 << 16, atomic_bit = 1 << 10, thread_bits = atomic_bit - 1, split_bit = Stamp{1} << 63;
+constexpr Stamp allocated = 1;                             // as the last write: by nobody; 0 is memory that nobody may touch
+
+std::uint32_t thread_of(Stamp s) { return static_cast<std::uint32_t>(s & thread_bits); }
+std::uint32_t warp_of(Stamp s) { return thread_of(s) / 32; }
+
+// Two reads, of two warps where there are two: a write must come after all, and one thread's own does not hide another's.
+struct Cell {
+  Stamp write = 0, read = 0, other_read = 0;
+  Stamp first_read = 0;                                    // of the launch: tells whether other blocks read
+};
+
+struct Region {
+  std::uintptr_t begin = 0;
+  std::size_t bytes = 0;
+  Cell* cells = nullptr;                                   // one a word
+};
+
+// Address space; pages come as they are used.
+Region region_of(const void* begin, std::size_t bytes) {
+  const std::uintptr_t first = reinterpret_cast<std::uintptr_t>(begin) & ~std::uintptr_t{3};
+  void* p = mmap(nullptr, (bytes / 4 + 2) * sizeof(Cell), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (p == MAP_FAILED) throw Report("host_cuda: no address space for the race checker");
+  return {first, bytes + (reinterpret_cast<std::uintptr_t>(begin) - first), static_cast<Cell*>(p)};
+}
+
+class Checker final : public Watcher {
+ public:
+  Checker() : statics_(region_of(&__data_start, static_cast<std::size_t>(&end - &__data_start))) { watcher = this; }
+
+  void arena(const void* base) override { arenas_.push_back(region_of(base, device_bytes)); }
+  void taken(const void* p, std::size_t bytes) override { allow(*region_with(p), p, bytes); }
+  void given(const void* p, std::size_t bytes) override { forbid(*region_with(p), p, bytes); }
+
+  void launch_begins(const void* shared, std::size_t bytes) override {
+    tick();
+    launch_ = now_;
+    blocks_.clear();
+    shared_cells_.assign((bytes + shared_slack) / 4 + 1, {});
+    shared_ = {reinterpret_cast<std::uintptr_t>(shared), bytes + shared_slack, shared_cells_.data()};
+    allow(shared_, shared, bytes);
+  }
+  void block_begins() override {
+    tick();
+    block_ = met_all_ = now_;
+    blocks_.push_back({now_, place.block});
+  }
+  void thread_runs(std::uint32_t thread) override {
+    now_ = (now_ & ~thread_bits) | thread;
+    watching = true;
+  }
+  void thread_rests() override { watching = false; }
+  void barrier() override {
+    tick();
+    met_all_ = now_;
+  }
+  void warp_meets(std::uint32_t first, unsigned lanes, bool all) override {
+    const std::uint32_t thread = thread_of(now_);
+    tick();
+    if (all) met_warp_[first / 32] = now_;
+    else met_some(first, lanes);
+    now_ |= thread;
+  }
+  void atomic(const void* p, std::size_t bytes) override {
+    if (watching) access(p, bytes, Access::atomic);
+  }
+
+  void access(const void* p, std::size_t bytes, Access kind) {
+    Region* r = region_with(p);
+    if (!r) return;                                        // a thread's own stack, constants
+    const std::uintptr_t at = reinterpret_cast<std::uintptr_t>(p) - r->begin;
+    what_ = {p, bytes, kind};
+    if (at % 4 == 0 && bytes % 4 == 0) {
+      for (std::size_t i = 0; i < bytes / 4; ++i) whole(r->cells[at / 4 + i]);
+    } else {
+      for (std::size_t i = 0; i < bytes; ++i) check(byte_cell(r->cells[(at + i) / 4], (at + i) % 4));
+    }
+  }
+
+ private:
+  using Bytes = std::array<Cell, 4>;
+  struct Begun {
+    Stamp tick;
+    uint3 block;
+  };
+  struct What {
+    const void* p;
+    std::size_t bytes;
+    Access kind;
+  };
+  static constexpr std::size_t shared_slack = 64;          // beyond a block's shared memory, where accesses are noticed
+
+  void tick() { now_ = (now_ & ~(tick_one - 1)) + tick_one; }
+
+  // Lanes that met know what each of them knew of others.
+  void met_some(std::uint32_t first, unsigned lanes) {
+    std::array<Stamp, 32> known{};
+    for (std::uint32_t u = 0; u < 32; ++u)
+      for (std::uint32_t v = 0; lanes >> u & 1u && v < 32; ++v) known[v] = std::max(known[v], lanes >> v & 1u ? now_ : met_[first + u][v]);
+    for (std::uint32_t u = 0; u < 32; ++u)
+      if (lanes >> u & 1u) met_[first + u] = known;
+  }
+
+  Region* region_with(const void* p) {
+    const auto at = reinterpret_cast<std::uintptr_t>(p);
+    for (Region& r : arenas_)
+      if (at - r.begin < r.bytes) return &r;
+    if (at - shared_.begin < shared_.bytes) return &shared_;
+    if (at - statics_.begin < statics_.bytes && at - reinterpret_cast<std::uintptr_t>(&place) >= sizeof place) return &statics_;
+    return nullptr;
+  }
+
+  Bytes& bytes_of(const Cell& c) { return split_[c.write & ~split_bit]; }
+
+  Cell& byte_cell(Cell& c, std::size_t i) {
+    if (!(c.write & split_bit)) {
+      std::size_t free = split_.size();
+      if (free_splits_.empty()) split_.emplace_back();
+      else free = free_splits_.back(), free_splits_.pop_back();
+      split_[free].fill(c);
+      c.write = split_bit | free;
+    }
+    return bytes_of(c)[i];
+  }
+
+  void allow(Region& r, const void* p, std::size_t bytes) {
+    const std::size_t at = (reinterpret_cast<std::uintptr_t>(p) - r.begin) / 4;
+    std::fill_n(r.cells + at, bytes / 4, Cell{.write = allocated});
+    for (std::size_t i = 0; i < bytes % 4; ++i) byte_cell(r.cells[at + bytes / 4], i).write = allocated;
+  }
+  void forbid(Region& r, const void* p, std::size_t bytes) {
+    const std::size_t at = (reinterpret_cast<std::uintptr_t>(p) - r.begin) / 4;
+    for (std::size_t i = at; i < at + (bytes + 3) / 4; ++i) {
+      if (r.cells[i].write & split_bit) free_splits_.push_back(r.cells[i].write & ~split_bit);
+      r.cells[i] = {};
+    }
+  }
+
+  // ---- the rules -----------------------------------------------------------------------------------------------------------------------
+
+  void whole(Cell& c) {
+    if (!(c.write & split_bit)) return check(c);
+    for (Cell& byte : bytes_of(c)) check(byte);
+  }
+
+  // Does the running thread come after an access of this launch?
+  bool after(Stamp s) const {
+    if (s < block_) return false;
+    if (s < met_all_ || thread_of(s) == thread_of(now_)) return true;
+    if (warp_of(s) != warp_of(now_)) return false;
+    return s < met_warp_[warp_of(s)] || s < met_[thread_of(now_)][thread_of(s) % 32];
+  }
+  bool races(Stamp s) const { return s >= launch_ && !after(s); }
+
+  void check(Cell& c) {
+    if (c.write == 0) not_allocated(c);
+    if (what_.kind == Access::read) {
+      if (races(c.write)) report(c.write, true);
+      note_read(c);
+      return;
+    }
+    const bool atomic = what_.kind == Access::atomic;
+    if (races(c.write) && !(atomic && c.write & atomic_bit)) report(c.write, true);
+    for (const Stamp read : {c.read, c.other_read}) if (races(read)) report(read, false);
+    if (c.first_read < block_ && races(c.first_read)) report(c.first_read, false);
+    c.write = now_ | (atomic ? atomic_bit : 0);
+  }
+
+  void note_read(Cell& c) {
+    if (c.read == now_) return;
+    const bool new_place = warp_of(c.read) != warp_of(now_) || warp_of(c.other_read) == warp_of(c.read) || c.other_read < met_all_;
+    if (thread_of(c.read) != thread_of(now_) && new_place) c.other_read = c.read;
+    c.read = now_;
+    if (c.first_read < launch_) c.first_read = now_;
+  }
+
+  // ---- reports -------------------------------------------------------------------------------------------------------------------------
+
+  static std::string in_words(const uint3& b) { return "(" + std::to_string(b.x) + ", " + std::to_string(b.y) + ", " + std::to_string(b.z) + ")"; }
+
+  std::string this_access() const {
+    const char* kind = what_.kind == Access::read ? " reads " : what_.kind == Access::write ? " writes " : " adds to ";
+    const auto at = reinterpret_cast<std::uintptr_t>(what_.p);
+    std::string where = at - shared_.begin < shared_.bytes ? "shared memory + " + std::to_string(at - shared_.begin) : describe(what_.p);
+    if (where.empty()) where = "a static __shared__ variable";
+    return "thread " + std::to_string(thread_of(now_)) + " of block " + in_words(place.block) + kind + std::to_string(what_.bytes) + " bytes at " + where;
+  }
+
+  [[noreturn]] void report(Stamp other, bool wrote) const {
+    watching = false;
+    const auto begun = std::upper_bound(blocks_.begin(), blocks_.end(), other, [](Stamp s, const Begun& b) { return s < b.tick; }) - 1;
+    const bool same = other >= block_;
+    fail_thread("race: " + this_access() + ", which thread " + std::to_string(thread_of(other)) + " of " +
+                (same ? "the same block" : "block " + in_words(begun->block)) + (!wrote ? " read" : other & atomic_bit ? " added to" : " wrote") +
+                (!same                                  ? "; blocks of a launch have no order"
+                 : warp_of(other) == warp_of(now_) ? ", without __syncwarp or __syncthreads in between"
+                                                   : ", without __syncthreads in between"));
+  }
+
+  void not_allocated(Cell& c) const {
+    if (&c >= statics_.cells && &c < statics_.cells + statics_.bytes / 4 + 2) {
+      c.write = allocated;
+      return;
+    }
+    watching = false;
+    fail_thread("out of bounds: " + this_access());
+  }
+
+  Stamp now_ = tick_one, launch_ = 0, block_ = 0;          // the running thread's; the first of the launch and of the block
+  Stamp met_all_ = 0;                                      // when the block last met
+  std::array<Stamp, 32> met_warp_{};                       // when all lanes of a warp last met
+  std::vector<std::array<Stamp, 32>> met_{1024};           // when a thread last heard of each lane of its warp, where only some met
+  std::vector<Begun> blocks_;
+  Region statics_, shared_;
+  std::vector<Region> arenas_;
+  std::vector<Cell> shared_cells_;
+  std::vector<Bytes> split_;
+  std::vector<std::size_t> free_splits_;
+  What what_{};
+};
+
+Checker checker;
+
+}  // namespace
+
+void check_access(const void* p, std::size_t bytes, Access access) { checker.access(p, bytes, access); }
+
+}  // namespace host_cuda
