@@ -165,14 +165,14 @@ TEST_CASE("attention on a GPU: a packed qkv and its gradient, heads in any order
 }
 
 TEST_CASE("attention on a GPU: no queries or no heads, and heads that are too wide") {
-  Both<double> none(1, 1), gk(4 * 3, 2);
+  Both<double> none(1, 1), keys(4 * 3, 3), gk(4 * 3, 2);
   const Attention<double> empty{0, 2, 3, 4, 5, 1, {}, {}, {}, {}, nullptr};
   table<double>(Side::gpu).forward(empty);
   table<double>(Side::gpu).forward_tangent(empty, {});
   table<double>(Side::gpu).backward(empty, {});
   // Keys that nobody asks have no gradient.
   const Heads<double> g{gk.on(Side::gpu), 0, 0, 3};
-  const Heads<const double> x{gk.on(Side::gpu), 0, 0, 3};
+  const Heads<const double> x{keys.on(Side::gpu), 0, 0, 3};
   table<double>(Side::gpu).backward({1, 1, 0, 4, 3, 1, x, x, x, {}, nullptr}, {{}, {}, g, {}});
   for (const double y : gk.gpu_values()) CHECK(y == 0);
   const Attention<float> wide{1, 1, 1, 1, 257, 1, {}, {}, {}, {}, nullptr};

@@ -67,6 +67,16 @@ __global__ void two_blocks_write(float* y) {
   y[i] = 1;
 }
 
+// Every block has shared memory of its own.
+template <bool right>
+__global__ void share_in_blocks(float* y) {
+  FM_SHARED(float, shared);
+  __shared__ float more[n];
+  shared[threadIdx.x] = more[threadIdx.x] = static_cast<float>(blockIdx.x);
+  __syncthreads();
+  y[right ? blockIdx.x * n + threadIdx.x : threadIdx.x] = shared[n - 1 - threadIdx.x] + more[n - 1 - threadIdx.x];
+}
+
 // A block reads what its neighbour writes. Right where it comes from another launch.
 template <bool right>
 __global__ void read_next_block(const float* x, float* y) {
@@ -171,6 +181,16 @@ TEST_CASE("two blocks that write one element") {
     if (exact) check_report(report, {"thread 0 of block (1, 0, 0) writes 4 bytes at byte 0 of an allocation of 512 bytes, which thread 0 of block (0, 0, 0) wrote"});
     CHECK(stream.run(2, n, 0, two_blocks_write<true>, y.data()) == "");
     CHECK(y.values() == std::vector<float>(2 * n, 1.0f));
+  });
+}
+
+TEST_CASE("blocks share no shared memory, but the device's") {
+  each_schedule([](bool) {
+    const Stream stream;
+    const Device<float> y(stream, 3 * n);
+    check_report(stream.run(3, n, n * sizeof(float), share_in_blocks<false>, y.data()), {"share_in_blocks<false>", " of an allocation of 768 bytes"});
+    CHECK(stream.run(3, n, n * sizeof(float), share_in_blocks<true>, y.data()) == "");
+    for (unsigned i = 0; i < 3 * n; ++i) CHECK(y.values()[i] == static_cast<float>(2 * (i / n)));
   });
 }
 

@@ -100,6 +100,7 @@ class Checker final : public Watcher {
     if (!r) return;                                        // a thread's own stack, constants
     const std::uintptr_t at = reinterpret_cast<std::uintptr_t>(p) - r->begin;
     what_ = {p, bytes, kind};
+    since_ = r == &shared_ || r == &statics_ ? block_ : launch_;       // a block has shared memory of its own
     if (at % 4 == 0 && bytes % 4 == 0) {
       for (std::size_t i = 0; i < bytes / 4; ++i) whole(r->cells[at / 4 + i]);
     } else {
@@ -180,7 +181,7 @@ class Checker final : public Watcher {
     if (warp_of(s) != warp_of(now_)) return false;
     return s < met_warp_[warp_of(s)] || s < met_[thread_of(now_)][thread_of(s) % 32];
   }
-  bool races(Stamp s) const { return s >= launch_ && !after(s); }
+  bool races(Stamp s) const { return s >= since_ && !after(s); }
 
   void check(Cell& c) {
     if (c.write == 0) not_allocated(c);
@@ -237,7 +238,7 @@ class Checker final : public Watcher {
   }
 
   Stamp now_ = tick_one, launch_ = 0, block_ = 0;          // the running thread's; the first of the launch and of the block
-  Stamp met_all_ = 0;                                      // when the block last met
+  Stamp met_all_ = 0, since_ = 0;                          // when the block last met; what was before is nothing to the place looked at
   std::array<Stamp, 32> met_warp_{};                       // when all lanes of a warp last met
   std::vector<std::array<Stamp, 32>> met_{1024};           // when a thread last heard of each lane of its warp, where only some met
   std::vector<Begun> blocks_;
