@@ -3,6 +3,7 @@
 #include <ucontext.h>
 
 #include <algorithm>
+#include <bit>
 #include <cstdlib>
 #include <memory>
 #include <numeric>
@@ -105,7 +106,8 @@ struct Fiber {
 };
 
 struct Warp {
-  unsigned waiting = 0;                    // lanes at an exchange; those of different masks have exchanges of their own
+  unsigned waiting = 0, ended = 0;         // lanes at an exchange, and those that will not come to one
+  unsigned mask = 0;                       // of all that wait; 0 where groups of lanes have exchanges of their own
   std::uint64_t value[32] = {};
 };
 
@@ -234,6 +236,7 @@ void go_on(std::uint32_t t) {
   if (!block->report.empty()) throw Report(block->report);
   if (f->state == State::done) {
     ++block->finished;
+    block->warps[t / 32].ended |= 1u << t % 32;
     idle.push_back(f);
   }
 }
@@ -294,6 +297,19 @@ void run_block() {
   }
 }
 
+unsigned all_of(std::uint32_t lanes) { return lanes < 32 ? (1u << lanes) - 1 : 0xffffffffu; }
+
+// Groups of lanes that have nothing to do with each other may exchange at the same time; groups that overlap may not.
+void meet_other_masks(std::uint32_t first, unsigned mask) {
+  Warp& w = block->warps[first / 32];
+  for (unsigned left = w.waiting; left != 0; left &= left - 1) {
+    const unsigned theirs = block->fibers[first + static_cast<std::uint32_t>(std::countr_zero(left))]->mask;
+    if (theirs != mask && (theirs & mask))
+      fail("warp exchange: " + name_of_thread(block->running->thread) + " comes with mask " + text(mask) + ", others with " + text(theirs));
+  }
+  w.mask = 0;
+}
+
 std::vector<std::byte> shared_bytes_of_block;
 
 }  // namespace
@@ -323,16 +339,14 @@ std::uint64_t exchange(unsigned mask, std::uint64_t value, int from) {
   Warp& w = block->warps[self->thread / 32];
   const unsigned own = 1u << (self->thread % 32);
   const std::uint32_t first = self->thread / 32 * 32, lanes = std::min<std::uint32_t>(32, block->threads - first);
-  if (lanes < 32 && mask == 0xffffffffu) mask = (1u << lanes) - 1;          // a full mask in a warp that is not full means those that there are
+  if (mask == 0xffffffffu) mask = all_of(lanes);                           // a full mask in a warp that is not full means those that there are
   if (!(mask & own)) fail("warp exchange: " + name_of_thread(self->thread) + " is not in its own mask " + text(mask));
-  for (std::uint32_t lane = 0; lane < 32; ++lane)
-    if (mask >> lane & 1u && (lane >= lanes || (block->fibers[first + lane] && block->fibers[first + lane]->state == State::done)))
-      fail("warp exchange: " + name_of_thread(self->thread) + " names lane " + text(lane) + " in its mask, which " + (lane >= lanes ? "is not there" : "has ended"));
-  for (std::uint32_t lane = 0; lane < lanes; ++lane) {
-    if (!(w.waiting >> lane & 1u)) continue;
-    const unsigned theirs = block->fibers[first + lane]->mask;
-    if (theirs != mask && (theirs & mask)) fail("warp exchange: " + name_of_thread(self->thread) + " comes with mask " + text(mask) + ", others with " + text(theirs));
+  if (const unsigned absent = mask & (w.ended | ~all_of(lanes))) {
+    const auto lane = static_cast<std::uint32_t>(std::countr_zero(absent));
+    fail("warp exchange: " + name_of_thread(self->thread) + " names lane " + text(lane) + " in its mask, which " + (lane >= lanes ? "is not there" : "has ended"));
   }
+  if (w.waiting == 0) w.mask = mask;
+  else if (w.mask != mask) meet_other_masks(first, mask);
   w.waiting |= own;
   w.value[self->thread % 32] = value;
   self->mask = mask;
@@ -344,7 +358,7 @@ std::uint64_t exchange(unsigned mask, std::uint64_t value, int from) {
   }
   // All are here. Each gets its value now: the first to go on may come with the next one before the last goes on.
   w.waiting &= ~mask;
-  if (watcher) watcher->warp_meets(first, mask, lanes == 32 ? mask == 0xffffffffu : mask == (1u << lanes) - 1);
+  if (watcher) watcher->warp_meets(first, mask, mask == all_of(lanes));
   for (std::uint32_t lane = 0; lane < lanes; ++lane) {
     if (!(mask >> lane & 1u)) continue;
     Fiber* f = block->fibers[first + lane];
