@@ -164,8 +164,9 @@ void set_place(std::uint32_t thread) {
   place.thread = {thread % block->size.x, thread / block->size.x % block->size.y, thread / block->size.x / block->size.y};
 }
 
-[[noreturn]] void fail(const std::string& what) {
-  block->report = what;
+// Nothing of the thread's stack is destroyed: `what` must not stay there.
+[[noreturn]] void fail(std::string what) {
+  block->report = std::move(what);
   to_scheduler();
   std::abort();                            // nobody goes on with a thread that failed
 }
@@ -320,7 +321,7 @@ void* shared_memory(std::size_t alignment) {
   return reinterpret_cast<void*>(p);
 }
 
-void fail_thread(const std::string& what) { fail(what); }
+void fail_thread(std::string what) { fail(std::move(what)); }
 
 void note_atomic(const void* p, std::size_t bytes) {
   if (watcher) watcher->atomic(p, bytes);

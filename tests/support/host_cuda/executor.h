@@ -34,7 +34,7 @@ class Schedule {
 void run_grid(dim3 grid, dim3 block, std::size_t shared_bytes, const std::function<void()>& thread, const void* kernel);
 
 // Ends the kernel with a Report, from inside one of its threads.
-[[noreturn]] void fail_thread(const std::string& what);
+[[noreturn]] void fail_thread(std::string what);
 
 std::string name_of_kernel(const void* kernel);            // as in its source, "a kernel" where the program has no symbols
 
