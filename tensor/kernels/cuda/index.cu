@@ -62,7 +62,8 @@ void gather(DType dtype, const void* x, const Count* index, void* y, Count rows,
 // Where scatter_add keeps what in shared memory: whether each thread hit, which did, and how many of each group.
 constexpr int hits = 0, list = threads, counts = 2 * threads, shared_ints = 2 * threads + threads / group;
 
-// Puts the numbers of the threads with `hit` into shared[list ...] in order; returns how many they are.
+// Puts the numbers of the threads with `hit` into shared[list ...] in order; returns how many they are. Two barriers come before the next call
+// writes the list again, so those that read it need none.
 template <class Shared>
 __device__ int ordered_hits(Shared& shared, bool hit) {
   const int me = static_cast<int>(threadIdx.x), first = me / group * group;
@@ -103,7 +104,6 @@ __global__ void scatter_kernel(const T* x, const Count* index, T* y, Count rows,
         for (int k = 0; k < found; ++k) sum = T(sum + x[(begin + int(shared[list + k])) * row + j]);
         y[target * row + j] = sum;
       }
-      __syncthreads();
     }
 }
 

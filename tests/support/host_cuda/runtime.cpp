@@ -1,6 +1,8 @@
 // Streams as queues that run late: nothing happens until somebody waits, and then streams take turns as the schedule says. What a program forgot
 // to order shows under some schedule.
+#include <algorithm>
 #include <chrono>
+#include <cstdlib>
 #include <cstring>
 #include <deque>
 #include <map>
@@ -126,6 +128,13 @@ template <class F> cudaError_t guarded(const F& f) {
   }
 }
 
+// FLOWMAP_HOST_CUDA_BLOCKS=2: so many in each direction at most, for kernels that go on with what the grid does not cover.
+unsigned allowed_blocks(unsigned wanted) {
+  static const char* const text = std::getenv("FLOWMAP_HOST_CUDA_BLOCKS");
+  static const unsigned most = text ? static_cast<unsigned>(std::strtoul(text, nullptr, 10)) : 0;
+  return most == 0 ? wanted : std::min(wanted, most);
+}
+
 double now_ms() { return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 }  // namespace
@@ -140,8 +149,9 @@ cudaError_t launch(cudaStream_t stream, dim3 grid, dim3 block, std::size_t share
     if (grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.x > 2147483647u || grid.y > 65535 || grid.z > 65535)
       throw Report("a launch of a grid of " + std::to_string(grid.x) + " x " + std::to_string(grid.y) + " x " + std::to_string(grid.z));
     if (shared_bytes > 99u << 10) throw Report("a launch with " + std::to_string(shared_bytes) + " bytes of shared memory");
+    const dim3 blocks(allowed_blocks(grid.x), allowed_blocks(grid.y), allowed_blocks(grid.z));
     put(stream, {[=, thread = std::move(thread)] {
-      run_grid(grid, block, shared_bytes, thread, kernel);
+      run_grid(blocks, block, shared_bytes, thread, kernel);
     }, true});
   });
 }
