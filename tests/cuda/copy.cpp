@@ -1,5 +1,5 @@
-// Strided copies with conversion on a GPU against plain loops: those that are transposes (through tiles of shared memory), those that are not,
-// and tiles that the matrix does not fill.
+// Strided copies with conversion on a GPU against plain loops: those that are transposes (through tiles of shared memory), those that are
+// not, and tiles that the matrix does not fill.
 #include <doctest/doctest.h>
 
 #include <cstdint>
@@ -64,8 +64,8 @@ TEST_CASE("copies on a GPU: transposes of matrices of any size") {
 
 TEST_CASE("copies on a GPU: dimensions in any order") {
   const Int p = 3, q = 9, r = 40;
-  check_types({{p, q, r}, {q * r, r, 1}, {q * r, 1, q}});          // each matrix by itself
-  check_types({{p, q, r}, {q * r, r, 1}, {r, p * r, 1}});          // rows stay rows
-  check_types({{p, q, r}, {q * r, r, 1}, {1, p, p * q}});          // all turned around
+  check_types({{p, q, r}, {q * r, r, 1}, {q * r, 1, q}});  // each matrix by itself
+  check_types({{p, q, r}, {q * r, r, 1}, {r, p * r, 1}});  // rows stay rows
+  check_types({{p, q, r}, {q * r, r, 1}, {1, p, p * q}});  // all turned around
   check_types({{r, p, q}, {1, q * r, r}, {p * q, q, 1}});
 }

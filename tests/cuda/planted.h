@@ -1,4 +1,5 @@
-// For tests of tests/support/host_cuda itself: bugs planted in small kernels and in calls of the runtime, each beside its twin that is right.
+// For tests of tests/support/host_cuda itself: bugs planted in small kernels and in calls of the runtime, each beside its twin that is
+// right.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -35,7 +36,8 @@ class Stream {
 
   template <class... Parameters, class... Args>
   void start(dim3 grid, dim3 block, std::size_t shared, void (*kernel)(Parameters...), Args... args) const {
-    must(host_cuda::launch(stream_, grid, block, shared, [=] { kernel(args...); }, reinterpret_cast<const void*>(kernel)));
+    must(host_cuda::launch(
+        stream_, grid, block, shared, [=] { kernel(args...); }, reinterpret_cast<const void*>(kernel)));
   }
   template <class... Parameters, class... Args>
   std::string run(dim3 grid, dim3 block, std::size_t shared, void (*kernel)(Parameters...), Args... args) const {

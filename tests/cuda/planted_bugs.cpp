@@ -1,5 +1,6 @@
 // Bugs planted in kernels (bounds, barriers, exchanges) and in calls of the runtime and of cuBLAS: each is reported, its right twin is not.
-// Without the race checker (under a sanitizer) an access out of bounds is AddressSanitizer's to find, and only writes are known to the red zones.
+// Without the race checker (under a sanitizer) an access out of bounds is AddressSanitizer's to find, and only writes are known to the red
+// zones.
 #include <cublas_v2.h>
 
 #include <cmath>
@@ -129,7 +130,7 @@ TEST_CASE("memory that nobody wrote is NaN") {
 }
 
 TEST_CASE("an element beyond a block's shared memory") {
-  if (!races_are_checked()) return;                        // AddressSanitizer sees a vector that is large enough
+  if (!races_are_checked()) return;  // AddressSanitizer sees a vector that is large enough
   const Stream stream;
   const Device<float> y(stream, n);
   check_report(stream.run(1, n, n * sizeof(float), beyond_shared<false>, y.data()),

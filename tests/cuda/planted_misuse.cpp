@@ -59,8 +59,8 @@ struct Product {
 
   cublasStatus_t start(int lda, int ldb, int ldc, int m = 2) const {
     const float one = 1, zero = 0;
-    return cublasGemmEx(handle, CUBLAS_OP_N, CUBLAS_OP_N, m, 3, 4, &one, a.data(), CUDA_R_32F, lda, b.data(), CUDA_R_32F, ldb, &zero, c.data(),
-                        CUDA_R_32F, ldc, CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT);
+    return cublasGemmEx(handle, CUBLAS_OP_N, CUBLAS_OP_N, m, 3, 4, &one, a.data(), CUDA_R_32F, lda, b.data(), CUDA_R_32F, ldb, &zero,
+                        c.data(), CUDA_R_32F, ldc, CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT);
   }
 };
 
@@ -86,7 +86,7 @@ TEST_CASE("the host reads pinned memory without waiting") {
   const Device<float> x(stream, std::vector<float>(n, 2.0f));
   const Pinned<float> host(std::vector<float>(n, -1.0f));
   must(cudaMemcpyAsync(host.data(), x.data(), host.bytes(), cudaMemcpyDeviceToHost, stream));
-  CHECK(host.values() == std::vector<float>(n, -1.0f));    // nothing has come yet
+  CHECK(host.values() == std::vector<float>(n, -1.0f));  // nothing has come yet
   CHECK(stream.wait() == "");
   CHECK(host.values() == std::vector<float>(n, 2.0f));
 }
@@ -113,7 +113,8 @@ TEST_CASE("asynchronous copies of the wrong memory") {
     CHECK(cudaMemcpyAsync(to, from, bytes, kind, stream) == cudaErrorInvalidValue);
     check_report(last_error(), {"cudaMemcpyAsync: ", why});
   };
-  refused(x.data(), pageable.data(), host.bytes(), cudaMemcpyHostToDevice, "the source is not pinned (cudaMallocHost): the copy would not be asynchronous");
+  refused(x.data(), pageable.data(), host.bytes(), cudaMemcpyHostToDevice,
+          "the source is not pinned (cudaMallocHost): the copy would not be asynchronous");
   refused(pageable.data(), x.data(), host.bytes(), cudaMemcpyDeviceToHost, "the target is not pinned");
   refused(host.data(), host.data(), host.bytes(), cudaMemcpyHostToDevice, "the target is not device memory");
   refused(x.data(), y.data(), host.bytes(), cudaMemcpyHostToDevice, "the source is device memory");
@@ -128,7 +129,7 @@ TEST_CASE("asynchronous copies of the wrong memory") {
 TEST_CASE("the host reads device memory") {
   const auto read = [](bool right) {
     return last_words([=] {
-      must(cudaSetDevice(1));                              // a device of its own, whose signal handler is younger than doctest's
+      must(cudaSetDevice(1));  // a device of its own, whose signal handler is younger than doctest's
       const Stream stream;
       const Device<float> x(stream, std::vector<float>(n, 2.0f));
       _exit(static_cast<int>(right ? x.values()[0] : x.data()[0]));
@@ -177,8 +178,8 @@ TEST_CASE("waiting for an event that nobody records") {
 
 TEST_CASE("cuBLAS with a leading dimension that is not the matrix's") {
   const Product product;
-  CHECK(product.start(1, 4, 2) == CUBLAS_STATUS_INVALID_VALUE);               // smaller than a column
-  REQUIRE(product.start(4, 4, 2) == CUBLAS_STATUS_SUCCESS);                   // that of the transpose
+  CHECK(product.start(1, 4, 2) == CUBLAS_STATUS_INVALID_VALUE);  // smaller than a column
+  REQUIRE(product.start(4, 4, 2) == CUBLAS_STATUS_SUCCESS);      // that of the transpose
   check_report(product.stream.wait(), {"cuBLAS: matrix A of 2 x 4, leading dimension 4, leaves its allocation"});
   REQUIRE(product.start(2, 4, 2) == CUBLAS_STATUS_SUCCESS);
   CHECK(product.stream.wait() == "");

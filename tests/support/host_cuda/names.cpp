@@ -27,8 +27,9 @@ std::string demangled(const char* symbol) {
 std::string name_of_kernel(const void* kernel) {
   std::ifstream in("/proc/self/exe", std::ios::binary);
   const std::vector<char> file{std::istreambuf_iterator<char>(in), {}};
-  std::uintptr_t base = 0;                                 // the program itself comes first
-  dl_iterate_phdr([](dl_phdr_info* info, std::size_t, void* out) { return *static_cast<std::uintptr_t*>(out) = info->dlpi_addr, 1; }, &base);
+  std::uintptr_t base = 0;  // the program itself comes first
+  dl_iterate_phdr([](dl_phdr_info* info, std::size_t, void* out) { return *static_cast<std::uintptr_t*>(out) = info->dlpi_addr, 1; },
+                  &base);
   const auto address = reinterpret_cast<std::uintptr_t>(kernel) - base;
   const auto* header = reinterpret_cast<const ElfW(Ehdr)*>(file.data());
   if (!kernel || file.size() < sizeof *header || std::memcmp(header->e_ident, ELFMAG, SELFMAG) != 0) return "a kernel";

@@ -1,10 +1,10 @@
 // Finds accesses of one place by two threads of a launch, one of them a write, that no barrier orders: in a block those between which the
-// block did not meet (or their lanes of one warp did not), in two blocks all. Atomic writes may meet each other. The order in which the threads
-// happened to run does not matter.
+// block did not meet (or their lanes of one warp did not), in two blocks all. Atomic writes may meet each other. The order in which the
+// threads happened to run does not matter.
 //
-// A clock ticks when a block begins and when threads meet, so the tick of an access tells what it comes after. Each word of device and shared
-// memory has a cell with its last accesses; a word of which somebody touched a part gets a cell for each byte. The same cells know what is
-// allocated: an access of anything else is reported where it happens.
+// A clock ticks when a block begins and when threads meet, so the tick of an access tells what it comes after. Each word of device and
+// shared memory has a cell with its last accesses; a word of which somebody touched a part gets a cell for each byte. The same cells know
+// what is allocated: an access of anything else is reported where it happens.
 #include "races.h"
 
 #include <sys/mman.h>
@@ -18,7 +18,7 @@
 #include "memory.h"
 #include "watch.h"
 
-extern "C" char __data_start, end;                         // of what the linker laid out: static __shared__ variables are in between
+extern "C" char __data_start, end;  // of what the linker laid out: static __shared__ variables are in between
 
 namespace host_cuda {
 
@@ -29,7 +29,7 @@ namespace {
 // (tick, atomic, thread), so that later ones are larger.
 using Stamp = std::uint64_t;
 constexpr Stamp tick_one = 1 << 16, atomic_bit = 1 << 10, thread_bits = atomic_bit - 1, split_bit = Stamp{1} << 63;
-constexpr Stamp allocated = 1;                             // as the last write: by nobody; 0 is memory that nobody may touch
+constexpr Stamp allocated = 1;  // as the last write: by nobody; 0 is memory that nobody may touch
 
 std::uint32_t thread_of(Stamp s) { return static_cast<std::uint32_t>(s & thread_bits); }
 std::uint32_t warp_of(Stamp s) { return thread_of(s) / 32; }
@@ -37,13 +37,13 @@ std::uint32_t warp_of(Stamp s) { return thread_of(s) / 32; }
 // Two reads, of two warps where there are two: a write must come after all, and one thread's own does not hide another's.
 struct Cell {
   Stamp write = 0, read = 0, other_read = 0;
-  Stamp first_read = 0;                                    // of the launch: tells whether other blocks read
+  Stamp first_read = 0;  // of the launch: tells whether other blocks read
 };
 
 struct Region {
   std::uintptr_t begin = 0;
   std::size_t bytes = 0;
-  Cell* cells = nullptr;                                   // one a word
+  Cell* cells = nullptr;  // one a word
 };
 
 // Address space; pages come as they are used.
@@ -87,8 +87,10 @@ class Checker final : public Watcher {
   void warp_meets(std::uint32_t first, unsigned lanes, bool all) override {
     const std::uint32_t thread = thread_of(now_);
     tick();
-    if (all) met_warp_[first / 32] = now_;
-    else met_some(first, lanes);
+    if (all)
+      met_warp_[first / 32] = now_;
+    else
+      met_some(first, lanes);
     now_ |= thread;
   }
   void atomic(const void* p, std::size_t bytes) override {
@@ -97,10 +99,10 @@ class Checker final : public Watcher {
 
   void access(const void* p, std::size_t bytes, Access kind) {
     Region* r = region_with(p);
-    if (!r) return;                                        // a thread's own stack, constants
+    if (!r) return;  // a thread's own stack, constants
     const std::uintptr_t at = reinterpret_cast<std::uintptr_t>(p) - r->begin;
     what_ = {p, bytes, kind};
-    since_ = r == &shared_ || r == &statics_ ? block_ : launch_;       // a block has shared memory of its own
+    since_ = r == &shared_ || r == &statics_ ? block_ : launch_;  // a block has shared memory of its own
     if (at % 4 == 0 && bytes % 4 == 0) {
       for (std::size_t i = 0; i < bytes / 4; ++i) whole(r->cells[at / 4 + i]);
     } else {
@@ -119,7 +121,7 @@ class Checker final : public Watcher {
     std::size_t bytes;
     Access kind;
   };
-  static constexpr std::size_t shared_slack = 64;          // beyond a block's shared memory, where accesses are noticed
+  static constexpr std::size_t shared_slack = 64;  // beyond a block's shared memory, where accesses are noticed
 
   void tick() { now_ = (now_ & ~(tick_one - 1)) + tick_one; }
 
@@ -146,8 +148,10 @@ class Checker final : public Watcher {
   Cell& byte_cell(Cell& c, std::size_t i) {
     if (!(c.write & split_bit)) {
       std::size_t free = split_.size();
-      if (free_splits_.empty()) split_.emplace_back();
-      else free = free_splits_.back(), free_splits_.pop_back();
+      if (free_splits_.empty())
+        split_.emplace_back();
+      else
+        free = free_splits_.back(), free_splits_.pop_back();
       split_[free].fill(c);
       c.write = split_bit | free;
     }
@@ -192,7 +196,8 @@ class Checker final : public Watcher {
     }
     const bool atomic = what_.kind == Access::atomic;
     if (races(c.write) && !(atomic && c.write & atomic_bit)) report(c.write, true);
-    for (const Stamp read : {c.read, c.other_read}) if (races(read)) report(read, false);
+    for (const Stamp read : {c.read, c.other_read})
+      if (races(read)) report(read, false);
     if (c.first_read < block_ && races(c.first_read)) report(c.first_read, false);
     c.write = now_ | (atomic ? atomic_bit : 0);
   }
@@ -207,14 +212,17 @@ class Checker final : public Watcher {
 
   // ---- reports -------------------------------------------------------------------------------------------------------------------------
 
-  static std::string in_words(const uint3& b) { return "(" + std::to_string(b.x) + ", " + std::to_string(b.y) + ", " + std::to_string(b.z) + ")"; }
+  static std::string in_words(const uint3& b) {
+    return "(" + std::to_string(b.x) + ", " + std::to_string(b.y) + ", " + std::to_string(b.z) + ")";
+  }
 
   std::string this_access() const {
     const char* kind = what_.kind == Access::read ? " reads " : what_.kind == Access::write ? " writes " : " adds to ";
     const auto at = reinterpret_cast<std::uintptr_t>(what_.p);
     std::string where = at - shared_.begin < shared_.bytes ? "shared memory + " + std::to_string(at - shared_.begin) : describe(what_.p);
     if (where.empty()) where = "a static __shared__ variable";
-    return "thread " + std::to_string(thread_of(now_)) + " of block " + in_words(place.block) + kind + std::to_string(what_.bytes) + " bytes at " + where;
+    return "thread " + std::to_string(thread_of(now_)) + " of block " + in_words(place.block) + kind + std::to_string(what_.bytes) +
+           " bytes at " + where;
   }
 
   [[noreturn]] void report(Stamp other, bool wrote) const {
@@ -222,8 +230,11 @@ class Checker final : public Watcher {
     const auto begun = std::upper_bound(blocks_.begin(), blocks_.end(), other, [](Stamp s, const Begun& b) { return s < b.tick; }) - 1;
     const bool same = other >= block_;
     fail_thread("race: " + this_access() + ", which thread " + std::to_string(thread_of(other)) + " of " +
-                (same ? "the same block" : "block " + in_words(begun->block)) + (!wrote ? " read" : other & atomic_bit ? " added to" : " wrote") +
-                (!same                                  ? "; blocks of a launch have no order"
+                (same ? "the same block" : "block " + in_words(begun->block)) +
+                (!wrote               ? " read"
+                 : other & atomic_bit ? " added to"
+                                      : " wrote") +
+                (!same                             ? "; blocks of a launch have no order"
                  : warp_of(other) == warp_of(now_) ? ", without __syncwarp or __syncthreads in between"
                                                    : ", without __syncthreads in between"));
   }
@@ -237,10 +248,10 @@ class Checker final : public Watcher {
     fail_thread("out of bounds: " + this_access());
   }
 
-  Stamp now_ = tick_one, launch_ = 0, block_ = 0;          // the running thread's; the first of the launch and of the block
-  Stamp met_all_ = 0, since_ = 0;                          // when the block last met; what was before is nothing to the place looked at
-  std::array<Stamp, 32> met_warp_{};                       // when all lanes of a warp last met
-  std::vector<std::array<Stamp, 32>> met_{1024};           // when a thread last heard of each lane of its warp, where only some met
+  Stamp now_ = tick_one, launch_ = 0, block_ = 0;  // the running thread's; the first of the launch and of the block
+  Stamp met_all_ = 0, since_ = 0;                  // when the block last met; what was before is nothing to the place looked at
+  std::array<Stamp, 32> met_warp_{};               // when all lanes of a warp last met
+  std::vector<std::array<Stamp, 32>> met_{1024};   // when a thread last heard of each lane of its warp, where only some met
   std::vector<Begun> blocks_;
   Region statics_, shared_;
   std::vector<Region> arenas_;
