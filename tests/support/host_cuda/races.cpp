@@ -66,6 +66,7 @@ class Checker final : public Watcher {
     tick();
     launch_ = now_;
     blocks_.clear();
+    forbid(shared_, reinterpret_cast<const void*>(shared_.begin), shared_.bytes);
     shared_cells_.assign((bytes + shared_slack) / 4 + 1, {});
     shared_ = {reinterpret_cast<std::uintptr_t>(shared), bytes + shared_slack, shared_cells_.data()};
     allow(shared_, shared, bytes);
