@@ -3,7 +3,9 @@
 //   bench_step --folder DIR --precision f32|bf16 --width 384 --depth 12 --heads 6 --head-width 2048 --head-depth 2 --head-heads 16
 //              --grid 16 --channels 768 --classes 1000 [--threads N]
 //
-// DIR holds weights.safetensors (DiT^DH with two times, published names), teacher.safetensors (with one) and batch.safetensors: z0, eps
+// With --heads 0 the network is not DiT^DH but an MLP of this width and depth (mlp.h).
+//
+// DIR holds weights.safetensors (with two times, DiT^DH by its published names), teacher.safetensors (with one) and batch.safetensors: z0, eps
 // (B,C,g,g), t, s (B; rows with s < t first), y (B). One step a line of standard input, whose words are a kind and perhaps "save":
 //
 //   fm      | u(z,t,t) - (eps - z0) |^2                       all rows          with backward, clipping, AdamW and average
@@ -32,6 +34,7 @@
 #include "nn/models/dit_dh.h"
 #include "nn/optim/adamw.h"
 #include "tensor/io/safetensors.h"
+#include "tests/bench/mlp.h"
 
 namespace {
 
@@ -49,8 +52,9 @@ double status_mib(const std::string& key) {
 
 void reset_peak() { std::ofstream("/proc/self/clear_refs") << 5; }
 
+template <class Net>
 struct Steps {
-  DitDh model, average, teacher_net;
+  Net model, average, teacher_net;
   AdamW optimizer;
   PathBatch batch;
   std::string folder;
@@ -117,6 +121,27 @@ struct Steps {
   }
 };
 
+// Answers the lines of standard input.
+template <class Net>
+void serve(const DitDhConfig& c, const std::string& folder) {
+  const double before = status_mib("VmRSS");
+  DitDhConfig one_time = c;
+  one_time.mean_flow = false;
+  Steps<Net> steps(c, one_time, folder);
+  fmt::print("ready\n");
+  std::cout.flush();
+  for (std::string line; std::getline(std::cin, line);) {
+    std::istringstream words(line);
+    std::string kind, save;
+    words >> kind >> save;
+    reset_peak();
+    const double start = now();
+    const double loss = kind == "sample" || kind == "euler" ? steps.draw(kind, save == "save") : steps.train(kind, save == "save");
+    fmt::print("seconds {:.5f} peak {:.1f} loss {:.8g}\n", now() - start, status_mib("VmHWM") - before, loss);
+    std::cout.flush();
+  }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -153,20 +178,5 @@ int main(int argc, char** argv) {
       return fmt::print(stderr, "bench_step: unknown option {}\n", key), 2;
   }
   if (folder.empty()) return fmt::print(stderr, "bench_step: --folder DIR is needed (tests/peers/steps.py makes it)\n"), 2;
-  const double before = status_mib("VmRSS");
-  DitDhConfig one_time = c;
-  one_time.mean_flow = false;
-  Steps steps(c, one_time, folder);
-  fmt::print("ready\n");
-  std::cout.flush();
-  for (std::string line; std::getline(std::cin, line);) {
-    std::istringstream words(line);
-    std::string kind, save;
-    words >> kind >> save;
-    reset_peak();
-    const double start = now();
-    const double loss = kind == "sample" || kind == "euler" ? steps.draw(kind, save == "save") : steps.train(kind, save == "save");
-    fmt::print("seconds {:.5f} peak {:.1f} loss {:.8g}\n", now() - start, status_mib("VmHWM") - before, loss);
-    std::cout.flush();
-  }
+  c.heads > 0 ? serve<DitDh>(c, folder) : serve<bench::Mlp>(c, folder);
 }

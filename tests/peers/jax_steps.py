@@ -71,9 +71,21 @@ def dit(w, c, dtype, x, t, y, r=None):
     return out.transpose(0, 2, 1).reshape(x.shape).astype(jnp.float32)
 
 
+def mlp(w, c, dtype, z, t, y, s=None):
+    """The network of tests/bench/mlp.h."""
+    condition = time_embedding(w, "t_embedder", t) + w["y_embedder.embedding_table.weight"][y]
+    if c.mean_flow:
+        condition = condition + time_embedding(w, "r_embedder", t - s)
+    h = linear(w, "in", z.reshape(len(z), -1).astype(dtype)) + condition.astype(dtype)
+    for i in range(c.depth):
+        h = jax.nn.gelu(linear(w, f"layers.{i}", h), approximate=False)
+    return linear(w, "out", h).reshape(z.shape).astype(jnp.float32)
+
+
 class Steps:
     def __init__(self, a):
         self.folder, self.c, self.c1 = a.folder, peer.sizes(a, mean_flow=True), peer.sizes(a, mean_flow=False)
+        self.net = dit if a.heads else mlp
         self.dtype = jnp.bfloat16 if a.precision == "bf16" else jnp.float32
         weights = self.load("weights")
         trained = {n: x for n, x in weights.items() if peer.is_trained(n)}
@@ -98,10 +110,10 @@ class Steps:
         return {n: jnp.asarray(x) for n, x in peer.read_safetensors(os.path.join(self.folder, name + ".safetensors")).items()}
 
     def u(self, w, z, s, t, y):
-        return dit({**w, **self.fixed}, self.c, self.dtype, z, t, y, s)
+        return self.net({**w, **self.fixed}, self.c, self.dtype, z, t, y, s)
 
     def v(self, z, t, y):
-        return dit(self.teacher, self.c1, self.dtype, z, t, y)
+        return self.net(self.teacher, self.c1, self.dtype, z, t, y)
 
     def points(self):
         b = self.batch

@@ -15,6 +15,7 @@ import tempfile
 
 import numpy
 
+import mlp
 import peer
 from golden import models as m
 
@@ -26,6 +27,7 @@ MODELS = {  # width, depth, heads, head_width, head_depth, head_heads, grid, cha
     "narrow256": (192, 12, 3, 384, 2, 6, 16, 192, 1000),
     "s64": (384, 12, 6, 2048, 2, 16, 8, 768, 1000),
     "s256": (384, 12, 6, 2048, 2, 16, 16, 768, 1000),
+    "mlp": (1024, 8, 0, 0, 0, 0, 4, 64, 10),                                   # no heads: mlp.py
 }
 FIELDS = ("width", "depth", "heads", "head_width", "head_depth", "head_heads", "grid", "channels", "classes")
 KINDS = ("fm", "jvp", "fd", "mfd", "cmt", "sample", "euler")
@@ -35,9 +37,9 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 def random_weights(sizes, seed):
     """Gaussian, products with the deviation 1 / sqrt(fan-in), modulations small: a network whose derivative is of the size of its value."""
     c = peer.sizes(sizes, mean_flow=seed == 1)
-    g, fixed = torch.Generator().manual_seed(seed), m.fixed_tables(c)
+    g, fixed = torch.Generator().manual_seed(seed), m.fixed_tables(c) if c.heads else {}
     weights = {}
-    for name, shape in m.dit_shapes(c):
+    for name, shape in m.dit_shapes(c) if c.heads else mlp.shapes(c):
         if name in fixed:
             weights[name] = fixed[name]
         elif name.endswith("weight") and "norm" in name:

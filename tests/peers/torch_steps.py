@@ -14,6 +14,7 @@ for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):          # set on some ma
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+import mlp
 import peer
 from golden import models as m
 
@@ -23,6 +24,7 @@ class Steps:
         torch.set_num_threads(a.threads)
         self.a, self.c = a, peer.sizes(a, mean_flow=True)
         self.c1 = peer.sizes(a, mean_flow=False)
+        self.net = m.dit if a.heads else mlp.forward
         self.weights = self.load("weights")
         self.trained = {n: w for n, w in self.weights.items() if peer.is_trained(n)}
         for w in self.trained.values():
@@ -43,10 +45,10 @@ class Steps:
         return {n: torch.from_numpy(x) for n, x in peer.read_safetensors(os.path.join(self.a.folder, name + ".safetensors")).items()}
 
     def u(self, z, s, t, y):
-        return m.dit(self.weights, self.c, z, t, y, s)
+        return self.net(self.weights, self.c, z, t, y, s)
 
     def v(self, z, t, y):
-        return m.dit(self.teacher, self.c1, z, t, y)
+        return self.net(self.teacher, self.c1, z, t, y)
 
     def fm(self):
         return ((self.u(self.z, self.t, self.t, self.y) - (self.eps - self.z0)) ** 2).mean()
