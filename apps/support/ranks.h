@@ -65,13 +65,19 @@ class Ranks {
   void set_remedy(std::string text);
   std::string remedy() const;
 
-  // f on the first rank, while the others wait.
+  // f on the first rank, while the others wait. Inside of f this is f alone, for they wait already.
   template <class F> void only_first(const F& f) const {
-    if (first()) f();
+    if (others_wait_) return f();
+    if (first()) {
+      others_wait_ = true;
+      f();                               // where it throws the program ends
+      others_wait_ = false;
+    }
     ranks_->barrier();
   }
 
  private:
+  mutable bool others_wait_ = false;
   mutable std::mutex mutex_;
   std::string remedy_;
   std::unique_ptr<Communicator> ranks_;  // last: its thread uses the others

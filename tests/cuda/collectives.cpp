@@ -15,15 +15,12 @@
 #include "autodiff/rules/matmul.h"
 #include "nn/optim/gradient_buckets.h"
 #include "nn/optim/shards.h"
-#include "tensor/collectives/file_rendezvous.h"
 #include "tensor/collectives/nccl.h"
-#include "tensor/collectives/tcp.h"
 #include "tensor/collectives/threads.h"
 #include "tensor/kernels/cuda/runtime.h"
 #include "tensor/ops/elementwise.h"
 #include "tensor/random/fill.h"
 #include "tests/support/host_cuda/executor.h"
-#include "tests/support/temp_folder.h"
 
 using namespace fm;
 
@@ -401,31 +398,4 @@ TEST_CASE("planted: memory of the host, memory of another GPU, a freed block, a 
     CHECK(ncclCommAbort(comm) == ncclSuccess);
     CHECK(ncclAllReduce(host.data(), host.data(), 5, ncclFloat32, ncclSum, comm, stream) == ncclInvalidArgument);
   });
-}
-
-// ---- how ranks find each other ------------------------------------------------------------------------------------------------------------
-
-TEST_CASE("NCCL's id reaches all ranks by TCP, whose address came by a file") {
-  const TempFolder folder;
-  const FileRendezvous file{folder.path(), "job/1//"};
-  std::vector<std::string> ids(3);
-  std::vector<std::thread> threads;
-  for (int r = 2; r >= 0; --r) {
-    threads.emplace_back([&, r] {
-      TcpRendezvous w{"the address in a file", 0, file.job, r, 3, 30};
-      w.listening = [&](int port) { leave_at(file, std::to_string(port)); };
-      w.find = [&]() -> std::pair<std::string, int> {
-        std::string why;
-        const std::string text = look_at(file, &why);
-        return text.empty() ? std::pair<std::string, int>{} : std::pair<std::string, int>{"localhost", std::stoi(text)};
-      };
-      MessageCommunicator ranks([&] { return open_tcp_channel(w); });
-      ids[static_cast<std::size_t>(r)] = share_nccl_id(ranks);
-      ranks.finish();
-    });
-  }
-  for (std::thread& t : threads) t.join();
-  CHECK(ids[0].size() == 128);
-  CHECK(ids[0].find_first_not_of('\0') != std::string::npos);
-  CHECK((ids[1] == ids[0] && ids[2] == ids[0]));
 }
