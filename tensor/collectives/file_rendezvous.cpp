@@ -12,7 +12,7 @@ namespace fm {
 namespace {
 
 struct Head {
-  std::uint64_t magic = 0x464C4F574D465631;              // "FLOWMFV1"
+  std::uint64_t magic = 0x464C4F574D465631;  // "FLOWMFV1"
   std::uint32_t bytes = 0, checksum = 0;
 };
 
@@ -39,17 +39,21 @@ std::string look_at(const FileRendezvous& where, std::string* why) {
   std::string text;
   try {
     text = read_file(path);
-  } catch (const FileError& e) {                         // it went meanwhile
+  } catch (const FileError& e) {  // it went meanwhile
     *why = e.what();
     return "";
   }
   Head head, wanted;
   std::memcpy(&head, text.data(), std::min(sizeof head, text.size()));
   const std::string bytes = text.size() > sizeof head ? text.substr(sizeof head) : "";
-  if (text.size() < sizeof head || head.magic != wanted.magic) *why = path.string() + " is not a rendezvous of this program";
-  else if (bytes.size() != head.bytes) *why = path.string() + " has " + std::to_string(bytes.size()) + " bytes of " + std::to_string(head.bytes);
-  else if (crc32c(bytes) != head.checksum) *why = path.string() + " has another checksum than it says";
-  else return bytes;
+  if (text.size() < sizeof head || head.magic != wanted.magic)
+    *why = path.string() + " is not a rendezvous of this program";
+  else if (bytes.size() != head.bytes)
+    *why = path.string() + " has " + std::to_string(bytes.size()) + " bytes of " + std::to_string(head.bytes);
+  else if (crc32c(bytes) != head.checksum)
+    *why = path.string() + " has another checksum than it says";
+  else
+    return bytes;
   return "";
 }
 

@@ -25,9 +25,22 @@ using cuda::check;
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 const char* name_of_result(ncclResult_t status) {
-  static constexpr const char* names[] = {"ncclSuccess",       "ncclUnhandledCudaError", "ncclSystemError", "ncclInternalError", "ncclInvalidArgument",
-                                          "ncclInvalidUsage", "ncclRemoteError",        "ncclInProgress"};
-  return status >= 0 && status < static_cast<int>(std::size(names)) ? names[status] : "an error of NCCL";
+  switch (status) {
+    case ncclUnhandledCudaError:
+      return "ncclUnhandledCudaError";
+    case ncclSystemError:
+      return "ncclSystemError";
+    case ncclInternalError:
+      return "ncclInternalError";
+    case ncclInvalidArgument:
+      return "ncclInvalidArgument";
+    case ncclInvalidUsage:
+      return "ncclInvalidUsage";
+    case ncclRemoteError:
+      return "ncclRemoteError";
+    default:
+      return "an error of NCCL";
+  }
 }
 
 // NCCL's last words say more than the name, where there are some.
@@ -38,19 +51,26 @@ std::string reason(ncclResult_t status, ncclComm_t comm) {
 
 ncclDataType_t type_of(DType dtype) {
   switch (dtype) {
-    case DType::f64: return ncclFloat64;
-    case DType::bf16: return ncclBfloat16;
-    case DType::i32: return ncclInt32;
-    case DType::i64: return ncclInt64;
-    case DType::u8: return ncclUint8;
-    default: return ncclFloat32;
+    case DType::f64:
+      return ncclFloat64;
+    case DType::bf16:
+      return ncclBfloat16;
+    case DType::i32:
+      return ncclInt32;
+    case DType::i64:
+      return ncclInt64;
+    case DType::u8:
+      return ncclUint8;
+    default:
+      return ncclFloat32;
   }
 }
 
 bool goes_on(ncclResult_t status) { return status == ncclSuccess || status == ncclInProgress; }
 
 // call(rank, piece, elements) for each rank's piece, all as one operation.
-template <class Call> ncclResult_t for_each_piece(const Tensor& x, const Communicator::Counts& counts, const Call& call) {
+template <class Call>
+ncclResult_t for_each_piece(const Tensor& x, const Communicator::Counts& counts, const Call& call) {
   ncclResult_t status = ncclGroupStart();
   auto* at = static_cast<std::byte*>(x.raw());
   for (std::size_t r = 0; r < counts.size() && goes_on(status); ++r) {
@@ -81,9 +101,10 @@ void refuse_shared_gpus(Communicator& control, Device device) {
   for (std::size_t r = 0; r < places.size(); ++r) {
     const auto [other, first] = owners.emplace(places[r], r);
     if (first) continue;
-    control.finish();                    // all ranks end here, for the same reason
+    control.finish();  // all ranks end here, for the same reason
     throw ConfigError("ranks " + std::to_string(other->second) + " and " + std::to_string(r) + " are both on the GPU " + names[r] + " of " +
-                      places[r].substr(0, places[r].find(' ')) + ": start fewer ranks on that machine, or give each its own (--device cuda:N)");
+                      places[r].substr(0, places[r].find(' ')) +
+                      ": start fewer ranks on that machine, or give each its own (--device cuda:N)");
   }
 }
 
@@ -122,14 +143,17 @@ class NcclCommunicator : public Communicator {
 
   Work all_reduce_start(const Tensor& x) override {
     if (!x.device().is_cuda()) return control_->all_reduce_start(x);
-    return start("all_reduce", x, true, [&] { return ncclAllReduce(x.raw(), x.raw(), count(x), type_of(x.dtype()), ncclSum, comm_, stream_); });
+    return start("all_reduce", x, true,
+                 [&] { return ncclAllReduce(x.raw(), x.raw(), count(x), type_of(x.dtype()), ncclSum, comm_, stream_); });
   }
   Work reduce_scatter_start(const Tensor& x, const Counts& counts) override {
     if (!x.device().is_cuda()) return control_->reduce_scatter_start(x, counts);
     check_counts("reduce_scatter", x, counts);
     return start("reduce_scatter", x, true, [&] {
-      if (all_equal(counts)) return ncclReduceScatter(x.raw(), own_piece(x, counts), own_count(counts), type_of(x.dtype()), ncclSum, comm_, stream_);
-      return for_each_piece(x, counts, [&](int r, void* at, std::size_t n) { return ncclReduce(at, at, n, type_of(x.dtype()), ncclSum, r, comm_, stream_); });
+      if (all_equal(counts))
+        return ncclReduceScatter(x.raw(), own_piece(x, counts), own_count(counts), type_of(x.dtype()), ncclSum, comm_, stream_);
+      return for_each_piece(
+          x, counts, [&](int r, void* at, std::size_t n) { return ncclReduce(at, at, n, type_of(x.dtype()), ncclSum, r, comm_, stream_); });
     });
   }
   Work all_gather_start(const Tensor& x, const Counts& counts) override {
@@ -137,12 +161,14 @@ class NcclCommunicator : public Communicator {
     check_counts("all_gather", x, counts);
     return start("all_gather", x, false, [&] {
       if (all_equal(counts)) return ncclAllGather(own_piece(x, counts), x.raw(), own_count(counts), type_of(x.dtype()), comm_, stream_);
-      return for_each_piece(x, counts, [&](int r, void* at, std::size_t n) { return ncclBroadcast(at, at, n, type_of(x.dtype()), r, comm_, stream_); });
+      return for_each_piece(
+          x, counts, [&](int r, void* at, std::size_t n) { return ncclBroadcast(at, at, n, type_of(x.dtype()), r, comm_, stream_); });
     });
   }
   Work broadcast_start(const Tensor& x, int root) override {
     if (!x.device().is_cuda()) return control_->broadcast_start(x, root);
-    return start("broadcast", x, false, [&] { return ncclBroadcast(x.raw(), x.raw(), count(x), type_of(x.dtype()), root, comm_, stream_); });
+    return start("broadcast", x, false,
+                 [&] { return ncclBroadcast(x.raw(), x.raw(), count(x), type_of(x.dtype()), root, comm_, stream_); });
   }
   Work send_start(const Tensor& x, int to) override {
     if (!x.device().is_cuda()) return control_->send_start(x, to);
@@ -170,10 +196,10 @@ class NcclCommunicator : public Communicator {
   struct Operation {
     const char* op;
     std::size_t bytes;
-    Tensor x;                            // until the compute stream waits for `done`, or `done` has come
-    double asked;                        // seconds on the steady clock
+    Tensor x;      // until the compute stream waits for `done`, or `done` has come
+    double asked;  // seconds on the steady clock
     cudaEvent_t done = nullptr;
-    cudaEvent_t begin = nullptr, end = nullptr;      // with times, while somebody observes
+    cudaEvent_t begin = nullptr, end = nullptr;  // with times, while somebody observes
   };
 
   static std::size_t count(const Tensor& x) { return static_cast<std::size_t>(x.numel()); }
@@ -185,7 +211,8 @@ class NcclCommunicator : public Communicator {
   void check_tensor(const char* op, const Tensor& x, bool sums) const;
   void check_counts(const char* op, const Tensor& x, const Counts& counts) const;
 
-  template <class Call> Work start(const char* op, const Tensor& x, bool sums, const Call& call);
+  template <class Call>
+  Work start(const char* op, const Tensor& x, bool sums, const Call& call);
   void let_go(Operation& operation);
   void let_go_of_finished();
   void settle(std::unique_lock<std::mutex>& lock, ncclResult_t status, const char* call, double seconds);
@@ -201,16 +228,16 @@ class NcclCommunicator : public Communicator {
   Device device_;
   NcclOptions options_;
   cudaStream_t stream_ = nullptr;
-  cudaEvent_t asked_ = nullptr;          // where the compute stream was when the last operation was asked for
+  cudaEvent_t asked_ = nullptr;  // where the compute stream was when the last operation was asked for
 
-  mutable std::mutex mutex_;             // of all below
+  mutable std::mutex mutex_;  // of all below
   std::condition_variable wake_;
-  ncclComm_t comm_ = nullptr;            // null when it has ended
-  std::exception_ptr failure_;           // what every operation throws from now on
+  ncclComm_t comm_ = nullptr;   // null when it has ended
+  std::exception_ptr failure_;  // what every operation throws from now on
   std::deque<std::shared_ptr<Operation>> under_way_;
   std::vector<cudaEvent_t> idle_events_;
   std::function<void(const Span&)> observer_;
-  cudaEvent_t origin_ = nullptr;         // of the times of events; `origin_time_` on the steady clock
+  cudaEvent_t origin_ = nullptr;  // of the times of events; `origin_time_` on the steady clock
   double origin_time_ = 0;
   bool stopping_ = false, finished_ = false;
   std::thread watchdog_;
@@ -218,20 +245,23 @@ class NcclCommunicator : public Communicator {
 
 void NcclCommunicator::check_tensor(const char* op, const Tensor& x, bool sums) const {
   const std::string what = std::string(op) + ": ";
-  if (x.device() != device_) throw DeviceError(what + "the tensor is on " + to_string(x.device()) + ", this rank talks from " + to_string(device_));
+  if (x.device() != device_)
+    throw DeviceError(what + "the tensor is on " + to_string(x.device()) + ", this rank talks from " + to_string(device_));
   if (!x.is_contiguous()) throw ShapeError(what + "the tensor " + to_string(x.shape()) + " is not contiguous");
-  if (sums && (x.dtype() == DType::u8 || x.dtype() == DType::i32)) throw DTypeError(what + "sums f32, f64, bf16 and i64, not " + name_of(x.dtype()));
+  if (sums && (x.dtype() == DType::u8 || x.dtype() == DType::i32))
+    throw DTypeError(what + "sums f32, f64, bf16 and i64, not " + name_of(x.dtype()));
 }
 
 void NcclCommunicator::check_counts(const char* op, const Tensor& x, const Counts& counts) const {
   if (static_cast<int>(counts.size()) == size() && std::accumulate(counts.begin(), counts.end(), std::int64_t{0}) == x.numel()) return;
-  throw ShapeError(std::string(op) + ": the pieces of " + std::to_string(counts.size()) + " ranks do not make up " + to_string(x.shape()) + " on " +
-                   std::to_string(size()) + " ranks");
+  throw ShapeError(std::string(op) + ": the pieces of " + std::to_string(counts.size()) + " ranks do not make up " + to_string(x.shape()) +
+                   " on " + std::to_string(size()) + " ranks");
 }
 
 // ---- operations -------------------------------------------------------------------------------------------------------------------
 
-template <class Call> Communicator::Work NcclCommunicator::start(const char* op, const Tensor& x, bool sums, const Call& call) {
+template <class Call>
+Communicator::Work NcclCommunicator::start(const char* op, const Tensor& x, bool sums, const Call& call) {
   check_tensor(op, x, sums);
   auto operation = std::make_shared<Operation>(Operation{op, x.bytes(), x, now()});
   std::unique_lock lock(mutex_);
@@ -251,10 +281,10 @@ template <class Call> Communicator::Work NcclCommunicator::start(const char* op,
   const auto wait = [this, operation] {
     const std::lock_guard own(mutex_);
     if (failure_) std::rethrow_exception(failure_);
-    if (!operation->done) return;                    // it has come long ago
+    if (!operation->done) return;  // it has come long ago
     cuda::use(device_.index);
     check(cudaStreamWaitEvent(cuda::current_stream(), operation->done), "cudaStreamWaitEvent");
-    operation->x = Tensor();                         // whoever has its memory next comes later on the compute stream
+    operation->x = Tensor();  // whoever has its memory next comes later on the compute stream
   };
   return std::async(std::launch::deferred, wait).share();
 }
@@ -342,7 +372,7 @@ void NcclCommunicator::watch() {
     } catch (...) {
       failure_ = std::current_exception();
       lock.unlock();
-      abort_nccl();                      // else this rank's GPU waits for ever
+      abort_nccl();  // else this rank's GPU waits for ever
       lock.lock();
     }
   }
@@ -355,10 +385,11 @@ void NcclCommunicator::look_for_failure() {
   ncclResult_t status = ncclSuccess;
   if (const ncclResult_t asked = ncclCommGetAsyncError(comm_, &status); asked != ncclSuccess) status = asked;
   if (status == ncclRemoteError) throw RankLostError("another rank's GPU cannot be reached: " + reason(status, comm_));
-  if (status != ncclSuccess && status != ncclInProgress) throw DeviceError("NCCL on rank " + std::to_string(rank()) + ": " + reason(status, comm_));
+  if (status != ncclSuccess && status != ncclInProgress)
+    throw DeviceError("NCCL on rank " + std::to_string(rank()) + ": " + reason(status, comm_));
   if (!under_way_.empty() && now() - under_way_.front()->asked > options_.done_within)
-    throw DeviceError(std::string(under_way_.front()->op) + " of " + std::to_string(under_way_.front()->bytes) + " bytes on rank " + std::to_string(rank()) +
-                      " is not done after " + std::to_string(static_cast<int>(options_.done_within)) +
+    throw DeviceError(std::string(under_way_.front()->op) + " of " + std::to_string(under_way_.front()->bytes) + " bytes on rank " +
+                      std::to_string(rank()) + " is not done after " + std::to_string(static_cast<int>(options_.done_within)) +
                       " s while all ranks are alive: do all ask for the same operations?");
 }
 
@@ -377,7 +408,7 @@ void NcclCommunicator::abort_nccl() {
     const std::lock_guard lock(mutex_);
     comm = std::exchange(comm_, nullptr);
   }
-  if (comm) ncclCommAbort(comm);         // what it says does not matter any more
+  if (comm) ncclCommAbort(comm);  // what it says does not matter any more
 }
 
 // Streams and events, when nothing on the GPU uses them any more.
@@ -421,7 +452,8 @@ std::string nccl_version() {
 std::string share_nccl_id(Communicator& control) {
   ncclUniqueId id = {};
   if (control.first())
-    if (const ncclResult_t status = ncclGetUniqueId(&id); status != ncclSuccess) throw DeviceError("ncclGetUniqueId: " + reason(status, nullptr));
+    if (const ncclResult_t status = ncclGetUniqueId(&id); status != ncclSuccess)
+      throw DeviceError("ncclGetUniqueId: " + reason(status, nullptr));
   const Tensor bytes = Tensor::zeros({static_cast<std::int64_t>(sizeof id.internal)}, DType::u8, Device{});
   std::memcpy(bytes.raw(), id.internal, sizeof id.internal);
   control.broadcast(bytes, 0);

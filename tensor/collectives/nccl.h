@@ -1,15 +1,16 @@
-// Ranks on GPUs. Tensors of one device go by NCCL, on a stream of its own; everything else (tensors of the CPU, texts, barriers) goes on by the
-// communicator between CPUs, which also carries NCCL's id to all ranks, tells who is alive and names who was lost.
+// Ranks on GPUs. Tensors of one device go by NCCL, on a stream of its own; everything else (tensors of the CPU, texts, barriers) goes on by
+// the communicator between CPUs, which also carries NCCL's id to all ranks, tells who is alive and names who was lost.
 //
-// The streams are ordered by events and the host waits for none of them: what a collective reads is what was asked of the compute stream before
+// The streams are ordered by events and the host waits for none of them: what a collective reads is what was asked of the compute stream
+// before
 // `..._start`, and after get() the compute stream goes on when the collective is done. get() itself returns at once.
 //
-// A rank that is lost cannot be noticed by the GPUs that wait for it. A thread asks the CPU's communicator and NCCL twenty times a second, and ends
-// NCCL's work when a rank is lost: the streams go on, with what tensors hold then, and every later call and get() throws RankLostError. So
-// whoever has waited for the device asks check_alive() before the numbers leave the process (a checkpoint).
+// A rank that is lost cannot be noticed by the GPUs that wait for it. A thread asks the CPU's communicator and NCCL twenty times a second,
+// and ends NCCL's work when a rank is lost: the streams go on, with what tensors hold then, and every later call and get() throws
+// RankLostError. So whoever has waited for the device asks check_alive() before the numbers leave the process (a checkpoint).
 //
-// Sums of f32, f64, i64 and bf16. Their order is NCCL's own: all ranks get the same bits, but not those of ranks on CPUs, nor those of another
-// number of ranks.
+// Sums of f32, f64, i64 and bf16. Their order is NCCL's own: all ranks get the same bits, but not those of ranks on CPUs, nor those of
+// another number of ranks.
 #pragma once
 
 #include <memory>
@@ -21,8 +22,8 @@
 namespace fm {
 
 struct NcclOptions {
-  double start_within = 120;             // seconds until all ranks' GPUs must have found each other
-  double done_within = 600;              // seconds for one operation while all ranks are alive: more means that they ask for different ones
+  double start_within = 120;  // seconds until all ranks' GPUs must have found each other
+  double done_within = 600;   // seconds for one operation while all ranks are alive: more means that they ask for different ones
 };
 
 // "2.28.9"; empty in a build without NCCL.

@@ -1,5 +1,6 @@
-// Ranks on GPUs against a plain computation: ranks are threads, each with a GPU of its own. In a program linked with tests/support/host_cuda NCCL is
-// its stand-in, which sums in another order than that of the ranks, holds NaN where a result is not there yet, and compares what ranks ask for.
+// Ranks on GPUs against a plain computation: ranks are threads, each with a GPU of its own. In a program linked with
+// tests/support/host_cuda NCCL is its stand-in, which sums in another order than that of the ranks, holds NaN where a result is not there
+// yet, and compares what ranks ask for.
 #include <doctest/doctest.h>
 #include <nccl.h>
 
@@ -36,7 +37,8 @@ std::vector<std::string> errors_of_ranks(int size, const Rank& f, const NcclOpti
     threads.emplace_back([&, r] {
       try {
         const DefaultDevice device(Device::cuda(r));
-        const auto ranks = open_nccl(std::make_unique<MessageCommunicator>([&] { return open_thread_channel(hub, r); }, watch), Device::cuda(r), options);
+        const auto ranks =
+            open_nccl(std::make_unique<MessageCommunicator>([&] { return open_thread_channel(hub, r); }, watch), Device::cuda(r), options);
         try {
           f(*ranks);
           ranks->finish();
@@ -60,7 +62,8 @@ void on_ranks(int size, const Rank& f) {
 double value_of(int rank, std::int64_t i) { return static_cast<double>((i * 7 + rank * 5) % 31 - 15) / 8; }
 Tensor values(DType dtype, std::int64_t n, int rank) {
   std::vector<double> x(static_cast<std::size_t>(n));
-  for (std::int64_t i = 0; i < n; ++i) x[static_cast<std::size_t>(i)] = dtype == DType::i64 || dtype == DType::u8 ? static_cast<double>(i % 50 + rank) : value_of(rank, i);
+  for (std::int64_t i = 0; i < n; ++i)
+    x[static_cast<std::size_t>(i)] = dtype == DType::i64 || dtype == DType::u8 ? static_cast<double>(i % 50 + rank) : value_of(rank, i);
   return Tensor::from(x, {n}).to(dtype);
 }
 std::vector<double> sums(DType dtype, std::int64_t n, int ranks) {
@@ -72,7 +75,9 @@ std::vector<double> sums(DType dtype, std::int64_t n, int ranks) {
   return total;
 }
 
-std::int64_t before(const Communicator::Counts& counts, int rank) { return std::accumulate(counts.begin(), counts.begin() + rank, std::int64_t{0}); }
+std::int64_t before(const Communicator::Counts& counts, int rank) {
+  return std::accumulate(counts.begin(), counts.begin() + rank, std::int64_t{0});
+}
 
 }  // namespace
 
@@ -105,7 +110,8 @@ TEST_CASE("pieces, even and uneven ones, some of them empty: scattered sums, gat
       ranks.all_gather(bytes, counts);
       std::vector<double> all;
       for (int r = 0; r < 3; ++r)
-        for (std::int64_t i = 0; i < counts[static_cast<std::size_t>(r)]; ++i) all.push_back(values(DType::u8, n, r).to_vector<double>()[static_cast<std::size_t>(before(counts, r) + i)]);
+        for (std::int64_t i = 0; i < counts[static_cast<std::size_t>(r)]; ++i)
+          all.push_back(values(DType::u8, n, r).to_vector<double>()[static_cast<std::size_t>(before(counts, r) + i)]);
       CHECK(bytes.to_vector<double>() == all);
     });
 }
@@ -115,7 +121,7 @@ TEST_CASE("broadcast, send and receive; tensors of the CPU go the other way") {
     const Tensor x = values(DType::f32, 9, ranks.rank());
     ranks.broadcast(x, 1);
     CHECK(x.to_vector<double>() == values(DType::f32, 9, 1).to_vector<double>());
-    for (int round = 0; round < 5; ++round) {                          // more of them than wait at a time
+    for (int round = 0; round < 5; ++round) {  // more of them than wait at a time
       const Tensor y = values(DType::f64, 4 + round, ranks.rank());
       if (ranks.rank() == 2) ranks.send(y, 0);
       if (ranks.rank() == 0) ranks.receive(y, 2);
@@ -134,9 +140,9 @@ TEST_CASE("between computing and computing, without a wait of the host: what is 
     for (int i = 0; i < 6; ++i) {
       const Tensor y = x * 3.0;
       const auto under_way = ranks.all_reduce_start(y);
-      const Tensor meanwhile = x * 5.0 + x;                            // overlaps
+      const Tensor meanwhile = x * 5.0 + x;  // overlaps
       under_way.get();
-      x = y * (1.0 / 6);                                               // both ranks have the same now: their sum is twice as much
+      x = y * (1.0 / 6);  // both ranks have the same now: their sum is twice as much
       for (double& w : wanted) w = i == 0 ? w / 2 : w;
     }
     CHECK(x.to_vector<double>() == wanted);
@@ -147,7 +153,7 @@ TEST_CASE("a tensor that nobody waits for lives until its operation is done") {
   on_ranks(2, [](Communicator& ranks) {
     for (int i = 0; i < 5; ++i) {
       ranks.all_reduce_start(values(DType::f32, 100, ranks.rank()));
-      Tensor::full({100}, 7.0);                                        // might take the same memory
+      Tensor::full({100}, 7.0);  // might take the same memory
     }
     const Tensor last = values(DType::f32, 100, ranks.rank());
     ranks.all_reduce(last);
@@ -201,23 +207,24 @@ TEST_CASE("ranks that ask for different things are told what") {
   CHECK_MESSAGE(types.find("rank 0 calls AllReduce of 5 f32, rank 1 AllReduce of 5 f64") != std::string::npos, types);
   const std::string order = said([&](Communicator& ranks) {
     const Tensor x = Tensor::ones({5}), y = Tensor::ones({5});
-    if (ranks.first()) ranks.all_reduce(x), ranks.broadcast(y, 0);
-    else ranks.broadcast(y, 0), ranks.all_reduce(x);
+    if (ranks.first())
+      ranks.all_reduce(x), ranks.broadcast(y, 0);
+    else
+      ranks.broadcast(y, 0), ranks.all_reduce(x);
     wait(y);
   });
   CHECK_MESSAGE(order.find("rank 0 calls AllReduce of 5 f32, rank 1 Broadcast of 5 f32 (root 0)") != std::string::npos, order);
 }
 
 TEST_CASE("a rank that asks for nothing, though it is alive, is told after the deadline") {
-  const auto errors = errors_of_ranks(
-      2,
-      [](Communicator& ranks) {
-        const Tensor x = Tensor::ones({5});
-        if (ranks.first()) ranks.all_reduce(x), x.to_vector<float>();
-        ranks.barrier();
-        ranks.check_alive();
-      },
-      {.done_within = 0.5});
+  const auto errors = errors_of_ranks(2,
+                                      [](Communicator& ranks) {
+                                        const Tensor x = Tensor::ones({5});
+                                        if (ranks.first()) ranks.all_reduce(x), x.to_vector<float>();
+                                        ranks.barrier();
+                                        ranks.check_alive();
+                                      },
+                                      {.done_within = 0.5});
   CHECK_MESSAGE(errors[0].starts_with("all_reduce of 20 bytes on rank 0 is not done after 0 s while all ranks are alive"), errors[0]);
 }
 
@@ -225,23 +232,24 @@ TEST_CASE("a rank that is lost, with a word or without: the others' GPUs go on a
   for (const bool silently : {false, true}) {
     CAPTURE(silently);
     const auto since = std::chrono::steady_clock::now();
-    const auto errors = errors_of_ranks(
-        3,
-        [&](Communicator& ranks) {
-          if (ranks.rank() == 1 && !silently) throw FileError("no space left");
-          if (ranks.rank() == 1) {
-            std::this_thread::sleep_for(std::chrono::milliseconds(300));
-            return ranks.abandon("it was killed");
-          }
-          const Tensor x = Tensor::ones({5});
-          ranks.all_reduce(x);
-          x.to_vector<float>();                                        // waits for the device: comes back all the same
-          CHECK_THROWS_AS(ranks.check_alive(), RankLostError);
-          CHECK_THROWS_AS(ranks.all_reduce(x), RankLostError);
-          ranks.all_reduce(x);
-        },
-        {}, {.lost_after = 2, .beat_every = 0.05});
-    for (int r : {0, 2}) CHECK_MESSAGE(errors[static_cast<std::size_t>(r)] == (silently ? "rank 1 was lost: it was killed" : "rank 1 was lost: no space left"), errors[static_cast<std::size_t>(r)]);
+    const auto errors = errors_of_ranks(3,
+                                        [&](Communicator& ranks) {
+                                          if (ranks.rank() == 1 && !silently) throw FileError("no space left");
+                                          if (ranks.rank() == 1) {
+                                            std::this_thread::sleep_for(std::chrono::milliseconds(300));
+                                            return ranks.abandon("it was killed");
+                                          }
+                                          const Tensor x = Tensor::ones({5});
+                                          ranks.all_reduce(x);
+                                          x.to_vector<float>();  // waits for the device: comes back all the same
+                                          CHECK_THROWS_AS(ranks.check_alive(), RankLostError);
+                                          CHECK_THROWS_AS(ranks.all_reduce(x), RankLostError);
+                                          ranks.all_reduce(x);
+                                        },
+                                        {}, {.lost_after = 2, .beat_every = 0.05});
+    for (int r : {0, 2})
+      CHECK_MESSAGE(errors[static_cast<std::size_t>(r)] == (silently ? "rank 1 was lost: it was killed" : "rank 1 was lost: no space left"),
+                    errors[static_cast<std::size_t>(r)]);
     CHECK(std::chrono::steady_clock::now() - since < std::chrono::seconds(20));
   }
 }

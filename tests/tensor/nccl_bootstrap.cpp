@@ -1,4 +1,5 @@
-// How ranks on GPUs find each other, with the real NCCL where the build has it: its id needs no GPU. Then there must be one, or a clear word.
+// How ranks on GPUs find each other, with the real NCCL where the build has it: its id needs no GPU. Then there must be one, or a clear
+// word.
 #include <doctest/doctest.h>
 
 #include <thread>

@@ -1,11 +1,10 @@
-// NCCL on the CPU. An operation is two pieces of work on its stream: the first lays what this rank gives into memory that all ranks share, the
-// second, which cannot run before every rank has done the first, takes the result from there. Between the two the target holds NaN.
+// NCCL on the CPU. An operation is two pieces of work on its stream: the first lays what this rank gives into memory that all ranks share,
+// the second, which cannot run before every rank has done the first, takes the result from there. Between the two the target holds NaN.
 //
 // A GPU works on while its host waits for something else. Streams here do not, so a thread of each communicator runs them when another rank
 // waits for an operation that was asked for on this one.
-#include <nccl.h>
-
 #include <fcntl.h>
+#include <nccl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -29,8 +28,8 @@ namespace {
 using host_cuda::Report;
 
 constexpr int most_ranks = 8, most_calls = 2 * most_ranks, slots = 2;
-constexpr int collective = 0, channels = 1 + most_ranks * most_ranks;        // the others: from one rank to another
-constexpr std::size_t slot_bytes = std::size_t{64} << 20;                    // of address space
+constexpr int collective = 0, channels = 1 + most_ranks * most_ranks;  // the others: from one rank to another
+constexpr std::size_t slot_bytes = std::size_t{64} << 20;              // of address space
 
 enum class Kind { all_reduce, reduce, reduce_scatter, all_gather, broadcast, send_receive };
 constexpr const char* names[] = {"AllReduce", "Reduce", "ReduceScatter", "AllGather", "Broadcast", "Send and Recv"};
@@ -39,7 +38,7 @@ constexpr const char* names[] = {"AllReduce", "Reduce", "ReduceScatter", "AllGat
 struct Call {
   Kind kind;
   ncclDataType_t type;
-  int root;                                // of a Send and Recv: the sender
+  int root;  // of a Send and Recv: the sender
   std::uint64_t count;
   bool operator==(const Call&) const = default;
 };
@@ -50,11 +49,11 @@ struct Post {
 
 // Operations of a channel are counted from 1. All counters only grow.
 struct Counters {
-  std::atomic<std::uint64_t> posted, done, wanted;      // `wanted`: this rank waits for that operation of the others
+  std::atomic<std::uint64_t> posted, done, wanted;  // `wanted`: this rank waits for that operation of the others
 };
 struct Shared {
   std::atomic<int> size;
-  std::atomic<std::uint32_t> joined;                    // a bit for each rank
+  std::atomic<std::uint32_t> joined;  // a bit for each rank
   Counters counters[channels][most_ranks];
   Post posts[channels][most_ranks][slots];
 };
@@ -63,20 +62,31 @@ constexpr std::size_t shared_bytes = head_bytes + slot_bytes * slots * (most_ran
 
 std::size_t size_of(ncclDataType_t type) {
   switch (type) {
-    case ncclUint8: return 1;
-    case ncclBfloat16: return 2;
-    case ncclInt32: case ncclFloat32: return 4;
-    default: return 8;
+    case ncclUint8:
+      return 1;
+    case ncclBfloat16:
+      return 2;
+    case ncclInt32:
+    case ncclFloat32:
+      return 4;
+    default:
+      return 8;
   }
 }
 const char* name_of(ncclDataType_t type) {
   switch (type) {
-    case ncclUint8: return "u8";
-    case ncclBfloat16: return "bf16";
-    case ncclInt32: return "i32";
-    case ncclFloat32: return "f32";
-    case ncclFloat64: return "f64";
-    default: return "i64";
+    case ncclUint8:
+      return "u8";
+    case ncclBfloat16:
+      return "bf16";
+    case ncclInt32:
+      return "i32";
+    case ncclFloat32:
+      return "f32";
+    case ncclFloat64:
+      return "f64";
+    default:
+      return "i64";
   }
 }
 
@@ -104,9 +114,9 @@ struct host_nccl_comm {
   bool blocking = true;
   Shared* shared = nullptr;
   std::atomic<bool> aborted = false, stopping = false, in_progress = false;
-  std::atomic<std::uint64_t> asked[channels] = {};       // operations that this rank has put on its streams
+  std::atomic<std::uint64_t> asked[channels] = {};  // operations that this rank has put on its streams
   std::mutex mutex;
-  std::string report;                                    // of the first thing that went wrong
+  std::string report;  // of the first thing that went wrong
   std::thread helper;
 
   ~host_nccl_comm() { munmap(shared, shared_bytes); }
@@ -135,7 +145,7 @@ namespace {
 using Comm = std::shared_ptr<host_nccl_comm>;
 
 std::mutex registry_mutex;
-auto& registry = *new std::vector<Comm>;                 // what ncclComm_t may point to; never destroyed: a program may end without ncclCommDestroy
+auto& registry = *new std::vector<Comm>;  // what ncclComm_t may point to; never destroyed: a program may end without ncclCommDestroy
 thread_local std::string last_words;
 
 ncclResult_t refuse(ncclResult_t status, const std::string& what) {
@@ -154,7 +164,7 @@ struct Member {
   Call call;
   const void* from;
   void* to;
-  int receiver = 0;                                      // of a Send and Recv
+  int receiver = 0;  // of a Send and Recv
 };
 
 // One operation of a channel: what was called between ncclGroupStart and ncclGroupEnd, or alone.
@@ -165,7 +175,7 @@ struct Operation {
   std::vector<Member> members;
   double waits_since = 0;
 
-  std::vector<int> ranks() const {                       // that take part
+  std::vector<int> ranks() const {  // that take part
     if (channel != collective) return {(channel - 1) / most_ranks, (channel - 1) % most_ranks};
     std::vector<int> all;
     for (int r = 0; r < comm->size; ++r) all.push_back(r);
@@ -191,14 +201,16 @@ struct Operation {
   }
 
   // Is every rank `far` enough? Tells the others what this one waits for.
-  template <class Far> bool wait(std::uint64_t wanted, const Far& far) {
+  template <class Far>
+  bool wait(std::uint64_t wanted, const Far& far) {
     if (comm->aborted) return true;
     for (int r : ranks()) {
       if (far(r)) continue;
       comm->counters(channel, comm->rank).wanted = wanted;
       if (waits_since == 0) waits_since = now();
       if (now() - waits_since > deadline())
-        comm->fail("operation " + std::to_string(number) + " waits for rank " + std::to_string(r) + " since " + std::to_string(static_cast<int>(deadline())) + " s");
+        comm->fail("operation " + std::to_string(number) + " waits for rank " + std::to_string(r) + " since " +
+                   std::to_string(static_cast<int>(deadline())) + " s");
       return false;
     }
     waits_since = 0;
@@ -215,12 +227,17 @@ struct Operation {
   void check_posts() const;
 };
 
-template <class F> auto by_type(ncclDataType_t type, const F& f) {
+template <class F>
+auto by_type(ncclDataType_t type, const F& f) {
   switch (type) {
-    case ncclFloat32: return f(float{});
-    case ncclFloat64: return f(double{});
-    case ncclInt64: return f(std::int64_t{});
-    default: return f(std::uint8_t{});
+    case ncclFloat32:
+      return f(float{});
+    case ncclFloat64:
+      return f(double{});
+    case ncclInt64:
+      return f(std::int64_t{});
+    default:
+      return f(std::uint8_t{});
   }
 }
 
@@ -255,7 +272,8 @@ void Operation::give() {
   if (comm->aborted) return;
   int current = 0;
   cudaGetDevice(&current);
-  if (current != comm->device) comm->fail("a stream of cuda:" + std::to_string(current) + " with a communicator of cuda:" + std::to_string(comm->device));
+  if (current != comm->device)
+    comm->fail("a stream of cuda:" + std::to_string(current) + " with a communicator of cuda:" + std::to_string(comm->device));
   check_buffers();
   std::byte* at = comm->data(channel, comm->rank, number);
   Post& post = comm->post(channel, comm->rank, number);
@@ -278,8 +296,9 @@ void Operation::check_posts() const {
     const Post& theirs = comm->post(channel, r, number);
     if (theirs.calls == own.calls && std::equal(own.call, own.call + own.calls, theirs.call)) continue;
     const int first = std::min(r, comm->rank), second = std::max(r, comm->rank);
-    comm->fail("operation " + std::to_string(number) + ": rank " + std::to_string(first) + " calls " + text(comm->post(channel, first, number)) + ", rank " +
-               std::to_string(second) + " " + text(comm->post(channel, second, number)));
+    comm->fail("operation " + std::to_string(number) + ": rank " + std::to_string(first) + " calls " +
+               text(comm->post(channel, first, number)) + ", rank " + std::to_string(second) + " " +
+               text(comm->post(channel, second, number)));
   }
 }
 
@@ -287,7 +306,7 @@ void Operation::take() {
   if (comm->aborted) return;
   check_buffers();
   check_posts();
-  std::vector<std::size_t> at(static_cast<std::size_t>(most_ranks), 0);      // in each rank's data
+  std::vector<std::size_t> at(static_cast<std::size_t>(most_ranks), 0);  // in each rank's data
   for (const Member& m : members) {
     const Call& c = m.call;
     const std::size_t bytes = c.count * size_of(c.type);
@@ -301,8 +320,10 @@ void Operation::take() {
       at[static_cast<std::size_t>(r)] += given(c, r);
       if (got(c, comm->rank) == 0 || given(c, r) == 0) continue;
       if (c.kind == Kind::reduce_scatter) from += bytes * static_cast<std::size_t>(comm->rank);
-      if (sums && begun) add(c.type, from, to, c.count);
-      else std::memcpy(c.kind == Kind::all_gather ? to + bytes * static_cast<std::size_t>(r) : to, from, bytes);
+      if (sums && begun)
+        add(c.type, from, to, c.count);
+      else
+        std::memcpy(c.kind == Kind::all_gather ? to + bytes * static_cast<std::size_t>(r) : to, from, bytes);
       begun = true;
     }
   }
@@ -310,10 +331,12 @@ void Operation::take() {
 }
 
 void put_on_stream(const std::shared_ptr<Operation>& op, cudaStream_t stream) {
-  host_cuda::enqueue_when(stream, [op] { return op->slot_is_free(); }, [op] { op->give(); });
+  host_cuda::enqueue_when(
+      stream, [op] { return op->slot_is_free(); }, [op] { op->give(); });
   // Only what waits for data can hold a stream up; a send is done when it has given.
   if (op->channel == collective || op->comm->rank != op->members.front().call.root)
-    host_cuda::enqueue_when(stream, [op] { return op->all_posted(); }, [op] { op->take(); });
+    host_cuda::enqueue_when(
+        stream, [op] { return op->all_posted(); }, [op] { op->take(); });
   else
     host_cuda::enqueue(stream, [op] { op->comm->counters(op->channel, op->comm->rank).done = op->number; });
 }
@@ -331,7 +354,7 @@ thread_local Group group;
 void ask(int channel, std::vector<Member> members) {
   std::atomic<std::uint64_t>& asked = group.comm->asked[channel];
   put_on_stream(std::make_shared<Operation>(Operation{group.comm, channel, asked + 1, std::move(members)}), group.stream);
-  ++asked;                                               // now the helper may run it
+  ++asked;  // now the helper may run it
 }
 
 ncclResult_t submit() {
@@ -357,7 +380,8 @@ ncclResult_t call(ncclComm_t handle, cudaStream_t stream, const Member& m) {
   if (comm->in_progress) return refuse(ncclInvalidUsage, "a call while another is in progress: ask ncclCommGetAsyncError first");
   if (std::max(m.call.root, m.receiver) >= comm->size || std::min(m.call.root, m.receiver) < 0)
     return refuse(ncclInvalidArgument, "there is no such rank among " + std::to_string(comm->size));
-  if (group.comm && (group.comm != comm || group.stream != stream)) return refuse(ncclInvalidUsage, "the stand-in takes one communicator and one stream in a group");
+  if (group.comm && (group.comm != comm || group.stream != stream))
+    return refuse(ncclInvalidUsage, "the stand-in takes one communicator and one stream in a group");
   Operation all{comm, collective, 0, group.members};
   all.members.push_back(m);
   std::size_t bytes = 0;
@@ -369,7 +393,8 @@ ncclResult_t call(ncclComm_t handle, cudaStream_t stream, const Member& m) {
   return group.depth > 0 ? ncclSuccess : submit();
 }
 
-// ---- the thread that goes on when another rank waits -------------------------------------------------------------------------------------
+// ---- the thread that goes on when another rank waits
+// -------------------------------------------------------------------------------------
 
 void help(host_nccl_comm& comm) {
   while (!comm.stopping) {
@@ -402,7 +427,8 @@ bool all_joined(const host_nccl_comm& comm) { return comm.shared->joined == (1u 
 
 }  // namespace
 
-// ---- what programs call --------------------------------------------------------------------------------------------------------------------
+// ---- what programs call
+// --------------------------------------------------------------------------------------------------------------------
 
 ncclResult_t ncclGetVersion(int* version) { return *version = 22809, ncclSuccess; }
 
@@ -416,7 +442,8 @@ ncclResult_t ncclGetUniqueId(ncclUniqueId* id) {
 }
 
 ncclResult_t ncclCommInitRankConfig(ncclComm_t* out, int ranks, ncclUniqueId id, int rank, ncclConfig_t* config) {
-  if (ranks < 1 || ranks > most_ranks || rank < 0 || rank >= ranks) return refuse(ncclInvalidArgument, "rank " + std::to_string(rank) + " of " + std::to_string(ranks));
+  if (ranks < 1 || ranks > most_ranks || rank < 0 || rank >= ranks)
+    return refuse(ncclInvalidArgument, "rank " + std::to_string(rank) + " of " + std::to_string(ranks));
   const int file = open(id.internal, O_RDWR | O_CLOEXEC);
   if (file < 0) return refuse(ncclSystemError, std::string("no communicator at ") + id.internal);
   void* p = mmap(nullptr, shared_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, file, 0);
@@ -428,7 +455,8 @@ ncclResult_t ncclCommInitRankConfig(ncclComm_t* out, int ranks, ncclUniqueId id,
   int expected = 0;
   if (!comm->shared->size.compare_exchange_strong(expected, ranks) && expected != ranks)
     return refuse(ncclInvalidArgument, "this rank expects " + std::to_string(ranks) + " ranks, others " + std::to_string(expected));
-  if (comm->shared->joined.fetch_or(1u << rank) >> rank & 1u) return refuse(ncclInvalidArgument, "rank " + std::to_string(rank) + " is there already");
+  if (comm->shared->joined.fetch_or(1u << rank) >> rank & 1u)
+    return refuse(ncclInvalidArgument, "rank " + std::to_string(rank) + " is there already");
   comm->helper = std::thread([c = comm.get()] { help(*c); });
   {
     const std::lock_guard lock(registry_mutex);
@@ -454,7 +482,8 @@ ncclResult_t ncclCommFinalize(ncclComm_t handle) {
   const Comm comm = find(handle);
   if (!comm) return refuse(ncclInvalidArgument, "a communicator that was destroyed or aborted");
   for (int c = 0; c < channels; ++c)
-    if (comm->counters(c, comm->rank).done < comm->asked[c]) return refuse(ncclInvalidUsage, "the stand-in takes ncclCommFinalize when the streams are done");
+    if (comm->counters(c, comm->rank).done < comm->asked[c])
+      return refuse(ncclInvalidUsage, "the stand-in takes ncclCommFinalize when the streams are done");
   return ncclSuccess;
 }
 ncclResult_t ncclCommDestroy(ncclComm_t handle) {
@@ -483,19 +512,23 @@ ncclResult_t ncclGroupEnd() {
   return --group.depth > 0 ? ncclSuccess : submit();
 }
 
-ncclResult_t ncclAllReduce(const void* from, void* to, std::size_t count, ncclDataType_t type, ncclRedOp_t, ncclComm_t comm, cudaStream_t stream) {
+ncclResult_t ncclAllReduce(const void* from, void* to, std::size_t count, ncclDataType_t type, ncclRedOp_t, ncclComm_t comm,
+                           cudaStream_t stream) {
   return call(comm, stream, {{Kind::all_reduce, type, 0, count}, from, to});
 }
-ncclResult_t ncclReduce(const void* from, void* to, std::size_t count, ncclDataType_t type, ncclRedOp_t, int root, ncclComm_t comm, cudaStream_t stream) {
+ncclResult_t ncclReduce(const void* from, void* to, std::size_t count, ncclDataType_t type, ncclRedOp_t, int root, ncclComm_t comm,
+                        cudaStream_t stream) {
   return call(comm, stream, {{Kind::reduce, type, root, count}, from, to});
 }
-ncclResult_t ncclReduceScatter(const void* from, void* to, std::size_t each, ncclDataType_t type, ncclRedOp_t, ncclComm_t comm, cudaStream_t stream) {
+ncclResult_t ncclReduceScatter(const void* from, void* to, std::size_t each, ncclDataType_t type, ncclRedOp_t, ncclComm_t comm,
+                               cudaStream_t stream) {
   return call(comm, stream, {{Kind::reduce_scatter, type, 0, each}, from, to});
 }
 ncclResult_t ncclAllGather(const void* from, void* to, std::size_t each, ncclDataType_t type, ncclComm_t comm, cudaStream_t stream) {
   return call(comm, stream, {{Kind::all_gather, type, 0, each}, from, to});
 }
-ncclResult_t ncclBroadcast(const void* from, void* to, std::size_t count, ncclDataType_t type, int root, ncclComm_t comm, cudaStream_t stream) {
+ncclResult_t ncclBroadcast(const void* from, void* to, std::size_t count, ncclDataType_t type, int root, ncclComm_t comm,
+                           cudaStream_t stream) {
   return call(comm, stream, {{Kind::broadcast, type, root, count}, from, to});
 }
 ncclResult_t ncclSend(const void* from, std::size_t count, ncclDataType_t type, int peer, ncclComm_t comm, cudaStream_t stream) {

@@ -1,5 +1,5 @@
-// The slice of NCCL that the engine uses, on the CPU: ranks are threads of one process or processes of one machine, which share memory named by
-// the unique id. README.md of this folder says what is reported. No NVIDIA header is read.
+// The slice of NCCL that the engine uses, on the CPU: ranks are threads of one process or processes of one machine, which share memory
+// named by the unique id. README.md of this folder says what is reported. No NVIDIA header is read.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -25,7 +25,8 @@ enum ncclRedOp_t { ncclSum = 0 };
 struct ncclConfig_t {
   int blocking = 1;
 };
-#define NCCL_CONFIG_INITIALIZER {}
+#define NCCL_CONFIG_INITIALIZER \
+  {}
 
 ncclResult_t ncclGetVersion(int* version);
 ncclResult_t ncclGetUniqueId(ncclUniqueId* id);
@@ -35,14 +36,18 @@ ncclResult_t ncclCommDestroy(ncclComm_t comm);
 ncclResult_t ncclCommAbort(ncclComm_t comm);
 ncclResult_t ncclCommGetAsyncError(ncclComm_t comm, ncclResult_t* status);
 const char* ncclGetErrorString(ncclResult_t status);
-const char* ncclGetLastError(ncclComm_t comm);             // the report
+const char* ncclGetLastError(ncclComm_t comm);  // the report
 
 ncclResult_t ncclGroupStart();
 ncclResult_t ncclGroupEnd();
-ncclResult_t ncclAllReduce(const void* from, void* to, std::size_t count, ncclDataType_t type, ncclRedOp_t op, ncclComm_t comm, cudaStream_t stream);
-ncclResult_t ncclReduce(const void* from, void* to, std::size_t count, ncclDataType_t type, ncclRedOp_t op, int root, ncclComm_t comm, cudaStream_t stream);
-ncclResult_t ncclReduceScatter(const void* from, void* to, std::size_t each, ncclDataType_t type, ncclRedOp_t op, ncclComm_t comm, cudaStream_t stream);
+ncclResult_t ncclAllReduce(const void* from, void* to, std::size_t count, ncclDataType_t type, ncclRedOp_t op, ncclComm_t comm,
+                           cudaStream_t stream);
+ncclResult_t ncclReduce(const void* from, void* to, std::size_t count, ncclDataType_t type, ncclRedOp_t op, int root, ncclComm_t comm,
+                        cudaStream_t stream);
+ncclResult_t ncclReduceScatter(const void* from, void* to, std::size_t each, ncclDataType_t type, ncclRedOp_t op, ncclComm_t comm,
+                               cudaStream_t stream);
 ncclResult_t ncclAllGather(const void* from, void* to, std::size_t each, ncclDataType_t type, ncclComm_t comm, cudaStream_t stream);
-ncclResult_t ncclBroadcast(const void* from, void* to, std::size_t count, ncclDataType_t type, int root, ncclComm_t comm, cudaStream_t stream);
+ncclResult_t ncclBroadcast(const void* from, void* to, std::size_t count, ncclDataType_t type, int root, ncclComm_t comm,
+                           cudaStream_t stream);
 ncclResult_t ncclSend(const void* from, std::size_t count, ncclDataType_t type, int peer, ncclComm_t comm, cudaStream_t stream);
 ncclResult_t ncclRecv(void* to, std::size_t count, ncclDataType_t type, int peer, ncclComm_t comm, cudaStream_t stream);

@@ -55,6 +55,8 @@ std::vector<cudaStream_t> streams;
 std::map<const std::byte*, std::size_t> pinned;
 cudaError_t last_error = cudaSuccess;
 std::string last_report;
+const std::string nobody_records = "all streams wait for events that nobody records";
+std::string cause;                                         // the last report that emptied the streams: others may wait for events that went with it
 thread_local int current_device = 0;
 
 cudaError_t failed(cudaError_t status, const std::string& report = "") {
@@ -79,7 +81,7 @@ template <class Done> cudaError_t drain(const Done& done) {
         if (!s->queue.empty() && runnable(s->queue.front())) ready.push_back(s);
       if (ready.empty()) {
         const auto elsewhere = [](cudaStream_t s) { return !s->queue.empty() && s->queue.front().ready; };
-        if (std::none_of(streams.begin(), streams.end(), elsewhere)) throw Report("all streams wait for events that nobody records");
+        if (std::none_of(streams.begin(), streams.end(), elsewhere)) throw Report(nobody_records + (cause.empty() ? "" : ", since: " + cause));
         access.reset();
         mutex.unlock();                                    // other threads of this process may have work to add
         std::this_thread::sleep_for(std::chrono::microseconds(100));
@@ -98,6 +100,7 @@ template <class Done> cudaError_t drain(const Done& done) {
     for (int d = 0; d < host_cuda::device_count(); ++d) host_cuda::check_red_zones(d);
   } catch (const std::exception& e) {
     for (cudaStream_t s : streams) s->queue.clear();
+    if (!std::string(e.what()).starts_with(nobody_records)) cause = e.what();
     return failed(cudaErrorLaunchFailure, e.what());
   }
   return cudaSuccess;
