@@ -99,8 +99,9 @@ template <class Done> cudaError_t drain(const Done& done) {
     }
     for (int d = 0; d < host_cuda::device_count(); ++d) host_cuda::check_red_zones(d);
   } catch (const std::exception& e) {
+    const bool empties = std::any_of(streams.begin(), streams.end(), [](cudaStream_t s) { return !s->queue.empty(); });
     for (cudaStream_t s : streams) s->queue.clear();
-    if (!std::string(e.what()).starts_with(nobody_records)) cause = e.what();
+    if (empties && !std::string(e.what()).starts_with(nobody_records)) cause = e.what();
     return failed(cudaErrorLaunchFailure, e.what());
   }
   return cudaSuccess;
