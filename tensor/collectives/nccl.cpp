@@ -16,6 +16,10 @@
 
 #include "tensor/kernels/cuda/runtime.h"
 
+#if defined(NCCL_VERSION_CODE) && NCCL_VERSION_CODE < 21400
+#error NCCL 2.14 or newer is needed, for calls that do not block; -Dnccl=disabled builds without ranks on GPUs
+#endif
+
 namespace fm {
 namespace {
 
