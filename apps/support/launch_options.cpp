@@ -11,6 +11,7 @@ namespace {
 void set_device(Launch& launch, const std::string& text) {
   try {
     launch.device = parse_device(text);
+    launch.any_gpu = text == "cuda";
     require_device(launch.device);
   } catch (const Error& error) {
     throw ConfigError(fmt::format("--device {}: {}", text, error.what()));
@@ -79,7 +80,7 @@ std::vector<LaunchOption> launch_options(const CommandInfo& command, ParsedLine&
              [&](const std::string& text) { set_rank("--rank", launch.rank, 0, text); }},
             {"--world-size", "COUNT", "processes that train together, each started with the same command and its own --rank", "",
              [&](const std::string& text) { set_rank("--world-size", launch.world_size, 1, text); }},
-            {"--rendezvous", "HOST:PORT", "where rank 0 listens, when no launcher says it", "FLOWMAP_RENDEZVOUS",
+            {"--rendezvous", "HOST:PORT|file:FOLDER", "where rank 0 listens, or a folder of all ranks where it leaves its address", "FLOWMAP_RENDEZVOUS",
              [&](const std::string& text) { launch.rendezvous = text; }},
             {"--rank-timeout", "TIME", "a rank that is silent for so long is lost [default: 15s]", "FLOWMAP_RANK_TIMEOUT",
              [&](const std::string& text) { launch.rank_timeout = parse_duration(text, "--rank-timeout"); }},

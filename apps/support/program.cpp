@@ -14,6 +14,7 @@
 #include "apps/support/signals.h"
 #include "apps/support/text.h"
 #include "apps/support/toml.h"
+#include "tensor/collectives/nccl.h"
 #include "tensor/error.h"
 
 namespace fm {
@@ -68,13 +69,11 @@ void share_cores(const RankPlace& place) {
 
 // Who this process is, before anything is said: other ranks than the first say only what is wrong.
 RankPlace take_place(const ParsedLine& line, Logger& log, std::string& name) {
-  if (!line.command->info.parallel) return {};
-  const RankPlace place = find_ranks(line.launch, std::getenv, built_with_mpi());
+  RankPlace place;
+  if (line.command->info.parallel) place = find_ranks(line.launch, std::getenv, built_with_mpi());
   if (!place.warning.empty()) log.warning("{}", place.warning);
+  place.device = device_of_rank(place, line.launch, line.launch.device.is_cuda() ? cuda_device_count() : 0, !nccl_version().empty());
   if (place.size == 1) return place;
-  if (line.launch.device != Device{})
-    throw ConfigError(fmt::format("--device {}: {} ranks were started, and ranks talk between CPUs only; use --device cpu or one rank",
-                                  to_string(line.launch.device), place.size));
   share_cores(place);
   if (place.rank == 0) {
     log.info("{}", describe(place));
@@ -123,6 +122,7 @@ int run_command(const Program& program, const ParsedLine& line, const std::vecto
   if (line.launch.threads > 0) omp_set_num_threads(int(line.launch.threads));
   Ranks ranks(place, line.launch.rank_timeout, name);
   Context context{program.name, line.command->info.name, command_line, line.launch, fields, log, ranks};
+  context.launch.device = place.device;
   if (context.launch.threads == 0) context.launch.threads = omp_get_max_threads();
   if (context.launch.fresh) context.launch.resume = "never";
   const DefaultDevice device(context.launch.device);                // of models and batches; files and pictures stay on the CPU

@@ -1,11 +1,14 @@
 #include "apps/support/ranks.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <charconv>
 #include <cstdlib>
 
+#include "tensor/collectives/file_rendezvous.h"
 #include "tensor/collectives/message_communicator.h"
+#include "tensor/collectives/nccl.h"
 #include "tensor/collectives/tcp.h"
 #ifdef FM_HAVE_MPI
 #include "tensor/collectives/mpi.h"
@@ -77,10 +80,15 @@ void set_address(RankPlace& p, const std::string& host, int port) {
 }
 
 void take_rendezvous(RankPlace& p, const std::string& text) {
+  if (text.starts_with("file:") && text.size() > 5) {
+    p.transport = RankPlace::Transport::tcp;
+    p.folder = text.substr(5);
+    return;
+  }
   const std::size_t colon = text.rfind(':');
   int port = 0;
   if (colon != std::string::npos) std::from_chars(text.data() + colon + 1, text.data() + text.size(), port);
-  if (colon == 0 || port <= 0 || port > 65535) throw ConfigError(fmt::format("--rendezvous {}: takes HOST:PORT, where rank 0 listens", text));
+  if (colon == 0 || port <= 0 || port > 65535) throw ConfigError(fmt::format("--rendezvous {}: takes HOST:PORT, where rank 0 listens, or file:FOLDER", text));
   set_address(p, text.substr(0, colon), port);
 }
 
@@ -146,12 +154,53 @@ bool built_with_mpi() {
 #endif
 }
 
+Device device_of_rank(const RankPlace& p, const Launch& launch, int gpus, bool have_nccl) {
+  if (p.size == 1 || !launch.device.is_cuda()) return launch.device;
+  if (!have_nccl)
+    throw ConfigError(fmt::format("--device {}: {} ranks were started, and this build is without NCCL, by which ranks on GPUs talk: build with "
+                                  "-Dnccl=enabled, or use --device cpu or one rank", launch.any_gpu ? "cuda" : to_string(launch.device), p.size));
+  if (!launch.any_gpu) return launch.device;
+  if (gpus == 1) return Device::cuda(0);
+  if (p.local_rank >= gpus)
+    throw ConfigError(fmt::format("--device cuda: this is rank {} of {} on its machine, counted from 0, and that has {} GPUs: start at most {} ranks "
+                                  "there", p.local_rank, std::max(p.local_size, p.local_rank + 1), gpus, gpus));
+  return Device::cuda(p.local_rank);
+}
+
 std::string describe(const RankPlace& p) {
   const std::string how = p.transport == RankPlace::Transport::mpi   ? "by MPI"
+                          : !p.folder.empty()                        ? fmt::format("by TCP through an address in {}", p.folder)
                           : p.transport == RankPlace::Transport::tcp ? fmt::format("by TCP through {}:{}", p.host, p.port)
                                                                      : "alone";
-  return fmt::format("rank {} of {} ({}), {}", p.rank, p.size, p.source, how);
+  const std::string gpu = p.device.is_cuda() ? fmt::format(", {} by NCCL {}", to_string(p.device), nccl_version()) : "";
+  return fmt::format("rank {} of {} ({}), {}{}", p.rank, p.size, p.source, how, gpu);
 }
+
+namespace {
+
+FileRendezvous file_of(const RankPlace& p) { return {p.folder, p.job}; }
+
+TcpRendezvous rendezvous_of(const RankPlace& p) {
+  TcpRendezvous w{p.host, p.port, p.job, p.rank, p.size};
+  if (p.folder.empty()) return w;
+  const FileRendezvous file = file_of(p);
+  w.host = "the address in " + file.file().string();
+  w.listening = [file](int port) {
+    char host[256] = {};
+    gethostname(host, sizeof host - 1);
+    leave_at(file, fmt::format("{}:{}", host, port));
+  };
+  w.find = [file]() -> std::pair<std::string, int> {
+    std::string why;
+    const std::string text = look_at(file, &why);
+    const std::size_t colon = text.rfind(':');
+    if (colon == std::string::npos) return {};
+    return {text.substr(0, colon), std::atoi(text.c_str() + colon + 1)};
+  };
+  return w;
+}
+
+}  // namespace
 
 Ranks::Ranks(const RankPlace& p, double lost_after, const std::string& program) {
   const auto end = [this, program](const std::string& what) {
@@ -164,10 +213,16 @@ Ranks::Ranks(const RankPlace& p, double lost_after, const std::string& program) 
 #ifdef FM_HAVE_MPI
     if (p.transport == RankPlace::Transport::mpi) return open_mpi_channel(p.rank, p.size);
 #endif
-    return open_tcp_channel({p.host, p.port, p.job, p.rank, p.size});
+    return open_tcp_channel(rendezvous_of(p));
   };
-  if (p.size == 1) ranks_ = std::make_unique<SingleRank>();
-  else ranks_ = std::make_unique<MessageCommunicator>(open, watch);
+  ranks_ = std::make_unique<SingleRank>();
+  if (p.size == 1) return;
+  ranks_ = std::make_unique<MessageCommunicator>(open, watch);
+  if (!p.folder.empty()) {
+    ranks_->barrier();
+    if (first()) clear(file_of(p));
+  }
+  if (p.device.is_cuda()) ranks_ = open_nccl(std::move(ranks_), p.device);
 }
 
 void Ranks::set_remedy(std::string text) {

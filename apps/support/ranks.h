@@ -6,7 +6,8 @@
 //   SLURM_PROCID, SLURM_NTASKS, SLURM_LOCALID, in a job step      srun
 //
 // Ranks talk by MPI where mpirun started them and this build has MPI, else by TCP through rank 0's address: --rendezvous, MASTER_ADDR and
-// MASTER_PORT, or under Slurm the job's first node and port 15000 + the last four digits of the job's number.
+// MASTER_PORT, or under Slurm the job's first node and port 15000 + the last four digits of the job's number; with --rendezvous file:FOLDER rank 0
+// leaves its address there. Tensors on GPUs go by NCCL, with one GPU a rank.
 #pragma once
 
 #include <functional>
@@ -26,6 +27,8 @@ struct RankPlace {
   enum class Transport { none, mpi, tcp } transport = Transport::none;
   std::string host, job;                 // of rank 0, for TCP
   int port = 0;
+  std::string folder;                    // where rank 0 leaves its address, when nobody knows it before
+  Device device;                         // that this rank computes on
   std::string warning;                   // what looks like ranks and is not; may be empty
 };
 
@@ -35,10 +38,14 @@ using Environment = std::function<const char*(const char* name)>;       // null:
 RankPlace find_ranks(const Launch& launch, const Environment& environment, bool have_mpi);
 bool built_with_mpi();
 
+// The GPU of this rank: the one that the user named; else the only one that it sees (a launcher gives each rank its own), else the one with the
+// number of its rank on this machine. ConfigError: there are fewer GPUs than ranks, or this build has no NCCL.
+Device device_of_rank(const RankPlace& place, const Launch& launch, int gpus, bool have_nccl);
+
 // "node07" of "node[07-09,12],other": the first of a list of hosts as Slurm writes it.
 std::string first_host(const std::string& list);
 
-// "rank 1 of 4 (torchrun), by TCP through node07:29500"
+// "rank 1 of 4 (torchrun), by TCP through node07:29500"; on a GPU ", cuda:1 by NCCL 2.28.9"
 std::string describe(const RankPlace& place);
 
 // The ranks of a program while it runs. Alone, all of it does nothing.
@@ -58,13 +65,19 @@ class Ranks {
   void set_remedy(std::string text);
   std::string remedy() const;
 
-  // f on the first rank, while the others wait.
+  // f on the first rank, while the others wait. Inside of f this is f alone, for they wait already.
   template <class F> void only_first(const F& f) const {
-    if (first()) f();
+    if (others_wait_) return f();
+    if (first()) {
+      others_wait_ = true;
+      f();                               // where it throws the program ends
+      others_wait_ = false;
+    }
     ranks_->barrier();
   }
 
  private:
+  mutable bool others_wait_ = false;
   mutable std::mutex mutex_;
   std::string remedy_;
   std::unique_ptr<Communicator> ranks_;  // last: its thread uses the others

@@ -71,7 +71,7 @@ class TrainLoop {
     if (folder_) begin_files();
     release_averages();
     try {
-      const Outcome outcome = steps();
+      const Outcome outcome = steps_or_lost();
       optimizer_.gather_averages(-1);
       end_session(outcome == Outcome::finished ? exit_code::finished : exit_code::stopped_early);
       ranks_.barrier();                          // whoever goes on finds the last checkpoint
@@ -196,6 +196,16 @@ class TrainLoop {
     if (step_ < loop_.steps) context_.log.info("{}: going on from {} (step {})", stage_.name, found.folder().string(), step_);
   }
 
+  // GPUs go on with what tensors hold when a rank is lost: what they then compute says nothing.
+  Outcome steps_or_lost() {
+    try {
+      return steps();
+    } catch (const DivergedError&) {
+      ranks_.check_alive();
+      throw;
+    }
+  }
+
   Outcome steps() {
     Progress progress(context_.log,
                       {.total_steps = loop_.steps, .done_steps = step_, .samples_per_step = loop_.batch, .log_every = loop_.log_every});
@@ -318,6 +328,8 @@ class TrainLoop {
   }
 
   void save() {
+    synchronise(default_device());
+    ranks_.check_alive();
     std::vector<CheckpointPart> parts{{"model", stage_.model}, {"optimizer", optimizer_.state()}};
     if (!stage_.ema.empty()) parts.push_back({"ema", stage_.ema});
     if (!stage_.state.empty()) parts.push_back({"state", stage_.state});

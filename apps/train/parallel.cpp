@@ -106,7 +106,7 @@ void save_from_owners(Communicator& ranks, CheckpointFolder& checkpoints, std::i
       part.fetch = [&ranks, &owner, name_of_part = part.name](const std::string& name, const Tensor& t) {
         const int from = owner(name_of_part, name);
         if (from <= 0) return t;
-        const Tensor here = Tensor::empty(t.shape(), t.dtype(), t.device());
+        const Tensor here = Tensor::empty(t.shape(), t.dtype(), Device{});
         ranks.receive(here, from);
         return here;
       };
@@ -114,7 +114,7 @@ void save_from_owners(Communicator& ranks, CheckpointFolder& checkpoints, std::i
   }
   for (const CheckpointPart& part : parts)
     for (const auto& [name, t] : in_file_order(part.tensors, part.name))
-      if (owner(part.name, name) == ranks.rank()) ranks.send(t.contiguous(), 0);
+      if (owner(part.name, name) == ranks.rank()) ranks.send(t.to(Device{}).contiguous(), 0);
 }
 
 }  // namespace fm

@@ -14,6 +14,7 @@ GradientBuckets::GradientBuckets(Communicator& ranks, const std::vector<NamedPar
     parameters_.push_back(parameters[i].parameter);
     owners_.push_back(sharded_ ? owners[i] : 0);
   }
+  flags_ = Tensor::zeros({static_cast<std::int64_t>(parameters_.size())}, DType::f32, Device{});
   std::vector<std::size_t> backwards(parameters_.size());
   std::iota(backwards.rbegin(), backwards.rend(), std::size_t{0});
   lay_out(backwards);
@@ -32,26 +33,21 @@ void GradientBuckets::lay_out(const std::vector<std::size_t>& order) {
       close(std::exchange(open, {}));
       bytes = 0;
     }
-    open.entries.push_back({parameters_[i], owners_[i]});
+    open.entries.push_back({parameters_[i], owners_[i], i});
     bytes += static_cast<std::int64_t>(value.bytes());
   }
   if (!open.entries.empty()) close(std::move(open));
 }
 
-// A rank's piece: its parameters, then their flags.
+// A rank's piece: its parameters, one behind the other.
 void GradientBuckets::close(Bucket&& b) {
   std::stable_sort(b.entries.begin(), b.entries.end(), [](const Entry& x, const Entry& y) { return x.owner < y.owner; });
   b.counts.assign(static_cast<std::size_t>(ranks_.size()), 0);
   std::int64_t at = 0;
-  for (std::size_t first = 0, next; first < b.entries.size(); first = next) {
-    const int owner = b.entries[first].owner;
-    const std::int64_t begin = at;
-    for (next = first; next < b.entries.size() && b.entries[next].owner == owner; ++next) {
-      b.entries[next].at = at;
-      at += b.entries[next].parameter->value.numel();
-    }
-    for (std::size_t i = first; i < next; ++i) b.entries[i].flag = at++;
-    b.counts[static_cast<std::size_t>(owner)] = at - begin;
+  for (Entry& e : b.entries) {
+    e.at = at;
+    at += e.parameter->value.numel();
+    b.counts[static_cast<std::size_t>(e.owner)] += e.parameter->value.numel();
   }
   const Tensor& like = b.entries.front().parameter->value;
   b.buffer = Tensor::empty({at}, like.dtype(), like.device());
@@ -97,7 +93,7 @@ void GradientBuckets::put(Bucket& b, Entry& e, const Tensor& g) {
   const Tensor to = b.buffer.slice(0, e.at, e.at + n);
   if (g.defined()) to.reshape(e.parameter->value.shape()).copy_from(g);
   else to.fill(0);
-  b.buffer.slice(0, e.flag, e.flag + 1).fill(g.defined() ? 1 : 0);
+  flags_.data<float>()[e.index] = g.defined() ? 1 : 0;
   e.there = true;
   --b.missing;
 }
@@ -120,13 +116,14 @@ void GradientBuckets::finish(Gradients& gradients) {
     }
   send_full_ones();
   earlier_ = nullptr;
+  ranks_.all_reduce(flags_);             // on the CPU: what a GPU's tensors hold is not known here, nor waited for
   for (Bucket& b : buckets_) {
     b.under_way.get();
     for (const Entry& e : b.entries) {
       Tensor& g = gradients.parameters()[e.parameter];
       g = Tensor();
       if (sharded_ && e.owner != ranks_.rank()) continue;
-      if (b.buffer.slice(0, e.flag, e.flag + 1).item() == 0) continue;
+      if (flags_.data<float>()[e.index] == 0) continue;
       g = b.buffer.slice(0, e.at, e.at + e.parameter->value.numel()).reshape(e.parameter->value.shape());
     }
   }

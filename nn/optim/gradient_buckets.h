@@ -7,7 +7,7 @@
 //   buckets.finish(g);                                 // g: the sums, the same bits on all ranks
 //
 // Buckets are sent in one order on all ranks: at first the parameters' own, backwards; after the first step the order in which rank 0's gradients
-// were final. Sums are element by element in the order of the ranks, so how parameters lie in buckets changes no bit.
+// were final. On CPUs sums are element by element in the order of the ranks, so how parameters lie in buckets changes no bit.
 #pragma once
 
 #include <cstdint>
@@ -39,7 +39,8 @@ class GradientBuckets {
   struct Entry {
     const Parameter* parameter;
     int owner;
-    std::int64_t at = 0, flag = 0;                  // where values begin, and the element that counts the ranks that have a gradient
+    std::size_t index;                              // among all parameters
+    std::int64_t at = 0;                            // where values begin
     bool there = false;
   };
   struct Bucket {
@@ -61,6 +62,7 @@ class GradientBuckets {
   std::vector<int> owners_;
   std::int64_t bucket_bytes_;
   std::vector<Bucket> buckets_;
+  Tensor flags_;                                    // of each parameter: how many ranks have a gradient
   std::unordered_map<const Parameter*, std::pair<std::size_t, std::size_t>> place_;   // bucket and entry
   std::size_t sent_ = 0;
   std::vector<std::size_t> seen_;                   // the order in which gradients became final, in the first step

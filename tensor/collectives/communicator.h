@@ -3,7 +3,7 @@
 //
 // Everything works in place on contiguous tensors, and begins at once: `..._start` returns while the data is under way, and neither side may
 // touch the tensor until the Work is done. Sums add the ranks' numbers in the order of the ranks (f32 in double), so that all ranks get the
-// same bits, and the same ones each time.
+// same bits, and the same ones each time. Tensors on GPUs: nccl.h, which also says what get() means there.
 //
 //   auto under_way = ranks.all_reduce_start(gradients);
 //   ... other work ...
@@ -54,6 +54,9 @@ class Communicator {
   void send(const Tensor& x, int to) { send_start(x, to).get(); }
   void receive(const Tensor& x, int from) { receive_start(x, from).get(); }
   void barrier();
+
+  // RankLostError when a rank is known to be lost; waits for nothing, and any thread may ask.
+  virtual void check_alive() const {}
 
   // Called on the communicator's own thread after each operation; times in seconds on the steady clock. An empty function ends it.
   struct Span {

@@ -138,7 +138,11 @@ void MessageCommunicator::run_job(Job& job) {
     job.done.set_value();
   } catch (const RankLostError& e) {
     if (!lost_) {
-      lost_ = std::current_exception(), lost_at_ = now(), lost_text_ = e.what();
+      {
+        const std::lock_guard lock(mutex_);
+        lost_ = std::current_exception();
+      }
+      lost_at_ = now(), lost_text_ = e.what();
       tell_all(failed + lost_text_);      // those who have not noticed hear the cause, not that this rank went next
     }
     unfinished_.push_back(std::move(job.run));      // with its tensors: a transport may still write into them
@@ -288,6 +292,11 @@ Communicator::Work MessageCommunicator::receive_start(const Tensor& x, int from)
   return start("receive", x.bytes(), [this, x, from] {
     if (x.bytes() > 0) exchange({}, {{from, x.raw(), x.bytes()}});
   });
+}
+
+void MessageCommunicator::check_alive() const {
+  const std::lock_guard lock(mutex_);
+  if (lost_) std::rethrow_exception(lost_);
 }
 
 void MessageCommunicator::observe(std::function<void(const Span&)> observer) {

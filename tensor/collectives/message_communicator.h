@@ -39,6 +39,7 @@ class MessageCommunicator : public Communicator {
   Work broadcast_start(const Tensor& x, int root) override;
   Work send_start(const Tensor& x, int to) override;
   Work receive_start(const Tensor& x, int from) override;
+  void check_alive() const override;
   void observe(std::function<void(const Span&)> observer) override;
   void finish() override;
   void abandon(const std::string& why) override;
@@ -73,12 +74,12 @@ class MessageCommunicator : public Communicator {
   std::vector<Peer> peers_;
   double last_beat_ = 0, lost_at_ = 0;
   bool said_goodbye_ = false;
-  std::exception_ptr lost_;                       // what every operation throws from now on
+  std::exception_ptr lost_;                       // what every operation throws from now on; written with mutex_
   std::string lost_text_;
   std::vector<std::byte> received_;               // the other ranks' parts of a sum
   std::vector<std::function<void()>> unfinished_;
 
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::condition_variable wake_;
   std::deque<Job> jobs_;
   std::function<void(const Span&)> observer_;

@@ -5,10 +5,12 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstdint>
 #include <deque>
 #include <map>
 #include <thread>
+#include <tuple>
 
 #include "tensor/collectives/communicator.h"
 #include "tensor/collectives/socket.h"
@@ -34,7 +36,7 @@ struct Answer {
   std::uint32_t refused = 0, bytes = 0;
 };
 
-std::string place(const TcpRendezvous& w) { return w.host + ":" + std::to_string(w.port); }
+std::string place(const TcpRendezvous& w) { return w.port > 0 ? w.host + ":" + std::to_string(w.port) : w.host; }
 
 Hello hello_of(const TcpRendezvous& w, Purpose purpose, int port) {
   return {magic, protocol, crc32c(w.job), w.rank, w.size, purpose, static_cast<std::uint32_t>(port)};
@@ -118,8 +120,20 @@ void gather_ranks(const TcpRendezvous& w, const Socket& listener, double deadlin
   for (const auto& [rank, socket] : there) answer(socket, false, to_text(places));
 }
 
-Places ask_rank_0(const TcpRendezvous& w, int own_port, double deadline) {
-  const Socket s = connect_to(w.host, w.port, deadline);
+// An address that was found may be that of a job that ended, until rank 0 of this one says where it is.
+Socket reach_rank_0(TcpRendezvous& w, double deadline) {
+  if (!w.find) return connect_to(w.host, w.port, deadline);
+  for (Socket s; steady_seconds() < deadline; std::this_thread::sleep_for(std::chrono::milliseconds(50))) {
+    const auto found = w.find();
+    if (found.first.empty()) continue;
+    std::tie(w.host, w.port) = found;
+    if ((s = connect_to(w.host, w.port, std::min(deadline, steady_seconds() + 2))).open()) return s;
+  }
+  return {};
+}
+
+Places ask_rank_0(TcpRendezvous& w, int own_port, double deadline) {
+  const Socket s = reach_rank_0(w, deadline);
   const auto lost = [&](const std::string& what) {
     return ConfigError("rank " + std::to_string(w.rank) + ": rank 0 at " + place(w) + " " + what + " within " +
                        std::to_string(static_cast<int>(w.deadline)) + " s");
@@ -178,9 +192,10 @@ std::vector<Lines> connect_all(const TcpRendezvous& w, const Socket& listener, c
 
 class TcpChannel : public Channel {
  public:
-  explicit TcpChannel(const TcpRendezvous& w) : rank_(w.rank), size_(w.size), peers_(static_cast<std::size_t>(w.size)) {
+  explicit TcpChannel(TcpRendezvous w) : rank_(w.rank), size_(w.size), peers_(static_cast<std::size_t>(w.size)) {
     const double deadline = steady_seconds() + w.deadline;
     const Socket listener = listen_on(w.rank == 0 ? w.port : 0);
+    if (w.rank == 0 && w.listening) w.listening(w.port = port_of(listener));
     Places places;
     if (w.rank == 0) gather_ranks(w, listener, deadline);
     else places = ask_rank_0(w, port_of(listener), deadline);

@@ -5,8 +5,10 @@
 // themselves. A rank that was there already, another job's and another size are refused by name; ranks that do not come are named.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "tensor/collectives/channel.h"
 
@@ -18,6 +20,10 @@ struct TcpRendezvous {
   std::string job;                       // ranks of another job are turned away
   int rank = 0, size = 1;
   double deadline = 120;                 // seconds until all must be there
+  // Where rank 0's address is not known before (port 0; `host` says in words where it is to be found): rank 0 takes any port that is free and
+  // tells it; the others ask for host and port again and again, which are empty as long as nobody knows.
+  std::function<void(int port)> listening = {};
+  std::function<std::pair<std::string, int>()> find = {};
 };
 
 // ConfigError: the address cannot be used, ranks are missing, this rank was refused.

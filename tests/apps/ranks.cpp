@@ -3,7 +3,13 @@
 
 #include <doctest/doctest.h>
 
+#include <fstream>
 #include <map>
+#include <thread>
+
+#include "tensor/collectives/file_rendezvous.h"
+#include "tensor/io/atomic_file.h"
+#include "tests/support/temp_folder.h"
 
 using namespace fm;
 
@@ -90,10 +96,77 @@ TEST_CASE("wrong combinations are told in one line") {
   CHECK(refusal({}, by_hand(-1, 2, "")) == "--rank and --world-size belong together: give both or none");
   CHECK(refusal({}, by_hand(2, 2, "a:1")) == "--rank 2 --world-size 2: ranks are 0 to 1");
   CHECK(refusal({}, by_hand(1, 2, "")) == "rank 1 of 2 (--rank) does not know where rank 0 is: give --rendezvous HOST:PORT, or set MASTER_ADDR and MASTER_PORT");
-  CHECK(refusal({}, by_hand(1, 2, "host")) == "--rendezvous host: takes HOST:PORT, where rank 0 listens");
+  CHECK(refusal({}, by_hand(1, 2, "host")) == "--rendezvous host: takes HOST:PORT, where rank 0 listens, or file:FOLDER");
   CHECK(refusal({}, by_hand(-1, 0, "a:1")).starts_with("--rendezvous: this process is alone"));
   CHECK(refusal({{"RANK", "1"}}).starts_with("RANK is set and WORLD_SIZE is not"));
   CHECK(refusal({{"RANK", "x"}, {"WORLD_SIZE", "2"}}) == "RANK = 'x' is not a number");
   CHECK(refusal({{"RANK", "2"}, {"WORLD_SIZE", "2"}}) == "RANK = 2 and WORLD_SIZE = 2: ranks are 0 to WORLD_SIZE - 1");
   CHECK(refusal(mpirun, {}, false).starts_with("mpirun started 2 ranks, but this build has no MPI"));
+}
+
+TEST_CASE("a GPU for each rank") {
+  const auto device = [](int local_rank, int gpus, const std::string& flag, bool have_nccl = true) {
+    RankPlace p;
+    p.size = 8, p.local_size = 4, p.local_rank = local_rank;
+    Launch launch;
+    launch.device = parse_device(flag), launch.any_gpu = flag == "cuda";
+    try {
+      return to_string(device_of_rank(p, launch, gpus, have_nccl));
+    } catch (const ConfigError& e) {
+      return std::string(e.what());
+    }
+  };
+  CHECK(device(3, 4, "cuda") == "cuda:3");
+  CHECK(device(3, 4, "cuda:1") == "cuda:1");
+  CHECK(device(3, 1, "cuda") == "cuda:0");                 // the launcher shows each rank its own
+  CHECK(device(3, 0, "cpu", false) == "cpu");
+  CHECK(device(3, 2, "cuda") == "--device cuda: this is rank 3 of 4 on its machine, counted from 0, and that has 2 GPUs: start at most 2 ranks there");
+  CHECK(device(3, 4, "cuda", false).starts_with("--device cuda: 8 ranks were started, and this build is without NCCL"));
+}
+
+TEST_CASE("ranks find each other by a file, also where one of a job that ended lies; what only the first does may ask for that again") {
+  const TempFolder folder;
+  leave_at({folder.path(), "///"}, "localhost:1");
+  std::vector<std::string> done(2);
+  std::vector<std::thread> threads;
+  for (int r = 1; r >= 0; --r)
+    threads.emplace_back([&, r] {
+      const RankPlace p = find({}, by_hand(r, 2, "file:" + folder.path().string()));
+      CHECK(describe(p) == "rank " + std::to_string(r) + " of 2 (--rank), by TCP through an address in " + folder.path().string());
+      if (r == 0) std::this_thread::sleep_for(std::chrono::milliseconds(200));
+      const Ranks ranks(p, 15, "test");
+      std::string& own = done[static_cast<std::size_t>(r)];
+      ranks.only_first([&] {
+        own += "a";
+        ranks.only_first([&] { own += "b"; });
+      });
+      own += std::to_string(static_cast<int>(sum_over_ranks(*ranks, {1.0 + r})[0]));
+      ranks->finish();
+    });
+  for (std::thread& t : threads) t.join();
+  CHECK(done == std::vector<std::string>{"ab3", "3"});
+  CHECK(std::filesystem::is_empty(folder.path()));
+}
+
+TEST_CASE("what rank 0 left is taken whole or not at all") {
+  const TempFolder folder;
+  const FileRendezvous file{folder.path(), "12/0//"};
+  std::string why;
+  CHECK((look_at(file, &why).empty() && why.ends_with("flowmap-rendezvous-12-0-- is not there")));
+  const std::string id(128, 'x');
+  leave_at(file, id);
+  CHECK(look_at(file, &why) == id);
+  CHECK(look_at({folder.path(), "13/0//"}, &why).empty());
+  std::string bytes = read_file(file.file());
+  const auto left = [&](const std::string& text) {
+    std::ofstream(file.file(), std::ios::binary) << text;
+    CHECK(look_at(file, &why).empty());
+    return why;
+  };
+  CHECK(left(bytes.substr(0, 100)).ends_with("has 84 bytes of 128"));
+  CHECK(left(bytes.substr(0, 5)).ends_with("is not a rendezvous of this program"));
+  bytes[50] = 'y';
+  CHECK(left(bytes).ends_with("has another checksum than it says"));
+  clear(file);
+  CHECK(std::filesystem::is_empty(folder.path()));
 }

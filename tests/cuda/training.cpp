@@ -1,8 +1,10 @@
-// The whole chain on the CUDA kernels (on the CPU: tests/support/host_cuda) beside the CPU's own, and a checkpoint of one that the other goes on from.
+// The whole chain on the CUDA kernels (on the CPU: tests/support/host_cuda) beside the CPU's own, a checkpoint of one that the other goes on from, and
+// several processes that train together, each with a GPU of its own.
 #include <doctest/doctest.h>
 
 #include <cmath>
 #include <sstream>
+#include <thread>
 
 #include "tests/support/child.h"
 #include "tests/support/text.h"
@@ -13,12 +15,33 @@ namespace fs = std::filesystem;
 
 namespace {
 
-Result train(const std::string& device, const std::string& stage, const fs::path& out, const Arguments& more = {}) {
+Result run(const std::string& device, const std::string& stage, const fs::path& out, const Arguments& more, const std::function<void(pid_t)>& during = {}) {
   Arguments arguments{stage, "--config", FM_TESTS_FOLDER "/../configs/tiny_shapes.toml", "--threads", "1", "--out", out.string(), "--device", device, "-q"};
   arguments.insert(arguments.end(), more.begin(), more.end());
-  const Result r = run_program_file(own_folder() / "flowmap_train_on_host_cuda", arguments);
+  return run_program_file(own_folder() / "flowmap_train_on_host_cuda", arguments, during);
+}
+
+Result train(const std::string& device, const std::string& stage, const fs::path& out, const Arguments& more = {}) {
+  const Result r = run(device, stage, out, more);
   REQUIRE_MESSAGE(r.code == 0, r.err);
   return r;
+}
+
+// Ranks that are processes, started as torchrun starts them but for the address: that comes by a file in `out`.
+std::vector<Result> train_on_ranks(int n, const std::string& device, const std::string& stage, const fs::path& out, const Arguments& more,
+                                   const std::function<void(int, pid_t)>& during = {}) {
+  std::vector<Result> results(static_cast<std::size_t>(n));
+  std::vector<std::thread> threads;
+  for (int r = 0; r < n; ++r)
+    threads.emplace_back([&, r] {
+      Arguments own{"--rank", std::to_string(r), "--world-size", std::to_string(n), "--rendezvous", "file:" + out.string()};
+      own.insert(own.end(), more.begin(), more.end());
+      results[static_cast<std::size_t>(r)] = run(device == "each" ? "cuda:" + std::to_string(r) : device, stage, out, own, [&](pid_t p) {
+        if (during) during(r, p);
+      });
+    });
+  for (std::thread& t : threads) t.join();
+  return results;
 }
 
 // The columns of metrics.csv that tell of the mathematics.
@@ -71,5 +94,62 @@ TEST_CASE("a checkpoint of one device is one of the other") {
     train(second, "fm", run, {"--steps", "24", "--fm.loop.rate.decay-end", "24"});
     const auto wanted = curves(folder / "whole" / "fm" / "metrics.csv"), found = curves(run / "fm" / "metrics.csv");
     CHECK(found.back()[1] == doctest::Approx(wanted.back()[1]).epsilon(1e-4));
+  }
+}
+
+namespace {
+
+const Arguments twelve{"--steps", "12", "--batch", "12", "--lr", "1e-4", "--log-every", "1", "--ckpt-every", "6"};
+
+// A run that has what fm learns from.
+const fs::path& encoded() {
+  static const TempFolder folder;
+  static const bool made = [] {
+    for (const std::string stage : {"encoder", "stats"}) train("cpu", stage, folder / "run");
+    return true;
+  }();
+  (void)made;
+  static const fs::path run = folder / "run";
+  return run;
+}
+
+void begin(const fs::path& out) { fs::copy(encoded(), out, fs::copy_options::recursive | fs::copy_options::copy_symlinks); }
+
+}  // namespace
+
+TEST_CASE("two ranks on two GPUs, in two processes, have the losses of one; the optimiser whole and in parts") {
+  const TempFolder folder;
+  begin(folder / "alone");
+  train("cuda", "fm", folder / "alone", twelve);
+  for (const bool sharded : {false, true}) {
+    CAPTURE(sharded);
+    const fs::path out = folder / (sharded ? "parts" : "whole");
+    begin(out);
+    Arguments more = twelve;
+    if (sharded) more.push_back("--shard-optimizer");
+    for (const Result& r : train_on_ranks(2, "each", "fm", out, more)) REQUIRE_MESSAGE(r.code == 0, r.err);
+    same_curves(folder / "alone" / "fm" / "metrics.csv", out / "fm" / "metrics.csv", 1e-6);
+    CHECK(!fs::exists(out / "flowmap-rendezvous"));
+  }
+}
+
+TEST_CASE("a rank that is killed: the other says so and ends with 76, though its GPU waits for that rank") {
+  const TempFolder folder;
+  begin(folder / "run");
+  const auto results = train_on_ranks(2, "each", "fm", folder / "run", {"--steps", "100000", "--batch", "12", "--log-every", "100", "--ckpt-every", "10", "--sample-every", "-1"}, [&](int rank, pid_t pid) {
+    if (rank == 0) return;
+    CHECK(wait_until([&] { return fs::exists(folder / "run" / "fm" / "checkpoints" / "step-00000010"); }));
+    kill(pid, SIGKILL);
+  });
+  CHECK_MESSAGE(results[0].code == 76, results[0].err);
+  CHECK_MESSAGE(has(results[0].err, "rank 1 was lost: its process ended; the last checkpoint is "), results[0].err);
+}
+
+TEST_CASE("more ranks than GPUs, and two on one, are refused by name") {
+  const TempFolder folder;
+  begin(folder / "run");
+  for (const Result& r : train_on_ranks(2, "cuda:1", "fm", folder / "run", twelve)) {
+    CHECK(r.code == 2);
+    CHECK_MESSAGE(has(r.err, "ranks 0 and 1 are both on the GPU cuda:1 of "), r.err);
   }
 }

@@ -102,8 +102,12 @@ const char* cudaGetErrorString(cudaError_t status);        // the report of a fa
 cudaError_t cudaGetLastError();
 cudaError_t cudaPeekAtLastError();
 
+struct cudaUUID_t {
+  char bytes[16];
+};
 struct cudaDeviceProp {
   char name[256];
+  cudaUUID_t uuid;
   std::size_t totalGlobalMem, sharedMemPerBlockOptin;
   int multiProcessorCount, major, minor;
 };
@@ -171,6 +175,10 @@ cudaError_t launch(cudaStream_t stream, dim3 grid, dim3 block, std::size_t share
 
 // Puts any work on device memory at the end of the stream (the stand-ins of cuBLAS and NCCL).
 cudaError_t enqueue(cudaStream_t stream, std::function<void()> work);
+// The same for work that holds its stream up until ready(), which is asked again and again.
+cudaError_t enqueue_when(cudaStream_t stream, std::function<bool()> ready, std::function<void()> work);
+// Runs all streams of this process until done().
+cudaError_t run_until(const std::function<bool()>& done);
 
 // Is [p, p + bytes) inside one living allocation of the current device? In device memory at all?
 bool is_allocated(const void* p, std::size_t bytes);

@@ -10,6 +10,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "cuda_runtime.h"
@@ -28,6 +29,7 @@ struct Work {
   bool computes = false;                                   // touches device memory by its own addresses
   host_cuda_event* waits_for = nullptr;                    // runs when that event has come to `generation`
   std::uint64_t generation = 0;
+  std::function<bool()> ready = {};                        // where set: runs when it says so (what other ranks do)
 };
 
 }  // namespace
@@ -53,6 +55,8 @@ std::vector<cudaStream_t> streams;
 std::map<const std::byte*, std::size_t> pinned;
 cudaError_t last_error = cudaSuccess;
 std::string last_report;
+const std::string nobody_records = "all streams wait for events that nobody records";
+std::string cause;                                         // the last report that emptied the streams: others may wait for events that went with it
 thread_local int current_device = 0;
 
 cudaError_t failed(cudaError_t status, const std::string& report = "") {
@@ -60,7 +64,7 @@ cudaError_t failed(cudaError_t status, const std::string& report = "") {
   return last_error = status;
 }
 
-bool runnable(const Work& w) { return !w.waits_for || w.waits_for->completed >= w.generation; }
+bool runnable(const Work& w) { return w.ready ? w.ready() : !w.waits_for || w.waits_for->completed >= w.generation; }
 
 void put(cudaStream_t s, Work w) {
   if (s->capture) s->capture->work.push_back(std::move(w));
@@ -75,7 +79,15 @@ template <class Done> cudaError_t drain(const Done& done) {
       std::vector<cudaStream_t> ready;
       for (cudaStream_t s : streams)
         if (!s->queue.empty() && runnable(s->queue.front())) ready.push_back(s);
-      if (ready.empty()) throw Report("all streams wait for events that nobody records");
+      if (ready.empty()) {
+        const auto elsewhere = [](cudaStream_t s) { return !s->queue.empty() && s->queue.front().ready; };
+        if (std::none_of(streams.begin(), streams.end(), elsewhere)) throw Report(nobody_records + (cause.empty() ? "" : ", since: " + cause));
+        access.reset();
+        mutex.unlock();                                    // other threads of this process may have work to add
+        std::this_thread::sleep_for(std::chrono::microseconds(100));
+        mutex.lock();
+        continue;
+      }
       cudaStream_t s = ready[host_cuda::Schedule::current().pick(ready.size())];
       const Work w = std::move(s->queue.front());
       s->queue.pop_front();
@@ -87,7 +99,9 @@ template <class Done> cudaError_t drain(const Done& done) {
     }
     for (int d = 0; d < host_cuda::device_count(); ++d) host_cuda::check_red_zones(d);
   } catch (const std::exception& e) {
+    const bool empties = std::any_of(streams.begin(), streams.end(), [](cudaStream_t s) { return !s->queue.empty(); });
     for (cudaStream_t s : streams) s->queue.clear();
+    if (empties && !std::string(e.what()).starts_with(nobody_records)) cause = e.what();
     return failed(cudaErrorLaunchFailure, e.what());
   }
   return cudaSuccess;
@@ -160,7 +174,23 @@ cudaError_t enqueue(cudaStream_t stream, std::function<void()> work) {
   return guarded([&] { put(stream, {std::move(work), true}); });
 }
 
-bool is_allocated(const void* p, std::size_t bytes) { return inside_block(current_device, p, bytes); }
+cudaError_t enqueue_when(cudaStream_t stream, std::function<bool()> ready, std::function<void()> work) {
+  return guarded([&] {
+    Work w{std::move(work)};
+    w.ready = std::move(ready);
+    put(stream, std::move(w));
+  });
+}
+
+cudaError_t run_until(const std::function<bool()>& done) {
+  const std::lock_guard lock(mutex);
+  return drain(done);
+}
+
+bool is_allocated(const void* p, std::size_t bytes) {
+  const std::lock_guard lock(mutex);
+  return inside_block(current_device, p, bytes);
+}
 
 }  // namespace host_cuda
 
@@ -192,8 +222,9 @@ cudaError_t cudaGetDevice(int* device) {
   *device = current_device;
   return cudaSuccess;
 }
-cudaError_t cudaGetDeviceProperties(cudaDeviceProp* p, int) {
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp* p, int device) {
   *p = {};
+  p->uuid.bytes[0] = static_cast<char>(device + 1);
   std::strcpy(p->name, "the CPU behind CUDA's calls");
   p->totalGlobalMem = host_cuda::device_bytes;
   p->sharedMemPerBlockOptin = 99u << 10;

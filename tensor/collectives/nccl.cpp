@@ -1,0 +1,471 @@
+#include "tensor/collectives/nccl.h"
+
+#include <nccl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <cstring>
+#include <deque>
+#include <map>
+#include <mutex>
+#include <numeric>
+#include <thread>
+#include <utility>
+
+#include "tensor/kernels/cuda/runtime.h"
+
+#if defined(NCCL_VERSION_CODE) && NCCL_VERSION_CODE < 21400
+#error NCCL 2.14 or newer is needed, for calls that do not block; -Dnccl=disabled builds without ranks on GPUs
+#endif
+
+namespace fm {
+namespace {
+
+using namespace std::chrono_literals;
+using cuda::check;
+
+double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+
+const char* name_of_result(ncclResult_t status) {
+  switch (status) {
+    case ncclUnhandledCudaError:
+      return "ncclUnhandledCudaError";
+    case ncclSystemError:
+      return "ncclSystemError";
+    case ncclInternalError:
+      return "ncclInternalError";
+    case ncclInvalidArgument:
+      return "ncclInvalidArgument";
+    case ncclInvalidUsage:
+      return "ncclInvalidUsage";
+    case ncclRemoteError:
+      return "ncclRemoteError";
+    default:
+      return "an error of NCCL";
+  }
+}
+
+// NCCL's last words say more than the name, where there are some.
+std::string reason(ncclResult_t status, ncclComm_t comm) {
+  const char* words = ncclGetLastError(comm);
+  return std::string(name_of_result(status)) + ", " + (words && *words ? words : ncclGetErrorString(status));
+}
+
+ncclDataType_t type_of(DType dtype) {
+  switch (dtype) {
+    case DType::f64:
+      return ncclFloat64;
+    case DType::bf16:
+      return ncclBfloat16;
+    case DType::i32:
+      return ncclInt32;
+    case DType::i64:
+      return ncclInt64;
+    case DType::u8:
+      return ncclUint8;
+    default:
+      return ncclFloat32;
+  }
+}
+
+bool goes_on(ncclResult_t status) { return status == ncclSuccess || status == ncclInProgress; }
+
+// call(rank, piece, elements) for each rank's piece, all as one operation.
+template <class Call>
+ncclResult_t for_each_piece(const Tensor& x, const Communicator::Counts& counts, const Call& call) {
+  ncclResult_t status = ncclGroupStart();
+  auto* at = static_cast<std::byte*>(x.raw());
+  for (std::size_t r = 0; r < counts.size() && goes_on(status); ++r) {
+    const auto n = static_cast<std::size_t>(counts[r]);
+    if (n > 0) status = call(static_cast<int>(r), at, n);
+    at += n * size_of(x.dtype());
+  }
+  const ncclResult_t ended = ncclGroupEnd();
+  return goes_on(status) ? ended : status;
+}
+
+bool all_equal(const Communicator::Counts& counts) {
+  return std::all_of(counts.begin(), counts.end(), [&](std::int64_t n) { return n == counts.front(); });
+}
+
+// On which GPU of which machine.
+std::string place_of(Device device) {
+  char host[256] = {};
+  gethostname(host, sizeof host - 1);
+  cudaDeviceProp p;
+  check(cudaGetDeviceProperties(&p, device.index), "cudaGetDeviceProperties");
+  return std::string(host) + " " + std::string(p.uuid.bytes, sizeof p.uuid.bytes);
+}
+
+void refuse_shared_gpus(Communicator& control, Device device) {
+  const auto places = gather_texts(control, place_of(device)), names = gather_texts(control, to_string(device));
+  std::map<std::string, std::size_t> owners;
+  for (std::size_t r = 0; r < places.size(); ++r) {
+    const auto [other, first] = owners.emplace(places[r], r);
+    if (first) continue;
+    control.finish();  // all ranks end here, for the same reason
+    throw ConfigError("ranks " + std::to_string(other->second) + " and " + std::to_string(r) + " are both on the GPU " + names[r] + " of " +
+                      places[r].substr(0, places[r].find(' ')) +
+                      ": start fewer ranks on that machine, or give each its own (--device cuda:N)");
+  }
+}
+
+class NcclCommunicator : public Communicator {
+ public:
+  NcclCommunicator(std::unique_ptr<Communicator> control, Device device, const NcclOptions& options)
+      : control_(std::move(control)), device_(device), options_(options) {
+    require_device(device);
+    cuda::use(device.index);
+    refuse_shared_gpus(*control_, device);
+    ncclUniqueId id;
+    const std::string bytes = share_nccl_id(*control_);
+    std::memcpy(id.internal, bytes.data(), sizeof id.internal);
+    check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
+    asked_ = take_event();
+    try {
+      std::unique_lock lock(mutex_);
+      // Calls that do not wait can be given up when a rank is lost meanwhile.
+      ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
+      config.blocking = 0;
+      settle(lock, ncclCommInitRankConfig(&comm_, size(), id, rank(), &config), "ncclCommInitRankConfig", options.start_within);
+    } catch (...) {
+      abort_nccl();
+      throw;
+    }
+    watchdog_ = std::thread([this] { watch(); });
+  }
+  ~NcclCommunicator() override {
+    end_watch();
+    abort_nccl();
+    release();
+  }
+
+  int rank() const override { return control_->rank(); }
+  int size() const override { return control_->size(); }
+
+  Work all_reduce_start(const Tensor& x) override {
+    if (!x.device().is_cuda()) return control_->all_reduce_start(x);
+    return start("all_reduce", x, true,
+                 [&] { return ncclAllReduce(x.raw(), x.raw(), count(x), type_of(x.dtype()), ncclSum, comm_, stream_); });
+  }
+  Work reduce_scatter_start(const Tensor& x, const Counts& counts) override {
+    if (!x.device().is_cuda()) return control_->reduce_scatter_start(x, counts);
+    check_counts("reduce_scatter", x, counts);
+    return start("reduce_scatter", x, true, [&] {
+      if (all_equal(counts))
+        return ncclReduceScatter(x.raw(), own_piece(x, counts), own_count(counts), type_of(x.dtype()), ncclSum, comm_, stream_);
+      return for_each_piece(
+          x, counts, [&](int r, void* at, std::size_t n) { return ncclReduce(at, at, n, type_of(x.dtype()), ncclSum, r, comm_, stream_); });
+    });
+  }
+  Work all_gather_start(const Tensor& x, const Counts& counts) override {
+    if (!x.device().is_cuda()) return control_->all_gather_start(x, counts);
+    check_counts("all_gather", x, counts);
+    return start("all_gather", x, false, [&] {
+      if (all_equal(counts)) return ncclAllGather(own_piece(x, counts), x.raw(), own_count(counts), type_of(x.dtype()), comm_, stream_);
+      return for_each_piece(
+          x, counts, [&](int r, void* at, std::size_t n) { return ncclBroadcast(at, at, n, type_of(x.dtype()), r, comm_, stream_); });
+    });
+  }
+  Work broadcast_start(const Tensor& x, int root) override {
+    if (!x.device().is_cuda()) return control_->broadcast_start(x, root);
+    return start("broadcast", x, false,
+                 [&] { return ncclBroadcast(x.raw(), x.raw(), count(x), type_of(x.dtype()), root, comm_, stream_); });
+  }
+  Work send_start(const Tensor& x, int to) override {
+    if (!x.device().is_cuda()) return control_->send_start(x, to);
+    return start("send", x, false, [&] { return ncclSend(x.raw(), count(x), type_of(x.dtype()), to, comm_, stream_); });
+  }
+  Work receive_start(const Tensor& x, int from) override {
+    if (!x.device().is_cuda()) return control_->receive_start(x, from);
+    return start("receive", x, false, [&] { return ncclRecv(x.raw(), count(x), type_of(x.dtype()), from, comm_, stream_); });
+  }
+
+  void check_alive() const override {
+    control_->check_alive();
+    const std::lock_guard lock(mutex_);
+    if (failure_) std::rethrow_exception(failure_);
+  }
+  void observe(std::function<void(const Span&)> observer) override;
+  void finish() override;
+  void abandon(const std::string& why) override {
+    end_watch();
+    abort_nccl();
+    control_->abandon(why);
+  }
+
+ private:
+  struct Operation {
+    const char* op;
+    std::size_t bytes;
+    Tensor x;      // until the compute stream waits for `done`, or `done` has come
+    double asked;  // seconds on the steady clock
+    cudaEvent_t done = nullptr;
+    cudaEvent_t begin = nullptr, end = nullptr;  // with times, while somebody observes
+  };
+
+  static std::size_t count(const Tensor& x) { return static_cast<std::size_t>(x.numel()); }
+  std::size_t own_count(const Counts& counts) const { return static_cast<std::size_t>(counts[static_cast<std::size_t>(rank())]); }
+  void* own_piece(const Tensor& x, const Counts& counts) const {
+    const auto before = std::accumulate(counts.begin(), counts.begin() + rank(), std::int64_t{0});
+    return static_cast<std::byte*>(x.raw()) + static_cast<std::size_t>(before) * size_of(x.dtype());
+  }
+  void check_tensor(const char* op, const Tensor& x, bool sums) const;
+  void check_counts(const char* op, const Tensor& x, const Counts& counts) const;
+
+  template <class Call>
+  Work start(const char* op, const Tensor& x, bool sums, const Call& call);
+  void let_go(Operation& operation);
+  void let_go_of_finished();
+  void settle(std::unique_lock<std::mutex>& lock, ncclResult_t status, const char* call, double seconds);
+  void watch();
+  void look_for_failure();
+  void end_watch();
+  void abort_nccl();
+  void release();
+  cudaEvent_t take_event();
+  static cudaEvent_t timed_event(cudaStream_t stream);
+
+  std::unique_ptr<Communicator> control_;
+  Device device_;
+  NcclOptions options_;
+  cudaStream_t stream_ = nullptr;
+  cudaEvent_t asked_ = nullptr;  // where the compute stream was when the last operation was asked for
+
+  mutable std::mutex mutex_;  // of all below
+  std::condition_variable wake_;
+  ncclComm_t comm_ = nullptr;   // null when it has ended
+  std::exception_ptr failure_;  // what every operation throws from now on
+  std::deque<std::shared_ptr<Operation>> under_way_;
+  std::vector<cudaEvent_t> idle_events_;
+  std::function<void(const Span&)> observer_;
+  cudaEvent_t origin_ = nullptr;  // of the times of events; `origin_time_` on the steady clock
+  double origin_time_ = 0;
+  bool stopping_ = false, finished_ = false;
+  std::thread watchdog_;
+};
+
+void NcclCommunicator::check_tensor(const char* op, const Tensor& x, bool sums) const {
+  const std::string what = std::string(op) + ": ";
+  if (x.device() != device_)
+    throw DeviceError(what + "the tensor is on " + to_string(x.device()) + ", this rank talks from " + to_string(device_));
+  if (!x.is_contiguous()) throw ShapeError(what + "the tensor " + to_string(x.shape()) + " is not contiguous");
+  if (sums && (x.dtype() == DType::u8 || x.dtype() == DType::i32))
+    throw DTypeError(what + "sums f32, f64, bf16 and i64, not " + name_of(x.dtype()));
+}
+
+void NcclCommunicator::check_counts(const char* op, const Tensor& x, const Counts& counts) const {
+  if (static_cast<int>(counts.size()) == size() && std::accumulate(counts.begin(), counts.end(), std::int64_t{0}) == x.numel()) return;
+  throw ShapeError(std::string(op) + ": the pieces of " + std::to_string(counts.size()) + " ranks do not make up " + to_string(x.shape()) +
+                   " on " + std::to_string(size()) + " ranks");
+}
+
+// ---- operations -------------------------------------------------------------------------------------------------------------------
+
+template <class Call>
+Communicator::Work NcclCommunicator::start(const char* op, const Tensor& x, bool sums, const Call& call) {
+  check_tensor(op, x, sums);
+  auto operation = std::make_shared<Operation>(Operation{op, x.bytes(), x, now()});
+  std::unique_lock lock(mutex_);
+  if (failure_) std::rethrow_exception(failure_);
+  if (!comm_) throw Error("a communicator that has ended was asked for more");
+  cuda::use(device_.index);
+  if (x.numel() > 0) {
+    check(cudaEventRecord(asked_, cuda::current_stream()), "cudaEventRecord");
+    check(cudaStreamWaitEvent(stream_, asked_), "cudaStreamWaitEvent");
+    if (observer_) operation->begin = timed_event(stream_);
+    settle(lock, call(), op, options_.done_within);
+    if (observer_) operation->end = timed_event(stream_);
+  }
+  operation->done = take_event();
+  check(cudaEventRecord(operation->done, stream_), "cudaEventRecord");
+  under_way_.push_back(operation);
+  const auto wait = [this, operation] {
+    const std::lock_guard own(mutex_);
+    if (failure_) std::rethrow_exception(failure_);
+    if (!operation->done) return;  // it has come long ago
+    cuda::use(device_.index);
+    check(cudaStreamWaitEvent(cuda::current_stream(), operation->done), "cudaStreamWaitEvent");
+    operation->x = Tensor();  // whoever has its memory next comes later on the compute stream
+  };
+  return std::async(std::launch::deferred, wait).share();
+}
+
+void NcclCommunicator::let_go(Operation& operation) {
+  operation.x = Tensor();
+  idle_events_.push_back(std::exchange(operation.done, nullptr));
+  if (!operation.begin || !operation.end) return;
+  float begin = 0, end = 0;
+  check(cudaEventElapsedTime(&begin, origin_, operation.begin), "cudaEventElapsedTime");
+  check(cudaEventElapsedTime(&end, origin_, operation.end), "cudaEventElapsedTime");
+  for (cudaEvent_t e : {operation.begin, operation.end}) check(cudaEventDestroy(e), "cudaEventDestroy");
+  if (observer_) observer_({operation.op, operation.bytes, origin_time_ + begin * 1e-3, origin_time_ + end * 1e-3});
+}
+
+// They end in their order: one stream.
+void NcclCommunicator::let_go_of_finished() {
+  for (; !under_way_.empty(); under_way_.pop_front()) {
+    const cudaError_t status = cudaEventQuery(under_way_.front()->done);
+    if (status == cudaErrorNotReady) return;
+    check(status, "cudaEventQuery");
+    let_go(*under_way_.front());
+  }
+}
+
+cudaEvent_t NcclCommunicator::take_event() {
+  cudaEvent_t event = nullptr;
+  if (idle_events_.empty()) {
+    check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "cudaEventCreateWithFlags");
+  } else {
+    event = idle_events_.back();
+    idle_events_.pop_back();
+  }
+  return event;
+}
+
+cudaEvent_t NcclCommunicator::timed_event(cudaStream_t stream) {
+  cudaEvent_t event = nullptr;
+  check(cudaEventCreateWithFlags(&event, cudaEventDefault), "cudaEventCreateWithFlags");
+  check(cudaEventRecord(event, stream), "cudaEventRecord");
+  return event;
+}
+
+void NcclCommunicator::observe(std::function<void(const Span&)> observer) {
+  {
+    const std::lock_guard lock(mutex_);
+    cuda::use(device_.index);
+    check(cudaStreamSynchronize(stream_), "cudaStreamSynchronize");
+    let_go_of_finished();
+    if (origin_) check(cudaEventDestroy(std::exchange(origin_, nullptr)), "cudaEventDestroy");
+    if (observer) {
+      origin_ = timed_event(stream_);
+      check(cudaEventSynchronize(origin_), "cudaEventSynchronize");
+      origin_time_ = now();
+    }
+    observer_ = observer;
+  }
+  control_->observe(std::move(observer));
+}
+
+// Until NCCL has done what was asked of the host: it does not wait itself, so that this can be given up.
+void NcclCommunicator::settle(std::unique_lock<std::mutex>& lock, ncclResult_t status, const char* call, double seconds) {
+  const double begin = now();
+  while (status == ncclInProgress) {
+    if (now() - begin > 1e-4) wake_.wait_for(lock, 100us);
+    if (failure_) std::rethrow_exception(failure_);
+    control_->check_alive();
+    if (now() - begin > seconds)
+      throw DeviceError(std::string(call) + ": the GPUs of " + std::to_string(size()) + " ranks did not find each other within " +
+                        std::to_string(static_cast<int>(seconds)) + " s, while all ranks are alive (NCCL_DEBUG=INFO tells more)");
+    if (ncclResult_t asked = ncclCommGetAsyncError(comm_, &status); asked != ncclSuccess) status = asked;
+  }
+  if (status != ncclSuccess) throw DeviceError(std::string(call) + ": " + reason(status, comm_));
+}
+
+// ---- ranks that are lost ------------------------------------------------------------------------------------------------------------
+
+void NcclCommunicator::watch() {
+  std::unique_lock lock(mutex_);
+  while (!stopping_) {
+    wake_.wait_for(lock, 50ms, [this] { return stopping_; });
+    if (stopping_ || failure_ || !comm_) continue;
+    try {
+      look_for_failure();
+    } catch (...) {
+      failure_ = std::current_exception();
+      lock.unlock();
+      abort_nccl();  // else this rank's GPU waits for ever
+      lock.lock();
+    }
+  }
+}
+
+void NcclCommunicator::look_for_failure() {
+  control_->check_alive();
+  cuda::use(device_.index);
+  let_go_of_finished();
+  ncclResult_t status = ncclSuccess;
+  if (const ncclResult_t asked = ncclCommGetAsyncError(comm_, &status); asked != ncclSuccess) status = asked;
+  if (status == ncclRemoteError) throw RankLostError("another rank's GPU cannot be reached: " + reason(status, comm_));
+  if (status != ncclSuccess && status != ncclInProgress)
+    throw DeviceError("NCCL on rank " + std::to_string(rank()) + ": " + reason(status, comm_));
+  if (!under_way_.empty() && now() - under_way_.front()->asked > options_.done_within)
+    throw DeviceError(std::string(under_way_.front()->op) + " of " + std::to_string(under_way_.front()->bytes) + " bytes on rank " +
+                      std::to_string(rank()) + " is not done after " + std::to_string(static_cast<int>(options_.done_within)) +
+                      " s while all ranks are alive: do all ask for the same operations?");
+}
+
+void NcclCommunicator::end_watch() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  wake_.notify_all();
+  if (watchdog_.joinable()) watchdog_.join();
+}
+
+void NcclCommunicator::abort_nccl() {
+  ncclComm_t comm = nullptr;
+  {
+    const std::lock_guard lock(mutex_);
+    comm = std::exchange(comm_, nullptr);
+  }
+  if (comm) ncclCommAbort(comm);  // what it says does not matter any more
+}
+
+// Streams and events, when nothing on the GPU uses them any more.
+void NcclCommunicator::release() {
+  if (cudaSetDevice(device_.index) != cudaSuccess || cudaDeviceSynchronize() != cudaSuccess) return;
+  for (const auto& operation : under_way_)
+    for (cudaEvent_t e : {operation->begin, operation->end})
+      if (e) cudaEventDestroy(e);
+  for (const auto& operation : under_way_) idle_events_.push_back(std::exchange(operation->done, nullptr));
+  for (cudaEvent_t e : idle_events_) cudaEventDestroy(e);
+  for (cudaEvent_t e : {asked_, origin_})
+    if (e) cudaEventDestroy(e);
+  cudaStreamDestroy(stream_);
+}
+
+void NcclCommunicator::finish() {
+  if (finished_) return;
+  finished_ = true;
+  control_->barrier();
+  end_watch();
+  {
+    std::unique_lock lock(mutex_);
+    if (failure_) std::rethrow_exception(failure_);
+    cuda::use(device_.index);
+    check(cudaStreamSynchronize(stream_), "cudaStreamSynchronize");
+    let_go_of_finished();
+    settle(lock, ncclCommFinalize(comm_), "ncclCommFinalize", options_.done_within);
+    ncclCommDestroy(std::exchange(comm_, nullptr));
+  }
+  control_->finish();
+}
+
+}  // namespace
+
+std::string nccl_version() {
+  int v = 0;
+  ncclGetVersion(&v);
+  return std::to_string(v / 10000) + "." + std::to_string(v / 100 % 100) + "." + std::to_string(v % 100);
+}
+
+std::string share_nccl_id(Communicator& control) {
+  ncclUniqueId id = {};
+  if (control.first())
+    if (const ncclResult_t status = ncclGetUniqueId(&id); status != ncclSuccess)
+      throw DeviceError("ncclGetUniqueId: " + reason(status, nullptr));
+  const Tensor bytes = Tensor::zeros({static_cast<std::int64_t>(sizeof id.internal)}, DType::u8, Device{});
+  std::memcpy(bytes.raw(), id.internal, sizeof id.internal);
+  control.broadcast(bytes, 0);
+  return {static_cast<const char*>(bytes.raw()), bytes.bytes()};
+}
+
+std::unique_ptr<Communicator> open_nccl(std::unique_ptr<Communicator> control, Device device, const NcclOptions& options) {
+  return std::make_unique<NcclCommunicator>(std::move(control), device, options);
+}
+
+}  // namespace fm

@@ -1,0 +1,14 @@
+// In a build without NCCL. As in tensor/kernels/cuda/absent.cpp, whoever defines these before this archive is searched has it.
+#include "tensor/collectives/nccl.h"
+
+namespace fm {
+
+namespace {
+constexpr const char* absent = "this build is without NCCL, by which ranks on GPUs talk (meson setup -Dnccl=enabled; needs CUDA and NCCL)";
+}
+
+std::string nccl_version() { return ""; }
+std::string share_nccl_id(Communicator&) { throw DeviceError(absent); }
+std::unique_ptr<Communicator> open_nccl(std::unique_ptr<Communicator>, Device, const NcclOptions&) { throw DeviceError(absent); }
+
+}  // namespace fm

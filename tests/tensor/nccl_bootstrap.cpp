@@ -1,0 +1,50 @@
+// How ranks on GPUs find each other, with the real NCCL where the build has it: its id needs no GPU. Then there must be one, or a clear
+// word.
+#include <doctest/doctest.h>
+
+#include <thread>
+
+#include "tensor/collectives/file_rendezvous.h"
+#include "tensor/collectives/nccl.h"
+#include "tensor/collectives/tcp.h"
+#include "tensor/collectives/threads.h"
+#include "tests/support/temp_folder.h"
+
+using namespace fm;
+
+TEST_CASE("a build without NCCL says so; with it, its id reaches all ranks by TCP, whose address came by a file") {
+  SingleRank alone;
+  if (nccl_version().empty()) {
+    CHECK_THROWS_WITH_AS(share_nccl_id(alone), doctest::Contains("this build is without NCCL"), DeviceError);
+    return;
+  }
+  const TempFolder folder;
+  const FileRendezvous file{folder.path(), "job/1//"};
+  std::vector<std::string> ids(3);
+  std::vector<std::thread> threads;
+  for (int r = 2; r >= 0; --r)
+    threads.emplace_back([&, r] {
+      TcpRendezvous w{"the address in a file", 0, file.job, r, 3, 30};
+      w.listening = [&](int port) { leave_at(file, std::to_string(port)); };
+      w.find = [&]() -> std::pair<std::string, int> {
+        std::string why;
+        const std::string text = look_at(file, &why);
+        return text.empty() ? std::pair<std::string, int>{} : std::pair<std::string, int>{"localhost", std::stoi(text)};
+      };
+      MessageCommunicator ranks([&] { return open_tcp_channel(w); });
+      ids[static_cast<std::size_t>(r)] = share_nccl_id(ranks);
+      ranks.finish();
+    });
+  for (std::thread& t : threads) t.join();
+  MESSAGE("NCCL " << nccl_version());
+  CHECK(ids[0].size() == 128);
+  CHECK(ids[0].find_first_not_of('\0') != std::string::npos);
+  CHECK((ids[1] == ids[0] && ids[2] == ids[0]));
+  CHECK(share_nccl_id(alone) != ids[0]);
+}
+
+TEST_CASE("without a GPU ranks on GPUs are refused, with the reason") {
+  std::string why;
+  if (cuda_device_count(&why) > 0) return;
+  CHECK_THROWS_AS(open_nccl(std::make_unique<SingleRank>(), Device::cuda(0)), DeviceError);
+}
