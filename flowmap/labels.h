@@ -21,6 +21,9 @@ struct LabelDropout {
 Labels drop_labels(const Labels& y, const LabelDropout& config, const Draws& draws, Purpose purpose = Purpose::label_drop,
                    std::uint32_t copy = 0);
 
+// `label` in the rows where mask is not 0, wherever y lies: it is not read.
+Labels replaced_where(const Labels& y, const std::vector<double>& mask, std::int64_t label);
+
 // Every row with the null label.
 inline Labels null_labels(const Labels& y, std::int64_t null_label) {
   return Tensor::full(y.shape(), static_cast<double>(null_label), DType::i64);

@@ -1,6 +1,6 @@
 #include "flowmap/tangent.h"
 
-#include <cmath>
+#include <limits>
 
 #include "flowmap/path.h"
 
@@ -9,15 +9,13 @@ namespace {
 
 // Zeroes rows that are not finite and their weights.
 void mask_rows(GuardedTangent& g, std::int64_t rows) {
-  std::vector<double> keep;
-  // A sum of squares is finite only if every element is (elements beyond 1e19 in f32 are left out too).
-  for (double x : row_sums(square(g.dudt)).to_vector<double>()) keep.push_back(std::isfinite(x));
-  for (double k : keep) g.masked_rows += k == 0;
-  if (g.masked_rows == 0) return;
-  const Tensor mask = column(Tensor::from(keep, {g.dudt.dim(0)}).to(g.dudt.dtype()), g.dudt.rank());
-  g.dudt = where(mask, g.dudt, Tensor::scalar(0, g.dudt.dtype()));
-  keep.resize(static_cast<std::size_t>(rows), 1);
-  g.weight = Tensor::from(keep, {rows}).to(g.dudt.dtype());
+  const DType type = g.dudt.dtype();
+  // A sum of squares is finite only if every element is (elements beyond 1e19 in f32 are left out too). A NaN is not below anything.
+  const Tensor keep = less(row_sums(square(g.dudt)), Tensor::scalar(std::numeric_limits<double>::infinity(), type));
+  g.masked_rows = sum(1.0 - keep);
+  g.dudt = where(column(keep, g.dudt.rank()), g.dudt, Tensor::scalar(0, type));
+  const std::int64_t others = rows - keep.dim(0);
+  g.weight = others > 0 ? concat(std::vector<Tensor>{keep, Tensor::ones({others}, type)}, 0) : keep;
 }
 
 }  // namespace
@@ -27,7 +25,7 @@ GuardedTangent guard(const Tensor& dudt, std::int64_t rows, const TangentPolicy&
   if (!dudt.defined()) return g;
   if (policy.mask) mask_rows(g, rows);
   if (policy.clamp > 0) {
-    g.clamped_share = mean(greater(abs(g.dudt), Tensor::scalar(policy.clamp, dudt.dtype()))).item();
+    g.clamped_share = mean(greater(abs(g.dudt), Tensor::scalar(policy.clamp, dudt.dtype())));
     g.dudt = clamp(g.dudt, -policy.clamp, policy.clamp);
   }
   if (policy.warmup != 1) g.dudt = g.dudt * policy.warmup;

@@ -9,6 +9,7 @@
 
 #include "autodiff/var.h"
 #include "nn/config/visit.h"
+#include "tensor/late.h"
 
 namespace fm {
 
@@ -27,9 +28,9 @@ struct TangentPolicy {
 
 struct GuardedTangent {
   Tensor dudt;                           // finite, cut and scaled; undefined if there was none
-  Tensor weight;                         // (rows): 0 for rows left out; undefined if none is
-  std::int64_t masked_rows = 0;
-  double clamped_share = 0;              // of elements
+  Tensor weight;                         // (rows): 0 for rows left out, else 1; undefined without `mask`
+  Late masked_rows = 0;
+  Late clamped_share = 0;                // of elements
 };
 
 GuardedTangent guard(const Tensor& dudt, std::int64_t rows, const TangentPolicy& policy);

@@ -24,15 +24,12 @@ VelocitySource blend(double lambda, VelocitySource source) {
 
 namespace {
 
-// 1 where t is in the interval, as a column; undefined where no row is.
+// 1 where t is in the interval, as a column; undefined where no row is. A GPU is not asked about that, for the answer would be a wait.
 Tensor inside(const Tensor& t, Interval interval, int rank) {
-  std::vector<double> mask;
-  bool any = false;
-  for (double x : t.to_vector<double>()) {
-    mask.push_back(x >= interval.low && x <= interval.high);
-    any = any || mask.back() != 0;
-  }
-  return any ? column(Tensor::from(mask, t.shape()).to(t.dtype()), rank) : Tensor();
+  const Tensor at = t.to(DType::f64), low = Tensor::scalar(interval.low, DType::f64), high = Tensor::scalar(interval.high, DType::f64);
+  const Tensor mask = (1.0 - less(at, low)) * (1.0 - greater(at, high));
+  if (!t.device().is_cuda() && sum(mask).item() == 0) return {};
+  return column(mask.to(t.dtype()), rank);
 }
 
 // base + scale (v - base) inside the interval, v elsewhere.

@@ -30,11 +30,9 @@ std::vector<std::int64_t> first_rows(const Dataset& data, std::int64_t n) {
 
 }  // namespace
 
-double accuracy(const Tensor& logits, const Tensor& labels) {
-  const auto guess = argmax(logits, 1).to_vector<std::int64_t>(), truth = labels.to_vector<std::int64_t>();
-  std::int64_t right = 0;
-  for (std::size_t i = 0; i < truth.size(); ++i) right += guess[i] == truth[i];
-  return static_cast<double>(right) / static_cast<double>(truth.size());
+Late accuracy(const Tensor& logits, const Tensor& labels) {
+  const Tensor right = sum(equal(argmax(logits, 1).to(DType::f64), labels.to(DType::f64)));
+  return div(right, Tensor::scalar(static_cast<double>(labels.numel()), DType::f64, right.device()));
 }
 
 Evaluator::Evaluator(TrainingRun& run) : run_(run), judge_(run.recipe().judge.model), test_(open_dataset(run.recipe().data, Split::test)) {

@@ -8,6 +8,7 @@
 
 #include "apps/train/training_run.h"
 #include "flowmap/metrics/frechet.h"
+#include "tensor/late.h"
 
 namespace fm {
 
@@ -20,7 +21,7 @@ struct Score {
 };
 
 // The share of the rows of logits (n, classes) that are largest at their label (n).
-double accuracy(const Tensor& logits, const Tensor& labels);
+Late accuracy(const Tensor& logits, const Tensor& labels);
 
 class Evaluator {
  public:

@@ -4,9 +4,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "apps/support/build_info.h"
 #include "apps/support/progress.h"
@@ -17,6 +19,7 @@
 #include "apps/support/trace.h"
 #include "apps/support/training_report.h"
 #include "apps/train/parallel.h"
+#include "apps/train/step_numbers.h"
 #include "apps/train/training_run.h"
 #include "autodiff/rules/elementwise.h"
 #include "nn/checkpoint.h"
@@ -210,9 +213,11 @@ class TrainLoop {
     Progress progress(context_.log,
                       {.total_steps = loop_.steps, .done_steps = step_, .samples_per_step = loop_.batch, .log_every = loop_.log_every});
     while (step_ < loop_.steps) {
-      const StepReport report = traced_step();
+      StepNumbers numbers = traced_step();
+      const bool logged = step_ % loop_.log_every == 0 || step_ == loop_.steps;
+      const StepReport report = read(std::move(numbers), logged);
       progress.step_done(step_, report);
-      if (step_ % loop_.log_every == 0 || step_ == loop_.steps) log(report, progress.state());
+      if (logged) log(report, progress.state());
       const bool last = step_ == loop_.steps, stop = !last && (alone() ? stop_requested() : !agreed_.stop.empty());
       const auto excluded = progress.exclude();
       if (last || stop || step_ % loop_.ckpt_every == 0 || (alone() ? take_save_request() : agreed_.save)) save();
@@ -240,7 +245,7 @@ class TrainLoop {
   }
 
   // The third step of this process, when the caches are warm and buckets in their order, is drawn where --trace says.
-  StepReport traced_step() {
+  StepNumbers traced_step() {
     const std::int64_t drawn = std::min<std::int64_t>(3, steps_here_ + loop_.steps - step_);
     if (context_.launch.trace.empty() || !folder_ || ++steps_here_ != drawn) return one_step();
     Trace trace;
@@ -248,26 +253,24 @@ class TrainLoop {
     ranks_.observe([&](const Communicator::Span& s) {
       trace.span(Trace::Row::communicate, fmt::format("{} {:.2f} MiB", s.op, static_cast<double>(s.bytes) / (1 << 20)), s.begin, s.end);
     });
-    const StepReport report = one_step();
+    StepNumbers numbers = one_step();
     ranks_.observe({});
     trace_ = nullptr;
     trace.write(context_.launch.trace, ranks_.rank());
     context_.log.info("{}: step {} is drawn in {}", stage_.name, step_, context_.launch.trace);
-    return report;
+    return numbers;
   }
 
-  StepReport one_step() {
+  StepNumbers one_step() {
     Gradients total;
-    double loss = 0;
-    metrics_now_.clear();
+    StepNumbers told{.step = step_ + 1};
     for (std::size_t i = 0; i < rows_.size(); ++i) {
       const double share = static_cast<double>(rows_[i].count) / static_cast<double>(loop_.batch);
       Tape tape;
       const StepLoss part = forward(i);
-      const double value = part.loss.value().item();
-      if (alone()) check_finite(value);
-      loss += share * value;
-      add_metrics(metrics_now_, part.metrics, share);
+      const Late loss = part.loss.value();
+      if (alone() && loss.known()) check_finite(loss, step_ + 1);
+      told.parts.push_back({loss, share, part.metrics});
       const Var weighted = share == 1 ? part.loss : part.loss * share;
       if (buckets_ && i + 1 == rows_.size()) {
         total = summed_over_ranks(weighted, i > 0 ? &total : nullptr);
@@ -279,15 +282,40 @@ class TrainLoop {
       else accumulate(total, std::move(g));
     }
     if (!alone()) {
-      agreed_ = agree(ranks_, loss);
-      check_finite(loss = agreed_.loss);
+      agreed_ = agree(ranks_, told.loss());
+      check_finite(agreed_.loss, step_ + 1);
     }
     const Trace::Scope scope(trace_, "optimiser");
-    const double lr = learning_rate(loop_.rate, step_);
-    const StepStats stats = optimizer_.step(total, {.lr = lr});
+    told.lr = learning_rate(loop_.rate, step_);
+    told.gradient_norm = optimizer_.step(total, {.lr = told.lr}).gradient_norm;
     ++step_;
     if (stage_.after_step) stage_.after_step(step_);
-    return {loss, stats.gradient_norm, lr};
+    told.send();
+    return told;
+  }
+
+  // On the CPU what this step told. A GPU is still computing it: then what the step before told, so that the device is never without work
+  // while the host waits; `now` reads all of this step.
+  StepReport read(StepNumbers numbers, bool now) {
+    read_late();
+    if (!now && !numbers.known()) late_ = std::move(numbers);
+    else report_ = received(numbers, now);
+    return report_;
+  }
+
+  void read_late() {
+    if (late_) report_ = received(*late_, false);
+    late_.reset();
+  }
+
+  StepReport received(StepNumbers& numbers, bool with_metrics) {
+    const StepReport report = numbers.received();
+    if (alone()) check_finite(report.loss, numbers.step);
+    if (!std::isfinite(report.grad_norm))
+      throw DivergedError(fmt::format("{}: the norm of the gradients is {} at step {}; the last checkpoint is intact (lower rate.peak, or resume with another seed)",
+                                      stage_.name, report.grad_norm, numbers.step));
+    if (with_metrics) metrics_now_ = numbers.metrics();
+    return {alone() ? report.loss : agreed_.loss, report.grad_norm, report.lr};
   }
 
   StepLoss forward(std::size_t part) const {
@@ -309,11 +337,11 @@ class TrainLoop {
     return g;
   }
 
-  void check_finite(double loss) const {
+  void check_finite(double loss, std::int64_t step) const {
     if (!std::isfinite(loss))
       throw DivergedError(
           fmt::format("{}: the loss is {} at step {}; the last checkpoint is intact (lower rate.peak, or resume with another seed)",
-                      stage_.name, loss, step_ + 1));
+                      stage_.name, loss, step));
   }
 
   void log(const StepReport& report, const ProgressState& state) {
@@ -328,6 +356,7 @@ class TrainLoop {
   }
 
   void save() {
+    read_late();                                   // what diverged is not saved
     synchronise(default_device());
     ranks_.check_alive();
     std::vector<CheckpointPart> parts{{"model", stage_.model}, {"optimizer", optimizer_.state()}};
@@ -371,7 +400,9 @@ class TrainLoop {
   Trace* trace_ = nullptr;
   std::int64_t steps_here_ = 0;
   std::unique_ptr<Metrics> metrics_;
-  std::vector<StepMetric> metrics_now_;
+  std::vector<StepMetric> metrics_now_;            // of the last step that was read with its metrics
+  std::optional<StepNumbers> late_;                // of the step before, on a GPU
+  StepReport report_{.loss = std::numeric_limits<double>::quiet_NaN()};
   std::int64_t step_ = 0;
 };
 

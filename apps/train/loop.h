@@ -12,6 +12,7 @@
 #include "apps/support/program.h"
 #include "nn/optim/adamw.h"
 #include "nn/optim/schedule.h"
+#include "tensor/late.h"
 
 namespace fm {
 
@@ -49,7 +50,7 @@ struct StepPart {
 // A mean over some of the part's rows; `weight` is how many they are of all, so that parts add up to the batch.
 struct StepMetric {
   std::string name;
-  double value;
+  Late value;                            // read when it is shown
   double weight = 1;
 };
 

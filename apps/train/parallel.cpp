@@ -77,7 +77,7 @@ void add_metrics(std::vector<StepMetric>& into, const std::vector<StepMetric>& m
     if (it == into.end()) it = into.insert(it, {m.name, 0, 0});
     const double weight = share * m.weight;
     it->weight += weight;
-    if (it->weight > 0) it->value += (m.value - it->value) * weight / it->weight;
+    if (it->weight > 0) it->value = it->value + (m.value - it->value) * weight / it->weight;
   }
 }
 

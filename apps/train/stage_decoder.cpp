@@ -51,7 +51,7 @@ Outcome TrainingRun::train_decoder() {
     const Var y = autoencoder.pixels(with_noise(tokens, consecutive(first, part.count), seed, config.noise_tau));
     const Var l1 = mean(abs(y - x));
     const Var features = mean(square(autoencoder.tokens(y) - tokens));
-    return StepLoss{l1 + features * config.feature_weight, {{"l1", l1.value().item()}, {"feature_loss", features.value().item()}}};
+    return StepLoss{l1 + features * config.feature_weight, {{"l1", l1.value()}, {"feature_loss", features.value()}}};
   };
   stage.preview = [&](std::int64_t, const std::filesystem::path& png) {
     ImageBatch batch = picture_loader(seed + 1).batch(0, 16);

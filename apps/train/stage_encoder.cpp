@@ -81,6 +81,7 @@ Var patch_loss(const Var& student, const Tensor& teacher, const Tensor& mask, do
 // How many patches are hidden in the step's whole batch, for each of its samples: what a part's loss is divided by, so that the parts add
 // up to the loss of the batch.
 double hidden_per_sample(const StepPart& part, const Recipe& r, std::uint64_t seed) {
+  const DefaultDevice here{Device{}};            // a GPU would have to be waited for
   const std::int64_t batch = r.encoder.loop.batch;
   return std::max(1.0, sum(draw_mask(consecutive(part.step * batch, batch), r, seed)).item()) / static_cast<double>(batch);
 }
@@ -125,12 +126,12 @@ Outcome TrainingRun::train_encoder() {
       for (const Var& h : by_crop(student.head(student.backbone.encode(normalised(crops.local, recipe_.rae)).cls), part.count))
         outputs.push_back(h);
     const Var class_loss = dino(outputs, targets);
-    if (config.patch_weight == 0) return StepLoss{class_loss, {{"class_loss", class_loss.value().item()}}};
+    if (config.patch_weight == 0) return StepLoss{class_loss, {{"class_loss", class_loss.value()}}};
     const double number = static_cast<double>(part.count) * hidden_per_sample(part, recipe_, seed);
     const Var predicted = student.head(reshape(seen.patches, {-1, seen.patches.dim(-1)}));
     const Var hidden = patch_loss(predicted, patch_targets, crops.mask, number, patch_centre, config);
     return StepLoss{class_loss + hidden * config.patch_weight,
-                    {{"class_loss", class_loss.value().item()}, {"patch_loss", hidden.value().item()}}};
+                    {{"class_loss", class_loss.value()}, {"patch_loss", hidden.value()}}};
   };
   stage.after_step = [&](std::int64_t step) {
     dino.centre.add_over(*context_.ranks);

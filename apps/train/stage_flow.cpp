@@ -15,7 +15,7 @@ constexpr std::int64_t preview_rows = 4, preview_columns = 16;
 // What an objective reports of rows with s < t, or of those with s = t, counts by their share.
 std::vector<StepMetric> as_metrics(const ObjectiveLoss& o) {
   const auto found = o.metrics.find("off_diagonal_share");
-  const double off = found == o.metrics.end() ? 0 : found->second;
+  const double off = found == o.metrics.end() ? 0 : double(found->second);
   const auto weight = [&](const std::string& name) {
     if (name == "raw_mse_diagonal") return 1 - off;
     return name == "raw_mse_off_diagonal" || name == "derivative_ratio" || name == "clamped_share" ? off : 1.0;

@@ -58,14 +58,14 @@ Labels row_labels(const Trajectories& tr, const PairRows& rows, const CmtConfig&
   const auto n = static_cast<std::int64_t>(rows.trajectory.size());
   Labels y = gather(tr.y, Tensor::from(rows.trajectory, {n}));
   if (config.compat.fd_share_label_drop) return y;
-  std::vector<std::int64_t> labels = y.to_vector<std::int64_t>();
+  std::vector<double> dropped;
   for (std::int64_t i = 0; i < n; ++i) {
     const auto row = static_cast<std::size_t>(i);
     const auto number = round * static_cast<std::uint32_t>(config.pairs) + static_cast<std::uint32_t>(i % config.pairs);
     const double x = tr.draws.uniform(Purpose::label_redrop, static_cast<std::size_t>(rows.trajectory[row]), number);
-    if (x < config.labels.probability) labels[row] = config.labels.null_label;
+    dropped.push_back(x < config.labels.probability);
   }
-  return Tensor::from(labels, {n});
+  return replaced_where(y, dropped, config.labels.null_label);
 }
 
 // The first and last points stay; the others move together by x steps of the grid, x uniform in [-jitter/2, jitter/2), drawn by the batch's

@@ -19,6 +19,10 @@ Pairs diagonal_pairs(const TimeConfig& time, const Draws& draws, std::int64_t di
 ObjectiveLoss flow_matching(const VelocityNet& v, const Batch& batch, const FlowMatchingConfig& config, const VelocitySource& velocity) {
   const Pairs pairs = diagonal_pairs(config.time, batch.draws, batch.z0.numel() / batch.z0.dim(0));
   const PathBatch p = place_on_path(batch, pairs, drop_labels(batch.y, config.labels, batch.draws));
+  return flow_matching(v, p, config, velocity);
+}
+
+ObjectiveLoss flow_matching(const VelocityNet& v, const PathBatch& p, const FlowMatchingConfig& config, const VelocitySource& velocity) {
   const Tensor w = velocity(p);
   return report(measure(v(p.z, p.t, p.y) - w, config.metric), p.s, p.t, 0);
 }

@@ -22,4 +22,8 @@ struct FlowMatchingConfig {
 ObjectiveLoss flow_matching(const VelocityNet& v, const Batch& batch, const FlowMatchingConfig& config,
                             const VelocitySource& velocity = one_point());
 
+// At points that are already drawn.
+ObjectiveLoss flow_matching(const VelocityNet& v, const PathBatch& p, const FlowMatchingConfig& config,
+                            const VelocitySource& velocity = one_point());
+
 }  // namespace fm

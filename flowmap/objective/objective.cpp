@@ -5,10 +5,10 @@ namespace fm {
 ObjectiveLoss report(const Measured& measured, const Tensor& s, const Tensor& t, std::int64_t off_diagonal) {
   ObjectiveLoss out{measured.loss, measured.raw, s, t, {}, {}};
   const std::int64_t rows = measured.raw.dim(0);
-  out.metrics["loss"] = measured.loss.value().item();
-  out.metrics["raw_mse"] = mean(measured.raw).item();
-  if (off_diagonal > 0) out.metrics["raw_mse_off_diagonal"] = mean(first_rows(measured.raw, off_diagonal)).item();
-  if (off_diagonal < rows) out.metrics["raw_mse_diagonal"] = mean(rows_from(measured.raw, off_diagonal)).item();
+  out.metrics["loss"] = measured.loss.value();
+  out.metrics["raw_mse"] = mean(measured.raw);
+  if (off_diagonal > 0) out.metrics["raw_mse_off_diagonal"] = mean(first_rows(measured.raw, off_diagonal));
+  if (off_diagonal < rows) out.metrics["raw_mse_diagonal"] = mean(rows_from(measured.raw, off_diagonal));
   out.metrics["off_diagonal_share"] = static_cast<double>(off_diagonal) / static_cast<double>(rows);
   return out;
 }
@@ -16,8 +16,8 @@ ObjectiveLoss report(const Measured& measured, const Tensor& s, const Tensor& t,
 void report_derivative(ObjectiveLoss& out, const GuardedTangent& tangent, const Tensor& u) {
   if (!tangent.dudt.defined()) return;
   out.derivative_ratio = derivative_ratio(tangent.dudt, u);
-  out.metrics["derivative_ratio"] = mean(out.derivative_ratio).item();
-  out.metrics["masked_rows"] = static_cast<double>(tangent.masked_rows);
+  out.metrics["derivative_ratio"] = mean(out.derivative_ratio);
+  out.metrics["masked_rows"] = tangent.masked_rows;
   out.metrics["clamped_share"] = tangent.clamped_share;
 }
 

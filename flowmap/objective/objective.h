@@ -8,6 +8,7 @@
 #include "flowmap/batch.h"
 #include "flowmap/metric.h"
 #include "flowmap/tangent.h"
+#include "tensor/late.h"
 
 namespace fm {
 
@@ -16,7 +17,7 @@ struct ObjectiveLoss {
   Tensor raw;                                     // (B): mean square of each row's residual, whatever the metric
   Tensor s, t;                                    // (B): where the rows were
   Tensor derivative_ratio;                        // (k): |du/dt| / |u| of the first rows; undefined if there is no derivative
-  std::map<std::string, double> metrics;          // loss, raw_mse, and by objective: raw_mse_diagonal, derivative_ratio, masked_rows ...
+  std::map<std::string, Late> metrics;            // loss, raw_mse, and by objective: raw_mse_diagonal, derivative_ratio, masked_rows ...
 };
 
 // Fills in loss, raw_mse (all rows, diagonal, off-diagonal) and off_diagonal_share.

@@ -12,6 +12,7 @@
 #include "nn/optim/schedule.h"
 #include "nn/optim/shards.h"
 #include "tensor/error.h"
+#include "tensor/graph.h"
 #include "tensor/kernels/dispatch.h"
 #include "tensor/memory/allocator.h"
 #include "tensor/ops/reduce.h"
@@ -41,17 +42,18 @@ template <class T> kernels::AdamWKernel<T> kernel(Device device) {
   else return optimizer_kernels(device).adamw_f32;
 }
 
-template <class T> kernels::AdamWScalars<T> scalars(const AdamWConfig& c, std::int64_t step, double lr, double scale) {
-  const double k = static_cast<double>(step);
-  return {.gradient_scale = T(scale),
-          .keep = T(1 - lr * c.weight_decay),
-          .rate1 = T(1 - c.beta1),
-          .beta2 = T(c.beta2),
-          .rate2 = T(1 - c.beta2),
-          .step_size = T(lr / (1 - std::pow(c.beta1, k))),
-          .root_correction = T(1 / std::sqrt(1 - std::pow(c.beta2, k))),
-          .eps = T(c.eps)};
+template <class T> kernels::AdamWScalars<T> scalars(const AdamWConfig& c) {
+  return {.rate1 = T(1 - c.beta1), .beta2 = T(c.beta2), .rate2 = T(1 - c.beta2), .eps = T(c.eps)};
 }
+
+kernels::AdamWStep numbers_of(const AdamWConfig& c, std::int64_t step, double lr) {
+  const double k = static_cast<double>(step);
+  return {.keep = 1 - lr * c.weight_decay,
+          .step_size = lr / (1 - std::pow(c.beta1, k)),
+          .root_correction = 1 / std::sqrt(1 - std::pow(c.beta2, k))};
+}
+
+constexpr std::int64_t step_numbers = sizeof(kernels::AdamWStep) / sizeof(double);
 
 }  // namespace
 
@@ -63,7 +65,7 @@ AdamW::AdamW(std::vector<NamedParameter> parameters, const AdamWConfig& config) 
   for (NamedParameter& named : parameters) {
     check_parameter(named);
     if (!seen.insert(named.name).second) throw Error(fmt::format("AdamW: two parameters are named {}", named.name));
-    slots_.push_back({std::move(named), {}, {}, 0});
+    slots_.push_back({std::move(named), {}, {}, 0, false});
   }
 }
 
@@ -131,22 +133,24 @@ void AdamW::share_parameters() {
   share_from_owners(*ranks_, values, owners);
 }
 
+Device AdamW::device() const { return slots_.empty() ? Device{} : slots_[0].named.parameter->value.device(); }
+
 // Sharded, each tensor's sum comes from its owner: the same numbers are added in the same order.
-double AdamW::gradient_norm(const Gradients& gradients) const {
+Tensor AdamW::squares(const Gradients& gradients) const {
   std::vector<Tensor> all;
   for (const Slot& slot : slots_) all.push_back(gradients[*slot.named.parameter]);
-  std::vector<double> sums = sum_squares(all);
-  if (ranks_) sums = sum_over_ranks(*ranks_, sums);
+  const Tensor own = squares_of(all).to(device());           // without any gradient they lie nowhere
+  if (!ranks_) return own;
+  const std::vector<double> sums = sum_over_ranks(*ranks_, own.to_vector<double>());
+  return Tensor::from(sums, own.shape()).to(own.device());
+}
+
+double AdamW::gradient_norm(const Gradients& gradients) const {
+  const std::vector<double> sums = squares(gradients).to_vector<double>();
   return std::sqrt(std::accumulate(sums.begin(), sums.end(), 0.0));
 }
 
-double AdamW::checked_norm(const Gradients& gradients, double scale) const {
-  for (const Slot& slot : slots_) {
-    const Tensor& g = gradients[*slot.named.parameter];
-    if (g.defined()) check_gradient(slot.named, g);
-  }
-  const double norm = scale * gradient_norm(gradients);
-  if (std::isfinite(norm)) return norm;
+void AdamW::throw_diverged(const Gradients& gradients, double norm) const {
   for (const Slot& slot : slots_) {
     const Tensor& g = gradients[*slot.named.parameter];
     if (g.defined() && !all_finite(g))
@@ -156,36 +160,63 @@ double AdamW::checked_norm(const Gradients& gradients, double scale) const {
   throw DivergedError(fmt::format("update {}: the norm of the gradients is {}", updates_ + 1, norm));
 }
 
+// An AdamWClip, where the gradients lie.
+Tensor AdamW::clip(const Gradients& gradients, double scale) const {
+  for (const Slot& slot : slots_) {
+    const Tensor& g = gradients[*slot.named.parameter];
+    if (g.defined()) check_gradient(slot.named, g);
+  }
+  const Tensor sums = squares(gradients), out = Tensor::empty({2}, DType::f64, sums.device());
+  optimizer_kernels(sums.device()).clip(sums.data<double>(), sums.numel(), scale, config_.clip, reinterpret_cast<kernels::AdamWClip*>(out.raw()));
+  return out;
+}
+
+// The update after those that were counted: its numbers go to the device.
+void AdamW::count(const StepRequest& request) {
+  std::vector<double> numbers;
+  for (const Average& a : averages_) numbers.push_back(1 - average_decay(a.decay, a.ramp, updates_));
+  for (Slot& slot : slots_) {
+    if (slot.moved) ++slot.steps;
+    const kernels::AdamWStep now = slot.moved ? numbers_of(config_, slot.steps, request.lr) : kernels::AdamWStep{};
+    numbers.insert(numbers.end(), {now.keep, now.step_size, now.root_correction});
+  }
+  const auto n = static_cast<std::int64_t>(numbers.size());
+  if (!numbers_.defined() || numbers_.numel() != n)
+    numbers_ = Tensor::empty({n}, DType::f64, device());
+  numbers_.copy_from(Tensor::view_of({}, numbers.data(), {n}, DType::f64));
+  ++updates_;
+}
+
+void AdamW::repeat(const StepRequest& request) { count(request); }
+
 StepStats AdamW::step(const Gradients& gradients, const StepRequest& request) {
   const ProfilePhase phase("optimiser");
   const OpName scope("optimizer");
-  StepStats stats;
-  stats.gradient_norm = checked_norm(gradients, request.gradient_scale);
-  stats.clipped = config_.clip > 0 && stats.gradient_norm > config_.clip;
-  // The small constant is that of torch.nn.utils.clip_grad_norm_.
-  const double scale = request.gradient_scale * (stats.clipped ? config_.clip / (stats.gradient_norm + 1e-6) : 1);
+  const Tensor clipping = clip(gradients, request.gradient_scale);
+  const StepStats stats{clipping.slice(0, 0, 1)};
+  if (stats.gradient_norm.known() && !std::isfinite(stats.gradient_norm)) throw_diverged(gradients, stats.gradient_norm);
+  for (std::size_t i = 0; i < slots_.size(); ++i) slots_[i].moved = owns(i) && gradients[*slots_[i].named.parameter].defined();
+  if (!Graph::recording(clipping.device())) count(request);
   for (std::size_t i = 0; i < slots_.size(); ++i) {
     if (!owns(i)) continue;
     const Tensor& g = gradients[*slots_[i].named.parameter];
-    if (slots_[i].named.parameter->value.dtype() == DType::f64) update<double>(i, g, request.lr, scale);
-    else update<float>(i, g, request.lr, scale);
+    if (slots_[i].named.parameter->value.dtype() == DType::f64) update<double>(i, g, clipping);
+    else update<float>(i, g, clipping);
   }
-  ++updates_;
   if (ranks_) share_parameters();
   return stats;
 }
 
-template <class T> void AdamW::update(std::size_t i, Tensor g, double lr, double scale) {
+template <class T> void AdamW::update(std::size_t i, Tensor g, const Tensor& clip) {
   Slot& slot = slots_[i];
   const Tensor& p = slot.named.parameter->value;
   std::vector<T*> averages;
-  std::vector<T> rates;
-  for (const Average& a : averages_) {
-    averages.push_back(a.copy[i]->value.data<T>());
-    rates.push_back(static_cast<T>(1 - average_decay(a.decay, a.ramp, updates_)));
-  }
-  kernels::AdamWTensors<T> t{.p = p.data<T>(), .averages = averages.data(), .average_rates = rates.data(), .n = p.numel()};
-  t.average_count = static_cast<int>(averages.size());
+  for (const Average& a : averages_) averages.push_back(a.copy[i]->value.data<T>());
+  const auto first = static_cast<std::int64_t>(averages.size());
+  const double* numbers = numbers_.data<double>();
+  kernels::AdamWTensors<T> t{.p = p.data<T>(), .averages = averages.data(), .average_rates = numbers, .n = p.numel()};
+  t.average_count = static_cast<int>(first);
+  t.clip = reinterpret_cast<const kernels::AdamWClip*>(clip.raw());
   if (!g.defined()) {
     kernel<T>(p.device())(t, {});
     return;
@@ -198,8 +229,9 @@ template <class T> void AdamW::update(std::size_t i, Tensor g, double lr, double
   t.g = g.data<T>();
   t.m = slot.m.data<T>();
   t.v = slot.v.data<T>();
+  t.step = reinterpret_cast<const kernels::AdamWStep*>(numbers + first + static_cast<std::int64_t>(i) * step_numbers);
   count_traffic({&g, &p, &p, &slot.m, &slot.m, &slot.v, &slot.v});
-  kernel<T>(p.device())(t, scalars<T>(config_, ++slot.steps, lr, scale));
+  kernel<T>(p.device())(t, scalars<T>(config_));
 }
 
 NamedTensors AdamW::state() const {
@@ -239,7 +271,7 @@ void AdamW::load_state(const NamedTensors& state) {
   std::vector<Slot> loaded;
   const Tensor updates = take("updates", {}, DType::i64);
   for (const Slot& slot : slots_) {
-    loaded.push_back({slot.named, {}, {}, 0});
+    loaded.push_back({slot.named, {}, {}, 0, false});
     const std::string& name = slot.named.name;
     if (!left.contains("m." + name) && !left.contains("v." + name) && !left.contains("step." + name)) continue;
     const Tensor& p = slot.named.parameter->value;

@@ -16,6 +16,7 @@
 #include "nn/module.h"
 #include "tensor/collectives/communicator.h"
 #include "tensor/io/safetensors.h"
+#include "tensor/late.h"
 
 namespace fm {
 
@@ -50,8 +51,7 @@ struct StepRequest {
 };
 
 struct StepStats {
-  double gradient_norm = 0;              // after gradient_scale, before clipping
-  bool clipped = false;
+  Late gradient_norm = 0;                // after gradient_scale, before clipping
 };
 
 class AdamW {
@@ -73,8 +73,12 @@ class AdamW {
   void gather_averages(int rank);        // until the next release this rank (-1: every rank) has all averages
 
   // One update. A parameter without gradient is left alone, its averages are not. DivergedError when the gradients' norm is not finite:
-  // it names the update and the first tensor, and nothing has been changed then.
+  // it names the update and the first tensor, and nothing has been changed then. On a GPU this update changes nothing either, but only whoever
+  // reads the norm finds it out: the device is not waited for.
   StepStats step(const Gradients& gradients, const StepRequest& request);
+
+  // For an update that a Graph has recorded and is about to replay: counts it, and puts its numbers where the recorded work finds them.
+  void repeat(const StepRequest& request);
 
   // The norm of all gradients together: sums per tensor in the order of the names, so the same for any number of threads.
   double gradient_norm(const Gradients& gradients) const;
@@ -92,20 +96,26 @@ class AdamW {
     NamedParameter named;
     Tensor m, v;                         // undefined until the first gradient comes
     std::int64_t steps = 0;
+    bool moved = false;                  // by the last update
   };
   struct Average {
     std::vector<Parameter*> copy;
     double decay;
     bool ramp;
   };
-  template <class T> void update(std::size_t i, Tensor gradient, double lr, double scale);
-  double checked_norm(const Gradients& gradients, double scale) const;
+  Tensor clip(const Gradients& gradients, double scale) const;
+  Device device() const;
+  Tensor squares(const Gradients& gradients) const;
+  [[noreturn]] void throw_diverged(const Gradients& gradients, double norm) const;
+  void count(const StepRequest& request);
+  template <class T> void update(std::size_t i, Tensor gradient, const Tensor& clip);
   bool owns(std::size_t i) const { return !ranks_ || owners_[i] == ranks_->rank(); }
   void share_parameters();
 
   AdamWConfig config_;
   std::vector<Slot> slots_;
   std::vector<Average> averages_;
+  Tensor numbers_;                       // f64: 1 - decay of each average, then an AdamWStep for each parameter
   std::int64_t updates_ = 0;
   Communicator* ranks_ = nullptr;        // null: all is here
   std::vector<int> owners_;

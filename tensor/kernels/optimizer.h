@@ -9,32 +9,53 @@
 
 #include <cstdint>
 
+#include "tensor/hd.h"
+
 namespace fm::kernels {
 
 template <class T> struct AdamWScalars {
-  T gradient_scale;
-  T keep;                // 1 - lr wd
   T rate1;               // 1 - beta1
   T beta2, rate2;        // beta2, 1 - beta2
-  T step_size;           // lr / (1 - beta1^k)
-  T root_correction;     // 1 / sqrt(1 - beta2^k)
   T eps;
 };
+
+// What changes from step to step lies where the tensors lie: work on a GPU that was recorded once (tensor/graph.h) is repeated with other numbers.
+struct AdamWStep {
+  double keep;                // 1 - lr wd
+  double step_size;           // lr / (1 - beta1^k)
+  double root_correction;     // 1 / sqrt(1 - beta2^k)
+};
+struct AdamWClip {
+  double norm;                // of all gradients together
+  double scale;               // what gradients are multiplied by; not finite: the norm is not, and nothing changes
+};
+
+FM_HD bool is_finite(double x) { return x - x == 0; }
+
+// The small constant is that of torch.nn.utils.clip_grad_norm_.
+FM_HD AdamWClip clipped(double norm, double scale, double limit) {
+  if (!is_finite(norm)) return {norm, norm - norm};
+  return {norm, limit > 0 && norm > limit ? scale * (limit / (norm + 1e-6)) : scale};
+}
 
 template <class T> struct AdamWTensors {
   T* p = nullptr;
   const T* g = nullptr;     // null: p, m and v stay as they are, the averages follow p
   T* m = nullptr;
   T* v = nullptr;
-  T* const* averages = nullptr;       // `average_count` arrays
-  const T* average_rates = nullptr;   // 1 - decay of each
+  T* const* averages = nullptr;       // `average_count` arrays; the list itself is the host's
+  const double* average_rates = nullptr;   // 1 - decay of each
   int average_count = 0;
   std::int64_t n = 0;
+  const AdamWStep* step = nullptr;    // null where g is
+  const AdamWClip* clip = nullptr;
 };
 
 template <class T> using AdamWKernel = void (*)(const AdamWTensors<T>& tensors, const AdamWScalars<T>& scalars);
 
 struct OptimizerKernels {
+  // norm = scale sqrt(sum of squares[0 .. n)); clipped() to `limit` (0: none).
+  void (*clip)(const double* squares, std::int64_t n, double scale, double limit, AdamWClip* out);
   AdamWKernel<float> adamw_f32;
   AdamWKernel<double> adamw_f64;
 };

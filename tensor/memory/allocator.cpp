@@ -7,6 +7,7 @@
 #include <mutex>
 #include <new>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "tensor/error.h"
@@ -41,14 +42,28 @@ std::byte* ask_system(std::size_t size) {
   return static_cast<std::byte*>(p);
 }
 
+using FreeLists = std::unordered_map<std::size_t, std::vector<std::byte*>>;   // by size
+
+}  // namespace
+
+// Guarded by the mutex of its device's pool.
+struct ReservedBlocks {
+  Device device;
+  FreeLists free;
+  bool open = true;
+};
+
+namespace {
+
 class Pool {
  public:
   explicit Pool(Device device) : device_(device) {}
 
-  std::byte* take(std::size_t size, const char* op) {
+  std::byte* take(std::size_t size, const char* op, ReservedBlocks* reserved) {
     const std::lock_guard lock(mutex_);
     std::size_t& of_op = by_op_[op];
-    std::byte* p = from_cache(size);
+    std::byte* p = reserved ? from(reserved->free[size], size) : nullptr;
+    if (!p) p = from(free_[size], size);
     if (!p) p = device_.is_cuda() ? ask_gpu(size) : ask_system(size);
     of_op += size;                                   // counted from here on, where nothing fails any more
     stats_.live += size;
@@ -56,12 +71,19 @@ class Pool {
     return p;
   }
 
-  void give(std::byte* p, std::size_t size, const char* op) {
+  void give(std::byte* p, std::size_t size, const char* op, ReservedBlocks* reserved) {
     const std::lock_guard lock(mutex_);
     stats_.live -= size;
     stats_.cached += size;
     by_op_[op] -= size;
-    free_[size].push_back(p);
+    (reserved && reserved->open ? reserved->free : free_)[size].push_back(p);
+  }
+
+  void close(ReservedBlocks& reserved) {
+    const std::lock_guard lock(mutex_);
+    reserved.open = false;
+    for (auto& [size, list] : reserved.free) free_[size].insert(free_[size].end(), list.begin(), list.end());
+    reserved.free.clear();
   }
 
   MemoryStats stats() {
@@ -97,8 +119,7 @@ class Pool {
     return static_cast<std::byte*>(p);
   }
 
-  std::byte* from_cache(std::size_t size) {
-    auto& list = free_[size];
+  std::byte* from(std::vector<std::byte*>& list, std::size_t size) {
     if (list.empty()) return nullptr;
     std::byte* p = list.back();
     list.pop_back();
@@ -109,7 +130,7 @@ class Pool {
   const Device device_;
   std::mutex mutex_;
   MemoryStats stats_;
-  std::unordered_map<std::size_t, std::vector<std::byte*>> free_;
+  FreeLists free_;
   std::unordered_map<const char*, std::size_t> by_op_;
 };
 
@@ -125,6 +146,7 @@ Pool& pool(Device device) {
 }
 
 thread_local const char* current_op = "other";
+thread_local std::shared_ptr<ReservedBlocks> reserved_here;
 
 }  // namespace
 
@@ -141,12 +163,19 @@ OpName::~OpName() {
   if (Profile* p = Profile::current()) p->leave();
 }
 
+Reserve::Reserve(Device device) : blocks_(std::make_shared<ReservedBlocks>(ReservedBlocks{device, {}, true})) {}
+Reserve::~Reserve() { pool(blocks_->device).close(*blocks_); }
+
+Reserve::Use::Use(const Reserve& reserve) : outer_(std::exchange(reserved_here, reserve.blocks_)) {}
+Reserve::Use::~Use() { reserved_here = std::move(outer_); }
+
 std::shared_ptr<std::byte> allocate(std::size_t bytes, Device device) {
   const std::size_t size = size_class(bytes);
   const char* op = current_op;
   Pool& from = pool(device);
-  std::byte* p = from.take(size, op);
-  return {p, [size, op, &from](std::byte* q) { from.give(q, size, op); }};
+  std::shared_ptr<ReservedBlocks> reserved = reserved_here && reserved_here->device == device ? reserved_here : nullptr;
+  std::byte* p = from.take(size, op, reserved.get());
+  return {p, [size, op, &from, reserved = std::move(reserved)](std::byte* q) { from.give(q, size, op, reserved.get()); }};
 }
 
 }  // namespace fm

@@ -36,6 +36,30 @@ class OpName {
   const char* outer_;
 };
 
+// Memory of a GPU that nobody else gets while this lives: blocks that a thread is given inside of a Use come back to it when tensors let go of
+// them. A recorded graph (tensor/graph.h) writes to what it wrote to before, whoever might have that memory by then.
+class Reserve {
+ public:
+  explicit Reserve(Device device);
+  ~Reserve();                                     // what tensors no longer hold is everybody's again; the rest will be
+  Reserve(const Reserve&) = delete;
+  Reserve& operator=(const Reserve&) = delete;
+
+  class Use {                                     // of this thread, on that device
+   public:
+    explicit Use(const Reserve& reserve);
+    ~Use();
+    Use(const Use&) = delete;
+    Use& operator=(const Use&) = delete;
+
+   private:
+    std::shared_ptr<struct ReservedBlocks> outer_;
+  };
+
+ private:
+  std::shared_ptr<struct ReservedBlocks> blocks_;
+};
+
 // A block of at least `bytes` bytes (uninitialised); goes back to the free list when the last owner leaves: on a GPU whatever uses it next runs
 // after what used it last, for there is one stream. Throws Error where the device has no such block; the statistics then are what they were.
 std::shared_ptr<std::byte> allocate(std::size_t bytes, Device device = {});

@@ -126,7 +126,7 @@ Tensor sum_to(const Tensor& x, const Shape& shape) {
   return sum(x, dims, true).reshape(shape);
 }
 
-std::vector<double> sum_squares(const std::vector<Tensor>& tensors) {
+Tensor squares_of(const std::vector<Tensor>& tensors) {
   Device device;
   for (const Tensor& x : tensors)
     if (x.defined()) device = common_device("sum_squares", {&x});
@@ -137,8 +137,10 @@ std::vector<double> sum_squares(const std::vector<Tensor>& tensors) {
     common_device("sum_squares", {&sums, &in});
     with_table(in, [&]<class T>(T, const auto& t) { t.sum_squares(in.data<T>(), in.numel(), sums.data<double>() + i); });
   }
-  return sums.to_vector<double>();
+  return sums;
 }
+
+std::vector<double> sum_squares(const std::vector<Tensor>& tensors) { return squares_of(tensors).to_vector<double>(); }
 
 double sum_squares(const Tensor& x) { return sum_squares(std::vector<Tensor>{x})[0]; }
 

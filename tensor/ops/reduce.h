@@ -17,6 +17,7 @@ Tensor argmax(const Tensor& x, int dim);                                  // i64
 Tensor sum_to(const Tensor& x, const Shape& shape);                       // the transpose of broadcasting `shape` to x's shape
 double sum_squares(const Tensor& x);
 std::vector<double> sum_squares(const std::vector<Tensor>& tensors);        // of each; 0 of an undefined one. Waits for the device once
+Tensor squares_of(const std::vector<Tensor>& tensors);                      // the same, f64, where the tensors lie
 bool all_finite(const Tensor& x);
 
 }  // namespace fm

@@ -42,22 +42,27 @@ double difference(const std::vector<T>& a, const std::vector<T>& b) {
 template <class T>
 void check(Int n, int count, bool gradient, std::size_t offset, AdamWKernel<T> on_cpu, AdamWKernel<T> on_gpu) {
   INFO(n << " elements, " << count << " averages, gradient " << gradient << ", offset " << offset);
-  const AdamWScalars<T> s{T(0.7), T(0.999), T(0.1), T(0.95), T(0.05), T(1e-2), T(1.3), T(1e-8)};
+  const AdamWScalars<T> s{T(0.1), T(0.95), T(0.05), T(1e-8)};
+  const std::vector<AdamWStep> now{{0.999, 1e-2, 1.3}};
+  const std::vector<AdamWClip> clip{{2, 0.7}};
+  const OnGpu<AdamWStep> gpu_now(now);
+  const OnGpu<AdamWClip> gpu_clip(clip);
   State<T> host(n, count);
   const OnGpu<T> p(host.p, offset), g(host.g, offset), m(host.m, offset), v(host.v, offset);
   std::vector<OnGpu<T>> averages;
   std::vector<T*> there, here;
-  std::vector<T> rates;
+  std::vector<double> rates;
   for (int k = 0; k < count; ++k) {
     auto& e = host.averages[static_cast<std::size_t>(k)];
     averages.emplace_back(e, offset);
     there.push_back(averages.back().data());
     here.push_back(e.data());
-    rates.push_back(T(1) / T(k + 2));
+    rates.push_back(1.0 / (k + 2));
   }
+  const OnGpu<double> gpu_rates(rates);
   for (int step = 0; step < 3; ++step) {
-    on_cpu({host.p.data(), gradient ? host.g.data() : nullptr, host.m.data(), host.v.data(), here.data(), rates.data(), count, n}, s);
-    on_gpu({p.data(), gradient ? g.data() : nullptr, m.data(), v.data(), there.data(), rates.data(), count, n}, s);
+    on_cpu({host.p.data(), gradient ? host.g.data() : nullptr, host.m.data(), host.v.data(), here.data(), rates.data(), count, n, now.data(), clip.data()}, s);
+    on_gpu({p.data(), gradient ? g.data() : nullptr, m.data(), v.data(), there.data(), gpu_rates.data(), count, n, gpu_now.data(), gpu_clip.data()}, s);
   }
   const double allowed = std::is_same_v<T, double> ? 1e-12 : 1e-5;
   CHECK(difference(p.values(), host.p) <= allowed);

@@ -10,9 +10,10 @@ constexpr std::int64_t block = 1024;     // elements whose p stays in the first 
 constexpr std::int64_t job = 16 * block;
 
 template <class T>
-FM_INLINE void update(T* __restrict p, const T* __restrict g, T* __restrict m, T* __restrict v, std::int64_t n, const AdamWScalars<T>& s) {
-  const T scale = s.gradient_scale, keep = s.keep, rate1 = s.rate1, beta2 = s.beta2, rate2 = s.rate2, step = s.step_size,
-          root = s.root_correction, eps = s.eps;
+FM_INLINE void update(T* __restrict p, const T* __restrict g, T* __restrict m, T* __restrict v, std::int64_t n, const AdamWScalars<T>& s,
+                      T scale, const AdamWStep& now) {
+  const T keep = T(now.keep), rate1 = s.rate1, beta2 = s.beta2, rate2 = s.rate2, step = T(now.step_size), root = T(now.root_correction),
+          eps = s.eps;
 #pragma omp simd
   for (std::int64_t i = 0; i < n; ++i) {
     const T gi = scale * g[i];
@@ -30,20 +31,27 @@ template <class T> FM_INLINE void follow(T* __restrict e, const T* __restrict p,
 }
 
 template <class T> void adamw(const AdamWTensors<T>& t, const AdamWScalars<T>& s) {
+  if (!is_finite(t.clip->scale)) return;
   parallel_for((t.n + job - 1) / job, 16 * job, [&](std::int64_t j) {
     const std::int64_t end = t.n - j * job < job ? t.n : (j + 1) * job;
     for (std::int64_t at = j * job; at < end; at += block) {
       const std::int64_t n = end - at < block ? end - at : block;
-      if (t.g) update(t.p + at, t.g + at, t.m + at, t.v + at, n, s);
-      for (int k = 0; k < t.average_count; ++k) follow(t.averages[k] + at, t.p + at, t.average_rates[k], n);
+      if (t.g) update(t.p + at, t.g + at, t.m + at, t.v + at, n, s, T(t.clip->scale), *t.step);
+      for (int k = 0; k < t.average_count; ++k) follow(t.averages[k] + at, t.p + at, T(t.average_rates[k]), n);
     }
   });
+}
+
+void clip(const double* squares, std::int64_t n, double scale, double limit, AdamWClip* out) {
+  double sum = 0;
+  for (std::int64_t i = 0; i < n; ++i) sum += squares[i];
+  *out = clipped(scale * math::sqrt(sum), scale, limit);
 }
 
 }  // namespace
 
 const OptimizerKernels& optimizer_kernels() {
-  static constexpr OptimizerKernels table{adamw<float>, adamw<double>};
+  static constexpr OptimizerKernels table{clip, adamw<float>, adamw<double>};
   return table;
 }
 

@@ -89,13 +89,37 @@ struct MemoryCalls {
   void (*zero)(void* p, std::size_t bytes);
   void (*upload)(void* device, const void* host, std::size_t bytes);             // the host's memory may be reused on return
   void (*download)(void* host, const void* device, std::size_t bytes);           // waits; throws what synchronise() throws
+  // The same in two parts: what has been asked of the stream after `ask` is not waited for. Every answer must be received (host null: dropped).
+  void* (*ask)(const void* device, std::size_t bytes);
+  void (*receive)(void* answer, void* host, std::size_t bytes);
+  // An upload on the copy stream, after what was asked of the compute stream until now (it may use that memory) and beside what is asked of it
+  // next. What comes after `arrive` on the compute stream comes after the upload. Every upload must arrive before its memory is given away.
+  void* (*begin_upload)(void* device, const void* host, std::size_t bytes);
+  void (*arrive)(void* upload);
+};
+
+// What is asked of the compute stream between begin and end is not done but recorded. Uploads, downloads and waits throw Error meanwhile.
+struct GraphCalls {
+  void (*begin)();
+  void* (*end)(bool wanted);                                                     // what was recorded; null where it is not wanted
+  void (*launch)(void* graph);
+  void (*drop)(void* graph);
+  bool (*recording)();
+};
+
+// Since the program began, on this device.
+struct Counts {
+  std::int64_t waits = 0;              // times that the host waited for the device
+  std::int64_t allocations = 0;        // calls that asked for memory: of the device, or pinned
 };
 
 struct Backend {
   int (*device_count)(std::string* why);
   void (*use)(int device);
   void (*synchronise)();                                                         // waits; ShapeError where a kernel met an index out of range
+  Counts (*counts)();
   MemoryCalls memory;
+  GraphCalls graph;
   MapKernels map;
   CopyKernels copy;
   IndexKernels index;

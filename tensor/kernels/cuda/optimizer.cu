@@ -19,10 +19,18 @@ struct Update {
   const T* g;
   T *m, *v;
   AdamWScalars<T> s;
+  const AdamWStep* step;
+  const AdamWClip* clip;
   T* average[averages_together];
-  T rate[averages_together];
+  const double* rate;
   int averages;
   Count n;
+};
+
+// What all elements need of the device's memory.
+template <class T>
+struct Now {
+  T scale, keep, step_size, root_correction;
 };
 
 template <class T, int width>
@@ -32,7 +40,7 @@ struct alignas(sizeof(T) * width) Pack {
 
 // Elements width * i, ...; `update` says whether there is a gradient.
 template <class T, int width, bool update>
-__device__ void step(const Update<T>& u, Count i) {
+__device__ void step(const Update<T>& u, const Now<T>& now, Count i) {
   using P = Pack<T, width>;
   const AdamWScalars<T>& s = u.s;
   P p = reinterpret_cast<const P*>(u.p)[i];
@@ -40,10 +48,10 @@ __device__ void step(const Update<T>& u, Count i) {
     const P g = reinterpret_cast<const P*>(u.g)[i];
     P m = reinterpret_cast<const P*>(u.m)[i], v = reinterpret_cast<const P*>(u.v)[i];
     for (int j = 0; j < width; ++j) {
-      const T gj = s.gradient_scale * g.x[j];
+      const T gj = now.scale * g.x[j];
       m.x[j] += s.rate1 * (gj - m.x[j]);
       v.x[j] = s.beta2 * v.x[j] + s.rate2 * (gj * gj);
-      p.x[j] = s.keep * p.x[j] - s.step_size * m.x[j] / (math::sqrt(v.x[j]) * s.root_correction + s.eps);
+      p.x[j] = now.keep * p.x[j] - now.step_size * m.x[j] / (math::sqrt(v.x[j]) * now.root_correction + s.eps);
     }
     reinterpret_cast<P*>(u.m)[i] = m;
     reinterpret_cast<P*>(u.v)[i] = v;
@@ -53,16 +61,21 @@ __device__ void step(const Update<T>& u, Count i) {
   for (int k = 0; k < averages_together; ++k) {
     if (k >= u.averages) break;
     P e = reinterpret_cast<const P*>(u.average[k])[i];
-    for (int j = 0; j < width; ++j) e.x[j] += u.rate[k] * (p.x[j] - e.x[j]);
+    const T rate = T(u.rate[k]);
+    for (int j = 0; j < width; ++j) e.x[j] += rate * (p.x[j] - e.x[j]);
     reinterpret_cast<P*>(u.average[k])[i] = e;
   }
 }
 
 template <class T, int width, bool update>
 __global__ void adamw_kernel(Update<T> u) {
+  const double scale = u.clip->scale;
+  if (!is_finite(scale)) return;
+  Now<T> now{T(scale), T(0), T(0), T(0)};
+  if constexpr (update) now = {T(scale), T(u.step->keep), T(u.step->step_size), T(u.step->root_correction)};
   const Count packs = u.n / width, rest = u.n - packs * width;
-  for (Count i = first_element(); i < packs; i += element_step()) step<T, width, update>(u, i);
-  if (width > 1 && first_element() < rest) step<T, 1, update>(u, packs * width + first_element());
+  for (Count i = first_element(); i < packs; i += element_step()) step<T, width, update>(u, now, i);
+  if (width > 1 && first_element() < rest) step<T, 1, update>(u, now, packs * width + first_element());
 }
 
 template <class T>
@@ -85,13 +98,12 @@ void run(const Update<T>& u) {
 template <class T>
 void adamw(const AdamWTensors<T>& t, const AdamWScalars<T>& s) {
   if (t.n <= 0) return;
-  Update<T> u{.p = t.p, .g = t.g, .m = t.m, .v = t.v, .s = s, .average = {}, .rate = {}, .averages = 0, .n = t.n};
+  Update<T> u{.p = t.p, .g = t.g, .m = t.m, .v = t.v, .s = s, .step = t.step, .clip = t.clip, .average = {}, .rate = nullptr, .averages = 0, .n = t.n};
   int done = 0;
   while (u.g || done < t.average_count) {
-    for (u.averages = 0; u.averages < averages_together && done < t.average_count; ++u.averages, ++done) {
+    u.rate = t.average_rates + done;
+    for (u.averages = 0; u.averages < averages_together && done < t.average_count; ++u.averages, ++done)
       u.average[u.averages] = t.averages[done];
-      u.rate[u.averages] = t.average_rates[done];
-    }
     if (aligned(u))
       run<T, static_cast<int>(access_bytes / sizeof(T))>(u);
     else
@@ -100,10 +112,22 @@ void adamw(const AdamWTensors<T>& t, const AdamWScalars<T>& s) {
   }
 }
 
+// One sum in the order of the CPU's: the loads run ahead of it, the numbers are few.
+__global__ void clip_kernel(const double* squares, Count n, double scale, double limit, AdamWClip* out) {
+  if (first_element() > 0) return;
+  double sum = 0;
+  for (Count i = 0; i < n; ++i) sum += squares[i];
+  *out = clipped(scale * math::sqrt(sum), scale, limit);
+}
+
+void clip(const double* squares, Count n, double scale, double limit, AdamWClip* out) {
+  launch(current_stream(), dim3(1), dim3(1), 0, clip_kernel, squares, n, scale, limit, out);
+}
+
 }  // namespace
 
 const OptimizerKernels& optimizer_kernels() {
-  static constexpr OptimizerKernels table{adamw<float>, adamw<double>};
+  static constexpr OptimizerKernels table{clip, adamw<float>, adamw<double>};
   return table;
 }
 

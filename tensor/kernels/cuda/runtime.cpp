@@ -1,33 +1,14 @@
 #include "tensor/kernels/cuda/runtime.h"
 
-#include <cstring>
-#include <deque>
 #include <map>
 #include <memory>
 #include <mutex>
-#include <vector>
 
 #include "tensor/error.h"
+#include "tensor/kernels/cuda/gpu.h"
 
 namespace fm::cuda {
 namespace {
-
-constexpr std::size_t staging_bytes = std::size_t{4} << 20;  // of pinned memory a transfer goes through at a time
-constexpr std::size_t staging_blocks = 4;
-
-// Pinned memory on its way to the device; free again when its event has passed.
-struct Staging {
-  void* memory = nullptr;
-  cudaEvent_t sent = nullptr;
-};
-
-struct Gpu {
-  cudaStream_t stream = nullptr;
-  unsigned long long* error = nullptr;          // device memory
-  unsigned long long* error_seen = nullptr;     // pinned
-  std::mutex transfers;
-  std::deque<Staging> staging;                  // the oldest first
-};
 
 thread_local int current = -1;
 
@@ -39,6 +20,7 @@ Gpu& gpu_of(int device) {
   if (!gpu) {
     gpu = new Gpu;
     check(cudaStreamCreateWithFlags(&gpu->stream, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
+    check(cudaStreamCreateWithFlags(&gpu->copies, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
     // Freed memory stays with the process: the allocator (tensor/memory) keeps its blocks anyway.
     cudaMemPool_t pool = nullptr;
     check(cudaDeviceGetDefaultMemPool(&pool, device), "cudaDeviceGetDefaultMemPool");
@@ -53,33 +35,6 @@ Gpu& gpu_of(int device) {
     gpu->error_seen = static_cast<unsigned long long*>(seen);
   }
   return *gpu;
-}
-
-Gpu& here() { return gpu_of(current_device()); }
-
-// A block of pinned memory that no transfer uses any more.
-Staging next_staging(Gpu& gpu) {
-  Staging s;
-  if (gpu.staging.size() < staging_blocks) {
-    check(cudaMallocHost(&s.memory, staging_bytes), "cudaMallocHost");
-    check(cudaEventCreateWithFlags(&s.sent, cudaEventDisableTiming), "cudaEventCreateWithFlags");
-  } else {
-    s = gpu.staging.front();
-    gpu.staging.pop_front();
-    check(cudaEventSynchronize(s.sent), "cudaEventSynchronize");
-  }
-  return s;
-}
-
-void wait_and_check(Gpu& gpu) {
-  check(cudaMemcpyAsync(gpu.error_seen, gpu.error, sizeof *gpu.error, cudaMemcpyDeviceToHost, gpu.stream), "cudaMemcpyAsync");
-  check(cudaStreamSynchronize(gpu.stream), "cudaStreamSynchronize");
-  const unsigned long long word = *gpu.error_seen;
-  if (word == 0) return;
-  check(cudaMemsetAsync(gpu.error, 0, sizeof *gpu.error, gpu.stream), "cudaMemsetAsync");
-  const unsigned long long index = word >> 32, limit = (word & 0xffffffffull) - 1;
-  throw ShapeError("on cuda:" + std::to_string(current) + ": index " + (index == 0xffffffffull ? "below 0 or beyond 2^32" : std::to_string(index)) +
-                   " is not in [0, " + std::to_string(limit) + ")");
 }
 
 }  // namespace
@@ -114,11 +69,43 @@ cudaStream_t current_stream() { return here().stream; }
 
 unsigned long long* error_word() { return here().error; }
 
-void synchronise() { wait_and_check(here()); }
+Gpu& here() { return gpu_of(current_device()); }
 
+Counts counts() {
+  const Gpu& gpu = here();
+  return {gpu.waits, gpu.allocations};
+}
+
+void refuse_recording(const Gpu& gpu, const char* what) {
+  if (gpu.recording)
+    throw Error(std::string("a step is being recorded (tensor/graph.h) and asks for ") + what + ", which no repetition of it would do; do that outside");
+}
+
+void throw_index_error(unsigned long long word) {
+  const unsigned long long index = word >> 32, limit = (word & 0xffffffffull) - 1;
+  throw ShapeError("on cuda:" + std::to_string(current) + ": index " + (index == 0xffffffffull ? "below 0 or beyond 2^32" : std::to_string(index)) +
+                   " is not in [0, " + std::to_string(limit) + ")");
+}
+
+void synchronise() {
+  Gpu& gpu = here();
+  refuse_recording(gpu, "a wait");
+  check(cudaMemcpyAsync(gpu.error_seen, gpu.error, sizeof *gpu.error, cudaMemcpyDeviceToHost, gpu.stream), "cudaMemcpyAsync");
+  ++gpu.waits;
+  check(cudaStreamSynchronize(gpu.stream), "cudaStreamSynchronize");
+  const unsigned long long word = *gpu.error_seen;
+  if (word == 0) return;
+  check(cudaMemsetAsync(gpu.error, 0, sizeof *gpu.error, gpu.stream), "cudaMemsetAsync");
+  throw_index_error(word);
+}
+
+// While a step is recorded the compute stream does nothing: memory comes by the copy stream, and end_recording() puts the two in order.
 void* take_memory(std::size_t bytes) {
+  Gpu& gpu = here();
   void* p = nullptr;
-  const cudaError_t status = cudaMallocAsync(&p, bytes, current_stream());
+  ++gpu.allocations;
+  gpu.borrowed = gpu.borrowed || gpu.recording;
+  const cudaError_t status = cudaMallocAsync(&p, bytes, gpu.recording ? gpu.copies : gpu.stream);
   if (status == cudaErrorMemoryAllocation) {
     cudaGetLastError();
     return nullptr;
@@ -127,48 +114,13 @@ void* take_memory(std::size_t bytes) {
   return p;
 }
 
-void give_back_memory(void* p) { check(cudaFreeAsync(p, current_stream()), "cudaFreeAsync"); }
+void give_back_memory(void* p) {
+  refuse_recording(here(), "memory that the device has only when other memory is given back first");
+  check(cudaFreeAsync(p, current_stream()), "cudaFreeAsync");
+}
 
 void zero_memory(void* p, std::size_t bytes) {
   if (bytes) check(cudaMemsetAsync(p, 0, bytes, current_stream()), "cudaMemsetAsync");
-}
-
-void upload(void* device, const void* host, std::size_t bytes) {
-  Gpu& gpu = here();
-  const std::lock_guard lock(gpu.transfers);
-  for (std::size_t at = 0; at < bytes; at += staging_bytes) {
-    const std::size_t n = bytes - at < staging_bytes ? bytes - at : staging_bytes;
-    const Staging s = next_staging(gpu);
-    std::memcpy(s.memory, static_cast<const char*>(host) + at, n);
-    check(cudaMemcpyAsync(static_cast<char*>(device) + at, s.memory, n, cudaMemcpyHostToDevice, gpu.stream), "cudaMemcpyAsync");
-    check(cudaEventRecord(s.sent, gpu.stream), "cudaEventRecord");
-    gpu.staging.push_back(s);
-  }
-}
-
-// One block's copy to pageable memory runs while the next is on its way.
-void download(void* host, const void* device, std::size_t bytes) {
-  Gpu& gpu = here();
-  const std::lock_guard lock(gpu.transfers);
-  std::deque<std::pair<Staging, std::size_t>> under_way;
-  std::size_t asked = 0;
-  for (std::size_t at = 0; at < bytes;) {
-    while (asked < bytes && under_way.size() < 2) {
-      const std::size_t n = bytes - asked < staging_bytes ? bytes - asked : staging_bytes;
-      const Staging s = next_staging(gpu);
-      check(cudaMemcpyAsync(s.memory, static_cast<const char*>(device) + asked, n, cudaMemcpyDeviceToHost, gpu.stream), "cudaMemcpyAsync");
-      check(cudaEventRecord(s.sent, gpu.stream), "cudaEventRecord");
-      under_way.emplace_back(s, n);
-      asked += n;
-    }
-    const auto [s, n] = under_way.front();
-    under_way.pop_front();
-    check(cudaEventSynchronize(s.sent), "cudaEventSynchronize");
-    std::memcpy(static_cast<char*>(host) + at, s.memory, n);
-    gpu.staging.push_back(s);
-    at += n;
-  }
-  wait_and_check(gpu);
 }
 
 }  // namespace fm::cuda

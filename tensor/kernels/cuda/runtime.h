@@ -1,4 +1,4 @@
-// The GPUs of this process: one compute stream each, memory, transfers, and the word by which kernels report errors.
+// The GPUs of this process: a compute stream and a copy stream each, memory, transfers, and the word by which kernels report errors.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -6,6 +6,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+
+#include "tensor/kernels/cuda/backend.h"
 
 namespace fm::cuda {
 
@@ -28,5 +30,15 @@ void give_back_memory(void* p);
 void zero_memory(void* p, std::size_t bytes);
 void upload(void* device, const void* host, std::size_t bytes);
 void download(void* host, const void* device, std::size_t bytes);
+void* ask(const void* device, std::size_t bytes);
+void receive(void* answer, void* host, std::size_t bytes);
+void* begin_upload(void* device, const void* host, std::size_t bytes);
+void arrive(void* upload);
+void begin_recording();
+void* end_recording(bool wanted);
+void launch_graph(void* graph);
+void drop_graph(void* graph);
+bool recording();
+Counts counts();
 
 }  // namespace fm::cuda

@@ -1,0 +1,30 @@
+// What a step told of itself: on the CPU at once, on a GPU while the next step is under way.
+#pragma once
+
+#include <vector>
+
+#include "apps/support/progress.h"
+#include "apps/train/loop.h"
+
+namespace fm {
+
+struct StepNumbers {
+  struct Part {
+    Late loss;
+    double share;                          // of the batch
+    std::vector<StepMetric> metrics;
+  };
+  std::int64_t step = 0;                   // counted from 1
+  std::vector<Part> parts = {};
+  Late gradient_norm = 0;
+  double lr = 0;
+  Arriving sent = {};                      // the parts' losses, the norm
+
+  bool known() const;
+  double loss() const;                     // of these parts
+  void send();                             // asks the device for losses and norm
+  StepReport received();                   // waits for them; once
+  std::vector<StepMetric> metrics() const; // means over the parts; all are read in one wait
+};
+
+}  // namespace fm

@@ -1,0 +1,60 @@
+// What the runtime keeps of each GPU: for runtime.cpp, transfer.cpp and graph.cpp alone.
+#pragma once
+
+#include <atomic>
+#include <deque>
+#include <map>
+#include <mutex>
+
+#include "tensor/kernels/cuda/runtime.h"
+
+namespace fm::cuda {
+
+struct Gpu;
+
+// Pinned memory that is on its way; free again when its event has passed.
+struct Pinned {
+  void* memory = nullptr;
+  std::size_t bytes = 0;
+  cudaEvent_t passed = nullptr;
+};
+
+// Blocks by size, powers of two. While work is under way more are made, up to `most` bytes of each size; then the oldest is waited for.
+class PinnedPool {
+ public:
+  static constexpr std::size_t smallest = std::size_t{4} << 10, largest = std::size_t{4} << 20;
+
+  explicit PinnedPool(std::size_t most) : most_(most) {}
+  Pinned take(Gpu& gpu, std::size_t bytes);          // at most `largest`
+  void give(const Pinned& p) { blocks_[p.bytes].waiting.push_back(p); }
+
+ private:
+  struct Blocks {
+    std::deque<Pinned> waiting;                      // the oldest first
+    std::size_t made = 0;
+  };
+  std::map<std::size_t, Blocks> blocks_;
+  std::size_t most_;
+};
+
+struct Gpu {
+  cudaStream_t stream = nullptr, copies = nullptr;   // for computing; for uploads beside that
+  unsigned long long* error = nullptr;               // device memory
+  unsigned long long* error_seen = nullptr;          // pinned
+  std::mutex transfers;
+  PinnedPool staging{std::size_t{16} << 20};         // of transfers in order with the computing
+  PinnedPool ahead{std::size_t{1} << 30};            // of uploads beside it: two batches
+  std::deque<cudaEvent_t> events;                    // that nobody uses
+  bool recording = false, borrowed = false;          // into a graph; memory for it came by the other stream
+  std::atomic<std::int64_t> waits{0}, allocations{0};
+};
+
+Gpu& here();                                         // of current_device()
+
+cudaEvent_t take_event(Gpu& gpu);
+void in_order(Gpu& gpu, cudaStream_t before, cudaStream_t after);   // `after` goes on when `before` has done what it was asked for until now
+void wait_for(Gpu& gpu, cudaEvent_t event);          // counted
+void refuse_recording(const Gpu& gpu, const char* what);
+void throw_index_error(unsigned long long word);     // what error_word() says
+
+}  // namespace fm::cuda

@@ -1,0 +1,51 @@
+#include "tensor/late.h"
+
+#include <utility>
+
+#include "tensor/error.h"
+#include "tensor/kernels/cuda/backend.h"
+
+namespace fm {
+
+Arriving::Arriving(const std::vector<Late>& numbers) {
+  Device device;
+  for (const Late& x : numbers)
+    if (!x.known()) device = x.tensor().device();
+  if (!device.is_cuda()) {
+    known_.assign(numbers.begin(), numbers.end());
+    return;
+  }
+  const auto n = static_cast<std::int64_t>(numbers.size());
+  sent_ = Tensor::empty({n}, DType::f64, device);
+  for (std::int64_t i = 0; i < n; ++i) {
+    const Late& x = numbers[static_cast<std::size_t>(i)];
+    const Tensor place = sent_.slice(0, i, i + 1);
+    if (x.known()) place.fill(x);
+    else place.copy_from(x.tensor().reshape({1}));
+  }
+  answer_ = cuda::on(device).memory.ask(sent_.raw(), sent_.bytes());
+}
+
+Arriving::Arriving(Arriving&& other) noexcept
+    : known_(std::move(other.known_)), sent_(std::exchange(other.sent_, {})), answer_(std::exchange(other.answer_, nullptr)) {}
+
+Arriving& Arriving::operator=(Arriving&& other) noexcept {
+  std::swap(known_, other.known_);
+  std::swap(sent_, other.sent_);
+  std::swap(answer_, other.answer_);
+  return *this;
+}
+
+Arriving::~Arriving() {
+  if (answer_) cuda::on(sent_.device()).memory.receive(answer_, nullptr, 0);
+}
+
+std::vector<double> Arriving::values() {
+  if (!sent_.defined()) return known_;
+  if (!answer_) throw Error("Arriving: these numbers were read already");
+  std::vector<double> out(static_cast<std::size_t>(sent_.numel()));
+  cuda::on(sent_.device()).memory.receive(std::exchange(answer_, nullptr), out.data(), sent_.bytes());
+  return out;
+}
+
+}  // namespace fm

@@ -1,0 +1,44 @@
+// Numbers that a GPU is still computing. A step that read its loss at once would wait for the device and leave it without work meanwhile.
+#pragma once
+
+#include <vector>
+
+#include "tensor/tensor.h"
+
+namespace fm {
+
+// A number, or a tensor of one element on a GPU, read when somebody wants the number: that waits for the device. On the CPU it is there at once.
+class Late {
+ public:
+  Late(double value = 0) : value_(value) {}
+  Late(const Tensor& one) : value_(one.device().is_cuda() ? 0 : one.item()) {
+    if (one.device().is_cuda()) tensor_ = one;
+  }
+
+  bool known() const { return !tensor_.defined(); }
+  operator double() const { return known() ? value_ : tensor_.item(); }
+  const Tensor& tensor() const { return tensor_; }     // undefined where the number is known
+
+ private:
+  double value_;
+  Tensor tensor_;
+};
+
+// Numbers that were asked for together. The device goes on with what it is asked next; reading waits for no more than them.
+class Arriving {
+ public:
+  Arriving() = default;
+  explicit Arriving(const std::vector<Late>& numbers);
+  Arriving(Arriving&& other) noexcept;
+  Arriving& operator=(Arriving&& other) noexcept;
+  ~Arriving();
+
+  std::vector<double> values();                        // Error when asked twice
+
+ private:
+  std::vector<double> known_;
+  Tensor sent_;                                        // all of them, f64; undefined where all are known
+  void* answer_ = nullptr;
+};
+
+}  // namespace fm
