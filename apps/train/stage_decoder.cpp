@@ -35,29 +35,34 @@ Outcome TrainingRun::train_decoder() {
   autoencoder.decoder = RaeDecoder(recipe_.rae.decoder, seed);            // not the one that a stage before this left: --fresh means fresh
   RaeDecoder average = clone(autoencoder.decoder);
   Loader loader = picture_loader(seed);
-  const auto tokens_of = [&](const ImageBatch& batch) {
-    if (recipe_.latents.from == "memory") return grid_to_tokens(gather(latents().latents, indices(batch.rows)).to(default_device()));
-    const PauseTape pause;                          // pictures that are cropped anew, or too many latents to keep
-    return autoencoder.tokens(batch.pixels).value();
+  // Pictures, and their latents where those are kept.
+  const auto on_host = [&](const ImageBatch& batch) {
+    return std::vector<Tensor>{batch.pixels, recipe_.latents.from == "memory" ? gather(latents().latents, indices(batch.rows)) : Tensor()};
   };
+  const auto tokens_of = [&](const std::vector<Tensor>& batch) {
+    if (batch[1].defined()) return grid_to_tokens(batch[1]);
+    const PauseTape pause;                          // pictures that are cropped anew, or too many latents to keep
+    return autoencoder.tokens(batch[0]).value();
+  };
+  BatchAhead batches([&](std::int64_t first, std::int64_t n, std::int64_t next) { return on_host(loader.take(first, n, next)); });
 
   Stage stage = make_stage("decoder", autoencoder.decoder, &average);
   stage.made_from = {{"encoder", checksum(state_dict(autoencoder.encoder))}};
   stage.loss = [&](const StepPart& part) {
     const std::int64_t first = part.step * config.loop.batch + part.first;
-    ImageBatch batch = loader.take(first, part.count, part.next);
-    batch.pixels = batch.pixels.to(default_device());
-    const Tensor x = batch.pixels, tokens = tokens_of(batch);
+    const std::vector<Tensor> batch = batches.take(first, part.count, part.next);
+    const Tensor x = batch[0], tokens = tokens_of(batch);
     const Var y = autoencoder.pixels(with_noise(tokens, consecutive(first, part.count), seed, config.noise_tau));
     const Var l1 = mean(abs(y - x));
     const Var features = mean(square(autoencoder.tokens(y) - tokens));
     return StepLoss{l1 + features * config.feature_weight, {{"l1", l1.value()}, {"feature_loss", features.value()}}};
   };
   stage.preview = [&](std::int64_t, const std::filesystem::path& png) {
-    ImageBatch batch = picture_loader(seed + 1).batch(0, 16);
-    batch.pixels = batch.pixels.to(default_device());
+    std::vector<Tensor> batch = on_host(picture_loader(seed + 1).batch(0, 16));
+    for (Tensor& t : batch)
+      if (t.defined()) t = t.to(default_device());
     const Tensor y = clamp(restored(average(tokens_of(batch)), recipe_.rae).value(), 0, 1);
-    std::vector<Image> grid = to_images(batch.pixels);
+    std::vector<Image> grid = to_images(batch[0]);
     for (Image& image : to_images(y)) grid.push_back(std::move(image));
     write_png(png, make_grid(grid, {.columns = 16, .scale = 2, .row_labels = {"image", "decoded"}}));
   };

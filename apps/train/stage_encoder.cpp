@@ -47,19 +47,17 @@ Tensor draw_mask(const Samples& samples, const Recipe& r, std::uint64_t seed) {
   return less(concat(std::vector<Tensor>{draw(0), draw(1)}, 0), Tensor::scalar(r.encoder.mask_share));
 }
 
-Crops draw_crops(const Tensor& images, const Samples& samples, const Recipe& r, std::uint64_t seed) {
+// Without the mask, on the CPU: a BatchAhead takes them from here.
+std::vector<Tensor> draw_crops(const Tensor& images, const Samples& samples, const Recipe& r, std::uint64_t seed) {
   const EncoderStage& e = r.encoder;
   const CropRecipe large{.size = r.image_size, .scale_low = e.global_low, .scale_high = 1, .jitter = e.jitter};
   const CropRecipe small{.size = e.local_size, .scale_low = e.local_low, .scale_high = e.local_high, .jitter = e.jitter};
   const RandomKey key{seed, crop_stream};
-  Crops crops;
-  crops.global = concat(std::vector<Tensor>{random_crops(images, samples, key, 0, large), random_crops(images, samples, key, 1, large)}, 0).to(default_device());
+  const Tensor global = concat(std::vector<Tensor>{random_crops(images, samples, key, 0, large), random_crops(images, samples, key, 1, large)}, 0);
   std::vector<Tensor> local;
   for (std::int64_t i = 0; i < e.local_crops; ++i)
     local.push_back(random_crops(images, samples, key, static_cast<std::uint32_t>(2 + i), small));
-  if (!local.empty()) crops.local = concat(local, 0).to(default_device());
-  crops.mask = draw_mask(samples, r, seed);
-  return crops;
+  return {global, local.empty() ? Tensor() : concat(local, 0)};
 }
 
 // Splits (k B, K) into k of (B, K).
@@ -103,6 +101,9 @@ Outcome TrainingRun::train_encoder() {
   DinoCentre patch_centre(config.prototypes);
   set_trainable(teacher, false);
 
+  BatchAhead batches([&](std::int64_t first, std::int64_t n, std::int64_t next) {
+    return draw_crops(loader.take(first, n, next).pixels, consecutive(first, n), recipe_, seed);
+  });
   Stage stage = make_stage<DinoNet>("encoder", student, nullptr);
   for (const auto& [name, tensor] : state_dict(teacher)) stage.state.emplace_back("teacher." + name, tensor);
   stage.state.emplace_back("centre", dino.centre.value());
@@ -110,7 +111,8 @@ Outcome TrainingRun::train_encoder() {
 
   stage.loss = [&](const StepPart& part) {
     const std::int64_t first = part.step * config.loop.batch + part.first;
-    const Crops crops = draw_crops(loader.take(first, part.count, part.next).pixels, consecutive(first, part.count), recipe_, seed);
+    const std::vector<Tensor> drawn = batches.take(first, part.count, part.next);
+    const Crops crops{drawn[0], drawn[1], draw_mask(consecutive(first, part.count), recipe_, seed)};
     std::vector<Tensor> targets;
     Tensor patch_targets;
     {

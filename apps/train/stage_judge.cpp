@@ -23,14 +23,15 @@ Outcome TrainingRun::train_judge() {
   reset_parameters(model, seed);
   Judge average = clone(model);
 
+  BatchAhead batches([&](std::int64_t first, std::int64_t n, std::int64_t next) {
+    const ImageBatch batch = loader.take(first, n, next);
+    return std::vector<Tensor>{random_shifts(batch.pixels, consecutive(first, n), augmentation(seed), 0, config.shift, 0.5), batch.labels};
+  });
   Stage stage = make_stage("judge", model, &average);
   stage.loss = [&](const StepPart& part) {
-    const std::int64_t first = part.step * config.loop.batch + part.first;
-    const ImageBatch batch = loader.take(first, part.count, part.next);
-    const Tensor x = random_shifts(batch.pixels, consecutive(first, part.count), augmentation(seed), 0, config.shift, 0.5).to(default_device());
-    const Tensor labels = batch.labels.to(default_device());
-    const Var logits = model(x);
-    return StepLoss{mean(cross_entropy(logits, labels)), {{"accuracy", accuracy(logits.value(), labels)}}};
+    const std::vector<Tensor> batch = batches.take(part.step * config.loop.batch + part.first, part.count, part.next);
+    const Var logits = model(batch[0]);
+    return StepLoss{mean(cross_entropy(logits, batch[1])), {{"accuracy", accuracy(logits.value(), batch[1])}}};
   };
   const Outcome outcome = train_loop(stage, config.loop, seed);
   if (outcome == Outcome::stopped) return outcome;

@@ -144,8 +144,15 @@ LatentSource& TrainingRun::latent_source() {
 }
 
 Batch TrainingRun::flow_batch(const StepPart& part, std::int64_t batch, std::uint64_t seed) {
-  const LatentSet set = latent_source().take(seed, part.step * batch + part.first, part.count, part.next);
-  return {rae().stats.normalise(set.latents.to(default_device())), set.labels.to(default_device()),
+  if (!latents_ahead_ || seed != ahead_seed_) {
+    latents_ahead_ = std::make_unique<BatchAhead>([this, seed](std::int64_t first, std::int64_t n, std::int64_t next) {
+      const LatentSet set = latent_source().take(seed, first, n, next);
+      return std::vector<Tensor>{set.latents, set.labels};
+    });
+    ahead_seed_ = seed;
+  }
+  const std::vector<Tensor> here = latents_ahead_->take(part.step * batch + part.first, part.count, part.next);
+  return {rae().stats.normalise(here[0]), here[1],
           Draws{seed, static_cast<std::uint32_t>(part.step), consecutive(part.first, part.count)}};
 }
 

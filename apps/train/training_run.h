@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 
+#include "apps/train/batch_ahead.h"
 #include "apps/train/generator.h"
 #include "apps/train/latents.h"
 #include "apps/train/loop.h"
@@ -93,6 +94,8 @@ class TrainingRun {
   std::unique_ptr<Rae> rae_;
   LatentSet latents_;
   std::unique_ptr<LatentSource> source_;
+  std::unique_ptr<BatchAhead> latents_ahead_;       // of the order of ahead_seed_
+  std::uint64_t ahead_seed_ = 0;
 };
 
 // crc32c of names, shapes and values, eight hexadecimal digits: which weights these are.
