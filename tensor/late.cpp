@@ -7,6 +7,8 @@
 
 namespace fm {
 
+std::int64_t host_waits(Device device) { return device.is_cuda() ? cuda::on(device).counts().waits : 0; }
+
 Arriving::Arriving(const std::vector<Late>& numbers) {
   Device device;
   for (const Late& x : numbers)

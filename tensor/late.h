@@ -7,6 +7,9 @@
 
 namespace fm {
 
+// How often the host has waited for the device since the program began. The CPU is never behind.
+std::int64_t host_waits(Device device);
+
 // A number, or a tensor of one element on a GPU, read when somebody wants the number: that waits for the device. On the CPU it is there at once.
 class Late {
  public:

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "tensor/error.h"
 #include "tensor/kernels/cuda/backend.h"
 
 namespace fm {
@@ -25,8 +26,14 @@ Upload& Upload::operator=(Upload&& other) noexcept {
   return *this;
 }
 
-// What nobody took is waited for as well: whoever gets its memory next computes there.
-Upload::~Upload() { take(); }
+// What nobody took is waited for as well: whoever gets its memory next computes there. On a device that has failed nothing does, and whoever
+// asked it for something is told.
+Upload::~Upload() {
+  try {
+    take();
+  } catch (const DeviceError&) {
+  }
+}
 
 Tensor Upload::take() {
   if (void* upload = std::exchange(under_way_, nullptr)) cuda::on(tensor_.device()).memory.arrive(upload);

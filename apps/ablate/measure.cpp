@@ -69,6 +69,7 @@ void time_step(const std::function<Var()>& loss, std::vector<double>& seconds, d
   {
     Tape tape;
     backward(loss());
+    synchronise(default_device());
   }
   seconds.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
   peak_mib = static_cast<double>(memory_stats().peak - live) / (1 << 20);

@@ -78,6 +78,7 @@ struct Trainer {
   void step(const std::string& kind) {
     Tape tape;
     optimizer.step(backward(loss(kind)), {.lr = 1e-6});
+    synchronise(default_device());
   }
   double seconds_of_a_forward() const {
     const PauseTape pause;
@@ -86,6 +87,7 @@ struct Trainer {
     for (int i = 0; i < 3; ++i) {
       const double start = now();
       model(batch.z0, t, t, batch.y);
+      synchronise(default_device());
       best = std::min(best, now() - start);
     }
     return best;

@@ -56,6 +56,7 @@ struct Launch {
   int64_t threads = 0;          // 0: as many as OpenMP takes by itself
   Device device;
   bool any_gpu = false;         // "cuda" without a number: of several ranks each takes its own
+  bool cuda_graph = false;      // steps on a GPU are recorded once and replayed
   int64_t rank = -1, world_size = 0;  // given by hand; apps/support/ranks.h says who else may
   std::string rendezvous;             // HOST:PORT where rank 0 listens
   double rank_timeout = 15;           // seconds of silence after which a rank is lost

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -19,6 +18,7 @@
 #include "apps/support/trace.h"
 #include "apps/support/training_report.h"
 #include "apps/train/parallel.h"
+#include "apps/train/recorded_step.h"
 #include "apps/train/step_numbers.h"
 #include "apps/train/training_run.h"
 #include "autodiff/rules/elementwise.h"
@@ -210,12 +210,14 @@ class TrainLoop {
   }
 
   Outcome steps() {
+    prepare_recording();
+    first_step_ = step_;
     Progress progress(context_.log,
                       {.total_steps = loop_.steps, .done_steps = step_, .samples_per_step = loop_.batch, .log_every = loop_.log_every});
     while (step_ < loop_.steps) {
       StepNumbers numbers = traced_step();
       const bool logged = step_ % loop_.log_every == 0 || step_ == loop_.steps;
-      const StepReport report = read(std::move(numbers), logged);
+      const StepReport report = read(std::move(numbers), logged || step_ == first_step_ + 1);
       progress.step_done(step_, report);
       if (logged) log(report, progress.state());
       const bool last = step_ == loop_.steps, stop = !last && (alone() ? stop_requested() : !agreed_.stop.empty());
@@ -225,11 +227,13 @@ class TrainLoop {
       if (stage_.preview && ((last && every >= 0) || (every > 0 && step_ % every == 0))) preview();
       if (stop) {
         progress.finish();
+        tell_waits();
         context_.log.info("{}: {} at step {}; saved, {} goes on from here", stage_.name, alone() ? stop_reason() : agreed_.stop, step_,
                           context_.launch.resume == "auto" ? "the same command" : "the same command without --fresh or --resume");
         return Outcome::stopped;
       }
     }
+    tell_waits();
     return Outcome::finished;
   }
 
@@ -262,14 +266,25 @@ class TrainLoop {
   }
 
   StepNumbers one_step() {
+    const std::int64_t waits = host_waits(default_device());
+    StepNumbers told = recorded_ ? recorded_->run(part_of(0), learning_rate(loop_.rate, step_)) : plain_step();
+    ++step_;
+    if (stage_.after_step) stage_.after_step(step_);
+    told.send();
+    if (step_ > first_step_ + 1) waits_ += host_waits(default_device()) - waits;   // the first one may have data to prepare
+    return told;
+  }
+
+  StepNumbers plain_step() {
     Gradients total;
     StepNumbers told{.step = step_ + 1};
     for (std::size_t i = 0; i < rows_.size(); ++i) {
       const double share = static_cast<double>(rows_[i].count) / static_cast<double>(loop_.batch);
       Tape tape;
       const StepLoss part = forward(i);
-      const Late loss = part.loss.value();
-      if (alone() && loss.known()) check_finite(loss, step_ + 1);
+      Late loss = part.loss.value();
+      if (!alone()) loss = double(loss);                     // before collectives are under way, which a lost rank would not end
+      else if (loss.known()) check_finite(loss, step_ + 1);
       told.parts.push_back({loss, share, part.metrics});
       const Var weighted = share == 1 ? part.loss : part.loss * share;
       if (buckets_ && i + 1 == rows_.size()) {
@@ -288,9 +303,6 @@ class TrainLoop {
     const Trace::Scope scope(trace_, "optimiser");
     told.lr = learning_rate(loop_.rate, step_);
     told.gradient_norm = optimizer_.step(total, {.lr = told.lr}).gradient_norm;
-    ++step_;
-    if (stage_.after_step) stage_.after_step(step_);
-    told.send();
     return told;
   }
 
@@ -318,11 +330,33 @@ class TrainLoop {
     return {alone() ? report.loss : agreed_.loss, report.grad_norm, report.lr};
   }
 
-  StepLoss forward(std::size_t part) const {
-    const Trace::Scope scope(trace_, "forward");
+  StepPart part_of(std::size_t part) const {
     const RowRange& rows = rows_[part];
     const bool last = part + 1 == rows_.size();
-    return stage_.loss({step_, rows.first, rows.count, (step_ + last) * loop_.batch + rows_[last ? 0 : part + 1].first});
+    return {step_, rows.first, rows.count, (step_ + last) * loop_.batch + rows_[last ? 0 : part + 1].first};
+  }
+
+  StepLoss forward(std::size_t part) const {
+    const Trace::Scope scope(trace_, "forward");
+    return stage_.loss(part_of(part));
+  }
+
+  // Said aloud where a step is not recorded though it was asked for.
+  void prepare_recording() {
+    if (!context_.launch.cuda_graph) return;
+    if (!default_device().is_cuda() || !alone()) throw ConfigError("--cuda-graph: is for one rank and --device cuda; leave it out");
+    const std::string why = !stage_.not_recorded.empty() ? stage_.not_recorded
+                            : !stage_.inputs             ? "only fm, cmt, mfd and mft are"
+                            : rows_.size() > 1           ? "a batch in parts is several steps' work: leave micro_batch out"
+                                                         : "";
+    if (why.empty()) recorded_ = std::make_unique<RecordedStep>(stage_, optimizer_);
+    else context_.log.warning("{}: --cuda-graph: steps are not recorded: {}", stage_.name, why);
+  }
+
+  void tell_waits() const {
+    if (default_device().is_cuda())
+      context_.log.info("{}: the host waited for {} {} times inside of {} steps after the first", stage_.name, to_string(default_device()), waits_,
+                         step_ - first_step_ - 1);
   }
 
   // Gradients are on their way while the pass goes on; what is left of that is waited for.
@@ -401,8 +435,10 @@ class TrainLoop {
   std::int64_t steps_here_ = 0;
   std::unique_ptr<Metrics> metrics_;
   std::vector<StepMetric> metrics_now_;            // of the last step that was read with its metrics
+  std::unique_ptr<RecordedStep> recorded_;         // --cuda-graph
+  std::int64_t waits_ = 0, first_step_ = 0;        // waits for the GPU inside of steps; where this process began
   std::optional<StepNumbers> late_;                // of the step before, on a GPU
-  StepReport report_{.loss = std::numeric_limits<double>::quiet_NaN()};
+  StepReport report_;
   std::int64_t step_ = 0;
 };
 

@@ -59,12 +59,21 @@ struct StepLoss {
   std::vector<StepMetric> metrics;       // shown and logged beside the loss
 };
 
+// What the host makes of a step's part, on the device: new numbers in the same shapes from step to step, but for `off_diagonal`.
+struct StepInputs {
+  std::vector<Tensor> tensors;
+  std::int64_t off_diagonal = 0;         // the first so many rows have s < t
+};
+
 struct Stage {
   std::string name;                                                    // the folder of the stage inside the run
   std::vector<NamedParameter> trained;
   std::vector<NamedParameter> averaged;                                // the EMA's model; may be empty
   NamedTensors model, ema;                                             // what a checkpoint stores of the two: parameters and tables
   std::function<StepLoss(const StepPart&)> loss;                       // called with a tape on
+  std::function<StepInputs(const StepPart&)> inputs = {};              // `loss` in two parts, for --cuda-graph; both may be empty
+  std::function<StepLoss(const StepInputs&)> loss_of = {};             // neither reads from the device nor sends to it
+  std::string not_recorded = {};                                       // why they are empty
   std::function<void(std::int64_t step)> after_step;                   // may be empty
   std::function<void(std::int64_t step, const std::filesystem::path& png)> preview;   // writes a sample grid; may be empty
   std::string part = {};                                               // of the config, such as "fm"; empty: as the name

@@ -26,6 +26,22 @@ std::vector<StepMetric> as_metrics(const ObjectiveLoss& o) {
   return out;
 }
 
+StepLoss as_step(const ObjectiveLoss& o) { return {o.loss, as_metrics(o)}; }
+
+StepInputs as_inputs(const PathBatch& p) { return {{p.z0, p.eps, p.z, p.s, p.t, p.y}, p.off_diagonal}; }
+// Without the numbers of samples: what is drawn is drawn.
+PathBatch as_points(const StepInputs& in) {
+  const auto& x = in.tensors;
+  return {x[0], x[1], x[2], x[3], x[4], x[5], in.off_diagonal, {}};
+}
+
+// Why a MeanFlow step is not the same work each time; empty: it is.
+std::string varies(const std::string& name, const MeanFlowConfig& config) {
+  if (!config.pairs.exact_share) return fmt::format("the number of rows with s < t is drawn at each step: set {}.objective.pairs.exact_share", name);
+  if (!config.compat.fd_share_label_drop) return "this compat draws labels on the way";
+  return "";
+}
+
 VelocitySource velocity_of(const std::string& name, const VelocityNet& teacher_net) {
   const double lambda = teacher_share(name);
   if (lambda == 0) return one_point();
@@ -73,9 +89,10 @@ Outcome TrainingRun::train_teacher() {
   Stage stage = make_stage("fm", model, &average);
   stage.made_from = {{"encoder", checksum(state_dict(rae().encoder))}};
   stage.loss = [&](const StepPart& part) {
-    const ObjectiveLoss o = flow_matching(velocity_net(model), flow_batch(part, config.loop.batch, seed), config.objective);
-    return StepLoss{o.loss, as_metrics(o)};
+    return as_step(flow_matching(velocity_net(model), flow_batch(part, config.loop.batch, seed), config.objective));
   };
+  stage.inputs = [&](const StepPart& part) { return as_inputs(draw_diagonal(flow_batch(part, config.loop.batch, seed), config.objective)); };
+  stage.loss_of = [&](const StepInputs& in) { return as_step(flow_matching(velocity_net(model), as_points(in), config.objective)); };
   stage.preview = [&](std::int64_t, const std::filesystem::path& png) {
     write_preview(ode_generator(guided(average), static_cast<int>(recipe_.evaluate.teacher_points), latent_shift()), png);
   };
@@ -96,15 +113,22 @@ Outcome TrainingRun::train_cmt() {
   const auto classes = static_cast<std::uint32_t>(recipe_.classes);
   Stage stage = make_stage("cmt", model, &average);
   stage.made_from = {{"teacher", checksum(state_dict(teacher))}, {"start", checksum(state_dict(model))}};
-  stage.loss = [&](const StepPart& part) {
+  const auto jumps = [&](const StepPart& part) {
     const Draws draws{seed, static_cast<std::uint32_t>(part.step), consecutive(part.step * config.loop.batch + part.first, part.count)};
     std::vector<std::int64_t> labels;
     for (std::int64_t sample : draws.samples)
       labels.push_back(below(RandomKey{seed, 0x4C41424C}.block(static_cast<std::uint64_t>(sample))[0], classes));
     const Shape latent{recipe_.dit.channels, recipe_.dit.input_size, recipe_.dit.input_size};
-    const Trajectories rolled = roll_out(guided(teacher), latent, Tensor::from(labels, {part.count}), draws, config.objective);
-    const ObjectiveLoss o = ::fm::cmt(flow_map_net(model), rolled, config.objective);
-    return StepLoss{o.loss, as_metrics(o)};
+    return draw_jumps(roll_out(guided(teacher), latent, Tensor::from(labels, {part.count}), draws, config.objective), config.objective);
+  };
+  stage.loss = [&](const StepPart& part) { return as_step(::fm::cmt(flow_map_net(model), jumps(part), config.objective)); };
+  stage.inputs = [&](const StepPart& part) {
+    const CmtBatch b = jumps(part);
+    return StepInputs{{b.z, b.target, b.s, b.t, b.y}};
+  };
+  stage.loss_of = [&](const StepInputs& in) {
+    const auto& x = in.tensors;
+    return as_step(::fm::cmt(flow_map_net(model), CmtBatch{x[0], x[1], x[2], x[3], x[4]}, config.objective));
   };
   stage.preview = [&](std::int64_t, const std::filesystem::path& png) { write_preview(flow_map_generator(flow_map_net(average), 1), png); };
   return train_loop(stage, config.loop, seed);
@@ -135,9 +159,15 @@ Outcome TrainingRun::train_mean_flow(const std::string& name, const MfStage& con
     stage.remark = "the metric is adaptive: the loss stays near 1; raw_mse in metrics.csv and report.html tells how training goes";
   if (teacher) stage.made_from.emplace_back("teacher", checksum(state_dict(*teacher)));
   stage.loss = [&](const StepPart& part) {
-    const ObjectiveLoss o = ::fm::mean_flow(flow_map_net(model), flow_batch(part, config.loop.batch, seed), velocity, config.objective);
-    return StepLoss{o.loss, as_metrics(o)};
+    return as_step(::fm::mean_flow(flow_map_net(model), flow_batch(part, config.loop.batch, seed), velocity, config.objective));
   };
+  stage.not_recorded = varies(stage.part, config.objective);
+  if (stage.not_recorded.empty()) {
+    stage.inputs = [&](const StepPart& part) {
+      return as_inputs(draw_path_batch(flow_batch(part, config.loop.batch, seed), config.objective.pairs, config.objective.labels));
+    };
+    stage.loss_of = [&](const StepInputs& in) { return as_step(::fm::mean_flow(flow_map_net(model), as_points(in), velocity, config.objective)); };
+  }
   stage.preview = [&](std::int64_t, const std::filesystem::path& png) { write_preview(flow_map_generator(flow_map_net(average), 1), png); };
   return train_loop(stage, config.loop, seed);
 }

@@ -92,17 +92,23 @@ Trajectories roll_out(const VelocityNet& teacher, const Shape& row_shape, const 
   return out;
 }
 
-ObjectiveLoss cmt(const FlowMapNet& net, const Trajectories& tr, const CmtConfig& config, std::uint32_t round) {
+CmtBatch draw_jumps(const Trajectories& tr, const CmtConfig& config, std::uint32_t round) {
   const PairRows rows = draw(tr, config, round);
   const auto n = static_cast<std::int64_t>(rows.t.size());
   const DType dtype = tr.states[0].dtype();
   const Tensor states = concat(tr.states, 0);
   const Tensor z = gather(states, Tensor::from(rows.from, {n})), z_end = gather(states, Tensor::from(rows.to, {n}));
   const Tensor t = Tensor::from(rows.t, {n}).to(dtype), s = Tensor::from(rows.s, {n}).to(dtype);
+  return {z, (z - z_end) / column(t - s, z.rank()), s, t, row_labels(tr, rows, config, round)};
+}
 
-  const Tensor target = (z - z_end) / column(t - s, z.rank());
-  const Var u = net(z, s, t, row_labels(tr, rows, config, round));
-  return report(measure(u - target, config.metric), s, t, n);
+ObjectiveLoss cmt(const FlowMapNet& net, const CmtBatch& b, const CmtConfig& config) {
+  const Var u = net(b.z, b.s, b.t, b.y);
+  return report(measure(u - b.target, config.metric), b.s, b.t, b.z.dim(0));
+}
+
+ObjectiveLoss cmt(const FlowMapNet& net, const Trajectories& tr, const CmtConfig& config, std::uint32_t round) {
+  return cmt(net, draw_jumps(tr, config, round), config);
 }
 
 }  // namespace fm

@@ -46,7 +46,16 @@ struct Trajectories {
 Trajectories roll_out(const VelocityNet& teacher, const Shape& row_shape, const Labels& y, const Draws& draws, const CmtConfig& config,
                       DType dtype = DType::f32);
 
-// `round` numbers the calls that use the same trajectories, so that each draws other pairs. Rows of the loss: trajectories x pairs.
+// Pairs of their states: where the student starts, and the velocity that its jump from t to s should have.
+struct CmtBatch {
+  Tensor z, target;                      // (trajectories x pairs, ...)
+  Tensor s, t;
+  Labels y;
+};
+CmtBatch draw_jumps(const Trajectories& trajectories, const CmtConfig& config, std::uint32_t round = 0);
+ObjectiveLoss cmt(const FlowMapNet& net, const CmtBatch& batch, const CmtConfig& config);
+
+// Both. `round` numbers the calls that use the same trajectories, so that each draws other pairs. Rows of the loss: trajectories x pairs.
 ObjectiveLoss cmt(const FlowMapNet& net, const Trajectories& trajectories, const CmtConfig& config, std::uint32_t round = 0);
 
 }  // namespace fm

@@ -22,7 +22,8 @@ struct FlowMatchingConfig {
 ObjectiveLoss flow_matching(const VelocityNet& v, const Batch& batch, const FlowMatchingConfig& config,
                             const VelocitySource& velocity = one_point());
 
-// At points that are already drawn.
+// Points of the path with s = t, and the loss at points that are already drawn.
+PathBatch draw_diagonal(const Batch& batch, const FlowMatchingConfig& config);
 ObjectiveLoss flow_matching(const VelocityNet& v, const PathBatch& p, const FlowMatchingConfig& config,
                             const VelocitySource& velocity = one_point());
 

@@ -213,7 +213,7 @@ TEST_CASE("what a repetition could not do is refused, and the device goes on") {
 }
 
 TEST_CASE("uploads beside the computing: into memory that is still read, several at a time, taken or not") {
-  for (const std::int64_t n : {std::int64_t{3}, std::int64_t{5000}, std::int64_t{3} << 20}) {
+  for (const std::int64_t n : {std::int64_t{3}, std::int64_t{5000}, std::int64_t{1200000}}) {
     CAPTURE(n);
     const Tensor ones = Tensor::ones({n}, DType::f32, Device{}), threes = ones * 3.0;
     Tensor old = Tensor::full({n}, 7);

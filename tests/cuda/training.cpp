@@ -74,14 +74,38 @@ void same_curves(const fs::path& a, const fs::path& b, double tolerance) {
 
 }  // namespace
 
-TEST_CASE("every stage of the chain follows the CPU's losses and gradients") {
+TEST_CASE("every stage of the chain follows the CPU's losses and gradients, no step waits for the device, and recorded steps are the steps") {
   const TempFolder folder;
-  train("cpu", "pipeline", folder / "cpu");
-  train("cuda", "pipeline", folder / "cuda");
+  const Arguments exact{"--mfd.objective.pairs.exact-share", "true"};
+  train("cpu", "pipeline", folder / "cpu", exact);
+  train("cuda", "pipeline", folder / "cuda", exact);
   for (const std::string stage : {"judge", "encoder", "decoder", "fm", "cmt", "mfd"}) {
     CAPTURE(stage);
     same_curves(folder / "cpu" / stage / "metrics.csv", folder / "cuda" / stage / "metrics.csv", 1e-4);
+    CHECK(read_file(folder / "cuda" / stage / "log.txt").find(stage + ": the host waited for cuda:0 0 times inside of ") != std::string::npos);
   }
+  fs::copy(folder / "cuda", folder / "recorded", fs::copy_options::recursive | fs::copy_options::copy_symlinks);
+  for (const std::string stage : {"fm", "cmt", "mfd"}) {
+    CAPTURE(stage);
+    train("cuda", stage, folder / "recorded", {"--fresh", "--cuda-graph", "--mfd.objective.pairs.exact-share", "true"});
+    for (const std::string part : {"model", "ema", "optimizer"}) {
+      const fs::path file = fs::path(stage) / "checkpoints/latest" / (part + ".safetensors");
+      CHECK_MESSAGE(read_file(folder / "recorded" / file) == read_file(folder / "cuda" / file), part);
+    }
+    CHECK(read_file(folder / "recorded" / stage / "log.txt").find("not recorded") == std::string::npos);
+  }
+}
+
+TEST_CASE("a gradient that is not finite ends the run a step later and leaves the last checkpoint") {
+  const TempFolder folder;
+  for (const std::string stage : {"encoder", "stats", "fm"}) train("cpu", stage, folder / "run");
+  const std::string before = read_file(folder / "run/fm/checkpoints/latest/model.safetensors");
+  const Result r = run_program_file(own_folder() / "flowmap_train_on_host_cuda",
+                                    {"fm", "--config", FM_TESTS_FOLDER "/../configs/tiny_shapes.toml", "--threads", "1", "--out", (folder / "run").string(),
+                                     "--device", "cuda", "--steps", "40", "--lr", "1e30", "-q"});
+  CHECK(r.code == 4);
+  CHECK(r.err.find("the last checkpoint is intact") != std::string::npos);
+  CHECK(read_file(folder / "run/fm/checkpoints/latest/model.safetensors") == before);
 }
 
 TEST_CASE("a checkpoint of one device is one of the other") {

@@ -15,18 +15,25 @@ void* end_recording(bool wanted) {
   Gpu& gpu = here();
   gpu.recording = false;
   cudaGraph_t graph = nullptr;
-  check(cudaStreamEndCapture(gpu.stream, &graph), "cudaStreamEndCapture");
-  if (gpu.borrowed) in_order(gpu, gpu.copies, gpu.stream);
   cudaGraphExec_t ready = nullptr;
+  const cudaError_t ended = cudaStreamEndCapture(gpu.stream, &graph);
+  if (wanted) check(ended, "cudaStreamEndCapture");
+  if (gpu.borrowed) in_order(gpu, gpu.copies, gpu.stream);
   const cudaError_t status = wanted ? cudaGraphInstantiate(&ready, graph, 0) : cudaSuccess;
-  if (graph) check(cudaGraphDestroy(graph), "cudaGraphDestroy");
+  if (graph) cudaGraphDestroy(graph);
   check(status, "cudaGraphInstantiate");
   return ready;
 }
 
 void launch_graph(void* graph) { check(cudaGraphLaunch(static_cast<cudaGraphExec_t>(graph), current_stream()), "cudaGraphLaunch"); }
 
-void drop_graph(void* graph) { check(cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(graph)), "cudaGraphExecDestroy"); }
+// It may be running still. What fails here is told by the next call.
+void drop_graph(void* graph) {
+  Gpu& gpu = here();
+  ++gpu.waits;
+  cudaStreamSynchronize(gpu.stream);
+  cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(graph));
+}
 
 bool recording() { return here().recording; }
 
