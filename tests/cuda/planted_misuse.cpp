@@ -207,3 +207,53 @@ TEST_CASE("launches that no GPU takes") {
   refused(0, 1, 0, "a launch of a grid of 0 x 1 x 1");
   refused(1, 1, 100 << 10, "a launch with 102400 bytes of shared memory");
 }
+
+// Last of this file: earlier tests want the second GPU untouched.
+TEST_CASE("a report of one GPU's work, run by who waits for another's: told to who waits for the first") {
+  each_schedule([](bool) {
+    const Stream here;
+    const Device<float> x(here, std::vector<float>(n, 1.0f));
+    must(cudaSetDevice(1));
+    const Event event;
+    {
+      const Stream there;
+      Device<float> y(there, n);
+      must(cudaFreeAsync(y.data(), there));
+      must(cudaFreeAsync(y.release(), there));
+      must(cudaEventRecord(event, there));
+      CHECK(here.run(1, n, 0, add_one, x.data()) == "");
+      CHECK(x.values()[0] == 2);
+      check_report(there.wait(), {"cudaFreeAsync: not a living allocation of this device"});
+      CHECK(there.wait() == "");
+    }
+    CHECK(cudaEventSynchronize(event) == cudaErrorLaunchFailure);
+    must(cudaSetDevice(0));
+    must(cudaStreamWaitEvent(here, event));
+    check_report(here.run(1, n, 0, add_one, x.data()),
+                 {"all streams wait for events that nobody records, since: cudaFreeAsync: not a living"});
+    CHECK(x.values()[0] == 2);
+  });
+}
+
+// As by two host threads: under a schedule that prefers the second GPU's work, who waits for the first runs it.
+TEST_CASE("work that is given to a GPU between its failure and who hears of it does not run") {
+  host_cuda::Schedule::current().set("descending");
+  {
+    const Stream here;
+    const Device<float> x(here, std::vector<float>(n, 1.0f));
+    must(cudaSetDevice(1));
+    const Stream there;
+    Device<float> y(there, std::vector<float>(n, 1.0f));
+    float* freed = nullptr;
+    must(cudaMallocAsync(reinterpret_cast<void**>(&freed), 4, there));
+    must(cudaFreeAsync(freed, there));
+    must(cudaFreeAsync(freed, there));
+    CHECK(here.run(1, n, 0, add_one, x.data()) == "");
+    there.start(1, n, 0, add_one, y.data());
+    CHECK(cudaStreamQuery(there) == cudaErrorLaunchFailure);
+    check_report(there.wait(), {"cudaFreeAsync: not a living allocation of this device"});
+    CHECK(y.values()[0] == 1);
+    must(cudaSetDevice(0));
+  }
+  host_cuda::Schedule::current().set("ordered");
+}

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <cstring>
 #include <functional>
+#include <string>
 #include <utility>
 
 #define __global__
@@ -175,10 +176,12 @@ cudaError_t launch(cudaStream_t stream, dim3 grid, dim3 block, std::size_t share
 
 // Puts any work on device memory at the end of the stream (the stand-ins of cuBLAS and NCCL).
 cudaError_t enqueue(cudaStream_t stream, std::function<void()> work);
-// The same for work that holds its stream up until ready(), which is asked again and again.
-cudaError_t enqueue_when(cudaStream_t stream, std::function<bool()> ready, std::function<void()> work);
-// Runs all streams of this process until done().
-cudaError_t run_until(const std::function<bool()>& done);
+// The same for work that holds its stream up until ready(), which is asked again and again. lost(report) is called where other work of the GPU
+// failed and this one goes with it.
+using Lost = std::function<void(const std::string& report)>;
+cudaError_t enqueue_when(cudaStream_t stream, std::function<bool()> ready, std::function<void()> work, Lost lost);
+// Runs all streams of this process until done(), or until work of `device` fails: of that, those are told who wait for it.
+void run_until(int device, const std::function<bool()>& done);
 
 // Is [p, p + bytes) inside one living allocation of the current device? In device memory at all?
 bool is_allocated(const void* p, std::size_t bytes);

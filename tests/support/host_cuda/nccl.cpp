@@ -331,14 +331,16 @@ void Operation::take() {
 }
 
 void put_on_stream(const std::shared_ptr<Operation>& op, cudaStream_t stream) {
+  const auto lost = [comm = op->comm](const std::string& report) { comm->note(report); };
   host_cuda::enqueue_when(
-      stream, [op] { return op->slot_is_free(); }, [op] { op->give(); });
+      stream, [op] { return op->slot_is_free(); }, [op] { op->give(); }, lost);
   // Only what waits for data can hold a stream up; a send is done when it has given.
   if (op->channel == collective || op->comm->rank != op->members.front().call.root)
     host_cuda::enqueue_when(
-        stream, [op] { return op->all_posted(); }, [op] { op->take(); });
+        stream, [op] { return op->all_posted(); }, [op] { op->take(); }, lost);
   else
-    host_cuda::enqueue(stream, [op] { op->comm->counters(op->channel, op->comm->rank).done = op->number; });
+    host_cuda::enqueue_when(
+        stream, [] { return true; }, [op] { op->comm->counters(op->channel, op->comm->rank).done = op->number; }, lost);
 }
 
 // ---- groups ---------------------------------------------------------------------------------------------------------------------------
@@ -405,7 +407,7 @@ void help(host_nccl_comm& comm) {
       const auto behind = [&] { return comm.counters(c, comm.rank).done < std::min<std::uint64_t>(wanted, comm.asked[c]); };
       if (!behind()) continue;
       const auto over = [&] { return !behind() || comm.stopping || comm.aborted || comm.failed(); };
-      if (host_cuda::run_until(over) != cudaSuccess) comm.note(cudaGetErrorString(cudaErrorLaunchFailure));
+      host_cuda::run_until(comm.device, over);
     }
     std::this_thread::sleep_for(std::chrono::microseconds(500));
   }

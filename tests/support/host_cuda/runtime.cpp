@@ -1,5 +1,8 @@
 // Streams as queues that run late: nothing happens until somebody waits, and then streams take turns as the schedule says. What a program forgot
 // to order shows under some schedule.
+//
+// Whoever waits runs the streams of all GPUs, and so may run another host thread's work. When work fails, the streams of its GPU alone are
+// emptied, and the report is kept for those who wait for that GPU: no matter who ran the work.
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
@@ -18,7 +21,9 @@
 #include "memory.h"
 
 struct host_cuda_event {
-  std::uint64_t recorded = 0, completed = 0;               // generations
+  std::uint64_t recorded = 0, completed = 0, lost = 0;     // generations; those up to `lost` that are not completed never will be
+  std::string since;                                       // the report with which they were lost
+  int device = 0;                                          // where it was recorded last
   double ms = 0;
 };
 
@@ -30,6 +35,7 @@ struct Work {
   host_cuda_event* waits_for = nullptr;                    // runs when that event has come to `generation`
   std::uint64_t generation = 0;
   std::function<bool()> ready = {};                        // where set: runs when it says so (what other ranks do)
+  host_cuda::Lost lost = {};                               // where set: called when it is thrown away
 };
 
 }  // namespace
@@ -53,58 +59,112 @@ using host_cuda::Report;
 std::recursive_mutex mutex;
 std::vector<cudaStream_t> streams;
 std::map<const std::byte*, std::size_t> pinned;
-cudaError_t last_error = cudaSuccess;
-std::string last_report;
 const std::string nobody_records = "all streams wait for events that nobody records";
-std::string cause;                                         // the last report that emptied the streams: others may wait for events that went with it
+thread_local cudaError_t last_error = cudaSuccess;
+thread_local std::string last_report;
 thread_local int current_device = 0;
+
+// The last failure of each GPU's work. All failures are counted from 1.
+struct Failure {
+  std::uint64_t number = 0;
+  std::string report;
+  bool told = true;                                        // to somebody who waited
+};
+std::map<int, Failure> failures;
+std::uint64_t failure_count = 0;
 
 cudaError_t failed(cudaError_t status, const std::string& report = "") {
   if (!report.empty()) last_report = report;
   return last_error = status;
 }
 
-bool runnable(const Work& w) { return w.ready ? w.ready() : !w.waits_for || w.waits_for->completed >= w.generation; }
+void throw_away(const Work& w, const std::string& report) {
+  if (w.lost) w.lost(report);
+}
 
+// What a GPU is given between its failure and a host that hears of it goes the same way: else half of what belongs together would run.
 void put(cudaStream_t s, Work w) {
+  const Failure& failure = failures[s->device];
   if (s->capture) s->capture->work.push_back(std::move(w));
+  else if (!failure.told) throw_away(w, failure.report);
   else s->queue.push_back(std::move(w));
 }
 
-// Runs streams until done() holds.
-template <class Done> cudaError_t drain(const Done& done) {
+void fail_device(int device, const std::string& report) {
+  Failure& failure = failures[device];
+  failure.number = ++failure_count;
+  if (failure.told) failure.report = report;
+  failure.told = false;
+  for (cudaStream_t s : streams)
+    if (s->device == device)
+      for (const Work& w : std::exchange(s->queue, {})) throw_away(w, report);
+}
+
+bool runnable(cudaStream_t s) {
+  if (s->queue.empty()) return false;
+  const Work& w = s->queue.front();
   try {
-    std::optional<host_cuda::DeviceAccess> access;           // from the first kernel on: opening costs two calls of the system
-    while (!done()) {
-      std::vector<cudaStream_t> ready;
-      for (cudaStream_t s : streams)
-        if (!s->queue.empty() && runnable(s->queue.front())) ready.push_back(s);
-      if (ready.empty()) {
-        const auto elsewhere = [](cudaStream_t s) { return !s->queue.empty() && s->queue.front().ready; };
-        if (std::none_of(streams.begin(), streams.end(), elsewhere)) throw Report(nobody_records + (cause.empty() ? "" : ", since: " + cause));
-        access.reset();
-        mutex.unlock();                                    // other threads of this process may have work to add
-        std::this_thread::sleep_for(std::chrono::microseconds(100));
-        mutex.lock();
-        continue;
-      }
-      cudaStream_t s = ready[host_cuda::Schedule::current().pick(ready.size())];
-      const Work w = std::move(s->queue.front());
-      s->queue.pop_front();
-      const int before = current_device;
-      current_device = s->device;
-      if (w.computes && !access) access.emplace();
-      if (w.run) w.run();
-      current_device = before;
-    }
-    for (int d = 0; d < host_cuda::device_count(); ++d) host_cuda::check_red_zones(d);
+    return w.ready ? w.ready() : !w.waits_for || std::max(w.waits_for->completed, w.waits_for->lost) >= w.generation;
   } catch (const std::exception& e) {
-    const bool empties = std::any_of(streams.begin(), streams.end(), [](cudaStream_t s) { return !s->queue.empty(); });
-    for (cudaStream_t s : streams) s->queue.clear();
-    if (empties && !std::string(e.what()).starts_with(nobody_records)) cause = e.what();
-    return failed(cudaErrorLaunchFailure, e.what());
+    fail_device(s->device, e.what());
+    return false;
   }
-  return cudaSuccess;
+}
+
+// `access` from the first kernel on: opening costs two calls of the system.
+void run_next(cudaStream_t s, std::optional<host_cuda::DeviceAccess>& access) {
+  const Work w = std::move(s->queue.front());
+  s->queue.pop_front();
+  const int before = std::exchange(current_device, s->device);
+  try {
+    if (w.waits_for && w.waits_for->completed < w.generation) throw Report(nobody_records + ", since: " + w.waits_for->since);
+    if (w.computes && !access) access.emplace();
+    if (w.run) w.run();
+  } catch (const std::exception& e) {
+    fail_device(s->device, e.what());
+  }
+  current_device = before;
+}
+
+// Runs streams until done() holds: true; or until work of `device` has failed, now or earlier without anybody who was told: false.
+template <class Done> bool run_streams(int device, const Done& done) {
+  const Failure& failure = failures[device];
+  const std::uint64_t before = failure.number;
+  const auto fails = [&] { return !failure.told || failure.number != before; };  // another thread may have been told meanwhile
+  std::optional<host_cuda::DeviceAccess> access;
+  while (!fails() && !done()) {
+    const std::uint64_t count = failure_count;
+    std::vector<cudaStream_t> ready;
+    for (cudaStream_t s : streams)
+      if (runnable(s)) ready.push_back(s);
+    if (failure_count != count) continue;                  // streams were emptied
+    if (!ready.empty()) {
+      run_next(ready[host_cuda::Schedule::current().pick(ready.size())], access);
+      continue;
+    }
+    const auto elsewhere = [](cudaStream_t s) { return !s->queue.empty() && s->queue.front().ready; };
+    if (std::none_of(streams.begin(), streams.end(), elsewhere)) {
+      fail_device(device, nobody_records);
+      continue;
+    }
+    access.reset();
+    mutex.unlock();                                        // other threads of this process may have work to add
+    std::this_thread::sleep_for(std::chrono::microseconds(100));
+    mutex.lock();
+  }
+  try {
+    if (!fails()) host_cuda::check_red_zones(device);
+  } catch (const std::exception& e) {
+    fail_device(device, e.what());
+  }
+  return !fails();
+}
+
+// The same for a host that waits for `device`.
+template <class Done> cudaError_t wait(int device, const Done& done) {
+  if (run_streams(device, done)) return cudaSuccess;
+  failures[device].told = true;
+  return failed(cudaErrorLaunchFailure, failures[device].report);
 }
 
 bool is_pinned(const void* p, std::size_t bytes) {
@@ -174,17 +234,18 @@ cudaError_t enqueue(cudaStream_t stream, std::function<void()> work) {
   return guarded([&] { put(stream, {std::move(work), true}); });
 }
 
-cudaError_t enqueue_when(cudaStream_t stream, std::function<bool()> ready, std::function<void()> work) {
+cudaError_t enqueue_when(cudaStream_t stream, std::function<bool()> ready, std::function<void()> work, Lost lost) {
   return guarded([&] {
     Work w{std::move(work)};
     w.ready = std::move(ready);
+    w.lost = std::move(lost);
     put(stream, std::move(w));
   });
 }
 
-cudaError_t run_until(const std::function<bool()>& done) {
+void run_until(int device, const std::function<bool()>& done) {
   const std::lock_guard lock(mutex);
-  return drain(done);
+  run_streams(device, done);
 }
 
 bool is_allocated(const void* p, std::size_t bytes) {
@@ -241,10 +302,8 @@ cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total) {
 }
 cudaError_t cudaDeviceSynchronize() {
   const std::lock_guard lock(mutex);
-  return drain([] {
-    for (cudaStream_t s : streams)
-      if (s->device == current_device && !s->queue.empty()) return false;
-    return true;
+  return wait(current_device, [] {
+    return std::none_of(streams.begin(), streams.end(), [](cudaStream_t s) { return s->device == current_device && !s->queue.empty(); });
   });
 }
 
@@ -257,17 +316,18 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   const std::lock_guard lock(mutex);
   if (stream->capture) return failed(cudaErrorInvalidValue, "cudaStreamSynchronize while the stream is being captured");
-  return drain([&] { return stream->queue.empty(); });
+  return wait(stream->device, [&] { return stream->queue.empty(); });
 }
 cudaError_t cudaStreamDestroy(cudaStream_t stream) {
   const std::lock_guard lock(mutex);
-  const cudaError_t status = drain([&] { return stream->queue.empty(); });
+  const cudaError_t status = wait(stream->device, [&] { return stream->queue.empty(); });
   std::erase(streams, stream);
   delete stream;
   return status;
 }
 cudaError_t cudaStreamQuery(cudaStream_t stream) {
   const std::lock_guard lock(mutex);
+  if (const Failure& failure = failures[stream->device]; !failure.told) return failed(cudaErrorLaunchFailure, failure.report);
   return stream->queue.empty() ? cudaSuccess : cudaErrorNotReady;
 }
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
@@ -279,15 +339,23 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) { return delete event, cudaSucce
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   return guarded([&] {
     const std::uint64_t generation = ++event->recorded;
-    put(stream, {[event, generation] {
+    event->device = stream->device;
+    Work w{[event, generation] {
       event->completed = std::max(event->completed, generation);
       event->ms = now_ms();
-    }});
+    }};
+    w.lost = [event, generation](const std::string& report) {
+      event->lost = std::max(event->lost, generation);
+      event->since = report;
+    };
+    put(stream, std::move(w));
   });
 }
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
   const std::lock_guard lock(mutex);
-  return drain([&] { return event->completed >= event->recorded; });
+  const cudaError_t status = wait(event->device, [&] { return std::max(event->completed, event->lost) >= event->recorded; });
+  if (status != cudaSuccess || event->completed >= event->recorded) return status;
+  return failed(cudaErrorLaunchFailure, nobody_records + ", since: " + event->since);
 }
 cudaError_t cudaEventQuery(cudaEvent_t event) {
   const std::lock_guard lock(mutex);
