@@ -37,8 +37,8 @@ struct Blocks {
     row_strips = ceil_div(g.m, mr);
     strips = ceil_div(g.n, nr);
     shared = g.m > shared_rows;
-    choose_rows_of_a(g);
     choose_tasks(g, threads);
+    choose_rows_of_a(g);
   }
 
   Int tasks() const { return row_blocks * column_blocks; }
@@ -54,16 +54,16 @@ struct Blocks {
 
  private:
   static constexpr Int shared_rows = 256;                      // more rows than this: pack B once for all tasks
-  static constexpr Int block_rows = 240;                       // rows of a task: block_rows * kc of A stay in L2
+  static constexpr Int block_rows = 240;                       // rows of a task: block_rows * kc floats of A are 240 KiB of L2
   static constexpr Int panel_elements = Int(2) << 20;          // packed B at a time: 8 MiB of floats
   static constexpr Int rounded_columns = 512;                  // columns of a task whose sums wait in scratch
   static constexpr Int slack = 64;
 
   void choose_rows_of_a(const GemmArgs<In, Out, InB>& g) {
     const bool few_columns = g.n <= 2 * nr;
-    // A copy pays once a tile's rows are read by several strips: one stream instead of twelve, measured 3 to 8 % faster. Rows a multiple
+    // A copy pays once a task's strips are several: one stream instead of twelve, measured 3 to 8 % faster. Rows a multiple
     // of the page size apart fall into the same sets of the L1 cache.
-    const bool many_reads = g.n > 4 * nr && g.m >= 4 * mr;
+    const bool many_reads = task_strips() > 4 && g.m >= 4 * mr;
     const bool conflict = g.lda * Int(sizeof(In)) % 4096 == 0 && g.m >= 4;
     if (!same)
       from = AFrom::packed;
