@@ -76,6 +76,8 @@ class TrainLoop {
     try {
       const Outcome outcome = steps_or_lost();
       optimizer_.gather_averages(-1);
+      synchronise(default_device());
+      ranks_.check_alive();                      // else these averages are nobody's
       end_session(outcome == Outcome::finished ? exit_code::finished : exit_code::stopped_early);
       ranks_.barrier();                          // whoever goes on finds the last checkpoint
       return outcome;
@@ -199,12 +201,14 @@ class TrainLoop {
     if (step_ < loop_.steps) context_.log.info("{}: going on from {} (step {})", stage_.name, found.folder().string(), step_);
   }
 
-  // GPUs go on with what tensors hold when a rank is lost: what they then compute says nothing.
+  // GPUs go on with what tensors hold when a rank is lost: what they then compute says nothing. All ranks diverge together; none leaves before
+  // all have looked, or its going would be the loss that the others see.
   Outcome steps_or_lost() {
     try {
       return steps();
     } catch (const DivergedError&) {
       ranks_.check_alive();
+      ranks_.barrier();
       throw;
     }
   }
@@ -245,6 +249,7 @@ class TrainLoop {
       stage_.preview(step_, png);
       if (std::filesystem::exists(png)) metrics_->image(step_, "samples", png);
     }
+    ranks_.barrier();                              // as after saving
     release_averages();
   }
 
@@ -405,6 +410,7 @@ class TrainLoop {
       return part == "optimizer" || part == "ema" ? optimizer_.owner_of(name) : -1;
     });
     if (folder_ && files_.html) write_training_report(*folder_, stage_.name);
+    ranks_.barrier();                              // before work on the GPU, whose deadline is not for the first rank's writing
     tell_remedy();
   }
 
