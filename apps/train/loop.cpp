@@ -307,7 +307,8 @@ class TrainLoop {
     }
     const Trace::Scope scope(trace_, "optimiser");
     told.lr = learning_rate(loop_.rate, step_);
-    told.gradient_norm = optimizer_.step(total, {.lr = told.lr}).gradient_norm;
+    StepStats stats = optimizer_.step(total, {.lr = told.lr});
+    told.gradient_norm = stats.gradient_norm, told.squares = stats.squares;
     return told;
   }
 
@@ -328,9 +329,11 @@ class TrainLoop {
   StepReport received(StepNumbers& numbers, bool with_metrics) {
     const StepReport report = numbers.received();
     if (alone()) check_finite(report.loss, numbers.step);
-    if (!std::isfinite(report.grad_norm))
-      throw DivergedError(fmt::format("{}: the norm of the gradients is {} at step {}; the last checkpoint is intact (lower rate.peak, or resume with another seed)",
-                                      stage_.name, report.grad_norm, numbers.step));
+    if (!std::isfinite(report.grad_norm)) {
+      const std::string first = numbers.squares.defined() ? optimizer_.first_not_finite(numbers.squares) : "";
+      throw DivergedError(fmt::format("{}: the norm of the gradients is {} at step {}{}; the last checkpoint is intact (lower rate.peak, or resume with another seed)",
+                                      stage_.name, report.grad_norm, numbers.step, first.empty() ? "" : ", that of " + first + " first"));
+    }
     if (with_metrics) metrics_now_ = numbers.metrics();
     return {alone() ? report.loss : agreed_.loss, report.grad_norm, report.lr};
   }
@@ -409,9 +412,10 @@ class TrainLoop {
     save_from_owners(ranks_, checkpoints_, step_, std::move(parts), state, [&](const std::string& part, const std::string& name) {
       return part == "optimizer" || part == "ema" ? optimizer_.owner_of(name) : -1;
     });
+    if (ranks_.first()) tell_remedy();             // the others have this checkpoint when the first one has written it
     if (folder_ && files_.html) write_training_report(*folder_, stage_.name);
     ranks_.barrier();                              // before work on the GPU, whose deadline is not for the first rank's writing
-    tell_remedy();
+    if (!ranks_.first()) tell_remedy();
   }
 
   // Sharded: of what other ranks own only shapes stay here.

@@ -141,6 +141,7 @@ TEST_CASE("a gradient that is not finite changes nothing and is found where its 
   };
   const StepStats stats = train(t, 1, broken);
   CHECK(std::isnan(double(stats.gradient_norm)));
+  CHECK(!t.optimizer.first_not_finite(stats.squares).empty());
   CHECK(same_bits(weights(t), before));
   CHECK(std::isfinite(double(train(t, 2, loss).gradient_norm)));
   CHECK(!same_bits(weights(t), before));
