@@ -76,6 +76,8 @@ class TrainLoop {
     try {
       const Outcome outcome = steps_or_lost();
       optimizer_.gather_averages(-1);
+      synchronise(default_device());
+      ranks_.check_alive();                      // else these averages are nobody's
       end_session(outcome == Outcome::finished ? exit_code::finished : exit_code::stopped_early);
       ranks_.barrier();                          // whoever goes on finds the last checkpoint
       return outcome;
@@ -199,12 +201,14 @@ class TrainLoop {
     if (step_ < loop_.steps) context_.log.info("{}: going on from {} (step {})", stage_.name, found.folder().string(), step_);
   }
 
-  // GPUs go on with what tensors hold when a rank is lost: what they then compute says nothing.
+  // GPUs go on with what tensors hold when a rank is lost: what they then compute says nothing. All ranks diverge together; none leaves before
+  // all have looked, or its going would be the loss that the others see.
   Outcome steps_or_lost() {
     try {
       return steps();
     } catch (const DivergedError&) {
       ranks_.check_alive();
+      ranks_.barrier();
       throw;
     }
   }
@@ -245,6 +249,7 @@ class TrainLoop {
       stage_.preview(step_, png);
       if (std::filesystem::exists(png)) metrics_->image(step_, "samples", png);
     }
+    ranks_.barrier();                              // as after saving
     release_averages();
   }
 
@@ -302,7 +307,8 @@ class TrainLoop {
     }
     const Trace::Scope scope(trace_, "optimiser");
     told.lr = learning_rate(loop_.rate, step_);
-    told.gradient_norm = optimizer_.step(total, {.lr = told.lr}).gradient_norm;
+    StepStats stats = optimizer_.step(total, {.lr = told.lr});
+    told.gradient_norm = stats.gradient_norm, told.squares = stats.squares;
     return told;
   }
 
@@ -323,9 +329,11 @@ class TrainLoop {
   StepReport received(StepNumbers& numbers, bool with_metrics) {
     const StepReport report = numbers.received();
     if (alone()) check_finite(report.loss, numbers.step);
-    if (!std::isfinite(report.grad_norm))
-      throw DivergedError(fmt::format("{}: the norm of the gradients is {} at step {}; the last checkpoint is intact (lower rate.peak, or resume with another seed)",
-                                      stage_.name, report.grad_norm, numbers.step));
+    if (!std::isfinite(report.grad_norm)) {
+      const std::string first = numbers.squares.defined() ? optimizer_.first_not_finite(numbers.squares) : "";
+      throw DivergedError(fmt::format("{}: the norm of the gradients is {} at step {}{}; the last checkpoint is intact (lower rate.peak, or resume with another seed)",
+                                      stage_.name, report.grad_norm, numbers.step, first.empty() ? "" : ", that of " + first + " first"));
+    }
     if (with_metrics) metrics_now_ = numbers.metrics();
     return {alone() ? report.loss : agreed_.loss, report.grad_norm, report.lr};
   }
@@ -404,8 +412,10 @@ class TrainLoop {
     save_from_owners(ranks_, checkpoints_, step_, std::move(parts), state, [&](const std::string& part, const std::string& name) {
       return part == "optimizer" || part == "ema" ? optimizer_.owner_of(name) : -1;
     });
+    if (ranks_.first()) tell_remedy();             // the others have this checkpoint when the first one has written it
     if (folder_ && files_.html) write_training_report(*folder_, stage_.name);
-    tell_remedy();
+    ranks_.barrier();                              // before work on the GPU, whose deadline is not for the first rank's writing
+    if (!ranks_.first()) tell_remedy();
   }
 
   // Sharded: of what other ranks own only shapes stay here.

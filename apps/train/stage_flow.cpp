@@ -38,6 +38,8 @@ PathBatch as_points(const StepInputs& in) {
 // Why a MeanFlow step is not the same work each time; empty: it is.
 std::string varies(const std::string& name, const MeanFlowConfig& config) {
   if (!config.pairs.exact_share) return fmt::format("the number of rows with s < t is drawn at each step: set {}.objective.pairs.exact_share", name);
+  if (config.pairs.null_rows_diagonal)
+    return fmt::format("which rows have s < t depends on the labels drawn at each step: leave {}.objective.pairs.null_rows_diagonal out", name);
   if (!config.compat.fd_share_label_drop) return "this compat draws labels on the way";
   return "";
 }

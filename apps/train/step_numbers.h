@@ -18,6 +18,7 @@ struct StepNumbers {
   std::vector<Part> parts = {};
   Late gradient_norm = 0;
   double lr = 0;
+  Tensor squares = {};                     // of gradients by parameter; undefined where the next step writes to them
   Arriving sent = {};                      // the parts' losses, the norm
 
   bool known() const;

@@ -150,6 +150,13 @@ double AdamW::gradient_norm(const Gradients& gradients) const {
   return std::sqrt(std::accumulate(sums.begin(), sums.end(), 0.0));
 }
 
+std::string AdamW::first_not_finite(const Tensor& squares) const {
+  const std::vector<double> sums = squares.to_vector<double>();
+  for (std::size_t i = 0; i < slots_.size(); ++i)
+    if (!std::isfinite(sums[i])) return slots_[i].named.name;
+  return "";
+}
+
 void AdamW::throw_diverged(const Gradients& gradients, double norm) const {
   for (const Slot& slot : slots_) {
     const Tensor& g = gradients[*slot.named.parameter];
@@ -161,12 +168,8 @@ void AdamW::throw_diverged(const Gradients& gradients, double norm) const {
 }
 
 // An AdamWClip, where the gradients lie.
-Tensor AdamW::clip(const Gradients& gradients, double scale) const {
-  for (const Slot& slot : slots_) {
-    const Tensor& g = gradients[*slot.named.parameter];
-    if (g.defined()) check_gradient(slot.named, g);
-  }
-  const Tensor sums = squares(gradients), out = Tensor::empty({2}, DType::f64, sums.device());
+Tensor AdamW::clip(const Tensor& sums, double scale) const {
+  const Tensor out = Tensor::empty({2}, DType::f64, sums.device());
   optimizer_kernels(sums.device()).clip(sums.data<double>(), sums.numel(), scale, config_.clip, reinterpret_cast<kernels::AdamWClip*>(out.raw()));
   return out;
 }
@@ -192,8 +195,12 @@ void AdamW::repeat(const StepRequest& request) { count(request); }
 StepStats AdamW::step(const Gradients& gradients, const StepRequest& request) {
   const ProfilePhase phase("optimiser");
   const OpName scope("optimizer");
-  const Tensor clipping = clip(gradients, request.gradient_scale);
-  const StepStats stats{clipping.slice(0, 0, 1)};
+  for (const Slot& slot : slots_) {
+    const Tensor& g = gradients[*slot.named.parameter];
+    if (g.defined()) check_gradient(slot.named, g);
+  }
+  const Tensor sums = squares(gradients), clipping = clip(sums, request.gradient_scale);
+  const StepStats stats{clipping.slice(0, 0, 1), sums};
   if (stats.gradient_norm.known() && !std::isfinite(stats.gradient_norm)) throw_diverged(gradients, stats.gradient_norm);
   for (std::size_t i = 0; i < slots_.size(); ++i) slots_[i].moved = owns(i) && gradients[*slots_[i].named.parameter].defined();
   if (!Graph::recording(clipping.device())) count(request);

@@ -52,6 +52,7 @@ struct StepRequest {
 
 struct StepStats {
   Late gradient_norm = 0;                // after gradient_scale, before clipping
+  Tensor squares = {};                   // of each parameter's gradient, where they lie: for first_not_finite()
 };
 
 class AdamW {
@@ -82,6 +83,8 @@ class AdamW {
 
   // The norm of all gradients together: sums per tensor in the order of the names, so the same for any number of threads.
   double gradient_norm(const Gradients& gradients) const;
+  // The name of the first parameter whose gradient was not finite in the update that told `squares`; empty: none. Waits for the device.
+  std::string first_not_finite(const Tensor& squares) const;
 
   std::int64_t updates() const { return updates_; }
   const AdamWConfig& config() const { return config_; }
@@ -103,7 +106,7 @@ class AdamW {
     double decay;
     bool ramp;
   };
-  Tensor clip(const Gradients& gradients, double scale) const;
+  Tensor clip(const Tensor& sums, double scale) const;
   Device device() const;
   Tensor squares(const Gradients& gradients) const;
   [[noreturn]] void throw_diverged(const Gradients& gradients, double norm) const;

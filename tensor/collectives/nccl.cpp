@@ -130,8 +130,9 @@ class NcclCommunicator : public Communicator {
       ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
       config.blocking = 0;
       settle(lock, ncclCommInitRankConfig(&comm_, size(), id, rank(), &config), "ncclCommInitRankConfig", options.start_within);
-    } catch (...) {
+    } catch (const std::exception& e) {
       abort_nccl();
+      control_->abandon(e.what());
       throw;
     }
     watchdog_ = std::thread([this] { watch(); });

@@ -163,7 +163,9 @@ OpName::~OpName() {
   if (Profile* p = Profile::current()) p->leave();
 }
 
-Reserve::Reserve(Device device) : blocks_(std::make_shared<ReservedBlocks>(ReservedBlocks{device, {}, true})) {}
+Reserve::Reserve(Device device) : blocks_(std::make_shared<ReservedBlocks>(ReservedBlocks{device, {}, true})) {
+  require_device(device);                          // here, for the destructor asks for its pool
+}
 Reserve::~Reserve() { pool(blocks_->device).close(*blocks_); }
 
 Reserve::Use::Use(const Reserve& reserve) : outer_(std::exchange(reserved_here, reserve.blocks_)) {}

@@ -60,8 +60,9 @@ class Reserve {
   std::shared_ptr<struct ReservedBlocks> blocks_;
 };
 
-// A block of at least `bytes` bytes (uninitialised); goes back to the free list when the last owner leaves: on a GPU whatever uses it next runs
-// after what used it last, for there is one stream. Throws Error where the device has no such block; the statistics then are what they were.
+// A block of at least `bytes` bytes (uninitialised); goes back to the free list when the last owner leaves: on a GPU whatever the compute
+// stream does with it next runs after what used it last. The streams of copies and of collectives are beside that one: what they use is held by
+// Upload and by the communicator's Operation until the compute stream is behind it. Throws Error where the device has no such block; the statistics then are what they were.
 std::shared_ptr<std::byte> allocate(std::size_t bytes, Device device = {});
 
 }  // namespace fm

@@ -310,6 +310,13 @@ TEST_CASE("SIGTERM to one rank stops all of them at the same step, saved") {
   CHECK(t.seconds < 30);
 }
 
+TEST_CASE("ranks that diverge all say so: none takes the others for lost") {
+  const TempFolder folder;
+  begin(folder / "run", "fm");
+  const Together t = train(3, "fm", folder / "run", fifty + Arguments{"--lr", "1e30"});
+  for (const Result& r : t.ranks) CHECK_MESSAGE(r.code == exit_code::diverged, r.err);
+}
+
 TEST_CASE("the trace of a step shows gradients under way while the backward pass goes on") {
   const TempFolder folder;
   const Arguments wide{"--set", "dit.width=192", "--set", "dit.head_width=192", "--set", "dit.depth=4"};

@@ -141,6 +141,7 @@ TEST_CASE("a gradient that is not finite changes nothing and is found where its 
   };
   const StepStats stats = train(t, 1, broken);
   CHECK(std::isnan(double(stats.gradient_norm)));
+  CHECK(!t.optimizer.first_not_finite(stats.squares).empty());
   CHECK(same_bits(weights(t), before));
   CHECK(std::isfinite(double(train(t, 2, loss).gradient_norm)));
   CHECK(!same_bits(weights(t), before));
@@ -210,6 +211,7 @@ TEST_CASE("what a repetition could not do is refused, and the device goes on") {
   CHECK_THROWS_WITH_AS(graph.record([&] { if (++calls == 2) (void)Tensor::from<float>({1, 2}, {2}); }), doctest::Contains("asks for an upload"), Error);
   CHECK((x * 3).to_vector<float>() == std::vector<float>(4, 6));
   CHECK_THROWS_WITH_AS(Graph(Device{}), doctest::Contains("only work on a GPU"), DeviceError);
+  CHECK_THROWS_AS(Graph(Device::cuda(9)), DeviceError);
 }
 
 TEST_CASE("uploads beside the computing: into memory that is still read, several at a time, taken or not") {

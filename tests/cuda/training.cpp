@@ -157,6 +157,12 @@ TEST_CASE("two ranks on two GPUs, in two processes, have the losses of one; the 
   }
 }
 
+TEST_CASE("two ranks that diverge both end with 4") {
+  const TempFolder folder;
+  begin(folder / "run");
+  for (const Result& r : train_on_ranks(2, "each", "fm", folder / "run", {"--steps", "40", "--batch", "12", "--lr", "1e30"})) CHECK_MESSAGE(r.code == 4, r.err);
+}
+
 TEST_CASE("a rank that is killed: the other says so and ends with 76, though its GPU waits for that rank") {
   const TempFolder folder;
   begin(folder / "run");

@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 
 #include "tensor/error.h"
+#include "tensor/graph.h"
 #include "tensor/ops/reduce.h"
 #include "tests/support/tensors.h"
 
@@ -78,4 +79,9 @@ TEST_CASE("a long sum takes its scratch from the engine's and is the same again"
   for (double v : x.to_vector<double>()) naive += v;
   CHECK(sum(x).item() == doctest::Approx(naive).epsilon(1e-12));
   CHECK(sum(x).item() == sum(x).item());
+}
+
+TEST_CASE("memory of a device that is not there is refused, also where a constructor goes no further") {
+  CHECK_THROWS_AS(Reserve(Device::cuda(9)), DeviceError);
+  CHECK_THROWS_AS(Graph(Device::cuda(9)), DeviceError);
 }

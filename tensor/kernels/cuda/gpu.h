@@ -43,7 +43,7 @@ struct Gpu {
   unsigned long long* error_seen = nullptr;          // pinned
   std::mutex transfers;
   PinnedPool staging{std::size_t{16} << 20};         // of transfers in order with the computing
-  PinnedPool ahead{std::size_t{1} << 30};            // of uploads beside it: two batches
+  PinnedPool ahead{std::size_t{1} << 30};            // of uploads beside it: two batches; so much of each size of blocks
   std::deque<cudaEvent_t> events;                    // that nobody uses
   bool recording = false, borrowed = false;          // into a graph; memory for it came by the other stream
   std::atomic<std::int64_t> waits{0}, allocations{0};

@@ -17,8 +17,8 @@ void* end_recording(bool wanted) {
   cudaGraph_t graph = nullptr;
   cudaGraphExec_t ready = nullptr;
   const cudaError_t ended = cudaStreamEndCapture(gpu.stream, &graph);
-  if (wanted) check(ended, "cudaStreamEndCapture");
   if (gpu.borrowed) in_order(gpu, gpu.copies, gpu.stream);
+  if (wanted) check(ended, "cudaStreamEndCapture");
   const cudaError_t status = wanted ? cudaGraphInstantiate(&ready, graph, 0) : cudaSuccess;
   if (graph) cudaGraphDestroy(graph);
   check(status, "cudaGraphInstantiate");
