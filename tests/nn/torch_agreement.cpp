@@ -14,7 +14,7 @@ namespace {
 
 Tensor torch_says(const std::string& name) {
   static const Safetensors file(std::string(FM_TESTS_FOLDER) + "/golden/models.safetensors");
-  return file[name].to(DType::f64);
+  return file[name].to(DType::f64).to(default_device());
 }
 
 // Largest difference over largest value.
