@@ -74,8 +74,8 @@ class AdamW {
   void gather_averages(int rank);        // until the next release this rank (-1: every rank) has all averages
 
   // One update. A parameter without gradient is left alone, its averages are not. DivergedError when the gradients' norm is not finite:
-  // it names the update and the first tensor, and nothing has been changed then. On a GPU this update changes nothing either, but only whoever
-  // reads the norm finds it out: the device is not waited for.
+  // it names the update and the first tensor, and nothing has been changed then. On a GPU no weight, moment or average
+  // changes either, but the update is counted, and only whoever reads the norm finds it out: the device is not waited for.
   StepStats step(const Gradients& gradients, const StepRequest& request);
 
   // For an update that a Graph has recorded and is about to replay: counts it, and puts its numbers where the recorded work finds them.
