@@ -55,9 +55,12 @@ void check_size(int width, int height, std::size_t bytes, const std::string& nam
     fail(name, fmt::format("corrupt image: {}x{} pixels in {} bytes", width, height, bytes));
 }
 
-// stb_image ignores checksums, so a damaged picture would pass: walk the chunks and compare.
-void check_png(View b, const std::string& name) {
+bool is_chunk(const std::uint8_t* type, const char* name) { return std::memcmp(type, name, 4) == 0; }
+
+// stb_image ignores checksums, so a damaged picture would pass: walk the chunks and compare. Whether a data chunk is empty.
+bool check_png(View b, const std::string& name) {
   std::size_t at = 8;
+  bool empty_data = false;
   while (true) {
     if (b.size() - at < 12) fail(name, "corrupt PNG: it ends before its IEND chunk");
     const std::size_t length = be32(b.data() + at);
@@ -68,13 +71,26 @@ void check_png(View b, const std::string& name) {
       fail(name, fmt::format("corrupt PNG: checksum of the chunk at byte {} is wrong", at));
     }
 #endif
-    if (std::memcmp(type, "IEND", 4) == 0) return;
+    if (is_chunk(type, "IEND")) return empty_data;
+    empty_data |= length == 0 && is_chunk(type, "IDAT");
     at += length + 12;
   }
 }
 
+// A checked PNG less its empty data chunks: they are allowed, and stb_image copies the first of them to a null pointer.
+std::vector<std::uint8_t> without_empty_data(View b) {
+  std::vector<std::uint8_t> kept(b.begin(), b.begin() + 8);
+  for (std::size_t at = 8, size = 0; at < b.size(); at += size) {
+    const View chunk = b.subspan(at, size = be32(b.data() + at) + std::size_t{12});
+    if (size > 12 || !is_chunk(chunk.data() + 4, "IDAT")) kept.insert(kept.end(), chunk.begin(), chunk.end());
+    if (is_chunk(chunk.data() + 4, "IEND")) break;
+  }
+  return kept;
+}
+
 Image decode_png(View b, const std::string& name) {
-  check_png(b, name);
+  std::vector<std::uint8_t> mended;
+  if (check_png(b, name)) b = mended = without_empty_data(b);
   if (b.size() > std::size_t(1) << 30) fail(name, "image file above 1 GiB");
   Image image;
   if (stbi_info_from_memory(b.data(), int(b.size()), &image.width, &image.height, nullptr))

@@ -72,6 +72,19 @@ TEST_CASE("any flipped bit or cut in a PNG is an error") {
   CHECK_THROWS_WITH_AS(decode_image(bad, "bad.png"), "bad.png: corrupt PNG: checksum of the chunk at byte 33 is wrong", FileError);
 }
 
+TEST_CASE("a PNG with empty data chunks is read; with no others it is an error") {
+  using Bytes = std::vector<std::uint8_t>;
+  const Bytes good = encode_png(noise(9, 9, 3)), empty{0, 0, 0, 0, 'I', 'D', 'A', 'T', 0x35, 0xaf, 0x06, 0x1e};
+  const Bytes head(good.begin(), good.begin() + 33), data(good.begin() + 33, good.end() - 12), end(good.end() - 12, good.end());
+  const auto joined = [](const std::vector<Bytes>& parts) {
+    Bytes all;
+    for (const Bytes& part : parts) all.insert(all.end(), part.begin(), part.end());
+    return all;
+  };
+  CHECK(decode_image(joined({head, empty, empty, data, empty, end}), "padded.png").pixels == noise(9, 9, 3).pixels);
+  CHECK_THROWS_WITH_AS(decode_image(joined({head, empty, end}), "bare.png"), "bare.png: corrupt or unsupported PNG: no IDAT", FileError);
+}
+
 TEST_CASE("conversions between grey, RGB and alpha") {
   Image rgba{1, 2, 4, {255, 0, 100, 255, 10, 20, 30, 0}};
   CHECK(with_channels(rgba, 3).pixels == std::vector<std::uint8_t>{255, 0, 100, 255, 255, 255});

@@ -1,9 +1,10 @@
 #!/bin/sh
-# run.sh TARGET SECONDS SEEDS...: fuzzes for so long from the seeds. What it finds stays in the current folder as crash-*, leak-*, oom-* or
-# timeout-*; run the target on such a file to see it again.
+# run.sh TARGET SECONDS SEEDS...: fuzzes for so long from the seeds, always the same way unless FUZZ_SEED says another number: a change is to be
+# held against the same inputs each time; what they leave out, long runs with other numbers try (docs/decisions.md). What it finds stays in the
+# current folder as crash-*, leak-*, oom-* or timeout-*; run the target on such a file to see it again.
 set -eu
 target=$1 seconds=$2
 shift 2
 found=$(mktemp -d)
 trap 'rm -rf "$found"' EXIT
-"$target" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=1024 -print_final_stats=1 -verbosity=0 "$found" "$@"
+"$target" -seed="${FUZZ_SEED:-1}" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=1024 -print_final_stats=1 -verbosity=0 "$found" "$@"
