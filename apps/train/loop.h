@@ -95,6 +95,10 @@ template <class M> Stage make_stage(std::string name, M& model, M* average) {
 
 enum class Outcome { finished, stopped };
 
+inline const std::vector<Field>& fields_of(const Stage& stage, const Context& context) {
+  return stage.fields.empty() ? context.fields : stage.fields;
+}
+
 // Trains `stage` in the folder out/stage.name until loop.steps, from its newest checkpoint if there is one. Afterwards the modules hold the
 // newest weights. ConfigError when that checkpoint was made from other weights than stage.made_from (another encoder, another teacher).
 // Throws DivergedError when the loss or the gradient stops being finite (the last checkpoint is intact).

@@ -1,5 +1,7 @@
 #include "apps/train/step_numbers.h"
 
+#include <cmath>
+
 #include "apps/train/parallel.h"
 
 namespace fm {
@@ -12,7 +14,7 @@ bool StepNumbers::known() const {
 
 double StepNumbers::loss() const {
   double sum = 0;
-  for (const Part& p : parts) sum += p.share * p.loss;
+  for (const Part& p : parts) sum += p.share * double(p.loss);
   return sum;
 }
 
@@ -43,6 +45,12 @@ std::vector<StepMetric> StepNumbers::metrics() const {
     add_metrics(out, known, p.share);
   }
   return out;
+}
+
+void check_finite(const std::string& stage, double loss, std::int64_t step) {
+  if (!std::isfinite(loss))
+    throw DivergedError(fmt::format("{}: the loss is {} at step {}; the last checkpoint is intact (lower rate.peak, or resume with another seed)",
+                                    stage, loss, step));
 }
 
 }  // namespace fm

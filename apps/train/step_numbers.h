@@ -28,4 +28,7 @@ struct StepNumbers {
   std::vector<StepMetric> metrics() const; // means over the parts; all are read in one wait
 };
 
+// DivergedError where the loss of this step (counted from 1) is not finite.
+void check_finite(const std::string& stage, double loss, std::int64_t step);
+
 }  // namespace fm

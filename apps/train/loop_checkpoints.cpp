@@ -1,0 +1,120 @@
+#include "apps/train/loop_checkpoints.h"
+
+#include <map>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "apps/support/ranks.h"
+#include "apps/train/parallel.h"
+#include "nn/config/json.h"
+
+namespace fm {
+namespace {
+
+// Copies by name; FileError when something is missing or of another shape.
+void restore(const NamedTensors& into, const NamedTensors& from, const std::string& part) {
+  std::map<std::string, Tensor> stored(from.begin(), from.end());
+  for (const auto& [name, tensor] : into) {
+    const auto it = stored.find(name);
+    if (it == stored.end() || it->second.shape() != tensor.shape())
+      throw FileError(
+          part + ": " + name +
+          (it == stored.end() ? " is missing" : " has shape " + to_string(it->second.shape()) + ", not " + to_string(tensor.shape())) +
+          "; the run was made with another config (use --fresh or another --out)");
+    tensor.copy_from(it->second);
+  }
+}
+
+}  // namespace
+
+LoopCheckpoints::LoopCheckpoints(Stage& stage, const LoopConfig& loop, std::uint64_t seed, AdamW& optimizer, Context& context)
+    : stage_(stage),
+      loop_(loop),
+      seed_(seed),
+      optimizer_(optimizer),
+      context_(context),
+      ranks_(*context.ranks),
+      checkpoints_(std::filesystem::path(context.launch.out) / stage.name / "checkpoints", loop.keep, loop.keep_every) {}
+
+std::int64_t LoopCheckpoints::resume() {
+  const std::string chosen = alone() ? choose() : gather_texts(ranks_, ranks_.first() ? choose() : "").front();
+  std::int64_t step = 0;
+  if (!chosen.empty()) {
+    const Checkpoint found(chosen);
+    load(found);
+    step = found.step();
+    if (ranks_.first()) go_on_from(found);
+  }
+  tell_remedy(step);
+  return step;
+}
+
+// The folder of the checkpoint to go on from; empty: none.
+std::string LoopCheckpoints::choose() {
+  if (context_.launch.resume == "never") {
+    if (!checkpoints_.newest_first().empty())
+      throw ConfigError(fmt::format("--resume never: {} holds checkpoints; --fresh moves them aside", checkpoints_.folder().string()));
+    return "";
+  }
+  const auto warn = [&](const std::string& line) { context_.log.warning("{}", line); };
+  const std::filesystem::path wanted = context_.launch.resume;
+  if (wanted != "auto" && !std::filesystem::exists(wanted / "state.json"))
+    throw FileError(
+        fmt::format("--resume {}: no checkpoint there; those of this stage are in {}", wanted.string(), checkpoints_.folder().string()));
+  const auto found =
+      context_.launch.resume == "auto" ? open_newest(checkpoints_, warn) : std::optional<Checkpoint>(context_.launch.resume);
+  return found ? found->folder().string() : "";
+}
+
+void LoopCheckpoints::check_made_from(const Checkpoint& found) const {
+  if (!found.state().contains("made_from")) return;
+  const auto& before = found.state()["made_from"];
+  for (const auto& [name, checksum] : stage_.made_from)
+    if (before.contains(name) && before[name] != checksum)
+      throw ConfigError(
+          fmt::format("{}: {} was made from another {} (checksum {}, now {}); train it again with --fresh, or use another --out",
+                      stage_.name, found.folder().string(), name, before[name].get<std::string>(), checksum));
+}
+
+void LoopCheckpoints::load(const Checkpoint& found) {
+  check_made_from(found);
+  restore(stage_.model, found.part("model"), "model");
+  if (!stage_.ema.empty()) restore(stage_.ema, found.part("ema"), "ema");
+  if (!stage_.state.empty()) restore(stage_.state, found.part("state"), "state");
+  optimizer_.load_state(found.part("optimizer"));
+}
+
+void LoopCheckpoints::go_on_from(const Checkpoint& found) {
+  for (std::int64_t step : checkpoints_.newest_first())
+    if (step > found.step())
+      context_.log.warning("{}: the checkpoint of step {} is deleted: this run goes on from step {}", stage_.name, step, found.step());
+  checkpoints_.forget_after(found.step());
+  const auto stored = found.state().find("seed");
+  if (stored != found.state().end() && *stored != seed_)
+    context_.log.warning("{}: the run was begun with other random numbers (another seed or an older build); it goes on with this one's",
+                         stage_.name);
+  if (found.step() < loop_.steps) context_.log.info("{}: going on from {} (step {})", stage_.name, found.folder().string(), found.step());
+}
+
+void LoopCheckpoints::save(std::int64_t step) {
+  std::vector<CheckpointPart> parts{{"model", stage_.model}, {"optimizer", optimizer_.state()}};
+  if (!stage_.ema.empty()) parts.push_back({"ema", stage_.ema});
+  if (!stage_.state.empty()) parts.push_back({"state", stage_.state});
+  nlohmann::ordered_json state;
+  state["stage"] = stage_.name;
+  state["seed"] = seed_;
+  state["config"] = fields_to_json(fields_of(stage_, context_));
+  for (const auto& [name, checksum] : stage_.made_from) state["made_from"][name] = checksum;
+  save_from_owners(ranks_, checkpoints_, step, std::move(parts), state, [&](const std::string& part, const std::string& name) {
+    return part == "optimizer" || part == "ema" ? optimizer_.owner_of(name) : -1;
+  });
+}
+
+void LoopCheckpoints::tell_remedy(std::int64_t step) const {
+  if (alone()) return;
+  context_.ranks.set_remedy(step > 0 ? fmt::format("; the last checkpoint is {}: start the same command again, on any number of ranks, to go on from it",
+                                                   checkpoints_.path(step).string())
+                                     : fmt::format("; {} has no checkpoint yet: start the same command again", stage_.name));
+}
+
+}  // namespace fm

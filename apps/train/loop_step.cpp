@@ -1,0 +1,103 @@
+#include "apps/train/loop_step.h"
+
+#include <utility>
+
+#include "apps/support/ranks.h"
+#include "autodiff/rules/elementwise.h"
+
+namespace fm {
+
+LoopStep::LoopStep(Stage& stage, const LoopConfig& loop, AdamW& optimizer, Context& context)
+    : stage_(stage),
+      loop_(loop),
+      optimizer_(optimizer),
+      context_(context),
+      ranks_(*context.ranks),
+      rows_(rows_of_rank(loop.batch, loop.micro_batch, ranks_.rank(), ranks_.size())) {
+  if (!alone()) buckets_ = std::make_unique<GradientBuckets>(ranks_, stage.trained, optimizer_.owners());
+}
+
+void LoopStep::prepare_recording() {
+  if (!default_device().is_cuda() || !alone()) throw ConfigError("--cuda-graph: is for one rank and --device cuda; leave it out");
+  const std::string why = !stage_.not_recorded.empty() ? stage_.not_recorded
+                          : !stage_.inputs             ? "only fm, cmt, mfd and mft are"
+                          : rows_.size() > 1           ? "a batch in parts is several steps' work: leave micro_batch out"
+                                                       : "";
+  if (why.empty()) recorded_ = std::make_unique<RecordedStep>(stage_, optimizer_);
+  else context_.log.warning("{}: --cuda-graph: steps are not recorded: {}", stage_.name, why);
+}
+
+StepNumbers LoopStep::run(std::int64_t step) {
+  return recorded_ ? recorded_->run(part_of(step, 0), learning_rate(loop_.rate, step)) : computed(step);
+}
+
+StepNumbers LoopStep::run_drawn(std::int64_t step) {
+  Trace trace;
+  trace_ = &trace;
+  ranks_.observe([&](const Communicator::Span& s) {
+    trace.span(Trace::Row::communicate, fmt::format("{} {:.2f} MiB", s.op, static_cast<double>(s.bytes) / (1 << 20)), s.begin, s.end);
+  });
+  StepNumbers numbers = run(step);
+  ranks_.observe({});
+  trace_ = nullptr;
+  trace.write(context_.launch.trace, ranks_.rank());
+  context_.log.info("{}: step {} is drawn in {}", stage_.name, step + 1, context_.launch.trace);
+  return numbers;
+}
+
+StepNumbers LoopStep::computed(std::int64_t step) {
+  Gradients total;
+  StepNumbers told{.step = step + 1};
+  for (std::size_t i = 0; i < rows_.size(); ++i) {
+    const double share = static_cast<double>(rows_[i].count) / static_cast<double>(loop_.batch);
+    Tape tape;
+    const StepLoss part = forward(step, i);
+    Late loss = part.loss.value();
+    if (!alone()) loss = double(loss);                     // before collectives are under way, which a lost rank would not end
+    else if (loss.known()) check_finite(stage_.name, double(loss), step + 1);
+    told.parts.push_back({loss, share, part.metrics});
+    const Var weighted = share == 1 ? part.loss : part.loss * share;
+    if (buckets_ && i + 1 == rows_.size()) {
+      total = summed_over_ranks(weighted, i > 0 ? &total : nullptr);
+      continue;
+    }
+    const Trace::Scope scope(trace_, "backward");
+    Gradients g = backward(weighted);
+    if (i == 0) total = std::move(g);
+    else accumulate(total, std::move(g));
+  }
+  if (!alone()) {
+    agreed_ = agree(ranks_, told.loss());
+    check_finite(stage_.name, agreed_.loss, step + 1);
+  }
+  const Trace::Scope scope(trace_, "optimiser");
+  told.lr = learning_rate(loop_.rate, step);
+  StepStats stats = optimizer_.step(total, {.lr = told.lr});
+  told.gradient_norm = stats.gradient_norm, told.squares = stats.squares;
+  return told;
+}
+
+StepPart LoopStep::part_of(std::int64_t step, std::size_t part) const {
+  const RowRange& rows = rows_[part];
+  const bool last = part + 1 == rows_.size();
+  return {step, rows.first, rows.count, (step + last) * loop_.batch + rows_[last ? 0 : part + 1].first};
+}
+
+StepLoss LoopStep::forward(std::int64_t step, std::size_t part) const {
+  const Trace::Scope scope(trace_, "forward");
+  return stage_.loss(part_of(step, part));
+}
+
+// Gradients are on their way while the pass goes on; what is left of that is waited for.
+Gradients LoopStep::summed_over_ranks(const Var& loss, Gradients* earlier) {
+  buckets_->begin(earlier);
+  Gradients g = [&] {
+    const Trace::Scope scope(trace_, "backward");
+    return backward(loss, buckets_->hook());
+  }();
+  const Trace::Scope scope(trace_, "wait for gradients");
+  buckets_->finish(g);
+  return g;
+}
+
+}  // namespace fm

@@ -1,0 +1,48 @@
+// One optimiser step of a stage on this rank: forward and backward of its micro-batches, gradients summed over ranks, update.
+#pragma once
+
+#include <memory>
+
+#include "apps/support/trace.h"
+#include "apps/train/parallel.h"
+#include "apps/train/recorded_step.h"
+#include "apps/train/step_numbers.h"
+#include "autodiff/tape.h"
+#include "nn/optim/gradient_buckets.h"
+
+namespace fm {
+
+class LoopStep {
+ public:
+  // All must outlive it. ConfigError: fewer rows in a batch than ranks.
+  LoopStep(Stage& stage, const LoopConfig& loop, AdamW& optimizer, Context& context);
+
+  // For --cuda-graph: steps are recorded from now on, or a warning says why not. ConfigError where there is no GPU or more than one rank.
+  void prepare_recording();
+
+  // From `step` to `step` + 1. DivergedError, on all ranks together, where the loss is known and is not finite.
+  StepNumbers run(std::int64_t step);
+  StepNumbers run_drawn(std::int64_t step);        // with a picture of it where --trace says
+
+  const Agreed& agreed() const { return agreed_; } // by all ranks about the last step; alone: nothing
+
+ private:
+  StepNumbers computed(std::int64_t step);
+  StepLoss forward(std::int64_t step, std::size_t part) const;
+  StepPart part_of(std::int64_t step, std::size_t part) const;
+  Gradients summed_over_ranks(const Var& loss, Gradients* earlier);
+  bool alone() const { return ranks_.size() == 1; }
+
+  Stage& stage_;
+  const LoopConfig& loop_;
+  AdamW& optimizer_;
+  Context& context_;
+  Communicator& ranks_;
+  std::vector<RowRange> rows_;                     // of each batch, this rank's
+  std::unique_ptr<GradientBuckets> buckets_;       // null: alone
+  std::unique_ptr<RecordedStep> recorded_;         // --cuda-graph
+  Agreed agreed_;
+  Trace* trace_ = nullptr;
+};
+
+}  // namespace fm
