@@ -29,6 +29,11 @@ struct ProfileCost {
   double flops = 0;  // of products and attention: two for a multiply-add
   double bytes = 0;  // of operands and results, each once
   std::int64_t calls = 0;
+
+  ProfileCost& operator+=(const ProfileCost& c) {
+    seconds += c.seconds, flops += c.flops, bytes += c.bytes, calls += c.calls;
+    return *this;
+  }
 };
 
 // Records on the thread that made it while it lives. One at a time.

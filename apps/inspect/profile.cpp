@@ -117,8 +117,7 @@ std::string table(const std::string& title, const std::map<ProfileKey, ProfileCo
   std::map<std::string, ProfileCost> groups;
   double total = 0;
   for (const auto& [key, c] : costs) {
-    ProfileCost& g = groups[label(key)];
-    g.seconds += c.seconds, g.flops += c.flops, g.bytes += c.bytes, g.calls += c.calls;
+    groups[label(key)] += c;
     total += c.seconds;
   }
   std::vector<std::pair<std::string, ProfileCost>> rows(groups.begin(), groups.end());
@@ -173,7 +172,7 @@ std::string profile_step(Recipe& recipe, const std::string& kind, std::int64_t s
   const bool bf16 = config.precision == "bf16" && measured_bf16_peak() > 0;
   const Limits limits{bf16 ? measured_bf16_peak() : measured_f32_peak(), measured_bandwidth()};
   ProfileCost all;
-  for (const auto& [key, c] : costs) all.seconds += c.seconds, all.flops += c.flops, all.bytes += c.bytes;
+  for (const auto& [key, c] : costs) all += c;
   const double forward = trainer.seconds_of_a_forward(), step = all.seconds / n;
   std::string out = fmt::format(
       "{} step, batch {}, {}: {:.1f} ms = {:.2f} forwards without history; {:.2f} GFLOP, {:.1f} % of the {:.0f} GFLOP/s "

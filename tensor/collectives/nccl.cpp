@@ -1,115 +1,29 @@
 #include "tensor/collectives/nccl.h"
 
-#include <nccl.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <chrono>
 #include <condition_variable>
 #include <cstring>
 #include <deque>
-#include <map>
 #include <mutex>
 #include <numeric>
 #include <thread>
 #include <utility>
 
+#include "tensor/collectives/nccl_calls.h"
 #include "tensor/kernels/cuda/runtime.h"
-
-#if defined(NCCL_VERSION_CODE) && NCCL_VERSION_CODE < 21400
-#error NCCL 2.14 or newer is needed, for calls that do not block; -Dnccl=disabled builds without ranks on GPUs
-#endif
 
 namespace fm {
 namespace {
 
 using namespace std::chrono_literals;
 using cuda::check;
+using namespace nccl;
 
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
-const char* name_of_result(ncclResult_t status) {
-  switch (status) {
-    case ncclUnhandledCudaError:
-      return "ncclUnhandledCudaError";
-    case ncclSystemError:
-      return "ncclSystemError";
-    case ncclInternalError:
-      return "ncclInternalError";
-    case ncclInvalidArgument:
-      return "ncclInvalidArgument";
-    case ncclInvalidUsage:
-      return "ncclInvalidUsage";
-    case ncclRemoteError:
-      return "ncclRemoteError";
-    default:
-      return "an error of NCCL";
-  }
-}
-
-// NCCL's last words say more than the name, where there are some.
-std::string reason(ncclResult_t status, ncclComm_t comm) {
-  const char* words = ncclGetLastError(comm);
-  return std::string(name_of_result(status)) + ", " + (words && *words ? words : ncclGetErrorString(status));
-}
-
-ncclDataType_t type_of(DType dtype) {
-  switch (dtype) {
-    case DType::f64:
-      return ncclFloat64;
-    case DType::bf16:
-      return ncclBfloat16;
-    case DType::i32:
-      return ncclInt32;
-    case DType::i64:
-      return ncclInt64;
-    case DType::u8:
-      return ncclUint8;
-    default:
-      return ncclFloat32;
-  }
-}
-
-bool goes_on(ncclResult_t status) { return status == ncclSuccess || status == ncclInProgress; }
-
-// call(rank, piece, elements) for each rank's piece, all as one operation.
-template <class Call>
-ncclResult_t for_each_piece(const Tensor& x, const Communicator::Counts& counts, const Call& call) {
-  ncclResult_t status = ncclGroupStart();
-  auto* at = static_cast<std::byte*>(x.raw());
-  for (std::size_t r = 0; r < counts.size() && goes_on(status); ++r) {
-    const auto n = static_cast<std::size_t>(counts[r]);
-    if (n > 0) status = call(static_cast<int>(r), at, n);
-    at += n * size_of(x.dtype());
-  }
-  const ncclResult_t ended = ncclGroupEnd();
-  return goes_on(status) ? ended : status;
-}
-
 bool all_equal(const Communicator::Counts& counts) {
   return std::all_of(counts.begin(), counts.end(), [&](std::int64_t n) { return n == counts.front(); });
-}
-
-// On which GPU of which machine.
-std::string place_of(Device device) {
-  char host[256] = {};
-  gethostname(host, sizeof host - 1);
-  cudaDeviceProp p;
-  check(cudaGetDeviceProperties(&p, device.index), "cudaGetDeviceProperties");
-  return std::string(host) + " " + std::string(p.uuid.bytes, sizeof p.uuid.bytes);
-}
-
-void refuse_shared_gpus(Communicator& control, Device device) {
-  const auto places = gather_texts(control, place_of(device)), names = gather_texts(control, to_string(device));
-  std::map<std::string, std::size_t> owners;
-  for (std::size_t r = 0; r < places.size(); ++r) {
-    const auto [other, first] = owners.emplace(places[r], r);
-    if (first) continue;
-    control.finish();  // all ranks end here, for the same reason
-    throw ConfigError("ranks " + std::to_string(other->second) + " and " + std::to_string(r) + " are both on the GPU " + names[r] + " of " +
-                      places[r].substr(0, places[r].find(' ')) +
-                      ": start fewer ranks on that machine, or give each its own (--device cuda:N)");
-  }
 }
 
 class NcclCommunicator : public Communicator {
@@ -220,6 +134,7 @@ class NcclCommunicator : public Communicator {
   Work start(const char* op, const Tensor& x, bool sums, const Call& call);
   void let_go(Operation& operation);
   void let_go_of_finished();
+  void wait_for_all(std::unique_lock<std::mutex>& lock);
   void settle(std::unique_lock<std::mutex>& lock, ncclResult_t status, const char* call, double seconds);
   void watch();
   void look_for_failure();
@@ -333,12 +248,20 @@ cudaEvent_t NcclCommunicator::timed_event(cudaStream_t stream) {
   return event;
 }
 
+// Until all that was asked for is done. Without the lock: where it is never done the watchdog ends NCCL, and with it this wait.
+void NcclCommunicator::wait_for_all(std::unique_lock<std::mutex>& lock) {
+  cuda::use(device_.index);
+  lock.unlock();
+  check(cudaStreamSynchronize(stream_), "cudaStreamSynchronize");
+  lock.lock();
+  if (failure_) std::rethrow_exception(failure_);
+  let_go_of_finished();
+}
+
 void NcclCommunicator::observe(std::function<void(const Span&)> observer) {
   {
-    const std::lock_guard lock(mutex_);
-    cuda::use(device_.index);
-    check(cudaStreamSynchronize(stream_), "cudaStreamSynchronize");
-    let_go_of_finished();
+    std::unique_lock lock(mutex_);
+    wait_for_all(lock);
     if (origin_) check(cudaEventDestroy(std::exchange(origin_, nullptr)), "cudaEventDestroy");
     if (observer) {
       origin_ = timed_event(stream_);
@@ -433,13 +356,14 @@ void NcclCommunicator::finish() {
   if (finished_) return;
   finished_ = true;
   control_->barrier();
+  {
+    std::unique_lock lock(mutex_);
+    wait_for_all(lock);
+  }
   end_watch();
   {
     std::unique_lock lock(mutex_);
     if (failure_) std::rethrow_exception(failure_);
-    cuda::use(device_.index);
-    check(cudaStreamSynchronize(stream_), "cudaStreamSynchronize");
-    let_go_of_finished();
     settle(lock, ncclCommFinalize(comm_), "ncclCommFinalize", options_.done_within);
     ncclCommDestroy(std::exchange(comm_, nullptr));
   }
@@ -447,23 +371,6 @@ void NcclCommunicator::finish() {
 }
 
 }  // namespace
-
-std::string nccl_version() {
-  int v = 0;
-  ncclGetVersion(&v);
-  return std::to_string(v / 10000) + "." + std::to_string(v / 100 % 100) + "." + std::to_string(v % 100);
-}
-
-std::string share_nccl_id(Communicator& control) {
-  ncclUniqueId id = {};
-  if (control.first())
-    if (const ncclResult_t status = ncclGetUniqueId(&id); status != ncclSuccess)
-      throw DeviceError("ncclGetUniqueId: " + reason(status, nullptr));
-  const Tensor bytes = Tensor::zeros({static_cast<std::int64_t>(sizeof id.internal)}, DType::u8, Device{});
-  std::memcpy(bytes.raw(), id.internal, sizeof id.internal);
-  control.broadcast(bytes, 0);
-  return {static_cast<const char*>(bytes.raw()), bytes.bytes()};
-}
 
 std::unique_ptr<Communicator> open_nccl(std::unique_ptr<Communicator> control, Device device, const NcclOptions& options) {
   return std::make_unique<NcclCommunicator>(std::move(control), device, options);

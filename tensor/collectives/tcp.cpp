@@ -127,7 +127,11 @@ Socket reach_rank_0(TcpRendezvous& w, double deadline) {
     const auto found = w.find();
     if (found.first.empty()) continue;
     std::tie(w.host, w.port) = found;
-    if ((s = connect_to(w.host, w.port, std::min(deadline, steady_seconds() + 2))).open()) return s;
+    try {
+      s = connect_to(w.host, w.port, std::min(deadline, steady_seconds() + 2));
+    } catch (const ConfigError&) {       // a machine that is no more
+    }
+    if (s.open()) return s;
   }
   return {};
 }

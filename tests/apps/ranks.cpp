@@ -125,27 +125,29 @@ TEST_CASE("a GPU for each rank") {
 }
 
 TEST_CASE("ranks find each other by a file, also where one of a job that ended lies; what only the first does may ask for that again") {
-  const TempFolder folder;
-  leave_at({folder.path(), "///"}, "localhost:1");
-  std::vector<std::string> done(2);
-  std::vector<std::thread> threads;
-  for (int r = 1; r >= 0; --r)
-    threads.emplace_back([&, r] {
-      const RankPlace p = find({}, by_hand(r, 2, "file:" + folder.path().string()));
-      CHECK(describe(p) == "rank " + std::to_string(r) + " of 2 (--rank), by TCP through an address in " + folder.path().string());
-      if (r == 0) std::this_thread::sleep_for(std::chrono::milliseconds(200));
-      const Ranks ranks(p, 15, "test");
-      std::string& own = done[static_cast<std::size_t>(r)];
-      ranks.only_first([&] {
-        own += "a";
-        ranks.only_first([&] { own += "b"; });
+  for (const char* before : {"localhost:1", "a-machine-that-is-no-more.invalid:1"}) {
+    const TempFolder folder;
+    leave_at({folder.path(), "///"}, before);
+    std::vector<std::string> done(2);
+    std::vector<std::thread> threads;
+    for (int r = 1; r >= 0; --r)
+      threads.emplace_back([&, r] {
+        const RankPlace p = find({}, by_hand(r, 2, "file:" + folder.path().string()));
+        CHECK(describe(p) == "rank " + std::to_string(r) + " of 2 (--rank), by TCP through an address in " + folder.path().string());
+        if (r == 0) std::this_thread::sleep_for(std::chrono::milliseconds(200));
+        const Ranks ranks(p, 15, "test");
+        std::string& own = done[static_cast<std::size_t>(r)];
+        ranks.only_first([&] {
+          own += "a";
+          ranks.only_first([&] { own += "b"; });
+        });
+        own += std::to_string(static_cast<int>(sum_over_ranks(*ranks, {1.0 + r})[0]));
+        ranks->finish();
       });
-      own += std::to_string(static_cast<int>(sum_over_ranks(*ranks, {1.0 + r})[0]));
-      ranks->finish();
-    });
-  for (std::thread& t : threads) t.join();
-  CHECK(done == std::vector<std::string>{"ab3", "3"});
-  CHECK(std::filesystem::is_empty(folder.path()));
+    for (std::thread& t : threads) t.join();
+    CHECK(done == std::vector<std::string>{"ab3", "3"});
+    CHECK(std::filesystem::is_empty(folder.path()));
+  }
 }
 
 TEST_CASE("what rank 0 left is taken whole or not at all") {

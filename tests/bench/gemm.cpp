@@ -16,6 +16,7 @@
 
 #include "tensor/kernels/cpu/gemm.h"
 #include "tensor/kernels/cpu/peak.h"
+#include "tensor/tensor.h"
 
 namespace {
 
@@ -72,10 +73,13 @@ struct Rates {
 // Product and peak by turns, so that both meet the same clock and the same neighbours.
 template <class In, class Out>
 Rates measure(const Shape& s, bool ta, bool tb, void (*product)(const GemmArgs<In, Out>&), double seconds, int threads) {
-  const std::size_t batch = std::size_t(s.batch);
-  std::vector<In> a(batch * std::size_t(s.m) * std::size_t(s.k), In(1)), b(batch * std::size_t(s.n) * std::size_t(s.k), In(1));
-  std::vector<Out> c(batch * std::size_t(s.m) * std::size_t(s.n));
-  GemmArgs<In, Out> g{s.m, s.n, s.k, a.data(), ta ? s.m : s.k, ta, b.data(), tb ? s.k : s.n, tb, c.data(), s.n};
+  // Memory as tensors have it: large ones lie on pages of 2 MiB.
+  constexpr fm::DType in = sizeof(In) == 2 ? fm::DType::bf16 : fm::dtype_of<std::conditional_t<sizeof(In) == 2, float, In>>;
+  constexpr fm::DType out = sizeof(Out) == 2 ? fm::DType::bf16 : fm::dtype_of<std::conditional_t<sizeof(Out) == 2, float, Out>>;
+  const fm::Tensor a = fm::Tensor::ones({s.batch, s.m, s.k}, in), b = fm::Tensor::ones({s.batch, s.n, s.k}, in);
+  const fm::Tensor c = fm::Tensor::zeros({s.batch, s.m, s.n}, out);
+  GemmArgs<In, Out> g{s.m, s.n, s.k, static_cast<const In*>(a.raw()), ta ? s.m : s.k, ta, static_cast<const In*>(b.raw()), tb ? s.k : s.n, tb,
+                      static_cast<Out*>(c.raw()), s.n};
   g.batch = s.batch;
   g.stride_a = std::int64_t(s.m) * s.k, g.stride_b = std::int64_t(s.n) * s.k, g.stride_c = std::int64_t(s.m) * s.n;
   const double flops = 2.0 * s.m * s.n * s.k * s.batch;

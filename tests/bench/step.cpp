@@ -6,7 +6,7 @@
 // With --heads 0 the network is not DiT^DH but an MLP of this width and depth (mlp.h).
 //
 // DIR holds weights.safetensors (with two times, DiT^DH by its published names), teacher.safetensors (with one) and batch.safetensors: z0, eps
-// (B,C,g,g), t, s (B; rows with s < t first), y (B). One step a line of standard input, whose words are a kind and perhaps "save":
+// (B,C,g,g), t, s (B; rows with s < t first), y (B). One step a line of standard input, whose words are a kind and perhaps "save" or "profile":
 //
 //   fm      | u(z,t,t) - (eps - z0) |^2                       all rows          with backward, clipping, AdamW and average
 //   jvp     MeanFlow, w = eps - z0, exact derivative          of the rows s < t
@@ -16,15 +16,19 @@
 //   sample  eps - u(eps, 0, 1)                                no history
 //   euler   eps - v(eps, 1) / 50                              no history, the teacher
 //
-// "save" takes no optimiser step but writes KIND.safetensors into DIR: the gradients by name (or the sample) in f32. Prints a line each:
+// "save" takes no optimiser step but writes KIND.safetensors into DIR: the gradients by name (or the sample) in f32. "profile" tells the standard
+// error where the step's time went. Prints a line each:
 // seconds S peak MiB loss L, where peak is the growth of resident memory since before the models were made, at its highest in this step.
 #include <fmt/format.h>
 #include <omp.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include <fstream>
 #include <iostream>
+#include <map>
+#include <optional>
 #include <sstream>
 
 #include "autodiff/rules/elementwise.h"
@@ -34,6 +38,7 @@
 #include "nn/models/dit_dh.h"
 #include "nn/optim/adamw.h"
 #include "tensor/io/safetensors.h"
+#include "tensor/profile.h"
 #include "tests/bench/mlp.h"
 
 namespace {
@@ -121,6 +126,17 @@ struct Steps {
   }
 };
 
+// Where the time of a step went, the largest part first.
+void tell(const std::map<ProfileKey, ProfileCost>& costs) {
+  std::map<std::string, ProfileCost> groups;
+  for (const auto& [key, c] : costs) groups[key.phase + " " + key.op] += c;
+  std::vector<std::pair<std::string, ProfileCost>> rows(groups.begin(), groups.end());
+  std::sort(rows.begin(), rows.end(), [](const auto& a, const auto& b) { return a.second.seconds > b.second.seconds; });
+  for (const auto& [name, c] : rows)
+    fmt::print(stderr, "{:<36} {:>5} calls {:>9.3f} ms {:>8.1f} GFLOP/s {:>7.1f} GB/s\n", name, c.calls, 1e3 * c.seconds, 1e-9 * c.flops / c.seconds,
+               1e-9 * c.bytes / c.seconds);
+}
+
 // Answers the lines of standard input.
 template <class Net>
 void serve(const DitDhConfig& c, const std::string& folder) {
@@ -132,11 +148,14 @@ void serve(const DitDhConfig& c, const std::string& folder) {
   std::cout.flush();
   for (std::string line; std::getline(std::cin, line);) {
     std::istringstream words(line);
-    std::string kind, save;
-    words >> kind >> save;
+    std::string kind, also;
+    words >> kind >> also;
+    std::optional<Profile> profile;
+    if (also == "profile") profile.emplace(ModulePath::current());
     reset_peak();
     const double start = now();
-    const double loss = kind == "sample" || kind == "euler" ? steps.draw(kind, save == "save") : steps.train(kind, save == "save");
+    const double loss = kind == "sample" || kind == "euler" ? steps.draw(kind, also == "save") : steps.train(kind, also == "save");
+    if (profile) tell(profile->costs());
     fmt::print("seconds {:.5f} peak {:.1f} loss {:.8g}\n", now() - start, status_mib("VmHWM") - before, loss);
     std::cout.flush();
   }

@@ -225,7 +225,10 @@ TEST_CASE("a rank that asks for nothing, though it is alive, is told after the d
                                         ranks.check_alive();
                                       },
                                       {.done_within = 0.5});
-  CHECK_MESSAGE(errors[0].starts_with("all_reduce of 20 bytes on rank 0 is not done after 0 s while all ranks are alive"), errors[0]);
+  const std::string late = "all_reduce of 20 bytes on rank 0 is not done after 0 s while all ranks are alive";
+  CHECK_MESSAGE(errors[0].starts_with(late), errors[0]);
+  const auto at_the_end = errors_of_ranks(2, [](Communicator& ranks) { if (ranks.first()) ranks.all_reduce(Tensor::ones({5})); }, {.done_within = 0.5});
+  CHECK_MESSAGE(at_the_end[0].starts_with(late), at_the_end[0]);
 }
 
 TEST_CASE("a rank that is lost, with a word or without: the others' GPUs go on and their hosts hear of it, and nothing works any more") {

@@ -12,6 +12,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 
 import numpy
 
@@ -31,6 +32,7 @@ MODELS = {  # width, depth, heads, head_width, head_depth, head_heads, grid, cha
 }
 FIELDS = ("width", "depth", "heads", "head_width", "head_depth", "head_heads", "grid", "channels", "classes")
 KINDS = ("fm", "jvp", "fd", "mfd", "cmt", "sample", "euler")
+PAUSE = 0.3                                                        # seconds until the other side's threads, which spin for a while, are asleep
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
@@ -86,7 +88,8 @@ class Server:
             raise SystemExit(f"{self.process.args[0]} ended with {self.process.wait()}")
         return line
 
-    def call(self, words):
+    def call(self, words, pause=0):
+        time.sleep(pause)
         self.process.stdin.write(words + "\n")
         self.process.stdin.flush()
         w = self.reply().split()
@@ -121,7 +124,7 @@ def compare(kind, ours_command, peer_command, arguments, folder):
             raise SystemExit(f"{kind}: results differ by {error:.2e} (losses {a['loss']:.6g} and {b['loss']:.6g}): nothing was timed")
         for _ in range(2):
             theirs.call(kind), ours.call(kind)
-        rows = [(theirs.call(kind), ours.call(kind)) for _ in range(arguments.pairs)]
+        rows = [(theirs.call(kind, PAUSE), ours.call(kind, PAUSE)) for _ in range(arguments.pairs)]
     finally:
         ours.end(), theirs.end()
     ratios = sorted(o["seconds"] / t["seconds"] for t, o in rows)
