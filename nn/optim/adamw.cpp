@@ -137,6 +137,7 @@ Device AdamW::device() const { return slots_.empty() ? Device{} : slots_[0].name
 
 // Sharded, each tensor's sum comes from its owner: the same numbers are added in the same order.
 Tensor AdamW::squares(const Gradients& gradients) const {
+  const ProfiledOp scope("norm of gradients");
   std::vector<Tensor> all;
   for (const Slot& slot : slots_) all.push_back(gradients[*slot.named.parameter]);
   const Tensor own = squares_of(all).to(device());           // without any gradient they lie nowhere

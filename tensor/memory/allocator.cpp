@@ -1,7 +1,5 @@
 #include "tensor/memory/allocator.h"
 
-#include <sys/mman.h>
-
 #include <cstdint>
 #include <cstdlib>
 #include <mutex>
@@ -12,12 +10,11 @@
 
 #include "tensor/error.h"
 #include "tensor/kernels/cuda/backend.h"
+#include "tensor/memory/pages.h"
 #include "tensor/profile.h"
 
 namespace fm {
 namespace {
-
-constexpr std::size_t huge_page = std::size_t{2} << 20;
 
 // Eight classes to each power of two: at most 12.5 % of a block is unused.
 std::size_t size_class(std::size_t bytes) {
@@ -34,11 +31,8 @@ constexpr std::size_t address_space = std::size_t{1} << 47;     // no process of
 }
 
 std::byte* ask_system(std::size_t size) {
-  const std::size_t alignment = size >= huge_page ? huge_page : 64;
-  const std::size_t rounded = (size + alignment - 1) / alignment * alignment;
-  void* p = rounded < address_space ? std::aligned_alloc(alignment, rounded) : nullptr;
+  void* p = size < address_space ? allocate_pages(size, 64) : nullptr;
   if (!p) out_of_memory(size, "");
-  if (size >= huge_page) madvise(p, rounded, MADV_HUGEPAGE);
   return static_cast<std::byte*>(p);
 }
 

@@ -16,6 +16,13 @@ template <class T> FM_INLINE T block_sum(const T* x, std::int64_t n) {
   return s;
 }
 
+template <class T> FM_INLINE T block_squares(const T* x, std::int64_t n) {
+  T s = 0;
+#pragma omp simd reduction(+ : s)
+  for (std::int64_t i = 0; i < n; ++i) s += x[i] * x[i];
+  return s;
+}
+
 template <class T> FM_INLINE double row_sum(const T* x, std::int64_t n) {
   double total = 0;
   for (std::int64_t i = 0; i < n; i += block) total += block_sum(x + i, n - i < block ? n - i : block);
@@ -75,12 +82,7 @@ template <class T> void max_rows(const T* x, T* y, std::int64_t outer, std::int6
 }
 
 template <class T> void sum_squares(const T* x, std::int64_t n, double* y) {
-  y[0] = long_sum<T>(n, [&](std::int64_t at, std::int64_t count) {
-    T s = 0;
-#pragma omp simd reduction(+ : s)
-    for (std::int64_t i = at; i < at + count; ++i) s += x[i] * x[i];
-    return static_cast<double>(s);
-  });
+  y[0] = long_sum<T>(n, [&](std::int64_t i, std::int64_t count) { return static_cast<double>(block_squares(x + i, count)); });
 }
 
 template <class T> constexpr ReduceTable<T> table{sum_rows<T>, sum_columns<T>, max_rows<T>, sum_squares<T>};

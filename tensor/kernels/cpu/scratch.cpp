@@ -3,6 +3,8 @@
 #include <cstdlib>
 #include <new>
 
+#include "tensor/memory/pages.h"
+
 namespace fm::cpu {
 namespace {
 
@@ -20,8 +22,8 @@ void* thread_scratch(std::int64_t bytes, Scratch use) {
   if (bytes > buffer.size) {
     std::free(buffer.data);
     buffer.size = 0;
-    const std::int64_t wanted = (bytes + bytes / 4 + 4095) / 4096 * 4096;
-    buffer.data = std::aligned_alloc(4096, static_cast<std::size_t>(wanted));
+    const std::int64_t wanted = bytes + bytes / 4;
+    buffer.data = allocate_pages(static_cast<std::size_t>(wanted), 4096);
     if (!buffer.data) throw std::bad_alloc();
     buffer.size = wanted;
   }
