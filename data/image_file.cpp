@@ -79,7 +79,9 @@ bool check_png(View b, const std::string& name) {
 
 // A checked PNG less its empty data chunks: they are allowed, and stb_image copies the first of them to a null pointer.
 std::vector<std::uint8_t> without_empty_data(View b) {
-  std::vector<std::uint8_t> kept(b.begin(), b.begin() + 8);
+  std::vector<std::uint8_t> kept;
+  kept.reserve(b.size());
+  kept.assign(b.begin(), b.begin() + 8);
   for (std::size_t at = 8, size = 0; at < b.size(); at += size) {
     const View chunk = b.subspan(at, size = be32(b.data() + at) + std::size_t{12});
     if (size > 12 || !is_chunk(chunk.data() + 4, "IDAT")) kept.insert(kept.end(), chunk.begin(), chunk.end());
@@ -89,9 +91,9 @@ std::vector<std::uint8_t> without_empty_data(View b) {
 }
 
 Image decode_png(View b, const std::string& name) {
+  if (b.size() > std::size_t(1) << 30) fail(name, "image file above 1 GiB");
   std::vector<std::uint8_t> mended;
   if (check_png(b, name)) b = mended = without_empty_data(b);
-  if (b.size() > std::size_t(1) << 30) fail(name, "image file above 1 GiB");
   Image image;
   if (stbi_info_from_memory(b.data(), int(b.size()), &image.width, &image.height, nullptr))
     check_size(image.width, image.height, max_pixels, name);

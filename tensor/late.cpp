@@ -14,7 +14,7 @@ Arriving::Arriving(const std::vector<Late>& numbers) {
   for (const Late& x : numbers)
     if (!x.known()) device = x.tensor().device();
   if (!device.is_cuda()) {
-    known_.assign(numbers.begin(), numbers.end());
+    for (const Late& x : numbers) known_.push_back(double(x));
     return;
   }
   const auto n = static_cast<std::int64_t>(numbers.size());
@@ -22,7 +22,7 @@ Arriving::Arriving(const std::vector<Late>& numbers) {
   for (std::int64_t i = 0; i < n; ++i) {
     const Late& x = numbers[static_cast<std::size_t>(i)];
     const Tensor place = sent_.slice(0, i, i + 1);
-    if (x.known()) place.fill(x);
+    if (x.known()) place.fill(double(x));
     else place.copy_from(x.tensor().reshape({1}));
   }
   answer_ = cuda::on(device).memory.ask(sent_.raw(), sent_.bytes());

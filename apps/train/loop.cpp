@@ -14,9 +14,9 @@
 #include "apps/support/signals.h"
 #include "apps/support/toml.h"
 #include "apps/support/training_report.h"
-#include "apps/train/parallel.h"
 #include "apps/train/loop_checkpoints.h"
 #include "apps/train/loop_step.h"
+#include "apps/train/parallel.h"
 #include "apps/train/training_run.h"
 #include "tensor/memory/allocator.h"
 
@@ -175,7 +175,6 @@ class TrainLoop {
     const std::int64_t waits = host_waits(default_device());
     StepNumbers told = to_be_drawn() ? one_.run_drawn(step_) : one_.run(step_);
     ++step_;
-    if (stage_.after_step) stage_.after_step(step_);
     told.send();
     if (step_ > first_step_ + 1) waits_ += host_waits(default_device()) - waits;   // the first one may have data to prepare
     return told;
@@ -222,7 +221,7 @@ class TrainLoop {
     metrics_now_ = metrics_of_all(ranks_, metrics_now_);
     if (!metrics_) return;
     std::vector<Metric> row{{"loss", report.loss}, {"grad_norm", report.grad_norm}, {"lr", report.lr}};
-    for (const StepMetric& m : metrics_now_) row.push_back({m.name, m.value});
+    for (const StepMetric& m : metrics_now_) row.push_back({m.name, double(m.value)});
     row.push_back({"samples_per_second", state.samples_per_second});
     row.push_back({"memory_mib", static_cast<double>(state.memory_bytes) / (1 << 20)});
     row.push_back({"tensor_peak_mib", static_cast<double>(memory_stats().peak) / (1 << 20)});

@@ -71,7 +71,7 @@ struct Stage {
   std::vector<NamedParameter> averaged;                                // the EMA's model; may be empty
   NamedTensors model, ema;                                             // what a checkpoint stores of the two: parameters and tables
   std::function<StepLoss(const StepPart&)> loss;                       // called with a tape on
-  std::function<StepInputs(const StepPart&)> inputs = {};              // `loss` in two parts, for --cuda-graph; both may be empty
+  std::function<StepInputs(const StepPart&)> inputs = {};              // the two parts of `loss`, for --cuda-graph; both may be empty
   std::function<StepLoss(const StepInputs&)> loss_of = {};             // neither reads from the device nor sends to it
   std::string not_recorded = {};                                       // why they are empty
   std::function<void(std::int64_t step)> after_step;                   // may be empty
@@ -81,6 +81,12 @@ struct Stage {
   std::vector<std::pair<std::string, std::string>> made_from = {};     // checksums of the weights it learns from: {"encoder", "1a2b3c4d"}
   std::string remark = {};                                             // said when training begins; may be empty
   NamedTensors state;                                                  // further tensors of a checkpoint (shared, overwritten in place)
+
+  // A loss in two parts, so that a step can be recorded: what the host draws, and what the device makes of it.
+  void set_loss(std::function<StepInputs(const StepPart&)> drawn, std::function<StepLoss(const StepInputs&)> of) {
+    inputs = std::move(drawn), loss_of = std::move(of);
+    loss = [first = inputs, then = loss_of](const StepPart& rows) { return then(first(rows)); };
+  }
 };
 
 // A stage that trains `model`, with `average` (null: none) following it. Both must stay where they are.

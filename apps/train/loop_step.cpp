@@ -1,5 +1,7 @@
 #include "apps/train/loop_step.h"
 
+#include <fmt/format.h>
+
 #include <utility>
 
 #include "apps/support/ranks.h"
@@ -28,19 +30,21 @@ void LoopStep::prepare_recording() {
 }
 
 StepNumbers LoopStep::run(std::int64_t step) {
-  return recorded_ ? recorded_->run(part_of(step, 0), learning_rate(loop_.rate, step)) : computed(step);
+  StepNumbers told = recorded_ ? recorded_->run(part_of(step, 0), learning_rate(loop_.rate, step)) : computed(step);
+  if (stage_.after_step) stage_.after_step(step + 1);
+  return told;
 }
 
+// The communicator shares the drawing: where the step throws, operations that are under way still tell of themselves.
 StepNumbers LoopStep::run_drawn(std::int64_t step) {
-  Trace trace;
-  trace_ = &trace;
-  ranks_.observe([&](const Communicator::Span& s) {
-    trace.span(Trace::Row::communicate, fmt::format("{} {:.2f} MiB", s.op, static_cast<double>(s.bytes) / (1 << 20)), s.begin, s.end);
+  trace_ = std::make_shared<Trace>();
+  ranks_.observe([trace = trace_](const Communicator::Span& s) {
+    trace->span(Trace::Row::communicate, fmt::format("{} {:.2f} MiB", s.op, static_cast<double>(s.bytes) / (1 << 20)), s.begin, s.end);
   });
   StepNumbers numbers = run(step);
   ranks_.observe({});
-  trace_ = nullptr;
-  trace.write(context_.launch.trace, ranks_.rank());
+  trace_->write(context_.launch.trace, ranks_.rank());
+  trace_.reset();
   context_.log.info("{}: step {} is drawn in {}", stage_.name, step + 1, context_.launch.trace);
   return numbers;
 }
@@ -61,7 +65,7 @@ StepNumbers LoopStep::computed(std::int64_t step) {
       total = summed_over_ranks(weighted, i > 0 ? &total : nullptr);
       continue;
     }
-    const Trace::Scope scope(trace_, "backward");
+    const Trace::Scope scope(trace_.get(), "backward");
     Gradients g = backward(weighted);
     if (i == 0) total = std::move(g);
     else accumulate(total, std::move(g));
@@ -70,7 +74,7 @@ StepNumbers LoopStep::computed(std::int64_t step) {
     agreed_ = agree(ranks_, told.loss());
     check_finite(stage_.name, agreed_.loss, step + 1);
   }
-  const Trace::Scope scope(trace_, "optimiser");
+  const Trace::Scope scope(trace_.get(), "optimiser");
   told.lr = learning_rate(loop_.rate, step);
   StepStats stats = optimizer_.step(total, {.lr = told.lr});
   told.gradient_norm = stats.gradient_norm, told.squares = stats.squares;
@@ -84,7 +88,7 @@ StepPart LoopStep::part_of(std::int64_t step, std::size_t part) const {
 }
 
 StepLoss LoopStep::forward(std::int64_t step, std::size_t part) const {
-  const Trace::Scope scope(trace_, "forward");
+  const Trace::Scope scope(trace_.get(), "forward");
   return stage_.loss(part_of(step, part));
 }
 
@@ -92,10 +96,10 @@ StepLoss LoopStep::forward(std::int64_t step, std::size_t part) const {
 Gradients LoopStep::summed_over_ranks(const Var& loss, Gradients* earlier) {
   buckets_->begin(earlier);
   Gradients g = [&] {
-    const Trace::Scope scope(trace_, "backward");
+    const Trace::Scope scope(trace_.get(), "backward");
     return backward(loss, buckets_->hook());
   }();
-  const Trace::Scope scope(trace_, "wait for gradients");
+  const Trace::Scope scope(trace_.get(), "wait for gradients");
   buckets_->finish(g);
   return g;
 }

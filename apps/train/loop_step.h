@@ -20,7 +20,7 @@ class LoopStep {
   // For --cuda-graph: steps are recorded from now on, or a warning says why not. ConfigError where there is no GPU or more than one rank.
   void prepare_recording();
 
-  // From `step` to `step` + 1. DivergedError, on all ranks together, where the loss is known and is not finite.
+  // From `step` to `step` + 1, with what the stage does after it. DivergedError, on all ranks together, where the loss is known and is not finite.
   StepNumbers run(std::int64_t step);
   StepNumbers run_drawn(std::int64_t step);        // with a picture of it where --trace says
 
@@ -42,7 +42,7 @@ class LoopStep {
   std::unique_ptr<GradientBuckets> buckets_;       // null: alone
   std::unique_ptr<RecordedStep> recorded_;         // --cuda-graph
   Agreed agreed_;
-  Trace* trace_ = nullptr;
+  std::shared_ptr<Trace> trace_;                   // of the step that is drawn
 };
 
 }  // namespace fm

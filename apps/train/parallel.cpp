@@ -24,7 +24,7 @@ std::vector<RowRange> cut(std::int64_t begin, std::int64_t end, std::int64_t mic
 std::string packed(const std::vector<StepMetric>& metrics) {
   std::string text;
   for (const StepMetric& m : metrics) {
-    const double numbers[] = {m.value, m.weight};
+    const double numbers[] = {double(m.value), m.weight};
     text += m.name + '\0' + std::string(reinterpret_cast<const char*>(numbers), sizeof numbers);
   }
   return text;
@@ -77,7 +77,7 @@ void add_metrics(std::vector<StepMetric>& into, const std::vector<StepMetric>& m
     if (it == into.end()) it = into.insert(it, {m.name, 0, 0});
     const double weight = share * m.weight;
     it->weight += weight;
-    if (it->weight > 0) it->value = it->value + (m.value - it->value) * weight / it->weight;
+    if (it->weight > 0) it->value = double(it->value) + (double(m.value) - double(it->value)) * weight / it->weight;
   }
 }
 

@@ -35,6 +35,12 @@ PathBatch as_points(const StepInputs& in) {
   return {x[0], x[1], x[2], x[3], x[4], x[5], in.off_diagonal, {}};
 }
 
+StepInputs as_inputs(const CmtBatch& b) { return {{b.z, b.target, b.s, b.t, b.y}}; }
+CmtBatch as_jumps(const StepInputs& in) {
+  const auto& x = in.tensors;
+  return {x[0], x[1], x[2], x[3], x[4]};
+}
+
 // Why a MeanFlow step is not the same work each time; empty: it is.
 std::string varies(const std::string& name, const MeanFlowConfig& config) {
   if (!config.pairs.exact_share) return fmt::format("the number of rows with s < t is drawn at each step: set {}.objective.pairs.exact_share", name);
@@ -90,11 +96,8 @@ Outcome TrainingRun::train_teacher() {
 
   Stage stage = make_stage("fm", model, &average);
   stage.made_from = {{"encoder", checksum(state_dict(rae().encoder))}};
-  stage.loss = [&](const StepPart& part) {
-    return as_step(flow_matching(velocity_net(model), flow_batch(part, config.loop.batch, seed), config.objective));
-  };
-  stage.inputs = [&](const StepPart& part) { return as_inputs(draw_diagonal(flow_batch(part, config.loop.batch, seed), config.objective)); };
-  stage.loss_of = [&](const StepInputs& in) { return as_step(flow_matching(velocity_net(model), as_points(in), config.objective)); };
+  stage.set_loss([&](const StepPart& part) { return as_inputs(draw_diagonal(flow_batch(part, config.loop.batch, seed), config.objective)); },
+                 [&](const StepInputs& in) { return as_step(flow_matching(velocity_net(model), as_points(in), config.objective)); });
   stage.preview = [&](std::int64_t, const std::filesystem::path& png) {
     write_preview(ode_generator(guided(average), static_cast<int>(recipe_.evaluate.teacher_points), latent_shift()), png);
   };
@@ -115,23 +118,15 @@ Outcome TrainingRun::train_cmt() {
   const auto classes = static_cast<std::uint32_t>(recipe_.classes);
   Stage stage = make_stage("cmt", model, &average);
   stage.made_from = {{"teacher", checksum(state_dict(teacher))}, {"start", checksum(state_dict(model))}};
-  const auto jumps = [&](const StepPart& part) {
+  const auto draw = [&](const StepPart& part) {
     const Draws draws{seed, static_cast<std::uint32_t>(part.step), consecutive(part.step * config.loop.batch + part.first, part.count)};
     std::vector<std::int64_t> labels;
     for (std::int64_t sample : draws.samples)
       labels.push_back(below(RandomKey{seed, 0x4C41424C}.block(static_cast<std::uint64_t>(sample))[0], classes));
     const Shape latent{recipe_.dit.channels, recipe_.dit.input_size, recipe_.dit.input_size};
-    return draw_jumps(roll_out(guided(teacher), latent, Tensor::from(labels, {part.count}), draws, config.objective), config.objective);
+    return as_inputs(draw_jumps(roll_out(guided(teacher), latent, Tensor::from(labels, {part.count}), draws, config.objective), config.objective));
   };
-  stage.loss = [&](const StepPart& part) { return as_step(::fm::cmt(flow_map_net(model), jumps(part), config.objective)); };
-  stage.inputs = [&](const StepPart& part) {
-    const CmtBatch b = jumps(part);
-    return StepInputs{{b.z, b.target, b.s, b.t, b.y}};
-  };
-  stage.loss_of = [&](const StepInputs& in) {
-    const auto& x = in.tensors;
-    return as_step(::fm::cmt(flow_map_net(model), CmtBatch{x[0], x[1], x[2], x[3], x[4]}, config.objective));
-  };
+  stage.set_loss(draw, [&](const StepInputs& in) { return as_step(::fm::cmt(flow_map_net(model), as_jumps(in), config.objective)); });
   stage.preview = [&](std::int64_t, const std::filesystem::path& png) { write_preview(flow_map_generator(flow_map_net(average), 1), png); };
   return train_loop(stage, config.loop, seed);
 }
@@ -160,15 +155,17 @@ Outcome TrainingRun::train_mean_flow(const std::string& name, const MfStage& con
   if (config.objective.metric.kind == "adaptive" || config.objective.compat.squared_adaptive_metric)
     stage.remark = "the metric is adaptive: the loss stays near 1; raw_mse in metrics.csv and report.html tells how training goes";
   if (teacher) stage.made_from.emplace_back("teacher", checksum(state_dict(*teacher)));
-  stage.loss = [&](const StepPart& part) {
-    return as_step(::fm::mean_flow(flow_map_net(model), flow_batch(part, config.loop.batch, seed), velocity, config.objective));
-  };
   stage.not_recorded = varies(stage.part, config.objective);
   if (stage.not_recorded.empty()) {
-    stage.inputs = [&](const StepPart& part) {
-      return as_inputs(draw_path_batch(flow_batch(part, config.loop.batch, seed), config.objective.pairs, config.objective.labels));
+    stage.set_loss(
+        [&](const StepPart& part) {
+          return as_inputs(draw_path_batch(flow_batch(part, config.loop.batch, seed), config.objective.pairs, config.objective.labels));
+        },
+        [&](const StepInputs& in) { return as_step(::fm::mean_flow(flow_map_net(model), as_points(in), velocity, config.objective)); });
+  } else {
+    stage.loss = [&](const StepPart& part) {
+      return as_step(::fm::mean_flow(flow_map_net(model), flow_batch(part, config.loop.batch, seed), velocity, config.objective));
     };
-    stage.loss_of = [&](const StepInputs& in) { return as_step(::fm::mean_flow(flow_map_net(model), as_points(in), velocity, config.objective)); };
   }
   stage.preview = [&](std::int64_t, const std::filesystem::path& png) { write_preview(flow_map_generator(flow_map_net(average), 1), png); };
   return train_loop(stage, config.loop, seed);

@@ -1,5 +1,7 @@
 #include "apps/train/step_numbers.h"
 
+#include <fmt/format.h>
+
 #include <cmath>
 
 #include "apps/train/parallel.h"

@@ -140,6 +140,8 @@ Tensor AdamW::squares(const Gradients& gradients) const {
   const ProfiledOp scope("norm of gradients");
   std::vector<Tensor> all;
   for (const Slot& slot : slots_) all.push_back(gradients[*slot.named.parameter]);
+  for (const Tensor& g : all)
+    if (g.defined()) count_traffic({&g});
   const Tensor own = squares_of(all).to(device());           // without any gradient they lie nowhere
   if (!ranks_) return own;
   const std::vector<double> sums = sum_over_ranks(*ranks_, own.to_vector<double>());
@@ -202,7 +204,7 @@ StepStats AdamW::step(const Gradients& gradients, const StepRequest& request) {
   }
   const Tensor sums = squares(gradients), clipping = clip(sums, request.gradient_scale);
   const StepStats stats{clipping.slice(0, 0, 1), sums};
-  if (stats.gradient_norm.known() && !std::isfinite(stats.gradient_norm)) throw_diverged(gradients, stats.gradient_norm);
+  if (stats.gradient_norm.known() && !std::isfinite(double(stats.gradient_norm))) throw_diverged(gradients, double(stats.gradient_norm));
   for (std::size_t i = 0; i < slots_.size(); ++i) slots_[i].moved = owns(i) && gradients[*slots_[i].named.parameter].defined();
   if (!Graph::recording(clipping.device())) count(request);
   for (std::size_t i = 0; i < slots_.size(); ++i) {

@@ -3,6 +3,7 @@
 
 #include <nccl.h>
 
+#include <cstddef>
 #include <string>
 
 #include "tensor/collectives/communicator.h"

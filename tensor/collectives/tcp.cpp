@@ -123,16 +123,20 @@ void gather_ranks(const TcpRendezvous& w, const Socket& listener, double deadlin
 // An address that was found may be that of a job that ended, until rank 0 of this one says where it is.
 Socket reach_rank_0(TcpRendezvous& w, double deadline) {
   if (!w.find) return connect_to(w.host, w.port, deadline);
-  for (Socket s; steady_seconds() < deadline; std::this_thread::sleep_for(std::chrono::milliseconds(50))) {
+  std::string why;
+  for (Socket s; steady_seconds() < deadline; std::this_thread::sleep_for(std::chrono::milliseconds(why.empty() ? 50 : 500))) {
     const auto found = w.find();
     if (found.first.empty()) continue;
     std::tie(w.host, w.port) = found;
     try {
       s = connect_to(w.host, w.port, std::min(deadline, steady_seconds() + 2));
-    } catch (const ConfigError&) {       // a machine that is no more
+      why.clear();
+    } catch (const ConfigError& e) {     // a machine that is no more, or that this one does not know by name
+      why = e.what();
     }
     if (s.open()) return s;
   }
+  if (!why.empty()) throw ConfigError("rank " + std::to_string(w.rank) + ": " + why);
   return {};
 }
 

@@ -317,6 +317,14 @@ TEST_CASE("ranks that diverge all say so: none takes the others for lost") {
   for (const Result& r : t.ranks) CHECK_MESSAGE(r.code == exit_code::diverged, r.err);
 }
 
+TEST_CASE("ranks that diverge in the step that is drawn say so too") {
+  const TempFolder folder;
+  begin(folder / "run", "fm");
+  const Arguments second_is_drawn{"--steps", "2", "--batch", "12", "--lr", "1e30", "--trace", (folder / "trace.json").string()};
+  const Together t = train(3, "fm", folder / "run", second_is_drawn);
+  for (const Result& r : t.ranks) CHECK_MESSAGE(r.code == exit_code::diverged, r.err);
+}
+
 TEST_CASE("the trace of a step shows gradients under way while the backward pass goes on") {
   const TempFolder folder;
   const Arguments wide{"--set", "dit.width=192", "--set", "dit.head_width=192", "--set", "dit.depth=4"};

@@ -155,8 +155,9 @@ void serve(const DitDhConfig& c, const std::string& folder) {
     reset_peak();
     const double start = now();
     const double loss = kind == "sample" || kind == "euler" ? steps.draw(kind, also == "save") : steps.train(kind, also == "save");
+    const double spent = now() - start;
     if (profile) tell(profile->costs());
-    fmt::print("seconds {:.5f} peak {:.1f} loss {:.8g}\n", now() - start, status_mib("VmHWM") - before, loss);
+    fmt::print("seconds {:.5f} peak {:.1f} loss {:.8g}\n", spent, status_mib("VmHWM") - before, loss);
     std::cout.flush();
   }
 }

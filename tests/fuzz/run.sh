@@ -1,6 +1,6 @@
 #!/bin/sh
-# run.sh TARGET SECONDS SEEDS...: fuzzes for so long from the seeds, always the same way unless FUZZ_SEED says another number: a change is to be
-# held against the same inputs each time; what they leave out, long runs with other numbers try (docs/decisions.md). What it finds stays in the
+# run.sh TARGET SECONDS SEEDS...: fuzzes for so long from the seeds, with the same random numbers each time unless FUZZ_SEED says others, so that two
+# runs on one build differ by little; what they leave out, long runs with other numbers try (docs/decisions.md). What it finds stays in the
 # current folder as crash-*, leak-*, oom-* or timeout-*; run the target on such a file to see it again.
 set -eu
 target=$1 seconds=$2

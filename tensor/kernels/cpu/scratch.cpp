@@ -22,7 +22,7 @@ void* thread_scratch(std::int64_t bytes, Scratch use) {
   if (bytes > buffer.size) {
     std::free(buffer.data);
     buffer.size = 0;
-    const std::int64_t wanted = bytes + bytes / 4;
+    const std::int64_t wanted = (bytes + bytes / 4 + 4095) / 4096 * 4096;
     buffer.data = allocate_pages(static_cast<std::size_t>(wanted), 4096);
     if (!buffer.data) throw std::bad_alloc();
     buffer.size = wanted;
