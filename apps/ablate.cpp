@@ -20,10 +20,10 @@ void refuse_one_start_for_all(const Launch& launch) {
 }
 
 // --dry-run: writes nothing.
-void tell(TrainingRun& run, const std::vector<Variant>& list) {
+void tell(DitDhConfig student, const std::vector<Variant>& list, Logger& log) {
   const ShapesOnly shapes;
-  Logger& log = run.context().log;
-  log.info("student {}", training_size(parameter_count(run.new_student(0), true)));
+  student.mean_flow = true;
+  log.info("student {}", training_size(parameter_count(DitDh(student, 0), true)));
   for (const Variant& v : list) log.info("{}", describe(v));
 }
 
@@ -70,10 +70,10 @@ std::vector<Score> scores(TrainingRun& run, Evaluator& evaluator, const Variant&
   return list;
 }
 
-void measure(const Subject& subject, std::int64_t rounds, std::vector<Finding>& findings) {
+void measure(const Subject& subject, std::int64_t rounds, std::vector<Finding>& findings, Logger& log) {
   std::vector<Variant> list;
   for (const Finding& f : findings) list.push_back(f.variant);
-  const auto costs = step_costs(subject, list, rounds);
+  const auto costs = step_costs(subject, list, rounds, log);
   for (std::size_t i = 0; i < costs.size(); ++i) findings[i].cost = costs[i];
 }
 
@@ -106,8 +106,10 @@ int measure_untrained(AblateConfig& config, Context& context) {
     recipe.take_sizes(data->height(), data->channels(), static_cast<std::int64_t>(data->class_names().size()));
   }
   recipe.resolve();
-  std::vector<Finding> findings = as_findings(variants(config));
-  measure(untrained_subject(recipe), config.timing_rounds, findings);
+  const std::vector<Variant> list = variants(config);
+  if (context.launch.dry_run) return tell(recipe.dit, list, context.log), exit_code::finished;
+  std::vector<Finding> findings = as_findings(list);
+  measure(untrained_subject(recipe), config.timing_rounds, findings, context.log);
   const DitDhConfig& d = recipe.dit;
   publish(std::filesystem::path(context.launch.out) / "ablate" / "untrained",
           fmt::format("random weights: width {}, {} blocks; head width {}, {}; {} tokens of {} channels; batch {}", d.width, d.depth, d.head_width,
@@ -123,12 +125,12 @@ int ablate(AblateConfig& config, Context& context) {
   Runs runs(config.recipe, context);
   TrainingRun run(config.recipe, context);
   const std::vector<Variant> list = variants(config);
-  if (context.launch.dry_run) return tell(run, list), exit_code::finished;
+  if (context.launch.dry_run) return tell(run.recipe().dit, list, context.log), exit_code::finished;
 
   run.need_folder();
   run.prepare_stats();
   std::vector<Finding> findings = as_findings(list);
-  if (config.what == "derivative") measure(trained_subject(run), config.timing_rounds, findings);
+  if (config.what == "derivative") measure(trained_subject(run), config.timing_rounds, findings, context.log);
   for (Finding& f : findings)
     if (train(f.variant.precision == config.recipe.dit.precision ? run : runs.in(f.variant.precision), f) == Outcome::stopped)
       return exit_code::stopped_early;

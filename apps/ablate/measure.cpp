@@ -1,9 +1,12 @@
 #include "apps/ablate/measure.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cmath>
 
+#include "apps/support/signals.h"
 #include "tensor/error.h"
 #include "tensor/memory/allocator.h"
 #include "tensor/ops/elementwise.h"
@@ -39,7 +42,7 @@ void measure_errors(const Subject& s, const std::vector<Variant>& list, std::vec
   const PauseTape pause;
   const MeanFlowConfig& objective = list.at(0).config.objective;
   const PathBatch p = draw_path_batch(s.batch, objective.pairs, objective.labels);
-  if (p.off_diagonal == 0) throw ConfigError("ablate: no row of the batch has s < t; take a larger --mfd.loop.batch or a smaller diagonal share");
+  if (p.off_diagonal == 0) throw ConfigError("no row of the batch has s < t: set --mfd.objective.pairs.exact-share true, or take a larger --mfd.loop.batch");
   const FlowPoint at = first_rows({p.z, p.s, p.t, p.y, {}, {}}, p.off_diagonal);
   const Tensor w = evaluate(s.velocity, at.z, at.t, at.y);
   DitDh wide = in_precision(s.student, "f32");
@@ -48,6 +51,7 @@ void measure_errors(const Subject& s, const std::vector<Variant>& list, std::vec
   const Tensor wide_w = w.to(DType::f64), exact = differentiate(flow_map_net(wide), wide_at, wide_w, {}).dudt;
   const Tensor exact_target = target(wide_at, wide_w, exact);
   for (std::size_t i = 0; i < list.size(); ++i) {
+    throw_if_stop_requested();
     const DitDh student = in_precision(s.student, list[i].precision);
     const Tensor dudt = differentiate(flow_map_net(student), at, w, list[i].config.objective.derivative).dudt;
     costs[i].derivative_error = relative_error(dudt, exact);
@@ -111,19 +115,23 @@ Subject untrained_subject(const Recipe& recipe) {
   return {std::move(student), std::move(teacher), velocity, batch};
 }
 
-std::vector<StepCost> step_costs(const Subject& subject, const std::vector<Variant>& list, std::int64_t rounds) {
+std::vector<StepCost> step_costs(const Subject& subject, const std::vector<Variant>& list, std::int64_t rounds, Logger& log) {
   std::vector<StepCost> costs(list.size());
+  log.info("errors of {} variants against the derivative in f64 ...", list.size());
   measure_errors(subject, list, costs);
   DitDh student = clone(subject.student);
   set_trainable(student, true);
   std::vector<std::vector<double>> seconds(list.size());
-  for (std::int64_t round = 0; round <= rounds; ++round)
+  for (std::int64_t round = 0; round <= rounds; ++round) {
+    log.info("a step of each, {}", round == 0 ? "to warm up ..." : fmt::format("round {} of {} ...", round, rounds));
     for (std::size_t i = 0; i < list.size(); ++i) {
+      throw_if_stop_requested();
       if (round == 1) seconds[i].clear();                              // round 0 fills caches and the allocator
       student.config.precision = list[i].precision;
       time_step([&] { return mean_flow(flow_map_net(student), subject.batch, teacher(subject.velocity), list[i].config.objective).loss; },
                 seconds[i], costs[i].peak_mib);
     }
+  }
   for (std::size_t i = 0; i < list.size(); ++i) costs[i].seconds = median(seconds[i]);
   return costs;
 }

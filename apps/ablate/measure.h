@@ -23,6 +23,7 @@ Subject trained_subject(TrainingRun& run);                 // of a run: its CMT 
 Subject untrained_subject(const Recipe& recipe);           // random weights, none of them zero, and random latents; recipe resolved
 
 // One for each variant. The median of `rounds` rounds in which the variants take turns, so that other work on the machine slows all alike.
-std::vector<StepCost> step_costs(const Subject& subject, const std::vector<Variant>& list, std::int64_t rounds);
+// Tells the log how far it is. ConfigError when no row of the batch has s < t; StopRequested.
+std::vector<StepCost> step_costs(const Subject& subject, const std::vector<Variant>& list, std::int64_t rounds, Logger& log);
 
 }  // namespace fm

@@ -50,6 +50,7 @@ class TrainLoop {
     step_ = checkpoints_.resume();
     check_same_start(ranks_, alone() ? "" : to_toml(fields_of(stage_, context_)), alone() ? "" : start_facts());
     if (step_ >= loop_.steps) {
+      tell_differences("; --fresh trains it anew");
       context_.log.info("{}: done ({} steps)", stage_.name, step_);
       return Outcome::finished;
     }
@@ -82,14 +83,20 @@ class TrainLoop {
   bool alone() const { return ranks_.size() == 1; }
 
   void begin_files() {
-    for (const std::string& difference : folder_->config_differences(fields_of(stage_, context_)))
-      if (step_ > 0 && concerns_stage(difference)) context_.log.warning("{}: config: {}", stage_.name, difference);
-    if (step_ == 0) tell_start();
+    if (step_ > 0) tell_differences("");
+    else tell_start();
     folder_->write_config(fields_of(stage_, context_));
     folder_->begin_session({.command_line = context_.command_line, .seed = static_cast<std::int64_t>(seed_ & 0x7fffffffffffffff),
                             .threads = omp_get_max_threads(), .ranks = ranks_.size(), .device = to_string(default_device()), .resumed_from = step_ > 0 ? step_ : -1});
     metrics_ = std::make_unique<Metrics>(folder_->path(), files_);
     metrics_->truncate_after(step_);
+  }
+
+  // Where the config is not that of the session before.
+  void tell_differences(const std::string& remedy) const {
+    if (!folder_) return;
+    for (const std::string& difference : folder_->config_differences(fields_of(stage_, context_)))
+      if (concerns_stage(difference)) context_.log.warning("{}: config: {}{}", stage_.name, difference, remedy);
   }
 
   void end_session(int code) {
