@@ -225,14 +225,18 @@ Ranks::Ranks(const RankPlace& p, double lost_after, const std::string& program) 
   if (p.device.is_cuda()) ranks_ = open_nccl(std::move(ranks_), p.device);
 }
 
-void Ranks::set_remedy(std::string text) {
+void Ranks::set_remedy(std::function<std::string()> remedy) {
   const std::lock_guard lock(mutex_);
-  remedy_ = std::move(text);
+  remedy_ = std::move(remedy);
 }
 
 std::string Ranks::remedy() const {
   const std::lock_guard lock(mutex_);
-  return remedy_;
+  try {
+    return remedy_ ? remedy_() : "";
+  } catch (const std::exception& e) {    // the folder of checkpoints may be lost too
+    return std::string("; where it stands is unknown: ") + e.what();
+  }
 }
 
 }  // namespace fm

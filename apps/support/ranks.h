@@ -61,8 +61,8 @@ class Ranks {
   bool first() const { return ranks_->rank() == 0; }
   bool alone() const { return ranks_->size() == 1; }
 
-  // What goes on from where, when a rank is lost.
-  void set_remedy(std::string text);
+  // What goes on from where, when a rank is lost: asked then, from any thread.
+  void set_remedy(std::function<std::string()> remedy);
   std::string remedy() const;
 
   // f on the first rank, while the others wait. Inside of f this is f alone, for they wait already.
@@ -79,7 +79,7 @@ class Ranks {
  private:
   mutable bool others_wait_ = false;
   mutable std::mutex mutex_;
-  std::string remedy_;
+  std::function<std::string()> remedy_;
   std::unique_ptr<Communicator> ranks_;  // last: its thread uses the others
 };
 

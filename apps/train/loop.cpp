@@ -240,10 +240,8 @@ class TrainLoop {
     synchronise(default_device());
     ranks_.check_alive();
     checkpoints_.save(step_);
-    if (ranks_.first()) checkpoints_.tell_remedy(step_);   // the others have this checkpoint when the first one has written it
     if (folder_ && files_.html) write_training_report(*folder_, stage_.name);
     ranks_.barrier();                                      // before work on the GPU, whose deadline is not for the first rank's writing
-    if (!ranks_.first()) checkpoints_.tell_remedy(step_);
   }
 
   // Sharded: of what other ranks own only shapes stay here.

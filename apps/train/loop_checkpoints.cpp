@@ -45,7 +45,7 @@ std::int64_t LoopCheckpoints::resume() {
     step = found.step();
     if (ranks_.first()) go_on_from(found);
   }
-  tell_remedy(step);
+  tell_remedy();
   return step;
 }
 
@@ -110,11 +110,15 @@ void LoopCheckpoints::save(std::int64_t step) {
   });
 }
 
-void LoopCheckpoints::tell_remedy(std::int64_t step) const {
+// What to do when a rank is lost. Looked up then: the first rank may have written a checkpoint of which this one has not heard.
+void LoopCheckpoints::tell_remedy() const {
   if (alone()) return;
-  context_.ranks.set_remedy(step > 0 ? fmt::format("; the last checkpoint is {}: start the same command again, on any number of ranks, to go on from it",
-                                                   checkpoints_.path(step).string())
-                                     : fmt::format("; {} has no checkpoint yet: start the same command again", stage_.name));
+  context_.ranks.set_remedy([folder = checkpoints_, stage = stage_.name] {
+    const auto steps = folder.newest_first();
+    return steps.empty() ? fmt::format("; {} has no checkpoint yet: start the same command again", stage)
+                         : fmt::format("; the last checkpoint is {}: start the same command again, on any number of ranks, to go on from it",
+                                       folder.path(steps[0]).string());
+  });
 }
 
 }  // namespace fm

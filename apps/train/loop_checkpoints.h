@@ -22,10 +22,8 @@ class LoopCheckpoints {
   // All ranks call it; the first one writes.
   void save(std::int64_t step);
 
-  // What to do when a rank is lost from now on.
-  void tell_remedy(std::int64_t step) const;
-
  private:
+  void tell_remedy() const;
   std::string choose();
   void check_made_from(const Checkpoint& found) const;
   void load(const Checkpoint& found);
