@@ -32,11 +32,6 @@ bool by_mpi() {
   return launcher && std::string(launcher) == "mpirun";
 }
 
-Arguments operator+(Arguments a, const Arguments& b) {
-  a.insert(a.end(), b.begin(), b.end());
-  return a;
-}
-
 fs::path program() { return own_folder().parent_path() / "apps" / "flowmap_train"; }
 
 std::vector<pid_t> children_of(pid_t parent) {

@@ -23,11 +23,6 @@ const StandIns& files() {
   return made;
 }
 
-Arguments operator+(Arguments a, const Arguments& b) {
-  a.insert(a.end(), b.begin(), b.end());
-  return a;
-}
-
 Result draw(const fs::path& dit, const Arguments& more, const std::function<void(pid_t)>& during = {}) {
   const Arguments common{"--threads", "1", "--dit", dit.string(), "--decoder", files().decoder.string(), "--stats", files().stats.string()};
   return run_program_file(own_folder().parent_path() / "apps" / "flowmap_sample", common + more, during);

@@ -1,5 +1,5 @@
-// The training programs as a user meets them, on configs/tiny_shapes.toml: the chain to its report, stopping in every way and going on
-// with the same bits, what goes wrong and how it is said.
+// flowmap_train as a user meets it, on configs/tiny_shapes.toml: the chain to its report, stopping in every way and going on with the same
+// bits, what goes wrong and how it is said.
 #include <doctest/doctest.h>
 
 #include <cmath>
@@ -7,59 +7,15 @@
 #include <set>
 #include <sstream>
 
-#include "apps/support/program.h"
 #include "data/image_file.h"
 #include "nn/checkpoint_folder.h"
 #include "tensor/io/npy.h"
 #include "tensor/io/safetensors.h"
-#include "tests/support/child.h"
+#include "tests/apps/tiny_run.h"
 
 using namespace fm;
 using namespace fm::test;
-namespace fs = std::filesystem;
-
 namespace {
-
-const std::string config_file = FM_TESTS_FOLDER "/../configs/tiny_shapes.toml";
-
-Arguments operator+(Arguments a, const Arguments& b) {
-  a.insert(a.end(), b.begin(), b.end());
-  return a;
-}
-
-// One thread: two would wait for each other most of the time on so little work.
-Result run(const std::string& program, const fs::path& out, const Arguments& more = {}, const std::function<void(pid_t)>& during = {}) {
-  Arguments common{"--config", config_file, "--threads", "1"};
-  if (!out.empty()) common.insert(common.end(), {"--out", out.string()});
-  const fs::path file = own_folder().parent_path() / "apps" / program.substr(0, program.find(' '));
-  const Arguments stage = program.find(' ') == std::string::npos ? Arguments{} : Arguments{program.substr(program.find(' ') + 1)};
-  return run_program_file(file, stage + common + more, during);
-}
-
-Result train(const std::string& stage, const fs::path& out, const Arguments& more = {}, const std::function<void(pid_t)>& during = {}) {
-  return run("flowmap_train " + stage, out, more, during);
-}
-
-void succeeds(const Result& result) { REQUIRE_MESSAGE(result.code == 0, result.err); }
-
-// A finished pipeline, made once.
-const fs::path& finished_run() {
-  static const TempFolder folder;
-  static const fs::path run = [] {
-    const Result result = train("pipeline", folder / "run");
-    succeeds(result);
-    return folder / "run";
-  }();
-  return run;
-}
-
-// A new run that has the statistics and these stages of the finished one.
-void copy_stages(const fs::path& to, const std::vector<std::string>& stages) {
-  fs::create_directories(to);
-  fs::copy(finished_run() / "stats.safetensors", to);
-  for (const std::string& stage : stages)
-    fs::copy(finished_run() / stage, to / stage, fs::copy_options::recursive | fs::copy_options::copy_symlinks);
-}
 
 // Path and bytes of every file below `folder`.
 std::map<std::string, std::string> contents(const fs::path& folder) {
@@ -115,13 +71,6 @@ std::function<void(pid_t)> at_first_checkpoint(const fs::path& out, const std::s
   };
 }
 
-void refused(const Result& result, int code, const std::string& message) {
-  CHECK_MESSAGE(result.code == code, result.err);
-  CHECK_MESSAGE(has(result.err, "error: "), result.err);
-  CHECK_MESSAGE(has(result.err, message), result.err);
-  CHECK_MESSAGE(lines(result.err) == 1, result.err);
-}
-
 }  // namespace
 
 TEST_CASE("pipeline: all stages, samples, scores and a report; the same command again is done at once") {
@@ -144,8 +93,14 @@ TEST_CASE("pipeline: all stages, samples, scores and a report; the same command 
   succeeds(again);
   for (const char* stage : {"judge", "encoder", "decoder", "fm", "cmt", "mfd", "mft"})
     CHECK_MESSAGE(has(again.err, std::string(stage) + ": done"), again.err);
+  CHECK_MESSAGE(!has(again.err, "warning"), again.err);
   CHECK(read_file(copy / "run/report.html") == report);
   for (const char* stage : {"encoder", "fm", "mft"}) same_training(out, copy / "run", stage);
+
+  // Flags that come too late do nothing, and that is said.
+  const Result late = train("mfd", copy / "run", {"--derivative", "fd"});
+  succeeds(late);
+  CHECK_MESSAGE(has(late.err, "mfd: config: mfd.objective.derivative.kind was \"jvp\", is \"fd\"; --fresh trains it anew"), late.err);
 
   // A stage that went on makes the report old; a stage whose source changed is not "done".
   const Result longer = train("pipeline", copy / "run", {"--mft.loop.steps", "10"});
@@ -507,173 +462,4 @@ TEST_CASE("a loss that is not finite ends with 4 and leaves the last checkpoint"
   const Result on = train("fm", out, {"--steps", "26"});
   succeeds(on);
   CHECK_MESSAGE(has(on.err, "going on from"), on.err);
-}
-
-TEST_CASE("flowmap_sample: sample i is the same picture wherever it is drawn") {
-  TempFolder folder;
-  const auto draw = [&](const std::string& name, const Arguments& more) {
-    const fs::path npz = folder / (name + ".npz");
-    succeeds(run("flowmap_sample", finished_run(), Arguments{"--npz", npz.string(), "--grid", (folder / (name + ".png")).string()} + more));
-    CHECK(fs::exists(folder / (name + ".png")));
-    return NpzReader(npz).read("arr_0");
-  };
-  const auto rows = [](const Tensor& a, std::int64_t from, std::int64_t to) { return a.slice(0, from, to).to_vector<std::uint8_t>(); };
-  const auto bytes = [](const Tensor& a) { return a.to_vector<std::uint8_t>(); };
-  const Tensor six = draw("six", {"--count", "6"}), two = draw("two", {"--count", "2", "--first", "3"});
-  CHECK(six.shape() == Shape{6, 8, 8, 1});
-  CHECK(rows(six, 3, 5) == rows(two, 0, 2));
-  CHECK(rows(six, 0, 1) != rows(six, 1, 2));
-  // Sample 3 has label 3 by turns, and sample 2 gets it by --class.
-  const Tensor threes = draw("threes", {"--count", "2", "--first", "2", "--class", "3"});
-  CHECK(rows(threes, 1, 2) == rows(six, 3, 4));
-  const Tensor teacher = draw("teacher", {"--count", "6", "--stage", "teacher", "--steps", "4"});
-  CHECK(teacher.shape() == six.shape());
-  CHECK(bytes(teacher) != bytes(six));
-  CHECK(bytes(draw("heun", {"--count", "6", "--stage", "teacher", "--steps", "4", "--solver", "heun"})) != bytes(teacher));
-}
-
-TEST_CASE("flowmap_sample --reconstruct: pictures through the autoencoder, and how near they come back") {
-  TempFolder folder;
-  const fs::path pngs = folder / "in", npz = folder / "out.npz", grid = folder / "grid.png";
-  succeeds(run("flowmap_sample", finished_run(), {"--count", "2", "--pngs", pngs.string(), "--grid="}));
-  const std::string files = (pngs / "000000.png").string() + "," + (pngs / "000001.png").string();
-  const Result result = run("flowmap_sample", finished_run(),
-                            {"--reconstruct", files, "--grid", grid.string(), "--npz", npz.string(), "--rounding", "nearest", "--pngs",
-                             (folder / "out").string()});
-  succeeds(result);
-  const Tensor out = NpzReader(npz).read("arr_0");
-  REQUIRE(out.shape() == Shape{2, 8, 8, 1});
-  const std::vector<double> y = out.to_vector<double>();
-  std::size_t at = 0;
-  for (std::size_t i = 0; i < 2; ++i) {
-    const std::string name = i == 0 ? "000000.png" : "000001.png";
-    const Image x = read_image(pngs / name), same = read_image(folder / "out" / name);
-    double error = 0;
-    for (std::size_t k = 0; k < 64; ++k) {
-      error += std::pow((y[64 * i + k] - x.pixels[k]) / 255, 2) / 64;
-      CHECK(y[64 * i + k] == same.pixels[k]);
-    }
-    at = result.err.find("reconstructed at ", at) + 17;
-    CHECK_MESSAGE(std::stod(result.err.substr(at)) == doctest::Approx(-10 * std::log10(error)).epsilon(0.02), result.err);
-  }
-  CHECK(read_image(grid).height > read_image(pngs / "000000.png").height * 2);
-  refused(run("flowmap_sample", finished_run(), {"--reconstruct", (folder / "no.png").string(), "-q"}), exit_code::unreadable, "no.png");
-  const std::string here = (pngs / "000000.png").string(), there = (folder / "out/000000.png").string();
-  refused(run("flowmap_sample", finished_run(), {"--reconstruct", here, "--pngs", pngs.string(), "-q"}), exit_code::usage,
-          "lies there and would be replaced");
-  refused(run("flowmap_sample", finished_run(), {"--reconstruct", here + "," + there, "--pngs", (folder / "b").string(), "-q"}),
-          exit_code::usage, "another file becomes");
-}
-
-TEST_CASE("inspect: a checkpoint and a step") {
-  const Result checkpoint = run("inspect", {}, {"--checkpoint", (finished_run() / "mfd").string() + ":ema"});
-  succeeds(checkpoint);
-  for (const char* part : {"ema.safetensors", "step        12", "blocks.0.attn", "\"mfd\""})
-    CHECK_MESSAGE(has(checkpoint.out, part), checkpoint.out);
-  const Result bare =
-      run("inspect", {}, {"--checkpoint", (finished_run() / "judge/judge.safetensors").string(), "--no-tensors"});
-  succeeds(bare);
-  CHECK(!has(bare.out, "rms"));
-  const Result step = run("inspect", {}, {"--step", "mf", "--tape"});
-  succeeds(step);
-  for (const char* part : {"nodes on the tape", "linear", "in all", "peak of the whole step", "weights"})
-    CHECK_MESSAGE(has(step.out, part), step.out);
-  CHECK(lines(step.out) > lines(run("inspect", {}, {"--step", "mf"}).out) + 10);
-  refused(run("inspect", {}, {"-q"}), exit_code::usage, "--checkpoint");
-  refused(run("inspect", {}, {"--checkpoint", finished_run().string()}), exit_code::unreadable, "name one, ");
-  refused(run("inspect", {}, {"--checkpoint", (finished_run() / "none").string()}), exit_code::unreadable, "none");
-}
-
-TEST_CASE("evaluate: the table of a run, or of one stage") {
-  TempFolder folder;
-  const std::string csv = (folder / "one.csv").string();
-  const Result one = run("evaluate", finished_run(), {"--only", "mfd", "--csv", csv, "--samples", "20"});
-  succeeds(one);
-  CHECK(has(one.out, "mfd"));
-  CHECK(lines(read_file(csv)) == 3);
-  CHECK(lines(one.out) == 3);  // each row once, under one head
-  refused(run("evaluate", finished_run(), {"--only", "mfx", "-q"}), exit_code::usage, "mfx");
-}
-
-TEST_CASE("ablate: every table") {
-  TempFolder folder;
-  const fs::path out = folder / "run";
-  copy_stages(out, {"judge", "encoder", "decoder", "fm", "cmt"});
-  const std::map<std::string, long> rows{{"derivative", 3}, {"init", 3}, {"scheme", 3}};
-  for (const auto& row : rows) {
-    const std::string& what = row.first;
-    const long count = row.second;
-    CAPTURE(what);
-    const Arguments steps{"--what",          what, "--mfd.loop.steps",   "4", "--deltas", "0.1,0.01",
-                          "--timing-rounds", "1",  "--evaluate.samples", "20"};
-    const Result result = run("ablate", out, steps);
-    succeeds(result);
-    const std::string csv = read_file(out / "ablate" / what / "table.csv");
-    CHECK_MESSAGE(lines(csv) == 1 + count, csv);
-    CHECK_MESSAGE(!has(csv, "diverged"), csv);
-    const std::string report = read_file(out / "ablate" / what / "report.html");
-    CHECK(has(report, "<table"));
-    CHECK(has(report, "<svg") == (what == "derivative"));
-    const Result again = run("ablate", out, steps);
-    succeeds(again);
-    CHECK_MESSAGE(has(again.err, "ablate/" + what), again.err);
-    CHECK_MESSAGE(!has(again.err, "step 4/4"), again.err);  // finds its stages done
-  }
-  CHECK(has(read_file(out / "ablate/scheme/mfd-then-mft-first/run.json"), "\"last_step\": 2"));
-}
-
-TEST_CASE("ablate: precisions side by side, and steps of untrained networks") {
-  TempFolder folder;
-  const fs::path out = folder / "run";
-  copy_stages(out, {"judge", "encoder", "decoder", "fm", "cmt"});
-  const Arguments both{"--precisions", "f32,bf16", "--deltas", "0.01", "--timing-rounds", "1", "--mfd.loop.steps", "4", "--evaluate.samples", "20"};
-  const Result result = run("ablate", out, both);
-  succeeds(result);
-  const std::string csv = read_file(out / "ablate/derivative/table.csv");
-  for (const char* row : {"\njvp,", "\nfd-0.01,", "\njvp-bf16,", "\nfd-0.01-bf16,"}) CHECK_MESSAGE(has(csv, row), csv);
-  CHECK(has(read_file(out / "ablate/derivative/jvp-bf16/config.toml"), "precision = \"bf16\""));
-  CHECK(has(read_file(out / "ablate/derivative/jvp/config.toml"), "precision = \"f32\""));
-
-  const Result untrained = run("ablate", folder / "none", both + Arguments{"--untrained"});
-  succeeds(untrained);
-  std::istringstream table(read_file(folder / "none/ablate/untrained/table.csv"));
-  std::map<std::string, double> error;
-  for (std::string line; std::getline(table, line);) {
-    const auto comma = line.find(',');
-    error[line.substr(0, comma)] = std::atof(line.c_str() + comma + 1);
-  }
-  CHECK(error.at("jvp") < 1e-5);
-  CHECK(error.at("jvp-bf16") < 0.05);
-  CHECK(error.at("fd-0.01-bf16") > 3 * error.at("jvp-bf16"));     // its rounding is divided by the step
-  CHECK(!fs::exists(folder / "none/ablate/derivative"));
-  refused(run("ablate", folder / "none", {"--untrained", "--what", "init", "-q"}), exit_code::usage, "only --what derivative");
-}
-
-TEST_CASE("ablate: a variant that diverges is a row, what cannot be compared is refused") {
-  TempFolder folder;
-  const fs::path out = folder / "run";
-  copy_stages(out, {"judge", "encoder", "decoder", "fm", "cmt"});
-  const Arguments few{"--mfd.loop.steps", "4", "--mfd.loop.ckpt_every", "1", "--evaluate.samples", "20"};
-  const Result result = run("ablate", out, few + Arguments{"--what", "scheme", "--mfd.loop.rate.peak", "1e30"});
-  succeeds(result);
-  CHECK_MESSAGE(has(read_file(out / "ablate/scheme/table.csv"), "mfd,-,-,-,-,diverged,diverged\n"), result.err);
-  refused(run("ablate", out, few + Arguments{"--init-from", (out / "cmt").string(), "-q"}), exit_code::usage,
-          "each variant has its own start");
-  refused(run("ablate", out, few + Arguments{"--resume", (out / "cmt").string(), "-q"}), exit_code::usage, "a path is for one stage");
-  refused(run("ablate", out, few + Arguments{"--deltas", "0.1,0", "-q"}), exit_code::usage, "deltas");
-}
-
-TEST_CASE("ablate --dry-run lists the variants and writes nothing") {
-  TempFolder folder;
-  const std::map<std::string, std::vector<std::string>> wanted{
-      {"derivative", {"student", "parameters", "jvp           from cmt", "12 steps of 16", "derivative central, step 0.01"}},
-      {"init", {"random        from random", "from fm", "from cmt"}},
-      {"scheme", {"velocity one-point", "6 steps of 16, velocity teacher, derivative jvp, then 6 steps of 16, velocity one-point"}}};
-  for (const auto& [what, parts] : wanted) {
-    const Result result = run("ablate", folder / "run", {"--dry-run", "--what", what, "--deltas", "0.1,0.01"});
-    succeeds(result);
-    for (const std::string& part : parts) CHECK_MESSAGE(has(result.err, part), result.err);
-    CHECK_MESSAGE(lines(result.err) == 2 + 1 + 3, result.err);  // the flags, the sizes, the variants
-  }
-  CHECK(!fs::exists(folder / "run"));
 }

@@ -20,6 +20,10 @@
 namespace fm::test {
 
 using Arguments = std::vector<std::string>;
+inline Arguments operator+(Arguments a, const Arguments& b) {
+  a.insert(a.end(), b.begin(), b.end());
+  return a;
+}
 
 struct Result {
   int code;                            // exit code; 1000 + signal when killed
