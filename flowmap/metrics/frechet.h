@@ -14,20 +14,26 @@ struct GaussianFit {
   Tensor mean;             // (D) f64
   Tensor covariance;       // (D, D) f64, divided by n - 1
   std::int64_t count = 0;
+  // (n, D) f64 with covariance = factor^T factor, where n <= D: the centred features. A covariance of so few samples is singular, and the
+  // square root of its rounding errors is what a distance computed from it would be wrong by. Else undefined.
+  Tensor factor = {};
 };
 
-GaussianFit fit_gaussian(const Tensor& features);                             // (n, D), n >= 2
+// (n, D), n >= 2, f32 or f64; sums in f64 after the mean is taken away. ShapeError; Error names the first row that is not finite.
+GaussianFit fit_gaussian(const Tensor& features);
 double frechet_distance(const GaussianFit& a, const GaussianFit& b);          // ShapeError if the dimensions differ
 
 struct PrecisionRecall {
   double precision = 0, recall = 0;
 };
-PrecisionRecall precision_recall(const Tensor& real, const Tensor& generated, int k = 3);   // (n, D), (m, D)
 
-// Eigenvalues (ascending) and eigenvectors (columns) of a symmetric f64 matrix, by cyclic Jacobi rotations.
-struct Eigen {
-  Tensor values, vectors;
-};
-Eigen symmetric_eigen(const Tensor& matrix);
+// real (n, D), generated (m, D), f32. The radius of a sample is the distance to the k-th nearest other sample of its own set; a duplicate is
+// another sample, at distance 0. A ball includes its surface. Decided as by |x - y|^2 summed in f64 over j = 0 .. D-1, so ties and duplicates
+// are exact: products in f32 only find the pairs that need a closer look. Memory beside the features: 512 rows of distances.
+// ShapeError: other dimensions, or not more than k rows; Error names the first row that is not finite.
+PrecisionRecall precision_recall(const Tensor& real, const Tensor& generated, int k = 3);
+
+// The first row of x (n, ...) with a number that is NaN or infinite; -1: none.
+std::int64_t first_row_not_finite(const Tensor& x);
 
 }  // namespace fm
