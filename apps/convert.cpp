@@ -4,6 +4,8 @@
 #include "apps/support/program.h"
 #include "nn/checkpoint.h"
 #include "nn/models/published_names.h"
+#include "tensor/io/atomic_file.h"
+#include "tensor/io/file_text.h"
 #include "tensor/io/npy.h"
 
 using namespace fm;
@@ -44,7 +46,7 @@ void save_npz(const std::string& file, const NamedTensors& tensors) {
       case DType::u8: npz.add<std::uint8_t>(name, shape, x.to_vector<std::uint8_t>()); break;
       default:
         throw ConfigError(
-            fmt::format("{} is {}, which .npz does not have: add --dtype f32, or write .safetensors", name, name_of(x.dtype())));
+            fmt::format("{} is {}, which .npz does not have: add --dtype f32, or write .safetensors", in_quotes(name), name_of(x.dtype())));
     }
   }
   npz.finish();
@@ -55,7 +57,10 @@ int convert(ConvertCommand& c, Context& context) {
   const bool npz = c.to.ends_with(".npz");
   if (!npz && !c.to.ends_with(".safetensors"))
     throw ConfigError(fmt::format("--to {}: want a name that ends in .safetensors or .npz", c.to));
+  remove_stale_temporaries_of(c.to);             // of a conversion that was killed: gigabytes
   const Weights weights = load_weights(c.from, [&](const std::string& line) { context.log.warning("{}", line); });
+  for (const UnreadEntry& entry : weights.unread)
+    context.log.warning("{} of {} is left out: {}", in_quotes(entry.name), weights.file.string(), entry.why);
   NamedTensors tensors = to_our_names(weights.tensors, c.part);
   if (c.names != "ours") tensors = to_published_names(tensors, c.names);
   for (auto& entry : tensors) entry.second = converted(entry.second, c.dtype);
@@ -63,7 +68,8 @@ int convert(ConvertCommand& c, Context& context) {
   else save_safetensors(c.to, tensors, {{"format", "pt"}});
   std::int64_t values = 0;
   for (const auto& entry : tensors) values += entry.second.numel();
-  context.log.info("{}: {} tensors, {} values, of {} in {}", c.to, tensors.size(), values, weights.tensors.size(), weights.file.string());
+  const std::size_t all = weights.tensors.size() + weights.unread.size();
+  context.log.info("{}: {} tensors, {} values, of {} in {}", c.to, tensors.size(), values, all, weights.file.string());
   return exit_code::finished;
 }
 

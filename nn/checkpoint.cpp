@@ -9,7 +9,6 @@
 #include "tensor/io/atomic_file.h"
 #include "tensor/io/crc32c.h"
 #include "tensor/io/mapped_file.h"
-#include "tensor/io/weights_file.h"
 
 namespace fm {
 namespace fs = std::filesystem;
@@ -169,9 +168,10 @@ std::string with_checkpoints(const fs::path& path) {
 
 Weights load_from(const fs::path& path, const std::string& part, const Warn& warn) {
   if (!fs::is_directory(path)) {
-    if (!is_shard_index(path)) return {path, read_tensors(path, part), -1, nullptr};
-    if (!part.empty()) throw FileError(fmt::format("{} is an index of shards and has no part \"{}\"", path.string(), part));
-    return {path, load_sharded(path), -1, nullptr};
+    const bool sharded = is_shard_index(path);
+    if (sharded && !part.empty()) throw FileError(fmt::format("{} is an index of shards and has no part \"{}\"", path.string(), part));
+    FileTensors read = sharded ? load_sharded(path) : read_tensors(path, part);
+    return {path, std::move(read.tensors), -1, nullptr, std::move(read.unread)};
   }
   const std::string name = part.empty() ? "model" : part;
   if (fs::exists(path / state_file)) return weights_of(Checkpoint(path), name);

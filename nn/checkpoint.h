@@ -19,6 +19,7 @@
 #include "nn/module.h"
 #include "tensor/error.h"
 #include "tensor/io/safetensors.h"
+#include "tensor/io/weights_file.h"
 
 namespace fm {
 
@@ -63,6 +64,7 @@ struct Weights {
   NamedTensors tensors;
   std::int64_t step = -1;                                  // -1: a bare file
   std::shared_ptr<const nlohmann::ordered_json> state;     // null: a bare file
+  std::vector<UnreadEntry> unread = {};                    // entries of the file that are no tensors here, with why
 };
 
 // `where` is a file (safetensors, PyTorch's .pt, .pth or .bin, .npz: told by its contents, tensor/io/weights_file.h), an index of shards
@@ -79,7 +81,7 @@ template <class M> void load_model(M& model, const Weights& weights, bool strict
   try {
     load_state(model, weights.tensors, strict);
   } catch (const FileError& e) {
-    throw FileError(weights.file.string() + ": " + e.what());
+    throw FileError(weights.file.string() + ": " + e.what() + unread_text(weights.unread));
   }
 }
 
@@ -93,7 +95,7 @@ template <class M> M frozen_model(const decltype(M::config)& config, Weights wei
   try {
     adopt_state(model, weights.tensors);
   } catch (const FileError& e) {
-    throw FileError(weights.file.string() + ": " + e.what());
+    throw FileError(weights.file.string() + ": " + e.what() + unread_text(weights.unread));
   }
   weights.tensors.clear();
   for_each_tensor(model, [](const std::string&, Tensor& t) {

@@ -3,13 +3,13 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "tensor/error.h"
 #include "tensor/io/atomic_file.h"
-#include "tensor/io/weights_file.h"
+#include "tensor/io/file_text.h"
 
 namespace fm {
 namespace {
@@ -25,41 +25,49 @@ WeightMap read_index(const fs::path& index) {
     if (!json.is_object() || !json.contains("weight_map")) fail("no index of shards: the member weight_map is missing");
     map = json["weight_map"].get<WeightMap>();
   } catch (const nlohmann::json::exception& e) {
-    fail(fmt::format("no index of shards: {}", e.what()));
+    fail(fmt::format("no index of shards: {}", one_line(e.what(), 200)));
   }
   if (map.empty()) fail("the index names no tensors");
   for (const auto& [name, shard] : map)
-    if (shard.empty() || fs::path(shard).filename() != fs::path(shard)) fail(fmt::format("{} lies in \"{}\": want a file beside the index", name, shard));
+    if (shard.empty() || fs::path(shard).filename() != fs::path(shard)) 
+      fail(fmt::format("{} lies in {}: want a file beside the index", in_quotes(name), in_quotes(shard)));
   return map;
 }
 
 }  // namespace
 
-NamedTensors load_sharded(const fs::path& index) {
+FileTensors load_sharded(const fs::path& index) {
   const WeightMap map = read_index(index);
-  std::map<std::string, std::map<std::string, Tensor>> shards;
-  std::vector<std::string> absent;
-  for (const auto& [name, shard] : map) {
-    const fs::path file = index.parent_path() / shard;
-    if (shards.contains(shard)) continue;
-    if (!fs::exists(file)) {
-      if (absent.empty() || absent.back() != shard) absent.push_back(shard);
+  struct Shard {
+    std::map<std::string, Tensor> tensors;
+    std::map<std::string, std::string> unread;
+  };
+  std::map<std::string, Shard> shards;
+  std::set<std::string> absent;
+  for (const auto& [name, file] : map) {
+    if (shards.contains(file)) continue;
+    if (!fs::exists(index.parent_path() / file)) {
+      absent.insert(one_line(file));
       continue;
     }
-    auto& tensors = shards[shard];
-    for (auto& [name_there, t] : read_tensors(file)) tensors.emplace(name_there, t);
+    FileTensors read = read_tensors(index.parent_path() / file);
+    Shard& shard = shards[file];
+    for (auto& [name_there, t] : read.tensors) shard.tensors.emplace(name_there, t);
+    for (auto& [name_there, why] : read.unread) shard.unread.emplace(name_there, why);
   }
-  std::sort(absent.begin(), absent.end());
-  absent.erase(std::unique(absent.begin(), absent.end()), absent.end());
   if (!absent.empty()) throw FileError(fmt::format("{}: shards are missing beside it: {}", index.string(), fmt::join(absent, ", ")));
-  NamedTensors tensors;
-  for (const auto& [name, shard] : map) {
-    const auto& there = shards.at(shard);
-    if (const auto found = there.find(name); found != there.end()) tensors.emplace_back(name, found->second);
-    else absent.push_back(fmt::format("{} ({})", name, shard));
+  FileTensors out;
+  for (const auto& [name, file] : map) {
+    const Shard& shard = shards.at(file);
+    if (const auto found = shard.tensors.find(name); found != shard.tensors.end())
+      out.tensors.emplace_back(name, found->second);
+    else if (const auto unread = shard.unread.find(name); unread != shard.unread.end())
+      out.unread.push_back({name, unread->second});
+    else
+      absent.insert(fmt::format("{} ({})", one_line(name), one_line(file)));
   }
   if (!absent.empty()) throw FileError(fmt::format("{}: its shards do not hold {}", index.string(), fmt::join(absent, ", ")));
-  return tensors;
+  return out;
 }
 
 }  // namespace fm

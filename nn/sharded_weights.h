@@ -6,14 +6,15 @@
 
 #include <filesystem>
 
-#include "tensor/io/safetensors.h"
+#include "tensor/io/weights_file.h"
 
 namespace fm {
 
 inline bool is_shard_index(const std::filesystem::path& file) { return file.filename().string().ends_with(".index.json"); }
 
-// All tensors of the index, as views into the mapped shards, ordered by name. FileError names the index and what is wrong: no JSON, no
-// weight_map, a shard outside the index's folder, shards that are missing (all of them), or tensors that the shards do not hold (all).
-NamedTensors load_sharded(const std::filesystem::path& index);
+// All tensors of the index, as views into the mapped shards, ordered by name, and what of them cannot be read. FileError names the index and what
+// is wrong: no JSON, no weight_map, a shard outside the index's folder, shards that are missing (all of them), or tensors that the shards do not
+// hold (all).
+FileTensors load_sharded(const std::filesystem::path& index);
 
 }  // namespace fm

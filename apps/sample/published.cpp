@@ -44,7 +44,7 @@ template <class M> std::unique_ptr<M> model_of(Weights weights, const decltype(M
   try {
     adopt_state(*model, weights.tensors);
   } catch (const FileError& e) {
-    throw FileError(weights.file.string() + ": " + e.what());
+    throw FileError(weights.file.string() + ": " + e.what() + unread_text(weights.unread));
   }
   set_trainable(*model, false);
   if (config.precision != "bf16") return model;

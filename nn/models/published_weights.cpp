@@ -10,14 +10,17 @@
 namespace fm {
 namespace {
 
+[[noreturn]] void fail(const Weights& weights, const std::string& why) {
+  throw FileError(fmt::format("{}: {}{}", weights.file.string(), why, unread_text(weights.unread)));
+}
+
+// Null when there is none. A tensor that the file has but that cannot be read is not absent: what is optional would be left out without a word.
 const Tensor* find(const Weights& weights, const std::string& name) {
   for (const auto& [n, t] : weights.tensors)
     if (n == name) return &t;
+  for (const UnreadEntry& entry : weights.unread)
+    if (entry.name == name || entry.name.ends_with("." + name)) fail(weights, fmt::format("{} is wanted", name));
   return nullptr;
-}
-
-[[noreturn]] void fail(const Weights& weights, const std::string& why) {
-  throw FileError(fmt::format("{}: {}", weights.file.string(), why));
 }
 
 // The tensor of this name and rank.

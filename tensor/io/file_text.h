@@ -1,18 +1,19 @@
-// Names that come from files, in error messages.
+// Text that comes from a file (names of tensors and members, headers, words of a parser about them), in messages.
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <string_view>
 
 namespace fm {
 
-// Short, on one line, in double quotes.
-inline std::string in_quotes(std::string_view name) {
-  constexpr std::size_t longest = 100;
-  std::string s(name.substr(0, longest));
-  for (char& c : s)
-    if (static_cast<unsigned char>(c) < 32 || c == 127) c = '?';
-  return "\"" + s + (name.size() > longest ? "...\"" : "\"");
-}
+// The first `longest` bytes or so on one line. Control characters, marks that turn the direction of writing and bytes that are not UTF-8 become
+// escapes (\n, \u202e, \xff), so that no file writes to the terminal what its author likes. "..." where the text goes on.
+std::string one_line(std::string_view text, std::size_t longest = 100);
+
+// The same in double quotes.
+inline std::string in_quotes(std::string_view name) { return '"' + one_line(name) + '"'; }
+
+bool is_utf8(std::string_view text);
 
 }  // namespace fm

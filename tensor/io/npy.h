@@ -15,8 +15,9 @@
 
 namespace fm {
 
-// The array in the bytes of a .npy file, which `owner` keeps alive: a view of them, in C or Fortran order. f8, f4, i8, i4, u1 are read as
-// they are, b1 as u8, f2 as f32 (a copy, as where the alignment needs one). FileError names `name` and what is wrong.
+// The array in the bytes of a .npy file, which `owner` keeps alive, in C or Fortran order: a view of them where type, alignment and byte order
+// allow it, a converted copy elsewhere (element_type.h; V2 is bf16, as JAX's arrays are saved). UnreadError: complex or structured elements,
+// Python objects, text, dates. FileError: damaged. Both name `name`.
 Tensor parse_npy(const std::shared_ptr<std::byte>& owner, std::string_view bytes, const std::string& name);
 Tensor read_npy(const std::filesystem::path& path);
 
@@ -77,6 +78,7 @@ class NpzReader {
   Tensor read(const std::string& name) const;
 
  private:
+  std::string names_text() const;
   std::filesystem::path path_;
   ZipReader zip_;
 };

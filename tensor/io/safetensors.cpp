@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <bit>
 #include <cstring>
 #include <nlohmann/json.hpp>
 #include <unordered_set>
@@ -12,37 +11,51 @@
 #include "tensor/io/atomic_file.h"
 #include "tensor/io/crc32c.h"
 #include "tensor/io/file_text.h"
-#include "tensor/io/half.h"
 
 namespace fm {
 namespace {
 
 using nlohmann::json;
 
-static_assert(std::endian::native == std::endian::little);
 constexpr std::uint64_t header_limit = 100'000'000;
-constexpr std::size_t byte_limit = std::size_t{1} << 62;
+constexpr std::size_t element_limit = std::size_t{1} << 58;  // of at most 16 bytes
 constexpr const char* metadata_key = "__metadata__";
 
-struct FileType {
+struct Spelled {
   const char* name;
-  std::size_t size;
-  DType dtype;                         // what it is read as
+  FileType type;
 };
 
-// In the order in which the format's own writer puts tensors of different types.
-constexpr FileType file_types[] = {{"I64", 8, DType::i64},   {"F64", 8, DType::f64}, {"F32", 4, DType::f32}, {"I32", 4, DType::i32},
-                                   {"BF16", 2, DType::bf16}, {"F16", 2, DType::f32}, {"U8", 1, DType::u8},   {"BOOL", 1, DType::u8}};
+// The first six are those that are written, in the order in which the format's own writer puts tensors of different types.
+constexpr Spelled spellings[] = {{"I64", FileType::i64},
+                                 {"F64", FileType::f64},
+                                 {"F32", FileType::f32},
+                                 {"I32", FileType::i32},
+                                 {"BF16", FileType::bf16},
+                                 {"U8", FileType::u8},
+                                 {"F16", FileType::f16},
+                                 {"BOOL", FileType::boolean},
+                                 {"I8", FileType::i8},
+                                 {"I16", FileType::i16},
+                                 {"U16", FileType::u16},
+                                 {"U32", FileType::u32},
+                                 {"U64", FileType::u64},
+                                 {"F8_E4M3", FileType::f8_e4m3},
+                                 {"F8_E5M2", FileType::f8_e5m2},
+                                 {"F8_E4M3FNUZ", FileType::f8_e4m3fnuz},
+                                 {"F8_E5M2FNUZ", FileType::f8_e5m2fnuz},
+                                 {"F8_E8M0", FileType::f8_e8m0},
+                                 {"C64", FileType::complex64}};
 
-const FileType* find_type(std::string_view name) {
-  for (const FileType& t : file_types)
-    if (name == t.name) return &t;
-  return nullptr;
+std::optional<FileType> find_type(std::string_view name) {
+  for (const Spelled& s : spellings)
+    if (name == s.name) return s.type;
+  return std::nullopt;
 }
 
-const FileType& type_written(DType dtype) {
-  for (const FileType& t : file_types)
-    if (t.dtype == dtype) return t;
+const Spelled& type_written(DType dtype) {
+  for (const Spelled& s : spellings)
+    if (read_as(s.type) == dtype) return s;
   throw DTypeError(fmt::format("safetensors: {} cannot be written", name_of(dtype)));
 }
 
@@ -84,10 +97,7 @@ json parse_header(std::string_view text, const Problem& fail) {
   try {
     return json::parse(text, watch);
   } catch (const json::exception& e) {
-    std::string why = e.what();
-    for (char& c : why)
-      if (static_cast<unsigned char>(c) < 32) c = ' ';
-    fail("the header is not JSON: " + why.substr(0, 200));
+    fail("the header is not JSON: " + one_line(e.what(), 200));
   }
 }
 
@@ -113,20 +123,19 @@ std::size_t count(const json& value, const std::string& name, const char* key, c
   return value.get<std::size_t>();
 }
 
-// Dimensions and the number of bytes they stand for, refusing products that overflow (also those a later zero would hide).
-Shape parse_shape(const json& dims, const std::string& name, std::size_t element, std::size_t& bytes, const Problem& fail) {
-  if (dims.size() > max_rank) fail(name, fmt::format("{} dimensions, at most {} are supported", dims.size(), max_rank));
-  Shape shape;
-  std::size_t product = element;
+// Dimensions and their product, refusing those that overflow (also those that a later zero would hide). Beyond eight, the first eight and false.
+bool parse_shape(const json& dims, const std::string& name, Shape& shape, std::size_t& elements, const Problem& fail) {
+  std::size_t product = 1;
   bool empty = false;
   for (const json& d : dims) {
     const std::size_t n = count(d, name, "shape", fail);
     if (n == 0) empty = true;
-    else if (__builtin_mul_overflow(product, n, &product) || product > byte_limit) fail(name, "its shape is impossibly large");
-    shape.push_back(static_cast<std::int64_t>(n));
+    else if (__builtin_mul_overflow(product, n, &product) || product > element_limit) fail(name, "its shape is impossibly large");
+    if (n > element_limit) fail(name, "its shape is impossibly large");
+    if (shape.rank() < max_rank) shape.push_back(static_cast<std::int64_t>(n));
   }
-  bytes = empty ? 0 : product;
-  return shape;
+  elements = empty ? 0 : product;
+  return dims.size() <= std::size_t(max_rank);
 }
 
 SafetensorsEntry parse_entry(const std::string& name, const json& value, const Problem& fail) {
@@ -134,18 +143,19 @@ SafetensorsEntry parse_entry(const std::string& name, const json& value, const P
   SafetensorsEntry entry;
   entry.name = name;
   entry.dtype = field(value, name, "dtype", json::value_t::string, fail).get<std::string>();
-  const FileType* type = find_type(entry.dtype);
-  if (!type)
-    fail(name, fmt::format("element type {} is not supported (F64, F32, F16, BF16, I64, I32, U8, BOOL are)", in_quotes(entry.dtype)));
-  std::size_t bytes = 0;
-  entry.shape = parse_shape(field(value, name, "shape", json::value_t::array, fail), name, type->size, bytes, fail);
+  entry.type = find_type(entry.dtype);
+  if (!entry.type || !read_as(*entry.type)) entry.why = entry.type ? cannot_read(*entry.type) : cannot_read(entry.dtype);
+  std::size_t elements = 0;
+  const json& dims = field(value, name, "shape", json::value_t::array, fail);
+  if (!parse_shape(dims, name, entry.shape, elements, fail) && entry.why.empty())
+    entry.why = fmt::format("{} dimensions, at most {} are supported: reshape it before saving", dims.size(), max_rank);
   const json& offsets = field(value, name, "data_offsets", json::value_t::array, fail);
   if (offsets.size() != 2) fail(name, fmt::format("data_offsets has {} numbers instead of 2", offsets.size()));
   entry.begin = count(offsets[0], name, "data_offsets", fail);
   entry.end = count(offsets[1], name, "data_offsets", fail);
   if (entry.end < entry.begin) fail(name, fmt::format("data_offsets [{}, {}] run backwards", entry.begin, entry.end));
-  if (entry.end - entry.begin != bytes)
-    fail(name, fmt::format("{} {} takes {} bytes, data_offsets give it {}", entry.dtype, to_string(entry.shape), bytes,
+  if (entry.type && entry.end - entry.begin != elements * size_of(*entry.type))
+    fail(name, fmt::format("{} {} takes {} bytes, data_offsets give it {}", entry.dtype, to_string(entry.shape), elements * size_of(*entry.type),
                            entry.end - entry.begin));
   return entry;
 }
@@ -187,17 +197,10 @@ Safetensors::Safetensors(const std::filesystem::path& path)
 }
 
 Tensor Safetensors::load(const SafetensorsEntry& entry) const {
-  const FileType& type = *find_type(entry.dtype);
-  std::byte* data = file_.data.get() + header_.data_begin + entry.begin;
-  if (type.size == size_of(type.dtype) && reinterpret_cast<std::uintptr_t>(data) % type.size == 0)
-    return Tensor::view_of(file_.part(header_.data_begin + entry.begin, header_.data_begin + entry.end), data, entry.shape, type.dtype);
-  Tensor t = Tensor::empty(entry.shape, type.dtype, Device{});
-  if (type.size == size_of(type.dtype)) {
-    if (t.bytes() > 0) std::memcpy(t.raw(), data, t.bytes());
-    return t;
-  }
-  widen_halves(data, t.numel(), t.data<float>());  // F16, the one type that is stored in another width
-  return t;
+  const std::string place = fmt::format("{}: tensor {}", path_.string(), in_quotes(entry.name));
+  if (!entry.why.empty()) throw UnreadError(place, entry.why);
+  const std::size_t begin = header_.data_begin + entry.begin, end = header_.data_begin + entry.end;
+  return read_elements(file_.part(begin, end), file_.data.get() + begin, entry.shape.numel(), *entry.type, place).reshape(entry.shape);
 }
 
 Tensor Safetensors::operator[](const std::string& name) const {
@@ -210,6 +213,19 @@ NamedTensors Safetensors::tensors() const {
   NamedTensors all;
   all.reserve(size());
   for (const SafetensorsEntry& e : header_.entries) all.emplace_back(e.name, load(e));
+  return all;
+}
+
+NamedTensors Safetensors::tensors(std::vector<UnreadEntry>& unread) const {
+  NamedTensors all;
+  all.reserve(size());
+  for (const SafetensorsEntry& e : header_.entries) {
+    try {
+      all.emplace_back(e.name, load(e));
+    } catch (const UnreadError& error) {
+      unread.push_back({e.name, error.why()});
+    }
+  }
   return all;
 }
 

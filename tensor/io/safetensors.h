@@ -9,24 +9,27 @@
 #include <filesystem>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
 #include <utility>
 #include <vector>
 
+#include "tensor/io/element_type.h"
 #include "tensor/io/mapped_file.h"
 #include "tensor/tensor.h"
 
 namespace fm {
 
-using NamedTensors = std::vector<std::pair<std::string, Tensor>>;
 using Metadata = std::map<std::string, std::string>;
 
 struct SafetensorsEntry {
   std::string name;
   std::string dtype;                   // as the file spells it
+  std::optional<FileType> type;        // none: a type that is unknown here; its size is then not checked
   Shape shape;
+  std::string why;                     // not empty: why this tensor cannot be read, in a file that is sound
   std::size_t begin = 0, end = 0;      // bytes, from the start of the data
 };
 
@@ -39,7 +42,8 @@ struct SafetensorsHeader {
 // Reads and checks the header of a whole file's bytes. Throws FileError that names `file`, the tensor and what is wrong.
 SafetensorsHeader parse_safetensors(std::string_view bytes, const std::string& file);
 
-// An open file. Reading: F64, F32, BF16, I64, I32, U8; F16 becomes f32 and BOOL u8. Other types are refused by name.
+// An open file. Types that the engine lacks become the next larger one that it has (element_type.h). A tensor of another type, or of more than
+// eight dimensions, is an error only when it is asked for.
 class Safetensors {
  public:
   explicit Safetensors(const std::filesystem::path& path);   // throws FileError
@@ -50,9 +54,12 @@ class Safetensors {
   std::size_t size() const { return header_.entries.size(); }
   bool has(const std::string& name) const { return index_.contains(name); }
 
-  // A view into the mapped file, which it keeps open (a copy where the file's alignment or type needs one). FileError if it is absent.
+  // A view into the mapped file, which it keeps open (a copy where the file's alignment or type needs one). FileError if it is absent,
+  // UnreadError if it cannot be read.
   Tensor operator[](const std::string& name) const;
-  NamedTensors tensors() const;        // all, in the order of their data
+  NamedTensors tensors() const;        // all, in the order of their data; UnreadError if one cannot be read
+  // The same of those that can be read; the others are named in `unread`.
+  NamedTensors tensors(std::vector<UnreadEntry>& unread) const;
 
  private:
   Tensor load(const SafetensorsEntry& entry) const;

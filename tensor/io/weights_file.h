@@ -3,15 +3,24 @@
 
 #include <filesystem>
 #include <string>
+#include <vector>
 
-#include "tensor/io/safetensors.h"
+#include "tensor/io/element_type.h"
 
 namespace fm {
+
+struct FileTensors {
+  NamedTensors tensors;
+  std::vector<UnreadEntry> unread;  // entries that are in the file and no tensors here, with why
+};
 
 // safetensors; a PyTorch checkpoint (tensor/io/torch_file.h), of which `entry` chooses a state dict; a .npz; a single .npy, whose tensor
 // has the file's stem for a name. Views of the mapped file where alignment and type allow it.
 //
-// FileError names the file and what is wrong: damaged, of no such format, of PyTorch's format from before 1.6, without such an entry.
-NamedTensors read_tensors(const std::filesystem::path& file, const std::string& entry = {});
+// FileError names the file and what is wrong: damaged, of no such format, without such an entry, or nothing in it can be read.
+FileTensors read_tensors(const std::filesystem::path& file, const std::string& entry = {});
+
+// "; it also holds "scale", which cannot be read: elements of complex64 ...", the first few: for errors about tensors that are missed.
+std::string unread_text(const std::vector<UnreadEntry>& unread);
 
 }  // namespace fm

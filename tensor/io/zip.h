@@ -17,6 +17,7 @@ namespace fm {
 struct ZipMember {
   std::string name;
   int method = 0;  // 0 stored, 8 deflated
+  bool encrypted = false;
   std::uint32_t crc = 0;
   std::uint64_t compressed = 0, size = 0;  // bytes
   std::uint64_t header = 0;                // place of its local header in the file
@@ -55,7 +56,7 @@ class ZipReader {
   std::string read(const ZipMember& member) const;
   // The bytes of a stored member where they lie in the mapped file (no checksum); valid while the reader lives.
   std::string_view view(const ZipMember& member) const;
-  void verify(const ZipMember& member) const;  // FileError when a stored member's checksum is wrong
+  void verify(const ZipMember& member) const;  // FileError when a stored member's checksum is wrong (0: it has none)
   const std::filesystem::path& path() const { return path_; }
   // Keeps the mapped file open after the reader is gone.
   const std::shared_ptr<std::byte>& owner() const { return file_.data; }
@@ -64,6 +65,7 @@ class ZipReader {
 
  private:
   [[noreturn]] void fail(const std::string& reason) const;
+  void check_method(const ZipMember& member) const;
   void read_directory();
   void check_overlaps() const;
   void check_crc(const ZipMember& member, std::string_view bytes) const;

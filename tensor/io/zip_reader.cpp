@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "tensor/error.h"
+#include "tensor/io/file_text.h"
 #include "tensor/io/zip.h"
 #include "tensor/io/zip_records.h"
 
@@ -104,7 +105,7 @@ void ZipReader::check_overlaps() const {
     const std::string_view data = packed(*sorted[i]);
     const auto end = std::uint64_t(data.data() + data.size() - file_.bytes().data());
     if (i + 1 < sorted.size() && sorted[i + 1]->header < end)
-      fail(fmt::format("corrupt zip file: members '{}' and '{}' overlap", sorted[i]->name, sorted[i + 1]->name));
+      fail(fmt::format("corrupt zip file: members {} and {} overlap", in_quotes(sorted[i]->name), in_quotes(sorted[i + 1]->name)));
   }
 }
 
@@ -119,8 +120,8 @@ ZipMember ZipReader::read_entry(std::string_view directory, std::size_t& at) con
   m.method = get<std::uint16_t>(entry, 10);
   m.crc = get<std::uint32_t>(entry, 16);
   m.compressed = get<std::uint32_t>(entry, 20), m.size = get<std::uint32_t>(entry, 24), m.header = get<std::uint32_t>(entry, 42);
-  if (!take_64_bit_fields(entry.substr(central_size + name, extra), m)) fail(fmt::format("corrupt zip file: sizes of member '{}'", m.name));
-  if (get<std::uint16_t>(entry, 8) & 1) fail(fmt::format("member '{}' is encrypted", m.name));
+  if (!take_64_bit_fields(entry.substr(central_size + name, extra), m)) fail(fmt::format("corrupt zip file: sizes of member {}", in_quotes(m.name)));
+  m.encrypted = get<std::uint16_t>(entry, 8) & 1;
   at += central_size + name + extra + comment;
   return m;
 }
@@ -133,16 +134,23 @@ const ZipMember* ZipReader::find(std::string_view name) const {
 std::string_view ZipReader::packed(const ZipMember& m) const {
   const std::string_view bytes = file_.bytes();
   if (m.header > bytes.size() || bytes.size() - m.header < local_size || get<std::uint32_t>(bytes, m.header) != local_signature) {
-    fail(fmt::format("corrupt zip file: member '{}' is not where the directory says", m.name));
+    fail(fmt::format("corrupt zip file: member {} is not where the directory says", in_quotes(m.name)));
   }
   const std::uint64_t start = m.header + local_size + get<std::uint16_t>(bytes, m.header + 26) + get<std::uint16_t>(bytes, m.header + 28);
   if (start > bytes.size() || m.compressed > bytes.size() - start)
-    fail(fmt::format("corrupt zip file: member '{}' lies outside the file", m.name));
+    fail(fmt::format("corrupt zip file: member {} lies outside the file", in_quotes(m.name)));
   return bytes.substr(start, m.compressed);
 }
 
+void ZipReader::check_method(const ZipMember& m) const {
+  if (m.encrypted) fail(fmt::format("member {} is encrypted", in_quotes(m.name)));
+  if (m.method != 0 && m.method != 8)
+    fail(fmt::format("member {} has compression method {}; stored and deflate can be read", in_quotes(m.name), m.method));
+}
+
 std::string_view ZipReader::view(const ZipMember& m) const {
-  if (m.method != 0 || m.size != m.compressed) fail(fmt::format("member '{}' is compressed: store it (zip -0) to map it", m.name));
+  check_method(m);
+  if (m.method != 0 || m.size != m.compressed) fail(fmt::format("member {} is compressed: store it (zip -0) to map it", in_quotes(m.name)));
   return packed(m);
 }
 
@@ -151,29 +159,30 @@ std::shared_ptr<std::byte> ZipReader::owner_of(std::string_view view) const {
   return file_.part(begin, begin + view.size());
 }
 
+// A checksum of 0 is none: torch.save with compute_crc32 = False stores 0 for every member.
 void ZipReader::check_crc(const ZipMember& m, std::string_view bytes) const {
+  if (m.crc == 0) return;
 #ifdef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION  // tests/fuzz: what random bytes never pass
   return;
 #endif
   if (std::uint32_t(crc32_z(0, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size())) != m.crc)
-    fail(fmt::format("corrupt zip file: checksum of member '{}' is wrong", m.name));
+    fail(fmt::format("corrupt zip file: checksum of member {} is wrong", in_quotes(m.name)));
 }
 
 void ZipReader::verify(const ZipMember& m) const { check_crc(m, view(m)); }
 
 std::string ZipReader::read(const ZipMember& m) const {
+  check_method(m);
   std::string out;
   if (m.method == 0) {
     out = view(m);
-  } else if (m.method == 8) {
+  } else {
     const std::string_view from = packed(m);
     if (m.size > max_unpacked && m.size / max_ratio > from.size())
-      fail(fmt::format("member '{}' unpacks from {} bytes to {}, which may be a zip bomb: store it (numpy.savez, zip -0)", m.name,
+      fail(fmt::format("member {} unpacks from {} bytes to {}, which may be a zip bomb: store it (numpy.savez, zip -0)", in_quotes(m.name),
                        from.size(), m.size));
     out.resize(m.size);
-    if (!inflate_to(from, out)) fail(fmt::format("corrupt zip file: member '{}' does not unpack", m.name));
-  } else {
-    fail(fmt::format("member '{}' has compression method {}; stored and deflate can be read", m.name, m.method));
+    if (!inflate_to(from, out)) fail(fmt::format("corrupt zip file: member {} does not unpack", in_quotes(m.name)));
   }
   check_crc(m, out);
   return out;

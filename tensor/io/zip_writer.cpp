@@ -1,7 +1,10 @@
 #include <fmt/format.h>
 #include <zlib.h>
 
+#include <algorithm>
+
 #include "tensor/error.h"
+#include "tensor/io/file_text.h"
 #include "tensor/io/zip.h"
 #include "tensor/io/zip_records.h"
 
@@ -13,6 +16,22 @@ using namespace zip_records;
 std::uint32_t crc_of(std::string_view bytes, std::uint32_t before = 0) {
   if (bytes.empty()) return before;  // zlib takes a null pointer for a request to start anew
   return std::uint32_t(crc32_z(before, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size()));
+}
+
+// Without this flag a name is in code page 437, and readers (NumPy's among them) make other letters of UTF-8.
+constexpr std::uint16_t utf8_name = 1 << 11;
+
+std::uint16_t flags_of(const std::string& name) {
+  const bool ascii = std::all_of(name.begin(), name.end(), [](char c) { return static_cast<unsigned char>(c) < 0x80; });
+  return ascii ? std::uint16_t(0) : utf8_name;
+}
+
+// Names that readers would take for another: they stop at a zero byte, and refuse the whole archive for a name that is not UTF-8.
+void check_name(const std::string& name) {
+  constexpr std::size_t longest = 65535;
+  if (name.size() > longest) throw FileError(fmt::format("zip: a member's name of {} bytes; a zip file has room for {}", name.size(), longest));
+  if (!is_utf8(name) || name.find('\0') != name.npos)
+    throw FileError(fmt::format("zip: a member cannot be named {}: want UTF-8 without zero bytes", in_quotes(name)));
 }
 
 // Bytes of a member lie at multiples of this in the file, so that arrays can be used where they are mapped. The field that fills the gap is
@@ -29,7 +48,7 @@ std::string local_header(const ZipMember& m) {
   const std::size_t size = padded_header_size(m), padding = size - 30 - m.name.size() - 20 - 4;
   std::string h;
   put(h, local_signature);
-  for (std::uint16_t v : {version_needed, std::uint16_t(0), std::uint16_t(0), std::uint16_t(0), date_1980}) put(h, v);
+  for (std::uint16_t v : {version_needed, flags_of(m.name), std::uint16_t(0), std::uint16_t(0), date_1980}) put(h, v);
   put(h, m.crc);
   put(h, in64), put(h, in64);
   put(h, std::uint16_t(m.name.size())), put(h, std::uint16_t(20 + 4 + padding));
@@ -43,7 +62,7 @@ std::string local_header(const ZipMember& m) {
 std::string central_header(const ZipMember& m) {
   std::string h;
   put(h, central_signature);
-  for (std::uint16_t v : {version_needed, version_needed, std::uint16_t(0), std::uint16_t(0), std::uint16_t(0), date_1980}) put(h, v);
+  for (std::uint16_t v : {version_needed, version_needed, flags_of(m.name), std::uint16_t(0), std::uint16_t(0), date_1980}) put(h, v);
   put(h, m.crc);
   put(h, in64), put(h, in64);
   put(h, std::uint16_t(m.name.size())), put(h, std::uint16_t(28));
@@ -77,9 +96,10 @@ void ZipWriter::append(std::string_view bytes) {
 }
 
 void ZipWriter::begin(const std::string& name, std::size_t head_size) {
-  if (open_) throw FileError(fmt::format("zip: member '{}' begins before '{}' has ended", name, members_.back().name));
+  if (open_) throw FileError(fmt::format("zip: member {} begins before {} has ended", in_quotes(name), in_quotes(members_.back().name)));
+  check_name(name);
   for (const ZipMember& m : members_) {
-    if (m.name == name) throw FileError(fmt::format("zip: there is a member '{}' already", name));
+    if (m.name == name) throw FileError(fmt::format("zip: there is a member {} already", in_quotes(name)));
   }
   ZipMember m;
   m.name = name, m.header = size_;
@@ -110,7 +130,7 @@ void ZipWriter::end(std::string_view head) {
 }
 
 void ZipWriter::finish() {
-  if (open_) throw FileError(fmt::format("zip: member '{}' has not ended", members_.back().name));
+  if (open_) throw FileError(fmt::format("zip: member {} has not ended", in_quotes(members_.back().name)));
   const std::uint64_t start = size_;
   for (const ZipMember& m : members_) append(central_header(m));
   append(end_records(members_.size(), start, size_ - start));

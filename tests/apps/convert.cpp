@@ -1,9 +1,11 @@
 // The program that converts weights, run as a user would, on the encoder that comes with the configs.
 #include <doctest/doctest.h>
 
+#include "tensor/io/atomic_file.h"
 #include "tensor/io/npy.h"
 #include "tensor/io/safetensors.h"
 #include "tests/support/child.h"
+#include "tests/support/text.h"
 
 using namespace fm;
 using namespace fm::test;
@@ -45,6 +47,32 @@ TEST_CASE("npz") {
   CHECK(after.names().size() == before.size());
   CHECK(after.read("embeddings.cls_token").to_vector<float>() == before["embeddings.cls_token"].to_vector<float>());
   refused({"--from", encoder_file, "--dtype", "bf16", "--to", npz}, 2, "which .npz does not have: add --dtype f32");
+}
+
+TEST_CASE("what cannot be read is left out with a word, the rest is converted") {
+  const TempFolder folder;
+  const std::string from = FM_TESTS_FOLDER "/golden/foreign/types.safetensors", to = (folder / "a.npz").string();
+  const Result result = convert({"--from", from, "--to", to, "--dtype", "f32"});
+  CHECK(result.code == 0);
+  CHECK(has(result.err, "\"complex\" of " + from + " is left out: elements of complex64 cannot be read: save its real"));
+  CHECK(has(result.err, "\"nine\" of " + from + " is left out: 9 dimensions"));
+  const NpzReader after(to);
+  CHECK(after.names().size() == Safetensors(from).size() - 3);
+  CHECK(!after.has("complex"));
+  CHECK(after.read("negative.int8").to_vector<std::int32_t>() == std::vector<std::int32_t>{-128, -1, 0, 127});
+  CHECK(after.read("all.float8_e4m3fn").to_vector<float>()[0x7e] == 448);
+}
+
+TEST_CASE("leftovers of a conversion that was killed are swept, those of other files stay") {
+  const TempFolder folder;
+  for (const char* name : {"a.npz", "a.safetensors"}) {
+    const std::string to = (folder / name).string();
+    write_atomically(to + ".tmp-12345", "half");
+    write_atomically((folder / "other.npz.tmp-12345").string(), "half");
+    REQUIRE(convert({"--from", encoder_file, "--to", to}).code == 0);
+    CHECK(!std::filesystem::exists(to + ".tmp-12345"));
+    CHECK(std::filesystem::exists(folder / "other.npz.tmp-12345"));
+  }
 }
 
 TEST_CASE("a PyTorch checkpoint, whole and one of its entries, to safetensors and npz") {

@@ -85,8 +85,46 @@ TEST_CASE("arrays of every type come back, whole and streamed") {
   CHECK(in.read("i64").rank() == 0);
   CHECK(in.read("i64").item() == -7);
   CHECK(in.read("i32").shape() == Shape{0, 4});
-  CHECK_THROWS_WITH_AS(in.read("mu"), doctest::Contains("no array 'mu'; it has arr_0, f32, f64, i64, i32"), FileError);
+  CHECK_THROWS_WITH_AS(in.read("mu"), doctest::Contains("no array \"mu\"; it has arr_0, f32, f64, i64, i32"), FileError);
   CHECK(std::distance(fs::directory_iterator(file.path.parent_path()), {}) == 1);  // no temporary file is left
+}
+
+// NumPy takes a name without the flag to be in code page 437. Bytes 6 of a local and 8 of a central header.
+TEST_CASE("names beyond ASCII say that they are UTF-8") {
+  TemporaryFile file;
+  const std::string model = "\u6a21\u578b";
+  {
+    NpzWriter out(file.path);
+    out.add<float>("plain", {6}, ramp(6));
+    out.add<float>(model, {6}, ramp(6));
+    CHECK_THROWS_WITH_AS(out.add<float>("\xff", {6}, ramp(6)), doctest::Contains("cannot be named \"\\xff.npy\": want UTF-8"), FileError);
+    CHECK_THROWS_WITH_AS(out.add<float>(std::string("a\0b", 3), {6}, ramp(6)), doctest::Contains("without zero bytes"), FileError);
+    CHECK_THROWS_WITH_AS(out.add<float>(std::string(65536, 'a'), {6}, ramp(6)), doctest::Contains("a member's name of 65540 bytes"), FileError);
+    out.finish();
+  }
+  CHECK(NpzReader(file.path).names() == std::vector<std::string>{"plain", model});
+  const std::string bytes = read_file(file.path);
+  const auto flags = [&](const std::string& name) {
+    const std::size_t local = bytes.find(name + ".npy") - 30, central = bytes.rfind(name + ".npy") - 46;
+    CHECK(bytes.substr(local, 4) == "PK\3\4");
+    CHECK(bytes.substr(central, 4) == "PK\1\2");
+    const auto a = zip_records::get<std::uint16_t>(bytes, local + 6), b = zip_records::get<std::uint16_t>(bytes, central + 8);
+    CHECK(a == b);
+    return a;
+  };
+  CHECK(flags("plain") == 0);
+  CHECK(flags(model) == 1 << 11);
+}
+
+TEST_CASE("a checksum of 0 is none, another that is wrong is an error") {
+  const std::string content = npy("{'descr': '|u1', 'fortran_order': False, 'shape': (3,), }", "abc");
+  TemporaryFile file;
+  for (const bool packed : {false, true}) {
+    write_bytes(file.path, zip_of({{"x.npy", content, packed}}, [](std::vector<Entry>& entries) { entries[0].crc = 0; }));
+    CHECK(text(NpzReader(file.path).read("x")) == "abc");
+    write_bytes(file.path, zip_of({{"x.npy", content, packed}}, [](std::vector<Entry>& entries) { entries[0].crc ^= 1; }));
+    CHECK_THROWS_WITH_AS(NpzReader(file.path).read("x"), doctest::Contains("checksum of member \"x.npy\" is wrong"), FileError);
+  }
 }
 
 TEST_CASE("an archive that is not finished leaves nothing") {
@@ -120,15 +158,19 @@ TEST_CASE("wrong npy files are named") {
     return "no error";
   };
   CHECK(error("hello") == "x.npy: not a NumPy array file");
-  CHECK(error(npy("{'descr': '>f4', 'fortran_order': False, 'shape': (1,), }", "abcd")) ==
-        "x.npy: type \">f4\"; <f2, <f4, <f8, <i4, <i8, |u1 and |b1 can be read: convert with astype");
+  CHECK(error(npy("{'descr': '|S4', 'fortran_order': False, 'shape': (1,), }", "abcd")) ==
+        "x.npy: type \"|S4\"; <f2, <f4, <f8, integers of 1 to 8 bytes and |b1 can be read: convert with astype");
+  // A header's control characters do not leave the message's line.
+  CHECK(error(npy("{'descr':\n'\x1b[2J\xff', 'x", "")) == "x.npy: not a plain NumPy array: header '{'descr':\\n'\\x1b[2J\\xff', 'x'");
   CHECK(error(npy("{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }", "abcd")) ==
-        "x.npy: 4 bytes of values where the shape (2) of <f4 needs another number: is it cut off?");
+        "x.npy: 4 bytes of values where the shape (2) of f32 needs more: is it cut off?");
+  CHECK(error(npy("{'descr': '<f4', 'fortran_order': False, 'shape': (1,), }", "abcdefg")) ==
+        "x.npy: 3 bytes follow its one array: several in one file are not read, save each under a name (numpy.savez)");
   CHECK(error(npy("{'descr': '|u1', 'fortran_order': False, 'shape': (1,1,1,1,1,1,1,1,1), }", "a")) ==
         "x.npy: 9 dimensions, at most 8 are supported: reshape it");
   CHECK(error(npy("{'descr': '|u1', 'fortran_order': True, 'shape': (0, 4294967296, 4294967296), }", "")) != "no error");
   for (const char* header :
-       {"", "{", "{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (1,), }", "{'descr': '<f4'}",
+       {"", "{", "{'descr': [('a', '<f4'), 'fortran_order': False, 'shape': (1,), }", "{'descr': ['", "{'descr': '<f4'}",
         "{'descr': '<f4', 'fortran_order': 0, 'shape': (1,), }", "{'descr': '<f4', 'fortran_order': False, 'shape': (-1,), }",
         "{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999999999,), }"}) {
     CHECK(error(npy(header, "abcd")).find("not a plain NumPy array") != std::string::npos);
@@ -179,7 +221,7 @@ TEST_CASE("an archive that unpacks to far more than it is, and members that shar
   const std::string one = npy("{'descr': '|u1', 'fortran_order': False, 'shape': (1,), }", "a");
   write_bytes(file.path,
               zip_of({{"x.npy", one}, {"y.npy", one}}, [](std::vector<Entry>& entries) { entries[1].header = entries[0].header; }));
-  CHECK_THROWS_WITH_AS(NpzReader{file.path}, doctest::Contains("members 'x.npy' and 'y.npy' overlap"), FileError);
+  CHECK_THROWS_WITH_AS(NpzReader{file.path}, doctest::Contains("members \"x.npy\" and \"y.npy\" overlap"), FileError);
 }
 
 TEST_CASE("any cut or flipped byte of an archive is an error or changes nothing") {

@@ -115,6 +115,27 @@ TEST_CASE("F16 is read as f32, BOOL as u8; data out of alignment is copied") {
   CHECK(std::isnan(h[7]));
 }
 
+TEST_CASE("a tensor that cannot be read is an error for itself alone") {
+  const TempFolder folder;
+  const auto path = folder / "mixed.safetensors";
+  write_atomically(path, file_of(R"({"f4":{"dtype":"F4","shape":[4],"data_offsets":[4,6]},"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},)"
+                                 R"("nine":{"dtype":"U8","shape":[1,1,1,1,1,1,1,1,1],"data_offsets":[6,7]}})",
+                                 std::string("\0\0\x80\x3f", 4) + "abc"));
+  const Safetensors file(path);
+  CHECK(file.size() == 3);
+  CHECK(file["a"].item() == 1);
+  const std::string start = path.string() + ": tensor ";
+  CHECK(message([&] { file["f4"]; }) == start + "\"f4\": elements of type \"F4\" cannot be read: convert it to f32 or bf16 before saving, as "
+                                                "t.to(torch.bfloat16) does");
+  CHECK(message([&] { file["nine"]; }) == start + "\"nine\": 9 dimensions, at most 8 are supported: reshape it before saving");
+  CHECK(message([&] { file.tensors(); }).find("\"f4\"") != std::string::npos);
+  std::vector<UnreadEntry> unread;
+  CHECK(file.tensors(unread).size() == 1);
+  REQUIRE(unread.size() == 2);
+  CHECK(unread[0].name == "f4");
+  CHECK(unread[1].name == "nine");
+}
+
 TEST_CASE("writing to a view changes neither the file nor crashes") {
   const TempFolder folder;
   save_safetensors(folder / "x", {{"a", Tensor::arange(4)}});
@@ -146,12 +167,14 @@ TEST_CASE("damaged files: one clear line each") {
       {entry(R"("a":3)"), "not an object"},
       {entry(R"("a":{"shape":[1],"data_offsets":[0,4]})"), "dtype is missing"},
       {entry(R"("a":{"dtype":4,"shape":[1],"data_offsets":[0,4]})"), "dtype is not a string"},
-      {entry(R"("a":{"dtype":"F8_E4M3","shape":[4],"data_offsets":[0,4]})"), "\"F8_E4M3\" is not supported"},
+      {entry(R"("a":{"dtype":"F8_E4M3","shape":[3],"data_offsets":[0,4]})"), "F8_E4M3 [3] takes 3 bytes, data_offsets give it 4"},
+      {entry(R"("a":{"dtype":"C64","shape":[1],"data_offsets":[0,4]})"), "C64 [1] takes 8 bytes"},
+      {entry(R"("a":{"dtype":"F4","shape":[8],"data_offsets":[0,5]})"), "cut short: ends at byte 5"},
       {entry(R"("a":{"dtype":"F32","data_offsets":[0,4]})"), "shape is missing"},
       {entry(R"("a":{"dtype":"F32","shape":1,"data_offsets":[0,4]})"), "shape is not an array"},
       {entry(R"("a":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]})"), "whole number"},
       {entry(R"("a":{"dtype":"F32","shape":[1.0],"data_offsets":[0,4]})"), "whole number"},
-      {entry(R"("a":{"dtype":"F32","shape":[1,1,1,1,1,1,1,1,1],"data_offsets":[0,4]})"), "9 dimensions"},
+      {entry(R"("a":{"dtype":"F32","shape":[1,1,1,1,1,1,1,1,2],"data_offsets":[0,4]})"), "takes 8 bytes"},
       {entry(R"("a":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,4]})"), "impossibly large"},
       {entry(R"("a":{"dtype":"U8","shape":[0,18446744073709551615,2],"data_offsets":[0,0]})", ""), "impossibly large"},
       {entry(R"("a":{"dtype":"F32","shape":[1]})"), "data_offsets is missing"},

@@ -6,6 +6,7 @@
 #include "tensor/error.h"
 #include "tensor/io/atomic_file.h"
 #include "tensor/io/npy.h"
+#include "tensor/io/safetensors.h"
 #include "tests/support/temp_folder.h"
 
 using namespace fm;
@@ -28,11 +29,11 @@ std::string refusal(const fs::path& file, const std::string& entry = {}) {
 
 TEST_CASE("one state dict in each format") {
   const TempFolder folder;
-  const NamedTensors tensors = read_tensors(golden / "bare-2.pt");
+  const NamedTensors tensors = read_tensors(golden / "bare-2.pt").tensors;
   REQUIRE(tensors.size() == 7);
   const fs::path file = folder / "weights";
   const auto check = [&] {
-    const NamedTensors back = read_tensors(file);
+    const NamedTensors back = read_tensors(file).tensors;
     CHECK(back.size() == tensors.size());
     for (const auto& [name, t] : tensors)
       for (const auto& [other, u] : back)
@@ -53,13 +54,13 @@ TEST_CASE("one state dict in each format") {
   fs::copy_file(golden / "ema-1.13.pt", file, fs::copy_options::overwrite_existing);
   check();
   write_npy<float>(folder / "mean.npy", {2}, std::vector<float>{1, 2});
-  CHECK(read_tensors(folder / "mean.npy").at(0).first == "mean");
+  CHECK(read_tensors(folder / "mean.npy").tensors.at(0).first == "mean");
 }
 
 TEST_CASE("entries of checkpoints; what is no file of weights") {
   const TempFolder folder;
   const auto first = [](const std::string& entry) {
-    return read_tensors(golden / "training-2.pt", entry).at(0).second.to_vector<float>().at(0);
+    return read_tensors(golden / "training-2.pt", entry).tensors.at(0).second.to_vector<float>().at(0);
   };
   CHECK(first("ema") == first("model") / 2);
   CHECK(refusal(golden / "training-2.pt", "weights")
