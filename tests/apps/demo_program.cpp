@@ -131,13 +131,17 @@ struct HangConfig {
   std::string ready;
   template <class V>
   void visit(V&& v) {
-    v("ready", ready, "file that says when");
+    v("ready", ready, "file that says when; with .stop at its end: that a signal asked to stop");
   }
 };
 
-int hang(HangConfig& config, Context&) {  // never looks at the stop flag
-  std::ofstream(config.ready) << "ready";
-  for (;;) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+int hang(HangConfig& config, Context&) {  // says that it was asked to stop, and does not
+  write_atomically(config.ready, "ready");
+  for (bool told = false;; std::this_thread::sleep_for(std::chrono::milliseconds(5))) {
+    if (told || !stop_requested()) continue;
+    write_atomically(config.ready + ".stop", stop_reason());
+    told = true;
+  }
 }
 
 }  // namespace

@@ -5,8 +5,10 @@
 #include "apps/train/costs.h"
 #include "apps/train/training_run.h"
 #include "tensor/memory/allocator.h"
+#include "tests/support/near.h"
 
 using namespace fm;
+using fm::test::near;
 
 namespace {
 
@@ -47,7 +49,7 @@ void check_mean_flow(const MfStage& stage, double alpha, std::int64_t dim) {
   const MeanFlowConfig& o = stage.objective;
   CHECK(o.pairs.time.distribution == "uniform");
   CHECK(o.pairs.time.upper == 0.999);
-  CHECK(o.pairs.time.alpha(dim) == doctest::Approx(alpha).epsilon(1e-7));
+  CHECK(near(o.pairs.time.alpha(dim), alpha, 1e-14));
   CHECK(o.pairs.diagonal_share == 0.75);
   CHECK(o.derivative.delta == 0.005);
   CHECK(o.derivative.kind == "fd");
@@ -144,17 +146,17 @@ TEST_CASE("what a step costs is counted from the config alone") {
   const Recipe r = recipe_of(256);
   const double teacher = 2 * (156.814e9 + 4.765e9), student = 2 * (156.816e9 + 4.765e9);      // mfrae.md 4.9
   const StageCost fm = stage_cost(r, "fm"), cmt = stage_cost(r, "cmt"), mfd = stage_cost(r, "mfd"), mft = stage_cost(r, "mft");
-  CHECK(fm.forward == doctest::Approx(1024 * teacher).epsilon(1e-4));
-  CHECK(fm.encoder == doctest::Approx(1024 * 2 * 23.4e9).epsilon(0.02));                      // DINOv2-B on 224 pixels; pictures are encoded as needed
-  CHECK(fm.flops() == doctest::Approx(3 * fm.forward + fm.encoder));
-  CHECK(cmt.forward == doctest::Approx(512 * student).epsilon(1e-4));
-  CHECK(cmt.targets == doctest::Approx(8 * 15 * teacher).epsilon(1e-4));
-  CHECK(mfd.forward == doctest::Approx(256 * student).epsilon(1e-4));
-  CHECK(mfd.tangent == doctest::Approx(0.25 * 2 * mfd.forward));
-  CHECK(mfd.targets == doctest::Approx(256 * teacher).epsilon(1e-4));
+  CHECK(near(fm.forward, 1024 * teacher, 2e-5));
+  CHECK(near(fm.encoder, 1024 * 2 * 23.4e9, 0.02));                      // DINOv2-B on 224 pixels; pictures are encoded as needed
+  CHECK(near(fm.flops(), 3 * fm.forward + fm.encoder, 1e-14));
+  CHECK(near(cmt.forward, 512 * student, 2e-5));
+  CHECK(near(cmt.targets, 8 * 15 * teacher, 2e-5));
+  CHECK(near(mfd.forward, 256 * student, 2e-5));
+  CHECK(near(mfd.tangent, 0.25 * 2 * mfd.forward, 1e-14));
+  CHECK(near(mfd.targets, 256 * teacher, 2e-5));
   CHECK(mft.targets == 0);
   CHECK(mft.teacher == 0);
-  CHECK(mfd.encoder == doctest::Approx(fm.encoder / 4));
+  CHECK(near(mfd.encoder, fm.encoder / 4, 1e-14));
   CHECK(cmt.encoder == 0);
 
   CHECK(mfd.trained == 840299860);
@@ -171,9 +173,9 @@ TEST_CASE("what a step costs is counted from the config alone") {
     c.dit.recompute = true, c.guidance = 1.5, c.mfd.objective.derivative.kind = "jvp", c.mfd.loop.micro_batch = 0;
   });
   const StageCost changed = stage_cost(other, "mfd");
-  CHECK(changed.tangent == doctest::Approx(0.25 * mfd.forward));
-  CHECK(changed.targets == doctest::Approx(2 * mfd.targets));
-  CHECK(changed.recompute == doctest::Approx(mfd.forward));
+  CHECK(near(changed.tangent, 0.25 * mfd.forward, 1e-14));
+  CHECK(near(changed.targets, 2 * mfd.targets, 1e-14));
+  CHECK(near(changed.recompute, mfd.forward, 1e-14));
   CHECK(changed.gradients == mfd.gradients / 2);
   CHECK(changed.activations > 10 * mfd.activations_recomputed);
   CHECK(memory_stats().peak - before < std::size_t{32} << 20);

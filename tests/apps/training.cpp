@@ -12,6 +12,7 @@
 #include "tensor/io/npy.h"
 #include "tensor/io/safetensors.h"
 #include "tests/apps/tiny_run.h"
+#include "tests/support/near.h"
 
 using namespace fm;
 using namespace fm::test;
@@ -250,7 +251,7 @@ TEST_CASE("a batch in parts trains as the whole batch does, up to rounding") {
     REQUIRE(rows["3"].size() == 5);
     for (std::size_t r = 1; r < 5; ++r)
       for (std::size_t i = 0; i < rows["0"][r].size(); ++i)
-        CHECK_MESSAGE(std::stod(rows["3"][r][i]) == doctest::Approx(std::stod(rows["0"][r][i])).epsilon(1e-3),
+        CHECK_MESSAGE(near(std::stod(rows["3"][r][i]), std::stod(rows["0"][r][i]), 1e-3),
                       stage << ": " << rows["0"][0][i]);
   }
 }

@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "tests/support/child.h"
+#include "tests/support/near.h"
 #include "tests/support/text.h"
 
 using namespace fm;
@@ -68,7 +69,7 @@ void same_curves(const fs::path& a, const fs::path& b, double tolerance) {
   REQUIRE(wanted.size() == found.size());
   for (std::size_t i = 0; i < wanted.size(); ++i) {
     REQUIRE(wanted[i].size() == found[i].size());
-    for (std::size_t j = 0; j < wanted[i].size(); ++j) CHECK(found[i][j] == doctest::Approx(wanted[i][j]).epsilon(tolerance));
+    for (std::size_t j = 0; j < wanted[i].size(); ++j) CHECK(near(found[i][j], wanted[i][j], tolerance));
   }
 }
 
@@ -117,7 +118,7 @@ TEST_CASE("a checkpoint of one device is one of the other") {
     train(first, "fm", run, {"--steps", "12", "--fm.loop.rate.decay-end", "24"});
     train(second, "fm", run, {"--steps", "24", "--fm.loop.rate.decay-end", "24"});
     const auto wanted = curves(folder / "whole" / "fm" / "metrics.csv"), found = curves(run / "fm" / "metrics.csv");
-    CHECK(found.back()[1] == doctest::Approx(wanted.back()[1]).epsilon(1e-4));
+    CHECK(near(found.back()[1], wanted.back()[1], 1e-4));
   }
 }
 

@@ -6,6 +6,7 @@ import os
 import pathlib
 import re
 import sys
+import tempfile
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -22,7 +23,8 @@ def options():
     p.add_argument("--count", type=int, default=40, help="number of mutants (default 40)")
     p.add_argument("--folder", action="append", help="folder to change, repeatable (default: %s)" % ", ".join(workshop.FOLDERS))
     p.add_argument("--file", action="append", help="file to change, repeatable (default: all of the folders)")
-    p.add_argument("--work", default="mutation", help="folder for the copy, its build and the results (default: mutation)")
+    p.add_argument("--work", default=os.path.join(tempfile.gettempdir(), "flowmap-mutation"),
+                   help="folder for the copy, its build and the results (default: %(default)s)")
     p.add_argument("--jobs", type=int, default=1, help="compilers at once (default 1)")
     p.add_argument("--minutes", type=float, default=1e9, help="stop after the mutant during which these are over")
     p.add_argument("--memory", type=float, default=6, help="address space of one test, GiB (default 6)")
@@ -89,6 +91,8 @@ def order(file, tests, seconds, slow_limit, sources):
 class Runner:
     def __init__(self, o):
         self.o, self.work = o, pathlib.Path(o.work).resolve()
+        if self.work == ROOT or ROOT in self.work.parents:
+            sys.exit(f"--work {o.work} is inside the sources, which would be copied into themselves: name a folder elsewhere")
         self.work.mkdir(parents=True, exist_ok=True)
         self.shop = workshop.Workshop(ROOT, self.work, o.jobs)
         self.results = Results(self.work / "results.jsonl")

@@ -13,8 +13,8 @@ FOLDERS = ["tensor/ops", "autodiff", "nn", "flowmap", "data", "apps/train"]
 
 class Workshop:
     def __init__(self, root, work, jobs):
-        self.root, self.copy, self.build = pathlib.Path(root), pathlib.Path(work) / "sources", pathlib.Path(work) / "build"
-        self.jobs = str(jobs)
+        self.root, self.copy, self.jobs = pathlib.Path(root), pathlib.Path(work) / "sources", str(jobs)
+        self.build = self.copy / "build"          # where it usually lies, so that ccache finds what was compiled in the tree itself
 
     def refresh(self):
         """Brings the copy up to date. Files that are equal keep their time, so only what depends on changed ones is built anew."""
@@ -31,7 +31,7 @@ class Workshop:
                 target.write_bytes(data)
                 shutil.copymode(self.root / name, target)
         for path in list(self.copy.rglob("*")):
-            if path.is_file() and str(path.relative_to(self.copy)) not in names:
+            if path.is_file() and self.build not in path.parents and str(path.relative_to(self.copy)) not in names:
                 path.unlink()
         if not (self.build / "build.ninja").is_file():
             compiler = os.environ.get("CXX", "c++")

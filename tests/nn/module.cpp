@@ -13,9 +13,11 @@
 #include "nn/layers/patch.h"
 #include "nn/layers/positions.h"
 #include "tensor/random/fill.h"
+#include "tests/support/near.h"
 #include "tests/support/tensors.h"
 
 using namespace fm;
+using fm::test::near;
 using fm::test::max_difference;
 
 namespace {
@@ -156,13 +158,13 @@ TEST_CASE("initial distributions") {
   reset_parameters(layer, 5);
   double low = 1, high = -1, squares = 0;
   for (const double v : layer.weight.value.to_vector<double>()) low = std::min(low, v), high = std::max(high, v), squares += v * v;
-  CHECK(low == doctest::Approx(-0.05).epsilon(1e-3));
-  CHECK(high == doctest::Approx(0.05).epsilon(1e-3));
-  CHECK(squares / 120000 == doctest::Approx(0.0025 / 3).epsilon(0.02));
+  CHECK(near(low, -0.05, 5e-5));
+  CHECK(near(high, 0.05, 5e-5));
+  CHECK(near(squares / 120000, 0.0025 / 3, 1e-3));
   Init(7, "x.").xavier("weight", layer.weight);
-  CHECK(std::sqrt(sum_squares(layer.weight.value) / 120000) == doctest::Approx(std::sqrt(6.0 / 700 / 3)).epsilon(0.02));
+  CHECK(near(std::sqrt(sum_squares(layer.weight.value) / 120000), std::sqrt(6.0 / 700 / 3), 5e-4));
   Init(7, "x.").normal("weight", layer.weight, 0.02);
-  CHECK(std::sqrt(sum_squares(layer.weight.value) / 120000) == doctest::Approx(0.02).epsilon(0.02));
+  CHECK(near(std::sqrt(sum_squares(layer.weight.value) / 120000), 0.02, 0.02));
 }
 
 TEST_CASE("patch embedding is the strided convolution; unpatchify places channels innermost") {
@@ -178,7 +180,7 @@ TEST_CASE("patch embedding is the strided convolution; unpatchify places channel
       for (int c = 0; c < 3; ++c)
         for (int i = 0; i < 2; ++i)
           for (int j = 0; j < 2; ++j) want += w[((o * 3 + c) * 2 + i) * 2 + j] * x[((3 + c) * 4 + n / 3 * 2 + i) * 6 + n % 3 * 2 + j];
-      CHECK(y[static_cast<std::size_t>((6 + n) * 5 + o)] == doctest::Approx(want).epsilon(1e-12));
+      CHECK(near(y[static_cast<std::size_t>((6 + n) * 5 + o)], want, 5e-14));
     }
   const Tensor placed = unpatchify(Tensor::arange(2 * 6 * 12, DType::f64).reshape({2, 6, 12}), 2, 3, 2).value();
   CHECK(placed.shape() == Shape{2, 3, 4, 6});
@@ -192,12 +194,12 @@ TEST_CASE("position tables") {
   const double column = 2, row = 1;                                       // token 5; q = 2, omega = 1, 0.01
   const std::vector<double> want{std::sin(column), std::sin(0.01 * column), std::cos(column), std::cos(0.01 * column),
                                  std::sin(row),    std::sin(0.01 * row),    std::cos(row),    std::cos(0.01 * row)};
-  for (std::size_t i = 0; i < 8; ++i) CHECK(p[5 * 8 + i] == doctest::Approx(want[i]).epsilon(1e-6));
+  for (std::size_t i = 0; i < 8; ++i) CHECK(near(p[5 * 8 + i], want[i], 5e-7));
   const auto [cosine, sine] = rope_tables(2, 3, 8);                         // f_m = 1, 0.01
   const std::vector<double> angles{1, 1, 0.01, 0.01, 2, 2, 0.02, 0.02};
   for (std::size_t i = 0; i < 8; ++i) {
-    CHECK(cosine.to_vector<double>()[5 * 8 + i] == doctest::Approx(std::cos(angles[i])).epsilon(1e-6));
-    CHECK(sine.to_vector<double>()[5 * 8 + i] == doctest::Approx(std::sin(angles[i])).epsilon(1e-6));
+    CHECK(near(cosine.to_vector<double>()[5 * 8 + i], std::cos(angles[i]), 5e-7));
+    CHECK(near(sine.to_vector<double>()[5 * 8 + i], std::sin(angles[i]), 5e-7));
   }
   CHECK_THROWS_AS(rope_tables(2, 2, 6), ConfigError);
 }

@@ -11,8 +11,10 @@
 #include "tensor/error.h"
 #include "tensor/kernels/cpu/optimizer.h"
 #include "tests/support/kernel_check.h"
+#include "tests/support/near.h"
 
 using namespace fm;
+using fm::test::near;
 using test::random_array;
 
 namespace {
@@ -98,7 +100,7 @@ TEST_CASE("AdamW equals the naive update: both types, clipping, decay, a missing
         for (double x : gb) squares += x * x / 4;
         const double norm = std::sqrt(squares), scale = norm > 20 ? 20 / (norm + 1e-6) : 1;
         const StepStats stats = optimizer.step(make_gradients(model, ga, gb), {.lr = lr, .gradient_scale = 0.5});
-        CHECK(stats.gradient_norm == doctest::Approx(norm).epsilon(1e-6));
+        CHECK(near(double(stats.gradient_norm), norm, 1e-6));
         clipped += norm > 20;
         a.step(ga, config, lr, 0.5 * scale);
         if (!gb.empty()) b.step(gb, config, lr, 0.5 * scale);
@@ -128,7 +130,7 @@ TEST_CASE("closed forms: the first step has length lr, a constant gradient keeps
   for (int k = 1; k <= 5; ++k) {
     optimizer.step(make_gradients(model, {}, g), {.lr = 0.125});
     const std::vector<double> now = read(model.b);
-    for (std::size_t i = 0; i < g.size(); ++i) CHECK(now[i] == doctest::Approx(start[i] - 0.125 * k * (g[i] > 0 ? 1 : -1)).epsilon(1e-12));
+    for (std::size_t i = 0; i < g.size(); ++i) CHECK(near(now[i], start[i] - 0.125 * k * (g[i] > 0 ? 1 : -1), 5e-14));
   }
 }
 
@@ -248,27 +250,27 @@ TEST_CASE("schedules are their formulas") {
   CHECK(learning_rate(r, 0) == 2e-4);
   CHECK(learning_rate(r, 1000000) == 2e-4);
   r.warmup_steps = 100;
-  CHECK(learning_rate(r, 0) == doctest::Approx(2e-6));
-  CHECK(learning_rate(r, 99) == doctest::Approx(2e-4));
+  CHECK(near(learning_rate(r, 0), 2e-6, 1e-14));
+  CHECK(near(learning_rate(r, 99), 2e-4, 1e-14));
   CHECK(learning_rate(r, 100) == 2e-4);
   r = {.peak = 2e-4, .decay = "cosine", .end = 2e-5, .warmup_steps = 100, .decay_end = 1600};
   check(r);
-  CHECK(learning_rate(r, 49) == doctest::Approx(1e-4));
-  CHECK(learning_rate(r, 100) == doctest::Approx(2e-4));
-  CHECK(learning_rate(r, 850) == doctest::Approx(1.1e-4));
-  CHECK(learning_rate(r, 600) == doctest::Approx(2e-5 + 1.8e-4 * 0.75));     // a third of the way: (1 + cos 60 deg)/2
+  CHECK(near(learning_rate(r, 49), 1e-4, 1e-14));
+  CHECK(near(learning_rate(r, 100), 2e-4, 1e-14));
+  CHECK(near(learning_rate(r, 850), 1.1e-4, 1e-14));
+  CHECK(near(learning_rate(r, 600), 2e-5 + 1.8e-4 * 0.75, 1e-14));     // a third of the way: (1 + cos 60 deg)/2
   CHECK(learning_rate(r, 1600) == 2e-5);
   CHECK(learning_rate(r, 5000) == 2e-5);
   r = {.peak = 2e-4, .decay = "linear", .end = 2e-5, .decay_begin = 40, .decay_end = 800};
   CHECK(learning_rate(r, 40) == 2e-4);
   CHECK(learning_rate(r, 39) == 2e-4);
-  CHECK(learning_rate(r, 420) == doctest::Approx(1.1e-4));
+  CHECK(near(learning_rate(r, 420), 1.1e-4, 1e-14));
   CHECK(learning_rate(r, 800) == 2e-5);
   r.decay_end = 40;
   CHECK_THROWS_AS(check(r), ConfigError);
   r.decay = "stairs";
   CHECK_THROWS_AS(check(r), ConfigError);
   CHECK(average_decay(0.999, false, 0) == 0.999);
-  CHECK(average_decay(0.999, true, 0) == doctest::Approx(0.1));
+  CHECK(near(average_decay(0.999, true, 0), 0.1, 1e-14));
   CHECK(average_decay(0.999, true, 1000000) == 0.999);
 }

@@ -4,6 +4,7 @@
 #include "nn/layers/positions.h"
 #include "nn/models/presets.h"
 #include "tests/support/model_check.h"
+#include "tests/support/near.h"
 #include "tensor/ops/resize.h"
 
 using namespace fm;
@@ -196,10 +197,10 @@ TEST_CASE("encoder: agrees with loops, at the grid's own size and resized") {
         parts.push_back(got.patches.value());
         const Tensor all = concat(parts, 1);
         const Tensor expected = Tensor::from(want, all.shape());
-        CHECK(max_difference(all, expected) < 1e-10);
+        CHECK(max_difference(all, expected) < 2e-14);
         CHECK(max_difference(net(image).value(), got.patches.value()) == 0);
         to_dtype(net, DType::f32);
-        CHECK(max_difference(net(image.to(DType::f32)).value().to(DType::f64), got.patches.value()) < 1e-4);
+        CHECK(max_difference(net(image.to(DType::f32)).value().to(DType::f64), got.patches.value()) < 5e-6);
       }
 }
 
@@ -222,16 +223,16 @@ TEST_CASE("encoder: initial values of siglip2 and mae") {
   VitEncoderConfig c = tiny_encoder(false, "siglip2");
   c.width = 32, c.mlp_width = 64;
   const VitEncoder siglip(c, 1);
-  CHECK(rms(siglip.position_table.value) == doctest::Approx(1 / std::sqrt(32.0)).epsilon(0.1));
-  CHECK(rms(siglip.patch_embed.weight.value) == doctest::Approx(1 / std::sqrt(48.0)).epsilon(0.1));
-  CHECK(rms(siglip.layers[1].attention.key.weight.value) == doctest::Approx(std::sqrt(6.0 / 64 / 3)).epsilon(0.1));
-  CHECK(rms(siglip.layers[1].mlp.fc1.bias.value) == doctest::Approx(1e-6).epsilon(0.3));
+  CHECK(near(rms(siglip.position_table.value), 1 / std::sqrt(32.0), 0.1));
+  CHECK(near(rms(siglip.patch_embed.weight.value), 1 / std::sqrt(48.0), 5e-2));
+  CHECK(near(rms(siglip.layers[1].attention.key.weight.value), std::sqrt(6.0 / 64 / 3), 2e-2));
+  CHECK(near(rms(siglip.layers[1].mlp.fc1.bias.value), 1e-6, 1e-1));
   CHECK(norm(siglip.layers[1].attention.key.bias.value) == 0);
   c.kind = "mae";
   const VitEncoder mae(c, 1);
-  CHECK(rms(mae.layers[0].mlp.fc2.weight.value) == doctest::Approx(0.02).epsilon(0.1));
+  CHECK(near(rms(mae.layers[0].mlp.fc2.weight.value), 0.02, 5e-2));
   CHECK(norm(mae.layers[0].mlp.fc2.bias.value) == 0);
-  CHECK(rms(mae.patch_embed.weight.value) == doctest::Approx(std::sqrt(6.0 / (48 + 32) / 3)).epsilon(0.1));
+  CHECK(near(rms(mae.patch_embed.weight.value), std::sqrt(6.0 / (48 + 32) / 3), 0.1));
   CHECK_FALSE(mae.position_table.trainable);
   CHECK(norm(mae.position_table.value.slice(1, 0, 1)) == 0);
   CHECK(max_difference(mae.position_table.value.slice(1, 1, 26).squeeze(0), sin_cos_positions(5, 5, 32)) == 0);
@@ -271,7 +272,7 @@ TEST_CASE("RAE: images are resized to the encoder's input and normalised channel
       const double mean = c.image_mean[static_cast<std::size_t>(k)], deviation = c.image_std[static_cast<std::size_t>(k)];
       seen.slice(1, k, k + 1).copy_from((seen.slice(1, k, k + 1) - mean) / deviation);
     }
-    CHECK(max_difference(grid_to_tokens(z), model.encoder(seen).value()) < 1e-5);
+    CHECK(max_difference(grid_to_tokens(z), model.encoder(seen).value()) < 3e-6);
     const Tensor back = restored(normalised(images, c), c).value();
     CHECK(max_difference(back, images) < 1e-6);
     CHECK(model.decode(z).shape() == Shape{2, 3, 10, 10});
@@ -284,8 +285,8 @@ TEST_CASE("encoder: RAE's tokens have mean zero and variance one") {
   VitEncoder net(tiny_encoder(false), 2);
   shake(net);
   const Tensor z = net(wave({2, 3, 20, 20}, 1, DType::f32)).value();
-  CHECK(norm(mean(z, {-1})) < 1e-5);
-  CHECK(max_difference(mean(square(z), {-1}), Tensor::ones({2, 25})) < 1e-4);
+  CHECK(norm(mean(z, {-1})) < 3e-6);
+  CHECK(max_difference(mean(square(z), {-1}), Tensor::ones({2, 25})) < 2e-5);
 }
 
 TEST_CASE("encoder: every parameter gets a gradient when some patches are hidden and the grid is resized") {

@@ -59,9 +59,20 @@ inline Result run_program_file(const std::filesystem::path& program, Arguments a
   return {code, read_file(out), read_file(err)};
 }
 
+// Waits for something that a child does, as long as a machine that is busy with other work may need: the test's own timeout is the bound that
+// counts. False after 5 minutes.
 inline bool wait_until(const std::function<bool()>& happened) {
-  for (int i = 0; i < 10000; ++i, std::this_thread::sleep_for(std::chrono::milliseconds(1)))
+  const auto since = std::chrono::steady_clock::now();
+  for (; std::chrono::steady_clock::now() - since < std::chrono::minutes(5); std::this_thread::sleep_for(std::chrono::milliseconds(1)))
     if (happened()) return true;
+  return false;
+}
+
+// A signal was sent to the process and has not reached it. Two of a kind that are pending would be one.
+inline bool is_pending(pid_t process, int signal) {
+  const std::string status = read_file("/proc/" + std::to_string(process) + "/status");
+  for (const char* set : {"\nSigPnd:", "\nShdPnd:"})
+    if (const auto at = status.find(set); at != std::string::npos && std::stoull(status.substr(at + 8), nullptr, 16) >> (signal - 1) & 1) return true;
   return false;
 }
 

@@ -14,6 +14,7 @@
 
 #include "tensor/kernels/cpu/gemm_reference.h"
 #include "tests/support/kernel_check.h"
+#include "tests/support/near.h"
 
 #define FM_ISA wide
 #include "tensor/kernels/cpu/gemm_batch.h"
@@ -23,6 +24,7 @@ namespace {
 using fm::cpu::GemmArgs;
 using fm::cpu::RoundedFloat;
 using fm::test::each_isa;
+using fm::test::near;
 using Int = std::int64_t;
 
 template <class T>
@@ -202,7 +204,7 @@ TEST_CASE("gemm: sum over a batch with stride 0") {
   p.args.accumulate = true;
   p.args.stride_c = 0;
   fm::cpu::gemm_kernels().f32(p.args);
-  for (std::size_t i = 0; i < want.size(); ++i) CHECK(double(p.c[i]) == doctest::Approx(want[i]).epsilon(1e-4));
+  for (std::size_t i = 0; i < want.size(); ++i) CHECK(near(double(p.c[i]), want[i], 1e-4));
 }
 
 TEST_CASE("gemm: NaN and infinity pass through") {
