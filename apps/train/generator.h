@@ -7,6 +7,7 @@
 #include "flowmap/network.h"
 #include "flowmap/sampler.h"
 #include "nn/models/rae.h"
+#include "tensor/error.h"
 #include "tensor/random/fill.h"
 
 namespace fm {
@@ -14,11 +15,16 @@ namespace fm {
 // Noise of sample number i is a function of (seed, i): the same picture in any batch and with any number of steps.
 Tensor sample_noise(const Samples& samples, const Shape& latent, std::uint64_t seed);
 
-// labels[i] for sample number samples[i] -> images (n, channels, H, W) in [0, 1], `batch` at a time. `generate` maps noise and labels to
-// latents.
+struct SamplesNotFinite : Error { using Error::Error; };   // weights with NaN, or a training that diverged
+
+// labels[i] for sample number samples[i] -> images (n, channels, H, W) in [0, 1], on the CPU, `batch` at a time: `take(first, images)` gets
+// those from samples[first] on. `generate` maps noise and labels to latents. SamplesNotFinite names the first sample that is.
 using LatentGenerator = std::function<Tensor(const Tensor& noise, const Labels& y)>;
+void generate_batches(const Rae& rae, const LatentGenerator& generate, const Samples& samples, const std::vector<std::int64_t>& labels,
+                      std::uint64_t seed, std::int64_t batch, const std::function<void(std::int64_t first, const Tensor& images)>& take);
+// The same in one piece.
 Tensor generate_images(const Rae& rae, const LatentGenerator& generate, const Samples& samples, const std::vector<std::int64_t>& labels,
-                       std::uint64_t seed, std::int64_t batch, const std::function<void(std::int64_t done)>& progress);
+                       std::uint64_t seed, std::int64_t batch);
 
 // A batch whose passes work with about half a gigabyte, by what they take for one sample (nn/flops/activations.h); 1 to 256.
 std::int64_t batch_for(std::int64_t bytes_a_sample);
