@@ -14,15 +14,11 @@ Tensor sample_noise(const Samples& samples, const Shape& latent, std::uint64_t s
   return Draws{seed, 0, samples}.normal(latent, DType::f32, Purpose::sampling);
 }
 
-namespace {
-
 void refuse_not_finite(const Tensor& x, const char* what, const Samples& samples, std::int64_t first) {
   if (const std::int64_t bad = first_row_not_finite(x); bad >= 0)
     throw SamplesNotFinite(fmt::format("{} of sample {} are not finite: the weights are damaged or their training diverged", what,
-                            samples[static_cast<std::size_t>(first + bad)]));
+                                       samples[static_cast<std::size_t>(first + bad)]));
 }
-
-}  // namespace
 
 void generate_batches(const Rae& rae, const LatentGenerator& generate, const Samples& samples, const std::vector<std::int64_t>& labels,
                       std::uint64_t seed, std::int64_t batch, const std::function<void(std::int64_t first, const Tensor& images)>& take) {
@@ -73,6 +69,7 @@ Image truncated(const float* planes, int channels, int height, int width) {
 
 std::vector<Image> to_images(const Tensor& batch, Rounding rounding) {
   const Tensor x = batch.contiguous().to(Device{});
+  refuse_not_finite(x, "pixels", consecutive(0, x.dim(0)));
   const int channels = static_cast<int>(x.dim(1)), height = static_cast<int>(x.dim(2)), width = static_cast<int>(x.dim(3));
   std::vector<Image> out;
   for (std::int64_t i = 0; i < x.dim(0); ++i) {
