@@ -143,7 +143,7 @@ TEST_CASE("the reference is the whole test split, whatever the number of samples
     CHECK(std::abs(s.accuracy - p) <= 2 * deviation);
   }
   CHECK(scores[3].frechet < scores[0].frechet);                 // the bias of few samples is all that is left
-  CHECK(scores[0].reference_accuracy > 0.9);
+  CHECK(scores[0].reference_accuracy > 0.8);
 }
 
 TEST_CASE("a smaller reference is balanced, and the same for any number of samples") {
