@@ -15,21 +15,20 @@ struct Call {
   Function f;
   Tensors inputs, tangents;
   Tensor gdy;                              // cotangent of the output's tangent, left by its node for the one of y
+  bool value_unused = false;               // y itself has none: its node was only made to run
 };
 
-Var leaf_or_undefined(Tape& tape, const Tensor& x) { return x.defined() ? tape.variable(x) : Var(); }
-
 // Runs f again on a tape of its own and passes the cotangents on: to inputs 0..n-1, and to their tangents n..2n-1.
-void pull_again(const Call& call, const Tensor& gy, Cotangents& g) {
+void pull_again(Call& call, Tensor gy, Cotangents& g) {
   Tape inner;
   const std::size_t n = call.inputs.size();
   std::vector<Var> leaves, inputs;
   for (std::size_t i = 0; i < n; ++i) {
-    leaves.push_back(leaf_or_undefined(inner, call.inputs[i]));
+    leaves.push_back(inner.leaf_within(g, leaves, call.inputs[i]));
     inputs.push_back(leaves[i]);
   }
   for (std::size_t i = 0; i < call.tangents.size(); ++i) {
-    leaves.push_back(leaf_or_undefined(inner, call.tangents[i]));
+    leaves.push_back(inner.leaf_within(g, leaves, call.tangents[i]));
     if (leaves[n + i].defined()) inputs[i] = inputs[i].with_tangent(leaves[n + i]);
   }
   Var y;
@@ -40,13 +39,11 @@ void pull_again(const Call& call, const Tensor& gy, Cotangents& g) {
     y = call.f(inputs);
   }
   inputs.clear();
-  std::vector<std::pair<Var, Tensor>> seeds{{y.without_tangent(), gy}};
-  if (call.gdy.defined()) seeds.push_back({y.tangent(), call.gdy});
+  std::vector<std::pair<Var, Tensor>> seeds;
+  if (!call.value_unused) seeds.emplace_back(y.without_tangent(), std::move(gy));
+  if (call.gdy.defined()) seeds.emplace_back(y.tangent(), std::move(call.gdy));
   y = Var();
-  Gradients all = inner.backward(seeds);
-  for (std::size_t i = 0; i < leaves.size(); ++i)
-    if (leaves[i].defined() && g.wants(i) && all[leaves[i]].defined()) g.add(i, all[leaves[i]]);
-  for (auto& [parameter, gradient] : all.parameters()) g.gradients().add(*parameter, gradient);
+  inner.backward_within(g, leaves, std::move(seeds));
 }
 
 // Recorded whatever the inputs are: f may use parameters.
@@ -66,12 +63,13 @@ Var record_taped(const Function& f, const std::vector<Var>& inputs, const Var& y
     call->tangents.push_back(x.has_tangent() ? x.tangent().value() : Tensor());
     parents.push_back(x.has_tangent() ? x.tangent() : Var());
   }
-  const Var value = record_always("recompute", y.value(), parents, [call](const Tensor& gy, Cotangents& g) { pull_again(*call, gy, g); });
+  const Var value = record_always("recompute", y.value(), parents, [call](const Tensor&, Cotangents& g) { pull_again(*call, g.take_own(), g); });
   Tape::current()->will_add_to(value.node(), used);
   if (!y.has_tangent()) return value;
   const Var tangent = record_always("recompute", y.tangent().value(), {value}, [call, shape = y.shape()](const Tensor& gdy, Cotangents& g) {
     call->gdy = gdy;
-    if (!g.has(0)) g.add(0, Tensor::zeros(shape, gdy.dtype(), gdy.device()));
+    call->value_unused = !g.has(0);
+    if (call->value_unused) g.add(0, Tensor::zeros(shape, gdy.dtype(), gdy.device()));
   });
   return value.with_tangent(tangent);
 }
@@ -88,9 +86,10 @@ Var recompute(Function f, const std::vector<Var>& inputs) {
   bool any = false;
   for (const Var& x : inputs) any = any || x.has_tangent();
   if (any && tangent_mode() == TangentMode::taped) return record_taped(f, inputs, y, used.list());
-  Call call{std::move(f), {}, {}, {}};
-  for (const Var& x : inputs) call.inputs.push_back(x.value());
-  const Var value = record_always("recompute", y.value(), inputs, [call](const Tensor& gy, Cotangents& g) { pull_again(call, gy, g); });
+  const auto call = std::make_shared<Call>();
+  call->f = std::move(f);
+  for (const Var& x : inputs) call->inputs.push_back(x.value());
+  const Var value = record_always("recompute", y.value(), inputs, [call](const Tensor&, Cotangents& g) { pull_again(*call, g.take_own(), g); });
   Tape::current()->will_add_to(value.node(), used.list());
   return y.has_tangent() ? value.with_tangent(y.tangent()) : value;
 }

@@ -6,6 +6,10 @@
 // f is kept until the backward pass: what it captures by reference must live as long. It may use Parameters freely, but other Vars of the tape
 // only as arguments (a captured one is an AutodiffError in the backward pass), and must compute the same function each time. Tangents pass
 // through: in constant mode they are computed with the value, in taped mode one second run of f serves the cotangents of y and of dy.
+//
+// Gradients are bit for bit those without recompute, also where the inputs or parameters of f have other uses: the second run adds its
+// cotangents to the sums of the outer pass one by one, in the order of one tape. One exception: an f that returns an argument itself, with no
+// operation between.
 #pragma once
 
 #include <concepts>

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <utility>
 
 #include "autodiff/var.h"
 #include "tensor/ops/elementwise.h"
@@ -19,6 +20,12 @@ void accumulate(Tensor& sum, const Tensor& g) {
   if (!sum.defined()) sum = g;
   else if (sum.is_unique() && sum.is_contiguous()) add_into(sum, g);
   else sum = sum + g;
+}
+
+// Something is there again only where an input of a pull is also a parameter that it uses.
+void give(Tensor& place, Tensor sum) {
+  if (place.defined()) accumulate(place, sum);
+  else place = std::move(sum);
 }
 
 }  // namespace
@@ -68,6 +75,25 @@ Tensor* Cotangents::existing(std::size_t input) {
   return sum.defined() && sum.is_unique() && sum.is_contiguous() ? &sum : nullptr;
 }
 
+Tensor Cotangents::take(std::size_t input) {
+  return wants(input) ? std::exchange(nodes_[static_cast<std::size_t>(inputs_[input].index)], Tensor()) : Tensor();
+}
+
+void Cotangents::put(std::size_t input, Tensor sum) {
+  if (wants(input)) give(nodes_[static_cast<std::size_t>(inputs_[input].index)], std::move(sum));
+}
+
+Tensor* Cotangents::sum_of(const Parameter& p) {
+  const auto leaf = tape_.leaves_.find(&p);
+  return leaf != tape_.leaves_.end() ? &nodes_[static_cast<std::size_t>(leaf->second.index)] : &all_.parameters_[&p];
+}
+
+Tensor Cotangents::take(const Parameter& p) {
+  const bool any = tape_.leaves_.contains(&p) || all_.parameters_.contains(&p);
+  return any ? std::exchange(*sum_of(p), Tensor()) : Tensor();
+}
+void Cotangents::put(const Parameter& p, Tensor sum) { give(*sum_of(p), std::move(sum)); }
+
 Tape::Tape() : serial_(next_serial++), outer_(current_tape) { current_tape = this; }
 Tape::~Tape() { current_tape = outer_; }
 Tape* Tape::current() { return current_tape; }
@@ -113,7 +139,38 @@ std::unordered_map<std::int64_t, std::vector<const Parameter*>> Tape::last_addit
   return by_node;
 }
 
-Gradients Tape::backward(const std::vector<std::pair<Var, Tensor>>& seeds, const OnFinal& on_final) {
+Gradients Tape::backward(std::vector<std::pair<Var, Tensor>> seeds, const OnFinal& on_final) { return run(std::move(seeds), on_final, {}); }
+
+Var Tape::leaf_within(const Cotangents& outer, const std::vector<Var>& before, const Tensor& x) {
+  const std::size_t input = before.size();
+  if (!x.defined() || !outer.wants(input)) return x;
+  for (std::size_t i = 0; i < input; ++i)
+    if (before[i].on_tape() && outer.node(i).index == outer.node(input).index) return before[i];
+  return variable(x);
+}
+
+void Tape::backward_within(Cotangents& outer, const std::vector<Var>& leaves, std::vector<std::pair<Var, Tensor>> seeds) {
+  std::vector<std::pair<Var, Tensor>> all;
+  for (std::size_t i = 0; i < leaves.size(); ++i)
+    if (leaves[i].on_tape())
+      if (Tensor sum = outer.take(i); sum.defined()) all.emplace_back(leaves[i], std::move(sum));
+  for (const auto& [p, leaf] : leaves_)
+    if (Tensor sum = outer.take(*p); sum.defined()) all.emplace_back(Var(p->value, leaf), std::move(sum));
+  std::unordered_map<const Parameter*, Tensor> hidden;
+  for (const auto& [p, node] : first_hidden_use_)
+    if (Tensor sum = outer.take(*p); sum.defined()) hidden.emplace(p, std::move(sum));
+  for (auto& seed : seeds) all.push_back(std::move(seed));
+  seeds.clear();
+  Gradients out = run(std::move(all), {}, std::move(hidden));
+  for (std::size_t i = 0; i < leaves.size(); ++i) {
+    if (!leaves[i].on_tape()) continue;
+    if (Tensor& sum = out.nodes_[static_cast<std::size_t>(leaves[i].node().index)]; sum.defined()) outer.put(i, std::exchange(sum, Tensor()));
+  }
+  for (auto& [p, sum] : out.parameters_)
+    if (sum.defined()) outer.put(*p, std::exchange(sum, Tensor()));
+}
+
+Gradients Tape::run(std::vector<std::pair<Var, Tensor>> seeds, const OnFinal& on_final, std::unordered_map<const Parameter*, Tensor> so_far) {
   if (spent_) throw AutodiffError("backward: this tape was run backward before; record again");
   spent_ = true;
   const PauseTape pause;
@@ -122,11 +179,13 @@ Gradients Tape::backward(const std::vector<std::pair<Var, Tensor>>& seeds, const
   out.tape_ = serial_;
   out.nodes_.resize(nodes_.size());
   out.let_go_.resize(nodes_.size(), nullptr);
-  for (const auto& [var, g] : seeds) {
+  out.parameters_ = std::move(so_far);
+  for (auto& [var, g] : seeds) {
     if (!var.on_tape()) continue;
     if (var.node().tape != serial_) throw AutodiffError("backward: the loss was recorded on another tape");
     if (g.shape() != var.shape()) throw ShapeError("backward: cotangent " + fm::to_string(g.shape()) + " for a value of " + fm::to_string(var.shape()));
     accumulate(out.nodes_[static_cast<std::size_t>(var.node().index)], g);
+    g = Tensor();                                            // what nobody else holds may be added to in place
   }
   const auto final_at = on_final ? last_additions() : std::unordered_map<std::int64_t, std::vector<const Parameter*>>();
   const auto tell_final = [&](std::int64_t i) {
@@ -145,9 +204,9 @@ Gradients Tape::backward(const std::vector<std::pair<Var, Tensor>>& seeds, const
     Node& node = nodes_[i];
     if (node.pull && !node.kept) out.let_go_[i] = node.op;
     if (node.pull && out.nodes_[i].defined()) {
-      const Tensor gy = out.nodes_[i];
+      Tensor gy = out.nodes_[i];
       if (!node.kept) out.nodes_[i] = Tensor();
-      Cotangents cotangents(*this, out, out.nodes_, node.inputs);
+      Cotangents cotangents(*this, out, out.nodes_, node.inputs, gy);
       const ModulePath path(node.path);
       node.pull(gy, cotangents);
     }

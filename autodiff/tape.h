@@ -39,6 +39,7 @@ class Gradients {
 
  private:
   friend class Tape;
+  friend class Cotangents;
   std::vector<Tensor> nodes_;
   std::vector<const char*> let_go_;                // by node: null for what is given, else the operation whose result it is
   std::unordered_map<std::int64_t, const Parameter*> leaf_parameters_;
@@ -49,21 +50,31 @@ class Gradients {
 // Handed to a node's pull: where the cotangents of its inputs go.
 class Cotangents {
  public:
-  Cotangents(const Tape& tape, Gradients& all, std::vector<Tensor>& nodes, const std::vector<NodeRef>& inputs)
-      : tape_(tape), all_(all), nodes_(nodes), inputs_(inputs) {}
+  Cotangents(const Tape& tape, Gradients& all, std::vector<Tensor>& nodes, const std::vector<NodeRef>& inputs, Tensor& own)
+      : tape_(tape), all_(all), nodes_(nodes), inputs_(inputs), own_(own) {}
   bool wants(std::size_t input) const { return inputs_[input].on_tape(); }    // false: nobody asked, skip the work
   bool has(std::size_t input) const { return wants(input) && nodes_[static_cast<std::size_t>(inputs_[input].index)].defined(); }
   void add(std::size_t input, const Tensor& g);
   // Adds g to the part [begin, begin + g.dim(dim)) of the input's cotangent. The parts of one input fill one buffer, made of zeros by the first.
   void add_slice(std::size_t input, int dim, std::int64_t begin, const Tensor& g);
   Tensor* existing(std::size_t input);         // the sum so far when it may be added to in place, else null
-  Gradients& gradients() { return all_; }
+
+  // For a pull that runs a tape of its own (Tape::backward_within): it takes the sums so far, has that tape go on adding to them, and puts them
+  // back. Undefined where nothing was added yet.
+  NodeRef node(std::size_t input) const { return inputs_[input]; }
+  Tensor take(std::size_t input);
+  void put(std::size_t input, Tensor sum);
+  Tensor take(const Parameter& p);
+  void put(const Parameter& p, Tensor sum);
+  Tensor take_own() { return std::move(own_); }      // the pull's gy, with the pass's hold on it: gy itself is undefined from then on
 
  private:
+  Tensor* sum_of(const Parameter& p);                // its cotangent: at its leaf, or beside the tape if it has none there
   const Tape& tape_;
   Gradients& all_;
   std::vector<Tensor>& nodes_;
   const std::vector<NodeRef>& inputs_;
+  Tensor& own_;
 };
 
 using Pull = std::function<void(const Tensor& gy, Cotangents& g)>;
@@ -105,7 +116,14 @@ class Tape {
   NodeRef record(const char* op, const Shape& shape, std::vector<NodeRef> inputs, Pull pull);
 
   // Reverse mode from one or several outputs with given cotangents; consumes the recording (saved tensors are let go as it passes them).
-  Gradients backward(const std::vector<std::pair<Var, Tensor>>& seeds, const OnFinal& on_final = {});
+  Gradients backward(std::vector<std::pair<Var, Tensor>> seeds, const OnFinal& on_final = {});
+
+  // The same in the pull of a node of another tape. leaves[i] stands for that node's input i (undefined or a constant: nothing is passed on;
+  // inputs of one node have one leaf). Cotangents of leaves and parameters are added to the sums that the outer pass has so far, one by one, as
+  // if all had been recorded on the outer tape: the same bits, not only the same sums.
+  // `leaf_within` makes leaves[i], given those before it.
+  Var leaf_within(const Cotangents& outer, const std::vector<Var>& before, const Tensor& x);
+  void backward_within(Cotangents& outer, const std::vector<Var>& leaves, std::vector<std::pair<Var, Tensor>> seeds);
 
   // The pull of this node will add to the gradients of these parameters, which it has not as inputs.
   void will_add_to(NodeRef node, const std::vector<const Parameter*>& parameters);
@@ -117,6 +135,8 @@ class Tape {
 
  private:
   friend class PauseTape;
+  friend class Cotangents;
+  Gradients run(std::vector<std::pair<Var, Tensor>> seeds, const OnFinal& on_final, std::unordered_map<const Parameter*, Tensor> so_far);
   struct Node {
     Pull pull;
     const char* op;

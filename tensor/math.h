@@ -117,7 +117,7 @@ FM_HD float rsqrt(float x) { return 1.0f / __builtin_sqrtf(x); }
 
 namespace detail {
 
-// sin(x + quarter * pi/2): the reduction by pi/2 in double keeps float accuracy up to |x| = 1e6 and degrades beyond.
+// sin(x + quarter * pi/2) for |x| <= farthest_angle: up to there the product of k with the first part of pi/2, which has 33 bits, is exact.
 FM_HD float sin_shifted(float x, std::int64_t quarter) {
   constexpr double magic = 6755399441055744.0;  // 1.5 * 2^52
   const double xd = x;
@@ -134,6 +134,10 @@ FM_HD float sin_shifted(float x, std::int64_t quarter) {
 
 }  // namespace detail
 
+// Straight-line code for |x| <= farthest_angle, which is 2^20. Sin and Cos (ops/elementwise_ops.h) evaluate arguments beyond it, infinities
+// and NaN in double, where the C library reduces exactly: no loop that vectorises can afford that for every element.
+constexpr float farthest_angle = 1048576.0f;
+FM_HD bool is_far_angle(float x) { return !(__builtin_fabsf(x) <= farthest_angle); }
 FM_HD float sin(float x) { return detail::sin_shifted(x, 0); }
 FM_HD float cos(float x) { return detail::sin_shifted(x, 1); }
 
@@ -155,6 +159,10 @@ FM_HD double cos(double x) { return ::cos(x); }
 
 template <class T> FM_HD Dual<T> exp(Dual<T> x) {
   const T y = exp(x.v);
+  return {y, y * x.d};
+}
+template <class T> FM_HD Dual<T> exp_nonpositive(Dual<T> x) {
+  const T y = exp_nonpositive(x.v);
   return {y, y * x.d};
 }
 template <class T> FM_HD Dual<T> log(Dual<T> x) { return {log(x.v), x.d / x.v}; }
@@ -182,5 +190,15 @@ template <class T> FM_HD Dual<T> cos(Dual<T> x) { return {cos(x.v), -sin(x.v) * 
 
 template <class T> FM_HD T max(T a, T b) { return a < b ? b : a; }
 template <class T> FM_HD T min(T a, T b) { return a > b ? b : a; }
+
+// sigmoid(x) and 1 - sigmoid(x). The rest is computed as e^-x sigmoid(x): as a difference it would lose the digits that slopes need where
+// the sigmoid is near 1.
+template <class T> struct Sigmoids {
+  T sigmoid, rest;
+};
+template <class T> FM_HD Sigmoids<T> sigmoids(T x) {
+  const T e = exp_nonpositive(x < T(0) ? x : -x), large = T(1) / (T(1) + e), small = e * large;
+  return {x < T(0) ? small : large, x < T(0) ? large : small};
+}
 
 }  // namespace fm::math

@@ -8,6 +8,7 @@
 #include "tensor/kernels/cuda/backend.h"
 #include "tensor/memory/allocator.h"
 #include "tensor/ops/copy.h"
+#include "tensor/ops/overlap.h"
 #include "tensor/ops/walk.h"
 
 namespace fm {
@@ -240,6 +241,7 @@ Tensor Tensor::reshape(const Shape& wanted) const {
 
 Tensor Tensor::flatten(int from, int to) const {
   const int a = normalise_dim(from, rank(), "flatten"), b = normalise_dim(to, rank(), "flatten");
+  if (a > b) throw ShapeError("flatten: dimension " + std::to_string(from) + " comes after " + std::to_string(to) + " in a tensor of shape " + to_string(shape_));
   Shape shape;
   for (int i = 0; i < rank(); ++i) {
     if (i > a && i <= b) shape[shape.rank() - 1] *= shape_[i];
@@ -281,6 +283,7 @@ Tensor Tensor::to(Device device) const {
 void Tensor::copy_from(const Tensor& source) const { copy(source.shape() == shape_ ? source : source.expand(shape_), *this); }
 
 void Tensor::fill(double value) const {
+  check_writable(*this, "fill");
   if (device_.is_cuda()) {
     if (numel()) cuda::on(device_).copy.fill(dtype_, data_, value, walk_of(shape_, strides_, strides_));
     return;

@@ -65,7 +65,9 @@ class Tensor {
   Tensor clone() const;                                                   // always a copy
   Tensor to(DType dtype) const;                                           // itself if it has that type
   Tensor to(Device device) const;                                         // itself if it lies there; from a GPU: waits for it
-  void copy_from(const Tensor& source) const;                             // writes into this memory; shapes broadcast, types convert
+  // Write into this memory, which must not hold an element twice (an expanded view does: ShapeError). Shapes broadcast, types convert; the
+  // source may be a view of this memory.
+  void copy_from(const Tensor& source) const;
   void fill(double value) const;
 
  private:

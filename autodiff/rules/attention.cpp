@@ -68,6 +68,7 @@ Var attention_reference(const Var& q_any, const Var& k, const Var& v) {
 }
 
 Var attention_qkv_reference(const Var& qkv, int heads) {
+  split_qkv(qkv.value(), heads);                            // its checks
   const std::int64_t b = qkv.dim(0), n = qkv.dim(1), c = qkv.dim(2) / 3;
   const Var parts = reshape(qkv, {b, n, 3, heads, c / heads});
   const auto part = [&](int i) { return transpose(select(parts, 2, i), 1, 2); };

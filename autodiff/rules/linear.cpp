@@ -37,7 +37,7 @@ Var permute(const Var& x, const std::vector<int>& dims) {
     inverse[static_cast<std::size_t>(normalise_dim(dims[i], x.rank(), "permute"))] = static_cast<int>(i);
   const Var y = linear_node("permute", value, x, [inverse](const Tensor& gy) { return gy.permute(inverse); });
   if (!x.has_tangent()) return y;
-  return y.with_tangent(push([&] { return permute(inverse[0] == 0 ? x.tangent() : full(x), dims); }));
+  return y.with_tangent(push([&] { return permute(inverse.empty() || inverse[0] == 0 ? x.tangent() : full(x), dims); }));
 }
 
 Var transpose(const Var& x, int a, int b) {
@@ -140,7 +140,7 @@ Var sum(const Var& x) {
 
 Var mean(const Var& x, const std::vector<int>& dims, bool keep) {
   double n = 1;
-  for (int d : dims) n *= static_cast<double>(x.dim(d));
+  for (int d : dims) n *= static_cast<double>(x.shape()[normalise_dim(d, x.rank(), "mean")]);
   return affine(sum(x, dims, keep), 1 / n, 0);
 }
 

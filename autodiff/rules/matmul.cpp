@@ -11,6 +11,8 @@ void add_product(Cotangents& g, std::size_t input, const Tensor& a, const Tensor
   else g.add(input, matmul(a, b, type));
 }
 
+Tensor rows_times(const Tensor& x, const Tensor& m) { return x.rank() == 1 ? matmul(x.unsqueeze(0), m).squeeze(0) : matmul(x, m); }
+
 Var matmul(const Var& a, const Var& b) {                    // y = a b:  ga = gy b^T,  gb = a^T gy, summed back over broadcast dimensions
   const Tensor va = a.value(), vb = b.value();
   const Var y = record("matmul", matmul(va, vb), {&a, &b}, [=](const Tensor& gy, Cotangents& g) {
@@ -38,7 +40,7 @@ Var linear(const Var& x, const Var& weight, const Var& bias, DType result) {  //
   const Tensor vx = x.value(), vw = weight.value(), vb = bias.value();
   const Var y = record("linear", linear(vx, vw, vb, result), {&x, &weight, &bias}, [=](const Tensor& gy_any, Cotangents& g) {
     const Tensor gy = gy_any.to(vx.dtype());
-    if (g.wants(0)) g.add(0, matmul(gy, vw));
+    if (g.wants(0)) g.add(0, rows_times(gy, vw));
     if (g.wants(1)) add_product(g, 1, gy.rows().transpose(0, 1), vx.rows(), vw.dtype());
     if (g.wants(2)) g.add(2, sum(gy_any.rows().to(vb.dtype()), {0}));
   });

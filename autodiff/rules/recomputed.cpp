@@ -1,6 +1,7 @@
 #include "autodiff/rules/recomputed.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "autodiff/rules/linear.h"
 #include "autodiff/rules/matmul.h"
@@ -14,15 +15,14 @@ struct Again {
   std::vector<Var> leaves;
   Var h;
 
-  Again(const Recomputed& x, const std::vector<Tensor>& inputs) {
-    for (const Tensor& v : inputs) leaves.push_back(v.defined() ? tape.variable(v) : Var());
+  Again(const Recomputed& x, const std::vector<Tensor>& inputs, const Cotangents& g) {
+    for (const Tensor& v : inputs) leaves.push_back(tape.leaf_within(g, leaves, v));
     h = x.f(leaves);
   }
-  void pull(const Tensor& gh, Cotangents& g) {
-    Gradients all = tape.backward({{h, gh}});
-    for (std::size_t i = 0; i < leaves.size(); ++i)
-      if (leaves[i].defined() && g.wants(i) && all[leaves[i]].defined()) g.add(i, all[leaves[i]]);
-    for (auto& [parameter, gradient] : all.parameters()) g.gradients().add(*parameter, gradient);
+  void pull(Tensor gh, Cotangents& g) {
+    std::vector<std::pair<Var, Tensor>> seeds;
+    seeds.emplace_back(std::exchange(h, Var()), std::move(gh));
+    tape.backward_within(g, leaves, std::move(seeds));
   }
 };
 
@@ -46,10 +46,10 @@ Var linear(const Recomputed& x, const Var& weight, const Var& bias, DType result
   const Recomputed kept{x.f, {}};
   const Pull pull = [=, vw = weight.value(), vb = bias.value()](const Tensor& gy_any, Cotangents& g) {
     if (g.wants(b)) g.add(b, sum(gy_any.rows().to(vb.dtype()), {0}));
-    Again again(kept, inputs);
+    Again again(kept, inputs, g);
     const Tensor gy = gy_any.to(again.h.dtype());
     if (g.wants(w)) add_product(g, w, gy.rows().transpose(0, 1), again.h.value().rows(), vw.dtype());
-    if (again.h.on_tape()) again.pull(matmul(gy, vw), g);
+    if (again.h.on_tape()) again.pull(rows_times(gy, vw), g);
   };
   const Var value(y.value(), Tape::current()->record("linear", y.shape(), std::move(nodes), pull));
   Tape::current()->will_add_to(value.node(), used.list());

@@ -39,7 +39,8 @@ Var cross_entropy(const Var& logits, const Tensor& targets) {
 
 Var cross_entropy_reference(const Var& logits, const Tensor& targets) {
   const DType compute = compute_type(logits.value(), "cross_entropy");
-  const std::int64_t classes = logits.shape().back();
+  if (logits.rank() == 0) throw ShapeError("cross_entropy: logits of shape [] have no rows");
+  const std::int64_t classes = logits.dim(-1);
   const Tensor p = is_floating(targets.dtype()) ? widen(targets, compute, "cross_entropy")
                                                 : one_hot(targets.reshape({-1}), classes, compute).reshape(logits.shape());
   return cast(-sum(Var(p) * log_softmax_reference(wide(logits, compute)), {-1}), logits.dtype());

@@ -22,7 +22,9 @@ struct Attention {
   T scale = T(1);
   Heads<const T> q, k, v;  // (B, H, Nq | Nk | Nk, D)
   Heads<T> o;              // (B, H, Nq, D): written by forward, read by backward
-  T* lse = nullptr;        // (B, H, Nq) log sum exp of the scaled scores: written by forward (unless null), read by backward
+  // (B, H, 2, Nq), written by forward (unless null), read by backward: the maximum of the scaled scores in units of log 2, and the sum of
+  // 2^(score - maximum). Two numbers: one, their log sum exp, would turn its rounding into a relative error of every probability.
+  T* sums = nullptr;
 };
 
 // Tangents of the inputs (null data: zero) and where that of o goes.

@@ -32,10 +32,17 @@ struct AdamWClip {
 
 FM_HD bool is_finite(double x) { return x - x == 0; }
 
-// The small constant is that of torch.nn.utils.clip_grad_norm_.
+// The second moment is a mean of squares in f32, whose numbers end at 3.4e38: a larger gradient would make it infinite, and the element would
+// never move again.
+constexpr double largest_square = 3.4e38;
+
+// The small constant is that of torch.nn.utils.clip_grad_norm_. A norm that is not finite, or whose square the second moment cannot hold when it
+// was clipped, gives a norm and a scale that are not.
 FM_HD AdamWClip clipped(double norm, double scale, double limit) {
-  if (!is_finite(norm)) return {norm, norm - norm};
-  return {norm, limit > 0 && norm > limit ? scale * (limit / (norm + 1e-6)) : scale};
+  const double factor = limit > 0 && norm > limit ? limit / (norm + 1e-6) : 1;
+  if (is_finite(norm) && norm * factor * (norm * factor) < largest_square) return {norm, scale * factor};
+  const double endless = is_finite(norm) ? __builtin_inf() : norm;
+  return {endless, endless - endless};
 }
 
 template <class T> struct AdamWTensors {

@@ -5,6 +5,7 @@
 #include "tensor/kernels/dispatch.h"
 #include "tensor/memory/allocator.h"
 #include "tensor/ops/devices.h"
+#include "tensor/ops/overlap.h"
 #include "tensor/ops/widen.h"
 #include "tensor/profile.h"
 
@@ -43,19 +44,48 @@ void check(const Qkv& in) {
     throw ShapeError("attention: no keys, or heads of width 0, in k " + to_string(in.k.shape()));
 }
 
-template <class T> kernels::Attention<T> arguments(const Qkv& in, const Tensor& o, const Tensor& lse) {
+template <class T> kernels::Attention<T> arguments(const Qkv& in, const Tensor& o, const Tensor& sums) {
   const Shape& s = in.q.shape();
   return {s[0], s[1], s[2], in.k.dim(2), s[3], static_cast<T>(1 / std::sqrt(static_cast<double>(s[3]))), heads_of<const T>(in.q),
-          heads_of<const T>(in.k), heads_of<const T>(in.v), heads_of<T>(as_heads(o)), lse.data<T>()};
+          heads_of<const T>(in.k), heads_of<const T>(in.v), heads_of<T>(as_heads(o)), sums.data<T>()};
 }
 
 Qkv samples(const Qkv& x, std::int64_t begin, std::int64_t end) {
   return {x.q.slice(0, begin, end), x.k.slice(0, begin, end), x.v.slice(0, begin, end)};
 }
 
+// The number of samples that the tangents are of; those that are given agree on it and fit the inputs.
+std::int64_t tangent_samples(const Qkv& x, const Qkv& d) {
+  const Tensor& any = d.q.defined() ? d.q : d.k.defined() ? d.k : d.v;
+  check_defined(any, name);
+  const std::int64_t k = any.rank() == 4 ? any.dim(0) : -1;
+  if (k > x.q.dim(0)) check_shape(any, x.q.shape(), name);
+  check_shape(d.q, x.q.shape().with(0, k), name);
+  check_shape(d.k, x.k.shape().with(0, k), name);
+  check_shape(d.v, x.v.shape().with(0, k), name);
+  return k;
+}
+
+// Places for gradients: the shape and the type of the computation, a last dimension that kernels can walk, apart from what is read.
+void check_gradients(const Qkv& x, const AttentionSaved& saved, const Tensor& go, const Qkv& g) {
+  const Tensor* like[] = {&x.q, &x.k, &x.v};
+  const Tensor* to[] = {&g.q, &g.k, &g.v};
+  check_defined(go, name);
+  check_shape(go, saved.o.shape(), name);
+  for (int i = 0; i < 3; ++i) {
+    if (!to[i]->defined()) continue;
+    check_shape(*to[i], like[i]->shape(), name);
+    if (to[i]->dtype() != compute_type(x.q, name) || (to[i]->strides()[3] != 1 && to[i]->dim(3) != 1))
+      throw DTypeError(std::string(name) + ": gradients are written in " + name_of(compute_type(x.q, name)) + ", with a contiguous last dimension");
+    check_writable(*to[i], name);
+    for (const Tensor* from : {&x.q, &x.k, &x.v, &saved.o, &go})
+      if (shares_addresses(*to[i], *from)) throw ShapeError(std::string(name) + ": a gradient is to be written where an operand lies");
+  }
+}
+
 AttentionSaved allocate_for(const Qkv& in, DType compute) {
   const Shape& s = in.q.shape();
-  return {Tensor::empty({s[0], s[2], s[1], s[3]}, compute, in.q.device()), Tensor::empty({s[0], s[1], s[2]}, compute, in.q.device())};
+  return {Tensor::empty({s[0], s[2], s[1], s[3]}, compute, in.q.device()), Tensor::empty({s[0], s[1], 2, s[2]}, compute, in.q.device())};
 }
 
 // Products of a pass (two in the value; the tangent has four more, the pull five): 2 N M dh multiply-adds each, for every head.
@@ -69,16 +99,17 @@ void count_attention(const Qkv& in, double products, std::initializer_list<const
 // The kernels cut at least one query of one head; where there is none, there is nothing to compute.
 bool no_work(const Tensor& o) { return o.numel() == 0; }
 
-void forward(const Qkv& in, const Tensor& o, const Tensor& lse) {
+void forward(const Qkv& in, const Tensor& o, const Tensor& sums) {
   if (no_work(o)) return;
   count_attention(in, 2, {&o});
-  with_compute_type(o.dtype(), [&]<class T>(T) { attention_kernels(o.device()).of<T>().forward(arguments<T>(in, o, lse)); });
+  with_compute_type(o.dtype(), [&]<class T>(T) { attention_kernels(o.device()).of<T>().forward(arguments<T>(in, o, sums)); });
 }
 
 }  // namespace
 
 Qkv split_qkv(const Tensor& qkv, int heads, const char* op) {
-  if (qkv.rank() != 3 || heads < 1 || qkv.dim(2) == 0 || qkv.dim(2) % (3 * heads) != 0)
+  check_defined(qkv, op);
+  if (qkv.rank() != 3 || heads < 1 || qkv.dim(2) == 0 || heads > qkv.dim(2) / 3 || qkv.dim(2) % (3 * heads) != 0)
     throw ShapeError(std::string(op) + ": qkv of shape " + to_string(qkv.shape()) + " is not (B, N, 3 x " + std::to_string(heads) + " heads x dh)");
   const Tensor parts = qkv.reshape({qkv.dim(0), qkv.dim(1), 3, heads, qkv.dim(2) / (3 * heads)});
   return {as_heads(parts.select(2, 0)), as_heads(parts.select(2, 1)), as_heads(parts.select(2, 2))};
@@ -89,7 +120,7 @@ AttentionSaved attention_value(const Qkv& in) {
   check(in);
   const DType compute = compute_type(in.q, name);
   AttentionSaved out = allocate_for(in, compute);
-  forward(walkable(in, compute), out.o, out.lse);
+  forward(walkable(in, compute), out.o, out.sums);
   out.o = out.o.to(in.q.dtype());
   return out;
 }
@@ -100,16 +131,16 @@ AttentionSaved attention_value_push(const Qkv& in, const Qkv& d, Tensor& d_o) {
   const DType compute = compute_type(in.q, name);
   const Qkv x = walkable(in, compute), dx = walkable(d, compute);
   AttentionSaved out = allocate_for(in, compute);
-  const std::int64_t all = x.q.dim(0), k = dx.q.defined() ? dx.q.dim(0) : dx.k.defined() ? dx.k.dim(0) : dx.v.dim(0);
+  const std::int64_t all = x.q.dim(0), k = tangent_samples(x, dx);
   common_device(name, {&x.q, &dx.q, &dx.k, &dx.v});
   d_o = Tensor::empty(out.o.shape().with(0, k), compute, x.q.device());
   count_attention(samples(x, 0, k), 6, {&dx.q, &dx.k, &dx.v, &d_o, &d_o});
   if (!no_work(d_o)) with_compute_type(compute, [&]<class T>(T) {
     attention_kernels(d_o.device()).of<T>().forward_tangent(
-        arguments<T>(samples(x, 0, k), out.o.slice(0, 0, k), out.lse.slice(0, 0, k)),
+        arguments<T>(samples(x, 0, k), out.o.slice(0, 0, k), out.sums.slice(0, 0, k)),
         {heads_of<const T>(dx.q), heads_of<const T>(dx.k), heads_of<const T>(dx.v), heads_of<T>(as_heads(d_o))});
   });
-  if (k < all) forward(samples(x, k, all), out.o.slice(0, k, all), out.lse.slice(0, k, all));
+  if (k < all) forward(samples(x, k, all), out.o.slice(0, k, all), out.sums.slice(0, k, all));
   out.o = out.o.to(in.q.dtype());
   d_o = d_o.to(in.q.dtype());
   return out;
@@ -119,6 +150,8 @@ void attention_pull(const Qkv& in, const AttentionSaved& saved, const Tensor& go
   const OpName scope(name);
   common_device(name, {&in.q, &saved.o, &go, &g.q, &g.k, &g.v});
   const DType compute = compute_type(in.q, name);
+  check(in);
+  check_gradients(in, saved, go, g);
   if (no_work(saved.o)) {                                        // nobody asked, so neither keys nor values matter
     for (const Tensor& x : {g.q, g.k, g.v})
       if (x.defined()) x.fill(0);
@@ -128,7 +161,7 @@ void attention_pull(const Qkv& in, const AttentionSaved& saved, const Tensor& go
   const Tensor o = widen(saved.o, compute, name), wide_go = widen(go, compute, name).contiguous();
   count_attention(x, 5, {&o, &wide_go, &g.q, &g.k, &g.v});
   with_compute_type(compute, [&]<class T>(T) {
-    attention_kernels(o.device()).of<T>().backward(arguments<T>(x, o, saved.lse),
+    attention_kernels(o.device()).of<T>().backward(arguments<T>(x, o, saved.sums),
                                               {heads_of<const T>(as_heads(wide_go)), heads_of<T>(g.q), heads_of<T>(g.k), heads_of<T>(g.v)});
   });
 }

@@ -18,7 +18,7 @@ Qkv split_qkv(const Tensor& qkv, int heads, const char* op = "attention_qkv");
 
 struct AttentionSaved {
   Tensor o;                              // (B,N,H,dh)
-  Tensor lse;                            // (B,H,N) log sum exp of the scaled scores, in the type of the computation
+  Tensor sums;                           // (B,H,2,N) of the scaled scores, in the type of the computation (kernels/attention.h)
 };
 
 AttentionSaved attention_value(const Qkv& in);

@@ -31,6 +31,15 @@ kernels::ConvShape conv_shape(const Shape& x, const Shape& w, ConvStep step) {
 
 Shape output_shape(const kernels::ConvShape& s) { return {s.batch, s.out_channels, s.out_height(), s.out_width()}; }
 
+void check_defined(const Tensor& a, const Tensor& b) {
+  if (!a.defined() || !b.defined()) throw Error("conv2d: an undefined tensor was given");
+}
+
+void check_cotangent(const Tensor& gy, const kernels::ConvShape& s) {
+  if (gy.shape() != output_shape(s))
+    throw ShapeError("conv2d: a cotangent of shape " + to_string(gy.shape()) + " for a result of shape " + to_string(output_shape(s)));
+}
+
 template <class F> void with_kernels(const Tensor& a, const Tensor& b, F&& f) {
   if (a.dtype() != b.dtype()) throw DTypeError(std::string("conv2d: operands are ") + name_of(a.dtype()) + " and " + name_of(b.dtype()));
   if (a.dtype() == DType::f64) f(double{}, conv_kernels(a.device()).f64);
@@ -47,8 +56,9 @@ void count_conv(const kernels::ConvShape& s, const Tensor& x, const Tensor& weig
 
 Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, ConvStep step) {
   const OpName scope("conv2d");
+  check_defined(x, weight);
   const kernels::ConvShape s = conv_shape(x.shape(), weight.shape(), step);
-  if (bias.defined() && (bias.numel() != s.out_channels || bias.dtype() != x.dtype()))
+  if (bias.defined() && (bias.shape() != Shape{s.out_channels} || bias.dtype() != x.dtype()))
     throw ShapeError("conv2d: bias" + to_string(bias.shape()) + " for weight" + to_string(weight.shape()));
   const Tensor in = x.contiguous(), w = weight.contiguous(), b = bias.defined() ? bias.contiguous() : bias;
   Tensor y = Tensor::empty(output_shape(s), x.dtype(), common_device("conv2d", {&x, &weight, &bias}));
@@ -61,7 +71,9 @@ Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, ConvSte
 
 Tensor conv2d_grad_input(const Tensor& gy, const Tensor& weight, const Shape& x_shape, ConvStep step) {
   const OpName scope("conv2d");
+  check_defined(gy, weight);
   const kernels::ConvShape s = conv_shape(x_shape, weight.shape(), step);
+  check_cotangent(gy, s);
   const Tensor g = gy.contiguous(), w = weight.contiguous();
   Tensor gx = Tensor::empty(x_shape, gy.dtype(), common_device("conv2d", {&gy, &weight}));
   count_conv(s, gx, weight, gy);
@@ -71,7 +83,9 @@ Tensor conv2d_grad_input(const Tensor& gy, const Tensor& weight, const Shape& x_
 
 Tensor conv2d_grad_weight(const Tensor& x, const Tensor& gy, const Shape& weight_shape, ConvStep step) {
   const OpName scope("conv2d");
+  check_defined(x, gy);
   const kernels::ConvShape s = conv_shape(x.shape(), weight_shape, step);
+  check_cotangent(gy, s);
   const Tensor in = x.contiguous(), g = gy.contiguous();
   Tensor gw = Tensor::empty(weight_shape, x.dtype(), common_device("conv2d", {&x, &gy}));
   count_conv(s, x, gw, gy);

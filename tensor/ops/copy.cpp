@@ -6,6 +6,7 @@
 #include "tensor/kernels/cpu/elementwise.h"
 #include "tensor/kernels/cuda/backend.h"
 #include "tensor/ops/devices.h"
+#include "tensor/ops/overlap.h"
 #include "tensor/ops/walk.h"
 #include "tensor/profile.h"
 #include "tensor/parallel.h"
@@ -48,13 +49,17 @@ template <class A, class B> void copy_walk(const A* a, B* b, const Walk& w) {
 
 }  // namespace
 
-void copy(const Tensor& from, const Tensor& to) {
-  if (from.shape() != to.shape()) throw ShapeError("copy: " + to_string(from.shape()) + " into " + to_string(to.shape()));
-  if (from.numel() == 0) return;
-  if (from.device() != to.device()) {                            // converted where it lies: less to move
-    copy(from.to(to.dtype()).to(to.device()), to);
+void copy(const Tensor& source, const Tensor& to) {
+  if (source.shape() != to.shape()) throw ShapeError("copy: " + to_string(source.shape()) + " into " + to_string(to.shape()));
+  if (source.numel() == 0) return;
+  if (!source.defined() || !to.defined()) throw Error("copy: an undefined tensor was given");
+  check_writable(to, "copy");
+  if (source.device() != to.device()) {                          // converted where it lies: less to move
+    copy(source.to(to.dtype()).to(to.device()), to);
     return;
   }
+  if (source.raw() == to.raw() && source.strides() == to.strides() && source.dtype() == to.dtype()) return;   // onto itself
+  const Tensor from = apart_from(source, to);
   const ProfiledOp scope("copy");
   count_traffic({&from, &to});
   const Walk w = walk_of(from.shape(), from.strides(), to.strides());

@@ -7,7 +7,9 @@
 
 namespace fm {
 
-void copy(const Tensor& from, const Tensor& to);                            // equal shapes; any strides and types
+// Equal shapes; any strides and types. What is read is what `from` held before, also where it shares memory with `to` (a transpose of it, say).
+// ShapeError if elements of `to` share memory.
+void copy(const Tensor& from, const Tensor& to);
 
 Tensor concat(const std::vector<Tensor>& parts, int dim);                   // equal shapes but for `dim`
 Tensor pad(const Tensor& x, int dim, std::int64_t before, std::int64_t after);   // zeros before and after along `dim`

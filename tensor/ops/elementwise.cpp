@@ -9,6 +9,7 @@
 #include "tensor/memory/allocator.h"
 #include "tensor/ops/copy.h"
 #include "tensor/ops/devices.h"
+#include "tensor/ops/overlap.h"
 #include "tensor/ops/walk.h"
 #include "tensor/parallel.h"
 #include "tensor/profile.h"
@@ -26,6 +27,14 @@ template <class T> const cpu::ElementwiseTable<T>& table() {
 void check_floating(const Tensor& x, const char* op) {
   if (!x.defined()) throw Error(std::string(op) + ": an undefined tensor was given");
   if (!is_floating(x.dtype())) throw DTypeError(std::string(op) + ": wants f32, f64 or bf16, got " + name_of(x.dtype()));
+}
+
+// A tangent or cotangent fits the value that it is of.
+void check_like(const Tensor& d, const Tensor& x, const char* op) {
+  check_floating(x, op);
+  check_floating(d, op);
+  if (d.shape() != x.shape()) throw ShapeError(std::string(op) + ": a tangent or cotangent of shape " + to_string(d.shape()) + " for a value of " + to_string(x.shape()));
+  if (d.dtype() != x.dtype()) throw DTypeError(std::string(op) + ": a tangent or cotangent in " + name_of(d.dtype()) + " for a value in " + name_of(x.dtype()));
 }
 
 template <class F> void in_pieces(std::int64_t n, F&& f) {
@@ -93,8 +102,7 @@ template <class Op> Tensor map(const Tensor& x) {
 
 template <class Op> Tensor map_slope(const Tensor& saved, const Tensor& g) {
   const OpName scope(op_name(Op{}));
-  if (saved.shape() != g.shape()) throw ShapeError(std::string(op_name(Op{})) + ": cotangent " + to_string(g.shape()) + " for " + to_string(saved.shape()));
-  if (saved.dtype() != g.dtype()) throw DTypeError(std::string(op_name(Op{})) + ": cotangent in " + name_of(g.dtype()) + " for " + name_of(saved.dtype()));
+  check_like(g, saved, op_name(Op{}));
   const Device device = common_device(op_name(Op{}), {&saved, &g});
   const Tensor a = saved.contiguous(), b = g.contiguous();
   Tensor out = Tensor::empty(g.shape(), g.dtype(), device);
@@ -119,11 +127,10 @@ template <class Op> Tensor map_slope(const Tensor& saved, const Tensor& g) {
 
 template <class Op> void map_dual(const Tensor& x, const Tensor& dx, Tensor& y, Tensor& dy) {
   const OpName scope(op_name(Op{}));
-  if (x.shape() != dx.shape()) throw ShapeError(std::string(op_name(Op{})) + ": tangent " + to_string(dx.shape()) + " for " + to_string(x.shape()));
-  if (x.dtype() != dx.dtype()) throw DTypeError(std::string(op_name(Op{})) + ": tangent in " + name_of(dx.dtype()) + " for " + name_of(x.dtype()));
-  const Device device = common_device(op_name(Op{}), {&x, &dx, &y});
+  check_like(dx, x, op_name(Op{}));
+  const Device device = common_device(op_name(Op{}), {&x, &dx});
   const Tensor a = x.contiguous(), b = dx.contiguous();
-  if (!y.defined()) y = Tensor::empty(x.shape(), x.dtype(), device);
+  y = Tensor::empty(x.shape(), x.dtype(), device);
   dy = Tensor::empty(x.shape(), x.dtype(), device);
   count_traffic({&a, &b, &y, &dy});
   if (device.is_cuda()) {
@@ -147,6 +154,7 @@ template <class Op> void map_dual(const Tensor& x, const Tensor& dx, Tensor& y, 
 
 template <class Op> Tensor map_curvature(const Tensor& x, const Tensor& dx, const Tensor& g) {
   const OpName scope(op_name(Op{}));
+  for (const Tensor* t : {&dx, &g}) check_like(*t, x, op_name(Op{}));
   if (x.dtype() == DType::bf16) return map_curvature<Op>(x.to(DType::f32), dx.to(DType::f32), g.to(DType::f32)).to(DType::bf16);   // rare
   const Device device = common_device(op_name(Op{}), {&x, &dx, &g});
   const Tensor a = x.contiguous(), b = dx.contiguous(), c = g.contiguous();
@@ -302,10 +310,14 @@ Tensor clamp(const Tensor& x, double low, double high) {
   return minimum(maximum(x, Tensor::scalar(low, x.dtype(), x.device())), Tensor::scalar(high, x.dtype(), x.device()));
 }
 
-void add_into(Tensor& y, const Tensor& x, double alpha) {
+void add_into(Tensor& y, const Tensor& term, double alpha) {
+  check_floating(y, "add_into");
+  check_floating(term, "add_into");
   const OpName scope("add_into");
+  if (y.shape() != term.shape()) throw ShapeError("add_into: " + to_string(term.shape()) + " into " + to_string(y.shape()));
+  check_writable(y, "add_into");
+  const Tensor x = apart_from(term, y);
   count_traffic({&x, &y, &y});
-  if (y.shape() != x.shape()) throw ShapeError("add_into: " + to_string(x.shape()) + " into " + to_string(y.shape()));
   if (common_device("add_into", {&y, &x}).is_cuda()) {
     const Tensor in = x.to(y.dtype());
     on_gpu(y, [&]<class T>(T, const auto& t) {

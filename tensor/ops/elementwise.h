@@ -23,7 +23,8 @@ FM_COMPARISONS(FM_DECLARE_BINARY)
 Tensor affine(const Tensor& x, double scale, double shift);                               // scale x + shift
 Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b);                  // condition != 0 ? a : b; broadcasts
 Tensor clamp(const Tensor& x, double low, double high);
-void add_into(Tensor& y, const Tensor& x, double alpha = 1.0);                            // y += alpha x, in place; equal shapes
+// y += alpha x, in place; equal shapes. x may share memory with y, elements of y may not with each other (ShapeError).
+void add_into(Tensor& y, const Tensor& x, double alpha = 1.0);
 
 inline Tensor operator+(const Tensor& a, const Tensor& b) { return add(a, b); }
 inline Tensor operator-(const Tensor& a, const Tensor& b) { return sub(a, b); }

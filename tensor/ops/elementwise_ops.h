@@ -1,9 +1,10 @@
 // The mathematics of element-wise operations, once: the CPU kernels, the tests and the derivative rules (autodiff/rules/elementwise.h) all
-// expand the lists at the end. To add an operation write one struct and its line in the list (and a sample range in
+// expand the lists at the end. To add an operation write one struct and its entry in the list (and a sample range in
 // tests/support/op_samples.h, without which the tests do not compile).
 //
 // A unary op gives `value(x)` and its derivative: `slope(x)`, or `slope_from_output(y)` when the output alone determines it. The choice says
-// which tensor a recorded op keeps. T is float or double in kernels and Dual<T> where the derivative of a slope is needed.
+// which tensor a recorded op keeps. T is float or double in kernels and Dual<T> where the derivative of a slope is needed. An op whose float
+// arithmetic is straight-line code for part of the axis only says by `is_far(x)` where that ends; kernels evaluate far elements in double.
 #pragma once
 
 #include <type_traits>
@@ -51,10 +52,12 @@ struct Relu {                                    // y = max(x, 0),  dy/dx = [x >
 struct Sin {                                     // y = sin x,  dy/dx = cos x
   template <class T> FM_HD static T value(T x) { return math::sin(x); }
   template <class T> FM_HD static T slope(T x) { return math::cos(x); }
+  FM_HD static bool is_far(float x) { return math::is_far_angle(x); }
 };
 struct Cos {                                     // y = cos x,  dy/dx = -sin x
   template <class T> FM_HD static T value(T x) { return math::cos(x); }
   template <class T> FM_HD static T slope(T x) { return -math::sin(x); }
+  FM_HD static bool is_far(float x) { return math::is_far_angle(x); }
 };
 struct Tanh {                                    // y = tanh x,  dy/dx = 1 - y^2
   template <class T> FM_HD static T value(T x) { return math::tanh(x); }
@@ -67,8 +70,8 @@ struct Sigmoid {                                 // y = 1/(1 + e^-x),  dy/dx = y
 struct Silu {                                    // y = x s, s = sigmoid x,  dy/dx = s(1 + x(1 - s))
   template <class T> FM_HD static T value(T x) { return x * math::sigmoid(x); }
   template <class T> FM_HD static T slope(T x) {
-    const T s = math::sigmoid(x);
-    return s * (T(1) + x * (T(1) - s));
+    const auto s = math::sigmoids(x);
+    return s.sigmoid * (T(1) + x * s.rest);
   }
 };
 struct Gelu {                                    // y = x Phi(x), Phi the normal distribution function,  dy/dx = Phi(x) + x phi(x)
@@ -81,8 +84,8 @@ struct Gelu {                                    // y = x Phi(x), Phi the normal
 struct GeluTanh {                                // y = x s(2u), u = sqrt(2/pi)(x + 0.044715 x^3): the tanh form of GELU
   template <class T> FM_HD static T value(T x) { return x * math::sigmoid(twice_u(x)); }
   template <class T> FM_HD static T slope(T x) {
-    const T s = math::sigmoid(twice_u(x));
-    return s + x * s * (T(1) - s) * T(1.5957691216057308) * (T(1) + T(3 * 0.044715) * x * x);
+    const auto s = math::sigmoids(twice_u(x));
+    return s.sigmoid + x * s.sigmoid * s.rest * T(1.5957691216057308) * (T(1) + T(3 * 0.044715) * x * x);
   }
   template <class T> FM_HD static T twice_u(T x) { return T(1.5957691216057308) * x * (T(1) + T(0.044715) * x * x); }
 };
@@ -100,9 +103,32 @@ struct Equal { template <class T> FM_HD static T value(T a, T b) { return a == b
 
 template <class Op> inline constexpr bool saves_output = requires(float y) { Op::slope_from_output(y); };
 
+// y = f(x), f'(saved) and f''(x) of any x, in double where that is far. With branches: for GPUs, and for the few far elements of an array.
+template <class Op, class T> inline constexpr bool has_far = std::is_same_v<T, float> && requires(float x) { Op::is_far(x); };
+template <class Op, class T> FM_HD T value_anywhere(T x) {
+  if constexpr (has_far<Op, T>)
+    if (Op::is_far(x)) return static_cast<T>(Op::value(static_cast<double>(x)));
+  return Op::value(x);
+}
+template <class Op, class T> FM_HD T slope_anywhere(T saved) {
+  if constexpr (saves_output<Op>) return Op::slope_from_output(saved);
+  else {
+    if constexpr (has_far<Op, T>)
+      if (Op::is_far(saved)) return static_cast<T>(Op::slope(static_cast<double>(saved)));
+    return Op::slope(saved);
+  }
+}
+template <class Op, class T> FM_HD T curvature_anywhere(T x) {
+  if constexpr (has_far<Op, T>)
+    if (Op::is_far(x)) return static_cast<T>(Op::slope(Dual<double>(static_cast<double>(x), 1.0)).d);
+  if constexpr (saves_output<Op>) return Op::slope_from_output(Op::value(Dual<T>(x, T(1)))).d;
+  else return Op::slope(Dual<T>(x, T(1))).d;
+}
+
 template <class... Ops> struct OpList {
   static constexpr int count = sizeof...(Ops);
   template <class Op> static constexpr int index() {
+    static_assert((std::is_same_v<Op, Ops> || ...), "the operation is not in the list");
     int i = 0;
     (void)((std::is_same_v<Op, Ops> ? true : (++i, false)) || ...);
     return i;
@@ -110,15 +136,22 @@ template <class... Ops> struct OpList {
   template <class F> static void for_each(F&& f) { (f(Ops{}), ...); }
 };
 
-// FM_UNARY_OPS(X): X(struct, function). The one other line that an op needs.
+// FM_UNARY_OPS(X): X(struct, function). The one other line that an op needs: UnaryOps and BinaryOps are made of these lists.
 #define FM_UNARY_OPS(X)                                                                                                        \
   X(Neg, neg) X(Exp, exp) X(Log, log) X(Sqrt, sqrt) X(Rsqrt, rsqrt) X(Square, square) X(Reciprocal, reciprocal) X(Abs, abs)    \
   X(Relu, relu) X(Sin, sin) X(Cos, cos) X(Tanh, tanh) X(Sigmoid, sigmoid) X(Silu, silu) X(Gelu, gelu) X(GeluTanh, gelu_tanh)
 #define FM_BINARY_OPS(X) X(Add, add) X(Sub, sub) X(Mul, mul) X(Div, div) X(Maximum, maximum) X(Minimum, minimum)
 #define FM_COMPARISONS(X) X(Greater, greater) X(Less, less) X(Equal, equal)
 
-using UnaryOps = OpList<Neg, Exp, Log, Sqrt, Rsqrt, Square, Reciprocal, Abs, Relu, Sin, Cos, Tanh, Sigmoid, Silu, Gelu, GeluTanh>;
-using BinaryOps = OpList<Add, Sub, Mul, Div, Maximum, Minimum, Greater, Less, Equal>;
+namespace detail {
+template <class, class... Ops> struct ListedOps {
+  using type = OpList<Ops...>;
+};
+}  // namespace detail
+#define FM_LISTED_OP(Op, function) , Op
+using UnaryOps = detail::ListedOps<void FM_UNARY_OPS(FM_LISTED_OP)>::type;
+using BinaryOps = detail::ListedOps<void FM_BINARY_OPS(FM_LISTED_OP) FM_COMPARISONS(FM_LISTED_OP)>::type;
+#undef FM_LISTED_OP
 
 #define FM_OP_NAME(Op, function) inline const char* op_name(Op) { return #function; }
 FM_UNARY_OPS(FM_OP_NAME)

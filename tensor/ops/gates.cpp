@@ -35,6 +35,8 @@ Tensor swiglu_push(const Tensor& x, const Tensor& dx) {
   const OpName scope("swiglu");
   compute_type(x, "swiglu");
   const std::int64_t half = half_of(x);
+  check_defined(dx, "swiglu");
+  check_shape(dx, x.shape(), "swiglu");
   const Tensor in = x.contiguous(), d = as_activation(dx, x.dtype(), "swiglu").contiguous();
   Tensor dy = Tensor::empty(x.shape().with(x.rank() - 1, half), x.dtype(), common_device("swiglu", {&x, &dx}));
   count_traffic({&in, &d, &dy});
@@ -48,6 +50,8 @@ Tensor swiglu_pull(const Tensor& x, const Tensor& gy) {
   const OpName scope("swiglu");
   compute_type(x, "swiglu");
   const std::int64_t half = half_of(x);
+  check_defined(gy, "swiglu");
+  check_shape(gy, x.shape().with(x.rank() - 1, half), "swiglu");
   const Tensor in = x.contiguous(), g = as_activation(gy, x.dtype(), "swiglu").contiguous();
   Tensor gx = Tensor::empty(x.shape(), x.dtype(), common_device("swiglu", {&x, &gy}));
   count_traffic({&in, &g, &gx});
@@ -73,7 +77,7 @@ struct Prepared {
 
 Prepared prepare(const GatedInputs& in) {
   const DType compute = compute_type(in.x, name), storage = in.x.dtype();
-  if (in.x.shape() != in.h.shape() || in.x.rank() == 0 || in.x.shape().back() == 0)
+  if (!in.h.defined() || in.x.shape() != in.h.shape() || in.x.rank() == 0 || in.x.shape().back() == 0)
     throw ShapeError(std::string(name) + ": x " + to_string(in.x.shape()) + " and h " + to_string(in.h.shape()) + " must have one shape with rows");
   if (!in.gate.defined()) throw Error(std::string(name) + ": an undefined gate was given");
   common_device(name, {&in.x, &in.h, &in.gate});
@@ -95,7 +99,10 @@ Tensor gated_residual(const Tensor& x, const Tensor& h, const Tensor& gate) {
 Tensor gated_push(const GatedInputs& in, const GatedInputs& d) {
   const OpName scope(name);
   const Prepared p = prepare(in);
-  const auto rows = [&](const Tensor& t) { return t.defined() ? as_activation(t, p.storage, name).contiguous() : t; };
+  const auto rows = [&](const Tensor& t) {
+    check_shape(t, in.x.shape(), name);
+    return t.defined() ? as_activation(t, p.storage, name).contiguous() : t;
+  };
   const Tensor dx = rows(d.x), dh = rows(d.h);
   const ModulationRows dgate = modulation_rows(as_activation(d.gate, p.storage, name), {}, in.x.shape(), name);
   Tensor dy = Tensor::empty(in.x.shape(), p.storage, common_device(name, {&in.x, &d.x, &d.h, &d.gate}));
@@ -109,6 +116,8 @@ Tensor gated_push(const GatedInputs& in, const GatedInputs& d) {
 GatedInputs gated_pull(const GatedInputs& in, const Tensor& gy, bool want_h, bool want_gate) {
   const OpName scope(name);
   const Prepared p = prepare(in);
+  check_defined(gy, name);
+  check_shape(gy, in.x.shape(), name);
   const Tensor g = as_activation(gy, p.storage, name).contiguous();
   if (in.h.numel() == 0)                                        // no row: nothing depends on the gate
     return {{}, want_h ? Tensor::zeros(in.h.shape(), in.h.dtype(), in.h.device()) : Tensor(), want_gate ? Tensor::zeros(in.gate.shape(), in.gate.dtype(), in.gate.device()) : Tensor()};

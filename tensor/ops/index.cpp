@@ -31,11 +31,17 @@ std::vector<std::int64_t> checked(const Tensor& index, std::int64_t rows, const 
   return out;
 }
 
+void check_rows(const Tensor& x, const Tensor& index, const char* op) {
+  if (!x.defined() || !index.defined()) throw Error(std::string(op) + ": an undefined tensor was given");
+  if (x.rank() == 0) throw ShapeError(std::string(op) + ": a scalar has no rows");
+}
+
 std::int64_t row_size(const Shape& shape) { return shape.without(0).numel(); }
 
 }  // namespace
 
 Tensor gather(const Tensor& x, const Tensor& index) {
+  check_rows(x, index, "gather");
   const OpName scope("gather");
   if (const Device device = common_device("gather", {&x, &index}); device.is_cuda()) {
     const Tensor in = x.contiguous(), rows = device_indices(index, "gather");
@@ -56,6 +62,7 @@ Tensor gather(const Tensor& x, const Tensor& index) {
 }
 
 Tensor scatter_add(const Tensor& x, const Tensor& index, const Shape& shape) {
+  check_rows(x, index, "scatter_add");
   const OpName scope("scatter_add");
   if (x.dim(0) != index.numel() || x.shape().with(0, shape[0]) != shape)
     throw ShapeError("scatter_add: " + std::to_string(index.numel()) + " indices and values " + to_string(x.shape()) + " into " + to_string(shape));

@@ -6,6 +6,7 @@
 #include "tensor/kernels/dispatch.h"
 #include "tensor/memory/allocator.h"
 #include "tensor/ops/devices.h"
+#include "tensor/ops/overlap.h"
 #include "tensor/ops/walk.h"
 #include "tensor/profile.h"
 
@@ -158,7 +159,7 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, DType r
   const Device device = common_device("linear", {&x, &weight, &bias});
   if (weight.rank() != 2 || x.rank() < 1 || x.dim(-1) != weight.dim(1))
     throw ShapeError("linear: x" + to_string(x.shape()) + " against weight" + to_string(weight.shape()) + " (out, in)");
-  if (bias.defined() && bias.numel() != weight.dim(0))
+  if (bias.defined() && bias.shape() != Shape{weight.dim(0)})
     throw ShapeError("linear: bias" + to_string(bias.shape()) + " for weight" + to_string(weight.shape()));
   if (bias.defined() && bias.dtype() != x.dtype() && !(bias.dtype() == DType::f32 && x.dtype() == DType::bf16))
     throw DTypeError(std::string("linear: bias in ") + name_of(bias.dtype()) + " for x in " + name_of(x.dtype()));
@@ -180,7 +181,7 @@ void matmul_into(Tensor& sum, const Tensor& a, const Tensor& b) {
   const Device device = common_device("matmul_into", {&sum, &a, &b});
   if (a.rank() != 2 || b.rank() != 2 || a.dim(1) != b.dim(0) || sum.shape() != Shape{a.dim(0), b.dim(1)} || !sum.is_contiguous())
     throw ShapeError("matmul_into: a" + to_string(a.shape()) + " b" + to_string(b.shape()) + " into " + to_string(sum.shape()));
-  const Matrix ma = as_matrix(a), mb = as_matrix(b);
+  const Matrix ma = as_matrix(apart_from(a, sum)), mb = as_matrix(apart_from(b, sum));
   with_kernel(device, a.dtype(), b.dtype(), sum.dtype(), [&]<class A, class B, class C>(A, B, C, auto kernel) {
     run(Call<A, B, C>{ma, mb, static_cast<C*>(sum.raw()), a.dim(0), b.dim(1), a.dim(1), nullptr, true}, Batch{}, 0, 0, 0, kernel);
   });

@@ -45,6 +45,13 @@ Prepared prepare(NormKind kind, const NormInputs& in) {
           modulation_rows(as_activation(in.scale, storage, op), as_activation(in.shift, storage, op), in.x.shape(), op), in.x.numel() / width, width};
 }
 
+// Statistics of another x would be read beyond their end.
+void check_saved(const Prepared& p, NormKind kind, const NormSaved& saved, const char* op) {
+  const auto fits = [&](const Tensor& t) { return t.defined() && t.numel() == p.rows && t.dtype() == p.compute; };
+  if (!fits(saved.rstd) || (kind == NormKind::layer && !fits(saved.mean)))
+    throw ShapeError(std::string(op) + ": the saved statistics are not those of x of shape " + to_string(p.x.shape()));
+}
+
 // The cotangents where x has no rows: whatever the other inputs are, nothing depends on them.
 NormInputs no_rows(const NormInputs& in, const NormWanted& wanted) {
   const auto zeros = [](bool want, const Tensor& like) { return want ? Tensor::zeros(like.shape(), like.dtype(), like.device()) : Tensor(); };
@@ -89,6 +96,8 @@ Tensor norm_push(NormKind kind, const NormInputs& in, double eps, const NormSave
   const Prepared p = prepare(kind, in);
   common_device(op, {&in.x, &d.x, &d.weight, &d.bias, &d.scale, &d.shift});
   const ModulationRows dm = modulation_tangents(in, d, p.storage, op);
+  check_shape(d.x, in.x.shape(), op);
+  check_saved(p, kind, saved, op);
   const Tensor dx = d.x.defined() ? as_activation(d.x, p.storage, op).contiguous() : d.x;
   const Tensor dw = affine_operand(d.weight, p.width, p.compute, op, "tangent of weight");
   const Tensor db = affine_operand(d.bias, p.width, p.compute, op, "tangent of bias");
@@ -105,6 +114,9 @@ Tensor norm_push(NormKind kind, const NormInputs& in, double eps, const NormSave
 NormInputs norm_pull(NormKind kind, const NormInputs& in, double eps, const NormSaved& saved, const Tensor& gy, const NormWanted& wanted) {
   const OpName scope(name_of(kind));
   const Prepared p = prepare(kind, in);
+  check_defined(gy, name_of(kind));
+  check_shape(gy, in.x.shape(), name_of(kind));
+  check_saved(p, kind, saved, name_of(kind));
   const Tensor g = as_activation(gy, p.storage, name_of(kind)).contiguous();
   if (p.rows == 0) return no_rows(in, wanted);
   const Device device = common_device(name_of(kind), {&in.x, &g});

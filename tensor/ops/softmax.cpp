@@ -79,7 +79,7 @@ struct Prepared {
   Tensor x;
   std::int64_t rows, classes;
   template <class T> rows::CrossEntropy<T> args(const CrossEntropySaved& s) const {
-    return {rows, classes, x.data<T>(), pointer_or_null<std::int64_t>(s.labels), pointer_or_null<T>(s.p), s.lse.data<T>()};
+    return {rows, classes, x.data<T>(), pointer_or_null<std::int64_t>(s.labels), pointer_or_null<T>(s.p), s.top.data<T>(), s.sum.data<T>()};
   }
 };
 
@@ -87,6 +87,12 @@ Prepared prepare(const Tensor& logits) {
   const DType compute = compute_type(logits, name);
   const std::int64_t classes = width_of(logits, name);
   return {compute, widen(logits, compute, name).contiguous(), logits.numel() / classes, classes};
+}
+
+void check_saved(const Prepared& p, const Tensor& logits, const CrossEntropySaved& s) {
+  const std::int64_t rows = logits.numel() / p.classes;
+  if (!s.top.defined() || s.top.numel() != rows || s.top.dtype() != p.compute || !s.sum.defined() || s.sum.numel() != rows)
+    throw ShapeError(std::string(name) + ": the saved sums are not those of logits of shape " + to_string(logits.shape()));
 }
 
 }  // namespace
@@ -98,7 +104,8 @@ Tensor cross_entropy_value(const Tensor& logits, const Tensor& targets, CrossEnt
   if (is_floating(targets.dtype())) saved.p = checked_probabilities(targets, logits, p.compute);
   else saved.labels = checked_labels(targets, logits);
   const Device device = common_device(name, {&logits, &targets});
-  saved.lse = Tensor::empty({p.rows}, p.compute, device);
+  saved.top = Tensor::empty({p.rows}, p.compute, device);
+  saved.sum = Tensor::empty({p.rows}, p.compute, device);
   Tensor loss = Tensor::empty(loss_shape(logits), p.compute, device);
   with_compute_type(p.compute, [&]<class T>(T) { table<T>(p.x).cross_entropy_value(p.args<T>(saved), loss.data<T>()); });
   return loss.to(logits.dtype());
@@ -106,7 +113,12 @@ Tensor cross_entropy_value(const Tensor& logits, const Tensor& targets, CrossEnt
 
 Tensor cross_entropy_push(const Tensor& logits, const CrossEntropySaved& saved, const Tensor& dx) {
   const OpName scope(name);
-  Prepared p = prepare(head_rows(logits, dx.dim(0)));
+  check_defined(dx, name);
+  if (dx.rank() == 0 || logits.rank() != dx.rank() || dx.dim(0) > logits.dim(0) || dx.shape() != logits.shape().with(0, dx.dim(0)) ||
+      (dx.rank() == 1 && dx.shape() != logits.shape()))
+    throw ShapeError(std::string(name) + ": a tangent of shape " + to_string(dx.shape()) + " for logits of " + to_string(logits.shape()));
+  const Prepared p = prepare(head_rows(logits, dx.dim(0)));
+  check_saved(p, logits, saved);
   const Tensor d = widen(dx, p.compute, name).contiguous();
   Tensor dloss = Tensor::empty(loss_shape(dx), p.compute, common_device(name, {&logits, &dx}));
   with_compute_type(p.compute, [&]<class T>(T) { table<T>(p.x).cross_entropy_push(p.args<T>(saved), d.data<T>(), dloss.data<T>()); });
@@ -116,6 +128,9 @@ Tensor cross_entropy_push(const Tensor& logits, const CrossEntropySaved& saved, 
 Tensor cross_entropy_pull(const Tensor& logits, const CrossEntropySaved& saved, const Tensor& gloss) {
   const OpName scope(name);
   const Prepared p = prepare(logits);
+  check_defined(gloss, name);
+  check_shape(gloss, loss_shape(logits), name);
+  check_saved(p, logits, saved);
   const Tensor g = widen(gloss, p.compute, name).contiguous();
   Tensor gx = Tensor::empty(logits.shape(), p.compute, common_device(name, {&logits, &gloss}));
   with_compute_type(p.compute, [&]<class T>(T) { table<T>(p.x).cross_entropy_pull(p.args<T>(saved), g.data<T>(), gx.data<T>()); });

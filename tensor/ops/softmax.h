@@ -18,7 +18,7 @@ Tensor cross_entropy(const Tensor& logits, const Tensor& targets);
 
 struct CrossEntropySaved {
   Tensor labels, p;                                                // checked targets, one of the two: (rows) i64, or (rows, K)
-  Tensor lse;                                                      // (rows) log sum exp of the logits
+  Tensor top, sum;                                                 // (rows) the largest logit, and sum e^(x - top)
 };
 Tensor cross_entropy_value(const Tensor& logits, const Tensor& targets, CrossEntropySaved& saved);
 // The tangent of the first dx.dim(0) rows of dimension 0.

@@ -29,6 +29,15 @@ inline Tensor as_activation(const Tensor& x, DType storage, const char* op) {
   throw DTypeError(std::string(op) + ": an operand is " + name_of(x.dtype()) + " beside activations in " + name_of(storage) + "; convert one with to()");
 }
 
+// ShapeError unless a tangent or cotangent has the shape that it must have; undefined ones stand for zero.
+inline void check_shape(const Tensor& d, const Shape& wanted, const char* op) {
+  if (d.defined() && d.shape() != wanted)
+    throw ShapeError(std::string(op) + ": a tangent or cotangent of shape " + to_string(d.shape()) + " where " + to_string(wanted) + " is wanted");
+}
+inline void check_defined(const Tensor& x, const char* op) {
+  if (!x.defined()) throw Error(std::string(op) + ": an undefined tensor was given");
+}
+
 // Calls f(float{}) or f(double{}).
 template <class F> void with_compute_type(DType compute, F&& f) {
   if (compute == DType::f64) f(double{});

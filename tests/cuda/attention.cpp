@@ -54,7 +54,7 @@ struct Problem {
   Sizes s;
   T scale;
   Operand<T> q, k, v, o;
-  Both<T> lse;
+  Both<T> sums;
 
   Problem(const Sizes& sizes, double sharpness)
       : s(sizes),
@@ -63,19 +63,19 @@ struct Problem {
         k(s, s.keys, 0, 2),
         v(s, s.keys, 5, 3),
         o(s, s.queries, 1, 4),
-        lse(s.batch * s.heads * s.queries, 5) {}
+        sums(2 * s.batch * s.heads * s.queries, 5) {}
 
   Attention<T> args(Side side) {
-    return {s.batch, s.heads, s.queries, s.keys, s.dim, scale, q.read(side), k.read(side), v.read(side), o.on(side), lse.on(side)};
+    return {s.batch, s.heads, s.queries, s.keys, s.dim, scale, q.read(side), k.read(side), v.read(side), o.on(side), sums.on(side)};
   }
 
   void forward() {
     for (const Side side : sides) table<T>(side).forward(args(side));
     FM_CHECK_SAME(o.values, T);
-    FM_CHECK_SAME(lse, T);
+    FM_CHECK_SAME(sums, T);
     for (const Side side : sides) {
       Attention<T> a = args(side);
-      a.lse = nullptr;
+      a.sums = nullptr;
       table<T>(side).forward(a);
     }
     FM_CHECK_SAME(o.values, T);
@@ -86,7 +86,7 @@ struct Problem {
         d_o(s, s.queries, 1, 14);
     for (const Side side : sides) table<T>(side).forward_tangent(args(side), {dq.read(side), dk.read(side), dv.read(side), d_o.on(side)});
     FM_CHECK_SAME(o.values, T);
-    FM_CHECK_SAME(lse, T);
+    FM_CHECK_SAME(sums, T);
     FM_CHECK_SAME(d_o.values, T);
   }
   // Of what forward saved.
@@ -138,30 +138,30 @@ TEST_CASE("attention on a GPU: probabilities that are all but one zero, whose ma
 TEST_CASE("attention on a GPU: every score is far below zero, and tiles are not full") {
   const Int N = 35, D = 8;
   Both<double> q(std::vector<double>(N * D, 10)), k(std::vector<double>(N * D, -10)), v(N * D, 1), o(N * D, 2), go(N * D, 3),
-      g(3 * N * D, 4), lse(N, 5);
+      g(3 * N * D, 4), sums(2 * N, 5);
   for (const Side side : sides) {
     const auto read = [&](Both<double>& x) { return Heads<const double>{x.on(side), 0, 0, D}; };
     const auto part = [&](Int i) { return Heads<double>{g.on(side) + i * N * D, 0, 0, D}; };
-    const Attention<double> a{1, 1, N, N, D, 1, read(q), read(k), read(v), {o.on(side), 0, 0, D}, lse.on(side)};
+    const Attention<double> a{1, 1, N, N, D, 1, read(q), read(k), read(v), {o.on(side), 0, 0, D}, sums.on(side)};
     table<double>(side).forward(a);
     table<double>(side).backward(a, {read(go), part(0), part(1), part(2)});
   }
-  for (Both<double>* array : {&o, &lse, &g}) FM_CHECK_SAME(*array, double);
+  for (Both<double>* array : {&o, &sums, &g}) FM_CHECK_SAME(*array, double);
 }
 
 TEST_CASE("attention on a GPU: a packed qkv and its gradient, heads in any order") {
   const Int B = 2, N = 37, H = 3, D = 9, row = 3 * H * D;
   Both<float> qkv(B * N * row, 1), d(B * N * row, 2), g(B * N * row, 3), o(B * H * N * D, 4), d_o(B * H * N * D, 5), go(B * H * N * D, 6),
-      lse(B * H * N, 7);
+      sums(2 * B * H * N, 7);
   for (const Side side : sides) {
     const auto part = [&](Both<float>& x, Int i) { return Heads<float>{x.on(side) + i * H * D, N * row, D, row}; };
     const auto read = [&](Both<float>& x, Int i) { return Heads<const float>{x.on(side) + i * H * D, N * row, D, row}; };
     const auto by_head = [&](Both<float>& x) { return Heads<float>{x.on(side), H * N * D, N * D, D}; };
-    const Attention<float> a{B, H, N, N, D, 0.3f, read(qkv, 0), read(qkv, 1), read(qkv, 2), by_head(o), lse.on(side)};
+    const Attention<float> a{B, H, N, N, D, 0.3f, read(qkv, 0), read(qkv, 1), read(qkv, 2), by_head(o), sums.on(side)};
     table<float>(side).forward_tangent(a, {read(d, 0), read(d, 1), read(d, 2), by_head(d_o)});
     table<float>(side).backward(a, {{go.on(side), H * N * D, N * D, D}, part(g, 0), part(g, 1), part(g, 2)});
   }
-  for (Both<float>* array : {&o, &d_o, &g, &lse}) FM_CHECK_SAME(*array, float);
+  for (Both<float>* array : {&o, &d_o, &g, &sums}) FM_CHECK_SAME(*array, float);
 }
 
 TEST_CASE("attention on a GPU: no queries or no heads, and heads that are too wide") {

@@ -263,15 +263,15 @@ void check_cross_entropy(const Rows& s, bool soft) {
   std::vector<Int> classes;
   for (Int r = 0; r < s.rows; ++r) classes.push_back(r * 7 % s.width);
   Both<Int> labels(classes);
-  Both<T> x(n, 1), p(n, 2, soft), dx(n, 3), gloss(s.rows, 4), lse(s.rows, 5), loss(s.rows, 6), dloss(s.rows, 7), gx(n, 8);
+  Both<T> x(n, 1), p(n, 2, soft), dx(n, 3), gloss(s.rows, 4), top(s.rows, 5), loss(s.rows, 6), dloss(s.rows, 7), gx(n, 8), sum(s.rows, 9);
   for (const Side side : sides) {
-    const fm::rows::CrossEntropy<T> a{s.rows, s.width, x.on(side), soft ? nullptr : labels.on(side), p.on(side), lse.on(side)};
+    const fm::rows::CrossEntropy<T> a{s.rows, s.width, x.on(side), soft ? nullptr : labels.on(side), p.on(side), top.on(side), sum.on(side)};
     const auto& k = rows_of<T>(side);
     k.cross_entropy_value(a, loss.on(side));
     k.cross_entropy_push(a, dx.on(side), dloss.on(side));
     k.cross_entropy_pull(a, gloss.on(side), gx.on(side));
   }
-  for (Both<T>* array : {&lse, &loss, &dloss, &gx}) FM_CHECK_SAME(*array, T);
+  for (Both<T>* array : {&top, &sum, &loss, &dloss, &gx}) FM_CHECK_SAME(*array, T);
 }
 
 }  // namespace
@@ -289,10 +289,10 @@ TEST_CASE("softmax, log-softmax and cross-entropy on a GPU are the CPU's") {
 
 // The caller has the labels checked, but learns of a bad one only when it waits: until then nothing may be read at it.
 TEST_CASE("cross-entropy on a GPU: the loss of a class out of range is NaN, of the others unharmed") {
-  Both<float> x(3 * 5, 1), dx(3 * 5, 2), lse(3, 3), loss(3, 4), dloss(3, 5);
+  Both<float> x(3 * 5, 1), dx(3 * 5, 2), top(3, 3), loss(3, 4), dloss(3, 5), sum(3, 6);
   for (const Int bad : {Int(-1), Int(5), Int(1) << 50}) {
     Both<Int> labels(std::vector<Int>{2, bad, 4});
-    const fm::rows::CrossEntropy<float> a{3, 5, x.on(Side::gpu), labels.on(Side::gpu), nullptr, lse.on(Side::gpu)};
+    const fm::rows::CrossEntropy<float> a{3, 5, x.on(Side::gpu), labels.on(Side::gpu), nullptr, top.on(Side::gpu), sum.on(Side::gpu)};
     rows_of<float>(Side::gpu).cross_entropy_value(a, loss.on(Side::gpu));
     rows_of<float>(Side::gpu).cross_entropy_push(a, dx.on(Side::gpu), dloss.on(Side::gpu));
     for (Both<float>* array : {&loss, &dloss}) {

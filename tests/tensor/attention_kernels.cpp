@@ -43,37 +43,46 @@ template <class T> std::array<Heads<T>, 3> parts(const Shape& s, T* data) {
 }
 template <class T> Heads<T> output(const Shape& s, T* o) { return {o, s.queries * s.heads * s.dim, s.dim, s.heads * s.dim}; }
 
-template <class T> Attention<T> arguments(const Shape& s, const Array<T>& in, Array<T>& o, Array<T>& lse) {
+template <class T> Attention<T> arguments(const Shape& s, const Array<T>& in, Array<T>& o, Array<T>& sums) {
   o.assign(s.q_size(), T(77));
-  lse.assign(s.batch * s.heads * s.queries, T(77));
+  sums.assign(2 * s.batch * s.heads * s.queries, T(77));
   const auto [q, k, v] = parts<const T>(s, in.data());
-  return {s.batch, s.heads, s.queries, s.keys, s.dim, T(s.scale()), q, k, v, output(s, o.data()), lse.data()};
+  return {s.batch, s.heads, s.queries, s.keys, s.dim, T(s.scale()), q, k, v, output(s, o.data()), sums.data()};
+}
+
+// log sum exp of every query's scores, from what is saved: a row of maxima in units of log 2, then a row of sums, for every head.
+template <class T> void append_lse(const Shape& s, const Array<T>& sums, Array<T>& o) {
+  for (Count head = 0; head < s.batch * s.heads; ++head)
+    for (Count i = 0; i < s.queries; ++i) {
+      const T* top = &sums[2 * head * s.queries + i];
+      o.push_back(static_cast<T>(double(*top) * std::log(2.0) + std::log(double(top[s.queries]))));
+    }
 }
 
 template <class T> Array<T> forward(const Shape& s, const Array<T>& in) {
-  Array<T> o, lse;
-  cpu::attention_kernels().of<T>().forward(arguments(s, in, o, lse));
-  o.insert(o.end(), lse.begin(), lse.end());
+  Array<T> o, sums;
+  cpu::attention_kernels().of<T>().forward(arguments(s, in, o, sums));
+  append_lse(s, sums, o);
   return o;
 }
 
 // Bits of mask: whether q, k, v have a tangent. Returns (o, lse, do).
 template <class T> Array<T> tangent(const Shape& s, const Array<T>& in, const Array<T>& din, int mask = 7) {
-  Array<T> o, lse, d_o(s.q_size(), T(77));
-  const auto args = arguments(s, in, o, lse);
+  Array<T> o, sums, d_o(s.q_size(), T(77));
+  const auto args = arguments(s, in, o, sums);
   auto d = parts<const T>(s, din.data());
   for (int i = 0; i < 3; ++i)
     if (!(mask >> i & 1)) d[i].data = nullptr;
   cpu::attention_kernels().of<T>().forward_tangent(args, {d[0], d[1], d[2], output(s, d_o.data())});
-  o.insert(o.end(), lse.begin(), lse.end());
+  append_lse(s, sums, o);
   o.insert(o.end(), d_o.begin(), d_o.end());
   return o;
 }
 
 // Gradients of the inputs, in their layout; those that mask leaves out stay zero.
 template <class T> Array<T> backward(const Shape& s, const Array<T>& in, const Array<T>& go, int mask = 7) {
-  Array<T> o, lse, g(in.size(), T(0));
-  const auto args = arguments(s, in, o, lse);
+  Array<T> o, sums, g(in.size(), T(0));
+  const auto args = arguments(s, in, o, sums);
   cpu::attention_kernels().of<T>().forward(args);
   auto out = parts<T>(s, g.data());
   for (int i = 0; i < 3; ++i)

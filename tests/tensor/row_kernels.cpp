@@ -161,10 +161,10 @@ template <class T> Array<T> swiglu(Count rows, Count half, const Array<T>& x) {
 }
 
 template <class T>
-Array<T> cross_entropy(Count rows, Count n, const Array<T>& x, const Count* labels, const T* p, Array<T>& lse) {
+Array<T> cross_entropy(Count rows, Count n, const Array<T>& x, const Count* labels, const T* p, Array<T>& sums) {
   Array<T> loss(rows);
-  lse.resize(rows);
-  row_kernels().of<T>().cross_entropy_value({rows, n, x.data(), labels, p, lse.data()}, loss.data());
+  sums.resize(2 * rows);
+  row_kernels().of<T>().cross_entropy_value({rows, n, x.data(), labels, p, sums.data(), sums.data() + rows}, loss.data());
   return loss;
 }
 
@@ -305,7 +305,7 @@ TEST_CASE("cross-entropy of logits") {
       for (Count r = 0; r < rows; ++r) onehot[r * n + labels[r]] = 1;
       for (bool hard : {false, true}) {
         const D& target = hard ? onehot : p;
-        D want(rows), lse;
+        D want(rows), sums;
         for (Count r = 0; r < rows; ++r) {
           double sum = 0;
           for (Count i = 0; i < n; ++i) sum += std::exp(x[r * n + i]);
@@ -313,21 +313,21 @@ TEST_CASE("cross-entropy of logits") {
         }
         const Count* integer = hard ? labels.data() : nullptr;
         const double* soft = hard ? nullptr : p.data();
-        CHECK(max_difference(cross_entropy(rows, n, x, integer, soft, lse), want) < 1e-12);
-        Array<float> lse32;
+        CHECK(max_difference(cross_entropy(rows, n, x, integer, soft, sums), want) < 1e-12);
+        Array<float> sums32;
         const Array<float> p32 = cast<float>(p);
-        CHECK(max_difference(cross_entropy(rows, n, cast<float>(x), integer, hard ? nullptr : p32.data(), lse32), want) < 1e-4);
+        CHECK(max_difference(cross_entropy(rows, n, cast<float>(x), integer, hard ? nullptr : p32.data(), sums32), want) < 1e-4);
         check_derivatives(x, rows, [&](const D& at) { D unused; return cross_entropy(rows, n, at, integer, soft, unused); },
                           [&](const D& at, const D& dx) {
                             D dloss(rows);
-                            cross_entropy(rows, n, at, integer, soft, lse);
-                            row_kernels().f64.cross_entropy_push({rows, n, at.data(), integer, soft, lse.data()}, dx.data(), dloss.data());
+                            cross_entropy(rows, n, at, integer, soft, sums);
+                            row_kernels().f64.cross_entropy_push({rows, n, at.data(), integer, soft, sums.data(), sums.data() + rows}, dx.data(), dloss.data());
                             return dloss;
                           },
                           [&](const D& at, const D& g) {
                             D gx(at.size());
-                            cross_entropy(rows, n, at, integer, soft, lse);
-                            row_kernels().f64.cross_entropy_pull({rows, n, at.data(), integer, soft, lse.data()}, g.data(), gx.data());
+                            cross_entropy(rows, n, at, integer, soft, sums);
+                            row_kernels().f64.cross_entropy_pull({rows, n, at.data(), integer, soft, sums.data(), sums.data() + rows}, g.data(), gx.data());
                             return gx;
                           });
       }

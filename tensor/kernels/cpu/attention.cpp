@@ -1,12 +1,12 @@
 // Attention of one head, a block of queries against a block of keys at a time (online softmax: Milakov and Gimelshein 2018,
 // arXiv:1805.02867; tiled as in FlashAttention, Dao et al. 2022, arXiv:2205.14135). With S = scale q k^T, P = softmax(S):
 //
-//   forward    o_i = sum_j P_ij v_j                      lse_i = log sum_j e^S_ij
+//   forward    o_i = sum_j P_ij v_j                      saved: max_j S_ij, sum_j e^(S_ij - max)
 //   tangent    dS = scale (dq k^T + q dk^T)              do_i = sum_j P_ij (dS_ij - t_i) v_j + P_ij dv_j,   t_i = sum_l P_il dS_il
 //   backward   gS_ij = P_ij (go_i . v_j - go_i . o_i)    gq = scale gS k,   gk = scale gS^T q,   gv = P^T go
 //
 // Scores are computed in units of log 2: e^S = 2^(S / log 2) then costs no product. The running maximum is a constant shift of S and has no
-// tangent. Backward recomputes P = e^(S - lse).
+// tangent. Backward recomputes P = e^(S - max) / sum.
 #include "tensor/kernels/cpu/attention.h"
 
 #include <omp.h>
@@ -21,7 +21,7 @@
 namespace fm::cpu::FM_ISA {
 namespace {
 
-constexpr double log2_e = 1.4426950408889634074, log_2 = 0.69314718055994530942;
+constexpr double log2_e = 1.4426950408889634074;
 
 // [0, n) in equal blocks of at most `most` (rounded up to whole `unit`s).
 FM_INLINE Int block_size(Int n, Int most, Int unit) {
@@ -162,9 +162,10 @@ struct Forward {
   }
 
   void finish(Int b, Int h, Int i0, Int rows, T* o, T* d_o) {
-    if (a.lse) {
-      T* lse = a.lse + (b * a.heads + h) * a.queries + i0;
-      Lane{}.each(rows, [&](Int r) { lse[r] = top[r] * T(log_2) + math::log(sum[r]); });
+    if (a.sums) {
+      T *tops = a.sums + (b * a.heads + h) * 2 * a.queries + i0, *sums = tops + a.queries;
+      Lane{}.each(rows, [&](Int r) { tops[r] = top[r]; });
+      Lane{}.each(rows, [&](Int r) { sums[r] = sum[r]; });
     }
     Lane{}.each(rows, [&](Int r) { sum[r] = T(1) / sum[r]; });
     for (Int r = 0; r < rows; ++r) {
@@ -229,19 +230,20 @@ struct Backward {
       product(gs_rows, rows, k_rows, j, end - j, 0, a.dim, g.gq.at(b, h) + i * g.gq.token, g.gq.token, T(1), j > 0);
   }
 
-  // Row r of the tile, query i: P = e^(S - lse), scale gS = scale P (go v^T - go . o).
+  // Row r of the tile, query i: P = e^(S - max) / sum, scale gS = scale P (go v^T - go . o).
   void weights(Int b, Int h, Int i, Int r, Int n) {
     const T *go = g.go.at(b, h) + i * g.go.token, *o = a.o.at(b, h) + i * a.o.token;
-    const T lse = a.lse[(b * a.heads + h) * a.queries + i] * T(log2_e);
+    const T* sums = a.sums + (b * a.heads + h) * 2 * a.queries + i;
+    const T top = sums[0], inverse = T(1) / sums[a.queries];
     T* x = s + r * block.ld;
     if (!scores_wanted()) {
-      Lane{}.each(n, [&](Int c) { x[c] = math::exp2_nonpositive(x[c] - lse); });
+      Lane{}.each(n, [&](Int c) { x[c] = math::exp2_nonpositive(x[c] - top) * inverse; });
       return;
     }
     const T mean = Lane{}.sum(a.dim, [&](Int d) { return go[d] * o[d]; }), scale = a.scale;
     T* gx = gs + r * block.ld;
     Lane{}.each(n, [&](Int c) {
-      const T p = math::exp2_nonpositive(x[c] - lse);
+      const T p = math::exp2_nonpositive(x[c] - top) * inverse;
       x[c] = p;
       gx[c] = p * (gx[c] - mean) * scale;
     });

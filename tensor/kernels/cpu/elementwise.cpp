@@ -6,6 +6,18 @@
 namespace fm::cpu::FM_ISA {
 namespace {
 
+// f(i) for the elements of x whose float arithmetic is not straight-line code. Looking for them costs little beside computing.
+template <class Op, class T, class F> FM_INLINE void each_far(const T* x, std::int64_t n, const F& f) {
+  if constexpr (has_far<Op, T>) {
+    int far = 0;
+#pragma omp simd reduction(| : far)
+    for (std::int64_t i = 0; i < n; ++i) far |= Op::is_far(x[i]) ? 1 : 0;
+    if (!far) return;
+    for (std::int64_t i = 0; i < n; ++i)
+      if (Op::is_far(x[i])) f(i);
+  }
+}
+
 template <class Op, class T> FM_INLINE T slope_of(T saved) {
   if constexpr (saves_output<Op>) return Op::slope_from_output(saved);
   else return Op::slope(saved);
@@ -14,11 +26,13 @@ template <class Op, class T> FM_INLINE T slope_of(T saved) {
 template <class Op, class T> void unary_value(const T* __restrict x, T* __restrict y, std::int64_t n) {
 #pragma omp simd
   for (std::int64_t i = 0; i < n; ++i) y[i] = Op::value(x[i]);
+  each_far<Op>(x, n, [&](std::int64_t i) { y[i] = value_anywhere<Op>(x[i]); });
 }
 
 template <class Op, class T> void unary_slope_times(const T* __restrict saved, const T* __restrict g, T* __restrict out, std::int64_t n) {
 #pragma omp simd
   for (std::int64_t i = 0; i < n; ++i) out[i] = slope_of<Op>(saved[i]) * g[i];
+  each_far<Op>(saved, n, [&](std::int64_t i) { out[i] = slope_anywhere<Op>(saved[i]) * g[i]; });
 }
 
 template <class Op, class T>
@@ -29,6 +43,10 @@ void unary_dual(const T* __restrict x, const T* __restrict dx, T* __restrict y, 
     y[i] = value;
     dy[i] = slope_of<Op>(saves_output<Op> ? value : x[i]) * dx[i];
   }
+  each_far<Op>(x, n, [&](std::int64_t i) {
+    y[i] = value_anywhere<Op>(x[i]);
+    dy[i] = slope_anywhere<Op>(x[i]) * dx[i];
+  });
 }
 
 template <class Op, class T>
@@ -41,6 +59,7 @@ void unary_curvature(const T* __restrict x, const T* __restrict dx, const T* __r
     else slope = Op::slope(at);
     out[i] = slope.d * dx[i] * g[i];
   }
+  each_far<Op>(x, n, [&](std::int64_t i) { out[i] = curvature_anywhere<Op>(x[i]) * dx[i] * g[i]; });
 }
 
 template <class Op, class T>

@@ -12,12 +12,20 @@ namespace fm::cpu {
 namespace {
 
 struct Lane {
-  // f(0) + ... + f(n-1). The order of the additions depends on the instruction set, not on the number of threads.
+  // f(0) + ... + f(n-1). The order of the additions depends on the instruction set, not on the number of threads. Partial sums of long rows
+  // are added up in double: rounding then does not grow with the row.
   template <class F> FM_HD auto sum(std::int64_t n, const F& f) const {
-    std::remove_cvref_t<decltype(f(0))> total(0);
-#pragma omp simd reduction(+ : total)
-    for (std::int64_t i = 0; i < n; ++i) total += f(i);
-    return total;
+    using T = std::remove_cvref_t<decltype(f(0))>;
+    constexpr std::int64_t block = 512;
+    double total = 0;
+    for (std::int64_t begin = 0; begin < n; begin += block) {
+      const std::int64_t end = n - begin < block ? n : begin + block;
+      T part(0);
+#pragma omp simd reduction(+ : part)
+      for (std::int64_t i = begin; i < end; ++i) part += f(i);
+      total += static_cast<double>(part);
+    }
+    return static_cast<T>(total);
   }
 
   template <class F> FM_HD auto max(std::int64_t n, const F& f) const {

@@ -1,5 +1,8 @@
 #include "tensor/kernels/cpu/reduce.h"
 
+#include <limits>
+#include <type_traits>
+
 #include "tensor/kernels/cpu/scratch.h"
 #include "tensor/parallel.h"
 
@@ -21,6 +24,20 @@ template <class T> FM_INLINE T block_squares(const T* x, std::int64_t n) {
 #pragma omp simd reduction(+ : s)
   for (std::int64_t i = 0; i < n; ++i) s += x[i] * x[i];
   return s;
+}
+
+// Squares of large and of tiny floats are beyond the range of floats, not of doubles. A block sum of 2^-100 has lost nothing that counts: what
+// is rounded to 0 or to few digits is below 2^-126 for each of 4096 elements.
+template <class T> FM_INLINE double safe_squares(const T* x, std::int64_t n) {
+  const T fast = block_squares(x, n);
+  if constexpr (std::is_same_v<T, float>) {
+    if (fast >= squares_safe_from && fast <= std::numeric_limits<float>::max()) return static_cast<double>(fast);
+    double s = 0;
+#pragma omp simd reduction(+ : s)
+    for (std::int64_t i = 0; i < n; ++i) s += static_cast<double>(x[i]) * static_cast<double>(x[i]);
+    return s;
+  }
+  return static_cast<double>(fast);
 }
 
 template <class T> FM_INLINE double row_sum(const T* x, std::int64_t n) {
@@ -82,7 +99,7 @@ template <class T> void max_rows(const T* x, T* y, std::int64_t outer, std::int6
 }
 
 template <class T> void sum_squares(const T* x, std::int64_t n, double* y) {
-  y[0] = long_sum<T>(n, [&](std::int64_t i, std::int64_t count) { return static_cast<double>(block_squares(x + i, count)); });
+  y[0] = long_sum<T>(n, [&](std::int64_t i, std::int64_t count) { return safe_squares(x + i, count); });
 }
 
 template <class T> constexpr ReduceTable<T> table{sum_rows<T>, sum_columns<T>, max_rows<T>, sum_squares<T>};

@@ -2,7 +2,7 @@
 //
 //   forward    own queries, met keys: s = scale q k, running maximum m, p = e^(s - m), l = sum p,  o = sum p v / l
 //   tangent    in the same sweep:     ds = scale (dq k + q dk),  do = (sum p dv + p ds v - o sum p ds) / l     (the shift by m has no
-//   tangent) queries    own queries, met keys: p = e^(s - lse),  ds = p (go v - delta),  gq = scale sum ds k,  delta = sum go o keys own
+//   tangent) queries    own queries, met keys: p = e^(s - m) / l,  ds = p (go v - delta),  gq = scale sum ds k,  delta = sum go o keys own
 //   keys, met queries: gk = scale sum ds q,  gv = sum p go
 //
 // Scores are in units of log 2, as on the CPU. No float atomics: every element is added up by one thread in one order.
@@ -23,7 +23,7 @@ namespace {
 
 using namespace attention;
 
-constexpr double log2_e = 1.4426950408889634074, log_2 = 0.69314718055994530942;
+constexpr double log2_e = 1.4426950408889634074;
 
 // Left alone (0), the compiler finds a number of registers for f32; for f64 it spills unless it may have all that one block a
 // multiprocessor leaves.
@@ -119,7 +119,11 @@ __global__ void __launch_bounds__(block_threads, blocks_wanted<T>) forward_kerne
       l[i] = row_sum(l[i]);
       if constexpr (tangent) moved[i] = row_sum(moved[i]) / l[i];
       const Count q = first + block.own_row(i);
-      if (a.lse && block.x == 0 && q < a.queries) a.lse[(b * a.heads + h) * a.queries + q] = m[i] * T(log_2) + math::log(l[i]);
+      if (a.sums && block.x == 0 && q < a.queries) {
+        T* sums = a.sums + (b * a.heads + h) * 2 * a.queries + q;
+        sums[0] = m[i];
+        sums[a.queries] = l[i];
+      }
       l[i] = T(1) / l[i];
     }
     const HeadRows<T> out = head_rows(a.o, b, h), d_out = head_rows(t.d_o, b, h);
@@ -158,16 +162,17 @@ __global__ void __launch_bounds__(block_threads, blocks_wanted<T>) backward_kern
   for (Count job = blockIdx.x; job < a.batch * a.heads * tiles; job += gridDim.x) {
     const Count b = job / tiles / a.heads, h = job / tiles % a.heads, first = job % tiles * block.own_rows;
     const HeadRows<const T> q = head_rows(a.q, b, h), k = head_rows(a.k, b, h), v = head_rows(a.v, b, h), go = head_rows(g.go, b, h);
-    const T *lse_of = a.lse + (b * a.heads + h) * a.queries, *delta_of = delta + (b * a.heads + h) * a.queries;
+    const T *sums_of = a.sums + (b * a.heads + h) * 2 * a.queries, *delta_of = delta + (b * a.heads + h) * a.queries;
     block.load_own(0, of_queries ? q : k, first, own);
     block.load_own(1, of_queries ? go : v, first, own);
     const HeadRows<const T> scored[2] = {of_queries ? k : q, of_queries ? v : go};
     const HeadRows<const T> summed[2] = {of_queries ? k : q, of_queries ? HeadRows<const T>{} : go};
-    // lse and delta of the lane's queries: of its own rows, or of the rows that it meets.
+    // Maximum, 1 / sum and delta of the lane's queries: of its own rows, or of the rows that it meets.
     constexpr int queries = of_queries ? rows : met_per_lane;
-    T lse[queries], mean[queries];
+    T top[queries], inverse[queries], mean[queries];
     const auto read_query = [&](int i, Count n) {
-      lse[i] = n < a.queries ? lse_of[n] * T(log2_e) : T(0);
+      top[i] = n < a.queries ? sums_of[n] : T(0);
+      inverse[i] = n < a.queries ? T(1) / sums_of[a.queries + n] : T(0);
       mean[i] = n < a.queries ? delta_of[n] : T(0);
     };
     if constexpr (of_queries) {
@@ -199,7 +204,7 @@ __global__ void __launch_bounds__(block_threads, blocks_wanted<T>) backward_kern
             FM_UNROLL
             for (int j = 0; j < met_per_lane; ++j) {
               const int query = of_queries ? i : j;
-              const T p = m + block.met_row(j) < met ? math::exp2_nonpositive(scale * s[i][j] - lse[query]) : T(0);
+              const T p = m + block.met_row(j) < met ? math::exp2_nonpositive(scale * s[i][j] - top[query]) * inverse[query] : T(0);
               block.weight(0, i, j) = p * (ds[i][j] - mean[query]);
               if constexpr (!of_queries) block.weight(1, i, j) = p;
             }

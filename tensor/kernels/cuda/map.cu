@@ -13,36 +13,24 @@ using Count = std::int64_t;
 template <class T> __device__ Scalar<T> load(const T* x, Count i) { return static_cast<Scalar<T>>(x[i]); }
 template <class T> __device__ void store(T* y, Count i, Scalar<T> value) { y[i] = static_cast<T>(value); }
 
-template <class Op, class C> __device__ C slope_of(C saved) {
-  if constexpr (saves_output<Op>) return Op::slope_from_output(saved);
-  else return Op::slope(saved);
-}
-
 template <class Op, class T> __global__ void unary_value_kernel(const T* x, T* y, Count n) {
-  for (Count i = first_element(); i < n; i += element_step()) store(y, i, Op::value(load(x, i)));
+  for (Count i = first_element(); i < n; i += element_step()) store(y, i, value_anywhere<Op>(load(x, i)));
 }
 
 template <class Op, class T> __global__ void unary_slope_kernel(const T* saved, const T* g, T* out, Count n) {
-  for (Count i = first_element(); i < n; i += element_step()) store(out, i, slope_of<Op>(load(saved, i)) * load(g, i));
+  for (Count i = first_element(); i < n; i += element_step()) store(out, i, slope_anywhere<Op>(load(saved, i)) * load(g, i));
 }
 
 template <class Op, class T> __global__ void unary_dual_kernel(const T* x, const T* dx, T* y, T* dy, Count n) {
   for (Count i = first_element(); i < n; i += element_step()) {
-    const Scalar<T> at = load(x, i), value = Op::value(at), d = load(dx, i);
+    const Scalar<T> at = load(x, i), value = value_anywhere<Op>(at), d = load(dx, i);
     store(y, i, value);
-    store(dy, i, slope_of<Op>(saves_output<Op> ? value : at) * d);
+    store(dy, i, slope_anywhere<Op>(saves_output<Op> ? value : at) * d);
   }
 }
 
 template <class Op, class T> __global__ void unary_curvature_kernel(const T* x, const T* dx, const T* g, T* out, Count n) {
-  using C = Scalar<T>;
-  for (Count i = first_element(); i < n; i += element_step()) {
-    const Dual<C> at{load(x, i), C(1)};
-    Dual<C> slope;
-    if constexpr (saves_output<Op>) slope = Op::slope_from_output(Op::value(at));
-    else slope = Op::slope(at);
-    store(out, i, slope.d * load(dx, i) * load(g, i));
-  }
+  for (Count i = first_element(); i < n; i += element_step()) store(out, i, curvature_anywhere<Op>(load(x, i)) * load(dx, i) * load(g, i));
 }
 
 template <class Op, class T> __global__ void binary_kernel(const T* a, const T* b, T* y, DeviceWalk w) {

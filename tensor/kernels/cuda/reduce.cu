@@ -1,5 +1,7 @@
 // Family `reduce` on a GPU. As on the CPU, sums are made of pieces of fixed size in T whose partial sums are combined in order in double: the
 // same result every time, accurate to a few ulp at any length.
+#include <limits>
+
 #include "tensor/kernels/cuda/lane.cuh"
 #include "tensor/kernels/cuda/runtime.h"
 #include "tensor/kernels/cuda/tables.h"
@@ -33,11 +35,23 @@ template <class Shared, class T> __device__ T block_sum(Shared& shared, T value)
   return total;
 }
 
+// What a thread adds up of x[begin], x[begin + step], ... below end.
 struct Same {
-  template <class T> __device__ static T of(T x) { return x; }
+  template <class T> __device__ static double sum(const T* x, Count begin, Count end, Count step) {
+    T sum = T(0);
+    for (Count i = begin; i < end; i += step) sum += x[i];
+    return static_cast<double>(sum);
+  }
 };
 struct Squared {
-  template <class T> __device__ static T of(T x) { return x * x; }
+  template <class T> __device__ static double sum(const T* x, Count begin, Count end, Count step) {
+    T sum = T(0);
+    for (Count i = begin; i < end; i += step) sum += x[i] * x[i];
+    if (sizeof(T) == sizeof(double) || (sum >= T(squares_safe_from) && sum <= std::numeric_limits<T>::max())) return static_cast<double>(sum);
+    double wide = 0;
+    for (Count i = begin; i < end; i += step) wide += static_cast<double>(x[i]) * static_cast<double>(x[i]);
+    return wide;
+  }
 };
 
 // partial[o, p] = sum of piece p of row o.
@@ -46,9 +60,7 @@ template <class F, class T> __global__ void row_pieces_kernel(const T* x, double
   for (Count job = blockIdx.x; job < outer * pieces; job += gridDim.x) {
     const Count begin = job % pieces * piece, end = begin + piece < n ? begin + piece : n;
     const T* row = x + job / pieces * n;
-    T sum = T(0);
-    for (Count i = begin + threadIdx.x; i < end; i += threads) sum += F::of(row[i]);
-    const double total = block_sum(shared, static_cast<double>(sum));
+    const double total = block_sum(shared, F::sum(row, begin + threadIdx.x, end, Count(threads)));
     if (threadIdx.x == 0) partial[job] = total;
   }
 }
@@ -67,9 +79,8 @@ constexpr Count short_row = 64 * 32;
 template <class F, class T, class Y> __global__ void short_rows_kernel(const T* x, Y* y, Count outer, Count n) {
   const WarpLane lane{static_cast<int>(threadIdx.x % 32)};
   for (Count o = first_row(); o < outer; o += row_step()) {
-    T sum = T(0);
-    for (Count i = threadIdx.x % 32; i < n; i += 32) sum += F::of(x[o * n + i]);
-    const double total = lane.sum(32, [&](Count) { return static_cast<double>(sum); });       // element i of 32 is lane i's
+    const double sum = F::sum(x + o * n, threadIdx.x % 32, n, Count(32));
+    const double total = lane.sum(32, [&](Count) { return sum; });       // element i of 32 is lane i's
     if (threadIdx.x % 32 == 0) y[o] = static_cast<Y>(total);
   }
 }

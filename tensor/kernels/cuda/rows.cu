@@ -241,7 +241,7 @@ struct CrossEntropyValue {
     if (has_class(a, r))
       rows::cross_entropy_value(lane, a, r, loss);
     else
-      lane.once([&] { loss[r] = a.lse[r] = std::numeric_limits<T>::quiet_NaN(); });
+      lane.once([&] { loss[r] = a.top[r] = a.sum[r] = std::numeric_limits<T>::quiet_NaN(); });
   }
 };
 template <class T>

@@ -75,7 +75,7 @@ struct CrossEntropy {
   const T* x = nullptr;
   const std::int64_t* labels = nullptr;
   const T* p = nullptr;
-  T* lse = nullptr;                    // (rows) log sum exp x: written by value, read by push and pull
+  T *top = nullptr, *sum = nullptr;    // (rows) max x and sum e^(x - max): written by value, read by push and pull
 };
 
 // Rotary position embedding of rows x (batch, tokens, parts, heads, dim), dim even: the first `rotated` parts are turned, the others copied

@@ -24,8 +24,9 @@ template <class Lane, class S> FM_HD void swiglu_push(Lane lane, std::int64_t n,
   const auto x = read(x_row), b = read(x_row + n), dx = read(dx_row), db = read(dx_row + n);
   const auto dy = write(dy_row);
   lane.each(n, [&](std::int64_t i) {
-    const T a = x[i], s = math::sigmoid(a);
-    dy[i] = s * ((T(1) + a * (T(1) - s)) * b[i] * dx[i] + a * db[i]);
+    const T a = x[i];
+    const auto s = math::sigmoids(a);
+    dy[i] = s.sigmoid * ((T(1) + a * s.rest) * b[i] * dx[i] + a * db[i]);
   });
 }
 
@@ -34,8 +35,10 @@ template <class Lane, class S> FM_HD void swiglu_pull(Lane lane, std::int64_t n,
   const auto x = read(x_row), b = read(x_row + n), gy = read(gy_row);
   const auto gx = write(gx_row), gb = write(gx_row + n);
   lane.each(n, [&](std::int64_t i) {
-    const T a = x[i], s = math::sigmoid(a), g = gy[i] * s;
-    gx[i] = g * (T(1) + a * (T(1) - s)) * b[i];
+    const T a = x[i];
+    const auto s = math::sigmoids(a);
+    const T g = gy[i] * s.sigmoid;
+    gx[i] = g * (T(1) + a * s.rest) * b[i];
     gb[i] = g * a;
   });
 }

@@ -6,6 +6,8 @@
 // RMS norm drops the means of dx and gh. A Lane (cpu/lane.h) supplies sum, each and once.
 #pragma once
 
+#include <type_traits>
+
 #include "tensor/kernels/rows/args.h"
 #include "tensor/kernels/rows/half.h"
 #include "tensor/math.h"
@@ -28,15 +30,45 @@ template <class T> FM_HD const T* modulation_row(const T* base, const Modulation
   return base ? base + r / m.share * m.ld : nullptr;
 }
 
+template <class T> struct NormStatistics {
+  T mean, rstd;            // mean: 0 of RMS norm
+};
+
+// Rows whose squares are beyond f32: double has room for them. NaN and infinities stay what they are.
+template <bool centred, class Lane, class X> FM_HD NormStatistics<float> wide_norm_statistics(Lane lane, std::int64_t n, const X& x, float eps) {
+  double mean = 0;
+  if constexpr (centred) mean = lane.sum(n, [&](std::int64_t i) { return static_cast<double>(float(x[i])); }) / static_cast<double>(n);
+  const double var = lane.sum(n, [&](std::int64_t i) {
+    const double d = static_cast<double>(float(x[i])) - mean;
+    return d * d;
+  }) / static_cast<double>(n);
+  return {static_cast<float>(mean), static_cast<float>(math::rsqrt(var + static_cast<double>(eps)))};
+}
+
+// Two passes. Where a row has an offset far above its deviation, the rounding of the sum is a large part of the deviation: there the mean of
+// what is left is added to the mean.
+template <bool centred, class Lane, class X, class T> FM_HD NormStatistics<T> norm_statistics(Lane lane, std::int64_t n, const X& x, T eps) {
+  T mean = T(0);
+  if constexpr (centred) mean = lane.sum(n, [&](std::int64_t i) { return x[i]; }) / T(n);
+  T var = lane.sum(n, [&](std::int64_t i) { return (x[i] - mean) * (x[i] - mean); }) / T(n);
+  if constexpr (centred) {
+    if (mean * mean > T(64) * var) {
+      mean += lane.sum(n, [&](std::int64_t i) { return x[i] - mean; }) / T(n);
+      var = lane.sum(n, [&](std::int64_t i) { return (x[i] - mean) * (x[i] - mean); }) / T(n);
+    }
+  }
+  if constexpr (std::is_same_v<T, float>)
+    if (!(var < __builtin_inff())) return wide_norm_statistics<centred>(lane, n, x, eps);
+  return {mean, math::rsqrt(var + eps)};
+}
+
 template <bool centred, class Lane, class T, class S>
 FM_HD void norm_value(Lane lane, const Norm<T, S>& a, std::int64_t r, S* y_all) {
   const std::int64_t n = a.width;
   const auto x = read(a.x + r * n);
   const auto y = write(y_all + r * n);
-  T mean = T(0);
-  if constexpr (centred) mean = lane.sum(n, [&](std::int64_t i) { return x[i]; }) / T(n);
-  const T var = lane.sum(n, [&](std::int64_t i) { return (x[i] - mean) * (x[i] - mean); }) / T(n);
-  const T rstd = math::rsqrt(var + a.eps);
+  const NormStatistics<T> of_row = norm_statistics<centred>(lane, n, x, a.eps);
+  const T mean = of_row.mean, rstd = of_row.rstd;
   lane.once([&] {
     if constexpr (centred) a.mean[r] = mean;
     a.rstd[r] = rstd;

@@ -1,0 +1,19 @@
+// Writing through views. Memory that a tensor holds twice (a broadcast destination, overlapping windows) has no one value to be given; a
+// source that lies where the destination does is overwritten before it is read.
+#pragma once
+
+#include "tensor/tensor.h"
+
+namespace fm {
+
+// Whether two elements of x are one place in memory. Exact, for any strides.
+bool overlaps_itself(const Tensor& x);
+// Whether the addresses from the first to the last element of a and of b meet: true also where their elements lie between each other.
+bool shares_addresses(const Tensor& a, const Tensor& b);
+// ShapeError, with `op` and the strides, if two elements of `to` are one place in memory.
+void check_writable(const Tensor& to, const char* op);
+
+// x, or a copy of it if it lies where `to` does: for an operation that writes into `to` and reads x.
+Tensor apart_from(const Tensor& x, const Tensor& to);
+
+}  // namespace fm

@@ -1,0 +1,157 @@
+// Writing through views: destinations that hold an element twice are refused, sources that lie in the destination are read as they were. The
+// same for every operation that writes into memory it was given.
+#include "tensor/ops/overlap.h"
+
+#include <doctest/doctest.h>
+
+#include <set>
+
+#include "tensor/error.h"
+#include "tensor/ops/attention.h"
+#include "tensor/ops/copy.h"
+#include "tensor/ops/elementwise.h"
+#include "tensor/ops/matmul.h"
+#include "tests/support/tensors.h"
+
+using namespace fm;
+using namespace fm::test;
+using Doubles = std::vector<double>;
+
+namespace {
+
+Tensor square() { return Tensor::arange(9).reshape({3, 3}); }
+Doubles values(const Tensor& x) { return x.to_vector<double>(); }
+
+// By the offsets themselves.
+bool repeats(const Shape& shape, const Strides& strides) {
+  std::set<std::int64_t> seen;
+  for (std::int64_t i = 0; i < shape.numel(); ++i) {
+    std::int64_t left = i, at = 0;
+    for (int d = shape.rank() - 1; d >= 0; --d) {
+      at += left % shape[d] * strides[d];
+      left /= shape[d];
+    }
+    if (!seen.insert(at).second) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+TEST_CASE("overlaps_itself is exact") {
+  const Tensor memory = Tensor::zeros({200});
+  for (std::int64_t a : {1, 2, 3, 4})
+    for (std::int64_t b : {1, 2, 3, 5})
+      for (std::int64_t c : {1, 2, 3})
+        for (std::int64_t sa : {0, 1, 2, 3, 5, 12})
+          for (std::int64_t sb : {0, 1, 2, 3, 4, 7})
+            for (std::int64_t sc : {0, 1, 2, 6}) {
+              const Shape shape{a, b, c}, strides{sa, sb, sc};
+              CAPTURE(to_string(shape));
+              CAPTURE(to_string(strides));
+              REQUIRE(overlaps_itself(memory.as_strided(shape, strides)) == repeats(shape, strides));
+            }
+  CHECK_FALSE(overlaps_itself(Tensor::ones({3, 1}).expand({0, 3, 5})));
+  CHECK_FALSE(overlaps_itself(Tensor()));
+  CHECK_FALSE(overlaps_itself(Tensor::scalar(1)));
+}
+
+TEST_CASE("a copy reads what was there before") {
+  const auto copied = [](const Tensor& to, const Tensor& from) {
+    const Doubles want = values(from.expand(to.shape()).clone());
+    to.copy_from(from);
+    CHECK(values(to) == want);
+  };
+  for (const DType dtype : {DType::f32, DType::f64, DType::bf16, DType::i64, DType::u8}) {
+    Tensor x = square().to(dtype);
+    copied(x, x.transpose(0, 1));
+    x = square().to(dtype);
+    copied(x, x);
+    copied(x, x.slice(0, 1, 2));                                                  // a row of its own, broadcast
+    x = square().to(dtype);
+    copied(x, x.select(1, 0).unsqueeze(1));                                       // a column
+    Tensor line = Tensor::arange(100).to(dtype);
+    copied(line.slice(0, 0, 99), line.slice(0, 1, 100));
+    line = Tensor::arange(100).to(dtype);
+    copied(line.slice(0, 1, 100), line.slice(0, 0, 99));
+    Tensor pairs = Tensor::arange(20).to(dtype).reshape({10, 2});
+    copied(pairs.select(1, 0), pairs.select(1, 1));                               // between each other, not on each other
+  }
+  Tensor large = Tensor::arange(1 << 18).reshape({512, 512});                     // by many threads
+  copied(large, large.transpose(0, 1));
+  // The same bytes as numbers of another type.
+  std::shared_ptr<std::byte> bytes(new std::byte[64], [](std::byte* p) { delete[] p; });
+  const Tensor as_i32 = Tensor::view_of(bytes, bytes.get(), {8}, DType::i32), as_f32 = Tensor::view_of(bytes, bytes.get() + 4, {8}, DType::f32);
+  as_i32.copy_from(Tensor::arange(8, DType::i32, Device{}));
+  as_f32.copy_from(as_i32);
+  CHECK(values(as_f32) == Doubles{0, 1, 2, 3, 4, 5, 6, 7});
+}
+
+TEST_CASE("what holds an element twice cannot be written to") {
+  const Tensor x = square(), row = x.slice(0, 0, 1).expand({3, 3}), windows = Tensor::arange(5).as_strided({3, 3}, {1, 1});
+  for (const Tensor& to : {row, windows, x.unsqueeze(2).expand({3, 3, 2}), Tensor::scalar(1).expand({2})}) {
+    const Doubles before = values(to);
+    CHECK_THROWS_WITH_AS(to.copy_from(Tensor::ones(to.shape())), doctest::Contains("share memory; clone() it first"), ShapeError);
+    CHECK_THROWS_WITH_AS(to.copy_from(to), doctest::Contains("copy: "), ShapeError);
+    CHECK_THROWS_WITH_AS(to.fill(7), doctest::Contains("fill: "), ShapeError);
+    Tensor sum = to;
+    CHECK_THROWS_WITH_AS(add_into(sum, Tensor::ones(to.shape())), doctest::Contains("add_into: "), ShapeError);
+    CHECK(values(to) == before);
+  }
+  Tensor::ones({3, 1}).expand({0, 3, 5}).fill(1);                                 // nothing to write
+  const Tensor view = x.transpose(0, 1).slice(0, 1, 3);
+  view.fill(-1);
+  CHECK(values(x) == Doubles{0, -1, -1, 3, -1, -1, 6, -1, -1});
+  CHECK_THROWS_AS(Tensor().fill(1), Error);
+  CHECK_THROWS_AS(x.copy_from(Tensor()), Error);
+}
+
+TEST_CASE("sums in place whose term is the sum itself, turned or moved") {
+  for (const DType dtype : {DType::f32, DType::f64, DType::bf16}) {
+    const auto added = [](const Tensor& to, const Tensor& term) {
+      const Doubles want = values(add(to, term * 2.0));
+      Tensor sum = to;
+      add_into(sum, term, 2);
+      CHECK(values(to) == want);
+    };
+    Tensor x = square().to(dtype);
+    added(x, x);
+    added(x, x.transpose(0, 1));
+    added(x, x.slice(0, 1, 2).expand({3, 3}));
+    const Tensor line = Tensor::arange(40000).to(dtype) * 0.0078125;
+    added(line.slice(0, 1, 40000), line.slice(0, 0, 39999));
+    const Tensor table = Tensor::arange(12).to(dtype).reshape({3, 4});
+    added(table.slice(1, 1, 3), table.slice(1, 0, 2));
+    added(table.transpose(0, 1), Tensor::ones({4, 3}, dtype));
+  }
+  Tensor ints = Tensor::arange(3, DType::i64);
+  CHECK_THROWS_AS(add_into(ints, ints), DTypeError);
+}
+
+TEST_CASE("a product that is added to one of its own factors") {
+  for (const DType dtype : {DType::f32, DType::f64}) {
+    Tensor a = normal({70, 70}, 1, dtype);
+    const Tensor b = normal({70, 70}, 2, dtype), want = a + matmul(a, b);
+    matmul_into(a, a, b);
+    CHECK(max_difference(a, want) < (dtype == DType::f64 ? 1e-12 : 1e-4));
+    Tensor c = b.clone();
+    const Tensor square_too = c + matmul(c.transpose(0, 1), c);
+    matmul_into(c, c.transpose(0, 1), c);
+    CHECK(max_difference(c, square_too) < (dtype == DType::f64 ? 1e-12 : 1e-4));
+  }
+}
+
+TEST_CASE("gradients of attention are not written over what they are made of") {
+  const Tensor qkv = normal({1, 5, 12}, 1), gx = Tensor::zeros({1, 5, 12}, DType::f64);
+  const Qkv in = split_qkv(qkv, 2), out = split_qkv(gx, 2);
+  const AttentionSaved saved = attention_value(in);
+  const Tensor go = normal({1, 5, 2, 2}, 2);
+  CHECK_NOTHROW(attention_pull(in, saved, go, out));
+  CHECK_THROWS_WITH_AS(attention_pull(in, saved, go, in), doctest::Contains("where an operand lies"), ShapeError);
+  const Tensor row = gx.slice(1, 0, 1);
+  const Qkv twice = split_qkv(Tensor::zeros({1, 1, 12}, DType::f64).expand({1, 5, 12}), 2);
+  CHECK_THROWS_AS(attention_pull(in, saved, go, {twice.q, {}, {}}), ShapeError);
+  CHECK_THROWS_AS(attention_pull(in, saved, go.slice(1, 0, 4), out), ShapeError);
+  CHECK_THROWS_AS(attention_pull(in, saved, go, {out.q.slice(2, 0, 4), {}, {}}), ShapeError);
+  CHECK_THROWS_AS(attention_pull(in, saved, go, {out.q.to(DType::f32), {}, {}}), DTypeError);
+}
