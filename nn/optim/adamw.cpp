@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <functional>
+#include <limits>
 #include <numeric>
 #include <unordered_map>
 #include <unordered_set>
@@ -15,6 +17,7 @@
 #include "tensor/graph.h"
 #include "tensor/kernels/dispatch.h"
 #include "tensor/memory/allocator.h"
+#include "tensor/ops/overlap.h"
 #include "tensor/ops/reduce.h"
 #include "tensor/profile.h"
 
@@ -53,20 +56,61 @@ kernels::AdamWStep numbers_of(const AdamWConfig& c, std::int64_t step, double lr
           .root_correction = 1 / std::sqrt(1 - std::pow(c.beta2, k))};
 }
 
+// What a product with infinity, NaN or the wrong sign would write into every weight.
+void check_request(const StepRequest& r) {
+  if (!(std::isfinite(r.lr) && r.lr >= 0))
+    throw ConfigError(fmt::format("AdamW: learning rate {}: want a finite number >= 0; nothing was changed", r.lr));
+  if (!(std::isfinite(r.gradient_scale) && r.gradient_scale > 0))
+    throw ConfigError(fmt::format("AdamW: gradient_scale {}: want a finite number > 0, 1 / k for a sum over k micro-batches; nothing was changed", r.gradient_scale));
+}
+
+void check_config(const AdamWConfig& c) {
+  if (!(c.beta1 >= 0 && c.beta1 < 1 && c.beta2 >= 0 && c.beta2 < 1 && c.eps > 0 && std::isfinite(c.eps)))
+    throw ConfigError(fmt::format("AdamW: beta1 = {}, beta2 = {}, eps = {}: want 0 <= beta < 1, eps > 0", c.beta1, c.beta2, c.eps));
+  if (!(std::isfinite(c.weight_decay) && c.weight_decay >= 0))
+    throw ConfigError(fmt::format("AdamW: weight_decay = {}: want a finite number >= 0", c.weight_decay));
+  if (!(std::isfinite(c.clip) && c.clip >= 0))
+    throw ConfigError(fmt::format("AdamW: clip = {}: want a finite number >= 0, 0 for no limit", c.clip));
+}
+
+// Numbers that are in range as double but not in f32: beta2 = 1 - 1e-9 is 1 there, and the second moment would never forget.
+void check_rounded(const AdamWConfig& c) {
+  if (!(static_cast<float>(c.beta1) < 1 && static_cast<float>(c.beta2) < 1 && static_cast<float>(c.eps) >= std::numeric_limits<float>::min() &&
+        std::isfinite(static_cast<float>(c.eps))))
+    throw ConfigError(fmt::format("AdamW: beta1 = {}, beta2 = {}, eps = {}: in f32, the parameters' type, a beta is 1 or eps is no normal number",
+                                  c.beta1, c.beta2, c.eps));
+}
+
+// Parameters and averages are written to: two of them in one place of memory would undo each other. Sorted by address, neighbours meet if any do.
+void check_apart(std::vector<std::pair<std::string, Tensor>> tensors) {
+  std::erase_if(tensors, [](const auto& t) { return !t.second.defined() || t.second.numel() == 0; });
+  std::sort(tensors.begin(), tensors.end(), [](const auto& a, const auto& b) { return std::less<>()(a.second.raw(), b.second.raw()); });
+  for (std::size_t i = 1; i < tensors.size(); ++i)
+    if (shares_addresses(tensors[i - 1].second, tensors[i].second))
+      throw Error(fmt::format("AdamW: {} and {} share memory: an update would change both; clone() one, or leave it out", tensors[i - 1].first, tensors[i].first));
+}
+
+double norm_of(const Tensor& squares) {
+  const std::vector<double> sums = squares.to_vector<double>();
+  return std::sqrt(std::accumulate(sums.begin(), sums.end(), 0.0));
+}
+
 constexpr std::int64_t step_numbers = sizeof(kernels::AdamWStep) / sizeof(double);
 
 }  // namespace
 
 AdamW::AdamW(std::vector<NamedParameter> parameters, const AdamWConfig& config) : config_(config) {
-  if (!(config.beta1 >= 0 && config.beta1 < 1 && config.beta2 >= 0 && config.beta2 < 1 && config.eps > 0))
-    throw ConfigError(
-        fmt::format("AdamW: beta1 = {}, beta2 = {}, eps = {}: want 0 <= beta < 1, eps > 0", config.beta1, config.beta2, config.eps));
+  check_config(config);
   std::unordered_set<std::string> seen;
+  std::vector<std::pair<std::string, Tensor>> values;
   for (NamedParameter& named : parameters) {
     check_parameter(named);
+    if (named.parameter->value.dtype() == DType::f32) check_rounded(config);
     if (!seen.insert(named.name).second) throw Error(fmt::format("AdamW: two parameters are named {}", named.name));
+    values.emplace_back(named.name, named.parameter->value);
     slots_.push_back({std::move(named), {}, {}, 0, false});
   }
+  check_apart(std::move(values));
 }
 
 void AdamW::add_average(const std::vector<NamedParameter>& copy, double decay, bool ramp) {
@@ -84,6 +128,13 @@ void AdamW::add_average(const std::vector<NamedParameter>& copy, double decay, b
     if (e.shares_memory_with(p)) throw Error(fmt::format("AdamW: the average of {} is the parameter itself; clone() the model", own.name));
     average.copy.push_back(copy[i].parameter);
   }
+  std::vector<std::pair<std::string, Tensor>> values;
+  for (std::size_t i = 0; i < copy.size(); ++i) {
+    values.emplace_back(slots_[i].named.name, slots_[i].named.parameter->value);
+    values.emplace_back("the average of " + copy[i].name, copy[i].parameter->value);
+    for (const Average& a : averages_) values.emplace_back("another average of " + copy[i].name, a.copy[i]->value);
+  }
+  check_apart(std::move(values));
   averages_.push_back(std::move(average));
 }
 
@@ -149,8 +200,7 @@ Tensor AdamW::squares(const Gradients& gradients) const {
 }
 
 double AdamW::gradient_norm(const Gradients& gradients) const {
-  const std::vector<double> sums = squares(gradients).to_vector<double>();
-  return std::sqrt(std::accumulate(sums.begin(), sums.end(), 0.0));
+  return norm_of(squares(gradients));
 }
 
 std::string AdamW::first_not_finite(const Tensor& squares) const {
@@ -167,7 +217,9 @@ void AdamW::throw_diverged(const Gradients& gradients, double norm) const {
       throw DivergedError(fmt::format("update {}: the gradient of {} is not finite; lower the learning rate or resume from a checkpoint",
                                       updates_ + 1, slot.named.name));
   }
-  throw DivergedError(fmt::format("update {}: the norm of the gradients is {}", updates_ + 1, norm));
+  throw DivergedError(fmt::format("update {}: the gradients are finite, but their norm{} is too large for the second moment, whose squares reach {:.1e}; {}",
+                                  updates_ + 1, std::isfinite(norm) ? fmt::format(", {:.3g},", norm) : "", kernels::largest_square,
+                                  config_.clip > 0 ? "lower the learning rate or resume from a checkpoint" : "set clip"));
 }
 
 // An AdamWClip, where the gradients lie.
@@ -193,18 +245,22 @@ void AdamW::count(const StepRequest& request) {
   ++updates_;
 }
 
-void AdamW::repeat(const StepRequest& request) { count(request); }
+void AdamW::repeat(const StepRequest& request) {
+  check_request(request);
+  count(request);
+}
 
 StepStats AdamW::step(const Gradients& gradients, const StepRequest& request) {
   const ProfilePhase phase("optimiser");
   const OpName scope("optimizer");
+  check_request(request);
   for (const Slot& slot : slots_) {
     const Tensor& g = gradients[*slot.named.parameter];
     if (g.defined()) check_gradient(slot.named, g);
   }
   const Tensor sums = squares(gradients), clipping = clip(sums, request.gradient_scale);
   const StepStats stats{clipping.slice(0, 0, 1), sums};
-  if (stats.gradient_norm.known() && !std::isfinite(double(stats.gradient_norm))) throw_diverged(gradients, double(stats.gradient_norm));
+  if (stats.gradient_norm.known() && !std::isfinite(double(stats.gradient_norm))) throw_diverged(gradients, request.gradient_scale * norm_of(sums));
   for (std::size_t i = 0; i < slots_.size(); ++i) slots_[i].moved = owns(i) && gradients[*slots_[i].named.parameter].defined();
   if (!Graph::recording(clipping.device())) count(request);
   for (std::size_t i = 0; i < slots_.size(); ++i) {
@@ -278,8 +334,14 @@ void AdamW::load_state(const NamedTensors& state) {
                           to_string(shape)));
     return t;
   };
+  const auto count_of = [&](const std::string& name, const Tensor& t) {
+    const std::int64_t n = t.to_vector<std::int64_t>()[0];
+    if (n < 0) problem(fmt::format("{} is {}", name, n));
+    return n;
+  };
   std::vector<Slot> loaded;
   const Tensor updates = take("updates", {}, DType::i64);
+  const std::int64_t done = updates.defined() && updates.numel() == 1 ? count_of("updates", updates) : 0;
   for (const Slot& slot : slots_) {
     loaded.push_back({slot.named, {}, {}, 0, false});
     const std::string& name = slot.named.name;
@@ -288,7 +350,7 @@ void AdamW::load_state(const NamedTensors& state) {
     loaded.back().m = take("m." + name, p.shape(), p.dtype());
     loaded.back().v = take("v." + name, p.shape(), p.dtype());
     const Tensor steps = take("step." + name, {}, DType::i64);
-    if (steps.defined() && steps.numel() == 1) loaded.back().steps = static_cast<std::int64_t>(steps.item());
+    if (steps.defined() && steps.numel() == 1) loaded.back().steps = count_of("step." + name, steps);
   }
   std::vector<std::string> unknown;
   for (const auto& [name, t] : left) unknown.push_back(name);
@@ -303,7 +365,7 @@ void AdamW::load_state(const NamedTensors& state) {
     slot.v = owns(i) ? slot.v.clone().to(device) : Tensor();
   }
   slots_ = std::move(loaded);
-  updates_ = static_cast<std::int64_t>(updates.item());
+  updates_ = done;
 }
 
 void accumulate(Gradients& into, Gradients&& more) {

@@ -46,8 +46,8 @@ struct AdamWConfig {
 };
 
 struct StepRequest {
-  double lr;
-  double gradient_scale = 1;             // 1 / k when the gradients are a sum over k micro-batches
+  double lr;                             // finite, >= 0
+  double gradient_scale = 1;             // 1 / k when the gradients are a sum over k micro-batches; finite, > 0
 };
 
 struct StepStats {
@@ -57,7 +57,8 @@ struct StepStats {
 
 class AdamW {
  public:
-  // Parameters f32 or f64, contiguous (DTypeError, ShapeError), names distinct.
+  // Parameters f32 or f64, contiguous (DTypeError, ShapeError), names distinct, no two in one place of memory: each would be moved for the
+  // other too. ConfigError unless 0 <= beta < 1 and eps > 0, also when rounded to the parameters' type, and weight_decay, clip finite, >= 0.
   explicit AdamW(std::vector<NamedParameter> parameters, const AdamWConfig& config = {});
 
   // A second model of the same names and shapes that follows the first: e <- d e + (1 - d) p at each step, frozen parameters included.
@@ -73,9 +74,10 @@ class AdamW {
   void release_averages();               // lets go of averages that other ranks own; the values of those parameters are undefined then
   void gather_averages(int rank);        // until the next release this rank (-1: every rank) has all averages
 
-  // One update. A parameter without gradient is left alone, its averages are not. DivergedError when the gradients' norm is not finite:
-  // it names the update and the first tensor, and nothing has been changed then. On a GPU no weight, moment or average
-  // changes either, but the update is counted, and only whoever reads the norm finds it out: the device is not waited for.
+  // One update. ConfigError for numbers of the request that are out of range, with nothing changed. A parameter without gradient is left alone,
+  // its averages are not. DivergedError when the gradients' norm is not finite, or after clipping still so large that the second moment, made
+  // of squares, would overflow f32: it names the update and the first tensor, and nothing has been changed then. On a GPU no weight, moment or
+  // average changes either, the norm is told as infinite or NaN, and the update is counted: the device is not waited for.
   StepStats step(const Gradients& gradients, const StepRequest& request);
 
   // For an update that a Graph has recorded and is about to replay: counts it, and puts its numbers where the recorded work finds them.

@@ -11,6 +11,9 @@
 namespace fm {
 
 void check(const LearningRate& rate) {
+  if (!(std::isfinite(rate.peak) && rate.peak >= 0 && std::isfinite(rate.end) && rate.end >= 0))
+    throw ConfigError(fmt::format("learning rate: peak = {}, end = {}: want finite numbers >= 0", rate.peak, rate.end));
+  if (rate.warmup_steps < 0) throw ConfigError(fmt::format("learning rate: warmup_steps = {}: want >= 0", rate.warmup_steps));
   if (rate.decay == "constant") return;
   if (rate.decay != "cosine" && rate.decay != "linear")
     throw ConfigError(fmt::format("learning rate: decay = {}: want constant, cosine or linear", rate.decay));

@@ -27,7 +27,7 @@ struct LearningRate {
   }
 };
 
-// ConfigError when the steps are out of order or the shape is unknown.
+// ConfigError when a rate is no finite number >= 0, the steps are out of order or the shape is unknown.
 void check(const LearningRate& rate);
 
 // step < warmup: peak (step + 1) / warmup. In the fall, with x from 0 to 1: cosine end + (peak - end)(1 + cos(pi x))/2, linear
