@@ -62,14 +62,6 @@ Outcome train(TrainingRun& run, Finding& f) {
   }
 }
 
-// Of a variant's averaged weights, one for each number of calls.
-std::vector<Score> scores(TrainingRun& run, Evaluator& evaluator, const Variant& v, const std::vector<int>& calls) {
-  std::vector<Score> list;
-  const DitDh student = run.load_student(v.stage);
-  for (int n : calls) list.push_back(evaluator.score(v.name, flow_map_generator(flow_map_net(student), n), n));
-  return list;
-}
-
 void measure(const Subject& subject, std::int64_t rounds, std::vector<Finding>& findings, Logger& log) {
   std::vector<Variant> list;
   for (const Finding& f : findings) list.push_back(f.variant);
@@ -137,7 +129,7 @@ int ablate(AblateConfig& config, Context& context) {
   Evaluator evaluator(run);
   const std::vector<int> calls = parse_steps(config.recipe.evaluate.steps);
   for (Finding& f : findings)
-    if (!f.diverged) f.scores = scores(run, evaluator, f.variant, calls);
+    if (!f.diverged) f.scores = evaluator.score_student(f.variant.name, f.variant.stage, calls);
   publish(run.root() / "ablate" / config.what,
           fmt::format("run in {}: {} steps of MeanFlow each, {} samples", run.root().string(), config.recipe.mfd.loop.steps,
                       config.recipe.evaluate.samples),

@@ -1,6 +1,9 @@
 // evaluate: scores of a run's decoder, teacher and flow maps by a judge that no generator has seen.
+#include <utility>
+
 #include "apps/support/program.h"
 #include "apps/train/evaluation.h"
+#include "apps/train/run_report.h"
 
 using namespace fm;
 
@@ -8,26 +11,40 @@ namespace {
 
 struct EvaluateCommand {
   Recipe recipe;
-  std::string only, csv;
+  std::vector<std::string> stages;
+  std::string only, csv, features;
   template <class V> void visit(V&& v) {
-    v("only", only, "score one of these instead of all that are there", one_of({"", "reconstruction", "teacher", "cmt", "mfd", "mft"}),
-      flag("only"));
-    v("csv", csv, "file for the table; empty: scores.csv in the run's folder, with --only scores-NAME.csv", flag("csv"));
+    v("stage", stages,
+      "score these instead of everything in the run: reconstruction, teacher, cmt, mfd, mft, last (of mft, mfd, cmt), ablate/WHAT/VARIANT",
+      flag("stage"));
+    v("only", only, "the old name of --stage", flag("only"));
+    v("csv", csv, "table that gains the scores; empty: scores.csv in the run's folder, and then report.html is written anew too", flag("csv"));
+    v("features_out", features, "file for the features of the reference and of all samples (.npz)", flag("features-out"));
     recipe.visit(v);
+  }
+  EvaluateRequest request() const {
+    EvaluateRequest r{stages, features};
+    if (!only.empty()) r.stages.push_back(only);
+    return r;
   }
 };
 
 int score_run(EvaluateCommand& command, Context& context) {
   TrainingRun run(command.recipe, context);
   run.need_folder();
-  const std::string name = command.only.empty() ? "scores.csv" : "scores-" + command.only + ".csv";
-  const auto csv = command.csv.empty() ? run.root() / name : std::filesystem::path(command.csv);
-  const std::vector<Score> scores = evaluate_run(run, command.only, [](const std::string& line) {
-    fmt::print("{}\n", line);
-    std::fflush(stdout);  // a teacher takes minutes: each row as it is known
+  const std::filesystem::path own = run.root() / "scores.csv", csv = command.csv.empty() ? own : std::filesystem::path(command.csv);
+  add_scores(csv, {});                 // what cannot be read or written is refused now rather than after the evaluation
+  bool headed = false;
+  evaluate_run(run, command.request(), [&](const Score& score) {
+    if (!std::exchange(headed, true)) fmt::print("{}\n", score_head());
+    fmt::print("{}\n", score_row(score));
+    std::fflush(stdout);               // a teacher takes minutes: each row as it is known
+    if (csv == own) publish_scores(run, {score});
+    else add_scores(csv, {score});
   });
-  save_scores(csv, scores);
   context.log.info("scores   {}", csv.string());
+  if (csv == own) context.log.info("report   {}", (run.root() / "report.html").string());
+  if (!command.features.empty()) context.log.info("features {}", command.features);
   return exit_code::finished;
 }
 
@@ -37,6 +54,13 @@ int main(int argc, char** argv) {
   Program program{.name = "evaluate",
                   .summary = "Scores a run: Frechet distance, precision, recall, conditional accuracy, PSNR of the decoder.",
                   .quickstart = "evaluate --config configs/quickstart.toml --out runs/quickstart --samples 10000"};
-  program.add<EvaluateCommand>({.name = "", .help = "score a run's folder"}, score_run);
+  program.add<EvaluateCommand>(
+      {.name = "",
+       .help = "score a run's folder",
+       .examples = {{"the flow map in one, two and four calls",
+                     "evaluate --config configs/quickstart.toml --out runs/quickstart --stage last --calls 1,2,4"},
+                    {"everything but the teacher, which takes longest",
+                     "evaluate --config configs/quickstart.toml --out runs/quickstart --no-teacher --samples 10000"}}},
+      score_run);
   return run_program(program, argc, argv);
 }

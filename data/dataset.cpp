@@ -91,20 +91,21 @@ Dataset open_shapes(Spec& spec, Split split) {
   return draw_shapes(options, split);
 }
 
-ImageFolderOptions folder_options(Spec& spec) {
+// The test split is what scores compare with: its pictures are the same every time, whatever the training draws.
+ImageFolderOptions folder_options(Spec& spec, Split split) {
   if (!spec.path || spec.path->empty()) throw ConfigError(fmt::format("data '{}': write folder:PATH?size=N", spec.text));
   ImageFolderOptions options;
   options.size = int(spec.number("size", 0, 1, 4096));
   options.channels = int(spec.number("channels", options.channels, 1, 3));
   options.limit_per_class = spec.number("limit", 0, 1, max_count);
-  options.crop = spec.word("crop", {"center", "random"}) == "center" ? Crop::center : Crop::random;
+  options.crop = spec.word("crop", {"center", "random"}) == "center" || split == Split::test ? Crop::center : Crop::random;
   spec.finish("size, channels, limit, crop");
   if (options.size == 0) throw ConfigError(fmt::format("data '{}': the size of the pictures is missing: folder:PATH?size=N", spec.text));
   return options;
 }
 
 Dataset open_folder(Spec& spec, Split split) {
-  const ImageFolderOptions options = folder_options(spec);
+  const ImageFolderOptions options = folder_options(spec, split);
   return load_image_folder(*spec.path, options, split);
 }
 
@@ -121,7 +122,7 @@ Dataset open_dataset(const std::string& text, Split split) {
 std::shared_ptr<const SampleSource> open_source(const std::string& text, Split split) {
   Spec spec = parse_spec(text);
   if (spec.name != "folder") return as_source(std::make_shared<const Dataset>(open_dataset(text, split)));
-  const ImageFolderOptions options = folder_options(spec);
+  const ImageFolderOptions options = folder_options(spec, split);
   return std::make_shared<ImageFolder>(*spec.path, options, split);
 }
 

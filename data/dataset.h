@@ -28,7 +28,7 @@ enum class Split { train, test };
 // Opens a data set by its specification, NAME[:PATH][?key=value,key=value]:
 //   fashion-mnist[:FOLDER]  keys size (>= 28: zeros around, 32 suits patches), limit (first samples only)
 //   shapes                  keys count (20000; test 2000), size (28), channels (3), seed (1)
-//   folder:PATH             keys size (needed), channels (3), limit (first files of each class), crop (center; random: for open_source)
+//   folder:PATH             keys size (needed), channels (3), limit (first files of each class), crop (center; random: for open_source, training split only)
 // ConfigError for a wrong specification, FileError for missing or damaged files.
 Dataset open_dataset(const std::string& spec, Split split);
 

@@ -58,7 +58,7 @@ void add_field(CLI::App& app, const Field& field, const std::vector<std::string>
   if (!field.rule.alone.empty()) option->expected(0, 1)->default_str(field.rule.alone);
   if (!std::holds_alternative<bool*>(field.value)) return;
   option->expected(0, 1)->default_str("true");  // --fast, --fast false, --fast=false
-  app.add_flag_function("--no-" + names.front(), [assign](int64_t) { assign("false"); })->trigger_on_parse();
+  for (const std::string& name : names) app.add_flag_function("--no-" + name, [assign](int64_t) { assign("false"); })->trigger_on_parse();
 }
 
 // The first argument that nothing took, with the nearest flag.

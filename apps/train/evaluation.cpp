@@ -6,7 +6,8 @@
 
 #include "apps/support/signals.h"
 #include "nn/checkpoint.h"
-#include "tensor/io/atomic_file.h"
+#include "tensor/error.h"
+#include "tensor/io/npy.h"
 #include "tensor/ops/copy.h"
 #include "tensor/ops/elementwise.h"
 #include "tensor/ops/reduce.h"
@@ -16,16 +17,18 @@ namespace {
 
 double seconds() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
-std::vector<std::int64_t> balanced_labels(std::int64_t n, std::int64_t classes) {
-  std::vector<std::int64_t> labels;
-  for (std::int64_t i = 0; i < n; ++i) labels.push_back(i % classes);
-  return labels;
+void refuse_other_images(const Recipe& r, const SampleSource& test) {
+  if (test.height() == r.image_size && test.width() == r.image_size && test.channels() == r.channels && std::ssize(test.class_names()) == r.classes) return;
+  throw ConfigError(fmt::format("the test split of {} has {}x{} images of {} channels in {} classes, the run's models are for {}x{}, {} and {}: "
+                                "give the run's --data", r.data, test.height(), test.width(), test.channels(), test.class_names().size(),
+                                r.image_size, r.image_size, r.channels, r.classes));
 }
 
-std::vector<std::int64_t> first_rows(const Dataset& data, std::int64_t n) {
-  std::vector<std::int64_t> rows(static_cast<std::size_t>(std::min(n, data.count)));
-  for (std::size_t i = 0; i < rows.size(); ++i) rows[i] = static_cast<std::int64_t>(i);
-  return rows;
+constexpr std::int64_t first_sample = 1000000;       // noise that no preview shows
+
+void refuse_not_finite(const Tensor& x, const std::string& what, std::int64_t first) {
+  if (const std::int64_t bad = first_row_not_finite(x); bad >= 0)
+    throw SamplesNotFinite(fmt::format("{} of sample {} are not finite: the weights are damaged or their training diverged", what, first + bad));
 }
 
 }  // namespace
@@ -35,114 +38,228 @@ Late accuracy(const Tensor& logits, const Tensor& labels) {
   return div(right, Tensor::scalar(static_cast<double>(labels.numel()), DType::f64, right.device()));
 }
 
-Evaluator::Evaluator(TrainingRun& run) : run_(run), judge_(run.recipe().judge.model), test_(open_dataset(run.recipe().data, Split::test)) {
+void check_evaluation(const EvaluateConfig& c, std::int64_t test_images) {
+  const std::int64_t reference = c.reference == 0 ? test_images : std::min(c.reference, test_images), wanted = c.k + 1;
+  if (reference < wanted || test_images < 2)
+    throw ConfigError(fmt::format("the test split has {} image{}{}; an evaluation compares with at least {} (evaluate.k {}, and 2): add test "
+                                  "images, or lower --evaluate.k",
+                                  test_images, test_images == 1 ? "" : "s",
+                                  reference < test_images ? fmt::format(", evaluate.reference takes {}", reference) : "", std::max<std::int64_t>(2, wanted), c.k));
+  if (c.samples < wanted) throw ConfigError(fmt::format("evaluate.samples {} is not above evaluate.k {}", c.samples, c.k));
+}
+
+// Features of images as they will be seen, rounded to 8 bits, and how often the judge sees in them what was asked for.
+class Evaluator::Tally {
+ public:
+  Tally(const Judge& judge, std::string name, const std::vector<std::string>& class_names) : judge_(judge), name_(std::move(name)) {
+    for (const std::string& class_name : class_names) classes_.push_back({.name = class_name});
+  }
+
+  void add(const Tensor& images, const std::vector<std::int64_t>& labels) {
+    refuse_not_finite(images, name_ + ": pixels", count());
+    const Tensor rounded = affine(images, 255, 0.5).to(DType::u8).to(DType::f32) / 255.0;
+    const std::int64_t n = judged_at_a_time(images.dim(2) * images.dim(3));
+    for (std::int64_t i = 0; i < images.dim(0); i += n) {
+      const Judged judged = judge_images(judge_, rounded.slice(0, i, std::min(images.dim(0), i + n)));
+      refuse_not_finite(judged.features, name_ + ": features", count());
+      features_.push_back(judged.features);
+      for (std::size_t k = 0; k < judged.classes.size(); ++k) {
+        const std::int64_t asked = labels[static_cast<std::size_t>(i) + k];
+        labels_.push_back(asked);
+        ClassScore& of = classes_.at(static_cast<std::size_t>(asked));
+        ++of.samples, of.right += judged.classes[k] == asked;
+      }
+    }
+  }
+  std::int64_t count() const { return static_cast<std::int64_t>(labels_.size()); }
+  Tensor features() const { return concat(features_, 0); }
+  const std::vector<std::int64_t>& labels() const { return labels_; }
+  const std::vector<ClassScore>& classes() const { return classes_; }
+
+ private:
+  const Judge& judge_;
+  std::string name_;
+  std::vector<ClassScore> classes_;
+  std::vector<Tensor> features_;
+  std::vector<std::int64_t> labels_;
+};
+
+Evaluator::Evaluator(TrainingRun& run)
+    : run_(run), test_(open_source(run.recipe().data, Split::test)), judge_(run.recipe().judge.model) {
+  check_evaluation(run.recipe().evaluate, test_->count());
+  refuse_other_images(run.recipe(), *test_);
   const std::string& given = run.recipe().judge_weights;
   const std::filesystem::path file = given.empty() ? run.root() / "judge" / "judge.safetensors" : std::filesystem::path(given);
   load_model(judge_, load_weights(file.string(), {}));
-  const auto rows = first_rows(test_, run.recipe().evaluate.samples);
-  Tensor logits;
-  real_features_ = features(image_rows(test_, rows), &logits);
-  real_ = fit_gaussian(real_features_);
-  judge_accuracy_ = accuracy(logits, label_rows(test_, rows));
+  judge_id_ = checksum(state_dict(judge_));
+  Logger& log = run.context().log;
+  reference_ = load_reference(*test_, run.recipe().evaluate.reference, judge_, judge_id_, run.root() / "evaluation", log);
+  log.info("reference: {} of the {} test images ({}); the judge takes {:.1f} % of them for their class", reference_.rows.size(), test_->count(),
+           reference_.id, 100 * reference_.accuracy);
+  std::string missing;
+  for (std::size_t c = 0; c < test_->class_names().size(); ++c)
+    if (std::find(reference_.labels.begin(), reference_.labels.end(), static_cast<std::int64_t>(c)) == reference_.labels.end())
+      missing += (missing.empty() ? "" : ", ") + test_->class_names()[c];
+  if (!missing.empty()) log.warning("the reference has no images of {}, which samples are of: distances and recall count that", missing);
 }
 
-Tensor Evaluator::features(const Tensor& images, Tensor* logits) const {
-  const PauseTape pause;
-  std::vector<Tensor> parts, scores;
-  for (std::int64_t i = 0; i < images.dim(0); i += 250) {
-    const Var h = judge_.features(images.slice(0, i, std::min(images.dim(0), i + 250)).to(default_device()));
-    parts.push_back(h.value());
-    scores.push_back(judge_.classify(h).value());
-  }
-  *logits = concat(scores, 0);
-  return concat(parts, 0);
-}
-
-Score Evaluator::score(const std::string& name, const Tensor& images, const std::vector<std::int64_t>& labels) const {
-  // As they will be seen: rounded to 8 bits.
-  const Tensor rounded = affine(images, 255, 0.5).to(DType::u8).to(DType::f32) / 255.0;
-  Tensor logits;
-  const Tensor h = features(rounded, &logits);
-  const PrecisionRecall pr = precision_recall(real_features_, h, static_cast<int>(run_.recipe().evaluate.k));
-  return {.name = name, .frechet = frechet_distance(fit_gaussian(h), real_), .precision = pr.precision, .recall = pr.recall,
-          .accuracy = accuracy(logits, Tensor::from(labels, {logits.dim(0)}))};
-}
-
-Score Evaluator::score(const std::string& name, const LatentGenerator& generate, std::int64_t calls) {
+Score Evaluator::finished(Score s, const Tally& tally, double spent) const {
   const EvaluateConfig& c = run_.recipe().evaluate;
-  const auto labels = balanced_labels(c.samples, run_.recipe().classes);
-  const double start = seconds();
-  const Tensor images = generate_images(run_.autoencoder(), generate, consecutive(1000000, c.samples), labels,
-                                        static_cast<std::uint64_t>(run_.recipe().seed), c.batch, [&](std::int64_t done) {
-                                          throw_if_stop_requested();
-                                          run_.context().log.status(fmt::format("{}: {}/{} samples", name, done, c.samples));
-                                        });
-  const double spent = seconds() - start;
-  run_.context().log.end_status();
-  Score s = score(name, images, labels);
-  s.calls = calls;
-  s.ms_per_image = 1000 * spent / static_cast<double>(c.samples);
+  const Tensor features = tally.features();
+  const PrecisionRecall pr = precision_recall(reference_.features, features, static_cast<int>(c.k));
+  s.frechet = frechet_distance(fit_gaussian(features), reference_.fit);
+  s.precision = pr.precision, s.recall = pr.recall;
+  std::int64_t right = 0;
+  for (const ClassScore& of : tally.classes()) right += of.right;
+  s.accuracy = static_cast<double>(right) / static_cast<double>(tally.count());
+  s.ms_per_image = 1000 * spent / static_cast<double>(tally.count());
+  s.by_class = tally.classes();
+  s.decoder = checksum(state_dict(run_.autoencoder().decoder));
+  s.samples = tally.count();
+  s.seed = run_.recipe().seed;
+  s.k = c.k;
+  s.classes = run_.recipe().classes;
+  s.data = run_.recipe().data;
+  s.reference = static_cast<std::int64_t>(reference_.rows.size());
+  s.reference_id = reference_.id;
+  s.reference_accuracy = reference_.accuracy;
+  s.judge = judge_id_;
+  s.date = utc_now();
+  if (on_features) on_features(s, features, tally.labels());
   return s;
+}
+
+Score Evaluator::score(const ScoredGenerator& generator) {
+  const EvaluateConfig& c = run_.recipe().evaluate;
+  const auto seed = static_cast<std::uint64_t>(run_.recipe().seed);
+  const std::vector<std::int64_t> labels = balanced_labels(c.samples, run_.recipe().classes, seed);
+  Tally tally(judge_, generator.of.name, test_->class_names());
+  double spent = 0, start = seconds();
+  generate_batches(run_.autoencoder(), generator.generate, consecutive(first_sample, c.samples), labels, seed, c.batch,
+                   [&](std::int64_t first, const Tensor& images) {
+                     spent += seconds() - start;
+                     throw_if_stop_requested();
+                     tally.add(images, {labels.begin() + first, labels.begin() + first + images.dim(0)});
+                     run_.context().log.status(fmt::format("{}: {}/{} samples", generator.of.name, tally.count(), c.samples));
+                     start = seconds();
+                   });
+  run_.context().log.end_status();
+  return finished(generator.of, tally, spent);
+}
+
+std::vector<Score> Evaluator::score_student(const std::string& name, const std::string& stage, const std::vector<int>& calls,
+                                            const std::function<void(const Score&)>& each) {
+  const DitDh student = run_.load_student(stage);
+  Score of{.name = name, .stage = stage, .step = run_.loaded_step(stage), .checkpoint = checksum(state_dict(student)), .dtype = student.config.precision, .guidance = 1};
+  std::vector<Score> list;
+  for (const int n : calls) {
+    of.calls = n;
+    list.push_back(score({of, flow_map_generator(flow_map_net(student), n)}));
+    if (each) each(list.back());
+  }
+  return list;
+}
+
+Score Evaluator::score_teacher() {
+  const Recipe& r = run_.recipe();
+  const DitDh teacher = run_.load_teacher();
+  const std::int64_t calls_a_step = r.guidance == 1 ? 1 : 2;      // guided: with the label and without
+  const Score of{.name = "teacher",
+                 .calls = calls_a_step * (r.evaluate.teacher_points - 1),
+                 .stage = r.teacher_weights.empty() ? "fm" : r.teacher_weights,
+                 .step = run_.loaded_step("fm"),
+                 .checkpoint = checksum(state_dict(teacher)),
+                 .dtype = teacher.config.precision,
+                 .guidance = r.guidance};
+  return score({of, ode_generator(run_.guided(teacher), static_cast<int>(r.evaluate.teacher_points), run_.latent_shift())});
 }
 
 Score Evaluator::score_decoder() {
-  const auto rows = first_rows(test_, run_.recipe().evaluate.samples);
-  const Tensor x = image_rows(test_, rows);
+  const Recipe& r = run_.recipe();
   Rae& rae = run_.autoencoder();
-  const double start = seconds();
-  const Tensor y = rae.decode(rae.stats.normalise(rae.encode(x.to(default_device())))).to(Device{});
-  const double spent = seconds() - start;
-  Score s = score("reconstruction", y, label_rows(test_, rows).to_vector<std::int64_t>());
-  s.psnr = -10 * std::log10(sum_squares(y - x) / static_cast<double>(x.numel()));
-  s.ms_per_image = 1000 * spent / static_cast<double>(rows.size());
-  return s;
+  const std::vector<std::int64_t> rows = balanced_rows(*test_, r.evaluate.samples);
+  Tally tally(judge_, "reconstruction", test_->class_names());
+  double squares = 0, spent = 0;
+  const auto n = static_cast<std::int64_t>(rows.size()), batch = judged_at_a_time(r.image_size * r.image_size);
+  for (std::int64_t i = 0; i < n; i += batch) {
+    throw_if_stop_requested();
+    const std::vector<std::int64_t> part(rows.begin() + i, rows.begin() + std::min(n, i + batch));
+    const Tensor x = read_rows(*test_, part);
+    const double start = seconds();
+    const Tensor y = rae.decode(rae.stats.normalise(rae.encode(x.to(default_device())))).to(Device{});
+    spent += seconds() - start;
+    std::vector<std::int64_t> labels;
+    for (const std::int64_t row : part) labels.push_back(test_->label(row));
+    tally.add(y, labels);
+    squares += sum_squares(y - x);
+    run_.context().log.status(fmt::format("reconstruction: {}/{} images", tally.count(), n));
+  }
+  run_.context().log.end_status();
+  const Score of{.name = "reconstruction", .psnr = -10 * std::log10(squares / static_cast<double>(n * r.channels * r.image_size * r.image_size)),
+                 .stage = r.decoder_weights.empty() ? "decoder" : r.decoder_weights, .step = run_.loaded_step("decoder"), .checkpoint = checksum(state_dict(rae))};
+  return finished(of, tally, spent);
 }
 
-std::vector<Score> evaluate_run(TrainingRun& run, const std::string& only, const std::function<void(const std::string&)>& tell) {
+namespace {
+
+// The stages to score, in their order. ConfigError for a name that is none.
+std::vector<std::string> chosen(const TrainingRun& run, const std::vector<std::string>& asked) {
+  const std::vector<std::string> all{"reconstruction", "teacher", "cmt", "mfd", "mft"};
+  if (asked.empty()) return all;
+  std::vector<std::string> list;
+  for (const std::string& name : asked) {
+    const bool known = std::find(all.begin(), all.end(), name) != all.end();
+    if (name == "last") list.push_back(run.last_student());
+    else if (known || (name.starts_with("ablate/") && run.has(name))) list.push_back(name);
+    else throw ConfigError(fmt::format("--stage {}: want reconstruction, teacher, cmt, mfd, mft, last, or the folder of an ablation's variant, such as ablate/derivative/jvp", name));
+  }
+  return list;
+}
+
+// The features that scores were computed from, for other programs.
+class FeaturesFile {
+ public:
+  FeaturesFile(const std::filesystem::path& path, const Reference& reference) : npz_(path) {
+    add("reference", reference.features, reference.labels);
+  }
+  void add(const std::string& name, const Tensor& features, const std::vector<std::int64_t>& labels) {
+    npz_.add(name, {features.dim(0), features.dim(1)}, features.to_vector<float>());
+    npz_.add(name + "_labels", {features.dim(0)}, labels);
+  }
+  void finish() { npz_.finish(); }
+
+ private:
+  NpzWriter npz_;
+};
+
+}  // namespace
+
+std::vector<Score> evaluate_run(TrainingRun& run, const EvaluateRequest& request, const std::function<void(const Score&)>& each) {
+  const std::vector<std::string> stages = chosen(run, request.stages);
   run.prepare_stats();
   Evaluator evaluator(run);
-  run.context().log.info("judge: {:.1f} % of the real test images right", 100 * evaluator.judge_accuracy());
-  std::vector<Score> scores;
-  const auto wanted = [&](const std::string& name) { return only.empty() || only == name; };
-  const auto add = [&](const Score& s) {
-    if (scores.empty()) tell(score_head());
-    scores.push_back(s);
-    tell(score_row(s));
-  };
-  if (wanted("reconstruction")) add(evaluator.score_decoder());
-  const EvaluateConfig& c = run.recipe().evaluate;
-  if (wanted("teacher") && c.teacher && run.has_teacher()) {
-    const DitDh teacher = run.load_teacher();
-    const std::int64_t calls_a_step = run.recipe().guidance == 1 ? 1 : 2;      // guided: with the label and without
-    add(evaluator.score("teacher", ode_generator(run.guided(teacher), static_cast<int>(c.teacher_points), run.latent_shift()),
-                        calls_a_step * (c.teacher_points - 1)));
+  std::optional<FeaturesFile> features;
+  if (!request.features.empty()) {
+    features.emplace(request.features, evaluator.reference());
+    evaluator.on_features = [&](const Score& s, const Tensor& x, const std::vector<std::int64_t>& labels) {
+      features->add(s.calls < 0 ? s.name : fmt::format("{}_{}", s.name, s.calls), x, labels);
+    };
   }
-  for (const std::string stage : {"cmt", "mfd", "mft"}) {
-    if (!wanted(stage) || !run.has(stage)) continue;
-    const DitDh student = run.load_student(stage);
-    for (int n : parse_steps(c.steps)) add(evaluator.score(stage, flow_map_generator(flow_map_net(student), n), n));
+  const EvaluateConfig& c = run.recipe().evaluate;
+  std::vector<Score> scores;
+  const auto add = [&](const Score& s) {
+    scores.push_back(s);
+    each(s);
+  };
+  for (const std::string& stage : stages) {
+    if (stage == "reconstruction") add(evaluator.score_decoder());
+    else if (stage == "teacher" && c.teacher && run.has_teacher()) add(evaluator.score_teacher());
+    else if (stage != "teacher" && run.has(stage)) evaluator.score_student(stage, stage, parse_steps(c.steps), add);
   }
   if (scores.empty())
-    throw ConfigError("there is nothing to evaluate in " + run.root().string() + (only.empty() ? "" : " for stage " + only));
+    throw ConfigError(fmt::format("there is nothing to evaluate in {} for stage {}", run.root().string(), fmt::join(stages, ", ")));
+  if (features) features->finish();
   return scores;
-}
-
-std::string score_head() {
-  return fmt::format("{:<15} {:>5} {:>9} {:>9} {:>7} {:>9} {:>7} {:>9}", "", "calls", "frechet", "precision", "recall", "accuracy", "psnr",
-                     "ms/image");
-}
-
-std::string score_row(const Score& s) {
-  return fmt::format("{:<15} {:>5} {:>9.3f} {:>9.3f} {:>7.3f} {:>7.1f} % {:>7} {:>9.2f}", s.name, s.calls, s.frechet, s.precision, s.recall,
-                     100 * s.accuracy, s.psnr > 0 ? fmt::format("{:.2f}", s.psnr) : "-", s.ms_per_image);
-}
-
-void save_scores(const std::filesystem::path& csv, const std::vector<Score>& scores) {
-  std::string text = "name,calls,frechet,precision,recall,accuracy,psnr,ms_per_image\n";
-  for (const Score& s : scores)
-    text += fmt::format("{},{},{:.6g},{:.6g},{:.6g},{:.6g},{:.6g},{:.6g}\n", s.name, s.calls, s.frechet, s.precision, s.recall, s.accuracy,
-                        s.psnr, s.ms_per_image);
-  write_atomically(csv, text);
 }
 
 }  // namespace fm

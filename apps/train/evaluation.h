@@ -6,53 +6,65 @@
 #include <string>
 #include <vector>
 
+#include "apps/train/reference.h"
+#include "apps/train/score_file.h"
 #include "apps/train/training_run.h"
-#include "flowmap/metrics/frechet.h"
 #include "tensor/late.h"
 
 namespace fm {
 
-struct Score {
-  std::string name;                 // "mfd", "teacher", "decoder"
-  std::int64_t calls = 0;           // network calls a sample
-  double frechet = 0, precision = 0, recall = 0, accuracy = 0;
-  double psnr = 0;                  // of reconstructions, dB; 0 for generators
-  double ms_per_image = 0;
-};
-
 // The share of the rows of logits (n, classes) that are largest at their label (n).
 Late accuracy(const Tensor& logits, const Tensor& labels);
 
-class Evaluator {
- public:
-  // The judge and the real test images. ConfigError when there is no judge.
-  Evaluator(TrainingRun& run);
-
-  // Scores images (n, C, H, W) asked for with these labels.
-  Score score(const std::string& name, const Tensor& images, const std::vector<std::int64_t>& labels) const;
-
-  // Generates the recipe's number of samples, equally many a class, and scores them.
-  Score score(const std::string& name, const LatentGenerator& generate, std::int64_t calls);
-  Score score_decoder();            // reconstructions of test images
-
-  double judge_accuracy() const { return judge_accuracy_; }           // on the real test images
-
- private:
-  Tensor features(const Tensor& images, Tensor* logits) const;
-
-  TrainingRun& run_;
-  Judge judge_;
-  Dataset test_;
-  Tensor real_features_;
-  GaussianFit real_;
-  double judge_accuracy_ = 0;
+// What is scored. `of` says what it is: name, stage, step, checkpoint, calls, guidance; the Evaluator fills in the rest.
+struct ScoredGenerator {
+  Score of;
+  LatentGenerator generate;
 };
 
-// The decoder, the teacher, and every trained student of the run; `only` names one stage ("" for all).
-std::vector<Score> evaluate_run(TrainingRun& run, const std::string& only, const std::function<void(const std::string&)>& tell);
+class Evaluator {
+ public:
+  // The judge and the features of the reference: `evaluate.reference` images of the test split. ConfigError before any work when test split
+  // and `evaluate` do not fit; FileError when there is no judge.
+  explicit Evaluator(TrainingRun& run);
 
-std::string score_head();  // a table for the terminal
-std::string score_row(const Score& score);
-void save_scores(const std::filesystem::path& csv, const std::vector<Score>& scores);
+  // Called with the features of every score: samples, labels asked for.
+  std::function<void(const Score& score, const Tensor& features, const std::vector<std::int64_t>& labels)> on_features;
+
+  // Generates evaluate.samples images, equally many a class, and scores them. SamplesNotFinite names the first sample that is not finite.
+  Score score(const ScoredGenerator& generator);
+
+  // The averaged weights of a flow map in the run's folder `stage`, one score for each number of calls.
+  std::vector<Score> score_student(const std::string& name, const std::string& stage, const std::vector<int>& calls,
+                                   const std::function<void(const Score&)>& each = {});
+  Score score_teacher();
+  // Reconstructions of as many test images as samples are generated, or of all, equally many a class (balanced_rows).
+  Score score_decoder();
+
+  const Reference& reference() const { return reference_; }
+  double judge_accuracy() const { return reference_.accuracy; }       // on the reference
+
+ private:
+  class Tally;                                                        // features of what is scored, batch by batch
+  Score finished(Score score, const Tally& tally, double seconds) const;
+
+  TrainingRun& run_;
+  std::shared_ptr<const SampleSource> test_;
+  Judge judge_;
+  std::string judge_id_;
+  Reference reference_;
+};
+
+// ConfigError when the test split has too few images for `evaluate`: to be called before a training whose end is an evaluation.
+void check_evaluation(const EvaluateConfig& config, std::int64_t test_images);
+
+// What evaluate_run scores of a run.
+struct EvaluateRequest {
+  std::vector<std::string> stages;       // reconstruction, teacher, cmt, mfd, mft, last, or the folder of an ablation's variant; none: all
+  std::filesystem::path features;        // .npz for the features; empty: none
+};
+
+// The decoder, the teacher and every trained student, or those that are asked for. `each` gets every score as it is known.
+std::vector<Score> evaluate_run(TrainingRun& run, const EvaluateRequest& request, const std::function<void(const Score&)>& each);
 
 }  // namespace fm

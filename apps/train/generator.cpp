@@ -1,8 +1,11 @@
 #include "apps/train/generator.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "flowmap/draws.h"
+#include "flowmap/metrics/frechet.h"
 #include "tensor/ops/copy.h"
 
 namespace fm {
@@ -11,18 +14,32 @@ Tensor sample_noise(const Samples& samples, const Shape& latent, std::uint64_t s
   return Draws{seed, 0, samples}.normal(latent, DType::f32, Purpose::sampling);
 }
 
-Tensor generate_images(const Rae& rae, const LatentGenerator& generate, const Samples& samples, const std::vector<std::int64_t>& labels,
-                       std::uint64_t seed, std::int64_t batch, const std::function<void(std::int64_t)>& progress) {
+void refuse_not_finite(const Tensor& x, const char* what, const Samples& samples, std::int64_t first) {
+  if (const std::int64_t bad = first_row_not_finite(x); bad >= 0)
+    throw SamplesNotFinite(fmt::format("{} of sample {} are not finite: the weights are damaged or their training diverged", what,
+                                       samples[static_cast<std::size_t>(first + bad)]));
+}
+
+void generate_batches(const Rae& rae, const LatentGenerator& generate, const Samples& samples, const std::vector<std::int64_t>& labels,
+                      std::uint64_t seed, std::int64_t batch, const std::function<void(std::int64_t first, const Tensor& images)>& take) {
   const PauseTape pause;
   const Shape latent{rae.latent_channels(), rae.latent_size(), rae.latent_size()};
-  std::vector<Tensor> parts;
   const auto n = static_cast<std::int64_t>(samples.size());
   for (std::int64_t i = 0; i < n; i += batch) {
     const std::int64_t end = std::min(n, i + batch);
     const Tensor y = Tensor::from(std::vector<std::int64_t>(labels.begin() + i, labels.begin() + end), {end - i});
-    parts.push_back(rae.decode(generate(sample_noise({samples.begin() + i, samples.begin() + end}, latent, seed), y)).to(Device{}));
-    progress(end);
+    const Tensor z = generate(sample_noise({samples.begin() + i, samples.begin() + end}, latent, seed), y);
+    refuse_not_finite(z, "latents", samples, i);
+    const Tensor images = rae.decode(z).to(Device{});
+    refuse_not_finite(images, "pixels", samples, i);
+    take(i, images);
   }
+}
+
+Tensor generate_images(const Rae& rae, const LatentGenerator& generate, const Samples& samples, const std::vector<std::int64_t>& labels,
+                       std::uint64_t seed, std::int64_t batch) {
+  std::vector<Tensor> parts;
+  generate_batches(rae, generate, samples, labels, seed, batch, [&](std::int64_t, const Tensor& images) { parts.push_back(images); });
   return concat(parts, 0);
 }
 
@@ -52,6 +69,7 @@ Image truncated(const float* planes, int channels, int height, int width) {
 
 std::vector<Image> to_images(const Tensor& batch, Rounding rounding) {
   const Tensor x = batch.contiguous().to(Device{});
+  refuse_not_finite(x, "pixels", consecutive(0, x.dim(0)));
   const int channels = static_cast<int>(x.dim(1)), height = static_cast<int>(x.dim(2)), width = static_cast<int>(x.dim(3));
   std::vector<Image> out;
   for (std::int64_t i = 0; i < x.dim(0); ++i) {

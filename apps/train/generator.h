@@ -7,6 +7,7 @@
 #include "flowmap/network.h"
 #include "flowmap/sampler.h"
 #include "nn/models/rae.h"
+#include "tensor/error.h"
 #include "tensor/random/fill.h"
 
 namespace fm {
@@ -14,11 +15,19 @@ namespace fm {
 // Noise of sample number i is a function of (seed, i): the same picture in any batch and with any number of steps.
 Tensor sample_noise(const Samples& samples, const Shape& latent, std::uint64_t seed);
 
-// labels[i] for sample number samples[i] -> images (n, channels, H, W) in [0, 1], `batch` at a time. `generate` maps noise and labels to
-// latents.
+struct SamplesNotFinite : Error { using Error::Error; };   // weights with NaN, or a training that diverged
+
+// SamplesNotFinite when a row of x (n, ...) is not finite; it names its sample, samples[first + row].
+void refuse_not_finite(const Tensor& x, const char* what, const Samples& samples, std::int64_t first = 0);
+
+// labels[i] for sample number samples[i] -> images (n, channels, H, W) in [0, 1], on the CPU, `batch` at a time: `take(first, images)` gets
+// those from samples[first] on. `generate` maps noise and labels to latents. SamplesNotFinite names the first sample that is not.
 using LatentGenerator = std::function<Tensor(const Tensor& noise, const Labels& y)>;
+void generate_batches(const Rae& rae, const LatentGenerator& generate, const Samples& samples, const std::vector<std::int64_t>& labels,
+                      std::uint64_t seed, std::int64_t batch, const std::function<void(std::int64_t first, const Tensor& images)>& take);
+// The same in one piece.
 Tensor generate_images(const Rae& rae, const LatentGenerator& generate, const Samples& samples, const std::vector<std::int64_t>& labels,
-                       std::uint64_t seed, std::int64_t batch, const std::function<void(std::int64_t done)>& progress);
+                       std::uint64_t seed, std::int64_t batch);
 
 // A batch whose passes work with about half a gigabyte, by what they take for one sample (nn/flops/activations.h); 1 to 256.
 std::int64_t batch_for(std::int64_t bytes_a_sample);
@@ -27,6 +36,7 @@ LatentGenerator flow_map_generator(FlowMapNet u, int steps);
 LatentGenerator ode_generator(VelocityNet v, int points, double shift, Solver solver = Solver::euler);
 
 // (n, C, H, W) in [0, 1] as 8-bit pictures: 255 x to the nearest integer, or cut to the one below, as the published samplers do.
+// SamplesNotFinite names the first row that is not finite.
 enum class Rounding { nearest, truncate };
 std::vector<Image> to_images(const Tensor& batch, Rounding rounding = Rounding::nearest);
 

@@ -1,15 +1,12 @@
 // All stages in order, then what a person wants to see: samples side by side, the table of scores, and the curves, in one report.html.
 #include <chrono>
-#include <fstream>
+#include <utility>
 
 #include "apps/support/ranks.h"
 #include "apps/support/run_folder.h"
 #include "apps/support/signals.h"
 #include "apps/train/evaluation.h"
-#include "data/grid.h"
-#include "data/png.h"
-#include "data/report/csv.h"
-#include "data/report/html.h"
+#include "apps/train/run_report.h"
 #include "tensor/io/atomic_file.h"
 #include "tensor/io/crc32c.h"
 
@@ -36,92 +33,15 @@ std::vector<NamedStage> stages_of(TrainingRun& run) {
   return list;
 }
 
-std::string read_text(const std::filesystem::path& file) {
-  std::ifstream in(file, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), {}};
-}
-
-// One block a generator, one column a class, the same noise in every block.
-Image comparison_grid(TrainingRun& run, const std::vector<std::string>& class_names) {
-  constexpr std::int64_t rows = 4;
-  const Recipe& r = run.recipe();
-  std::vector<std::pair<std::string, LatentGenerator>> generators;
-  const DitDh teacher = run.load_teacher();
-  const int points = static_cast<int>(r.evaluate.teacher_points);
-  generators.emplace_back(fmt::format("teacher {}", points), ode_generator(run.guided(teacher), points, run.latent_shift()));
-  const std::string last = run.last_student();
-  const DitDh student = run.load_student(last);
-  for (int n : {1, 2})
-    generators.emplace_back(fmt::format("{} {} step{}", last, n, n == 1 ? "" : "s"), flow_map_generator(flow_map_net(student), n));
-
-  std::vector<Image> pictures;
-  std::vector<std::string> row_labels;
-  std::vector<std::int64_t> labels;
-  for (std::int64_t i = 0; i < rows * r.classes; ++i) labels.push_back(i % r.classes);
-  for (const auto& [name, generate] : generators) {
-    const auto n = static_cast<std::int64_t>(labels.size());
-    for (Image& image : to_images(generate_images(run.autoencoder(), generate, consecutive(0, n), labels,
-                                                  static_cast<std::uint64_t>(r.seed), run.sampling_batch(), [](std::int64_t) {})))
-      pictures.push_back(std::move(image));
-    for (std::int64_t i = 0; i < rows; ++i) row_labels.push_back(i == 0 ? name : "");
-  }
-  return make_grid(
-      pictures,
-      {.columns = static_cast<int>(r.classes), .scale = r.image_size < 64 ? 2 : 1, .column_labels = class_names, .row_labels = row_labels});
-}
-
-Plot stage_curve(const std::filesystem::path& folder, const std::string& stage, std::vector<std::string> columns) {
-  const std::string csv = read_text(folder / stage / "metrics.csv");
-  const auto known = csv_columns(csv);
-  std::erase_if(columns, [&](const std::string& column) { return std::find(known.begin(), known.end(), column) == known.end(); });
-  Plot plot{.title = fmt::format("{}: {}", stage, fmt::join(columns, ", ")), .x_label = "step", .y_label = "", .log_y = true};
-  for (const std::string& column : columns) plot.curves.push_back(csv_curve(csv, "step", column, column));
-  return plot;
-}
-
-// Which weights a report is about: each stage's newest checkpoint, by the checksum of what describes it.
-std::string weights_line(const TrainingRun& run, const std::vector<NamedStage>& stages) {
-  std::string line = "Weights:";
+// What an evaluation of the whole run depends on: each stage's newest checkpoint, by the checksum of what describes it, and what is asked.
+std::string evaluated(const TrainingRun& run, const std::vector<NamedStage>& stages) {
+  const EvaluateConfig& c = run.recipe().evaluate;
+  std::string line = fmt::format("samples {} reference {} k {} calls {} teacher {} {}, weights:", c.samples, c.reference, c.k, c.steps, c.teacher, c.teacher_points);
   for (const NamedStage& s : stages) {
     const auto state = run.root() / s.name / "checkpoints" / "latest" / "state.json";
-    if (std::filesystem::exists(state)) line += fmt::format(" {} {:08x}", s.name, crc32c(read_text(state)));
+    if (std::filesystem::exists(state)) line += fmt::format(" {} {:08x}", s.name, crc32c(read_file(state)));
   }
-  return line;
-}
-
-void write_report(TrainingRun& run, const std::vector<NamedStage>& stages, const std::vector<Score>& scores, const Image& grid) {
-  HtmlReport report("flowmap: from noise to " + run.recipe().data + " in one step", "run in " + run.root().string());
-  report.heading("Samples");
-  report.paragraph(
-      "Each column is a class; the blocks start from the same noise: the flow-matching teacher along its whole trajectory, then the flow "
-      "map in one and in two network calls.");
-  const auto png = encode_png(grid);
-  report.png({reinterpret_cast<const char*>(png.data()), png.size()});
-  report.heading("Scores");
-  report.paragraph(
-      "Frechet distance, precision and recall in the features of a judge that no generator saw, against real test images; accuracy is the "
-      "share of samples that the judge takes for the class asked for.");
-  std::vector<std::vector<std::string>> rows;
-  for (const Score& s : scores)
-    rows.push_back({s.name, std::to_string(s.calls), fmt::format("{:.3f}", s.frechet), fmt::format("{:.3f}", s.precision),
-                    fmt::format("{:.3f}", s.recall), fmt::format("{:.1f} %", 100 * s.accuracy),
-                    s.psnr > 0 ? fmt::format("{:.2f} dB", s.psnr) : "-", fmt::format("{:.2f}", s.ms_per_image)});
-  report.table({"", "calls", "Frechet", "precision", "recall", "accuracy", "PSNR", "ms/image"}, rows,
-               fmt::format("{} samples each", run.recipe().evaluate.samples));
-  report.paragraph(weights_line(run, stages));
-  report.heading("Training");
-  report.paragraph(
-      "With an adaptive metric the loss of mfd and mft stays near 1, whatever happens; raw_mse is the mean square before it. "
-      "derivative_ratio is |du/dt| / |u|: when it grows, training is in danger. Each stage's folder has a report with all its curves.");
-  std::vector<Plot> plots;
-  for (const NamedStage& s : stages) {
-    if (!std::filesystem::exists(run.root() / s.name / "metrics.csv")) continue;
-    plots.push_back(stage_curve(run.root(), s.name, {"loss", "raw_mse"}));
-    plots.push_back(stage_curve(run.root(), s.name, {"grad_norm", "derivative_ratio"}));
-  }
-  report.plots(plots);
-  report.preformatted(read_text(run.root() / "fm" / "config.toml"), "config.toml");
-  write_atomically(run.root() / "report.html", report.html());
+  return line + "\n";
 }
 
 // --fresh: the whole run goes aside at once, so that no stage meets an old one when it is stopped and goes on.
@@ -149,18 +69,26 @@ void show(TrainingRun& run, const std::vector<NamedStage>& stages) {
     log.info("no judge: draw samples with flowmap_sample and give their .npz to an evaluator");
     return;
   }
-  if (read_text(run.root() / "report.html").find(weights_line(run, stages)) != std::string::npos) {
-    log.info("already evaluated: see {} (delete it to evaluate again)", (run.root() / "report.html").string());
+  const auto marker = run.root() / "evaluation" / "pipeline.txt", report = run.root() / "report.html";
+  const std::string now = evaluated(run, stages);
+  if (std::filesystem::exists(report) && std::filesystem::exists(marker) && read_file(marker) == now) {
+    publish_scores(run, {});           // a process that was killed may have left a report that is older than the scores
+    log.info("already evaluated: see {} (delete it to evaluate again)", report.string());
     return;
   }
-  const std::vector<Score> scores = evaluate_run(run, "", [&](const std::string& line) { log.info("{}", line); });
-  save_scores(run.root() / "scores.csv", scores);
-  const Image grid = comparison_grid(run, open_dataset(run.recipe().data, Split::test).class_names);
-  write_png(run.root() / "samples.png", grid);
-  write_report(run, stages, scores, grid);
+  bool headed = false;
+  evaluate_run(run, {}, [&](const Score& s) {
+    if (!std::exchange(headed, true)) log.info("{}", score_head());
+    log.info("{}", score_row(s));
+    publish_scores(run, {s});
+  });
+  write_comparison_grid(run);
+  publish_scores(run, {});
+  std::filesystem::create_directories(marker.parent_path());
+  write_atomically(marker, now);
   log.info("samples  {}", (run.root() / "samples.png").string());
   log.info("scores   {}", (run.root() / "scores.csv").string());
-  log.info("report   {}", (run.root() / "report.html").string());
+  log.info("report   {}", report.string());
 }
 
 bool stop_before(TrainingRun& run) { return sum_over_ranks(*run.context().ranks, {stop_requested() ? 1.0 : 0.0})[0] > 0; }

@@ -109,15 +109,16 @@ struct MfStage {
 };
 
 struct EvaluateConfig {
-  std::int64_t samples = 2000, teacher_points = 50, batch = 500, k = 3;
+  std::int64_t samples = 2000, reference = 0, teacher_points = 50, batch = 500, k = 3;
   std::string steps = "1,2";
   bool teacher = true;
   template <class V> void visit(V&& v) {
-    v("samples", samples, "generated samples, and real test images compared with", at_least(10));
-    v("teacher_points", teacher_points, "points of the teacher's grid (one network call fewer)", at_least(2));
-    v("batch", batch, "samples generated at a time", at_least(1));
-    v("k", k, "neighbours of precision and recall", at_least(1));
-    v("steps", steps, "network calls of the flow map, comma-separated");
+    v("samples", samples, "generated samples, equally many of each class", range(10, 1e9));
+    v("reference", reference, "real test images compared with, equally many of each class; 0: the whole test split", range(0, 1e9));
+    v("teacher_points", teacher_points, "points of the teacher's grid (one network call fewer)", range(2, 1e6));
+    v("batch", batch, "samples generated at a time", range(1, 1e6));
+    v("k", k, "neighbours of precision and recall", range(1, 1e6));
+    v("steps", steps, "network calls of the flow map, comma-separated", flag("calls"));
     v("teacher", teacher, "evaluate the teacher too");
   }
 };

@@ -6,6 +6,7 @@
 #include "autodiff/rules/linear.h"
 #include "data/grid.h"
 #include "data/png.h"
+#include "flowmap/metrics/frechet.h"
 
 namespace fm {
 namespace {
@@ -62,6 +63,7 @@ Outcome TrainingRun::train_decoder() {
     for (Tensor& t : batch)
       if (t.defined()) t = t.to(default_device());
     const Tensor y = clamp(restored(average(tokens_of(batch)), recipe_.rae).value(), 0, 1);
+    if (first_row_not_finite(y) >= 0) return context_.log.warning("no pictures of {}: the average decodes to numbers that are not finite", png.stem().string());
     std::vector<Image> grid = to_images(batch[0]);
     for (Image& image : to_images(y)) grid.push_back(std::move(image));
     write_png(png, make_grid(grid, {.columns = 16, .scale = 2, .row_labels = {"image", "decoded"}}));

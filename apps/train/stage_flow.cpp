@@ -77,10 +77,13 @@ void TrainingRun::write_preview(const LatentGenerator& generate, const std::file
   const std::int64_t columns = std::min(recipe_.classes, preview_columns), n = preview_rows * columns;
   std::vector<std::int64_t> labels;
   for (std::int64_t i = 0; i < n; ++i) labels.push_back(i % columns * (recipe_.classes / columns));
-  const Tensor images =
-      generate_images(autoencoder(), generate, consecutive(0, n), labels, static_cast<std::uint64_t>(recipe_.seed), sampling_batch(),
-                      [](std::int64_t) {});
-  write_png(png, make_grid(to_images(images), {.columns = static_cast<int>(columns), .scale = recipe_.image_size < 64 ? 2 : 1}));
+  try {
+    const Tensor images =
+        generate_images(autoencoder(), generate, consecutive(0, n), labels, static_cast<std::uint64_t>(recipe_.seed), sampling_batch());
+    write_png(png, make_grid(to_images(images), {.columns = static_cast<int>(columns), .scale = recipe_.image_size < 64 ? 2 : 1}));
+  } catch (const SamplesNotFinite& e) {         // the average may recover; the training's own numbers decide whether it has diverged
+    context_.log.warning("no pictures of {}: {}", png.stem().string(), e.what());
+  }
 }
 
 Outcome TrainingRun::train_teacher() {

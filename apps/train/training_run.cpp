@@ -174,7 +174,11 @@ std::string TrainingRun::not_trained(const std::string& stage, const std::string
 
 Weights TrainingRun::stage_weights(const std::string& stage) {
   const std::filesystem::path folder = root_ / stage;
-  if (has(stage)) return load_weights(folder.string() + ":ema", warner());
+  if (has(stage)) {
+    Weights weights = load_weights(folder.string() + ":ema", warner());
+    loaded_steps_[stage] = weights.step;
+    return weights;
+  }
   for (const char* known : {"judge", "encoder", "decoder", "fm", "cmt", "mfd", "mft"})
     if (stage == known) throw FileError(not_trained(stage, folder.string()));
   throw FileError(fmt::format("there is no stage '{}' in {}; flow maps are cmt, mfd and mft, and variants such as ablate/derivative/jvp",
@@ -196,6 +200,11 @@ DitDh TrainingRun::load_student(const std::string& stage) {
   DitDhConfig config = recipe_.dit;
   config.mean_flow = true;
   return of_this_run(root_ / stage, [&] { return frozen_model<DitDh>(config, stage_weights(stage)); });
+}
+
+std::int64_t TrainingRun::loaded_step(const std::string& stage) const {
+  const auto found = loaded_steps_.find(stage);
+  return found == loaded_steps_.end() ? -1 : found->second;
 }
 
 std::int64_t TrainingRun::sampling_batch() const { return batch_for(activation_bytes(recipe_.dit, 1).one_block); }

@@ -5,6 +5,7 @@
 // Data and latents are loaded when a stage first asks for them and shared by the stages of one process.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <optional>
 
@@ -49,6 +50,7 @@ class TrainingRun {
   DitDh load_teacher();
   VelocityNet guided(const DitDh& teacher, Interval interval = {}) const;   // with the recipe's guidance; `teacher` must outlive it
   DitDh load_student(const std::string& stage);     // averaged weights
+  std::int64_t loaded_step(const std::string& stage) const;   // of the checkpoint that was loaded last; -1: none
   std::string last_student() const;                 // mft, mfd or cmt: the last that was trained; ConfigError if there is none
   DitDh new_student(std::uint64_t seed) const;
   Batch flow_batch(const StepPart& part, std::int64_t batch, std::uint64_t seed);   // normalised latents and labels of a step
@@ -90,6 +92,7 @@ class TrainingRun {
   Recipe& recipe_;
   Context& context_;
   std::filesystem::path root_;
+  std::map<std::string, std::int64_t> loaded_steps_;          // by stage
   std::shared_ptr<const SampleSource> pictures_;
   std::unique_ptr<Rae> rae_;
   LatentSet latents_;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <utility>
 
 #include "tensor/error.h"
 
@@ -43,6 +44,46 @@ std::vector<std::string_view> csv_cells(std::string_view line) {
   }
   out.push_back(line);
   return out;
+}
+
+CsvRows parse_csv(std::string_view text) {
+  CsvRows rows;
+  std::vector<std::string> row;
+  std::string cell;
+  bool quoted = false, any = false;                      // inside quotes; the line has something
+  const auto end_cell = [&] { row.push_back(std::exchange(cell, {})); };
+  const auto end_row = [&] {
+    if (any) end_cell(), rows.push_back(std::exchange(row, {}));
+    any = false;
+  };
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    const bool pair = quoted && c == '"' && i + 1 < text.size() && text[i + 1] == '"';
+    if (pair) cell += text[++i];
+    else if (c == '"') any = true, quoted = !quoted;
+    else if (quoted) cell += c;
+    else if (c == ',') any = true, end_cell();
+    else if (c == '\n') end_row();
+    else if (c != '\r') any = true, cell += c;
+  }
+  if (quoted) throw FileError("a quoted cell of the CSV text does not end");
+  end_row();
+  return rows;
+}
+
+std::string csv_line(const std::vector<std::string>& cells) {
+  std::string line;
+  for (const std::string& cell : cells) {
+    if (&cell != &cells.front()) line += ',';
+    if (cell.find_first_of(",\"\r\n") == std::string::npos) {
+      line += cell;
+      continue;
+    }
+    line += '"';
+    for (char c : cell) line += c == '"' ? "\"\"" : std::string(1, c);
+    line += '"';
+  }
+  return line + '\n';
 }
 
 std::vector<std::string> csv_columns(std::string_view csv) {

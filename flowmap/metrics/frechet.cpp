@@ -1,7 +1,6 @@
 #include "flowmap/metrics/frechet.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "flowmap/metrics/factor.h"
 #include "tensor/error.h"
@@ -82,17 +81,14 @@ GaussianFit fit_gaussian(const Tensor& features) {
     throw Error("fit_gaussian: the features of sample " + std::to_string(row) + " are not finite");
   const double scale = 1 / static_cast<double>(features.dim(0) - 1);
   const Tensor m = mean_of_rows(features);
-  GaussianFit fit{m.to(Device{}), scatter(features, m) * scale, features.dim(0)};
-  if (features.dim(0) <= features.dim(1)) fit.factor = ((features.to(DType::f64) - m) * std::sqrt(scale)).to(Device{});
-  return fit;
+  return {m.to(Device{}), scatter(features, m) * scale, features.dim(0)};
 }
 
 double frechet_distance(const GaussianFit& a, const GaussianFit& b) {
   if (a.mean.shape() != b.mean.shape()) throw ShapeError("frechet_distance: features of " + to_string(a.mean.shape()) + " and " + to_string(b.mean.shape()));
   // S1 = A^T A, S2 = B^T B: the eigenvalues of S1 S2 are those of (A B^T)(A B^T)^T, so their roots are the singular values of A B^T.
-  const auto root = [](const GaussianFit& g) { return g.factor.defined() ? g.factor : semidefinite_factor(g.covariance); };
   double cross = 0;
-  for (const double value : singular_values(matmul(root(a), root(b).transpose(0, 1)))) cross += value;
+  for (const double value : singular_values(matmul(semidefinite_factor(a.covariance), semidefinite_factor(b.covariance).transpose(0, 1)))) cross += value;
   return sum_squares(a.mean - b.mean) + trace(a.covariance) + trace(b.covariance) - 2 * cross;
 }
 

@@ -14,14 +14,12 @@ struct GaussianFit {
   Tensor mean;             // (D) f64
   Tensor covariance;       // (D, D) f64, divided by n - 1
   std::int64_t count = 0;
-  // (n, D) f64 with covariance = factor^T factor, where n <= D: the centred features. A covariance of so few samples is singular, and the
-  // square root of its rounding errors is what a distance computed from it would be wrong by. Else undefined.
-  Tensor factor = {};
 };
 
 // (n, D), n >= 2, f32 or f64; sums in f64 after the mean is taken away. ShapeError; Error names the first row that is not finite.
 GaussianFit fit_gaussian(const Tensor& features);
-double frechet_distance(const GaussianFit& a, const GaussianFit& b);          // ShapeError if the dimensions differ
+// Also for singular covariances, as of fewer samples than features, to about 1e-11 of the traces. ShapeError if the dimensions differ.
+double frechet_distance(const GaussianFit& a, const GaussianFit& b);
 
 struct PrecisionRecall {
   double precision = 0, recall = 0;

@@ -194,9 +194,9 @@ TEST_CASE("metrics of all ranks are those of the whole batch, also where a rank 
     if (ranks.rank() == 1) add_metrics(own, {{"rare", 7, 0.5}}, 1.0 / 3);
     const auto all = metrics_of_all(ranks, own);
     REQUIRE(all.size() == 2);
-    CHECK(near(all[0].value, 2, 1e-5));
+    CHECK(near(all[0].value, 2, 1e-14));
     CHECK(all[1].name == "rare");
-    CHECK(near(all[1].value, 7, 1e-5));
+    CHECK(near(all[1].value, 7, 1e-14));
   });
 }
 
@@ -230,8 +230,10 @@ TEST_CASE("micro-batches of a rank are those of one rank alone; every kind of st
       const Arguments shard = n == 1 ? Arguments{} : Arguments{"--shard-optimizer"};                  // its pictures need all averages
       succeeds(train(n, stage, out, shard + Arguments{"--steps", "4", "--batch", "8", "--micro-batch", "2", "--log-every", "4", "--lr", "1e-4"}));
       const double loss = column(out / stage / "metrics.csv", "loss").at(4);
+      // After 4 steps cmt and mfd are where they began: losses near 1e-7 are squares of differences in f32, whose rounding shows in 4 digits.
+      const double rounding = stage == "cmt" ? 5e-4 : stage == "mfd" ? 5e-5 : 5e-7;
       if (n == 1) last[stage] = loss;
-      else CHECK(near(loss, last[stage], 1e-5));
+      else CHECK(near(loss, last[stage], rounding));
       if (stage != "judge" && stage != "encoder") CHECK(fs::exists(out / stage / "samples" / "step-00000004.png"));
     }
 }
@@ -297,7 +299,7 @@ TEST_CASE("a rank is killed: the others end within 30 s and say so; 1, 2 or 3 ra
       worst = std::max(worst, std::fabs(found.at(step) - wanted.at(step)) / wanted.at(step));
     }
     MESSAGE("rank " << victim << " killed; from step " << reached << " on " << n << " ranks: losses within " << worst);
-    CHECK(worst < 1e-5);                                           // after hundreds of steps
+    CHECK(worst < 1e-6);                                           // after hundreds of steps
   }
 }
 

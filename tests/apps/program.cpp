@@ -165,15 +165,20 @@ TEST_CASE("the first signal stops with a checkpoint and 75, and the run goes on 
 TEST_CASE("SIGUSR2 saves and goes on; --max-time stops with 75") {
   TempFolder folder;
   const fs::path out = folder / "run";
-  const Result result =
-      run({"--steps", "100000", "--step-ms", "5", "--ckpt-every", "0", "--out", out.string(), "--max-time", "1s"}, [&](pid_t child) {
-        CHECK(wait_until([&] { return fs::exists(out / "metrics.jsonl") && lines(read_file(out / "metrics.jsonl")) > 2; }));
-        kill(child, SIGUSR2);
-        CHECK(wait_until([&] { return fs::exists(out / "checkpoints/latest"); }));
-        CHECK(waitpid(child, nullptr, WNOHANG) == 0);
-      });
-  CHECK(result.code == 75);
-  CHECK(has(result.err, "stopped by --max-time 0:01"));
+  const auto rows = [&] { return fs::exists(out / "metrics.jsonl") ? lines(read_file(out / "metrics.jsonl")) : 0; };
+  const Result saved = run({"--steps", "100000", "--step-ms", "5", "--ckpt-every", "0", "--out", out.string()}, [&](pid_t child) {
+    CHECK(wait_until([&] { return rows() > 2; }));
+    kill(child, SIGUSR2);
+    CHECK(wait_until([&] { return fs::exists(out / "checkpoints/latest"); }));
+    const long then = rows();
+    CHECK(wait_until([&] { return rows() > then + 1; }));
+    kill(child, SIGTERM);
+  });
+  CHECK(saved.code == 75);
+  CHECK(has(saved.err, "stopped by SIGTERM"));
+  const Result late = run({"--steps", "100000", "--step-ms", "5", "--ckpt-every", "0", "--out", (folder / "late").string(), "--max-time", "1s"});
+  CHECK(late.code == 75);
+  CHECK(has(late.err, "stopped by --max-time 0:01"));
 }
 
 TEST_CASE("a second signal ends at once with 130 or 143") {

@@ -65,6 +65,14 @@ def whole(key, n, d, low, high, offset):
     return (offset + np.floor((draws(key, n * d).reshape(n, d) + 1) / 2 * (high - low)) + low).astype(np.float32)
 
 
+def apart(x, offset):
+    """Every other row far on the other side: no mean takes the offsets away."""
+    x = x.copy()
+    x[::2] += np.float32(offset)
+    x[1::2] -= np.float32(offset)
+    return x
+
+
 def dead(x):
     x = x.copy()
     x[:, 3:7] = 0
@@ -91,3 +99,4 @@ for k in (1, 3, 5):
     show(f"neighbours_{k}", *neighbours(x(96), y(80), k))
     show(f"ties_{k}", *neighbours(whole("ties.x", 90, 2, 0, 5, 0), whole("ties.y", 70, 2, 1, 6, 0), k))
     show(f"far_{k}", *neighbours(whole("far.x", 90, 24, 0, 3, 4096), whole("far.y", 70, 24, 0, 3, 4096), k))
+    show(f"apart_{k}", *neighbours(apart(whole("far.x", 90, 24, 0, 3, 0), 3000), apart(whole("far.y", 70, 24, 0, 3, 0), 3000), k))

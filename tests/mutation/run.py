@@ -103,10 +103,11 @@ class Runner:
 
     def baseline(self):
         """Builds the sources unchanged and times every test. A test that fails there is left out, with a word."""
-        good, out = self.shop.ninja([], 24 * 3600)
+        self.tests, file = self.shop.tests(), self.work / "baseline.json"
+        self.all = sorted({t for test in self.tests.values() for t in test["targets"]})
+        good, out = self.shop.ninja(self.all, 24 * 3600)
         if not good:
             sys.exit("the sources do not build unchanged:\n" + out)
-        self.tests, file = self.shop.tests(), self.work / "baseline.json"
         self.seconds = json.loads(file.read_text()) if file.is_file() else {}
         for name in [n for n in self.tests if n not in self.seconds]:
             code, out, seconds = self.test(name, 600)
@@ -117,6 +118,11 @@ class Runner:
         self.tests = {n: t for n, t in self.tests.items() if self.seconds[n] >= 0}
         self.sources = {n: p.read_text() for n in self.tests if (p := self.shop.copy / "tests" / (n + ".cpp")).is_file()}
         self.unchanged = self.shop.objects()
+
+    def same_code(self):
+        """The objects are those of the sources unchanged, also of the programs that the first test does not need."""
+        same = lambda: self.shop.objects() == self.unchanged  # noqa: E731
+        return same() and self.shop.ninja(self.all, 3600)[0] and same()
 
     def judge(self, mutant):
         """(outcome, by what)."""
@@ -129,7 +135,7 @@ class Runner:
                 good, out = self.shop.ninja(sorted({t for n in group for t in self.tests[n]["targets"]}), 3600)
                 if not good:
                     return "does not compile", out[-300:]
-                if first and self.shop.objects() == self.unchanged and self.shop.ninja([], 3600)[0] and self.shop.objects() == self.unchanged:
+                if first and self.same_code():
                     return "same code", ""
                 first = False
                 for name in group:

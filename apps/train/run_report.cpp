@@ -1,0 +1,126 @@
+#include "apps/train/run_report.h"
+
+#include <algorithm>
+
+#include "data/grid.h"
+#include "data/png.h"
+#include "data/report/csv.h"
+#include "data/report/html.h"
+#include "data/source.h"
+#include "tensor/io/atomic_file.h"
+
+namespace fm {
+namespace {
+
+constexpr std::int64_t rows_of_block = 4, most_columns = 16;
+constexpr const char* stages[] = {"judge", "encoder", "decoder", "fm", "cmt", "mfd", "mft"};
+
+std::string text_of(const std::filesystem::path& file) { return std::filesystem::exists(file) ? read_file(file) : std::string(); }
+
+Plot stage_curve(const std::filesystem::path& folder, const std::string& stage, std::vector<std::string> columns) {
+  const std::string csv = read_file(folder / stage / "metrics.csv");
+  const auto known = csv_columns(csv);
+  std::erase_if(columns, [&](const std::string& column) { return std::find(known.begin(), known.end(), column) == known.end(); });
+  Plot plot{.title = fmt::format("{}: {}", stage, fmt::join(columns, ", ")), .x_label = "step", .y_label = "", .log_y = true};
+  for (const std::string& column : columns) plot.curves.push_back(csv_curve(csv, "step", column, column));
+  return plot;
+}
+
+void add_samples(HtmlReport& report, const std::filesystem::path& png) {
+  if (!std::filesystem::exists(png)) return;
+  report.heading("Samples");
+  report.paragraph(
+      "Each column is a class; the blocks start from the same noise: the flow-matching teacher along its whole trajectory, then the flow "
+      "map in one and in two network calls.");
+  report.png(read_file(png));
+}
+
+void add_scores(HtmlReport& report, const std::vector<Score>& scores, std::size_t in_all) {
+  report.heading("Scores");
+  if (scores.empty()) return report.paragraph("None yet: evaluate computes them.");
+  report.paragraph(
+      "Frechet distance, precision and recall in the features of a judge that no generator saw, against real test images (reference); accuracy is the "
+      "share of samples that the judge takes for the class asked for. The Frechet distance of few samples is too large: compare rows of equal counts.");
+  std::vector<std::string> head;
+  std::vector<std::vector<std::string>> rows(scores.size());
+  for (const ScoreColumn& column : score_columns()) {
+    if (*column.title == 0 && !head.empty()) continue;     // the first is the name
+    head.push_back(column.title);
+    for (std::size_t i = 0; i < scores.size(); ++i) rows[i].push_back(shown_cell(scores[i], column));
+  }
+  report.table(head, rows,
+               fmt::format("The newest of {} rows in scores.csv, which also says what each was computed from; accuracy by class: scores-by-class.csv", in_all));
+}
+
+void add_training(HtmlReport& report, const std::filesystem::path& root) {
+  report.heading("Training");
+  report.paragraph(
+      "With an adaptive metric the loss of mfd and mft stays near 1, whatever happens; raw_mse is the mean square before it. "
+      "derivative_ratio is |du/dt| / |u|: when it grows, training is in danger. Each stage's folder has a report with all its curves.");
+  std::vector<Plot> plots;
+  std::string config;
+  for (const char* stage : stages) {
+    if (const std::string text = text_of(root / stage / "config.toml"); !text.empty()) config = text;
+    if (!std::filesystem::exists(root / stage / "metrics.csv")) continue;
+    plots.push_back(stage_curve(root, stage, {"loss", "raw_mse"}));
+    plots.push_back(stage_curve(root, stage, {"grad_norm", "derivative_ratio"}));
+  }
+  report.plots(plots);
+  if (!config.empty()) report.preformatted(config, "config.toml");
+}
+
+// Every class, or some at equal distances.
+std::vector<std::int64_t> classes_shown(std::int64_t classes) {
+  const std::int64_t columns = std::min(classes, most_columns);
+  std::vector<std::int64_t> list;
+  for (std::int64_t i = 0; i < columns; ++i) list.push_back(i * (classes / columns));
+  return list;
+}
+
+}  // namespace
+
+void write_comparison_grid(TrainingRun& run) {
+  const Recipe& r = run.recipe();
+  const std::vector<std::int64_t> classes = classes_shown(r.classes);
+  const auto columns = static_cast<std::int64_t>(classes.size());
+  std::vector<std::int64_t> labels;
+  for (std::int64_t i = 0; i < rows_of_block * columns; ++i) labels.push_back(classes[static_cast<std::size_t>(i % columns)]);
+  std::vector<Image> pictures;
+  std::vector<std::string> row_labels, column_labels;
+  const auto add = [&](const std::string& name, const LatentGenerator& generate) {
+    for (Image& image : to_images(generate_images(run.autoencoder(), generate, consecutive(0, rows_of_block * columns), labels,
+                                                  static_cast<std::uint64_t>(r.seed), run.sampling_batch())))
+      pictures.push_back(std::move(image));
+    for (std::int64_t i = 0; i < rows_of_block; ++i) row_labels.push_back(i == 0 ? name : "");
+  };
+  {
+    const DitDh teacher = run.load_teacher();
+    const int points = static_cast<int>(r.evaluate.teacher_points);
+    add(fmt::format("teacher {}", points), ode_generator(run.guided(teacher), points, run.latent_shift()));
+  }
+  const std::string last = run.last_student();
+  const DitDh student = run.load_student(last);
+  for (const int n : {1, 2}) add(fmt::format("{} {} step{}", last, n, n == 1 ? "" : "s"), flow_map_generator(flow_map_net(student), n));
+  const std::vector<std::string> names = open_source(r.data, Split::test)->class_names();
+  for (const std::int64_t c : classes) column_labels.push_back(names.at(static_cast<std::size_t>(c)));
+  write_png(run.root() / "samples.png",
+            make_grid(pictures, {.columns = static_cast<int>(columns),
+                                 .scale = r.image_size < 64 ? 2 : 1,
+                                 .title = columns < r.classes ? fmt::format("{} of {} classes", columns, r.classes) : "",
+                                 .column_labels = column_labels,
+                                 .row_labels = row_labels}));
+}
+
+void write_run_report(const TrainingRun& run, const std::vector<Score>& all) {
+  HtmlReport report("flowmap: from noise to " + run.recipe().data + " in one step", "run in " + run.root().string());
+  add_samples(report, run.root() / "samples.png");
+  add_scores(report, newest_scores(all), all.size());
+  add_training(report, run.root());
+  write_atomically(run.root() / "report.html", report.html());
+}
+
+void publish_scores(const TrainingRun& run, const std::vector<Score>& scores) {
+  fm::add_scores(run.root() / "scores.csv", scores, [&](const std::vector<Score>& all) { write_run_report(run, all); });
+}
+
+}  // namespace fm

@@ -1,0 +1,19 @@
+// report.html of a run: samples side by side, the table of scores, the curves of every stage. Written anew from the files of the run
+// whenever one of them changes, so that it says what they say.
+#pragma once
+
+#include "apps/train/score_file.h"
+#include "apps/train/training_run.h"
+
+namespace fm {
+
+// Draws samples.png: one block a generator, one column a class (of many classes some), the same noise in every block.
+void write_comparison_grid(TrainingRun& run);
+
+// Writes report.html from samples.png, these scores (newest_scores of all) and the stages' metrics.csv and config.toml, those that exist.
+void write_run_report(const TrainingRun& run, const std::vector<Score>& all);
+
+// Adds to scores.csv and writes the report under the same lock. No scores: the report alone.
+void publish_scores(const TrainingRun& run, const std::vector<Score>& scores);
+
+}  // namespace fm

@@ -1,0 +1,120 @@
+#include "apps/train/score.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <ctime>
+
+#include "tensor/error.h"
+
+namespace fm {
+
+const std::vector<ScoreColumn>& score_columns() {
+  using S = Score;
+  static const std::vector<ScoreColumn> list{
+      {"name", "", "the generator", false, &S::name},
+      {"calls", "calls", "network calls a sample", false, &S::calls},
+      {"frechet", "Frechet", "Frechet distance to the reference in the judge's features", true, &S::frechet, 3},
+      {"precision", "precision", "share of samples within the reference's nearest-neighbour balls", true, &S::precision, 3},
+      {"recall", "recall", "share of the reference within the samples' nearest-neighbour balls", true, &S::recall, 3},
+      {"accuracy", "accuracy", "share of samples that the judge takes for the class asked for", true, &S::accuracy, 1, 100, " %"},
+      {"psnr", "PSNR", "of reconstructions", true, &S::psnr, 2, 1, " dB"},
+      {"ms_per_image", "ms/image", "time of generation", true, &S::ms_per_image, 2},
+      {"stage", "", "folder or file of the weights", false, &S::stage},
+      {"step", "step", "training step of the weights", false, &S::step},
+      {"checkpoint", "checkpoint", "crc32c of the generator's weights", false, &S::checkpoint},
+      {"decoder", "", "crc32c of the decoder's weights", false, &S::decoder},
+      {"dtype", "", "what the network computes in", false, &S::dtype},
+      {"samples", "samples", "generated samples", false, &S::samples},
+      {"seed", "seed", "seed of the samples", false, &S::seed},
+      {"k", "", "neighbours of precision and recall", false, &S::k},
+      {"guidance", "guidance", "scale of classifier-free guidance while sampling", false, &S::guidance, 2},
+      {"classes", "", "number of classes", false, &S::classes},
+      {"data", "", "data set", false, &S::data},
+      {"reference", "reference", "real test images compared with", false, &S::reference},
+      {"reference_id", "", "fingerprint of the reference", false, &S::reference_id},
+      {"reference_accuracy", "", "accuracy of the judge on the reference", false, &S::reference_accuracy, 1, 100, " %"},
+      {"judge", "", "crc32c of the judge's weights", false, &S::judge},
+      {"date", "", "when the score was computed, UTC", false, &S::date},
+  };
+  return list;
+}
+
+namespace {
+
+bool absent(const std::string& x) { return x.empty(); }
+bool absent(std::int64_t x) { return x < 0; }
+bool absent(double x) { return std::isnan(x); }
+
+template <class T>
+bool read_number(const std::string& text, T& value) {
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  return error == std::errc() && end == text.data() + text.size();
+}
+
+}  // namespace
+
+std::string score_cell(const Score& score, const ScoreColumn& column) {
+  return std::visit([&](auto member) { return absent(score.*member) ? std::string() : fmt::format("{}", score.*member); }, column.member);
+}
+
+double score_number(const Score& score, const ScoreColumn& column) {
+  return std::visit(
+      [&](auto member) -> double {
+        if constexpr (std::is_same_v<decltype(member), std::string Score::*>) return Score::none;
+        else return absent(score.*member) ? Score::none : static_cast<double>(score.*member);
+      },
+      column.member);
+}
+
+std::string shown_cell(const Score& score, const ScoreColumn& column) {
+  const std::string exact = score_cell(score, column);
+  if (exact.empty()) return "-";
+  if (!std::holds_alternative<double Score::*>(column.member)) return exact;
+  return fmt::format("{:.{}f}{}", column.factor * score_number(score, column), column.decimals, column.unit);
+}
+
+void set_score_cell(Score& score, const ScoreColumn& column, const std::string& text) {
+  if (text.empty()) return;
+  std::visit(
+      [&](auto member) {
+        if constexpr (std::is_same_v<decltype(member), std::string Score::*>) score.*member = text;
+        else if (!read_number(text, score.*member)) throw FileError(fmt::format("{} '{}' is not a number", column.name, text));
+      },
+      column.member);
+}
+
+std::string utc_now() {
+  const std::time_t now = std::time(nullptr);
+  std::tm utc{};
+  gmtime_r(&now, &utc);
+  char text[32];
+  std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &utc);
+  return text;
+}
+
+namespace {
+
+// What tells the rows of one evaluation apart, and its numbers; the rest is the same in each and stands in scores.csv.
+bool on_terminal(const ScoreColumn& c) { return *c.title != 0 && (c.measured || c.member == decltype(c.member)(&Score::calls)); }
+
+int width(const ScoreColumn& c) { return std::max(9, static_cast<int>(std::string_view(c.title).size())); }
+
+}  // namespace
+
+std::string score_head() {
+  std::string line = fmt::format("{:<15}", "");
+  for (const ScoreColumn& c : score_columns())
+    if (on_terminal(c)) line += fmt::format(" {:>{}}", c.title, width(c));
+  return line;
+}
+
+std::string score_row(const Score& score) {
+  std::string line = fmt::format("{:<15}", score.name);
+  for (const ScoreColumn& c : score_columns())
+    if (on_terminal(c)) line += fmt::format(" {:>{}}", shown_cell(score, c), width(c));
+  return line;
+}
+
+}  // namespace fm

@@ -1,0 +1,270 @@
+// evaluate on pictures that lie sorted by class, in classes of unequal sizes: what scores are of, what they compare with, what is kept.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+#include <thread>
+
+#include "apps/train/score_file.h"
+#include "data/png.h"
+#include "data/report/csv.h"
+#include "flowmap/metrics/frechet.h"
+#include "tensor/io/atomic_file.h"
+#include "tensor/io/npy.h"
+#include "tensor/random/philox.h"
+#include "tests/apps/tiny_run.h"
+#include "tests/support/near.h"
+
+using namespace fm;
+using namespace fm::test;
+
+namespace {
+
+const std::vector<std::string> class_names{"down", "left", "right", "up"};
+const std::vector<int> train_sizes{60, 40, 80, 20}, test_sizes{30, 13, 50, 7};
+
+// 8x8: the class says which half is bright, the number of the picture the noise.
+Image picture(std::size_t label, int number) {
+  std::vector<std::uint8_t> pixels;
+  for (int y = 0; y < 8; ++y)
+    for (int x = 0; x < 8; ++x) {
+      const bool bright = label == 0 ? y >= 4 : label == 1 ? x < 4 : label == 2 ? x >= 4 : y < 4;
+      const PhiloxBlock noise = RandomKey{label}.block(static_cast<std::uint64_t>(number), static_cast<std::uint32_t>(8 * y + x));
+      pixels.push_back(static_cast<std::uint8_t>((bright ? 150 : 30) + noise[0] % 80));
+    }
+  return image_from_planes(pixels.data(), 1, 8, 8);
+}
+
+void draw_split(const fs::path& folder, const std::vector<int>& sizes, int first) {
+  for (std::size_t c = 0; c < sizes.size(); ++c) {
+    fs::create_directories(folder / class_names[c]);
+    for (int i = 0; i < sizes[c]; ++i) write_png(folder / class_names[c] / (std::to_string(first + i) + ".png"), picture(c, first + i));
+  }
+}
+
+// A finished run on such a folder, made once.
+struct SortedRun {
+  TempFolder folder;
+  fs::path run = folder / "run";
+  std::string data = "folder:" + (folder / "pictures").string() + "?size=8,channels=1";
+  SortedRun() {
+    draw_split(folder / "pictures/train", train_sizes, 0);
+    draw_split(folder / "pictures/test", test_sizes, 10000);
+    succeeds(train("pipeline", run, {"--data", data, "--judge.loop.steps", "150"}));    // a judge that knows the classes
+  }
+};
+
+const SortedRun& sorted_run() {
+  static const SortedRun run;
+  return run;
+}
+
+Result evaluate(const fs::path& run_folder, const Arguments& more) { return run("evaluate", run_folder, Arguments{"--data", sorted_run().data} + more); }
+
+// A copy whose scores are its own.
+fs::path copy_of_run(const TempFolder& folder) {
+  const fs::path to = folder / "run";
+  fs::copy(sorted_run().run, to, fs::copy_options::recursive | fs::copy_options::copy_symlinks);
+  return to;
+}
+
+std::vector<std::int64_t> counts(const Tensor& labels) {
+  std::vector<std::int64_t> n(4, 0);
+  for (const std::int64_t l : labels.to_vector<std::int64_t>()) ++n.at(static_cast<std::size_t>(l));
+  return n;
+}
+
+// The rows of scores.csv that are in the report's table, newest of each question.
+void report_says_the_same(const fs::path& run_folder) {
+  const std::string report = read_file(run_folder / "report.html");
+  for (const Score& s : newest_scores(read_scores(run_folder / "scores.csv"))) {
+    std::string row = fmt::format("<tr><td>{}</td>", s.name);
+    for (const ScoreColumn& c : score_columns())
+      if (*c.title != 0) row += fmt::format("<td[number]>{}</td>", shown_cell(s, c));
+    std::string plain;                                          // without the cells' style
+    for (std::size_t at = 0; at < report.size();) {
+      const bool styled = report.compare(at, 19, "<td class=\"number\">") == 0;
+      plain += styled ? "<td>" : std::string(1, report[at]);
+      at += styled ? 19 : 1;
+    }
+    for (std::size_t at; (at = row.find("[number]")) != std::string::npos;) row.erase(at, 8);
+    CHECK_MESSAGE(has(plain, row), row);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("the reference is the whole test split, whatever the number of samples") {
+  TempFolder folder;
+  const fs::path out = copy_of_run(folder), csv = out / "scores.csv";
+  std::vector<Score> scores;
+  for (const std::int64_t n : {40, 80, 160, 400}) {
+    CAPTURE(n);
+    const std::string before = read_file(csv);
+    const fs::path npz = folder / "features.npz";
+    const Result result = evaluate(out, {"--stage", "mfd", "--calls", "1", "--no-teacher", "--samples", std::to_string(n), "--features-out", npz.string()});
+    succeeds(result);
+    CHECK(lines(result.out) == 2);
+    const std::string after = read_file(csv);
+    CHECK(after.substr(0, before.size()) == before);            // no old row changes
+    CHECK(lines(after) == lines(before) + 1);
+    const Score s = scores.emplace_back(read_scores(csv).back());
+    CHECK(s.name == "mfd");
+    CHECK(s.samples == n);
+    CHECK(s.reference == 100);
+    CHECK(s.step == 12);
+    CHECK(s.calls == 1);
+
+    // The numbers are those of the features, and these are of the whole split and of equally many samples a class.
+    const NpzReader features(npz);
+    const Tensor real = features.read("reference"), made = features.read("mfd_1");
+    CHECK(counts(features.read("reference_labels")) == std::vector<std::int64_t>{30, 13, 50, 7});
+    CHECK(counts(features.read("mfd_1_labels")) == std::vector<std::int64_t>(4, n / 4));
+    CHECK(s.frechet == frechet_distance(fit_gaussian(made), fit_gaussian(real)));
+    CHECK(s.recall == precision_recall(real, made, 3).recall);
+
+    const CsvRows classes = parse_csv(read_file(by_class_file(csv)));
+    std::int64_t right = 0, asked = 0;
+    for (auto row = classes.end() - 4; row != classes.end(); ++row) {
+      CHECK((*row)[3] == s.date);
+      asked += std::stoll((*row)[6]), right += std::stoll((*row)[7]);
+    }
+    CHECK(asked == n);
+    CHECK(near(s.accuracy, static_cast<double>(right) / static_cast<double>(n), 1e-15));
+    report_says_the_same(out);
+  }
+  for (const Score& s : scores) {
+    CHECK(s.reference_accuracy == scores[0].reference_accuracy);
+    CHECK(s.reference_id == scores[0].reference_id);
+    CHECK(s.checkpoint == scores[0].checkpoint);
+    CHECK(s.judge == scores[0].judge);
+    const double p = scores.back().accuracy, deviation = std::sqrt(p * (1 - p) / static_cast<double>(s.samples));
+    CHECK(std::abs(s.accuracy - p) <= 2 * deviation);
+  }
+  CHECK(scores[3].frechet < scores[0].frechet);                 // the bias of few samples is all that is left
+  CHECK(scores[0].reference_accuracy > 0.8);
+}
+
+TEST_CASE("a smaller reference is balanced, and the same for any number of samples") {
+  TempFolder folder;
+  const fs::path out = copy_of_run(folder), npz = folder / "f.npz";
+  std::set<std::string> ids;
+  for (const char* n : {"20", "60"}) {
+    succeeds(evaluate(out, {"--stage", "mfd", "--calls", "1", "--samples", n, "--reference", "24", "--features-out", npz.string()}));
+    CHECK(counts(NpzReader(npz).read("reference_labels")) == std::vector<std::int64_t>(4, 6));
+    ids.insert(read_scores(out / "scores.csv").back().reference_id);
+  }
+  CHECK(ids.size() == 1);
+  CHECK(read_scores(out / "scores.csv").back().reference == 24);
+}
+
+TEST_CASE("cached features of the reference: used when they are right, never believed when they are not") {
+  TempFolder folder;
+  const fs::path out = copy_of_run(folder);
+  const auto score = [&](const Arguments& more = {}) {
+    const Result result = evaluate(out, Arguments{"--stage", "mfd", "--calls", "1", "--samples", "40"} + more);
+    succeeds(result);
+    return std::pair(read_scores(out / "scores.csv").back(), result.err);
+  };
+  const Score right = score().first;
+  const fs::path cache = out / "evaluation" / ("reference-" + right.reference_id + ".safetensors");
+  REQUIRE(fs::exists(cache));
+  const auto written = fs::last_write_time(cache);
+  CHECK(score().first.frechet == right.frechet);
+  CHECK(fs::last_write_time(cache) == written);                 // read, not made again
+  // A value of the features altered: its file is sound, its checksum is not.
+  const std::string bytes = read_file(cache);
+  std::string altered = bytes;
+  altered[altered.size() - 3] ^= 0x40;
+  for (const std::string& damaged : {altered, bytes.substr(0, bytes.size() / 2), std::string()}) {
+    write_atomically(cache, damaged);
+    const auto [again, messages] = score();
+    CHECK(again.frechet == right.frechet);
+    CHECK_MESSAGE(has(messages, "the features are computed again"), messages);
+    CHECK(read_file(cache) == bytes);
+  }
+  // The features of other images under this name.
+  score({"--reference", "24"});
+  const std::string other_id = read_scores(out / "scores.csv").back().reference_id;
+  CHECK(other_id != right.reference_id);
+  fs::copy_file(out / "evaluation" / ("reference-" + other_id + ".safetensors"), cache, fs::copy_options::overwrite_existing);
+  CHECK(score().first.frechet == right.frechet);
+}
+
+TEST_CASE("a class of the test split that is gone, or a picture that is another, changes the reference") {
+  TempFolder folder;
+  const fs::path out = copy_of_run(folder), pictures = folder / "pictures";
+  fs::copy(sorted_run().folder / "pictures", pictures, fs::copy_options::recursive);
+  const auto score = [&] {
+    const Result result = run("evaluate", out, {"--data", "folder:" + pictures.string() + "?size=8,channels=1", "--stage", "mfd", "--calls", "1", "--samples", "20"});
+    succeeds(result);
+    return std::pair(read_scores(out / "scores.csv").back(), result.err);
+  };
+  const Score whole = score().first;
+  write_png(pictures / "test/right/10003.png", picture(2, 777));
+  const Score other = score().first;
+  CHECK(other.reference_id != whole.reference_id);
+  CHECK(other.frechet != whole.frechet);
+  fs::remove_all(pictures / "test/left");
+  const auto [less, messages] = score();
+  CHECK(less.reference == 87);
+  CHECK(less.frechet != other.frechet);
+  CHECK_MESSAGE(has(messages, "no images of left"), messages);
+}
+
+TEST_CASE("two evaluations at once keep both their rows, and the report says what the table says") {
+  TempFolder folder;
+  const fs::path out = copy_of_run(folder);
+  const long before = lines(read_file(out / "scores.csv"));
+  std::vector<std::thread> both;
+  std::vector<int> codes(2, -1);
+  for (std::size_t i = 0; i < 2; ++i)
+    both.emplace_back([&, i] { codes[i] = evaluate(out, {"--stage", i == 0 ? "cmt" : "mfd", "--calls", "1,2", "--samples", "20"}).code; });
+  for (std::thread& t : both) t.join();
+  CHECK(codes == std::vector<int>{0, 0});
+  CHECK(lines(read_file(out / "scores.csv")) == before + 4);
+  report_says_the_same(out);
+}
+
+TEST_CASE("what evaluate scores, and what it refuses") {
+  TempFolder folder;
+  const fs::path out = copy_of_run(folder);
+  const auto names = [&](const Arguments& more) {
+    const std::size_t before = read_scores(out / "scores.csv").size();
+    succeeds(evaluate(out, Arguments{"--samples", "12"} + more));
+    std::vector<std::string> found;
+    const std::vector<Score> all = read_scores(out / "scores.csv");
+    for (std::size_t i = before; i < all.size(); ++i) found.push_back(all[i].calls < 0 ? all[i].name : fmt::format("{} {}", all[i].name, all[i].calls));
+    return found;
+  };
+  using Names = std::vector<std::string>;
+  CHECK(names({"--no-teacher"}) == Names{"reconstruction", "cmt 1", "cmt 2", "mfd 1", "mfd 2", "mft 1", "mft 2"});
+  CHECK(names({"--stage", "teacher,last", "--calls", "3"}) == Names{"teacher 4", "mft 3"});
+  CHECK(names({"--only", "cmt", "--evaluate.steps", "2"}) == Names{"cmt 2"});       // their old names
+  refused(evaluate(out, {"--stage", "mfx", "-q"}), exit_code::usage, "--stage mfx: want reconstruction");
+  refused(evaluate(out, {"--k", "100", "-q"}), exit_code::usage, "evaluate.k 100");
+  refused(evaluate(out, {"--k", "3000000000", "-q"}), exit_code::usage, "3000000000");
+  // A table of another kind in the way is found before the work.
+  write_atomically(out / "scores.csv", "step,loss\n1,2\n");
+  refused(evaluate(out, {"--stage", "mfd", "-q"}), exit_code::unreadable, "no table of scores");
+  CHECK(read_file(out / "scores.csv") == "step,loss\n1,2\n");
+}
+
+TEST_CASE("a pipeline that is done mends its report and evaluates what has changed") {
+  TempFolder folder;
+  const fs::path out = copy_of_run(folder);
+  const auto again = [&](const Arguments& more = {}) {
+    const Result result = train("pipeline", out, Arguments{"--data", sorted_run().data} + more);
+    succeeds(result);
+    return result.err;
+  };
+  const long rows = lines(read_file(out / "scores.csv"));
+  add_scores(out / "scores.csv", {{.name = "elsewhere", .calls = 1, .frechet = 123.25}});   // killed before it wrote the report
+  CHECK(has(again(), "already evaluated"));
+  CHECK(has(read_file(out / "report.html"), "123.250"));
+  CHECK(lines(read_file(out / "scores.csv")) == rows + 1);
+  CHECK(!has(again({"--evaluate.samples", "20"}), "already evaluated"));
+  CHECK(lines(read_file(out / "scores.csv")) == 2 * rows);      // a row more than a heading
+  report_says_the_same(out);
+}

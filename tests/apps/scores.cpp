@@ -1,0 +1,200 @@
+// Scores: their table, their file, and which images they compare with.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <map>
+#include <set>
+#include <thread>
+
+#include "apps/train/evaluation.h"
+#include "data/report/csv.h"
+#include "tensor/error.h"
+#include "tensor/io/atomic_file.h"
+#include "tests/support/near.h"
+#include "tests/support/temp_folder.h"
+
+using namespace fm;
+using namespace fm::test;
+
+namespace {
+
+Score score_of(const std::string& name, std::int64_t calls, double frechet, std::int64_t samples = 40, const std::string& checkpoint = "a") {
+  return {.name = name, .calls = calls, .frechet = frechet, .checkpoint = checkpoint, .samples = samples, .seed = 1, .k = 3, .reference = 20, .reference_id = "r"};
+}
+
+// A source of empty pictures with so many of each class, sorted by class.
+class LabelsAlone : public SampleSource {
+ public:
+  explicit LabelsAlone(const std::vector<std::int64_t>& sizes) {
+    for (std::size_t c = 0; c < sizes.size(); ++c) {
+      labels_.insert(labels_.end(), static_cast<std::size_t>(sizes[c]), static_cast<std::int32_t>(c));
+      names_.push_back("class" + std::to_string(c));
+    }
+  }
+  std::int64_t count() const override { return static_cast<std::int64_t>(labels_.size()); }
+  int channels() const override { return 1; }
+  int height() const override { return 1; }
+  int width() const override { return 1; }
+  std::int32_t label(std::int64_t i) const override { return labels_[static_cast<std::size_t>(i)]; }
+  const std::vector<std::string>& class_names() const override { return names_; }
+  void read(std::int64_t, const PhiloxBlock&, std::uint8_t* planes) const override { *planes = 0; }
+
+ private:
+  std::vector<std::int32_t> labels_;
+  std::vector<std::string> names_;
+};
+
+std::vector<std::int64_t> counts(const std::vector<std::int64_t>& labels, std::size_t classes) {
+  std::vector<std::int64_t> n(classes, 0);
+  for (const std::int64_t l : labels) ++n.at(static_cast<std::size_t>(l));
+  return n;
+}
+
+std::vector<std::int64_t> chosen_counts(const SampleSource& source, std::int64_t n) {
+  std::vector<std::int64_t> labels;
+  for (const std::int64_t row : balanced_rows(source, n)) labels.push_back(source.label(row));
+  return counts(labels, source.class_names().size());
+}
+
+}  // namespace
+
+TEST_CASE("every column of a score goes through a cell and comes back") {
+  std::set<std::string> names;
+  for (const ScoreColumn& column : score_columns()) {
+    CHECK(names.insert(column.name).second);
+    Score score;
+    CHECK(score_cell(score, column).empty());
+    CHECK(shown_cell(score, column) == "-");
+    CHECK(std::isnan(score_number(score, column)));
+    const std::string text = std::holds_alternative<std::int64_t Score::*>(column.member) ? "17" : "0.30000000000000004";
+    set_score_cell(score, column, text);
+    CHECK(score_cell(score, column) == text);
+    if (std::holds_alternative<std::string Score::*>(column.member)) continue;
+    CHECK(near(score_number(score, column), std::stod(text), 1e-16));
+    CHECK_THROWS_WITH_AS(set_score_cell(score, column, "1x"), doctest::Contains(column.name), FileError);
+  }
+}
+
+TEST_CASE("CSV cells with commas, quotes and line breaks") {
+  const std::vector<std::string> cells{"a", "", "folder:x?size=8,channels=1", "say \"so\"", "two\nlines", ""};
+  const CsvRows rows = parse_csv("h\r\n\n" + csv_line(cells) + "last,row");
+  REQUIRE(rows.size() == 3);
+  CHECK(rows[0] == std::vector<std::string>{"h"});
+  CHECK(rows[1] == cells);
+  CHECK(rows[2] == std::vector<std::string>{"last", "row"});
+  CHECK(parse_csv("\"\"\n") == CsvRows{{""}});
+  CHECK_THROWS_AS(parse_csv("a,\"b"), FileError);
+}
+
+TEST_CASE("scores.csv gains rows and keeps what is there, also an older program's columns") {
+  TempFolder folder;
+  const auto csv = folder / "scores.csv";
+  CHECK(read_scores(csv).empty());
+  // As programs before wrote it, with a column of somebody's own.
+  write_atomically(csv, "name,calls,frechet,precision,recall,accuracy,psnr,ms_per_image,note\nmfd,1,67.3,0.8,0.1,0.9,0,0.6,\"good, I think\"\n");
+  std::vector<Score> seen;
+  Score added = score_of("mfd", 1, 0.1 + 0.2);
+  added.data = "folder:x?size=8,channels=1";
+  added.by_class = {{"cat", 10, 9}, {"dog", 0, 0}};
+  add_scores(csv, {added}, [&](const std::vector<Score>& all) { seen = all; });
+  REQUIRE(seen.size() == 2);
+  const std::vector<Score> all = read_scores(csv);
+  REQUIRE(all.size() == 2);
+  CHECK(all[0].frechet == 67.3);
+  CHECK(std::isnan(all[0].psnr));                       // a 0 of before was none
+  CHECK(all[0].samples == -1);
+  CHECK(all[1].frechet == 0.1 + 0.2);
+  CHECK(all[1].data == added.data);
+  const CsvRows rows = parse_csv(read_file(csv));
+  CHECK(std::vector<std::string>(rows[1].begin(), rows[1].begin() + 9) ==
+        std::vector<std::string>{"mfd", "1", "67.3", "0.8", "0.1", "0.9", "0", "0.6", "good, I think"});
+  CHECK(rows[0].size() == rows[2].size());
+  CHECK(by_class_file(csv).filename() == "scores-by-class.csv");
+  const CsvRows classes = parse_csv(read_file(by_class_file(csv)));
+  REQUIRE(classes.size() == 3);
+  CHECK(std::vector<std::string>(classes[1].end() - 5, classes[1].end()) == std::vector<std::string>{"0", "cat", "10", "9", "0.9"});
+  CHECK(std::vector<std::string>(classes[2].end() - 5, classes[2].end()) == std::vector<std::string>{"1", "dog", "0", "0", ""});
+
+  write_atomically(csv, "step,loss\n1,2\n");
+  CHECK_THROWS_WITH_AS(read_scores(csv), doctest::Contains("no table of scores"), FileError);
+  CHECK_THROWS_AS(add_scores(csv, {added}), FileError);
+  CHECK(read_file(csv) == "step,loss\n1,2\n");
+  write_atomically(csv, "name,calls\nmfd,one\n");
+  CHECK_THROWS_WITH_AS(read_scores(csv), doctest::Contains("row 1: calls 'one'"), FileError);
+}
+
+TEST_CASE("writers of one table at once lose no row") {
+  TempFolder folder;
+  const auto csv = folder / "scores.csv";
+  constexpr int writers = 4, each = 8;
+  std::vector<std::thread> threads;
+  for (int w = 0; w < writers; ++w)
+    threads.emplace_back([&, w] {
+      for (int i = 0; i < each; ++i) add_scores(csv, {score_of("w" + std::to_string(w), i, 1)});
+    });
+  for (std::thread& t : threads) t.join();
+  std::map<std::string, std::int64_t> next;
+  for (const Score& s : read_scores(csv)) CHECK(s.calls == next[s.name]++);
+  CHECK(next.size() == writers);
+  for (const auto& [name, n] : next) CHECK(n == each);
+}
+
+TEST_CASE("a report shows the newest score of each question about the newest weights") {
+  Score old = score_of("mfd", 1, 9, -1, "");            // of an older program
+  Score other_images = score_of("mfd", 1, 5, 80, "b");
+  other_images.reference_id = "before";
+  const std::vector<Score> all{old, score_of("teacher", 98, 7), score_of("mfd", 1, 8, 40, "a"), other_images, score_of("mfd", 2, 6, 40, "b"),
+                               score_of("mfd", 1, 4, 40, "b"), score_of("mfd", 1, 3, 80, "b"), score_of("mfd", 1, 2, 40, "b")};
+  const std::vector<Score> shown = newest_scores(all);
+  std::vector<double> frechet;
+  for (const Score& s : shown) frechet.push_back(s.frechet);
+  CHECK(frechet == std::vector<double>{2, 3, 6, 7});
+  CHECK(shown[0].name == "mfd");
+  const std::vector<Score> before = newest_scores({score_of("cmt", 1, 1, -1, ""), score_of("cmt", 1, 2, -1, "")});
+  REQUIRE(before.size() == 1);
+  CHECK(before[0].frechet == 2);
+}
+
+TEST_CASE("labels of samples: equally many a class, the remainder by key") {
+  for (const std::int64_t n : {10, 40, 41, 43, 160}) {
+    CAPTURE(n);
+    const auto c = counts(balanced_labels(n, 4, 1), 4);
+    CHECK(*std::max_element(c.begin(), c.end()) - *std::min_element(c.begin(), c.end()) <= 1);
+    CHECK(balanced_labels(n, 4, 1) == balanced_labels(n, 4, 1));
+  }
+  // 30 samples of 1000 classes are not the first 30.
+  const auto few = balanced_labels(30, 1000, 1);
+  CHECK(std::set<std::int64_t>(few.begin(), few.end()).size() == 30);
+  CHECK(*std::max_element(few.begin(), few.end()) > 500);
+  CHECK(few != balanced_labels(30, 1000, 2));
+}
+
+TEST_CASE("a reference: all, or equally many a class, whatever the order of the files") {
+  const LabelsAlone source({50, 30, 8, 100});
+  CHECK(chosen_counts(source, 0) == std::vector<std::int64_t>{50, 30, 8, 100});
+  CHECK(chosen_counts(source, 1000) == std::vector<std::int64_t>{50, 30, 8, 100});
+  CHECK(chosen_counts(source, 20) == std::vector<std::int64_t>{5, 5, 5, 5});
+  CHECK(chosen_counts(source, 38) == std::vector<std::int64_t>{10, 10, 8, 10});       // a class gives what it has
+  CHECK(chosen_counts(source, 158) == std::vector<std::int64_t>{50, 30, 8, 70});
+  auto one_more = chosen_counts(source, 22);
+  std::sort(one_more.begin(), one_more.end());
+  CHECK(one_more == std::vector<std::int64_t>{5, 5, 6, 6});
+  const auto rows = balanced_rows(source, 20), more = balanced_rows(source, 24);
+  CHECK(std::is_sorted(rows.begin(), rows.end()));
+  CHECK(std::set<std::int64_t>(rows.begin(), rows.end()).size() == 20);
+  CHECK(std::includes(more.begin(), more.end(), rows.begin(), rows.end()));
+  CHECK(rows[4] != 4);                                  // not the first files of a class
+  const LabelsAlone gap({4, 0, 4});
+  CHECK(chosen_counts(gap, 4) == std::vector<std::int64_t>{2, 0, 2});
+}
+
+TEST_CASE("what a test split must have") {
+  EvaluateConfig c;
+  check_evaluation(c, 4);
+  CHECK_THROWS_WITH_AS(check_evaluation(c, 1), doctest::Contains("has 1 image;"), ConfigError);
+  CHECK_THROWS_WITH_AS(check_evaluation(c, 3), doctest::Contains("3 images"), ConfigError);
+  c.reference = 3;
+  CHECK_THROWS_WITH_AS(check_evaluation(c, 100), doctest::Contains("evaluate.reference takes 3"), ConfigError);
+  c = {.samples = 10, .k = 10};
+  CHECK_THROWS_WITH_AS(check_evaluation(c, 100), doctest::Contains("evaluate.samples 10"), ConfigError);
+}
