@@ -127,8 +127,8 @@ const Shape large_shapes[] = {{2, 2, 257, 257, 72, true}, {1, 2, 256, 256, 64, t
 
 void check_value(const Shape& s) {
   const D in = inputs(s, 1), want = naive(s, in);
-  CHECK(max_difference(forward(s, in), want) < 1e-12 * (1 + s.spread * s.spread));
-  CHECK(max_difference(forward(s, cast<float>(in)), want) < 4e-6 * (1 + s.spread * s.spread));
+  CHECK(max_difference(forward(s, in), want) < 1e-14 * (1 + s.spread * s.spread));
+  CHECK(max_difference(forward(s, cast<float>(in)), want) < 1e-6 * (1 + s.spread * s.spread));
 }
 
 }  // namespace
@@ -170,15 +170,15 @@ TEST_CASE("tangent and gradients") {
         CHECK(value == forward(s, in));
         D want = central_difference([&](double h) { return forward(s, axpy(in, h, masked)); });
         want.resize(s.q_size());
-        CHECK(max_difference(d_o, want) < 1e-9);
+        CHECK(max_difference(d_o, want) < 5e-12);
 
         const double left = dot(go, d_o), right = dot(g, masked);
-        CHECK(std::fabs(left - right) < 1e-12 * (1 + std::fabs(left)) * std::sqrt(static_cast<double>(in.size())));
+        CHECK(std::fabs(left - right) < 2e-15 * (1 + std::fabs(left)) * std::sqrt(static_cast<double>(in.size())));
 
         const Array<float> all32 = tangent(s, cast<float>(in), cast<float>(din), mask);
-        CHECK(max_difference(all32, all) < 2e-5);
+        CHECK(max_difference(all32, all) < 3e-6);
       }
-      CHECK(max_difference(backward(s, cast<float>(in), cast<float>(go)), g) < 1e-4);
+      CHECK(max_difference(backward(s, cast<float>(in), cast<float>(go)), g) < 5e-6);
       for (int mask = 0; mask < 8; ++mask) {  // a gradient does not depend on which others are wanted
         const D part = backward(s, in, go, mask);
         D rest = backward(s, in, go, 7 - mask);
@@ -196,8 +196,8 @@ TEST_CASE("several blocks of queries: gradients") {
       const D in = inputs(s, 1), din = inputs(s, 2), go = random_array(s.q_size(), 3), g = backward(s, in, go), all = tangent(s, in, din);
       const D d_o(all.end() - s.q_size(), all.end());
       const double left = dot(go, d_o), right = dot(g, din);
-      CHECK(std::fabs(left - right) < 1e-11 * (1 + std::fabs(left)));
-      CHECK(max_difference(backward(s, cast<float>(in), cast<float>(go)), g) < 2e-4);
+      CHECK(std::fabs(left - right) < 1e-13 * (1 + std::fabs(left)));
+      CHECK(max_difference(backward(s, cast<float>(in), cast<float>(go)), g) < 5e-7);
     }
   });
 }
