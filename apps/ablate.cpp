@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "apps/ablate/report.h"
+#include "apps/support/console.h"
 #include "apps/support/program.h"
 #include "data/source.h"
 #include "tensor/error.h"
@@ -77,7 +78,7 @@ void publish(const std::filesystem::path& folder, const std::string& subtitle, c
   if (error) throw FileError(fmt::format("--out: cannot make {}: {}", folder.string(), error.message()));
   write_atomically(folder / "table.csv", csv_text(table));
   write_atomically(folder / "report.html", report_html(subtitle, what, findings, table));
-  fmt::print("{}", terminal_text(table));
+  print_copy("{}", terminal_text(table));
   log.info("table    {}", (folder / "table.csv").string());
   log.info("report   {}", (folder / "report.html").string());
 }

@@ -1,6 +1,7 @@
 // evaluate: scores of a run's decoder, teacher and flow maps by a judge that no generator has seen.
 #include <utility>
 
+#include "apps/support/console.h"
 #include "apps/support/program.h"
 #include "apps/train/evaluation.h"
 #include "apps/train/run_report.h"
@@ -36,9 +37,9 @@ int score_run(EvaluateCommand& command, Context& context) {
   add_scores(csv, {});                 // what cannot be read or written is refused now rather than after the evaluation
   bool headed = false;
   evaluate_run(run, command.request(), [&](const Score& score) {
-    if (!std::exchange(headed, true)) fmt::print("{}\n", score_head());
-    fmt::print("{}\n", score_row(score));
-    std::fflush(stdout);               // a teacher takes minutes: each row as it is known
+    if (!std::exchange(headed, true)) print_copy("{}\n", score_head());
+    print_copy("{}\n", score_row(score));
+    flush_results();                   // a teacher takes minutes: each row as it is known
     if (csv == own) publish_scores(run, {score});
     else add_scores(csv, {score});
   });

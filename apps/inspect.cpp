@@ -5,6 +5,7 @@
 #include "apps/inspect/flops.h"
 #include "apps/inspect/plan.h"
 #include "apps/inspect/profile.h"
+#include "apps/support/console.h"
 #include "apps/support/program.h"
 #include "apps/train/recipe.h"
 #include "autodiff/inspect.h"
@@ -49,17 +50,17 @@ void show_checkpoint(const InspectCommand& c, Context& context) {
   const Weights w = load_weights(c.checkpoint, [&](const std::string& line) { context.log.warning("{}", line); });
   std::int64_t values = 0;
   for (const auto& [name, t] : w.tensors) values += t.numel();
-  fmt::print("file        {}\n", w.file.string());
-  if (w.step >= 0) fmt::print("step        {}\n", w.step);
-  fmt::print("tensors     {}, {} values\n", w.tensors.size(), values);
+  print_result("file        {}\n", w.file.string());
+  if (w.step >= 0) print_result("step        {}\n", w.step);
+  print_result("tensors     {}, {} values\n", w.tensors.size(), values);
   if (w.state) {
     for (const char* key : {"stage", "seed"})
-      if (w.state->contains(key)) fmt::print("{:<11} {}\n", key, (*w.state)[key].dump());
-    if (w.state->contains("config")) fmt::print("config      {}\n", (*w.state)["config"].dump());
+      if (w.state->contains(key)) print_result("{:<11} {}\n", key, (*w.state)[key].dump());
+    if (w.state->contains("config")) print_result("config      {}\n", (*w.state)["config"].dump());
   }
   if (!c.tensors) return;
   for (const auto& [name, t] : w.tensors)
-    fmt::print("{:<60} {:<5} {:<24} rms {:.4g}\n", name, name_of(t.dtype()), to_string(t.shape()),
+    print_result("{:<60} {:<5} {:<24} rms {:.4g}\n", name, name_of(t.dtype()), to_string(t.shape()),
                is_floating(t.dtype()) ? std::sqrt(sum_squares(t) / std::max<double>(1, static_cast<double>(t.numel()))) : 0.0);
 }
 
@@ -96,10 +97,10 @@ void show_step(InspectCommand& c) {
           ? mean_flow([&](const Var& z, const Var& s, const Var& t, const Labels& y) { return model(z, s, t, y); }, batch, one_point(),
                       c.recipe.mfd.objective)
           : flow_matching([&](const Var& z, const Var& t, const Labels& y) { return model(z, t, y); }, batch, c.recipe.fm.objective);
-  if (c.tape) fmt::print("{}", tape.to_string());
-  fmt::print("batch {}, {} nodes on the tape\nheld after the forward pass:\n{}", loop.batch, tape.size(), memory_table());
+  if (c.tape) print_result("{}", tape.to_string());
+  print_result("batch {}, {} nodes on the tape\nheld after the forward pass:\n{}", loop.batch, tape.size(), memory_table());
   backward(o.loss);
-  fmt::print("peak of the whole step: {:.1f} MiB above the {:.1f} MiB of weights\n",
+  print_result("peak of the whole step: {:.1f} MiB above the {:.1f} MiB of weights\n",
              static_cast<double>(memory_stats().peak - before) / (1 << 20), static_cast<double>(before) / (1 << 20));
 }
 
@@ -109,12 +110,12 @@ int inspect(InspectCommand& c, Context& context) {
         "inspect wants one of --checkpoint PATH, --step fm|mf, --flops [MODEL], --profile fm|mft|mfd, --plan [STAGE] and --machine");
   if (c.csv && c.flops.empty() && c.profile.empty() && c.plan.empty()) throw ConfigError("--csv goes with --flops, --profile or --plan");
   if (!c.checkpoint.empty()) show_checkpoint(c, context);
-  else if (!c.flops.empty()) fmt::print("{}", c.flops == "all" ? flops_of_all(c.csv) : flops_by_module(c.flops, c.csv));
-  else if (c.machine) fmt::print("{}", machine_table());
+  else if (!c.flops.empty()) print_result("{}", c.flops == "all" ? flops_of_all(c.csv) : flops_by_module(c.flops, c.csv));
+  else if (c.machine) print_result("{}", machine_table());
   else if (!c.step.empty()) show_step(c);
   else {
     resolve_sizes(c);
-    fmt::print("{}", c.plan.empty()    ? profile_step(c.recipe, c.profile, c.profile_steps, c.csv)
+    print_result("{}", c.plan.empty()    ? profile_step(c.recipe, c.profile, c.profile_steps, c.csv)
                      : c.plan == "all" ? plan_of_recipe(c.recipe, c.planned, c.csv)
                                        : plan_of_stage(c.recipe, c.plan, c.planned, c.csv));
   }

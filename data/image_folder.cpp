@@ -8,6 +8,7 @@
 #include "data/image_file.h"
 #include "data/pillow_resize.h"
 #include "tensor/error.h"
+#include "tensor/interrupt.h"
 #include "tensor/parallel.h"
 
 namespace fm {
@@ -112,13 +113,19 @@ Dataset load_image_folder(const fs::path& path, const ImageFolderOptions& option
   data.pixels.resize(std::size_t(data.count * data.sample_size()));
   for (const ImageFile& file : folder.files()) data.labels.push_back(file.label);
   std::vector<std::string> problems(folder.files().size());  // an exception must not leave a parallel loop
-  parallel_for(data.count, 1 << 20, [&](std::int64_t i) {
-    try {
-      folder.read(i, {}, data.pixels.data() + i * data.sample_size());
-    } catch (const std::exception& e) {
-      problems[std::size_t(i)] = e.what();
-    }
-  });
+  constexpr std::int64_t block = 256;                         // pictures between two looks at what may end this
+  for (std::int64_t first = 0; first < data.count; first += block) {
+    check_interrupt();
+    const HoldInterrupts hold;
+    parallel_for(std::min(block, data.count - first), 1 << 20, [&](std::int64_t k) {
+      const std::int64_t i = first + k;
+      try {
+        folder.read(i, {}, data.pixels.data() + i * data.sample_size());
+      } catch (const std::exception& e) {
+        problems[std::size_t(i)] = e.what();
+      }
+    });
+  }
   std::erase(problems, std::string());
   if (problems.empty()) return data;
   const auto shown = std::min<std::size_t>(problems.size(), 10);

@@ -8,6 +8,7 @@
 #include "tensor/error.h"
 #include "tensor/io/atomic_file.h"
 #include "tensor/io/crc32c.h"
+#include "tensor/io/system_error.h"
 
 namespace fm {
 namespace fs = std::filesystem;
@@ -74,8 +75,9 @@ Index parse_index(const std::string& text) {
 std::optional<Index> read_index(const fs::path& folder) {
   const fs::path file = index_file(folder);
   if (!fs::exists(file)) return std::nullopt;
+  const std::string text = read_file(file);
   try {
-    return parse_index(read_file(file));
+    return parse_index(text);
   } catch (const std::exception& e) {
     throw FileError(fmt::format("{}: no index of latents: {}: make the cache again in another folder", file.string(), e.what()));
   }
@@ -99,9 +101,13 @@ std::string difference(const Json& before, const Json& now) {
 }
 
 bool intact(const fs::path& file, const LatentShard& s) {
-  std::error_code error;
-  if (!fs::exists(file, error) || fs::file_size(file, error) != s.bytes) return false;
-  return crc32c(map_file(file).bytes()) == s.crc32c;
+  try {
+    const FileSum sum = sum_of_file(file);
+    return sum.size == static_cast<std::uint64_t>(s.bytes) && sum.crc == s.crc32c;
+  } catch (const SystemFileError& e) {
+    if (e.is_missing()) return false;
+    throw;                             // it may be intact: not a reason to write another
+  }
 }
 
 }  // namespace

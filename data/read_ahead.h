@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <future>
+#include <system_error>
 
 namespace fm {
 
@@ -19,7 +20,11 @@ class ReadAhead {
   T take(std::int64_t first, std::int64_t n, std::int64_t next = -1) {
     T piece = next_.valid() && first == first_ && n == n_ ? next_.get() : make_(first, n);
     first_ = next >= 0 ? next : first + n, n_ = n;
-    next_ = std::async(std::launch::async, [this, first = first_, n] { return make_(first, n); });
+    try {
+      next_ = std::async(std::launch::async, [this, first = first_, n] { return make_(first, n); });
+    } catch (const std::system_error&) {           // no thread could be started now: the piece is made when it is asked for
+      next_ = {};
+    }
     return piece;
   }
 

@@ -10,6 +10,7 @@
 #include <numbers>
 
 #include "tensor/error.h"
+#include "tensor/interrupt.h"
 #include "tensor/parallel.h"
 #include "tensor/random/philox.h"
 
@@ -165,7 +166,12 @@ Dataset draw_shapes(const ShapesOptions& o, Split split) {
   for (const Figure& shape : figures) data.class_names.push_back(shape.name);
   data.pixels.resize(std::size_t(o.count * data.sample_size()));
   for (std::int64_t i = 0; i < o.count; ++i) data.labels.push_back(std::int32_t(i % figure_count));
-  parallel_for(o.count, data.sample_size() * 32, [&](std::int64_t i) { draw_shape(o, split, i, data.pixels.data() + i * data.sample_size()); });
+  constexpr std::int64_t block = 4096;
+  for (std::int64_t first = 0; first < o.count; first += block) {
+    check_interrupt();
+    parallel_for(std::min(block, o.count - first), data.sample_size() * 32,
+                 [&](std::int64_t k) { draw_shape(o, split, first + k, data.pixels.data() + (first + k) * data.sample_size()); });
+  }
   return data;
 }
 

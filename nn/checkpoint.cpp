@@ -2,13 +2,15 @@
 
 #include <fmt/format.h>
 
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "nn/sharded_weights.h"
 #include "tensor/io/atomic_file.h"
 #include "tensor/io/crc32c.h"
-#include "tensor/io/mapped_file.h"
+#include "tensor/io/system_error.h"
 
 namespace fm {
 namespace fs = std::filesystem;
@@ -30,13 +32,24 @@ std::string crc_text(std::string_view bytes) { return fmt::format("{:08x}", crc3
 // ---- reading ----------------------------------------------------------------------------------------------------------------------
 
 [[noreturn]] void damaged(const fs::path& file, const std::string& why) {
-  throw FileError(fmt::format("damaged checkpoint: {}: {}", file.string(), why));
+  throw DamagedCheckpoint(fmt::format("damaged checkpoint: {}: {}", file.string(), why));
+}
+
+// What `read` returns. That the file does not exist, in a folder that does, is damage.
+template <class F>
+auto of_existing(const fs::path& file, const F& read) {
+  try {
+    return read(file);
+  } catch (const SystemFileError& e) {
+    if (e.is_missing() && fs::exists(file.parent_path())) damaged(file, "is missing");
+    throw;
+  }
 }
 
 // state.json with its own checksum verified and taken out.
 Json read_state(const fs::path& folder) {
   const fs::path file = folder / state_file;
-  Json state = Json::parse(read_file(file), nullptr, false);
+  Json state = Json::parse(of_existing(file, read_file), nullptr, false);
   if (!state.is_object()) damaged(file, "not a JSON object");
   const auto version = state.find(version_key);
   if (version == state.end() || !version->is_number_integer()) damaged(file, "no format_version");
@@ -50,11 +63,10 @@ Json read_state(const fs::path& folder) {
 }
 
 void check_file(const fs::path& file, const Json& entry) {
-  if (!fs::exists(file)) damaged(file, "is missing");
-  const MappedFile bytes = map_file(file);
+  const FileSum sum = of_existing(file, sum_of_file);
   const auto size = entry.at("size").get<std::uint64_t>();
-  if (bytes.size != size) damaged(file, fmt::format("has {} bytes, {} were written", bytes.size, size));
-  if (crc_text(bytes.bytes()) != entry.at("crc32c").get<std::string>()) damaged(file, "its contents do not match their checksum");
+  if (sum.size != size) damaged(file, fmt::format("has {} bytes, {} were written", sum.size, size));
+  if (fmt::format("{:08x}", sum.crc) != entry.at("crc32c").get<std::string>()) damaged(file, "its contents do not match their checksum");
 }
 
 }  // namespace
@@ -83,19 +95,53 @@ NamedTensors Checkpoint::part(const std::string& name) const {
   throw FileError(fmt::format("{}: no part \"{}\"; it has {}", folder_.string(), name, there.empty() ? "none" : there));
 }
 
-std::optional<Checkpoint> open_newest(const CheckpointFolder& checkpoints, const Warn& warn) {
-  const std::vector<std::int64_t> steps = checkpoints.newest_first();
+namespace {
+
+// Which folder a path means now: a training renames checkpoints that it no longer keeps, or puts another in a folder's place.
+std::optional<std::pair<dev_t, ino_t>> identity(const fs::path& folder) {
+  struct stat status;
+  if (stat(folder.c_str(), &status) != 0) return std::nullopt;
+  return std::pair(status.st_dev, status.st_ino);
+}
+
+// What `open` returns; nothing when it failed because the folder was removed or replaced meanwhile.
+std::optional<Checkpoint> open_or_changed(const fs::path& folder) {
+  const auto before = identity(folder);
+  try {
+    return Checkpoint(folder);
+  } catch (const FileError&) {
+    if (before && before == identity(folder)) throw;
+    return std::nullopt;
+  }
+}
+
+// As open_newest, of the steps that were listed; `changed` when one of them went away.
+std::optional<Checkpoint> open_one_of(const CheckpointFolder& checkpoints, const std::vector<std::int64_t>& steps, const Warn& warn, bool& changed) {
   for (std::size_t i = 0; i < steps.size(); ++i) {
     try {
-      return Checkpoint(checkpoints.path(steps[i]));
-    } catch (const FileError& e) {
+      auto found = open_or_changed(checkpoints.path(steps[i]));
+      changed = !found;
+      return found;
+    } catch (const DamagedCheckpoint& e) {
       if (i + 1 == steps.size())
-        throw FileError(fmt::format("{}: none of its {} checkpoints is whole; of the last: {}", checkpoints.folder().string(), steps.size(),
-                                    e.what()));
+        throw DamagedCheckpoint(fmt::format("{}: none of its {} checkpoints is whole; of the last: {}; --fresh begins anew and moves them aside",
+                                            checkpoints.folder().string(), steps.size(), e.what()));
       if (warn) warn(fmt::format("{}; trying {}", e.what(), step_name(steps[i + 1])));
     }
   }
   return std::nullopt;
+}
+
+}  // namespace
+
+std::optional<Checkpoint> open_newest(const CheckpointFolder& checkpoints, const Warn& warn) {
+  constexpr int tries = 100;                       // a training that replaces a hundred checkpoints while one is read has none to read
+  for (int i = 0;; ++i) {
+    bool changed = false;
+    auto found = open_one_of(checkpoints, checkpoints.newest_first(), warn, changed);
+    if (!changed) return found;
+    if (i == tries) throw FileError(fmt::format("{}: its checkpoints are replaced faster than they can be read", checkpoints.folder().string()));
+  }
 }
 
 // ---- writing ----------------------------------------------------------------------------------------------------------------------
@@ -186,15 +232,38 @@ Weights load_from(const fs::path& path, const std::string& part, const Warn& war
                               path.string(), fmt::join(model_files, ", ")));
 }
 
-}  // namespace
+// "checkpoints/latest" is the newest whole checkpoint, whatever the link is or points to: "checkpoints". A file in it, unless the link is sound,
+// is that of the newest step.
+fs::path without_latest(const fs::path& path) {
+  constexpr const char* link = "latest";
+  if (path.filename().empty() && path.has_relative_path()) return without_latest(path.parent_path());    // "latest/"
+  if (path.filename() == link) return newest_step(path.parent_path()) >= 0 ? path.parent_path() : path;
+  const fs::path folder = path.parent_path();
+  if (folder.filename() != link || (fs::is_symlink(folder) && fs::exists(folder))) return path;
+  const std::int64_t step = newest_step(folder.parent_path());
+  return step >= 0 ? folder.parent_path() / step_name(step) / path.filename() : path;
+}
 
-std::pair<fs::path, std::string> weights_and_part(const std::string& where) {
+std::pair<fs::path, std::string> split_part(const std::string& where) {
   const std::size_t colon = where.rfind(':');
   if (fs::exists(where) || colon == std::string::npos) return {where, ""};
   const fs::path path = where.substr(0, colon);
   const bool path_goes_on = where.find('/', colon) != std::string::npos;       // "a:b/c" is a folder "a:b", unless a is a file
   if (path_goes_on && !fs::is_regular_file(path)) return {where, ""};
   return {path, where.substr(colon + 1)};
+}
+
+}  // namespace
+
+std::pair<fs::path, std::string> weights_and_part(const std::string& where) {
+  auto [path, part] = split_part(where);
+  return {without_latest(path), std::move(part)};
+}
+
+std::optional<Checkpoint> open_checkpoint(const fs::path& where, const Warn& warn) {
+  const fs::path path = without_latest(where);
+  if (fs::exists(path / state_file)) return Checkpoint(path);
+  return path == where ? std::nullopt : open_newest({path, 1, 0}, warn);
 }
 
 Weights load_weights(const std::string& where, const Warn& warn) {

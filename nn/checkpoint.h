@@ -23,18 +23,20 @@
 
 namespace fm {
 
-using Warn = std::function<void(const std::string& line)>;
-
 struct CheckpointPart {
   std::string name;                    // the file is <name>.safetensors
   NamedTensors tensors;
   FetchTensor fetch = {};              // where the values come from, if not from `tensors` (save_safetensors)
 };
 
+// What is there proves that the checkpoint is not whole: a file is missing, cut short or altered. Another FileError says nothing of the kind:
+// the disk or a permission failed, or a newer program wrote it.
+struct DamagedCheckpoint : FileError { using FileError::FileError; };
+
 // A checkpoint that was read and found whole.
 class Checkpoint {
  public:
-  // Checks every file against state.json. Throws FileError: something is missing, cut short, altered, or of a newer format.
+  // Checks every file against state.json. Throws DamagedCheckpoint; other FileErrors where it cannot be read or is of a newer format.
   explicit Checkpoint(const std::filesystem::path& folder);
 
   const std::filesystem::path& folder() const { return folder_; }
@@ -55,8 +57,12 @@ class Checkpoint {
 void save_checkpoint(CheckpointFolder& checkpoints, std::int64_t step, const std::vector<CheckpointPart>& parts,
                      const nlohmann::ordered_json& state);
 
-// The newest whole checkpoint, or none if there is none at all. Each damaged one is passed over with a warning; FileError when all are.
+// The newest whole checkpoint, or none if there is none at all. Each damaged one is passed over with a warning; FileError when all are, and for
+// one that cannot be read. A checkpoint that its training removes meanwhile, for a newer one, is not missed.
 std::optional<Checkpoint> open_newest(const CheckpointFolder& checkpoints, const Warn& warn);
+
+// The checkpoint in this folder, or the newest whole one for "checkpoints/latest", whatever that is. Nothing where there is none.
+std::optional<Checkpoint> open_checkpoint(const std::filesystem::path& where, const Warn& warn);
 
 // Weights from anything that holds some.
 struct Weights {
@@ -69,7 +75,7 @@ struct Weights {
 
 // `where` is a file (safetensors, PyTorch's .pt, .pth or .bin, .npz: told by its contents, tensor/io/weights_file.h), an index of shards
 // (nn/sharded_weights.h), a folder with either under the name "model", a checkpoint, a folder of checkpoints or a run folder (the newest
-// whole checkpoint of it). Checkpoints may end in ":part", as in "runs/a:ema"; the part is "model" otherwise. So may PyTorch's files, as in
+// whole checkpoint of it; so does "checkpoints/latest", without the link). Checkpoints may end in ":part", as in "runs/a:ema"; the part is "model" otherwise. So may PyTorch's files, as in
 // "stage2.pt:model"; otherwise "ema" is taken where there is one. FileError when there is no such thing or it is damaged.
 Weights load_weights(const std::string& where, const Warn& warn);
 

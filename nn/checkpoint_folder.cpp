@@ -7,9 +7,10 @@
 #include <algorithm>
 #include <charconv>
 #include <cstdio>
+#include <utility>
 
-#include "tensor/error.h"
 #include "tensor/io/atomic_file.h"
+#include "tensor/io/system_error.h"
 
 namespace fm {
 namespace fs = std::filesystem;
@@ -27,6 +28,29 @@ int64_t step_of(const std::string& name) {
 
 // False where the file system cannot (some network file systems).
 bool exchange(const fs::path& a, const fs::path& b) { return renameat2(AT_FDCWD, a.c_str(), AT_FDCWD, b.c_str(), RENAME_EXCHANGE) == 0; }
+
+// Where nothing is yet: path itself, "path-2", "path-3", ...
+fs::path free_name(const fs::path& path) {
+  fs::path name = path;
+  for (int n = 2; fs::exists(fs::symlink_status(name)); ++n) name = path.string() + fmt::format("-{}", n);
+  return name;
+}
+
+void rename_or_throw(const fs::path& from, const fs::path& to) {
+  if (std::rename(from.c_str(), to.c_str()) != 0) throw SystemFileError("rename", from, errno);
+}
+
+// Whether two folders hold the same files with the same bytes.
+bool same_files(const fs::path& a, const fs::path& b) {
+  std::size_t files = 0;
+  for (const auto& entry : fs::directory_iterator(a)) {
+    const fs::path other = b / entry.path().filename();
+    if (!entry.is_regular_file() || !fs::is_regular_file(other) || entry.file_size() != fs::file_size(other)) return false;
+    if (sum_of_file(entry.path()).crc != sum_of_file(other).crc) return false;
+    ++files;
+  }
+  return files == static_cast<std::size_t>(std::distance(fs::directory_iterator(b), {}));
+}
 
 }  // namespace
 
@@ -53,24 +77,71 @@ void CheckpointFolder::publish(int64_t step) {
   } else {
     fm::publish(temporary, path(step));
   }
-  link_atomically(folder_ / "latest", step_name(step));
+  point_latest(step);
   rotate();
 }
 
 std::vector<int64_t> CheckpointFolder::newest_first() const {
   std::vector<int64_t> steps;
   std::error_code error;
-  for (const auto& entry : fs::directory_iterator(folder_, error))
-    if (const int64_t step = step_of(entry.path().filename().string()); step >= 0 && entry.is_directory()) steps.push_back(step);
+  fs::directory_iterator entry(folder_, error);
+  for (; !error && entry != fs::directory_iterator(); entry.increment(error)) {
+    const int64_t step = step_of(entry->path().filename().string());
+    std::error_code gone;                          // removed since it was listed
+    if (step >= 0 && entry->is_directory(gone)) steps.push_back(step);
+  }
+  if (error && error != std::errc::no_such_file_or_directory && error != std::errc::not_a_directory)
+    throw SystemFileError("read", folder_, error.value());
   std::sort(steps.rbegin(), steps.rend());
   return steps;
 }
 
-void CheckpointFolder::forget_after(int64_t step) {
-  bool changed = false;
-  for (int64_t present : newest_first())
-    if (present > step) remove(present), changed = true;
-  if (const auto left = newest_first(); changed && !left.empty()) link_atomically(folder_ / "latest", step_name(left.front()));
+int64_t newest_step(const fs::path& folder) {
+  const auto steps = CheckpointFolder(folder, 1, 0).newest_first();
+  return steps.empty() ? -1 : steps.front();
+}
+
+std::vector<fs::path> CheckpointFolder::move_aside_after(int64_t step, std::string_view suffix) {
+  std::vector<fs::path> moved;
+  for (int64_t present : newest_first()) {
+    if (present <= step) continue;
+    moved.push_back(free_name(fmt::format("{}.{}", path(present).string(), suffix)));
+    rename_or_throw(path(present), moved.back());
+  }
+  if (const auto left = newest_first(); !moved.empty() && !left.empty()) point_latest(left.front());
+  return moved;
+}
+
+void CheckpointFolder::point_latest(int64_t step) {
+  const fs::path link = folder_ / "latest";
+  try {
+    const bool is_link = fs::is_symlink(fs::symlink_status(link));
+    if (is_link && fs::read_symlink(link) == step_name(step)) return;
+    if (!is_link) clear_the_way(link);
+    link_atomically(link, step_name(step));
+  } catch (const std::exception& e) {              // FileError, filesystem_error
+    tell_once(told_link_, fmt::format("{} is not set to {}: {}; programs find the newest checkpoint without it", link.string(), step_name(step), e.what()));
+  }
+}
+
+void CheckpointFolder::clear_the_way(const fs::path& link) {
+  if (!fs::exists(fs::symlink_status(link))) return;
+  if (fs::is_directory(link))
+    for (int64_t step : newest_first()) {
+      if (!same_files(link, path(step))) continue;
+      const fs::path doomed = temporary_name(folder_ / "old-latest");
+      rename_or_throw(link, doomed);
+      std::error_code ignored;                     // a leftover is swept on the next start
+      fs::remove_all(doomed, ignored);
+      return;
+    }
+  const fs::path aside = free_name(link.string() + ".copy");
+  rename_or_throw(link, aside);
+  if (warn_) warn_(fmt::format("{} was no link to a checkpoint: it is now {}", link.string(), aside.string()));
+}
+
+void CheckpointFolder::tell_once(bool& told, const std::string& line) {
+  if (!std::exchange(told, true) && warn_) warn_(line);
 }
 
 // Renamed first: a half-deleted folder must not look like a checkpoint.
@@ -86,7 +157,11 @@ void CheckpointFolder::remove(int64_t step) {
 void CheckpointFolder::rotate() {
   const auto steps = newest_first();
   for (size_t i = size_t(std::max<int64_t>(1, keep_)); i < steps.size(); ++i)
-    if (keep_every_ <= 0 || steps[i] % keep_every_ != 0) remove(steps[i]);
+    if (keep_every_ <= 0 || steps[i] % keep_every_ != 0) try {
+        remove(steps[i]);
+      } catch (const FileError& e) {               // the new one is saved: no reason to stop
+        tell_once(told_removal_, fmt::format("{}; old checkpoints stay", e.what()));
+      }
 }
 
 }  // namespace fm

@@ -1,4 +1,6 @@
-// Where checkpoints lie and how they come and go: `checkpoints/step-00001000/` holds one, `checkpoints/latest` points to the newest.
+// Where checkpoints lie and how they come and go: `checkpoints/step-00001000/` holds one, `checkpoints/latest` is a symbolic link to the newest.
+// The link is for people: programs look for the newest step's folder themselves. Whatever has the link's place is moved aside, and where no link
+// can be made that is a warning.
 // What is inside a checkpoint is the caller's business:
 //   const auto folder = checkpoints.begin(step);      // an empty temporary folder
 //   ... write files into it (write_atomically or AtomicFile, so that they are flushed) ...
@@ -7,10 +9,14 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace fm {
+
+using Warn = std::function<void(const std::string& line)>;
 
 std::string step_name(int64_t step);  // "step-00001000"
 
@@ -20,24 +26,40 @@ class CheckpointFolder {
   CheckpointFolder(std::filesystem::path folder, int64_t keep, int64_t keep_every)
       : folder_(std::move(folder)), keep_(keep), keep_every_(keep_every) {}
 
+  // Gets what goes wrong beside the checkpoints themselves: the link, the removal of old ones. Each is told once.
+  void set_warning(Warn warn) { warn_ = std::move(warn); }
+
   const std::filesystem::path& folder() const { return folder_; }
   std::filesystem::path path(int64_t step) const { return folder_ / step_name(step); }
 
   std::filesystem::path begin(int64_t step);  // throws FileError
   void publish(int64_t step);                 // throws FileError
 
-  // Complete checkpoints, newest first: try them in this order on resume, a damaged one falls back to the one before.
+  // The steps that have a checkpoint, newest first: try them in this order on resume, a damaged one falls back to the one before. Empty where
+  // the folder does not exist. Throws SystemFileError where it cannot be read, which is not the same.
   std::vector<int64_t> newest_first() const;
 
-  // Removes those after `step`: a run that resumes further back must not find them later.
-  void forget_after(int64_t step);
+  // Renames the checkpoints after `step` to "step-00001000.<suffix>" (".<suffix>-2", ... if that exists): a run that resumes further back must
+  // not find them later, and they may be all that is left of what they hold. Returns the new paths, newest first. Throws FileError.
+  std::vector<std::filesystem::path> move_aside_after(int64_t step, std::string_view suffix);
+
+  // Puts the link `latest` to this step's folder in its place, if it does not point there. A folder that has the name (a copy that followed
+  // links) is removed if it holds what a checkpoint here holds; otherwise what has the name is moved aside.
+  void point_latest(int64_t step);
 
  private:
   void remove(int64_t step);
   void rotate();
+  void clear_the_way(const std::filesystem::path& link);
+  void tell_once(bool& told, const std::string& line);
 
   std::filesystem::path folder_;
   int64_t keep_, keep_every_;
+  Warn warn_;
+  bool told_link_ = false, told_removal_ = false;
 };
+
+// The newest step of a folder of checkpoints; -1: none.
+int64_t newest_step(const std::filesystem::path& folder);
 
 }  // namespace fm

@@ -4,9 +4,9 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include <cerrno>
-#include <cstring>
+#include <utility>
 
+#include "apps/support/console.h"
 #include "apps/support/text.h"
 #include "tensor/error.h"
 
@@ -28,23 +28,24 @@ size_t Logger::columns() const {
 
 Logger::~Logger() {
   end_status();
-  if (file_ != nullptr) std::fclose(file_);
 }
 
 void Logger::mirror_to(const std::filesystem::path& path) {
-  FILE* file = std::fopen(path.c_str(), "ae");
-  if (file == nullptr) throw FileError(fmt::format("cannot write {}: {}", path.string(), std::strerror(errno)));
+  AppendFile file(path);
   const std::lock_guard lock(mutex_);
-  if (file_ != nullptr) std::fclose(file_);
-  file_ = file;
+  file_ = std::move(file);
+  file_failed_ = false;
 }
 
 void Logger::message(Level level, std::string_view text) {
   const std::lock_guard lock(mutex_);
   write_record(level, text);
-  if (level > level_) return;
+  if (level <= level_) show(level, text);
+}
+
+void Logger::show(Level level, std::string_view text) {
   erase_status();
-  fmt::print(terminal_, "{}{}{}\n", prefix_, prefix(level), text);
+  write_text(terminal_, fmt::format("{}{}{}\n", prefix_, prefix(level), text));
   draw_status();
 }
 
@@ -75,14 +76,18 @@ void Logger::erase_status() {
 void Logger::draw_status() {
   if (status_.empty()) return;
   // A line that wraps cannot be erased by a carriage return.
-  fmt::print(terminal_, "{}", std::string_view(status_).substr(0, columns() - 1));
+  write_text(terminal_, std::string_view(status_).substr(0, columns() - 1));
   std::fflush(terminal_);
 }
 
 void Logger::write_record(Level level, std::string_view text) {
-  if (file_ == nullptr) return;
-  fmt::print(file_, "{}  {}{}\n", local_time_text(), prefix(level), text);
-  std::fflush(file_);
+  if (!file_) return;
+  try {
+    file_.append(fmt::format("{}  {}{}\n", local_time_text(), prefix(level), text));
+  } catch (const FileError& e) {
+    if (std::exchange(file_failed_, true) || level_ < Level::warning) return;
+    show(Level::warning, fmt::format("{}: messages go on without it", e.what()));
+  }
 }
 
 }  // namespace fm

@@ -1,4 +1,5 @@
-// Messages to stderr and to log.txt. On a terminal one status line can stay below the messages and is redrawn in place.
+// Messages to stderr and to log.txt. On a terminal one status line can stay below the messages and is redrawn in place. A message that cannot
+// be written is dropped: a terminal that was closed or a full disk under log.txt is no reason to stop. Only mirror_to throws.
 #pragma once
 
 #include <fmt/format.h>
@@ -8,6 +9,8 @@
 #include <mutex>
 #include <string>
 #include <string_view>
+
+#include "apps/support/append_file.h"
 
 namespace fm {
 
@@ -54,10 +57,12 @@ class Logger {
  private:
   void erase_status();
   void draw_status();
+  void show(Level level, std::string_view text);
   void write_record(Level level, std::string_view text);
 
   FILE* terminal_;
-  FILE* file_ = nullptr;
+  AppendFile file_;                     // log.txt
+  bool file_failed_ = false;            // that was said
   bool on_terminal_;
   Level level_ = Level::info;
   std::string status_, prefix_;

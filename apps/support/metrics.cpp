@@ -5,10 +5,9 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <charconv>
 #include <cmath>
-#include <cstring>
+#include <exception>
 #include <limits>
 #include <nlohmann/json.hpp>
 
@@ -21,7 +20,7 @@ namespace fm {
 namespace fs = std::filesystem;
 namespace {
 
-std::string read_if_there(const fs::path& path) { return fs::exists(path) ? read_file(path) : std::string(); }
+std::string read_if_there(const fs::path& path) { return fs::is_regular_file(path) ? read_file(path) : std::string(); }
 
 // The whole lines of a text; a last line without its end is a torn write and is left out.
 std::vector<std::string_view> whole_lines(std::string_view text) {
@@ -91,7 +90,7 @@ Metrics::Metrics(fs::path folder, LogFiles files) : folder_(std::move(folder)), 
 }
 
 void Metrics::truncate_after(int64_t step) {
-  csv_.reset(), jsonl_.reset(), events_.reset();
+  csv_ = {}, jsonl_ = {}, events_ = {};
   keep_csv_up_to(step);
   keep_jsonl_up_to(step);
   keep_events_up_to(step);
@@ -130,68 +129,77 @@ void Metrics::keep_events_up_to(int64_t step) {
 }
 
 void Metrics::open_all() {
-  const auto open = [](const fs::path& path) {
-    File file(std::fopen(path.c_str(), "abe"));
-    if (!file) throw FileError(fmt::format("cannot write {}: {}", path.string(), std::strerror(errno)));
-    return file;
-  };
-  if (files_.csv) csv_ = open(folder_ / "metrics.csv");
-  if (files_.jsonl) jsonl_ = open(folder_ / "metrics.jsonl");
-  if (!files_.tensorboard) return;
-  events_ = open(events_path_);
-  if (fs::file_size(events_path_) == 0) append(events_, event_record(version_event(unix_seconds())));
-}
-
-void Metrics::append(File& file, std::string_view bytes) {
-  const bool written = std::fwrite(bytes.data(), 1, bytes.size(), file.get()) == bytes.size();
-  if (!written || std::fflush(file.get()) != 0)
-    throw FileError(fmt::format("cannot write metrics in {}: {}", folder_.string(), std::strerror(errno)));
+  if (files_.csv) csv_ = AppendFile(folder_ / "metrics.csv");
+  if (files_.jsonl) jsonl_ = AppendFile(folder_ / "metrics.jsonl");
+  if (files_.tensorboard) events_ = AppendFile(events_path_);
 }
 
 // Writes the CSV anew with more columns; old rows get empty cells at their end.
 void Metrics::add_columns(const std::vector<Metric>& metrics) {
-  const size_t known = columns_.size();
+  std::vector<std::string> wanted = columns_;
   for (const Metric& metric : metrics) {
     const std::string name = heading(metric.name);
-    if (std::find(columns_.begin(), columns_.end(), name) == columns_.end()) columns_.push_back(name);
+    if (std::find(wanted.begin(), wanted.end(), name) == wanted.end()) wanted.push_back(name);
   }
+  if (wanted.size() == columns_.size() && csv_.size() > 0) return;
   const fs::path path = folder_ / "metrics.csv";
-  if (columns_.size() == known && fs::file_size(path) > 0) return;
-  const std::string before = read_file(path);
-  std::string after = fmt::format("step,time{}{}\n", columns_.empty() ? "" : ",", fmt::join(columns_, ","));
+  const std::string before = read_if_there(path);
+  std::string after = fmt::format("step,time{}{}\n", wanted.empty() ? "" : ",", fmt::join(wanted, ","));
   bool first = true;
   for (std::string_view line : whole_lines(before)) {
-    if (!first) after.append(line).append(columns_.size() - known, ',') += '\n';
+    if (!first) after.append(line).append(wanted.size() - columns_.size(), ',') += '\n';
     first = false;
   }
-  csv_.reset();
   write_atomically(path, after);
-  csv_.reset(std::fopen(path.c_str(), "abe"));
-  if (!csv_) throw FileError(fmt::format("cannot write {}: {}", path.string(), std::strerror(errno)));
+  csv_ = AppendFile(path);
+  columns_ = std::move(wanted);
 }
+
+void Metrics::add_csv_row(int64_t step, double now, const std::vector<Metric>& metrics) {
+  add_columns(metrics);
+  std::vector<std::string> cells(columns_.size());
+  for (const Metric& metric : metrics)
+    cells[size_t(std::find(columns_.begin(), columns_.end(), heading(metric.name)) - columns_.begin())] = csv_text(metric.value);
+  csv_.append(fmt::format("{},{:.3f}{}{}\n", step, now, cells.empty() ? "" : ",", fmt::join(cells, ",")));
+}
+
+void Metrics::add_json_row(int64_t step, double now, const std::vector<Metric>& metrics) {
+  nlohmann::ordered_json row{{"step", step}, {"time", std::round(now * 1000) / 1000}};
+  for (const Metric& metric : metrics) row[metric.name] = metric.value;  // JSON has no nan or inf: they become null
+  jsonl_.append(row.dump() + "\n");
+}
+
+namespace {
+
+// The version comes first in an event file.
+void append_event(AppendFile& file, const std::string& event) {
+  if (file.size() == 0) file.append(event_record(version_event(unix_seconds())));
+  file.append(event_record(event));
+}
+
+}  // namespace
 
 void Metrics::log(int64_t step, const std::vector<Metric>& metrics) {
   const double now = unix_seconds();
-  if (csv_) {
-    add_columns(metrics);
-    std::vector<std::string> cells(columns_.size());
-    for (const Metric& metric : metrics)
-      cells[size_t(std::find(columns_.begin(), columns_.end(), heading(metric.name)) - columns_.begin())] = csv_text(metric.value);
-    append(csv_, fmt::format("{},{:.3f}{}{}\n", step, now, cells.empty() ? "" : ",", fmt::join(cells, ",")));
-  }
-  if (jsonl_) {
-    nlohmann::ordered_json row{{"step", step}, {"time", std::round(now * 1000) / 1000}};
-    for (const Metric& metric : metrics) row[metric.name] = metric.value;  // JSON has no nan or inf: they become null
-    append(jsonl_, row.dump() + "\n");
-  }
-  if (events_) append(events_, event_record(scalar_event(now, step, metrics)));
+  std::exception_ptr failed;
+  const auto each = [&](const AppendFile& file, const auto& add) {
+    if (file) try {
+        add();
+      } catch (const FileError&) {       // the other files are tried too
+        failed = std::current_exception();
+      }
+  };
+  each(csv_, [&] { add_csv_row(step, now, metrics); });
+  each(jsonl_, [&] { add_json_row(step, now, metrics); });
+  each(events_, [&] { append_event(events_, scalar_event(now, step, metrics)); });
+  if (failed) std::rethrow_exception(failed);
 }
 
 void Metrics::image(int64_t step, std::string_view tag, const fs::path& png) {
   if (!events_) return;
   const std::string bytes = read_file(png);
   if (bytes.size() < 24 || bytes.compare(0, 8, "\x89PNG\r\n\x1a\n") != 0) throw FileError(png.string() + ": not a PNG file");
-  append(events_, event_record(image_event(unix_seconds(), step, tag, big_endian(bytes, 16), big_endian(bytes, 20), bytes)));
+  append_event(events_, image_event(unix_seconds(), step, tag, big_endian(bytes, 16), big_endian(bytes, 20), bytes));
 }
 
 }  // namespace fm

@@ -2,13 +2,12 @@
 // (TensorBoard). Every file holds the same rows; a row is a step, the wall time and named numbers.
 #pragma once
 
-#include <cstdio>
 #include <filesystem>
-#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "apps/support/append_file.h"
 #include "apps/support/event_file.h"
 
 namespace fm {
@@ -28,6 +27,7 @@ class Metrics {
   explicit Metrics(std::filesystem::path folder, LogFiles files = {});
 
   // metrics.log(step, {{"loss", x}, {"grad_norm", g}}). Names may change from step to step; a new one adds a CSV column.
+  // Throws FileError where a file cannot be written (a full disk): then the row is missing in that file alone, and later rows may follow.
   void log(int64_t step, const std::vector<Metric>& metrics);
 
   // A PNG file goes to TensorBoard's image page. Throws FileError when it cannot be read or is no PNG.
@@ -37,22 +37,18 @@ class Metrics {
   void truncate_after(int64_t step);
 
  private:
-  struct Close {
-    void operator()(FILE* file) const { std::fclose(file); }
-  };
-  using File = std::unique_ptr<FILE, Close>;
-
   void open_all();
   void keep_csv_up_to(int64_t step);
   void keep_jsonl_up_to(int64_t step);
   void keep_events_up_to(int64_t step);
   void add_columns(const std::vector<Metric>& metrics);
-  void append(File& file, std::string_view bytes);
+  void add_csv_row(int64_t step, double now, const std::vector<Metric>& metrics);
+  void add_json_row(int64_t step, double now, const std::vector<Metric>& metrics);
 
   std::filesystem::path folder_, events_path_;
   LogFiles files_;
   std::vector<std::string> columns_;  // of the CSV, after step and time
-  File csv_, jsonl_, events_;
+  AppendFile csv_, jsonl_, events_;
 };
 
 }  // namespace fm

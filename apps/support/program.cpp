@@ -5,14 +5,18 @@
 #include <omp.h>
 
 #include <cstdlib>
+#include <filesystem>
 #include <new>
+#include <system_error>
 #include <thread>
 
 #include "apps/support/build_info.h"
 #include "apps/support/command_line.h"
+#include "apps/support/console.h"
 #include "apps/support/ranks.h"
 #include "apps/support/signals.h"
 #include "apps/support/text.h"
+#include "apps/support/threads.h"
 #include "apps/support/toml.h"
 #include "tensor/collectives/nccl.h"
 #include "tensor/error.h"
@@ -120,6 +124,7 @@ int run_command(const Program& program, const ParsedLine& line, const std::vecto
   if (line.command->info.trains) install_signal_handlers();
   if (line.launch.max_time > 0) set_time_limit(line.launch.max_time, "--max-time " + duration_text(line.launch.max_time));
   if (line.launch.threads > 0) omp_set_num_threads(int(line.launch.threads));
+  if (line.command->info.trains) try_threads(omp_get_max_threads());      // OpenMP's others, and one that reads ahead
   Ranks ranks(place, line.launch.rank_timeout, name);
   Context context{program.name, line.command->info.name, command_line, line.launch, fields, log, ranks};
   context.launch.device = place.device;
@@ -132,23 +137,23 @@ int run_command(const Program& program, const ParsedLine& line, const std::vecto
 int parse_and_run(const Program& program, const std::vector<std::string>& command_line, std::string& name) {
   const std::vector<std::string> arguments(command_line.begin() + 1, command_line.end());
   if (arguments.empty()) {
-    fmt::print(stderr, "{}", usage_text(program));
+    write_text(stderr, usage_text(program));
     return exit_code::usage;
   }
   const ParsedLine line = parse_command_line(program, arguments);
   if (line.version) {
-    fmt::print("{}", version_text(program));
+    print_result("{}", version_text(program));
     return exit_code::finished;
   }
   if (line.help) {
-    fmt::print("{}", line.command == nullptr ? program_help(program) : command_help(program, *line.command));
+    print_result("{}", line.command == nullptr ? program_help(program) : command_help(program, *line.command));
     return exit_code::finished;
   }
   return run_command(program, line, command_line, name);
 }
 
 int complain(const std::string& program, const char* message, int code) {
-  fmt::print(stderr, "{}: error: {}\n", program, message);
+  print_error(program.c_str(), message);
   return code;
 }
 
@@ -165,6 +170,11 @@ int guarded_main(const std::string& program, const std::function<int()>& body) {
     return complain(program, error.what(), exit_code::diverged);
   } catch (const RankLostError& error) {
     return complain(program, error.what(), exit_code::rank_lost);
+  } catch (const std::filesystem::filesystem_error& error) {
+    return complain(program, error.what(), exit_code::unreadable);
+  } catch (const std::system_error& error) {
+    const bool thread = error.code() == std::errc::resource_unavailable_try_again;
+    return complain(program, thread ? no_thread_text().c_str() : error.what(), exit_code::failed);
   } catch (const std::bad_alloc&) {
     return complain(program, "out of memory; a smaller --micro-batch needs less", exit_code::failed);
   } catch (const std::exception& error) {
@@ -173,12 +183,14 @@ int guarded_main(const std::string& program, const std::function<int()>& body) {
 }
 
 int run_program(const Program& program, int argc, const char* const* argv) {
+  guard_standard_files();
   std::string name = program.name;       // with the rank, once that is known
-  return guarded_main(name, [&] {
+  const int code = guarded_main(name, [&] {
     std::vector<std::string> command_line(argv, argv + argc);
     if (command_line.empty()) command_line.push_back(program.name);
     return parse_and_run(program, command_line, name);
   });
+  return end_results(name.c_str(), code);
 }
 
 }  // namespace fm

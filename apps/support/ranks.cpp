@@ -6,6 +6,7 @@
 #include <charconv>
 #include <cstdlib>
 
+#include "apps/support/console.h"
 #include "tensor/collectives/file_rendezvous.h"
 #include "tensor/collectives/message_communicator.h"
 #include "tensor/collectives/nccl.h"
@@ -204,7 +205,7 @@ TcpRendezvous rendezvous_of(const RankPlace& p) {
 
 Ranks::Ranks(const RankPlace& p, double lost_after, const std::string& program) {
   const auto end = [this, program](const std::string& what) {
-    fmt::print(stderr, "{}: error: {}{}\n", program, what, remedy());
+    print_error(program.c_str(), (what + remedy()).c_str());
     std::fflush(stderr);
     std::_Exit(exit_code::rank_lost);
   };

@@ -12,11 +12,14 @@
 #include <thread>
 
 #include "apps/support/build_info.h"
+#include "apps/support/program.h"
 #include "apps/support/text.h"
 #include "apps/support/toml.h"
 #include "nn/checkpoint_folder.h"
 #include "tensor/error.h"
+#include "tensor/interrupt.h"
 #include "tensor/io/atomic_file.h"
+#include "tensor/io/system_error.h"
 #include "tensor/kernels/cpu/isa.h"
 
 namespace fm {
@@ -52,7 +55,7 @@ std::string cpu_model() {
 Json read_run_json(const fs::path& path) {
   if (!fs::exists(path)) return Json{{"sessions", Json::array()}};
   Json json = Json::parse(read_file(path), nullptr, false);
-  if (!json.is_object() || !json["sessions"].is_array())
+  if (!json.is_object() || !json.contains("sessions") || !json["sessions"].is_array())
     throw FileError(fmt::format("{} is damaged: move it away to go on", path.string()));
   return json;
 }
@@ -80,6 +83,7 @@ std::map<std::string, std::string> assignments(std::string_view toml) {
 
 // File systems without locks go on unlocked: only "taken" counts.
 FolderLock::FolderLock(const fs::path& folder) : file_(open((folder / lock_name).c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666)) {
+  if (file_ < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == EIO)) throw SystemFileError("open", folder / lock_name, errno);
   if (file_ < 0) refuse(folder, fmt::format("cannot write there: {}; choose a folder that you can write to", std::strerror(errno)));
   if (flock(file_, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return;
   close(std::exchange(file_, -1));
@@ -126,7 +130,11 @@ RunFolder::RunFolder(fs::path path, bool fresh, Logger& log) : path_(std::move(p
   if (error) refuse(path_, fmt::format("cannot create the folder: {}; choose one that you can write to", error.message()));
   lock_.emplace(path_);
   for (const fs::path& folder : {path_, path_ / "samples", checkpoints()}) remove_stale_temporaries(folder);
-  log.mirror_to(path_ / "log.txt");
+  try {
+    log.mirror_to(path_ / "log.txt");
+  } catch (const FileError& e) {
+    log.warning("{}: messages go on without it", e.what());
+  }
 }
 
 fs::path RunFolder::sample(int64_t step, std::string_view extension) const {
@@ -173,7 +181,15 @@ void RunFolder::begin_session(const SessionInfo& session) {
   write_atomically(path_ / "run.json", json.dump(2) + "\n");
 }
 
+bool RunFolder::ended_well() const {
+  const Json json = read_run_json(path_ / "run.json");
+  if (json["sessions"].empty() || !json["sessions"].back().is_object()) return false;
+  const Json code = json["sessions"].back().value("exit_code", Json());
+  return code == exit_code::finished || code == exit_code::stopped_early;
+}
+
 void RunFolder::end_session(int exit_code, int64_t step) {
+  const HoldInterrupts hold;           // what asks for a stop is told here
   Json json = read_run_json(path_ / "run.json");
   if (json["sessions"].empty()) return;
   Json& session = json["sessions"].back();

@@ -58,6 +58,8 @@ class RunFolder {
   // Appends a session to run.json, and closes it with its exit code.
   void begin_session(const SessionInfo& session);
   void end_session(int exit_code, int64_t step);
+  // Whether the last session came to its end, finished or stopped. False where a process was killed, or ended by an error.
+  bool ended_well() const;
 
  private:
   std::filesystem::path path_;

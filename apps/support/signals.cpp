@@ -8,6 +8,8 @@
 #include <csignal>
 #include <cstdlib>
 
+#include "tensor/interrupt.h"
+
 namespace fm {
 namespace {
 
@@ -15,6 +17,7 @@ using Clock = std::chrono::steady_clock;
 
 static_assert(std::atomic<int>::is_always_lock_free);  // the only atomics a handler may touch
 std::atomic<int> stop_signal{0};                       // the first signal that asked for a stop
+std::atomic<int> asked_to_stop{0};                     // by SIGINT or SIGTERM, that is by somebody who may ask again
 std::atomic<int> save_asked{0};
 bool has_limit = false;
 Clock::time_point limit;
@@ -22,13 +25,20 @@ std::string limit_label;
 
 void on_stop(int signal) {
   int none = 0;
-  if (stop_signal.compare_exchange_strong(none, signal) || signal == SIGUSR1) return;
+  stop_signal.compare_exchange_strong(none, signal);
+  if (signal != SIGINT && signal != SIGTERM) return;      // the system sends these again by itself
+  if (asked_to_stop.exchange(1) == 0) return;
   constexpr char text[] = "\nsecond signal: exiting at once, nothing saved\n";
   [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, text, sizeof text - 1);
   _exit(128 + signal);  // 130 for SIGINT, 143 for SIGTERM
 }
 
 void on_save(int) { save_asked = 1; }
+
+bool is_ignored(int signal) {
+  struct sigaction present {};
+  return sigaction(signal, nullptr, &present) == 0 && present.sa_handler == SIG_IGN;
+}
 
 void install(int signal, void (*handler)(int)) {
   struct sigaction action {};
@@ -40,13 +50,18 @@ void install(int signal, void (*handler)(int)) {
 
 }  // namespace
 
+const std::array<std::pair<int, const char*>, 5> stop_signals{
+    {{SIGINT, "SIGINT"}, {SIGTERM, "SIGTERM"}, {SIGUSR1, "SIGUSR1"}, {SIGHUP, "SIGHUP"}, {SIGXCPU, "SIGXCPU"}}};
+
 void install_signal_handlers() {
   stop_signal = 0;
+  asked_to_stop = 0;
   save_asked = 0;
   has_limit = false;
-  for (int signal : {SIGINT, SIGTERM, SIGUSR1}) install(signal, on_stop);
+  for (const auto& [signal, name] : stop_signals)
+    if (signal != SIGHUP || !is_ignored(signal)) install(signal, on_stop);
   install(SIGUSR2, on_save);
-  install(SIGPIPE, SIG_IGN);  // a closed `| head` must not end a training run: writes report the error instead
+  set_interrupt_check(throw_if_stop_requested);
 }
 
 void set_time_limit(double seconds, std::string label) {
@@ -58,16 +73,9 @@ void set_time_limit(double seconds, std::string label) {
 bool stop_requested() { return stop_signal != 0 || (has_limit && Clock::now() >= limit); }
 
 std::string stop_reason() {
-  switch (stop_signal.load()) {
-    case SIGINT:
-      return "SIGINT";
-    case SIGTERM:
-      return "SIGTERM";
-    case SIGUSR1:
-      return "SIGUSR1";
-    default:
-      return stop_requested() ? limit_label : "";
-  }
+  for (const auto& [signal, name] : stop_signals)
+    if (stop_signal == signal) return name;
+  return stop_requested() ? limit_label : "";
 }
 
 void throw_if_stop_requested() {

@@ -1,10 +1,18 @@
-// Stopping well. The first SIGINT, SIGTERM or SIGUSR1 asks for a stop after the present step (save, exit 75); SIGUSR2 asks for a
-// checkpoint without a stop; a second SIGINT or SIGTERM ends the process at once with 130 or 143 and nothing saved. A time limit
-// asks for the same stop. One process has one set of handlers, hence functions and not objects.
+// Signals of a program that trains. One process has one set of handlers, hence functions and not objects.
+//
+//   SIGINT, SIGTERM    stop after the present step: save, exit 75. A second one ends the process at once with 130 or 143, nothing saved.
+//   SIGHUP             the same stop, as often as it comes: a closed terminal. Ignored where it was at the start (nohup).
+//   SIGUSR1, SIGXCPU   the same stop, as often as it comes: a scheduler's warning, a soft limit of processor time (ulimit -t).
+//   SIGUSR2            save and train on.
+//   SIGPIPE, SIGXFSZ   ignored, by every program (console.h): the write fails instead.
+//
+// A time limit (--max-time) asks for the same stop.
 #pragma once
 
+#include <array>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 namespace fm {
 
@@ -14,12 +22,16 @@ void set_time_limit(double seconds, std::string label);  // counted from now; la
 
 bool stop_requested();
 
-// For long work outside the training loop (encoding, evaluation), where there is nothing to save: run_program ends with 75.
+// For long work outside the training loop (encoding, evaluation), where there is nothing to save: run_program ends with 75. The library's own
+// loops call it too, on the thread that installed the handlers (tensor/interrupt.h); the training loop holds that off.
 struct StopRequested : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 void throw_if_stop_requested();
 std::string stop_reason();  // "SIGTERM", "--max-time 1h50m"; empty when nothing asks for a stop
+
+// The signals that ask for a stop, by name: ranks agree on one by its place here.
+extern const std::array<std::pair<int, const char*>, 5> stop_signals;
 
 bool take_save_request();  // true once for each SIGUSR2 (several before a look are one)
 

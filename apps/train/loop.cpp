@@ -1,7 +1,5 @@
 #include "apps/train/loop.h"
 
-#include <omp.h>
-
 #include <algorithm>
 #include <cmath>
 #include <memory>
@@ -10,14 +8,14 @@
 #include "apps/support/build_info.h"
 #include "apps/support/progress.h"
 #include "apps/support/ranks.h"
-#include "apps/support/run_folder.h"
 #include "apps/support/signals.h"
 #include "apps/support/toml.h"
-#include "apps/support/training_report.h"
 #include "apps/train/loop_checkpoints.h"
+#include "apps/train/loop_files.h"
 #include "apps/train/loop_step.h"
 #include "apps/train/parallel.h"
 #include "apps/train/training_run.h"
+#include "tensor/interrupt.h"
 #include "tensor/memory/allocator.h"
 
 namespace fm {
@@ -36,7 +34,7 @@ class TrainLoop {
       : stage_(stage),
         loop_(loop),
         seed_(seed),
-        files_(files),
+        which_files_(files),
         context_(context),
         ranks_(*context.ranks),
         path_(std::filesystem::path(context.launch.out) / stage.name),
@@ -46,15 +44,17 @@ class TrainLoop {
 
   Outcome run() {
     // The first rank owns the folder; the others read what it leaves there.
-    if (ranks_.first()) folder_ = std::make_unique<RunFolder>(path_, context_.launch.fresh, context_.log);
+    if (ranks_.first()) files_ = std::make_unique<LoopFiles>(stage_, loop_, which_files_, context_);
     step_ = checkpoints_.resume();
     check_same_start(ranks_, alone() ? "" : to_toml(fields_of(stage_, context_)), alone() ? "" : start_facts());
     if (step_ >= loop_.steps) {
-      tell_differences("; --fresh trains it anew");
+      if (files_) files_->tell_differences("; --fresh trains it anew");
+      make_good();
       context_.log.info("{}: done ({} steps)", stage_.name, step_);
       return Outcome::finished;
     }
-    if (folder_) begin_files();
+    if (stage_.prepare) stage_.prepare();
+    if (files_) begin_files();
     release_averages();
     try {
       const Outcome outcome = steps_or_lost();
@@ -64,8 +64,11 @@ class TrainLoop {
       end_session(outcome == Outcome::finished ? exit_code::finished : exit_code::stopped_early);
       ranks_.barrier();                          // whoever goes on finds the last checkpoint
       return outcome;
-    } catch (const DivergedError&) {
+    } catch (const DivergedError& e) {
       end_session(exit_code::diverged);
+      throw DivergedError(fmt::format("{}{}; {}", stage_prefix(e.what()), e.what(), checkpoints_.advice_after_divergence()));
+    } catch (const StopRequested&) {               // data that is only read in the first step
+      end_session(exit_code::stopped_early);
       throw;
     } catch (const FileError&) {
       end_session(exit_code::unreadable);
@@ -83,24 +86,26 @@ class TrainLoop {
   bool alone() const { return ranks_.size() == 1; }
 
   void begin_files() {
-    if (step_ > 0) tell_differences("");
+    if (step_ > 0) files_->tell_differences("");
     else tell_start();
-    folder_->write_config(fields_of(stage_, context_));
-    folder_->begin_session({.command_line = context_.command_line, .seed = static_cast<std::int64_t>(seed_ & 0x7fffffffffffffff),
-                            .threads = omp_get_max_threads(), .ranks = ranks_.size(), .device = to_string(default_device()), .resumed_from = step_ > 0 ? step_ : -1});
-    metrics_ = std::make_unique<Metrics>(folder_->path(), files_);
-    metrics_->truncate_after(step_);
+    files_->begin(seed_, step_);
   }
 
-  // Where the config is not that of the session before.
-  void tell_differences(const std::string& remedy) const {
-    if (!folder_) return;
-    for (const std::string& difference : folder_->config_differences(fields_of(stage_, context_)))
-      if (concerns_stage(difference)) context_.log.warning("{}: config: {}{}", stage_.name, difference, remedy);
+  // The optimizer does not know whose parameters it has.
+  std::string stage_prefix(std::string_view message) const { return message.starts_with(stage_.name + ":") ? "" : stage_.name + ": "; }
+
+  // A process that was ended between the last checkpoint and what comes after it: its samples, its report and its end are written now.
+  void make_good() {
+    const bool here = files_ && files_->lacks_something(step_);
+    if (alone() ? !here : sum_over_ranks(ranks_, {here ? 1.0 : 0.0})[0] == 0) return;
+    if (files_) files_->begin_again(seed_, step_);
+    if (stage_.preview && loop_.sample_every >= 0) preview();
+    if (files_) files_->report();
+    end_session(exit_code::finished);
   }
 
   void end_session(int code) {
-    if (folder_) folder_->end_session(code, step_);
+    if (files_) files_->end(code, step_);
   }
 
   // What must be the same on all ranks beside the config.
@@ -115,15 +120,6 @@ class TrainLoop {
         launch.init_from.empty() ? "" : fmt::format(", weights from {}{}", launch.init_from, launch.init_from_ema ? ":ema" : "");
     context_.log.info("{}: {} steps of {}{}, into {}", stage_.name, loop_.steps, loop_.batch, from, path_.string());
     if (!stage_.remark.empty()) context_.log.info("{}: {}", stage_.name, stage_.remark);
-  }
-
-  // "fm.loop.steps was 3, is 4" says nothing about the stage mfd, "dit.width ..." about all.
-  bool concerns_stage(const std::string& difference) const {
-    const std::string part = difference.substr(0, difference.find_first_of(". "));
-    const std::string& own = stage_.part.empty() ? stage_.name : stage_.part;
-    for (const char* other : {"judge", "encoder", "decoder", "fm", "cmt", "mfd", "mft", "evaluate", "log"})
-      if (part == other) return part == own;
-    return true;
   }
 
   // GPUs go on with what tensors hold when a rank is lost: what they then compute says nothing. All ranks diverge together; none leaves before
@@ -143,8 +139,10 @@ class TrainLoop {
     first_step_ = step_;
     Progress progress(context_.log,
                       {.total_steps = loop_.steps, .done_steps = step_, .samples_per_step = loop_.batch, .log_every = loop_.log_every});
+    saved_ = step_;
+    hold_.emplace();                               // a stop waits for the step, which is then saved
     while (step_ < loop_.steps) {
-      StepNumbers numbers = one_step();
+      StepNumbers numbers = step_or_saved();
       const bool logged = step_ % loop_.log_every == 0 || step_ == loop_.steps;
       const StepReport report = read(std::move(numbers), logged || step_ == first_step_ + 1);
       progress.step_done(step_, report);
@@ -166,16 +164,35 @@ class TrainLoop {
     return Outcome::finished;
   }
 
-  // To samples/ and to TensorBoard. A stage that has nothing to draw with yet writes no file.
+  // A stop asked for meanwhile ends the picture, not the training before it is saved.
   void preview() {
     optimizer_.gather_averages(0);
-    if (folder_) {
-      const auto png = folder_->sample(step_);
-      stage_.preview(step_, png);
-      if (std::filesystem::exists(png)) metrics_->image(step_, "samples", png);
-    }
+    hold_.reset();
+    if (files_) files_->preview(step_);
+    hold_.emplace();
     ranks_.barrier();                              // as after saving
     release_averages();
+  }
+
+  // A step that fails (data that cannot be read, memory that is not there) does not take those before it along.
+  StepNumbers step_or_saved() {
+    try {
+      return one_step();
+    } catch (const DivergedError&) {
+      throw;
+    } catch (const std::exception&) {
+      if (alone() && step_ > saved_) save_despite_error();
+      throw;
+    }
+  }
+
+  void save_despite_error() {
+    try {
+      save();
+      context_.log.info("{}: saved at step {}, before the step that failed", stage_.name, step_);
+    } catch (const std::exception& e) {            // the error that led here is the one to report
+      context_.log.warning("{}: step {} is not saved: {}", stage_.name, step_, e.what());
+    }
   }
 
   StepNumbers one_step() {
@@ -211,7 +228,7 @@ class TrainLoop {
     if (alone()) check_finite(stage_.name, report.loss, numbers.step);
     if (!std::isfinite(report.grad_norm)) {
       const std::string first = numbers.squares.defined() ? optimizer_.first_not_finite(numbers.squares) : "";
-      throw DivergedError(fmt::format("{}: the norm of the gradients is {} at step {}{}; the last checkpoint is intact (lower rate.peak, or resume with another seed)",
+      throw DivergedError(fmt::format("{}: the norm of the gradients is {} at step {}{}",
                                       stage_.name, report.grad_norm, numbers.step, first.empty() ? "" : ", that of " + first + " first"));
     }
     if (with_metrics) metrics_now_ = numbers.metrics();
@@ -226,21 +243,22 @@ class TrainLoop {
 
   void log(const StepReport& report, const ProgressState& state) {
     metrics_now_ = metrics_of_all(ranks_, metrics_now_);
-    if (!metrics_) return;
+    if (!files_) return;
     std::vector<Metric> row{{"loss", report.loss}, {"grad_norm", report.grad_norm}, {"lr", report.lr}};
     for (const StepMetric& m : metrics_now_) row.push_back({m.name, double(m.value)});
     row.push_back({"samples_per_second", state.samples_per_second});
     row.push_back({"memory_mib", static_cast<double>(state.memory_bytes) / (1 << 20)});
     row.push_back({"tensor_peak_mib", static_cast<double>(memory_stats().peak) / (1 << 20)});
-    metrics_->log(step_, row);
+    files_->log(step_, row);
   }
 
   void save() {
     read_late();                                           // what diverged is not saved
     synchronise(default_device());
     ranks_.check_alive();
-    checkpoints_.save(step_);
-    if (folder_ && files_.html) write_training_report(*folder_, stage_.name);
+    checkpoints_.save(step_, report_.loss);
+    saved_ = step_;
+    if (files_) files_->report();
     ranks_.barrier();                                      // before work on the GPU, whose deadline is not for the first rank's writing
   }
 
@@ -257,20 +275,20 @@ class TrainLoop {
   Stage& stage_;
   const LoopConfig& loop_;
   std::uint64_t seed_;
-  LogFiles files_;
+  LogFiles which_files_;
   Context& context_;
   Communicator& ranks_;
   std::filesystem::path path_;
-  std::unique_ptr<RunFolder> folder_;              // of the first rank
+  std::unique_ptr<LoopFiles> files_;               // of the first rank
   AdamW optimizer_;
   LoopCheckpoints checkpoints_;
   LoopStep one_;
-  std::unique_ptr<Metrics> metrics_;
   std::vector<StepMetric> metrics_now_;            // of the last step that was read with its metrics
   std::int64_t waits_ = 0, first_step_ = 0;        // waits for the GPU inside of steps; where this process began
   std::optional<StepNumbers> late_;                // of the step before, on a GPU
   StepReport report_;
-  std::int64_t step_ = 0;
+  std::int64_t step_ = 0, saved_ = 0;              // saved_: of the newest checkpoint
+  std::optional<HoldInterrupts> hold_;             // while steps are made that are not saved
 };
 
 }  // namespace

@@ -74,6 +74,7 @@ struct Stage {
   std::function<StepInputs(const StepPart&)> inputs = {};              // the two parts of `loss`, for --cuda-graph; both may be empty
   std::function<StepLoss(const StepInputs&)> loss_of = {};             // neither reads from the device nor sends to it
   std::string not_recorded = {};                                       // why they are empty
+  std::function<void()> prepare = {};                                  // loads what the first step needs, where a stop loses nothing; may be empty
   std::function<void(std::int64_t step)> after_step;                   // may be empty
   std::function<void(std::int64_t step, const std::filesystem::path& png)> preview;   // writes a sample grid; may be empty
   std::string part = {};                                               // of the config, such as "fm"; empty: as the name

@@ -1,8 +1,8 @@
 #include "apps/train/loop_checkpoints.h"
 
+#include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
-#include <optional>
 
 #include "apps/support/ranks.h"
 #include "apps/train/parallel.h"
@@ -34,7 +34,9 @@ LoopCheckpoints::LoopCheckpoints(Stage& stage, const LoopConfig& loop, std::uint
       optimizer_(optimizer),
       context_(context),
       ranks_(*context.ranks),
-      checkpoints_(std::filesystem::path(context.launch.out) / stage.name / "checkpoints", loop.keep, loop.keep_every) {}
+      checkpoints_(std::filesystem::path(context.launch.out) / stage.name / "checkpoints", loop.keep, loop.keep_every) {
+  checkpoints_.set_warning([&log = context.log](const std::string& line) { log.warning("{}", line); });
+}
 
 std::int64_t LoopCheckpoints::resume() {
   const std::string chosen = alone() ? choose() : gather_texts(ranks_, ranks_.first() ? choose() : "").front();
@@ -43,6 +45,8 @@ std::int64_t LoopCheckpoints::resume() {
     const Checkpoint found(chosen);
     load(found);
     step = found.step();
+    known_ = Known{found.folder(), step, std::nullopt, true};
+    if (found.state().contains("loss") && found.state()["loss"].is_number()) known_->loss = found.state()["loss"].get<double>();
     if (ranks_.first()) go_on_from(found);
   }
   tell_remedy();
@@ -57,12 +61,10 @@ std::string LoopCheckpoints::choose() {
     return "";
   }
   const auto warn = [&](const std::string& line) { context_.log.warning("{}", line); };
-  const std::filesystem::path wanted = context_.launch.resume;
-  if (wanted != "auto" && !std::filesystem::exists(wanted / "state.json"))
-    throw FileError(
-        fmt::format("--resume {}: no checkpoint there; those of this stage are in {}", wanted.string(), checkpoints_.folder().string()));
-  const auto found =
-      context_.launch.resume == "auto" ? open_newest(checkpoints_, warn) : std::optional<Checkpoint>(context_.launch.resume);
+  const std::string& wanted = context_.launch.resume;
+  const auto found = wanted == "auto" ? open_newest(checkpoints_, warn) : open_checkpoint(wanted, warn);
+  if (!found && wanted != "auto")
+    throw FileError(fmt::format("--resume {}: no checkpoint there; those of this stage are in {}", wanted, checkpoints_.folder().string()));
   return found ? found->folder().string() : "";
 }
 
@@ -85,10 +87,10 @@ void LoopCheckpoints::load(const Checkpoint& found) {
 }
 
 void LoopCheckpoints::go_on_from(const Checkpoint& found) {
-  for (std::int64_t step : checkpoints_.newest_first())
-    if (step > found.step())
-      context_.log.warning("{}: the checkpoint of step {} is deleted: this run goes on from step {}", stage_.name, step, found.step());
-  checkpoints_.forget_after(found.step());
+  const bool damaged = context_.launch.resume == "auto";           // else the user chose: nothing is known of later ones
+  for (const auto& path : checkpoints_.move_aside_after(found.step(), damaged ? "damaged" : "superseded"))
+    context_.log.warning("{}: {}: {} is kept", stage_.name, damaged ? "what is left of a later checkpoint" : fmt::format("this run goes on from step {}", found.step()), path.string());
+  if (const std::int64_t newest = newest_step(checkpoints_.folder()); newest >= 0) checkpoints_.point_latest(newest);
   const auto stored = found.state().find("seed");
   if (stored != found.state().end() && *stored != seed_)
     context_.log.warning("{}: the run was begun with other random numbers (another seed or an older build); it goes on with this one's",
@@ -96,18 +98,32 @@ void LoopCheckpoints::go_on_from(const Checkpoint& found) {
   if (found.step() < loop_.steps) context_.log.info("{}: going on from {} (step {})", stage_.name, found.folder().string(), found.step());
 }
 
-void LoopCheckpoints::save(std::int64_t step) {
+void LoopCheckpoints::save(std::int64_t step, double loss) {
   std::vector<CheckpointPart> parts{{"model", stage_.model}, {"optimizer", optimizer_.state()}};
   if (!stage_.ema.empty()) parts.push_back({"ema", stage_.ema});
   if (!stage_.state.empty()) parts.push_back({"state", stage_.state});
   nlohmann::ordered_json state;
   state["stage"] = stage_.name;
   state["seed"] = seed_;
+  state["loss"] = loss;
   state["config"] = fields_to_json(fields_of(stage_, context_));
   for (const auto& [name, checksum] : stage_.made_from) state["made_from"][name] = checksum;
   save_from_owners(ranks_, checkpoints_, step, std::move(parts), state, [&](const std::string& part, const std::string& name) {
     return part == "optimizer" || part == "ema" ? optimizer_.owner_of(name) : -1;
   });
+  known_ = Known{checkpoints_.path(step), step, loss};
+}
+
+std::string LoopCheckpoints::advice_after_divergence() const {
+  if (!known_) return "there is no checkpoint yet: lower rate.peak (or set adamw.clip, or another seed) and start again";
+  const std::string loss = known_->loss ? fmt::format(", loss {:.4g}", *known_->loss) : "";
+  const auto steps = checkpoints_.newest_first();
+  const auto before = std::find_if(steps.begin(), steps.end(), [&](std::int64_t step) { return step < known_->step; });
+  const std::string back = before == steps.end() ? "begin anew with --fresh"
+                                                 : fmt::format("go on from the one before it with --resume {}, or begin anew with --fresh", checkpoints_.path(*before).string());
+  return fmt::format("the last checkpoint is intact: {} (step {}{}). Lower rate.peak (or set adamw.clip, or another seed) and start again. {}: {}",
+                     known_->path.string(), known_->step, loss,
+                     known_->loaded ? "This run went on from it and got no further: it may be from after the leap. Then" : "If its loss is too high already", back);
 }
 
 // What to do when a rank is lost. Looked up then: the first rank may have written a checkpoint of which this one has not heard.

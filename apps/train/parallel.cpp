@@ -12,8 +12,6 @@
 namespace fm {
 namespace {
 
-constexpr const char* signals[] = {"SIGINT", "SIGTERM", "SIGUSR1"};
-
 std::vector<RowRange> cut(std::int64_t begin, std::int64_t end, std::int64_t micro) {
   std::vector<RowRange> parts;
   for (std::int64_t first = begin; first < end; first += micro) parts.push_back({first, std::min(micro, end - first)});
@@ -60,14 +58,15 @@ Agreed agree(Communicator& ranks, double own_loss) {
   const std::string own = stop_reason();
   std::vector<double> x{own_loss};
   bool named = false;
-  for (const char* name : signals) x.push_back(own == name), named = named || own == name;
+  for (const auto& [signal, name] : stop_signals) x.push_back(own == name), named = named || own == name;
+  const std::size_t limit = x.size(), save = limit + 1;
   x.push_back(!own.empty() && !named);
   x.push_back(take_save_request());
   x = sum_over_ranks(ranks, x);
-  Agreed agreed{x[0], "", x[5] > 0};
-  for (std::size_t i = 0; i < 3 && agreed.stop.empty(); ++i)
-    if (x[1 + i] > 0) agreed.stop = signals[i];
-  if (agreed.stop.empty() && x[4] > 0) agreed.stop = own.empty() ? "the time limit of another rank" : own;
+  Agreed agreed{x[0], "", x[save] > 0};
+  for (std::size_t i = 0; i < stop_signals.size() && agreed.stop.empty(); ++i)
+    if (x[1 + i] > 0) agreed.stop = stop_signals[i].second;
+  if (agreed.stop.empty() && x[limit] > 0) agreed.stop = own.empty() ? "the time limit of another rank" : own;
   return agreed;
 }
 

@@ -38,7 +38,8 @@ std::string evaluated(const TrainingRun& run, const std::vector<NamedStage>& sta
   const EvaluateConfig& c = run.recipe().evaluate;
   std::string line = fmt::format("samples {} reference {} k {} calls {} teacher {} {}, weights:", c.samples, c.reference, c.k, c.steps, c.teacher, c.teacher_points);
   for (const NamedStage& s : stages) {
-    const auto state = run.root() / s.name / "checkpoints" / "latest" / "state.json";
+    const auto checkpoints = run.root() / s.name / "checkpoints";
+    const auto state = checkpoints / step_name(newest_step(checkpoints)) / "state.json";
     if (std::filesystem::exists(state)) line += fmt::format(" {} {:08x}", s.name, crc32c(read_file(state)));
   }
   return line + "\n";

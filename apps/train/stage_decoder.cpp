@@ -48,6 +48,9 @@ Outcome TrainingRun::train_decoder() {
   BatchAhead batches([&](std::int64_t first, std::int64_t n, std::int64_t next) { return on_host(loader.take(first, n, next)); });
 
   Stage stage = make_stage("decoder", autoencoder.decoder, &average);
+  stage.prepare = [&] {
+    if (recipe_.latents.from == "memory") latents();
+  };
   stage.made_from = {{"encoder", checksum(state_dict(autoencoder.encoder))}};
   stage.loss = [&](const StepPart& part) {
     const std::int64_t first = part.step * config.loop.batch + part.first;

@@ -98,6 +98,7 @@ Outcome TrainingRun::train_teacher() {
   set_trainable(average, false);
 
   Stage stage = make_stage("fm", model, &average);
+  stage.prepare = [&] { latent_source(); };
   stage.made_from = {{"encoder", checksum(state_dict(rae().encoder))}};
   stage.set_loss([&](const StepPart& part) { return as_inputs(draw_diagonal(flow_batch(part, config.loop.batch, seed), config.objective)); },
                  [&](const StepInputs& in) { return as_step(flow_matching(velocity_net(model), as_points(in), config.objective)); });
@@ -150,6 +151,7 @@ Outcome TrainingRun::train_mean_flow(const std::string& name, const MfStage& con
   const VelocitySource velocity = velocity_of(config.velocity, needs_teacher ? guided(*teacher) : VelocityNet());
 
   Stage stage = make_stage(name, model, &average);
+  stage.prepare = [&] { latent_source(); };
   Recipe described = recipe_;                      // an ablation's variant has a config of its own
   stage.part = name == "mft" ? "mft" : "mfd";
   (stage.part == "mft" ? described.mft : described.mfd) = config;

@@ -51,7 +51,7 @@ std::vector<StepMetric> StepNumbers::metrics() const {
 
 void check_finite(const std::string& stage, double loss, std::int64_t step) {
   if (!std::isfinite(loss))
-    throw DivergedError(fmt::format("{}: the loss is {} at step {}; the last checkpoint is intact (lower rate.peak, or resume with another seed)",
+    throw DivergedError(fmt::format("{}: the loss is {} at step {}",
                                     stage, loss, step));
 }
 

@@ -27,7 +27,7 @@ void refuse_file_in_the_way(const std::filesystem::path& out) {
 // "image_size 8", or nothing when the config leaves it to the data.
 std::string said(const char* key, std::int64_t value) { return value > 0 ? fmt::format("{} {}", key, value) : ""; }
 
-// Weights that a stage of this run left. Where they do not fit, the config is not the run's.
+// What `load` makes of weights that a stage of this run left and that were read. Where they do not fit, the config is not the run's.
 template <class F>
 auto of_this_run(const std::filesystem::path& stage, const F& load) {
   try {
@@ -136,14 +136,15 @@ Rae& TrainingRun::rae() {
     const std::string own = (root_ / "encoder" / "encoder.safetensors").string();
     const std::string file = recipe_.encoder_weights.empty() ? own : recipe_.encoder_weights;
     if (file == own && !std::filesystem::exists(own)) throw FileError(not_trained("encoder", own) + ", or name one with --encoder-weights");
-    of_this_run(file == own ? root_ / "encoder" : "", [&] {
-      load_model(rae_->encoder, load_part(file, "encoder", warner(), recipe_.rae.encoder.affine_norm));
-    });
+    const Weights encoder = load_part(file, "encoder", warner(), recipe_.rae.encoder.affine_norm);
+    of_this_run(file == own ? root_ / "encoder" : "", [&] { load_model(rae_->encoder, encoder); });
     set_trainable(rae_->encoder, false);
     if (!recipe_.decoder_weights.empty())
       load_model(rae_->decoder, load_part(recipe_.decoder_weights, "decoder", warner()));
-    else if (has("decoder"))
-      of_this_run(root_ / "decoder", [&] { load_model(rae_->decoder, stage_weights("decoder")); });
+    else if (has("decoder")) {
+      const Weights decoder = stage_weights("decoder");
+      of_this_run(root_ / "decoder", [&] { load_model(rae_->decoder, decoder); });
+    }
   }
   return *rae_;
 }
@@ -189,7 +190,8 @@ DitDh TrainingRun::load_teacher() {
   DitDhConfig config = recipe_.dit;
   config.mean_flow = false;
   if (!recipe_.teacher_weights.empty()) return frozen_model<DitDh>(config, load_part(recipe_.teacher_weights, "dit", warner()));
-  return of_this_run(root_ / "fm", [&] { return frozen_model<DitDh>(config, stage_weights("fm")); });
+  Weights weights = stage_weights("fm");
+  return of_this_run(root_ / "fm", [&] { return frozen_model<DitDh>(config, std::move(weights)); });
 }
 
 VelocityNet TrainingRun::guided(const DitDh& teacher, Interval interval) const {
@@ -199,7 +201,8 @@ VelocityNet TrainingRun::guided(const DitDh& teacher, Interval interval) const {
 DitDh TrainingRun::load_student(const std::string& stage) {
   DitDhConfig config = recipe_.dit;
   config.mean_flow = true;
-  return of_this_run(root_ / stage, [&] { return frozen_model<DitDh>(config, stage_weights(stage)); });
+  Weights weights = stage_weights(stage);
+  return of_this_run(root_ / stage, [&] { return frozen_model<DitDh>(config, std::move(weights)); });
 }
 
 std::int64_t TrainingRun::loaded_step(const std::string& stage) const {

@@ -1,6 +1,6 @@
 // One run of the chain, from images to a one-step generator. Stages train in this order and find each other's results in the run's folder:
 //
-//   judge   encoder   decoder   stats   fm   cmt   mfd   mft          out/<stage>/checkpoints/latest
+//   judge   encoder   decoder   stats   fm   cmt   mfd   mft          out/<stage>/checkpoints/
 //
 // Data and latents are loaded when a stage first asks for them and shared by the stages of one process.
 #pragma once
@@ -44,7 +44,7 @@ class TrainingRun {
   // What stages and the programs after them ask for.
   void need_folder() const;                         // FileError when out is not there: for programs that only read a run
   Rae& autoencoder();                               // FileError when the decoder is not trained yet
-  bool has(const std::string& stage) const { return std::filesystem::exists(root_ / stage / "checkpoints" / "latest"); }
+  bool has(const std::string& stage) const { return newest_step(root_ / stage / "checkpoints") >= 0; }
   bool has_decoder() const { return !recipe_.decoder_weights.empty() || has("decoder"); }
   bool has_teacher() const { return !recipe_.teacher_weights.empty() || has("fm"); }
   DitDh load_teacher();

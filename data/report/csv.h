@@ -22,7 +22,8 @@ std::string csv_line(const std::vector<std::string>& cells);
 // Names of the columns of a CSV text.
 std::vector<std::string> csv_columns(std::string_view csv);
 
-// Two columns as a curve; rows without either number are left out. Throws FileError when a column is not there, and lists those that are.
+// Two columns as a curve; rows without either number are left out, and a last line without its end (a
+// program is writing it). Throws FileError when a column is not there, and lists those that are.
 Curve csv_curve(std::string_view csv, std::string_view x_column, std::string_view y_column, std::string name = "");
 
 // Exponential mean over about `span` points, unbiased at the start: for noisy losses.

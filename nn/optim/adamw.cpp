@@ -214,8 +214,7 @@ void AdamW::throw_diverged(const Gradients& gradients, double norm) const {
   for (const Slot& slot : slots_) {
     const Tensor& g = gradients[*slot.named.parameter];
     if (g.defined() && !all_finite(g))
-      throw DivergedError(fmt::format("update {}: the gradient of {} is not finite; lower the learning rate or resume from a checkpoint",
-                                      updates_ + 1, slot.named.name));
+      throw DivergedError(fmt::format("update {}: the gradient of {} is not finite", updates_ + 1, slot.named.name));
   }
   throw DivergedError(fmt::format("update {}: the gradients are finite, but their norm{} is too large for the second moment, whose squares reach {:.1e}; {}",
                                   updates_ + 1, std::isfinite(norm) ? fmt::format(", {:.3g},", norm) : "", kernels::largest_square,

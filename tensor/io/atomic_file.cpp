@@ -8,17 +8,16 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <fstream>
 
-#include "tensor/error.h"
+#include "tensor/interrupt.h"
+#include "tensor/io/crc32c.h"
+#include "tensor/io/system_error.h"
 
 namespace fm {
 namespace fs = std::filesystem;
 namespace {
 
-[[noreturn]] void fail(const char* what, const fs::path& path, int error) {
-  throw FileError(fmt::format("cannot {} {}: {}", what, path.string(), std::strerror(error)));
-}
+[[noreturn]] void fail(const char* what, const fs::path& path, int error) { throw SystemFileError(what, path, error); }
 
 fs::path folder_of(const fs::path& path) { return path.has_parent_path() ? path.parent_path() : fs::path("."); }
 
@@ -103,7 +102,12 @@ void link_atomically(const fs::path& link, const fs::path& target) {
   const fs::path temporary = temporary_name(link);
   unlink(temporary.c_str());
   if (symlink(target.c_str(), temporary.c_str()) != 0) fail("link", link, errno);
-  publish(temporary, link);
+  try {
+    publish(temporary, link);
+  } catch (...) {  // a folder has that name
+    unlink(temporary.c_str());
+    throw;
+  }
 }
 
 namespace {
@@ -128,15 +132,44 @@ int remove_stale_temporaries_of(const fs::path& file) {
   return remove_temporaries(folder_of(file), file.filename().string() + ".tmp-");
 }
 
+namespace {
+
+// take(block), block by block to the end of the file.
+template <class F>
+void read_blocks(const fs::path& path, const F& take) {
+  struct Descriptor {
+    int number;
+    ~Descriptor() { close(number); }
+  };
+  const int opened = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (opened < 0) fail("read", path, errno);
+  const Descriptor file{opened};
+  std::string block(1 << 18, '\0');
+  for (;;) {
+    check_interrupt();
+    const ssize_t n = read(file.number, block.data(), block.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) fail("read", path, errno);
+    if (n == 0) return;
+    take(std::string_view(block).substr(0, size_t(n)));
+  }
+}
+
+}  // namespace
+
 std::string read_file(const fs::path& path) {
-  std::error_code error;
-  if (fs::is_directory(path, error)) fail("read", path, EISDIR);
-  errno = 0;
-  std::ifstream in(path, std::ios::binary);
-  if (!in) fail("read", path, errno != 0 ? errno : EIO);
-  std::string bytes((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
-  if (in.bad()) fail("read", path, EIO);
+  std::string bytes;
+  read_blocks(path, [&](std::string_view block) { bytes.append(block); });
   return bytes;
+}
+
+FileSum sum_of_file(const fs::path& path) {
+  FileSum sum;
+  read_blocks(path, [&](std::string_view block) {
+    sum.size += block.size();
+    sum.crc = crc32c(block, sum.crc);
+  });
+  return sum;
 }
 
 }  // namespace fm

@@ -48,7 +48,14 @@ int remove_stale_temporaries(const std::filesystem::path& folder);
 // The same, of this one file: for folders that other processes write other files into.
 int remove_stale_temporaries_of(const std::filesystem::path& file);
 
-// A whole file. Throws FileError.
+// A whole file. Throws SystemFileError (tensor/io/system_error.h).
 std::string read_file(const std::filesystem::path& path);
+
+// Size and crc32c of a file. Read, not mapped: where the disk fails this is an error with its reason (SystemFileError), and no SIGBUS.
+struct FileSum {
+  std::uint64_t size = 0;
+  std::uint32_t crc = 0;
+};
+FileSum sum_of_file(const std::filesystem::path& path);
 
 }  // namespace fm

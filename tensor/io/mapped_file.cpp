@@ -8,16 +8,13 @@
 
 #include <cerrno>
 #include <cstdint>
-#include <cstring>
 
-#include "tensor/error.h"
+#include "tensor/io/system_error.h"
 
 namespace fm {
 namespace {
 
-[[noreturn]] void fail(const std::filesystem::path& path, const char* why) {
-  throw FileError(fmt::format("cannot read {}: {}", path.string(), why));
-}
+[[noreturn]] void fail(const std::filesystem::path& path, int error) { throw SystemFileError("read", path, error); }
 
 struct Descriptor {
   int number;
@@ -47,15 +44,15 @@ std::shared_ptr<std::byte> MappedFile::part(std::size_t begin, std::size_t end) 
 MappedFile map_file(const std::filesystem::path& path) {
   // Non-blocking: a named pipe is then refused below instead of waited for.
   const Descriptor file{open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
-  if (file.number < 0) fail(path, std::strerror(errno));
+  if (file.number < 0) fail(path, errno);
   struct stat status;
-  if (fstat(file.number, &status) != 0) fail(path, std::strerror(errno));
-  if (S_ISDIR(status.st_mode)) fail(path, std::strerror(EISDIR));
-  if (!S_ISREG(status.st_mode)) fail(path, "not a regular file");
+  if (fstat(file.number, &status) != 0) fail(path, errno);
+  if (S_ISDIR(status.st_mode)) fail(path, EISDIR);
+  if (!S_ISREG(status.st_mode)) throw FileError(fmt::format("cannot read {}: not a regular file", path.string()));
   const auto size = static_cast<std::size_t>(status.st_size);
   if (size == 0) return {};
   void* at = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE, file.number, 0);
-  if (at == MAP_FAILED) fail(path, std::strerror(errno));
+  if (at == MAP_FAILED) fail(path, errno);
   return {{static_cast<std::byte*>(at), [size](std::byte* p) { munmap(p, size); }}, size};
 }
 

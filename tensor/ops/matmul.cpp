@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "tensor/error.h"
+#include "tensor/interrupt.h"
 #include "tensor/kernels/dispatch.h"
 #include "tensor/memory/allocator.h"
 #include "tensor/ops/devices.h"
@@ -124,6 +125,7 @@ Strides batch_strides(const Tensor& x, const Shape& batch) {
 Tensor matmul(const Tensor& a, const Tensor& b) { return matmul(a, b, a.defined() ? a.dtype() : DType::f32); }
 
 Tensor matmul(const Tensor& a, const Tensor& b, DType result) {
+  check_interrupt();
   check_types(a, b, result, "matmul");
   const OpName scope("matmul");
   const Device device = common_device("matmul", {&a, &b});

@@ -19,6 +19,7 @@
 #include "nn/checkpoint_folder.h"
 #include "nn/config/visit.h"
 #include "tensor/error.h"
+#include "tensor/interrupt.h"
 #include "tensor/io/atomic_file.h"
 
 using namespace fm;
@@ -79,6 +80,7 @@ int64_t newest_step(const CheckpointFolder& checkpoints) {
 int train(DemoConfig& config, Context& context) {
   if (context.launch.dry_run) return fmt::print("{}", to_toml(context.fields)), exit_code::finished;
   if (context.launch.out.empty()) throw ConfigError("--out DIR is missing: name the folder of the run");
+  const HoldInterrupts hold;           // a stop is looked for after each step
   RunFolder folder(context.launch.out, context.launch.fresh, context.log);
   CheckpointFolder checkpoints(folder.checkpoints(), 3, 0);
   const int64_t done = context.launch.resume == "never" ? 0 : newest_step(checkpoints);
@@ -87,7 +89,6 @@ int train(DemoConfig& config, Context& context) {
   const LogFiles files = log_files(config.log);
   Metrics metrics(folder.path(), files);
   metrics.truncate_after(done);
-  checkpoints.forget_after(done);
   Progress progress(context.log, {config.steps, done, config.batch, config.log_every});
   const auto save = [&](int64_t step) {
     const auto away = progress.exclude();

@@ -3,7 +3,10 @@
 
 #include <doctest/doctest.h>
 
+#include <sys/resource.h>
+
 #include <cmath>
+#include <csignal>
 #include <cstring>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -127,6 +130,37 @@ TEST_CASE("half-written last rows of a killed process are dropped on opening") {
   CHECK(lines(read_file(folder / "metrics.jsonl")) == 2);
   CHECK(read_file(events).substr(0, good.size()) == good);
   CHECK(event_steps(read_file(events)) == std::vector<int64_t>{0, 1, 3});
+}
+
+TEST_CASE("a row that finds no room is missing, and the next one stands where a row begins") {
+  TempFolder folder;
+  std::signal(SIGXFSZ, SIG_IGN);                             // as programs do: the write fails
+  rlimit before{};
+  getrlimit(RLIMIT_FSIZE, &before);
+  Metrics metrics(folder.path());
+  metrics.log(1, {{"loss", 1}});
+  const std::string csv = read_file(folder / "metrics.csv"), jsonl = read_file(folder / "metrics.jsonl");
+  const auto limit = [&](std::uint64_t bytes) {
+    const rlimit now{bytes, before.rlim_max};
+    setrlimit(RLIMIT_FSIZE, &now);
+  };
+  limit(csv.size() + 5);                                      // half a row fits
+  CHECK_THROWS_WITH_AS(metrics.log(2, {{"loss", 2}}), doctest::Contains("File too large"), FileError);
+  limit(jsonl.size() + 5);                                    // the longer file
+  CHECK_THROWS_AS(metrics.log(3, {{"loss", 3}}), FileError);
+  setrlimit(RLIMIT_FSIZE, &before);
+  metrics.log(4, {{"loss", 4}});
+  const std::string rows = read_file(folder / "metrics.csv");
+  CHECK(rows.substr(0, csv.size()) == csv);
+  CHECK(rows.substr(csv.size(), 2) != "2,");
+  CHECK(lines(rows) == 2 + (rows.find("\n3,") != std::string::npos) + 1);
+  CHECK(rows.find("\n4,") != std::string::npos);
+  const std::string objects = read_file(folder / "metrics.jsonl");
+  CHECK(objects.substr(0, jsonl.size()) == jsonl);
+  std::size_t whole = 0;
+  for (std::size_t at = 0, end; (end = objects.find('\n', at)) != std::string::npos; at = end + 1)
+    whole += nlohmann::json::accept(objects.substr(at, end - at));
+  CHECK(whole == static_cast<std::size_t>(lines(objects)));
 }
 
 TEST_CASE("files can be left out; one that an earlier session wrote is cut back all the same") {

@@ -3,6 +3,8 @@
 
 #include <doctest/doctest.h>
 
+#include "apps/support/console.h"
+#include "tensor/io/mapped_file.h"
 #include "tests/support/child.h"
 
 using namespace fm;
@@ -141,17 +143,19 @@ TEST_CASE("a run finishes, and the same command finds it finished") {
 }
 
 TEST_CASE("the first signal stops with a checkpoint and 75, and the run goes on from there") {
-  for (int signal : {SIGINT, SIGTERM, SIGUSR1}) {
+  const std::pair<int, const char*> signals[] = {
+      {SIGINT, "SIGINT"}, {SIGTERM, "SIGTERM"}, {SIGUSR1, "SIGUSR1"}, {SIGHUP, "SIGHUP"}, {SIGXCPU, "SIGXCPU"}};
+  for (const auto& [signal, name] : signals) {
     TempFolder folder;
     const fs::path out = folder / "run";
     const Arguments command{"--steps", "100000", "--step-ms", "5", "--out", out.string(), "--log-every", "1"};
+    const int signal_number = signal;
     const auto rows = [&] { return fs::exists(out / "metrics.jsonl") ? lines(read_file(out / "metrics.jsonl")) : 0; };
     const Result stopped = run(command, [&](pid_t child) {
       CHECK(wait_until([&] { return rows() >= 5; }));
-      kill(child, signal);
+      kill(child, signal_number);
     });
     CHECK(stopped.code == 75);
-    const char* name = signal == SIGINT ? "SIGINT" : signal == SIGTERM ? "SIGTERM" : "SIGUSR1";
     CHECK(has(stopped.err, std::string("stopped by ") + name));
     const long done = rows();
     CHECK(has(read_file(out / "run.json"), "\"exit_code\": 75"));
@@ -189,11 +193,114 @@ TEST_CASE("a second signal ends at once with 130 or 143") {
       CHECK(wait_until([&] { return fs::exists(ready); }));
       kill(child, signal);
       CHECK(wait_until([&] { return fs::exists(ready.string() + ".stop"); }));       // it goes on after the first
-      kill(child, SIGUSR1);  // a scheduler that warns twice ends nothing
-      CHECK(wait_until([&] { return !is_pending(child, SIGUSR1); }));
+      for (int again : {SIGUSR1, SIGHUP, SIGXCPU}) {                                 // the system repeats these by itself: they end nothing
+        kill(child, again);
+        CHECK(wait_until([&] { return !is_pending(child, again); }));
+      }
       kill(child, signal);
     });
     CHECK(result.code == (signal == SIGINT ? 130 : 143));
     CHECK(has(result.err, "nothing saved"));
   }
+}
+
+TEST_CASE("a SIGHUP that is ignored at the start stays ignored") {
+  TempFolder folder;
+  const fs::path out = folder / "run";
+  const auto rows = [&] { return fs::exists(out / "metrics.jsonl") ? lines(read_file(out / "metrics.jsonl")) : 0; };
+  const Result result = run_shell("trap '' HUP; exec \"$0\" --steps 100000 --step-ms 1 --out " + out.string(), own_folder() / "demo_program", [&](pid_t child) {
+    CHECK(wait_until([&] { return rows() >= 3; }));
+    kill(child, SIGHUP);
+    const long then = rows();
+    CHECK(wait_until([&] { return rows() >= then + 3; }));
+    kill(child, SIGTERM);
+  });
+  CHECK(result.code == 75);
+  CHECK_MESSAGE(has(result.err, "stopped by SIGTERM"), result.err);
+}
+
+TEST_CASE("messages that cannot be written end nothing: a reader that is gone, a full disk, closed descriptors") {
+  const std::string options = " --steps 20 --ckpt-every 5 --log-every 1 --out ";
+  for (const std::string how : {"2>&1 | true", "2>/dev/full", ">/dev/full 2>&1", "2>&-", ">&- 2>&- <&-"}) {
+    CAPTURE(how);
+    TempFolder folder;
+    const std::string out = (folder / "run").string(), code = (folder / "code").string();
+    run_shell("{ \"$0\"" + options + out + "; echo $? > " + code + "; } " + how, own_folder() / "demo_program");
+    CHECK(read_file(code) == "0\n");
+    CHECK(read_file(folder / "run/checkpoints/step-00000020/state") == "20");
+    CHECK(has(read_file(folder / "run/run.json"), "\"exit_code\": 0"));
+    CHECK(has(read_file(folder / "run/log.txt"), "step 20/20"));
+    CHECK(read_file(folder / "run/run.lock").empty());           // a closed descriptor's number is not given to a file
+    CHECK(!has(read_file(folder / "run/metrics.csv"), "it/s"));
+  }
+}
+
+TEST_CASE("a full disk under log.txt is said once") {
+  TempFolder folder;
+  fs::create_directories(folder / "run");
+  fs::create_symlink("/dev/full", folder / "run/log.txt");
+  const Result result = run({"--steps", "20", "--log-every", "1", "--out", (folder / "run").string()});
+  CHECK(result.code == 0);
+  CHECK_MESSAGE(has(result.err, "warning: cannot write " + (folder / "run/log.txt").string() + ": No space left on device"), result.err);
+  CHECK(result.err.find("No space left") == result.err.rfind("No space left"));
+  CHECK(has(result.err, "step 20/20"));
+}
+
+TEST_CASE("errors are reported without an abort when nobody can read them") {
+  for (const std::string how : {"2>&1 | true", "2>/dev/full", "2>&-"}) {
+    TempFolder folder;
+    const std::string code = (folder / "code").string();
+    run_shell("{ \"$0\" fail --how file; echo $? > " + code + "; } " + how, own_folder() / "demo_program");
+    CHECK(read_file(code) == "3\n");
+    run_shell("{ \"$0\" --no-such-flag; echo $? > " + code + "; } " + how, own_folder() / "demo_program");
+    CHECK(read_file(code) == "2\n");
+  }
+}
+
+TEST_CASE("a result that cannot be written is exit code 1; one that nobody wants to read to its end is none") {
+  const Result full = run_shell("exec \"$0\" --help >/dev/full", own_folder() / "demo_program");
+  CHECK(full.code == 1);
+  CHECK(full.err == "demo: error: standard output cannot be written: No space left on device\n");
+  for (const std::string how : {"--help >&-", "--version >&-"}) CHECK(run_shell("exec \"$0\" " + how, own_folder() / "demo_program").code == 0);
+  TempFolder folder;
+  const std::string code = (folder / "code").string();
+  const Result gone = run_shell("{ \"$0\" --help; echo $? > " + code + "; } | true", own_folder() / "demo_program");
+  CHECK(read_file(code) == "0\n");
+  CHECK(gone.err.empty());
+}
+
+TEST_CASE("a file that is larger than the limit is an error, not the end by SIGXFSZ") {
+  TempFolder folder;
+  const Result result = run_shell("ulimit -f 4; exec \"$0\" --steps 400 --step-ms 0 --log jsonl --out " + (folder / "run").string(),
+                                  own_folder() / "demo_program");
+  CHECK(result.code == 3);
+  CHECK_MESSAGE(has(result.err, "metrics.jsonl: File too large"), result.err);
+}
+
+TEST_CASE("no thread: said with the limit, before anything is begun") {
+  TempFolder folder;
+  // Address space for the program itself, not for the stacks of a thousand threads.
+  const Result result = run_shell("ulimit -v 600000; exec \"$0\" --threads 1000 --steps 1 --out " + (folder / "run").string(), own_folder() / "demo_program");
+  CHECK(result.code == 1);
+  CHECK_MESSAGE(has(result.err, "error: no thread could be started: Resource temporarily unavailable"), result.err);
+  CHECK_MESSAGE(has(result.err, "ulimit -u"), result.err);
+  CHECK(!fs::exists(folder / "run"));
+}
+
+TEST_CASE("a mapped file that is shortened under a program is exit code 3, and no core dump") {
+  TempFolder folder;
+  write_atomically(folder / "file", std::string(10000, 'x'));
+  const pid_t child = fork();
+  if (child == 0) {
+    dup2(open((folder / "err").c_str(), O_WRONLY | O_CREAT, 0666), STDERR_FILENO);
+    guard_standard_files();
+    const MappedFile mapped = map_file(folder / "file");
+    fs::resize_file(folder / "file", 0);
+    _exit(mapped.bytes()[9000] == 'x' ? 0 : 1);
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  CHECK(WIFEXITED(status));
+  CHECK(WEXITSTATUS(status) == 3);
+  CHECK(has(read_file(folder / "err"), "another program shortened the file"));
 }

@@ -168,7 +168,7 @@ TEST_CASE("checkpoints are published, rotated, and the newest is linked") {
   CHECK(read_file(checkpoints.path(350) / "state.json") == "again");
   checkpoints.begin(400);  // not published: not a checkpoint
   CHECK(checkpoints.newest_first().front() == 350);
-  checkpoints.forget_after(200);
+  checkpoints.move_aside_after(200, "superseded");
   CHECK(checkpoints.newest_first() == std::vector<int64_t>{200, 100});
   CHECK(read_file(folder / "checkpoints/latest/state.json") == "200");
   CHECK(remove_stale_temporaries(folder / "checkpoints") == 1);

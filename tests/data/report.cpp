@@ -93,6 +93,7 @@ TEST_CASE("curves out of CSV skip rows without the number") {
   CHECK(csv_cells("").size() == 1);
   CHECK_THROWS_WITH_AS(csv_curve(csv, "step", "lss"), "no column 'lss' among step,time,loss,fid", FileError);
   CHECK(csv_curve("step,loss\n", "step", "loss").x.empty());
+  CHECK(csv_curve("step,loss\n1,2.5\n2,0.1", "step", "loss").y == std::vector<double>{2.5});      // half a row
 }
 
 TEST_CASE("smoothing is an unbiased exponential mean") {

@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <chrono>
 #include <nlohmann/json.hpp>
 #include <thread>
@@ -173,7 +174,7 @@ TEST_CASE("each kind of damage: a warning that names the file, and the checkpoin
       {[&] { fs::resize_file(model, fs::file_size(model) - 1); }, "bytes, "},
       {[&] { fs::resize_file(model, 0); }, "has 0 bytes"},
       {[&] { fs::remove(model); }, "model.safetensors: is missing"},
-      {[&] { fs::remove(state); }, "No such file"},
+      {[&] { fs::remove(state); }, "state.json: is missing"},
       {[&] { write_atomically(state, ""); }, "not a JSON object"},
       {[&] { fs::resize_file(state, fs::file_size(state) / 2); }, "not a JSON object"},
       {[&] { write_atomically(state, "{}"); }, "no format_version"},
@@ -183,7 +184,6 @@ TEST_CASE("each kind of damage: a warning that names the file, and the checkpoin
          text[text.find("\"seed\": 7") + 8] = '8';
          write_atomically(state, text);
        }, "state.json: its contents do not match its checksum"},
-      {[&] { write_atomically(state, R"({"format_version":99})"); }, "newer than this program's 1; update the program"},
   };
   for (const auto& [damage, expected] : damages) {
     fs::remove_all(temp / "c");
@@ -202,6 +202,135 @@ TEST_CASE("each kind of damage: a warning that names the file, and the checkpoin
   // The older one too: an error, not a fresh start.
   flip_byte(folder.path(1) / "model.safetensors", 1);
   CHECK(has(message([&] { open_newest(folder, [](const std::string&) {}); }), "none of its 2 checkpoints is whole"));
+}
+
+TEST_CASE("what cannot be read is an error with its reason, and no damage: no older checkpoint is taken for it") {
+  const TempFolder temp;
+  CheckpointFolder folder(temp / "c", 5, 0);
+  save_simple(folder, 1);
+  save_simple(folder, 2);
+  const fs::path newest = folder.path(2);
+  const auto loop = [](const fs::path& path) {           // ELOOP, also for root: the name is there, and cannot be opened
+    fs::rename(path, path.string() + ".away");
+    fs::create_symlink(path.filename(), path);
+  };
+  const auto back = [](const fs::path& path) { fs::rename(path.string() + ".away", path); };
+  for (const char* name : {"model.safetensors", "ema.safetensors", "state.json"}) {
+    loop(newest / name);
+    const std::string what = message([&] { open_newest(folder, no_warning); });
+    CHECK_MESSAGE(has(what, "Too many levels of symbolic links"), what);
+    CHECK_MESSAGE(has(what, (newest / name).string()), what);
+    back(newest / name);
+  }
+  CHECK(open_newest(folder, no_warning)->step() == 2);
+
+  write_atomically(newest / "state.json", R"({"format_version":99})");
+  CHECK(has(message([&] { open_newest(folder, no_warning); }), "newer than this program's 1; update the program"));
+  CHECK(message<DamagedCheckpoint>([&] {
+          try {
+            open_newest(folder, no_warning);
+          } catch (const DamagedCheckpoint&) {
+            throw;
+          } catch (const FileError&) {
+          }
+        }) == "not thrown");
+
+  loop(temp / "c");                                       // the list of checkpoints: not the same as none
+  CHECK(has(message([&] { folder.newest_first(); }), "Too many levels of symbolic links"));
+  CHECK(has(message([&] { open_newest(folder, no_warning); }), "Too many levels of symbolic links"));
+}
+
+TEST_CASE("latest may be anything: the link takes its place, and nothing but a copy of a checkpoint is removed") {
+  const TempFolder temp;
+  CheckpointFolder folder(temp / "c", 2, 0);
+  std::vector<std::string> warnings;
+  folder.set_warning([&](const std::string& line) { warnings.push_back(line); });
+  const fs::path latest = temp / "c/latest";
+  save_simple(folder, 1);
+  const std::pair<std::function<void()>, const char*> things[] = {
+      {[&] { fs::copy(folder.path(1), latest, fs::copy_options::recursive); }, nullptr},                       // holds what step 1 holds
+      {[&] { fs::create_symlink("nowhere", latest); }, nullptr},
+      {[&] { fs::create_symlink(folder.path(1), latest); }, nullptr},                                          // absolute
+      {[&] { write_atomically(latest, "step-00000001"); }, "latest.copy"},                                     // a link as some systems store it
+      {[&] { fs::copy(folder.path(1), latest, fs::copy_options::recursive), flip_byte(latest / "ema.safetensors", 1); }, "latest.copy-2"},
+      {[&] { fs::create_directories(latest / "within"); }, "latest.copy-3"},
+  };
+  for (const auto& [make, aside] : things) {
+    fs::remove_all(latest);
+    make();
+    warnings.clear();
+    folder.point_latest(1);
+    CHECK(fs::read_symlink(latest) == "step-00000001");
+    REQUIRE(warnings.size() == (aside == nullptr ? 0 : 1));
+    if (aside != nullptr) CHECK_MESSAGE(has(warnings[0], std::string("it is now ") + (temp / "c" / aside).string()), warnings[0]);
+    for (const auto& entry : fs::directory_iterator(temp / "c")) CHECK_FALSE(has(entry.path().string(), ".tmp-"));
+  }
+  CHECK(read_file(temp / "c/latest.copy") == "step-00000001");
+  CHECK(fs::exists(temp / "c/latest.copy-2/model.safetensors"));
+  CHECK(fs::exists(temp / "c/latest.copy-3/within"));
+  CHECK(folder.newest_first() == std::vector<std::int64_t>{1});
+  save_simple(folder, 2);                                 // saving does it too
+  CHECK(fs::read_symlink(latest) == "step-00000002");
+}
+
+TEST_CASE("readers find the newest whole checkpoint without the link") {
+  const TempFolder temp;
+  CheckpointFolder folder(temp / "run/checkpoints", 5, 0);
+  for (std::int64_t step : {1, 2, 3}) save_simple(folder, step);
+  const fs::path latest = temp / "run/checkpoints/latest";
+  flip_byte(folder.path(3) / "model.safetensors", 1);
+  const std::function<void()> things[] = {[] {}, [&] { fs::create_symlink("nowhere", latest); }, [&] { fs::create_symlink("step-00000001", latest); },
+                                          [&] { fs::copy(folder.path(1), latest, fs::copy_options::recursive); }};
+  for (const auto& make : things) {
+    fs::remove_all(latest);
+    make();
+    for (const char* where : {"run", "run/checkpoints", "run/checkpoints/latest", "run/checkpoints/latest/", "run/checkpoints/latest:ema"}) {
+      int warnings = 0;
+      CHECK_MESSAGE(load_weights((temp / where).string(), [&](const std::string&) { ++warnings; }).step == 2, where);
+      CHECK(warnings == 1);
+    }
+    CHECK(open_checkpoint(latest, {})->step() == 2);
+  }
+  fs::remove_all(latest);
+  CHECK(first_value(load_weights((latest / "ema.safetensors").string(), no_warning).tensors) == -1);
+  CHECK_FALSE(open_checkpoint(temp / "run", {}));
+}
+
+TEST_CASE("a reader never misses: checkpoints come and go while it opens the newest") {
+  const TempFolder temp;
+  CheckpointFolder writer(temp / "c", 1, 0);
+  save_simple(writer, 1);
+  std::atomic<bool> end = false;
+  std::atomic<std::int64_t> written = 1;
+  std::thread training([&] {
+    for (std::int64_t step = 2; !end; ++step) save_simple(writer, step), written = step;
+  });
+  std::int64_t before = 0;
+  for (int i = 0; i < 50 || written < 50; ++i) {
+    const auto found = open_newest({temp / "c", 1, 0}, no_warning);
+    REQUIRE(found);
+    CHECK(found->step() >= before);
+    CHECK(first_value(found->part("model")) == static_cast<double>(found->step()));     // mapped files stay what they were
+    before = found->step();
+  }
+  end = true;
+  training.join();
+  CHECK(first_value(open_newest(writer, no_warning)->part("model")) == static_cast<double>(written));
+}
+
+TEST_CASE("checkpoints are moved aside, never deleted") {
+  const TempFolder temp;
+  CheckpointFolder folder(temp / "c", 5, 0);
+  for (std::int64_t step : {1, 2, 3}) save_simple(folder, step);
+  CHECK(folder.move_aside_after(1, "damaged") ==
+        std::vector<fs::path>{temp / "c/step-00000003.damaged", temp / "c/step-00000002.damaged"});
+  CHECK(fs::read_symlink(temp / "c/latest") == "step-00000001");
+  save_simple(folder, 2);
+  CHECK(folder.move_aside_after(1, "damaged") == std::vector<fs::path>{temp / "c/step-00000002.damaged-2"});
+  for (const char* name : {"step-00000003.damaged", "step-00000002.damaged", "step-00000002.damaged-2"})
+    CHECK(Checkpoint(temp / "c" / name).step() == name[12] - '0');
+  CHECK(folder.newest_first() == std::vector<std::int64_t>{1});
+  CHECK(folder.move_aside_after(1, "damaged").empty());
 }
 
 TEST_CASE("what is in the way is named, and what was there stays") {

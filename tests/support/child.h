@@ -46,6 +46,7 @@ inline Result run_program_file(const std::filesystem::path& program, Arguments a
     const auto redirect = [](int descriptor, const std::string& file) {
       dup2(open(file.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0666), descriptor);
     };
+    for (int signal : {SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGXCPU}) ::signal(signal, SIG_DFL);     // nohup and `&` have some ignored
     setenv("OMP_WAIT_POLICY", "passive", 1);                           // threads that spin stand still for each other on a busy machine
     redirect(STDOUT_FILENO, out);
     redirect(STDERR_FILENO, err);
@@ -57,6 +58,11 @@ inline Result run_program_file(const std::filesystem::path& program, Arguments a
   waitpid(child, &status, 0);
   const int code = WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
   return {code, read_file(out), read_file(err)};
+}
+
+// A line of the shell, with "$0" for the program: for pipes, closed descriptors and limits.
+inline Result run_shell(const std::string& line, const std::filesystem::path& program, const std::function<void(pid_t)>& during = {}) {
+  return run_program_file("/bin/sh", {"-c", line, program.string()}, during);
 }
 
 // Waits for something that a child does, as long as a machine that is busy with other work may need: the test's own timeout is the bound that

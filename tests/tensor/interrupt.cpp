@@ -1,0 +1,66 @@
+// Ending long work: who is interrupted, and who is not.
+#include "tensor/interrupt.h"
+
+#include <doctest/doctest.h>
+
+#include <stdexcept>
+#include <thread>
+
+#include "data/threads.h"
+#include "tensor/io/atomic_file.h"
+#include "tensor/ops/matmul.h"
+#include "tests/support/temp_folder.h"
+
+using namespace fm;
+
+namespace {
+
+struct Interrupted : std::runtime_error { using std::runtime_error::runtime_error; };
+bool asked = false;
+
+struct Checked {
+  Checked() {
+    asked = false;
+    set_interrupt_check([] {
+      if (asked) throw Interrupted("now");
+    });
+  }
+  ~Checked() { set_interrupt_check(nullptr); }
+};
+
+}  // namespace
+
+TEST_CASE("products, file reads and loaders of the thread that set a check end when it throws") {
+  const TempFolder folder;
+  write_atomically(folder / "a", "text");
+  const Tensor a = Tensor::ones({2, 2});
+  const Checked checked;
+  matmul(a, a);
+  CHECK(read_file(folder / "a") == "text");
+  asked = true;
+  CHECK_THROWS_AS(matmul(a, a), Interrupted);
+  CHECK_THROWS_AS(read_file(folder / "a"), Interrupted);
+  CHECK_THROWS_AS(sum_of_file(folder / "a"), Interrupted);
+  {
+    const HoldInterrupts hold, again;
+    matmul(a, a);
+    CHECK(read_file(folder / "a") == "text");
+  }
+  CHECK_THROWS_AS(matmul(a, a), Interrupted);
+  std::thread([&] { matmul(a, a); }).join();                // nothing was set for this one
+}
+
+TEST_CASE("work on threads ends for the caller's check, with no thread left behind") {
+  const Checked checked;
+  std::atomic<int> done = 0;
+  CHECK_THROWS_AS(on_threads(1000000000, 3, [&](std::int64_t i) {
+    ++done;
+    if (i == 100) asked = true;
+    if (asked) std::this_thread::yield();
+  }), Interrupted);
+  CHECK(done > 100);
+  asked = false;
+  done = 0;
+  on_threads(1000, 3, [&](std::int64_t) { ++done; });
+  CHECK(done == 1000);
+}
