@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Changes one place of the sources at a time and runs the tests: a change that no test notices shows what is not tested. See README.md."""
 import argparse
+import fnmatch
 import json
 import os
 import pathlib
@@ -23,6 +24,7 @@ def options():
     p.add_argument("--count", type=int, default=40, help="number of mutants (default 40)")
     p.add_argument("--folder", action="append", help="folder to change, repeatable (default: %s)" % ", ".join(workshop.FOLDERS))
     p.add_argument("--file", action="append", help="file to change, repeatable (default: all of the folders)")
+    p.add_argument("--tests", action="append", help="pattern of tests to run, such as 'flowmap/*', repeatable (default: all)")
     p.add_argument("--work", default=os.path.join(tempfile.gettempdir(), "flowmap-mutation"),
                    help="folder for the copy, its build and the results (default: %(default)s)")
     p.add_argument("--jobs", type=int, default=1, help="compilers at once (default 1)")
@@ -104,6 +106,8 @@ class Runner:
     def baseline(self):
         """Builds the sources unchanged and times every test. A test that fails there is left out, with a word."""
         self.tests, file = self.shop.tests(), self.work / "baseline.json"
+        if self.o.tests:
+            self.tests = {n: t for n, t in self.tests.items() if any(fnmatch.fnmatch(n, p) for p in self.o.tests)}
         self.all = sorted({t for test in self.tests.values() for t in test["targets"]})
         good, out = self.shop.ninja(self.all, 24 * 3600)
         if not good:
