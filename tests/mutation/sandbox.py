@@ -75,6 +75,7 @@ def run(command, cwd, env, seconds, memory_gib=0, file_gib=0):
                 code = None
             finally:
                 kill_children()
+                process.wait()                # known by now; it would otherwise warn
             out.seek(max(0, out.seek(0, os.SEEK_END) - 4000))
             return code, out.read().decode(errors="replace"), time.monotonic() - begin
     finally:

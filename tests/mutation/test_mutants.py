@@ -1,5 +1,9 @@
-"""Tests of mutants.py and sandbox.py: python3 tests/mutation/test_mutants.py"""
+"""Tests of the mutation runner, the last one on a small project of its own: python3 tests/mutation/test_mutants.py"""
+import json
 import os
+import pathlib
+import shutil
+import subprocess
 import sys
 import tempfile
 import unittest
@@ -70,6 +74,58 @@ class Sandbox(unittest.TestCase):
         _, out, _ = sandbox.run(["sh", "-c", "echo $TMPDIR; touch $TMPDIR/x"], "/", {}, 60)
         self.assertFalse(os.path.exists(out.strip()))
         self.assertTrue(out.startswith(tempfile.gettempdir()))
+
+
+PROJECT = {
+    "meson_options.txt": "option('cuda', type: 'feature')\n",
+    "meson.build": """project('small', 'cpp')
+root = include_directories('.')
+flowmap_lib = static_library('flowmap', 'nn/clamp.cpp')
+subdir('tests')
+""",
+    "nn/clamp.cpp": """int clamp(int x, int low, int high) {
+  if (x < low) return low;
+  return x > high ? high : x;
+}
+int spare(int x) {
+  int y = 3;
+  y += x;
+  return y;
+}
+""",
+    "tests/meson.build": "test('nn/clamp', executable('test_nn_clamp', 'nn/clamp.cpp', link_with: flowmap_lib), suite: 'quick')\n",
+    "tests/nn/clamp.cpp": """int clamp(int, int, int);
+int main() { return clamp(5, 1, 3) == 3 && clamp(-5, 1, 3) == 1 && clamp(2, 1, 3) == 2 ? 0 : 1; }
+""",
+}
+
+
+@unittest.skipUnless(all(map(shutil.which, ("meson", "ninja", "git"))), "needs meson, ninja and git")
+class EndToEnd(unittest.TestCase):
+    def test_small_project(self):
+        with tempfile.TemporaryDirectory() as folder:
+            root, work = pathlib.Path(folder) / "project", pathlib.Path(folder) / "work"
+            for name, text in PROJECT.items():
+                (root / name).parent.mkdir(parents=True, exist_ok=True)
+                (root / name).write_text(text)
+            shutil.copytree(os.path.dirname(os.path.abspath(__file__)), root / "tests/mutation", ignore=shutil.ignore_patterns("__pycache__"))
+            subprocess.run(["git", "init", "-q", str(root)], check=True)
+            run = [sys.executable, str(root / "tests/mutation/run.py"), "--work", str(work), "--folder", "nn", "--count", "100"]
+            out = subprocess.run(run, check=True, stdout=subprocess.PIPE).stdout.decode()
+            rows = [json.loads(line) for line in (work / "results.jsonl").read_text().splitlines()]
+            outcome = {(r["line"], r["before"], r["after"]): r["outcome"] for r in rows}
+            self.assertEqual(len(outcome), len(places_of_project()), out)
+            self.assertEqual(outcome[2, "<", ">="], "killed", out)
+            self.assertEqual(outcome[2, "x < low", "!(x < low)"], "killed", out)
+            self.assertEqual({o for (line, _, _), o in outcome.items() if line in (6, 7)}, {"survived"}, out)
+            self.assertTrue(all(r["by"].startswith("nn/clamp: exit 1") for r in rows if r["outcome"] == "killed"), out)
+            self.assertEqual((work / "sources/nn/clamp.cpp").read_text(), PROJECT["nn/clamp.cpp"])
+            subprocess.run(run, check=True, stdout=subprocess.DEVNULL)                     # nothing is left to do
+            self.assertEqual(len((work / "results.jsonl").read_text().splitlines()), len(rows))
+
+
+def places_of_project():
+    return mutants.find("nn/clamp.cpp", PROJECT["nn/clamp.cpp"])
 
 
 if __name__ == "__main__":
