@@ -218,6 +218,55 @@ TEST_CASE("encoder: counts and names of the published checkpoints") {
   CHECK(parameter_count(VitEncoder(siglip2())) == 85798656 - 1536 + (256 - 197 - 1) * 768);
 }
 
+// What changes neither a count nor a name and yet every number: the configurations of the published models.
+TEST_CASE("presets: heads, epsilons, patches, registers and the pictures' mean and deviation are the published ones") {
+  const auto numbers = [](const VitEncoderConfig& c) {
+    return std::vector<double>{double(c.width), double(c.depth), double(c.heads), double(c.mlp_width), double(c.patch_size),
+                               double(c.image_size), double(c.register_tokens()), c.eps};
+  };
+  using Numbers = std::vector<double>;
+  CHECK(numbers(dinov2("S")) == Numbers{384, 12, 6, 1536, 14, 518, 4, 1e-6});
+  CHECK(numbers(dinov2("B")) == Numbers{768, 12, 12, 3072, 14, 518, 4, 1e-6});
+  CHECK(numbers(dinov2("L")) == Numbers{1024, 24, 16, 4096, 14, 518, 4, 1e-6});
+  CHECK(numbers(siglip2()) == Numbers{768, 12, 12, 3072, 16, 256, 0, 1e-6});
+  CHECK(numbers(vit_mae()) == Numbers{768, 12, 12, 3072, 16, 224, 0, 1e-12});
+  for (const VitEncoderConfig& c : {dinov2("B"), siglip2(), vit_mae()}) CHECK(c.has_layer_scale() == (c.kind == "dinov2"));
+
+  const auto decoder = [](const char* size) {
+    const RaeDecoderConfig c = rae_decoder(size, 256);
+    return Numbers{double(c.width), double(c.depth), double(c.heads), double(c.mlp_width), double(c.patch_size), double(c.latent_size), c.eps};
+  };
+  CHECK(decoder("B") == Numbers{768, 12, 12, 3072, 16, 16, 1e-12});
+  CHECK(decoder("L") == Numbers{1024, 24, 16, 4096, 16, 16, 1e-12});
+  CHECK(decoder("XL") == Numbers{1152, 28, 16, 4096, 16, 16, 1e-12});
+
+  const auto dit = [](const char* size, std::int64_t image) {
+    const DitDhConfig c = dit_dh(size, image, true);
+    return Numbers{double(c.input_size), double(c.patch_size), double(c.width), double(c.depth), double(c.heads), double(c.head_width),
+                   double(c.head_depth), double(c.head_heads), c.mlp_ratio, double(c.classes)};
+  };
+  CHECK(dit("S", 256) == Numbers{16, 1, 384, 12, 6, 2048, 2, 16, 4, 1000});
+  CHECK(dit("B", 256) == Numbers{16, 1, 768, 12, 12, 2048, 2, 16, 4, 1000});
+  CHECK(dit("L", 256) == Numbers{16, 1, 1024, 24, 16, 2048, 2, 16, 4, 1000});
+  CHECK(dit("XL", 512) == Numbers{32, 1, 1152, 28, 16, 2048, 2, 16, 4, 1000});
+
+  const Numbers imagenet_mean{0.485, 0.456, 0.406}, imagenet_std{0.229, 0.224, 0.225}, half{0.5};
+  for (const char* encoder : {"dinov2-S", "dinov2-B", "dinov2-L", "mae-B", "siglip2-B"}) {
+    CAPTURE(encoder);
+    const bool siglip = encoder == std::string("siglip2-B"), dino = std::string(encoder).starts_with("dinov2");
+    const RaeConfig c = rae(encoder, "B", 512);
+    CHECK(c.image_mean == (siglip ? half : imagenet_mean));
+    CHECK(c.image_std == (siglip ? half : imagenet_std));
+    CHECK(c.input_size == (dino ? 448 : 512));
+    CHECK(c.decoder.latent_channels == c.encoder.width);
+    CHECK(c.decoder.latent_size == 32);
+  }
+  for (const std::int64_t bad : {0, 8, 250, 264}) CHECK_THROWS_AS(rae_latent_size(bad), ConfigError);
+  CHECK(rae_latent_size(16) == 1);
+  CHECK_THROWS_WITH_AS(dinov2("H"), "DINOv2: no size 'H'; there are S, B, L", ConfigError);
+  CHECK_THROWS_AS(rae("clip-B", "B", 256), ConfigError);
+}
+
 TEST_CASE("encoder: initial values of siglip2 and mae") {
   const auto rms = [](const Tensor& t) { return norm(t) / std::sqrt(static_cast<double>(t.numel())); };
   VitEncoderConfig c = tiny_encoder(false, "siglip2");
