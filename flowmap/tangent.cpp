@@ -1,17 +1,18 @@
 #include "flowmap/tangent.h"
 
-#include <limits>
-
 #include "flowmap/path.h"
 
 namespace fm {
 namespace {
 
+// |x| of each row. In f64, where squares of f32 numbers have room: a norm that overflowed would make the correction 0 without a word.
+Tensor row_norms(const Tensor& x) { return sqrt(row_sums(square(x.to(DType::f64)))).to(x.dtype()); }
+
 // Zeroes rows that are not finite and their weights.
 void mask_rows(GuardedTangent& g, std::int64_t rows) {
   const DType type = g.dudt.dtype();
-  // A sum of squares is finite only if every element is (elements beyond 1e19 in f32 are left out too). A NaN is not below anything.
-  const Tensor keep = less(row_sums(square(g.dudt)), Tensor::scalar(std::numeric_limits<double>::infinity(), type));
+  // x - x is 0 of every finite number, else NaN, and a NaN equals nothing.
+  const Tensor keep = equal(row_sums(g.dudt - g.dudt), Tensor::scalar(0, type));
   g.masked_rows = sum(1.0 - keep);
   g.dudt = where(column(keep, g.dudt.rank()), g.dudt, Tensor::scalar(0, type));
   const std::int64_t others = rows - keep.dim(0);
@@ -35,10 +36,11 @@ GuardedTangent guard(const Tensor& dudt, std::int64_t rows, const TangentPolicy&
 Tensor normalised_target(const Tensor& target, const Tensor& u, double c) {
   if (c <= 0) return target;
   const Tensor g = target - u;
-  return u + g / column(sqrt(row_sums(square(g))) + c, g.rank());
+  return u + g / column(row_norms(g) + c, g.rank());
 }
 
 Tensor derivative_ratio(const Tensor& dudt, const Tensor& u) {
+  // In dudt's own type, for the sake of memory: a norm that overflows is told as infinite.
   const Tensor norm_u = sqrt(row_sums(square(first_rows(u, dudt.dim(0)))));
   return sqrt(row_sums(square(dudt))) / maximum(norm_u, Tensor::scalar(1e-12, u.dtype()));
 }

@@ -44,7 +44,7 @@ struct RowTable : ActivationTable<T> {
   using CrossEntropy = rows::CrossEntropy<T>;
   using Count = std::int64_t;
 
-  // x, y, dx, ... (rows, width). push and pull take the saved output y. gx may be gy.
+  // x, y, dx, ... (rows, width). push and pull take the saved output y. gx of softmax may be gy.
   void (*softmax_value)(Count rows, Count width, const T* x, T* y);
   void (*softmax_push)(Count rows, Count width, const T* y, const T* dx, T* dy);
   void (*softmax_pull)(Count rows, Count width, const T* y, const T* gy, T* gx);

@@ -68,7 +68,7 @@ struct Sigmoid {                                 // y = 1/(1 + e^-x),  dy/dx = y
   template <class T> FM_HD static T slope_from_output(T y) { return y * (T(1) - y); }
 };
 struct Silu {                                    // y = x s, s = sigmoid x,  dy/dx = s(1 + x(1 - s))
-  template <class T> FM_HD static T value(T x) { return x * math::sigmoid(x); }
+  template <class T> FM_HD static T value(T x) { return x * math::sigmoids(x).sigmoid; }     // shared with the slope where both are wanted
   template <class T> FM_HD static T slope(T x) {
     const auto s = math::sigmoids(x);
     return s.sigmoid * (T(1) + x * s.rest);
@@ -82,7 +82,7 @@ struct Gelu {                                    // y = x Phi(x), Phi the normal
   template <class T> FM_HD static T phi_integral(T x) { return T(0.5) * (T(1) + math::erf(x * T(0.7071067811865476))); }
 };
 struct GeluTanh {                                // y = x s(2u), u = sqrt(2/pi)(x + 0.044715 x^3): the tanh form of GELU
-  template <class T> FM_HD static T value(T x) { return x * math::sigmoid(twice_u(x)); }
+  template <class T> FM_HD static T value(T x) { return x * math::sigmoids(twice_u(x)).sigmoid; }
   template <class T> FM_HD static T slope(T x) {
     const auto s = math::sigmoids(twice_u(x));
     return s.sigmoid + x * s.sigmoid * s.rest * T(1.5957691216057308) * (T(1) + T(3 * 0.044715) * x * x);

@@ -1,5 +1,7 @@
 #include "tensor/ops/norm.h"
 
+#include <cmath>
+
 #include "tensor/kernels/dispatch.h"
 #include "tensor/memory/allocator.h"
 #include "tensor/ops/devices.h"
@@ -65,6 +67,7 @@ Tensor empty_if(bool wanted, const Shape& shape, DType dtype, Device device) { r
 
 Tensor norm_value(NormKind kind, const NormInputs& in, double eps, NormSaved& saved) {
   const OpName scope(name_of(kind));
+  if (!(eps >= 0 && std::isfinite(eps))) throw ConfigError(std::string(name_of(kind)) + ": eps = " + std::to_string(eps) + ": want a finite number >= 0");
   const Prepared p = prepare(kind, in);
   if (kind == NormKind::layer) saved.mean = Tensor::empty({p.rows}, p.compute, in.x.device());
   saved.rstd = Tensor::empty({p.rows}, p.compute, in.x.device());

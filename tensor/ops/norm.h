@@ -22,6 +22,7 @@ struct NormWanted {
   bool x = false, weight = false, bias = false, scale = false, shift = false;
 };
 
+// ConfigError for an eps that is negative or not finite.
 Tensor norm_value(NormKind kind, const NormInputs& in, double eps, NormSaved& saved);
 // The tangent along `d` (undefined: zero) of the samples that `in` and `saved` hold.
 Tensor norm_push(NormKind kind, const NormInputs& in, double eps, const NormSaved& saved, const NormInputs& d);

@@ -48,7 +48,12 @@ struct Normal {
   static auto kernel(Device device) { return cuda::on(device).random.normal; }
 };
 
+void check_floating(DType dtype) {
+  if (!is_floating(dtype)) throw DTypeError(std::string("random numbers: elements of type ") + name_of(dtype) + " would all be rounded; ask for f32, f64 or bf16");
+}
+
 template <class Distribution> Tensor flat(const Shape& shape, RandomKey key, std::uint32_t draw, DType dtype, Device device) {
+  check_floating(dtype);
   Tensor out = Tensor::empty(shape, DType::f32, device);
   if (device.is_cuda()) Distribution::kernel(device)(out.data<float>(), 1, out.numel(), nullptr, key, draw);
   else fill(out.data<float>(), out.numel(), key, 0, draw, Distribution::block);
@@ -57,6 +62,7 @@ template <class Distribution> Tensor flat(const Shape& shape, RandomKey key, std
 
 template <class Distribution>
 Tensor by_rows(const Samples& samples, const Shape& row, RandomKey key, std::uint32_t draw, DType dtype, Device device) {
+  check_floating(dtype);
   Shape shape{static_cast<std::int64_t>(samples.size())};
   for (std::int64_t d : row) shape.push_back(d);
   Tensor out = Tensor::empty(shape, DType::f32, device);
@@ -92,6 +98,7 @@ Tensor random_normal_rows(const Samples& samples, const Shape& row, RandomKey ke
 }
 
 Samples consecutive(std::int64_t first, std::int64_t n) {
+  if (n < 0) throw ShapeError("consecutive: " + std::to_string(n) + " samples were asked for");
   Samples s(static_cast<std::size_t>(n));
   std::iota(s.begin(), s.end(), first);
   return s;

@@ -1,6 +1,7 @@
 // Tangents, cotangents and saved tensors that do not fit: every public operation refuses them by name before a kernel reads beyond an array.
 #include <doctest/doctest.h>
 
+#include <cmath>
 #include <functional>
 #include <string>
 #include <vector>
@@ -91,6 +92,17 @@ TEST_CASE("rows: softmax, norms, gates") {
   refuses("gated_residual", a, [&](const Tensor& t) { gated_push({a, a, gate}, {{}, t, {}}); }, false);
   refuses("gated_residual", a, [&](const Tensor& t) { gated_pull({a, a, gate}, t, true, true); });
   refuses("gated_residual", a, [&](const Tensor& t) { gated_residual(a, t, gate); });
+}
+
+TEST_CASE("numbers") {
+  for (const double bad : {double(NAN), HUGE_VAL, -1e-6}) {
+    CHECK_THROWS_AS(layer_norm(x({3, 4}), {}, {}, bad), ConfigError);
+    CHECK_THROWS_AS(rms_norm(x({3, 4}), {}, bad), ConfigError);
+  }
+  CHECK_NOTHROW(rms_norm(x({3, 4}), {}, 0));
+  CHECK_THROWS_AS(consecutive(0, -1), ShapeError);
+  CHECK_THROWS_AS(random_uniform({3}, {.seed = 1}, 0, DType::i64), DTypeError);
+  CHECK_THROWS_AS(random_normal_rows({1, 2}, {3}, {.seed = 1}, 0, DType::u8), DTypeError);
 }
 
 TEST_CASE("products, convolutions, attention") {

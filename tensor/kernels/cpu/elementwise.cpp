@@ -6,15 +6,22 @@
 namespace fm::cpu::FM_ISA {
 namespace {
 
-// f(i) for the elements of x whose float arithmetic is not straight-line code. Looking for them costs little beside computing.
-template <class Op, class T, class F> FM_INLINE void each_far(const T* x, std::int64_t n, const F& f) {
+// f(i) for each i in a loop that vectorises, then fix(i) for the elements of x whose arithmetic is not straight-line code: they are looked
+// for on the way.
+template <class Op, class T, class F, class Fix> FM_INLINE void each(const T* x, std::int64_t n, const F& f, const Fix& fix) {
   if constexpr (has_far<Op, T>) {
     int far = 0;
 #pragma omp simd reduction(| : far)
-    for (std::int64_t i = 0; i < n; ++i) far |= Op::is_far(x[i]) ? 1 : 0;
+    for (std::int64_t i = 0; i < n; ++i) {
+      f(i);
+      far |= Op::is_far(x[i]) ? 1 : 0;
+    }
     if (!far) return;
     for (std::int64_t i = 0; i < n; ++i)
-      if (Op::is_far(x[i])) f(i);
+      if (Op::is_far(x[i])) fix(i);
+  } else {
+#pragma omp simd
+    for (std::int64_t i = 0; i < n; ++i) f(i);
   }
 }
 
@@ -24,26 +31,22 @@ template <class Op, class T> FM_INLINE T slope_of(T saved) {
 }
 
 template <class Op, class T> void unary_value(const T* __restrict x, T* __restrict y, std::int64_t n) {
-#pragma omp simd
-  for (std::int64_t i = 0; i < n; ++i) y[i] = Op::value(x[i]);
-  each_far<Op>(x, n, [&](std::int64_t i) { y[i] = value_anywhere<Op>(x[i]); });
+  each<Op>(x, n, [=](std::int64_t i) { y[i] = Op::value(x[i]); }, [=](std::int64_t i) { y[i] = value_anywhere<Op>(x[i]); });
 }
 
 template <class Op, class T> void unary_slope_times(const T* __restrict saved, const T* __restrict g, T* __restrict out, std::int64_t n) {
-#pragma omp simd
-  for (std::int64_t i = 0; i < n; ++i) out[i] = slope_of<Op>(saved[i]) * g[i];
-  each_far<Op>(saved, n, [&](std::int64_t i) { out[i] = slope_anywhere<Op>(saved[i]) * g[i]; });
+  each<Op>(saved, n, [=](std::int64_t i) { out[i] = slope_of<Op>(saved[i]) * g[i]; },
+           [=](std::int64_t i) { out[i] = slope_anywhere<Op>(saved[i]) * g[i]; });
 }
 
 template <class Op, class T>
 void unary_dual(const T* __restrict x, const T* __restrict dx, T* __restrict y, T* __restrict dy, std::int64_t n) {
-#pragma omp simd
-  for (std::int64_t i = 0; i < n; ++i) {
+  const auto both = [=](std::int64_t i) {
     const T value = Op::value(x[i]);
     y[i] = value;
     dy[i] = slope_of<Op>(saves_output<Op> ? value : x[i]) * dx[i];
-  }
-  each_far<Op>(x, n, [&](std::int64_t i) {
+  };
+  each<Op>(x, n, both, [=](std::int64_t i) {
     y[i] = value_anywhere<Op>(x[i]);
     dy[i] = slope_anywhere<Op>(x[i]) * dx[i];
   });
@@ -51,15 +54,14 @@ void unary_dual(const T* __restrict x, const T* __restrict dx, T* __restrict y, 
 
 template <class Op, class T>
 void unary_curvature(const T* __restrict x, const T* __restrict dx, const T* __restrict g, T* __restrict out, std::int64_t n) {
-#pragma omp simd
-  for (std::int64_t i = 0; i < n; ++i) {
+  const auto second = [=](std::int64_t i) {
     const Dual<T> at{x[i], T(1)};
     Dual<T> slope;
     if constexpr (saves_output<Op>) slope = Op::slope_from_output(Op::value(at));
     else slope = Op::slope(at);
     out[i] = slope.d * dx[i] * g[i];
-  }
-  each_far<Op>(x, n, [&](std::int64_t i) { out[i] = curvature_anywhere<Op>(x[i]) * dx[i] * g[i]; });
+  };
+  each<Op>(x, n, second, [=](std::int64_t i) { out[i] = curvature_anywhere<Op>(x[i]) * dx[i] * g[i]; });
 }
 
 template <class Op, class T>

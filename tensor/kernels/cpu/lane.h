@@ -16,13 +16,14 @@ struct Lane {
   // are added up in double: rounding then does not grow with the row.
   template <class F> FM_HD auto sum(std::int64_t n, const F& f) const {
     using T = std::remove_cvref_t<decltype(f(0))>;
-    constexpr std::int64_t block = 512;
+    constexpr std::int64_t block = 1024;
     double total = 0;
     for (std::int64_t begin = 0; begin < n; begin += block) {
       const std::int64_t end = n - begin < block ? n : begin + block;
       T part(0);
 #pragma omp simd reduction(+ : part)
       for (std::int64_t i = begin; i < end; ++i) part += f(i);
+      if (n <= block) return part;
       total += static_cast<double>(part);
     }
     return static_cast<T>(total);

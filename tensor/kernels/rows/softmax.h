@@ -43,7 +43,7 @@ template <class Lane, class T> FM_HD void log_softmax_value(Lane lane, std::int6
   lane.each(n, [&](std::int64_t i) { y[i] = (x[i] - e.top) - log_sum; });
 }
 
-// dy is no other argument.
+// Here and in pull the result is no other argument: probabilities lie there between the passes.
 template <class Lane, class T> FM_HD void log_softmax_push(Lane lane, std::int64_t n, const T* y, const T* dx, T* dy) {
   const T sum = lane.sum(n, [&](std::int64_t i) { return dy[i] = math::exp_nonpositive(y[i]); });
   const T mean = lane.sum(n, [&](std::int64_t i) { return dy[i] * dx[i]; }) / sum;
@@ -52,8 +52,8 @@ template <class Lane, class T> FM_HD void log_softmax_push(Lane lane, std::int64
 
 template <class Lane, class T> FM_HD void log_softmax_pull(Lane lane, std::int64_t n, const T* y, const T* gy, T* gx) {
   const T all = lane.sum(n, [&](std::int64_t i) { return gy[i]; });
-  const T scale = all / lane.sum(n, [&](std::int64_t i) { return math::exp_nonpositive(y[i]); });
-  lane.each(n, [&](std::int64_t i) { gx[i] = gy[i] - math::exp_nonpositive(y[i]) * scale; });
+  const T scale = all / lane.sum(n, [&](std::int64_t i) { return gx[i] = math::exp_nonpositive(y[i]); });
+  lane.each(n, [&](std::int64_t i) { gx[i] = gy[i] - gx[i] * scale; });
 }
 
 template <class Lane, class T> FM_HD void cross_entropy_value(Lane lane, const CrossEntropy<T>& a, std::int64_t r, T* loss) {
@@ -85,12 +85,12 @@ FM_HD void cross_entropy_pull(Lane lane, const CrossEntropy<T>& a, std::int64_t 
   const T top = a.top[r], g = gloss[r];
   if (a.labels) {
     const std::int64_t label = a.labels[r];
-    const T scale = T(1) / a.sum[r];
-    lane.each(a.classes, [&](std::int64_t i) { gx[i] = g * (math::exp_nonpositive(x[i] - top) * scale - (i == label ? T(1) : T(0))); });
+    const T scale = g / a.sum[r];
+    lane.each(a.classes, [&](std::int64_t i) { gx[i] = math::exp_nonpositive(x[i] - top) * scale - (i == label ? g : T(0)); });
   } else {
     const T* p = a.p + r * a.classes;
-    const T scale = lane.sum(a.classes, [&](std::int64_t i) { return p[i]; }) / a.sum[r];
-    lane.each(a.classes, [&](std::int64_t i) { gx[i] = g * (math::exp_nonpositive(x[i] - top) * scale - p[i]); });
+    const T scale = g * lane.sum(a.classes, [&](std::int64_t i) { return p[i]; }) / a.sum[r];
+    lane.each(a.classes, [&](std::int64_t i) { gx[i] = math::exp_nonpositive(x[i] - top) * scale - g * p[i]; });
   }
 }
 
