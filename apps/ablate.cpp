@@ -76,6 +76,7 @@ void publish(const std::filesystem::path& folder, const std::string& subtitle, c
   std::error_code error;
   std::filesystem::create_directories(folder, error);
   if (error) throw FileError(fmt::format("--out: cannot make {}: {}", folder.string(), error.message()));
+  remove_stale_temporaries(folder);    // of a process that was killed
   write_atomically(folder / "table.csv", csv_text(table));
   write_atomically(folder / "report.html", report_html(subtitle, what, findings, table));
   print_copy("{}", terminal_text(table));

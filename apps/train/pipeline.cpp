@@ -70,6 +70,7 @@ void show(TrainingRun& run, const std::vector<NamedStage>& stages) {
     log.info("no judge: draw samples with flowmap_sample and give their .npz to an evaluator");
     return;
   }
+  for (const char* file : {"samples.png", "scores.csv", "report.html"}) remove_stale_temporaries_of(run.root() / file);     // of a process that was killed
   const auto marker = run.root() / "evaluation" / "pipeline.txt", report = run.root() / "report.html";
   const std::string now = evaluated(run, stages);
   if (std::filesystem::exists(report) && std::filesystem::exists(marker) && read_file(marker) == now) {

@@ -10,6 +10,7 @@
 #include "apps/train/training_run.h"
 #include "data/permutation.h"
 #include "tensor/error.h"
+#include "tensor/interrupt.h"
 #include "tensor/io/crc32c.h"
 #include "tensor/ops/copy.h"
 #include "tensor/ops/elementwise.h"
@@ -90,7 +91,9 @@ namespace {
 std::vector<std::uint8_t> read_planes(const SampleSource& source, const Rows& rows) {
   const std::int64_t size = std::int64_t{source.channels()} * source.height() * source.width();
   std::vector<std::uint8_t> planes(rows.size() * static_cast<std::size_t>(size));
-  std::vector<std::string> problems(rows.size());            // an exception must not leave a parallel loop
+  std::vector<std::string> problems(rows.size());            // each picture that cannot be read is counted
+  check_interrupt();
+  const HoldInterrupts hold;                                 // a stop is no picture that cannot be read
   parallel_for(static_cast<std::int64_t>(rows.size()), 1 << 20, [&](std::int64_t i) {
     try {
       source.read(rows[static_cast<std::size_t>(i)], {}, planes.data() + i * size);

@@ -41,8 +41,9 @@ class TableLock {
 
 CsvRows read_table(const std::filesystem::path& csv) {
   if (!std::filesystem::exists(csv)) return {};
+  const std::string text = read_file(csv);             // what cannot be read may be a table of scores
   try {
-    const CsvRows rows = parse_csv(read_file(csv));
+    const CsvRows rows = parse_csv(text);
     if (rows.empty() || std::find(rows[0].begin(), rows[0].end(), "name") != rows[0].end()) return rows;
     throw FileError("no column 'name'");
   } catch (const FileError& e) {

@@ -7,6 +7,7 @@
 #include "apps/support/text.h"
 #include "apps/train/training_run.h"
 #include "nn/models/published_weights.h"
+#include "tensor/io/atomic_file.h"
 
 namespace fm {
 namespace {
@@ -187,6 +188,7 @@ void TrainingRun::compute_stats(const std::filesystem::path& file) {
     context_.log.end_status();
     Metadata metadata = wanted;
     metadata["data"] = recipe_.data, metadata["count"] = std::to_string(latent_source().count());
+    remove_stale_temporaries_of(file);           // of a process that was killed
     std::filesystem::create_directories(root_);  // `stats` or `fm` may be the first of a run whose encoder is given
     save_safetensors(file, {{"mean", s.mean}, {"var", s.variance}}, metadata);
     context_.log.info("stats: mean and variance of the latents of {} images in {}", latent_source().count(), file.string());
