@@ -84,6 +84,8 @@ std::vector<LaunchOption> launch_options(const CommandInfo& command, ParsedLine&
              [&](const std::string& text) { set_rank("--world-size", launch.world_size, 1, text); }},
             {"--rendezvous", "HOST:PORT|file:FOLDER", "where rank 0 listens, or a folder of all ranks where it leaves its address", "FLOWMAP_RENDEZVOUS",
              [&](const std::string& text) { launch.rendezvous = text; }},
+            {"--rendezvous-timeout", "TIME", "ranks that have not come after this time are named and end the start [default: 2m]", "FLOWMAP_RENDEZVOUS_TIMEOUT",
+             [&](const std::string& text) { launch.rendezvous_timeout = parse_duration(text, "--rendezvous-timeout"); }},
             {"--rank-timeout", "TIME", "a rank that is silent for so long is lost [default: 15s]", "FLOWMAP_RANK_TIMEOUT",
              [&](const std::string& text) { launch.rank_timeout = parse_duration(text, "--rank-timeout"); }},
             {"--shard-optimizer", "", "moments and averaged weights are kept in parts, one a rank (ZeRO-1)", "",

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 #include <omp.h>
+#include <unistd.h>
 
 #include <cstdlib>
 #include <filesystem>
@@ -90,15 +91,36 @@ RankPlace take_place(const ParsedLine& line, Logger& log, std::string& name) {
   return place;
 }
 
+// What must be alike on all ranks.
+StartFacts start_facts(const Context& context) {
+  const BuildInfo& build = build_info();
+  char host[256] = {};
+  gethostname(host, sizeof host - 1);
+  std::error_code ignored;
+  const std::filesystem::path out = context.launch.out;
+  return {.command = fmt::format("{} {}", context.program, context.command),
+          .build = fmt::format("{} (git {})", build.version, build.git),
+          .out = out.string(),
+          .host = host,
+          .folder = std::filesystem::weakly_canonical(std::filesystem::absolute(out, ignored), ignored).string(),
+          .config = to_toml(context.fields)};
+}
+
 int run_with_ranks(const ParsedLine& line, Context& context) {
   try {
+    if (!context.ranks.alone()) check_same_command(*context.ranks, start_facts(context));
     const int code = line.command->run(context);
     context.ranks->finish();
     return code;
   } catch (const StopRequested& stop) {
     context.log.end_status();
     context.log.info("{}", stop.what());
-    context.ranks->abandon(stop.what());
+    context.ranks->abandon(stop.what(), Ending::stopped);
+    return exit_code::stopped_early;
+  } catch (const RankStoppedError& stop) {
+    context.log.end_status();
+    context.log.info("{}; the same command goes on from the last checkpoint", stop.what());
+    context.ranks->abandon(stop.what(), Ending::stopped);
     return exit_code::stopped_early;
   } catch (const RankLostError& lost) {
     const RankLostError said(lost.what() + context.ranks.remedy());
@@ -125,8 +147,14 @@ int run_command(const Program& program, const ParsedLine& line, const std::vecto
   if (line.launch.max_time > 0) set_time_limit(line.launch.max_time, "--max-time " + duration_text(line.launch.max_time));
   if (line.launch.threads > 0) omp_set_num_threads(int(line.launch.threads));
   if (line.command->info.trains) try_threads(omp_get_max_threads());      // OpenMP's others, and one that reads ahead
-  Ranks ranks(place, line.launch.rank_timeout, name);
-  Context context{program.name, line.command->info.name, command_line, line.launch, fields, log, ranks};
+  std::unique_ptr<Ranks> ranks;
+  try {
+    ranks = std::make_unique<Ranks>(place, line.launch.rank_timeout, name, [&](const std::string& text) { log.warning("{}", text); });
+  } catch (const RankStoppedError& stop) {
+    log.warning("{}", stop.what());                                 // other ranks than the first say it too
+    return exit_code::stopped_early;
+  }
+  Context context{program.name, line.command->info.name, command_line, line.launch, fields, log, *ranks};
   context.launch.device = place.device;
   if (context.launch.threads == 0) context.launch.threads = omp_get_max_threads();
   if (context.launch.fresh) context.launch.resume = "never";

@@ -60,6 +60,7 @@ struct Launch {
   int64_t rank = -1, world_size = 0;  // given by hand; apps/support/ranks.h says who else may
   std::string rendezvous;             // HOST:PORT where rank 0 listens
   double rank_timeout = 15;           // seconds of silence after which a rank is lost
+  double rendezvous_timeout = 120;    // seconds until all ranks must have come
   bool shard_optimizer = false;       // moments and averages are kept in parts, each by one rank
   std::string trace;                  // a file that one step is drawn into
   int verbosity = 0;  // below 0 quiet, above 0 verbose

@@ -7,7 +7,10 @@
 #include <cstdlib>
 
 #include "apps/support/console.h"
+#include "apps/support/run_folder.h"
+#include "apps/support/signals.h"
 #include "tensor/collectives/file_rendezvous.h"
+#include "tensor/collectives/hello.h"
 #include "tensor/collectives/message_communicator.h"
 #include "tensor/collectives/nccl.h"
 #include "tensor/collectives/tcp.h"
@@ -40,6 +43,8 @@ class Variables {
   const Environment& environment_;
 };
 
+constexpr int most_ranks = 1000000;
+
 struct Names {
   const char *source, *rank, *size, *local_rank, *local_size;
 };
@@ -58,6 +63,7 @@ bool take(RankPlace& p, const Variables& env, const Names& names) {
   p.rank = env.number(names.rank), p.size = env.number(names.size);
   p.local_rank = env.number_or(names.local_rank, 0);
   p.local_size = std::max(1, env.number_or(names.local_size, 1));
+  if (p.size > most_ranks) throw ConfigError(fmt::format("{} = {}: at most {} ranks are possible", names.size, p.size, most_ranks));
   if (p.rank >= p.size)
     throw ConfigError(fmt::format("{} = {} and {} = {}: ranks are 0 to {} - 1", names.rank, p.rank, names.size, p.size, names.size));
   return true;
@@ -75,28 +81,41 @@ bool take_slurm(RankPlace& p, const Variables& env) {
   return take(p, env, slurm);
 }
 
-void set_address(RankPlace& p, const std::string& host, int port) {
+// 0: it is none.
+int parse_port(std::string_view text) {
+  int port = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), port);
+  return error == std::errc() && end == text.data() + text.size() && port >= 1 && port <= 65535 ? port : 0;
+}
+
+// Brackets as in [::1]:29500 are no part of the host.
+void set_address(RankPlace& p, std::string host, int port) {
+  if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
+  const bool own_machine = host == "localhost" || host == "::1" || host.starts_with("127.");
   p.transport = RankPlace::Transport::tcp;
-  p.host = host, p.port = port;
+  p.from_other_machines = p.source != "--rank" && p.local_size < p.size && !own_machine;
+  p.host = std::move(host), p.port = port;
 }
 
 void take_rendezvous(RankPlace& p, const std::string& text) {
   if (text.starts_with("file:") && text.size() > 5) {
     p.transport = RankPlace::Transport::tcp;
     p.folder = text.substr(5);
+    p.from_other_machines = true;
     return;
   }
   const std::size_t colon = text.rfind(':');
-  int port = 0;
-  if (colon != std::string::npos) std::from_chars(text.data() + colon + 1, text.data() + text.size(), port);
-  if (colon == 0 || port <= 0 || port > 65535) throw ConfigError(fmt::format("--rendezvous {}: takes HOST:PORT, where rank 0 listens, or file:FOLDER", text));
+  const int port = colon == std::string::npos || colon == 0 ? 0 : parse_port(text.substr(colon + 1));
+  if (port == 0) throw ConfigError(fmt::format("--rendezvous {}: takes HOST:PORT, where rank 0 listens, or file:FOLDER", text));
   set_address(p, text.substr(0, colon), port);
 }
 
 bool take_master(RankPlace& p, const Variables& env) {
   if (!env.has("MASTER_ADDR") || !env.has("MASTER_PORT")) return false;
   // The agent of torchrun may hold that port itself.
-  set_address(p, env.text("MASTER_ADDR"), env.number("MASTER_PORT") + (env.text("TORCHELASTIC_USE_AGENT_STORE") == "True" ? 1 : 0));
+  const int port = env.number("MASTER_PORT") + (env.text("TORCHELASTIC_USE_AGENT_STORE") == "True" ? 1 : 0);
+  if (port < 1 || port > 65535) throw ConfigError(fmt::format("MASTER_PORT = {}: ports are 1 to 65535", env.text("MASTER_PORT")));
+  set_address(p, env.text("MASTER_ADDR"), port);
   return true;
 }
 
@@ -106,6 +125,14 @@ bool take_slurm_address(RankPlace& p, const Variables& env) {
   if (host.empty() || job.empty()) return false;
   set_address(p, host, 15000 + std::atoi(job.substr(job.size() > 4 ? job.size() - 4 : 0).c_str()));
   return true;
+}
+
+// Set and empty is a mistake (a file that could not be read), and would leave the door open without a word.
+void take_secret(RankPlace& p, const Environment& environment) {
+  const char* secret = environment("FLOWMAP_RENDEZVOUS_SECRET");
+  if (!secret) return;
+  p.secret = secret;
+  if (p.secret.empty()) throw ConfigError("FLOWMAP_RENDEZVOUS_SECRET is set and empty: give all ranks the same text (openssl rand -hex 16), or unset it");
 }
 
 void choose_transport(RankPlace& p, const Launch& launch, const Variables& env, bool have_mpi) {
@@ -142,7 +169,9 @@ RankPlace find_ranks(const Launch& launch, const Environment& environment, bool 
   } else if (!take(p, env, torchrun) && !take(p, env, open_mpi) && !take(p, env, pmi)) {
     take_slurm(p, env);
   }
+  p.deadline = launch.rendezvous_timeout;
   if (p.size > 1) choose_transport(p, launch, env, have_mpi);
+  if (p.transport == RankPlace::Transport::tcp) take_secret(p, environment);
   else if (!launch.rendezvous.empty()) throw ConfigError("--rendezvous: this process is alone; --rank and --world-size say who it is");
   return p;
 }
@@ -181,49 +210,109 @@ namespace {
 
 FileRendezvous file_of(const RankPlace& p) { return {p.folder, p.job}; }
 
-TcpRendezvous rendezvous_of(const RankPlace& p) {
-  TcpRendezvous w{p.host, p.port, p.job, p.rank, p.size};
+std::string own_host() {
+  char host[256] = {};
+  gethostname(host, sizeof host - 1);
+  return host;
+}
+
+// "HOST:PORT SECRET"
+TcpRendezvous::Found read_address(const FileRendezvous& file, const std::string& given_secret, std::string* why) {
+  const std::string text = look_at(file, why);
+  const std::size_t space = text.find(' '), colon = text.rfind(':', space);
+  const int port = space == std::string::npos || colon == std::string::npos ? 0 : parse_port(text.substr(colon + 1, space - colon - 1));
+  if (port == 0) return {};
+  return {text.substr(0, colon), port, given_secret.empty() ? text.substr(space + 1) : given_secret};
+}
+
+// `left`: what rank 0 leaves in the folder.
+TcpRendezvous rendezvous_of(const RankPlace& p, std::function<void(const std::string&)> warn, std::string& left) {
+  TcpRendezvous w{p.host, p.port, p.job, p.rank, p.size, p.deadline, p.secret, p.from_other_machines};
+  w.stop_asked = stop_reason;
+  w.warn = std::move(warn);
   if (p.folder.empty()) return w;
   const FileRendezvous file = file_of(p);
-  w.host = "the address in " + file.file().string();
-  w.listening = [file](int port) {
-    char host[256] = {};
-    gethostname(host, sizeof host - 1);
-    leave_at(file, fmt::format("{}:{}", host, port));
+  w.called = "the address in " + file.file().string();
+  w.host = own_host();
+  if (p.secret.empty() && p.rank == 0) w.secret = to_hex(random_bytes(32));
+  // With a secret that was given the file holds the address alone.
+  w.listening = [file, &left, secret = p.secret.empty() ? w.secret : ""](int port) {
+    left = fmt::format("{}:{} {}", own_host(), port, secret);
+    leave_at(file, left);
   };
-  w.find = [file]() -> std::pair<std::string, int> {
-    std::string why;
-    const std::string text = look_at(file, &why);
-    const std::size_t colon = text.rfind(':');
-    if (colon == std::string::npos) return {};
-    return {text.substr(0, colon), std::atoi(text.c_str() + colon + 1)};
-  };
+  w.find = [file, given = p.secret](std::string* why) { return read_address(file, given, why); };
   return w;
+}
+
+// What rank 0 left is of no use once all have met, or it has given up. Another rank 0 may have put its own in its place: that stays.
+class ClearedAddress {
+ public:
+  explicit ClearedAddress(const RankPlace& p) : place_(p) {}
+  ~ClearedAddress() {
+    if (place_.rank != 0 || place_.folder.empty()) return;
+    std::string why;
+    if (look_at(file_of(place_), &why) == left) clear(file_of(place_));
+  }
+  std::string left;
+
+ private:
+  const RankPlace& place_;
+};
+
+}  // namespace
+
+namespace {
+
+// The first thing that is not alike; empty: all is.
+std::string difference(const StartFacts& own, const StartFacts& first) {
+  const auto differs = [](const char* what, const std::string& a, const std::string& b) { return a == b ? "" : fmt::format("{} {}, not {}", what, a, b); };
+  std::string text = differs("it runs", own.command, first.command);
+  if (text.empty()) text = differs("it is build", own.build, first.build);
+  if (text.empty()) text = differs("its --out is", own.out, first.out);
+  if (text.empty() && own.host == first.host) text = differs("its --out is", own.folder, first.folder);      // started in another folder
+  if (text.empty()) text = fmt::format("{}", fmt::join(config_changes(first.config, own.config), ", "));
+  return text;
 }
 
 }  // namespace
 
-Ranks::Ranks(const RankPlace& p, double lost_after, const std::string& program) {
+void check_same_command(Communicator& ranks, const StartFacts& own) {
+  if (ranks.size() == 1) return;
+  constexpr std::string StartFacts::*fields[] = {&StartFacts::command, &StartFacts::build, &StartFacts::out, &StartFacts::host, &StartFacts::folder, &StartFacts::config};
+  std::vector<StartFacts> all(static_cast<std::size_t>(ranks.size()));
+  for (const auto field : fields) {
+    const auto texts = gather_texts(ranks, own.*field);
+    for (std::size_t r = 0; r < all.size(); ++r) all[r].*field = texts[r];
+  }
+  for (std::size_t r = 1; r < all.size(); ++r) {
+    const std::string text = difference(all[r], all[0]);
+    if (text.empty()) continue;
+    ranks.finish();                      // all ranks end here, for the same reason: none takes the others for lost
+    throw ConfigError(printable(fmt::format("rank {} was not started as rank 0 was: {}", r, text), 1000) + "; give all ranks the same command, build and files");
+  }
+}
+
+Ranks::Ranks(const RankPlace& p, double lost_after, const std::string& program, std::function<void(const std::string&)> warn) {
   const auto end = [this, program](const std::string& what) {
     print_error(program.c_str(), (what + remedy()).c_str());
     std::fflush(stderr);
     std::_Exit(exit_code::rank_lost);
   };
-  const WatchOptions watch{.lost_after = lost_after, .beat_every = std::min(1.0, lost_after / 5), .grace = std::min(10.0, lost_after), .on_lost = end};
+  const WatchOptions watch{.lost_after = lost_after, .beat_every = std::min(1.0, lost_after / 5), .grace = std::min(10.0, lost_after), .on_lost = end,
+                           .stop_asked = stop_reason, .stop_heard = request_stop};
+  std::unique_ptr<ClearedAddress> address = std::make_unique<ClearedAddress>(p);
   const auto open = [&]() -> std::unique_ptr<Channel> {
 #ifdef FM_HAVE_MPI
     if (p.transport == RankPlace::Transport::mpi) return open_mpi_channel(p.rank, p.size);
 #endif
-    return open_tcp_channel(rendezvous_of(p));
+    return open_tcp_channel(rendezvous_of(p, warn, address->left));
   };
   ranks_ = std::make_unique<SingleRank>();
   if (p.size == 1) return;
   ranks_ = std::make_unique<MessageCommunicator>(open, watch);
-  if (!p.folder.empty()) {
-    ranks_->barrier();
-    if (first()) clear(file_of(p));
-  }
-  if (p.device.is_cuda()) ranks_ = open_nccl(std::move(ranks_), p.device);
+  if (!p.folder.empty()) ranks_->barrier();
+  address.reset();
+  if (p.device.is_cuda()) ranks_ = open_nccl(std::move(ranks_), p.device, {.stop_asked = stop_reason});
 }
 
 void Ranks::set_remedy(std::function<std::string()> remedy) {

@@ -7,7 +7,8 @@
 //
 // Ranks talk by MPI where mpirun started them and this build has MPI, else by TCP through rank 0's address: --rendezvous, MASTER_ADDR and
 // MASTER_PORT, or under Slurm the job's first node and port 15000 + the last four digits of the job's number; with --rendezvous file:FOLDER rank 0
-// leaves its address there. Tensors on GPUs go by NCCL, with one GPU a rank.
+// leaves its address there. Tensors on GPUs go by NCCL, with one GPU a rank. Ranks that talk by TCP prove to each other that they have the same
+// FLOWMAP_RENDEZVOUS_SECRET, or the one that rank 0 draws into that folder; without one they prove nothing.
 #pragma once
 
 #include <functional>
@@ -28,6 +29,9 @@ struct RankPlace {
   std::string host, job;                 // of rank 0, for TCP
   int port = 0;
   std::string folder;                    // where rank 0 leaves its address, when nobody knows it before
+  std::string secret;                    // that was given; empty: none, or with `folder` one that rank 0 draws
+  bool from_other_machines = false;      // the launcher says that there are some
+  double deadline = 120;                 // seconds until all must have come
   Device device;                         // that this rank computes on
   std::string warning;                   // what looks like ranks and is not; may be empty
 };
@@ -48,13 +52,25 @@ std::string first_host(const std::string& list);
 // "rank 1 of 4 (torchrun), by TCP through node07:29500"; on a GPU ", cuda:1 by NCCL 2.28.9"
 std::string describe(const RankPlace& place);
 
+// What must be alike on all ranks before they begin.
+struct StartFacts {
+  std::string command;                   // "flowmap_train fm"
+  std::string build;
+  std::string out;                       // as it was given
+  std::string host, folder;              // the machine, and what `out` is there
+  std::string config;                    // TOML
+};
+// ConfigError, on all ranks and after all have ended well, when one of them was started otherwise than rank 0: it names the first difference.
+void check_same_command(Communicator& ranks, const StartFacts& own);
+
 // The ranks of a program while it runs. Alone, all of it does nothing.
 class Ranks {
  public:
   Ranks() : ranks_(std::make_unique<SingleRank>()) {}
-  // Connects; waits for the others at most `timeout_seconds` for TCP. When a rank is lost and the program does not end by itself, it is
-  // ended with exit_code::rank_lost and a line on stderr.
-  Ranks(const RankPlace& place, double lost_after, const std::string& program);
+  // Connects; waits for the others until place.deadline, by TCP. A request to stop (signals.h) ends that by RankStoppedError, and later on reaches
+  // all ranks wherever they wait. When a rank is lost and the program does not end by itself, it is ended with exit_code::rank_lost and a line
+  // on stderr. `warn` is called on another thread.
+  Ranks(const RankPlace& place, double lost_after, const std::string& program, std::function<void(const std::string&)> warn = {});
 
   Communicator& operator*() const { return *ranks_; }
   Communicator* operator->() const { return ranks_.get(); }

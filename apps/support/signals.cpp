@@ -7,6 +7,7 @@
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
+#include <mutex>
 
 #include "tensor/interrupt.h"
 
@@ -19,6 +20,9 @@ static_assert(std::atomic<int>::is_always_lock_free);  // the only atomics a han
 std::atomic<int> stop_signal{0};                       // the first signal that asked for a stop
 std::atomic<int> asked_to_stop{0};                     // by SIGINT or SIGTERM, that is by somebody who may ask again
 std::atomic<int> save_asked{0};
+std::atomic<int> other_asked{0};
+std::mutex other_mutex;
+std::string other_reason;                              // what request_stop() was given; not a signal of this process, so a first one still only stops
 bool has_limit = false;
 Clock::time_point limit;
 std::string limit_label;
@@ -58,6 +62,10 @@ void install_signal_handlers() {
   asked_to_stop = 0;
   save_asked = 0;
   has_limit = false;
+  {
+    const std::lock_guard lock(other_mutex);
+    other_asked = 0, other_reason.clear();
+  }
   for (const auto& [signal, name] : stop_signals)
     if (signal != SIGHUP || !is_ignored(signal)) install(signal, on_stop);
   install(SIGUSR2, on_save);
@@ -70,12 +78,20 @@ void set_time_limit(double seconds, std::string label) {
   has_limit = true;
 }
 
-bool stop_requested() { return stop_signal != 0 || (has_limit && Clock::now() >= limit); }
+void request_stop(const std::string& reason) {
+  const std::lock_guard lock(other_mutex);
+  if (!other_asked.exchange(1)) other_reason = reason;
+}
+
+bool stop_requested() { return stop_signal != 0 || other_asked != 0 || (has_limit && Clock::now() >= limit); }
 
 std::string stop_reason() {
   for (const auto& [signal, name] : stop_signals)
     if (stop_signal == signal) return name;
-  return stop_requested() ? limit_label : "";
+  if (has_limit && Clock::now() >= limit) return limit_label;
+  if (!other_asked) return "";
+  const std::lock_guard lock(other_mutex);
+  return other_reason;
 }
 
 void throw_if_stop_requested() {

@@ -20,6 +20,9 @@ void install_signal_handlers();  // also forgets earlier requests and the time l
 
 void set_time_limit(double seconds, std::string label);  // counted from now; label: "--max-time 1h50m"
 
+// Another process that works with this one was asked to stop, and said why: this one stops too. Any thread may call it; the first call counts.
+void request_stop(const std::string& reason);
+
 bool stop_requested();
 
 // For long work outside the training loop (encoding, evaluation), where there is nothing to save: run_program ends with 75. The library's own

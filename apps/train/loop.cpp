@@ -73,6 +73,9 @@ class TrainLoop {
     } catch (const FileError&) {
       end_session(exit_code::unreadable);
       throw;
+    } catch (const RankStoppedError&) {
+      end_session(exit_code::stopped_early);
+      throw;
     } catch (const RankLostError&) {
       end_session(exit_code::rank_lost);
       throw;

@@ -33,6 +33,7 @@ std::vector<StepMetric> unpacked(const std::string& text) {
   for (std::size_t at = 0; at < text.size();) {
     const std::size_t end = text.find('\0', at);
     double numbers[2];
+    if (end == std::string::npos || text.size() - end - 1 < sizeof numbers) throw Error("the metrics of another rank are cut");
     std::memcpy(numbers, text.data() + end + 1, sizeof numbers);
     metrics.push_back({text.substr(at, end - at), numbers[0], numbers[1]});
     at = end + 1 + sizeof numbers;
@@ -93,6 +94,7 @@ void check_same_start(Communicator& ranks, const std::string& config, const std:
   for (std::size_t r = 1; r < configs.size(); ++r) {
     if (configs[r] == configs[0] && all_facts[r] == all_facts[0]) continue;
     const auto changes = config_changes(configs[0], configs[r]);
+    ranks.finish();                      // all ranks end here, for the same reason: none takes the others for lost
     throw ConfigError(fmt::format("rank {} was not started as rank 0 was: {}; give all ranks the same command, build and files", r,
                                   changes.empty() ? fmt::format("{}, not {}", all_facts[r], all_facts[0]) : fmt::format("{}", fmt::join(changes, ", "))));
   }

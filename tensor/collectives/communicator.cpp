@@ -6,6 +6,8 @@
 namespace fm {
 namespace {
 
+constexpr std::int64_t most_bytes_of_text = 4 << 20;
+
 Communicator::Work nothing_to_do() {
   std::promise<void> done;
   done.set_value();
@@ -39,6 +41,10 @@ std::vector<std::string> gather_texts(Communicator& ranks, const std::string& ow
   lengths.data<std::int64_t>()[me] = static_cast<std::int64_t>(own.size());
   ranks.all_gather(lengths, Communicator::Counts(n, 1));
   const auto counts = lengths.to_vector<std::int64_t>();
+  for (std::size_t r = 0; r < n; ++r)            // what another process says is not believed without a bound
+    if (counts[r] < 0 || counts[r] > most_bytes_of_text)
+      throw Error("rank " + std::to_string(r) + " announces a text of " + std::to_string(counts[r]) + " bytes; at most " +
+                  std::to_string(most_bytes_of_text) + " are taken");
   const Tensor bytes = Tensor::zeros({std::accumulate(counts.begin(), counts.end(), std::int64_t{0})}, DType::u8, Device{});
   char* text = static_cast<char*>(bytes.raw());
   if (!own.empty()) std::memcpy(text + std::accumulate(counts.begin(), counts.begin() + ranks.rank(), std::int64_t{0}), own.data(), own.size());

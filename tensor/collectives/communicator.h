@@ -26,6 +26,13 @@ struct RankLostError : Error {
   using Error::Error;
 };
 
+// This rank, or another, was asked to stop (a signal, a time limit), and left for that reason.
+struct RankStoppedError : RankLostError {
+  using RankLostError::RankLostError;
+};
+
+enum class Ending { failed, stopped };
+
 class Communicator {
  public:
   using Work = std::shared_future<void>;
@@ -68,8 +75,9 @@ class Communicator {
 
   // Ends well: waits for all ranks; afterwards nobody misses this one. Without it the others are told that this rank was lost.
   virtual void finish() {}
-  // Ends badly: the others get RankLostError with this text.
-  virtual void abandon(const std::string& why) { (void)why; }
+  // Ends early: the others get RankLostError with this text, or RankStoppedError when this rank only does what it was asked to.
+  virtual void abandon(const std::string& why, Ending ending) { (void)why, (void)ending; }
+  void abandon(const std::string& why) { abandon(why, Ending::failed); }
 };
 
 // A rank alone: everything is done already.
@@ -88,7 +96,7 @@ class SingleRank : public Communicator {
 // Pieces of `n` elements that differ by one at most.
 Communicator::Counts even_counts(std::int64_t n, int ranks);
 
-// What each rank says, on each rank.
+// What each rank says, on each rank. Error: a rank announces a text of more than 4 MiB.
 std::vector<std::string> gather_texts(Communicator& ranks, const std::string& own);
 std::vector<double> sum_over_ranks(Communicator& ranks, const std::vector<double>& own);
 

@@ -1,16 +1,24 @@
 #include "tensor/collectives/message_communicator.h"
 
 #include <algorithm>
-#include <chrono>
 #include <numeric>
+
+#include "tensor/collectives/hello.h"
+#include "tensor/collectives/message_sums.h"
+#include "tensor/collectives/socket.h"
 
 namespace fm {
 namespace {
 
 constexpr const char *beat = "beat", *bye = "bye", *gone = "gone";
-const std::string failed = "failed: ";
+// With a text: this rank ended by an error; it left because it was asked to stop; it was asked to stop and is still here.
+const std::string failed = "failed: ", stopped = "stopped: ", stop_asked = "stop: ";
 
-double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+WatchOptions with_defaults(WatchOptions watch) {
+  if (!watch.clock) watch.clock = steady_seconds;
+  if (watch.look_every <= 0) watch.look_every = watch.beat_every / 4;
+  return watch;
+}
 
 void check(const char* op, const Tensor& x, bool sums) {
   if (!x.is_contiguous()) throw ShapeError(std::string(op) + ": the tensor " + to_string(x.shape()) + " is not contiguous");
@@ -25,57 +33,9 @@ void check_counts(const char* op, const Tensor& x, const Communicator::Counts& c
                    " on " + std::to_string(ranks) + " ranks");
 }
 
-struct Piece {
-  std::byte* data;
-  std::size_t bytes;
-};
-
-std::vector<Piece> pieces_of(const Tensor& x, const Communicator::Counts& counts) {
-  std::vector<Piece> pieces;
-  auto* at = static_cast<std::byte*>(x.raw());
-  for (std::int64_t n : counts) {
-    const std::size_t bytes = static_cast<std::size_t>(n) * size_of(x.dtype());
-    pieces.push_back({at, bytes});
-    at += bytes;
-  }
-  return pieces;
-}
-
-// out[i] = sum over ranks of parts[r][i], in the order of the ranks. Blocks: the running sums stay in the cache. Of two f32 the sum in double,
-// rounded, is the sum in f32.
-template <class T, class Sum> void add_parts(const std::vector<const std::byte*>& parts, std::byte* out, std::int64_t n) {
-  constexpr std::int64_t block = 1024;
-  Sum sums[block];
-  T* to = reinterpret_cast<T*>(out);
-  const auto part = [&](std::size_t r) { return reinterpret_cast<const T*>(parts[r]); };
-  if (parts.size() == 2) {
-    const T *x = part(0), *y = part(1);
-#pragma omp simd
-    for (std::int64_t i = 0; i < n; ++i) to[i] = x[i] + y[i];
-    return;
-  }
-  for (std::int64_t first = 0; first < n; first += block) {
-    const std::int64_t count = std::min(block, n - first);
-    std::fill_n(sums, count, Sum(0));
-    for (std::size_t r = 0; r < parts.size(); ++r) {
-      const T* x = part(r) + first;
-#pragma omp simd
-      for (std::int64_t i = 0; i < count; ++i) sums[i] += static_cast<Sum>(x[i]);
-    }
-#pragma omp simd
-    for (std::int64_t i = 0; i < count; ++i) to[first + i] = static_cast<T>(sums[i]);
-  }
-}
-
-void add_parts(DType dtype, const std::vector<const std::byte*>& parts, std::byte* out, std::int64_t n) {
-  if (dtype == DType::f32) add_parts<float, double>(parts, out, n);
-  else if (dtype == DType::f64) add_parts<double, double>(parts, out, n);
-  else add_parts<std::int64_t, std::int64_t>(parts, out, n);
-}
-
 }  // namespace
 
-MessageCommunicator::MessageCommunicator(Open open, WatchOptions watch) : watch_(std::move(watch)) {
+MessageCommunicator::MessageCommunicator(Open open, WatchOptions watch) : watch_(with_defaults(std::move(watch))) {
   std::promise<void> opened;
   auto ready = opened.get_future();
   thread_ = std::thread([this, &open, &opened] { serve(open, opened); });
@@ -97,13 +57,13 @@ void MessageCommunicator::serve(const Open& open, std::promise<void>& opened) {
   try {
     channel_ = open();
     rank_ = channel_->rank(), size_ = channel_->size();
-    peers_.assign(static_cast<std::size_t>(size_), Peer{now(), false});
+    peers_.assign(static_cast<std::size_t>(size_), Peer{watch_.clock(), false});
   } catch (...) {
     opened.set_exception(std::current_exception());
     return;
   }
   opened.set_value();
-  const auto nap = std::chrono::duration<double>(watch_.beat_every / 4);
+  const auto nap = std::chrono::duration<double>(watch_.look_every);
   std::unique_lock lock(mutex_);
   while (!stopping_ || !jobs_.empty()) {
     wake_.wait_for(lock, nap, [&] { return stopping_ || !jobs_.empty(); });
@@ -121,7 +81,7 @@ void MessageCommunicator::serve(const Open& open, std::promise<void>& opened) {
     lock.lock();
   }
   if (said_goodbye_) channel_->close();
-  else if (!farewell_.empty()) tell_all(failed + farewell_);
+  else if (!farewell_.empty()) tell_all((ending_ == Ending::stopped ? stopped : failed) + farewell_);
   channel_.reset();
 }
 
@@ -129,11 +89,11 @@ void MessageCommunicator::run_job(Job& job) {
   try {
     if (lost_) std::rethrow_exception(lost_);
     tend();
-    const double begin = now();
+    const double begin = watch_.clock();
     job.run();
     if (*job.op) {
       const std::lock_guard lock(mutex_);
-      if (observer_) observer_({job.op, job.bytes, begin, now()});
+      if (observer_) observer_({job.op, job.bytes, begin, watch_.clock()});
     }
     job.done.set_value();
   } catch (const RankLostError& e) {
@@ -142,25 +102,27 @@ void MessageCommunicator::run_job(Job& job) {
         const std::lock_guard lock(mutex_);
         lost_ = std::current_exception();
       }
-      lost_at_ = now(), lost_text_ = e.what();
-      tell_all(failed + lost_text_);      // those who have not noticed hear the cause, not that this rank went next
+      lost_at_ = watch_.clock(), lost_text_ = e.what();
+      others_stopped_ = dynamic_cast<const RankStoppedError*>(&e) != nullptr;
+      tell_all((others_stopped_ ? stopped : failed) + lost_text_);      // those who have not noticed hear the cause, not that this rank went next
     }
-    unfinished_.push_back(std::move(job.run));      // with its tensors: a transport may still write into them
+    if (*job.op) unfinished_.push_back(std::move(job.run));      // with its tensors: a transport may still write into them
     job.done.set_exception(lost_);
   } catch (...) {
     job.done.set_exception(std::current_exception());
   }
 }
 
+// A rank that was asked to stop leaves in its own time, and so do the others: on_lost is for those that were lost.
 void MessageCommunicator::watch_grace() {
-  if (!lost_ || !watch_.on_lost || now() - lost_at_ < watch_.grace) return;
+  if (!lost_ || others_stopped_ || !watch_.on_lost || watch_.clock() - lost_at_ < watch_.grace) return;
   watch_.on_lost(lost_text_);
-  lost_at_ = now();
+  lost_at_ = watch_.clock();
 }
 
-// Signs of life, and who gave none.
+// Signs of life, and who gave none. One look at the clock: a machine may sleep between two.
 void MessageCommunicator::tend() {
-  const double t = now();
+  const double t = watch_.clock();
   if (t - last_beat_ >= watch_.beat_every) {
     // This thread itself was held up (a stopped process, a machine that slept): the silence says nothing of the others.
     if (last_beat_ > 0 && t - last_beat_ > watch_.lost_after / 2)
@@ -168,23 +130,37 @@ void MessageCommunicator::tend() {
     last_beat_ = t;
     tell_all(beat);
   }
+  tell_of_stop();
   for (const auto& [peer, text] : channel_->notices()) hear(peer, text);
   for (int r = 0; r < size_; ++r) {
     const Peer& p = peers_[static_cast<std::size_t>(r)];
-    if (r != rank_ && !p.ended && now() - p.heard > watch_.lost_after)
-      throw RankLostError("rank " + std::to_string(r) + " was lost: no sign of life for " + std::to_string(static_cast<int>(watch_.lost_after)) +
-                          " s");
+    if (r != rank_ && !p.ended && t - p.heard > watch_.lost_after)
+      throw RankLostError("rank " + std::to_string(r) + " was lost: no sign of life for " + seconds_text(watch_.lost_after));
   }
 }
 
 void MessageCommunicator::hear(int r, const std::string& text) {
   Peer& peer = peers_[static_cast<std::size_t>(r)];
-  peer.heard = now();
+  peer.heard = watch_.clock();
   const std::string who = "rank " + std::to_string(r);
   if (text == bye) peer.ended = true;
   else if (text == gone && !peer.ended) throw RankLostError(who + " was lost: its process ended");
-  else if (text.starts_with(failed + "rank ")) throw RankLostError(text.substr(failed.size()));
-  else if (text.starts_with(failed)) throw RankLostError(who + " was lost: " + text.substr(failed.size()));
+  else if (text.starts_with(failed + "rank ")) throw RankLostError(printable(text.substr(failed.size())));
+  else if (text.starts_with(failed)) throw RankLostError(who + " was lost: " + printable(text.substr(failed.size())));
+  else if (text.starts_with(stopped + "rank ")) throw RankStoppedError(printable(text.substr(stopped.size())));
+  else if (text.starts_with(stopped)) throw RankStoppedError(who + " left: " + printable(text.substr(stopped.size())));
+  else if (text.starts_with(stop_asked) && !stop_told_) {
+    stop_told_ = true;
+    if (watch_.stop_heard) watch_.stop_heard(printable(text.substr(stop_asked.size()), 100));
+  }
+}
+
+void MessageCommunicator::tell_of_stop() {
+  if (stop_told_ || !watch_.stop_asked) return;
+  const std::string why = watch_.stop_asked();
+  if (why.empty()) return;
+  stop_told_ = true;
+  tell_all(stop_asked + why);
 }
 
 void MessageCommunicator::tell_all(const std::string& text) {
@@ -194,10 +170,10 @@ void MessageCommunicator::tell_all(const std::string& text) {
 
 void MessageCommunicator::exchange(const std::vector<Message>& sends, const std::vector<Message>& receives) {
   channel_->post(sends, receives);
-  while (!channel_->poll(watch_.beat_every / 4)) {
+  while (!channel_->poll(watch_.look_every)) {
     tend();
     for (int r : channel_->waiting_for())      // its goodbye may overtake its data
-      if (peers_[static_cast<std::size_t>(r)].ended && now() - peers_[static_cast<std::size_t>(r)].heard > 5)
+      if (peers_[static_cast<std::size_t>(r)].ended && watch_.clock() - peers_[static_cast<std::size_t>(r)].heard > 5)
         throw RankLostError("rank " + std::to_string(r) + " was lost: it had finished while this one went on");
   }
 }
@@ -309,13 +285,13 @@ void MessageCommunicator::observe(std::function<void(const Span&)> observer) {
 void MessageCommunicator::say_goodbye() {
   for (int r = 0; r < size_; ++r)
     if (r != rank_) channel_->notify(r, bye);                        // also to those who said so first: they wait for it
-  const double since = now();
+  const double since = watch_.clock();
   const auto all_ended = [&] {
     for (int r = 0; r < size_; ++r)
       if (r != rank_ && !peers_[static_cast<std::size_t>(r)].ended) return false;
     return true;
   };
-  while (!all_ended() && now() - since < 5) {
+  while (!all_ended() && watch_.clock() - since < 5) {
     channel_->poll(0.002);
     for (const auto& [peer, text] : channel_->notices())
       if (text == bye || text == gone) peers_[static_cast<std::size_t>(peer)].ended = true;
@@ -330,11 +306,11 @@ void MessageCommunicator::finish() {
   stop();
 }
 
-void MessageCommunicator::abandon(const std::string& why) {
+void MessageCommunicator::abandon(const std::string& why, Ending ending) {
   if (ended_) return;
   {
     const std::lock_guard lock(mutex_);
-    farewell_ = why;
+    farewell_ = why, ending_ = ending;
   }
   stop();
 }

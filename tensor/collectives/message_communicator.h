@@ -22,6 +22,12 @@ struct WatchOptions {
   // After a rank was lost the caller has so long to notice (by what get() throws) and to end; then on_lost is called, on another thread.
   double grace = 10;
   std::function<void(const std::string& what)> on_lost = {};
+  // Why this rank is to stop, empty when it is not; the others' stop_heard gets it within a quarter of a second, whatever this rank waits for.
+  std::function<std::string()> stop_asked = {};
+  std::function<void(const std::string& why)> stop_heard = {};
+  // For tests: the seconds that all of the above counts, and how often the thread looks, in true seconds (0: a quarter of beat_every).
+  std::function<double()> clock = {};
+  double look_every = 0;
 };
 
 class MessageCommunicator : public Communicator {
@@ -42,7 +48,8 @@ class MessageCommunicator : public Communicator {
   void check_alive() const override;
   void observe(std::function<void(const Span&)> observer) override;
   void finish() override;
-  void abandon(const std::string& why) override;
+  using Communicator::abandon;
+  void abandon(const std::string& why, Ending ending) override;
 
  private:
   struct Job {
@@ -61,6 +68,7 @@ class MessageCommunicator : public Communicator {
   void tend();
   void hear(int peer, const std::string& text);
   void tell_all(const std::string& text);
+  void tell_of_stop();
   void exchange(const std::vector<Message>& sends, const std::vector<Message>& receives);
   void reduce_pieces(const Tensor& x, const Counts& counts);
   void gather_pieces(const Tensor& x, const Counts& counts);
@@ -73,7 +81,7 @@ class MessageCommunicator : public Communicator {
   int rank_ = 0, size_ = 1;
   std::vector<Peer> peers_;
   double last_beat_ = 0, lost_at_ = 0;
-  bool said_goodbye_ = false;
+  bool said_goodbye_ = false, stop_told_ = false, others_stopped_ = false;
   std::exception_ptr lost_;                       // what every operation throws from now on; written with mutex_
   std::string lost_text_;
   std::vector<std::byte> received_;               // the other ranks' parts of a sum
@@ -85,6 +93,7 @@ class MessageCommunicator : public Communicator {
   std::function<void(const Span&)> observer_;
   bool stopping_ = false, ended_ = false;
   std::string farewell_;
+  Ending ending_ = Ending::failed;
   std::thread thread_;
 };
 

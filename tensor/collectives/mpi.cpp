@@ -12,7 +12,7 @@
 namespace fm {
 namespace {
 
-constexpr int data_tag = 1, notice_tag = 2;
+constexpr int data_tag = 1, notice_tag = 2, most_bytes_of_notice = 1 << 16;
 constexpr std::size_t largest = std::size_t{1} << 30;      // MPI counts in int
 
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
@@ -84,7 +84,7 @@ class MpiChannel : public Channel {
       int done = 0;
       return MPI_Test(&n.request, &done, MPI_STATUS_IGNORE) != MPI_SUCCESS || done;
     });
-    sent_.push_back({text, MPI_REQUEST_NULL});
+    sent_.push_back({text.substr(0, most_bytes_of_notice), MPI_REQUEST_NULL});
     Notice& n = sent_.back();
     MPI_Isend(n.text.data(), static_cast<int>(n.text.size()), MPI_BYTE, peer, notice_tag, notices_, &n.request);
   }
@@ -96,6 +96,8 @@ class MpiChannel : public Channel {
       check(MPI_Iprobe(MPI_ANY_SOURCE, notice_tag, notices_, &there, &status), "MPI_Iprobe");
       if (!there) return out;
       MPI_Get_count(&status, MPI_BYTE, &bytes);
+      if (bytes < 0 || bytes > most_bytes_of_notice)
+        throw RankLostError("rank " + std::to_string(status.MPI_SOURCE) + " was lost: it sends a notice of " + std::to_string(bytes) + " bytes");
       std::string text(static_cast<std::size_t>(bytes), ' ');
       check(MPI_Recv(text.data(), bytes, MPI_BYTE, status.MPI_SOURCE, notice_tag, notices_, MPI_STATUS_IGNORE), "MPI_Recv");
       out.emplace_back(status.MPI_SOURCE, text);

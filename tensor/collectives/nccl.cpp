@@ -46,7 +46,7 @@ class NcclCommunicator : public Communicator {
       settle(lock, ncclCommInitRankConfig(&comm_, size(), id, rank(), &config), "ncclCommInitRankConfig", options.start_within);
     } catch (const std::exception& e) {
       abort_nccl();
-      control_->abandon(e.what());
+      control_->abandon(e.what(), dynamic_cast<const RankStoppedError*>(&e) ? Ending::stopped : Ending::failed);
       throw;
     }
     watchdog_ = std::thread([this] { watch(); });
@@ -105,10 +105,11 @@ class NcclCommunicator : public Communicator {
   }
   void observe(std::function<void(const Span&)> observer) override;
   void finish() override;
-  void abandon(const std::string& why) override {
+  using Communicator::abandon;
+  void abandon(const std::string& why, Ending ending) override {
     end_watch();
     abort_nccl();
-    control_->abandon(why);
+    control_->abandon(why, ending);
   }
 
  private:
@@ -280,6 +281,8 @@ void NcclCommunicator::settle(std::unique_lock<std::mutex>& lock, ncclResult_t s
     if (now() - begin > 1e-4) wake_.wait_for(lock, 100us);
     if (failure_) std::rethrow_exception(failure_);
     control_->check_alive();
+    if (const std::string why = !watchdog_.joinable() && options_.stop_asked ? options_.stop_asked() : ""; !why.empty())
+      throw RankStoppedError("stopped by " + why + " before the GPUs of all ranks had found each other; nothing was begun");
     if (now() - begin > seconds)
       throw DeviceError(std::string(call) + ": the GPUs of " + std::to_string(size()) + " ranks did not find each other within " +
                         std::to_string(static_cast<int>(seconds)) + " s, while all ranks are alive (NCCL_DEBUG=INFO tells more)");

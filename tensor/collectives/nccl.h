@@ -13,6 +13,7 @@
 // another number of ranks.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -22,6 +23,7 @@
 namespace fm {
 
 struct NcclOptions {
+  std::function<std::string()> stop_asked = {};  // why to stop, while GPUs find each other; empty: go on
   double start_within = 120;  // seconds until all ranks' GPUs must have found each other
   double done_within = 600;   // seconds for one operation while all ranks are alive: more means that they ask for different ones
 };

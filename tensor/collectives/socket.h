@@ -1,13 +1,25 @@
-// Sockets with deadlines, for the rendezvous of ranks.
+// Sockets with deadlines, for the rendezvous of ranks. Every wait calls a function five times a second, by which it can be given up.
 #pragma once
 
-#include <cstdint>
+#include <algorithm>
+#include <functional>
 #include <string>
 #include <utility>
+#include <vector>
 
 namespace fm {
 
 double steady_seconds();
+std::string seconds_text(double seconds);         // "0.3 s", "120 s"
+
+struct Patience {
+  double deadline = 0;                            // on steady_seconds()
+  std::function<void()> check = {};               // what it throws ends the wait
+  Patience until(double earlier) const { return {std::min(deadline, earlier), check}; }
+  bool over() const { return steady_seconds() >= deadline; }
+};
+
+void pause(double seconds, const Patience& patience);
 
 class Socket {
  public:
@@ -26,18 +38,29 @@ class Socket {
   int descriptor_ = -1;
 };
 
-// Listens on all addresses; port 0: any that is free. ConfigError when it is taken.
-Socket listen_on(int port);
+// Listens on the addresses of this machine that `host` stands for, and on no others: "localhost" is reached from this machine alone. "0.0.0.0",
+// "::" and an empty host: all addresses. Port 0: any that is free, the same for all. ConfigError: the port is taken, the name is unknown, none
+// of its addresses is this machine's.
+std::vector<Socket> listen_at(const std::string& host, int port, const Patience& patience);
 int port_of(const Socket& socket);
+std::string address_of(const Socket& socket);          // this end's, in digits
 std::string address_of_peer(const Socket& socket);
+bool is_loopback(const std::string& address);          // of digits: 127.x.x.x, ::1
+// True when all addresses of this name are those of the machine to itself. False for names that nobody knows.
+bool means_this_machine_alone(const std::string& host, const Patience& patience);
 
-// Tries again and again until `deadline` (steady_seconds); closed when nobody answered until then. ConfigError: the name is unknown.
-Socket connect_to(const std::string& host, int port, double deadline);
-// Closed when nobody came.
-Socket accept_from(const Socket& listener, double deadline);
+// Tries again and again until the deadline, for who listens there may begin later. A name that is unknown and a network that is not there do
+// not get better: they end it after three seconds, a name server that does not answer after ten. Closed then, with *why, and *hopeless where
+// waiting on would not have helped.
+Socket connect_to(const std::string& host, int port, const Patience& patience, std::string* why, bool* hopeless);
+// A connection that waits, made ready for use; closed when there is none.
+Socket accept_now(const Socket& listener);
 
-// All bytes or false: the deadline passed or the other side went away.
-bool send_all(const Socket& socket, const void* data, std::size_t bytes, double deadline);
-bool receive_all(const Socket& socket, void* data, std::size_t bytes, double deadline);
+enum class Io { done, late, closed };
+Io send_all(const Socket& socket, const void* data, std::size_t bytes, const Patience& patience);
+// As many bytes as are there, at most `most`, appended to `to`. closed: the other side has closed, or the connection is broken.
+Io receive_some(const Socket& socket, std::string& to, std::size_t most);
+// Until some of these can be read, at most so long.
+void wait_for_input(const std::vector<const Socket*>& sockets, double seconds);
 
 }  // namespace fm

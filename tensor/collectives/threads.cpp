@@ -33,7 +33,7 @@ class ThreadHub {
         for (const Message& other : wanted)
           if (other.peer == m.peer && !oldest) oldest = &other;
         if (box.empty() || dead(to) || (oldest && oldest->data != m.data)) return false;
-        if (box.front().size() != m.bytes) throw Error("ranks disagree about the size of a message");
+        if (box.front().size() != m.bytes) throw Error("ranks disagree about the size of a message: rank " + std::to_string(m.peer) + " sends " + std::to_string(box.front().size()) + " bytes, this rank expects " + std::to_string(m.bytes));
         std::memcpy(m.data, box.front().data(), m.bytes);
         box.pop_front();
         return true;

@@ -15,6 +15,9 @@
 
 #include "apps/support/program.h"
 #include "apps/train/parallel.h"
+#include "tensor/collectives/file_rendezvous.h"
+#include "tensor/collectives/hello.h"
+#include "tensor/collectives/socket.h"
 #include "tensor/collectives/threads.h"
 #include "tests/support/child.h"
 #include "tests/support/near.h"
@@ -68,9 +71,16 @@ Together run_by_mpi(int n, const Arguments& arguments, const During& during, std
   return {{r}, 0};
 }
 
-Together run_by_tcp(int n, const Arguments& arguments, const During& during, std::chrono::steady_clock::time_point& since, bool alike) {
-  const TempFolder meeting;                   // rank 0 takes a free port and leaves it here: no port is chosen before it is held
-  const std::string where = "file:" + meeting.path().string();
+// What one of the ranks is started with beside what all get; and its stage where that is another.
+struct Other {
+  Arguments more = {};
+  std::string stage = {};
+};
+
+// Ranks find each other by a folder: no port has to be free a moment before it is used.
+Together run_by_tcp(int n, Arguments arguments, const During& during, std::chrono::steady_clock::time_point& since, const Other& last) {
+  const TempFolder meeting;
+  if (n > 1) arguments = arguments + Arguments{"--world-size", std::to_string(n), "--rendezvous", "file:" + meeting.path().string()};
   Together t{std::vector<Result>(static_cast<std::size_t>(n)), 0};
   std::vector<std::promise<pid_t>> started(static_cast<std::size_t>(n));
   std::vector<std::thread> threads;
@@ -78,8 +88,9 @@ Together run_by_tcp(int n, const Arguments& arguments, const During& during, std
     threads.emplace_back([&, r] {
       const auto i = static_cast<std::size_t>(r);
       Arguments own = arguments;
-      if (n > 1) own = own + Arguments{"--rank", std::to_string(r), "--world-size", std::to_string(n), "--rendezvous", where};
-      if (!alike && r == 1) own = own + Arguments{"--seed", "5"};
+      if (n > 1) own = own + Arguments{"--rank", std::to_string(r)};
+      if (n > 1 && r == n - 1) own = own + last.more;
+      if (n > 1 && r == n - 1 && !last.stage.empty()) own[0] = last.stage;
       t.ranks[i] = run_program_file(program(), own, [&](pid_t p) { started[i].set_value(p); });
     });
   std::vector<pid_t> pids;
@@ -90,10 +101,10 @@ Together run_by_tcp(int n, const Arguments& arguments, const During& during, std
   return t;
 }
 
-Together train(int n, const std::string& stage, const fs::path& out, const Arguments& more = {}, const During& during = {}, bool alike = true) {
+Together train(int n, const std::string& stage, const fs::path& out, const Arguments& more = {}, const During& during = {}, const Other& last = {}) {
   const Arguments arguments = Arguments{stage, "--config", config_file, "--threads", "1", "--out", out.string()} + more;
   auto since = std::chrono::steady_clock::now();
-  Together t = by_mpi() && n > 1 ? run_by_mpi(n, arguments, during, since) : run_by_tcp(n, arguments, during, since, alike);
+  Together t = by_mpi() && n > 1 ? run_by_mpi(n, arguments, during, since) : run_by_tcp(n, arguments, during, since, last);
   t.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - since).count();
   return t;
 }
@@ -358,9 +369,78 @@ TEST_CASE("what goes wrong is said once and clearly") {
   const Together few = train(4, "fm", folder / "run", fifty + Arguments{"--batch", "3"});
   CHECK_MESSAGE(has(few.err(), "a batch of 3 has not a sample for each of 4 ranks"), few.err());
   for (const Result& r : few.ranks) CHECK(r.code == exit_code::usage);
+}
+
+TEST_CASE("a rank that was started otherwise is named on both sides, before anything is begun") {
+  if (by_mpi()) return;                                              // gives all ranks one command
+  const TempFolder folder;
+  begin(folder / "run", "fm");
+  const auto said = [&](const Other& last, const std::string& text) {
+    const Together t = train(2, "fm", folder / "run", fifty, {}, last);
+    for (const Result& r : t.ranks) {
+      CHECK(r.code == exit_code::usage);
+      CHECK_MESSAGE(has(r.err, "rank 1 was not started as rank 0 was: " + text), r.err);
+      CHECK_MESSAGE(has(r.err, "; give all ranks the same command, build and files"), r.err);
+    }
+    CHECK_FALSE(fs::exists(folder / "run" / "fm"));
+  };
+  said({.more = {"--seed", "5"}}, "seed was 1, is 5");
+  said({.more = {"--lr", "3e-4"}}, "fm.loop.rate.peak was 0.0001, is 0.0003");
+  said({.stage = "decoder"}, "it runs flowmap_train decoder, not flowmap_train fm");
+  said({.more = {"--out", (folder / "elsewhere").string()}}, "its --out is " + (folder / "elsewhere").string() + ", not " + (folder / "run").string());
+}
+
+namespace {
+
+Arguments one_of_two(int rank, const fs::path& out, const std::string& rendezvous, const Arguments& more = {}) {
+  return Arguments{"fm", "--config", config_file, "--threads", "1", "--out", out.string(), "--world-size", "2", "--rank", std::to_string(rank), "--rendezvous", rendezvous} + more;
+}
+
+}  // namespace
+
+TEST_CASE("ranks that did not come: 76, with their names; a request to stop while they are waited for: 75, and nothing was begun") {
   if (by_mpi()) return;
-  const Together other = train(2, "fm", folder / "run", fifty, {}, false);
-  CHECK_MESSAGE(has(other.err(), "rank 1 was not started as rank 0 was: "), other.err());
-  CHECK_MESSAGE(has(other.err(), "seed was 1, is 5"), other.err());
-  for (const Result& r : other.ranks) CHECK(r.code == exit_code::usage);
+  const TempFolder folder;
+  const std::string meeting = "file:" + folder.path().string();
+  const Result alone = run_program_file(program(), one_of_two(0, folder / "run", meeting, {"--rendezvous-timeout", "0.3s"}));
+  CHECK_MESSAGE(alone.code == exit_code::rank_lost, alone.err);
+  CHECK_MESSAGE(has(alone.err, "rank 1 of 2 did not come to "), alone.err);
+  CHECK_FALSE(fs::exists(FileRendezvous{folder.path(), "///"}.file()));                              // the address is of no use any more
+
+  for (int signal : {SIGTERM, SIGINT}) {
+    const Result stopped = run_program_file(program(), one_of_two(0, folder / "run", meeting), [&](pid_t child) {
+      CHECK(wait_until([&] { return fs::exists(FileRendezvous{folder.path(), "///"}.file()); }));    // it listens
+      kill(child, signal);
+    });
+    CHECK_MESSAGE(stopped.code == exit_code::stopped_early, stopped.err);
+    CHECK_MESSAGE(has(stopped.err, "before all ranks had met; nothing was begun"), stopped.err);
+  }
+  CHECK_FALSE(fs::exists(folder / "run"));
+
+  // Rank 1: a process that stands where rank 0 should and keeps it waiting, known by its hello.
+  const auto listeners = listen_at("127.0.0.1", 0, {steady_seconds() + 60});
+  Socket rank_1;
+  const Result one = run_program_file(program(), one_of_two(1, folder / "run", "127.0.0.1:" + std::to_string(port_of(listeners.front()))), [&](pid_t child) {
+    std::string hello;
+    CHECK(wait_until([&] { return (rank_1 = accept_now(listeners.front())).open(); }));
+    CHECK(wait_until([&] { return receive_some(rank_1, hello, hello_bytes - hello.size()) == Io::done; }));
+    const std::string challenge = encode_challenge("");
+    send_all(rank_1, challenge.data(), challenge.size(), {steady_seconds() + 60});
+    kill(child, SIGTERM);
+  });
+  CHECK_MESSAGE(one.code == exit_code::stopped_early, one.err);
+}
+
+TEST_CASE("a web server where rank 0 should be: named, exit 2, in little memory") {
+  if (by_mpi()) return;
+  const TempFolder folder;
+  const auto listeners = listen_at("127.0.0.1", 0, {steady_seconds() + 60});
+  const std::string at = "127.0.0.1:" + std::to_string(port_of(listeners.front())), bytes = "HTTP/1.1 400 Bad Request\r\n\r\n";
+  Socket s;
+  const Result r = run_program_file(program(), one_of_two(1, folder / "run", at), [&](pid_t) {
+    CHECK(wait_until([&] { return (s = accept_now(listeners.front())).open(); }));
+    send_all(s, bytes.data(), bytes.size(), {steady_seconds() + 60});
+  });
+  CHECK_MESSAGE(r.code == exit_code::usage, r.err);
+  CHECK_MESSAGE(has(r.err, "what listens at " + at + " is not rank 0 of flowmap: its first bytes are \"HTTP/1.1 400 Bad Request\""), r.err);
 }

@@ -2,12 +2,15 @@
 #include "apps/support/ranks.h"
 
 #include <doctest/doctest.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <fstream>
 #include <map>
 #include <thread>
 
 #include "tensor/collectives/file_rendezvous.h"
+#include "tensor/collectives/threads.h"
 #include "tensor/io/atomic_file.h"
 #include "tests/support/temp_folder.h"
 
@@ -127,14 +130,13 @@ TEST_CASE("a GPU for each rank") {
 TEST_CASE("ranks find each other by a file, also where one of a job that ended lies; what only the first does may ask for that again") {
   for (const char* before : {"localhost:1", "a-machine-that-is-no-more.invalid:1"}) {
     const TempFolder folder;
-    leave_at({folder.path(), "///"}, before);
+    leave_at({folder.path(), "///"}, std::string(before) + " an-old-secret");
     std::vector<std::string> done(2);
     std::vector<std::thread> threads;
     for (int r = 1; r >= 0; --r)
       threads.emplace_back([&, r] {
         const RankPlace p = find({}, by_hand(r, 2, "file:" + folder.path().string()));
         CHECK(describe(p) == "rank " + std::to_string(r) + " of 2 (--rank), by TCP through an address in " + folder.path().string());
-        if (r == 0) std::this_thread::sleep_for(std::chrono::milliseconds(200));
         const Ranks ranks(p, 15, "test");
         std::string& own = done[static_cast<std::size_t>(r)];
         ranks.only_first([&] {
@@ -150,6 +152,92 @@ TEST_CASE("ranks find each other by a file, also where one of a job that ended l
   }
 }
 
+TEST_CASE("the secret: of the environment, the same for all; set and empty is a mistake") {
+  const Launch by_address = by_hand(1, 2, "node:77"), by_folder = by_hand(1, 2, "file:/shared");
+  CHECK(find({}, by_address).secret == "");
+  CHECK(find({{"FLOWMAP_RENDEZVOUS_SECRET", "s"}}, by_address).secret == "s");
+  CHECK(find({{"FLOWMAP_RENDEZVOUS_SECRET", "s"}}, by_folder).secret == "s");
+  CHECK(find(torchrun + Values{{"FLOWMAP_RENDEZVOUS_SECRET", "s"}}).secret == "s");
+  CHECK(refusal({{"FLOWMAP_RENDEZVOUS_SECRET", ""}}, by_address).starts_with("FLOWMAP_RENDEZVOUS_SECRET is set and empty"));
+  CHECK(find({{"FLOWMAP_RENDEZVOUS_SECRET", ""}}).size == 1);
+}
+
+TEST_CASE("where rank 0 listens: what was given; only a launcher that has other machines asks for more than a name's own addresses") {
+  CHECK_FALSE(find({}, by_hand(0, 2, "node:77")).from_other_machines);
+  CHECK_FALSE(find({}, by_hand(0, 2, "127.0.0.1:77")).from_other_machines);
+  CHECK(find(torchrun).from_other_machines);                                       // 2 of 4 ranks are on this machine
+  Values here = torchrun;
+  here["MASTER_ADDR"] = "localhost";
+  CHECK_FALSE(find(here).from_other_machines);
+  here = torchrun, here["LOCAL_WORLD_SIZE"] = "4";
+  CHECK_FALSE(find(here).from_other_machines);
+  const RankPlace six = find({}, by_hand(0, 2, "[::1]:77"));
+  CHECK((six.host == "::1" && six.port == 77));
+  for (const char* wrong : {"host:0", "host:65536", "host:77x", "host:", ":77", "host:-1", "host:99999999999"})
+    CHECK(refusal({}, by_hand(1, 2, wrong)) == std::string("--rendezvous ") + wrong + ": takes HOST:PORT, where rank 0 listens, or file:FOLDER");
+  here = torchrun, here["MASTER_PORT"] = "65536";
+  CHECK(refusal(here) == "MASTER_PORT = 65536: ports are 1 to 65535");
+  here = torchrun, here["WORLD_SIZE"] = "2000000000";
+  CHECK(refusal(here) == "WORLD_SIZE = 2000000000: at most 1000000 ranks are possible");
+}
+
+TEST_CASE("what ranks were started with is compared before they begin: the command first") {
+  const StartFacts first{"flowmap_train fm", "1 (git a)", "runs/x", "node1", "/home/a/runs/x", "seed = 1\nfm.loop.steps = 2\n"};
+  const auto told = [&](const std::function<void(StartFacts&)>& change) {
+    std::vector<std::string> texts(3);
+    run_ranks(3, [&](Communicator& ranks) {
+      StartFacts own = first;
+      if (ranks.rank() == 2) change(own);
+      try {
+        check_same_command(ranks, own);
+        ranks.barrier();
+      } catch (const ConfigError& e) {
+        texts[static_cast<std::size_t>(ranks.rank())] = e.what();
+      }
+    });
+    CHECK((texts[1] == texts[0] && texts[2] == texts[0]));
+    return texts[0];
+  };
+  const std::string begin = "rank 2 was not started as rank 0 was: ", end = "; give all ranks the same command, build and files";
+  CHECK(told([](StartFacts&) {}) == "");
+  CHECK(told([](StartFacts& f) { f.command = "flowmap_train mft", f.config = "seed = 9\n", f.out = "y"; }) == begin + "it runs flowmap_train mft, not flowmap_train fm" + end);
+  CHECK(told([](StartFacts& f) { f.build = "1 (git b)"; }) == begin + "it is build 1 (git b), not 1 (git a)" + end);
+  CHECK(told([](StartFacts& f) { f.out = "runs/y"; }) == begin + "its --out is runs/y, not runs/x" + end);
+  CHECK(told([](StartFacts& f) { f.folder = "/home/b/runs/x"; }) == begin + "its --out is /home/b/runs/x, not /home/a/runs/x" + end);
+  CHECK(told([](StartFacts& f) { f.folder = "/mnt/a/runs/x", f.host = "node2"; }) == "");       // another machine's name for the same folder
+  CHECK(told([](StartFacts& f) { f.config = "seed = 2\x1b[31m\nfm.loop.steps = 2\n"; }) == begin + "seed was 1, is 2?[31m" + end);
+}
+
+TEST_CASE("the address that rank 0 leaves is its user's alone, and that of another is not believed") {
+  const TempFolder folder;
+  const FileRendezvous file{folder.path(), "job"};
+  leave_at(file, "node:1 secret");
+  namespace fs = std::filesystem;
+  CHECK((fs::status(file.file()).permissions() & fs::perms::all) == (fs::perms::owner_read | fs::perms::owner_write));
+  std::string why;
+  CHECK(look_at(file, &why) == "node:1 secret");
+  for (fs::perms others : {fs::perms::group_read, fs::perms::others_read, fs::perms::group_write, fs::perms::others_write}) {
+    fs::permissions(file.file(), fs::perms::owner_read | fs::perms::owner_write | others);
+    CHECK(look_at(file, &why) == "");
+    CHECK(why == file.file().string() + " is not believed: others than its owner may read or write it");
+  }
+  leave_at(file, "node:2 secret");                         // in its place
+  CHECK(look_at(file, &why) == "node:2 secret");
+  if (geteuid() == 0) {
+    REQUIRE(chown(file.file().c_str(), 12345, 12345) == 0);
+    CHECK(look_at(file, &why) == "");
+    CHECK(why == file.file().string() + " is not believed: it belongs to user 12345, not to this one, 0");
+  }
+  fs::remove(file.file());
+  leave_at({folder.path(), "elsewhere"}, "node:3 secret");
+  fs::create_symlink(FileRendezvous{folder.path(), "elsewhere"}.file(), file.file());
+  CHECK(look_at(file, &why) == "");
+  fs::remove(file.file());
+  REQUIRE(mkfifo(file.file().c_str(), 0600) == 0);         // waits for nobody
+  CHECK(look_at(file, &why) == "");
+  CHECK(why == file.file().string() + " is not believed: it is no ordinary file");
+}
+
 TEST_CASE("what rank 0 left is taken whole or not at all") {
   const TempFolder folder;
   const FileRendezvous file{folder.path(), "12/0//"};
@@ -161,7 +249,8 @@ TEST_CASE("what rank 0 left is taken whole or not at all") {
   CHECK(look_at({folder.path(), "13/0//"}, &why).empty());
   std::string bytes = read_file(file.file());
   const auto left = [&](const std::string& text) {
-    std::ofstream(file.file(), std::ios::binary) << text;
+    leave_at(file, "");
+    std::ofstream(file.file(), std::ios::binary | std::ios::trunc) << text;
     CHECK(look_at(file, &why).empty());
     return why;
   };

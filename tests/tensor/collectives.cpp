@@ -2,15 +2,18 @@
 #include <doctest/doctest.h>
 
 #include <atomic>
-#include <chrono>
+#include <future>
 #include <numeric>
 #include <thread>
 
-#include "tensor/collectives/socket.h"
 #include "tensor/collectives/tcp.h"
 #include "tensor/collectives/threads.h"
+#include "tests/support/shared_clock.h"
+#include "tests/support/tcp_job.h"
 
 using namespace fm;
+using fm::test::SharedClock;
+using fm::test::TcpJob;
 
 namespace {
 
@@ -132,72 +135,144 @@ TEST_CASE("a rank that fails tells the others why") {
   CHECK(told == 2);
 }
 
-TEST_CASE("a rank that dies, or falls silent, is named by the others, and on_lost comes when the caller does not notice") {
+namespace {
+
+// Seconds of a clock that the test moves; the communicator's thread looks at it a thousand times in a true second.
+WatchOptions watch_of(SharedClock& clock, int rank) { return {.lost_after = 15, .beat_every = 1, .clock = clock.of(rank), .look_every = 0.001}; }
+
+}  // namespace
+
+TEST_CASE("a rank that dies is named at once, one that falls silent after its time; on_lost comes when the caller does not notice") {
   for (bool silently : {false, true}) {
     CAPTURE(silently);
     const auto hub = make_thread_hub(3);
+    SharedClock clock(3);
+    std::atomic<int> lost = 0, called = 0;
+    std::promise<void> killed, end;
+    const auto ended = end.get_future().share();
+    double noticed[2] = {};
     std::vector<std::thread> threads;
-    std::atomic<int> called = 0;
     for (int r = 0; r < 3; ++r)
       threads.emplace_back([&, r] {
-        WatchOptions watch{.lost_after = 0.6, .beat_every = 0.05, .grace = 0.1, .on_lost = [&](const std::string&) { ++called; }};
+        WatchOptions watch = watch_of(clock, r);
+        watch.grace = 10, watch.on_lost = [&](const std::string&) { ++called; };
         MessageCommunicator ranks([&] { return open_thread_channel(hub, r); }, watch);
         if (r == 2) {
           ranks.barrier();                                // the others may learn of the loss in this very barrier
           kill_rank(*hub, 2, silently);
+          killed.set_value();
           return ranks.abandon("");
         }
-        const auto since = std::chrono::steady_clock::now();
         const std::string text = message_of([&] {
           for (;;) ranks.barrier();
         });
-        CHECK(text.starts_with("rank 2 was lost: "));
-        CHECK(std::chrono::steady_clock::now() - since < std::chrono::seconds(10));
-        std::this_thread::sleep_for(std::chrono::milliseconds(400));
+        noticed[r] = clock.now() - 1000;
+        ++lost;
+        CHECK(text == (silently ? "rank 2 was lost: no sign of life for 15 s" : "rank 2 was lost: its process ended"));
+        ended.wait();                                     // the caller does nothing about it
         ranks.abandon("");
       });
+    killed.get_future().wait();
+    while (lost < 2) clock.advance(0.5, {0, 1}, [&] { return lost == 2; });
+    CHECK(called == 0);
+    for (double seconds : noticed) CHECK((silently ? seconds > 14.5 && seconds < 19 : seconds < 5));
+    const double before = clock.now();
+    while (called < 2) clock.advance(0.5, {0, 1}, [&] { return called >= 2; });
+    CHECK(clock.now() - before > 8);
+    end.set_value();
     for (std::thread& t : threads) t.join();
-    CHECK(called >= 2);
   }
 }
 
-TEST_CASE("a rank that is busy for long is not lost: its communicator gives signs of life") {
+TEST_CASE("a rank that is busy for long is not lost: its communicator gives signs of life; nor is one whose machine slept") {
   const auto hub = make_thread_hub(2);
+  SharedClock clock(2);
+  std::atomic<double> slept = 0;                          // that rank 0's clock is ahead
+  std::atomic<bool> lost = false;
+  std::promise<void> busy;
+  const auto done = busy.get_future().share();
   std::vector<std::thread> threads;
   for (int r = 0; r < 2; ++r)
     threads.emplace_back([&, r] {
-      MessageCommunicator ranks([&] { return open_thread_channel(hub, r); }, {.lost_after = 1.5, .beat_every = 0.05});
-      if (r == 0) std::this_thread::sleep_for(std::chrono::milliseconds(2500));
+      WatchOptions watch = watch_of(clock, r);
+      if (r == 0) watch.clock = [&slept, clock = clock.of(0)] { return clock() + slept; };
+      watch.grace = 0, watch.on_lost = [&](const std::string&) { lost = true; };
+      MessageCommunicator ranks([&] { return open_thread_channel(hub, r); }, watch);
+      ranks.barrier();
+      done.wait();
+      if (lost) return ranks.abandon("");
       ranks.barrier();
       ranks.finish();
     });
+  for (int i = 0; i < 100 && !lost; ++i) {
+    if (i == 50) slept = 40;
+    clock.advance(0.5, {0, 1}, [&] { return lost.load(); });
+  }
+  CHECK_FALSE(lost);
+  busy.set_value();
   for (std::thread& t : threads) t.join();
+}
+
+TEST_CASE("one rank is asked to stop: the others hear why while it waits for them; one that leaves so is not lost") {
+  const auto hub = make_thread_hub(3);
+  std::promise<std::string> heard[3];
+  std::atomic<int> called = 0;
+  std::atomic<bool> asked = false;
+  std::vector<std::thread> threads;
+  for (int r = 0; r < 3; ++r)
+    threads.emplace_back([&, r] {
+      WatchOptions watch{.grace = 0, .on_lost = [&](const std::string&) { ++called; }, .look_every = 0.001};
+      if (r == 1) watch.stop_asked = [&] { return asked ? "SIGTERM" : ""; };
+      watch.stop_heard = [&heard, r](const std::string& why) { heard[r].set_value(why); };
+      MessageCommunicator ranks([&] { return open_thread_channel(hub, r); }, watch);
+      ranks.barrier();
+      if (r == 1) asked = true;
+      if (r == 0) {                                       // whose work the others wait for
+        CHECK(heard[0].get_future().get() == "SIGTERM");
+        CHECK(heard[2].get_future().get() == "SIGTERM");  // by now: after rank 0 has left nobody listens any more
+        return ranks.abandon("stopped by SIGTERM", Ending::stopped);
+      }
+      CHECK_THROWS_WITH_AS(ranks.barrier(), doctest::Contains("rank 0 left: stopped by SIGTERM"), RankStoppedError);
+      ranks.abandon("", Ending::stopped);
+    });
+  for (std::thread& t : threads) t.join();
+  CHECK(called == 0);
+}
+
+TEST_CASE("a text from another rank is not believed without a bound, nor shown as it is") {
+  for (std::int64_t length : {std::int64_t{-1}, std::int64_t{1} << 60, std::int64_t{5} << 20}) {
+    CAPTURE(length);
+    CHECK_THROWS_WITH_AS(run_ranks(2,
+                                   [&](Communicator& ranks) {
+                                     if (ranks.rank() == 0) gather_texts(ranks, "x");
+                                     const Tensor lengths = Tensor::full({2}, static_cast<double>(length), DType::i64);
+                                     ranks.all_gather(lengths, {1, 1});
+                                     message_of([&] { ranks.barrier(); });
+                                   }),
+                         doctest::Contains("rank 1 announces a text of " ), Error);
+  }
+  const std::string told = message_of([] {
+    run_ranks(2, [](Communicator& ranks) {
+      if (ranks.rank() == 1) throw Error("\x1b[31mred\a" + std::string(10000, 'x'));
+      ranks.barrier();
+    });
+  });
+  CHECK(told.starts_with("rank 1 was lost: ?[31mred?xxx"));
+  CHECK(told.size() < 400);
 }
 
 namespace {
 
-// Rank 0's port is free a moment before it is used.
-int free_port() { return port_of(listen_on(0)); }
-
-void run_tcp(int size, const std::function<void(Communicator&)>& f) {
-  const int port = free_port();
+void run_tcp(int size, const std::function<void(Communicator&)>& f, const std::string& secret = "") {
+  TcpJob job(size, {.host = "localhost", .job = "test", .deadline = 60, .secret = secret});
   std::vector<std::thread> threads;
   for (int r = 0; r < size; ++r)
     threads.emplace_back([&, r] {
-      MessageCommunicator ranks([&] { return open_tcp_channel({"localhost", port, "test", r, size, 30}); });
+      MessageCommunicator ranks([&] { return open_tcp_channel(job.place(r)); });
       f(ranks);
       ranks.finish();
     });
   for (std::thread& t : threads) t.join();
-}
-
-std::string refusal(const TcpRendezvous& where) {
-  try {
-    open_tcp_channel(where);
-  } catch (const ConfigError& e) {
-    return e.what();
-  }
-  return "";
 }
 
 }  // namespace
@@ -214,39 +289,37 @@ TEST_CASE("the same by TCP, small and large") {
     });
 }
 
-TEST_CASE("by TCP: a rank whose process ends, and one that says why") {
-  const int port = free_port();
+TEST_CASE("by TCP: a rank whose process ends, and one that sends what is not asked for") {
+  TcpJob job(3, {.deadline = 60});
+  std::promise<void> all_there[2];
   std::vector<std::thread> threads;
   for (int r = 0; r < 3; ++r)
     threads.emplace_back([&, r] {
       if (r == 2) {                                   // a line that closes without a word, as when the process is killed
-        auto channel = open_tcp_channel({"127.0.0.1", port, "job", r, 3, 30});
-        std::this_thread::sleep_for(std::chrono::milliseconds(200));
+        auto channel = open_tcp_channel(job.place(r));
+        for (auto& there : all_there) there.get_future().wait();
         return;
       }
-      MessageCommunicator ranks([&] { return open_tcp_channel({"127.0.0.1", port, "job", r, 3, 30}); });
+      MessageCommunicator ranks([&] { return open_tcp_channel(job.place(r)); });
+      all_there[r].set_value();
       CHECK(message_of([&] { ranks.barrier(); }) == "rank 2 was lost: its process ended");
       ranks.abandon("");
     });
   for (std::thread& t : threads) t.join();
-}
-
-TEST_CASE("rendezvous: who is missing, who is there already, who belongs elsewhere") {
-  const int port = free_port();
-  CHECK(refusal({"127.0.0.1", port, "job", 0, 3, 0.3}) == "ranks 1, 2 of 3 did not come to 127.0.0.1:" + std::to_string(port) + " within 0 s");
-  CHECK(refusal({"127.0.0.1", port, "job", 1, 3, 0.3}).starts_with("rank 1: rank 0 at 127.0.0.1:" + std::to_string(port) + " could not be reached"));
-  std::string first, same, elsewhere, larger, zero;
-  std::vector<std::thread> threads;
-  threads.emplace_back([&] { zero = refusal({"127.0.0.1", port, "job", 0, 3, 2}); });
-  threads.emplace_back([&] { first = refusal({"127.0.0.1", port, "job", 1, 3, 5}); });
-  std::this_thread::sleep_for(std::chrono::milliseconds(500));
-  same = refusal({"127.0.0.1", port, "job", 1, 3, 5});
-  elsewhere = refusal({"127.0.0.1", port, "other", 2, 3, 5});
-  larger = refusal({"127.0.0.1", port, "job", 2, 4, 5});
-  for (std::thread& t : threads) t.join();
-  CHECK(same == "rank 1: rank 1 is there already: two processes were started with the same rank");
-  CHECK(elsewhere == "rank 2: rank 0 at 127.0.0.1:" + std::to_string(port) + " belongs to another job");
-  CHECK(larger == "rank 2: rank 0 expects 3 ranks, this one 4");
-  CHECK(zero.starts_with("rank 2 of 3 did not come"));
-  CHECK(first == "rank 1: " + zero);
+  CHECK_THROWS_WITH_AS(
+      [] {
+        std::exception_ptr error;
+        run_tcp(2, [&](Communicator& ranks) {
+          try {
+            if (ranks.rank() == 0) ranks.broadcast(Tensor::zeros({3}), 0);
+            else ranks.broadcast(Tensor::zeros({2}), 0);
+            message_of([&] { ranks.barrier(); });
+          } catch (const Error&) {
+            error = std::current_exception();
+          }
+          ranks.abandon("");
+        });
+        if (error) std::rethrow_exception(error);
+      }(),
+      "ranks disagree about the size of a message: rank 0 sends 12 bytes, this rank expects 8", Error);
 }

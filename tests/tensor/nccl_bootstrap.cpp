@@ -24,12 +24,13 @@ TEST_CASE("a build without NCCL says so; with it, its id reaches all ranks by TC
   std::vector<std::thread> threads;
   for (int r = 2; r >= 0; --r)
     threads.emplace_back([&, r] {
-      TcpRendezvous w{"the address in a file", 0, file.job, r, 3, 30};
+      TcpRendezvous w{"localhost", 0, file.job, r, 3, 30};
+      w.called = "the address in a file";
       w.listening = [&](int port) { leave_at(file, std::to_string(port)); };
-      w.find = [&]() -> std::pair<std::string, int> {
-        std::string why;
-        const std::string text = look_at(file, &why);
-        return text.empty() ? std::pair<std::string, int>{} : std::pair<std::string, int>{"localhost", std::stoi(text)};
+      w.find = [&](std::string* why) -> TcpRendezvous::Found {
+        const std::string text = look_at(file, why);
+        if (text.empty()) return {};
+        return {"localhost", std::stoi(text), ""};
       };
       MessageCommunicator ranks([&] { return open_tcp_channel(w); });
       ids[static_cast<std::size_t>(r)] = share_nccl_id(ranks);

@@ -1,0 +1,55 @@
+// Lets in those connections that prove the secret (hello.h), and is not held up by others: all are read from at once, each has a few seconds
+// for its proof, and only so many are kept open. A connection that begins with anything else than a hello is closed at its first wrong byte.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "tensor/collectives/hello.h"
+#include "tensor/collectives/socket.h"
+
+namespace fm {
+
+struct AdmissionRules {
+  std::string secret;
+  double prove_within = 5;               // seconds
+  std::size_t most_pending = 128;        // connections that have proved nothing yet; the oldest goes when one more comes
+  // Whoever had another secret: the rank that it said it was, and its address.
+  std::function<void(int rank, const std::string& address)> wrong_secret = {};
+};
+
+class Admission {
+ public:
+  Admission(std::vector<Socket> listeners, AdmissionRules rules) : listeners_(std::move(listeners)), rules_(std::move(rules)) {}
+
+  struct Guest {
+    Hello hello;
+    Socket socket;
+    std::string transcript;              // what the verdict's proof is of
+  };
+  // Those that have proved the secret, after at most so many seconds.
+  std::vector<Guest> admit(double seconds);
+  std::size_t pending() const { return pending_.size(); }
+
+ private:
+  struct Pending {
+    Guest guest;
+    std::string received;
+    bool challenged = false;
+    double deadline = 0;
+  };
+  enum class State { waiting, proved, over };
+  bool accept_all();
+  State hear_hello(Pending& p);
+  State hear_proof(Pending& p);
+
+  std::vector<Socket> listeners_;
+  AdmissionRules rules_;
+  std::vector<Pending> pending_;         // the oldest first
+};
+
+// Tells a guest how it stands.
+Io answer(const Admission::Guest& guest, Verdict code, const std::string& text, const std::string& secret, const Patience& patience);
+
+}  // namespace fm

@@ -1,0 +1,76 @@
+// What two processes send each other on a new connection before either believes the other. Every number, length and text here may come from
+// a stranger: nothing is taken without a bound.
+//
+//   the one that connects                         the one that listens
+//   Hello: who it is, whom it wants, a nonce  ->
+//                                             <-  Challenge: a nonce
+//   HMAC(secret, both)                        ->
+//                                             <-  Verdict: a code, a text, HMAC(secret, both, code, text)
+//
+// Both nonces are new on each connection, so a recorded proof is worth nothing on another. Numbers are little-endian.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "tensor/collectives/keyed_hash.h"
+
+namespace fm {
+
+constexpr std::uint32_t rendezvous_protocol = 2;
+constexpr std::uint64_t hello_magic = 0x464C4F574D415031, challenge_magic = 0x464C4F574D414332, verdict_magic = 0x464C4F574D415632;
+constexpr std::size_t nonce_bytes = 16, hello_bytes = 36 + nonce_bytes, challenge_bytes = 12 + nonce_bytes, verdict_head_bytes = 16 + 32;
+
+enum class Purpose : std::uint32_t { join, data_line, notice_line };
+
+struct Hello {
+  std::uint32_t version = rendezvous_protocol, job = 0;   // job: a checksum of its name
+  std::int32_t rank = 0, size = 0, to = 0;                // who speaks, of how many, to which rank
+  Purpose purpose = Purpose::join;
+  std::uint32_t port = 0;                                 // join: where this rank listens
+  std::string nonce;
+};
+
+// Why a connection ends, or does not. The values are on the wire.
+enum class Verdict : std::uint32_t { welcome, refused, lost, stopped };
+struct VerdictHead {
+  Verdict code = Verdict::refused;
+  std::uint32_t bytes = 0;                                // of the text that follows
+  Digest proof{};
+};
+
+// False as soon as these first bytes cannot be those of a message with this magic number.
+bool may_begin(std::string_view received, std::uint64_t magic);
+
+std::string encode(const Hello& hello);
+// Nothing when it is not one: another magic or length, a purpose that there is not.
+std::optional<Hello> decode_hello(std::string_view bytes);
+std::string encode_challenge(const std::string& nonce);
+// The version that the other side speaks; nothing when it is no challenge.
+std::optional<std::uint32_t> version_of_challenge(std::string_view bytes);
+
+// `transcript`: the bytes of the hello and of the challenge.
+Digest proof_of_rank(std::string_view secret, std::string_view transcript);
+std::string encode_verdict(Verdict code, std::string_view text, std::string_view secret, std::string_view transcript);
+// Nothing when it is no verdict, or its text is longer than `most` bytes.
+std::optional<VerdictHead> decode_verdict_head(std::string_view bytes, std::size_t most);
+bool is_genuine(const VerdictHead& head, std::string_view text, std::string_view secret, std::string_view transcript);
+
+// Where the ranks listen, by rank. "-" stands for rank 0's machine, as each rank knows it.
+struct Place {
+  std::string host;
+  int port = 0;
+};
+using Places = std::vector<Place>;
+std::string to_text(const Places& places);
+// Nothing when it is not a list of `size` ranks, each with a host of at most 64 letters, digits, '.', ':', '-', '%' and a port from 1 to 65535.
+std::optional<Places> parse_places(std::string_view text, int size);
+constexpr std::size_t most_bytes_of_place = 72, most_bytes_of_reason = 1024;
+
+// At most `most` characters, those that are not printable ASCII as '?'.
+std::string printable(std::string_view text, std::size_t most = 300);
+
+}  // namespace fm

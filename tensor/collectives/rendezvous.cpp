@@ -1,0 +1,313 @@
+#include "tensor/collectives/rendezvous.h"
+
+#include <algorithm>
+#include <map>
+#include <optional>
+
+#include "tensor/collectives/admission.h"
+#include "tensor/collectives/communicator.h"
+#include "tensor/collectives/introduce.h"
+#include "tensor/io/crc32c.h"
+
+namespace fm {
+namespace {
+
+using Guests = std::map<int, Admission::Guest>;      // by rank
+using End = Conversation::End;
+
+std::string place(const std::string& host, int port) {
+  return (host.find(':') == std::string::npos ? host : "[" + host + "]") + ":" + std::to_string(port);
+}
+std::string place(const TcpRendezvous& w) { return w.called.empty() ? place(w.host, w.port) : w.called; }
+std::string me(const TcpRendezvous& w) { return "rank " + std::to_string(w.rank); }
+
+std::string list_of(const std::vector<int>& ranks) {
+  std::string text;
+  for (int r : ranks) text += (text.empty() ? "" : ", ") + std::to_string(r);
+  return (ranks.size() == 1 ? "rank " : "ranks ") + text;
+}
+
+Hello hello_of(const TcpRendezvous& w, Purpose purpose, int to, int port) {
+  return {rendezvous_protocol, crc32c(w.job), w.rank, w.size, to, purpose, static_cast<std::uint32_t>(port), random_bytes(nonce_bytes)};
+}
+
+// All ranks may come at once, two connections each.
+AdmissionRules rules_for(const TcpRendezvous& w) { return {.secret = w.secret, .most_pending = 128 + 2 * static_cast<std::size_t>(w.size)}; }
+
+// Empty: welcome.
+std::string objection(const Hello& h, const TcpRendezvous& w, bool there_already) {
+  const std::string who = "rank " + std::to_string(h.rank);
+  if (h.job != crc32c(w.job)) return "rank 0 at " + place(w) + " belongs to another job";
+  if (h.size != w.size) return "rank 0 expects " + std::to_string(w.size) + " ranks, this one " + std::to_string(h.size);
+  if (h.rank <= 0 || h.rank >= w.size) return who + " is not below " + std::to_string(w.size);
+  if (h.purpose == Purpose::join && (h.port < 1 || h.port > 65535)) return who + " listens at no port";
+  if (there_already) return who + " is there already: two processes were started with the same rank";
+  return "";
+}
+
+// ---- rank 0 -----------------------------------------------------------------------------------------------------------------------
+
+void tell(const Guests& guests, const TcpRendezvous& w, Verdict code, const std::string& text) {
+  for (const auto& [rank, guest] : guests) answer(guest, code, text, w.secret, {steady_seconds() + 5});
+}
+
+// A rank that has joined says nothing until it is answered: what can be read is its end.
+void drop_those_who_went(Guests& there) {
+  std::erase_if(there, [](auto& entry) {
+    std::string ignored;
+    return receive_some(entry.second.socket, ignored, 1) != Io::late;
+  });
+}
+
+void take_guest(Admission::Guest guest, const TcpRendezvous& w, Guests& there) {
+  const int rank = guest.hello.rank;
+  if (guest.hello.purpose != Purpose::join) return;
+  const std::string why = objection(guest.hello, w, there.contains(rank));
+  if (why.empty()) there.emplace(rank, std::move(guest));
+  else answer(guest, Verdict::refused, why, w.secret, {steady_seconds()});
+}
+
+Places places_of(const Guests& there, const TcpRendezvous& w) {
+  Places places(static_cast<std::size_t>(w.size));
+  places[0] = {"-", w.port};
+  for (const auto& [rank, guest] : there) {
+    const std::string address = address_of_peer(guest.socket);
+    places[static_cast<std::size_t>(rank)] = {is_loopback(address) && w.from_other_machines ? "-" : address, static_cast<int>(guest.hello.port)};
+  }
+  return places;
+}
+
+// Waits for all and tells them where all are.
+void gather_ranks(const TcpRendezvous& w, Admission& door, const Patience& patience) {
+  Guests there;
+  try {
+    while (static_cast<int>(there.size()) < w.size - 1 && !patience.over()) {
+      for (Admission::Guest& guest : door.admit(std::min(0.2, patience.deadline - steady_seconds()))) take_guest(std::move(guest), w, there);
+      drop_those_who_went(there);
+      patience.check();
+    }
+  } catch (const RankStoppedError& e) {
+    tell(there, w, Verdict::stopped, std::string("rank 0 was ") + e.what());
+    throw;
+  }
+  std::vector<int> missing;
+  for (int r = 1; r < w.size; ++r)
+    if (!there.contains(r)) missing.push_back(r);
+  if (!missing.empty()) {
+    const std::string text = list_of(missing) + " of " + std::to_string(w.size) + " did not come to " + place(w) + " within " + seconds_text(w.deadline);
+    tell(there, w, Verdict::lost, text);
+    throw RankLostError(text);
+  }
+  tell(there, w, Verdict::welcome, to_text(places_of(there, w)));
+}
+
+// ---- the others -------------------------------------------------------------------------------------------------------------------
+
+struct Joined {
+  Admission door;                        // where this rank listens
+  Places places;
+};
+
+// What came of one conversation; nothing where it is worth another try.
+struct Attempt {
+  std::optional<Joined> joined;
+  std::string why;
+  bool certain = false;                  // another try at this address would end alike
+  bool refused = false;                  // by a rank 0 with the same secret
+};
+
+// Where this rank is reached from: by the interface by which it reaches rank 0, unless that is one that other machines do not have.
+std::vector<Socket> listen_beside(const Socket& to_rank_0, const TcpRendezvous& w, const Patience& patience) {
+  const std::string own = address_of(to_rank_0);
+  return listen_at(is_loopback(own) && w.from_other_machines ? "0.0.0.0" : own, 0, patience);
+}
+
+Attempt try_to_join(const TcpRendezvous& w, const Socket& s, const Patience& patience) {
+  std::vector<Socket> listeners = listen_beside(s, w, patience);
+  const int port = port_of(listeners.front());
+  Admission door(std::move(listeners), rules_for(w));
+  const Hello hello = hello_of(w, Purpose::join, 0, port);
+  const std::size_t most = most_bytes_of_reason + most_bytes_of_place * static_cast<std::size_t>(w.size);
+  // Rank 0's own deadline began at another time: it names who is missing, so it may speak first.
+  const Conversation c = introduce(s, hello, w.secret, std::clamp(patience.deadline - steady_seconds(), 0.1, 10.0), most, {patience.deadline + 10, patience.check});
+  const std::string at = place(w), not_rank_0 = "what listens at " + at + " is not rank 0 of flowmap: ";
+  switch (c.end) {
+    case End::foreign: return {{}, not_rank_0 + c.text, true};
+    case End::silent: return {{}, not_rank_0 + c.text, c.text.ends_with("nothing")};
+    case End::other_version:
+      return {{}, "rank 0 at " + at + " is of another version of this program (protocol " + c.text + ", this is " + std::to_string(rendezvous_protocol) + ")", true};
+    case End::other_secret:
+      return {{}, "rank 0 at " + at + " has another secret than this rank: give all ranks the same FLOWMAP_RENDEZVOUS_SECRET, or none", true};
+    case End::ended: throw RankLostError("rank 0 at " + at + " ended, or fell silent, before all ranks had come");
+    case End::answered: break;
+  }
+  if (c.code == Verdict::lost) throw RankLostError(c.text);
+  if (c.code == Verdict::stopped) throw RankStoppedError(c.text);
+  if (c.code == Verdict::refused) return {{}, c.text, true, true};
+  auto places = parse_places(c.text, w.size);
+  if (!places) return {{}, not_rank_0 + "its list of ranks is none", true};
+  return {Joined{std::move(door), std::move(*places)}, "", true};
+}
+
+// A fixed address: who listens there may begin later, but what is something else stays that.
+Joined join_at(const TcpRendezvous& w, const Patience& patience) {
+  const double begin = steady_seconds();
+  double first_silence = 0;
+  for (;;) {
+    std::string why;
+    bool hopeless = false;
+    const Socket s = connect_to(w.host, w.port, patience, &why, &hopeless);
+    if (!s.open()) {
+      const std::string text = me(w) + ": rank 0 at " + place(w) + " could not be reached: " + why + " (tried for " + seconds_text(steady_seconds() - begin) + ")";
+      if (hopeless) throw ConfigError(text);
+      throw RankLostError(text);
+    }
+    Attempt a = try_to_join(w, s, patience);
+    if (a.joined) return std::move(*a.joined);
+    // Closed at once: a tunnel or a proxy does that for a moment, until its other end listens.
+    if (first_silence == 0) first_silence = steady_seconds();
+    if (a.certain || steady_seconds() - first_silence > 5 || patience.over()) throw ConfigError(me(w) + ": " + a.why);
+    pause(0.25, patience);
+  }
+}
+
+// An address that was found may be that of a job that ended, until rank 0 of this one has said where it is.
+Joined join_where_found(TcpRendezvous& w, const Patience& patience) {
+  std::string why = "it is not there";
+  double first_refusal = 0;
+  for (; !patience.over(); pause(0.1, patience)) {
+    std::string absent;
+    const TcpRendezvous::Found found = w.find(&absent);
+    if (found.host.empty()) {
+      why = absent;
+      continue;
+    }
+    w.host = found.host, w.port = found.port, w.secret = found.secret;
+    bool hopeless = false;
+    const Socket s = connect_to(w.host, w.port, patience.until(steady_seconds() + 2), &why, &hopeless);
+    if (!s.open()) continue;
+    Attempt a = try_to_join(w, s, patience);
+    if (a.joined) return std::move(*a.joined);
+    why = a.why;
+    // One that is just ending may refuse too.
+    if (a.refused && first_refusal == 0) first_refusal = steady_seconds();
+    if (a.refused && steady_seconds() - first_refusal > 3) throw ConfigError(me(w) + ": " + why);
+  }
+  throw RankLostError(me(w) + ": rank 0 could not be reached by " + place(w) + " within " + seconds_text(w.deadline) + ": " + why);
+}
+
+// ---- all to all -------------------------------------------------------------------------------------------------------------------
+
+Socket connect_to_rank(const TcpRendezvous& w, int r, Purpose purpose, const Place& p, const Patience& patience) {
+  const std::string host = p.host == "-" ? w.host : p.host;
+  const std::string who = me(w) + " cannot reach rank " + std::to_string(r) + " at " + place(host, p.port) + ": ";
+  std::string why;
+  bool hopeless = false;
+  Socket s;
+  Conversation c;
+  for (;; pause(0.25, patience)) {               // closed before its first word: it had too many strangers at its door
+    s = connect_to(host, p.port, patience, &why, &hopeless);
+    if (!s.open() && hopeless) throw ConfigError(who + why);
+    if (!s.open()) throw RankLostError(who + why);
+    c = introduce(s, hello_of(w, purpose, r, 0), w.secret, 3600, most_bytes_of_reason, patience);
+    if (c.end != End::silent || patience.over()) break;
+  }
+  if (c.end == End::foreign || c.end == End::other_secret || c.end == End::other_version)
+    throw ConfigError(who + "what listens there is not a rank of this job");
+  if (c.end != End::answered) throw RankLostError(who + "it ended, or fell silent");
+  if (c.code != Verdict::welcome) throw RankLostError(who + c.text);
+  return s;
+}
+
+class Table {
+ public:
+  explicit Table(const TcpRendezvous& w) : w_(w), lines_(static_cast<std::size_t>(w.size)) {}
+
+  void connect_to_lower(const Places& places, const Patience& patience) {
+    for (int r = 0; r < w_.rank; ++r)
+      for (Purpose purpose : {Purpose::data_line, Purpose::notice_line})
+        slot(r, purpose) = connect_to_rank(w_, r, purpose, places[static_cast<std::size_t>(r)], patience);
+  }
+
+  void wait_for_higher(Admission& door, const Patience& patience) {
+    for (int left = 2 * (w_.size - 1 - w_.rank); left > 0;) {
+      for (Admission::Guest& guest : door.admit(std::min(0.2, patience.deadline - steady_seconds()))) left -= seat(guest);
+      patience.check();
+      if (left > 0 && patience.over()) throw RankLostError(me(w_) + ": " + list_of(missing()) + " did not connect in time");
+    }
+  }
+  std::vector<Lines> take() { return std::move(lines_); }
+
+ private:
+  Socket& slot(int rank, Purpose purpose) {
+    Lines& l = lines_[static_cast<std::size_t>(rank)];
+    return purpose == Purpose::data_line ? l.data : l.notices;
+  }
+  std::vector<int> missing() {
+    std::vector<int> ranks;
+    for (int r = w_.rank + 1; r < w_.size; ++r)
+      if (!slot(r, Purpose::data_line).open() || !slot(r, Purpose::notice_line).open()) ranks.push_back(r);
+    return ranks;
+  }
+  int seat(Admission::Guest& guest) {
+    const Hello& h = guest.hello;
+    std::string why = objection(h, w_, h.purpose == Purpose::join);            // late: everybody is there
+    if (why.empty() && (h.to != w_.rank || h.rank <= w_.rank)) why = "this is rank " + std::to_string(w_.rank);
+    if (why.empty() && slot(h.rank, h.purpose).open()) why = "rank " + std::to_string(h.rank) + " is connected already";
+    const Io told = answer(guest, why.empty() ? Verdict::welcome : Verdict::refused, why, w_.secret, {steady_seconds() + 1});
+    if (!why.empty() || told != Io::done) return 0;
+    slot(h.rank, h.purpose) = std::move(guest.socket);
+    return 1;
+  }
+
+  const TcpRendezvous& w_;
+  std::vector<Lines> lines_;
+};
+
+Admission open_door(TcpRendezvous& w, const Patience& patience) {
+  const bool wide = w.from_other_machines && means_this_machine_alone(w.host, patience);
+  std::vector<Socket> listeners = [&] {
+    try {
+      return listen_at(wide ? "" : w.host, w.port, patience);
+    } catch (const ConfigError& e) {
+      throw ConfigError(std::string("rank 0 ") + e.what());
+    }
+  }();
+  w.port = port_of(listeners.front());
+  const bool private_to_machine = std::all_of(listeners.begin(), listeners.end(), [](const Socket& s) { return is_loopback(address_of(s)); });
+  if (w.warn && wide && w.secret.empty())
+    w.warn("this machine takes " + w.host + " for itself alone, so rank 0 listens at all of its addresses, port " + std::to_string(w.port));
+  if (w.warn && w.secret.empty() && !private_to_machine)
+    w.warn("without FLOWMAP_RENDEZVOUS_SECRET everybody who reaches " + place(w.host, w.port) +
+           " while ranks meet can join: for networks where all are trusted (docs/launch.md)");
+  AdmissionRules rules = rules_for(w);
+  if (w.warn)
+    rules.wrong_secret = [warn = w.warn, told = false](int rank, const std::string& address) mutable {
+      if (!std::exchange(told, true)) warn("turned away: a process at " + address + " that says it is rank " + std::to_string(rank) + " has another secret");
+    };
+  if (w.listening) w.listening(w.port);
+  return Admission(std::move(listeners), std::move(rules));
+}
+
+}  // namespace
+
+std::vector<Lines> meet(TcpRendezvous w) {
+  const auto stop = [&w] {
+    if (const std::string why = w.stop_asked ? w.stop_asked() : ""; !why.empty())
+      throw RankStoppedError("stopped by " + why + " before all ranks had met; nothing was begun");
+  };
+  const Patience patience{steady_seconds() + w.deadline, stop}, a_little_more{patience.deadline + 10, stop};
+  Table table(w);
+  if (w.rank == 0) {
+    Admission door = open_door(w, patience);
+    gather_ranks(w, door, patience);
+    table.wait_for_higher(door, a_little_more);
+  } else {
+    Joined joined = w.find ? join_where_found(w, patience) : join_at(w, patience);
+    table.connect_to_lower(joined.places, a_little_more);
+    table.wait_for_higher(joined.door, a_little_more);
+  }
+  return table.take();
+}
+
+}  // namespace fm

@@ -1,0 +1,18 @@
+// How the ranks of tcp.h meet: rank 0 gathers all and tells each where the others listen, then every rank connects to all below it.
+#pragma once
+
+#include <vector>
+
+#include "tensor/collectives/socket.h"
+#include "tensor/collectives/tcp.h"
+
+namespace fm {
+
+struct Lines {
+  Socket data, notices;
+};
+
+// Connections to all ranks; that of this rank itself is empty. Errors: tcp.h.
+std::vector<Lines> meet(TcpRendezvous where);
+
+}  // namespace fm

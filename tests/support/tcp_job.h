@@ -1,0 +1,34 @@
+// Ranks that meet by TCP on this machine, without a port that somebody else may take meanwhile: rank 0 takes any that is free, and the others
+// learn which.
+#pragma once
+
+#include <future>
+#include <string>
+
+#include "tensor/collectives/tcp.h"
+
+namespace fm::test {
+
+class TcpJob {
+ public:
+  explicit TcpJob(int size, TcpRendezvous common = {}) : common_(std::move(common)), port_(listening_.get_future().share()) {
+    common_.size = size;
+    if (common_.host.empty()) common_.host = "127.0.0.1";
+  }
+  // Of rank 0; waits until it listens.
+  int port() const { return port_.get(); }
+  TcpRendezvous place(int rank) {
+    TcpRendezvous w = common_;
+    w.rank = rank;
+    if (rank == 0) w.listening = [this](int port) { listening_.set_value(port); };
+    else w.port = port();
+    return w;
+  }
+
+ private:
+  TcpRendezvous common_;
+  std::promise<int> listening_;
+  std::shared_future<int> port_;
+};
+
+}  // namespace fm::test
