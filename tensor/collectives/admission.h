@@ -13,7 +13,7 @@ namespace fm {
 
 struct AdmissionRules {
   std::string secret;
-  double prove_within = 5;               // seconds
+  double prove_within = 10;              // seconds
   std::size_t most_pending = 128;        // connections that have proved nothing yet; the oldest goes when one more comes
   // Whoever had another secret: the rank that it said it was, and its address.
   std::function<void(int rank, const std::string& address)> wrong_secret = {};

@@ -5,10 +5,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <fstream>
 #include <map>
 #include <thread>
 
+#include "apps/support/signals.h"
 #include "tensor/collectives/file_rendezvous.h"
 #include "tensor/collectives/threads.h"
 #include "tensor/io/atomic_file.h"
@@ -206,6 +208,21 @@ TEST_CASE("what ranks were started with is compared before they begin: the comma
   CHECK(told([](StartFacts& f) { f.folder = "/home/b/runs/x"; }) == begin + "its --out is /home/b/runs/x, not /home/a/runs/x" + end);
   CHECK(told([](StartFacts& f) { f.folder = "/mnt/a/runs/x", f.host = "node2"; }) == "");       // another machine's name for the same folder
   CHECK(told([](StartFacts& f) { f.config = "seed = 2\x1b[31m\nfm.loop.steps = 2\n"; }) == begin + "seed was 1, is 2?[31m" + end);
+}
+
+TEST_CASE("a stop that another rank was asked for is a stop here; a signal of one's own after it is the first, which ends nothing at once") {
+  install_signal_handlers();
+  CHECK(stop_reason() == "");
+  request_stop("--max-time 1h");
+  request_stop("SIGINT");
+  CHECK(stop_requested());
+  CHECK(stop_reason() == "--max-time 1h");
+  raise(SIGTERM);                                          // would end this process if it counted as the second
+  CHECK(stop_reason() == "SIGTERM");
+  CHECK_THROWS_AS(throw_if_stop_requested(), StopRequested);
+  install_signal_handlers();
+  CHECK_FALSE(stop_requested());
+  for (int signal : {SIGINT, SIGTERM, SIGUSR1, SIGUSR2}) std::signal(signal, SIG_DFL);
 }
 
 TEST_CASE("the address that rank 0 leaves is its user's alone, and that of another is not believed") {

@@ -76,5 +76,15 @@ def recipes():
     write("toml", "small.toml", b'data = "shapes"\nseed = 7 # a comment\n\n[judge.loop]\nsteps = 1_000\nema = 0.99\n[judge.loop.rate]\npeak = 2e-3\n')
 
 
-for make in (pickles, safetensors, arrays, idx, pictures, recipes):
+def hellos():
+    def little(value, size):
+        return value.to_bytes(size, "little")
+    words = (2, 7, 1, 2, 0, 0, 4000)  # version, job, rank, size, to, purpose, port
+    write("hello", "hello", b"\0" + little(0x464C4F574D415031, 8) + b"".join(little(w, 4) for w in words) + b"n" * 16)
+    write("hello", "challenge", b"\0" + little(0x464C4F574D414332, 8) + little(2, 4) + b"c" * 16)
+    write("hello", "verdict", b"\1" + little(0x464C4F574D415632, 8) + little(1, 4) + little(3, 4) + b"p" * 32 + b"no!")
+    write("hello", "places", b"\2\3- 4000\n192.0.2.7 65535\nfe80::1%eth0 1\n")
+
+
+for make in (hellos, pickles, safetensors, arrays, idx, pictures, recipes):
     make()
