@@ -119,7 +119,7 @@ int run_with_ranks(const ParsedLine& line, Context& context) {
     return exit_code::stopped_early;
   } catch (const RankStoppedError& stop) {
     context.log.end_status();
-    context.log.info("{}; the same command goes on from the last checkpoint", stop.what());
+    context.log.info("{}", stop.what());
     context.ranks->abandon(stop.what(), Ending::stopped);
     return exit_code::stopped_early;
   } catch (const RankLostError& lost) {

@@ -171,8 +171,8 @@ RankPlace find_ranks(const Launch& launch, const Environment& environment, bool 
   }
   p.deadline = launch.rendezvous_timeout;
   if (p.size > 1) choose_transport(p, launch, env, have_mpi);
-  if (p.transport == RankPlace::Transport::tcp) take_secret(p, environment);
   else if (!launch.rendezvous.empty()) throw ConfigError("--rendezvous: this process is alone; --rank and --world-size say who it is");
+  if (p.transport == RankPlace::Transport::tcp) take_secret(p, environment);
   return p;
 }
 
@@ -221,6 +221,7 @@ TcpRendezvous::Found read_address(const FileRendezvous& file, const std::string&
   const std::string text = look_at(file, why);
   const std::size_t space = text.find(' '), colon = text.rfind(':', space);
   const int port = space == std::string::npos || colon == std::string::npos ? 0 : parse_port(text.substr(colon + 1, space - colon - 1));
+  if (port == 0 && !text.empty()) *why = file.file().string() + " holds no address";
   if (port == 0) return {};
   return {text.substr(0, colon), port, given_secret.empty() ? text.substr(space + 1) : given_secret};
 }
@@ -249,7 +250,7 @@ class ClearedAddress {
  public:
   explicit ClearedAddress(const RankPlace& p) : place_(p) {}
   ~ClearedAddress() {
-    if (place_.rank != 0 || place_.folder.empty()) return;
+    if (left.empty()) return;
     std::string why;
     if (look_at(file_of(place_), &why) == left) clear(file_of(place_));
   }
@@ -258,10 +259,6 @@ class ClearedAddress {
  private:
   const RankPlace& place_;
 };
-
-}  // namespace
-
-namespace {
 
 // The first thing that is not alike; empty: all is.
 std::string difference(const StartFacts& own, const StartFacts& first) {
