@@ -12,6 +12,7 @@
 #include "data/source.h"
 #include "flowmap/velocity.h"
 #include "nn/checkpoint.h"
+#include "tensor/io/file_text.h"
 #include "tensor/memory/allocator.h"
 #include "tensor/ops/reduce.h"
 
@@ -52,7 +53,8 @@ void show_checkpoint(const InspectCommand& c, Context& context) {
   for (const auto& [name, t] : w.tensors) values += t.numel();
   print_result("file        {}\n", w.file.string());
   if (w.step >= 0) print_result("step        {}\n", w.step);
-  print_result("tensors     {}, {} values\n", w.tensors.size(), values);
+  print_result("tensors     {}, {} values{}\n", w.tensors.size(), values,
+             w.unread.empty() ? "" : fmt::format(", and {} entries that cannot be read", w.unread.size()));
   if (w.state) {
     for (const char* key : {"stage", "seed"})
       if (w.state->contains(key)) print_result("{:<11} {}\n", key, (*w.state)[key].dump());
@@ -60,8 +62,9 @@ void show_checkpoint(const InspectCommand& c, Context& context) {
   }
   if (!c.tensors) return;
   for (const auto& [name, t] : w.tensors)
-    print_result("{:<60} {:<5} {:<24} rms {:.4g}\n", name, name_of(t.dtype()), to_string(t.shape()),
+    print_result("{:<60} {:<5} {:<24} rms {:.4g}\n", one_line(name), name_of(t.dtype()), to_string(t.shape()),
                is_floating(t.dtype()) ? std::sqrt(sum_squares(t) / std::max<double>(1, static_cast<double>(t.numel()))) : 0.0);
+  for (const UnreadEntry& entry : w.unread) print_result("{:<60} not read: {}\n", one_line(entry.name), entry.why);
 }
 
 void resolve_sizes(InspectCommand& c) {

@@ -8,6 +8,7 @@
 #include "tensor/error.h"
 #include "tensor/io/atomic_file.h"
 #include "tensor/io/crc32c.h"
+#include "tensor/io/file_text.h"
 #include "tensor/io/system_error.h"
 
 namespace fm {
@@ -79,7 +80,7 @@ std::optional<Index> read_index(const fs::path& folder) {
   try {
     return parse_index(text);
   } catch (const std::exception& e) {
-    throw FileError(fmt::format("{}: no index of latents: {}: make the cache again in another folder", file.string(), e.what()));
+    throw FileError(fmt::format("{}: no index of latents: {}: make the cache again in another folder", file.string(), one_line(e.what(), 200)));
   }
 }
 
@@ -95,7 +96,7 @@ std::string difference(const Json& before, const Json& now) {
   for (const auto& [key, value] : now.items()) {
     const Json old = before.contains(key) ? before.at(key) : Json();
     if (old == value) continue;
-    return value.is_array() ? fmt::format("other {}", key) : fmt::format("{} {} instead of {}", key, old.dump(), value.dump());
+    return value.is_array() ? fmt::format("other {}", key) : fmt::format("{} {} instead of {}", key, one_line(old.dump()), value.dump());
   }
   return {};
 }

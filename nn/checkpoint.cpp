@@ -10,6 +10,7 @@
 #include "nn/sharded_weights.h"
 #include "tensor/io/atomic_file.h"
 #include "tensor/io/crc32c.h"
+#include "tensor/io/file_text.h"
 #include "tensor/io/system_error.h"
 
 namespace fm {
@@ -81,7 +82,7 @@ Checkpoint::Checkpoint(const fs::path& folder) : folder_(folder) {
       parts_.emplace(part, Safetensors(file));
     }
   } catch (const nlohmann::json::exception& e) {
-    damaged(folder / state_file, e.what());
+    damaged(folder / state_file, one_line(e.what(), 200));
   }
   for (const char* own : {version_key, step_key, files_key}) state.erase(own);
   state_ = std::make_shared<const Json>(std::move(state));

@@ -4,6 +4,7 @@
 #include <unordered_map>
 
 #include "tensor/error.h"
+#include "tensor/io/file_text.h"
 
 namespace fm {
 namespace {
@@ -72,23 +73,26 @@ namespace {
 template <class F> void match_entries(const std::vector<StateEntry>& own, const StateDict& from, bool strict, F take) {
   std::unordered_map<std::string, const Tensor*> given;
   for (const auto& [name, tensor] : from) given[name] = &tensor;
-  std::vector<std::string> missing, misshaped, unexpected;
+  std::vector<std::string> missing, misshaped, mistyped, unexpected;
   for (const StateEntry& e : own) {
     const auto it = given.find(e.name);
     if (it == given.end()) missing.push_back(e.name);
     else if (it->second->shape() != e.tensor->shape())
       misshaped.push_back(e.name + " (has " + to_string(it->second->shape()) + ", the model wants " + to_string(e.tensor->shape()) + ")");
+    else if (is_floating(it->second->dtype()) != is_floating(e.tensor->dtype()))  // quantized weights, say, whose scale lies elsewhere
+      mistyped.push_back(e.name + " (has " + name_of(it->second->dtype()) + ", the model wants " + name_of(e.tensor->dtype()) + ")");
   }
   std::unordered_map<std::string, bool> known;
   for (const StateEntry& e : own) known[e.name] = true;
   for (const auto& [name, tensor] : from)
-    if (!known.count(name)) unexpected.push_back(name);
+    if (!known.count(name)) unexpected.push_back(one_line(name));
   if (!strict) missing.clear(), unexpected.clear();
-  if (!missing.empty() || !misshaped.empty() || !unexpected.empty()) {
+  if (!missing.empty() || !misshaped.empty() || !mistyped.empty() || !unexpected.empty()) {
     std::string message = "load_state: the stored tensors do not fit the model";
     if (!missing.empty()) message += "; missing: " + join(missing);
     if (!unexpected.empty()) message += "; unexpected: " + join(unexpected);
     if (!misshaped.empty()) message += "; other shape: " + join(misshaped);
+    if (!mistyped.empty()) message += "; other type: " + join(mistyped);
     throw FileError(message);
   }
   for (const StateEntry& e : own)

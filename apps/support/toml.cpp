@@ -10,6 +10,7 @@
 
 #include "tensor/error.h"
 #include "tensor/io/atomic_file.h"
+#include "tensor/io/file_text.h"
 
 namespace fm {
 namespace {
@@ -46,7 +47,7 @@ const char* suffix_hint(const Field& field, const toml::node& node) {
 
 void read_table(const std::vector<Field>& fields, const toml::table& table, const std::string& prefix, const std::string& where) {
   for (const auto& [name, node] : table) {
-    const std::string path = prefix + std::string(name.str());
+    const std::string path = prefix + one_line(name.str());
     if (node.is_table()) {
       read_table(fields, *node.as_table(), path + ".", where);
       continue;
@@ -54,12 +55,12 @@ void read_table(const std::vector<Field>& fields, const toml::table& table, cons
     const std::string line = fmt::format("{}:{}", where, node.source().begin.line);
     const Field& field = find_field(fields, path, line);
     if (!std::visit([&node = node](auto* v) { return read(node, *v); }, field.value))
-      throw ConfigError(fmt::format("{}: {} takes {}, not {}{}", line, path, type_name(field), shown(node), suffix_hint(field, node)));
+      throw ConfigError(fmt::format("{}: {} takes {}, not {}{}", line, path, type_name(field), one_line(shown(node)), suffix_hint(field, node)));
     check_rule(field, line);
   }
 }
 
-std::string in_quotes(std::string_view text) {
+std::string toml_string(std::string_view text) {
   std::string out = "\"";
   for (char c : text) {
     if (c == '"' || c == '\\')
@@ -76,7 +77,7 @@ std::string in_quotes(std::string_view text) {
 
 std::string value_text(bool v) { return v ? "true" : "false"; }
 std::string value_text(int64_t v) { return fmt::format("{}", v); }
-std::string value_text(const std::string& v) { return in_quotes(v); }
+std::string value_text(const std::string& v) { return toml_string(v); }
 std::string value_text(double v) {
   std::string text = fmt::format("{}", v);
   return std::isfinite(v) && text.find_first_of(".e") == std::string::npos ? text + ".0" : text;  // TOML floats need a point
@@ -113,7 +114,7 @@ void load_toml_text(const std::vector<Field>& fields, std::string_view text, con
   try {
     table = toml::parse(text);
   } catch (const toml::parse_error& error) {
-    throw ConfigError(fmt::format("{}:{}: {}", where, error.source().begin.line, error.description()));
+    throw ConfigError(fmt::format("{}:{}: {}", where, error.source().begin.line, one_line(error.description(), 300)));
   }
   read_table(fields, table, "", where);
 }

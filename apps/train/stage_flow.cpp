@@ -61,10 +61,12 @@ void start_from(DitDh& model, Weights weights) {
   const auto stored = [&](const std::string& name) {
     return std::any_of(weights.tensors.begin(), weights.tensors.end(), [&](const auto& entry) { return entry.first == name; });
   };
-  const bool from_teacher = std::none_of(weights.tensors.begin(), weights.tensors.end(),
-                                         [](const auto& entry) { return entry.first.starts_with("r_embedder."); });
+  const auto is_second_time = [](const std::string& name) { return name.starts_with("r_embedder."); };
+  const bool from_teacher =
+      std::none_of(weights.tensors.begin(), weights.tensors.end(), [&](const auto& entry) { return is_second_time(entry.first); }) &&
+      std::none_of(weights.unread.begin(), weights.unread.end(), [&](const UnreadEntry& entry) { return is_second_time(entry.name); });
   for (const auto& [name, t] : state_dict(model))
-    if (from_teacher && name.starts_with("r_embedder.") && !stored(name)) weights.tensors.emplace_back(name, t.clone());
+    if (from_teacher && is_second_time(name) && !stored(name)) weights.tensors.emplace_back(name, t.clone());
   load_model(model, weights);
 }
 

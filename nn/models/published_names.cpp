@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "tensor/error.h"
+#include "tensor/io/file_text.h"
 #include "tensor/ops/copy.h"
 
 namespace fm {
@@ -75,7 +76,7 @@ std::string translated_outside(std::string_view name, bool to_ours) {
 }
 
 [[noreturn]] void fail_unknown(const std::string& name, const char* style) {
-  throw FileError(fmt::format("{} is no name of {}", name, style));
+  throw FileError(fmt::format("{} is no name of {}", one_line(name), style));
 }
 
 // The encoder's joint product, rows q | k | v, as three.

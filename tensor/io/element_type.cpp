@@ -66,8 +66,8 @@ float half_to_float(std::uint16_t h) {
   return sign ? -tiny : tiny;
 }
 
-// E4M3 and E5M2 are those of "FP8 Formats for Deep Learning" (arXiv:2209.05433), E8M0 that of OCP's microscaling formats. FNUZ: finite, and NaN in
-// the place of -0.
+// E4M3 and E5M2 are those of "FP8 Formats for Deep Learning" (arXiv:2209.05433), E8M0 that of OCP's microscaling formats. FNUZ: finite, and
+// NaN in the place of -0.
 float eight_bits(unsigned byte, FileType type) {
   constexpr float nan = std::numeric_limits<float>::quiet_NaN();
   switch (type) {
@@ -161,8 +161,8 @@ std::string cannot_read(std::string_view unknown) {
                      in_quotes(unknown));
 }
 
-Tensor read_elements(const std::shared_ptr<std::byte>& owner, const std::byte* data, std::int64_t count, FileType type, const std::string& place,
-                     bool big_endian) {
+Tensor read_elements(const std::shared_ptr<std::byte>& owner, const std::byte* data, std::int64_t count, FileType type,
+                     const std::string& place, bool big_endian) {
   if (!read_as(type)) throw UnreadError(place, cannot_read(type));
   const DType dtype = *read_as(type);
   const bool swapped = big_endian && size_of(type) > 1, same = as_it_is(type);

@@ -7,12 +7,18 @@
 
 namespace fm {
 
-// The first `longest` bytes or so on one line. Control characters, marks that turn the direction of writing and bytes that are not UTF-8 become
-// escapes (\n, \u202e, \xff), so that no file writes to the terminal what its author likes. "..." where the text goes on.
+// The first `longest` bytes or so on one line. Control characters, marks that turn the direction of writing and bytes that are not UTF-8
+// become escapes (\n, \u202e, \xff), so that no file writes to the terminal what its author likes. "..." where the text goes on.
 std::string one_line(std::string_view text, std::size_t longest = 100);
 
 // The same in double quotes.
 inline std::string in_quotes(std::string_view name) { return '"' + one_line(name) + '"'; }
+
+// "a list", "an object".
+inline std::string with_article(const std::string& noun) {
+  const bool vowel = !noun.empty() && std::string_view("aeiouAEIOU").find(noun[0]) != std::string_view::npos;
+  return (vowel ? "an " : "a ") + noun;
+}
 
 bool is_utf8(std::string_view text);
 

@@ -49,9 +49,7 @@ class HeaderParser {
   }
 
  private:
-  [[noreturn]] void bad() const {
-    throw FileError(fmt::format("{}: not a plain NumPy array: header '{}'", name_, one_line(text_, 120)));
-  }
+  [[noreturn]] void bad() const { throw FileError(fmt::format("{}: not a plain NumPy array: header '{}'", name_, one_line(text_, 120))); }
   void skip_spaces() {
     while (at_ < text_.size() && (text_[at_] == ' ' || text_[at_] == '\n')) ++at_;
   }
@@ -134,8 +132,7 @@ std::pair<std::size_t, std::string_view> split_header(std::string_view bytes, co
   if (!bytes.starts_with(npy_magic)) throw UnreadError(name, "not a NumPy array file");
   if (bytes.size() < 12) throw FileError(fmt::format("{}: cut off inside its header", name));
   const int version = bytes[6];
-  if (version < 1 || version > 3)
-    throw UnreadError(name, fmt::format("version {} of NumPy's array files; 1 to 3 can be read", version));
+  if (version < 1 || version > 3) throw UnreadError(name, fmt::format("version {} of NumPy's array files; 1 to 3 can be read", version));
   const std::size_t wide = version == 1 ? 2 : 4;
   std::size_t length = 0;
   for (std::size_t i = 0; i < wide; ++i) length |= std::size_t(static_cast<unsigned char>(bytes[8 + i])) << 8 * i;
@@ -146,8 +143,8 @@ std::pair<std::size_t, std::string_view> split_header(std::string_view bytes, co
 // By the text behind the byte order: "f4".
 std::optional<FileType> type_of(std::string_view text) {
   static constexpr std::pair<std::string_view, FileType> types[] = {
-      {"f2", FileType::f16},       {"f4", FileType::f32},        {"f8", FileType::f64}, {"f12", FileType::f128}, {"f16", FileType::f128},
-      {"i1", FileType::i8},        {"i2", FileType::i16},        {"i4", FileType::i32}, {"i8", FileType::i64},   {"u1", FileType::u8},
+      {"f2", FileType::f16},       {"f4", FileType::f32},        {"f8", FileType::f64}, {"f12", FileType::f128},   {"f16", FileType::f128},
+      {"i1", FileType::i8},        {"i2", FileType::i16},        {"i4", FileType::i32}, {"i8", FileType::i64},     {"u1", FileType::u8},
       {"u2", FileType::u16},       {"u4", FileType::u32},        {"u8", FileType::u64}, {"b1", FileType::boolean}, {"V2", FileType::bf16},
       {"c8", FileType::complex64}, {"c16", FileType::complex128}};
   const auto found = std::find_if(std::begin(types), std::end(types), [&](const auto& t) { return t.first == text; });

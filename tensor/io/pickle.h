@@ -1,6 +1,7 @@
-// What torch.save puts into data.pkl, read without running anything: Python's pickle, protocol 2, reduced to the opcodes and the names that
-// PyTorch's own weights-only reader takes (torch/_weights_only_unpickler.py). A pickle is a program for a stack machine that may call any
-// Python function; here a call is a row of a table (pickle_calls.cpp), and every other name is an error that says it.
+// What torch.save puts into data.pkl, read without running anything: Python's pickle, protocols 2 to 5. A pickle is a program for a stack
+// machine that may call any Python function. Here a call is a row of a table (pickle_names.cpp) that makes a plain value or a tensor, as
+// PyTorch's own weights-only reader has it (torch/_weights_only_unpickler.py). What any other name would make is left unbuilt: an opaque
+// value that knows its name and nothing else. An opaque value is an error only for who wants it.
 //
 // The result is a graph of nodes in one arena: an object that the file mentions twice is one node. It has no cycles, a bounded depth and a
 // bounded size, whatever the bytes say. Strings stay where they are in the bytes.
@@ -8,44 +9,45 @@
 
 #include <cstdint>
 #include <deque>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "tensor/dtype.h"
+#include "tensor/io/element_type.h"
 #include "tensor/shape.h"
 
 namespace fm {
 
-enum class PickleKind : std::uint8_t { none, boolean, integer, real, text, tuple, list, dict, set, tensor, storage, name };
+// name: a class or function that is mentioned; opaque: what one that is unknown here would have made.
+enum class PickleKind : std::uint8_t { none, boolean, integer, real, text, bytes, tuple, list, dict, set, tensor, storage, name, opaque };
 const char* name_of(PickleKind kind);  // as Python calls it
 
-// An element type of PyTorch's and what it is read as: Half becomes f32, bool u8.
-struct TorchType {
-  const char* storage;  // torch.<this>
-  std::size_t size;     // bytes in the file
-  DType dtype;
-};
-
+// Elements in memory of their own, or of a part of another storage (files from before PyTorch 1.0 have such).
 struct PickledStorage {
-  std::string_view key;  // the member data/<key>
-  const TorchType* type;
+  std::string_view key;          // the member data/<key>
+  std::optional<FileType> type;  // none: unknown here
+  std::string_view type_name;    // torch.<this>
   std::int64_t numel;
+  std::optional<std::uint32_t> root = {};  // part of this storage,
+  std::int64_t begin = 0;                  // from this element on
 };
 
 // Every element lies inside its storage: that is checked.
 struct PickledTensor {
-  std::uint32_t storage;  // index of PickleTree::storages
-  std::int64_t offset;    // elements
+  std::uint32_t storage = 0;  // index of PickleTree::storages
+  FileType type = FileType::f32;
+  std::int64_t offset = 0;  // elements
   Shape shape;
   Strides strides;
+  std::string why;  // not empty: a tensor that cannot be read, and why; the rest then says nothing
 };
 
 // What a file may ask for; far beyond any checkpoint, far below 64 MiB altogether.
 struct PickleLimits {
-  static constexpr std::size_t bytes = 32u << 20, nodes = 1u << 20, items = 1u << 20, containers = 1u << 18, tensors = 1u << 16, depth = 64;
+  static constexpr std::size_t bytes = 1u << 30, nodes = 1u << 20, items = 1u << 20, containers = 1u << 18, tensors = 1u << 16, depth = 64;
   static constexpr std::size_t marks = 1u << 16;                  // open at once
-  static constexpr std::size_t text = 1u << 20;                   // bytes of a string
+  static constexpr std::size_t names = 1u << 12;                  // different ones
   static constexpr std::int64_t expanded = 1 << 20;               // elements of a tensor that repeats those of a smaller storage
   static constexpr std::int64_t storage = std::int64_t{1} << 48;  // elements of all storages
   static constexpr std::int64_t shared = 16;                      // elements of all tensors for each element of a storage, beside those
@@ -56,6 +58,7 @@ class PickleTree {
   using Id = std::uint32_t;
 
   Id root = 0;
+  std::size_t size = 0;  // bytes of the pickle, up to its end
   std::vector<PickledStorage> storages;
   std::deque<PickledTensor> tensors;
 
@@ -63,8 +66,10 @@ class PickleTree {
   std::int64_t integer(Id id) const { return nodes_[id].integer; }  // of an integer or boolean; the index of a tensor or storage
   double real(Id id) const { return nodes_[id].real; }
   std::string_view text(Id id) const { return bytes_.substr(std::size_t(nodes_[id].integer), nodes_[id].extra); }
-  // Of a tuple or list; of a dict its keys and values in turn.
+  // Of a tuple, list or set; of a dict its keys and values in turn.
   const std::vector<Id>& items(Id id) const { return containers_[nodes_[id].extra]; }
+  // "argparse.Namespace": of a name, or the one that an opaque value was to be made by.
+  const std::string& name(Id id) const { return names_[std::size_t(nodes_[id].integer)].full; }
 
  private:
   friend class PickleMachine;
@@ -76,12 +81,18 @@ class PickleTree {
       double real;
     };
   };
+  struct Name {
+    std::string full;
+    std::uint8_t what;  // PickleName
+  };
   std::string_view bytes_;
   std::deque<Node> nodes_;
   std::deque<std::vector<Id>> containers_;
+  std::deque<Name> names_;
 };
 
-// `bytes` must live as long as the tree. FileError naming `file`, the place in the pickle, what is wrong, and a remedy.
-PickleTree parse_pickle(std::string_view bytes, const std::string& file);
+// The pickle that `bytes` begin with; they must live as long as the tree. FileError naming `file`, the place ("data.pkl") and the byte in
+// the pickle, what is wrong, and a remedy.
+PickleTree parse_pickle(std::string_view bytes, const std::string& file, const std::string& place = "data.pkl");
 
 }  // namespace fm

@@ -102,8 +102,9 @@ json parse_header(std::string_view text, const Problem& fail) {
 }
 
 Metadata parse_metadata(const json& object, const Problem& fail) {
-  if (!object.is_object()) fail("__metadata__ is not an object");
   Metadata metadata;
+  if (object.is_null()) return metadata;
+  if (!object.is_object()) fail("__metadata__ is not an object");
   for (const auto& [key, value] : object.items()) {
     if (!value.is_string()) fail(fmt::format("__metadata__ {} is not a string", in_quotes(key)));
     metadata[key] = value.get<std::string>();

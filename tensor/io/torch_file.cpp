@@ -3,33 +3,21 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstring>
 #include <unordered_map>
 
 #include "tensor/error.h"
 #include "tensor/io/file_text.h"
-#include "tensor/io/half.h"
-#include "tensor/io/zip.h"
+#include "tensor/io/torch_archive.h"
 
 namespace fm {
-
-struct TorchArchive {
-  explicit TorchArchive(const std::filesystem::path& path) : zip(path) {}
-
-  ZipReader zip;
-  PickleTree tree;
-  std::vector<std::string_view> data;  // bytes of every storage
-  mutable std::vector<Tensor> flat;    // storages as vectors, made when asked for
-
-  Tensor storage(std::uint32_t index) const;
-};
-
 namespace {
 
 namespace fs = std::filesystem;
 constexpr std::string_view pickle_name = "data.pkl";
 
 [[noreturn]] void fail(const fs::path& path, const std::string& what) { throw FileError(fmt::format("{}: {}", path.string(), what)); }
+
+// ---- the zip layout ---------------------------------------------------------------------------------------------------------------
 
 // "<root>/" of the member "<root>/data.pkl".
 std::string find_root(const ZipReader& zip) {
@@ -39,66 +27,113 @@ std::string find_root(const ZipReader& zip) {
     if (name.ends_with(pickle_name) && name[name.size() - pickle_name.size() - 1] == '/')
       return std::string(name.substr(0, name.size() - pickle_name.size()));
   }
-  fail(zip.path(), "a zip file without data.pkl is no PyTorch checkpoint");
+  fail(zip.path(), "a zip file without data.pkl is no PyTorch checkpoint, and without .npy members no .npz");
 }
 
-void check_byte_order(const ZipReader& zip, const std::string& root) {
+bool is_big_endian(const ZipReader& zip, const std::string& root) {
   const ZipMember* member = zip.find(root + "byteorder");
-  if (!member) return;  // before PyTorch 2.1
-  const std::string_view order = zip.view(*member);
-  if (order != "little")
-    fail(zip.path(), fmt::format("its byteorder is {}; only little is read: save it on a little-endian machine", in_quotes(order)));
+  if (!member) return false;  // before PyTorch 2.1
+  const std::string order = zip.read(*member);
+  if (order != "little" && order != "big") fail(zip.path(), fmt::format("its byteorder is {}; little and big are read", in_quotes(order)));
+  return order == "big";
+}
+
+// A few kilobytes must not stand for gigabytes: what all deflated storages unpack to is bounded by the file's size, whatever one of them
+// is.
+void check_unpacked(const TorchArchive& a) {
+  constexpr std::uint64_t most = 64 << 20, ratio = 16;
+  std::uint64_t total = 0;
+  for (const auto& [index, member] : a.deflated)
+    if (__builtin_add_overflow(total, member.size, &total)) total = ~std::uint64_t{0};
+  if (total > most && total / ratio > a.file.size)
+    fail(a.path, fmt::format("its deflated storages unpack to {} bytes, the file has {}, which may be a zip bomb: store them (zip -0)",
+                             total, a.file.size));
 }
 
 // The bytes of every storage that tensors use, their sizes checked.
-std::vector<std::string_view> find_storages(const ZipReader& zip, const PickleTree& tree, const std::string& root) {
+void find_storages(TorchArchive& a, const std::string& root) {
   std::unordered_map<std::string_view, const ZipMember*> members;
-  for (const ZipMember& m : zip.members()) members.emplace(m.name, &m);
-  std::vector<std::string_view> data;
-  for (const PickledStorage& s : tree.storages) {
+  for (const ZipMember& m : a.zip->members()) members.emplace(m.name, &m);
+  a.data.resize(a.tree.storages.size());
+  for (std::uint32_t i = 0; i < a.data.size(); ++i) {
+    const PickledStorage& s = a.tree.storages[i];
+    if (s.root || !s.type) continue;
     const std::string name = fmt::format("{}data/{}", root, s.key);
     const auto found = members.find(name);
     if (found == members.end())
-      fail(zip.path(), fmt::format("damaged PyTorch checkpoint: the member {} is missing; copy or download it again", in_quotes(name)));
-    const std::string_view bytes = zip.view(*found->second);
-    if (bytes.size() != std::uint64_t(s.numel) * s.type->size)
-      fail(zip.path(),
+      fail(a.path, fmt::format("damaged PyTorch checkpoint: the member {} is missing; copy or download it again", in_quotes(name)));
+    const ZipMember& member = *found->second;
+    const std::uint64_t size = std::uint64_t(s.numel) * size_of(*s.type);
+    if (member.size != size)
+      fail(a.path,
            fmt::format("damaged PyTorch checkpoint: {} has {} bytes where {} elements of torch.{} take {}; copy or download it again",
-                       in_quotes(name), bytes.size(), s.numel, s.type->storage, std::uint64_t(s.numel) * s.type->size));
-    data.push_back(bytes);
+                       in_quotes(name), member.size, s.numel, one_line(s.type_name), size));
+    if (member.method == 8)
+      a.deflated.emplace(i, member);
+    else
+      a.data[i] = a.zip->view(member);
   }
-  return data;
+  check_unpacked(a);
+}
+
+void open_zip(TorchArchive& a) {
+  a.zip = std::make_unique<ZipReader>(a.path);
+  const std::string root = find_root(*a.zip);
+  if (a.zip->find(root + "constants.pkl"))
+    fail(a.path,
+         "a TorchScript archive (torch.jit.save), which is a program: load it with torch.jit.load and save its state_dict() with "
+         "torch.save");
+  const ZipMember& pickle = *a.zip->find(root + std::string(pickle_name));
+  a.big_endian = is_big_endian(*a.zip, root);
+  std::string_view bytes;
+  if (pickle.method == 8) {
+    a.unpacked_pickle = a.zip->read(pickle);
+    bytes = a.unpacked_pickle;
+  } else {
+    a.zip->verify(pickle);
+    bytes = a.zip->view(pickle);
+  }
+  a.tree = parse_pickle(bytes, a.path.string());
+  find_storages(a, root);
 }
 
 }  // namespace
 
-Tensor TorchArchive::storage(std::uint32_t index) const {
-  Tensor& known = flat[index];
+// ---- tensors ----------------------------------------------------------------------------------------------------------------------
+
+Tensor TorchArchive::storage(std::uint32_t index, FileType type) const {
+  Tensor& known = flat[{index, type}];
   if (known.defined()) return known;
   const PickledStorage& s = tree.storages[index];
-  auto* bytes = reinterpret_cast<std::byte*>(const_cast<char*>(data[index].data()));  // a private mapping: writable
-  const bool wide = s.type->size == size_of(s.type->dtype);
-  if (wide && reinterpret_cast<std::uintptr_t>(bytes) % s.type->size == 0) {
-    // Owned by this storage alone, so that tensors of different storages do not count as sharing memory.
-    return known = Tensor::view_of(zip.owner_of(data[index]), bytes, {s.numel}, s.type->dtype);
+  const std::size_t own = size_of(*s.type);
+  const std::string place = path.string() + ": a tensor's storage";
+  if (s.root) return known = storage(*s.root, type).slice(0, s.begin, s.begin + s.numel);  // only typed storages have parts
+  const std::int64_t count = s.numel * std::int64_t(own) / std::int64_t(size_of(type));
+  if (const auto packed = deflated.find(index); packed != deflated.end()) {
+    const auto bytes = std::make_shared<std::string>(zip->read(packed->second));
+    return known = read_elements({bytes, reinterpret_cast<std::byte*>(bytes->data())}, reinterpret_cast<const std::byte*>(bytes->data()),
+                                 count, type, place, big_endian);
   }
-  Tensor copy = Tensor::empty({s.numel}, s.type->dtype, Device{});
-  if (!wide)
-    widen_halves(bytes, s.numel, copy.data<float>());
-  else if (s.numel > 0)
-    std::memcpy(copy.raw(), bytes, data[index].size());
-  return known = copy;
+  // Owned by this storage alone, so that tensors of different storages do not count as sharing memory.
+  const std::string_view bytes = data[index];
+  const std::shared_ptr<std::byte> owner =
+      zip ? zip->owner_of(bytes)
+          : file.part(std::size_t(bytes.data() - file.bytes().data()), std::size_t(bytes.data() + bytes.size() - file.bytes().data()));
+  return known = read_elements(owner, reinterpret_cast<const std::byte*>(bytes.data()), count, type, place, big_endian);
+}
+
+Tensor TorchArchive::tensor(const PickledTensor& t, const std::string& name) const {
+  if (!t.why.empty()) throw UnreadError(name.empty() ? path.string() + ": a tensor" : path.string() + ": " + name, t.why);
+  return storage(t.storage, t.type).as_strided(t.shape, t.strides, t.offset);
 }
 
 TorchValue open_torch_file(const fs::path& path) {
-  auto archive = std::make_shared<TorchArchive>(path);
-  const std::string root = find_root(archive->zip);
-  const ZipMember& pickle = *archive->zip.find(root + std::string(pickle_name));
-  check_byte_order(archive->zip, root);
-  archive->zip.verify(pickle);
-  archive->tree = parse_pickle(archive->zip.view(pickle), path.string());
-  archive->data = find_storages(archive->zip, archive->tree, root);
-  archive->flat.resize(archive->data.size());
+  auto archive = std::make_shared<TorchArchive>();
+  archive->path = path, archive->file = map_file(path);
+  if (is_legacy_torch(archive->file.bytes()))
+    open_legacy(*archive);
+  else
+    open_zip(*archive);
   const PickleTree::Id id = archive->tree.root;
   return {std::move(archive), id};
 }
@@ -110,7 +145,15 @@ const PickleTree& TorchValue::tree() const { return archive_->tree; }
 PickleKind TorchValue::kind() const { return tree().kind(id_); }
 
 void TorchValue::require(bool fits, const char* wanted) const {
-  if (!fits) fail(archive_->zip.path(), fmt::format("a {} is where a {} is wanted", name_of(kind()), wanted));
+  if (!fits) fail(archive_->path, fmt::format("{} is where a {} is wanted", with_article(describe()), wanted));
+}
+
+std::string TorchValue::describe() const {
+  const PickleKind k = kind();
+  if (k == PickleKind::dict) return fmt::format("dict of {}", size());
+  if (k == PickleKind::opaque) return "object of " + one_line(tree().name(id_));
+  if (k == PickleKind::name) return fmt::format("{} {}", name_of(k), one_line(tree().name(id_)));
+  return name_of(k);
 }
 
 std::size_t TorchValue::size() const {
@@ -120,13 +163,13 @@ std::size_t TorchValue::size() const {
 }
 
 TorchValue TorchValue::item(std::size_t i) const {
-  if (i >= size()) fail(archive_->zip.path(), fmt::format("entry {} of a {} of {}", i, name_of(kind()), size()));
+  if (i >= size()) fail(archive_->path, fmt::format("entry {} of a {} of {}", i, name_of(kind()), size()));
   return {archive_, tree().items(id_)[is(PickleKind::dict) ? 2 * i + 1 : i]};
 }
 
 TorchValue TorchValue::key(std::size_t i) const {
   require(is(PickleKind::dict), "dict");
-  if (i >= size()) fail(archive_->zip.path(), fmt::format("entry {} of a dict of {}", i, size()));
+  if (i >= size()) fail(archive_->path, fmt::format("entry {} of a dict of {}", i, size()));
   return {archive_, tree().items(id_)[2 * i]};
 }
 
@@ -150,64 +193,14 @@ std::string TorchValue::text() const {
   return std::string(tree().text(id_));
 }
 
+std::string TorchValue::why_unread() const {
+  require(is(PickleKind::tensor), "tensor");
+  return tree().tensors[std::size_t(tree().integer(id_))].why;
+}
+
 Tensor TorchValue::tensor() const {
   require(is(PickleKind::tensor), "tensor");
-  const PickledTensor& t = tree().tensors[std::size_t(tree().integer(id_))];
-  return archive_->storage(t.storage).as_strided(t.shape, t.strides, t.offset);
-}
-
-// ---- state dicts ------------------------------------------------------------------------------------------------------------------
-
-namespace {
-
-constexpr const char* wrappers[] = {"ema", "state_dict", "model", "module"};
-
-// "ema (dict of 382), step (int)", the first few.
-std::string entries_of(const TorchValue& dict) {
-  constexpr std::size_t most = 12;
-  std::string out;
-  for (std::size_t i = 0; i < std::min(dict.size(), most); ++i) {
-    const TorchValue key = dict.key(i), value = dict.item(i);
-    const std::string name = key.is(PickleKind::text) ? in_quotes(key.text()) : fmt::format("{}", key.integer());
-    out += fmt::format("{}{} ({}{})", i ? ", " : "", name, name_of(value.kind()),
-                       value.is(PickleKind::dict) ? fmt::format(" of {}", value.size()) : "");
-  }
-  if (dict.size() > most) out += fmt::format(" and {} more", dict.size() - most);
-  return out.empty() ? "nothing" : out;
-}
-
-TorchValue follow(TorchValue at, std::string_view key, const std::string& file) {
-  while (!key.empty()) {
-    const std::size_t slash = std::min(key.find('/'), key.size());
-    const std::string_view name = key.substr(0, slash);
-    if (!at.is(PickleKind::dict)) throw FileError(fmt::format("{}: no entry {} in a {}", file, in_quotes(name), name_of(at.kind())));
-    const auto next = at.find(name);
-    if (!next) throw FileError(fmt::format("{}: no entry {}; there are {}", file, in_quotes(name), entries_of(at)));
-    at = *next;
-    key.remove_prefix(std::min(slash + 1, key.size()));
-  }
-  return at;
-}
-
-std::optional<TorchValue> inside_wrapper(const TorchValue& at) {
-  if (!at.is(PickleKind::dict)) return std::nullopt;
-  for (const char* name : wrappers)
-    if (const auto inside = at.find(name); inside && inside->is(PickleKind::dict)) return inside;
-  return std::nullopt;
-}
-
-}  // namespace
-
-NamedTensors torch_state_dict(const TorchValue& root, const std::string& key, const std::string& file) {
-  TorchValue at = follow(root, key, file);
-  while (const auto inside = inside_wrapper(at)) at = *inside;
-  if (!at.is(PickleKind::dict)) throw FileError(fmt::format("{}: it holds a {}, a dict of tensors is wanted", file, name_of(at.kind())));
-  NamedTensors tensors;
-  for (std::size_t i = 0; i < at.size(); ++i)
-    if (at.item(i).is(PickleKind::tensor) && at.key(i).is(PickleKind::text)) tensors.emplace_back(at.key(i).text(), at.item(i).tensor());
-  if (tensors.empty())
-    throw FileError(fmt::format("{}: no dict of tensors in it; choose one of its entries as {}:ENTRY: {}", file, file, entries_of(at)));
-  return tensors;
+  return archive_->tensor(tree().tensors[std::size_t(tree().integer(id_))], "");
 }
 
 }  // namespace fm

@@ -1,11 +1,13 @@
-// PyTorch checkpoints (.pt, .pth, .bin): the zip archives that torch.save writes since PyTorch 1.6.
+// PyTorch checkpoints (.pt, .pth, .bin). What was saved is a pickle (tensor/io/pickle.h), of which nothing is run; tensors are strided
+// views of storages, which they may share. Since PyTorch 1.6 torch.save writes a zip archive:
 //
-//   <root>/data.pkl     what was saved, as a pickle (tensor/io/pickle.h): nothing in it is run
-//   <root>/data/<key>   the bytes of a storage, little-endian; tensors are strided views of storages, which they may share
-//   <root>/byteorder    "little"
+//   <root>/data.pkl     the pickle
+//   <root>/data/<key>   the bytes of a storage
+//   <root>/byteorder    "little" or "big"
 //
-// Storages are used where they lie in the mapped file: opening reads the pickle, and loading reads what is touched. Members are stored, not
-// deflated. Half storages become f32, once each and when first asked for.
+// Before, pickle and storages followed each other in one file (torch_legacy.cpp). Storages are used where they lie in the mapped file:
+// opening reads the pickle, and loading reads what is touched. A storage that the engine has no type for, or that is deflated, big-endian
+// or out of alignment, becomes a copy, once and when first asked for.
 #pragma once
 
 #include <filesystem>
@@ -15,30 +17,33 @@
 #include <string_view>
 
 #include "tensor/io/pickle.h"
-#include "tensor/io/safetensors.h"
+#include "tensor/io/weights_file.h"
 #include "tensor/tensor.h"
 
 namespace fm {
 
-struct TorchArchive;  // torch_file.cpp
+struct TorchArchive;  // torch_archive.h
 
 // A value inside a checkpoint, which it keeps open. Not for several threads at a time.
 class TorchValue {
  public:
   TorchValue(std::shared_ptr<const TorchArchive> archive, PickleTree::Id id) : archive_(std::move(archive)), id_(id) {}
 
-  PickleKind kind() const;  // none, boolean, integer, real, text, tuple, list, dict, set or tensor
+  PickleKind kind() const;
   bool is(PickleKind k) const { return kind() == k; }
 
   std::size_t size() const;                                    // entries of a tuple, list, set or dict
   TorchValue item(std::size_t i) const;                        // of a tuple, list or set, or a dict's value
-  TorchValue key(std::size_t i) const;                         // a dict's, text or integer
+  TorchValue key(std::size_t i) const;                         // a dict's: text, an integer, or what else Python hashes
   std::optional<TorchValue> find(std::string_view key) const;  // of a dict with such a text for a key
 
   std::int64_t integer() const;  // of an integer or boolean
   double number() const;         // of an integer, boolean or real
   std::string text() const;
-  Tensor tensor() const;  // a view of its storage; tensors of one storage share memory
+  // A view of its storage; tensors of one storage share memory. UnreadError where it cannot be read.
+  Tensor tensor() const;
+  std::string why_unread() const;  // of a tensor: empty where it can be read, as far as that is known without reading it
+  std::string describe() const;    // for messages: "dict of 7", "object of argparse.Namespace"
 
  private:
   void require(bool fits, const char* wanted) const;
@@ -47,15 +52,20 @@ class TorchValue {
   PickleTree::Id id_;
 };
 
-// Opens a checkpoint. FileError naming file, place, what is wrong and a remedy: not such an archive, damaged, deflated or overlapping
-// members, big-endian, calls of functions, element types that the engine lacks, storages that are absent or of the wrong size.
+// Opens a checkpoint. FileError naming file, place, what is wrong and a remedy: no such file, damaged, overlapping members, a TorchScript
+// archive, storages that are absent or of the wrong size. What a file has that the engine has not (objects, complex numbers) is no error
+// here.
 TorchValue open_torch_file(const std::filesystem::path& path);
+
+// Whether a file's first bytes are those of torch.save before PyTorch 1.6.
+bool is_legacy_torch(std::string_view bytes);
 
 // The tensors of a state dict, in its order.
 //
-// Looked for from `root`: where `key` leads ("ema", or "state/ema" through two dicts), and from there down through the first that is a dict
-// of "ema", "state_dict", "model" and "module" until no such is left. What is not a tensor there (None, numbers) is left out. FileError
-// with `file` and the entries that there are, when no dict with tensors is found.
-NamedTensors torch_state_dict(const TorchValue& root, const std::string& key, const std::string& file);
+// Looked for from `root`: where `key` leads ("ema"; "state/ema" through two dicts; a number is an integer key, or a place in a list), and from there
+// down through the first that is a dict of "ema", "state_dict", "model" and "module" until no such is left. A tensor there is itself the one entry; a
+// list names its tensors 0, 1, and so on. Tensors that cannot be read and objects are listed as unread; None, numbers, text and further dicts are left
+// out. FileError with `file` and the entries that there are, when no dict with tensors is found.
+FileTensors torch_state_dict(const TorchValue& root, const std::string& key, const std::string& file);
 
 }  // namespace fm

@@ -17,8 +17,18 @@ namespace fs = std::filesystem;
 using namespace std::literals;
 
 constexpr std::string_view zip_start = "PK\3\4"sv, empty_zip_start = "PK\5\6"sv, npy_start = "\x93NUMPY"sv;
-// torch.save until 1.5: a pickle of the number 0x1950a86a20f9469cfc6c.
-constexpr std::string_view old_torch_start = "\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"sv;
+
+// Formats that are not read, by name.
+void refuse_others(std::string_view bytes, const std::string& file) {
+  const auto refuse = [&](const char* what) { throw FileError(fmt::format("{}: {}", file, what)); };
+  if (bytes.size() >= 262 && bytes.substr(257, 5) == "ustar")
+    refuse("a tar archive, which torch.save wrote before PyTorch 0.1.10: load and save it again with a newer PyTorch");
+  const bool header_follows = bytes.size() > 8 && bytes.substr(3, 6) == "\0\0\0\0\0{"sv;  // the length of a safetensors header may begin like a pickle
+  if (bytes.size() > 8 && bytes[0] == '\x80' && bytes[1] >= 2 && bytes[1] <= 5 && bytes.ends_with('.') && !header_follows)
+    refuse("a pickle that torch.save did not write: load it in Python and save its tensors with torch.save or numpy.savez");
+  if (bytes.starts_with("\x89HDF")) refuse("an HDF5 file: save its arrays with numpy.savez");
+  if (bytes.starts_with("GGUF")) refuse("a GGUF file: take the model's safetensors instead");
+}
 
 // Archives of both kinds may have other members (a README, a version).
 bool is_npz(const fs::path& file) {
@@ -52,9 +62,8 @@ FileTensors read_any(const fs::path& file, const std::string& entry) {
   const MappedFile mapped = map_file(file);
   const std::string_view bytes = mapped.bytes();
   const bool zip = bytes.starts_with(zip_start) || bytes.starts_with(empty_zip_start);
-  if (zip && !is_npz(file)) return {torch_state_dict(open_torch_file(file), entry, file.string()), {}};
-  if (bytes.starts_with(old_torch_start))
-    throw FileError(fmt::format("{}: written by torch.save before PyTorch 1.6; load and save it again with a newer one", file.string()));
+  if ((zip && !is_npz(file)) || is_legacy_torch(bytes)) return torch_state_dict(open_torch_file(file), entry, file.string());
+  refuse_others(bytes, file.string());
   if (!entry.empty()) throw FileError(fmt::format("{} is one file and has no part {}", file.string(), in_quotes(entry)));
   if (zip) return read_npz(file);
   if (bytes.starts_with(npy_start)) return {{{file.stem().string(), parse_npy(mapped.data, bytes, file.string())}}, {}};

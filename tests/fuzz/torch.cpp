@@ -1,4 +1,4 @@
-// PyTorch checkpoints: an archive, or (what does not begin like one) the pickle inside by itself.
+// PyTorch checkpoints: an archive, the layout before PyTorch 1.6, or (what begins like neither) the pickle inside by itself.
 #include "tensor/io/torch_file.h"
 
 #include "tests/fuzz/fuzz.h"
@@ -8,7 +8,8 @@ namespace {
 void walk(const fm::TorchValue& value, int& left) {
   using fm::PickleKind;
   if (--left < 0) return;
-  if (value.is(PickleKind::tensor)) fm::fuzz::touch(value.tensor());
+  (void)value.describe();
+  if (value.is(PickleKind::tensor) && value.why_unread().empty()) fm::fuzz::touch(value.tensor());
   if (value.is(PickleKind::tuple) || value.is(PickleKind::list) || value.is(PickleKind::dict) || value.is(PickleKind::set))
     for (std::size_t i = 0; i < value.size(); ++i) walk(value.item(i), left);
 }
@@ -19,7 +20,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   static const fm::fuzz::MemoryFile file;
   const std::string_view bytes(reinterpret_cast<const char*>(data), size);
   return fm::fuzz::accept_errors([&] {
-    if (!bytes.starts_with("PK")) {
+    if (!bytes.starts_with("PK") && !fm::is_legacy_torch(bytes)) {
       fm::parse_pickle(bytes, "x.pt");
       return;
     }

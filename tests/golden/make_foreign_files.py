@@ -134,7 +134,140 @@ def write_numpy():
     expect("python2.npy", "python2", np.load(FOLDER / "python2.npy"))
 
 
+# ---- PyTorch -------------------------------------------------------------------------------------------------------------------------------
+
+
+class Task(enum.Enum):
+    TRAIN = 1
+
+
+class Settings(dict):  # as EasyDict and the like: a dict of a class of its own
+    pass
+
+
+class Marked(torch.Tensor):  # a subclass, which is saved with its class
+    pass
+
+
+class Node:
+    pass
+
+
+def network():
+    torch.manual_seed(0)
+    return torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4))
+
+
+def objects():
+    """What training scripts keep beside their weights: nothing of it is built."""
+    loop = Node()
+    loop.itself, loop.list = loop, [loop]
+    return {"args": argparse.Namespace(lr=1e-4, data=pathlib.PurePosixPath("/data"), task=Task.TRAIN), "settings": Settings(a=1, b=[2]),
+            "loss": np.float64(0.5), "count": np.int64(3), "random": random.Random(0).getstate()[1][:9], "numpy": np.random.RandomState(0).get_state(),
+            "generator": np.random.default_rng(0), "when": datetime.datetime(2024, 1, 2), "bytes": b"\0\xff" * 40,
+            "array": bytearray(b"abc"), "complex": 1 + 2j, "set": {1, 2}, "frozen": frozenset([3]), "deque": collections.deque([1], 4),
+            "default": collections.defaultdict(list, {"k": [1]}), "counter": collections.Counter("aab"), "class": torch.nn.Linear,
+            "function": torch.nn.functional.gelu, "ellipsis": ..., "slice": slice(1, 2), "range": range(3), "loop": loop, "tuple key": {(1, 2): 3},
+            "large": 2**70, "negative": -2**70, "storage": torch.arange(3.0).storage(), "names": types.SimpleNamespace(x=1)}
+
+
+def training():
+    """The layout of DiT's, SiT's and REPA's checkpoints, with all that others add."""
+    model = network()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-4)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 10)
+    model(ramp(5, 3).float()).square().sum().backward()
+    optimizer.step()
+    ema = collections.OrderedDict((name, value * 0.5 if value.is_floating_point() else value) for name, value in model.state_dict().items())
+    return {"model": model.state_dict(), "ema": ema, "opt": optimizer.state_dict(), "scheduler": scheduler, **objects()}
+
+
+def views():
+    base = ramp(4, 6).float()
+    out = collections.OrderedDict(base=base, transposed=base.t(), rows=base[1:3], columns=base[:, 1::2], last=base[3, 5], tied=base)
+    out["expanded"] = torch.tensor([1.0, 2.0, 3.0]).expand(4, 3)
+    out["parameter"] = torch.nn.Parameter(ramp(2, 2).float())
+    tagged = torch.nn.Parameter(ramp(3).float())
+    tagged.no_decay = True
+    out["tagged"] = tagged
+    out["marked"] = torch.arange(4.0).as_subclass(Marked)
+    out["marked"].note = Node()
+    out["transposed f8"] = ramp(2, 3).float().to(torch.float8_e4m3fn).t()
+    out["half rows"] = ramp(5, 2).half()[2:]
+    return out
+
+
+def unreadable():
+    """Tensors that PyTorch has and the engine has not, beside one that it has."""
+    whole = torch.tensor([1 + 2j, 3 - 4j])
+    return {"good": torch.tensor([1.0, 2.0]), "complex": whole, "double complex": whole.to(torch.complex128), "conjugated": whole.conj(),
+            "negated": whole.clone().conj().imag, "sparse": torch.eye(3).to_sparse(), "csr": torch.eye(3).to_sparse_csr(),
+            "quantized": torch.quantize_per_tensor(torch.tensor([1.0, 2.0]), 0.1, 3, torch.quint8),
+            "channels": torch.quantize_per_channel(torch.ones(2, 2), torch.tensor([0.1, 0.2]), torch.tensor([0, 1]), 0, torch.qint8),
+            "meta": torch.empty(3, device="meta"), "nine": torch.zeros((1,) * 9), "repeated": torch.zeros(1).expand(1 << 21),
+            "beyond": torch.tensor([2**63], dtype=torch.uint64), "args": argparse.Namespace(lr=1), "jagged": torch.nested.nested_tensor([torch.ones(2)]),
+            "parameter": torch.nn.Parameter(whole)}
+
+
+def expect_all(file, saved):
+    for name, tensor in saved.items():
+        expect(file, name, tensor) if isinstance(tensor, torch.Tensor) else None
+
+
+def rewritten(source, target, change, method=zipfile.ZIP_STORED):
+    """The archive's members, each as change(name, bytes) has it."""
+    with zipfile.ZipFile(FOLDER / source) as old, zipfile.ZipFile(FOLDER / target, "w") as new:
+        for name in old.namelist():
+            new.writestr(zipfile.ZipInfo(name), change(name, old.read(name)), method)
+
+
+def save(file, saved, **how):
+    torch.save(saved, FOLDER / file, **how)
+    return file
+
+
+def write_torch():
+    named = {name.replace(" ", "_"): value for name, value in views().items()}
+    for layout, protocol in (("zip", 2), ("zip", 3), ("zip", 5), ("legacy", 2), ("legacy", 4)):
+        saved = training()
+        how = {"pickle_protocol": protocol, "_use_new_zipfile_serialization": layout == "zip"}
+        expect_all(save(f"training-{layout}-{protocol}.pt", saved, **how), saved["ema"])
+    for old in (False, True):
+        layout, how = ("legacy", {"_use_new_zipfile_serialization": False}) if old else ("zip", {})
+        expect_all(save(f"types-{layout}.pt", every_type(), **how), every_type())
+        expect_all(save(f"views-{layout}.pt", named, **how), {name: torch.Tensor(value) if name == "marked" else value for name, value in named.items()})
+        expect_all(save(f"one-{layout}.pt", ramp(3), **how), {f"one-{layout}": ramp(3)})
+        saved = {name.replace(" ", "_"): value for name, value in unreadable().items()}
+        if old:
+            saved.pop("channels"), saved.pop("quantized")  # that layout has no name for their storages
+        file = save(f"unreadable-{layout}.pt", saved, **how)
+        for name in saved:
+            expect(file, name, saved[name]) if name == "good" else unread(file, name)
+    serialization.save.compute_crc32 = False
+    expect_all(save("no_crc.pt", network().state_dict()), network().state_dict())
+    serialization.save.compute_crc32 = True
+    rewritten("types-zip.pt", "deflated.pt", lambda name, data: data, zipfile.ZIP_DEFLATED)
+    expect_all("deflated.pt", every_type())
+    numbers = {"a": ramp(3, 4), "b": ramp(5).float(), "c": torch.arange(4, dtype=torch.int16), "d": torch.arange(3, dtype=torch.uint8),
+               "e": torch.arange(5).to(torch.uint64), "f": ramp(3).to(torch.bfloat16)}
+    save("numbers.pt", numbers)
+    sizes = {name: data.element_size() for name, data in zip("012345", numbers.values())}
+
+    def swapped(name, data):
+        if name.endswith("byteorder"):
+            return b"big"
+        if "/data/" in name:
+            size = sizes[name[-1]]
+            return b"".join(data[i:i + size][::-1] for i in range(0, len(data), size))
+        return data
+
+    rewritten("numbers.pt", "big-endian.pt", swapped)
+    (FOLDER / "numbers.pt").unlink()
+    expect_all("big-endian.pt", numbers)
+
+
 FOLDER.mkdir(exist_ok=True)
 write_safetensors()
 write_numpy()
+write_torch()
 (FOLDER / "expected.txt").write_text("\n".join(lines) + "\n")

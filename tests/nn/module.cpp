@@ -118,6 +118,27 @@ TEST_CASE("load_state lists everything that does not fit in one error and then w
   CHECK(m.positions.value.to_vector<double>()[0] == 1);
 }
 
+// Integers are quantized weights whose scale lies elsewhere, or another tensor altogether.
+TEST_CASE("integers are no weights, and names of a file stay on the message's line") {
+  Model m = made(1);
+  StateDict state = state_dict(clone(m));
+  const std::string name = state[0].first;
+  state[0].second = state[0].second.to(DType::i32);
+  state.emplace_back("two\nlines", Tensor::zeros({1}));
+  const double before = m.table.value.to_vector<double>()[0];
+  for (const bool strict : {true, false}) {
+    std::string what;
+    try {
+      load_state(m, state, strict);
+    } catch (const FileError& e) {
+      what = e.what();
+    }
+    CHECK_MESSAGE(what.find("other type: " + name + " (has i32, the model wants f32)") != std::string::npos, what);
+    CHECK((what.find("unexpected: two\\nlines") != std::string::npos) == strict);
+  }
+  CHECK(m.table.value.to_vector<double>()[0] == before);
+}
+
 TEST_CASE("all names stand in the error, those of blocks as ranges") {
   Model m = made(1);
   StateDict state;

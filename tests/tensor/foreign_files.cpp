@@ -1,5 +1,5 @@
-// Files as other programs write them, of every element type that they have (tests/golden/make_foreign_files.py): all that can be read is read,
-// number for number as those programs do, and what cannot be is named for itself alone.
+// Files as other programs write them, of every element type that they have (tests/golden/make_foreign_files.py): all that can be read is
+// read, number for number as those programs do, and what cannot be is named for itself alone.
 #include <doctest/doctest.h>
 
 #include <cmath>
@@ -79,6 +79,44 @@ TEST_CASE("files of other programs are read number for number, and what cannot b
   }
 }
 
+// The other entries of the same checkpoints are objects of all kinds, one of which refers to itself: none is built, none is in the way.
+TEST_CASE("objects beside the weights are not built, and are an error only for who wants them") {
+  for (const char* file : {"training-zip-2.pt", "training-zip-3.pt", "training-zip-5.pt", "training-legacy-2.pt", "training-legacy-4.pt"}) {
+    CAPTURE(file);
+    const fs::path path = golden / file;
+    const FileTensors averaged = read_tensors(path), model = read_tensors(path, "model");
+    CHECK(averaged.tensors.size() == 7);
+    CHECK(averaged.unread.empty());
+    CHECK(averaged.tensors[0].second.to_vector<float>()[0] == model.tensors[0].second.to_vector<float>()[0] / 2);
+    const FileTensors moments = read_tensors(path, "opt/state/0");
+    REQUIRE(moments.tensors.size() == 3);
+    CHECK(moments.tensors[1].first == "exp_avg");
+    CHECK(moments.tensors[1].second.shape() == model.tensors[0].second.shape());
+    CHECK(read_tensors(path, "opt/state/0/exp_avg").tensors.at(0).first == "exp_avg");
+    const auto error = [&](const std::string& entry) {
+      try {
+        read_tensors(path, entry);
+      } catch (const FileError& e) {
+        return std::string(e.what()).substr(path.string().size() + 2);
+      }
+      return std::string("it is read");
+    };
+    CHECK(error("args") ==
+          "it holds an object of argparse.Namespace, which is not built, since nothing from a file is run here: save tensors alone, as "
+          "torch.save(model.state_dict(), file) does");
+    CHECK(error("args/lr") == "no entry \"lr\" in an object of argparse.Namespace");
+    CHECK(has(error("loop"), "an object of __main__.Node"));
+    CHECK(has(error("settings"), "an object of __main__.Settings"));
+    CHECK(has(error("class"), "it holds a class or function torch.nn.modules.linear.Linear"));
+    CHECK(has(error("storage"), "it holds a storage"));
+    CHECK(has(error("opt/param_groups"), "no dict of tensors in it; choose one of its entries as " + path.string() + ":ENTRY: 0 (dict of "));
+    CHECK(has(error("opt"), "\"state\" (dict of 4), \"param_groups\" (list)"));
+    CHECK(has(error("default"), "no dict of tensors in it"));
+    CHECK(has(error("tuple key"), "choose one of its entries as " + path.string() + ":ENTRY: a tuple (int)"));
+    CHECK(has(error("opt/state/9"), "no entry \"9\"; there are 0 (dict of 3), 1 (dict of 3)"));
+  }
+}
+
 TEST_CASE("why an entry cannot be read: its type and a remedy") {
   const auto why = [](const std::string& file, const std::string& name) -> std::string {
     std::vector<UnreadEntry> unread;
@@ -88,7 +126,8 @@ TEST_CASE("why an entry cannot be read: its type and a remedy") {
     return "it is read";
   };
   CHECK(why("types.safetensors", "complex") == "elements of complex64 cannot be read: save its real and its imaginary part as two tensors");
-  CHECK(why("types.safetensors", "beyond.uint64") == "9223372036854775808 is beyond i64, which u64 is read as: save it as f64 or in two parts");
+  CHECK(why("types.safetensors", "beyond.uint64") ==
+        "9223372036854775808 is beyond i64, which u64 is read as: save it as f64 or in two parts");
   CHECK(why("types.safetensors", "nine") == "9 dimensions, at most 8 are supported: reshape it before saving");
   for (const char* file : {"stored.npz", "deflated.npz"}) {
     CHECK(has(why(file, "complex"), "elements of complex128 cannot be read"));
@@ -101,4 +140,21 @@ TEST_CASE("why an entry cannot be read: its type and a remedy") {
     CHECK(has(why(file, "nine"), "9 dimensions, at most 8"));
   }
   CHECK(why("mixed.npz", "no_array") == "not a NumPy array file");
+  for (const char* file : {"unreadable-zip.pt", "unreadable-legacy.pt"}) {
+    CHECK(has(why(file, "complex"), "elements of complex64 cannot be read: save its real"));
+    CHECK(has(why(file, "double_complex"), "elements of complex128"));
+    CHECK(has(why(file, "parameter"), "elements of complex64"));
+    CHECK(has(why(file, "negated"), "a view with its values conjugated or negated: save its .resolve_conj().resolve_neg()"));
+    CHECK(why(file, "sparse") == "a sparse tensor: save its .to_dense()");
+    CHECK(why(file, "csr") == "a sparse tensor: save its .to_dense()");
+    CHECK(has(why(file, "jagged"), "a nested tensor"));
+    CHECK(has(why(file, "meta"), "a tensor on the meta device, which has no values"));
+    CHECK(has(why(file, "nine"), "9 dimensions, at most 8"));
+    CHECK(has(why(file, "repeated"),
+              "a tensor of shape [2097152] and strides [0] from element 0 repeats the 1 values of its storage too often"));
+    CHECK(has(why(file, "beyond"), "9223372036854775808 is beyond i64"));
+    CHECK(why(file, "args") == "an object of argparse.Namespace, which is not built, since nothing from a file is run here");
+  }
+  CHECK(why("unreadable-zip.pt", "quantized") == "a quantized tensor: save its .dequantize()");
+  CHECK(why("unreadable-zip.pt", "channels") == "a quantized tensor: save its .dequantize()");
 }

@@ -147,6 +147,7 @@ TEST_CASE("damaged files: one clear line each") {
   const auto entry = [](const std::string& e, const std::string& data = "1234") { return file_of("{" + e + "}", data); };
   const std::string good = R"("a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]})";
   REQUIRE(refusal(entry(good)) == "no FileError");
+  CHECK(refusal(entry(R"("__metadata__":null,)" + good)) == "no FileError");
   std::string huge(16, '\xff'), long_header = entry(good);
   long_header[1] = 1;
   const struct { std::string bytes, expected; } damaged[] = {

@@ -102,13 +102,13 @@ TEST_CASE("numbers, text, lists and nothing") {
     CHECK(at("counts").item(0).integer() == 2);
     CHECK(near(at("optimizer").find("param_groups")->item(0).find("lr")->number(), 1e-4, 1e-14));
     CHECK(!root.find("absent"));
-    CHECK(error_of([&] { at("step").text(); }).find("a int is where a str is wanted") != std::string::npos);
+    CHECK(error_of([&] { at("step").text(); }).find("an int is where a str is wanted") != std::string::npos);
     CHECK(error_of([&] { at("list").item(4); }).find("entry 4 of a list of 4") != std::string::npos);
   }
 }
 
 TEST_CASE("strided tensors are views; shared storages stay shared and outlive the file's handle") {
-  NamedTensors tensors = torch_state_dict(open_torch_file(golden / "strided-2.pt"), "", "strided-2.pt");
+  NamedTensors tensors = torch_state_dict(open_torch_file(golden / "strided-2.pt"), "", "strided-2.pt").tensors;
   std::map<std::string, Tensor> by_name(tensors.begin(), tensors.end());
   const Tensor base = by_name["base"];
   for (const char* name : {"transposed", "rows", "columns", "last", "tied"}) CHECK(by_name[name].shares_memory_with(base));
@@ -123,12 +123,12 @@ TEST_CASE("the statistics of RAE's latents may lack a mean") {
   const TorchValue stat = open_torch_file(golden / "stat-1.13.pt");
   CHECK(stat.find("mean")->is(PickleKind::none));
   CHECK(stat.find("var")->tensor().shape() == Shape{2, 3, 3});
-  CHECK(torch_state_dict(stat, "", "stat.pt").size() == 1);
+  CHECK(torch_state_dict(stat, "", "stat.pt").tensors.size() == 1);
 }
 
 TEST_CASE("state dicts are found in their wrappers, or where a key says") {
   const auto first = [](const char* file, const std::string& key) {
-    return torch_state_dict(open_torch_file(golden / file), key, file).at(0).second.to_vector<float>();
+    return torch_state_dict(open_torch_file(golden / file), key, file).tensors.at(0).second.to_vector<float>();
   };
   const auto bare = first("bare-2.pt", "");
   for (const char* file : {"ema-2.pt", "model-2.pt", "state_dict-2.pt"}) CHECK(first(file, "") == bare);
@@ -143,7 +143,7 @@ TEST_CASE("what is not there is named, with what is") {
     return error_of([&] { torch_state_dict(open_torch_file(golden / file), key, file); });
   };
   CHECK(error("model-2.pt", "ema") == "model-2.pt: no entry \"ema\"; there are \"model\" (dict of 7), \"epoch\" (int)");
-  CHECK(error("model-2.pt", "epoch") == "model-2.pt: it holds a int, a dict of tensors is wanted");
+  CHECK(error("model-2.pt", "epoch") == "model-2.pt: it holds an int, a dict of tensors is wanted");
   CHECK(error("training-2.pt", "optimizer").find("choose one of its entries as training-2.pt:ENTRY: \"state\" (dict of 4)") !=
         std::string::npos);
 }
@@ -223,7 +223,7 @@ TEST_CASE("beyond 4 GiB: 64-bit sizes, storages mapped where they lie") {
   zip.member("large/data/1", 8, std::string(reinterpret_cast<const char*>(values), 8));
   zip.finish();
   close(zip.file);
-  const NamedTensors tensors = torch_state_dict(open_torch_file(path), "", "large.pt");
+  const NamedTensors tensors = torch_state_dict(open_torch_file(path), "", "large.pt").tensors;
   CHECK(tensors.at(0).second.shape() == Shape{9, row});
   CHECK(tensors.at(0).second.select(0, 8).select(0, row - 1).item() == 42);
   CHECK(tensors.at(1).second.to_vector<float>() == std::vector<float>{1.5f, -2.5f});

@@ -61,10 +61,57 @@ std::string repeated(const std::string& s, std::size_t times) {
   return out;
 }
 
+std::string many_names(int n) {
+  std::string out = "(";
+  for (int i = 0; i < n; ++i) out += pickle::global("m", std::to_string(i));
+  return out + "t";
+}
+
+// _rebuild_tensor_v3 in the 16 bytes of storage 1.
+std::string typed(const std::string& type, const std::string& shape) {
+  using namespace pickle;
+  const std::string bytes = tuple(text("storage") + global("torch.storage", "UntypedStorage") + text("1") + text("cpu") + whole(16)) + "Q";
+  return global("torch._utils", "_rebuild_tensor_v3") +
+         tuple(bytes + whole(0) + shape + numbers({1}) + "\x89" + global("collections", "OrderedDict") + ")R" + type) + "R";
+}
+
+// A tensor in a part of storage 1.
+std::string part(std::int64_t begin, std::int64_t numel) {
+  using namespace pickle;
+  const std::string view = tuple(text("part") + whole(begin) + whole(numel));
+  const std::string id = tuple(text("storage") + global("torch", "FloatStorage") + text("1") + text("cpu") + whole(4) + view) + "Q";
+  return dict(text("w") + tensor(id, 0, numbers({numel}), numbers({1})));
+}
+
+std::string spoil_deflated() {
+  auto members = good();
+  named(members, "data.pkl").deflated = true;
+  return zip_of(members, [](std::vector<Entry>& e) { e[0].size += 1; });
+}
+
+// Four deflated storages of 32 MiB each, of zeros.
+std::string bomb() {
+  using namespace pickle;
+  std::string pairs;
+  std::vector<Member> members = {{"a/data.pkl", ""}};
+  for (int i = 0; i < 4; ++i) {
+    const std::string key = std::to_string(i);
+    pairs += text(key) + tensor(storage(key, 8 << 20), 0, numbers({8 << 20}), numbers({1}));
+    members.push_back({"a/data/" + key, std::string(32 << 20, '\0'), true});
+  }
+  members[0].bytes = file(dict(pairs));
+  return zip_of(members);
+}
+
+std::string script() {
+  auto members = good();
+  members.push_back({members[0].name.substr(0, members[0].name.find('/')) + "/constants.pkl", pickle::file(")")});
+  return zip_of(members);
+}
+
 std::vector<Bad> damaged_archives() {
   const std::string file = read_file(golden / "bare-2.pt");
   const auto spoil = [](const Spoil& f) { return zip_of(good(), f); };
-  const auto deflate = [](const char* end) { return with(end, [](Member& m) { m.deflated = true; }); };
   // The last 22 bytes of an archive with 32-bit records: ... entries (2), size of the directory (4), its place (4), comment (2).
   const auto tail = [](std::size_t from_end, const std::string& bytes) {
     std::string out = zip_of(good());
@@ -85,11 +132,13 @@ std::vector<Bad> damaged_archives() {
       {"overlapping members", spoil([](auto& e) { e[2].header = e[3].header; }), "overlap"},
       {"a member inside another", spoil([](auto& e) { e[0].compressed = e[0].size += 200; }), "overlap"},
       {"encrypted", spoil([](auto& e) { e[0].flags = 1; }), "is encrypted"},
-      {"deflated pickle", deflate("data.pkl"), "is compressed: store it"},
-      {"deflated storage", deflate("data/0"), "is compressed: store it"},
-      {"zip bomb", with("data/0", [](Member& m) { m.bytes.assign(32 << 20, '\0'), m.deflated = true; }), "is compressed: store it"},
+      {"a storage that unpacks to more", with("data/0", [](Member& m) { m.bytes.assign(32 << 20, '\0'), m.deflated = true; }),
+       "has 33554432 bytes where 12 elements of torch.FloatStorage take 48"},
+      {"a pickle that unpacks to less", spoil_deflated(), "does not unpack"},
+      {"zip bomb", bomb(), "deflated storages unpack to 134217728 bytes, the file has"},
+      {"TorchScript", script(), "a TorchScript archive (torch.jit.save), which is a program"},
       {"wrong checksum", spoil([](auto& e) { e[0].crc ^= 1; }), "checksum of member"},
-      {"big-endian", with("byteorder", [](Member& m) { m.bytes = "big"; }), "byteorder is \"big\"; only little is read"},
+      {"a third byte order", with("byteorder", [](Member& m) { m.bytes = "middle"; }), "byteorder is \"middle\"; little and big are read"},
       {"no pickle", without("data.pkl"), "without data.pkl is no PyTorch checkpoint"},
       {"no storage", without("data/1"), "data/1\" is missing"},
       {"short storage", with("data/1", [](Member& m) { m.bytes.pop_back(); }),
@@ -110,30 +159,50 @@ std::vector<Bad> damaged_pickles() {
   return {
       {"cut pickle", with("data.pkl", [](Member& m) { m.bytes.resize(m.bytes.size() / 2); }), "bytes are wanted"},
       {"empty pickle", with("data.pkl", [](Member& m) { m.bytes.clear(); }), "does not begin like a pickle"},
-      {"protocol 4", changed("\x80\x02", "\x80\x04"), "pickle protocol 4, only 2"},
+      {"protocol 1", changed("\x80\x02", "\x80\x01"), "pickle protocol 1, 2 (torch.save's own) to 5 are read"},
+      {"protocol 6", changed("\x80\x02", "\x80\x06"), "pickle protocol 6"},
       {"os.system", pickled(global("os", "system") + tuple(text("echo boom")) + "R"),
-       "it calls \"os.system\", and nothing from a file is run here"},
-      {"eval", pickled(global("__builtin__", "eval") + tuple(text("1")) + "R"), "it calls \"__builtin__.eval\""},
-      {"another rebuild", changed("_rebuild_tensor_v2", "_rebuild_qtensor"), "it calls \"torch._utils._rebuild_qtensor\""},
-      {"a module's class", pickled(global("models.vit", "ViT") + ")\x81}b"), "it calls \"models.vit.ViT\""},
+       "an object of os.system, which is not built, since nothing from a file is run here"},
+      {"eval", pickled(global("__builtin__", "eval") + tuple(text("1")) + "R"), "an object of __builtin__.eval, which is not built"},
+      {"a call of what a call made", pickled(global("builtins", "getattr") + tuple(text("a")) + "R" + tuple(text("b")) + "R"),
+       "an object of builtins.getattr"},
+      {"a name that would move the cursor", pickled(global("os", "\x1b[2Jsys\xe2\x80\xaetem") + ")R"), "an object of os.\\x1b[2Jsys\\u202etem,"},
+      {"another rebuild", changed("_rebuild_tensor_v2", "_rebuild_qtensor"), "it holds \"0.weight\", but a quantized tensor"},
+      {"a module's class", pickled(global("models.vit", "ViT") + ")\x81}b"), "an object of models.vit.ViT"},
+      {"a class with keywords", pickled(global("models.vit", "ViT") + ")}\x92"), "an object of models.vit.ViT"},
+      {"entries of an object", pickled(global("easydict", "EasyDict") + ")\x81(" + text("a") + "K\1u"), "an object of easydict.EasyDict"},
+      {"a long name", pickled(global("os", std::string(600, 'a'))), "a name of 602 bytes"},
+      {"too many names", pickled(many_names(5000)), "more than 4096 names"},
+      {"a function of numbers", pickled("K\1K\2\x93"), "a name is an int instead of a str"},
+      {"a subclass of a subclass",
+       pickled(global("torch._tensor", "_rebuild_from_type_v2") +
+               tuple(global("torch._tensor", "_rebuild_from_type_v2") + global("a", "b") + ")" + "}") + "R"),
+       "a subclass of a subclass of a tensor"},
+      {"a subclass made of nothing", pickled(global("torch._tensor", "_rebuild_from_type_v2") + tuple("K\1K\2)}") + "R"),
+       "what rebuilds a tensor is an int"},
+      {"a dict of odd entries", pickled(global("collections", "OrderedDict") + tuple("](" + tuple("K\1") + "e") + "R"),
+       "an entry of an OrderedDict has 1 values"},
       {"a name without an end", pickled("cos"), "a name without an end"},
-      {"an opcode beyond the 34", pickled(text("os") + text("system") + "\x93"), "opcode 0x93 is none of the 34"},
-      {"an instance by name", pickled("(ios\nsystem\n"), "opcode 0x69 is none of the 34"},
+      {"a name from the stack", pickled(text("os") + text("system") + "\x93"), "it holds a class or function os.system"},
+      {"an instance by name", pickled("(ios\nsystem\n"), "opcode 0x69 is none of those"},
+      {"the registry of extensions", pickled("\x82\1"), "opcode 0x82 is none of those"},
+      {"bytes outside the file", pickled("\x97"), "opcode 0x97 is none of those"},
+      {"bytes beyond the end", pickled("\x8e" + little(std::uint64_t{1} << 60)), "1152921504606846976 bytes are wanted"},
       {"a list in itself", pickled("]" + memo(1) + recall(1) + "a"), "contains itself"},
       {"a cycle through the memo", pickled("}" + memo(1) + text("a") + "]" + recall(1) + "as"), "contains itself"},
       {"memo too far", pickled("]" + memo(0xfffffff0)), "memo number 4294967280"},
       {"memo never written", pickled(recall(7)), "memo number 7 was never written"},
       {"nested too deeply", pickled(repeated("]", 100000) + repeated("a", 99999)), "nested more than 64 deep"},
       {"a string beyond the end", pickled("X" + little(0xffffu) + "a"), "65535 bytes are wanted"},
-      {"a string of 4 GiB", pickled("X" + little(0xffffffffu)), "a string of 4294967295 bytes"},
+      {"a string of 4 GiB", pickled("X" + little(0xffffffffu)), "4294967295 bytes are wanted"},
       {"no mark", pickled("]e"), "a mark is used that is not there"},
       {"empty stack", pickled("Na"), "a value is used that is not there"},
       {"values left over", pickled("NN"), "values are left on its stack"},
       {"a key without a value", pickled("}(" + text("a") + "u"), "a key without a value"},
       {"a key twice", pickled(dict(text("a") + "N" + text("a") + "N")), "the key \"a\" occurs twice"},
-      {"a list for a key", pickled(dict("]N")), "a dict has a list for a key"},
-      {"append to a number", pickled("K\1Na"), "what is added to is a int instead of a list"},
-      {"call of a number", pickled("K\1)R"), "what is called is a int"},
+      {"a list for a key", pickled(dict("]N")), "a list (None)"},
+      {"append to a number", pickled("K\1Na"), "what is added to is an int instead of a list"},
+      {"call of a number", pickled("K\1)R"), "what is called is an int"},
       {"attributes of a list", pickled("]}b"), "attributes are set on a list"},
       {"too many values", pickled("(" + repeated("N", (1u << 20) + 1) + "t"), "more than 1048576 values"},
       {"too many lists", pickled("(" + repeated("]", (1u << 18) + 1) + "t"), "more than 262144 lists"},
@@ -142,11 +211,21 @@ std::vector<Bad> damaged_pickles() {
        "more than 1048576 entries"},
       {"too many on the stack", pickled("N" + memo(0) + repeated("h" + little(std::uint8_t(0)), 1u << 20)), "on its stack"},
       {"a function as a value", pickled(dict(text("f") + global("torch._utils", "_rebuild_parameter"))),
-       "a function or type is kept as a value"},
-      {"a storage as a value", pickled(dict(text("s") + four)), "a storage is kept without a tensor"},
-      {"signed bytes", pickled(storage("1", 4, "CharStorage")), "elements of torch.CharStorage cannot be read"},
-      {"complex numbers", pickled(storage("1", 4, "ComplexFloatStorage")), "elements of torch.ComplexFloatStorage cannot be read"},
-      {"a number for an id", pickled("K\1Q"), "a persistent id is a int"},
+       "no dict of tensors in it; choose one of its entries"},
+      {"a storage as a value", pickled(dict(text("s") + four)), "\"s\" (storage)"},
+      {"a storage of another size", pickled(storage("1", 4, "CharStorage")), "has 16 bytes where 4 elements of torch.CharStorage take 4"},
+      {"complex numbers", pickled(dict(text("w") + tensor(storage("1", 2, "ComplexFloatStorage"), 0, numbers({2}), numbers({1})))),
+       "it holds \"w\", but elements of complex64 cannot be read"},
+      {"a storage of a future type", pickled(dict(text("w") + tensor(storage("1", 2, "FutureStorage"), 0, numbers({2}), numbers({1})))),
+       "it holds \"w\", but elements of type \"FutureStorage\" cannot be read"},
+      {"a type of a future PyTorch", pickled(dict(text("w") + typed(global("torch", "float4_e2m1fn_x2"), numbers({16})))),
+       "it holds \"w\", but elements of type \"torch.float4_e2m1fn_x2\" cannot be read"},
+      {"a typed view beyond its bytes", pickled(dict(text("w") + typed(global("torch", "uint16"), numbers({9})))), "leaves its storage of 8"},
+      {"a tensor as a storage", pickled(dict(text("w") + tensor(tensor(four, 0, numbers({4}), numbers({1})), 0, numbers({4}), numbers({1})))),
+       "a tensor's storage is a tensor"},
+      {"a part of a storage", pickled(part(3, 2)), "elements 3 to 3 + 2 of a storage of 4"},
+      {"a part that is no part", pickled(part(-1, 2)), "a part's first element is -1"},
+      {"a number for an id", pickled("K\1Q"), "a persistent id is an int"},
       {"an id of something else", pickled(tuple(text("module")) + "Q"), "a persistent id that is no storage"},
       {"a path for a key", pickled(storage("../../etc/passwd", 4)), "a storage's key is \"../../etc/passwd\""},
       {"a huge storage", pickled(storage("1", std::int64_t{1} << 62)), "storage \"1\" of 4611686018427387904 elements"},
@@ -170,7 +249,7 @@ std::vector<Bad> damaged_pickles() {
        "elements of tensors in storages of 4"},
       {"nine dimensions", view(0, numbers({1, 1, 1, 1, 1, 1, 1, 1, 1}), numbers({1, 1, 1, 1, 1, 1, 1, 1, 1})), "9 dimensions, at most 8"},
       {"strides of another rank", view(0, numbers({2, 2}), numbers({1})), "shape [2, 2] and strides [1]"},
-      {"a tensor of a number", pickled(tensor("K\1", 0, numbers({}), numbers({}))), "a tensor's storage is a int"},
+      {"a tensor of a number", pickled(tensor("K\1", 0, numbers({}), numbers({}))), "a tensor's storage is an int"},
       {"too few arguments", pickled(global("torch._utils", "_rebuild_tensor_v2") + ")R"), "_rebuild_tensor_v2 with 0 arguments"},
       {"not a dict", pickled(text("weights")), "it holds a str, a dict of tensors is wanted"},
       {"no tensors", pickled(dict(text("epoch") + "K\1")), "no dict of tensors in it"},

@@ -66,10 +66,21 @@ TEST_CASE("entries of checkpoints; what is no file of weights") {
   CHECK(refusal(golden / "training-2.pt", "weights")
             .find("no entry \"weights\"; there are \"step\" (int), \"epoch\" (int), \"model\" (dict of 7)") != std::string::npos);
   const fs::path file = folder / "old.pth";
-  write_atomically(file, "\x80\x02\x8a\x0al\xfc\x9c\x46\xf9\x20j\xa8P\x19.and so on");
-  CHECK(refusal(file) == file.string() + ": written by torch.save before PyTorch 1.6; load and save it again with a newer one");
+  const std::string start = file.string() + ": ";
+  write_atomically(file, std::string("sys_info") + std::string(249, '\0') + "ustar\00000" + std::string(240, '\0'));
+  CHECK(refusal(file) == start + "a tar archive, which torch.save wrote before PyTorch 0.1.10: load and save it again with a newer PyTorch");
+  write_atomically(file, "\x80\x04K\x01NNNNNNNN.");
+  CHECK(refusal(file) == start + "a pickle that torch.save did not write: load it in Python and save its tensors with torch.save or numpy.savez");
+  write_atomically(file, "\x89HDF\r\n");
+  CHECK(refusal(file) == start + "an HDF5 file: save its arrays with numpy.savez");
+  write_atomically(file, std::string("PK\5\6") + std::string(18, '\0'));
+  CHECK(refusal(file) == start + "a zip file without data.pkl is no PyTorch checkpoint, and without .npy members no .npz");
   write_atomically(file, "<html>404</html>");
   CHECK(refusal(file).find("is this another kind of file?") != std::string::npos);
+  std::string header = R"({"x":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}})";
+  header.resize(0x280, ' ');  // its length begins like a pickle, its data end like one
+  write_atomically(file, std::string("\x80\2\0\0\0\0\0\0", 8) + header + ".");
+  CHECK(read_tensors(file).tensors.at(0).second.item() == '.');
   save_safetensors(file, {{"x", Tensor::scalar(1)}});
   CHECK(refusal(file, "ema") == file.string() + " is one file and has no part \"ema\"");
   CHECK(refusal(folder / "none").find("cannot read") == 0);
