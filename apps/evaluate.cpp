@@ -14,12 +14,14 @@ struct EvaluateCommand {
   Recipe recipe;
   std::vector<std::string> stages;
   std::string only, csv, features;
-  template <class V> void visit(V&& v) {
+  template <class V>
+  void visit(V&& v) {
     v("stage", stages,
       "score these instead of everything in the run: reconstruction, teacher, cmt, mfd, mft, last (of mft, mfd, cmt), ablate/WHAT/VARIANT",
       flag("stage"));
     v("only", only, "the old name of --stage", flag("only"));
-    v("csv", csv, "table that gains the scores; empty: scores.csv in the run's folder, and then report.html is written anew too", flag("csv"));
+    v("csv", csv, "table that gains the scores; empty: scores.csv in the run's folder, and then report.html is written anew too",
+      flag("csv"));
     v("features_out", features, "file for the features of the reference and of all samples (.npz)", flag("features-out"));
     recipe.visit(v);
   }
@@ -34,14 +36,16 @@ int score_run(EvaluateCommand& command, Context& context) {
   TrainingRun run(command.recipe, context);
   run.need_folder();
   const std::filesystem::path own = run.root() / "scores.csv", csv = command.csv.empty() ? own : std::filesystem::path(command.csv);
-  add_scores(csv, {});                 // what cannot be read or written is refused now rather than after the evaluation
+  add_scores(csv, {});  // what cannot be read or written is refused now rather than after the evaluation
   bool headed = false;
   evaluate_run(run, command.request(), [&](const Score& score) {
     if (!std::exchange(headed, true)) print_copy("{}\n", score_head());
     print_copy("{}\n", score_row(score));
-    flush_results();                   // a teacher takes minutes: each row as it is known
-    if (csv == own) publish_scores(run, {score});
-    else add_scores(csv, {score});
+    flush_results();  // a teacher takes minutes: each row as it is known
+    if (csv == own)
+      publish_scores(run, {score});
+    else
+      add_scores(csv, {score});
   });
   context.log.info("scores   {}", csv.string());
   if (csv == own) context.log.info("report   {}", (run.root() / "report.html").string());

@@ -18,17 +18,21 @@ namespace {
 double seconds() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 void refuse_other_images(const Recipe& r, const SampleSource& test) {
-  if (test.height() == r.image_size && test.width() == r.image_size && test.channels() == r.channels && std::ssize(test.class_names()) == r.classes) return;
-  throw ConfigError(fmt::format("the test split of {} has {}x{} images of {} channels in {} classes, the run's models are for {}x{}, {} and {}: "
-                                "give the run's --data", r.data, test.height(), test.width(), test.channels(), test.class_names().size(),
-                                r.image_size, r.image_size, r.channels, r.classes));
+  if (test.height() == r.image_size && test.width() == r.image_size && test.channels() == r.channels &&
+      std::ssize(test.class_names()) == r.classes)
+    return;
+  throw ConfigError(fmt::format(
+      "the test split of {} has {}x{} images of {} channels in {} classes, the run's models are for {}x{}, {} and {}: "
+      "give the run's --data",
+      r.data, test.height(), test.width(), test.channels(), test.class_names().size(), r.image_size, r.image_size, r.channels, r.classes));
 }
 
-constexpr std::int64_t first_sample = 1000000;       // noise that no preview shows
+constexpr std::int64_t first_sample = 1000000;  // noise that no preview shows
 
 void refuse_not_finite(const Tensor& x, const std::string& what, std::int64_t first) {
   if (const std::int64_t bad = first_row_not_finite(x); bad >= 0)
-    throw SamplesNotFinite(fmt::format("{} of sample {} are not finite: the weights are damaged or their training diverged", what, first + bad));
+    throw SamplesNotFinite(
+        fmt::format("{} of sample {} are not finite: the weights are damaged or their training diverged", what, first + bad));
 }
 
 }  // namespace
@@ -41,10 +45,11 @@ Late accuracy(const Tensor& logits, const Tensor& labels) {
 void check_evaluation(const EvaluateConfig& c, std::int64_t test_images) {
   const std::int64_t reference = c.reference == 0 ? test_images : std::min(c.reference, test_images), wanted = c.k + 1;
   if (reference < wanted || test_images < 2)
-    throw ConfigError(fmt::format("the test split has {} image{}{}; an evaluation compares with at least {} (evaluate.k {}, and 2): add test "
-                                  "images, or lower --evaluate.k",
-                                  test_images, test_images == 1 ? "" : "s",
-                                  reference < test_images ? fmt::format(", evaluate.reference takes {}", reference) : "", std::max<std::int64_t>(2, wanted), c.k));
+    throw ConfigError(fmt::format(
+        "the test split has {} image{}{}; an evaluation compares with at least {} (evaluate.k {}, and 2): add test "
+        "images, or lower --evaluate.k",
+        test_images, test_images == 1 ? "" : "s", reference < test_images ? fmt::format(", evaluate.reference takes {}", reference) : "",
+        std::max<std::int64_t>(2, wanted), c.k));
   if (c.samples < wanted) throw ConfigError(fmt::format("evaluate.samples {} is not above evaluate.k {}", c.samples, c.k));
 }
 
@@ -84,8 +89,7 @@ class Evaluator::Tally {
   std::vector<std::int64_t> labels_;
 };
 
-Evaluator::Evaluator(TrainingRun& run)
-    : run_(run), test_(open_source(run.recipe().data, Split::test)), judge_(run.recipe().judge.model) {
+Evaluator::Evaluator(TrainingRun& run) : run_(run), test_(open_source(run.recipe().data, Split::test)), judge_(run.recipe().judge.model) {
   check_evaluation(run.recipe().evaluate, test_->count());
   refuse_other_images(run.recipe(), *test_);
   const std::string& given = run.recipe().judge_weights;
@@ -94,8 +98,8 @@ Evaluator::Evaluator(TrainingRun& run)
   judge_id_ = checksum(state_dict(judge_));
   Logger& log = run.context().log;
   reference_ = load_reference(*test_, run.recipe().evaluate.reference, judge_, judge_id_, run.root() / "evaluation", log);
-  log.info("reference: {} of the {} test images ({}); the judge takes {:.1f} % of them for their class", reference_.rows.size(), test_->count(),
-           reference_.id, 100 * reference_.accuracy);
+  log.info("reference: {} of the {} test images ({}); the judge takes {:.1f} % of them for their class", reference_.rows.size(),
+           test_->count(), reference_.id, 100 * reference_.accuracy);
   std::string missing;
   for (std::size_t c = 0; c < test_->class_names().size(); ++c)
     if (std::find(reference_.labels.begin(), reference_.labels.end(), static_cast<std::int64_t>(c)) == reference_.labels.end())
@@ -150,7 +154,12 @@ Score Evaluator::score(const ScoredGenerator& generator) {
 std::vector<Score> Evaluator::score_student(const std::string& name, const std::string& stage, const std::vector<int>& calls,
                                             const std::function<void(const Score&)>& each) {
   const DitDh student = run_.load_student(stage);
-  Score of{.name = name, .stage = stage, .step = run_.loaded_step(stage), .checkpoint = checksum(state_dict(student)), .dtype = student.config.precision, .guidance = 1};
+  Score of{.name = name,
+           .stage = stage,
+           .step = run_.loaded_step(stage),
+           .checkpoint = checksum(state_dict(student)),
+           .dtype = student.config.precision,
+           .guidance = 1};
   std::vector<Score> list;
   for (const int n : calls) {
     of.calls = n;
@@ -163,7 +172,7 @@ std::vector<Score> Evaluator::score_student(const std::string& name, const std::
 Score Evaluator::score_teacher() {
   const Recipe& r = run_.recipe();
   const DitDh teacher = run_.load_teacher();
-  const std::int64_t calls_a_step = r.guidance == 1 ? 1 : 2;      // guided: with the label and without
+  const std::int64_t calls_a_step = r.guidance == 1 ? 1 : 2;  // guided: with the label and without
   const Score of{.name = "teacher",
                  .calls = calls_a_step * (r.evaluate.teacher_points - 1),
                  .stage = r.teacher_weights.empty() ? "fm" : r.teacher_weights,
@@ -177,7 +186,7 @@ Score Evaluator::score_teacher() {
 Score Evaluator::score_decoder() {
   const Recipe& r = run_.recipe();
   Rae& rae = run_.autoencoder();
-  const std::vector<std::int64_t> rows = balanced_rows(*test_, r.evaluate.samples);
+  const std::vector<std::int64_t> rows = drawn_rows(reference_.rows, r.evaluate.samples);
   Tally tally(judge_, "reconstruction", test_->class_names());
   double squares = 0, spent = 0;
   const auto n = static_cast<std::int64_t>(rows.size()), batch = judged_at_a_time(r.image_size * r.image_size);
@@ -195,8 +204,11 @@ Score Evaluator::score_decoder() {
     run_.context().log.status(fmt::format("reconstruction: {}/{} images", tally.count(), n));
   }
   run_.context().log.end_status();
-  const Score of{.name = "reconstruction", .psnr = -10 * std::log10(squares / static_cast<double>(n * r.channels * r.image_size * r.image_size)),
-                 .stage = r.decoder_weights.empty() ? "decoder" : r.decoder_weights, .step = run_.loaded_step("decoder"), .checkpoint = checksum(state_dict(rae))};
+  const Score of{.name = "reconstruction",
+                 .psnr = -10 * std::log10(squares / static_cast<double>(n * r.channels * r.image_size * r.image_size)),
+                 .stage = r.decoder_weights.empty() ? "decoder" : r.decoder_weights,
+                 .step = run_.loaded_step("decoder"),
+                 .checkpoint = checksum(state_dict(rae))};
   return finished(of, tally, spent);
 }
 
@@ -209,9 +221,15 @@ std::vector<std::string> chosen(const TrainingRun& run, const std::vector<std::s
   std::vector<std::string> list;
   for (const std::string& name : asked) {
     const bool known = std::find(all.begin(), all.end(), name) != all.end();
-    if (name == "last") list.push_back(run.last_student());
-    else if (known || (name.starts_with("ablate/") && run.has(name))) list.push_back(name);
-    else throw ConfigError(fmt::format("--stage {}: want reconstruction, teacher, cmt, mfd, mft, last, or the folder of an ablation's variant, such as ablate/derivative/jvp", name));
+    if (name == "last")
+      list.push_back(run.last_student());
+    else if (known || (name.starts_with("ablate/") && run.has(name)))
+      list.push_back(name);
+    else
+      throw ConfigError(
+          fmt::format("--stage {}: want reconstruction, teacher, cmt, mfd, mft, last, or the folder of an ablation's variant, such as "
+                      "ablate/derivative/jvp",
+                      name));
   }
   return list;
 }
@@ -252,9 +270,12 @@ std::vector<Score> evaluate_run(TrainingRun& run, const EvaluateRequest& request
     each(s);
   };
   for (const std::string& stage : stages) {
-    if (stage == "reconstruction") add(evaluator.score_decoder());
-    else if (stage == "teacher" && c.teacher && run.has_teacher()) add(evaluator.score_teacher());
-    else if (stage != "teacher" && run.has(stage)) evaluator.score_student(stage, stage, parse_steps(c.steps), add);
+    if (stage == "reconstruction")
+      add(evaluator.score_decoder());
+    else if (stage == "teacher" && c.teacher && run.has_teacher())
+      add(evaluator.score_teacher());
+    else if (stage != "teacher" && run.has(stage))
+      evaluator.score_student(stage, stage, parse_steps(c.steps), add);
   }
   if (scores.empty())
     throw ConfigError(fmt::format("there is nothing to evaluate in {} for stage {}", run.root().string(), fmt::join(stages, ", ")));

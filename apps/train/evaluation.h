@@ -38,14 +38,15 @@ class Evaluator {
   std::vector<Score> score_student(const std::string& name, const std::string& stage, const std::vector<int>& calls,
                                    const std::function<void(const Score&)>& each = {});
   Score score_teacher();
-  // Reconstructions of as many test images as samples are generated, or of all, equally many a class (balanced_rows).
+  // Reconstructions of as many images of the reference as samples are generated, or of all of it (drawn_rows): its classes have the
+  // reference's shares, so that what a distance of many images measures is the autoencoder.
   Score score_decoder();
 
   const Reference& reference() const { return reference_; }
-  double judge_accuracy() const { return reference_.accuracy; }       // on the reference
+  double judge_accuracy() const { return reference_.accuracy; }  // on the reference
 
  private:
-  class Tally;                                                        // features of what is scored, batch by batch
+  class Tally;  // features of what is scored, batch by batch
   Score finished(Score score, const Tally& tally, double seconds) const;
 
   TrainingRun& run_;
@@ -60,8 +61,8 @@ void check_evaluation(const EvaluateConfig& config, std::int64_t test_images);
 
 // What evaluate_run scores of a run.
 struct EvaluateRequest {
-  std::vector<std::string> stages;       // reconstruction, teacher, cmt, mfd, mft, last, or the folder of an ablation's variant; none: all
-  std::filesystem::path features;        // .npz for the features; empty: none
+  std::vector<std::string> stages;  // reconstruction, teacher, cmt, mfd, mft, last, or the folder of an ablation's variant; none: all
+  std::filesystem::path features;   // .npz for the features; empty: none
 };
 
 // The decoder, the teacher and every trained student, or those that are asked for. `each` gets every score as it is known.

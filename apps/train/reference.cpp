@@ -20,7 +20,7 @@
 namespace fm {
 namespace {
 
-constexpr RandomKey row_key{0x5245464552454E43, 1}, class_key{0x5245464552454E43, 2};
+constexpr RandomKey row_key{0x5245464552454E43, 1}, class_key{0x5245464552454E43, 2}, drawn_key{0x5245464552454E43, 3};
 constexpr std::uint32_t label_stream = 0x4C41424C;
 
 using Rows = std::vector<std::int64_t>;
@@ -35,11 +35,11 @@ Rows all_rows(std::int64_t n) {
 Rows quotas(const Rows& sizes, std::int64_t count) {
   Rows quota(sizes.size(), 0);
   for (std::int64_t level = 0; count > 0;) {
-    Rows open;                                                // classes with rows left
+    Rows open;  // classes with rows left
     for (std::size_t c = 0; c < sizes.size(); ++c)
       if (sizes[c] > level) open.push_back(static_cast<std::int64_t>(c));
     const auto n = static_cast<std::int64_t>(open.size());
-    if (count < n) {                                          // one more for some of them
+    if (count < n) {  // one more for some of them
       const Permutation order(n, class_key, 0);
       for (std::int64_t i = 0; i < count; ++i) ++quota[static_cast<std::size_t>(open[static_cast<std::size_t>(order(i))])];
       return quota;
@@ -61,7 +61,9 @@ Judged judge_images(const Judge& judge, const Tensor& images) {
   return {h.value().to(Device{}), argmax(judge.classify(h).value(), 1).to_vector<std::int64_t>()};
 }
 
-std::int64_t judged_at_a_time(std::int64_t pixels) { return std::clamp<std::int64_t>((std::int64_t{1} << 22) / std::max<std::int64_t>(1, pixels), 1, 250); }
+std::int64_t judged_at_a_time(std::int64_t pixels) {
+  return std::clamp<std::int64_t>((std::int64_t{1} << 22) / std::max<std::int64_t>(1, pixels), 1, 250);
+}
 
 Rows balanced_rows(const SampleSource& source, std::int64_t count) {
   if (count <= 0 || count >= source.count()) return all_rows(source.count());
@@ -79,6 +81,16 @@ Rows balanced_rows(const SampleSource& source, std::int64_t count) {
   return rows;
 }
 
+Rows drawn_rows(const Rows& rows, std::int64_t count) {
+  const auto n = static_cast<std::int64_t>(rows.size());
+  if (count >= n) return rows;
+  const Permutation order(n, drawn_key, 0);
+  Rows out;
+  for (std::int64_t i = 0; i < count; ++i) out.push_back(rows[static_cast<std::size_t>(order(i))]);
+  std::sort(out.begin(), out.end());
+  return out;
+}
+
 Rows balanced_labels(std::int64_t count, std::int64_t classes, std::uint64_t seed) {
   const Permutation order(classes, {seed, label_stream}, 0);
   Rows labels;
@@ -91,9 +103,9 @@ namespace {
 std::vector<std::uint8_t> read_planes(const SampleSource& source, const Rows& rows) {
   const std::int64_t size = std::int64_t{source.channels()} * source.height() * source.width();
   std::vector<std::uint8_t> planes(rows.size() * static_cast<std::size_t>(size));
-  std::vector<std::string> problems(rows.size());            // each picture that cannot be read is counted
+  std::vector<std::string> problems(rows.size());  // each picture that cannot be read is counted
   check_interrupt();
-  const HoldInterrupts hold;                                 // a stop is no picture that cannot be read
+  const HoldInterrupts hold;  // a stop is no picture that cannot be read
   parallel_for(static_cast<std::int64_t>(rows.size()), 1 << 20, [&](std::int64_t i) {
     try {
       source.read(rows[static_cast<std::size_t>(i)], {}, planes.data() + i * size);
@@ -102,13 +114,16 @@ std::vector<std::uint8_t> read_planes(const SampleSource& source, const Rows& ro
     }
   });
   std::erase(problems, std::string());
-  if (!problems.empty()) throw FileError(fmt::format("the test split has {} pictures that cannot be read: {}", problems.size(), problems.front()));
+  if (!problems.empty())
+    throw FileError(fmt::format("the test split has {} pictures that cannot be read: {}", problems.size(), problems.front()));
   return planes;
 }
 
 Tensor as_images(const std::vector<std::uint8_t>& planes, const SampleSource& source) {
   const std::int64_t size = std::int64_t{source.channels()} * source.height() * source.width();
-  return Tensor::from(planes, {static_cast<std::int64_t>(planes.size()) / size, source.channels(), source.height(), source.width()}).to(DType::f32) / 255.0;
+  return Tensor::from(planes, {static_cast<std::int64_t>(planes.size()) / size, source.channels(), source.height(), source.width()})
+             .to(DType::f32) /
+         255.0;
 }
 
 Rows part(const Rows& rows, std::int64_t begin, std::int64_t n) {

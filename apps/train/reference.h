@@ -15,8 +15,8 @@ namespace fm {
 
 // What the judge makes of images.
 struct Judged {
-  Tensor features;                       // (n, D) f32, on the CPU
-  std::vector<std::int64_t> classes;     // (n) the most likely one
+  Tensor features;                    // (n, D) f32, on the CPU
+  std::vector<std::int64_t> classes;  // (n) the most likely one
 };
 // images (n, C, H, W) in [0, 1]
 Judged judge_images(const Judge& judge, const Tensor& images);
@@ -29,6 +29,9 @@ std::int64_t judged_at_a_time(std::int64_t pixels);
 // many as there are: all.
 std::vector<std::int64_t> balanced_rows(const SampleSource& source, std::int64_t count);
 
+// `count` of these rows, ascending, drawn with a fixed key, so with about the shares of the classes that they have; or all of them.
+std::vector<std::int64_t> drawn_rows(const std::vector<std::int64_t>& rows, std::int64_t count);
+
 // Labels of `count` samples: 0, 1, ..., classes - 1 by turns; the last turn, if it is not whole, is drawn by the seed.
 std::vector<std::int64_t> balanced_labels(std::int64_t count, std::int64_t classes, std::uint64_t seed);
 
@@ -36,12 +39,12 @@ std::vector<std::int64_t> balanced_labels(std::int64_t count, std::int64_t class
 Tensor read_rows(const SampleSource& source, const std::vector<std::int64_t>& rows);
 
 struct Reference {
-  std::vector<std::int64_t> rows, labels, classes;   // of the split; classes: the judge's answers
+  std::vector<std::int64_t> rows, labels, classes;  // of the split; classes: the judge's answers
   Tensor features;
   GaussianFit fit;
-  std::string id;                        // fingerprint: crc32c of the images as the judge sees them, labels, class names, and the judge's weights
+  std::string id;  // fingerprint: crc32c of the images as the judge sees them, labels, class names, and the judge's weights
   std::int64_t images_of_split = 0;
-  double accuracy = 0;                   // of the judge
+  double accuracy = 0;  // of the judge
 };
 
 // Reads the images (for the fingerprint) and takes their features from the file in `cache` that has this fingerprint and a checksum that is

@@ -39,17 +39,22 @@ void add_scores(HtmlReport& report, const std::vector<Score>& scores, std::size_
   report.heading("Scores");
   if (scores.empty()) return report.paragraph("None yet: evaluate computes them.");
   report.paragraph(
-      "Frechet distance, precision and recall in the features of a judge that no generator saw, against real test images (reference); accuracy is the "
-      "share of samples that the judge takes for the class asked for. The Frechet distance of few samples is too large: compare rows of equal counts.");
+      "Frechet distance, precision and recall in the features of a judge that no generator saw, against real test images (reference); "
+      "accuracy is the "
+      "share of samples that the judge takes for the class asked for. The Frechet distance of few samples is too large: compare rows of "
+      "equal counts.");
   std::vector<std::string> head;
   std::vector<std::vector<std::string>> rows(scores.size());
   for (const ScoreColumn& column : score_columns()) {
-    if (*column.title == 0 && !head.empty()) continue;     // the first is the name
+    if (*column.title == 0 && !head.empty()) continue;  // the first is the name
     head.push_back(column.title);
     for (std::size_t i = 0; i < scores.size(); ++i) rows[i].push_back(shown_cell(scores[i], column));
   }
-  report.table(head, rows,
-               fmt::format("The newest of {} rows in scores.csv, which also says what each was computed from; accuracy by class: scores-by-class.csv", in_all));
+  report.table(
+      head, rows,
+      fmt::format(
+          "The newest of {} rows in scores.csv, which also says what each was computed from; accuracy by class: scores-by-class.csv",
+          in_all));
 }
 
 void add_training(HtmlReport& report, const std::filesystem::path& root) {

@@ -62,8 +62,10 @@ std::string score_cell(const Score& score, const ScoreColumn& column) {
 double score_number(const Score& score, const ScoreColumn& column) {
   return std::visit(
       [&](auto member) -> double {
-        if constexpr (std::is_same_v<decltype(member), std::string Score::*>) return Score::none;
-        else return absent(score.*member) ? Score::none : static_cast<double>(score.*member);
+        if constexpr (std::is_same_v<decltype(member), std::string Score::*>)
+          return Score::none;
+        else
+          return absent(score.*member) ? Score::none : static_cast<double>(score.*member);
       },
       column.member);
 }
@@ -79,8 +81,10 @@ void set_score_cell(Score& score, const ScoreColumn& column, const std::string& 
   if (text.empty()) return;
   std::visit(
       [&](auto member) {
-        if constexpr (std::is_same_v<decltype(member), std::string Score::*>) score.*member = text;
-        else if (!read_number(text, score.*member)) throw FileError(fmt::format("{} '{}' is not a number", column.name, text));
+        if constexpr (std::is_same_v<decltype(member), std::string Score::*>)
+          score.*member = text;
+        else if (!read_number(text, score.*member))
+          throw FileError(fmt::format("{} '{}' is not a number", column.name, text));
       },
       column.member);
 }

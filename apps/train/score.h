@@ -21,50 +21,50 @@ struct ClassScore {
 struct Score {
   static constexpr double none = std::numeric_limits<double>::quiet_NaN();
 
-  std::string name;                      // "mfd", "teacher", "reconstruction", or an ablation's variant
-  std::int64_t calls = -1;               // network calls a sample
+  std::string name;         // "mfd", "teacher", "reconstruction", or an ablation's variant
+  std::int64_t calls = -1;  // network calls a sample
   double frechet = none, precision = none, recall = none, accuracy = none;
-  double psnr = none;                    // of reconstructions, dB
+  double psnr = none;  // of reconstructions, dB
   double ms_per_image = none;
 
-  std::string stage;                     // the folder in the run, or the file, that the weights are from
-  std::int64_t step = -1;                // of its checkpoint
-  std::string checkpoint, decoder;       // checksums of the weights
-  std::string dtype;                     // what the network computes in
+  std::string stage;                // the folder in the run, or the file, that the weights are from
+  std::int64_t step = -1;           // of its checkpoint
+  std::string checkpoint, decoder;  // checksums of the weights
+  std::string dtype;                // what the network computes in
   std::int64_t samples = -1, seed = -1, k = -1;
-  double guidance = none;                // scale of classifier-free guidance while sampling; 1: none
+  double guidance = none;  // scale of classifier-free guidance while sampling; 1: none
   std::int64_t classes = -1;
-  std::string data;                      // as --data names it
-  std::int64_t reference = -1;           // real test images compared with
-  std::string reference_id;              // fingerprint of those images, their labels and the judge
-  double reference_accuracy = none;      // of the judge, on the reference
-  std::string judge;                     // checksum
-  std::string date;                      // UTC, when it was computed
+  std::string data;                  // as --data names it
+  std::int64_t reference = -1;       // real test images compared with
+  std::string reference_id;          // fingerprint of those images, their labels and the judge
+  double reference_accuracy = none;  // of the judge, on the reference
+  std::string judge;                 // checksum
+  std::string date;                  // UTC, when it was computed
 
-  std::vector<ClassScore> by_class;      // by label; in a file of its own (score_file.h)
+  std::vector<ClassScore> by_class;  // by label; in a file of its own (score_file.h)
 };
 
 struct ScoreColumn {
-  const char* name;                      // in files
-  const char* title;                     // in tables for people; empty: not shown there
+  const char* name;   // in files
+  const char* title;  // in tables for people; empty: not shown there
   const char* help;
-  bool measured;                         // a measurement, so that its mean over seeds has a meaning; otherwise what the score is of
+  bool measured;  // a measurement, so that its mean over seeds has a meaning; otherwise what the score is of
   std::variant<std::string Score::*, std::int64_t Score::*, double Score::*> member;
-  int decimals = 0;                      // shown
-  double factor = 1;                     // shown: 100 for percentages
-  const char* unit = "";                 // shown behind the number
+  int decimals = 0;       // shown
+  double factor = 1;      // shown: 100 for percentages
+  const char* unit = "";  // shown behind the number
 };
 
 const std::vector<ScoreColumn>& score_columns();
 
-std::string score_cell(const Score& score, const ScoreColumn& column);    // as files hold it, numbers to the last bit; "" where absent
-std::string shown_cell(const Score& score, const ScoreColumn& column);    // rounded, with unit; "-" where absent
-double score_number(const Score& score, const ScoreColumn& column);       // NaN where absent; of a text NaN
+std::string score_cell(const Score& score, const ScoreColumn& column);  // as files hold it, numbers to the last bit; "" where absent
+std::string shown_cell(const Score& score, const ScoreColumn& column);  // rounded, with unit; "-" where absent
+double score_number(const Score& score, const ScoreColumn& column);     // NaN where absent; of a text NaN
 
 // Reads a cell of a file back. FileError names the column when the text is no number.
 void set_score_cell(Score& score, const ScoreColumn& column, const std::string& text);
 
-std::string utc_now();                   // "2026-11-28T19:22:33Z"
+std::string utc_now();  // "2026-11-28T19:22:33Z"
 
 // A table for the terminal: a head, then a line a score.
 std::string score_head();

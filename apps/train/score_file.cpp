@@ -23,8 +23,7 @@ namespace {
 // Held by a process while it writes the table. A file system without locks goes on unlocked: only "taken" counts.
 class TableLock {
  public:
-  explicit TableLock(const std::filesystem::path& csv)
-      : file_(open((csv.string() + ".lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666)) {
+  explicit TableLock(const std::filesystem::path& csv) : file_(open((csv.string() + ".lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666)) {
     if (file_ < 0) throw FileError(fmt::format("{}: cannot write beside it: {}", csv.string(), std::generic_category().message(errno)));
     while (flock(file_, LOCK_EX | LOCK_NB) != 0 && (errno == EWOULDBLOCK || errno == EINTR)) {
       throw_if_stop_requested();
@@ -66,7 +65,7 @@ std::vector<Score> scores_of(const CsvRows& rows, const std::filesystem::path& c
         throw FileError(fmt::format("{}, row {}: {}: mend it or move the file away", csv.string(), r, e.what()));
       }
     }
-    if (score.psnr == 0) score.psnr = Score::none;       // as older programs wrote it for generators
+    if (score.psnr == 0) score.psnr = Score::none;  // as older programs wrote it for generators
   }
   return scores;
 }
@@ -79,7 +78,8 @@ std::string joined(CsvRows table, const std::vector<Score>& scores) {
   for (const Score& score : scores) {
     std::vector<std::string> row(table[0].size());
     for (const ScoreColumn& column : score_columns())
-      row[static_cast<std::size_t>(std::find(table[0].begin(), table[0].end(), column.name) - table[0].begin())] = score_cell(score, column);
+      row[static_cast<std::size_t>(std::find(table[0].begin(), table[0].end(), column.name) - table[0].begin())] =
+          score_cell(score, column);
     table.push_back(row);
   }
   std::string text;
@@ -92,13 +92,15 @@ std::string joined(CsvRows table, const std::vector<Score>& scores) {
 
 // The old text with a row a class of each score, or nothing new when none has classes.
 std::string classes_joined(const std::filesystem::path& file, const std::vector<Score>& scores) {
-  std::string text = std::filesystem::exists(file) ? read_file(file) : csv_line({"name", "calls", "checkpoint", "date", "class", "class_name", "samples", "right", "accuracy"});
+  std::string text = std::filesystem::exists(file)
+                         ? read_file(file)
+                         : csv_line({"name", "calls", "checkpoint", "date", "class", "class_name", "samples", "right", "accuracy"});
   for (const Score& s : scores)
     for (std::size_t c = 0; c < s.by_class.size(); ++c) {
       const ClassScore& of = s.by_class[c];
       const std::string share = of.samples == 0 ? "" : fmt::format("{}", static_cast<double>(of.right) / static_cast<double>(of.samples));
-      text += csv_line({s.name, s.calls < 0 ? "" : fmt::format("{}", s.calls), s.checkpoint, s.date, fmt::format("{}", c), of.name, fmt::format("{}", of.samples),
-                        fmt::format("{}", of.right), share});
+      text += csv_line({s.name, s.calls < 0 ? "" : fmt::format("{}", s.calls), s.checkpoint, s.date, fmt::format("{}", c), of.name,
+                        fmt::format("{}", of.samples), fmt::format("{}", of.right), share});
     }
   return text;
 }
@@ -117,7 +119,7 @@ void add_scores(const std::filesystem::path& csv, const std::vector<Score>& scor
   const CsvRows table = read_table(csv);
   std::vector<Score> all = scores_of(table, csv);
   if (!scores.empty()) {
-    write_atomically(by_class_file(csv), classes_joined(by_class_file(csv), scores));    // first: no score stands without its classes
+    write_atomically(by_class_file(csv), classes_joined(by_class_file(csv), scores));  // first: no score stands without its classes
     write_atomically(csv, joined(table, scores));
   }
   all.insert(all.end(), scores.begin(), scores.end());
@@ -158,7 +160,8 @@ std::vector<Score> newest_scores(const std::vector<Score>& all) {
     names.push_back(s.name);
     std::vector<Score>& rows = shown[s.name];
     std::reverse(rows.begin(), rows.end());
-    std::stable_sort(rows.begin(), rows.end(), [](const Score& a, const Score& b) { return std::tie(a.calls, a.samples) < std::tie(b.calls, b.samples); });
+    std::stable_sort(rows.begin(), rows.end(),
+                     [](const Score& a, const Score& b) { return std::tie(a.calls, a.samples) < std::tie(b.calls, b.samples); });
     out.insert(out.end(), rows.begin(), rows.end());
   }
   return out;

@@ -11,8 +11,9 @@ namespace fm {
 // None when the file is absent. FileError when it is no table of scores: no column "name", a cell that is no number.
 std::vector<Score> read_scores(const std::filesystem::path& csv);
 
-// Adds rows, and the accuracies by class to by_class_file(csv), where a row is one class of one score. Holds a lock from reading the old rows to the rename, so that two processes that add at once lose nothing; `meanwhile` runs
-// under it, with all scores of the file, the new ones last. FileError; StopRequested while another process holds the lock.
+// Adds rows, and the accuracies by class to by_class_file(csv), where a row is one class of one score. Holds a lock from reading the old
+// rows to the rename, so that two processes that add at once lose nothing; `meanwhile` runs under it, with all scores of the file, the new
+// ones last. FileError; StopRequested while another process holds the lock.
 void add_scores(const std::filesystem::path& csv, const std::vector<Score>& scores,
                 const std::function<void(const std::vector<Score>& all)>& meanwhile = {});
 

@@ -15,7 +15,7 @@ namespace {
 
 using Int = std::int64_t;
 constexpr double eps = std::numeric_limits<double>::epsilon();
-constexpr Int block = 32;              // columns of a panel
+constexpr Int block = 32;  // columns of a panel
 
 double dot(const double* x, const double* y, Int n) {
   double s = 0;
@@ -24,7 +24,7 @@ double dot(const double* x, const double* y, Int n) {
   return s;
 }
 
-void add(double* y, double c, const double* x, Int n) {        // y += c x
+void add(double* y, double c, const double* x, Int n) {  // y += c x
 #pragma omp simd
   for (Int i = 0; i < n; ++i) y[i] += c * x[i];
 }
@@ -38,9 +38,9 @@ void scale(double* x, double c, Int n) {
 Tensor semidefinite_factor(const Tensor& s) {
   if (s.rank() != 2 || s.dim(0) != s.dim(1)) throw ShapeError("semidefinite_factor: wants a square matrix, got " + to_string(s.shape()));
   const Int n = s.dim(0);
-  Tensor left = s.to(DType::f64).to(Device{}).clone();         // S without what the rows of R so far explain, up to the last block
+  Tensor left = s.to(DType::f64).to(Device{}).clone();  // S without what the rows of R so far explain, up to the last block
   const Tensor r = Tensor::zeros({n, n}, DType::f64, Device{});
-  std::vector<double> diagonal(static_cast<std::size_t>(n));   // of S without all rows of R so far; pivots below any other
+  std::vector<double> diagonal(static_cast<std::size_t>(n));  // of S without all rows of R so far; pivots below any other
   for (Int i = 0; i < n; ++i) diagonal[static_cast<std::size_t>(i)] = left.data<double>()[i * n + i];
   const double limit = static_cast<double>(n) * eps * *std::max_element(diagonal.begin(), diagonal.end());
   Int rank = 0;
@@ -54,7 +54,7 @@ Tensor semidefinite_factor(const Tensor& s) {
       std::copy_n(left.data<double>() + pivot * n, n, row);
       for (Int k = begin; k < rank; ++k) add(row, -r.data<double>()[k * n + pivot], r.data<double>() + k * n, n);
       for (Int i = 0; i < n; ++i)
-        if (diagonal[static_cast<std::size_t>(i)] == -std::numeric_limits<double>::infinity()) row[i] = 0;   // explained by its own row
+        if (diagonal[static_cast<std::size_t>(i)] == -std::numeric_limits<double>::infinity()) row[i] = 0;  // explained by its own row
       scale(row, 1 / std::sqrt(*best), n);
       row[pivot] = std::sqrt(*best);
       for (Int i = 0; i < n; ++i) diagonal[static_cast<std::size_t>(i)] -= row[i] * row[i];
@@ -107,7 +107,11 @@ Reflector reflect(double* x, Int n) {
 class Panel {
  public:
   Panel(const Tensor& a, Int width)
-      : a_(a.data<double>()), m_(a.dim(0)), n_(a.dim(1)), width_(width), left_(Tensor::zeros({2 * width, m_}, DType::f64, Device{})),
+      : a_(a.data<double>()),
+        m_(a.dim(0)),
+        n_(a.dim(1)),
+        width_(width),
+        left_(Tensor::zeros({2 * width, m_}, DType::f64, Device{})),
         right_(Tensor::zeros({2 * width, n_}, DType::f64, Device{})) {}
 
   void reduce(std::vector<double>& bidiagonal) {
@@ -167,7 +171,7 @@ class Panel {
 
   const double* a_;
   Int m_, n_, width_;
-  Tensor left_, right_;                // v above x, y above u
+  Tensor left_, right_;  // v above x, y above u
 };
 
 // Eigenvalues of the symmetric tridiagonal matrix (d on, e beside the diagonal) replace d: implicit QL with Wilkinson's shift (Golub & Van
@@ -187,7 +191,7 @@ void tridiagonal_eigenvalues(std::vector<double>& d, std::vector<double> e) {
       double g = (d[l + 1] - d[l]) / (2 * e[l]), r = std::hypot(g, 1.0);
       g = d[m] - d[l] + e[l] / (g + std::copysign(r, g));
       double s = 1, c = 1, p = 0;
-      bool apart = false;              // the matrix falls in two at i + 1
+      bool apart = false;  // the matrix falls in two at i + 1
       std::size_t i = m;
       while (i-- > l) {
         const double f = s * e[i], b = c * e[i];
@@ -223,7 +227,7 @@ std::vector<double> singular_values(const Tensor& matrix) {
   for (Int i = 0; i < a.numel(); ++i) largest = std::max(largest, std::abs(a.data<double>()[i]));
   if (n == 0 || largest == 0) return std::vector<double>(static_cast<std::size_t>(n), 0.0);
   a = a * (1 / largest);
-  std::vector<double> beside;          // the diagonal: on, right of it, on, right of it, ...
+  std::vector<double> beside;  // the diagonal: on, right of it, on, right of it, ...
   for (Int done = 0; done < n;) {
     const Int width = std::min(block, n - done);
     Panel panel(a, width);
@@ -233,7 +237,7 @@ std::vector<double> singular_values(const Tensor& matrix) {
   }
   std::vector<double> values(static_cast<std::size_t>(2 * n), 0.0);
   tridiagonal_eigenvalues(values, beside);
-  std::sort(values.begin(), values.end());                     // n that are <= 0, then the same ones >= 0
+  std::sort(values.begin(), values.end());  // n that are <= 0, then the same ones >= 0
   values.erase(values.begin(), values.begin() + n);
   for (double& value : values) value = std::abs(value) * largest;
   return values;

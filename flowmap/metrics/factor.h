@@ -12,8 +12,9 @@ namespace fm {
 Tensor semidefinite_factor(const Tensor& s);
 
 // All min(m, n) singular values of a matrix (m, n), in no order, each to a few eps of the largest. Householder bidiagonalisation in blocks
-// (LAPACK's xLABRD; Golub & Van Loan, 5.4.8), 4 n^2 (m - n/3) operations, then implicit QL on the tridiagonal matrix with zero diagonal whose
-// eigenvalues are +- the singular values (Golub & Kahan 1965). Nothing is squared: a value of 0 comes out as a few eps, not as its root.
+// (LAPACK's xLABRD; Golub & Van Loan, 5.4.8), 4 n^2 (m - n/3) operations, then implicit QL on the tridiagonal matrix with zero diagonal
+// whose eigenvalues are +- the singular values (Golub & Kahan 1965). Nothing is squared: a value of 0 comes out as a few eps, not as its
+// root.
 std::vector<double> singular_values(const Tensor& matrix);
 
 }  // namespace fm

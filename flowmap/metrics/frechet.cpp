@@ -66,17 +66,21 @@ std::int64_t first_row_not_finite(const Tensor& x) {
   std::vector<char> bad(static_cast<std::size_t>(n), 0);
   const auto look = [&](const auto* values) {
     parallel_for(n, width, [&](std::int64_t i) {
-      bad[static_cast<std::size_t>(i)] = !std::all_of(values + i * width, values + (i + 1) * width, [](auto v) { return std::isfinite(v); });
+      bad[static_cast<std::size_t>(i)] =
+          !std::all_of(values + i * width, values + (i + 1) * width, [](auto v) { return std::isfinite(v); });
     });
   };
-  if (here.dtype() == DType::f64) look(here.data<double>());
-  else look(here.data<float>());
+  if (here.dtype() == DType::f64)
+    look(here.data<double>());
+  else
+    look(here.data<float>());
   const auto found = std::find(bad.begin(), bad.end(), 1);
   return found == bad.end() ? -1 : found - bad.begin();
 }
 
 GaussianFit fit_gaussian(const Tensor& features) {
-  if (features.rank() != 2 || features.dim(0) < 2) throw ShapeError("fit_gaussian: wants (n >= 2, D) features, got " + to_string(features.shape()));
+  if (features.rank() != 2 || features.dim(0) < 2)
+    throw ShapeError("fit_gaussian: wants (n >= 2, D) features, got " + to_string(features.shape()));
   if (const std::int64_t row = first_row_not_finite(features); row >= 0)
     throw Error("fit_gaussian: the features of sample " + std::to_string(row) + " are not finite");
   const double scale = 1 / static_cast<double>(features.dim(0) - 1);
@@ -85,10 +89,12 @@ GaussianFit fit_gaussian(const Tensor& features) {
 }
 
 double frechet_distance(const GaussianFit& a, const GaussianFit& b) {
-  if (a.mean.shape() != b.mean.shape()) throw ShapeError("frechet_distance: features of " + to_string(a.mean.shape()) + " and " + to_string(b.mean.shape()));
+  if (a.mean.shape() != b.mean.shape())
+    throw ShapeError("frechet_distance: features of " + to_string(a.mean.shape()) + " and " + to_string(b.mean.shape()));
   // S1 = A^T A, S2 = B^T B: the eigenvalues of S1 S2 are those of (A B^T)(A B^T)^T, so their roots are the singular values of A B^T.
   double cross = 0;
-  for (const double value : singular_values(matmul(semidefinite_factor(a.covariance), semidefinite_factor(b.covariance).transpose(0, 1)))) cross += value;
+  for (const double value : singular_values(matmul(semidefinite_factor(a.covariance), semidefinite_factor(b.covariance).transpose(0, 1))))
+    cross += value;
   return sum_squares(a.mean - b.mean) + trace(a.covariance) + trace(b.covariance) - 2 * cross;
 }
 

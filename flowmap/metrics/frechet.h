@@ -1,7 +1,8 @@
 // How far generated samples are from real ones, in a feature space.
 //
 //   Frechet distance (Heusel et al. 2017)      |m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2)),  m, S mean and covariance of the features
-//   precision, recall (Kynkaanniemi et al. 2019)   share of generated samples within the k-nearest-neighbour balls of real ones; and the reverse
+//   precision, recall (Kynkaanniemi et al. 2019)   share of generated samples within the k-nearest-neighbour balls of real ones; and the
+//   reverse
 //
 // The Frechet distance of finite samples is biased upwards, less with more samples: compare only values of equal counts.
 #pragma once
@@ -11,8 +12,8 @@
 namespace fm {
 
 struct GaussianFit {
-  Tensor mean;             // (D) f64
-  Tensor covariance;       // (D, D) f64, divided by n - 1
+  Tensor mean;        // (D) f64
+  Tensor covariance;  // (D, D) f64, divided by n - 1
   std::int64_t count = 0;
 };
 
@@ -25,9 +26,9 @@ struct PrecisionRecall {
   double precision = 0, recall = 0;
 };
 
-// real (n, D), generated (m, D), f32. The radius of a sample is the distance to the k-th nearest other sample of its own set; a duplicate is
-// another sample, at distance 0. A ball includes its surface. Decided as by |x - y|^2 summed in f64 over j = 0 .. D-1, so ties and duplicates
-// are exact: products in f32 only find the pairs that need a closer look. Memory beside the features: 512 rows of distances.
+// real (n, D), generated (m, D), f32. The radius of a sample is the distance to the k-th nearest other sample of its own set; a duplicate
+// is another sample, at distance 0. A ball includes its surface. Decided as by |x - y|^2 summed in f64 over j = 0 .. D-1, so ties and
+// duplicates are exact: products in f32 only find the pairs that need a closer look. Memory beside the features: 512 rows of distances.
 // ShapeError: other dimensions, or not more than k rows; Error names the first row that is not finite.
 PrecisionRecall precision_recall(const Tensor& real, const Tensor& generated, int k = 3);
 

@@ -13,16 +13,17 @@
 namespace fm {
 namespace {
 
-constexpr std::int64_t block = 512;     // rows of distances at a time
+constexpr std::int64_t block = 512;  // rows of distances at a time
 constexpr double infinity = std::numeric_limits<double>::infinity();
 
 // A set of points: as given, on the CPU, for exact distances, and moved towards the origin, for products in f32.
 struct Points {
-  Tensor exact;                         // (n, D) f32
-  Tensor moved;                         // (n, D) f32, less a mean: shorter rows, smaller rounding errors
-  std::vector<double> size;             // |moved row|^2
+  Tensor exact;              // (n, D) f32
+  Tensor moved;              // (n, D) f32, less a mean: shorter rows, smaller rounding errors
+  std::vector<double> size;  // |moved row|^2
 
-  Points(const Tensor& x, const Tensor& mean) : exact(x.to(DType::f32).to(Device{}).contiguous()), moved((x.to(DType::f32) - mean).contiguous()) {
+  Points(const Tensor& x, const Tensor& mean)
+      : exact(x.to(DType::f32).to(Device{}).contiguous()), moved((x.to(DType::f32) - mean).contiguous()) {
     size = sum(square(moved.to(DType::f64)), {1}).to(Device{}).to_vector<double>();
   }
   std::int64_t count() const { return exact.dim(0); }
@@ -40,8 +41,9 @@ double exact_distance(const Points& a, std::int64_t i, const Points& b, std::int
   return s;
 }
 
-// Squared distances between rows of a and all rows of b, |x|^2 + |y|^2 - 2 x.y, to within a bound that holds for a sum in any order (Higham,
-// Accuracy and Stability, 3.1): (D + 8) eps/2 (|x|^2 + |y|^2) for the product and for the moving of both points, and what may underflow.
+// Squared distances between rows of a and all rows of b, |x|^2 + |y|^2 - 2 x.y, to within a bound that holds for a sum in any order
+// (Higham, Accuracy and Stability, 3.1): (D + 8) eps/2 (|x|^2 + |y|^2) for the product and for the moving of both points, and what may
+// underflow.
 class Estimates {
  public:
   Estimates(const Points& a, std::int64_t begin, std::int64_t end, const Points& b)
@@ -53,8 +55,9 @@ class Estimates {
   };
   Bounds operator()(std::int64_t i, std::int64_t j) const {
     const double sizes = a_.size[static_cast<std::size_t>(i)] + b_.size[static_cast<std::size_t>(j)];
-    const double middle = sizes - 2 * static_cast<double>(products_.data<float>()[(i - begin_) * b_.count() + j]), slack = slack_ * sizes + 1e-36;
-    if (!std::isfinite(middle)) return {-infinity, infinity};           // a product overflowed
+    const double middle = sizes - 2 * static_cast<double>(products_.data<float>()[(i - begin_) * b_.count() + j]),
+                 slack = slack_ * sizes + 1e-36;
+    if (!std::isfinite(middle)) return {-infinity, infinity};  // a product overflowed
     return {middle - slack, middle + slack};
   }
 
@@ -88,7 +91,7 @@ class Smallest {
   }
 
  private:
-  std::vector<double> values_;          // a heap, the largest in front
+  std::vector<double> values_;  // a heap, the largest in front
 };
 
 // The exact squared distance of each row to its k-th nearest other row.
@@ -112,7 +115,8 @@ double covered(const Points& points, const Points& centres, const std::vector<do
     bool found = false;
     for (std::int64_t j = 0; j < centres.count() && !found; ++j) found = estimates(i, j).high <= radius[static_cast<std::size_t>(j)];
     for (std::int64_t j = 0; j < centres.count() && !found; ++j)
-      found = estimates(i, j).low <= radius[static_cast<std::size_t>(j)] && exact_distance(points, i, centres, j) <= radius[static_cast<std::size_t>(j)];
+      found = estimates(i, j).low <= radius[static_cast<std::size_t>(j)] &&
+              exact_distance(points, i, centres, j) <= radius[static_cast<std::size_t>(j)];
     inside[static_cast<std::size_t>(i)] = found;
   });
   return static_cast<double>(std::count(inside.begin(), inside.end(), 1)) / static_cast<double>(points.count());

@@ -51,7 +51,7 @@ struct SortedRun {
   SortedRun() {
     draw_split(folder / "pictures/train", train_sizes, 0);
     draw_split(folder / "pictures/test", test_sizes, 10000);
-    succeeds(train("pipeline", run, {"--data", data, "--judge.loop.steps", "150"}));    // a judge that knows the classes
+    succeeds(train("pipeline", run, {"--data", data, "--judge.loop.steps", "150"}));  // a judge that knows the classes
   }
 };
 
@@ -60,7 +60,9 @@ const SortedRun& sorted_run() {
   return run;
 }
 
-Result evaluate(const fs::path& run_folder, const Arguments& more) { return run("evaluate", run_folder, Arguments{"--data", sorted_run().data} + more); }
+Result evaluate(const fs::path& run_folder, const Arguments& more) {
+  return run("evaluate", run_folder, Arguments{"--data", sorted_run().data} + more);
+}
 
 // A copy whose scores are its own.
 fs::path copy_of_run(const TempFolder& folder) {
@@ -82,7 +84,7 @@ void report_says_the_same(const fs::path& run_folder) {
     std::string row = fmt::format("<tr><td>{}</td>", s.name);
     for (const ScoreColumn& c : score_columns())
       if (*c.title != 0) row += fmt::format("<td[number]>{}</td>", shown_cell(s, c));
-    std::string plain;                                          // without the cells' style
+    std::string plain;  // without the cells' style
     for (std::size_t at = 0; at < report.size();) {
       const bool styled = report.compare(at, 19, "<td class=\"number\">") == 0;
       plain += styled ? "<td>" : std::string(1, report[at]);
@@ -103,11 +105,12 @@ TEST_CASE("the reference is the whole test split, whatever the number of samples
     CAPTURE(n);
     const std::string before = read_file(csv);
     const fs::path npz = folder / "features.npz";
-    const Result result = evaluate(out, {"--stage", "mfd", "--calls", "1", "--no-teacher", "--samples", std::to_string(n), "--features-out", npz.string()});
+    const Result result =
+        evaluate(out, {"--stage", "mfd", "--calls", "1", "--no-teacher", "--samples", std::to_string(n), "--features-out", npz.string()});
     succeeds(result);
     CHECK(lines(result.out) == 2);
     const std::string after = read_file(csv);
-    CHECK(after.substr(0, before.size()) == before);            // no old row changes
+    CHECK(after.substr(0, before.size()) == before);  // no old row changes
     CHECK(lines(after) == lines(before) + 1);
     const Score s = scores.emplace_back(read_scores(csv).back());
     CHECK(s.name == "mfd");
@@ -142,7 +145,7 @@ TEST_CASE("the reference is the whole test split, whatever the number of samples
     const double p = scores.back().accuracy, deviation = std::sqrt(p * (1 - p) / static_cast<double>(s.samples));
     CHECK(std::abs(s.accuracy - p) <= 2 * deviation);
   }
-  CHECK(scores[3].frechet < scores[0].frechet);                 // the bias of few samples is all that is left
+  CHECK(scores[3].frechet < scores[0].frechet);  // the bias of few samples is all that is left
   CHECK(scores[0].reference_accuracy > 0.8);
 }
 
@@ -172,7 +175,7 @@ TEST_CASE("cached features of the reference: used when they are right, never bel
   REQUIRE(fs::exists(cache));
   const auto written = fs::last_write_time(cache);
   CHECK(score().first.frechet == right.frechet);
-  CHECK(fs::last_write_time(cache) == written);                 // read, not made again
+  CHECK(fs::last_write_time(cache) == written);  // read, not made again
   // A value of the features altered: its file is sound, its checksum is not.
   const std::string bytes = read_file(cache);
   std::string altered = bytes;
@@ -197,7 +200,9 @@ TEST_CASE("a class of the test split that is gone, or a picture that is another,
   const fs::path out = copy_of_run(folder), pictures = folder / "pictures";
   fs::copy(sorted_run().folder / "pictures", pictures, fs::copy_options::recursive);
   const auto score = [&] {
-    const Result result = run("evaluate", out, {"--data", "folder:" + pictures.string() + "?size=8,channels=1", "--stage", "mfd", "--calls", "1", "--samples", "20"});
+    const Result result =
+        run("evaluate", out,
+            {"--data", "folder:" + pictures.string() + "?size=8,channels=1", "--stage", "mfd", "--calls", "1", "--samples", "20"});
     succeeds(result);
     return std::pair(read_scores(out / "scores.csv").back(), result.err);
   };
@@ -235,13 +240,14 @@ TEST_CASE("what evaluate scores, and what it refuses") {
     succeeds(evaluate(out, Arguments{"--samples", "12"} + more));
     std::vector<std::string> found;
     const std::vector<Score> all = read_scores(out / "scores.csv");
-    for (std::size_t i = before; i < all.size(); ++i) found.push_back(all[i].calls < 0 ? all[i].name : fmt::format("{} {}", all[i].name, all[i].calls));
+    for (std::size_t i = before; i < all.size(); ++i)
+      found.push_back(all[i].calls < 0 ? all[i].name : fmt::format("{} {}", all[i].name, all[i].calls));
     return found;
   };
   using Names = std::vector<std::string>;
   CHECK(names({"--no-teacher"}) == Names{"reconstruction", "cmt 1", "cmt 2", "mfd 1", "mfd 2", "mft 1", "mft 2"});
   CHECK(names({"--stage", "teacher,last", "--calls", "3"}) == Names{"teacher 4", "mft 3"});
-  CHECK(names({"--only", "cmt", "--evaluate.steps", "2"}) == Names{"cmt 2"});       // their old names
+  CHECK(names({"--only", "cmt", "--evaluate.steps", "2"}) == Names{"cmt 2"});  // their old names
   refused(evaluate(out, {"--stage", "mfx", "-q"}), exit_code::usage, "--stage mfx: want reconstruction");
   refused(evaluate(out, {"--k", "100", "-q"}), exit_code::usage, "evaluate.k 100");
   refused(evaluate(out, {"--k", "3000000000", "-q"}), exit_code::usage, "3000000000");
@@ -260,11 +266,11 @@ TEST_CASE("a pipeline that is done mends its report and evaluates what has chang
     return result.err;
   };
   const long rows = lines(read_file(out / "scores.csv"));
-  add_scores(out / "scores.csv", {{.name = "elsewhere", .calls = 1, .frechet = 123.25}});   // killed before it wrote the report
+  add_scores(out / "scores.csv", {{.name = "elsewhere", .calls = 1, .frechet = 123.25}});  // killed before it wrote the report
   CHECK(has(again(), "already evaluated"));
   CHECK(has(read_file(out / "report.html"), "123.250"));
   CHECK(lines(read_file(out / "scores.csv")) == rows + 1);
   CHECK(!has(again({"--evaluate.samples", "20"}), "already evaluated"));
-  CHECK(lines(read_file(out / "scores.csv")) == 2 * rows);      // a row more than a heading
+  CHECK(lines(read_file(out / "scores.csv")) == 2 * rows);  // a row more than a heading
   report_says_the_same(out);
 }

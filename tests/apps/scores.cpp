@@ -18,8 +18,17 @@ using namespace fm::test;
 
 namespace {
 
-Score score_of(const std::string& name, std::int64_t calls, double frechet, std::int64_t samples = 40, const std::string& checkpoint = "a") {
-  return {.name = name, .calls = calls, .frechet = frechet, .checkpoint = checkpoint, .samples = samples, .seed = 1, .k = 3, .reference = 20, .reference_id = "r"};
+Score score_of(const std::string& name, std::int64_t calls, double frechet, std::int64_t samples = 40,
+               const std::string& checkpoint = "a") {
+  return {.name = name,
+          .calls = calls,
+          .frechet = frechet,
+          .checkpoint = checkpoint,
+          .samples = samples,
+          .seed = 1,
+          .k = 3,
+          .reference = 20,
+          .reference_id = "r"};
 }
 
 // A source of empty pictures with so many of each class, sorted by class.
@@ -91,7 +100,8 @@ TEST_CASE("scores.csv gains rows and keeps what is there, also an older program'
   const auto csv = folder / "scores.csv";
   CHECK(read_scores(csv).empty());
   // As programs before wrote it, with a column of somebody's own.
-  write_atomically(csv, "name,calls,frechet,precision,recall,accuracy,psnr,ms_per_image,note\nmfd,1,67.3,0.8,0.1,0.9,0,0.6,\"good, I think\"\n");
+  write_atomically(csv,
+                   "name,calls,frechet,precision,recall,accuracy,psnr,ms_per_image,note\nmfd,1,67.3,0.8,0.1,0.9,0,0.6,\"good, I think\"\n");
   std::vector<Score> seen;
   Score added = score_of("mfd", 1, 0.1 + 0.2);
   added.data = "folder:x?size=8,channels=1";
@@ -101,7 +111,7 @@ TEST_CASE("scores.csv gains rows and keeps what is there, also an older program'
   const std::vector<Score> all = read_scores(csv);
   REQUIRE(all.size() == 2);
   CHECK(all[0].frechet == 67.3);
-  CHECK(std::isnan(all[0].psnr));                       // a 0 of before was none
+  CHECK(std::isnan(all[0].psnr));  // a 0 of before was none
   CHECK(all[0].samples == -1);
   CHECK(all[1].frechet == 0.1 + 0.2);
   CHECK(all[1].data == added.data);
@@ -140,11 +150,17 @@ TEST_CASE("writers of one table at once lose no row") {
 }
 
 TEST_CASE("a report shows the newest score of each question about the newest weights") {
-  Score old = score_of("mfd", 1, 9, -1, "");            // of an older program
+  Score old = score_of("mfd", 1, 9, -1, "");  // of an older program
   Score other_images = score_of("mfd", 1, 5, 80, "b");
   other_images.reference_id = "before";
-  const std::vector<Score> all{old, score_of("teacher", 98, 7), score_of("mfd", 1, 8, 40, "a"), other_images, score_of("mfd", 2, 6, 40, "b"),
-                               score_of("mfd", 1, 4, 40, "b"), score_of("mfd", 1, 3, 80, "b"), score_of("mfd", 1, 2, 40, "b")};
+  const std::vector<Score> all{old,
+                               score_of("teacher", 98, 7),
+                               score_of("mfd", 1, 8, 40, "a"),
+                               other_images,
+                               score_of("mfd", 2, 6, 40, "b"),
+                               score_of("mfd", 1, 4, 40, "b"),
+                               score_of("mfd", 1, 3, 80, "b"),
+                               score_of("mfd", 1, 2, 40, "b")};
   const std::vector<Score> shown = newest_scores(all);
   std::vector<double> frechet;
   for (const Score& s : shown) frechet.push_back(s.frechet);
@@ -174,7 +190,7 @@ TEST_CASE("a reference: all, or equally many a class, whatever the order of the 
   CHECK(chosen_counts(source, 0) == std::vector<std::int64_t>{50, 30, 8, 100});
   CHECK(chosen_counts(source, 1000) == std::vector<std::int64_t>{50, 30, 8, 100});
   CHECK(chosen_counts(source, 20) == std::vector<std::int64_t>{5, 5, 5, 5});
-  CHECK(chosen_counts(source, 38) == std::vector<std::int64_t>{10, 10, 8, 10});       // a class gives what it has
+  CHECK(chosen_counts(source, 38) == std::vector<std::int64_t>{10, 10, 8, 10});  // a class gives what it has
   CHECK(chosen_counts(source, 158) == std::vector<std::int64_t>{50, 30, 8, 70});
   auto one_more = chosen_counts(source, 22);
   std::sort(one_more.begin(), one_more.end());
@@ -183,9 +199,60 @@ TEST_CASE("a reference: all, or equally many a class, whatever the order of the 
   CHECK(std::is_sorted(rows.begin(), rows.end()));
   CHECK(std::set<std::int64_t>(rows.begin(), rows.end()).size() == 20);
   CHECK(std::includes(more.begin(), more.end(), rows.begin(), rows.end()));
-  CHECK(rows[4] != 4);                                  // not the first files of a class
+  CHECK(rows[4] != 4);  // not the first files of a class
   const LabelsAlone gap({4, 0, 4});
   CHECK(chosen_counts(gap, 4) == std::vector<std::int64_t>{2, 0, 2});
+}
+
+TEST_CASE("rows drawn of a reference have its shares of the classes") {
+  const LabelsAlone source({600, 300, 100});
+  const auto all = balanced_rows(source, 0), some = drawn_rows(all, 200);
+  CHECK(drawn_rows(all, 1000) == all);
+  CHECK(std::set<std::int64_t>(some.begin(), some.end()).size() == 200);
+  CHECK(std::is_sorted(some.begin(), some.end()));
+  std::vector<std::int64_t> labels;
+  for (const std::int64_t row : some) labels.push_back(source.label(row));
+  const auto n = counts(labels, 3);
+  const std::vector<double> wanted{120, 60, 20};
+  for (std::size_t c = 0; c < 3; ++c) {  // within 3 standard deviations of a binomial draw
+    const double p = wanted[c] / 200;
+    CHECK(std::abs(static_cast<double>(n[c]) - wanted[c]) < 3 * std::sqrt(200 * p * (1 - p)));
+  }
+  CHECK(drawn_rows({7, 9, 30}, 2).size() == 2);
+}
+
+TEST_CASE("samples that are not finite are refused by their number, before they are pictures") {
+  RaeConfig c;
+  c.encoder.patch_size = 4, c.encoder.width = 8, c.encoder.depth = 1, c.encoder.heads = 2, c.encoder.mlp_width = 8;
+  c.encoder.image_size = 8, c.encoder.channels = c.decoder.image_channels = 1;
+  c.decoder.width = 8, c.decoder.depth = 1, c.decoder.heads = 2, c.decoder.mlp_width = 8;
+  c.decoder.latent_channels = 8, c.decoder.latent_size = 2, c.decoder.patch_size = 4;
+  Rae rae(c, 1);
+  const std::vector<std::int64_t> labels(7, 0);
+  const Samples samples = consecutive(100, 7);
+  std::int64_t calls = 0;
+  const LatentGenerator third_batch = [&](const Tensor& noise, const Labels&) {
+    const Tensor z = noise.clone();
+    if (++calls == 3) z.data<float>()[z.numel() / 2] = std::nanf("");  // the first number of the second of two rows
+    return z;
+  };
+  std::vector<std::int64_t> taken;
+  const auto take = [&](std::int64_t first, const Tensor& images) {
+    for (std::int64_t i = 0; i < images.dim(0); ++i) taken.push_back(first + i);
+  };
+  CHECK_THROWS_WITH_AS(generate_batches(rae, third_batch, samples, labels, 1, 2, take),
+                       doctest::Contains("latents of sample 105 are not finite"), SamplesNotFinite);
+  CHECK(taken == std::vector<std::int64_t>{0, 1, 2, 3});
+  for_each_parameter(rae.decoder, [](const std::string&, Parameter& p) {
+    if (p.value.defined()) p.value.copy_from(Tensor::full(p.value.shape(), std::nan("")));
+  });
+  const LatentGenerator noise_itself = [](const Tensor& noise, const Labels&) { return noise; };
+  CHECK_THROWS_WITH_AS(generate_images(rae, noise_itself, samples, labels, 1, 4), doctest::Contains("pixels of sample 100"),
+                       SamplesNotFinite);
+  const Tensor images = Tensor::zeros({3, 1, 2, 2});
+  CHECK(to_images(images).size() == 3);
+  images.data<float>()[9] = INFINITY;
+  CHECK_THROWS_WITH_AS(to_images(images), doctest::Contains("sample 2"), SamplesNotFinite);
 }
 
 TEST_CASE("what a test split must have") {

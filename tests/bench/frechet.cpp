@@ -1,12 +1,13 @@
 // Time of a Frechet distance of two sets of random features: bench_frechet [rows [features [FILE.npz]]]. With a file the features and the
 // distance are written there, for tests/peers/scores.py to compute the same with NumPy. A fourth argument times precision and recall too.
+#include "flowmap/metrics/frechet.h"
+
 #include <fmt/format.h>
 
 #include <chrono>
 #include <cstdlib>
 
 #include "flowmap/metrics/factor.h"
-#include "flowmap/metrics/frechet.h"
 #include "tensor/io/npy.h"
 #include "tensor/ops/elementwise.h"
 #include "tensor/ops/matmul.h"

@@ -1,4 +1,6 @@
 // Frechet distance and precision/recall against closed forms, and against NumPy and SciPy (tests/golden/frechet.py).
+#include "flowmap/metrics/frechet.h"
+
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -8,7 +10,6 @@
 #include <sstream>
 
 #include "flowmap/metrics/factor.h"
-#include "flowmap/metrics/frechet.h"
 #include "tensor/error.h"
 #include "tensor/ops/elementwise.h"
 #include "tensor/ops/matmul.h"
@@ -49,7 +50,8 @@ Tensor y_table(std::int64_t n, std::int64_t d = 16) { return table("frechet.y", 
 
 Tensor whole(const std::string& key, std::int64_t n, std::int64_t d, double low, double high, double offset) {
   std::vector<float> values;
-  for (std::int64_t i = 0; i < n * d; ++i) values.push_back(static_cast<float>(offset + std::floor((draw(key, i) + 1) / 2 * (high - low)) + low));
+  for (std::int64_t i = 0; i < n * d; ++i)
+    values.push_back(static_cast<float>(offset + std::floor((draw(key, i) + 1) / 2 * (high - low)) + low));
   return Tensor::from(values, {n, d});
 }
 
@@ -131,7 +133,8 @@ TEST_CASE("a semidefinite factor rebuilds the matrix and has its rank") {
 TEST_CASE("Frechet distance of Gaussians with commuting covariances") {
   // S1 = Q diag(a) Q^T, S2 = Q diag(b) Q^T:  |m|^2 + sum (sqrt a - sqrt b)^2
   const Tensor r = rotation(7);
-  const Tensor a = Tensor::from(std::vector<double>{1, 2, 3, 4, 5, 0, 1e-10}, {7}), b = Tensor::from(std::vector<double>{2, 2, 1, 9, 0.5, 0, 4}, {7});
+  const Tensor a = Tensor::from(std::vector<double>{1, 2, 3, 4, 5, 0, 1e-10}, {7}),
+               b = Tensor::from(std::vector<double>{2, 2, 1, 9, 0.5, 0, 4}, {7});
   const Tensor m = Tensor::from(std::vector<double>{1, 0, -1, 0.5, 0, 0, 0}, {7});
   const auto covariance = [&](const Tensor& d) { return matmul(r * d, r.transpose(0, 1)); };
   const double expected = sum_squares(m) + sum_squares(sqrt(a) - sqrt(b));
@@ -210,14 +213,15 @@ TEST_CASE("precision and recall are NumPy's, with ties and duplicates") {
 
 TEST_CASE("precision and recall of copies, of one point many times, and of numbers too large to square") {
   const Tensor x = random_normal({700, 5}, {4, 1});
-  const PrecisionRecall copies = precision_recall(x, x.clone(), 1);       // at distance 0 of a sample; balls have some radius
+  const PrecisionRecall copies = precision_recall(x, x.clone(), 1);  // at distance 0 of a sample; balls have some radius
   CHECK(copies.precision == 1.0);
   CHECK(copies.recall == 1.0);
-  const Tensor one = x.slice(0, 9, 10).expand({600, 5}).contiguous();     // collapsed on a real sample: balls of radius 0
+  const Tensor one = x.slice(0, 9, 10).expand({600, 5}).contiguous();  // collapsed on a real sample: balls of radius 0
   const PrecisionRecall collapsed = precision_recall(x, one);
   CHECK(collapsed.precision == 1.0);
   CHECK(near(collapsed.recall, 1.0 / 700, 1e-15));
-  const PrecisionRecall usual = precision_recall(x, random_normal({600, 5}, {4, 2})), huge = precision_recall(x * 0x1p70, random_normal({600, 5}, {4, 2}) * 0x1p70);
+  const PrecisionRecall usual = precision_recall(x, random_normal({600, 5}, {4, 2})),
+                        huge = precision_recall(x * 0x1p70, random_normal({600, 5}, {4, 2}) * 0x1p70);
   CHECK(usual.precision < 1);
   CHECK(huge.precision == usual.precision);
   CHECK(huge.recall == usual.recall);
