@@ -167,12 +167,12 @@ __global__ void __launch_bounds__(block_threads, blocks_wanted<T>) backward_kern
     block.load_own(1, of_queries ? go : v, first, own);
     const HeadRows<const T> scored[2] = {of_queries ? k : q, of_queries ? v : go};
     const HeadRows<const T> summed[2] = {of_queries ? k : q, of_queries ? HeadRows<const T>{} : go};
-    // Maximum, 1 / sum and delta of the lane's queries: of its own rows, or of the rows that it meets.
+    // Maximum, 1 / sum (own queries divide their results instead: registers are few) and delta of the lane's queries: of its own rows, or of the rows that it meets.
     constexpr int queries = of_queries ? rows : met_per_lane;
-    T top[queries], inverse[queries], mean[queries];
+    T top[queries], inverse[of_queries ? 1 : queries], mean[queries];
     const auto read_query = [&](int i, Count n) {
       top[i] = n < a.queries ? sums_of[n] : T(0);
-      inverse[i] = n < a.queries ? T(1) / sums_of[a.queries + n] : T(0);
+      if constexpr (!of_queries) inverse[i] = n < a.queries ? T(1) / sums_of[a.queries + n] : T(0);
       mean[i] = n < a.queries ? delta_of[n] : T(0);
     };
     if constexpr (of_queries) {
@@ -204,7 +204,8 @@ __global__ void __launch_bounds__(block_threads, blocks_wanted<T>) backward_kern
             FM_UNROLL
             for (int j = 0; j < met_per_lane; ++j) {
               const int query = of_queries ? i : j;
-              const T p = m + block.met_row(j) < met ? math::exp2_nonpositive(scale * s[i][j] - top[query]) * inverse[query] : T(0);
+              T p = m + block.met_row(j) < met ? math::exp2_nonpositive(scale * s[i][j] - top[query]) : T(0);
+              if constexpr (!of_queries) p *= inverse[query];
               block.weight(0, i, j) = p * (ds[i][j] - mean[query]);
               if constexpr (!of_queries) block.weight(1, i, j) = p;
             }
@@ -216,7 +217,7 @@ __global__ void __launch_bounds__(block_threads, blocks_wanted<T>) backward_kern
         });
     const HeadRows<T> out = head_rows(of_queries ? g.gq : g.gk, b, h), second = head_rows(g.gv, b, h);
     block.each_result(first, own, [&](Count n, int column, int i, int c, int u) {
-      if (out.data) out.row(n)[column] = a.scale * g_first[c][i].x[u];
+      if (out.data) out.row(n)[column] = (of_queries ? a.scale / sums_of[a.queries + n] : a.scale) * g_first[c][i].x[u];
       if constexpr (!of_queries) {
         if (second.data) second.row(n)[column] = g_second[c][i].x[u];
       }
