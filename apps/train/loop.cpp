@@ -251,7 +251,8 @@ class TrainLoop {
     for (const StepMetric& m : metrics_now_) row.push_back({m.name, double(m.value)});
     row.push_back({"samples_per_second", state.samples_per_second});
     row.push_back({"memory_mib", static_cast<double>(state.memory_bytes) / (1 << 20)});
-    row.push_back({"tensor_peak_mib", static_cast<double>(memory_stats().peak) / (1 << 20)});
+    row.push_back({"tensor_peak_mib", static_cast<double>(memory_stats().peak) / (1 << 20)});          // of this stage
+    row.push_back({"tensor_held_mib", static_cast<double>(memory_stats().most) / (1 << 20)});          // with what is kept for reuse
     files_->log(step_, row);
   }
 
@@ -298,6 +299,7 @@ class TrainLoop {
 
 Outcome train(Stage& stage, const LoopConfig& loop, std::uint64_t seed, LogFiles files, Context& context) {
   check(loop.rate);
+  reset_memory_peak();
   return TrainLoop(stage, loop, seed, files, context).run();
 }
 

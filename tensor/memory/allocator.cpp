@@ -1,14 +1,21 @@
 #include "tensor/memory/allocator.h"
 
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
 #include <cstdint>
 #include <cstdlib>
+#include <fstream>
 #include <mutex>
 #include <new>
+#include <optional>
 #include <unordered_map>
 #include <utility>
 #include <vector>
 
 #include "tensor/error.h"
+#include "tensor/kernels/cpu/scratch.h"
 #include "tensor/kernels/cuda/backend.h"
 #include "tensor/memory/pages.h"
 #include "tensor/profile.h"
@@ -28,12 +35,6 @@ constexpr std::size_t address_space = std::size_t{1} << 47;     // no process of
 
 [[noreturn]] void out_of_memory(std::size_t size, const std::string& where) {
   throw Error("out of memory" + where + ": " + std::to_string(size >> 20) + " MiB asked for; use a smaller batch or recompute");
-}
-
-std::byte* ask_system(std::size_t size) {
-  void* p = size < address_space ? allocate_pages(size, 64) : nullptr;
-  if (!p) out_of_memory(size, "");
-  return static_cast<std::byte*>(p);
 }
 
 using FreeLists = std::unordered_map<std::size_t, std::vector<std::byte*>>;   // by size
@@ -58,10 +59,11 @@ class Pool {
     std::size_t& of_op = by_op_[op];
     std::byte* p = reserved ? from(reserved->free[size], size) : nullptr;
     if (!p) p = from(free_[size], size);
-    if (!p) p = device_.is_cuda() ? ask_gpu(size) : ask_system(size);
+    if (!p) p = ask(size);
     of_op += size;                                   // counted from here on, where nothing fails any more
     stats_.live += size;
-    if (stats_.live > stats_.peak) stats_.peak = stats_.live;
+    stats_.peak = std::max(stats_.peak, stats_.live);
+    stats_.most = std::max(stats_.most, stats_.live + stats_.cached);
     return p;
   }
 
@@ -87,6 +89,11 @@ class Pool {
   void reset_peak() {
     const std::lock_guard lock(mutex_);
     stats_.peak = stats_.live;
+    stats_.most = stats_.live + stats_.cached;
+  }
+  std::size_t release() {
+    const std::lock_guard lock(mutex_);
+    return release_kept();
   }
   std::map<std::string, std::size_t> by_op() {
     const std::lock_guard lock(mutex_);
@@ -97,20 +104,30 @@ class Pool {
   }
 
  private:
-  // Where the GPU is full, blocks kept in other sizes go back to it first.
-  std::byte* ask_gpu(std::size_t size) {
-    const cuda::MemoryCalls& memory = cuda::on(device_).memory;
-    void* p = memory.take(size);
-    if (!p) {
-      for (auto& [kept, list] : free_) {
-        for (std::byte* block : list) memory.give_back(block);
-        stats_.cached -= kept * list.size();
-        list.clear();
-      }
-      p = memory.take(size);
-    }
-    if (!p) out_of_memory(size, " on " + to_string(device_));
+  // A block of the system or of the GPU. Where that is full, blocks kept in other sizes go back first.
+  std::byte* ask(std::size_t size) {
+    const bool cpu = !device_.is_cuda(), possible = !cpu || size < address_space;
+    if (cpu && stats_.live + stats_.cached + size > memory_limit() && stats_.live + size <= memory_limit()) release_kept();
+    void* p = possible ? new_block(size) : nullptr;
+    if (!p && possible && release_kept() > 0) p = new_block(size);
+    if (!p) out_of_memory(size, device_.is_cuda() ? " on " + to_string(device_) : "");
     return static_cast<std::byte*>(p);
+  }
+  void* new_block(std::size_t size) const {            // null where there is none
+    if (device_.is_cuda()) return cuda::on(device_).memory.take(size);
+    return allocate_pages(size, 64);
+  }
+
+  std::size_t release_kept() {
+    std::size_t bytes = 0;
+    for (auto& [size, list] : free_) {
+      for (std::byte* block : list) device_.is_cuda() ? cuda::on(device_).memory.give_back(block) : std::free(block);
+      bytes += size * list.size();
+      list.clear();
+    }
+    stats_.cached -= bytes;
+    if (bytes > 0 && !device_.is_cuda()) return_free_pages();
+    return bytes;
   }
 
   std::byte* from(std::vector<std::byte*>& list, std::size_t size) {
@@ -146,6 +163,37 @@ thread_local std::shared_ptr<ReservedBlocks> reserved_here;
 
 MemoryStats memory_stats(Device device) { return pool(device).stats(); }
 void reset_memory_peak(Device device) { pool(device).reset_peak(); }
+std::size_t release_cached_blocks(Device device) { return pool(device).release(); }
+std::size_t release_cached_memory(Device device) {
+  return release_cached_blocks(device) + (device.is_cuda() ? 0 : cpu::release_thread_scratch());
+}
+
+namespace {
+
+// The number that a file of Linux begins with; none where there is no such file, or a word in place of a number ("max").
+std::optional<std::size_t> number_in(const char* file) {
+  std::ifstream in(file);
+  std::size_t number = 0;
+  return in >> number ? std::optional(number) : std::nullopt;
+}
+
+std::size_t find_memory_limit() {
+  std::size_t limit = address_space;
+  const long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
+  if (pages > 0 && size > 0) limit = static_cast<std::size_t>(pages) * static_cast<std::size_t>(size);
+  for (const char* file : {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"})
+    if (const auto group = number_in(file)) limit = std::min(limit, *group);
+  rlimit own{};
+  if (getrlimit(RLIMIT_AS, &own) == 0 && own.rlim_cur != RLIM_INFINITY) limit = std::min<std::size_t>(limit, own.rlim_cur);
+  return limit;
+}
+
+}  // namespace
+
+std::size_t memory_limit() {
+  static const std::size_t limit = find_memory_limit();
+  return limit;
+}
 std::map<std::string, std::size_t> memory_by_op(Device device) { return pool(device).by_op(); }
 
 OpName::OpName(const char* name) : outer_(current_op) {

@@ -1,7 +1,9 @@
 // Memory of tensors, by device: size-class free lists over blocks of the system (64-byte aligned, huge pages for large ones) or of the GPU.
 //
 // Page faults cost more than arithmetic on virtual machines (docs/decisions.md), so a freed block is kept and handed out again: a training
-// step in its steady state asks the system for nothing. Statistics count the bytes that tensors hold, also by the operation that made them.
+// step in its steady state asks the system for nothing. Kept blocks go back to the system when release_cached_memory() is called (between two
+// stages, whose tensors have other sizes), when the system has no more memory, and before tensors and kept blocks together would exceed the
+// memory of the machine. Statistics count the bytes that tensors hold, also by the operation that made them.
 #pragma once
 
 #include <cstddef>
@@ -17,10 +19,20 @@ struct MemoryStats {
   std::size_t live = 0;      // bytes held by tensors now
   std::size_t peak = 0;      // the most that live has been since reset_memory_peak()
   std::size_t cached = 0;    // bytes kept for reuse
+  std::size_t most = 0;      // the most that live + cached has been since reset_memory_peak(): what the system had to give
 };
 
 MemoryStats memory_stats(Device device = default_device());
 void reset_memory_peak(Device device = default_device());
+
+// Gives the kept blocks of the device back, and on the CPU the calling thread's scratch buffers of kernels (kernels/cpu/scratch.h). Blocks of a
+// Reserve stay. Returns the bytes.
+std::size_t release_cached_memory(Device device = default_device());
+std::size_t release_cached_blocks(Device device);      // the kept blocks alone: for kernels, which are using the scratch buffers
+
+// Bytes of CPU memory that this process can have: the machine's, less where a control group or `ulimit -v` says so.
+std::size_t memory_limit();
+
 std::map<std::string, std::size_t> memory_by_op(Device device = default_device());   // live bytes by the name of the operation that allocated them
 
 // Names the operation that allocations of this thread, and its time (profile.h), are counted under, for the life of the object. `name` must outlive the program's

@@ -6,6 +6,10 @@
 #include <cstddef>
 #include <cstdlib>
 
+#if __has_include(<malloc.h>)
+#include <malloc.h>
+#endif
+
 namespace fm {
 
 constexpr std::size_t huge_page = std::size_t{2} << 20;
@@ -17,6 +21,13 @@ inline void* allocate_pages(std::size_t bytes, std::size_t alignment) {
   void* p = rounded >= bytes ? std::aligned_alloc(alignment, rounded) : nullptr;
   if (p && bytes >= huge_page) madvise(p, rounded, MADV_HUGEPAGE);
   return p;
+}
+
+// After many blocks were freed: the C library keeps freed pages too, since it raises its limit for blocks of their own up to 32 MiB.
+inline void return_free_pages() {
+#ifdef __GLIBC__
+  malloc_trim(0);
+#endif
 }
 
 }  // namespace fm

@@ -2,9 +2,14 @@
 #include "tensor/memory/allocator.h"
 
 #include <doctest/doctest.h>
+#include <sys/resource.h>
+
+#include <fstream>
+#include <new>
 
 #include "tensor/error.h"
 #include "tensor/graph.h"
+#include "tensor/kernels/cpu/scratch.h"
 #include "tensor/ops/reduce.h"
 #include "tests/support/near.h"
 #include "tests/support/tensors.h"
@@ -39,6 +44,62 @@ TEST_CASE("bytes are counted while a tensor lives and kept for the next one") {
   const std::size_t cached = memory_stats().cached;
   const Tensor again = Tensor::empty({1000, 1000});
   CHECK(memory_stats().cached <= cached - 4000000);
+}
+
+TEST_CASE("kept blocks go back to the system: what is held is then what tensors hold") {
+  release_cached_memory();
+  reset_memory_peak();
+  const MemoryStats before = memory_stats();
+  CHECK(before.cached == 0);
+  const auto stage = [](std::int64_t rows) {                       // a stage's tensors: a size of its own, let go at its end
+    std::vector<Tensor> all;
+    for (int i = 0; i < 8; ++i) all.push_back(Tensor::zeros({rows, 1000}));
+  };
+  const std::int64_t rows[] = {700, 900, 1100, 1300};
+  const std::size_t largest = 8 * 1300 * 1000 * 4;
+  for (const bool release : {false, true}) {
+    release_cached_memory();
+    reset_memory_peak();
+    for (const std::int64_t n : rows) {
+      stage(n);
+      if (release) CHECK(release_cached_memory() > 0);
+    }
+    const std::size_t most = memory_stats().most - before.live;
+    if (release) CHECK(most < 1.15 * static_cast<double>(largest));
+    else CHECK(most > 2.5 * static_cast<double>(largest));
+  }
+  CHECK(memory_stats().cached == 0);
+  CHECK(memory_stats().live == before.live);
+}
+
+TEST_CASE("out of memory: kept blocks of other sizes go back first") {
+  rlimit old{};
+  REQUIRE(getrlimit(RLIMIT_AS, &old) == 0);
+  std::ifstream status("/proc/self/statm");
+  std::size_t pages = 0;
+  REQUIRE(bool(status >> pages));
+  release_cached_memory();
+  rlimit tight = old;
+  tight.rlim_cur = pages * 4096 + (std::size_t{96} << 20);           // room for 96 MiB more
+  REQUIRE(setrlimit(RLIMIT_AS, &tight) == 0);
+  { const Tensor a = Tensor::empty({60, 1 << 20}, DType::u8); }      // 60 MiB, kept
+  std::string message;
+  try {
+    const Tensor b = Tensor::empty({70, 1 << 20}, DType::u8);        // does not fit beside them
+    CHECK(memory_stats().cached < (std::size_t{60} << 20));
+  } catch (const Error& e) {
+    message = e.what();
+  }
+  void* scratch = nullptr;
+  try {
+    scratch = cpu::thread_scratch(std::int64_t{50} << 20);           // a kernel's scratch neither
+  } catch (const std::bad_alloc&) {
+    message += " no scratch";
+  }
+  setrlimit(RLIMIT_AS, &old);
+  CHECK(message.empty());
+  CHECK(scratch != nullptr);
+  CHECK(release_cached_memory() >= (std::size_t{50} << 20));
 }
 
 TEST_CASE("products of dimensions that no integer holds are an error, not a small number") {

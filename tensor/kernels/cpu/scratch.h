@@ -3,6 +3,7 @@
 // exception where it can be caught.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 namespace fm::cpu {
@@ -12,5 +13,8 @@ enum class Scratch { kernel, product, partial_sums, patches };
 
 // At least `bytes` bytes, 64-byte aligned, uninitialised; valid until this thread's next call for the same use. Throws std::bad_alloc.
 void* thread_scratch(std::int64_t bytes, Scratch use = Scratch::kernel);
+
+// Frees the calling thread's buffers. Not while a kernel of this thread runs. Returns the bytes.
+std::size_t release_thread_scratch();
 
 }  // namespace fm::cpu
