@@ -38,17 +38,16 @@ struct SampleCommand {
 Source open_run(const SampleCommand& c, TrainingRun& run) {
   run.need_folder();
   run.prepare_stats();
-  const auto model = std::make_shared<DitDh>(c.stage == "teacher" ? run.load_teacher()
-                                                                  : run.load_student(c.stage == "last" ? run.last_student() : c.stage));
+  const auto model = c.stage == "teacher" ? run.load_teacher() : run.load_student(c.stage == "last" ? run.last_student() : c.stage);
   const DrawConfig draw = c.draw();
-  const LatentGenerator generate = c.stage == "teacher" ? ode_generator(run.guided(*model, draw.interval), static_cast<int>(draw.calls) + 1,
+  const LatentGenerator generate = c.stage == "teacher" ? ode_generator(run.guided(model, draw.interval), static_cast<int>(draw.calls) + 1,
                                                                         run.latent_shift(), draw.solver)
-                                                        : flow_map_generator(flow_map_net(*model), static_cast<int>(draw.calls));
+                                                        : flow_map_generator(model, static_cast<int>(draw.calls));
   Rae& rae = run.autoencoder();
   Source source;
   source.latent = {rae.latent_channels(), rae.latent_size(), rae.latent_size()};
   source.classes = run.recipe().classes;
-  source.generate = [model, generate](const Tensor& noise, const Labels& y) { return generate(noise, y); };
+  source.generate = generate;
   source.decode = [&rae](const Tensor& z) { return rae.decode(z); };
   source.bytes_a_sample = activation_bytes(model->config, 1).one_block;
   source.weights = [model, &rae] {

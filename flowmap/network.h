@@ -7,15 +7,56 @@
 #pragma once
 
 #include <functional>
+#include <memory>
+#include <type_traits>
 
 #include "autodiff/var.h"
+#include "nn/module.h"
 
 namespace fm {
 
-using Labels = Tensor;                                                                                  // i64 (B); undefined: no condition
+using Labels = Tensor;                                                        // i64 (B); undefined: no condition
 
-using FlowMapNet = std::function<Var(const Var& z, const Var& s, const Var& t, const Labels& y)>;       // u
-using VelocityNet = std::function<Var(const Var& z, const Var& t, const Labels& y)>;                    // v
+// A network as a function. It owns or shares what it calls:
+//
+//   FlowMapNet u = std::make_shared<DitDh>(config);                          // shares the model: the optimizer updates what u calls
+//   FlowMapNet u = [](const Var& z, const Var& s, const Var& t, const Labels&) { return z * (t - s); };
+//   FlowMapNet u = DitDh(config);                                            // does not compile
+//
+// A module is not taken by value: u would call a copy of its parameters, which no optimizer knows, and nothing would be trained. A lambda that
+// captures a module by reference works while that module lives.
+template <class... Args> class NetFunction {
+ public:
+  NetFunction() = default;
+
+  template <class F>
+    requires(!Module<F> && !std::is_same_v<std::remove_cvref_t<F>, NetFunction> && std::is_copy_constructible_v<std::decay_t<F>> &&
+             std::is_invocable_r_v<Var, std::decay_t<F>&, Args...>)
+  NetFunction(F&& f) : call_(std::forward<F>(f)) {}
+
+  template <class M>
+    requires(Module<M> && std::is_invocable_r_v<Var, M&, Args...>)
+  NetFunction(std::shared_ptr<M> model) {
+    if (!model) throw Error("a network function was given a null model");
+    call_ = [model = std::move(model)](Args... args) { return (*model)(args...); };
+  }
+
+  template <class M>
+    requires Module<M>
+  NetFunction(M&& module) = delete;                                           // std::make_shared the module, and pass that
+
+  Var operator()(Args... args) const {
+    if (!call_) throw Error("an empty network function was called");
+    return call_(args...);
+  }
+  explicit operator bool() const { return static_cast<bool>(call_); }
+
+ private:
+  std::function<Var(Args...)> call_;
+};
+
+using FlowMapNet = NetFunction<const Var& /*z*/, const Var& /*s*/, const Var& /*t*/, const Labels& /*y*/>;       // u
+using VelocityNet = NetFunction<const Var& /*z*/, const Var& /*t*/, const Labels& /*y*/>;                        // v
 
 // The velocity that an average-velocity network holds: v(z, t) = u(z, t, t).
 inline VelocityNet diagonal(FlowMapNet u) {

@@ -27,6 +27,15 @@ struct Buffer {
   Tensor value;
 };
 
+namespace detail {
+struct AnyVisitor {
+  template <class... T> void operator()(T&&...) const {}
+};
+}  // namespace detail
+
+// What lists its parts in `visit` (configs do too; they are not called).
+template <class M> concept Module = requires(std::remove_cvref_t<M>& m) { m.visit(detail::AnyVisitor{}); };
+
 using StateDict = std::vector<std::pair<std::string, Tensor>>;      // names in the order of registration
 
 // A Parameter of this shape, f32, not yet filled. Inside a ShapesOnly all its elements share one place in memory, so that the shapes of a
@@ -141,7 +150,9 @@ template <class M> void adopt_state(M& module, const StateDict& from, bool stric
 // Both of one architecture (same names and shapes; ShapeError otherwise).
 template <class M> void copy_parameters(const M& from, M& to) { detail::copy_entries(detail::entries(from), detail::entries(to)); }
 
-// An independent copy: an EMA, a teacher.
+// An independent copy: an EMA, a teacher. A plain copy of a module would share its tensors but not its parameters' addresses, by which
+// gradients are found: it could be called, and nothing would be trained. Models are therefore not copied but cloned (they declare this function
+// their friend); layers are, as elements of a std::vector have to be.
 template <class M> M clone(const M& module) {
   M copy = module;
   for_each_tensor(copy, [](const std::string&, Tensor& t) { t = t.clone(); });

@@ -11,7 +11,13 @@ Graph::Graph(Device device) : device_(device), memory_(device) {
 }
 
 // Its memory is everybody's then: what runs still comes before whatever uses that next.
-Graph::~Graph() { drop(); }
+// Errors of the device are reported by whatever uses it next.
+Graph::~Graph() {
+  try {
+    drop();
+  } catch (...) {
+  }
+}
 
 void Graph::record(const std::function<void()>& f) {
   const cuda::GraphCalls& calls = cuda::on(device_).graph;

@@ -10,7 +10,8 @@ namespace fm {
 // How often the host has waited for the device since the program began. The CPU is never behind.
 std::int64_t host_waits(Device device);
 
-// A number, or a tensor of one element on a GPU, read when somebody wants the number: that waits for the device. On the CPU it is there at once.
+// A number, or a tensor of one element on a GPU. value() reads it and waits for the device; on the CPU the number is known at once. Reading is
+// explicit, since a comparison or a printed line that waited for the device would leave it without work.
 class Late {
  public:
   Late(double value = 0) : value_(value) {}
@@ -19,7 +20,8 @@ class Late {
   }
 
   bool known() const { return !tensor_.defined(); }
-  operator double() const { return known() ? value_ : tensor_.item(); }
+  double value() const { return known() ? value_ : tensor_.item(); }
+  explicit operator double() const { return value(); }
   const Tensor& tensor() const { return tensor_; }     // undefined where the number is known
 
  private:

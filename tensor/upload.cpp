@@ -26,12 +26,12 @@ Upload& Upload::operator=(Upload&& other) noexcept {
   return *this;
 }
 
-// What nobody took is waited for as well: whoever gets its memory next computes there. On a device that has failed nothing does, and whoever
-// asked it for something is told.
+// An upload that was not taken is waited for as well: its memory may be computed on next. Errors of the device are reported by whatever uses it
+// next.
 Upload::~Upload() {
   try {
     take();
-  } catch (const DeviceError&) {
+  } catch (...) {
   }
 }
 

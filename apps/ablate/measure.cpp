@@ -31,9 +31,9 @@ double relative_error(const Tensor& a, const Tensor& exact) {
   return std::sqrt(sum_squares(a.to(DType::f64) - exact) / sum_squares(exact));
 }
 
-DitDh in_precision(const DitDh& model, const std::string& precision) {
-  DitDh out = clone(model);
-  out.config.precision = precision;
+std::shared_ptr<DitDh> in_precision(const DitDh& model, const std::string& precision) {
+  auto out = std::make_shared<DitDh>(clone(model));
+  out->config.precision = precision;
   return out;
 }
 
@@ -45,15 +45,15 @@ void measure_errors(const Subject& s, const std::vector<Variant>& list, std::vec
   if (p.off_diagonal == 0) throw ConfigError("no row of the batch has s < t: set --mfd.objective.pairs.exact-share true, or take a larger --mfd.loop.batch");
   const FlowPoint at = first_rows({p.z, p.s, p.t, p.y, {}, {}}, p.off_diagonal);
   const Tensor w = evaluate(s.velocity, at.z, at.t, at.y);
-  DitDh wide = in_precision(s.student, "f32");
-  to_dtype(wide, DType::f64);
+  const auto wide = in_precision(*s.student, "f32");
+  to_dtype(*wide, DType::f64);
   const FlowPoint wide_at{at.z.to(DType::f64), at.s.to(DType::f64), at.t.to(DType::f64), at.y, {}, {}};
-  const Tensor wide_w = w.to(DType::f64), exact = differentiate(flow_map_net(wide), wide_at, wide_w, {}).dudt;
+  const Tensor wide_w = w.to(DType::f64), exact = differentiate(wide, wide_at, wide_w, {}).dudt;
   const Tensor exact_target = target(wide_at, wide_w, exact);
   for (std::size_t i = 0; i < list.size(); ++i) {
     throw_if_stop_requested();
-    const DitDh student = in_precision(s.student, list[i].precision);
-    const Tensor dudt = differentiate(flow_map_net(student), at, w, list[i].config.objective.derivative).dudt;
+    const auto student = in_precision(*s.student, list[i].precision);
+    const Tensor dudt = differentiate(student, at, w, list[i].config.objective.derivative).dudt;
     costs[i].derivative_error = relative_error(dudt, exact);
     costs[i].target_error = relative_error(target(at, w, dudt), exact_target);
   }
@@ -94,41 +94,38 @@ void fill_at_random(DitDh& model, std::uint64_t key) {
 
 Subject trained_subject(TrainingRun& run) {
   const MfStage& base = run.recipe().mfd;
-  auto teacher = std::make_unique<DitDh>(run.load_teacher());
-  const VelocityNet velocity = run.guided(*teacher);
-  return {run.load_student("cmt"), std::move(teacher), velocity, run.flow_batch({0, 0, base.loop.batch}, base.loop.batch, seed)};
+  return {run.load_student("cmt"), run.guided(run.load_teacher()), run.flow_batch({0, 0, base.loop.batch}, base.loop.batch, seed)};
 }
 
 Subject untrained_subject(const Recipe& recipe) {
   DitDhConfig config = recipe.dit;
   config.mean_flow = false;
-  auto teacher = std::make_unique<DitDh>(config, 1);
+  const auto teacher = std::make_shared<DitDh>(config, 1);
   config.mean_flow = true;
-  DitDh student(config, 2);
+  const auto student = std::make_shared<DitDh>(config, 2);
   fill_at_random(*teacher, 1);
-  fill_at_random(student, 2);
+  fill_at_random(*student, 2);
   set_trainable(*teacher, false);
   const Samples samples = consecutive(0, recipe.mfd.loop.batch);
   const Batch batch{random_normal_rows(samples, {config.channels, config.input_size, config.input_size}, {seed, 1}),
                     Tensor::zeros({recipe.mfd.loop.batch}, DType::i64), {seed, 0, samples}};
-  const VelocityNet velocity = velocity_net(*teacher);
-  return {std::move(student), std::move(teacher), velocity, batch};
+  return {student, teacher, batch};
 }
 
 std::vector<StepCost> step_costs(const Subject& subject, const std::vector<Variant>& list, std::int64_t rounds, Logger& log) {
   std::vector<StepCost> costs(list.size());
   log.info("errors of {} variants against the derivative in f64 ...", list.size());
   measure_errors(subject, list, costs);
-  DitDh student = clone(subject.student);
-  set_trainable(student, true);
+  const auto student = std::make_shared<DitDh>(clone(*subject.student));
+  set_trainable(*student, true);
   std::vector<std::vector<double>> seconds(list.size());
   for (std::int64_t round = 0; round <= rounds; ++round) {
     log.info("a step of each, {}", round == 0 ? "to warm up ..." : fmt::format("round {} of {} ...", round, rounds));
     for (std::size_t i = 0; i < list.size(); ++i) {
       throw_if_stop_requested();
       if (round == 1) seconds[i].clear();                              // round 0 fills caches and the allocator
-      student.config.precision = list[i].precision;
-      time_step([&] { return mean_flow(flow_map_net(student), subject.batch, teacher(subject.velocity), list[i].config.objective).loss; },
+      student->config.precision = list[i].precision;
+      time_step([&] { return mean_flow(student, subject.batch, teacher(subject.velocity), list[i].config.objective).loss; },
                 seconds[i], costs[i].peak_mib);
     }
   }

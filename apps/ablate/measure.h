@@ -11,10 +11,9 @@ struct StepCost {
   double seconds = 0, peak_mib = 0;      // of loss and gradients; memory beside weights and optimiser
 };
 
-// A student, the velocity that it is to follow, and a batch. `teacher` owns what `velocity` refers to.
+// A student, the velocity that it is to follow, and a batch.
 struct Subject {
-  DitDh student;
-  std::unique_ptr<DitDh> teacher;
+  std::shared_ptr<const DitDh> student;
   VelocityNet velocity;
   Batch batch;
 };

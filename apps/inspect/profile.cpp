@@ -39,41 +39,38 @@ double product_rate(std::int64_t m, std::int64_t n, std::int64_t k, DType type) 
 
 // A DiT of the recipe, a batch of random latents, and everything a step of training needs.
 struct Trainer {
-  DitDh model, average, teacher_net;
+  std::shared_ptr<DitDh> model, average, teacher_net;
   AdamW optimizer;
   Batch batch;
   const Recipe& recipe;
 
   Trainer(const Recipe& r, const DitDhConfig& config, DitDhConfig one_time, std::int64_t rows)
-      : model(config, 1),
-        average(config, 1),
-        teacher_net((one_time.mean_flow = false, one_time), 2),
-        optimizer(named_parameters(model)),
+      : model(std::make_shared<DitDh>(config, 1)),
+        average(std::make_shared<DitDh>(config, 1)),
+        teacher_net(std::make_shared<DitDh>((one_time.mean_flow = false, one_time), 2)),
+        optimizer(named_parameters(*model)),
         recipe(r) {
-    set_trainable(average, false);
-    set_trainable(teacher_net, false);
-    optimizer.add_average(named_parameters(average), 0.999);
+    set_trainable(*average, false);
+    set_trainable(*teacher_net, false);
+    optimizer.add_average(named_parameters(*average), 0.999);
     const Samples samples = consecutive(0, rows);
     batch = {random_normal_rows(samples, {config.channels, config.input_size, config.input_size}, {1, 1}),
              Tensor::zeros({rows}, DType::i64),
              {1, 0, samples}};
   }
 
-  FlowMapNet net() const {
-    return [this](const Var& z, const Var& s, const Var& t, const Labels& y) { return model(z, s, t, y); };
-  }
   VelocityNet teacher_velocity() const {
-    return [this](const Var& z, const Var& t, const Labels& y) {
+    return [net = teacher_net](const Var& z, const Var& t, const Labels& y) {
       const ModulePath path("teacher");
-      return teacher_net(z, t, y);
+      return (*net)(z, t, y);
     };
   }
 
   Var loss(const std::string& kind) const {
-    if (kind == "fm") return flow_matching(diagonal(net()), batch, recipe.fm.objective).loss;
+    if (kind == "fm") return flow_matching(diagonal(model), batch, recipe.fm.objective).loss;
     MeanFlowConfig config = recipe.mfd.objective;
     config.pairs.exact_share = true;
-    return mean_flow(net(), batch, kind == "mfd" ? teacher(teacher_velocity()) : one_point(), config).loss;
+    return mean_flow(model, batch, kind == "mfd" ? teacher(teacher_velocity()) : one_point(), config).loss;
   }
   void step(const std::string& kind) {
     Tape tape;

@@ -16,7 +16,7 @@ namespace fm {
 namespace {
 
 struct Models {
-  std::unique_ptr<DitDh> dit, weak;
+  std::shared_ptr<DitDh> dit, weak;
   std::unique_ptr<RaeDecoder> decoder;
   LatentStats stats;
   RaeConfig pixels;                              // image_mean and image_std alone
@@ -85,14 +85,14 @@ void check_fit(const Models& m, const PublishedConfig& c) {
     throw FileError(fmt::format("{} is no teacher of the same latents and classes as {}", c.weak, c.dit));
 }
 
-LatentGenerator generator(const std::shared_ptr<Models>& m, const DrawConfig& draw) {
-  const DitDhConfig& c = m->dit->config;
+LatentGenerator generator(const Models& m, const DrawConfig& draw) {
+  const DitDhConfig& c = m.dit->config;
   if (c.mean_flow) {
-    if (draw.guidance != 1 || m->weak) throw ConfigError("guidance is for a teacher; this --dit is a flow map, which learned its guidance");
-    return flow_map_generator(flow_map_net(*m->dit), static_cast<int>(draw.calls));
+    if (draw.guidance != 1 || m.weak) throw ConfigError("guidance is for a teacher; this --dit is a flow map, which learned its guidance");
+    return flow_map_generator(m.dit, static_cast<int>(draw.calls));
   }
-  VelocityNet v = velocity_net(*m->dit);
-  if (m->weak) v = autoguidance(v, velocity_net(*m->weak), draw.guidance, draw.interval);
+  VelocityNet v = m.dit;
+  if (m.weak) v = autoguidance(v, m.weak, draw.guidance, draw.interval);
   else if (draw.guidance != 1) v = cfg(v, draw.guidance, c.classes, draw.interval);
   const double shift = shift_for_dimension(c.channels * c.input_size * c.input_size);
   return ode_generator(std::move(v), static_cast<int>(draw.calls) + 1, shift, draw.solver);
@@ -115,10 +115,10 @@ Source open_published(const PublishedConfig& config, const DrawConfig& draw, con
   Source source;
   source.latent = {c.channels, c.input_size, c.input_size};
   source.classes = c.classes;
-  source.generate = [m, generate = generator(m, draw)](const Tensor& noise, const Labels& y) { return generate(noise, y); };
+  source.generate = generator(*m, draw);
   source.decode = [m](const Tensor& z) {
     const PauseTape pause;
-    return clamp(restored((*m->decoder)(grid_to_tokens(m->stats.restore(z))), m->pixels).value(), 0, 1);
+    return clamp(restored((*m->decoder)(grid_to_tokens(m->stats.defined() ? m->stats.restore(z) : z)), m->pixels).value(), 0, 1);
   };
   source.weights = [m] {
     std::string line = fmt::format("dit {} decoder {}", checksum(state_dict(*m->dit)), checksum(state_dict(*m->decoder)));

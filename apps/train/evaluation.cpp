@@ -153,17 +153,17 @@ Score Evaluator::score(const ScoredGenerator& generator) {
 
 std::vector<Score> Evaluator::score_student(const std::string& name, const std::string& stage, const std::vector<int>& calls,
                                             const std::function<void(const Score&)>& each) {
-  const DitDh student = run_.load_student(stage);
+  const std::shared_ptr<const DitDh> student = run_.load_student(stage);
   Score of{.name = name,
            .stage = stage,
            .step = run_.loaded_step(stage),
-           .checkpoint = checksum(state_dict(student)),
-           .dtype = student.config.precision,
+           .checkpoint = checksum(state_dict(*student)),
+           .dtype = student->config.precision,
            .guidance = 1};
   std::vector<Score> list;
   for (const int n : calls) {
     of.calls = n;
-    list.push_back(score({of, flow_map_generator(flow_map_net(student), n)}));
+    list.push_back(score({of, flow_map_generator(student, n)}));
     if (each) each(list.back());
   }
   return list;
@@ -171,14 +171,14 @@ std::vector<Score> Evaluator::score_student(const std::string& name, const std::
 
 Score Evaluator::score_teacher() {
   const Recipe& r = run_.recipe();
-  const DitDh teacher = run_.load_teacher();
+  const std::shared_ptr<const DitDh> teacher = run_.load_teacher();
   const std::int64_t calls_a_step = r.guidance == 1 ? 1 : 2;  // guided: with the label and without
   const Score of{.name = "teacher",
                  .calls = calls_a_step * (r.evaluate.teacher_points - 1),
                  .stage = r.teacher_weights.empty() ? "fm" : r.teacher_weights,
                  .step = run_.loaded_step("fm"),
-                 .checkpoint = checksum(state_dict(teacher)),
-                 .dtype = teacher.config.precision,
+                 .checkpoint = checksum(state_dict(*teacher)),
+                 .dtype = teacher->config.precision,
                  .guidance = r.guidance};
   return score({of, ode_generator(run_.guided(teacher), static_cast<int>(r.evaluate.teacher_points), run_.latent_shift())});
 }

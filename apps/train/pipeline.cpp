@@ -9,6 +9,7 @@
 #include "apps/train/run_report.h"
 #include "tensor/io/atomic_file.h"
 #include "tensor/io/crc32c.h"
+#include "tensor/memory/allocator.h"
 
 namespace fm {
 namespace {
@@ -107,6 +108,8 @@ int run_pipeline(TrainingRun& run) {
     if (stage.on_latents && run.lacks_cached_latents()) run.encode_latents();
     if (stop_before(run) || stage.run() == Outcome::stopped) return exit_code::stopped_early;
     if (stage.name == "decoder" && run.recipe().latents.from != "cache") run.prepare_stats();
+    release_cached_memory();                               // the next stage's tensors have other sizes
+    release_cached_memory(Device{});
   }
   const double minutes = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() / 60;
   log.info("training took {:.1f} minutes in this process", minutes);

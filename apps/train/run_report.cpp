@@ -99,13 +99,13 @@ void write_comparison_grid(TrainingRun& run) {
     for (std::int64_t i = 0; i < rows_of_block; ++i) row_labels.push_back(i == 0 ? name : "");
   };
   {
-    const DitDh teacher = run.load_teacher();
+    const auto teacher = run.load_teacher();
     const int points = static_cast<int>(r.evaluate.teacher_points);
     add(fmt::format("teacher {}", points), ode_generator(run.guided(teacher), points, run.latent_shift()));
   }
   const std::string last = run.last_student();
-  const DitDh student = run.load_student(last);
-  for (const int n : {1, 2}) add(fmt::format("{} {} step{}", last, n, n == 1 ? "" : "s"), flow_map_generator(flow_map_net(student), n));
+  const auto student = run.load_student(last);
+  for (const int n : {1, 2}) add(fmt::format("{} {} step{}", last, n, n == 1 ? "" : "s"), flow_map_generator(student, n));
   const std::vector<std::string> names = open_source(r.data, Split::test)->class_names();
   for (const std::int64_t c : classes) column_labels.push_back(names.at(static_cast<std::size_t>(c)));
   write_png(run.root() / "samples.png",

@@ -94,7 +94,7 @@ Outcome TrainingRun::train_encoder() {
   const EncoderStage& config = recipe_.encoder;
   const std::uint64_t seed = stage_seed("encoder");
   Loader loader = picture_loader(seed);
-  DinoNet student = make_net(recipe_, seed), teacher = clone(student);
+  DinoNet student = make_net(recipe_, seed), teacher{clone(student.backbone), clone(student.head)};
   DinoLoss dino(config.prototypes);
   dino.student_temperature = config.student_temperature;
   dino.teacher_temperature = config.teacher_temperature;

@@ -94,16 +94,16 @@ Outcome TrainingRun::train_teacher() {
   prepare_stats();
   DitDhConfig model_config = recipe_.dit;
   model_config.mean_flow = false;
-  DitDh model(model_config, seed);
-  initialise(model, "random");
-  DitDh average = clone(model);
-  set_trainable(average, false);
+  const auto model = std::make_shared<DitDh>(model_config, seed);
+  initialise(*model, "random");
+  const auto average = std::make_shared<DitDh>(clone(*model));
+  set_trainable(*average, false);
 
-  Stage stage = make_stage("fm", model, &average);
+  Stage stage = make_stage("fm", *model, average.get());
   stage.prepare = [&] { latent_source(); };
   stage.made_from = {{"encoder", checksum(state_dict(rae().encoder))}};
   stage.set_loss([&](const StepPart& part) { return as_inputs(draw_diagonal(flow_batch(part, config.loop.batch, seed), config.objective)); },
-                 [&](const StepInputs& in) { return as_step(flow_matching(velocity_net(model), as_points(in), config.objective)); });
+                 [&](const StepInputs& in) { return as_step(flow_matching(model, as_points(in), config.objective)); });
   stage.preview = [&](std::int64_t, const std::filesystem::path& png) {
     write_preview(ode_generator(guided(average), static_cast<int>(recipe_.evaluate.teacher_points), latent_shift()), png);
   };
@@ -114,16 +114,16 @@ Outcome TrainingRun::train_cmt() {
   const CmtStage& config = recipe_.cmt;
   const std::uint64_t seed = stage_seed("cmt");
   prepare_stats();
-  const DitDh teacher = load_teacher();
-  DitDh model = new_student(seed);
-  if (context_.launch.init_from.empty()) start_from(model, {root_ / "fm", state_dict(teacher), -1, nullptr});
-  else initialise(model, "random");
-  DitDh average = clone(model);
-  set_trainable(average, false);
+  const std::shared_ptr<const DitDh> teacher = load_teacher();
+  const std::shared_ptr<DitDh> model = new_student(seed);
+  if (context_.launch.init_from.empty()) start_from(*model, {root_ / "fm", state_dict(*teacher), -1, nullptr});
+  else initialise(*model, "random");
+  const auto average = std::make_shared<DitDh>(clone(*model));
+  set_trainable(*average, false);
 
   const auto classes = static_cast<std::uint32_t>(recipe_.classes);
-  Stage stage = make_stage("cmt", model, &average);
-  stage.made_from = {{"teacher", checksum(state_dict(teacher))}, {"start", checksum(state_dict(model))}};
+  Stage stage = make_stage("cmt", *model, average.get());
+  stage.made_from = {{"teacher", checksum(state_dict(*teacher))}, {"start", checksum(state_dict(*model))}};
   const auto draw = [&](const StepPart& part) {
     const Draws draws{seed, static_cast<std::uint32_t>(part.step), consecutive(part.step * config.loop.batch + part.first, part.count)};
     std::vector<std::int64_t> labels;
@@ -132,8 +132,8 @@ Outcome TrainingRun::train_cmt() {
     const Shape latent{recipe_.dit.channels, recipe_.dit.input_size, recipe_.dit.input_size};
     return as_inputs(draw_jumps(roll_out(guided(teacher), latent, Tensor::from(labels, {part.count}), draws, config.objective), config.objective));
   };
-  stage.set_loss(draw, [&](const StepInputs& in) { return as_step(::fm::cmt(flow_map_net(model), as_jumps(in), config.objective)); });
-  stage.preview = [&](std::int64_t, const std::filesystem::path& png) { write_preview(flow_map_generator(flow_map_net(average), 1), png); };
+  stage.set_loss(draw, [&](const StepInputs& in) { return as_step(::fm::cmt(model, as_jumps(in), config.objective)); });
+  stage.preview = [&](std::int64_t, const std::filesystem::path& png) { write_preview(flow_map_generator(average, 1), png); };
   return train_loop(stage, config.loop, seed);
 }
 
@@ -144,21 +144,20 @@ Outcome TrainingRun::train_mean_flow(const std::string& name, const MfStage& con
                                   "each rank gets equally many of them", name, context_.ranks->size()));
   prepare_stats();
   const bool needs_teacher = teacher_share(config.velocity) > 0;
-  std::optional<DitDh> teacher;
-  if (needs_teacher) teacher.emplace(load_teacher());
-  DitDh model = new_student(seed);
-  initialise(model, init_stage);
-  DitDh average = clone(model);
-  set_trainable(average, false);
-  const VelocitySource velocity = velocity_of(config.velocity, needs_teacher ? guided(*teacher) : VelocityNet());
+  const std::shared_ptr<const DitDh> teacher = needs_teacher ? load_teacher() : nullptr;
+  const std::shared_ptr<DitDh> model = new_student(seed);
+  initialise(*model, init_stage);
+  const auto average = std::make_shared<DitDh>(clone(*model));
+  set_trainable(*average, false);
+  const VelocitySource velocity = velocity_of(config.velocity, teacher ? guided(teacher) : VelocityNet());
 
-  Stage stage = make_stage(name, model, &average);
+  Stage stage = make_stage(name, *model, average.get());
   stage.prepare = [&] { latent_source(); };
   Recipe described = recipe_;                      // an ablation's variant has a config of its own
   stage.part = name == "mft" ? "mft" : "mfd";
   (stage.part == "mft" ? described.mft : described.mfd) = config;
   stage.fields = list_fields(described);
-  stage.made_from = {{"encoder", checksum(state_dict(rae().encoder))}, {"start", checksum(state_dict(model))}};
+  stage.made_from = {{"encoder", checksum(state_dict(rae().encoder))}, {"start", checksum(state_dict(*model))}};
   if (config.objective.metric.kind == "adaptive" || config.objective.compat.squared_adaptive_metric)
     stage.remark = "the metric is adaptive: the loss stays near 1; raw_mse in metrics.csv and report.html tells how training goes";
   if (teacher) stage.made_from.emplace_back("teacher", checksum(state_dict(*teacher)));
@@ -168,20 +167,20 @@ Outcome TrainingRun::train_mean_flow(const std::string& name, const MfStage& con
         [&](const StepPart& part) {
           return as_inputs(draw_path_batch(flow_batch(part, config.loop.batch, seed), config.objective.pairs, config.objective.labels));
         },
-        [&](const StepInputs& in) { return as_step(::fm::mean_flow(flow_map_net(model), as_points(in), velocity, config.objective)); });
+        [&](const StepInputs& in) { return as_step(::fm::mean_flow(model, as_points(in), velocity, config.objective)); });
   } else {
     stage.loss = [&](const StepPart& part) {
-      return as_step(::fm::mean_flow(flow_map_net(model), flow_batch(part, config.loop.batch, seed), velocity, config.objective));
+      return as_step(::fm::mean_flow(model, flow_batch(part, config.loop.batch, seed), velocity, config.objective));
     };
   }
-  stage.preview = [&](std::int64_t, const std::filesystem::path& png) { write_preview(flow_map_generator(flow_map_net(average), 1), png); };
+  stage.preview = [&](std::int64_t, const std::filesystem::path& png) { write_preview(flow_map_generator(average, 1), png); };
   return train_loop(stage, config.loop, seed);
 }
 
-DitDh TrainingRun::new_student(std::uint64_t seed) const {
+std::shared_ptr<DitDh> TrainingRun::new_student(std::uint64_t seed) const {
   DitDhConfig config = recipe_.dit;
   config.mean_flow = true;
-  return DitDh(config, seed);
+  return std::make_shared<DitDh>(config, seed);
 }
 
 void TrainingRun::refuse_init_from(const std::string& stage) const {

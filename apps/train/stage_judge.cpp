@@ -48,7 +48,7 @@ void TrainingRun::finish_judge(const Judge& average) {
   for (std::int64_t i = 0; i < test.count; i += 500) {
     std::vector<std::int64_t> rows;
     for (std::int64_t j = i; j < std::min(test.count, i + 500); ++j) rows.push_back(j);
-    right += accuracy(average(image_rows(test, rows).to(default_device())).value(), label_rows(test, rows)) * static_cast<double>(rows.size());
+    right += accuracy(average(image_rows(test, rows).to(default_device())).value(), label_rows(test, rows)).value() * static_cast<double>(rows.size());
   }
   context_.log.info("judge: {:.2f} % of {} test images right", 100 * right / static_cast<double>(test.count), test.count);
   save_safetensors(root_ / "judge" / "judge.safetensors", state_dict(average),

@@ -186,23 +186,25 @@ Weights TrainingRun::stage_weights(const std::string& stage) {
                               stage, root_.string()));
 }
 
-DitDh TrainingRun::load_teacher() {
+std::shared_ptr<const DitDh> TrainingRun::load_teacher() {
   DitDhConfig config = recipe_.dit;
   config.mean_flow = false;
-  if (!recipe_.teacher_weights.empty()) return frozen_model<DitDh>(config, load_part(recipe_.teacher_weights, "dit", warner()));
+  const auto made = [&](Weights weights) { return std::make_shared<const DitDh>(frozen_model<DitDh>(config, std::move(weights))); };
+  if (!recipe_.teacher_weights.empty()) return made(load_part(recipe_.teacher_weights, "dit", warner()));
   Weights weights = stage_weights("fm");
-  return of_this_run(root_ / "fm", [&] { return frozen_model<DitDh>(config, std::move(weights)); });
+  return of_this_run(root_ / "fm", [&] { return made(std::move(weights)); });
 }
 
-VelocityNet TrainingRun::guided(const DitDh& teacher, Interval interval) const {
-  return recipe_.guidance == 1 ? velocity_net(teacher) : cfg(velocity_net(teacher), recipe_.guidance, recipe_.classes, interval);
+VelocityNet TrainingRun::guided(std::shared_ptr<const DitDh> teacher, Interval interval) const {
+  VelocityNet v = std::move(teacher);
+  return recipe_.guidance == 1 ? v : cfg(std::move(v), recipe_.guidance, recipe_.classes, interval);
 }
 
-DitDh TrainingRun::load_student(const std::string& stage) {
+std::shared_ptr<const DitDh> TrainingRun::load_student(const std::string& stage) {
   DitDhConfig config = recipe_.dit;
   config.mean_flow = true;
   Weights weights = stage_weights(stage);
-  return of_this_run(root_ / stage, [&] { return frozen_model<DitDh>(config, std::move(weights)); });
+  return of_this_run(root_ / stage, [&] { return std::make_shared<const DitDh>(frozen_model<DitDh>(config, std::move(weights))); });
 }
 
 std::int64_t TrainingRun::loaded_step(const std::string& stage) const {
@@ -216,14 +218,6 @@ std::string TrainingRun::last_student() const {
   for (const char* stage : {"mft", "mfd", "cmt"})
     if (has(stage)) return stage;
   throw ConfigError("no flow map was trained in " + root_.string() + " yet (stages cmt, mfd, mft)");
-}
-
-VelocityNet velocity_net(const DitDh& model) {
-  return [&model](const Var& z, const Var& t, const Labels& y) { return model(z, t, y); };
-}
-
-FlowMapNet flow_map_net(const DitDh& model) {
-  return [&model](const Var& z, const Var& s, const Var& t, const Labels& y) { return model(z, s, t, y); };
 }
 
 }  // namespace fm

@@ -47,12 +47,12 @@ class TrainingRun {
   bool has(const std::string& stage) const { return newest_step(root_ / stage / "checkpoints") >= 0; }
   bool has_decoder() const { return !recipe_.decoder_weights.empty() || has("decoder"); }
   bool has_teacher() const { return !recipe_.teacher_weights.empty() || has("fm"); }
-  DitDh load_teacher();
-  VelocityNet guided(const DitDh& teacher, Interval interval = {}) const;   // with the recipe's guidance; `teacher` must outlive it
-  DitDh load_student(const std::string& stage);     // averaged weights
+  std::shared_ptr<const DitDh> load_teacher();
+  VelocityNet guided(std::shared_ptr<const DitDh> teacher, Interval interval = {}) const;   // with the recipe's guidance
+  std::shared_ptr<const DitDh> load_student(const std::string& stage);     // averaged weights
   std::int64_t loaded_step(const std::string& stage) const;   // of the checkpoint that was loaded last; -1: none
   std::string last_student() const;                 // mft, mfd or cmt: the last that was trained; ConfigError if there is none
-  DitDh new_student(std::uint64_t seed) const;
+  std::shared_ptr<DitDh> new_student(std::uint64_t seed) const;
   Batch flow_batch(const StepPart& part, std::int64_t batch, std::uint64_t seed);   // normalised latents and labels of a step
   std::int64_t sampling_batch() const;              // samples at a time, by the size of its DiT
   double latent_shift() const { return shift_for_dimension(recipe_.dit.channels * recipe_.dit.input_size * recipe_.dit.input_size); }
@@ -106,10 +106,6 @@ std::string checksum(const NamedTensors& tensors);
 
 // "2000000 parameters; 38.1 MiB with gradients, moments and average"
 std::string training_size(std::int64_t parameters);
-
-// A DiT^DH as the flowmap layer sees it.
-VelocityNet velocity_net(const DitDh& model);
-FlowMapNet flow_map_net(const DitDh& model);
 
 // Runs every stage that has steps. Then draws the comparison grid, evaluates, and writes report.html.
 int run_pipeline(TrainingRun& run);

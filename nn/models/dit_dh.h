@@ -48,7 +48,7 @@ struct DitDhConfig {
     v("position_embed", position_embed, "add sine-cosine positions to the backbone's tokens");
     v("mean_flow", mean_flow, "two times (s, t) instead of one");
     v("recompute", recompute, "keep no activations inside blocks and compute them again in backward: less memory, one more forward");
-    v("precision", precision, "what blocks compute in: f32, or bf16 with sums, norms and embeddings in f32", one_of({"f32", "bf16"}));
+    v("precision", precision, "type of products and activations: f32, or bf16 with the residual stream, norms and embeddings in f32", one_of({"f32", "bf16"}));
   }
 };
 
@@ -102,6 +102,8 @@ struct DitDh {
   std::vector<DitBlock> blocks;                  // backbone, then head
 
   explicit DitDh(const DitDhConfig& config, std::uint64_t seed = 0);
+  DitDh(DitDh&&) = default;                      // clone() copies
+  DitDh& operator=(DitDh&&) = default;
   template <class V> void visit(V&& v) {
     v("pos_embed", position_table);
     v("x_embedder.proj", x_embedder);
@@ -126,6 +128,8 @@ struct DitDh {
   Var operator()(const Var& x, const Var& s, const Var& t, const Tensor& labels) const;
 
  private:
+  template <class M> friend M clone(const M& module);
+  DitDh(const DitDh&) = default;
   Var forward(const Var& x, const Var& time, const Tensor& labels) const;
   Var run_block(std::size_t i, const Var& x, const Var& activated) const;
 };

@@ -45,6 +45,8 @@ struct Judge {
 
   Judge() = default;
   explicit Judge(const JudgeConfig& config);
+  Judge(Judge&&) = default;                          // clone() copies
+  Judge& operator=(Judge&&) = default;
   Var features(const Var& x) const;                  // x (B, C, H, W) in [0, 1] -> (B, features)
   Var operator()(const Var& x) const { return classify(features(x)); }   // logits (B, classes)
 
@@ -53,6 +55,10 @@ struct Judge {
     v("hidden", hidden);
     v("classify", classify);
   }
+
+ private:
+  template <class M> friend M clone(const M& module);
+  Judge(const Judge&) = default;
 };
 
 }  // namespace fm

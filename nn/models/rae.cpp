@@ -59,14 +59,22 @@ Tensor tokens_to_grid(const Tensor& tokens) {
 
 Tensor grid_to_tokens(const Tensor& latents) { return latents.flatten(2, 3).transpose(1, 2).contiguous(); }
 
+namespace {
+
+void check_defined(const LatentStats& stats, const char* what) {
+  if (!stats.defined()) throw Error(std::string(what) + ": there are no statistics of latents; load or compute them first");
+}
+
+}  // namespace
+
 Tensor LatentStats::normalise(const Tensor& z) const {
-  if (!variance.defined()) return z;
+  check_defined(*this, "LatentStats::normalise");
   const Tensor centred = mean.defined() ? z - mean : z;
   return centred * rsqrt(variance + variance_floor);
 }
 
 Tensor LatentStats::restore(const Tensor& z) const {
-  if (!variance.defined()) return z;
+  check_defined(*this, "LatentStats::restore");
   const Tensor scaled = z * sqrt(variance + variance_floor);
   return mean.defined() ? scaled + mean : scaled;
 }

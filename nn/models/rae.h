@@ -28,8 +28,9 @@ struct RaeConfig {
 // Element-wise mean and variance over a data set, both of a latent's shape (C, h, w).
 struct LatentStats {
   Tensor mean, variance;
-  Tensor normalise(const Tensor& z) const;         // (B, C, h, w); itself when there are no statistics
-  Tensor restore(const Tensor& z) const;
+  bool defined() const { return variance.defined(); }
+  Tensor normalise(const Tensor& z) const;         // (B, C, h, w); Error when there are no statistics
+  Tensor restore(const Tensor& z) const;           // likewise
 };
 
 struct Rae {

@@ -26,7 +26,7 @@ struct RaeDecoderConfig {
     v("patch_size", patch_size, "pixels a token becomes, per side", range(1, 4096));
     v("image_channels", image_channels, "channels of the image", range(1, 1024));
     v("eps", eps, "of the layer norms", above(0));
-    v("precision", precision, "what blocks compute in: f32, or bf16 with sums, norms and embeddings in f32", one_of({"f32", "bf16"}));
+    v("precision", precision, "type of products and activations: f32, or bf16 with the residual stream, norms and embeddings in f32", one_of({"f32", "bf16"}));
   }
 };
 
@@ -44,6 +44,8 @@ struct RaeDecoder {
   Linear predict;
 
   explicit RaeDecoder(const RaeDecoderConfig& config, std::uint64_t seed = 0);
+  RaeDecoder(RaeDecoder&&) = default;            // clone() copies
+  RaeDecoder& operator=(RaeDecoder&&) = default;
   template <class V> void visit(V&& v) {
     v("decoder_pos_embed", positions);
     v("trainable_cls_token", cls_token);
@@ -57,6 +59,10 @@ struct RaeDecoder {
   // Latent tokens (B,N,C), row-major over the latent -> image (B,channels,size,size), normalised as the encoder's input was (mean and
   // deviation of the data set are the caller's).
   Var operator()(const Var& tokens) const;
+
+ private:
+  template <class M> friend M clone(const M& module);
+  RaeDecoder(const RaeDecoder&) = default;
 };
 
 }  // namespace fm

@@ -45,7 +45,7 @@ struct VitEncoderConfig {
     v("layer_scale", layer_scale, "initial layer scale, 0 for none; dinov2 alone has it", at_least(0));
     v("eps", eps, "of the layer norms", above(0));
     v("affine_norm", affine_norm, "weight and bias in the last norm");
-    v("precision", precision, "what blocks compute in: f32, or bf16 with sums, norms and embeddings in f32", one_of({"f32", "bf16"}));
+    v("precision", precision, "type of products and activations: f32, or bf16 with the residual stream, norms and embeddings in f32", one_of({"f32", "bf16"}));
   }
 
   // What the kind makes of the fields.
@@ -103,6 +103,8 @@ struct VitEncoder {
 
   // ConfigError when the config breaks a rule.
   explicit VitEncoder(const VitEncoderConfig& config, std::uint64_t seed = 0);
+  VitEncoder(VitEncoder&&) = default;                                  // clone() copies
+  VitEncoder& operator=(VitEncoder&&) = default;
   template <class V> void visit(V&& v) {
     const bool siglip = config.kind == "siglip2";
     v("embeddings.cls_token", cls_token);
@@ -122,6 +124,8 @@ struct VitEncoder {
   Var operator()(const Var& image) const { return encode(image).patches; }
 
  private:
+  template <class M> friend M clone(const M& module);
+  VitEncoder(const VitEncoder&) = default;
   Var positions(std::int64_t rows, std::int64_t columns) const;       // of the patches, (1,rows columns,D)
   void reset_dino(const Init& init);
   void reset_siglip(const Init& init);

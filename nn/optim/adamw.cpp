@@ -228,6 +228,16 @@ Tensor AdamW::clip(const Tensor& sums, double scale) const {
   return out;
 }
 
+// Sharded, a rank may own nothing that has a gradient; GradientBuckets has then seen those of all ranks.
+void AdamW::check_any(const Gradients& gradients) const {
+  if (ranks_) return;
+  for (const Slot& slot : slots_)
+    if (gradients[*slot.named.parameter].defined()) return;
+  throw Error(fmt::format("AdamW: none of the {} parameters{} has a gradient: the loss was computed with another model (a copy of it, say), or "
+                          "all of them are frozen",
+                          slots_.size(), slots_.empty() ? "" : fmt::format(" ({}, ...)", slots_[0].named.name)));
+}
+
 // The update after those that were counted: its numbers go to the device.
 void AdamW::count(const StepRequest& request) {
   std::vector<double> numbers;
@@ -257,6 +267,7 @@ StepStats AdamW::step(const Gradients& gradients, const StepRequest& request) {
     const Tensor& g = gradients[*slot.named.parameter];
     if (g.defined()) check_gradient(slot.named, g);
   }
+  check_any(gradients);
   const Tensor sums = squares(gradients), clipping = clip(sums, request.gradient_scale);
   const StepStats stats{clipping.slice(0, 0, 1), sums};
   if (stats.gradient_norm.known() && !std::isfinite(double(stats.gradient_norm))) throw_diverged(gradients, request.gradient_scale * norm_of(sums));

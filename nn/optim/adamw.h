@@ -75,7 +75,7 @@ class AdamW {
   void gather_averages(int rank);        // until the next release this rank (-1: every rank) has all averages
 
   // One update. ConfigError for numbers of the request that are out of range, with nothing changed. A parameter without gradient is left alone,
-  // its averages are not. DivergedError when the gradients' norm is not finite, or after clipping still so large that the second moment, made
+  // its averages are not; Error when no parameter has one. DivergedError when the gradients' norm is not finite, or after clipping still so large that the second moment, made
   // of squares, would overflow f32: it names the update and the first tensor, and nothing has been changed then. On a GPU no weight, moment or
   // average changes either, the norm is told as infinite or NaN, and the update is counted: the device is not waited for.
   StepStats step(const Gradients& gradients, const StepRequest& request);
@@ -111,6 +111,7 @@ class AdamW {
   Tensor clip(const Tensor& sums, double scale) const;
   Device device() const;
   Tensor squares(const Gradients& gradients) const;
+  void check_any(const Gradients& gradients) const;
   [[noreturn]] void throw_diverged(const Gradients& gradients, double norm) const;
   void count(const StepRequest& request);
   template <class T> void update(std::size_t i, Tensor gradient, const Tensor& clip);

@@ -25,6 +25,8 @@ struct DinoHead {
   Parameter prototypes;                                   // (K, bottleneck), used with unit rows
 
   DinoHead() = default;
+  DinoHead(DinoHead&&) = default;                         // clone() copies
+  DinoHead& operator=(DinoHead&&) = default;
   DinoHead(std::int64_t in, std::int64_t hidden, std::int64_t bottleneck, std::int64_t prototypes);
   Var operator()(const Var& x) const;                     // (B, in) -> (B, K)
 
@@ -35,6 +37,10 @@ struct DinoHead {
     v("prototypes", prototypes);
   }
   void reset(const Init& init);
+
+ private:
+  template <class M> friend M clone(const M& module);
+  DinoHead(const DinoHead&) = default;
 };
 
 // c: stays where it is while a step sees its batch, in one part or several, and moves when the step ends.

@@ -169,7 +169,7 @@ void check_replays(bool mean_flow, const PathLoss& loss) {
   std::vector<double> losses, norms;
   for (std::uint32_t k = 0; k < 4; ++k) {
     const auto [l, n] = step(eager, points(k), request(k));
-    losses.push_back(l), norms.push_back(n);
+    losses.push_back(l.value()), norms.push_back(n.value());
   }
 
   const PathBatch in = points(0);

@@ -26,7 +26,7 @@ PathBatch points(std::int64_t rows, double diagonal = 0.5) {
   return draw_path_batch(gaussian_batch(rows), {.diagonal_share = diagonal}, {0.1, 4});
 }
 
-double raw(const ObjectiveLoss& out) { return out.metrics.at("raw_mse"); }
+double raw(const ObjectiveLoss& out) { return out.metrics.at("raw_mse").value(); }
 
 }  // namespace
 
@@ -184,7 +184,7 @@ TEST_CASE("Shortcut's jumps are dyadic") {
   };
   const ShortcutConfig config{.bootstrap_share = 0.25, .finest = 16, .labels = no_drop};
   const ObjectiveLoss out = shortcut(spy, gaussian_batch(200), one_point(), config);
-  CHECK(out.metrics.at("off_diagonal_share") == 0.25);
+  CHECK(out.metrics.at("off_diagonal_share").value() == 0.25);
   std::set<double> lengths;
   for (std::size_t i = 0; i < 200; ++i) {
     const double d = t[i] - s[i];

@@ -149,7 +149,7 @@ TEST_CASE("the optimiser in parts: the same weights, averages and norms bit for 
         buckets.begin(nullptr);
         Gradients g = backward(loss, buckets.hook());
         buckets.finish(g);
-        norms.push_back(optimizer.step(g, {.lr = 1e-2}).gradient_norm);
+        norms.push_back(optimizer.step(g, {.lr = 1e-2}).gradient_norm.value());
       }
       if (sharded) {
         std::int64_t kept = 0, all = 0;
