@@ -1,8 +1,10 @@
 // Mixed precision. A model's config says what its blocks compute in:
 //
 //   precision = "f32"     everything in the type of parameters and inputs (f64 in checks)
-//   precision = "bf16"    activations, cotangents and tangents between layers are bf16; products read bf16 and sum in f32; norms, softmax and
-//                         gates compute in f32 on bf16 rows; time and label embeddings, and what enters and leaves the model, stay f32
+//   precision = "bf16"    products read bf16 and sum in f32; the activations inside a block, their cotangents and tangents are bf16. The
+//                         residual stream, which every block reads and adds to, is f32, with its cotangents and tangents: its roundings would
+//                         add up over the depth. Norms, softmax and gates compute in f32; time and label embeddings, and what enters and
+//                         leaves the model, are f32. PyTorch's autocast draws the same line.
 //
 // Parameters keep their own type: f32 ones (the master weights that an optimiser updates, with f32 gradients) are rounded where a product
 // reads them. For sampling, store_weights_as_bf16 halves what they take.

@@ -18,11 +18,12 @@ Var swiglu_reference(const Var& x_any) {
 Var gated_residual(const Var& x, const Var& h, const Var& gate) {
   if (use_reference({&x, &h, &gate})) return gated_residual_reference(x, h, gate);
   const Tensor vh = h.value().contiguous(), vgate = gate.value();
+  const DType stream = x.dtype();
   // x itself is not kept: no derivative needs it.
   const Var y = record("gated_residual", gated_residual(x.value(), vh, vgate), {&x, &h, &gate}, [=](const Tensor& gy, Cotangents& g) {
     if (g.wants(0)) g.add(0, gy);
     if (!g.wants(1) && !g.wants(2)) return;
-    const GatedInputs c = gated_pull({vh, vh, vgate}, gy, g.wants(1), g.wants(2));
+    const GatedBranch c = gated_pull({vh, vgate}, stream, gy, g.wants(1), g.wants(2));
     if (g.wants(1)) g.add(1, c.h);
     if (g.wants(2)) g.add(2, c.gate);
   });
@@ -32,8 +33,8 @@ Var gated_residual(const Var& x, const Var& h, const Var& gate) {
   if (!t.any()) return y;
   return y.with_tangent(push([&]() -> Var {
     const auto part = [&](const Tensor& v) { return rows ? head_rows(v, t.rows) : v; };
-    return gated_push({part(vh), part(vh), part(vgate)},
-                      {value_of(t.tangent(x, rows)), value_of(t.tangent(h, rows)), value_of(t.tangent(gate, rows))});
+    return gated_push({part(vh), part(vgate)}, {value_of(t.tangent(x, rows)), value_of(t.tangent(h, rows)), value_of(t.tangent(gate, rows))},
+                      stream);
   }));
 }
 

@@ -1,6 +1,7 @@
 #include "autodiff/rules/recomputed.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "autodiff/rules/linear.h"
@@ -26,16 +27,20 @@ struct Again {
   }
 };
 
-}  // namespace
-
-Var linear(const Recomputed& x, const Var& weight, const Var& bias, DType result) {
+// `result`: the product's type; none for that of f's value.
+Var product(const Recomputed& x, const Var& weight, const Var& bias, std::optional<DType> result) {
+  if (x.inputs.empty()) throw AutodiffError("linear: a Recomputed without inputs");
+  const auto compute = [&] {
+    const Var value = x.value();
+    return linear(value, weight, bias, result.value_or(value.dtype()));
+  };
   const bool any = std::any_of(x.inputs.begin(), x.inputs.end(), [](const Var& v) { return v.has_tangent(); });
   if (!Tape::current() || weight.has_tangent() || bias.has_tangent() || (any && tangent_mode() == TangentMode::taped))
-    return linear(x.value(), weight, bias, result);
+    return compute();
   const ParametersUsed used;
   const Var y = [&] {
     const PauseTape pause;
-    return linear(x.value(), weight, bias, result);
+    return compute();
   }();
   std::vector<Tensor> inputs;
   std::vector<NodeRef> nodes;
@@ -43,10 +48,13 @@ Var linear(const Recomputed& x, const Var& weight, const Var& bias, DType result
   const std::size_t w = nodes.size(), b = w + 1;
   nodes.push_back(weight.node());
   nodes.push_back(bias.node());
-  const Recomputed kept{x.f, {}};
+  if (x.first_input) inputs[0] = Tensor();
+  const Recomputed kept{x.f, {}, x.first_input};
   const Pull pull = [=, vw = weight.value(), vb = bias.value()](const Tensor& gy_any, Cotangents& g) {
     if (g.wants(b)) g.add(b, sum(gy_any.rows().to(vb.dtype()), {0}));
-    Again again(kept, inputs, g);
+    std::vector<Tensor> values = inputs;
+    if (kept.first_input) values[0] = kept.first_input();
+    Again again(kept, values, g);
     const Tensor gy = gy_any.to(again.h.dtype());
     if (g.wants(w)) add_product(g, w, gy.rows().transpose(0, 1), again.h.value().rows(), vw.dtype());
     if (again.h.on_tape()) again.pull(rows_times(gy, vw), g);
@@ -56,9 +64,9 @@ Var linear(const Recomputed& x, const Var& weight, const Var& bias, DType result
   return y.has_tangent() ? value.with_tangent(y.tangent()) : value;
 }
 
-Var linear(const Recomputed& x, const Var& weight, const Var& bias) {
-  if (x.inputs.empty()) throw AutodiffError("linear: a Recomputed without inputs");
-  return linear(x, weight, bias, x.inputs[0].dtype());
-}
+}  // namespace
+
+Var linear(const Recomputed& x, const Var& weight, const Var& bias) { return product(x, weight, bias, std::nullopt); }
+Var linear(const Recomputed& x, const Var& weight, const Var& bias, DType result) { return product(x, weight, bias, result); }
 
 }  // namespace fm

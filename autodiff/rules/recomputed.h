@@ -18,11 +18,13 @@ namespace fm {
 struct Recomputed {
   std::function<Var(const std::vector<Var>&)> f;
   std::vector<Var> inputs;
+  // Computes inputs[0] again in the backward pass, bit for bit, from tensors that are kept anyway: the input itself is then not kept. Optional.
+  std::function<Tensor()> first_input = {};
 
   Var value() const { return f(inputs); }
 };
 
-Var linear(const Recomputed& x, const Var& weight, const Var& bias = {});
+Var linear(const Recomputed& x, const Var& weight, const Var& bias = {});                  // in the type of f's value
 Var linear(const Recomputed& x, const Var& weight, const Var& bias, DType result);
 
 }  // namespace fm

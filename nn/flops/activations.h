@@ -1,7 +1,8 @@
 // How much memory a training step's tape keeps between the forward and the backward pass, from the config alone.
 //
-//   a block, for each token:      8 W + 2 H values: the residual stream twice, q | k | v, attention's output, both branches' outputs before
-//                                 their gates, the two halves of SwiGLU (modulated norms and the gated product are computed again)
+//   a block, for each token:      W values of the residual stream, its input, in f32; 6 W + 2 H values: q | k | v, attention's output, both
+//                                 branches' outputs before their gates, the two halves of SwiGLU (the stream between the branches, modulated
+//                                 norms and the gated product are computed again)
 //   for each row of a condition:  6 W (shifts, scales and gates);     for each token and head: 1 (the logarithm of softmax's sum)
 //
 // With `recompute` a block keeps its input alone; while its backward pass runs, its activations are there again, one block's at a time.

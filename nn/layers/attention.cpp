@@ -42,9 +42,9 @@ VitAttention::VitAttention(std::int64_t width, std::int64_t heads_)
   head_width(width, heads);
 }
 
-Var VitAttention::operator()(const Var& x) const {
+Var VitAttention::operator()(const Var& x, DType result) const {
   const Var h = attention(split_heads(query(x), heads), split_heads(key(x), heads), split_heads(value(x), heads));
-  return output(reshape(transpose(h, 1, 2), x.shape()));
+  return linear(reshape(transpose(h, 1, 2), x.shape()), output.weight, operand(output.bias), result);
 }
 
 }  // namespace fm

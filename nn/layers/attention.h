@@ -44,7 +44,7 @@ struct VitAttention {
     v("attention.value", value);
     v("output.dense", output);
   }
-  Var operator()(const Var& x) const;           // (B,N,C) -> (B,N,C)
+  Var operator()(const Var& x, DType result) const;         // (B,N,C) -> (B,N,C) in the type `result`: x's, or f32 for bf16
 };
 
 }  // namespace fm

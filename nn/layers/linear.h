@@ -26,6 +26,7 @@ struct Linear {
 
   Var operator()(const Var& x) const { return linear(x, weight, operand(bias)); }   // (..., in) -> (..., out)
   Var operator()(const Recomputed& x) const { return linear(x, weight, operand(bias)); }
+  Var operator()(const Recomputed& x, DType result) const { return linear(x, weight, operand(bias), result); }
 };
 
 }  // namespace fm

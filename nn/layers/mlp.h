@@ -23,7 +23,10 @@ struct Mlp {                                    // fc2(f(fc1(x)))
     v("fc1", fc1);
     v("fc2", fc2);
   }
-  Var operator()(const Var& x) const { return fc2(activate(fc1(x), activation)); }
+  Var operator()(const Var& x) const { return (*this)(x, x.dtype()); }
+  Var operator()(const Var& x, DType result) const {        // in the type `result`: x's, or f32 for bf16
+    return fc2(Recomputed{[f = activation](const std::vector<Var>& v) { return activate(v[0], f); }, {fc1(x)}}, result);
+  }
 };
 
 struct SwiGluFfn {                              // w3(silu(a) b), (a, b) the halves of w12(x)

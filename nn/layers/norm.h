@@ -23,6 +23,7 @@ struct LayerNorm {                              // (x - mean) / sqrt(var + eps) 
     fill(bias, 0);
   }
   Var operator()(const Var& x) const { return layer_norm(x, operand(weight), operand(bias), eps); }
+  Var operator()(const Var& x, DType result) const { return layer_norm(x, operand(weight), operand(bias), eps, result); }
 };
 
 struct RmsNorm {                                // x / sqrt(mean(x^2) + eps) * weight
@@ -35,9 +36,9 @@ struct RmsNorm {                                // x / sqrt(mean(x^2) + eps) * w
   void reset(const Init&) { fill(weight, 1); }
 
   Var operator()(const Var& x) const { return rms_norm(x, weight, eps); }
-  // norm(x) (1 + scale) + shift, for the linear layer that follows. The norm must outlive the backward pass.
+  // norm(x) (1 + scale) + shift in the type of the modulation, for the linear layer that follows. The norm must outlive the backward pass.
   Recomputed modulated(const Var& x, const Var& shift, const Var& scale) const {
-    return {[this](const std::vector<Var>& v) { return rms_norm_modulate(v[0], weight, v[1], v[2], eps); }, {x, shift, scale}};
+    return {[this](const std::vector<Var>& v) { return rms_norm_modulate(v[0], weight, v[1], v[2], eps, v[2].dtype()); }, {x, shift, scale}};
   }
 };
 

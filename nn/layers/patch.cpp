@@ -24,12 +24,12 @@ Var unpatchify(const Var& tokens, std::int64_t rows, std::int64_t columns, std::
   return reshape(placed, {b, c, rows * p, columns * p});
 }
 
-Var PatchEmbed::project(const Var& tokens) const {
+Var PatchEmbed::project(const Var& tokens, DType result) const {
   const Shape& w = weight.value.shape();
   if (tokens.rank() != 3 || tokens.dim(2) != w[1] * w[2] * w[3])
     throw ShapeError("patch embedding: patches " + to_string(tokens.shape()) + " for a weight " + to_string(w) + " in " +
                      ModulePath::current());
-  return linear(tokens, reshape(weight, {w[0], -1}), bias);
+  return linear(tokens, reshape(weight, {w[0], -1}), bias, result);
 }
 
 }  // namespace fm

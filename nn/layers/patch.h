@@ -24,8 +24,9 @@ struct PatchEmbed {
   void reset(const Init& init) { init.kaiming(weight, bias); }
 
   std::int64_t patch() const { return weight.value.dim(2); }
-  Var operator()(const Var& image) const { return project(patchify(image, patch())); }
-  Var project(const Var& tokens) const;         // what patchify gave: (B,N,C p p) -> (B,N,width)
+  // In the type `result`: the image's, or f32 for bf16.
+  Var operator()(const Var& image, DType result) const { return project(patchify(image, patch()), result); }
+  Var project(const Var& tokens, DType result) const;      // what patchify gave: (B,N,C p p) -> (B,N,width)
 };
 
 }  // namespace fm

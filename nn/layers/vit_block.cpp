@@ -11,13 +11,13 @@ VitBlock::VitBlock(std::int64_t width, std::int64_t heads, std::int64_t mlp_widt
   if (layer_scale) scale1 = make_parameter({width}), scale2 = make_parameter({width});
 }
 
-Var VitBlock::operator()(const Var& x) const {
+Var VitBlock::operator()(const Var& x, DType type) const {
   const auto add_scaled = [](const Var& base, const Var& h, const Parameter& scale) {
     if (!scale.value.defined()) return base + h;
     return gated_residual(base, h, expand(unsqueeze(scale, 0), {base.dim(0), base.dim(2)}));
   };
-  const Var h = add_scaled(x, attention(norm1(x)), scale1);
-  return add_scaled(h, mlp(norm2(h)), scale2);
+  const Var h = add_scaled(x, attention(norm1(x, type), x.dtype()), scale1);
+  return add_scaled(h, mlp(norm2(h, type), h.dtype()), scale2);
 }
 
 }  // namespace fm

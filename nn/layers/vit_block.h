@@ -1,5 +1,7 @@
 // The pre-norm block of vision transformers:   h += l1 Attn(LN h),   h += l2 W2 f(W1 LN h),   f a GELU
 //
+// h, the residual stream, has x's type; what the norms give to the products has the type `type`: x's, or bf16 beside an f32 stream.
+//
 // Published models call its parts differently: a model derives from it and lists them in its own visit, under its own names.
 #pragma once
 
@@ -16,7 +18,7 @@ struct VitBlock {
 
   VitBlock(std::int64_t width, std::int64_t heads, std::int64_t mlp_width, double eps, bool layer_scale,
            Activation activation = Activation::gelu);
-  Var operator()(const Var& x) const;            // (B,N,width) -> (B,N,width)
+  Var operator()(const Var& x, DType type) const;            // (B,N,width) -> (B,N,width)
 
   // The names of Hugging Face's ViT and ViTMAE, which RAE's decoder has too; for blocks without layer scale.
   template <class V> void visit_hf_vit(V&& v) {

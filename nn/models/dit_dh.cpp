@@ -36,8 +36,13 @@ DitBlock::DitBlock(std::int64_t width, std::int64_t heads, double mlp_ratio, boo
 
 Var DitBlock::operator()(const Var& x, const Var& activated, const Tensor& rope_cos, const Tensor& rope_sin) const {
   const std::vector<Var> m = modulation(activated);       // shift, scale, gate of attention, then of the MLP
-  const Var h = gated_residual(x, attn(norm1.modulated(x, m[0], m[1]), rope_cos, rope_sin), m[2]);
-  return gated_residual(h, mlp(norm2.modulated(h, m[3], m[4])), m[5]);
+  Var branch = attn(norm1.modulated(x, m[0], m[1]), rope_cos, rope_sin);
+  const Var h = gated_residual(x, branch, m[2]);
+  Recomputed normed = norm2.modulated(h, m[3], m[4]);
+  if (Tape::current())                                    // the tape has all three operands of h: it need not keep h as well
+    normed.first_input = [x = x.value(), branch = branch.value(), gate = m[2].value()] { return gated_residual(x, branch, gate); };
+  branch = Var();
+  return gated_residual(h, mlp(normed), m[5]);
 }
 
 Var DitFinalLayer::operator()(const Var& x, const Var& activated, DType result) const {
@@ -90,19 +95,19 @@ Var DitDh::forward(const Var& x, const Var& time, const Tensor& labels) const {
   if (x.shape() != Shape{b, config.channels, size, size})
     throw ShapeError("DitDh: input " + to_string(x.shape()) + ", the model wants " + to_string(Shape{b, config.channels, size, size}));
   const Tensor y = labels.defined() ? labels : Tensor::full({b}, static_cast<double>(y_embedder.null_label()), DType::i64);
-  const DType type = block_type(config.precision, x);
+  const DType type = block_type(config.precision, x), stream = x.dtype();
   const Var activated = cast(silu(silu(time + y_embedder(y))), type);       // twice: see the top of dit_dh.h
 
   const Var tokens = patchify(cast(x, type), config.patch_size);
-  Var s = s_embedder.project(tokens);
-  if (position_table.value.defined()) s = s + cast(position_table, type);
+  Var s = s_embedder.project(tokens, stream);
+  if (position_table.value.defined()) s = s + cast(position_table, stream);
   const auto depth = static_cast<std::size_t>(config.depth);
   for (std::size_t i = 0; i < depth; ++i) s = run_block(i, s, activated);
 
-  s = silu(s + cast(unsqueeze(time, 1), type));
+  s = cast(silu(s + cast(unsqueeze(time, 1), stream)), type);
   if (s_projector) s = (*s_projector)(s);
   const Var condition = silu(s);
-  Var h = x_embedder.project(tokens);
+  Var h = x_embedder.project(tokens, stream);
   for (std::size_t i = depth; i < blocks.size(); ++i) h = run_block(i, h, condition);
   const ModulePath path("final_layer");
   return unpatchify(final_layer(h, condition, x.dtype()), grid, grid, config.patch_size);

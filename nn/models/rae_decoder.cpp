@@ -38,14 +38,14 @@ Var RaeDecoder::operator()(const Var& tokens) const {
   if (tokens.rank() != 3 || tokens.dim(1) != n || tokens.dim(2) != config.latent_channels)
     throw ShapeError("RaeDecoder: tokens " + to_string(tokens.shape()) + ", wanted (B, " + std::to_string(n) + ", " +
                      std::to_string(config.latent_channels) + ")");
-  const DType type = block_type(config.precision, tokens);
-  const Var cls = expand(cast(cls_token, type), {tokens.dim(0), 1, config.width});
-  Var h = concat({cls, embed(cast(tokens, type))}, 1) + cast(positions, type);
+  const DType type = block_type(config.precision, tokens), stream = tokens.dtype();
+  const Var cls = expand(cast(cls_token, stream), {tokens.dim(0), 1, config.width});
+  Var h = concat({cls, linear(cast(tokens, type), embed.weight, embed.bias, stream)}, 1) + cast(positions, stream);
   for (std::size_t i = 0; i < layers.size(); ++i) {
     const ModulePath path("decoder_layers." + std::to_string(i));
-    h = layers[i](h);
+    h = layers[i](h, type);
   }
-  const Var patches = slice(linear(norm(h), predict.weight, predict.bias, tokens.dtype()), 1, 1, n + 1);
+  const Var patches = slice(linear(norm(h, type), predict.weight, predict.bias, stream), 1, 1, n + 1);
   return unpatchify(patches, config.latent_size, config.latent_size, config.patch_size);
 }
 

@@ -99,27 +99,27 @@ Var VitEncoder::positions(std::int64_t rows, std::int64_t columns) const {
 }
 
 VitTokens VitEncoder::encode(const Var& image, const Tensor& mask) const {
-  const DType type = block_type(config.precision, image);
-  Var patches = patch_embed(cast(image, type));
+  const DType type = block_type(config.precision, image), stream = image.dtype();
+  Var patches = patch_embed(cast(image, type), stream);
   const std::int64_t b = patches.dim(0), n = patches.dim(1), d = config.width;
   const std::int64_t cls = config.has_cls() ? 1 : 0, r = config.register_tokens();
   if (mask.defined()) {
     if (!mask_token.value.defined())
       throw ConfigError("VitEncoder: kind = " + config.kind + " has no token to hide patches behind; dinov2 has");
-    patches = where(mask.reshape({b, n, 1}).to(patches.dtype()), reshape(cast(mask_token, type), {1, 1, d}), patches);
+    patches = where(mask.reshape({b, n, 1}).to(patches.dtype()), reshape(cast(mask_token, stream), {1, 1, d}), patches);
   }
-  patches = patches + cast(positions(image.dim(2) / config.patch_size, image.dim(3) / config.patch_size), type);
+  patches = patches + cast(positions(image.dim(2) / config.patch_size, image.dim(3) / config.patch_size), stream);
 
   std::vector<Var> parts;
-  if (cls) parts.push_back(expand(cast(Var(cls_token) + slice(position_table, 1, 0, 1), type), {b, 1, d}));
-  if (r > 0) parts.push_back(expand(cast(register_tokens, type), {b, r, d}));
+  if (cls) parts.push_back(expand(cast(Var(cls_token) + slice(position_table, 1, 0, 1), stream), {b, 1, d}));
+  if (r > 0) parts.push_back(expand(cast(register_tokens, stream), {b, r, d}));
   parts.push_back(patches);
   Var h = parts.size() == 1 ? patches : concat(parts, 1);
   for (std::size_t i = 0; i < layers.size(); ++i) {
     const ModulePath path("encoder.layer." + std::to_string(i));
-    h = layers[i](h);
+    h = layers[i](h, type);
   }
-  h = norm(cast(h, image.dtype()));
+  h = norm(h);
   return {cls ? select(h, 1, 0) : Var(), r > 0 ? slice(h, 1, cls, cls + r) : Var(), slice(h, 1, cls + r, cls + r + n)};
 }
 

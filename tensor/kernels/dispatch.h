@@ -27,4 +27,15 @@ template <class F> void with_activations(const Tensor& x, F&& f) {
   else f(float{}, float{}, static_cast<const kernels::ActivationTable<float>&>(k.f32));
 }
 
+// Calls f(T{}, S{}, X{}, table) with the row programs for branches in S of a residual stream in X, computing in T. The types are x's and
+// `branch`, as check_stream() in tensor/ops/widen.h allows them.
+template <class F> void on_stream(Device device, DType stream, DType branch, F&& f) {
+  using kernels::StreamTable;
+  const kernels::RowKernels& k = row_kernels(device);
+  if (stream == DType::f64) f(double{}, double{}, double{}, static_cast<const StreamTable<double>&>(k.f64));
+  else if (branch == DType::f32) f(float{}, float{}, float{}, static_cast<const StreamTable<float>&>(k.f32));
+  else if (stream == DType::f32) f(float{}, bf16{}, float{}, k.half_on_f32);
+  else f(float{}, bf16{}, bf16{}, static_cast<const StreamTable<float, bf16>&>(k.half));
+}
+
 }  // namespace fm

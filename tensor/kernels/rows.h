@@ -10,29 +10,37 @@
 
 namespace fm::kernels {
 
-// What works on activations in S, computing in T.
-template <class T, class S = T>
-struct ActivationTable {
-  using Norm = rows::Norm<T, S>;
-  using Gated = rows::Gated<S>;
+// What works on a residual stream in X and activations in S, computing in T.
+template <class T, class S = T, class X = S>
+struct StreamTable {
+  using Norm = rows::Norm<T, S, X>;
+  using NormPush = rows::NormPush<T, S, X>;
+  using NormPull = rows::NormPull<T, S, X>;
+  using Gated = rows::Gated<S, X>;
   using Count = std::int64_t;
 
   void (*layer_norm_value)(const Norm&, S* y);
-  void (*layer_norm_push)(const Norm&, const rows::NormPush<T, S>&);
-  void (*layer_norm_pull)(const Norm&, const rows::NormPull<T, S>&);
+  void (*layer_norm_push)(const Norm&, const NormPush&);
+  void (*layer_norm_pull)(const Norm&, const NormPull&);
   void (*rms_norm_value)(const Norm&, S* y);
-  void (*rms_norm_push)(const Norm&, const rows::NormPush<T, S>&);
-  void (*rms_norm_pull)(const Norm&, const rows::NormPull<T, S>&);
+  void (*rms_norm_push)(const Norm&, const NormPush&);
+  void (*rms_norm_pull)(const Norm&, const NormPull&);
+
+  // y = x + gate h. Tangents may be null (zero), gradients null (not wanted); ld is that of dgate, ggate.
+  void (*gated_value)(const Gated&, X* y);
+  void (*gated_push)(const Gated&, const X* dx, const S* dh, const S* dgate, Count ld, X* dy);
+  void (*gated_pull)(const Gated&, const X* gy, S* gh, T* ggate, Count ld);
+};
+
+// What works on activations in S alone.
+template <class T, class S = T>
+struct ActivationTable : StreamTable<T, S> {
+  using Count = std::int64_t;
 
   // x (rows, 2 half) -> y (rows, half)
   void (*swiglu_value)(Count rows, Count half, const S* x, S* y);
   void (*swiglu_push)(Count rows, Count half, const S* x, const S* dx, S* dy);
   void (*swiglu_pull)(Count rows, Count half, const S* x, const S* gy, S* gx);
-
-  // y = x + gate h. Tangents may be null (zero), gradients null (not wanted); ld is that of dgate, ggate.
-  void (*gated_value)(const Gated&, S* y);
-  void (*gated_push)(const Gated&, const S* dx, const S* dh, const S* dgate, Count ld, S* dy);
-  void (*gated_pull)(const Gated&, const S* gy, S* gh, T* ggate, Count ld);
 
   // x, y, gy, gx (batch, tokens, parts, heads, dim); linear, so push is value on dx. y may be x, gx may be gy.
   void (*rope_value)(const rows::Rope<T>&, const S* x, S* y);
@@ -62,6 +70,7 @@ struct RowKernels {
   RowTable<float> f32;
   RowTable<double> f64;
   ActivationTable<float, bf16> half;
+  StreamTable<float, bf16, float> half_on_f32;     // bf16 branches of an f32 stream
   template <class T> const RowTable<T>& of() const {
     if constexpr (std::is_same_v<T, float>) return f32;
     else return f64;

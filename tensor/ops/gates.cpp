@@ -65,71 +65,81 @@ namespace {
 
 constexpr const char* name = "gated_residual";
 
+// The branch's type: h's where it may belong to a stream in `stream`, else the stream's.
+DType branch_type(DType stream, const Tensor& h) { return stream == DType::f32 && h.dtype() == DType::bf16 ? DType::bf16 : stream; }
+
 struct Prepared {
-  DType storage, compute;
-  Tensor x, h;
+  DType stream, branch, compute;
+  Tensor h;
   ModulationRows gate;
-  template <class S> rows::Gated<S> args() const {
+  template <class S, class X> rows::Gated<S, X> args(const X* x = nullptr) const {
     const std::int64_t width = h.shape().back();
-    return {h.numel() / width, width, x.data<S>(), h.data<S>(), pointer_or_null<S>(gate.first), gate.layout};
+    return {h.numel() / width, width, x, h.data<S>(), pointer_or_null<S>(gate.first), gate.layout};
   }
 };
 
-Prepared prepare(const GatedInputs& in) {
-  const DType compute = compute_type(in.x, name), storage = in.x.dtype();
-  if (!in.h.defined() || in.x.shape() != in.h.shape() || in.x.rank() == 0 || in.x.shape().back() == 0)
-    throw ShapeError(std::string(name) + ": x " + to_string(in.x.shape()) + " and h " + to_string(in.h.shape()) + " must have one shape with rows");
+Prepared prepare(const GatedBranch& in, DType stream) {
+  const DType compute = compute_type(in.h, name), branch = branch_type(stream, in.h);
+  if (in.h.rank() == 0 || in.h.shape().back() == 0) throw ShapeError(std::string(name) + ": h of shape " + to_string(in.h.shape()) + " has no rows");
   if (!in.gate.defined()) throw Error(std::string(name) + ": an undefined gate was given");
-  common_device(name, {&in.x, &in.h, &in.gate});
-  return {storage, compute, in.x.contiguous(), as_activation(in.h, storage, name).contiguous(),
-          modulation_rows(as_activation(in.gate, storage, name), {}, in.x.shape(), name)};
+  common_device(name, {&in.h, &in.gate});
+  return {stream, branch, compute, as_activation(in.h, branch, name).contiguous(),
+          modulation_rows(as_activation(in.gate, branch, name), {}, in.h.shape(), name)};
 }
 
 }  // namespace
 
 Tensor gated_residual(const Tensor& x, const Tensor& h, const Tensor& gate) {
   const OpName scope(name);
-  const Prepared p = prepare({x, h, gate});
-  Tensor y = Tensor::empty(x.shape(), p.storage, x.device());
-  count_traffic({&p.x, &p.h, &p.gate.first, &y});
-  with_activations(p.x, [&]<class T, class S>(T, S, const auto& kernels) { kernels.gated_value(p.args<S>(), y.data<S>()); });
+  compute_type(x, name);
+  if (h.defined() && x.shape() != h.shape())
+    throw ShapeError(std::string(name) + ": x " + to_string(x.shape()) + " and h " + to_string(h.shape()) + " must have one shape");
+  const Prepared p = prepare({h, gate}, x.dtype());
+  const Tensor in = x.contiguous();
+  Tensor y = Tensor::empty(x.shape(), p.stream, common_device(name, {&x, &h, &gate}));
+  count_traffic({&in, &p.h, &p.gate.first, &y});
+  on_stream(y.device(), p.stream, p.branch, [&]<class T, class S, class X>(T, S, X, const auto& kernels) {
+    kernels.gated_value(p.args<S, X>(in.data<X>()), y.data<X>());
+  });
   return y;
 }
 
-Tensor gated_push(const GatedInputs& in, const GatedInputs& d) {
+Tensor gated_push(const GatedBranch& in, const GatedTangents& d, DType stream) {
   const OpName scope(name);
-  const Prepared p = prepare(in);
-  const auto rows = [&](const Tensor& t) {
-    check_shape(t, in.x.shape(), name);
-    return t.defined() ? as_activation(t, p.storage, name).contiguous() : t;
+  const Prepared p = prepare(in, stream);
+  const auto rows = [&](const Tensor& t, DType type) {
+    check_shape(t, in.h.shape(), name);
+    return t.defined() ? as_activation(t, type, name).contiguous() : t;
   };
-  const Tensor dx = rows(d.x), dh = rows(d.h);
-  const ModulationRows dgate = modulation_rows(as_activation(d.gate, p.storage, name), {}, in.x.shape(), name);
-  Tensor dy = Tensor::empty(in.x.shape(), p.storage, common_device(name, {&in.x, &d.x, &d.h, &d.gate}));
+  const Tensor dx = rows(d.x, p.stream), dh = rows(d.h, p.branch);
+  const ModulationRows dgate = modulation_rows(as_activation(d.gate, p.branch, name), {}, in.h.shape(), name);
+  Tensor dy = Tensor::empty(in.h.shape(), p.stream, common_device(name, {&in.h, &d.x, &d.h, &d.gate}));
   count_traffic({&p.h, &dx, &dh, &p.gate.first, &dgate.first, &dy});
-  with_activations(p.x, [&]<class T, class S>(T, S, const auto& kernels) {
-    kernels.gated_push(p.args<S>(), pointer_or_null<S>(dx), pointer_or_null<S>(dh), pointer_or_null<S>(dgate.first), dgate.layout.ld, dy.data<S>());
+  on_stream(dy.device(), p.stream, p.branch, [&]<class T, class S, class X>(T, S, X, const auto& kernels) {
+    kernels.gated_push(p.args<S, X>(), pointer_or_null<X>(dx), pointer_or_null<S>(dh), pointer_or_null<S>(dgate.first), dgate.layout.ld, dy.data<X>());
   });
   return dy;
 }
 
-GatedInputs gated_pull(const GatedInputs& in, const Tensor& gy, bool want_h, bool want_gate) {
+GatedBranch gated_pull(const GatedBranch& in, DType stream, const Tensor& gy, bool want_h, bool want_gate) {
   const OpName scope(name);
-  const Prepared p = prepare(in);
+  const Prepared p = prepare(in, stream);
   check_defined(gy, name);
-  check_shape(gy, in.x.shape(), name);
-  const Tensor g = as_activation(gy, p.storage, name).contiguous();
-  if (in.h.numel() == 0)                                        // no row: nothing depends on the gate
-    return {{}, want_h ? Tensor::zeros(in.h.shape(), in.h.dtype(), in.h.device()) : Tensor(), want_gate ? Tensor::zeros(in.gate.shape(), in.gate.dtype(), in.gate.device()) : Tensor()};
-  const Device device = common_device(name, {&in.x, &g});
+  check_shape(gy, in.h.shape(), name);
+  const Tensor g = as_activation(gy, p.stream, name).contiguous();
+  if (in.h.numel() == 0) {                                      // no row: nothing depends on the gate
+    const auto zeros = [](bool want, const Tensor& like) { return want ? Tensor::zeros(like.shape(), like.dtype(), like.device()) : Tensor(); };
+    return {zeros(want_h, in.h), zeros(want_gate, in.gate)};
+  }
+  const Device device = common_device(name, {&in.h, &g});
   Tensor gh, ggate;
-  if (want_h) gh = Tensor::empty(in.h.shape(), p.storage, device);
-  if (want_gate) ggate = Tensor::empty({p.gate.groups, in.x.shape().back()}, p.compute, device);
+  if (want_h) gh = Tensor::empty(in.h.shape(), p.branch, device);
+  if (want_gate) ggate = Tensor::empty({p.gate.groups, in.h.shape().back()}, p.compute, device);
   count_traffic({&p.h, &g, &p.gate.first, &gh, &ggate});
-  with_activations(p.x, [&]<class T, class S>(T, S, const auto& kernels) {
-    kernels.gated_pull(p.args<S>(), g.data<S>(), writable_or_null<S>(gh), writable_or_null<T>(ggate), in.x.shape().back());
+  on_stream(device, p.stream, p.branch, [&]<class T, class S, class X>(T, S, X, const auto& kernels) {
+    kernels.gated_pull(p.args<S, X>(), g.data<X>(), writable_or_null<S>(gh), writable_or_null<T>(ggate), in.h.shape().back());
   });
-  return {{}, want_h ? gh.to(in.h.dtype()) : gh, want_gate ? modulation_gradient(ggate, in.gate.shape()).to(in.gate.dtype()) : ggate};
+  return {want_h ? gh.to(in.h.dtype()) : gh, want_gate ? modulation_gradient(ggate, in.gate.shape()).to(in.gate.dtype()) : ggate};
 }
 
 }  // namespace fm

@@ -9,14 +9,18 @@ Tensor swiglu(const Tensor& x);                                    // (..., 2 H)
 Tensor swiglu_push(const Tensor& x, const Tensor& dx);
 Tensor swiglu_pull(const Tensor& x, const Tensor& gy);
 
-// x + gate h; gate as in tensor/ops/modulation.h.
+// x + gate h in x's type; gate as in tensor/ops/modulation.h. h may be bf16 where x, the residual stream, is f32: the gate is then read in bf16.
 Tensor gated_residual(const Tensor& x, const Tensor& h, const Tensor& gate);
 
-struct GatedInputs {
-  Tensor x, h, gate;
+struct GatedBranch {
+  Tensor h, gate;
 };
-Tensor gated_push(const GatedInputs& in, const GatedInputs& d);     // undefined tangents are zero
+struct GatedTangents {
+  Tensor x, h, gate;                                                // undefined: zero
+};
+// `stream` is x's type; no derivative needs x itself.
+Tensor gated_push(const GatedBranch& in, const GatedTangents& d, DType stream);
 // Cotangents of h and gate in their shapes and types (that of x is gy).
-GatedInputs gated_pull(const GatedInputs& in, const Tensor& gy, bool want_h, bool want_gate);
+GatedBranch gated_pull(const GatedBranch& in, DType stream, const Tensor& gy, bool want_h, bool want_gate);
 
 }  // namespace fm

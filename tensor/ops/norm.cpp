@@ -16,13 +16,13 @@ const char* name_of(NormKind kind) { return kind == NormKind::layer ? "layer_nor
 
 // The operands as the kernels want them, and the tensors that keep them alive.
 struct Prepared {
-  DType storage, compute;
+  DType stream, result, compute;
   Tensor x, weight, bias;
   ModulationRows modulation;             // first: scale, second: shift
   std::int64_t rows, width;
 
-  template <class T, class S> rows::Norm<T, S> args(double eps, const NormSaved& saved) const {
-    return {rows, width, static_cast<T>(eps), x.data<S>(), pointer_or_null<T>(weight), pointer_or_null<T>(bias),
+  template <class T, class S, class X> rows::Norm<T, S, X> args(double eps, const NormSaved& saved) const {
+    return {rows, width, static_cast<T>(eps), x.data<X>(), pointer_or_null<T>(weight), pointer_or_null<T>(bias),
             pointer_or_null<S>(modulation.first), pointer_or_null<S>(modulation.second), modulation.layout,
             writable_or_null<T>(saved.mean), writable_or_null<T>(saved.rstd)};
   }
@@ -34,17 +34,18 @@ Tensor affine_operand(const Tensor& w, std::int64_t width, DType compute, const 
   return w.defined() ? widen(w, compute, op).contiguous() : w;
 }
 
-Prepared prepare(NormKind kind, const NormInputs& in) {
-  const char* op = name_of(kind);
-  const DType compute = compute_type(in.x, op), storage = in.x.dtype();
+Prepared prepare(const NormForm& form, const NormInputs& in) {
+  const char* op = name_of(form.kind);
+  const DType compute = compute_type(in.x, op), result = form.result;
+  check_stream(in.x.dtype(), result, op);
   if (in.x.rank() == 0 || in.x.shape().back() == 0) throw ShapeError(std::string(op) + ": x of shape " + to_string(in.x.shape()) + " has no rows to normalise");
   if (in.bias.defined() && !in.weight.defined()) throw ShapeError(std::string(op) + ": a bias needs a weight");
   if (in.shift.defined() && !in.scale.defined()) throw ShapeError(std::string(op) + ": a shift needs a scale");
   common_device(op, {&in.x, &in.weight, &in.bias, &in.scale, &in.shift});
   const std::int64_t width = in.x.shape().back();
-  return {storage, compute, in.x.contiguous(), affine_operand(in.weight, width, compute, op, "weight"),
+  return {in.x.dtype(), result, compute, in.x.contiguous(), affine_operand(in.weight, width, compute, op, "weight"),
           affine_operand(in.bias, width, compute, op, "bias"),
-          modulation_rows(as_activation(in.scale, storage, op), as_activation(in.shift, storage, op), in.x.shape(), op), in.x.numel() / width, width};
+          modulation_rows(as_activation(in.scale, result, op), as_activation(in.shift, result, op), in.x.shape(), op), in.x.numel() / width, width};
 }
 
 // Statistics of another x would be read beyond their end.
@@ -65,17 +66,18 @@ Tensor empty_if(bool wanted, const Shape& shape, DType dtype, Device device) { r
 
 }  // namespace
 
-Tensor norm_value(NormKind kind, const NormInputs& in, double eps, NormSaved& saved) {
-  const OpName scope(name_of(kind));
-  if (!(eps >= 0 && std::isfinite(eps))) throw ConfigError(std::string(name_of(kind)) + ": eps = " + std::to_string(eps) + ": want a finite number >= 0");
-  const Prepared p = prepare(kind, in);
-  if (kind == NormKind::layer) saved.mean = Tensor::empty({p.rows}, p.compute, in.x.device());
+Tensor norm_value(const NormForm& form, const NormInputs& in, NormSaved& saved) {
+  const OpName scope(name_of(form.kind));
+  if (!(form.eps >= 0 && std::isfinite(form.eps)))
+    throw ConfigError(std::string(name_of(form.kind)) + ": eps = " + std::to_string(form.eps) + ": want a finite number >= 0");
+  const Prepared p = prepare(form, in);
+  if (form.kind == NormKind::layer) saved.mean = Tensor::empty({p.rows}, p.compute, in.x.device());
   saved.rstd = Tensor::empty({p.rows}, p.compute, in.x.device());
-  Tensor y = Tensor::empty(in.x.shape(), p.storage, in.x.device());
+  Tensor y = Tensor::empty(in.x.shape(), p.result, in.x.device());
   count_traffic({&p.x, &p.modulation.first, &p.modulation.second, &y});
-  with_activations(p.x, [&]<class T, class S>(T, S, const auto& kernels) {
-    const auto kernel = kind == NormKind::layer ? kernels.layer_norm_value : kernels.rms_norm_value;
-    kernel(p.args<T, S>(eps, saved), y.data<S>());
+  on_stream(in.x.device(), p.stream, p.result, [&]<class T, class S, class X>(T, S, X, const auto& kernels) {
+    const auto kernel = form.kind == NormKind::layer ? kernels.layer_norm_value : kernels.rms_norm_value;
+    kernel(p.args<T, S, X>(form.eps, saved), y.data<S>());
   });
   return y;
 }
@@ -84,56 +86,58 @@ namespace {
 
 // Rows of the tangents of scale and shift, of the same kind (per sample, per token) as the modulations themselves: when those are of two kinds
 // both became per token, so a missing tangent is made of zeros to be brought along.
-ModulationRows modulation_tangents(const NormInputs& in, const NormInputs& d, DType storage, const char* op) {
+ModulationRows modulation_tangents(const NormInputs& in, const NormInputs& d, DType result, const char* op) {
   if (!d.scale.defined() && !d.shift.defined()) return {};
   const bool two_kinds = in.shift.defined() && in.scale.numel() != in.shift.numel();
   const auto filled = [&](const Tensor& t, const Tensor& m) { return t.defined() || !two_kinds ? t : Tensor::zeros(m.shape(), m.dtype(), m.device()); };
-  return modulation_rows(as_activation(filled(d.scale, in.scale), storage, op), as_activation(filled(d.shift, in.shift), storage, op), in.x.shape(), op);
+  return modulation_rows(as_activation(filled(d.scale, in.scale), result, op), as_activation(filled(d.shift, in.shift), result, op), in.x.shape(), op);
 }
 
 }  // namespace
 
-Tensor norm_push(NormKind kind, const NormInputs& in, double eps, const NormSaved& saved, const NormInputs& d) {
-  const OpName scope(name_of(kind));
-  const char* op = name_of(kind);
-  const Prepared p = prepare(kind, in);
+Tensor norm_push(const NormForm& form, const NormInputs& in, const NormSaved& saved, const NormInputs& d) {
+  const char* op = name_of(form.kind);
+  const OpName scope(op);
+  const Prepared p = prepare(form, in);
   common_device(op, {&in.x, &d.x, &d.weight, &d.bias, &d.scale, &d.shift});
-  const ModulationRows dm = modulation_tangents(in, d, p.storage, op);
+  const ModulationRows dm = modulation_tangents(in, d, p.result, op);
   check_shape(d.x, in.x.shape(), op);
-  check_saved(p, kind, saved, op);
-  const Tensor dx = d.x.defined() ? as_activation(d.x, p.storage, op).contiguous() : d.x;
+  check_saved(p, form.kind, saved, op);
+  const Tensor dx = d.x.defined() ? as_activation(d.x, p.stream, op).contiguous() : d.x;
   const Tensor dw = affine_operand(d.weight, p.width, p.compute, op, "tangent of weight");
   const Tensor db = affine_operand(d.bias, p.width, p.compute, op, "tangent of bias");
-  Tensor dy = Tensor::empty(in.x.shape(), p.storage, in.x.device());
+  Tensor dy = Tensor::empty(in.x.shape(), p.result, in.x.device());
   count_traffic({&p.x, &dx, &p.modulation.first, &p.modulation.second, &dm.first, &dm.second, &dy});
-  with_activations(p.x, [&]<class T, class S>(T, S, const auto& kernels) {
-    const auto kernel = kind == NormKind::layer ? kernels.layer_norm_push : kernels.rms_norm_push;
-    kernel(p.args<T, S>(eps, saved), {pointer_or_null<S>(dx), pointer_or_null<T>(dw), pointer_or_null<T>(db), pointer_or_null<S>(dm.first),
-                                      pointer_or_null<S>(dm.second), dm.layout.ld, dy.data<S>()});
+  on_stream(in.x.device(), p.stream, p.result, [&]<class T, class S, class X>(T, S, X, const auto& kernels) {
+    const auto kernel = form.kind == NormKind::layer ? kernels.layer_norm_push : kernels.rms_norm_push;
+    kernel(p.args<T, S, X>(form.eps, saved), {pointer_or_null<X>(dx), pointer_or_null<T>(dw), pointer_or_null<T>(db), pointer_or_null<S>(dm.first),
+                                              pointer_or_null<S>(dm.second), dm.layout.ld, dy.data<S>()});
   });
   return dy;
 }
 
-NormInputs norm_pull(NormKind kind, const NormInputs& in, double eps, const NormSaved& saved, const Tensor& gy, const NormWanted& wanted) {
-  const OpName scope(name_of(kind));
-  const Prepared p = prepare(kind, in);
-  check_defined(gy, name_of(kind));
-  check_shape(gy, in.x.shape(), name_of(kind));
-  check_saved(p, kind, saved, name_of(kind));
-  const Tensor g = as_activation(gy, p.storage, name_of(kind)).contiguous();
+NormInputs norm_pull(const NormForm& form, const NormInputs& in, const NormSaved& saved, const Tensor& gy, const NormWanted& wanted) {
+  const char* op = name_of(form.kind);
+  const OpName scope(op);
+  const Prepared p = prepare(form, in);
+  check_defined(gy, op);
+  check_shape(gy, in.x.shape(), op);
+  check_saved(p, form.kind, saved, op);
+  const Tensor g = as_activation(gy, p.result, op).contiguous();
   if (p.rows == 0) return no_rows(in, wanted);
-  const Device device = common_device(name_of(kind), {&in.x, &g});
+  const Device device = common_device(op, {&in.x, &g});
   const Shape groups{p.modulation.groups, p.width};
-  const NormInputs out{empty_if(wanted.x, in.x.shape(), p.storage, device), empty_if(wanted.weight, {p.width}, p.compute, device),
+  const NormInputs out{empty_if(wanted.x, in.x.shape(), p.stream, device), empty_if(wanted.weight, {p.width}, p.compute, device),
                        empty_if(wanted.bias, {p.width}, p.compute, device), empty_if(wanted.scale, groups, p.compute, device),
                        empty_if(wanted.shift, groups, p.compute, device)};
   count_traffic({&p.x, &g, &p.modulation.first, &out.x, &out.scale, &out.shift});
   Tensor workspace;
   if (wanted.weight || wanted.bias) workspace = Tensor::empty({rows::norm_workspace(p.rows, p.width, p.modulation.layout.share)}, p.compute, device);
-  with_activations(p.x, [&]<class T, class S>(T, S, const auto& kernels) {
-    const auto kernel = kind == NormKind::layer ? kernels.layer_norm_pull : kernels.rms_norm_pull;
-    kernel(p.args<T, S>(eps, saved), {g.data<S>(), writable_or_null<S>(out.x), writable_or_null<T>(out.weight), writable_or_null<T>(out.bias),
-                                      writable_or_null<T>(out.scale), writable_or_null<T>(out.shift), p.width, writable_or_null<T>(workspace)});
+  on_stream(device, p.stream, p.result, [&]<class T, class S, class X>(T, S, X, const auto& kernels) {
+    const auto kernel = form.kind == NormKind::layer ? kernels.layer_norm_pull : kernels.rms_norm_pull;
+    kernel(p.args<T, S, X>(form.eps, saved),
+           {g.data<S>(), writable_or_null<X>(out.x), writable_or_null<T>(out.weight), writable_or_null<T>(out.bias), writable_or_null<T>(out.scale),
+            writable_or_null<T>(out.shift), p.width, writable_or_null<T>(workspace)});
   });
   const auto like = [](const Tensor& t, const Tensor& input) { return t.defined() ? t.to(input.dtype()) : t; };
   return {like(out.x, in.x), like(out.weight, in.weight), like(out.bias, in.bias),
@@ -154,22 +158,22 @@ NormSaved head_samples(const NormSaved& saved, const Shape& x, std::int64_t samp
 
 Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps) {
   NormSaved saved;
-  return norm_value(NormKind::layer, {x, weight, bias, {}, {}}, eps, saved);
+  return norm_value({NormKind::layer, eps, x.dtype()}, {x, weight, bias, {}, {}}, saved);
 }
 
 Tensor rms_norm(const Tensor& x, const Tensor& weight, double eps) {
   NormSaved saved;
-  return norm_value(NormKind::rms, {x, weight, {}, {}, {}}, eps, saved);
+  return norm_value({NormKind::rms, eps, x.dtype()}, {x, weight, {}, {}, {}}, saved);
 }
 
 Tensor layer_norm_modulate(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& shift, const Tensor& scale, double eps) {
   NormSaved saved;
-  return norm_value(NormKind::layer, {x, weight, bias, scale, shift}, eps, saved);
+  return norm_value({NormKind::layer, eps, x.dtype()}, {x, weight, bias, scale, shift}, saved);
 }
 
 Tensor rms_norm_modulate(const Tensor& x, const Tensor& weight, const Tensor& shift, const Tensor& scale, double eps) {
   NormSaved saved;
-  return norm_value(NormKind::rms, {x, weight, {}, scale, shift}, eps, saved);
+  return norm_value({NormKind::rms, eps, x.dtype()}, {x, weight, {}, scale, shift}, saved);
 }
 
 }  // namespace fm

@@ -1,7 +1,7 @@
 // Layer norm and RMS norm over the last dimension, with affine and modulation fused:
 //   y = (h w + b) (1 + scale) + shift,  h = (x - mean) rstd,  rstd = 1/sqrt(var + eps)     RMS norm: mean = 0, var = mean(x^2)
 // x (..., C); weight and bias (C); scale and shift as in tensor/ops/modulation.h. weight, bias, scale, shift may be undefined. bf16 operands are
-// computed on in f32; results have x's type.
+// computed on in f32. The result has x's type, or bf16 for an f32 x: a residual stream in f32 in front of a product in bf16.
 #pragma once
 
 #include "tensor/tensor.h"
@@ -9,6 +9,12 @@
 namespace fm {
 
 enum class NormKind { layer, rms };
+
+struct NormForm {
+  NormKind kind;
+  double eps;
+  DType result;                          // of y and of its tangent; scale, shift and their tangents are read in it
+};
 
 struct NormInputs {
   Tensor x, weight, bias, scale, shift;
@@ -23,11 +29,11 @@ struct NormWanted {
 };
 
 // ConfigError for an eps that is negative or not finite.
-Tensor norm_value(NormKind kind, const NormInputs& in, double eps, NormSaved& saved);
+Tensor norm_value(const NormForm& form, const NormInputs& in, NormSaved& saved);
 // The tangent along `d` (undefined: zero) of the samples that `in` and `saved` hold.
-Tensor norm_push(NormKind kind, const NormInputs& in, double eps, const NormSaved& saved, const NormInputs& d);
+Tensor norm_push(const NormForm& form, const NormInputs& in, const NormSaved& saved, const NormInputs& d);
 // Cotangents of the wanted inputs, in their shapes and types.
-NormInputs norm_pull(NormKind kind, const NormInputs& in, double eps, const NormSaved& saved, const Tensor& gy, const NormWanted& wanted);
+NormInputs norm_pull(const NormForm& form, const NormInputs& in, const NormSaved& saved, const Tensor& gy, const NormWanted& wanted);
 
 // The same inputs and statistics cut to the first samples (dimension 0 of x).
 NormInputs head_samples(const NormInputs& in, std::int64_t samples);

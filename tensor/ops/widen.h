@@ -38,6 +38,12 @@ inline void check_defined(const Tensor& x, const char* op) {
   if (!x.defined()) throw Error(std::string(op) + ": an undefined tensor was given");
 }
 
+// DTypeError unless branches in `branch` may belong to a residual stream in `stream`: one type, or bf16 branches of an f32 stream.
+inline void check_stream(DType stream, DType branch, const char* op) {
+  if (stream != branch && !(stream == DType::f32 && branch == DType::bf16))
+    throw DTypeError(std::string(op) + ": a result in " + name_of(branch) + " of x in " + name_of(stream) + "; want x's type, or bf16 for x in f32");
+}
+
 // Calls f(float{}) or f(double{}).
 template <class F> void with_compute_type(DType compute, F&& f) {
   if (compute == DType::f64) f(double{});

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cmath>
+#include <optional>
 
 #include "autodiff/check.h"
 #include "autodiff/rules/activation.h"
@@ -36,21 +37,29 @@ double largest_difference(const Tensor& a, const Tensor& b) {
   return worst / (scale > 0 ? scale : 1);
 }
 
-// value, tangent and cotangents of f at inputs along fixed directions
-Tensors run(const CheckedFunction& f, const Tensors& inputs) {
+std::vector<DType> types_of(const Tensors& x) {
+  std::vector<DType> out;
+  for (const Tensor& t : x) out.push_back(t.dtype());
+  return out;
+}
+
+// value, tangent and cotangents of f at inputs along fixed directions, which are rounded to these types; so is the output's cotangent, to `result`
+Tensors run(const CheckedFunction& f, const Tensors& inputs, const std::vector<DType>& types, std::optional<DType> result = {}) {
   Tape tape;
   Vars leaves, x;
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     leaves.push_back(tape.variable(inputs[i]));
-    x.push_back(leaves[i].with_tangent(sample_normal(inputs[i].shape(), 900 + i).to(inputs[i].dtype())));
+    x.push_back(leaves[i].with_tangent(sample_normal(inputs[i].shape(), 900 + i).to(types[i]).to(inputs[i].dtype())));
   }
   const detail::TangentScope scope(TangentMode::constant);
   const Var y = f(x);
-  const Gradients g = tape.backward({{y.without_tangent(), sample_normal(y.shape(), 999).to(y.dtype())}});
+  const Gradients g = tape.backward({{y.without_tangent(), sample_normal(y.shape(), 999).to(result.value_or(y.dtype())).to(y.dtype())}});
   Tensors out{y.value(), y.full_tangent()};
   for (const Var& leaf : leaves) out.push_back(g[leaf]);
   return out;
 }
+
+Tensors run(const CheckedFunction& f, const Tensors& inputs) { return run(f, inputs, types_of(inputs)); }
 
 Tensors cast_all(const Tensors& x, DType dtype) {
   Tensors out;
@@ -92,7 +101,7 @@ TEST_CASE("norms") {
         return kind == NormKind::layer ? layer_norm(v, weight, bias, 1e-5) : rms_norm(v, weight, 1e-5);
       };
       const auto reference = [=](const Var& v, const Var& weight, const Var& bias) {
-        return norm_reference(kind, v, weight, bias, {}, {}, 1e-5);
+        return norm_reference({kind, 1e-5, v.dtype()}, v, weight, bias, {}, {});
       };
       const std::string name = kind == NormKind::layer ? "layer_norm" : "rms_norm";
       check(name, [=](const Vars& v) { return call(v[0], {}, {}); }, [=](const Vars& v) { return reference(v[0], {}, {}); }, {x});
@@ -114,15 +123,15 @@ TEST_CASE("modulated norms: per sample, per token, of mixed kind") {
   for (const auto& [a, s] : kinds) {
     const Tensor shift = normal(a, 4), scale = normal(s, 5);
     check("layer_norm_modulate", [](const Vars& v) { return layer_norm_modulate(v[0], v[1], v[2], v[3], v[4], 1e-6); },
-          [](const Vars& v) { return norm_reference(NormKind::layer, v[0], v[1], v[2], v[3], v[4], 1e-6); }, {x, w, b, shift, scale});
+          [](const Vars& v) { return norm_reference({NormKind::layer, 1e-6, v[0].dtype()}, v[0], v[1], v[2], v[3], v[4]); }, {x, w, b, shift, scale});
     check("rms_norm_modulate", [](const Vars& v) { return rms_norm_modulate(v[0], v[1], v[2], v[3], 1e-6); },
-          [](const Vars& v) { return norm_reference(NormKind::rms, v[0], v[1], {}, v[2], v[3], 1e-6); }, {x, w, shift, scale});
+          [](const Vars& v) { return norm_reference({NormKind::rms, 1e-6, v[0].dtype()}, v[0], v[1], {}, v[2], v[3]); }, {x, w, shift, scale});
     check("layer_norm_modulate, affine-free", [](const Vars& v) { return layer_norm_modulate(v[0], {}, {}, v[1], v[2], 1e-6); },
-          [](const Vars& v) { return norm_reference(NormKind::layer, v[0], {}, {}, v[1], v[2], 1e-6); }, {x, shift, scale});
+          [](const Vars& v) { return norm_reference({NormKind::layer, 1e-6, v[0].dtype()}, v[0], {}, {}, v[1], v[2]); }, {x, shift, scale});
   }
   check(
       "rows (B,C)", [](const Vars& v) { return rms_norm_modulate(v[0], v[1], v[2], v[3], 1e-6); },
-      [](const Vars& v) { return norm_reference(NormKind::rms, v[0], v[1], {}, v[2], v[3], 1e-6); },
+      [](const Vars& v) { return norm_reference({NormKind::rms, 1e-6, v[0].dtype()}, v[0], v[1], {}, v[2], v[3]); },
       {normal({4, c}, 1), w, normal({4, c}, 4), normal({4, c}, 5)});
 }
 
@@ -137,7 +146,7 @@ TEST_CASE("adaLN: six chunks of one modulation, as a transformer block uses them
   const auto fused = block([](const Var& x, const Var& w, const Var& t, const Var& s) { return rms_norm_modulate(x, w, t, s, 1e-6); },
                            [](const Var& x, const Var& h, const Var& g) { return gated_residual(x, h, g); });
   const auto reference =
-      block([](const Var& x, const Var& w, const Var& t, const Var& s) { return norm_reference(NormKind::rms, x, w, {}, t, s, 1e-6); },
+      block([](const Var& x, const Var& w, const Var& t, const Var& s) { return norm_reference({NormKind::rms, 1e-6, x.dtype()}, x, w, {}, t, s); },
             [](const Var& x, const Var& h, const Var& g) { return gated_residual_reference(x, h, g); });
   const Tensor x = normal({3, 4, 5}, 1), w = normal({5}, 2);
   for (const Shape& shape : {Shape{3, 30}, Shape{3, 1, 30}, Shape{3, 4, 30}}) {
@@ -171,6 +180,44 @@ TEST_CASE("gated residual") {
   for (const Shape& shape : {Shape{3, 5}, Shape{3, 1, 5}, Shape{3, 4, 5}})
     check("gated_residual", [](const Vars& v) { return gated_residual(v[0], v[1], v[2]); },
           [](const Vars& v) { return gated_residual_reference(v[0], v[1], v[2]); }, {x, h, normal(shape, 3)});
+}
+
+namespace {
+
+// value, tangent and cotangents of f against the same in f64, where every operand is exact; `half` says what may be off by roundings to bf16: one
+// for a value or cotangent, one for each of the three terms of a tangent.
+void check_mixed(const CheckedFunction& f, const CheckedFunction& exact, const Tensors& inputs, const std::vector<bool>& half) {
+  const Tensors got = run(f, inputs), want = run(exact, cast_all(inputs, DType::f64), types_of(inputs), got[0].dtype());
+  REQUIRE(got.size() == want.size());
+  for (std::size_t i = 0; i < got.size(); ++i) {
+    CAPTURE(i);
+    CHECK(got[i].dtype() == (half[i] ? DType::bf16 : DType::f32));
+    CHECK(largest_difference(got[i].to(DType::f64), want[i]) < (half[i] ? 8e-3 : 2e-6));
+  }
+}
+
+}  // namespace
+
+TEST_CASE("bf16 branches of an f32 stream: norms read f32 and give bf16, sums stay f32; cotangents have their operands' types") {
+  const std::int64_t n = 3, tokens = 5, c = 37;
+  const auto half = [](const Tensor& t) { return t.to(DType::bf16); };
+  const Tensor x = normal({n, tokens, c}, 1).to(DType::f32), w = normal({c}, 2).to(DType::f32), b = normal({c}, 3).to(DType::f32);
+  for (const Shape& shape : {Shape{n, c}, Shape{n, tokens, c}}) {
+    const Tensor shift = half(normal(shape, 4)), scale = half(normal(shape, 5)), h = half(normal({n, tokens, c}, 6));
+    check_mixed([](const Vars& v) { return rms_norm_modulate(v[0], v[1], v[2], v[3], 1e-6, DType::bf16); },
+                [](const Vars& v) { return rms_norm_modulate(v[0], v[1], v[2], v[3], 1e-6); }, {x, w, shift, scale},
+                {true, true, false, false, true, true});
+    check_mixed([](const Vars& v) { return gated_residual(v[0], v[1], v[2]); }, [](const Vars& v) { return gated_residual(v[0], v[1], v[2]); },
+                {x, h, scale}, {false, false, false, true, true});
+    const detail::TangentScope taped(TangentMode::taped);                    // becomes the reference composition, of the same types
+    const Var dual = Var(x).with_tangent(x);
+    CHECK(rms_norm_modulate(dual, w, shift, scale, 1e-6, DType::bf16).dtype() == DType::bf16);
+    CHECK(gated_residual(dual, h, scale).tangent().dtype() == DType::f32);
+  }
+  check_mixed([](const Vars& v) { return layer_norm(v[0], v[1], v[2], 1e-6, DType::bf16); },
+              [](const Vars& v) { return layer_norm(v[0], v[1], v[2], 1e-6); }, {x, w, b}, {true, true, false, false, false});
+  CHECK_THROWS_WITH_AS(layer_norm(half(x), w, b, 1e-6, DType::f32), doctest::Contains("a result in f32 of x in bf16"), DTypeError);
+  CHECK_THROWS_AS(layer_norm(x.to(DType::f64), {}, {}, 1e-6, DType::bf16), DTypeError);
 }
 
 TEST_CASE("softmax, log_softmax, swiglu") {

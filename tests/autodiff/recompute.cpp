@@ -295,6 +295,35 @@ TEST_CASE("linear of a Recomputed: gradients and tangents bit for bit, less is k
   }
 }
 
+TEST_CASE("linear of a Recomputed whose first input is computed again: bit for bit, and the input is not kept") {
+  for (const DType dtype : {DType::f32, DType::f64}) {
+    const Parameter w{0.3 * sample_normal({7, 64}, 1, dtype)}, norm{sample_normal({64}, 2, dtype)};
+    const Tensor x = sample_normal({40, 64}, 3, dtype), branch = sample_normal({40, 64}, 4, dtype), gate = sample_normal({40, 64}, 5, dtype);
+    std::vector<Tensor> first;
+    std::size_t held = 0;
+    for (const bool again : {false, true}) {
+      Tape tape;
+      const Var vx = tape.variable(x), vbranch = tape.variable(branch), vgate = tape.variable(gate);
+      const std::size_t before = memory_stats().live;
+      Var y;
+      {
+        const Var h = gated_residual(vx, vbranch, vgate);
+        Recomputed normed{[&norm](const Vars& v) { return rms_norm(v[0], norm, 1e-6); }, {h}};
+        if (again) normed.first_input = [=] { return gated_residual(x, branch, gate); };
+        y = linear(normed, w);
+      }
+      const std::size_t kept = memory_stats().live - before;
+      const Tensor value = y.value();
+      const Gradients g = backward(sum(square(y)));
+      const std::vector<Tensor> all{value, g[vx], g[vbranch], g[vgate], g[norm], g[w]};
+      for (std::size_t i = 0; again && i < all.size(); ++i) CHECK_MESSAGE(equal_bits(all[i], first[i]), i);
+      if (again) CHECK(kept + x.bytes() <= held);
+      first = all;
+      held = kept;
+    }
+  }
+}
+
 TEST_CASE("linear of a Recomputed passes all checks") {
   const Products f(DType::f64, true);
   check_all([&f](const Vars& x) { return f(x[0], x[1], x[2]); }, {sample_normal({3, 2, 6}, 1), sample_normal({3, 6}, 2), sample_normal({3, 6}, 3)},

@@ -19,18 +19,27 @@ namespace {
 
 constexpr Side sides[] = {Side::cpu, Side::gpu};
 
+const RowKernels& kernels_of(Side side) { return side == Side::cpu ? fm::cpu::row_kernels() : gpu().rows; }
+
 template <class T, class S>
 const ActivationTable<T, S>& table(Side side) {
-  const RowKernels& k = side == Side::cpu ? fm::cpu::row_kernels() : gpu().rows;
   if constexpr (std::is_same_v<S, fm::bf16>)
-    return k.half;
+    return kernels_of(side).half;
   else
-    return k.of<T>();
+    return kernels_of(side).of<T>();
+}
+
+template <class T, class S, class X>
+const StreamTable<T, S, X>& stream_table(Side side) {
+  if constexpr (std::is_same_v<S, X>)
+    return table<T, S>(side);
+  else
+    return kernels_of(side).half_on_f32;
 }
 
 template <class T>
 const RowTable<T>& rows_of(Side side) {
-  return (side == Side::cpu ? fm::cpu::row_kernels() : gpu().rows).of<T>();
+  return kernels_of(side).of<T>();
 }
 
 // f(T{}, S{}) for every table.
@@ -39,6 +48,15 @@ void each_type(const F& f) {
   f(double{}, double{});
   f(float{}, float{});
   f(float{}, fm::bf16{});
+}
+
+// f(T{}, S{}, X{}) for every table of a residual stream in X.
+template <class F>
+void each_stream(const F& f) {
+  f(double{}, double{}, double{});
+  f(float{}, float{}, float{});
+  f(float{}, fm::bf16{}, fm::bf16{});
+  f(float{}, fm::bf16{}, float{});
 }
 
 struct Rows {
@@ -61,11 +79,12 @@ const std::vector<Has> forms{{0, 0, 0, 0}, {1, 0, 0, 0}, {1, 1, 0, 0}, {0, 0, 1,
 // Bit i of `which` says whether optional i is given.
 bool bit(int which, int i) { return (which >> i & 1) != 0; }
 
-template <class T, class S>
+template <class T, class S, class X>
 struct NormCase {
   Rows shape;
   bool centred;
-  Both<S> x, scale, shift;
+  Both<X> x;
+  Both<S> scale, shift;
   Both<T> weight, bias, mean, rstd;
 
   NormCase(const Rows& s, bool centred_, const Has& has)
@@ -81,7 +100,7 @@ struct NormCase {
 
   Int ld() const { return 2 * shape.width + 3; }
   Int tangent_ld() const { return shape.width + 5; }
-  fm::rows::Norm<T, S> args(Side side) {
+  fm::rows::Norm<T, S, X> args(Side side) {
     return {shape.rows,     shape.width,         T(1e-3),       x.on(side),   weight.on(side), bias.on(side), scale.on(side),
             shift.on(side), {shape.share, ld()}, mean.on(side), rstd.on(side)};
   }
@@ -89,7 +108,7 @@ struct NormCase {
   void value() {
     Both<S> y(shape.rows * shape.width, 8);
     for (const Side side : sides) {
-      const auto& k = table<T, S>(side);
+      const auto& k = stream_table<T, S, X>(side);
       (centred ? k.layer_norm_value : k.rms_norm_value)(args(side), y.on(side));
     }
     FM_CHECK_SAME(y, S);
@@ -100,11 +119,12 @@ struct NormCase {
   void push(int which) {
     CAPTURE(which);
     const Rows& s = shape;
-    Both<S> dx(s.rows * s.width, 11, bit(which, 0)), dscale(s.groups() * tangent_ld(), 12, scale.on(Side::cpu) && bit(which, 1)),
+    Both<X> dx(s.rows * s.width, 11, bit(which, 0));
+    Both<S> dscale(s.groups() * tangent_ld(), 12, scale.on(Side::cpu) && bit(which, 1)),
         dshift(s.groups() * tangent_ld(), 13, shift.on(Side::cpu) && bit(which, 2)), dy(s.rows * s.width, 14);
     Both<T> dweight(s.width, 15, weight.on(Side::cpu) && bit(which, 3)), dbias(s.width, 16, bias.on(Side::cpu) && bit(which, 4));
     for (const Side side : sides) {
-      const auto& k = table<T, S>(side);
+      const auto& k = stream_table<T, S, X>(side);
       (centred ? k.layer_norm_push : k.rms_norm_push)(
           args(side), {dx.on(side), dweight.on(side), dbias.on(side), dscale.on(side), dshift.on(side), tangent_ld(), dy.on(side)});
     }
@@ -114,17 +134,18 @@ struct NormCase {
   void pull(int which) {
     CAPTURE(which);
     const Rows& s = shape;
-    Both<S> gy(s.rows * s.width, 21), gx(s.rows * s.width, 22, bit(which, 0));
+    Both<S> gy(s.rows * s.width, 21);
+    Both<X> gx(s.rows * s.width, 22, bit(which, 0));
     Both<T> gscale(s.groups() * tangent_ld(), 23, scale.on(Side::cpu) && bit(which, 1)),
         gshift(s.groups() * tangent_ld(), 24, shift.on(Side::cpu) && bit(which, 2)),
         gweight(s.width, 25, weight.on(Side::cpu) && bit(which, 3)), gbias(s.width, 26, bias.on(Side::cpu) && bit(which, 4)),
         workspace(fm::rows::norm_workspace(s.rows, s.width, s.share), 27);
     for (const Side side : sides) {
-      const auto& k = table<T, S>(side);
+      const auto& k = stream_table<T, S, X>(side);
       (centred ? k.layer_norm_pull : k.rms_norm_pull)(args(side), {gy.on(side), gx.on(side), gweight.on(side), gbias.on(side),
                                                                    gscale.on(side), gshift.on(side), tangent_ld(), workspace.on(side)});
     }
-    FM_CHECK_SAME(gx, S);
+    FM_CHECK_SAME(gx, X);
     FM_CHECK_SAME(gscale, T);
     FM_CHECK_SAME(gshift, T);
     FM_CHECK_SAME(gweight, T);
@@ -132,11 +153,11 @@ struct NormCase {
   }
 };
 
-template <class T, class S>
+template <class T, class S, class X>
 void check_norm(const Rows& s, bool centred, const Has& has, bool thorough) {
   INFO(describe(s) << ", centred " << centred << ", weight " << has.weight << ", bias " << has.bias << ", scale " << has.scale << ", shift "
-                   << has.shift << ", " << sizeof(S) << " bytes");
-  NormCase<T, S> c(s, centred, has);
+                   << has.shift << ", " << sizeof(S) << " bytes beside " << sizeof(X));
+  NormCase<T, S, X> c(s, centred, has);
   c.value();
   for (const int which : {31, 30, 1, 2, 4, 8, 16, 0}) {
     c.push(which);
@@ -150,13 +171,13 @@ void check_norm(const Rows& s, bool centred, const Has& has, bool thorough) {
 TEST_CASE("norms on a GPU are the CPU's") {
   for (const Rows& s : shapes)
     for (const Has& has : forms)
-      for (const bool centred : {true, false}) each_type([&]<class T, class S>(T, S) { check_norm<T, S>(s, centred, has, s.rows == 20); });
+      for (const bool centred : {true, false}) each_stream([&]<class T, class S, class X>(T, S, X) { check_norm<T, S, X>(s, centred, has, s.rows == 20); });
 }
 
 TEST_CASE("norms on a GPU: more rows than a block of partial sums has at least, no rows, no columns") {
   const Has all{true, true, true, true};
   for (const Rows& s : {Rows{4200, 3, 1}, Rows{4201, 2, 10}, Rows{300, 5, 100}})
-    for (const bool centred : {true, false}) each_type([&]<class T, class S>(T, S) { check_norm<T, S>(s, centred, all, false); });
+    for (const bool centred : {true, false}) each_stream([&]<class T, class S, class X>(T, S, X) { check_norm<T, S, X>(s, centred, all, false); });
   each_type([&]<class T, class S>(T, S) {
     const auto& k = table<T, S>(Side::gpu);
     k.layer_norm_value({0, 8}, nullptr);
@@ -191,23 +212,23 @@ TEST_CASE("SwiGLU on a GPU is the CPU's") {
 
 TEST_CASE("gated residuals on a GPU are the CPU's") {
   for (const Rows& s : shapes)
-    each_type([&]<class T, class S>(T, S) {
+    each_stream([&]<class T, class S, class X>(T, S, X) {
       const Int n = s.rows * s.width, ld = 3 * s.width + 1, tangent_ld = s.width + 2;
       for (int which = 0; which < 8; ++which) {
-        INFO(describe(s) << ", " << sizeof(S) << " bytes, operands " << which);
-        Both<S> x(n, 1), h(n, 2), gate(s.groups() * ld, 3), dx(n, 4, bit(which, 0)), dh(n, 5, bit(which, 1)),
-            dgate(s.groups() * tangent_ld, 6, bit(which, 2));
-        Both<S> gy(n, 7), gh(n, 8, bit(which, 0)), y(n, 9), dy(n, 10);
+        INFO(describe(s) << ", " << sizeof(S) << " bytes beside " << sizeof(X) << ", operands " << which);
+        Both<X> x(n, 1), dx(n, 4, bit(which, 0)), gy(n, 7), y(n, 9), dy(n, 10);
+        Both<S> h(n, 2), gate(s.groups() * ld, 3), dh(n, 5, bit(which, 1)), dgate(s.groups() * tangent_ld, 6, bit(which, 2)),
+            gh(n, 8, bit(which, 0));
         Both<T> ggate(s.groups() * tangent_ld, 11, bit(which, 1));
         for (const Side side : sides) {
-          const auto& k = table<T, S>(side);
-          const fm::rows::Gated<S> a{s.rows, s.width, x.on(side), h.on(side), gate.on(side), {s.share, ld}};
+          const auto& k = stream_table<T, S, X>(side);
+          const fm::rows::Gated<S, X> a{s.rows, s.width, x.on(side), h.on(side), gate.on(side), {s.share, ld}};
           k.gated_value(a, y.on(side));
           k.gated_push(a, dx.on(side), dh.on(side), dgate.on(side), tangent_ld, dy.on(side));
           k.gated_pull(a, gy.on(side), gh.on(side), ggate.on(side), tangent_ld);
         }
-        FM_CHECK_SAME(y, S);
-        FM_CHECK_SAME(dy, S);
+        FM_CHECK_SAME(y, X);
+        FM_CHECK_SAME(dy, X);
         FM_CHECK_SAME(gh, S);
         FM_CHECK_SAME(ggate, T);
       }

@@ -79,18 +79,19 @@ TEST_CASE("rows: softmax, norms, gates") {
   for (const NormKind kind : {NormKind::layer, NormKind::rms}) {
     const std::string op = kind == NormKind::layer ? "layer_norm" : "rms_norm";
     NormSaved statistics;
-    norm_value(kind, {a, w, {}, {}, {}}, 1e-6, statistics);
-    refuses(op, a, [&](const Tensor& t) { norm_pull(kind, {a, w, {}, {}, {}}, 1e-6, statistics, t, {true, true, false, false, false}); });
-    refuses(op, a, [&](const Tensor& t) { norm_push(kind, {a, w, {}, {}, {}}, 1e-6, statistics, {t, {}, {}, {}, {}}); }, false);
-    CHECK_THROWS_AS(norm_pull(kind, {x({5, 4}), {}, {}, {}, {}}, 1e-6, statistics, x({5, 4}), {true, false, false, false, false}), ShapeError);
-    CHECK_THROWS_AS(norm_push(kind, {a, {}, {}, {}, {}}, 1e-6, {}, {a, {}, {}, {}, {}}), ShapeError);
+    const NormForm form{kind, 1e-6, a.dtype()};
+    norm_value(form, {a, w, {}, {}, {}}, statistics);
+    refuses(op, a, [&](const Tensor& t) { norm_pull(form, {a, w, {}, {}, {}}, statistics, t, {true, true, false, false, false}); });
+    refuses(op, a, [&](const Tensor& t) { norm_push(form, {a, w, {}, {}, {}}, statistics, {t, {}, {}, {}, {}}); }, false);
+    CHECK_THROWS_AS(norm_pull(form, {x({5, 4}), {}, {}, {}, {}}, statistics, x({5, 4}), {true, false, false, false, false}), ShapeError);
+    CHECK_THROWS_AS(norm_push(form, {a, {}, {}, {}, {}}, {}, {a, {}, {}, {}, {}}), ShapeError);
   }
   refuses("swiglu", a, [&](const Tensor& t) { swiglu_push(a, t); });
   refuses("swiglu", x({3, 2}), [&](const Tensor& t) { swiglu_pull(a, t); });
   const Tensor gate = x({3, 4});
-  refuses("gated_residual", a, [&](const Tensor& t) { gated_push({a, a, gate}, {t, {}, {}}); }, false);
-  refuses("gated_residual", a, [&](const Tensor& t) { gated_push({a, a, gate}, {{}, t, {}}); }, false);
-  refuses("gated_residual", a, [&](const Tensor& t) { gated_pull({a, a, gate}, t, true, true); });
+  refuses("gated_residual", a, [&](const Tensor& t) { gated_push({a, gate}, {t, {}, {}}, a.dtype()); }, false);
+  refuses("gated_residual", a, [&](const Tensor& t) { gated_push({a, gate}, {{}, t, {}}, a.dtype()); }, false);
+  refuses("gated_residual", a, [&](const Tensor& t) { gated_pull({a, gate}, a.dtype(), t, true, true); });
   refuses("gated_residual", a, [&](const Tensor& t) { gated_residual(a, t, gate); });
 }
 

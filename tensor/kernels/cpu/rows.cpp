@@ -18,15 +18,15 @@ using rows::NormPull;
 using rows::NormPush;
 using rows::Rope;
 
-template <bool centred, class T, class S> void norm_value(const Norm<T, S>& a, S* y) {
+template <bool centred, class T, class S, class X> void norm_value(const Norm<T, S, X>& a, S* y) {
   parallel_for(a.rows, 4 * a.width, [&](Count r) { rows::norm_value<centred>(Lane{}, a, r, y); });
 }
 
-template <bool centred, class T, class S> void norm_push(const Norm<T, S>& a, const NormPush<T, S>& t) {
+template <bool centred, class T, class S, class X> void norm_push(const Norm<T, S, X>& a, const NormPush<T, S, X>& t) {
   parallel_for(a.rows, 6 * a.width, [&](Count r) { rows::norm_push<centred>(Lane{}, a, t, r); });
 }
 
-template <bool centred, class T, class S> void norm_pull(const Norm<T, S>& a, const NormPull<T, S>& t) {
+template <bool centred, class T, class S, class X> void norm_pull(const Norm<T, S, X>& a, const NormPull<T, S, X>& t) {
   const Count n = a.width, block = rows::norm_block_rows(a.rows, a.modulation.share), blocks = (a.rows + block - 1) / block;
   T* partial_w = t.gweight ? t.workspace : nullptr;
   T* partial_b = t.gbias ? t.workspace + blocks * n : nullptr;
@@ -70,13 +70,13 @@ template <class T> void swiglu_pull(Count rows, Count half, const T* x, const T*
   parallel_for(rows, 14 * half, [&](Count r) { rows::swiglu_pull(Lane{}, half, x + 2 * r * half, gy + r * half, gx + 2 * r * half); });
 }
 
-template <class T> void gated_value(const Gated<T>& a, T* y) {
+template <class S, class X> void gated_value(const Gated<S, X>& a, X* y) {
   parallel_for(a.rows, 2 * a.width, [&](Count r) { rows::gated_value(Lane{}, a, r, y); });
 }
-template <class T> void gated_push(const Gated<T>& a, const T* dx, const T* dh, const T* dgate, Count ld, T* dy) {
+template <class S, class X> void gated_push(const Gated<S, X>& a, const X* dx, const S* dh, const S* dgate, Count ld, X* dy) {
   parallel_for(a.rows, 3 * a.width, [&](Count r) { rows::gated_push(Lane{}, a, r, dx, dh, dgate, ld, dy); });
 }
-template <class T, class S> void gated_pull(const Gated<S>& a, const S* gy, S* gh, T* ggate, Count ld) {
+template <class T, class S, class X> void gated_pull(const Gated<S, X>& a, const X* gy, S* gh, T* ggate, Count ld) {
   const Count share = a.modulation.share, groups = (a.rows + share - 1) / share;
   parallel_for(groups, 4 * a.width * share, [&](Count m) { rows::gated_pull_group(Lane{}, a, m, gy, gh, ggate, ld); });
 }
@@ -96,10 +96,13 @@ template <class T> void cross_entropy_pull(const CrossEntropy<T>& a, const T* gl
   parallel_for(a.rows, 12 * a.classes, [&](Count r) { rows::cross_entropy_pull(Lane{}, a, r, gloss, gx); });
 }
 
+template <class T, class S, class X> constexpr StreamTable<T, S, X> on_stream() {
+  return {norm_value<true, T, S, X>,  norm_push<true, T, S, X>,  norm_pull<true, T, S, X>,
+          norm_value<false, T, S, X>, norm_push<false, T, S, X>, norm_pull<false, T, S, X>,
+          gated_value<S, X>,          gated_push<S, X>,          gated_pull<T, S, X>};
+}
 template <class T, class S = T> constexpr ActivationTable<T, S> activations() {
-  return {norm_value<true, T, S>,  norm_push<true, T, S>,  norm_pull<true, T, S>,  norm_value<false, T, S>, norm_push<false, T, S>,
-          norm_pull<false, T, S>,  swiglu_value<S>,        swiglu_push<S>,         swiglu_pull<S>,          gated_value<S>,
-          gated_push<S>,           gated_pull<T, S>,       rope<false, T, S>,      rope<true, T, S>};
+  return {on_stream<T, S, S>(), swiglu_value<S>, swiglu_push<S>, swiglu_pull<S>, rope<false, T, S>, rope<true, T, S>};
 }
 template <class T> constexpr RowTable<T> table() {
   return {activations<T>(),
@@ -107,7 +110,8 @@ template <class T> constexpr RowTable<T> table() {
           log_softmax_value<T>,   log_softmax_push<T>,    log_softmax_pull<T>,
           cross_entropy_value<T>, cross_entropy_push<T>,  cross_entropy_pull<T>};
 }
-constexpr RowKernels kernels{table<float>(), table<double>(), activations<float, bf16>()};
+constexpr RowKernels kernels{table<float>(), table<double>(), activations<float, bf16>(),
+                             on_stream<float, bf16, float>()};
 
 }  // namespace
 

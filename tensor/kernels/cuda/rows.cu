@@ -91,29 +91,29 @@ void on_columns(const RowBlocks& cut, Program program) {
 
 // ---- norms -----------------------------------------------------------------------------------------
 
-template <bool centred, class T, class S>
+template <bool centred, class T, class S, class X>
 struct NormValue {
-  Norm<T, S> a;
+  Norm<T, S, X> a;
   S* y;
   FM_HD void operator()(WarpLane lane, Count r) const { rows::norm_value<centred>(lane, a, r, y); }
 };
-template <bool centred, class T, class S>
+template <bool centred, class T, class S, class X>
 struct NormPushRow {
-  Norm<T, S> a;
-  NormPush<T, S> t;
+  Norm<T, S, X> a;
+  NormPush<T, S, X> t;
   FM_HD void operator()(WarpLane lane, Count r) const { rows::norm_push<centred>(lane, a, t, r); }
 };
-template <bool centred, class T, class S>
+template <bool centred, class T, class S, class X>
 struct NormPullX {
-  Norm<T, S> a;
-  NormPull<T, S> t;
+  Norm<T, S, X> a;
+  NormPull<T, S, X> t;
   FM_HD void operator()(WarpLane lane, Count r) const { rows::norm_pull_x<centred>(lane, a, t, r); }
 };
 // Gradients of modulations, and the block's part of those of weight and bias.
-template <bool centred, class T, class S>
+template <bool centred, class T, class S, class X>
 struct NormPullSums {
-  Norm<T, S> a;
-  NormPull<T, S> t;
+  Norm<T, S, X> a;
+  NormPull<T, S, X> t;
   T *partial_weight, *partial_bias;
   template <class Shared>
   __device__ void operator()(const Shared& shared, Count b, Count begin, Count end, Count column, bool there) const {
@@ -156,22 +156,22 @@ struct AddBlocks {
   }
 };
 
-template <bool centred, class T, class S>
-void norm_value(const Norm<T, S>& a, S* y) {
-  on_rows(a.rows, a.width, NormValue<centred, T, S>{a, y});
+template <bool centred, class T, class S, class X>
+void norm_value(const Norm<T, S, X>& a, S* y) {
+  on_rows(a.rows, a.width, NormValue<centred, T, S, X>{a, y});
 }
-template <bool centred, class T, class S>
-void norm_push(const Norm<T, S>& a, const NormPush<T, S>& t) {
-  on_rows(a.rows, a.width, NormPushRow<centred, T, S>{a, t});
+template <bool centred, class T, class S, class X>
+void norm_push(const Norm<T, S, X>& a, const NormPush<T, S, X>& t) {
+  on_rows(a.rows, a.width, NormPushRow<centred, T, S, X>{a, t});
 }
-template <bool centred, class T, class S>
-void norm_pull(const Norm<T, S>& a, const NormPull<T, S>& t) {
-  if (t.gx) on_rows(a.rows, a.width, NormPullX<centred, T, S>{a, t});
+template <bool centred, class T, class S, class X>
+void norm_pull(const Norm<T, S, X>& a, const NormPull<T, S, X>& t) {
+  if (t.gx) on_rows(a.rows, a.width, NormPullX<centred, T, S, X>{a, t});
   if (!t.gscale && !t.gshift && !t.gweight && !t.gbias) return;
   const RowBlocks cut(a.rows, a.width, a.modulation.share);
   T* partial_weight = t.gweight ? t.workspace : nullptr;
   T* partial_bias = t.gbias ? t.workspace + cut.blocks() * a.width : nullptr;
-  on_columns<T>(cut, NormPullSums<centred, T, S>{a, t, partial_weight, partial_bias});
+  on_columns<T>(cut, NormPullSums<centred, T, S, X>{a, t, partial_weight, partial_bias});
   const RowBlocks one(1, a.width, 1);
   if (partial_weight) on_columns<T>(one, AddBlocks<T>{partial_weight, t.gweight, cut.blocks(), a.width});
   if (partial_bias) on_columns<T>(one, AddBlocks<T>{partial_bias, t.gbias, cut.blocks(), a.width});
@@ -314,24 +314,25 @@ void swiglu_pull(Count rows, Count half, const S* x, const S* gy, S* gx) {
   on_rows(rows, half, SwigluPull<S>{half, x, gy, gx});
 }
 
-template <class S>
+template <class S, class X>
 struct GatedValue {
-  Gated<S> a;
-  S* y;
+  Gated<S, X> a;
+  X* y;
   FM_HD void operator()(WarpLane lane, Count r) const { rows::gated_value(lane, a, r, y); }
 };
-template <class S>
+template <class S, class X>
 struct GatedPush {
-  Gated<S> a;
-  const S *dx, *dh, *dgate;
+  Gated<S, X> a;
+  const X* dx;
+  const S *dh, *dgate;
   Count ld;
-  S* dy;
+  X* dy;
   FM_HD void operator()(WarpLane lane, Count r) const { rows::gated_push(lane, a, r, dx, dh, dgate, ld, dy); }
 };
-template <class T, class S>
+template <class T, class S, class X>
 struct GatedPull {
-  Gated<S> a;
-  const S* gy;
+  Gated<S, X> a;
+  const X* gy;
   S* gh;
   T* ggate;
   Count ld;
@@ -351,17 +352,17 @@ struct GatedPull {
   }
 };
 
-template <class S>
-void gated_value(const Gated<S>& a, S* y) {
-  on_rows(a.rows, a.width, GatedValue<S>{a, y});
+template <class S, class X>
+void gated_value(const Gated<S, X>& a, X* y) {
+  on_rows(a.rows, a.width, GatedValue<S, X>{a, y});
 }
-template <class S>
-void gated_push(const Gated<S>& a, const S* dx, const S* dh, const S* dgate, Count ld, S* dy) {
-  on_rows(a.rows, a.width, GatedPush<S>{a, dx, dh, dgate, ld, dy});
+template <class S, class X>
+void gated_push(const Gated<S, X>& a, const X* dx, const S* dh, const S* dgate, Count ld, X* dy) {
+  on_rows(a.rows, a.width, GatedPush<S, X>{a, dx, dh, dgate, ld, dy});
 }
-template <class T, class S>
-void gated_pull(const Gated<S>& a, const S* gy, S* gh, T* ggate, Count ld) {
-  if (gh || ggate) on_columns<T>(RowBlocks(a.rows, a.width, a.modulation.share), GatedPull<T, S>{a, gy, gh, ggate, ld});
+template <class T, class S, class X>
+void gated_pull(const Gated<S, X>& a, const X* gy, S* gh, T* ggate, Count ld) {
+  if (gh || ggate) on_columns<T>(RowBlocks(a.rows, a.width, a.modulation.share), GatedPull<T, S, X>{a, gy, gh, ggate, ld});
 }
 
 template <bool transposed, class T, class S>
@@ -379,11 +380,15 @@ void rope(const Rope<T>& a, const S* x, S* y) {
   on_rows(a.batch * a.tokens, a.parts * a.heads * a.dim, RopeRow<transposed, T, S>{a, x, y});
 }
 
+template <class T, class S, class X>
+StreamTable<T, S, X> on_stream() {
+  return {norm_value<true, T, S, X>,  norm_push<true, T, S, X>,  norm_pull<true, T, S, X>,
+          norm_value<false, T, S, X>, norm_push<false, T, S, X>, norm_pull<false, T, S, X>,
+          gated_value<S, X>,          gated_push<S, X>,          gated_pull<T, S, X>};
+}
 template <class T, class S = T>
 ActivationTable<T, S> activations() {
-  return {norm_value<true, T, S>, norm_push<true, T, S>, norm_pull<true, T, S>, norm_value<false, T, S>, norm_push<false, T, S>,
-          norm_pull<false, T, S>, swiglu_value<S>,       swiglu_push<S>,        swiglu_pull<S>,          gated_value<S>,
-          gated_push<S>,          gated_pull<T, S>,      rope<false, T, S>,     rope<true, T, S>};
+  return {on_stream<T, S, S>(), swiglu_value<S>, swiglu_push<S>, swiglu_pull<S>, rope<false, T, S>, rope<true, T, S>};
 }
 template <class T>
 RowTable<T> table() {
@@ -402,7 +407,8 @@ RowTable<T> table() {
 }  // namespace
 
 const RowKernels& row_kernels() {
-  static const RowKernels tables{table<float>(), table<double>(), activations<float, bf16>()};
+  static const RowKernels tables{table<float>(), table<double>(), activations<float, bf16>(),
+                                 on_stream<float, bf16, float>()};
   return tables;
 }
 

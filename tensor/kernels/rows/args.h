@@ -1,6 +1,7 @@
 // Arguments of the row programs, shared by the CPU and CUDA back ends. Arrays are row-major and contiguous unless a leading dimension is
 // given; sizes are in elements. A null tangent is the symbolic zero; a null gradient is not computed. T is the type of the computation, of
-// statistics and of sums over rows; S that of activations: T, or bf16 with T = float (half.h).
+// statistics and of sums over rows; S that of activations: T, or bf16 with T = float (half.h). X is the type of the residual stream, which norms
+// read and gated additions read and write: S, or float with S = bf16.
 #pragma once
 
 #include <cstdint>
@@ -16,11 +17,11 @@ struct Modulation {
 
 // y = (h w + b) (1 + scale) + shift with h = (x - mean) rstd: layer norm (biased variance, rstd = 1/sqrt(var + eps)) or RMS norm (mean = 0,
 // var = mean(x^2)). weight, bias, scale and shift may each be null; bias needs weight and shift needs scale.
-template <class T, class S = T>
+template <class T, class S = T, class X = S>
 struct Norm {
   std::int64_t rows = 0, width = 0;
   T eps = T(1e-6);
-  const S* x = nullptr;       // (rows, width)
+  const X* x = nullptr;       // (rows, width)
   const T* weight = nullptr;  // (width)
   const T* bias = nullptr;    // (width)
   const S* scale = nullptr;   // modulation rows
@@ -30,19 +31,19 @@ struct Norm {
   T* rstd = nullptr;          // (rows)
 };
 
-template <class T, class S = T>
+template <class T, class S = T, class X = S>
 struct NormPush {
-  const S* dx = nullptr;
+  const X* dx = nullptr;
   const T *dweight = nullptr, *dbias = nullptr;
   const S *dscale = nullptr, *dshift = nullptr;
   std::int64_t ld = 0;        // leading dimension of dscale and dshift
   S* dy = nullptr;            // (rows, width)
 };
 
-template <class T, class S = T>
+template <class T, class S = T, class X = S>
 struct NormPull {
   const S* gy = nullptr;      // (rows, width)
-  S* gx = nullptr;
+  X* gx = nullptr;
   T *gweight = nullptr, *gbias = nullptr, *gscale = nullptr, *gshift = nullptr;
   std::int64_t ld = 0;        // leading dimension of gscale and gshift
   T* workspace = nullptr;     // norm_workspace() elements when gweight or gbias is asked for
@@ -59,10 +60,11 @@ inline std::int64_t norm_workspace(std::int64_t rows, std::int64_t width, std::i
 }
 
 // y = x + gate h, gate by modulation row.
-template <class S>
+template <class S, class X = S>
 struct Gated {
   std::int64_t rows = 0, width = 0;
-  const S *x = nullptr, *h = nullptr;  // (rows, width)
+  const X* x = nullptr;                // (rows, width)
+  const S* h = nullptr;                // (rows, width)
   const S* gate = nullptr;             // modulation rows
   Modulation modulation;
 };

@@ -43,16 +43,16 @@ template <class Lane, class S> FM_HD void swiglu_pull(Lane lane, std::int64_t n,
   });
 }
 
-template <class Lane, class S> FM_HD void gated_value(Lane lane, const Gated<S>& a, std::int64_t r, S* y_all) {
+template <class Lane, class S, class X> FM_HD void gated_value(Lane lane, const Gated<S, X>& a, std::int64_t r, X* y_all) {
   const auto x = read(a.x + r * a.width), h = read(a.h + r * a.width), gate = read(a.gate + r / a.modulation.share * a.modulation.ld);
   const auto y = write(y_all + r * a.width);
   lane.each(a.width, [&](std::int64_t i) { y[i] = x[i] + gate[i] * h[i]; });
 }
 
 // dy = dx + gate dh + dgate h; any tangent may be null.
-template <class Lane, class S>
-FM_HD void gated_push(Lane lane, const Gated<S>& a, std::int64_t r, const S* dx_all, const S* dh_all, const S* dgate_all, std::int64_t ld,
-                      S* dy_all) {
+template <class Lane, class S, class X>
+FM_HD void gated_push(Lane lane, const Gated<S, X>& a, std::int64_t r, const X* dx_all, const S* dh_all, const S* dgate_all, std::int64_t ld,
+                      X* dy_all) {
   using T = Computed<S>;
   const std::int64_t n = a.width, m = r / a.modulation.share;
   const auto h = read(a.h + r * n), gate = read(a.gate + m * a.modulation.ld);
@@ -69,8 +69,8 @@ FM_HD void gated_push(Lane lane, const Gated<S>& a, std::int64_t r, const S* dx_
 
 // gh = gate gy; ggate = sum of gy h over the rows that share the gate, in row order. One call does one group of rows; gh or ggate may be
 // null. (gx = gy needs no kernel.)
-template <class Lane, class T, class S>
-FM_HD void gated_pull_group(Lane lane, const Gated<S>& a, std::int64_t m, const S* gy_all, S* gh_all, T* ggate_all, std::int64_t ld) {
+template <class Lane, class T, class S, class X>
+FM_HD void gated_pull_group(Lane lane, const Gated<S, X>& a, std::int64_t m, const X* gy_all, S* gh_all, T* ggate_all, std::int64_t ld) {
   const std::int64_t n = a.width, begin = m * a.modulation.share;
   const std::int64_t end = begin + a.modulation.share < a.rows ? begin + a.modulation.share : a.rows;
   const auto gate = read(a.gate + m * a.modulation.ld);

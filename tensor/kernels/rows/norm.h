@@ -62,8 +62,8 @@ template <bool centred, class Lane, class X, class T> FM_HD NormStatistics<T> no
   return {mean, math::rsqrt(var + eps)};
 }
 
-template <bool centred, class Lane, class T, class S>
-FM_HD void norm_value(Lane lane, const Norm<T, S>& a, std::int64_t r, S* y_all) {
+template <bool centred, class Lane, class T, class S, class X>
+FM_HD void norm_value(Lane lane, const Norm<T, S, X>& a, std::int64_t r, S* y_all) {
   const std::int64_t n = a.width;
   const auto x = read(a.x + r * n);
   const auto y = write(y_all + r * n);
@@ -91,8 +91,8 @@ FM_HD void norm_value(Lane lane, const Norm<T, S>& a, std::int64_t r, S* y_all) 
   else finish([&](std::int64_t, T h) { return h; });
 }
 
-template <bool centred, class Lane, class T, class S>
-FM_HD void norm_push(Lane lane, const Norm<T, S>& a, const NormPush<T, S>& t, std::int64_t r) {
+template <bool centred, class Lane, class T, class S, class X>
+FM_HD void norm_push(Lane lane, const Norm<T, S, X>& a, const NormPush<T, S, X>& t, std::int64_t r) {
   const std::int64_t n = a.width;
   const auto x = read(a.x + r * n);
   const auto dy = write(t.dy + r * n);
@@ -142,8 +142,8 @@ FM_HD void norm_push(Lane lane, const Norm<T, S>& a, const NormPush<T, S>& t, st
   }
 }
 
-template <bool centred, class Lane, class T, class S>
-FM_HD void norm_pull_x(Lane lane, const Norm<T, S>& a, const NormPull<T, S>& t, std::int64_t r) {
+template <bool centred, class Lane, class T, class S, class X>
+FM_HD void norm_pull_x(Lane lane, const Norm<T, S, X>& a, const NormPull<T, S, X>& t, std::int64_t r) {
   const std::int64_t n = a.width;
   const auto x = read(a.x + r * n), gy = read(t.gy + r * n);
   const auto gx = write(t.gx + r * n);
@@ -168,8 +168,8 @@ FM_HD void norm_pull_x(Lane lane, const Norm<T, S>& a, const NormPull<T, S>& t, 
 }
 
 // Adds row r to gscale and gshift; `first` row of its group: sets them.
-template <bool centred, class Lane, class T, class S>
-FM_HD void norm_pull_modulation(Lane lane, const Norm<T, S>& a, const NormPull<T, S>& t, std::int64_t r, bool first) {
+template <bool centred, class Lane, class T, class S, class X>
+FM_HD void norm_pull_modulation(Lane lane, const Norm<T, S, X>& a, const NormPull<T, S, X>& t, std::int64_t r, bool first) {
   const std::int64_t n = a.width, m = r / a.modulation.share * t.ld;
   const auto x = read(a.x + r * n), gy = read(t.gy + r * n);
   const T *w = a.weight, *b = a.bias;
@@ -186,8 +186,8 @@ FM_HD void norm_pull_modulation(Lane lane, const Norm<T, S>& a, const NormPull<T
 }
 
 // Adds row r to gw and gb (either may be null).
-template <bool centred, class Lane, class T, class S>
-FM_HD void norm_pull_weight(Lane lane, const Norm<T, S>& a, const NormPull<T, S>& t, std::int64_t r, T* gw, T* gb) {
+template <bool centred, class Lane, class T, class S, class X>
+FM_HD void norm_pull_weight(Lane lane, const Norm<T, S, X>& a, const NormPull<T, S, X>& t, std::int64_t r, T* gw, T* gb) {
   const std::int64_t n = a.width;
   const auto x = read(a.x + r * n), gy = read(t.gy + r * n);
   const S* scale_row = modulation_row(a.scale, a.modulation, r);
@@ -202,8 +202,8 @@ FM_HD void norm_pull_weight(Lane lane, const Norm<T, S>& a, const NormPull<T, S>
 }
 
 // All of pull for rows [begin, end), which start and end at modulation groups; gw and gb are this block's partial sums (or null).
-template <bool centred, class Lane, class T, class S>
-FM_HD void norm_pull_block(Lane lane, const Norm<T, S>& a, const NormPull<T, S>& t, std::int64_t begin, std::int64_t end, T* gw, T* gb) {
+template <bool centred, class Lane, class T, class S, class X>
+FM_HD void norm_pull_block(Lane lane, const Norm<T, S, X>& a, const NormPull<T, S, X>& t, std::int64_t begin, std::int64_t end, T* gw, T* gb) {
   if (gw) lane.each(a.width, [&](std::int64_t i) { gw[i] = T(0); });
   if (gb) lane.each(a.width, [&](std::int64_t i) { gb[i] = T(0); });
   for (std::int64_t r = begin; r < end; ++r) {
@@ -217,8 +217,8 @@ FM_HD void norm_pull_block(Lane lane, const Norm<T, S>& a, const NormPull<T, S>&
 template <class T> struct NormSums {
   T scale, shift, weight, bias;
 };
-template <bool centred, class T, class S>
-FM_HD NormSums<T> norm_pull_element(const Norm<T, S>& a, const NormPull<T, S>& t, std::int64_t r, std::int64_t i) {
+template <bool centred, class T, class S, class X>
+FM_HD NormSums<T> norm_pull_element(const Norm<T, S, X>& a, const NormPull<T, S, X>& t, std::int64_t r, std::int64_t i) {
   const S* scale_row = modulation_row(a.scale, a.modulation, r);
   const T x = read(a.x + r * a.width)[i], gy = read(t.gy + r * a.width)[i], h = (x - (centred ? a.mean[r] : T(0))) * a.rstd[r];
   const T u = (a.weight ? h * a.weight[i] : h) + (a.bias ? a.bias[i] : T(0)), gu = scale_row ? gy * (T(1) + read(scale_row)[i]) : gy;
