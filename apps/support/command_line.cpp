@@ -8,6 +8,7 @@
 #include <map>
 #include <set>
 
+#include "apps/support/removed_options.h"
 #include "tensor/error.h"
 
 namespace fm {
@@ -72,6 +73,8 @@ void add_field(CLI::App& app, const Field& field, const std::vector<std::string>
   for (const Field& field : fields)
     if (with_dashes(field.leaf()) == name || field.rule.flag == name) owners.push_back("--" + with_dashes(field.path));
   if (owners.size() > 1) throw ConfigError(fmt::format("--{} could be {}: write which", name, fmt::join(owners, " or ")));
+  if (const RemovedOption* removed = removed_option(name.starts_with("no-") ? name.substr(3) : name))
+    throw ConfigError(fmt::format("--{} was removed: {}; leave it out", name, removed->why));
   const std::string hint = nearest(name, known);
   throw ConfigError(fmt::format("unknown flag {}; {}", argument.substr(0, argument.find('=')),
                                 hint.empty() ? "--help lists the flags" : fmt::format("did you mean --{}?", hint)));

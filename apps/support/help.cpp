@@ -77,8 +77,7 @@ std::string examples_of(std::vector<Example> examples, const std::string& quicks
 
 // What may follow a command's name.
 std::string arguments_of(const CommandInfo& command) {
-  return std::string(command.presets.empty() ? "" : "[--preset NAME] ") + "[--config FILE] " + (command.has_folder ? "[--out DIR] " : "") +
-         "[--KEY VALUE ...]";
+  return std::string("[--config FILE] ") + (command.has_folder ? "[--out DIR] " : "") + "[--KEY VALUE ...]";
 }
 
 }  // namespace
@@ -107,8 +106,7 @@ std::string command_help(const Program& program, const Command& command) {
   const std::string full_name = info.name.empty() ? program.name : program.name + " " + info.name;
   std::string out = fmt::format("{}: {}\n", full_name, info.help.empty() ? program.summary : info.help);
   out += fmt::format("usage: {} {}\n", full_name, arguments_of(info));
-  out += fmt::format("Values: defaults < {}--config < --set and --KEY. Integers take k M G T (1000) and Ki Mi Gi Ti (1024).\n",
-                     info.presets.empty() ? "" : "--preset < ");
+  out += "Values: defaults < --config < --set and --KEY. Integers take k M G T (1000) and Ki Mi Gi Ti (1024).\n";
   ParsedLine unused;
   const auto options = launch_options(info, unused);
   out += "\nRunning\n";
@@ -126,8 +124,6 @@ std::string command_help(const Program& program, const Command& command) {
     for (size_t i = 0; i < fields.size(); ++i)
       if (fields[i].group() == group) out += field_entry(fields[i], names[i]);
   }
-  if (!info.presets.empty()) out += "\nPresets\n";
-  for (const Preset& preset : info.presets) out += entry(preset.name, preset.help);
   return out + exit_codes() + examples_of(info.examples, info.name.empty() ? program.quickstart : "");
 }
 

@@ -55,8 +55,6 @@ std::vector<LaunchOption> launch_options(const CommandInfo& command, ParsedLine&
     options.insert(options.begin() + 2,
                    {"--out", "DIR", command.trains ? "the folder that results go to" : "the run's folder, where a run is read", "FLOWMAP_OUT",
                     [&](const std::string& text) { launch.out = text; }});
-  if (!command.presets.empty())
-    options.push_back({"--preset", "NAME", "begin with these values", "", [&](const std::string& text) { launch.preset = text; }});
   if (command.trains) {
     options.insert(
         options.end(),

@@ -5,6 +5,7 @@
 #include <omp.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <new>
@@ -15,6 +16,7 @@
 #include "apps/support/command_line.h"
 #include "apps/support/console.h"
 #include "apps/support/ranks.h"
+#include "apps/support/removed_options.h"
 #include "apps/support/signals.h"
 #include "apps/support/text.h"
 #include "apps/support/threads.h"
@@ -25,25 +27,18 @@
 namespace fm {
 namespace {
 
-void apply_preset(const Command& command, const std::vector<Field>& fields, const std::string& name) {
-  if (name.empty()) return;
-  std::vector<std::string> names;
-  for (const Preset& preset : command.info.presets) {
-    if (preset.name == name) return load_toml_text(fields, preset.toml, "preset " + name);
-    names.push_back(preset.name);
-  }
-  const std::string hint = nearest(name, names);
-  throw ConfigError(
-      fmt::format("--preset {}: {}", name,
-                  hint.empty() ? fmt::format("there are {}", fmt::join(names, ", ")) : fmt::format("did you mean '{}'?", hint)));
+void refuse_removed(const std::vector<Field>& fields, const std::string& key, const std::string& where) {
+  const RemovedOption* removed = removed_option(key);
+  if (removed && std::none_of(fields.begin(), fields.end(), [&](const Field& f) { return f.path == key; }))
+    throw ConfigError(fmt::format("{}: {} was removed: {}; leave it out", where, key, removed->why));
 }
 
-// defaults < preset < config file < flags. What flags set is told by commands that train (a wrong value costs hours), by others with -v.
+// defaults < config file < flags. What flags set is told by commands that train (a wrong value costs hours), by others with -v.
 void resolve(const ParsedLine& line, const std::vector<Field>& fields, Logger& log) {
-  apply_preset(*line.command, fields, line.launch.preset);
   if (!line.launch.config_file.empty()) load_toml_file(fields, line.launch.config_file);
   std::vector<std::string> overrides;
   for (const auto& [key, text, where] : line.assignments) {
+    refuse_removed(fields, key, where);
     const Field& field = find_field(fields, key, where);
     set_from_text(field, text, where);
     overrides.push_back(fmt::format("{} = {} ({})", key, to_text(field), where));

@@ -1,14 +1,14 @@
-// What a program is made of, and its main: a table of commands, each a config and a function. Flags, config files, presets, --help and
-// exit codes follow from the table.
+// What a program is made of, and its main: a table of commands, each a config and a function. Flags, config files, --help and exit
+// codes follow from the table.
 //
 //   int train(TrainConfig& config, Context& context);
 //   int main(int argc, char** argv) {
-//     Program program{.name = "flowmap_train", .summary = "Trains flow maps.", .quickstart = "flowmap_train --preset quickstart --out
-//     runs/q"}; program.add<TrainConfig>({.name = "train", .help = "train a model", .trains = true, .presets = {...}}, train); return
-//     run_program(program, argc, argv);
+//     Program program{.name = "flowmap_train", .summary = "Trains flow maps.", .quickstart = "flowmap_train --out runs/q"};
+//     program.add<TrainConfig>({.name = "train", .help = "train a model", .trains = true}, train);
+//     return run_program(program, argc, argv);
 //   }
 //
-// Values come in this order, later ones win: defaults, --preset, --config, then --set and --key in the order they are written.
+// Values come in this order, later ones win: defaults, --config, then --set and --key in the order they are written.
 #pragma once
 
 #include <cstdint>
@@ -34,11 +34,6 @@ inline constexpr int stopped_early = 75;  // sysexits' "try again": a checkpoint
 inline constexpr int rank_lost = 76;      // another rank ended or cannot be reached; the same command goes on from the last checkpoint
 }  // namespace exit_code
 
-// A named set of values, in TOML.
-struct Preset {
-  std::string name, help, toml;
-};
-
 // "sample a grid" -> "flowmap_sample --checkpoint runs/q --count 64".
 struct Example {
   std::string task, command_line;
@@ -46,7 +41,7 @@ struct Example {
 
 // How and where to run, as opposed to what: none of this is in config.toml.
 struct Launch {
-  std::string config_file, preset, out;
+  std::string config_file, out;
   std::string resume = "auto";  // auto: the newest checkpoint in `out`; never; or the path of a checkpoint
   bool fresh = false;           // move an existing run aside and begin anew
   std::string init_from;        // a checkpoint whose weights begin a new run; empty: none
@@ -83,7 +78,6 @@ struct CommandInfo {
   bool trains = false;     // takes --dry-run, --resume, --fresh, --init-from, --max-time
   bool has_folder = true;  // takes --out
   bool parallel = false;   // several processes may run it together
-  std::vector<Preset> presets;
   std::vector<Example> examples;
 };
 

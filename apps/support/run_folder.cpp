@@ -13,6 +13,7 @@
 
 #include "apps/support/build_info.h"
 #include "apps/support/program.h"
+#include "apps/support/removed_options.h"
 #include "apps/support/text.h"
 #include "apps/support/toml.h"
 #include "nn/checkpoint_folder.h"
@@ -117,7 +118,7 @@ std::vector<std::string> config_changes(std::string_view before, std::string_vie
       changes.push_back(fmt::format("{} was {}, is {}", key, old_value->second, value));
   }
   for (const auto& [key, value] : old_values)
-    if (new_values.count(key) == 0) changes.push_back(fmt::format("{} is gone, was {}", key, value));
+    if (new_values.count(key) == 0 && !removed_option(key)) changes.push_back(fmt::format("{} is gone, was {}", key, value));
   return changes;
 }
 

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <sstream>
 
+#include "apps/support/removed_options.h"
 #include "tensor/error.h"
 #include "tensor/io/atomic_file.h"
 #include "tensor/io/file_text.h"
@@ -45,6 +46,14 @@ const char* suffix_hint(const Field& field, const toml::node& node) {
   return with_suffix ? "; in TOML write 10_000 without quotes" : "";
 }
 
+// Whether the line sets an option of earlier versions that did nothing; ConfigError where it did something.
+bool passed_over(const std::vector<Field>& fields, const std::string& path, const toml::node& node, const std::string& line) {
+  const RemovedOption* removed = removed_option(path);
+  if (!removed || std::any_of(fields.begin(), fields.end(), [&](const Field& f) { return f.path == path; })) return false;
+  if (shown(node) == removed->harmless) return true;
+  throw ConfigError(fmt::format("{}: {} was removed: {}; delete the line", line, path, removed->why));
+}
+
 void read_table(const std::vector<Field>& fields, const toml::table& table, const std::string& prefix, const std::string& where) {
   for (const auto& [name, node] : table) {
     const std::string path = prefix + one_line(name.str());
@@ -53,6 +62,7 @@ void read_table(const std::vector<Field>& fields, const toml::table& table, cons
       continue;
     }
     const std::string line = fmt::format("{}:{}", where, node.source().begin.line);
+    if (passed_over(fields, path, node, line)) continue;
     const Field& field = find_field(fields, path, line);
     if (!std::visit([&node = node](auto* v) { return read(node, *v); }, field.value))
       throw ConfigError(fmt::format("{}: {} takes {}, not {}{}", line, path, type_name(field), one_line(shown(node)), suffix_hint(field, node)));

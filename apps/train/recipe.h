@@ -131,7 +131,6 @@ std::vector<int> parse_steps(const std::string& list);             // "1,2" -> {
 struct Recipe {
   std::string data = "fashion-mnist";
   std::int64_t seed = 1, image_size = 0, channels = 0, classes = 0;
-  bool deterministic = true;
   std::vector<std::string> log{"csv", "jsonl", "tb", "html"};
   std::string encoder_weights, decoder_weights, stats_file, teacher_weights, judge_weights;
   std::string encoder_model, decoder_size, dit_size;
@@ -152,8 +151,6 @@ struct Recipe {
   template <class V> void visit(V&& v) {
     v("data", data, "fashion-mnist, shapes or folder:PATH, with options after '?' (see README)", flag("data"));
     v("seed", seed, "all random numbers follow from it", range(0, 9e15), flag("seed"));
-    v("deterministic", deterministic, "only kernels that give the same bits every time; on the CPU all do, so false changes nothing",
-      flag("deterministic"));
     v("log", log,
       "what every stage writes beside log.txt: metrics.csv, metrics.jsonl, TensorBoard events, report.html (its curves are the CSV's)",
       one_of({"csv", "jsonl", "tb", "html"}), flag("log"));

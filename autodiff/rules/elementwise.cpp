@@ -144,6 +144,4 @@ Var clamp(const Var& x, double low, double high) {
   return minimum(maximum(x, Tensor::scalar(low, x.dtype(), x.value().device())), Tensor::scalar(high, x.dtype(), x.value().device()));
 }
 
-Var stop_gradient(const Var& x) { return x.value(); }
-
 }  // namespace fm

@@ -24,7 +24,6 @@ Var minimum(const Var& a, const Var& b);
 Var affine(const Var& x, double scale, double shift);
 Var where(const Tensor& condition, const Var& a, const Var& b);      // no derivative through the condition
 Var clamp(const Var& x, double low, double high);
-Var stop_gradient(const Var& x);              // the value alone: neither history nor tangent
 
 inline Var operator+(const Var& a, const Var& b) { return add(a, b); }
 inline Var operator-(const Var& a, const Var& b) { return sub(a, b); }

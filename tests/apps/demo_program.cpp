@@ -148,13 +148,12 @@ int hang(HangConfig& config, Context&) {  // says that it was asked to stop, and
 }  // namespace
 
 int main(int argc, char** argv) {
-  Program program{.name = "demo", .summary = "A demonstration.", .quickstart = "demo --preset tiny --out runs/tiny"};
+  Program program{.name = "demo", .summary = "A demonstration.", .quickstart = "demo --steps 3 --out runs/tiny"};
   program.default_command = "train";
   program.add<DemoConfig>({.name = "train",
                            .help = "train",
                            .trains = true,
-                           .presets = {{"tiny", "three steps", "steps = 3\nlr = 0.5\n[model]\ndim = 16\n"}},
-                           .examples = {{"train three steps", "demo train --preset tiny --out runs/tiny"}}},
+                           .examples = {{"train three steps", "demo train --steps 3 --out runs/tiny"}}},
                           train);
   program.add<FailConfig>({.name = "fail", .help = "fail"}, fail);
   program.add<HangConfig>({.name = "hang", .help = "hang", .trains = true}, hang);

@@ -34,18 +34,16 @@ void refused(const Arguments& arguments, const std::string& message) {
 
 }  // namespace
 
-TEST_CASE("values: defaults < preset < config file < flags, in the order written") {
+TEST_CASE("values: defaults < config file < flags, in the order written") {
   TempFolder folder;
   const std::string file = (folder / "a.toml").string();
   write_atomically(file, "lr = 0.25\n[model]\ndim = 32\n");
   CHECK(has(resolved({"train"}), "lr = 0.0001 "));
-  CHECK(has(resolved({"train", "--preset", "tiny"}), "lr = 0.5 "));
-  CHECK(has(resolved({"train", "--preset", "tiny"}), "dim = 16 "));
-  const std::string both = resolved({"train", "--config", file, "--preset", "tiny"});
-  CHECK(has(both, "lr = 0.25 "));
-  CHECK(has(both, "dim = 32 "));
-  CHECK(has(both, "steps = 3 "));
-  const std::string all = resolved({"train", "--lr", "1", "--config", file, "--preset=tiny", "--model.dim", "64"});
+  const std::string from_file = resolved({"train", "--config", file});
+  CHECK(has(from_file, "lr = 0.25 "));
+  CHECK(has(from_file, "dim = 32 "));
+  CHECK(has(from_file, "steps = 2000 "));
+  const std::string all = resolved({"train", "--lr", "1", "--config", file, "--model.dim", "64"});
   CHECK(has(all, "lr = 1.0 "));
   CHECK(has(all, "dim = 64 "));
   CHECK(has(resolved({"train", "--lr", "1", "--set", "lr=2"}), "lr = 2.0 "));
@@ -80,7 +78,6 @@ TEST_CASE("what is wrong is one line and exit code 2") {
   refused({"train", "--steps", "many"}, "--steps: steps takes an integer, not 'many'");
   refused({"train", "--lr", "-1"}, "lr = -1 is out of range (> 0)");
   refused({"train", "--steps"}, "--steps");
-  refused({"train", "--preset", "tinny"}, "--preset tinny: did you mean 'tiny'?");
   refused({"train", "--config", (folder / "a.toml").string()}, "a.toml:2: unknown key 'learning_rate'");
   refused({"train", "--config", (folder / "none.toml").string()}, "--config: cannot read");
   if (cuda_device_count() == 0) refused({"train", "--device", "cuda:0"}, "--device cuda:0: no CUDA device: ");
@@ -88,7 +85,6 @@ TEST_CASE("what is wrong is one line and exit code 2") {
   refused({"train", "surplus"}, "unexpected argument 'surplus'");
   refused({"trian", "--steps", "3"}, "unknown command 'trian'; did you mean 'train'?");
   refused({"fail", "--resume", "auto"}, "unknown flag --resume");
-  refused({"fail", "--preset", "tiny"}, "unknown flag --preset");      // it has none
   refused({"train", "--fresh", "--resume", "x"}, "contradict");
   refused({"train"}, "--out DIR is missing");
   refused({"train", "--out", (folder / "file/run").string()}, "cannot create the folder: Not a directory");
@@ -97,7 +93,7 @@ TEST_CASE("what is wrong is one line and exit code 2") {
 TEST_CASE("help, version and usage") {
   const Result usage = run({});
   CHECK(usage.code == 2);
-  CHECK(has(usage.err, "quickstart: demo --preset tiny --out runs/tiny"));
+  CHECK(has(usage.err, "quickstart: demo --steps 3 --out runs/tiny"));
   const Result general = run({"--help"});
   CHECK(general.code == 0);
   for (const char* part : {"train", "75   stopped early", "# train three steps"}) CHECK(has(general.out, part));
@@ -105,11 +101,11 @@ TEST_CASE("help, version and usage") {
   CHECK(help.code == 0);
   for (const char* part : {"--lr NUMBER", "learning rate [> 0] [default: 0.0001]", "[model] the network", "--model.dim, --dim INT",
                            "(channels) [1 to 4096] [default: 8]", "--model.objective.derivative, --derivative jvp|fd",
-                           "--log csv|jsonl|tb|html,...", "--max-time TIME", "usage: demo train [--preset NAME] [--config FILE]",
-                           "[env: FLOWMAP_OUT]", "130, 143", "tiny", "demo train --preset tiny"})
+                           "--log csv|jsonl|tb|html,...", "--max-time TIME", "usage: demo train [--config FILE]",
+                           "[env: FLOWMAP_OUT]", "130, 143", "demo train --steps 3"})
     CHECK_MESSAGE(has(help.out, part), part);
   const std::string other = run({"fail", "-h"}).out;
-  for (const char* part : {"--resume", "--preset"}) CHECK_MESSAGE(!has(other, part), other);
+  CHECK_MESSAGE(!has(other, "--resume"), other);
   const Result version = run({"--version"});
   CHECK(version.code == 0);
   CHECK(has(version.out, "git "));
@@ -127,18 +123,18 @@ TEST_CASE("typed errors have their exit codes") {
 TEST_CASE("a run finishes, and the same command finds it finished") {
   TempFolder folder;
   const std::string out = (folder / "run").string();
-  const Result first = run({"--preset", "tiny", "--out", out, "--log-every", "1"});
+  const Result first = run({"--steps", "3", "--lr", "0.5", "--out", out, "--log-every", "1"});
   CHECK(first.code == 0);
   CHECK(has(first.err, "step 3/3  100.0%  loss 0.3333  |g| 0.50  lr 5.0e-01"));
   CHECK(has(first.err, "log_every = 1 (--log-every)\n"));
-  CHECK(lines(first.err) == 1 + 3);
+  CHECK(lines(first.err) == 3 + 3);
   CHECK(first.out.empty());
   CHECK(has(read_file(folder / "run/config.toml"), "lr = 0.5 "));
   const std::string report = read_file(folder / "run/report.html");
   for (const char* part : {"<svg", "3, 0.333333</title>", "[model]", "command_line"}) CHECK_MESSAGE(has(report, part), part);
-  CHECK(run({"--preset", "tiny", "--out", out, "--log-every", "1"}).code == 0);
+  CHECK(run({"--steps", "3", "--lr", "0.5", "--out", out, "--log-every", "1"}).code == 0);
   CHECK(lines(read_file(folder / "run/metrics.csv")) == 4);
-  CHECK(run({"--preset", "tiny", "--out", out, "--fresh", "-q"}).err.empty());
+  CHECK(run({"--steps", "3", "--lr", "0.5", "--out", out, "--fresh", "-q"}).err.empty());
   CHECK(fs::exists(folder / "run.old-1/checkpoints/step-00000003"));
 }
 

@@ -2,6 +2,7 @@
 // bits, what goes wrong and how it is said.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <map>
 #include <set>
@@ -35,7 +36,7 @@ std::vector<std::string> split(const std::string& line, char separator) {
 
 // metrics.csv without the columns that tell of this machine at that hour.
 std::vector<std::vector<std::string>> measured(const fs::path& csv) {
-  const std::set<std::string> varying{"time", "samples_per_second", "memory_mib", "tensor_peak_mib"};
+  const std::set<std::string> varying{"time", "samples_per_second", "memory_mib", "tensor_peak_mib", "tensor_held_mib"};
   std::vector<std::vector<std::string>> rows;
   std::vector<std::string> names;
   for (const std::string& line : split(read_file(csv), '\n')) {
@@ -124,6 +125,28 @@ TEST_CASE("decoder --fresh begins from initial values") {
   const std::string first = read_file(out / "decoder/checkpoints/latest/model.safetensors");
   succeeds(train("decoder", out, one));
   CHECK(read_file(out / "decoder/checkpoints/latest/model.safetensors") == first);
+}
+
+TEST_CASE("a pipeline holds little more memory than its largest stage does alone") {
+  const auto held = [](const fs::path& run, const std::string& stage) {              // MiB, the most that tensors and kept blocks took
+    const auto rows = split(read_file(run / stage / "metrics.csv"), '\n');
+    const auto names = split(rows.front(), ','), last = split(rows.back(), ',');
+    const auto at = std::find(names.begin(), names.end(), "tensor_held_mib") - names.begin();
+    return std::stod(last.at(static_cast<std::size_t>(at)));
+  };
+  const std::vector<std::string> stages{"judge", "encoder", "decoder", "fm", "cmt", "mfd", "mft"};
+  double together = 0, alone = 0;
+  std::vector<std::string> before;
+  for (const std::string& stage : stages) {
+    TempFolder folder;
+    copy_stages(folder / "run", before);
+    succeeds(train(stage, folder / "run"));
+    MESSAGE(stage << ": alone " << held(folder / "run", stage) << " MiB, in the pipeline " << held(finished_run(), stage) << " MiB");
+    alone = std::max(alone, held(folder / "run", stage));
+    together = std::max(together, held(finished_run(), stage));
+    before.push_back(stage);
+  }
+  CHECK(together < 1.1 * alone);
 }
 
 TEST_CASE("what a stage needs and does not find") {
@@ -276,7 +299,7 @@ TEST_CASE("--log says which files every stage writes") {
     std::sort(found.begin(), found.end());
     return found;
   };
-  succeeds(train("pipeline", out, few + Arguments{"--log", "jsonl,html", "--deterministic"}));
+  succeeds(train("pipeline", out, few + Arguments{"--log", "jsonl,html"}));
   for (const char* stage : {"judge", "encoder", "decoder", "fm", "cmt", "mfd", "mft"}) {
     CHECK_MESSAGE(logs(stage) == "hj", stage);
     CHECK(has(read_file(out / stage / "config.toml"), "log = [\"jsonl\", \"html\"]"));
@@ -405,6 +428,13 @@ TEST_CASE("what is wrong with the command or the config: one line and exit code 
     refused(train(stage, folder / "run", more + Arguments{"-q"}), exit_code::usage, message);
   };
   refused(train("fm", folder / "run", {"--config", (folder / "typo.toml").string()}), exit_code::usage, "did you mean 'fm.loop.steps'?");
+  fails("fm", {"--deterministic"}, "--deterministic was removed: results are the same bits at every run");
+  fails("fm", {"--no-deterministic"}, "--no-deterministic was removed");
+  fails("fm", {"--set", "deterministic=false"}, "--set: deterministic was removed");
+  write_atomically(folder / "old.toml", "deterministic = false\n" + read_file(config_file));
+  fails("fm", {"--config", (folder / "old.toml").string()}, "old.toml:1: deterministic was removed");
+  write_atomically(folder / "old.toml", "deterministic = true\n" + read_file(config_file));       // did nothing, does nothing
+  succeeds(train("judge", folder / "old", {"--config", (folder / "old.toml").string(), "--steps", "2"}));
   if (cuda_device_count() == 0) fails("fm", {"--device", "cuda"}, "--device cuda: no CUDA device");
   fails("judge", {"--image-size", "28"}, "image_size 28");
   fails("judge", {"--data", "shapse"}, "unknown data set 'shapse'");
