@@ -83,7 +83,7 @@ struct Trainer {
     double best = 1e30;
     for (int i = 0; i < 3; ++i) {
       const double start = now();
-      model(batch.z0, t, t, batch.y);
+      (*model)(batch.z0, t, t, batch.y);
       synchronise(default_device());
       best = std::min(best, now() - start);
     }
