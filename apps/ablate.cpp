@@ -2,9 +2,12 @@
 #include <map>
 #include <memory>
 
+#include "apps/ablate/busy.h"
+#include "apps/ablate/identity.h"
 #include "apps/ablate/report.h"
 #include "apps/support/console.h"
 #include "apps/support/program.h"
+#include "apps/train/evaluation.h"
 #include "data/source.h"
 #include "tensor/error.h"
 #include "tensor/io/atomic_file.h"
@@ -17,82 +20,103 @@ void refuse_one_start_for_all(const Launch& launch) {
   if (!launch.init_from.empty())
     throw ConfigError("--init-from: each variant has its own start (--dry-run lists them); it is for flowmap_train");
   if (launch.resume != "auto" && launch.resume != "never")
-    throw ConfigError("--resume " + launch.resume + ": variants go on by themselves; a path is for one stage");
+    throw ConfigError("--resume " + launch.resume + ": variants resume by themselves; a path is for one stage");
 }
 
 // --dry-run: writes nothing.
-void tell(DitDhConfig student, const std::vector<Variant>& list, Logger& log) {
+void print_plan(DitDhConfig student, const std::vector<Variant>& list, const std::vector<std::int64_t>& seeds, Logger& log) {
   const ShapesOnly shapes;
   student.mean_flow = true;
   log.info("student {}", training_size(parameter_count(DitDh(student, 0), true)));
   for (const Variant& v : list) log.info("{}", describe(v));
+  if (seeds.size() > 1) log.info("{} trainings: seeds {}", list.size() * seeds.size(), fmt::join(seeds, ", "));
 }
 
-// The same run with students that compute in each of the variants' precisions.
+// The same run with the settings of each variant that are not of its last stage: precision and guidance.
 class Runs {
  public:
-  Runs(const Recipe& recipe, Context& context) : recipe_(recipe), context_(context) {}
-  TrainingRun& in(const std::string& precision) {
-    Entry& entry = runs_[precision];
+  Runs(TrainingRun& base, Context& context) : base_(base), context_(context) {}
+  TrainingRun& of(const Variant& v) {
+    if (settings(v.recipe) == settings(base_.recipe())) return base_;
+    Entry& entry = runs_[settings(v.recipe)];
     if (!entry.run) {
-      entry.recipe = std::make_unique<Recipe>(recipe_);
-      entry.recipe->dit.precision = precision;
+      entry.recipe = std::make_unique<Recipe>(v.recipe);
       entry.run = std::make_unique<TrainingRun>(*entry.recipe, context_);
     }
     return *entry.run;
   }
 
  private:
+  static std::string settings(const Recipe& r) { return fmt::format("{} {}", r.dit.precision, r.guidance); }
   struct Entry {
     std::unique_ptr<Recipe> recipe;
     std::unique_ptr<TrainingRun> run;
   };
-  const Recipe& recipe_;
+  TrainingRun& base_;
   Context& context_;
   std::map<std::string, Entry> runs_;
 };
 
-// Divergence is a row of the table, not the end of it.
-Outcome train(TrainingRun& run, Finding& f) {
+// Both parts of a training, from its newest checkpoint if there is one.
+Outcome train(TrainingRun& run, const Variant& v, const Trial& trial) {
+  if (!v.then) return run.train_mean_flow({trial.folder, "mfd", v.recipe.mfd, v.start, trial.seed});
+  const std::string first = trial.folder + "/first";
+  if (run.train_mean_flow({first, "mfd", v.recipe.mfd, v.start, trial.seed}) == Outcome::stopped) return Outcome::stopped;
+  return run.train_mean_flow({trial.folder, "mfd", *v.then, first, trial.seed});
+}
+
+// Finds the trial's folder by what decides its weights, and trains there. Divergence is a row of the table, not the end of it.
+Outcome train(TrainingRun& run, const std::string& what, const Variant& v, Trial& trial) {
+  const Identity id = identity(run, v, trial.seed);
+  trial.folder = folder_of(what, v, trial.seed, id);
+  if (const std::string apart = claim_folder(run.root() / trial.folder, id); !apart.empty())
+    run.context().log.info("{}, seed {}: trained anew in {}: {}", v.name, trial.seed, trial.folder, apart);
   try {
-    return train(run, f.variant);
+    return train(run, v, trial);
   } catch (const DivergedError& e) {
     run.context().log.warning("{}", e.what());
-    f.diverged = true;
+    trial.diverged = true;
     return Outcome::finished;
   }
 }
 
-void measure(const Subject& subject, std::int64_t rounds, std::vector<Finding>& findings, Logger& log) {
-  std::vector<Variant> list;
-  for (const Finding& f : findings) list.push_back(f.variant);
-  const auto costs = step_costs(subject, list, rounds, log);
-  for (std::size_t i = 0; i < costs.size(); ++i) findings[i].cost = costs[i];
+std::uint64_t batch_seed(std::int64_t seed) { return 12345 + static_cast<std::uint64_t>(seed); }   // of timed steps; no training has it
+
+// Costs of all variants on one batch a seed; trials in the order seed by seed.
+void measure(Subject& subject, Findings& f, const std::vector<std::int64_t>& seeds, std::int64_t rounds, Logger& log) {
+  const BusyWatch watch;
+  std::vector<double> spreads;
+  for (const std::int64_t seed : seeds) {
+    const auto costs = step_costs(subject, f.variants, batch_seed(seed), rounds, log);
+    for (std::size_t i = 0; i < costs.size(); ++i) {
+      f.trials.push_back({.variant = i, .seed = seed, .cost = costs[i]});
+      spreads.push_back(costs[i].spread);
+    }
+  }
+  f.busy = busy_line(watch.others(), spreads);
+  log.info("{}", f.busy);
 }
 
-void publish(const std::filesystem::path& folder, const std::string& subtitle, const std::string& what, const std::vector<Finding>& findings,
-             const std::vector<int>& calls, Logger& log) {
-  const Table table = table_of(what, findings, calls);
+void publish(const std::filesystem::path& folder, const Findings& f, const std::filesystem::path& run, Logger& log) {
   std::error_code error;
   std::filesystem::create_directories(folder, error);
   if (error) throw FileError(fmt::format("--out: cannot make {}: {}", folder.string(), error.message()));
   remove_stale_temporaries(folder);    // of a process that was killed
+  const Table table = table_of(f);
+  write_atomically(folder / "trials.csv", trials_csv(f));
   write_atomically(folder / "table.csv", csv_text(table));
-  write_atomically(folder / "report.html", report_html(subtitle, what, findings, table));
+  write_atomically(folder / "table.md", markdown_text(table));
+  write_atomically(folder / "table.tex", latex_text(table));
+  write_atomically(folder / "report.html", report_html(f, table, run));
   print_copy("{}", terminal_text(table));
-  log.info("table    {}", (folder / "table.csv").string());
+  if (!f.busy.empty()) log.info("{}", f.busy);
+  log.info("table    {} (also .md, .tex; each training in trials.csv)", (folder / "table.csv").string());
   log.info("report   {}", (folder / "report.html").string());
-}
-
-std::vector<Finding> as_findings(const std::vector<Variant>& list) {
-  std::vector<Finding> findings;
-  for (const Variant& v : list) findings.push_back({.variant = v});
-  return findings;
 }
 
 // --untrained: no run is needed, only sizes.
 int measure_untrained(AblateConfig& config, Context& context) {
-  if (config.what != "derivative") throw ConfigError("--untrained: only --what derivative measures without training");
+  if (comparison(config) != "derivative") throw ConfigError("--untrained: only --what derivative measures without training");
   if (context.launch.out.empty()) throw ConfigError("--out is missing: the folder for table.csv and report.html");
   Recipe& recipe = config.recipe;
   if (!recipe.has_sizes()) {
@@ -100,42 +124,76 @@ int measure_untrained(AblateConfig& config, Context& context) {
     recipe.take_sizes(data->height(), data->channels(), static_cast<std::int64_t>(data->class_names().size()));
   }
   recipe.resolve();
-  const std::vector<Variant> list = variants(config);
-  if (context.launch.dry_run) return tell(recipe.dit, list, context.log), exit_code::finished;
-  std::vector<Finding> findings = as_findings(list);
-  measure(untrained_subject(recipe), config.timing_rounds, findings, context.log);
+  const std::vector<std::int64_t> all = seeds(config);
   const DitDhConfig& d = recipe.dit;
-  publish(std::filesystem::path(context.launch.out) / "ablate" / "untrained",
-          fmt::format("random weights: width {}, {} blocks; head width {}, {}; {} tokens of {} channels; batch {}", d.width, d.depth, d.head_width,
-                      d.head_depth, d.input_size * d.input_size / (d.patch_size * d.patch_size), d.channels, recipe.mfd.loop.batch),
-          config.what, findings, {}, context.log);
+  Findings f{.what = "derivative", .variants = variants(config), .trials = {}, .calls = {}, .busy = {}};
+  f.subtitle = fmt::format("random weights: width {}, {} blocks; head width {}, {}; {} tokens of {} channels; batch {}", d.width, d.depth,
+                           d.head_width, d.head_depth, d.input_size * d.input_size / (d.patch_size * d.patch_size), d.channels,
+                           recipe.mfd.loop.batch);
+  if (context.launch.dry_run) return print_plan(recipe.dit, f.variants, all, context.log), exit_code::finished;
+  measure(*untrained_subject(recipe), f, all, config.timing_rounds, context.log);
+  const std::filesystem::path out = context.launch.out;
+  publish(out / "ablate" / "untrained", f, out, context.log);
   return exit_code::finished;
+}
+
+// --equal time: steps follow from measured times, which differ from start to start. Those of the first start stand in steps.txt.
+void keep_equal_steps(const std::filesystem::path& file, std::vector<Variant>& list, Logger& log) {
+  std::string text;
+  for (const Variant& v : list) text += fmt::format("{} = {}\n", v.name, v.steps());
+  if (!std::filesystem::exists(file)) {
+    std::filesystem::create_directories(file.parent_path());
+    return write_atomically(file, text);
+  }
+  const std::string stored = read_file(file);
+  for (Variant& v : list) {
+    const std::string key = "\n" + v.name + " = ", whole = "\n" + stored;
+    const auto at = whole.find(key);
+    std::int64_t steps = 0;
+    const auto end = whole.find('\n', at == std::string::npos ? at : at + key.size());
+    if (at == std::string::npos || !parse_integer(std::string_view(whole).substr(at + key.size(), end - at - key.size()), steps) || steps < 1)
+      throw FileError(fmt::format("{}: no steps for {}; delete the file to measure anew", file.string(), v.name));
+    set_steps(v, steps);
+  }
+  log.info("steps for equal time are those of {} (delete it to measure anew)", file.string());
+}
+
+// The comparison's own name for these variants: other settings get other steps.
+std::string plan_name(TrainingRun& run, const std::vector<Variant>& list) {
+  Identity all;
+  for (const Variant& v : list) all.lines.push_back(v.name + "\n" + identity(run, v, 0).text());
+  return "steps-" + all.key() + ".txt";
 }
 
 int ablate(AblateConfig& config, Context& context) {
   refuse_one_start_for_all(context.launch);
   if (config.precisions.empty()) throw ConfigError("precisions: name one at least, f32 or bf16");
   if (config.untrained) return measure_untrained(config, context);
-  Runs runs(config.recipe, context);
   TrainingRun run(config.recipe, context);
-  const std::vector<Variant> list = variants(config);
-  if (context.launch.dry_run) return tell(run.recipe().dit, list, context.log), exit_code::finished;
+  const std::vector<std::int64_t> all = seeds(config);
+  Findings f{.what = comparison(config), .subtitle = {}, .variants = variants(config), .trials = {}, .busy = {}};
+  f.calls = parse_steps(config.recipe.evaluate.steps);
+  if (context.launch.dry_run) return print_plan(run.recipe().dit, f.variants, all, context.log), exit_code::finished;
 
   run.need_folder();
   run.prepare_stats();
-  std::vector<Finding> findings = as_findings(list);
-  if (config.what == "derivative") measure(trained_subject(run), config.timing_rounds, findings, context.log);
-  for (Finding& f : findings)
-    if (train(f.variant.precision == config.recipe.dit.precision ? run : runs.in(f.variant.precision), f) == Outcome::stopped)
-      return exit_code::stopped_early;
+  const std::filesystem::path folder = run.root() / "ablate" / f.what;
+  const std::string plan = config.equal == "time" ? plan_name(run, f.variants) : "";
+  measure(*trained_subject(run), f, all, config.timing_rounds, context.log);
+  std::vector<StepCost> costs;
+  for (std::size_t i = 0; i < f.variants.size(); ++i) costs.push_back(*f.trials[i].cost);
+  equalise(f.variants, config.equal, costs);
+  if (!plan.empty()) keep_equal_steps(folder / plan, f.variants, context.log);
+
+  Runs runs(run, context);
+  for (Trial& t : f.trials)
+    if (train(runs.of(f.variants[t.variant]), f.what, f.variants[t.variant], t) == Outcome::stopped) return exit_code::stopped_early;
   Evaluator evaluator(run);
-  const std::vector<int> calls = parse_steps(config.recipe.evaluate.steps);
-  for (Finding& f : findings)
-    if (!f.diverged) f.scores = evaluator.score_student(f.variant.name, f.variant.stage, calls);
-  publish(run.root() / "ablate" / config.what,
-          fmt::format("run in {}: {} steps of MeanFlow each, {} samples", run.root().string(), config.recipe.mfd.loop.steps,
-                      config.recipe.evaluate.samples),
-          config.what, findings, calls, context.log);
+  for (Trial& t : f.trials)
+    if (!t.diverged) t.scores = evaluator.score_student(f.variants[t.variant].name, t.folder, f.calls, {}, t.seed);
+  f.subtitle = fmt::format("run in {}: MeanFlow of {} variants, seeds {}, equal {}, {} samples", run.root().string(), f.variants.size(),
+                           fmt::join(all, ", "), config.equal, config.recipe.evaluate.samples);
+  publish(folder, f, run.root(), context.log);
   return exit_code::finished;
 }
 

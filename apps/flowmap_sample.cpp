@@ -81,7 +81,7 @@ int sample(SampleCommand& c, Context& context) {
     throw ConfigError("--reconstruct takes the autoencoder of a run or a recipe (--config, --out), --dit is for samples: give one of them");
   if (!c.published.given()) run.emplace(c.recipe, context);
   if (!c.images.empty()) return reconstruct(*run, c.images, c.pictures), exit_code::finished;
-  const Source source = run ? open_run(c, *run) : open_published(c.published, c.draw(), warn);
+  const Source source = run ? open_run(c, *run) : open_published(c.published, c.draw(), warn, [&](const std::string& line) { context.log.info("{}", line); });
   draw_pictures(source, c.pictures, static_cast<std::uint64_t>(c.recipe.seed), c.pictures.pngs.empty() ? "" : settings(c, source),
                 context.log);
   return exit_code::finished;

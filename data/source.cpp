@@ -1,6 +1,11 @@
 #include "data/source.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+
+#include "data/image_folder.h"
+#include "tensor/io/crc32c.h"
 
 namespace fm {
 namespace {
@@ -26,6 +31,26 @@ class DatasetSource : public SampleSource {
 
 std::shared_ptr<const SampleSource> as_source(std::shared_ptr<const Dataset> data) {
   return std::make_shared<DatasetSource>(std::move(data));
+}
+
+std::string fingerprint(const SampleSource& source) {
+  const auto size = static_cast<std::size_t>(source.channels()) * static_cast<std::size_t>(source.height()) * static_cast<std::size_t>(source.width());
+  std::uint32_t crc = crc32c(fmt::format("{} {} {} {} ", source.count(), source.channels(), source.height(), source.width()));
+  for (const std::string& name : source.class_names()) crc = crc32c(name + "/", crc);
+  const auto* folder = dynamic_cast<const ImageFolder*>(&source);
+  std::vector<std::uint8_t> planes(size);
+  for (std::int64_t i = 0; i < source.count(); ++i) {
+    crc = crc32c(fmt::format("{} ", source.label(i)), crc);
+    if (folder != nullptr) {
+      const std::filesystem::path& file = folder->files()[static_cast<std::size_t>(i)].path;
+      std::error_code error;
+      crc = crc32c(fmt::format("{} {} ", file.filename().string(), std::filesystem::file_size(file, error)), crc);
+    } else {
+      source.read(i, {}, planes.data());
+      crc = crc32c({reinterpret_cast<const char*>(planes.data()), planes.size()}, crc);
+    }
+  }
+  return fmt::format("{:08x}", crc);
 }
 
 }  // namespace fm

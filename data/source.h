@@ -31,4 +31,8 @@ std::shared_ptr<const SampleSource> as_source(std::shared_ptr<const Dataset> dat
 // As open_dataset, but a folder's pictures are read when they are asked for: for collections larger than memory.
 std::shared_ptr<const SampleSource> open_source(const std::string& spec, Split split);
 
+// Which samples these are, eight hexadecimal digits: crc32c of shape, class names, labels, and of the pixels, or where pictures are files that are
+// read when they are asked for, of their names and sizes.
+std::string fingerprint(const SampleSource& source);
+
 }  // namespace fm

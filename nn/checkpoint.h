@@ -86,6 +86,8 @@ std::pair<std::filesystem::path, std::string> weights_and_part(const std::string
 template <class M> void load_model(M& model, const Weights& weights, bool strict = true) {
   try {
     load_state(model, weights.tensors, strict);
+  } catch (const NotFiniteError& e) {
+    throw NotFiniteError(weights.file.string() + ": " + e.what());
   } catch (const FileError& e) {
     throw FileError(weights.file.string() + ": " + e.what() + unread_text(weights.unread));
   }
@@ -100,6 +102,8 @@ template <class M> M frozen_model(const decltype(M::config)& config, Weights wei
   }();
   try {
     adopt_state(model, weights.tensors);
+  } catch (const NotFiniteError& e) {
+    throw NotFiniteError(weights.file.string() + ": " + e.what());
   } catch (const FileError& e) {
     throw FileError(weights.file.string() + ": " + e.what() + unread_text(weights.unread));
   }

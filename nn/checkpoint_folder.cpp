@@ -124,6 +124,14 @@ void CheckpointFolder::point_latest(int64_t step) {
   }
 }
 
+void CheckpointFolder::keep_best(int64_t step) {
+  try {
+    link_atomically(folder_ / "best", step_name(step));
+  } catch (const std::exception& e) {              // FileError, filesystem_error
+    tell_once(told_best_, fmt::format("{} is not set to {}: {}", (folder_ / "best").string(), step_name(step), e.what()));
+  }
+}
+
 void CheckpointFolder::clear_the_way(const fs::path& link) {
   if (!fs::exists(fs::symlink_status(link))) return;
   if (fs::is_directory(link))
@@ -156,8 +164,10 @@ void CheckpointFolder::remove(int64_t step) {
 
 void CheckpointFolder::rotate() {
   const auto steps = newest_first();
+  std::error_code no_link;
+  const std::string best = fs::read_symlink(folder_ / "best", no_link).string();
   for (size_t i = size_t(std::max<int64_t>(1, keep_)); i < steps.size(); ++i)
-    if (keep_every_ <= 0 || steps[i] % keep_every_ != 0) try {
+    if (step_name(steps[i]) != best && (keep_every_ <= 0 || steps[i] % keep_every_ != 0)) try {
         remove(steps[i]);
       } catch (const FileError& e) {               // the new one is saved: no reason to stop
         tell_once(told_removal_, fmt::format("{}; old checkpoints stay", e.what()));

@@ -43,6 +43,9 @@ class CheckpointFolder {
   // not find them later, and they may be all that is left of what they hold. Returns the new paths, newest first. Throws FileError.
   std::vector<std::filesystem::path> move_aside_after(int64_t step, std::string_view suffix);
 
+  // Points the link `best` to this step's folder, which is then not deleted until another one is the best.
+  void keep_best(int64_t step);
+
   // Puts the link `latest` to this step's folder in its place, if it does not point there. A folder that has the name (a copy that followed
   // links) is removed if it holds what a checkpoint here holds; otherwise what has the name is moved aside.
   void point_latest(int64_t step);
@@ -56,7 +59,7 @@ class CheckpointFolder {
   std::filesystem::path folder_;
   int64_t keep_, keep_every_;
   Warn warn_;
-  bool told_link_ = false, told_removal_ = false;
+  bool told_link_ = false, told_removal_ = false, told_best_ = false;
 };
 
 // The newest step of a folder of checkpoints; -1: none.

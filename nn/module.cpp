@@ -1,10 +1,15 @@
 #include "nn/module.h"
 
+#include <fmt/format.h>
+
+#include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <unordered_map>
 
 #include "tensor/error.h"
 #include "tensor/io/file_text.h"
+#include "tensor/ops/reduce.h"
 
 namespace fm {
 namespace {
@@ -69,7 +74,15 @@ namespace detail {
 
 namespace {
 
-// Calls take(entry, tensor) for every entry that is given, once all of them fit.
+// "weight[3] is nan" for the first number that is not finite; empty: all are.
+std::string not_finite(const std::string& name, const Tensor& t) {
+  if (!is_floating(t.dtype()) || all_finite(t)) return "";
+  const std::vector<double> values = t.to_vector<double>();
+  const auto at = std::find_if(values.begin(), values.end(), [](double v) { return !std::isfinite(v); });
+  return fmt::format("element {} of {} is {}", at - values.begin(), name, at == values.end() ? 0.0 : *at);
+}
+
+// Calls take(entry, tensor) for every entry that is given, once all of them fit and are finite.
 template <class F> void match_entries(const std::vector<StateEntry>& own, const StateDict& from, bool strict, F take) {
   std::unordered_map<std::string, const Tensor*> given;
   for (const auto& [name, tensor] : from) given[name] = &tensor;
@@ -95,6 +108,10 @@ template <class F> void match_entries(const std::vector<StateEntry>& own, const 
     if (!mistyped.empty()) message += "; other type: " + join(mistyped);
     throw FileError(message);
   }
+  for (const StateEntry& e : own)
+    if (const auto it = given.find(e.name); it != given.end())
+      if (const std::string bad = not_finite(e.name, *it->second); !bad.empty())
+        throw NotFiniteError("load_state: " + bad + ": these weights are damaged, or of a training that diverged; take an earlier checkpoint or fetch the file again");
   for (const StateEntry& e : own)
     if (const auto it = given.find(e.name); it != given.end()) take(e, *it->second);
 }

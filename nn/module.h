@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "autodiff/var.h"
+#include "tensor/error.h"
 
 namespace fm {
 
@@ -41,6 +42,11 @@ using StateDict = std::vector<std::pair<std::string, Tensor>>;      // names in 
 // A Parameter of this shape, f32, not yet filled. Inside a ShapesOnly all its elements share one place in memory, so that the shapes of a
 // model that does not fit in memory can be listed and counted; such a model cannot be initialised or run.
 Parameter make_parameter(const Shape& shape, bool trainable = true);
+
+// A stored number that is not finite.
+struct NotFiniteError : FileError {
+  using FileError::FileError;
+};
 
 class ShapesOnly {
  public:
@@ -133,8 +139,8 @@ template <class M> std::vector<StateEntry> entries(const M& module) {
 }
 }  // namespace detail
 
-// Copies values by name into the module's tensors, converting types. FileError with one message that names all that is missing, unexpected
-// or of another shape (numbers of blocks as ranges: blocks.{0-27}.norm1.weight); with strict = false missing and unexpected names are passed over (shapes must
+// Copies values by name into the module's tensors, converting types. FileError for a value that is not finite, and with one message that names
+// all that is missing, unexpected or of another shape (numbers of blocks as ranges: blocks.{0-27}.norm1.weight); with strict = false missing and unexpected names are passed over (shapes must
 // still agree). Nothing is written unless everything fits.
 template <class M>
 void load_state(M& module, const StateDict& from, bool strict = true) {

@@ -2,20 +2,18 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <chrono>
 #include <cmath>
 
+#include "apps/ablate/statistics.h"
 #include "apps/support/signals.h"
+#include "apps/train/costs.h"
 #include "tensor/error.h"
 #include "tensor/memory/allocator.h"
 #include "tensor/ops/elementwise.h"
-#include "tensor/random/fill.h"
 
 namespace fm {
 namespace {
-
-constexpr std::uint64_t seed = 12345;    // of the batch; no training has it
 
 FlowPoint first_rows(const FlowPoint& p, std::int64_t k) {
   return {fm::first_rows(p.z, k), fm::first_rows(p.s, k), fm::first_rows(p.t, k), fm::first_rows(p.y, k), {}, {}};
@@ -28,7 +26,8 @@ Tensor target(const FlowPoint& at, const Tensor& w, const Tensor& dudt) {
 }
 
 double relative_error(const Tensor& a, const Tensor& exact) {
-  return std::sqrt(sum_squares(a.to(DType::f64) - exact) / sum_squares(exact));
+  const double size = sum_squares(exact);
+  return size == 0 ? std::nan("") : std::sqrt(sum_squares(a.to(DType::f64) - exact) / size);
 }
 
 std::shared_ptr<DitDh> in_precision(const DitDh& model, const std::string& precision) {
@@ -37,36 +36,37 @@ std::shared_ptr<DitDh> in_precision(const DitDh& model, const std::string& preci
   return out;
 }
 
-// Errors of the variants' targets and derivatives against f64.
-void measure_errors(const Subject& s, const std::vector<Variant>& list, std::vector<StepCost>& costs) {
+VelocitySource velocity_of(const MfStage& stage, double guidance, Subject& subject) {
+  return velocity_source(stage.velocity, teacher_share(stage.velocity) > 0 ? subject.velocity(guidance) : VelocityNet());
+}
+
+// The error of the variant's target and derivative against f64.
+void measure_error(Subject& subject, const Variant& variant, const Batch& batch, StepCost& cost) {
   const PauseTape pause;
-  const MeanFlowConfig& objective = list.at(0).config.objective;
-  const PathBatch p = draw_path_batch(s.batch, objective.pairs, objective.labels);
-  if (p.off_diagonal == 0) throw ConfigError("no row of the batch has s < t: set --mfd.objective.pairs.exact-share true, or take a larger --mfd.loop.batch");
+  const MeanFlowConfig& objective = variant.recipe.mfd.objective;
+  const PathBatch p = draw_path_batch(batch, objective.pairs, objective.labels);
+  if (p.off_diagonal == 0)
+    throw ConfigError(fmt::format("{}: no row of the batch has s < t: set --mfd.objective.pairs.exact-share true, or take a larger --mfd.loop.batch",
+                                  variant.name));
   const FlowPoint at = first_rows({p.z, p.s, p.t, p.y, {}, {}}, p.off_diagonal);
-  const Tensor w = evaluate(s.velocity, at.z, at.t, at.y);
-  const auto wide = in_precision(*s.student, "f32");
+  const Tensor w = fm::first_rows(velocity_of(variant.recipe.mfd, variant.recipe.guidance, subject)(p), p.off_diagonal);
+  const auto wide = in_precision(*subject.student(variant.start), "f32");
   to_dtype(*wide, DType::f64);
   const FlowPoint wide_at{at.z.to(DType::f64), at.s.to(DType::f64), at.t.to(DType::f64), at.y, {}, {}};
   const Tensor wide_w = w.to(DType::f64), exact = differentiate(wide, wide_at, wide_w, {}).dudt;
-  const Tensor exact_target = target(wide_at, wide_w, exact);
-  for (std::size_t i = 0; i < list.size(); ++i) {
-    throw_if_stop_requested();
-    const auto student = in_precision(*s.student, list[i].precision);
-    const Tensor dudt = differentiate(student, at, w, list[i].config.objective.derivative).dudt;
-    costs[i].derivative_error = relative_error(dudt, exact);
-    costs[i].target_error = relative_error(target(at, w, dudt), exact_target);
-  }
+  const auto student = in_precision(*subject.student(variant.start), variant.recipe.dit.precision);
+  const Tensor dudt = differentiate(student, at, w, objective.derivative).dudt;
+  cost.derivative_error = relative_error(dudt, exact);
+  cost.target_error = relative_error(target(at, w, dudt), target(wide_at, wide_w, exact));
 }
 
-double median(std::vector<double> x) {
-  const auto middle = x.begin() + static_cast<std::ptrdiff_t>(x.size() / 2);
-  std::nth_element(x.begin(), middle, x.end());
-  return *middle;
-}
+struct Timing {
+  std::vector<double> seconds;
+  double peak_mib = 0;
+};
 
-// Runs the step once and notes its time and memory.
-void time_step(const std::function<Var()>& loss, std::vector<double>& seconds, double& peak_mib) {
+// Runs loss and gradients once and notes their time and memory.
+void time_step(const std::function<Var()>& loss, Timing& timing) {
   const std::size_t live = memory_stats().live;
   reset_memory_peak();
   const auto start = std::chrono::steady_clock::now();
@@ -75,62 +75,85 @@ void time_step(const std::function<Var()>& loss, std::vector<double>& seconds, d
     backward(loss());
     synchronise(default_device());
   }
-  seconds.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
-  peak_mib = static_cast<double>(memory_stats().peak - live) / (1 << 20);
+  timing.seconds.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+  timing.peak_mib = static_cast<double>(memory_stats().peak - live) / (1 << 20);
 }
 
-// Gaussian, products with the deviation 1 / sqrt(fan-in), modulations small: a network whose derivative is of the size of its value.
-void fill_at_random(DitDh& model, std::uint64_t key) {
-  std::uint32_t number = 0;
-  for_each_parameter(model, [&](const std::string& name, Parameter& p) {
-    if (!p.trainable || name.find("norm") != std::string::npos) return;
-    const bool small = p.value.rank() < 2 || name.find("adaLN") != std::string::npos || name.find("embedding_table") != std::string::npos;
-    const double fan_in = static_cast<double>(p.value.numel()) / static_cast<double>(p.value.dim(0));
-    p.value.copy_from(random_normal(p.value.shape(), {key, ++number}) * (small ? 0.02 : 1 / std::sqrt(fan_in)));
-  });
+// A variant's steps are of one kind, or of two where it has two parts.
+struct Timed {
+  std::size_t variant;
+  MfStage stage;
+  std::shared_ptr<DitDh> student;
+  VelocitySource velocity;
+  double share;                          // of the variant's steps
+  Timing timing = {};
+};
+
+std::vector<Timed> timed_steps(Subject& subject, const std::vector<Variant>& list) {
+  std::vector<Timed> out;
+  for (std::size_t i = 0; i < list.size(); ++i) {
+    const Variant& v = list[i];
+    const auto add = [&](const MfStage& stage) {
+      auto student = in_precision(*subject.student(v.start), v.recipe.dit.precision);
+      set_trainable(*student, true);
+      out.push_back({i, stage, std::move(student), velocity_of(stage, v.recipe.guidance, subject),
+                     static_cast<double>(stage.loop.steps) / static_cast<double>(std::max<std::int64_t>(1, v.steps()))});
+    };
+    add(v.recipe.mfd);
+    if (v.then) add(*v.then);
+  }
+  return out;
+}
+
+void add_timings(const std::vector<Timed>& steps, std::vector<StepCost>& costs) {
+  for (const Timed& s : steps) {
+    StepCost& cost = costs[s.variant];
+    cost.seconds += s.share * median(s.timing.seconds);
+    cost.peak_mib = std::max(cost.peak_mib, s.timing.peak_mib);
+    cost.spread = std::max(cost.spread, spread(s.timing.seconds));
+  }
 }
 
 }  // namespace
 
-Subject trained_subject(TrainingRun& run) {
-  const MfStage& base = run.recipe().mfd;
-  return {run.load_student("cmt"), run.guided(run.load_teacher()), run.flow_batch({0, 0, base.loop.batch}, base.loop.batch, seed)};
-}
-
-Subject untrained_subject(const Recipe& recipe) {
-  DitDhConfig config = recipe.dit;
-  config.mean_flow = false;
-  const auto teacher = std::make_shared<DitDh>(config, 1);
-  config.mean_flow = true;
-  const auto student = std::make_shared<DitDh>(config, 2);
-  fill_at_random(*teacher, 1);
-  fill_at_random(*student, 2);
-  set_trainable(*teacher, false);
-  const Samples samples = consecutive(0, recipe.mfd.loop.batch);
-  const Batch batch{random_normal_rows(samples, {config.channels, config.input_size, config.input_size}, {seed, 1}),
-                    Tensor::zeros({recipe.mfd.loop.batch}, DType::i64), {seed, 0, samples}};
-  return {student, teacher, batch};
-}
-
-std::vector<StepCost> step_costs(const Subject& subject, const std::vector<Variant>& list, std::int64_t rounds, Logger& log) {
+std::vector<StepCost> step_costs(Subject& subject, const std::vector<Variant>& list, std::uint64_t seed, std::int64_t rounds, Logger& log) {
   std::vector<StepCost> costs(list.size());
+  const Batch batch = subject.batch(seed);
   log.info("errors of {} variants against the derivative in f64 ...", list.size());
-  measure_errors(subject, list, costs);
-  const auto student = std::make_shared<DitDh>(clone(*subject.student));
-  set_trainable(*student, true);
-  std::vector<std::vector<double>> seconds(list.size());
+  for (std::size_t i = 0; i < list.size(); ++i) {
+    throw_if_stop_requested();
+    measure_error(subject, list[i], batch, costs[i]);
+  }
+  std::vector<Timed> steps = timed_steps(subject, list);
   for (std::int64_t round = 0; round <= rounds; ++round) {
     log.info("a step of each, {}", round == 0 ? "to warm up ..." : fmt::format("round {} of {} ...", round, rounds));
-    for (std::size_t i = 0; i < list.size(); ++i) {
+    for (Timed& s : steps) {
       throw_if_stop_requested();
-      if (round == 1) seconds[i].clear();                              // round 0 fills caches and the allocator
-      student->config.precision = list[i].precision;
-      time_step([&] { return mean_flow(student, subject.batch, teacher(subject.velocity), list[i].config.objective).loss; },
-                seconds[i], costs[i].peak_mib);
+      if (round == 1) s.timing.seconds.clear();                        // round 0 fills caches and the allocator
+      time_step([&] { return mean_flow(s.student, batch, s.velocity, s.stage.objective).loss; }, s.timing);
     }
   }
-  for (std::size_t i = 0; i < list.size(); ++i) costs[i].seconds = median(seconds[i]);
+  add_timings(steps, costs);
   return costs;
+}
+
+double evaluations_a_step(const Variant& variant) {
+  Recipe recipe = variant.recipe;
+  const auto of = [&](const MfStage& stage) {
+    recipe.mfd = stage;
+    const StageCost cost = stage_cost(recipe, "mfd");
+    const double passes = (cost.forward + cost.tangent + cost.backward + cost.recompute + cost.targets) / cost.forward;
+    return static_cast<double>(stage.loop.steps) * passes * static_cast<double>(stage.loop.batch);
+  };
+  const double all = of(variant.recipe.mfd) + (variant.then ? of(*variant.then) : 0);
+  return all / static_cast<double>(std::max<std::int64_t>(1, variant.steps()));
+}
+
+void equalise(std::vector<Variant>& list, const std::string& equal, const std::vector<StepCost>& costs) {
+  if (equal == "steps" || list.empty()) return;
+  const auto cost = [&](std::size_t i) { return equal == "time" ? costs.at(i).seconds : evaluations_a_step(list[i]); };
+  const double work = cost(0) * static_cast<double>(list[0].steps());
+  for (std::size_t i = 1; i < list.size(); ++i) set_steps(list[i], std::llround(work / cost(i)));
 }
 
 }  // namespace fm

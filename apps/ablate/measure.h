@@ -1,28 +1,43 @@
-// What a training step of each variant costs and how exact its target is, all of them at the same weights and on the same batch.
+// What a training step of each variant costs and how exact its target is, at the weights that the variant starts with, on one batch.
 #pragma once
+
+#include <map>
+#include <memory>
 
 #include "apps/ablate/variants.h"
 
 namespace fm {
 
 struct StepCost {
-  double target_error = 0;               // |target - exact| / |exact| on the rows with s < t, exact: the JVP's in f64, with the same w
-  double derivative_error = 0;           // |du/dt - exact| / |exact|
-  double seconds = 0, peak_mib = 0;      // of loss and gradients; memory beside weights and optimiser
+  // |target - exact| / |exact| and |du/dt - exact| / |exact| on the rows with s < t; exact: the JVP in f64, with the same w. NaN where du/dt is 0.
+  double target_error = 0, derivative_error = 0;
+  double seconds = 0, peak_mib = 0;      // of loss and gradients; memory beside weights and optimizer
+  double spread = 0;                     // of the rounds' seconds, (largest - smallest) / median
 };
 
-// A student, the velocity that it is to follow, and a batch.
-struct Subject {
-  std::shared_ptr<const DitDh> student;
-  VelocityNet velocity;
-  Batch batch;
+// Students by the stage that they start from, the teacher, and batches.
+class Subject {
+ public:
+  virtual ~Subject() = default;
+  virtual std::shared_ptr<const DitDh> student(const std::string& start) = 0;
+  virtual VelocityNet velocity(double guidance) = 0;           // of the teacher, guided
+  virtual Batch batch(std::uint64_t seed) = 0;
 };
 
-Subject trained_subject(TrainingRun& run);                 // of a run: its CMT checkpoint, teacher and latents
-Subject untrained_subject(const Recipe& recipe);           // random weights, none of them zero, and random latents; recipe resolved
+std::unique_ptr<Subject> trained_subject(TrainingRun& run);            // checkpoints, teacher and latents of a run
+std::unique_ptr<Subject> untrained_subject(const Recipe& recipe);      // random weights, none of them zero, and random latents; recipe resolved
 
-// One for each variant. The median of `rounds` rounds in which the variants take turns, so that other work on the machine slows all alike.
-// Tells the log how far it is. ConfigError when no row of the batch has s < t; StopRequested.
-std::vector<StepCost> step_costs(const Subject& subject, const std::vector<Variant>& list, std::int64_t rounds, Logger& log);
+// One for each variant. Time is the median of `rounds` rounds in which the variants take turns, so that other work on the machine slows all
+// alike. Of a training in two parts time is their mean by steps, memory the larger, and errors are the first part's. ConfigError when no row
+// of the batch has s < t; StopRequested.
+std::vector<StepCost> step_costs(Subject& subject, const std::vector<Variant>& list, std::uint64_t seed, std::int64_t rounds, Logger& log);
+
+// Forward passes a step, in passes of the student over one batch row: forward 1, backward 2, derivative and teacher by their kind
+// (apps/train/costs.h); times the rows of the batch.
+double evaluations_a_step(const Variant& variant);
+
+// Sets the steps of all variants but the first, so that they have equally much of it: "time" by costs (seconds a step), or "evaluations".
+// `costs` may be empty for the latter. A variant gets one step at least.
+void equalise(std::vector<Variant>& list, const std::string& equal, const std::vector<StepCost>& costs);
 
 }  // namespace fm

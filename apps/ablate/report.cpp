@@ -1,78 +1,204 @@
 #include "apps/ablate/report.h"
 
+#include <algorithm>
+#include <map>
+
+#include "data/report/csv.h"
 #include "data/report/html.h"
+#include "data/report/svg_dots.h"
 #include "data/report/svg_plot.h"
+#include "tensor/io/atomic_file.h"
 
 namespace fm {
 namespace {
 
+// A column and how a trial fills it.
+struct TrialColumn {
+  Column column;
+  std::function<double(const Findings&, const Trial&)> value;
+};
+
+double cost_of(const Trial& t, double StepCost::*member) { return t.cost ? (*t.cost).*member : Score::none; }
+
+std::vector<TrialColumn> measured_columns(const Findings& f) {
+  using F = const Findings&;
+  using T = const Trial&;
+  std::vector<TrialColumn> out{
+      {{"derivative_error", "du/dt error", "{:.2e}", true}, [](F, T t) { return cost_of(t, &StepCost::derivative_error); }},
+      {{"target_error", "target error", "{:.2e}", true}, [](F, T t) { return cost_of(t, &StepCost::target_error); }},
+      {{"seconds_a_step", "s/step", "{:.3f}"}, [](F, T t) { return cost_of(t, &StepCost::seconds); }},
+      {{"peak_mib", "peak MiB", "{:.1f}"}, [](F, T t) { return cost_of(t, &StepCost::peak_mib); }},
+      {{"evaluations_a_step", "evaluations/step", "{:.0f}"}, [](F all, T t) { return evaluations_a_step(all.variants[t.variant]); }},
+  };
+  if (f.calls.empty()) return out;
+  out.push_back({{"steps", "steps", "{:.0f}"}, [](F all, T t) { return static_cast<double>(all.variants[t.variant].steps()); }});
+  for (std::size_t i = 0; i < f.calls.size(); ++i)
+    for (const ScoreColumn& c : score_columns()) {
+      if (!c.measured || std::string_view(c.name) == "psnr") continue;        // of reconstructions, not of flow maps
+      const std::string calls = fmt::format("{} call{}", f.calls[i], f.calls[i] == 1 ? "" : "s");
+      out.push_back({{fmt::format("{}_{}", c.name, f.calls[i]), fmt::format("{}, {}{}", c.title, calls, *c.unit ? fmt::format(" ({})", c.unit) : ""),
+                      fmt::format("{{:.{}f}}", c.decimals)},
+                     [i, &c](F, T t) { return i < t.scores.size() ? c.factor * score_number(t.scores[i], c) : Score::none; }});
+    }
+  return out;
+}
+
+std::vector<const Trial*> trials_of(const Findings& f, std::size_t variant) {
+  std::vector<const Trial*> out;
+  for (const Trial& t : f.trials)
+    if (t.variant == variant) out.push_back(&t);
+  return out;
+}
+
 // Error of du/dt over the step of the finite difference, with the exact derivative's as a level, in each precision.
-Plot error_plot(const std::vector<Finding>& findings) {
-  std::vector<Curve> curves;
-  for (const Finding& f : findings) {
-    const DerivativeConfig& derivative = f.variant.config.objective.derivative;
-    if (derivative.kind == "jvp") {                        // comes first in its precision
-      curves.push_back({.name = "finite difference, " + f.variant.precision, .markers = true});
-      curves.push_back({.name = "exact JVP, " + f.variant.precision, .dashed = true});
-      continue;
-    }
-    Curve &fd = *(curves.end() - 2), &jvp = curves.back();
-    fd.x.push_back(derivative.delta), jvp.x.push_back(derivative.delta);
-    fd.y.push_back(f.cost->derivative_error);
+std::optional<Plot> error_plot(const Findings& f) {
+  std::map<std::string, std::pair<Curve, double>> by_precision;             // differences, and the level
+  for (std::size_t i = 0; i < f.variants.size(); ++i) {
+    const DerivativeConfig& derivative = f.variants[i].recipe.mfd.objective.derivative;
+    std::vector<double> errors;
+    for (const Trial* t : trials_of(f, i)) errors.push_back(cost_of(*t, &StepCost::derivative_error));
+    const double error = statistics(errors).mean;
+    auto& [curve, level] = by_precision[f.variants[i].recipe.dit.precision];
+    if (derivative.kind == "jvp") level = error;
+    else curve.x.push_back(derivative.delta), curve.y.push_back(error);
   }
-  std::size_t i = 0;
-  for (const Finding& f : findings)
-    if (f.variant.config.objective.derivative.kind == "jvp") {
-      Curve& jvp = curves[2 * i++ + 1];
-      jvp.y.assign(jvp.x.size(), f.cost->derivative_error);
-    }
-  return {.title = "Error of du/dt against f64",
-          .x_label = "step of the finite difference",
-          .y_label = "relative error",
-          .curves = curves,
-          .log_x = true,
-          .log_y = true};
+  std::vector<Curve> curves;
+  for (auto& [precision, found] : by_precision) {
+    Curve& fd = found.first;
+    fd.name = "finite difference, " + precision, fd.markers = true;
+    curves.push_back(fd);
+    curves.push_back({.name = "exact JVP, " + precision, .x = fd.x, .y = std::vector<double>(fd.x.size(), found.second), .dashed = true});
+  }
+  return Plot{.title = "Error of du/dt against f64",
+              .x_label = "step of the finite difference",
+              .y_label = "relative error",
+              .curves = curves,
+              .log_x = true,
+              .log_y = true};
+}
+
+std::string text_if_there(const std::filesystem::path& file) {
+  std::error_code error;
+  return std::filesystem::exists(file, error) ? read_file(file) : "";
+}
+
+// The mean over the variant's trials at the steps that all of them have.
+Curve mean_curve(const Findings& f, std::size_t variant, const std::filesystem::path& run, const std::string& column) {
+  std::map<double, std::vector<double>> at;
+  std::size_t n = 0;
+  for (const Trial* t : trials_of(f, variant)) {
+    const std::string csv = text_if_there(run / t->folder / "metrics.csv");
+    const auto known = csv_columns(csv);
+    if (t->folder.empty() || std::find(known.begin(), known.end(), column) == known.end()) continue;
+    const Curve one = csv_curve(csv, "step", column);
+    for (std::size_t i = 0; i < one.x.size(); ++i) at[one.x[i]].push_back(one.y[i]);
+    ++n;
+  }
+  Curve out{.name = f.variants[variant].name};
+  for (const auto& [step, values] : at)
+    if (values.size() == n) out.x.push_back(step), out.y.push_back(statistics(values).mean);
+  return out;
+}
+
+std::vector<Plot> training_curves(const Findings& f, const std::filesystem::path& run) {
+  std::vector<Plot> plots;
+  for (const auto& [column, title] : {std::pair{"raw_mse", "Mean square before the metric"}, {"loss", "Loss"}, {"grad_norm", "Norm of the gradients"},
+                                      {"derivative_ratio", "|du/dt| / |u|"}}) {
+    Plot plot{.title = title, .x_label = "step", .y_label = column, .log_y = true};
+    for (std::size_t i = 0; i < f.variants.size(); ++i)
+      if (Curve curve = mean_curve(f, i, run, column); !curve.x.empty()) plot.curves.push_back(std::move(curve));
+    if (!plot.curves.empty()) plots.push_back(std::move(plot));
+  }
+  return plots;
+}
+
+std::string diverged_note(const std::vector<const Trial*>& trials) {
+  const auto n = std::count_if(trials.begin(), trials.end(), [](const Trial* t) { return t->diverged; });
+  if (n == 0) return "";
+  return trials.size() == 1 ? "diverged" : fmt::format("{} of {} diverged", n, trials.size());
+}
+
+std::vector<DotPlot> column_plots(const Table& table) {
+  std::vector<DotPlot> plots;
+  for (std::size_t c = 0; c < table.columns.size(); ++c) {
+    DotPlot plot{.title = table.columns[c].title, .x_label = table.columns[c].title, .log_x = table.columns[c].log};
+    for (const Row& row : table.rows) plot.rows.push_back({row.name, row.cells[c]});
+    plots.push_back(std::move(plot));
+  }
+  return plots;
+}
+
+// Which weights each number is of.
+void add_trials(HtmlReport& report, const Findings& f) {
+  std::vector<std::vector<std::string>> rows;
+  for (const Trial& t : f.trials)
+    rows.push_back({f.variants[t.variant].name, std::to_string(t.seed), std::to_string(f.variants[t.variant].steps()), t.folder,
+                    t.scores.empty() ? (t.diverged ? "diverged" : "-") : t.scores[0].checkpoint});
+  report.table({"variant", "seed", "steps", "folder in the run", "weights"}, rows, "Each training; identity.txt in its folder lists what decided its weights");
 }
 
 }  // namespace
 
-Table table_of(const std::string& what, const std::vector<Finding>& findings, const std::vector<int>& calls) {
-  Table table{.head = {what, "du/dt error", "target error", "s/step", "peak MiB"}, .rows = {}};
-  for (int n : calls) table.head.push_back(fmt::format("Frechet {} call{}", n, n == 1 ? "" : "s"));
-  for (const Finding& f : findings) {
-    std::vector<std::string> row{f.variant.name, "-", "-", "-", "-"};
-    if (f.cost)
-      row = {f.variant.name, fmt::format("{:.2e}", f.cost->derivative_error), fmt::format("{:.2e}", f.cost->target_error), fmt::format("{:.3f}", f.cost->seconds),
-             fmt::format("{:.1f}", f.cost->peak_mib)};
-    for (std::size_t i = 0; i < calls.size(); ++i) row.push_back(f.diverged ? "diverged" : fmt::format("{:.3f}", f.scores.at(i).frechet));
-    table.rows.push_back(row);
+Table table_of(const Findings& f) {
+  Table table{.what = f.what, .columns = {}, .rows = {}};
+  const auto columns = measured_columns(f);
+  for (const TrialColumn& m : columns) table.columns.push_back(m.column);
+  for (std::size_t i = 0; i < f.variants.size(); ++i) {
+    const auto trials = trials_of(f, i);
+    Row row{.name = f.variants[i].name, .cells = {}, .note = diverged_note(trials)};
+    for (const TrialColumn& m : columns) {
+      row.cells.emplace_back();
+      for (const Trial* t : trials) row.cells.back().push_back(m.value(f, *t));
+    }
+    table.rows.push_back(std::move(row));
   }
   return table;
 }
 
-std::string terminal_text(const Table& table) {
-  std::string out;
-  const auto add = [&](const std::vector<std::string>& cells) {
-    for (std::size_t i = 0; i < cells.size(); ++i) out += i == 0 ? fmt::format("{:<14}", cells[i]) : fmt::format("{:>16}", cells[i]);
-    out += '\n';
-  };
-  add(table.head);
-  for (const auto& row : table.rows) add(row);
+std::string trials_csv(const Findings& f) {
+  std::vector<std::string> names{"variant", "trained_seed", "trained_steps", "folder", "outcome", "derivative_error", "target_error", "seconds_a_step", "peak_mib"};
+  for (const ScoreColumn& c : score_columns()) names.emplace_back(c.name);
+  std::string out = csv_line(names);
+  for (const Trial& t : f.trials) {
+    const Variant& v = f.variants[t.variant];
+    std::vector<std::string> head{v.name, std::to_string(t.seed), std::to_string(v.steps()), t.folder, t.diverged ? "diverged" : "finished"};
+    for (double StepCost::*member : {&StepCost::derivative_error, &StepCost::target_error, &StepCost::seconds, &StepCost::peak_mib})
+      head.push_back(t.cost ? fmt::format("{:.6g}", (*t.cost).*member) : "");
+    for (const Score& s : t.scores.empty() ? std::vector<Score>(1) : t.scores) {
+      std::vector<std::string> row = head;
+      for (const ScoreColumn& c : score_columns()) row.push_back(score_cell(s, c));
+      out += csv_line(row);
+    }
+  }
   return out;
 }
 
-std::string csv_text(const Table& table) {
-  std::string out = fmt::format("{}\n", fmt::join(table.head, ","));
-  for (const auto& row : table.rows) out += fmt::format("{}\n", fmt::join(row, ","));
-  return out;
-}
-
-std::string report_html(const std::string& subtitle, const std::string& what, const std::vector<Finding>& findings, const Table& table) {
-  HtmlReport report("Ablation: " + what, subtitle);
-  report.table(table.head, table.rows, "");
-  if (what == "derivative") report.plot(error_plot(findings));
+std::string report_html(const Findings& f, const Table& table, const std::filesystem::path& run) {
+  HtmlReport report("Ablation: " + f.what, f.subtitle);
+  std::vector<std::string> head{f.what};
+  for (const Column& c : table.columns) head.push_back(c.title);
+  head.push_back("note");
+  std::vector<std::vector<std::string>> rows;
+  for (const Row& row : table.rows) {
+    rows.push_back({row.name});
+    for (std::size_t c = 0; c < table.columns.size(); ++c) rows.back().push_back(cell_text(table.columns[c], row.cells[c]));
+    rows.back().push_back(row.note);
+  }
+  report.table(head, rows, "mean ± standard deviation over the seeds");
+  if (!f.busy.empty()) report.paragraph(f.busy);
+  if (f.what == "derivative")
+    if (const auto plot = error_plot(f)) report.plot(*plot);
+  report.heading("Columns");
+  report.dots(column_plots(table));
+  if (const auto curves = training_curves(f, run); !curves.empty()) {
+    report.heading("Training");
+    report.paragraph("The mean over the seeds of each variant.");
+    report.plots(curves);
+  }
+  report.heading("Trainings");
+  add_trials(report, f);
   std::string lines;
-  for (const Finding& f : findings) lines += describe(f.variant) + "\n";
+  for (const Variant& v : f.variants) lines += describe(v) + "\n";
   report.preformatted(lines);
   return report.html();
 }

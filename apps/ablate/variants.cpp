@@ -1,6 +1,10 @@
 #include "apps/ablate/variants.h"
 
 #include <algorithm>
+#include <cmath>
+#include <set>
+
+#include "data/report/csv.h"
 
 namespace fm {
 namespace {
@@ -21,41 +25,143 @@ MfStage from_data(MfStage stage) {
   return stage;
 }
 
-// The whole schedule in `steps`: a part of a long one would end at another learning rate.
-MfStage shortened(MfStage stage, std::int64_t steps) {
+MfStage stretched(MfStage stage, std::int64_t steps) {
+  const double factor = static_cast<double>(steps) / static_cast<double>(std::max<std::int64_t>(1, stage.loop.steps));
   LearningRate& rate = stage.loop.rate;
   for (std::int64_t* step : {&rate.warmup_steps, &rate.decay_begin, &rate.decay_end})
-    *step = *step * steps / std::max<std::int64_t>(1, stage.loop.steps);
+    *step = std::llround(static_cast<double>(*step) * factor);
   stage.loop.steps = steps;
   return stage;
 }
 
 std::string derivative_text(const DerivativeConfig& d) { return d.kind == "jvp" ? "jvp" : fmt::format("{}, step {:g}", d.kind, d.delta); }
 
-}  // namespace
-
-std::vector<Variant> variants(const AblateConfig& c) {
+std::vector<Variant> comparison_of(const AblateConfig& c) {
   std::vector<Variant> list;
   const auto add = [&](const std::string& name, const std::string& start, const MfStage& config, std::optional<MfStage> then = {}) {
-    list.push_back({name, "ablate/" + c.what + "/" + name, start, config, c.recipe.dit.precision, std::move(then)});
+    list.push_back({name, start, c.recipe, std::move(then)});
+    list.back().recipe.mfd = config;
   };
   const MfStage& base = c.recipe.mfd;
-  if (c.what == "derivative") {
+  const std::string what = comparison(c);
+  if (what == "derivative") {
     for (const std::string& precision : c.precisions) {
+      const std::size_t first = list.size();
       const std::string suffix = precision == "f32" ? "" : "-" + precision;
       add("jvp" + suffix, "cmt", with_jvp(base));
       for (double delta : c.deltas) add(fmt::format("fd-{:g}{}", delta, suffix), "cmt", with_difference(base, delta));
-      for (std::size_t i = list.size() - c.deltas.size() - 1; i < list.size(); ++i) list[i].precision = precision;
+      for (std::size_t i = first; i < list.size(); ++i) list[i].recipe.dit.precision = precision;
     }
-  } else if (c.what == "init") {
+  } else if (what == "init") {
     for (const char* start : {"random", "fm", "cmt"}) add(start, start, base);
-  } else {
+  } else if (what == "scheme") {
     add("mft", "cmt", from_data(base));
     add("mfd", "cmt", base);
     const std::int64_t half = base.loop.steps / 2;
-    add("mfd-then-mft", "cmt", shortened(base, half), shortened(from_data(base), base.loop.steps - half));
+    add("mfd-then-mft", "cmt", stretched(base, half), stretched(from_data(base), base.loop.steps - half));
+  } else {
+    add("mfd", "cmt", base);
   }
   return list;
+}
+
+struct Varied {
+  std::string key;
+  std::vector<std::string> values;
+};
+
+// What a training from the run's checkpoints reads; sizes and earlier stages are those of the run.
+void refuse_unread(const std::string& key) {
+  if (key.starts_with("mfd.") || key == "guidance" || key == "dit.precision") return;
+  throw ConfigError(fmt::format(
+      "--vary {}: ablate trains the last stage from the run's checkpoints, so it varies mfd.*, guidance and dit.precision; for other "
+      "settings train runs of their own",
+      key));
+}
+
+Varied parse_vary(const std::string& text, Recipe& recipe) {
+  const auto equals = text.find('=');
+  if (equals == std::string::npos || equals == 0) throw ConfigError(fmt::format("--vary {}: wants KEY=a,b,c, such as mfd.loop.rate.peak=1e-4,1e-3", text));
+  Varied out{text.substr(0, equals), {}};
+  std::replace(out.key.begin(), out.key.end(), '-', '_');
+  find_field(list_fields(recipe), out.key, "--vary");
+  refuse_unread(out.key);
+  for (const std::string_view value : csv_cells(std::string_view(text).substr(equals + 1))) out.values.emplace_back(value);
+  const std::set<std::string> different(out.values.begin(), out.values.end());
+  if (different.size() < out.values.size()) throw ConfigError(fmt::format("--vary {}: the same value twice", text));
+  return out;
+}
+
+// Into both parts of a training in two.
+void assign(Variant& variant, const std::string& key, const std::string& value) {
+  const std::string where = fmt::format("--vary {}", key);
+  set_from_text(find_field(list_fields(variant.recipe), key, where), value, where);
+  if (!variant.then || !key.starts_with("mfd.")) return;
+  Recipe second = variant.recipe;
+  second.mfd = *variant.then;
+  set_from_text(find_field(list_fields(second), key, where), value, where);
+  variant.then = second.mfd;
+}
+
+}  // namespace
+
+std::string comparison(const AblateConfig& config) {
+  if (!config.what.empty()) return config.what;
+  return config.vary.empty() ? "derivative" : "none";
+}
+
+std::vector<Variant> variants(const AblateConfig& config) {
+  std::vector<Variant> list = comparison_of(config);
+  std::set<std::string> keys;
+  for (const std::string& text : config.vary) {
+    Recipe recipe = config.recipe;
+    const Varied varied = parse_vary(text, recipe);
+    if (!keys.insert(varied.key).second) throw ConfigError(fmt::format("--vary {}: given twice; write all its values in one", varied.key));
+    std::vector<Variant> product;
+    for (const Variant& v : list)
+      for (const std::string& value : varied.values) {
+        product.push_back(v);
+        const std::string leaf = varied.key.substr(varied.key.find_last_of('.') + 1);
+        product.back().name = fmt::format("{} {}={}", v.name, leaf, value);
+        assign(product.back(), varied.key, value);
+      }
+    list = std::move(product);
+  }
+  for (Variant& v : list) v.recipe.resolve();
+  return list;
+}
+
+std::vector<std::int64_t> seeds(const AblateConfig& config) {
+  if (config.seeds.empty()) return {config.recipe.seed};
+  std::vector<std::int64_t> list;
+  for (const std::string_view part : csv_cells(config.seeds)) {
+    std::int64_t seed = 0;
+    if (!parse_integer(part, seed) || seed < 0 || seed > 9'000'000'000'000'000)
+      throw ConfigError(fmt::format("--seeds {}: wants numbers such as 1,2,3, or how many, such as 3", config.seeds));
+    list.push_back(seed);
+  }
+  if (list.size() == 1) {
+    const std::int64_t count = list[0];
+    if (count < 1 || count > 1000) throw ConfigError(fmt::format("--seeds {}: a number of seeds from 1 to 1000, or a list", config.seeds));
+    list.clear();
+    for (std::int64_t i = 0; i < count; ++i) list.push_back(config.recipe.seed + i);
+  }
+  if (std::set<std::int64_t>(list.begin(), list.end()).size() < list.size())
+    throw ConfigError(fmt::format("--seeds {}: the same seed twice", config.seeds));
+  return list;
+}
+
+void set_steps(Variant& variant, std::int64_t steps) {
+  MfStage& first = variant.recipe.mfd;
+  if (!variant.then) {
+    first = stretched(first, std::max<std::int64_t>(1, steps));
+    return;
+  }
+  const double share = static_cast<double>(first.loop.steps) / static_cast<double>(variant.steps());
+  const std::int64_t total = std::max<std::int64_t>(2, steps);
+  const std::int64_t part = std::clamp<std::int64_t>(std::llround(share * static_cast<double>(total)), 1, total - 1);
+  first = stretched(first, part);
+  variant.then = stretched(*variant.then, total - part);
 }
 
 std::string describe(const Variant& v) {
@@ -63,15 +169,8 @@ std::string describe(const Variant& v) {
     return fmt::format("{} steps of {}, velocity {}, derivative {}", stage.loop.steps, stage.loop.batch, stage.velocity,
                        derivative_text(stage.objective.derivative));
   };
-  return fmt::format("{:<13} from {:<7} {}{}{}", v.name, v.start, part(v.config), v.then ? ", then " + part(*v.then) : "",
-                     v.precision == "f32" ? "" : ", " + v.precision);
-}
-
-Outcome train(TrainingRun& run, const Variant& v) {
-  if (!v.then) return run.train_mean_flow(v.stage, v.config, v.start);
-  const std::string first = v.stage + "-first";
-  if (run.train_mean_flow(first, v.config, v.start) == Outcome::stopped) return Outcome::stopped;
-  return run.train_mean_flow(v.stage, *v.then, first);
+  return fmt::format("{:<13} from {:<7} {}{}{}", v.name, v.start, part(v.recipe.mfd), v.then ? ", then " + part(*v.then) : "",
+                     v.recipe.dit.precision == "f32" ? "" : ", " + v.recipe.dit.precision);
 }
 
 }  // namespace fm

@@ -1,8 +1,11 @@
-// What ablate compares: trainings of the flow map that differ in one choice and share everything else.
+// What ablate compares: trainings of the flow map that differ in what is varied and share everything else.
 //
 //   derivative   from one CMT checkpoint, MFD with the exact JVP and with finite differences of several steps, in one precision or several
 //   init         MFD from random weights, from the teacher, and from CMT
 //   scheme       MFT, MFD, and MFD then MFT, with equal numbers of steps in all
+//   none         the recipe's own MFD: for --vary alone
+//
+// --vary KEY=a,b,c multiplies the list: each of the above with each value.
 #pragma once
 
 #include <optional>
@@ -13,36 +16,53 @@ namespace fm {
 
 struct AblateConfig {
   Recipe recipe;
-  std::string what = "derivative";
+  std::string what, seeds, equal = "steps";
+  std::vector<std::string> vary;
   std::vector<double> deltas{1e-1, 1e-2, 5e-3, 1e-3, 1e-4};
   std::vector<std::string> precisions{"f32"};
   bool untrained = false;
   std::int64_t timing_rounds = 9;
 
   template <class V> void visit(V&& v) {
-    v("what", what, "what is varied", one_of({"derivative", "init", "scheme"}), flag("what"));
+    v("what", what, "the comparison; empty: derivative, or none where --vary is given", one_of({"", "derivative", "init", "scheme", "none"}),
+      flag("what"));
+    v("vary", vary, "a setting and its values, KEY=a,b,c; given several times: the product of all. KEY is of mfd, or guidance or dit.precision",
+      repeated(), flag("vary"));
+    v("seeds", seeds, "seeds of the trainings: a list such as 1,2,3, or a number of seeds from --seed on; empty: --seed alone", flag("seeds"));
+    v("equal", equal, "what the variants have equally much of; steps of the others follow from the first variant's",
+      one_of({"steps", "time", "evaluations"}), flag("equal"));
     v("deltas", deltas, "steps of the finite differences", above(0), flag("deltas"));
-    v("precisions", precisions, "of derivative: what the student's blocks compute in while it trains", one_of({"f32", "bf16"}), flag("precisions"));
-    v("untrained", untrained, "of derivative: only measure steps, of networks with random weights of the recipe's sizes on random latents",
+    v("precisions", precisions, "numbers of the student's blocks while it trains, for --what derivative", one_of({"f32", "bf16"}),
+      flag("precisions"));
+    v("untrained", untrained, "measure steps of networks with random weights on random latents, without a run; for --what derivative",
       flag("untrained"));
-    v("timing_rounds", timing_rounds, "alternating rounds of the timing; the median counts", at_least(1));
+    v("timing_rounds", timing_rounds, "alternating rounds of the timing; the median counts", range(1, 10000));
     recipe.visit(v);
   }
 };
 
 struct Variant {
-  std::string name;
-  std::string stage;                     // its folder in the run: "ablate/derivative/jvp"
+  std::string name;                      // "jvp", "fd-0.01", "mfd guidance=2"
   std::string start;                     // the stage whose averaged weights it begins with, or "random"
-  MfStage config;
-  std::string precision = "f32";
-  std::optional<MfStage> then = {};      // what goes on from there, if anything
+  Recipe recipe;                         // resolved; recipe.mfd is the training (its first part, where there are two)
+  std::optional<MfStage> then = {};      // the second part
+
+  std::int64_t steps() const { return recipe.mfd.loop.steps + (then ? then->loop.steps : 0); }
 };
 
-std::vector<Variant> variants(const AblateConfig& config);   // the recipe must be resolved
+// "derivative", "init", "scheme" or "none".
+std::string comparison(const AblateConfig& config);
+
+// The recipe must be resolved. ConfigError: --vary with an unknown key, a key that training from the run's checkpoints does not read, or a
+// bad value.
+std::vector<Variant> variants(const AblateConfig& config);
+
+// "1,2,3", or "3" for three from the recipe's seed on. ConfigError.
+std::vector<std::int64_t> seeds(const AblateConfig& config);
+
+// `steps` in all, at least 1 a part. Schedules are stretched with it: a part of a long one would end at another learning rate.
+void set_steps(Variant& variant, std::int64_t steps);
 
 std::string describe(const Variant& v);  // one line: name, start, steps, velocity, derivative
-
-Outcome train(TrainingRun& run, const Variant& v);   // from its newest checkpoint if there is one
 
 }  // namespace fm

@@ -15,6 +15,8 @@
 namespace fm {
 namespace {
 
+using Say = std::function<void(const std::string&)>;
+
 struct Models {
   std::shared_ptr<DitDh> dit, weak;
   std::unique_ptr<RaeDecoder> decoder;
@@ -24,9 +26,11 @@ struct Models {
 
 void check_files(const PublishedConfig& c) {
   if (c.decoder.empty()) throw ConfigError("--dit goes with --decoder: the weights that turn its latents into pictures");
+  if (c.stats.empty())
+    throw ConfigError("--dit goes with --stats: mean and variance of its latents (stat.pt), or --stats none where it was trained on latents that were not normalised");
   std::string missing;
   for (const auto& [name, file] : {std::pair{"--dit", &c.dit}, {"--decoder", &c.decoder}, {"--stats", &c.stats}, {"--weak", &c.weak}}) {
-    if (file->empty()) continue;
+    if (file->empty() || (file == &c.stats && *file == "none")) continue;
     const std::filesystem::path plain = weights_and_part(*file).first;
     if (!std::filesystem::exists(plain)) missing += fmt::format("{}{} {}", missing.empty() ? "" : ", ", name, plain.string());
   }
@@ -34,7 +38,8 @@ void check_files(const PublishedConfig& c) {
 }
 
 // The weights where they lie in the mapped file, if they are f32 there.
-template <class M> std::unique_ptr<M> model_of(Weights weights, const decltype(M::config)& config) {
+template <class M> std::unique_ptr<M> model_of(const std::string& role, Weights weights, const decltype(M::config)& config, const Say& say) {
+  const LoadedFrom from(weights);
   for (auto& entry : weights.tensors) entry.second = entry.second.to(DType::f32).contiguous();
   std::unique_ptr<M> model;
   {
@@ -43,10 +48,13 @@ template <class M> std::unique_ptr<M> model_of(Weights weights, const decltype(M
   }
   try {
     adopt_state(*model, weights.tensors);
+  } catch (const NotFiniteError& e) {
+    throw NotFiniteError(weights.file.string() + ": " + e.what());
   } catch (const FileError& e) {
     throw FileError(weights.file.string() + ": " + e.what() + unread_text(weights.unread));
   }
   set_trainable(*model, false);
+  say(loaded_line(role, *model, config, from));
   if (config.precision != "bf16") return model;
   store_weights_as_bf16(*model);
   // Nothing is left in the file, which its pages then leave memory with.
@@ -54,19 +62,19 @@ template <class M> std::unique_ptr<M> model_of(Weights weights, const decltype(M
   return model;
 }
 
-std::unique_ptr<DitDh> open_dit(const std::string& file, const std::string& precision, const Warn& warn) {
+std::unique_ptr<DitDh> open_dit(const std::string& role, const std::string& file, const std::string& precision, const Warn& warn, const Say& say) {
   Weights weights = load_part(file, "dit", warn);
   DitDhConfig config = dit_dh_config_of(weights);
   config.precision = precision;
-  return model_of<DitDh>(std::move(weights), config);
+  return model_of<DitDh>(role, std::move(weights), config, say);
 }
 
-std::unique_ptr<RaeDecoder> open_decoder(const PublishedConfig& c, const Warn& warn) {
+std::unique_ptr<RaeDecoder> open_decoder(const PublishedConfig& c, const Warn& warn, const Say& say) {
   Weights weights = load_part(c.decoder, "decoder", warn);
   RaeDecoderConfig config = rae_decoder_config_of(weights);
   if (c.decoder_heads > 0) config.heads = c.decoder_heads;
   config.precision = c.precision;
-  return model_of<RaeDecoder>(std::move(weights), config);
+  return model_of<RaeDecoder>("decoder", std::move(weights), config, say);
 }
 
 void check_fit(const Models& m, const PublishedConfig& c) {
@@ -100,13 +108,16 @@ LatentGenerator generator(const Models& m, const DrawConfig& draw) {
 
 }  // namespace
 
-Source open_published(const PublishedConfig& config, const DrawConfig& draw, const Warn& warn) {
+Source open_published(const PublishedConfig& config, const DrawConfig& draw, const Warn& warn, const Say& say) {
   check_files(config);
   const auto m = std::make_shared<Models>();
-  m->dit = open_dit(config.dit, config.precision, warn);
-  m->decoder = open_decoder(config, warn);
-  if (!config.stats.empty()) m->stats = load_stats(config.stats, warn);
-  if (!config.weak.empty()) m->weak = open_dit(config.weak, config.precision, warn);
+  m->dit = open_dit("dit", config.dit, config.precision, warn, say);
+  m->decoder = open_decoder(config, warn, say);
+  if (config.stats != "none") {
+    m->stats = load_stats(config.stats, warn);
+    say(fmt::format("statistics: latents {}, {}", to_string(m->stats.variance.shape()), config.stats));
+  }
+  if (!config.weak.empty()) m->weak = open_dit("weak teacher", config.weak, config.precision, warn, say);
   check_fit(*m, config);
   m->pixels = config.pixels == "half" ? RaeConfig{} : rae("dinov2-B");
   if (m->decoder->config.image_channels == 1) m->pixels = RaeConfig{};

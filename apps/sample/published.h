@@ -17,7 +17,7 @@ struct PublishedConfig {
   template <class V> void visit(V&& v) {
     v("dit", dit, "weights of a DiT^DH, flow map or teacher: .safetensors, an index of shards, .pt, or a checkpoint", flag("dit"));
     v("decoder", decoder, "weights of the RAE decoder for its latents", flag("decoder"));
-    v("stats", stats, "var and mean of the latents (stat.pt); empty: latents are not normalised", flag("stats"));
+    v("stats", stats, "var and mean of the latents (stat.pt); none: the weights are of latents that were not normalised", flag("stats"));
     v("weak", weak, "weights of a smaller teacher: autoguidance by it in place of the null label", flag("weak"));
     v("pixels", pixels, "normalisation of the encoder's images: imagenet (DINOv2, MAE) or half (SigLIP 2)", one_of({"imagenet", "half"}));
     v("precision", precision, "what blocks compute in: f32, or bf16 with weights of half the size", one_of({"f32", "bf16"}),
@@ -44,7 +44,7 @@ struct Source {
   std::int64_t bytes_a_sample = 0;               // that a pass of the networks works with, about
 };
 
-// FileError for files that do not exist (all of them), cannot be read, or do not fit together; ConfigError for guidance of a flow map.
-Source open_published(const PublishedConfig& config, const DrawConfig& draw, const Warn& warn);
+// `say` gets a line for each model that was loaded. FileError for files that do not exist (all of them), cannot be read, or do not fit together; ConfigError for guidance of a flow map.
+Source open_published(const PublishedConfig& config, const DrawConfig& draw, const Warn& warn, const std::function<void(const std::string&)>& say);
 
 }  // namespace fm

@@ -120,7 +120,7 @@ Score Evaluator::finished(Score s, const Tally& tally, double spent) const {
   s.by_class = tally.classes();
   s.decoder = checksum(state_dict(run_.autoencoder().decoder));
   s.samples = tally.count();
-  s.seed = run_.recipe().seed;
+  if (s.seed < 0) s.seed = run_.recipe().seed;
   s.k = c.k;
   s.classes = run_.recipe().classes;
   s.data = run_.recipe().data;
@@ -135,7 +135,7 @@ Score Evaluator::finished(Score s, const Tally& tally, double spent) const {
 
 Score Evaluator::score(const ScoredGenerator& generator) {
   const EvaluateConfig& c = run_.recipe().evaluate;
-  const auto seed = static_cast<std::uint64_t>(run_.recipe().seed);
+  const auto seed = static_cast<std::uint64_t>(generator.of.seed >= 0 ? generator.of.seed : run_.recipe().seed);
   const std::vector<std::int64_t> labels = balanced_labels(c.samples, run_.recipe().classes, seed);
   Tally tally(judge_, generator.of.name, test_->class_names());
   double spent = 0, start = seconds();
@@ -152,13 +152,14 @@ Score Evaluator::score(const ScoredGenerator& generator) {
 }
 
 std::vector<Score> Evaluator::score_student(const std::string& name, const std::string& stage, const std::vector<int>& calls,
-                                            const std::function<void(const Score&)>& each) {
+                                            const std::function<void(const Score&)>& each, std::int64_t seed) {
   const std::shared_ptr<const DitDh> student = run_.load_student(stage);
   Score of{.name = name,
            .stage = stage,
            .step = run_.loaded_step(stage),
            .checkpoint = checksum(state_dict(*student)),
            .dtype = student->config.precision,
+           .seed = seed,
            .guidance = 1};
   std::vector<Score> list;
   for (const int n : calls) {

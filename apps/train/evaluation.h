@@ -16,7 +16,8 @@ namespace fm {
 // The share of the rows of logits (n, classes) that are largest at their label (n).
 Late accuracy(const Tensor& logits, const Tensor& labels);
 
-// What is scored. `of` says what it is: name, stage, step, checkpoint, calls, guidance; the Evaluator fills in the rest.
+// What is scored. `of` says what it is: name, stage, step, checkpoint, calls, guidance; and the seed of the
+// samples, below 0 for the run's; the Evaluator fills in the rest.
 struct ScoredGenerator {
   Score of;
   LatentGenerator generate;
@@ -36,7 +37,7 @@ class Evaluator {
 
   // The averaged weights of a flow map in the run's folder `stage`, one score for each number of calls.
   std::vector<Score> score_student(const std::string& name, const std::string& stage, const std::vector<int>& calls,
-                                   const std::function<void(const Score&)>& each = {});
+                                   const std::function<void(const Score&)>& each = {}, std::int64_t seed = -1);
   Score score_teacher();
   // Reconstructions of as many images of the reference as samples are generated, or of all of it (drawn_rows): its classes have the
   // reference's shares, so that what a distance of many images measures is the autoencoder.

@@ -40,12 +40,14 @@ class TrainLoop {
         path_(std::filesystem::path(context.launch.out) / stage.name),
         optimizer_(make_optimizer(stage, loop, context)),
         checkpoints_(stage, loop, seed, optimizer_, context),
-        one_(stage, loop, optimizer_, context) {}
+        one_(stage, loop, optimizer_, context),
+        watch_(stage.name, stage.watch, context.log) {}
 
   Outcome run() {
     // The first rank owns the folder; the others read what it leaves there.
     if (ranks_.first()) files_ = std::make_unique<LoopFiles>(stage_, loop_, which_files_, context_);
     step_ = checkpoints_.resume();
+    take_watch();
     check_same_start(ranks_, alone() ? "" : to_toml(fields_of(stage_, context_)), alone() ? "" : start_facts());
     if (step_ >= loop_.steps) {
       if (files_) files_->tell_differences("; --fresh trains it anew");
@@ -57,7 +59,7 @@ class TrainLoop {
     if (files_) begin_files();
     release_averages();
     try {
-      const Outcome outcome = steps_or_lost();
+      const Outcome outcome = steps_or_rewound();
       optimizer_.gather_averages(-1);
       synchronise(default_device());
       ranks_.check_alive();                      // else these averages are nobody's
@@ -125,6 +127,40 @@ class TrainLoop {
     if (!stage_.remark.empty()) context_.log.info("{}: {}", stage_.name, stage_.remark);
   }
 
+  void take_watch() {
+    watch_.restore(checkpoints_.watch());
+    one_.scale_rate(watch_.rate_scale());
+  }
+
+  // By --on-explosion rewind: goes back as often as it explodes (LoopWatch bounds that).
+  Outcome steps_or_rewound() {
+    while (true) {
+      try {
+        return steps_or_lost();
+      } catch (const ExplodedError& e) {
+        if (!watch_.rewinds()) throw;
+        rewind(e, e.began);
+      } catch (const DivergedError& e) {
+        if (!watch_.rewinds()) throw;
+        rewind(e, step_ + 1);
+      }
+    }
+  }
+
+  void rewind(const DivergedError& e, std::int64_t before) {
+    context_.log.warning("{}{}", stage_prefix(e.what()), e.what());
+    late_.reset();
+    const std::int64_t step = checkpoints_.rewind(before, watch_.rewound_to());
+    if (step < 0) throw DivergedError(fmt::format("{}: no checkpoint from before the explosion to rewind to", stage_.name));
+    watch_.rewind(step, checkpoints_.watch());
+    step_ = step;
+    one_.scale_rate(watch_.rate_scale());
+    checkpoints_.save(step_, checkpoints_.loss(), watch_.state(), false);      // a process killed now resumes with the lower rate
+    if (files_) files_->rewind(step_);
+    release_averages();
+    context_.log.warning("{}: rewound to step {}, the learning rate is now {} of the schedule's", stage_.name, step_, watch_.rate_scale());
+  }
+
   // GPUs go on with what tensors hold when a rank is lost: what they then compute says nothing. All ranks diverge together; none leaves before
   // all have looked, or its going would be the loss that the others see.
   Outcome steps_or_lost() {
@@ -147,9 +183,10 @@ class TrainLoop {
     while (step_ < loop_.steps) {
       StepNumbers numbers = step_or_saved();
       const bool logged = step_ % loop_.log_every == 0 || step_ == loop_.steps;
-      const StepReport report = read(std::move(numbers), logged || step_ == first_step_ + 1);
+      const StepReport report = read(std::move(numbers), logged || step_ == first_step_ + 1 || all_known());
       progress.step_done(step_, report);
       if (logged) log(report, progress.state());
+      watch(report, logged || all_known());
       const bool last = step_ == loop_.steps, stop = !last && (alone() ? stop_requested() : !one_.agreed().stop.empty());
       const auto excluded = progress.exclude();
       if (last || stop || step_ % loop_.ckpt_every == 0 || (alone() ? take_save_request() : one_.agreed().save)) save();
@@ -165,6 +202,16 @@ class TrainLoop {
     }
     tell_waits();
     return Outcome::finished;
+  }
+
+  // One process on the CPU has every number of a step at once; otherwise reading them, and their mean over ranks, is for steps that are logged.
+  bool all_known() const { return alone() && !default_device().is_cuda(); }
+
+  void watch(const StepReport& report, bool complete) {
+    LoopWatch::Numbers numbers{{"loss", report.loss}, {"grad_norm", report.grad_norm}};
+    if (complete)
+      for (const StepMetric& m : metrics_now_) numbers.emplace_back(m.name, double(m.value));
+    watch_.observe(step_, numbers, complete);
   }
 
   // A stop asked for meanwhile ends the picture, not the training before it is saved.
@@ -249,6 +296,7 @@ class TrainLoop {
     if (!files_) return;
     std::vector<Metric> row{{"loss", report.loss}, {"grad_norm", report.grad_norm}, {"lr", report.lr}};
     for (const StepMetric& m : metrics_now_) row.push_back({m.name, double(m.value)});
+    if (watch_.explosions() > 0) row.push_back({"explosions", static_cast<double>(watch_.explosions())});
     row.push_back({"samples_per_second", state.samples_per_second});
     row.push_back({"memory_mib", static_cast<double>(state.memory_bytes) / (1 << 20)});
     row.push_back({"tensor_peak_mib", static_cast<double>(memory_stats().peak) / (1 << 20)});          // of this stage
@@ -260,7 +308,8 @@ class TrainLoop {
     read_late();                                           // what diverged is not saved
     synchronise(default_device());
     ranks_.check_alive();
-    checkpoints_.save(step_, report_.loss);
+    const bool best = watch_.is_best();
+    checkpoints_.save(step_, report_.loss, watch_.state(), best);
     saved_ = step_;
     if (files_) files_->report();
     ranks_.barrier();                                      // before work on the GPU, whose deadline is not for the first rank's writing
@@ -287,6 +336,7 @@ class TrainLoop {
   AdamW optimizer_;
   LoopCheckpoints checkpoints_;
   LoopStep one_;
+  LoopWatch watch_;
   std::vector<StepMetric> metrics_now_;            // of the last step that was read with its metrics
   std::int64_t waits_ = 0, first_step_ = 0;        // waits for the GPU inside of steps; where this process began
   std::optional<StepNumbers> late_;                // of the step before, on a GPU

@@ -10,6 +10,7 @@
 
 #include "apps/support/metrics.h"
 #include "apps/support/program.h"
+#include "apps/train/loop_watch.h"
 #include "nn/optim/adamw.h"
 #include "nn/optim/schedule.h"
 #include "tensor/late.h"
@@ -81,6 +82,7 @@ struct Stage {
   std::vector<Field> fields = {};                                      // the config that made it; empty: the command's
   std::vector<std::pair<std::string, std::string>> made_from = {};     // checksums of the weights it learns from: {"encoder", "1a2b3c4d"}
   std::string remark = {};                                             // said when training begins; may be empty
+  WatchConfig watch = {};
   NamedTensors state;                                                  // further tensors of a checkpoint (shared, overwritten in place)
 
   // A loss in two parts, so that a step can be recorded: what the host draws, and what the device makes of it.
@@ -108,7 +110,7 @@ inline const std::vector<Field>& fields_of(const Stage& stage, const Context& co
 
 // Trains `stage` in the folder out/stage.name until loop.steps, from its newest checkpoint if there is one. Afterwards the modules hold the
 // newest weights. ConfigError when that checkpoint was made from other weights than stage.made_from (another encoder, another teacher).
-// Throws DivergedError when the loss or the gradient stops being finite (the last checkpoint is intact).
+// Throws DivergedError when the loss or the gradient stops being finite, or by stage.watch (the last checkpoint is intact).
 Outcome train(Stage& stage, const LoopConfig& loop, std::uint64_t seed, LogFiles files, Context& context);
 
 }  // namespace fm

@@ -45,12 +45,16 @@ std::int64_t LoopCheckpoints::resume() {
     const Checkpoint found(chosen);
     load(found);
     step = found.step();
-    known_ = Known{found.folder(), step, std::nullopt, true};
-    if (found.state().contains("loss") && found.state()["loss"].is_number()) known_->loss = found.state()["loss"].get<double>();
+    note_loaded(found);
     if (ranks_.first()) go_on_from(found);
   }
   tell_remedy();
   return step;
+}
+
+void LoopCheckpoints::note_loaded(const Checkpoint& found) {
+  known_ = Known{found.folder(), found.step(), std::nullopt, true};
+  if (found.state().contains("loss") && found.state()["loss"].is_number()) known_->loss = found.state()["loss"].get<double>();
 }
 
 // The folder of the checkpoint to go on from; empty: none.
@@ -84,6 +88,7 @@ void LoopCheckpoints::load(const Checkpoint& found) {
   if (!stage_.ema.empty()) restore(stage_.ema, found.part("ema"), "ema");
   if (!stage_.state.empty()) restore(stage_.state, found.part("state"), "state");
   optimizer_.load_state(found.part("optimizer"));
+  watch_ = found.state().contains("watch") ? found.state()["watch"] : nlohmann::ordered_json();
 }
 
 void LoopCheckpoints::go_on_from(const Checkpoint& found) {
@@ -98,7 +103,33 @@ void LoopCheckpoints::go_on_from(const Checkpoint& found) {
   if (found.step() < loop_.steps) context_.log.info("{}: going on from {} (step {})", stage_.name, found.folder().string(), found.step());
 }
 
-void LoopCheckpoints::save(std::int64_t step, double loss) {
+// The folder; empty: none.
+std::string LoopCheckpoints::last_calm(std::int64_t before, std::int64_t tried) const {
+  std::string second_choice;
+  for (const std::int64_t step : checkpoints_.newest_first()) {
+    if (step >= before) continue;
+    const Checkpoint found(checkpoints_.path(step));
+    if (found.state().contains("watch") && !found.state()["watch"].value("calm", true)) continue;
+    if (step != tried) return found.folder().string();
+    second_choice = found.folder().string();
+  }
+  return second_choice;
+}
+
+std::int64_t LoopCheckpoints::rewind(std::int64_t before, std::int64_t tried) {
+  const std::string chosen = alone() ? last_calm(before, tried) : gather_texts(ranks_, ranks_.first() ? last_calm(before, tried) : "").front();
+  if (chosen.empty()) return -1;
+  const Checkpoint found(chosen);
+  load(found);
+  note_loaded(found);
+  if (ranks_.first())
+    for (const auto& path : checkpoints_.move_aside_after(found.step(), "exploded"))
+      context_.log.warning("{}: a checkpoint of the explosion is kept as {}", stage_.name, path.string());
+  ranks_.barrier();
+  return found.step();
+}
+
+void LoopCheckpoints::save(std::int64_t step, double loss, const nlohmann::ordered_json& watch, bool best) {
   std::vector<CheckpointPart> parts{{"model", stage_.model}, {"optimizer", optimizer_.state()}};
   if (!stage_.ema.empty()) parts.push_back({"ema", stage_.ema});
   if (!stage_.state.empty()) parts.push_back({"state", stage_.state});
@@ -106,11 +137,13 @@ void LoopCheckpoints::save(std::int64_t step, double loss) {
   state["stage"] = stage_.name;
   state["seed"] = seed_;
   state["loss"] = loss;
+  state["watch"] = watch;
   state["config"] = fields_to_json(fields_of(stage_, context_));
   for (const auto& [name, checksum] : stage_.made_from) state["made_from"][name] = checksum;
   save_from_owners(ranks_, checkpoints_, step, std::move(parts), state, [&](const std::string& part, const std::string& name) {
     return part == "optimizer" || part == "ema" ? optimizer_.owner_of(name) : -1;
   });
+  if (best && ranks_.first()) checkpoints_.keep_best(step);
   known_ = Known{checkpoints_.path(step), step, loss};
 }
 

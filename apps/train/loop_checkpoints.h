@@ -1,7 +1,9 @@
 // A stage's training on disk: the checkpoint it goes on from, and those it leaves.
 #pragma once
 
+#include <cmath>
 #include <filesystem>
+#include <nlohmann/json.hpp>
 #include <optional>
 
 #include "apps/train/loop.h"
@@ -20,8 +22,20 @@ class LoopCheckpoints {
   // be read, --resume names none, it does not fit the config, or it was made from other weights than stage.made_from.
   std::int64_t resume();
 
-  // All ranks call it; the first one writes. `loss` is that of the step, for the message after a divergence.
-  void save(std::int64_t step, double loss);
+  // Loads the newest checkpoint before this step (counted from 1) that was saved while training was calm, and moves later ones aside ("exploded").
+  // One that was tried already (its step; -1: none) gives way to the one before it, where there is one: it may be from after the leap. Its step, or
+  // -1 where there is none. All ranks call it.
+  std::int64_t rewind(std::int64_t before, std::int64_t tried);
+
+  // All ranks call it; the first one writes. `loss` is that of the step, for the message after a divergence; `watch` is LoopWatch's state. The best
+  // checkpoint is kept, as checkpoints/best.
+  void save(std::int64_t step, double loss, const nlohmann::ordered_json& watch, bool best);
+
+  // Of the step of the newest checkpoint that was loaded or saved; NaN where it does not say.
+  double loss() const { return known_ && known_->loss ? *known_->loss : std::nan(""); }
+
+  // What LoopWatch had left in the checkpoint that was loaded last; null where there was none.
+  const nlohmann::ordered_json& watch() const { return watch_; }
 
   // Which checkpoint there is to go on from after a divergence, with its loss, and what to do if it is from after the leap.
   std::string advice_after_divergence() const;
@@ -35,7 +49,9 @@ class LoopCheckpoints {
     bool loaded = false;
   };
   void tell_remedy() const;
+  void note_loaded(const Checkpoint& found);
   std::string choose();
+  std::string last_calm(std::int64_t before, std::int64_t tried) const;
   void check_made_from(const Checkpoint& found) const;
   void load(const Checkpoint& found);
   void go_on_from(const Checkpoint& found);
@@ -49,6 +65,7 @@ class LoopCheckpoints {
   Communicator& ranks_;
   CheckpointFolder checkpoints_;
   std::optional<Known> known_;
+  nlohmann::ordered_json watch_;
 };
 
 }  // namespace fm

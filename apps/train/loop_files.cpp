@@ -42,6 +42,10 @@ template <class F> void LoopFiles::attempt(const char* what, const F& write) {
   }
 }
 
+void LoopFiles::rewind(std::int64_t step) {
+  attempt("metrics", [&] { metrics_->truncate_after(step); });
+}
+
 void LoopFiles::log(std::int64_t step, const std::vector<Metric>& row) {
   attempt("metrics", [&] { metrics_->log(step, row); });
 }

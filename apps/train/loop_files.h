@@ -20,6 +20,9 @@ class LoopFiles {
   // A session for a stage that is done, whose config.toml stays.
   void begin_again(std::uint64_t seed, std::int64_t step);
 
+  // Metrics without what came after `step`.
+  void rewind(std::int64_t step);
+
   void log(std::int64_t step, const std::vector<Metric>& row);
   void preview(std::int64_t step);     // to samples/ and to TensorBoard; a stage that has nothing to draw with yet writes no file
   void report();                       // report.html, where it is wanted

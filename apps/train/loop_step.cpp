@@ -30,7 +30,7 @@ void LoopStep::prepare_recording() {
 }
 
 StepNumbers LoopStep::run(std::int64_t step) {
-  StepNumbers told = recorded_ ? recorded_->run(part_of(step, 0), learning_rate(loop_.rate, step)) : computed(step);
+  StepNumbers told = recorded_ ? recorded_->run(part_of(step, 0), rate_scale_ * learning_rate(loop_.rate, step)) : computed(step);
   if (stage_.after_step) stage_.after_step(step + 1);
   return told;
 }
@@ -75,7 +75,7 @@ StepNumbers LoopStep::computed(std::int64_t step) {
     check_finite(stage_.name, agreed_.loss, step + 1);
   }
   const Trace::Scope scope(trace_.get(), "optimiser");
-  told.lr = learning_rate(loop_.rate, step);
+  told.lr = rate_scale_ * learning_rate(loop_.rate, step);
   StepStats stats = optimizer_.step(total, {.lr = told.lr});
   told.gradient_norm = stats.gradient_norm, told.squares = stats.squares;
   return told;

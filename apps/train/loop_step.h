@@ -24,6 +24,8 @@ class LoopStep {
   StepNumbers run(std::int64_t step);
   StepNumbers run_drawn(std::int64_t step);        // with a picture of it where --trace says
 
+  void scale_rate(double scale) { rate_scale_ = scale; }   // of the learning rate, from the next step on
+
   const Agreed& agreed() const { return agreed_; } // by all ranks about the last step; alone: nothing
 
  private:
@@ -42,6 +44,7 @@ class LoopStep {
   std::unique_ptr<GradientBuckets> buckets_;       // null: alone
   std::unique_ptr<RecordedStep> recorded_;         // --cuda-graph
   Agreed agreed_;
+  double rate_scale_ = 1;
   std::shared_ptr<Trace> trace_;                   // of the step that is drawn
 };
 

@@ -147,6 +147,7 @@ struct Recipe {
   CmtStage cmt;
   MfStage mfd, mft;
   EvaluateConfig evaluate;
+  WatchConfig watch;
 
   template <class V> void visit(V&& v) {
     v("data", data, "fashion-mnist, shapes or folder:PATH, with options after '?' (see README)", flag("data"));
@@ -183,6 +184,7 @@ struct Recipe {
     v("mfd", mfd, "MeanFlow distillation");
     v("mft", mft, "MeanFlow training after it; 0 steps: left out");
     v("evaluate", evaluate, "evaluation");
+    v("watch", watch, "explosions, and the best checkpoint, of every stage");
   }
 
   // image_size, channels and classes where they are open (0).

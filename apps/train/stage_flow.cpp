@@ -50,12 +50,6 @@ std::string varies(const std::string& name, const MeanFlowConfig& config) {
   return "";
 }
 
-VelocitySource velocity_of(const std::string& name, const VelocityNet& teacher_net) {
-  const double lambda = teacher_share(name);
-  if (lambda == 0) return one_point();
-  return lambda == 1 ? teacher(teacher_net) : blend(lambda, teacher(teacher_net));
-}
-
 // Strict but for R(t - s), which a teacher does not have: it keeps its initial values.
 void start_from(DitDh& model, Weights weights) {
   const auto stored = [&](const std::string& name) {
@@ -71,6 +65,12 @@ void start_from(DitDh& model, Weights weights) {
 }
 
 }  // namespace
+
+VelocitySource velocity_source(const std::string& name, const VelocityNet& teacher_net) {
+  const double lambda = teacher_share(name);
+  if (lambda == 0) return one_point();
+  return lambda == 1 ? teacher(teacher_net) : blend(lambda, teacher(teacher_net));
+}
 
 // Fixed noise and labels, the same in every stage and at every step: one column a class, of many classes some at equal distances.
 void TrainingRun::write_preview(const LatentGenerator& generate, const std::filesystem::path& png) {
@@ -137,24 +137,26 @@ Outcome TrainingRun::train_cmt() {
   return train_loop(stage, config.loop, seed);
 }
 
-Outcome TrainingRun::train_mean_flow(const std::string& name, const MfStage& config, const std::string& init_stage) {
-  const std::uint64_t seed = stage_seed(name.starts_with("ablate/") ? "mfd" : name);
+Outcome TrainingRun::train_mean_flow(const MeanFlowTraining& training) {
+  const auto& [folder, part, config, start, run_seed] = training;
+  const std::uint64_t seed = stage_seed(part, run_seed);
   if (config.objective.pairs.exact_share && !same_parts_as_alone(config.loop.batch, config.loop.micro_batch, context_.ranks->size()))
     throw ConfigError(fmt::format("{}.objective.pairs.exact_share counts rows in each micro-batch: on {} ranks set loop.micro_batch so that "
-                                  "each rank gets equally many of them", name, context_.ranks->size()));
+                                  "each rank gets equally many of them", part, context_.ranks->size()));
   prepare_stats();
   const bool needs_teacher = teacher_share(config.velocity) > 0;
   const std::shared_ptr<const DitDh> teacher = needs_teacher ? load_teacher() : nullptr;
   const std::shared_ptr<DitDh> model = new_student(seed);
-  initialise(*model, init_stage);
+  initialise(*model, start);
   const auto average = std::make_shared<DitDh>(clone(*model));
   set_trainable(*average, false);
-  const VelocitySource velocity = velocity_of(config.velocity, teacher ? guided(teacher) : VelocityNet());
+  const VelocitySource velocity = velocity_source(config.velocity, teacher ? guided(teacher) : VelocityNet());
 
-  Stage stage = make_stage(name, *model, average.get());
+  Stage stage = make_stage(folder, *model, average.get());
   stage.prepare = [&] { latent_source(); };
   Recipe described = recipe_;                      // an ablation's variant has a config of its own
-  stage.part = name == "mft" ? "mft" : "mfd";
+  described.seed = run_seed;
+  stage.part = part;
   (stage.part == "mft" ? described.mft : described.mfd) = config;
   stage.fields = list_fields(described);
   stage.made_from = {{"encoder", checksum(state_dict(rae().encoder))}, {"start", checksum(state_dict(*model))}};
@@ -164,13 +166,13 @@ Outcome TrainingRun::train_mean_flow(const std::string& name, const MfStage& con
   stage.not_recorded = varies(stage.part, config.objective);
   if (stage.not_recorded.empty()) {
     stage.set_loss(
-        [&](const StepPart& part) {
-          return as_inputs(draw_path_batch(flow_batch(part, config.loop.batch, seed), config.objective.pairs, config.objective.labels));
+        [&](const StepPart& rows) {
+          return as_inputs(draw_path_batch(flow_batch(rows, config.loop.batch, seed), config.objective.pairs, config.objective.labels));
         },
         [&](const StepInputs& in) { return as_step(::fm::mean_flow(model, as_points(in), velocity, config.objective)); });
   } else {
-    stage.loss = [&](const StepPart& part) {
-      return as_step(::fm::mean_flow(model, flow_batch(part, config.loop.batch, seed), velocity, config.objective));
+    stage.loss = [&](const StepPart& rows) {
+      return as_step(::fm::mean_flow(model, flow_batch(rows, config.loop.batch, seed), velocity, config.objective));
     };
   }
   stage.preview = [&](std::int64_t, const std::filesystem::path& png) { write_preview(flow_map_generator(average, 1), png); };
@@ -181,6 +183,24 @@ std::shared_ptr<DitDh> TrainingRun::new_student(std::uint64_t seed) const {
   DitDhConfig config = recipe_.dit;
   config.mean_flow = true;
   return std::make_shared<DitDh>(config, seed);
+}
+
+std::shared_ptr<const DitDh> TrainingRun::start_of_flow_map(const std::string& stage) {
+  const std::shared_ptr<DitDh> model = new_student(stage_seed("mfd"));
+  if (stage != "random") start_from(*model, stage_weights(stage));
+  return model;
+}
+
+std::vector<std::pair<std::string, std::string>> TrainingRun::sources_of_flow_map(const std::string& start, bool taught) {
+  prepare_stats();
+  NamedTensors statistics{{"var", rae().stats.variance}};
+  if (rae().stats.mean.defined()) statistics.emplace_back("mean", rae().stats.mean);
+  std::vector<std::pair<std::string, std::string>> out{{"encoder", checksum(state_dict(rae().encoder))},
+                                                       {"statistics", checksum(statistics)},
+                                                       {"latents", data_checksum()}};
+  out.emplace_back("start", start == "random" ? start : start + " " + checksum(stage_weights(start).tensors));
+  if (taught) out.emplace_back("teacher", checksum(state_dict(*load_teacher())));
+  return out;
 }
 
 void TrainingRun::refuse_init_from(const std::string& stage) const {

@@ -8,6 +8,7 @@
 #include "apps/train/training_run.h"
 #include "nn/models/published_weights.h"
 #include "tensor/io/atomic_file.h"
+#include "tensor/io/crc32c.h"
 
 namespace fm {
 namespace {
@@ -157,6 +158,15 @@ Batch TrainingRun::flow_batch(const StepPart& part, std::int64_t batch, std::uin
           Draws{seed, static_cast<std::uint32_t>(part.step), consecutive(part.first, part.count)}};
 }
 
+std::string TrainingRun::data_checksum() {
+  if (recipe_.latents.from == "images") return fingerprint(*pictures());
+  if (recipe_.latents.from == "cache") return fmt::format("{:08x}", crc32c(read_file(latents_folder() / "index.json")));
+  const LatentSet& set = latents();
+  NamedTensors tensors{{"latents", set.latents}, {"labels", set.labels}};
+  if (set.mirrored.defined()) tensors.emplace_back("mirrored", set.mirrored);
+  return checksum(tensors);
+}
+
 // They are for one encoder: another one (encoder --fresh, other encoder_weights) has its own.
 void TrainingRun::prepare_stats() {
   if (!recipe_.stats_file.empty()) {
@@ -175,6 +185,7 @@ void TrainingRun::prepare_stats() {
   context_.ranks.only_first([&] { compute_stats(file); });
   const Safetensors stored(file);
   rae().stats = {stored["mean"].clone().to(default_device()), stored["var"].clone().to(default_device())};
+  check_stats(rae().stats, file.string());
 }
 
 void TrainingRun::compute_stats(const std::filesystem::path& file) {

@@ -6,7 +6,6 @@
 #include "nn/checkpoint.h"
 #include "nn/flops/activations.h"
 #include "nn/models/published_weights.h"
-#include "tensor/io/crc32c.h"
 #include "tensor/ops/elementwise.h"
 #include "tensor/random/name_hash.h"
 
@@ -32,6 +31,8 @@ template <class F>
 auto of_this_run(const std::filesystem::path& stage, const F& load) {
   try {
     return load();
+  } catch (const NotFiniteError&) {
+    throw;                                         // says nothing of the config
   } catch (const FileError& e) {
     const auto config = stage / "config.toml";
     if (stage.empty() || !std::filesystem::exists(config)) throw;
@@ -91,8 +92,12 @@ std::string TrainingRun::usable_weights(const std::string& file) const {
   return {};
 }
 
-std::uint64_t TrainingRun::stage_seed(const std::string& name) const {
-  return name_hash(name) ^ static_cast<std::uint64_t>(recipe_.seed);      // stages draw independent numbers
+std::uint64_t TrainingRun::stage_seed(const std::string& name, std::int64_t seed) {
+  return name_hash(name) ^ static_cast<std::uint64_t>(seed);
+}
+
+void TrainingRun::say_loaded(const std::string& line) {
+  if (said_loaded_.insert(line).second) context_.log.info("{}", line);
 }
 
 Warn TrainingRun::warner() {
@@ -138,12 +143,13 @@ Rae& TrainingRun::rae() {
     if (file == own && !std::filesystem::exists(own)) throw FileError(not_trained("encoder", own) + ", or name one with --encoder-weights");
     const Weights encoder = load_part(file, "encoder", warner(), recipe_.rae.encoder.affine_norm);
     of_this_run(file == own ? root_ / "encoder" : "", [&] { load_model(rae_->encoder, encoder); });
+    say_loaded(loaded_line("encoder", rae_->encoder, recipe_.rae.encoder, encoder));
     set_trainable(rae_->encoder, false);
-    if (!recipe_.decoder_weights.empty())
-      load_model(rae_->decoder, load_part(recipe_.decoder_weights, "decoder", warner()));
-    else if (has("decoder")) {
-      const Weights decoder = stage_weights("decoder");
-      of_this_run(root_ / "decoder", [&] { load_model(rae_->decoder, decoder); });
+    const bool given = !recipe_.decoder_weights.empty();
+    if (given || has("decoder")) {
+      const Weights decoder = given ? load_part(recipe_.decoder_weights, "decoder", warner()) : stage_weights("decoder");
+      of_this_run(given ? "" : root_ / "decoder", [&] { load_model(rae_->decoder, decoder); });
+      say_loaded(loaded_line("decoder", rae_->decoder, recipe_.rae.decoder, decoder));
     }
   }
   return *rae_;
@@ -152,16 +158,6 @@ Rae& TrainingRun::rae() {
 Rae& TrainingRun::autoencoder() {
   if (!has_decoder()) throw FileError(not_trained("decoder", (root_ / "decoder").string()));
   return rae();
-}
-
-std::string checksum(const NamedTensors& tensors) {
-  std::uint32_t crc = 0;
-  for (const auto& [name, t] : tensors) {
-    const Tensor x = t.contiguous().to(Device{});
-    crc = crc32c(name + to_string(x.shape()), crc);
-    crc = crc32c({static_cast<const char*>(x.raw()), x.bytes()}, crc);
-  }
-  return fmt::format("{:08x}", crc);
 }
 
 void TrainingRun::need_folder() const {
@@ -186,13 +182,21 @@ Weights TrainingRun::stage_weights(const std::string& stage) {
                               stage, root_.string()));
 }
 
+std::shared_ptr<const DitDh> TrainingRun::loaded_dit(const std::string& role, const DitDhConfig& config, Weights weights,
+                                                     const std::filesystem::path& stage) {
+  const LoadedFrom from(weights);
+  auto model = of_this_run(stage, [&] { return std::make_shared<const DitDh>(frozen_model<DitDh>(config, std::move(weights))); });
+  say_loaded(loaded_line(role, *model, config, from));
+  return model;
+}
+
 std::shared_ptr<const DitDh> TrainingRun::load_teacher() {
   DitDhConfig config = recipe_.dit;
   config.mean_flow = false;
-  const auto made = [&](Weights weights) { return std::make_shared<const DitDh>(frozen_model<DitDh>(config, std::move(weights))); };
-  if (!recipe_.teacher_weights.empty()) return made(load_part(recipe_.teacher_weights, "dit", warner()));
-  Weights weights = stage_weights("fm");
-  return of_this_run(root_ / "fm", [&] { return made(std::move(weights)); });
+  const bool given = !recipe_.teacher_weights.empty();
+  Weights weights = given ? load_part(recipe_.teacher_weights, "dit", warner()) : stage_weights("fm");
+  check_kind(weights, false, "the teacher");
+  return loaded_dit("teacher", config, std::move(weights), given ? "" : root_ / "fm");
 }
 
 VelocityNet TrainingRun::guided(std::shared_ptr<const DitDh> teacher, Interval interval) const {
@@ -204,7 +208,8 @@ std::shared_ptr<const DitDh> TrainingRun::load_student(const std::string& stage)
   DitDhConfig config = recipe_.dit;
   config.mean_flow = true;
   Weights weights = stage_weights(stage);
-  return of_this_run(root_ / stage, [&] { return std::make_shared<const DitDh>(frozen_model<DitDh>(config, std::move(weights))); });
+  check_kind(weights, true, "stage " + stage);
+  return loaded_dit(stage, config, std::move(weights), root_ / stage);
 }
 
 std::int64_t TrainingRun::loaded_step(const std::string& stage) const {

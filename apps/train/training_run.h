@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 
 #include "apps/train/batch_ahead.h"
 #include "apps/train/generator.h"
@@ -16,8 +17,18 @@
 #include "apps/train/recipe.h"
 #include "flowmap/velocity.h"
 #include "nn/checkpoint.h"
+#include "nn/loaded.h"
 
 namespace fm {
+
+// One MeanFlow training.
+struct MeanFlowTraining {
+  std::string folder;                                       // inside the run: "mfd", "ablate/..."
+  std::string part;                                         // "mfd" or "mft": the config's part, and whose random numbers it draws
+  MfStage config;
+  std::string start;                                        // the stage whose averaged weights it begins with; "random": initial values
+  std::int64_t seed;
+};
 
 class TrainingRun {
  public:
@@ -32,12 +43,9 @@ class TrainingRun {
   void prepare_stats();                                     // out/stats.safetensors, if it is not there yet
   Outcome train_teacher();
   Outcome train_cmt();
-  Outcome train_mfd() { return train_mean_flow("mfd", recipe_.mfd, "cmt"); }
-  Outcome train_mft() { return train_mean_flow("mft", recipe_.mft, recipe_.mfd.loop.steps > 0 ? "mfd" : "cmt"); }
-
-  // A MeanFlow stage in the folder out/<name>, from the averaged weights of another stage ("random": from initial values). Stages of an
-  // ablation ("ablate/...") all see the batches of "mfd".
-  Outcome train_mean_flow(const std::string& name, const MfStage& config, const std::string& init_stage);
+  Outcome train_mfd() { return train_mean_flow({"mfd", "mfd", recipe_.mfd, "cmt", recipe_.seed}); }
+  Outcome train_mft() { return train_mean_flow({"mft", "mft", recipe_.mft, recipe_.mfd.loop.steps > 0 ? "mfd" : "cmt", recipe_.seed}); }
+  Outcome train_mean_flow(const MeanFlowTraining& training);
 
   int describe();                                   // --dry-run: parameters, memory and steps; writes nothing
 
@@ -53,6 +61,10 @@ class TrainingRun {
   std::int64_t loaded_step(const std::string& stage) const;   // of the checkpoint that was loaded last; -1: none
   std::string last_student() const;                 // mft, mfd or cmt: the last that was trained; ConfigError if there is none
   std::shared_ptr<DitDh> new_student(std::uint64_t seed) const;
+  // A student with the averaged weights of that stage, as training begins; "random": initial values.
+  std::shared_ptr<const DitDh> start_of_flow_map(const std::string& stage);
+  // Checksums of all that a MeanFlow training from this stage learns from: {"encoder", "1a2b3c4d"}, statistics, data, start, teacher (if taught).
+  std::vector<std::pair<std::string, std::string>> sources_of_flow_map(const std::string& start, bool taught);
   Batch flow_batch(const StepPart& part, std::int64_t batch, std::uint64_t seed);   // normalised latents and labels of a step
   std::int64_t sampling_batch() const;              // samples at a time, by the size of its DiT
   double latent_shift() const { return shift_for_dimension(recipe_.dit.channels * recipe_.dit.input_size * recipe_.dit.input_size); }
@@ -79,6 +91,7 @@ class TrainingRun {
   void compute_stats(const std::filesystem::path& file);
   std::function<void(std::int64_t)> encoding_progress(std::int64_t total);
   Outcome train_loop(Stage& stage, const LoopConfig& loop, std::uint64_t seed) {
+    stage.watch = recipe_.watch;
     return train(stage, loop, seed, log_files(recipe_.log), context_);
   }
   std::string not_trained(const std::string& stage, const std::string& where) const;  // what is missing, and the remedy
@@ -86,7 +99,12 @@ class TrainingRun {
   void initialise(DitDh& model, const std::string& stage);
   void refuse_init_from(const std::string& stage) const;
   void write_preview(const LatentGenerator& generate, const std::filesystem::path& png);
-  std::uint64_t stage_seed(const std::string& name) const;
+  std::uint64_t stage_seed(const std::string& name) const { return stage_seed(name, recipe_.seed); }
+  static std::uint64_t stage_seed(const std::string& name, std::int64_t seed);   // stages draw independent numbers
+  std::string data_checksum();                      // of the latents that flow stages train on, or of what they are made from
+  // A network of these weights, frozen; `stage`: the folder of this run that they are from, or empty.
+  std::shared_ptr<const DitDh> loaded_dit(const std::string& role, const DitDhConfig& config, Weights weights, const std::filesystem::path& stage);
+  void say_loaded(const std::string& line);         // once each, however often a model is loaded
   Warn warner();                                    // damaged checkpoints that were passed over go to the log
 
   Recipe& recipe_;
@@ -95,17 +113,18 @@ class TrainingRun {
   std::map<std::string, std::int64_t> loaded_steps_;          // by stage
   std::shared_ptr<const SampleSource> pictures_;
   std::unique_ptr<Rae> rae_;
+  std::set<std::string> said_loaded_;
   LatentSet latents_;
   std::unique_ptr<LatentSource> source_;
   std::unique_ptr<BatchAhead> latents_ahead_;       // of the order of ahead_seed_
   std::uint64_t ahead_seed_ = 0;
 };
 
-// crc32c of names, shapes and values, eight hexadecimal digits: which weights these are.
-std::string checksum(const NamedTensors& tensors);
-
 // "2000000 parameters; 38.1 MiB with gradients, moments and average"
 std::string training_size(std::int64_t parameters);
+
+// "teacher", "one-point" or "blend=L" as a source; `teacher` may be empty where it is not needed.
+VelocitySource velocity_source(const std::string& name, const VelocityNet& teacher);
 
 // Runs every stage that has steps. Then draws the comparison grid, evaluates, and writes report.html.
 int run_pipeline(TrainingRun& run);

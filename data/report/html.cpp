@@ -126,6 +126,12 @@ void HtmlReport::plots(const std::vector<Plot>& plots) {
   body_ += "</div>\n";
 }
 
+void HtmlReport::dots(const std::vector<DotPlot>& plots) {
+  body_ += "<div class=\"plots\">\n";
+  for (const DotPlot& one : plots) body_ += fmt::format("<figure>{}</figure>\n", svg_dots(one));
+  body_ += "</div>\n";
+}
+
 std::string HtmlReport::html() const {
   return fmt::format(
       "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width\">\n"

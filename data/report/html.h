@@ -5,6 +5,7 @@
 #include <string_view>
 #include <vector>
 
+#include "data/report/svg_dots.h"
 #include "data/report/svg_plot.h"
 
 namespace fm {
@@ -24,6 +25,7 @@ class HtmlReport {
   void png(std::string_view bytes, std::string_view caption = "", int scale = 1);  // scale 3: each pixel 3x3, with hard edges
   void plot(const Plot& plot);
   void plots(const std::vector<Plot>& plots);  // side by side where the window is wide enough
+  void dots(const std::vector<DotPlot>& plots);  // likewise
 
   std::string html() const;  // the whole file
 

@@ -174,7 +174,9 @@ void check_relations(const std::vector<Field>& fields, std::string_view where) {
 }
 
 void set_from_text(const Field& field, std::string_view text, std::string_view where) {
-  if (!parse_into(field.value, text))
+  if (auto* const* words = std::get_if<std::vector<std::string>*>(&field.value); words && field.rule.repeated)
+    (*words)->emplace_back(text);
+  else if (!parse_into(field.value, text))
     throw ConfigError(fmt::format("{}: {} takes {}, not '{}'", where, field.path, type_name(field), text));
   check_rule(field, where);
 }

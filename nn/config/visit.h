@@ -33,6 +33,7 @@ struct Rule {
   std::string unit;                  // "images", "s": shown in the help
   std::string flag;                  // a short command-line name, "lr" for --lr
   std::string alone;                 // what the flag without a value means (empty: it needs one)
+  bool repeated = false;             // of lists of words: the flag adds one element as it is written, and may be given several times
   const int64_t* whole = nullptr;    // of integers: a field of the same struct that the value must divide
   std::string whole_name;            // its name there
 
@@ -73,6 +74,10 @@ inline RangeRule above(double low) { return {low, std::numeric_limits<double>::i
 inline ChoiceRule one_of(std::initializer_list<std::string> choices) { return {std::vector<std::string>(choices)}; }
 inline UnitRule unit(std::string name) { return {std::move(name)}; }
 inline FlagRule flag(std::string name) { return {std::move(name)}; }
+struct RepeatedRule {
+  void add_to(Rule& rule) const { rule.repeated = true; }
+};
+inline RepeatedRule repeated() { return {}; }
 inline AloneRule alone(std::string value) { return {std::move(value)}; }
 // divides(width, "width"): the value divides that field. Looked at when all fields are known: see check_config.
 inline DividesRule divides(const int64_t& whole, std::string name) { return {&whole, std::move(name)}; }

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "nn/models/published_names.h"
@@ -66,6 +67,24 @@ Weights load_part(const std::string& where, const std::string& part, const Warn&
   return weights;
 }
 
+void check_kind(const Weights& dit, bool flow_map, const std::string& role) {
+  const bool is_flow_map = std::any_of(dit.tensors.begin(), dit.tensors.end(), [](const auto& entry) { return entry.first.starts_with("r_embedder."); });
+  if (is_flow_map == flow_map) return;
+  const std::string velocity = "a velocity network v(z, t), as stage fm trains it", map = "a flow map u(z, s, t), as stages cmt, mfd and mft train it";
+  fail(dit, fmt::format("holds {}; {} must be {}", is_flow_map ? map : velocity, role, flow_map ? map : velocity));
+}
+
+void check_stats(const LatentStats& stats, const std::string& file) {
+  const auto refuse = [&](const char* tensor, std::size_t at, double value, const char* wanted) {
+    throw FileError(fmt::format("{}: element {} of {} is {}, not {}: compute the statistics again, or fetch the file again", file, at, tensor, value, wanted));
+  };
+  const std::vector<double> variance = stats.variance.to_vector<double>(), mean = stats.mean.defined() ? stats.mean.to_vector<double>() : std::vector<double>();
+  for (std::size_t i = 0; i < variance.size(); ++i)
+    if (!std::isfinite(variance[i]) || variance[i] <= 0) refuse("var", i, variance[i], "positive and finite");
+  for (std::size_t i = 0; i < mean.size(); ++i)
+    if (!std::isfinite(mean[i])) refuse("mean", i, mean[i], "finite");
+}
+
 LatentStats load_stats(const std::string& where, const Warn& warn) {
   const Weights weights = load_weights(where, warn);
   LatentStats stats;
@@ -75,6 +94,7 @@ LatentStats load_stats(const std::string& where, const Warn& warn) {
       fail(weights, fmt::format("mean has shape {} and var {}", to_string(mean->shape()), to_string(stats.variance.shape())));
     stats.mean = mean->to(DType::f32).clone().to(default_device());
   }
+  check_stats(stats, weights.file.string());
   return stats;
 }
 

@@ -11,8 +11,14 @@ namespace fm {
 // weight and bias of an encoder's last norm (affine_norm: they stay). FileError names the file.
 Weights load_part(const std::string& where, const std::string& part, const Warn& warn, bool affine_norm = false);
 
+// FileError unless the tensors, under our names, are those of a flow map u(z, s, t), or of a velocity network v(z, t). `role` says what wants them.
+void check_kind(const Weights& dit, bool flow_map, const std::string& role);
+
+// FileError, with the file's name, unless variances are positive and all is finite.
+void check_stats(const LatentStats& stats, const std::string& file);
+
 // stat.pt of RAE, or a file with the same tensors: var (C,h,w), and mean, which the published file for DINOv2-B does not have. FileError
-// when var is missing or the shapes differ.
+// when var is missing, the shapes differ, a number is not finite or a variance is not positive.
 LatentStats load_stats(const std::string& where, const Warn& warn);
 
 // Configs from the tensors of a part. FileError says which tensor is missing or does not fit. The number of heads of a decoder is not in

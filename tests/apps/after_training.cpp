@@ -1,4 +1,4 @@
-// What reads a run, as a user meets it, on configs/tiny_shapes.toml: samples, reconstructions, scores, what a checkpoint holds, ablations.
+// What reads a run, as a user meets it, on configs/tiny_shapes.toml: samples, reconstructions, scores, what a checkpoint holds.
 #include <doctest/doctest.h>
 
 #include <cmath>
@@ -100,90 +100,4 @@ TEST_CASE("evaluate: the table of a run, or of one stage") {
   CHECK(lines(read_file(csv)) == 3);
   CHECK(lines(one.out) == 3);  // each row once, under one head
   refused(run("evaluate", finished_run(), {"--only", "mfx", "-q"}), exit_code::usage, "mfx");
-}
-
-TEST_CASE("ablate: every table") {
-  TempFolder folder;
-  const fs::path out = folder / "run";
-  copy_stages(out, {"judge", "encoder", "decoder", "fm", "cmt"});
-  const std::map<std::string, long> rows{{"derivative", 3}, {"init", 3}, {"scheme", 3}};
-  for (const auto& row : rows) {
-    const std::string& what = row.first;
-    const long count = row.second;
-    CAPTURE(what);
-    const Arguments steps{"--what",          what, "--mfd.loop.steps",   "4", "--deltas", "0.1,0.01",
-                          "--timing-rounds", "1",  "--evaluate.samples", "20"};
-    const Result result = run("ablate", out, steps);
-    succeeds(result);
-    const std::string csv = read_file(out / "ablate" / what / "table.csv");
-    CHECK_MESSAGE(lines(csv) == 1 + count, csv);
-    CHECK_MESSAGE(!has(csv, "diverged"), csv);
-    const std::string report = read_file(out / "ablate" / what / "report.html");
-    CHECK(has(report, "<table"));
-    CHECK(has(report, "<svg") == (what == "derivative"));
-    const Result again = run("ablate", out, steps);
-    succeeds(again);
-    CHECK_MESSAGE(has(again.err, "ablate/" + what), again.err);
-    CHECK_MESSAGE(!has(again.err, "step 4/4"), again.err);  // finds its stages done
-  }
-  CHECK(has(read_file(out / "ablate/scheme/mfd-then-mft-first/run.json"), "\"last_step\": 2"));
-}
-
-TEST_CASE("ablate: precisions side by side, and steps of untrained networks") {
-  TempFolder folder;
-  const fs::path out = folder / "run";
-  copy_stages(out, {"judge", "encoder", "decoder", "fm", "cmt"});
-  const Arguments both{"--precisions", "f32,bf16", "--deltas", "0.01", "--timing-rounds", "1", "--mfd.loop.steps", "4", "--evaluate.samples", "20"};
-  const Result result = run("ablate", out, both);
-  succeeds(result);
-  const std::string csv = read_file(out / "ablate/derivative/table.csv");
-  for (const char* row : {"\njvp,", "\nfd-0.01,", "\njvp-bf16,", "\nfd-0.01-bf16,"}) CHECK_MESSAGE(has(csv, row), csv);
-  CHECK(has(read_file(out / "ablate/derivative/jvp-bf16/config.toml"), "precision = \"bf16\""));
-  CHECK(has(read_file(out / "ablate/derivative/jvp/config.toml"), "precision = \"f32\""));
-
-  const Result untrained = run("ablate", folder / "none", both + Arguments{"--untrained"});
-  succeeds(untrained);
-  std::istringstream table(read_file(folder / "none/ablate/untrained/table.csv"));
-  std::map<std::string, double> error;
-  for (std::string line; std::getline(table, line);) {
-    const auto comma = line.find(',');
-    error[line.substr(0, comma)] = std::atof(line.c_str() + comma + 1);
-  }
-  CHECK(error.at("jvp") < 1e-5);
-  CHECK(error.at("jvp-bf16") < 0.05);
-  CHECK(error.at("fd-0.01-bf16") > 3 * error.at("jvp-bf16"));     // its rounding is divided by the step
-  CHECK(!fs::exists(folder / "none/ablate/derivative"));
-  refused(run("ablate", folder / "none", {"--untrained", "--what", "init", "-q"}), exit_code::usage, "only --what derivative");
-}
-
-TEST_CASE("ablate: a variant that diverges is a row, what cannot be compared is refused") {
-  TempFolder folder;
-  const fs::path out = folder / "run";
-  copy_stages(out, {"judge", "encoder", "decoder", "fm", "cmt"});
-  const Arguments few{"--mfd.loop.steps", "4", "--mfd.loop.ckpt_every", "1", "--evaluate.samples", "20"};
-  const Result result = run("ablate", out, few + Arguments{"--what", "scheme", "--mfd.loop.rate.peak", "1e30"});
-  succeeds(result);
-  CHECK_MESSAGE(has(read_file(out / "ablate/scheme/table.csv"), "mfd,-,-,-,-,diverged,diverged\n"), result.err);
-  refused(run("ablate", out, few + Arguments{"--init-from", (out / "cmt").string(), "-q"}), exit_code::usage,
-          "each variant has its own start");
-  refused(run("ablate", out, few + Arguments{"--resume", (out / "cmt").string(), "-q"}), exit_code::usage, "a path is for one stage");
-  refused(run("ablate", out, few + Arguments{"--deltas", "0.1,0", "-q"}), exit_code::usage, "deltas");
-}
-
-TEST_CASE("ablate --dry-run lists the variants and writes nothing") {
-  TempFolder folder;
-  const std::map<std::string, std::vector<std::string>> wanted{
-      {"derivative", {"student", "parameters", "jvp           from cmt", "12 steps of 16", "derivative central, step 0.01"}},
-      {"init", {"random        from random", "from fm", "from cmt"}},
-      {"scheme", {"velocity one-point", "6 steps of 16, velocity teacher, derivative jvp, then 6 steps of 16, velocity one-point"}}};
-  for (const auto& [what, parts] : wanted) {
-    const Result result = run("ablate", folder / "run", {"--dry-run", "--what", what, "--deltas", "0.1,0.01"});
-    succeeds(result);
-    for (const std::string& part : parts) CHECK_MESSAGE(has(result.err, part), result.err);
-    CHECK_MESSAGE(lines(result.err) == 2 + 1 + 3, result.err);  // the flags, the sizes, the variants
-  }
-  const Result untrained = run("ablate", folder / "run", {"--dry-run", "--untrained", "--deltas", "0.1,0.01"});
-  succeeds(untrained);
-  for (const std::string& part : wanted.at("derivative")) CHECK_MESSAGE(has(untrained.err, part), untrained.err);
-  CHECK(!fs::exists(folder / "run"));
 }

@@ -1,0 +1,135 @@
+#include "apps/ablate/identity.h"
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "apps/support/build_info.h"
+#include "tensor/io/atomic_file.h"
+
+namespace fm {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* file_name = "identity.txt";
+
+// FNV-1a, 64 bits
+std::uint64_t hashed(const std::string& text) {
+  std::uint64_t h = 0xcbf29ce484222325;
+  for (const char c : text) h = (h ^ static_cast<std::uint8_t>(c)) * 0x100000001b3;
+  return h;
+}
+
+// Says what is logged, drawn and kept, not what is computed.
+bool decides_nothing(const std::string& path) {
+  for (const char* leaf : {".loop.log_every", ".loop.ckpt_every", ".loop.sample_every", ".loop.keep", ".loop.keep_every", "latents.batch",
+                           "latents.shard", "latents.workers", "latents.folder"})
+    if (path.ends_with(leaf)) return true;
+  return false;
+}
+
+// Fields that this training reads beside what its checkpoints of earlier stages hold.
+bool is_read(const std::string& path) {
+  for (const char* part : {"mfd.", "dit.", "rae.", "latents."})
+    if (path.starts_with(part)) return !decides_nothing(path);
+  for (const char* key : {"data", "image_size", "channels", "classes", "guidance", "watch.on_explosion", "watch.explosion_factor"})
+    if (path == key) return true;
+  return false;
+}
+
+void add_config(Identity& out, Recipe recipe, const std::string& prefix) {
+  for (const Field& f : list_fields(recipe))
+    if (is_read(f.path)) out.lines.push_back(fmt::format("{}{} = {}", prefix, f.path, to_text(f)));
+}
+
+std::map<std::string, std::string> by_key(const std::vector<std::string>& lines) {
+  std::map<std::string, std::string> out;
+  for (const std::string& line : lines) {
+    const auto at = line.find(" = ");
+    if (at != std::string::npos) out[line.substr(0, at)] = line.substr(at + 3);
+  }
+  return out;
+}
+
+std::vector<std::string> lines_of(const std::string& text) {
+  std::vector<std::string> out;
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t end = std::min(text.find('\n', at), text.size());
+    out.push_back(text.substr(at, end - at));
+    at = end + 1;
+  }
+  return out;
+}
+
+std::vector<std::string> differences(const std::vector<std::string>& before, const std::vector<std::string>& now) {
+  std::vector<std::string> out;
+  const auto old = by_key(before);
+  for (const auto& [key, value] : by_key(now)) {
+    const auto found = old.find(key);
+    if (found == old.end()) out.push_back(fmt::format("{} is new: {}", key, value));
+    else if (found->second != value) out.push_back(fmt::format("{} was {}, is {}", key, found->second, value));
+  }
+  return out;
+}
+
+// Among the trainings beside `folder` with the same seed, the one with fewest differences: those, at most four.
+std::string apart_from_nearest(const fs::path& folder, const Identity& identity) {
+  std::vector<std::string> fewest;
+  const std::string name = folder.filename().string(), seed = name.substr(0, name.find_last_of('-'));
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(folder.parent_path(), error)) {
+    const fs::path file = entry.path() / file_name;
+    if (entry.path() == folder || !entry.path().filename().string().starts_with(seed + "-") || !fs::exists(file)) continue;
+    const auto found = differences(lines_of(read_file(file)), identity.lines);
+    if (!found.empty() && (fewest.empty() || found.size() < fewest.size())) fewest = found;
+  }
+  const std::size_t all = fewest.size();
+  if (all > 4) fewest.resize(4);
+  return fmt::format("{}{}", fmt::join(fewest, ", "), all > 4 ? fmt::format(" and {} more", all - 4) : "");
+}
+
+}  // namespace
+
+std::string Identity::text() const { return fmt::format("{}\n", fmt::join(lines, "\n")); }
+std::string Identity::key() const { return fmt::format("{:016x}", hashed(text())); }
+
+Identity identity(TrainingRun& run, const Variant& variant, std::int64_t seed) {
+  Identity out;
+  add_config(out, variant.recipe, "");
+  if (variant.then) {
+    Recipe second = variant.recipe;
+    second.mfd = *variant.then;
+    add_config(out, second, "then ");
+  }
+  out.lines.push_back(fmt::format("seed = {}", seed));
+  const bool taught = teacher_share(variant.recipe.mfd.velocity) > 0 || (variant.then && teacher_share(variant.then->velocity) > 0);
+  for (const auto& [name, sum] : run.sources_of_flow_map(variant.start, taught)) out.lines.push_back(fmt::format("{} = {}", name, sum));
+  out.lines.push_back("build = " + numerics_of_build());
+  return out;
+}
+
+std::string folder_of(const std::string& what, const Variant& variant, std::int64_t seed, const Identity& identity) {
+  std::string name = variant.name;
+  for (char& c : name)
+    if (c == ' ' || c == '/' || c == ':') c = '_';
+  return fmt::format("ablate/{}/{}/seed-{}-{}", what, name, seed, identity.key());
+}
+
+std::string claim_folder(const fs::path& folder, const Identity& identity) {
+  const fs::path file = folder / file_name;
+  if (fs::exists(file)) {
+    if (read_file(file) == identity.text()) return "";
+    throw FileError(fmt::format("{} holds another training than its name says (or was altered): move the folder away", file.string()));
+  }
+  if (fs::exists(folder / "checkpoints"))
+    throw FileError(fmt::format("{}: checkpoints without {}: what they are of is unknown; move the folder away", folder.string(), file_name));
+  std::error_code error;
+  fs::create_directories(folder, error);
+  if (error) throw FileError(fmt::format("cannot make {}: {}", folder.string(), error.message()));
+  const std::string apart = apart_from_nearest(folder, identity);
+  write_atomically(file, identity.text());
+  return apart;
+}
+
+}  // namespace fm

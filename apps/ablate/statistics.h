@@ -1,0 +1,21 @@
+// Mean and deviation over repetitions: what every cell of an ablation's table is.
+#pragma once
+
+#include <cstddef>
+#include <vector>
+
+namespace fm {
+
+struct Statistics {
+  double mean = 0, deviation = 0;  // deviation: of a sample, divided by n - 1; 0 where n = 1
+  std::size_t n = 0;               // finite values; with none, mean is NaN
+};
+
+Statistics statistics(const std::vector<double>& values);  // those that are not finite are left out
+
+double median(std::vector<double> values);                 // of two middle ones the mean; at least one value
+
+// (largest - smallest) / median: how far repeated measurements lie apart.
+double spread(const std::vector<double>& values);
+
+}  // namespace fm

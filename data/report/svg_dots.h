@@ -1,0 +1,24 @@
+// Dot plots as SVG text: a row a name, a dot a measurement, a bar at their mean. For comparing variants with few repetitions each.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace fm {
+
+struct DotRow {
+  std::string name;
+  std::vector<double> values;  // those that are not finite (or not positive on a log axis) are left out
+};
+
+struct DotPlot {
+  std::string title, x_label;
+  std::vector<DotRow> rows;
+  bool log_x = false;
+  int width = 720;  // of the view box; the height follows from the number of rows
+};
+
+// The plot with axis, grid and a tooltip on each dot. A row without a value that can be shown says "-".
+std::string svg_dots(const DotPlot& plot);
+
+}  // namespace fm
