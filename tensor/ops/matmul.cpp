@@ -178,6 +178,7 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, DType r
 }
 
 void matmul_into(Tensor& sum, const Tensor& a, const Tensor& b) {
+  check_interrupt();
   check_types(a, b, sum.dtype(), "matmul_into");
   const OpName scope("matmul_into");
   const Device device = common_device("matmul_into", {&sum, &a, &b});

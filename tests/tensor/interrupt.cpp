@@ -39,6 +39,9 @@ TEST_CASE("products, file reads and loaders of the thread that set a check end w
   CHECK(read_file(folder / "a") == "text");
   asked = true;
   CHECK_THROWS_AS(matmul(a, a), Interrupted);
+  Tensor sum = Tensor::zeros({2, 2});
+  CHECK_THROWS_AS(matmul_into(sum, a, a), Interrupted);
+  CHECK(sum.to_vector<float>() == std::vector<float>(4, 0.0f));
   CHECK_THROWS_AS(read_file(folder / "a"), Interrupted);
   CHECK_THROWS_AS(sum_of_file(folder / "a"), Interrupted);
   {
