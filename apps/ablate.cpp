@@ -202,6 +202,7 @@ int ablate(AblateConfig& config, Context& context) {
 int main(int argc, char** argv) {
   Program program{.name = "ablate", .summary = "Compares choices of MeanFlow training from one starting point.",
                   .quickstart = "ablate --config configs/quickstart.toml --out runs/quickstart --what derivative"};
-  program.add<AblateConfig>({.name = "", .help = "train and compare the variants", .trains = true}, ablate);
+  program.add<AblateConfig>({.name = "", .help = "train and compare the variants", .trains = true,
+                             .own_config = [](const std::string& out) { return stored_config(out); }}, ablate);
   return run_program(program, argc, argv);
 }

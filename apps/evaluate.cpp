@@ -65,7 +65,8 @@ int main(int argc, char** argv) {
        .examples = {{"the flow map in one, two and four calls",
                      "evaluate --config configs/quickstart.toml --out runs/quickstart --stage last --calls 1,2,4"},
                     {"everything but the teacher, which takes longest",
-                     "evaluate --config configs/quickstart.toml --out runs/quickstart --no-teacher --samples 10000"}}},
+                     "evaluate --config configs/quickstart.toml --out runs/quickstart --no-teacher --samples 10000"}},
+       .own_config = [](const std::string& out) { return stored_config(out); }},
       score_run);
   return run_program(program, argc, argv);
 }

@@ -3,7 +3,10 @@
 #include "apps/sample/reconstruct.h"
 #include "apps/support/program.h"
 #include "apps/train/training_run.h"
+#include "data/class_names.h"
+#include "data/report/csv.h"
 #include "nn/flops/activations.h"
+#include "tensor/narrow.h"
 
 using namespace fm;
 
@@ -19,7 +22,7 @@ struct SampleCommand {
   template <class V>
   void visit(V&& v) {
     pictures.visit(v);
-    v("calls", calls, "steps of the flow map, or of the teacher's solver", at_least(1), flag("steps"));
+    v("calls", calls, "steps of the flow map, or of the teacher's solver", range(1, 10000), flag("steps"));
     v("solver", solver, "of the teacher", one_of({"euler", "heun"}), flag("solver"));
     v("guidance_from", guidance_from, "the teacher is guided at times from this", range(0, 1));
     v("guidance_to", guidance_to, "to this; 1 is noise", range(0, 1));
@@ -34,36 +37,51 @@ struct SampleCommand {
   }
 };
 
+// For labels by name, and above a grid's columns.
+bool needs_names(const SampleCommand& c) { return !c.pictures.grid.empty() || (c.pictures.labels != "equal" && c.pictures.labels != "random"); }
+
 // What the run's decoder and one of its generators make.
 Source open_run(const SampleCommand& c, TrainingRun& run) {
   run.need_folder();
   run.prepare_stats();
   const auto model = c.stage == "teacher" ? run.load_teacher() : run.load_student(c.stage == "last" ? run.last_student() : c.stage);
   const DrawConfig draw = c.draw();
-  const LatentGenerator generate = c.stage == "teacher" ? ode_generator(run.guided(model, draw.interval), static_cast<int>(draw.calls) + 1,
+  const LatentGenerator generate = c.stage == "teacher" ? ode_generator(run.guided(model, draw.interval), narrow<int>(draw.calls, "calls") + 1,
                                                                         run.latent_shift(), draw.solver)
-                                                        : flow_map_generator(model, static_cast<int>(draw.calls));
+                                                        : flow_map_generator(model, narrow<int>(draw.calls, "calls"));
   Rae& rae = run.autoencoder();
   Source source;
   source.latent = {rae.latent_channels(), rae.latent_size(), rae.latent_size()};
   source.classes = run.recipe().classes;
+  if (needs_names(c)) source.class_names = run.class_names();
   source.generate = generate;
   source.decode = [&rae](const Tensor& z) { return rae.decode(z); };
   source.bytes_a_sample = activation_bytes(model->config, 1).one_block;
   source.weights = [model, &rae] {
-    return fmt::format("dit {} decoder {}", checksum(state_dict(*model)), checksum(state_dict(rae.decoder)));
+    return fmt::format("dit {} decoder {} stats {}", checksum(state_dict(*model)), checksum(state_dict(rae.decoder)),
+                       checksum({{"var", rae.stats.variance}}));
   };
   return source;
 }
 
+// By number, whatever they were called by.
+std::string labels_text(const SampleCommand& c, const Source& source) {
+  if (c.pictures.labels == "equal" || c.pictures.labels == "random") return c.pictures.labels;
+  std::vector<std::int64_t> labels;
+  for (const std::string_view cell : csv_cells(c.pictures.labels)) labels.push_back(label_named(cell, source.class_names, source.classes));
+  return fmt::format("{}", fmt::join(labels, ","));
+}
+
 // One line that two commands share when their pictures belong together.
-std::string settings(const SampleCommand& c, const Source& source) {
-  std::string line = fmt::format("{} seed {} labels {} steps {} rounding {}", source.weights(), c.recipe.seed, c.pictures.labels, c.calls,
-                                 c.pictures.rounding);
+Settings settings(const SampleCommand& c, const Source& source) {
+  if (c.pictures.pngs.empty()) return {};
+  const std::string weights = source.weights();
+  std::string line = fmt::format(" seed {} labels {} steps {} rounding {}", c.recipe.seed, labels_text(c, source), c.calls, c.pictures.rounding);
   if (c.solver != "euler") line += " solver " + c.solver;
   if (c.recipe.guidance != 1) line += fmt::format(" guidance {} from {} to {}", c.recipe.guidance, c.guidance_from, c.guidance_to);
   if (c.published.precision != "f32") line += " precision " + c.published.precision;
-  return line;
+  const std::size_t stats = c.published.given() ? std::string::npos : weights.find(" stats ");      // was not said of runs
+  return {weights + line, stats == std::string::npos ? "" : weights.substr(0, stats) + line};
 }
 
 int sample(SampleCommand& c, Context& context) {
@@ -81,9 +99,10 @@ int sample(SampleCommand& c, Context& context) {
     throw ConfigError("--reconstruct takes the autoencoder of a run or a recipe (--config, --out), --dit is for samples: give one of them");
   if (!c.published.given()) run.emplace(c.recipe, context);
   if (!c.images.empty()) return reconstruct(*run, c.images, c.pictures), exit_code::finished;
-  const Source source = run ? open_run(c, *run) : open_published(c.published, c.draw(), warn, [&](const std::string& line) { context.log.info("{}", line); });
-  draw_pictures(source, c.pictures, static_cast<std::uint64_t>(c.recipe.seed), c.pictures.pngs.empty() ? "" : settings(c, source),
-                context.log);
+  Source source = run ? open_run(c, *run) : open_published(c.published, c.draw(), warn, [&](const std::string& line) { context.log.info("{}", line); });
+  if (!run && !c.recipe.class_names.empty()) source.class_names = read_class_names(c.recipe.class_names, source.classes);
+  else if (!run && source.classes == 1000) source.class_names = read_class_names("imagenet", source.classes);
+  draw_pictures(source, c.pictures, static_cast<std::uint64_t>(c.recipe.seed), settings(c, source), context.log);
   return exit_code::finished;
 }
 
@@ -99,7 +118,8 @@ int main(int argc, char** argv) {
        .examples = {{"50,000 pictures for an evaluator, from published files",
                      "flowmap_sample --dit mf_rae.pt --decoder model.pt --stats stat.pt --count 50000 --pngs pictures --npz pictures.npz"},
                     {"a picture to latents and back",
-                     "flowmap_sample --config configs/imagenet256/mf_rae.toml --out runs/rae --reconstruct dog.jpg"}}},
+                     "flowmap_sample --config configs/imagenet256/mf_rae.toml --out runs/rae --reconstruct dog.jpg"}},
+       .own_config = [](const std::string& out) { return stored_config(out); }},
       sample);
   return run_program(program, argc, argv);
 }

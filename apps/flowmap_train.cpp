@@ -45,12 +45,18 @@ std::string example_of(const std::string& name) {
 
 void add_stage(Program& program, const std::string& name, const std::string& config_part, const std::string& help, StageFunction run) {
   auto recipe = std::make_shared<Recipe>();
-  CommandInfo info{.name = name, .help = help, .trains = true, .parallel = true, .examples = {{help, example_of(name)}}};
+  CommandInfo info{.name = name, .help = help, .trains = true, .parallel = true, .examples = {{help, example_of(name)}},
+                   .own_config = [name](const std::string& out) { return stored_config(out, name); }};
   program.commands.push_back({std::move(info), [recipe, config_part] { return with_stage_flags(list_fields(*recipe), config_part); },
                               [recipe, config_part, run](Context& context) {
                                 TrainingRun training(*recipe, context);
-                                if (context.launch.dry_run) return context.ranks.first() ? training.describe() : exit_code::finished;
+                                if (context.launch.dry_run) {
+                                  if (context.ranks.first()) training.describe();
+                                  training.preflight();
+                                  return exit_code::finished;
+                                }
                                 refuse_no_steps(*recipe, config_part);
+                                training.preflight();
                                 return run(training);
                               }});
 }

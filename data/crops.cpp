@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "tensor/error.h"
+#include "tensor/narrow.h"
 #include "tensor/parallel.h"
 
 namespace fm {
@@ -82,7 +83,7 @@ Tensor random_shifts(const Tensor& images, const Samples& samples, RandomKey key
   Tensor out = Tensor::zeros(in.shape(), DType::f32, Device{});
   parallel_for(in.dim(0), C * H * W * 4, [&](std::int64_t b) {
     const PhiloxBlock r = key.block(static_cast<std::uint64_t>(samples[static_cast<std::size_t>(b)]), draw);
-    const auto choices = static_cast<std::uint32_t>(2 * reach + 1);
+    const auto choices = narrow<std::uint32_t>(2 * reach + 1);
     const std::int64_t dy = static_cast<std::int64_t>(below(r[0], choices)) - reach, dx = static_cast<std::int64_t>(below(r[1], choices)) - reach;
     const bool mirrored = uniform_from_bits(r[2]) < flip;
     for (std::int64_t c = 0; c < C; ++c)

@@ -11,6 +11,8 @@
 #include "data/image_folder.h"
 #include "data/shapes.h"
 #include "tensor/error.h"
+#include "tensor/memory/machine_memory.h"
+#include "tensor/narrow.h"
 
 namespace fm {
 namespace {
@@ -73,7 +75,7 @@ Spec parse_spec(const std::string& text) {
 constexpr std::int64_t max_count = std::int64_t(1) << 32;
 
 Dataset open_fashion_mnist(Spec& spec, Split split) {
-  const int size = int(spec.number("size", 28, 28, 1024));
+  const int size = narrow<int>(spec.number("size", 28, 28, 1024));
   const std::int64_t limit = spec.number("limit", max_count, 1, max_count);
   spec.finish("size, limit");
   Dataset data = first_samples(load_fashion_mnist(split, spec.path.value_or("")), limit);
@@ -84,8 +86,8 @@ Dataset open_shapes(Spec& spec, Split split) {
   if (spec.path) throw ConfigError(fmt::format("data '{}': shapes are drawn, not read: it takes no path", spec.text));
   ShapesOptions options;
   options.count = spec.number("count", split == Split::train ? 20000 : 2000, 1, max_count);
-  options.size = int(spec.number("size", options.size, 8, 1024));
-  options.channels = int(spec.number("channels", options.channels, 1, 3));
+  options.size = narrow<int>(spec.number("size", options.size, 8, 1024));
+  options.channels = narrow<int>(spec.number("channels", options.channels, 1, 3));
   options.seed = std::uint64_t(spec.number("seed", 1, 0, std::numeric_limits<std::int64_t>::max()));
   spec.finish("count, size, channels, seed");
   return draw_shapes(options, split);
@@ -95,8 +97,8 @@ Dataset open_shapes(Spec& spec, Split split) {
 ImageFolderOptions folder_options(Spec& spec, Split split) {
   if (!spec.path || spec.path->empty()) throw ConfigError(fmt::format("data '{}': write folder:PATH?size=N", spec.text));
   ImageFolderOptions options;
-  options.size = int(spec.number("size", 0, 1, 4096));
-  options.channels = int(spec.number("channels", options.channels, 1, 3));
+  options.size = narrow<int>(spec.number("size", 0, 1, 4096));
+  options.channels = narrow<int>(spec.number("channels", options.channels, 1, 3));
   options.limit_per_class = spec.number("limit", 0, 1, max_count);
   options.crop = spec.word("crop", {"center", "random"}) == "center" || split == Split::test ? Crop::center : Crop::random;
   spec.finish("size, channels, limit, crop");
@@ -126,11 +128,29 @@ std::shared_ptr<const SampleSource> open_source(const std::string& text, Split s
   return std::make_shared<ImageFolder>(*spec.path, options, split);
 }
 
+std::vector<std::string> class_names_of(const std::string& text) {
+  const Spec spec = parse_spec(text);
+  if (spec.name == "fashion-mnist") return fashion_mnist_classes();
+  if (spec.name == "shapes") return shape_classes();
+  if (spec.name == "folder" && spec.path) return image_folder_classes(*spec.path);
+  return open_dataset(text, Split::train).class_names;      // which says what is wrong
+}
+
+void check_fits(const std::string& name, std::int64_t count, std::int64_t bytes) {
+  constexpr double gib = 1 << 30;
+  const double needed = double(count) * double(bytes);
+  const MemoryLimit limit = memory_limit();
+  if (needed > limit.bytes)
+    throw ConfigError(fmt::format("{}: {} pictures take {:.1f} GiB in memory, {} has {:.1f} GiB: take fewer (limit or count after '?'), or "
+                                  "read a folder's pictures as they are needed (--latents images)",
+                                  name, count, needed / gib, limit.whose, limit.bytes / gib));
+}
+
 Dataset padded(const Dataset& data, int size) {
   if (size < std::max(data.height, data.width)) {
     throw ShapeError(fmt::format("padded: size {} is below the pictures' {}x{}", size, data.height, data.width));
   }
-  Dataset out{data.name, data.count, data.channels, size, size, {}, data.labels, data.class_names};
+  Dataset out{data.name, data.count, data.channels, size, size, {}, data.labels, data.class_names, data.notes};
   out.pixels.assign(std::size_t(out.count * out.sample_size()), 0);
   const int top = (size - data.height) / 2, left = (size - data.width) / 2;
   for (std::int64_t plane = 0; plane < data.count * data.channels; ++plane) {

@@ -17,6 +17,7 @@ struct Dataset {
   std::vector<std::uint8_t> pixels;  // (count, channels, height, width)
   std::vector<std::int32_t> labels;  // (count), 0 .. class_names.size()-1
   std::vector<std::string> class_names;
+  std::vector<std::string> notes = {};  // what a user should know of how it was read: a line each
 
   std::int64_t sample_size() const { return std::int64_t(channels) * height * width; }
   const std::uint8_t* sample(std::int64_t index) const { return pixels.data() + index * sample_size(); }
@@ -35,6 +36,13 @@ Dataset open_dataset(const std::string& spec, Split split);
 // Fashion-MNIST, 60,000 + 10,000 grey 28x28 in 10 classes, from *-ubyte.gz (or unpacked) files. An empty folder means the environment's
 // FLOWMAP_FASHION_MNIST, then Debian's place for the package dataset-fashion-mnist.
 Dataset load_fashion_mnist(Split split, const std::filesystem::path& folder = {});
+
+// The class names of a data set alone: nothing is drawn, and of a folder only the names of its folders are read.
+std::vector<std::string> class_names_of(const std::string& spec);
+std::vector<std::string> fashion_mnist_classes();
+
+// ConfigError when `count` pictures of `bytes` each are more than this machine's memory.
+void check_fits(const std::string& name, std::int64_t count, std::int64_t bytes);
 
 // Zeros around every picture; size >= the larger side.
 Dataset padded(const Dataset& data, int size);

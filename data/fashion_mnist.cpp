@@ -8,6 +8,7 @@
 #include "data/dataset.h"
 #include "data/gzip.h"
 #include "tensor/error.h"
+#include "tensor/narrow.h"
 
 namespace fm {
 namespace {
@@ -59,13 +60,17 @@ fs::path chosen_folder(const fs::path& given) {
 
 }  // namespace
 
+std::vector<std::string> fashion_mnist_classes() {
+  return {"T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"};
+}
+
 Dataset load_fashion_mnist(Split split, const fs::path& given) {
   const fs::path folder = chosen_folder(given);
   const std::string prefix = split == Split::train ? "train" : "t10k";
   Idx images = read_idx(folder, prefix + "-images-idx3-ubyte", 3);
   const Idx labels = read_idx(folder, prefix + "-labels-idx1-ubyte", 1);
-  Dataset data{"fashion-mnist", images.shape[0], 1, int(images.shape[1]), int(images.shape[2]), {}, {}, {}};
-  data.class_names = {"T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"};
+  Dataset data{"fashion-mnist", images.shape[0], 1, narrow<int>(images.shape[1]), narrow<int>(images.shape[2]), {}, {}, {}};
+  data.class_names = fashion_mnist_classes();
   if (labels.shape[0] != data.count) {
     throw FileError(fmt::format("{}: {} images but {} labels", (folder / prefix).string(), data.count, labels.shape[0]));
   }

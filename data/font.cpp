@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "tensor/narrow.h"
+
 namespace fm {
 namespace {
 
@@ -75,7 +77,7 @@ void fill(Image& image, int left, int top, int size, std::uint8_t value) {
 }  // namespace
 
 int text_width(std::string_view text, int scale) {
-  return text.empty() ? 0 : (int(text.size()) * glyph_pitch - (glyph_pitch - glyph_width)) * scale;
+  return text.empty() ? 0 : (narrow<int>(text.size()) * glyph_pitch - (glyph_pitch - glyph_width)) * scale;
 }
 
 void draw_text(Image& image, int x, int y, std::string_view text, std::uint8_t value, int scale) {

@@ -7,6 +7,7 @@
 
 #include "data/font.h"
 #include "tensor/error.h"
+#include "tensor/narrow.h"
 
 namespace fm {
 namespace {
@@ -29,7 +30,7 @@ Layout layout_of(const std::vector<Image>& images, const GridOptions& o) {
   Layout l{};
   l.columns = o.columns;
   while (o.columns == 0 && std::size_t(l.columns) * l.columns < images.size()) ++l.columns;
-  l.rows = (int(images.size()) + l.columns - 1) / l.columns;
+  l.rows = (narrow<int>(images.size()) + l.columns - 1) / l.columns;
   if (o.column_labels.size() > std::size_t(l.columns) || o.row_labels.size() > std::size_t(l.rows)) {
     throw ShapeError(fmt::format("make_grid: {} column and {} row labels for {} columns and {} rows", o.column_labels.size(),
                                  o.row_labels.size(), l.columns, l.rows));
@@ -74,12 +75,24 @@ void draw_labels(Image& out, const Layout& l, const GridOptions& o) {
     x += l.column_widths[c];
   }
   for (std::size_t r = 0; r < o.row_labels.size(); ++r) {
-    const int y = l.top + int(r) * l.cell_height + (l.cell_height - glyph_height * o.text_scale) / 2;
+    const int y = l.top + narrow<int>(r) * l.cell_height + (l.cell_height - glyph_height * o.text_scale) / 2;
     draw_text(out, margin, y, o.row_labels[r], o.ink, o.text_scale);
   }
 }
 
 }  // namespace
+
+int fitting_columns(std::int64_t wanted, int picture_width, int scale, int left, int label_width) {
+  const std::int64_t column = std::max<std::int64_t>(std::int64_t{picture_width} * scale + 2 * GridOptions().pad, label_width);
+  return narrow<int>(std::clamp<std::int64_t>((max_grid_width - left) / std::max<std::int64_t>(column, 1), 1, std::max<std::int64_t>(wanted, 1)));
+}
+
+std::string fitted_label(const std::string& text, int width, int text_scale) {
+  std::string out = text;
+  for (std::size_t kept = text.size(); kept > 0 && text_width(out, text_scale) + 4 * text_scale > width; --kept)
+    out = text.substr(0, kept - 1) + "..";
+  return out;
+}
 
 Image make_grid(const std::vector<Image>& images, const GridOptions& o) {
   const Layout l = layout_of(images, o);
@@ -88,7 +101,7 @@ Image make_grid(const std::vector<Image>& images, const GridOptions& o) {
   Image out = blank_image(std::max(l.left + cells, title), l.top + l.rows * l.cell_height, l.channels, o.background);
   draw_labels(out, l, o);
   for (std::size_t i = 0; i < images.size(); ++i) {
-    const int row = int(i) / l.columns, column = int(i) % l.columns, width = l.column_widths[std::size_t(column)];
+    const int row = narrow<int>(i) / l.columns, column = narrow<int>(i) % l.columns, width = l.column_widths[std::size_t(column)];
     const int x = std::accumulate(l.column_widths.begin(), l.column_widths.begin() + column, l.left);
     paste(out, images[i], x + (width - images[i].width * o.scale) / 2, l.top + row * l.cell_height + (l.cell_height - images[i].height * o.scale) / 2,
           o.scale);

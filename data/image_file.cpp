@@ -10,6 +10,7 @@
 
 #include "tensor/error.h"
 #include "tensor/io/atomic_file.h"
+#include "tensor/narrow.h"
 
 #ifdef FM_HAVE_TURBOJPEG
 #include <turbojpeg.h>
@@ -41,7 +42,7 @@ bool is_jpeg(View b) { return b.size() >= 3 && b[0] == 0xff && b[1] == 0xd8 && b
 
 [[noreturn]] void fail(const std::string& name, std::string_view reason) { throw FileError(fmt::format("{}: {}", name, reason)); }
 
-std::uint32_t be32(const std::uint8_t* p) { return std::uint32_t(p[0]) << 24 | p[1] << 16 | p[2] << 8 | p[3]; }
+std::uint32_t be32(const std::uint8_t* p) { return std::uint32_t(p[0]) << 24 | p[1] << 16 | p[2] << 8 | p[3]; }  // fits: four bytes
 
 // A few bytes of header can promise gigabytes of pixels. Pillow refuses the same number; and a block of 8x8 takes a bit at least in a JPEG
 // (512 pixels a byte; below 4 million it does not matter).
@@ -67,7 +68,7 @@ bool check_png(View b, const std::string& name) {
     if (length > b.size() - at - 12) fail(name, "corrupt PNG: it ends inside a chunk");
     const std::uint8_t* type = b.data() + at + 4;
 #ifndef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION  // tests/fuzz: what random bytes never pass
-    if (std::uint32_t(crc32(0, type, uInt(length + 4))) != be32(type + 4 + length)) {
+    if (std::uint32_t(crc32(0, type, uInt(length + 4))) != be32(type + 4 + length)) {  // fits: a CRC-32
       fail(name, fmt::format("corrupt PNG: checksum of the chunk at byte {} is wrong", at));
     }
 #endif
@@ -95,10 +96,10 @@ Image decode_png(View b, const std::string& name) {
   std::vector<std::uint8_t> mended;
   if (check_png(b, name)) b = mended = without_empty_data(b);
   Image image;
-  if (stbi_info_from_memory(b.data(), int(b.size()), &image.width, &image.height, nullptr))
+  if (stbi_info_from_memory(b.data(), narrow<int>(b.size(), "bytes"), &image.width, &image.height, nullptr))
     check_size(image.width, image.height, max_pixels, name);
   const std::unique_ptr<stbi_uc, void (*)(void*)> pixels(
-      stbi_load_from_memory(b.data(), int(b.size()), &image.width, &image.height, &image.channels, 0), stbi_image_free);
+      stbi_load_from_memory(b.data(), narrow<int>(b.size(), "bytes"), &image.width, &image.height, &image.channels, 0), stbi_image_free);
   if (!pixels) fail(name, fmt::format("corrupt or unsupported PNG: {}", stbi_failure_reason()));
   image.pixels.assign(pixels.get(), pixels.get() + std::size_t(image.width) * image.height * image.channels);
   return image;
@@ -163,6 +164,20 @@ Image decode_image(View bytes, const std::string& name, int channels) {
     fail(name, "neither a PNG nor a JPEG file");
   }
   return channels == 0 ? without_alpha(std::move(image)) : with_channels(std::move(image), channels);
+}
+
+bool is_intact_png(const std::filesystem::path& path) {
+  std::error_code error;
+  if (!std::filesystem::is_regular_file(path, error)) return false;
+  const std::string bytes = read_file(path);
+  const View view{reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size()};
+  if (!is_png(view)) return false;
+  try {
+    check_png(view, path.string());
+    return true;
+  } catch (const FileError&) {
+    return false;
+  }
 }
 
 Image read_image(const std::filesystem::path& path, int channels) {

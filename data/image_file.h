@@ -17,4 +17,7 @@ Image read_image(const std::filesystem::path& path, int channels = 0);
 // The same from memory; `name` is for the error message.
 Image decode_image(std::span<const std::uint8_t> bytes, const std::string& name, int channels = 0);
 
+// Whether the file is a PNG whose chunks are all there with the right checksums: without decoding, a tenth of the work of reading it.
+bool is_intact_png(const std::filesystem::path& path);
+
 }  // namespace fm

@@ -10,6 +10,7 @@
 #include "tensor/io/crc32c.h"
 #include "tensor/io/file_text.h"
 #include "tensor/io/system_error.h"
+#include "tensor/narrow.h"
 
 namespace fm {
 namespace fs = std::filesystem;
@@ -69,7 +70,7 @@ Index parse_index(const std::string& text) {
   info.labels.resize(static_cast<std::size_t>(count));
   for (const Json& s : json.at("shards"))
     index.finished.push_back({s.at("number"), s.at("first"), s.at("count"), s.at("bytes"),
-                              static_cast<std::uint32_t>(std::stoul(s.at("crc32c").get<std::string>(), nullptr, 16))});
+                              narrow<std::uint32_t>(std::stoul(s.at("crc32c").get<std::string>(), nullptr, 16), "crc32c")});
   return index;
 }
 

@@ -7,6 +7,7 @@
 
 #include "data/threads.h"
 #include "tensor/error.h"
+#include "tensor/narrow.h"
 
 namespace fm {
 namespace {
@@ -19,7 +20,7 @@ void mirror(float* pixels, std::int64_t lines, std::int64_t width) {
 
 std::vector<EpochRow> rows_in_place(std::int64_t count, std::int64_t first, std::int64_t n) {
   std::vector<EpochRow> rows;
-  for (std::int64_t i = first; i < first + n; ++i) rows.push_back({i % count, std::uint32_t(i / count)});
+  for (std::int64_t i = first; i < first + n; ++i) rows.push_back({i % count, narrow<std::uint32_t>(i / count, "epoch")});
   return rows;
 }
 

@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "tensor/error.h"
+#include "tensor/narrow.h"
 
 namespace fm {
 namespace {
@@ -47,7 +48,7 @@ std::vector<EpochRow> epoch_rows(std::int64_t count, std::uint64_t seed, std::in
   std::vector<EpochRow> rows;
   rows.reserve(std::size_t(n));
   for (std::int64_t i = first; i < first + n;) {
-    const auto epoch = std::uint32_t(i / count);
+    const auto epoch = narrow<std::uint32_t>(i / count, "epoch");
     const std::int64_t end = std::min(first + n, (i / count + 1) * count);
     const Permutation order(count, {seed, order_stream}, epoch);
     for (; i < end; ++i) rows.push_back({order(i % count), epoch});

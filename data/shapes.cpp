@@ -160,10 +160,17 @@ void draw_shape(const ShapesOptions& o, Split split, std::int64_t index, std::ui
   }
 }
 
+std::vector<std::string> shape_classes() {
+  std::vector<std::string> names;
+  for (const Figure& shape : figures) names.push_back(shape.name);
+  return names;
+}
+
 Dataset draw_shapes(const ShapesOptions& o, Split split) {
   check(o);
   Dataset data{"shapes", o.count, o.channels, o.size, o.size, {}, {}, {}};
-  for (const Figure& shape : figures) data.class_names.push_back(shape.name);
+  data.class_names = shape_classes();
+  check_fits(data.name, o.count, data.sample_size());
   data.pixels.resize(std::size_t(o.count * data.sample_size()));
   for (std::int64_t i = 0; i < o.count; ++i) data.labels.push_back(std::int32_t(i % figure_count));
   constexpr std::int64_t block = 4096;

@@ -19,4 +19,6 @@ Dataset draw_shapes(const ShapesOptions& options, Split split = Split::train);
 // Sample `index` alone, as draw_shapes has it: channels*size*size bytes in planes.
 void draw_shape(const ShapesOptions& options, Split split, std::int64_t index, std::uint8_t* planes);
 
+std::vector<std::string> shape_classes();
+
 }  // namespace fm

@@ -19,6 +19,7 @@ class DatasetSource : public SampleSource {
   int width() const override { return data_->width; }
   std::int32_t label(std::int64_t index) const override { return data_->labels[std::size_t(index)]; }
   const std::vector<std::string>& class_names() const override { return data_->class_names; }
+  const std::vector<std::string>& notes() const override { return data_->notes; }
   void read(std::int64_t index, const PhiloxBlock&, std::uint8_t* planes) const override {
     std::copy_n(data_->sample(index), data_->sample_size(), planes);
   }
@@ -28,6 +29,11 @@ class DatasetSource : public SampleSource {
 };
 
 }  // namespace
+
+const std::vector<std::string>& SampleSource::notes() const {
+  static const std::vector<std::string> none;
+  return none;
+}
 
 std::shared_ptr<const SampleSource> as_source(std::shared_ptr<const Dataset> data) {
   return std::make_shared<DatasetSource>(std::move(data));

@@ -20,6 +20,7 @@ class SampleSource {
   virtual int width() const = 0;
   virtual std::int32_t label(std::int64_t index) const = 0;
   virtual const std::vector<std::string>& class_names() const = 0;
+  virtual const std::vector<std::string>& notes() const;  // what a user should know of how it was read: a line each
   // Writes channels*height*width bytes, planes one after the other. `random` decides what a source leaves to chance (a random crop). Called
   // from any thread.
   virtual void read(std::int64_t index, const PhiloxBlock& random, std::uint8_t* planes) const = 0;

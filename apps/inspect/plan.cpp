@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "tensor/error.h"
+#include "tensor/narrow.h"
 
 namespace fm {
 namespace {
@@ -35,7 +36,7 @@ double link_rate(const Gpu& gpu, const PlanConfig& config) {
 StagePlan plan_stage(const Recipe& recipe, const std::string& stage, const PlanConfig& config, bool sharded) {
   const Gpu& gpu = known_gpu(config.gpu);
   check_batch(stage_loop(recipe, stage), stage, config.gpus);
-  StagePlan p{.cost = stage_cost(recipe, stage, static_cast<int>(config.gpus), sharded)};
+  StagePlan p{.cost = stage_cost(recipe, stage, narrow<int>(config.gpus, "gpus"), sharded)};
   const StageCost& c = p.cost;
   p.memory = static_cast<double>(c.memory());
   p.memory_recomputed = static_cast<double>(c.memory() - c.activations + c.activations_recomputed);

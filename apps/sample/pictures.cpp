@@ -1,9 +1,13 @@
 #include "apps/sample/pictures.h"
 
 #include <algorithm>
-#include <fstream>
+#include <charconv>
+#include <cmath>
 
+#include "apps/support/limits.h"
 #include "apps/support/progress.h"
+#include "apps/train/shown_classes.h"
+#include "data/class_names.h"
 #include "data/grid.h"
 #include "data/image_file.h"
 #include "data/png.h"
@@ -12,6 +16,7 @@
 #include "tensor/error.h"
 #include "tensor/io/atomic_file.h"
 #include "tensor/io/npy.h"
+#include "tensor/narrow.h"
 
 namespace fm {
 namespace {
@@ -21,15 +26,45 @@ namespace fs = std::filesystem;
 constexpr std::int64_t grid_pictures = 100;
 constexpr const char* settings_file = "samples.txt";
 
-void check_settings(const fs::path& folder, const std::string& settings) {
+// "000123.png" -> 123; -1: another name.
+std::int64_t number_of(const std::string& name) {
+  std::int64_t number = -1;
+  const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), number);
+  return error == std::errc() && end - name.data() >= 6 && std::string_view(end) == ".png" ? number : -1;
+}
+
+// A folder belongs to a command by its samples.txt: other programs name pictures by numbers too.
+void check_settings(const fs::path& folder, const Settings& settings) {
   const fs::path file = folder / settings_file;
-  fs::create_directories(folder);
-  if (!fs::exists(file)) return write_atomically(file, settings + "\n");
+  std::error_code error;
+  fs::create_directories(folder, error);
+  if (error) throw FileError(fmt::format("--pngs {}: cannot create the folder: {}", folder.string(), error.message()));
+  if (!fs::exists(file)) {
+    for (const fs::directory_entry& e : fs::directory_iterator(folder))
+      if (number_of(e.path().filename().string()) >= 0)
+        throw ConfigError(fmt::format("--pngs {}: holds {} but no {}, so it is not of this command: take another folder, or move the pictures away",
+                                      folder.string(), e.path().filename().string(), settings_file));
+    return write_atomically(file, settings.line + "\n");
+  }
   std::string there = read_file(file);
   while (!there.empty() && there.back() == '\n') there.pop_back();
-  if (there != settings)
+  if (there != settings.line && there != settings.before)
     throw ConfigError(fmt::format("--pngs {} holds other pictures ({}), not those asked for ({}): take another folder", folder.string(),
-                                  there, settings));
+                                  there, settings.line));
+}
+
+// What killed commands left of the pictures first ... first + count - 1. Others are of commands that may be at work beside this one.
+void sweep(const fs::path& folder, std::int64_t first, std::int64_t count) {
+  std::vector<fs::path> left;
+  for (const fs::directory_entry& e : fs::directory_iterator(folder)) {
+    const std::string name = e.path().filename().string();
+    const std::size_t mark = name.find(".tmp-");
+    if (mark == std::string::npos || name.find_first_not_of("0123456789", mark + 5) != std::string::npos) continue;
+    const std::int64_t number = number_of(name.substr(0, mark));
+    if (number >= first && number < first + count) left.push_back(e.path());
+  }
+  std::error_code ignored;
+  for (const fs::path& file : left) fs::remove(file, ignored);
 }
 
 // Before the work: a file that is only written at its end must have a name of its kind, and a folder.
@@ -51,7 +86,14 @@ class Pictures {
         c_(config),
         seed_(seed),
         log_(log),
-        labels_(labels_of(config.labels, config.first, config.count, source.classes, seed)) {}
+        labels_(labels_of(config.labels, config.first, config.count, source.classes, seed, source.class_names)) {}
+
+  void check_memory() const {
+    const double rows = static_cast<double>(std::min(batch(), c_.count));
+    const std::string p = beyond_memory(rows * static_cast<double>(source_.bytes_a_sample), fmt::format("a batch of {} pictures", rows),
+                                        "a pass of the networks", "lower --batch");
+    if (!p.empty()) throw ConfigError(p);
+  }
 
   fs::path png(std::int64_t i) const { return fs::path(c_.pngs) / fmt::format("{:06d}.png", c_.first + i); }
   // take(i, picture) for every sample, as they are drawn.
@@ -62,9 +104,9 @@ class Pictures {
     draw(wanted, [&](std::int64_t i, const Image& image) { write_png(png(i), image); });
     return static_cast<std::int64_t>(wanted.size());
   }
-  // The first `n` of the folder.
-  template <class F> void read_back(std::int64_t n, F&& take) const {
-    for (std::int64_t i = 0; i < n; ++i) take(i, read_image(png(i)));
+  // The first `n` of the folder. One that cannot be decoded, although its checksums are right, is drawn again.
+  template <class F> void read_back(std::int64_t n, F&& take) {
+    for (std::int64_t i = 0; i < n; ++i) take(i, read_or_draw(i));
   }
 
  private:
@@ -76,10 +118,20 @@ class Pictures {
   std::vector<std::int64_t> missing() const {
     std::vector<std::int64_t> out;
     for (std::int64_t i = 0; i < c_.count; ++i)
-      if (!is_complete_png(png(i))) out.push_back(i);
+      if (!is_intact_png(png(i))) out.push_back(i);
     if (const auto there = c_.count - static_cast<std::int64_t>(out.size()); there > 0)
       log_.info("{} of {} pictures are there", there, c_.count);
     return out;
+  }
+
+  Image read_or_draw(std::int64_t i) {
+    try {
+      return read_image(png(i));
+    } catch (const FileError& e) {
+      log_.warning("{}; drawn again", e.what());
+      draw({i}, [&](std::int64_t, const Image& image) { write_png(png(i), image); });
+      return read_image(png(i));
+    }
   }
 
   std::int64_t batch() const { return c_.batch > 0 ? c_.batch : batch_for(source_.bytes_a_sample); }
@@ -117,35 +169,18 @@ class Pictures {
 }  // namespace
 
 std::vector<std::int64_t> labels_of(const std::string& labels, std::int64_t first, std::int64_t count, std::int64_t classes,
-                                    std::uint64_t seed) {
+                                    std::uint64_t seed, const std::vector<std::string>& names) {
   constexpr std::uint32_t label_stream = 0x534C4142;
   std::vector<std::int64_t> chosen, out;
   if (labels != "equal" && labels != "random")
-    for (const std::string_view cell : csv_cells(labels)) {
-      std::int64_t label = -1;
-      if (!parse_integer(cell, label))
-        throw ConfigError(fmt::format("labels '{}': want equal, random, or numbers such as 207,360", labels));
-      if (label < 0 || label >= classes)
-        throw ConfigError(fmt::format("label {}: there are {} classes, 0 to {}", label, classes, classes - 1));
-      chosen.push_back(label);
-    }
+    for (const std::string_view cell : csv_cells(labels)) chosen.push_back(label_named(cell, names, classes));
   for (std::int64_t i = first; i < first + count; ++i) {
     if (labels == "equal") out.push_back(i % classes);
     else if (labels == "random")
-      out.push_back(below(RandomKey{seed, label_stream}.block(static_cast<std::uint64_t>(i))[0], static_cast<std::uint32_t>(classes)));
+      out.push_back(below(RandomKey{seed, label_stream}.block(static_cast<std::uint64_t>(i))[0], narrow<std::uint32_t>(classes, "classes")));
     else out.push_back(chosen[static_cast<std::size_t>(i) % chosen.size()]);
   }
   return out;
-}
-
-bool is_complete_png(const fs::path& file) {
-  constexpr std::string_view signature = "\x89PNG\r\n\x1a\n", end("\0\0\0\0IEND\xae\x42\x60\x82", 12);
-  std::ifstream in(file, std::ios::binary | std::ios::ate);
-  if (!in || in.tellg() < 45) return false;
-  std::string head(signature.size(), '\0'), tail(end.size(), '\0');
-  in.seekg(-static_cast<std::streamoff>(end.size()), std::ios::end).read(tail.data(), static_cast<std::streamsize>(tail.size()));
-  in.seekg(0).read(head.data(), static_cast<std::streamsize>(head.size()));
-  return in && head == signature && tail == end;
 }
 
 namespace {
@@ -168,13 +203,22 @@ class Outputs {
       log.info("arr_0 of {} pictures in {}", c_.count, c_.npz);
     }
     if (shown_.empty()) return;
-    const bool in_turn = c_.labels == "equal" && source_.classes <= 20;
-    const int columns = in_turn ? static_cast<int>(source_.classes) : 0;
-    write_png(c_.grid, make_grid(shown_, {.columns = columns, .scale = shown_[0].width < 64 ? 2 : 1}));
+    write_png(c_.grid, grid());
     log.info("grid of {} pictures in {}", shown_.size(), c_.grid);
   }
 
  private:
+  // A column a class where samples take few classes in turn, with their names; else about square.
+  Image grid() const {
+    const int scale = grid_scale(shown_[0].width);
+    const ShownClasses classes = shown_classes(source_.classes, source_.class_names, shown_[0].width, scale);
+    if (c_.labels == "equal" && c_.first % source_.classes == 0 && classes.title.empty() && std::ssize(shown_) >= source_.classes)
+      return make_grid(shown_, {.columns = narrow<int>(source_.classes), .scale = scale, .column_labels = classes.names});
+    const int side = narrow<int>(std::lround(std::ceil(std::sqrt(static_cast<double>(shown_.size())))));
+    const bool in_turn = c_.labels == "equal" && source_.classes <= 20;
+    return make_grid(shown_, {.columns = fitting_columns(in_turn ? source_.classes : side, shown_[0].width, scale), .scale = scale});
+  }
+
   const PictureConfig& c_;
   const Source& source_;
   bool with_npz_;
@@ -200,18 +244,20 @@ bool has_pictures(const fs::path& npz, const Pictures& pictures, std::int64_t co
 
 }  // namespace
 
-void draw_pictures(const Source& source, const PictureConfig& c, std::uint64_t seed, const std::string& settings, Logger& log) {
+void draw_pictures(const Source& source, const PictureConfig& c, std::uint64_t seed, const Settings& settings, Logger& log) {
   if (c.pngs.empty() && c.npz.empty() && c.grid.empty())
     throw ConfigError("no files are asked for: give --pngs FOLDER, --npz FILE or --grid FILE");
   prepare_file("grid", c.grid, ".png");
   prepare_file("npz", c.npz, ".npz");
   Pictures pictures(source, c, seed, log);
+  pictures.check_memory();
   if (c.pngs.empty()) {
     Outputs outputs(c, source, !c.npz.empty());
     pictures.draw_all(outputs);
     return outputs.finish(log);
   }
   check_settings(c.pngs, settings);
+  sweep(c.pngs, c.first, c.count);
   const bool done = pictures.fill_folder() == 0 && !c.npz.empty() && has_pictures(c.npz, pictures, c.count);
   if (done) log.info("{} is there", c.npz);
   Outputs outputs(c, source, !c.npz.empty() && !done);

@@ -17,10 +17,10 @@ struct PictureConfig {
   std::int64_t count = 100, first = 0, batch = 0;
   std::string labels = "equal", grid = "samples.png", npz, pngs, rounding = "truncate";
   template <class V> void visit(V&& v) {
-    v("count", count, "pictures", at_least(1), flag("count"));
-    v("first", first, "number of the first sample: sample i is the same picture in any batch", at_least(0), flag("first"));
-    v("batch", batch, "pictures that are drawn at a time; 0: by their size", at_least(0), flag("batch"));
-    v("labels", labels, "equal (all in turn), random, or numbers, in turn: 207,360", flag("class"));
+    v("count", count, "pictures", range(1, 1e7), flag("count"));
+    v("first", first, "number of the first sample: sample i is the same picture in any batch", range(0, 1e12), flag("first"));
+    v("batch", batch, "pictures that are drawn at a time; 0: by their size", range(0, 1e6), flag("batch"));
+    v("labels", labels, "equal (all in turn), random, or numbers or names of classes, in turn: 207,otter", flag("class"));
     v("rounding", rounding, "of a channel in [0, 255] to 8 bits: truncate, as the published scores, or nearest",
       one_of({"truncate", "nearest"}));
     v("pngs", pngs, "folder of %06d.png, by the sample's number; what is there already is kept", flag("pngs"));
@@ -29,15 +29,17 @@ struct PictureConfig {
   }
 };
 
-// The label of each sample. ConfigError for what is no label.
+// The label of each sample. `names` are those of the classes, or none. ConfigError for what is no label and no name.
 std::vector<std::int64_t> labels_of(const std::string& labels, std::int64_t first, std::int64_t count, std::int64_t classes,
-                                    std::uint64_t seed);
+                                    std::uint64_t seed, const std::vector<std::string>& names = {});
 
-// A PNG that was written to its end: the signature, a size, and the last chunk.
-bool is_complete_png(const std::filesystem::path& file);
+// What pictures are made from, in one line: weights, seed, classes, calls, guidance. `before`: as earlier builds wrote it.
+struct Settings {
+  std::string line, before;
+};
 
-// Draws what is missing and writes the files. `settings` says in one line what the pictures are made from: a folder of PNGs keeps it and
-// takes no others (ConfigError).
-void draw_pictures(const Source& source, const PictureConfig& config, std::uint64_t seed, const std::string& settings, Logger& log);
+// Draws what is missing and writes the files. A folder of PNGs keeps the settings in its samples.txt; ConfigError for one that holds pictures
+// of others, or numbered pictures without a samples.txt. Pictures that are damaged are drawn again.
+void draw_pictures(const Source& source, const PictureConfig& config, std::uint64_t seed, const Settings& settings, Logger& log);
 
 }  // namespace fm

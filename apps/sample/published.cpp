@@ -10,6 +10,7 @@
 #include "nn/models/presets.h"
 #include "nn/models/published_weights.h"
 #include "nn/models/rae.h"
+#include "tensor/narrow.h"
 #include "tensor/ops/elementwise.h"
 
 namespace fm {
@@ -97,13 +98,13 @@ LatentGenerator generator(const Models& m, const DrawConfig& draw) {
   const DitDhConfig& c = m.dit->config;
   if (c.mean_flow) {
     if (draw.guidance != 1 || m.weak) throw ConfigError("guidance is for a teacher; this --dit is a flow map, which learned its guidance");
-    return flow_map_generator(m.dit, static_cast<int>(draw.calls));
+    return flow_map_generator(m.dit, narrow<int>(draw.calls, "calls"));
   }
   VelocityNet v = m.dit;
   if (m.weak) v = autoguidance(v, m.weak, draw.guidance, draw.interval);
   else if (draw.guidance != 1) v = cfg(v, draw.guidance, c.classes, draw.interval);
   const double shift = shift_for_dimension(c.channels * c.input_size * c.input_size);
-  return ode_generator(std::move(v), static_cast<int>(draw.calls) + 1, shift, draw.solver);
+  return ode_generator(std::move(v), narrow<int>(draw.calls, "calls") + 1, shift, draw.solver);
 }
 
 }  // namespace

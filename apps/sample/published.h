@@ -22,7 +22,7 @@ struct PublishedConfig {
     v("pixels", pixels, "normalisation of the encoder's images: imagenet (DINOv2, MAE) or half (SigLIP 2)", one_of({"imagenet", "half"}));
     v("precision", precision, "what blocks compute in: f32, or bf16 with weights of half the size", one_of({"f32", "bf16"}),
       flag("precision"));
-    v("decoder_heads", decoder_heads, "heads of the decoder; 0: the published number for its width, else heads 64 wide", at_least(0));
+    v("decoder_heads", decoder_heads, "heads of the decoder; 0: the published number for its width, else heads 64 wide", range(0, 1024));
   }
   bool given() const { return !dit.empty(); }
 };
@@ -38,6 +38,7 @@ struct DrawConfig {
 struct Source {
   Shape latent;                                  // (C, h, w)
   std::int64_t classes = 0;
+  std::vector<std::string> class_names;          // of all classes, or none
   LatentGenerator generate;
   std::function<Tensor(const Tensor& latents)> decode;   // -> (n, channels, H, W) in [0, 1]
   std::function<std::string()> weights;          // checksums of what it draws with

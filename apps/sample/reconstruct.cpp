@@ -12,6 +12,7 @@
 #include "tensor/error.h"
 #include "tensor/io/atomic_file.h"
 #include "tensor/io/npy.h"
+#include "tensor/narrow.h"
 #include "tensor/ops/elementwise.h"
 #include "tensor/ops/reduce.h"
 
@@ -40,6 +41,8 @@ std::vector<fs::path> png_names(const fs::path& folder, const std::vector<fs::pa
     out.push_back(folder / file.filename().replace_extension(".png"));
     std::error_code ignored;
     if (folder.empty()) continue;
+    if (fs::exists(folder / "samples.txt", ignored))
+      throw ConfigError(fmt::format("--pngs {}: holds samples (samples.txt), which reconstructions may replace: take another folder", folder.string()));
     if (std::count(out.begin(), out.end(), out.back()) > 1)
       throw ConfigError(fmt::format("--reconstruct {}: another file becomes {} too: take them one by one", file.string(),
                                     out.back().string()));
@@ -66,7 +69,7 @@ void reconstruct(TrainingRun& run, const std::string& files, const PictureConfig
   const std::vector<fs::path> pngs = png_names(config.pngs, names);
   std::vector<Image> pictures, found;
   for (const fs::path& name : names)
-    pictures.push_back(center_crop(read_image(name, static_cast<int>(recipe.channels)), static_cast<int>(recipe.image_size)));
+    pictures.push_back(center_crop(read_image(name, narrow<int>(recipe.channels)), narrow<int>(recipe.image_size)));
 
   const Rae& rae = run.autoencoder();
   if (!rae.stats.variance.defined()) run.prepare_stats();
@@ -83,9 +86,12 @@ void reconstruct(TrainingRun& run, const std::string& files, const PictureConfig
   }
   if (!config.npz.empty()) write_npz(config.npz, found);
   if (config.grid.empty()) return;
-  const int columns = static_cast<int>(pictures.size());
-  pictures.insert(pictures.end(), found.begin(), found.end());
-  write_png(config.grid, make_grid(pictures, columns));
+  const int columns = fitting_columns(std::ssize(pictures), pictures[0].width, 1);
+  std::vector<Image> rows;                       // a row of pictures, a row of reconstructions, and so on
+  for (std::size_t i = 0; i < pictures.size(); i += static_cast<std::size_t>(columns))
+    for (const auto* list : {&pictures, &found})
+      for (std::size_t k = i; k < i + static_cast<std::size_t>(columns); ++k) rows.push_back(k < list->size() ? (*list)[k] : Image{});
+  write_png(config.grid, make_grid(rows, columns));
   run.context().log.info("pictures above, reconstructions below: {}", config.grid);
 }
 

@@ -6,6 +6,8 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <map>
+#include <memory>
+#include <optional>
 #include <set>
 
 #include "apps/support/removed_options.h"
@@ -30,8 +32,20 @@ std::set<std::string> reserved_names(const std::vector<LaunchOption>& options) {
   return names;
 }
 
+// What names a file or a folder is given once: of two the first would be dropped in silence.
+std::function<void(const std::string&)> setter(const LaunchOption& option) {
+  if (!option.once) return option.set;
+  return [option, before = std::make_shared<std::optional<std::string>>()](const std::string& text) {
+    if (*before && **before != text)
+      throw ConfigError(fmt::format("{} is given twice, '{}' and '{}': {}", option.flags, **before, text,
+                                    option.flags == "--config" ? "merge the files into one, or set single values with --set" : "give one"));
+    *before = text;
+    option.set(text);
+  };
+}
+
 void add_launch_option(CLI::App& app, const LaunchOption& option) {
-  const auto set = option.set;
+  const auto set = setter(option);
   if (option.value.empty()) {
     app.add_flag_function(option.flags, [set](int64_t times) {
       for (; times > 0; --times) set("");
@@ -52,8 +66,15 @@ std::string spellings(const std::vector<std::string>& names) {
   return out;
 }
 
-void add_field(CLI::App& app, const Field& field, const std::vector<std::string>& names, ParsedLine& line) {
-  const std::string flag = "--" + names.front();
+// Of a field's names the one that was typed, for messages; the first one if none was.
+std::string typed_name(const std::vector<std::string>& names, const std::vector<std::string>& arguments) {
+  for (const std::string& argument : arguments)
+    for (const std::string& name : names)
+      if (argument.starts_with("--") && with_dashes(argument.substr(0, argument.find('='))) == "--" + name) return "--" + name;
+  return "--" + names.front();
+}
+
+void add_field(CLI::App& app, const Field& field, const std::vector<std::string>& names, const std::string& flag, ParsedLine& line) {
   const auto assign = [&line, flag, path = field.path](const std::string& text) { line.assignments.push_back({path, text, flag}); };
   CLI::Option* option = app.add_option_function<std::string>(spellings(names), assign)->trigger_on_parse();
   if (!field.rule.alone.empty()) option->expected(0, 1)->default_str(field.rule.alone);
@@ -62,11 +83,33 @@ void add_field(CLI::App& app, const Field& field, const std::vector<std::string>
   for (const std::string& name : names) app.add_flag_function("--no-" + name, [assign](int64_t) { assign("false"); })->trigger_on_parse();
 }
 
+// "fm-loop" of "--fm-loop=3"; empty for arguments like "-" and "--=".
+std::string name_of_flag(const std::string& argument) {
+  const std::size_t begin = std::min(argument.find_first_not_of('-'), argument.size());
+  return argument.substr(begin, std::min(argument.find('=', begin), argument.size()) - begin);
+}
+
+// CLI11 takes "--verbose=1000" as a thousand times --verbose, and "--no-fast=false" as --no-fast.
+void refuse_values_of_flags(const std::vector<std::string>& arguments, const std::vector<Field>& fields,
+                            const std::vector<std::vector<std::string>>& names, const std::vector<LaunchOption>& options) {
+  std::set<std::string> bare;
+  for (const LaunchOption& option : options)
+    if (option.value.empty()) bare.insert(option.flags.substr(option.flags.find("--")));
+  for (std::size_t i = 0; i < fields.size(); ++i)
+    if (std::holds_alternative<bool*>(fields[i].value)) bare.insert("--no-" + names[i].front());
+  for (const std::string& argument : arguments) {
+    const std::size_t equals = argument.find('=');
+    if (equals != std::string::npos && bare.contains(argument.substr(0, equals)))
+      throw ConfigError(fmt::format("{} takes no value, so not '{}'", argument.substr(0, equals), argument.substr(equals + 1)));
+  }
+}
+
 // The first argument that nothing took, with the nearest flag.
 [[noreturn]] void refuse_argument(const std::string& argument, const std::vector<Field>& fields, const std::vector<LaunchOption>& options) {
   if (argument.rfind("-", 0) != 0) throw ConfigError(fmt::format("unexpected argument '{}'; --help lists the flags", argument));
+  if (name_of_flag(argument).empty()) throw ConfigError(fmt::format("unknown argument '{}'; --help lists the flags", argument));
   const std::string name =
-      with_dashes(argument.substr(argument.find_first_not_of('-'), argument.find('=') - argument.find_first_not_of('-')));
+      with_dashes(name_of_flag(argument));
   std::vector<std::string> known, owners;
   for (const std::string& reserved : reserved_names(options)) known.push_back(reserved);
   for (const auto& names : flag_names(fields, options)) known.insert(known.end(), names.begin(), names.end());
@@ -105,7 +148,7 @@ const Command* take_command(const Program& program, std::vector<std::string>& ar
 std::vector<std::string> with_empty_values(const std::vector<std::string>& arguments) {
   std::vector<std::string> out;
   for (const std::string& argument : arguments) {
-    const bool empty = argument.starts_with("--") && argument.find('=') == argument.size() - 1;
+    const bool empty = argument.starts_with("--") && !name_of_flag(argument).empty() && argument.find('=') == argument.size() - 1;
     out.push_back(empty ? argument.substr(0, argument.size() - 1) : argument);
     if (empty) out.emplace_back();
   }
@@ -147,12 +190,17 @@ ParsedLine parse_command_line(const Program& program, const std::vector<std::str
   for (const LaunchOption& option : options) add_launch_option(app, option);
   const auto fields = line.command == nullptr ? std::vector<Field>() : line.command->fields();
   const auto names = flag_names(fields, options);
-  for (size_t i = 0; i < fields.size(); ++i) add_field(app, fields[i], names[i], line);
+  for (size_t i = 0; i < fields.size(); ++i) add_field(app, fields[i], names[i], typed_name(names[i], arguments), line);
+  refuse_values_of_flags(arguments, fields, names, options);
   try {
     std::reverse(left.begin(), left.end());  // CLI11 takes arguments from the back of a vector
     app.parse(left);
   } catch (const CLI::ParseError& error) {
     throw ConfigError(error.what());
+  } catch (const Error&) {
+    throw;
+  } catch (const std::exception& error) {        // of a conversion inside CLI11
+    throw ConfigError(fmt::format("the command line cannot be read ({}); --help lists the flags", error.what()));
   }
   if (const auto extra = app.remaining(); !extra.empty() && !line.help) refuse_argument(extra.front(), fields, options);
   for (Assignment& assignment : line.assignments) assignment.key = with_underscores(assignment.key);

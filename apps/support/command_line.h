@@ -17,6 +17,7 @@ struct LaunchOption {
   std::string help;
   std::string env;  // environment variable with the same meaning; empty: none
   std::function<void(const std::string&)> set;
+  bool once = false;  // another value for it is an error; else the last one counts
 };
 
 // One `key = text` from the command line; `where` is the flag it came by.

@@ -8,6 +8,9 @@
 namespace fm {
 namespace {
 
+constexpr std::int64_t most_ranks = 1000000;
+constexpr double day = 86400;
+
 void set_device(Launch& launch, const std::string& text) {
   try {
     launch.device = parse_device(text);
@@ -24,7 +27,8 @@ void set_threads(Launch& launch, const std::string& text) {
 }
 
 void set_rank(const char* flag, std::int64_t& value, std::int64_t least, const std::string& text) {
-  if (!parse_integer(text, value) || value < least || value > 1000000) throw ConfigError(fmt::format("{} {}: takes a number from {}", flag, text, least));
+  if (!parse_integer(text, value) || value < least || value > most_ranks)
+    throw ConfigError(fmt::format("{} {}: takes a number from {} to {}", flag, text, least, most_ranks));
 }
 
 void set_init_from(Launch& launch, const std::string& text) {
@@ -43,7 +47,7 @@ void add_set(ParsedLine& line, const std::string& text) {
 std::vector<LaunchOption> launch_options(const CommandInfo& command, ParsedLine& line) {
   Launch& launch = line.launch;
   std::vector<LaunchOption> options{
-      {"--config", "FILE", "read this TOML file", "", [&](const std::string& text) { launch.config_file = text; }},
+      {"--config", "FILE", "read this TOML file; one alone", "", [&](const std::string& text) { launch.config_file = text; }, true},
       {"--set", "KEY=VALUE", "set one value, again and again; --KEY VALUE is the same", "",
        [&](const std::string& text) { add_set(line, text); }},
       {"--device", "NAME", "where to compute: cpu, cuda or cuda:N [default: cpu]", "FLOWMAP_DEVICE",
@@ -54,16 +58,16 @@ std::vector<LaunchOption> launch_options(const CommandInfo& command, ParsedLine&
   if (command.has_folder)
     options.insert(options.begin() + 2,
                    {"--out", "DIR", command.trains ? "the folder that results go to" : "the run's folder, where a run is read", "FLOWMAP_OUT",
-                    [&](const std::string& text) { launch.out = text; }});
+                    [&](const std::string& text) { launch.out = text; }, true});
   if (command.trains) {
     options.insert(
         options.end(),
         {
             {"--resume", "auto|PATH|never", "auto: go on from the newest checkpoint in --out; PATH: from this one [default: auto]", "",
-             [&](const std::string& text) { launch.resume = text; }},
+             [&](const std::string& text) { launch.resume = text; }, true},
             {"--fresh", "", "begin a new run; one that is in --out is moved aside", "", [&](const std::string&) { launch.fresh = true; }},
             {"--init-from", "CKPT[:ema]", "begin a new run with the (averaged) weights of this checkpoint", "",
-             [&](const std::string& text) { set_init_from(launch, text); }},
+             [&](const std::string& text) { set_init_from(launch, text); }, true},
             {"--cuda-graph", "", "with --device cuda: steps of fm, cmt, mfd and mft are recorded once and replayed by one call each", "",
              [&](const std::string&) { launch.cuda_graph = true; }},
             {"--max-time", "TIME", "stop by oneself after this time, with a checkpoint: 1h50m, 90s", "",
@@ -81,15 +85,15 @@ std::vector<LaunchOption> launch_options(const CommandInfo& command, ParsedLine&
             {"--world-size", "COUNT", "processes that train together, each started with the same command and its own --rank", "",
              [&](const std::string& text) { set_rank("--world-size", launch.world_size, 1, text); }},
             {"--rendezvous", "HOST:PORT|file:FOLDER", "where rank 0 listens, or a folder of all ranks where it leaves its address", "FLOWMAP_RENDEZVOUS",
-             [&](const std::string& text) { launch.rendezvous = text; }},
+             [&](const std::string& text) { launch.rendezvous = text; }, true},
             {"--rendezvous-timeout", "TIME", "ranks that have not come after this time are named and end the start [default: 2m]", "FLOWMAP_RENDEZVOUS_TIMEOUT",
-             [&](const std::string& text) { launch.rendezvous_timeout = parse_duration(text, "--rendezvous-timeout"); }},
+             [&](const std::string& text) { launch.rendezvous_timeout = parse_duration(text, "--rendezvous-timeout", day); }},
             {"--rank-timeout", "TIME", "a rank that is silent for so long is lost [default: 15s]", "FLOWMAP_RANK_TIMEOUT",
-             [&](const std::string& text) { launch.rank_timeout = parse_duration(text, "--rank-timeout"); }},
+             [&](const std::string& text) { launch.rank_timeout = parse_duration(text, "--rank-timeout", day); }},
             {"--shard-optimizer", "", "moments and averaged weights are kept in parts, one a rank (ZeRO-1)", "",
              [&](const std::string&) { launch.shard_optimizer = true; }},
             {"--trace", "FILE", "draw one step into this file, for chrome://tracing or ui.perfetto.dev", "",
-             [&](const std::string& text) { launch.trace = text; }},
+             [&](const std::string& text) { launch.trace = text; }, true},
         });
   }
   options.insert(options.end(),

@@ -23,6 +23,7 @@
 #include "apps/support/toml.h"
 #include "tensor/collectives/nccl.h"
 #include "tensor/error.h"
+#include "tensor/narrow.h"
 
 namespace fm {
 namespace {
@@ -33,8 +34,22 @@ void refuse_removed(const std::vector<Field>& fields, const std::string& key, co
     throw ConfigError(fmt::format("{}: {} was removed: {}; leave it out", where, key, removed->why));
 }
 
+// The config of the run in --out, for commands without --config. Keys that this build does not have are passed over
+// with a warning: another version wrote them.
+std::string load_own_config(const ParsedLine& line, const std::vector<Field>& fields, Logger& log) {
+  const Launch& launch = line.launch;
+  if (!launch.config_file.empty() || launch.out.empty() || !line.command->info.own_config) return {};
+  const std::filesystem::path file = line.command->info.own_config(launch.out);
+  if (file.empty()) return {};
+  load_toml_file(fields, file, [&](const std::string& unknown) { log.warning("{}; left out", unknown); });
+  log.info("config: {}, the run's own (no --config is given)", file.string());
+  return file.string();
+}
+
 // defaults < config file < flags. What flags set is told by commands that train (a wrong value costs hours), by others with -v.
-void resolve(const ParsedLine& line, const std::vector<Field>& fields, Logger& log) {
+// Returns the run's own config if it was read.
+std::string resolve(const ParsedLine& line, const std::vector<Field>& fields, Logger& log) {
+  const std::string own = load_own_config(line, fields, log);
   if (!line.launch.config_file.empty()) load_toml_file(fields, line.launch.config_file);
   std::vector<std::string> overrides;
   for (const auto& [key, text, where] : line.assignments) {
@@ -46,6 +61,7 @@ void resolve(const ParsedLine& line, const std::vector<Field>& fields, Logger& l
   check_rules(fields, "config");
   const auto level = line.command->info.trains ? Logger::Level::info : Logger::Level::detail;
   for (const std::string& told : overrides) log.message(level, told);
+  return own;
 }
 
 void check_launch(const Launch& launch) {
@@ -63,7 +79,7 @@ std::string version_text(const Program& program) {
 // Ranks on one machine share its cores; where the user or the launcher has counted threads, or bound ranks to cores, that stands.
 void share_cores(const RankPlace& place) {
   if (place.local_size == 1 || std::getenv("OMP_NUM_THREADS")) return;
-  const int cores = static_cast<int>(std::thread::hardware_concurrency());
+  const int cores = narrow<int>(std::thread::hardware_concurrency());
   omp_set_num_threads(std::min(omp_get_num_procs(), std::max(1, cores / place.local_size)));
 }
 
@@ -135,12 +151,12 @@ int run_command(const Program& program, const ParsedLine& line, const std::vecto
   log.set_level(verbosity < 0 ? Logger::Level::error : verbosity > 0 ? Logger::Level::detail : Logger::Level::info);
   const RankPlace place = take_place(line, log, name);
   const auto fields = line.command->fields();
-  resolve(line, fields, log);
+  const std::string own_config = resolve(line, fields, log);
   check_launch(line.launch);
   // Others have nothing to save: the system's own handling ends them at once.
   if (line.command->info.trains) install_signal_handlers();
   if (line.launch.max_time > 0) set_time_limit(line.launch.max_time, "--max-time " + duration_text(line.launch.max_time));
-  if (line.launch.threads > 0) omp_set_num_threads(int(line.launch.threads));
+  if (line.launch.threads > 0) omp_set_num_threads(narrow<int>(line.launch.threads, "--threads"));
   if (line.command->info.trains) try_threads(omp_get_max_threads());      // OpenMP's others, and one that reads ahead
   std::unique_ptr<Ranks> ranks;
   try {
@@ -151,6 +167,7 @@ int run_command(const Program& program, const ParsedLine& line, const std::vecto
   }
   Context context{program.name, line.command->info.name, command_line, line.launch, fields, log, *ranks};
   context.launch.device = place.device;
+  context.launch.own_config = own_config;
   if (context.launch.threads == 0) context.launch.threads = omp_get_max_threads();
   if (context.launch.fresh) context.launch.resume = "never";
   const DefaultDevice device(context.launch.device);                // of models and batches; files and pictures stay on the CPU

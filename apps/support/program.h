@@ -8,10 +8,12 @@
 //     return run_program(program, argc, argv);
 //   }
 //
-// Values come in this order, later ones win: defaults, --config, then --set and --key in the order they are written.
+// Values come in this order, later ones win: defaults, --config (or, without it, the config of the run in --out), then --set and --key in the
+// order they are written.
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <string>
@@ -42,6 +44,7 @@ struct Example {
 // How and where to run, as opposed to what: none of this is in config.toml.
 struct Launch {
   std::string config_file, out;
+  std::string own_config;       // the run's config.toml, read because --config is left out; empty: none was
   std::string resume = "auto";  // auto: the newest checkpoint in `out`; never; or the path of a checkpoint
   bool fresh = false;           // move an existing run aside and begin anew
   std::string init_from;        // a checkpoint whose weights begin a new run; empty: none
@@ -79,6 +82,8 @@ struct CommandInfo {
   bool has_folder = true;  // takes --out
   bool parallel = false;   // several processes may run it together
   std::vector<Example> examples;
+  // The config.toml that the run in this folder left, read where --config is left out; empty: there is none.
+  std::function<std::filesystem::path(const std::string& out)> own_config = {};
 };
 
 struct Command {

@@ -14,6 +14,7 @@
 #include "tensor/collectives/message_communicator.h"
 #include "tensor/collectives/nccl.h"
 #include "tensor/collectives/tcp.h"
+#include "tensor/narrow.h"
 #ifdef FM_HAVE_MPI
 #include "tensor/collectives/mpi.h"
 #endif
@@ -164,7 +165,7 @@ RankPlace find_ranks(const Launch& launch, const Environment& environment, bool 
   RankPlace p;
   if ((launch.rank >= 0) != (launch.world_size > 0)) throw ConfigError("--rank and --world-size belong together: give both or none");
   if (launch.rank >= 0) {
-    p.source = "--rank", p.rank = static_cast<int>(launch.rank), p.size = static_cast<int>(launch.world_size);
+    p.source = "--rank", p.rank = narrow<int>(launch.rank, "--rank"), p.size = narrow<int>(launch.world_size, "--world-size");
     if (p.rank >= p.size) throw ConfigError(fmt::format("--rank {} --world-size {}: ranks are 0 to {}", p.rank, p.size, p.size - 1));
   } else if (!take(p, env, torchrun) && !take(p, env, open_mpi) && !take(p, env, pmi)) {
     take_slurm(p, env);

@@ -42,7 +42,7 @@ std::string rate_text(double per_second, std::string_view what) {
   return fmt::format("{:.{}f} {}/s", per_second, per_second < 9.995 ? 2 : per_second < 99.95 ? 1 : 0, what);
 }
 
-double parse_duration(std::string_view text, std::string_view where) {
+double parse_duration(std::string_view text, std::string_view where, double most) {
   const auto factor_of = [](char unit) { return unit == 's' ? 1 : unit == 'm' ? 60 : unit == 'h' ? 3600 : unit == 'd' ? 86400 : 0; };
   double total = 0;
   std::string_view left = text;
@@ -50,12 +50,13 @@ double parse_duration(std::string_view text, std::string_view where) {
     double value = 0;
     const auto [stop, error] = std::from_chars(left.data(), left.data() + left.size(), value, std::chars_format::fixed);
     const bool complete = error == std::errc() && stop != left.data() + left.size();
-    if (!complete || value < 0 || factor_of(*stop) == 0) break;
+    if (!complete || !std::isfinite(value) || value < 0 || factor_of(*stop) == 0) break;
     total += value * factor_of(*stop);
     left.remove_prefix(size_t(stop - left.data()) + 1);
   }
   if (text.empty() || !left.empty() || total <= 0)
     throw ConfigError(fmt::format("{}: '{}' is no duration; write it like 1h50m, 90s or 2d", where, text));
+  if (total > most) throw ConfigError(fmt::format("{}: '{}' is too long: takes up to {}d", where, text, most / 86400));
   return total;
 }
 

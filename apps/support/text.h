@@ -12,8 +12,11 @@ std::string bytes_text(double bytes);                             // "512 B", "1
 std::string flops_text(double flops);                             // "1.20 MFLOP", "82.73 TFLOP"
 std::string rate_text(double per_second, std::string_view what);  // "14.2 it/s"; below 0.1 a second "25.0 s/it"
 
-// "1h50m", "90s", "2d", "1.5h" in seconds. Throws ConfigError; a number without a unit is one too (schedulers disagree on it).
-double parse_duration(std::string_view text, std::string_view where);
+inline constexpr double longest_duration = 3650 * 86400.0;        // ten years, far from where nanoseconds overflow 64 bits
+
+// "1h50m", "90s", "2d", "1.5h" in seconds, above 0 and up to `most` seconds. Throws ConfigError, also for a number without a unit
+// (schedulers disagree on it).
+double parse_duration(std::string_view text, std::string_view where, double most = longest_duration);
 
 std::string local_time_text();  // "2026-01-31 12:34:56"
 double unix_seconds();          // with fraction

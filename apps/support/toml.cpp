@@ -54,15 +54,26 @@ bool passed_over(const std::vector<Field>& fields, const std::string& path, cons
   throw ConfigError(fmt::format("{}: {} was removed: {}; delete the line", line, path, removed->why));
 }
 
-void read_table(const std::vector<Field>& fields, const toml::table& table, const std::string& prefix, const std::string& where) {
+using Unknown = std::function<void(const std::string&)>;
+
+bool is_known(const std::vector<Field>& fields, const std::string& path) {
+  return std::any_of(fields.begin(), fields.end(), [&](const Field& f) { return f.path == path; });
+}
+
+void read_table(const std::vector<Field>& fields, const toml::table& table, const std::string& prefix, const std::string& where,
+                const Unknown& unknown) {
   for (const auto& [name, node] : table) {
     const std::string path = prefix + one_line(name.str());
     if (node.is_table()) {
-      read_table(fields, *node.as_table(), path + ".", where);
+      read_table(fields, *node.as_table(), path + ".", where, unknown);
       continue;
     }
     const std::string line = fmt::format("{}:{}", where, node.source().begin.line);
     if (passed_over(fields, path, node, line)) continue;
+    if (unknown && !is_known(fields, path)) {
+      unknown(fmt::format("{}: unknown key '{}'", line, path));
+      continue;
+    }
     const Field& field = find_field(fields, path, line);
     if (!std::visit([&node = node](auto* v) { return read(node, *v); }, field.value))
       throw ConfigError(fmt::format("{}: {} takes {}, not {}{}", line, path, type_name(field), one_line(shown(node)), suffix_hint(field, node)));
@@ -119,24 +130,30 @@ void write_group(const std::vector<Field>& fields, const std::string& group, std
 
 }  // namespace
 
-void load_toml_text(const std::vector<Field>& fields, std::string_view text, const std::string& where) {
+namespace {
+
+void load(const std::vector<Field>& fields, std::string_view text, const std::string& where, const Unknown& unknown) {
   toml::table table;
   try {
     table = toml::parse(text);
   } catch (const toml::parse_error& error) {
     throw ConfigError(fmt::format("{}:{}: {}", where, error.source().begin.line, one_line(error.description(), 300)));
   }
-  read_table(fields, table, "", where);
+  read_table(fields, table, "", where, unknown);
 }
 
-void load_toml_file(const std::vector<Field>& fields, const std::filesystem::path& path) {
+}  // namespace
+
+void load_toml_text(const std::vector<Field>& fields, std::string_view text, const std::string& where) { load(fields, text, where, {}); }
+
+void load_toml_file(const std::vector<Field>& fields, const std::filesystem::path& path, const Unknown& unknown) {
   std::string text;
   try {
     text = read_file(path);
   } catch (const FileError& error) {  // a config that is not there is the user's mistake: usage, not data
     throw ConfigError(fmt::format("--config: {}", error.what()));
   }
-  load_toml_text(fields, text, path.string());
+  load(fields, text, path.string(), unknown);
 }
 
 std::string toml_value(const Field& field) {

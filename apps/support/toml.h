@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -13,7 +14,8 @@ namespace fm {
 // Sets the fields that the text names. `where` is what errors call the text ("configs/a.toml"); they add the line. Throws ConfigError:
 // syntax, an unknown key (names the nearest one), another type (no conversions but integer to number), a value outside its range.
 void load_toml_text(const std::vector<Field>& fields, std::string_view text, const std::string& where);
-void load_toml_file(const std::vector<Field>& fields, const std::filesystem::path& path);
+// unknown: takes the message about a key that is not a field; empty: that is an error.
+void load_toml_file(const std::vector<Field>& fields, const std::filesystem::path& path, const std::function<void(const std::string&)>& unknown = {});
 
 // All fields, with help and unit as comments; load_toml_text reads it back to the same bits.
 std::string to_toml(const std::vector<Field>& fields);

@@ -22,9 +22,9 @@ void Trace::write(const std::filesystem::path& file, int rank) const {
   for (const Span& s : spans_) start = std::min(start, s.begin);
   auto events = nlohmann::ordered_json::array();
   for (const auto& [row, name] : {std::pair{Row::compute, "compute"}, {Row::communicate, "communicate"}})
-    events.push_back({{"ph", "M"}, {"name", "thread_name"}, {"pid", rank}, {"tid", static_cast<int>(row)}, {"args", {{"name", name}}}});
+    events.push_back({{"ph", "M"}, {"name", "thread_name"}, {"pid", rank}, {"tid", static_cast<int>(row)}, {"args", {{"name", name}}}});  // fits: an enum
   for (const Span& s : spans_)
-    events.push_back({{"ph", "X"}, {"name", s.name}, {"pid", rank}, {"tid", static_cast<int>(s.row)}, {"ts", 1e6 * (s.begin - start)},
+    events.push_back({{"ph", "X"}, {"name", s.name}, {"pid", rank}, {"tid", static_cast<int>(s.row)}, {"ts", 1e6 * (s.begin - start)},  // fits: an enumerator
                       {"dur", 1e6 * (s.end - s.begin)}});
   write_atomically(file, nlohmann::ordered_json{{"traceEvents", events}}.dump(1) + "\n");
 }

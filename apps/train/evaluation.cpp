@@ -8,6 +8,7 @@
 #include "nn/checkpoint.h"
 #include "tensor/error.h"
 #include "tensor/io/npy.h"
+#include "tensor/narrow.h"
 #include "tensor/ops/copy.h"
 #include "tensor/ops/elementwise.h"
 #include "tensor/ops/reduce.h"
@@ -110,7 +111,7 @@ Evaluator::Evaluator(TrainingRun& run) : run_(run), test_(open_source(run.recipe
 Score Evaluator::finished(Score s, const Tally& tally, double spent) const {
   const EvaluateConfig& c = run_.recipe().evaluate;
   const Tensor features = tally.features();
-  const PrecisionRecall pr = precision_recall(reference_.features, features, static_cast<int>(c.k));
+  const PrecisionRecall pr = precision_recall(reference_.features, features, narrow<int>(c.k, "k"));
   s.frechet = frechet_distance(fit_gaussian(features), reference_.fit);
   s.precision = pr.precision, s.recall = pr.recall;
   std::int64_t right = 0;
@@ -181,7 +182,7 @@ Score Evaluator::score_teacher() {
                  .checkpoint = checksum(state_dict(*teacher)),
                  .dtype = teacher->config.precision,
                  .guidance = r.guidance};
-  return score({of, ode_generator(run_.guided(teacher), static_cast<int>(r.evaluate.teacher_points), run_.latent_shift())});
+  return score({of, ode_generator(run_.guided(teacher), narrow<int>(r.evaluate.teacher_points), run_.latent_shift())});
 }
 
 Score Evaluator::score_decoder() {

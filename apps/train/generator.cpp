@@ -6,6 +6,7 @@
 
 #include "flowmap/draws.h"
 #include "flowmap/metrics/frechet.h"
+#include "tensor/narrow.h"
 #include "tensor/ops/copy.h"
 
 namespace fm {
@@ -70,7 +71,7 @@ Image truncated(const float* planes, int channels, int height, int width) {
 std::vector<Image> to_images(const Tensor& batch, Rounding rounding) {
   const Tensor x = batch.contiguous().to(Device{});
   refuse_not_finite(x, "pixels", consecutive(0, x.dim(0)));
-  const int channels = static_cast<int>(x.dim(1)), height = static_cast<int>(x.dim(2)), width = static_cast<int>(x.dim(3));
+  const int channels = narrow<int>(x.dim(1)), height = narrow<int>(x.dim(2)), width = narrow<int>(x.dim(3));
   std::vector<Image> out;
   for (std::int64_t i = 0; i < x.dim(0); ++i) {
     const float* planes = x.select(0, i).data<float>();

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "data/threads.h"
+#include "tensor/narrow.h"
 #include "tensor/parallel.h"
 
 namespace fm {
@@ -107,7 +108,7 @@ class PictureLatents : public LatentSource {
     if (!loader_ || seed != seed_) {
       seed_ = seed;
       loader_ = std::make_unique<Loader>(pictures_,
-                                         LoaderOptions{.seed = seed, .flip = config_.flip, .workers = static_cast<int>(config_.workers)});
+                                         LoaderOptions{.seed = seed, .flip = config_.flip, .workers = narrow<int>(config_.workers)});
     }
     const ImageBatch batch = loader_->take(first, n, next);
     return {rae_.encode(batch.pixels.to(default_device())), {}, batch.labels};
@@ -153,7 +154,7 @@ Tensor label_rows(const Dataset& data, const std::vector<std::int64_t>& rows) {
 
 void encode_pictures(const Rae& rae, const std::shared_ptr<const SampleSource>& pictures, const LatentsConfig& config, std::int64_t first,
                      std::int64_t count, const std::function<void(std::int64_t, const LatentSet&)>& block) {
-  Loader loader(pictures, {.shuffle = false, .workers = static_cast<int>(config.workers)});
+  Loader loader(pictures, {.shuffle = false, .workers = narrow<int>(config.workers)});
   for (std::int64_t i = first; i < first + count; i += config.batch) {
     const ImageBatch batch = loader.take(i, std::min(config.batch, first + count - i));
     const auto encoded = [&](const Tensor& pixels) { return rae.encode(pixels.to(default_device())).to(Device{}); };

@@ -17,6 +17,7 @@
 
 namespace fm {
 
+// Bounds: draws are numbered by the step in 32 bits, and steps x batch, the number of samples, must fit into 64.
 struct LoopConfig {
   std::int64_t steps = 1000, batch = 128, micro_batch = 0;
   LearningRate rate;
@@ -26,18 +27,18 @@ struct LoopConfig {
   std::int64_t log_every = 50, ckpt_every = 500, sample_every = 0, keep = 2, keep_every = 0;
 
   template <class V> void visit(V&& v) {
-    v("steps", steps, "optimizer steps", at_least(0));
-    v("batch", batch, "samples a step", at_least(1));
-    v("micro_batch", micro_batch, "samples whose activations are held at a time; 0: the batch", at_least(0));
+    v("steps", steps, "optimizer steps", range(0, 4e9));
+    v("batch", batch, "samples a step", range(1, 1e9));
+    v("micro_batch", micro_batch, "samples whose activations are held at a time; 0: the batch", range(0, 1e9));
     v("rate", rate, "learning rate");
     v("adamw", adamw, "optimizer");
     v("ema", ema, "decay of the averaged weights", range(0, 1));
     v("ema_ramp", ema_ramp, "the decay begins low, so that the average of a short run is not still near its start");
-    v("log_every", log_every, "steps between lines of the log", at_least(1));
-    v("ckpt_every", ckpt_every, "steps between checkpoints", at_least(1));
-    v("sample_every", sample_every, "steps between sample grids; 0: only at the end; -1: never", at_least(-1));
-    v("keep", keep, "newest checkpoints that are kept", at_least(1));
-    v("keep_every", keep_every, "checkpoints at multiples of this are never deleted; 0: none", at_least(0));
+    v("log_every", log_every, "steps between lines of the log", range(1, 4e9));
+    v("ckpt_every", ckpt_every, "steps between checkpoints", range(1, 4e9));
+    v("sample_every", sample_every, "steps between sample grids; 0: only at the end; -1: never", range(-1, 4e9));
+    v("keep", keep, "newest checkpoints that are kept", range(1, 1e6));
+    v("keep_every", keep_every, "checkpoints at multiples of this are never deleted; 0: none", range(0, 4e9));
   }
 };
 

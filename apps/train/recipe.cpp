@@ -5,6 +5,7 @@
 #include "data/report/csv.h"
 #include "nn/models/presets.h"
 #include "tensor/error.h"
+#include "tensor/narrow.h"
 
 namespace fm {
 
@@ -29,10 +30,23 @@ std::vector<int> parse_steps(const std::string& list) {
     std::int64_t n = 0;
     if (!parse_integer(part, n) || n < 1 || n > 10000)
       throw ConfigError("steps '" + list + "': want numbers of network calls, such as 1,2,4");
-    steps.push_back(static_cast<int>(n));
+    steps.push_back(narrow<int>(n));
   }
   return steps;
 }
+
+namespace {
+
+// ConfigError for a rate that is not one, and for micro-batches so small that a list of a step's parts would be the largest thing in memory.
+void check_loop(const std::string& stage, const LoopConfig& loop) {
+  constexpr std::int64_t most_parts = 1000000;
+  check(loop.rate);
+  if (loop.micro_batch > 0 && loop.batch / loop.micro_batch > most_parts)
+    throw ConfigError("config: " + stage + ".loop.micro_batch = " + std::to_string(loop.micro_batch) + " cuts the batch of " +
+                      std::to_string(loop.batch) + " into more than " + std::to_string(most_parts) + " parts: raise it");
+}
+
+}  // namespace
 
 // Widths, depths and heads; what says how to compute (precision, recompute) stays as it is set.
 void Recipe::take_published_sizes() {
@@ -82,9 +96,9 @@ void Recipe::resolve() {
   rae.decoder.latent_size = dit.input_size = latent;
   rae.decoder.patch_size = image_size / latent;
   if (compat != "paper") cmt.objective.compat = mfd.objective.compat = mft.objective.compat = Compat::named(compat);
-  for (const LearningRate* rate :
-       {&judge.loop.rate, &encoder.loop.rate, &decoder.loop.rate, &fm.loop.rate, &cmt.loop.rate, &mfd.loop.rate, &mft.loop.rate})
-    check(*rate);
+  for (const auto& [stage, loop] : {std::pair{"judge", &judge.loop}, {"encoder", &encoder.loop}, {"decoder", &decoder.loop},
+                                    {"fm", &fm.loop}, {"cmt", &cmt.loop}, {"mfd", &mfd.loop}, {"mft", &mft.loop}})
+    check_loop(stage, *loop);
   teacher_share(mfd.velocity);
   teacher_share(mft.velocity);
   parse_steps(evaluate.steps);

@@ -32,11 +32,11 @@ struct EncoderStage {
   double mask_share = 0.3, patch_weight = 1.0;
   template <class V> void visit(V&& v) {
     v("loop", loop, "self-supervised training of the encoder");
-    v("prototypes", prototypes, "outputs of the DINO head", at_least(2));
-    v("hidden", hidden, "hidden width of the DINO head", at_least(1));
-    v("bottleneck", bottleneck, "width before the prototypes", at_least(1));
-    v("local_crops", local_crops, "small crops an image, beside the two large ones", at_least(0));
-    v("local_size", local_size, "side of a small crop; a multiple of the patch", at_least(1), unit("pixels"));
+    v("prototypes", prototypes, "outputs of the DINO head", range(2, 1e6));
+    v("hidden", hidden, "hidden width of the DINO head", range(1, 65536));
+    v("bottleneck", bottleneck, "width before the prototypes", range(1, 65536));
+    v("local_crops", local_crops, "small crops an image, beside the two large ones", range(0, 64));
+    v("local_size", local_size, "side of a small crop; a multiple of the patch", range(1, 4096), unit("pixels"));
     v("global_low", global_low, "smallest area of a large crop, as a share of the image", range(0.01, 1));
     v("local_low", local_low, "smallest area of a small crop", range(0.01, 1));
     v("local_high", local_high, "largest area of a small crop", range(0.01, 1));
@@ -73,9 +73,9 @@ struct LatentsConfig {
     v("folder", folder, "the cache; empty: latents/ in the run's folder", flag("latents-folder"));
     v("flip", flip, "pictures are mirrored left to right with probability 1/2; a cache holds the latents of both");
     v("dtype", dtype, "of a cache that is made", one_of({"bf16", "f32"}));
-    v("batch", batch, "pictures that are encoded at a time", at_least(1));
-    v("shard", shard, "pictures a file of a cache that is made", at_least(1));
-    v("workers", workers, "threads that read and decode beside the training", at_least(1));
+    v("batch", batch, "pictures that are encoded at a time", range(1, 1e6));
+    v("shard", shard, "pictures a file of a cache that is made", range(1, 1e9));
+    v("workers", workers, "threads that read and decode beside the training", range(1, 1024));
   }
 };
 
@@ -132,7 +132,7 @@ struct Recipe {
   std::string data = "fashion-mnist";
   std::int64_t seed = 1, image_size = 0, channels = 0, classes = 0;
   std::vector<std::string> log{"csv", "jsonl", "tb", "html"};
-  std::string encoder_weights, decoder_weights, stats_file, teacher_weights, judge_weights;
+  std::string class_names, encoder_weights, decoder_weights, stats_file, teacher_weights, judge_weights;
   std::string encoder_model, decoder_size, dit_size;
   std::int64_t train_images = 0;
   double guidance = 1;
@@ -155,9 +155,12 @@ struct Recipe {
     v("log", log,
       "what every stage writes beside log.txt: metrics.csv, metrics.jsonl, TensorBoard events, report.html (its curves are the CSV's)",
       one_of({"csv", "jsonl", "tb", "html"}), flag("log"));
-    v("image_size", image_size, "side of the images; 0: the data set's", at_least(0), unit("pixels"));
+    v("image_size", image_size, "side of the images; 0: the data set's", range(0, 4096), unit("pixels"));
     v("channels", channels, "1 grey, 3 colour; 0: the data set's", range(0, 3));
-    v("classes", classes, "number of labels; 0: the data set's", at_least(0));
+    v("classes", classes, "number of labels; 0: the data set's", range(0, 1e7));
+    v("class_names", class_names,
+      "file with a line a class, in the order of the labels, for names in commands and pictures; imagenet: its 1,000; empty: the data set's",
+      flag("class-names"));
     v("encoder_weights", encoder_weights,
       "trained encoder, a path or a name beside the config file; empty, or trained on other data: this run trains its own");
     v("decoder_weights", decoder_weights, "trained decoder of this encoder; empty: this run trains its own");
@@ -168,7 +171,7 @@ struct Recipe {
       one_of({"", "dinov2-S", "dinov2-B", "dinov2-L", "siglip2-B", "mae-B"}));
     v("decoder_size", decoder_size, "a published decoder in place of [rae.decoder]", one_of({"", "B", "L", "XL"}));
     v("dit_size", dit_size, "a published DiT^DH in place of widths, depths and heads in [dit]", one_of({"", "S", "B", "L", "XL"}));
-    v("train_images", train_images, "images of the data set, for a --dry-run where it is not at hand; 0: count them", at_least(0));
+    v("train_images", train_images, "images of the data set, for a --dry-run where it is not at hand; 0: count them", range(0, 1e12));
     v("guidance", guidance, "scale of the teacher's classifier-free guidance, in its samples and in what students learn from it; 1: none",
       at_least(0));
     v("compat", compat, "sony: every switch of cmt, mfd and mft .objective.compat as in the released MF-RAE code; paper: as they are set",

@@ -2,17 +2,19 @@
 
 #include <algorithm>
 
+#include "apps/train/shown_classes.h"
+#include "data/font.h"
 #include "data/grid.h"
 #include "data/png.h"
 #include "data/report/csv.h"
 #include "data/report/html.h"
-#include "data/source.h"
 #include "tensor/io/atomic_file.h"
+#include "tensor/narrow.h"
 
 namespace fm {
 namespace {
 
-constexpr std::int64_t rows_of_block = 4, most_columns = 16;
+constexpr std::int64_t rows_of_block = 4;
 constexpr const char* stages[] = {"judge", "encoder", "decoder", "fm", "cmt", "mfd", "mft"};
 
 std::string text_of(const std::filesystem::path& file) { return std::filesystem::exists(file) ? read_file(file) : std::string(); }
@@ -74,24 +76,22 @@ void add_training(HtmlReport& report, const std::filesystem::path& root) {
   if (!config.empty()) report.preformatted(config, "config.toml");
 }
 
-// Every class, or some at equal distances.
-std::vector<std::int64_t> classes_shown(std::int64_t classes) {
-  const std::int64_t columns = std::min(classes, most_columns);
-  std::vector<std::int64_t> list;
-  for (std::int64_t i = 0; i < columns; ++i) list.push_back(i * (classes / columns));
-  return list;
-}
-
 }  // namespace
 
 void write_comparison_grid(TrainingRun& run) {
   const Recipe& r = run.recipe();
-  const std::vector<std::int64_t> classes = classes_shown(r.classes);
-  const auto columns = static_cast<std::int64_t>(classes.size());
+  const int points = narrow<int>(r.evaluate.teacher_points), scale = grid_scale(r.image_size);
+  const std::string last = run.last_student();
+  const std::string names[] = {fmt::format("teacher {}", points), last + " 1 step", last + " 2 steps"};
+  int left = 0;                                  // pixels of the labels of rows
+  for (const std::string& name : names) left = std::max(left, text_width(name) + 6);
+  const ShownClasses shown = shown_classes(r.classes, run.class_names(), narrow<int>(r.image_size), scale, left);
+  if (!shown.title.empty()) run.context().log.info("samples.png shows {}, at equal distances", shown.title);
+  const auto columns = std::ssize(shown.labels);
   std::vector<std::int64_t> labels;
-  for (std::int64_t i = 0; i < rows_of_block * columns; ++i) labels.push_back(classes[static_cast<std::size_t>(i % columns)]);
+  for (std::int64_t i = 0; i < rows_of_block * columns; ++i) labels.push_back(shown.labels[static_cast<std::size_t>(i % columns)]);
   std::vector<Image> pictures;
-  std::vector<std::string> row_labels, column_labels;
+  std::vector<std::string> row_labels;
   const auto add = [&](const std::string& name, const LatentGenerator& generate) {
     for (Image& image : to_images(generate_images(run.autoencoder(), generate, consecutive(0, rows_of_block * columns), labels,
                                                   static_cast<std::uint64_t>(r.seed), run.sampling_batch())))
@@ -100,20 +100,15 @@ void write_comparison_grid(TrainingRun& run) {
   };
   {
     const auto teacher = run.load_teacher();
-    const int points = static_cast<int>(r.evaluate.teacher_points);
-    add(fmt::format("teacher {}", points), ode_generator(run.guided(teacher), points, run.latent_shift()));
+    add(names[0], ode_generator(run.guided(teacher), points, run.latent_shift()));
   }
-  const std::string last = run.last_student();
   const auto student = run.load_student(last);
-  for (const int n : {1, 2}) add(fmt::format("{} {} step{}", last, n, n == 1 ? "" : "s"), flow_map_generator(student, n));
-  const std::vector<std::string> names = open_source(r.data, Split::test)->class_names();
-  for (const std::int64_t c : classes) column_labels.push_back(names.at(static_cast<std::size_t>(c)));
-  write_png(run.root() / "samples.png",
-            make_grid(pictures, {.columns = static_cast<int>(columns),
-                                 .scale = r.image_size < 64 ? 2 : 1,
-                                 .title = columns < r.classes ? fmt::format("{} of {} classes", columns, r.classes) : "",
-                                 .column_labels = column_labels,
-                                 .row_labels = row_labels}));
+  for (const int n : {1, 2}) add(names[n], flow_map_generator(student, n));
+  write_png(run.root() / "samples.png", make_grid(pictures, {.columns = narrow<int>(columns),
+                                                             .scale = scale,
+                                                             .title = shown.title,
+                                                             .column_labels = shown.names,
+                                                             .row_labels = row_labels}));
 }
 
 void write_run_report(const TrainingRun& run, const std::vector<Score>& all) {

@@ -7,6 +7,7 @@
 #include <ctime>
 
 #include "tensor/error.h"
+#include "tensor/narrow.h"
 
 namespace fm {
 
@@ -103,7 +104,7 @@ namespace {
 // What tells the rows of one evaluation apart, and its numbers; the rest is the same in each and stands in scores.csv.
 bool on_terminal(const ScoreColumn& c) { return *c.title != 0 && (c.measured || c.member == decltype(c.member)(&Score::calls)); }
 
-int width(const ScoreColumn& c) { return std::max(9, static_cast<int>(std::string_view(c.title).size())); }
+int width(const ScoreColumn& c) { return std::max(9, narrow<int>(std::string_view(c.title).size())); }
 
 }  // namespace
 

@@ -7,6 +7,7 @@
 #include "autodiff/rules/softmax.h"
 #include "data/crops.h"
 #include "nn/ssl/dino.h"
+#include "tensor/narrow.h"
 
 namespace fm {
 namespace {
@@ -56,7 +57,7 @@ std::vector<Tensor> draw_crops(const Tensor& images, const Samples& samples, con
   const Tensor global = concat(std::vector<Tensor>{random_crops(images, samples, key, 0, large), random_crops(images, samples, key, 1, large)}, 0);
   std::vector<Tensor> local;
   for (std::int64_t i = 0; i < e.local_crops; ++i)
-    local.push_back(random_crops(images, samples, key, static_cast<std::uint32_t>(2 + i), small));
+    local.push_back(random_crops(images, samples, key, narrow<std::uint32_t>(2 + i), small));
   return {global, local.empty() ? Tensor() : concat(local, 0)};
 }
 

@@ -2,15 +2,17 @@
 #include "apps/support/ranks.h"
 #include "apps/train/generator.h"
 #include "apps/train/parallel.h"
+#include "apps/train/shown_classes.h"
 #include "apps/train/training_run.h"
 #include "data/grid.h"
 #include "data/png.h"
 #include "nn/checkpoint.h"
+#include "tensor/narrow.h"
 
 namespace fm {
 namespace {
 
-constexpr std::int64_t preview_rows = 4, preview_columns = 16;
+constexpr std::int64_t preview_rows = 4;
 
 // What an objective reports of rows with s < t, or of those with s = t, counts by their share.
 std::vector<StepMetric> as_metrics(const ObjectiveLoss& o) {
@@ -72,17 +74,20 @@ VelocitySource velocity_source(const std::string& name, const VelocityNet& teach
   return lambda == 1 ? teacher(teacher_net) : blend(lambda, teacher(teacher_net));
 }
 
-// Fixed noise and labels, the same in every stage and at every step: one column a class, of many classes some at equal distances.
+// Fixed noise and labels, the same in every stage and at every step: one column a class, of many classes some (shown_classes).
 void TrainingRun::write_preview(const LatentGenerator& generate, const std::filesystem::path& png) {
   if (!has_decoder())
     return context_.log.warning("no pictures of {}: there is no trained decoder in {}", png.stem().string(), (root_ / "decoder").string());
-  const std::int64_t columns = std::min(recipe_.classes, preview_columns), n = preview_rows * columns;
+  const int scale = grid_scale(recipe_.image_size);
+  const ShownClasses shown = shown_classes(recipe_.classes, class_names(), narrow<int>(recipe_.image_size), scale);
+  const std::int64_t columns = std::ssize(shown.labels), n = preview_rows * columns;
   std::vector<std::int64_t> labels;
-  for (std::int64_t i = 0; i < n; ++i) labels.push_back(i % columns * (recipe_.classes / columns));
+  for (std::int64_t i = 0; i < n; ++i) labels.push_back(shown.labels[static_cast<std::size_t>(i % columns)]);
   try {
     const Tensor images =
         generate_images(autoencoder(), generate, consecutive(0, n), labels, static_cast<std::uint64_t>(recipe_.seed), sampling_batch());
-    write_png(png, make_grid(to_images(images), {.columns = static_cast<int>(columns), .scale = recipe_.image_size < 64 ? 2 : 1}));
+    write_png(png, make_grid(to_images(images),
+                             {.columns = narrow<int>(columns), .scale = scale, .title = shown.title, .column_labels = shown.names}));
   } catch (const SamplesNotFinite& e) {         // the average may recover; the training's own numbers decide whether it has diverged
     context_.log.warning("no pictures of {}: {}", png.stem().string(), e.what());
   }
@@ -105,7 +110,7 @@ Outcome TrainingRun::train_teacher() {
   stage.set_loss([&](const StepPart& part) { return as_inputs(draw_diagonal(flow_batch(part, config.loop.batch, seed), config.objective)); },
                  [&](const StepInputs& in) { return as_step(flow_matching(model, as_points(in), config.objective)); });
   stage.preview = [&](std::int64_t, const std::filesystem::path& png) {
-    write_preview(ode_generator(guided(average), static_cast<int>(recipe_.evaluate.teacher_points), latent_shift()), png);
+    write_preview(ode_generator(guided(average), narrow<int>(recipe_.evaluate.teacher_points), latent_shift()), png);
   };
   return train_loop(stage, config.loop, seed);
 }
@@ -121,11 +126,11 @@ Outcome TrainingRun::train_cmt() {
   const auto average = std::make_shared<DitDh>(clone(*model));
   set_trainable(*average, false);
 
-  const auto classes = static_cast<std::uint32_t>(recipe_.classes);
+  const auto classes = narrow<std::uint32_t>(recipe_.classes, "classes");
   Stage stage = make_stage("cmt", *model, average.get());
   stage.made_from = {{"teacher", checksum(state_dict(*teacher))}, {"start", checksum(state_dict(*model))}};
   const auto draw = [&](const StepPart& part) {
-    const Draws draws{seed, static_cast<std::uint32_t>(part.step), consecutive(part.step * config.loop.batch + part.first, part.count)};
+    const Draws draws{seed, narrow<std::uint32_t>(part.step, "step"), consecutive(part.step * config.loop.batch + part.first, part.count)};
     std::vector<std::int64_t> labels;
     for (std::int64_t sample : draws.samples)
       labels.push_back(below(RandomKey{seed, 0x4C41424C}.block(static_cast<std::uint64_t>(sample))[0], classes));
@@ -137,12 +142,16 @@ Outcome TrainingRun::train_cmt() {
   return train_loop(stage, config.loop, seed);
 }
 
+void TrainingRun::check_exact_share(const std::string& stage, const MfStage& config) const {
+  if (config.objective.pairs.exact_share && !same_parts_as_alone(config.loop.batch, config.loop.micro_batch, context_.ranks->size()))
+    throw ConfigError(fmt::format("{}.objective.pairs.exact_share counts rows in each micro-batch: on {} ranks set loop.micro_batch so that "
+                                  "each rank gets equally many of them", stage, context_.ranks->size()));
+}
+
 Outcome TrainingRun::train_mean_flow(const MeanFlowTraining& training) {
   const auto& [folder, part, config, start, run_seed] = training;
   const std::uint64_t seed = stage_seed(part, run_seed);
-  if (config.objective.pairs.exact_share && !same_parts_as_alone(config.loop.batch, config.loop.micro_batch, context_.ranks->size()))
-    throw ConfigError(fmt::format("{}.objective.pairs.exact_share counts rows in each micro-batch: on {} ranks set loop.micro_batch so that "
-                                  "each rank gets equally many of them", part, context_.ranks->size()));
+  check_exact_share(part, config);
   prepare_stats();
   const bool needs_teacher = teacher_share(config.velocity) > 0;
   const std::shared_ptr<const DitDh> teacher = needs_teacher ? load_teacher() : nullptr;

@@ -9,6 +9,7 @@
 #include "nn/models/published_weights.h"
 #include "tensor/io/atomic_file.h"
 #include "tensor/io/crc32c.h"
+#include "tensor/narrow.h"
 
 namespace fm {
 namespace {
@@ -113,6 +114,32 @@ void TrainingRun::fill_cache() {
 }
 
 // Refuses latents that this run's encoder would not have given.
+// By the data's name, and by number, labels and class names where its pictures are at hand; a cache serves without them.
+void TrainingRun::check_data_of(const LatentCacheInfo& info) {
+  const std::string where = latents_folder().string(), other = "encode them into another folder (--latents-folder)";
+  if (info.data != recipe_.data)
+    throw ConfigError(fmt::format("{}: holds latents of {}, but this run's data is {}: give that as --data, or {}; where the same pictures were "
+                                  "moved, change \"data\" in its index.json", where, info.data, recipe_.data, other));
+  try {
+    pictures();
+  } catch (const FileError& e) {
+    context_.log.info("{}: not compared with its pictures, which are not at hand ({})", where, e.what());
+    return;
+  }
+  const SampleSource& now = *pictures();
+  const auto count = static_cast<std::int64_t>(info.labels.size());
+  if (now.count() != count)
+    throw ConfigError(fmt::format("{}: holds latents of {} pictures, but {} has {} now: {}", where, count, recipe_.data, now.count(), other));
+  for (std::size_t i = 0; i < info.class_names.size(); ++i)
+    if (info.class_names[i] != now.class_names()[i])
+      throw ConfigError(fmt::format("{}: class {} was '{}' when its latents were made, in {} it is '{}' now: {}", where, i, info.class_names[i],
+                                    recipe_.data, now.class_names()[i], other));
+  for (std::int64_t i = 0; i < count; ++i)
+    if (info.labels[static_cast<std::size_t>(i)] != now.label(i))
+      throw ConfigError(fmt::format("{}: picture {} was of class {} when its latents were made, in {} it is of class {} now: {}", where, i,
+                                    info.labels[static_cast<std::size_t>(i)], recipe_.data, now.label(i), other));
+}
+
 std::unique_ptr<LatentSource> TrainingRun::cached_latents() {
   const auto cache = std::make_shared<const LatentCache>(latents_folder());
   const LatentCacheInfo& info = cache->info();
@@ -122,12 +149,13 @@ std::unique_ptr<LatentSource> TrainingRun::cached_latents() {
         fmt::format("{}: latents of encoder {} ({}), but this run's is {} ({}): give that encoder, or encode into another folder", where,
                     info.encoder, info.preprocessing, encoder, preprocessing(recipe_.rae)));
   const Shape latent{recipe_.dit.channels, recipe_.dit.input_size, recipe_.dit.input_size};
-  if (info.latent != latent || static_cast<std::int64_t>(info.class_names.size()) > recipe_.classes)
+  if (info.latent != latent || static_cast<std::int64_t>(info.class_names.size()) != recipe_.classes)
     throw ConfigError(fmt::format("{}: latents of {} in {} classes; the config says {} and classes {}", where, to_string(info.latent),
                                   info.class_names.size(), to_string(latent), recipe_.classes));
   if (info.mirrored != recipe_.latents.flip)
     throw ConfigError(fmt::format("{}: holds latents {} mirrored pictures; set latents.flip = {}, or encode into another folder", where,
                                   info.mirrored ? "also of" : "without", info.mirrored));
+  check_data_of(info);
   context_.log.info("latents: {} images of {} in {}{}, from {}", cache->count(), to_string(info.latent), name_of(info.dtype),
                     info.mirrored ? ", mirrored too" : "", where);
   return latents_in_files(cache, recipe_.latents.workers);
@@ -155,7 +183,17 @@ Batch TrainingRun::flow_batch(const StepPart& part, std::int64_t batch, std::uin
   }
   const std::vector<Tensor> here = latents_ahead_->take(part.step * batch + part.first, part.count, part.next);
   return {rae().stats.normalise(here[0]), here[1],
-          Draws{seed, static_cast<std::uint32_t>(part.step), consecutive(part.first, part.count)}};
+          Draws{seed, narrow<std::uint32_t>(part.step, "step"), consecutive(part.first, part.count)}};
+}
+
+LatentStats TrainingRun::given_stats() {
+  LatentStats given = load_stats(recipe_.stats_file, warner());
+  const Shape latent{recipe_.dit.channels, recipe_.dit.input_size, recipe_.dit.input_size};
+  if (given.variance.shape() != latent)
+    throw FileError(fmt::format("{}: statistics of latents {}, this recipe's are {}: give those of its encoder and image_size, or set "
+                                "stats_file = \"\" to have them computed",
+                                recipe_.stats_file, to_string(given.variance.shape()), to_string(latent)));
+  return given;
 }
 
 std::string TrainingRun::data_checksum() {
@@ -170,13 +208,7 @@ std::string TrainingRun::data_checksum() {
 // They are for one encoder: another one (encoder --fresh, other encoder_weights) has its own.
 void TrainingRun::prepare_stats() {
   if (!recipe_.stats_file.empty()) {
-    LatentStats given = load_stats(recipe_.stats_file, warner());
-    const Shape latent{recipe_.dit.channels, recipe_.dit.input_size, recipe_.dit.input_size};
-    if (given.variance.shape() != latent)
-      throw FileError(fmt::format("{}: statistics of latents {}, this recipe's are {}: give those of its encoder and image_size, or set "
-                                  "stats_file = \"\" to have them computed",
-                                  recipe_.stats_file, to_string(given.variance.shape()), to_string(latent)));
-    rae().stats = std::move(given);
+    rae().stats = given_stats();
     return;
   }
   const auto file = root_ / "stats.safetensors";
@@ -188,13 +220,24 @@ void TrainingRun::prepare_stats() {
   check_stats(rae().stats, file.string());
 }
 
+// Programs that only read a run take the statistics it was trained with, whatever data they compare it with.
+void TrainingRun::check_data_of_stats(const std::filesystem::path& file) const {
+  const Metadata stored = Safetensors(file).metadata();
+  const auto data = stored.find("data");
+  if (only_reads() || data == stored.end() || data->second == recipe_.data) return;
+  throw ConfigError(fmt::format("{}: mean and variance of the latents of {}, but this run's data is {}: train that in another --out, or remove "
+                                "the file to have them computed anew", file.string(), data->second, recipe_.data));
+}
+
 void TrainingRun::compute_stats(const std::filesystem::path& file) {
   const Metadata wanted{{"encoder", checksum(state_dict(rae().encoder))}, {"mirrored", recipe_.latents.flip ? "yes" : "no"}};
   const auto belongs = [&](const Metadata& m) {
     return std::all_of(wanted.begin(), wanted.end(),
                        [&](const auto& entry) { return m.contains(entry.first) && m.at(entry.first) == entry.second; });
   };
-  if (!std::filesystem::exists(file) || !belongs(Safetensors(file).metadata())) {
+  const bool there = std::filesystem::exists(file) && belongs(Safetensors(file).metadata());
+  if (there) check_data_of_stats(file);
+  if (!there) {
     const LatentStats s = latent_source().statistics();
     context_.log.end_status();
     Metadata metadata = wanted;

@@ -1,11 +1,17 @@
 #include "apps/train/training_run.h"
 
+#include "apps/support/ranks.h"
+#include "apps/support/run_folder.h"
+#include "apps/support/toml.h"
+#include "data/class_names.h"
 #include "data/grid.h"
 #include "data/png.h"
 #include "flowmap/sampler.h"
 #include "nn/checkpoint.h"
 #include "nn/flops/activations.h"
 #include "nn/models/published_weights.h"
+#include "tensor/io/atomic_file.h"
+#include "tensor/narrow.h"
 #include "tensor/ops/elementwise.h"
 #include "tensor/random/name_hash.h"
 
@@ -45,14 +51,45 @@ auto of_this_run(const std::filesystem::path& stage, const F& load) {
 TrainingRun::TrainingRun(Recipe& recipe, Context& context) : recipe_(recipe), context_(context), root_(context.launch.out) {
   if (root_.empty()) throw ConfigError("--out is missing: the run's folder");
   refuse_file_in_the_way(root_);
-  if (context.launch.config_file.empty())
+  if (context.launch.config_file.empty() && context.launch.own_config.empty())
     context.log.warning(
         "no --config: all values but those given are defaults, which are sizes for 256 pixels; configs/quickstart.toml is small");
   take_sizes();
   check_given_files();
+  if (!recipe.class_names.empty()) class_names();            // refused at once
   recipe.encoder_weights = usable_weights(recipe.encoder_weights);
   recipe.judge_weights = usable_weights(recipe.judge_weights);
   recipe.resolve();
+  compare_with_run();
+}
+
+std::filesystem::path stored_config(const std::filesystem::path& run, const std::string& stage) {
+  for (const std::string& name : {stage, std::string("mft"), std::string("mfd"), std::string("cmt"), std::string("fm"), std::string("decoder"),
+                                  std::string("encoder"), std::string("judge")})
+    if (const auto file = run / name / "config.toml"; !name.empty() && std::filesystem::exists(file)) return file;
+  return {};
+}
+
+// A --config that is not the run's, in what its weights follow from: numbers of heads, data, preprocessing load without an error and give
+// other pictures. Stages compare their own part when they begin (loop.cpp).
+void TrainingRun::compare_with_run() const {
+  if (context_.launch.config_file.empty() || context_.launch.fresh || !context_.ranks.first()) return;
+  const auto file = stored_config(root_);
+  if (file.empty()) return;
+  std::vector<std::string> told;
+  for (const std::string& change : config_changes(read_file(file), to_toml(list_fields(recipe_)))) {
+    const std::string key = change.substr(0, change.find(' '));
+    const auto is = [&](std::initializer_list<const char*> keys) { return std::find(keys.begin(), keys.end(), key) != keys.end(); };
+    const bool decides = key.starts_with("rae.") || key.starts_with("dit.") ||
+        is({"data", "image_size", "channels", "classes", "encoder_weights", "decoder_weights", "stats_file", "latents.flip"});
+    const bool of_computing = is({"dit.recompute", "dit.precision", "rae.encoder.precision", "rae.decoder.precision"});
+    if (decides && !of_computing && change.find(" was ") != std::string::npos) told.push_back(change);
+  }
+  if (told.empty()) return;
+  const std::size_t shown = std::min<std::size_t>(told.size(), 5);
+  context_.log.warning("this is not the config that the run was made with ({}): {}{}; leave --config out to read the run's own", file.string(),
+                       fmt::join(told.begin(), told.begin() + static_cast<std::ptrdiff_t>(shown), "; "),
+                       shown < told.size() ? fmt::format(" and {} more", told.size() - shown) : "");
 }
 
 std::filesystem::path TrainingRun::located(const std::string& file) const {
@@ -67,8 +104,9 @@ void TrainingRun::check_given_files() {
                                   {"decoder_weights", &recipe_.decoder_weights},
                                   {"stats_file", &recipe_.stats_file},
                                   {"teacher_weights", &recipe_.teacher_weights},
-                                  {"judge_weights", &recipe_.judge_weights}}) {
-    if (file->empty()) continue;
+                                  {"judge_weights", &recipe_.judge_weights},
+                                  {"class_names", &recipe_.class_names}}) {
+    if (file->empty() || (file == &recipe_.class_names && *file == "imagenet")) continue;
     *file = located(*file).string();
     const std::filesystem::path plain = weights_and_part(*file).first;
     if (std::filesystem::exists(plain)) continue;
@@ -109,6 +147,8 @@ const std::shared_ptr<const SampleSource>& TrainingRun::pictures() {
   if (recipe_.latents.from == "memory") pictures_ = as_source(std::make_shared<const Dataset>(open_dataset(recipe_.data, Split::train)));
   else pictures_ = open_source(recipe_.data, Split::train);
   const SampleSource& s = *pictures_;
+  if (context_.ranks.first())
+    for (const std::string& note : s.notes()) context_.log.warning("{}", note);
   const auto classes = static_cast<std::int64_t>(s.class_names().size());
   const auto fits = [](std::int64_t wanted, std::int64_t found) { return wanted == 0 || wanted == found; };
   if (s.height() != s.width() || !fits(recipe_.image_size, s.height()) || !fits(recipe_.channels, s.channels()))
@@ -121,8 +161,28 @@ const std::shared_ptr<const SampleSource>& TrainingRun::pictures() {
   return pictures_;
 }
 
+const std::vector<std::string>& TrainingRun::class_names() {
+  if (class_names_) return *class_names_;
+  std::vector<std::string> names;
+  if (!recipe_.class_names.empty()) {
+    names = read_class_names(recipe_.class_names, recipe_.classes);
+  } else if (pictures_) {
+    names = pictures_->class_names();
+  } else {
+    try {
+      const auto cached = recipe_.latents.from == "cache" ? LatentCache::read_info(latents_folder()) : std::nullopt;
+      names = cached ? cached->class_names : class_names_of(recipe_.data);
+    } catch (const FileError& e) {                 // numbers do without
+      context_.log.detail("no class names: {}", e.what());
+    }
+  }
+  if (std::ssize(names) != recipe_.classes) names.clear();
+  class_names_ = with_words(std::move(names));
+  return *class_names_;
+}
+
 Loader TrainingRun::picture_loader(std::uint64_t seed) {
-  const int workers = recipe_.latents.from == "memory" ? 0 : static_cast<int>(recipe_.latents.workers);
+  const int workers = recipe_.latents.from == "memory" ? 0 : narrow<int>(recipe_.latents.workers);
   return Loader(pictures(), {.seed = seed, .workers = workers});
 }
 

@@ -47,6 +47,11 @@ class TrainingRun {
   Outcome train_mft() { return train_mean_flow({"mft", "mft", recipe_.mft, recipe_.mfd.loop.steps > 0 ? "mfd" : "cmt", recipe_.seed}); }
   Outcome train_mean_flow(const MeanFlowTraining& training);
 
+  // What takes seconds to find out, before hours of training: pictures for the test, sources of later stages, files that were given, memory
+  // and disk space. ConfigError and FileError name the remedy; a dry run only warns of memory and space, for it may plan another machine's
+  // run. Stages that have their steps are passed by.
+  void preflight();
+
   int describe();                                   // --dry-run: parameters, memory and steps; writes nothing
 
   // What stages and the programs after them ask for.
@@ -69,6 +74,10 @@ class TrainingRun {
   std::int64_t sampling_batch() const;              // samples at a time, by the size of its DiT
   double latent_shift() const { return shift_for_dimension(recipe_.dit.channels * recipe_.dit.input_size * recipe_.dit.input_size); }
 
+  // One a label: --class-names, else those of the data set or of the cache of latents. Folders of ImageNet's ids get their words. Empty where
+  // the data set is not at hand.
+  const std::vector<std::string>& class_names();
+
   const Recipe& recipe() const { return recipe_; }
   Context& context() { return context_; }
   const std::filesystem::path& root() const { return root_; }
@@ -78,7 +87,14 @@ class TrainingRun {
   Loader picture_loader(std::uint64_t seed);                // shuffled, not mirrored
   std::filesystem::path located(const std::string& file) const;   // as it is named, or beside the config file
   void take_sizes();
+  void compare_with_run() const;
   void check_given_files();
+  void check_given_weights();
+  void check_sources() const;
+  void check_test_split(bool evaluated) const;
+  void check_exact_share(const std::string& stage, const MfStage& config) const;
+  double cache_bytes();
+  LatentStats given_stats();                        // of recipe.stats_file
   std::string usable_weights(const std::string& file) const;
   Rae& rae();                                       // with trained encoder; decoder and statistics if they are there
   const LatentSet& latents();                       // of all training images, in memory
@@ -89,6 +105,9 @@ class TrainingRun {
   void fill_cache();
   void finish_judge(const Judge& average);
   void compute_stats(const std::filesystem::path& file);
+  void check_data_of(const LatentCacheInfo& info);
+  void check_data_of_stats(const std::filesystem::path& file) const;
+  bool only_reads() const { return context_.program == "flowmap_sample" || context_.program == "evaluate"; }
   std::function<void(std::int64_t)> encoding_progress(std::int64_t total);
   Outcome train_loop(Stage& stage, const LoopConfig& loop, std::uint64_t seed) {
     stage.watch = recipe_.watch;
@@ -112,6 +131,7 @@ class TrainingRun {
   std::filesystem::path root_;
   std::map<std::string, std::int64_t> loaded_steps_;          // by stage
   std::shared_ptr<const SampleSource> pictures_;
+  std::optional<std::vector<std::string>> class_names_;
   std::unique_ptr<Rae> rae_;
   std::set<std::string> said_loaded_;
   LatentSet latents_;
@@ -119,6 +139,10 @@ class TrainingRun {
   std::unique_ptr<BatchAhead> latents_ahead_;       // of the order of ahead_seed_
   std::uint64_t ahead_seed_ = 0;
 };
+
+// The config that a run was made with: that of `stage`, else of the furthest stage that has one (mft, mfd, cmt, fm, decoder, encoder, judge);
+// empty: none. Every stage's config.toml holds the whole recipe.
+std::filesystem::path stored_config(const std::filesystem::path& run, const std::string& stage = "");
 
 // "2000000 parameters; 38.1 MiB with gradients, moments and average"
 std::string training_size(std::int64_t parameters);

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "tensor/error.h"
+#include "tensor/narrow.h"
 
 namespace fm {
 namespace {
@@ -15,7 +16,7 @@ Solver solver_named(const std::string& name) {
 
 Grid told_times(const Grid& solved, const Compat& compat) {
   if (compat.cmt_time_labels == "true") return solved;
-  if (compat.cmt_time_labels == "uniform") return plain_grid(static_cast<int>(solved.size()) - 1);
+  if (compat.cmt_time_labels == "uniform") return plain_grid(narrow<int>(solved.size()) - 1);
   throw ConfigError("cmt_time_labels '" + compat.cmt_time_labels + "': known are true and uniform");
 }
 
@@ -41,7 +42,7 @@ PairRows draw(const Trajectories& tr, const CmtConfig& config, std::uint32_t rou
   PairRows out;
   for (std::int64_t b = 0; b < rows; ++b)
     for (std::int64_t k = 0; k < pairs; ++k) {
-      const auto number = round * static_cast<std::uint32_t>(pairs) + static_cast<std::uint32_t>(k);
+      const auto number = narrow<std::uint32_t>(round * pairs + k);
       const PointPair p = pair_of(tr.draws.uniform(Purpose::pair, static_cast<std::size_t>(b), number), tr.states.size());
       out.from.push_back(static_cast<std::int64_t>(p.from) * rows + b);
       out.to.push_back(static_cast<std::int64_t>(p.to) * rows + b);
@@ -61,7 +62,7 @@ Labels row_labels(const Trajectories& tr, const PairRows& rows, const CmtConfig&
   std::vector<double> dropped;
   for (std::int64_t i = 0; i < n; ++i) {
     const auto row = static_cast<std::size_t>(i);
-    const auto number = round * static_cast<std::uint32_t>(config.pairs) + static_cast<std::uint32_t>(i % config.pairs);
+    const auto number = narrow<std::uint32_t>(round * config.pairs + i % config.pairs);
     const double x = tr.draws.uniform(Purpose::label_redrop, static_cast<std::size_t>(rows.trajectory[row]), number);
     dropped.push_back(x < config.labels.probability);
   }
@@ -86,7 +87,7 @@ Trajectories roll_out(const VelocityNet& teacher, const Shape& row_shape, const 
   out.draws = draws;
   out.y = drop_labels(y, config.labels, draws);
   const double alpha = config.shift > 0 ? config.shift : shift_for_dimension(row_shape.numel());
-  const Grid grid = jittered(teacher_grid(static_cast<int>(config.points), alpha), config.jitter, draws);
+  const Grid grid = jittered(teacher_grid(narrow<int>(config.points, "points"), alpha), config.jitter, draws);
   out.states = trajectory(teacher, draws.normal(row_shape, dtype), out.y, grid, solver_named(config.solver));
   out.times = told_times(grid, config.compat);
   return out;

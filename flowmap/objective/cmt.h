@@ -23,9 +23,9 @@ struct CmtConfig {
   MetricConfig metric;
   Compat compat;
   template <class V> void visit(V&& v) {
-    v("points", points, "of the teacher's grid (one network call fewer)", at_least(2));
+    v("points", points, "of the teacher's grid (one network call fewer)", range(2, 10000));
     v("shift", shift, "alpha of the grid's shift; 0: max(1, sqrt(dim / 4096))", at_least(0));
-    v("pairs", pairs, "drawn from each trajectory, with replacement", at_least(1));
+    v("pairs", pairs, "drawn from each trajectory, with replacement", range(1, 65536));
     v("jitter", jitter, "inner points of the grid move together by up to this share of a step, anew at each step; 0: one grid, as published",
       range(0, 1));
     v("solver", solver, "of the teacher's ODE", one_of({"euler", "heun"}));

@@ -18,7 +18,7 @@ struct ShortcutConfig {
   MetricConfig metric;
   template <class V> void visit(V&& v) {
     v("bootstrap_share", bootstrap_share, "share of rows that learn jumps", range(0, 1));
-    v("finest", finest, "1 / the smallest half jump, a power of 2", at_least(2));
+    v("finest", finest, "1 / the smallest half jump, a power of 2", range(2, 1048576));
     v("clamp", clamp, "largest element of the half-way state; 0: no limit", at_least(0));
     v("time", time, "distribution of t on the flow-matching rows");
     v("labels", labels, "label dropout");

@@ -10,6 +10,7 @@
 #include <numeric>
 
 #include "tensor/error.h"
+#include "tensor/narrow.h"
 
 namespace fm {
 namespace {
@@ -94,7 +95,7 @@ int edit_distance(std::string_view a, std::string_view b) {
   std::vector<int> before(width), last(width), row(width);
   std::iota(last.begin(), last.end(), 0);
   for (size_t i = 1; i <= a.size(); ++i) {
-    row[0] = int(i);
+    row[0] = narrow<int>(i);
     for (size_t j = 1; j < width; ++j) {
       row[j] = std::min({last[j] + 1, row[j - 1] + 1, last[j - 1] + (a[i - 1] != b[j - 1])});
       if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1]) row[j] = std::min(row[j], before[j - 2] + 1);
@@ -107,7 +108,8 @@ int edit_distance(std::string_view a, std::string_view b) {
 
 void check_number(const Field& field, double x, const std::string& shown, std::string_view where) {
   const Rule& rule = field.rule;
-  if (x > rule.high || x < rule.low || (rule.low_is_open && x == rule.low) || std::isnan(x))
+  if (!std::isfinite(x)) throw ConfigError(fmt::format("{}: {} = {} is no finite number", where, field.path, shown));
+  if (x > rule.high || x < rule.low || (rule.low_is_open && x == rule.low))
     throw ConfigError(fmt::format("{}: {} = {} is out of range ({})", where, field.path, shown, rule_text(field)));
 }
 
@@ -199,7 +201,7 @@ static std::string range_text(const Rule& rule) {
   if (!rule.bounded()) return "";
   if (std::isinf(rule.high)) return fmt::format("{} {}", rule.low_is_open ? ">" : ">=", short_number(rule.low));
   if (std::isinf(rule.low)) return fmt::format("<= {}", short_number(rule.high));
-  return fmt::format("{}{} to {}", rule.low_is_open ? "above " : "", short_number(rule.low), short_number(rule.high));
+  return fmt::format("{} to {}", short_number(rule.low), short_number(rule.high));
 }
 
 std::string rule_text(const Field& field) {
@@ -216,12 +218,12 @@ std::string rule_text(const Field& field) {
 
 std::string nearest(std::string_view word, const std::vector<std::string>& candidates) {
   std::string best;
-  int best_distance = std::max(2, int(word.size()) / 3) + 1;
+  int best_distance = std::max(2, narrow<int>(word.size()) / 3) + 1;
   for (const std::string& candidate : candidates) {
     const int distance = edit_distance(word, candidate);
     if (distance < best_distance) best = candidate, best_distance = distance;
   }
-  return best_distance < int(word.size()) ? best : "";  // all letters changed is no likeness
+  return best_distance < narrow<int>(word.size()) ? best : "";  // all letters changed is no likeness
 }
 
 const Field& find_field(const std::vector<Field>& fields, std::string_view path, std::string_view where) {
@@ -236,7 +238,7 @@ const Field& find_field(const std::vector<Field>& fields, std::string_view path,
     if (hint.empty() && field.leaf() == leaf) hint = field.path;
   if (hint.empty()) hint = nearest(path, paths);
   for (const Field& field : fields)
-    if (hint.empty() && edit_distance(leaf, field.leaf()) <= int(leaf.size()) / 4) hint = field.path;
+    if (hint.empty() && edit_distance(leaf, field.leaf()) <= narrow<int>(leaf.size()) / 4) hint = field.path;
   throw ConfigError(fmt::format("{}: unknown key '{}'; {}", where, path,
                                 hint.empty() ? std::string("--help lists all keys") : fmt::format("did you mean '{}'?", hint)));
 }

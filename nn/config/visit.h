@@ -2,14 +2,18 @@
 //
 //   struct OptimConfig {
 //     double lr = 1e-4;
+//     int64_t steps = 1000;
 //     std::string name = "adamw";
 //     template <class V> void visit(V&& v) {
 //       v("lr", lr, "peak learning rate", above(0), flag("lr"));
+//       v("steps", steps, "optimizer steps", range(0, 4e9));
 //       v("name", name, "update rule", one_of({"adamw", "muon"}));
 //     }
 //   };
 //
-// A field is a bool, int64_t, double, std::string, a vector of the last three, or a struct with a `visit` of its own.
+// A field is a bool, int64_t, double, std::string, a vector of the last three, or a struct with a `visit` of its own. An integer has a
+// range(low, high), or it does not compile: the code behind a field multiplies and narrows it, and its bounds say how far that is safe. A
+// number is finite.
 #pragma once
 
 #include <cstdint>
@@ -42,8 +46,12 @@ struct Rule {
 
 struct RangeRule {
   double low, high;
+  void add_to(Rule& rule) const { rule.low = low, rule.high = high; }
+};
+struct HalfOpenRule {  // of numbers: no upper bound but that they are finite
+  double low;
   bool low_is_open = false;
-  void add_to(Rule& rule) const { rule.low = low, rule.high = high, rule.low_is_open = low_is_open; }
+  void add_to(Rule& rule) const { rule.low = low, rule.low_is_open = low_is_open; }
 };
 struct ChoiceRule {
   std::vector<std::string> choices;
@@ -68,9 +76,9 @@ struct DividesRule {
   void add_to(Rule& rule) const { rule.whole = whole, rule.whole_name = name; }
 };
 
-inline RangeRule range(double low, double high) { return {low, high}; }                              // low <= x <= high
-inline RangeRule at_least(double low) { return {low, std::numeric_limits<double>::infinity()}; }     // low <= x
-inline RangeRule above(double low) { return {low, std::numeric_limits<double>::infinity(), true}; }  // low < x
+inline RangeRule range(double low, double high) { return {low, high}; }  // low <= x <= high
+inline HalfOpenRule at_least(double low) { return {low}; }               // of numbers: low <= x
+inline HalfOpenRule above(double low) { return {low, true}; }            // of numbers: low < x
 inline ChoiceRule one_of(std::initializer_list<std::string> choices) { return {std::vector<std::string>(choices)}; }
 inline UnitRule unit(std::string name) { return {std::move(name)}; }
 inline FlagRule flag(std::string name) { return {std::move(name)}; }
@@ -104,6 +112,9 @@ template <class T>
 concept FieldLeaf = std::is_same_v<T, bool> || std::is_same_v<T, int64_t> || std::is_same_v<T, double> || std::is_same_v<T, std::string> ||
     std::is_same_v<T, std::vector<int64_t>> || std::is_same_v<T, std::vector<double>> || std::is_same_v<T, std::vector<std::string>>;
 
+template <class T>
+inline constexpr bool holds_integers = std::is_same_v<T, int64_t> || std::is_same_v<T, std::vector<int64_t>>;
+
 // The visitor that flattens nested structs to leaves with dotted paths.
 class FieldLister {
  public:
@@ -113,6 +124,7 @@ class FieldLister {
   template <class T, class... Rules>
   void operator()(std::string_view name, T& value, std::string_view help, const Rules&... rules) {
     if constexpr (FieldLeaf<T>) {
+      static_assert(!holds_integers<T> || (std::is_same_v<Rules, RangeRule> || ...), "an integer in a config needs range(low, high)");
       Field field{prefix_ + std::string(name), FieldValue(&value), std::string(help), {}, group_help_};
       (rules.add_to(field.rule), ...);
       out_.push_back(std::move(field));
@@ -169,7 +181,7 @@ std::string rule_text(const Field& field);
 
 // An integer with an optional suffix: k M G T (powers of 1000), Ki Mi Gi Ti (powers of 1024). "1.5k" and "2e3" are whole too.
 bool parse_integer(std::string_view text, int64_t& value);
-// A finite number or inf; never nan.
+// A number or inf; never nan. That a field is finite is checked with its rule.
 bool parse_number(std::string_view text, double& value);
 
 // The field of this path. Throws ConfigError that names the nearest path.

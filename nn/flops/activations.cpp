@@ -5,15 +5,18 @@
 namespace fm {
 namespace {
 
+// Exact where the result is below 2^53.
 struct BlockShape {
-  std::int64_t width, hidden, heads, tokens, modulated_rows;
+  double width, hidden, heads, tokens, modulated_rows;
 };
 
-constexpr std::int64_t stream = 4;                  // bytes of an element of the residual stream: f32 in both precisions
+constexpr double stream = 4;                        // bytes of an element of the residual stream: f32 in both precisions
+
+std::int64_t bounded(double bytes) { return static_cast<std::int64_t>(std::min(bytes, 0x1p60)); }
 
 // Kept inside a block, its input included; `item` bytes for each element of a branch. Statistics of norms and softmax are f32.
-std::int64_t block_bytes(const BlockShape& b, std::int64_t item) {
-  const std::int64_t branches = b.tokens * (6 * b.width + 2 * b.hidden) + 6 * b.modulated_rows * b.width;
+double block_bytes(const BlockShape& b, double item) {
+  const double branches = b.tokens * (6 * b.width + 2 * b.hidden) + 6 * b.modulated_rows * b.width;
   return branches * item + b.tokens * (b.width * stream + b.heads * 4);
 }
 
@@ -21,18 +24,20 @@ std::int64_t block_bytes(const BlockShape& b, std::int64_t item) {
 
 ActivationBytes activation_bytes(const DitDhConfig& config, std::int64_t batch) {
   const DitDhConfig c = checked_config(config, "DitDh");
-  const std::int64_t side = c.input_size / c.patch_size, tokens = side * side * batch, item = c.precision == "bf16" ? 2 : 4;
-  const BlockShape backbone{c.width, SwiGluFfn::hidden_width(c.width, c.mlp_ratio), c.heads, tokens, batch};
-  const BlockShape head{c.head_width, SwiGluFfn::hidden_width(c.head_width, c.mlp_ratio), c.head_heads, tokens, tokens};
+  const auto real = [](std::int64_t n) { return static_cast<double>(n); };
+  const double side = real(c.input_size / c.patch_size), rows = real(batch), tokens = side * side * rows;
+  const double item = c.precision == "bf16" ? 2 : 4, width = real(c.width), head_width = real(c.head_width);
+  const BlockShape backbone{width, real(SwiGluFfn::hidden_width(c.width, c.mlp_ratio)), real(c.heads), tokens, rows};
+  const BlockShape head{head_width, real(SwiGluFfn::hidden_width(c.head_width, c.mlp_ratio)), real(c.head_heads), tokens, tokens};
   ActivationBytes a;
-  a.one_block = std::max(block_bytes(backbone, item), block_bytes(head, item));
+  a.one_block = bounded(std::max(block_bytes(backbone, item), block_bytes(head, item)));
   const auto kept = [&](const BlockShape& b) { return c.recompute ? b.tokens * b.width * stream : block_bytes(b, item); };
-  a.kept = c.depth * kept(backbone) + c.head_depth * kept(head);
-  const std::int64_t pixels = tokens * c.patch_size * c.patch_size * c.channels;
+  const double pixels = tokens * real(c.patch_size * c.patch_size * c.channels);
   // The latent as tokens; s + te before and after its SiLU; the projected condition before and after its SiLU; the final layer's input,
   // shift and scale.
-  const std::int64_t around = pixels + tokens * (c.width + (c.width == c.head_width ? 3 : 4) * c.head_width);
-  a.kept += around * item + tokens * (c.width + c.head_width) * stream + 2 * pixels * 4;      // the output's residual, and its square's slope
+  const double around = pixels + tokens * (width + (c.width == c.head_width ? 3 : 4) * head_width);
+  a.kept = bounded(real(c.depth) * kept(backbone) + real(c.head_depth) * kept(head) + around * item + tokens * (width + head_width) * stream +
+                   2 * pixels * 4);              // the output's residual, and its square's slope
   return a;
 }
 

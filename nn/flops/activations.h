@@ -15,6 +15,7 @@
 namespace fm {
 
 struct ActivationBytes {
+  // Up to 2^60: a batch that would need more gives that, not a product that has wrapped around.
   std::int64_t kept = 0;        // by the tape, after the forward pass
   std::int64_t one_block = 0;   // the largest block's: what recompute adds while it runs
 };

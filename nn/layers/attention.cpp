@@ -2,6 +2,7 @@
 
 #include "autodiff/rules/attention.h"
 #include "autodiff/rules/linear.h"
+#include "tensor/narrow.h"
 
 namespace fm {
 namespace {
@@ -33,8 +34,8 @@ Var FusedAttention::mixed(Var h, const Tensor& rope_cos, const Tensor& rope_sin)
     };
     h = concat({normed(*q_norm, 0), normed(*k_norm, c), slice(h, 2, 2 * c, 3 * c)}, 2);
   }
-  if (rope_cos.defined()) h = rope_qkv(h, static_cast<int>(heads), rope_cos, rope_sin);
-  return proj(attention_qkv(h, static_cast<int>(heads)));
+  if (rope_cos.defined()) h = rope_qkv(h, narrow<int>(heads), rope_cos, rope_sin);
+  return proj(attention_qkv(h, narrow<int>(heads)));
 }
 
 VitAttention::VitAttention(std::int64_t width, std::int64_t heads_)

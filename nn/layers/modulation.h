@@ -6,6 +6,7 @@
 
 #include "autodiff/rules/linear.h"
 #include "nn/layers/linear.h"
+#include "tensor/narrow.h"
 
 namespace fm {
 
@@ -21,7 +22,7 @@ struct Modulation {
     fill(linear.bias, 0);
   }
   // Activated condition (B,C) or (B,N,C) -> `parts` of the same shape (views).
-  std::vector<Var> operator()(const Var& activated) const { return chunk(linear(activated), static_cast<int>(parts)); }
+  std::vector<Var> operator()(const Var& activated) const { return chunk(linear(activated), narrow<int>(parts)); }
 };
 
 }  // namespace fm

@@ -17,6 +17,7 @@
 #include "tensor/graph.h"
 #include "tensor/kernels/dispatch.h"
 #include "tensor/memory/allocator.h"
+#include "tensor/narrow.h"
 #include "tensor/ops/overlap.h"
 #include "tensor/ops/reduce.h"
 #include "tensor/profile.h"
@@ -291,7 +292,7 @@ template <class T> void AdamW::update(std::size_t i, Tensor g, const Tensor& cli
   const auto first = static_cast<std::int64_t>(averages.size());
   const double* numbers = numbers_.data<double>();
   kernels::AdamWTensors<T> t{.p = p.data<T>(), .averages = averages.data(), .average_rates = numbers, .n = p.numel()};
-  t.average_count = static_cast<int>(first);
+  t.average_count = narrow<int>(first);
   t.clip = reinterpret_cast<const kernels::AdamWClip*>(clip.raw());
   if (!g.defined()) {
     kernel<T>(p.device())(t, {});

@@ -21,9 +21,9 @@ struct LearningRate {
     v("peak", peak, "highest learning rate", at_least(0), flag("lr"));
     v("decay", decay, "how it falls", one_of({"constant", "cosine", "linear"}));
     v("end", end, "learning rate after the fall", at_least(0));
-    v("warmup_steps", warmup_steps, "linear warm-up from zero", at_least(0), unit("steps"));
-    v("decay_begin", decay_begin, "where the fall begins (the end of the warm-up at the earliest)", at_least(0), unit("steps"));
-    v("decay_end", decay_end, "where the fall ends", at_least(0), unit("steps"));
+    v("warmup_steps", warmup_steps, "linear warm-up from zero", range(0, 4e9), unit("steps"));
+    v("decay_begin", decay_begin, "where the fall begins (the end of the warm-up at the earliest)", range(0, 4e9), unit("steps"));
+    v("decay_end", decay_end, "where the fall ends", range(0, 4e9), unit("steps"));
   }
 };
 

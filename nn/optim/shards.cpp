@@ -4,6 +4,8 @@
 #include <numeric>
 #include <utility>
 
+#include "tensor/narrow.h"
+
 namespace fm {
 namespace {
 
@@ -58,7 +60,7 @@ std::vector<int> balanced_owners(const std::vector<std::int64_t>& sizes, int ran
   for (std::size_t i : order) {
     const auto least = std::min_element(load.begin(), load.end());
     *least += sizes[i];
-    owners[i] = static_cast<int>(least - load.begin());
+    owners[i] = narrow<int>(least - load.begin());
   }
   return owners;
 }

@@ -63,7 +63,7 @@ struct DemoConfig {
     v("log_every", log_every, "log each so many steps; 0: never", range(0, 1e9));
     v("sample_every", sample_every, "draw sample grids each so many steps", range(0, 1e9));
     v("ckpt_every", ckpt_every, "save each so many steps; 0: at the end only", range(0, 1e9));
-    v("step_ms", step_ms, "time of a step", unit("ms"));
+    v("step_ms", step_ms, "time of a step", range(0, 1e6), unit("ms"));
     v("log", log, "what to write", one_of({"csv", "jsonl", "tb", "html"}));
     v("lr", lr, "learning rate", above(0));
     v("model", model, "the network");

@@ -37,7 +37,9 @@ TEST_CASE("durations are read with units only") {
   CHECK(parse_duration("90s", "x") == 90);
   CHECK(parse_duration("1.5h", "x") == 5400);
   CHECK(parse_duration("2d3h", "x") == 2 * 86400 + 3 * 3600);
-  for (const char* text : {"", "90", "1h50", "h", "-1h", "0s", "1x", "1e3s"}) CHECK_THROWS_AS(parse_duration(text, "x"), ConfigError);
+  CHECK(parse_duration("3650d", "x") == 3650 * 86400.0);
+  CHECK_THROWS_AS(parse_duration("61s", "x", 60), ConfigError);
+  for (const char* text : {"", "90", "1h50", "h", "-1h", "0s", "1x", "1e3s", "nans", "infs", "4000d"}) CHECK_THROWS_AS(parse_duration(text, "x"), ConfigError);
 }
 
 TEST_CASE("the progress line is the contract's") {

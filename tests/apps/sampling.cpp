@@ -116,8 +116,8 @@ TEST_CASE("a folder of pictures is gone on with: what is whole stays, what is mi
 
   fs::remove(pngs / "000001.png");
   write_atomically(pngs / "000004.png", picture_4.substr(0, picture_4.size() - 5));
-  CHECK_FALSE(is_complete_png(pngs / "000004.png"));
-  CHECK_FALSE(is_complete_png(pngs / "000009.png"));
+  CHECK_FALSE(is_intact_png(pngs / "000004.png"));
+  CHECK_FALSE(is_intact_png(pngs / "000009.png"));
   const auto kept = fs::last_write_time(pngs / "000002.png");
   const Result again = draw(files().flow_map, wanted);
   REQUIRE_MESSAGE(again.code == 0, again.err);

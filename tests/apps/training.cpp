@@ -427,7 +427,9 @@ TEST_CASE("what is wrong with the command or the config: one line and exit code 
   const auto fails = [&](const std::string& stage, const Arguments& more, const std::string& message) {
     refused(train(stage, folder / "run", more + Arguments{"-q"}), exit_code::usage, message);
   };
-  refused(train("fm", folder / "run", {"--config", (folder / "typo.toml").string()}), exit_code::usage, "did you mean 'fm.loop.steps'?");
+  refused(run_program_file(own_folder().parent_path() / "apps" / "flowmap_train",
+                           {"fm", "--config", (folder / "typo.toml").string(), "--out", (folder / "run").string()}),
+          exit_code::usage, "did you mean 'fm.loop.steps'?");
   fails("fm", {"--deterministic"}, "--deterministic was removed: results are the same bits at every run");
   fails("fm", {"--no-deterministic"}, "--no-deterministic was removed");
   fails("fm", {"--set", "deterministic=false"}, "--set: deterministic was removed");

@@ -12,6 +12,7 @@
 #include "data/image_folder.h"
 #include "data/png.h"
 #include "data/shapes.h"
+#include "data/source.h"
 #include "tensor/error.h"
 #include "tensor/io/atomic_file.h"
 #include "tests/support/temp_folder.h"
@@ -195,11 +196,49 @@ TEST_CASE("a test split that lacks a class has the training split's labels; an u
   const Dataset test = load_image_folder(folder.path(), {4, 1, 0}, Split::test);
   CHECK(test.labels == std::vector<std::int32_t>{2});
   CHECK(test.class_names == std::vector<std::string>{"a", "b", "c"});
-  fs::create_directory(folder / "val/bb");
+  fs::create_directory(folder / "val/bb");                            // empty: of a file server, or a class to come
+  CHECK(load_image_folder(folder.path(), {4, 1, 0}, Split::test).count == 1);
+  write_png(folder / "val/bb/1.png", blank_image(4, 4, 1, 2));
   CHECK(has(error_of([&] { load_image_folder(folder.path(), {4, 1, 0}, Split::test); }), "val/bb: no class of the training split"));
   fs::remove_all(folder / "val");
   CHECK(load_image_folder(folder.path(), {4, 1, 0}, Split::train).count == 3);
   CHECK(has(error_of([&] { load_image_folder(folder.path(), {4, 1, 0}, Split::test); }), "neither test/ nor val/"));
+}
+
+TEST_CASE("folders without pictures are no classes, and are named with what was passed over") {
+  TempFolder folder;
+  for (const char* name : {"train/apple", "train/berry", "train/__pycache__", "train/@eaDir", "train/.hidden", "train/deep/er", "test/apple", "test/@eaDir"})
+    fs::create_directories(folder / name);
+  for (const char* name : {"train/apple/1.png", "train/apple/2.PNG", "train/berry/1.png", "test/apple/1.png", "train/loose.png"})
+    write_png(folder / name, blank_image(4, 4, 1, 1));
+  for (const char* name : {"train/__pycache__/a.pyc", "train/apple/3.webp", "train/apple/4.WEBP", "train/apple/labels.txt", "train/apple/Thumbs.db",
+                           "train/apple/.DS_Store"})
+    write_bytes(folder / name, "x");
+  const auto notes = [&](Split split) { return ImageFolder(folder.path(), {4, 1, 0}, split).notes(); };
+  const std::string train = (folder / "train").string(), test = (folder / "test").string();
+  CHECK(load_image_folder(folder.path(), {4, 1, 0}, Split::train).class_names == std::vector<std::string>{"apple", "berry"});
+  CHECK(notes(Split::train) ==
+        std::vector<std::string>{
+            train + ": left out, for they hold no pictures: @eaDir, __pycache__ (1 .pyc), deep (1 folder); 2 classes and 3 pictures remain",
+            train + ": only .png, .jpg and .jpeg are read; passed over: apple 1 .txt, 2 .webp",
+            train + ": 1 picture lies beside the folders of the classes: in no class, passed over"});
+  CHECK(notes(Split::test) == std::vector<std::string>{test + ": left out, for they hold no pictures: @eaDir; 2 classes and 1 pictures remain",
+                                                       test + ": no pictures of 1 of 2 classes: berry"});
+  CHECK(load_image_folder(folder.path(), {4, 1, 0}, Split::train).notes == notes(Split::train));
+  CHECK(as_source(std::make_shared<const Dataset>(load_image_folder(folder.path(), {4, 1, 0}, Split::train)))->notes().size() == 3);
+
+  for (const char* ending : {"webp", "heic", "tiff", "gif"}) {            // a class that would be missing
+    CAPTURE(ending);
+    TempFolder other;
+    for (const char* name : {"a", "b"}) fs::create_directory(other / name);
+    write_png(other / "a/1.png", blank_image(4, 4, 1, 1));
+    for (const char* name : {"b/1.", "b/2."}) write_bytes(other / (std::string(name) + ending), "x");
+    const std::string error = error_of([&] { ImageFolder(other.path(), {4, 1, 0}, Split::train); });
+    CHECK_MESSAGE(has(error, std::string("no picture can be read of b (2 .") + ending + "): convert them to .png or .jpg"), error);
+  }
+  // A class of the test split that training would never see.
+  write_png(folder / "test/@eaDir/1.png", blank_image(4, 4, 1, 1));
+  CHECK(has(error_of([&] { notes(Split::test); }), "test/@eaDir: no class of the training split: "));
 }
 
 TEST_CASE("wrong specifications are named") {
@@ -210,6 +249,7 @@ TEST_CASE("wrong specifications are named") {
   CHECK(has(error("shapes?size"), "'size' after '?' is not key=value"));
   CHECK(has(error("shapes?channels=2"), "channels 2"));
   CHECK(has(error("shapes:here"), "takes no path"));
+  CHECK(has(error("shapes?count=4294967296,size=1024"), "shapes: 4294967296 pictures take 12582912.0 GiB in memory, "));
   CHECK(has(error("folder:/nowhere?size=8,crop=left"), "crop = 'left' is none of center, random"));
   CHECK(has(error("folder:/nowhere?size=8,crop=random"), "leave it out"));
   CHECK(has(error("folder:/nowhere"), "the size of the pictures is missing"));

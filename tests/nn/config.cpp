@@ -19,8 +19,8 @@ namespace {
 struct Inner {
   int64_t heads = 3, width = 8;
   template <class V> void visit(V&& v) {
-    v("heads", heads, "heads", at_least(1), divides(width, "width"));
-    v("width", width, "width");
+    v("heads", heads, "heads", range(1, 64), divides(width, "width"));
+    v("width", width, "width", range(1, 64));
   }
 };
 struct Outer {
@@ -46,7 +46,7 @@ struct Model {
     v("dim", dim, "width", range(1, 1e6));
     v("norm", norm, "normalisation", one_of({"rms", "layer"}));
     v("patch", patch, "patches");
-    v("widths", widths, "widths", at_least(1));
+    v("widths", widths, "widths", range(1, 1e6));
   }
 };
 
@@ -130,7 +130,7 @@ TEST_CASE("what does not fit is refused with the key, the value and the rule") {
 TEST_CASE("what one field must divide is shown with its range, and looked at when all fields are known") {
   Outer config;
   const auto fields = list_fields(config);
-  CHECK(rule_text(field(fields, "model.heads")) == ">= 1, divides width");
+  CHECK(rule_text(field(fields, "model.heads")) == "1 to 64, divides width");
   CHECK_NOTHROW(check_rules(fields, "here"));
   CHECK_THROWS_WITH_AS(check_relations(fields, "here"), "here: model.heads = 3 does not divide model.width = 8", ConfigError);
   CHECK_THROWS_WITH_AS(checked_config(config.model, "Model"), "Model: heads = 3 does not divide width = 8", ConfigError);

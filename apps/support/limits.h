@@ -1,0 +1,16 @@
+// What is known to be needed against what there is, before hours of work: one line that names the amounts and the remedy.
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+namespace fm {
+
+// "fm needs about 240 GiB of memory (...), this machine has 23.4 GiB: lower --batch"; empty when `bytes` fit. `what` is "fm", `of` what the
+// memory is for.
+std::string beyond_memory(double bytes, const std::string& what, const std::string& of, const std::string& remedy);
+
+// The same of free disk space where `folder` is or will be.
+std::string beyond_disk(double bytes, const std::filesystem::path& folder, const std::string& what, const std::string& remedy);
+
+}  // namespace fm

@@ -1,0 +1,69 @@
+#include "tensor/memory/machine_memory.h"
+
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <fstream>
+#include <limits>
+
+namespace fm {
+namespace {
+
+namespace fs = std::filesystem;
+
+// "MemTotal:  16318480 kB" and "SwapTotal: ..." of proc/meminfo.
+double machine_bytes(const fs::path& root) {
+  std::ifstream in(root / "proc/meminfo");
+  double total = 0;
+  for (std::string key, unit; in >> key;) {
+    double value = 0;
+    if (key == "MemTotal:" || key == "SwapTotal:") {
+      in >> value;
+      total += 1024 * value;
+    }
+    std::getline(in, unit);
+  }
+  return total > 0 ? total : std::numeric_limits<double>::infinity();
+}
+
+// A file with a number of bytes; "max", version 1's huge number and files that do not exist are no limit.
+double limit_in(const fs::path& file) {
+  std::ifstream in(file);
+  double value = 0;
+  return in >> value && value > 0 && value < 0x1p60 ? value : std::numeric_limits<double>::infinity();
+}
+
+// The lowest limit from `group` up to the mount; what a container does not show of it is passed over.
+double lowest_limit(const fs::path& mount, const fs::path& group, const char* file) {
+  double lowest = limit_in(mount / file);
+  for (fs::path g = group.relative_path(); !g.empty(); g = g.parent_path()) lowest = std::min(lowest, limit_in(mount / g / file));
+  return lowest;
+}
+
+// Lines "0::/user.slice/job" (version 2) and "9:memory:/job" (version 1) of proc/self/cgroup.
+double cgroup_bytes(const fs::path& root) {
+  std::ifstream in(root / "proc/self/cgroup");
+  double lowest = std::numeric_limits<double>::infinity();
+  for (std::string line; std::getline(in, line);) {
+    const std::size_t first = line.find(':'), second = line.find(':', first + 1);
+    if (second == std::string::npos) continue;
+    const std::string controllers = "," + line.substr(first + 1, second - first - 1) + ",", group = line.substr(second + 1);
+    if (controllers == ",,") lowest = std::min(lowest, lowest_limit(root / "sys/fs/cgroup", group, "memory.max"));
+    else if (controllers.find(",memory,") != std::string::npos)
+      lowest = std::min(lowest, lowest_limit(root / "sys/fs/cgroup/memory", group, "memory.limit_in_bytes"));
+  }
+  return lowest;
+}
+
+}  // namespace
+
+MemoryLimit memory_limit(const fs::path& root) {
+  MemoryLimit limit{machine_bytes(root), "this machine"};
+  if (const double bytes = cgroup_bytes(root); bytes < limit.bytes) limit = {bytes, "the cgroup of this process"};
+  rlimit space{};
+  if (root == "/" && getrlimit(RLIMIT_AS, &space) == 0 && space.rlim_cur != RLIM_INFINITY && static_cast<double>(space.rlim_cur) < limit.bytes)
+    limit = {static_cast<double>(space.rlim_cur), "ulimit -v"};
+  return limit;
+}
+
+}  // namespace fm

@@ -1,0 +1,20 @@
+// How much memory a process may have: what sizes known beforehand are compared with, so that a batch that cannot fit is refused in a second
+// and not after minutes of page faults.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+
+namespace fm {
+
+struct MemoryLimit {
+  double bytes = 0;        // infinite where the system does not say
+  std::string whose;       // "this machine", "the cgroup of this process", "ulimit -v"
+};
+
+// The smallest of the machine's memory with its swap, the limits of the process's cgroups (version 1 and 2, parents too) and RLIMIT_AS.
+// `root` is where proc/ and sys/fs/cgroup/ lie, for tests; of another root than "/" the RLIMIT_AS is left out.
+MemoryLimit memory_limit(const std::filesystem::path& root = "/");
+
+}  // namespace fm

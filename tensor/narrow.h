@@ -1,0 +1,25 @@
+// Integers into smaller types, checked.
+#pragma once
+
+#include <limits>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+#include "tensor/error.h"
+
+namespace fm {
+
+// x as a To, the same number. ConfigError that names `what` and x when To has no such number: a cast would keep the low bits alone, so that
+// 4294967297 became 1. tests/narrowing.sh holds apps, data, flowmap and nn to it.
+template <class To, class From>
+To narrow(From x, std::string_view what = "a number") {
+  static_assert(std::is_integral_v<From> && std::is_integral_v<To>);
+  if (!std::in_range<To>(x))
+    throw ConfigError(std::string(what) + " " + std::to_string(x) + " is out of range (" + std::to_string(std::numeric_limits<To>::min()) +
+                      " to " + std::to_string(std::numeric_limits<To>::max()) + ")");
+  return static_cast<To>(x);
+}
+
+}  // namespace fm
