@@ -41,13 +41,13 @@ std::vector<fs::path> png_names(const fs::path& folder, const std::vector<fs::pa
     out.push_back(folder / file.filename().replace_extension(".png"));
     std::error_code ignored;
     if (folder.empty()) continue;
-    if (fs::exists(folder / "samples.txt", ignored))
-      throw ConfigError(fmt::format("--pngs {}: holds samples (samples.txt), which reconstructions may replace: take another folder", folder.string()));
     if (std::count(out.begin(), out.end(), out.back()) > 1)
       throw ConfigError(fmt::format("--reconstruct {}: another file becomes {} too: take them one by one", file.string(),
                                     out.back().string()));
     if (fs::equivalent(file, out.back(), ignored))
       throw ConfigError(fmt::format("--pngs {}: {} lies there and would be replaced: take another folder", folder.string(), file.string()));
+    if (fs::exists(folder / "samples.txt", ignored))
+      throw ConfigError(fmt::format("--pngs {}: holds samples (samples.txt), which reconstructions may replace: take another folder", folder.string()));
   }
   return out;
 }
