@@ -106,7 +106,8 @@ std::string command_help(const Program& program, const Command& command) {
   const std::string full_name = info.name.empty() ? program.name : program.name + " " + info.name;
   std::string out = fmt::format("{}: {}\n", full_name, info.help.empty() ? program.summary : info.help);
   out += fmt::format("usage: {} {}\n", full_name, arguments_of(info));
-  out += "Values: defaults < --config < --set and --KEY. Integers take k M G T (1000) and Ki Mi Gi Ti (1024).\n";
+  out += fmt::format("Values: defaults < --config{} < --set and --KEY. Integers take k M G T (1000) and Ki Mi Gi Ti (1024).\n",
+                     info.own_config ? " (left out: config.toml of the run in --out)" : "");
   ParsedLine unused;
   const auto options = launch_options(info, unused);
   out += "\nRunning\n";

@@ -12,6 +12,7 @@
 #include "tensor/error.h"
 #include "tensor/interrupt.h"
 #include "tensor/io/crc32c.h"
+#include "tensor/narrow.h"
 #include "tensor/ops/copy.h"
 #include "tensor/ops/elementwise.h"
 #include "tensor/ops/reduce.h"
@@ -74,7 +75,7 @@ Rows balanced_rows(const SampleSource& source, std::int64_t count) {
   const Rows quota = quotas(sizes, count);
   for (std::size_t c = 0; c < of_class.size(); ++c) {
     if (sizes[c] == 0) continue;
-    const Permutation order(sizes[c], row_key, static_cast<std::uint32_t>(c));
+    const Permutation order(sizes[c], row_key, narrow<std::uint32_t>(c));
     for (std::int64_t i = 0; i < quota[c]; ++i) rows.push_back(of_class[c][static_cast<std::size_t>(order(i))]);
   }
   std::sort(rows.begin(), rows.end());

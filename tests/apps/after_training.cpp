@@ -6,6 +6,7 @@
 #include <set>
 #include <sstream>
 
+#include "data/dataset.h"
 #include "data/image_file.h"
 #include "nn/checkpoint_folder.h"
 #include "tensor/io/npy.h"
@@ -37,6 +38,29 @@ TEST_CASE("flowmap_sample: sample i is the same picture wherever it is drawn") {
   CHECK(teacher.shape() == six.shape());
   CHECK(bytes(teacher) != bytes(six));
   CHECK(bytes(draw("heun", {"--count", "6", "--stage", "teacher", "--steps", "4", "--solver", "heun"})) != bytes(teacher));
+}
+
+TEST_CASE("flowmap_sample: classes by the data set's names, or by a file's") {
+  TempFolder folder;
+  const auto draw = [&](const Arguments& more) {
+    const fs::path npz = folder / "a.npz";
+    succeeds(run("flowmap_sample", finished_run(), Arguments{"--npz", npz.string(), "--grid=", "--count", "2"} + more));
+    return NpzReader(npz).read("arr_0").to_vector<std::uint8_t>();
+  };
+  const std::vector<std::string> names = class_names_of("shapes");
+  const auto third = draw({"--class", "3"});
+  CHECK(draw({"--class", names[3]}) == third);
+  CHECK(draw({"--class", names[4]}) != third);
+  write_atomically(folder / "names.txt", "a\nb\nc\nmy class\ne\nf\ng\nh\ni\nj\n");
+  CHECK(draw({"--class", "My Class", "--class-names", (folder / "names.txt").string()}) == third);
+  refused(run("flowmap_sample", finished_run(), {"--class", "dog", "-q"}), exit_code::usage, "labels 'dog': no class has that name; there are 10");
+}
+
+TEST_CASE("samples.png and previews: as narrow as viewers take, with names") {
+  const Image grid = read_image(finished_run() / "samples.png"), preview = read_image(finished_run() / "mfd/samples/step-00000012.png");
+  CHECK(grid.width <= 4096);
+  CHECK(grid.width > 10 * 20);
+  CHECK(preview.width > 10 * 20);
 }
 
 TEST_CASE("flowmap_sample --reconstruct: pictures through the autoencoder, and how near they come back") {

@@ -6,6 +6,7 @@
 #include "apps/sample/pictures.h"
 #include "apps/train/training_run.h"
 #include "data/image_file.h"
+#include "data/png.h"
 #include "nn/models/published_weights.h"
 #include "tensor/io/npy.h"
 #include "tests/support/child.h"
@@ -138,6 +139,53 @@ TEST_CASE("a folder of pictures is gone on with: what is whole stays, what is mi
   refused(draw(files().teacher, wanted + Arguments{"-q"}), 2, "take another folder");
 }
 
+TEST_CASE("a folder of another program's pictures is refused, what is damaged inside is drawn again, leftovers go") {
+  TempFolder folder;
+  const fs::path pngs = folder / "P", npz = folder / "all.npz";
+  const Arguments wanted{"--count", "3", "--batch", "1", "--pngs", pngs.string(), "--npz", npz.string(), "--grid="};
+  fs::create_directories(pngs);
+  write_png(pngs / "000000.png", blank_image(256, 256, 3, 200));
+  refused(draw(files().flow_map, wanted + Arguments{"-q"}), 2, "P: holds 000000.png but no samples.txt, so it is not of this command");
+  CHECK_FALSE(fs::exists(pngs / "samples.txt"));
+  CHECK_FALSE(fs::exists(npz));
+  fs::rename(pngs / "000000.png", pngs / "cover.png");                     // not numbered: nobody's sample
+  REQUIRE(draw(files().flow_map, wanted).code == 0);
+  const std::string settings = read_file(pngs / "samples.txt"), good = read_file(pngs / "000001.png"), bytes = read_file(npz);
+  for (const char* part : {"dit ", " decoder ", " stats ", " seed 1", " labels equal", " steps 1"}) CHECK_MESSAGE(has(settings, part), settings);
+
+  std::string damaged = good;
+  damaged[damaged.size() / 2] ^= 1;                                        // its end is whole, a checksum inside is wrong
+  write_atomically(pngs / "000001.png", damaged);
+  for (const char* name : {"000001.png.tmp-123", "000007.png.tmp-123", "notes.tmp-123"}) write_atomically(pngs / name, "what was written of it");
+  const Result again = draw(files().flow_map, wanted);
+  REQUIRE_MESSAGE(again.code == 0, again.err);
+  CHECK_MESSAGE(has(again.err, "2 of 3 pictures are there"), again.err);
+  CHECK(read_file(pngs / "000001.png") == good);
+  CHECK(read_file(npz) == bytes);
+  CHECK_FALSE(fs::exists(pngs / "000001.png.tmp-123"));
+  CHECK(fs::exists(pngs / "000007.png.tmp-123"));                         // another command's, which may be at work
+  CHECK(fs::exists(pngs / "notes.tmp-123"));
+
+  write_png(pngs / "000002.png", blank_image(1, 1, 3, 200));
+  std::string torn = read_file(pngs / "000002.png");                       // right checksums, no pixels: found when it is read
+  write_atomically(pngs / "000002.png", torn.substr(0, 33) + torn.substr(torn.size() - 12));
+  const Result third = draw(files().flow_map, wanted);
+  REQUIRE_MESSAGE(third.code == 0, third.err);
+  CHECK_MESSAGE(has(third.err, "drawn again"), third.err);
+  CHECK(read_file(npz) == bytes);
+}
+
+TEST_CASE("classes by name: the same pictures, and the same samples.txt, as by number") {
+  TempFolder folder;
+  const auto named = pixels(files().flow_map, {"--count", "2", "--class", "golden retriever,n02444819"});
+  CHECK(named == pixels(files().flow_map, {"--count", "2", "--class", "207,360"}));
+  const Arguments one{"--count", "1", "--pngs", (folder / "P").string(), "--grid="};
+  REQUIRE(draw(files().flow_map, one + Arguments{"--class", "otter"}).code == 0);
+  CHECK(has(read_file(folder / "P/samples.txt"), " labels 360 "));
+  CHECK(draw(files().flow_map, one + Arguments{"--class", "360"}).code == 0);
+  refused(draw(files().flow_map, one + Arguments{"--class", "tench", "-q"}), 2, "holds other pictures");
+}
+
 TEST_CASE("killed and called again, the same files") {
   TempFolder folder;
   const fs::path pngs = folder / "pictures", npz = folder / "all.npz";
@@ -189,6 +237,7 @@ TEST_CASE("what is refused, in one line") {
   refuse({"--guidance", "2"}, 2, "guidance is for a teacher");
   refuse({"--class", "1000"}, 2, "label 1000: there are 1000 classes, 0 to 999");
   refuse({"--class", "cat"}, 2, "labels 'cat'");
+  refuse({"--class", "crane"}, 2, "class 'crane' is the name of labels 134 and 517");
   refuse({"--out", folder.path().string()}, 2, "give one of them");
   refuse({"--grid", "g.jpg"}, 2, "--grid g.jpg: want a name that ends in .png");
   refuse({"--npz", "a.npy"}, 2, "--npz a.npy: want a name that ends in .npz");

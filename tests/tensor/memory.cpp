@@ -4,14 +4,19 @@
 #include <doctest/doctest.h>
 #include <sys/resource.h>
 
+#include <cmath>
+#include <filesystem>
 #include <fstream>
 #include <new>
 
 #include "tensor/error.h"
 #include "tensor/graph.h"
+#include "tensor/io/atomic_file.h"
 #include "tensor/kernels/cpu/scratch.h"
+#include "tensor/memory/machine_memory.h"
 #include "tensor/ops/reduce.h"
 #include "tests/support/near.h"
+#include "tests/support/temp_folder.h"
 #include "tests/support/tensors.h"
 
 using namespace fm;
@@ -31,6 +36,33 @@ TEST_CASE("an allocation that fails is not counted") {
   CHECK(memory_stats().peak == before.peak);
   CHECK(memory_stats().cached == before.cached);
   CHECK(memory_by_op() == by_op);
+}
+
+TEST_CASE("the limit of memory is the lowest of machine and cgroups") {
+  test::TempFolder root;
+  const auto write = [&](const std::string& file, const std::string& text) {
+    std::filesystem::create_directories((root.path() / file).parent_path());
+    write_atomically(root.path() / file, text);
+  };
+  CHECK(std::isinf(memory_limit(root.path()).bytes));                     // nothing is said
+  write("proc/meminfo", "MemTotal:       16000 kB\nMemFree:          5 kB\nSwapTotal:       1000 kB\n");
+  CHECK(memory_limit(root.path()).bytes == 17000 * 1024);
+  CHECK(memory_limit(root.path()).whose == "this machine");
+  write("proc/self/cgroup", "0::/slice/job\n");                           // version 2
+  write("sys/fs/cgroup/slice/job/memory.max", "max\n");
+  CHECK(memory_limit(root.path()).whose == "this machine");
+  write("sys/fs/cgroup/slice/memory.max", "5000000\n");
+  CHECK(memory_limit(root.path()).bytes == 5000000);
+  CHECK(memory_limit(root.path()).whose == "the cgroup of this process");
+  write("sys/fs/cgroup/slice/job/memory.max", "4000000\n");
+  CHECK(memory_limit(root.path()).bytes == 4000000);
+  write("proc/self/cgroup", "9:cpu,memory:/a\n8:pids:/a\n");             // version 1
+  CHECK(memory_limit(root.path()).whose == "this machine");
+  write("sys/fs/cgroup/memory/a/memory.limit_in_bytes", "9223372036854771712\n");
+  CHECK(memory_limit(root.path()).whose == "this machine");
+  write("sys/fs/cgroup/memory/memory.limit_in_bytes", "3000000\n");
+  CHECK(memory_limit(root.path()).bytes == 3000000);
+  CHECK(memory_limit().bytes > 0x1p26);                                   // of this very machine
 }
 
 TEST_CASE("bytes are counted while a tensor lives and kept for the next one") {

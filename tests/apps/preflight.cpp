@@ -1,0 +1,206 @@
+// What is looked at before the first step, by the real programs: the test split, sources of later stages, memory, disk space, the config of
+// the run itself. Each is one line, nothing is trained, and no folder of a run appears.
+#include <doctest/doctest.h>
+
+#include <fstream>
+
+#include "data/image_file.h"
+#include "data/png.h"
+#include "tensor/io/npy.h"
+#include "tests/apps/tiny_run.h"
+
+using namespace fm;
+using namespace fm::test;
+
+namespace {
+
+// `count` pictures of 8x8 in each of these folders.
+void pictures(const fs::path& root, const std::vector<std::pair<std::string, int>>& folders, const char* ending = ".png") {
+  for (const auto& [name, count] : folders) {
+    fs::create_directories(root / name);
+    for (int i = 0; i < count; ++i) {
+      Image image = blank_image(8, 8, 1, 20);
+      for (int y = 2; y < 6; ++y) *image.at(y, 2 + i % 4) = std::uint8_t(180 + i % 60);
+      if (std::string(ending) == ".png") write_png(root / name / (std::to_string(i) + ending), image);
+      else write_atomically(root / name / (std::to_string(i) + ending), "not read");
+    }
+  }
+}
+
+std::string spec(const fs::path& root) { return "folder:" + root.string() + "?size=8,channels=1"; }
+
+// Refused, whether asked for or planned, before a step and before there is a folder.
+void refused_before(const std::string& stage, const fs::path& out, const Arguments& more, int code, const std::string& message) {
+  const Result result = train(stage, out, more + Arguments{"-q"});
+  refused(result, code, message);
+  CHECK_FALSE(fs::exists(out));
+  const Result planned = train(stage, out, more + Arguments{"-n"});
+  CHECK_MESSAGE(planned.code == code, planned.err);
+  CHECK_MESSAGE(has(planned.err, message), planned.err);
+}
+
+std::vector<std::string> config_lines(const std::string& text) {
+  std::vector<std::string> found;
+  std::istringstream in(text);
+  for (std::string line; std::getline(in, line);)
+    if (has(line, "config")) found.push_back(line);
+  return found;
+}
+
+}  // namespace
+
+TEST_CASE("the test split has what judge and evaluation need") {
+  TempFolder folder;
+  const fs::path out = folder / "run";
+  pictures(folder / "one", {{"train/apple", 30}, {"train/berry", 30}, {"test/apple", 1}});
+  pictures(folder / "none", {{"train/apple", 30}, {"train/berry", 30}});
+  pictures(folder / "few", {{"apple", 5}, {"berry", 5}});
+  pictures(folder / "webp", {{"train/apple", 30}, {"test/apple", 5}});
+  pictures(folder / "webp", {{"train/berry", 30}}, ".webp");
+  const Arguments none{"--data", spec(folder / "none")}, few{"--data", spec(folder / "few")};
+  refused_before("pipeline", out, {"--data", spec(folder / "one")}, exit_code::unreadable,
+                 "the test split has 1 picture; an evaluation needs 4 at least (one more than evaluate.k = 3)");
+  refused_before("judge", out, none, exit_code::unreadable, "there is train/ but neither test/ nor val/");
+  refused_before("pipeline", out, none, exit_code::unreadable, "there is train/ but neither test/ nor val/");
+  refused_before("judge", out, few, exit_code::unreadable, "no pictures for the test");
+  refused_before("judge", out, {"--data", spec(folder / "webp")}, exit_code::unreadable, "no picture can be read of berry (30 .webp)");
+  refused_before("pipeline", out, {"--evaluate.samples", "10", "--k", "10"}, exit_code::usage, "evaluate.samples = 10 are too few for evaluate.k = 10");
+  // A judge alone needs one picture; a class without any is said.
+  const Result judge = train("judge", out, {"--data", spec(folder / "one"), "--steps", "2"});
+  succeeds(judge);
+  CHECK_MESSAGE(has(judge.err, "no pictures of 1 of 2 classes: berry"), judge.err);
+}
+
+TEST_CASE("folders without pictures are left out with a warning that counts what remains") {
+  TempFolder folder;
+  pictures(folder / "d", {{"train/apple", 30}, {"train/berry", 30}, {"test/apple", 5}, {"test/berry", 5}, {"train/__pycache__", 0}});
+  const Result result = train("judge", folder / "run", {"--data", spec(folder / "d"), "--steps", "2"});
+  succeeds(result);
+  CHECK_MESSAGE(has(result.err, "left out, for they hold no pictures: __pycache__; 2 classes and 60 pictures remain"), result.err);
+  CHECK(has(read_file(folder / "run/judge/config.toml"), "\nclasses = 2 "));
+}
+
+TEST_CASE("a later stage's source is missed before the earlier stages are trained") {
+  TempFolder folder;
+  const fs::path out = folder / "run";
+  refused_before("pipeline", out, {"--encoder.loop.steps", "0"}, exit_code::usage, "a later stage needs encoder, but encoder.loop.steps is 0");
+  refused_before("pipeline", out, {"--decoder.loop.steps", "0"}, exit_code::usage, "a later stage needs decoder");
+  refused_before("pipeline", out, {"--fm.loop.steps", "0"}, exit_code::usage, "a later stage needs fm");
+  refused_before("pipeline", out, {"--cmt.loop.steps", "0"}, exit_code::usage, "mfd begins from the stage cmt, but cmt.loop.steps is 0");
+  copy_stages(out, {"judge", "encoder", "decoder", "fm", "cmt"});        // there already: the same flags are fine
+  const Arguments rest{"--encoder.loop.steps", "0", "--decoder.loop.steps", "0", "--fm.loop.steps", "0", "--cmt.loop.steps", "0",
+                       "--judge.loop.steps", "0", "--mft.loop.steps", "0", "-n"};
+  succeeds(train("pipeline", out, rest));
+}
+
+TEST_CASE("memory that cannot be enough is refused at once, with the remedy") {
+  TempFolder folder;
+  const fs::path out = folder / "run";
+  for (const std::string stage : {"judge", "encoder", "decoder", "fm", "cmt", "mfd", "mft"}) {
+    CAPTURE(stage);
+    const Result result = train(stage, out, {"--batch", "1000000000", "-q"});
+    refused(result, exit_code::usage, stage + " needs about ");
+    CHECK_MESSAGE(has(result.err, " has "), result.err);
+    CHECK_MESSAGE(has(result.err, "lower " + stage + ".loop.micro_batch (now the batch of 1000000000)"), result.err);
+  }
+  CHECK_FALSE(fs::exists(out));
+  // A plan may be of another machine: a warning.
+  const Result planned = train("fm", out, {"--batch", "1000000000", "-n"});
+  succeeds(planned);
+  CHECK_MESSAGE(has(planned.err, "warning: fm needs about "), planned.err);
+  refused(run("flowmap_sample", finished_run(), {"--batch", "1000000", "--count", "1000000", "--grid=", "--npz", (folder / "a.npz").string(), "-q",
+                                                 "--data", "shapes?count=4294967296,size=8,channels=1", "--class-names", "imagenet"}),
+          exit_code::usage, "1000 lines, but there are 10 classes");
+}
+
+TEST_CASE("disk space for the checkpoints that are kept") {
+  TempFolder folder;
+  const fs::path out = folder / "run";
+  // 10^9 checkpoints of some hundred KiB: more than any disk here.
+  const Arguments many{"--steps", "1G", "--ckpt-every", "1", "--keep-every", "1"};
+  const Result result = train("fm", out, many + Arguments{"-q"});
+  refused(result, exit_code::unreadable, "the checkpoints of fm need about ");
+  CHECK_MESSAGE(has(result.err, "are free there: free space, lower fm.loop.keep, or choose another --out"), result.err);
+  CHECK_FALSE(fs::exists(out));
+  const Result planned = train("fm", out, many + Arguments{"-n"});
+  succeeds(planned);
+  CHECK_MESSAGE(has(planned.err, "the checkpoints of fm need about "), planned.err);
+}
+
+TEST_CASE("without --config the run's own is read, by every program that takes --out") {
+  TempFolder folder;
+  const fs::path out = folder / "run";
+  copy_stages(out, {"judge", "encoder", "decoder", "fm", "cmt", "mfd"});
+  const auto bare = [&](const std::string& program, const Arguments& more) {
+    return run_program_file(own_folder().parent_path() / "apps" / program, more + Arguments{"--out", out.string(), "--threads", "1"});
+  };
+  const auto reads = [&](const Result& result, const std::string& stage) {
+    succeeds(result);
+    const std::string line = "config: " + (out / stage / "config.toml").string() + ", the run's own (no --config is given)";
+    CHECK_MESSAGE(has(result.err, line), result.err);
+    CHECK_MESSAGE(!has(result.err, "all values but those given are defaults"), result.err);
+  };
+  reads(bare("flowmap_train", {"fm", "--steps", "30"}), "fm");           // the stage's own
+  reads(bare("flowmap_train", {"mft", "--steps", "2", "-n"}), "mfd");    // a new stage: the furthest there is
+  reads(bare("flowmap_sample", {"--count", "2", "--npz", (folder / "own.npz").string(), "--grid="}), "mfd");
+  reads(bare("evaluate", {"--stage", "mfd", "--samples", "20"}), "mfd");
+  reads(bare("ablate", {"-n", "--what", "init"}), "mfd");
+  // The same pictures as with the config given.
+  succeeds(run("flowmap_sample", out, {"--count", "2", "--npz", (folder / "given.npz").string(), "--grid="}));
+  CHECK(NpzReader(folder / "own.npz").read("arr_0").to_vector<std::uint8_t>() ==
+        NpzReader(folder / "given.npz").read("arr_0").to_vector<std::uint8_t>());
+  // Flags come after it; keys of another version are passed over with a warning.
+  std::ofstream(out / "mfd/config.toml", std::ios::app) << "\n[of_another_version]\nkey = 1\n";
+  const Result changed = bare("flowmap_sample", {"--count", "1", "--grid=", "--npz", (folder / "c.npz").string(), "--seed", "5"});
+  succeeds(changed);
+  CHECK_MESSAGE(has(changed.err, "unknown key 'of_another_version.key'; left out"), changed.err);
+  CHECK(config_lines(changed.err).size() == 2);
+}
+
+TEST_CASE("a config that is not the run's is told where that decides what the weights compute") {
+  const Result heads = run("flowmap_sample", finished_run(), {"--dit.heads", "4", "--count", "1", "--grid=", "--npz", "/dev/null/x.npz"});
+  CHECK_MESSAGE(has(heads.err, "this is not the config that the run was made with ("), heads.err);
+  CHECK_MESSAGE(has(heads.err, "dit.heads was 2, is 4"), heads.err);
+  TempFolder folder;
+  const Arguments same{"--count", "1", "--grid=", "--npz", (folder / "a.npz").string(), "--seed", "3", "--guidance", "2"};
+  const Result fine = run("flowmap_sample", finished_run(), same);
+  succeeds(fine);
+  CHECK_MESSAGE(!has(fine.err, "not the config"), fine.err);
+}
+
+TEST_CASE("latents and statistics of other data are refused") {
+  TempFolder folder;
+  const fs::path out = folder / "run", d = folder / "d";
+  pictures(d, {{"train/apple", 30}, {"train/berry", 30}, {"test/apple", 5}, {"test/berry", 5}});
+  const Arguments data{"--data", spec(d), "--latents", "cache"};
+  for (const char* stage : {"encoder", "encode"}) succeeds(train(stage, out, data));
+  succeeds(train("fm", out, data + Arguments{"--steps", "1", "--sample_every", "-1"}));
+  const auto fails = [&](const Arguments& more, const std::string& message) {
+    fs::remove_all(out / "fm");
+    fs::remove(out / "stats.safetensors");
+    refused(train("fm", out, more + Arguments{"-q"}), exit_code::usage, message);
+  };
+  fs::copy(d, folder / "other", fs::copy_options::recursive);
+  fails({"--data", spec(folder / "other"), "--latents", "cache"}, "but this run's data is folder:" + (folder / "other").string());
+  write_png(d / "train/apple/new.png", blank_image(8, 8, 1, 9));
+  fails(data, "holds latents of 60 pictures, but " + spec(d) + " has 61 now");
+  fs::remove(d / "train/apple/new.png");
+  fs::rename(d / "train/berry", d / "train/cherry");
+  fails(data, "class 1 was 'berry' when its latents were made");
+  fs::rename(d / "train/cherry", d / "train/berry");
+  fs::rename(d / "train/berry/0.png", d / "train/apple/z.png");
+  write_png(d / "train/berry/y.png", blank_image(8, 8, 1, 9));
+  fs::remove(d / "train/berry/1.png");
+  fails(data, "was of class");
+  fs::remove_all(d);                                                      // a cache serves without its pictures
+  fs::remove_all(out / "fm");
+  const Result alone = train("fm", out, data + Arguments{"--steps", "1", "--sample_every", "-1"});
+  succeeds(alone);
+  CHECK_MESSAGE(has(alone.err, "not compared with its pictures, which are not at hand"), alone.err);
+
+  // Statistics that this run computed from other pictures.
+  const fs::path next = folder / "next";
+  copy_stages(next, {"encoder"});
+  refused(train("fm", next, {"--data", "shapes?count=100,size=8,channels=1", "-q"}), exit_code::usage,
+          "mean and variance of the latents of shapes?count=200,size=8,channels=1, but this run's data is shapes?count=100");
+}
