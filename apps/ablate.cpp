@@ -176,6 +176,7 @@ int ablate(AblateConfig& config, Context& context) {
   if (context.launch.dry_run) return print_plan(run.recipe().dit, f.variants, all, context.log), exit_code::finished;
 
   run.need_folder();
+  run.preflight();
   run.prepare_stats();
   const std::filesystem::path folder = run.root() / "ablate" / f.what;
   const std::string plan = config.equal == "time" ? plan_name(run, f.variants) : "";

@@ -6,7 +6,9 @@
 #include "apps/inspect/plan.h"
 #include "apps/inspect/profile.h"
 #include "apps/support/console.h"
+#include "apps/support/limits.h"
 #include "apps/support/program.h"
+#include "apps/train/costs.h"
 #include "apps/train/recipe.h"
 #include "autodiff/inspect.h"
 #include "data/source.h"
@@ -75,10 +77,18 @@ void resolve_sizes(InspectCommand& c) {
   c.recipe.resolve();
 }
 
+// ConfigError where a step of this stage cannot fit.
+void check_memory(const Recipe& recipe, const std::string& stage) {
+  const std::string p = beyond_memory(static_cast<double>(stage_cost(recipe, stage).memory()), "a step of " + stage,
+                                      fmt::format("a batch of {}", stage_loop(recipe, stage).batch), "lower --" + stage + ".loop.batch");
+  if (!p.empty()) throw ConfigError(p);
+}
+
 // Random latents stand for data: memory and the tape do not depend on the values.
 void show_step(InspectCommand& c) {
   resolve_sizes(c);
   const bool mean_flow_step = c.step == "mf";
+  check_memory(c.recipe, mean_flow_step ? "mfd" : "fm");
   const LoopConfig& loop = mean_flow_step ? c.recipe.mfd.loop : c.recipe.fm.loop;
   DitDhConfig config = c.recipe.dit;
   config.mean_flow = mean_flow_step;
@@ -118,6 +128,7 @@ int inspect(InspectCommand& c, Context& context) {
   else if (!c.step.empty()) show_step(c);
   else {
     resolve_sizes(c);
+    if (!c.profile.empty()) check_memory(c.recipe, c.profile);
     print_result("{}", c.plan.empty()    ? profile_step(c.recipe, c.profile, c.profile_steps, c.csv)
                      : c.plan == "all" ? plan_of_recipe(c.recipe, c.planned, c.csv)
                                        : plan_of_stage(c.recipe, c.plan, c.planned, c.csv));

@@ -139,7 +139,7 @@ std::vector<std::string> class_names_of(const std::string& text) {
 void check_fits(const std::string& name, std::int64_t count, std::int64_t bytes) {
   constexpr double gib = 1 << 30;
   const double needed = double(count) * double(bytes);
-  const MemoryLimit limit = memory_limit();
+  const MemoryLimit limit = machine_memory();
   if (needed > limit.bytes)
     throw ConfigError(fmt::format("{}: {} pictures take {:.1f} GiB in memory, {} has {:.1f} GiB: take fewer (limit or count after '?'), or "
                                   "read a folder's pictures as they are needed (--latents images)",

@@ -8,7 +8,7 @@
 namespace fm {
 
 std::string beyond_memory(double bytes, const std::string& what, const std::string& of, const std::string& remedy) {
-  const MemoryLimit limit = memory_limit();
+  const MemoryLimit limit = machine_memory();
   if (bytes <= limit.bytes) return {};
   return fmt::format("{} needs about {} of memory ({}), {} has {}: {}", what, bytes_text(bytes), of, limit.whose, bytes_text(limit.bytes), remedy);
 }

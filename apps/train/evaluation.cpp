@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "apps/support/signals.h"
+#include "data/class_names.h"
 #include "nn/checkpoint.h"
 #include "tensor/error.h"
 #include "tensor/io/npy.h"
@@ -90,6 +91,17 @@ class Evaluator::Tally {
   std::vector<std::int64_t> labels_;
 };
 
+namespace {
+
+// One a label: --class-names and the words of ImageNet's ids where there are some.
+std::vector<std::string> class_names(TrainingRun& run, const SampleSource& test) {
+  std::vector<std::string> names = run.class_names().empty() ? test.class_names() : run.class_names();
+  for (std::string& name : names) name = short_class_name(name);
+  return names;
+}
+
+}  // namespace
+
 Evaluator::Evaluator(TrainingRun& run) : run_(run), test_(open_source(run.recipe().data, Split::test)), judge_(run.recipe().judge.model) {
   check_evaluation(run.recipe().evaluate, test_->count());
   refuse_other_images(run.recipe(), *test_);
@@ -104,7 +116,7 @@ Evaluator::Evaluator(TrainingRun& run) : run_(run), test_(open_source(run.recipe
   std::string missing;
   for (std::size_t c = 0; c < test_->class_names().size(); ++c)
     if (std::find(reference_.labels.begin(), reference_.labels.end(), static_cast<std::int64_t>(c)) == reference_.labels.end())
-      missing += (missing.empty() ? "" : ", ") + test_->class_names()[c];
+      missing += (missing.empty() ? "" : ", ") + class_names(run, *test_)[c];
   if (!missing.empty()) log.warning("the reference has no images of {}, which samples are of: distances and recall count that", missing);
 }
 
@@ -138,7 +150,7 @@ Score Evaluator::score(const ScoredGenerator& generator) {
   const EvaluateConfig& c = run_.recipe().evaluate;
   const auto seed = static_cast<std::uint64_t>(generator.of.seed >= 0 ? generator.of.seed : run_.recipe().seed);
   const std::vector<std::int64_t> labels = balanced_labels(c.samples, run_.recipe().classes, seed);
-  Tally tally(judge_, generator.of.name, test_->class_names());
+  Tally tally(judge_, generator.of.name, class_names(run_, *test_));
   double spent = 0, start = seconds();
   generate_batches(run_.autoencoder(), generator.generate, consecutive(first_sample, c.samples), labels, seed, c.batch,
                    [&](std::int64_t first, const Tensor& images) {
@@ -189,7 +201,7 @@ Score Evaluator::score_decoder() {
   const Recipe& r = run_.recipe();
   Rae& rae = run_.autoencoder();
   const std::vector<std::int64_t> rows = drawn_rows(reference_.rows, r.evaluate.samples);
-  Tally tally(judge_, "reconstruction", test_->class_names());
+  Tally tally(judge_, "reconstruction", class_names(run_, *test_));
   double squares = 0, spent = 0;
   const auto n = static_cast<std::int64_t>(rows.size()), batch = judged_at_a_time(r.image_size * r.image_size);
   for (std::int64_t i = 0; i < n; i += batch) {

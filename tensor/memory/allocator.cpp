@@ -1,15 +1,10 @@
 #include "tensor/memory/allocator.h"
 
-#include <sys/resource.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
-#include <fstream>
 #include <mutex>
 #include <new>
-#include <optional>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -17,6 +12,7 @@
 #include "tensor/error.h"
 #include "tensor/kernels/cpu/scratch.h"
 #include "tensor/kernels/cuda/backend.h"
+#include "tensor/memory/machine_memory.h"
 #include "tensor/memory/pages.h"
 #include "tensor/profile.h"
 
@@ -168,30 +164,8 @@ std::size_t release_cached_memory(Device device) {
   return release_cached_blocks(device) + (device.is_cuda() ? 0 : cpu::release_thread_scratch());
 }
 
-namespace {
-
-// The number that a file of Linux begins with; none where there is no such file, or a word in place of a number ("max").
-std::optional<std::size_t> number_in(const char* file) {
-  std::ifstream in(file);
-  std::size_t number = 0;
-  return in >> number ? std::optional(number) : std::nullopt;
-}
-
-std::size_t find_memory_limit() {
-  std::size_t limit = address_space;
-  const long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
-  if (pages > 0 && size > 0) limit = static_cast<std::size_t>(pages) * static_cast<std::size_t>(size);
-  for (const char* file : {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"})
-    if (const auto group = number_in(file)) limit = std::min(limit, *group);
-  rlimit own{};
-  if (getrlimit(RLIMIT_AS, &own) == 0 && own.rlim_cur != RLIM_INFINITY) limit = std::min<std::size_t>(limit, own.rlim_cur);
-  return limit;
-}
-
-}  // namespace
-
 std::size_t memory_limit() {
-  static const std::size_t limit = find_memory_limit();
+  static const auto limit = static_cast<std::size_t>(std::min(machine_memory(false).bytes, static_cast<double>(address_space)));
   return limit;
 }
 std::map<std::string, std::size_t> memory_by_op(Device device) { return pool(device).by_op(); }

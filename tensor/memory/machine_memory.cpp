@@ -12,12 +12,12 @@ namespace {
 namespace fs = std::filesystem;
 
 // "MemTotal:  16318480 kB" and "SwapTotal: ..." of proc/meminfo.
-double machine_bytes(const fs::path& root) {
+double machine_bytes(const fs::path& root, bool with_swap) {
   std::ifstream in(root / "proc/meminfo");
   double total = 0;
   for (std::string key, unit; in >> key;) {
     double value = 0;
-    if (key == "MemTotal:" || key == "SwapTotal:") {
+    if (key == "MemTotal:" || (with_swap && key == "SwapTotal:")) {
       in >> value;
       total += 1024 * value;
     }
@@ -57,8 +57,8 @@ double cgroup_bytes(const fs::path& root) {
 
 }  // namespace
 
-MemoryLimit memory_limit(const fs::path& root) {
-  MemoryLimit limit{machine_bytes(root), "this machine"};
+MemoryLimit machine_memory(bool with_swap, const fs::path& root) {
+  MemoryLimit limit{machine_bytes(root, with_swap), "this machine"};
   if (const double bytes = cgroup_bytes(root); bytes < limit.bytes) limit = {bytes, "the cgroup of this process"};
   rlimit space{};
   if (root == "/" && getrlimit(RLIMIT_AS, &space) == 0 && space.rlim_cur != RLIM_INFINITY && static_cast<double>(space.rlim_cur) < limit.bytes)

@@ -13,8 +13,8 @@ struct MemoryLimit {
   std::string whose;       // "this machine", "the cgroup of this process", "ulimit -v"
 };
 
-// The smallest of the machine's memory with its swap, the limits of the process's cgroups (version 1 and 2, parents too) and RLIMIT_AS.
-// `root` is where proc/ and sys/fs/cgroup/ lie, for tests; of another root than "/" the RLIMIT_AS is left out.
-MemoryLimit memory_limit(const std::filesystem::path& root = "/");
+// The smallest of the machine's memory (with its swap or without), the limits of the process's cgroups (version 1 and 2, parents too) and
+// RLIMIT_AS. `root` is where proc/ and sys/fs/cgroup/ lie, for tests; of another root than "/" the RLIMIT_AS is left out.
+MemoryLimit machine_memory(bool with_swap = true, const std::filesystem::path& root = "/");
 
 }  // namespace fm

@@ -80,7 +80,7 @@ TEST_CASE("64-bit values that were narrowed or multiplied") {
   const auto wrong = [&](const std::string& command, const Arguments& flags, const std::string& message) {
     refused(run(command, out, flags + Arguments{"-q"}), exit_code::usage, message);
   };
-  wrong("evaluate", {"--k", "3000000000"}, "--k: evaluate.k = 3000000000 is out of range (1 to 1000)");
+  wrong("evaluate", {"--k", "3000000000"}, "--k: evaluate.k = 3000000000 is out of range (1 to 1e6)");
   wrong("evaluate", {"--k", "4294967297"}, "--k");
   wrong("flowmap_sample", {"--calls", "9000000000000000000"}, "--calls: calls = 9000000000000000000 is out of range (1 to 10000)");
   wrong("flowmap_sample", {"--first", "9223372036854775805", "--count", "5"}, "--first");

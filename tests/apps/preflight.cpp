@@ -104,13 +104,17 @@ TEST_CASE("memory that cannot be enough is refused at once, with the remedy") {
     CHECK_MESSAGE(has(result.err, "lower " + stage + ".loop.micro_batch (now the batch of 1000000000)"), result.err);
   }
   CHECK_FALSE(fs::exists(out));
+  for (const Arguments& command : {Arguments{"--step", "mf"}, Arguments{"--step", "fm"}, Arguments{"--profile", "mfd"}, Arguments{"--profile", "fm"}})
+    refused(run("inspect", {}, command + Arguments{"--fm.loop.batch", "1G", "--mfd.loop.batch", "1G", "-q"}), exit_code::usage, " needs about ");
   // A plan may be of another machine: a warning.
   const Result planned = train("fm", out, {"--batch", "1000000000", "-n"});
   succeeds(planned);
   CHECK_MESSAGE(has(planned.err, "warning: fm needs about "), planned.err);
-  refused(run("flowmap_sample", finished_run(), {"--batch", "1000000", "--count", "1000000", "--grid=", "--npz", (folder / "a.npz").string(), "-q",
-                                                 "--data", "shapes?count=4294967296,size=8,channels=1", "--class-names", "imagenet"}),
-          exit_code::usage, "1000 lines, but there are 10 classes");
+  refused(train("fm", out, {"--data", "shapes?count=4294967296,size=8,channels=1", "-q"}), exit_code::usage, "4294967296 pictures take 256.0 GiB in memory");
+}
+
+TEST_CASE("a list of class names has a line for each class") {
+  refused(run("flowmap_sample", finished_run(), {"--class-names", "imagenet", "-q"}), exit_code::usage, "1000 lines, but there are 10 classes");
 }
 
 TEST_CASE("disk space for the checkpoints that are kept") {

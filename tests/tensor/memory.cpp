@@ -39,30 +39,31 @@ TEST_CASE("an allocation that fails is not counted") {
 }
 
 TEST_CASE("the limit of memory is the lowest of machine and cgroups") {
-  test::TempFolder root;
+  TempFolder root;
   const auto write = [&](const std::string& file, const std::string& text) {
     std::filesystem::create_directories((root.path() / file).parent_path());
     write_atomically(root.path() / file, text);
   };
-  CHECK(std::isinf(memory_limit(root.path()).bytes));                     // nothing is said
+  CHECK(std::isinf(machine_memory(true, root.path()).bytes));                     // nothing is said
   write("proc/meminfo", "MemTotal:       16000 kB\nMemFree:          5 kB\nSwapTotal:       1000 kB\n");
-  CHECK(memory_limit(root.path()).bytes == 17000 * 1024);
-  CHECK(memory_limit(root.path()).whose == "this machine");
+  CHECK(machine_memory(true, root.path()).bytes == 17000 * 1024);
+  CHECK(machine_memory(true, root.path()).whose == "this machine");
+  CHECK(machine_memory(false, root.path()).bytes == 16000 * 1024);
   write("proc/self/cgroup", "0::/slice/job\n");                           // version 2
   write("sys/fs/cgroup/slice/job/memory.max", "max\n");
-  CHECK(memory_limit(root.path()).whose == "this machine");
+  CHECK(machine_memory(true, root.path()).whose == "this machine");
   write("sys/fs/cgroup/slice/memory.max", "5000000\n");
-  CHECK(memory_limit(root.path()).bytes == 5000000);
-  CHECK(memory_limit(root.path()).whose == "the cgroup of this process");
+  CHECK(machine_memory(true, root.path()).bytes == 5000000);
+  CHECK(machine_memory(true, root.path()).whose == "the cgroup of this process");
   write("sys/fs/cgroup/slice/job/memory.max", "4000000\n");
-  CHECK(memory_limit(root.path()).bytes == 4000000);
+  CHECK(machine_memory(true, root.path()).bytes == 4000000);
   write("proc/self/cgroup", "9:cpu,memory:/a\n8:pids:/a\n");             // version 1
-  CHECK(memory_limit(root.path()).whose == "this machine");
+  CHECK(machine_memory(true, root.path()).whose == "this machine");
   write("sys/fs/cgroup/memory/a/memory.limit_in_bytes", "9223372036854771712\n");
-  CHECK(memory_limit(root.path()).whose == "this machine");
+  CHECK(machine_memory(true, root.path()).whose == "this machine");
   write("sys/fs/cgroup/memory/memory.limit_in_bytes", "3000000\n");
-  CHECK(memory_limit(root.path()).bytes == 3000000);
-  CHECK(memory_limit().bytes > 0x1p26);                                   // of this very machine
+  CHECK(machine_memory(true, root.path()).bytes == 3000000);
+  CHECK(machine_memory().bytes > 0x1p26);                                   // of this very machine
 }
 
 TEST_CASE("bytes are counted while a tensor lives and kept for the next one") {
