@@ -193,7 +193,7 @@ TEST_CASE("patch embedding is the strided convolution; unpatchify places channel
   PatchEmbed embed(3, 2, 5);
   reset_parameters(embed, 1);
   to_dtype(embed, DType::f64);
-  const auto y = embed(image).value().to_vector<double>();
+  const auto y = embed(image, DType::f64).value().to_vector<double>();
   const double *x = image.data<double>(), *w = embed.weight.value.data<double>();
   for (int n = 0; n < 6; ++n)
     for (int o = 0; o < 5; ++o) {

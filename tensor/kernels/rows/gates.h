@@ -44,7 +44,8 @@ template <class Lane, class S> FM_HD void swiglu_pull(Lane lane, std::int64_t n,
 }
 
 template <class Lane, class S, class X> FM_HD void gated_value(Lane lane, const Gated<S, X>& a, std::int64_t r, X* y_all) {
-  const auto x = read(a.x + r * a.width), h = read(a.h + r * a.width), gate = read(a.gate + r / a.modulation.share * a.modulation.ld);
+  const auto x = read(a.x + r * a.width);            // of another type than h: a declaration of its own
+  const auto h = read(a.h + r * a.width), gate = read(a.gate + r / a.modulation.share * a.modulation.ld);
   const auto y = write(y_all + r * a.width);
   lane.each(a.width, [&](std::int64_t i) { y[i] = x[i] + gate[i] * h[i]; });
 }
@@ -57,7 +58,8 @@ FM_HD void gated_push(Lane lane, const Gated<S, X>& a, std::int64_t r, const X* 
   const std::int64_t n = a.width, m = r / a.modulation.share;
   const auto h = read(a.h + r * n), gate = read(a.gate + m * a.modulation.ld);
   const auto dy = write(dy_all + r * n);
-  const auto dx = read(dx_all ? dx_all + r * n : nullptr), dh = read(dh_all ? dh_all + r * n : nullptr);
+  const auto dx = read(dx_all ? dx_all + r * n : nullptr);
+  const auto dh = read(dh_all ? dh_all + r * n : nullptr);
   if (dx_all && dh_all) lane.each(n, [&](std::int64_t i) { dy[i] = dx[i] + gate[i] * dh[i]; });
   else if (dx_all) lane.each(n, [&](std::int64_t i) { dy[i] = dx[i]; });
   else if (dh_all) lane.each(n, [&](std::int64_t i) { dy[i] = gate[i] * dh[i]; });

@@ -145,7 +145,8 @@ FM_HD void norm_push(Lane lane, const Norm<T, S, X>& a, const NormPush<T, S, X>&
 template <bool centred, class Lane, class T, class S, class X>
 FM_HD void norm_pull_x(Lane lane, const Norm<T, S, X>& a, const NormPull<T, S, X>& t, std::int64_t r) {
   const std::int64_t n = a.width;
-  const auto x = read(a.x + r * n), gy = read(t.gy + r * n);
+  const auto x = read(a.x + r * n);                  // of two types: a declaration each
+  const auto gy = read(t.gy + r * n);
   const auto gx = write(t.gx + r * n);
   const T mean = centred ? a.mean[r] : T(0), rstd = a.rstd[r];
   const T* w = a.weight;
