@@ -205,9 +205,9 @@ TEST_CASE("metrics of all ranks are those of the whole batch, also where a rank 
     if (ranks.rank() == 1) add_metrics(own, {{"rare", 7, 0.5}}, 1.0 / 3);
     const auto all = metrics_of_all(ranks, own);
     REQUIRE(all.size() == 2);
-    CHECK(near(all[0].value, 2, 1e-14));
+    CHECK(near(all[0].value.value(), 2, 1e-14));
     CHECK(all[1].name == "rare");
-    CHECK(near(all[1].value, 7, 1e-14));
+    CHECK(near(all[1].value.value(), 7, 1e-14));
   });
 }
 

@@ -26,7 +26,7 @@ struct Model {
   void visit(V&& v) {
     v("dim", dim, "width", range(1, 1e6), unit("channels"));
     v("dropout", dropout, "share dropped", range(0, 1));
-    v("widths", widths, "widths");
+    v("widths", widths, "widths", range(1, 1e6));
   }
 };
 struct Config {
@@ -38,7 +38,7 @@ struct Config {
   template <class V>
   void visit(V&& v) {
     v("model", model, "the network");
-    v("steps", steps, "optimizer steps");
+    v("steps", steps, "optimizer steps", range(0, 1e9));
     v("lr", lr, "learning rate", above(0));
     v("data", data, "what to learn");
     v("log", log, "outputs");
