@@ -149,8 +149,9 @@ void TrainingRun::check_exact_share(const std::string& stage, const MfStage& con
 }
 
 Outcome TrainingRun::train_mean_flow(const MeanFlowTraining& training) {
-  const auto& [folder, part, config, start, run_seed] = training;
-  const std::uint64_t seed = stage_seed(part, run_seed);
+  const MfStage& config = training.config;
+  const std::string &part = training.part, &start = training.start;
+  const std::uint64_t seed = stage_seed(part, training.seed);
   check_exact_share(part, config);
   prepare_stats();
   const bool needs_teacher = teacher_share(config.velocity) > 0;
@@ -161,10 +162,10 @@ Outcome TrainingRun::train_mean_flow(const MeanFlowTraining& training) {
   set_trainable(*average, false);
   const VelocitySource velocity = velocity_source(config.velocity, teacher ? guided(teacher) : VelocityNet());
 
-  Stage stage = make_stage(folder, *model, average.get());
+  Stage stage = make_stage(training.folder, *model, average.get());
   stage.prepare = [&] { latent_source(); };
   Recipe described = recipe_;                      // an ablation's variant has a config of its own
-  described.seed = run_seed;
+  described.seed = training.seed;
   stage.part = part;
   (stage.part == "mft" ? described.mft : described.mfd) = config;
   stage.fields = list_fields(described);
