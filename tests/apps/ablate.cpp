@@ -171,7 +171,9 @@ TEST_CASE("ablate: every comparison has a full table, and finished trainings are
     succeeds(result);
     const Rows table = rows_of(out / "ablate" / what / "table.csv");
     CHECK(table.size() == (what == "derivative" ? 2 : 3));
-    for (const auto& [name, row] : table) {
+    for (const auto& entry : table) {
+      const std::string& name = entry.first;
+      const auto& row = entry.second;
       CAPTURE(name);
       for (const char* column : {"seconds_a_step_mean", "peak_mib_mean", "evaluations_a_step_mean", "steps_mean", "frechet_1_mean", "accuracy_2_mean"})
         CHECK_MESSAGE(std::stod("0" + row.at(column)) > 0, column);

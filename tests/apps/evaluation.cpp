@@ -182,9 +182,9 @@ TEST_CASE("cached features of the reference: used when they are right, never bel
   altered[altered.size() - 3] ^= 0x40;
   for (const std::string& damaged : {altered, bytes.substr(0, bytes.size() / 2), std::string()}) {
     write_atomically(cache, damaged);
-    const auto [again, messages] = score();
-    CHECK(again.frechet == right.frechet);
-    CHECK_MESSAGE(has(messages, "the features are computed again"), messages);
+    const auto again = score();
+    CHECK(again.first.frechet == right.frechet);
+    CHECK_MESSAGE(has(again.second, "the features are computed again"), again.second);
     CHECK(read_file(cache) == bytes);
   }
   // The features of other images under this name.
@@ -212,10 +212,10 @@ TEST_CASE("a class of the test split that is gone, or a picture that is another,
   CHECK(other.reference_id != whole.reference_id);
   CHECK(other.frechet != whole.frechet);
   fs::remove_all(pictures / "test/left");
-  const auto [less, messages] = score();
-  CHECK(less.reference == 87);
-  CHECK(less.frechet != other.frechet);
-  CHECK_MESSAGE(has(messages, "no images of left"), messages);
+  const auto less = score();
+  CHECK(less.first.reference == 87);
+  CHECK(less.first.frechet != other.frechet);
+  CHECK_MESSAGE(has(less.second, "no images of left"), less.second);
 }
 
 TEST_CASE("two evaluations at once keep both their rows, and the report says what the table says") {

@@ -37,7 +37,7 @@ TEST_CASE("ImageNet's classes: a thousand in the order of their ids, and those t
   const std::pair<const char*, std::int64_t> known[] = {{"tench", 0},          {"goldfish", 1},     {"Great White Shark", 2}, {"golden retriever", 207},
                                                         {"n02099601", 207},    {"otter", 360},      {"red panda", 387},       {"giant panda", 388},
                                                         {"n15075141", 999},    {"toilet tissue", 999}, {"207", 207},          {"Tinca tinca", 0}};
-  for (const auto& [text, label] : known) CHECK_MESSAGE(label_named(text, names, 1000) == label, text);
+  for (const auto& k : known) CHECK_MESSAGE(label_named(k.first, names, 1000) == k.second, k.first);
   CHECK(short_class_name(names[0]) == "tench");
   CHECK(message_of("crane", names) == "class 'crane' is the name of labels 134 and 517: give the number of one");
   CHECK(has(message_of("retriever", names), "no class has that name; there are 1000 classes, 0 to 999; like it: "));

@@ -66,12 +66,16 @@ std::map<std::string, std::string> read(const std::string& file, std::vector<Unr
 TEST_CASE("files of other programs are read number for number, and what cannot be read alone is not") {
   const auto wanted = expected();
   CHECK(wanted.size() >= 8);
-  for (const auto& [file, entries] : wanted) {
+  for (const auto& of_file : wanted) {               // no structured bindings: clang 14 cannot capture them
+    const auto& file = of_file.first;
+    const auto& entries = of_file.second;
     CAPTURE(file);
     std::vector<UnreadEntry> unread;
     const auto got = read(file, unread);
     CHECK(got.size() == entries.size());
-    for (const auto& [name, entry] : entries) {
+    for (const auto& named : entries) {
+      const auto& name = named.first;
+      const auto& entry = named.second;
       CAPTURE(name);
       REQUIRE(got.contains(name));
       CHECK(got.at(name) == entry);

@@ -172,7 +172,8 @@ FM_HD void norm_pull_x(Lane lane, const Norm<T, S, X>& a, const NormPull<T, S, X
 template <bool centred, class Lane, class T, class S, class X>
 FM_HD void norm_pull_modulation(Lane lane, const Norm<T, S, X>& a, const NormPull<T, S, X>& t, std::int64_t r, bool first) {
   const std::int64_t n = a.width, m = r / a.modulation.share * t.ld;
-  const auto x = read(a.x + r * n), gy = read(t.gy + r * n);
+  const auto x = read(a.x + r * n);
+  const auto gy = read(t.gy + r * n);
   const T *w = a.weight, *b = a.bias;
   const T mean = centred ? a.mean[r] : T(0), rstd = a.rstd[r];
   const auto accumulate = [&](T* out, auto f) {
@@ -190,7 +191,8 @@ FM_HD void norm_pull_modulation(Lane lane, const Norm<T, S, X>& a, const NormPul
 template <bool centred, class Lane, class T, class S, class X>
 FM_HD void norm_pull_weight(Lane lane, const Norm<T, S, X>& a, const NormPull<T, S, X>& t, std::int64_t r, T* gw, T* gb) {
   const std::int64_t n = a.width;
-  const auto x = read(a.x + r * n), gy = read(t.gy + r * n);
+  const auto x = read(a.x + r * n);
+  const auto gy = read(t.gy + r * n);
   const S* scale_row = modulation_row(a.scale, a.modulation, r);
   const auto scale = read(scale_row);
   const T mean = centred ? a.mean[r] : T(0), rstd = a.rstd[r];
