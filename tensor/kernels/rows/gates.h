@@ -77,7 +77,8 @@ FM_HD void gated_pull_group(Lane lane, const Gated<S, X>& a, std::int64_t m, con
   const std::int64_t end = begin + a.modulation.share < a.rows ? begin + a.modulation.share : a.rows;
   const auto gate = read(a.gate + m * a.modulation.ld);
   for (std::int64_t r = begin; r < end; ++r) {
-    const auto gy = read(gy_all + r * n), h = read(a.h + r * n);
+    const auto gy = read(gy_all + r * n);
+    const auto h = read(a.h + r * n);
     if (gh_all) {
       const auto gh = write(gh_all + r * n);
       lane.each(n, [&](std::int64_t i) { gh[i] = gate[i] * gy[i]; });
