@@ -68,7 +68,8 @@ struct Sigmoid {                                 // y = 1/(1 + e^-x),  dy/dx = y
   template <class T> FM_HD static T slope_from_output(T y) { return y * (T(1) - y); }
 };
 struct Silu {                                    // y = x s, s = sigmoid x,  dy/dx = s(1 + x(1 - s))
-  template <class T> FM_HD static T value(T x) { return x * math::sigmoids(x).sigmoid; }     // shared with the slope where both are wanted
+  // By 1 / (1 + e^-x), not by sigmoids(): e^x is flushed to 0 below -87, where x s is still a normal number.
+  template <class T> FM_HD static T value(T x) { return x * math::sigmoid(x); }
   template <class T> FM_HD static T slope(T x) {
     const auto s = math::sigmoids(x);
     return s.sigmoid * (T(1) + x * s.rest);

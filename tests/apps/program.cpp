@@ -275,8 +275,8 @@ TEST_CASE("a file that is larger than the limit is an error, not the end by SIGX
 
 TEST_CASE("no thread: said with the limit, before anything is begun") {
   TempFolder folder;
-  // Address space for the program itself, not for the stacks of a thousand threads.
-  const Result result = run_shell("ulimit -v 600000; exec \"$0\" --threads 1000 --steps 1 --out " + (folder / "run").string(), own_folder() / "demo_program");
+  // Address space for the program itself (and the libraries of CUDA), not for the 8 GiB of a thousand threads' stacks.
+  const Result result = run_shell("ulimit -v 4000000; exec \"$0\" --threads 1000 --steps 1 --out " + (folder / "run").string(), own_folder() / "demo_program");
   CHECK(result.code == 1);
   CHECK_MESSAGE(has(result.err, "error: no thread could be started: Resource temporarily unavailable"), result.err);
   CHECK_MESSAGE(has(result.err, "ulimit -u"), result.err);

@@ -228,6 +228,7 @@ TEST_CASE("samples that are not finite are refused by their number, before they 
   c.decoder.width = 8, c.decoder.depth = 1, c.decoder.heads = 2, c.decoder.mlp_width = 8;
   c.decoder.latent_channels = 8, c.decoder.latent_size = 2, c.decoder.patch_size = 4;
   Rae rae(c, 1);
+  rae.stats = {Tensor::zeros({8, 2, 2}), Tensor::ones({8, 2, 2})};
   const std::vector<std::int64_t> labels(7, 0);
   const Samples samples = consecutive(100, 7);
   std::int64_t calls = 0;
