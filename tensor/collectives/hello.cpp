@@ -60,8 +60,8 @@ std::optional<Hello> decode_hello(std::string_view in) {
   const auto purpose = take<std::uint32_t>(in);
   h.port = take<std::uint32_t>(in);
   h.nonce = in;
-  if (purpose > static_cast<std::uint32_t>(Purpose::notice_line)) return {};
-  h.purpose = static_cast<Purpose>(purpose);
+  if (purpose > static_cast<std::uint32_t>(HelloPurpose::notice_line)) return {};
+  h.purpose = static_cast<HelloPurpose>(purpose);
   return h;
 }
 

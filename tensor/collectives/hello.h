@@ -24,12 +24,12 @@ constexpr std::uint32_t rendezvous_protocol = 2;
 constexpr std::uint64_t hello_magic = 0x464C4F574D415031, challenge_magic = 0x464C4F574D414332, verdict_magic = 0x464C4F574D415632;
 constexpr std::size_t nonce_bytes = 16, hello_bytes = 36 + nonce_bytes, challenge_bytes = 12 + nonce_bytes, verdict_head_bytes = 16 + 32;
 
-enum class Purpose : std::uint32_t { join, data_line, notice_line };
+enum class HelloPurpose : std::uint32_t { join, data_line, notice_line };
 
 struct Hello {
   std::uint32_t version = rendezvous_protocol, job = 0;   // job: a checksum of its name
   std::int32_t rank = 0, size = 0, to = 0;                // who speaks, of how many, to which rank
-  Purpose purpose = Purpose::join;
+  HelloPurpose purpose = HelloPurpose::join;
   std::uint32_t port = 0;                                 // join: where this rank listens
   std::string nonce;
 };

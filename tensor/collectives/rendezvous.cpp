@@ -27,7 +27,7 @@ std::string list_of(const std::vector<int>& ranks) {
   return (ranks.size() == 1 ? "rank " : "ranks ") + text;
 }
 
-Hello hello_of(const TcpRendezvous& w, Purpose purpose, int to, int port) {
+Hello hello_of(const TcpRendezvous& w, HelloPurpose purpose, int to, int port) {
   return {rendezvous_protocol, crc32c(w.job), w.rank, w.size, to, purpose, static_cast<std::uint32_t>(port), random_bytes(nonce_bytes)};
 }
 
@@ -40,7 +40,7 @@ std::string objection(const Hello& h, const TcpRendezvous& w, bool there_already
   if (h.job != crc32c(w.job)) return "rank 0 at " + place(w) + " belongs to another job";
   if (h.size != w.size) return "rank 0 expects " + std::to_string(w.size) + " ranks, this one " + std::to_string(h.size);
   if (h.rank <= 0 || h.rank >= w.size) return who + " is not below " + std::to_string(w.size);
-  if (h.purpose == Purpose::join && (h.port < 1 || h.port > 65535)) return who + " listens at no port";
+  if (h.purpose == HelloPurpose::join && (h.port < 1 || h.port > 65535)) return who + " listens at no port";
   if (there_already) return who + " is there already: two processes were started with the same rank";
   return "";
 }
@@ -61,7 +61,7 @@ void drop_those_who_went(Guests& there) {
 
 void take_guest(Admission::Guest guest, const TcpRendezvous& w, Guests& there) {
   const int rank = guest.hello.rank;
-  if (guest.hello.purpose != Purpose::join) return;
+  if (guest.hello.purpose != HelloPurpose::join) return;
   const std::string why = objection(guest.hello, w, there.contains(rank));
   if (why.empty()) there.emplace(rank, std::move(guest));
   else answer(guest, Verdict::refused, why, w.secret, {steady_seconds()});
@@ -126,7 +126,7 @@ Attempt try_to_join(const TcpRendezvous& w, const Socket& s, const Patience& pat
   std::vector<Socket> listeners = listen_beside(s, w, patience);
   const int port = port_of(listeners.front());
   Admission door(std::move(listeners), rules_for(w));
-  const Hello hello = hello_of(w, Purpose::join, 0, port);
+  const Hello hello = hello_of(w, HelloPurpose::join, 0, port);
   const std::size_t most = most_bytes_of_reason + most_bytes_of_place * static_cast<std::size_t>(w.size);
   // Rank 0's own deadline began at another time: it names who is missing, so it may speak first.
   const Conversation c = introduce(s, hello, w.secret, std::clamp(patience.deadline - steady_seconds(), 0.1, 10.0), most, {patience.deadline + 10, patience.check});
@@ -198,7 +198,7 @@ Joined join_where_found(TcpRendezvous& w, const Patience& patience) {
 
 // ---- all to all -------------------------------------------------------------------------------------------------------------------
 
-Socket connect_to_rank(const TcpRendezvous& w, int r, Purpose purpose, const Place& p, const Patience& patience) {
+Socket connect_to_rank(const TcpRendezvous& w, int r, HelloPurpose purpose, const Place& p, const Patience& patience) {
   const std::string host = p.host == "-" ? w.host : p.host;
   const std::string who = me(w) + " cannot reach rank " + std::to_string(r) + " at " + place(host, p.port) + ": ";
   std::string why;
@@ -225,7 +225,7 @@ class Table {
 
   void connect_to_lower(const Places& places, const Patience& patience) {
     for (int r = 0; r < w_.rank; ++r)
-      for (Purpose purpose : {Purpose::data_line, Purpose::notice_line})
+      for (HelloPurpose purpose : {HelloPurpose::data_line, HelloPurpose::notice_line})
         slot(r, purpose) = connect_to_rank(w_, r, purpose, places[static_cast<std::size_t>(r)], patience);
   }
 
@@ -239,19 +239,19 @@ class Table {
   std::vector<Lines> take() { return std::move(lines_); }
 
  private:
-  Socket& slot(int rank, Purpose purpose) {
+  Socket& slot(int rank, HelloPurpose purpose) {
     Lines& l = lines_[static_cast<std::size_t>(rank)];
-    return purpose == Purpose::data_line ? l.data : l.notices;
+    return purpose == HelloPurpose::data_line ? l.data : l.notices;
   }
   std::vector<int> missing() {
     std::vector<int> ranks;
     for (int r = w_.rank + 1; r < w_.size; ++r)
-      if (!slot(r, Purpose::data_line).open() || !slot(r, Purpose::notice_line).open()) ranks.push_back(r);
+      if (!slot(r, HelloPurpose::data_line).open() || !slot(r, HelloPurpose::notice_line).open()) ranks.push_back(r);
     return ranks;
   }
   int seat(Admission::Guest& guest) {
     const Hello& h = guest.hello;
-    std::string why = objection(h, w_, h.purpose == Purpose::join);            // late: everybody is there
+    std::string why = objection(h, w_, h.purpose == HelloPurpose::join);            // late: everybody is there
     if (why.empty() && (h.to != w_.rank || h.rank <= w_.rank)) why = "this is rank " + std::to_string(w_.rank);
     if (why.empty() && slot(h.rank, h.purpose).open()) why = "rank " + std::to_string(h.rank) + " is connected already";
     const Io told = answer(guest, why.empty() ? Verdict::welcome : Verdict::refused, why, w_.secret, {steady_seconds() + 1});

@@ -56,7 +56,7 @@ bool is_closed(const Socket& s) {
   return true;
 }
 
-Hello hello_of(int rank, int size, Purpose purpose = Purpose::join, int port = 4000) {
+Hello hello_of(int rank, int size, HelloPurpose purpose = HelloPurpose::join, int port = 4000) {
   return {rendezvous_protocol, 0, rank, size, 0, purpose, static_cast<std::uint32_t>(port), std::string(nonce_bytes, 'n')};
 }
 
@@ -424,10 +424,10 @@ TEST_CASE("an address that cannot be reached: why, and for how long it was tried
 }
 
 TEST_CASE("hellos and lists: round trips, and whatever is not one") {
-  const Hello h = hello_of(3, 9, Purpose::notice_line, 65535);
+  const Hello h = hello_of(3, 9, HelloPurpose::notice_line, 65535);
   const auto again = decode_hello(encode(h));
   REQUIRE(again);
-  CHECK((again->rank == 3 && again->size == 9 && again->purpose == Purpose::notice_line && again->port == 65535 && again->nonce == h.nonce));
+  CHECK((again->rank == 3 && again->size == 9 && again->purpose == HelloPurpose::notice_line && again->port == 65535 && again->nonce == h.nonce));
   for (std::size_t n = 0; n < hello_bytes; ++n) CHECK_FALSE(decode_hello(encode(h).substr(0, n)));
   CHECK_FALSE(decode_hello(encode(h) + "x"));
   std::string other = encode(h);
