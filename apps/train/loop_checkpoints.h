@@ -17,7 +17,7 @@ class LoopCheckpoints {
   // All must outlive it.
   LoopCheckpoints(Stage& stage, const LoopConfig& loop, std::uint64_t seed, AdamW& optimizer, Context& context);
 
-  // Loads what training goes on from, into the stage and the optimizer: its step; 0 where there is nothing yet. Tensors on all ranks; the first
+  // Loads the checkpoint to resume from into the stage and the optimizer: its step; 0 where there is nothing yet. Tensors on all ranks; the first
   // one then moves checkpoints of later steps aside, and sets `latest`. FileError, ConfigError, before anything is written: a checkpoint cannot
   // be read, --resume names none, it does not fit the config, or it was made from other weights than stage.made_from.
   std::int64_t resume();

@@ -31,7 +31,7 @@ void LoopFiles::begin_again(std::uint64_t seed, std::int64_t step) {
 
 template <class F> void LoopFiles::attempt(const char* what, const F& write) {
   const auto told = [&](const std::string& why) {
-    if (failed_.insert(what).second) context_.log.warning("{}: {}: {}; training goes on without it", stage_.name, what, why);
+    if (failed_.insert(what).second) context_.log.warning("{}: {}: {}; training continues without it", stage_.name, what, why);
   };
   try {
     write();

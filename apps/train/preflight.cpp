@@ -172,7 +172,7 @@ void TrainingRun::check_test_split(bool evaluated) const {
                                   recipe_.evaluate.samples, k));
 }
 
-// Of the cache of latents, less what is there of it.
+// Bytes that the latent cache still needs: its size less the finished shards.
 double TrainingRun::cache_bytes() {
   const double one = real(recipe_.dit.channels * recipe_.dit.input_size * recipe_.dit.input_size) * (recipe_.latents.dtype == "f32" ? 4 : 2);
   return std::max(0.0, real(pictures()->count()) * one * (recipe_.latents.flip ? 2 : 1) - bytes_below(latents_folder()));
