@@ -209,12 +209,12 @@ Score Evaluator::score_decoder() {
     const std::vector<std::int64_t> part(rows.begin() + i, rows.begin() + std::min(n, i + batch));
     const Tensor x = read_rows(*test_, part);
     const double start = seconds();
-    const Tensor y = rae.decode(rae.stats.normalise(rae.encode(x.to(default_device())))).to(Device{});
+    const Tensor y = rae.decode(rae.stats.normalise(rae.encode(x))).to(Device{});
     spent += seconds() - start;
     std::vector<std::int64_t> labels;
     for (const std::int64_t row : part) labels.push_back(test_->label(row));
     tally.add(y, labels);
-    squares += sum_squares(y - x);
+    squares += sum_squares(y - x.to(Device{}));
     run_.context().log.status(fmt::format("reconstruction: {}/{} images", tally.count(), n));
   }
   run_.context().log.end_status();

@@ -6,6 +6,7 @@
 #include "apps/support/console.h"
 #include "tensor/io/mapped_file.h"
 #include "tests/support/child.h"
+#include "tests/support/sanitized.h"
 
 using namespace fm;
 using namespace fm::test;
@@ -274,6 +275,7 @@ TEST_CASE("a file that is larger than the limit is an error, not the end by SIGX
 }
 
 TEST_CASE("no thread: said with the limit, before anything is begun") {
+  if (sanitized) return;
   TempFolder folder;
   // Address space for the program itself (and the libraries of CUDA), not for the 8 GiB of a thousand threads' stacks.
   const Result result = run_shell("ulimit -v 4000000; exec \"$0\" --threads 1000 --steps 1 --out " + (folder / "run").string(), own_folder() / "demo_program");

@@ -92,7 +92,7 @@ struct OtherUses {
   // Every input and parameter is used before, in and after recomputed parts, one part in another, one argument given twice.
   Var operator()(bool again, const Var& x, const Var& z) const {
     const auto block = [this](const Vars& u) { return tanh(linear(u[0], w)) * u[0] + sin(u[1]) * u[1] * v; };
-    const auto nested = [&, this](const Vars& u) { return part(again, block, {u[0] * v, u[1]}) + slice(concat({u[0], u[1]}, 1), 1, 7, 40); };
+    const auto nested = [=, this](const Vars& u) { return part(again, block, {u[0] * v, u[1]}) + slice(concat({u[0], u[1]}, 1), 1, 7, 40); };
     const Var before = linear(x, w) * v + exp(z) + z;
     const Var a = part(again, block, {x, before}), b = part(again, nested, {a, x}), c = part(again, block, {b, b});
     const Var d = part(again, [this](const Vars& u) { return linear(u[0], w) * u[0]; }, {Var(x)});

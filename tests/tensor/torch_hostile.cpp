@@ -8,6 +8,7 @@
 #include "tensor/io/atomic_file.h"
 #include "tensor/io/torch_file.h"
 #include "tests/support/pickle_bytes.h"
+#include "tests/support/sanitized.h"
 #include "tests/support/temp_folder.h"
 #include "tests/support/text.h"
 #include "tests/support/zip_bytes.h"
@@ -272,14 +273,6 @@ long peak_kib() {
   getrusage(RUSAGE_SELF, &usage);
   return usage.ru_maxrss;
 }
-
-#if defined(__SANITIZE_ADDRESS__)
-constexpr bool sanitized = true;
-#elif defined(__has_feature)
-constexpr bool sanitized = __has_feature(address_sanitizer);
-#else
-constexpr bool sanitized = false;
-#endif
 
 }  // namespace
 
