@@ -121,7 +121,8 @@ int measure_untrained(AblateConfig& config, Context& context) {
   Recipe& recipe = config.recipe;
   if (!recipe.has_sizes()) {
     const auto data = open_source(recipe.data, Split::train);
-    recipe.take_sizes(data->height(), data->channels(), static_cast<std::int64_t>(data->class_names().size()));
+    const PictureSize size = picture_size(*data, "the size of a step");
+    recipe.take_sizes(size.height, size.channels, static_cast<std::int64_t>(data->class_names().size()));
   }
   recipe.resolve();
   const std::vector<std::int64_t> all = seeds(config);

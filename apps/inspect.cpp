@@ -72,7 +72,8 @@ void show_checkpoint(const InspectCommand& c, Context& context) {
 void resolve_sizes(InspectCommand& c) {
   if (!c.recipe.has_sizes()) {
     const auto data = open_source(c.recipe.data, Split::train);
-    c.recipe.take_sizes(data->height(), data->channels(), static_cast<std::int64_t>(data->class_names().size()));
+    const PictureSize size = picture_size(*data, "the size of a step");
+    c.recipe.take_sizes(size.height, size.channels, static_cast<std::int64_t>(data->class_names().size()));
   }
   c.recipe.resolve();
 }

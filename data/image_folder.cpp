@@ -170,7 +170,7 @@ struct Findings {
 
 }  // namespace
 
-ImageFolder::ImageFolder(const fs::path& path, ImageFolderOptions options, Split split) : options_(options) {
+ImageFolder::ImageFolder(const fs::path& path, ImageFolderOptions options, Split split) : name_(path.string()), options_(options) {
   if (options.size < 1 || (options.channels != 1 && options.channels != 3)) {
     throw ConfigError(
         fmt::format("image folder: size {}, channels {}: needs a positive size and 1 or 3 channels", options.size, options.channels));
@@ -204,10 +204,17 @@ ImageFolder::ImageFolder(const fs::path& path, ImageFolderOptions options, Split
   notes_ = findings.notes(root, class_names_, files_.size());
 }
 
-void ImageFolder::read(std::int64_t index, const PhiloxBlock& random, std::uint8_t* planes) const {
+void ImageFolder::read(std::int64_t index, const PhiloxBlock& random, void* out) const {
   const Image image = read_image(files_[std::size_t(index)].path, options_.channels);
   const int size = options_.size;
-  planes_from_image(options_.crop == Crop::center ? center_crop(image, size) : random_crop(image, size + size / 2, size, random), planes);
+  planes_from_image(options_.crop == Crop::center ? center_crop(image, size) : random_crop(image, size + size / 2, size, random),
+                    static_cast<std::uint8_t*>(out));
+}
+
+std::optional<std::string> ImageFolder::stamp(std::int64_t index) const {
+  const fs::path& file = files_[std::size_t(index)].path;
+  std::error_code error;
+  return fmt::format("{} {} ", file.filename().string(), fs::file_size(file, error));
 }
 
 std::vector<std::string> image_folder_classes(const fs::path& path) {
@@ -220,7 +227,7 @@ Dataset load_image_folder(const fs::path& path, const ImageFolderOptions& option
   if (options.crop != Crop::center)
     throw ConfigError(fmt::format("{}: crop=random draws anew each epoch, but here pictures are read once: leave it out", path.string()));
   const ImageFolder folder(path, options, split);
-  Dataset data{path.filename().string(), folder.count(), folder.channels(), folder.height(), folder.width(), {}, {},
+  Dataset data{path.filename().string(), folder.count(), options.channels, options.size, options.size, {}, {},
                folder.class_names(), folder.notes()};
   check_fits(path.string(), data.count, data.sample_size());
   data.pixels.resize(std::size_t(data.count * data.sample_size()));

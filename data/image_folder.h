@@ -36,19 +36,22 @@ class ImageFolder : public SampleSource {
  public:
   // FileError: no such folder, no pictures for the split, a class whose pictures cannot be read, or one that only the test split has.
   ImageFolder(const std::filesystem::path& path, ImageFolderOptions options, Split split);
+  std::string name() const override { return name_; }
   std::int64_t count() const override { return std::int64_t(files_.size()); }
-  int channels() const override { return options_.channels; }
-  int height() const override { return options_.size; }
-  int width() const override { return options_.size; }
+  Shape shape() const override { return {options_.channels, options_.size, options_.size}; }
+  DType dtype() const override { return DType::u8; }
   std::int32_t label(std::int64_t index) const override { return files_[std::size_t(index)].label; }
   const std::vector<std::string>& class_names() const override { return class_names_; }
-  void read(std::int64_t index, const PhiloxBlock& random, std::uint8_t* planes) const override;
+  void read(std::int64_t index, const PhiloxBlock& random, void* out) const override;
+  bool is_random() const override { return options_.crop == Crop::random; }
+  std::optional<std::string> stamp(std::int64_t index) const override;  // the file's name and size
 
   const std::vector<std::string>& notes() const override { return notes_; }
 
   const std::vector<ImageFile>& files() const { return files_; }
 
  private:
+  std::string name_;
   ImageFolderOptions options_;
   std::vector<ImageFile> files_;
   std::vector<std::string> class_names_, notes_;

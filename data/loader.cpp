@@ -29,35 +29,42 @@ std::vector<EpochRow> rows_in_place(std::int64_t count, std::int64_t first, std:
 Loader::Loader(std::shared_ptr<const SampleSource> source, LoaderOptions options)
     : source_(std::move(source)), options_(options), ahead_([this](std::int64_t first, std::int64_t n) { return batch(first, n); }) {
   if (options.workers < 0) throw ConfigError(fmt::format("loader: {} workers: must not be negative", options.workers));
-  if (source_->count() < 1) throw ConfigError("loader: the source has no samples");
+  if (source_->count() < 1) throw ConfigError(fmt::format("loader: {} has no samples", source_->name()));
+  if (source_->dtype() != DType::u8 && source_->dtype() != DType::f32)
+    throw ConfigError(fmt::format("loader: {} has samples of {}; u8 and f32 can be loaded", source_->name(), name_of(source_->dtype())));
+  if (options.flip) picture_size(*source_, "mirroring (flip)");
 }
 
-void Loader::read(const EpochRow& row, float* pixels) const {
+void Loader::read(const EpochRow& row, float* x) const {
   const SampleSource& s = *source_;
-  const std::int64_t lines = std::int64_t(s.channels()) * s.height(), size = lines * s.width();
+  const PhiloxBlock random = RandomKey{options_.seed, crop_stream}.block(std::uint64_t(row.index), row.epoch);
+  if (s.dtype() == DType::f32) return s.read(row.index, random, x);
+  const std::int64_t size = s.shape().numel();
   std::vector<std::uint8_t> bytes(static_cast<std::size_t>(size));
-  s.read(row.index, RandomKey{options_.seed, crop_stream}.block(std::uint64_t(row.index), row.epoch), bytes.data());
+  s.read(row.index, random, bytes.data());
   static const std::array<float, 256> level = [] {
     std::array<float, 256> table;
     for (std::size_t i = 0; i < 256; ++i) table[i] = float(i) / 255.0f;
     return table;
   }();
-  for (std::int64_t i = 0; i < size; ++i) pixels[i] = level[bytes[std::size_t(i)]];
-  if (options_.flip && is_mirrored(options_.seed, row)) mirror(pixels, lines, s.width());
+  for (std::int64_t i = 0; i < size; ++i) x[i] = level[bytes[std::size_t(i)]];
+  if (options_.flip && is_mirrored(options_.seed, row)) mirror(x, size / s.shape().back(), s.shape().back());
 }
 
-ImageBatch Loader::batch(std::int64_t first, std::int64_t n) const {
+SampleBatch Loader::batch(std::int64_t first, std::int64_t n) const {
   const SampleSource& s = *source_;
   if (first < 0 || n < 1)
     throw ShapeError(fmt::format("loader: rows from {}, {} of them: the first must not be negative, and one at least", first, n));
-  ImageBatch b;
+  SampleBatch b;
   b.rows = options_.shuffle ? epoch_rows(s.count(), options_.seed, first, n) : rows_in_place(s.count(), first, n);
-  b.pixels = Tensor::empty({n, s.channels(), s.height(), s.width()}, DType::f32, Device{});
+  Shape shape{n};
+  for (const std::int64_t d : s.shape()) shape.push_back(d);
+  b.x = Tensor::empty(shape, DType::f32, Device{});
   b.labels = Tensor::empty({n}, DType::i64, Device{});
-  float* pixels = b.pixels.data<float>();
-  const std::int64_t size = b.pixels.numel() / n;
+  float* x = b.x.data<float>();
+  const std::int64_t size = b.x.numel() / n;
   for (std::int64_t i = 0; i < n; ++i) b.labels.data<std::int64_t>()[i] = s.label(b.rows[std::size_t(i)].index);
-  on_threads(n, options_.workers, [&](std::int64_t i) { read(b.rows[std::size_t(i)], pixels + i * size); });
+  on_threads(n, options_.workers, [&](std::int64_t i) { read(b.rows[std::size_t(i)], x + i * size); });
   return b;
 }
 

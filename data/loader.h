@@ -13,42 +13,43 @@
 
 namespace fm {
 
-struct ImageBatch {
+struct SampleBatch {
   std::vector<EpochRow> rows;  // where each sample stands
-  Tensor pixels;               // (n, channels, height, width) f32 in [0, 1]
+  Tensor x;                    // (n, shape of a sample) f32: levels of pictures in [0, 1], values of others as they are
   Tensor labels;               // i64 (n)
 };
 
 struct LoaderOptions {
   std::uint64_t seed = 0;
   bool shuffle = true;
-  bool flip = false;  // mirror left and right with probability 1/2, drawn by (seed, epoch, sample)
+  bool flip = false;  // pictures only: mirror left and right with probability 1/2, drawn by (seed, epoch, sample)
   int workers = 1;    // threads that decode; 0: the caller's, and nothing is prepared ahead
 };
 
 class Loader {
  public:
+  // ConfigError: no samples, samples of another type than u8 and f32, a flip of what are no pictures.
   Loader(std::shared_ptr<const SampleSource> source, LoaderOptions options);
   Loader(const Loader&) = delete;
   Loader& operator=(const Loader&) = delete;
 
   const SampleSource& source() const { return *source_; }
 
-  // Rows first ... first + n - 1 of the order (see epoch_rows), computed here and now. FileError: the first picture, in the batch's order,
+  // Rows first ... first + n - 1 of the order (see epoch_rows), computed here and now. FileError: the first sample, in the batch's order,
   // that cannot be read.
-  ImageBatch batch(std::int64_t first, std::int64_t n) const;
+  SampleBatch batch(std::int64_t first, std::int64_t n) const;
 
   // The same, prepared in the background: the rows behind, or those from `next` on.
-  ImageBatch take(std::int64_t first, std::int64_t n, std::int64_t next = -1) {
+  SampleBatch take(std::int64_t first, std::int64_t n, std::int64_t next = -1) {
     return options_.workers == 0 ? batch(first, n) : ahead_.take(first, n, next);
   }
 
  private:
-  void read(const EpochRow& row, float* pixels) const;
+  void read(const EpochRow& row, float* x) const;
 
   std::shared_ptr<const SampleSource> source_;
   LoaderOptions options_;
-  ReadAhead<ImageBatch> ahead_;
+  ReadAhead<SampleBatch> ahead_;
 };
 
 }  // namespace fm

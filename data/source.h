@@ -1,39 +1,56 @@
-// What a loader reads from: samples of one shape with a label, by index.
+// Samples by number: what a loader reads from. A sample is an array of one shape and type with a label; pictures are one kind of it.
 #pragma once
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "data/dataset.h"
+#include "tensor/dtype.h"
 #include "tensor/random/philox.h"
+#include "tensor/shape.h"
 
 namespace fm {
 
 class SampleSource {
  public:
   virtual ~SampleSource() = default;
+  virtual std::string name() const = 0;    // for messages: "shapes", a file or a folder
   virtual std::int64_t count() const = 0;
-  virtual int channels() const = 0;
-  virtual int height() const = 0;
-  virtual int width() const = 0;
-  virtual std::int32_t label(std::int64_t index) const = 0;
-  virtual const std::vector<std::string>& class_names() const = 0;
-  virtual const std::vector<std::string>& notes() const;  // what a user should know of how it was read: a line each
-  // Writes channels*height*width bytes, planes one after the other. `random` decides what a source leaves to chance (a random crop). Called
-  // from any thread.
-  virtual void read(std::int64_t index, const PhiloxBlock& random, std::uint8_t* planes) const = 0;
+  virtual Shape shape() const = 0;         // of one sample: (channels, height, width), (2), (channels, length), ...
+  // u8: levels of pictures, which a loader gives as level / 255. f32: values, which it gives as they are. No other types.
+  virtual DType dtype() const = 0;
+  virtual std::int32_t label(std::int64_t index) const = 0;          // 0 .. class_names().size() - 1
+  virtual const std::vector<std::string>& class_names() const = 0;   // at least one
+  virtual const std::vector<std::string>& notes() const;             // what a user should know of how the data was read: a line each
+
+  // Writes shape().numel() elements of dtype(), row-major. `random` decides what a source leaves to chance (a random crop). Called from any
+  // thread. FileError: this sample cannot be read, or is not finite.
+  virtual void read(std::int64_t index, const PhiloxBlock& random, void* out) const = 0;
+  virtual bool is_random() const { return false; }                   // whether read() depends on `random`
+
+  // What stands for sample `index` in fingerprint(), where its contents take too long to read: a file's name and size. None: its contents.
+  virtual std::optional<std::string> stamp(std::int64_t) const { return std::nullopt; }
 };
+
+// Pictures: u8 of three dimensions.
+struct PictureSize {
+  int channels = 0, height = 0, width = 0;
+};
+
+// ConfigError where the samples are no pictures: "points:moons: samples are f32 [2]; the judge needs pictures, u8 [channels, height, width]".
+// `user` is who needs them, "the judge".
+PictureSize picture_size(const SampleSource& source, const std::string& user);
 
 // A data set in memory as a source.
 std::shared_ptr<const SampleSource> as_source(std::shared_ptr<const Dataset> data);
 
-// As open_dataset, but a folder's pictures are read when they are asked for: for collections larger than memory.
+// As open_dataset (dataset.h), but of any kind of sample, and what lies in files is read when it is asked for: for collections larger than memory.
 std::shared_ptr<const SampleSource> open_source(const std::string& spec, Split split);
 
-// Which samples these are, eight hexadecimal digits: crc32c of shape, class names, labels, and of the pixels, or where pictures are files that are
-// read when they are asked for, of their names and sizes.
+// Which samples these are, eight hexadecimal digits: crc32c of shape, type (where it is not u8), class names, labels, and contents or stamps.
 std::string fingerprint(const SampleSource& source);
 
 }  // namespace fm

@@ -20,13 +20,14 @@ namespace {
 double seconds() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 void refuse_other_images(const Recipe& r, const SampleSource& test) {
-  if (test.height() == r.image_size && test.width() == r.image_size && test.channels() == r.channels &&
+  const PictureSize size = picture_size(test, "an evaluation of images");
+  if (size.height == r.image_size && size.width == r.image_size && size.channels == r.channels &&
       std::ssize(test.class_names()) == r.classes)
     return;
   throw ConfigError(fmt::format(
       "the test split of {} has {}x{} images of {} channels in {} classes, the run's models are for {}x{}, {} and {}: "
       "give the run's --data",
-      r.data, test.height(), test.width(), test.channels(), test.class_names().size(), r.image_size, r.image_size, r.channels, r.classes));
+      r.data, size.height, size.width, size.channels, test.class_names().size(), r.image_size, r.image_size, r.channels, r.classes));
 }
 
 constexpr std::int64_t first_sample = 1000000;  // noise that no preview shows

@@ -110,8 +110,8 @@ class PictureLatents : public LatentSource {
       loader_ = std::make_unique<Loader>(pictures_,
                                          LoaderOptions{.seed = seed, .flip = config_.flip, .workers = narrow<int>(config_.workers)});
     }
-    const ImageBatch batch = loader_->take(first, n, next);
-    return {rae_.encode(batch.pixels.to(default_device())), {}, batch.labels};
+    const SampleBatch batch = loader_->take(first, n, next);
+    return {rae_.encode(batch.x.to(default_device())), {}, batch.labels};
   }
 
   LatentStats statistics() override {
@@ -156,9 +156,9 @@ void encode_pictures(const Rae& rae, const std::shared_ptr<const SampleSource>& 
                      std::int64_t count, const std::function<void(std::int64_t, const LatentSet&)>& block) {
   Loader loader(pictures, {.shuffle = false, .workers = narrow<int>(config.workers)});
   for (std::int64_t i = first; i < first + count; i += config.batch) {
-    const ImageBatch batch = loader.take(i, std::min(config.batch, first + count - i));
+    const SampleBatch batch = loader.take(i, std::min(config.batch, first + count - i));
     const auto encoded = [&](const Tensor& pixels) { return rae.encode(pixels.to(default_device())).to(Device{}); };
-    block(i, {encoded(batch.pixels), config.flip ? encoded(mirrored_images(batch.pixels)) : Tensor(), batch.labels});
+    block(i, {encoded(batch.x), config.flip ? encoded(mirrored_images(batch.x)) : Tensor(), batch.labels});
   }
 }
 

@@ -102,7 +102,8 @@ Rows balanced_labels(std::int64_t count, std::int64_t classes, std::uint64_t see
 namespace {
 
 std::vector<std::uint8_t> read_planes(const SampleSource& source, const Rows& rows) {
-  const std::int64_t size = std::int64_t{source.channels()} * source.height() * source.width();
+  const std::int64_t size = source.shape().numel();
+  picture_size(source, "an evaluation of images");
   std::vector<std::uint8_t> planes(rows.size() * static_cast<std::size_t>(size));
   std::vector<std::string> problems(rows.size());  // each picture that cannot be read is counted
   check_interrupt();
@@ -121,8 +122,8 @@ std::vector<std::uint8_t> read_planes(const SampleSource& source, const Rows& ro
 }
 
 Tensor as_images(const std::vector<std::uint8_t>& planes, const SampleSource& source) {
-  const std::int64_t size = std::int64_t{source.channels()} * source.height() * source.width();
-  return Tensor::from(planes, {static_cast<std::int64_t>(planes.size()) / size, source.channels(), source.height(), source.width()})
+  const Shape s = source.shape();
+  return Tensor::from(planes, {static_cast<std::int64_t>(planes.size()) / s.numel(), s[0], s[1], s[2]})
              .to(DType::f32) /
          255.0;
 }
@@ -134,7 +135,7 @@ Rows part(const Rows& rows, std::int64_t begin, std::int64_t n) {
 // f(rows) for some rows at a time.
 template <class F>
 void for_parts(const SampleSource& source, const Rows& rows, const F& f) {
-  const std::int64_t n = judged_at_a_time(std::int64_t{source.height()} * source.width());
+  const std::int64_t n = judged_at_a_time(source.shape()[1] * source.shape()[2]);
   for (std::int64_t i = 0; i < static_cast<std::int64_t>(rows.size()); i += n) {
     throw_if_stop_requested();
     f(part(rows, i, n));
@@ -142,8 +143,8 @@ void for_parts(const SampleSource& source, const Rows& rows, const F& f) {
 }
 
 std::string fingerprint(const SampleSource& source, const Reference& r, const std::string& judge_id) {
-  std::string what = fmt::format("reference 1, judge {}, {}x{}x{}, {} of {} images", judge_id, source.channels(), source.height(),
-                                 source.width(), r.rows.size(), source.count());
+  const Shape s = source.shape();
+  std::string what = fmt::format("reference 1, judge {}, {}x{}x{}, {} of {} images", judge_id, s[0], s[1], s[2], r.rows.size(), source.count());
   for (const std::string& name : source.class_names()) what += fmt::format(", {} {}", name.size(), name);
   std::uint32_t crc = crc32c(what);
   crc = crc32c({reinterpret_cast<const char*>(r.labels.data()), r.labels.size() * sizeof(std::int64_t)}, crc);

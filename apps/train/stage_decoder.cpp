@@ -37,8 +37,8 @@ Outcome TrainingRun::train_decoder() {
   RaeDecoder average = clone(autoencoder.decoder);
   Loader loader = picture_loader(seed);
   // Pictures, and their latents where those are kept.
-  const auto on_host = [&](const ImageBatch& batch) {
-    return std::vector<Tensor>{batch.pixels, recipe_.latents.from == "memory" ? gather(latents().latents, indices(batch.rows)) : Tensor()};
+  const auto on_host = [&](const SampleBatch& batch) {
+    return std::vector<Tensor>{batch.x, recipe_.latents.from == "memory" ? gather(latents().latents, indices(batch.rows)) : Tensor()};
   };
   const auto tokens_of = [&](const std::vector<Tensor>& batch) {
     if (batch[1].defined()) return grid_to_tokens(batch[1]);

@@ -103,7 +103,7 @@ Outcome TrainingRun::train_encoder() {
   set_trainable(teacher, false);
 
   BatchAhead batches([&](std::int64_t first, std::int64_t n, std::int64_t next) {
-    return draw_crops(loader.take(first, n, next).pixels, consecutive(first, n), recipe_, seed);
+    return draw_crops(loader.take(first, n, next).x, consecutive(first, n), recipe_, seed);
   });
   Stage stage = make_stage<DinoNet>("encoder", student, nullptr);
   for (const auto& [name, tensor] : state_dict(teacher)) stage.state.emplace_back("teacher." + name, tensor);

@@ -24,8 +24,8 @@ Outcome TrainingRun::train_judge() {
   Judge average = clone(model);
 
   BatchAhead batches([&](std::int64_t first, std::int64_t n, std::int64_t next) {
-    const ImageBatch batch = loader.take(first, n, next);
-    return std::vector<Tensor>{random_shifts(batch.pixels, consecutive(first, n), augmentation(seed), 0, config.shift, 0.5), batch.labels};
+    const SampleBatch batch = loader.take(first, n, next);
+    return std::vector<Tensor>{random_shifts(batch.x, consecutive(first, n), augmentation(seed), 0, config.shift, 0.5), batch.labels};
   });
   Stage stage = make_stage("judge", model, &average);
   stage.loss = [&](const StepPart& part) {

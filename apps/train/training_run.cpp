@@ -151,9 +151,10 @@ const std::shared_ptr<const SampleSource>& TrainingRun::pictures() {
     for (const std::string& note : s.notes()) context_.log.warning("{}", note);
   const auto classes = static_cast<std::int64_t>(s.class_names().size());
   const auto fits = [](std::int64_t wanted, std::int64_t found) { return wanted == 0 || wanted == found; };
-  if (s.height() != s.width() || !fits(recipe_.image_size, s.height()) || !fits(recipe_.channels, s.channels()))
+  const PictureSize size = picture_size(s, "training on images");
+  if (size.height != size.width || !fits(recipe_.image_size, size.height) || !fits(recipe_.channels, size.channels))
     throw ConfigError(fmt::format("{} has {}x{} images of {} channel{}; the config says {}{}{}: change that or --data", recipe_.data,
-                                  s.height(), s.width(), s.channels(), s.channels() == 1 ? "" : "s", said("image_size", recipe_.image_size),
+                                  size.height, size.width, size.channels, size.channels == 1 ? "" : "s", said("image_size", recipe_.image_size),
                                   recipe_.image_size > 0 && recipe_.channels > 0 ? " and " : "", said("channels", recipe_.channels)));
   if (!fits(recipe_.classes, classes))
     throw ConfigError(
@@ -192,7 +193,8 @@ void TrainingRun::take_sizes() {
   if (const auto info = recipe_.latents.from == "cache" ? LatentCache::read_info(latents_folder()) : std::nullopt)
     return recipe_.take_sizes(info->image_size, info->channels, static_cast<std::int64_t>(info->class_names.size()));
   const SampleSource& s = *pictures();
-  recipe_.take_sizes(s.height(), s.channels(), static_cast<std::int64_t>(s.class_names().size()));
+  const PictureSize size = picture_size(s, "training on images");
+  recipe_.take_sizes(size.height, size.channels, static_cast<std::int64_t>(s.class_names().size()));
 }
 
 Rae& TrainingRun::rae() {

@@ -41,12 +41,12 @@ class LabelsAlone : public SampleSource {
     }
   }
   std::int64_t count() const override { return static_cast<std::int64_t>(labels_.size()); }
-  int channels() const override { return 1; }
-  int height() const override { return 1; }
-  int width() const override { return 1; }
+  std::string name() const override { return "labels"; }
+  Shape shape() const override { return {1, 1, 1}; }
+  DType dtype() const override { return DType::u8; }
   std::int32_t label(std::int64_t i) const override { return labels_[static_cast<std::size_t>(i)]; }
   const std::vector<std::string>& class_names() const override { return names_; }
-  void read(std::int64_t, const PhiloxBlock&, std::uint8_t* planes) const override { *planes = 0; }
+  void read(std::int64_t, const PhiloxBlock&, void* out) const override { *static_cast<std::uint8_t*>(out) = 0; }
 
  private:
   std::vector<std::int32_t> labels_;

@@ -2,18 +2,20 @@
 #include "data/loader.h"
 
 #include <doctest/doctest.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <set>
 
 #include "data/permutation.h"
 #include "tensor/error.h"
+#include "tensor/io/crc32c.h"
 
 using namespace fm;
 
 namespace {
 
-// ImageSample i is 1x2x3 with pixels i, i+1, ..., i+5 and label i.
+// Sample i is 1x2x3 with pixels i, i+1, ..., i+5 and label i.
 std::shared_ptr<const SampleSource> counting(std::int64_t count) {
   Dataset d{"counting", count, 1, 2, 3, {}, {}, {}};
   for (std::int64_t i = 0; i < count; ++i) {
@@ -29,26 +31,43 @@ LoaderOptions options(std::uint64_t seed = 1) {
   return o;
 }
 
-std::vector<std::int64_t> indices(const ImageBatch& b) {
+std::vector<std::int64_t> indices(const SampleBatch& b) {
   std::vector<std::int64_t> list;
   for (const EpochRow& row : b.rows) list.push_back(row.index);
   return list;
 }
 
-bool same(const ImageBatch& a, const ImageBatch& b) {
+bool same(const SampleBatch& a, const SampleBatch& b) {
   return indices(a) == indices(b) && a.labels.to_vector<std::int64_t>() == b.labels.to_vector<std::int64_t>() &&
-         a.pixels.to_vector<float>() == b.pixels.to_vector<float>();
+         a.x.to_vector<float>() == b.x.to_vector<float>();
 }
+
+// Points: sample i is (i, -i) in f32.
+class PointSource : public SampleSource {
+ public:
+  std::string name() const override { return "points"; }
+  std::int64_t count() const override { return 10; }
+  Shape shape() const override { return {2}; }
+  DType dtype() const override { return DType::f32; }
+  std::int32_t label(std::int64_t i) const override { return std::int32_t(i % 2); }
+  const std::vector<std::string>& class_names() const override { return names_; }
+  void read(std::int64_t i, const PhiloxBlock&, void* out) const override {
+    static_cast<float*>(out)[0] = float(i), static_cast<float*>(out)[1] = -float(i);
+  }
+
+ private:
+  std::vector<std::string> names_{"even", "odd"};
+};
 
 class BrokenSource : public SampleSource {
  public:
   std::int64_t count() const override { return 10; }
-  int channels() const override { return 1; }
-  int height() const override { return 1; }
-  int width() const override { return 1; }
+  std::string name() const override { return "broken"; }
+  Shape shape() const override { return {1, 1, 1}; }
+  DType dtype() const override { return DType::u8; }
   std::int32_t label(std::int64_t) const override { return 0; }
   const std::vector<std::string>& class_names() const override { return names_; }
-  void read(std::int64_t index, const PhiloxBlock&, std::uint8_t*) const override {
+  void read(std::int64_t index, const PhiloxBlock&, void*) const override {
     if (index >= 3) throw FileError(std::to_string(index) + ".png: truncated");
   }
 
@@ -111,11 +130,11 @@ TEST_CASE("the order of training: every epoch shows every sample once, in anothe
 
 TEST_CASE("the loader has the order of training; pixels and labels belong to the indices") {
   const Loader loader(counting(23), options());
-  const ImageBatch b = loader.batch(20, 5);
+  const SampleBatch b = loader.batch(20, 5);
   CHECK(indices(b) == shuffled_rows(23, 1, 20, 5));
-  CHECK(b.pixels.shape() == Shape{5, 1, 2, 3});
+  CHECK(b.x.shape() == Shape{5, 1, 2, 3});
   const auto labels = b.labels.to_vector<std::int64_t>();
-  const auto pixels = b.pixels.to_vector<float>();
+  const auto pixels = b.x.to_vector<float>();
   for (std::size_t i = 0; i < 5; ++i) {
     CHECK(b.rows[i].epoch == (i < 3 ? 0 : 1));
     CHECK(labels[i] == b.rows[i].index);
@@ -134,10 +153,10 @@ TEST_CASE("batches do not depend on threads, read-ahead or how rows are cut") {
   CHECK(same(Loader(counting(23), o).take(7, 5), plain.batch(7, 5)));
   CHECK(same(ahead.take(7, 5), plain.batch(7, 5)));    // a jump
   CHECK(same(ahead.take(12, 4), plain.batch(12, 4)));  // another size
-  const ImageBatch whole = plain.batch(40, 8);
-  std::vector<float> joined = plain.batch(40, 3).pixels.to_vector<float>();
-  for (float v : plain.batch(43, 5).pixels.to_vector<float>()) joined.push_back(v);
-  CHECK(joined == whole.pixels.to_vector<float>());
+  const SampleBatch whole = plain.batch(40, 8);
+  std::vector<float> joined = plain.batch(40, 3).x.to_vector<float>();
+  for (float v : plain.batch(43, 5).x.to_vector<float>()) joined.push_back(v);
+  CHECK(joined == whole.x.to_vector<float>());
   CHECK(!same(Loader(counting(23), options(2)).batch(0, 5), plain.batch(0, 5)));
 }
 
@@ -149,8 +168,8 @@ TEST_CASE("the flip mirrors about half of the samples, others in each epoch") {
   int flipped = 0, changed = 0;
   std::vector<bool> before(20);
   for (std::int64_t epoch = 0; epoch < 50; ++epoch) {
-    const ImageBatch b = loader.batch(epoch * 20, 20);
-    const auto pixels = b.pixels.to_vector<float>();
+    const SampleBatch b = loader.batch(epoch * 20, 20);
+    const auto pixels = b.x.to_vector<float>();
     for (std::size_t i = 0; i < 20; ++i) {
       CHECK(b.rows[i].index == std::int64_t(i));
       const float* p = pixels.data() + 6 * i;
@@ -164,6 +183,36 @@ TEST_CASE("the flip mirrors about half of the samples, others in each epoch") {
   CHECK(flipped > 430);
   CHECK(flipped < 570);
   CHECK(changed > 400);
+}
+
+TEST_CASE("samples that are no pictures are loaded as they are; who needs pictures says so") {
+  const auto points = std::make_shared<PointSource>();
+  const SampleBatch b = Loader(points, options()).batch(7, 6);
+  CHECK(b.x.shape() == Shape{6, 2});
+  const auto x = b.x.to_vector<float>();
+  for (std::size_t i = 0; i < 6; ++i) {
+    CHECK(x[2 * i] == float(b.rows[i].index));
+    CHECK(x[2 * i + 1] == -float(b.rows[i].index));
+  }
+  LoaderOptions o = options();
+  o.flip = true;
+  CHECK_THROWS_WITH_AS(Loader(points, o),
+                       "points: samples are f32 [2]; mirroring (flip) needs pictures, u8 [channels, height, width] of 1 or 3 channels: give other --data",
+                       ConfigError);
+  const PictureSize size = picture_size(*counting(3), "a test");
+  CHECK((size.channels == 1 && size.height == 2 && size.width == 3));
+}
+
+TEST_CASE("a fingerprint is the checksum of sizes, type, names, labels and contents") {
+  const auto hex = [](const std::string& text) { return fmt::format("{:08x}", crc32c(text)); };
+  Dataset d{"two", 2, 1, 1, 2, {'a', 'b', 'c', 'd'}, {1, 0}, {"x", "y"}};
+  CHECK(fingerprint(*as_source(std::make_shared<const Dataset>(d))) == hex("2 1 1 2 x/y/1 ab0 cd"));
+  std::string points = "10 2 f32 even/odd/";
+  for (int i = 0; i < 10; ++i) {
+    const float x[2] = {float(i), -float(i)};
+    points += std::to_string(i % 2) + " " + std::string(reinterpret_cast<const char*>(x), sizeof x);
+  }
+  CHECK(fingerprint(PointSource()) == hex(points));
 }
 
 TEST_CASE("wrong options and errors of the source reach the caller, the first of a batch") {
