@@ -67,7 +67,7 @@ void check_count(const std::string& name, DType dtype, const std::vector<std::in
 
 }  // namespace
 
-Tensor parse_npy(const std::shared_ptr<std::byte>& owner, std::string_view bytes, const std::string& name) {
+NpyArray view_npy(std::string_view bytes, const std::string& name) {
   const NpyHeader header = parse_npy_header(bytes, name);
   if (!header.type) throw UnreadError(name, header.why);
   if (!read_as(*header.type)) throw UnreadError(name, cannot_read(*header.type));
@@ -82,11 +82,16 @@ Tensor parse_npy(const std::shared_ptr<std::byte>& owner, std::string_view bytes
   if (values.size() != std::size_t(count) * size)
     fail(name, fmt::format("{} bytes follow its one array: several in one file are not read, save each under a name (numpy.savez)",
                            values.size() - std::size_t(count) * size));
-  Shape shape;
-  for (const std::int64_t d : header.shape) shape.push_back(d);
+  NpyArray array{*header.type, header.big_endian, header.fortran, {}, values};
+  for (const std::int64_t d : header.shape) array.shape.push_back(d);
+  return array;
+}
+
+Tensor parse_npy(const std::shared_ptr<std::byte>& owner, std::string_view bytes, const std::string& name) {
+  const NpyArray a = view_npy(bytes, name);
   const Tensor flat =
-      read_elements(owner, reinterpret_cast<const std::byte*>(values.data()), count, *header.type, name, header.big_endian);
-  return flat.as_strided(shape, header.fortran ? column_major_strides(shape) : row_major_strides(shape));
+      read_elements(owner, reinterpret_cast<const std::byte*>(a.values.data()), a.shape.numel(), a.type, name, a.big_endian);
+  return flat.as_strided(a.shape, a.fortran ? column_major_strides(a.shape) : row_major_strides(a.shape));
 }
 
 Tensor read_npy(const std::filesystem::path& path) {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "tensor/dtype.h"
+#include "tensor/io/element_type.h"
 #include "tensor/io/zip.h"
 #include "tensor/tensor.h"
 
@@ -18,8 +19,18 @@ namespace fm {
 // The array in the bytes of a .npy file, which `owner` keeps alive, in C or Fortran order: a view of them where type, alignment and byte order
 // allow it, a converted copy elsewhere (element_type.h; V2 is bf16, as JAX's arrays are saved). UnreadError: complex or structured elements,
 // Python objects, text, dates. FileError: damaged. Both name `name`.
+struct NpyArray;
+NpyArray view_npy(std::string_view bytes, const std::string& name);       // the same checks; values stay where and as they are
 Tensor parse_npy(const std::shared_ptr<std::byte>& owner, std::string_view bytes, const std::string& name);
 Tensor read_npy(const std::filesystem::path& path);
+
+// The parts of a .npy file, for readers that convert some rows at a time (element_type.h).
+struct NpyArray {
+  FileType type = FileType::f32;
+  bool big_endian = false, fortran = false;
+  Shape shape;
+  std::string_view values;
+};
 
 // Everything before the values, a multiple of 64 bytes. DTypeError for bf16, which NumPy does not have.
 std::string npy_header(DType dtype, const std::vector<std::int64_t>& shape);

@@ -69,7 +69,6 @@ class ZipReader {
   void read_directory();
   void check_overlaps() const;
   void check_crc(const ZipMember& member, std::string_view bytes) const;
-  ZipMember read_entry(std::string_view directory, std::size_t& at) const;
   std::string_view packed(const ZipMember& member) const;
   std::filesystem::path path_;
   MappedFile file_;

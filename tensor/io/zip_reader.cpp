@@ -1,5 +1,4 @@
-// The central directory at the end is the truth: local headers may lack sizes (PyTorch writes them after the data), so only the lengths of
-// their own variable fields are taken from them.
+// Of local headers only the lengths of their own variable fields are taken (zip_directory.cpp).
 #include <fmt/format.h>
 #include <zlib.h>
 
@@ -8,6 +7,7 @@
 #include "tensor/error.h"
 #include "tensor/io/file_text.h"
 #include "tensor/io/zip.h"
+#include "tensor/io/zip_directory.h"
 #include "tensor/io/zip_records.h"
 
 namespace fm {
@@ -15,28 +15,8 @@ namespace {
 
 using namespace zip_records;
 
-constexpr std::size_t max_comment = 65535;
 constexpr std::uint64_t max_unpacked = 64 << 20, max_ratio = 16;          // one of them must hold: a guard against bombs
 constexpr std::uint64_t max_entries = 1 << 18, max_directory = 32 << 20;  // a guard of memory
-
-// Takes the 64-bit numbers of an extra field: those of size, compressed and place that the 32-bit fields refer to, in this order.
-bool take_64_bit_fields(std::string_view extra, ZipMember& m) {
-  while (extra.size() >= 4) {
-    const std::size_t length = get<std::uint16_t>(extra, 2);
-    if (length > extra.size() - 4) return false;
-    if (get<std::uint16_t>(extra, 0) == extra64) {
-      std::string_view field = extra.substr(4, length);
-      for (std::uint64_t* value : {&m.size, &m.compressed, &m.header}) {
-        if (*value != in64) continue;
-        if (field.size() < 8) return false;
-        *value = get<std::uint64_t>(field, 0);
-        field.remove_prefix(8);
-      }
-    }
-    extra.remove_prefix(4 + length);
-  }
-  return true;
-}
 
 struct Inflater {
   z_stream stream{};
@@ -71,28 +51,12 @@ ZipReader::ZipReader(const std::filesystem::path& path) : path_(path), file_(map
 void ZipReader::fail(const std::string& reason) const { throw FileError(fmt::format("{}: {}", path_.string(), reason)); }
 
 void ZipReader::read_directory() {
-  const std::string_view bytes = file_.bytes();
-  const std::size_t tail = bytes.size() - std::min(bytes.size(), end_size + max_comment);
-  std::string signature;
-  put(signature, end_signature);
-  const std::size_t in_tail = bytes.substr(tail).rfind(signature), end = tail + in_tail;  // no further: a file may have gigabytes
-  if (in_tail == bytes.npos || bytes.size() - end < end_size) fail("not a zip file, or its end is cut off");
-
-  std::uint64_t entries = get<std::uint16_t>(bytes, end + 10), size = get<std::uint32_t>(bytes, end + 12),
-                start = get<std::uint32_t>(bytes, end + 16);
-  if (end >= locator64_size && get<std::uint32_t>(bytes, end - locator64_size) == locator64_signature) {
-    const auto at = get<std::uint64_t>(bytes, end - locator64_size + 8);
-    if (at > end || end - at < end64_size || get<std::uint32_t>(bytes, at) != end64_signature)
-      fail("corrupt zip file: its 64-bit end record is not where it should be");
-    entries = get<std::uint64_t>(bytes, at + 32), size = get<std::uint64_t>(bytes, at + 40), start = get<std::uint64_t>(bytes, at + 48);
-  }
-  if (start > end || size > end - start) fail("corrupt zip file: its directory lies outside the file");
-  if (entries > size / central_size) fail(fmt::format("corrupt zip file: {} entries in a directory of {} bytes", entries, size));
-  if (entries > max_entries || size > max_directory)
-    fail(fmt::format("a directory of {} members and {} bytes; at most {} and {} are read", entries, size, max_entries, max_directory));
-  const std::string_view directory = bytes.substr(start, size);
-  std::size_t at = 0;
-  for (std::uint64_t i = 0; i < entries; ++i) members_.push_back(read_entry(directory, at));
+  const ZipDirectory d = find_zip_directory(file_.bytes(), path_.string());
+  if (d.entries > max_entries || d.size > max_directory)
+    fail(fmt::format("a directory of {} members and {} bytes; at most {} and {} are read", d.entries, d.size, max_entries, max_directory));
+  const std::string_view directory = file_.bytes().substr(d.start, d.size);
+  std::uint64_t at = 0;
+  for (std::uint64_t i = 0; i < d.entries; ++i) members_.push_back(read_zip_entry(directory, at, path_.string()));
   check_overlaps();
 }
 
@@ -107,23 +71,6 @@ void ZipReader::check_overlaps() const {
     if (i + 1 < sorted.size() && sorted[i + 1]->header < end)
       fail(fmt::format("corrupt zip file: members {} and {} overlap", in_quotes(sorted[i]->name), in_quotes(sorted[i + 1]->name)));
   }
-}
-
-ZipMember ZipReader::read_entry(std::string_view directory, std::size_t& at) const {
-  if (directory.size() - at < central_size || get<std::uint32_t>(directory, at) != central_signature)
-    fail("corrupt zip file: bad directory entry");
-  const std::string_view entry = directory.substr(at);
-  const std::size_t name = get<std::uint16_t>(entry, 28), extra = get<std::uint16_t>(entry, 30), comment = get<std::uint16_t>(entry, 32);
-  if (entry.size() - central_size < name + extra + comment) fail("corrupt zip file: bad directory entry");
-  ZipMember m;
-  m.name = entry.substr(central_size, name);
-  m.method = get<std::uint16_t>(entry, 10);
-  m.crc = get<std::uint32_t>(entry, 16);
-  m.compressed = get<std::uint32_t>(entry, 20), m.size = get<std::uint32_t>(entry, 24), m.header = get<std::uint32_t>(entry, 42);
-  if (!take_64_bit_fields(entry.substr(central_size + name, extra), m)) fail(fmt::format("corrupt zip file: sizes of member {}", in_quotes(m.name)));
-  m.encrypted = get<std::uint16_t>(entry, 8) & 1;
-  at += central_size + name + extra + comment;
-  return m;
 }
 
 const ZipMember* ZipReader::find(std::string_view name) const {
