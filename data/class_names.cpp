@@ -84,8 +84,14 @@ std::string like(std::string_view text, const std::vector<std::string>& names) {
 
 }  // namespace
 
+std::vector<std::string> read_class_names(const std::string& file) {
+  std::vector<std::string> names = lines_of(file == "imagenet" ? std::string(imagenet_classes()) : read_file(file));
+  if (names.empty()) throw ConfigError(fmt::format("class names {}: no lines: give one for each class, in the order of the labels", file));
+  return names;
+}
+
 std::vector<std::string> read_class_names(const std::string& file, std::int64_t classes) {
-  const std::vector<std::string> names = lines_of(file == "imagenet" ? std::string(imagenet_classes()) : read_file(file));
+  const std::vector<std::string> names = read_class_names(file);
   if (std::ssize(names) != classes)
     throw ConfigError(fmt::format("class names {}: {} lines, but there are {} classes: give a line for each, in the order of the labels", file,
                                   names.size(), classes));

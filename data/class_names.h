@@ -13,6 +13,7 @@ namespace fm {
 // One class a line, in the order of their labels; empty lines and those that begin with '#' are left out. "imagenet" is the list of ILSVRC
 // 2012's 1,000 classes. FileError when the file cannot be read, ConfigError when it has another number of classes than `classes`.
 std::vector<std::string> read_class_names(const std::string& file, std::int64_t classes);
+std::vector<std::string> read_class_names(const std::string& file);  // as many as there are; ConfigError when that is none
 
 // The text of ILSVRC 2012's classes, a line each.
 std::string_view imagenet_classes();

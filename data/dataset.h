@@ -26,12 +26,12 @@ struct Dataset {
 
 enum class Split { train, test };
 
-// Opens a data set by its specification, NAME[:PATH][?key=value,key=value]:
-//   fashion-mnist[:FOLDER]  keys size (>= 28: zeros around, 32 suits patches), limit (first samples only)
-//   shapes                  keys count (20000; test 2000), size (28), channels (3), seed (1)
-//   folder:PATH             keys size (needed), channels (3), limit (first files of each class), crop (center; random: for open_source, training split only)
-// ConfigError for a wrong specification, FileError for missing or damaged files.
+// Opens pictures by their specification, NAME[:PATH][?key=value,key=value] (kinds.h has the names, data/README.md their keys), and keeps them in
+// memory. ConfigError for a wrong specification, or samples that are no pictures; FileError for missing or damaged files.
 Dataset open_dataset(const std::string& spec, Split split);
+
+// What --data takes, in one line for --help: "fashion-mnist[:FOLDER], shapes, ..., with options after '?' (data/README.md)".
+const std::string& data_help();
 
 // Fashion-MNIST, 60,000 + 10,000 grey 28x28 in 10 classes, from *-ubyte.gz (or unpacked) files. An empty folder means the environment's
 // FLOWMAP_FASHION_MNIST, then Debian's place for the package dataset-fashion-mnist.

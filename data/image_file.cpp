@@ -15,6 +15,9 @@
 #ifdef FM_HAVE_TURBOJPEG
 #include <turbojpeg.h>
 #endif
+#ifdef FM_HAVE_WEBP
+#include <webp/decode.h>
+#endif
 
 #define STB_IMAGE_STATIC
 #define STB_IMAGE_IMPLEMENTATION
@@ -39,6 +42,7 @@ constexpr std::uint8_t png_signature[8] = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1a
 
 bool is_png(View b) { return b.size() >= 8 && std::equal(png_signature, png_signature + 8, b.begin()); }
 bool is_jpeg(View b) { return b.size() >= 3 && b[0] == 0xff && b[1] == 0xd8 && b[2] == 0xff; }
+bool is_webp(View b) { return b.size() >= 12 && std::memcmp(b.data(), "RIFF", 4) == 0 && std::memcmp(b.data() + 8, "WEBP", 4) == 0; }
 
 [[noreturn]] void fail(const std::string& name, std::string_view reason) { throw FileError(fmt::format("{}: {}", name, reason)); }
 
@@ -151,7 +155,35 @@ Image decode_jpeg(View, const std::string& name) {
 }
 #endif
 
+#ifdef FM_HAVE_WEBP
+Image decode_webp(View b, const std::string& name) {
+  const std::size_t promised = std::size_t{8} + (b[4] | b[5] << 8 | b[6] << 16 | std::size_t{b[7]} << 24);
+  if (promised > b.size()) fail(name, fmt::format("truncated WebP: {} of {} bytes", b.size(), promised));
+  WebPBitstreamFeatures features;
+  if (WebPGetFeatures(b.data(), b.size(), &features) != VP8_STATUS_OK) fail(name, "corrupt or unsupported WebP: bad header");
+  if (features.has_animation) fail(name, "an animated WebP: save one of its frames as a picture");
+  check_size(features.width, features.height, max_pixels, name);
+  Image image = blank_image(features.width, features.height, features.has_alpha ? 4 : 3);
+  const int stride = features.width * image.channels;
+  const auto decode = features.has_alpha ? WebPDecodeRGBAInto : WebPDecodeRGBInto;
+  if (!decode(b.data(), b.size(), image.pixels.data(), image.pixels.size(), stride)) fail(name, "corrupt WebP: it does not decode");
+  return image;
+}
+#else
+Image decode_webp(View, const std::string& name) {
+  fail(name, "a WebP file, and this build is without libwebp. Debian: apt-get install libwebp-dev; meson setup --wipe");
+}
+#endif
+
 }  // namespace
+
+bool reads_webp() {
+#ifdef FM_HAVE_WEBP
+  return true;
+#else
+  return false;
+#endif
+}
 
 Image decode_image(View bytes, const std::string& name, int channels) {
   if (bytes.empty()) fail(name, "empty file");
@@ -160,8 +192,10 @@ Image decode_image(View bytes, const std::string& name, int channels) {
     image = decode_png(bytes, name);
   } else if (is_jpeg(bytes)) {
     image = decode_jpeg(bytes, name);
+  } else if (is_webp(bytes)) {
+    image = decode_webp(bytes, name);
   } else {
-    fail(name, "neither a PNG nor a JPEG file");
+    fail(name, "neither a PNG, a JPEG nor a WebP file");
   }
   return channels == 0 ? without_alpha(std::move(image)) : with_channels(std::move(image), channels);
 }

@@ -1,5 +1,5 @@
-// PNG and JPEG in. JPEG goes to libjpeg-turbo (stb_image's decoder writes beyond its tables on hostile files, tests/fuzz found); PNG goes to
-// stb_image after its checksums were verified.
+// PNG, JPEG and WebP in. JPEG goes to libjpeg-turbo (stb_image's decoder writes beyond its tables on hostile files, tests/fuzz found); PNG goes to
+// stb_image after its checksums were verified; WebP to libwebp, in builds that found it.
 #pragma once
 
 #include <cstdint>
@@ -16,6 +16,9 @@ Image read_image(const std::filesystem::path& path, int channels = 0);
 
 // The same from memory; `name` is for the error message.
 Image decode_image(std::span<const std::uint8_t> bytes, const std::string& name, int channels = 0);
+
+// Whether this build reads WebP.
+bool reads_webp();
 
 // Whether the file is a PNG whose chunks are all there with the right checksums: without decoding, a tenth of the work of reading it.
 bool is_intact_png(const std::filesystem::path& path);

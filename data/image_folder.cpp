@@ -3,15 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cctype>
 #include <map>
 
 #include "data/image_file.h"
-#include "data/pillow_resize.h"
+#include "data/json_folder.h"
 #include "tensor/error.h"
-#include "tensor/interrupt.h"
 #include "tensor/narrow.h"
-#include "tensor/parallel.h"
 
 namespace fm {
 namespace {
@@ -36,25 +33,10 @@ std::vector<fs::path> sorted_entries(const fs::path& folder, const Keep& keep) {
 
 bool is_folder(const fs::directory_entry& e) { return e.is_directory(); }
 
-// ".jpg" of "a/B.JPG".
-std::string ending_of(const fs::path& path) {
-  std::string ending = path.extension().string();
-  for (char& c : ending) c = char(std::tolower(static_cast<unsigned char>(c)));
-  return ending;
-}
-
 bool is_picture(const fs::directory_entry& e) {
-  const std::string ending = ending_of(e.path());
   std::error_code ignored;
   const bool file = e.is_regular_file(ignored) || (e.is_symlink(ignored) && !e.exists(ignored));  // a link to nothing is named when read
-  return file && (ending == ".png" || ending == ".jpg" || ending == ".jpeg");
-}
-
-// Pictures of formats that are not read here.
-bool is_foreign_picture(const std::string& ending) {
-  static constexpr std::string_view endings[] = {".webp", ".heic", ".heif", ".avif", ".jxl", ".jp2", ".tif", ".tiff", ".gif",
-                                                 ".bmp",  ".jfif", ".ppm",  ".pgm",  ".tga", ".dng", ".cr2", ".nef"};
-  return std::find(std::begin(endings), std::end(endings), ending) != std::end(endings);
+  return file && is_readable_picture(ending_of(e.path()));
 }
 
 // What a class folder holds.
@@ -92,13 +74,6 @@ bool has_picture(const fs::path& folder) {
     if (it->path().filename().string().front() != '.' && is_picture(*it)) return true;
   if (error) throw FileError(fmt::format("{}: cannot list the folder: {}", folder.string(), error.message()));
   return false;
-}
-
-// "a, b, c and 12 more".
-std::string first_of(const std::vector<std::string>& list, std::size_t most, const char* separator = ", ") {
-  const std::size_t n = std::min(list.size(), most);
-  const std::string text = fmt::format("{}", fmt::join(list.begin(), list.begin() + std::ptrdiff_t(n), separator));
-  return n < list.size() ? fmt::format("{} and {} more", text, list.size() - n) : text;
 }
 
 struct SplitFolder {
@@ -154,7 +129,7 @@ struct Findings {
       out.push_back(fmt::format("{}: left out, for they hold no pictures: {}; {} classes and {} pictures remain", root.string(),
                                 first_of(empty, 5), class_names.size(), pictures));
     if (!passed_over.empty())
-      out.push_back(fmt::format("{}: only .png, .jpg and .jpeg are read; passed over: {}", root.string(), first_of(passed_over, 5, "; ")));
+      out.push_back(fmt::format("{}: only {} are read; passed over: {}", root.string(), readable_endings(), first_of(passed_over, 5, "; ")));
     const auto beside = std::ssize(sorted_entries(root, is_picture));
     if (beside > 0)
       out.push_back(fmt::format("{}: {} picture{} beside the folders of the classes: in no class, passed over", root.string(), beside,
@@ -170,11 +145,7 @@ struct Findings {
 
 }  // namespace
 
-ImageFolder::ImageFolder(const fs::path& path, ImageFolderOptions options, Split split) : name_(path.string()), options_(options) {
-  if (options.size < 1 || (options.channels != 1 && options.channels != 3)) {
-    throw ConfigError(
-        fmt::format("image folder: size {}, channels {}: needs a positive size and 1 or 3 channels", options.size, options.channels));
-  }
+ImageFolder::ImageFolder(const fs::path& path, const PictureOptions& options, Split split) : PictureSource(path.string(), options) {
   std::error_code ignored;
   if (!fs::is_directory(path, ignored)) throw FileError(fmt::format("{}: no such folder", path.string()));
   const auto [root, classes, hold_out] = split_folder(path, split);
@@ -198,18 +169,13 @@ ImageFolder::ImageFolder(const fs::path& path, ImageFolderOptions options, Split
     }
   }
   if (files_.empty()) {
-    throw FileError(fmt::format("{}: no pictures for {}: it needs one folder per class with .png, .jpg or .jpeg files{}", root.string(),
-                                split == Split::train ? "training" : "the test", hold_out ? " (every tenth of a class is for the test; folders train/ and test/ are splits of your own)" : ""));
+    throw FileError(fmt::format("{}: no pictures for {}: it needs one folder per class with files of {}{}", root.string(),
+                                split == Split::train ? "training" : "the test", readable_endings(), hold_out ? " (every tenth of a class is for the test; folders train/ and test/ are splits of your own)" : ""));
   }
   notes_ = findings.notes(root, class_names_, files_.size());
 }
 
-void ImageFolder::read(std::int64_t index, const PhiloxBlock& random, void* out) const {
-  const Image image = read_image(files_[std::size_t(index)].path, options_.channels);
-  const int size = options_.size;
-  planes_from_image(options_.crop == Crop::center ? center_crop(image, size) : random_crop(image, size + size / 2, size, random),
-                    static_cast<std::uint8_t*>(out));
-}
+Image ImageFolder::picture(std::int64_t index, int channels) const { return read_image(files_[std::size_t(index)].path, channels); }
 
 std::optional<std::string> ImageFolder::stamp(std::int64_t index) const {
   const fs::path& file = files_[std::size_t(index)].path;
@@ -223,35 +189,32 @@ std::vector<std::string> image_folder_classes(const fs::path& path) {
   return classes_in(split_folder(path, Split::train).classes);
 }
 
-Dataset load_image_folder(const fs::path& path, const ImageFolderOptions& options, Split split) {
-  if (options.crop != Crop::center)
-    throw ConfigError(fmt::format("{}: crop=random draws anew each epoch, but here pictures are read once: leave it out", path.string()));
-  const ImageFolder folder(path, options, split);
-  Dataset data{path.filename().string(), folder.count(), options.channels, options.size, options.size, {}, {},
-               folder.class_names(), folder.notes()};
-  check_fits(path.string(), data.count, data.sample_size());
-  data.pixels.resize(std::size_t(data.count * data.sample_size()));
-  for (const ImageFile& file : folder.files()) data.labels.push_back(file.label);
-  std::vector<std::string> problems(folder.files().size());  // an exception must not leave a parallel loop
-  constexpr std::int64_t block = 256;                         // pictures between two looks at what may end this
-  for (std::int64_t first = 0; first < data.count; first += block) {
-    check_interrupt();
-    const HoldInterrupts hold;
-    parallel_for(std::min(block, data.count - first), 1 << 20, [&](std::int64_t k) {
-      const std::int64_t i = first + k;
-      try {
-        folder.read(i, {}, data.pixels.data() + i * data.sample_size());
-      } catch (const std::exception& e) {
-        problems[std::size_t(i)] = e.what();
-      }
-    });
+Dataset load_image_folder(const fs::path& path, const PictureOptions& options, Split split) {
+  return load_pictures(ImageFolder(path, options, split));
+}
+
+std::vector<std::string> folder_class_names(const DataSpec& spec) {
+  const fs::path root = spec.needed_path("folder:PATH?size=N");
+  if (has_dataset_json(root) || has_dataset_json(root / "train")) return open_source(spec.text, Split::train)->class_names();
+  return image_folder_classes(root);
+}
+
+std::shared_ptr<const SampleSource> open_image_folder(DataSpec& spec, Split split) {
+  constexpr const char* usage = "folder:PATH?size=N";
+  const fs::path root = spec.needed_path(usage);
+  const fs::path train = has_dataset_json(root / "train") ? root / "train" : root;
+  if (has_dataset_json(train)) {
+    const bool own = train != root && !spec.options.contains("test");
+    if (own) spec.options["test"] = split_folder(root, Split::test).path.string();
+    spec.path = train.string();
+    return open_stored(spec, split, usage, [](const std::string& path) { return json_folder_store(path); });
   }
-  std::erase(problems, std::string());
-  if (problems.empty()) return data;
-  const auto shown = std::min<std::size_t>(problems.size(), 10);
-  throw FileError(fmt::format("{}: {} of {} pictures cannot be read: {}{}", path.string(), problems.size(), data.count,
-                              fmt::join(problems.begin(), problems.begin() + std::ptrdiff_t(shown), "; "),
-                              shown < problems.size() ? "; ..." : ""));
+  const PictureOptions options = picture_options(spec, split, usage);
+  for (const char* key : {"test", "classes", "class_names"})
+    if (spec.options.contains(key))
+      throw ConfigError(fmt::format("data '{}': {} is for folders with a dataset.json; here the folders' names are the classes, and train/ and "
+                                    "test/ the splits", spec.text, key));
+  return std::make_shared<ImageFolder>(root, options, split);
 }
 
 }  // namespace fm

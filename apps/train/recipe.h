@@ -150,7 +150,7 @@ struct Recipe {
   WatchConfig watch;
 
   template <class V> void visit(V&& v) {
-    v("data", data, "fashion-mnist, shapes or folder:PATH, with options after '?' (see README)", flag("data"));
+    v("data", data, data_help(), flag("data"));
     v("seed", seed, "all random numbers follow from it", range(0, 9e15), flag("seed"));
     v("log", log,
       "what every stage writes beside log.txt: metrics.csv, metrics.jsonl, TensorBoard events, report.html (its curves are the CSV's)",

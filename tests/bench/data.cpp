@@ -75,7 +75,7 @@ void draw_jpegs([[maybe_unused]] const fs::path& folder, [[maybe_unused]] int co
 }
 
 void pictures(const fs::path& folder, std::int64_t workers) {
-  const auto source = std::make_shared<ImageFolder>(folder, ImageFolderOptions{.size = 256, .channels = 3}, Split::train);
+  const auto source = std::make_shared<ImageFolder>(folder, PictureOptions{.size = 256, .channels = 3}, Split::train);
   const std::int64_t n = std::min<std::int64_t>(source->count(), 256);
   std::vector<std::string> files;
   std::vector<Image> images(static_cast<std::size_t>(n));

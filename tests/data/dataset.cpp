@@ -171,7 +171,7 @@ TEST_CASE("a folder of class-named folders") {
   write_bytes(folder / "a" / "d.jpg", "");
   const std::string error = error_of([&] { open_dataset(spec + "?size=8", Split::train); });
   CHECK(has(error, "2 of 37 pictures cannot be read"));
-  CHECK(has(error, "c.png: neither a PNG nor a JPEG file"));
+  CHECK(has(error, "c.png: neither a PNG, a JPEG nor a WebP file"));
   CHECK(has(error, "d.jpg: empty file"));
 }
 
@@ -211,7 +211,7 @@ TEST_CASE("folders without pictures are no classes, and are named with what was 
     fs::create_directories(folder / name);
   for (const char* name : {"train/apple/1.png", "train/apple/2.PNG", "train/berry/1.png", "test/apple/1.png", "train/loose.png"})
     write_png(folder / name, blank_image(4, 4, 1, 1));
-  for (const char* name : {"train/__pycache__/a.pyc", "train/apple/3.webp", "train/apple/4.WEBP", "train/apple/labels.txt", "train/apple/Thumbs.db",
+  for (const char* name : {"train/__pycache__/a.pyc", "train/apple/3.avif", "train/apple/4.AVIF", "train/apple/labels.txt", "train/apple/Thumbs.db",
                            "train/apple/.DS_Store"})
     write_bytes(folder / name, "x");
   const auto notes = [&](Split split) { return ImageFolder(folder.path(), {4, 1, 0}, split).notes(); };
@@ -220,7 +220,7 @@ TEST_CASE("folders without pictures are no classes, and are named with what was 
   CHECK(notes(Split::train) ==
         std::vector<std::string>{
             train + ": left out, for they hold no pictures: @eaDir, __pycache__ (1 .pyc), deep (1 folder); 2 classes and 3 pictures remain",
-            train + ": only .png, .jpg and .jpeg are read; passed over: apple 1 .txt, 2 .webp",
+            train + ": only " + readable_endings() + " are read; passed over: apple 2 .avif, 1 .txt",
             train + ": 1 picture lies beside the folders of the classes: in no class, passed over"});
   CHECK(notes(Split::test) == std::vector<std::string>{test + ": left out, for they hold no pictures: @eaDir; 2 classes and 1 pictures remain",
                                                        test + ": no pictures of 1 of 2 classes: berry"});
@@ -229,6 +229,7 @@ TEST_CASE("folders without pictures are no classes, and are named with what was 
 
   for (const char* ending : {"webp", "heic", "tiff", "gif"}) {            // a class that would be missing
     CAPTURE(ending);
+    if (is_readable_picture(std::string(".") + ending)) continue;         // WebP where libwebp is
     TempFolder other;
     for (const char* name : {"a", "b"}) fs::create_directory(other / name);
     write_png(other / "a/1.png", blank_image(4, 4, 1, 1));
@@ -243,7 +244,7 @@ TEST_CASE("folders without pictures are no classes, and are named with what was 
 
 TEST_CASE("wrong specifications are named") {
   const auto error = [](const char* spec) { return error_of([&] { open_dataset(spec, Split::train); }); };
-  CHECK(has(error("mnist"), "unknown data set 'mnist'; there are fashion-mnist, shapes and folder:PATH"));
+  CHECK(has(error("mnist"), "unknown data set 'mnist'; there are fashion-mnist[:FOLDER], shapes, folder:PATH?size=N, zip:FILE.zip?size=N, tar:"));
   CHECK(has(error("shapes?colour=1"), "shapes has no option 'colour'; options: count, size, channels, seed"));
   CHECK(has(error("shapes?size=two"), "size = 'two' is not a whole number in [8, 1024]"));
   CHECK(has(error("shapes?size"), "'size' after '?' is not key=value"));

@@ -86,5 +86,10 @@ def hellos():
     write("hello", "places", b"\2\3- 4000\n192.0.2.7 65535\nfe80::1%eth0 1\n")
 
 
-for make in (hellos, pickles, safetensors, arrays, idx, pictures, recipes):
+def indices():
+    samples = b"".join(struct.pack("<QIIiI", 512 + 2048 * i, 70, 5, i - 1, 0) for i in range(3))
+    write("tar", "index", b"fmtarix1" + struct.pack("<QqQ", 8192, 17, 3) + samples + bytes(4))
+
+
+for make in (hellos, indices, pickles, safetensors, arrays, idx, pictures, recipes):
     make()

@@ -1,0 +1,43 @@
+// One array in a file as rows that are converted when they are read; of use to array_source.cpp.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tensor/io/npy.h"
+
+namespace fm {
+
+class ArrayRows {
+ public:
+  // The array of a .npy file, or the array `name` of a .npz. A stored array is mapped, a deflated one unpacked into memory. The checksum of a stored
+  // array is verified up to 1 GiB. FileError: no such array; Fortran order, unless it has one dimension; no dimension at all.
+  ArrayRows(const std::string& file, const std::string& name);
+
+  const std::string& place() const { return place_; }  // "FILE[name]", for messages
+  const Shape& shape() const { return array_.shape; }
+  FileType type() const { return array_.type; }
+  std::int64_t count() const { return array_.shape[0]; }
+  std::int64_t row_size() const { return row_size_; }  // elements
+  std::uint64_t bytes() const { return array_.values.size(); }
+
+  Tensor row(std::int64_t index) const;                // as element_type.h reads it: a view or a copy
+  // The row's values as f32. FileError: see array_source.h.
+  void read(std::int64_t index, float* out) const;
+  void read(std::int64_t index, std::uint8_t* out) const;  // of u8 alone
+  std::vector<std::int64_t> integers() const;          // all of an array (N) or (N, 1). FileError: other shapes, floats
+
+ private:
+  std::string place_;
+  std::shared_ptr<std::byte> owner_;
+  NpyArray array_;
+  std::int64_t row_size_ = 1;
+};
+
+// The names of the arrays of a .npz.
+std::vector<std::string> array_names(const std::string& file);
+bool is_npz(const std::string& file);  // by its first bytes
+
+}  // namespace fm

@@ -1,0 +1,34 @@
+// Arrays as samples: the rows of one array (N, ...) of a .npy or .npz file, with labels from another (N) or none. Files are mapped, and a row is
+// converted when it is read, so that a file may be larger than memory.
+//
+// u8 stays u8, levels of pictures; every other type that element_type.h reads becomes f32. Refused when it is read, by file, row and place: a value
+// that is not finite, a float beyond f32's range, an integer that f32 does not hold exactly.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "data/data_spec.h"
+#include "data/picture_store.h"
+#include "data/source.h"
+
+namespace fm {
+
+// Arrays by file and, in a .npz, by name. Empty strings: "" as said.
+struct ArrayOptions {
+  std::string file, x;             // x "": the only array beside labels, or "x", or "arr_0"
+  std::string labels, y;           // a .npy file, or an array of `file`; both "": "y" or "labels" of `file` where it is there
+  std::string test, test_x;        // the test split, a file or another array of `file`; both "": every tenth row of a class is for it
+  std::string test_labels, test_y;
+  std::string layout = "as-is";    // "hwc": rows (h, w, c) become (c, h, w); "hw": rows (h, w) become (1, h, w)
+  std::int64_t limit = 0;          // first rows of each class only; 0: all
+  ClassOptions classes;
+};
+
+// ConfigError: a name or layout that does not fit. FileError: what npy.h refuses; Fortran order; labels of another number or type.
+std::shared_ptr<const SampleSource> array_source(const ArrayOptions& options, Split split);
+
+// "arrays:FILE" (kinds.h).
+std::shared_ptr<const SampleSource> open_arrays(DataSpec& spec, Split split);
+
+}  // namespace fm

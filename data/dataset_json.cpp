@@ -1,0 +1,138 @@
+#include "data/dataset_json.h"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "tensor/error.h"
+#include "tensor/io/file_text.h"
+
+namespace fm {
+namespace {
+
+using Json = nlohmann::json;
+using Name = std::function<std::string_view(std::int64_t)>;
+
+constexpr std::int64_t max_label = 10'000'000;
+
+// Takes the parser's events. Depth 1 holds the keys, depth 2 the entries of "labels" and "class_names", depth 3 a pair [name, label].
+class Handler : public nlohmann::json_sax<Json> {
+ public:
+  Handler(std::string file, std::int64_t count, const Name& name) : file_(std::move(file)), count_(count), name_(name) {
+    out_.labels.assign(static_cast<std::size_t>(count), -1);
+  }
+
+  bool null() override { return expect(Kind::null, "null"); }
+  bool boolean(bool x) override { return expect(Kind::other, x ? "true" : "false"); }
+  bool number_integer(number_integer_t x) override { return number(x, std::to_string(x)); }
+  bool number_unsigned(number_unsigned_t x) override { return number(x > std::uint64_t(max_label) ? -1 : std::int64_t(x), std::to_string(x)); }
+  bool number_float(number_float_t, const string_t& text) override { return expect(Kind::other, text); }
+  bool binary(binary_t&) override { return expect(Kind::other, "bytes"); }
+  bool string(string_t& text) override {
+    expect(Kind::text, in_quotes(text));
+    if (key_ == "class_names" && depth_ == 2) out_.class_names.push_back(text);
+    if (in_pair()) picture_ = text, at_ = 1;
+    return true;
+  }
+  bool start_object(std::size_t) override { return expect(Kind::object, "an object"), ++depth_, true; }
+  bool start_array(std::size_t) override {
+    expect(Kind::list, "a list");
+    if (key_ == "labels" && depth_ == 1) labelled_ = true;
+    if (key_ == "labels" && depth_ == 2) picture_.clear(), at_ = 0;
+    return ++depth_, true;
+  }
+  bool end_object() override { return --depth_, true; }
+  bool end_array() override {
+    if (in_pair() && at_ != 2) fail(fmt::format("the pair of {} ends before its label", in_quotes(picture_)));
+    return --depth_, true;
+  }
+  bool key(string_t& text) override {
+    if (depth_ != 1) return true;
+    if (text == "labels" && seen_) fail("\"labels\" is there twice");
+    seen_ = seen_ || text == "labels";
+    key_ = text;
+    return true;
+  }
+  bool parse_error(std::size_t, const std::string&, const Json::exception& e) override { fail("no JSON: " + one_line(e.what(), 160)); }
+
+  NamedLabels finish() {
+    if (!seen_) fail("it has no \"labels\": write {\"labels\": null} for pictures without labels");
+    if (!labelled_) return std::move(out_);
+    std::int64_t without = 0, first = -1;
+    for (std::int64_t i = 0; i < count_; ++i)
+      if (out_.labels[std::size_t(i)] < 0 && without++ == 0) first = i;
+    if (without > 0)
+      fail(fmt::format("no label for {} of {} pictures, the first is {}: add them, or write \"labels\": null", without, count_, in_quotes(name_(first))));
+    if (extra_ > 0) out_.notes.push_back(fmt::format("{}: {} labels of pictures that are not there, the first is {}", file_, extra_, first_extra_));
+    return std::move(out_);
+  }
+
+ private:
+  enum class Kind { null, number, text, list, object, other };
+
+  [[noreturn]] void fail(const std::string& what) const { throw FileError(fmt::format("{}: {}", file_, what)); }
+  bool in_pair() const { return key_ == "labels" && depth_ == 3; }
+
+  // Whether a value of this kind belongs where it stands; below other keys everything does.
+  bool expect(Kind kind, const std::string& what) const {
+    const bool labels = key_ == "labels", names = key_ == "class_names";
+    if (depth_ == 0 && kind != Kind::object) fail(what + "; it must be an object with \"labels\"");
+    if (depth_ == 0 || (!labels && !names)) return true;
+    if (depth_ == 1) {
+      if (kind != Kind::list && kind != Kind::null) fail(fmt::format("{} is {}; it must be a list or null", in_quotes(key_), what));
+    } else if (names) {
+      if (kind != Kind::text) fail(fmt::format("class name {} is {}; it must be text", out_.class_names.size(), what));
+    } else if (depth_ == 2 || at_ == 0) {
+      if (kind != (depth_ == 2 ? Kind::list : Kind::text)) fail(fmt::format("\"labels\" has {} where [name, label] belongs", what));
+    } else if (at_ > 1 || kind != Kind::number) {
+      fail(fmt::format("the label of {} is {}; it must be one whole number in [0, {}]", in_quotes(picture_), what, max_label));
+    }
+    return true;
+  }
+
+  bool number(std::int64_t x, const std::string& text) {
+    expect(in_pair() && (x < 0 || x > max_label) ? Kind::other : Kind::number, text);
+    if (!in_pair()) return true;
+    at_ = 2;
+    const std::int64_t i = find();
+    if (i < 0) {
+      if (extra_++ == 0) first_extra_ = in_quotes(picture_);
+      return true;
+    }
+    std::int32_t& label = out_.labels[std::size_t(i)];
+    if (label >= 0) fail(fmt::format("{} is there twice", in_quotes(picture_)));
+    label = static_cast<std::int32_t>(x);  // fits: at most max_label
+    return true;
+  }
+
+  // Mostly the next one; else by halves.
+  std::int64_t find() {
+    std::int64_t low = 0, high = count_;
+    if (next_ < count_ && name_(next_) == picture_) return next_++;
+    while (low < high) {
+      const std::int64_t middle = low + (high - low) / 2;
+      if (name_(middle) < picture_) low = middle + 1;
+      else high = middle;
+    }
+    if (low == count_ || name_(low) != picture_) return -1;
+    next_ = low + 1;
+    return low;
+  }
+
+  std::string file_, key_, picture_, first_extra_;
+  std::int64_t count_, next_ = 0, extra_ = 0;
+  const Name& name_;
+  int depth_ = 0, at_ = 0;  // at_: entries of the pair so far
+  bool seen_ = false, labelled_ = false;
+  NamedLabels out_;
+};
+
+}  // namespace
+
+NamedLabels read_dataset_json(std::string_view text, const std::string& file, std::int64_t count, const Name& name) {
+  Handler handler(file, count, name);
+  Json::sax_parse(text, &handler);
+  return handler.finish();
+}
+
+}  // namespace fm

@@ -1,0 +1,158 @@
+#include "data/kinds.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <limits>
+
+#include "data/array_source.h"
+#include "data/image_folder.h"
+#include "data/pictures.h"
+#include "data/shapes.h"
+#include "data/tar_shards.h"
+#include "data/zip_pictures.h"
+#include "tensor/error.h"
+#include "tensor/narrow.h"
+
+namespace fm {
+namespace {
+
+constexpr std::int64_t max_count = std::int64_t(1) << 32;
+
+Dataset load_fashion(DataSpec& spec, Split split) {
+  const int size = narrow<int>(spec.number("size", 28, 28, 1024));
+  const std::int64_t limit = spec.number("limit", max_count, 1, max_count);
+  Dataset data = first_samples(load_fashion_mnist(split, spec.path.value_or("")), limit);
+  return size == 28 ? data : padded(data, size);
+}
+
+Dataset load_shapes(DataSpec& spec, Split split) {
+  spec.refuse_path("shapes are drawn, not read");
+  ShapesOptions options;
+  options.count = spec.number("count", split == Split::train ? 20000 : 2000, 1, max_count);
+  options.size = narrow<int>(spec.number("size", options.size, 8, 1024));
+  options.channels = narrow<int>(spec.number("channels", options.channels, 1, 3));
+  options.seed = std::uint64_t(spec.number("seed", 1, 0, std::numeric_limits<std::int64_t>::max()));
+  return draw_shapes(options, split);
+}
+
+std::vector<DataKey> keys_of_pictures(std::vector<DataKey> more = {}) {
+  std::vector<DataKey> keys{{"size", "pixels of a side after the crop (needed)"},
+                            {"channels", "3 RGB (default), 1 grey"},
+                            {"limit", "first pictures of each class only"},
+                            {"crop", "center (default), or random for the training split"}};
+  keys.insert(keys.end(), more.begin(), more.end());
+  return keys;
+}
+
+std::vector<DataKey> keys_of_labels(std::vector<DataKey> more = {}) {
+  std::vector<DataKey> keys{{"test", "the test split (default: every tenth of each class)"},
+                            {"classes", "number of classes (default: one more than the largest label)"},
+                            {"class_names", "a file with a name a line, or imagenet"}};
+  keys.insert(keys.end(), more.begin(), more.end());
+  return keys;
+}
+
+std::vector<DataKind> all_kinds() {
+  return {
+      {.name = "fashion-mnist",
+       .usage = "fashion-mnist[:FOLDER]",
+       .help = "60,000 + 10,000 grey pictures of clothes in 10 classes",
+       .keys = {{"size", "28 or more: zeros around"}, {"limit", "first samples only"}},
+       .load = load_fashion,
+       .class_names = [](const DataSpec&) { return fashion_mnist_classes(); }},
+      {.name = "shapes",
+       .usage = "shapes",
+       .help = "shapes in 10 classes, drawn by the program",
+       .keys = {{"count", "samples (20000; test 2000)"}, {"size", "pixels of a side (28)"}, {"channels", "3 or 1"}, {"seed", "of all drawing (1)"}},
+       .load = load_shapes,
+       .class_names = [](const DataSpec&) { return shape_classes(); }},
+      {.name = "folder",
+       .usage = "folder:PATH?size=N",
+       .help = "a folder of pictures: one folder a class",
+       .keys = keys_of_pictures(keys_of_labels()),
+       .open = open_image_folder,
+       .class_names = folder_class_names},
+      {.name = "zip",
+       .usage = "zip:FILE.zip?size=N",
+       .help = "pictures in an uncompressed zip file with a dataset.json (EDM2, StyleGAN)",
+       .keys = keys_of_pictures(keys_of_labels()),
+       .open = open_zip},
+      {.name = "tar",
+       .usage = "tar:SHARDS?size=N",
+       .help = "pictures in shards of WebDataset: data/train-{000..099}.tar",
+       .keys = keys_of_pictures(keys_of_labels({{"index", "folder for the indices (default: beside each shard)"}})),
+       .open = open_tar},
+      {.name = "arrays",
+       .usage = "arrays:FILE.npy|FILE.npz",
+       .help = "the rows of an array of NumPy's, of any shape",
+       .keys = keys_of_labels({{"x", "the array of samples in a .npz"},
+                               {"y", "the array of labels in a .npz"},
+                               {"labels", "a .npy with the labels"},
+                               {"test_x", "the test split's samples in the same .npz"},
+                               {"test_y", "its labels in the same .npz"},
+                               {"test_labels", "a .npy with its labels"},
+                               {"layout", "as-is (default); hwc or hw: rows of pictures (h, w, c) or (h, w)"},
+                               {"limit", "first rows of each class only"}}),
+       .open = open_arrays},
+  };
+}
+
+const std::vector<DataKind>& kinds() {
+  static const std::vector<DataKind> list = all_kinds();
+  return list;
+}
+
+}  // namespace
+
+std::span<const DataKind> data_kinds() { return kinds(); }
+
+const DataKind& kind_of(const DataSpec& spec) {
+  const auto kind = std::find_if(kinds().begin(), kinds().end(), [&](const DataKind& k) { return spec.name == k.name; });
+  if (kind == kinds().end())
+    throw ConfigError(fmt::format("data '{}': unknown data set '{}'; there are {}", spec.text, spec.name, data_usage()));
+  std::vector<std::string> known;
+  for (const DataKey& key : kind->keys) known.emplace_back(key.name);
+  for (const auto& option : spec.options)
+    if (std::find(known.begin(), known.end(), option.first) == known.end())
+      throw ConfigError(fmt::format("data '{}': {} has no option '{}'; options: {}", spec.text, spec.name, option.first, fmt::join(known, ", ")));
+  return *kind;
+}
+
+const std::string& data_usage() {
+  static const std::string text = [] {
+    std::vector<std::string> usages;
+    for (const DataKind& k : kinds()) usages.emplace_back(k.usage);
+    return fmt::format("{}", fmt::join(usages, ", "));
+  }();
+  return text;
+}
+
+const std::string& data_help() {
+  static const std::string text = data_usage() + ", with options after '?' (data/README.md)";
+  return text;
+}
+
+Dataset open_dataset(const std::string& text, Split split) {
+  DataSpec spec = parse_data_spec(text);
+  const DataKind& kind = kind_of(spec);
+  if (kind.load) return kind.load(spec, split);
+  if (const auto crop = spec.options.find("crop"); split == Split::train && crop != spec.options.end() && crop->second == "random")
+    throw ConfigError(fmt::format("data '{}': {}", text, read_once_error));
+  return load_pictures(*kind.open(spec, split));
+}
+
+std::shared_ptr<const SampleSource> open_source(const std::string& text, Split split) {
+  DataSpec spec = parse_data_spec(text);
+  const DataKind& kind = kind_of(spec);
+  return kind.load ? as_source(std::make_shared<const Dataset>(kind.load(spec, split))) : kind.open(spec, split);
+}
+
+std::vector<std::string> class_names_of(const std::string& text) {
+  const DataSpec spec = parse_data_spec(text);
+  const DataKind& kind = kind_of(spec);
+  return kind.class_names ? kind.class_names(spec) : open_source(text, Split::train)->class_names();
+}
+
+}  // namespace fm

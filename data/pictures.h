@@ -1,0 +1,72 @@
+// Pictures in files, decoded and cropped when they are read: what folders, archives of zip and shards of tar have in common.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "data/data_spec.h"
+#include "data/image.h"
+#include "data/source.h"
+
+namespace fm {
+
+enum class Crop { center, random };  // center_crop, or random_crop with a shorter side of 1.5 size
+
+struct PictureOptions {
+  int size = 0;                      // pixels of a side after the crop
+  int channels = 3;                  // 3 RGB, 1 grey
+  std::int64_t limit_per_class = 0;  // first pictures only; 0: all
+  Crop crop = Crop::center;
+};
+
+// Takes size, channels, limit and crop. The test split is what scores compare with, so its pictures are the same every time, whatever the training
+// draws. ConfigError: a wrong value, or no size; `usage` says how to write one.
+PictureOptions picture_options(DataSpec& spec, Split split, const std::string& usage);
+
+class PictureSource : public SampleSource {
+ public:
+  // ConfigError: a size below 1, or channels other than 1 and 3.
+  PictureSource(std::string name, const PictureOptions& options);
+  std::string name() const override { return name_; }
+  Shape shape() const override { return {options_.channels, options_.size, options_.size}; }
+  DType dtype() const override { return DType::u8; }
+  const std::vector<std::string>& class_names() const override { return class_names_; }
+  const std::vector<std::string>& notes() const override { return notes_; }
+  bool is_random() const override { return options_.crop == Crop::random; }
+  void read(std::int64_t index, const PhiloxBlock& random, void* out) const override;
+
+ protected:
+  // Sample `index` decoded, with `channels` channels. FileError names the file and its member.
+  virtual Image picture(std::int64_t index, int channels) const = 0;
+
+  std::string name_;
+  PictureOptions options_;
+  std::vector<std::string> class_names_, notes_;
+};
+
+inline constexpr const char* read_once_error = "crop=random draws anew each epoch, but here pictures are read once: leave it out";
+
+// All of them in memory. ConfigError: no pictures, is_random, or more than this machine's memory. One FileError names every picture that cannot be
+// read (ten at most) and why.
+Dataset load_pictures(const SampleSource& source);
+
+// ".jpg" of "a/B.JPG", in small letters; "" where there is none.
+std::string ending_of(const std::string& path);
+// Whether files of this ending are pictures that this build reads: .png, .jpg, .jpeg, and .webp where libwebp was found.
+bool is_readable_picture(const std::string& ending);
+// Pictures of formats that are not read here.
+bool is_foreign_picture(const std::string& ending);
+// ".png, .jpg and .jpeg".
+const char* readable_endings();
+// ", or install libwebp ..." for a .webp file in a build without it; "" otherwise.
+const char* webp_hint(const std::string& file);
+
+// Which samples a split has: of 0 .. labels.size() - 1 in this order those of the split, at most `limit` of each class (0: all). Where the data
+// has no split of its own (`hold_out`), every tenth sample of a class is for the test.
+std::vector<std::int64_t> rows_of_split(const std::vector<std::int32_t>& labels, std::size_t classes, Split split, bool hold_out, std::int64_t limit);
+
+// "a, b, c and 12 more".
+std::string first_of(const std::vector<std::string>& list, std::size_t most, const char* separator = ", ");
+
+}  // namespace fm

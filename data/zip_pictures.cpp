@@ -1,0 +1,146 @@
+#include "data/zip_pictures.h"
+
+#include <fmt/format.h>
+#include <zlib.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "data/dataset_json.h"
+#include "data/read_at.h"
+#include "tensor/error.h"
+#include "tensor/io/file_text.h"
+#include "tensor/io/mapped_file.h"
+#include "tensor/io/zip_directory.h"
+#include "tensor/io/zip_records.h"
+#include "tensor/narrow.h"
+
+namespace fm {
+namespace {
+
+namespace fs = std::filesystem;
+using namespace zip_records;
+
+constexpr std::uint64_t max_picture = std::uint64_t(1) << 30, max_json = std::uint64_t(1) << 30;
+
+struct Entry {
+  std::uint64_t header;     // place of the local header in the file
+  std::uint32_t size, crc;
+  std::uint64_t name;       // place of the name in the directory
+};
+
+class ZipStore : public PictureStore {
+ public:
+  explicit ZipStore(const fs::path& path) : path_(path), file_(map_file(path)) {
+    const ZipDirectory found = find_zip_directory(file_.bytes(), path.string());
+    directory_ = file_.bytes().substr(found.start, found.size);
+    read_directory(found.entries);
+    const auto by_name = [&](const Entry& a, const Entry& b) { return name_of(a) < name_of(b); };
+    if (!std::is_sorted(entries_.begin(), entries_.end(), by_name)) std::sort(entries_.begin(), entries_.end(), by_name);
+    for (std::size_t i = 1; i < entries_.size(); ++i)
+      if (name_of(entries_[i - 1]) == name_of(entries_[i])) fail(fmt::format("two members are named {}", in_quotes(name_of(entries_[i]))));
+    take_labels();
+    (void)file_.part(found.start, found.start + found.size);  // the directory's pages may go: names are read for messages only
+  }
+
+  std::string name() const override { return path_.string(); }
+  std::int64_t count() const override { return std::ssize(entries_); }
+  std::int32_t label(std::int64_t i) const override { return labels_.labels[std::size_t(i)]; }
+  std::string member(std::int64_t i) const override { return fmt::format("{}: {}", path_.string(), one_line(name_of(entries_[std::size_t(i)]))); }
+  std::string bytes(std::int64_t i) const override { return read(entries_[std::size_t(i)]); }
+  std::string stamp(std::int64_t i) const override {
+    const Entry& e = entries_[std::size_t(i)];
+    return fmt::format("{} {:08x} ", e.size, e.crc);
+  }
+  std::vector<std::string> class_names() const override { return labels_.class_names; }
+  std::vector<std::string> notes() const override { return labels_.notes; }
+
+ private:
+  [[noreturn]] void fail(const std::string& what) const { throw FileError(fmt::format("{}: {}", path_.string(), what)); }
+
+  std::string_view name_of(const Entry& e) const {
+    return directory_.substr(e.name, get<std::uint16_t>(directory_, e.name - central_size + 28));
+  }
+
+  void check(const ZipMember& m, std::uint64_t most) const {
+    if (m.encrypted) fail(fmt::format("member {} is encrypted", in_quotes(m.name)));
+    if (m.method != 0)
+      fail(fmt::format("member {} is compressed (method {}): pictures are read where they lie, so store them: zip -0 -r, or dataset_tool.py",
+                       in_quotes(m.name), m.method));
+    if (m.compressed != m.size) fail(fmt::format("corrupt zip file: stored member {} has {} and {} bytes", in_quotes(m.name), m.compressed, m.size));
+    if (m.size > most) fail(fmt::format("member {} has {} bytes; at most {} are read", in_quotes(m.name), m.size, most));
+    if (m.header > file_.size || file_.size - m.header < local_size + m.name.size() + m.size)
+      fail(fmt::format("corrupt zip file: member {} of {} bytes lies outside the file", in_quotes(m.name), m.size));
+  }
+
+  void read_directory(std::uint64_t entries) {
+    std::vector<std::pair<std::uint64_t, std::uint64_t>> places;
+    std::uint64_t foreign = 0;
+    std::string first_foreign;
+    std::uint64_t at = 0;
+    for (std::uint64_t i = 0; i < entries; ++i) {
+      const std::uint64_t begin = at;
+      const ZipMember m = read_zip_entry(directory_, at, path_.string());
+      const std::string ending = ending_of(m.name);
+      const bool json = m.name == "dataset.json", picture = is_readable_picture(ending);
+      if (m.name.ends_with("/dataset.json"))
+        fail(fmt::format("{} must lie at the top: make the zip file inside that folder", in_quotes(m.name)));
+      if (is_foreign_picture(ending) && foreign++ == 0) first_foreign = m.name;
+      if (!json && !picture) continue;
+      check(m, json ? max_json : max_picture);
+      places.emplace_back(m.header, m.header + local_size + m.name.size() + m.size);
+      const Entry e{m.header, narrow<std::uint32_t>(m.size, "bytes"), m.crc, begin + central_size};
+      if (picture) entries_.push_back(e);
+      else if (std::exchange(has_json_, true)) fail("two members are named \"dataset.json\"");
+      else json_ = e;
+    }
+    if (foreign > 0)
+      fail(fmt::format("{} pictures are of formats that this build does not read, the first is {}; {} are read: convert them{}", foreign,
+                       in_quotes(first_foreign), readable_endings(), webp_hint(first_foreign)));
+    if (entries_.empty()) fail(fmt::format("no pictures: files of {} are read", readable_endings()));
+    std::sort(places.begin(), places.end());
+    for (std::size_t i = 1; i < places.size(); ++i)
+      if (places[i].first < places[i - 1].second)
+        fail(fmt::format("corrupt zip file: members overlap at byte {}", places[i].first));  // how few bytes become many
+  }
+
+  void take_labels() {
+    if (!has_json_)
+      fail("no dataset.json at the top, which says the labels: {\"labels\": [[\"00000/img00000000.png\", 5], ...]}, or {\"labels\": null} without");
+    labels_ = read_dataset_json(read(json_), path_.string() + ": dataset.json", count(),
+                                [this](std::int64_t i) { return name_of(entries_[std::size_t(i)]); });
+  }
+
+  // Checked: what the directory says is where it says.
+  std::string read(const Entry& e) const {
+    const OpenFile file(path_);
+    const std::string head = file.read(e.header, local_size);
+    const std::string_view wanted = name_of(e);
+    const auto moved = [&] { fail(fmt::format("corrupt zip file: member {} is not where the directory says", in_quotes(wanted))); };
+    if (get<std::uint32_t>(head, 0) != local_signature || get<std::uint16_t>(head, 26) != wanted.size()) moved();
+    std::string bytes = file.read(e.header + local_size + wanted.size() + get<std::uint16_t>(head, 28), e.size);
+#ifndef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION  // tests/fuzz: what random bytes never pass
+    if (std::uint32_t(crc32_z(0, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size())) != e.crc)  // fits: a CRC-32
+      fail(fmt::format("corrupt zip file: checksum of member {} is wrong", in_quotes(wanted)));
+#endif
+    return bytes;
+  }
+
+  fs::path path_;
+  MappedFile file_;
+  std::string_view directory_;
+  std::vector<Entry> entries_;
+  Entry json_{};
+  bool has_json_ = false;
+  NamedLabels labels_;
+};
+
+}  // namespace
+
+std::shared_ptr<const PictureStore> zip_store(const fs::path& path) { return std::make_shared<ZipStore>(path); }
+
+std::shared_ptr<const SampleSource> open_zip(DataSpec& spec, Split split) {
+  return open_stored(spec, split, "zip:FILE.zip?size=N", [](const std::string& path) { return zip_store(path); });
+}
+
+}  // namespace fm

@@ -1,0 +1,189 @@
+// Zip files and folders with a dataset.json, as EDM2's and StyleGAN's tools write them; hostile ones; WebP.
+#include <doctest/doctest.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "data/dataset_json.h"
+#include "data/image_file.h"
+#include "data/png.h"
+#include "data/zip_pictures.h"
+#include "tensor/error.h"
+#include "tests/support/temp_folder.h"
+#include "tests/support/text.h"
+#include "tests/support/zip_bytes.h"
+
+using namespace fm;
+using namespace fm::test;
+namespace fs = std::filesystem;
+
+namespace {
+
+template <class F>
+std::string error_of(const F& f) {
+  try {
+    f();
+  } catch (const Error& e) {
+    return e.what();
+  }
+  return "no error";
+}
+
+std::string png(int value) {
+  const std::vector<std::uint8_t> bytes = encode_png(blank_image(4, 4, 1, std::uint8_t(value)));
+  return {bytes.begin(), bytes.end()};
+}
+
+int grey(const SampleSource& source, std::int64_t i) {
+  std::vector<std::uint8_t> planes(std::size_t(source.shape().numel()));
+  source.read(i, {}, planes.data());
+  return planes[0];
+}
+
+const std::string null_labels = "{\"labels\": null}";
+
+std::string zip_error(const TempFolder& folder, const std::vector<Member>& members, const Spoil& spoil = {}) {
+  write_bytes(folder / "z.zip", zip_of(members, spoil));
+  return error_of([&] {
+    const auto source = open_source("zip:" + (folder / "z.zip").string() + "?size=4", Split::train);
+    grey(*source, 0);
+  });
+}
+
+std::string json_error(const std::string& text) {
+  const std::vector<std::string> names{"a.png", "b.png", "c.png"};
+  return error_of([&] { read_dataset_json(text, "j", 3, [&](std::int64_t i) { return std::string_view(names[std::size_t(i)]); }); });
+}
+
+}  // namespace
+
+TEST_CASE("a zip file of Python's zipfile with EDM2's dataset.json, and the same unpacked") {
+  const TempFolder folder;
+  const fs::path zip = fs::path(FM_TESTS_FOLDER) / "golden/data/edm.zip";
+  for (const Member& m : members_of(zip)) {
+    fs::create_directories((folder / m.name).parent_path());
+    write_bytes(folder / m.name, m.bytes);
+  }
+  std::vector<std::string> specs{"zip:" + zip.string(), "folder:" + folder.path().string()};
+  for (const std::string& spec : specs) {
+    CAPTURE(spec);
+    const auto train = open_source(spec + "?size=4", Split::train);
+    REQUIRE(train->count() == 12);  // four of a class: none is held out
+    for (int i = 0; i < 12; ++i) {
+      CHECK(grey(*train, i) == i);
+      CHECK(train->label(i) == i % 3);
+    }
+    CHECK(train->class_names() == std::vector<std::string>{"0", "1", "2"});
+    CHECK(class_names_of(spec + "?size=4") == train->class_names());
+    CHECK(has(error_of([&] { open_source(spec + "?size=4", Split::test); }), "no pictures for the test (every tenth of a class"));
+    CHECK(open_source(spec + "?size=4,test=" + spec.substr(spec.find(':') + 1), Split::test)->count() == 12);
+    CHECK(open_source(spec + "?size=4,classes=1000", Split::train)->class_names().size() == 1000);
+    CHECK(open_source(spec + "?size=4,class_names=imagenet", Split::train)->class_names()[2].starts_with("n01484850 great white shark"));
+    CHECK(has(error_of([&] { open_source(spec + "?size=4,classes=2", Split::train); }), "label 2, but there are 2 classes"));
+    CHECK(open_dataset(spec + "?size=4,channels=1", Split::train).pixels[16 * 7] == 7);
+  }
+  CHECK(fingerprint(*open_source(specs[0] + "?size=4", Split::train)) == fingerprint(*open_source(specs[0] + "?size=4", Split::train)));
+  CHECK(has(error_of([] { open_source("folder:/nowhere?size=4,classes=3", Split::train); }), "classes is for folders with a dataset.json"));
+}
+
+TEST_CASE("train and val folders with a dataset.json each; class names of the json") {
+  const TempFolder folder;
+  for (const char* split : {"train", "val"}) {
+    fs::create_directories(folder / split / "00000");
+    for (int i = 0; i < 3; ++i) write_bytes(folder / split / "00000" / (std::to_string(i) + ".png"), png(i + (split[0] == 'v' ? 100 : 0)));
+    write_bytes(folder / split / "dataset.json",
+                "{\"class_names\": [\"cat\", \"dog\"], \"labels\": [[\"00000/2.png\", 1], [\"00000/0.png\", 0], [\"00000/1.png\", 1], [\"gone.png\", 0]]}");
+  }
+  const std::string spec = "folder:" + folder.path().string() + "?size=4";
+  const auto train = open_source(spec, Split::train), test = open_source(spec, Split::test);
+  CHECK(grey(*train, 2) == 2);
+  CHECK(grey(*test, 2) == 102);
+  CHECK(train->label(0) == 0);
+  CHECK(train->label(1) == 1);
+  CHECK(train->class_names() == std::vector<std::string>{"cat", "dog"});
+  CHECK(class_names_of(spec) == train->class_names());
+  REQUIRE(train->notes().size() == 1);
+  CHECK(has(train->notes()[0], "1 labels of pictures that are not there, the first is \"gone.png\""));
+}
+
+TEST_CASE("hostile zip files are one error that names file and member") {
+  const TempFolder folder;
+  const std::vector<Member> good{{"a.png", png(1)}, {"b.png", png(2)}, {"dataset.json", null_labels}};
+  CHECK(zip_error(folder, good) == "no error");
+  CHECK(has(zip_error(folder, {good[0]}), "no dataset.json at the top"));
+  CHECK(has(zip_error(folder, {good[2]}), "no pictures: files of .png"));
+  CHECK(has(zip_error(folder, {good[0], {"x/dataset.json", null_labels}}), "\"x/dataset.json\" must lie at the top"));
+  CHECK(has(zip_error(folder, {good[0], {"b.png", png(2), true}, good[2]}), "\"b.png\" is compressed (method 8)"));
+  CHECK(has(zip_error(folder, {good[0], good[0], good[2]}), "two members are named \"a.png\""));
+  CHECK(has(zip_error(folder, {good[0], good[2], good[2]}), "two members are named \"dataset.json\""));
+  CHECK(has(zip_error(folder, {good[0], {"b.heic", "x"}, good[2]}), "1 pictures are of formats that this build does not read, the first is \"b.heic\""));
+  const auto spoiled = [&](const std::function<void(Entry&)>& f) { return zip_error(folder, good, [&](std::vector<Entry>& e) { f(e[0]); }); };
+  CHECK(has(spoiled([](Entry& e) { e.flags = 1; }), "\"a.png\" is encrypted"));
+  CHECK(has(spoiled([](Entry& e) { e.crc ^= 1; }), "checksum of member \"a.png\" is wrong"));
+  CHECK(has(spoiled([](Entry& e) { e.size = e.compressed = 0xfffffff0; }), "\"a.png\" has 4294967280 bytes; at most 1073741824 are read"));
+  CHECK(has(spoiled([](Entry& e) { e.size = e.compressed = 1 << 20; }), "\"a.png\" of 1048576 bytes lies outside the file"));
+  CHECK(has(spoiled([](Entry& e) { e.size += 9; }), "stored member \"a.png\" has"));
+  CHECK(has(spoiled([](Entry& e) { e.size = e.compressed += 9; }), "members overlap"));
+  CHECK(has(zip_error(folder, good, [](std::vector<Entry>& e) { e[1].header = e[0].header; }), "members overlap"));
+  CHECK(has(spoiled([](Entry& e) { e.header += 2, e.size = e.compressed = 3; }), "\"a.png\" is not where the directory says"));
+  CHECK(has(zip_error(folder, {good[0], good[1], {"dataset.json", "{\"labels\": [[\"a.png\", 0]]}"}}),
+            "dataset.json: no label for 1 of 2 pictures, the first is \"b.png\""));
+  const std::string whole = zip_of(good);
+  for (std::size_t cut : {std::size_t(0), std::size_t(20), whole.size() / 2, whole.size() - 1}) {
+    write_bytes(folder / "cut.zip", whole.substr(0, cut));
+    CHECK_MESSAGE(has(error_of([&] { zip_store(folder / "cut.zip"); }), "cut.zip: not a zip file, or its end is cut off"), cut);
+  }
+}
+
+TEST_CASE("every wrong dataset.json is one error") {
+  CHECK(json_error("{\"labels\": [[\"a.png\", 1], [\"b.png\", 0], [\"c.png\", 7]], \"other\": [1, {\"x\": [null]}]}") == "no error");
+  CHECK(json_error("{\"labels\": null, \"class_names\": null}") == "no error");
+  CHECK(has(json_error(""), "j: no JSON: "));
+  CHECK(has(json_error("{\"labels\": [[\"a.png\", 1], "), "j: no JSON: "));
+  CHECK(json_error("[1]") == "j: a list; it must be an object with \"labels\"");
+  CHECK(json_error("{}") == "j: it has no \"labels\": write {\"labels\": null} for pictures without labels");
+  CHECK(json_error("{\"labels\": 3}") == "j: \"labels\" is 3; it must be a list or null");
+  CHECK(json_error("{\"labels\": {\"a.png\": 3}}") == "j: \"labels\" is an object; it must be a list or null");
+  CHECK(json_error("{\"labels\": [3]}") == "j: \"labels\" has 3 where [name, label] belongs");
+  CHECK(json_error("{\"labels\": [[3, \"a.png\"]]}") == "j: \"labels\" has 3 where [name, label] belongs");
+  const std::string must = "; it must be one whole number in [0, 10000000]";
+  CHECK(json_error("{\"labels\": [[\"a.png\", [0, 1]]]}") == "j: the label of \"a.png\" is a list" + must);
+  CHECK(json_error("{\"labels\": [[\"a.png\", 1.5]]}") == "j: the label of \"a.png\" is 1.5" + must);
+  CHECK(json_error("{\"labels\": [[\"a.png\", -1]]}") == "j: the label of \"a.png\" is -1" + must);
+  CHECK(json_error("{\"labels\": [[\"a.png\", 10000001]]}") == "j: the label of \"a.png\" is 10000001" + must);
+  CHECK(json_error("{\"labels\": [[\"a.png\", 18446744073709551615]]}") == "j: the label of \"a.png\" is 18446744073709551615" + must);
+  CHECK(json_error("{\"labels\": [[\"a.png\", null]]}") == "j: the label of \"a.png\" is null" + must);
+  CHECK(json_error("{\"labels\": [[\"a.png\", 1, 2]]}") == "j: the label of \"a.png\" is 2" + must);
+  CHECK(json_error("{\"labels\": [[\"a.png\"]]}") == "j: the pair of \"a.png\" ends before its label");
+  CHECK(json_error("{\"labels\": [[\"a.png\", 1], [\"a.png\", 1]]}") == "j: \"a.png\" is there twice");
+  CHECK(json_error("{\"labels\": null, \"labels\": null}") == "j: \"labels\" is there twice");
+  CHECK(json_error("{\"labels\": null, \"class_names\": [1]}") == "j: class name 0 is 1; it must be text");
+}
+
+TEST_CASE("WebP files decode to Pillow's pixels, or the build says what it lacks") {
+  std::ifstream in(fs::path(FM_TESTS_FOLDER) / "golden/pillow_webp.txt");
+  std::string kind, file, hex;
+  int width, height, channels, n = 0;
+  const auto bytes_of = [](const std::string& text) {
+    std::vector<std::uint8_t> bytes;
+    for (std::size_t i = 0; i < text.size(); i += 2) bytes.push_back(std::uint8_t(std::stoi(text.substr(i, 2), nullptr, 16)));
+    return bytes;
+  };
+  for (; in >> kind >> width >> height >> channels >> file >> hex; ++n) {
+    CAPTURE(kind);
+    std::vector<std::uint8_t> bytes = bytes_of(file);
+    if (!reads_webp()) {
+      CHECK(has(error_of([&] { decode_image(bytes, "a.webp", 3); }), "a.webp: a WebP file, and this build is without libwebp"));
+      continue;
+    }
+    const Image image = decode_image(bytes, "a.webp", 3);
+    CHECK(image.width == width);
+    CHECK(image.height == height);
+    CHECK(image.pixels == bytes_of(hex));
+    for (std::size_t cut = 13; cut < bytes.size(); cut += 7)
+      CHECK(has(error_of([&] { decode_image({bytes.data(), cut}, "a.webp", 3); }), "a.webp: truncated WebP"));
+    std::fill(bytes.begin() + 20, bytes.begin() + 30, 0xff);  // the picture's own header
+    CHECK(has(error_of([&] { decode_image(bytes, "a.webp", 3); }), "WebP"));
+  }
+  CHECK(n == 3);
+}
