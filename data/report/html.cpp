@@ -18,10 +18,11 @@ h1 { font-size: 1.9rem; margin: 0; } h2 { font-size: 1.25rem; margin: 2.2rem 0 .
 table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums; } caption { text-align: left; padding-bottom: .3rem; }
 th, td { padding: .3rem .8rem; border-bottom: 1px solid var(--line); text-align: left; } th { background: var(--band); } td.number { text-align: right; }
 figure { margin: 1rem 0; } img { max-width: 100%; border: 1px solid var(--line); } img.hard { image-rendering: pixelated; }
-.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(26rem, 1fr)); gap: 1rem; }
+.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(26rem, 100%), 1fr)); gap: 1rem; }
+.planes { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(22rem, 100%), 1fr)); gap: 1rem; } .planes figure { max-width: 34rem; }
 svg.plot { width: 100%; height: auto; } svg.plot text { font: 12px system-ui, sans-serif; fill: var(--ink); } svg.plot .title { font-size: 14px; font-weight: 600; }
 svg.plot .grid { stroke: var(--line); } svg.plot .frame { fill: none; stroke: var(--soft); } svg.plot .legend { fill: var(--ground); fill-opacity: .85; stroke: var(--line); }
-svg.plot circle:hover { fill-opacity: 1; }
+svg.plot .ink { stroke: var(--ink); } svg.plot .note { fill: var(--soft); } svg.plot circle:hover { fill-opacity: 1; }
 pre { background: var(--band); padding: .8rem 1rem; overflow-x: auto; font-size: 13px; } summary { cursor: pointer; color: var(--accent); }
 )";
 
@@ -129,6 +130,12 @@ void HtmlReport::plots(const std::vector<Plot>& plots) {
 void HtmlReport::dots(const std::vector<DotPlot>& plots) {
   body_ += "<div class=\"plots\">\n";
   for (const DotPlot& one : plots) body_ += fmt::format("<figure>{}</figure>\n", svg_dots(one));
+  body_ += "</div>\n";
+}
+
+void HtmlReport::pictures(const std::vector<std::string>& svgs) {
+  body_ += "<div class=\"planes\">\n";
+  for (const std::string& svg : svgs) body_ += fmt::format("<figure>{}</figure>\n", svg);
   body_ += "</div>\n";
 }
 

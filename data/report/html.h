@@ -26,6 +26,8 @@ class HtmlReport {
   void plot(const Plot& plot);
   void plots(const std::vector<Plot>& plots);  // side by side where the window is wide enough
   void dots(const std::vector<DotPlot>& plots);  // likewise
+  // SVG text as svg_scatter, svg_paths, svg_arrows and svg_heat give it, side by side: two on a wide window, one on a telephone.
+  void pictures(const std::vector<std::string>& svgs);
 
   std::string html() const;  // the whole file
 

@@ -9,37 +9,13 @@
 #include "data/report/csv.h"
 #include "data/report/html.h"
 #include "tensor/error.h"
+#include "tests/support/markup.h"
 #include "tests/support/near.h"
 
 using namespace fm;
+using fm::test::count;
+using fm::test::is_balanced;
 using fm::test::near;
-
-namespace {
-
-long count(const std::string& text, const std::string& part) {
-  long n = 0;
-  for (size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++n;
-  return n;
-}
-
-// Every opened element is closed in order; void elements of HTML may stay open.
-bool is_balanced(const std::string& markup) {
-  std::vector<std::string> open;
-  for (size_t at = markup.find('<'); at != std::string::npos; at = markup.find('<', at + 1)) {
-    const std::string tag = markup.substr(at + 1, markup.find('>', at) - at - 1);
-    const std::string name = tag.substr(0, tag.find_first_of(" \n/", 1));
-    if (tag[0] == '!' || tag.back() == '/' || name == "meta" || name == "img") continue;
-    if (tag[0] != '/') {
-      open.push_back(name);
-    } else {
-      if (open.empty() || "/" + open.back() != tag) return false;
-      open.pop_back();
-    }
-  }
-  return open.empty();
-}
-
-}  // namespace
 
 TEST_CASE("base64: the vectors of RFC 4648") {
   CHECK(base64("") == "");

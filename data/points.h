@@ -1,0 +1,62 @@
+// Sets of points in the plane that need no files: the smallest data on which a flow can be trained and looked at. Sample number i is a pure
+// function of (name, seed, i): the same point whatever is read before it, on any number of threads.
+//
+//   8gaussians    eight modes at angles k pi/4 and radius sqrt 2, deviation 0.1                       label: the mode, k = 0 .. 7
+//   checkerboard  uniform on 8 of the 4 x 4 cells of [-sqrt 3, sqrt 3]^2                              label: the cell, 0 .. 7
+//   spiral        radius 2 sqrt(q), angle 3 pi sqrt(q), q uniform in [0, 1); deviation 0.05           label: 0, the one arm
+//   moons         two half circles, each axis scaled, deviation 0.05                                  label: 0 the upper, 1 the lower
+//
+// Both coordinates have variance 1: exactly for checkerboard and moons, to 1 % for 8gaussians (1.01), to 4 % for the spiral. So noise N(0, 1)
+// and data are of one size, which the linear path assumes.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "data/dataset.h"
+#include "tensor/tensor.h"
+
+namespace fm {
+
+struct PointsOptions {
+  std::string name = "8gaussians";
+  std::int64_t count = 0;                // points of the split; 0: 4,194,304 for training (8,000 steps of 512), 10,000 for the test
+  std::uint64_t seed = 1;
+};
+
+// One split of such a set. Training points have the numbers 0, 1, ..., test points those from 2^40 on: no point is in both.
+class Points {
+ public:
+  // ConfigError for an unknown name (it names the nearest) and for a count outside 1 .. 2^40.
+  Points(const PointsOptions& options, Split split);
+
+  std::int64_t count() const { return count_; }
+  Shape shape() const { return {2}; }                                         // of one sample
+  const std::vector<std::string>& class_names() const { return class_names_; }
+  std::int32_t label(std::int64_t index) const;                               // 0 .. class_names().size()-1
+  void read(std::int64_t index, float* values) const;                         // writes the 2 coordinates; called from any thread
+  std::string fingerprint() const;                                            // eight hexadecimal digits: other points, other digits
+
+  // Points samples[0], samples[1], ... as rows (n, 2) f32, and their labels (n) i64. The index wraps around at count(): a training takes
+  // any step's sample numbers. Error for a negative number.
+  Tensor rows(const std::vector<std::int64_t>& samples) const;
+  Tensor labels(const std::vector<std::int64_t>& samples) const;
+
+ private:
+  struct Draw;
+  Draw draw(std::int64_t index) const;
+  std::size_t kind_;
+  std::int64_t count_, first_;
+  std::uint64_t seed_;
+  std::vector<std::string> class_names_;
+};
+
+std::vector<std::string> point_sets();                                        // their names, in the order above
+
+// The centres of 8gaussians, by label; the deviation of each coordinate around them.
+std::vector<std::array<double, 2>> eight_gaussians_centres();
+inline constexpr double eight_gaussians_deviation = 0.1;
+
+}  // namespace fm

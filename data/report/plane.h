@@ -1,0 +1,62 @@
+// The frame that pictures of the plane share: a square scale, ticks, labels, a clipped area for marks, a legend and notes below it. The view
+// box is 400 wide, so that letters of 12 px stay readable where the picture is as narrow as a telephone.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace fm {
+
+struct PlaneFrame {
+  std::string title, x_label = "x", y_label = "y";
+  double x_low = 0, x_high = 0, y_low = 0, y_high = 0;  // the part that is shown; where low = high it is fitted to the marks
+};
+
+// Colours of marks, readable on light and on dark ground: Okabe and Ito's, the blue one a little brighter.
+inline constexpr const char* plane_blue = "#2b8ccf";
+inline constexpr const char* plane_orange = "#d55e00";
+inline constexpr const char* plane_colours[] = {plane_blue, plane_orange, "#009e73", "#cc79a7", "#e69f00", "#56b4e9"};
+
+class Plane {
+ public:
+  // The coordinates of everything that has to be seen decide the range where the frame leaves it open; those that are not finite do not.
+  Plane(const PlaneFrame& frame, const std::vector<double>& xs, const std::vector<double>& ys);
+
+  double x(double value) const { return (value - x_low_) * scale_; }   // pixels inside the area
+  double y(double value) const { return height_ - (value - y_low_) * scale_; }
+  double scale() const { return scale_; }                              // pixels per unit, the same in both directions
+  double width() const { return width_; }
+  double height() const { return height_; }
+  bool shows(double x, double y) const;                                // finite, and in the range
+  double x_low() const { return x_low_; }
+  double y_low() const { return y_low_; }
+
+  void mark(std::string_view svg) { marks_ += svg; }                   // in pixels of the area, which cuts off what lies outside
+  // A mark of 22 x 12 pixels around (0, 0), and its name.
+  void legend(std::string mark, std::string name) { legend_.push_back({std::move(mark), std::move(name)}); }
+  void note(std::string text) { notes_.push_back(std::move(text)); }
+  void below(std::string svg, double height);                          // a picture of its own (a colour bar) under the axis
+
+  std::string svg() const;
+
+ private:
+  struct Entry {
+    std::string mark, name;
+  };
+  std::string axes() const;
+  PlaneFrame frame_;
+  double x_low_, y_low_, x_high_, y_high_, scale_, width_, height_;
+  std::string marks_, below_;
+  double below_height_ = 0;
+  std::vector<Entry> legend_;
+  std::vector<std::string> notes_;
+};
+
+// How many decimals a coordinate in pixels needs: 83.4.
+std::string pixels(double value);
+
+// The picture as a file of its own: the page's colours, for light and dark, come with it.
+std::string standalone_svg(const std::string& svg);
+
+}  // namespace fm
