@@ -41,4 +41,12 @@ ActivationBytes activation_bytes(const DitDhConfig& config, std::int64_t batch) 
   return a;
 }
 
+ActivationBytes activation_bytes(const FlowMlpConfig& config, std::int64_t batch) {
+  const FlowMlpConfig c = checked_config(config, "FlowMlp");
+  const auto real = [](std::int64_t n) { return static_cast<double>(n); };
+  ActivationBytes a;                     // the last term is the output's residual, and its square's slope
+  a.kept = bounded(4 * real(batch) * (real(c.inputs()) + 2 * real(c.depth) * real(c.width) + 2 * real(c.dim)));
+  return a;
+}
+
 }  // namespace fm

@@ -5,12 +5,15 @@
 //                                 norms and the gated product are computed again)
 //   for each row of a condition:  6 W (shifts, scales and gates);     for each token and head: 1 (the logarithm of softmax's sum)
 //
+//   an MLP, for each sample:      its first layer's input, and each hidden layer before and after its SiLU
+//
 // With `recompute` a block keeps its input alone; while its backward pass runs, its activations are there again, one block's at a time.
 #pragma once
 
 #include <cstdint>
 
 #include "nn/models/dit_dh.h"
+#include "nn/models/flow_mlp.h"
 
 namespace fm {
 
@@ -23,5 +26,6 @@ struct ActivationBytes {
 // Of `batch` samples with gradients; the config says whether blocks are recomputed and in which type they compute. The network's output and
 // the loss are in it, targets are not. Rows of `batch` may have tangents: they are computed with the values and not kept.
 ActivationBytes activation_bytes(const DitDhConfig& config, std::int64_t batch);
+ActivationBytes activation_bytes(const FlowMlpConfig& config, std::int64_t batch);
 
 }  // namespace fm

@@ -137,4 +137,14 @@ CostTable cost_table(const DitDhConfig& config) {
   return table;
 }
 
+CostTable cost_table(const FlowMlpConfig& config) {
+  const FlowMlpConfig c = checked_config(config, "FlowMlp");
+  CostTable table;
+  table.push_back(ModuleCost("in").linear(c.inputs(), c.width, 1));
+  if (c.depth > 1) table.push_back(ModuleCost("hidden").linear(c.width, c.width, 1).times(c.depth - 1));
+  table.push_back(ModuleCost("out").linear(c.width, c.dim, 1));
+  if (c.classes > 0) table.push_back(ModuleCost("y_embedder").values((c.classes + 1) * c.width));
+  return table;
+}
+
 }  // namespace fm

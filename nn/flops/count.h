@@ -16,6 +16,7 @@
 
 #include "nn/models/vit_encoder.h"
 #include "nn/models/dit_dh.h"
+#include "nn/models/flow_mlp.h"
 #include "nn/models/rae_decoder.h"
 
 namespace fm {
@@ -47,6 +48,7 @@ std::string block_range(const std::string& blocks, std::int64_t first, std::int6
 // The cost of one sample. ConfigError when the config breaks a rule or the image does not divide into patches.
 CostTable cost_table(const VitEncoderConfig& config, std::int64_t image_size);  // of image_size x image_size pixels
 CostTable cost_table(const RaeDecoderConfig& config);
-CostTable cost_table(const DitDhConfig& config);  // one call
+CostTable cost_table(const DitDhConfig& config);    // one call
+CostTable cost_table(const FlowMlpConfig& config);  // one call
 
 }  // namespace fm

@@ -8,6 +8,7 @@
 #include "autodiff/rules/linear.h"
 #include "flowmap/velocity.h"
 #include "nn/models/dit_dh.h"
+#include "nn/models/flow_mlp.h"
 #include "nn/models/judge.h"
 #include "nn/models/rae.h"
 #include "nn/optim/adamw.h"
@@ -28,12 +29,12 @@ struct Scaling {
 };
 
 template <class... M> constexpr bool moved_not_copied = ((!std::is_copy_constructible_v<M> && !std::is_copy_assignable_v<M> && std::is_move_constructible_v<M>) && ...);
-static_assert(moved_not_copied<DitDh, VitEncoder, RaeDecoder, Rae, Judge, DinoHead>);
+static_assert(moved_not_copied<DitDh, FlowMlp, VitEncoder, RaeDecoder, Rae, Judge, DinoHead>);
 
 template <class Function, class M>
 constexpr bool refuses = !std::is_constructible_v<Function, M> && !std::is_constructible_v<Function, M&> && !std::is_constructible_v<Function, const M&> &&
                          !std::is_convertible_v<M, Function>;
-static_assert(refuses<FlowMapNet, DitDh> && refuses<VelocityNet, DitDh> && refuses<FlowMapNet, Scaling> && refuses<VelocityNet, Scaling>);
+static_assert(refuses<FlowMapNet, DitDh> && refuses<VelocityNet, DitDh> && refuses<FlowMapNet, FlowMlp> && refuses<FlowMapNet, Scaling> && refuses<VelocityNet, Scaling>);
 static_assert(std::is_convertible_v<std::shared_ptr<DitDh>, FlowMapNet> && std::is_convertible_v<std::shared_ptr<const DitDh>, VelocityNet> &&
               std::is_convertible_v<std::shared_ptr<Scaling>, FlowMapNet>);
 static_assert(!std::is_constructible_v<FlowMapNet, std::shared_ptr<Judge>> && !std::is_constructible_v<FlowMapNet, VelocityNet>);

@@ -13,10 +13,9 @@ using fm::test::near;
 
 namespace {
 
-Batch batch_of(const DitDhConfig& c, std::int64_t rows) {
+Batch batch_of(const Shape& sample, bool labels, std::int64_t rows) {
   const Samples samples = consecutive(0, rows);
-  return {random_normal_rows(samples, {c.channels, c.input_size, c.input_size}, {1, 1}), Tensor::zeros({rows}, DType::i64),
-          Draws{1, 0, samples}};
+  return {random_normal_rows(samples, sample, {1, 1}), labels ? Tensor::zeros({rows}, DType::i64) : Tensor(), Draws{1, 0, samples}};
 }
 
 std::int64_t live() { return static_cast<std::int64_t>(memory_stats().live); }
@@ -25,9 +24,9 @@ struct StepMemory {
   std::int64_t kept, peak, parameters;
 };
 
-StepMemory measured(const DitDhConfig& c, std::int64_t rows) {
-  const DitDh model(c, 1);
-  const Batch batch = batch_of(c, rows);
+template <class Model, class Config> StepMemory measured(const Config& c, const Shape& sample, std::int64_t rows) {
+  const Model model(c, 1);
+  const Batch batch = batch_of(sample, c.classes > 0, rows);
   LabelDropout labels;
   labels.null_label = c.classes;
   StepMemory m{0, 0, parameter_count(model)};
@@ -67,7 +66,7 @@ TEST_CASE("what a tape keeps is foretold within 5 %, and what the step needs is 
       for (const bool recompute : {false, true})
         for (const char* precision : {"f32", "bf16"}) {
           c.mean_flow = mean_flow, c.recompute = recompute, c.precision = precision;
-          const StepMemory m = measured(c, 8);
+          const StepMemory m = measured<DitDh>(c, {c.channels, c.input_size, c.input_size}, 8);
           const ActivationBytes a = activation_bytes(c, 8);
           CAPTURE(c.width);
           CAPTURE(mean_flow);
@@ -77,4 +76,17 @@ TEST_CASE("what a tape keeps is foretold within 5 %, and what the step needs is 
           const std::int64_t bound = a.kept + (recompute ? a.one_block : 0) + 4 * m.parameters;       // with all gradients
           CHECK(m.peak <= bound);
         }
+}
+
+TEST_CASE("the same of the MLP") {
+  for (const bool mean_flow : {false, true})
+    for (const std::int64_t classes : {0, 8}) {
+      FlowMlpConfig c;
+      c.dim = 12, c.depth = 4, c.mean_flow = mean_flow, c.classes = classes;
+      CAPTURE(mean_flow);
+      CAPTURE(classes);
+      const StepMemory m = measured<FlowMlp>(c, {12}, 256);
+      CHECK(near(static_cast<double>(activation_bytes(c, 256).kept), static_cast<double>(m.kept), 0.05));
+      CHECK(m.peak <= activation_bytes(c, 256).kept + 4 * m.parameters + 4 * 256 * 2 * c.width);      // gradients of parameters and of one layer
+    }
 }

@@ -239,3 +239,19 @@ TEST_CASE("names: any case, a hint for a wrong one, sizes that are not there") {
   CHECK_THROWS_AS(sd_vae_decoder(100), ConfigError);
   CHECK_THROWS_AS(cost_table(dit_xl_2(264)), ConfigError);
 }
+
+TEST_CASE("the MLP: every parameter in one row, products as the tape recorded them") {
+  for (const bool mean_flow : {false, true})
+    for (const std::int64_t depth : {1, 3}) {
+      FlowMlpConfig c;
+      c.mean_flow = mean_flow, c.depth = depth, c.width = 24, c.classes = mean_flow ? 8 : 0;
+      const FlowMlp net(c);
+      check_parameters(net, cost_table(c));
+      const Tensor x = Tensor::zeros({1, 2}), t = Tensor::ones({1});
+      check_recorded(cost_table(c), [&] { mean_flow ? net(x, t, t, Tensor::zeros({1}, DType::i64)) : net(x, t, {}); });
+    }
+  FlowMlpConfig toy;                     // 34-128-128-128-2
+  toy.mean_flow = true;
+  CHECK(total(cost_table(toy)).parameters == 34 * 128 + 128 + 2 * (128 * 128 + 128) + 128 * 2 + 2);
+  CHECK(total(cost_table(toy)).macs() == 34 * 128 + 2 * 128 * 128 + 128 * 2);
+}
