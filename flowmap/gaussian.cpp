@@ -1,9 +1,14 @@
 #include "flowmap/gaussian.h"
 
+#include <algorithm>
 #include <cmath>
+#include <numbers>
+#include <string>
 
+#include "flowmap/metrics/energy.h"
 #include "flowmap/path.h"
 #include "tensor/error.h"
+#include "tensor/parallel.h"
 
 namespace fm {
 namespace {
@@ -20,10 +25,117 @@ Var average_velocity_of(const Tensor& mean, const Tensor& deviation, const Var& 
 }
 
 // log N(z; (1-t) mean, a_t^2) up to a constant: (B)
-Var log_density(const GaussianMixture::Component& c, const Var& z, const Var& t_rows) {
+Var log_bell(const GaussianMixture::Component& c, const Var& z, const Var& t_rows) {
   const Var t = column(t_rows, z.rank()), a = scale_at(t, square(c.deviation));
   return row_sums(-0.5 * square((z - (1.0 - t) * c.mean) / a) - log(a));
 }
+
+void check(const std::vector<GaussianMixture::Component>& components) {
+  if (components.empty()) throw ConfigError("a Gaussian mixture needs a component");
+  for (std::size_t i = 0; i < components.size(); ++i) {
+    const GaussianMixture::Component& c = components[i];
+    const std::string name = "a Gaussian mixture: component " + std::to_string(i);
+    if (!(c.weight > 0) || !std::isfinite(c.weight)) throw ConfigError(name + " has the weight " + std::to_string(c.weight) + "; it must be above 0");
+    if (c.mean.shape() != components[0].mean.shape() || c.deviation.shape() != c.mean.shape())
+      throw ConfigError(name + " has a mean of shape " + to_string(c.mean.shape()) + " and a deviation of shape " + to_string(c.deviation.shape()) +
+                        "; both must have the first mean's, " + to_string(components[0].mean.shape()));
+    for (const double d : c.deviation.to_vector<double>())
+      if (!(d > 0) || !std::isfinite(d)) throw ConfigError(name + " has the deviation " + std::to_string(d) + "; it must be above 0");
+  }
+}
+
+double total_weight(const std::vector<GaussianMixture::Component>& components) {
+  double total = 0;
+  for (const GaussianMixture::Component& c : components) total += c.weight;
+  return total;
+}
+
+// log(weight N(z; ...)) of each component up to one constant, and the largest of them, a constant: it cancels.
+struct Logs {
+  std::vector<Var> of;
+  Tensor top;
+
+  Logs(const std::vector<GaussianMixture::Component>& components, const Var& z, const Var& t) {
+    for (const GaussianMixture::Component& c : components) {
+      of.push_back(log_bell(c, z, t) + std::log(c.weight));
+      top = top.defined() ? maximum(top, of.back().value()) : of.back().value();
+    }
+  }
+};
+
+// The mixture as plain numbers: its velocity at one point costs no tensors. The map needs it 4 * steps times a point.
+class PlainMixture {
+ public:
+  explicit PlainMixture(const std::vector<GaussianMixture::Component>& components) : width_(static_cast<std::size_t>(components[0].mean.numel())) {
+    for (const GaussianMixture::Component& c : components) {
+      log_weights_.push_back(std::log(c.weight));
+      const std::vector<double> mean = c.mean.to_vector<double>(), deviation = c.deviation.to_vector<double>();
+      means_.insert(means_.end(), mean.begin(), mean.end());
+      for (const double d : deviation) variances_.push_back(d * d);
+    }
+  }
+  std::size_t width() const { return width_; }
+
+  // What the velocity at time t needs besides z: it holds for all points, so a map of many points computes it once.
+  struct Moment {
+    double t;
+    std::vector<double> inverse, slope;              // 1 / a^2 and a'/a, (K, width)
+    std::vector<double> constant;                    // log(weight / product of a), (K)
+  };
+  // At t, t + h/2, t + h, t + 3h/2, ...: a Runge-Kutta step of fourth order uses three of them.
+  std::vector<Moment> moments(double t, double h, int steps) const {
+    std::vector<Moment> out;
+    for (int i = 0; i <= 2 * steps; ++i) out.push_back(moment(t + 0.5 * i * h));
+    return out;
+  }
+
+  // v(z, t); `logs` is room for one number a component.
+  void velocity(const double* z, const Moment& m, double* v, std::vector<double>& logs) const {
+    logs = m.constant;
+    for (std::size_t k = 0; k < logs.size(); ++k)
+      for (std::size_t d = 0, at = k * width_; d < width_; ++d, ++at) {
+        const double x = z[d] - (1 - m.t) * means_[at];
+        logs[k] -= 0.5 * x * x * m.inverse[at];
+      }
+    const double top = *std::max_element(logs.begin(), logs.end());
+    std::fill_n(v, width_, 0.0);
+    double total = 0;
+    for (std::size_t k = 0; k < logs.size(); ++k) {
+      const double share = std::exp(logs[k] - top);
+      total += share;
+      for (std::size_t d = 0, at = k * width_; d < width_; ++d, ++at) v[d] += share * ((z[d] - (1 - m.t) * means_[at]) * m.slope[at] - means_[at]);
+    }
+    for (std::size_t d = 0; d < width_; ++d) v[d] /= total;
+  }
+
+  // Moves z by one step of length h per two moments.
+  void integrate(std::vector<double>& z, const std::vector<Moment>& m, double h) const {
+    std::vector<double> k(width_), sum(width_), at(width_), logs;
+    for (std::size_t i = 0; i + 2 < m.size(); i += 2) {
+      std::fill(k.begin(), k.end(), 0.0), std::fill(sum.begin(), sum.end(), 0.0);
+      for (const auto& [half_steps, weight] : {std::pair{std::size_t{0}, 1.0}, {1, 2.0}, {1, 2.0}, {2, 1.0}}) {
+        for (std::size_t d = 0; d < width_; ++d) at[d] = z[d] + 0.5 * static_cast<double>(half_steps) * h * k[d];
+        velocity(at.data(), m[i + half_steps], k.data(), logs);
+        for (std::size_t d = 0; d < width_; ++d) sum[d] += weight / 6 * k[d];
+      }
+      for (std::size_t d = 0; d < width_; ++d) z[d] += h * sum[d];
+    }
+  }
+
+ private:
+  Moment moment(double t) const {
+    Moment m{t, {}, {}, log_weights_};
+    for (std::size_t i = 0; i < variances_.size(); ++i) {
+      const double a2 = (1 - t) * (1 - t) * variances_[i] + t * t;
+      m.inverse.push_back(1 / a2);
+      m.slope.push_back((t - (1 - t) * variances_[i]) / a2);
+      m.constant[i / width_] -= 0.5 * std::log(a2);
+    }
+    return m;
+  }
+  std::size_t width_;
+  std::vector<double> log_weights_, means_, variances_;      // (K), (K, width), (K, width)
+};
 
 }  // namespace
 
@@ -39,23 +151,59 @@ Tensor GaussianFlow::map(const Tensor& z, const Tensor& s_rows, const Tensor& t_
 }
 
 VelocityNet GaussianMixture::v() const {
-  if (components.empty()) throw ConfigError("a Gaussian mixture needs a component");
+  check(components);
   return [parts = components](const Var& z, const Var& t, const Labels&) {
-    std::vector<Var> logs;
-    Tensor top;                          // the largest logarithm, a constant: it cancels
-    for (const Component& c : parts) {
-      logs.push_back(log_density(c, z, t) + std::log(c.weight));
-      top = top.defined() ? maximum(top, logs.back().value()) : logs.back().value();
-    }
+    const Logs logs(parts, z, t);
     Var velocity, total;
     for (std::size_t i = 0; i < parts.size(); ++i) {
-      const Var r = column(exp(logs[i] - top), z.rank());
+      const Var r = column(exp(logs.of[i] - logs.top), z.rank());
       const Var part = r * average_velocity_of(parts[i].mean, parts[i].deviation, z, t, t);
       velocity = velocity.defined() ? velocity + part : part;
       total = total.defined() ? total + r : r;
     }
     return velocity / total;
   };
+}
+
+Var GaussianMixture::log_density(const Var& z, const Var& t) const {
+  check(components);
+  const Logs logs(components, z, t);
+  Var total;
+  for (const Var& l : logs.of) total = total.defined() ? total + exp(l - logs.top) : exp(l - logs.top);
+  const double constant = 0.5 * std::log(2 * std::numbers::pi) * static_cast<double>(components[0].mean.numel()) + std::log(total_weight(components));
+  return log(total) + logs.top - constant;
+}
+
+Tensor GaussianMixture::map(const Tensor& z, const Tensor& s, const Tensor& t, int steps) const {
+  check(components);
+  const PlainMixture mixture(components);
+  const std::int64_t n = z.rank() > 0 ? z.dim(0) : 0;
+  if (n == 0 || z.numel() != n * components[0].mean.numel() || s.shape() != Shape{n} || t.shape() != Shape{n} || steps < 1)
+    throw ShapeError("GaussianMixture::map: z " + to_string(z.shape()) + ", s " + to_string(s.shape()) + ", t " + to_string(t.shape()) + ", " +
+                     std::to_string(steps) + " steps: wants rows of shape " + to_string(components[0].mean.shape()) + ", a time each, and steps >= 1");
+  std::vector<double> values = z.to_vector<double>();
+  const std::vector<double> from = t.to_vector<double>(), to = s.to_vector<double>();
+  const auto length = [&](std::size_t row) { return (to[row] - from[row]) / steps; };
+  bool equal_times = true;
+  for (std::size_t i = 1; i < from.size(); ++i) equal_times = equal_times && from[i] == from[0] && to[i] == to[0];
+  const auto common = equal_times ? mixture.moments(from[0], length(0), steps) : std::vector<PlainMixture::Moment>();
+  parallel_for(n, 1000 * steps, [&](std::int64_t i) {
+    const auto row = static_cast<std::size_t>(i);
+    const auto begin = values.begin() + static_cast<std::ptrdiff_t>(row * mixture.width());
+    std::vector<double> point(begin, begin + static_cast<std::ptrdiff_t>(mixture.width()));
+    mixture.integrate(point, equal_times ? common : mixture.moments(from[row], length(row), steps), length(row));
+    std::copy(point.begin(), point.end(), begin);
+  });
+  return Tensor::from(values, z.shape()).to(z.dtype()).to(z.device());
+}
+
+GaussianMixture eight_gaussians(DType dtype) {
+  GaussianMixture mixture;
+  for (int k = 0; k < 8; ++k) {
+    const double angle = std::numbers::pi / 4 * k, radius = std::numbers::sqrt2;
+    mixture.components.push_back({1, Tensor::from<double>({radius * std::cos(angle), radius * std::sin(angle)}, {2}).to(dtype), Tensor::full({2}, 0.1, dtype)});
+  }
+  return mixture;
 }
 
 FlowMapNet average_velocity(VelocityNet v, int steps) {
@@ -74,6 +222,12 @@ FlowMapNet average_velocity(VelocityNet v, int steps) {
     }
     return total / steps;
   };
+}
+
+double map_error(const FlowMapNet& net, const GaussianMixture& data, const Tensor& noise, const Labels& y) {
+  const std::int64_t n = noise.dim(0);
+  const Tensor zeros = Tensor::zeros({n}, noise.dtype(), noise.device()), ones = Tensor::ones({n}, noise.dtype(), noise.device());
+  return mean_square_distance(noise - evaluate(net, noise, zeros, ones, y), data.map(noise, zeros, ones));
 }
 
 }  // namespace fm
