@@ -9,6 +9,7 @@
 #include "data/array_source.h"
 #include "data/image_folder.h"
 #include "data/pictures.h"
+#include "data/points.h"
 #include "data/shapes.h"
 #include "data/tar_shards.h"
 #include "data/zip_pictures.h"
@@ -96,6 +97,12 @@ std::vector<DataKind> all_kinds() {
                                {"layout", "as-is (default); hwc or hw: rows of pictures (h, w, c) or (h, w)"},
                                {"limit", "first rows of each class only"}}),
        .open = open_arrays},
+      {.name = "points",
+       .usage = "points:8gaussians|checkerboard|spiral|moons",
+       .help = "points of the plane, computed by the program",
+       .keys = {{"count", "points (2097152; test 10000)"}, {"seed", "of all points (1)"}},
+       .open = open_points,
+       .class_names = point_class_names},
   };
 }
 

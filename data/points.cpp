@@ -1,13 +1,13 @@
 #include "data/points.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
-#include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numbers>
 
 #include "tensor/error.h"
-#include "tensor/io/crc32c.h"
 #include "tensor/narrow.h"
 #include "tensor/parallel.h"
 #include "tensor/random/philox.h"
@@ -82,7 +82,7 @@ struct Points::Draw {
 
 Points::Points(const PointsOptions& options, Split split)
     : kind_(kind_named(options.name)),
-      count_(options.count != 0 ? options.count : split == Split::train ? std::int64_t{1} << 22 : 10000),
+      count_(options.count != 0 ? options.count : split == Split::train ? std::int64_t{1} << 21 : 10000),
       first_(split == Split::train ? 0 : most_points),
       seed_(options.seed) {
   if (count_ < 1 || count_ > most_points)
@@ -91,7 +91,7 @@ Points::Points(const PointsOptions& options, Split split)
 }
 
 Points::Draw Points::draw(std::int64_t index) const {
-  if (index < 0 || index >= count_) throw Error(fmt::format("points:{}: there is no point {}; there are {}", kinds[kind_].name, index, count_));
+  if (index < 0 || index >= count_) throw Error(fmt::format("{}: there is no point {}; there are {}", name(), index, count_));
   const RandomKey key{seed_, 0x504F4900u + static_cast<std::uint32_t>(kind_)};                      // fits: four kinds
   const PhiloxBlock a = key.block(static_cast<std::uint64_t>(first_ + index), 0), b = key.block(static_cast<std::uint64_t>(first_ + index), 1);
   const NormalPair normal = normal_from_bits(b[2], b[3]);
@@ -103,20 +103,18 @@ Points::Draw Points::draw(std::int64_t index) const {
 
 std::int32_t Points::label(std::int64_t index) const { return draw(index).label; }
 
-void Points::read(std::int64_t index, float* values) const {
+void Points::read(std::int64_t index, const PhiloxBlock&, void* out) const {
   const Placed at = draw(index).at;
-  values[0] = static_cast<float>(at.x);
-  values[1] = static_cast<float>(at.y);
+  static_cast<float*>(out)[0] = static_cast<float>(at.x);
+  static_cast<float*>(out)[1] = static_cast<float>(at.y);
 }
 
-std::string Points::fingerprint() const {
-  return fmt::format("{:08x}", crc32c(fmt::format("points {} count {} first {} seed {}", kinds[kind_].name, count_, first_, seed_)));
-}
+std::string Points::name() const { return fmt::format("points:{}", kinds[kind_].name); }
 
 Tensor Points::rows(const std::vector<std::int64_t>& samples) const {
   const auto n = static_cast<std::int64_t>(samples.size());
   const Tensor out = Tensor::empty({n, 2}, DType::f32, Device{});
-  parallel_for(n, 300, [&](std::int64_t i) { read(samples[static_cast<std::size_t>(i)] % count_, out.data<float>() + 2 * i); });
+  parallel_for(n, 300, [&](std::int64_t i) { read(samples[static_cast<std::size_t>(i)] % count_, {}, out.data<float>() + 2 * i); });
   return out.to(default_device());
 }
 
@@ -131,6 +129,19 @@ std::vector<std::string> point_sets() {
   std::vector<std::string> names;
   for (const Kind& kind : kinds) names.push_back(kind.name);
   return names;
+}
+
+std::shared_ptr<const SampleSource> open_points(DataSpec& spec, Split split) {
+  PointsOptions options;
+  options.name = spec.needed_path(fmt::format("points:{}", fmt::join(point_sets(), "|")));
+  options.count = spec.number("count", 0, 1, most_points);
+  options.seed = static_cast<std::uint64_t>(spec.number("seed", 1, 0, std::numeric_limits<std::int64_t>::max()));
+  return std::make_shared<Points>(options, split);
+}
+
+std::vector<std::string> point_class_names(const DataSpec& spec) {
+  DataSpec own = spec;
+  return open_points(own, Split::test)->class_names();
 }
 
 std::vector<std::array<double, 2>> eight_gaussians_centres() {

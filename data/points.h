@@ -15,29 +15,31 @@
 #include <string>
 #include <vector>
 
-#include "data/dataset.h"
+#include "data/data_spec.h"
+#include "data/source.h"
 #include "tensor/tensor.h"
 
 namespace fm {
 
 struct PointsOptions {
   std::string name = "8gaussians";
-  std::int64_t count = 0;                // points of the split; 0: 4,194,304 for training (8,000 steps of 512), 10,000 for the test
+  std::int64_t count = 0;                // points of the split; 0: 2,097,152 for training (8,192 steps of 256), 10,000 for the test
   std::uint64_t seed = 1;
 };
 
-// One split of such a set. Training points have the numbers 0, 1, ..., test points those from 2^40 on: no point is in both.
-class Points {
+// One split of such a set: samples f32 (2). Training points have the numbers 0, 1, ..., test points those from 2^40 on: no point is in both.
+class Points : public SampleSource {
  public:
   // ConfigError for an unknown name (it names the nearest) and for a count outside 1 .. 2^40.
   Points(const PointsOptions& options, Split split);
 
-  std::int64_t count() const { return count_; }
-  Shape shape() const { return {2}; }                                         // of one sample
-  const std::vector<std::string>& class_names() const { return class_names_; }
-  std::int32_t label(std::int64_t index) const;                               // 0 .. class_names().size()-1
-  void read(std::int64_t index, float* values) const;                         // writes the 2 coordinates; called from any thread
-  std::string fingerprint() const;                                            // eight hexadecimal digits: other points, other digits
+  std::string name() const override;                                          // "points:moons"
+  std::int64_t count() const override { return count_; }
+  Shape shape() const override { return {2}; }
+  DType dtype() const override { return DType::f32; }
+  const std::vector<std::string>& class_names() const override { return class_names_; }
+  std::int32_t label(std::int64_t index) const override;
+  void read(std::int64_t index, const PhiloxBlock& random, void* out) const override;      // Error where there is no such point
 
   // Points samples[0], samples[1], ... as rows (n, 2) f32, and their labels (n) i64. The index wraps around at count(): a training takes
   // any step's sample numbers. Error for a negative number.
@@ -54,6 +56,10 @@ class Points {
 };
 
 std::vector<std::string> point_sets();                                        // their names, in the order above
+
+// "points:NAME?count=N,seed=N" (kinds.h). ConfigError for an unknown name, or none.
+std::shared_ptr<const SampleSource> open_points(DataSpec& spec, Split split);
+std::vector<std::string> point_class_names(const DataSpec& spec);
 
 // The centres of 8gaussians, by label; the deviation of each coordinate around them.
 std::vector<std::array<double, 2>> eight_gaussians_centres();

@@ -8,6 +8,7 @@
 #include <numbers>
 #include <set>
 
+#include "data/loader.h"
 #include "tensor/error.h"
 #include "tensor/random/fill.h"
 #include "tests/support/difference.h"
@@ -32,7 +33,7 @@ Seen points(const std::string& name, std::int64_t n = many, Split split = Split:
   Seen seen;
   for (std::int64_t i = 0; i < n; ++i) {
     float p[2];
-    set.read(i, p);
+    set.read(i, {}, p);
     seen.x.push_back(p[0]), seen.y.push_back(p[1]), seen.label.push_back(set.label(i));
   }
   return seen;
@@ -153,13 +154,13 @@ TEST_CASE("a point depends on name, seed, split and number alone") {
   for (const std::string& name : point_sets()) {
     CAPTURE(name);
     const Points set({.name = name}, Split::train), again({.name = name, .count = 77}, Split::train), other({.name = name, .seed = 2}, Split::train);
-    CHECK(set.count() == 4194304);
+    CHECK(set.count() == 2097152);
     CHECK(set.shape() == Shape{2});
-    const Tensor backwards = set.rows({76, 5, 4194303}), forwards = again.rows({5, 76, 77 + 5});
+    const Tensor backwards = set.rows({76, 5, 2097151}), forwards = again.rows({5, 76, 77 + 5});
     CHECK(test::max_difference(backwards.slice(0, 0, 1).to_vector<double>(), forwards.slice(0, 1, 2).to_vector<double>()) == 0);
     CHECK(test::max_difference(backwards.slice(0, 1, 2).to_vector<double>(), forwards.slice(0, 0, 1).to_vector<double>()) == 0);
     CHECK(test::max_difference(forwards.slice(0, 0, 1).to_vector<double>(), forwards.slice(0, 2, 3).to_vector<double>()) == 0);     // around
-    CHECK(test::max_difference(backwards.to_vector<double>(), other.rows({76, 5, 4194303}).to_vector<double>()) > 1e-3);
+    CHECK(test::max_difference(backwards.to_vector<double>(), other.rows({76, 5, 2097151}).to_vector<double>()) > 1e-3);
     CHECK(set.labels({5}).item() == again.label(5));
     CHECK(set.label(5) < static_cast<std::int32_t>(set.class_names().size()));
     const Tensor one_by_one = set.rows({100, 101, 102});
@@ -174,23 +175,40 @@ TEST_CASE("no test point is a training point, also of the largest training split
   std::set<std::pair<float, float>> seen;
   float p[2];
   for (std::int64_t i = 0; i < 5000; ++i)
-    for (const std::int64_t index : {i, last.count() - 1 - i}) last.read(index, p), seen.insert({p[0], p[1]});
+    for (const std::int64_t index : {i, last.count() - 1 - i}) last.read(index, {}, p), seen.insert({p[0], p[1]});
   CHECK(seen.size() == 10000);
   for (std::int64_t i = 0; i < 5000; ++i) {
-    test.read(i, p);
+    test.read(i, {}, p);
     REQUIRE_FALSE(seen.contains({p[0], p[1]}));
   }
 }
 
-TEST_CASE("the fingerprint tells sets apart") {
-  std::set<std::string> all;
-  for (const std::string& name : point_sets()) all.insert(Points({.name = name}, Split::train).fingerprint());
-  all.insert(Points({}, Split::test).fingerprint());
-  all.insert(Points({.count = 5}, Split::train).fingerprint());
-  all.insert(Points({.seed = 2}, Split::train).fingerprint());
-  CHECK(all.size() == 7);
-  CHECK(Points({}, Split::train).fingerprint() == Points({}, Split::train).fingerprint());
-  CHECK(Points({}, Split::train).fingerprint().size() == 8);
+TEST_CASE("a specification opens them as a source, for loaders and fingerprints") {
+  const auto source = open_source("points:moons?count=100,seed=3", Split::train);
+  CHECK(source->name() == "points:moons");
+  CHECK(source->count() == 100);
+  CHECK(source->dtype() == DType::f32);
+  CHECK(open_source("points:spiral", Split::test)->count() == 10000);
+  CHECK(class_names_of("points:moons") == std::vector<std::string>{"moon 0", "moon 1"});
+  const Loader loader(source, {.seed = 1, .shuffle = false, .workers = 0});
+  const SampleBatch batch = loader.batch(7, 20);
+  Samples numbers;
+  for (const EpochRow& row : batch.rows) numbers.push_back(row.index);
+  const Points same({.name = "moons", .count = 100, .seed = 3}, Split::train);
+  CHECK(batch.x.shape() == Shape{20, 2});
+  CHECK(test::max_difference(batch.x.to_vector<double>(), same.rows(numbers).to_vector<double>()) == 0);
+  CHECK(test::max_difference(batch.labels.to_vector<double>(), same.labels(numbers).to_vector<double>()) == 0);
+  std::set<std::string> prints;
+  for (const std::string name : {"moons?count=100,seed=3", "moons?count=100,seed=2", "moons?count=99,seed=3", "spiral?count=100,seed=3", "8gaussians?count=100",
+                                 "checkerboard?count=100"})
+    for (const Split split : {Split::train, Split::test}) prints.insert(fingerprint(*open_source("points:" + name, split)));
+  CHECK(prints.size() == 12);
+  CHECK(prints.contains(fingerprint(same)));
+  CHECK_THROWS_WITH_AS(open_source("points", Split::train), "data 'points': write points:8gaussians|checkerboard|spiral|moons", ConfigError);
+  CHECK_THROWS_WITH_AS(open_source("points:moon", Split::train), "points: there is no set 'moon'; there are 8gaussians, checkerboard, spiral, moons", ConfigError);
+  CHECK_THROWS_WITH_AS(open_source("points:moons?size=3", Split::train), "data 'points:moons?size=3': points has no option 'size'; options: count, seed",
+                       ConfigError);
+  CHECK_THROWS_AS(open_dataset("points:moons", Split::train), ConfigError);
 }
 
 TEST_CASE("what does not exist is refused by name") {
