@@ -29,7 +29,7 @@ class Handler : public nlohmann::json_sax<Json> {
   bool number_float(number_float_t, const string_t& text) override { return expect(Kind::other, text); }
   bool binary(binary_t&) override { return expect(Kind::other, "bytes"); }
   bool string(string_t& text) override {
-    expect(Kind::text, in_quotes(text));
+    expect(Kind::text, text);
     if (key_ == "class_names" && depth_ == 2) out_.class_names.push_back(text);
     if (in_pair()) picture_ = text, at_ = 1;
     return true;
@@ -74,20 +74,27 @@ class Handler : public nlohmann::json_sax<Json> {
   bool in_pair() const { return key_ == "labels" && depth_ == 3; }
 
   // Whether a value of this kind belongs where it stands; below other keys everything does.
-  bool expect(Kind kind, const std::string& what) const {
-    const bool labels = key_ == "labels", names = key_ == "class_names";
-    if (depth_ == 0 && kind != Kind::object) fail(what + "; it must be an object with \"labels\"");
-    if (depth_ == 0 || (!labels && !names)) return true;
-    if (depth_ == 1) {
-      if (kind != Kind::list && kind != Kind::null) fail(fmt::format("{} is {}; it must be a list or null", in_quotes(key_), what));
-    } else if (names) {
-      if (kind != Kind::text) fail(fmt::format("class name {} is {}; it must be text", out_.class_names.size(), what));
-    } else if (depth_ == 2 || at_ == 0) {
-      if (kind != (depth_ == 2 ? Kind::list : Kind::text)) fail(fmt::format("\"labels\" has {} where [name, label] belongs", what));
-    } else if (at_ > 1 || kind != Kind::number) {
-      fail(fmt::format("the label of {} is {}; it must be one whole number in [0, {}]", in_quotes(picture_), what, max_label));
-    }
+  bool expect(Kind kind, std::string_view text) const {
+    if (!belongs(kind)) refuse(kind == Kind::text ? in_quotes(text) : std::string(text));
     return true;
+  }
+
+  bool belongs(Kind kind) const {
+    const bool labels = key_ == "labels", names = key_ == "class_names";
+    if (depth_ == 0) return kind == Kind::object;
+    if (!labels && !names) return true;
+    if (depth_ == 1) return kind == Kind::list || kind == Kind::null;
+    if (names) return kind == Kind::text;
+    if (depth_ == 2) return kind == Kind::list;
+    return kind == (at_ == 0 ? Kind::text : Kind::number) && at_ < 2;
+  }
+
+  [[noreturn]] void refuse(const std::string& what) const {
+    if (depth_ == 0) fail(what + "; it must be an object with \"labels\"");
+    if (depth_ == 1) fail(fmt::format("{} is {}; it must be a list or null", in_quotes(key_), what));
+    if (key_ == "class_names") fail(fmt::format("class name {} is {}; it must be text", out_.class_names.size(), what));
+    if (depth_ == 2 || at_ == 0) fail(fmt::format("\"labels\" has {} where [name, label] belongs", what));
+    fail(fmt::format("the label of {} is {}; it must be one whole number in [0, {}]", in_quotes(picture_), what, max_label));
   }
 
   bool number(std::int64_t x, const std::string& text) {

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cctype>
-#include <filesystem>
 
 #include "data/image_file.h"
 #include "data/pillow_resize.h"
@@ -73,7 +72,8 @@ Dataset load_pictures(const SampleSource& source) {
 }
 
 std::string ending_of(const std::string& path) {
-  std::string ending = std::filesystem::path(path).extension().string();
+  const std::size_t slash = path.rfind('/'), base = slash == path.npos ? 0 : slash + 1, dot = path.rfind('.');
+  std::string ending = dot == path.npos || dot <= base ? "" : path.substr(dot);  // ".hidden" has none
   for (char& c : ending) c = char(std::tolower(static_cast<unsigned char>(c)));
   return ending;
 }

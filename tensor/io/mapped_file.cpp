@@ -51,7 +51,8 @@ MappedFile map_file(const std::filesystem::path& path) {
   if (!S_ISREG(status.st_mode)) throw FileError(fmt::format("cannot read {}: not a regular file", path.string()));
   const auto size = static_cast<std::size_t>(status.st_size);
   if (size == 0) return {};
-  void* at = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE, file.number, 0);
+  // Without a reservation: the file may be larger than memory, of which only pages that are written to take any.
+  void* at = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, file.number, 0);
   if (at == MAP_FAILED) fail(path, errno);
   return {{static_cast<std::byte*>(at), [size](std::byte* p) { munmap(p, size); }}, size};
 }

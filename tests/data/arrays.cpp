@@ -9,6 +9,7 @@
 
 #include "data/loader.h"
 #include "tensor/error.h"
+#include "tensor/io/atomic_file.h"
 #include "tensor/io/npy.h"
 #include "tests/support/temp_folder.h"
 #include "tests/support/text.h"
@@ -121,6 +122,24 @@ TEST_CASE("labels in a file of their own, points without any") {
   CHECK(has(error_of([&] { open_source(spec, Split::test); }), "4 rows leave none for the test"));
   write_npy<float>(folder / "other.npy", {4, 3}, std::vector<float>(12, 0.0f));
   CHECK(has(error_of([&] { open_source(spec + "?test=" + (folder / "other.npy").string(), Split::test); }), "both splits need rows of one shape and type"));
+}
+
+TEST_CASE("a file larger than memory is mapped: any row is there at once") {
+  const TempFolder folder;
+  const std::int64_t n = 1 << 20;  // rows of as many numbers: 4 TiB, all of it a hole
+  const std::string head = npy_header(DType::f32, {n, n});
+  fm::write_atomically(folder / "large.npy", head);
+  std::error_code error;
+  fs::resize_file(folder / "large.npy", head.size() + 4 * std::uintmax_t(n) * std::uintmax_t(n), error);
+  if (error) {
+    MESSAGE("skipped, no sparse files here: " << error.message());
+    return;
+  }
+  const auto source = open_source(spec_of(folder / "large.npy"), Split::train);
+  CHECK(source->count() == n - n / 10);
+  CHECK(values(*source, source->count() - 1) == std::vector<float>(std::size_t(n), 0.0f));
+  CHECK(source->stamp(1) == std::optional<std::string>(""));  // not all of it goes into the fingerprint
+  CHECK(!source->stamp(0));
 }
 
 TEST_CASE("values that f32 does not hold are refused with file, row and place") {
