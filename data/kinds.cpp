@@ -11,6 +11,7 @@
 #include "data/pictures.h"
 #include "data/points.h"
 #include "data/shapes.h"
+#include "data/sines.h"
 #include "data/tar_shards.h"
 #include "data/zip_pictures.h"
 #include "tensor/error.h"
@@ -69,6 +70,11 @@ std::vector<DataKind> all_kinds() {
        .keys = {{"count", "samples (20000; test 2000)"}, {"size", "pixels of a side (28)"}, {"channels", "3 or 1"}, {"seed", "of all drawing (1)"}},
        .load = load_shapes,
        .class_names = [](const DataSpec&) { return shape_classes(); }},
+      {.name = "sines",
+       .usage = "sines",
+       .help = "time series (channels, length): sums of two sines in 4 classes, drawn by the program",
+       .keys = {{"count", "samples (20000; test 2000)"}, {"length", "values of a channel (64)"}, {"channels", "1"}, {"seed", "of all drawing (1)"}},
+       .open = open_sines},
       {.name = "folder",
        .usage = "folder:PATH?size=N",
        .help = "a folder of pictures: one folder a class",

@@ -244,7 +244,7 @@ TEST_CASE("folders without pictures are no classes, and are named with what was 
 
 TEST_CASE("wrong specifications are named") {
   const auto error = [](const char* spec) { return error_of([&] { open_dataset(spec, Split::train); }); };
-  CHECK(has(error("mnist"), "unknown data set 'mnist'; there are fashion-mnist[:FOLDER], shapes, folder:PATH?size=N, zip:FILE.zip?size=N, tar:"));
+  CHECK(has(error("mnist"), "unknown data set 'mnist'; there are fashion-mnist[:FOLDER], shapes, sines, folder:PATH?size=N, zip:FILE.zip?size=N, tar:"));
   CHECK(has(error("shapes?colour=1"), "shapes has no option 'colour'; options: count, size, channels, seed"));
   CHECK(has(error("shapes?size=two"), "size = 'two' is not a whole number in [8, 1024]"));
   CHECK(has(error("shapes?size"), "'size' after '?' is not key=value"));
