@@ -4,8 +4,11 @@
 // what the checkpoint holds, so N steps equal N/2 steps, a kill, and the rest, bit for bit.
 #pragma once
 
+#include <concepts>
 #include <functional>
+#include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "apps/support/metrics.h"
@@ -47,6 +50,7 @@ struct StepPart {
   std::int64_t step = 0;
   std::int64_t first = 0, count = 0;     // rows of the step's batch
   std::int64_t next = -1;                // where the part after this one begins, counted from the first row of step 0
+  std::int64_t total = 0;                // steps of the whole training, the same after a restart: for losses that follow a schedule
 };
 
 // A mean over some of the part's rows; `weight` is how many they are of all, so that parts add up to the batch.
@@ -61,11 +65,31 @@ struct StepLoss {
   std::vector<StepMetric> metrics;       // shown and logged beside the loss
 };
 
-// What the host makes of a step's part, on the device: new numbers in the same shapes from step to step, but for `off_diagonal`.
-struct StepInputs {
-  std::vector<Tensor> tensors;
-  std::int64_t off_diagonal = 0;         // the first so many rows have s < t
+// All that a loss needs of one step: a struct that lists its tensors once. Whatever else the loss depends on (a number of rows, a branch) follows
+// from form(): where that or a shape changes, a recorded step is recorded anew.
+//
+//   struct Points {
+//     Tensor x, y;
+//     template <class F> void each_tensor(F&& f) { f(x); f(y); }
+//     std::int64_t form() const { return 0; }
+//   };
+template <class D> concept DrawnStep = requires(D& drawn, void (*f)(Tensor&)) {
+  drawn.each_tensor(f);
+  { std::as_const(drawn).form() } -> std::convertible_to<std::int64_t>;
 };
+
+// A DrawnStep whose type is known to its stage alone.
+struct AnyDrawn {
+  std::shared_ptr<void> value;
+  std::vector<Tensor*> tensors;          // those of `value`, in its order; they may be undefined
+  std::int64_t form = 0;
+};
+template <DrawnStep D> AnyDrawn any_drawn(D drawn) {
+  const auto value = std::make_shared<D>(std::move(drawn));
+  AnyDrawn out{value, {}, std::as_const(*value).form()};
+  value->each_tensor([&](Tensor& t) { out.tensors.push_back(&t); });
+  return out;
+}
 
 struct Stage {
   std::string name;                                                    // the folder of the stage inside the run
@@ -73,8 +97,8 @@ struct Stage {
   std::vector<NamedParameter> averaged;                                // the EMA's model; may be empty
   NamedTensors model, ema;                                             // what a checkpoint stores of the two: parameters and tables
   std::function<StepLoss(const StepPart&)> loss;                       // called with a tape on
-  std::function<StepInputs(const StepPart&)> inputs = {};              // the two parts of `loss`, for --cuda-graph; both may be empty
-  std::function<StepLoss(const StepInputs&)> loss_of = {};             // neither reads from the device nor sends to it
+  std::function<AnyDrawn(const StepPart&)> drawn = {};                 // the two parts of `loss`, for --cuda-graph; both may be empty
+  std::function<StepLoss(const AnyDrawn&)> loss_of = {};               // neither reads from the device nor sends to it
   std::string not_recorded = {};                                       // why they are empty
   std::function<void()> prepare = {};                                  // loads what the first step needs, where a stop loses nothing; may be empty
   std::function<void(std::int64_t step)> after_step;                   // may be empty
@@ -86,10 +110,12 @@ struct Stage {
   WatchConfig watch = {};
   NamedTensors state;                                                  // further tensors of a checkpoint (shared, overwritten in place)
 
-  // A loss in two parts, so that a step can be recorded: what the host draws, and what the device makes of it.
-  void set_loss(std::function<StepInputs(const StepPart&)> drawn, std::function<StepLoss(const StepInputs&)> of) {
-    inputs = std::move(drawn), loss_of = std::move(of);
-    loss = [first = inputs, then = loss_of](const StepPart& rows) { return then(first(rows)); };
+  // Sets the loss in two parts, so that a step can be recorded: `draw` makes a D of the part on the host, `of` the loss of that D on the device.
+  // All random numbers are drawn by `draw`: a recorded step would repeat those that `of` drew.
+  template <DrawnStep D> void set_loss(std::function<D(const StepPart&)> draw, std::function<StepLoss(const D&)> of) {
+    loss = [draw, of](const StepPart& rows) { return of(draw(rows)); };
+    drawn = [draw](const StepPart& rows) { return any_drawn<D>(draw(rows)); };
+    loss_of = [of](const AnyDrawn& any) { return of(*static_cast<const D*>(any.value.get())); };
   }
 };
 

@@ -22,7 +22,7 @@ LoopStep::LoopStep(Stage& stage, const LoopConfig& loop, AdamW& optimizer, Conte
 void LoopStep::prepare_recording() {
   if (!default_device().is_cuda() || !alone()) throw ConfigError("--cuda-graph: is for one rank and --device cuda; leave it out");
   const std::string why = !stage_.not_recorded.empty() ? stage_.not_recorded
-                          : !stage_.inputs             ? "only fm, cmt, mfd and mft are"
+                          : !stage_.drawn              ? "only fm, cmt, mfd and mft are"
                           : rows_.size() > 1           ? "a batch in parts is several steps' work: leave micro_batch out"
                                                        : "";
   if (why.empty()) recorded_ = std::make_unique<RecordedStep>(stage_, optimizer_);
@@ -84,7 +84,7 @@ StepNumbers LoopStep::computed(std::int64_t step) {
 StepPart LoopStep::part_of(std::int64_t step, std::size_t part) const {
   const RowRange& rows = rows_[part];
   const bool last = part + 1 == rows_.size();
-  return {step, rows.first, rows.count, (step + last) * loop_.batch + rows_[last ? 0 : part + 1].first};
+  return {step, rows.first, rows.count, (step + last) * loop_.batch + rows_[last ? 0 : part + 1].first, loop_.steps};
 }
 
 StepLoss LoopStep::forward(std::int64_t step, std::size_t part) const {

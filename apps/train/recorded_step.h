@@ -1,4 +1,4 @@
-// Steps of a stage recorded as a CUDA graph (--cuda-graph): what the host makes of a step is made as ever, all else is one call.
+// Steps of a stage recorded as a CUDA graph (--cuda-graph): the host draws each step as ever, all other work is one call.
 #pragma once
 
 #include <memory>
@@ -10,10 +10,10 @@ namespace fm {
 
 class RecordedStep {
  public:
-  // Both must outlive it. stage.inputs and stage.loss_of are there.
+  // Both must outlive it. stage.drawn and stage.loss_of are set.
   RecordedStep(const Stage& stage, AdamW& optimizer) : stage_(stage), optimizer_(optimizer) {}
 
-  // The step on these rows, all of the batch; what it tells stands until the next one. Inputs of other shapes are recorded anew.
+  // The step on these rows, all of the batch; its numbers are valid until the next one. Draws of other shapes or another form are recorded anew.
   StepNumbers run(const StepPart& part, double lr);
 
  private:
@@ -21,13 +21,13 @@ class RecordedStep {
     StepNumbers::Part part;
     Late gradient_norm;
   };
-  Told record(const StepInputs& inputs, double lr);
-  bool same_shapes(const StepInputs& inputs) const;
+  Told record(AnyDrawn drawn, double lr);
+  bool fits_recording(const AnyDrawn& drawn) const;
 
   const Stage& stage_;
   AdamW& optimizer_;
   std::unique_ptr<Graph> graph_;
-  StepInputs inputs_;                    // the graph's own
+  AnyDrawn drawn_;                       // the recording reads from its tensors, which are overwritten at each step
   Told told_;                            // of what was recorded
 };
 

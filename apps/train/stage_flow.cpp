@@ -30,17 +30,10 @@ std::vector<StepMetric> as_metrics(const ObjectiveLoss& o) {
 
 StepLoss as_step(const ObjectiveLoss& o) { return {o.loss, as_metrics(o)}; }
 
-StepInputs as_inputs(const PathBatch& p) { return {{p.z0, p.eps, p.z, p.s, p.t, p.y}, p.off_diagonal}; }
-// Without the numbers of samples: what is drawn is drawn.
-PathBatch as_points(const StepInputs& in) {
-  const auto& x = in.tensors;
-  return {x[0], x[1], x[2], x[3], x[4], x[5], in.off_diagonal, {}};
-}
-
-StepInputs as_inputs(const CmtBatch& b) { return {{b.z, b.target, b.s, b.t, b.y}}; }
-CmtBatch as_jumps(const StepInputs& in) {
-  const auto& x = in.tensors;
-  return {x[0], x[1], x[2], x[3], x[4]};
+// Without the numbers of samples: all random numbers have been drawn, and a loss that asks for more in a recorded step must fail.
+PathBatch all_drawn(PathBatch p) {
+  p.draws = {};
+  return p;
 }
 
 // Why a MeanFlow step is not the same work each time; empty: it is.
@@ -107,8 +100,9 @@ Outcome TrainingRun::train_teacher() {
   Stage stage = make_stage("fm", *model, average.get());
   stage.prepare = [&] { latent_source(); };
   stage.made_from = {{"encoder", checksum(state_dict(rae().encoder))}};
-  stage.set_loss([&](const StepPart& part) { return as_inputs(draw_diagonal(flow_batch(part, config.loop.batch, seed), config.objective)); },
-                 [&](const StepInputs& in) { return as_step(flow_matching(model, as_points(in), config.objective)); });
+  stage.set_loss<PathBatch>(
+      [&](const StepPart& part) { return all_drawn(draw_diagonal(flow_batch(part, config.loop.batch, seed), config.objective)); },
+      [&](const PathBatch& p) { return as_step(flow_matching(model, p, config.objective)); });
   stage.preview = [&](std::int64_t, const std::filesystem::path& png) {
     write_preview(ode_generator(guided(average), narrow<int>(recipe_.evaluate.teacher_points), latent_shift()), png);
   };
@@ -135,9 +129,9 @@ Outcome TrainingRun::train_cmt() {
     for (std::int64_t sample : draws.samples)
       labels.push_back(below(RandomKey{seed, 0x4C41424C}.block(static_cast<std::uint64_t>(sample))[0], classes));
     const Shape latent{recipe_.dit.channels, recipe_.dit.input_size, recipe_.dit.input_size};
-    return as_inputs(draw_jumps(roll_out(guided(teacher), latent, Tensor::from(labels, {part.count}), draws, config.objective), config.objective));
+    return draw_jumps(roll_out(guided(teacher), latent, Tensor::from(labels, {part.count}), draws, config.objective), config.objective);
   };
-  stage.set_loss(draw, [&](const StepInputs& in) { return as_step(::fm::cmt(model, as_jumps(in), config.objective)); });
+  stage.set_loss<CmtBatch>(draw, [&](const CmtBatch& jumps) { return as_step(::fm::cmt(model, jumps, config.objective)); });
   stage.preview = [&](std::int64_t, const std::filesystem::path& png) { write_preview(flow_map_generator(average, 1), png); };
   return train_loop(stage, config.loop, seed);
 }
@@ -175,11 +169,11 @@ Outcome TrainingRun::train_mean_flow(const MeanFlowTraining& training) {
   if (teacher) stage.made_from.emplace_back("teacher", checksum(state_dict(*teacher)));
   stage.not_recorded = varies(stage.part, config.objective);
   if (stage.not_recorded.empty()) {
-    stage.set_loss(
+    stage.set_loss<PathBatch>(
         [&](const StepPart& rows) {
-          return as_inputs(draw_path_batch(flow_batch(rows, config.loop.batch, seed), config.objective.pairs, config.objective.labels));
+          return all_drawn(draw_path_batch(flow_batch(rows, config.loop.batch, seed), config.objective.pairs, config.objective.labels));
         },
-        [&](const StepInputs& in) { return as_step(::fm::mean_flow(model, as_points(in), velocity, config.objective)); });
+        [&](const PathBatch& p) { return as_step(::fm::mean_flow(model, p, velocity, config.objective)); });
   } else {
     stage.loss = [&](const StepPart& rows) {
       return as_step(::fm::mean_flow(model, flow_batch(rows, config.loop.batch, seed), velocity, config.objective));
