@@ -1,6 +1,7 @@
 #!/bin/sh
 # install.sh SOURCE BUILD LIBRARY_FOLDER MESON PKG_CONFIG COMPILER...: installs the library into a temporary folder and uses it from there as
-# a stranger would, by pkg-config alone: every header in one file, and tests/install_square.cpp, which must print y, dy/dx and the gradient.
+# a stranger would, by pkg-config alone: every header in one file, tests/install_square.cpp, which must print y, dy/dx and the gradient, and
+# docs/examples/own_network.cpp, which trains, is killed and resumes.
 set -eu
 source=$1 build=$2 library_folder=$3 meson=$4 pkg_config=$5
 shift 5
@@ -30,4 +31,7 @@ cd "$root"
 "$@" -std=c++20 -Wall -Wextra -Werror $cflags "$source/tests/install_square.cpp" -o square $libs
 got=$(./square | tr '\n' ';')
 [ "$got" = "1 2 2;4 4 4;9 6 6;" ] || { echo "printed $got"; exit 1; }
-echo "$(wc -l <all.cpp) headers installed, the example runs"
+# shellcheck disable=SC2086
+"$@" -std=c++20 -O1 -Wall -Wextra -Werror $cflags "$source/docs/examples/own_network.cpp" -o own_network $libs
+sh "$source/tests/own_network.sh" ./own_network
+echo "$(wc -l <all.cpp) headers installed, the examples run"

@@ -8,6 +8,7 @@
 
 #include "apps/support/console.h"
 #include "apps/support/text.h"
+#include "data/report/clock.h"
 #include "tensor/error.h"
 
 namespace fm {

@@ -10,7 +10,7 @@
 #include <string>
 #include <string_view>
 
-#include "apps/support/append_file.h"
+#include "tensor/io/append_file.h"
 
 namespace fm {
 

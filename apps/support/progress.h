@@ -9,14 +9,9 @@
 #include <string>
 
 #include "apps/support/logger.h"
+#include "nn/training/observer.h"
 
 namespace fm {
-
-struct StepReport {
-  double loss = 0;
-  double grad_norm = -1;  // below 0: not shown
-  double lr = -1;         // below 0: not shown
-};
 
 struct ProgressState {
   int64_t step = 0, total = 0;  // steps done, steps wanted

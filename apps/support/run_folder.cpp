@@ -1,13 +1,8 @@
 // Creating, locking and describing a run's folder.
 #include "apps/support/run_folder.h"
 
-#include <fcntl.h>
-#include <sys/file.h>
 #include <unistd.h>
 
-#include <cerrno>
-#include <cstring>
-#include <map>
 #include <nlohmann/json.hpp>
 #include <thread>
 
@@ -16,11 +11,11 @@
 #include "apps/support/removed_options.h"
 #include "apps/support/text.h"
 #include "apps/support/toml.h"
+#include "data/report/clock.h"
 #include "nn/checkpoint_folder.h"
 #include "tensor/error.h"
 #include "tensor/interrupt.h"
 #include "tensor/io/atomic_file.h"
-#include "tensor/io/system_error.h"
 #include "tensor/kernels/cpu/isa.h"
 
 namespace fm {
@@ -28,8 +23,6 @@ namespace fs = std::filesystem;
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-constexpr const char* lock_name = "run.lock";
 
 [[noreturn]] void refuse(const fs::path& path, const std::string& why) {
   throw ConfigError(fmt::format("--out {}: {}", path.string(), why));
@@ -61,44 +54,12 @@ Json read_run_json(const fs::path& path) {
   return json;
 }
 
-// The keys of a resolved config by their dotted path.
-std::map<std::string, std::string> assignments(std::string_view toml) {
-  std::map<std::string, std::string> values;
-  std::string table;
-  while (!toml.empty()) {
-    const size_t end = std::min(toml.find('\n'), toml.size());
-    std::string_view line = toml.substr(0, end);
-    toml.remove_prefix(std::min(end + 1, toml.size()));
-    if (const size_t comment = line.find("  # "); comment != std::string_view::npos) line = line.substr(0, comment);
-    while (!line.empty() && line.back() == ' ') line.remove_suffix(1);
-    const size_t equals = line.find(" = ");
-    if (!line.empty() && line.front() == '[')
-      table = std::string(line.substr(1, line.find(']') - 1)) + ".";
-    else if (equals != std::string_view::npos)
-      values[table + std::string(line.substr(0, equals))] = line.substr(equals + 3);
-  }
-  return values;
-}
-
 }  // namespace
-
-// File systems without locks go on unlocked: only "taken" counts.
-FolderLock::FolderLock(const fs::path& folder) : file_(open((folder / lock_name).c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666)) {
-  if (file_ < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == EIO)) throw SystemFileError("open", folder / lock_name, errno);
-  if (file_ < 0) refuse(folder, fmt::format("cannot write there: {}; choose a folder that you can write to", std::strerror(errno)));
-  if (flock(file_, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return;
-  close(std::exchange(file_, -1));
-  refuse(folder, "another process is writing to this run; wait for it or choose another folder");
-}
-
-FolderLock::~FolderLock() {
-  if (file_ >= 0) close(file_);
-}
 
 void move_aside(const fs::path& path, Logger& log) {
   std::vector<FolderLock> held;                                  // a trainer would go on writing to the old path
   for (const auto& entry : fs::recursive_directory_iterator(path))
-    if (entry.path().filename() == lock_name) held.emplace_back(entry.path().parent_path());
+    if (entry.path().filename() == FolderLock::file_name) held.emplace_back(entry.path().parent_path(), "--out");
   fs::path target;
   for (int n = 1; target.empty() || fs::exists(target); ++n) target = path.string() + fmt::format(".old-{}", n);
   std::error_code error;
@@ -108,17 +69,11 @@ void move_aside(const fs::path& path, Logger& log) {
 }
 
 std::vector<std::string> config_changes(std::string_view before, std::string_view after) {
-  const auto old_values = assignments(before), new_values = assignments(after);
-  std::vector<std::string> changes;
-  for (const auto& [key, value] : new_values) {
-    const auto old_value = old_values.find(key);
-    if (old_value == old_values.end())
-      changes.push_back(fmt::format("{} is new: {}", key, value));
-    else if (old_value->second != value)
-      changes.push_back(fmt::format("{} was {}, is {}", key, old_value->second, value));
-  }
-  for (const auto& [key, value] : old_values)
-    if (new_values.count(key) == 0 && !removed_option(key)) changes.push_back(fmt::format("{} is gone, was {}", key, value));
+  std::vector<std::string> changes = toml_changes(before, after);
+  std::erase_if(changes, [](const std::string& change) {
+    const std::string key = change.substr(0, change.find(' '));
+    return removed_option(key) && change.starts_with(key + " is gone");
+  });
   return changes;
 }
 
@@ -129,7 +84,7 @@ RunFolder::RunFolder(fs::path path, bool fresh, Logger& log) : path_(std::move(p
   if (fresh && fs::exists(path_ / "run.json", error)) move_aside(path_, log);
   fs::create_directories(path_, error);
   if (error) refuse(path_, fmt::format("cannot create the folder: {}; choose one that you can write to", error.message()));
-  lock_.emplace(path_);
+  lock_.emplace(path_, "--out");
   for (const fs::path& folder : {path_, path_ / "samples", checkpoints()}) remove_stale_temporaries(folder);
   try {
     log.mirror_to(path_ / "log.txt");

@@ -8,11 +8,11 @@
 #include <filesystem>
 #include <optional>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "apps/support/logger.h"
 #include "nn/config/visit.h"
+#include "tensor/io/folder_lock.h"
 
 namespace fm {
 
@@ -23,18 +23,6 @@ struct SessionInfo {
   int ranks = 1;
   std::string device = "cpu";
   int64_t resumed_from = -1;  // step of the checkpoint, -1: a new run
-};
-
-// A folder's lock against a second process, while it lives. ConfigError when another process has it or it cannot be written.
-class FolderLock {
- public:
-  explicit FolderLock(const std::filesystem::path& folder);
-  ~FolderLock();
-  FolderLock(FolderLock&& other) noexcept : file_(std::exchange(other.file_, -1)) {}
-  FolderLock& operator=(FolderLock&&) = delete;
-
- private:
-  int file_ = -1;
 };
 
 class RunFolder {
@@ -69,7 +57,7 @@ class RunFolder {
 // Renames the folder to the first free "<path>.old-<n>". ConfigError when that fails or when a process trains in it or in a folder below.
 void move_aside(const std::filesystem::path& path, Logger& log);
 
-// "key was a, is b" for every key that two resolved TOML texts disagree on.
+// toml_changes (nn/config/toml_text.h) without options of earlier versions that are gone.
 std::vector<std::string> config_changes(std::string_view before, std::string_view after);
 
 }  // namespace fm

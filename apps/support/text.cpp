@@ -60,17 +60,6 @@ double parse_duration(std::string_view text, std::string_view where, double most
   return total;
 }
 
-std::string local_time_text() {
-  const std::time_t now = std::time(nullptr);
-  std::tm parts{};
-  localtime_r(&now, &parts);
-  char text[32];
-  std::strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S", &parts);
-  return text;
-}
-
-double unix_seconds() { return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count(); }
-
 int64_t resident_bytes() {
   long total = 0, resident = 0;
   if (FILE* file = std::fopen("/proc/self/statm", "r")) {

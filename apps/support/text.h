@@ -18,8 +18,6 @@ inline constexpr double longest_duration = 3650 * 86400.0;        // ten years, 
 // (schedulers disagree on it).
 double parse_duration(std::string_view text, std::string_view where, double most = longest_duration);
 
-std::string local_time_text();  // "2026-01-31 12:34:56"
-double unix_seconds();          // with fraction
 int64_t resident_bytes();       // memory of this process that is in RAM; 0 where the system does not say
 
 }  // namespace fm

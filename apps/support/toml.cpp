@@ -1,4 +1,4 @@
-// TOML in and out. The only file that includes toml++ (slow to compile).
+// TOML in. The only file that includes toml++ (slow to compile).
 #include "apps/support/toml.h"
 
 #include <fmt/format.h>
@@ -81,57 +81,6 @@ void read_table(const std::vector<Field>& fields, const toml::table& table, cons
   }
 }
 
-std::string toml_string(std::string_view text) {
-  std::string out = "\"";
-  for (char c : text) {
-    if (c == '"' || c == '\\')
-      (out += '\\') += c;
-    else if (c == '\n')
-      out += "\\n";
-    else if (uint8_t(c) < 32 || c == 127)
-      out += fmt::format("\\u{:04X}", int(uint8_t(c)));
-    else
-      out += c;
-  }
-  return out + '"';
-}
-
-std::string value_text(bool v) { return v ? "true" : "false"; }
-std::string value_text(int64_t v) { return fmt::format("{}", v); }
-std::string value_text(const std::string& v) { return toml_string(v); }
-std::string value_text(double v) {
-  std::string text = fmt::format("{}", v);
-  return std::isfinite(v) && text.find_first_of(".e") == std::string::npos ? text + ".0" : text;  // TOML floats need a point
-}
-template <class T>
-std::string value_text(const std::vector<T>& values) {
-  std::string out = "[";
-  for (const T& v : values) out += (out.size() > 1 ? ", " : "") + value_text(v);
-  return out + "]";
-}
-
-std::string comment(const Field& field) {
-  std::string text = field.help;
-  if (!field.rule.unit.empty()) text += fmt::format(" [{}]", field.rule.unit);
-  if (const std::string rule = rule_text(field); !rule.empty()) text += fmt::format(" ({})", rule);
-  return text;
-}
-
-void write_group(const std::vector<Field>& fields, const std::string& group, std::string& out) {
-  size_t width = 0;
-  for (const Field& field : fields)
-    if (field.group() == group) width = std::max(width, std::min<size_t>(field.leaf().size() + toml_value(field).size() + 3, 40));
-  for (const Field& field : fields) {
-    if (field.group() != group) continue;
-    const std::string assignment = fmt::format("{} = {}", field.leaf(), toml_value(field));
-    out += fmt::format("{:<{}}  # {}\n", assignment, width, comment(field));
-  }
-}
-
-}  // namespace
-
-namespace {
-
 void load(const std::vector<Field>& fields, std::string_view text, const std::string& where, const Unknown& unknown) {
   toml::table table;
   try {
@@ -154,24 +103,6 @@ void load_toml_file(const std::vector<Field>& fields, const std::filesystem::pat
     throw ConfigError(fmt::format("--config: {}", error.what()));
   }
   load(fields, text, path.string(), unknown);
-}
-
-std::string toml_value(const Field& field) {
-  return std::visit([](auto* v) { return value_text(*v); }, field.value);
-}
-
-std::string to_toml(const std::vector<Field>& fields) {
-  std::string out;
-  write_group(fields, "", out);  // TOML wants the bare keys before the first table
-  std::vector<std::string> done{""};
-  for (const Field& field : fields) {
-    const std::string group = field.group();
-    if (std::find(done.begin(), done.end(), group) != done.end()) continue;
-    done.push_back(group);
-    out += fmt::format("\n[{}]{}\n", group, field.group_help.empty() ? "" : "  # " + field.group_help);
-    write_group(fields, group, out);
-  }
-  return out;
 }
 
 }  // namespace fm

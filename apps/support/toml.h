@@ -1,4 +1,4 @@
-// Config files: TOML tables are nested structs, keys are fields.
+// Reads config files: TOML tables are nested structs, keys are fields. nn/config/toml_text.h writes them.
 #pragma once
 
 #include <filesystem>
@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "nn/config/toml_text.h"
 #include "nn/config/visit.h"
 
 namespace fm {
@@ -16,11 +17,5 @@ namespace fm {
 void load_toml_text(const std::vector<Field>& fields, std::string_view text, const std::string& where);
 // unknown: takes the message about a key that is not a field; empty: that is an error.
 void load_toml_file(const std::vector<Field>& fields, const std::filesystem::path& path, const std::function<void(const std::string&)>& unknown = {});
-
-// All fields, with help and unit as comments; load_toml_text reads it back to the same bits.
-std::string to_toml(const std::vector<Field>& fields);
-
-// One TOML value: 1e-04, "text", [1, 2].
-std::string toml_value(const Field& field);
 
 }  // namespace fm

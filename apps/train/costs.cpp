@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "apps/train/parallel.h"
+#include "nn/training/parallel.h"
 #include "nn/flops/activations.h"
 #include "nn/flops/count.h"
 #include "nn/optim/shards.h"

@@ -4,7 +4,7 @@
 #include "apps/support/limits.h"
 #include "apps/support/ranks.h"
 #include "apps/train/costs.h"
-#include "apps/train/parallel.h"
+#include "nn/training/parallel.h"
 #include "apps/train/training_run.h"
 #include "data/source.h"
 #include "nn/models/published_weights.h"

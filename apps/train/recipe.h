@@ -2,7 +2,6 @@
 // every stage reads its part, and each stage's checkpoint stores it.
 #pragma once
 
-#include "apps/train/loop.h"
 #include "data/dataset.h"
 #include "flowmap/objective/cmt.h"
 #include "flowmap/objective/flow_matching.h"
@@ -10,6 +9,7 @@
 #include "nn/models/dit_dh.h"
 #include "nn/models/judge.h"
 #include "nn/models/rae.h"
+#include "nn/training/loop.h"
 
 namespace fm {
 

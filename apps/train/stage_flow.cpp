@@ -1,7 +1,7 @@
 // The three stages on latents: the flow-matching teacher, consistency mid-training, and MeanFlow (distilled or from data).
 #include "apps/support/ranks.h"
 #include "apps/train/generator.h"
-#include "apps/train/parallel.h"
+#include "nn/training/parallel.h"
 #include "apps/train/shown_classes.h"
 #include "apps/train/training_run.h"
 #include "data/grid.h"

@@ -85,7 +85,7 @@ void TrainingRun::fill_cache() {
   const LatentCacheInfo info = cache_info();
   const auto count = static_cast<std::int64_t>(info.labels.size());
   std::filesystem::create_directories(folder);
-  const FolderLock lock(folder);
+  const FolderLock lock(folder, "--out");
   LatentCacheWriter writer(folder, info, warner());
   const std::vector<LatentShard> missing = writer.missing();
   if (writer.finished() > 0)

@@ -13,8 +13,8 @@
 #include "apps/train/batch_ahead.h"
 #include "apps/train/generator.h"
 #include "apps/train/latents.h"
-#include "apps/train/loop.h"
 #include "apps/train/recipe.h"
+#include "apps/train/run_observer.h"
 #include "flowmap/velocity.h"
 #include "nn/checkpoint.h"
 #include "nn/loaded.h"
@@ -111,7 +111,7 @@ class TrainingRun {
   std::function<void(std::int64_t)> encoding_progress(std::int64_t total);
   Outcome train_loop(Stage& stage, const LoopConfig& loop, std::uint64_t seed) {
     stage.watch = recipe_.watch;
-    return train(stage, loop, seed, log_files(recipe_.log), context_);
+    return train_stage(stage, loop, seed, log_files(recipe_.log), context_);
   }
   std::string not_trained(const std::string& stage, const std::string& where) const;  // what is missing, and the remedy
   Weights stage_weights(const std::string& stage);  // averaged, of its newest checkpoint; FileError when it was not trained

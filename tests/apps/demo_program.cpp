@@ -9,13 +9,13 @@
 #include <thread>
 #include <vector>
 
-#include "apps/support/metrics.h"
+#include "data/report/metrics.h"
 #include "apps/support/program.h"
 #include "apps/support/progress.h"
 #include "apps/support/run_folder.h"
 #include "apps/support/signals.h"
 #include "apps/support/toml.h"
-#include "apps/support/training_report.h"
+#include "data/report/training_report.h"
 #include "nn/checkpoint_folder.h"
 #include "nn/config/visit.h"
 #include "tensor/error.h"
@@ -94,7 +94,7 @@ int train(DemoConfig& config, Context& context) {
     const auto away = progress.exclude();
     write_atomically(checkpoints.begin(step) / "state", std::to_string(step));
     checkpoints.publish(step);
-    if (files.html) write_training_report(folder, "demo");
+    if (files.html) write_training_report(folder.path(), "demo");
   };
   int64_t step = done;
   while (step < config.steps && !stop_requested()) {

@@ -14,7 +14,7 @@
 #include <sstream>
 
 #include "apps/support/program.h"
-#include "apps/train/parallel.h"
+#include "nn/training/parallel.h"
 #include "tensor/collectives/file_rendezvous.h"
 #include "tensor/collectives/hello.h"
 #include "tensor/collectives/socket.h"

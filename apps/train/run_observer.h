@@ -1,0 +1,62 @@
+// What the programs add to a training: config.toml, run.json, the status line, signals, exit codes, and the files of RunFiles. Only the first rank
+// writes files.
+#pragma once
+
+#include <optional>
+
+#include "apps/support/program.h"
+#include "apps/support/progress.h"
+#include "apps/support/run_folder.h"
+#include "flowmap/training/run_files.h"
+
+namespace fm {
+
+// TrainOptions as flags of the command line say them.
+TrainOptions train_options(const Context& context);
+
+class RunObserver : public RunFiles {
+ public:
+  // All must outlive it.
+  RunObserver(const TrainOptions& options, LogFiles which, Context& context);
+
+  void message(const std::string& line) override;
+  void warning(const std::string& line) override;
+  void opening(const Stage& stage, const LoopConfig& loop, std::uint64_t seed) override;     // RunFolder
+  void started(std::int64_t step) override;
+  bool found_done(std::int64_t step) override;
+  void completing(std::int64_t step) override;
+  void steps_begin(std::int64_t step) override;
+  void steps_end() noexcept override;
+  void step_done(std::int64_t step, const StepReport& report) override;
+  void row(std::int64_t step, const LoopNumbers& numbers) override;
+  void aside_begins() override;
+  void aside_ends() noexcept override;
+  std::string stop_reason() override;
+  bool save_requested() override;
+  void stopped(std::int64_t step, const std::string& reason) override;
+  void ended(std::int64_t step, Outcome outcome) override;
+  void failed(std::int64_t step, const std::exception& error) override;
+
+ protected:
+  bool make_preview(std::int64_t step, const std::filesystem::path& png) override;
+
+ private:
+  void tell_start() const;
+  // Where the config is not that of the session before, as warnings that end with `remedy`.
+  void tell_differences(const char* remedy) const;
+  bool concerns_stage(const std::string& difference) const;
+  void begin_session(std::int64_t step);
+  void end_session(int exit_code, std::int64_t step);
+
+  const TrainOptions& options_;
+  Context& context_;
+  std::uint64_t seed_ = 0;
+  std::optional<RunFolder> run_;                   // of the first rank
+  std::optional<Progress> progress_;               // while steps are made
+  std::optional<Progress::Excluded> aside_;
+};
+
+// train() with what the programs add.
+Outcome train_stage(Stage& stage, const LoopConfig& loop, std::uint64_t seed, LogFiles which, Context& context);
+
+}  // namespace fm

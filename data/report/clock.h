@@ -1,0 +1,11 @@
+// The time of day in files.
+#pragma once
+
+#include <string>
+
+namespace fm {
+
+std::string local_time_text();  // "2026-01-31 12:34:56"
+double unix_seconds();          // with fraction
+
+}  // namespace fm

@@ -1,0 +1,21 @@
+// Configs as TOML text, the form they have in config.toml: tables are nested structs, keys are fields. Programs read it (apps/support/toml.h).
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "nn/config/visit.h"
+
+namespace fm {
+
+// All fields, with help and unit as comments; load_toml_text reads it back to the same bits.
+std::string to_toml(const std::vector<Field>& fields);
+
+// One TOML value: 1e-04, "text", [1, 2].
+std::string toml_value(const Field& field);
+
+// "key was a, is b" for every key that two texts of to_toml disagree on; "key is new: b" and "key is gone, was a" where only one has it.
+std::vector<std::string> toml_changes(std::string_view before, std::string_view after);
+
+}  // namespace fm

@@ -1,0 +1,72 @@
+// The checkpoints of a training: the one it resumes from, those it writes, and those it moves aside.
+#pragma once
+
+#include <cmath>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "nn/checkpoint.h"
+#include "nn/training/loop.h"
+#include "tensor/collectives/communicator.h"
+
+namespace fm {
+
+class LoopCheckpoints {
+ public:
+  // All must outlive it.
+  LoopCheckpoints(Stage& stage, const LoopConfig& loop, std::uint64_t seed, AdamW& optimizer, const TrainOptions& options, Communicator& ranks,
+                  LoopObserver& observer);
+
+  // Loads the checkpoint to resume from into the stage and the optimizer: its step; 0 where there is nothing yet. Tensors on all ranks; the first
+  // one then moves checkpoints of later steps aside, and sets `latest`. FileError, ConfigError, before anything is written: a checkpoint cannot
+  // be read, TrainOptions::resume names none, it does not fit the config, or it was made from other weights than stage.made_from.
+  std::int64_t resume();
+
+  // Loads the newest checkpoint before this step (counted from 1) that was saved while training was calm, and moves later ones aside ("exploded").
+  // One that was tried already (its step; -1: none) gives way to the one before it, where there is one: it may be from after the leap. Its step, or
+  // -1 where there is none. All ranks call it.
+  std::int64_t rewind(std::int64_t before, std::int64_t tried);
+
+  // All ranks call it; the first one writes. `loss` is that of the step, for the message after a divergence; `watch` is LoopWatch's state. The best
+  // checkpoint is kept, as checkpoints/best.
+  void save(std::int64_t step, double loss, const nlohmann::ordered_json& watch, bool best);
+
+  // Of the step of the newest checkpoint that was loaded or saved; NaN where it does not say.
+  double loss() const { return known_ && known_->loss ? *known_->loss : std::nan(""); }
+
+  // What LoopWatch had left in the checkpoint that was loaded last; null where there was none.
+  const nlohmann::ordered_json& watch() const { return watch_; }
+
+  // Which checkpoint there is to go on from after a divergence, with its loss, and what to do if it is from after the leap.
+  std::string advice_after_divergence() const;
+
+ private:
+  // The newest checkpoint that this process loaded or wrote.
+  struct Known {
+    std::filesystem::path path;
+    std::int64_t step = 0;
+    std::optional<double> loss;            // checkpoints of older versions do not say
+    bool loaded = false;
+  };
+  void note_loaded(const Checkpoint& found);
+  std::string choose();
+  std::string last_calm(std::int64_t before, std::int64_t tried) const;
+  void check_made_from(const Checkpoint& found) const;
+  void load(const Checkpoint& found);
+  void resume_from(const Checkpoint& found);
+  bool alone() const { return ranks_.size() == 1; }
+
+  Stage& stage_;
+  const LoopConfig& loop_;
+  std::uint64_t seed_;
+  AdamW& optimizer_;
+  const TrainOptions& options_;
+  Communicator& ranks_;
+  LoopObserver& observer_;
+  CheckpointFolder checkpoints_;
+  std::optional<Known> known_;
+  nlohmann::ordered_json watch_;
+};
+
+}  // namespace fm

@@ -1,0 +1,50 @@
+#include "nn/training/recorded_step.h"
+
+#include <utility>
+
+#include "autodiff/rules/elementwise.h"
+
+namespace fm {
+
+bool RecordedStep::fits_recording(const AnyDrawn& drawn) const {
+  if (!graph_ || drawn.form != drawn_.form || drawn.tensors.size() != drawn_.tensors.size()) return false;
+  for (std::size_t i = 0; i < drawn.tensors.size(); ++i) {
+    const Tensor &now = *drawn.tensors[i], &recorded = *drawn_.tensors[i];
+    if (now.defined() != recorded.defined()) return false;
+    if (now.defined() && (now.shape() != recorded.shape() || now.dtype() != recorded.dtype())) return false;
+  }
+  return true;
+}
+
+// What the first step told: that of the recording is told when it is replayed.
+RecordedStep::Told RecordedStep::record(AnyDrawn drawn, double lr) {
+  Told first;
+  told_ = {};
+  graph_ = std::make_unique<Graph>();
+  drawn_ = std::move(drawn);
+  for (Tensor* t : drawn_.tensors)
+    if (t->defined()) *t = t->clone();                 // in memory that nothing else writes to
+  graph_->record([&] {
+    Tape tape;
+    const StepLoss part = stage_.loss_of(drawn_);
+    first = std::exchange(told_, {{part.loss.value(), 1, part.metrics}, optimizer_.step(backward(part.loss), {.lr = lr}).gradient_norm});
+  });
+  return first;
+}
+
+StepNumbers RecordedStep::run(const StepPart& part, double lr) {
+  AnyDrawn drawn = stage_.drawn(part);
+  Told told;
+  if (!fits_recording(drawn)) {
+    told = record(std::move(drawn), lr);
+  } else {
+    for (std::size_t i = 0; i < drawn.tensors.size(); ++i)
+      if (drawn.tensors[i]->defined()) drawn_.tensors[i]->copy_from(*drawn.tensors[i]);
+    optimizer_.repeat({.lr = lr});
+    graph_->replay();
+    told = told_;
+  }
+  return {.step = part.step + 1, .parts = {told.part}, .gradient_norm = told.gradient_norm, .lr = lr};
+}
+
+}  // namespace fm

@@ -1,0 +1,53 @@
+// One optimizer step of a stage on this rank: forward and backward of its micro-batches, gradients summed over ranks, update.
+#pragma once
+
+#include <memory>
+
+#include "autodiff/tape.h"
+#include "nn/optim/gradient_buckets.h"
+#include "nn/training/loop.h"
+#include "nn/training/parallel.h"
+#include "nn/training/recorded_step.h"
+#include "nn/training/step_numbers.h"
+#include "nn/training/trace.h"
+
+namespace fm {
+
+class LoopStep {
+ public:
+  // All must outlive it. ConfigError: fewer rows in a batch than ranks.
+  LoopStep(Stage& stage, const LoopConfig& loop, AdamW& optimizer, const TrainOptions& options, Communicator& ranks, LoopObserver& observer);
+
+  // For TrainOptions::cuda_graph: steps are recorded from now on, or a warning says why not. ConfigError where there is no GPU or more than one rank.
+  void prepare_recording();
+
+  // From `step` to `step` + 1, with what the stage does after it. DivergedError, on all ranks together, where the loss is known and is not finite.
+  StepNumbers run(std::int64_t step);
+  StepNumbers run_traced(std::int64_t step);       // and writes a drawing of it to TrainOptions::trace
+
+  void scale_rate(double scale) { rate_scale_ = scale; }   // of the learning rate, from the next step on
+
+  const Agreed& agreed() const { return agreed_; } // by all ranks about the last step; alone: nothing
+
+ private:
+  StepNumbers computed(std::int64_t step);
+  StepLoss forward(std::int64_t step, std::size_t part) const;
+  StepPart part_of(std::int64_t step, std::size_t part) const;
+  Gradients summed_over_ranks(const Var& loss, Gradients* earlier);
+  bool alone() const { return ranks_.size() == 1; }
+
+  Stage& stage_;
+  const LoopConfig& loop_;
+  AdamW& optimizer_;
+  const TrainOptions& options_;
+  Communicator& ranks_;
+  LoopObserver& observer_;
+  std::vector<RowRange> rows_;                     // of each batch, this rank's
+  std::unique_ptr<GradientBuckets> buckets_;       // null: alone
+  std::unique_ptr<RecordedStep> recorded_;         // null: steps are not recorded
+  Agreed agreed_;
+  double rate_scale_ = 1;
+  std::shared_ptr<Trace> trace_;                   // of the step that is traced
+};
+
+}  // namespace fm

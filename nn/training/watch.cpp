@@ -1,0 +1,72 @@
+#include "nn/training/watch.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+namespace fm {
+
+LoopWatch::LoopWatch(std::string stage, WatchConfig config, LoopObserver& observer)
+    : stage_(std::move(stage)), config_(std::move(config)), observer_(observer), guard_({.factor = config_.explosion_factor}) {}
+
+void LoopWatch::observe(std::int64_t step, const LoopNumbers& numbers, bool complete) {
+  const auto chosen = std::find_if(numbers.begin(), numbers.end(), [&](const auto& n) { return n.first == config_.keep_best; });
+  if (chosen != numbers.end()) sum_ += chosen->second, ++count_;
+  if (complete && !config_.keep_best.empty() && chosen == numbers.end()) {
+    std::vector<std::string> names;
+    for (const auto& [name, value] : numbers) names.push_back(name);
+    throw ConfigError(fmt::format("--keep-best {}: stage {} has {}", config_.keep_best, stage_, fmt::join(names, ", ")));
+  }
+  const auto alarm = guard_.observe(step, numbers);
+  if (!alarm) return;
+  ++explosions_;
+  const std::string text = alarm_text(stage_, *alarm, config_.explosion_factor);
+  if (config_.on_explosion != "warn") throw ExplodedError(text, alarm->began);
+  observer_.warning(text + " (--on-explosion stop or rewind acts on it)");
+}
+
+bool LoopWatch::is_best() {
+  const double mean = count_ == 0 ? std::nan("") : sum_ / static_cast<double>(count_);
+  sum_ = 0, count_ = 0;
+  if (!(mean < best_)) return false;
+  best_ = mean;
+  return true;
+}
+
+nlohmann::ordered_json LoopWatch::state() const {
+  nlohmann::ordered_json out{{"guard", guard_.state()}, {"explosions", explosions_}, {"calm", calm()}};
+  if (rewound_ > 0) out["rewound"] = rewound_, out["rewound_to"] = rewound_to_, out["rate_scale"] = rate_scale_;
+  if (!config_.keep_best.empty() && std::isfinite(best_)) out["best"] = {{"number", config_.keep_best}, {"mean", best_}};
+  return out;
+}
+
+void LoopWatch::restore(const nlohmann::ordered_json& state) {
+  sum_ = 0, count_ = 0, best_ = std::numeric_limits<double>::infinity(), explosions_ = 0, rewound_ = 0, rewound_to_ = -1, rate_scale_ = 1;
+  guard_ = ExplosionGuard({.factor = config_.explosion_factor});
+  if (!state.is_object()) return;
+  try {
+    guard_.restore(state.at("guard"));
+    explosions_ = state.at("explosions").get<std::int64_t>();
+    if (state.contains("rewound")) {
+      rewound_ = state["rewound"].get<int>(), rate_scale_ = state.at("rate_scale").get<double>();
+      rewound_to_ = state.at("rewound_to").get<std::int64_t>();
+    }
+    if (state.contains("best") && state["best"].at("number") == config_.keep_best) best_ = state["best"].at("mean").get<double>();
+  } catch (const nlohmann::json::exception& e) {
+    throw FileError(fmt::format("{}: state.json of the checkpoint: watch: {}", stage_, e.what()));
+  }
+}
+
+void LoopWatch::rewind(std::int64_t to, const nlohmann::ordered_json& state) {
+  const int times = rewound_ + 1;
+  const double scale = rate_scale_ / 2;
+  const std::int64_t explosions = explosions_;
+  if (times > most_rewinds)
+    throw DivergedError(fmt::format("{}: explodes again after {} rewinds, each with half the learning rate: another remedy is needed", stage_, most_rewinds));
+  restore(state);
+  rewound_ = times, rate_scale_ = scale, rewound_to_ = to, explosions_ = explosions;
+}
+
+}  // namespace fm

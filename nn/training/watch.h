@@ -1,0 +1,74 @@
+// What a training watches in its own numbers: whether it explodes (nn/training/guard.h), and which checkpoint is the best so far.
+//
+// A rewind goes back to the newest checkpoint from before the explosion with half the learning rate. All of this is a function of the steps and of
+// what checkpoints hold, so a run that is killed and resumed warns, rewinds and keeps as one that is not. (A stop saves a checkpoint of its own, which
+// a later rewind may go back to.)
+#pragma once
+
+#include <limits>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "nn/config/visit.h"
+#include "nn/training/guard.h"
+#include "nn/training/observer.h"
+#include "tensor/error.h"
+
+namespace fm {
+
+struct WatchConfig {
+  std::string on_explosion = "warn", keep_best;
+  double explosion_factor = 10;
+  template <class V> void visit(V&& v) {
+    v("on_explosion", on_explosion,
+      "answer to a residual, gradient norm or |du/dt| far above its running median: a warning; a stop (exit code 4); or a rewind to the last good "
+      "checkpoint with half the learning rate",
+      one_of({"warn", "stop", "rewind"}), flag("on-explosion"));
+    v("explosion_factor", explosion_factor, "times the running median from which on a number counts as exploding, for three steps", range(2, 1e6));
+    v("keep_best", keep_best, "number of metrics.csv whose lowest mean since the checkpoint before is kept as checkpoints/best; empty: none",
+      flag("keep-best"));
+  }
+};
+
+// Thrown for stop and rewind.
+struct ExplodedError : DivergedError {
+  ExplodedError(const std::string& what, std::int64_t began_at) : DivergedError(what), began(began_at) {}
+  std::int64_t began;                    // the first step that is not good, counted from 1
+};
+
+class LoopWatch {
+ public:
+  static constexpr int most_rewinds = 5;
+
+  // The observer gets the warnings, and must outlive it.
+  LoopWatch(std::string stage, WatchConfig config, LoopObserver& observer);
+
+  // The numbers of one step; `complete`: all that metrics.csv gets. ExplodedError; ConfigError when keep_best names none of a complete list.
+  void observe(std::int64_t step, const LoopNumbers& numbers, bool complete);
+
+  bool rewinds() const { return config_.on_explosion == "rewind"; }
+  double rate_scale() const { return rate_scale_; }
+  std::int64_t explosions() const { return explosions_; }
+  bool calm() const { return guard_.calm(); }
+
+  // At a checkpoint: whether it is the best so far. Begins the next mean.
+  bool is_best();
+
+  nlohmann::ordered_json state() const;                    // for the checkpoint, after is_best()
+  void restore(const nlohmann::ordered_json& state);       // of a checkpoint; an older one without it begins anew
+  std::int64_t rewound_to() const { return rewound_to_; }  // the checkpoint of the last rewind; -1: none
+  // Back to the state of an earlier checkpoint, with half the rate that was too high. DivergedError when that was done too often.
+  void rewind(std::int64_t to, const nlohmann::ordered_json& state);
+
+ private:
+  std::string stage_;
+  WatchConfig config_;
+  LoopObserver& observer_;
+  ExplosionGuard guard_;
+  double rate_scale_ = 1, sum_ = 0, best_ = std::numeric_limits<double>::infinity();
+  std::int64_t explosions_ = 0, count_ = 0, rewound_to_ = -1;
+  int rewound_ = 0;
+};
+
+}  // namespace fm

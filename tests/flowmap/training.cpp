@@ -1,0 +1,312 @@
+// The training loop as a library: what it reports and in which order, stops and resumes bit for bit, refuses what does not fit, on one rank and two;
+// the files of RunFiles; and what steps of objectives say of themselves to be recorded.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <new>
+
+#include "autodiff/rules/elementwise.h"
+#include "autodiff/rules/linear.h"
+#include "data/report/csv.h"
+#include "flowmap/objective/cmt.h"
+#include "flowmap/training/run_files.h"
+#include "nn/checkpoint_folder.h"
+#include "nn/layers/mlp.h"
+#include "tensor/collectives/threads.h"
+#include "tensor/io/atomic_file.h"
+#include "tensor/random/fill.h"
+#include "tests/support/near.h"
+#include "tests/support/temp_folder.h"
+#include "tests/support/text.h"
+
+using namespace fm;
+using namespace fm::test;
+namespace fs = std::filesystem;
+
+namespace {
+
+// Writes down what it hears; stops or asks for a checkpoint at given steps.
+struct Recorder : LoopObserver {
+  std::vector<std::string> heard, said;
+  std::int64_t stop_at = -1, save_at = -1, now = 0;
+  bool incomplete = false;
+
+  void hear(const std::string& what, std::int64_t step) { heard.push_back(what + " " + std::to_string(step)); }
+  void message(const std::string& line) override { said.push_back(line); }
+  void warning(const std::string& line) override { said.push_back("warning: " + line); }
+  void opening(const Stage& stage, const LoopConfig&, std::uint64_t) override { heard.push_back("opening " + stage.name); }
+  void started(std::int64_t step) override { hear("started", step); }
+  bool found_done(std::int64_t step) override { return hear("found_done", step), incomplete; }
+  void completing(std::int64_t step) override { hear("completing", step); }
+  void steps_begin(std::int64_t step) override { hear("begin", step); }
+  void steps_end() noexcept override { heard.push_back("end"); }
+  void step_done(std::int64_t step, const StepReport&) override { hear("step", now = step); }
+  void row(std::int64_t step, const LoopNumbers& numbers) override {
+    hear("row", step);
+    row_now = numbers;
+  }
+  void saved(std::int64_t step) override { hear("saved", step); }
+  void preview(std::int64_t step) override { hear("preview", step); }
+  void rewound(std::int64_t step) override { hear("rewound", step); }
+  std::string stop_reason() override { return now == stop_at ? "a test" : ""; }
+  bool save_requested() override { return now == save_at; }
+  void stopped(std::int64_t step, const std::string& reason) override { hear("stopped for " + reason + " at", step); }
+  void ended(std::int64_t step, Outcome outcome) override { hear(outcome == Outcome::finished ? "finished" : "stopped", step); }
+  void failed(std::int64_t step, const std::exception& error) override { hear(std::string("failed: ") + error.what() + " at", step); }
+
+  LoopNumbers row_now;
+};
+
+struct Rows {
+  Tensor x;
+  template <class F> void each_tensor(F&& f) { f(x); }
+  std::int64_t form() const { return 3; }
+};
+
+// Learns to double its input.
+struct Training {
+  Mlp net{4, 8}, average;
+  LoopConfig loop{.steps = 8, .batch = 6, .rate = {.peak = 1e-2}, .log_every = 4, .ckpt_every = 3};
+  TrainOptions options;
+  Stage stage;
+  std::vector<StepPart> parts;
+
+  explicit Training(fs::path out, std::uint64_t seed = 1) {
+    reset_parameters(net, seed);
+    average = clone(net);
+    options.out = std::move(out);
+    stage = make_stage("double", net, &average);
+    stage.set_loss<Rows>(
+        [this](const StepPart& part) {
+          parts.push_back(part);
+          return Rows{random_normal_rows(consecutive(part.step * loop.batch + part.first, part.count), {4}, {1, 1})};
+        },
+        [this](const Rows& rows) {
+          const Var loss = mean(square(net(rows.x) - rows.x * 2.0));
+          return StepLoss{loss, {{"twice", loss.value() * 2.0}}};
+        });
+  }
+  Outcome run(LoopObserver& observer) {
+    SingleRank alone;
+    return run_on(alone, observer);
+  }
+  Outcome run_on(Communicator& ranks, LoopObserver& observer) { return train(stage, loop, 7, options, ranks, observer); }
+  std::string checkpoint(std::int64_t step, const std::string& file) const { return read_file(options.checkpoints(stage) / step_name(step) / file); }
+};
+
+// Without its lines on stderr.
+struct QuietFiles : RunFiles {
+  using RunFiles::RunFiles;
+  void message(const std::string&) override {}
+};
+
+template <class E> std::string message(const std::function<void()>& f) {
+  try {
+    f();
+  } catch (const E& e) {
+    return e.what();
+  }
+  return "not thrown";
+}
+
+using Texts = std::vector<std::string>;
+bool any_has(const Texts& texts, const std::string& part) {
+  return std::any_of(texts.begin(), texts.end(), [&](const std::string& text) { return has(text, part); });
+}
+
+}  // namespace
+
+TEST_CASE("training: an observer hears of steps, rows, checkpoints and previews in their order") {
+  const TempFolder folder;
+  Training t(folder.path());
+  t.stage.preview = [](std::int64_t, const fs::path&) {};
+  Recorder r;
+  r.save_at = 5;
+  CHECK(t.run(r) == Outcome::finished);
+  CHECK(r.heard == Texts{"opening double", "started 0", "begin 0", "step 1", "step 2", "step 3", "saved 3", "step 4", "row 4", "step 5", "saved 5", "step 6",
+                         "saved 6", "step 7", "step 8", "row 8", "saved 8", "preview 8", "end", "finished 8"});
+  REQUIRE(r.row_now.size() == 4);
+  CHECK(r.row_now[0].first == "loss");
+  CHECK(r.row_now[1].first == "grad_norm");
+  CHECK(r.row_now[2] == std::pair<std::string, double>("lr", 1e-2));
+  CHECK(r.row_now[3].first == "twice");
+  CHECK(near(r.row_now[3].second, 2 * r.row_now[0].second, 1e-6));
+  for (const StepPart& part : t.parts) CHECK(part.total == 8);
+}
+
+TEST_CASE("training: stopped and resumed it ends with the bits of one that was not; the schedule's total stays") {
+  const TempFolder folder;
+  Training whole(folder / "whole"), first(folder / "parts"), second(folder / "parts", 99);
+  Recorder a, b, c;
+  whole.run(a);
+  b.stop_at = 4;
+  CHECK(first.run(b) == Outcome::stopped);
+  const Texts end(b.heard.end() - 4, b.heard.end());
+  CHECK(end == Texts{"saved 4", "stopped for a test at 4", "end", "stopped 4"});
+  CHECK(second.run(c) == Outcome::finished);
+  CHECK(c.heard[1] == "started 4");
+  CHECK(any_has(c.said, "double: going on from"));
+  REQUIRE(second.parts.size() == 4);
+  CHECK(second.parts[0].step == 4);
+  CHECK(second.parts[0].total == 8);
+  for (const char* file : {"model.safetensors", "ema.safetensors", "optimizer.safetensors"})
+    CHECK(whole.checkpoint(8, file) == second.checkpoint(8, file));
+  CHECK(whole.checkpoint(8, "model.safetensors") != whole.checkpoint(6, "model.safetensors"));
+}
+
+TEST_CASE("training: one that is done says so, and completes the files that its end lacks") {
+  const TempFolder folder;
+  Recorder r, again, incomplete;
+  Training(folder.path()).run(r);
+  Training(folder.path()).run(again);
+  CHECK(again.heard == Texts{"opening double", "found_done 8"});
+  CHECK(again.said.back() == "double: done (8 steps)");
+  incomplete.incomplete = true;
+  Training(folder.path()).run(incomplete);
+  CHECK(incomplete.heard == Texts{"opening double", "found_done 8", "completing 8", "saved 8", "finished 8"});
+}
+
+TEST_CASE("training: errors name the options as the program calls them") {
+  const TempFolder folder;
+  Recorder r;
+  Training t(folder.path());
+  t.stage.made_from = {{"teacher", "1234"}};
+  t.run(r);
+  Training never(folder.path()), nowhere(folder.path()), other(folder.path());
+  never.options.resume = "never";
+  CHECK(has(message<ConfigError>([&] { never.run(r); }), "TrainOptions::resume never: "));
+  CHECK(has(message<ConfigError>([&] { never.run(r); }), "; use another TrainOptions::out"));
+  never.options.names = {.out = "--out", .resume = "--resume", .fresh = "--fresh"};
+  CHECK(has(message<ConfigError>([&] { never.run(r); }), "--resume never: "));
+  CHECK(has(message<ConfigError>([&] { never.run(r); }), "; --fresh moves them aside"));
+  nowhere.options.resume = (folder / "nowhere").string();
+  CHECK(has(message<FileError>([&] { nowhere.run(r); }), "no checkpoint there"));
+  other.stage.made_from = {{"teacher", "5678"}};
+  CHECK(has(message<ConfigError>([&] { other.run(r); }), "was made from another teacher (checksum 1234, now 5678); train it again with another TrainOptions::out"));
+}
+
+TEST_CASE("training: a loss that is not finite ends it with advice, and the checkpoint before it stays") {
+  const TempFolder folder;
+  Training t(folder.path());
+  t.stage.loss = [&, loss = t.stage.loss](const StepPart& part) {
+    StepLoss out = loss(part);
+    if (part.step == 4) out.loss = out.loss * std::nan("");
+    return out;
+  };
+  Recorder r;
+  const std::string text = message<DivergedError>([&] { t.run(r); });
+  CHECK_MESSAGE(has(text, "double: the loss is nan at step 5; the last checkpoint is intact: "), text);
+  CHECK(r.heard.back() == "failed: double: the loss is nan at step 5 at 4");
+  CHECK(newest_step(t.options.checkpoints(t.stage)) == 3);
+}
+
+TEST_CASE("training: two ranks have one rank's losses; a stop and a checkpoint that one of them asks for are all ranks'") {
+  const TempFolder folder;
+  Training one(folder / "one");
+  Recorder alone;
+  one.run(alone);
+  std::vector<Recorder> heard(2);
+  run_ranks(2, [&](Communicator& ranks) {
+    Recorder& r = heard[static_cast<std::size_t>(ranks.rank())];
+    Training t(folder / "two");
+    CHECK(t.run_on(ranks, r) == Outcome::finished);
+  });
+  CHECK(near(heard[0].row_now[0].second, alone.row_now[0].second, 1e-6));
+  CHECK(heard[0].row_now == heard[1].row_now);
+
+  std::vector<Recorder> stopped(2);
+  stopped[1].stop_at = 5, stopped[1].save_at = 4;
+  run_ranks(2, [&](Communicator& ranks) {
+    Training t(folder / "stopped");
+    CHECK(t.run_on(ranks, stopped[static_cast<std::size_t>(ranks.rank())]) == Outcome::stopped);
+  });
+  // Ranks agree inside a step, so what is asked after step n is known to all after step n + 1.
+  for (const Recorder& r : stopped) {
+    CHECK(std::find(r.heard.begin(), r.heard.end(), "saved 5") != r.heard.end());
+    CHECK(std::find(r.heard.begin(), r.heard.end(), "stopped for a test at 6") != r.heard.end());
+  }
+}
+
+TEST_CASE("training: ranks with another seed or config are refused by name") {
+  const TempFolder folder;
+  std::vector<std::string> texts(2);
+  run_ranks(2, [&](Communicator& ranks) {
+    Recorder r;
+    Training t(folder / "run");
+    t.loop.batch += ranks.rank();
+    t.stage.fields = list_fields(t.loop);
+    texts[static_cast<std::size_t>(ranks.rank())] = message<ConfigError>([&] { t.run_on(ranks, r); });
+  });
+  for (const std::string& text : texts) CHECK_MESSAGE(has(text, "rank 1 was not started as rank 0 was: batch was 6, is 7"), text);
+}
+
+TEST_CASE("run files: metrics, report and config beside the checkpoints; a second process is refused; a missing report is made good") {
+  const TempFolder folder;
+  const fs::path run = folder / "double";
+  {
+    Training t(folder.path());
+    t.stage.fields = list_fields(t.loop);
+    t.stage.preview = [](std::int64_t step, const fs::path& png) { write_atomically(png, "no png of step " + std::to_string(step)); };
+    QuietFiles files(folder.path(), {.tensorboard = false});
+    t.run(files);
+    const std::string csv = read_file(run / "metrics.csv");
+    CHECK(csv_columns(csv) == Texts{"step", "time", "loss", "grad_norm", "lr", "twice"});
+    CHECK(csv_curve(csv, "step", "loss").x == std::vector<double>{4, 8});
+    CHECK(has(read_file(run / "report.html"), "<svg"));
+    CHECK(has(read_file(run / "config.toml"), "batch = 6"));
+    CHECK(fs::exists(run / "samples" / "step-00000008.png"));
+    QuietFiles second(folder.path());
+    CHECK(has(message<ConfigError>([&] { t.run(second); }), "another process is writing to this run"));
+  }
+  fs::remove(run / "report.html");
+  Training again(folder.path());
+  QuietFiles files(folder.path(), {.tensorboard = false});
+  again.run(files);
+  CHECK(fs::exists(run / "report.html"));
+  CHECK(csv_curve(read_file(run / "metrics.csv"), "step", "loss").x == std::vector<double>{4, 8});
+}
+
+TEST_CASE("run files: rows after the checkpoint that a training resumes from are cut off") {
+  const TempFolder folder;
+  Training t(folder.path());
+  t.loop.log_every = 1;
+  t.stage.after_step = [](std::int64_t step) {
+    if (step == 6) throw std::bad_alloc();                               // the weights are those of step 6 already: no checkpoint of step 5 is made of them
+  };
+  const LogFiles which{.tensorboard = false, .html = false};
+  {
+    QuietFiles files(folder.path(), which);
+    CHECK_THROWS_AS(t.run(files), std::bad_alloc);
+  }
+  CHECK(newest_step(t.options.checkpoints(t.stage)) == 3);
+  Training rest(folder.path());
+  rest.loop.log_every = 1;
+  QuietFiles files(folder.path(), which);
+  rest.run(files);
+  CHECK(csv_curve(read_file(folder / "double" / "metrics.csv"), "step", "loss").x == std::vector<double>{1, 2, 3, 4, 5, 6, 7, 8});
+}
+
+TEST_CASE("a drawn step lists all its tensors, and another form where other work is done") {
+  const Samples samples = consecutive(0, 8);
+  const Batch batch{random_normal_rows(samples, {3}, {1, 1}), Tensor::zeros({8}, DType::i64), Draws{1, 0, samples}};
+  PairConfig pairs;
+  pairs.exact_share = true;
+  PathBatch p = draw_path_batch(batch, pairs, {});
+  const AnyDrawn any = any_drawn(p);
+  CHECK(any.form == p.off_diagonal);
+  const std::vector<Tensor> all{p.z0, p.eps, p.z, p.s, p.t, p.y};
+  REQUIRE(any.tensors.size() == all.size());
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    CHECK(any.tensors[i]->shape() == all[i].shape());
+    CHECK(any.tensors[i]->raw() == all[i].raw());
+  }
+  pairs.diagonal_share = 0;
+  CHECK(any_drawn(draw_path_batch(batch, pairs, {})).form != any.form);
+
+  const CmtBatch jumps{p.z, p.eps, p.s, p.t, p.y};
+  const AnyDrawn drawn = any_drawn(jumps);
+  CHECK(drawn.tensors.size() == 5);
+  CHECK(drawn.tensors[1]->raw() == p.eps.raw());
+  CHECK(static_cast<const CmtBatch*>(drawn.value.get())->t.raw() == p.t.raw());
+}

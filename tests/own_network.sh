@@ -1,0 +1,28 @@
+#!/bin/sh
+# own_network.sh PROGRAM: docs/examples/own_network.cpp trained in one go, and once more with a kill at step 250 between. Both must leave the same
+# checkpoints and print the same samples, which lie near the circle.
+set -eu
+root=$(mktemp -d)
+trap 'rm -rf "$root"' EXIT
+fail() { echo "$*"; exit 1; }
+"$1" "$root/whole" >"$root/whole.txt" 2>"$root/log"
+code=0
+"$1" "$root/killed" 250 >"$root/none.txt" 2>>"$root/log" || code=$?
+[ "$code" = 137 ] || fail "a process that kills itself at step 250 ended with $code, not 137"
+[ ! -s "$root/none.txt" ] || fail "it printed samples all the same"
+[ -d "$root/killed/circle/checkpoints/step-00000200" ] || fail "no checkpoint of step 200 is left"
+"$1" "$root/killed" >"$root/resumed.txt" 2>"$root/log2"
+grep -q 'going on from .*step-00000200 (step 200)' "$root/log2" || fail "it did not resume from step 200: $(cat "$root/log2")"
+last=circle/checkpoints/step-00000400
+diff -r "$root/whole/$last" "$root/killed/$last" || fail "the checkpoints differ"
+diff "$root/whole.txt" "$root/resumed.txt" || fail "the samples differ"
+for run in whole killed; do
+  for file in metrics.csv report.html config.toml; do [ -s "$root/$run/circle/$file" ] || fail "$run: no $file"; done
+  cut -d, -f1,3- "$root/$run/circle/metrics.csv" >"$root/$run.csv"     # without the times
+done
+diff "$root/whole.csv" "$root/killed.csv" || fail "the metrics differ"
+[ "$(wc -l <"$root/whole.csv")" = 21 ] || fail "not 20 rows of metrics"
+grep -q '<svg' "$root/whole/circle/report.html" || fail "a report without curves"
+awk '{ r = sqrt($1 * $1 + $2 * $2); if (r > 0.7 && r < 1.3) near++ } END { if (NR != 16 || near < 14) { print near " of " NR " samples are near the circle"; exit 1 } }' \
+  "$root/whole.txt"
+echo "killed and resumed: the same bits"
