@@ -1,5 +1,5 @@
 #!/bin/sh
-# own_network.sh PROGRAM: docs/examples/own_network.cpp trained in one go, and once more with a kill at step 250 between. Both must leave the same
+# own_network.sh PROGRAM: docs/examples/own_network.cpp trained in one go, and once more with a kill at step 600 between. Both must leave the same
 # checkpoints and print the same samples, which lie near the circle.
 set -eu
 root=$(mktemp -d)
@@ -7,13 +7,13 @@ trap 'rm -rf "$root"' EXIT
 fail() { echo "$*"; exit 1; }
 "$1" "$root/whole" >"$root/whole.txt" 2>"$root/log"
 code=0
-"$1" "$root/killed" 250 >"$root/none.txt" 2>>"$root/log" || code=$?
-[ "$code" = 137 ] || fail "a process that kills itself at step 250 ended with $code, not 137"
+"$1" "$root/killed" 600 >"$root/none.txt" 2>>"$root/log" || code=$?
+[ "$code" = 137 ] || fail "a process that kills itself at step 600 ended with $code, not 137"
 [ ! -s "$root/none.txt" ] || fail "it printed samples all the same"
-[ -d "$root/killed/circle/checkpoints/step-00000200" ] || fail "no checkpoint of step 200 is left"
+[ -d "$root/killed/circle/checkpoints/step-00000500" ] || fail "no checkpoint of step 500 is left"
 "$1" "$root/killed" >"$root/resumed.txt" 2>"$root/log2"
-grep -q 'going on from .*step-00000200 (step 200)' "$root/log2" || fail "it did not resume from step 200: $(cat "$root/log2")"
-last=circle/checkpoints/step-00000400
+grep -q 'going on from .*step-00000500 (step 500)' "$root/log2" || fail "it did not resume from step 500: $(cat "$root/log2")"
+last=circle/checkpoints/step-00001000
 diff -r "$root/whole/$last" "$root/killed/$last" || fail "the checkpoints differ"
 diff "$root/whole.txt" "$root/resumed.txt" || fail "the samples differ"
 for run in whole killed; do

@@ -62,7 +62,7 @@ int main(int argc, char** argv) {
   Net net;
   reset_parameters(net, seed);
   Net average = clone(net);
-  LoopConfig loop{.steps = 400, .batch = 128, .rate = {.peak = 3e-3}, .ema = 0.99, .log_every = 20, .ckpt_every = 100};
+  LoopConfig loop{.steps = 1000, .batch = 256, .rate = {.peak = 3e-3}, .ema = 0.99, .log_every = 50, .ckpt_every = 250};
 
   Stage stage = make_stage("circle", net, &average);
   stage.fields = list_fields(loop);      // into config.toml and the checkpoints
