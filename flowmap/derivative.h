@@ -25,6 +25,9 @@ struct DerivativeConfig {
     v("delta", delta, "time step of finite differences", above(0));
     v("clamp_times", clamp_times, "keep finite differences within s <= t <= 1");
   }
+
+  // Forward passes of a row that has a derivative, beside the one that is graded; a tangent counts as one.
+  double evaluations() const { return kind == "jvp" || kind == "forward" || kind == "backward" ? 1 : kind == "semi" ? 3 : 2; }
 };
 
 struct FlowPoint {

@@ -77,4 +77,10 @@ Pairs draw_pairs(const PairConfig& config, const Draws& draws, std::int64_t dim,
   return out;
 }
 
+std::string PairConfig::varies(const std::string& keys) const {
+  if (!exact_share) return "the number of rows with s < t is drawn at each step: set " + keys + ".exact_share";
+  if (null_rows_diagonal) return "which rows have s < t depends on the labels drawn at each step: leave " + keys + ".null_rows_diagonal out";
+  return "";
+}
+
 }  // namespace fm

@@ -46,6 +46,9 @@ struct PairConfig {
     v("exact_share", exact_share, "shares by count in each batch (of micro-batches, in each), not by chance");
     v("null_rows_diagonal", null_rows_diagonal, "rows with a dropped label get s = t (official JAX MeanFlow)");
   }
+
+  // Why the number of rows with s < t is not the same at each step; empty: it is. `keys` is where these settings stand: "mfd.objective.pairs".
+  std::string varies(const std::string& keys) const;
 };
 
 // Pairs for the rows of a batch, those with s < t first, because derivatives are computed for first rows only.

@@ -97,14 +97,16 @@ void Recipe::resolve() {
   rae.decoder.patch_size = image_size / latent;
   if (compat != "paper") cmt.objective.compat = mfd.objective.compat = mft.objective.compat = Compat::named(compat);
   for (const auto& [stage, loop] : {std::pair{"judge", &judge.loop}, {"encoder", &encoder.loop}, {"decoder", &decoder.loop},
-                                    {"fm", &fm.loop}, {"cmt", &cmt.loop}, {"mfd", &mfd.loop}, {"mft", &mft.loop}})
+                                    {"fm", &fm.loop}, {"cmt", &cmt.loop}, {"mfd", &mfd.loop}, {"mft", &mft.loop}, {"map", &map.loop}})
     check_loop(stage, *loop);
   teacher_share(mfd.velocity);
   teacher_share(mft.velocity);
+  teacher_share(map.velocity);
   parse_steps(evaluate.steps);
   mft.velocity = mft.velocity.empty() ? "one-point" : mft.velocity;
   fm.objective.labels.null_label = cmt.objective.labels.null_label = mfd.objective.labels.null_label = mft.objective.labels.null_label =
       classes;
+  map.objective.set_null_label(classes);
   checked_config(*this, "config");
 }
 

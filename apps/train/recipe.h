@@ -5,6 +5,7 @@
 #include "data/dataset.h"
 #include "flowmap/objective/cmt.h"
 #include "flowmap/objective/flow_matching.h"
+#include "flowmap/objective/list.h"
 #include "flowmap/objective/mean_flow.h"
 #include "nn/models/dit_dh.h"
 #include "nn/models/judge.h"
@@ -108,6 +109,19 @@ struct MfStage {
   }
 };
 
+// A flow map by any objective of the list.
+struct MapStage {
+  LoopConfig loop{.steps = 0, .batch = 128};
+  ObjectiveConfig objective;
+  std::string velocity = "teacher", start = "teacher";
+  template <class V> void visit(V&& v) {
+    v("loop", loop, "training of the flow map");
+    v("objective", objective, "any objective of flowmap/objective");
+    v("velocity", velocity, "source of w, as for mfd");
+    v("start", start, "the averaged weights it begins with", one_of({"random", "teacher", "cmt", "mfd", "mft"}));
+  }
+};
+
 struct EvaluateConfig {
   std::int64_t samples = 2000, reference = 0, teacher_points = 50, batch = 500, k = 3;
   std::string steps = "1,2";
@@ -146,6 +160,7 @@ struct Recipe {
   FmStage fm;
   CmtStage cmt;
   MfStage mfd, mft;
+  MapStage map;
   EvaluateConfig evaluate;
   WatchConfig watch;
 
@@ -186,6 +201,7 @@ struct Recipe {
     v("cmt", cmt, "consistency mid-training");
     v("mfd", mfd, "MeanFlow distillation");
     v("mft", mft, "MeanFlow training after it; 0 steps: left out");
+    v("map", map, "a flow map by any objective, from the teacher or another stage; 0 steps: left out");
     v("evaluate", evaluate, "evaluation");
     v("watch", watch, "explosions, and the best checkpoint, of every stage");
   }

@@ -6,6 +6,7 @@
 #include "autodiff/rules/linear.h"
 #include "autodiff/rules/softmax.h"
 #include "data/crops.h"
+#include "nn/optim/follow.h"
 #include "nn/ssl/dino.h"
 #include "tensor/narrow.h"
 
@@ -27,14 +28,6 @@ DinoNet make_net(const Recipe& r, std::uint64_t seed) {
   DinoNet net{VitEncoder(r.rae.encoder, seed), DinoHead(r.rae.encoder.width, r.encoder.hidden, r.encoder.bottleneck, r.encoder.prototypes)};
   reset_parameters(net, seed);
   return net;
-}
-
-// teacher <- m teacher + (1 - m) student, in place
-void follow(DinoNet& teacher, DinoNet& student, double m) {
-  std::vector<Tensor*> to, from;
-  for_each_tensor(teacher, [&](const std::string&, Tensor& t) { to.push_back(&t); });
-  for_each_tensor(student, [&](const std::string&, Tensor& t) { from.push_back(&t); });
-  for (std::size_t i = 0; i < to.size(); ++i) to[i]->copy_from(affine(*to[i], m, 0) + affine(*from[i], 1 - m, 0));
 }
 
 struct Crops {

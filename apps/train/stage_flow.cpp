@@ -1,4 +1,4 @@
-// The three stages on latents: the flow-matching teacher, consistency mid-training, and MeanFlow (distilled or from data).
+// The stages on latents: the flow-matching teacher, consistency mid-training, MeanFlow (distilled or from data), and a flow map by any objective.
 #include "apps/support/ranks.h"
 #include "apps/train/generator.h"
 #include "nn/training/parallel.h"
@@ -7,6 +7,7 @@
 #include "data/grid.h"
 #include "data/png.h"
 #include "nn/checkpoint.h"
+#include "nn/optim/follow.h"
 #include "tensor/narrow.h"
 
 namespace fm {
@@ -31,18 +32,23 @@ std::vector<StepMetric> as_metrics(const ObjectiveLoss& o) {
 StepLoss as_step(const ObjectiveLoss& o) { return {o.loss, as_metrics(o)}; }
 
 // Without the numbers of samples: all random numbers have been drawn, and a loss that asks for more in a recorded step must fail.
-PathBatch all_drawn(PathBatch p) {
-  p.draws = {};
-  return p;
+Drawn all_drawn(Drawn drawn) {
+  drawn.p.draws = {};
+  return drawn;
 }
 
-// Why a MeanFlow step is not the same work each time; empty: it is.
-std::string varies(const std::string& name, const MeanFlowConfig& config) {
-  if (!config.pairs.exact_share) return fmt::format("the number of rows with s < t is drawn at each step: set {}.objective.pairs.exact_share", name);
-  if (config.pairs.null_rows_diagonal)
-    return fmt::format("which rows have s < t depends on the labels drawn at each step: leave {}.objective.pairs.null_rows_diagonal out", name);
-  if (!config.compat.fd_share_label_drop) return "this compat draws labels on the way";
-  return "";
+// A network of one time in the place of one of two.
+FlowMapNet without_s(VelocityNet v) {
+  return [v = std::move(v)](const Var& z, const Var&, const Var& t, const Labels& y) { return v(z, t, y); };
+}
+
+// The average of the weights that an objective's targets come from, as a part of the stage.
+std::shared_ptr<DitDh> add_target(Stage& stage, const std::shared_ptr<DitDh>& model, double decay) {
+  const auto target = std::make_shared<DitDh>(clone(*model));
+  set_trainable(*target, false);
+  for (const auto& [name, tensor] : state_dict(*target)) stage.state.emplace_back("target." + name, tensor);
+  stage.after_step = [=](std::int64_t) { follow(*target, *model, decay); };
+  return target;
 }
 
 // Strict but for R(t - s), which a teacher does not have: it keeps its initial values.
@@ -87,53 +93,22 @@ void TrainingRun::write_preview(const LatentGenerator& generate, const std::file
 }
 
 Outcome TrainingRun::train_teacher() {
-  const FmStage& config = recipe_.fm;
-  const std::uint64_t seed = stage_seed("fm");
-  prepare_stats();
-  DitDhConfig model_config = recipe_.dit;
-  model_config.mean_flow = false;
-  const auto model = std::make_shared<DitDh>(model_config, seed);
-  initialise(*model, "random");
-  const auto average = std::make_shared<DitDh>(clone(*model));
-  set_trainable(*average, false);
-
-  Stage stage = make_stage("fm", *model, average.get());
-  stage.prepare = [&] { latent_source(); };
-  stage.made_from = {{"encoder", checksum(state_dict(rae().encoder))}};
-  stage.set_loss<PathBatch>(
-      [&](const StepPart& part) { return all_drawn(draw_diagonal(flow_batch(part, config.loop.batch, seed), config.objective)); },
-      [&](const PathBatch& p) { return as_step(flow_matching(model, p, config.objective)); });
-  stage.preview = [&](std::int64_t, const std::filesystem::path& png) {
-    write_preview(ode_generator(guided(average), narrow<int>(recipe_.evaluate.teacher_points), latent_shift()), png);
-  };
-  return train_loop(stage, config.loop, seed);
+  const FmStage& c = recipe_.fm;
+  return train_flow({.folder = "fm", .part = "fm", .loop = c.loop, .objective = make_objective(c.objective, "fm.objective"), .flow_map = false,
+                     .velocity = "one-point", .start = "random", .seed = recipe_.seed});
 }
 
 Outcome TrainingRun::train_cmt() {
-  const CmtStage& config = recipe_.cmt;
-  const std::uint64_t seed = stage_seed("cmt");
-  prepare_stats();
-  const std::shared_ptr<const DitDh> teacher = load_teacher();
-  const std::shared_ptr<DitDh> model = new_student(seed);
-  if (context_.launch.init_from.empty()) start_from(*model, {root_ / "fm", state_dict(*teacher), -1, nullptr});
-  else initialise(*model, "random");
-  const auto average = std::make_shared<DitDh>(clone(*model));
-  set_trainable(*average, false);
+  const CmtStage& c = recipe_.cmt;
+  return train_flow({.folder = "cmt", .part = "cmt", .loop = c.loop, .objective = make_objective(c.objective, "cmt.objective"),
+                     .velocity = "one-point", .start = "teacher", .seed = recipe_.seed});
+}
 
-  const auto classes = narrow<std::uint32_t>(recipe_.classes, "classes");
-  Stage stage = make_stage("cmt", *model, average.get());
-  stage.made_from = {{"teacher", checksum(state_dict(*teacher))}, {"start", checksum(state_dict(*model))}};
-  const auto draw = [&](const StepPart& part) {
-    const Draws draws{seed, narrow<std::uint32_t>(part.step, "step"), consecutive(part.step * config.loop.batch + part.first, part.count)};
-    std::vector<std::int64_t> labels;
-    for (std::int64_t sample : draws.samples)
-      labels.push_back(below(RandomKey{seed, 0x4C41424C}.block(static_cast<std::uint64_t>(sample))[0], classes));
-    const Shape latent{recipe_.dit.channels, recipe_.dit.input_size, recipe_.dit.input_size};
-    return draw_jumps(roll_out(guided(teacher), latent, Tensor::from(labels, {part.count}), draws, config.objective), config.objective);
-  };
-  stage.set_loss<CmtBatch>(draw, [&](const CmtBatch& jumps) { return as_step(::fm::cmt(model, jumps, config.objective)); });
-  stage.preview = [&](std::int64_t, const std::filesystem::path& png) { write_preview(flow_map_generator(average, 1), png); };
-  return train_loop(stage, config.loop, seed);
+// One-point and teacher need no more than their name; a map that starts from the teacher has learned nothing of jumps yet.
+Outcome TrainingRun::train_map() {
+  const MapStage& c = recipe_.map;
+  return train_flow({.folder = "map", .part = "map", .loop = c.loop, .objective = c.objective.chosen("map.objective"), .velocity = c.velocity,
+                     .start = c.start, .seed = recipe_.seed});
 }
 
 void TrainingRun::check_exact_share(const std::string& stage, const MfStage& config) const {
@@ -144,43 +119,74 @@ void TrainingRun::check_exact_share(const std::string& stage, const MfStage& con
 
 Outcome TrainingRun::train_mean_flow(const MeanFlowTraining& training) {
   const MfStage& config = training.config;
-  const std::string &part = training.part, &start = training.start;
-  const std::uint64_t seed = stage_seed(part, training.seed);
-  check_exact_share(part, config);
-  prepare_stats();
-  const bool needs_teacher = teacher_share(config.velocity) > 0;
-  const std::shared_ptr<const DitDh> teacher = needs_teacher ? load_teacher() : nullptr;
-  const std::shared_ptr<DitDh> model = new_student(seed);
-  initialise(*model, start);
-  const auto average = std::make_shared<DitDh>(clone(*model));
-  set_trainable(*average, false);
-  const VelocitySource velocity = velocity_source(config.velocity, teacher ? guided(teacher) : VelocityNet());
-
-  Stage stage = make_stage(training.folder, *model, average.get());
-  stage.prepare = [&] { latent_source(); };
+  check_exact_share(training.part, config);
   Recipe described = recipe_;                      // an ablation's variant has a config of its own
   described.seed = training.seed;
-  stage.part = part;
-  (stage.part == "mft" ? described.mft : described.mfd) = config;
-  stage.fields = list_fields(described);
-  stage.made_from = {{"encoder", checksum(state_dict(rae().encoder))}, {"start", checksum(state_dict(*model))}};
-  if (config.objective.metric.kind == "adaptive" || config.objective.compat.squared_adaptive_metric)
-    stage.remark = "the metric is adaptive: the loss stays near 1; raw_mse in metrics.csv and report.html tells how training goes";
-  if (teacher) stage.made_from.emplace_back("teacher", checksum(state_dict(*teacher)));
-  stage.not_recorded = varies(stage.part, config.objective);
-  if (stage.not_recorded.empty()) {
-    stage.set_loss<PathBatch>(
-        [&](const StepPart& rows) {
-          return all_drawn(draw_path_batch(flow_batch(rows, config.loop.batch, seed), config.objective.pairs, config.objective.labels));
-        },
-        [&](const PathBatch& p) { return as_step(::fm::mean_flow(model, p, velocity, config.objective)); });
-  } else {
-    stage.loss = [&](const StepPart& rows) {
-      return as_step(::fm::mean_flow(model, flow_batch(rows, config.loop.batch, seed), velocity, config.objective));
-    };
+  (training.part == "mft" ? described.mft : described.mfd) = config;
+  const bool adaptive = config.objective.metric.kind == "adaptive" || config.objective.compat.squared_adaptive_metric;
+  return train_flow({.folder = training.folder, .part = training.part, .loop = config.loop,
+                     .objective = make_objective(config.objective, training.part + ".objective"), .velocity = config.velocity,
+                     .start = training.start, .seed = training.seed, .fields = list_fields(described),
+                     .remark = adaptive ? "the metric is adaptive: the loss stays near 1; raw_mse in metrics.csv and report.html tells how training goes" : ""});
+}
+
+// The labels of a step without data, drawn evenly, and the numbers of its samples.
+Batch TrainingRun::label_batch(const StepPart& part, std::int64_t batch, std::uint64_t seed) const {
+  const auto classes = narrow<std::uint32_t>(recipe_.classes, "classes");
+  Batch out;
+  out.draws = {seed, narrow<std::uint32_t>(part.step, "step"), consecutive(part.step * batch + part.first, part.count)};
+  std::vector<std::int64_t> labels;
+  for (std::int64_t sample : out.draws.samples)
+    labels.push_back(below(RandomKey{seed, 0x4C41424C}.block(static_cast<std::uint64_t>(sample))[0], classes));
+  out.y = Tensor::from(labels, {part.count});
+  return out;
+}
+
+// Every training on latents: what the objective needs is granted, the rest is the same for all.
+Outcome TrainingRun::train_flow(const FlowTraining& training) {
+  const Objective& objective = training.objective;
+  const Needs& needs = objective.needs;
+  const std::uint64_t seed = stage_seed(training.part, training.seed);
+  prepare_stats();
+  const bool taught = needs.teacher || teacher_share(training.velocity) > 0;
+  const std::shared_ptr<const DitDh> teacher = taught || training.start == "teacher" ? load_teacher() : nullptr;
+  const std::shared_ptr<DitDh> model = training.flow_map ? new_student(seed) : new_teacher(seed);
+  initialise(*model, training.start, teacher.get());
+  const auto average = std::make_shared<DitDh>(clone(*model));
+  set_trainable(*average, false);
+
+  Stage stage = make_stage(training.folder, *model, average.get());
+  stage.part = training.part, stage.fields = training.fields, stage.remark = training.remark;
+  if (needs.data) {
+    stage.prepare = [&] { latent_source(); };
+    stage.made_from.emplace_back("encoder", checksum(state_dict(rae().encoder)));
   }
-  stage.preview = [&](std::int64_t, const std::filesystem::path& png) { write_preview(flow_map_generator(average, 1), png); };
-  return train_loop(stage, config.loop, seed);
+  if (taught) stage.made_from.emplace_back("teacher", checksum(state_dict(*teacher)));
+  if (training.flow_map) stage.made_from.emplace_back("start", checksum(state_dict(*model)));
+
+  const Shape latent{recipe_.dit.channels, recipe_.dit.input_size, recipe_.dit.input_size};
+  Nets nets{.net = training.flow_map ? FlowMapNet(model) : without_s(model), .teacher = taught ? guided(teacher) : VelocityNet(), .shape = latent};
+  nets.velocity = velocity_source(training.velocity, nets.teacher);
+  if (needs.target_decay >= 0) nets.target = add_target(stage, model, needs.target_decay);
+  stage.not_recorded = objective.not_recorded;
+  stage.set_loss<Drawn>(
+      [&](const StepPart& rows) {
+        const std::int64_t batch = training.loop.batch;
+        Drawn drawn = objective.draw(needs.data ? flow_batch(rows, batch, seed) : label_batch(rows, batch, seed), nets, {rows.step, training.loop.steps});
+        return objective.not_recorded.empty() ? all_drawn(std::move(drawn)) : drawn;
+      },
+      [&](const Drawn& drawn) { return as_step(objective.loss(nets, drawn)); });
+  stage.preview = [&](std::int64_t, const std::filesystem::path& png) {
+    write_preview(training.flow_map ? flow_map_generator(average, 1)
+                                    : ode_generator(guided(average), narrow<int>(recipe_.evaluate.teacher_points), latent_shift()), png);
+  };
+  return train_loop(stage, training.loop, seed);
+}
+
+std::shared_ptr<DitDh> TrainingRun::new_teacher(std::uint64_t seed) const {
+  DitDhConfig config = recipe_.dit;
+  config.mean_flow = false;
+  return std::make_shared<DitDh>(config, seed);
 }
 
 std::shared_ptr<DitDh> TrainingRun::new_student(std::uint64_t seed) const {
@@ -212,12 +218,14 @@ void TrainingRun::refuse_init_from(const std::string& stage) const {
     throw ConfigError("--init-from: the stage " + stage + " begins from random weights; it is for fm, cmt, mfd and mft");
 }
 
-// --init-from, or the averaged weights of an earlier stage of this run; "random" leaves the initial values.
-void TrainingRun::initialise(DitDh& model, const std::string& stage) {
+// --init-from, or the averaged weights of an earlier stage of this run, or of the teacher; "random" leaves the initial values.
+void TrainingRun::initialise(DitDh& model, const std::string& start, const DitDh* teacher) {
   if (!context_.launch.init_from.empty()) {
     start_from(model, load_weights(context_.launch.init_from + (context_.launch.init_from_ema ? ":ema" : ""), warner()));
-  } else if (stage != "random") {
-    start_from(model, stage_weights(stage));
+  } else if (start == "teacher") {
+    start_from(model, {root_ / "fm", state_dict(*teacher), -1, nullptr});
+  } else if (start != "random") {
+    start_from(model, stage_weights(start));
   }
 }
 

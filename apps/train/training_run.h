@@ -30,6 +30,19 @@ struct MeanFlowTraining {
   std::int64_t seed;
 };
 
+// One training of a network on latents: what differs between the stages that have one.
+struct FlowTraining {
+  std::string folder, part;                                 // as above; also "fm", "cmt", "map"
+  const LoopConfig& loop;
+  Objective objective;
+  bool flow_map = true;                                     // a network of two times; false: a teacher
+  std::string velocity;                                     // the source of w
+  std::string start;                                        // as above; "teacher": the teacher's weights
+  std::int64_t seed = 0;
+  std::vector<Field> fields = {};                           // the config that makes it, where that is not the run's
+  std::string remark = {};
+};
+
 class TrainingRun {
  public:
   // Fills in the recipe's open fields from the data set and checks it. `recipe` and `context` must outlive the run.
@@ -45,6 +58,7 @@ class TrainingRun {
   Outcome train_cmt();
   Outcome train_mfd() { return train_mean_flow({"mfd", "mfd", recipe_.mfd, "cmt", recipe_.seed}); }
   Outcome train_mft() { return train_mean_flow({"mft", "mft", recipe_.mft, recipe_.mfd.loop.steps > 0 ? "mfd" : "cmt", recipe_.seed}); }
+  Outcome train_map();                                      // by any objective
   Outcome train_mean_flow(const MeanFlowTraining& training);
 
   // What takes seconds to find out, before hours of training: pictures for the test, sources of later stages, files that were given, memory
@@ -115,7 +129,10 @@ class TrainingRun {
   }
   std::string not_trained(const std::string& stage, const std::string& where) const;  // what is missing, and the remedy
   Weights stage_weights(const std::string& stage);  // averaged, of its newest checkpoint; FileError when it was not trained
-  void initialise(DitDh& model, const std::string& stage);
+  Outcome train_flow(const FlowTraining& training);
+  Batch label_batch(const StepPart& part, std::int64_t batch, std::uint64_t seed) const;
+  std::shared_ptr<DitDh> new_teacher(std::uint64_t seed) const;
+  void initialise(DitDh& model, const std::string& start, const DitDh* teacher);
   void refuse_init_from(const std::string& stage) const;
   void write_preview(const LatentGenerator& generate, const std::filesystem::path& png);
   std::uint64_t stage_seed(const std::string& name) const { return stage_seed(name, recipe_.seed); }

@@ -1,29 +1,31 @@
 #include "flowmap/objective/alpha_flow.h"
 
-#include <cmath>
+#include <fmt/format.h>
+
+#include "tensor/error.h"
 
 namespace fm {
 namespace {
 
-// y on the off-diagonal rows; w has their velocities
-Tensor off_diagonal_target(const FlowMapNet& net, const PathBatch& p, const Tensor& w, const AlphaFlowConfig& config) {
+// What is computed: alpha is a number of each row, so that a schedule moves it in a recorded step, but for its two ends.
+enum Variant : std::int64_t { between = 0, mean_flow_limit = 1, one_point_limit = 2 };
+
+// y on the off-diagonal rows; w and alpha (k) are theirs
+Tensor off_diagonal_target(const FlowMapNet& net, const PathBatch& p, const Tensor& w, const Tensor& alpha, double limit) {
   const std::int64_t k = w.dim(0);
-  const double a = config.alpha;
-  const Tensor z = first_rows(p.z, k), s = first_rows(p.s, k), t = first_rows(p.t, k), step = a * (t - s);
-  if (a == 1) return w;
-  const Tensor y = a * w + (1 - a) * evaluate(net, moved(z, step, w), s, t - step, first_rows(p.y, k));
-  return config.clamp > 0 ? clamp(y, -config.clamp, config.clamp) : y;
+  const Tensor z = first_rows(p.z, k), s = first_rows(p.s, k), t = first_rows(p.t, k), step = alpha * (t - s), a = column(alpha, z.rank());
+  const Tensor y = a * w + (1.0 - a) * evaluate(net, moved(z, step, w), s, t - step, first_rows(p.y, k));
+  return limit > 0 ? clamp(y, -limit, limit) : y;
 }
 
-// 1 on diagonal rows; alpha (adaptive metric) or 1/alpha on the others
-Tensor weights(const PathBatch& p, const AlphaFlowConfig& config) {
-  std::vector<double> w(static_cast<std::size_t>(p.rows()), 1);
-  const double off = config.metric.kind == "l2" ? 1 / config.alpha : config.alpha;
-  for (std::int64_t i = 0; i < p.off_diagonal; ++i) w[static_cast<std::size_t>(i)] = off;
-  return Tensor::from(w, {p.rows()}).to(p.z.dtype());
+// 1 on diagonal rows; 1/alpha on the others, alpha where the metric divides by the residual itself
+Tensor weights(const PathBatch& p, const Tensor& alpha, const MetricConfig& metric) {
+  const std::int64_t k = p.off_diagonal;
+  const Tensor ones = Tensor::ones({p.rows()}, alpha.dtype()), off = first_rows(alpha, k);
+  return k == 0 ? ones : with_first_rows(ones, metric.kind == "l2" ? first_rows(ones, k) / off : off);
 }
 
-MeanFlowConfig limit(const AlphaFlowConfig& config) {
+MeanFlowConfig limit_of(const AlphaFlowConfig& config) {
   MeanFlowConfig c;
   c.pairs = config.pairs;
   c.labels = config.labels;
@@ -32,25 +34,41 @@ MeanFlowConfig limit(const AlphaFlowConfig& config) {
   return c;
 }
 
+Drawn with_alpha(PathBatch p, const AlphaFlowConfig& config, const TrainingStep& now) {
+  const double alpha = config.alpha.at(now);
+  if (!(alpha >= 0 && alpha <= 1)) throw ConfigError(fmt::format("alpha_flow: alpha is {} at step {}; it must be between 0 and 1", alpha, now.step));
+  Tensor of_rows = Tensor::full({p.rows()}, alpha, p.z.dtype());
+  return {std::move(p), {{"alpha", std::move(of_rows)}}, alpha == 0 ? mean_flow_limit : alpha == 1 ? one_point_limit : between};
+}
+
+ObjectiveLoss loss_of(const FlowMapNet& net, const Drawn& drawn, const VelocitySource& velocity, const AlphaFlowConfig& config) {
+  const PathBatch& p = drawn.p;
+  if (drawn.variant == mean_flow_limit) return mean_flow(net, p, velocity, limit_of(config));
+  const std::int64_t k = p.off_diagonal;
+  const Tensor& alpha = drawn["alpha"];
+  Tensor y = velocity(p);
+  if (k > 0 && drawn.variant == between) y = with_first_rows(y, off_diagonal_target(net, p, first_rows(y, k), first_rows(alpha, k), config.clamp));
+  const Var u = net(p.z, p.s, p.t, p.y);
+  return report(measure(u - y, config.metric, weights(p, alpha, config.metric)), p.s, p.t, k);
+}
+
 }  // namespace
 
-double alpha_at(double step, double begin, double end, double steepness) {
-  const double x = (step - begin) / (end - begin);
-  const double alpha = 1 / (1 + std::exp(steepness * (x - 0.5)));
-  return alpha < 0.005 ? 0 : alpha > 0.995 ? 1 : alpha;
+ObjectiveLoss alpha_flow(const FlowMapNet& net, const PathBatch& p, const VelocitySource& velocity, const AlphaFlowConfig& config,
+                         const TrainingStep& now) {
+  return loss_of(net, with_alpha(p, config, now), velocity, config);
 }
 
-ObjectiveLoss alpha_flow(const FlowMapNet& net, const PathBatch& p, const VelocitySource& velocity, const AlphaFlowConfig& config) {
-  if (config.alpha == 0) return mean_flow(net, p, velocity, limit(config));
-  const std::int64_t k = p.off_diagonal;
-  Tensor y = velocity(p);
-  if (k > 0) y = with_first_rows(y, off_diagonal_target(net, p, first_rows(y, k), config));
-  const Var u = net(p.z, p.s, p.t, p.y);
-  return report(measure(u - y, config.metric, weights(p, config)), p.s, p.t, k);
+ObjectiveLoss alpha_flow(const FlowMapNet& net, const Batch& batch, const VelocitySource& velocity, const AlphaFlowConfig& config,
+                         const TrainingStep& now) {
+  return alpha_flow(net, draw_path_batch(batch, config.pairs, config.labels), velocity, config, now);
 }
 
-ObjectiveLoss alpha_flow(const FlowMapNet& net, const Batch& batch, const VelocitySource& velocity, const AlphaFlowConfig& config) {
-  return alpha_flow(net, draw_path_batch(batch, config.pairs, config.labels), velocity, config);
+Needs AlphaFlowConfig::needs() const { return {.evaluations = 3 + (1 - pairs.diagonal_share)}; }
+Drawn AlphaFlowConfig::draw(const Batch& batch, const Nets&, const TrainingStep& now) const {
+  return with_alpha(draw_path_batch(batch, pairs, labels), *this, now);
 }
+ObjectiveLoss AlphaFlowConfig::loss(const Nets& nets, const Drawn& drawn) const { return loss_of(nets.net, drawn, nets.velocity, *this); }
+std::string AlphaFlowConfig::not_recorded(const std::string& keys) const { return pairs.varies(keys + ".pairs"); }
 
 }  // namespace fm

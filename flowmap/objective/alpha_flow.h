@@ -10,26 +10,32 @@
 namespace fm {
 
 struct AlphaFlowConfig {
-  double alpha = 1;                      // 0: MeanFlow with `derivative`
+  Ramp alpha{"sigmoid", 1, 0};           // at 0: MeanFlow with `derivative`
   double clamp = 4;                      // elements of y on off-diagonal rows are cut to it; 0: not
   PairConfig pairs;
   LabelDropout labels;
   DerivativeConfig derivative;
-  MetricConfig metric{"adaptive", "mean", 1e-3, 1};
+  MetricConfig metric;
   template <class V> void visit(V&& v) {
-    v("alpha", alpha, "step of the target as a share of t - s; 0: MeanFlow", range(0, 1));
+    v("alpha", alpha, "step of the target as a share of t - s, from 0 (MeanFlow) to 1");
     v("clamp", clamp, "largest element of the target; 0: no limit", at_least(0));
     v("pairs", pairs, "times s <= t");
     v("labels", labels, "label dropout");
     v("derivative", derivative, "du/dt, for alpha = 0");
     v("metric", metric, "from residual to loss");
   }
+
+  static constexpr std::string_view name = "alpha_flow", says = "from flow matching (alpha 1) to MeanFlow (alpha 0) without a derivative on the way";
+  Needs needs() const;
+  Drawn draw(const Batch& batch, const Nets& nets, const TrainingStep& now) const;
+  ObjectiveLoss loss(const Nets& nets, const Drawn& drawn) const;
+  std::string not_recorded(const std::string& keys) const;
 };
 
-// 1 before `begin`, 0 after `end`, a sigmoid of the given steepness between; within 0.005 of 0 or 1 it is that.
-double alpha_at(double step, double begin, double end, double steepness = 25);
-
-ObjectiveLoss alpha_flow(const FlowMapNet& net, const Batch& batch, const VelocitySource& velocity, const AlphaFlowConfig& config);
-ObjectiveLoss alpha_flow(const FlowMapNet& net, const PathBatch& p, const VelocitySource& velocity, const AlphaFlowConfig& config);
+// `now`: for a schedule of alpha. ConfigError: alpha is below 0 or above 1.
+ObjectiveLoss alpha_flow(const FlowMapNet& net, const Batch& batch, const VelocitySource& velocity, const AlphaFlowConfig& config,
+                         const TrainingStep& now = {});
+ObjectiveLoss alpha_flow(const FlowMapNet& net, const PathBatch& p, const VelocitySource& velocity, const AlphaFlowConfig& config,
+                         const TrainingStep& now = {});
 
 }  // namespace fm

@@ -112,4 +112,24 @@ ObjectiveLoss cmt(const FlowMapNet& net, const Trajectories& tr, const CmtConfig
   return cmt(net, draw_jumps(tr, config, round), config);
 }
 
+Needs CmtConfig::needs() const {
+  return {.data = false, .teacher = true, .evaluations = 3 * static_cast<double>(pairs) + static_cast<double>(points - 1)};
+}
+
+// The batch has labels and sample numbers, and no data. Rows of what is drawn: trajectories x pairs.
+Drawn CmtConfig::draw(const Batch& batch, const Nets& nets, const TrainingStep&) const {
+  CmtBatch b = draw_jumps(roll_out(nets.teacher, nets.shape, batch.y, batch.draws, *this, nets.dtype), *this);
+  Drawn out;
+  out.p.z = std::move(b.z), out.p.s = std::move(b.s), out.p.t = std::move(b.t), out.p.y = std::move(b.y);
+  out.p.off_diagonal = out.p.rows();
+  out.numbers.emplace_back("target", std::move(b.target));
+  return out;
+}
+
+ObjectiveLoss CmtConfig::loss(const Nets& nets, const Drawn& drawn) const {
+  return cmt(nets.net, CmtBatch{drawn.p.z, drawn["target"], drawn.p.s, drawn.p.t, drawn.p.y}, *this);
+}
+
+std::string CmtConfig::not_recorded(const std::string&) const { return ""; }
+
 }  // namespace fm

@@ -8,7 +8,7 @@
 #pragma once
 
 #include "flowmap/compat.h"
-#include "flowmap/objective/objective.h"
+#include "flowmap/objective/entry.h"
 #include "flowmap/sampler.h"
 
 namespace fm {
@@ -33,6 +33,12 @@ struct CmtConfig {
     v("metric", metric, "from residual to loss");
     v("compat", compat, "departures of the released code from the paper");
   }
+
+  static constexpr std::string_view name = "cmt", says = "jumps along a teacher's trajectory (consistency mid-training); needs no data";
+  Needs needs() const;
+  Drawn draw(const Batch& batch, const Nets& nets, const TrainingStep& now) const;
+  ObjectiveLoss loss(const Nets& nets, const Drawn& drawn) const;
+  std::string not_recorded(const std::string& keys) const;
 };
 
 struct Trajectories {

@@ -6,8 +6,7 @@
 #pragma once
 
 #include "flowmap/derivative.h"
-#include "flowmap/objective/objective.h"
-#include "flowmap/velocity.h"
+#include "flowmap/objective/entry.h"
 
 namespace fm {
 
@@ -24,6 +23,12 @@ struct ContinuousCmConfig {
     v("metric", metric, "from residual to loss");
     v("tangent", tangent, "guards of df/dt");
   }
+
+  static constexpr std::string_view name = "continuous_cm", says = "where a jump ends must not move with t (consistency; AYF)";
+  Needs needs() const;
+  Drawn draw(const Batch& batch, const Nets& nets, const TrainingStep& now) const;
+  ObjectiveLoss loss(const Nets& nets, const Drawn& drawn) const;
+  std::string not_recorded(const std::string& keys) const;
 };
 
 // metrics["raw_mse"] is the mean square of df/dt, guards applied.

@@ -2,8 +2,7 @@
 //   | v(z_t, t) - (eps - z0) |^2
 #pragma once
 
-#include "flowmap/objective/objective.h"
-#include "flowmap/velocity.h"
+#include "flowmap/objective/entry.h"
 
 namespace fm {
 
@@ -16,6 +15,12 @@ struct FlowMatchingConfig {
     v("labels", labels, "label dropout");
     v("metric", metric, "from residual to loss");
   }
+
+  static constexpr std::string_view name = "flow_matching", says = "the velocity alone: u(z, t, t)";
+  Needs needs() const;
+  Drawn draw(const Batch& batch, const Nets& nets, const TrainingStep& now) const;
+  ObjectiveLoss loss(const Nets& nets, const Drawn& drawn) const;
+  std::string not_recorded(const std::string& keys) const;
 };
 
 // For an average-velocity network pass diagonal(u). `velocity`: what v is fitted to; a teacher makes it velocity distillation.

@@ -48,4 +48,15 @@ ObjectiveLoss lsd(const FlowMapNet& net, const VelocityNet& v, const Batch& batc
   return lsd(net, v, draw_path_batch(batch, config.pairs, config.labels), velocity, config);
 }
 
+// A taped tangent is differentiated as its value is: 3 in place of 1.
+Needs LsdConfig::needs() const {
+  return {.teacher = end_velocity == "teacher", .taped_tangent = through_derivative,
+          .evaluations = 3 + (1 - pairs.diagonal_share) * (through_derivative ? 4 : 2)};
+}
+Drawn LsdConfig::draw(const Batch& batch, const Nets&, const TrainingStep&) const { return {draw_path_batch(batch, pairs, labels), {}}; }
+ObjectiveLoss LsdConfig::loss(const Nets& nets, const Drawn& drawn) const {
+  return lsd(nets.net, end_velocity == "teacher" ? nets.teacher : diagonal(nets.net), drawn.p, nets.velocity, *this);
+}
+std::string LsdConfig::not_recorded(const std::string& keys) const { return pairs.varies(keys + ".pairs"); }
+
 }  // namespace fm

@@ -5,22 +5,29 @@
 // through_derivative = false makes it the semi-gradient form | u - sg( v(f, s) + (t-s) du/ds ) |^2 (AYF's LMD), whose tangent is not taped.
 #pragma once
 
-#include "flowmap/objective/objective.h"
-#include "flowmap/velocity.h"
+#include "flowmap/objective/entry.h"
 
 namespace fm {
 
 struct LsdConfig {
   bool through_derivative = true;
+  std::string end_velocity = "own";
   PairConfig pairs;
   LabelDropout labels;
   MetricConfig metric;
   template <class V> void visit(V&& v) {
     v("through_derivative", through_derivative, "gradients pass through du/ds");
+    v("end_velocity", end_velocity, "the velocity where a jump ends: the network's own, or the teacher's", one_of({"own", "teacher"}));
     v("pairs", pairs, "times s <= t");
     v("labels", labels, "label dropout");
     v("metric", metric, "from residual to loss");
   }
+
+  static constexpr std::string_view name = "lsd", says = "where a jump ends moves with the flow as s does (LSD; LMD without its gradient)";
+  Needs needs() const;
+  Drawn draw(const Batch& batch, const Nets& nets, const TrainingStep& now) const;
+  ObjectiveLoss loss(const Nets& nets, const Drawn& drawn) const;
+  std::string not_recorded(const std::string& keys) const;
 };
 
 // `v`: the velocity at the jump's end; diagonal(net) for self-distillation. It is evaluated without history.

@@ -40,4 +40,13 @@ ObjectiveLoss mean_flow(const FlowMapNet& net, const Batch& batch, const Velocit
   return mean_flow(net, draw_path_batch(batch, config.pairs, config.labels), velocity, config);
 }
 
+Needs MeanFlowConfig::needs() const { return {.evaluations = 3 + (1 - pairs.diagonal_share) * derivative.evaluations()}; }
+Drawn MeanFlowConfig::draw(const Batch& batch, const Nets&, const TrainingStep&) const { return {draw_path_batch(batch, pairs, labels), {}}; }
+ObjectiveLoss MeanFlowConfig::loss(const Nets& nets, const Drawn& drawn) const { return mean_flow(nets.net, drawn.p, nets.velocity, *this); }
+
+std::string MeanFlowConfig::not_recorded(const std::string& keys) const {
+  const std::string why = pairs.varies(keys + ".pairs");
+  return !why.empty() || compat.fd_share_label_drop ? why : "this compat draws labels on the way";
+}
+
 }  // namespace fm

@@ -7,8 +7,7 @@
 
 #include "flowmap/compat.h"
 #include "flowmap/derivative.h"
-#include "flowmap/objective/objective.h"
-#include "flowmap/velocity.h"
+#include "flowmap/objective/entry.h"
 
 namespace fm {
 
@@ -27,6 +26,12 @@ struct MeanFlowConfig {
     v("tangent", tangent, "guards of the derivative");
     v("compat", compat, "departures of the released code from the paper");
   }
+
+  static constexpr std::string_view name = "mean_flow", says = "the MeanFlow identity u = w - (t-s) du/dt";
+  Needs needs() const;
+  Drawn draw(const Batch& batch, const Nets& nets, const TrainingStep& now) const;
+  ObjectiveLoss loss(const Nets& nets, const Drawn& drawn) const;
+  std::string not_recorded(const std::string& keys) const;
 };
 
 ObjectiveLoss mean_flow(const FlowMapNet& net, const Batch& batch, const VelocitySource& velocity, const MeanFlowConfig& config);

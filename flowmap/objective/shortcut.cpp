@@ -1,7 +1,6 @@
 #include "flowmap/objective/shortcut.h"
 
 #include <cmath>
-#include <numeric>
 
 #include "tensor/error.h"
 
@@ -15,21 +14,29 @@ int levels(std::int64_t finest) {
   return n;
 }
 
-// The first rows get jumps (the share by count), the others flow matching.
+// Every (1/share)-th sample by its number has a jump, the others flow matching: the share is exact, and no sample's part changes with the
+// batch, micro-batch or rank that it comes in.
+bool has_jump(std::int64_t sample, double share) {
+  const auto n = static_cast<double>(sample);
+  return std::floor((n + 1) * share) > std::floor(n * share);
+}
+
 Pairs draw_jumps(const ShortcutConfig& config, const Draws& draws, std::int64_t dim) {
   const int n = levels(config.finest);
   Pairs p;
-  p.off_diagonal = std::lround(config.bootstrap_share * static_cast<double>(draws.rows()));
-  for (std::size_t i = 0; i < draws.rows(); ++i) {
-    const bool jump = static_cast<std::int64_t>(i) < p.off_diagonal;
+  const auto add = [&](std::size_t i, bool jump) {
     const double parts = std::exp2(std::floor(draws.uniform(Purpose::shortcut, i, 0) * n));        // 1/d
     const double t = jump ? (std::floor(draws.uniform(Purpose::shortcut, i, 1) * parts) + 1) / parts
                           : config.time(draws.uniform(Purpose::time, i), dim);
     p.t.push_back(t);
     p.s.push_back(jump ? t - 1 / parts : t);
+    p.order.push_back(static_cast<std::int64_t>(i));
+  };
+  for (const bool jump : {true, false}) {
+    for (std::size_t i = 0; i < draws.rows(); ++i)
+      if (has_jump(draws.samples[i], config.bootstrap_share) == jump) add(i, jump);
+    if (jump) p.off_diagonal = std::ssize(p.t);
   }
-  p.order.resize(draws.rows());
-  std::iota(p.order.begin(), p.order.end(), 0);
   return p;
 }
 
@@ -45,14 +52,27 @@ Tensor two_half_jumps(const FlowMapNet& net, const PathBatch& p, double limit) {
 
 }  // namespace
 
-ObjectiveLoss shortcut(const FlowMapNet& net, const Batch& batch, const VelocitySource& velocity, const ShortcutConfig& config,
-                       const FlowMapNet& target) {
+PathBatch draw_dyadic_jumps(const Batch& batch, const ShortcutConfig& config) {
   const Pairs pairs = draw_jumps(config, batch.draws, batch.z0.numel() / batch.z0.dim(0));
-  const PathBatch p = place_on_path(batch, pairs, drop_labels(batch.y, config.labels, batch.draws));
+  return place_on_path(batch, pairs, drop_labels(batch.y, config.labels, batch.draws));
+}
+
+ObjectiveLoss shortcut(const FlowMapNet& net, const PathBatch& p, const VelocitySource& velocity, const ShortcutConfig& config,
+                       const FlowMapNet& target) {
   const std::int64_t k = p.off_diagonal;
   Tensor y = velocity(p);
   if (k > 0) y = with_first_rows(y, two_half_jumps(target ? target : net, p, config.clamp));
   return report(measure(net(p.z, p.s, p.t, p.y) - y, config.metric), p.s, p.t, k);
 }
+
+ObjectiveLoss shortcut(const FlowMapNet& net, const Batch& batch, const VelocitySource& velocity, const ShortcutConfig& config,
+                       const FlowMapNet& target) {
+  return shortcut(net, draw_dyadic_jumps(batch, config), velocity, config, target);
+}
+
+Needs ShortcutConfig::needs() const { return {.target_decay = target_decay > 0 ? target_decay : -1, .evaluations = 3 + 2 * bootstrap_share}; }
+Drawn ShortcutConfig::draw(const Batch& batch, const Nets&, const TrainingStep&) const { return {draw_dyadic_jumps(batch, *this), {}}; }
+ObjectiveLoss ShortcutConfig::loss(const Nets& nets, const Drawn& drawn) const { return shortcut(nets.net, drawn.p, nets.velocity, *this, nets.target); }
+std::string ShortcutConfig::not_recorded(const std::string&) const { return ""; }
 
 }  // namespace fm

@@ -3,11 +3,16 @@
 namespace fm {
 namespace {
 
-Tensor split_target(const FlowMapNet& net, const PathBatch& p) {
-  const std::int64_t k = p.off_diagonal;
+// l of each row; those with s = t have no use for it.
+Tensor draw_splits(const PathBatch& p) {
   std::vector<double> split;
-  for (std::int64_t i = 0; i < k; ++i) split.push_back(p.draws.uniform(Purpose::split, static_cast<std::size_t>(i)));
-  const Tensor l = Tensor::from(split, {k}).to(p.z.dtype()), l_column = column(l, p.z.rank());
+  for (std::size_t i = 0; i < p.draws.rows(); ++i) split.push_back(p.draws.uniform(Purpose::split, i));
+  return Tensor::from(split, {p.rows()}).to(p.z.dtype());
+}
+
+Tensor split_target(const FlowMapNet& net, const PathBatch& p, const Tensor& splits) {
+  const std::int64_t k = p.off_diagonal;
+  const Tensor l = first_rows(splits, k), l_column = column(l, p.z.rank());
   const Tensor z = first_rows(p.z, k), s = first_rows(p.s, k), t = first_rows(p.t, k), m = (1.0 - l) * t + l * s;
   const Labels y = first_rows(p.y, k);
   const Tensor u2 = evaluate(net, z, m, t, y);
@@ -15,19 +20,37 @@ Tensor split_target(const FlowMapNet& net, const PathBatch& p) {
   return l_column * u2 + (1.0 - l_column) * u1;
 }
 
+ObjectiveLoss with_splits(const FlowMapNet& net, const PathBatch& p, const Tensor& splits, const VelocitySource& velocity, const MetricConfig& metric) {
+  const std::int64_t k = p.off_diagonal;
+  Tensor y = velocity(p);
+  if (k > 0) y = with_first_rows(y, split_target(net, p, splits));
+  return report(measure(net(p.z, p.s, p.t, p.y) - y, metric), p.s, p.t, k);
+}
+
 }  // namespace
 
 ObjectiveLoss split_mean_flow(const FlowMapNet& net, const PathBatch& p, const VelocitySource& velocity,
                               const SplitMeanFlowConfig& config) {
-  const std::int64_t k = p.off_diagonal;
-  Tensor y = velocity(p);
-  if (k > 0) y = with_first_rows(y, split_target(net, p));
-  return report(measure(net(p.z, p.s, p.t, p.y) - y, config.metric), p.s, p.t, k);
+  return with_splits(net, p, draw_splits(p), velocity, config.metric);
 }
 
 ObjectiveLoss split_mean_flow(const FlowMapNet& net, const Batch& batch, const VelocitySource& velocity,
                               const SplitMeanFlowConfig& config) {
   return split_mean_flow(net, draw_path_batch(batch, config.pairs, config.labels), velocity, config);
 }
+
+Needs SplitMeanFlowConfig::needs() const { return {.evaluations = 3 + 2 * (1 - pairs.diagonal_share)}; }
+
+Drawn SplitMeanFlowConfig::draw(const Batch& batch, const Nets&, const TrainingStep&) const {
+  PathBatch p = draw_path_batch(batch, pairs, labels);
+  Tensor splits = draw_splits(p);
+  return {std::move(p), {{"split", std::move(splits)}}};
+}
+
+ObjectiveLoss SplitMeanFlowConfig::loss(const Nets& nets, const Drawn& drawn) const {
+  return with_splits(nets.net, drawn.p, drawn["split"], nets.velocity, metric);
+}
+
+std::string SplitMeanFlowConfig::not_recorded(const std::string& keys) const { return pairs.varies(keys + ".pairs"); }
 
 }  // namespace fm

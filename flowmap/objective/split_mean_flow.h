@@ -4,8 +4,7 @@
 // Rows with s = t are fitted to the velocity source: they give the identity its boundary value.
 #pragma once
 
-#include "flowmap/objective/objective.h"
-#include "flowmap/velocity.h"
+#include "flowmap/objective/entry.h"
 
 namespace fm {
 
@@ -18,6 +17,12 @@ struct SplitMeanFlowConfig {
     v("labels", labels, "label dropout");
     v("metric", metric, "from residual to loss");
   }
+
+  static constexpr std::string_view name = "split_mean_flow", says = "an average over [s, t] is that of its two parts";
+  Needs needs() const;
+  Drawn draw(const Batch& batch, const Nets& nets, const TrainingStep& now) const;
+  ObjectiveLoss loss(const Nets& nets, const Drawn& drawn) const;
+  std::string not_recorded(const std::string& keys) const;
 };
 
 ObjectiveLoss split_mean_flow(const FlowMapNet& net, const Batch& batch, const VelocitySource& velocity, const SplitMeanFlowConfig& config);

@@ -82,23 +82,19 @@ TEST_CASE("alpha-Flow becomes MeanFlow as alpha goes to 0") {
   CHECK(max_difference(gradient(small, [&] { return alpha_flow(small.net(), p, one_point(), limit).loss; }), exact) == 0);
 }
 
-TEST_CASE("alpha-Flow at alpha = 1 fits every row to w; weights; schedule") {
+TEST_CASE("alpha-Flow at alpha = 1 fits every row to w; weights") {
   const SmallNet small;
   const PathBatch p = points(16);
   const Tensor w = one_point()(p), u = evaluate(small.net(), p.z, p.s, p.t, p.y);
   const double loss = alpha_flow(small.net(), p, one_point(), {.alpha = 1, .metric = {"l2"}}).loss.value().item();
   CHECK(near(loss, mean(square(u - w)).item(), 1e-14));
-  const AlphaFlowConfig config{.alpha = 0.25, .clamp = 0};                             // alpha / (mean square + c) off the diagonal
+  const AlphaFlowConfig config{.alpha = 0.25, .clamp = 0, .metric = {"adaptive", "mean", 1e-3, 1}};                             // alpha / (mean square + c) off the diagonal
   const ObjectiveLoss out = alpha_flow(small.net(), p, one_point(), config);
   const auto rows = out.raw.to_vector<double>();
   double expected = 0;
   for (std::size_t i = 0; i < rows.size(); ++i)
     expected += (static_cast<std::int64_t>(i) < p.off_diagonal ? 0.25 : 1) * rows[i] / (rows[i] + 1e-3) / 16;
   CHECK(near(out.loss.value().item(), expected, 1e-14));
-  CHECK(alpha_at(0, 100, 200) == 1);
-  CHECK(alpha_at(150, 100, 200) == 0.5);
-  CHECK(alpha_at(300, 100, 200) == 0);
-  CHECK(alpha_at(140, 100, 200) > alpha_at(141, 100, 200));
 }
 
 TEST_CASE("the target of alpha-Flow at 1/2 is what the formula says") {

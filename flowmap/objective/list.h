@@ -1,0 +1,40 @@
+// The list of objectives that a config can name. A new one: its file, and its type in ObjectiveList.
+#pragma once
+
+#include <tuple>
+
+#include "flowmap/objective/alpha_flow.h"
+#include "flowmap/objective/cmt.h"
+#include "flowmap/objective/continuous_cm.h"
+#include "flowmap/objective/flow_matching.h"
+#include "flowmap/objective/lsd.h"
+#include "flowmap/objective/mean_flow.h"
+#include "flowmap/objective/shortcut.h"
+#include "flowmap/objective/split_mean_flow.h"
+
+namespace fm {
+
+using ObjectiveList = std::tuple<FlowMatchingConfig, CmtConfig, MeanFlowConfig, AlphaFlowConfig, ContinuousCmConfig, LsdConfig, ShortcutConfig,
+                                 SplitMeanFlowConfig>;
+
+// In the order of the list.
+std::vector<std::string> objective_names();
+
+// The settings of every entry, one of which is chosen by name: what the config of a training holds.
+class ObjectiveConfig {
+ public:
+  std::string name = "mean_flow";
+  ObjectiveList entries;
+
+  template <class V> void visit(V&& v) {
+    v("name", name, "what the flow map learns by", ChoiceRule{objective_names()});
+    std::apply([&](auto&... entry) { (v(entry.name, entry, entry.says), ...); }, entries);
+  }
+
+  // The chosen entry. ConfigError for a name that is not in the list. `keys`: where this config stands, "map.objective".
+  Objective chosen(const std::string& keys) const;
+
+  void set_null_label(std::int64_t label);                       // of every entry: the number of classes
+};
+
+}  // namespace fm

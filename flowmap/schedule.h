@@ -1,0 +1,48 @@
+// Numbers that change while a training goes on: how far it is, and the schedules that published objectives use.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "nn/config/visit.h"
+
+namespace fm {
+
+// Of the whole training, not of this process: the same after a restart.
+struct TrainingStep {
+  std::int64_t step = 0, total = 1;
+  double share() const { return total > 0 ? static_cast<double>(step) / static_cast<double>(total) : 0; }
+};
+
+// From `from` to `to` between `begin` and `end`, with x = 0 ... 1 on the way:
+//
+//   constant      from
+//   linear        from + (to - from) x
+//   exponential   from (to / from)^x                            SoFlow's l: .1 -> .002
+//   sigmoid       from + (to - from) / (1 + exp(-k (x - 1/2)))  alpha-Flow's alpha: 1 -> 0, k = 25; where that is within `snap` of an end, it is the end
+struct Ramp {
+  std::string kind = "constant";
+  double from = 1, to = 1;
+  double begin = 0, end = 1;             // shares of the training; above 1: steps
+  double steepness = 25, snap = 0.005;   // of a sigmoid
+
+  Ramp() = default;
+  Ramp(double constant) : from(constant), to(constant) {}
+  Ramp(std::string how, double first, double last) : kind(std::move(how)), from(first), to(last) {}
+
+  template <class V> void visit(V&& v) {
+    v("kind", kind, "how the number changes", one_of({"constant", "linear", "exponential", "sigmoid"}));
+    v("from", from, "its value at the beginning, or always");
+    v("to", to, "its value at the end");
+    v("begin", begin, "where the change begins, as a share of the training; above 1: the step", at_least(0));
+    v("end", end, "where the change ends, likewise", at_least(0));
+    v("steepness", steepness, "of a sigmoid", above(0));
+    v("snap", snap, "a sigmoid that is nearer to an end than this share is the end", range(0, 0.5));
+  }
+
+  // ConfigError: it ends before it begins; exponential from or to numbers that are not positive.
+  double at(const TrainingStep& now) const;
+  bool changes() const { return kind != "constant" && from != to; }
+};
+
+}  // namespace fm

@@ -1,0 +1,169 @@
+// Every objective of the list, by the one interface that trainings use: no residual where the network is the closed-form flow map, the gradient of
+// a batch is the mean of its parts', what is drawn is all that a step needs, and schedules move.
+#include "flowmap/objective/list.h"
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+
+#include "flowmap/sampler.h"
+#include "support.h"
+#include "tensor/error.h"
+#include "tests/support/near.h"
+
+using namespace fm;
+using namespace fm::test;
+
+namespace {
+
+constexpr double rounding = 1e-24;
+
+// Settings under which each objective holds exactly: no clamp, no drop, all of alpha's way to the limit.
+ObjectiveConfig exact(const std::string& name) {
+  ObjectiveConfig o;
+  o.name = name;
+  std::get<AlphaFlowConfig>(o.entries).clamp = 0;
+  std::get<AlphaFlowConfig>(o.entries).alpha = 0;
+  std::get<ShortcutConfig>(o.entries).clamp = 0;
+  std::get<ShortcutConfig>(o.entries).bootstrap_share = 0.5;
+  std::get<CmtConfig>(o.entries).pairs = 4;
+  o.set_null_label(4);
+  std::apply([](auto&... entry) { ((entry.labels.probability = 0), ...); }, o.entries);
+  return o;
+}
+
+Nets nets_of(const FlowMapNet& u, const VelocityNet& v) { return {.net = u, .target = u, .teacher = v, .velocity = teacher(v), .shape = {dim}, .dtype = DType::f64}; }
+
+// What a training gives: data where it is needed, labels always.
+Batch batch_for(const Needs& needs, std::int64_t rows) {
+  Batch b = gaussian_batch(rows);
+  if (!needs.data) b.z0 = {};
+  return b;
+}
+
+double raw(const ObjectiveLoss& out) { return out.metrics.at("raw_mse").value(); }
+
+}  // namespace
+
+TEST_CASE("the list has the objectives of this folder, each under one name") {
+  const std::vector<std::string> names = objective_names();
+  CHECK(std::set<std::string>(names.begin(), names.end()).size() == names.size());
+  for (const char* name : {"flow_matching", "cmt", "mean_flow", "alpha_flow", "continuous_cm", "lsd", "shortcut", "split_mean_flow"})
+    CHECK_MESSAGE(std::count(names.begin(), names.end(), name) == 1, name);
+  ObjectiveConfig wrong;
+  wrong.name = "meanflow";
+  CHECK_THROWS_WITH_AS(wrong.chosen("map.objective"), doctest::Contains("objective 'meanflow': known are flow_matching, cmt, mean_flow"), ConfigError);
+}
+
+TEST_CASE("no objective of the list has a residual on the closed-form flow map; a wrong map has one") {
+  const GaussianFlow g = gaussian();
+  const FlowMapNet right = g.u();
+  const FlowMapNet wrong = [right](const Var& z, const Var& s, const Var& t, const Labels& y) { return right(z, s, t, y) * 1.01; };
+  for (const std::string& name : objective_names()) {
+    CAPTURE(name);
+    const Objective o = exact(name).chosen("objective");
+    const Batch batch = batch_for(o.needs, 32);
+    const auto residual = [&](const FlowMapNet& u) {
+      const Nets nets = nets_of(u, g.v());
+      return raw(o.loss(nets, o.draw(batch, nets, {})));
+    };
+    // CMT's trajectories are Euler's, whose chords differ from the flow's by a step's error.
+    if (name == "cmt") CHECK(residual(right) < 2e-2);
+    else CHECK(residual(right) < rounding);
+    CHECK(residual(wrong) > std::max(1e-6, residual(right)));
+  }
+}
+
+TEST_CASE("the gradient of a batch is the mean of its parts'") {
+  const SmallNet small;
+  const GaussianFlow g = gaussian();
+  for (const std::string& name : objective_names()) {
+    CAPTURE(name);
+    ObjectiveConfig config = exact(name);
+    std::get<AlphaFlowConfig>(config.entries).alpha = 0.5;
+    const Objective o = config.chosen("objective");
+    const Nets nets = nets_of(small.net(), g.v());
+    const Batch whole = batch_for(o.needs, 16);
+    const auto of_rows = [&](std::int64_t first, std::int64_t n) {
+      Batch part;
+      if (whole.z0.defined()) part.z0 = whole.z0.slice(0, first, first + n);
+      part.y = whole.y.slice(0, first, first + n);
+      part.draws = {whole.draws.seed, whole.draws.step, {whole.draws.samples.begin() + first, whole.draws.samples.begin() + first + n}};
+      return gradient(small, [&] { return o.loss(nets, o.draw(part, nets, {})).loss; });
+    };
+    const auto all = of_rows(0, 16), a = of_rows(0, 8), b = of_rows(8, 8);
+    double worst = 0, largest = 0;
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      worst = std::max(worst, std::abs(all[i] - 0.5 * (a[i] + b[i])));
+      largest = std::max(largest, std::abs(all[i]));
+    }
+    CHECK(largest > 1e-3);
+    CHECK(worst < 1e-13 * std::max(1.0, largest));
+  }
+}
+
+TEST_CASE("a loss is a function of what was drawn: computed twice it is the same bits, and it follows each tensor that is overwritten") {
+  const SmallNet small;
+  const GaussianFlow g = gaussian();
+  for (const std::string& name : objective_names()) {
+    CAPTURE(name);
+    ObjectiveConfig config = exact(name);
+    std::get<AlphaFlowConfig>(config.entries).alpha = 0.5;
+    const Objective o = config.chosen("objective");
+    const Nets nets = nets_of(small.net(), g.v());
+    Batch first = batch_for(o.needs, 16), second = first;
+    second.draws.step = first.draws.step + 1;
+    Drawn a = o.draw(first, nets, {}), b = o.draw(second, nets, {});
+    const double of_a = o.loss(nets, a).loss.value().item(), of_b = o.loss(nets, b).loss.value().item();
+    CHECK(of_a != of_b);
+    CHECK(o.loss(nets, a).loss.value().item() == of_a);
+    if (a.form() != b.form()) continue;                        // another number of rows with s < t is another computation
+    std::vector<Tensor*> into, from;
+    a.each_tensor([&](Tensor& t) { into.push_back(&t); });
+    b.each_tensor([&](Tensor& t) { from.push_back(&t); });
+    REQUIRE(into.size() == from.size());
+    for (std::size_t i = 0; i < into.size(); ++i) into[i]->copy_from(*from[i]);
+    a.p.draws = {};                                            // nothing is drawn in the loss
+    CHECK(o.loss(nets, a).loss.value().item() == of_b);
+  }
+}
+
+TEST_CASE("schedules: the ends, the middle, shares and steps, and what makes no sense") {
+  const Ramp sigmoid("sigmoid", 1, 0);
+  CHECK(sigmoid.at({0, 100}) == 1);
+  CHECK(near(sigmoid.at({50, 100}), 0.5, 1e-15));
+  CHECK(near(sigmoid.at({45, 100}), 1 - 1 / (1 + std::exp(25 * 0.05)), 1e-14));
+  CHECK(sigmoid.at({100, 100}) == 0);
+  Ramp linear("linear", 2, 4);
+  linear.begin = 10, linear.end = 20;
+  CHECK(linear.at({5, 1000}) == 2);
+  CHECK(near(linear.at({15, 1000}), 3, 1e-15));
+  CHECK(linear.at({30, 1000}) == 4);
+  Ramp exponential("exponential", 0.1, 0.001);
+  CHECK(near(exponential.at({5, 10}), 0.01, 1e-14));
+  CHECK(Ramp(0.25).at({7, 10}) == 0.25);
+  exponential.to = 0;
+  CHECK_THROWS_AS(exponential.at({1, 10}), ConfigError);
+  linear.end = 5;
+  CHECK_THROWS_AS(linear.at({1, 10}), ConfigError);
+}
+
+TEST_CASE("alpha-Flow's schedule goes from the velocity to MeanFlow, and says which computation it is") {
+  const SmallNet small;
+  const GaussianFlow g = gaussian();
+  ObjectiveConfig config = exact("alpha_flow");
+  std::get<AlphaFlowConfig>(config.entries).alpha = Ramp("sigmoid", 1, 0);
+  const Objective o = config.chosen("objective");
+  const Nets nets = nets_of(small.net(), g.v());
+  const Batch batch = gaussian_batch(16);
+  const auto at_step = [&](std::int64_t step) { return o.draw(batch, nets, {step, 100}); };
+  CHECK(at_step(0).variant != at_step(50).variant);
+  CHECK(at_step(50).variant == at_step(51).variant);
+  CHECK(at_step(100).variant != at_step(50).variant);
+  MeanFlowConfig limit;
+  limit.labels = {0, 4};
+  const double mf = mean_flow(small.net(), at_step(100).p, teacher(g.v()), limit).loss.value().item();
+  CHECK(o.loss(nets, at_step(100)).loss.value().item() == mf);
+  std::get<AlphaFlowConfig>(config.entries).alpha = 1.5;
+  CHECK_THROWS_AS(config.chosen("objective").draw(batch, nets, {}), ConfigError);
+}
