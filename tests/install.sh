@@ -31,7 +31,11 @@ cd "$root"
 "$@" -std=c++20 -Wall -Wextra -Werror $cflags "$source/tests/install_square.cpp" -o square $libs
 got=$(./square | tr '\n' ';')
 [ "$got" = "1 2 2;4 4 4;9 6 6;" ] || { echo "printed $got"; exit 1; }
-# shellcheck disable=SC2086
-"$@" -std=c++20 -O1 -Wall -Wextra -Werror $cflags "$source/docs/examples/own_network.cpp" -o own_network $libs
+for example in own_network fit_function mean_flow_2d; do       # as docs/examples/README.md says
+  # shellcheck disable=SC2086
+  "$@" -std=c++20 -O1 -Wall -Wextra -Werror $cflags "$source/docs/examples/$example.cpp" -o "$example" $libs
+done
 sh "$source/tests/own_network.sh" ./own_network
+./fit_function 2 >fit_function.txt
+./mean_flow_2d 2 >mean_flow_2d.txt
 echo "$(wc -l <all.cpp) headers installed, the examples run"

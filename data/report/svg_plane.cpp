@@ -152,4 +152,50 @@ std::string svg_arrows(const ArrowPlot& plot) {
   return plane.svg();
 }
 
+namespace {
+
+// Both coordinates of points (n, 2).
+std::pair<std::vector<double>, std::vector<double>> coordinates(const Tensor& points, std::int64_t wanted, const char* what) {
+  if (points.rank() != 2 || points.dim(1) != 2 || (wanted >= 0 && points.dim(0) != wanted))
+    throw ShapeError(fmt::format("{} have the shape {}; wanted are points (n, 2){}", what, to_string(points.shape()), wanted >= 0 ? fmt::format(" with n = {}", wanted) : ""));
+  return {points.select(1, 0).to_vector<double>(), points.select(1, 1).to_vector<double>()};
+}
+
+}  // namespace
+
+PointGroup point_group(std::string name, const Tensor& points) {
+  auto [x, y] = coordinates(points, -1, name.c_str());
+  return {std::move(name), std::move(x), std::move(y)};
+}
+
+std::vector<FlowPath> flow_paths(const std::vector<Tensor>& states, const Tensor& landings) {
+  const auto ends = coordinates(landings, -1, "landings");
+  std::vector<FlowPath> paths(ends.first.size());
+  for (const Tensor& state : states) {
+    const auto at = coordinates(state, landings.dim(0), "states");
+    for (std::size_t i = 0; i < paths.size(); ++i) paths[i].x.push_back(at.first[i]), paths[i].y.push_back(at.second[i]);
+  }
+  for (std::size_t i = 0; i < paths.size(); ++i) paths[i].chord_x = ends.first[i], paths[i].chord_y = ends.second[i];
+  return paths;
+}
+
+ArrowPlot arrow_plot(const PlaneFrame& frame, std::string quantity, const Tensor& points, const Tensor& arrows) {
+  auto [x, y] = coordinates(points, -1, "points");
+  auto [u, v] = coordinates(arrows, points.dim(0), "arrows");
+  return {frame, std::move(quantity), std::move(x), std::move(y), std::move(u), std::move(v)};
+}
+
+Tensor cell_centres(const PlaneFrame& frame, std::int64_t columns, std::int64_t rows) {
+  std::vector<float> values;
+  const auto middle = [](double low, double high, std::int64_t i, std::int64_t n) {
+    return static_cast<float>(low + (high - low) * (static_cast<double>(i) + 0.5) / static_cast<double>(n));
+  };
+  for (std::int64_t row = 0; row < rows; ++row)
+    for (std::int64_t column = 0; column < columns; ++column) {
+      values.push_back(middle(frame.x_low, frame.x_high, column, columns));
+      values.push_back(middle(frame.y_low, frame.y_high, row, rows));
+    }
+  return Tensor::from(values, {rows * columns, 2});
+}
+
 }  // namespace fm

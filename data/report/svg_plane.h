@@ -1,11 +1,13 @@
 // Pictures of a flow in the plane, as SVG text to stand inside an HTML page: samples against data, trajectories with the chord that one call
-// takes, and a field of velocities. They take plain numbers; nothing here computes a flow.
+// takes, and a field of velocities. They take plain numbers, or tensors of points (n, 2); nothing here computes a flow.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
 #include "data/report/plane.h"
+#include "tensor/tensor.h"
 
 namespace fm {
 
@@ -43,5 +45,14 @@ struct ArrowPlot {
 std::string svg_scatter(const ScatterPlot& plot);
 std::string svg_paths(const PathPlot& plot);
 std::string svg_arrows(const ArrowPlot& plot);
+
+// The same from points (n, 2) of any type, on any device. ShapeError for other shapes, and where they are not equally many.
+PointGroup point_group(std::string name, const Tensor& points);
+std::vector<FlowPath> flow_paths(const std::vector<Tensor>& states, const Tensor& landings);    // states noise first, as trajectory() gives them
+ArrowPlot arrow_plot(const PlaneFrame& frame, std::string quantity, const Tensor& points, const Tensor& arrows);
+
+// The centres of columns x rows equal cells of the frame's range, row by row from the lower left: (rows * columns, 2) f32. Where to evaluate a field
+// for svg_arrows or svg_heat.
+Tensor cell_centres(const PlaneFrame& frame, std::int64_t columns, std::int64_t rows);
 
 }  // namespace fm

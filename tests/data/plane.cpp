@@ -131,6 +131,28 @@ TEST_CASE("a heat map colours its cells from the lowest to the highest, row 0 be
   CHECK_THROWS_AS(svg_heat({{}, 1, 1, {1}, "q"}), ShapeError);
 }
 
+TEST_CASE("the same from tensors of points") {
+  const Tensor a = Tensor::from<float>({0, 1, 2, 3, 4, 5}, {3, 2}), b = Tensor::from<double>({6, 7, 8, 9, 10, 11}, {3, 2});
+  const PointGroup group = point_group("data", a);
+  CHECK(group.name == "data");
+  CHECK(group.x == std::vector<double>{0, 2, 4});
+  CHECK(group.y == std::vector<double>{1, 3, 5});
+  const std::vector<FlowPath> paths = flow_paths({a, b, a}, b);
+  REQUIRE(paths.size() == 3);
+  CHECK(paths[1].x == std::vector<double>{2, 8, 2});
+  CHECK(paths[1].y == std::vector<double>{3, 9, 3});
+  CHECK(paths[2].chord_x == 10);
+  CHECK(paths[2].chord_y == 11);
+  const ArrowPlot arrows = arrow_plot(frame(), "v", a, b);
+  CHECK(arrows.y == std::vector<double>{1, 3, 5});
+  CHECK(arrows.u == std::vector<double>{6, 8, 10});
+  CHECK(arrows.v == std::vector<double>{7, 9, 11});
+  CHECK(cell_centres(frame(), 2, 2).to_vector<double>() == std::vector<double>{-1, -0.5, 1, -0.5, -1, 0.5, 1, 0.5});
+  CHECK_THROWS_WITH_AS(point_group("samples", Tensor::zeros({4, 3})), "samples have the shape [4, 3]; wanted are points (n, 2)", ShapeError);
+  CHECK_THROWS_WITH_AS(flow_paths({Tensor::zeros({2, 2})}, a), "states have the shape [2, 2]; wanted are points (n, 2) with n = 3", ShapeError);
+  CHECK_THROWS_AS(arrow_plot({}, "u", a, Tensor::zeros({2, 2})), ShapeError);
+}
+
 TEST_CASE("empty pictures, single points and huge ranges are sound") {
   check_sound(svg_scatter({}));
   check_sound(svg_paths({}));
