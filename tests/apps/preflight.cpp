@@ -55,15 +55,15 @@ TEST_CASE("the test split has what judge and evaluation need") {
   pictures(folder / "one", {{"train/apple", 30}, {"train/berry", 30}, {"test/apple", 1}});
   pictures(folder / "none", {{"train/apple", 30}, {"train/berry", 30}});
   pictures(folder / "few", {{"apple", 5}, {"berry", 5}});
-  pictures(folder / "webp", {{"train/apple", 30}, {"test/apple", 5}});
-  pictures(folder / "webp", {{"train/berry", 30}}, ".webp");
+  pictures(folder / "heic", {{"train/apple", 30}, {"test/apple", 5}});
+  pictures(folder / "heic", {{"train/berry", 30}}, ".heic");
   const Arguments none{"--data", spec(folder / "none")}, few{"--data", spec(folder / "few")};
   refused_before("pipeline", out, {"--data", spec(folder / "one")}, exit_code::unreadable,
                  "the test split has 1 picture; an evaluation needs 4 at least (one more than evaluate.k = 3)");
   refused_before("judge", out, none, exit_code::unreadable, "there is train/ but neither test/ nor val/");
   refused_before("pipeline", out, none, exit_code::unreadable, "there is train/ but neither test/ nor val/");
   refused_before("judge", out, few, exit_code::unreadable, "no pictures for the test");
-  refused_before("judge", out, {"--data", spec(folder / "webp")}, exit_code::unreadable, "no picture can be read of berry (30 .webp)");
+  refused_before("judge", out, {"--data", spec(folder / "heic")}, exit_code::unreadable, "no picture can be read of berry (30 .heic)");
   refused_before("pipeline", out, {"--evaluate.samples", "10", "--k", "10"}, exit_code::usage, "evaluate.samples = 10 are too few for evaluate.k = 10");
   // A judge alone needs one picture; a class without any is said.
   const Result judge = train("judge", out, {"--data", spec(folder / "one"), "--steps", "2"});
