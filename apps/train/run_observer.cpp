@@ -11,6 +11,15 @@
 namespace fm {
 namespace {
 
+// What helps when a number explodes.
+std::string remedies(const std::string& name) {
+  if (name == "grad_norm")
+    return "a lower loop.rate.peak or a longer rate.warmup_steps, loop.adamw.clip = 1, objective.metric.kind = \"adaptive\", a start from the cmt stage";
+  if (name == "derivative_ratio")
+    return "a start from the cmt stage, objective.metric.kind = \"adaptive\", loop.adamw.clip = 1, a larger objective.pairs.diagonal_share";
+  return "objective.metric.kind = \"adaptive\", loop.adamw.clip = 1, a start from the cmt stage, a lower loop.rate.peak";
+}
+
 template <class E> bool is(const std::exception& error) { return dynamic_cast<const E*>(&error) != nullptr; }
 
 }  // namespace
@@ -27,19 +36,17 @@ TrainOptions train_options(const Context& context) {
           .names = {.out = "--out", .resume = "--resume", .cuda_graph = "--cuda-graph", .fresh = "--fresh"}};
 }
 
-RunObserver::RunObserver(const TrainOptions& options, LogFiles which, Context& context)
-    : RunFiles(options.out, which, context.ranks.first()), options_(options), context_(context) {}
-
 void RunObserver::message(const std::string& line) { context_.log.info("{}", line); }
 void RunObserver::warning(const std::string& line) { context_.log.warning("{}", line); }
 
-void RunObserver::opening(const Stage& stage, const LoopConfig& loop, std::uint64_t seed) {
-  take(stage, loop);
-  seed_ = seed;
+void RunObserver::opening(const TrainingSetup& setup) {
+  take(setup);
+  seed_ = setup.seed;
+  fields_ = setup.options.fields_of(setup.stage);
   if (writes()) run_.emplace(folder(), context_.launch.fresh, context_.log);
   if (context_.ranks.alone()) return;
   // Looked up when a rank is lost: the first rank may have written a checkpoint of which this one has not heard.
-  context_.ranks.set_remedy([checkpoints = CheckpointFolder(options_.checkpoints(stage), loop.keep, loop.keep_every), name = stage.name] {
+  context_.ranks.set_remedy([checkpoints = CheckpointFolder(setup.options.checkpoints(stage()), loop().keep, loop().keep_every), name = stage().name] {
     const auto steps = checkpoints.newest_first();
     return steps.empty() ? fmt::format("; {} has no checkpoint yet: start the same command again", name)
                          : fmt::format("; the last checkpoint is {}: start the same command again, on any number of ranks, to go on from it",
@@ -58,7 +65,7 @@ void RunObserver::started(std::int64_t step) {
   if (!writes()) return;
   if (step > 0) tell_differences("");
   else tell_start();
-  run_->write_config(options_.fields_of(stage()));
+  run_->write_config(fields_);
   begin_session(step);
 }
 
@@ -140,7 +147,7 @@ void RunObserver::failed(std::int64_t step, const std::exception& error) {
 }
 
 void RunObserver::tell_differences(const char* remedy) const {
-  for (const std::string& difference : run_->config_differences(options_.fields_of(stage())))
+  for (const std::string& difference : run_->config_differences(fields_))
     if (concerns_stage(difference)) context_.log.warning("{}: config: {}{}", stage().name, difference, remedy);
 }
 
@@ -155,8 +162,9 @@ bool RunObserver::concerns_stage(const std::string& difference) const {
 
 Outcome train_stage(Stage& stage, const LoopConfig& loop, std::uint64_t seed, LogFiles which, Context& context) {
   if (!stage.drawn && stage.not_recorded.empty()) stage.not_recorded = "only stages on latents are";
+  if (!stage.remedies) stage.remedies = remedies;
   const TrainOptions options = train_options(context);
-  RunObserver observer(options, which, context);
+  RunObserver observer(which, context);
   return train(stage, loop, seed, options, *context.ranks, observer);
 }
 

@@ -16,12 +16,11 @@ TrainOptions train_options(const Context& context);
 
 class RunObserver : public RunFiles {
  public:
-  // All must outlive it.
-  RunObserver(const TrainOptions& options, LogFiles which, Context& context);
+  RunObserver(LogFiles which, Context& context) : RunFiles(which), context_(context) {}     // the context must outlive it
 
   void message(const std::string& line) override;
   void warning(const std::string& line) override;
-  void opening(const Stage& stage, const LoopConfig& loop, std::uint64_t seed) override;     // RunFolder
+  void opening(const TrainingSetup& setup) override;      // RunFolder
   void started(std::int64_t step) override;
   bool found_done(std::int64_t step) override;
   void completing(std::int64_t step) override;
@@ -48,9 +47,9 @@ class RunObserver : public RunFiles {
   void begin_session(std::int64_t step);
   void end_session(int exit_code, std::int64_t step);
 
-  const TrainOptions& options_;
   Context& context_;
   std::uint64_t seed_ = 0;
+  std::vector<Field> fields_;                      // the config, for config.toml
   std::optional<RunFolder> run_;                   // of the first rank
   std::optional<Progress> progress_;               // while steps are made
   std::optional<Progress::Excluded> aside_;

@@ -72,7 +72,7 @@ int main(int argc, char** argv) {
     if (step == kill_at) std::raise(SIGKILL);
   };
   SingleRank alone;
-  RunFiles files(argv[1]);
+  RunFiles files;
   train(stage, loop, seed, {.out = argv[1]}, alone, files);
 
   const auto xy = sample(average, 16).to_vector<float>();

@@ -13,18 +13,17 @@
 namespace fm {
 namespace fs = std::filesystem;
 
-RunFiles::RunFiles(fs::path out, LogFiles which, bool writes) : out_(std::move(out)), which_(which), writes_(writes) {}
-
 void RunFiles::message(const std::string& line) { fmt::print(stderr, "{}\n", line); }
 void RunFiles::warning(const std::string& line) { fmt::print(stderr, "warning: {}\n", line); }
 
-void RunFiles::take(const Stage& stage, const LoopConfig& loop) {
-  stage_ = &stage, loop_ = &loop;
-  folder_ = out_ / stage.name;
+void RunFiles::take(const TrainingSetup& setup) {
+  stage_ = &setup.stage, loop_ = &setup.loop;
+  folder_ = setup.options.folder(setup.stage);
+  writes_ = setup.ranks.first();
 }
 
-void RunFiles::opening(const Stage& stage, const LoopConfig& loop, std::uint64_t) {
-  take(stage, loop);
+void RunFiles::opening(const TrainingSetup& setup) {
+  take(setup);
   if (!writes_) return;
   std::error_code error;
   fs::create_directories(folder_, error);

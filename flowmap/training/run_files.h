@@ -1,10 +1,10 @@
-// Writes what a training leaves beside its checkpoints, below out/<stage>: metrics.csv and its like (data/report/metrics.h), samples/step-*.png,
+// Writes what a training leaves beside its checkpoints, in the same folder out/<stage>: metrics.csv and its like (data/report/metrics.h), samples/step-*.png,
 // report.html, and config.toml where the stage has fields. Messages and a line for each logged step go to stderr.
 //
-//   RunFiles files("runs/a");
+//   RunFiles files;
 //   train(stage, loop, seed, {.out = "runs/a"}, ranks, files);
 //
-// Once steps are made, a file that cannot be written (a full disk) is a warning, given once for each kind of file, and the training continues.
+// Of several ranks the first one writes. Once steps are made, a file that cannot be written (a full disk) is a warning, given once for each kind of file, and the training continues.
 #pragma once
 
 #include <filesystem>
@@ -22,13 +22,12 @@ namespace fm {
 
 class RunFiles : public LoopObserver {
  public:
-  // `out`: TrainOptions::out. `writes`: whether this rank is the one that writes (ranks.first()).
-  explicit RunFiles(std::filesystem::path out, LogFiles which = {}, bool writes = true);
+  explicit RunFiles(LogFiles which = {}) : which_(which) {}
 
   void message(const std::string& line) override;
   void warning(const std::string& line) override;
   // Creates the folder and locks it against a second process. FileError, ConfigError.
-  void opening(const Stage& stage, const LoopConfig& loop, std::uint64_t seed) override;
+  void opening(const TrainingSetup& setup) override;
   void started(std::int64_t step) override;              // FileError
   bool found_done(std::int64_t step) override;
   void completing(std::int64_t step) override;           // FileError
@@ -42,7 +41,7 @@ class RunFiles : public LoopObserver {
   // Calls stage.preview. Returns whether it did: false where the samples of this step are given up. A stage that cannot sample yet writes no file.
   virtual bool make_preview(std::int64_t step, const std::filesystem::path& png);
 
-  void take(const Stage& stage, const LoopConfig& loop);  // the training whose files these are: in opening()
+  void take(const TrainingSetup& setup);                  // the training whose files these are: in opening()
   void open_metrics(std::int64_t step);                   // without rows after `step`; FileError
   void attempt(const char* what, const std::function<void()>& write);
 
@@ -54,9 +53,9 @@ class RunFiles : public LoopObserver {
  private:
   bool lacks_preview(std::int64_t step) const;
 
-  std::filesystem::path out_, folder_;
+  std::filesystem::path folder_;
   LogFiles which_;
-  bool writes_;
+  bool writes_ = false;                                   // on this rank
   const Stage* stage_ = nullptr;
   const LoopConfig* loop_ = nullptr;
   std::optional<FolderLock> lock_;

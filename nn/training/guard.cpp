@@ -25,14 +25,6 @@ bool is_watched(const std::string& name, bool has_raw) {
   return name == "raw_mse" || name == "grad_norm" || name == "derivative_ratio" || (name == "loss" && !has_raw);
 }
 
-std::string remedies(const std::string& name) {
-  if (name == "grad_norm")
-    return "a lower loop.rate.peak or a longer rate.warmup_steps, loop.adamw.clip = 1, objective.metric.kind = \"adaptive\", a start from the cmt stage";
-  if (name == "derivative_ratio")
-    return "a start from the cmt stage, objective.metric.kind = \"adaptive\", loop.adamw.clip = 1, a larger objective.pairs.diagonal_share";
-  return "objective.metric.kind = \"adaptive\", loop.adamw.clip = 1, a start from the cmt stage, a lower loop.rate.peak";
-}
-
 }  // namespace
 
 std::optional<Alarm> ExplosionGuard::observe_one(std::int64_t step, const std::string& name, double value) {
@@ -85,11 +77,11 @@ void ExplosionGuard::restore(const nlohmann::ordered_json& state) {
   }
 }
 
-std::string alarm_text(const std::string& stage, const Alarm& alarm, double factor) {
+std::string alarm_text(const std::string& stage, const Alarm& alarm, double factor, const std::string& remedies) {
   const std::string ratio = alarm.median > 0 ? fmt::format("{:.3g} times its running median {:.3g}", alarm.value / alarm.median, alarm.median)
                                              : fmt::format("far above its running median {:.3g}", alarm.median);
   return fmt::format("{}: step {}: {} {:.4g} is {} (more than {:g}) for {} steps in a row: training is exploding; likely remedies: {}", stage, alarm.step,
-                     alarm.number, alarm.value, ratio, factor, alarm.step - alarm.began + 1, remedies(alarm.number));
+                     alarm.number, alarm.value, ratio, factor, alarm.step - alarm.began + 1, remedies);
 }
 
 }  // namespace fm

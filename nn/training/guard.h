@@ -57,6 +57,6 @@ class ExplosionGuard {
 };
 
 // "mfd: step 812: grad_norm 31 is 40 times its running median 0.78, for 3 steps: training is exploding; likely remedies: ..."
-std::string alarm_text(const std::string& stage, const Alarm& alarm, double factor);
+std::string alarm_text(const std::string& stage, const Alarm& alarm, double factor, const std::string& remedies);
 
 }  // namespace fm

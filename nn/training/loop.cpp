@@ -58,10 +58,10 @@ class TrainLoop {
         optimizer_(make_optimizer(stage, loop, options, ranks)),
         checkpoints_(stage, loop, seed, optimizer_, options, ranks, observer),
         one_(stage, loop, optimizer_, options, ranks, observer),
-        watch_(stage.name, stage.watch, observer) {}
+        watch_(stage.name, stage.watch, stage.remedies, observer) {}
 
   Outcome run() {
-    observer_.opening(stage_, loop_, seed_);
+    observer_.opening({stage_, loop_, options_, ranks_, seed_});
     step_ = checkpoints_.resume();
     take_watch();
     check_same_start(ranks_, alone() ? "" : to_toml(options_.fields_of(stage_)), alone() ? "" : start_facts());

@@ -5,7 +5,7 @@
 //   Stage stage = make_stage("net", net, &average);
 //   stage.loss = [&](const StepPart& part) { return StepLoss{loss_of_rows(net, part), {}}; };     // a pure function of the step
 //   SingleRank alone;
-//   RunFiles files("runs/a");                                                                   // flowmap/training/run_files.h, or any LoopObserver
+//   RunFiles files;                                                                              // flowmap/training/run_files.h, or any LoopObserver
 //   train(stage, {.steps = 1000, .batch = 64}, seed, {.out = "runs/a"}, alone, files);            // the same line resumes it
 #pragma once
 
@@ -69,6 +69,14 @@ struct TrainOptions {
   std::filesystem::path folder(const Stage& stage) const { return out / stage.name; }
   std::filesystem::path checkpoints(const Stage& stage) const { return folder(stage) / "checkpoints"; }
   const std::vector<Field>& fields_of(const Stage& stage) const { return stage.fields.empty() ? fields : stage.fields; }
+};
+
+struct TrainingSetup {
+  const Stage& stage;
+  const LoopConfig& loop;
+  const TrainOptions& options;
+  const Communicator& ranks;
+  std::uint64_t seed;
 };
 
 // Trains `stage` in the folder out/stage.name until loop.steps, from its newest checkpoint if there is one. Afterwards the modules hold the

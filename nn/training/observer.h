@@ -20,8 +20,7 @@
 
 namespace fm {
 
-struct Stage;
-struct LoopConfig;
+struct TrainingSetup;                    // nn/training/loop.h: what train() was called with
 
 enum class Outcome { finished, stopped };
 
@@ -41,8 +40,9 @@ class LoopObserver {
   virtual void message(const std::string& line) { (void)line; }
   virtual void warning(const std::string& line) { (void)line; }
 
-  // The folder of the stage will be read and written. May create it, lock it against others, or refuse by an exception.
-  virtual void opening(const Stage& stage, const LoopConfig& loop, std::uint64_t seed) { (void)stage, (void)loop, (void)seed; }
+  // The folder of the stage will be read and written. May create it, lock it against others, or refuse by an exception. The parts of `setup` live
+  // until train() returns.
+  virtual void opening(const TrainingSetup& setup) { (void)setup; }
 
   // `step` steps are done (0: none), and the next one follows. An exception ends the training.
   virtual void started(std::int64_t step) { (void)step; }

@@ -83,6 +83,7 @@ struct Stage {
   std::vector<std::pair<std::string, std::string>> made_from = {};     // checksums of the weights it learns from: {"encoder", "1a2b3c4d"}
   std::string remark = {};                                             // reported when training begins; may be empty
   WatchConfig watch = {};
+  LoopWatch::Remedies remedies = {};                                   // what to change when a number explodes; empty: the learning rate or clipping
   NamedTensors state = {};                                             // further tensors of a checkpoint (shared, overwritten in place)
 
   // Sets the loss in two parts, so that a step can be recorded: `draw` makes a D of the part on the host, `of` the loss of that D on the device.

@@ -8,8 +8,8 @@
 
 namespace fm {
 
-LoopWatch::LoopWatch(std::string stage, WatchConfig config, LoopObserver& observer)
-    : stage_(std::move(stage)), config_(std::move(config)), observer_(observer), guard_({.factor = config_.explosion_factor}) {}
+LoopWatch::LoopWatch(std::string stage, WatchConfig config, Remedies remedies, LoopObserver& observer)
+    : stage_(std::move(stage)), config_(std::move(config)), remedies_(std::move(remedies)), observer_(observer), guard_({.factor = config_.explosion_factor}) {}
 
 void LoopWatch::observe(std::int64_t step, const LoopNumbers& numbers, bool complete) {
   const auto chosen = std::find_if(numbers.begin(), numbers.end(), [&](const auto& n) { return n.first == config_.keep_best; });
@@ -22,7 +22,8 @@ void LoopWatch::observe(std::int64_t step, const LoopNumbers& numbers, bool comp
   const auto alarm = guard_.observe(step, numbers);
   if (!alarm) return;
   ++explosions_;
-  const std::string text = alarm_text(stage_, *alarm, config_.explosion_factor);
+  const std::string text = alarm_text(stage_, *alarm, config_.explosion_factor,
+                                      remedies_ ? remedies_(alarm->number) : "a lower rate.peak, a longer rate.warmup_steps, adamw.clip = 1");
   if (config_.on_explosion != "warn") throw ExplodedError(text, alarm->began);
   observer_.warning(text + " (--on-explosion stop or rewind acts on it)");
 }

@@ -5,6 +5,7 @@
 // a later rewind may go back to.)
 #pragma once
 
+#include <functional>
 #include <limits>
 #include <string>
 #include <utility>
@@ -41,8 +42,9 @@ class LoopWatch {
  public:
   static constexpr int most_rewinds = 5;
 
-  // The observer gets the warnings, and must outlive it.
-  LoopWatch(std::string stage, WatchConfig config, LoopObserver& observer);
+  // The observer gets the warnings, and must outlive it. `remedies` of a number that explodes are part of them; may be empty.
+  using Remedies = std::function<std::string(const std::string& number)>;
+  LoopWatch(std::string stage, WatchConfig config, Remedies remedies, LoopObserver& observer);
 
   // The numbers of one step; `complete`: all that metrics.csv gets. ExplodedError; ConfigError when keep_best names none of a complete list.
   void observe(std::int64_t step, const LoopNumbers& numbers, bool complete);
@@ -64,6 +66,7 @@ class LoopWatch {
  private:
   std::string stage_;
   WatchConfig config_;
+  Remedies remedies_;
   LoopObserver& observer_;
   ExplosionGuard guard_;
   double rate_scale_ = 1, sum_ = 0, best_ = std::numeric_limits<double>::infinity();

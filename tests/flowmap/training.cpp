@@ -35,7 +35,7 @@ struct Recorder : LoopObserver {
   void hear(const std::string& what, std::int64_t step) { heard.push_back(what + " " + std::to_string(step)); }
   void message(const std::string& line) override { said.push_back(line); }
   void warning(const std::string& line) override { said.push_back("warning: " + line); }
-  void opening(const Stage& stage, const LoopConfig&, std::uint64_t) override { heard.push_back("opening " + stage.name); }
+  void opening(const TrainingSetup& setup) override { heard.push_back("opening " + setup.stage.name); }
   void started(std::int64_t step) override { hear("started", step); }
   bool found_done(std::int64_t step) override { return hear("found_done", step), incomplete; }
   void completing(std::int64_t step) override { hear("completing", step); }
@@ -248,7 +248,7 @@ TEST_CASE("run files: metrics, report and config beside the checkpoints; a secon
     Training t(folder.path());
     t.stage.fields = list_fields(t.loop);
     t.stage.preview = [](std::int64_t step, const fs::path& png) { write_atomically(png, "no png of step " + std::to_string(step)); };
-    QuietFiles files(folder.path(), {.tensorboard = false});
+    QuietFiles files({.tensorboard = false});
     t.run(files);
     const std::string csv = read_file(run / "metrics.csv");
     CHECK(csv_columns(csv) == Texts{"step", "time", "loss", "grad_norm", "lr", "twice"});
@@ -256,12 +256,12 @@ TEST_CASE("run files: metrics, report and config beside the checkpoints; a secon
     CHECK(has(read_file(run / "report.html"), "<svg"));
     CHECK(has(read_file(run / "config.toml"), "batch = 6"));
     CHECK(fs::exists(run / "samples" / "step-00000008.png"));
-    QuietFiles second(folder.path());
+    QuietFiles second;
     CHECK(has(message<ConfigError>([&] { t.run(second); }), "another process is writing to this run"));
   }
   fs::remove(run / "report.html");
   Training again(folder.path());
-  QuietFiles files(folder.path(), {.tensorboard = false});
+  QuietFiles files({.tensorboard = false});
   again.run(files);
   CHECK(fs::exists(run / "report.html"));
   CHECK(csv_curve(read_file(run / "metrics.csv"), "step", "loss").x == std::vector<double>{4, 8});
@@ -276,13 +276,13 @@ TEST_CASE("run files: rows after the checkpoint that a training resumes from are
   };
   const LogFiles which{.tensorboard = false, .html = false};
   {
-    QuietFiles files(folder.path(), which);
+    QuietFiles files(which);
     CHECK_THROWS_AS(t.run(files), std::bad_alloc);
   }
   CHECK(newest_step(t.options.checkpoints(t.stage)) == 3);
   Training rest(folder.path());
   rest.loop.log_every = 1;
-  QuietFiles files(folder.path(), which);
+  QuietFiles files(which);
   rest.run(files);
   CHECK(csv_curve(read_file(folder / "double" / "metrics.csv"), "step", "loss").x == std::vector<double>{1, 2, 3, 4, 5, 6, 7, 8});
 }
