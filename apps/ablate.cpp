@@ -24,10 +24,8 @@ void refuse_one_start_for_all(const Launch& launch) {
 }
 
 // --dry-run: writes nothing.
-void print_plan(DitDhConfig student, const std::vector<Variant>& list, const std::vector<std::int64_t>& seeds, Logger& log) {
-  const ShapesOnly shapes;
-  student.mean_flow = true;
-  log.info("student {}", training_size(parameter_count(DitDh(student, 0), true)));
+void print_plan(const Recipe& recipe, const std::vector<Variant>& list, const std::vector<std::int64_t>& seeds, Logger& log) {
+  log.info("student {}", training_size(stage_named(stage_name::mfd).parameters(recipe).trained));
   for (const Variant& v : list) log.info("{}", describe(v));
   if (seeds.size() > 1) log.info("{} trainings: seeds {}", list.size() * seeds.size(), fmt::join(seeds, ", "));
 }
@@ -59,10 +57,10 @@ class Runs {
 
 // Both parts of a training, from its newest checkpoint if there is one.
 Outcome train(TrainingRun& run, const Variant& v, const Trial& trial) {
-  if (!v.then) return run.train_mean_flow({trial.folder, "mfd", v.recipe.mfd, v.start, trial.seed});
+  if (!v.then) return run.train_mean_flow({trial.folder, stage_name::mfd, v.recipe.mfd, v.start, trial.seed});
   const std::string first = trial.folder + "/first";
-  if (run.train_mean_flow({first, "mfd", v.recipe.mfd, v.start, trial.seed}) == Outcome::stopped) return Outcome::stopped;
-  return run.train_mean_flow({trial.folder, "mfd", *v.then, first, trial.seed});
+  if (run.train_mean_flow({first, stage_name::mfd, v.recipe.mfd, v.start, trial.seed}) == Outcome::stopped) return Outcome::stopped;
+  return run.train_mean_flow({trial.folder, stage_name::mfd, *v.then, first, trial.seed});
 }
 
 // Finds the trial's folder by what decides its weights, and trains there. Divergence is a row of the table, not the end of it.
@@ -119,19 +117,14 @@ int measure_untrained(AblateConfig& config, Context& context) {
   if (comparison(config) != "derivative") throw ConfigError("--untrained: only --what derivative measures without training");
   if (context.launch.out.empty()) throw ConfigError("--out is missing: the folder for table.csv and report.html");
   Recipe& recipe = config.recipe;
-  if (!recipe.has_sizes()) {
-    const auto data = open_source(recipe.data, Split::train);
-    const PictureSize size = picture_size(*data, "the size of a step");
-    recipe.take_sizes(size.height, size.channels, static_cast<std::int64_t>(data->class_names().size()));
-  }
-  recipe.resolve();
+  recipe.resolve_with_data();
   const std::vector<std::int64_t> all = seeds(config);
   const DitDhConfig& d = recipe.dit;
   Findings f{.what = "derivative", .variants = variants(config), .trials = {}, .calls = {}, .busy = {}};
   f.subtitle = fmt::format("random weights: width {}, {} blocks; head width {}, {}; {} tokens of {} channels; batch {}", d.width, d.depth,
                            d.head_width, d.head_depth, d.input_size * d.input_size / (d.patch_size * d.patch_size), d.channels,
                            recipe.mfd.loop.batch);
-  if (context.launch.dry_run) return print_plan(recipe.dit, f.variants, all, context.log), exit_code::finished;
+  if (context.launch.dry_run) return print_plan(recipe, f.variants, all, context.log), exit_code::finished;
   measure(*untrained_subject(recipe), f, all, config.timing_rounds, context.log);
   const std::filesystem::path out = context.launch.out;
   publish(out / "ablate" / "untrained", f, out, context.log);
@@ -174,7 +167,7 @@ int ablate(AblateConfig& config, Context& context) {
   const std::vector<std::int64_t> all = seeds(config);
   Findings f{.what = comparison(config), .subtitle = {}, .variants = variants(config), .trials = {}, .busy = {}};
   f.calls = parse_steps(config.recipe.evaluate.steps);
-  if (context.launch.dry_run) return print_plan(run.recipe().dit, f.variants, all, context.log), exit_code::finished;
+  if (context.launch.dry_run) return print_plan(run.recipe(), f.variants, all, context.log), exit_code::finished;
 
   run.need_folder();
   run.preflight();

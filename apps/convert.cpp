@@ -19,7 +19,7 @@ struct ConvertCommand {
       "weights: a file (safetensors, PyTorch's .pt or .pth, .npz), an index of shards, a checkpoint or a run folder; a part of it as :ema",
       flag("from"));
     v("to", to, "file to write: .safetensors or .npz", flag("to"));
-    v("part", part, "of a file that holds several: encoder, decoder or dit; empty: all", one_of({"", "encoder", "decoder", "dit"}),
+    v("part", part, "of a file that holds several: encoder, decoder or dit; empty: all", one_of({"", weights_part::encoder, weights_part::decoder, weights_part::dit}),
       flag("part"));
     v("names", names, "style of the names written: ours (Hugging Face's for encoders), meta (Meta's DINOv2), rae (with RAE's prefixes)",
       one_of({"ours", "meta", "rae"}), flag("names"));

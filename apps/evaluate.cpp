@@ -17,7 +17,8 @@ struct EvaluateCommand {
   template <class V>
   void visit(V&& v) {
     v("stage", stages,
-      "score these instead of everything in the run: reconstruction, teacher, cmt, mfd, mft, last (of mft, mfd, cmt), ablate/WHAT/VARIANT",
+      fmt::format("score these instead of everything in the run: {}, last (of {}), ablate/WHAT/VARIANT", fmt::join(scored_names(), ", "),
+                  newest_first(stages_that_make(Makes::flow_map))),
       flag("stage"));
     v("only", only, "the old name of --stage", flag("only"));
     v("csv", csv, "table that gains the scores; empty: scores.csv in the run's folder, and then report.html is written anew too",

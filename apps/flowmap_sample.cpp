@@ -26,7 +26,11 @@ struct SampleCommand {
     v("solver", solver, "of the teacher", one_of({"euler", "heun"}), flag("solver"));
     v("guidance_from", guidance_from, "the teacher is guided at times from this", range(0, 1));
     v("guidance_to", guidance_to, "to this; 1 is noise", range(0, 1));
-    v("stage", stage, "of a run: whose weights: last (of mft, mfd, cmt), cmt, mfd, mft, or teacher", flag("stage"));
+    const std::vector<std::string> maps = stages_that_make(Makes::flow_map);
+    v("stage", stage,
+      fmt::format("of a run: whose weights: last (of {}), {}, or {}", newest_first(maps), fmt::join(maps, ", "),
+                  stage_that_makes(Makes::teacher).scored_as),
+      flag("stage"));
     v("reconstruct", images, "no samples: encode and decode these PNG or JPEG files, between commas", flag("reconstruct"));
     v("published", published, "weights without a run's folder");
     recipe.visit(v);
@@ -44,11 +48,11 @@ bool needs_names(const SampleCommand& c) { return !c.pictures.grid.empty() || (c
 Source open_run(const SampleCommand& c, TrainingRun& run) {
   run.need_folder();
   run.prepare_stats();
-  const auto model = c.stage == "teacher" ? run.load_teacher() : run.load_student(c.stage == "last" ? run.last_student() : c.stage);
+  const bool teacher = c.stage == stage_that_makes(Makes::teacher).scored_as;
+  const auto model = teacher ? run.load_teacher() : run.load_student(c.stage == "last" ? run.last_student() : c.stage);
   const DrawConfig draw = c.draw();
-  const LatentGenerator generate = c.stage == "teacher" ? ode_generator(run.guided(model, draw.interval), narrow<int>(draw.calls, "calls") + 1,
-                                                                        run.latent_shift(), draw.solver)
-                                                        : flow_map_generator(model, narrow<int>(draw.calls, "calls"));
+  const LatentGenerator generate = teacher ? run.teacher_generator(model, draw.calls + 1, draw.interval, draw.solver)
+                                           : flow_map_generator(model, narrow<int>(draw.calls, "calls"));
   Rae& rae = run.autoencoder();
   Source source;
   source.latent = {rae.latent_channels(), rae.latent_size(), rae.latent_size()};

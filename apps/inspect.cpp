@@ -9,7 +9,7 @@
 #include "apps/support/limits.h"
 #include "apps/support/program.h"
 #include "apps/train/costs.h"
-#include "apps/train/recipe.h"
+#include "apps/train/latents.h"
 #include "autodiff/inspect.h"
 #include "data/source.h"
 #include "flowmap/velocity.h"
@@ -22,6 +22,12 @@ using namespace fm;
 
 namespace {
 
+std::vector<std::string> planned_stages() {
+  std::vector<std::string> names = generator_stages();
+  names.insert(names.begin(), {"", "all"});
+  return names;
+}
+
 struct InspectCommand {
   Recipe recipe;
   PlanConfig planned;
@@ -33,17 +39,17 @@ struct InspectCommand {
       flag("checkpoint"));
     v("tensors", tensors, "list the tensors of the checkpoint", flag("tensors"));
     v("step", step, "instead: run one training step of the config's DiT on random data (fm or mf) and show its memory",
-      one_of({"", "fm", "mf"}), flag("step"));
+      one_of({"", stage_name::fm, "mf"}), flag("step"));
     v("tape", tape, "print the tape of that step", flag("tape"));
     v("flops", flops, "instead: parameters and multiply-adds of the published models, or of this one by module", alone("all"),
       flag("flops"));
-    v("profile", profile, "instead: where the time of a training step of the config's DiT goes: fm, mft or mfd", one_of({"", "fm", "mft", "mfd"}),
+    v("profile", profile, "instead: where the time of a training step of the config's DiT goes: fm, mft or mfd", one_of({"", stage_name::fm, stage_name::mft, stage_name::mfd}),
       flag("profile"));
     v("profile_steps", profile_steps, "steps that are profiled, after two more", range(1, 1e6), flag("profile-steps"));
     v("csv", csv, "of --flops, --profile and --plan: as comma-separated values", flag("csv"));
     v("machine", machine, "instead: what this machine can do at most, measured", flag("machine"));
     v("plan", plan, "instead: memory, traffic and time of the config's stages on GPUs, on paper, or of this one in full", alone("all"),
-      one_of({"", "all", "fm", "cmt", "mfd", "mft"}), flag("plan"));
+      ChoiceRule{planned_stages()}, flag("plan"));
     planned.visit(v);
     recipe.visit(v);
   }
@@ -69,15 +75,6 @@ void show_checkpoint(const InspectCommand& c, Context& context) {
   for (const UnreadEntry& entry : w.unread) print_result("{:<60} not read: {}\n", one_line(entry.name), entry.why);
 }
 
-void resolve_sizes(InspectCommand& c) {
-  if (!c.recipe.has_sizes()) {
-    const auto data = open_source(c.recipe.data, Split::train);
-    const PictureSize size = picture_size(*data, "the size of a step");
-    c.recipe.take_sizes(size.height, size.channels, static_cast<std::int64_t>(data->class_names().size()));
-  }
-  c.recipe.resolve();
-}
-
 // ConfigError where a step of this stage cannot fit.
 void check_memory(const Recipe& recipe, const std::string& stage) {
   const std::string p = beyond_memory(static_cast<double>(stage_cost(recipe, stage).memory()), "a step of " + stage,
@@ -87,22 +84,19 @@ void check_memory(const Recipe& recipe, const std::string& stage) {
 
 // Random latents stand for data: memory and the tape do not depend on the values.
 void show_step(InspectCommand& c) {
-  resolve_sizes(c);
+  c.recipe.resolve_with_data();
   const bool mean_flow_step = c.step == "mf";
-  check_memory(c.recipe, mean_flow_step ? "mfd" : "fm");
-  const LoopConfig& loop = mean_flow_step ? c.recipe.mfd.loop : c.recipe.fm.loop;
-  DitDhConfig config = c.recipe.dit;
-  config.mean_flow = mean_flow_step;
+  const std::string stage = mean_flow_step ? stage_name::mfd : stage_name::fm;
+  check_memory(c.recipe, stage);
+  const LoopConfig& loop = stage_loop(c.recipe, stage);
+  const DitDhConfig config = mean_flow_step ? c.recipe.flow_map_net() : c.recipe.teacher_net();
   std::optional<DitDh> held;
   {
     const OpName name("weights");  // apart from what the step holds
     held.emplace(config, 1);
   }
   const DitDh& model = *held;
-  const Samples samples = consecutive(0, loop.batch);
-  const Batch batch{random_normal_rows(samples, {config.channels, config.input_size, config.input_size}, {1, 1}),
-                    Tensor::zeros({loop.batch}, DType::i64),
-                    {1, 0, samples}};
+  const Batch batch = random_batch(config, loop.batch, 1);
   const std::size_t before = memory_stats().live;
   reset_memory_peak();
   Tape tape;
@@ -128,7 +122,7 @@ int inspect(InspectCommand& c, Context& context) {
   else if (c.machine) print_result("{}", machine_table());
   else if (!c.step.empty()) show_step(c);
   else {
-    resolve_sizes(c);
+    c.recipe.resolve_with_data();
     if (!c.profile.empty()) check_memory(c.recipe, c.profile);
     print_result("{}", c.plan.empty()    ? profile_step(c.recipe, c.profile, c.profile_steps, c.csv)
                      : c.plan == "all" ? plan_of_recipe(c.recipe, c.planned, c.csv)

@@ -31,8 +31,8 @@ bool decides_nothing(const std::string& path) {
 
 // Fields that this training reads beside what its checkpoints of earlier stages hold.
 bool is_read(const std::string& path) {
-  for (const char* part : {"mfd.", "dit.", "rae.", "latents."})
-    if (path.starts_with(part)) return !decides_nothing(path);
+  for (const std::string part : {stage_name::mfd, "dit", "rae", "latents"})
+    if (path.starts_with(part + ".")) return !decides_nothing(path);
   for (const char* key : {"data", "image_size", "channels", "classes", "guidance", "watch.on_explosion", "watch.explosion_factor"})
     if (path == key) return true;
   return false;

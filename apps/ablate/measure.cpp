@@ -141,7 +141,7 @@ double evaluations_a_step(const Variant& variant) {
   Recipe recipe = variant.recipe;
   const auto of = [&](const MfStage& stage) {
     recipe.mfd = stage;
-    const StageCost cost = stage_cost(recipe, "mfd");
+    const StageCost cost = stage_cost(recipe, stage_name::mfd);
     const double passes = (cost.forward + cost.tangent + cost.backward + cost.recompute + cost.targets) / cost.forward;
     return static_cast<double>(stage.loop.steps) * passes * static_cast<double>(stage.loop.batch);
   };

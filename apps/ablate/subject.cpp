@@ -7,10 +7,6 @@
 namespace fm {
 namespace {
 
-VelocityNet guided_by(VelocityNet teacher, double guidance, std::int64_t classes) {
-  return guidance == 1 ? teacher : cfg(std::move(teacher), guidance, classes);
-}
-
 class TrainedSubject : public Subject {
  public:
   explicit TrainedSubject(TrainingRun& run) : run_(run) {}
@@ -22,7 +18,7 @@ class TrainedSubject : public Subject {
   }
   VelocityNet velocity(double guidance) override {
     if (!teacher_) teacher_ = run_.load_teacher();
-    return guided_by(teacher_, guidance, run_.recipe().classes);
+    return guided(teacher_, guidance, run_.recipe().classes);
   }
   Batch batch(std::uint64_t seed) override {
     const std::int64_t rows = run_.recipe().mfd.loop.batch;
@@ -46,8 +42,7 @@ void fill_at_random(DitDh& model, std::uint64_t key) {
   });
 }
 
-std::shared_ptr<DitDh> random_model(DitDhConfig config, bool mean_flow, std::uint64_t key) {
-  config.mean_flow = mean_flow;
+std::shared_ptr<DitDh> random_model(const DitDhConfig& config, std::uint64_t key) {
   auto model = std::make_shared<DitDh>(config, key);
   fill_at_random(*model, key);
   return model;
@@ -56,17 +51,14 @@ std::shared_ptr<DitDh> random_model(DitDhConfig config, bool mean_flow, std::uin
 class UntrainedSubject : public Subject {
  public:
   explicit UntrainedSubject(const Recipe& recipe)
-      : recipe_(recipe), teacher_(random_model(recipe.dit, false, 1)), student_(random_model(recipe.dit, true, 2)) {
+      : recipe_(recipe), teacher_(random_model(recipe.teacher_net(), 1)), student_(random_model(recipe.flow_map_net(), 2)) {
     set_trainable(*teacher_, false);
   }
 
   std::shared_ptr<const DitDh> student(const std::string&) override { return student_; }
-  VelocityNet velocity(double guidance) override { return guided_by(teacher_, guidance, recipe_.classes); }
+  VelocityNet velocity(double guidance) override { return guided(teacher_, guidance, recipe_.classes); }
   Batch batch(std::uint64_t seed) override {
-    const DitDhConfig& d = recipe_.dit;
-    const Samples samples = consecutive(0, recipe_.mfd.loop.batch);
-    return {random_normal_rows(samples, {d.channels, d.input_size, d.input_size}, {seed, 1}),
-            Tensor::zeros({recipe_.mfd.loop.batch}, DType::i64), {seed, 0, samples}};
+    return random_batch(recipe_.dit, recipe_.mfd.loop.batch, seed);
   }
 
  private:

@@ -48,19 +48,19 @@ std::vector<Variant> comparison_of(const AblateConfig& c) {
     for (const std::string& precision : c.precisions) {
       const std::size_t first = list.size();
       const std::string suffix = precision == "f32" ? "" : "-" + precision;
-      add("jvp" + suffix, "cmt", with_jvp(base));
-      for (double delta : c.deltas) add(fmt::format("fd-{:g}{}", delta, suffix), "cmt", with_difference(base, delta));
+      add("jvp" + suffix, stage_name::cmt, with_jvp(base));
+      for (double delta : c.deltas) add(fmt::format("fd-{:g}{}", delta, suffix), stage_name::cmt, with_difference(base, delta));
       for (std::size_t i = first; i < list.size(); ++i) list[i].recipe.dit.precision = precision;
     }
   } else if (what == "init") {
-    for (const char* start : {"random", "fm", "cmt"}) add(start, start, base);
+    for (const char* start : {"random", stage_name::fm, stage_name::cmt}) add(start, start, base);
   } else if (what == "scheme") {
-    add("mft", "cmt", from_data(base));
-    add("mfd", "cmt", base);
+    add(stage_name::mft, stage_name::cmt, from_data(base));
+    add(stage_name::mfd, stage_name::cmt, base);
     const std::int64_t half = base.loop.steps / 2;
-    add("mfd-then-mft", "cmt", stretched(base, half), stretched(from_data(base), base.loop.steps - half));
+    add("mfd-then-mft", stage_name::cmt, stretched(base, half), stretched(from_data(base), base.loop.steps - half));
   } else {
-    add("mfd", "cmt", base);
+    add(stage_name::mfd, stage_name::cmt, base);
   }
   return list;
 }
@@ -70,9 +70,12 @@ struct Varied {
   std::vector<std::string> values;
 };
 
+// Whether the key is of the stage that variants train.
+bool is_trained(const std::string& key) { return key.starts_with(std::string(stage_name::mfd) + "."); }
+
 // What a training from the run's checkpoints reads; sizes and earlier stages are those of the run.
 void refuse_unread(const std::string& key) {
-  if (key.starts_with("mfd.") || key == "guidance" || key == "dit.precision") return;
+  if (is_trained(key) || key == "guidance" || key == "dit.precision") return;
   throw ConfigError(fmt::format(
       "--vary {}: ablate trains the last stage from the run's checkpoints, so it varies mfd.*, guidance and dit.precision; for other "
       "settings train runs of their own",
@@ -96,7 +99,7 @@ Varied parse_vary(const std::string& text, Recipe& recipe) {
 void assign(Variant& variant, const std::string& key, const std::string& value) {
   const std::string where = fmt::format("--vary {}", key);
   set_from_text(find_field(list_fields(variant.recipe), key, where), value, where);
-  if (!variant.then || !key.starts_with("mfd.")) return;
+  if (!variant.then || !is_trained(key)) return;
   Recipe second = variant.recipe;
   second.mfd = *variant.then;
   set_from_text(find_field(list_fields(second), key, where), value, where);

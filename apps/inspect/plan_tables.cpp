@@ -47,7 +47,7 @@ std::vector<Row> rows_of(const StagePlan& w, const StagePlan& s, const PlanConfi
   cost("backward", "flops_backward", "FLOP", &StageCost::backward);
   cost("recompute", "flops_recompute", "FLOP", &StageCost::recompute);
   cost("teacher", "flops_teacher", "FLOP", &StageCost::targets);
-  cost("encoder", "flops_encoder", "FLOP", &StageCost::encoder);
+  cost(stage_name::encoder, "flops_encoder", "FLOP", &StageCost::encoder);
   add("in all", "flops", "FLOP", [](const StagePlan& p) { return p.cost.flops(); });
   rows.push_back({"memory of a GPU", "", ""});
   cost("weights", "memory_weights", "B", &StageCost::weights);
@@ -92,8 +92,6 @@ std::string line_of(const Row& r, bool csv) {
 }
 
 // ---- all stages -----------------------------------------------------------------------------------------------------------------------
-
-constexpr const char* flow_stages[] = {"fm", "cmt", "mfd", "mft"};
 
 // What a report implies, for the FLOPs of the recipe and for those of the released code.
 struct Implied {
@@ -176,13 +174,13 @@ std::string plan_of_recipe(Recipe& recipe, PlanConfig config, bool csv) {
   take_precision(recipe, config);
   std::vector<StagePlan> plans, sharded;
   double days = 0;
-  for (const char* stage : flow_stages) {
+  for (const std::string& stage : generator_stages()) {
     if (stage_loop(recipe, stage).steps == 0) continue;
     plans.push_back(plan_stage(recipe, stage, config, false));
     sharded.push_back(plan_stage(recipe, stage, config, true));
     days += gpu_days(plans.back(), config);
   }
-  if (plans.empty()) throw ConfigError("--plan: no stage of the config has steps; name one, as --plan mfd");
+  if (plans.empty()) throw ConfigError(fmt::format("--plan: no stage of the config has steps; name one, as --plan {}", stage_name::mfd));
   std::vector<Implied> reported;
   for (const ReportedRun& run : reported_runs())
     if (is_recipe_of(run, recipe)) reported.push_back(implied_by(run, plans));

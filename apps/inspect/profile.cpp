@@ -7,6 +7,7 @@
 #include <chrono>
 #include <functional>
 
+#include "apps/train/latents.h"
 #include "flowmap/objective/flow_matching.h"
 #include "flowmap/objective/mean_flow.h"
 #include "nn/optim/adamw.h"
@@ -44,19 +45,16 @@ struct Trainer {
   Batch batch;
   const Recipe& recipe;
 
-  Trainer(const Recipe& r, const DitDhConfig& config, DitDhConfig one_time, std::int64_t rows)
-      : model(std::make_shared<DitDh>(config, 1)),
-        average(std::make_shared<DitDh>(config, 1)),
-        teacher_net(std::make_shared<DitDh>((one_time.mean_flow = false, one_time), 2)),
+  Trainer(const Recipe& r, std::int64_t rows)
+      : model(std::make_shared<DitDh>(r.flow_map_net(), 1)),
+        average(std::make_shared<DitDh>(r.flow_map_net(), 1)),
+        teacher_net(std::make_shared<DitDh>(r.teacher_net(), 2)),
         optimizer(named_parameters(*model)),
+        batch(random_batch(r.dit, rows, 1)),
         recipe(r) {
     set_trainable(*average, false);
     set_trainable(*teacher_net, false);
     optimizer.add_average(named_parameters(*average), 0.999);
-    const Samples samples = consecutive(0, rows);
-    batch = {random_normal_rows(samples, {config.channels, config.input_size, config.input_size}, {1, 1}),
-             Tensor::zeros({rows}, DType::i64),
-             {1, 0, samples}};
   }
 
   VelocityNet teacher_velocity() const {
@@ -67,10 +65,10 @@ struct Trainer {
   }
 
   Var loss(const std::string& kind) const {
-    if (kind == "fm") return flow_matching(diagonal(model), batch, recipe.fm.objective).loss;
+    if (kind == stage_name::fm) return flow_matching(diagonal(model), batch, recipe.fm.objective).loss;
     MeanFlowConfig config = recipe.mfd.objective;
     config.pairs.exact_share = true;
-    return mean_flow(model, batch, kind == "mfd" ? teacher(teacher_velocity()) : one_point(), config).loss;
+    return mean_flow(model, batch, kind == stage_name::mfd ? teacher(teacher_velocity()) : one_point(), config).loss;
   }
   void step(const std::string& kind) {
     Tape tape;
@@ -143,11 +141,10 @@ std::string machine_table() {
 }
 
 std::string profile_step(Recipe& recipe, const std::string& kind, std::int64_t steps, bool csv) {
-  DitDhConfig config = recipe.dit;
-  config.mean_flow = true;
-  const LoopConfig& loop = kind == "fm" ? recipe.fm.loop : recipe.mfd.loop;
+  const DitDhConfig& config = recipe.dit;
+  const LoopConfig& loop = kind == stage_name::fm ? recipe.fm.loop : recipe.mfd.loop;
   const std::int64_t rows = loop.micro_batch > 0 ? std::min(loop.micro_batch, loop.batch) : loop.batch;
-  Trainer trainer(recipe, config, config, rows);
+  Trainer trainer(recipe, rows);
   for (int i = 0; i < 2; ++i) trainer.step(kind);  // fills the allocator's lists
   const std::size_t before = memory_stats().live;
   reset_memory_peak();

@@ -9,11 +9,11 @@ namespace fm {
 // Facts: mfrae.md 5.3, 6, 7.2. The teacher at 512 pixels has no number.
 const std::vector<ReportedRun>& reported_runs() {
   static const std::vector<ReportedRun> list = {
-      {256, {{"fm", 1000800, 1024}}, 78},
-      {256, {{"cmt", 27000, 8}}, 2.1},
-      {256, {{"mfd", 180000, 256}}, 21},
-      {512, {{"cmt", 0, 8}}, 8},
-      {512, {{"mfd", 20000, 128}, {"mft", 10000, 128}}, 9},
+      {256, {{stage_name::fm, 1000800, 1024}}, 78},
+      {256, {{stage_name::cmt, 27000, 8}}, 2.1},
+      {256, {{stage_name::mfd, 180000, 256}}, 21},
+      {512, {{stage_name::cmt, 0, 8}}, 8},
+      {512, {{stage_name::mfd, 20000, 128}, {stage_name::mft, 10000, 128}}, 9},
   };
   return list;
 }
@@ -30,8 +30,7 @@ bool is_recipe_of(const ReportedRun& run, const Recipe& r) {
 }
 
 double released_flops(const StageCost& c) {
-  const bool mean_flow = c.name == "mfd" || c.name == "mft";
-  return mean_flow ? 3 * (c.forward + c.backward) + c.targets + c.encoder : c.flops();
+  return stage_named(c.name).mean_flow != nullptr ? 3 * (c.forward + c.backward) + c.targets + c.encoder : c.flops();
 }
 
 double implied_utilisation(double flops, double gpu_days) { return flops / (gpu_days * 86400 * known_gpu("h100").tf32); }

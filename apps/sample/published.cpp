@@ -64,18 +64,18 @@ template <class M> std::unique_ptr<M> model_of(const std::string& role, Weights 
 }
 
 std::unique_ptr<DitDh> open_dit(const std::string& role, const std::string& file, const std::string& precision, const Warn& warn, const Say& say) {
-  Weights weights = load_part(file, "dit", warn);
+  Weights weights = load_part(file, weights_part::dit, warn);
   DitDhConfig config = dit_dh_config_of(weights);
   config.precision = precision;
   return model_of<DitDh>(role, std::move(weights), config, say);
 }
 
 std::unique_ptr<RaeDecoder> open_decoder(const PublishedConfig& c, const Warn& warn, const Say& say) {
-  Weights weights = load_part(c.decoder, "decoder", warn);
+  Weights weights = load_part(c.decoder, weights_part::decoder, warn);
   RaeDecoderConfig config = rae_decoder_config_of(weights);
   if (c.decoder_heads > 0) config.heads = c.decoder_heads;
   config.precision = c.precision;
-  return model_of<RaeDecoder>("decoder", std::move(weights), config, say);
+  return model_of<RaeDecoder>(weights_part::decoder, std::move(weights), config, say);
 }
 
 void check_fit(const Models& m, const PublishedConfig& c) {
@@ -100,9 +100,7 @@ LatentGenerator generator(const Models& m, const DrawConfig& draw) {
     if (draw.guidance != 1 || m.weak) throw ConfigError("guidance is for a teacher; this --dit is a flow map, which learned its guidance");
     return flow_map_generator(m.dit, narrow<int>(draw.calls, "calls"));
   }
-  VelocityNet v = m.dit;
-  if (m.weak) v = autoguidance(v, m.weak, draw.guidance, draw.interval);
-  else if (draw.guidance != 1) v = cfg(v, draw.guidance, c.classes, draw.interval);
+  VelocityNet v = m.weak ? autoguidance(m.dit, m.weak, draw.guidance, draw.interval) : guided(m.dit, draw.guidance, c.classes, draw.interval);
   const double shift = shift_for_dimension(c.channels * c.input_size * c.input_size);
   return ode_generator(std::move(v), narrow<int>(draw.calls, "calls") + 1, shift, draw.solver);
 }
@@ -112,7 +110,7 @@ LatentGenerator generator(const Models& m, const DrawConfig& draw) {
 Source open_published(const PublishedConfig& config, const DrawConfig& draw, const Warn& warn, const Say& say) {
   check_files(config);
   const auto m = std::make_shared<Models>();
-  m->dit = open_dit("dit", config.dit, config.precision, warn, say);
+  m->dit = open_dit(weights_part::dit, config.dit, config.precision, warn, say);
   m->decoder = open_decoder(config, warn, say);
   if (config.stats != "none") {
     m->stats = load_stats(config.stats, warn);

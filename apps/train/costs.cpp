@@ -1,5 +1,7 @@
 #include "apps/train/costs.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -7,6 +9,7 @@
 #include "nn/flops/activations.h"
 #include "nn/flops/count.h"
 #include "nn/optim/shards.h"
+#include "tensor/error.h"
 
 namespace fm {
 namespace {
@@ -15,32 +18,22 @@ constexpr std::int64_t f32 = 4;
 
 double flops_of(const DitDhConfig& config) { return 2 * static_cast<double>(total(cost_table(config)).macs()); }
 
-struct Parameters {
-  std::int64_t all = 0, trained = 0;
-};
-
-Parameters parameters_of(const DitDhConfig& config) {
-  const ShapesOnly shapes;
-  const DitDh model(config);
-  return {parameter_count(model), parameter_count(model, true)};
-}
-
 // Of those whose moments and averages lie on one rank when they are kept in parts: the rank's with most bytes.
-Parameters owned_parameters(const DitDhConfig& config, int ranks) {
+ParameterCount owned_parameters(const DitDhConfig& config, int ranks) {
   const ShapesOnly shapes;
   DitDh model(config);
   const std::vector<NamedParameter> list = named_parameters(model);
   std::vector<std::int64_t> sizes;
   for (const NamedParameter& p : list) sizes.push_back(p.parameter->value.numel());
   const std::vector<int> owners = balanced_owners(sizes, ranks);
-  std::vector<Parameters> of(static_cast<std::size_t>(ranks));
+  std::vector<ParameterCount> of(static_cast<std::size_t>(ranks));
   for (std::size_t i = 0; i < list.size(); ++i) {
-    Parameters& own = of[static_cast<std::size_t>(owners[i])];
+    ParameterCount& own = of[static_cast<std::size_t>(owners[i])];
     own.all += sizes[i];
     if (list[i].parameter->trainable) own.trained += sizes[i];
   }
-  const auto values = [](const Parameters& p) { return p.all + 2 * p.trained; };
-  return *std::max_element(of.begin(), of.end(), [&](const Parameters& a, const Parameters& b) { return values(a) < values(b); });
+  const auto values = [](const ParameterCount& p) { return p.all + 2 * p.trained; };
+  return *std::max_element(of.begin(), of.end(), [&](const ParameterCount& a, const ParameterCount& b) { return values(a) < values(b); });
 }
 
 std::int64_t rows_in(const std::vector<RowRange>& parts) { return parts.back().first + parts.back().count - parts.front().first; }
@@ -59,12 +52,6 @@ double encoder_flops(const Recipe& r, std::int64_t batch) {
   return 2 * static_cast<double>(batch) * static_cast<double>(total(cost_table(r.rae.encoder, seen)).macs());
 }
 
-// Further passes that the derivative takes, by rows with s < t: with the values (jvp), or without history (differences).
-double derivative_passes(const std::string& kind) {
-  if (kind == "jvp" || kind == "forward" || kind == "backward") return 1;
-  return kind == "semi" ? 3 : 2;
-}
-
 void add_activations(StageCost& c, DitDhConfig config, std::int64_t rows) {
   c.rows = rows;
   config.recompute = false;
@@ -76,50 +63,62 @@ void add_activations(StageCost& c, DitDhConfig config, std::int64_t rows) {
 
 }  // namespace
 
+FlowWork work_of(const FmStage&) { return {}; }
+
+FlowWork work_of(const CmtConfig& c) {
+  return {.rows = c.pairs, .teacher = static_cast<double>(c.points - 1) * (c.solver == "heun" ? 2 : 1)};
+}
+
+FlowWork work_of(const MfStage& stage) {
+  const MeanFlowConfig& c = stage.objective;
+  return {.tangent = (1 - c.pairs.diagonal_share) * c.derivative.evaluations(),
+          .teacher = teacher_share(stage.velocity) > 0 ? 1.0 : 0.0};
+}
+
+FlowWork work_of(const MapStage& stage) {
+  if (stage.objective.name == CmtConfig::name) return work_of(std::get<CmtConfig>(stage.objective.entries));
+  const Needs needs = stage.objective.chosen("map.objective").needs;
+  return {.tangent = needs.evaluations - 3, .teacher = needs.teacher || teacher_share(stage.velocity) > 0 ? 1.0 : 0.0};
+}
+
 const LoopConfig& stage_loop(const Recipe& r, const std::string& name) {
-  return name == "fm" ? r.fm.loop : name == "cmt" ? r.cmt.loop : name == "mfd" ? r.mfd.loop : r.mft.loop;
+  const StageSpec& stage = stage_named(name);
+  if (stage.loop == nullptr) throw ConfigError(fmt::format("stage {} has no training", name));
+  return stage.loop(r);
 }
 
 StageCost stage_cost(const Recipe& r, const std::string& name, int ranks, bool sharded) {
-  const bool flow_matching = name == "fm", cmt = name == "cmt";
-  const MfStage& mf = name == "mft" ? r.mft : r.mfd;
-  StageCost c{.name = name, .loop = &stage_loop(r, name)};
-  DitDhConfig teacher = r.dit, model = r.dit;
-  teacher.mean_flow = false, model.mean_flow = !flow_matching;
+  const StageSpec& stage = stage_named(name);
+  if (!stage.is_generator()) throw ConfigError(fmt::format("stage {} trains no generator: want {}", name, words(generator_stages(), "or")));
+  StageCost c{.name = name, .loop = &stage.loop(r)};
+  const DitDhConfig teacher = r.teacher_net(), model = stage.makes == Makes::teacher ? teacher : r.flow_map_net();
+  const FlowWork work = stage.work(r);
+  const ShapesOnly shapes;
 
-  const Parameters own = parameters_of(model);
+  const ParameterCount own = stage.parameters(r);
   c.trained = own.trained, c.frozen = own.all - own.trained;
-  const bool taught = cmt || (!flow_matching && teacher_share(mf.velocity) > 0);
-  if (taught) c.teacher = parameters_of(teacher).all;
+  if (work.teacher > 0) c.teacher = parameter_count(DitDh(teacher));
 
-  const double batch = static_cast<double>(c.loop->batch), rows = cmt ? batch * static_cast<double>(r.cmt.objective.pairs) : batch;
-  c.forward = rows * flops_of(model);
+  const double batch = static_cast<double>(c.loop->batch);
+  c.forward = batch * static_cast<double>(work.rows) * flops_of(model);
   c.backward = 2 * c.forward;
   if (r.dit.recompute) c.recompute = c.forward;
-  if (!flow_matching && !cmt) {
-    const PairConfig& pairs = mf.objective.pairs;
-    c.tangent = (1 - pairs.diagonal_share) * derivative_passes(mf.objective.derivative.kind) * c.forward;
-  }
-  const double guided = r.guidance == 1 ? 1 : 2;
-  if (cmt)
-    c.targets =
-        static_cast<double>(r.cmt.objective.points - 1) * (r.cmt.objective.solver == "heun" ? 2 : 1) * guided * batch * flops_of(teacher);
-  else if (taught) c.targets = guided * batch * flops_of(teacher);
-  if (!cmt) c.encoder = encoder_flops(r, c.loop->batch);
+  c.tangent = work.tangent * c.forward;
+  if (work.teacher > 0) c.targets = work.teacher * (r.guidance == 1 ? 1 : 2) * batch * flops_of(teacher);
+  if (stage.epochs) c.encoder = encoder_flops(r, c.loop->batch);
 
   const std::vector<RowRange> parts = most_rows(*c.loop, ranks);
   c.parts = std::ssize(parts);
   c.share = static_cast<double>(rows_in(parts)) / batch;
-  const Parameters kept = sharded ? owned_parameters(model, ranks) : own;
+  const ParameterCount kept = sharded ? owned_parameters(model, ranks) : own;
   c.owned = kept.trained;
   c.weights = f32 * own.all;
   c.gradients = f32 * own.trained * std::min<std::int64_t>(c.parts, ranks > 1 ? 3 : 2);
   c.optimiser = 2 * f32 * kept.trained;
   c.average = f32 * kept.all;
   c.teacher_weights = f32 * c.teacher;
-  const ShapesOnly shapes;
   c.autoencoder = f32 * (parameter_count(VitEncoder(r.rae.encoder)) + parameter_count(RaeDecoder(r.rae.decoder)));
-  add_activations(c, model, parts.front().count * (cmt ? r.cmt.objective.pairs : 1));
+  add_activations(c, model, parts.front().count * work.rows);
   c.activations = r.dit.recompute ? c.activations_recomputed : c.activations_kept;
   return c;
 }

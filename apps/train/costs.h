@@ -8,7 +8,7 @@
 
 #include <string>
 
-#include "apps/train/recipe.h"
+#include "apps/train/stages.h"
 
 namespace fm {
 
@@ -30,11 +30,16 @@ struct StageCost {
   std::int64_t memory() const { return weights + gradients + optimiser + average + teacher_weights + autoencoder + activations; }
 };
 
-// name: fm, cmt, mfd or mft, here and below.
+FlowWork work_of(const FmStage& stage);
+FlowWork work_of(const CmtConfig& objective);
+FlowWork work_of(const MfStage& stage);
+FlowWork work_of(const MapStage& stage);
+
+// ConfigError for a name that is not in the table of stages, or a stage without steps of its own.
 const LoopConfig& stage_loop(const Recipe& recipe, const std::string& name);
 
-// The recipe must be resolved and outlive the result. sharded: with --shard-optimizer. ConfigError where a batch has
-// fewer rows than there are ranks.
+// Of a stage that trains a generator: ConfigError for another one. The recipe must be resolved and outlive the result. sharded: with
+// --shard-optimizer. ConfigError where a batch has fewer rows than there are ranks.
 StageCost stage_cost(const Recipe& recipe, const std::string& name, int ranks = 1, bool sharded = false);
 
 }  // namespace fm

@@ -9,26 +9,20 @@ namespace {
 std::string gib(std::int64_t bytes) { return bytes_text(static_cast<double>(bytes)); }
 
 // "180000 steps of 256 in parts of 8: 46080000 images, 36.0 epochs". CMT sees no images, only labels.
-std::string steps_text(const LoopConfig& loop, std::int64_t images, bool trajectories = false) {
+std::string steps_text(const LoopConfig& loop, std::int64_t images, bool epochs) {
   const std::int64_t seen = loop.steps * loop.batch;
   const std::string parts = loop.micro_batch > 0 && loop.micro_batch < loop.batch ? fmt::format(" in parts of {}", loop.micro_batch) : "";
   const std::string what =
-      trajectories ? "trajectories" : fmt::format("images, {:.1f} epochs", static_cast<double>(seen) / static_cast<double>(images));
+      epochs ? fmt::format("images, {:.1f} epochs", static_cast<double>(seen) / static_cast<double>(images)) : "trajectories";
   return fmt::format("{} steps of {}{}: {} {}", loop.steps, loop.batch, parts, seen, what);
 }
 
-void other_stage(Logger& log, const std::string& name, std::int64_t parameters, const LoopConfig& loop, std::int64_t images) {
-  log.info("{:<8} {}", name, steps_text(loop, images));
-  log.info("  {}", training_size(parameters));
-}
-
-void flow_stage(Logger& log, const StageCost& c, std::int64_t images) {
-  log.info("{:<8} {}", c.name, steps_text(*c.loop, images, c.name == "cmt"));
+void describe_generator(Logger& log, const StageCost& c) {
   log.info("  parameters   {} trained, {} frozen{}", c.trained, c.frozen,
            c.teacher > 0 ? fmt::format("; {} of the teacher", c.teacher) : "");
   std::string flops = "forward " + flops_text(c.forward);
   for (const auto& [name, value] :
-       {std::pair{"tangent", c.tangent}, {"backward", c.backward}, {"recompute", c.recompute}, {"teacher", c.targets}, {"encoder", c.encoder}})
+       {std::pair{"tangent", c.tangent}, {"backward", c.backward}, {"recompute", c.recompute}, {"teacher", c.targets}, {stage_name::encoder, c.encoder}})
     if (value > 0) flops += fmt::format(", {} {}", name, flops_text(value));
   log.info("  a step       {}; {} in all", flops, flops_text(c.flops()));
   log.info("  memory       weights {}, gradients {}, optimiser {}, average {}{}, autoencoder {}", gib(c.weights), gib(c.gradients),
@@ -47,23 +41,16 @@ std::string training_size(std::int64_t parameters) {
 int TrainingRun::describe() {
   const std::int64_t images = recipe_.train_images > 0 ? recipe_.train_images : pictures()->count();
   Logger& log = context_.log;
-  const auto wanted = [&](const char* stage, const LoopConfig& loop, const std::string& given) {
-    return context_.command == stage || (context_.command == "pipeline" && loop.steps > 0 && given.empty());
-  };
   log.info("{}: {} images of {}x{}x{}, {} classes", recipe_.data, images, recipe_.channels, recipe_.image_size, recipe_.image_size,
            recipe_.classes);
   log.info("latents {}x{}x{}, {} for all images", recipe_.dit.channels, recipe_.dit.input_size, recipe_.dit.input_size,
            gib(4 * images * recipe_.dit.channels * recipe_.dit.input_size * recipe_.dit.input_size));
-  const ShapesOnly shapes;
-  if (wanted("judge", recipe_.judge.loop, recipe_.judge_weights))
-    other_stage(log, "judge", parameter_count(Judge(recipe_.judge.model), true), recipe_.judge.loop, images);
-  if (wanted("encoder", recipe_.encoder.loop, recipe_.encoder_weights))
-    other_stage(log, "encoder", parameter_count(VitEncoder(recipe_.rae.encoder), true), recipe_.encoder.loop, images);
-  if (wanted("decoder", recipe_.decoder.loop, recipe_.decoder_weights))
-    other_stage(log, "decoder", parameter_count(RaeDecoder(recipe_.rae.decoder), true), recipe_.decoder.loop, images);
-  for (const auto& [name, loop, given] : {std::tuple{"fm", &recipe_.fm.loop, recipe_.teacher_weights}, {"cmt", &recipe_.cmt.loop, ""},
-                                          {"mfd", &recipe_.mfd.loop, ""}, {"mft", &recipe_.mft.loop, ""}})
-    if (wanted(name, *loop, given)) flow_stage(log, stage_cost(recipe_, name), images);
+  for (const StageSpec& s : stage_table()) {
+    if (!trains(context_.command, s, recipe_)) continue;
+    log.info("{:<8} {}", s.name, steps_text(s.loop(recipe_), images, s.epochs));
+    if (s.is_generator()) describe_generator(log, stage_cost(recipe_, s.name));
+    else log.info("  {}", training_size(s.parameters(recipe_).trained));
+  }
   return exit_code::finished;
 }
 

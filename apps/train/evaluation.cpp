@@ -107,7 +107,8 @@ Evaluator::Evaluator(TrainingRun& run) : run_(run), test_(open_source(run.recipe
   check_evaluation(run.recipe().evaluate, test_->count());
   refuse_other_images(run.recipe(), *test_);
   const std::string& given = run.recipe().judge_weights;
-  const std::filesystem::path file = given.empty() ? run.root() / "judge" / "judge.safetensors" : std::filesystem::path(given);
+  const StageSpec& stage = stage_that_makes(Makes::classifier);
+  const std::filesystem::path file = given.empty() ? run.root() / stage.name / stage.file : std::filesystem::path(given);
   load_model(judge_, load_weights(file.string(), {}));
   judge_id_ = checksum(state_dict(judge_));
   Logger& log = run.context().log;
@@ -188,21 +189,23 @@ Score Evaluator::score_teacher() {
   const Recipe& r = run_.recipe();
   const std::shared_ptr<const DitDh> teacher = run_.load_teacher();
   const std::int64_t calls_a_step = r.guidance == 1 ? 1 : 2;  // guided: with the label and without
-  const Score of{.name = "teacher",
+  const StageSpec& stage = stage_that_makes(Makes::teacher);
+  const Score of{.name = stage.scored_as,
                  .calls = calls_a_step * (r.evaluate.teacher_points - 1),
-                 .stage = r.teacher_weights.empty() ? "fm" : r.teacher_weights,
-                 .step = run_.loaded_step("fm"),
+                 .stage = r.teacher_weights.empty() ? stage.name : r.teacher_weights,
+                 .step = run_.loaded_step(stage.name),
                  .checkpoint = checksum(state_dict(*teacher)),
                  .dtype = teacher->config.precision,
                  .guidance = r.guidance};
-  return score({of, ode_generator(run_.guided(teacher), narrow<int>(r.evaluate.teacher_points), run_.latent_shift())});
+  return score({of, run_.teacher_generator(teacher, r.evaluate.teacher_points)});
 }
 
 Score Evaluator::score_decoder() {
   const Recipe& r = run_.recipe();
   Rae& rae = run_.autoencoder();
   const std::vector<std::int64_t> rows = drawn_rows(reference_.rows, r.evaluate.samples);
-  Tally tally(judge_, "reconstruction", class_names(run_, *test_));
+  const StageSpec& stage = stage_that_makes(Makes::decoder);
+  Tally tally(judge_, stage.scored_as, class_names(run_, *test_));
   double squares = 0, spent = 0;
   const auto n = static_cast<std::int64_t>(rows.size()), batch = judged_at_a_time(r.image_size * r.image_size);
   for (std::int64_t i = 0; i < n; i += batch) {
@@ -216,22 +219,22 @@ Score Evaluator::score_decoder() {
     for (const std::int64_t row : part) labels.push_back(test_->label(row));
     tally.add(y, labels);
     squares += sum_squares(y - x.to(Device{}));
-    run_.context().log.status(fmt::format("reconstruction: {}/{} images", tally.count(), n));
+    run_.context().log.status(fmt::format("{}: {}/{} images", stage.scored_as, tally.count(), n));
   }
   run_.context().log.end_status();
-  const Score of{.name = "reconstruction",
+  const Score of{.name = stage.scored_as,
                  .psnr = -10 * std::log10(squares / static_cast<double>(n * r.channels * r.image_size * r.image_size)),
-                 .stage = r.decoder_weights.empty() ? "decoder" : r.decoder_weights,
-                 .step = run_.loaded_step("decoder"),
+                 .stage = r.decoder_weights.empty() ? stage.name : r.decoder_weights,
+                 .step = run_.loaded_step(stage.name),
                  .checkpoint = checksum(state_dict(rae))};
   return finished(of, tally, spent);
 }
 
 namespace {
 
-// The stages to score, in their order. ConfigError for a name that is none.
+// The names to score, in their order. ConfigError for one that is none.
 std::vector<std::string> chosen(const TrainingRun& run, const std::vector<std::string>& asked) {
-  const std::vector<std::string> all{"reconstruction", "teacher", "cmt", "mfd", "mft"};
+  const std::vector<std::string> all = scored_names();
   if (asked.empty()) return all;
   std::vector<std::string> list;
   for (const std::string& name : asked) {
@@ -242,9 +245,8 @@ std::vector<std::string> chosen(const TrainingRun& run, const std::vector<std::s
       list.push_back(name);
     else
       throw ConfigError(
-          fmt::format("--stage {}: want reconstruction, teacher, cmt, mfd, mft, last, or the folder of an ablation's variant, such as "
-                      "ablate/derivative/jvp",
-                      name));
+          fmt::format("--stage {}: want {}, last, or the folder of an ablation's variant, such as ablate/derivative/jvp", name,
+                      fmt::join(all, ", ")));
   }
   return list;
 }
@@ -284,13 +286,14 @@ std::vector<Score> evaluate_run(TrainingRun& run, const EvaluateRequest& request
     scores.push_back(s);
     each(s);
   };
-  for (const std::string& stage : stages) {
-    if (stage == "reconstruction")
+  for (const std::string& name : stages) {
+    if (name == stage_that_makes(Makes::decoder).scored_as) {
       add(evaluator.score_decoder());
-    else if (stage == "teacher" && c.teacher && run.has_teacher())
-      add(evaluator.score_teacher());
-    else if (stage != "teacher" && run.has(stage))
-      evaluator.score_student(stage, stage, parse_steps(c.steps), add);
+    } else if (name == stage_that_makes(Makes::teacher).scored_as) {
+      if (c.teacher && run.has_teacher()) add(evaluator.score_teacher());
+    } else if (run.has(name)) {
+      evaluator.score_student(name, name, parse_steps(c.steps), add);
+    }
   }
   if (scores.empty())
     throw ConfigError(fmt::format("there is nothing to evaluate in {} for stage {}", run.root().string(), fmt::join(stages, ", ")));

@@ -62,7 +62,7 @@ void check_evaluation(const EvaluateConfig& config, std::int64_t test_images);
 
 // What evaluate_run scores of a run.
 struct EvaluateRequest {
-  std::vector<std::string> stages;  // reconstruction, teacher, cmt, mfd, mft, last, or the folder of an ablation's variant; none: all
+  std::vector<std::string> stages;  // of scored_names(), last, or the folder of an ablation's variant; none: all
   std::filesystem::path features;   // .npz for the features; empty: none
 };
 

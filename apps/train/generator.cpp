@@ -48,6 +48,10 @@ std::int64_t batch_for(std::int64_t bytes_a_sample) {
   return std::clamp<std::int64_t>((std::int64_t{1} << 29) / std::max<std::int64_t>(1, bytes_a_sample), 1, 256);
 }
 
+VelocityNet guided(VelocityNet teacher, double scale, std::int64_t classes, Interval interval) {
+  return scale == 1 ? teacher : cfg(std::move(teacher), scale, classes, interval);
+}
+
 LatentGenerator flow_map_generator(FlowMapNet u, int steps) {
   return [u = std::move(u), grid = plain_grid(steps)](const Tensor& noise, const Labels& y) { return sample_flow_map(u, noise, y, grid); };
 }

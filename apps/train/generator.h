@@ -6,6 +6,7 @@
 #include "data/image.h"
 #include "flowmap/network.h"
 #include "flowmap/sampler.h"
+#include "flowmap/velocity.h"
 #include "nn/models/rae.h"
 #include "tensor/error.h"
 #include "tensor/random/fill.h"
@@ -31,6 +32,9 @@ Tensor generate_images(const Rae& rae, const LatentGenerator& generate, const Sa
 
 // A batch whose passes work with about half a gigabyte, by what they take for one sample (nn/flops/activations.h); 1 to 256.
 std::int64_t batch_for(std::int64_t bytes_a_sample);
+
+// Classifier-free guidance at times in the interval; with scale 1 the network itself. `classes`: the null label.
+VelocityNet guided(VelocityNet teacher, double scale, std::int64_t classes, Interval interval = {});
 
 LatentGenerator flow_map_generator(FlowMapNet u, int steps);
 LatentGenerator ode_generator(VelocityNet v, int points, double shift, Solver solver = Solver::euler);

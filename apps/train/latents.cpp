@@ -5,6 +5,7 @@
 #include "data/threads.h"
 #include "tensor/narrow.h"
 #include "tensor/parallel.h"
+#include "tensor/random/fill.h"
 
 namespace fm {
 namespace {
@@ -150,6 +151,11 @@ Tensor label_rows(const Dataset& data, const std::vector<std::int64_t>& rows) {
   std::vector<std::int64_t> labels;
   for (std::int64_t row : rows) labels.push_back(data.labels[static_cast<std::size_t>(row)]);
   return Tensor::from(labels, {static_cast<std::int64_t>(rows.size())});
+}
+
+Batch random_batch(const DitDhConfig& net, std::int64_t rows, std::uint64_t seed) {
+  const Samples samples = consecutive(0, rows);
+  return {random_normal_rows(samples, {net.channels, net.input_size, net.input_size}, {seed, 1}), Tensor::zeros({rows}, DType::i64), {seed, 0, samples}};
 }
 
 void encode_pictures(const Rae& rae, const std::shared_ptr<const SampleSource>& pictures, const LatentsConfig& config, std::int64_t first,

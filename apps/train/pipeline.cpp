@@ -1,4 +1,5 @@
 // All stages in order, then what a person wants to see: samples side by side, the table of scores, and the curves, in one report.html.
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
@@ -7,6 +8,7 @@
 #include "apps/support/signals.h"
 #include "apps/train/evaluation.h"
 #include "apps/train/run_report.h"
+#include "apps/train/stages.h"
 #include "tensor/io/atomic_file.h"
 #include "tensor/io/crc32c.h"
 #include "tensor/memory/allocator.h"
@@ -14,31 +16,23 @@
 namespace fm {
 namespace {
 
-struct NamedStage {
-  std::string name;
-  std::int64_t steps;
-  std::function<Outcome()> run;
-  bool on_latents = false;
-};
-
-std::vector<NamedStage> stages_of(TrainingRun& run) {
+// Whether the stage has something to do when its turn comes. Latents are made before the first generator that reads them, statistics once
+// the decoder is trained (generators make them where they are missing).
+bool has_work(const TrainingRun& run, const StageSpec& stage) {
   const Recipe& r = run.recipe();
-  std::vector<NamedStage> list;
-  if (r.judge_weights.empty()) list.push_back({"judge", r.judge.loop.steps, [&] { return run.train_judge(); }});
-  if (r.encoder_weights.empty()) list.push_back({"encoder", r.encoder.loop.steps, [&] { return run.train_encoder(); }});
-  if (r.decoder_weights.empty()) list.push_back({"decoder", r.decoder.loop.steps, [&] { return run.train_decoder(); }});
-  if (r.teacher_weights.empty()) list.push_back({"fm", r.fm.loop.steps, [&] { return run.train_teacher(); }, true});
-  list.push_back({"cmt", r.cmt.loop.steps, [&] { return run.train_cmt(); }, true});
-  list.push_back({"mfd", r.mfd.loop.steps, [&] { return run.train_mfd(); }, true});
-  list.push_back({"mft", r.mft.loop.steps, [&] { return run.train_mft(); }, true});
-  return list;
+  const auto table = stage_table();
+  const auto reads_latents = [&](const StageSpec& s) { return s.is_generator() && s.in_pipeline(r); };
+  if (stage.makes == Makes::latents) return run.lacks_cached_latents() && std::any_of(table.begin(), table.end(), reads_latents);
+  if (stage.makes == Makes::statistics) return r.latents.from != "cache" && stage_that_makes(Makes::decoder).in_pipeline(r);
+  return stage.in_pipeline(r);
 }
 
 // What an evaluation of the whole run depends on: each stage's newest checkpoint, by the checksum of what describes it, and what is asked.
-std::string evaluated(const TrainingRun& run, const std::vector<NamedStage>& stages) {
+std::string evaluated(const TrainingRun& run) {
   const EvaluateConfig& c = run.recipe().evaluate;
   std::string line = fmt::format("samples {} reference {} k {} calls {} teacher {} {}, weights:", c.samples, c.reference, c.k, c.steps, c.teacher, c.teacher_points);
-  for (const NamedStage& s : stages) {
+  for (const StageSpec& s : stage_table()) {
+    if (s.is_given(run.recipe())) continue;
     const auto checkpoints = run.root() / s.name / "checkpoints";
     const auto state = checkpoints / step_name(newest_step(checkpoints)) / "state.json";
     if (std::filesystem::exists(state)) line += fmt::format(" {} {:08x}", s.name, crc32c(read_file(state)));
@@ -51,7 +45,8 @@ void check_launch(TrainingRun& run) {
   Launch& launch = run.context().launch;
   if (launch.resume != "auto" && launch.resume != "never")
     throw ConfigError("--resume " + launch.resume + ": pipeline goes on by itself; a path is for one stage");
-  if (!launch.init_from.empty()) throw ConfigError("--init-from is for one stage (fm, cmt, mfd or mft), not for pipeline");
+  if (!launch.init_from.empty())
+    throw ConfigError(fmt::format("--init-from is for one stage ({}), not for pipeline", words(generator_stages(), "or")));
   if (!launch.fresh) return;
   run.context().ranks.only_first([&] {
     if (std::filesystem::exists(run.root())) move_aside(run.root(), run.context().log);
@@ -60,12 +55,8 @@ void check_launch(TrainingRun& run) {
   launch.resume = "auto";
 }
 
-}  // namespace
-
-namespace {
-
 // Samples, scores and report: the first rank's work.
-void show(TrainingRun& run, const std::vector<NamedStage>& stages) {
+void show(TrainingRun& run) {
   Logger& log = run.context().log;
   if (!run.recipe().has_judge()) {
     log.info("no judge: draw samples with flowmap_sample and give their .npz to an evaluator");
@@ -73,7 +64,7 @@ void show(TrainingRun& run, const std::vector<NamedStage>& stages) {
   }
   for (const char* file : {"samples.png", "scores.csv", "report.html"}) remove_stale_temporaries_of(run.root() / file);     // of a process that was killed
   const auto marker = run.root() / "evaluation" / "pipeline.txt", report = run.root() / "report.html";
-  const std::string now = evaluated(run, stages);
+  const std::string now = evaluated(run);
   if (std::filesystem::exists(report) && std::filesystem::exists(marker) && read_file(marker) == now) {
     publish_scores(run, {});           // a process that was killed may have left a report that is older than the scores
     log.info("already evaluated: see {} (delete it to evaluate again)", report.string());
@@ -101,19 +92,16 @@ bool stop_before(TrainingRun& run) { return sum_over_ranks(*run.context().ranks,
 int run_pipeline(TrainingRun& run) {
   check_launch(run);
   const auto start = std::chrono::steady_clock::now();
-  const auto stages = stages_of(run);
   Logger& log = run.context().log;
-  for (const NamedStage& stage : stages) {
-    if (stage.steps == 0) continue;
-    if (stage.on_latents && run.lacks_cached_latents()) run.encode_latents();
-    if (stop_before(run) || stage.run() == Outcome::stopped) return exit_code::stopped_early;
-    if (stage.name == "decoder" && run.recipe().latents.from != "cache") run.prepare_stats();
+  for (const StageSpec& stage : stage_table()) {
+    if (!has_work(run, stage)) continue;
+    if (stop_before(run) || stage.run(run) == Outcome::stopped) return exit_code::stopped_early;
     release_cached_memory();                               // the next stage's tensors have other sizes
     release_cached_memory(Device{});
   }
   const double minutes = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() / 60;
   log.info("training took {:.1f} minutes in this process", minutes);
-  run.context().ranks.only_first([&] { show(run, stages); });
+  run.context().ranks.only_first([&] { show(run); });
   return exit_code::finished;
 }
 

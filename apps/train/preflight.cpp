@@ -4,10 +4,11 @@
 #include "apps/support/limits.h"
 #include "apps/support/ranks.h"
 #include "apps/train/costs.h"
-#include "nn/training/parallel.h"
+#include "apps/train/stages.h"
 #include "apps/train/training_run.h"
 #include "data/source.h"
 #include "nn/models/published_weights.h"
+#include "nn/training/parallel.h"
 
 namespace fm {
 namespace {
@@ -16,57 +17,29 @@ constexpr double f32 = 4;
 
 double real(std::int64_t n) { return static_cast<double>(n); }
 
-struct Planned {
-  std::string name;
-  const LoopConfig* loop;
-};
-
 // Has its steps: it will say so and be passed by. Its data may be gone.
-bool is_finished(const std::filesystem::path& stage, const LoopConfig& loop) {
-  const auto steps = CheckpointFolder(stage / "checkpoints", loop.keep, loop.keep_every).newest_first();
-  return !steps.empty() && steps.front() >= loop.steps;
+bool is_finished(const StageSpec& stage, const Recipe& r, const std::filesystem::path& root) {
+  const std::int64_t newest = newest_step(root / stage.name / "checkpoints");
+  return newest >= 0 && newest >= stage.steps(r);
 }
 
 // The stages that the command trains, in their order.
-std::vector<Planned> planned_stages(const Recipe& r, const Context& context, const std::filesystem::path& root) {
-  const std::vector<std::tuple<std::string, const LoopConfig*, std::string>> all{
-      {"judge", &r.judge.loop, r.judge_weights}, {"encoder", &r.encoder.loop, r.encoder_weights},
-      {"decoder", &r.decoder.loop, r.decoder_weights}, {"fm", &r.fm.loop, r.teacher_weights},
-      {"cmt", &r.cmt.loop, ""}, {"mfd", &r.mfd.loop, ""}, {"mft", &r.mft.loop, ""}};
-  const std::string wanted = context.program == "ablate" ? "mfd" : context.command;
-  std::vector<Planned> list;
-  for (const auto& [name, loop, given] : all)
-    if ((wanted == name || (wanted == "pipeline" && loop->steps > 0 && given.empty())) &&
-        (context.launch.fresh || context.program == "ablate" || !is_finished(root / name, *loop)))
-      list.push_back({name, loop});
+std::vector<const StageSpec*> planned_stages(const Recipe& r, const Context& context, const std::filesystem::path& root) {
+  const bool ablation = context.program == "ablate";
+  std::vector<const StageSpec*> list;
+  for (const StageSpec& s : stage_table())
+    if (trains(ablation ? stage_name::mfd : context.command, s, r) && (context.launch.fresh || ablation || !is_finished(s, r, root)))
+      list.push_back(&s);
   return list;
 }
 
-bool is_flow(const std::string& stage) { return stage == "fm" || stage == "cmt" || stage == "mfd" || stage == "mft"; }
+std::int64_t rows_at_a_time(const LoopConfig& loop) { return loop.micro_batch > 0 ? std::min(loop.micro_batch, loop.batch) : loop.batch; }
 
-// Weights, gradients, two moments and the average, and a lower bound of what a pass over the largest part of a batch keeps.
-double memory_of_other(const Recipe& r, const Planned& stage, std::int64_t parameters) {
-  const double rows = real(stage.loop->micro_batch > 0 ? std::min(stage.loop->micro_batch, stage.loop->batch) : stage.loop->batch);
-  const double pixels = real(r.channels * r.image_size * r.image_size);
-  double kept = pixels;
-  if (stage.name == "judge") {
-    kept += real(r.judge.model.width * r.image_size * r.image_size);
-  } else {
-    const double tokens = real(r.dit.input_size * r.dit.input_size);
-    const bool encoder = stage.name == "encoder";
-    kept += 8 * tokens * real(encoder ? r.rae.encoder.width * r.rae.encoder.depth : r.rae.decoder.width * r.rae.decoder.depth);
-  }
-  return 5 * f32 * real(parameters) + f32 * rows * kept;
-}
-
-std::int64_t parameters_of(const Recipe& r, const std::string& stage) {
-  const ShapesOnly shapes;
-  if (stage == "judge") return parameter_count(Judge(r.judge.model));
-  if (stage == "encoder") return parameter_count(VitEncoder(r.rae.encoder));
-  if (stage == "decoder") return parameter_count(RaeDecoder(r.rae.decoder));
-  DitDhConfig config = r.dit;
-  config.mean_flow = stage != "fm";
-  return parameter_count(DitDh(config));
+// Of generators exactly. Of others weights, gradients, two moments and the average, and a lower bound of what a pass over the largest part of
+// a batch keeps.
+double memory_of_training(const Recipe& r, const StageSpec& stage, int ranks, bool sharded) {
+  if (stage.is_generator()) return real(stage_cost(r, stage.name, ranks, sharded).memory());
+  return 5 * f32 * real(stage.parameters(r).all) + f32 * real(rows_at_a_time(stage.loop(r))) * real(stage.values_a_row(r));
 }
 
 // A training that keeps pictures and latents in memory, with `images` of them.
@@ -76,16 +49,14 @@ double memory_of_data(const Recipe& r, std::int64_t images) {
   return real(images) * (real(r.channels * r.image_size * r.image_size) + latents);
 }
 
-std::string memory_problem(const Recipe& r, const Planned& stage, std::int64_t images, int ranks, bool sharded) {
-  const double data = memory_of_data(r, images), parameters = real(parameters_of(r, stage.name));
-  double needed = data;
-  if (is_flow(stage.name)) needed += real(stage_cost(r, stage.name, ranks, sharded).memory());
-  else needed += memory_of_other(r, stage, static_cast<std::int64_t>(parameters));
-  const std::int64_t rows = stage.loop->micro_batch > 0 ? std::min(stage.loop->micro_batch, stage.loop->batch) : stage.loop->batch;
+std::string memory_problem(const Recipe& r, const StageSpec& stage, std::int64_t images, int ranks, bool sharded) {
+  const double data = memory_of_data(r, images), needed = data + memory_of_training(r, stage, ranks, sharded);
+  const LoopConfig& loop = stage.loop(r);
   return beyond_memory(needed, stage.name,
-                       fmt::format("{:.0f} parameters with their state, a pass over {} rows, {} images", parameters, rows, images),
+                       fmt::format("{} parameters with their state, a pass over {} rows, {} images", stage.parameters(r).all,
+                                   rows_at_a_time(loop), images),
                        fmt::format("lower {0}.loop.micro_batch{1}{2}", stage.name,
-                                   stage.loop->micro_batch == 0 ? fmt::format(" (now the batch of {})", stage.loop->batch) : "",
+                                   loop.micro_batch == 0 ? fmt::format(" (now the batch of {})", loop.batch) : "",
                                    data > needed / 2 ? ", or read pictures as they are needed (latents.from = \"images\")" : ""));
 }
 
@@ -99,44 +70,49 @@ double bytes_below(const std::filesystem::path& folder) {
 
 // Of the checkpoints that a stage keeps, and the one that is written before the oldest goes: model, average and two moments in f32, less
 // those that are there.
-double checkpoint_bytes(const Recipe& r, const Planned& stage, const std::filesystem::path& root) {
-  const LoopConfig& l = *stage.loop;
+double checkpoint_bytes(const Recipe& r, const StageSpec& stage, const std::filesystem::path& root) {
+  const LoopConfig& l = stage.loop(r);
   const std::int64_t written = (l.steps + l.ckpt_every - 1) / l.ckpt_every;
   const std::int64_t kept = std::min(written, l.keep + 1 + (l.keep_every > 0 ? l.steps / l.keep_every : 0));
-  const double all = real(kept) * 4 * f32 * real(parameters_of(r, stage.name));
+  const double all = real(kept) * 4 * f32 * real(stage.parameters(r).all);
   return std::max(0.0, all - bytes_below(root / stage.name / "checkpoints"));
 }
 
-std::string disk_problem(const Recipe& r, const std::vector<Planned>& stages, const std::filesystem::path& root) {
+std::string disk_problem(const Recipe& r, const std::vector<const StageSpec*>& stages, const std::filesystem::path& root) {
   double bytes = 0;
   std::vector<std::string> names;
-  for (const Planned& s : stages) bytes += checkpoint_bytes(r, s, root), names.push_back(s.name);
+  for (const StageSpec* s : stages) bytes += checkpoint_bytes(r, *s, root), names.emplace_back(s->name);
   return beyond_disk(bytes, root, fmt::format("the checkpoints of {} need about", fmt::join(names, ", ")),
-                     fmt::format("free space, lower {}.loop.keep, or choose another --out", names.empty() ? "fm" : names.back()));
+                     fmt::format("free space, lower {}.loop.keep, or choose another --out",
+                                 names.empty() ? generator_stages().front() : names.back()));
+}
+
+// The first stage of the pipeline that needs this one; null: none does.
+const StageSpec* first_that_needs(const StageSpec& source, const Recipe& r) {
+  for (const StageSpec& s : stage_table()) {
+    const std::vector<const StageSpec*> sources = s.steps(r) > 0 ? needs(s, r) : std::vector<const StageSpec*>();
+    if (std::find(sources.begin(), sources.end(), &source) != sources.end()) return &s;
+  }
+  return nullptr;
 }
 
 }  // namespace
 
 // A stage whose source is neither trained before it nor there already fails when its turn comes.
 void TrainingRun::check_sources() const {
-  const Recipe& r = recipe_;
-  const auto will_be = [&](const std::string& stage, std::int64_t steps, bool there) {
-    if (steps > 0 || there) return;
+  for (const StageSpec& s : stage_table()) {
+    if (s.loop == nullptr || s.steps(recipe_) > 0 || is_available(s)) continue;
+    const StageSpec* later = first_that_needs(s, recipe_);
+    const bool evaluated = s.makes == Makes::decoder && recipe_.has_judge();
+    if (later == nullptr && !evaluated) continue;
+    if (s.given == nullptr)
+      throw ConfigError(fmt::format("pipeline: {0} begins from the stage {1}, but {1}.loop.steps is 0 and {2} has none: give it steps",
+                                    later->name, s.name, root_.string()));
+    std::string flag = s.given_key;
+    std::replace(flag.begin(), flag.end(), '_', '-');
     throw ConfigError(fmt::format("pipeline: a later stage needs {0}, but {0}.loop.steps is 0 and {1} has none: give it steps, or the weights "
-                                  "(--{2}-weights)", stage, root_.string(), stage == "fm" ? "teacher" : stage));
-  };
-  const bool flow = r.cmt.loop.steps > 0 || r.mfd.loop.steps > 0 || r.mft.loop.steps > 0;
-  const bool encoder = !r.encoder_weights.empty() || std::filesystem::exists(root_ / "encoder" / "encoder.safetensors");
-  const bool taught = r.cmt.loop.steps > 0 || (r.mfd.loop.steps > 0 && teacher_share(r.mfd.velocity) > 0) ||
-      (r.mft.loop.steps > 0 && teacher_share(r.mft.velocity) > 0);
-  if (flow || r.fm.loop.steps > 0 || r.decoder.loop.steps > 0) will_be("encoder", r.encoder.loop.steps, encoder);
-  if (taught) will_be("fm", r.fm.loop.steps, has_teacher());
-  if (r.mfd.loop.steps > 0 || r.mft.loop.steps > 0) {
-    if (r.cmt.loop.steps == 0 && !has("cmt") && !(r.mfd.loop.steps == 0 && has("mfd")))
-      throw ConfigError(fmt::format("pipeline: {} begins from the stage cmt, but cmt.loop.steps is 0 and {} has none: give it steps",
-                                    r.mfd.loop.steps > 0 ? "mfd" : "mft", root_.string()));
+                                  "(--{2})", s.name, root_.string(), flag));
   }
-  if (r.has_judge()) will_be("decoder", r.decoder.loop.steps, has_decoder());
 }
 
 // Files that only a later stage reads: read and compared with the recipe now, and let go.
@@ -144,11 +120,11 @@ void TrainingRun::check_given_weights() {
   const auto exists = [](const std::string& file) { return !file.empty() && std::filesystem::exists(weights_and_part(file).first); };
   if (exists(recipe_.encoder_weights)) {
     VitEncoder encoder(recipe_.rae.encoder);
-    load_model(encoder, load_part(recipe_.encoder_weights, "encoder", warner(), recipe_.rae.encoder.affine_norm));
+    load_model(encoder, load_part(recipe_.encoder_weights, weights_part::encoder, warner(), recipe_.rae.encoder.affine_norm));
   }
   if (exists(recipe_.decoder_weights)) {
     RaeDecoder decoder(recipe_.rae.decoder);
-    load_model(decoder, load_part(recipe_.decoder_weights, "decoder", warner()));
+    load_model(decoder, load_part(recipe_.decoder_weights, weights_part::decoder, warner()));
   }
   if (exists(recipe_.judge_weights)) {
     Judge judge(recipe_.judge.model);
@@ -181,33 +157,35 @@ double TrainingRun::cache_bytes() {
 void TrainingRun::preflight() {
   const bool dry = context_.launch.dry_run, pipeline = context_.command == "pipeline", ablation = context_.program == "ablate";
   const bool at_hand = !(dry && recipe_.train_images > 0);            // else this may be a plan for another machine
-  const std::vector<Planned> stages = planned_stages(recipe_, context_, root_);
+  const bool encodes = context_.command == stage_name::encode;
+  const std::vector<const StageSpec*> stages = planned_stages(recipe_, context_, root_);
   if (pipeline) check_sources();
-  if (stages.empty() && context_.command != "encode") return;
+  if (stages.empty() && !encodes) return;
   if (pipeline && at_hand) check_given_weights();
   const bool evaluated = ablation || (pipeline && recipe_.has_judge());
-  if (at_hand && (evaluated || context_.command == "judge")) check_test_split(evaluated);
+  if (at_hand && (evaluated || context_.command == stage_name::judge)) check_test_split(evaluated);
 
   const int ranks = context_.ranks->size();
   std::vector<std::string> problems;
   const std::int64_t images = at_hand && recipe_.latents.from != "cache" ? pictures()->count() : recipe_.train_images;
-  for (const auto& [name, config] : {std::pair{"mfd", &recipe_.mfd}, {"mft", &recipe_.mft}})
-    if (std::any_of(stages.begin(), stages.end(), [&, n = name](const Planned& s) { return s.name == n; })) check_exact_share(name, *config);
-  for (const Planned& s : stages) {
-    rows_of_rank(s.loop->batch, s.loop->micro_batch, 0, ranks);       // ConfigError for fewer rows than ranks
-    if (images > 0 && s.name != "cmt" && real(s.loop->steps) * real(s.loop->batch) / real(images) >= 0x1p32)
+  for (const StageSpec* s : stages)
+    if (s->mean_flow != nullptr) check_exact_share(s->name, recipe_.*s->mean_flow);
+  for (const StageSpec* s : stages) {
+    const LoopConfig& loop = s->loop(recipe_);
+    rows_of_rank(loop.batch, loop.micro_batch, 0, ranks);             // ConfigError for fewer rows than ranks
+    if (images > 0 && s->epochs && real(loop.steps) * real(loop.batch) / real(images) >= 0x1p32)
       throw ConfigError(fmt::format("{0}.loop.steps = {1} of {2} show each of {3} images more than 2^32 times, which is as far as epochs are "
-                                    "numbered: lower {0}.loop.steps", s.name, s.loop->steps, s.loop->batch, images));
+                                    "numbered: lower {0}.loop.steps", s->name, loop.steps, loop.batch, images));
     if (!context_.launch.device.is_cuda())
-      if (const std::string p = memory_problem(recipe_, s, images, ranks, context_.launch.shard_optimizer); !p.empty()) problems.push_back(p);
+      if (const std::string p = memory_problem(recipe_, *s, images, ranks, context_.launch.shard_optimizer); !p.empty()) problems.push_back(p);
   }
   std::string disk = disk_problem(recipe_, stages, root_);
-  if (context_.command == "encode" || (pipeline && lacks_cached_latents()))
+  if (encodes || (pipeline && lacks_cached_latents()))
     if (const std::string p = beyond_disk(cache_bytes(), latents_folder(), "latents of the pictures need", "free space, or choose another --latents-folder");
         !p.empty())
       disk = p;
+  if (dry && !disk.empty()) problems.push_back(disk);
   if (dry) {
-    if (!disk.empty()) problems.push_back(disk);
     for (const std::string& p : problems) context_.log.warning("{}", p);
     return;
   }

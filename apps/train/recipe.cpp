@@ -2,7 +2,9 @@
 
 #include <string>
 
+#include "apps/train/stages.h"
 #include "data/report/csv.h"
+#include "data/source.h"
 #include "nn/models/presets.h"
 #include "tensor/error.h"
 #include "tensor/narrow.h"
@@ -68,6 +70,15 @@ void Recipe::take_published_sizes() {
   }
 }
 
+void Recipe::resolve_with_data() {
+  if (!has_sizes()) {
+    const auto source = open_source(data, Split::train);
+    const PictureSize size = picture_size(*source, "the size of a step");
+    take_sizes(size.height, size.channels, static_cast<std::int64_t>(source->class_names().size()));
+  }
+  resolve();
+}
+
 void Recipe::resolve() {
   check_rules(list_fields(*this), "config");
   if (!has_sizes())
@@ -96,9 +107,8 @@ void Recipe::resolve() {
   rae.decoder.latent_size = dit.input_size = latent;
   rae.decoder.patch_size = image_size / latent;
   if (compat != "paper") cmt.objective.compat = mfd.objective.compat = mft.objective.compat = Compat::named(compat);
-  for (const auto& [stage, loop] : {std::pair{"judge", &judge.loop}, {"encoder", &encoder.loop}, {"decoder", &decoder.loop},
-                                    {"fm", &fm.loop}, {"cmt", &cmt.loop}, {"mfd", &mfd.loop}, {"mft", &mft.loop}, {"map", &map.loop}})
-    check_loop(stage, *loop);
+  for (const StageSpec& s : stage_table())
+    if (s.loop != nullptr) check_loop(s.name, s.loop(*this));
   teacher_share(mfd.velocity);
   teacher_share(mft.velocity);
   teacher_share(map.velocity);

@@ -2,6 +2,7 @@
 // every stage reads its part, and each stage's checkpoint stores it.
 #pragma once
 
+#include "apps/train/stage_names.h"
 #include "data/dataset.h"
 #include "flowmap/objective/cmt.h"
 #include "flowmap/objective/flow_matching.h"
@@ -118,7 +119,7 @@ struct MapStage {
     v("loop", loop, "training of the flow map");
     v("objective", objective, "any objective of flowmap/objective");
     v("velocity", velocity, "source of w, as for mfd");
-    v("start", start, "the averaged weights it begins with", one_of({"random", "teacher", "cmt", "mfd", "mft"}));
+    v("start", start, "the averaged weights it begins with", one_of({"random", "teacher", stage_name::cmt, stage_name::mfd, stage_name::mft}));
   }
 };
 
@@ -194,14 +195,14 @@ struct Recipe {
     v("rae", rae, "representation autoencoder");
     v("latents", latents, "latents of the training images");
     v("dit", dit, "the diffusion transformer, teacher and student");
-    v("judge", judge, "the classifier that evaluates");
-    v("encoder", encoder, "DINO pre-training");
-    v("decoder", decoder, "RAE decoder");
-    v("fm", fm, "flow-matching teacher");
-    v("cmt", cmt, "consistency mid-training");
-    v("mfd", mfd, "MeanFlow distillation");
-    v("mft", mft, "MeanFlow training after it; 0 steps: left out");
-    v("map", map, "a flow map by any objective, from the teacher or another stage; 0 steps: left out");
+    v(stage_name::judge, judge, "the classifier that evaluates");
+    v(stage_name::encoder, encoder, "DINO pre-training");
+    v(stage_name::decoder, decoder, "RAE decoder");
+    v(stage_name::fm, fm, "flow-matching teacher");
+    v(stage_name::cmt, cmt, "consistency mid-training");
+    v(stage_name::mfd, mfd, "MeanFlow distillation");
+    v(stage_name::mft, mft, "MeanFlow training after it; 0 steps: left out");
+    v(stage_name::map, map, "a flow map by any objective, from the teacher or another stage; 0 steps: left out");
     v("evaluate", evaluate, "evaluation");
     v("watch", watch, "explosions, and the best checkpoint, of every stage");
   }
@@ -214,12 +215,23 @@ struct Recipe {
   // Fills in what follows from other fields (sizes of decoder and DiT, null labels) and checks that all fit: ConfigError names the field.
   // image_size, channels and classes must be known.
   void resolve();
+  // The same, with the data set's sizes where they are open. FileError when it cannot be read.
+  void resolve_with_data();
+
+  // The networks of [dit]: a teacher's with one time, a flow map's with two.
+  DitDhConfig teacher_net() const { return net(false); }
+  DitDhConfig flow_map_net() const { return net(true); }
 
   // "fashion-mnist" of "fashion-mnist?limit=100": what weights must have been trained on to be used.
   std::string data_family() const { return data.substr(0, data.find_first_of("?:")); }
 
  private:
   void take_published_sizes();
+  DitDhConfig net(bool mean_flow) const {
+    DitDhConfig config = dit;
+    config.mean_flow = mean_flow;
+    return config;
+  }
 };
 
 }  // namespace fm

@@ -188,7 +188,7 @@ bool read_cache(const std::filesystem::path& file, Reference& r, Logger& log) {
 void write_cache(const std::filesystem::path& file, const Reference& r, const std::string& judge_id, Logger& log) {
   try {
     std::filesystem::create_directories(file.parent_path());
-    save_safetensors(file, tensors_of(r), {{"id", r.id}, {"judge", judge_id}, {"checksum", checksum(tensors_of(r))}});
+    save_safetensors(file, tensors_of(r), {{"id", r.id}, {stage_name::judge, judge_id}, {"checksum", checksum(tensors_of(r))}});
   } catch (const std::exception& e) {
     log.warning("the reference's features are not kept: {}", e.what());
   }

@@ -5,6 +5,7 @@
 #include "apps/support/build_info.h"
 #include "apps/support/ranks.h"
 #include "apps/support/signals.h"
+#include "apps/train/stages.h"
 #include "nn/checkpoint_folder.h"
 #include "tensor/memory/allocator.h"
 
@@ -155,9 +156,8 @@ void RunObserver::tell_differences(const char* remedy) const {
 bool RunObserver::concerns_stage(const std::string& difference) const {
   const std::string part = difference.substr(0, difference.find_first_of(". "));
   const std::string& own = stage().part.empty() ? stage().name : stage().part;
-  for (const char* other : {"judge", "encoder", "decoder", "fm", "cmt", "mfd", "mft", "evaluate", "log"})
-    if (part == other) return part == own;
-  return true;
+  const bool of_one = find_stage(part) != nullptr || part == "evaluate" || part == "log";
+  return !of_one || part == own;
 }
 
 Outcome train_stage(Stage& stage, const LoopConfig& loop, std::uint64_t seed, LogFiles which, Context& context) {

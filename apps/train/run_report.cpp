@@ -15,7 +15,6 @@ namespace fm {
 namespace {
 
 constexpr std::int64_t rows_of_block = 4;
-constexpr const char* stages[] = {"judge", "encoder", "decoder", "fm", "cmt", "mfd", "mft"};
 
 std::string text_of(const std::filesystem::path& file) { return std::filesystem::exists(file) ? read_file(file) : std::string(); }
 
@@ -66,11 +65,11 @@ void add_training(HtmlReport& report, const std::filesystem::path& root) {
       "derivative_ratio is |du/dt| / |u|: when it grows, training is in danger. Each stage's folder has a report with all its curves.");
   std::vector<Plot> plots;
   std::string config;
-  for (const char* stage : stages) {
-    if (const std::string text = text_of(root / stage / "config.toml"); !text.empty()) config = text;
-    if (!std::filesystem::exists(root / stage / "metrics.csv")) continue;
-    plots.push_back(stage_curve(root, stage, {"loss", "raw_mse"}));
-    plots.push_back(stage_curve(root, stage, {"grad_norm", "derivative_ratio"}));
+  for (const StageSpec& stage : stage_table()) {
+    if (const std::string text = text_of(root / stage.name / "config.toml"); !text.empty()) config = text;
+    if (!std::filesystem::exists(root / stage.name / "metrics.csv")) continue;
+    plots.push_back(stage_curve(root, stage.name, {"loss", "raw_mse"}));
+    plots.push_back(stage_curve(root, stage.name, {"grad_norm", "derivative_ratio"}));
   }
   report.plots(plots);
   if (!config.empty()) report.preformatted(config, "config.toml");
@@ -80,7 +79,8 @@ void add_training(HtmlReport& report, const std::filesystem::path& root) {
 
 void write_comparison_grid(TrainingRun& run) {
   const Recipe& r = run.recipe();
-  const int points = narrow<int>(r.evaluate.teacher_points), scale = grid_scale(r.image_size);
+  const std::int64_t points = r.evaluate.teacher_points;
+  const int scale = grid_scale(r.image_size);
   const std::string last = run.last_student();
   const std::string names[] = {fmt::format("teacher {}", points), last + " 1 step", last + " 2 steps"};
   int left = 0;                                  // pixels of the labels of rows
@@ -98,10 +98,7 @@ void write_comparison_grid(TrainingRun& run) {
       pictures.push_back(std::move(image));
     for (std::int64_t i = 0; i < rows_of_block; ++i) row_labels.push_back(i == 0 ? name : "");
   };
-  {
-    const auto teacher = run.load_teacher();
-    add(names[0], ode_generator(run.guided(teacher), points, run.latent_shift()));
-  }
+  add(names[0], run.teacher_generator(run.load_teacher(), points));
   const auto student = run.load_student(last);
   for (const int n : {1, 2}) add(names[n], flow_map_generator(student, n));
   write_png(run.root() / "samples.png", make_grid(pictures, {.columns = narrow<int>(columns),

@@ -6,6 +6,7 @@
 #include <charconv>
 #include <ctime>
 
+#include "apps/train/stage_names.h"
 #include "tensor/error.h"
 #include "tensor/narrow.h"
 
@@ -25,7 +26,7 @@ const std::vector<ScoreColumn>& score_columns() {
       {"stage", "", "folder or file of the weights", false, &S::stage},
       {"step", "step", "training step of the weights", false, &S::step},
       {"checkpoint", "checkpoint", "crc32c of the generator's weights", false, &S::checkpoint},
-      {"decoder", "", "crc32c of the decoder's weights", false, &S::decoder},
+      {stage_name::decoder, "", "crc32c of the decoder's weights", false, &S::decoder},
       {"dtype", "", "what the network computes in", false, &S::dtype},
       {"samples", "samples", "generated samples", false, &S::samples},
       {"seed", "seed", "seed of the samples", false, &S::seed},
@@ -36,7 +37,7 @@ const std::vector<ScoreColumn>& score_columns() {
       {"reference", "reference", "real test images compared with", false, &S::reference},
       {"reference_id", "", "fingerprint of the reference", false, &S::reference_id},
       {"reference_accuracy", "", "accuracy of the judge on the reference", false, &S::reference_accuracy, 1, 100, " %"},
-      {"judge", "", "crc32c of the judge's weights", false, &S::judge},
+      {stage_name::judge, "", "crc32c of the judge's weights", false, &S::judge},
       {"date", "", "when the score was computed, UTC", false, &S::date},
   };
   return list;

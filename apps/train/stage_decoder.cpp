@@ -27,9 +27,9 @@ Tensor indices(const std::vector<EpochRow>& rows) {
 }  // namespace
 
 Outcome TrainingRun::train_decoder() {
-  refuse_init_from("decoder");
+  refuse_init_from(stage_name::decoder);
   const DecoderStage& config = recipe_.decoder;
-  const std::uint64_t seed = stage_seed("decoder");
+  const std::uint64_t seed = stage_seed(stage_name::decoder);
   Rae& autoencoder = rae();
   autoencoder.stats = {};                           // the decoder works on raw latents
   set_trainable(autoencoder.encoder, false);
@@ -47,11 +47,11 @@ Outcome TrainingRun::train_decoder() {
   };
   BatchAhead batches([&](std::int64_t first, std::int64_t n, std::int64_t next) { return on_host(loader.take(first, n, next)); });
 
-  Stage stage = make_stage("decoder", autoencoder.decoder, &average);
+  Stage stage = make_stage(stage_name::decoder, autoencoder.decoder, &average);
   stage.prepare = [&] {
     if (recipe_.latents.from == "memory") latents();
   };
-  stage.made_from = {{"encoder", checksum(state_dict(autoencoder.encoder))}};
+  stage.made_from = {{stage_name::encoder, checksum(state_dict(autoencoder.encoder))}};
   stage.loss = [&](const StepPart& part) {
     const std::int64_t first = part.step * config.loop.batch + part.first;
     const std::vector<Tensor> batch = batches.take(first, part.count, part.next);

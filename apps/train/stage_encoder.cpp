@@ -81,12 +81,12 @@ double hidden_per_sample(const StepPart& part, const Recipe& r, std::uint64_t se
 }  // namespace
 
 Outcome TrainingRun::train_encoder() {
-  refuse_init_from("encoder");
+  refuse_init_from(stage_name::encoder);
   if (!recipe_.rae.encoder.is_dino())
     throw ConfigError(fmt::format("encoder: DINO trains rae.encoder.kind = dinov2, not {}; give its weights with encoder_weights",
                                   recipe_.rae.encoder.kind));
   const EncoderStage& config = recipe_.encoder;
-  const std::uint64_t seed = stage_seed("encoder");
+  const std::uint64_t seed = stage_seed(stage_name::encoder);
   Loader loader = picture_loader(seed);
   DinoNet student = make_net(recipe_, seed), teacher{clone(student.backbone), clone(student.head)};
   DinoLoss dino(config.prototypes);
@@ -98,7 +98,7 @@ Outcome TrainingRun::train_encoder() {
   BatchAhead batches([&](std::int64_t first, std::int64_t n, std::int64_t next) {
     return draw_crops(loader.take(first, n, next).x, consecutive(first, n), recipe_, seed);
   });
-  Stage stage = make_stage<DinoNet>("encoder", student, nullptr);
+  Stage stage = make_stage<DinoNet>(stage_name::encoder, student, nullptr);
   for (const auto& [name, tensor] : state_dict(teacher)) stage.state.emplace_back("teacher." + name, tensor);
   stage.state.emplace_back("centre", dino.centre.value());
   stage.state.emplace_back("patch_centre", patch_centre.value());
@@ -140,7 +140,7 @@ Outcome TrainingRun::train_encoder() {
   const Outcome outcome = train_loop(stage, config.loop, seed);
   if (outcome == Outcome::finished)
     context_.ranks.only_first([&] {
-      save_safetensors(root_ / "encoder" / "encoder.safetensors", state_dict(teacher.backbone),
+      save_safetensors(root_ / stage.name / stage_named(stage.name).file, state_dict(teacher.backbone),
                        {{"data", recipe_.data}, {"method", "DINO with patch loss"}});
     });
   return outcome;

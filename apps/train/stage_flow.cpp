@@ -1,13 +1,13 @@
 // The stages on latents: the flow-matching teacher, consistency mid-training, MeanFlow (distilled or from data), and a flow map by any objective.
 #include "apps/support/ranks.h"
 #include "apps/train/generator.h"
-#include "nn/training/parallel.h"
 #include "apps/train/shown_classes.h"
 #include "apps/train/training_run.h"
 #include "data/grid.h"
 #include "data/png.h"
 #include "nn/checkpoint.h"
 #include "nn/optim/follow.h"
+#include "nn/training/parallel.h"
 #include "tensor/narrow.h"
 
 namespace fm {
@@ -76,7 +76,7 @@ VelocitySource velocity_source(const std::string& name, const VelocityNet& teach
 // Fixed noise and labels, the same in every stage and at every step: one column a class, of many classes some (shown_classes).
 void TrainingRun::write_preview(const LatentGenerator& generate, const std::filesystem::path& png) {
   if (!has_decoder())
-    return context_.log.warning("no pictures of {}: there is no trained decoder in {}", png.stem().string(), (root_ / "decoder").string());
+    return context_.log.warning("no pictures of {}: there is no trained decoder in {}", png.stem().string(), (root_ / stage_name::decoder).string());
   const int scale = grid_scale(recipe_.image_size);
   const ShownClasses shown = shown_classes(recipe_.classes, class_names(), narrow<int>(recipe_.image_size), scale);
   const std::int64_t columns = std::ssize(shown.labels), n = preview_rows * columns;
@@ -94,21 +94,21 @@ void TrainingRun::write_preview(const LatentGenerator& generate, const std::file
 
 Outcome TrainingRun::train_teacher() {
   const FmStage& c = recipe_.fm;
-  return train_flow({.folder = "fm", .part = "fm", .loop = c.loop, .objective = make_objective(c.objective, "fm.objective"), .flow_map = false,
-                     .velocity = "one-point", .start = "random", .seed = recipe_.seed});
+  return train_flow({.folder = stage_name::fm, .part = stage_name::fm, .loop = c.loop, .objective = make_objective(c.objective, "fm.objective"),
+                     .flow_map = false, .velocity = "one-point", .start = "random", .seed = recipe_.seed});
 }
 
 Outcome TrainingRun::train_cmt() {
   const CmtStage& c = recipe_.cmt;
-  return train_flow({.folder = "cmt", .part = "cmt", .loop = c.loop, .objective = make_objective(c.objective, "cmt.objective"),
+  return train_flow({.folder = stage_name::cmt, .part = stage_name::cmt, .loop = c.loop, .objective = make_objective(c.objective, "cmt.objective"),
                      .velocity = "one-point", .start = "teacher", .seed = recipe_.seed});
 }
 
 // One-point and teacher need no more than their name; a map that starts from the teacher has learned nothing of jumps yet.
 Outcome TrainingRun::train_map() {
   const MapStage& c = recipe_.map;
-  return train_flow({.folder = "map", .part = "map", .loop = c.loop, .objective = c.objective.chosen("map.objective"), .velocity = c.velocity,
-                     .start = c.start, .seed = recipe_.seed});
+  return train_flow({.folder = stage_name::map, .part = stage_name::map, .loop = c.loop, .objective = c.objective.chosen("map.objective"),
+                     .velocity = c.velocity, .start = c.start, .seed = recipe_.seed});
 }
 
 void TrainingRun::check_exact_share(const std::string& stage, const MfStage& config) const {
@@ -122,7 +122,7 @@ Outcome TrainingRun::train_mean_flow(const MeanFlowTraining& training) {
   check_exact_share(training.part, config);
   Recipe described = recipe_;                      // an ablation's variant has a config of its own
   described.seed = training.seed;
-  (training.part == "mft" ? described.mft : described.mfd) = config;
+  described.*stage_named(training.part).mean_flow = config;
   const bool adaptive = config.objective.metric.kind == "adaptive" || config.objective.compat.squared_adaptive_metric;
   return train_flow({.folder = training.folder, .part = training.part, .loop = config.loop,
                      .objective = make_objective(config.objective, training.part + ".objective"), .velocity = config.velocity,
@@ -150,7 +150,7 @@ Outcome TrainingRun::train_flow(const FlowTraining& training) {
   prepare_stats();
   const bool taught = needs.teacher || teacher_share(training.velocity) > 0;
   const std::shared_ptr<const DitDh> teacher = taught || training.start == "teacher" ? load_teacher() : nullptr;
-  const std::shared_ptr<DitDh> model = training.flow_map ? new_student(seed) : new_teacher(seed);
+  const std::shared_ptr<DitDh> model = std::make_shared<DitDh>(training.flow_map ? recipe_.flow_map_net() : recipe_.teacher_net(), seed);
   initialise(*model, training.start, teacher.get());
   const auto average = std::make_shared<DitDh>(clone(*model));
   set_trainable(*average, false);
@@ -159,7 +159,7 @@ Outcome TrainingRun::train_flow(const FlowTraining& training) {
   stage.part = training.part, stage.fields = training.fields, stage.remark = training.remark;
   if (needs.data) {
     stage.prepare = [&] { latent_source(); };
-    stage.made_from.emplace_back("encoder", checksum(state_dict(rae().encoder)));
+    stage.made_from.emplace_back(stage_name::encoder, checksum(state_dict(rae().encoder)));
   }
   if (taught) stage.made_from.emplace_back("teacher", checksum(state_dict(*teacher)));
   if (training.flow_map) stage.made_from.emplace_back("start", checksum(state_dict(*model)));
@@ -178,25 +178,13 @@ Outcome TrainingRun::train_flow(const FlowTraining& training) {
       [&](const Drawn& drawn) { return as_step(objective.loss(nets, drawn)); });
   stage.preview = [&](std::int64_t, const std::filesystem::path& png) {
     write_preview(training.flow_map ? flow_map_generator(average, 1)
-                                    : ode_generator(guided(average), narrow<int>(recipe_.evaluate.teacher_points), latent_shift()), png);
+                                    : teacher_generator(average, recipe_.evaluate.teacher_points), png);
   };
   return train_loop(stage, training.loop, seed);
 }
 
-std::shared_ptr<DitDh> TrainingRun::new_teacher(std::uint64_t seed) const {
-  DitDhConfig config = recipe_.dit;
-  config.mean_flow = false;
-  return std::make_shared<DitDh>(config, seed);
-}
-
-std::shared_ptr<DitDh> TrainingRun::new_student(std::uint64_t seed) const {
-  DitDhConfig config = recipe_.dit;
-  config.mean_flow = true;
-  return std::make_shared<DitDh>(config, seed);
-}
-
 std::shared_ptr<const DitDh> TrainingRun::start_of_flow_map(const std::string& stage) {
-  const std::shared_ptr<DitDh> model = new_student(stage_seed("mfd"));
+  const std::shared_ptr<DitDh> model = std::make_shared<DitDh>(recipe_.flow_map_net(), stage_seed(stage_name::mfd));
   if (stage != "random") start_from(*model, stage_weights(stage));
   return model;
 }
@@ -205,7 +193,7 @@ std::vector<std::pair<std::string, std::string>> TrainingRun::sources_of_flow_ma
   prepare_stats();
   NamedTensors statistics{{"var", rae().stats.variance}};
   if (rae().stats.mean.defined()) statistics.emplace_back("mean", rae().stats.mean);
-  std::vector<std::pair<std::string, std::string>> out{{"encoder", checksum(state_dict(rae().encoder))},
+  std::vector<std::pair<std::string, std::string>> out{{stage_name::encoder, checksum(state_dict(rae().encoder))},
                                                        {"statistics", checksum(statistics)},
                                                        {"latents", data_checksum()}};
   out.emplace_back("start", start == "random" ? start : start + " " + checksum(stage_weights(start).tensors));
@@ -215,7 +203,7 @@ std::vector<std::pair<std::string, std::string>> TrainingRun::sources_of_flow_ma
 
 void TrainingRun::refuse_init_from(const std::string& stage) const {
   if (!context_.launch.init_from.empty())
-    throw ConfigError("--init-from: the stage " + stage + " begins from random weights; it is for fm, cmt, mfd and mft");
+    throw ConfigError("--init-from: the stage " + stage + " begins from random weights; it is for " + words(generator_stages(), "and"));
 }
 
 // --init-from, or the averaged weights of an earlier stage of this run, or of the teacher; "random" leaves the initial values.
@@ -223,7 +211,7 @@ void TrainingRun::initialise(DitDh& model, const std::string& start, const DitDh
   if (!context_.launch.init_from.empty()) {
     start_from(model, load_weights(context_.launch.init_from + (context_.launch.init_from_ema ? ":ema" : ""), warner()));
   } else if (start == "teacher") {
-    start_from(model, {root_ / "fm", state_dict(*teacher), -1, nullptr});
+    start_from(model, {root_ / stage_name::fm, state_dict(*teacher), -1, nullptr});
   } else if (start != "random") {
     start_from(model, stage_weights(start));
   }

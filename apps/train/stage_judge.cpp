@@ -15,9 +15,9 @@ constexpr RandomKey augmentation(std::uint64_t seed) { return {seed, 0x4A554447}
 }  // namespace
 
 Outcome TrainingRun::train_judge() {
-  refuse_init_from("judge");
+  refuse_init_from(stage_name::judge);
   const JudgeStage& config = recipe_.judge;
-  const std::uint64_t seed = stage_seed("judge");
+  const std::uint64_t seed = stage_seed(stage_name::judge);
   Loader loader = picture_loader(seed);
   Judge model(config.model);
   reset_parameters(model, seed);
@@ -27,7 +27,7 @@ Outcome TrainingRun::train_judge() {
     const SampleBatch batch = loader.take(first, n, next);
     return std::vector<Tensor>{random_shifts(batch.x, consecutive(first, n), augmentation(seed), 0, config.shift, 0.5), batch.labels};
   });
-  Stage stage = make_stage("judge", model, &average);
+  Stage stage = make_stage(stage_name::judge, model, &average);
   stage.loss = [&](const StepPart& part) {
     const std::vector<Tensor> batch = batches.take(part.step * config.loop.batch + part.first, part.count, part.next);
     const Var logits = model(batch[0]);
@@ -41,7 +41,6 @@ Outcome TrainingRun::train_judge() {
 
 // How often it is right, and the file that evaluations read.
 void TrainingRun::finish_judge(const Judge& average) {
-
   const Dataset test = open_dataset(recipe_.data, Split::test);
   const PauseTape pause;
   double right = 0;
@@ -51,7 +50,8 @@ void TrainingRun::finish_judge(const Judge& average) {
     right += accuracy(average(image_rows(test, rows).to(default_device())).value(), label_rows(test, rows)).value() * static_cast<double>(rows.size());
   }
   context_.log.info("judge: {:.2f} % of {} test images right", 100 * right / static_cast<double>(test.count), test.count);
-  save_safetensors(root_ / "judge" / "judge.safetensors", state_dict(average),
+  const StageSpec& stage = stage_named(stage_name::judge);
+  save_safetensors(root_ / stage.name / stage.file, state_dict(average),
                    {{"data", recipe_.data}, {"test_accuracy", fmt::format("{:.4f}", right / static_cast<double>(test.count))}});
 }
 

@@ -73,10 +73,9 @@ LatentCacheInfo TrainingRun::cache_info() {
   return info;
 }
 
-int TrainingRun::encode_latents() {
-  refuse_init_from("encode");
+void TrainingRun::encode_latents() {
+  refuse_init_from(stage_name::encode);
   context_.ranks.only_first([&] { fill_cache(); });
-  return exit_code::finished;
 }
 
 void TrainingRun::fill_cache() {
@@ -230,7 +229,7 @@ void TrainingRun::check_data_of_stats(const std::filesystem::path& file) const {
 }
 
 void TrainingRun::compute_stats(const std::filesystem::path& file) {
-  const Metadata wanted{{"encoder", checksum(state_dict(rae().encoder))}, {"mirrored", recipe_.latents.flip ? "yes" : "no"}};
+  const Metadata wanted{{stage_name::encoder, checksum(state_dict(rae().encoder))}, {"mirrored", recipe_.latents.flip ? "yes" : "no"}};
   const auto belongs = [&](const Metadata& m) {
     return std::all_of(wanted.begin(), wanted.end(),
                        [&](const auto& entry) { return m.contains(entry.first) && m.at(entry.first) == entry.second; });

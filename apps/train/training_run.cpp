@@ -64,9 +64,11 @@ TrainingRun::TrainingRun(Recipe& recipe, Context& context) : recipe_(recipe), co
 }
 
 std::filesystem::path stored_config(const std::filesystem::path& run, const std::string& stage) {
-  for (const std::string& name : {stage, std::string("mft"), std::string("mfd"), std::string("cmt"), std::string("fm"), std::string("decoder"),
-                                  std::string("encoder"), std::string("judge")})
-    if (const auto file = run / name / "config.toml"; !name.empty() && std::filesystem::exists(file)) return file;
+  std::vector<std::string> names;
+  for (const StageSpec& s : stage_table()) names.emplace_back(s.name);
+  if (!stage.empty()) names.push_back(stage);
+  for (auto name = names.rbegin(); name != names.rend(); ++name)
+    if (const auto file = run / *name / "config.toml"; std::filesystem::exists(file)) return file;
   return {};
 }
 
@@ -100,18 +102,17 @@ std::filesystem::path TrainingRun::located(const std::string& file) const {
 // All that the recipe names and that are not there, in one error. A dry run does without them.
 void TrainingRun::check_given_files() {
   std::string missing, keys;
-  for (const auto& [key, file] : {std::pair{"encoder_weights", &recipe_.encoder_weights},
-                                  {"decoder_weights", &recipe_.decoder_weights},
-                                  {"stats_file", &recipe_.stats_file},
-                                  {"teacher_weights", &recipe_.teacher_weights},
-                                  {"judge_weights", &recipe_.judge_weights},
-                                  {"class_names", &recipe_.class_names}}) {
+  std::vector<std::pair<std::string, std::string*>> given;
+  for (const StageSpec& s : stage_table())
+    if (s.given != nullptr) given.emplace_back(s.given_key, &(recipe_.*s.given));
+  given.emplace_back("class_names", &recipe_.class_names);
+  for (const auto& [key, file] : given) {
     if (file->empty() || (file == &recipe_.class_names && *file == "imagenet")) continue;
     *file = located(*file).string();
     const std::filesystem::path plain = weights_and_part(*file).first;
     if (std::filesystem::exists(plain)) continue;
     missing += (missing.empty() ? "" : ", ") + plain.string();
-    keys += (keys.empty() ? "" : ", ") + std::string(key);
+    keys += (keys.empty() ? "" : ", ") + key;
   }
   if (!missing.empty() && !context_.launch.dry_run)
     throw FileError(fmt::format(
@@ -200,31 +201,38 @@ void TrainingRun::take_sizes() {
 Rae& TrainingRun::rae() {
   if (!rae_) {
     rae_ = std::make_unique<Rae>(recipe_.rae, stage_seed("rae"));
-    const std::string own = (root_ / "encoder" / "encoder.safetensors").string();
+    const StageSpec& stage = stage_that_makes(Makes::encoder);
+    const std::string own = (root_ / stage.name / stage.file).string();
     const std::string file = recipe_.encoder_weights.empty() ? own : recipe_.encoder_weights;
-    if (file == own && !std::filesystem::exists(own)) throw FileError(not_trained("encoder", own) + ", or name one with --encoder-weights");
-    const Weights encoder = load_part(file, "encoder", warner(), recipe_.rae.encoder.affine_norm);
-    of_this_run(file == own ? root_ / "encoder" : "", [&] { load_model(rae_->encoder, encoder); });
-    say_loaded(loaded_line("encoder", rae_->encoder, recipe_.rae.encoder, encoder));
+    if (file == own && !std::filesystem::exists(own)) throw FileError(not_trained(stage.name, own) + ", or name one with --encoder-weights");
+    const Weights encoder = load_part(file, weights_part::encoder, warner(), recipe_.rae.encoder.affine_norm);
+    of_this_run(file == own ? root_ / stage.name : "", [&] { load_model(rae_->encoder, encoder); });
+    say_loaded(loaded_line(stage.name, rae_->encoder, recipe_.rae.encoder, encoder));
     set_trainable(rae_->encoder, false);
-    const bool given = !recipe_.decoder_weights.empty();
-    if (given || has("decoder")) {
-      const Weights decoder = given ? load_part(recipe_.decoder_weights, "decoder", warner()) : stage_weights("decoder");
-      of_this_run(given ? "" : root_ / "decoder", [&] { load_model(rae_->decoder, decoder); });
-      say_loaded(loaded_line("decoder", rae_->decoder, recipe_.rae.decoder, decoder));
+    if (has_decoder()) {
+      const char* name = stage_name::decoder;
+      const bool given = !recipe_.decoder_weights.empty();
+      const Weights decoder = given ? load_part(recipe_.decoder_weights, weights_part::decoder, warner()) : stage_weights(name);
+      of_this_run(given ? "" : root_ / name, [&] { load_model(rae_->decoder, decoder); });
+      say_loaded(loaded_line(name, rae_->decoder, recipe_.rae.decoder, decoder));
     }
   }
   return *rae_;
 }
 
 Rae& TrainingRun::autoencoder() {
-  if (!has_decoder()) throw FileError(not_trained("decoder", (root_ / "decoder").string()));
+  if (!has_decoder()) throw FileError(not_trained(stage_name::decoder, (root_ / stage_name::decoder).string()));
   return rae();
 }
 
 void TrainingRun::need_folder() const {
   if (!std::filesystem::is_directory(root_))
     throw FileError(fmt::format("--out {}: there is no such folder; give that of a run (flowmap_train makes it)", root_.string()));
+}
+
+bool TrainingRun::is_available(const StageSpec& stage) const {
+  if (stage.is_given(recipe_)) return true;
+  return stage.file == nullptr ? has(stage.name) : std::filesystem::exists(root_ / stage.name / stage.file);
 }
 
 std::string TrainingRun::not_trained(const std::string& stage, const std::string& where) const {
@@ -238,10 +246,9 @@ Weights TrainingRun::stage_weights(const std::string& stage) {
     loaded_steps_[stage] = weights.step;
     return weights;
   }
-  for (const char* known : {"judge", "encoder", "decoder", "fm", "cmt", "mfd", "mft"})
-    if (stage == known) throw FileError(not_trained(stage, folder.string()));
-  throw FileError(fmt::format("there is no stage '{}' in {}; flow maps are cmt, mfd and mft, and variants such as ablate/derivative/jvp",
-                              stage, root_.string()));
+  if (const StageSpec* known = find_stage(stage); known != nullptr && known->loop != nullptr) throw FileError(not_trained(stage, folder.string()));
+  throw FileError(fmt::format("there is no stage '{}' in {}; flow maps are {}, and variants such as ablate/derivative/jvp", stage,
+                              root_.string(), words(stages_that_make(Makes::flow_map), "and")));
 }
 
 std::shared_ptr<const DitDh> TrainingRun::loaded_dit(const std::string& role, const DitDhConfig& config, Weights weights,
@@ -253,25 +260,25 @@ std::shared_ptr<const DitDh> TrainingRun::loaded_dit(const std::string& role, co
 }
 
 std::shared_ptr<const DitDh> TrainingRun::load_teacher() {
-  DitDhConfig config = recipe_.dit;
-  config.mean_flow = false;
   const bool given = !recipe_.teacher_weights.empty();
-  Weights weights = given ? load_part(recipe_.teacher_weights, "dit", warner()) : stage_weights("fm");
+  const char* stage = stage_that_makes(Makes::teacher).name;
+  Weights weights = given ? load_part(recipe_.teacher_weights, weights_part::dit, warner()) : stage_weights(stage);
   check_kind(weights, false, "the teacher");
-  return loaded_dit("teacher", config, std::move(weights), given ? "" : root_ / "fm");
+  return loaded_dit("teacher", recipe_.teacher_net(), std::move(weights), given ? "" : root_ / stage);
 }
 
-VelocityNet TrainingRun::guided(std::shared_ptr<const DitDh> teacher, Interval interval) const {
-  VelocityNet v = std::move(teacher);
-  return recipe_.guidance == 1 ? v : cfg(std::move(v), recipe_.guidance, recipe_.classes, interval);
+VelocityNet TrainingRun::guided(VelocityNet teacher, Interval interval) const {
+  return fm::guided(std::move(teacher), recipe_.guidance, recipe_.classes, interval);
+}
+
+LatentGenerator TrainingRun::teacher_generator(VelocityNet teacher, std::int64_t points, Interval interval, Solver solver) const {
+  return ode_generator(guided(std::move(teacher), interval), narrow<int>(points, "points"), latent_shift(), solver);
 }
 
 std::shared_ptr<const DitDh> TrainingRun::load_student(const std::string& stage) {
-  DitDhConfig config = recipe_.dit;
-  config.mean_flow = true;
   Weights weights = stage_weights(stage);
   check_kind(weights, true, "stage " + stage);
-  return loaded_dit(stage, config, std::move(weights), root_ / stage);
+  return loaded_dit(stage, recipe_.flow_map_net(), std::move(weights), root_ / stage);
 }
 
 std::int64_t TrainingRun::loaded_step(const std::string& stage) const {
@@ -282,9 +289,10 @@ std::int64_t TrainingRun::loaded_step(const std::string& stage) const {
 std::int64_t TrainingRun::sampling_batch() const { return batch_for(activation_bytes(recipe_.dit, 1).one_block); }
 
 std::string TrainingRun::last_student() const {
-  for (const char* stage : {"mft", "mfd", "cmt"})
-    if (has(stage)) return stage;
-  throw ConfigError("no flow map was trained in " + root_.string() + " yet (stages cmt, mfd, mft)");
+  const std::vector<std::string> maps = stages_that_make(Makes::flow_map);
+  for (auto stage = maps.rbegin(); stage != maps.rend(); ++stage)
+    if (has(*stage)) return *stage;
+  throw ConfigError(fmt::format("no flow map was trained in {} yet (stages {})", root_.string(), fmt::join(maps, ", ")));
 }
 
 }  // namespace fm

@@ -1,6 +1,6 @@
 // One run of the chain, from images to a one-step generator. Stages train in this order and find each other's results in the run's folder:
 //
-//   judge   encoder   decoder   stats   fm   cmt   mfd   mft          out/<stage>/checkpoints/
+//   judge   encoder   decoder   encode   stats   fm   cmt   mfd   mft          out/<stage>/checkpoints/ (stages.h)
 //
 // Data and latents are loaded when a stage first asks for them and shared by the stages of one process.
 #pragma once
@@ -13,8 +13,8 @@
 #include "apps/train/batch_ahead.h"
 #include "apps/train/generator.h"
 #include "apps/train/latents.h"
-#include "apps/train/recipe.h"
 #include "apps/train/run_observer.h"
+#include "apps/train/stages.h"
 #include "flowmap/velocity.h"
 #include "nn/checkpoint.h"
 #include "nn/loaded.h"
@@ -51,13 +51,13 @@ class TrainingRun {
   Outcome train_judge();
   Outcome train_encoder();
   Outcome train_decoder();
-  int encode_latents();                                     // fills the cache of latents: what is missing of it
+  void encode_latents();                                    // fills the cache of latents: what is missing of it
   bool lacks_cached_latents() const { return recipe_.latents.from == "cache" && !LatentCache::is_finished(latents_folder()); }
   void prepare_stats();                                     // out/stats.safetensors, if it is not there yet
   Outcome train_teacher();
   Outcome train_cmt();
-  Outcome train_mfd() { return train_mean_flow({"mfd", "mfd", recipe_.mfd, "cmt", recipe_.seed}); }
-  Outcome train_mft() { return train_mean_flow({"mft", "mft", recipe_.mft, recipe_.mfd.loop.steps > 0 ? "mfd" : "cmt", recipe_.seed}); }
+  Outcome train_mfd() { return train_mean_flow_stage(stage_named(stage_name::mfd)); }
+  Outcome train_mft() { return train_mean_flow_stage(stage_named(stage_name::mft)); }
   Outcome train_map();                                      // by any objective
   Outcome train_mean_flow(const MeanFlowTraining& training);
 
@@ -72,14 +72,16 @@ class TrainingRun {
   void need_folder() const;                         // FileError when out is not there: for programs that only read a run
   Rae& autoencoder();                               // FileError when the decoder is not trained yet
   bool has(const std::string& stage) const { return newest_step(root_ / stage / "checkpoints") >= 0; }
-  bool has_decoder() const { return !recipe_.decoder_weights.empty() || has("decoder"); }
-  bool has_teacher() const { return !recipe_.teacher_weights.empty() || has("fm"); }
+  bool is_available(const StageSpec& stage) const;  // its weights are given, or this run has trained them
+  bool has_decoder() const { return is_available(stage_that_makes(Makes::decoder)); }
+  bool has_teacher() const { return is_available(stage_that_makes(Makes::teacher)); }
   std::shared_ptr<const DitDh> load_teacher();
-  VelocityNet guided(std::shared_ptr<const DitDh> teacher, Interval interval = {}) const;   // with the recipe's guidance
+  VelocityNet guided(VelocityNet teacher, Interval interval = {}) const;   // with the recipe's guidance
+  // Samples of the guided teacher. `points`: of the solver's grid.
+  LatentGenerator teacher_generator(VelocityNet teacher, std::int64_t points, Interval interval = {}, Solver solver = Solver::euler) const;
   std::shared_ptr<const DitDh> load_student(const std::string& stage);     // averaged weights
   std::int64_t loaded_step(const std::string& stage) const;   // of the checkpoint that was loaded last; -1: none
-  std::string last_student() const;                 // mft, mfd or cmt: the last that was trained; ConfigError if there is none
-  std::shared_ptr<DitDh> new_student(std::uint64_t seed) const;
+  std::string last_student() const;                 // the last flow map that was trained; ConfigError if there is none
   // A student with the averaged weights of that stage, as training begins; "random": initial values.
   std::shared_ptr<const DitDh> start_of_flow_map(const std::string& stage);
   // Checksums of all that a MeanFlow training from this stage learns from: {"encoder", "1a2b3c4d"}, statistics, data, start, teacher (if taught).
@@ -97,6 +99,9 @@ class TrainingRun {
   const std::filesystem::path& root() const { return root_; }
 
  private:
+  Outcome train_mean_flow_stage(const StageSpec& stage) {
+    return train_mean_flow({stage.name, stage.name, recipe_.*stage.mean_flow, stage.start(recipe_), recipe_.seed});
+  }
   const std::shared_ptr<const SampleSource>& pictures();    // of the training split; in memory when latents.from = memory
   Loader picture_loader(std::uint64_t seed);                // shuffled, not mirrored
   std::filesystem::path located(const std::string& file) const;   // as it is named, or beside the config file
@@ -131,7 +136,6 @@ class TrainingRun {
   Weights stage_weights(const std::string& stage);  // averaged, of its newest checkpoint; FileError when it was not trained
   Outcome train_flow(const FlowTraining& training);
   Batch label_batch(const StepPart& part, std::int64_t batch, std::uint64_t seed) const;
-  std::shared_ptr<DitDh> new_teacher(std::uint64_t seed) const;
   void initialise(DitDh& model, const std::string& start, const DitDh* teacher);
   void refuse_init_from(const std::string& stage) const;
   void write_preview(const LatentGenerator& generate, const std::filesystem::path& png);
@@ -157,8 +161,7 @@ class TrainingRun {
   std::uint64_t ahead_seed_ = 0;
 };
 
-// The config that a run was made with: that of `stage`, else of the furthest stage that has one (mft, mfd, cmt, fm, decoder, encoder, judge);
-// empty: none. Every stage's config.toml holds the whole recipe.
+// The config that a run was made with: that of `stage`, else of the furthest stage that has one; empty: none. Every stage's config.toml holds the whole recipe.
 std::filesystem::path stored_config(const std::filesystem::path& run, const std::string& stage = "");
 
 // "2000000 parameters; 38.1 MiB with gradients, moments and average"

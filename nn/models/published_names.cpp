@@ -202,20 +202,20 @@ NamedTensors to_our_names(const NamedTensors& tensors, const std::string& part) 
   const Layout layout = layout_of(tensors);
   const NamedTensors plain = unwrapped(tensors);
   if (part.empty()) return plain;
-  if (part == "encoder" && layout == Layout::hugging_face_dino) return plain;
-  if (part == "encoder" && layout == Layout::hugging_face_siglip) return encoder_under(plain, siglip_prefix);
-  if (part == "encoder" && layout == Layout::hugging_face_mae) return encoder_under(plain, mae_prefix);
-  if (part == "encoder" && layout == Layout::meta_dino) return from_meta(plain);
-  if (part == "encoder" && layout == Layout::rae) return under(plain, any_begins(plain, rae_vit_prefix) ? rae_vit_prefix : rae_dino_prefix);
-  if (part == "decoder" && layout == Layout::rae) return under(plain, rae_decoder_prefix);
-  if (part == "decoder" && layout == Layout::rae_decoder) return plain;
-  if (part == "dit" && layout == Layout::dit_dh) return plain;
-  if (part != "encoder" && part != "decoder" && part != "dit") throw ConfigError(fmt::format("part \"{}\": want encoder, decoder or dit", part));
+  if (part == weights_part::encoder && layout == Layout::hugging_face_dino) return plain;
+  if (part == weights_part::encoder && layout == Layout::hugging_face_siglip) return encoder_under(plain, siglip_prefix);
+  if (part == weights_part::encoder && layout == Layout::hugging_face_mae) return encoder_under(plain, mae_prefix);
+  if (part == weights_part::encoder && layout == Layout::meta_dino) return from_meta(plain);
+  if (part == weights_part::encoder && layout == Layout::rae) return under(plain, any_begins(plain, rae_vit_prefix) ? rae_vit_prefix : rae_dino_prefix);
+  if (part == weights_part::decoder && layout == Layout::rae) return under(plain, rae_decoder_prefix);
+  if (part == weights_part::decoder && layout == Layout::rae_decoder) return plain;
+  if (part == weights_part::dit && layout == Layout::dit_dh) return plain;
+  if (part != weights_part::encoder && part != weights_part::decoder && part != weights_part::dit) throw ConfigError(fmt::format("part \"{}\": want encoder, decoder or dit", part));
   throw FileError(fmt::format("no {} in this file: it is {}, and begins with {}", part, name_of(layout), tensors.empty() ? "nothing" : tensors.front().first));
 }
 
 NamedTensors encoder_tensors(const NamedTensors& tensors, bool affine_norm) {
-  NamedTensors out = to_our_names(tensors, "encoder");
+  NamedTensors out = to_our_names(tensors, weights_part::encoder);
   if (!affine_norm)
     std::erase_if(out, [](const auto& t) { return t.first.starts_with("layernorm.") || t.first.starts_with("post_layernorm."); });
   return out;

@@ -20,13 +20,18 @@
 
 namespace fm {
 
+// The parts of published files.
+namespace weights_part {
+inline constexpr const char *encoder = "encoder", *decoder = "decoder", *dit = "dit";
+}
+
 enum class Layout { hugging_face_dino, hugging_face_siglip, hugging_face_mae, meta_dino, rae, rae_decoder, dit_dh, other };
 const char* name_of(Layout layout);
 
 // By the names alone, wrappers' prefixes not counted.
 Layout layout_of(const NamedTensors& tensors);
 
-// The tensors of `part` ("encoder", "decoder", "dit"; "": all, with the layout's own names) under our names, in the file's order; views of
+// The tensors of `part` (of weights_part; "": all, with the layout's own names) under our names, in the file's order; views of
 // the given ones. FileError when the file's layout has no such part.
 NamedTensors to_our_names(const NamedTensors& tensors, const std::string& part);
 

@@ -60,7 +60,7 @@ double mlp_ratio_of(const Weights& weights, std::int64_t width, std::int64_t hid
 Weights load_part(const std::string& where, const std::string& part, const Warn& warn, bool affine_norm) {
   Weights weights = load_weights(where, warn);
   try {
-    weights.tensors = part == "encoder" ? encoder_tensors(weights.tensors, affine_norm) : to_our_names(weights.tensors, part);
+    weights.tensors = part == weights_part::encoder ? encoder_tensors(weights.tensors, affine_norm) : to_our_names(weights.tensors, part);
   } catch (const FileError& e) {
     fail(weights, e.what());
   }

@@ -3,11 +3,12 @@
 
 #include "nn/checkpoint.h"
 #include "nn/models/dit_dh.h"
+#include "nn/models/published_names.h"
 #include "nn/models/rae.h"
 
 namespace fm {
 
-// The part ("encoder", "decoder" or "dit") of a file that load_weights reads, under our names. What RAE does not read is left out: the
+// The part (of weights_part) of a file that load_weights reads, under our names. What RAE does not read is left out: the
 // weight and bias of an encoder's last norm (affine_norm: they stay). FileError names the file.
 Weights load_part(const std::string& where, const std::string& part, const Warn& warn, bool affine_norm = false);
 

@@ -1,6 +1,8 @@
 // The recipes of the paper hold its numbers (mfrae.md 5 to 7).
 #include <doctest/doctest.h>
 
+#include <algorithm>
+
 #include "apps/support/toml.h"
 #include "apps/train/costs.h"
 #include "apps/train/training_run.h"
@@ -179,4 +181,64 @@ TEST_CASE("what a step costs is counted from the config alone") {
   CHECK(changed.gradients == mfd.gradients / 2);
   CHECK(changed.activations > 10 * mfd.activations_recomputed);
   CHECK(memory_stats().peak - before < std::size_t{32} << 20);
+}
+
+TEST_CASE("the table of stages holds together with the config") {
+  Recipe r = recipe_of(256);
+  const std::vector<Field> fields = list_fields(r);
+  const auto field = [&](const std::string& path) {
+    const auto found = std::find_if(fields.begin(), fields.end(), [&](const Field& f) { return f.path == path; });
+    REQUIRE_MESSAGE(found != fields.end(), path);
+    return found->value;
+  };
+  std::vector<std::string> before;
+  for (const StageSpec& s : stage_table()) {
+    CAPTURE(s.name);
+    CHECK(find_stage(s.name) == &s);
+    if (s.loop != nullptr) CHECK(std::get<std::int64_t*>(field(std::string(s.name) + ".loop.steps")) == &s.loop(r).steps);
+    if (s.given != nullptr) CHECK(std::get<std::string*>(field(s.given_key)) == &(r.*s.given));
+    if (s.mean_flow != nullptr) CHECK(std::get<std::string*>(field(std::string(s.name) + ".velocity")) == &(r.*s.mean_flow).velocity);
+    CHECK((s.loop == nullptr) == (s.parameters == nullptr));
+    CHECK((s.is_generator() || s.loop == nullptr) == (s.values_a_row == nullptr));
+    for (const StageSpec* source : needs(s, r)) {
+      const bool earlier = std::find(before.begin(), before.end(), source->name) != before.end();
+      CHECK_MESSAGE(earlier, source->name);
+    }
+    before.emplace_back(s.name);
+  }
+  CHECK(before == std::vector<std::string>{"judge", "encoder", "decoder", "encode", "stats", "fm", "cmt", "mfd", "mft", "map"});
+  CHECK(generator_stages() == std::vector<std::string>{"fm", "cmt", "mfd", "mft", "map"});
+  CHECK(stages_that_make(Makes::flow_map) == std::vector<std::string>{"cmt", "mfd", "mft", "map"});
+  CHECK(scored_names() == std::vector<std::string>{"reconstruction", "teacher", "cmt", "mfd", "mft", "map"});
+}
+
+TEST_CASE("what a stage needs follows from the recipe") {
+  const auto sources = [](const char* name, const std::function<void(Recipe&)>& change) {
+    std::vector<std::string> names;
+    for (const StageSpec* s : needs(stage_named(name), recipe_of(256, change))) names.emplace_back(s->name);
+    return names;
+  };
+  using Names = std::vector<std::string>;
+  CHECK(sources("judge", {}).empty());
+  CHECK(sources("decoder", {}) == Names{"encoder"});
+  CHECK(sources("fm", {}) == Names{"encoder"});
+  CHECK(sources("cmt", {}) == Names{"encoder", "fm"});
+  CHECK(sources("mfd", {}) == Names{"encoder", "fm", "cmt"});
+  CHECK(sources("mfd", [](Recipe& r) { r.mfd.velocity = "one-point"; }) == Names{"encoder", "cmt"});
+  CHECK(sources("mft", [](Recipe& r) { r.mfd.loop.steps = 10; }) == Names{"encoder", "mfd"});
+  CHECK(sources("mft", [](Recipe& r) { r.mfd.loop.steps = 0, r.mft.velocity = "blend=0.5"; }) == Names{"encoder", "fm", "cmt"});
+  CHECK(sources("map", {}) == Names{"encoder", "fm"});
+  CHECK(sources("map", [](Recipe& r) { r.map.velocity = "one-point", r.map.start = "mfd"; }) == Names{"encoder", "mfd"});
+  CHECK(sources("map", [](Recipe& r) { r.map.velocity = "one-point", r.map.start = "random"; }) == Names{"encoder"});
+  CHECK(sources("map", [](Recipe& r) { r.map.objective.name = "cmt", r.map.start = "random"; }) == Names{"encoder", "fm"});
+}
+
+TEST_CASE("a name that is no stage is one error, which lists those there are") {
+  const Recipe r = recipe_of(256);
+  const std::string wanted = "there is no stage 'mtf': want judge, encoder, decoder, encode, stats, fm, cmt, mfd, mft or map";
+  CHECK_THROWS_WITH_AS(stage_named("mtf"), wanted.c_str(), ConfigError);
+  CHECK_THROWS_WITH_AS(stage_cost(r, "mtf"), wanted.c_str(), ConfigError);
+  CHECK_THROWS_WITH_AS(stage_loop(r, "mtf"), wanted.c_str(), ConfigError);
+  CHECK_THROWS_WITH_AS(stage_loop(r, "stats"), "stage stats has no training", ConfigError);
+  CHECK_THROWS_WITH_AS(stage_cost(r, "judge"), "stage judge trains no generator: want fm, cmt, mfd, mft or map", ConfigError);
 }
