@@ -6,6 +6,7 @@
 
 #include "apps/support/signals.h"
 #include "data/class_names.h"
+#include "flowmap/metrics/sample_metrics.h"
 #include "nn/checkpoint.h"
 #include "tensor/error.h"
 #include "tensor/io/npy.h"
@@ -31,12 +32,6 @@ void refuse_other_images(const Recipe& r, const SampleSource& test) {
 }
 
 constexpr std::int64_t first_sample = 1000000;  // noise that no preview shows
-
-void refuse_not_finite(const Tensor& x, const std::string& what, std::int64_t first) {
-  if (const std::int64_t bad = first_row_not_finite(x); bad >= 0)
-    throw SamplesNotFinite(
-        fmt::format("{} of sample {} are not finite: the weights are damaged or their training diverged", what, first + bad));
-}
 
 }  // namespace
 
@@ -64,12 +59,12 @@ class Evaluator::Tally {
   }
 
   void add(const Tensor& images, const std::vector<std::int64_t>& labels) {
-    refuse_not_finite(images, name_ + ": pixels", count());
+    refuse_not_finite(images, name_ + ": pixels", consecutive(count(), images.dim(0)));
     const Tensor rounded = affine(images, 255, 0.5).to(DType::u8).to(DType::f32) / 255.0;
     const std::int64_t n = judged_at_a_time(images.dim(2) * images.dim(3));
     for (std::int64_t i = 0; i < images.dim(0); i += n) {
       const Judged judged = judge_images(judge_, rounded.slice(0, i, std::min(images.dim(0), i + n)));
-      refuse_not_finite(judged.features, name_ + ": features", count());
+      refuse_not_finite(judged.features, name_ + ": features", consecutive(count(), judged.features.dim(0)));
       features_.push_back(judged.features);
       for (std::size_t k = 0; k < judged.classes.size(); ++k) {
         const std::int64_t asked = labels[static_cast<std::size_t>(i) + k];
@@ -125,9 +120,11 @@ Evaluator::Evaluator(TrainingRun& run) : run_(run), test_(open_source(run.recipe
 Score Evaluator::finished(Score s, const Tally& tally, double spent) const {
   const EvaluateConfig& c = run_.recipe().evaluate;
   const Tensor features = tally.features();
-  const PrecisionRecall pr = precision_recall(reference_.features, features, narrow<int>(c.k, "k"));
-  s.frechet = frechet_distance(fit_gaussian(features), reference_.fit);
-  s.precision = pr.precision, s.recall = pr.recall;
+  const FeatureSets sets{reference_.features, reference_.fit, features, narrow<int>(c.k, "k")};
+  for (const SampleMetric& metric : sample_metrics()) {
+    const std::vector<double> numbers = metric.measure(sets);
+    for (std::size_t i = 0; i < numbers.size(); ++i) s.metrics[metric.values[i].name] = numbers[i];
+  }
   std::int64_t right = 0;
   for (const ClassScore& of : tally.classes()) right += of.right;
   s.accuracy = static_cast<double>(right) / static_cast<double>(tally.count());

@@ -15,7 +15,7 @@ Tensor sample_noise(const Samples& samples, const Shape& latent, std::uint64_t s
   return Draws{seed, 0, samples}.normal(latent, DType::f32, Purpose::sampling);
 }
 
-void refuse_not_finite(const Tensor& x, const char* what, const Samples& samples, std::int64_t first) {
+void refuse_not_finite(const Tensor& x, const std::string& what, const Samples& samples, std::int64_t first) {
   if (const std::int64_t bad = first_row_not_finite(x); bad >= 0)
     throw SamplesNotFinite(fmt::format("{} of sample {} are not finite: the weights are damaged or their training diverged", what,
                                        samples[static_cast<std::size_t>(first + bad)]));

@@ -19,7 +19,7 @@ Tensor sample_noise(const Samples& samples, const Shape& latent, std::uint64_t s
 struct SamplesNotFinite : Error { using Error::Error; };   // weights with NaN, or a training that diverged
 
 // SamplesNotFinite when a row of x (n, ...) is not finite; it names its sample, samples[first + row].
-void refuse_not_finite(const Tensor& x, const char* what, const Samples& samples, std::int64_t first = 0);
+void refuse_not_finite(const Tensor& x, const std::string& what, const Samples& samples, std::int64_t first = 0);
 
 // labels[i] for sample number samples[i] -> images (n, channels, H, W) in [0, 1], on the CPU, `batch` at a time: `take(first, images)` gets
 // those from samples[first] on. `generate` maps noise and labels to latents. SamplesNotFinite names the first sample that is not.

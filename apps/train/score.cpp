@@ -7,19 +7,19 @@
 #include <ctime>
 
 #include "apps/train/stage_names.h"
+#include "flowmap/metrics/sample_metrics.h"
 #include "tensor/error.h"
 #include "tensor/narrow.h"
 
 namespace fm {
 
-const std::vector<ScoreColumn>& score_columns() {
+namespace {
+
+std::vector<ScoreColumn> make_columns() {
   using S = Score;
-  static const std::vector<ScoreColumn> list{
+  std::vector<ScoreColumn> list{
       {"name", "", "the generator", false, &S::name},
       {"calls", "calls", "network calls a sample", false, &S::calls},
-      {"frechet", "Frechet", "Frechet distance to the reference in the judge's features", true, &S::frechet, 3},
-      {"precision", "precision", "share of samples within the reference's nearest-neighbour balls", true, &S::precision, 3},
-      {"recall", "recall", "share of the reference within the samples' nearest-neighbour balls", true, &S::recall, 3},
       {"accuracy", "accuracy", "share of samples that the judge takes for the class asked for", true, &S::accuracy, 1, 100, " %"},
       {"psnr", "PSNR", "of reconstructions", true, &S::psnr, 2, 1, " dB"},
       {"ms_per_image", "ms/image", "time of generation", true, &S::ms_per_image, 2},
@@ -40,10 +40,12 @@ const std::vector<ScoreColumn>& score_columns() {
       {stage_name::judge, "", "crc32c of the judge's weights", false, &S::judge},
       {"date", "", "when the score was computed, UTC", false, &S::date},
   };
+  std::vector<ScoreColumn> measured;
+  for (const SampleMetric& m : sample_metrics())
+    for (const MetricValue& v : m.values) measured.push_back({v.name, v.title, v.help, true, MetricMember{v.name}, v.decimals});
+  list.insert(list.begin() + 2, measured.begin(), measured.end());     // behind name and calls
   return list;
 }
-
-namespace {
 
 bool absent(const std::string& x) { return x.empty(); }
 bool absent(std::int64_t x) { return x < 0; }
@@ -55,19 +57,37 @@ bool read_number(const std::string& text, T& value) {
   return error == std::errc() && end == text.data() + text.size();
 }
 
+const std::string& value_of(const Score& score, std::string Score::*member) { return score.*member; }
+std::int64_t value_of(const Score& score, std::int64_t Score::*member) { return score.*member; }
+double value_of(const Score& score, double Score::*member) { return score.*member; }
+double value_of(const Score& score, MetricMember member) { return score.metric(member.name); }
+
 }  // namespace
 
+const std::vector<ScoreColumn>& score_columns() {
+  static const std::vector<ScoreColumn> list = make_columns();
+  return list;
+}
+
+double Score::metric(const std::string& metric_name) const {
+  const auto found = metrics.find(metric_name);
+  return found == metrics.end() ? none : found->second;
+}
+
 std::string score_cell(const Score& score, const ScoreColumn& column) {
-  return std::visit([&](auto member) { return absent(score.*member) ? std::string() : fmt::format("{}", score.*member); }, column.member);
+  return std::visit(
+      [&](auto member) {
+        const auto& value = value_of(score, member);
+        return absent(value) ? std::string() : fmt::format("{}", value);
+      },
+      column.member);
 }
 
 double score_number(const Score& score, const ScoreColumn& column) {
   return std::visit(
       [&](auto member) -> double {
-        if constexpr (std::is_same_v<decltype(member), std::string Score::*>)
-          return Score::none;
-        else
-          return absent(score.*member) ? Score::none : static_cast<double>(score.*member);
+        if constexpr (std::is_same_v<decltype(member), std::string Score::*>) return Score::none;
+        else return absent(value_of(score, member)) ? Score::none : static_cast<double>(value_of(score, member));
       },
       column.member);
 }
@@ -75,7 +95,7 @@ double score_number(const Score& score, const ScoreColumn& column) {
 std::string shown_cell(const Score& score, const ScoreColumn& column) {
   const std::string exact = score_cell(score, column);
   if (exact.empty()) return "-";
-  if (!std::holds_alternative<double Score::*>(column.member)) return exact;
+  if (!std::holds_alternative<double Score::*>(column.member) && !std::holds_alternative<MetricMember>(column.member)) return exact;
   return fmt::format("{:.{}f}{}", column.factor * score_number(score, column), column.decimals, column.unit);
 }
 
@@ -83,10 +103,15 @@ void set_score_cell(Score& score, const ScoreColumn& column, const std::string& 
   if (text.empty()) return;
   std::visit(
       [&](auto member) {
-        if constexpr (std::is_same_v<decltype(member), std::string Score::*>)
+        using Member = decltype(member);
+        if constexpr (std::is_same_v<Member, std::string Score::*>) {
           score.*member = text;
-        else if (!read_number(text, score.*member))
-          throw FileError(fmt::format("{} '{}' is not a number", column.name, text));
+        } else {
+          std::conditional_t<std::is_same_v<Member, std::int64_t Score::*>, std::int64_t, double> value = 0;
+          if (!read_number(text, value)) throw FileError(fmt::format("{} '{}' is not a number", column.name, text));
+          if constexpr (std::is_same_v<Member, MetricMember>) score.metrics[member.name] = value;
+          else score.*member = value;
+        }
       },
       column.member);
 }
@@ -103,7 +128,7 @@ std::string utc_now() {
 namespace {
 
 // What tells the rows of one evaluation apart, and its numbers; the rest is the same in each and stands in scores.csv.
-bool on_terminal(const ScoreColumn& c) { return *c.title != 0 && (c.measured || c.member == decltype(c.member)(&Score::calls)); }
+bool on_terminal(const ScoreColumn& c) { return *c.title != 0 && (c.measured || std::string_view(c.name) == "calls"); }
 
 int width(const ScoreColumn& c) { return std::max(9, narrow<int>(std::string_view(c.title).size())); }
 

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <map>
 #include <string>
 #include <variant>
 #include <vector>
@@ -23,7 +24,8 @@ struct Score {
 
   std::string name;         // "mfd", "teacher", "reconstruction", or an ablation's variant
   std::int64_t calls = -1;  // network calls a sample
-  double frechet = none, precision = none, recall = none, accuracy = none;
+  std::map<std::string, double> metrics;  // by the names of flowmap/metrics/sample_metrics.h
+  double accuracy = none;
   double psnr = none;  // of reconstructions, dB
   double ms_per_image = none;
 
@@ -42,6 +44,13 @@ struct Score {
   std::string date;                  // UTC, when it was computed
 
   std::vector<ClassScore> by_class;  // by label; in a file of its own (score_file.h)
+
+  double metric(const std::string& metric_name) const;   // NaN where absent
+};
+
+// A column of sample_metrics() as a member of a score.
+struct MetricMember {
+  const char* name;
 };
 
 struct ScoreColumn {
@@ -49,7 +58,7 @@ struct ScoreColumn {
   const char* title;  // in tables for people; empty: not shown there
   const char* help;
   bool measured;  // a measurement, so that its mean over seeds has a meaning; otherwise what the score is of
-  std::variant<std::string Score::*, std::int64_t Score::*, double Score::*> member;
+  std::variant<std::string Score::*, std::int64_t Score::*, double Score::*, MetricMember> member;
   int decimals = 0;       // shown
   double factor = 1;      // shown: 100 for percentages
   const char* unit = "";  // shown behind the number

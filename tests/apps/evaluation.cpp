@@ -124,8 +124,8 @@ TEST_CASE("the reference is the whole test split, whatever the number of samples
     const Tensor real = features.read("reference"), made = features.read("mfd_1");
     CHECK(counts(features.read("reference_labels")) == std::vector<std::int64_t>{30, 13, 50, 7});
     CHECK(counts(features.read("mfd_1_labels")) == std::vector<std::int64_t>(4, n / 4));
-    CHECK(s.frechet == frechet_distance(fit_gaussian(made), fit_gaussian(real)));
-    CHECK(s.recall == precision_recall(real, made, 3).recall);
+    CHECK(s.metric("frechet") == frechet_distance(fit_gaussian(made), fit_gaussian(real)));
+    CHECK(s.metric("recall") == precision_recall(real, made, 3).recall);
 
     const CsvRows classes = parse_csv(read_file(by_class_file(csv)));
     std::int64_t right = 0, asked = 0;
@@ -145,7 +145,7 @@ TEST_CASE("the reference is the whole test split, whatever the number of samples
     const double p = scores.back().accuracy, deviation = std::sqrt(p * (1 - p) / static_cast<double>(s.samples));
     CHECK(std::abs(s.accuracy - p) <= 2 * deviation);
   }
-  CHECK(scores[3].frechet < scores[0].frechet);  // the bias of few samples is all that is left
+  CHECK(scores[3].metric("frechet") < scores[0].metric("frechet"));  // the bias of few samples is all that is left
   CHECK(scores[0].reference_accuracy > 0.8);
 }
 
@@ -174,7 +174,7 @@ TEST_CASE("cached features of the reference: used when they are right, never bel
   const fs::path cache = out / "evaluation" / ("reference-" + right.reference_id + ".safetensors");
   REQUIRE(fs::exists(cache));
   const auto written = fs::last_write_time(cache);
-  CHECK(score().first.frechet == right.frechet);
+  CHECK(score().first.metric("frechet") == right.metric("frechet"));
   CHECK(fs::last_write_time(cache) == written);  // read, not made again
   // A value of the features altered: its file is sound, its checksum is not.
   const std::string bytes = read_file(cache);
@@ -183,7 +183,7 @@ TEST_CASE("cached features of the reference: used when they are right, never bel
   for (const std::string& damaged : {altered, bytes.substr(0, bytes.size() / 2), std::string()}) {
     write_atomically(cache, damaged);
     const auto again = score();
-    CHECK(again.first.frechet == right.frechet);
+    CHECK(again.first.metric("frechet") == right.metric("frechet"));
     CHECK_MESSAGE(has(again.second, "the features are computed again"), again.second);
     CHECK(read_file(cache) == bytes);
   }
@@ -192,7 +192,7 @@ TEST_CASE("cached features of the reference: used when they are right, never bel
   const std::string other_id = read_scores(out / "scores.csv").back().reference_id;
   CHECK(other_id != right.reference_id);
   fs::copy_file(out / "evaluation" / ("reference-" + other_id + ".safetensors"), cache, fs::copy_options::overwrite_existing);
-  CHECK(score().first.frechet == right.frechet);
+  CHECK(score().first.metric("frechet") == right.metric("frechet"));
 }
 
 TEST_CASE("a class of the test split that is gone, or a picture that is another, changes the reference") {
@@ -210,11 +210,11 @@ TEST_CASE("a class of the test split that is gone, or a picture that is another,
   write_png(pictures / "test/right/10003.png", picture(2, 777));
   const Score other = score().first;
   CHECK(other.reference_id != whole.reference_id);
-  CHECK(other.frechet != whole.frechet);
+  CHECK(other.metric("frechet") != whole.metric("frechet"));
   fs::remove_all(pictures / "test/left");
   const auto less = score();
   CHECK(less.first.reference == 87);
-  CHECK(less.first.frechet != other.frechet);
+  CHECK(less.first.metric("frechet") != other.metric("frechet"));
   CHECK_MESSAGE(has(less.second, "no images of left"), less.second);
 }
 
@@ -266,7 +266,7 @@ TEST_CASE("a pipeline that is done mends its report and evaluates what has chang
     return result.err;
   };
   const long rows = lines(read_file(out / "scores.csv"));
-  add_scores(out / "scores.csv", {{.name = "elsewhere", .calls = 1, .frechet = 123.25}});  // killed before it wrote the report
+  add_scores(out / "scores.csv", {{.name = "elsewhere", .calls = 1, .metrics = {{"frechet", 123.25}}}});  // killed before it wrote the report
   CHECK(has(again(), "already evaluated"));
   CHECK(has(read_file(out / "report.html"), "123.250"));
   CHECK(lines(read_file(out / "scores.csv")) == rows + 1);

@@ -22,7 +22,7 @@ Score score_of(const std::string& name, std::int64_t calls, double frechet, std:
                const std::string& checkpoint = "a") {
   return {.name = name,
           .calls = calls,
-          .frechet = frechet,
+          .metrics = {{"frechet", frechet}},
           .checkpoint = checkpoint,
           .samples = samples,
           .seed = 1,
@@ -110,10 +110,10 @@ TEST_CASE("scores.csv gains rows and keeps what is there, also an older program'
   REQUIRE(seen.size() == 2);
   const std::vector<Score> all = read_scores(csv);
   REQUIRE(all.size() == 2);
-  CHECK(all[0].frechet == 67.3);
+  CHECK(all[0].metric("frechet") == 67.3);
   CHECK(std::isnan(all[0].psnr));  // a 0 of before was none
   CHECK(all[0].samples == -1);
-  CHECK(all[1].frechet == 0.1 + 0.2);
+  CHECK(all[1].metric("frechet") == 0.1 + 0.2);
   CHECK(all[1].data == added.data);
   const CsvRows rows = parse_csv(read_file(csv));
   CHECK(std::vector<std::string>(rows[1].begin(), rows[1].begin() + 9) ==
@@ -163,12 +163,12 @@ TEST_CASE("a report shows the newest score of each question about the newest wei
                                score_of("mfd", 1, 2, 40, "b")};
   const std::vector<Score> shown = newest_scores(all);
   std::vector<double> frechet;
-  for (const Score& s : shown) frechet.push_back(s.frechet);
+  for (const Score& s : shown) frechet.push_back(s.metric("frechet"));
   CHECK(frechet == std::vector<double>{2, 3, 6, 7});
   CHECK(shown[0].name == "mfd");
   const std::vector<Score> before = newest_scores({score_of("cmt", 1, 1, -1, ""), score_of("cmt", 1, 2, -1, "")});
   REQUIRE(before.size() == 1);
-  CHECK(before[0].frechet == 2);
+  CHECK(before[0].metric("frechet") == 2);
 }
 
 TEST_CASE("labels of samples: equally many a class, the remainder by key") {
