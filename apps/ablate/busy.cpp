@@ -10,7 +10,7 @@
 #include <sstream>
 #include <thread>
 
-#include "apps/ablate/statistics.h"
+#include "data/report/statistics.h"
 
 namespace fm {
 

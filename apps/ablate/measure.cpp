@@ -5,9 +5,9 @@
 #include <chrono>
 #include <cmath>
 
-#include "apps/ablate/statistics.h"
 #include "apps/support/signals.h"
 #include "apps/train/costs.h"
+#include "data/report/statistics.h"
 #include "tensor/error.h"
 #include "tensor/memory/allocator.h"
 #include "tensor/ops/elementwise.h"

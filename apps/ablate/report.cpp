@@ -14,22 +14,28 @@ namespace {
 
 // A column and how a trial fills it.
 struct TrialColumn {
-  Column column;
+  TableColumn column;
   std::function<double(const Findings&, const Trial&)> value;
 };
+
+struct CostColumn {
+  const char *key, *title, *format;
+  bool log;
+  double StepCost::*member;
+};
+constexpr CostColumn cost_columns[] = {{"derivative_error", "du/dt error", "{:.2e}", true, &StepCost::derivative_error},
+                                       {"target_error", "target error", "{:.2e}", true, &StepCost::target_error},
+                                       {"seconds_a_step", "s/step", "{:.3f}", false, &StepCost::seconds},
+                                       {"peak_mib", "peak MiB", "{:.1f}", false, &StepCost::peak_mib}};
 
 double cost_of(const Trial& t, double StepCost::*member) { return t.cost ? (*t.cost).*member : Score::none; }
 
 std::vector<TrialColumn> measured_columns(const Findings& f) {
   using F = const Findings&;
   using T = const Trial&;
-  std::vector<TrialColumn> out{
-      {{"derivative_error", "du/dt error", "{:.2e}", true}, [](F, T t) { return cost_of(t, &StepCost::derivative_error); }},
-      {{"target_error", "target error", "{:.2e}", true}, [](F, T t) { return cost_of(t, &StepCost::target_error); }},
-      {{"seconds_a_step", "s/step", "{:.3f}"}, [](F, T t) { return cost_of(t, &StepCost::seconds); }},
-      {{"peak_mib", "peak MiB", "{:.1f}"}, [](F, T t) { return cost_of(t, &StepCost::peak_mib); }},
-      {{"evaluations_a_step", "evaluations/step", "{:.0f}"}, [](F all, T t) { return evaluations_a_step(all.variants[t.variant]); }},
-  };
+  std::vector<TrialColumn> out;
+  for (const CostColumn& c : cost_columns) out.push_back({{c.key, c.title, c.format, c.log}, [&c](F, T t) { return cost_of(t, c.member); }});
+  out.push_back({{"evaluations_a_step", "evaluations/step", "{:.0f}"}, [](F all, T t) { return evaluations_a_step(all.variants[t.variant]); }});
   if (f.calls.empty()) return out;
   out.push_back({{"steps", "steps", "{:.0f}"}, [](F all, T t) { return static_cast<double>(all.variants[t.variant].steps()); }});
   for (std::size_t i = 0; i < f.calls.size(); ++i)
@@ -122,7 +128,7 @@ std::vector<DotPlot> column_plots(const Table& table) {
   std::vector<DotPlot> plots;
   for (std::size_t c = 0; c < table.columns.size(); ++c) {
     DotPlot plot{.title = table.columns[c].title, .x_label = table.columns[c].title, .log_x = table.columns[c].log};
-    for (const Row& row : table.rows) plot.rows.push_back({row.name, row.cells[c]});
+    for (const TableRow& row : table.rows) plot.rows.push_back({row.name, row.cells[c]});
     plots.push_back(std::move(plot));
   }
   return plots;
@@ -145,7 +151,7 @@ Table table_of(const Findings& f) {
   for (const TrialColumn& m : columns) table.columns.push_back(m.column);
   for (std::size_t i = 0; i < f.variants.size(); ++i) {
     const auto trials = trials_of(f, i);
-    Row row{.name = f.variants[i].name, .cells = {}, .note = diverged_note(trials)};
+    TableRow row{.name = f.variants[i].name, .cells = {}, .note = diverged_note(trials)};
     for (const TrialColumn& m : columns) {
       row.cells.emplace_back();
       for (const Trial* t : trials) row.cells.back().push_back(m.value(f, *t));
@@ -156,14 +162,14 @@ Table table_of(const Findings& f) {
 }
 
 std::string trials_csv(const Findings& f) {
-  std::vector<std::string> names{"variant", "trained_seed", "trained_steps", "folder", "outcome", "derivative_error", "target_error", "seconds_a_step", "peak_mib"};
+  std::vector<std::string> names{"variant", "trained_seed", "trained_steps", "folder", "outcome"};
+  for (const CostColumn& c : cost_columns) names.emplace_back(c.key);
   for (const ScoreColumn& c : score_columns()) names.emplace_back(c.name);
   std::string out = csv_line(names);
   for (const Trial& t : f.trials) {
     const Variant& v = f.variants[t.variant];
     std::vector<std::string> head{v.name, std::to_string(t.seed), std::to_string(v.steps()), t.folder, t.diverged ? "diverged" : "finished"};
-    for (double StepCost::*member : {&StepCost::derivative_error, &StepCost::target_error, &StepCost::seconds, &StepCost::peak_mib})
-      head.push_back(t.cost ? fmt::format("{:.6g}", (*t.cost).*member) : "");
+    for (const CostColumn& c : cost_columns) head.push_back(t.cost ? fmt::format("{:.6g}", cost_of(t, c.member)) : "");
     for (const Score& s : t.scores.empty() ? std::vector<Score>(1) : t.scores) {
       std::vector<std::string> row = head;
       for (const ScoreColumn& c : score_columns()) row.push_back(score_cell(s, c));
@@ -176,10 +182,10 @@ std::string trials_csv(const Findings& f) {
 std::string report_html(const Findings& f, const Table& table, const std::filesystem::path& run) {
   HtmlReport report("Ablation: " + f.what, f.subtitle);
   std::vector<std::string> head{f.what};
-  for (const Column& c : table.columns) head.push_back(c.title);
+  for (const TableColumn& c : table.columns) head.push_back(c.title);
   head.push_back("note");
   std::vector<std::vector<std::string>> rows;
-  for (const Row& row : table.rows) {
+  for (const TableRow& row : table.rows) {
     rows.push_back({row.name});
     for (std::size_t c = 0; c < table.columns.size(); ++c) rows.back().push_back(cell_text(table.columns[c], row.cells[c]));
     rows.back().push_back(row.note);

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "apps/support/logger.h"
-#include "data/source.h"
+#include "data/rows.h"
 #include "flowmap/metrics/frechet.h"
 #include "nn/models/judge.h"
 
@@ -23,17 +23,6 @@ Judged judge_images(const Judge& judge, const Tensor& images);
 
 // Images judged at a time: by their size, so that memory does not grow with it; 1 to 250.
 std::int64_t judged_at_a_time(std::int64_t pixels);
-
-// `count` rows of a split, ascending: the same number of each class, or all of a class that has fewer; what does not divide goes to classes
-// drawn with a fixed key, and so do the rows of a class. A larger count keeps the rows of a smaller one, but for that remainder. 0, or as
-// many as there are: all.
-std::vector<std::int64_t> balanced_rows(const SampleSource& source, std::int64_t count);
-
-// `count` of these rows, ascending, drawn with a fixed key, so with about the shares of the classes that they have; or all of them.
-std::vector<std::int64_t> drawn_rows(const std::vector<std::int64_t>& rows, std::int64_t count);
-
-// Labels of `count` samples: 0, 1, ..., classes - 1 by turns; the last turn, if it is not whole, is drawn by the seed.
-std::vector<std::int64_t> balanced_labels(std::int64_t count, std::int64_t classes, std::uint64_t seed);
 
 // Images of these rows of a source, f32 (n, C, H, W) in [0, 1], read on all threads. FileError names those that cannot be read.
 Tensor read_rows(const SampleSource& source, const std::vector<std::int64_t>& rows);

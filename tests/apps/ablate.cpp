@@ -8,7 +8,7 @@
 #include "apps/ablate/busy.h"
 #include "apps/ablate/identity.h"
 #include "apps/ablate/measure.h"
-#include "apps/ablate/table.h"
+#include "data/report/table.h"
 #include "data/report/csv.h"
 #include "tests/apps/tiny_run.h"
 #include "tests/support/near.h"

@@ -1,4 +1,4 @@
-// Mean and deviation over repetitions: what every cell of an ablation's table is.
+// Mean and deviation over repetitions: what every cell of a table of measurements is.
 #pragma once
 
 #include <cstddef>

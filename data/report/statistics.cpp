@@ -1,4 +1,4 @@
-#include "apps/ablate/statistics.h"
+#include "data/report/statistics.h"
 
 #include <algorithm>
 #include <cmath>

@@ -1,4 +1,4 @@
-#include "apps/ablate/table.h"
+#include "data/report/table.h"
 
 #include <fmt/format.h>
 
@@ -11,7 +11,7 @@ namespace fm {
 namespace {
 
 bool has_notes(const Table& table) {
-  return std::any_of(table.rows.begin(), table.rows.end(), [](const Row& row) { return !row.note.empty(); });
+  return std::any_of(table.rows.begin(), table.rows.end(), [](const TableRow& row) { return !row.note.empty(); });
 }
 
 // Characters, not bytes: "±" takes two bytes and one place.
@@ -27,8 +27,8 @@ std::string padded(const std::string& text, std::size_t width, bool left) {
 // All cells as text: the first row holds titles, the first column names.
 std::vector<std::vector<std::string>> as_text(const Table& table, const std::string& plus_minus) {
   std::vector<std::vector<std::string>> lines(1, {table.what});
-  for (const Column& c : table.columns) lines[0].push_back(c.title);
-  for (const Row& row : table.rows) {
+  for (const TableColumn& c : table.columns) lines[0].push_back(c.title);
+  for (const TableRow& row : table.rows) {
     lines.push_back({row.name});
     for (std::size_t i = 0; i < table.columns.size(); ++i) lines.back().push_back(cell_text(table.columns[i], row.cells.at(i), plus_minus));
   }
@@ -50,7 +50,7 @@ std::string latex_escaped(const std::string& text) {
 
 }  // namespace
 
-std::string cell_text(const Column& column, const std::vector<double>& values, const std::string& plus_minus) {
+std::string cell_text(const TableColumn& column, const std::vector<double>& values, const std::string& plus_minus) {
   const Statistics s = statistics(values);
   if (s.n == 0) return "-";
   const std::string mean = fmt::format(fmt::runtime(column.format), s.mean);
@@ -81,11 +81,11 @@ std::string terminal_text(const Table& table, std::size_t width) {
 
 std::string csv_text(const Table& table) {
   std::vector<std::string> head{"name"};
-  for (const Column& c : table.columns)
+  for (const TableColumn& c : table.columns)
     for (const char* part : {"mean", "deviation", "n"}) head.push_back(fmt::format("{}_{}", c.key, part));
   head.emplace_back("note");
   std::string out = csv_line(head);
-  for (const Row& row : table.rows) {
+  for (const TableRow& row : table.rows) {
     std::vector<std::string> cells{row.name};
     for (const auto& values : row.cells) {
       const Statistics s = statistics(values);

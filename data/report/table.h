@@ -1,21 +1,21 @@
-// The table of an ablation: a row a variant, a column a quantity, in each cell the values of all repetitions (seeds).
+// A table of repeated measurements: a row a variant, a column a quantity, in each cell the values of all repetitions (seeds).
 #pragma once
 
 #include <string>
 #include <vector>
 
-#include "apps/ablate/statistics.h"
+#include "data/report/statistics.h"
 
 namespace fm {
 
-struct Column {
+struct TableColumn {
   std::string key;         // of CSV: "frechet_1"
   std::string title;       // "Frechet, 1 call"
   std::string format;      // of a number for people: "{:.3f}"
   bool log = false;        // plotted on a logarithmic axis
 };
 
-struct Row {
+struct TableRow {
   std::string name;
   std::vector<std::vector<double>> cells;  // a list of values a column; empty or not finite: not measured, or diverged
   std::string note;                        // "1 of 3 diverged"; may be empty
@@ -23,12 +23,12 @@ struct Row {
 
 struct Table {
   std::string what;        // the head of the first column
-  std::vector<Column> columns;
-  std::vector<Row> rows;
+  std::vector<TableColumn> columns;
+  std::vector<TableRow> rows;
 };
 
 // "70.312 ± 0.421", "70.312" where there is one value, "-" where there is none.
-std::string cell_text(const Column& column, const std::vector<double>& values, const std::string& plus_minus = "±");
+std::string cell_text(const TableColumn& column, const std::vector<double>& values, const std::string& plus_minus = "±");
 
 // In blocks of columns that fit into `width` characters, each with the names of the rows.
 std::string terminal_text(const Table& table, std::size_t width = 132);
