@@ -9,6 +9,7 @@
 #include <sstream>
 
 #include "data/image_file.h"
+#include "flowmap/objective/list.h"
 #include "nn/checkpoint_folder.h"
 #include "tensor/io/npy.h"
 #include "tensor/io/safetensors.h"
@@ -125,6 +126,26 @@ TEST_CASE("decoder --fresh begins from initial values") {
   const std::string first = read_file(out / "decoder/checkpoints/latest/model.safetensors");
   succeeds(train("decoder", out, one));
   CHECK(read_file(out / "decoder/checkpoints/latest/model.safetensors") == first);
+}
+
+TEST_CASE("a flow map learns by every objective of the list, and is sampled and planned like the other stages") {
+  TempFolder folder;
+  const fs::path out = folder / "run";
+  copy_stages(out, {"encoder", "decoder", "fm"});
+  const Arguments few{"--steps", "2", "--batch", "16", "--fresh", "--map.objective.name"};
+  std::set<std::string> results;
+  for (const std::string& name : objective_names()) {
+    CAPTURE(name);
+    succeeds(train("map", out, few + Arguments{name}));
+    results.insert(read_file(out / "map/checkpoints/latest/model.safetensors"));
+    const Result planned = train("map", out, few + Arguments{name, "-n"});
+    succeeds(planned);
+    CHECK_MESSAGE(has(planned.err, "map      2 steps of 16: 32 images"), planned.err);
+  }
+  CHECK(results.size() == objective_names().size());                     // each is another computation
+  succeeds(run("flowmap_sample", out, {"--stage", "map", "--count", "2", "--grid", (folder / "grid.png").string()}));
+  refused(train("map", folder / "empty", {"--steps", "1", "-q"}), exit_code::unreadable, "there is no trained encoder");
+  refused(train("map", out, {"-q"}), exit_code::usage, "map.loop.steps is 0, so that pipeline leaves this stage out");
 }
 
 TEST_CASE("a pipeline holds little more memory than its largest stage does alone") {
