@@ -14,6 +14,7 @@ constexpr std::string_view style = R"(
 @media (prefers-color-scheme: dark) { :root { --ink: #e4e7eb; --soft: #9aa3ad; --line: #3a4048; --ground: #15181c; --band: #1d2126; --accent: #56b4e9; } }
 body { font: 16px/1.55 system-ui, sans-serif; color: var(--ink); background: var(--ground); max-width: 62rem; margin: 2.5rem auto; padding: 0 1.25rem; }
 h1 { font-size: 1.9rem; margin: 0; } h2 { font-size: 1.25rem; margin: 2.2rem 0 .6rem; border-bottom: 1px solid var(--line); padding-bottom: .25rem; }
+h3 { font-size: 1.05rem; margin: 1.6rem 0 .3rem; }
 .subtitle, figcaption, caption { color: var(--soft); } p { max-width: 46rem; }
 table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums; } caption { text-align: left; padding-bottom: .3rem; }
 th, td { padding: .3rem .8rem; border-bottom: 1px solid var(--line); text-align: left; } th { background: var(--band); } td.number { text-align: right; }
@@ -80,11 +81,13 @@ std::string base64(std::string_view bytes) {  // RFC 4648
 }
 
 HtmlReport::HtmlReport(std::string_view title, std::string_view subtitle) : title_(title) {
-  body_ = fmt::format("<h1>{}</h1>\n", escape_html(title));
+  if (!title.empty()) body_ = fmt::format("<h1>{}</h1>\n", escape_html(title));
   if (!subtitle.empty()) body_ += fmt::format("<p class=\"subtitle\">{}</p>\n", escape_html(subtitle));
 }
 
 void HtmlReport::heading(std::string_view text) { body_ += fmt::format("<h2>{}</h2>\n", escape_html(text)); }
+
+void HtmlReport::subheading(std::string_view text) { body_ += fmt::format("<h3>{}</h3>\n", escape_html(text)); }
 
 void HtmlReport::paragraph(std::string_view text) { body_ += fmt::format("<p>{}</p>\n", escape_html(text)); }
 
@@ -138,6 +141,14 @@ void HtmlReport::pictures(const std::vector<std::string>& svgs) {
   for (const std::string& svg : svgs) body_ += fmt::format("<figure>{}</figure>\n", svg);
   body_ += "</div>\n";
 }
+
+void HtmlReport::figures(const std::vector<Figure>& figures) {
+  body_ += "<div class=\"planes\">\n";
+  for (const Figure& f : figures) body_ += fmt::format("<figure>{}<figcaption>{}</figcaption></figure>\n", f.svg, escape_html(f.caption));
+  body_ += "</div>\n";
+}
+
+void HtmlReport::embed(std::string_view section) { body_ += section; }
 
 std::string HtmlReport::html() const {
   return fmt::format(

@@ -13,12 +13,17 @@ namespace fm {
 std::string escape_html(std::string_view text);
 std::string base64(std::string_view bytes);
 
+struct Figure {
+  std::string svg, caption;
+};
+
 class HtmlReport {
  public:
-  explicit HtmlReport(std::string_view title, std::string_view subtitle = "");
+  explicit HtmlReport(std::string_view title, std::string_view subtitle = "");  // an empty title: a section for embed() of another page
 
   // Each call adds below what is there. Text is escaped.
   void heading(std::string_view text);
+  void subheading(std::string_view text);
   void paragraph(std::string_view text);
   void preformatted(std::string_view text, std::string_view summary = "");  // folded away under the summary when there is one
   void table(const std::vector<std::string>& head, const std::vector<std::vector<std::string>>& rows, std::string_view caption = "");
@@ -28,8 +33,11 @@ class HtmlReport {
   void dots(const std::vector<DotPlot>& plots);  // likewise
   // SVG text as svg_scatter, svg_paths, svg_arrows and svg_heat give it, side by side: two on a wide window, one on a telephone.
   void pictures(const std::vector<std::string>& svgs);
+  void figures(const std::vector<Figure>& figures);  // likewise, each with a caption below it
+  void embed(std::string_view section);              // the section() of another report, as it is
 
-  std::string html() const;  // the whole file
+  std::string section() const { return body_; }  // all that was added
+  std::string html() const;                      // the whole file
 
  private:
   std::string title_, body_;

@@ -1,0 +1,75 @@
+// What a training on points of the plane learned: a score for each generator, and pictures of its samples, its flow and its maps.
+//
+// Points, noise and networks share one space. A latent space with statistics scales the data: `test` and `exact` must then be scaled as well.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "data/report/event_file.h"
+#include "data/report/html.h"
+#include "flowmap/gaussian.h"
+#include "flowmap/network.h"
+
+namespace fm {
+
+struct PlaneGenerator {
+  std::string name;                      // "teacher", "mfd"
+  int calls = 1;                         // of the network for one sample
+  std::function<Tensor(const Tensor& noise, const Labels& y)> generate;        // (n, 2), (n) or undefined -> (n, 2)
+  bool follows_flow = true;              // false for a sampler that adds noise between its calls: its samples have no map error
+};
+
+struct PlaneMap {
+  std::string name;
+  FlowMapNet u;
+};
+
+struct PlaneRun {
+  std::vector<PlaneGenerator> generators;
+  std::vector<PlaneMap> maps;            // the networks whose one call, field and error are shown
+  VelocityNet teacher;                   // whose trajectories are shown; empty: the exact flow's, and without one the map's own u(z, t, t)
+  Tensor test;                           // (m, 2) points of the data that no training saw
+  Labels labels;                         // i64 (m) of the test points: generators and maps are asked for them. Undefined: no condition
+  // The data's distribution where it is known. With labels the exact flow of label k is that of component k.
+  std::optional<GaussianMixture> exact;
+  std::uint64_t seed = 1;
+  std::int64_t samples = 4000;           // that are drawn, and compared with as many test points; fewer where there are fewer
+};
+
+// The distribution of a source by its name, "points:8gaussians"; none for names whose flow has no closed form.
+std::optional<GaussianMixture> known_mixture(std::string_view source);
+
+struct PlaneScore {
+  std::string name;
+  int calls = 0;                         // 0: no network made these samples
+  // "energy_distance" (energy.h) to the test points, and "map_error" where the exact flow is known: the mean of |sample - exact sample|^2 over
+  // noise. Both are NaN when a sample is not finite, and "not_finite" counts those.
+  std::vector<Metric> values;
+
+  double value(std::string_view name) const;       // NaN where there is none of this name
+};
+
+struct PlaneReport {
+  std::string about;                     // how the scores were computed, in a sentence or two
+  std::vector<PlaneScore> scores;        // generators in their order, then for comparison the exact flow, other test points and noise itself
+  std::vector<Figure> samples;           // one a generator: test points and samples
+  std::vector<Figure> trajectories;      // one a map: the flow from some noises, and where one call of the map takes them
+  std::vector<Figure> fields;            // u(z, s, t) of each map at four pairs (s, t)
+  std::vector<Figure> errors;            // one a map where the exact flow is known: the squared error of one call by noise
+};
+
+// ShapeError where `test` or a generator's samples are not points (n, 2), or labels are not one a point; ConfigError where samples < 2, and for
+// labels that `exact` has no component for. Costs about 3 s of one core with the exact flow of 8 Gaussians, and the calls of the networks.
+std::vector<PlaneScore> plane_scores(const PlaneRun& run);
+PlaneReport plane_report(const PlaneRun& run);
+
+// The report as a section of another page (HtmlReport::embed), and as a page of its own.
+std::string plane_section(const PlaneReport& report);
+std::string plane_page(std::string_view title, const PlaneReport& report);
+
+}  // namespace fm

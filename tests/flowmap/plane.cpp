@@ -1,0 +1,239 @@
+// What a run in the plane shows: scores of generators that are known to be right or wrong, and the numbers in its pictures.
+#include "flowmap/training/plane.h"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <regex>
+
+#include "autodiff/rules/elementwise.h"
+#include "data/points.h"
+#include "data/report/plane.h"
+#include "flowmap/metrics/energy.h"
+#include "flowmap/sampler.h"
+#include "flowmap/training/plane_pictures.h"
+#include "tensor/error.h"
+#include "tensor/random/fill.h"
+#include "tests/support/markup.h"
+#include "tests/support/near.h"
+
+using namespace fm;
+using namespace fm::test;
+
+namespace {
+
+PlaneGenerator one_call(std::string name, FlowMapNet u) {
+  return {std::move(name), 1, [u = std::move(u)](const Tensor& noise, const Labels& y) { return sample_flow_map(u, noise, y, plain_grid(1)); }};
+}
+
+// The mixture's velocity, integrated by tensors: another way than that of the exact map inside a report.
+FlowMapNet right_map(int steps = 100) { return average_velocity(eight_gaussians(DType::f32).v(), steps); }
+FlowMapNet no_map() {
+  return [](const Var& z, const Var&, const Var&, const Labels&) { return z * 0.0; };
+}
+
+PlaneRun run_of(std::int64_t samples, std::int64_t points) {
+  PlaneRun run;
+  run.test = Points({}, Split::test).rows(consecutive(0, points));
+  run.exact = known_mixture("points:8gaussians");
+  run.samples = samples;
+  return run;
+}
+
+const PlaneScore& row(const std::vector<PlaneScore>& scores, const std::string& name) {
+  for (const PlaneScore& score : scores)
+    if (score.name == name) return score;
+  throw Error("no score of " + name);
+}
+
+bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+// The places where dots of one colour lie, in pixels.
+std::vector<std::array<double, 2>> dots(const std::string& svg, const std::string& colour) {
+  std::vector<std::array<double, 2>> out;
+  std::smatch path;
+  REQUIRE(std::regex_search(svg, path, std::regex("<path d=\"([^\"]*)\" fill=\"none\" stroke=\"" + colour)));
+  const std::string text = path[1];
+  const std::regex dot("M([-0-9.]+) ([-0-9.]+)h0");
+  for (std::sregex_iterator at(text.begin(), text.end(), dot), end; at != end; ++at) out.push_back({std::stod((*at)[1]), std::stod((*at)[2])});
+  return out;
+}
+
+}  // namespace
+
+TEST_CASE("the exact flow scores as other points of the data do, noise and the identity do not") {
+  PlaneRun run = run_of(4000, 8000);
+  run.generators = {one_call("right", right_map()), one_call("identity", no_map())};
+  const std::vector<PlaneScore> scores = plane_scores(run);
+  REQUIRE(scores.size() == 5);
+  const PlaneScore &right = row(scores, "right"), &identity = row(scores, "identity"), &exact = row(scores, "exact flow"), &noise = row(scores, "noise itself");
+  CHECK(near_zero(right.value("energy_distance"), 2e-3));
+  CHECK(right.value("map_error") < 1e-6);
+  CHECK(right.value("map_error") > 0);
+  CHECK(near_zero(exact.value("energy_distance"), 2e-3));
+  CHECK(exact.value("map_error") == 0);
+  CHECK(exact.calls == 0);
+  CHECK(near_zero(row(scores, "other test points").value("energy_distance"), 2e-3));
+  CHECK(std::isnan(row(scores, "other test points").value("map_error")));
+  CHECK(near(identity.value("energy_distance"), 0.058, 0.1));                    // another program's (docs of 2-D toys): 0.058
+  CHECK(identity.value("map_error") > 0.2);
+  CHECK(identity.value("energy_distance") == noise.value("energy_distance"));    // a call of u = 0 leaves its noise as it is
+  CHECK(identity.value("map_error") == noise.value("map_error"));
+}
+
+TEST_CASE("scores are those of the metrics on their own, from the same noise as any sampler's") {
+  PlaneRun run = run_of(300, 500);
+  run.seed = 9;
+  run.generators = {one_call("identity", no_map()), one_call("right", right_map(20)), one_call("stirred", no_map())};
+  run.generators[2].follows_flow = false;
+  const std::vector<PlaneScore> scores = plane_scores(run);
+  const Tensor noise = random_normal_rows(consecutive(0, 300), {2}, {9, 0x464D0008u});                    // Purpose::sampling
+  CHECK(near(scores[0].value("energy_distance"), energy_distance(noise, run.test.slice(0, 0, 300)), 1e-12));
+  CHECK(near(scores[0].value("map_error"), map_error(no_map(), eight_gaussians(), noise), 1e-5));
+  CHECK(near(scores[1].value("map_error"), map_error(right_map(20), eight_gaussians(), noise), 1e-3));
+  CHECK(scores[2].values.size() == 1);
+  run.exact.reset();
+  const std::vector<PlaneScore> unknown = plane_scores(run);
+  CHECK(unknown.size() == 4);                                                    // 500 points: no other 300, and no exact flow
+  CHECK(unknown[0].values.size() == 1);
+  CHECK(unknown[0].value("energy_distance") == scores[0].value("energy_distance"));
+  run.samples = 4000;
+  CHECK(has(plane_report(run).about, "500 samples of each generator"));
+}
+
+TEST_CASE("with labels the exact flow is that of the label's own mode") {
+  PlaneRun run = run_of(400, 400);
+  run.labels = Points({}, Split::test).labels(consecutive(0, 400));
+  const auto centre = [](std::size_t k) { return eight_gaussians_centres()[k]; };
+  // By hand: a Gaussian of mean m and deviation 0.1 takes noise e to m + 0.1 e.
+  run.generators = {{"by hand", 1, [&](const Tensor& noise, const Labels& y) {
+                       std::vector<float> x = noise.to_vector<float>();
+                       const std::vector<std::int64_t> labels = y.to_vector<std::int64_t>();
+                       for (std::size_t i = 0; i < x.size(); ++i)
+                         x[i] = static_cast<float>(0.1 * static_cast<double>(x[i]) + centre(static_cast<std::size_t>(labels[i / 2]))[i % 2]);
+                       return Tensor::from(x, noise.shape());
+                     }}};
+  const std::vector<PlaneScore> scores = plane_scores(run);
+  CHECK(scores[0].value("map_error") < 1e-10);
+  CHECK(near_zero(scores[0].value("energy_distance"), 0.01));
+  // The same by the flow's ODE at a time between: z_s = (1-s) m + sqrt((1-s)^2 0.01 + s^2) e.
+  const Tensor noise = Tensor::from<float>({0.5f, -1}, {1, 2}), y = Tensor::from<std::int64_t>({2}, {1});
+  const std::vector<double> half = ExactFlow(*run.exact).map(noise, y, 0.5).to_vector<double>();
+  const double a = std::sqrt(0.25 * 0.01 + 0.25);
+  CHECK(near(half[0], 0.5 * centre(2)[0] + a * 0.5, 1e-6));
+  CHECK(near(half[1], 0.5 * centre(2)[1] - a, 1e-6));
+  run.labels = Tensor::full({400}, 8, DType::i64);
+  CHECK_THROWS_WITH_AS(plane_scores(run), "label 8: the exact flow has the labels 0 to 7; leave the exact flow out", ConfigError);
+}
+
+TEST_CASE("pictures: as many marks as there are points, at their places") {
+  PlaneRun run = run_of(400, 400);
+  run.generators = {one_call("right", right_map(40)), one_call("far", [](const Var& z, const Var&, const Var&, const Labels&) { return z * 0.0 - 100.0; })};
+  run.maps = {{"right", right_map(40)}, {"identity", no_map()}};
+  run.teacher = eight_gaussians(DType::f32).v();
+  const PlaneReport report = plane_report(run);
+  REQUIRE(report.samples.size() == 2);
+  const std::string& scatter = report.samples[0].svg;
+  const auto test_dots = dots(scatter, plane_blue), made = dots(scatter, plane_orange);
+  REQUIRE(test_dots.size() == 400);
+  CHECK(made.size() >= 390);                                                     // a few lie outside of the test points' square
+  CHECK(has(report.samples[1].svg, "400 points are not finite, or outside of the picture"));
+  const Plane plane(data_frame(run.test), {}, {});
+  const std::vector<double> x = run.test.to_vector<double>();
+  for (const std::size_t i : {std::size_t{0}, std::size_t{57}, std::size_t{399}}) {
+    CHECK(near_zero(test_dots[i][0] - plane.x(x[2 * i]), 0.051));                // pixels have one decimal
+    CHECK(near_zero(test_dots[i][1] - plane.y(x[2 * i + 1]), 0.051));
+  }
+  CHECK(has(report.samples[0].caption, "right, 1 call: energy distance "));
+  REQUIRE(report.trajectories.size() == 2);
+  for (const Figure& f : report.trajectories) CHECK(count(f.svg, "r=\"2.6\"") == 20);            // a ring a noise
+  for (const Figure& f : report.trajectories) CHECK(count(f.svg, "m-3.5 -3.5l7 7m0 -7l-7 7") == 20);   // a cross a call
+  CHECK(has(report.trajectories[0].caption, "the teacher's ODE in 50 Heun steps"));
+  CHECK(report.fields.size() == 8);
+  for (const char* pair : {"u(z, 0, 1)", "u(z, 0.5, 1)", "u(z, 0, 0.5)", "u(z, 0.5, 0.5)"}) {
+    bool found = false;
+    for (const Figure& f : report.fields) found = found || has(f.svg, std::string(">right: ") + pair + "</text>");
+    CHECK_MESSAGE(found, pair);
+  }
+  CHECK(count(report.fields[7].svg, "h0") == 13 * 13);                           // u = 0: a dot for each arrow
+  CHECK(count(report.fields[0].svg, "h0") < 13);
+  CHECK(report.errors.size() == 2);
+  CHECK(count(report.errors[1].svg, "crispEdges") > 10);                         // colours, and every cell of 48 x 48 has one
+  CHECK(count(report.errors[1].svg, "z\"") + count(report.errors[1].svg, "zM") == 48 * 48);
+}
+
+TEST_CASE("trajectories come from the teacher, else the exact flow, else the map's own velocity") {
+  PlaneRun run = run_of(50, 100);
+  const PlaneMap map{"right", right_map(1)};                                      // exact where s = t
+  const Tensor noise = Tensor::from<float>({0.3f, -0.8f, 1.5f, 0.2f}, {2, 2});
+  const std::vector<double> wanted = ExactFlow(*run.exact).map(noise, {}).to_vector<double>();
+  const auto ends = [&] {
+    const Trajectories flow = plane_trajectories(run, map, noise, {});
+    CHECK(flow.states.size() == 51);
+    CHECK(flow.states.front().to_vector<double>() == noise.to_vector<double>());
+    CHECK(mean_square_distance(flow.states.back(), Tensor::from(wanted, {2, 2})) < 1e-3);
+    return flow.flow;
+  };
+  CHECK(ends() == "the exact flow");
+  run.exact.reset();
+  CHECK(ends() == "the ODE of the map's own velocity u(z, t, t) in 50 Heun steps");
+  run.teacher = eight_gaussians(DType::f32).v();
+  CHECK(ends() == "the teacher's ODE in 50 Heun steps");
+}
+
+TEST_CASE("the page stands alone, and its section in another page") {
+  PlaneRun run = run_of(40, 100);
+  run.generators = {one_call("right & left", right_map(20))};
+  run.maps = {{"right", right_map(20)}};
+  const PlaneReport report = plane_report(run);
+  const std::string page = plane_page("a < b", report), section = plane_section(report);
+  CHECK(is_balanced(page));
+  CHECK(is_balanced(section));
+  CHECK(has(page, "<h1>a &lt; b</h1>"));
+  CHECK(has(page, "right &amp; left"));
+  CHECK(count(page, "<svg class=\"plot\"") == 1 + 1 + 1 + 4);
+  CHECK(count(page, "<figcaption>") == 7);
+  CHECK_FALSE(has(page, "<script"));
+  CHECK_FALSE(has(page, "nan"));
+  CHECK(count(page, "http") == 7);                                               // the name of the SVG standard: nothing is fetched
+  CHECK_FALSE(has(section, "<h1>"));
+  HtmlReport whole("a run");
+  whole.embed(section);
+  CHECK(is_balanced(whole.html()));
+  CHECK(has(whole.html(), section));
+  CHECK(has(whole.html(), "<h2>In the plane</h2>"));
+}
+
+TEST_CASE("samples that are not finite are counted, not hidden") {
+  PlaneRun run = run_of(40, 100);
+  run.generators = {{"diverged", 2, [](const Tensor& noise, const Labels&) {
+                       Tensor x = noise.clone();
+                       x.slice(0, 3, 5).fill(NAN);
+                       return x;
+                     }}};
+  run.maps = {{"diverged", [](const Var& z, const Var&, const Var&, const Labels&) { return z * double(NAN); }}};
+  const PlaneReport report = plane_report(run);
+  CHECK(std::isnan(report.scores[0].value("energy_distance")));
+  CHECK(std::isnan(report.scores[0].value("map_error")));
+  CHECK(report.scores[0].value("not_finite") == 2);
+  CHECK(report.samples[0].caption == "diverged, 2 calls: 2 of 40 samples are not finite.");
+  const std::string page = plane_page("t", report);
+  CHECK(has(page, "2 samples not finite"));
+  CHECK_FALSE(has(page, "nan"));
+  CHECK(has(report.errors[0].svg, "2304 of 2304 cells have no value to show"));
+}
+
+TEST_CASE("what is no run in the plane is refused") {
+  PlaneRun run = run_of(40, 100);
+  run.generators = {{"wide", 1, [](const Tensor&, const Labels&) { return Tensor::zeros({40, 3}); }}};
+  CHECK_THROWS_WITH_AS(plane_scores(run), "samples of 'wide': shape [40, 3]; wanted are points of the plane, (40, 2)", ShapeError);
+  run.generators = {{"empty", 1, {}}};
+  CHECK_THROWS_WITH_AS(plane_scores(run), "generator 'empty' has no function", ConfigError);
+  run.samples = 1;
+  CHECK_THROWS_WITH_AS(plane_scores(run), "1 samples and 100 test points: an energy distance needs 2 of each", ConfigError);
+  run.labels = Tensor::zeros({3}, DType::i64);
+  CHECK_THROWS_AS(plane_scores(run), ShapeError);
+  run.test = Tensor();
+  CHECK_THROWS_WITH_AS(plane_report(run), "test points: undefined; wanted are points of the plane, (n, 2)", ShapeError);
+  CHECK_FALSE(known_mixture("points:moons").has_value());
+}
