@@ -18,6 +18,7 @@ h3 { font-size: 1.05rem; margin: 1.6rem 0 .3rem; }
 .subtitle, figcaption, caption { color: var(--soft); } p { max-width: 46rem; }
 table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums; } caption { text-align: left; padding-bottom: .3rem; }
 th, td { padding: .3rem .8rem; border-bottom: 1px solid var(--line); text-align: left; } th { background: var(--band); } td.number { text-align: right; }
+@media (max-width: 30rem) { th, td { padding: .3rem .4rem; } }
 figure { margin: 1rem 0; } img { max-width: 100%; border: 1px solid var(--line); } img.hard { image-rendering: pixelated; }
 .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(26rem, 100%), 1fr)); gap: 1rem; }
 .planes { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(22rem, 100%), 1fr)); gap: 1rem; } .planes figure { max-width: 34rem; }
@@ -27,9 +28,10 @@ svg.plot .ink { stroke: var(--ink); } svg.plot .note { fill: var(--soft); } svg.
 pre { background: var(--band); padding: .8rem 1rem; overflow-x: auto; font-size: 13px; } summary { cursor: pointer; color: var(--accent); }
 )";
 
+// Numbers align at the right, and a dash that stands for one.
 bool is_number(const std::string& cell) {
-  return !cell.empty() && (std::isdigit(uint8_t(cell[0])) != 0 ||
-                           (cell.size() > 1 && (cell[0] == '-' || cell[0] == '+') && std::isdigit(uint8_t(cell[1])) != 0));
+  const auto digit = [&](size_t i) { return i < cell.size() && std::isdigit(uint8_t(cell[i])) != 0; };
+  return cell == "-" || digit(0) || ((cell.starts_with('-') || cell.starts_with('+')) && digit(1));
 }
 
 // Width and height stand at fixed places of a PNG's first chunk; 0 x 0 when the bytes are no PNG.

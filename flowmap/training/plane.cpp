@@ -84,10 +84,13 @@ std::string about(const PlaneRun& run, const Setting& s) {
   return text;
 }
 
+bool has(const PlaneScore& score, std::string_view name) {
+  return std::any_of(score.values.begin(), score.values.end(), [&](const Metric& m) { return m.name == name; });
+}
+
 // Four decimals: the energy distance of two sets of one distribution scatters by 0.0004 around 0.
 std::string cell(const PlaneScore& score, std::string_view name) {
-  const bool has = std::any_of(score.values.begin(), score.values.end(), [&](const Metric& m) { return m.name == name; });
-  if (!has) return "-";
+  if (!has(score, name)) return "-";
   const double value = score.value(name);
   if (!std::isfinite(value)) return fmt::format("{:.0f} samples not finite", score.value("not_finite"));
   const std::string text = fmt::format("{:.4f}", value);
@@ -95,11 +98,18 @@ std::string cell(const PlaneScore& score, std::string_view name) {
 }
 
 void add_scores(HtmlReport& page, const PlaneReport& report) {
+  const bool errors = std::any_of(report.scores.begin(), report.scores.end(), [](const PlaneScore& score) { return has(score, "map_error"); });
+  std::vector<std::string> head{"generator", "calls", "energy distance"};
+  if (errors) head.push_back("map error");
   std::vector<std::vector<std::string>> rows;
-  for (const PlaneScore& score : report.scores)
-    rows.push_back({score.name, score.calls > 0 ? std::to_string(score.calls) : "-", cell(score, "energy_distance"), cell(score, "map_error")});
-  page.table({"generator", "calls", "energy distance", "map error"}, rows);
-  page.paragraph(report.about + " Rows without calls are for comparison. The energy distance is 0 for equal distributions; of two sets of true points it is 0 up to chance, and may be negative.");
+  for (const PlaneScore& score : report.scores) {
+    rows.push_back({score.name, score.calls > 0 ? std::to_string(score.calls) : "-", cell(score, "energy_distance")});
+    if (errors) rows.back().push_back(cell(score, "map_error"));
+  }
+  page.table(head, rows);
+  page.paragraph(report.about +
+                 " Rows without calls are for comparison. The energy distance is 0 for equal distributions; of two sets of true points it is 0 up "
+                 "to chance, and may be negative.");
 }
 
 void add_figures(HtmlReport& page, const char* heading, const std::vector<Figure>& figures) {

@@ -5,11 +5,11 @@
 #include <algorithm>
 #include <cmath>
 
-#include "data/report/svg_heat.h"
 #include "data/report/svg_plane.h"
 #include "flowmap/path.h"
 #include "flowmap/sampler.h"
 #include "tensor/error.h"
+#include "tensor/ops/copy.h"
 #include "tensor/ops/index.h"
 
 namespace fm {
@@ -31,6 +31,14 @@ PlaneFrame square_around(const Tensor& test, double share, double least) {
   const double half = std::max({0.5 * (high[0] - low[0]), 0.5 * (high[1] - low[1]), 1e-6}) * (1 + 2 * share);
   const double x = 0.5 * (low[0] + high[0]), y = 0.5 * (low[1] + high[1]);
   return {.title = "", .x_label = "z[0]", .y_label = "z[1]", .x_low = x - half, .x_high = x + half, .y_low = y - half, .y_high = y + half};
+}
+
+// Places for arrows, so far inside the frame that the outermost ones stay in it.
+Tensor arrow_places(PlaneFrame frame) {
+  constexpr double n = arrows;
+  const double margin = 0.5 * (frame.x_high - frame.x_low) * (1 - n / (n + 1.4));
+  frame.x_low += margin, frame.x_high -= margin, frame.y_low += margin, frame.y_high -= margin;
+  return cell_centres(frame, arrows, arrows);
 }
 
 PlaneFrame titled(PlaneFrame frame, std::string title) {
@@ -93,28 +101,34 @@ Trajectories plane_trajectories(const PlaneRun& run, const PlaneMap& map, const 
 
 Figure trajectory_figure(const PlaneRun& run, const PlaneMap& map, const Tensor& noise, const Labels& y) {
   const Trajectories flow = plane_trajectories(run, map, noise, y);
-  const PathPlot plot{titled(noise_frame(run.test), map.name + ": one call and the flow"), point_group("test points", run.test),
-                      flow_paths(flow.states, one_call(map, noise, y))};
+  const Tensor shown = first_rows(run.test, std::min<std::int64_t>(2000, run.test.dim(0)));
+  const PlaneFrame frame = square_around(concat(std::vector<Tensor>{shown.to(Device{}).to(DType::f32), noise.to(Device{})}, 0), 0.04, 0);
+  const PathPlot plot{titled(frame, map.name + ": one call and the flow"), point_group("test points", shown), flow_paths(flow.states, one_call(map, noise, y))};
   return {svg_paths(plot), fmt::format("Lines: {}. Dashed: one call of {} from the same noise. The map is right where its cross lies on the line's end.",
                                        flow.flow, map.name)};
 }
 
 Figure field_figure(const PlaneRun& run, const PlaneMap& map, double s, double t) {
   const PlaneFrame frame = titled(noise_frame(run.test), fmt::format("{}: u(z, {:g}, {:g})", map.name, s, t));
-  const Tensor z = cell_centres(frame, arrows, arrows);
+  const Tensor z = arrow_places(frame);
   const Tensor u = evaluate(map.u, z, times(s, z), times(t, z), one_label(run, z.dim(0)));
   const std::string meaning = s == t ? fmt::format("The velocity at t = {:g}.", t) : fmt::format("The average velocity from t = {:g} back to s = {:g}.", t, s);
   return {svg_arrows(arrow_plot(frame, "u", z, u)), meaning + " Samples move against the arrows." + label_text(run)};
 }
 
-Figure error_figure(const PlaneRun& run, const PlaneMap& map, const ExactFlow& exact) {
+HeatPlot error_plot(const PlaneRun& run, const PlaneMap& map, const ExactFlow& exact) {
   HeatPlot plot{.frame = titled(noise_frame(run.test), map.name + ": error of one call, by noise"), .columns = cells, .rows = cells,
                 .values = {}, .quantity = "squared distance to the exact sample", .log_scale = true};
   const Tensor noise = cell_centres(plot.frame, cells, cells);
   const Labels y = one_label(run, noise.dim(0));
   const std::vector<double> got = one_call(map, noise, y).to_vector<double>(), wanted = exact.map(noise, y).to_vector<double>();
   for (std::size_t i = 0; i < got.size(); i += 2) plot.values.push_back(std::pow(got[i] - wanted[i], 2) + std::pow(got[i + 1] - wanted[i + 1], 2));
-  return {svg_heat(plot), "Where noise is sent to the wrong place. Bright lines are borders between the modes that noise flows to." + label_text(run)};
+  return plot;
+}
+
+Figure error_figure(const PlaneRun& run, const PlaneMap& map, const ExactFlow& exact) {
+  const char* borders = run.labels.defined() ? "" : " The exact map jumps, or nearly so, between noise for one mode and noise for the next.";
+  return {svg_heat(error_plot(run, map, exact)), std::string("The error of one call from the noise at each place.") + borders + label_text(run)};
 }
 
 }  // namespace fm

@@ -3,7 +3,7 @@
 
 #include <vector>
 
-#include "data/report/plane.h"
+#include "data/report/svg_heat.h"
 #include "flowmap/training/plane.h"
 
 namespace fm {
@@ -34,7 +34,8 @@ Figure trajectory_figure(const PlaneRun& run, const PlaneMap& map, const Tensor&
 // u(z, s, t) as arrows. With labels all arrows have the label of the first test point, which the caption names.
 Figure field_figure(const PlaneRun& run, const PlaneMap& map, double s, double t);
 
-// |f(e) - f*(e)|^2 for noise e of each cell, f one call of the map and f* the exact flow; labels as for field_figure.
+// |f(e) - f*(e)|^2 for noise e at the centre of each cell, f one call of the map and f* the exact flow; labels as for field_figure.
+HeatPlot error_plot(const PlaneRun& run, const PlaneMap& map, const ExactFlow& exact);
 Figure error_figure(const PlaneRun& run, const PlaneMap& map, const ExactFlow& exact);
 
 // The squares that pictures show: the test points with a margin, and [-3, 3]^2 with the test points in it.

@@ -7,8 +7,9 @@
 #include <regex>
 
 #include "autodiff/rules/elementwise.h"
+#include "autodiff/rules/linear.h"
 #include "data/points.h"
-#include "data/report/plane.h"
+#include "data/report/svg_plane.h"
 #include "flowmap/metrics/energy.h"
 #include "flowmap/sampler.h"
 #include "flowmap/training/plane_pictures.h"
@@ -27,7 +28,7 @@ PlaneGenerator one_call(std::string name, FlowMapNet u) {
 }
 
 // The mixture's velocity, integrated by tensors: another way than that of the exact map inside a report.
-FlowMapNet right_map(int steps = 100) { return average_velocity(eight_gaussians(DType::f32).v(), steps); }
+FlowMapNet right_map(int steps = 60) { return average_velocity(eight_gaussians(DType::f32).v(), steps); }
 FlowMapNet no_map() {
   return [](const Var& z, const Var&, const Var&, const Labels&) { return z * 0.0; };
 }
@@ -98,7 +99,9 @@ TEST_CASE("scores are those of the metrics on their own, from the same noise as 
   CHECK(unknown[0].values.size() == 1);
   CHECK(unknown[0].value("energy_distance") == scores[0].value("energy_distance"));
   run.samples = 4000;
-  CHECK(has(plane_report(run).about, "500 samples of each generator"));
+  const PlaneReport report = plane_report(run);
+  CHECK(has(report.about, "500 samples of each generator"));
+  CHECK_FALSE(has(plane_page("t", report), "map error"));
 }
 
 TEST_CASE("with labels the exact flow is that of the label's own mode") {
@@ -162,6 +165,22 @@ TEST_CASE("pictures: as many marks as there are points, at their places") {
   CHECK(count(report.errors[1].svg, "z\"") + count(report.errors[1].svg, "zM") == 48 * 48);
 }
 
+TEST_CASE("errors by noise, weighted by the noise's density, add up to the map error; arrows are the network's values") {
+  const PlaneRun run = run_of(4000, 4000);
+  const HeatPlot plot = error_plot(run, {"identity", no_map()}, ExactFlow(*run.exact));
+  const std::vector<double> at = cell_centres(plot.frame, plot.columns, plot.rows).to_vector<double>();
+  const double area = std::pow((plot.frame.x_high - plot.frame.x_low) / static_cast<double>(plot.columns), 2);
+  double sum = 0;
+  for (std::size_t i = 0; i < plot.values.size(); ++i)
+    sum += plot.values[i] * area / (2 * M_PI) * std::exp(-0.5 * (at[2 * i] * at[2 * i] + at[2 * i + 1] * at[2 * i + 1]));
+  CHECK(near(sum, row(plane_scores(run), "noise itself").value("map_error"), 0.04));       // within the scatter of 4,000 noises
+  const FlowMapNet known = [](const Var& z, const Var& s, const Var& t, const Labels&) {   // (3, 4) (s + 2t)
+    return z * 0.0 + Tensor::from<float>({3, 4}, {1, 2}) * reshape(s + 2.0 * t, {z.dim(0), 1});
+  };
+  CHECK(has(field_figure(run, {"known", known}, 0.5, 1).svg, "longest arrow: 12.5"));
+  CHECK(has(field_figure(run, {"known", known}, 0, 0.5).svg, "longest arrow: 5<"));
+}
+
 TEST_CASE("trajectories come from the teacher, else the exact flow, else the map's own velocity") {
   PlaneRun run = run_of(50, 100);
   const PlaneMap map{"right", right_map(1)};                                      // exact where s = t
@@ -191,6 +210,7 @@ TEST_CASE("the page stands alone, and its section in another page") {
   CHECK(is_balanced(section));
   CHECK(has(page, "<h1>a &lt; b</h1>"));
   CHECK(has(page, "right &amp; left"));
+  CHECK(has(page, "<th>map error</th>"));
   CHECK(count(page, "<svg class=\"plot\"") == 1 + 1 + 1 + 4);
   CHECK(count(page, "<figcaption>") == 7);
   CHECK_FALSE(has(page, "<script"));
