@@ -1,0 +1,83 @@
+// One generator network, whatever it is made of: what trains, samples and scores flow maps knows no more of it than this.
+//
+// A backbone is a module whose config says `mean_flow` (two times, a flow map, or one, a velocity) and that is called as DiT^DH is:
+//   (z, t, y) -> velocity, and with mean_flow (z, s, t, y) -> average velocity.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "flowmap/network.h"
+#include "nn/optim/adamw.h"
+#include "nn/optim/follow.h"
+
+namespace fm {
+
+template <class M>
+concept Backbone = Module<M> && requires(const M& m, const Var& z, const Tensor& labels) {
+  { m.config.mean_flow } -> std::convertible_to<bool>;
+  { m(z, z, labels) } -> std::same_as<Var>;
+  { m(z, z, z, labels) } -> std::same_as<Var>;
+};
+
+// Shares its model: copies of a Network are the same network, clone() is another.
+class Network {
+ public:
+  Network() = default;                                     // none
+  template <Backbone M> explicit Network(std::shared_ptr<M> model) : held_(std::make_shared<Model<M>>(std::move(model))) {}
+
+  explicit operator bool() const { return held_ != nullptr; }
+
+  bool two_times() const { return held().two_times; }
+  const VelocityNet& v() const { return held().v; }        // of two times: v(z, t) = u(z, t, t)
+  const FlowMapNet& u() const { return held().u; }         // of one time: v(z, t) for any s
+
+  std::vector<NamedParameter> parameters() const { return held().parameters(); }
+  StateDict state() const { return held().state(); }       // shares memory with the model
+  Network clone() const { return held().clone(); }
+  void freeze() const { held().freeze(); }
+  // Its parameters <- decay times themselves + (1 - decay) the leader's. Error where that is no network of the same kind.
+  void follow(const Network& leader, double decay) const { held().follow(leader.held(), decay); }
+
+ private:
+  struct Held {
+    virtual ~Held() = default;
+    virtual std::vector<NamedParameter> parameters() const = 0;
+    virtual StateDict state() const = 0;
+    virtual Network clone() const = 0;
+    virtual void freeze() const = 0;
+    virtual void follow(const Held& leader, double decay) const = 0;
+    bool two_times = false;
+    VelocityNet v;
+    FlowMapNet u;
+  };
+
+  template <Backbone M> struct Model : Held {
+    explicit Model(std::shared_ptr<M> m) : model(std::move(m)) {
+      this->two_times = model->config.mean_flow;
+      this->v = [own = model](const Var& z, const Var& t, const Labels& y) { return (*own)(z, t, y); };
+      if (this->two_times) this->u = [own = model](const Var& z, const Var& s, const Var& t, const Labels& y) { return (*own)(z, s, t, y); };
+      else this->u = [own = model](const Var& z, const Var&, const Var& t, const Labels& y) { return (*own)(z, t, y); };
+    }
+    std::vector<NamedParameter> parameters() const override { return named_parameters(*model); }
+    StateDict state() const override { return state_dict(*model); }
+    Network clone() const override { return Network(std::make_shared<M>(fm::clone(*model))); }
+    void freeze() const override { set_trainable(*model, false); }
+    void follow(const Held& leader, double decay) const override {
+      const auto* other = dynamic_cast<const Model*>(&leader);
+      if (other == nullptr) throw Error("a network can follow one of its own kind only");
+      fm::follow(*model, *other->model, decay);
+    }
+    std::shared_ptr<M> model;
+  };
+
+  const Held& held() const {
+    if (!held_) throw Error("a network was asked for that was never made");
+    return *held_;
+  }
+
+  std::shared_ptr<const Held> held_;
+};
+
+}  // namespace fm
