@@ -89,7 +89,7 @@ void show_step(InspectCommand& c) {
   const std::string stage = mean_flow_step ? stage_name::mfd : stage_name::fm;
   check_memory(c.recipe, stage);
   const LoopConfig& loop = stage_loop(c.recipe, stage);
-  const DitDhConfig config = mean_flow_step ? c.recipe.flow_map_net() : c.recipe.teacher_net();
+  const DitDhConfig config = mean_flow_step ? c.recipe.dit_net(true) : c.recipe.dit_net(false);
   std::optional<DitDh> held;
   {
     const OpName name("weights");  // apart from what the step holds

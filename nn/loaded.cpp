@@ -22,6 +22,10 @@ std::string size_text(const DitDhConfig& c) {
   return fmt::format("DiT^DH {}x{} + {}x{}, {}", c.width, c.depth, c.head_width, c.head_depth, c.mean_flow ? "flow map u(z, s, t)" : "velocity v(z, t)");
 }
 
+std::string size_text(const FlowMlpConfig& c) {
+  return fmt::format("MLP {}x{}, {}", c.width, c.depth, c.mean_flow ? "flow map u(z, s, t)" : "velocity v(z, t)");
+}
+
 std::string size_text(const VitEncoderConfig& c) { return fmt::format("ViT {}x{}, patch {}", c.width, c.depth, c.patch_size); }
 
 std::string size_text(const RaeDecoderConfig& c) { return fmt::format("RAE decoder {}x{}, patch {}", c.width, c.depth, c.patch_size); }

@@ -7,6 +7,7 @@
 
 #include "nn/checkpoint.h"
 #include "nn/models/dit_dh.h"
+#include "nn/models/flow_mlp.h"
 #include "nn/models/judge.h"
 #include "nn/models/rae_decoder.h"
 #include "nn/models/vit_encoder.h"
@@ -18,6 +19,7 @@ std::string checksum(const NamedTensors& tensors);
 
 // Kind and size: "DiT^DH 128x4 + 128x2" are width x depth of backbone and head, "ViT 64x6, patch 7" of an encoder.
 std::string size_text(const DitDhConfig& config);
+std::string size_text(const FlowMlpConfig& config);
 std::string size_text(const VitEncoderConfig& config);
 std::string size_text(const RaeDecoderConfig& config);
 std::string size_text(const JudgeConfig& config);

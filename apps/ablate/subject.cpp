@@ -7,18 +7,24 @@
 namespace fm {
 namespace {
 
+// In f64 and in other precisions: what is known of one kind of network.
+std::shared_ptr<const DitDh> dit_of(const Network& network) {
+  if (auto dit = network.as<DitDh>()) return dit;
+  throw ConfigError("ablate: compares derivatives of network = \"dit_dh\" alone; flowmap_train and its report compare others");
+}
+
 class TrainedSubject : public Subject {
  public:
   explicit TrainedSubject(TrainingRun& run) : run_(run) {}
 
   std::shared_ptr<const DitDh> student(const std::string& start) override {
     std::shared_ptr<const DitDh>& found = students_[start];
-    if (!found) found = run_.start_of_flow_map(start);
+    if (!found) found = dit_of(run_.start_of_flow_map(start));
     return found;
   }
   VelocityNet velocity(double guidance) override {
     if (!teacher_) teacher_ = run_.load_teacher();
-    return guided(teacher_, guidance, run_.recipe().classes);
+    return guided(teacher_.v(), guidance, run_.recipe().classes);
   }
   Batch batch(std::uint64_t seed) override {
     const std::int64_t rows = run_.recipe().mfd.loop.batch;
@@ -28,7 +34,7 @@ class TrainedSubject : public Subject {
  private:
   TrainingRun& run_;
   std::map<std::string, std::shared_ptr<const DitDh>> students_;
-  std::shared_ptr<const DitDh> teacher_;
+  Network teacher_;
 };
 
 // Gaussian, products with the deviation 1 / sqrt(fan-in), modulations small: a network whose derivative is of the size of its value.
@@ -51,7 +57,7 @@ std::shared_ptr<DitDh> random_model(const DitDhConfig& config, std::uint64_t key
 class UntrainedSubject : public Subject {
  public:
   explicit UntrainedSubject(const Recipe& recipe)
-      : recipe_(recipe), teacher_(random_model(recipe.teacher_net(), 1)), student_(random_model(recipe.flow_map_net(), 2)) {
+      : recipe_(recipe), teacher_(random_model(recipe.dit_net(false), 1)), student_(random_model(recipe.dit_net(true), 2)) {
     set_trainable(*teacher_, false);
   }
 

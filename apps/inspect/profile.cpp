@@ -46,9 +46,9 @@ struct Trainer {
   const Recipe& recipe;
 
   Trainer(const Recipe& r, std::int64_t rows)
-      : model(std::make_shared<DitDh>(r.flow_map_net(), 1)),
-        average(std::make_shared<DitDh>(r.flow_map_net(), 1)),
-        teacher_net(std::make_shared<DitDh>(r.teacher_net(), 2)),
+      : model(std::make_shared<DitDh>(r.dit_net(true), 1)),
+        average(std::make_shared<DitDh>(r.dit_net(true), 1)),
+        teacher_net(std::make_shared<DitDh>(r.dit_net(false), 2)),
         optimizer(named_parameters(*model)),
         batch(random_batch(r.dit, rows, 1)),
         recipe(r) {

@@ -5,10 +5,10 @@
 #include <algorithm>
 #include <utility>
 
-#include "nn/training/parallel.h"
-#include "nn/flops/activations.h"
+#include "apps/train/networks.h"
 #include "nn/flops/count.h"
 #include "nn/optim/shards.h"
+#include "nn/training/parallel.h"
 #include "tensor/error.h"
 
 namespace fm {
@@ -16,21 +16,16 @@ namespace {
 
 constexpr std::int64_t f32 = 4;
 
-double flops_of(const DitDhConfig& config) { return 2 * static_cast<double>(total(cost_table(config)).macs()); }
-
 // Of those whose moments and averages lie on one rank when they are kept in parts: the rank's with most bytes.
-ParameterCount owned_parameters(const DitDhConfig& config, int ranks) {
-  const ShapesOnly shapes;
-  DitDh model(config);
-  const std::vector<NamedParameter> list = named_parameters(model);
+ParameterCount owned_parameters(const NetworkCost& network, int ranks) {
   std::vector<std::int64_t> sizes;
-  for (const NamedParameter& p : list) sizes.push_back(p.parameter->value.numel());
+  for (const NetworkCost::Parameter& p : network.parameters) sizes.push_back(p.values);
   const std::vector<int> owners = balanced_owners(sizes, ranks);
   std::vector<ParameterCount> of(static_cast<std::size_t>(ranks));
-  for (std::size_t i = 0; i < list.size(); ++i) {
+  for (std::size_t i = 0; i < sizes.size(); ++i) {
     ParameterCount& own = of[static_cast<std::size_t>(owners[i])];
     own.all += sizes[i];
-    if (list[i].parameter->trainable) own.trained += sizes[i];
+    if (network.parameters[i].trained) own.trained += sizes[i];
   }
   const auto values = [](const ParameterCount& p) { return p.all + 2 * p.trained; };
   return *std::max_element(of.begin(), of.end(), [&](const ParameterCount& a, const ParameterCount& b) { return values(a) < values(b); });
@@ -47,17 +42,15 @@ std::vector<RowRange> most_rows(const LoopConfig& loop, int ranks) {
 
 // Of pictures that a step encodes; latents from memory and from a cache were encoded before.
 double encoder_flops(const Recipe& r, std::int64_t batch) {
-  if (r.latents.from != "images") return 0;
+  if (r.is_identity() || r.latents.from != "images") return 0;
   const std::int64_t seen = r.rae.input_size > 0 ? r.rae.input_size : r.image_size;
   return 2 * static_cast<double>(batch) * static_cast<double>(total(cost_table(r.rae.encoder, seen)).macs());
 }
 
-void add_activations(StageCost& c, DitDhConfig config, std::int64_t rows) {
+void add_activations(StageCost& c, const NetworkCost& network, std::int64_t rows) {
   c.rows = rows;
-  config.recompute = false;
-  c.activations_kept = activation_bytes(config, rows).kept;
-  config.recompute = true;
-  const ActivationBytes again = activation_bytes(config, rows);
+  c.activations_kept = network.activations(rows, false).kept;
+  const ActivationBytes again = network.activations(rows, true);
   c.activations_recomputed = again.kept + again.one_block;
 }
 
@@ -91,20 +84,20 @@ StageCost stage_cost(const Recipe& r, const std::string& name, int ranks, bool s
   const StageSpec& stage = stage_named(name);
   if (!stage.is_generator()) throw ConfigError(fmt::format("stage {} trains no generator: want {}", name, words(generator_stages(), "or")));
   StageCost c{.name = name, .loop = &stage.loop(r)};
-  const DitDhConfig teacher = r.teacher_net(), model = stage.makes == Makes::teacher ? teacher : r.flow_map_net();
+  const NetworkCost teacher = network_cost(r, false), model = stage.makes == Makes::teacher ? teacher : network_cost(r, true);
   const FlowWork work = stage.work(r);
   const ShapesOnly shapes;
 
   const ParameterCount own = stage.parameters(r);
   c.trained = own.trained, c.frozen = own.all - own.trained;
-  if (work.teacher > 0) c.teacher = parameter_count(DitDh(teacher));
+  if (work.teacher > 0) c.teacher = teacher.all();
 
   const double batch = static_cast<double>(c.loop->batch);
-  c.forward = batch * static_cast<double>(work.rows) * flops_of(model);
+  c.forward = batch * static_cast<double>(work.rows) * model.flops;
   c.backward = 2 * c.forward;
-  if (r.dit.recompute) c.recompute = c.forward;
+  if (model.recompute) c.recompute = c.forward;
   c.tangent = work.tangent * c.forward;
-  if (work.teacher > 0) c.targets = work.teacher * (r.guidance == 1 ? 1 : 2) * batch * flops_of(teacher);
+  if (work.teacher > 0) c.targets = work.teacher * (r.guidance == 1 ? 1 : 2) * batch * teacher.flops;
   if (stage.epochs) c.encoder = encoder_flops(r, c.loop->batch);
 
   const std::vector<RowRange> parts = most_rows(*c.loop, ranks);
@@ -117,9 +110,9 @@ StageCost stage_cost(const Recipe& r, const std::string& name, int ranks, bool s
   c.optimiser = 2 * f32 * kept.trained;
   c.average = f32 * kept.all;
   c.teacher_weights = f32 * c.teacher;
-  c.autoencoder = f32 * (parameter_count(VitEncoder(r.rae.encoder)) + parameter_count(RaeDecoder(r.rae.decoder)));
+  if (!r.is_identity()) c.autoencoder = f32 * (parameter_count(VitEncoder(r.rae.encoder)) + parameter_count(RaeDecoder(r.rae.decoder)));
   add_activations(c, model, parts.front().count * work.rows);
-  c.activations = r.dit.recompute ? c.activations_recomputed : c.activations_kept;
+  c.activations = model.recompute ? c.activations_recomputed : c.activations_kept;
   return c;
 }
 

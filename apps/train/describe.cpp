@@ -41,9 +41,9 @@ std::string training_size(std::int64_t parameters) {
 int TrainingRun::describe() {
   const std::int64_t images = recipe_.train_images > 0 ? recipe_.train_images : pictures()->count();
   Logger& log = context_.log;
-  log.info("{}: {} images of {}x{}x{}, {} classes", recipe_.data, images, recipe_.channels, recipe_.image_size, recipe_.image_size,
-           recipe_.classes);
-  log.info("latents {}x{}x{}, {} for all images", recipe_.dit.channels, recipe_.dit.input_size, recipe_.dit.input_size,
+  if (recipe_.is_identity()) log.info("{}: {} samples of {}, {} classes", recipe_.data, images, to_string(recipe_.sample_shape), recipe_.classes);
+  else log.info("{}: {} images of {}x{}x{}, {} classes", recipe_.data, images, recipe_.channels, recipe_.image_size, recipe_.image_size, recipe_.classes);
+  if (!recipe_.is_identity()) log.info("latents {}x{}x{}, {} for all images", recipe_.dit.channels, recipe_.dit.input_size, recipe_.dit.input_size,
            gib(4 * images * recipe_.dit.channels * recipe_.dit.input_size * recipe_.dit.input_size));
   for (const StageSpec& s : stage_table()) {
     if (!trains(context_.command, s, recipe_)) continue;

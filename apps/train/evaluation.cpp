@@ -165,18 +165,18 @@ Score Evaluator::score(const ScoredGenerator& generator) {
 
 std::vector<Score> Evaluator::score_student(const std::string& name, const std::string& stage, const std::vector<int>& calls,
                                             const std::function<void(const Score&)>& each, std::int64_t seed) {
-  const std::shared_ptr<const DitDh> student = run_.load_student(stage);
+  const Network student = run_.load_student(stage);
   Score of{.name = name,
            .stage = stage,
            .step = run_.loaded_step(stage),
-           .checkpoint = checksum(state_dict(*student)),
-           .dtype = student->config.precision,
+           .checkpoint = checksum(student.state()),
+           .dtype = student.precision(),
            .seed = seed,
            .guidance = 1};
   std::vector<Score> list;
   for (const int n : calls) {
     of.calls = n;
-    list.push_back(score({of, flow_map_generator(student, n)}));
+    list.push_back(score({of, flow_map_generator(student.u(), n)}));
     if (each) each(list.back());
   }
   return list;
@@ -184,17 +184,17 @@ std::vector<Score> Evaluator::score_student(const std::string& name, const std::
 
 Score Evaluator::score_teacher() {
   const Recipe& r = run_.recipe();
-  const std::shared_ptr<const DitDh> teacher = run_.load_teacher();
+  const Network teacher = run_.load_teacher();
   const std::int64_t calls_a_step = r.guidance == 1 ? 1 : 2;  // guided: with the label and without
   const StageSpec& stage = stage_that_makes(Makes::teacher);
   const Score of{.name = stage.scored_as,
                  .calls = calls_a_step * (r.evaluate.teacher_points - 1),
                  .stage = r.teacher_weights.empty() ? stage.name : r.teacher_weights,
                  .step = run_.loaded_step(stage.name),
-                 .checkpoint = checksum(state_dict(*teacher)),
-                 .dtype = teacher->config.precision,
+                 .checkpoint = checksum(teacher.state()),
+                 .dtype = teacher.precision(),
                  .guidance = r.guidance};
-  return score({of, run_.teacher_generator(teacher, r.evaluate.teacher_points)});
+  return score({of, run_.teacher_generator(teacher.v(), r.evaluate.teacher_points)});
 }
 
 Score Evaluator::score_decoder() {

@@ -1,5 +1,7 @@
 #include "apps/train/latents.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "data/threads.h"
@@ -23,7 +25,11 @@ Tensor mirrored_images(const Tensor& images) {
 
 LatentStats as_stats(const Moments& m) { return {m.mean().to(DType::f32), m.variance().to(DType::f32)}; }
 
-Shape rows_of(std::int64_t n, const Shape& latent) { return {n, latent[0], latent[1], latent[2]}; }
+Shape rows_of(std::int64_t n, const Shape& latent) {
+  Shape all = Shape::filled(latent.rank() + 1, n);
+  for (int i = 0; i < latent.rank(); ++i) all = all.with(i + 1, latent[i]);
+  return all;
+}
 
 // The rows of an order, each read by `read(row, place)`, with their labels.
 template <class Read, class Label>
@@ -177,6 +183,21 @@ std::unique_ptr<LatentSource> latents_in_files(std::shared_ptr<const LatentCache
 std::unique_ptr<LatentSource> latents_of_pictures(const Rae& rae, std::shared_ptr<const SampleSource> pictures, const LatentsConfig& config,
                                                   std::function<void(std::int64_t)> progress) {
   return std::make_unique<PictureLatents>(rae, std::move(pictures), config, std::move(progress));
+}
+
+LatentSet samples_as_latents(const SampleSource& source) {
+  if (source.dtype() != DType::f32)
+    throw ConfigError(fmt::format("space identity: samples of {} are {} {}; it needs f32 values: encode pictures (space rae)", source.name(),
+                                  name_of(source.dtype()), to_string(source.shape())));
+  const std::int64_t n = source.count(), size = source.shape().numel();
+  LatentSet set{Tensor::empty(rows_of(n, source.shape()), DType::f32, Device{}), {}, Tensor::empty({n}, DType::i64, Device{})};
+  float* to = set.latents.data<float>();
+  std::int64_t* labels = set.labels.data<std::int64_t>();
+  parallel_for(n, size, [&](std::int64_t i) {
+    source.read(i, {}, to + i * size);
+    labels[i] = source.label(i);
+  });
+  return set;
 }
 
 }  // namespace fm

@@ -21,6 +21,9 @@ struct LatentSet {
   Tensor labels;    // i64 (n)
 };
 
+// All samples of a source as they are, in memory. ConfigError where they are not f32; FileError as from the source.
+LatentSet samples_as_latents(const SampleSource& source);
+
 // Encodes pictures first ... first + count - 1 in order, config.batch at a time and mirrored too where config.flip says so; `block(i, set)`
 // gets those from number i on.
 void encode_pictures(const Rae& rae, const std::shared_ptr<const SampleSource>& pictures, const LatentsConfig& config, std::int64_t first,

@@ -44,6 +44,7 @@ double memory_of_training(const Recipe& r, const StageSpec& stage, int ranks, bo
 
 // A training that keeps pictures and latents in memory, with `images` of them.
 double memory_of_data(const Recipe& r, std::int64_t images) {
+  if (r.is_identity()) return f32 * real(images) * real(r.sample_shape.numel());
   if (r.latents.from != "memory") return 0;
   const double latents = f32 * real(r.dit.channels * r.dit.input_size * r.dit.input_size) * (r.latents.flip ? 2 : 1);
   return real(images) * (real(r.channels * r.image_size * r.image_size) + latents);
@@ -161,7 +162,7 @@ void TrainingRun::preflight() {
   const std::vector<const StageSpec*> stages = planned_stages(recipe_, context_, root_);
   if (pipeline) check_sources();
   if (stages.empty() && !encodes) return;
-  if (pipeline && at_hand) check_given_weights();
+  if (pipeline && at_hand && !recipe_.is_identity()) check_given_weights();
   const bool evaluated = ablation || (pipeline && recipe_.has_judge());
   if (at_hand && (evaluated || context_.command == stage_name::judge)) check_test_split(evaluated);
 

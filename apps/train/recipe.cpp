@@ -11,6 +11,17 @@
 
 namespace fm {
 
+void Recipe::take_sizes(const SampleSource& source, const std::string& user) {
+  const auto names = static_cast<std::int64_t>(source.class_names().size());
+  if (is_identity()) {
+    sample_shape = source.shape();
+    if (classes == 0) classes = names;
+    return;
+  }
+  const PictureSize size = picture_size(source, user);
+  take_sizes(size.height, size.channels, names);
+}
+
 void Recipe::take_sizes(std::int64_t data_size, std::int64_t data_channels, std::int64_t data_classes) {
   if (image_size == 0) image_size = data_size;
   if (channels == 0) channels = data_channels;
@@ -72,19 +83,29 @@ void Recipe::take_published_sizes() {
 
 void Recipe::resolve_with_data() {
   if (!has_sizes()) {
-    const auto source = open_source(data, Split::train);
-    const PictureSize size = picture_size(*source, "the size of a step");
-    take_sizes(size.height, size.channels, static_cast<std::int64_t>(source->class_names().size()));
+    take_sizes(*open_source(data, Split::train), "the size of a step");
   }
   resolve();
 }
 
-void Recipe::resolve() {
-  check_rules(list_fields(*this), "config");
-  if (!has_sizes())
-    throw ConfigError("image_size " + std::to_string(image_size) + ", channels " + std::to_string(channels) + ", classes " +
-                      std::to_string(classes) + ": sizes must be known");
+// Samples are their own latents: the stages that make latents of pictures have no steps.
+void Recipe::resolve_identity() {
+  judge.loop.steps = encoder.loop.steps = decoder.loop.steps = 0;
+  mlp.dim = sample_shape.numel();
+  dit.classes = classes;
+  mlp.classes = conditional ? classes : 0;
+  if (network == "mlp") return;
+  if (!conditional) throw ConfigError("conditional = false: network dit_dh takes labels; set network = \"mlp\", or leave it out");
+  if (sample_shape.rank() != 3 || sample_shape[1] != sample_shape[2])
+    throw ConfigError("network dit_dh models samples [channels, side, side]; those of " + data + " are " + to_string(sample_shape) +
+                      ": set network = \"mlp\"");
+  dit.channels = sample_shape[0], dit.input_size = sample_shape[1];
+}
+
+void Recipe::resolve_pictures() {
   if (classes < 2) throw ConfigError("classes 1: a model needs two at least; of folder:PATH each folder inside is one");
+  if (!conditional) throw ConfigError("conditional = false: is for network = \"mlp\"; leave it out");
+  if (network != "dit_dh") throw ConfigError("network " + network + " is for samples without an autoencoder: set space = \"identity\", or network = \"dit_dh\"");
   take_published_sizes();
   VitEncoderConfig& e = rae.encoder;
   const bool resized = rae.input_size > 0;
@@ -106,6 +127,15 @@ void Recipe::resolve() {
   rae.decoder.latent_channels = dit.channels = e.width;
   rae.decoder.latent_size = dit.input_size = latent;
   rae.decoder.patch_size = image_size / latent;
+}
+
+void Recipe::resolve() {
+  check_rules(list_fields(*this), "config");
+  if (!has_sizes())
+    throw ConfigError("image_size " + std::to_string(image_size) + ", channels " + std::to_string(channels) + ", classes " +
+                      std::to_string(classes) + ": sizes must be known");
+  if (is_identity()) resolve_identity();
+  else resolve_pictures();
   if (compat != "paper") cmt.objective.compat = mfd.objective.compat = mft.objective.compat = Compat::named(compat);
   for (const StageSpec& s : stage_table())
     if (s.loop != nullptr) check_loop(s.name, s.loop(*this));

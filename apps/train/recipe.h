@@ -4,11 +4,13 @@
 
 #include "apps/train/stage_names.h"
 #include "data/dataset.h"
+#include "data/source.h"
 #include "flowmap/objective/cmt.h"
 #include "flowmap/objective/flow_matching.h"
 #include "flowmap/objective/list.h"
 #include "flowmap/objective/mean_flow.h"
 #include "nn/models/dit_dh.h"
+#include "nn/models/flow_mlp.h"
 #include "nn/models/judge.h"
 #include "nn/models/rae.h"
 #include "nn/training/loop.h"
@@ -149,12 +151,15 @@ struct Recipe {
   std::vector<std::string> log{"csv", "jsonl", "tb", "html"};
   std::string class_names, encoder_weights, decoder_weights, stats_file, teacher_weights, judge_weights;
   std::string encoder_model, decoder_size, dit_size;
+  std::string space = "rae", network = "dit_dh";
+  bool conditional = true;
   std::int64_t train_images = 0;
   double guidance = 1;
   std::string compat = "paper";
   RaeConfig rae;
   LatentsConfig latents;
   DitDhConfig dit;
+  FlowMlpConfig mlp;
   JudgeStage judge;
   EncoderStage encoder;
   DecoderStage decoder;
@@ -192,9 +197,15 @@ struct Recipe {
       at_least(0));
     v("compat", compat, "sony: every switch of cmt, mfd and mft .objective.compat as in the released MF-RAE code; paper: as they are set",
       one_of({"paper", "sony"}));
+    v("space", space, "what generators model: rae, latents of pictures; identity, the samples of the data as they are", one_of({"rae", "identity"}),
+      flag("space"));
+    v("network", network, "of teacher and student: dit_dh, the diffusion transformer of [dit]; mlp, that of [mlp]", one_of({"dit_dh", "mlp"}),
+      flag("network"));
+    v("conditional", conditional, "networks are told the label of a sample; false: for mlp");
     v("rae", rae, "representation autoencoder");
     v("latents", latents, "latents of the training images");
     v("dit", dit, "the diffusion transformer, teacher and student");
+    v("mlp", mlp, "an MLP for points and short vectors, teacher and student; dim, classes and mean_flow follow from data and stage");
     v(stage_name::judge, judge, "the classifier that evaluates");
     v(stage_name::encoder, encoder, "DINO pre-training");
     v(stage_name::decoder, decoder, "RAE decoder");
@@ -209,7 +220,10 @@ struct Recipe {
 
   // image_size, channels and classes where they are open (0).
   void take_sizes(std::int64_t data_size, std::int64_t data_channels, std::int64_t data_classes);
-  bool has_sizes() const { return image_size > 0 && channels > 0 && classes > 0; }
+  void take_sizes(const SampleSource& source, const std::string& user);      // ConfigError where `user` needs pictures and these are none
+  bool has_sizes() const { return is_identity() ? sample_shape.rank() > 0 && classes > 0 : image_size > 0 && channels > 0 && classes > 0; }
+  bool is_identity() const { return space == "identity"; }
+  Shape latent_shape() const { return is_identity() ? sample_shape : Shape{dit.channels, dit.input_size, dit.input_size}; }
   bool has_judge() const { return judge.loop.steps > 0 || !judge_weights.empty(); }
 
   // Fills in what follows from other fields (sizes of decoder and DiT, null labels) and checks that all fit: ConfigError names the field.
@@ -218,20 +232,28 @@ struct Recipe {
   // The same, with the data set's sizes where they are open. FileError when it cannot be read.
   void resolve_with_data();
 
-  // The networks of [dit]: a teacher's with one time, a flow map's with two.
-  DitDhConfig teacher_net() const { return net(false); }
-  DitDhConfig flow_map_net() const { return net(true); }
+  Shape sample_shape;            // of the data, where the latent space is the identity; no part of the config
 
-  // "fashion-mnist" of "fashion-mnist?limit=100": what weights must have been trained on to be used.
-  std::string data_family() const { return data.substr(0, data.find_first_of("?:")); }
-
- private:
-  void take_published_sizes();
-  DitDhConfig net(bool mean_flow) const {
+  // What [dit] and [mlp] say of a teacher (one time) and of a flow map (two).
+  DitDhConfig dit_net(bool mean_flow) const {
     DitDhConfig config = dit;
     config.mean_flow = mean_flow;
     return config;
   }
+
+  // "fashion-mnist" of "fashion-mnist?limit=100": what weights must have been trained on to be used.
+  std::string data_family() const { return data.substr(0, data.find_first_of("?:")); }
+
+  FlowMlpConfig mlp_net(bool mean_flow) const {
+    FlowMlpConfig config = mlp;
+    config.mean_flow = mean_flow;
+    return config;
+  }
+
+ private:
+  void take_published_sizes();
+  void resolve_identity();
+  void resolve_pictures();
 };
 
 }  // namespace fm

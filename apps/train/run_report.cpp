@@ -98,9 +98,9 @@ void write_comparison_grid(TrainingRun& run) {
       pictures.push_back(std::move(image));
     for (std::int64_t i = 0; i < rows_of_block; ++i) row_labels.push_back(i == 0 ? name : "");
   };
-  add(names[0], run.teacher_generator(run.load_teacher(), points));
+  add(names[0], run.teacher_generator(run.load_teacher().v(), points));
   const auto student = run.load_student(last);
-  for (const int n : {1, 2}) add(names[n], flow_map_generator(student, n));
+  for (const int n : {1, 2}) add(names[n], flow_map_generator(student.u(), n));
   write_png(run.root() / "samples.png", make_grid(pictures, {.columns = narrow<int>(columns),
                                                              .scale = scale,
                                                              .title = shown.title,

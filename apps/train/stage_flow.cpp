@@ -6,7 +6,6 @@
 #include "data/grid.h"
 #include "data/png.h"
 #include "nn/checkpoint.h"
-#include "nn/optim/follow.h"
 #include "nn/training/parallel.h"
 #include "tensor/narrow.h"
 
@@ -37,32 +36,17 @@ Drawn all_drawn(Drawn drawn) {
   return drawn;
 }
 
-// A network of one time in the place of one of two.
-FlowMapNet without_s(VelocityNet v) {
-  return [v = std::move(v)](const Var& z, const Var&, const Var& t, const Labels& y) { return v(z, t, y); };
-}
-
 // The average of the weights that an objective's targets come from, as a part of the stage.
-std::shared_ptr<DitDh> add_target(Stage& stage, const std::shared_ptr<DitDh>& model, double decay) {
-  const auto target = std::make_shared<DitDh>(clone(*model));
-  set_trainable(*target, false);
-  for (const auto& [name, tensor] : state_dict(*target)) stage.state.emplace_back("target." + name, tensor);
-  stage.after_step = [=](std::int64_t) { follow(*target, *model, decay); };
+Network add_target(Stage& stage, const Network& network, double decay) {
+  const Network target = network.clone();
+  target.freeze();
+  for (const auto& [name, tensor] : target.state()) stage.state.emplace_back("target." + name, tensor);
+  stage.after_step = [=](std::int64_t) { target.follow(network, decay); };
   return target;
 }
 
-// Strict but for R(t - s), which a teacher does not have: it keeps its initial values.
-void start_from(DitDh& model, Weights weights) {
-  const auto stored = [&](const std::string& name) {
-    return std::any_of(weights.tensors.begin(), weights.tensors.end(), [&](const auto& entry) { return entry.first == name; });
-  };
-  const auto is_second_time = [](const std::string& name) { return name.starts_with("r_embedder."); };
-  const bool from_teacher =
-      std::none_of(weights.tensors.begin(), weights.tensors.end(), [&](const auto& entry) { return is_second_time(entry.first); }) &&
-      std::none_of(weights.unread.begin(), weights.unread.end(), [&](const UnreadEntry& entry) { return is_second_time(entry.name); });
-  for (const auto& [name, t] : state_dict(model))
-    if (from_teacher && is_second_time(name) && !stored(name)) weights.tensors.emplace_back(name, t.clone());
-  load_model(model, weights);
+Stage stage_of(const std::string& folder, const Network& network, const Network& average) {
+  return {.name = folder, .trained = network.parameters(), .averaged = average.parameters(), .model = network.state(), .ema = average.state()};
 }
 
 }  // namespace
@@ -136,6 +120,7 @@ Batch TrainingRun::label_batch(const StepPart& part, std::int64_t batch, std::ui
   Batch out;
   out.draws = {seed, narrow<std::uint32_t>(part.step, "step"), consecutive(part.step * batch + part.first, part.count)};
   std::vector<std::int64_t> labels;
+  if (!recipe_.conditional) return out;
   for (std::int64_t sample : out.draws.samples)
     labels.push_back(below(RandomKey{seed, 0x4C41424C}.block(static_cast<std::uint64_t>(sample))[0], classes));
   out.y = Tensor::from(labels, {part.count});
@@ -149,25 +134,24 @@ Outcome TrainingRun::train_flow(const FlowTraining& training) {
   const std::uint64_t seed = stage_seed(training.part, training.seed);
   prepare_stats();
   const bool taught = needs.teacher || teacher_share(training.velocity) > 0;
-  const std::shared_ptr<const DitDh> teacher = taught || training.start == "teacher" ? load_teacher() : nullptr;
-  const std::shared_ptr<DitDh> model = std::make_shared<DitDh>(training.flow_map ? recipe_.flow_map_net() : recipe_.teacher_net(), seed);
-  initialise(*model, training.start, teacher.get());
-  const auto average = std::make_shared<DitDh>(clone(*model));
-  set_trainable(*average, false);
+  const Network teacher = taught || training.start == "teacher" ? load_teacher() : Network();
+  const Network network = make_network(recipe_, training.flow_map, seed);
+  initialise(network, training.start, teacher);
+  const Network average = network.clone();
+  average.freeze();
 
-  Stage stage = make_stage(training.folder, *model, average.get());
+  Stage stage = stage_of(training.folder, network, average);
   stage.part = training.part, stage.fields = training.fields, stage.remark = training.remark;
   if (needs.data) {
     stage.prepare = [&] { latent_source(); };
-    stage.made_from.emplace_back(stage_name::encoder, checksum(state_dict(rae().encoder)));
+    stage.made_from.push_back(checksum_of_space());
   }
-  if (taught) stage.made_from.emplace_back("teacher", checksum(state_dict(*teacher)));
-  if (training.flow_map) stage.made_from.emplace_back("start", checksum(state_dict(*model)));
+  if (taught) stage.made_from.emplace_back("teacher", checksum(teacher.state()));
+  if (training.flow_map) stage.made_from.emplace_back("start", checksum(network.state()));
 
-  const Shape latent{recipe_.dit.channels, recipe_.dit.input_size, recipe_.dit.input_size};
-  Nets nets{.net = training.flow_map ? FlowMapNet(model) : without_s(model), .teacher = taught ? guided(teacher) : VelocityNet(), .shape = latent};
+  Nets nets{.net = network.u(), .teacher = taught ? guided(teacher.v()) : VelocityNet(), .shape = recipe_.latent_shape()};
   nets.velocity = velocity_source(training.velocity, nets.teacher);
-  if (needs.target_decay >= 0) nets.target = add_target(stage, model, needs.target_decay);
+  if (needs.target_decay >= 0) nets.target = add_target(stage, network, needs.target_decay).u();
   stage.not_recorded = objective.not_recorded;
   stage.set_loss<Drawn>(
       [&](const StepPart& rows) {
@@ -176,28 +160,30 @@ Outcome TrainingRun::train_flow(const FlowTraining& training) {
         return objective.not_recorded.empty() ? all_drawn(std::move(drawn)) : drawn;
       },
       [&](const Drawn& drawn) { return as_step(objective.loss(nets, drawn)); });
-  stage.preview = [&](std::int64_t, const std::filesystem::path& png) {
-    write_preview(training.flow_map ? flow_map_generator(average, 1)
-                                    : teacher_generator(average, recipe_.evaluate.teacher_points), png);
-  };
+  if (!recipe_.is_identity())
+    stage.preview = [&](std::int64_t, const std::filesystem::path& png) {
+      write_preview(training.flow_map ? flow_map_generator(average.u(), 1) : teacher_generator(average.v(), recipe_.evaluate.teacher_points), png);
+    };
   return train_loop(stage, training.loop, seed);
 }
 
-std::shared_ptr<const DitDh> TrainingRun::start_of_flow_map(const std::string& stage) {
-  const std::shared_ptr<DitDh> model = std::make_shared<DitDh>(recipe_.flow_map_net(), stage_seed(stage_name::mfd));
-  if (stage != "random") start_from(*model, stage_weights(stage));
-  return model;
+Network TrainingRun::start_of_flow_map(const std::string& stage) {
+  const Network network = make_network(recipe_, true, stage_seed(stage_name::mfd));
+  if (stage != "random") start_from(network, recipe_, stage_weights(stage));
+  return network;
 }
 
 std::vector<std::pair<std::string, std::string>> TrainingRun::sources_of_flow_map(const std::string& start, bool taught) {
   prepare_stats();
-  NamedTensors statistics{{"var", rae().stats.variance}};
-  if (rae().stats.mean.defined()) statistics.emplace_back("mean", rae().stats.mean);
-  std::vector<std::pair<std::string, std::string>> out{{stage_name::encoder, checksum(state_dict(rae().encoder))},
-                                                       {"statistics", checksum(statistics)},
-                                                       {"latents", data_checksum()}};
+  std::vector<std::pair<std::string, std::string>> out{checksum_of_space()};
+  if (!recipe_.is_identity()) {
+    NamedTensors statistics{{"var", rae().stats.variance}};
+    if (rae().stats.mean.defined()) statistics.emplace_back("mean", rae().stats.mean);
+    out.emplace_back("statistics", checksum(statistics));
+  }
+  out.emplace_back("latents", data_checksum());
   out.emplace_back("start", start == "random" ? start : start + " " + checksum(stage_weights(start).tensors));
-  if (taught) out.emplace_back("teacher", checksum(state_dict(*load_teacher())));
+  if (taught) out.emplace_back("teacher", checksum(load_teacher().state()));
   return out;
 }
 
@@ -207,13 +193,13 @@ void TrainingRun::refuse_init_from(const std::string& stage) const {
 }
 
 // --init-from, or the averaged weights of an earlier stage of this run, or of the teacher; "random" leaves the initial values.
-void TrainingRun::initialise(DitDh& model, const std::string& start, const DitDh* teacher) {
+void TrainingRun::initialise(const Network& network, const std::string& start, const Network& teacher) {
   if (!context_.launch.init_from.empty()) {
-    start_from(model, load_weights(context_.launch.init_from + (context_.launch.init_from_ema ? ":ema" : ""), warner()));
+    start_from(network, recipe_, load_weights(context_.launch.init_from + (context_.launch.init_from_ema ? ":ema" : ""), warner()));
   } else if (start == "teacher") {
-    start_from(model, {root_ / stage_name::fm, state_dict(*teacher), -1, nullptr});
+    start_from(network, recipe_, {root_ / stage_name::fm, teacher.state(), -1, nullptr});
   } else if (start != "random") {
-    start_from(model, stage_weights(start));
+    start_from(network, recipe_, stage_weights(start));
   }
 }
 

@@ -33,6 +33,7 @@ const LatentSet& TrainingRun::latents() {
   if (latents_.latents.defined()) return latents_;
   const std::int64_t count = pictures()->count();
   const auto progress = encoding_progress(count);
+  if (recipe_.is_identity()) return latents_ = samples_as_latents(*pictures());
   LatentSet set;
   set.labels = Tensor::empty({count}, DType::i64, Device{});
   encode_pictures(rae(), pictures(), recipe_.latents, 0, count, [&](std::int64_t first, const LatentSet& block) {
@@ -181,8 +182,15 @@ Batch TrainingRun::flow_batch(const StepPart& part, std::int64_t batch, std::uin
     ahead_seed_ = seed;
   }
   const std::vector<Tensor> here = latents_ahead_->take(part.step * batch + part.first, part.count, part.next);
-  return {rae().stats.normalise(here[0]), here[1],
+  return {in_space(here[0]), recipe_.conditional ? here[1] : Labels(),
           Draws{seed, narrow<std::uint32_t>(part.step, "step"), consecutive(part.first, part.count)}};
+}
+
+Tensor TrainingRun::in_space(const Tensor& raw) { return recipe_.is_identity() ? raw : rae().stats.normalise(raw); }
+
+std::pair<std::string, std::string> TrainingRun::checksum_of_space() {
+  if (recipe_.is_identity()) return {"data", recipe_.data};
+  return {stage_name::encoder, checksum(state_dict(rae().encoder))};
 }
 
 LatentStats TrainingRun::given_stats() {
@@ -206,6 +214,7 @@ std::string TrainingRun::data_checksum() {
 
 // They are for one encoder: another one (encoder --fresh, other encoder_weights) has its own.
 void TrainingRun::prepare_stats() {
+  if (recipe_.is_identity()) return;
   if (!recipe_.stats_file.empty()) {
     rae().stats = given_stats();
     return;

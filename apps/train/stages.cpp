@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "apps/train/costs.h"
+#include "apps/train/networks.h"
 #include "apps/train/training_run.h"
 
 namespace fm {
@@ -40,8 +41,12 @@ template <class M, class Config> ParameterCount counted(const Config& config) {
 ParameterCount judge_parameters(const Recipe& r) { return counted<Judge>(r.judge.model); }
 ParameterCount encoder_parameters(const Recipe& r) { return counted<VitEncoder>(r.rae.encoder); }
 ParameterCount decoder_parameters(const Recipe& r) { return counted<RaeDecoder>(r.rae.decoder); }
-ParameterCount teacher_parameters(const Recipe& r) { return counted<DitDh>(r.teacher_net()); }
-ParameterCount flow_map_parameters(const Recipe& r) { return counted<DitDh>(r.flow_map_net()); }
+ParameterCount network_parameters(const Recipe& r, bool two_times) {
+  const NetworkCost c = network_cost(r, two_times);
+  return {c.all(), c.trained()};
+}
+ParameterCount teacher_parameters(const Recipe& r) { return network_parameters(r, false); }
+ParameterCount flow_map_parameters(const Recipe& r) { return network_parameters(r, true); }
 
 std::int64_t pixels(const Recipe& r) { return r.channels * r.image_size * r.image_size; }
 std::int64_t tokens(const Recipe& r) { return r.dit.input_size * r.dit.input_size; }
@@ -132,7 +137,7 @@ std::vector<const StageSpec*> needs(const StageSpec& stage, const Recipe& recipe
   const char* start = stage.start == nullptr ? nullptr : stage.start(recipe);
   std::vector<const StageSpec*> out;
   for (const StageSpec& s : table) {
-    const bool source = (s.makes == Makes::encoder && on_latents) ||
+    const bool source = (s.makes == Makes::encoder && on_latents && !recipe.is_identity()) ||
                         (s.makes == Makes::teacher && stage.taught != nullptr && stage.taught(recipe)) ||
                         (start != nullptr && std::string_view(start) == s.name);
     if (source) out.push_back(&s);

@@ -82,8 +82,8 @@ void TrainingRun::compare_with_run() const {
   for (const std::string& change : config_changes(read_file(file), to_toml(list_fields(recipe_)))) {
     const std::string key = change.substr(0, change.find(' '));
     const auto is = [&](std::initializer_list<const char*> keys) { return std::find(keys.begin(), keys.end(), key) != keys.end(); };
-    const bool decides = key.starts_with("rae.") || key.starts_with("dit.") ||
-        is({"data", "image_size", "channels", "classes", "encoder_weights", "decoder_weights", "stats_file", "latents.flip"});
+    const bool decides = key.starts_with("rae.") || key.starts_with("dit.") || key.starts_with("mlp.") ||
+        is({"data", "image_size", "channels", "classes", "encoder_weights", "decoder_weights", "stats_file", "latents.flip", "space", "network", "conditional"});
     const bool of_computing = is({"dit.recompute", "dit.precision", "rae.encoder.precision", "rae.decoder.precision"});
     if (decides && !of_computing && change.find(" was ") != std::string::npos) told.push_back(change);
   }
@@ -145,22 +145,28 @@ Warn TrainingRun::warner() {
 
 const std::shared_ptr<const SampleSource>& TrainingRun::pictures() {
   if (pictures_) return pictures_;
-  if (recipe_.latents.from == "memory") pictures_ = as_source(std::make_shared<const Dataset>(open_dataset(recipe_.data, Split::train)));
+  if (recipe_.is_identity()) pictures_ = open_source(recipe_.data, Split::train);
+  else if (recipe_.latents.from == "memory") pictures_ = as_source(std::make_shared<const Dataset>(open_dataset(recipe_.data, Split::train)));
   else pictures_ = open_source(recipe_.data, Split::train);
-  const SampleSource& s = *pictures_;
   if (context_.ranks.first())
-    for (const std::string& note : s.notes()) context_.log.warning("{}", note);
+    for (const std::string& note : pictures_->notes()) context_.log.warning("{}", note);
+  check_sizes(*pictures_);
+  return pictures_;
+}
+
+void TrainingRun::check_sizes(const SampleSource& s) const {
   const auto classes = static_cast<std::int64_t>(s.class_names().size());
   const auto fits = [](std::int64_t wanted, std::int64_t found) { return wanted == 0 || wanted == found; };
-  const PictureSize size = picture_size(s, "training on images");
-  if (size.height != size.width || !fits(recipe_.image_size, size.height) || !fits(recipe_.channels, size.channels))
-    throw ConfigError(fmt::format("{} has {}x{} images of {} channel{}; the config says {}{}{}: change that or --data", recipe_.data,
-                                  size.height, size.width, size.channels, size.channels == 1 ? "" : "s", said("image_size", recipe_.image_size),
-                                  recipe_.image_size > 0 && recipe_.channels > 0 ? " and " : "", said("channels", recipe_.channels)));
+  if (!recipe_.is_identity()) {
+    const PictureSize size = picture_size(s, "training on images");
+    if (size.height != size.width || !fits(recipe_.image_size, size.height) || !fits(recipe_.channels, size.channels))
+      throw ConfigError(fmt::format("{} has {}x{} images of {} channel{}; the config says {}{}{}: change that or --data", recipe_.data,
+                                    size.height, size.width, size.channels, size.channels == 1 ? "" : "s", said("image_size", recipe_.image_size),
+                                    recipe_.image_size > 0 && recipe_.channels > 0 ? " and " : "", said("channels", recipe_.channels)));
+  }
   if (!fits(recipe_.classes, classes))
     throw ConfigError(
         fmt::format("{} has {} classes; the config says classes {}: change that or --data", recipe_.data, classes, recipe_.classes));
-  return pictures_;
 }
 
 const std::vector<std::string>& TrainingRun::class_names() {
@@ -193,9 +199,7 @@ void TrainingRun::take_sizes() {
   if (recipe_.has_sizes()) return;
   if (const auto info = recipe_.latents.from == "cache" ? LatentCache::read_info(latents_folder()) : std::nullopt)
     return recipe_.take_sizes(info->image_size, info->channels, static_cast<std::int64_t>(info->class_names.size()));
-  const SampleSource& s = *pictures();
-  const PictureSize size = picture_size(s, "training on images");
-  recipe_.take_sizes(size.height, size.channels, static_cast<std::int64_t>(s.class_names().size()));
+  recipe_.take_sizes(*pictures(), "training on images");
 }
 
 Rae& TrainingRun::rae() {
@@ -251,20 +255,19 @@ Weights TrainingRun::stage_weights(const std::string& stage) {
                               root_.string(), words(stages_that_make(Makes::flow_map), "and")));
 }
 
-std::shared_ptr<const DitDh> TrainingRun::loaded_dit(const std::string& role, const DitDhConfig& config, Weights weights,
-                                                     const std::filesystem::path& stage) {
+Network TrainingRun::loaded_network(const std::string& role, bool two_times, Weights weights, const std::filesystem::path& stage) {
   const LoadedFrom from(weights);
-  auto model = of_this_run(stage, [&] { return std::make_shared<const DitDh>(frozen_model<DitDh>(config, std::move(weights))); });
-  say_loaded(loaded_line(role, *model, config, from));
-  return model;
+  const Network network = of_this_run(stage, [&] { return load_network(recipe_, two_times, std::move(weights)); });
+  say_loaded(loaded_line(role, network_size(recipe_, two_times), network.state(), from));
+  return network;
 }
 
-std::shared_ptr<const DitDh> TrainingRun::load_teacher() {
+Network TrainingRun::load_teacher() {
   const bool given = !recipe_.teacher_weights.empty();
   const char* stage = stage_that_makes(Makes::teacher).name;
   Weights weights = given ? load_part(recipe_.teacher_weights, weights_part::dit, warner()) : stage_weights(stage);
-  check_kind(weights, false, "the teacher");
-  return loaded_dit("teacher", recipe_.teacher_net(), std::move(weights), given ? "" : root_ / stage);
+  if (recipe_.network == "dit_dh") check_kind(weights, false, "the teacher");
+  return loaded_network("teacher", false, std::move(weights), given ? "" : root_ / stage);
 }
 
 VelocityNet TrainingRun::guided(VelocityNet teacher, Interval interval) const {
@@ -275,10 +278,10 @@ LatentGenerator TrainingRun::teacher_generator(VelocityNet teacher, std::int64_t
   return ode_generator(guided(std::move(teacher), interval), narrow<int>(points, "points"), latent_shift(), solver);
 }
 
-std::shared_ptr<const DitDh> TrainingRun::load_student(const std::string& stage) {
+Network TrainingRun::load_student(const std::string& stage) {
   Weights weights = stage_weights(stage);
-  check_kind(weights, true, "stage " + stage);
-  return loaded_dit(stage, recipe_.flow_map_net(), std::move(weights), root_ / stage);
+  if (recipe_.network == "dit_dh") check_kind(weights, true, "stage " + stage);
+  return loaded_network(stage, true, std::move(weights), root_ / stage);
 }
 
 std::int64_t TrainingRun::loaded_step(const std::string& stage) const {
@@ -286,7 +289,7 @@ std::int64_t TrainingRun::loaded_step(const std::string& stage) const {
   return found == loaded_steps_.end() ? -1 : found->second;
 }
 
-std::int64_t TrainingRun::sampling_batch() const { return batch_for(activation_bytes(recipe_.dit, 1).one_block); }
+std::int64_t TrainingRun::sampling_batch() const { return batch_for(network_cost(recipe_, true).activations(1, true).one_block); }
 
 std::string TrainingRun::last_student() const {
   const std::vector<std::string> maps = stages_that_make(Makes::flow_map);

@@ -13,6 +13,7 @@
 #include "apps/train/batch_ahead.h"
 #include "apps/train/generator.h"
 #include "apps/train/latents.h"
+#include "apps/train/networks.h"
 #include "apps/train/run_observer.h"
 #include "apps/train/stages.h"
 #include "flowmap/velocity.h"
@@ -75,20 +76,20 @@ class TrainingRun {
   bool is_available(const StageSpec& stage) const;  // its weights are given, or this run has trained them
   bool has_decoder() const { return is_available(stage_that_makes(Makes::decoder)); }
   bool has_teacher() const { return is_available(stage_that_makes(Makes::teacher)); }
-  std::shared_ptr<const DitDh> load_teacher();
+  Network load_teacher();
   VelocityNet guided(VelocityNet teacher, Interval interval = {}) const;   // with the recipe's guidance
   // Samples of the guided teacher. `points`: of the solver's grid.
   LatentGenerator teacher_generator(VelocityNet teacher, std::int64_t points, Interval interval = {}, Solver solver = Solver::euler) const;
-  std::shared_ptr<const DitDh> load_student(const std::string& stage);     // averaged weights
+  Network load_student(const std::string& stage);     // averaged weights
   std::int64_t loaded_step(const std::string& stage) const;   // of the checkpoint that was loaded last; -1: none
   std::string last_student() const;                 // the last flow map that was trained; ConfigError if there is none
   // A student with the averaged weights of that stage, as training begins; "random": initial values.
-  std::shared_ptr<const DitDh> start_of_flow_map(const std::string& stage);
+  Network start_of_flow_map(const std::string& stage);
   // Checksums of all that a MeanFlow training from this stage learns from: {"encoder", "1a2b3c4d"}, statistics, data, start, teacher (if taught).
   std::vector<std::pair<std::string, std::string>> sources_of_flow_map(const std::string& start, bool taught);
   Batch flow_batch(const StepPart& part, std::int64_t batch, std::uint64_t seed);   // normalised latents and labels of a step
   std::int64_t sampling_batch() const;              // samples at a time, by the size of its DiT
-  double latent_shift() const { return shift_for_dimension(recipe_.dit.channels * recipe_.dit.input_size * recipe_.dit.input_size); }
+  double latent_shift() const { return shift_for_dimension(recipe_.latent_shape().numel()); }
 
   // One a label: --class-names, else those of the data set or of the cache of latents. Folders of ImageNet's ids get their words. Empty where
   // the data set is not at hand.
@@ -106,6 +107,7 @@ class TrainingRun {
   Loader picture_loader(std::uint64_t seed);                // shuffled, not mirrored
   std::filesystem::path located(const std::string& file) const;   // as it is named, or beside the config file
   void take_sizes();
+  void check_sizes(const SampleSource& source) const;
   void compare_with_run() const;
   void check_given_files();
   void check_given_weights();
@@ -136,14 +138,16 @@ class TrainingRun {
   Weights stage_weights(const std::string& stage);  // averaged, of its newest checkpoint; FileError when it was not trained
   Outcome train_flow(const FlowTraining& training);
   Batch label_batch(const StepPart& part, std::int64_t batch, std::uint64_t seed) const;
-  void initialise(DitDh& model, const std::string& start, const DitDh* teacher);
+  void initialise(const Network& network, const std::string& start, const Network& teacher);
   void refuse_init_from(const std::string& stage) const;
   void write_preview(const LatentGenerator& generate, const std::filesystem::path& png);
   std::uint64_t stage_seed(const std::string& name) const { return stage_seed(name, recipe_.seed); }
   static std::uint64_t stage_seed(const std::string& name, std::int64_t seed);   // stages draw independent numbers
   std::string data_checksum();                      // of the latents that flow stages train on, or of what they are made from
   // A network of these weights, frozen; `stage`: the folder of this run that they are from, or empty.
-  std::shared_ptr<const DitDh> loaded_dit(const std::string& role, const DitDhConfig& config, Weights weights, const std::filesystem::path& stage);
+  Network loaded_network(const std::string& role, bool two_times, Weights weights, const std::filesystem::path& stage);
+  Tensor in_space(const Tensor& raw);              // latents as networks see them
+  std::pair<std::string, std::string> checksum_of_space();   // {"encoder", "1a2b3c4d"}: what samples are seen through
   void say_loaded(const std::string& line);         // once each, however often a model is loaded
   Warn warner();                                    // damaged checkpoints that were passed over go to the log
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "flowmap/network.h"
+#include "nn/checkpoint.h"
 #include "nn/optim/adamw.h"
 #include "nn/optim/follow.h"
 
@@ -37,6 +38,13 @@ class Network {
   StateDict state() const { return held().state(); }       // shares memory with the model
   Network clone() const { return held().clone(); }
   void freeze() const { held().freeze(); }
+  void load(const Weights& weights) const { held().load(weights); }        // strict: FileError (load_model)
+  std::string precision() const { return held().precision(); }             // it computes in: "f32", "bf16"
+  // The model itself where it is an M, for what is about one kind alone; else null.
+  template <Backbone M> std::shared_ptr<M> as() const {
+    const auto* model = dynamic_cast<const Model<M>*>(held_.get());
+    return model == nullptr ? nullptr : model->model;
+  }
   // Its parameters <- decay times themselves + (1 - decay) the leader's. Error where that is no network of the same kind.
   void follow(const Network& leader, double decay) const { held().follow(leader.held(), decay); }
 
@@ -47,6 +55,8 @@ class Network {
     virtual StateDict state() const = 0;
     virtual Network clone() const = 0;
     virtual void freeze() const = 0;
+    virtual void load(const Weights& weights) const = 0;
+    virtual std::string precision() const = 0;
     virtual void follow(const Held& leader, double decay) const = 0;
     bool two_times = false;
     VelocityNet v;
@@ -64,6 +74,11 @@ class Network {
     StateDict state() const override { return state_dict(*model); }
     Network clone() const override { return Network(std::make_shared<M>(fm::clone(*model))); }
     void freeze() const override { set_trainable(*model, false); }
+    void load(const Weights& weights) const override { load_model(*model, weights); }
+    std::string precision() const override {
+      if constexpr (requires { model->config.precision; }) return model->config.precision;
+      else return "f32";
+    }
     void follow(const Held& leader, double decay) const override {
       const auto* other = dynamic_cast<const Model*>(&leader);
       if (other == nullptr) throw Error("a network can follow one of its own kind only");
