@@ -4,6 +4,7 @@
 #include "apps/support/console.h"
 #include "apps/support/program.h"
 #include "apps/train/evaluation.h"
+#include "apps/train/points_report.h"
 #include "apps/train/run_report.h"
 
 using namespace fm;
@@ -33,9 +34,20 @@ struct EvaluateCommand {
   }
 };
 
+// Samples that are no pictures have no judge: all generators are scored, as at the end of a pipeline.
+int score_points(const EvaluateCommand& command, TrainingRun& run) {
+  if (!command.request().stages.empty() || !command.csv.empty() || !command.features.empty())
+    throw ConfigError("--stage, --csv and --features-out are for pictures; leave them out to score all of " + run.recipe().data);
+  show_points(run);
+  run.context().log.info("scores   {}", (run.root() / "scores.csv").string());
+  run.context().log.info("report   {}", (run.root() / "report.html").string());
+  return exit_code::finished;
+}
+
 int score_run(EvaluateCommand& command, Context& context) {
   TrainingRun run(command.recipe, context);
   run.need_folder();
+  if (run.recipe().is_identity()) return score_points(command, run);
   const std::filesystem::path own = run.root() / "scores.csv", csv = command.csv.empty() ? own : std::filesystem::path(command.csv);
   add_scores(csv, {});  // what cannot be read or written is refused now rather than after the evaluation
   bool headed = false;

@@ -99,6 +99,9 @@ std::vector<std::string> class_names(TrainingRun& run, const SampleSource& test)
 }  // namespace
 
 Evaluator::Evaluator(TrainingRun& run) : run_(run), test_(open_source(run.recipe().data, Split::test)), judge_(run.recipe().judge.model) {
+  if (run.recipe().is_identity())
+    throw ConfigError(fmt::format("{}: a judge scores pictures; this run's samples are {}: flowmap_train pipeline and evaluate score points", run.recipe().data,
+                                  to_string(run.recipe().sample_shape)));
   check_evaluation(run.recipe().evaluate, test_->count());
   refuse_other_images(run.recipe(), *test_);
   const std::string& given = run.recipe().judge_weights;

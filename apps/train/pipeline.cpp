@@ -7,6 +7,7 @@
 #include "apps/support/run_folder.h"
 #include "apps/support/signals.h"
 #include "apps/train/evaluation.h"
+#include "apps/train/points_report.h"
 #include "apps/train/run_report.h"
 #include "apps/train/stages.h"
 #include "tensor/io/atomic_file.h"
@@ -55,21 +56,8 @@ void check_launch(TrainingRun& run) {
   launch.resume = "auto";
 }
 
-// Samples, scores and report: the first rank's work.
-void show(TrainingRun& run) {
+void show_pictures(TrainingRun& run) {
   Logger& log = run.context().log;
-  if (!run.recipe().has_judge()) {
-    log.info("no judge: draw samples with flowmap_sample and give their .npz to an evaluator");
-    return;
-  }
-  for (const char* file : {"samples.png", "scores.csv", "report.html"}) remove_stale_temporaries_of(run.root() / file);     // of a process that was killed
-  const auto marker = run.root() / "evaluation" / "pipeline.txt", report = run.root() / "report.html";
-  const std::string now = evaluated(run);
-  if (std::filesystem::exists(report) && std::filesystem::exists(marker) && read_file(marker) == now) {
-    publish_scores(run, {});           // a process that was killed may have left a report that is older than the scores
-    log.info("already evaluated: see {} (delete it to evaluate again)", report.string());
-    return;
-  }
   bool headed = false;
   evaluate_run(run, {}, [&](const Score& s) {
     if (!std::exchange(headed, true)) log.info("{}", score_head());
@@ -78,9 +66,29 @@ void show(TrainingRun& run) {
   });
   write_comparison_grid(run);
   publish_scores(run, {});
+  log.info("samples  {}", (run.root() / "samples.png").string());
+}
+
+// Samples, scores and report: the first rank's work.
+void show(TrainingRun& run) {
+  Logger& log = run.context().log;
+  const bool pictures = !run.recipe().is_identity();
+  if (pictures && !run.recipe().has_judge()) {
+    log.info("no judge: draw samples with flowmap_sample and give their .npz to an evaluator");
+    return;
+  }
+  for (const char* file : {"samples.png", "scores.csv", "report.html"}) remove_stale_temporaries_of(run.root() / file);     // of a process that was killed
+  const auto marker = run.root() / "evaluation" / "pipeline.txt", report = run.root() / "report.html";
+  const std::string now = evaluated(run);
+  if (std::filesystem::exists(report) && std::filesystem::exists(marker) && read_file(marker) == now) {
+    if (pictures) publish_scores(run, {});           // a process that was killed may have left a report that is older than the scores
+    log.info("already evaluated: see {} (delete it to evaluate again)", report.string());
+    return;
+  }
+  if (pictures) show_pictures(run);
+  else show_points(run);
   std::filesystem::create_directories(marker.parent_path());
   write_atomically(marker, now);
-  log.info("samples  {}", (run.root() / "samples.png").string());
   log.info("scores   {}", (run.root() / "scores.csv").string());
   log.info("report   {}", report.string());
 }

@@ -108,16 +108,20 @@ void write_comparison_grid(TrainingRun& run) {
                                                              .row_labels = row_labels}));
 }
 
-void write_run_report(const TrainingRun& run, const std::vector<Score>& all) {
+void write_run_report(const TrainingRun& run, const std::vector<Score>& all, const std::string& pictures) {
   HtmlReport report("flowmap: from noise to " + run.recipe().data + " in one step", "run in " + run.root().string());
-  add_samples(report, run.root() / "samples.png");
-  add_scores(report, newest_scores(all), all.size());
+  if (pictures.empty()) {
+    add_samples(report, run.root() / "samples.png");
+    add_scores(report, newest_scores(all), all.size());
+  } else {
+    report.embed(pictures);
+  }
   add_training(report, run.root());
   write_atomically(run.root() / "report.html", report.html());
 }
 
-void publish_scores(const TrainingRun& run, const std::vector<Score>& scores) {
-  fm::add_scores(run.root() / "scores.csv", scores, [&](const std::vector<Score>& all) { write_run_report(run, all); });
+void publish_scores(const TrainingRun& run, const std::vector<Score>& scores, const std::string& pictures) {
+  fm::add_scores(run.root() / "scores.csv", scores, [&](const std::vector<Score>& all) { write_run_report(run, all, pictures); });
 }
 
 }  // namespace fm

@@ -11,9 +11,10 @@ namespace fm {
 void write_comparison_grid(TrainingRun& run);
 
 // Writes report.html from samples.png, these scores (newest_scores of all) and the stages' metrics.csv and config.toml, those that exist.
-void write_run_report(const TrainingRun& run, const std::vector<Score>& all);
+// `pictures`: a section of another report in their place, of a run whose samples are no pictures.
+void write_run_report(const TrainingRun& run, const std::vector<Score>& all, const std::string& pictures = "");
 
 // Adds to scores.csv and writes the report under the same lock. No scores: the report alone.
-void publish_scores(const TrainingRun& run, const std::vector<Score>& scores);
+void publish_scores(const TrainingRun& run, const std::vector<Score>& scores, const std::string& pictures = "");
 
 }  // namespace fm

@@ -43,6 +43,9 @@ std::vector<ScoreColumn> make_columns() {
   std::vector<ScoreColumn> measured;
   for (const SampleMetric& m : sample_metrics())
     for (const MetricValue& v : m.values) measured.push_back({v.name, v.title, v.help, true, MetricMember{v.name}, v.decimals});
+  // Of points in the plane (flowmap/training/plane.h), which have a table of their own.
+  measured.push_back({"energy_distance", "", "energy distance to test points", true, MetricMember{"energy_distance"}, 4});
+  measured.push_back({"map_error", "", "mean square of the distance to where the exact flow goes", true, MetricMember{"map_error"}, 4});
   list.insert(list.begin() + 2, measured.begin(), measured.end());     // behind name and calls
   return list;
 }
