@@ -1,7 +1,5 @@
 #include "apps/train/latents.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 
 #include "data/threads.h"
@@ -186,9 +184,6 @@ std::unique_ptr<LatentSource> latents_of_pictures(const Rae& rae, std::shared_pt
 }
 
 LatentSet samples_as_latents(const SampleSource& source) {
-  if (source.dtype() != DType::f32)
-    throw ConfigError(fmt::format("space identity: samples of {} are {} {}; it needs f32 values: encode pictures (space rae)", source.name(),
-                                  name_of(source.dtype()), to_string(source.shape())));
   const std::int64_t n = source.count(), size = source.shape().numel();
   LatentSet set{Tensor::empty(rows_of(n, source.shape()), DType::f32, Device{}), {}, Tensor::empty({n}, DType::i64, Device{})};
   float* to = set.latents.data<float>();

@@ -21,7 +21,7 @@ struct LatentSet {
   Tensor labels;    // i64 (n)
 };
 
-// All samples of a source as they are, in memory. ConfigError where they are not f32; FileError as from the source.
+// All samples of a source of f32 values as they are, in memory. FileError as from the source.
 LatentSet samples_as_latents(const SampleSource& source);
 
 // Encodes pictures first ... first + count - 1 in order, config.batch at a time and mirrored too where config.flip says so; `block(i, set)`

@@ -14,6 +14,9 @@ namespace fm {
 void Recipe::take_sizes(const SampleSource& source, const std::string& user) {
   const auto names = static_cast<std::int64_t>(source.class_names().size());
   if (is_identity()) {
+    if (source.dtype() != DType::f32)
+      throw ConfigError("space identity: samples of " + source.name() + " are " + std::string(name_of(source.dtype())) + " " + to_string(source.shape()) +
+                        "; it needs f32 values: encode pictures (space = \"rae\")");
     sample_shape = source.shape();
     if (classes == 0) classes = names;
     return;
@@ -95,10 +98,10 @@ void Recipe::resolve_identity() {
   dit.classes = classes;
   mlp.classes = conditional ? classes : 0;
   if (network == "mlp") return;
-  if (!conditional) throw ConfigError("conditional = false: network dit_dh takes labels; set network = \"mlp\", or leave it out");
   if (sample_shape.rank() != 3 || sample_shape[1] != sample_shape[2])
     throw ConfigError("network dit_dh models samples [channels, side, side]; those of " + data + " are " + to_string(sample_shape) +
                       ": set network = \"mlp\"");
+  if (!conditional) throw ConfigError("conditional = false: network dit_dh takes labels; set network = \"mlp\", or leave it out");
   dit.channels = sample_shape[0], dit.input_size = sample_shape[1];
 }
 

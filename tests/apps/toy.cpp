@@ -1,0 +1,71 @@
+// configs/toy.toml: points in the plane, an MLP, no pictures. The numbers that the documents promise, a report that says what scores.csv says, and
+// what happens to programs that need pictures.
+#include <doctest/doctest.h>
+#include <fmt/format.h>
+
+#include "apps/support/program.h"
+#include "apps/train/score_file.h"
+#include "tests/support/child.h"
+#include "tests/support/near.h"
+#include "tests/support/text.h"
+
+using namespace fm;
+using namespace fm::test;
+namespace fs = std::filesystem;
+
+namespace {
+
+const std::string config = FM_TESTS_FOLDER "/../configs/toy.toml";
+
+Result run(const std::string& program, const Arguments& arguments) {
+  return run_program_file(own_folder().parent_path() / "apps" / program, arguments);
+}
+
+Score score_of(const fs::path& out, const std::string& name, std::int64_t calls) {
+  for (const Score& s : newest_scores(read_scores(out / "scores.csv")))
+    if (s.name == name && s.calls == calls) return s;
+  FAIL("no score of " << name << " in " << calls << " calls");
+  return {};
+}
+
+}  // namespace
+
+TEST_CASE("the toy's flow map makes points in one call that its teacher needs fifty for") {
+  const TempFolder folder;
+  const fs::path out = folder / "toy";
+  const Result r = run("flowmap_train", {"pipeline", "--config", config, "--out", out.string(), "-q"});
+  REQUIRE_MESSAGE(r.code == 0, r.err);
+  CHECK(score_of(out, "mfd", 1).metric("energy_distance") < 0.03);
+  CHECK(score_of(out, "mfd", 1).metric("map_error") < 0.2);
+  CHECK(score_of(out, "teacher", 50).metric("energy_distance") < 0.002);
+  CHECK(score_of(out, "teacher", 1).metric("energy_distance") > 0.5);
+  CHECK(score_of(out, "mfd", 1).samples == 4000);
+  CHECK(score_of(out, "mfd", 1).data == "points:8gaussians");
+
+  const std::string report = read_file(out / "report.html");
+  for (const char* part : {"mfd, 1 call", "teacher, 50 calls", "<svg", "energy distance"}) CHECK_MESSAGE(has(report, part), part);
+  CHECK(has(report, fmt::format("{:.4f}", score_of(out, "mfd", 1).metric("energy_distance"))));
+
+  const std::size_t rows = read_scores(out / "scores.csv").size();
+  const Result again = run("evaluate", {"--out", out.string(), "-q"});
+  REQUIRE_MESSAGE(again.code == 0, again.err);
+  CHECK(read_scores(out / "scores.csv").size() == 2 * rows);
+  CHECK(near(score_of(out, "mfd", 2).metric("energy_distance"), read_scores(out / "scores.csv")[6].metric("energy_distance"), 1e-12));
+
+  const Result pictures = run("flowmap_sample", {"--out", out.string(), "--count", "4", "--grid", (folder / "x.png").string()});
+  CHECK(pictures.code == exit_code::usage);
+  CHECK_MESSAGE(has(pictures.err, "points:8gaussians"), pictures.err);
+}
+
+TEST_CASE("what does not fit together is said in one line before anything is trained") {
+  const TempFolder folder;
+  const auto refused = [&](const Arguments& more, const std::string& text) {
+    const Result r = run("flowmap_train", Arguments{"pipeline", "--config", config, "--out", (folder / "run").string()} + more);
+    CHECK(r.code == exit_code::usage);
+    CHECK_MESSAGE(has(r.err, text), r.err);
+    CHECK_FALSE(fs::exists(folder / "run"));
+  };
+  refused({"--network", "dit_dh"}, "network dit_dh models samples [channels, side, side]; those of points:8gaussians are [2]");
+  refused({"--space", "rae"}, "points:8gaussians: samples are f32 [2]; ");
+  refused({"--data", "shapes?count=100,size=8"}, "space identity: samples of shapes");
+}
