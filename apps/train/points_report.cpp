@@ -15,9 +15,9 @@ struct Trained {
   std::vector<Score> of;                 // of each generator, without its numbers
 };
 
-// The test split's first points, as many as are drawn.
+// The test split's first points: as many as are drawn, and as many again to compare them with.
 void add_test_points(Trained& t, const Recipe& r, const SampleSource& test) {
-  const std::int64_t n = std::min(r.evaluate.samples, test.count());
+  const std::int64_t n = std::min(2 * r.evaluate.samples, test.count());
   const Tensor points = Tensor::empty({n, 2}, DType::f32, Device{}), labels = Tensor::empty({n}, DType::i64, Device{});
   for (std::int64_t i = 0; i < n; ++i) {
     test.read(i, {}, points.data<float>() + 2 * i);
@@ -26,7 +26,7 @@ void add_test_points(Trained& t, const Recipe& r, const SampleSource& test) {
   t.plane.test = points;
   if (r.conditional) t.plane.labels = labels;
   t.plane.exact = known_mixture(test.name());
-  t.plane.samples = n;
+  t.plane.samples = std::min(r.evaluate.samples, n);
   t.plane.seed = static_cast<std::uint64_t>(r.seed);
 }
 
@@ -36,7 +36,7 @@ void add_generators(Trained& t, TrainingRun& run, const std::string& reference_i
     t.plane.generators.push_back({.name = stage.scored_as, .calls = calls, .generate = std::move(generate)});
     t.of.push_back({.name = stage.scored_as, .calls = calls, .stage = stage.name, .step = run.loaded_step(stage.name),
                     .checkpoint = checksum(network.state()), .dtype = network.precision(), .samples = t.plane.samples, .seed = r.seed,
-                    .guidance = network.two_times() ? 1 : r.guidance, .classes = r.classes, .data = r.data, .reference = t.plane.test.dim(0),
+                    .guidance = network.two_times() ? 1 : r.guidance, .classes = r.classes, .data = r.data, .reference = t.plane.samples,
                     .reference_id = reference_id, .date = utc_now()});
   };
   for (const StageSpec& stage : stage_table()) {
