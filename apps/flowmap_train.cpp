@@ -60,6 +60,6 @@ int main(int argc, char** argv) {
   add_command(program, "pipeline", "all stages in order, then samples, scores and a report", quickstart, nullptr, run_pipeline);
   for (const StageSpec& s : stage_table())
     add_command(program, s.name, s.help, s.example, &s,
-                [&s](TrainingRun& run) { return s.run(run) == Outcome::finished ? exit_code::finished : exit_code::stopped_early; });
+                [&s](TrainingRun& run) { return s.run(run, s) == Outcome::finished ? exit_code::finished : exit_code::stopped_early; });
   return run_program(program, argc, argv);
 }

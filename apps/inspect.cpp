@@ -10,6 +10,7 @@
 #include "apps/support/program.h"
 #include "apps/train/costs.h"
 #include "apps/train/latents.h"
+#include "apps/train/networks.h"
 #include "autodiff/inspect.h"
 #include "data/source.h"
 #include "flowmap/velocity.h"
@@ -85,26 +86,21 @@ void check_memory(const Recipe& recipe, const std::string& stage) {
 // Random latents stand for data: memory and the tape do not depend on the values.
 void show_step(InspectCommand& c) {
   c.recipe.resolve_with_data();
-  const bool mean_flow_step = c.step == "mf";
-  const std::string stage = mean_flow_step ? stage_name::mfd : stage_name::fm;
-  check_memory(c.recipe, stage);
-  const LoopConfig& loop = stage_loop(c.recipe, stage);
-  const DitDhConfig config = mean_flow_step ? c.recipe.dit_net(true) : c.recipe.dit_net(false);
-  std::optional<DitDh> held;
+  const StageSpec& stage = stage_named(c.step == "mf" ? stage_name::mfd : stage_name::fm);
+  check_memory(c.recipe, stage.name);
+  const LoopConfig& loop = stage.loop(c.recipe);
+  Network network;
   {
     const OpName name("weights");  // apart from what the step holds
-    held.emplace(config, 1);
+    network = make_network(c.recipe, stage.makes == Makes::flow_map, 1);
   }
-  const DitDh& model = *held;
-  const Batch batch = random_batch(config, loop.batch, 1);
+  const Objective objective = stage.objective_in(c.recipe);
+  const Nets nets{.net = network.u(), .velocity = one_point(), .shape = c.recipe.latent_shape()};
+  const Batch batch = random_batch(c.recipe, loop.batch, 1);
   const std::size_t before = memory_stats().live;
   reset_memory_peak();
   Tape tape;
-  const ObjectiveLoss o =
-      mean_flow_step
-          ? mean_flow([&](const Var& z, const Var& s, const Var& t, const Labels& y) { return model(z, s, t, y); }, batch, one_point(),
-                      c.recipe.mfd.objective)
-          : flow_matching([&](const Var& z, const Var& t, const Labels& y) { return model(z, t, y); }, batch, c.recipe.fm.objective);
+  const ObjectiveLoss o = objective.loss(nets, objective.draw(batch, nets, {0, loop.steps}));
   if (c.tape) print_result("{}", tape.to_string());
   print_result("batch {}, {} nodes on the tape\nheld after the forward pass:\n{}", loop.batch, tape.size(), memory_table());
   backward(o.loss);

@@ -64,7 +64,7 @@ class UntrainedSubject : public Subject {
   std::shared_ptr<const DitDh> student(const std::string&) override { return student_; }
   VelocityNet velocity(double guidance) override { return guided(teacher_, guidance, recipe_.classes); }
   Batch batch(std::uint64_t seed) override {
-    return random_batch(recipe_.dit, recipe_.mfd.loop.batch, seed);
+    return random_batch(recipe_, recipe_.mfd.loop.batch, seed);
   }
 
  private:

@@ -8,8 +8,8 @@
 #include <functional>
 
 #include "apps/train/latents.h"
-#include "flowmap/objective/flow_matching.h"
-#include "flowmap/objective/mean_flow.h"
+#include "apps/train/networks.h"
+#include "apps/train/stages.h"
 #include "nn/optim/adamw.h"
 #include "tensor/machine.h"
 #include "tensor/memory/allocator.h"
@@ -38,41 +38,42 @@ double product_rate(std::int64_t m, std::int64_t n, std::int64_t k, DType type) 
   return best;
 }
 
-// A DiT of the recipe, a batch of random latents, and everything a step of training needs.
+// A network of the recipe, a batch of random latents, and everything a step of training needs.
 struct Trainer {
-  std::shared_ptr<DitDh> model, average, teacher_net;
+  Network model, average, teacher;
   AdamW optimizer;
+  Objective objective;
+  Nets nets;
   Batch batch;
-  const Recipe& recipe;
 
-  Trainer(const Recipe& r, std::int64_t rows)
-      : model(std::make_shared<DitDh>(r.dit_net(true), 1)),
-        average(std::make_shared<DitDh>(r.dit_net(true), 1)),
-        teacher_net(std::make_shared<DitDh>(r.dit_net(false), 2)),
-        optimizer(named_parameters(*model)),
-        batch(random_batch(r.dit, rows, 1)),
-        recipe(r) {
-    set_trainable(*average, false);
-    set_trainable(*teacher_net, false);
-    optimizer.add_average(named_parameters(*average), 0.999);
-  }
-
-  VelocityNet teacher_velocity() const {
-    return [net = teacher_net](const Var& z, const Var& t, const Labels& y) {
+  Trainer(const Recipe& r, const std::string& kind, std::int64_t rows)
+      : model(make_network(r, true, 1)),
+        average(make_network(r, true, 1)),
+        teacher(make_network(r, false, 2)),
+        optimizer(model.parameters()),
+        objective(profiled(r, kind)),
+        nets{.net = model.u(), .velocity = one_point(), .shape = r.latent_shape()},
+        batch(random_batch(r, rows, 1)) {
+    average.freeze();
+    teacher.freeze();
+    optimizer.add_average(average.parameters(), 0.999);
+    if (kind != stage_name::mfd) return;
+    nets.velocity = fm::teacher([v = teacher.v()](const Var& z, const Var& t, const Labels& y) {
       const ModulePath path("teacher");
-      return (*net)(z, t, y);
-    };
+      return v(z, t, y);
+    });
   }
 
-  Var loss(const std::string& kind) const {
-    if (kind == stage_name::fm) return flow_matching(diagonal(model), batch, recipe.fm.objective).loss;
-    MeanFlowConfig config = recipe.mfd.objective;
-    config.pairs.exact_share = true;
-    return mean_flow(model, batch, kind == stage_name::mfd ? teacher(teacher_velocity()) : one_point(), config).loss;
+  // Both MeanFlow trainings by the settings of mfd, with the same number of rows with s < t in each step.
+  static Objective profiled(Recipe r, const std::string& kind) {
+    r.mfd.objective.pairs.exact_share = true;
+    return stage_named(kind == stage_name::fm ? stage_name::fm : stage_name::mfd).objective_in(r);
   }
-  void step(const std::string& kind) {
+
+  Var loss() const { return objective.loss(nets, objective.draw(batch, nets, {0, 1})).loss; }
+  void step() {
     Tape tape;
-    optimizer.step(backward(loss(kind)), {.lr = 1e-6});
+    optimizer.step(backward(loss()), {.lr = 1e-6});
     synchronise(default_device());
   }
   double seconds_of_a_forward() const {
@@ -81,7 +82,7 @@ struct Trainer {
     double best = 1e30;
     for (int i = 0; i < 3; ++i) {
       const double start = now();
-      (*model)(batch.z0, t, t, batch.y);
+      nets.net(batch.z0, t, t, batch.y);
       synchronise(default_device());
       best = std::min(best, now() - start);
     }
@@ -144,14 +145,14 @@ std::string profile_step(Recipe& recipe, const std::string& kind, std::int64_t s
   const DitDhConfig& config = recipe.dit;
   const LoopConfig& loop = kind == stage_name::fm ? recipe.fm.loop : recipe.mfd.loop;
   const std::int64_t rows = loop.micro_batch > 0 ? std::min(loop.micro_batch, loop.batch) : loop.batch;
-  Trainer trainer(recipe, rows);
-  for (int i = 0; i < 2; ++i) trainer.step(kind);  // fills the allocator's lists
+  Trainer trainer(recipe, kind, rows);
+  for (int i = 0; i < 2; ++i) trainer.step();  // fills the allocator's lists
   const std::size_t before = memory_stats().live;
   reset_memory_peak();
   std::map<ProfileKey, ProfileCost> costs;
   {
     Profile profile(ModulePath::current());
-    for (std::int64_t i = 0; i < steps; ++i) trainer.step(kind);
+    for (std::int64_t i = 0; i < steps; ++i) trainer.step();
     costs = profile.costs();
   }
   const std::size_t peak = memory_stats().peak - before;

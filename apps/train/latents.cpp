@@ -157,9 +157,10 @@ Tensor label_rows(const Dataset& data, const std::vector<std::int64_t>& rows) {
   return Tensor::from(labels, {static_cast<std::int64_t>(rows.size())});
 }
 
-Batch random_batch(const DitDhConfig& net, std::int64_t rows, std::uint64_t seed) {
+Batch random_batch(const Recipe& recipe, std::int64_t rows, std::uint64_t seed) {
   const Samples samples = consecutive(0, rows);
-  return {random_normal_rows(samples, {net.channels, net.input_size, net.input_size}, {seed, 1}), Tensor::zeros({rows}, DType::i64), {seed, 0, samples}};
+  return {random_normal_rows(samples, recipe.latent_shape(), {seed, 1}), recipe.conditional ? Tensor::zeros({rows}, DType::i64) : Labels(),
+          {seed, 0, samples}};
 }
 
 void encode_pictures(const Rae& rae, const std::shared_ptr<const SampleSource>& pictures, const LatentsConfig& config, std::int64_t first,

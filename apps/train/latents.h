@@ -30,7 +30,7 @@ void encode_pictures(const Rae& rae, const std::shared_ptr<const SampleSource>& 
                      std::int64_t count, const std::function<void(std::int64_t, const LatentSet&)>& block);
 
 // Gaussian latents of class 0 in place of data, where only time and memory count.
-Batch random_batch(const DitDhConfig& net, std::int64_t rows, std::uint64_t seed);
+Batch random_batch(const Recipe& recipe, std::int64_t rows, std::uint64_t seed);
 
 // Batches of latents in the order of training (epoch_rows); which are mirrored is drawn by (seed, epoch, sample).
 class LatentSource {

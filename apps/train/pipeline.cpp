@@ -103,7 +103,7 @@ int run_pipeline(TrainingRun& run) {
   Logger& log = run.context().log;
   for (const StageSpec& stage : stage_table()) {
     if (!has_work(run, stage)) continue;
-    if (stop_before(run) || stage.run(run) == Outcome::stopped) return exit_code::stopped_early;
+    if (stop_before(run) || stage.run(run, stage) == Outcome::stopped) return exit_code::stopped_early;
     release_cached_memory();                               // the next stage's tensors have other sizes
     release_cached_memory(Device{});
   }

@@ -49,6 +49,11 @@ Stage stage_of(const std::string& folder, const Network& network, const Network&
   return {.name = folder, .trained = network.parameters(), .averaged = average.parameters(), .model = network.state(), .ema = average.state()};
 }
 
+std::string remark_of(const MeanFlowConfig& config) {
+  const bool adaptive = config.metric.kind == "adaptive" || config.compat.squared_adaptive_metric;
+  return adaptive ? "the metric is adaptive: the loss stays near 1; raw_mse in metrics.csv and report.html tells how training goes" : "";
+}
+
 }  // namespace
 
 VelocitySource velocity_source(const std::string& name, const VelocityNet& teacher_net) {
@@ -76,42 +81,26 @@ void TrainingRun::write_preview(const LatentGenerator& generate, const std::file
   }
 }
 
-Outcome TrainingRun::train_teacher() {
-  const FmStage& c = recipe_.fm;
-  return train_flow({.folder = stage_name::fm, .part = stage_name::fm, .loop = c.loop, .objective = make_objective(c.objective, "fm.objective"),
-                     .flow_map = false, .velocity = "one-point", .start = "random", .seed = recipe_.seed});
+void TrainingRun::check_exact_share(const StageSpec& stage, const Recipe& recipe) const {
+  const std::string key = stage.exact_share == nullptr ? "" : stage.exact_share(recipe);
+  const LoopConfig& loop = stage.loop(recipe);
+  if (!key.empty() && !same_parts_as_alone(loop.batch, loop.micro_batch, context_.ranks->size()))
+    throw ConfigError(fmt::format("{} counts rows in each micro-batch: on {} ranks set loop.micro_batch so that each rank gets equally many of them",
+                                  key, context_.ranks->size()));
 }
 
-Outcome TrainingRun::train_cmt() {
-  const CmtStage& c = recipe_.cmt;
-  return train_flow({.folder = stage_name::cmt, .part = stage_name::cmt, .loop = c.loop, .objective = make_objective(c.objective, "cmt.objective"),
-                     .velocity = "one-point", .start = "teacher", .seed = recipe_.seed});
+Outcome TrainingRun::train_generator(const StageSpec& stage) {
+  const char* start = stage.start == nullptr ? nullptr : stage.start(recipe_);
+  return train_flow({.folder = stage.name, .stage = stage, .recipe = recipe_, .start = start == nullptr ? "random" : start});
 }
 
-// One-point and teacher need no more than their name; a map that starts from the teacher has learned nothing of jumps yet.
-Outcome TrainingRun::train_map() {
-  const MapStage& c = recipe_.map;
-  return train_flow({.folder = stage_name::map, .part = stage_name::map, .loop = c.loop, .objective = c.objective.chosen("map.objective"),
-                     .velocity = c.velocity, .start = c.start, .seed = recipe_.seed});
-}
-
-void TrainingRun::check_exact_share(const std::string& stage, const MfStage& config) const {
-  if (config.objective.pairs.exact_share && !same_parts_as_alone(config.loop.batch, config.loop.micro_batch, context_.ranks->size()))
-    throw ConfigError(fmt::format("{}.objective.pairs.exact_share counts rows in each micro-batch: on {} ranks set loop.micro_batch so that "
-                                  "each rank gets equally many of them", stage, context_.ranks->size()));
-}
-
+// An ablation's variant has a config of its own.
 Outcome TrainingRun::train_mean_flow(const MeanFlowTraining& training) {
-  const MfStage& config = training.config;
-  check_exact_share(training.part, config);
-  Recipe described = recipe_;                      // an ablation's variant has a config of its own
+  const StageSpec& stage = stage_named(training.part);
+  Recipe described = recipe_;
   described.seed = training.seed;
-  described.*stage_named(training.part).mean_flow = config;
-  const bool adaptive = config.objective.metric.kind == "adaptive" || config.objective.compat.squared_adaptive_metric;
-  return train_flow({.folder = training.folder, .part = training.part, .loop = config.loop,
-                     .objective = make_objective(config.objective, training.part + ".objective"), .velocity = config.velocity,
-                     .start = training.start, .seed = training.seed, .fields = list_fields(described),
-                     .remark = adaptive ? "the metric is adaptive: the loss stays near 1; raw_mse in metrics.csv and report.html tells how training goes" : ""});
+  described.*stage.mean_flow = training.config;
+  return train_flow({.folder = training.folder, .stage = stage, .recipe = described, .start = training.start, .fields = list_fields(described)});
 }
 
 // The labels of a step without data, drawn evenly, and the numbers of its samples.
@@ -129,42 +118,45 @@ Batch TrainingRun::label_batch(const StepPart& part, std::int64_t batch, std::ui
 
 // Every training on latents: what the objective needs is granted, the rest is the same for all.
 Outcome TrainingRun::train_flow(const FlowTraining& training) {
-  const Objective& objective = training.objective;
+  const StageSpec& spec = training.stage;
+  const LoopConfig& loop = spec.loop(training.recipe);
+  const Objective objective = spec.objective_in(training.recipe);
   const Needs& needs = objective.needs;
-  const std::uint64_t seed = stage_seed(training.part, training.seed);
+  const std::uint64_t seed = stage_seed(spec.name, training.recipe.seed);
+  check_exact_share(spec, training.recipe);
   prepare_stats();
-  const bool taught = needs.teacher || teacher_share(training.velocity) > 0;
-  const Network teacher = taught || training.start == "teacher" ? load_teacher() : Network();
-  const Network network = make_network(recipe_, training.flow_map, seed);
+  const bool taught = spec.is_taught(training.recipe), flow_map = spec.makes == Makes::flow_map;
+  const Network teacher = taught || training.start == stage_that_makes(Makes::teacher).name ? load_teacher() : Network();
+  const Network network = make_network(recipe_, flow_map, seed);
   initialise(network, training.start, teacher);
   const Network average = network.clone();
   average.freeze();
 
   Stage stage = stage_of(training.folder, network, average);
-  stage.part = training.part, stage.fields = training.fields, stage.remark = training.remark;
+  stage.part = spec.name, stage.fields = training.fields;
+  if (spec.mean_flow != nullptr) stage.remark = remark_of((training.recipe.*spec.mean_flow).objective);
   if (needs.data) {
     stage.prepare = [&] { latent_source(); };
     stage.made_from.push_back(checksum_of_space());
   }
   if (taught) stage.made_from.emplace_back("teacher", checksum(teacher.state()));
-  if (training.flow_map) stage.made_from.emplace_back("start", checksum(network.state()));
+  if (flow_map) stage.made_from.emplace_back("start", checksum(network.state()));
 
   Nets nets{.net = network.u(), .teacher = taught ? guided(teacher.v()) : VelocityNet(), .shape = recipe_.latent_shape()};
-  nets.velocity = velocity_source(training.velocity, nets.teacher);
+  nets.velocity = velocity_source(spec.velocity_in(training.recipe), nets.teacher);
   if (needs.target_decay >= 0) nets.target = add_target(stage, network, needs.target_decay).u();
   stage.not_recorded = objective.not_recorded;
   stage.set_loss<Drawn>(
       [&](const StepPart& rows) {
-        const std::int64_t batch = training.loop.batch;
-        Drawn drawn = objective.draw(needs.data ? flow_batch(rows, batch, seed) : label_batch(rows, batch, seed), nets, {rows.step, training.loop.steps});
+        Drawn drawn = objective.draw(needs.data ? flow_batch(rows, loop.batch, seed) : label_batch(rows, loop.batch, seed), nets, {rows.step, loop.steps});
         return objective.not_recorded.empty() ? all_drawn(std::move(drawn)) : drawn;
       },
       [&](const Drawn& drawn) { return as_step(objective.loss(nets, drawn)); });
   if (!recipe_.is_identity())
     stage.preview = [&](std::int64_t, const std::filesystem::path& png) {
-      write_preview(training.flow_map ? flow_map_generator(average.u(), 1) : teacher_generator(average.v(), recipe_.evaluate.teacher_points), png);
+      write_preview(flow_map ? flow_map_generator(average.u(), 1) : teacher_generator(average.v(), recipe_.evaluate.teacher_points), png);
     };
-  return train_loop(stage, training.loop, seed);
+  return train_loop(stage, loop, seed);
 }
 
 Network TrainingRun::start_of_flow_map(const std::string& stage) {
@@ -192,12 +184,12 @@ void TrainingRun::refuse_init_from(const std::string& stage) const {
     throw ConfigError("--init-from: the stage " + stage + " begins from random weights; it is for " + words(generator_stages(), "and"));
 }
 
-// --init-from, or the averaged weights of an earlier stage of this run, or of the teacher; "random" leaves the initial values.
+// --init-from, or the averaged weights of an earlier stage of this run, or of the teacher, which may be given; "random" leaves the initial values.
 void TrainingRun::initialise(const Network& network, const std::string& start, const Network& teacher) {
   if (!context_.launch.init_from.empty()) {
     start_from(network, recipe_, load_weights(context_.launch.init_from + (context_.launch.init_from_ema ? ":ema" : ""), warner()));
-  } else if (start == "teacher") {
-    start_from(network, recipe_, {root_ / stage_name::fm, teacher.state(), -1, nullptr});
+  } else if (const StageSpec& taught = stage_that_makes(Makes::teacher); start == taught.name) {
+    start_from(network, recipe_, {root_ / taught.name, teacher.state(), -1, nullptr});
   } else if (start != "random") {
     start_from(network, recipe_, stage_weights(start));
   }

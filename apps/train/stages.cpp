@@ -12,10 +12,11 @@ namespace {
 constexpr const char* quickstart = "--config configs/quickstart.toml --out runs/quickstart";
 
 template <auto Part> const LoopConfig& loop_of(const Recipe& r) { return (r.*Part).loop; }
-template <auto Train> Outcome run_by(TrainingRun& run) { return (run.*Train)(); }
+template <auto Train> Outcome run_by(TrainingRun& run, const StageSpec&) { return (run.*Train)(); }
 
-Outcome encode(TrainingRun& run) { return run.encode_latents(), Outcome::finished; }
-Outcome prepare_stats(TrainingRun& run) { return run.prepare_stats(), Outcome::finished; }
+Outcome encode(TrainingRun& run, const StageSpec&) { return run.encode_latents(), Outcome::finished; }
+Outcome prepare_stats(TrainingRun& run, const StageSpec&) { return run.prepare_stats(), Outcome::finished; }
+Outcome train_generator(TrainingRun& run, const StageSpec& stage) { return run.train_generator(stage); }
 
 const char* start_of_cmt(const Recipe&) { return stage_name::fm; }
 const char* start_of_mfd(const Recipe&) { return stage_name::cmt; }
@@ -26,10 +27,25 @@ const char* start_of_map(const Recipe& r) {
   return r.map.start == "teacher" ? stage_name::fm : r.map.start.c_str();
 }
 
-bool always(const Recipe&) { return true; }
-template <auto Part> bool taught(const Recipe& r) { return teacher_share((r.*Part).velocity) > 0; }
+template <auto Part> Objective objective(const Recipe& r, const std::string& keys) { return make_objective((r.*Part).objective, keys); }
+Objective objective_of_map(const Recipe& r, const std::string& keys) { return r.map.objective.chosen(keys); }
+template <auto Part> const std::string& velocity(const Recipe& r) { return (r.*Part).velocity; }
 
-bool map_is_taught(const Recipe& r) { return work_of(r.map).teacher > 0; }
+template <class Entry> std::string key_of_exact_share(const Entry& entry, const std::string& keys) {
+  if constexpr (requires { entry.pairs.exact_share; }) return entry.pairs.exact_share ? keys + ".pairs.exact_share" : "";
+  return "";
+}
+std::string exact_share_of_mfd(const Recipe& r) { return key_of_exact_share(r.mfd.objective, std::string(stage_name::mfd) + ".objective"); }
+std::string exact_share_of_mft(const Recipe& r) { return key_of_exact_share(r.mft.objective, std::string(stage_name::mft) + ".objective"); }
+std::string exact_share_of_map(const Recipe& r) {
+  std::string key;
+  const auto look = [&](const auto& entry) {
+    if (entry.name == r.map.objective.name) key = key_of_exact_share(entry, fmt::format("{}.objective.{}", stage_name::map, entry.name));
+  };
+  std::apply([&](const auto&... entry) { (look(entry), ...); }, r.map.objective.entries);
+  return key;
+}
+
 template <auto Part> FlowWork work(const Recipe& r) { return work_of(r.*Part); }
 FlowWork cmt_work(const Recipe& r) { return work_of(r.cmt.objective); }
 
@@ -70,23 +86,26 @@ const StageSpec table[] = {
      .makes = Makes::latents, .run = encode, .example = quickstart},
     {.name = stage_name::stats, .help = "mean and variance of the latents", .makes = Makes::statistics, .run = prepare_stats,
      .example = quickstart, .given_key = "stats_file", .given = &Recipe::stats_file},
-    {.name = stage_name::fm, .help = "flow-matching teacher", .makes = Makes::teacher, .run = run_by<&TrainingRun::train_teacher>,
+    {.name = stage_name::fm, .help = "flow-matching teacher", .makes = Makes::teacher, .run = train_generator,
      .example = quickstart, .loop = loop_of<&Recipe::fm>, .given_key = "teacher_weights", .given = &Recipe::teacher_weights,
-     .work = work<&Recipe::fm>, .parameters = teacher_parameters, .scored_as = "teacher"},
+     .objective = objective<&Recipe::fm>, .work = work<&Recipe::fm>, .parameters = teacher_parameters, .scored_as = "teacher"},
     {.name = stage_name::cmt, .help = "consistency mid-training from the teacher's trajectories", .makes = Makes::flow_map,
-     .run = run_by<&TrainingRun::train_cmt>, .example = quickstart, .loop = loop_of<&Recipe::cmt>, .epochs = false, .start = start_of_cmt,
-     .taught = always, .work = cmt_work, .parameters = flow_map_parameters, .scored_as = stage_name::cmt},
+     .run = train_generator, .example = quickstart, .loop = loop_of<&Recipe::cmt>, .epochs = false, .start = start_of_cmt,
+     .objective = objective<&Recipe::cmt>, .work = cmt_work, .parameters = flow_map_parameters, .scored_as = stage_name::cmt},
     {.name = stage_name::mfd, .help = "MeanFlow distillation, from the cmt stage", .makes = Makes::flow_map,
-     .run = run_by<&TrainingRun::train_mfd>, .example = quickstart, .loop = loop_of<&Recipe::mfd>, .start = start_of_mfd,
-     .taught = taught<&Recipe::mfd>, .work = work<&Recipe::mfd>, .mean_flow = &Recipe::mfd, .parameters = flow_map_parameters,
+     .run = train_generator, .example = quickstart, .loop = loop_of<&Recipe::mfd>, .start = start_of_mfd,
+     .objective = objective<&Recipe::mfd>,
+     .velocity = velocity<&Recipe::mfd>, .exact_share = exact_share_of_mfd, .work = work<&Recipe::mfd>, .mean_flow = &Recipe::mfd, .parameters = flow_map_parameters,
      .scored_as = stage_name::mfd},
     {.name = stage_name::mft, .help = "MeanFlow training on data, from the mfd stage", .makes = Makes::flow_map,
-     .run = run_by<&TrainingRun::train_mft>, .example = "--config configs/quickstart.toml --out runs/quickstart --steps 300",
-     .loop = loop_of<&Recipe::mft>, .start = start_of_mft, .taught = taught<&Recipe::mft>, .work = work<&Recipe::mft>,
+     .run = train_generator, .example = "--config configs/quickstart.toml --out runs/quickstart --steps 300",
+     .loop = loop_of<&Recipe::mft>, .start = start_of_mft, .objective = objective<&Recipe::mft>,
+     .velocity = velocity<&Recipe::mft>, .exact_share = exact_share_of_mft, .work = work<&Recipe::mft>,
      .mean_flow = &Recipe::mft, .parameters = flow_map_parameters, .scored_as = stage_name::mft},
     {.name = stage_name::map, .help = "flow map by any objective, from the teacher or another stage", .makes = Makes::flow_map,
-     .run = run_by<&TrainingRun::train_map>, .example = "--config configs/quickstart.toml --out runs/quickstart --steps 300",
-     .loop = loop_of<&Recipe::map>, .start = start_of_map, .taught = map_is_taught, .work = work<&Recipe::map>,
+     .run = train_generator, .example = "--config configs/quickstart.toml --out runs/quickstart --steps 300",
+     .loop = loop_of<&Recipe::map>, .start = start_of_map, .objective = objective_of_map, .velocity = velocity<&Recipe::map>,
+     .exact_share = exact_share_of_map, .work = work<&Recipe::map>,
      .parameters = flow_map_parameters, .scored_as = stage_name::map},
 };
 
@@ -138,7 +157,7 @@ std::vector<const StageSpec*> needs(const StageSpec& stage, const Recipe& recipe
   std::vector<const StageSpec*> out;
   for (const StageSpec& s : table) {
     const bool source = (s.makes == Makes::encoder && on_latents && !recipe.is_identity()) ||
-                        (s.makes == Makes::teacher && stage.taught != nullptr && stage.taught(recipe)) ||
+                        (s.makes == Makes::teacher && stage.is_taught(recipe)) ||
                         (start != nullptr && std::string_view(start) == s.name);
     if (source) out.push_back(&s);
   }

@@ -30,7 +30,7 @@ struct StageSpec {
   const char* name;            // command, config section, folder in the run, and key of its random numbers
   const char* help;            // of the command
   Makes makes;
-  Outcome (*run)(TrainingRun& run);
+  Outcome (*run)(TrainingRun& run, const StageSpec& stage);
   const char* example;         // options of a command line that runs it
 
   // A stage without a loop has no steps of its own: encode and stats.
@@ -43,8 +43,10 @@ struct StageSpec {
   // Of generators.
   const char* (*start)(const Recipe&) = nullptr;      // the stage whose averaged weights it begins with; null, or
                                                       // returns null: random weights
-  bool (*taught)(const Recipe&) = nullptr;            // whether it learns from the teacher; null: no
-  FlowWork (*work)(const Recipe&) = nullptr;          // null: no generator
+  Objective (*objective)(const Recipe&, const std::string& keys) = nullptr;   // keys: "mfd.objective"; null: no generator
+  const std::string& (*velocity)(const Recipe&) = nullptr;                    // the source of w; null: one-point
+  std::string (*exact_share)(const Recipe&) = nullptr;  // the key of the setting that counts rows in each micro-batch, where it is on
+  FlowWork (*work)(const Recipe&) = nullptr;
   MfStage Recipe::*mean_flow = nullptr;               // the config of a MeanFlow training
 
   ParameterCount (*parameters)(const Recipe&) = nullptr;
@@ -55,7 +57,12 @@ struct StageSpec {
   bool is_given(const Recipe& r) const { return given != nullptr && !(r.*given).empty(); }
   // Whether `pipeline` trains it: it has steps, and no file replaces it.
   bool in_pipeline(const Recipe& r) const { return steps(r) > 0 && !is_given(r); }
-  bool is_generator() const { return work != nullptr; }
+  bool is_generator() const { return objective != nullptr; }
+  Objective objective_in(const Recipe& r) const { return objective(r, std::string(name) + ".objective"); }
+  std::string velocity_in(const Recipe& r) const { return velocity == nullptr ? "one-point" : velocity(r); }
+  bool is_taught(const Recipe& r) const {             // whether it learns from the teacher
+    return is_generator() && (objective_in(r).needs.teacher || teacher_share(velocity_in(r)) > 0);
+  }
 };
 
 std::span<const StageSpec> stage_table();                    // in the order of the pipeline

@@ -31,17 +31,13 @@ struct MeanFlowTraining {
   std::int64_t seed;
 };
 
-// One training of a network on latents: what differs between the stages that have one.
+// One training of a generator.
 struct FlowTraining {
-  std::string folder, part;                                 // as above; also "fm", "cmt", "map"
-  const LoopConfig& loop;
-  Objective objective;
-  bool flow_map = true;                                     // a network of two times; false: a teacher
-  std::string velocity;                                     // the source of w
-  std::string start;                                        // as above; "teacher": the teacher's weights
-  std::int64_t seed = 0;
+  std::string folder;                                       // as above
+  const StageSpec& stage;
+  const Recipe& recipe;                                     // the run's, or an ablation's with another config of this stage and another seed
+  std::string start;                                        // as above
   std::vector<Field> fields = {};                           // the config that makes it, where that is not the run's
-  std::string remark = {};
 };
 
 class TrainingRun {
@@ -55,11 +51,7 @@ class TrainingRun {
   void encode_latents();                                    // fills the cache of latents: what is missing of it
   bool lacks_cached_latents() const { return recipe_.latents.from == "cache" && !LatentCache::is_finished(latents_folder()); }
   void prepare_stats();                                     // out/stats.safetensors, if it is not there yet
-  Outcome train_teacher();
-  Outcome train_cmt();
-  Outcome train_mfd() { return train_mean_flow_stage(stage_named(stage_name::mfd)); }
-  Outcome train_mft() { return train_mean_flow_stage(stage_named(stage_name::mft)); }
-  Outcome train_map();                                      // by any objective
+  Outcome train_generator(const StageSpec& stage);
   Outcome train_mean_flow(const MeanFlowTraining& training);
 
   // What takes seconds to find out, before hours of training: pictures for the test, sources of later stages, files that were given, memory
@@ -100,9 +92,6 @@ class TrainingRun {
   const std::filesystem::path& root() const { return root_; }
 
  private:
-  Outcome train_mean_flow_stage(const StageSpec& stage) {
-    return train_mean_flow({stage.name, stage.name, recipe_.*stage.mean_flow, stage.start(recipe_), recipe_.seed});
-  }
   const std::shared_ptr<const SampleSource>& pictures();    // of the training split; in memory when latents.from = memory
   Loader picture_loader(std::uint64_t seed);                // shuffled, not mirrored
   std::filesystem::path located(const std::string& file) const;   // as it is named, or beside the config file
@@ -113,7 +102,7 @@ class TrainingRun {
   void check_given_weights();
   void check_sources() const;
   void check_test_split(bool evaluated) const;
-  void check_exact_share(const std::string& stage, const MfStage& config) const;
+  void check_exact_share(const StageSpec& stage, const Recipe& recipe) const;
   double cache_bytes();
   LatentStats given_stats();                        // of recipe.stats_file
   std::string usable_weights(const std::string& file) const;
