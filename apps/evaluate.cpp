@@ -38,7 +38,7 @@ struct EvaluateCommand {
 int score_points(const EvaluateCommand& command, TrainingRun& run) {
   if (!command.request().stages.empty() || !command.csv.empty() || !command.features.empty())
     throw ConfigError("--stage, --csv and --features-out are for pictures; leave them out to score all of " + run.recipe().data);
-  show_points(run);
+  if (!show_points(run)) return exit_code::finished;
   run.context().log.info("scores   {}", (run.root() / "scores.csv").string());
   run.context().log.info("report   {}", (run.root() / "report.html").string());
   return exit_code::finished;

@@ -11,7 +11,6 @@ namespace fm {
 // Of the whole training, not of this process: the same after a restart.
 struct TrainingStep {
   std::int64_t step = 0, total = 1;
-  double share() const { return total > 0 ? static_cast<double>(step) / static_cast<double>(total) : 0; }
 };
 
 // From `from` to `to` between `begin` and `end`, with x = 0 ... 1 on the way:
@@ -42,7 +41,6 @@ struct Ramp {
 
   // ConfigError: it ends before it begins; exponential from or to numbers that are not positive.
   double at(const TrainingStep& now) const;
-  bool changes() const { return kind != "constant" && from != to; }
 };
 
 }  // namespace fm

@@ -68,7 +68,7 @@ std::vector<LaunchOption> launch_options(const CommandInfo& command, ParsedLine&
             {"--fresh", "", "begin a new run; one that is in --out is moved aside", "", [&](const std::string&) { launch.fresh = true; }},
             {"--init-from", "CKPT[:ema]", "begin a new run with the (averaged) weights of this checkpoint", "",
              [&](const std::string& text) { set_init_from(launch, text); }, true},
-            {"--cuda-graph", "", "with --device cuda: steps of fm, cmt, mfd and mft are recorded once and replayed by one call each", "",
+            {"--cuda-graph", "", "with --device cuda: steps of teachers and flow maps are recorded once and replayed by one call each", "",
              [&](const std::string&) { launch.cuda_graph = true; }},
             {"--max-time", "TIME", "stop by oneself after this time, with a checkpoint: 1h50m, 90s", "",
              [&](const std::string& text) { launch.max_time = parse_duration(text, "--max-time"); }},

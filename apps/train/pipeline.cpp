@@ -86,7 +86,7 @@ void show(TrainingRun& run) {
     return;
   }
   if (pictures) show_pictures(run);
-  else show_points(run);
+  else if (!show_points(run)) return;
   std::filesystem::create_directories(marker.parent_path());
   write_atomically(marker, now);
   log.info("scores   {}", (run.root() / "scores.csv").string());

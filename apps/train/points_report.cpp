@@ -25,7 +25,7 @@ void add_test_points(Trained& t, const Recipe& r, const SampleSource& test) {
   }
   t.plane.test = points;
   if (r.conditional) t.plane.labels = labels;
-  t.plane.exact = known_mixture(test.name());
+  if (r.guidance == 1) t.plane.exact = known_mixture(test.name());          // a guided flow is not the data's
   t.plane.samples = std::min(r.evaluate.samples, n);
   t.plane.seed = static_cast<std::uint64_t>(r.seed);
 }
@@ -34,13 +34,14 @@ void add_generators(Trained& t, TrainingRun& run, const std::string& reference_i
   const Recipe& r = run.recipe();
   const auto add = [&](const Network& network, const StageSpec& stage, int calls, LatentGenerator generate) {
     t.plane.generators.push_back({.name = stage.scored_as, .calls = calls, .generate = std::move(generate)});
-    t.of.push_back({.name = stage.scored_as, .calls = calls, .stage = stage.name, .step = run.loaded_step(stage.name),
+    t.of.push_back({.name = stage.scored_as, .calls = calls, .stage = stage.is_given(r) ? r.*stage.given : stage.name, .step = run.loaded_step(stage.name),
                     .checkpoint = checksum(network.state()), .dtype = network.precision(), .samples = t.plane.samples, .seed = r.seed,
                     .guidance = network.two_times() ? 1 : r.guidance, .classes = r.classes, .data = r.data, .reference = t.plane.samples,
                     .reference_id = reference_id, .date = utc_now()});
   };
   for (const StageSpec& stage : stage_table()) {
     if (!stage.is_generator() || !run.is_available(stage)) continue;
+    if (stage.makes == Makes::teacher && !r.evaluate.teacher) continue;
     if (stage.makes == Makes::teacher) {
       const Network teacher = run.load_teacher();
       t.plane.teacher = run.guided(teacher.v());
@@ -57,11 +58,13 @@ void add_generators(Trained& t, TrainingRun& run, const std::string& reference_i
 
 }  // namespace
 
-void show_points(TrainingRun& run) {
+bool show_points(TrainingRun& run) {
   const Recipe& r = run.recipe();
   Logger& log = run.context().log;
-  if (r.sample_shape != Shape{2})
-    return log.info("samples are {}: scores and pictures are made of points in the plane; the stages' reports have the curves", to_string(r.sample_shape));
+  if (r.sample_shape != Shape{2}) {
+    log.info("samples are {}: scores and pictures are made of points in the plane alone; the stages' reports have the curves", to_string(r.sample_shape));
+    return false;
+  }
   const std::shared_ptr<const SampleSource> test = open_source(r.data, Split::test);
   Trained trained;
   add_test_points(trained, r, *test);
@@ -73,6 +76,7 @@ void show_points(TrainingRun& run) {
   for (std::size_t i = 0; i < trained.of.size(); ++i)
     for (const Metric& m : report.scores.at(i).values) trained.of[i].metrics[m.name] = m.value;
   publish_scores(run, trained.of, plane_section(report));
+  return true;
 }
 
 }  // namespace fm

@@ -6,7 +6,8 @@
 
 namespace fm {
 
-// Of all that was trained: the teacher along its trajectory and in one step, each flow map with evaluate.steps calls.
-void show_points(TrainingRun& run);
+// Of all that was trained: the teacher along its trajectory and in one step, each flow map with evaluate.steps calls. False, and a message, where
+// samples are no points in the plane.
+bool show_points(TrainingRun& run);
 
 }  // namespace fm

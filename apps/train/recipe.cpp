@@ -94,6 +94,8 @@ void Recipe::resolve_with_data() {
 // Samples are their own latents: the stages that make latents of pictures have no steps.
 void Recipe::resolve_identity() {
   judge.loop.steps = encoder.loop.steps = decoder.loop.steps = 0;
+  if (latents.from != "memory") throw ConfigError("latents.from " + latents.from + ": is for latents of pictures; space identity reads samples from memory");
+  if (!conditional && guidance != 1) throw ConfigError("guidance needs networks that are told labels: set conditional = true, or guidance = 1");
   mlp.dim = sample_shape.numel();
   dit.classes = classes;
   mlp.classes = conditional ? classes : 0;

@@ -189,7 +189,7 @@ Batch TrainingRun::flow_batch(const StepPart& part, std::int64_t batch, std::uin
 Tensor TrainingRun::in_space(const Tensor& raw) { return recipe_.is_identity() ? raw : rae().stats.normalise(raw); }
 
 std::pair<std::string, std::string> TrainingRun::checksum_of_space() {
-  if (recipe_.is_identity()) return {"data", recipe_.data};
+  if (recipe_.is_identity()) return {"data", fingerprint(*pictures())};
   return {stage_name::encoder, checksum(state_dict(rae().encoder))};
 }
 

@@ -14,10 +14,10 @@ int levels(std::int64_t finest) {
   return n;
 }
 
-// Every (1/share)-th sample by its number has a jump, the others flow matching: the share is exact, and no sample's part changes with the
-// batch, micro-batch or rank that it comes in.
-bool has_jump(std::int64_t sample, double share) {
-  const auto n = static_cast<double>(sample);
+// Every (1/share)-th sample by its number and step has a jump, the others flow matching: the share is exact, no sample's part changes with the
+// micro-batch or rank that it comes in, and a batch of fewer than 1/share rows has jumps at some steps.
+bool has_jump(std::int64_t sample, std::uint32_t step, double share) {
+  const auto n = static_cast<double>(sample + step);
   return std::floor((n + 1) * share) > std::floor(n * share);
 }
 
@@ -34,7 +34,7 @@ Pairs draw_jumps(const ShortcutConfig& config, const Draws& draws, std::int64_t 
   };
   for (const bool jump : {true, false}) {
     for (std::size_t i = 0; i < draws.rows(); ++i)
-      if (has_jump(draws.samples[i], config.bootstrap_share) == jump) add(i, jump);
+      if (has_jump(draws.samples[i], draws.step, config.bootstrap_share) == jump) add(i, jump);
     if (jump) p.off_diagonal = std::ssize(p.t);
   }
   return p;

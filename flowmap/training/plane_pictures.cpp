@@ -90,17 +90,17 @@ Figure sample_figure(const Tensor& test, const Tensor& samples, const PlaneGener
   return {svg_scatter({titled(data_frame(test), who), {point_group("test points", test), point_group("samples", samples)}}), caption + "."};
 }
 
-Trajectories plane_trajectories(const PlaneRun& run, const PlaneMap& map, const Tensor& noise, const Labels& y) {
+PlanePaths plane_trajectories(const PlaneRun& run, const PlaneMap& map, const Tensor& noise, const Labels& y) {
   const auto ode = [&](const VelocityNet& v) { return trajectory(v, noise, y, plain_grid(ode_steps), Solver::heun); };
   if (run.teacher) return {fmt::format("the teacher's ODE in {} Heun steps", ode_steps), ode(run.teacher)};
   if (!run.exact) return {fmt::format("the ODE of the map's own velocity u(z, t, t) in {} Heun steps", ode_steps), ode(diagonal(map.u))};
-  Trajectories exact{"the exact flow", {}};
+  PlanePaths exact{"the exact flow", {}};
   for (const double t : plain_grid(ode_steps)) exact.states.push_back(t == 1 ? noise : ExactFlow(*run.exact).map(noise, y, t));
   return exact;
 }
 
 Figure trajectory_figure(const PlaneRun& run, const PlaneMap& map, const Tensor& noise, const Labels& y) {
-  const Trajectories flow = plane_trajectories(run, map, noise, y);
+  const PlanePaths flow = plane_trajectories(run, map, noise, y);
   const Tensor shown = first_rows(run.test, std::min<std::int64_t>(2000, run.test.dim(0)));
   const PlaneFrame frame = square_around(concat(std::vector<Tensor>{shown.to(Device{}).to(DType::f32), noise.to(Device{})}, 0), 0.04, 0);
   const PathPlot plot{titled(frame, map.name + ": one call and the flow"), point_group("test points", shown), flow_paths(flow.states, one_call(map, noise, y))};

@@ -24,11 +24,11 @@ class ExactFlow {
 Figure sample_figure(const Tensor& test, const Tensor& samples, const PlaneGenerator& generator, const PlaneScore& score);
 
 // The flow from each noise (k, 2) and where one call of the map takes it, on pale test points. `flow` names the trajectories.
-struct Trajectories {
+struct PlanePaths {
   std::string flow;
   std::vector<Tensor> states;            // (k, 2) each, noise first
 };
-Trajectories plane_trajectories(const PlaneRun& run, const PlaneMap& map, const Tensor& noise, const Labels& y);
+PlanePaths plane_trajectories(const PlaneRun& run, const PlaneMap& map, const Tensor& noise, const Labels& y);
 Figure trajectory_figure(const PlaneRun& run, const PlaneMap& map, const Tensor& noise, const Labels& y);
 
 // u(z, s, t) as arrows. With labels all arrows have the label of the first test point, which the caption names.

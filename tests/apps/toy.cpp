@@ -57,6 +57,18 @@ TEST_CASE("the toy's flow map makes points in one call that its teacher needs fi
   CHECK_MESSAGE(has(pictures.err, "points:8gaussians"), pictures.err);
 }
 
+TEST_CASE("time series train too; what is made of points alone says that there is none") {
+  const TempFolder folder;
+  const fs::path out = folder / "sines";
+  const Arguments few{"--fm.loop.steps", "20", "--cmt.loop.steps", "4", "--mfd.loop.steps", "20", "--mfd.loop.batch", "16", "--fm.loop.batch", "16"};
+  const Result r = run("flowmap_train", Arguments{"pipeline", "--config", config, "--data", "sines?count=64,length=32", "--out", out.string()} + few);
+  REQUIRE_MESSAGE(r.code == 0, r.err);
+  CHECK(fs::exists(out / "mfd" / "checkpoints" / "latest"));
+  CHECK_MESSAGE(has(r.err, "samples are [1, 32]"), r.err);
+  CHECK_FALSE(fs::exists(out / "report.html"));
+  CHECK_FALSE(has(r.err, "scores.csv"));
+}
+
 TEST_CASE("what does not fit together is said in one line before anything is trained") {
   const TempFolder folder;
   const auto refused = [&](const Arguments& more, const std::string& text) {
@@ -68,4 +80,6 @@ TEST_CASE("what does not fit together is said in one line before anything is tra
   refused({"--network", "dit_dh"}, "network dit_dh models samples [channels, side, side]; those of points:8gaussians are [2]");
   refused({"--space", "rae"}, "points:8gaussians: samples are f32 [2]; ");
   refused({"--data", "shapes?count=100,size=8"}, "space identity: samples of shapes");
+  refused({"--guidance", "2"}, "guidance needs networks that are told labels");
+  refused({"--latents", "cache"}, "latents.from cache: is for latents of pictures");
 }

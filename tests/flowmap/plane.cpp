@@ -187,7 +187,7 @@ TEST_CASE("trajectories come from the teacher, else the exact flow, else the map
   const Tensor noise = Tensor::from<float>({0.3f, -0.8f, 1.5f, 0.2f}, {2, 2});
   const std::vector<double> wanted = ExactFlow(*run.exact).map(noise, {}).to_vector<double>();
   const auto ends = [&] {
-    const Trajectories flow = plane_trajectories(run, map, noise, {});
+    const PlanePaths flow = plane_trajectories(run, map, noise, {});
     CHECK(flow.states.size() == 51);
     CHECK(flow.states.front().to_vector<double>() == noise.to_vector<double>());
     CHECK(mean_square_distance(flow.states.back(), Tensor::from(wanted, {2, 2})) < 1e-3);
