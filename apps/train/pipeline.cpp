@@ -10,6 +10,7 @@
 #include "apps/train/points_report.h"
 #include "apps/train/run_report.h"
 #include "apps/train/stages.h"
+#include "data/source.h"
 #include "tensor/io/atomic_file.h"
 #include "tensor/io/crc32c.h"
 #include "tensor/memory/allocator.h"
@@ -28,12 +29,27 @@ bool has_work(const TrainingRun& run, const StageSpec& stage) {
   return stage.in_pipeline(r);
 }
 
-// What an evaluation of the whole run depends on: each stage's newest checkpoint, by the checksum of what describes it, and what is asked.
+// Which file this is, without reading gigabytes.
+std::string stamp_of(const std::string& where) {
+  const std::filesystem::path file = weights_and_part(where).first;
+  std::error_code none;
+  const auto size = std::filesystem::file_size(file, none);
+  const auto time = std::filesystem::last_write_time(file, none).time_since_epoch().count();
+  return fmt::format("{} {} {}", where, size, time);
+}
+
+// What an evaluation of the whole run depends on: each stage's newest checkpoint, by the checksum of what describes it, or the file in its place;
+// the test split; and what is asked.
 std::string evaluated(const TrainingRun& run) {
-  const EvaluateConfig& c = run.recipe().evaluate;
-  std::string line = fmt::format("samples {} reference {} k {} calls {} teacher {} {}, weights:", c.samples, c.reference, c.k, c.steps, c.teacher, c.teacher_points);
+  const Recipe& r = run.recipe();
+  const EvaluateConfig& c = r.evaluate;
+  std::string line = fmt::format("samples {} reference {} k {} calls {} teacher {} {} seed {} guidance {} test {}, weights:", c.samples, c.reference, c.k, c.steps,
+                                 c.teacher, c.teacher_points, r.seed, r.guidance, fingerprint(*open_source(r.data, Split::test)));
   for (const StageSpec& s : stage_table()) {
-    if (s.is_given(run.recipe())) continue;
+    if (s.is_given(r)) {
+      line += fmt::format(" {} {}", s.name, stamp_of(r.*s.given));
+      continue;
+    }
     const auto checkpoints = run.root() / s.name / "checkpoints";
     const auto state = checkpoints / step_name(newest_step(checkpoints)) / "state.json";
     if (std::filesystem::exists(state)) line += fmt::format(" {} {:08x}", s.name, crc32c(read_file(state)));

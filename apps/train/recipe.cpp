@@ -91,9 +91,19 @@ void Recipe::resolve_with_data() {
   resolve();
 }
 
+// What says nothing where no picture is encoded, decoded or judged.
+void Recipe::refuse_settings_of_pictures() const {
+  for (const auto& [key, set] : {std::pair{"latents.flip", latents.flip}, {"encoder_weights", !encoder_weights.empty()}, {"decoder_weights", !decoder_weights.empty()},
+                                 {"stats_file", !stats_file.empty()}, {"judge_weights", !judge_weights.empty()}, {"encoder_model", !encoder_model.empty()},
+                                 {"decoder_size", !decoder_size.empty()}, {"dit_size", !dit_size.empty()}, {"image_size", image_size != 0},
+                                 {"channels", channels != 0}, {"evaluate.reference", evaluate.reference != 0}})
+    if (set) throw ConfigError(std::string(key) + " is for pictures; with space = \"identity\" leave it out");
+}
+
 // Samples are their own latents: the stages that make latents of pictures have no steps.
 void Recipe::resolve_identity() {
   judge.loop.steps = encoder.loop.steps = decoder.loop.steps = 0;
+  refuse_settings_of_pictures();
   if (latents.from != "memory") throw ConfigError("latents.from " + latents.from + ": is for latents of pictures; space identity reads samples from memory");
   if (!conditional && guidance != 1) throw ConfigError("guidance needs networks that are told labels: set conditional = true, or guidance = 1");
   mlp.dim = sample_shape.numel();

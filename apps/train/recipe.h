@@ -253,6 +253,7 @@ struct Recipe {
  private:
   void take_published_sizes();
   void resolve_identity();
+  void refuse_settings_of_pictures() const;
   void resolve_pictures();
 };
 

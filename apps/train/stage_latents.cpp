@@ -20,6 +20,18 @@ std::string preprocessing(const RaeConfig& c) {
 
 }  // namespace
 
+namespace {
+
+// Noise has mean 0 and variance 1 in each element, and nothing scales these samples to that.
+void warn_of_scale(const Tensor& samples, Logger& log) {
+  const Tensor few = samples.slice(0, 0, std::min<std::int64_t>(samples.dim(0), 65536)).to(DType::f64);
+  const double m = mean(few).item(), variance = mean(square(few - m)).item();
+  if (std::abs(m) > 1 || variance < 0.1 || variance > 10)
+    log.warning("samples have mean {:.3g} and variance {:.3g}; noise has 0 and 1, and space identity scales nothing: scale the data", m, variance);
+}
+
+}  // namespace
+
 // Tells how far `total` pictures are encoded. The first block begins the clock: caches and threads are warm then, and shards that were
 // there already count as no work.
 std::function<void(std::int64_t)> TrainingRun::encoding_progress(std::int64_t total) {
@@ -33,7 +45,11 @@ const LatentSet& TrainingRun::latents() {
   if (latents_.latents.defined()) return latents_;
   const std::int64_t count = pictures()->count();
   const auto progress = encoding_progress(count);
-  if (recipe_.is_identity()) return latents_ = samples_as_latents(*pictures());
+  if (recipe_.is_identity()) {
+    latents_ = samples_as_latents(*pictures());
+    warn_of_scale(latents_.latents, context_.log);
+    return latents_;
+  }
   LatentSet set;
   set.labels = Tensor::empty({count}, DType::i64, Device{});
   encode_pictures(rae(), pictures(), recipe_.latents, 0, count, [&](std::int64_t first, const LatentSet& block) {

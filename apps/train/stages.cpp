@@ -14,8 +14,13 @@ constexpr const char* quickstart = "--config configs/quickstart.toml --out runs/
 template <auto Part> const LoopConfig& loop_of(const Recipe& r) { return (r.*Part).loop; }
 template <auto Train> Outcome run_by(TrainingRun& run, const StageSpec&) { return (run.*Train)(); }
 
-Outcome encode(TrainingRun& run, const StageSpec&) { return run.encode_latents(), Outcome::finished; }
-Outcome prepare_stats(TrainingRun& run, const StageSpec&) { return run.prepare_stats(), Outcome::finished; }
+// Of pictures alone.
+void refuse_identity(const TrainingRun& run, const StageSpec& stage) {
+  if (run.recipe().is_identity())
+    throw ConfigError(fmt::format("stage {} is for latents of pictures (space = \"rae\"); with space = \"identity\" there is nothing to do for it", stage.name));
+}
+Outcome encode(TrainingRun& run, const StageSpec& stage) { return refuse_identity(run, stage), run.encode_latents(), Outcome::finished; }
+Outcome prepare_stats(TrainingRun& run, const StageSpec& stage) { return refuse_identity(run, stage), run.prepare_stats(), Outcome::finished; }
 Outcome train_generator(TrainingRun& run, const StageSpec& stage) { return run.train_generator(stage); }
 
 const char* start_of_cmt(const Recipe&) { return stage_name::fm; }

@@ -265,8 +265,11 @@ Network TrainingRun::loaded_network(const std::string& role, bool two_times, Wei
 Network TrainingRun::load_teacher() {
   const bool given = !recipe_.teacher_weights.empty();
   const char* stage = stage_that_makes(Makes::teacher).name;
-  Weights weights = given ? load_part(recipe_.teacher_weights, weights_part::dit, warner()) : stage_weights(stage);
-  if (recipe_.network == "dit_dh") check_kind(weights, false, "the teacher");
+  const bool published = recipe_.network == "dit_dh";                 // its weights come under several names
+  Weights weights = !given      ? stage_weights(stage)
+                    : published ? load_part(recipe_.teacher_weights, weights_part::dit, warner())
+                                : load_weights(recipe_.teacher_weights, warner());
+  if (published) check_kind(weights, false, "the teacher");
   return loaded_network("teacher", false, std::move(weights), given ? "" : root_ / stage);
 }
 

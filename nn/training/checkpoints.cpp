@@ -90,6 +90,9 @@ void LoopCheckpoints::load(const Checkpoint& found) {
   check_made_from(found);
   restore(stage_.model, found.part("model"), "model", options_.names);
   if (!stage_.ema.empty()) restore(stage_.ema, found.part("ema"), "ema", options_.names);
+  if (!stage_.state.empty() && !found.has("state"))
+    throw ConfigError(fmt::format("{}: {} has no state of this training ({} ...): it was made by another objective; {}",
+                                  stage_.name, found.folder().string(), stage_.state.front().first, options_.names.anew()));
   if (!stage_.state.empty()) restore(stage_.state, found.part("state"), "state", options_.names);
   optimizer_.load_state(found.part("optimizer"));
   watch_ = found.state().contains("watch") ? found.state()["watch"] : nlohmann::ordered_json();

@@ -52,6 +52,14 @@ TEST_CASE("the toy's flow map makes points in one call that its teacher needs fi
   CHECK(read_scores(out / "scores.csv").size() == 2 * rows);
   CHECK(near(score_of(out, "mfd", 2).metric("energy_distance"), read_scores(out / "scores.csv")[6].metric("energy_distance"), 1e-12));
 
+  const auto asked_again = [&](const Arguments& more) {
+    const Result same = run("flowmap_train", Arguments{"pipeline", "--config", config, "--out", out.string()} + more);
+    REQUIRE_MESSAGE(same.code == 0, same.err);
+    return !has(same.err, "already evaluated");
+  };
+  CHECK_FALSE(asked_again({}));
+  CHECK(asked_again({"--evaluate.samples", "400"}));       // another question is no old answer
+
   const Result pictures = run("flowmap_sample", {"--out", out.string(), "--count", "4", "--grid", (folder / "x.png").string()});
   CHECK(pictures.code == exit_code::usage);
   CHECK_MESSAGE(has(pictures.err, "points:8gaussians"), pictures.err);
@@ -82,4 +90,8 @@ TEST_CASE("what does not fit together is said in one line before anything is tra
   refused({"--data", "shapes?count=100,size=8"}, "space identity: samples of shapes");
   refused({"--guidance", "2"}, "guidance needs networks that are told labels");
   refused({"--latents", "cache"}, "latents.from cache: is for latents of pictures");
+  refused({"--latents.flip", "true"}, "latents.flip is for pictures");
+  const Result stats = run("flowmap_train", {"stats", "--config", config, "--out", (folder / "run").string()});
+  CHECK(stats.code == exit_code::usage);
+  CHECK_MESSAGE(has(stats.err, "stage stats is for latents of pictures"), stats.err);
 }
