@@ -44,7 +44,7 @@ class LatentCacheWriter {
  public:
   using Report = std::function<void(const std::string&)>;
 
-  // Begins a cache, or goes on with one: every finished shard is read and its checksum verified; a damaged one is reported and made again.
+  // Begins a cache, or continues one: every finished shard is read and its checksum verified; a damaged one is reported and made again.
   // ConfigError when the folder holds latents of another encoder, of other pictures or in another form.
   LatentCacheWriter(std::filesystem::path folder, LatentCacheInfo info, const Report& warn);
 

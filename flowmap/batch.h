@@ -22,11 +22,11 @@ struct PathBatch {
 
   std::int64_t rows() const { return z.dim(0); }
 
-  // For a step that is recorded once and repeated: the tensors to overwrite, and the number that decides which work is done on them.
+  // The tensors that there are: no labels, no data leave some undefined.
   template <class F> void each_tensor(F&& f) {
-    for (Tensor* x : {&z0, &eps, &z, &s, &t, &y}) f(*x);
+    for (Tensor* x : {&z0, &eps, &z, &s, &t, &y})
+      if (x->defined()) f(*x);
   }
-  std::int64_t form() const { return off_diagonal; }
 };
 
 // ShapeError unless z0, y and draws have equally many rows.

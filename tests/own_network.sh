@@ -12,7 +12,7 @@ code=0
 [ ! -s "$root/none.txt" ] || fail "it printed samples all the same"
 [ -d "$root/killed/circle/checkpoints/step-00000500" ] || fail "no checkpoint of step 500 is left"
 "$1" "$root/killed" >"$root/resumed.txt" 2>"$root/log2"
-grep -q 'going on from .*step-00000500 (step 500)' "$root/log2" || fail "it did not resume from step 500: $(cat "$root/log2")"
+grep -q 'resuming from .*step-00000500 (step 500)' "$root/log2" || fail "it did not resume from step 500: $(cat "$root/log2")"
 last=circle/checkpoints/step-00001000
 diff -r "$root/whole/$last" "$root/killed/$last" || fail "the checkpoints differ"
 diff "$root/whole.txt" "$root/resumed.txt" || fail "the samples differ"

@@ -60,7 +60,7 @@ std::string exit_codes() {
          "  3    data or checkpoint cannot be read (or written)\n"
          "  4    diverged: a loss or gradient is not finite\n"
          "  75   stopped early by a signal (INT, TERM, HUP, USR1, XCPU) or --max-time; a checkpoint is saved, the same command resumes from it\n"
-         "  76   another rank was lost; the same command goes on from the last checkpoint\n"
+         "  76   another rank was lost; the same command resumes from the last checkpoint\n"
          "  130, 143   a second SIGINT or SIGTERM: ended at once, nothing saved\n";
 }
 

@@ -63,7 +63,7 @@ std::vector<LaunchOption> launch_options(const CommandInfo& command, ParsedLine&
     options.insert(
         options.end(),
         {
-            {"--resume", "auto|PATH|never", "auto: go on from the newest checkpoint in --out; PATH: from this one [default: auto]", "",
+            {"--resume", "auto|PATH|never", "auto: resume from the newest checkpoint in --out; PATH: from this one [default: auto]", "",
              [&](const std::string& text) { launch.resume = text; }, true},
             {"--fresh", "", "begin a new run; one that is in --out is moved aside", "", [&](const std::string&) { launch.fresh = true; }},
             {"--init-from", "CKPT[:ema]", "begin a new run with the (averaged) weights of this checkpoint", "",

@@ -68,7 +68,7 @@ void check_launch(const Launch& launch) {
   const bool resumes_path = launch.resume != "auto" && launch.resume != "never";
   if (launch.fresh && resumes_path) throw ConfigError("--fresh and --resume PATH contradict each other: give one");
   if (!launch.init_from.empty() && resumes_path)
-    throw ConfigError("--init-from begins a new run and --resume PATH goes on with one: give one");
+    throw ConfigError("--init-from begins a new run and --resume PATH continues one: give one");
 }
 
 std::string version_text(const Program& program) {

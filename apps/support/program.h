@@ -33,7 +33,7 @@ inline constexpr int usage = 2;           // flags or config
 inline constexpr int unreadable = 3;      // data or checkpoint
 inline constexpr int diverged = 4;        // a loss or gradient that is not finite
 inline constexpr int stopped_early = 75;  // sysexits' "try again": a checkpoint is saved, the same command resumes from it
-inline constexpr int rank_lost = 76;      // another rank ended or cannot be reached; the same command goes on from the last checkpoint
+inline constexpr int rank_lost = 76;      // another rank ended or cannot be reached; the same command resumes from the last checkpoint
 }  // namespace exit_code
 
 // "sample a grid" -> "flowmap_sample --checkpoint runs/q --count 64".

@@ -77,7 +77,7 @@ class Ranks {
   bool first() const { return ranks_->rank() == 0; }
   bool alone() const { return ranks_->size() == 1; }
 
-  // What goes on from where, when a rank is lost: asked then, from any thread.
+  // What resumes from where, when a rank is lost: asked then, from any thread.
   void set_remedy(std::function<std::string()> remedy);
   std::string remedy() const;
 

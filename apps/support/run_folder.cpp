@@ -50,7 +50,7 @@ Json read_run_json(const fs::path& path) {
   if (!fs::exists(path)) return Json{{"sessions", Json::array()}};
   Json json = Json::parse(read_file(path), nullptr, false);
   if (!json.is_object() || !json.contains("sessions") || !json["sessions"].is_array())
-    throw FileError(fmt::format("{} is damaged: move it away to go on", path.string()));
+    throw FileError(fmt::format("{} is damaged: move it away to continue", path.string()));
   return json;
 }
 

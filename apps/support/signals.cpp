@@ -95,7 +95,7 @@ std::string stop_reason() {
 }
 
 void throw_if_stop_requested() {
-  if (stop_requested()) throw StopRequested("stopped by " + stop_reason() + "; the same command goes on from the last checkpoint");
+  if (stop_requested()) throw StopRequested("stopped by " + stop_reason() + "; the same command resumes from the last checkpoint");
 }
 
 bool take_save_request() { return save_asked.exchange(0) != 0; }

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "apps/support/signals.h"
+#include "data/report/clock.h"
 #include "data/class_names.h"
 #include "flowmap/metrics/sample_metrics.h"
 #include "nn/checkpoint.h"

@@ -2,6 +2,7 @@
 
 #include "apps/train/run_report.h"
 #include "apps/train/stages.h"
+#include "data/report/clock.h"
 #include "data/report/html.h"
 #include "flowmap/training/plane.h"
 #include "nn/loaded.h"

@@ -50,7 +50,7 @@ void RunObserver::opening(const TrainingSetup& setup) {
   context_.ranks.set_remedy([checkpoints = CheckpointFolder(setup.options.checkpoints(stage()), loop().keep, loop().keep_every), name = stage().name] {
     const auto steps = checkpoints.newest_first();
     return steps.empty() ? fmt::format("; {} has no checkpoint yet: start the same command again", name)
-                         : fmt::format("; the last checkpoint is {}: start the same command again, on any number of ranks, to go on from it",
+                         : fmt::format("; the last checkpoint is {}: start the same command again, on any number of ranks, to resume from it",
                                        checkpoints.path(steps[0]).string());
   });
 }
@@ -124,7 +124,7 @@ bool RunObserver::save_requested() { return take_save_request(); }
 
 void RunObserver::stopped(std::int64_t step, const std::string& reason) {
   progress_->finish();
-  context_.log.info("{}: {} at step {}; saved, {} goes on from here", stage().name, reason, step,
+  context_.log.info("{}: {} at step {}; saved, {} resumes from here", stage().name, reason, step,
                     context_.launch.resume == "auto" ? "the same command" : "the same command without --fresh or --resume");
 }
 

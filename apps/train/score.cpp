@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <charconv>
-#include <ctime>
 
 #include "apps/train/stage_names.h"
 #include "flowmap/metrics/sample_metrics.h"
@@ -117,15 +116,6 @@ void set_score_cell(Score& score, const ScoreColumn& column, const std::string& 
         }
       },
       column.member);
-}
-
-std::string utc_now() {
-  const std::time_t now = std::time(nullptr);
-  std::tm utc{};
-  gmtime_r(&now, &utc);
-  char text[32];
-  std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &utc);
-  return text;
 }
 
 namespace {

@@ -73,8 +73,6 @@ double score_number(const Score& score, const ScoreColumn& column);     // NaN w
 // Reads a cell of a file back. FileError names the column when the text is no number.
 void set_score_cell(Score& score, const ScoreColumn& column, const std::string& text);
 
-std::string utc_now();  // "2026-11-28T19:22:33Z"
-
 // A table for the terminal: a head, then a line a score.
 std::string score_head();
 std::string score_row(const Score& score);

@@ -5,13 +5,26 @@
 
 namespace fm {
 
+namespace {
+
+std::string formatted(const std::tm& parts, const char* form) {
+  char text[32];
+  std::strftime(text, sizeof text, form, &parts);
+  return text;
+}
+
+}  // namespace
+
 std::string local_time_text() {
   const std::time_t now = std::time(nullptr);
   std::tm parts{};
-  localtime_r(&now, &parts);
-  char text[32];
-  std::strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S", &parts);
-  return text;
+  return formatted(*localtime_r(&now, &parts), "%Y-%m-%d %H:%M:%S");
+}
+
+std::string utc_now() {
+  const std::time_t now = std::time(nullptr);
+  std::tm parts{};
+  return formatted(*gmtime_r(&now, &parts), "%Y-%m-%dT%H:%M:%SZ");
 }
 
 double unix_seconds() { return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count(); }

@@ -10,5 +10,5 @@ export OMP_WAIT_POLICY=passive
 code=0
 mpirun -np "$ranks" "${hosts[@]}" --bind-to none -x OMP_WAIT_POLICY \
   build/apps/flowmap_train "$stage" --config "$config" --out "$out" || code=$?
-# 75: stopped early and saved. 76, and 137 where mpirun saw a rank die: go on from the last checkpoint by the same command.
+# 75: stopped early and saved. 76, and 137 where mpirun saw a rank die: the same command resumes from the last checkpoint.
 exit "$code"

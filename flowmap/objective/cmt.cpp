@@ -116,7 +116,7 @@ Needs CmtConfig::needs() const {
   return {.data = false, .teacher = true, .evaluations = 3 * static_cast<double>(pairs) + static_cast<double>(points - 1)};
 }
 
-// The batch has labels and sample numbers, and no data. Rows of what is drawn: trajectories x pairs.
+// The batch has labels and sample numbers, no data. The result has trajectories x pairs rows.
 Drawn CmtConfig::draw(const Batch& batch, const Nets& nets, const TrainingStep&) const {
   CmtBatch b = draw_jumps(roll_out(nets.teacher, nets.shape, batch.y, batch.draws, *this, nets.dtype), *this);
   Drawn out;

@@ -57,12 +57,6 @@ struct CmtBatch {
   Tensor z, target;                      // (trajectories x pairs, ...)
   Tensor s, t;
   Labels y;
-
-  // For a step that is recorded once and repeated: the tensors to overwrite. The work is always the same.
-  template <class F> void each_tensor(F&& f) {
-    for (Tensor* x : {&z, &target, &s, &t, &y}) f(*x);
-  }
-  std::int64_t form() const { return 0; }
 };
 CmtBatch draw_jumps(const Trajectories& trajectories, const CmtConfig& config, std::uint32_t round = 0);
 ObjectiveLoss cmt(const FlowMapNet& net, const CmtBatch& batch, const CmtConfig& config);

@@ -48,8 +48,7 @@ struct Drawn {
   const Tensor& operator[](std::string_view name) const;                 // Error if there is none
 
   template <class F> void each_tensor(F&& f) {
-    for (Tensor* t : {&p.z0, &p.eps, &p.z, &p.s, &p.t, &p.y})
-      if (t->defined()) f(*t);
+    p.each_tensor(f);
     for (auto& entry : numbers) f(entry.second);
   }
   std::int64_t form() const { return (variant << 48) + p.off_diagonal; }

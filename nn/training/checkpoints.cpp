@@ -102,13 +102,13 @@ void LoopCheckpoints::resume_from(const Checkpoint& found) {
   const bool damaged = options_.resume == "auto";           // else the user chose: nothing is known of later ones
   for (const auto& path : checkpoints_.move_aside_after(found.step(), damaged ? "damaged" : "superseded"))
     observer_.warning(fmt::format("{}: {}: {} is kept", stage_.name,
-                                  damaged ? "what is left of a later checkpoint" : fmt::format("this run goes on from step {}", found.step()), path.string()));
+                                  damaged ? "what is left of a later checkpoint" : fmt::format("this run resumes from step {}", found.step()), path.string()));
   if (const std::int64_t newest = newest_step(checkpoints_.folder()); newest >= 0) checkpoints_.point_latest(newest);
   const auto stored = found.state().find("seed");
   if (stored != found.state().end() && *stored != seed_)
-    observer_.warning(stage_.name + ": the run was begun with other random numbers (another seed or an older build); it goes on with this one's");
+    observer_.warning(stage_.name + ": the run was begun with other random numbers (another seed or an older build); it continues with this one's");
   if (found.step() < loop_.steps)
-    observer_.message(fmt::format("{}: going on from {} (step {})", stage_.name, found.folder().string(), found.step()));
+    observer_.message(fmt::format("{}: resuming from {} (step {})", stage_.name, found.folder().string(), found.step()));
 }
 
 // The folder; empty: none.
@@ -162,7 +162,7 @@ std::string LoopCheckpoints::advice_after_divergence() const {
   const auto before = std::find_if(steps.begin(), steps.end(), [&](std::int64_t step) { return step < known_->step; });
   const std::string anew = "begin anew with " + (options_.names.fresh.empty() ? options_.names.anew() : options_.names.fresh);
   const std::string back = before == steps.end() ? anew
-                                                 : fmt::format("go on from the one before it with {} {}, or {}", options_.names.resume,
+                                                 : fmt::format("resume from the one before it with {} {}, or {}", options_.names.resume,
                                                                checkpoints_.path(*before).string(), anew);
   return fmt::format("the last checkpoint is intact: {} (step {}{}). Lower rate.peak (or set adamw.clip, or another seed) and start again. {}: {}",
                      known_->path.string(), known_->step, loss,

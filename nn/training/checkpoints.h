@@ -38,7 +38,7 @@ class LoopCheckpoints {
   // What LoopWatch had left in the checkpoint that was loaded last; null where there was none.
   const nlohmann::ordered_json& watch() const { return watch_; }
 
-  // Which checkpoint there is to go on from after a divergence, with its loss, and what to do if it is from after the leap.
+  // Which checkpoint a training can resume from after a divergence, with its loss, and what to do if it is from after the leap.
   std::string advice_after_divergence() const;
 
  private:

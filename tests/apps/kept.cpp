@@ -93,7 +93,7 @@ TEST_CASE("a damaged checkpoint and those after --resume PATH are moved aside; n
   const auto damaged = contents(checkpoints / step_name(24));
   const Result on = train("fm", out);
   succeeds(on);
-  CHECK_MESSAGE(has(on.err, "going on from " + (checkpoints / step_name(12)).string()), on.err);
+  CHECK_MESSAGE(has(on.err, "resuming from " + (checkpoints / step_name(12)).string()), on.err);
   CHECK_MESSAGE(has(on.err, (checkpoints / (step_name(24) + ".damaged")).string() + " is kept"), on.err);
   CHECK(contents(checkpoints / (step_name(24) + ".damaged")) == damaged);
   CHECK(contents(checkpoints / step_name(24)) == contents(finished_run() / "fm/checkpoints" / step_name(24)));

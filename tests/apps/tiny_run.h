@@ -3,6 +3,8 @@
 
 #include <doctest/doctest.h>
 
+#include <map>
+
 #include "apps/support/program.h"
 #include "tests/support/child.h"
 
@@ -44,6 +46,14 @@ inline void copy_stages(const fs::path& to, const std::vector<std::string>& stag
   fs::copy(finished_run() / "stats.safetensors", to);
   for (const std::string& stage : stages)
     fs::copy(finished_run() / stage, to / stage, fs::copy_options::recursive | fs::copy_options::copy_symlinks);
+}
+
+// Path and bytes of every file below `folder`.
+inline std::map<std::string, std::string> contents(const fs::path& folder) {
+  std::map<std::string, std::string> files;
+  for (const auto& entry : fs::recursive_directory_iterator(folder))
+    if (entry.is_regular_file()) files[fs::relative(entry.path(), folder).string()] = read_file(entry.path());
+  return files;
 }
 
 inline void refused(const Result& result, int code, const std::string& message) {

@@ -1,5 +1,5 @@
-// flowmap_train as a user meets it, on configs/tiny_shapes.toml: the chain to its report, stopping in every way and going on with the same
-// bits, what goes wrong and how it is said.
+// flowmap_train as a user meets it, on configs/tiny_shapes.toml: the chain to its report, stopped in every way and continued with the same bits.
+// What goes wrong and how it is said: training_errors.cpp.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -19,14 +19,6 @@
 using namespace fm;
 using namespace fm::test;
 namespace {
-
-// Path and bytes of every file below `folder`.
-std::map<std::string, std::string> contents(const fs::path& folder) {
-  std::map<std::string, std::string> files;
-  for (const auto& entry : fs::recursive_directory_iterator(folder))
-    if (entry.is_regular_file()) files[fs::relative(entry.path(), folder).string()] = read_file(entry.path());
-  return files;
-}
 
 std::vector<std::string> split(const std::string& line, char separator) {
   std::vector<std::string> parts;
@@ -221,7 +213,7 @@ TEST_CASE("a stopped pipeline goes on where it was") {
   const Result rest = train("pipeline", out, longer);
   succeeds(rest);
   CHECK_MESSAGE(has(rest.err, "decoder: done"), rest.err);
-  CHECK_MESSAGE(has(rest.err, "fm: going on from"), rest.err);
+  CHECK_MESSAGE(has(rest.err, "fm: resuming from"), rest.err);
   CHECK(fs::exists(out / "report.html"));
 }
 
@@ -439,88 +431,4 @@ TEST_CASE("a recipe with weights of its own: stages of decoder, statistics and t
   save_safetensors(folder / "of_512.safetensors", {{"var", Tensor::ones({8, 32, 32})}});
   refused(train("cmt", out, given + Arguments{"--stats-file", (folder / "of_512.safetensors").string(), "-q"}), exit_code::unreadable,
           "of_512.safetensors: statistics of latents [8, 32, 32], this recipe's are");
-}
-
-TEST_CASE("what is wrong with the command or the config: one line and exit code 2") {
-  TempFolder folder;
-  write_atomically(folder / "file", "in the way");
-  write_atomically(folder / "typo.toml", "[fm.loop]\nstpes = 3\n");
-  const auto fails = [&](const std::string& stage, const Arguments& more, const std::string& message) {
-    refused(train(stage, folder / "run", more + Arguments{"-q"}), exit_code::usage, message);
-  };
-  fails("fm", {"--deterministic"}, "--deterministic was removed: results are the same bits at every run");
-  fails("fm", {"--no-deterministic"}, "--no-deterministic was removed");
-  fails("fm", {"--set", "deterministic=false"}, "--set: deterministic was removed");
-  write_atomically(folder / "old.toml", "deterministic = false\n" + read_file(config_file));
-  const auto with_config = [&](const std::string& stage, const char* config, const Arguments& more) {
-    return run_program_file(own_folder().parent_path() / "apps" / "flowmap_train",
-                            Arguments{stage, "--config", (folder / config).string(), "--threads", "1"} + more);
-  };
-  refused(with_config("fm", "typo.toml", {"--out", (folder / "run").string()}), exit_code::usage, "did you mean 'fm.loop.steps'?");
-  refused(with_config("fm", "old.toml", {"--out", (folder / "run").string()}), exit_code::usage, "old.toml:1: deterministic was removed");
-  write_atomically(folder / "old.toml", "deterministic = true\n" + read_file(config_file));       // did nothing, does nothing
-  succeeds(with_config("judge", "old.toml", {"--out", (folder / "old").string(), "--steps", "2"}));
-  if (cuda_device_count() == 0) fails("fm", {"--device", "cuda"}, "--device cuda: no CUDA device");
-  fails("judge", {"--image-size", "28"}, "image_size 28");
-  fails("judge", {"--data", "shapse"}, "unknown data set 'shapse'");
-  fails("fm", {"--rae.encoder.patch-size", "3"}, "patch_size 3 does not divide image_size 8");
-  fails("fm", {"--rae.encoder.patch-size", "0"}, "rae.encoder.patch_size = 0 is out of range (1 to 4096, divides image_size)");
-  fails("judge", {"--classes", "1"}, "change that or --data");
-  fails("mft", {"--steps", "0"}, "mft.loop.steps is 0");
-  fails("judge", {"--data", "shapes?size=16,count=20"}, "the config says image_size 8: change that or --data");
-  fails("fm", {"--dit.heads", "0"}, "dit.heads = 0 is out of range (1 to 1024, divides width)");
-  fails("fm", {"--dit.heads", "3"}, "config: dit.heads = 3 does not divide dit.width = 16");
-  for (const char* stage : {"judge", "fm", "pipeline"}) {
-    CAPTURE(stage);
-    refused(train(stage, folder / "file", {"-q"}), exit_code::usage, "file");
-    refused(train(stage, folder / "file/run", {"-q"}), exit_code::usage, "file");
-  }
-  CHECK(!fs::exists(folder / "run/fm"));
-  copy_stages(folder / "velocity", {"encoder", "decoder", "fm", "cmt"});
-  refused(train("mfd", folder / "velocity", {"--velocity", "teahcer", "-q"}), exit_code::usage, "velocity 'teahcer'");
-  refused(run("flowmap_sample", folder / "velocity", {"--class", "10", "-q"}), exit_code::usage, "0 to 9");
-  refused(run("flowmap_sample", folder / "velocity", {"--stage", "mft", "--grid=", "--npz=", "-q"}), exit_code::unreadable, "mft");
-}
-
-TEST_CASE("unreadable data and weights: one line that names them, exit code 3") {
-  TempFolder folder;
-  const fs::path out = folder / "run", pictures = folder / "pictures";
-  refused(train("judge", out, {"--data", "folder:" + (folder / "none").string() + "?size=8,channels=1", "-q"}), exit_code::unreadable,
-          "none");
-  fs::create_directories(pictures / "train/a");
-  fs::create_directories(pictures / "test/a");
-  fs::create_symlink(folder / "gone.png", pictures / "train/a/lost.png");
-  write_atomically(pictures / "train/a/broken.png", "\x89PNG\r\n\x1a\n and no more");
-  const Result lost = train("judge", out, {"--data", "folder:" + pictures.string() + "?size=8,channels=1", "-q"});
-  CHECK(lost.code == exit_code::unreadable);
-  for (const char* name : {"lost.png", "broken.png"}) CHECK_MESSAGE(has(lost.err, name), lost.err);
-
-  refused(train("fm", out, {"-q"}), exit_code::unreadable,
-          "encoder.safetensors: run `flowmap_train encoder`");  // the stages before were not run
-  copy_stages(out, {"encoder", "decoder", "fm"});
-  const fs::path weights = out / "encoder/encoder.safetensors";
-  const std::string bytes = read_file(weights);
-  const auto before = contents(out / "fm");
-  write_atomically(weights, bytes.substr(0, bytes.size() / 2));
-  refused(train("fm", out, {"--steps", "40", "-q"}), exit_code::unreadable, "encoder.safetensors");
-  write_atomically(weights, bytes);
-  refused(train("fm", out, {"--steps", "40", "--dit.width", "32", "-q"}), exit_code::unreadable, "the run was made with another config");
-  for (const auto& entry : before) {
-    const std::string& name = entry.first;
-    if (name.starts_with("checkpoints")) CHECK_MESSAGE(read_file(out / "fm" / name) == entry.second, name);
-  }
-  succeeds(train("fm", out, {"--steps", "26"}));
-}
-
-TEST_CASE("a loss that is not finite ends with 4 and leaves the last checkpoint") {
-  TempFolder folder;
-  const fs::path out = folder / "run";
-  copy_stages(out, {"encoder", "decoder", "fm"});
-  const auto before = contents(out / "fm/checkpoints");
-  refused(train("fm", out, {"--steps", "36", "--lr", "1e30", "-q"}), exit_code::diverged, "last checkpoint is intact");
-  CHECK(contents(out / "fm/checkpoints") == before);
-  CHECK(has(read_file(out / "fm/run.json"), "\"exit_code\": 4"));
-  const Result on = train("fm", out, {"--steps", "26"});
-  succeeds(on);
-  CHECK_MESSAGE(has(on.err, "going on from"), on.err);
 }

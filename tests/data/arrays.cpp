@@ -12,24 +12,16 @@
 #include "tensor/error.h"
 #include "tensor/io/atomic_file.h"
 #include "tensor/io/npy.h"
+#include "tests/support/error_of.h"
 #include "tests/support/temp_folder.h"
 #include "tests/support/text.h"
 
 using namespace fm;
+using fm::test::error_of;
 using fm::test::has;
 namespace fs = std::filesystem;
 
 namespace {
-
-template <class F>
-std::string error_of(const F& f) {
-  try {
-    f();
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "no error";
-}
 
 std::string golden(const char* name) { return "arrays:" + (fs::path(FM_TESTS_FOLDER) / "golden/data" / name).string(); }
 

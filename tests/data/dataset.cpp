@@ -15,24 +15,16 @@
 #include "data/source.h"
 #include "tensor/error.h"
 #include "tensor/io/atomic_file.h"
+#include "tests/support/error_of.h"
 #include "tests/support/temp_folder.h"
 #include "tests/support/text.h"
 
 using namespace fm;
+using fm::test::error_of;
 using fm::test::has;
 namespace fs = std::filesystem;
 
 namespace {
-
-template <class F>
-std::string error_of(const F& f) {
-  try {
-    f();
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "no error";
-}
 
 void write_gzip(const fs::path& path, const std::vector<std::uint8_t>& bytes) {
   gzFile file = gzopen(path.c_str(), "wb");

@@ -9,6 +9,7 @@
 #include "data/png.h"
 #include "data/zip_pictures.h"
 #include "tensor/error.h"
+#include "tests/support/error_of.h"
 #include "tests/support/temp_folder.h"
 #include "tests/support/text.h"
 #include "tests/support/zip_bytes.h"
@@ -18,16 +19,6 @@ using namespace fm::test;
 namespace fs = std::filesystem;
 
 namespace {
-
-template <class F>
-std::string error_of(const F& f) {
-  try {
-    f();
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "no error";
-}
 
 std::string png(int value) {
   const std::vector<std::uint8_t> bytes = encode_png(blank_image(4, 4, 1, std::uint8_t(value)));

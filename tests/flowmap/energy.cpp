@@ -12,7 +12,7 @@
 #include "tensor/error.h"
 #include "tensor/ops/elementwise.h"
 #include "tensor/random/fill.h"
-#include "tensor/random/name_hash.h"
+#include "tests/support/golden.h"
 #include "tests/support/near.h"
 
 using namespace fm;
@@ -22,18 +22,9 @@ using test::near_zero;
 
 namespace {
 
-// As in energy.py: number i of a name in [-1, 1).
-double draw(const std::string& key, std::int64_t i) {
-  std::uint64_t z = name_hash(key) + (static_cast<std::uint64_t>(i) + 1) * 0x9E3779B97F4A7C15u;
-  z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
-  z = (z ^ z >> 27) * 0x94D049BB133111EBu;
-  z ^= z >> 31;
-  return 2 * (static_cast<double>(z >> 40) / 0x1p24) - 1;
-}
-
 Tensor points(const std::string& key, std::int64_t n, std::int64_t d, double shift, double spread) {
   std::vector<float> values;
-  for (std::int64_t i = 0; i < n * d; ++i) values.push_back(static_cast<float>(shift + spread * draw(key, i)));
+  for (std::int64_t i = 0; i < n * d; ++i) values.push_back(static_cast<float>(shift + spread * test::named_number(key, i)));
   return Tensor::from(values, {n, d});
 }
 

@@ -15,7 +15,7 @@
 #include "tensor/ops/matmul.h"
 #include "tensor/ops/reduce.h"
 #include "tensor/random/fill.h"
-#include "tensor/random/name_hash.h"
+#include "tests/support/golden.h"
 #include "tests/support/near.h"
 
 using namespace fm;
@@ -24,21 +24,12 @@ using test::near_zero;
 
 namespace {
 
-// As in frechet.py: number i of a name in [-1, 1).
-double draw(const std::string& key, std::int64_t i) {
-  std::uint64_t z = name_hash(key) + (static_cast<std::uint64_t>(i) + 1) * 0x9E3779B97F4A7C15u;
-  z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
-  z = (z ^ z >> 27) * 0x94D049BB133111EBu;
-  z ^= z >> 31;
-  return 2 * (static_cast<double>(z >> 40) / 0x1p24) - 1;
-}
-
 Tensor table(const std::string& key, std::int64_t n, std::int64_t d, double mix, double shift, double spread) {
   std::vector<float> values;
   for (std::int64_t i = 0; i < n; ++i) {
     double x = 0;
     for (std::int64_t j = 0; j < d; ++j) {
-      x = draw(key, i * d + j) + mix * x;
+      x = test::named_number(key, i * d + j) + mix * x;
       values.push_back(static_cast<float>(shift + spread * x));
     }
   }
@@ -51,7 +42,7 @@ Tensor y_table(std::int64_t n, std::int64_t d = 16) { return table("frechet.y", 
 Tensor whole(const std::string& key, std::int64_t n, std::int64_t d, double low, double high, double offset) {
   std::vector<float> values;
   for (std::int64_t i = 0; i < n * d; ++i)
-    values.push_back(static_cast<float>(offset + std::floor((draw(key, i) + 1) / 2 * (high - low)) + low));
+    values.push_back(static_cast<float>(offset + std::floor((test::named_number(key, i) + 1) / 2 * (high - low)) + low));
   return Tensor::from(values, {n, d});
 }
 
@@ -71,17 +62,7 @@ Tensor dead(const Tensor& x) {
 }
 
 const std::vector<double>& golden(const std::string& name) {
-  static const auto all = [] {
-    std::map<std::string, std::vector<double>> found;
-    std::ifstream in(FM_TESTS_FOLDER "/golden/frechet.txt");
-    for (std::string line; std::getline(in, line);) {
-      std::istringstream words(line);
-      std::string key;
-      words >> key;
-      for (double v; words >> v;) found[key].push_back(v);
-    }
-    return found;
-  }();
+  static const auto all = test::golden_rows(FM_TESTS_FOLDER "/golden/frechet.txt");
   return all.at(name);
 }
 

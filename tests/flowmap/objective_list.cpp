@@ -1,5 +1,5 @@
-// Every objective of the list, by the one interface that trainings use: no residual where the network is the closed-form flow map, the gradient of
-// a batch is the mean of its parts', what is drawn is all that a step needs, and schedules move.
+// Every objective of the list, by the one interface that trainings use: no residual where the network is the closed-form flow map; the gradient of
+// a batch is the mean over its parts; the loss needs no more than the drawn tensors; schedules change their numbers.
 #include "flowmap/objective/list.h"
 
 #include <algorithm>

@@ -16,6 +16,7 @@
 #include "tensor/collectives/threads.h"
 #include "tensor/io/atomic_file.h"
 #include "tensor/random/fill.h"
+#include "tests/support/error_of.h"
 #include "tests/support/near.h"
 #include "tests/support/temp_folder.h"
 #include "tests/support/text.h"
@@ -101,15 +102,6 @@ struct QuietFiles : RunFiles {
   void message(const std::string&) override {}
 };
 
-template <class E> std::string message(const std::function<void()>& f) {
-  try {
-    f();
-  } catch (const E& e) {
-    return e.what();
-  }
-  return "not thrown";
-}
-
 using Texts = std::vector<std::string>;
 bool any_has(const Texts& texts, const std::string& part) {
   return std::any_of(texts.begin(), texts.end(), [&](const std::string& text) { return has(text, part); });
@@ -146,7 +138,7 @@ TEST_CASE("training: stopped and resumed it ends with the bits of one that was n
   CHECK(end == Texts{"saved 4", "stopped for a test at 4", "end", "stopped 4"});
   CHECK(second.run(c) == Outcome::finished);
   CHECK(c.heard[1] == "started 4");
-  CHECK(any_has(c.said, "double: going on from"));
+  CHECK(any_has(c.said, "double: resuming from"));
   REQUIRE(second.parts.size() == 4);
   CHECK(second.parts[0].step == 4);
   CHECK(second.parts[0].total == 8);
@@ -175,15 +167,15 @@ TEST_CASE("training: errors name the options as the program calls them") {
   t.run(r);
   Training never(folder.path()), nowhere(folder.path()), other(folder.path());
   never.options.resume = "never";
-  CHECK(has(message<ConfigError>([&] { never.run(r); }), "TrainOptions::resume never: "));
-  CHECK(has(message<ConfigError>([&] { never.run(r); }), "; use another TrainOptions::out"));
+  CHECK(has(error_of<ConfigError>([&] { never.run(r); }), "TrainOptions::resume never: "));
+  CHECK(has(error_of<ConfigError>([&] { never.run(r); }), "; use another TrainOptions::out"));
   never.options.names = {.out = "--out", .resume = "--resume", .fresh = "--fresh"};
-  CHECK(has(message<ConfigError>([&] { never.run(r); }), "--resume never: "));
-  CHECK(has(message<ConfigError>([&] { never.run(r); }), "; --fresh moves them aside"));
+  CHECK(has(error_of<ConfigError>([&] { never.run(r); }), "--resume never: "));
+  CHECK(has(error_of<ConfigError>([&] { never.run(r); }), "; --fresh moves them aside"));
   nowhere.options.resume = (folder / "nowhere").string();
-  CHECK(has(message<FileError>([&] { nowhere.run(r); }), "no checkpoint there"));
+  CHECK(has(error_of<FileError>([&] { nowhere.run(r); }), "no checkpoint there"));
   other.stage.made_from = {{"teacher", "5678"}};
-  CHECK(has(message<ConfigError>([&] { other.run(r); }), "was made from another teacher (checksum 1234, now 5678); train it again with another TrainOptions::out"));
+  CHECK(has(error_of<ConfigError>([&] { other.run(r); }), "was made from another teacher (checksum 1234, now 5678); train it again with another TrainOptions::out"));
 }
 
 TEST_CASE("training: a loss that is not finite ends it with advice, and the checkpoint before it stays") {
@@ -195,7 +187,7 @@ TEST_CASE("training: a loss that is not finite ends it with advice, and the chec
     return out;
   };
   Recorder r;
-  const std::string text = message<DivergedError>([&] { t.run(r); });
+  const std::string text = error_of<DivergedError>([&] { t.run(r); });
   CHECK_MESSAGE(has(text, "double: the loss is nan at step 5; the last checkpoint is intact: "), text);
   CHECK(r.heard.back() == "failed: double: the loss is nan at step 5 at 4");
   CHECK(newest_step(t.options.checkpoints(t.stage)) == 3);
@@ -236,7 +228,7 @@ TEST_CASE("training: ranks with another seed or config are refused by name") {
     Training t(folder / "run");
     t.loop.batch += ranks.rank();
     t.stage.fields = list_fields(t.loop);
-    texts[static_cast<std::size_t>(ranks.rank())] = message<ConfigError>([&] { t.run_on(ranks, r); });
+    texts[static_cast<std::size_t>(ranks.rank())] = error_of<ConfigError>([&] { t.run_on(ranks, r); });
   });
   for (const std::string& text : texts) CHECK_MESSAGE(has(text, "rank 1 was not started as rank 0 was: batch was 6, is 7"), text);
 }
@@ -257,7 +249,7 @@ TEST_CASE("run files: metrics, report and config beside the checkpoints; a secon
     CHECK(has(read_file(run / "config.toml"), "batch = 6"));
     CHECK(fs::exists(run / "samples" / "step-00000008.png"));
     QuietFiles second;
-    CHECK(has(message<ConfigError>([&] { t.run(second); }), "another process is writing to this run"));
+    CHECK(has(error_of<ConfigError>([&] { t.run(second); }), "another process is writing to this run"));
   }
   fs::remove(run / "report.html");
   Training again(folder.path());
@@ -292,21 +284,16 @@ TEST_CASE("a drawn step lists all its tensors, and another form where other work
   const Batch batch{random_normal_rows(samples, {3}, {1, 1}), Tensor::zeros({8}, DType::i64), Draws{1, 0, samples}};
   PairConfig pairs;
   pairs.exact_share = true;
-  PathBatch p = draw_path_batch(batch, pairs, {});
-  const AnyDrawn any = any_drawn(p);
-  CHECK(any.form == p.off_diagonal);
-  const std::vector<Tensor> all{p.z0, p.eps, p.z, p.s, p.t, p.y};
+  const Drawn drawn{draw_path_batch(batch, pairs, {}), {{"split", Tensor::zeros({8})}}};
+  const AnyDrawn any = any_drawn(drawn);
+  const PathBatch& p = drawn.p;
+  const std::vector<Tensor> all{p.z0, p.eps, p.z, p.s, p.t, p.y, drawn["split"]};
   REQUIRE(any.tensors.size() == all.size());
   for (std::size_t i = 0; i < all.size(); ++i) {
     CHECK(any.tensors[i]->shape() == all[i].shape());
     CHECK(any.tensors[i]->raw() == all[i].raw());
   }
   pairs.diagonal_share = 0;
-  CHECK(any_drawn(draw_path_batch(batch, pairs, {})).form != any.form);
-
-  const CmtBatch jumps{p.z, p.eps, p.s, p.t, p.y};
-  const AnyDrawn drawn = any_drawn(jumps);
-  CHECK(drawn.tensors.size() == 5);
-  CHECK(drawn.tensors[1]->raw() == p.eps.raw());
-  CHECK(static_cast<const CmtBatch*>(drawn.value.get())->t.raw() == p.t.raw());
+  CHECK(any_drawn(Drawn{draw_path_batch(batch, pairs, {}), {}}).form != any.form);
+  CHECK(any_drawn(Drawn{p, {}, 1}).form != any.form);
 }

@@ -13,6 +13,7 @@
 #include "nn/optim/adamw.h"
 #include "tensor/error.h"
 #include "tests/support/model_check.h"
+#include "tests/support/golden.h"
 #include "tests/support/near.h"
 
 using namespace fm;
@@ -45,17 +46,7 @@ const Tensor& t() { static const Tensor value = Tensor::from<double>({0.8, 0.3, 
 const Tensor& y() { static const Tensor value = Tensor::from<std::int64_t>({2, 5, 0, 4}, {4}); return value; }
 
 Tensor golden(const std::string& name, const Shape& shape) {
-  static const auto all = [] {
-    std::map<std::string, std::vector<double>> found;
-    std::ifstream in(FM_TESTS_FOLDER "/golden/flow_mlp.txt");
-    for (std::string line; std::getline(in, line);) {
-      std::istringstream words(line);
-      std::string key;
-      words >> key;
-      for (double v; words >> v;) found[key].push_back(v);
-    }
-    return found;
-  }();
+  static const auto all = golden_rows(FM_TESTS_FOLDER "/golden/flow_mlp.txt");
   return Tensor::from(all.at(name), shape);
 }
 

@@ -10,10 +10,12 @@
 #include "nn/optim/schedule.h"
 #include "tensor/error.h"
 #include "tensor/kernels/cpu/optimizer.h"
+#include "tests/support/error_of.h"
 #include "tests/support/kernel_check.h"
 #include "tests/support/near.h"
 
 using namespace fm;
+using fm::test::error_of;
 using fm::test::near;
 using test::random_array;
 
@@ -22,15 +24,6 @@ namespace {
 std::int64_t length(const std::vector<double>& v) { return static_cast<std::int64_t>(v.size()); }
 Tensor make(const std::vector<double>& v, DType dtype) { return Tensor::from(v, {length(v)}).to(dtype); }
 std::vector<double> read(const Parameter& p) { return p.value.to_vector<double>(); }
-
-template <class E> std::string message(const std::function<void()>& f) {
-  try {
-    f();
-  } catch (const E& e) {
-    return e.what();
-  }
-  return "not thrown";
-}
 
 // One parameter by the book, in double.
 struct Naive {
@@ -176,7 +169,7 @@ TEST_CASE("not finite: a named error, nothing changed") {
   if (default_device().is_cuda()) {                  // there whoever reads the norm finds it out
     CHECK(std::isnan(optimizer.step(make_gradients(model, a, b), {.lr = 1}).gradient_norm.value()));
   } else {
-    const std::string what = message<DivergedError>([&] { optimizer.step(make_gradients(model, a, b), {.lr = 1}); });
+    const std::string what = error_of<DivergedError>([&] { optimizer.step(make_gradients(model, a, b), {.lr = 1}); });
     CHECK(what.find("update 1: the gradient of b is not finite") != std::string::npos);
     CHECK(optimizer.updates() == 0);
     CHECK(optimizer.state().size() == 1);
@@ -214,25 +207,25 @@ TEST_CASE("saving and restoring the state goes on bit for bit") {
   wrong[1].second = Tensor::zeros({3});
   wrong.erase(wrong.begin() + 5);
   wrong.emplace_back("m.other", Tensor::zeros({1}));
-  const std::string what = message<FileError>([&] { other.load_state(wrong); });
+  const std::string what = error_of<FileError>([&] { other.load_state(wrong); });
   CHECK(what.find("m.a is f32 [3] instead of f32 [1037], v.b is missing, m.other is unknown") != std::string::npos);
 }
 
 TEST_CASE("wrong use is refused by name") {
   Model model = make_model(DType::f32), same = model, other = make_model(DType::f32, 7);
   AdamW optimizer(named_parameters(model));
-  CHECK(message<Error>([&] { optimizer.add_average(named_parameters(same), 0.9); }).find("clone()") != std::string::npos);
+  CHECK(error_of<Error>([&] { optimizer.add_average(named_parameters(same), 0.9); }).find("clone()") != std::string::npos);
   CHECK_THROWS_AS(optimizer.add_average(named_parameters(other), 0.9), ShapeError);
   CHECK_THROWS_AS(optimizer.add_average({}, 0.9), ShapeError);
   CHECK_THROWS_AS(optimizer.step(make_gradients(model, {1, 2}, {}), {.lr = 1}), ShapeError);
   CHECK_THROWS_AS(AdamW(named_parameters(model), {.beta1 = 1}), ConfigError);
   // Gradients of a copy: its parameters have addresses of their own.
-  const std::string lost = message<Error>([&] { optimizer.step(make_gradients(same, random_array(1037, 1), {}), {.lr = 1}); });
+  const std::string lost = error_of<Error>([&] { optimizer.step(make_gradients(same, random_array(1037, 1), {}), {.lr = 1}); });
   CHECK(lost.find("none of the 3 parameters (a, ...) has a gradient") != std::string::npos);
   CHECK(optimizer.updates() == 0);
   Parameter half{Tensor::zeros({2}, DType::bf16)};
-  CHECK(message<DTypeError>([&] { AdamW({{"half", &half}}); }).find("half is bf16") != std::string::npos);
-  CHECK(message<Error>([&] { AdamW({{"x", &model.a}, {"x", &model.b}}); }).find("two parameters are named x") != std::string::npos);
+  CHECK(error_of<DTypeError>([&] { AdamW({{"half", &half}}); }).find("half is bf16") != std::string::npos);
+  CHECK(error_of<Error>([&] { AdamW({{"x", &model.a}, {"x", &model.b}}); }).find("two parameters are named x") != std::string::npos);
 }
 
 TEST_CASE("numbers of a step that are out of range are refused, with nothing changed") {
@@ -242,9 +235,9 @@ TEST_CASE("numbers of a step that are out of range are refused, with nothing cha
   const Gradients g = make_gradients(model, random_array(1037, 1), random_array(33, 1));
   for (const double bad : {double(NAN), HUGE_VAL, -HUGE_VAL, -1e-3}) {
     CAPTURE(bad);
-    CHECK(message<ConfigError>([&] { optimizer.step(g, {.lr = bad}); }).starts_with("AdamW: learning rate "));
-    CHECK(message<ConfigError>([&] { optimizer.repeat({.lr = bad}); }).starts_with("AdamW: learning rate "));
-    CHECK(message<ConfigError>([&] { optimizer.step(g, {.lr = 1e-3, .gradient_scale = bad}); }).starts_with("AdamW: gradient_scale "));
+    CHECK(error_of<ConfigError>([&] { optimizer.step(g, {.lr = bad}); }).starts_with("AdamW: learning rate "));
+    CHECK(error_of<ConfigError>([&] { optimizer.repeat({.lr = bad}); }).starts_with("AdamW: learning rate "));
+    CHECK(error_of<ConfigError>([&] { optimizer.step(g, {.lr = 1e-3, .gradient_scale = bad}); }).starts_with("AdamW: gradient_scale "));
   }
   CHECK_THROWS_AS(optimizer.step(g, {.lr = 1e-3, .gradient_scale = 0}), ConfigError);
   CHECK(optimizer.updates() == 0);
@@ -258,7 +251,7 @@ TEST_CASE("numbers of a step that are out of range are refused, with nothing cha
 TEST_CASE("configurations that are out of range, or would be in f32, are refused") {
   Model model = make_model(DType::f32), wide = make_model(DType::f64), ema = clone(model);
   const auto refused = [&](const AdamWConfig& c, const char* word) {
-    const std::string what = message<ConfigError>([&] { AdamW(named_parameters(model), c); });
+    const std::string what = error_of<ConfigError>([&] { AdamW(named_parameters(model), c); });
     CHECK_MESSAGE(what.find(word) != std::string::npos, what);
   };
   for (const double bad : {double(NAN), HUGE_VAL, -HUGE_VAL, -0.1}) {
@@ -314,7 +307,7 @@ TEST_CASE("unclipped gradients whose squares the second moment cannot hold are a
   if (default_device().is_cuda()) {
     CHECK(std::isinf(double(optimizer.step(g, {.lr = 1}).gradient_norm)));
   } else {
-    const std::string what = message<DivergedError>([&] { optimizer.step(g, {.lr = 1}); });
+    const std::string what = error_of<DivergedError>([&] { optimizer.step(g, {.lr = 1}); });
     CHECK_MESSAGE(what.find("update 1: the gradients are finite, but their norm, 1.15e+20,") == 0, what);
     CHECK(what.find("set clip") != std::string::npos);
     CHECK(optimizer.updates() == 0);
@@ -324,19 +317,19 @@ TEST_CASE("unclipped gradients whose squares the second moment cannot hold are a
   Model wide = make_model(DType::f64);
   AdamW other(named_parameters(wide), {.clip = 1});
   if (!default_device().is_cuda())
-    CHECK(message<DivergedError>([&] { other.step(make_gradients(wide, {}, std::vector<double>(33, 1e200)), {.lr = 1}); }).find("the gradients are finite") !=
+    CHECK(error_of<DivergedError>([&] { other.step(make_gradients(wide, {}, std::vector<double>(33, 1e200)), {.lr = 1}); }).find("the gradients are finite") !=
           std::string::npos);
 }
 
 TEST_CASE("parameters and averages in one place of memory are refused") {
   Model model = make_model(DType::f32), ema = clone(model);
-  CHECK(message<Error>([&] { AdamW({{"x", &model.a}, {"y", &model.a}}); }).find("x and y share memory") != std::string::npos);
+  CHECK(error_of<Error>([&] { AdamW({{"x", &model.a}, {"y", &model.a}}); }).find("x and y share memory") != std::string::npos);
   Parameter part{model.a.value.slice(0, 10, 20)}, rest{model.a.value.slice(0, 20, 1037)};
-  CHECK(message<Error>([&] { AdamW({{"all", &model.a}, {"part", &part}}); }).find("share memory") != std::string::npos);
+  CHECK(error_of<Error>([&] { AdamW({{"all", &model.a}, {"part", &part}}); }).find("share memory") != std::string::npos);
   CHECK_NOTHROW(AdamW({{"part", &part}, {"rest", &rest}}));
   AdamW optimizer(named_parameters(model));
   optimizer.add_average(named_parameters(ema), 0.5);
-  CHECK(message<Error>([&] { optimizer.add_average(named_parameters(ema), 0.9); }).find("share memory") != std::string::npos);
+  CHECK(error_of<Error>([&] { optimizer.add_average(named_parameters(ema), 0.9); }).find("share memory") != std::string::npos);
 }
 
 TEST_CASE("a state with a count below zero is refused") {
@@ -347,7 +340,7 @@ TEST_CASE("a state with a count below zero is refused") {
     NamedTensors state = optimizer.state();
     for (auto& [n, t] : state)
       if (n == name) t = Tensor::scalar(-1, DType::i64, Device{});
-    CHECK(message<FileError>([&] { optimizer.load_state(state); }).find(std::string(name) + " is -1") != std::string::npos);
+    CHECK(error_of<FileError>([&] { optimizer.load_state(state); }).find(std::string(name) + " is -1") != std::string::npos);
   }
 }
 

@@ -1,0 +1,20 @@
+// What an error says, for tests that look at its text.
+#pragma once
+
+#include <string>
+
+#include "tensor/error.h"
+
+namespace fm::test {
+
+// The message of the E that f throws; "no error" where it throws none. Other exceptions pass.
+template <class E = Error, class F> std::string error_of(const F& f) {
+  try {
+    f();
+  } catch (const E& e) {
+    return e.what();
+  }
+  return "no error";
+}
+
+}  // namespace fm::test
