@@ -59,6 +59,8 @@ TEST_CASE("the toy's flow map makes points in one call that its teacher needs fi
   };
   CHECK_FALSE(asked_again({}));
   CHECK(asked_again({"--evaluate.samples", "400"}));       // another question is no old answer
+  CHECK(asked_again({"--evaluate.samples", "400", "--seed", "9"}));
+  CHECK(read_scores(out / "scores.csv").back().seed == 9);
 
   const Result pictures = run("flowmap_sample", {"--out", out.string(), "--count", "4", "--grid", (folder / "x.png").string()});
   CHECK(pictures.code == exit_code::usage);

@@ -128,6 +128,24 @@ TEST_CASE("a loss is a function of what was drawn: computed twice it is the same
   }
 }
 
+TEST_CASE("every eighth sample of Shortcut has a jump, whatever batch it comes in; a small batch has some too") {
+  const ShortcutConfig config{.bootstrap_share = 0.125, .labels = {0, 4}};
+  const auto jumps = [&](std::int64_t rows, std::uint32_t step) { return draw_dyadic_jumps(gaussian_batch(rows, DType::f64, step), config); };
+  std::int64_t of_four = 0;
+  for (std::uint32_t step = 0; step < 16; ++step) {
+    CHECK(jumps(64, step).off_diagonal == 8);
+    const PathBatch whole = jumps(16, step), part = jumps(8, step);
+    REQUIRE(part.off_diagonal == 1);
+    const auto has_sample = [&](std::int64_t sample) {
+      const auto& all = whole.draws.samples;
+      return std::find(all.begin(), all.begin() + whole.off_diagonal, sample) != all.begin() + whole.off_diagonal;
+    };
+    CHECK(has_sample(part.draws.samples[0]));
+    of_four += jumps(4, step).off_diagonal;
+  }
+  CHECK(of_four == 8);                                         // 16 steps of 4 rows
+}
+
 TEST_CASE("schedules: the ends, the middle, shares and steps, and what makes no sense") {
   const Ramp sigmoid("sigmoid", 1, 0);
   CHECK(sigmoid.at({0, 100}) == 1);
