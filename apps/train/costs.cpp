@@ -71,7 +71,10 @@ FlowWork work_of(const MfStage& stage) {
 FlowWork work_of(const MapStage& stage) {
   if (stage.objective.name == CmtConfig::name) return work_of(std::get<CmtConfig>(stage.objective.entries));
   const Needs needs = stage.objective.chosen("map.objective").needs;
-  return {.tangent = needs.evaluations - 3, .teacher = needs.teacher || teacher_share(stage.velocity) > 0 ? 1.0 : 0.0};
+  return {.tangent = needs.evaluations - 3,
+          .teacher = needs.teacher || teacher_share(stage.velocity) > 0 ? 1.0 : 0.0,
+          .taped_tangent = needs.taped_tangent,
+          .target = needs.target_decay >= 0};
 }
 
 const LoopConfig& stage_loop(const Recipe& r, const std::string& name) {
@@ -108,10 +111,11 @@ StageCost stage_cost(const Recipe& r, const std::string& name, int ranks, bool s
   c.weights = f32 * own.all;
   c.gradients = f32 * own.trained * std::min<std::int64_t>(c.parts, ranks > 1 ? 3 : 2);
   c.optimiser = 2 * f32 * kept.trained;
-  c.average = f32 * kept.all;
+  c.average = f32 * (kept.all + (work.target ? own.all : 0));
   c.teacher_weights = f32 * c.teacher;
   if (!r.is_identity()) c.autoencoder = f32 * (parameter_count(VitEncoder(r.rae.encoder)) + parameter_count(RaeDecoder(r.rae.decoder)));
   add_activations(c, model, parts.front().count * work.rows);
+  if (work.taped_tangent) c.activations_kept *= 2, c.activations_recomputed *= 2;
   c.activations = model.recompute ? c.activations_recomputed : c.activations_kept;
   return c;
 }

@@ -183,6 +183,23 @@ TEST_CASE("what a step costs is counted from the config alone") {
   CHECK(memory_stats().peak - before < std::size_t{32} << 20);
 }
 
+TEST_CASE("what an objective needs beside the network is in the memory of its step") {
+  Recipe r;
+  r.take_sizes(28, 1, 10);
+  r.rae.encoder.patch_size = 7;
+  r.map.loop.steps = 10;
+  r.resolve();
+  const auto cost = [&](const char* objective) {
+    r.map.objective.name = objective;
+    return stage_cost(r, "map");
+  };
+  const StageCost plain = cost("mean_flow"), taped = cost("lsd"), average = cost("shortcut");
+  CHECK(taped.activations == 2 * plain.activations);            // gradients pass through its derivative
+  CHECK(taped.average == plain.average);
+  CHECK(average.average == plain.average + plain.weights);      // the network that makes the half jumps
+  CHECK(average.activations == plain.activations);
+}
+
 TEST_CASE("the table of stages holds together with the config") {
   Recipe r = recipe_of(256);
   const std::vector<Field> fields = list_fields(r);
