@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "apps/train/networks.h"
@@ -115,7 +116,7 @@ StageCost stage_cost(const Recipe& r, const std::string& name, int ranks, bool s
   c.teacher_weights = f32 * c.teacher;
   if (!r.is_identity()) c.autoencoder = f32 * (parameter_count(VitEncoder(r.rae.encoder)) + parameter_count(RaeDecoder(r.rae.decoder)));
   add_activations(c, model, parts.front().count * work.rows);
-  if (work.taped_tangent) c.activations_kept *= 2, c.activations_recomputed *= 2;
+  for (std::int64_t* bytes : {&c.activations_kept, &c.activations_recomputed}) *bytes += std::llround(work.taped_tangent * static_cast<double>(*bytes));
   c.activations = model.recompute ? c.activations_recomputed : c.activations_kept;
   return c;
 }

@@ -24,7 +24,7 @@ struct FlowWork {
   std::int64_t rows = 1;       // rows that the trained network gets
   double tangent = 0;          // passes for the derivative, in passes over those rows
   double teacher = 0;          // passes of the teacher over one row, without guidance
-  bool taped_tangent = false;  // gradients pass through the derivative: the tape keeps about twice as much
+  double taped_tangent = 0;    // share of rows through whose derivative gradients pass: the tape keeps as much again of them
   bool target = false;         // targets come from an average of the weights, of its own
 };
 

@@ -25,7 +25,7 @@ struct Needs {
   bool data = true;                      // samples; false: labels and noise are enough (CMT learns from the teacher's trajectories)
   bool teacher = false;                  // a frozen velocity
   double target_decay = -1;              // decay of the average of the weights that targets come from; below 0: the network itself
-  bool taped_tangent = false;            // gradients pass through a derivative: the memory of about two passes
+  double taped_tangent = 0;              // share of rows through whose derivative gradients pass: the tape keeps as much again of them
   double evaluations = 3;                // of the network a row, a backward pass counting 2: what "equal work" is measured in
 };
 

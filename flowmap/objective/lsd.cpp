@@ -50,7 +50,7 @@ ObjectiveLoss lsd(const FlowMapNet& net, const VelocityNet& v, const Batch& batc
 
 // A taped tangent is differentiated as its value is: 3 in place of 1.
 Needs LsdConfig::needs() const {
-  return {.teacher = end_velocity == "teacher", .taped_tangent = through_derivative,
+  return {.teacher = end_velocity == "teacher", .taped_tangent = through_derivative ? 1 - pairs.diagonal_share : 0,
           .evaluations = 3 + (1 - pairs.diagonal_share) * (through_derivative ? 4 : 2)};
 }
 Drawn LsdConfig::draw(const Batch& batch, const Nets&, const TrainingStep&) const { return {draw_path_batch(batch, pairs, labels), {}}; }

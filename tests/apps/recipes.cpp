@@ -194,7 +194,7 @@ TEST_CASE("what an objective needs beside the network is in the memory of its st
     return stage_cost(r, "map");
   };
   const StageCost plain = cost("mean_flow"), taped = cost("lsd"), average = cost("shortcut");
-  CHECK(taped.activations == 2 * plain.activations);            // gradients pass through its derivative
+  CHECK(near(static_cast<double>(taped.activations), 1.25 * static_cast<double>(plain.activations), 1e-6));    // a quarter of the rows has a taped derivative
   CHECK(taped.average == plain.average);
   CHECK(average.average == plain.average + plain.weights);      // the network that makes the half jumps
   CHECK(average.activations == plain.activations);
