@@ -12,14 +12,6 @@ using namespace fm;
 using namespace fm::test;
 namespace {
 
-// Path and bytes of every file below `folder`.
-std::map<std::string, std::string> contents(const fs::path& folder) {
-  std::map<std::string, std::string> files;
-  for (const auto& entry : fs::recursive_directory_iterator(folder))
-    if (entry.is_regular_file()) files[fs::relative(entry.path(), folder).string()] = read_file(entry.path());
-  return files;
-}
-
 nlohmann::json last_session(const fs::path& stage) { return nlohmann::json::parse(read_file(stage / "run.json"))["sessions"].back(); }
 
 void flip_byte(const fs::path& file) {
