@@ -44,8 +44,9 @@ TEST_CASE("weights of another size and networks of another name are refused") {
 
 TEST_CASE("the cost of a network is that of its parameters and products") {
   const Recipe r = mlp_recipe();
+  const Network net = make_network(r, true, 1);
   std::int64_t values = 0;
-  for (const NamedParameter& p : make_network(r, true, 1).parameters()) values += p.parameter->value.numel();
+  for (const NamedParameter& p : net.parameters()) values += p.parameter->value.numel();
   const NetworkCost cost = network_cost(r, true);
   CHECK(cost.all() == values);
   CHECK(cost.trained() == values);
