@@ -67,13 +67,29 @@ def words(name):
     return set(re.split(r"[/_.]", name)) - {"h", "cpp", "apps", "train", "ops", "rules", "models", "of"}
 
 
+# What includes a folder's files, itself among them (tests/layers.sh): tests of other folders cannot notice a change in it.
+ABOVE = {"autodiff": {"autodiff", "nn", "flowmap"}, "nn": {"nn", "flowmap"}, "flowmap": {"flowmap"}, "data": {"data", "flowmap"}, "apps": set()}
+
+
+def reaches(file, name, source):
+    """The test can call what `file` defines: its folder lies above, or it includes a file of such a folder."""
+    above = ABOVE.get(file.split("/")[0])
+    folder = name.split("/")[0]
+    if above is None or folder not in ("tensor", *ABOVE) or folder == "apps":
+        return True
+    return folder in above or any(f'#include "{f}/' in source for f in above | {file.split("/")[0]})
+
+
 def order(file, tests, seconds, slow_limit, sources):
     """The tests in the order in which they are likely to notice a change of `file`: of the same name, including its header, of the same
-    folder, the rest; within each the quickest first. Slow tests only where they are of the first two kinds or of the folder and short."""
+    folder, the rest of what can reach it; within each the quickest first. Slow tests only where they are of the first two kinds or of the
+    folder and short."""
     stem, header = pathlib.Path(file).stem, str(pathlib.Path(file).with_suffix(".h"))
     ranked = []
     for name, test in tests.items():
         source = sources.get(name, "")
+        if not reaches(file, name, source):
+            continue
         same_folder = name.split("/")[0] == file.split("/")[0]
         if same_folder and (pathlib.Path(name).name == stem or f'"{header}"' in source):
             rank = 0
