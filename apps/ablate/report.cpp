@@ -1,6 +1,7 @@
 #include "apps/ablate/report.h"
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 
 #include "data/report/csv.h"
@@ -30,6 +31,10 @@ constexpr CostColumn cost_columns[] = {{"derivative_error", "du/dt error", "{:.2
 
 double cost_of(const Trial& t, double StepCost::*member) { return t.cost ? (*t.cost).*member : Score::none; }
 
+bool has_number(const Trial& t, std::size_t call, const ScoreColumn& c) {
+  return call < t.scores.size() && std::isfinite(score_number(t.scores[call], c));
+}
+
 std::vector<TrialColumn> measured_columns(const Findings& f) {
   using F = const Findings&;
   using T = const Trial&;
@@ -40,7 +45,8 @@ std::vector<TrialColumn> measured_columns(const Findings& f) {
   out.push_back({{"steps", "steps", "{:.0f}"}, [](F all, T t) { return static_cast<double>(all.variants[t.variant].steps()); }});
   for (std::size_t i = 0; i < f.calls.size(); ++i)
     for (const ScoreColumn& c : score_columns()) {
-      if (!c.measured || std::string_view(c.name) == "psnr") continue;        // of reconstructions, not of flow maps
+      // Scores of reconstructions, and of points where these are pictures, have no numbers here.
+      if (!c.measured || std::none_of(f.trials.begin(), f.trials.end(), [&](const Trial& t) { return has_number(t, i, c); })) continue;
       const std::string calls = fmt::format("{} call{}", f.calls[i], f.calls[i] == 1 ? "" : "s");
       out.push_back({{fmt::format("{}_{}", c.name, f.calls[i]), fmt::format("{}, {}{}", c.title, calls, *c.unit ? fmt::format(" ({})", c.unit) : ""),
                       fmt::format("{{:.{}f}}", c.decimals)},

@@ -178,6 +178,8 @@ TEST_CASE("ablate: every comparison has a full table, and finished trainings are
       for (const char* column : {"seconds_a_step_mean", "peak_mib_mean", "evaluations_a_step_mean", "steps_mean", "frechet_1_mean", "accuracy_2_mean"})
         CHECK_MESSAGE(std::stod("0" + row.at(column)) > 0, column);
       if (name != "random") CHECK(std::stod(row.at("derivative_error_mean")) > 0);
+      for (const char* column : {"psnr_1_mean", "energy_distance_1_mean", "map_error_1_mean"})      // of reconstructions and of points
+        CHECK_MESSAGE(!row.contains(column), column);
     }
     const std::string report = read_file(out / "ablate" / what / "report.html");
     CHECK(has(report, "du/dt error"));
