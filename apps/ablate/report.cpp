@@ -45,8 +45,9 @@ std::vector<TrialColumn> measured_columns(const Findings& f) {
   out.push_back({{"steps", "steps", "{:.0f}"}, [](F all, T t) { return static_cast<double>(all.variants[t.variant].steps()); }});
   for (std::size_t i = 0; i < f.calls.size(); ++i)
     for (const ScoreColumn& c : score_columns()) {
-      // Scores of reconstructions, and of points where these are pictures, have no numbers here.
-      if (!c.measured || std::none_of(f.trials.begin(), f.trials.end(), [&](const Trial& t) { return has_number(t, i, c); })) continue;
+      if (!c.measured || std::string_view(c.name) == "psnr") continue;        // of reconstructions, not of flow maps
+      const bool of_points = !*c.title;
+      if (of_points && std::none_of(f.trials.begin(), f.trials.end(), [&](const Trial& t) { return has_number(t, i, c); })) continue;
       const std::string calls = fmt::format("{} call{}", f.calls[i], f.calls[i] == 1 ? "" : "s");
       out.push_back({{fmt::format("{}_{}", c.name, f.calls[i]), fmt::format("{}, {}{}", c.title, calls, *c.unit ? fmt::format(" ({})", c.unit) : ""),
                       fmt::format("{{:.{}f}}", c.decimals)},
