@@ -1,10 +1,6 @@
 // The README's example of using the library, for install.sh: y = x * x and its derivative in both modes.
 #include <cstdio>
-
-#include "autodiff/jvp.h"
-#include "autodiff/rules/elementwise.h"
-#include "autodiff/rules/linear.h"
-#include "autodiff/tape.h"
+#include <flowmap/flowmap.h>
 
 using namespace fm;
 

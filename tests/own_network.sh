@@ -1,17 +1,18 @@
 #!/bin/sh
-# own_network.sh PROGRAM: docs/examples/own_network.cpp trained in one go, and once more with a kill at step 600 between. Both must leave the same
-# checkpoints and print the same samples, which lie near the circle.
+# own_network.sh PROGRAM [OTHER]: docs/examples/own_network.cpp trained in one go, and once more with a kill at step 600 between. Both must leave the
+# same checkpoints and print the same samples, which lie near the circle. OTHER is the same program built otherwise: it is the one killed and resumed.
 set -eu
+other=${2:-$1}
 root=$(mktemp -d)
 trap 'rm -rf "$root"' EXIT
 fail() { echo "$*"; exit 1; }
 "$1" "$root/whole" >"$root/whole.txt" 2>"$root/log"
 code=0
-"$1" "$root/killed" 600 >"$root/none.txt" 2>>"$root/log" || code=$?
+"$other" "$root/killed" 600 >"$root/none.txt" 2>>"$root/log" || code=$?
 [ "$code" = 137 ] || fail "a process that kills itself at step 600 ended with $code, not 137"
 [ ! -s "$root/none.txt" ] || fail "it printed samples all the same"
 [ -d "$root/killed/circle/checkpoints/step-00000500" ] || fail "no checkpoint of step 500 is left"
-"$1" "$root/killed" >"$root/resumed.txt" 2>"$root/log2"
+"$other" "$root/killed" >"$root/resumed.txt" 2>"$root/log2"
 grep -q 'resuming from .*step-00000500 (step 500)' "$root/log2" || fail "it did not resume from step 500: $(cat "$root/log2")"
 last=circle/checkpoints/step-00001000
 diff -r "$root/whole/$last" "$root/killed/$last" || fail "the checkpoints differ"

@@ -1,15 +1,10 @@
 // Fits a function with the automatic differentiation alone: y = sin(3 x) on [-1, 1] by a small network, whose derivative is then compared with
 // 3 cos(3 x). README.md beside this file explains it.
 //   fit_function [STEPS]
+//   c++ -std=c++20 fit_function.cpp -o fit_function $(pkg-config --cflags --libs flowmap)      (CMake: README.md)
 #include <cstdio>
 #include <cstdlib>
-
-#include "autodiff/jvp.h"
-#include "autodiff/rules/elementwise.h"
-#include "autodiff/rules/linear.h"
-#include "nn/layers/linear.h"
-#include "nn/optim/adamw.h"
-#include "tensor/random/fill.h"
+#include <flowmap/flowmap.h>
 
 using namespace fm;
 

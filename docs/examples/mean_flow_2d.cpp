@@ -1,16 +1,9 @@
 // A MeanFlow in the plane: noise becomes one of eight Gaussians in ONE call of a small network. README.md beside this file explains it.
 //   mean_flow_2d [STEPS]
+//   c++ -std=c++20 mean_flow_2d.cpp -o mean_flow_2d $(pkg-config --cflags --libs flowmap)      (CMake: README.md)
 #include <cstdio>
 #include <cstdlib>
-
-#include "data/points.h"
-#include "flowmap/gaussian.h"
-#include "flowmap/metrics/energy.h"
-#include "flowmap/objective/mean_flow.h"
-#include "flowmap/sampler.h"
-#include "nn/models/flow_mlp.h"
-#include "nn/optim/adamw.h"
-#include "nn/optim/schedule.h"
+#include <flowmap/flowmap.h>
 
 using namespace fm;
 

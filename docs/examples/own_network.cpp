@@ -3,20 +3,12 @@
 //   own_network OUT [STEP]      trains in OUT/circle, or resumes there; then prints samples. With STEP the process kills itself after that step.
 //
 // A training that is killed resumes from its newest checkpoint and ends with the same bits. OUT/circle also gets metrics.csv and report.html.
-//   c++ -std=c++20 own_network.cpp -o own_network $(pkg-config --cflags --libs flowmap)
-#include <fmt/format.h>
-
+//   c++ -std=c++20 own_network.cpp -o own_network $(pkg-config --cflags --libs flowmap)        (CMake: README.md beside this file)
 #include <csignal>
+#include <cstdio>
 #include <cstdlib>
+#include <flowmap/flowmap.h>
 #include <numbers>
-
-#include "autodiff/rules/elementwise.h"
-#include "autodiff/rules/linear.h"
-#include "flowmap/training/run_files.h"
-#include "nn/layers/linear.h"
-#include "nn/training/loop.h"
-#include "tensor/ops/elementwise.h"
-#include "tensor/random/fill.h"
 
 using namespace fm;
 
@@ -33,14 +25,14 @@ struct Net {                             // z (B, 2), t (B, 1) -> velocity (B, 2
   Var operator()(const Tensor& z, const Tensor& t) const { return out(silu(hidden(silu(in(z) + time(t))))); }
 };
 
-struct Points {                          // all that the loss needs of one step
+struct PathPoints {                      // all that the loss needs of one step
   Tensor z, t, velocity;
   template <class F> void each_tensor(F&& f) { f(z), f(t), f(velocity); }
   std::int64_t form() const { return 0; }
 };
 
 // Points on the lines from data to noise. All numbers follow from the samples' own, so a resumed step and a step on two ranks draw the same.
-Points draw(const StepPart& part, std::int64_t batch) {
+PathPoints draw(const StepPart& part, std::int64_t batch) {
   const Samples samples = consecutive(part.step * batch + part.first, part.count);
   const Tensor angle = random_uniform_rows(samples, {1}, {seed, 1}) * (2 * std::numbers::pi);
   const Tensor data = cos(angle - Tensor::from(std::vector<float>{0, std::numbers::pi_v<float> / 2}, {1, 2}));
@@ -57,7 +49,7 @@ Tensor sample(const Net& net, std::int64_t n, int steps = 50) {
 }
 
 int main(int argc, char** argv) {
-  if (argc < 2) return fmt::print(stderr, "own_network OUT [STEP]\n"), 2;
+  if (argc < 2) return std::fprintf(stderr, "own_network OUT [STEP]\n"), 2;
   const std::int64_t kill_at = argc > 2 ? std::atoll(argv[2]) : -1;
   Net net;
   reset_parameters(net, seed);
@@ -66,8 +58,8 @@ int main(int argc, char** argv) {
 
   Stage stage = make_stage("circle", net, &average);
   stage.fields = list_fields(loop);      // into config.toml and the checkpoints
-  stage.set_loss<Points>([&](const StepPart& part) { return draw(part, loop.batch); },
-                         [&](const Points& p) { return StepLoss{mean(square(net(p.z, p.t) - p.velocity)), {}}; });
+  stage.set_loss<PathPoints>([&](const StepPart& part) { return draw(part, loop.batch); },
+                         [&](const PathPoints& p) { return StepLoss{mean(square(net(p.z, p.t) - p.velocity)), {}}; });
   stage.after_step = [&](std::int64_t step) {
     if (step == kill_at) std::raise(SIGKILL);
   };
@@ -76,5 +68,5 @@ int main(int argc, char** argv) {
   train(stage, loop, seed, {.out = argv[1]}, alone, files);
 
   const auto xy = sample(average, 16).to_vector<float>();
-  for (std::size_t i = 0; i < xy.size(); i += 2) fmt::print("{} {}\n", xy[i], xy[i + 1]);
+  for (std::size_t i = 0; i < xy.size(); i += 2) std::printf("%.9g %.9g\n", xy[i], xy[i + 1]);
 }

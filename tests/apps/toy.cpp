@@ -5,6 +5,10 @@
 
 #include "apps/support/program.h"
 #include "apps/train/score_file.h"
+#include "data/points.h"
+#include "flowmap/metrics/energy.h"
+#include "tensor/io/npy.h"
+#include "tensor/random/fill.h"
 #include "tests/support/child.h"
 #include "tests/support/near.h"
 #include "tests/support/text.h"
@@ -19,6 +23,22 @@ const std::string config = FM_TESTS_FOLDER "/../configs/toy.toml";
 
 Result run(const std::string& program, const Arguments& arguments) {
   return run_program_file(own_folder().parent_path() / "apps" / program, arguments);
+}
+
+// docs/examples/one_step.cpp on this run: the samples that it writes are those of the numbers that it prints, which are about the map's score.
+void check_one_step(const fs::path& out) {
+  const fs::path example = own_folder() / "one_step", file = out / "one_step.npy";
+  const Result r = run_program_file(example, {(out / "mfd").string(), file.string()});
+  REQUIRE_MESSAGE(r.code == 0, r.err);
+  const Tensor points = read_npy(file);
+  REQUIRE(points.shape() == Shape{4000, 2});
+  const double energy = energy_distance(points, Points({.name = "8gaussians"}, Split::test).rows(consecutive(0, 4000)));
+  CHECK(energy < 0.03);
+  CHECK_MESSAGE(has(r.out, fmt::format("energy distance {:.4f}\n", energy)), r.out);
+  CHECK_MESSAGE(has(r.out, "mfd/checkpoints/step-00004000/ema.safetensors, step 4000"), r.out);
+  const Result teacher = run_program_file(example, {(out / "fm").string(), file.string()});
+  CHECK(teacher.code == 1);
+  CHECK_MESSAGE(has(teacher.err, "in.weight"), teacher.err);
 }
 
 Score score_of(const fs::path& out, const std::string& name, std::int64_t calls) {
@@ -41,6 +61,7 @@ TEST_CASE("the toy's flow map makes points in one call that its teacher needs fi
   CHECK(score_of(out, "teacher", 1).metric("energy_distance") > 0.5);
   CHECK(score_of(out, "mfd", 1).samples == 4000);
   CHECK(score_of(out, "mfd", 1).data == "points:8gaussians");
+  check_one_step(out);
 
   const std::string report = read_file(out / "report.html");
   for (const char* part : {"mfd, 1 call", "teacher, 50 calls", "<svg", "energy distance"}) CHECK_MESSAGE(has(report, part), part);
