@@ -185,7 +185,8 @@ int ablate(AblateConfig& config, Context& context) {
     if (train(runs.of(f.variants[t.variant]), f.what, f.variants[t.variant], t) == Outcome::stopped) return exit_code::stopped_early;
   Evaluator evaluator(run);
   for (Trial& t : f.trials)
-    if (!t.diverged) t.scores = evaluator.score_student(f.variants[t.variant].name, t.folder, f.calls, {}, t.seed);
+    if (!t.diverged)
+      scored_flow_map(run, f.variants[t.variant].name, t.folder, f.calls, t.seed, [&](const ScoredGenerator& g) { t.scores.push_back(evaluator.score(g)); });
   f.subtitle = fmt::format("run in {}: MeanFlow of {} variants, seeds {}, equal {}, {} samples", run.root().string(), f.variants.size(),
                            fmt::join(all, ", "), config.equal, config.recipe.evaluate.samples);
   publish(folder, f, run.root(), context.log);

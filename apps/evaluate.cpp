@@ -34,11 +34,11 @@ struct EvaluateCommand {
   }
 };
 
-// Samples that are no pictures have no judge: all generators are scored, as at the end of a pipeline.
+// Points of the plane are scored as they are, together.
 int score_points(const EvaluateCommand& command, TrainingRun& run) {
-  if (!command.request().stages.empty() || !command.csv.empty() || !command.features.empty())
-    throw ConfigError("--stage, --csv and --features-out are for pictures; leave them out to score all of " + run.recipe().data);
-  if (!show_points(run)) return exit_code::finished;
+  if (!command.csv.empty() || !command.features.empty())
+    throw ConfigError("--csv and --features-out are for samples that features score; leave them out for points of the plane, " + run.recipe().data);
+  show_points(run, names_to_score(run, command.request().stages));
   run.context().log.info("scores   {}", (run.root() / "scores.csv").string());
   run.context().log.info("report   {}", (run.root() / "report.html").string());
   return exit_code::finished;
@@ -47,7 +47,7 @@ int score_points(const EvaluateCommand& command, TrainingRun& run) {
 int score_run(EvaluateCommand& command, Context& context) {
   TrainingRun run(command.recipe, context);
   run.need_folder();
-  if (run.recipe().is_identity()) return score_points(command, run);
+  if (in_plane(run.recipe())) return score_points(command, run);
   const std::filesystem::path own = run.root() / "scores.csv", csv = command.csv.empty() ? own : std::filesystem::path(command.csv);
   add_scores(csv, {});  // what cannot be read or written is refused now rather than after the evaluation
   bool headed = false;

@@ -47,25 +47,19 @@ bool needs_names(const SampleCommand& c) { return !c.pictures.grid.empty() || (c
 // What the run's decoder and one of its generators make.
 Source open_run(const SampleCommand& c, TrainingRun& run) {
   run.need_folder();
-  run.prepare_stats();
   const bool teacher = c.stage == stage_that_makes(Makes::teacher).scored_as;
-  if (run.recipe().is_identity()) throw ConfigError("flowmap_sample: makes pictures; samples of " + run.recipe().data + " are none (the run's report.html shows them)");
+  if (!space_of(run.recipe()).pictures) throw ConfigError("flowmap_sample: makes pictures; samples of " + run.recipe().data + " are none (the run's report.html shows them)");
   const Network model = teacher ? run.load_teacher() : run.load_student(c.stage == "last" ? run.last_student() : c.stage);
   const DrawConfig draw = c.draw();
   const LatentGenerator generate = teacher ? run.teacher_generator(model.v(), draw.calls + 1, draw.interval, draw.solver)
                                            : flow_map_generator(model.u(), narrow<int>(draw.calls, "calls"));
-  Rae& rae = run.autoencoder();
   Source source;
-  source.latent = {rae.latent_channels(), rae.latent_size(), rae.latent_size()};
+  source.space = run.decoding_space();
   source.classes = run.recipe().classes;
   if (needs_names(c)) source.class_names = run.class_names();
   source.generate = generate;
-  source.decode = [&rae](const Tensor& z) { return rae.decode(z); };
   source.bytes_a_sample = network_cost(run.recipe(), !teacher).activations(1, true).one_block;
-  source.weights = [model, &rae] {
-    return fmt::format("dit {} decoder {} stats {}", checksum(model.state()), checksum(state_dict(rae.decoder)),
-                       checksum({{"var", rae.stats.variance}}));
-  };
+  source.weights = [model, space = source.space] { return fmt::format("dit {} {}", checksum(model.state()), space.decoding()); };
   return source;
 }
 

@@ -1,6 +1,7 @@
 // flowmap_train: one command a stage, and `pipeline` for all of them. What a stage is stands in apps/train/stages.h.
 #include "apps/support/program.h"
 #include "apps/support/ranks.h"
+#include "apps/train/spaces.h"
 #include "apps/train/training_run.h"
 
 using namespace fm;
@@ -37,8 +38,9 @@ void add_command(Program& program, const std::string& name, const char* help, co
                    .examples = {{help, fmt::format("flowmap_train {} {}", name, example)}},
                    .own_config = [name](const std::string& out) { return stored_config(out, name); }};
   program.commands.push_back({std::move(info), [recipe, part] { return with_stage_flags(list_fields(*recipe), part); },
-                              [recipe, part, run](Context& context) {
+                              [recipe, part, stage, run](Context& context) {
                                 TrainingRun training(*recipe, context);
+                                if (stage != nullptr) check_stage(*stage, *recipe);
                                 if (context.launch.dry_run) {
                                   if (context.ranks.first()) training.describe();
                                   training.preflight();

@@ -17,6 +17,8 @@ struct SampleBatch {
   std::vector<EpochRow> rows;  // where each sample stands
   Tensor x;                    // (n, shape of a sample) f32: levels of pictures in [0, 1], values of others as they are
   Tensor labels;               // i64 (n)
+
+  template <class F> void each_tensor(F&& f) { f(x), f(labels); }
 };
 
 struct LoaderOptions {

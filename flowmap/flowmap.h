@@ -31,6 +31,7 @@
 #include "flowmap/objective/list.h"
 #include "flowmap/path.h"
 #include "flowmap/sampler.h"
+#include "flowmap/training/latent_space.h"
 #include "flowmap/training/network.h"
 #include "flowmap/training/run_files.h"
 #include "flowmap/velocity.h"

@@ -149,9 +149,9 @@ class Pictures {
         samples.push_back(c_.first + i);
         labels.push_back(labels_[static_cast<std::size_t>(i)]);
       }
-      const Tensor z = source_.generate(sample_noise(samples, source_.latent, seed_), Tensor::from(labels, {rows}));
+      const Tensor z = source_.generate(sample_noise(samples, source_.space.shape(), seed_), Tensor::from(labels, {rows}));
       refuse_not_finite(z, "latents", samples);
-      const Tensor pixels = source_.decode(z);
+      const Tensor pixels = source_.space.decode(z);
       refuse_not_finite(pixels, "pixels", samples);
       const std::vector<Image> images = to_images(pixels, c_.rounding == "nearest" ? Rounding::nearest : Rounding::truncate);
       for (std::int64_t k = 0; k < rows; ++k) take(wanted[static_cast<std::size_t>(from + k)], images[static_cast<std::size_t>(k)]);

@@ -6,12 +6,11 @@
 #include <memory>
 
 #include "apps/train/training_run.h"
+#include "flowmap/training/rae_space.h"
 #include "nn/flops/activations.h"
 #include "nn/models/presets.h"
 #include "nn/models/published_weights.h"
-#include "nn/models/rae.h"
 #include "tensor/narrow.h"
-#include "tensor/ops/elementwise.h"
 
 namespace fm {
 namespace {
@@ -20,9 +19,8 @@ using Say = std::function<void(const std::string&)>;
 
 struct Models {
   std::shared_ptr<DitDh> dit, weak;
-  std::unique_ptr<RaeDecoder> decoder;
+  std::shared_ptr<RaeDecoder> decoder;
   LatentStats stats;
-  RaeConfig pixels;                              // image_mean and image_std alone
 };
 
 void check_files(const PublishedConfig& c) {
@@ -118,21 +116,15 @@ Source open_published(const PublishedConfig& config, const DrawConfig& draw, con
   }
   if (!config.weak.empty()) m->weak = open_dit("weak teacher", config.weak, config.precision, warn, say);
   check_fit(*m, config);
-  m->pixels = config.pixels == "half" ? RaeConfig{} : rae("dinov2-B");
-  if (m->decoder->config.image_channels == 1) m->pixels = RaeConfig{};
+  const bool half = config.pixels == "half" || m->decoder->config.image_channels == 1;
 
   const DitDhConfig& c = m->dit->config;
   Source source;
-  source.latent = {c.channels, c.input_size, c.input_size};
+  source.space = LatentSpace(rae_coder(m->decoder, half ? RaeConfig{} : rae("dinov2-B")), m->stats);
   source.classes = c.classes;
   source.generate = generator(*m, draw);
-  source.decode = [m](const Tensor& z) {
-    const PauseTape pause;
-    return clamp(restored((*m->decoder)(grid_to_tokens(m->stats.defined() ? m->stats.restore(z) : z)), m->pixels).value(), 0, 1);
-  };
-  source.weights = [m] {
-    std::string line = fmt::format("dit {} decoder {}", checksum(state_dict(*m->dit)), checksum(state_dict(*m->decoder)));
-    if (m->stats.variance.defined()) line += " stats " + checksum({{"var", m->stats.variance}});
+  source.weights = [m, space = source.space] {
+    std::string line = fmt::format("dit {} {}", checksum(state_dict(*m->dit)), space.decoding());
     if (m->weak) line += " weak " + checksum(state_dict(*m->weak));
     return line;
   };

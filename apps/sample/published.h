@@ -36,11 +36,10 @@ struct DrawConfig {
 
 // Where pictures come from.
 struct Source {
-  Shape latent;                                  // (C, h, w)
+  LatentSpace space;                             // decodes to (n, channels, H, W) in [0, 1]
   std::int64_t classes = 0;
   std::vector<std::string> class_names;          // of all classes, or none
   LatentGenerator generate;
-  std::function<Tensor(const Tensor& latents)> decode;   // -> (n, channels, H, W) in [0, 1]
   std::function<std::string()> weights;          // checksums of what it draws with
   std::int64_t bytes_a_sample = 0;               // that a pass of the networks works with, about
 };

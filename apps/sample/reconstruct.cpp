@@ -71,11 +71,10 @@ void reconstruct(TrainingRun& run, const std::string& files, const PictureConfig
   for (const fs::path& name : names)
     pictures.push_back(center_crop(read_image(name, narrow<int>(recipe.channels)), narrow<int>(recipe.image_size)));
 
-  const Rae& rae = run.autoencoder();
-  if (!rae.stats.variance.defined()) run.prepare_stats();
+  const LatentSpace space = run.decoding_space();
   const Rounding rounding = config.rounding == "nearest" ? Rounding::nearest : Rounding::truncate;
   for (std::size_t i = 0; i < names.size(); ++i) {
-    const Tensor x = as_tensor(pictures[i]), z = rae.stats.normalise(rae.encode(x)), y = rae.decode(z);
+    const Tensor x = as_tensor(pictures[i]), z = space.encode(x), y = space.decode(z);
     const double error = sum_squares(y - x) / static_cast<double>(x.numel());
     run.context().log.info("{}: latent {}, rms {:.3f}; reconstructed at {:.2f} dB", names[i].string(), to_string(z.shape()),
                            std::sqrt(sum_squares(z) / static_cast<double>(z.numel())), -10 * std::log10(error));

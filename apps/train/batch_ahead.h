@@ -4,27 +4,54 @@
 #include <functional>
 #include <vector>
 
+#include "tensor/error.h"
 #include "tensor/upload.h"
 
 namespace fm {
 
-class BatchAhead {
+// A batch by the names of its members: it lists its tensors once, always in the same order. Undefined ones stay so.
+template <class B> concept NamedBatch = requires(B& batch, void (*f)(Tensor&)) { batch.each_tensor(f); };
+
+template <NamedBatch B> class BatchAhead {
  public:
-  // Tensors of rows first ... first + n - 1 of the order of training; `next`: where the caller goes on. Undefined ones stay so.
-  using Make = std::function<std::vector<Tensor>(std::int64_t first, std::int64_t n, std::int64_t next)>;
+  // Rows first ... first + n - 1 of the order of training; `next`: where the caller goes on.
+  using Make = std::function<B(std::int64_t first, std::int64_t n, std::int64_t next)>;
 
   explicit BatchAhead(Make make, Device device = default_device()) : make_(std::move(make)), device_(device) {}
 
   // make(first, n, next) on the device. What will be asked for next is guessed as ReadAhead does (data/read_ahead.h): as many rows, from `next` on.
-  std::vector<Tensor> take(std::int64_t first, std::int64_t n, std::int64_t next);
+  B take(std::int64_t first, std::int64_t n, std::int64_t next) {
+    if (!device_.is_cuda()) return make_(first, n, next);
+    UnderWay now = first == first_ && n == n_ ? std::move(ahead_) : begin(first, n, next);
+    std::size_t i = 0;
+    now.batch.each_tensor([&](Tensor& t) { t = now.tensors[i++].take(); });
+    const std::int64_t ahead = next >= 0 ? next : first + n;
+    first_ = -1;
+    try {
+      ahead_ = begin(ahead, n, 2 * ahead - first);          // the step's work is not asked for yet: these come beside it
+      first_ = ahead, n_ = n;
+    } catch (const FileError&) {                            // this step does not need it: thrown when it is asked for, if it ever is
+      ahead_ = {};
+    }
+    return std::move(now.batch);
+  }
 
  private:
-  std::vector<Upload> begin(std::int64_t first, std::int64_t n, std::int64_t next);
+  struct UnderWay {
+    B batch;
+    std::vector<Upload> tensors;
+  };
+
+  UnderWay begin(std::int64_t first, std::int64_t n, std::int64_t next) {
+    UnderWay out{make_(first, n, next), {}};
+    out.batch.each_tensor([&](Tensor& t) { out.tensors.emplace_back(t, device_); });
+    return out;
+  }
 
   Make make_;
   Device device_;
   std::int64_t first_ = -1, n_ = 0;
-  std::vector<Upload> under_way_;
+  UnderWay ahead_;
 };
 
 }  // namespace fm

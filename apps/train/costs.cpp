@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "apps/train/networks.h"
+#include "apps/train/spaces.h"
 #include "nn/flops/count.h"
 #include "nn/optim/shards.h"
 #include "nn/training/parallel.h"
@@ -43,9 +44,8 @@ std::vector<RowRange> most_rows(const LoopConfig& loop, int ranks) {
 
 // Of pictures that a step encodes; latents from memory and from a cache were encoded before.
 double encoder_flops(const Recipe& r, std::int64_t batch) {
-  if (r.is_identity() || r.latents.from != "images") return 0;
-  const std::int64_t seen = r.rae.input_size > 0 ? r.rae.input_size : r.image_size;
-  return 2 * static_cast<double>(batch) * static_cast<double>(total(cost_table(r.rae.encoder, seen)).macs());
+  const SpaceSpec& space = space_of(r);
+  return space.encode_flops == nullptr || r.latents.from != "images" ? 0 : static_cast<double>(batch) * space.encode_flops(r);
 }
 
 void add_activations(StageCost& c, const NetworkCost& network, std::int64_t rows) {
@@ -114,7 +114,7 @@ StageCost stage_cost(const Recipe& r, const std::string& name, int ranks, bool s
   c.optimiser = 2 * f32 * kept.trained;
   c.average = f32 * (kept.all + (work.target ? own.all : 0));
   c.teacher_weights = f32 * c.teacher;
-  if (!r.is_identity()) c.autoencoder = f32 * (parameter_count(VitEncoder(r.rae.encoder)) + parameter_count(RaeDecoder(r.rae.decoder)));
+  if (const SpaceSpec& space = space_of(r); space.parameters != nullptr) c.autoencoder = f32 * space.parameters(r);
   add_activations(c, model, parts.front().count * work.rows);
   for (std::int64_t* bytes : {&c.activations_kept, &c.activations_recomputed}) *bytes += std::llround(work.taped_tangent * static_cast<double>(*bytes));
   c.activations = model.recompute ? c.activations_recomputed : c.activations_kept;

@@ -1,6 +1,7 @@
 // --dry-run: what a run would be, without running it.
 #include "apps/support/text.h"
 #include "apps/train/costs.h"
+#include "apps/train/spaces.h"
 #include "apps/train/training_run.h"
 
 namespace fm {
@@ -41,10 +42,10 @@ std::string training_size(std::int64_t parameters) {
 int TrainingRun::describe() {
   const std::int64_t images = recipe_.train_images > 0 ? recipe_.train_images : pictures()->count();
   Logger& log = context_.log;
-  if (recipe_.is_identity()) log.info("{}: {} samples of {}, {} classes", recipe_.data, images, to_string(recipe_.sample_shape), recipe_.classes);
-  else log.info("{}: {} images of {}x{}x{}, {} classes", recipe_.data, images, recipe_.channels, recipe_.image_size, recipe_.image_size, recipe_.classes);
-  if (!recipe_.is_identity()) log.info("latents {}x{}x{}, {} for all images", recipe_.dit.channels, recipe_.dit.input_size, recipe_.dit.input_size,
-           gib(4 * images * recipe_.dit.channels * recipe_.dit.input_size * recipe_.dit.input_size));
+  const SpaceSpec& space = space_of(recipe_);
+  const Shape latent = recipe_.latent_shape();
+  log.info("{}: {} {}, {} classes", recipe_.data, images, space.samples(recipe_), recipe_.classes);
+  if (space.encodes) log.info("latents {}, {} for all images", fmt::join(latent.begin(), latent.end(), "x"), gib(4 * images * latent.numel()));
   for (const StageSpec& s : stage_table()) {
     if (!trains(context_.command, s, recipe_)) continue;
     log.info("{:<8} {}", s.name, steps_text(s.loop(recipe_), images, s.epochs));

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "apps/support/signals.h"
+#include "apps/train/features.h"
 #include "data/report/clock.h"
 #include "data/class_names.h"
 #include "flowmap/metrics/sample_metrics.h"
@@ -21,15 +22,19 @@ namespace {
 
 double seconds() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
-void refuse_other_images(const Recipe& r, const SampleSource& test) {
+void refuse_other_samples(const Recipe& r, const SampleSource& test) {
+  const auto classes = std::ssize(test.class_names());
+  if (!space_of(r).pictures) {
+    if (test.shape() == r.sample_shape && classes == r.classes) return;
+    throw ConfigError(fmt::format("the test split of {} has samples of {} in {} classes, the run's models are for {} and {}: give the run's --data", r.data,
+                                  to_string(test.shape()), classes, to_string(r.sample_shape), r.classes));
+  }
   const PictureSize size = picture_size(test, "an evaluation of images");
-  if (size.height == r.image_size && size.width == r.image_size && size.channels == r.channels &&
-      std::ssize(test.class_names()) == r.classes)
-    return;
+  if (size.height == r.image_size && size.width == r.image_size && size.channels == r.channels && classes == r.classes) return;
   throw ConfigError(fmt::format(
       "the test split of {} has {}x{} images of {} channels in {} classes, the run's models are for {}x{}, {} and {}: "
       "give the run's --data",
-      r.data, size.height, size.width, size.channels, test.class_names().size(), r.image_size, r.image_size, r.channels, r.classes));
+      r.data, size.height, size.width, size.channels, classes, r.image_size, r.image_size, r.channels, r.classes));
 }
 
 constexpr std::int64_t first_sample = 1000000;  // noise that no preview shows
@@ -52,37 +57,45 @@ void check_evaluation(const EvaluateConfig& c, std::int64_t test_images) {
   if (c.samples < wanted) throw ConfigError(fmt::format("evaluate.samples {} is not above evaluate.k {}", c.samples, c.k));
 }
 
-// Features of images as they will be seen, rounded to 8 bits, and how often the judge sees in them what was asked for.
+// Features of samples as they will be seen (pictures rounded to 8 bits), and how often the features take them for what was asked for.
 class Evaluator::Tally {
  public:
-  Tally(const Judge& judge, std::string name, const std::vector<std::string>& class_names) : judge_(judge), name_(std::move(name)) {
+  Tally(const Features& features, std::string name, bool pictures, const std::vector<std::string>& class_names)
+      : by_(features), name_(std::move(name)), pictures_(pictures) {
     for (const std::string& class_name : class_names) classes_.push_back({.name = class_name});
   }
 
-  void add(const Tensor& images, const std::vector<std::int64_t>& labels) {
-    refuse_not_finite(images, name_ + ": pixels", consecutive(count(), images.dim(0)));
-    const Tensor rounded = affine(images, 255, 0.5).to(DType::u8).to(DType::f32) / 255.0;
-    const std::int64_t n = judged_at_a_time(images.dim(2) * images.dim(3));
-    for (std::int64_t i = 0; i < images.dim(0); i += n) {
-      const Judged judged = judge_images(judge_, rounded.slice(0, i, std::min(images.dim(0), i + n)));
-      refuse_not_finite(judged.features, name_ + ": features", consecutive(count(), judged.features.dim(0)));
-      features_.push_back(judged.features);
-      for (std::size_t k = 0; k < judged.classes.size(); ++k) {
-        const std::int64_t asked = labels[static_cast<std::size_t>(i) + k];
+  void add(const Tensor& samples, const std::vector<std::int64_t>& labels) {
+    refuse_not_finite(samples, name_ + (pictures_ ? ": pixels" : ": values"), consecutive(count(), samples.dim(0)));
+    const Tensor shown = pictures_ ? affine(samples, 255, 0.5).to(DType::u8).to(DType::f32) / 255.0 : samples;
+    const std::int64_t n = seen_at_a_time(samples.shape().without(0));
+    for (std::int64_t i = 0; i < samples.dim(0); i += n) {
+      const Seen seen = by_.see(shown.slice(0, i, std::min(samples.dim(0), i + n)));
+      const std::int64_t rows = seen.vectors.dim(0);
+      refuse_not_finite(seen.vectors, name_ + ": features", consecutive(count(), rows));
+      features_.push_back(seen.vectors);
+      for (std::int64_t k = 0; k < rows; ++k) {
+        const std::int64_t asked = labels[static_cast<std::size_t>(i + k)];
         labels_.push_back(asked);
+        if (seen.classes.empty()) continue;
         ClassScore& of = classes_.at(static_cast<std::size_t>(asked));
-        ++of.samples, of.right += judged.classes[k] == asked;
+        ++of.samples, of.right += seen.classes[static_cast<std::size_t>(k)] == asked;
       }
     }
   }
   std::int64_t count() const { return static_cast<std::int64_t>(labels_.size()); }
   Tensor features() const { return concat(features_, 0); }
   const std::vector<std::int64_t>& labels() const { return labels_; }
-  const std::vector<ClassScore>& classes() const { return classes_; }
+  // None where the features know no classes.
+  std::vector<ClassScore> classes() const {
+    const bool known = std::any_of(classes_.begin(), classes_.end(), [](const ClassScore& of) { return of.samples > 0; });
+    return known ? classes_ : std::vector<ClassScore>();
+  }
 
  private:
-  const Judge& judge_;
+  const Features& by_;
   std::string name_;
+  bool pictures_;
   std::vector<ClassScore> classes_;
   std::vector<Tensor> features_;
   std::vector<std::int64_t> labels_;
@@ -99,21 +112,14 @@ std::vector<std::string> class_names(TrainingRun& run, const SampleSource& test)
 
 }  // namespace
 
-Evaluator::Evaluator(TrainingRun& run) : run_(run), test_(open_source(run.recipe().data, Split::test)), judge_(run.recipe().judge.model) {
-  if (run.recipe().is_identity())
-    throw ConfigError(fmt::format("{}: a judge scores pictures; this run's samples are {}: flowmap_train pipeline and evaluate score points", run.recipe().data,
-                                  to_string(run.recipe().sample_shape)));
+Evaluator::Evaluator(TrainingRun& run) : run_(run), test_(open_source(run.recipe().data, Split::test)) {
   check_evaluation(run.recipe().evaluate, test_->count());
-  refuse_other_images(run.recipe(), *test_);
-  const std::string& given = run.recipe().judge_weights;
-  const StageSpec& stage = stage_that_makes(Makes::classifier);
-  const std::filesystem::path file = given.empty() ? run.root() / stage.name / stage.file : std::filesystem::path(given);
-  load_model(judge_, load_weights(file.string(), {}));
-  judge_id_ = checksum(state_dict(judge_));
+  refuse_other_samples(run.recipe(), *test_);
+  features_ = open_features(run);
   Logger& log = run.context().log;
-  reference_ = load_reference(*test_, run.recipe().evaluate.reference, judge_, judge_id_, run.root() / "evaluation", log);
-  log.info("reference: {} of the {} test images ({}); the judge takes {:.1f} % of them for their class", reference_.rows.size(),
-           test_->count(), reference_.id, 100 * reference_.accuracy);
+  reference_ = load_reference(*test_, run.recipe().evaluate.reference, features_, run.root() / "evaluation", log);
+  const std::string right = reference_.classes.empty() ? "" : fmt::format("; the {} takes {:.1f} % of them for their class", features_.name, 100 * reference_.accuracy);
+  log.info("reference: {} of the {} test images ({}){}", reference_.rows.size(), test_->count(), reference_.id, right);
   std::string missing;
   for (std::size_t c = 0; c < test_->class_names().size(); ++c)
     if (std::find(reference_.labels.begin(), reference_.labels.end(), static_cast<std::int64_t>(c)) == reference_.labels.end())
@@ -129,12 +135,13 @@ Score Evaluator::finished(Score s, const Tally& tally, double spent) const {
     const std::vector<double> numbers = metric.measure(sets);
     for (std::size_t i = 0; i < numbers.size(); ++i) s.metrics[metric.values[i].name] = numbers[i];
   }
-  std::int64_t right = 0;
-  for (const ClassScore& of : tally.classes()) right += of.right;
-  s.accuracy = static_cast<double>(right) / static_cast<double>(tally.count());
-  s.ms_per_image = 1000 * spent / static_cast<double>(tally.count());
   s.by_class = tally.classes();
-  s.decoder = checksum(state_dict(run_.autoencoder().decoder));
+  std::int64_t right = 0;
+  for (const ClassScore& of : s.by_class) right += of.right;
+  if (!s.by_class.empty()) s.accuracy = static_cast<double>(right) / static_cast<double>(tally.count());
+  s.ms_per_image = 1000 * spent / static_cast<double>(tally.count());
+  const LatentCoder coder = run_.decoding_space().coder();
+  if (coder.decoder) s.decoder = coder.decoder();
   s.samples = tally.count();
   if (s.seed < 0) s.seed = run_.recipe().seed;
   s.k = c.k;
@@ -143,7 +150,7 @@ Score Evaluator::finished(Score s, const Tally& tally, double spent) const {
   s.reference = static_cast<std::int64_t>(reference_.rows.size());
   s.reference_id = reference_.id;
   s.reference_accuracy = reference_.accuracy;
-  s.judge = judge_id_;
+  s.judge = features_.fingerprint;
   s.date = utc_now();
   if (on_features) on_features(s, features, tally.labels());
   return s;
@@ -153,9 +160,10 @@ Score Evaluator::score(const ScoredGenerator& generator) {
   const EvaluateConfig& c = run_.recipe().evaluate;
   const auto seed = static_cast<std::uint64_t>(generator.of.seed >= 0 ? generator.of.seed : run_.recipe().seed);
   const std::vector<std::int64_t> labels = balanced_labels(c.samples, run_.recipe().classes, seed);
-  Tally tally(judge_, generator.of.name, class_names(run_, *test_));
+  Tally tally(features_, generator.of.name, space_of(run_.recipe()).pictures, class_names(run_, *test_));
+  const LatentGenerator generate = run_.recipe().conditional ? generator.generate : [&](const Tensor& noise, const Labels&) { return generator.generate(noise, {}); };
   double spent = 0, start = seconds();
-  generate_batches(run_.autoencoder(), generator.generate, consecutive(first_sample, c.samples), labels, seed, c.batch,
+  generate_batches(run_.decoding_space(), generate, consecutive(first_sample, c.samples), labels, seed, c.batch,
                    [&](std::int64_t first, const Tensor& images) {
                      spent += seconds() - start;
                      throw_if_stop_requested();
@@ -167,54 +175,20 @@ Score Evaluator::score(const ScoredGenerator& generator) {
   return finished(generator.of, tally, spent);
 }
 
-std::vector<Score> Evaluator::score_student(const std::string& name, const std::string& stage, const std::vector<int>& calls,
-                                            const std::function<void(const Score&)>& each, std::int64_t seed) {
-  const Network student = run_.load_student(stage);
-  Score of{.name = name,
-           .stage = stage,
-           .step = run_.loaded_step(stage),
-           .checkpoint = checksum(student.state()),
-           .dtype = student.precision(),
-           .seed = seed,
-           .guidance = 1};
-  std::vector<Score> list;
-  for (const int n : calls) {
-    of.calls = n;
-    list.push_back(score({of, flow_map_generator(student.u(), n)}));
-    if (each) each(list.back());
-  }
-  return list;
-}
-
-Score Evaluator::score_teacher() {
-  const Recipe& r = run_.recipe();
-  const Network teacher = run_.load_teacher();
-  const std::int64_t calls_a_step = r.guidance == 1 ? 1 : 2;  // guided: with the label and without
-  const StageSpec& stage = stage_that_makes(Makes::teacher);
-  const Score of{.name = stage.scored_as,
-                 .calls = calls_a_step * (r.evaluate.teacher_points - 1),
-                 .stage = r.teacher_weights.empty() ? stage.name : r.teacher_weights,
-                 .step = run_.loaded_step(stage.name),
-                 .checkpoint = checksum(teacher.state()),
-                 .dtype = teacher.precision(),
-                 .guidance = r.guidance};
-  return score({of, run_.teacher_generator(teacher.v(), r.evaluate.teacher_points)});
-}
-
 Score Evaluator::score_decoder() {
   const Recipe& r = run_.recipe();
-  Rae& rae = run_.autoencoder();
+  const LatentSpace space = run_.decoding_space();
   const std::vector<std::int64_t> rows = drawn_rows(reference_.rows, r.evaluate.samples);
   const StageSpec& stage = stage_that_makes(Makes::decoder);
-  Tally tally(judge_, stage.scored_as, class_names(run_, *test_));
+  Tally tally(features_, stage.scored_as, space_of(r).pictures, class_names(run_, *test_));
   double squares = 0, spent = 0;
-  const auto n = static_cast<std::int64_t>(rows.size()), batch = judged_at_a_time(r.image_size * r.image_size);
+  const auto n = static_cast<std::int64_t>(rows.size()), batch = seen_at_a_time(test_->shape());
   for (std::int64_t i = 0; i < n; i += batch) {
     throw_if_stop_requested();
     const std::vector<std::int64_t> part(rows.begin() + i, rows.begin() + std::min(n, i + batch));
     const Tensor x = read_rows(*test_, part);
     const double start = seconds();
-    const Tensor y = rae.decode(rae.stats.normalise(rae.encode(x))).to(Device{});
+    const Tensor y = space.decode(space.encode(x)).to(Device{});
     spent += seconds() - start;
     std::vector<std::int64_t> labels;
     for (const std::int64_t row : part) labels.push_back(test_->label(row));
@@ -224,33 +198,14 @@ Score Evaluator::score_decoder() {
   }
   run_.context().log.end_status();
   const Score of{.name = stage.scored_as,
-                 .psnr = -10 * std::log10(squares / static_cast<double>(n * r.channels * r.image_size * r.image_size)),
+                 .psnr = -10 * std::log10(squares / static_cast<double>(n * test_->shape().numel())),
                  .stage = r.decoder_weights.empty() ? stage.name : r.decoder_weights,
                  .step = run_.loaded_step(stage.name),
-                 .checkpoint = checksum(state_dict(rae))};
+                 .checkpoint = space.coder().weights()};
   return finished(of, tally, spent);
 }
 
 namespace {
-
-// The names to score, in their order. ConfigError for one that is none.
-std::vector<std::string> chosen(const TrainingRun& run, const std::vector<std::string>& asked) {
-  const std::vector<std::string> all = scored_names();
-  if (asked.empty()) return all;
-  std::vector<std::string> list;
-  for (const std::string& name : asked) {
-    const bool known = std::find(all.begin(), all.end(), name) != all.end();
-    if (name == "last")
-      list.push_back(run.last_student());
-    else if (known || (name.starts_with("ablate/") && run.has(name)))
-      list.push_back(name);
-    else
-      throw ConfigError(
-          fmt::format("--stage {}: want {}, last, or the folder of an ablation's variant, such as ablate/derivative/jvp", name,
-                      fmt::join(all, ", ")));
-  }
-  return list;
-}
 
 // The features that scores were computed from, for other programs.
 class FeaturesFile {
@@ -271,8 +226,7 @@ class FeaturesFile {
 }  // namespace
 
 std::vector<Score> evaluate_run(TrainingRun& run, const EvaluateRequest& request, const std::function<void(const Score&)>& each) {
-  const std::vector<std::string> stages = chosen(run, request.stages);
-  run.prepare_stats();
+  const std::vector<std::string> names = names_to_score(run, request.stages);
   Evaluator evaluator(run);
   std::optional<FeaturesFile> features;
   if (!request.features.empty()) {
@@ -281,23 +235,18 @@ std::vector<Score> evaluate_run(TrainingRun& run, const EvaluateRequest& request
       features->add(s.calls < 0 ? s.name : fmt::format("{}_{}", s.name, s.calls), x, labels);
     };
   }
-  const EvaluateConfig& c = run.recipe().evaluate;
   std::vector<Score> scores;
   const auto add = [&](const Score& s) {
     scores.push_back(s);
     each(s);
   };
-  for (const std::string& name : stages) {
-    if (name == stage_that_makes(Makes::decoder).scored_as) {
-      add(evaluator.score_decoder());
-    } else if (name == stage_that_makes(Makes::teacher).scored_as) {
-      if (c.teacher && run.has_teacher()) add(evaluator.score_teacher());
-    } else if (run.has(name)) {
-      evaluator.score_student(name, name, parse_steps(c.steps), add);
-    }
+  const StageSpec& decoder = stage_that_makes(Makes::decoder);
+  for (const std::string& name : names) {
+    if (name == decoder.scored_as && space_of(run.recipe()).uses(run.recipe(), decoder.makes)) add(evaluator.score_decoder());
+    scored_generators(run, name, {run.recipe().evaluate.teacher_points}, [&](const ScoredGenerator& g) { add(evaluator.score(g)); });
   }
   if (scores.empty())
-    throw ConfigError(fmt::format("there is nothing to evaluate in {} for stage {}", run.root().string(), fmt::join(stages, ", ")));
+    throw ConfigError(fmt::format("there is nothing to evaluate in {} for stage {}", run.root().string(), fmt::join(names, ", ")));
   if (features) features->finish();
   return scores;
 }

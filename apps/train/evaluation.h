@@ -1,5 +1,5 @@
-// How good generated images are, by a judge that no generator has seen: Frechet distance, precision and recall in its features against the
-// real test split, and the share of images that it takes for the class that was asked for.
+// How good generated samples are, by features that no generator has seen: Frechet distance, precision and recall against the real test split,
+// and where the features know classes the share of samples that they take for the class that was asked for.
 #pragma once
 
 #include <functional>
@@ -8,6 +8,7 @@
 
 #include "apps/train/reference.h"
 #include "apps/train/score_file.h"
+#include "apps/train/scored.h"
 #include "apps/train/training_run.h"
 #include "tensor/late.h"
 
@@ -16,35 +17,22 @@ namespace fm {
 // The share of the rows of logits (n, classes) that are largest at their label (n).
 Late accuracy(const Tensor& logits, const Tensor& labels);
 
-// What is scored. `of` says what it is: name, stage, step, checkpoint, calls, guidance; and the seed of the
-// samples, below 0 for the run's; the Evaluator fills in the rest.
-struct ScoredGenerator {
-  Score of;
-  LatentGenerator generate;
-};
-
 class Evaluator {
  public:
-  // The judge and the features of the reference: `evaluate.reference` images of the test split. ConfigError before any work when test split
-  // and `evaluate` do not fit; FileError when there is no judge.
+  // The features, and those of the reference: `evaluate.reference` samples of the test split. ConfigError before any work when test split
+  // and `evaluate` do not fit; FileError when the features' weights are missing.
   explicit Evaluator(TrainingRun& run);
 
   // Called with the features of every score: samples, labels asked for.
   std::function<void(const Score& score, const Tensor& features, const std::vector<std::int64_t>& labels)> on_features;
 
-  // Generates evaluate.samples images, equally many a class, and scores them. SamplesNotFinite names the first sample that is not finite.
+  // Generates evaluate.samples samples, equally many a class, and scores them. SamplesNotFinite names the first sample that is not finite.
   Score score(const ScoredGenerator& generator);
-
-  // The averaged weights of a flow map in the run's folder `stage`, one score for each number of calls.
-  std::vector<Score> score_student(const std::string& name, const std::string& stage, const std::vector<int>& calls,
-                                   const std::function<void(const Score&)>& each = {}, std::int64_t seed = -1);
-  Score score_teacher();
   // Reconstructions of as many images of the reference as samples are generated, or of all of it (drawn_rows): its classes have the
   // reference's shares, so that what a distance of many images measures is the autoencoder.
   Score score_decoder();
 
   const Reference& reference() const { return reference_; }
-  double judge_accuracy() const { return reference_.accuracy; }  // on the reference
 
  private:
   class Tally;  // features of what is scored, batch by batch
@@ -52,8 +40,7 @@ class Evaluator {
 
   TrainingRun& run_;
   std::shared_ptr<const SampleSource> test_;
-  Judge judge_;
-  std::string judge_id_;
+  Features features_;
   Reference reference_;
 };
 

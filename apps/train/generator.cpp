@@ -21,26 +21,25 @@ void refuse_not_finite(const Tensor& x, const std::string& what, const Samples& 
                                        samples[static_cast<std::size_t>(first + bad)]));
 }
 
-void generate_batches(const Rae& rae, const LatentGenerator& generate, const Samples& samples, const std::vector<std::int64_t>& labels,
+void generate_batches(const LatentSpace& space, const LatentGenerator& generate, const Samples& samples, const std::vector<std::int64_t>& labels,
                       std::uint64_t seed, std::int64_t batch, const std::function<void(std::int64_t first, const Tensor& images)>& take) {
   const PauseTape pause;
-  const Shape latent{rae.latent_channels(), rae.latent_size(), rae.latent_size()};
   const auto n = static_cast<std::int64_t>(samples.size());
   for (std::int64_t i = 0; i < n; i += batch) {
     const std::int64_t end = std::min(n, i + batch);
     const Tensor y = Tensor::from(std::vector<std::int64_t>(labels.begin() + i, labels.begin() + end), {end - i});
-    const Tensor z = generate(sample_noise({samples.begin() + i, samples.begin() + end}, latent, seed), y);
+    const Tensor z = generate(sample_noise({samples.begin() + i, samples.begin() + end}, space.shape(), seed), y);
     refuse_not_finite(z, "latents", samples, i);
-    const Tensor images = rae.decode(z).to(Device{});
+    const Tensor images = space.decode(z).to(Device{});
     refuse_not_finite(images, "pixels", samples, i);
     take(i, images);
   }
 }
 
-Tensor generate_images(const Rae& rae, const LatentGenerator& generate, const Samples& samples, const std::vector<std::int64_t>& labels,
+Tensor generate_images(const LatentSpace& space, const LatentGenerator& generate, const Samples& samples, const std::vector<std::int64_t>& labels,
                        std::uint64_t seed, std::int64_t batch) {
   std::vector<Tensor> parts;
-  generate_batches(rae, generate, samples, labels, seed, batch, [&](std::int64_t, const Tensor& images) { parts.push_back(images); });
+  generate_batches(space, generate, samples, labels, seed, batch, [&](std::int64_t, const Tensor& images) { parts.push_back(images); });
   return concat(parts, 0);
 }
 

@@ -6,8 +6,8 @@
 #include "data/image.h"
 #include "flowmap/network.h"
 #include "flowmap/sampler.h"
+#include "flowmap/training/latent_space.h"
 #include "flowmap/velocity.h"
-#include "nn/models/rae.h"
 #include "tensor/error.h"
 #include "tensor/random/fill.h"
 
@@ -22,12 +22,12 @@ struct SamplesNotFinite : Error { using Error::Error; };   // weights with NaN, 
 void refuse_not_finite(const Tensor& x, const std::string& what, const Samples& samples, std::int64_t first = 0);
 
 // labels[i] for sample number samples[i] -> images (n, channels, H, W) in [0, 1], on the CPU, `batch` at a time: `take(first, images)` gets
-// those from samples[first] on. `generate` maps noise and labels to latents. SamplesNotFinite names the first sample that is not.
+// those from samples[first] on. `generate` maps noise and labels to latents of `space`. SamplesNotFinite names the first sample that is not.
 using LatentGenerator = std::function<Tensor(const Tensor& noise, const Labels& y)>;
-void generate_batches(const Rae& rae, const LatentGenerator& generate, const Samples& samples, const std::vector<std::int64_t>& labels,
+void generate_batches(const LatentSpace& space, const LatentGenerator& generate, const Samples& samples, const std::vector<std::int64_t>& labels,
                       std::uint64_t seed, std::int64_t batch, const std::function<void(std::int64_t first, const Tensor& images)>& take);
 // The same in one piece.
-Tensor generate_images(const Rae& rae, const LatentGenerator& generate, const Samples& samples, const std::vector<std::int64_t>& labels,
+Tensor generate_images(const LatentSpace& space, const LatentGenerator& generate, const Samples& samples, const std::vector<std::int64_t>& labels,
                        std::uint64_t seed, std::int64_t batch);
 
 // A batch whose passes work with about half a gigabyte, by what they take for one sample (nn/flops/activations.h); 1 to 256.

@@ -33,8 +33,8 @@ Shape rows_of(std::int64_t n, const Shape& latent) {
 template <class Read, class Label>
 LatentSet gathered(const std::vector<EpochRow>& rows, const Shape& latent, std::int64_t workers, const Label& label, const Read& read) {
   const auto n = static_cast<std::int64_t>(rows.size());
-  LatentSet set{Tensor::empty(rows_of(n, latent), DType::f32, Device{}), {}, Tensor::empty({n}, DType::i64, Device{})};
-  float* to = set.latents.data<float>();
+  LatentSet set{{Tensor::empty(rows_of(n, latent), DType::f32, Device{})}, {}, Tensor::empty({n}, DType::i64, Device{})};
+  float* to = set.raw.values.data<float>();
   std::int64_t* labels = set.labels.data<std::int64_t>();
   on_threads(n, workers, [&](std::int64_t i) {
     const EpochRow& row = rows[static_cast<std::size_t>(i)];
@@ -46,8 +46,8 @@ LatentSet gathered(const std::vector<EpochRow>& rows, const Shape& latent, std::
 
 class MemoryLatents : public LatentSource {
  public:
-  explicit MemoryLatents(LatentSet set) : set_(std::move(set)), latent_(set_.latents.select(0, 0).shape()) {}
-  std::int64_t count() const override { return set_.latents.dim(0); }
+  explicit MemoryLatents(LatentSet set) : set_(std::move(set)), latent_(set_.raw.values.select(0, 0).shape()) {}
+  std::int64_t count() const override { return set_.raw.values.dim(0); }
 
   LatentSet take(std::uint64_t seed, std::int64_t first, std::int64_t n, std::int64_t) override {
     const std::int64_t size = latent_.numel();
@@ -55,15 +55,15 @@ class MemoryLatents : public LatentSource {
     return gathered(
         epoch_rows(count(), seed, first, n), latent_, 1, [&](std::int64_t i) { return labels[i]; },
         [&](const EpochRow& row, float* out) {
-          const Tensor& from = set_.mirrored.defined() && is_mirrored(seed, row) ? set_.mirrored : set_.latents;
-          std::copy_n(from.data<float>() + row.index * size, size, out);
+          const RawLatents& from = set_.mirrored.values.defined() && is_mirrored(seed, row) ? set_.mirrored : set_.raw;
+          std::copy_n(from.values.data<float>() + row.index * size, size, out);
         });
   }
 
   LatentStats statistics() override {
     Moments m(latent_);
-    m.add(set_.latents);
-    if (set_.mirrored.defined()) m.add(set_.mirrored);
+    m.add(set_.raw.values);
+    if (set_.mirrored.values.defined()) m.add(set_.mirrored.values);
     return as_stats(m);
   }
 
@@ -104,9 +104,9 @@ class FileLatents : public LatentSource {
 
 class PictureLatents : public LatentSource {
  public:
-  PictureLatents(const Rae& rae, std::shared_ptr<const SampleSource> pictures, const LatentsConfig& config,
+  PictureLatents(LatentCoder coder, std::shared_ptr<const SampleSource> pictures, const LatentsConfig& config,
                  std::function<void(std::int64_t)> progress)
-      : rae_(rae), pictures_(std::move(pictures)), config_(config), progress_(std::move(progress)) {}
+      : coder_(std::move(coder)), pictures_(std::move(pictures)), config_(config), progress_(std::move(progress)) {}
   std::int64_t count() const override { return pictures_->count(); }
 
   LatentSet take(std::uint64_t seed, std::int64_t first, std::int64_t n, std::int64_t next) override {
@@ -116,22 +116,22 @@ class PictureLatents : public LatentSource {
                                          LoaderOptions{.seed = seed, .flip = config_.flip, .workers = narrow<int>(config_.workers)});
     }
     const SampleBatch batch = loader_->take(first, n, next);
-    return {rae_.encode(batch.x.to(default_device())), {}, batch.labels};
+    return {{coder_.encode(batch.x.to(default_device()))}, {}, batch.labels};
   }
 
   LatentStats statistics() override {
     std::optional<Moments> m;
-    encode_pictures(rae_, pictures_, config_, 0, count(), [&](std::int64_t first, const LatentSet& set) {
-      if (!m) m.emplace(set.latents.select(0, 0).shape());
-      m->add(set.latents);
-      if (set.mirrored.defined()) m->add(set.mirrored);
-      progress_(first + set.latents.dim(0));
+    encode_pictures(coder_, pictures_, config_, 0, count(), [&](std::int64_t first, const LatentSet& set) {
+      if (!m) m.emplace(coder_.shape);
+      m->add(set.raw.values);
+      if (set.mirrored.values.defined()) m->add(set.mirrored.values);
+      progress_(first + set.raw.values.dim(0));
     });
     return as_stats(*m);
   }
 
  private:
-  const Rae& rae_;
+  LatentCoder coder_;
   std::shared_ptr<const SampleSource> pictures_;
   LatentsConfig config_;
   std::function<void(std::int64_t)> progress_;
@@ -163,13 +163,13 @@ Batch random_batch(const Recipe& recipe, std::int64_t rows, std::uint64_t seed) 
           {seed, 0, samples}};
 }
 
-void encode_pictures(const Rae& rae, const std::shared_ptr<const SampleSource>& pictures, const LatentsConfig& config, std::int64_t first,
+void encode_pictures(const LatentCoder& coder, const std::shared_ptr<const SampleSource>& pictures, const LatentsConfig& config, std::int64_t first,
                      std::int64_t count, const std::function<void(std::int64_t, const LatentSet&)>& block) {
   Loader loader(pictures, {.shuffle = false, .workers = narrow<int>(config.workers)});
   for (std::int64_t i = first; i < first + count; i += config.batch) {
     const SampleBatch batch = loader.take(i, std::min(config.batch, first + count - i));
-    const auto encoded = [&](const Tensor& pixels) { return rae.encode(pixels.to(default_device())).to(Device{}); };
-    block(i, {encoded(batch.x), config.flip ? encoded(mirrored_images(batch.x)) : Tensor(), batch.labels});
+    const auto encoded = [&](const Tensor& pixels) { return RawLatents{coder.encode(pixels.to(default_device())).to(Device{})}; };
+    block(i, {encoded(batch.x), config.flip ? encoded(mirrored_images(batch.x)) : RawLatents(), batch.labels});
   }
 }
 
@@ -179,15 +179,15 @@ std::unique_ptr<LatentSource> latents_in_files(std::shared_ptr<const LatentCache
   return std::make_unique<FileLatents>(std::move(cache), workers);
 }
 
-std::unique_ptr<LatentSource> latents_of_pictures(const Rae& rae, std::shared_ptr<const SampleSource> pictures, const LatentsConfig& config,
+std::unique_ptr<LatentSource> latents_of_pictures(LatentCoder coder, std::shared_ptr<const SampleSource> pictures, const LatentsConfig& config,
                                                   std::function<void(std::int64_t)> progress) {
-  return std::make_unique<PictureLatents>(rae, std::move(pictures), config, std::move(progress));
+  return std::make_unique<PictureLatents>(std::move(coder), std::move(pictures), config, std::move(progress));
 }
 
 LatentSet samples_as_latents(const SampleSource& source) {
   const std::int64_t n = source.count(), size = source.shape().numel();
-  LatentSet set{Tensor::empty(rows_of(n, source.shape()), DType::f32, Device{}), {}, Tensor::empty({n}, DType::i64, Device{})};
-  float* to = set.latents.data<float>();
+  LatentSet set{{Tensor::empty(rows_of(n, source.shape()), DType::f32, Device{})}, {}, Tensor::empty({n}, DType::i64, Device{})};
+  float* to = set.raw.values.data<float>();
   std::int64_t* labels = set.labels.data<std::int64_t>();
   parallel_for(n, size, [&](std::int64_t i) {
     source.read(i, {}, to + i * size);

@@ -1,4 +1,4 @@
-// Pictures seen through the encoder: encoded block by block, and as batches of latents for training, wherever those come from.
+// Samples seen through the encoder: encoded block by block, and as batches of raw latents for training, wherever those come from.
 #pragma once
 
 #include <functional>
@@ -7,7 +7,7 @@
 #include "apps/train/recipe.h"
 #include "data/latent_cache.h"
 #include "data/loader.h"
-#include "nn/models/rae.h"
+#include "flowmap/training/latent_space.h"
 
 namespace fm {
 
@@ -16,9 +16,11 @@ Tensor image_rows(const Dataset& data, const std::vector<std::int64_t>& rows);
 Tensor label_rows(const Dataset& data, const std::vector<std::int64_t>& rows);
 
 struct LatentSet {
-  Tensor latents;   // (n, C, h, w) raw f32
-  Tensor mirrored;  // those of the mirrored pictures; may be undefined
-  Tensor labels;    // i64 (n)
+  RawLatents raw;       // (n, shape of a latent) f32
+  RawLatents mirrored;  // those of the mirrored pictures; may be undefined
+  Tensor labels;        // i64 (n)
+
+  template <class F> void each_tensor(F&& f) { f(raw.values), f(mirrored.values), f(labels); }
 };
 
 // All samples of a source of f32 values as they are, in memory. FileError as from the source.
@@ -26,7 +28,7 @@ LatentSet samples_as_latents(const SampleSource& source);
 
 // Encodes pictures first ... first + count - 1 in order, config.batch at a time and mirrored too where config.flip says so; `block(i, set)`
 // gets those from number i on.
-void encode_pictures(const Rae& rae, const std::shared_ptr<const SampleSource>& pictures, const LatentsConfig& config, std::int64_t first,
+void encode_pictures(const LatentCoder& coder, const std::shared_ptr<const SampleSource>& pictures, const LatentsConfig& config, std::int64_t first,
                      std::int64_t count, const std::function<void(std::int64_t, const LatentSet&)>& block);
 
 // Gaussian latents of class 0 in place of data, where only time and memory count.
@@ -46,8 +48,8 @@ class LatentSource {
 
 std::unique_ptr<LatentSource> latents_in_memory(LatentSet set);  // flips when set.mirrored is there
 std::unique_ptr<LatentSource> latents_in_files(std::shared_ptr<const LatentCache> cache, std::int64_t workers);  // likewise
-// `progress(done)` is called while statistics() reads all pictures. `rae` must outlive the source.
-std::unique_ptr<LatentSource> latents_of_pictures(const Rae& rae, std::shared_ptr<const SampleSource> pictures, const LatentsConfig& config,
+// `progress(done)` is called while statistics() reads all pictures.
+std::unique_ptr<LatentSource> latents_of_pictures(LatentCoder coder, std::shared_ptr<const SampleSource> pictures, const LatentsConfig& config,
                                                   std::function<void(std::int64_t)> progress);
 
 }  // namespace fm

@@ -7,8 +7,10 @@
 #include "apps/support/run_folder.h"
 #include "apps/support/signals.h"
 #include "apps/train/evaluation.h"
+#include "apps/train/features.h"
 #include "apps/train/points_report.h"
 #include "apps/train/run_report.h"
+#include "apps/train/spaces.h"
 #include "apps/train/stages.h"
 #include "data/source.h"
 #include "tensor/io/atomic_file.h"
@@ -43,8 +45,8 @@ std::string stamp_of(const std::string& where) {
 std::string evaluated(const TrainingRun& run) {
   const Recipe& r = run.recipe();
   const EvaluateConfig& c = r.evaluate;
-  std::string line = fmt::format("samples {} reference {} k {} calls {} teacher {} {} seed {} guidance {} test {}, weights:", c.samples, c.reference, c.k, c.steps,
-                                 c.teacher, c.teacher_points, r.seed, r.guidance, fingerprint(*open_source(r.data, Split::test)));
+  std::string line = fmt::format("samples {} reference {} k {} calls {} teacher {} {}{} seed {} guidance {} test {}, weights:", c.samples, c.reference, c.k, c.steps,
+                                 c.teacher, c.teacher_points, c.features.empty() ? "" : " features " + c.features, r.seed, r.guidance, fingerprint(*open_source(r.data, Split::test)));
   for (const StageSpec& s : stage_table()) {
     if (s.is_given(r)) {
       line += fmt::format(" {} {}", s.name, stamp_of(r.*s.given));
@@ -72,7 +74,7 @@ void check_launch(TrainingRun& run) {
   launch.resume = "auto";
 }
 
-void show_pictures(TrainingRun& run) {
+void show_scored(TrainingRun& run) {
   Logger& log = run.context().log;
   bool headed = false;
   evaluate_run(run, {}, [&](const Score& s) {
@@ -80,6 +82,7 @@ void show_pictures(TrainingRun& run) {
     log.info("{}", score_row(s));
     publish_scores(run, {s});
   });
+  if (!space_of(run.recipe()).pictures) return;
   write_comparison_grid(run);
   publish_scores(run, {});
   log.info("samples  {}", (run.root() / "samples.png").string());
@@ -88,8 +91,8 @@ void show_pictures(TrainingRun& run) {
 // Samples, scores and report: the first rank's work.
 void show(TrainingRun& run) {
   Logger& log = run.context().log;
-  const bool pictures = !run.recipe().is_identity();
-  if (pictures && !run.recipe().has_judge()) {
+  const bool plane = in_plane(run.recipe());
+  if (!plane && !has_features(run.recipe())) {
     log.info("no judge: draw samples with flowmap_sample and give their .npz to an evaluator");
     return;
   }
@@ -97,12 +100,12 @@ void show(TrainingRun& run) {
   const auto marker = run.root() / "evaluation" / "pipeline.txt", report = run.root() / "report.html";
   const std::string now = evaluated(run);
   if (std::filesystem::exists(report) && std::filesystem::exists(marker) && read_file(marker) == now) {
-    if (pictures) publish_scores(run, {});           // a process that was killed may have left a report that is older than the scores
+    if (!plane) publish_scores(run, {});             // a process that was killed may have left a report that is older than the scores
     log.info("already evaluated: see {} (delete it to evaluate again)", report.string());
     return;
   }
-  if (pictures) show_pictures(run);
-  else if (!show_points(run)) return;
+  if (plane) show_points(run, names_to_score(run, {}));
+  else show_scored(run);
   std::filesystem::create_directories(marker.parent_path());
   write_atomically(marker, now);
   log.info("scores   {}", (run.root() / "scores.csv").string());

@@ -1,6 +1,7 @@
 #include "apps/train/points_report.h"
 
 #include "apps/train/run_report.h"
+#include "apps/train/scored.h"
 #include "apps/train/stages.h"
 #include "data/report/clock.h"
 #include "data/report/html.h"
@@ -31,45 +32,33 @@ void add_test_points(Trained& t, const Recipe& r, const SampleSource& test) {
   t.plane.seed = static_cast<std::uint64_t>(r.seed);
 }
 
-void add_generators(Trained& t, TrainingRun& run, const std::string& reference_id) {
+// The teacher in all its calls, and in one: what a flow map is compared with.
+void add_generators(Trained& t, TrainingRun& run, const std::vector<std::string>& names, const std::string& reference_id) {
   const Recipe& r = run.recipe();
-  const auto add = [&](const Network& network, const StageSpec& stage, int calls, LatentGenerator generate) {
-    t.plane.generators.push_back({.name = stage.scored_as, .calls = calls, .generate = std::move(generate)});
-    t.of.push_back({.name = stage.scored_as, .calls = calls, .stage = stage.is_given(r) ? r.*stage.given : stage.name, .step = run.loaded_step(stage.name),
-                    .checkpoint = checksum(network.state()), .dtype = network.precision(), .samples = t.plane.samples, .seed = r.seed,
-                    .guidance = network.two_times() ? 1 : r.guidance, .classes = r.classes, .data = r.data, .reference = t.plane.samples,
-                    .reference_id = reference_id, .date = utc_now()});
-  };
-  for (const StageSpec& stage : stage_table()) {
-    if (!stage.is_generator() || !run.is_available(stage)) continue;
-    if (stage.makes == Makes::teacher && !r.evaluate.teacher) continue;
-    if (stage.makes == Makes::teacher) {
-      const Network teacher = run.load_teacher();
-      t.plane.teacher = run.guided(teacher.v());
-      const int a_step = r.guidance == 1 ? 1 : 2;                          // guided: with the label and without
-      for (const std::int64_t points : {r.evaluate.teacher_points, std::int64_t{2}})
-        add(teacher, stage, a_step * narrow<int>(points - 1), run.teacher_generator(teacher.v(), points));
-      continue;
-    }
-    const Network map = run.load_student(stage.name);
-    t.plane.maps.push_back({stage.scored_as, map.u()});
-    for (const int calls : parse_steps(r.evaluate.steps)) add(map, stage, calls, flow_map_generator(map.u(), calls));
-  }
+  for (const std::string& name : names)
+    scored_generators(run, name, {r.evaluate.teacher_points, 2}, [&](const ScoredGenerator& g) {
+      if (!g.network.two_times()) t.plane.teacher = run.guided(g.network.v());
+      else if (t.plane.maps.empty() || t.plane.maps.back().name != name) t.plane.maps.push_back({name, g.network.u()});
+      t.plane.generators.push_back({.name = name, .calls = narrow<int>(g.of.calls), .generate = g.generate});
+      Score& of = t.of.emplace_back(g.of);
+      of.samples = of.reference = t.plane.samples;
+      of.seed = r.seed, of.classes = r.classes, of.data = r.data;
+      of.reference_id = reference_id, of.date = utc_now();
+    });
 }
 
 }  // namespace
 
-bool show_points(TrainingRun& run) {
+bool in_plane(const Recipe& r) { return !space_of(r).pictures && r.sample_shape == Shape{2}; }
+
+void show_points(TrainingRun& run, const std::vector<std::string>& names) {
   const Recipe& r = run.recipe();
   Logger& log = run.context().log;
-  if (r.sample_shape != Shape{2}) {
-    log.info("samples are {}: scores and pictures are made of points in the plane alone; the stages' reports have the curves", to_string(r.sample_shape));
-    return false;
-  }
   const std::shared_ptr<const SampleSource> test = open_source(r.data, Split::test);
   Trained trained;
+  trained.plane.space = run.space();
   add_test_points(trained, r, *test);
-  add_generators(trained, run, fingerprint(*test));
+  add_generators(trained, run, names, fingerprint(*test));
   const PlaneReport report = plane_report(trained.plane);
   log.info("{:<12} {:>6} {:>16} {:>12}", "", "calls", "energy distance", "map error");
   for (const PlaneScore& s : report.scores)
@@ -77,7 +66,6 @@ bool show_points(TrainingRun& run) {
   for (std::size_t i = 0; i < trained.of.size(); ++i)
     for (const Metric& m : report.scores.at(i).values) trained.of[i].metrics[m.name] = m.value;
   publish_scores(run, trained.of, plane_section(report));
-  return true;
 }
 
 }  // namespace fm

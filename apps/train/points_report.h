@@ -1,13 +1,15 @@
-// What a run on points of the plane shows when it is trained: scores.csv with the energy distance and, where the exact flow is known, the error of
-// the map; report.html with pictures of samples, trajectories, fields and errors (flowmap/training/plane.h) and the curves of every stage.
+// Scores and pictures of a run whose samples are points of the plane.
 #pragma once
 
 #include "apps/train/training_run.h"
 
 namespace fm {
 
-// Of all that was trained: the teacher along its trajectory and in one step, each flow map with evaluate.steps calls. False, and a message, where
-// samples are no points in the plane.
-bool show_points(TrainingRun& run);
+// Whether the run's samples are points of the plane, which have scores and pictures of their own (flowmap/training/plane.h).
+bool in_plane(const Recipe& recipe);
+
+// Scores the generators of these names (names_to_score) against the test split by energy distance and, where the distribution is known, map error;
+// adds them to scores.csv and writes report.html with pictures of samples, flows and fields.
+void show_points(TrainingRun& run, const std::vector<std::string>& names);
 
 }  // namespace fm

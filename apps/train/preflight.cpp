@@ -4,6 +4,9 @@
 #include "apps/support/limits.h"
 #include "apps/support/ranks.h"
 #include "apps/train/costs.h"
+#include "apps/train/features.h"
+#include "apps/train/points_report.h"
+#include "apps/train/spaces.h"
 #include "apps/train/stages.h"
 #include "apps/train/training_run.h"
 #include "data/source.h"
@@ -44,10 +47,10 @@ double memory_of_training(const Recipe& r, const StageSpec& stage, int ranks, bo
 
 // A training that keeps pictures and latents in memory, with `images` of them.
 double memory_of_data(const Recipe& r, std::int64_t images) {
-  if (r.is_identity()) return f32 * real(images) * real(r.sample_shape.numel());
   if (r.latents.from != "memory") return 0;
-  const double latents = f32 * real(r.dit.channels * r.dit.input_size * r.dit.input_size) * (r.latents.flip ? 2 : 1);
-  return real(images) * (real(r.channels * r.image_size * r.image_size) + latents);
+  const SpaceSpec& space = space_of(r);
+  const double latents = space.encodes ? f32 * real(r.latent_shape().numel()) * (r.latents.flip ? 2 : 1) : 0;
+  return real(images) * (real(space.sample_bytes(r)) + latents);
 }
 
 std::string memory_problem(const Recipe& r, const StageSpec& stage, std::int64_t images, int ranks, bool sharded) {
@@ -119,18 +122,8 @@ void TrainingRun::check_sources() const {
 // Files that only a later stage reads: read and compared with the recipe now, and let go.
 void TrainingRun::check_given_weights() {
   const auto exists = [](const std::string& file) { return !file.empty() && std::filesystem::exists(weights_and_part(file).first); };
-  if (exists(recipe_.encoder_weights)) {
-    VitEncoder encoder(recipe_.rae.encoder);
-    load_model(encoder, load_part(recipe_.encoder_weights, weights_part::encoder, warner(), recipe_.rae.encoder.affine_norm));
-  }
-  if (exists(recipe_.decoder_weights)) {
-    RaeDecoder decoder(recipe_.rae.decoder);
-    load_model(decoder, load_part(recipe_.decoder_weights, weights_part::decoder, warner()));
-  }
-  if (exists(recipe_.judge_weights)) {
-    Judge judge(recipe_.judge.model);
-    load_model(judge, load_weights(recipe_.judge_weights, warner()));
-  }
+  run_space().check_given();
+  if (exists(recipe_.judge_weights)) check_given_judge(*this);
   if (exists(recipe_.teacher_weights)) load_teacher();
   if (exists(recipe_.stats_file)) given_stats();
 }
@@ -151,7 +144,7 @@ void TrainingRun::check_test_split(bool evaluated) const {
 
 // Bytes that the latent cache still needs: its size less the finished shards.
 double TrainingRun::cache_bytes() {
-  const double one = real(recipe_.dit.channels * recipe_.dit.input_size * recipe_.dit.input_size) * (recipe_.latents.dtype == "f32" ? 4 : 2);
+  const double one = real(recipe_.latent_shape().numel()) * (recipe_.latents.dtype == "f32" ? 4 : 2);
   return std::max(0.0, real(pictures()->count()) * one * (recipe_.latents.flip ? 2 : 1) - bytes_below(latents_folder()));
 }
 
@@ -162,8 +155,8 @@ void TrainingRun::preflight() {
   const std::vector<const StageSpec*> stages = planned_stages(recipe_, context_, root_);
   if (pipeline) check_sources();
   if (stages.empty() && !encodes) return;
-  if (pipeline && at_hand && !recipe_.is_identity()) check_given_weights();
-  const bool evaluated = ablation || (pipeline && recipe_.has_judge());
+  if (pipeline && at_hand) check_given_weights();
+  const bool evaluated = ablation || (pipeline && !in_plane(recipe_) && has_features(recipe_));
   if (at_hand && (evaluated || context_.command == stage_name::judge)) check_test_split(evaluated);
 
   const int ranks = context_.ranks->size();

@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include "apps/train/spaces.h"
 #include "apps/train/stages.h"
 #include "data/report/csv.h"
 #include "data/source.h"
@@ -11,19 +12,9 @@
 
 namespace fm {
 
-void Recipe::take_sizes(const SampleSource& source, const std::string& user) {
-  const auto names = static_cast<std::int64_t>(source.class_names().size());
-  if (is_identity()) {
-    if (source.dtype() != DType::f32)
-      throw ConfigError("space identity: samples of " + source.name() + " are " + std::string(name_of(source.dtype())) + " " + to_string(source.shape()) +
-                        "; it needs f32 values: encode pictures (space = \"rae\")");
-    sample_shape = source.shape();
-    if (classes == 0) classes = names;
-    return;
-  }
-  const PictureSize size = picture_size(source, user);
-  take_sizes(size.height, size.channels, names);
-}
+bool Recipe::has_sizes() const { return space_of(*this).has_sizes(*this); }
+Shape Recipe::latent_shape() const { return space_of(*this).shape(*this); }
+void Recipe::take_sizes(const SampleSource& source, const std::string& user) { space_of(*this).take_sizes(*this, source, user); }
 
 void Recipe::take_sizes(std::int64_t data_size, std::int64_t data_channels, std::int64_t data_classes) {
   if (image_size == 0) image_size = data_size;
@@ -65,23 +56,11 @@ void check_loop(const std::string& stage, const LoopConfig& loop) {
 }  // namespace
 
 // Widths, depths and heads; what says how to compute (precision, recompute) stays as it is set.
-void Recipe::take_published_sizes() {
-  if (!encoder_model.empty()) {
-    RaeConfig c = ::fm::rae(encoder_model, "XL", image_size);
-    c.encoder.precision = rae.encoder.precision;
-    c.decoder = rae.decoder;
-    rae = c;
-  }
-  if (!decoder_size.empty()) {
-    RaeDecoderConfig c = rae_decoder(decoder_size, image_size);
-    c.precision = rae.decoder.precision;
-    rae.decoder = c;
-  }
-  if (!dit_size.empty()) {
-    DitDhConfig c = dit_dh(dit_size, image_size);
-    c.precision = dit.precision, c.recompute = dit.recompute;
-    dit = c;
-  }
+void Recipe::take_published_network() {
+  if (dit_size.empty()) return;
+  DitDhConfig c = dit_dh(dit_size, image_size);
+  c.precision = dit.precision, c.recompute = dit.recompute;
+  dit = c;
 }
 
 void Recipe::resolve_with_data() {
@@ -117,40 +96,12 @@ void Recipe::resolve_identity() {
   dit.channels = sample_shape[0], dit.input_size = sample_shape[1];
 }
 
-void Recipe::resolve_pictures() {
-  if (classes < 2) throw ConfigError("classes 1: a model needs two at least; of folder:PATH each folder inside is one");
-  if (!conditional) throw ConfigError("conditional = false: is for network = \"mlp\"; leave it out");
-  if (network != "dit_dh") throw ConfigError("network " + network + " is for samples without an autoencoder: set space = \"identity\", or network = \"dit_dh\"");
-  take_published_sizes();
-  VitEncoderConfig& e = rae.encoder;
-  const bool resized = rae.input_size > 0;
-  const std::int64_t seen = resized ? rae.input_size : image_size;              // by the encoder
-  if (seen % e.patch_size != 0)
-    throw ConfigError("rae.encoder.patch_size " + std::to_string(e.patch_size) + " does not divide " +
-                      (resized ? "rae.input_size " : "image_size ") + std::to_string(seen));
-  const std::int64_t latent = seen / e.patch_size;
-  if (image_size % latent != 0)
-    throw ConfigError("image_size " + std::to_string(image_size) + " does not divide into the encoder's " + std::to_string(latent) +
-                      " tokens a side; change rae.input_size");
-  if (encoder_weights.empty() && encoder.local_size % e.patch_size != 0)
-    throw ConfigError("encoder.local_size " + std::to_string(encoder.local_size) + " is no multiple of rae.encoder.patch_size " +
-                      std::to_string(e.patch_size));
-  if (!resized) e.image_size = image_size;           // an encoder with an input size keeps the position grid that its weights have
-  e.channels = judge.model.channels = rae.decoder.image_channels = channels;
-  judge.model.size = image_size;
-  judge.model.classes = dit.classes = classes;
-  rae.decoder.latent_channels = dit.channels = e.width;
-  rae.decoder.latent_size = dit.input_size = latent;
-  rae.decoder.patch_size = image_size / latent;
-}
-
 void Recipe::resolve() {
   check_rules(list_fields(*this), "config");
   if (!has_sizes())
     throw ConfigError("image_size " + std::to_string(image_size) + ", channels " + std::to_string(channels) + ", classes " +
                       std::to_string(classes) + ": sizes must be known");
-  if (is_identity()) resolve_identity();
-  else resolve_pictures();
+  space_of(*this).resolve(*this);
   if (compat != "paper") cmt.objective.compat = mfd.objective.compat = mft.objective.compat = Compat::named(compat);
   for (const StageSpec& s : stage_table())
     if (s.loop != nullptr) check_loop(s.name, s.loop(*this));

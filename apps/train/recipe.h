@@ -64,6 +64,14 @@ struct DecoderStage {
   }
 };
 
+// Samples as their own latents.
+struct IdentityConfig {
+  bool normalize = false;
+  template <class V> void visit(V&& v) {
+    v("normalize", normalize, "each element of a latent gets mean 0 and variance 1 over the training samples; scores and pictures are of the data's own scale");
+  }
+};
+
 // Where generators get their latents from.
 struct LatentsConfig {
   std::string from = "memory", folder, dtype = "bf16";
@@ -125,9 +133,11 @@ struct MapStage {
   }
 };
 
+std::vector<std::string> features_names();                         // of the list in features.cpp
+
 struct EvaluateConfig {
   std::int64_t samples = 2000, reference = 0, teacher_points = 50, batch = 500, k = 3;
-  std::string steps = "1,2";
+  std::string steps = "1,2", features;
   bool teacher = true;
   template <class V> void visit(V&& v) {
     v("samples", samples, "generated samples, equally many of each class", range(10, 1e9));
@@ -137,6 +147,10 @@ struct EvaluateConfig {
     v("k", k, "neighbours of precision and recall", range(1, 1e6));
     v("steps", steps, "network calls of the flow map, comma-separated", flag("calls"));
     v("teacher", teacher, "evaluate the teacher too");
+    std::vector<std::string> names = features_names();
+    names.emplace_back("");
+    v("features", features, "vectors that distances are taken in: judge, a classifier of pictures; values, of the samples as they are; empty: by the samples",
+      ChoiceRule{names});
   }
 };
 
@@ -144,6 +158,9 @@ struct EvaluateConfig {
 double teacher_share(const std::string& velocity);
 
 std::vector<int> parse_steps(const std::string& list);             // "1,2" -> {1, 2}; ConfigError
+
+std::vector<std::string> space_names();                            // of the list of latent spaces (spaces.h)
+std::string spaces_help();
 
 struct Recipe {
   std::string data = "fashion-mnist";
@@ -157,6 +174,7 @@ struct Recipe {
   double guidance = 1;
   std::string compat = "paper";
   RaeConfig rae;
+  IdentityConfig identity;
   LatentsConfig latents;
   DitDhConfig dit;
   FlowMlpConfig mlp;
@@ -197,12 +215,12 @@ struct Recipe {
       at_least(0));
     v("compat", compat, "sony: every switch of cmt, mfd and mft .objective.compat as in the released MF-RAE code; paper: as they are set",
       one_of({"paper", "sony"}));
-    v("space", space, "what generators model: rae, latents of pictures; identity, the samples of the data as they are", one_of({"rae", "identity"}),
-      flag("space"));
+    v("space", space, spaces_help(), ChoiceRule{space_names()}, flag("space"));
     v("network", network, "of teacher and student: dit_dh, the diffusion transformer of [dit]; mlp, that of [mlp]", one_of({"dit_dh", "mlp"}),
       flag("network"));
     v("conditional", conditional, "networks are told the label of a sample; false: for mlp");
     v("rae", rae, "representation autoencoder");
+    v("identity", identity, "samples as their own latents");
     v("latents", latents, "latents of the training images");
     v("dit", dit, "the diffusion transformer, teacher and student");
     v("mlp", mlp, "an MLP for points and short vectors, teacher and student; dim, classes and mean_flow follow from data and stage");
@@ -221,9 +239,8 @@ struct Recipe {
   // image_size, channels and classes where they are open (0).
   void take_sizes(std::int64_t data_size, std::int64_t data_channels, std::int64_t data_classes);
   void take_sizes(const SampleSource& source, const std::string& user);      // ConfigError where `user` needs pictures and these are none
-  bool has_sizes() const { return is_identity() ? sample_shape.rank() > 0 && classes > 0 : image_size > 0 && channels > 0 && classes > 0; }
-  bool is_identity() const { return space == "identity"; }
-  Shape latent_shape() const { return is_identity() ? sample_shape : Shape{dit.channels, dit.input_size, dit.input_size}; }
+  bool has_sizes() const;
+  Shape latent_shape() const;                                      // of its space
   bool has_judge() const { return judge.loop.steps > 0 || !judge_weights.empty(); }
 
   // Fills in what follows from other fields (sizes of decoder and DiT, null labels) and checks that all fit: ConfigError names the field.
@@ -250,11 +267,12 @@ struct Recipe {
     return config;
   }
 
- private:
-  void take_published_sizes();
+  // Parts of resolve(), for the rows of spaces.
+  void take_published_network();
   void resolve_identity();
+
+ private:
   void refuse_settings_of_pictures() const;
-  void resolve_pictures();
 };
 
 }  // namespace fm

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
+#include <cstring>
 
 #include "apps/support/signals.h"
 #include "apps/train/training_run.h"
@@ -18,28 +20,23 @@
 namespace fm {
 using Rows = std::vector<std::int64_t>;
 
-Judged judge_images(const Judge& judge, const Tensor& images) {
-  const PauseTape pause;
-  const Var h = judge.features(images.to(default_device()));
-  return {h.value().to(Device{}), argmax(judge.classify(h).value(), 1).to_vector<std::int64_t>()};
-}
-
-std::int64_t judged_at_a_time(std::int64_t pixels) {
-  return std::clamp<std::int64_t>((std::int64_t{1} << 22) / std::max<std::int64_t>(1, pixels), 1, 250);
+std::int64_t seen_at_a_time(const Shape& sample) {
+  const std::int64_t places = sample.rank() == 3 ? sample[1] * sample[2] : sample.numel();
+  return std::clamp<std::int64_t>((std::int64_t{1} << 22) / std::max<std::int64_t>(1, places), 1, 250);
 }
 
 namespace {
 
-std::vector<std::uint8_t> read_planes(const SampleSource& source, const Rows& rows) {
-  const std::int64_t size = source.shape().numel();
-  picture_size(source, "an evaluation of images");
-  std::vector<std::uint8_t> planes(rows.size() * static_cast<std::size_t>(size));
+// As the source gives them, one behind the other.
+std::vector<std::uint8_t> read_bytes(const SampleSource& source, const Rows& rows) {
+  const std::int64_t size = source.shape().numel() * static_cast<std::int64_t>(size_of(source.dtype()));
+  std::vector<std::uint8_t> bytes(rows.size() * static_cast<std::size_t>(size));
   std::vector<std::string> problems(rows.size());  // each picture that cannot be read is counted
   check_interrupt();
   const HoldInterrupts hold;  // a stop is no picture that cannot be read
   parallel_for(static_cast<std::int64_t>(rows.size()), 1 << 20, [&](std::int64_t i) {
     try {
-      source.read(rows[static_cast<std::size_t>(i)], {}, planes.data() + i * size);
+      source.read(rows[static_cast<std::size_t>(i)], {}, bytes.data() + i * size);
     } catch (const std::exception& e) {
       problems[static_cast<std::size_t>(i)] = e.what();
     }
@@ -47,14 +44,16 @@ std::vector<std::uint8_t> read_planes(const SampleSource& source, const Rows& ro
   std::erase(problems, std::string());
   if (!problems.empty())
     throw FileError(fmt::format("the test split has {} pictures that cannot be read: {}", problems.size(), problems.front()));
-  return planes;
+  return bytes;
 }
 
-Tensor as_images(const std::vector<std::uint8_t>& planes, const SampleSource& source) {
-  const Shape s = source.shape();
-  return Tensor::from(planes, {static_cast<std::int64_t>(planes.size()) / s.numel(), s[0], s[1], s[2]})
-             .to(DType::f32) /
-         255.0;
+Tensor as_samples(const std::vector<std::uint8_t>& bytes, std::int64_t n, const SampleSource& source) {
+  Shape all{n};
+  for (const std::int64_t d : source.shape()) all.push_back(d);
+  if (source.dtype() == DType::u8) return Tensor::from(bytes, all).to(DType::f32) / 255.0;
+  const Tensor out = Tensor::empty(all, DType::f32, Device{});
+  std::memcpy(out.data<float>(), bytes.data(), bytes.size());
+  return out;
 }
 
 Rows part(const Rows& rows, std::int64_t begin, std::int64_t n) {
@@ -64,22 +63,22 @@ Rows part(const Rows& rows, std::int64_t begin, std::int64_t n) {
 // f(rows) for some rows at a time.
 template <class F>
 void for_parts(const SampleSource& source, const Rows& rows, const F& f) {
-  const std::int64_t n = judged_at_a_time(source.shape()[1] * source.shape()[2]);
+  const std::int64_t n = seen_at_a_time(source.shape());
   for (std::int64_t i = 0; i < static_cast<std::int64_t>(rows.size()); i += n) {
     throw_if_stop_requested();
     f(part(rows, i, n));
   }
 }
 
-std::string fingerprint(const SampleSource& source, const Reference& r, const std::string& judge_id) {
+std::string fingerprint(const SampleSource& source, const Reference& r, const Features& features) {
   const Shape s = source.shape();
-  std::string what = fmt::format("reference 1, judge {}, {}x{}x{}, {} of {} images", judge_id, s[0], s[1], s[2], r.rows.size(), source.count());
+  std::string what = fmt::format("reference 1, {} {}, {}, {} of {} images", features.name, features.fingerprint, fmt::join(s.begin(), s.end(), "x"), r.rows.size(), source.count());
   for (const std::string& name : source.class_names()) what += fmt::format(", {} {}", name.size(), name);
   std::uint32_t crc = crc32c(what);
   crc = crc32c({reinterpret_cast<const char*>(r.labels.data()), r.labels.size() * sizeof(std::int64_t)}, crc);
   for_parts(source, r.rows, [&](const Rows& rows) {
-    const std::vector<std::uint8_t> planes = read_planes(source, rows);
-    crc = crc32c({reinterpret_cast<const char*>(planes.data()), planes.size()}, crc);
+    const std::vector<std::uint8_t> bytes = read_bytes(source, rows);
+    crc = crc32c({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, crc);
   });
   return fmt::format("{:08x}", crc);
 }
@@ -102,7 +101,7 @@ bool read_cache(const std::filesystem::path& file, Reference& r, Logger& log) {
     Reference read;
     read.features = stored["features"].clone();
     const Tensor classes = stored["classes"];
-    if (read.features.rank() != 2 || read.features.dim(0) != n || read.features.dtype() != DType::f32 || classes.shape() != Shape{n})
+    if (read.features.rank() != 2 || read.features.dim(0) != n || read.features.dtype() != DType::f32 || (classes.numel() > 0 && classes.shape() != Shape{n}))
       throw FileError("other sizes");
     read.classes = classes.to_vector<std::int64_t>();
     if (says("id") != r.id || says("checksum") != checksum(tensors_of(read))) throw FileError("wrong checksum");
@@ -114,49 +113,50 @@ bool read_cache(const std::filesystem::path& file, Reference& r, Logger& log) {
   }
 }
 
-void write_cache(const std::filesystem::path& file, const Reference& r, const std::string& judge_id, Logger& log) {
+void write_cache(const std::filesystem::path& file, const Reference& r, const Features& features, Logger& log) {
   try {
     std::filesystem::create_directories(file.parent_path());
-    save_safetensors(file, tensors_of(r), {{"id", r.id}, {stage_name::judge, judge_id}, {"checksum", checksum(tensors_of(r))}});
+    save_safetensors(file, tensors_of(r), {{"id", r.id}, {features.name, features.fingerprint}, {"checksum", checksum(tensors_of(r))}});
   } catch (const std::exception& e) {
     log.warning("the reference's features are not kept: {}", e.what());
   }
 }
 
-void compute(const SampleSource& source, const Judge& judge, Reference& r, Logger& log) {
-  std::vector<Tensor> features;
+void compute(const SampleSource& source, const Features& features, Reference& r, Logger& log) {
+  std::vector<Tensor> vectors;
+  std::size_t done = 0;
   for_parts(source, r.rows, [&](const Rows& rows) {
-    Judged judged = judge_images(judge, read_rows(source, rows));
-    features.push_back(judged.features);
-    r.classes.insert(r.classes.end(), judged.classes.begin(), judged.classes.end());
-    log.status(fmt::format("reference: {}/{} images", r.classes.size(), r.rows.size()));
+    const Seen seen = features.see(read_rows(source, rows));
+    vectors.push_back(seen.vectors);
+    r.classes.insert(r.classes.end(), seen.classes.begin(), seen.classes.end());
+    log.status(fmt::format("reference: {}/{} images", done += rows.size(), r.rows.size()));
   });
   log.end_status();
-  r.features = concat(features, 0);
+  r.features = concat(vectors, 0);
   if (const std::int64_t bad = first_row_not_finite(r.features); bad >= 0)
-    throw Error(fmt::format("the judge's features of test image {} are not finite: its weights are damaged or its training diverged",
-                            r.rows[static_cast<std::size_t>(bad)]));
+    throw Error(fmt::format("the {}'s features of test image {} are not finite: its weights are damaged or its training diverged",
+                            features.name, r.rows[static_cast<std::size_t>(bad)]));
 }
 
 }  // namespace
 
-Tensor read_rows(const SampleSource& source, const Rows& rows) { return as_images(read_planes(source, rows), source); }
+Tensor read_rows(const SampleSource& source, const Rows& rows) {
+  return as_samples(read_bytes(source, rows), static_cast<std::int64_t>(rows.size()), source);
+}
 
-Reference load_reference(const SampleSource& source, std::int64_t count, const Judge& judge, const std::string& judge_id,
-                         const std::filesystem::path& cache, Logger& log) {
+Reference load_reference(const SampleSource& source, std::int64_t count, const Features& features, const std::filesystem::path& cache, Logger& log) {
   Reference r;
   r.rows = balanced_rows(source, count);
-  r.images_of_split = source.count();
   for (const std::int64_t i : r.rows) r.labels.push_back(source.label(i));
-  r.id = fingerprint(source, r, judge_id);
+  r.id = fingerprint(source, r, features);
   const auto file = cache / ("reference-" + r.id + ".safetensors");
   if (!read_cache(file, r, log)) {
-    compute(source, judge, r, log);
-    write_cache(file, r, judge_id, log);
+    compute(source, features, r, log);
+    write_cache(file, r, features, log);
   }
   std::int64_t right = 0;
-  for (std::size_t i = 0; i < r.labels.size(); ++i) right += r.labels[i] == r.classes[i];
-  r.accuracy = static_cast<double>(right) / static_cast<double>(r.labels.size());
+  for (std::size_t i = 0; i < r.classes.size(); ++i) right += r.labels[i] == r.classes[i];
+  r.accuracy = r.classes.empty() ? std::nan("") : static_cast<double>(right) / static_cast<double>(r.labels.size());
   r.fit = fit_gaussian(r.features);
   return r;
 }

@@ -40,8 +40,8 @@ void add_scores(HtmlReport& report, const std::vector<Score>& scores, std::size_
   report.heading("Scores");
   if (scores.empty()) return report.paragraph("None yet: evaluate computes them.");
   report.paragraph(
-      "Frechet distance, precision and recall in the features of a judge that no generator saw, against real test images (reference); "
-      "accuracy is the "
+      "Frechet distance, precision and recall against real test samples (reference), in the features of a judge that no generator saw, or of samples "
+      "that are no pictures in their own values; accuracy is the "
       "share of samples that the judge takes for the class asked for. The Frechet distance of few samples is too large: compare rows of "
       "equal counts.");
   std::vector<std::string> head;
@@ -93,7 +93,7 @@ void write_comparison_grid(TrainingRun& run) {
   std::vector<Image> pictures;
   std::vector<std::string> row_labels;
   const auto add = [&](const std::string& name, const LatentGenerator& generate) {
-    for (Image& image : to_images(generate_images(run.autoencoder(), generate, consecutive(0, rows_of_block * columns), labels,
+    for (Image& image : to_images(generate_images(run.decoding_space(), generate, consecutive(0, rows_of_block * columns), labels,
                                                   static_cast<std::uint64_t>(r.seed), run.sampling_batch())))
       pictures.push_back(std::move(image));
     for (std::int64_t i = 0; i < rows_of_block; ++i) row_labels.push_back(i == 0 ? name : "");

@@ -32,7 +32,9 @@ DinoNet make_net(const Recipe& r, std::uint64_t seed) {
 
 struct Crops {
   Tensor global, local;        // (2 B, C, S, S) and (L B, C, s, s), crop by crop; local undefined without local crops
-  Tensor mask;                 // (2 B, N): 1 where the student's patch is hidden
+  Tensor mask;                 // (2 B, N): 1 where the student's patch is hidden; drawn on the device
+
+  template <class F> void each_tensor(F&& f) { f(global), f(local); }     // that come from the host
 };
 
 Tensor draw_mask(const Samples& samples, const Recipe& r, std::uint64_t seed) {
@@ -42,7 +44,7 @@ Tensor draw_mask(const Samples& samples, const Recipe& r, std::uint64_t seed) {
 }
 
 // Without the mask, on the CPU: a BatchAhead takes them from here.
-std::vector<Tensor> draw_crops(const Tensor& images, const Samples& samples, const Recipe& r, std::uint64_t seed) {
+Crops draw_crops(const Tensor& images, const Samples& samples, const Recipe& r, std::uint64_t seed) {
   const EncoderStage& e = r.encoder;
   const CropRecipe large{.size = r.image_size, .scale_low = e.global_low, .scale_high = 1, .jitter = e.jitter};
   const CropRecipe small{.size = e.local_size, .scale_low = e.local_low, .scale_high = e.local_high, .jitter = e.jitter};
@@ -51,7 +53,7 @@ std::vector<Tensor> draw_crops(const Tensor& images, const Samples& samples, con
   std::vector<Tensor> local;
   for (std::int64_t i = 0; i < e.local_crops; ++i)
     local.push_back(random_crops(images, samples, key, narrow<std::uint32_t>(2 + i), small));
-  return {global, local.empty() ? Tensor() : concat(local, 0)};
+  return {global, local.empty() ? Tensor() : concat(local, 0), Tensor()};
 }
 
 // Splits (k B, K) into k of (B, K).
@@ -95,7 +97,7 @@ Outcome TrainingRun::train_encoder() {
   DinoCentre patch_centre(config.prototypes);
   set_trainable(teacher, false);
 
-  BatchAhead batches([&](std::int64_t first, std::int64_t n, std::int64_t next) {
+  BatchAhead<Crops> batches([&](std::int64_t first, std::int64_t n, std::int64_t next) {
     return draw_crops(loader.take(first, n, next).x, consecutive(first, n), recipe_, seed);
   });
   Stage stage = make_stage<DinoNet>(stage_name::encoder, student, nullptr);
@@ -105,8 +107,8 @@ Outcome TrainingRun::train_encoder() {
 
   stage.loss = [&](const StepPart& part) {
     const std::int64_t first = part.step * config.loop.batch + part.first;
-    const std::vector<Tensor> drawn = batches.take(first, part.count, part.next);
-    const Crops crops{drawn[0], drawn[1], draw_mask(consecutive(first, part.count), recipe_, seed)};
+    Crops crops = batches.take(first, part.count, part.next);
+    crops.mask = draw_mask(consecutive(first, part.count), recipe_, seed);
     std::vector<Tensor> targets;
     Tensor patch_targets;
     {

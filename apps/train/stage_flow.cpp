@@ -73,7 +73,7 @@ void TrainingRun::write_preview(const LatentGenerator& generate, const std::file
   for (std::int64_t i = 0; i < n; ++i) labels.push_back(shown.labels[static_cast<std::size_t>(i % columns)]);
   try {
     const Tensor images =
-        generate_images(autoencoder(), generate, consecutive(0, n), labels, static_cast<std::uint64_t>(recipe_.seed), sampling_batch());
+        generate_images(decoding_space(), generate, consecutive(0, n), labels, static_cast<std::uint64_t>(recipe_.seed), sampling_batch());
     write_png(png, make_grid(to_images(images),
                              {.columns = narrow<int>(columns), .scale = scale, .title = shown.title, .column_labels = shown.names}));
   } catch (const SamplesNotFinite& e) {         // the average may recover; the training's own numbers decide whether it has diverged
@@ -137,7 +137,8 @@ Outcome TrainingRun::train_flow(const FlowTraining& training) {
   if (spec.mean_flow != nullptr) stage.remark = remark_of((training.recipe.*spec.mean_flow).objective);
   if (needs.data) {
     stage.prepare = [&] { latent_source(); };
-    stage.made_from.push_back(checksum_of_space());
+    stage.made_from = sources_of_latents();
+    if (!stats_.defined()) stage.made_from.emplace_back("statistics", "none");         // so that they cannot be turned on later
   }
   if (taught) stage.made_from.emplace_back("teacher", checksum(teacher.state()));
   if (flow_map) stage.made_from.emplace_back("start", checksum(network.state()));
@@ -152,7 +153,7 @@ Outcome TrainingRun::train_flow(const FlowTraining& training) {
         return objective.not_recorded.empty() ? all_drawn(std::move(drawn)) : drawn;
       },
       [&](const Drawn& drawn) { return as_step(objective.loss(nets, drawn)); });
-  if (!recipe_.is_identity())
+  if (space_of(recipe_).pictures)
     stage.preview = [&](std::int64_t, const std::filesystem::path& png) {
       write_preview(flow_map ? flow_map_generator(average.u(), 1) : teacher_generator(average.v(), recipe_.evaluate.teacher_points), png);
     };
@@ -161,18 +162,13 @@ Outcome TrainingRun::train_flow(const FlowTraining& training) {
 
 Network TrainingRun::start_of_flow_map(const std::string& stage) {
   const Network network = make_network(recipe_, true, stage_seed(stage_name::mfd));
-  if (stage != "random") start_from(network, recipe_, stage_weights(stage));
+  if (stage != "random") start_from(network, recipe_, generator_weights(stage));
   return network;
 }
 
 std::vector<std::pair<std::string, std::string>> TrainingRun::sources_of_flow_map(const std::string& start, bool taught) {
   prepare_stats();
-  std::vector<std::pair<std::string, std::string>> out{checksum_of_space()};
-  if (!recipe_.is_identity()) {
-    NamedTensors statistics{{"var", rae().stats.variance}};
-    if (rae().stats.mean.defined()) statistics.emplace_back("mean", rae().stats.mean);
-    out.emplace_back("statistics", checksum(statistics));
-  }
+  Checksums out = sources_of_latents();
   out.emplace_back("latents", data_checksum());
   out.emplace_back("start", start == "random" ? start : start + " " + checksum(stage_weights(start).tensors));
   if (taught) out.emplace_back("teacher", checksum(load_teacher().state()));
@@ -191,7 +187,7 @@ void TrainingRun::initialise(const Network& network, const std::string& start, c
   } else if (const StageSpec& taught = stage_that_makes(Makes::teacher); start == taught.name) {
     start_from(network, recipe_, {root_ / taught.name, teacher.state(), -1, nullptr});
   } else if (start != "random") {
-    start_from(network, recipe_, stage_weights(start));
+    start_from(network, recipe_, generator_weights(start));
   }
 }
 

@@ -14,20 +14,15 @@
 namespace fm {
 namespace {
 
-std::string preprocessing(const RaeConfig& c) {
-  return fmt::format("input size {}, mean {}, std {}", c.input_size, fmt::join(c.image_mean, " "), fmt::join(c.image_std, " "));
-}
-
-}  // namespace
-
-namespace {
+// Of the weights that made latents: caches and statistics are for one encoder.
+std::string encoder_of(const LatentCoder& coder) { return coder.encoder().front().second; }
 
 // Noise has mean 0 and variance 1 in each element, and nothing scales these samples to that.
 void warn_of_scale(const Tensor& samples, Logger& log) {
   const Tensor few = samples.slice(0, 0, std::min<std::int64_t>(samples.dim(0), 65536)).to(DType::f64);
   const double m = mean(few).item(), variance = mean(square(few - m)).item();
   if (std::abs(m) > 1 || variance < 0.1 || variance > 10)
-    log.warning("samples have mean {:.3g} and variance {:.3g}; noise has 0 and 1, and space identity scales nothing: scale the data", m, variance);
+    log.warning("samples have mean {:.3g} and variance {:.3g}; noise has 0 and 1: set identity.normalize = true, or scale the data", m, variance);
 }
 
 }  // namespace
@@ -42,30 +37,33 @@ std::function<void(std::int64_t)> TrainingRun::encoding_progress(std::int64_t to
 }
 
 const LatentSet& TrainingRun::latents() {
-  if (latents_.latents.defined()) return latents_;
+  if (latents_.raw.values.defined()) return latents_;
   const std::int64_t count = pictures()->count();
-  const auto progress = encoding_progress(count);
-  if (recipe_.is_identity()) {
+  const LatentCoder coder = run_space().coder();
+  if (!coder.encode) {
     latents_ = samples_as_latents(*pictures());
-    warn_of_scale(latents_.latents, context_.log);
+    if (!recipe_.identity.normalize) warn_of_scale(latents_.raw.values, context_.log);
     return latents_;
   }
+  const auto progress = encoding_progress(count);
   LatentSet set;
   set.labels = Tensor::empty({count}, DType::i64, Device{});
-  encode_pictures(rae(), pictures(), recipe_.latents, 0, count, [&](std::int64_t first, const LatentSet& block) {
-    const Shape all = block.latents.shape().with(0, count);
-    const std::int64_t end = first + block.latents.dim(0);
-    if (!set.latents.defined()) set.latents = Tensor::empty(all, DType::f32, Device{});
-    if (!set.mirrored.defined() && block.mirrored.defined()) set.mirrored = Tensor::empty(all, DType::f32, Device{});
-    set.latents.slice(0, first, end).copy_from(block.latents);
-    if (block.mirrored.defined()) set.mirrored.slice(0, first, end).copy_from(block.mirrored);
+  encode_pictures(coder, pictures(), recipe_.latents, 0, count, [&](std::int64_t first, const LatentSet& block) {
+    const std::int64_t end = first + block.raw.values.dim(0);
+    const auto keep = [&](const RawLatents& from, RawLatents& to) {
+      if (!from.values.defined()) return;
+      if (!to.values.defined()) to.values = Tensor::empty(from.values.shape().with(0, count), DType::f32, Device{});
+      to.values.slice(0, first, end).copy_from(from.values);
+    };
+    keep(block.raw, set.raw);
+    keep(block.mirrored, set.mirrored);
     set.labels.slice(0, first, end).copy_from(block.labels);
     progress(end);
   });
   context_.log.end_status();
   latents_ = std::move(set);
-  context_.log.info("latents: {} images of {}, {}{}", count, to_string(latents_.latents.select(0, 0).shape()),
-                    bytes_text(static_cast<double>(latents_.latents.bytes())),
+  context_.log.info("latents: {} images of {}, {}{}", count, to_string(coder.shape),
+                    bytes_text(static_cast<double>(latents_.raw.values.bytes())),
                     recipe_.latents.flip ? " and as much for mirrored ones" : "");
   return latents_;
 }
@@ -77,13 +75,14 @@ std::filesystem::path TrainingRun::latents_folder() const {
 LatentCacheInfo TrainingRun::cache_info() {
   const SampleSource& source = *pictures();
   LatentCacheInfo info;
-  info.encoder = checksum(state_dict(rae().encoder));
-  info.preprocessing = preprocessing(recipe_.rae);
+  const LatentCoder coder = run_space().coder();
+  info.encoder = encoder_of(coder);
+  info.preprocessing = coder.preprocessing;
   info.data = recipe_.data;
   info.image_size = recipe_.image_size, info.channels = recipe_.channels;
   info.class_names = source.class_names();
   for (std::int64_t i = 0; i < source.count(); ++i) info.labels.push_back(source.label(i));
-  info.latent = {recipe_.dit.channels, recipe_.dit.input_size, recipe_.dit.input_size};
+  info.latent = coder.shape;
   info.dtype = recipe_.latents.dtype == "f32" ? DType::f32 : DType::bf16;
   info.mirrored = recipe_.latents.flip;
   info.shard_size = recipe_.latents.shard;
@@ -99,6 +98,7 @@ void TrainingRun::fill_cache() {
   const std::filesystem::path folder = latents_folder();
   if (context_.launch.fresh && std::filesystem::exists(folder)) move_aside(folder, context_.log);
   const LatentCacheInfo info = cache_info();
+  const LatentCoder coder = run_space().coder();
   const auto count = static_cast<std::int64_t>(info.labels.size());
   std::filesystem::create_directories(folder);
   const FolderLock lock(folder, "--out");
@@ -110,15 +110,16 @@ void TrainingRun::fill_cache() {
   for (const LatentShard& s : missing) done -= s.count;
   const auto progress = encoding_progress(count);
   for (const LatentShard& s : missing) {
-    const Shape all{s.count, info.latent[0], info.latent[1], info.latent[2]};
+    Shape all{s.count};
+    for (const std::int64_t d : info.latent) all.push_back(d);
     const Tensor latents = Tensor::empty(all, info.dtype, Device{}), mirrored = info.mirrored ? Tensor::empty(all, info.dtype, Device{}) : Tensor();
     Moments moments(info.latent);
-    encode_pictures(rae(), pictures(), recipe_.latents, s.first, s.count, [&](std::int64_t i, const LatentSet& block) {
-      const std::int64_t begin = i - s.first, end = begin + block.latents.dim(0);
-      latents.slice(0, begin, end).copy_from(block.latents);
-      moments.add(block.latents);
-      if (info.mirrored) mirrored.slice(0, begin, end).copy_from(block.mirrored);
-      if (info.mirrored) moments.add(block.mirrored);
+    encode_pictures(coder, pictures(), recipe_.latents, s.first, s.count, [&](std::int64_t i, const LatentSet& block) {
+      const std::int64_t begin = i - s.first, end = begin + block.raw.values.dim(0);
+      latents.slice(0, begin, end).copy_from(block.raw.values);
+      moments.add(block.raw.values);
+      if (info.mirrored) mirrored.slice(0, begin, end).copy_from(block.mirrored.values);
+      if (info.mirrored) moments.add(block.mirrored.values);
       progress(done += end - begin);
     });
     writer.write(s, latents, mirrored, moments);
@@ -159,15 +160,15 @@ void TrainingRun::check_data_of(const LatentCacheInfo& info) {
 std::unique_ptr<LatentSource> TrainingRun::cached_latents() {
   const auto cache = std::make_shared<const LatentCache>(latents_folder());
   const LatentCacheInfo& info = cache->info();
-  const std::string encoder = checksum(state_dict(rae().encoder)), where = latents_folder().string();
-  if (info.encoder != encoder || info.preprocessing != preprocessing(recipe_.rae))
+  const LatentCoder coder = run_space().coder();
+  const std::string encoder = encoder_of(coder), where = latents_folder().string();
+  if (info.encoder != encoder || info.preprocessing != coder.preprocessing)
     throw ConfigError(
         fmt::format("{}: latents of encoder {} ({}), but this run's is {} ({}): give that encoder, or encode into another folder", where,
-                    info.encoder, info.preprocessing, encoder, preprocessing(recipe_.rae)));
-  const Shape latent{recipe_.dit.channels, recipe_.dit.input_size, recipe_.dit.input_size};
-  if (info.latent != latent || static_cast<std::int64_t>(info.class_names.size()) != recipe_.classes)
+                    info.encoder, info.preprocessing, encoder, coder.preprocessing));
+  if (info.latent != coder.shape || static_cast<std::int64_t>(info.class_names.size()) != recipe_.classes)
     throw ConfigError(fmt::format("{}: latents of {} in {} classes; the config says {} and classes {}", where, to_string(info.latent),
-                                  info.class_names.size(), to_string(latent), recipe_.classes));
+                                  info.class_names.size(), to_string(coder.shape), recipe_.classes));
   if (info.mirrored != recipe_.latents.flip)
     throw ConfigError(fmt::format("{}: holds latents {} mirrored pictures; set latents.flip = {}, or encode into another folder", where,
                                   info.mirrored ? "also of" : "without", info.mirrored));
@@ -183,7 +184,7 @@ LatentSource& TrainingRun::latent_source() {
   if (from == "cache")
     source_ = cached_latents();
   else if (from == "images")
-    source_ = latents_of_pictures(rae(), pictures(), recipe_.latents, encoding_progress(pictures()->count()));
+    source_ = latents_of_pictures(run_space().coder(), pictures(), recipe_.latents, encoding_progress(pictures()->count()));
   else
     source_ = latents_in_memory(latents());
   return *source_;
@@ -191,27 +192,26 @@ LatentSource& TrainingRun::latent_source() {
 
 Batch TrainingRun::flow_batch(const StepPart& part, std::int64_t batch, std::uint64_t seed) {
   if (!latents_ahead_ || seed != ahead_seed_) {
-    latents_ahead_ = std::make_unique<BatchAhead>([this, seed](std::int64_t first, std::int64_t n, std::int64_t next) {
-      const LatentSet set = latent_source().take(seed, first, n, next);
-      return std::vector<Tensor>{set.latents, set.labels};
-    });
+    latents_ahead_ = std::make_unique<BatchAhead<LatentSet>>(
+        [this, seed](std::int64_t first, std::int64_t n, std::int64_t next) { return latent_source().take(seed, first, n, next); });
     ahead_seed_ = seed;
+    batch_space_ = space();
   }
-  const std::vector<Tensor> here = latents_ahead_->take(part.step * batch + part.first, part.count, part.next);
-  return {in_space(here[0]), recipe_.conditional ? here[1] : Labels(),
+  const LatentSet here = latents_ahead_->take(part.step * batch + part.first, part.count, part.next);
+  return {batch_space_.normalised(here.raw), recipe_.conditional ? here.labels : Labels(),
           Draws{seed, narrow<std::uint32_t>(part.step, "step"), consecutive(part.first, part.count)}};
 }
 
-Tensor TrainingRun::in_space(const Tensor& raw) { return recipe_.is_identity() ? raw : rae().stats.normalise(raw); }
-
-std::pair<std::string, std::string> TrainingRun::checksum_of_space() {
-  if (recipe_.is_identity()) return {"data", fingerprint(*pictures())};
-  return {stage_name::encoder, checksum(state_dict(rae().encoder))};
+Checksums TrainingRun::sources_of_latents() {
+  const LatentSpace here = space();
+  Checksums out = here.coder().encoder ? here.coder().encoder() : Checksums{{"data", fingerprint(*pictures())}};
+  if (here.statistics().defined()) out.emplace_back("statistics", checksum(here.statistics()));
+  return out;
 }
 
 LatentStats TrainingRun::given_stats() {
   LatentStats given = load_stats(recipe_.stats_file, warner());
-  const Shape latent{recipe_.dit.channels, recipe_.dit.input_size, recipe_.dit.input_size};
+  const Shape latent = recipe_.latent_shape();
   if (given.variance.shape() != latent)
     throw FileError(fmt::format("{}: statistics of latents {}, this recipe's are {}: give those of its encoder and image_size, or set "
                                 "stats_file = \"\" to have them computed",
@@ -223,16 +223,16 @@ std::string TrainingRun::data_checksum() {
   if (recipe_.latents.from == "images") return fingerprint(*pictures());
   if (recipe_.latents.from == "cache") return fmt::format("{:08x}", crc32c(read_file(latents_folder() / "index.json")));
   const LatentSet& set = latents();
-  NamedTensors tensors{{"latents", set.latents}, {"labels", set.labels}};
-  if (set.mirrored.defined()) tensors.emplace_back("mirrored", set.mirrored);
+  NamedTensors tensors{{"latents", set.raw.values}, {"labels", set.labels}};
+  if (set.mirrored.values.defined()) tensors.emplace_back("mirrored", set.mirrored.values);
   return checksum(tensors);
 }
 
 // They are for one encoder: another one (encoder --fresh, other encoder_weights) has its own.
 void TrainingRun::prepare_stats() {
-  if (recipe_.is_identity()) return;
+  if (!space_of(recipe_).uses(recipe_, Makes::statistics)) return;
   if (!recipe_.stats_file.empty()) {
-    rae().stats = given_stats();
+    stats_ = given_stats();
     return;
   }
   const auto file = root_ / "stats.safetensors";
@@ -240,8 +240,8 @@ void TrainingRun::prepare_stats() {
   if (!context_.ranks.alone() && recipe_.latents.from == "memory" && !std::filesystem::exists(file)) latent_source();
   context_.ranks.only_first([&] { compute_stats(file); });
   const Safetensors stored(file);
-  rae().stats = {stored["mean"].clone().to(default_device()), stored["var"].clone().to(default_device())};
-  check_stats(rae().stats, file.string());
+  stats_ = {stored["mean"].clone().to(default_device()), stored["var"].clone().to(default_device())};
+  check_stats(stats_, file.string());
 }
 
 // Programs that only read a run take the statistics it was trained with, whatever data they compare it with.
@@ -254,15 +254,25 @@ void TrainingRun::check_data_of_stats(const std::filesystem::path& file) const {
 }
 
 void TrainingRun::compute_stats(const std::filesystem::path& file) {
-  const Metadata wanted{{stage_name::encoder, checksum(state_dict(rae().encoder))}, {"mirrored", recipe_.latents.flip ? "yes" : "no"}};
+  const LatentCoder coder = run_space().coder();
+  Metadata wanted{{"mirrored", recipe_.latents.flip ? "yes" : "no"}};
+  if (coder.encoder)
+    for (const auto& [part, sum] : coder.encoder()) wanted[part] = sum;
+  else if (!only_reads()) wanted["samples"] = fingerprint(*pictures());      // they follow from the data alone
   const auto belongs = [&](const Metadata& m) {
     return std::all_of(wanted.begin(), wanted.end(),
                        [&](const auto& entry) { return m.contains(entry.first) && m.at(entry.first) == entry.second; });
   };
-  const bool there = std::filesystem::exists(file) && belongs(Safetensors(file).metadata());
-  if (there) check_data_of_stats(file);
+  const bool found = std::filesystem::exists(file), there = found && belongs(Safetensors(file).metadata());
+  if (there || (found && !coder.encoder)) check_data_of_stats(file);
+  if (!there && !coder.encoder) {
+    if (found)
+      throw ConfigError(fmt::format("{}: mean and variance of other samples than {} holds now: train these in another --out, or remove the file and train anew",
+                                    file.string(), recipe_.data));
+    if (only_reads()) throw FileError(fmt::format("{} is missing: mean and variance of the samples that this run was trained on; `flowmap_train stats` makes it", file.string()));
+  }
   if (!there) {
-    const LatentStats s = latent_source().statistics();
+    const LatentStats s = coder.encode ? latent_source().statistics() : statistics_of(latents().raw.values);
     context_.log.end_status();
     Metadata metadata = wanted;
     metadata["data"] = recipe_.data, metadata["count"] = std::to_string(latent_source().count());

@@ -4,6 +4,7 @@
 
 #include "apps/train/costs.h"
 #include "apps/train/networks.h"
+#include "apps/train/spaces.h"
 #include "apps/train/training_run.h"
 
 namespace fm {
@@ -14,13 +15,8 @@ constexpr const char* quickstart = "--config configs/quickstart.toml --out runs/
 template <auto Part> const LoopConfig& loop_of(const Recipe& r) { return (r.*Part).loop; }
 template <auto Train> Outcome run_by(TrainingRun& run, const StageSpec&) { return (run.*Train)(); }
 
-// Of pictures alone.
-void refuse_identity(const TrainingRun& run, const StageSpec& stage) {
-  if (run.recipe().is_identity())
-    throw ConfigError(fmt::format("stage {} is for latents of pictures (space = \"rae\"); with space = \"identity\" there is nothing to do for it", stage.name));
-}
-Outcome encode(TrainingRun& run, const StageSpec& stage) { return refuse_identity(run, stage), run.encode_latents(), Outcome::finished; }
-Outcome prepare_stats(TrainingRun& run, const StageSpec& stage) { return refuse_identity(run, stage), run.prepare_stats(), Outcome::finished; }
+Outcome encode(TrainingRun& run, const StageSpec&) { return run.encode_latents(), Outcome::finished; }
+Outcome prepare_stats(TrainingRun& run, const StageSpec&) { return run.prepare_stats(), Outcome::finished; }
 Outcome train_generator(TrainingRun& run, const StageSpec& stage) { return run.train_generator(stage); }
 
 const char* start_of_cmt(const Recipe&) { return stage_name::fm; }
@@ -161,7 +157,7 @@ std::vector<const StageSpec*> needs(const StageSpec& stage, const Recipe& recipe
   const char* start = stage.start == nullptr ? nullptr : stage.start(recipe);
   std::vector<const StageSpec*> out;
   for (const StageSpec& s : table) {
-    const bool source = (s.makes == Makes::encoder && on_latents && !recipe.is_identity()) ||
+    const bool source = (s.makes == Makes::encoder && on_latents && space_of(recipe).uses(recipe, s.makes)) ||
                         (s.makes == Makes::teacher && stage.is_taught(recipe)) ||
                         (start != nullptr && std::string_view(start) == s.name);
     if (source) out.push_back(&s);

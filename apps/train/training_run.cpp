@@ -1,5 +1,7 @@
 #include "apps/train/training_run.h"
 
+#include <nlohmann/json.hpp>
+
 #include "apps/support/ranks.h"
 #include "apps/support/run_folder.h"
 #include "apps/support/toml.h"
@@ -31,20 +33,6 @@ void refuse_file_in_the_way(const std::filesystem::path& out) {
 
 // "image_size 8", or nothing when the config leaves it to the data.
 std::string said(const char* key, std::int64_t value) { return value > 0 ? fmt::format("{} {}", key, value) : ""; }
-
-// What `load` makes of weights that a stage of this run left and that were read. Where they do not fit, the config is not the run's.
-template <class F>
-auto of_this_run(const std::filesystem::path& stage, const F& load) {
-  try {
-    return load();
-  } catch (const NotFiniteError&) {
-    throw;                                         // says nothing of the config
-  } catch (const FileError& e) {
-    const auto config = stage / "config.toml";
-    if (stage.empty() || !std::filesystem::exists(config)) throw;
-    throw FileError(fmt::format("{}; the run was made with another config: {}", e.what(), config.string()));
-  }
-}
 
 }  // namespace
 
@@ -83,7 +71,7 @@ void TrainingRun::compare_with_run() const {
     const std::string key = change.substr(0, change.find(' '));
     const auto is = [&](std::initializer_list<const char*> keys) { return std::find(keys.begin(), keys.end(), key) != keys.end(); };
     const bool decides = key.starts_with("rae.") || key.starts_with("dit.") || key.starts_with("mlp.") ||
-        is({"data", "image_size", "channels", "classes", "encoder_weights", "decoder_weights", "stats_file", "latents.flip", "space", "network", "conditional"});
+        is({"identity.normalize", "data", "image_size", "channels", "classes", "encoder_weights", "decoder_weights", "stats_file", "latents.flip", "space", "network", "conditional"});
     const bool of_computing = is({"dit.recompute", "dit.precision", "rae.encoder.precision", "rae.decoder.precision"});
     if (decides && !of_computing && change.find(" was ") != std::string::npos) told.push_back(change);
   }
@@ -145,8 +133,7 @@ Warn TrainingRun::warner() {
 
 const std::shared_ptr<const SampleSource>& TrainingRun::pictures() {
   if (pictures_) return pictures_;
-  if (recipe_.is_identity()) pictures_ = open_source(recipe_.data, Split::train);
-  else if (recipe_.latents.from == "memory") pictures_ = as_source(std::make_shared<const Dataset>(open_dataset(recipe_.data, Split::train)));
+  if (space_of(recipe_).pictures && recipe_.latents.from == "memory") pictures_ = as_source(std::make_shared<const Dataset>(open_dataset(recipe_.data, Split::train)));
   else pictures_ = open_source(recipe_.data, Split::train);
   if (context_.ranks.first())
     for (const std::string& note : pictures_->notes()) context_.log.warning("{}", note);
@@ -157,7 +144,7 @@ const std::shared_ptr<const SampleSource>& TrainingRun::pictures() {
 void TrainingRun::check_sizes(const SampleSource& s) const {
   const auto classes = static_cast<std::int64_t>(s.class_names().size());
   const auto fits = [](std::int64_t wanted, std::int64_t found) { return wanted == 0 || wanted == found; };
-  if (!recipe_.is_identity()) {
+  if (space_of(recipe_).pictures) {
     const PictureSize size = picture_size(s, "training on images");
     if (size.height != size.width || !fits(recipe_.image_size, size.height) || !fits(recipe_.channels, size.channels))
       throw ConfigError(fmt::format("{} has {}x{} images of {} channel{}; the config says {}{}{}: change that or --data", recipe_.data,
@@ -202,31 +189,19 @@ void TrainingRun::take_sizes() {
   recipe_.take_sizes(*pictures(), "training on images");
 }
 
-Rae& TrainingRun::rae() {
-  if (!rae_) {
-    rae_ = std::make_unique<Rae>(recipe_.rae, stage_seed("rae"));
-    const StageSpec& stage = stage_that_makes(Makes::encoder);
-    const std::string own = (root_ / stage.name / stage.file).string();
-    const std::string file = recipe_.encoder_weights.empty() ? own : recipe_.encoder_weights;
-    if (file == own && !std::filesystem::exists(own)) throw FileError(not_trained(stage.name, own) + ", or name one with --encoder-weights");
-    const Weights encoder = load_part(file, weights_part::encoder, warner(), recipe_.rae.encoder.affine_norm);
-    of_this_run(file == own ? root_ / stage.name : "", [&] { load_model(rae_->encoder, encoder); });
-    say_loaded(loaded_line(stage.name, rae_->encoder, recipe_.rae.encoder, encoder));
-    set_trainable(rae_->encoder, false);
-    if (has_decoder()) {
-      const char* name = stage_name::decoder;
-      const bool given = !recipe_.decoder_weights.empty();
-      const Weights decoder = given ? load_part(recipe_.decoder_weights, weights_part::decoder, warner()) : stage_weights(name);
-      of_this_run(given ? "" : root_ / name, [&] { load_model(rae_->decoder, decoder); });
-      say_loaded(loaded_line(name, rae_->decoder, recipe_.rae.decoder, decoder));
-    }
-  }
-  return *rae_;
+RunSpace& TrainingRun::run_space() {
+  if (!space_) space_ = space_of(recipe_).open(*this);
+  return *space_;
 }
 
-Rae& TrainingRun::autoencoder() {
+LatentSpace TrainingRun::space() {
+  if (!stats_.defined()) prepare_stats();
+  return LatentSpace(run_space().coder(), stats_);
+}
+
+LatentSpace TrainingRun::decoding_space() {
   if (!has_decoder()) throw FileError(not_trained(stage_name::decoder, (root_ / stage_name::decoder).string()));
-  return rae();
+  return space();
 }
 
 void TrainingRun::need_folder() const {
@@ -255,6 +230,20 @@ Weights TrainingRun::stage_weights(const std::string& stage) {
                               root_.string(), words(stages_that_make(Makes::flow_map), "and")));
 }
 
+Weights TrainingRun::generator_weights(const std::string& stage) {
+  Weights weights = stage_weights(stage);
+  if (weights.state == nullptr || !weights.state->contains("made_from")) return weights;
+  const auto& before = (*weights.state)["made_from"];
+  const LatentSpace here = space();
+  Checksums now = here.coder().encoder ? here.coder().encoder() : Checksums();
+  now.emplace_back("statistics", here.statistics().defined() ? checksum(here.statistics()) : "none");
+  for (const auto& [name, sum] : now)
+    if (before.contains(name) && before[name] != sum)
+      throw ConfigError(fmt::format("{}: {} was trained in another latent space ({} {}, now {}): give the settings, or restore the files, of that time, or train it again",
+                                    weights.file.string(), stage, name, before[name].get<std::string>(), sum));
+  return weights;
+}
+
 Network TrainingRun::loaded_network(const std::string& role, bool two_times, Weights weights, const std::filesystem::path& stage) {
   const LoadedFrom from(weights);
   const Network network = of_this_run(stage, [&] { return load_network(recipe_, two_times, std::move(weights)); });
@@ -266,7 +255,7 @@ Network TrainingRun::load_teacher() {
   const bool given = !recipe_.teacher_weights.empty();
   const char* stage = stage_that_makes(Makes::teacher).name;
   const bool published = recipe_.network == "dit_dh";                 // its weights come under several names
-  Weights weights = !given      ? stage_weights(stage)
+  Weights weights = !given      ? generator_weights(stage)
                     : published ? load_part(recipe_.teacher_weights, weights_part::dit, warner())
                                 : load_weights(recipe_.teacher_weights, warner());
   if (published) check_kind(weights, false, "the teacher");
@@ -282,7 +271,7 @@ LatentGenerator TrainingRun::teacher_generator(VelocityNet teacher, std::int64_t
 }
 
 Network TrainingRun::load_student(const std::string& stage) {
-  Weights weights = stage_weights(stage);
+  Weights weights = generator_weights(stage);
   if (recipe_.network == "dit_dh") check_kind(weights, true, "stage " + stage);
   return loaded_network(stage, true, std::move(weights), root_ / stage);
 }

@@ -15,6 +15,7 @@
 #include "apps/train/latents.h"
 #include "apps/train/networks.h"
 #include "apps/train/run_observer.h"
+#include "apps/train/spaces.h"
 #include "apps/train/stages.h"
 #include "flowmap/velocity.h"
 #include "nn/checkpoint.h"
@@ -63,10 +64,13 @@ class TrainingRun {
 
   // What stages and the programs after them ask for.
   void need_folder() const;                         // FileError when out is not there: for programs that only read a run
-  Rae& autoencoder();                               // FileError when the decoder is not trained yet
+  RunSpace& run_space();
+  // The latent space that generators model. FileError where its encoder is not trained yet, and from decode() where its decoder is not.
+  LatentSpace space();
+  LatentSpace decoding_space();                     // the same; FileError now when decode() would fail
   bool has(const std::string& stage) const { return newest_step(root_ / stage / "checkpoints") >= 0; }
   bool is_available(const StageSpec& stage) const;  // its weights are given, or this run has trained them
-  bool has_decoder() const { return is_available(stage_that_makes(Makes::decoder)); }
+  bool has_decoder() const { return !space_of(recipe_).uses(recipe_, Makes::decoder) || is_available(stage_that_makes(Makes::decoder)); }   // or needs none
   bool has_teacher() const { return is_available(stage_that_makes(Makes::teacher)); }
   Network load_teacher();
   VelocityNet guided(VelocityNet teacher, Interval interval = {}) const;   // with the recipe's guidance
@@ -91,6 +95,13 @@ class TrainingRun {
   Context& context() { return context_; }
   const std::filesystem::path& root() const { return root_; }
 
+  // For the parts of the latent space.
+  static std::uint64_t stage_seed(const std::string& name, std::int64_t seed);   // stages draw independent numbers
+  Weights stage_weights(const std::string& stage);  // averaged, of its newest checkpoint; FileError when it was not trained
+  std::string not_trained(const std::string& stage, const std::string& where) const;  // what is missing, and the remedy
+  void say_loaded(const std::string& line);         // once each, however often a model is loaded
+  Warn warner();                                    // damaged checkpoints that were passed over go to the log
+
  private:
   const std::shared_ptr<const SampleSource>& pictures();    // of the training split; in memory when latents.from = memory
   Loader picture_loader(std::uint64_t seed);                // shuffled, not mirrored
@@ -106,14 +117,12 @@ class TrainingRun {
   double cache_bytes();
   LatentStats given_stats();                        // of recipe.stats_file
   std::string usable_weights(const std::string& file) const;
-  Rae& rae();                                       // with trained encoder; decoder and statistics if they are there
   const LatentSet& latents();                       // of all training images, in memory
   LatentSource& latent_source();
   std::unique_ptr<LatentSource> cached_latents();
   std::filesystem::path latents_folder() const;
   LatentCacheInfo cache_info();
   void fill_cache();
-  void finish_judge(const Judge& average);
   void compute_stats(const std::filesystem::path& file);
   void check_data_of(const LatentCacheInfo& info);
   void check_data_of_stats(const std::filesystem::path& file) const;
@@ -123,22 +132,17 @@ class TrainingRun {
     stage.watch = recipe_.watch;
     return train_stage(stage, loop, seed, log_files(recipe_.log), context_);
   }
-  std::string not_trained(const std::string& stage, const std::string& where) const;  // what is missing, and the remedy
-  Weights stage_weights(const std::string& stage);  // averaged, of its newest checkpoint; FileError when it was not trained
+  Weights generator_weights(const std::string& stage);   // the same of a generator; ConfigError where it was trained in another latent space
   Outcome train_flow(const FlowTraining& training);
   Batch label_batch(const StepPart& part, std::int64_t batch, std::uint64_t seed) const;
   void initialise(const Network& network, const std::string& start, const Network& teacher);
   void refuse_init_from(const std::string& stage) const;
   void write_preview(const LatentGenerator& generate, const std::filesystem::path& png);
   std::uint64_t stage_seed(const std::string& name) const { return stage_seed(name, recipe_.seed); }
-  static std::uint64_t stage_seed(const std::string& name, std::int64_t seed);   // stages draw independent numbers
   std::string data_checksum();                      // of the latents that flow stages train on, or of what they are made from
   // A network of these weights, frozen; `stage`: the folder of this run that they are from, or empty.
   Network loaded_network(const std::string& role, bool two_times, Weights weights, const std::filesystem::path& stage);
-  Tensor in_space(const Tensor& raw);              // latents as networks see them
-  std::pair<std::string, std::string> checksum_of_space();   // {"encoder", "1a2b3c4d"}: what samples are seen through
-  void say_loaded(const std::string& line);         // once each, however often a model is loaded
-  Warn warner();                                    // damaged checkpoints that were passed over go to the log
+  Checksums sources_of_latents();                   // {"encoder", "1a2b3c4d"}, or of the data where no weights make latents; and statistics
 
   Recipe& recipe_;
   Context& context_;
@@ -146,16 +150,32 @@ class TrainingRun {
   std::map<std::string, std::int64_t> loaded_steps_;          // by stage
   std::shared_ptr<const SampleSource> pictures_;
   std::optional<std::vector<std::string>> class_names_;
-  std::unique_ptr<Rae> rae_;
+  std::unique_ptr<RunSpace> space_;
+  LatentStats stats_;
   std::set<std::string> said_loaded_;
   LatentSet latents_;
   std::unique_ptr<LatentSource> source_;
-  std::unique_ptr<BatchAhead> latents_ahead_;       // of the order of ahead_seed_
+  std::unique_ptr<BatchAhead<LatentSet>> latents_ahead_;       // of the order of ahead_seed_
   std::uint64_t ahead_seed_ = 0;
+  LatentSpace batch_space_;                         // that batches are normalised in
 };
 
 // The config that a run was made with: that of `stage`, else of the furthest stage that has one; empty: none. Every stage's config.toml holds the whole recipe.
 std::filesystem::path stored_config(const std::filesystem::path& run, const std::string& stage = "");
+
+// What `load` makes of weights that a stage of this run left (`stage`: its folder, or empty) and that were read. FileError says so where they do
+// not fit because the config is not the run's.
+template <class F> auto of_this_run(const std::filesystem::path& stage, const F& load) {
+  try {
+    return load();
+  } catch (const NotFiniteError&) {
+    throw;                                         // says nothing of the config
+  } catch (const FileError& e) {
+    const auto config = stage / "config.toml";
+    if (stage.empty() || !std::filesystem::exists(config)) throw;
+    throw FileError(fmt::format("{}; the run was made with another config: {}", e.what(), config.string()));
+  }
+}
 
 // "2000000 parameters; 38.1 MiB with gradients, moments and average"
 std::string training_size(std::int64_t parameters);

@@ -32,6 +32,21 @@ void refuse_no_points(const Tensor& x, std::int64_t rows, const std::string& wha
                                rows < 0 ? "n" : std::to_string(rows)));
 }
 
+// The run as its networks see it: test points and distribution scaled as the latent space scales them.
+PlaneRun in_latents(PlaneRun run) {
+  const LatentStats& stats = run.space.statistics();
+  if (!stats.defined()) return run;
+  run.test = run.space.encode(run.test.to(stats.variance.device()));
+  if (!run.exact) return run;
+  const auto wide = [](const Tensor& t) { return t.defined() ? t.to(Device{}).to(DType::f64) : t; };
+  const LatentStats scale{wide(stats.mean), wide(stats.variance), stats.floor}, about_zero{{}, scale.variance, stats.floor};
+  for (GaussianMixture::Component& c : run.exact->components) {
+    c.mean = scale.normalise(wide(c.mean));
+    c.deviation = about_zero.normalise(wide(c.deviation));
+  }
+  return run;
+}
+
 Setting setting_of(const PlaneRun& run) {
   refuse_no_points(run.test, -1, "test points");
   if (run.labels.defined() && run.labels.shape() != Shape{run.test.dim(0)})
@@ -42,7 +57,7 @@ Setting setting_of(const PlaneRun& run) {
   s.noise = Draws{run.seed, 0, consecutive(0, s.rows)}.normal({2}, DType::f32, Purpose::sampling);
   s.test = first_rows(run.test, s.rows);
   if (run.labels.defined()) s.labels = first_rows(run.labels, s.rows).to(s.noise.device());
-  if (run.exact) s.wanted = ExactFlow(*run.exact).map(s.noise, s.labels);
+  if (run.exact) s.wanted = run.space.decode(ExactFlow(*in_latents(run).exact).map(s.noise, s.labels));
   return s;
 }
 
@@ -62,19 +77,19 @@ PlaneScore score_of(const std::string& name, int calls, const Tensor& samples, c
   return score;
 }
 
-Tensor samples_of(const PlaneGenerator& generator, const Setting& s) {
+Tensor samples_of(const PlaneRun& run, const PlaneGenerator& generator, const Setting& s) {
   if (!generator.generate) throw ConfigError("generator '" + generator.name + "' has no function");
   const PauseTape pause;
-  Tensor samples = generator.generate(s.noise, s.labels);
+  const Tensor samples = generator.generate(s.noise, s.labels);
   refuse_no_points(samples, s.rows, "samples of '" + generator.name + "'");
-  return samples;
+  return run.space.decode(samples);
 }
 
 // What the generators' numbers are compared with.
 void add_references(std::vector<PlaneScore>& scores, const PlaneRun& run, const Setting& s) {
   if (s.wanted.defined()) scores.push_back(score_of("exact flow", 0, s.wanted, s, true));
   if (run.test.dim(0) >= 2 * s.rows) scores.push_back(score_of("other test points", 0, run.test.slice(0, s.rows, 2 * s.rows), s, false));
-  scores.push_back(score_of("noise itself", 0, s.noise, s, true));
+  scores.push_back(score_of("noise itself", 0, run.space.decode(s.noise), s, true));
 }
 
 std::string about(const PlaneRun& run, const Setting& s) {
@@ -142,7 +157,7 @@ std::optional<GaussianMixture> known_mixture(std::string_view source) {
 std::vector<PlaneScore> plane_scores(const PlaneRun& run) {
   const Setting s = setting_of(run);
   std::vector<PlaneScore> scores;
-  for (const PlaneGenerator& g : run.generators) scores.push_back(score_of(g.name, g.calls, samples_of(g, s), s, g.follows_flow));
+  for (const PlaneGenerator& g : run.generators) scores.push_back(score_of(g.name, g.calls, samples_of(run, g, s), s, g.follows_flow));
   add_references(scores, run, s);
   return scores;
 }
@@ -152,16 +167,17 @@ PlaneReport plane_report(const PlaneRun& run) {
   PlaneReport report;
   report.about = about(run, s);
   for (const PlaneGenerator& g : run.generators) {
-    const Tensor samples = samples_of(g, s);
+    const Tensor samples = samples_of(run, g, s);
     report.scores.push_back(score_of(g.name, g.calls, samples, s, g.follows_flow));
     report.samples.push_back(sample_figure(s.test, samples, g, report.scores.back()));
   }
   add_references(report.scores, run, s);
   const std::int64_t paths = std::min(shown_paths, s.rows);
-  for (const PlaneMap& map : run.maps) {
-    report.trajectories.push_back(trajectory_figure(run, map, first_rows(s.noise, paths), first_rows(s.labels, paths)));
-    if (run.exact) report.errors.push_back(error_figure(run, map, ExactFlow(*run.exact)));
-    for (const auto& [from, to] : {std::pair{0.0, 1.0}, {0.5, 1.0}, {0.0, 0.5}, {0.5, 0.5}}) report.fields.push_back(field_figure(run, map, from, to));
+  const PlaneRun flows = in_latents(run);
+  for (const PlaneMap& map : flows.maps) {
+    report.trajectories.push_back(trajectory_figure(flows, map, first_rows(s.noise, paths), first_rows(s.labels, paths)));
+    if (flows.exact) report.errors.push_back(error_figure(flows, map, ExactFlow(*flows.exact)));
+    for (const auto& [from, to] : {std::pair{0.0, 1.0}, {0.5, 1.0}, {0.0, 0.5}, {0.5, 0.5}}) report.fields.push_back(field_figure(flows, map, from, to));
   }
   return report;
 }

@@ -1,6 +1,6 @@
 // What a training on points of the plane learned: a score for each generator, and pictures of its samples, its flow and its maps.
 //
-// Points, noise and networks share one space. A latent space with statistics scales the data: `test` and `exact` must then be scaled as well.
+// Test points, samples and scores are of the data; noise, flows and fields are of the latent space, which scales the data where it has statistics.
 #pragma once
 
 #include <cstdint>
@@ -14,13 +14,14 @@
 #include "data/report/html.h"
 #include "flowmap/gaussian.h"
 #include "flowmap/network.h"
+#include "flowmap/training/latent_space.h"
 
 namespace fm {
 
 struct PlaneGenerator {
   std::string name;                      // "teacher", "mfd"
   int calls = 1;                         // of the network for one sample
-  std::function<Tensor(const Tensor& noise, const Labels& y)> generate;        // (n, 2), (n) or undefined -> (n, 2)
+  std::function<Tensor(const Tensor& noise, const Labels& y)> generate;        // (n, 2), (n) or undefined -> latents (n, 2)
   bool follows_flow = true;              // false for a sampler that adds noise between its calls: its samples have no map error
 };
 
@@ -30,6 +31,7 @@ struct PlaneMap {
 };
 
 struct PlaneRun {
+  LatentSpace space = identity_space({2});   // that the networks model
   std::vector<PlaneGenerator> generators;
   std::vector<PlaneMap> maps;            // the networks whose one call, field and error are shown
   VelocityNet teacher;                   // whose trajectories are shown; empty: the exact flow's, and without one the map's own u(z, t, t)

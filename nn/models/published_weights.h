@@ -2,9 +2,10 @@
 #pragma once
 
 #include "nn/checkpoint.h"
+#include "nn/latent_stats.h"
 #include "nn/models/dit_dh.h"
 #include "nn/models/published_names.h"
-#include "nn/models/rae.h"
+#include "nn/models/rae_decoder.h"
 
 namespace fm {
 

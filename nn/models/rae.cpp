@@ -12,7 +12,6 @@
 namespace fm {
 namespace {
 
-constexpr double variance_floor = 1e-5;
 constexpr std::int64_t block = 256;                // images that go through a network at a time
 
 template <class F> Tensor in_blocks(const Tensor& x, F&& f) {
@@ -59,26 +58,6 @@ Tensor tokens_to_grid(const Tensor& tokens) {
 
 Tensor grid_to_tokens(const Tensor& latents) { return latents.flatten(2, 3).transpose(1, 2).contiguous(); }
 
-namespace {
-
-void check_defined(const LatentStats& stats, const char* what) {
-  if (!stats.defined()) throw Error(std::string(what) + ": there are no statistics of latents; load or compute them first");
-}
-
-}  // namespace
-
-Tensor LatentStats::normalise(const Tensor& z) const {
-  check_defined(*this, "LatentStats::normalise");
-  const Tensor centred = mean.defined() ? z - mean : z;
-  return centred * rsqrt(variance + variance_floor);
-}
-
-Tensor LatentStats::restore(const Tensor& z) const {
-  check_defined(*this, "LatentStats::restore");
-  const Tensor scaled = z * sqrt(variance + variance_floor);
-  return mean.defined() ? scaled + mean : scaled;
-}
-
 Rae::Rae(const RaeConfig& c, std::uint64_t seed) : config(checked(c)), encoder(c.encoder, seed), decoder(c.decoder, seed) {}
 
 Var Rae::tokens(const Var& images) const {
@@ -94,7 +73,7 @@ Tensor Rae::encode(const Tensor& images) const {
 }
 
 Tensor Rae::decode(const Tensor& latents) const {
-  return in_blocks(latents, [&](const Tensor& z) { return clamp(pixels(grid_to_tokens(stats.restore(z))).value(), 0, 1); });
+  return in_blocks(latents, [&](const Tensor& z) { return clamp(pixels(grid_to_tokens(z)).value(), 0, 1); });
 }
 
 }  // namespace fm

@@ -1,7 +1,7 @@
-// RAE: a frozen representation encoder, a decoder trained to undo it, and the statistics that make its latents of unit variance (Zheng et al.
-// 2025). Latents (B, C, h, w) are what generators model; images are (B, channels, H, W) in [0, 1].
+// RAE: a frozen representation encoder and a decoder trained to undo it (Zheng et al. 2025). Images are (B, channels, H, W) in [0, 1], latents
+// (B, C, h, w) are raw here; rae_space (flowmap/training/rae_space.h) adds the statistics that make them of unit variance, which generators model.
 //
-//   encode(x) = (E((R x - m)/d) - mean) / sqrt(var + 1e-5)        decode(z) = d D(z sqrt(var + 1e-5) + mean) + m
+//   encode(x) = E((R x - m)/d)        decode(z) = d D(z) + m
 //
 // R resizes to the encoder's input size: PyTorch's bicubic without antialiasing, not clamped. Facts: mfrae.md 1.1, 1.5.
 #pragma once
@@ -25,19 +25,10 @@ struct RaeConfig {
   }
 };
 
-// Element-wise mean and variance over a data set, both of a latent's shape (C, h, w).
-struct LatentStats {
-  Tensor mean, variance;
-  bool defined() const { return variance.defined(); }
-  Tensor normalise(const Tensor& z) const;         // (B, C, h, w); Error when there are no statistics
-  Tensor restore(const Tensor& z) const;           // likewise
-};
-
 struct Rae {
   RaeConfig config;
   VitEncoder encoder;
   RaeDecoder decoder;
-  LatentStats stats;
 
   // ConfigError when the decoder does not take the encoder's channels, or means or deviations are neither one nor one a channel.
   explicit Rae(const RaeConfig& c, std::uint64_t seed = 0);
@@ -53,8 +44,8 @@ struct Rae {
   Var pixels(const Var& tokens) const;             // (B, N, C) -> images, not clamped
 
   // Without history, in batches: for data sets and samples.
-  Tensor encode(const Tensor& images) const;       // -> (B, C, h, w), raw: statistics not applied
-  Tensor decode(const Tensor& latents) const;      // normalised latents -> images, clamped to [0, 1]
+  Tensor encode(const Tensor& images) const;       // -> (B, C, h, w)
+  Tensor decode(const Tensor& latents) const;      // -> images, clamped to [0, 1]
 };
 
 // (x - mean)/std of images (B, channels, H, W), and back.

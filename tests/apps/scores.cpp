@@ -8,6 +8,7 @@
 
 #include "apps/train/evaluation.h"
 #include "data/report/csv.h"
+#include "flowmap/training/rae_space.h"
 #include "tensor/error.h"
 #include "tensor/io/atomic_file.h"
 #include "tests/support/near.h"
@@ -227,8 +228,8 @@ TEST_CASE("samples that are not finite are refused by their number, before they 
   c.encoder.image_size = 8, c.encoder.channels = c.decoder.image_channels = 1;
   c.decoder.width = 8, c.decoder.depth = 1, c.decoder.heads = 2, c.decoder.mlp_width = 8;
   c.decoder.latent_channels = 8, c.decoder.latent_size = 2, c.decoder.patch_size = 4;
-  Rae rae(c, 1);
-  rae.stats = {Tensor::zeros({8, 2, 2}), Tensor::ones({8, 2, 2})};
+  const auto rae = std::make_shared<Rae>(c, 1);
+  const LatentSpace space = rae_space(rae, {Tensor::zeros({8, 2, 2}), Tensor::ones({8, 2, 2})});
   const std::vector<std::int64_t> labels(7, 0);
   const Samples samples = consecutive(100, 7);
   std::int64_t calls = 0;
@@ -241,14 +242,14 @@ TEST_CASE("samples that are not finite are refused by their number, before they 
   const auto take = [&](std::int64_t first, const Tensor& images) {
     for (std::int64_t i = 0; i < images.dim(0); ++i) taken.push_back(first + i);
   };
-  CHECK_THROWS_WITH_AS(generate_batches(rae, third_batch, samples, labels, 1, 2, take),
+  CHECK_THROWS_WITH_AS(generate_batches(space, third_batch, samples, labels, 1, 2, take),
                        doctest::Contains("latents of sample 105 are not finite"), SamplesNotFinite);
   CHECK(taken == std::vector<std::int64_t>{0, 1, 2, 3});
-  for_each_parameter(rae.decoder, [](const std::string&, Parameter& p) {
+  for_each_parameter(rae->decoder, [](const std::string&, Parameter& p) {
     if (p.value.defined()) p.value.copy_from(Tensor::full(p.value.shape(), std::nan("")));
   });
   const LatentGenerator noise_itself = [](const Tensor& noise, const Labels&) { return noise; };
-  CHECK_THROWS_WITH_AS(generate_images(rae, noise_itself, samples, labels, 1, 4), doctest::Contains("pixels of sample 100"),
+  CHECK_THROWS_WITH_AS(generate_images(space, noise_itself, samples, labels, 1, 4), doctest::Contains("pixels of sample 100"),
                        SamplesNotFinite);
   const Tensor images = Tensor::zeros({3, 1, 2, 2});
   CHECK(to_images(images).size() == 3);

@@ -8,6 +8,7 @@
 #include "data/points.h"
 #include "flowmap/metrics/energy.h"
 #include "tensor/io/npy.h"
+#include "tensor/io/safetensors.h"
 #include "tensor/random/fill.h"
 #include "tests/support/child.h"
 #include "tests/support/near.h"
@@ -88,16 +89,79 @@ TEST_CASE("the toy's flow map makes points in one call that its teacher needs fi
   CHECK_MESSAGE(has(pictures.err, "points:8gaussians"), pictures.err);
 }
 
-TEST_CASE("time series train too; what is made of points alone says that there is none") {
+TEST_CASE("time series train too, and are scored by their values") {
   const TempFolder folder;
   const fs::path out = folder / "sines";
-  const Arguments few{"--fm.loop.steps", "20", "--cmt.loop.steps", "4", "--mfd.loop.steps", "20", "--mfd.loop.batch", "16", "--fm.loop.batch", "16"};
+  const Arguments few{"--fm.loop.steps", "20", "--cmt.loop.steps", "4", "--mfd.loop.steps", "20", "--mfd.loop.batch", "16", "--fm.loop.batch", "16",
+                      "--evaluate.samples", "200"};
   const Result r = run("flowmap_train", Arguments{"pipeline", "--config", config, "--data", "sines?count=64,length=32", "--out", out.string()} + few);
   REQUIRE_MESSAGE(r.code == 0, r.err);
   CHECK(fs::exists(out / "mfd" / "checkpoints" / "latest"));
-  CHECK_MESSAGE(has(r.err, "samples are [1, 32]"), r.err);
-  CHECK_FALSE(fs::exists(out / "report.html"));
-  CHECK_FALSE(has(r.err, "scores.csv"));
+  CHECK(fs::exists(out / "report.html"));
+  CHECK_FALSE(fs::exists(out / "samples.png"));
+  const Score score = score_of(out, "mfd", 1), teacher = score_of(out, "teacher", 50);
+  CHECK(score.metric("frechet") > 0);
+  CHECK(std::isfinite(teacher.metric("frechet")));
+  CHECK(score.judge == "values");
+  CHECK(std::isnan(score.accuracy));                       // nothing tells classes
+  CHECK(std::isnan(score.metric("energy_distance")));
+  const Result alone = run("evaluate", {"--out", out.string(), "--stage", "mfd", "--csv", (folder / "own.csv").string(), "--features-out", (folder / "f.npz").string(), "-q"});
+  REQUIRE_MESSAGE(alone.code == 0, alone.err);
+  const std::vector<Score> own = read_scores(folder / "own.csv");
+  REQUIRE(own.size() == 3);                                // 1, 2 and 4 calls
+  CHECK(near(own[0].metric("frechet"), score.metric("frechet"), 1e-12));
+  CHECK(NpzReader(folder / "f.npz").read("mfd_1").shape() == Shape{200, 32});
+  const Result judged = run("evaluate", {"--out", out.string(), "--evaluate.features", "judge"});
+  CHECK(judged.code == exit_code::usage);
+  CHECK_MESSAGE(has(judged.err, "evaluate.features judge: is for pictures"), judged.err);
+}
+
+namespace {
+
+// 8 Gaussians with columns in other units: deviations about 50 and 0.2, means 300 and -4.
+void write_stretched(const fs::path& file) {
+  const Tensor points = Points({}, Split::train).rows(consecutive(0, 6000));
+  std::vector<float> values = points.to_vector<float>();
+  for (std::size_t i = 0; i < values.size(); i += 2) values[i] = 50 * values[i] + 300, values[i + 1] = 0.2f * values[i + 1] - 4;
+  write_npy<float>(file, {6000, 2}, values);
+}
+
+}  // namespace
+
+TEST_CASE("identity.normalize: samples of any scale are learned, scored in their own units, and kept apart from those that are not scaled") {
+  const TempFolder folder;
+  write_stretched(folder / "x.npy");
+  const std::string data = "arrays:" + (folder / "x.npy").string();
+  const Arguments few{"--data", data, "--fm.loop.steps", "2000", "--fm.loop.rate.decay_end", "2000", "--cmt.loop.steps", "4", "--mfd.loop.steps", "4", "--evaluate.samples", "600"};
+  const auto trained = [&](const std::string& name, const Arguments& more) {
+    const Result r = run("flowmap_train", Arguments{"pipeline", "--config", config, "--out", (folder / name).string()} + few + more);
+    REQUIRE_MESSAGE(r.code == 0, r.err);
+    return r;
+  };
+  const Result plain = trained("plain", {}), scaled = trained("scaled", {"--identity.normalize", "true"});
+  CHECK_MESSAGE(has(plain.err, "set identity.normalize = true"), plain.err);
+  CHECK_FALSE(has(scaled.err, "set identity.normalize = true"));
+  CHECK(fs::exists(folder / "scaled/stats.safetensors"));
+  CHECK_FALSE(fs::exists(folder / "plain/stats.safetensors"));
+  // Noise of the data's mean and variance has 1.6.
+  CHECK(score_of(folder / "scaled", "teacher", 50).metric("energy_distance") < 0.8);
+  CHECK(score_of(folder / "plain", "teacher", 50).metric("energy_distance") > 3);
+
+  const Safetensors stats(folder / "scaled/stats.safetensors");
+  CHECK(near_within(stats["mean"].to_vector<double>()[0], 300, 5));
+  CHECK(near(stats["var"].to_vector<double>()[1], 0.04, 0.1));
+
+  const std::string out = (folder / "scaled").string();
+  const Result other = run("flowmap_train", Arguments{"mfd", "--config", config, "--out", out} + few);
+  CHECK(other.code == exit_code::usage);
+  CHECK_MESSAGE(has(other.err, "another latent space (statistics"), other.err);
+  const Result late = run("flowmap_train", Arguments{"mfd", "--config", config, "--out", (folder / "plain").string(), "--identity.normalize", "true"} + few);
+  CHECK(late.code == exit_code::usage);
+  CHECK_MESSAGE(has(late.err, "another latent space (statistics none"), late.err);
+  write_npy<float>(folder / "x.npy", {40, 2}, std::vector<float>(80, 1.0f));
+  const Result changed = run("flowmap_train", Arguments{"fm", "--config", config, "--out", out, "--identity.normalize", "true"} + few);
+  CHECK(changed.code == exit_code::usage);
+  CHECK_MESSAGE(has(changed.err, "mean and variance of other samples"), changed.err);
 }
 
 TEST_CASE("what does not fit together is said in one line before anything is trained") {
@@ -116,5 +180,5 @@ TEST_CASE("what does not fit together is said in one line before anything is tra
   refused({"--latents.flip", "true"}, "latents.flip is for pictures");
   const Result stats = run("flowmap_train", {"stats", "--config", config, "--out", (folder / "run").string()});
   CHECK(stats.code == exit_code::usage);
-  CHECK_MESSAGE(has(stats.err, "stage stats is for latents of pictures"), stats.err);
+  CHECK_MESSAGE(has(stats.err, "stage stats is for space = \"rae\""), stats.err);
 }

@@ -60,7 +60,48 @@ std::vector<std::array<double, 2>> dots(const std::string& svg, const std::strin
   return out;
 }
 
+// (n, 2) with its columns scaled and moved.
+Tensor stretched(const Tensor& points) {
+  const Tensor out = points.clone();
+  float* v = out.data<float>();
+  for (std::int64_t i = 0; i < out.dim(0); ++i) v[2 * i] = 50 * v[2 * i] + 300, v[2 * i + 1] = 0.2f * v[2 * i + 1] - 4;
+  return out;
+}
+
 }  // namespace
+
+TEST_CASE("a latent space with statistics: networks model what it scales, scores and samples are of the data") {
+  PlaneRun run = run_of(4000, 8000);
+  run.test = stretched(run.test);
+  for (GaussianMixture::Component& c : run.exact->components) {
+    const std::vector<double> m = c.mean.to_vector<double>(), d = c.deviation.to_vector<double>();
+    c.mean = Tensor::from<double>({50 * m[0] + 300, 0.2 * m[1] - 4}, {2});
+    c.deviation = Tensor::from<double>({50 * d[0], 0.2 * d[1]}, {2});
+  }
+  run.space = identity_space({2}, statistics_of(run.test));
+  // What a network that has learned the scaled data would be: from the statistics' own formula.
+  GaussianMixture seen = eight_gaussians(DType::f32);
+  const std::vector<double> mean = run.space.statistics().mean.to_vector<double>(), variance = run.space.statistics().variance.to_vector<double>();
+  for (std::size_t i = 0; i < seen.components.size(); ++i) {
+    const std::vector<double> m = run.exact->components[i].mean.to_vector<double>(), d = run.exact->components[i].deviation.to_vector<double>();
+    std::vector<double> at, deviation;
+    for (std::size_t k : {0u, 1u}) at.push_back((m[k] - mean[k]) / std::sqrt(variance[k])), deviation.push_back(d[k] / std::sqrt(variance[k]));
+    seen.components[i].mean = Tensor::from(at, {2}).to(DType::f32), seen.components[i].deviation = Tensor::from(deviation, {2}).to(DType::f32);
+  }
+  const FlowMapNet right = average_velocity(seen.v(), 60);
+  run.generators = {one_call("right", right), one_call("identity", no_map())};
+  run.maps = {{"right", right}};
+  const PlaneReport report = plane_report(run);
+  const double of_data = std::sqrt(variance[0]);                                 // the energy distance has the unit of the data
+  CHECK(near_zero(row(report.scores, "right").value("energy_distance"), 2e-3 * of_data));
+  CHECK(row(report.scores, "right").value("map_error") < 1e-6 * variance[0]);
+  CHECK(row(report.scores, "exact flow").value("map_error") == 0);
+  CHECK(near_zero(row(report.scores, "other test points").value("energy_distance"), 2e-3 * of_data));
+  CHECK(row(report.scores, "identity").value("energy_distance") > 0.02 * of_data);
+  CHECK(report.errors.size() == 1);                                              // the exact flow is known in the scaled space too
+  run.space = identity_space({2});                                               // a sampler whose samples are not brought back
+  CHECK(row(plane_scores(run), "right").value("energy_distance") > 1 * of_data);
+}
 
 TEST_CASE("the exact flow scores as other points of the data do, noise and the identity do not") {
   PlaneRun run = run_of(4000, 8000);

@@ -31,10 +31,12 @@ NamedTensors run_rae(const std::string& kind, std::int64_t image_size, const std
   Rae model(c);
   load_state(model.encoder, folder.weights("encoder"));
   load_state(model.decoder, folder.weights("decoder"));
-  model.stats.variance = folder.input("var");
-  if (kind != "dinov2") model.stats.mean = folder.input("mean");   // the published file of DINOv2-B has none
-  const Tensor z = model.stats.normalise(model.encode(folder.input("images")));
-  return {{"latent", z}, {"decoded", model.decode(folder.input("z"))}, {"round trip", model.decode(z)}};
+  LatentStats stats;
+  stats.variance = folder.input("var");
+  if (kind != "dinov2") stats.mean = folder.input("mean");   // the published file of DINOv2-B has none
+  const Tensor z = stats.normalise(model.encode(folder.input("images")));
+  const auto decoded = [&](const Tensor& latents) { return model.decode(stats.restore(latents)); };
+  return {{"latent", z}, {"decoded", decoded(folder.input("z"))}, {"round trip", decoded(z)}};
 }
 
 NamedTensors run_dit(bool mean_flow, std::int64_t image_size, const std::string& precision, const Folder& folder) {

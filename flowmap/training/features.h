@@ -1,0 +1,29 @@
+// What metrics of samples look at: a function from samples to vectors. The distances of flowmap/metrics/ are between sets of these vectors, so a
+// new feature network (Inception, say) is one more value of this type.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "tensor/tensor.h"
+
+namespace fm {
+
+// What features see in some samples.
+struct Seen {
+  Tensor vectors;                        // (n, D) f32, on the CPU
+  std::vector<std::int64_t> classes;     // (n) the most likely class of each; empty: these features know no classes
+};
+
+struct Features {
+  std::string name;                      // "judge", "values"
+  std::string fingerprint;               // of the weights, which scores and cached features belong to; of features without weights their name
+  std::function<Seen(const Tensor& samples)> see;    // (n, shape of a sample) f32; pictures in [0, 1]. One sample's vector does not depend on the others
+};
+
+// Samples as vectors of their values.
+Features plain_features();
+
+}  // namespace fm

@@ -1,0 +1,71 @@
+// Where generators live: networks model latents, and latents become samples again.
+//
+//   LatentCoder    samples <-> raw latents: an autoencoder, or nothing at all. Caches hold raw latents, and statistics are taken of them.
+//   LatentSpace    samples <-> latents that networks see: the coder with the statistics applied inside, both ways
+//
+// Normalisation cannot be forgotten: encode() and decode() include it, and raw latents are a type that no network takes.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "nn/latent_stats.h"
+#include "tensor/tensor.h"
+
+namespace fm {
+
+// What a thing is made of: {"encoder", "1a2b3c4d"}.
+using Checksums = std::vector<std::pair<std::string, std::string>>;
+
+struct LatentCoder {
+  std::string name;                                        // "rae", "identity"
+  Shape shape;                                             // of one latent
+  std::function<Tensor(const Tensor& samples)> encode;     // (n, shape of a sample) -> (n, shape); empty: samples are latents
+  std::function<Tensor(const Tensor& raw)> decode;         // back; empty: latents are samples
+  std::string preprocessing;                               // of samples before the encoder, in words
+  std::function<Checksums()> encoder;                      // of the weights that make latents, as they are now; empty: there are none
+  std::function<std::string()> decoder;                    // the same of the weights that make samples
+  std::function<std::string()> weights;                    // of both together
+  double variance_floor = 0;                               // of the statistics (LatentStats::floor)
+};
+
+// Latents before normalisation.
+struct RawLatents {
+  Tensor values;                                           // (n, shape of a latent)
+};
+
+class LatentSpace {
+ public:
+  LatentSpace() = default;
+  // Without statistics latents are as the coder makes them. ShapeError where statistics are not of the coder's shape.
+  explicit LatentSpace(LatentCoder coder, LatentStats statistics = {});
+
+  const std::string& name() const { return coder_.name; }
+  const Shape& shape() const { return coder_.shape; }
+  // Errors are those of the coder; ShapeError where latents are not (n, shape).
+  Tensor encode(const Tensor& samples) const;
+  Tensor decode(const Tensor& latents) const;
+  Tensor normalised(const RawLatents& raw) const;          // the second half of encode, for latents that were kept
+
+  const LatentCoder& coder() const { return coder_; }
+  const LatentStats& statistics() const { return statistics_; }
+  std::string decoding() const;                            // "decoder 1a2b3c4d stats 5e6f7a8b": what samples depend on beside the latents
+  // What latents depend on: weights, preprocessing, statistics. Eight hexadecimal digits.
+  std::string fingerprint() const;
+
+ private:
+  LatentCoder coder_;
+  LatentStats statistics_;
+};
+
+// Samples of this shape as they are; with statistics, scaled to mean 0 and variance 1.
+LatentCoder identity_coder(Shape shape);
+LatentSpace identity_space(Shape shape, LatentStats statistics = {});
+
+// Mean and variance of each element of samples (n, ...) f32, computed in double precision; n >= 2. An element that is the same in all
+// samples keeps its scale: its variance is given as 1. ConfigError names an element whose variance is beyond what f32 can divide by.
+LatentStats statistics_of(const Tensor& samples);
+
+}  // namespace fm

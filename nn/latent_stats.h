@@ -1,0 +1,24 @@
+// Mean and variance of each element of a latent over a data set: what takes latents to mean 0 and variance 1, and back.
+//
+//   normalise(z) = (z - mean) / sqrt(variance + floor)          restore(z) = z sqrt(variance + floor) + mean
+//
+// A latent space (flowmap/training/latent_space.h) applies them: its callers need not.
+#pragma once
+
+#include <string>
+
+#include "tensor/tensor.h"
+
+namespace fm {
+
+struct LatentStats {
+  Tensor mean, variance;                           // of a latent's shape; mean undefined: 0, as in the published file for DINOv2-B
+  double floor = 1e-5;                             // RAE's
+  bool defined() const { return variance.defined(); }
+  Tensor normalise(const Tensor& z) const;         // (B, shape of a latent); Error when there are no statistics
+  Tensor restore(const Tensor& z) const;           // likewise
+};
+
+std::string checksum(const LatentStats& stats);    // of both tensors; "" without statistics
+
+}  // namespace fm

@@ -1,0 +1,32 @@
+#!/bin/sh
+# axes.sh ROOT: latent space, network, objective, scores and data are independent. A model is named in its own files, in the file that makes it a
+# space or features, in the stages that train it, where its config is a section of the recipe, in presets, published names and costs, and in a
+# row of a list. Everything else works with the values LatentSpace, Network and Features. Comments and tests are left out.
+#
+# Files that still name a model stand in `remaining` with the number of such lines. The list only shrinks: a file with fewer lines than it says
+# fails too, until the list is corrected.
+set -eu
+cd "$1"
+names='(DitDh|Rae|Judge)([A-Z][A-Za-z]*)?'
+homes='^(nn/models/|nn/flops/|nn/loaded\.|flowmap/training/(rae_space|judge_features)\.|apps/train/(space_rae|stage_judge|stage_encoder|stage_decoder)\.|apps/train/recipe\.h|apps/sample/published\.)'
+rows='^apps/train/(networks|features|stages)\.cpp:'       # a row each
+remaining='apps/ablate.cpp 1
+apps/ablate/measure.cpp 3
+apps/ablate/measure.h 1
+apps/ablate/subject.cpp 10
+apps/inspect/profile.cpp 1
+apps/inspect/reported_runs.cpp 1
+apps/train/recipe.cpp 1'
+found=$(grep -rnE --include='*.h' --include='*.cpp' "(^|[^A-Za-z0-9_])$names([^A-Za-z0-9_]|\$)" tensor autodiff data nn flowmap apps |
+  grep -vE ':[0-9]+:[[:space:]]*//' | grep -vE "$homes" || true)
+failed=0
+in_rows=$(echo "$found" | grep -E "$rows" | cut -d: -f1 | sort | uniq -c | awk '$1 > 2 { print $2 " has " $1 " lines" }')
+[ -z "$in_rows" ] || { echo "more than a row of a list:"; echo "$in_rows"; failed=1; }
+counted=$(echo "$found" | grep -vE "$rows" | grep . | cut -d: -f1 | sort | uniq -c | awk '{ print $2 " " $1 }')
+[ "$counted" = "$remaining" ] || {
+  echo "files that name a model, with the number of lines, are not those of the list in tests/axes.sh (< the list, > the files):"
+  echo "$remaining" >/tmp/axes.$$; echo "$counted" | diff /tmp/axes.$$ - || true
+  rm -f /tmp/axes.$$; failed=1
+}
+[ "$failed" = 0 ] && echo "models are named at home; $(echo "$remaining" | wc -l) files remain"
+exit "$failed"
