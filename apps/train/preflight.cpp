@@ -107,7 +107,7 @@ void TrainingRun::check_sources() const {
   for (const StageSpec& s : stage_table()) {
     if (s.loop == nullptr || s.steps(recipe_) > 0 || is_available(s)) continue;
     const StageSpec* later = first_that_needs(s, recipe_);
-    const bool evaluated = s.makes == Makes::decoder && recipe_.has_judge();
+    const bool evaluated = s.makes == Makes::decoder && space_of(recipe_).uses(recipe_, s.makes) && recipe_.has_judge();
     if (later == nullptr && !evaluated) continue;
     if (s.given == nullptr)
       throw ConfigError(fmt::format("pipeline: {0} begins from the stage {1}, but {1}.loop.steps is 0 and {2} has none: give it steps",

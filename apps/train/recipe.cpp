@@ -75,7 +75,7 @@ void Recipe::refuse_settings_of_pictures() const {
   for (const auto& [key, set] : {std::pair{"latents.flip", latents.flip}, {"encoder_weights", !encoder_weights.empty()}, {"decoder_weights", !decoder_weights.empty()},
                                  {"stats_file", !stats_file.empty()}, {"judge_weights", !judge_weights.empty()}, {"encoder_model", !encoder_model.empty()},
                                  {"decoder_size", !decoder_size.empty()}, {"dit_size", !dit_size.empty()}, {"image_size", image_size != 0},
-                                 {"channels", channels != 0}, {"evaluate.reference", evaluate.reference != 0}})
+                                 {"channels", channels != 0}, {"evaluate.reference", evaluate.reference != 0 && sample_shape == Shape{2}}})
     if (set) throw ConfigError(std::string(key) + " is for pictures; with space = \"identity\" leave it out");
 }
 

@@ -67,13 +67,6 @@ namespace {
 
 bool uses(const Recipe&, Makes) { return true; }
 
-void take_sizes(Recipe& r, const SampleSource& source, const std::string& user) {
-  const PictureSize size = picture_size(source, user);
-  r.take_sizes(size.height, size.channels, static_cast<std::int64_t>(source.class_names().size()));
-}
-
-bool has_sizes(const Recipe& r) { return r.image_size > 0 && r.channels > 0 && r.classes > 0; }
-
 // Widths, depths and heads; what says how to compute (precision, recompute) stays as it is set.
 void take_published_sizes(Recipe& r) {
   if (!r.encoder_model.empty()) {
@@ -119,8 +112,6 @@ void resolve(Recipe& r) {
 }
 
 Shape shape(const Recipe& r) { return {r.rae.decoder.latent_channels, r.rae.decoder.latent_size, r.rae.decoder.latent_size}; }
-std::string samples(const Recipe& r) { return fmt::format("images of {}x{}x{}", r.channels, r.image_size, r.image_size); }
-std::int64_t sample_bytes(const Recipe& r) { return r.channels * r.image_size * r.image_size; }
 
 double encode_flops(const Recipe& r) {
   const std::int64_t seen = r.rae.input_size > 0 ? r.rae.input_size : r.image_size;
@@ -137,8 +128,8 @@ std::unique_ptr<RunSpace> open(TrainingRun& run) { return std::make_unique<RaeOf
 }  // namespace
 
 SpaceSpec rae_row() {
-  return {.name = "rae", .says = "latents of pictures", .pictures = true, .encodes = true, .uses = uses, .take_sizes = take_sizes,
-                        .has_sizes = has_sizes, .resolve = resolve, .shape = shape, .samples = samples, .sample_bytes = sample_bytes,
+  return {.name = "rae", .says = "latents of pictures", .pictures = true, .encodes = true, .uses = uses, .take_sizes = take_picture_sizes,
+                        .has_sizes = has_picture_sizes, .resolve = resolve, .shape = shape, .samples = picture_text, .sample_bytes = picture_bytes,
                         .encode_flops = encode_flops, .parameters = parameters, .open = open};
 }
 

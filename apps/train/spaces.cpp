@@ -8,15 +8,25 @@ namespace fm {
 
 SpaceSpec rae_row();                                         // space_rae.cpp
 SpaceSpec identity_row();                                    // space_identity.cpp
+SpaceSpec pixels_row();                                      // space_pixels.cpp
 
 namespace {
 
 const std::vector<SpaceSpec>& spaces() {
-  static const std::vector<SpaceSpec> list{rae_row(), identity_row()};
+  static const std::vector<SpaceSpec> list{rae_row(), identity_row(), pixels_row()};
   return list;
 }
 
 }  // namespace
+
+void take_picture_sizes(Recipe& r, const SampleSource& source, const std::string& user) {
+  const PictureSize size = picture_size(source, user);
+  r.take_sizes(size.height, size.channels, static_cast<std::int64_t>(source.class_names().size()));
+}
+
+bool has_picture_sizes(const Recipe& r) { return r.image_size > 0 && r.channels > 0 && r.classes > 0; }
+std::string picture_text(const Recipe& r) { return fmt::format("images of {}x{}x{}", r.channels, r.image_size, r.image_size); }
+std::int64_t picture_bytes(const Recipe& r) { return r.channels * r.image_size * r.image_size; }
 
 const SpaceSpec& space_of(const Recipe& recipe) {
   for (const SpaceSpec& s : spaces())

@@ -38,6 +38,12 @@ struct SpaceSpec {
   std::unique_ptr<RunSpace> (*open)(TrainingRun&);           // the run must outlive the result
 };
 
+// For rows whose samples are pictures.
+void take_picture_sizes(Recipe& recipe, const SampleSource& source, const std::string& user);
+bool has_picture_sizes(const Recipe& recipe);
+std::string picture_text(const Recipe& recipe);
+std::int64_t picture_bytes(const Recipe& recipe);
+
 // ConfigError for a name that is not in the list.
 const SpaceSpec& space_of(const Recipe& recipe);
 

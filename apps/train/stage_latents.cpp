@@ -14,8 +14,8 @@
 namespace fm {
 namespace {
 
-// Of the weights that made latents: caches and statistics are for one encoder.
-std::string encoder_of(const LatentCoder& coder) { return coder.encoder().front().second; }
+// What made latents: a cache is of one encoder. Its weights' checksum, or the space's name where there are no weights.
+std::string encoder_of(const LatentCoder& coder) { return coder.encoder ? coder.encoder().front().second : coder.name; }
 
 // Noise has mean 0 and variance 1 in each element, and nothing scales these samples to that.
 void warn_of_scale(const Tensor& samples, Logger& log) {
