@@ -45,7 +45,7 @@ class Runs {
   }
 
  private:
-  static std::string settings(const Recipe& r) { return fmt::format("{} {}", r.dit.precision, r.guidance); }
+  static std::string settings(const Recipe& r) { return fmt::format("{} {}", r.network.precision(), r.guidance); }
   struct Entry {
     std::unique_ptr<Recipe> recipe;
     std::unique_ptr<TrainingRun> run;
@@ -119,11 +119,8 @@ int measure_untrained(AblateConfig& config, Context& context) {
   Recipe& recipe = config.recipe;
   recipe.resolve_with_data();
   const std::vector<std::int64_t> all = seeds(config);
-  const DitDhConfig& d = recipe.dit;
   Findings f{.what = "derivative", .variants = variants(config), .trials = {}, .calls = {}, .busy = {}};
-  f.subtitle = fmt::format("random weights: width {}, {} blocks; head width {}, {}; {} tokens of {} channels; batch {}", d.width, d.depth,
-                           d.head_width, d.head_depth, d.input_size * d.input_size / (d.patch_size * d.patch_size), d.channels,
-                           recipe.mfd.loop.batch);
+  f.subtitle = fmt::format("random weights: {}; samples {}; batch {}", recipe.network.size(true), to_string(recipe.latent_shape()), recipe.mfd.loop.batch);
   if (context.launch.dry_run) return print_plan(recipe, f.variants, all, context.log), exit_code::finished;
   measure(*untrained_subject(recipe), f, all, config.timing_rounds, context.log);
   const std::filesystem::path out = context.launch.out;

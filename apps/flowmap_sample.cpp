@@ -58,7 +58,7 @@ Source open_run(const SampleCommand& c, TrainingRun& run) {
   source.classes = run.recipe().classes;
   if (needs_names(c)) source.class_names = run.class_names();
   source.generate = generate;
-  source.bytes_a_sample = network_cost(run.recipe(), !teacher).activations(1, true).one_block;
+  source.bytes_a_sample = run.recipe().network.cost(!teacher).activations(1, true).one_block;
   source.weights = [model, space = source.space] { return fmt::format("dit {} {}", checksum(model.state()), space.decoding().empty() ? space.name() : space.decoding()); };
   return source;
 }

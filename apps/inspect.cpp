@@ -10,7 +10,6 @@
 #include "apps/support/program.h"
 #include "apps/train/costs.h"
 #include "apps/train/latents.h"
-#include "apps/train/networks.h"
 #include "autodiff/inspect.h"
 #include "data/source.h"
 #include "flowmap/velocity.h"
@@ -92,7 +91,7 @@ void show_step(InspectCommand& c) {
   Network network;
   {
     const OpName name("weights");  // apart from what the step holds
-    network = make_network(c.recipe, stage.makes == Makes::flow_map, 1);
+    network = c.recipe.network.make(stage.makes == Makes::flow_map, 1);
   }
   const Objective objective = stage.objective_in(c.recipe);
   const Nets nets{.net = network.u(), .velocity = one_point(), .shape = c.recipe.latent_shape()};

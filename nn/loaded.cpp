@@ -18,20 +18,6 @@ std::string checksum(const NamedTensors& tensors) {
   return fmt::format("{:08x}", crc);
 }
 
-std::string size_text(const DitDhConfig& c) {
-  return fmt::format("DiT^DH {}x{} + {}x{}, {}", c.width, c.depth, c.head_width, c.head_depth, c.mean_flow ? "flow map u(z, s, t)" : "velocity v(z, t)");
-}
-
-std::string size_text(const FlowMlpConfig& c) {
-  return fmt::format("MLP {}x{}, {}", c.width, c.depth, c.mean_flow ? "flow map u(z, s, t)" : "velocity v(z, t)");
-}
-
-std::string size_text(const VitEncoderConfig& c) { return fmt::format("ViT {}x{}, patch {}", c.width, c.depth, c.patch_size); }
-
-std::string size_text(const RaeDecoderConfig& c) { return fmt::format("RAE decoder {}x{}, patch {}", c.width, c.depth, c.patch_size); }
-
-std::string size_text(const JudgeConfig& c) { return fmt::format("convolutional classifier, width {}, {} features", c.width, c.features); }
-
 std::string loaded_line(const std::string& role, const std::string& size, const StateDict& state, const LoadedFrom& from) {
   std::int64_t elements = 0;
   std::set<std::string> types;

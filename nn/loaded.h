@@ -6,23 +6,11 @@
 #include <string>
 
 #include "nn/checkpoint.h"
-#include "nn/models/dit_dh.h"
-#include "nn/models/flow_mlp.h"
-#include "nn/models/judge.h"
-#include "nn/models/rae_decoder.h"
-#include "nn/models/vit_encoder.h"
 
 namespace fm {
 
 // crc32c of names, shapes and values, eight hexadecimal digits: which weights these are.
 std::string checksum(const NamedTensors& tensors);
-
-// Kind and size: "DiT^DH 128x4 + 128x2" are width x depth of backbone and head, "ViT 64x6, patch 7" of an encoder.
-std::string size_text(const DitDhConfig& config);
-std::string size_text(const FlowMlpConfig& config);
-std::string size_text(const VitEncoderConfig& config);
-std::string size_text(const RaeDecoderConfig& config);
-std::string size_text(const JudgeConfig& config);
 
 // Where weights came from: what is left of a Weights whose tensors were given to a model.
 struct LoadedFrom {
@@ -33,7 +21,7 @@ struct LoadedFrom {
 
 std::string loaded_line(const std::string& role, const std::string& size, const StateDict& state, const LoadedFrom& from);
 
-// "role" is what the program uses it for: encoder, teacher, mfd ...
+// "role" is what the program uses it for: encoder, teacher, mfd ... Its size in words is size_text(config), declared beside the model or in nn/flops/.
 template <class M, class C> std::string loaded_line(const std::string& role, const M& model, const C& config, const LoadedFrom& from) {
   return loaded_line(role, size_text(config), state_dict(model), from);
 }

@@ -30,8 +30,8 @@ bool decides_nothing(const std::string& path) {
 }
 
 // Fields that this training reads beside what its checkpoints of earlier stages hold.
-bool is_read(const std::string& path) {
-  for (const std::string part : {stage_name::mfd, "dit", "rae", "latents"})
+bool is_read(const Recipe& recipe, const std::string& path) {
+  for (const std::string& part : {std::string(stage_name::mfd), recipe.network.section(), std::string("rae"), std::string("latents")})
     if (path.starts_with(part + ".")) return !decides_nothing(path);
   for (const char* key : {"data", "image_size", "channels", "classes", "guidance", "watch.on_explosion", "watch.explosion_factor"})
     if (path == key) return true;
@@ -40,7 +40,7 @@ bool is_read(const std::string& path) {
 
 void add_config(Identity& out, Recipe recipe, const std::string& prefix) {
   for (const Field& f : list_fields(recipe))
-    if (is_read(f.path)) out.lines.push_back(fmt::format("{}{} = {}", prefix, f.path, to_text(f)));
+    if (is_read(recipe, f.path)) out.lines.push_back(fmt::format("{}{} = {}", prefix, f.path, to_text(f)));
 }
 
 std::map<std::string, std::string> by_key(const std::vector<std::string>& lines) {

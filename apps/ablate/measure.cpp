@@ -30,12 +30,6 @@ double relative_error(const Tensor& a, const Tensor& exact) {
   return size == 0 ? std::nan("") : std::sqrt(sum_squares(a.to(DType::f64) - exact) / size);
 }
 
-std::shared_ptr<DitDh> in_precision(const DitDh& model, const std::string& precision) {
-  auto out = std::make_shared<DitDh>(clone(model));
-  out->config.precision = precision;
-  return out;
-}
-
 VelocitySource velocity_of(const MfStage& stage, double guidance, Subject& subject) {
   return velocity_source(stage.velocity, teacher_share(stage.velocity) > 0 ? subject.velocity(guidance) : VelocityNet());
 }
@@ -50,12 +44,10 @@ void measure_error(Subject& subject, const Variant& variant, const Batch& batch,
                                   variant.name));
   const FlowPoint at = first_rows({p.z, p.s, p.t, p.y, {}, {}}, p.off_diagonal);
   const Tensor w = fm::first_rows(velocity_of(variant.recipe.mfd, variant.recipe.guidance, subject)(p), p.off_diagonal);
-  const auto wide = in_precision(*subject.student(variant.start), "f32");
-  to_dtype(*wide, DType::f64);
+  const Network network = subject.student(variant.start);
   const FlowPoint wide_at{at.z.to(DType::f64), at.s.to(DType::f64), at.t.to(DType::f64), at.y, {}, {}};
-  const Tensor wide_w = w.to(DType::f64), exact = differentiate(wide, wide_at, wide_w, {}).dudt;
-  const auto student = in_precision(*subject.student(variant.start), variant.recipe.dit.precision);
-  const Tensor dudt = differentiate(student, at, w, objective.derivative).dudt;
+  const Tensor wide_w = w.to(DType::f64), exact = differentiate(network.in_f64().u(), wide_at, wide_w, {}).dudt;
+  const Tensor dudt = differentiate(network.in_precision(variant.recipe.network.precision()).u(), at, w, objective.derivative).dudt;
   cost.derivative_error = relative_error(dudt, exact);
   cost.target_error = relative_error(target(at, w, dudt), target(wide_at, wide_w, exact));
 }
@@ -83,7 +75,7 @@ void time_step(const std::function<Var()>& loss, Timing& timing) {
 struct Timed {
   std::size_t variant;
   MfStage stage;
-  std::shared_ptr<DitDh> student;
+  FlowMapNet student;
   VelocitySource velocity;
   double share;                          // of the variant's steps
   Timing timing = {};
@@ -94,9 +86,7 @@ std::vector<Timed> timed_steps(Subject& subject, const std::vector<Variant>& lis
   for (std::size_t i = 0; i < list.size(); ++i) {
     const Variant& v = list[i];
     const auto add = [&](const MfStage& stage) {
-      auto student = in_precision(*subject.student(v.start), v.recipe.dit.precision);
-      set_trainable(*student, true);
-      out.push_back({i, stage, std::move(student), velocity_of(stage, v.recipe.guidance, subject),
+      out.push_back({i, stage, subject.student(v.start).in_precision(v.recipe.network.precision()).u(), velocity_of(stage, v.recipe.guidance, subject),
                      static_cast<double>(stage.loop.steps) / static_cast<double>(std::max<std::int64_t>(1, v.steps()))});
     };
     add(v.recipe.mfd);

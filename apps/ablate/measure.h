@@ -19,7 +19,7 @@ struct StepCost {
 class Subject {
  public:
   virtual ~Subject() = default;
-  virtual std::shared_ptr<const DitDh> student(const std::string& start) = 0;
+  virtual Network student(const std::string& start) = 0;
   virtual VelocityNet velocity(double guidance) = 0;           // of the teacher, guided
   virtual Batch batch(std::uint64_t seed) = 0;
 };

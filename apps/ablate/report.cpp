@@ -71,7 +71,7 @@ std::optional<Plot> error_plot(const Findings& f) {
     std::vector<double> errors;
     for (const Trial* t : trials_of(f, i)) errors.push_back(cost_of(*t, &StepCost::derivative_error));
     const double error = statistics(errors).mean;
-    auto& [curve, level] = by_precision[f.variants[i].recipe.dit.precision];
+    auto& [curve, level] = by_precision[f.variants[i].recipe.network.precision()];
     if (derivative.kind == "jvp") level = error;
     else curve.x.push_back(derivative.delta), curve.y.push_back(error);
   }

@@ -7,19 +7,13 @@
 namespace fm {
 namespace {
 
-// In f64 and in other precisions: what is known of one kind of network.
-std::shared_ptr<const DitDh> dit_of(const Network& network) {
-  if (auto dit = network.as<DitDh>()) return dit;
-  throw ConfigError("ablate: compares derivatives of network = \"dit_dh\" alone; flowmap_train and its report compare others");
-}
-
 class TrainedSubject : public Subject {
  public:
   explicit TrainedSubject(TrainingRun& run) : run_(run) {}
 
-  std::shared_ptr<const DitDh> student(const std::string& start) override {
-    std::shared_ptr<const DitDh>& found = students_[start];
-    if (!found) found = dit_of(run_.start_of_flow_map(start));
+  Network student(const std::string& start) override {
+    Network& found = students_[start];
+    if (!found) found = run_.start_of_flow_map(start);
     return found;
   }
   VelocityNet velocity(double guidance) override {
@@ -33,43 +27,38 @@ class TrainedSubject : public Subject {
 
  private:
   TrainingRun& run_;
-  std::map<std::string, std::shared_ptr<const DitDh>> students_;
+  std::map<std::string, Network> students_;
   Network teacher_;
 };
 
 // Gaussian, products with the deviation 1 / sqrt(fan-in), modulations small: a network whose derivative is of the size of its value.
-void fill_at_random(DitDh& model, std::uint64_t key) {
+Network random_network(const Recipe& recipe, bool two_times, std::uint64_t key) {
+  Network network = recipe.network.make(two_times, key);
   std::uint32_t number = 0;
-  for_each_parameter(model, [&](const std::string& name, Parameter& p) {
-    if (!p.trainable || name.find("norm") != std::string::npos) return;
-    const bool small = p.value.rank() < 2 || name.find("adaLN") != std::string::npos || name.find("embedding_table") != std::string::npos;
-    const double fan_in = static_cast<double>(p.value.numel()) / static_cast<double>(p.value.dim(0));
-    p.value.copy_from(random_normal(p.value.shape(), {key, ++number}) * (small ? 0.02 : 1 / std::sqrt(fan_in)));
-  });
-}
-
-std::shared_ptr<DitDh> random_model(const DitDhConfig& config, std::uint64_t key) {
-  auto model = std::make_shared<DitDh>(config, key);
-  fill_at_random(*model, key);
-  return model;
+  for (const NamedParameter& p : network.parameters()) {
+    const auto has = [&](const char* part) { return p.name.find(part) != std::string::npos; };
+    Tensor& value = p.parameter->value;
+    if (!p.parameter->trainable || has("norm")) continue;
+    const double fan_in = static_cast<double>(value.numel()) / static_cast<double>(value.dim(0));
+    value.copy_from(random_normal(value.shape(), {key, ++number}) * (value.rank() < 2 || has("adaLN") || has("embedding_table") ? 0.02 : 1 / std::sqrt(fan_in)));
+  }
+  return network;
 }
 
 class UntrainedSubject : public Subject {
  public:
   explicit UntrainedSubject(const Recipe& recipe)
-      : recipe_(recipe), teacher_(random_model(recipe.dit_net(false), 1)), student_(random_model(recipe.dit_net(true), 2)) {
-    set_trainable(*teacher_, false);
+      : recipe_(recipe), teacher_(random_network(recipe, false, 1)), student_(random_network(recipe, true, 2)) {
+    teacher_.freeze();
   }
 
-  std::shared_ptr<const DitDh> student(const std::string&) override { return student_; }
-  VelocityNet velocity(double guidance) override { return guided(teacher_, guidance, recipe_.classes); }
-  Batch batch(std::uint64_t seed) override {
-    return random_batch(recipe_, recipe_.mfd.loop.batch, seed);
-  }
+  Network student(const std::string&) override { return student_; }
+  VelocityNet velocity(double guidance) override { return guided(teacher_.v(), guidance, recipe_.classes); }
+  Batch batch(std::uint64_t seed) override { return random_batch(recipe_, recipe_.mfd.loop.batch, seed); }
 
  private:
   const Recipe& recipe_;
-  std::shared_ptr<DitDh> teacher_, student_;
+  Network teacher_, student_;
 };
 
 }  // namespace

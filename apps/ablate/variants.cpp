@@ -50,7 +50,7 @@ std::vector<Variant> comparison_of(const AblateConfig& c) {
       const std::string suffix = precision == "f32" ? "" : "-" + precision;
       add("jvp" + suffix, stage_name::cmt, with_jvp(base));
       for (double delta : c.deltas) add(fmt::format("fd-{:g}{}", delta, suffix), stage_name::cmt, with_difference(base, delta));
-      for (std::size_t i = first; i < list.size(); ++i) list[i].recipe.dit.precision = precision;
+      for (std::size_t i = first; i < list.size(); ++i) list[i].recipe.network.set_precision(precision);
     }
   } else if (what == "init") {
     for (const char* start : {"random", stage_name::fm, stage_name::cmt}) add(start, start, base);
@@ -74,12 +74,13 @@ struct Varied {
 bool is_trained(const std::string& key) { return key.starts_with(std::string(stage_name::mfd) + "."); }
 
 // What a training from the run's checkpoints reads; sizes and earlier stages are those of the run.
-void refuse_unread(const std::string& key) {
-  if (is_trained(key) || key == "guidance" || key == "dit.precision") return;
+void refuse_unread(const std::string& key, const NetworkConfig& network) {
+  const std::string precision = network.section() + ".precision";
+  if (is_trained(key) || key == "guidance" || key == precision) return;
   throw ConfigError(fmt::format(
-      "--vary {}: ablate trains the last stage from the run's checkpoints, so it varies mfd.*, guidance and dit.precision; for other "
+      "--vary {}: ablate trains the last stage from the run's checkpoints, so it varies mfd.*, guidance and {}; for other "
       "settings train runs of their own",
-      key));
+      key, precision));
 }
 
 Varied parse_vary(const std::string& text, Recipe& recipe) {
@@ -88,7 +89,7 @@ Varied parse_vary(const std::string& text, Recipe& recipe) {
   Varied out{text.substr(0, equals), {}};
   std::replace(out.key.begin(), out.key.end(), '-', '_');
   find_field(list_fields(recipe), out.key, "--vary");
-  refuse_unread(out.key);
+  refuse_unread(out.key, recipe.network);
   for (const std::string_view value : csv_cells(std::string_view(text).substr(equals + 1))) out.values.emplace_back(value);
   const std::set<std::string> different(out.values.begin(), out.values.end());
   if (different.size() < out.values.size()) throw ConfigError(fmt::format("--vary {}: the same value twice", text));
@@ -173,7 +174,7 @@ std::string describe(const Variant& v) {
                        derivative_text(stage.objective.derivative));
   };
   return fmt::format("{:<13} from {:<7} {}{}{}", v.name, v.start, part(v.recipe.mfd), v.then ? ", then " + part(*v.then) : "",
-                     v.recipe.dit.precision == "f32" ? "" : ", " + v.recipe.dit.precision);
+                     v.recipe.network.precision() == "f32" ? "" : ", " + v.recipe.network.precision());
 }
 
 }  // namespace fm

@@ -26,7 +26,7 @@ struct AblateConfig {
   template <class V> void visit(V&& v) {
     v("what", what, "the comparison; empty: derivative, or none where --vary is given", one_of({"", "derivative", "init", "scheme", "none"}),
       flag("what"));
-    v("vary", vary, "a setting and its values, KEY=a,b,c; given several times: the product of all. KEY is of mfd, or guidance or dit.precision",
+    v("vary", vary, "a setting and its values, KEY=a,b,c; given several times: the product of all. KEY is of mfd, or guidance or dit.precision (that of the network)",
       repeated(), flag("vary"));
     v("seeds", seeds, "seeds of the trainings: a list such as 1,2,3, or a number of seeds from --seed on; empty: --seed alone", flag("seeds"));
     v("equal", equal, "what the variants have equally much of; steps of the others follow from the first variant's",

@@ -24,8 +24,8 @@ constexpr double optimiser_bytes = 10 * f32;
 }  // namespace
 
 void take_precision(Recipe& recipe, PlanConfig& config) {
-  if (config.precision.empty()) config.precision = recipe.dit.precision == "bf16" ? "bf16" : "tf32";
-  recipe.dit.precision = config.precision == "bf16" ? "bf16" : "f32";
+  if (config.precision.empty()) config.precision = recipe.network.precision() == "bf16" ? "bf16" : "tf32";
+  recipe.network.set_precision(config.precision == "bf16" ? "bf16" : "f32");
 }
 
 double link_rate(const Gpu& gpu, const PlanConfig& config) {

@@ -8,7 +8,6 @@
 #include <functional>
 
 #include "apps/train/latents.h"
-#include "apps/train/networks.h"
 #include "apps/train/stages.h"
 #include "nn/optim/adamw.h"
 #include "tensor/machine.h"
@@ -47,9 +46,9 @@ struct Trainer {
   Batch batch;
 
   Trainer(const Recipe& r, const std::string& kind, std::int64_t rows)
-      : model(make_network(r, true, 1)),
-        average(make_network(r, true, 1)),
-        teacher(make_network(r, false, 2)),
+      : model(r.network.make(true, 1)),
+        average(r.network.make(true, 1)),
+        teacher(r.network.make(false, 2)),
         optimizer(model.parameters()),
         objective(profiled(r, kind)),
         nets{.net = model.u(), .velocity = one_point(), .shape = r.latent_shape()},
@@ -90,12 +89,11 @@ struct Trainer {
   }
 };
 
-// blocks.3 -> backbone; the head's blocks -> head: tables stay short.
-std::string part_of(const std::string& place, std::int64_t depth) {
+// blocks.3 -> backbone blocks: tables stay short.
+std::string part_of(const std::string& place, const NetworkConfig& network) {
   const auto at = place.find("blocks.");
   if (at == std::string::npos) return place.empty() ? "around the blocks" : place;
-  const bool head = std::atoll(place.c_str() + at + 7) >= depth;
-  return place.substr(0, at) + (head ? "head blocks" : "backbone blocks");
+  return place.substr(0, at) + network.block_name(std::atoll(place.c_str() + at + 7));
 }
 
 std::string line(const std::string& what, const ProfileCost& c, double total, const Limits& limits, double steps) {
@@ -142,7 +140,7 @@ std::string machine_table() {
 }
 
 std::string profile_step(Recipe& recipe, const std::string& kind, std::int64_t steps, bool csv) {
-  const DitDhConfig& config = recipe.dit;
+  const std::string precision = recipe.network.precision();
   const LoopConfig& loop = kind == stage_name::fm ? recipe.fm.loop : recipe.mfd.loop;
   const std::int64_t rows = loop.micro_batch > 0 ? std::min(loop.micro_batch, loop.batch) : loop.batch;
   Trainer trainer(recipe, kind, rows);
@@ -164,7 +162,7 @@ std::string profile_step(Recipe& recipe, const std::string& kind, std::int64_t s
                          c.seconds / n, 1e-9 * c.flops / n, 1e-9 * c.bytes / n);
     return out;
   }
-  const bool bf16 = config.precision == "bf16" && measured_bf16_peak() > 0;
+  const bool bf16 = precision == "bf16" && measured_bf16_peak() > 0;
   const Limits limits{bf16 ? measured_bf16_peak() : measured_f32_peak(), measured_bandwidth()};
   ProfileCost all;
   for (const auto& [key, c] : costs) all += c;
@@ -172,12 +170,12 @@ std::string profile_step(Recipe& recipe, const std::string& kind, std::int64_t s
   std::string out = fmt::format(
       "{} step, batch {}, {}: {:.1f} ms = {:.2f} forwards without history; {:.2f} GFLOP, {:.1f} % of the {:.0f} GFLOP/s "
       "peak; {:.1f} MiB above the {:.1f} MiB of weights, averages, moments and batch\n",
-      kind, rows, config.precision, 1e3 * step, step / forward, 1e-9 * all.flops / n, 100 * all.flops / n / step / limits.flops,
+      kind, rows, precision, 1e3 * step, step / forward, 1e-9 * all.flops / n, 100 * all.flops / n / step / limits.flops,
       1e-9 * limits.flops, static_cast<double>(peak) / (1 << 20), static_cast<double>(before) / (1 << 20));
   out += table("phase", costs, limits, n, [](const ProfileKey& k) { return k.phase; });
   out += table("phase, operation", costs, limits, n, [](const ProfileKey& k) { return k.phase + "  " + k.op; });
   out += table("phase, part of the model", costs, limits, n,
-               [&](const ProfileKey& k) { return k.phase + "  " + part_of(k.place, config.depth); });
+               [&](const ProfileKey& k) { return k.phase + "  " + part_of(k.place, recipe.network); });
   return out;
 }
 

@@ -20,9 +20,10 @@ const std::vector<ReportedRun>& reported_runs() {
 
 bool is_recipe_of(const ReportedRun& run, const Recipe& r) {
   const DitDhConfig xl = dit_dh("XL", run.image_size);
-  const bool same_model = r.image_size == run.image_size && r.dit.width == xl.width && r.dit.depth == xl.depth &&
-                          r.dit.head_width == xl.head_width && r.dit.head_depth == xl.head_depth && r.dit.channels == xl.channels &&
-                          r.dit.input_size == xl.input_size;
+  const DitDhConfig& dit = r.network.of<DitDh>();
+  const bool same_model = r.network.name == DitDhBackbone::name && r.image_size == run.image_size && dit.width == xl.width && dit.depth == xl.depth &&
+                          dit.head_width == xl.head_width && dit.head_depth == xl.head_depth && dit.channels == xl.channels &&
+                          dit.input_size == xl.input_size;
   return same_model && std::all_of(run.stages.begin(), run.stages.end(), [&](const ReportedStage& s) {
            const LoopConfig& loop = stage_loop(r, s.name);
            return loop.batch == s.batch && (s.steps == 0 || loop.steps == s.steps);

@@ -7,7 +7,8 @@
 
 #include "apps/train/training_run.h"
 #include "flowmap/training/rae_space.h"
-#include "nn/flops/activations.h"
+#include "nn/backbones/dit_dh.h"
+#include "nn/flops/autoencoder.h"
 #include "nn/models/presets.h"
 #include "nn/models/published_weights.h"
 #include "tensor/narrow.h"
@@ -18,7 +19,7 @@ namespace {
 using Say = std::function<void(const std::string&)>;
 
 struct Models {
-  std::shared_ptr<DitDh> dit, weak;
+  Network dit, weak;
   std::shared_ptr<RaeDecoder> decoder;
   LatentStats stats;
 };
@@ -61,11 +62,11 @@ template <class M> std::unique_ptr<M> model_of(const std::string& role, Weights 
   return model;
 }
 
-std::unique_ptr<DitDh> open_dit(const std::string& role, const std::string& file, const std::string& precision, const Warn& warn, const Say& say) {
+Network open_dit(const std::string& role, const std::string& file, const std::string& precision, const Warn& warn, const Say& say) {
   Weights weights = load_part(file, weights_part::dit, warn);
   DitDhConfig config = dit_dh_config_of(weights);
   config.precision = precision;
-  return model_of<DitDh>(role, std::move(weights), config, say);
+  return Network(std::shared_ptr<DitDh>(model_of<DitDh>(role, std::move(weights), config, say)));
 }
 
 std::unique_ptr<RaeDecoder> open_decoder(const PublishedConfig& c, const Warn& warn, const Say& say) {
@@ -76,8 +77,10 @@ std::unique_ptr<RaeDecoder> open_decoder(const PublishedConfig& c, const Warn& w
   return model_of<RaeDecoder>(weights_part::decoder, std::move(weights), config, say);
 }
 
+const DitDhConfig& config_of(const Network& dit) { return dit.as<DitDh>()->config; }
+
 void check_fit(const Models& m, const PublishedConfig& c) {
-  const DitDhConfig& dit = m.dit->config;
+  const DitDhConfig& dit = config_of(m.dit);
   const RaeDecoderConfig& decoder = m.decoder->config;
   const Shape latent{dit.channels, dit.input_size, dit.input_size};
   if (decoder.latent_channels != dit.channels || decoder.latent_size != dit.input_size)
@@ -87,18 +90,18 @@ void check_fit(const Models& m, const PublishedConfig& c) {
     throw FileError(
         fmt::format("{} is of latents {}, {} makes {}", c.stats, to_string(m.stats.variance.shape()), c.dit, to_string(latent)));
   if (!m.weak) return;
-  const DitDhConfig& weak = m.weak->config;
+  const DitDhConfig& weak = config_of(m.weak);
   if (weak.channels != dit.channels || weak.input_size != dit.input_size || weak.classes != dit.classes || weak.mean_flow)
     throw FileError(fmt::format("{} is no teacher of the same latents and classes as {}", c.weak, c.dit));
 }
 
 LatentGenerator generator(const Models& m, const DrawConfig& draw) {
-  const DitDhConfig& c = m.dit->config;
-  if (c.mean_flow) {
+  const DitDhConfig& c = config_of(m.dit);
+  if (m.dit.two_times()) {
     if (draw.guidance != 1 || m.weak) throw ConfigError("guidance is for a teacher; this --dit is a flow map, which learned its guidance");
-    return flow_map_generator(m.dit, narrow<int>(draw.calls, "calls"));
+    return flow_map_generator(m.dit.u(), narrow<int>(draw.calls, "calls"));
   }
-  VelocityNet v = m.weak ? autoguidance(m.dit, m.weak, draw.guidance, draw.interval) : guided(m.dit, draw.guidance, c.classes, draw.interval);
+  VelocityNet v = m.weak ? autoguidance(m.dit.v(), m.weak.v(), draw.guidance, draw.interval) : guided(m.dit.v(), draw.guidance, c.classes, draw.interval);
   const double shift = shift_for_dimension(c.channels * c.input_size * c.input_size);
   return ode_generator(std::move(v), narrow<int>(draw.calls, "calls") + 1, shift, draw.solver);
 }
@@ -118,14 +121,14 @@ Source open_published(const PublishedConfig& config, const DrawConfig& draw, con
   check_fit(*m, config);
   const bool half = config.pixels == "half" || m->decoder->config.image_channels == 1;
 
-  const DitDhConfig& c = m->dit->config;
+  const DitDhConfig& c = config_of(m->dit);
   Source source;
   source.space = LatentSpace(rae_coder(m->decoder, half ? RaeConfig{} : rae("dinov2-B")), m->stats);
   source.classes = c.classes;
   source.generate = generator(*m, draw);
   source.weights = [m, space = source.space] {
-    std::string line = fmt::format("dit {} {}", checksum(state_dict(*m->dit)), space.decoding());
-    if (m->weak) line += " weak " + checksum(state_dict(*m->weak));
+    std::string line = fmt::format("dit {} {}", checksum(m->dit.state()), space.decoding());
+    if (m->weak) line += " weak " + checksum(m->weak.state());
     return line;
   };
   source.bytes_a_sample = activation_bytes(c, 1).one_block;

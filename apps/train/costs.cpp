@@ -6,9 +6,7 @@
 #include <cmath>
 #include <utility>
 
-#include "apps/train/networks.h"
 #include "apps/train/spaces.h"
-#include "nn/flops/count.h"
 #include "nn/optim/shards.h"
 #include "nn/training/parallel.h"
 #include "tensor/error.h"
@@ -88,7 +86,7 @@ StageCost stage_cost(const Recipe& r, const std::string& name, int ranks, bool s
   const StageSpec& stage = stage_named(name);
   if (!stage.is_generator()) throw ConfigError(fmt::format("stage {} trains no generator: want {}", name, words(generator_stages(), "or")));
   StageCost c{.name = name, .loop = &stage.loop(r)};
-  const NetworkCost teacher = network_cost(r, false), model = stage.makes == Makes::teacher ? teacher : network_cost(r, true);
+  const NetworkCost teacher = r.network.cost(false), model = stage.makes == Makes::teacher ? teacher : r.network.cost(true);
   const FlowWork work = stage.work(r);
   const ShapesOnly shapes;
 

@@ -58,6 +58,7 @@ void check_loop(const std::string& stage, const LoopConfig& loop) {
 // Widths, depths and heads; what says how to compute (precision, recompute) stays as it is set.
 void Recipe::take_published_network() {
   if (dit_size.empty()) return;
+  DitDhConfig& dit = network.of<DitDh>();
   DitDhConfig c = dit_dh(dit_size, image_size);
   c.precision = dit.precision, c.recompute = dit.recompute;
   dit = c;
@@ -85,15 +86,6 @@ void Recipe::resolve_identity() {
   refuse_settings_of_pictures();
   if (latents.from != "memory") throw ConfigError("latents.from " + latents.from + ": is for latents of pictures; space identity reads samples from memory");
   if (!conditional && guidance != 1) throw ConfigError("guidance needs networks that are told labels: set conditional = true, or guidance = 1");
-  mlp.dim = sample_shape.numel();
-  dit.classes = classes;
-  mlp.classes = conditional ? classes : 0;
-  if (network == "mlp") return;
-  if (sample_shape.rank() != 3 || sample_shape[1] != sample_shape[2])
-    throw ConfigError("network dit_dh models samples [channels, side, side]; those of " + data + " are " + to_string(sample_shape) +
-                      ": set network = \"mlp\"");
-  if (!conditional) throw ConfigError("conditional = false: network dit_dh takes labels; set network = \"mlp\", or leave it out");
-  dit.channels = sample_shape[0], dit.input_size = sample_shape[1];
 }
 
 void Recipe::resolve() {
@@ -102,6 +94,7 @@ void Recipe::resolve() {
     throw ConfigError("image_size " + std::to_string(image_size) + ", channels " + std::to_string(channels) + ", classes " +
                       std::to_string(classes) + ": sizes must be known");
   space_of(*this).resolve(*this);
+  network.fit({latent_shape(), conditional ? classes : 0, data});
   if (compat != "paper") cmt.objective.compat = mfd.objective.compat = mft.objective.compat = Compat::named(compat);
   for (const StageSpec& s : stage_table())
     if (s.loop != nullptr) check_loop(s.name, s.loop(*this));

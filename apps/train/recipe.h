@@ -9,8 +9,7 @@
 #include "flowmap/objective/flow_matching.h"
 #include "flowmap/objective/list.h"
 #include "flowmap/objective/mean_flow.h"
-#include "nn/models/dit_dh.h"
-#include "nn/models/flow_mlp.h"
+#include "flowmap/training/backbones.h"
 #include "nn/models/judge.h"
 #include "nn/models/rae.h"
 #include "nn/training/loop.h"
@@ -168,7 +167,8 @@ struct Recipe {
   std::vector<std::string> log{"csv", "jsonl", "tb", "html"};
   std::string class_names, encoder_weights, decoder_weights, stats_file, teacher_weights, judge_weights;
   std::string encoder_model, decoder_size, dit_size;
-  std::string space = "rae", network = "dit_dh";
+  std::string space = "rae";
+  NetworkConfig network;
   bool conditional = true;
   std::int64_t train_images = 0;
   double guidance = 1;
@@ -176,8 +176,6 @@ struct Recipe {
   RaeConfig rae;
   IdentityConfig identity;
   LatentsConfig latents;
-  DitDhConfig dit;
-  FlowMlpConfig mlp;
   JudgeStage judge;
   EncoderStage encoder;
   DecoderStage decoder;
@@ -216,14 +214,13 @@ struct Recipe {
     v("compat", compat, "sony: every switch of cmt, mfd and mft .objective.compat as in the released MF-RAE code; paper: as they are set",
       one_of({"paper", "sony"}));
     v("space", space, spaces_help(), ChoiceRule{space_names()}, flag("space"));
-    v("network", network, "of teacher and student: dit_dh, the diffusion transformer of [dit]; mlp, that of [mlp]", one_of({"dit_dh", "mlp"}),
+    v("network", network.name, "of teacher and student, with the settings of its section; of dit_dh that is [dit]", ChoiceRule{backbone_names()},
       flag("network"));
     v("conditional", conditional, "networks are told the label of a sample; false: for mlp");
     v("rae", rae, "representation autoencoder");
     v("identity", identity, "samples as their own latents");
     v("latents", latents, "latents of the training images");
-    v("dit", dit, "the diffusion transformer, teacher and student");
-    v("mlp", mlp, "an MLP for points and short vectors, teacher and student; dim, classes and mean_flow follow from data and stage");
+    network.visit_sections(v);
     v(stage_name::judge, judge, "the classifier that evaluates");
     v(stage_name::encoder, encoder, "DINO pre-training");
     v(stage_name::decoder, decoder, "RAE decoder");
@@ -243,7 +240,7 @@ struct Recipe {
   Shape latent_shape() const;                                      // of its space
   bool has_judge() const { return judge.loop.steps > 0 || !judge_weights.empty(); }
 
-  // Fills in what follows from other fields (sizes of decoder and DiT, null labels) and checks that all fit: ConfigError names the field.
+  // Fills in what follows from other fields (sizes of decoder and network, null labels) and checks that all fit: ConfigError names the field.
   // image_size, channels and classes must be known.
   void resolve();
   // The same, with the data set's sizes where they are open. FileError when it cannot be read.
@@ -251,21 +248,8 @@ struct Recipe {
 
   Shape sample_shape;            // of the data, where the latent space is the identity; no part of the config
 
-  // What [dit] and [mlp] say of a teacher (one time) and of a flow map (two).
-  DitDhConfig dit_net(bool mean_flow) const {
-    DitDhConfig config = dit;
-    config.mean_flow = mean_flow;
-    return config;
-  }
-
   // "fashion-mnist" of "fashion-mnist?limit=100": what weights must have been trained on to be used.
   std::string data_family() const { return data.substr(0, data.find_first_of("?:")); }
-
-  FlowMlpConfig mlp_net(bool mean_flow) const {
-    FlowMlpConfig config = mlp;
-    config.mean_flow = mean_flow;
-    return config;
-  }
 
   // Parts of resolve(), for the rows of spaces.
   void take_published_network();

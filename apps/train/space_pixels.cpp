@@ -32,13 +32,13 @@ void resolve(Recipe& r) {
                                  {"stats_file", !r.stats_file.empty()}, {"encoder_model", !r.encoder_model.empty()}, {"decoder_size", !r.decoder_size.empty()}})
     if (set) throw ConfigError(fmt::format("{} is for an autoencoder; with space = \"pixels\" leave it out", key));
   if (r.classes < 2) throw ConfigError("classes 1: a model needs two at least; of folder:PATH each folder inside is one");
-  if (!r.conditional || r.network != "dit_dh") throw ConfigError("space pixels is for network = \"dit_dh\" that is told labels: leave network and conditional out");
+  if (!r.conditional) throw ConfigError("space pixels is for networks that are told labels: leave conditional out");
   r.take_published_network();
   r.rae = {};                                               // of no use here; its sizes need not fit the pictures
   r.encoder.loop.steps = r.decoder.loop.steps = 0;
-  r.judge.model.channels = r.dit.channels = r.channels;
-  r.judge.model.size = r.dit.input_size = r.image_size;
-  r.judge.model.classes = r.dit.classes = r.classes;
+  r.judge.model.channels = r.channels;
+  r.judge.model.size = r.image_size;
+  r.judge.model.classes = r.classes;
 }
 
 std::unique_ptr<RunSpace> open(TrainingRun& run) { return std::make_unique<PixelsOfRun>(run); }

@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 
 #include "flowmap/training/rae_space.h"
-#include "nn/flops/count.h"
+#include "nn/flops/autoencoder.h"
 #include "nn/loaded.h"
 #include "nn/models/presets.h"
 #include "nn/models/published_weights.h"
@@ -85,8 +85,6 @@ void take_published_sizes(Recipe& r) {
 void resolve(Recipe& r) {
   if (r.classes < 2) throw ConfigError("classes 1: a model needs two at least; of folder:PATH each folder inside is one");
   if (!r.conditional) throw ConfigError("conditional = false: is for network = \"mlp\"; leave it out");
-  if (r.network != "dit_dh")
-    throw ConfigError("network " + r.network + " is for samples without an autoencoder: set space = \"identity\", or network = \"dit_dh\"");
   take_published_sizes(r);
   r.take_published_network();
   VitEncoderConfig& e = r.rae.encoder;
@@ -105,9 +103,9 @@ void resolve(Recipe& r) {
   if (!resized) e.image_size = r.image_size;         // an encoder with an input size keeps the position grid that its weights have
   e.channels = r.judge.model.channels = r.rae.decoder.image_channels = r.channels;
   r.judge.model.size = r.image_size;
-  r.judge.model.classes = r.dit.classes = r.classes;
-  r.rae.decoder.latent_channels = r.dit.channels = e.width;
-  r.rae.decoder.latent_size = r.dit.input_size = latent;
+  r.judge.model.classes = r.classes;
+  r.rae.decoder.latent_channels = e.width;
+  r.rae.decoder.latent_size = latent;
   r.rae.decoder.patch_size = r.image_size / latent;
 }
 

@@ -127,7 +127,7 @@ Outcome TrainingRun::train_flow(const FlowTraining& training) {
   prepare_stats();
   const bool taught = spec.is_taught(training.recipe), flow_map = spec.makes == Makes::flow_map;
   const Network teacher = taught || training.start == stage_that_makes(Makes::teacher).name ? load_teacher() : Network();
-  const Network network = make_network(recipe_, flow_map, seed);
+  const Network network = recipe_.network.make(flow_map, seed);
   initialise(network, training.start, teacher);
   const Network average = network.clone();
   average.freeze();
@@ -161,8 +161,8 @@ Outcome TrainingRun::train_flow(const FlowTraining& training) {
 }
 
 Network TrainingRun::start_of_flow_map(const std::string& stage) {
-  const Network network = make_network(recipe_, true, stage_seed(stage_name::mfd));
-  if (stage != "random") start_from(network, recipe_, generator_weights(stage));
+  const Network network = recipe_.network.make(true, stage_seed(stage_name::mfd));
+  if (stage != "random") recipe_.network.start(network, generator_weights(stage));
   return network;
 }
 
@@ -183,11 +183,11 @@ void TrainingRun::refuse_init_from(const std::string& stage) const {
 // --init-from, or the averaged weights of an earlier stage of this run, or of the teacher, which may be given; "random" leaves the initial values.
 void TrainingRun::initialise(const Network& network, const std::string& start, const Network& teacher) {
   if (!context_.launch.init_from.empty()) {
-    start_from(network, recipe_, load_weights(context_.launch.init_from + (context_.launch.init_from_ema ? ":ema" : ""), warner()));
+    recipe_.network.start(network, load_weights(context_.launch.init_from + (context_.launch.init_from_ema ? ":ema" : ""), warner()));
   } else if (const StageSpec& taught = stage_that_makes(Makes::teacher); start == taught.name) {
-    start_from(network, recipe_, {root_ / taught.name, teacher.state(), -1, nullptr});
+    recipe_.network.start(network, {root_ / taught.name, teacher.state(), -1, nullptr});
   } else if (start != "random") {
-    start_from(network, recipe_, generator_weights(start));
+    recipe_.network.start(network, generator_weights(start));
   }
 }
 

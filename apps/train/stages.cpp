@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "apps/train/costs.h"
-#include "apps/train/networks.h"
 #include "apps/train/spaces.h"
 #include "apps/train/training_run.h"
 
@@ -59,14 +58,14 @@ ParameterCount judge_parameters(const Recipe& r) { return counted<Judge>(r.judge
 ParameterCount encoder_parameters(const Recipe& r) { return counted<VitEncoder>(r.rae.encoder); }
 ParameterCount decoder_parameters(const Recipe& r) { return counted<RaeDecoder>(r.rae.decoder); }
 ParameterCount network_parameters(const Recipe& r, bool two_times) {
-  const NetworkCost c = network_cost(r, two_times);
+  const NetworkCost c = r.network.cost(two_times);
   return {c.all(), c.trained()};
 }
 ParameterCount teacher_parameters(const Recipe& r) { return network_parameters(r, false); }
 ParameterCount flow_map_parameters(const Recipe& r) { return network_parameters(r, true); }
 
 std::int64_t pixels(const Recipe& r) { return r.channels * r.image_size * r.image_size; }
-std::int64_t tokens(const Recipe& r) { return r.dit.input_size * r.dit.input_size; }
+std::int64_t tokens(const Recipe& r) { return r.rae.decoder.latent_size * r.rae.decoder.latent_size; }
 std::int64_t judge_values(const Recipe& r) { return pixels(r) + r.judge.model.width * r.image_size * r.image_size; }
 std::int64_t encoder_values(const Recipe& r) { return pixels(r) + 8 * tokens(r) * r.rae.encoder.width * r.rae.encoder.depth; }
 std::int64_t decoder_values(const Recipe& r) { return pixels(r) + 8 * tokens(r) * r.rae.decoder.width * r.rae.decoder.depth; }

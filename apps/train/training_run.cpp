@@ -10,7 +10,7 @@
 #include "data/png.h"
 #include "flowmap/sampler.h"
 #include "nn/checkpoint.h"
-#include "nn/flops/activations.h"
+#include "nn/flops/autoencoder.h"
 #include "nn/models/published_weights.h"
 #include "tensor/io/atomic_file.h"
 #include "tensor/narrow.h"
@@ -70,9 +70,9 @@ void TrainingRun::compare_with_run() const {
   for (const std::string& change : config_changes(read_file(file), to_toml(list_fields(recipe_)))) {
     const std::string key = change.substr(0, change.find(' '));
     const auto is = [&](std::initializer_list<const char*> keys) { return std::find(keys.begin(), keys.end(), key) != keys.end(); };
-    const bool decides = key.starts_with("rae.") || key.starts_with("dit.") || key.starts_with("mlp.") ||
+    const bool decides = key.starts_with("rae.") || recipe_.network.decides(key) ||
         is({"identity.normalize", "data", "image_size", "channels", "classes", "encoder_weights", "decoder_weights", "stats_file", "latents.flip", "space", "network", "conditional"});
-    const bool of_computing = is({"dit.recompute", "dit.precision", "rae.encoder.precision", "rae.decoder.precision"});
+    const bool of_computing = is({"rae.encoder.precision", "rae.decoder.precision"});
     if (decides && !of_computing && change.find(" was ") != std::string::npos) told.push_back(change);
   }
   if (told.empty()) return;
@@ -246,19 +246,16 @@ Weights TrainingRun::generator_weights(const std::string& stage) {
 
 Network TrainingRun::loaded_network(const std::string& role, bool two_times, Weights weights, const std::filesystem::path& stage) {
   const LoadedFrom from(weights);
-  const Network network = of_this_run(stage, [&] { return load_network(recipe_, two_times, std::move(weights)); });
-  say_loaded(loaded_line(role, network_size(recipe_, two_times), network.state(), from));
+  const Network network = of_this_run(stage, [&] { return recipe_.network.load(two_times, std::move(weights)); });
+  say_loaded(loaded_line(role, recipe_.network.size(two_times), network.state(), from));
   return network;
 }
 
 Network TrainingRun::load_teacher() {
   const bool given = !recipe_.teacher_weights.empty();
   const char* stage = stage_that_makes(Makes::teacher).name;
-  const bool published = recipe_.network == "dit_dh";                 // its weights come under several names
-  Weights weights = !given      ? generator_weights(stage)
-                    : published ? load_part(recipe_.teacher_weights, weights_part::dit, warner())
-                                : load_weights(recipe_.teacher_weights, warner());
-  if (published) check_kind(weights, false, "the teacher");
+  Weights weights = given ? recipe_.network.read(recipe_.teacher_weights, warner()) : generator_weights(stage);
+  recipe_.network.check(weights, false, "the teacher");
   return loaded_network("teacher", false, std::move(weights), given ? "" : root_ / stage);
 }
 
@@ -272,7 +269,7 @@ LatentGenerator TrainingRun::teacher_generator(VelocityNet teacher, std::int64_t
 
 Network TrainingRun::load_student(const std::string& stage) {
   Weights weights = generator_weights(stage);
-  if (recipe_.network == "dit_dh") check_kind(weights, true, "stage " + stage);
+  recipe_.network.check(weights, true, "stage " + stage);
   return loaded_network(stage, true, std::move(weights), root_ / stage);
 }
 
@@ -281,7 +278,7 @@ std::int64_t TrainingRun::loaded_step(const std::string& stage) const {
   return found == loaded_steps_.end() ? -1 : found->second;
 }
 
-std::int64_t TrainingRun::sampling_batch() const { return batch_for(network_cost(recipe_, true).activations(1, true).one_block); }
+std::int64_t TrainingRun::sampling_batch() const { return batch_for(recipe_.network.cost(true).activations(1, true).one_block); }
 
 std::string TrainingRun::last_student() const {
   const std::vector<std::string> maps = stages_that_make(Makes::flow_map);

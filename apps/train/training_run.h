@@ -13,7 +13,6 @@
 #include "apps/train/batch_ahead.h"
 #include "apps/train/generator.h"
 #include "apps/train/latents.h"
-#include "apps/train/networks.h"
 #include "apps/train/run_observer.h"
 #include "apps/train/spaces.h"
 #include "apps/train/stages.h"

@@ -39,7 +39,10 @@ class Network {
   Network clone() const { return held().clone(); }
   void freeze() const { held().freeze(); }
   void load(const Weights& weights) const { held().load(weights); }        // strict: FileError (load_model)
-  std::string precision() const { return held().precision(); }             // it computes in: "f32", "bf16"
+  std::string precision() const { return held().precision(); }             // its blocks compute in: "f32", "bf16"
+  // Clones that compute otherwise: in this precision (ConfigError where the model has but one), or all in f64, for values to compare others with.
+  Network in_precision(const std::string& precision) const { return held().in_precision(precision); }
+  Network in_f64() const { return held().in_f64(); }
   // The model itself where it is an M, for what is about one kind alone; else null.
   template <Backbone M> std::shared_ptr<M> as() const {
     const auto* model = dynamic_cast<const Model<M>*>(held_.get());
@@ -57,6 +60,8 @@ class Network {
     virtual void freeze() const = 0;
     virtual void load(const Weights& weights) const = 0;
     virtual std::string precision() const = 0;
+    virtual Network in_precision(const std::string& precision) const = 0;
+    virtual Network in_f64() const = 0;
     virtual void follow(const Held& leader, double decay) const = 0;
     bool two_times = false;
     VelocityNet v;
@@ -78,6 +83,18 @@ class Network {
     std::string precision() const override {
       if constexpr (requires { model->config.precision; }) return model->config.precision;
       else return "f32";
+    }
+    Network in_precision(const std::string& wanted) const override {
+      auto out = std::make_shared<M>(fm::clone(*model));
+      if constexpr (requires { out->config.precision; }) out->config.precision = wanted;
+      else if (wanted != "f32") throw ConfigError("this network computes in f32 alone; precision " + wanted + " is not for it");
+      return Network(std::move(out));
+    }
+    Network in_f64() const override {
+      auto out = std::make_shared<M>(fm::clone(*model));
+      if constexpr (requires { out->config.precision; }) out->config.precision = "f32";
+      to_dtype(*out, DType::f64);
+      return Network(std::move(out));
     }
     void follow(const Held& leader, double decay) const override {
       const auto* other = dynamic_cast<const Model*>(&leader);

@@ -1,19 +1,13 @@
-// How much memory a training step's tape keeps between the forward and the backward pass, from the config alone.
+// How much memory a training step's tape keeps between the forward and the backward pass: what activation_bytes(config, rows) gives for each
+// network of nn/backbones/, from the config alone.
 //
-//   a block, for each token:      W values of the residual stream, its input, in f32; 6 W + 2 H values: q | k | v, attention's output, both
-//                                 branches' outputs before their gates, the two halves of SwiGLU (the stream between the branches, modulated
-//                                 norms and the gated product are computed again)
-//   for each row of a condition:  6 W (shifts, scales and gates);     for each token and head: 1 (the logarithm of softmax's sum)
-//
-//   an MLP, for each sample:      its first layer's input, and each hidden layer before and after its SiLU
-//
-// With `recompute` a block keeps its input alone; while its backward pass runs, its activations are there again, one block's at a time.
+// With gradients; the config says whether blocks are recomputed and in which type they compute. The network's output and the loss are counted,
+// targets are not. Rows may have tangents: they are computed with the values and not kept. With `recompute` a block keeps its input alone; while
+// its backward pass runs, its activations exist again, one block's at a time.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
-
-#include "nn/models/dit_dh.h"
-#include "nn/models/flow_mlp.h"
 
 namespace fm {
 
@@ -23,9 +17,7 @@ struct ActivationBytes {
   std::int64_t one_block = 0;   // the largest block's: what recompute adds while it runs
 };
 
-// Of `batch` samples with gradients; the config says whether blocks are recomputed and in which type they compute. The network's output and
-// the loss are in it, targets are not. Rows of `batch` may have tangents: they are computed with the values and not kept.
-ActivationBytes activation_bytes(const DitDhConfig& config, std::int64_t batch);
-ActivationBytes activation_bytes(const FlowMlpConfig& config, std::int64_t batch);
+// Exact where the number is below 2^53.
+inline std::int64_t bounded_bytes(double bytes) { return static_cast<std::int64_t>(std::min(bytes, 0x1p60)); }
 
 }  // namespace fm

@@ -7,17 +7,15 @@
 //
 // Their sum is the cost in full. Norms, activations, softmax, biases, rotations and resizing are no products of matrices and are left out
 // of both. Facts: mfrae.md 4.9.
+//
+// A model's own count, cost_table(config), stands in the file that has all that follows from its config: nn/backbones/ for generators,
+// nn/flops/autoencoder.h for encoder and decoder.
 #pragma once
 
 #include <cstdint>
 #include <string>
 #include <utility>
 #include <vector>
-
-#include "nn/models/vit_encoder.h"
-#include "nn/models/dit_dh.h"
-#include "nn/models/flow_mlp.h"
-#include "nn/models/rae_decoder.h"
 
 namespace fm {
 
@@ -44,11 +42,5 @@ ModuleCost total(const CostTable& modules);
 
 // "blocks", 2, 3, ".attn" -> "blocks.2-4.attn": a part of three blocks from number 2 on.
 std::string block_range(const std::string& blocks, std::int64_t first, std::int64_t count, const std::string& part);
-
-// The cost of one sample. ConfigError when the config breaks a rule or the image does not divide into patches.
-CostTable cost_table(const VitEncoderConfig& config, std::int64_t image_size);  // of image_size x image_size pixels
-CostTable cost_table(const RaeDecoderConfig& config);
-CostTable cost_table(const DitDhConfig& config);    // one call
-CostTable cost_table(const FlowMlpConfig& config);  // one call
 
 }  // namespace fm

@@ -1,6 +1,8 @@
 #include "nn/flops/known_models.h"
 
+#include "nn/backbones/dit_dh.h"
 #include "nn/config/visit.h"
+#include "nn/flops/autoencoder.h"
 #include "nn/flops/published.h"
 #include "nn/models/presets.h"
 #include "tensor/error.h"

@@ -1,5 +1,7 @@
 #include "nn/models/judge.h"
 
+#include <fmt/format.h>
+
 #include <cmath>
 
 #include "autodiff/rules/conv.h"
@@ -44,5 +46,7 @@ Var Judge::features(const Var& x) const {
   for (const JudgeConv& conv : convs) h = conv(h);
   return relu(hidden(reshape(block_means(h, block), {h.dim(0), -1})));
 }
+
+std::string size_text(const JudgeConfig& c) { return fmt::format("convolutional classifier, width {}, {} features", c.width, c.features); }
 
 }  // namespace fm

@@ -61,4 +61,6 @@ struct Judge {
   Judge(const Judge&) = default;
 };
 
+std::string size_text(const JudgeConfig& config);      // "convolutional classifier, width 16, 128 features"
+
 }  // namespace fm

@@ -1,5 +1,5 @@
 // The networks that a recipe can name: what a flow map is when it begins from a teacher, and what --dry-run says they cost.
-#include "apps/train/networks.h"
+#include "apps/train/recipe.h"
 
 #include <doctest/doctest.h>
 
@@ -14,8 +14,8 @@ namespace {
 
 Recipe mlp_recipe() {
   Recipe r;
-  r.network = "mlp", r.space = "identity";
-  r.mlp.width = 16, r.mlp.depth = 2;
+  r.network.name = "mlp", r.space = "identity";
+  r.network.of<FlowMlp>().width = 16, r.network.of<FlowMlp>().depth = 2;
   return r;
 }
 
@@ -23,31 +23,31 @@ Recipe mlp_recipe() {
 
 TEST_CASE("an MLP's flow map begins as its teacher's velocity, whatever s is") {
   const Recipe r = mlp_recipe();
-  const Network teacher = make_network(r, false, 1), map = make_network(r, true, 2);
+  const Network teacher = r.network.make(false, 1), map = r.network.make(true, 2);
   const Tensor z = normal({5, 2}, 3, DType::f32), t = Tensor::from<float>({0.2f, 0.4f, 0.6f, 0.8f, 1.0f}, {5});
   CHECK(max_difference(evaluate(map.v(), z, t, {}), evaluate(teacher.v(), z, t, {})) > 1e-2);
-  start_from(map, r, {"teacher.safetensors", teacher.state(), -1, nullptr});
+  r.network.start(map, {"teacher.safetensors", teacher.state(), -1, nullptr});
   for (const double share : {0.0, 0.3, 1.0})
     CHECK(max_difference(evaluate(map.u(), z, t * share, t, {}), evaluate(teacher.v(), z, t, {})) < 1e-6);
 }
 
 TEST_CASE("weights of another size and networks of another name are refused") {
   Recipe r = mlp_recipe();
-  const Network map = make_network(r, true, 2);
+  const Network map = r.network.make(true, 2);
   Recipe wide = r;
-  wide.mlp.width = 32;
-  CHECK(error_of<FileError>([&] { start_from(map, r, {"wide.safetensors", make_network(wide, false, 1).state(), -1, nullptr}); }).find("wide.safetensors") !=
+  wide.network.of<FlowMlp>().width = 32;
+  CHECK(error_of<FileError>([&] { r.network.start(map, {"wide.safetensors", wide.network.make(false, 1).state(), -1, nullptr}); }).find("wide.safetensors") !=
         std::string::npos);
-  r.network = "transformer";
-  CHECK(error_of<ConfigError>([&] { make_network(r, true, 1); }).find("'transformer'") != std::string::npos);
+  r.network.name = "transformer";
+  CHECK(error_of<ConfigError>([&] { r.network.make(true, 1); }).find("'transformer'") != std::string::npos);
 }
 
 TEST_CASE("the cost of a network is that of its parameters and products") {
   const Recipe r = mlp_recipe();
-  const Network net = make_network(r, true, 1);
+  const Network net = r.network.make(true, 1);
   std::int64_t values = 0;
   for (const NamedParameter& p : net.parameters()) values += p.parameter->value.numel();
-  const NetworkCost cost = network_cost(r, true);
+  const NetworkCost cost = r.network.cost(true);
   CHECK(cost.all() == values);
   CHECK(cost.trained() == values);
   const double inputs = 2 + 2 * 2 * 8;                         // z, and sines and cosines of t and of t - s

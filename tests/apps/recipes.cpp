@@ -63,13 +63,13 @@ void check_mean_flow(const MfStage& stage, double alpha, std::int64_t dim) {
 
 TEST_CASE("256 pixels") {
   const Recipe r = recipe_of(256);
-  CHECK(r.dit.input_size == 16);
+  CHECK(r.network.of<DitDh>().input_size == 16);
   CHECK(r.rae.encoder.image_size == 518);
   CHECK(r.rae.decoder.patch_size == 16);
   CHECK(r.rae.input_size == 224);
   CHECK(r.rae.image_mean == std::vector<double>{0.485, 0.456, 0.406});
-  CHECK(parameters(r.dit, false) == 838675796);
-  CHECK(parameters(r.dit, true) == 840595284);
+  CHECK(parameters(r.network.of<DitDh>(), false) == 838675796);
+  CHECK(parameters(r.network.of<DitDh>(), true) == 840595284);
   check_loop(r.fm.loop, {1000800, 1024, 8, 0.9995, 2e-4});
   CHECK(learning_rate(r.fm.loop.rate, 40 * 1251) == 2e-4);
   CHECK(learning_rate(r.fm.loop.rate, 800 * 1251) == 2e-5);
@@ -88,10 +88,10 @@ TEST_CASE("256 pixels") {
 
 TEST_CASE("512 pixels") {
   const Recipe r = recipe_of(512);
-  CHECK(r.dit.input_size == 32);
+  CHECK(r.network.of<DitDh>().input_size == 32);
   CHECK(r.rae.decoder.latent_size == 32);
   CHECK(r.rae.input_size == 448);
-  CHECK(parameters(r.dit, true) == 841480020);
+  CHECK(parameters(r.network.of<DitDh>(), true) == 841480020);
   check_loop(r.fm.loop, {500400, 1024, 8, 0.9995, 2e-4});
   CHECK(r.cmt.objective.pairs == 8);
   check_loop(r.mfd.loop, {20000, 128, 4, 0.9995, 1e-4});
@@ -109,9 +109,9 @@ TEST_CASE("the released code's way, and another size, by one value") {
   }
   const std::pair<const char*, std::int64_t> sizes[] = {{"S", 196455764}, {"B", 294295892}, {"L", 621744436}, {"XL", 838675796}};
   for (const auto& size : sizes) {
-    const Recipe r = recipe_of(256, [&](Recipe& recipe) { recipe.dit_size = size.first, recipe.dit.recompute = true; });
-    CHECK(parameters(r.dit, false) == size.second);
-    CHECK(r.dit.recompute);
+    const Recipe r = recipe_of(256, [&](Recipe& recipe) { recipe.dit_size = size.first, recipe.network.of<DitDh>().recompute = true; });
+    CHECK(parameters(r.network.of<DitDh>(), false) == size.second);
+    CHECK(r.network.of<DitDh>().recompute);
   }
 }
 
@@ -123,7 +123,7 @@ TEST_CASE("an encoder of another kind, published or of a size of one's own") {
       CHECK(r.rae.input_size == size);
       CHECK(r.rae.encoder.image_size == (r.rae.encoder.kind == "mae" ? 224 : 256));
       CHECK(r.rae.decoder.patch_size == 16);
-      CHECK(r.dit.input_size == size / 16);
+      CHECK(r.network.of<DitDh>().input_size == size / 16);
     }
   const auto own = [](std::int64_t input_size, std::int64_t image_size) {
     Recipe r;
@@ -137,7 +137,7 @@ TEST_CASE("an encoder of another kind, published or of a size of one's own") {
   CHECK(resized.rae.decoder.latent_size == 5);
   CHECK(resized.rae.decoder.patch_size == 6);
   CHECK(as_it_is.rae.encoder.image_size == 28);
-  CHECK(as_it_is.dit.input_size == 7);
+  CHECK(as_it_is.network.of<DitDh>().input_size == 7);
   CHECK_THROWS_WITH_AS(own(20, 28), "image_size 28 does not divide into the encoder's 5 tokens a side; change rae.input_size", ConfigError);
   CHECK_THROWS_WITH_AS(own(22, 28), "rae.encoder.patch_size 4 does not divide rae.input_size 22", ConfigError);
 }
@@ -172,7 +172,7 @@ TEST_CASE("what a step costs is counted from the config alone") {
   CHECK(mfd.activations_recomputed < mfd.activations_kept / 5);
 
   const Recipe other = recipe_of(256, [](Recipe& c) {
-    c.dit.recompute = true, c.guidance = 1.5, c.mfd.objective.derivative.kind = "jvp", c.mfd.loop.micro_batch = 0;
+    c.network.of<DitDh>().recompute = true, c.guidance = 1.5, c.mfd.objective.derivative.kind = "jvp", c.mfd.loop.micro_batch = 0;
   });
   const StageCost changed = stage_cost(other, "mfd");
   CHECK(near(changed.tangent, 0.25 * mfd.forward, 1e-14));

@@ -22,14 +22,14 @@ Recipe quickstart() {
 }
 
 std::shared_ptr<DitDh> model_of(const Recipe& recipe, bool mean_flow) {
-  DitDhConfig config = recipe.dit;
+  DitDhConfig config = recipe.network.of<DitDh>();
   config.mean_flow = mean_flow;
   return std::make_shared<DitDh>(config, 1);
 }
 
 Batch batch_of(const Recipe& recipe) {
   const Samples samples = consecutive(0, rows);
-  return {random_normal_rows(samples, {recipe.dit.channels, recipe.dit.input_size, recipe.dit.input_size}, {1, 1}),
+  return {random_normal_rows(samples, recipe.latent_shape(), {1, 1}),
           Tensor::zeros({rows}, DType::i64), Draws{1, 0, samples}};
 }
 

@@ -1,10 +1,10 @@
 // The memory that a training step's tape keeps, as it is and as it is foretold.
-#include "nn/flops/activations.h"
-
 #include <doctest/doctest.h>
 
 #include "flowmap/objective/flow_matching.h"
 #include "flowmap/objective/mean_flow.h"
+#include "nn/backbones/dit_dh.h"
+#include "nn/backbones/flow_mlp.h"
 #include "tensor/memory/allocator.h"
 #include "tests/support/near.h"
 

@@ -10,6 +10,9 @@
 
 #include "autodiff/rules/elementwise.h"
 #include "autodiff/rules/linear.h"
+#include "nn/backbones/dit_dh.h"
+#include "nn/backbones/flow_mlp.h"
+#include "nn/flops/autoencoder.h"
 #include "nn/flops/known_models.h"
 #include "nn/flops/published.h"
 #include "nn/models/presets.h"

@@ -1,0 +1,17 @@
+// What a generator network models, as far as its sizes follow from it.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "tensor/shape.h"
+
+namespace fm {
+
+struct Modeled {
+  Shape shape;                           // of one sample, as networks see it: (channels, side, side), (channels, length), (2)
+  std::int64_t classes = 0;              // labels that networks are told; 0: none
+  std::string source = {};               // the data, for messages
+};
+
+}  // namespace fm

@@ -1,0 +1,64 @@
+#include "nn/flops/autoencoder.h"
+
+#include <fmt/format.h>
+
+#include "tensor/error.h"
+
+namespace fm {
+
+std::string size_text(const VitEncoderConfig& c) { return fmt::format("ViT {}x{}, patch {}", c.width, c.depth, c.patch_size); }
+
+std::string size_text(const RaeDecoderConfig& c) { return fmt::format("RAE decoder {}x{}, patch {}", c.width, c.depth, c.patch_size); }
+
+// mfrae.md 1.3, 1.4. The class token and the registers go through the layers but not through the patch embedding.
+CostTable cost_table(const VitEncoderConfig& config, std::int64_t image_size) {
+  const VitEncoderConfig c = checked_config(config, "VitEncoder");
+  if (image_size < 1 || image_size % c.patch_size != 0)
+    throw ConfigError("VitEncoder: image size " + std::to_string(image_size) + " is not a multiple of the patch size " +
+                      std::to_string(c.patch_size));
+  const bool siglip = c.kind == "siglip2";
+  const std::int64_t side = image_size / c.patch_size, patches = side * side;
+  const std::int64_t tokens = patches + (c.has_cls() ? 1 : 0) + c.register_tokens();
+  const std::string blocks = siglip ? "encoder.layers" : "encoder.layer";
+  const auto layers = [&](const char* part) { return ModuleCost(block_range(blocks, 0, c.depth, part)); };
+  const char* norms = siglip ? ".layer_norm" : c.kind == "mae" ? ".layernorm" : ".norm";
+  CostTable table;
+  if (c.has_cls()) table.push_back(ModuleCost("embeddings.cls_token").values(c.width));
+  if (c.is_dino()) table.push_back(ModuleCost("embeddings.mask_token").values(c.width));
+  if (c.register_tokens() > 0) table.push_back(ModuleCost("embeddings.register_tokens").values(c.register_tokens() * c.width));
+  table.push_back(ModuleCost(siglip ? "embeddings.position_embedding." : "embeddings.position_embeddings").values(c.positions() * c.width));
+  const char* patch = siglip ? "embeddings.patch_embedding." : "embeddings.patch_embeddings";
+  table.push_back(ModuleCost(patch).conv(c.channels, c.width, c.patch_size, patches));
+  table.push_back(layers(norms).values(4 * c.width).times(c.depth));
+  const char* attention = siglip ? ".self_attn" : ".attention";
+  table.push_back(layers(attention).linear(c.width, c.width, tokens).times(4).attention(tokens, c.width).times(c.depth));
+  if (c.kind == "mae") {
+    table.push_back(layers(".intermediate").linear(c.width, c.mlp_width, tokens).times(c.depth));
+    table.push_back(layers(".output").linear(c.mlp_width, c.width, tokens).times(c.depth));
+  } else {
+    table.push_back(layers(".mlp").linear(c.width, c.mlp_width, tokens).linear(c.mlp_width, c.width, tokens).times(c.depth));
+  }
+  if (c.has_layer_scale()) table.push_back(layers(".layer_scale").values(2 * c.width).times(c.depth));
+  if (c.affine_norm) table.push_back(ModuleCost(siglip ? "post_layernorm" : "layernorm").values(2 * c.width));
+  return table;
+}
+
+// mfrae.md 2. Pixels are predicted for the class token too, and that row is dropped: it is computed, so it is counted.
+CostTable cost_table(const RaeDecoderConfig& config) {
+  const RaeDecoderConfig c = checked_config(config, "RaeDecoder");
+  const std::int64_t latent = c.latent_size * c.latent_size, tokens = latent + 1, w = c.width;
+  const auto layers = [&](const char* part) { return ModuleCost(block_range("decoder_layers", 0, c.depth, part)); };
+  CostTable table;
+  table.push_back(ModuleCost("decoder_pos_embed").values(tokens * w));
+  table.push_back(ModuleCost("trainable_cls_token").values(w));
+  table.push_back(ModuleCost("decoder_embed").linear(c.latent_channels, w, latent));
+  table.push_back(layers(".attention").linear(w, w, tokens).times(4).attention(tokens, w).times(c.depth));
+  table.push_back(layers(".intermediate").linear(w, c.mlp_width, tokens).times(c.depth));
+  table.push_back(layers(".output").linear(c.mlp_width, w, tokens).times(c.depth));
+  table.push_back(layers(".layernorm").values(4 * w).times(c.depth));
+  table.push_back(ModuleCost("decoder_norm").values(2 * w));
+  table.push_back(ModuleCost("decoder_pred").linear(w, c.patch_size * c.patch_size * c.image_channels, tokens));
+  return table;
+}
+
+}  // namespace fm
