@@ -12,7 +12,7 @@
 #include "apps/train/latents.h"
 #include "autodiff/inspect.h"
 #include "data/source.h"
-#include "flowmap/velocity.h"
+#include "flowmap/training/stage.h"
 #include "nn/checkpoint.h"
 #include "tensor/io/file_text.h"
 #include "tensor/memory/allocator.h"
@@ -93,13 +93,13 @@ void show_step(InspectCommand& c) {
     const OpName name("weights");  // apart from what the step holds
     network = c.recipe.network.make(stage.makes == Makes::flow_map, 1);
   }
-  const Objective objective = stage.objective_in(c.recipe);
-  const Nets nets{.net = network.u(), .velocity = one_point(), .shape = c.recipe.latent_shape()};
   const Batch batch = random_batch(c.recipe, loop.batch, 1);
+  const Stage training = flow_stage(stage.name, loop, {.objective = stage.objective_in(c.recipe), .network = network,
+                                                       .batch = [batch](const StepPart&) { return batch; }, .averaged = false}).stage;
   const std::size_t before = memory_stats().live;
   reset_memory_peak();
   Tape tape;
-  const ObjectiveLoss o = objective.loss(nets, objective.draw(batch, nets, {0, loop.steps}));
+  const StepLoss o = training.loss({0, 0, loop.batch, -1, loop.steps});
   if (c.tape) print_result("{}", tape.to_string());
   print_result("batch {}, {} nodes on the tape\nheld after the forward pass:\n{}", loop.batch, tape.size(), memory_table());
   backward(o.loss);

@@ -34,6 +34,7 @@
 #include "flowmap/training/latent_space.h"
 #include "flowmap/training/network.h"
 #include "flowmap/training/run_files.h"
+#include "flowmap/training/stage.h"
 #include "flowmap/velocity.h"
 #include "nn/checkpoint.h"
 #include "nn/layers/attention.h"

@@ -10,14 +10,13 @@
 namespace fm {
 namespace {
 
-double in_steps(double x, const TrainingStep& now) { return x > 1 ? x : x * static_cast<double>(now.total); }
+double in_steps(double x, std::int64_t total) { return x > 1 ? x : x * static_cast<double>(total); }
 
 }  // namespace
 
 double Ramp::at(const TrainingStep& now) const {
   if (kind == "constant") return from;
-  const double first = in_steps(begin, now), last = in_steps(end, now);
-  if (last <= first) throw ConfigError(fmt::format("a schedule from {} to {} ends at step {} and begins at step {}: raise end", from, to, last, first));
+  const double first = in_steps(begin, now.total), last = in_steps(end, now.total);
   const double x = (static_cast<double>(now.step) - first) / (last - first);
   if (kind == "sigmoid") {
     const double share = 1 / (1 + std::exp(-steepness * (x - 0.5)));
@@ -25,8 +24,23 @@ double Ramp::at(const TrainingStep& now) const {
   }
   const double inside = std::clamp(x, 0.0, 1.0);
   if (kind == "linear") return from + (to - from) * inside;
-  if (from <= 0 || to <= 0) throw ConfigError(fmt::format("an exponential schedule from {} to {}: both must be above 0", from, to));
   return from * std::pow(to / from, inside);
+}
+
+void Ramp::check(const std::string& key, std::int64_t steps, double low, double high) const {
+  const bool constant = kind == "constant";
+  const auto refuse_outside = [&](const char* which, double value) {
+    if (!(value >= low && value <= high)) throw ConfigError(fmt::format("{}.{} = {}: it must be between {} and {}", key, which, value, low, high));
+  };
+  refuse_outside("from", from);
+  if (constant) return;
+  refuse_outside("to", to);
+  const double first = in_steps(begin, steps), last = in_steps(end, steps);
+  if (last <= first)
+    throw ConfigError(fmt::format("{}: the change from {} to {} begins at step {} and ends at step {} of {}: raise {}.end", key, from, to, first, last,
+                                  steps, key));
+  if (kind == "exponential" && (from <= 0 || to <= 0))
+    throw ConfigError(fmt::format("{}: exponential from {} to {}: both must be above 0", key, from, to));
 }
 
 }  // namespace fm

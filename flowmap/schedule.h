@@ -39,8 +39,11 @@ struct Ramp {
     v("snap", snap, "a sigmoid that is nearer to an end than this share is the end", range(0, 0.5));
   }
 
-  // ConfigError: it ends before it begins; exponential from or to numbers that are not positive.
   double at(const TrainingStep& now) const;
+
+  // ConfigError unless the schedule makes sense in a training of so many steps and stays between `low` and `high`: it ends before it begins, or it is
+  // exponential from or to a number that is not positive. `key`: where it stands, "map.objective.alpha_flow.alpha".
+  void check(const std::string& key, std::int64_t steps, double low, double high) const;
 };
 
 }  // namespace fm

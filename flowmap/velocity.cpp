@@ -1,6 +1,7 @@
 #include "flowmap/velocity.h"
 
 #include "autodiff/rules/linear.h"
+#include "nn/config/visit.h"
 #include "tensor/error.h"
 
 namespace fm {
@@ -20,6 +21,20 @@ VelocitySource blend(double lambda, VelocitySource source) {
   return [lambda, source = std::move(source)](const PathBatch& p) {
     return (1 - lambda) * conditional_velocity(p.z0, p.eps) + lambda * source(p);
   };
+}
+
+double teacher_share(const std::string& name) {
+  if (name == "teacher") return 1;
+  if (name == "one-point" || name.empty()) return 0;
+  double lambda = -1;
+  if (name.starts_with("blend=") && parse_number(std::string_view(name).substr(6), lambda) && lambda >= 0 && lambda <= 1) return lambda;
+  throw ConfigError("velocity '" + name + "': want teacher, one-point or blend=L with L in [0, 1]");
+}
+
+VelocitySource velocity_source(const std::string& name, const VelocityNet& v) {
+  const double lambda = teacher_share(name);
+  if (lambda == 0) return one_point();
+  return lambda == 1 ? teacher(v) : blend(lambda, teacher(v));
 }
 
 namespace {

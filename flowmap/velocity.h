@@ -15,6 +15,11 @@ VelocitySource one_point();
 VelocitySource teacher(VelocityNet v);
 VelocitySource blend(double lambda, VelocitySource teacher);       // lambda 0 and 1 cost nothing more than their one term
 
+// By name: "teacher", "one-point" (or empty), "blend=L". The teacher may be empty where it is not called.
+VelocitySource velocity_source(const std::string& name, const VelocityNet& teacher);
+// Of such a name, how much of w the teacher gives: 1, 0, L. ConfigError for another name.
+double teacher_share(const std::string& name);
+
 // Guidance acts where low <= t <= high.
 struct Interval {
   double low = 0, high = 1;

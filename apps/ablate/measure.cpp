@@ -8,6 +8,7 @@
 #include "apps/support/signals.h"
 #include "apps/train/costs.h"
 #include "data/report/statistics.h"
+#include "flowmap/training/stage.h"
 #include "tensor/error.h"
 #include "tensor/memory/allocator.h"
 #include "tensor/ops/elementwise.h"
@@ -74,19 +75,19 @@ void time_step(const std::function<Var()>& loss, Timing& timing) {
 // A variant's steps are of one kind, or of two where it has two parts.
 struct Timed {
   std::size_t variant;
-  MfStage stage;
-  FlowMapNet student;
-  VelocitySource velocity;
+  Stage stage;
   double share;                          // of the variant's steps
   Timing timing = {};
 };
 
-std::vector<Timed> timed_steps(Subject& subject, const std::vector<Variant>& list) {
+std::vector<Timed> timed_steps(Subject& subject, const std::vector<Variant>& list, const Batch& batch) {
   std::vector<Timed> out;
   for (std::size_t i = 0; i < list.size(); ++i) {
     const Variant& v = list[i];
     const auto add = [&](const MfStage& stage) {
-      out.push_back({i, stage, subject.student(v.start).in_precision(v.recipe.network.precision()).u(), velocity_of(stage, v.recipe.guidance, subject),
+      FlowParts parts{.objective = make_objective(stage.objective), .network = subject.student(v.start).in_precision(v.recipe.network.precision()),
+                      .batch = [batch](const StepPart&) { return batch; }, .velocity = velocity_of(stage, v.recipe.guidance, subject), .averaged = false};
+      out.push_back({i, flow_stage(v.name, stage.loop, std::move(parts)).stage,
                      static_cast<double>(stage.loop.steps) / static_cast<double>(std::max<std::int64_t>(1, v.steps()))});
     };
     add(v.recipe.mfd);
@@ -114,13 +115,14 @@ std::vector<StepCost> step_costs(Subject& subject, const std::vector<Variant>& l
     throw_if_stop_requested();
     measure_error(subject, list[i], batch, costs[i]);
   }
-  std::vector<Timed> steps = timed_steps(subject, list);
+  std::vector<Timed> steps = timed_steps(subject, list, batch);
+  const std::int64_t rows = batch.z0.dim(0);
   for (std::int64_t round = 0; round <= rounds; ++round) {
     log.info("a step of each, {}", round == 0 ? "to warm up ..." : fmt::format("round {} of {} ...", round, rounds));
     for (Timed& s : steps) {
       throw_if_stop_requested();
       if (round == 1) s.timing.seconds.clear();                        // round 0 fills caches and the allocator
-      time_step([&] { return mean_flow(s.student, batch, s.velocity, s.stage.objective).loss; }, s.timing);
+      time_step([&] { return s.stage.loss({0, 0, rows, -1, 1}).loss; }, s.timing);
     }
   }
   add_timings(steps, costs);

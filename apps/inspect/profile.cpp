@@ -9,6 +9,7 @@
 
 #include "apps/train/latents.h"
 #include "apps/train/stages.h"
+#include "flowmap/training/stage.h"
 #include "nn/optim/adamw.h"
 #include "tensor/machine.h"
 #include "tensor/memory/allocator.h"
@@ -37,42 +38,35 @@ double product_rate(std::int64_t m, std::int64_t n, std::int64_t k, DType type) 
   return best;
 }
 
-// A network of the recipe, a batch of random latents, and everything a step of training needs.
+// What a training trains, on one batch of random latents, and its optimizer.
 struct Trainer {
-  Network model, average, teacher;
-  AdamW optimizer;
-  Objective objective;
-  Nets nets;
+  Network model, teacher;
   Batch batch;
+  FlowStage flow;
+  AdamW optimizer;
 
-  Trainer(const Recipe& r, const std::string& kind, std::int64_t rows)
-      : model(r.network.make(true, 1)),
-        average(r.network.make(true, 1)),
-        teacher(r.network.make(false, 2)),
-        optimizer(model.parameters()),
-        objective(profiled(r, kind)),
-        nets{.net = model.u(), .velocity = one_point(), .shape = r.latent_shape()},
-        batch(random_batch(r, rows, 1)) {
-    average.freeze();
+  Trainer(const Recipe& r, const std::string& kind, const LoopConfig& loop, std::int64_t rows)
+      : model(r.network.make(true, 1)), teacher(r.network.make(false, 2)), batch(random_batch(r, rows, 1)),
+        flow(flow_stage(kind, loop, parts(r, kind))), optimizer(flow.stage.trained) {
     teacher.freeze();
-    optimizer.add_average(average.parameters(), 0.999);
-    if (kind != stage_name::mfd) return;
-    nets.velocity = fm::teacher([v = teacher.v()](const Var& z, const Var& t, const Labels& y) {
-      const ModulePath path("teacher");
-      return v(z, t, y);
-    });
+    optimizer.add_average(flow.stage.averaged, 0.999);
   }
 
   // Both MeanFlow trainings by the settings of mfd, with the same number of rows with s < t in each step.
-  static Objective profiled(Recipe r, const std::string& kind) {
+  FlowParts parts(Recipe r, const std::string& kind) const {
     r.mfd.objective.pairs.exact_share = true;
-    return stage_named(kind == stage_name::fm ? stage_name::fm : stage_name::mfd).objective_in(r);
+    const VelocityNet named = [v = teacher.v()](const Var& z, const Var& t, const Labels& y) {
+      const ModulePath path("teacher");
+      return v(z, t, y);
+    };
+    return {.objective = stage_named(kind == stage_name::fm ? stage_name::fm : stage_name::mfd).objective_in(r), .network = model,
+            .batch = [own = batch](const StepPart&) { return own; },
+            .velocity = kind == stage_name::mfd ? fm::teacher(named) : one_point(), .shape = r.latent_shape()};
   }
 
-  Var loss() const { return objective.loss(nets, objective.draw(batch, nets, {0, 1})).loss; }
   void step() {
     Tape tape;
-    optimizer.step(backward(loss()), {.lr = 1e-6});
+    optimizer.step(backward(flow.stage.loss({0, 0, batch.z0.dim(0), -1, 1}).loss), {.lr = 1e-6});
     synchronise(default_device());
   }
   double seconds_of_a_forward() const {
@@ -81,7 +75,7 @@ struct Trainer {
     double best = 1e30;
     for (int i = 0; i < 3; ++i) {
       const double start = now();
-      nets.net(batch.z0, t, t, batch.y);
+      model.u()(batch.z0, t, t, batch.y);
       synchronise(default_device());
       best = std::min(best, now() - start);
     }
@@ -143,7 +137,7 @@ std::string profile_step(Recipe& recipe, const std::string& kind, std::int64_t s
   const std::string precision = recipe.network.precision();
   const LoopConfig& loop = kind == stage_name::fm ? recipe.fm.loop : recipe.mfd.loop;
   const std::int64_t rows = loop.micro_batch > 0 ? std::min(loop.micro_batch, loop.batch) : loop.batch;
-  Trainer trainer(recipe, kind, rows);
+  Trainer trainer(recipe, kind, loop, rows);
   for (int i = 0; i < 2; ++i) trainer.step();  // fills the allocator's lists
   const std::size_t before = memory_stats().live;
   reset_memory_peak();

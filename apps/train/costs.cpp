@@ -55,27 +55,6 @@ void add_activations(StageCost& c, const NetworkCost& network, std::int64_t rows
 
 }  // namespace
 
-FlowWork work_of(const FmStage&) { return {}; }
-
-FlowWork work_of(const CmtConfig& c) {
-  return {.rows = c.pairs, .teacher = static_cast<double>(c.points - 1) * (c.solver == "heun" ? 2 : 1)};
-}
-
-FlowWork work_of(const MfStage& stage) {
-  const MeanFlowConfig& c = stage.objective;
-  return {.tangent = (1 - c.pairs.diagonal_share) * c.derivative.evaluations(),
-          .teacher = teacher_share(stage.velocity) > 0 ? 1.0 : 0.0};
-}
-
-FlowWork work_of(const MapStage& stage) {
-  if (stage.objective.name == CmtConfig::name) return work_of(std::get<CmtConfig>(stage.objective.entries));
-  const Needs needs = stage.objective.chosen("map.objective").needs;
-  return {.tangent = needs.evaluations - 3,
-          .teacher = needs.teacher || teacher_share(stage.velocity) > 0 ? 1.0 : 0.0,
-          .taped_tangent = needs.taped_tangent,
-          .target = needs.target_decay >= 0};
-}
-
 const LoopConfig& stage_loop(const Recipe& r, const std::string& name) {
   const StageSpec& stage = stage_named(name);
   if (stage.loop == nullptr) throw ConfigError(fmt::format("stage {} has no training", name));
@@ -87,20 +66,20 @@ StageCost stage_cost(const Recipe& r, const std::string& name, int ranks, bool s
   if (!stage.is_generator()) throw ConfigError(fmt::format("stage {} trains no generator: want {}", name, words(generator_stages(), "or")));
   StageCost c{.name = name, .loop = &stage.loop(r)};
   const NetworkCost teacher = r.network.cost(false), model = stage.makes == Makes::teacher ? teacher : r.network.cost(true);
-  const FlowWork work = stage.work(r);
+  const Needs needs = stage.objective_in(r).needs;
   const ShapesOnly shapes;
 
   const ParameterCount own = stage.parameters(r);
   c.trained = own.trained, c.frozen = own.all - own.trained;
-  if (work.teacher > 0) c.teacher = teacher.all();
+  if (stage.is_taught(r)) c.teacher = teacher.all();
 
   const double batch = static_cast<double>(c.loop->batch);
-  c.forward = batch * static_cast<double>(work.rows) * model.flops;
+  c.forward = batch * static_cast<double>(needs.rows) * model.flops;
   c.backward = 2 * c.forward;
   if (model.recompute) c.recompute = c.forward;
-  c.tangent = work.tangent * c.forward;
-  if (work.teacher > 0) c.targets = work.teacher * (r.guidance == 1 ? 1 : 2) * batch * teacher.flops;
-  if (stage.epochs) c.encoder = encoder_flops(r, c.loop->batch);
+  c.tangent = needs.passes * c.forward;
+  c.targets = stage.teacher_calls(r) * (r.guidance == 1 ? 1 : 2) * batch * teacher.flops;
+  if (needs.data) c.encoder = encoder_flops(r, c.loop->batch);
 
   const std::vector<RowRange> parts = most_rows(*c.loop, ranks);
   c.parts = std::ssize(parts);
@@ -110,11 +89,11 @@ StageCost stage_cost(const Recipe& r, const std::string& name, int ranks, bool s
   c.weights = f32 * own.all;
   c.gradients = f32 * own.trained * std::min<std::int64_t>(c.parts, ranks > 1 ? 3 : 2);
   c.optimiser = 2 * f32 * kept.trained;
-  c.average = f32 * (kept.all + (work.target ? own.all : 0));
+  c.average = f32 * (kept.all + (needs.target_decay >= 0 ? own.all : 0));
   c.teacher_weights = f32 * c.teacher;
   if (const SpaceSpec& space = space_of(r); space.parameters != nullptr) c.autoencoder = f32 * space.parameters(r);
-  add_activations(c, model, parts.front().count * work.rows);
-  for (std::int64_t* bytes : {&c.activations_kept, &c.activations_recomputed}) *bytes += std::llround(work.taped_tangent * static_cast<double>(*bytes));
+  add_activations(c, model, parts.front().count * needs.rows);
+  for (std::int64_t* bytes : {&c.activations_kept, &c.activations_recomputed}) *bytes += std::llround(needs.taped_tangent * static_cast<double>(*bytes));
   c.activations = model.recompute ? c.activations_recomputed : c.activations_kept;
   return c;
 }

@@ -30,11 +30,6 @@ struct StageCost {
   std::int64_t memory() const { return weights + gradients + optimiser + average + teacher_weights + autoencoder + activations; }
 };
 
-FlowWork work_of(const FmStage& stage);
-FlowWork work_of(const CmtConfig& objective);
-FlowWork work_of(const MfStage& stage);
-FlowWork work_of(const MapStage& stage);
-
 // ConfigError for a name that is not in the table of stages, or a stage without steps of its own.
 const LoopConfig& stage_loop(const Recipe& recipe, const std::string& name);
 

@@ -22,15 +22,6 @@ void Recipe::take_sizes(std::int64_t data_size, std::int64_t data_channels, std:
   if (classes == 0) classes = data_classes;
 }
 
-double teacher_share(const std::string& velocity) {
-  if (velocity == "teacher") return 1;
-  if (velocity == "one-point" || velocity.empty()) return 0;
-  double lambda = -1;
-  if (velocity.starts_with("blend=") && parse_number(std::string_view(velocity).substr(6), lambda) && lambda >= 0 && lambda <= 1)
-    return lambda;
-  throw ConfigError("velocity '" + velocity + "': want teacher, one-point or blend=L with L in [0, 1]");
-}
-
 std::vector<int> parse_steps(const std::string& list) {
   std::vector<int> steps;
   for (const std::string_view part : csv_cells(list)) {

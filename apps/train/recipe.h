@@ -153,9 +153,6 @@ struct EvaluateConfig {
   }
 };
 
-// "teacher" 1, "one-point" 0, "blend=L" L: how much of the target's velocity the teacher gives. ConfigError for anything else.
-double teacher_share(const std::string& velocity);
-
 std::vector<int> parse_steps(const std::string& list);             // "1,2" -> {1, 2}; ConfigError
 
 std::vector<std::string> space_names();                            // of the list of latent spaces (spaces.h)

@@ -5,6 +5,7 @@
 #include "apps/train/training_run.h"
 #include "data/grid.h"
 #include "data/png.h"
+#include "flowmap/training/stage.h"
 #include "nn/checkpoint.h"
 #include "nn/training/parallel.h"
 #include "tensor/narrow.h"
@@ -14,53 +15,12 @@ namespace {
 
 constexpr std::int64_t preview_rows = 4;
 
-// What an objective reports of rows with s < t, or of those with s = t, counts by their share.
-std::vector<StepMetric> as_metrics(const ObjectiveLoss& o) {
-  const auto found = o.metrics.find("off_diagonal_share");
-  const double off = found == o.metrics.end() ? 0 : double(found->second);
-  const auto weight = [&](const std::string& name) {
-    if (name == "raw_mse_diagonal") return 1 - off;
-    return name == "raw_mse_off_diagonal" || name == "derivative_ratio" || name == "clamped_share" ? off : 1.0;
-  };
-  std::vector<StepMetric> out;
-  for (const auto& [name, value] : o.metrics)
-    if (name != "loss") out.push_back({name, value, weight(name)});
-  return out;
-}
-
-StepLoss as_step(const ObjectiveLoss& o) { return {o.loss, as_metrics(o)}; }
-
-// Without the numbers of samples: all random numbers have been drawn, and a loss that asks for more in a recorded step must fail.
-Drawn all_drawn(Drawn drawn) {
-  drawn.p.draws = {};
-  return drawn;
-}
-
-// The average of the weights that an objective's targets come from, as a part of the stage.
-Network add_target(Stage& stage, const Network& network, double decay) {
-  const Network target = network.clone();
-  target.freeze();
-  for (const auto& [name, tensor] : target.state()) stage.state.emplace_back("target." + name, tensor);
-  stage.after_step = [=](std::int64_t) { target.follow(network, decay); };
-  return target;
-}
-
-Stage stage_of(const std::string& folder, const Network& network, const Network& average) {
-  return {.name = folder, .trained = network.parameters(), .averaged = average.parameters(), .model = network.state(), .ema = average.state()};
-}
-
 std::string remark_of(const MeanFlowConfig& config) {
   const bool adaptive = config.metric.kind == "adaptive" || config.compat.squared_adaptive_metric;
   return adaptive ? "the metric is adaptive: the loss stays near 1; raw_mse in metrics.csv and report.html tells how training goes" : "";
 }
 
 }  // namespace
-
-VelocitySource velocity_source(const std::string& name, const VelocityNet& teacher_net) {
-  const double lambda = teacher_share(name);
-  if (lambda == 0) return one_point();
-  return lambda == 1 ? teacher(teacher_net) : blend(lambda, teacher(teacher_net));
-}
 
 // Fixed noise and labels, the same in every stage and at every step: one column a class, of many classes some (shown_classes).
 void TrainingRun::write_preview(const LatentGenerator& generate, const std::filesystem::path& png) {
@@ -81,9 +41,13 @@ void TrainingRun::write_preview(const LatentGenerator& generate, const std::file
   }
 }
 
-void TrainingRun::check_exact_share(const StageSpec& stage, const Recipe& recipe) const {
-  const std::string key = stage.exact_share == nullptr ? "" : stage.exact_share(recipe);
+// What binds an objective's settings to the loop's.
+void TrainingRun::check_settings(const StageSpec& stage, const Recipe& recipe) const {
+  if (!stage.is_generator()) return;
+  const Objective objective = stage.objective_in(recipe);
   const LoopConfig& loop = stage.loop(recipe);
+  objective.check(loop.steps);
+  const std::string& key = objective.exact_share;
   if (!key.empty() && !same_parts_as_alone(loop.batch, loop.micro_batch, context_.ranks->size()))
     throw ConfigError(fmt::format("{} counts rows in each micro-batch: on {} ranks set loop.micro_batch so that each rank gets equally many of them",
                                   key, context_.ranks->size()));
@@ -103,58 +67,37 @@ Outcome TrainingRun::train_mean_flow(const MeanFlowTraining& training) {
   return train_flow({.folder = training.folder, .stage = stage, .recipe = described, .start = training.start, .fields = list_fields(described)});
 }
 
-// The labels of a step without data, drawn evenly, and the numbers of its samples.
-Batch TrainingRun::label_batch(const StepPart& part, std::int64_t batch, std::uint64_t seed) const {
-  const auto classes = narrow<std::uint32_t>(recipe_.classes, "classes");
-  Batch out;
-  out.draws = {seed, narrow<std::uint32_t>(part.step, "step"), consecutive(part.step * batch + part.first, part.count)};
-  std::vector<std::int64_t> labels;
-  if (!recipe_.conditional) return out;
-  for (std::int64_t sample : out.draws.samples)
-    labels.push_back(below(RandomKey{seed, 0x4C41424C}.block(static_cast<std::uint64_t>(sample))[0], classes));
-  out.y = Tensor::from(labels, {part.count});
-  return out;
-}
-
 // Every training on latents: what the objective needs is granted, the rest is the same for all.
 Outcome TrainingRun::train_flow(const FlowTraining& training) {
   const StageSpec& spec = training.stage;
   const LoopConfig& loop = spec.loop(training.recipe);
-  const Objective objective = spec.objective_in(training.recipe);
-  const Needs& needs = objective.needs;
   const std::uint64_t seed = stage_seed(spec.name, training.recipe.seed);
-  check_exact_share(spec, training.recipe);
+  check_settings(spec, training.recipe);
   prepare_stats();
   const bool taught = spec.is_taught(training.recipe), flow_map = spec.makes == Makes::flow_map;
   const Network teacher = taught || training.start == stage_that_makes(Makes::teacher).name ? load_teacher() : Network();
-  const Network network = recipe_.network.make(flow_map, seed);
-  initialise(network, training.start, teacher);
-  const Network average = network.clone();
-  average.freeze();
+  FlowParts parts{.objective = spec.objective_in(training.recipe), .network = recipe_.network.make(flow_map, seed), .batch = {}, .shape = recipe_.latent_shape()};
+  initialise(parts.network, training.start, teacher);
+  const bool on_data = parts.objective.needs.data;
+  parts.batch = [this, on_data, &loop, seed](const StepPart& rows) {
+    return on_data ? flow_batch(rows, loop.batch, seed) : label_batch(rows, loop.batch, seed, recipe_.conditional ? recipe_.classes : 0);
+  };
+  if (taught) parts.teacher = guided(teacher.v());
+  parts.velocity = velocity_source(spec.velocity_in(training.recipe), parts.teacher);
 
-  Stage stage = stage_of(training.folder, network, average);
+  const FlowStage flow = flow_stage(training.folder, loop, parts);
+  Stage stage = flow.stage;
   stage.part = spec.name, stage.fields = training.fields;
   if (spec.mean_flow != nullptr) stage.remark = remark_of((training.recipe.*spec.mean_flow).objective);
-  if (needs.data) {
+  if (on_data) {
     stage.prepare = [&] { latent_source(); };
     stage.made_from = sources_of_latents();
     if (!stats_.defined()) stage.made_from.emplace_back("statistics", "none");         // so that they cannot be turned on later
   }
   if (taught) stage.made_from.emplace_back("teacher", checksum(teacher.state()));
-  if (flow_map) stage.made_from.emplace_back("start", checksum(network.state()));
-
-  Nets nets{.net = network.u(), .teacher = taught ? guided(teacher.v()) : VelocityNet(), .shape = recipe_.latent_shape()};
-  nets.velocity = velocity_source(spec.velocity_in(training.recipe), nets.teacher);
-  if (needs.target_decay >= 0) nets.target = add_target(stage, network, needs.target_decay).u();
-  stage.not_recorded = objective.not_recorded;
-  stage.set_loss<Drawn>(
-      [&](const StepPart& rows) {
-        Drawn drawn = objective.draw(needs.data ? flow_batch(rows, loop.batch, seed) : label_batch(rows, loop.batch, seed), nets, {rows.step, loop.steps});
-        return objective.not_recorded.empty() ? all_drawn(std::move(drawn)) : drawn;
-      },
-      [&](const Drawn& drawn) { return as_step(objective.loss(nets, drawn)); });
+  if (flow_map) stage.made_from.emplace_back("start", checksum(parts.network.state()));
   if (space_of(recipe_).pictures)
-    stage.preview = [&](std::int64_t, const std::filesystem::path& png) {
+    stage.preview = [this, flow_map, average = flow.average](std::int64_t, const std::filesystem::path& png) {
       write_preview(flow_map ? flow_map_generator(average.u(), 1) : teacher_generator(average.v(), recipe_.evaluate.teacher_points), png);
     };
   return train_loop(stage, loop, seed);

@@ -31,24 +31,6 @@ template <auto Part> Objective objective(const Recipe& r, const std::string& key
 Objective objective_of_map(const Recipe& r, const std::string& keys) { return r.map.objective.chosen(keys); }
 template <auto Part> const std::string& velocity(const Recipe& r) { return (r.*Part).velocity; }
 
-template <class Entry> std::string key_of_exact_share(const Entry& entry, const std::string& keys) {
-  if constexpr (requires { entry.pairs.exact_share; }) return entry.pairs.exact_share ? keys + ".pairs.exact_share" : "";
-  return "";
-}
-std::string exact_share_of_mfd(const Recipe& r) { return key_of_exact_share(r.mfd.objective, std::string(stage_name::mfd) + ".objective"); }
-std::string exact_share_of_mft(const Recipe& r) { return key_of_exact_share(r.mft.objective, std::string(stage_name::mft) + ".objective"); }
-std::string exact_share_of_map(const Recipe& r) {
-  std::string key;
-  const auto look = [&](const auto& entry) {
-    if (entry.name == r.map.objective.name) key = key_of_exact_share(entry, fmt::format("{}.objective.{}", stage_name::map, entry.name));
-  };
-  std::apply([&](const auto&... entry) { (look(entry), ...); }, r.map.objective.entries);
-  return key;
-}
-
-template <auto Part> FlowWork work(const Recipe& r) { return work_of(r.*Part); }
-FlowWork cmt_work(const Recipe& r) { return work_of(r.cmt.objective); }
-
 template <class M, class Config> ParameterCount counted(const Config& config) {
   const ShapesOnly shapes;
   const M model(config);
@@ -88,24 +70,23 @@ const StageSpec table[] = {
      .example = quickstart, .given_key = "stats_file", .given = &Recipe::stats_file},
     {.name = stage_name::fm, .help = "flow-matching teacher", .makes = Makes::teacher, .run = train_generator,
      .example = quickstart, .loop = loop_of<&Recipe::fm>, .given_key = "teacher_weights", .given = &Recipe::teacher_weights,
-     .objective = objective<&Recipe::fm>, .work = work<&Recipe::fm>, .parameters = teacher_parameters, .scored_as = "teacher"},
+     .objective = objective<&Recipe::fm>, .parameters = teacher_parameters, .scored_as = "teacher"},
     {.name = stage_name::cmt, .help = "consistency mid-training from the teacher's trajectories", .makes = Makes::flow_map,
      .run = train_generator, .example = quickstart, .loop = loop_of<&Recipe::cmt>, .epochs = false, .start = start_of_cmt,
-     .objective = objective<&Recipe::cmt>, .work = cmt_work, .parameters = flow_map_parameters, .scored_as = stage_name::cmt},
+     .objective = objective<&Recipe::cmt>, .parameters = flow_map_parameters, .scored_as = stage_name::cmt},
     {.name = stage_name::mfd, .help = "MeanFlow distillation, from the cmt stage", .makes = Makes::flow_map,
      .run = train_generator, .example = quickstart, .loop = loop_of<&Recipe::mfd>, .start = start_of_mfd,
      .objective = objective<&Recipe::mfd>,
-     .velocity = velocity<&Recipe::mfd>, .exact_share = exact_share_of_mfd, .work = work<&Recipe::mfd>, .mean_flow = &Recipe::mfd, .parameters = flow_map_parameters,
+     .velocity = velocity<&Recipe::mfd>, .mean_flow = &Recipe::mfd, .parameters = flow_map_parameters,
      .scored_as = stage_name::mfd},
     {.name = stage_name::mft, .help = "MeanFlow training on data, from the mfd stage", .makes = Makes::flow_map,
      .run = train_generator, .example = "--config configs/quickstart.toml --out runs/quickstart --steps 300",
      .loop = loop_of<&Recipe::mft>, .start = start_of_mft, .objective = objective<&Recipe::mft>,
-     .velocity = velocity<&Recipe::mft>, .exact_share = exact_share_of_mft, .work = work<&Recipe::mft>,
+     .velocity = velocity<&Recipe::mft>,
      .mean_flow = &Recipe::mft, .parameters = flow_map_parameters, .scored_as = stage_name::mft},
     {.name = stage_name::map, .help = "flow map by any objective, from the teacher or another stage", .makes = Makes::flow_map,
      .run = train_generator, .example = "--config configs/quickstart.toml --out runs/quickstart --steps 300",
      .loop = loop_of<&Recipe::map>, .start = start_of_map, .objective = objective_of_map, .velocity = velocity<&Recipe::map>,
-     .exact_share = exact_share_of_map, .work = work<&Recipe::map>,
      .parameters = flow_map_parameters, .scored_as = stage_name::map},
 };
 

@@ -19,15 +19,6 @@ struct ParameterCount {
   std::int64_t all = 0, trained = 0;
 };
 
-// What a step of a generator's training computes, for one sample of the batch.
-struct FlowWork {
-  std::int64_t rows = 1;       // rows that the trained network gets
-  double tangent = 0;          // passes for the derivative, in passes over those rows
-  double teacher = 0;          // passes of the teacher over one row, without guidance
-  double taped_tangent = 0;    // share of rows through whose derivative gradients pass: the tape keeps as much again of them
-  bool target = false;         // targets come from an average of the weights, of its own
-};
-
 struct StageSpec {
   const char* name;            // command, config section, folder in the run, and key of its random numbers
   const char* help;            // of the command
@@ -47,8 +38,6 @@ struct StageSpec {
                                                       // returns null: random weights
   Objective (*objective)(const Recipe&, const std::string& keys) = nullptr;   // keys: "mfd.objective"; null: no generator
   const std::string& (*velocity)(const Recipe&) = nullptr;                    // the source of w; null: one-point
-  std::string (*exact_share)(const Recipe&) = nullptr;  // the key of the setting that counts rows in each micro-batch, where it is on
-  FlowWork (*work)(const Recipe&) = nullptr;
   MfStage Recipe::*mean_flow = nullptr;               // the config of a MeanFlow training
 
   ParameterCount (*parameters)(const Recipe&) = nullptr;
@@ -62,9 +51,15 @@ struct StageSpec {
   bool is_generator() const { return objective != nullptr; }
   Objective objective_in(const Recipe& r) const { return objective(r, std::string(name) + ".objective"); }
   std::string velocity_in(const Recipe& r) const { return velocity == nullptr ? "one-point" : velocity(r); }
-  bool is_taught(const Recipe& r) const {             // whether it learns from the teacher
-    return is_generator() && (objective_in(r).needs.teacher || teacher_share(velocity_in(r)) > 0);
+  // Whether it learns from the teacher, and calls of that for one sample of the batch, without guidance.
+  bool is_taught(const Recipe& r) const { return is_generator() && (objective_in(r).needs.teacher || asks_teacher_for_velocity(r)); }
+  double teacher_calls(const Recipe& r) const {
+    const Needs needs = objective_in(r).needs;
+    return needs.teacher_calls + (asks_teacher_for_velocity(r) ? static_cast<double>(needs.rows) : 0);
   }
+
+ private:
+  bool asks_teacher_for_velocity(const Recipe& r) const { return objective_in(r).needs.velocity && teacher_share(velocity_in(r)) > 0; }
 };
 
 std::span<const StageSpec> stage_table();                    // in the order of the pipeline

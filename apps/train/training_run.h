@@ -112,7 +112,7 @@ class TrainingRun {
   void check_given_weights();
   void check_sources() const;
   void check_test_split(bool evaluated) const;
-  void check_exact_share(const StageSpec& stage, const Recipe& recipe) const;
+  void check_settings(const StageSpec& stage, const Recipe& recipe) const;
   double cache_bytes();
   LatentStats given_stats();                        // of recipe.stats_file
   std::string usable_weights(const std::string& file) const;
@@ -133,7 +133,6 @@ class TrainingRun {
   }
   Weights generator_weights(const std::string& stage);   // the same of a generator; ConfigError where it was trained in another latent space
   Outcome train_flow(const FlowTraining& training);
-  Batch label_batch(const StepPart& part, std::int64_t batch, std::uint64_t seed) const;
   void initialise(const Network& network, const std::string& start, const Network& teacher);
   void refuse_init_from(const std::string& stage) const;
   void write_preview(const LatentGenerator& generate, const std::filesystem::path& png);
@@ -178,9 +177,6 @@ template <class F> auto of_this_run(const std::filesystem::path& stage, const F&
 
 // "2000000 parameters; 38.1 MiB with gradients, moments and average"
 std::string training_size(std::int64_t parameters);
-
-// "teacher", "one-point" or "blend=L" as a source; `teacher` may be empty where it is not needed.
-VelocitySource velocity_source(const std::string& name, const VelocityNet& teacher);
 
 // Runs every stage that has steps. Then draws the comparison grid, evaluates, and writes report.html.
 int run_pipeline(TrainingRun& run);

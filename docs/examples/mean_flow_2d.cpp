@@ -25,7 +25,7 @@ int main(int argc, char** argv) {
     const Samples samples = consecutive(step * rows, rows);
     const Batch batch{train.rows(samples), {}, {.seed = 1, .step = static_cast<std::uint32_t>(step), .samples = samples}};
     Tape tape;
-    const ObjectiveLoss loss = mean_flow(model, batch, one_point(), objective);
+    const ObjectiveLoss loss = loss_on(objective, {.net = model}, batch);
     optimizer.step(backward(loss.loss), {.lr = learning_rate(rate, step)});
     if (step % 1000 == 0) std::printf("step %ld: loss %.4f\n", step, loss.loss.value().item());
   }

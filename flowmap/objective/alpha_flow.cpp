@@ -56,15 +56,19 @@ ObjectiveLoss loss_of(const FlowMapNet& net, const Drawn& drawn, const VelocityS
 
 ObjectiveLoss alpha_flow(const FlowMapNet& net, const PathBatch& p, const VelocitySource& velocity, const AlphaFlowConfig& config,
                          const TrainingStep& now) {
+  config.check(std::string(AlphaFlowConfig::name), now.total);
   return loss_of(net, with_alpha(p, config, now), velocity, config);
 }
 
-ObjectiveLoss alpha_flow(const FlowMapNet& net, const Batch& batch, const VelocitySource& velocity, const AlphaFlowConfig& config,
-                         const TrainingStep& now) {
-  return alpha_flow(net, draw_path_batch(batch, config.pairs, config.labels), velocity, config, now);
+Needs AlphaFlowConfig::needs() const { return {.passes = 1 - pairs.diagonal_share}; }
+
+void AlphaFlowConfig::check(const std::string& keys, std::int64_t steps) const {
+  alpha.check(keys + ".alpha", steps, 0, 1);
+  if (metric.kind != "l2" && metric.kind != "adaptive")
+    throw ConfigError(fmt::format("{}.metric.kind = {}: alpha-Flow's weight of rows with s < t is derived for l2 (1/alpha) and adaptive (alpha): choose "
+                                  "one of them", keys, metric.kind));
 }
 
-Needs AlphaFlowConfig::needs() const { return {.evaluations = 3 + (1 - pairs.diagonal_share)}; }
 Drawn AlphaFlowConfig::draw(const Batch& batch, const Nets&, const TrainingStep& now) const {
   return with_alpha(draw_path_batch(batch, pairs, labels), *this, now);
 }

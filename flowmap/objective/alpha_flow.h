@@ -30,11 +30,11 @@ struct AlphaFlowConfig {
   Drawn draw(const Batch& batch, const Nets& nets, const TrainingStep& now) const;
   ObjectiveLoss loss(const Nets& nets, const Drawn& drawn) const;
   std::string not_recorded(const std::string& keys) const;
+  // ConfigError: alpha leaves [0, 1] or its schedule makes no sense in so many steps; a metric that the weight is not derived for.
+  void check(const std::string& keys, std::int64_t steps) const;
 };
 
-// `now`: for a schedule of alpha. ConfigError: alpha is below 0 or above 1.
-ObjectiveLoss alpha_flow(const FlowMapNet& net, const Batch& batch, const VelocitySource& velocity, const AlphaFlowConfig& config,
-                         const TrainingStep& now = {});
+// At points that are already drawn. `now`: for a schedule of alpha. ConfigError as from check().
 ObjectiveLoss alpha_flow(const FlowMapNet& net, const PathBatch& p, const VelocitySource& velocity, const AlphaFlowConfig& config,
                          const TrainingStep& now = {});
 

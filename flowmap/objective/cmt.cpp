@@ -113,7 +113,7 @@ ObjectiveLoss cmt(const FlowMapNet& net, const Trajectories& tr, const CmtConfig
 }
 
 Needs CmtConfig::needs() const {
-  return {.data = false, .teacher = true, .evaluations = 3 * static_cast<double>(pairs) + static_cast<double>(points - 1)};
+  return {.data = false, .teacher = true, .velocity = false, .rows = pairs, .teacher_calls = static_cast<double>(points - 1) * (solver == "heun" ? 2 : 1)};
 }
 
 // The batch has labels and sample numbers, no data. The result has trajectories x pairs rows.

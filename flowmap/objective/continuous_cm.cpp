@@ -20,11 +20,7 @@ ObjectiveLoss continuous_cm(const FlowMapNet& net, const PathBatch& p, const Vel
   return out;
 }
 
-ObjectiveLoss continuous_cm(const FlowMapNet& net, const Batch& batch, const VelocitySource& velocity, const ContinuousCmConfig& config) {
-  return continuous_cm(net, draw_path_batch(batch, config.pairs, config.labels), velocity, config);
-}
-
-Needs ContinuousCmConfig::needs() const { return {.evaluations = 3 + (1 - pairs.diagonal_share) * derivative.evaluations()}; }
+Needs ContinuousCmConfig::needs() const { return {.passes = (1 - pairs.diagonal_share) * derivative.evaluations()}; }
 Drawn ContinuousCmConfig::draw(const Batch& batch, const Nets&, const TrainingStep&) const { return {draw_path_batch(batch, pairs, labels), {}}; }
 ObjectiveLoss ContinuousCmConfig::loss(const Nets& nets, const Drawn& drawn) const { return continuous_cm(nets.net, drawn.p, nets.velocity, *this); }
 std::string ContinuousCmConfig::not_recorded(const std::string& keys) const { return pairs.varies(keys + ".pairs"); }

@@ -31,8 +31,7 @@ struct ContinuousCmConfig {
   std::string not_recorded(const std::string& keys) const;
 };
 
-// metrics["raw_mse"] is the mean square of df/dt, guards applied.
-ObjectiveLoss continuous_cm(const FlowMapNet& net, const Batch& batch, const VelocitySource& velocity, const ContinuousCmConfig& config);
+// At points that are already drawn. metrics["raw_mse"] is the mean square of df/dt, guards applied.
 ObjectiveLoss continuous_cm(const FlowMapNet& net, const PathBatch& p, const VelocitySource& velocity, const ContinuousCmConfig& config);
 
 }  // namespace fm

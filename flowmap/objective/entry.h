@@ -4,6 +4,8 @@
 //   draw(batch, nets, now)  on the host: noise, times, dropped labels, the numbers of schedules
 //   loss(nets, drawn)       on the device: reads nothing back, so that a step can be recorded
 //
+// An entry whose settings can contradict each other, or the number of steps, has check(keys, steps) besides: ConfigError before the first step.
+//
 // flowmap/objective/list.h has the list of them; docs/extending.md adds one.
 #pragma once
 
@@ -23,10 +25,18 @@ namespace fm {
 
 struct Needs {
   bool data = true;                      // samples; false: labels and noise are enough (CMT learns from the teacher's trajectories)
-  bool teacher = false;                  // a frozen velocity
+  bool teacher = false;                  // a frozen velocity, beside what the velocity source calls
+  bool velocity = true;                  // the velocity source, for every row; false: it is not called
   double target_decay = -1;              // decay of the average of the weights that targets come from; below 0: the network itself
   double taped_tangent = 0;              // share of rows through whose derivative gradients pass: the tape keeps as much again of them
-  double evaluations = 3;                // of the network a row, a backward pass counting 2: what "equal work" is measured in
+
+  // What one sample of the batch costs, by the settings alone (in expectation where rows are drawn):
+  std::int64_t rows = 1;                 // that the trained network gets; each a forward pass, and a backward pass of two
+  double passes = 0;                     // of the network beside these, in passes over those rows: derivatives and targets
+  double teacher_calls = 0;              // that the objective makes itself, each over one row and without guidance
+
+  // Passes over one row, a backward pass counting 2: what "equal work" is measured in. Calls of the velocity source come on top.
+  double evaluations() const { return static_cast<double>(rows) * (3 + passes) + teacher_calls; }
 };
 
 // What the training brings.
@@ -34,7 +44,7 @@ struct Nets {
   FlowMapNet net;                        // what is trained; a network of one time ignores s
   FlowMapNet target;                     // its average of decay needs().target_decay, frozen; empty: none is needed
   VelocityNet teacher;                   // guided, frozen; empty: none is needed
-  VelocitySource velocity;               // w of the targets: one-point, teacher, blend
+  VelocitySource velocity = one_point(); // w of the targets: one-point, teacher, blend
   Shape shape;                           // of a sample, and its type: for objectives that need no data
   DType dtype = DType::f32;
 };
@@ -70,12 +80,24 @@ struct Objective {
   std::function<Drawn(const Batch&, const Nets&, const TrainingStep&)> draw;
   std::function<ObjectiveLoss(const Nets&, const Drawn&)> loss;
   std::string not_recorded;              // why a step cannot be recorded; empty: it can
+  std::string exact_share = {};          // the key of the setting that counts rows with s < t in each micro-batch, where it is on
+  std::function<void(std::int64_t steps)> check = [](std::int64_t) {};       // ConfigError where the settings do not fit a training of so many steps
 };
 
 // `keys`: where the entry stands in the config, for messages: "mfd.objective".
-template <ObjectiveEntry O> Objective make_objective(const O& entry, const std::string& keys) {
-  return {entry.needs(), [entry](const Batch& batch, const Nets& nets, const TrainingStep& now) { return entry.draw(batch, nets, now); },
-          [entry](const Nets& nets, const Drawn& drawn) { return entry.loss(nets, drawn); }, entry.not_recorded(keys)};
+template <ObjectiveEntry O> Objective make_objective(const O& entry, const std::string& keys = std::string(O::name)) {
+  Objective out{.needs = entry.needs(),
+                .draw = [entry](const Batch& batch, const Nets& nets, const TrainingStep& now) { return entry.draw(batch, nets, now); },
+                .loss = [entry](const Nets& nets, const Drawn& drawn) { return entry.loss(nets, drawn); },
+                .not_recorded = entry.not_recorded(keys)};
+  if constexpr (requires { entry.pairs.exact_share; }) out.exact_share = entry.pairs.exact_share ? keys + ".pairs.exact_share" : "";
+  if constexpr (requires { entry.check(keys, std::int64_t{}); }) out.check = [entry, keys](std::int64_t steps) { entry.check(keys, steps); };
+  return out;
+}
+
+// The loss of a batch: its draws, then what is computed from them.
+template <ObjectiveEntry O> ObjectiveLoss loss_on(const O& objective, const Nets& nets, const Batch& batch, const TrainingStep& now = {}) {
+  return objective.loss(nets, objective.draw(batch, nets, now));
 }
 
 }  // namespace fm

@@ -16,10 +16,6 @@ Pairs diagonal_pairs(const TimeConfig& time, const Draws& draws, std::int64_t di
 
 }  // namespace
 
-ObjectiveLoss flow_matching(const VelocityNet& v, const Batch& batch, const FlowMatchingConfig& config, const VelocitySource& velocity) {
-  return flow_matching(v, draw_diagonal(batch, config), config, velocity);
-}
-
 PathBatch draw_diagonal(const Batch& batch, const FlowMatchingConfig& config) {
   const Pairs pairs = diagonal_pairs(config.time, batch.draws, batch.z0.numel() / batch.z0.dim(0));
   return place_on_path(batch, pairs, drop_labels(batch.y, config.labels, batch.draws));

@@ -23,11 +23,8 @@ struct FlowMatchingConfig {
   std::string not_recorded(const std::string& keys) const;
 };
 
-// For an average-velocity network pass diagonal(u). `velocity`: what v is fitted to; a teacher makes it velocity distillation.
-ObjectiveLoss flow_matching(const VelocityNet& v, const Batch& batch, const FlowMatchingConfig& config,
-                            const VelocitySource& velocity = one_point());
-
-// Points of the path with s = t, and the loss at points that are already drawn.
+// Points of the path with s = t, and the loss at points that are already drawn. For an average-velocity network pass diagonal(u). `velocity`: what v
+// is fitted to; a teacher makes it velocity distillation.
 PathBatch draw_diagonal(const Batch& batch, const FlowMatchingConfig& config);
 ObjectiveLoss flow_matching(const VelocityNet& v, const PathBatch& p, const FlowMatchingConfig& config,
                             const VelocitySource& velocity = one_point());

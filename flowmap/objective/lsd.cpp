@@ -43,15 +43,12 @@ ObjectiveLoss lsd(const FlowMapNet& net, const VelocityNet& v, const PathBatch& 
   return report(measure(residual.size() == 1 ? residual[0] : concat(residual, 0), config.metric), p.s, p.t, k);
 }
 
-ObjectiveLoss lsd(const FlowMapNet& net, const VelocityNet& v, const Batch& batch, const VelocitySource& velocity,
-                  const LsdConfig& config) {
-  return lsd(net, v, draw_path_batch(batch, config.pairs, config.labels), velocity, config);
-}
-
 // A taped tangent is differentiated as its value is: 3 in place of 1.
 Needs LsdConfig::needs() const {
-  return {.teacher = end_velocity == "teacher", .taped_tangent = through_derivative ? 1 - pairs.diagonal_share : 0,
-          .evaluations = 3 + (1 - pairs.diagonal_share) * (through_derivative ? 4 : 2)};
+  const double share = 1 - pairs.diagonal_share;
+  const bool taught = end_velocity == "teacher";
+  return {.teacher = taught, .taped_tangent = through_derivative ? share : 0, .passes = share * ((through_derivative ? 3 : 1) + (taught ? 0 : 1)),
+          .teacher_calls = taught ? share : 0};
 }
 Drawn LsdConfig::draw(const Batch& batch, const Nets&, const TrainingStep&) const { return {draw_path_batch(batch, pairs, labels), {}}; }
 ObjectiveLoss LsdConfig::loss(const Nets& nets, const Drawn& drawn) const {

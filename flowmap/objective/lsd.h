@@ -30,8 +30,7 @@ struct LsdConfig {
   std::string not_recorded(const std::string& keys) const;
 };
 
-// `v`: the velocity at the jump's end; diagonal(net) for self-distillation. It is evaluated without history.
-ObjectiveLoss lsd(const FlowMapNet& net, const VelocityNet& v, const Batch& batch, const VelocitySource& velocity, const LsdConfig& config);
+// At points that are already drawn. `v`: the velocity at the jump's end; diagonal(net) for self-distillation. It is evaluated without history.
 ObjectiveLoss lsd(const FlowMapNet& net, const VelocityNet& v, const PathBatch& p, const VelocitySource& velocity, const LsdConfig& config);
 
 }  // namespace fm

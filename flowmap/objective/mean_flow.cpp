@@ -36,11 +36,7 @@ ObjectiveLoss mean_flow(const FlowMapNet& net, const PathBatch& p, const Velocit
   return out;
 }
 
-ObjectiveLoss mean_flow(const FlowMapNet& net, const Batch& batch, const VelocitySource& velocity, const MeanFlowConfig& config) {
-  return mean_flow(net, draw_path_batch(batch, config.pairs, config.labels), velocity, config);
-}
-
-Needs MeanFlowConfig::needs() const { return {.evaluations = 3 + (1 - pairs.diagonal_share) * derivative.evaluations()}; }
+Needs MeanFlowConfig::needs() const { return {.passes = (1 - pairs.diagonal_share) * derivative.evaluations()}; }
 Drawn MeanFlowConfig::draw(const Batch& batch, const Nets&, const TrainingStep&) const { return {draw_path_batch(batch, pairs, labels), {}}; }
 ObjectiveLoss MeanFlowConfig::loss(const Nets& nets, const Drawn& drawn) const { return mean_flow(nets.net, drawn.p, nets.velocity, *this); }
 

@@ -34,8 +34,6 @@ struct MeanFlowConfig {
   std::string not_recorded(const std::string& keys) const;
 };
 
-ObjectiveLoss mean_flow(const FlowMapNet& net, const Batch& batch, const VelocitySource& velocity, const MeanFlowConfig& config);
-
 // At points that are already drawn.
 ObjectiveLoss mean_flow(const FlowMapNet& net, const PathBatch& p, const VelocitySource& velocity, const MeanFlowConfig& config);
 

@@ -12,12 +12,27 @@
 
 namespace fm {
 
+// The rows that a metric is a mean of: those with s < t come first, the others have s = t. Parts of a batch add up by their numbers of these rows.
+enum class Over { all, diagonal, off_diagonal };
+
+struct ObjectiveMetric : Late {
+  Over over = Over::all;
+
+  ObjectiveMetric() = default;
+  ObjectiveMetric(const Late& value, Over rows = Over::all) : Late(value), over(rows) {}
+};
+
 struct ObjectiveLoss {
   Var loss;                                       // scalar: backward() it
   Tensor raw;                                     // (B): mean square of each row's residual, whatever the metric
   Tensor s, t;                                    // (B): where the rows were
   Tensor derivative_ratio;                        // (k): |du/dt| / |u| of the first rows; undefined if there is no derivative
-  std::map<std::string, Late> metrics;            // loss, raw_mse, and by objective: raw_mse_diagonal, derivative_ratio, masked_rows ...
+  double off_diagonal_share = 0;                  // of the rows, those with s < t
+  std::map<std::string, ObjectiveMetric> metrics; // loss, raw_mse, and by objective: raw_mse_diagonal, derivative_ratio, masked_rows ...
+
+  double share(Over rows) const {                 // of the batch's rows
+    return rows == Over::all ? 1 : rows == Over::diagonal ? 1 - off_diagonal_share : off_diagonal_share;
+  }
 };
 
 // Fills in loss, raw_mse (all rows, diagonal, off-diagonal) and off_diagonal_share.

@@ -65,12 +65,7 @@ ObjectiveLoss shortcut(const FlowMapNet& net, const PathBatch& p, const Velocity
   return report(measure(net(p.z, p.s, p.t, p.y) - y, config.metric), p.s, p.t, k);
 }
 
-ObjectiveLoss shortcut(const FlowMapNet& net, const Batch& batch, const VelocitySource& velocity, const ShortcutConfig& config,
-                       const FlowMapNet& target) {
-  return shortcut(net, draw_dyadic_jumps(batch, config), velocity, config, target);
-}
-
-Needs ShortcutConfig::needs() const { return {.target_decay = target_decay > 0 ? target_decay : -1, .evaluations = 3 + 2 * bootstrap_share}; }
+Needs ShortcutConfig::needs() const { return {.target_decay = target_decay > 0 ? target_decay : -1, .passes = 2 * bootstrap_share}; }
 Drawn ShortcutConfig::draw(const Batch& batch, const Nets&, const TrainingStep&) const { return {draw_dyadic_jumps(batch, *this), {}}; }
 ObjectiveLoss ShortcutConfig::loss(const Nets& nets, const Drawn& drawn) const { return shortcut(nets.net, drawn.p, nets.velocity, *this, nets.target); }
 std::string ShortcutConfig::not_recorded(const std::string&) const { return ""; }

@@ -35,10 +35,8 @@ struct ShortcutConfig {
 
 // Rows with a jump first.
 PathBatch draw_dyadic_jumps(const Batch& batch, const ShortcutConfig& config);
-// `target`: the network that makes the two half jumps (an EMA, say); `net` itself if empty.
+// At points that are already drawn. `target`: the network that makes the two half jumps (an EMA, say); `net` itself if empty.
 ObjectiveLoss shortcut(const FlowMapNet& net, const PathBatch& p, const VelocitySource& velocity, const ShortcutConfig& config,
-                       const FlowMapNet& target = {});
-ObjectiveLoss shortcut(const FlowMapNet& net, const Batch& batch, const VelocitySource& velocity, const ShortcutConfig& config,
                        const FlowMapNet& target = {});
 
 }  // namespace fm

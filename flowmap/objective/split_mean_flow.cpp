@@ -34,12 +34,7 @@ ObjectiveLoss split_mean_flow(const FlowMapNet& net, const PathBatch& p, const V
   return with_splits(net, p, draw_splits(p), velocity, config.metric);
 }
 
-ObjectiveLoss split_mean_flow(const FlowMapNet& net, const Batch& batch, const VelocitySource& velocity,
-                              const SplitMeanFlowConfig& config) {
-  return split_mean_flow(net, draw_path_batch(batch, config.pairs, config.labels), velocity, config);
-}
-
-Needs SplitMeanFlowConfig::needs() const { return {.evaluations = 3 + 2 * (1 - pairs.diagonal_share)}; }
+Needs SplitMeanFlowConfig::needs() const { return {.passes = 2 * (1 - pairs.diagonal_share)}; }
 
 Drawn SplitMeanFlowConfig::draw(const Batch& batch, const Nets&, const TrainingStep&) const {
   PathBatch p = draw_path_batch(batch, pairs, labels);

@@ -25,7 +25,7 @@ struct SplitMeanFlowConfig {
   std::string not_recorded(const std::string& keys) const;
 };
 
-ObjectiveLoss split_mean_flow(const FlowMapNet& net, const Batch& batch, const VelocitySource& velocity, const SplitMeanFlowConfig& config);
+// At points that are already drawn.
 ObjectiveLoss split_mean_flow(const FlowMapNet& net, const PathBatch& p, const VelocitySource& velocity, const SplitMeanFlowConfig& config);
 
 }  // namespace fm

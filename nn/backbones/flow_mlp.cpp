@@ -40,8 +40,8 @@ CostTable cost_table(const FlowMlpConfig& config) {
 ActivationBytes activation_bytes(const FlowMlpConfig& config, std::int64_t batch) {
   const FlowMlpConfig c = checked_config(config, "FlowMlp");
   const auto real = [](std::int64_t n) { return static_cast<double>(n); };
-  ActivationBytes a;                     // the last term is the output's residual, and its square's slope
-  a.kept = bounded_bytes(4 * real(batch) * (real(c.inputs()) + 2 * real(c.depth) * real(c.width) + 2 * real(c.dim)));
+  ActivationBytes a;                     // the last term is the output's residual
+  a.kept = bounded_bytes(4 * real(batch) * (real(c.inputs()) + 2 * real(c.depth) * real(c.width) + real(c.dim)));
   return a;
 }
 

@@ -1,5 +1,8 @@
 #include "nn/layers/embedding.h"
 
+#include <cmath>
+#include <vector>
+
 #include "autodiff/rules/elementwise.h"
 #include "autodiff/rules/linear.h"
 
@@ -10,6 +13,18 @@ Var GaussianFourierEmbedding::operator()(const Var& t) const {
     throw ShapeError("time embedding: times have shape " + to_string(t.shape()) + ", wanted (B), in " + ModulePath::current());
   const Var angle = affine(mul(reshape(t, {t.dim(0), 1}), reshape(W, {1, W.value.dim(0)})), 6.283185307179586, 0);
   return second(silu(first(concat({sin(angle), cos(angle)}, 1))));
+}
+
+Tensor equal_ratios(double low, double high, std::int64_t n) {
+  std::vector<float> values;
+  for (std::int64_t k = 0; k < n; ++k)
+    values.push_back(static_cast<float>(n == 1 ? low : low * std::pow(high / low, static_cast<double>(k) / static_cast<double>(n - 1))));
+  return Tensor::from(values, {n});
+}
+
+Var sines_and_cosines(const Var& t, const Tensor& frequencies) {
+  const Var angle = mul(reshape(t, {t.dim(0), 1}), frequencies.unsqueeze(0));
+  return concat({sin(angle), cos(angle)}, 1);
 }
 
 Var LabelEmbed::operator()(const Tensor& labels) const { return gather(table, labels); }

@@ -24,6 +24,10 @@ struct GaussianFourierEmbedding {
   Var operator()(const Var& t) const;           // (B) -> (B, width)
 };
 
+// Fixed frequencies in place of drawn ones:  [ sin(w_1 t), ..., sin(w_F t), cos(w_1 t), ..., cos(w_F t) ],  w_k from `low` to `high` in equal ratios.
+Tensor equal_ratios(double low, double high, std::int64_t n);               // (n); `low` alone for n = 1
+Var sines_and_cosines(const Var& t, const Tensor& frequencies);             // (B), (F) -> (B, 2 F)
+
 // One learned vector per class and one more, number `classes`, for "no label". Which labels are dropped during training is drawn by the
 // caller, once per sample, so that a value and its derivative see the same label.
 struct LabelEmbed {

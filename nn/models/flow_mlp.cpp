@@ -2,8 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <cmath>
-
 #include "autodiff/rules/activation.h"
 #include "autodiff/rules/elementwise.h"
 #include "autodiff/rules/linear.h"
@@ -16,13 +14,6 @@ FlowMlpConfig checked(const FlowMlpConfig& config) {
   if (c.highest < c.lowest)
     throw ConfigError(fmt::format("FlowMlp: highest = {} is below lowest = {}: give the frequencies in rising order", c.highest, c.lowest));
   return c;
-}
-
-Tensor equal_ratios(double low, double high, std::int64_t n) {
-  std::vector<float> values;
-  for (std::int64_t k = 0; k < n; ++k)
-    values.push_back(static_cast<float>(n == 1 ? low : low * std::pow(high / low, static_cast<double>(k) / static_cast<double>(n - 1))));
-  return Tensor::from(values, {n});
 }
 
 }  // namespace
@@ -45,11 +36,6 @@ Var FlowMlp::operator()(const Var& x, const Var& s, const Var& t, const Tensor& 
   return forward(x, t, t - s, labels);
 }
 
-Var FlowMlp::embed(const Var& t) const {
-  const Var angle = mul(reshape(t, {t.dim(0), 1}), frequencies.value.unsqueeze(0));
-  return concat({sin(angle), cos(angle)}, 1);
-}
-
 Var FlowMlp::forward(const Var& x, const Var& t, const std::optional<Var>& gap, const Tensor& labels) const {
   const std::int64_t b = t.rank() == 1 ? t.dim(0) : -1;
   if (b < 0 || x.rank() < 2 || x.dim(0) != b || x.value().numel() != b * config.dim)
@@ -57,8 +43,8 @@ Var FlowMlp::forward(const Var& x, const Var& t, const std::optional<Var>& gap, 
                                  config.dim));
   if (labels.defined() && !y_embedder)
     throw ConfigError("FlowMlp: called with labels, but the model was made without classes; set classes in its config, or give no labels");
-  std::vector<Var> parts = {x.rank() == 2 ? x : reshape(x, {b, config.dim}), embed(t)};
-  if (gap) parts.push_back(embed(*gap));
+  std::vector<Var> parts = {x.rank() == 2 ? x : reshape(x, {b, config.dim}), sines_and_cosines(t, frequencies.value)};
+  if (gap) parts.push_back(sines_and_cosines(*gap, frequencies.value));
   Var h = in(concat(parts, 1));
   if (y_embedder) h = h + (*y_embedder)(labels.defined() ? labels : Tensor::full({b}, static_cast<double>(y_embedder->null_label()), DType::i64));
   for (const Linear& layer : hidden) h = layer(silu(h));

@@ -68,7 +68,6 @@ struct FlowMlp {
  private:
   template <class M> friend M clone(const M& module);
   FlowMlp(const FlowMlp&) = default;
-  Var embed(const Var& t) const;
   Var forward(const Var& x, const Var& t, const std::optional<Var>& gap, const Tensor& labels) const;
 };
 

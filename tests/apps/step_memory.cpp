@@ -52,14 +52,14 @@ TEST_CASE("a MeanFlow step by JVP needs at most 1.15 times the memory of a flow-
   set_trainable(*teacher_net, false);
   const Batch batch = batch_of(recipe);
 
-  const double plain = peak_of([&] { return flow_matching(net, batch, recipe.fm.objective).loss; });
+  const double plain = peak_of([&] { return loss_on(recipe.fm.objective, {.net = Network(net).u()}, batch).loss; });
   MeanFlowConfig config = recipe.mfd.objective;
   REQUIRE(config.derivative.kind == "jvp");
   const double distilled =
-      peak_of([&] { return mean_flow(student, batch, teacher(teacher_net), config).loss; });
-  const double from_data = peak_of([&] { return mean_flow(student, batch, one_point(), config).loss; });
+      peak_of([&] { return loss_on(config, {.net = student, .velocity = teacher(teacher_net)}, batch).loss; });
+  const double from_data = peak_of([&] { return loss_on(config, {.net = student}, batch).loss; });
   config.pairs.diagonal_share = 0;                                     // the derivative of every row
-  const double all_rows = peak_of([&] { return mean_flow(student, batch, one_point(), config).loss; });
+  const double all_rows = peak_of([&] { return loss_on(config, {.net = student}, batch).loss; });
   MESSAGE("peak MiB: flow matching " << plain << ", MFD " << distilled << ", MFT " << from_data << ", MFT with s < t in all rows "
                                      << all_rows);
   CHECK(distilled <= 1.15 * plain);

@@ -121,17 +121,17 @@ bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
 TEST_CASE("a steady step waits for nothing and asks for no memory: flow matching, CMT, MeanFlow by JVP") {
   const DitDh teacher = Trained::make(false);
   Trained fm(false), cmt(true), mfd(true);
-  check_steady(fm, [&](std::uint32_t step) { return flow_matching(velocity(fm.model), batch(step), fm_config); });
+  check_steady(fm, [&](std::uint32_t step) { return flow_matching(velocity(fm.model), draw_diagonal(batch(step), fm_config), fm_config); });
   check_steady(cmt, [&](std::uint32_t step) {
     const CmtConfig config{.points = 4, .pairs = 3, .jitter = 0.5, .labels = dropout};
     return ::fm::cmt(flow_map(cmt.model), roll_out(guided(teacher), latent, batch(step).y, draws(step), config), config);
   });
-  check_steady(mfd, [&](std::uint32_t step) { return mean_flow(flow_map(mfd.model), batch(step), fm::teacher(guided(teacher)), mfd_config); });
+  check_steady(mfd, [&](std::uint32_t step) { return loss_on(mfd_config, {.net = flow_map(mfd.model), .velocity = fm::teacher(guided(teacher))}, batch(step)); });
 }
 
 TEST_CASE("a gradient that is not finite changes nothing and is found where its norm is read") {
   Trained t(false);
-  const Loss loss = [&](std::uint32_t step) { return flow_matching(velocity(t.model), batch(step), fm_config); };
+  const Loss loss = [&](std::uint32_t step) { return flow_matching(velocity(t.model), draw_diagonal(batch(step), fm_config), fm_config); };
   train(t, 0, loss);
   const std::vector<float> before = weights(t);
   const Loss broken = [&](std::uint32_t step) {

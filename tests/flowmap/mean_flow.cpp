@@ -24,7 +24,7 @@ MeanFlowConfig config(const char* derivative = "jvp", double diagonal = 0.5) {
 TEST_CASE("the closed-form map has no residual under distillation") {
   for (const DType dtype : {DType::f64, DType::f32}) {
     const GaussianFlow g = gaussian(dtype);
-    const ObjectiveLoss out = mean_flow(g.u(), gaussian_batch(128, dtype), teacher(g.v()), config());
+    const ObjectiveLoss out = loss_on(config(), {.net = g.u(), .velocity = teacher(g.v())}, gaussian_batch(128, dtype));
     const double rms = std::sqrt(out.metrics.at("raw_mse").value()), worst_row = std::sqrt(max(out.raw, 0).item());
     MESSAGE(std::string(name_of(dtype)) << ": residual " << rms << ", worst row " << worst_row);
     CHECK(rms < (dtype == DType::f64 ? 1e-14 : 1e-6));
@@ -35,9 +35,9 @@ TEST_CASE("the closed-form map has no residual under distillation") {
 TEST_CASE("with central differences the residual is their error") {
   const GaussianFlow g = gaussian();
   MeanFlowConfig c = config("central");
-  const double coarse = mean_flow(g.u(), gaussian_batch(128), teacher(g.v()), c).metrics.at("raw_mse").value();
+  const double coarse = loss_on(c, {.net = g.u(), .velocity = teacher(g.v())}, gaussian_batch(128)).metrics.at("raw_mse").value();
   c.derivative.delta /= 10;
-  const double fine = mean_flow(g.u(), gaussian_batch(128), teacher(g.v()), c).metrics.at("raw_mse").value();
+  const double fine = loss_on(c, {.net = g.u(), .velocity = teacher(g.v())}, gaussian_batch(128)).metrics.at("raw_mse").value();
   CHECK(coarse > 0);
   CHECK(coarse < 3e-9);
   CHECK(fine < 1e-3 * coarse);                             // (1/10)^2 in the residual, squared
@@ -50,9 +50,9 @@ TEST_CASE("a mixture: the integrated map has no residual, and it is a ground tru
   const FlowMapNet u = average_velocity(mixture.v(), 32);
   const Draws draws{2, 0, consecutive(0, 24)};
   const Batch batch{draws.normal({2}, DType::f64, Purpose::sampling), {}, draws};
-  const ObjectiveLoss out = mean_flow(u, batch, teacher(mixture.v()), config());
+  const ObjectiveLoss out = loss_on(config(), {.net = u, .velocity = teacher(mixture.v())}, batch);
   CHECK(out.metrics.at("raw_mse").value() < 1e-8);
-  CHECK(mean_flow(u, batch, one_point(), config()).metrics.at("raw_mse").value() > 0.1);
+  CHECK(loss_on(config(), {.net = u}, batch).metrics.at("raw_mse").value() > 0.1);
   // one component: the mixture's velocity is the Gaussian's
   const GaussianFlow g = gaussian();
   const GaussianMixture single{{{1.0, g.mean, g.deviation}}};

@@ -9,6 +9,7 @@
 #include "flowmap/sampler.h"
 #include "support.h"
 #include "tensor/error.h"
+#include "tests/support/error_of.h"
 #include "tests/support/near.h"
 
 using namespace fm;
@@ -42,6 +43,33 @@ Batch batch_for(const Needs& needs, std::int64_t rows) {
 }
 
 double raw(const ObjectiveLoss& out) { return out.metrics.at("raw_mse").value(); }
+
+// Settings whose rows with s < t are equally many in every batch; `kind` of du/dt, and what else changes the number of passes.
+ObjectiveConfig counted(const std::string& name, const std::string& kind) {
+  ObjectiveConfig o = exact(name);
+  const auto count = [](auto& entry) {
+    if constexpr (requires { entry.pairs.exact_share; }) entry.pairs.exact_share = true;
+  };
+  std::apply([&](auto&... entry) { (count(entry), ...); }, o.entries);
+  std::get<MeanFlowConfig>(o.entries).derivative.kind = std::get<ContinuousCmConfig>(o.entries).derivative.kind = kind;
+  std::get<AlphaFlowConfig>(o.entries).alpha = 0.5;
+  std::get<CmtConfig>(o.entries).solver = kind == "jvp" ? "euler" : "heun";
+  std::get<LsdConfig>(o.entries).through_derivative = kind == "jvp" || kind == "central";
+  std::get<LsdConfig>(o.entries).end_velocity = kind == "jvp" ? "own" : "teacher";
+  return o;
+}
+
+// Passes that are tangents, and those that differentiate tangents: a network is not called for them.
+double tangents_of(const std::string& name, const ObjectiveConfig& config) {
+  const auto of_derivative = [](const auto& entry) {
+    const std::string& kind = entry.derivative.kind;
+    return (1 - entry.pairs.diagonal_share) * (kind == "jvp" || kind == "semi" ? 1 : 0);
+  };
+  if (name == MeanFlowConfig::name) return of_derivative(std::get<MeanFlowConfig>(config.entries));
+  if (name == ContinuousCmConfig::name) return of_derivative(std::get<ContinuousCmConfig>(config.entries));
+  const LsdConfig& lsd = std::get<LsdConfig>(config.entries);
+  return name == LsdConfig::name ? (1 - lsd.pairs.diagonal_share) * (lsd.through_derivative ? 3 : 1) : 0;
+}
 
 }  // namespace
 
@@ -160,10 +188,62 @@ TEST_CASE("schedules: the ends, the middle, shares and steps, and what makes no 
   Ramp exponential("exponential", 0.1, 0.001);
   CHECK(near(exponential.at({5, 10}), 0.01, 1e-14));
   CHECK(Ramp(0.25).at({7, 10}) == 0.25);
-  exponential.to = 0;
-  CHECK_THROWS_AS(exponential.at({1, 10}), ConfigError);
-  linear.end = 5;
-  CHECK_THROWS_AS(linear.at({1, 10}), ConfigError);
+}
+
+TEST_CASE("a schedule that makes no sense is refused before the first step, by its key") {
+  const auto error = [](const Ramp& ramp, std::int64_t steps = 1000) { return error_of<ConfigError>([&] { ramp.check("map.alpha", steps, 0, 1); }); };
+  Ramp linear("linear", 0.2, 0.4);
+  CHECK(error(linear) == "no error");
+  linear.begin = 10, linear.end = 5;
+  CHECK(error(linear) == "map.alpha: the change from 0.2 to 0.4 begins at step 10 and ends at step 5 of 1000: raise map.alpha.end");
+  linear.end = 0.5;                                            // a share: step 500 of 1000, step 5 of 10
+  CHECK(error(linear) == "no error");
+  CHECK(error(linear, 10).find("begins at step 10 and ends at step 5 of 10") != std::string::npos);
+  CHECK(error(Ramp("exponential", 0.1, 0)).find("both must be above 0") != std::string::npos);
+  CHECK(error(Ramp("sigmoid", 1, -0.1)) == "map.alpha.to = -0.1: it must be between 0 and 1");
+  CHECK(error(Ramp(1.5)) == "map.alpha.from = 1.5: it must be between 0 and 1");
+  Ramp constant(1);
+  constant.to = 7;                                             // says nothing
+  CHECK(error(constant) == "no error");
+}
+
+TEST_CASE("alpha-Flow is refused, before the first step, with a metric that its weight is not derived for") {
+  ObjectiveConfig config;
+  config.name = "alpha_flow";
+  auto& alpha = std::get<AlphaFlowConfig>(config.entries);
+  for (const char* kind : {"l2", "adaptive"}) {
+    alpha.metric.kind = kind;
+    config.chosen("map.objective").check(100);
+  }
+  for (const char* kind : {"squared_adaptive", "pseudo_huber"}) {
+    alpha.metric.kind = kind;
+    const std::string error = error_of<ConfigError>([&] { config.chosen("map.objective").check(100); });
+    CHECK(error.starts_with(std::string("map.objective.alpha_flow.metric.kind = ") + kind));
+    CHECK_THROWS_AS(alpha_flow(SmallNet().net(), draw_path_batch(gaussian_batch(4), {}, {}), one_point(), alpha), ConfigError);
+  }
+}
+
+TEST_CASE("what a step costs follows from the objective: passes counted against calls of a network and a teacher") {
+  const GaussianFlow g = gaussian();
+  constexpr std::int64_t rows = 64;
+  for (const std::string& name : objective_names())
+    for (const std::string kind : {"jvp", "central", "forward", "semi"}) {
+      CAPTURE(name);
+      CAPTURE(kind);
+      const ObjectiveConfig config = counted(name, kind);
+      const Objective o = config.chosen("objective");
+      std::int64_t of_net = 0, of_teacher = 0, of_source = 0;
+      const FlowMapNet u = [&, map = g.u()](const Var& z, const Var& s, const Var& t, const Labels& y) { return of_net += z.dim(0), map(z, s, t, y); };
+      const VelocityNet v = [&, exact = g.v()](const Var& z, const Var& t, const Labels& y) { return of_teacher += z.dim(0), exact(z, t, y); };
+      const VelocitySource w = [&](const PathBatch& p) { return of_source += p.rows(), one_point()(p); };
+      const Nets nets{.net = u, .target = u, .teacher = v, .velocity = w, .shape = {dim}, .dtype = DType::f64};
+      o.loss(nets, o.draw(batch_for(o.needs, rows), nets, {1, 4}));
+      CHECK(of_source == (o.needs.velocity ? rows * o.needs.rows : 0));
+      CHECK(static_cast<double>(of_teacher) == rows * o.needs.teacher_calls);
+      CHECK(o.needs.teacher == (of_teacher > 0));
+      // A tangent is computed in the call of the rows that are graded.
+      CHECK(static_cast<double>(of_net) + rows * tangents_of(name, config) == rows * static_cast<double>(o.needs.rows) * (1 + o.needs.passes));
+    }
 }
 
 TEST_CASE("alpha-Flow's schedule goes from the velocity to MeanFlow, and says which computation it is") {

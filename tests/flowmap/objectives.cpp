@@ -36,28 +36,29 @@ TEST_CASE("no objective has a residual on the closed-form map") {
   const VelocitySource v = teacher(g.v());
   const Batch batch = gaussian_batch(64);
   const PairConfig half{.diagonal_share = 0.5};
-  CHECK(raw(flow_matching(g.v(), batch, {}, v)) < none);
-  CHECK(raw(shortcut(u, batch, v, {.bootstrap_share = 0.5, .clamp = 0})) < none);
-  CHECK(raw(split_mean_flow(u, batch, v, {.pairs = half})) < none);
-  CHECK(raw(continuous_cm(u, batch, v, {})) < none);
-  CHECK(raw(continuous_cm(u, batch, v, {.pairs = half})) < none);
-  CHECK(raw(lsd(u, g.v(), batch, v, {.pairs = half})) < none);
-  CHECK(raw(lsd(u, g.v(), batch, v, {.through_derivative = false, .pairs = half})) < none);
-  CHECK(raw(alpha_flow(u, batch, v, {.alpha = 0, .pairs = half})) < none);
-  CHECK(raw(alpha_flow(u, batch, v, {.alpha = 1e-6, .clamp = 0, .pairs = half})) < 1e-24);     // alpha^2 times an O(alpha) residual
+  const auto nets = [&](const FlowMapNet& net) { return Nets{.net = net, .teacher = g.v(), .velocity = v}; };
+  CHECK(raw(loss_on(FlowMatchingConfig{}, nets(u), batch)) < none);
+  CHECK(raw(loss_on(ShortcutConfig{.bootstrap_share = 0.5, .clamp = 0}, nets(u), batch)) < none);
+  CHECK(raw(loss_on(SplitMeanFlowConfig{.pairs = half}, nets(u), batch)) < none);
+  CHECK(raw(loss_on(ContinuousCmConfig{}, nets(u), batch)) < none);
+  CHECK(raw(loss_on(ContinuousCmConfig{.pairs = half}, nets(u), batch)) < none);
+  CHECK(raw(loss_on(LsdConfig{.end_velocity = "teacher", .pairs = half}, nets(u), batch)) < none);
+  CHECK(raw(loss_on(LsdConfig{.through_derivative = false, .end_velocity = "teacher", .pairs = half}, nets(u), batch)) < none);
+  CHECK(raw(loss_on(AlphaFlowConfig{.alpha = 0, .pairs = half}, nets(u), batch)) < none);
+  CHECK(raw(loss_on(AlphaFlowConfig{.alpha = 1e-6, .clamp = 0, .pairs = half}, nets(u), batch)) < 1e-24);     // alpha^2 times an O(alpha) residual
   // and a wrong map has one
   const FlowMapNet wrong = [=](const Var& z, const Var&, const Var& t, const Labels& y) { return u(z, t, t, y); };
-  CHECK(raw(shortcut(wrong, batch, v, {.bootstrap_share = 0.5, .clamp = 0})) > 1e-4);
-  CHECK(raw(split_mean_flow(wrong, batch, v, {.pairs = half})) > 1e-4);
-  CHECK(raw(continuous_cm(wrong, batch, v, {})) > 1e-4);
-  CHECK(raw(lsd(wrong, g.v(), batch, v, {.pairs = half})) > 1e-4);
+  CHECK(raw(loss_on(ShortcutConfig{.bootstrap_share = 0.5, .clamp = 0}, nets(wrong), batch)) > 1e-4);
+  CHECK(raw(loss_on(SplitMeanFlowConfig{.pairs = half}, nets(wrong), batch)) > 1e-4);
+  CHECK(raw(loss_on(ContinuousCmConfig{}, nets(wrong), batch)) > 1e-4);
+  CHECK(raw(loss_on(LsdConfig{.end_velocity = "teacher", .pairs = half}, nets(wrong), batch)) > 1e-4);
 }
 
 TEST_CASE("flow matching is the mean square to eps - z0") {
   const SmallNet small;
   const Batch batch = gaussian_batch(16);
   const FlowMatchingConfig config{.labels = no_drop};
-  const ObjectiveLoss out = flow_matching(diagonal(small.net()), batch, config);
+  const ObjectiveLoss out = loss_on(config, {.net = small.net()}, batch);
   const Tensor eps = batch.draws.normal({dim}, DType::f64), z = interpolate(batch.z0, eps, out.t);
   const Tensor v = evaluate(small.net(), z, out.t, out.t, batch.y);
   CHECK(near(out.loss.value().item(), mean(square(v - (eps - batch.z0))).item(), 1e-14));
@@ -125,7 +126,7 @@ TEST_CASE("a continuous consistency gradient is MeanFlow's times (t - s) / 2") {
     CHECK(ratio < 1);
     CHECK(near(normalised[7] / cm[7], ratio, 1e-14));
   }
-  const ObjectiveLoss out = continuous_cm(small.net(), gaussian_batch(16), one_point(), {.labels = no_drop});
+  const ObjectiveLoss out = loss_on(ContinuousCmConfig{.labels = no_drop}, {.net = small.net()}, gaussian_batch(16));
   CHECK(max(out.s, 0).item() == 0);
 }
 
@@ -166,7 +167,7 @@ TEST_CASE("targets record nothing: each of these costs one recorded pass") {
   const VelocitySource v = teacher(diagonal(small.net()));
   CHECK(networks([&] { return mean_flow(small.net(), p, v, {}); }) == 1);
   CHECK(networks([&] { return alpha_flow(small.net(), p, v, {.alpha = 0.3}); }) == 1);
-  CHECK(networks([&] { return shortcut(small.net(), batch, v, {.bootstrap_share = 0.5}); }) == 1);
+  CHECK(networks([&] { return loss_on(ShortcutConfig{.bootstrap_share = 0.5}, {.net = small.net(), .velocity = v}, batch); }) == 1);
   CHECK(networks([&] { return split_mean_flow(small.net(), p, v, {}); }) == 1);
   CHECK(networks([&] { return continuous_cm(small.net(), p, v, {}); }) == 1);
   CHECK(networks([&] { return lsd(small.net(), diagonal(small.net()), p, v, {.through_derivative = false}); }) == 1);
@@ -179,7 +180,7 @@ TEST_CASE("Shortcut's jumps are dyadic") {
     return z;
   };
   const ShortcutConfig config{.bootstrap_share = 0.25, .finest = 16, .labels = no_drop};
-  const ObjectiveLoss out = shortcut(spy, gaussian_batch(200), one_point(), config);
+  const ObjectiveLoss out = loss_on(config, {.net = spy}, gaussian_batch(200));
   CHECK(out.metrics.at("off_diagonal_share").value() == 0.25);
   std::set<double> lengths;
   for (std::size_t i = 0; i < 200; ++i) {
@@ -191,7 +192,7 @@ TEST_CASE("Shortcut's jumps are dyadic") {
     CHECK((s[i] >= 0 && t[i] <= 1));
   }
   CHECK(lengths == std::set<double>{1, 0.5, 0.25, 0.125});
-  CHECK_THROWS_AS(shortcut(spy, gaussian_batch(8), one_point(), {.finest = 48}), ConfigError);
+  CHECK_THROWS_AS(draw_dyadic_jumps(gaussian_batch(8), {.finest = 48}), ConfigError);
 }
 
 TEST_CASE("CMT: no residual on exact trajectories; the solver's error on solved ones") {

@@ -27,7 +27,7 @@ TEST_CASE("a label sends the noise to its mode in one call, no label to all mode
   for (std::uint32_t step = 0; step < 1200; ++step) {
     const Samples samples = consecutive(step * std::int64_t{128}, 128);
     Tape tape;
-    optimizer.step(backward(mean_flow(model, {data.rows(samples), data.labels(samples), {1, step, samples}}, one_point(), objective).loss), {.lr = 4e-3 * (1 - step / 1200.0)});
+    optimizer.step(backward(loss_on(objective, {.net = model}, {data.rows(samples), data.labels(samples), {1, step, samples}}).loss), {.lr = 4e-3 * (1 - step / 1200.0)});
   }
   const Tensor noise = random_normal({300, 2}, {5, 5});
   double error = 0;

@@ -37,13 +37,11 @@ template <class Model, class Config> StepMemory measured(const Config& c, const 
     if (c.mean_flow) {
       MeanFlowConfig config;
       config.labels = labels;
-      loss = mean_flow([&](const Var& z, const Var& s, const Var& t, const Labels& y) { return model(z, s, t, y); }, batch, one_point(),
-                       config)
-                 .loss;
+      loss = loss_on(config, {.net = [&](const Var& z, const Var& s, const Var& t, const Labels& y) { return model(z, s, t, y); }}, batch).loss;
     } else {
       FlowMatchingConfig config;
       config.labels = labels;
-      loss = flow_matching([&](const Var& z, const Var& t, const Labels& y) { return model(z, t, y); }, batch, config).loss;
+      loss = loss_on(config, {.net = [&](const Var& z, const Var&, const Var& t, const Labels& y) { return model(z, t, y); }}, batch).loss;
     }
     m.kept = live() - before;
     reset_memory_peak();

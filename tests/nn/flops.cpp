@@ -4,9 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
-#include <map>
 #include <regex>
-#include <sstream>
 
 #include "autodiff/rules/elementwise.h"
 #include "autodiff/rules/linear.h"
@@ -18,6 +16,7 @@
 #include "nn/models/presets.h"
 #include "tensor/memory/allocator.h"
 #include "tests/support/model_check.h"
+#include "tests/support/recorded_products.h"
 
 using namespace fm;
 using namespace fm::test;
@@ -65,50 +64,11 @@ void check_parameters(const M& model, const CostTable& table) {
   for (std::size_t i = 0; i < table.size(); ++i) CHECK_MESSAGE(counted[i] == table[i].parameters, table[i].module);
 }
 
-struct Macs {
-  std::int64_t linear = 0, attention = 0;
-};
-
-std::vector<std::int64_t> numbers(const std::string& text) {
-  std::vector<std::int64_t> out;
-  std::istringstream in(text);
-  for (std::string part; std::getline(in, part, ',');) out.push_back(std::stoll(part));
-  return out;
-}
-
-std::int64_t product(const std::vector<std::int64_t>& v) {
-  std::int64_t p = 1;
-  for (const std::int64_t n : v) p *= n;
-  return p;
-}
-
-// From the printed tape, "%5 = linear[1, 25, 20] (%3, %4, const)": an output element of a linear layer costs its weight's columns.
-Macs recorded(const std::string& tape) {
-  const std::regex line(R"(^%(\d+) = (\w+)\[([\d, ]*)\] \((?:%\d+|const)?(?:, %(\d+))?.*$)");
-  std::map<std::string, std::vector<std::int64_t>> shapes;
-  Macs macs;
-  std::istringstream in(tape);
-  for (std::string text; std::getline(in, text);) {
-    std::smatch m;
-    if (!std::regex_match(text, m, line)) continue;
-    const std::vector<std::int64_t> shape = shapes[m[1]] = numbers(m[3]);
-    if (m[2] == "linear")
-      macs.linear += product(shape) * shapes.at(m[4]).back();
-    else if (m[2] == "attention")
-      macs.attention += 2 * product(shape) * shape[2];  // (B,H,N,dh)
-    else if (m[2] == "attention_qkv")
-      macs.attention += 2 * product(shape) * shape[1];  // (B,N,C)
-    else
-      CHECK(m[2] != "matmul");
-  }
-  return macs;
-}
-
 template <class F>
 void check_recorded(const CostTable& table, F&& forward) {
   Tape tape;
   forward();
-  const Macs macs = recorded(tape.to_string());
+  const Macs macs = recorded_products(tape.to_string());
   CHECK(macs.linear == total(table).macs_linear);
   CHECK(macs.attention == total(table).macs_attention);
   CHECK(macs.linear > 0);

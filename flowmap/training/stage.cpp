@@ -1,0 +1,100 @@
+#include "flowmap/training/stage.h"
+
+#include <fmt/format.h>
+
+#include <memory>
+#include <utility>
+
+#include "tensor/error.h"
+#include "tensor/narrow.h"
+
+namespace fm {
+namespace {
+
+// What the steps of a stage share.
+struct Shared {
+  FlowParts parts;
+  Nets nets;
+  std::int64_t steps;
+};
+
+StepLoss as_step(const ObjectiveLoss& o) {
+  StepLoss out{o.loss, {}};
+  for (const auto& [name, metric] : o.metrics)
+    if (name != "loss") out.metrics.push_back({name, metric, o.share(metric.over)});
+  return out;
+}
+
+// Without the numbers of samples: all random numbers have been drawn, and a loss that asks for more in a recorded step must fail.
+Drawn all_drawn(Drawn drawn) {
+  drawn.p.draws = {};
+  return drawn;
+}
+
+// The average of the weights that an objective's targets come from, as a part of the stage.
+Network add_target(Stage& stage, const Network& network, double decay) {
+  const Network target = network.clone();
+  target.freeze();
+  for (const auto& [name, tensor] : target.state()) stage.state.emplace_back("target." + name, tensor);
+  stage.after_step = [=](std::int64_t) { target.follow(network, decay); };
+  return target;
+}
+
+void check(const std::string& name, const LoopConfig& loop, const FlowParts& parts) {
+  const auto missing = [&](const char* what, const char* field) {
+    return ConfigError(fmt::format("{}: its objective needs {}: set FlowParts::{}", name, what, field));
+  };
+  const Needs& needs = parts.objective.needs;
+  if (!parts.objective.loss || !parts.objective.draw) throw missing("a loss", "objective");
+  if (!parts.batch) throw missing(needs.data ? "data" : "labels and draws", "batch");
+  if (needs.teacher && !parts.teacher) throw missing("a teacher", "teacher");
+  if (needs.velocity && !parts.velocity) throw missing("a source of velocities", "velocity");
+  if (!needs.data && parts.shape.rank() == 0) throw missing("the shape of a sample", "shape");
+  if (parts.objective.check) parts.objective.check(loop.steps);
+}
+
+}  // namespace
+
+FlowStage flow_stage(std::string name, const LoopConfig& loop, FlowParts parts) {
+  check(name, loop, parts);
+  FlowStage out{{.name = std::move(name), .trained = parts.network.parameters(), .model = parts.network.state()}, {}};
+  Stage& stage = out.stage;
+  if (parts.averaged) {
+    out.average = parts.network.clone();
+    out.average.freeze();
+    stage.averaged = out.average.parameters(), stage.ema = out.average.state();
+  }
+  Nets nets{.net = parts.network.u(), .teacher = parts.teacher, .velocity = parts.velocity, .shape = parts.shape};
+  const Needs& needs = parts.objective.needs;
+  if (needs.target_decay >= 0) nets.target = add_target(stage, parts.network, needs.target_decay).u();
+  stage.not_recorded = parts.objective.not_recorded;
+  const auto shared = std::make_shared<const Shared>(Shared{std::move(parts), std::move(nets), loop.steps});
+  stage.set_loss<Drawn>(
+      [shared](const StepPart& rows) {
+        const Objective& objective = shared->parts.objective;
+        Drawn drawn = objective.draw(shared->parts.batch(rows), shared->nets, {rows.step, shared->steps});
+        return objective.not_recorded.empty() ? all_drawn(std::move(drawn)) : drawn;
+      },
+      [shared](const Drawn& drawn) { return as_step(shared->parts.objective.loss(shared->nets, drawn)); });
+  return out;
+}
+
+Draws draws_of(const StepPart& part, std::uint64_t seed) {
+  return {seed, narrow<std::uint32_t>(part.step, "step"), consecutive(part.first, part.count)};
+}
+
+Samples samples_of(const StepPart& part, std::int64_t batch) { return consecutive(part.step * batch + part.first, part.count); }
+
+Batch label_batch(const StepPart& part, std::int64_t batch, std::uint64_t seed, std::int64_t classes) {
+  Batch out;
+  out.draws = {seed, narrow<std::uint32_t>(part.step, "step"), samples_of(part, batch)};
+  if (classes == 0) return out;
+  const auto n = narrow<std::uint32_t>(classes, "classes");
+  std::vector<std::int64_t> labels;
+  for (const std::int64_t sample : out.draws.samples)
+    labels.push_back(below(RandomKey{seed, 0x4C41424C}.block(static_cast<std::uint64_t>(sample))[0], n));
+  out.y = Tensor::from(labels, {part.count});
+  return out;
+}
+
+}  // namespace fm

@@ -1,0 +1,148 @@
+// Trainings of flow maps as a library: by every objective of the list, on any network, with checkpoints; what does not fit is refused before a step.
+#include "flowmap/training/stage.h"
+
+#include <doctest/doctest.h>
+
+#include "data/points.h"
+#include "flowmap/objective/list.h"
+#include "nn/checkpoint_folder.h"
+#include "nn/models/flow_mlp.h"
+#include "tensor/io/atomic_file.h"
+#include "tests/support/error_of.h"
+#include "tests/support/near.h"
+#include "tests/support/temp_folder.h"
+#include "tests/support/tensors.h"
+#include "tests/support/text.h"
+
+using namespace fm;
+using namespace fm::test;
+
+namespace {
+
+const LoopConfig loop{.steps = 6, .batch = 8, .rate = {.peak = 1e-2}, .ckpt_every = 3};
+
+Network mlp(bool two_times, std::uint64_t seed) {
+  return Network(std::make_shared<FlowMlp>(FlowMlpConfig{.width = 16, .depth = 2, .classes = 8, .mean_flow = two_times}, seed));
+}
+
+Batch rows_of_points(const StepPart& part) {
+  static const Points data({.name = "8gaussians"}, Split::train);
+  const Samples samples = samples_of(part, loop.batch);
+  return {data.rows(samples), data.labels(samples), draws_of(part, 3)};
+}
+
+FlowParts parts_for(const Objective& objective) {
+  const Network teacher = mlp(false, 2);
+  teacher.freeze();
+  FlowParts parts{.objective = objective, .network = mlp(true, 1), .batch = rows_of_points, .teacher = teacher.v(), .velocity = velocity_source("blend=0.5", teacher.v()), .shape = {2}};
+  if (!objective.needs.data) parts.batch = [](const StepPart& part) { return label_batch(part, loop.batch, 3, 8); };
+  return parts;
+}
+
+Objective objective_named(const std::string& name) {
+  ObjectiveConfig config;
+  config.name = name;
+  config.set_null_label(8);
+  std::get<CmtConfig>(config.entries).points = 4;
+  std::get<CmtConfig>(config.entries).pairs = 3;
+  return config.chosen("objective");
+}
+
+// Stops itself after a step.
+struct StopAt : LoopObserver {
+  explicit StopAt(std::int64_t step) : at(step) {}
+  void step_done(std::int64_t step, const StepReport&) override { now = step; }
+  std::string stop_reason() override { return now == at ? "a test" : ""; }
+  std::int64_t at, now = -1;
+};
+
+// Begins anew or resumes, as another process would: with networks of their initial values.
+Outcome run(const std::string& objective, const std::filesystem::path& out, std::int64_t stop_at = -1) {
+  FlowStage flow = flow_stage("map", loop, parts_for(objective_named(objective)));
+  SingleRank alone;
+  StopAt observer(stop_at);
+  return train(flow.stage, loop, 3, {.out = out}, alone, observer);
+}
+
+std::string file(const std::filesystem::path& out, const std::string& name) { return read_file(out / "map" / "checkpoints" / step_name(loop.steps) / name); }
+
+}  // namespace
+
+TEST_CASE("every objective of the list trains by one function; stopped and resumed it ends with the same bits") {
+  for (const std::string& name : objective_names()) {
+    CAPTURE(name);
+    const TempFolder folder;
+    const auto whole = folder.path() / "whole", parts = folder.path() / "parts";
+    CHECK(run(name, whole) == Outcome::finished);
+    CHECK(run(name, parts, 4) == Outcome::stopped);
+    CHECK(run(name, parts) == Outcome::finished);
+    for (const char* part : {"model.safetensors", "ema.safetensors", "optimizer.safetensors"}) CHECK(file(whole, part) == file(parts, part));
+  }
+}
+
+TEST_CASE("the network is trained where it is, its average follows, and the network of the targets with its own decay") {
+  const FlowParts parts = parts_for(objective_named("shortcut"));
+  const Network before = parts.network.clone();
+  FlowStage flow = flow_stage("map", loop, parts);
+  CHECK(flow.stage.state.size() == parts.network.state().size());
+  const TempFolder folder;
+  SingleRank alone;
+  LoopObserver nobody;
+  train(flow.stage, loop, 3, {.out = folder.path()}, alone, nobody);
+  const Tensor z = normal({4, 2}, 5, DType::f32), s = Tensor::full({4}, 0.25), t = Tensor::full({4}, 0.75);
+  const Tensor first = evaluate(before.u(), z, s, t, {}), now = evaluate(parts.network.u(), z, s, t, {}), average = evaluate(flow.average.u(), z, s, t, {});
+  CHECK(max_difference(first, now) > 1e-4);
+  CHECK(max_difference(first, average) > 1e-5);
+  CHECK(max_difference(average, now) > 1e-5);
+  // The decay is 0.999: after a few steps the targets' network is nearly where it began.
+  const auto weight = [](const NamedTensors& list, const std::string& name) {
+    for (const auto& [key, tensor] : list)
+      if (key == name) return tensor;
+    throw Error("no " + name);
+  };
+  const Tensor start = weight(before.state(), "in.weight"), target = weight(flow.stage.state, "target.in.weight"), end = weight(parts.network.state(), "in.weight");
+  const double moved = max_difference(end, start), followed = max_difference(target, start);
+  CHECK(followed > 0);
+  CHECK(followed < 0.02 * moved);
+}
+
+TEST_CASE("metrics of some rows count by how many those are") {
+  const Objective objective = objective_named("mean_flow");
+  const FlowStage flow = flow_stage("map", loop, parts_for(objective));
+  const StepLoss whole = flow.stage.loss({1, 0, 8, -1, 6});
+  const auto metric = [](const StepLoss& of, const std::string& name) -> const StepMetric* {
+    for (const StepMetric& m : of.metrics)
+      if (m.name == name) return &m;
+    return nullptr;
+  };
+  const double share = metric(whole, "off_diagonal_share")->value.value();
+  REQUIRE(share > 0);
+  REQUIRE(share < 1);
+  CHECK(metric(whole, "raw_mse")->weight == 1);
+  CHECK(metric(whole, "raw_mse_diagonal")->weight == 1 - share);
+  for (const char* name : {"raw_mse_off_diagonal", "derivative_ratio", "clamped_share"}) CHECK(metric(whole, name)->weight == share);
+  CHECK(metric(whole, "loss") == nullptr);
+  // The two halves of a batch, weighted, are the whole.
+  double sum = 0, weights = 0;
+  for (const std::int64_t first : {0, 4}) {
+    const StepLoss half = flow.stage.loss({1, first, 4, -1, 6});
+    if (const StepMetric* m = metric(half, "raw_mse_off_diagonal")) sum += m->weight * m->value.value(), weights += m->weight;
+  }
+  CHECK(near(sum / weights, metric(whole, "raw_mse_off_diagonal")->value.value(), 1e-5));
+}
+
+TEST_CASE("what an objective needs and does not get is an error before the first step, by its name") {
+  const auto error = [](const char* objective, const std::function<void(FlowParts&)>& change) {
+    FlowParts parts = parts_for(objective_named(objective));
+    change(parts);
+    return error_of<ConfigError>([&] { flow_stage("map", loop, parts); });
+  };
+  CHECK(error("cmt", [](FlowParts&) {}) == "no error");
+  CHECK(error("cmt", [](FlowParts& p) { p.teacher = {}; }) == "map: its objective needs a teacher: set FlowParts::teacher");
+  CHECK(error("cmt", [](FlowParts& p) { p.shape = {}; }) == "map: its objective needs the shape of a sample: set FlowParts::shape");
+  CHECK(error("mean_flow", [](FlowParts& p) { p.batch = {}; }) == "map: its objective needs data: set FlowParts::batch");
+  CHECK(error("mean_flow", [](FlowParts& p) { p.teacher = {}, p.shape = {}; }) == "no error");
+  AlphaFlowConfig alpha;
+  alpha.alpha.begin = 0.9, alpha.alpha.end = 5;                // ends at step 5 of 6, begins at 5.4
+  CHECK(error("mean_flow", [&](FlowParts& p) { p.objective = make_objective(alpha); }).starts_with("alpha_flow.alpha: the change from 1 to 0 begins at step 5.4"));
+}
