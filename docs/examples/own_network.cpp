@@ -49,7 +49,7 @@ int main(int argc, char** argv) {
   const std::int64_t kill_at = argc > 2 ? std::atoll(argv[2]) : -1;
   const auto net = std::make_shared<Net>();
   reset_parameters(*net, seed);
-  LoopConfig loop{.steps = 1000, .batch = 256, .rate = {.peak = 3e-3}, .ema = 0.99, .log_every = 50, .ckpt_every = 250};
+  LoopConfig loop{.steps = 1000, .batch = 256, .rate = {.peak = 2e-2, .decay = "cosine", .decay_end = 1000}, .ema = 0.99, .log_every = 50, .ckpt_every = 250};
   const auto circle = [&](const StepPart& part) {          // follows from the samples' numbers: a resumed step and a step on two ranks draw the same
     const Tensor angle = random_uniform_rows(samples_of(part, loop.batch), {1}, {seed, 1}) * (2 * std::numbers::pi);
     return Batch{cos(angle - Tensor::from(std::vector<float>{0, std::numbers::pi_v<float> / 2}, {1, 2})), {}, draws_of(part, seed)};
