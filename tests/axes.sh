@@ -8,14 +8,9 @@
 set -eu
 cd "$1"
 names='(DitDh|Rae|Judge)([A-Z][A-Za-z]*)?'
-homes='^(nn/models/|nn/flops/|nn/loaded\.|flowmap/training/(rae_space|judge_features)\.|apps/train/(space_rae|stage_judge|stage_encoder|stage_decoder)\.|apps/train/recipe\.h|apps/sample/published\.)'
-rows='^apps/train/(networks|features|stages)\.cpp:'       # a row each
-remaining='apps/ablate.cpp 1
-apps/ablate/measure.cpp 3
-apps/ablate/measure.h 1
-apps/ablate/subject.cpp 10
-apps/inspect/profile.cpp 1
-apps/inspect/reported_runs.cpp 1
+homes='^(nn/models/|nn/backbones/|nn/flops/|flowmap/training/(rae_space|judge_features)\.|apps/train/(space_rae|stage_judge|stage_encoder|stage_decoder)\.|apps/train/recipe\.h|apps/sample/published\.)'
+rows='^(flowmap/training/backbones\.h|apps/train/(features|stages)\.cpp):'       # a row each
+remaining='apps/inspect/reported_runs.cpp 1
 apps/train/recipe.cpp 1'
 found=$(grep -rnE --include='*.h' --include='*.cpp' "(^|[^A-Za-z0-9_])$names([^A-Za-z0-9_]|\$)" tensor autodiff data nn flowmap apps |
   grep -vE ':[0-9]+:[[:space:]]*//' | grep -vE "$homes" || true)

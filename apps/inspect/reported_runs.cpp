@@ -19,9 +19,9 @@ const std::vector<ReportedRun>& reported_runs() {
 }
 
 bool is_recipe_of(const ReportedRun& run, const Recipe& r) {
-  const DitDhConfig xl = dit_dh("XL", run.image_size);
-  const DitDhConfig& dit = r.network.of<DitDh>();
-  const bool same_model = r.network.name == DitDhBackbone::name && r.image_size == run.image_size && dit.width == xl.width && dit.depth == xl.depth &&
+  const auto xl = dit_dh("XL", run.image_size);
+  const auto& dit = r.network.of<DitDh>();
+  const bool same_model = r.network.name == "dit_dh" && r.image_size == run.image_size && dit.width == xl.width && dit.depth == xl.depth &&
                           dit.head_width == xl.head_width && dit.head_depth == xl.head_depth && dit.channels == xl.channels &&
                           dit.input_size == xl.input_size;
   return same_model && std::all_of(run.stages.begin(), run.stages.end(), [&](const ReportedStage& s) {

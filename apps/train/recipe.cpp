@@ -49,8 +49,8 @@ void check_loop(const std::string& stage, const LoopConfig& loop) {
 // Widths, depths and heads; what says how to compute (precision, recompute) stays as it is set.
 void Recipe::take_published_network() {
   if (dit_size.empty()) return;
-  DitDhConfig& dit = network.of<DitDh>();
-  DitDhConfig c = dit_dh(dit_size, image_size);
+  auto& dit = network.of<DitDh>();
+  auto c = dit_dh(dit_size, image_size);
   c.precision = dit.precision, c.recompute = dit.recompute;
   dit = c;
 }
