@@ -53,8 +53,8 @@ void DitDhBackbone::complete(const DitDh& map, Weights& teacher) {
   const bool has_some = std::any_of(teacher.tensors.begin(), teacher.tensors.end(), [](const auto& entry) { return is_second_time(entry.first); }) ||
       std::any_of(teacher.unread.begin(), teacher.unread.end(), [](const UnreadEntry& entry) { return is_second_time(entry.name); });
   if (has_some) return;
-  for (const auto& [name, t] : state_dict(map))
-    if (is_second_time(name)) teacher.tensors.emplace_back(name, t.clone());
+  for (const auto& [key, t] : state_dict(map))
+    if (is_second_time(key)) teacher.tensors.emplace_back(key, t.clone());
 }
 
 Weights DitDhBackbone::read(const std::string& where, const Warn& warn) { return load_part(where, weights_part::dit, warn); }
