@@ -34,7 +34,7 @@ struct TimeConfig {
 };
 
 struct PairConfig {
-  TimeConfig time;
+  TimeConfig time = {};
   double diagonal_share = 0.75;
   double zero_share = 0;
   bool exact_share = false;

@@ -76,7 +76,7 @@ concept ObjectiveEntry = requires(const O& o, const Batch& batch, const Nets& ne
 
 // Any entry with its settings, for code that does not care which.
 struct Objective {
-  Needs needs;
+  Needs needs = {};
   std::function<Drawn(const Batch&, const Nets&, const TrainingStep&)> draw;
   std::function<ObjectiveLoss(const Nets&, const Drawn&)> loss;
   std::string not_recorded;              // why a step cannot be recorded; empty: it can
