@@ -1,5 +1,7 @@
 #include "apps/train/run_observer.h"
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <omp.h>
 
 #include "apps/support/build_info.h"
@@ -148,8 +150,15 @@ void RunObserver::failed(std::int64_t step, const std::exception& error) {
 }
 
 void RunObserver::tell_differences(const char* remedy) const {
-  for (const std::string& difference : run_->config_differences(fields_))
-    if (concerns_stage(difference)) context_.log.warning("{}: config: {}{}", stage().name, difference, remedy);
+  std::vector<std::string> added;                       // one line for all keys that the version which made the run did not have
+  for (const std::string& difference : run_->config_differences(fields_)) {
+    if (!concerns_stage(difference)) continue;
+    const std::size_t at = difference.find(" is new: ");
+    if (at == std::string::npos) context_.log.warning("{}: config: {}{}", stage().name, difference, remedy);
+    else added.push_back(difference.substr(0, at) + " = " + difference.substr(at + 9));
+  }
+  if (!added.empty())
+    context_.log.warning("{}: config: keys that the run's version did not have: {}", stage().name, fmt::join(added, ", "));
 }
 
 // "fm.loop.steps was 3, is 4" says nothing about the stage mfd, "dit.width ..." about all.

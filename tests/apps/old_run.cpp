@@ -48,6 +48,10 @@ TEST_CASE("a run of an older version is resumed and sampled with the same result
   CHECK_MESSAGE(has(resumed.err, "step-00000006 (step 6)"), resumed.err);
   for (const char* done : {"judge: done (200 steps)", "encoder: done (6 steps)", "decoder: done (20 steps)", "fm: done (24 steps)", "cmt: done (6 steps)"})
     CHECK_MESSAGE(has(resumed.err, done), resumed.err);
+  const std::size_t added = resumed.err.find("warning: mfd: config: keys that the run's version did not have: ");
+  REQUIRE_MESSAGE(added != std::string::npos, resumed.err);
+  CHECK_MESSAGE(has(resumed.err.substr(added, resumed.err.find('\n', added) - added), "space = \"rae\""), resumed.err);
+  CHECK_MESSAGE(resumed.err.find("warning: ", added + 1) == std::string::npos, resumed.err);             // one line for all of them
   const auto silent = [](const std::string&) {};
   check_weights(load_weights((out / "mfd:ema").string(), silent).tensors, load_weights((golden / "finished.safetensors").string(), silent).tensors);
 
