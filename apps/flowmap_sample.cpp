@@ -1,6 +1,7 @@
 // flowmap_sample: pictures from a trained run, or from published files alone.
 #include "apps/sample/pictures.h"
 #include "apps/sample/reconstruct.h"
+#include "apps/sample/values.h"
 #include "apps/support/program.h"
 #include "apps/train/training_run.h"
 #include "data/class_names.h"
@@ -48,7 +49,6 @@ bool needs_names(const SampleCommand& c) { return !c.pictures.grid.empty() || (c
 Source open_run(const SampleCommand& c, TrainingRun& run) {
   run.need_folder();
   const bool teacher = c.stage == stage_that_makes(Makes::teacher).scored_as;
-  if (!space_of(run.recipe()).pictures) throw ConfigError("flowmap_sample: makes pictures; samples of " + run.recipe().data + " are none (the run's report.html shows them)");
   const Network model = teacher ? run.load_teacher() : run.load_student(c.stage == "last" ? run.last_student() : c.stage);
   const DrawConfig draw = c.draw();
   const LatentGenerator generate = teacher ? run.teacher_generator(model.v(), draw.calls + 1, draw.interval, draw.solver)
@@ -57,7 +57,7 @@ Source open_run(const SampleCommand& c, TrainingRun& run) {
   source.space = run.decoding_space();
   source.classes = run.recipe().classes;
   if (needs_names(c)) source.class_names = run.class_names();
-  source.generate = generate;
+  source.generate = run.recipe().conditional ? generate : without_labels(generate);
   source.bytes_a_sample = run.recipe().network.cost(!teacher).activations(1, true).one_block;
   source.weights = [model, space = source.space] { return fmt::format("dit {} {}", checksum(model.state()), space.decoding().empty() ? space.name() : space.decoding()); };
   return source;
@@ -97,10 +97,13 @@ int sample(SampleCommand& c, Context& context) {
   if (!c.images.empty() && c.published.given())
     throw ConfigError("--reconstruct takes the autoencoder of a run or a recipe (--config, --out), --dit is for samples: give one of them");
   if (!c.published.given()) run.emplace(c.recipe, context);
+  const bool pictures = !run || space_of(run->recipe()).pictures;
+  if (!c.images.empty() && !pictures) throw ConfigError("--reconstruct is for pictures; samples of " + c.recipe.data + " are none");
   if (!c.images.empty()) return reconstruct(*run, c.images, c.pictures), exit_code::finished;
   Source source = run ? open_run(c, *run) : open_published(c.published, c.draw(), warn, [&](const std::string& line) { context.log.info("{}", line); });
   if (!run && !c.recipe.class_names.empty()) source.class_names = read_class_names(c.recipe.class_names, source.classes);
   else if (!run && source.classes == 1000) source.class_names = read_class_names("imagenet", source.classes);
+  if (!pictures) return draw_values(source, c.pictures, static_cast<std::uint64_t>(c.recipe.seed), context.log), exit_code::finished;
   draw_pictures(source, c.pictures, static_cast<std::uint64_t>(c.recipe.seed), settings(c, source), context.log);
   return exit_code::finished;
 }

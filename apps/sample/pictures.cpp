@@ -67,17 +67,6 @@ void sweep(const fs::path& folder, std::int64_t first, std::int64_t count) {
   for (const fs::path& file : left) fs::remove(file, ignored);
 }
 
-// Before the work: a file that is only written at its end must have a name of its kind, and a folder.
-void prepare_file(const char* flag, const std::string& file, const std::string& ending) {
-  if (file.empty()) return;
-  if (!file.ends_with(ending)) throw ConfigError(fmt::format("--{} {}: want a name that ends in {}", flag, file, ending));
-  std::error_code error;
-  if (const fs::path folder = fs::path(file).parent_path(); !folder.empty()) fs::create_directories(folder, error);
-  if (error) throw FileError(fmt::format("--{} {}: cannot create its folder: {}", flag, file, error.message()));
-  if (fs::is_directory(file, error)) throw ConfigError(fmt::format("--{} {}: is a folder: want a file's name", flag, file));
-  remove_stale_temporaries_of(file);             // of a command that was killed: gigabytes
-}
-
 // The pictures of a command, drawn or read back, in the order of their numbers.
 class Pictures {
  public:
@@ -167,6 +156,16 @@ class Pictures {
 };
 
 }  // namespace
+
+void prepare_file(const char* flag, const std::string& file, const std::string& ending) {
+  if (file.empty()) return;
+  if (!file.ends_with(ending)) throw ConfigError(fmt::format("--{} {}: want a name that ends in {}", flag, file, ending));
+  std::error_code error;
+  if (const fs::path folder = fs::path(file).parent_path(); !folder.empty()) fs::create_directories(folder, error);
+  if (error) throw FileError(fmt::format("--{} {}: cannot create its folder: {}", flag, file, error.message()));
+  if (fs::is_directory(file, error)) throw ConfigError(fmt::format("--{} {}: is a folder: want a file's name", flag, file));
+  remove_stale_temporaries_of(file);             // of a command that was killed: gigabytes
+}
 
 std::vector<std::int64_t> labels_of(const std::string& labels, std::int64_t first, std::int64_t count, std::int64_t classes,
                                     std::uint64_t seed, const std::vector<std::string>& names) {

@@ -24,7 +24,7 @@ struct PictureConfig {
     v("rounding", rounding, "of a channel in [0, 255] to 8 bits: truncate, as the published scores, or nearest",
       one_of({"truncate", "nearest"}));
     v("pngs", pngs, "folder of %06d.png, by the sample's number; what is there already is kept", flag("pngs"));
-    v("npz", npz, "uint8 pictures (N, H, W, C) under the key arr_0; empty: none", flag("npz"));
+    v("npz", npz, "uint8 pictures (N, H, W, C), or f32 values of samples that are none, under the key arr_0; empty: none", flag("npz"));
     v("grid", grid, "PNG of the first 100 pictures at most; empty: none", flag("grid"));
   }
 };
@@ -32,6 +32,9 @@ struct PictureConfig {
 // The label of each sample. `names` are those of the classes, or none. ConfigError for what is no label and no name.
 std::vector<std::int64_t> labels_of(const std::string& labels, std::int64_t first, std::int64_t count, std::int64_t classes,
                                     std::uint64_t seed, const std::vector<std::string>& names = {});
+
+// Before the work: refuses a name that does not end so, makes its folder, and removes what a killed command left. ConfigError, FileError.
+void prepare_file(const char* flag, const std::string& file, const std::string& ending);
 
 // What pictures are made from, in one line: weights, seed, classes, calls, guidance. `before`: as earlier builds wrote it.
 struct Settings {

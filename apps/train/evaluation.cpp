@@ -161,7 +161,7 @@ Score Evaluator::score(const ScoredGenerator& generator) {
   const auto seed = static_cast<std::uint64_t>(generator.of.seed >= 0 ? generator.of.seed : run_.recipe().seed);
   const std::vector<std::int64_t> labels = balanced_labels(c.samples, run_.recipe().classes, seed);
   Tally tally(features_, generator.of.name, space_of(run_.recipe()).pictures, class_names(run_, *test_));
-  const LatentGenerator generate = run_.recipe().conditional ? generator.generate : [&](const Tensor& noise, const Labels&) { return generator.generate(noise, {}); };
+  const LatentGenerator generate = run_.recipe().conditional ? generator.generate : without_labels(generator.generate);
   double spent = 0, start = seconds();
   generate_batches(run_.decoding_space(), generate, consecutive(first_sample, c.samples), labels, seed, c.batch,
                    [&](std::int64_t first, const Tensor& images) {

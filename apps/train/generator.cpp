@@ -51,6 +51,10 @@ VelocityNet guided(VelocityNet teacher, double scale, std::int64_t classes, Inte
   return scale == 1 ? teacher : cfg(std::move(teacher), scale, classes, interval);
 }
 
+LatentGenerator without_labels(LatentGenerator generate) {
+  return [generate = std::move(generate)](const Tensor& noise, const Labels&) { return generate(noise, {}); };
+}
+
 LatentGenerator flow_map_generator(FlowMapNet u, int steps) {
   return [u = std::move(u), grid = plain_grid(steps)](const Tensor& noise, const Labels& y) { return sample_flow_map(u, noise, y, grid); };
 }

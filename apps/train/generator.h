@@ -36,6 +36,9 @@ std::int64_t batch_for(std::int64_t bytes_a_sample);
 // Classifier-free guidance at times in the interval; with scale 1 the network itself. `classes`: the null label.
 VelocityNet guided(VelocityNet teacher, double scale, std::int64_t classes, Interval interval = {});
 
+// Asks for no label, whatever labels it is given: for networks that are told none.
+LatentGenerator without_labels(LatentGenerator generate);
+
 LatentGenerator flow_map_generator(FlowMapNet u, int steps);
 LatentGenerator ode_generator(VelocityNet v, int points, double shift, Solver solver = Solver::euler);
 

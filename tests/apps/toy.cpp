@@ -86,7 +86,17 @@ TEST_CASE("the toy's flow map makes points in one call that its teacher needs fi
 
   const Result pictures = run("flowmap_sample", {"--out", out.string(), "--count", "4", "--grid", (folder / "x.png").string()});
   CHECK(pictures.code == exit_code::usage);
-  CHECK_MESSAGE(has(pictures.err, "points:8gaussians"), pictures.err);
+  CHECK_MESSAGE(has(pictures.err, "--grid are for pictures; samples of this run are [2]"), pictures.err);
+  const Result nowhere = run("flowmap_sample", {"--out", out.string(), "--count", "4"});
+  CHECK(nowhere.code == exit_code::usage);
+  CHECK_MESSAGE(has(nowhere.err, "give --npz FILE for their values"), nowhere.err);
+  const Result picture = run("flowmap_sample", {"--out", out.string(), "--reconstruct", "x.png"});
+  CHECK_MESSAGE(has(picture.err, "--reconstruct is for pictures"), picture.err);
+  const Result values = run("flowmap_sample", {"--out", out.string(), "--count", "4000", "--npz", (folder / "x.npz").string(), "-q"});
+  REQUIRE_MESSAGE(values.code == 0, values.err);
+  const Tensor drawn = NpzReader(folder / "x.npz").read("arr_0");
+  REQUIRE(drawn.shape() == Shape{4000, 2});
+  CHECK(energy_distance(drawn, Points({.name = "8gaussians"}, Split::test).rows(consecutive(0, 4000))) < 0.03);
 }
 
 TEST_CASE("time series train too, and are scored by their values") {
@@ -152,6 +162,13 @@ TEST_CASE("identity.normalize: samples of any scale are learned, scored in their
   CHECK(near(stats["var"].to_vector<double>()[1], 0.04, 0.1));
 
   const std::string out = (folder / "scaled").string();
+  const Result drawn = run("flowmap_sample", {"--out", out, "--stage", "teacher", "--calls", "50", "--count", "600", "--npz", (folder / "x.npz").string(), "-q"});
+  REQUIRE_MESSAGE(drawn.code == 0, drawn.err);
+  const std::vector<float> values = NpzReader(folder / "x.npz").read("arr_0").to_vector<float>();
+  double mean = 0;
+  for (std::size_t i = 0; i < values.size(); i += 2) mean += static_cast<double>(values[i]) / 600;
+  CHECK(near_within(mean, 300, 15));                       // samples are of the data, not of the space
+
   const Result other = run("flowmap_train", Arguments{"mfd", "--config", config, "--out", out} + few);
   CHECK(other.code == exit_code::usage);
   CHECK_MESSAGE(has(other.err, "another latent space (statistics"), other.err);
