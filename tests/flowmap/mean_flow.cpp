@@ -175,6 +175,9 @@ TEST_CASE("tangent policy") {
   // normalised: same direction from u, length |g| / (|g| + c)
   const Tensor u = Tensor::zeros({1, 2}, DType::f64);
   CHECK(max_difference(normalised_target(d.slice(0, 0, 1), u, 5), 0.1 * d.slice(0, 0, 1)) < 1e-15);
+  const double length = std::sqrt(40.0) + 5;                                             // of (3, -4) - (1, 2), and c
+  const Tensor from = Tensor::from<double>({1, 2}, {1, 2}), wanted = Tensor::from<double>({1 + 2 / length, 2 - 6 / length}, {1, 2});
+  CHECK(max_difference(normalised_target(d.slice(0, 0, 1), from, 5), wanted) < 1e-15);
   // large f32 numbers are numbers: such a row is kept, its norm is no infinity that would make the correction 0
   const Tensor large = Tensor::from<float>({3e20f, -4e20f, 1, NAN}, {2, 2});
   const GuardedTangent kept = guard(large, 2, {.mask = true});
