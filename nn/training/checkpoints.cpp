@@ -155,18 +155,22 @@ void LoopCheckpoints::save(std::int64_t step, double loss, const nlohmann::order
   known_ = Known{checkpoints_.path(step), step, loss};
 }
 
+std::string LoopCheckpoints::way_back() const {
+  const std::string anew = "begin anew with " + (options_.names.fresh.empty() ? options_.names.anew() : options_.names.fresh);
+  if (!known_) return anew;
+  const auto steps = checkpoints_.newest_first();
+  const auto before = std::find_if(steps.begin(), steps.end(), [&](std::int64_t step) { return step < known_->step; });
+  if (before == steps.end()) return anew;
+  return fmt::format("resume from the one before it with {} {}, or {}", options_.names.resume, checkpoints_.path(*before).string(), anew);
+}
+
 std::string LoopCheckpoints::advice_after_divergence() const {
   if (!known_) return "there is no checkpoint yet: lower rate.peak (or set adamw.clip, or another seed) and start again";
   const std::string loss = known_->loss ? fmt::format(", loss {:.4g}", *known_->loss) : "";
-  const auto steps = checkpoints_.newest_first();
-  const auto before = std::find_if(steps.begin(), steps.end(), [&](std::int64_t step) { return step < known_->step; });
-  const std::string anew = "begin anew with " + (options_.names.fresh.empty() ? options_.names.anew() : options_.names.fresh);
-  const std::string back = before == steps.end() ? anew
-                                                 : fmt::format("resume from the one before it with {} {}, or {}", options_.names.resume,
-                                                               checkpoints_.path(*before).string(), anew);
   return fmt::format("the last checkpoint is intact: {} (step {}{}). Lower rate.peak (or set adamw.clip, or another seed) and start again. {}: {}",
                      known_->path.string(), known_->step, loss,
-                     known_->loaded ? "This run went on from it and got no further: it may be from after the leap. Then" : "If its loss is too high already", back);
+                     known_->loaded ? "This run went on from it and got no further: it may be from after the leap. Then" : "If its loss is too high already",
+                     way_back());
 }
 
 }  // namespace fm

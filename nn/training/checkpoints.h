@@ -40,6 +40,8 @@ class LoopCheckpoints {
 
   // Which checkpoint a training can resume from after a divergence, with its loss, and what to do if it is from after the leap.
   std::string advice_after_divergence() const;
+  // The second part of it: "resume from the one before it with --resume PATH, or begin anew with --fresh".
+  std::string way_back() const;
 
  private:
   // The newest checkpoint that this process loaded or wrote.

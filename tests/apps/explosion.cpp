@@ -58,6 +58,26 @@ TEST_CASE("explosion: a warning trains on and is counted in metrics") {
   CHECK(counted.x.front() > 40);
 }
 
+TEST_CASE("explosion: a checkpoint from after a leap is named where training resumes from it, with the way back") {
+  TempFolder folder;
+  const fs::path out = copied(folder, "run");
+  const Arguments leap{"--steps", "41", "--ckpt-every", "1", "--lr", "1", "--fm.loop.adamw.clip", "0", "-q"};
+  succeeds(train("fm", out, leap));                                                // step 41 is saved with the loss from before its update
+  const Arguments next{"--steps", "42", "--lr", "1e-3", "--fm.loop.adamw.clip", "1"};
+  const Result stopped = train("fm", out, next + Arguments{"--on-explosion", "stop"});
+  CHECK(stopped.code == exit_code::diverged);
+  for (const char* part : {"step 42: the loss is ", "from after a leap: resume from the one before it with --resume ", "step-00000040, or begin anew"})
+    CHECK_MESSAGE(has(stopped.err, part), stopped.err);
+  const fs::path second = folder / "second";
+  fs::copy(out, second, fs::copy_options::recursive | fs::copy_options::copy_symlinks);
+  const Result warned = train("fm", second, next);
+  succeeds(warned);
+  CHECK_MESSAGE(has(warned.err, "from after a leap"), warned.err);
+  const Result back = train("fm", out, next + Arguments{"--resume", (out / "fm/checkpoints/step-00000040").string()});
+  succeeds(back);
+  CHECK_MESSAGE(!has(back.err, "from after a leap"), back.err);
+}
+
 TEST_CASE("explosion: rewind goes back with half the rate until it holds, and a killed run ends with the same bytes") {
   TempFolder folder;
   const Arguments rewinding = exploding + Arguments{"--on-explosion", "rewind"};
