@@ -13,23 +13,25 @@ namespace {
 
 constexpr std::uint64_t max_fingerprinted = std::uint64_t(1) << 30;  // bytes that a fingerprint reads
 
-enum class Layout { as_is, hwc, hw };
+enum class Layout { as_is, hwc, hw, lc };
 
 Shape shape_of(const ArrayRows& rows, Layout layout) {
   Shape s;
   for (int d = 1; d < rows.shape().rank(); ++d) s.push_back(rows.shape()[d]);
   if (layout != Layout::as_is && s.rank() != (layout == Layout::hwc ? 3 : 2))
-    throw ConfigError(fmt::format("{}: rows are {}; layout={}", rows.place(), to_string(s), layout == Layout::hwc ? "hwc needs [h, w, c]" : "hw needs [h, w]"));
+    throw ConfigError(fmt::format("{}: rows are {}; layout={}", rows.place(), to_string(s),
+                                  layout == Layout::hwc ? "hwc needs [h, w, c]" : layout == Layout::hw ? "hw needs [h, w]" : "lc needs [length, channels]"));
   if (layout == Layout::hwc) return {s[2], s[0], s[1]};
+  if (layout == Layout::lc) return {s[1], s[0]};
   if (layout == Layout::hw) return {1, s[0], s[1]};
   if (s.rank() == 0) s.push_back(1);  // (N) numbers: samples of one value
   return s;
 }
 
-// (h, w, c) -> (c, h, w)
+// (h, w, c) -> (c, h, w), (l, c) -> (c, l)
 template <class T>
 void move_channels(const std::vector<T>& from, const Shape& to, T* out) {
-  const std::int64_t channels = to[0], pixels = to[1] * to[2];
+  const std::int64_t channels = to[0], pixels = to.numel() / channels;
   for (std::int64_t c = 0; c < channels; ++c)
     for (std::int64_t i = 0; i < pixels; ++i) *out++ = from[std::size_t(i * channels + c)];
 }
@@ -77,7 +79,7 @@ class ArraySource : public SampleSource {
   template <class T>
   void read_as(std::int64_t i, T* out) const {
     const std::int64_t row = chosen_[std::size_t(i)];
-    if (layout_ != Layout::hwc) return rows_->read(row, out);
+    if (layout_ == Layout::as_is || layout_ == Layout::hw) return rows_->read(row, out);
     std::vector<T> values(std::size_t(rows_->row_size()));
     rows_->read(row, values.data());
     move_channels(values, shape_, out);
@@ -143,7 +145,7 @@ void refuse_other_rows(const Labelled& train, const Labelled& test) {
 }  // namespace
 
 std::shared_ptr<const SampleSource> array_source(const ArrayOptions& o, Split split) {
-  const Layout layout = o.layout == "hwc" ? Layout::hwc : o.layout == "hw" ? Layout::hw : Layout::as_is;
+  const Layout layout = o.layout == "hwc" ? Layout::hwc : o.layout == "hw" ? Layout::hw : o.layout == "lc" ? Layout::lc : Layout::as_is;
   const bool has_test = !o.test.empty() || !o.test_x.empty();
   if (!has_test && (!o.test_y.empty() || !o.test_labels.empty()))
     throw ConfigError(fmt::format("{}: labels of a test split without its samples: give test=FILE or test_x=NAME too", o.file));
@@ -161,7 +163,7 @@ std::shared_ptr<const SampleSource> open_arrays(DataSpec& spec, Split split) {
   o.file = spec.needed_path("arrays:FILE.npy or arrays:FILE.npz");
   o.x = spec.string("x"), o.y = spec.string("y"), o.labels = spec.string("labels");
   o.test = spec.string("test"), o.test_x = spec.string("test_x"), o.test_y = spec.string("test_y"), o.test_labels = spec.string("test_labels");
-  o.layout = spec.word("layout", {"as-is", "hwc", "hw"});
+  o.layout = spec.word("layout", {"as-is", "hwc", "hw", "lc"});
   o.limit = spec.number("limit", 0, 1, std::int64_t(1) << 32);
   o.classes = class_options(spec);
   return array_source(o, split);

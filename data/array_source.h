@@ -20,7 +20,8 @@ struct ArrayOptions {
   std::string labels, y;           // a .npy file, or an array of `file`; both "": "y" or "labels" of `file` where it is there
   std::string test, test_x;        // the test split, a file or another array of `file`; both "": every tenth row of a class is for it
   std::string test_labels, test_y;
-  std::string layout = "as-is";    // "hwc": rows (h, w, c) become (c, h, w); "hw": rows (h, w) become (1, h, w)
+  // "hwc": rows (h, w, c) become (c, h, w); "hw": rows (h, w) become (1, h, w); "lc": rows (length, channels) become (channels, length)
+  std::string layout = "as-is";
   std::int64_t limit = 0;          // first rows of each class only; 0: all
   ClassOptions classes;
 };

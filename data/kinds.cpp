@@ -100,7 +100,7 @@ std::vector<DataKind> all_kinds() {
                                {"test_x", "the test split's samples in the same .npz"},
                                {"test_y", "its labels in the same .npz"},
                                {"test_labels", "a .npy with its labels"},
-                               {"layout", "as-is (default); hwc or hw: rows of pictures (h, w, c) or (h, w)"},
+                               {"layout", "as-is (default); hwc or hw: rows of pictures (h, w, c) or (h, w); lc: rows of sequences (length, channels)"},
                                {"limit", "first rows of each class only"}}),
        .open = open_arrays},
       {.name = "points",

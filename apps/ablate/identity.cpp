@@ -5,6 +5,7 @@
 #include <set>
 
 #include "apps/support/build_info.h"
+#include "apps/support/removed_options.h"
 #include "tensor/io/atomic_file.h"
 
 namespace fm {
@@ -40,7 +41,7 @@ bool is_read(const Recipe& recipe, const std::string& path) {
 
 void add_config(Identity& out, Recipe recipe, const std::string& prefix) {
   for (const Field& f : list_fields(recipe))
-    if (is_read(recipe, f.path)) out.lines.push_back(fmt::format("{}{} = {}", prefix, f.path, to_text(f)));
+    if (is_read(recipe, f.path) && !is_as_before(f.path, to_text(f))) out.lines.push_back(fmt::format("{}{} = {}", prefix, f.path, to_text(f)));
 }
 
 std::map<std::string, std::string> by_key(const std::vector<std::string>& lines) {

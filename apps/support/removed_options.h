@@ -1,5 +1,5 @@
-// Options of earlier versions that no longer exist: old config files go on working where the option did nothing, and an error says what became
-// of it otherwise.
+// Options that not all versions have. Of those that no longer exist, old config files go on working where the option did nothing, and an error says
+// what became of it otherwise. Of some that were added, one value is what earlier versions did: it is no difference from their runs.
 #pragma once
 
 #include <string_view>
@@ -21,6 +21,23 @@ inline const RemovedOption* removed_option(std::string_view path) {
   for (const RemovedOption& option : removed_options)
     if (option.path == path) return &option;
   return nullptr;
+}
+
+struct AddedOption {
+  std::string_view path;
+  std::string_view before;     // the value that says what versions without the option did
+};
+
+inline constexpr AddedOption added_options[] = {
+    {"dit.axes", "2"},
+    {"dit.input_width", "0"},
+};
+
+// That an old run lacks this option makes no difference, if its value is this one.
+inline bool is_as_before(std::string_view path, std::string_view value) {
+  for (const AddedOption& option : added_options)
+    if (option.path == path && option.before == value) return true;
+  return false;
 }
 
 }  // namespace fm

@@ -25,7 +25,9 @@ struct Axis {
   double low, high, first_pixel, last_pixel;
   bool log_scale;
 
-  bool shows(double v) const { return std::isfinite(v) && (!log_scale || v > 0); }
+  bool fixed = false;                                                   // shows nothing outside [low, high]
+
+  bool shows(double v) const { return std::isfinite(v) && (!log_scale || v > 0) && (!fixed || (v >= low && v <= high)); }
   double pixel(double v) const {
     const double part = log_scale ? std::log(v / low) / std::log(high / low) : (v - low) / (high - low);
     return first_pixel + part * (last_pixel - first_pixel);
@@ -176,7 +178,8 @@ std::vector<double> axis_ticks(double low, double high, int count, bool log_scal
 
 std::string svg_plot(const Plot& plot) {
   const Axis x = fit_axis(plot, &Curve::x, plot.log_x, left, plot.width - right, 0);
-  const Axis y = fit_axis(plot, &Curve::y, plot.log_y, plot.height - bottom, top, 0.05);
+  Axis y = fit_axis(plot, &Curve::y, plot.log_y, plot.height - bottom, top, 0.05);
+  if (plot.y_low < plot.y_high) y.low = plot.y_low, y.high = plot.y_high, y.fixed = true;
   std::string out = fmt::format("<svg class=\"plot\" viewBox=\"0 0 {} {}\" xmlns=\"http://www.w3.org/2000/svg\" role=\"img\">\n",
                                 plot.width, plot.height);
   out += fmt::format("<text class=\"title\" x=\"{}\" y=\"20\" text-anchor=\"middle\">{}</text>\n", plot.width / 2, escape_html(plot.title));

@@ -18,6 +18,7 @@ struct Plot {
   std::string title, x_label, y_label;
   std::vector<Curve> curves;
   bool log_x = false, log_y = false;
+  double y_low = 0, y_high = 0;  // the part of the axis that is shown, points outside are gaps; where low = high it is fitted to the curves
   int width = 720, height = 360;  // of the view box; the picture scales with the page
 };
 

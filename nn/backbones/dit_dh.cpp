@@ -42,11 +42,9 @@ bool is_second_time(const std::string& name) { return name.starts_with("r_embedd
 }  // namespace
 
 void DitDhBackbone::fit(DitDhConfig& config, const Modeled& samples) {
-  if (samples.shape.rank() != 3 || samples.shape[1] != samples.shape[2])
-    throw ConfigError(fmt::format("network dit_dh models samples [channels, side, side]; those of {} are {}: set network = \"mlp\"", samples.source,
-                                  to_string(samples.shape)));
+  take_input_shape(config, samples.shape, samples.source);
   if (samples.classes == 0) throw ConfigError("conditional = false: network dit_dh takes labels; set network = \"mlp\", or leave it out");
-  config.channels = samples.shape[0], config.input_size = samples.shape[1], config.classes = samples.classes;
+  config.classes = samples.classes;
 }
 
 void DitDhBackbone::complete(const DitDh& map, Weights& teacher) {
@@ -66,19 +64,21 @@ std::string DitDhBackbone::block_name(const DitDhConfig& config, std::int64_t nu
 }
 
 std::string size_text(const DitDhConfig& c) {
-  return fmt::format("DiT^DH {}x{} + {}x{}, {}", c.width, c.depth, c.head_width, c.head_depth, c.mean_flow ? "flow map u(z, s, t)" : "velocity v(z, t)");
+  const std::string input = c.axes == 1 ? fmt::format("sequences {} in {} tokens, ", to_string(c.input_shape()), c.tokens()) : "";
+  return fmt::format("DiT^DH {}x{} + {}x{}, {}{}", c.width, c.depth, c.head_width, c.head_depth, input,
+                     c.mean_flow ? "flow map u(z, s, t)" : "velocity v(z, t)");
 }
 
 // mfrae.md 4.2, 4.3, 4.5, 4.6.
 CostTable cost_table(const DitDhConfig& config) {
-  const DitDhConfig c = checked_config(config, "DitDh");
-  const std::int64_t side = c.input_size / c.patch_size, tokens = side * side;
+  const DitDhConfig c = checked(config);
+  const std::int64_t tokens = c.tokens(), values = c.token_values();
   const std::int64_t w = c.width, head = c.head_width, frequencies = 256;
   const auto time = [&](const char* name) { return ModuleCost(name).values(frequencies).linear(2 * frequencies, w, 1).linear(w, w, 1); };
   CostTable table;
   if (c.position_embed) table.push_back(ModuleCost("pos_embed").values(tokens * w));
-  table.push_back(ModuleCost("x_embedder").conv(c.channels, head, c.patch_size, tokens));
-  table.push_back(ModuleCost("s_embedder").conv(c.channels, w, c.patch_size, tokens));
+  table.push_back(ModuleCost("x_embedder").linear(values, head, tokens));
+  table.push_back(ModuleCost("s_embedder").linear(values, w, tokens));
   if (w != head) table.push_back(ModuleCost("s_projector").linear(w, head, tokens));
   table.push_back(time("t_embedder"));
   if (c.mean_flow) table.push_back(time("r_embedder"));
@@ -87,21 +87,21 @@ CostTable cost_table(const DitDhConfig& config) {
   add_dit_blocks(table, c, c.depth, c.head_depth, head, c.head_heads, tokens, tokens);
   table.push_back(ModuleCost("final_layer.norm_final").values(head));
   table.push_back(ModuleCost("final_layer.adaLN_modulation").linear(head, 2 * head, tokens));
-  table.push_back(ModuleCost("final_layer.linear").linear(head, c.channels * c.patch_size * c.patch_size, tokens));
+  table.push_back(ModuleCost("final_layer.linear").linear(head, values, tokens));
   return table;
 }
 
 ActivationBytes activation_bytes(const DitDhConfig& config, std::int64_t batch) {
-  const DitDhConfig c = checked_config(config, "DitDh");
+  const DitDhConfig c = checked(config);
   const auto real = [](std::int64_t n) { return static_cast<double>(n); };
-  const double side = real(c.input_size / c.patch_size), rows = real(batch), tokens = side * side * rows;
+  const double rows = real(batch), tokens = real(c.tokens()) * rows;
   const double item = c.precision == "bf16" ? 2 : 4, width = real(c.width), head_width = real(c.head_width);
   const BlockShape backbone{width, real(SwiGluFfn::hidden_width(c.width, c.mlp_ratio)), real(c.heads), tokens, rows};
   const BlockShape head{head_width, real(SwiGluFfn::hidden_width(c.head_width, c.mlp_ratio)), real(c.head_heads), tokens, tokens};
   ActivationBytes a;
   a.one_block = bounded_bytes(std::max(block_bytes(backbone, item), block_bytes(head, item)));
   const auto kept = [&](const BlockShape& b) { return c.recompute ? b.tokens * b.width * stream : block_bytes(b, item); };
-  const double pixels = tokens * real(c.patch_size * c.patch_size * c.channels);
+  const double pixels = tokens * real(c.token_values());
   // The latent as tokens; s + te before and after its SiLU; the projected condition before and after its SiLU; the final layer's input,
   // shift and scale.
   const double around = pixels + tokens * (width + (c.width == c.head_width ? 3 : 4) * head_width);

@@ -22,7 +22,7 @@ struct DitDhBackbone {
   static constexpr std::string_view name = "dit_dh", section = "dit";
   static constexpr std::string_view says = "the diffusion transformer, teacher and student";
 
-  static void fit(DitDhConfig& config, const Modeled& samples);      // ConfigError: it models (channels, side, side) with labels
+  static void fit(DitDhConfig& config, const Modeled& samples);      // ConfigError: it models (channels, length) and (channels, height, width), with labels
   // A teacher's weights begin a flow map with the initial values of R(t - s). Entries of the file that could not be read may have been it.
   static void complete(const DitDh& map, Weights& teacher);
   static Weights read(const std::string& where, const Warn& warn);   // published files name its tensors in several ways
@@ -30,7 +30,7 @@ struct DitDhBackbone {
   static std::string block_name(const DitDhConfig& config, std::int64_t number);           // "backbone blocks", "head blocks"
 };
 
-// "DiT^DH 128x4 + 128x2, velocity v(z, t)": width x depth of backbone and head.
+// "DiT^DH 128x4 + 128x2, velocity v(z, t)": width x depth of backbone and head. For sequences also their shape and the number of tokens.
 std::string size_text(const DitDhConfig& config);
 CostTable cost_table(const DitDhConfig& config);                     // of one sample, one call. ConfigError when the config breaks a rule
 ActivationBytes activation_bytes(const DitDhConfig& config, std::int64_t rows);

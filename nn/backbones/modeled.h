@@ -9,7 +9,7 @@
 namespace fm {
 
 struct Modeled {
-  Shape shape;                           // of one sample, as networks see it: (channels, side, side), (channels, length), (2)
+  Shape shape;                           // of one sample, as networks see it: (channels, height, width), (channels, length), (2)
   std::int64_t classes = 0;              // labels that networks are told; 0: none
   std::string source = {};               // the data, for messages
 };

@@ -4,7 +4,20 @@
 
 namespace fm {
 
+namespace {
+
+Var patchify_sequence(const Var& x, std::int64_t p) {
+  if (x.dim(2) % p != 0)
+    throw ShapeError("patchify: " + to_string(x.shape()) + " is not a (B,C,L) whose L is a multiple of the patch size " + std::to_string(p));
+  const std::int64_t b = x.dim(0), c = x.dim(1), n = x.dim(2) / p;
+  if (p == 1) return transpose(x, 1, 2);
+  return reshape(transpose(reshape(x, {b, c, n, p}), 1, 2), {b, n, c * p});
+}
+
+}  // namespace
+
 Var patchify(const Var& image, std::int64_t p) {
+  if (image.rank() == 3) return patchify_sequence(image, p);
   if (image.rank() != 4 || image.dim(2) % p != 0 || image.dim(3) % p != 0)
     throw ShapeError("patchify: " + to_string(image.shape()) + " is not a (B,C,H,W) whose H and W are multiples of the patch size " +
                      std::to_string(p));
@@ -24,9 +37,17 @@ Var unpatchify(const Var& tokens, std::int64_t rows, std::int64_t columns, std::
   return reshape(placed, {b, c, rows * p, columns * p});
 }
 
+Var unpatchify(const Var& tokens, std::int64_t length, std::int64_t p) {
+  if (tokens.rank() != 3 || tokens.dim(1) != length || tokens.dim(2) % p != 0)
+    throw ShapeError("unpatchify: tokens " + to_string(tokens.shape()) + " do not fill " + std::to_string(length) + " patches of " + std::to_string(p));
+  const std::int64_t b = tokens.dim(0), c = tokens.dim(2) / p;
+  if (p == 1) return transpose(tokens, 1, 2);
+  return reshape(permute(reshape(tokens, {b, length, p, c}), {0, 3, 1, 2}), {b, c, length * p});
+}
+
 Var PatchEmbed::project(const Var& tokens, DType result) const {
   const Shape& w = weight.value.shape();
-  if (tokens.rank() != 3 || tokens.dim(2) != w[1] * w[2] * w[3])
+  if (tokens.rank() != 3 || tokens.dim(2) * w[0] != w.numel())
     throw ShapeError("patch embedding: patches " + to_string(tokens.shape()) + " for a weight " + to_string(w) + " in " +
                      ModulePath::current());
   return linear(tokens, reshape(weight, {w[0], -1}), bias, result);

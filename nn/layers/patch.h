@@ -1,22 +1,25 @@
-// Between images (B,C,H,W) and tokens (B,N,...): N = (H/p)(W/p) patches of p x p pixels, row-major.
+// Between images (B,C,H,W) and tokens (B,N,...): N = (H/p)(W/p) patches of p x p pixels, row-major. And between sequences (B,C,L) and tokens, N = L/p.
 #pragma once
 
 #include "nn/layers/linear.h"
 
 namespace fm {
 
-// (B,C,H,W) -> (B,N,C p p), channels outermost in a token: the order of a convolution's weight. ShapeError unless p divides H and W.
+// (B,C,H,W) -> (B,N,C p p), or (B,C,L) -> (B,N,C p), channels outermost in a token: the order of a convolution's weight. ShapeError unless p
+// divides H and W, or L.
 Var patchify(const Var& image, std::int64_t patch);
 // (B,N,p p C) -> (B,C,rows p,columns p), channels innermost in a token: the order of the published decoders' output.
 Var unpatchify(const Var& tokens, std::int64_t rows, std::int64_t columns, std::int64_t patch);
+// (B,N,p C) -> (B,C,N p), likewise.
+Var unpatchify(const Var& tokens, std::int64_t length, std::int64_t patch);
 
-// A convolution whose stride is its kernel, as a product: (B,C,H,W) -> (B,N,width).
+// A convolution whose stride is its kernel, as a product: (B,C,H,W) -> (B,N,width); with one axis (B,C,L) -> (B,N,width).
 struct PatchEmbed {
-  Parameter weight, bias;                       // (width, C, p, p), (width)
+  Parameter weight, bias;                       // (width, C, p, p) or (width, C, p); (width)
 
   PatchEmbed() = default;
-  PatchEmbed(std::int64_t channels, std::int64_t patch, std::int64_t width)
-      : weight(make_parameter({width, channels, patch, patch})), bias(make_parameter({width})) {}
+  PatchEmbed(std::int64_t channels, std::int64_t patch, std::int64_t width, std::int64_t axes = 2)
+      : weight(make_parameter(axes == 1 ? Shape{width, channels, patch} : Shape{width, channels, patch, patch})), bias(make_parameter({width})) {}
   template <class V> void visit(V&& v) {
     v("weight", weight);
     v("bias", bias);
@@ -26,7 +29,7 @@ struct PatchEmbed {
   std::int64_t patch() const { return weight.value.dim(2); }
   // In the type `result`: the image's, or f32 for bf16.
   Var operator()(const Var& image, DType result) const { return project(patchify(image, patch()), result); }
-  Var project(const Var& tokens, DType result) const;      // what patchify gave: (B,N,C p p) -> (B,N,width)
+  Var project(const Var& tokens, DType result) const;      // what patchify gave: (B,N,C p p) or (B,N,C p) -> (B,N,width)
 };
 
 }  // namespace fm

@@ -11,18 +11,69 @@
 namespace fm {
 namespace {
 
+constexpr std::int64_t longest_side = 4096;             // of latents with two axes: products of tokens are counted in 64 bits
+
+void check_input(const DitDhConfig& c) {
+  if (c.axes == 1 && c.input_width != 0)
+    throw ConfigError(fmt::format("DitDh: input_width = {} is for axes = 2; a sequence (axes = 1) has a length alone, input_size", c.input_width));
+  if (c.axes == 2 && c.input_size > longest_side)
+    throw ConfigError(fmt::format("DitDh: input_size = {} is out of range (1 to {}) for axes = 2; a sequence (axes = 1) may be as long", c.input_size, longest_side));
+  if (c.input_width % c.patch_size != 0)
+    throw ConfigError(fmt::format("DitDh: patch_size = {} does not divide input_width = {}", c.patch_size, c.input_width));
+}
+
+}  // namespace
+
 // What binds more than two fields.
 DitDhConfig checked(const DitDhConfig& config) {
   const DitDhConfig c = checked_config(config, "DitDh");
+  check_input(c);
   for (const std::int64_t width : {c.width, c.head_width})
     if (SwiGluFfn::hidden_width(width, c.mlp_ratio) < 1)
       throw ConfigError(fmt::format("DitDh: mlp_ratio = {} leaves a width of {} no hidden channel", c.mlp_ratio, width));
-  if (c.position_embed && c.width % 4 != 0)
-    throw ConfigError(fmt::format("DitDh: width = {} is no multiple of 4, which position_embed needs", c.width));
+  const std::int64_t multiple = 2 * c.axes;              // a sine and a cosine for each axis
+  if (c.position_embed && c.width % multiple != 0)
+    throw ConfigError(fmt::format("DitDh: width = {} is no multiple of {}, which position_embed needs", c.width, multiple));
   if (!c.rope) return c;
   for (const auto& [name, dim] : {std::pair{"width / heads", c.width / c.heads}, std::pair{"head_width / head_heads", c.head_width / c.head_heads}})
-    if (dim % 4 != 0) throw ConfigError(fmt::format("DitDh: {} = {} is no multiple of 4, which rope needs", name, dim));
+    if (dim % multiple != 0) throw ConfigError(fmt::format("DitDh: {} = {} is no multiple of {}, which rope needs", name, dim, multiple));
   return c;
+}
+
+void take_input_shape(DitDhConfig& config, const Shape& sample, const std::string& source) {
+  const int axes = sample.rank() - 1;
+  if (axes != 1 && axes != 2)
+    throw ConfigError(fmt::format("network dit_dh models samples [channels, length] or [channels, height, width]; those of {} are {}: set network = \"mlp\"",
+                                  source, to_string(sample)));
+  for (int axis = 1; axis <= axes; ++axis)
+    if (sample[axis] % config.patch_size != 0)
+      throw ConfigError(fmt::format("dit.patch_size {} does not divide samples {} of {}: set it to a divisor of {}", config.patch_size, to_string(sample), source,
+                                    axes == 1 ? fmt::format("{}", sample[1]) : fmt::format("{} and {}", sample[1], sample[2])));
+  config.axes = axes, config.channels = sample[0], config.input_size = sample[1];
+  config.input_width = axes == 2 && sample[2] != sample[1] ? sample[2] : 0;
+}
+
+Shape DitDhConfig::input_shape() const {
+  if (axes == 1) return {channels, input_size};
+  return {channels, input_size, input_width > 0 ? input_width : input_size};
+}
+
+Shape DitDhConfig::grid() const {
+  Shape tokens_along;
+  for (int axis = 1; axis < input_shape().rank(); ++axis) tokens_along.push_back(input_shape()[axis] / patch_size);
+  return tokens_along;
+}
+
+namespace {
+
+Tensor position_values(const DitDhConfig& c) {
+  const Shape grid = c.grid();
+  return c.axes == 1 ? sin_cos_positions(grid[0], c.width) : sin_cos_positions(grid[0], grid[1], c.width);
+}
+
+std::pair<Tensor, Tensor> rope_of(const DitDhConfig& c, std::int64_t head_width) {
+  const Shape grid = c.grid();
+  return c.axes == 1 ? rope_tables(grid[0], head_width) : rope_tables(grid[0], grid[1], head_width);
 }
 
 }  // namespace
@@ -52,18 +103,17 @@ Var DitFinalLayer::operator()(const Var& x, const Var& activated, DType result) 
 
 DitDh::DitDh(const DitDhConfig& c, std::uint64_t seed)
     : config(checked(c)),
-      x_embedder(c.channels, c.patch_size, c.head_width),
-      s_embedder(c.channels, c.patch_size, c.width),
+      x_embedder(c.channels, c.patch_size, c.head_width, c.axes),
+      s_embedder(c.channels, c.patch_size, c.width, c.axes),
       t_embedder(c.width),
       y_embedder(c.classes, c.width),
-      final_layer(c.head_width, c.channels * c.patch_size * c.patch_size) {
-  const std::int64_t grid = c.input_size / c.patch_size;
-  if (c.position_embed) position_table = {sin_cos_positions(grid, grid, c.width).unsqueeze(0), false};
+      final_layer(c.head_width, c.token_values()) {
+  if (c.position_embed) position_table = {position_values(c).unsqueeze(0), false};
   if (c.width != c.head_width) s_projector.emplace(c.width, c.head_width);
   if (c.mean_flow) r_embedder.emplace(c.width);
   if (c.rope) {
-    std::tie(backbone_cos.value, backbone_sin.value) = rope_tables(grid, grid, c.width / c.heads);
-    std::tie(head_cos.value, head_sin.value) = rope_tables(grid, grid, c.head_width / c.head_heads);
+    std::tie(backbone_cos.value, backbone_sin.value) = rope_of(c, c.width / c.heads);
+    std::tie(head_cos.value, head_sin.value) = rope_of(c, c.head_width / c.head_heads);
   }
   for (std::int64_t i = 0; i < c.depth; ++i) blocks.emplace_back(c.width, c.heads, c.mlp_ratio, c.qk_norm);
   for (std::int64_t i = 0; i < c.head_depth; ++i) blocks.emplace_back(c.head_width, c.head_heads, c.mlp_ratio, c.qk_norm);
@@ -91,9 +141,10 @@ Var DitDh::operator()(const Var& x, const Var& s, const Var& t, const Tensor& la
 }
 
 Var DitDh::forward(const Var& x, const Var& time, const Tensor& labels) const {
-  const std::int64_t size = config.input_size, grid = size / config.patch_size, b = time.dim(0);
-  if (x.shape() != Shape{b, config.channels, size, size})
-    throw ShapeError("DitDh: input " + to_string(x.shape()) + ", the model wants " + to_string(Shape{b, config.channels, size, size}));
+  const std::int64_t b = time.dim(0);
+  Shape wanted{b};
+  for (const std::int64_t d : config.input_shape()) wanted.push_back(d);
+  if (x.shape() != wanted) throw ShapeError("DitDh: input " + to_string(x.shape()) + ", the model wants " + to_string(wanted));
   const Tensor y = labels.defined() ? labels : Tensor::full({b}, static_cast<double>(y_embedder.null_label()), DType::i64);
   const DType type = block_type(config.precision, x), stream = x.dtype();
   const Var activated = cast(silu(silu(time + y_embedder(y))), type);       // twice: see the top of dit_dh.h
@@ -110,7 +161,10 @@ Var DitDh::forward(const Var& x, const Var& time, const Tensor& labels) const {
   Var h = x_embedder.project(tokens, stream);
   for (std::size_t i = depth; i < blocks.size(); ++i) h = run_block(i, h, condition);
   const ModulePath path("final_layer");
-  return unpatchify(final_layer(h, condition, x.dtype()), grid, grid, config.patch_size);
+  const Var velocity = final_layer(h, condition, x.dtype());
+  const Shape grid = config.grid();
+  if (config.axes == 1) return unpatchify(velocity, grid[0], config.patch_size);
+  return unpatchify(velocity, grid[0], grid[1], config.patch_size);
 }
 
 Var DitDh::run_block(std::size_t i, const Var& x, const Var& activated) const {

@@ -8,6 +8,9 @@
 //
 // silu acts twice on c (once where c is made, once in every block): published weights were trained so. Names, shapes and initial values are
 // those of the published checkpoints.
+//
+// With axes = 1 the network models sequences (channels, length) in place of latents (channels, height, width). Patches, positions and rotations then
+// have one axis, which changes the shapes of the patch embeddings' weights (width, channels, patch) and of the tables; names stay.
 #pragma once
 
 #include "nn/config/visit.h"
@@ -21,7 +24,7 @@
 namespace fm {
 
 struct DitDhConfig {
-  std::int64_t input_size = 16, channels = 768, patch_size = 1;
+  std::int64_t input_size = 16, input_width = 0, axes = 2, channels = 768, patch_size = 1;
   std::int64_t width = 1152, depth = 28, heads = 16;                     // backbone
   std::int64_t head_width = 2048, head_depth = 2, head_heads = 16;
   double mlp_ratio = 4;
@@ -32,9 +35,11 @@ struct DitDhConfig {
   std::string precision = "f32";
 
   template <class V> void visit(V&& v) {
-    v("input_size", input_size, "height and width of the latent", range(1, 4096));
+    v("input_size", input_size, "height and width of the latent, or the length of a sequence", range(1, 1 << 20));
+    v("input_width", input_width, "width of a latent that is not square; 0: input_size", range(0, 4096));
+    v("axes", axes, "2: latents (channels, height, width); 1: sequences (channels, length)", range(1, 2));
     v("channels", channels, "channels of the latent", range(1, 65536));
-    v("patch_size", patch_size, "latent positions a token spans, per side", range(1, 4096), divides(input_size, "input_size"));
+    v("patch_size", patch_size, "latent positions a token spans, per axis", range(1, 4096), divides(input_size, "input_size"));
     v("width", width, "width of the backbone", range(1, 65536));
     v("depth", depth, "blocks in the backbone", range(1, 1024));
     v("heads", heads, "attention heads in the backbone", range(1, 1024), divides(width, "width"));
@@ -50,7 +55,19 @@ struct DitDhConfig {
     v("recompute", recompute, "keep no activations inside blocks and compute them again in backward: less memory, one more forward");
     v("precision", precision, "type of products and activations: f32, or bf16 with the residual stream, norms and embeddings in f32", one_of({"f32", "bf16"}));
   }
+
+  Shape input_shape() const;                                             // of one sample: (channels, height, width) or (channels, length)
+  Shape grid() const;                                                    // tokens along each axis
+  std::int64_t tokens() const { return grid().numel(); }
+  std::int64_t token_values() const { return channels * patch_size * (axes == 1 ? 1 : patch_size); }   // of the input, that a token spans
 };
+
+// The config when it keeps all rules; else ConfigError that names field, value and rule.
+DitDhConfig checked(const DitDhConfig& config);
+
+// Sets axes, channels and sizes to those of samples (channels, length) or (channels, height, width). ConfigError for samples of other shapes, and
+// where patch_size does not divide them; it names `source`, the data.
+void take_input_shape(DitDhConfig& config, const Shape& sample, const std::string& source);
 
 struct DitBlock {
   RmsNorm norm1, norm2;
@@ -121,8 +138,8 @@ struct DitDh {
   }
   void reset(const Init& init);
 
-  // x (B,C,h,w), t (B) in [0,1] with t = 1 noise, labels i32 or i64 (B) in 0 .. classes (classes = no label; undefined: no label for all)
-  // -> velocity (B,C,h,w). With mean_flow it is the instantaneous one, u(x, t, t).
+  // x (B,C,h,w) or (B,C,L), t (B) in [0,1] with t = 1 noise, labels i32 or i64 (B) in 0 .. classes (classes = no label; undefined: no label for
+  // all) -> velocity of x's shape. With mean_flow it is the instantaneous one, u(x, t, t).
   Var operator()(const Var& x, const Var& t, const Tensor& labels) const;
   // Average velocity from t back to s <= t; needs mean_flow. Along (w, 0, 1) its derivative is d/dt on the path with velocity w.
   Var operator()(const Var& x, const Var& s, const Var& t, const Tensor& labels) const;

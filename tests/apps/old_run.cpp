@@ -50,7 +50,10 @@ TEST_CASE("a run of an older version is resumed and sampled with the same result
     CHECK_MESSAGE(has(resumed.err, done), resumed.err);
   const std::size_t added = resumed.err.find("warning: mfd: config: keys that the run's version did not have: ");
   REQUIRE_MESSAGE(added != std::string::npos, resumed.err);
-  CHECK_MESSAGE(has(resumed.err.substr(added, resumed.err.find('\n', added) - added), "space = \"rae\""), resumed.err);
+  const std::string line = resumed.err.substr(added, resumed.err.find('\n', added) - added);
+  CHECK_MESSAGE(has(line, "space = \"rae\""), line);
+  CHECK_MESSAGE(!has(line, "dit.axes"), line);                          // its value is what that version did
+  CHECK_MESSAGE(!has(line, "dit.input_width"), line);
   CHECK_MESSAGE(resumed.err.find("warning: ", added + 1) == std::string::npos, resumed.err);             // one line for all of them
   const auto silent = [](const std::string&) {};
   check_weights(load_weights((out / "mfd:ema").string(), silent).tensors, load_weights((golden / "finished.safetensors").string(), silent).tensors);

@@ -6,10 +6,13 @@
 #include "apps/support/toml.h"
 #include "apps/train/costs.h"
 #include "apps/train/training_run.h"
+#include "nn/flops/count.h"
 #include "tensor/memory/allocator.h"
+#include "tests/support/error_of.h"
 #include "tests/support/near.h"
 
 using namespace fm;
+using fm::test::error_of;
 using fm::test::near;
 
 namespace {
@@ -258,4 +261,39 @@ TEST_CASE("a name that is no stage is one error, which lists those there are") {
   CHECK_THROWS_WITH_AS(stage_loop(r, "mtf"), wanted.c_str(), ConfigError);
   CHECK_THROWS_WITH_AS(stage_loop(r, "stats"), "stage stats has no training", ConfigError);
   CHECK_THROWS_WITH_AS(stage_cost(r, "judge"), "stage judge trains no generator: want fm, cmt, mfd, mft or map", ConfigError);
+}
+
+TEST_CASE("samples that are their own latents: the transformer's input has the data's shape") {
+  const auto resolved = [](const Shape& sample, const std::function<void(Recipe&)>& change = {}) {
+    Recipe r;
+    r.space = "identity", r.data = "sines", r.sample_shape = sample, r.classes = 4;
+    auto& dit = r.network.of<DitDh>();
+    dit.patch_size = 4, dit.width = 64, dit.depth = 2, dit.heads = 4, dit.head_width = 64, dit.head_depth = 1, dit.head_heads = 4;
+    if (change) change(r);
+    r.resolve();
+    return r;
+  };
+  const Recipe series = resolved({3, 32});
+  const DitDhConfig& dit = series.network.of<DitDh>();
+  CHECK(dit.axes == 1);
+  CHECK(dit.input_shape() == Shape{3, 32});
+  CHECK(dit.tokens() == 8);
+  CHECK(series.latent_shape() == Shape{3, 32});
+  CHECK(series.network.size(true) == "DiT^DH 64x2 + 64x1, sequences [3, 32] in 8 tokens, flow map u(z, s, t)");
+  CHECK(stage_cost(series, stage_name::fm).trained == parameter_count(DitDh(dit), true));
+  CHECK(stage_cost(series, stage_name::fm).forward == 2 * 128 * double(total(cost_table(dit)).macs()));
+  const Recipe square = resolved({2, 8, 8}), wide = resolved({2, 8, 12});
+  const DitDhConfig &of_square = square.network.of<DitDh>(), &of_wide = wide.network.of<DitDh>();
+  CHECK(of_square.axes == 2);
+  CHECK(of_square.input_width == 0);                                             // as configs of latents have it
+  CHECK(of_square.input_shape() == Shape{2, 8, 8});
+  CHECK(of_wide.input_width == 12);
+  CHECK(of_wide.input_shape() == Shape{2, 8, 12});
+  CHECK(of_wide.tokens() == 6);
+  CHECK(error_of<ConfigError>([&] { resolved({3, 30}); }) == "dit.patch_size 4 does not divide samples [3, 30] of sines: set it to a divisor of 30");
+  CHECK(error_of<ConfigError>([&] { resolved({2, 8, 10}); }) == "dit.patch_size 4 does not divide samples [2, 8, 10] of sines: set it to a divisor of 8 and 10");
+  CHECK(error_of<ConfigError>([&] { resolved({14}); }) ==
+        "network dit_dh models samples [channels, length] or [channels, height, width]; those of sines are [14]: set network = \"mlp\"");
+  const Recipe vectors = resolved({14}, [](Recipe& r) { r.network.name = "mlp"; });
+  CHECK(vectors.network.of<FlowMlp>().dim == 14);
 }

@@ -189,7 +189,7 @@ TEST_CASE("what does not fit together is said in one line before anything is tra
     CHECK_MESSAGE(has(r.err, text), r.err);
     CHECK_FALSE(fs::exists(folder / "run"));
   };
-  refused({"--network", "dit_dh"}, "network dit_dh models samples [channels, side, side]; those of points:8gaussians are [2]");
+  refused({"--network", "dit_dh"}, "network dit_dh models samples [channels, length] or [channels, height, width]; those of points:8gaussians are [2]: set network = \"mlp\"");
   refused({"--space", "rae"}, "points:8gaussians: samples are f32 [2]; ");
   refused({"--data", "shapes?count=100,size=8"}, "space identity: samples of shapes");
   refused({"--guidance", "2"}, "guidance needs networks that are told labels");

@@ -96,6 +96,16 @@ TEST_CASE("a plot has its parts and stays inside its frame") {
   CHECK(svg.find("M64.0 ") != std::string::npos);  // the first x is at the frame's left
 }
 
+TEST_CASE("a plot of a given range leaves out what lies outside") {
+  const Plot plot{.title = "t", .curves = {{"c", {0, 1, 2, 3}, {0, 5, 0.5, 1}, false, true}}, .y_low = -1, .y_high = 1};
+  const std::string svg = svg_plot(plot);
+  CHECK(count(svg, "<circle") == 3);
+  CHECK(svg.find("c: 1, 5</title>") == std::string::npos);
+  CHECK(svg.find(" 34.0") != std::string::npos);   // 1 lies at the frame's top
+  CHECK(svg.find("M64.0 174.0M") != std::string::npos);   // 0 halfway between 34 and 314; then a gap
+  CHECK(is_balanced(svg));
+}
+
 TEST_CASE("plots without data, of one point, and of many points") {
   for (bool log_scale : {false, true}) {
     for (const Curve& curve :

@@ -59,12 +59,14 @@ TEST_CASE("what a tape keeps is foretold within 5 %, and what the step needs is 
   narrow.head_heads = 4, narrow.classes = 10;
   DitDhConfig wide = narrow;                        // one width, patches of 2, a larger MLP
   wide.channels = 16, wide.patch_size = 2, wide.head_width = 96, wide.head_depth = 3, wide.mlp_ratio = 6, wide.rope = false;
-  for (DitDhConfig c : {narrow, wide})
+  DitDhConfig sequence = wide;                      // of 128 in 64 tokens
+  sequence.axes = 1, sequence.input_size = 128, sequence.channels = 24, sequence.rope = true;
+  for (DitDhConfig c : {narrow, wide, sequence})
     for (const bool mean_flow : {false, true})
       for (const bool recompute : {false, true})
         for (const char* precision : {"f32", "bf16"}) {
           c.mean_flow = mean_flow, c.recompute = recompute, c.precision = precision;
-          const StepMemory m = measured<DitDh>(c, {c.channels, c.input_size, c.input_size}, 8);
+          const StepMemory m = measured<DitDh>(c, c.input_shape(), 8);
           const ActivationBytes a = activation_bytes(c, 8);
           CAPTURE(c.width);
           CAPTURE(mean_flow);
