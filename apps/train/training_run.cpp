@@ -131,6 +131,16 @@ Warn TrainingRun::warner() {
   return [this](const std::string& line) { context_.log.warning("{}", line); };
 }
 
+// "data: 60000 samples u8 [1, 28, 28], 10 classes (T-shirt/top, Trouser, ...), from fashion_mnist"
+static std::string described(const SampleSource& source, const std::string& spec) {
+  constexpr std::size_t most = 10;
+  const auto& names = source.class_names();
+  const std::size_t shown = std::min(names.size(), most);
+  return fmt::format("data: {} samples {} {}, {} class{} ({}{}), from {}", source.count(), name_of(source.dtype()), to_string(source.shape()), names.size(),
+                     names.size() == 1 ? "" : "es", fmt::join(names.begin(), names.begin() + static_cast<std::ptrdiff_t>(shown), ", "),
+                     shown < names.size() ? ", ..." : "", spec);
+}
+
 const std::shared_ptr<const SampleSource>& TrainingRun::pictures() {
   if (pictures_) return pictures_;
   if (space_of(recipe_).pictures && recipe_.latents.from == "memory") pictures_ = as_source(std::make_shared<const Dataset>(open_dataset(recipe_.data, Split::train)));
@@ -138,6 +148,7 @@ const std::shared_ptr<const SampleSource>& TrainingRun::pictures() {
   if (context_.ranks.first())
     for (const std::string& note : pictures_->notes()) context_.log.warning("{}", note);
   check_sizes(*pictures_);
+  say_loaded(described(*pictures_, recipe_.data));
   return pictures_;
 }
 
