@@ -1,7 +1,7 @@
 // convert: weights from one file format, naming style or element type to another.
 #include <algorithm>
 
-#include "apps/support/program.h"
+#include "apps/cli/program.h"
 #include "nn/checkpoint.h"
 #include "nn/models/published_names.h"
 #include "tensor/io/atomic_file.h"

@@ -1,8 +1,8 @@
 // evaluate: scores of a run's decoder, teacher and flow maps by a judge that no generator has seen.
 #include <utility>
 
-#include "apps/support/console.h"
-#include "apps/support/program.h"
+#include "apps/cli/console.h"
+#include "apps/cli/program.h"
 #include "apps/train/evaluation.h"
 #include "apps/train/points_report.h"
 #include "apps/train/run_report.h"

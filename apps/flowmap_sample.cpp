@@ -1,8 +1,8 @@
 // flowmap_sample: pictures from a trained run, or from published files alone.
+#include "apps/cli/program.h"
 #include "apps/sample/pictures.h"
 #include "apps/sample/reconstruct.h"
 #include "apps/sample/values.h"
-#include "apps/support/program.h"
 #include "apps/train/training_run.h"
 #include "data/class_names.h"
 #include "data/report/csv.h"

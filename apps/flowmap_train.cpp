@@ -1,6 +1,6 @@
 // flowmap_train: one command a stage, and `pipeline` for all of them. What a stage is stands in apps/train/stages.h.
-#include "apps/support/program.h"
-#include "apps/support/ranks.h"
+#include "apps/cli/program.h"
+#include "apps/run/ranks.h"
 #include "apps/train/spaces.h"
 #include "apps/train/training_run.h"
 

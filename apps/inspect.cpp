@@ -2,12 +2,12 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "apps/cli/console.h"
+#include "apps/cli/limits.h"
+#include "apps/cli/program.h"
 #include "apps/inspect/flops.h"
 #include "apps/inspect/plan.h"
 #include "apps/inspect/profile.h"
-#include "apps/support/console.h"
-#include "apps/support/limits.h"
-#include "apps/support/program.h"
 #include "apps/train/costs.h"
 #include "apps/train/latents.h"
 #include "autodiff/inspect.h"

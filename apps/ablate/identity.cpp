@@ -4,8 +4,8 @@
 #include <map>
 #include <set>
 
-#include "apps/support/build_info.h"
-#include "apps/support/removed_options.h"
+#include "apps/cli/build_info.h"
+#include "apps/cli/removed_options.h"
 #include "tensor/io/atomic_file.h"
 
 namespace fm {

@@ -5,7 +5,7 @@
 #include <chrono>
 #include <cmath>
 
-#include "apps/support/signals.h"
+#include "apps/run/signals.h"
 #include "apps/train/costs.h"
 #include "data/report/statistics.h"
 #include "flowmap/training/stage.h"

@@ -4,8 +4,8 @@
 #include <charconv>
 #include <cmath>
 
-#include "apps/support/limits.h"
-#include "apps/support/progress.h"
+#include "apps/cli/limits.h"
+#include "apps/cli/progress.h"
 #include "apps/train/shown_classes.h"
 #include "data/class_names.h"
 #include "data/grid.h"

@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "apps/cli/logger.h"
 #include "apps/sample/published.h"
-#include "apps/support/logger.h"
 
 namespace fm {
 

@@ -4,7 +4,7 @@
 
 #include <optional>
 
-#include "apps/support/progress.h"
+#include "apps/cli/progress.h"
 #include "tensor/error.h"
 #include "tensor/io/npy.h"
 

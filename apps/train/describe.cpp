@@ -1,5 +1,5 @@
 // --dry-run: what a run would be, without running it.
-#include "apps/support/text.h"
+#include "apps/cli/text.h"
 #include "apps/train/costs.h"
 #include "apps/train/spaces.h"
 #include "apps/train/training_run.h"

@@ -4,10 +4,10 @@
 #include <chrono>
 #include <cmath>
 
-#include "apps/support/signals.h"
+#include "apps/run/signals.h"
 #include "apps/train/features.h"
-#include "data/report/clock.h"
 #include "data/class_names.h"
+#include "data/report/clock.h"
 #include "flowmap/metrics/sample_metrics.h"
 #include "nn/checkpoint.h"
 #include "tensor/error.h"

@@ -3,9 +3,9 @@
 #include <chrono>
 #include <utility>
 
-#include "apps/support/ranks.h"
-#include "apps/support/run_folder.h"
-#include "apps/support/signals.h"
+#include "apps/run/ranks.h"
+#include "apps/run/run_folder.h"
+#include "apps/run/signals.h"
 #include "apps/train/evaluation.h"
 #include "apps/train/features.h"
 #include "apps/train/points_report.h"

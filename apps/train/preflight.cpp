@@ -1,8 +1,8 @@
 // Checks that take seconds, before the first step and in a dry run: what a stage would miss after hours of the ones before it.
 #include <algorithm>
 
-#include "apps/support/limits.h"
-#include "apps/support/ranks.h"
+#include "apps/cli/limits.h"
+#include "apps/run/ranks.h"
 #include "apps/train/costs.h"
 #include "apps/train/features.h"
 #include "apps/train/points_report.h"

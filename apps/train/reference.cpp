@@ -6,7 +6,7 @@
 #include <cmath>
 #include <cstring>
 
-#include "apps/support/signals.h"
+#include "apps/run/signals.h"
 #include "apps/train/training_run.h"
 #include "tensor/error.h"
 #include "tensor/interrupt.h"

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "apps/support/logger.h"
+#include "apps/cli/logger.h"
 #include "data/rows.h"
 #include "flowmap/metrics/frechet.h"
 #include "flowmap/training/features.h"

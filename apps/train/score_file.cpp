@@ -11,7 +11,7 @@
 #include <thread>
 #include <tuple>
 
-#include "apps/support/signals.h"
+#include "apps/run/signals.h"
 #include "data/report/csv.h"
 #include "fmt/format.h"
 #include "tensor/error.h"

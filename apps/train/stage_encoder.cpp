@@ -1,6 +1,6 @@
 // Self-supervised pre-training of the encoder: DINO on the class token with multi-crop and, as in DINOv2, the same game on hidden patches
 // (iBOT: the student predicts the teacher's patch tokens where its own patches are masked).
-#include "apps/support/ranks.h"
+#include "apps/run/ranks.h"
 #include "apps/train/training_run.h"
 #include "autodiff/rules/elementwise.h"
 #include "autodiff/rules/linear.h"

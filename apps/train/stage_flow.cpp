@@ -1,5 +1,5 @@
 // The stages on latents: the flow-matching teacher, consistency mid-training, MeanFlow (distilled or from data), and a flow map by any objective.
-#include "apps/support/ranks.h"
+#include "apps/run/ranks.h"
 #include "apps/train/generator.h"
 #include "apps/train/shown_classes.h"
 #include "apps/train/training_run.h"

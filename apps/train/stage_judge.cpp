@@ -1,5 +1,5 @@
 // The judge: cross-entropy on shifted and mirrored training images.
-#include "apps/support/ranks.h"
+#include "apps/run/ranks.h"
 #include "apps/train/evaluation.h"
 #include "apps/train/training_run.h"
 #include "autodiff/rules/linear.h"

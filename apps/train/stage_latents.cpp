@@ -1,10 +1,10 @@
 // What stands between pictures and generators: the latents of the training set, in memory, in files or made as they are needed, and their
 // statistics (mfrae 1.2, 10).
-#include "apps/support/progress.h"
-#include "apps/support/ranks.h"
-#include "apps/support/run_folder.h"
-#include "apps/support/signals.h"
-#include "apps/support/text.h"
+#include "apps/cli/progress.h"
+#include "apps/cli/text.h"
+#include "apps/run/ranks.h"
+#include "apps/run/run_folder.h"
+#include "apps/run/signals.h"
 #include "apps/train/training_run.h"
 #include "nn/models/published_weights.h"
 #include "tensor/io/atomic_file.h"

@@ -2,9 +2,9 @@
 
 #include <nlohmann/json.hpp>
 
-#include "apps/support/ranks.h"
-#include "apps/support/run_folder.h"
-#include "apps/support/toml.h"
+#include "apps/cli/toml.h"
+#include "apps/run/ranks.h"
+#include "apps/run/run_folder.h"
 #include "data/class_names.h"
 #include "data/grid.h"
 #include "data/png.h"

@@ -10,10 +10,10 @@
 #include <optional>
 #include <set>
 
+#include "apps/run/run_observer.h"
 #include "apps/train/batch_ahead.h"
 #include "apps/train/generator.h"
 #include "apps/train/latents.h"
-#include "apps/train/run_observer.h"
 #include "apps/train/spaces.h"
 #include "apps/train/stages.h"
 #include "flowmap/velocity.h"

@@ -1,4 +1,4 @@
-// Configs as TOML text, the form they have in config.toml: tables are nested structs, keys are fields. Programs read it (apps/support/toml.h).
+// Configs as TOML text, the form they have in config.toml: tables are nested structs, keys are fields. Programs read it (apps/cli/toml.h).
 #pragma once
 
 #include <string>

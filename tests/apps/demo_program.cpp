@@ -1,4 +1,4 @@
-// A training program without mathematics, driven by tests/apps/program.cpp: every part of apps/support in the order that real ones use.
+// A training program without mathematics, driven by tests/apps/program.cpp: the parts of apps/cli and apps/run in the order that real ones use.
 #include <fmt/format.h>
 
 #include <chrono>
@@ -9,12 +9,12 @@
 #include <thread>
 #include <vector>
 
+#include "apps/cli/program.h"
+#include "apps/cli/progress.h"
+#include "apps/cli/toml.h"
+#include "apps/run/run_folder.h"
+#include "apps/run/signals.h"
 #include "data/report/metrics.h"
-#include "apps/support/program.h"
-#include "apps/support/progress.h"
-#include "apps/support/run_folder.h"
-#include "apps/support/signals.h"
-#include "apps/support/toml.h"
 #include "data/report/training_report.h"
 #include "nn/checkpoint_folder.h"
 #include "nn/config/visit.h"

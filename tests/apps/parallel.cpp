@@ -13,7 +13,7 @@
 #include <random>
 #include <sstream>
 
-#include "apps/support/program.h"
+#include "apps/cli/program.h"
 #include "nn/training/parallel.h"
 #include "tensor/collectives/file_rendezvous.h"
 #include "tensor/collectives/hello.h"

@@ -1,9 +1,9 @@
 // The command line, exit codes, signals and resume, as a user meets them: by running tests/apps/demo_program.
-#include "apps/support/program.h"
+#include "apps/cli/program.h"
 
 #include <doctest/doctest.h>
 
-#include "apps/support/console.h"
+#include "apps/cli/console.h"
 #include "tensor/io/mapped_file.h"
 #include "tests/support/child.h"
 #include "tests/support/sanitized.h"

@@ -1,12 +1,12 @@
 // Numbers for people, the progress line, the logger.
-#include "apps/support/progress.h"
+#include "apps/cli/progress.h"
 
 #include <doctest/doctest.h>
 
 #include <cmath>
 #include <cstdio>
 
-#include "apps/support/text.h"
+#include "apps/cli/text.h"
 #include "tensor/error.h"
 #include "tensor/io/atomic_file.h"
 #include "tests/support/near.h"

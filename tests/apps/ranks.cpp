@@ -1,5 +1,5 @@
 // Who a process is: every launcher's variables, which goes before which, and what is half said.
-#include "apps/support/ranks.h"
+#include "apps/run/ranks.h"
 
 #include <doctest/doctest.h>
 #include <sys/stat.h>
@@ -10,7 +10,7 @@
 #include <map>
 #include <thread>
 
-#include "apps/support/signals.h"
+#include "apps/run/signals.h"
 #include "tensor/collectives/file_rendezvous.h"
 #include "tensor/collectives/threads.h"
 #include "tensor/io/atomic_file.h"

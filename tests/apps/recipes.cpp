@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "apps/support/toml.h"
+#include "apps/cli/toml.h"
 #include "apps/train/costs.h"
 #include "apps/train/training_run.h"
 #include "nn/flops/count.h"

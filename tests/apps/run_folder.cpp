@@ -1,12 +1,12 @@
 // The run folder, checkpoints in it, TOML files and what errors say.
-#include "apps/support/run_folder.h"
+#include "apps/run/run_folder.h"
 
 #include <doctest/doctest.h>
 
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "apps/support/toml.h"
+#include "apps/cli/toml.h"
 #include "nn/checkpoint_folder.h"
 #include "tensor/error.h"
 #include "tensor/io/atomic_file.h"

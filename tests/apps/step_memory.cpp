@@ -1,7 +1,7 @@
 // The memory of a MeanFlow step on the quickstart's model: the exact derivative costs nearly nothing beside plain flow matching.
 #include <doctest/doctest.h>
 
-#include "apps/support/toml.h"
+#include "apps/cli/toml.h"
 #include "apps/train/training_run.h"
 #include "tensor/memory/allocator.h"
 

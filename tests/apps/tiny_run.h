@@ -5,7 +5,7 @@
 
 #include <map>
 
-#include "apps/support/program.h"
+#include "apps/cli/program.h"
 #include "tests/support/child.h"
 
 namespace fm::test {

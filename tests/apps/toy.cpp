@@ -3,7 +3,7 @@
 #include <doctest/doctest.h>
 #include <fmt/format.h>
 
-#include "apps/support/program.h"
+#include "apps/cli/program.h"
 #include "apps/train/score_file.h"
 #include "data/points.h"
 #include "flowmap/metrics/energy.h"

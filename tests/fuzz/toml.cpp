@@ -1,5 +1,5 @@
 // A recipe: what is read is written and read again to the same text.
-#include "apps/support/toml.h"
+#include "apps/cli/toml.h"
 #include "apps/train/recipe.h"
 #include "tests/fuzz/fuzz.h"
 

@@ -1,5 +1,5 @@
 // Numbers for people.
-#include "apps/support/text.h"
+#include "apps/cli/text.h"
 
 #include <fmt/format.h>
 #include <unistd.h>

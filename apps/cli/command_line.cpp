@@ -1,5 +1,5 @@
 // The only file that includes CLI11 (slow to compile).
-#include "apps/support/command_line.h"
+#include "apps/cli/command_line.h"
 
 #include <fmt/format.h>
 
@@ -10,7 +10,7 @@
 #include <optional>
 #include <set>
 
-#include "apps/support/removed_options.h"
+#include "apps/cli/removed_options.h"
 #include "tensor/error.h"
 
 namespace fm {

@@ -1,4 +1,4 @@
-#include "apps/support/console.h"
+#include "apps/cli/console.h"
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -7,7 +7,7 @@
 #include <csignal>
 #include <cstring>
 
-#include "apps/support/program.h"
+#include "apps/cli/program.h"
 
 namespace fm {
 namespace {

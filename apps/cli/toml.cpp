@@ -1,5 +1,5 @@
 // TOML in. The only file that includes toml++ (slow to compile).
-#include "apps/support/toml.h"
+#include "apps/cli/toml.h"
 
 #include <fmt/format.h>
 #include <toml++/toml.h>
@@ -8,7 +8,7 @@
 #include <cmath>
 #include <sstream>
 
-#include "apps/support/removed_options.h"
+#include "apps/cli/removed_options.h"
 #include "tensor/error.h"
 #include "tensor/io/atomic_file.h"
 #include "tensor/io/file_text.h"

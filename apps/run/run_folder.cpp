@@ -1,16 +1,16 @@
 // Creating, locking and describing a run's folder.
-#include "apps/support/run_folder.h"
+#include "apps/run/run_folder.h"
 
 #include <unistd.h>
 
 #include <nlohmann/json.hpp>
 #include <thread>
 
-#include "apps/support/build_info.h"
-#include "apps/support/program.h"
-#include "apps/support/removed_options.h"
-#include "apps/support/text.h"
-#include "apps/support/toml.h"
+#include "apps/cli/build_info.h"
+#include "apps/cli/program.h"
+#include "apps/cli/removed_options.h"
+#include "apps/cli/text.h"
+#include "apps/cli/toml.h"
 #include "data/report/clock.h"
 #include "nn/checkpoint_folder.h"
 #include "tensor/error.h"

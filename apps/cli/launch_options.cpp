@@ -1,8 +1,8 @@
 // The table of launch options.
 #include <fmt/format.h>
 
-#include "apps/support/command_line.h"
-#include "apps/support/text.h"
+#include "apps/cli/command_line.h"
+#include "apps/cli/text.h"
 #include "tensor/error.h"
 
 namespace fm {

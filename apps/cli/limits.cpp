@@ -1,8 +1,8 @@
-#include "apps/support/limits.h"
+#include "apps/cli/limits.h"
 
 #include <fmt/format.h>
 
-#include "apps/support/text.h"
+#include "apps/cli/text.h"
 #include "tensor/memory/machine_memory.h"
 
 namespace fm {

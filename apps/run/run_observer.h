@@ -4,9 +4,9 @@
 
 #include <optional>
 
-#include "apps/support/program.h"
-#include "apps/support/progress.h"
-#include "apps/support/run_folder.h"
+#include "apps/cli/program.h"
+#include "apps/cli/progress.h"
+#include "apps/run/run_folder.h"
 #include "flowmap/training/run_files.h"
 
 namespace fm {

@@ -1,4 +1,4 @@
-#include "apps/support/threads.h"
+#include "apps/run/threads.h"
 
 #include <fmt/format.h>
 #include <sys/resource.h>

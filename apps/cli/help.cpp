@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "apps/support/command_line.h"
+#include "apps/cli/command_line.h"
 
 namespace fm {
 namespace {

@@ -1,12 +1,12 @@
-#include "apps/train/run_observer.h"
+#include "apps/run/run_observer.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <omp.h>
 
-#include "apps/support/build_info.h"
-#include "apps/support/ranks.h"
-#include "apps/support/signals.h"
+#include "apps/cli/build_info.h"
+#include "apps/run/ranks.h"
+#include "apps/run/signals.h"
 #include "apps/train/stages.h"
 #include "nn/checkpoint_folder.h"
 #include "tensor/memory/allocator.h"

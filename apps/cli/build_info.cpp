@@ -1,5 +1,5 @@
 // Facts that Meson writes at configure time, and the git hash, which it refreshes at each build.
-#include "apps/support/build_info.h"
+#include "apps/cli/build_info.h"
 
 #include <fmt/format.h>
 

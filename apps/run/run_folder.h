@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "apps/support/logger.h"
+#include "apps/cli/logger.h"
 #include "nn/config/visit.h"
 #include "tensor/io/folder_lock.h"
 

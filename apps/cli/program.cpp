@@ -1,5 +1,5 @@
 // From argv to an exit code.
-#include "apps/support/program.h"
+#include "apps/cli/program.h"
 
 #include <fmt/format.h>
 #include <omp.h>
@@ -12,15 +12,15 @@
 #include <system_error>
 #include <thread>
 
-#include "apps/support/build_info.h"
-#include "apps/support/command_line.h"
-#include "apps/support/console.h"
-#include "apps/support/ranks.h"
-#include "apps/support/removed_options.h"
-#include "apps/support/signals.h"
-#include "apps/support/text.h"
-#include "apps/support/threads.h"
-#include "apps/support/toml.h"
+#include "apps/cli/build_info.h"
+#include "apps/cli/command_line.h"
+#include "apps/cli/console.h"
+#include "apps/cli/removed_options.h"
+#include "apps/cli/text.h"
+#include "apps/cli/toml.h"
+#include "apps/run/ranks.h"
+#include "apps/run/signals.h"
+#include "apps/run/threads.h"
 #include "tensor/collectives/nccl.h"
 #include "tensor/error.h"
 #include "tensor/narrow.h"

@@ -19,7 +19,7 @@
 #include <string>
 #include <vector>
 
-#include "apps/support/logger.h"
+#include "apps/cli/logger.h"
 #include "nn/config/visit.h"
 #include "tensor/device.h"
 
@@ -55,7 +55,7 @@ struct Launch {
   Device device;
   bool any_gpu = false;         // "cuda" without a number: of several ranks each takes its own
   bool cuda_graph = false;      // steps on a GPU are recorded once and replayed
-  int64_t rank = -1, world_size = 0;  // given by hand; apps/support/ranks.h says who else may
+  int64_t rank = -1, world_size = 0;  // given by hand; apps/run/ranks.h says who else may
   std::string rendezvous;             // HOST:PORT where rank 0 listens
   double rank_timeout = 15;           // seconds of silence after which a rank is lost
   double rendezvous_timeout = 120;    // seconds until all ranks must have come

@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "apps/support/program.h"
+#include "apps/cli/program.h"
 
 namespace fm {
 

@@ -8,7 +8,7 @@
 #include <functional>
 #include <string>
 
-#include "apps/support/logger.h"
+#include "apps/cli/logger.h"
 #include "nn/training/observer.h"
 
 namespace fm {

@@ -16,7 +16,7 @@
 #include <mutex>
 #include <string>
 
-#include "apps/support/program.h"
+#include "apps/cli/program.h"
 #include "tensor/collectives/communicator.h"
 
 namespace fm {

@@ -1,4 +1,4 @@
-#include "apps/support/ranks.h"
+#include "apps/run/ranks.h"
 
 #include <fmt/format.h>
 #include <unistd.h>
@@ -6,9 +6,9 @@
 #include <charconv>
 #include <cstdlib>
 
-#include "apps/support/console.h"
-#include "apps/support/run_folder.h"
-#include "apps/support/signals.h"
+#include "apps/cli/console.h"
+#include "apps/run/run_folder.h"
+#include "apps/run/signals.h"
 #include "tensor/collectives/file_rendezvous.h"
 #include "tensor/collectives/hello.h"
 #include "tensor/collectives/message_communicator.h"

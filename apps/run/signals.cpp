@@ -1,5 +1,5 @@
 // Signal handlers that only set flags, apart from the second request.
-#include "apps/support/signals.h"
+#include "apps/run/signals.h"
 
 #include <unistd.h>
 

@@ -1,13 +1,13 @@
 // Messages, the status line and log.txt.
-#include "apps/support/logger.h"
+#include "apps/cli/logger.h"
 
 #include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <utility>
 
-#include "apps/support/console.h"
-#include "apps/support/text.h"
+#include "apps/cli/console.h"
+#include "apps/cli/text.h"
 #include "data/report/clock.h"
 #include "tensor/error.h"
 
