@@ -52,7 +52,7 @@ int score_run(EvaluateCommand& command, Context& context) {
   add_scores(csv, {});  // what cannot be read or written is refused now rather than after the evaluation
   bool headed = false;
   evaluate_run(run, command.request(), [&](const Score& score) {
-    if (!std::exchange(headed, true)) print_copy("{}\n", score_head());
+    if (!std::exchange(headed, true)) print_copy("{}\n", score_head(score));
     print_copy("{}\n", score_row(score));
     flush_results();  // a teacher takes minutes: each row as it is known
     if (csv == own)

@@ -127,14 +127,15 @@ Evaluator::Evaluator(TrainingRun& run) : run_(run), test_(open_source(run.recipe
   if (!missing.empty()) log.warning("the reference has no images of {}, which samples are of: distances and recall count that", missing);
 }
 
+std::map<std::string, double> Evaluator::metrics_of(const Tensor& features) const {
+  const int neighbours = narrow<int>(run_.recipe().evaluate.k, "k");
+  return measured_metrics({reference_.features, reference_.fit, features, neighbours, features_.are_values ? test_->shape() : Shape()});
+}
+
 Score Evaluator::finished(Score s, const Tally& tally, double spent) const {
   const EvaluateConfig& c = run_.recipe().evaluate;
   const Tensor features = tally.features();
-  const FeatureSets sets{reference_.features, reference_.fit, features, narrow<int>(c.k, "k")};
-  for (const SampleMetric& metric : sample_metrics()) {
-    const std::vector<double> numbers = metric.measure(sets);
-    for (std::size_t i = 0; i < numbers.size(); ++i) s.metrics[metric.values[i].name] = numbers[i];
-  }
+  s.metrics = metrics_of(features);
   s.by_class = tally.classes();
   std::int64_t right = 0;
   for (const ClassScore& of : s.by_class) right += of.right;

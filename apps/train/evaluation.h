@@ -32,6 +32,9 @@ class Evaluator {
   // reference's shares, so that what a distance of many images measures is the autoencoder.
   Score score_decoder();
 
+  // Of features of some samples, (n, D) f32: the numbers of all metrics that are for them, by name.
+  std::map<std::string, double> metrics_of(const Tensor& features) const;
+
   const Reference& reference() const { return reference_; }
 
  private:

@@ -78,7 +78,7 @@ void show_scored(TrainingRun& run) {
   Logger& log = run.context().log;
   bool headed = false;
   evaluate_run(run, {}, [&](const Score& s) {
-    if (!std::exchange(headed, true)) log.info("{}", score_head());
+    if (!std::exchange(headed, true)) log.info("{}", score_head(s));
     log.info("{}", score_row(s));
     publish_scores(run, {s});
   });

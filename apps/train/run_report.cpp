@@ -41,13 +41,14 @@ void add_scores(HtmlReport& report, const std::vector<Score>& scores, std::size_
   if (scores.empty()) return report.paragraph("None yet: evaluate computes them.");
   report.paragraph(
       "Frechet distance, precision and recall against real test samples (reference), in the features of a judge that no generator saw, or of samples "
-      "that are no pictures in their own values; accuracy is the "
+      "that are no pictures in their own values, as the energy distance, which is 0 for equal distributions; accuracy is the "
       "share of samples that the judge takes for the class asked for. The Frechet distance of few samples is too large: compare rows of "
       "equal counts.");
   std::vector<std::string> head;
   std::vector<std::vector<std::string>> rows(scores.size());
   for (const ScoreColumn& column : score_columns()) {
     if (*column.title == 0 && !head.empty()) continue;  // the first is the name
+    if (std::all_of(scores.begin(), scores.end(), [&](const Score& s) { return score_cell(s, column).empty(); })) continue;
     head.push_back(column.title);
     for (std::size_t i = 0; i < scores.size(); ++i) rows[i].push_back(shown_cell(scores[i], column));
   }

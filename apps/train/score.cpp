@@ -43,7 +43,6 @@ std::vector<ScoreColumn> make_columns() {
   for (const SampleMetric& m : sample_metrics())
     for (const MetricValue& v : m.values) measured.push_back({v.name, v.title, v.help, true, MetricMember{v.name}, v.decimals});
   // Of points in the plane (flowmap/training/plane.h), which have a table of their own.
-  measured.push_back({"energy_distance", "", "energy distance to test points", true, MetricMember{"energy_distance"}, 4});
   measured.push_back({"map_error", "", "mean square of the distance to where the exact flow goes", true, MetricMember{"map_error"}, 4});
   list.insert(list.begin() + 2, measured.begin(), measured.end());     // behind name and calls
   return list;
@@ -120,24 +119,27 @@ void set_score_cell(Score& score, const ScoreColumn& column, const std::string& 
 
 namespace {
 
-// What tells the rows of one evaluation apart, and its numbers; the rest is the same in each and stands in scores.csv.
-bool on_terminal(const ScoreColumn& c) { return *c.title != 0 && (c.measured || std::string_view(c.name) == "calls"); }
+// What tells the rows of one evaluation apart, and its numbers; the rest is the same in each and stands in scores.csv. All rows have the same metrics.
+bool on_terminal(const Score& score, const ScoreColumn& c) {
+  if (const auto* metric = std::get_if<MetricMember>(&c.member)) return *c.title != 0 && score.metrics.contains(metric->name);
+  return *c.title != 0 && (c.measured || std::string_view(c.name) == "calls");
+}
 
 int width(const ScoreColumn& c) { return std::max(9, narrow<int>(std::string_view(c.title).size())); }
 
 }  // namespace
 
-std::string score_head() {
+std::string score_head(const Score& score) {
   std::string line = fmt::format("{:<15}", "");
   for (const ScoreColumn& c : score_columns())
-    if (on_terminal(c)) line += fmt::format(" {:>{}}", c.title, width(c));
+    if (on_terminal(score, c)) line += fmt::format(" {:>{}}", c.title, width(c));
   return line;
 }
 
 std::string score_row(const Score& score) {
   std::string line = fmt::format("{:<15}", score.name);
   for (const ScoreColumn& c : score_columns())
-    if (on_terminal(c)) line += fmt::format(" {:>{}}", shown_cell(score, c), width(c));
+    if (on_terminal(score, c)) line += fmt::format(" {:>{}}", shown_cell(score, c), width(c));
   return line;
 }
 

@@ -73,8 +73,8 @@ double score_number(const Score& score, const ScoreColumn& column);     // NaN w
 // Reads a cell of a file back. FileError names the column when the text is no number.
 void set_score_cell(Score& score, const ScoreColumn& column, const std::string& text);
 
-// A table for the terminal: a head, then a line a score.
-std::string score_head();
+// A table for the terminal: a head, then a line a score of the same evaluation. Its columns are the metrics that these scores have.
+std::string score_head(const Score& first);
 std::string score_row(const Score& score);
 
 }  // namespace fm

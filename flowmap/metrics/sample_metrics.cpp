@@ -1,5 +1,7 @@
 #include "flowmap/metrics/sample_metrics.h"
 
+#include "flowmap/metrics/energy.h"
+
 namespace fm {
 namespace {
 
@@ -10,6 +12,10 @@ std::vector<double> neighbour_shares(const FeatureSets& sets) {
   return {pr.precision, pr.recall};
 }
 
+std::vector<double> energy(const FeatureSets& sets) { return {energy_distance(sets.generated, sets.real)}; }
+
+bool are_values(const FeatureSets& sets) { return sets.sample.rank() > 0; }
+
 }  // namespace
 
 const std::vector<SampleMetric>& sample_metrics() {
@@ -18,8 +24,19 @@ const std::vector<SampleMetric>& sample_metrics() {
       {{{"precision", "precision", "share of samples within the reference's nearest-neighbour balls"},
         {"recall", "recall", "share of the reference within the samples' nearest-neighbour balls"}},
        neighbour_shares},
+      {{{"energy_distance", "energy", "energy distance of the samples' values to real ones: 0 for equal distributions, in the unit of the data", 4}}, energy, are_values},
   };
   return list;
+}
+
+std::map<std::string, double> measured_metrics(const FeatureSets& sets) {
+  std::map<std::string, double> out;
+  for (const SampleMetric& metric : sample_metrics()) {
+    if (metric.is_for != nullptr && !metric.is_for(sets)) continue;
+    const std::vector<double> numbers = metric.measure(sets);
+    for (std::size_t i = 0; i < metric.values.size(); ++i) out[metric.values[i].name] = numbers.at(i);
+  }
+  return out;
 }
 
 }  // namespace fm

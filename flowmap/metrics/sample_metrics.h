@@ -1,8 +1,11 @@
 // The metrics of generated samples: named functions of real and generated features. Tables, files and reports of scores follow this list, so a
-// new metric is its function and one entry of sample_metrics.cpp.
+// new metric is its function and one entry of sample_metrics.cpp. One that needs the samples themselves says so by `is_for`.
 #pragma once
 
 #include <vector>
+
+#include <map>
+#include <string>
 
 #include "flowmap/metrics/frechet.h"
 
@@ -13,6 +16,7 @@ struct FeatureSets {
   const GaussianFit& real_fit;
   const Tensor& generated;     // (m, D) f32
   int neighbours = 3;
+  Shape sample = {};           // of one sample, where a feature vector is its values, in order; rank 0: features of another kind
 };
 
 // One number of a metric.
@@ -25,9 +29,13 @@ struct MetricValue {
 
 struct SampleMetric {
   std::vector<MetricValue> values;
-  std::vector<double> (*measure)(const FeatureSets&);    // as many numbers as `values`, in that order
+  std::vector<double> (*measure)(const FeatureSets&);    // as many numbers as `values`, in that order; NaN: undefined for these samples
+  bool (*is_for)(const FeatureSets&) = nullptr;          // whether it says anything of these samples; null: of all
 };
 
 const std::vector<SampleMetric>& sample_metrics();
+
+// The numbers of all metrics that are for these samples, by their names in files.
+std::map<std::string, double> measured_metrics(const FeatureSets& sets);
 
 }  // namespace fm

@@ -3,7 +3,8 @@
 namespace fm {
 
 Features plain_features() {
-  return {"values", "values", [](const Tensor& samples) { return Seen{samples.to(Device{}).to(DType::f32).contiguous().reshape({samples.dim(0), -1}), {}}; }};
+  return {"values", "values", [](const Tensor& samples) { return Seen{samples.to(Device{}).to(DType::f32).contiguous().reshape({samples.dim(0), -1}), {}}; },
+          true};
 }
 
 }  // namespace fm

@@ -21,6 +21,7 @@ struct Features {
   std::string name;                      // "judge", "values"
   std::string fingerprint;               // of the weights, which scores and cached features belong to; of features without weights their name
   std::function<Seen(const Tensor& samples)> see;    // (n, shape of a sample) f32; pictures in [0, 1]. One sample's vector does not depend on the others
+  bool are_values = false;               // a vector is the sample's own values, in their order
 };
 
 // Samples as vectors of their values.

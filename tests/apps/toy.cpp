@@ -114,13 +114,16 @@ TEST_CASE("time series train too, and are scored by their values") {
   CHECK(std::isfinite(teacher.metric("frechet")));
   CHECK(score.judge == "values");
   CHECK(std::isnan(score.accuracy));                       // nothing tells classes
-  CHECK(std::isnan(score.metric("energy_distance")));
   const Result alone = run("evaluate", {"--out", out.string(), "--stage", "mfd", "--csv", (folder / "own.csv").string(), "--features-out", (folder / "f.npz").string(), "-q"});
   REQUIRE_MESSAGE(alone.code == 0, alone.err);
   const std::vector<Score> own = read_scores(folder / "own.csv");
   REQUIRE(own.size() == 3);                                // 1, 2 and 4 calls
   CHECK(near(own[0].metric("frechet"), score.metric("frechet"), 1e-12));
-  CHECK(NpzReader(folder / "f.npz").read("mfd_1").shape() == Shape{200, 32});
+  const NpzReader seen(folder / "f.npz");
+  CHECK(seen.read("mfd_1").shape() == Shape{200, 32});
+  CHECK(own[0].metric("energy_distance") == energy_distance(seen.read("mfd_1"), seen.read("reference")));
+  CHECK(near(own[0].metric("energy_distance"), score.metric("energy_distance"), 1e-12));
+  CHECK_MESSAGE(has(alone.out, "Frechet precision    recall    energy"), alone.out);
   const Result judged = run("evaluate", {"--out", out.string(), "--evaluate.features", "judge"});
   CHECK(judged.code == exit_code::usage);
   CHECK_MESSAGE(has(judged.err, "evaluate.features judge: is for pictures"), judged.err);
