@@ -1,0 +1,214 @@
+// Tables of repeated measurements, the statistics in their cells, CSV text, and the report of a training.
+#include <doctest/doctest.h>
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "data/png.h"
+#include "data/report/csv.h"
+#include "data/report/table.h"
+#include "data/report/training_report.h"
+#include "tensor/error.h"
+#include "tensor/io/atomic_file.h"
+#include "tests/support/error_of.h"
+#include "tests/support/markup.h"
+#include "tests/support/near.h"
+#include "tests/support/temp_folder.h"
+#include "tests/support/text.h"
+
+using namespace fm;
+using namespace fm::test;
+
+namespace {
+
+constexpr double missing = std::numeric_limits<double>::quiet_NaN(), infinity = std::numeric_limits<double>::infinity();
+
+Table example() {
+  return {.what = "derivative",
+          .columns = {{"error", "du/dt error", "{:.1e}"}, {"frechet_1", "Frechet, 1 call", "{:.2f}"}},
+          .rows = {{"jvp", {{1e-7, 3e-7}, {70.25, 70.75}}, ""}, {"fd_0.1", {{0.5}, {missing}}, "1 of 2 diverged"}}};
+}
+
+// metrics.csv of n steps with y = f(step).
+template <class F> std::string metrics_csv(int n, const F& f) {
+  std::string csv = "step,time,m\n";
+  for (int i = 1; i <= n; ++i) csv += fmt::format("{},{}.5,{}\n", i, i, f(i));
+  return csv;
+}
+
+}  // namespace
+
+TEST_CASE("mean, deviation of a sample, median and spread") {
+  const Statistics s = statistics({1, 2, missing, 4, 9, infinity});
+  CHECK(s.n == 4);
+  CHECK(s.mean == 4);
+  CHECK(near(s.deviation, std::sqrt((9 + 4 + 0 + 25) / 3.0), 1e-15));
+  CHECK(near(statistics({1, 2}).deviation, std::sqrt(0.5), 1e-15));
+  CHECK(statistics({3}).deviation == 0);
+  CHECK(statistics({3}).n == 1);
+  for (const std::vector<double>& none : {std::vector<double>{}, {missing, infinity}}) {
+    CHECK(std::isnan(statistics(none).mean));
+    CHECK(statistics(none).deviation == 0);
+    CHECK(statistics(none).n == 0);
+  }
+  const Statistics empty;
+  CHECK((empty.mean == 0 && empty.deviation == 0 && empty.n == 0));
+  CHECK(median({7}) == 7);
+  CHECK(median({5, 1, 3}) == 3);
+  CHECK(median({4, 1, 2, 8}) == 3);
+  CHECK(median({10, 1, 2, 3, 100, 4}) == 3.5);
+  CHECK_THROWS(median({}));
+  CHECK(near(spread({2, 3, 5}), 1, 1e-15));
+  CHECK(spread({4, 4}) == 0);
+}
+
+TEST_CASE("a table as terminal text, in blocks of columns that fit") {
+  CHECK(terminal_text(example()) ==
+        "derivative        du/dt error  Frechet, 1 call             note\n"
+        "jvp         2.0e-07 ± 1.4e-07     70.50 ± 0.35                 \n"
+        "fd_0.1                5.0e-01                -  1 of 2 diverged\n");
+  const std::string one =
+      "derivative        du/dt error\n"
+      "jvp         2.0e-07 ± 1.4e-07\n"
+      "fd_0.1                5.0e-01\n";
+  const std::string two =
+      "derivative  Frechet, 1 call             note\n"
+      "jvp            70.50 ± 0.35                 \n"
+      "fd_0.1                    -  1 of 2 diverged\n";
+  CHECK(terminal_text(example(), 44) == one + "\n" + two);
+  CHECK(terminal_text(example(), 45) == one + "\n" + two);
+  const std::string with_two =
+      "derivative        du/dt error  Frechet, 1 call\n"
+      "jvp         2.0e-07 ± 1.4e-07     70.50 ± 0.35\n"
+      "fd_0.1                5.0e-01                -\n";
+  const std::string with_one =
+      "derivative             note\n"
+      "jvp                        \n"
+      "fd_0.1      1 of 2 diverged\n";
+  CHECK(terminal_text(example(), 46) == with_two + "\n" + with_one);          // as many columns as fit, then the rest
+  CHECK(terminal_text(example(), 62) == with_two + "\n" + with_one);          // one character too few for all
+  CHECK(terminal_text(example(), 63) == terminal_text(example()));
+  CHECK(lines(terminal_text(example(), 43)) == 3 * 3 + 2);                     // three blocks of one column, empty lines between them
+  CHECK(terminal_text(example(), 0) == terminal_text(example(), 43));          // a column that fits nowhere stands alone
+}
+
+TEST_CASE("a table as CSV, Markdown and LaTeX, with notes and without") {
+  CHECK(csv_text(example()) ==
+        "name,error_mean,error_deviation,error_n,frechet_1_mean,frechet_1_deviation,frechet_1_n,note\n"
+        "jvp,2e-07,1.41421e-07,2,70.5,0.353553,2,\n"
+        "fd_0.1,0.5,,1,,,0,1 of 2 diverged\n");
+  CHECK(markdown_text(example()) ==
+        "| derivative | du/dt error | Frechet, 1 call | note |\n"
+        "| --- | ---: | ---: | ---: |\n"
+        "| jvp | 2.0e-07 ± 1.4e-07 | 70.50 ± 0.35 |  |\n"
+        "| fd_0.1 | 5.0e-01 | - | 1 of 2 diverged |\n");
+  CHECK(latex_text(example()) ==
+        "\\begin{tabular}{lrrr}\n\\toprule\nderivative & du/dt error & Frechet, 1 call & note \\\\\n\\midrule\n"
+        "jvp & 2.0e-07 $\\pm$ 1.4e-07 & 70.50 $\\pm$ 0.35 &  \\\\\n"
+        "fd\\_0.1 & 5.0e-01 & - & 1 of 2 diverged \\\\\n\\bottomrule\n\\end{tabular}\n");
+  Table plain = example();
+  plain.rows.resize(1);
+  CHECK(markdown_text(plain) == "| derivative | du/dt error | Frechet, 1 call |\n| --- | ---: | ---: |\n| jvp | 2.0e-07 ± 1.4e-07 | 70.50 ± 0.35 |\n");
+  plain.what = "a&b%c$d#e_f{g}";
+  CHECK(has(latex_text(plain), "\na\\&b\\%c\\$d\\#e\\_f\\{g\\} & du"));
+  plain.rows[0].cells.pop_back();
+  CHECK_THROWS(markdown_text(plain));                                          // a row has a cell for each column
+  const TableColumn column{"k", "t", "{:.1f}"};
+  CHECK(cell_text(column, {1, 3}) == "2.0 ± 1.4");
+  CHECK(cell_text(column, {1, 3}, "+-") == "2.0 +- 1.4");
+  CHECK(cell_text(column, {missing, 2}) == "2.0");
+  CHECK(cell_text(column, {}) == "-");
+}
+
+TEST_CASE("CSV text: quotes, commas and line ends inside of cells") {
+  const CsvRows rows{{"a", "", "b,c"}, {"say \"no\"", "two\nlines", "\r"}, {"", "x"}};
+  std::string text;
+  for (const auto& row : rows) text += csv_line(row);
+  CHECK(text == "a,,\"b,c\"\n\"say \"\"no\"\"\",\"two\nlines\",\"\r\"\n,x\n");
+  CHECK(parse_csv(text) == rows);
+  CHECK(parse_csv("a,b\r\n1,2\r\n") == CsvRows{{"a", "b"}, {"1", "2"}});      // line ends of Windows
+  CHECK(parse_csv("a,b\n\n1,2") == CsvRows{{"a", "b"}, {"1", "2"}});          // an empty line is no row; the last may have no end
+  CHECK(parse_csv("\"\"\n") == CsvRows{{""}});                                 // one empty cell is a row
+  CHECK(parse_csv(",\n") == CsvRows{{"", ""}});
+  CHECK(parse_csv("x\"y\"z\n") == CsvRows{{"xyz"}});
+  CHECK(parse_csv("\"a\"\"\"") == CsvRows{{"a\""}});
+  CHECK(parse_csv("").empty());
+  CHECK(error_of([] { parse_csv("\"a"); }) == "a quoted cell of the CSV text does not end");
+  CHECK(error_of([] { parse_csv("a\"\"\""); }) == "a quoted cell of the CSV text does not end");
+}
+
+TEST_CASE("smoothing: what is not finite stays and has no weight; a span below 1 changes nothing") {
+  const Curve curve{.name = "a", .x = {1, 2, 3, 4}, .y = {1, missing, 3, -5}, .dashed = true, .markers = true};
+  const Curve s = smoothed(curve, 4, "mean");
+  CHECK(s.name == "mean");
+  CHECK(s.x == curve.x);
+  CHECK((s.dashed && s.markers));
+  CHECK(s.y[0] == 1);
+  CHECK(std::isnan(s.y[1]));
+  CHECK(near(s.y[2], (0.75 * 1 + 3) / 1.75, 1e-15));                           // k = 1 - 1/4
+  CHECK(near(s.y[3], (0.5625 * 1 + 0.75 * 3 - 5) / (0.5625 + 0.75 + 1), 1e-15));
+  CHECK(smoothed({.name = "a", .x = {1, 2}, .y = {1, 7}}, 0.5, "b").y == std::vector<double>{1, 7});
+}
+
+TEST_CASE("the report of a training has what its folder holds") {
+  const TempFolder folder;
+  const auto report = [&](const std::function<void(HtmlReport&)>& extra = {}) {
+    write_training_report(folder.path(), "a run", extra);
+    return read_file(folder / "report.html");
+  };
+  const std::string bare = report();
+  CHECK(is_balanced(bare));
+  CHECK(has(bare, "<h1>a run</h1>\n<p class=\"subtitle\">written 2"));
+  CHECK(count(bare, "<h2>") == 0);
+
+  std::filesystem::create_directory(folder / "samples");
+  write_png(folder / "samples/step-1.png", blank_image(3, 2, 1));
+  write_png(folder / "samples/step-2.png", blank_image(5, 4, 1));
+  write_atomically(folder / "samples/step-3.txt", "no picture");
+  write_atomically(folder / "metrics.csv", "step,time,loss,lr\n1,0.5,2,1\n2,0.6,3,1\n");
+  write_atomically(folder / "config.toml", "seed = 1 # <x>\n");
+  write_atomically(folder / "run.json", R"({"sessions": [{"host": "old"}, {"host": "new", "ranks": 2}]})");
+  const std::string whole = report([](HtmlReport& r) { r.heading("Results"); });
+  CHECK(is_balanced(whole));
+  std::size_t at = 0;
+  for (const char* part : {"<h2>Samples</h2>", "width=\"10\" class=\"hard\" alt=\"step-2.png\"", "<h2>Results</h2>", "<h2>Curves</h2>\n<div class=\"plots\">", ">loss</text>",
+                           ">lr</text>", "<h2>Config</h2>", "<summary>config.toml</summary>", "seed = 1 # &lt;x&gt;", "<h2>This session</h2>",
+                           "<caption>session 2 of this run</caption>", "<td>host</td><td>new</td>", "<td>ranks</td><td class=\"number\">2</td>"}) {
+    at = whole.find(part, at);
+    CHECK_MESSAGE(at != std::string::npos, part);
+  }
+  CHECK(count(whole, "<svg class=\"plot\"") == 2);                             // of all columns but step and time
+  CHECK_FALSE(has(whole, "old"));
+  CHECK_FALSE(has(whole, "step-1.png"));
+  for (const char* json : {"{", "[]", "{}", R"({"sessions": []})"}) {
+    write_atomically(folder / "run.json", json);
+    CHECK_FALSE(has(report(), "This session"));
+  }
+  write_atomically(folder / "metrics.csv", "step,time\n");
+  CHECK_FALSE(has(report(), "Curves"));
+}
+
+TEST_CASE("curves in a report: points where they are few, a mean where they are many, a log axis over decades") {
+  const TempFolder folder;
+  const auto report = [&](int n, const auto& f) {
+    write_atomically(folder / "metrics.csv", metrics_csv(n, f));
+    write_training_report(folder.path(), "t");
+    return read_file(folder / "report.html");
+  };
+  const auto wave = [](int i) { return 10 + i % 3; };
+  CHECK(count(report(30, wave), "r=\"3\"") == 30);
+  CHECK(count(report(31, wave), "r=\"3\"") == 0);
+  CHECK_FALSE(has(report(119, wave), "mean of"));
+  CHECK(has(report(120, wave), ">mean of 4</text>"));
+  CHECK(has(report(180, wave), ">mean of 6</text>"));
+  const auto is_log = [&](const auto& f) { return has(report(2, f), ">20</text>") && !has(report(2, f), ">15</text>"); };     // 10, 20, 50: a log axis
+  CHECK(is_log([](int i) { return i == 1 ? 1 : 31; }));
+  CHECK_FALSE(is_log([](int i) { return i == 1 ? 1 : 30; }));
+  CHECK_FALSE(is_log([](int i) { return i == 1 ? 0 : 31; }));
+  CHECK_FALSE(is_log([](int i) { return i == 1 ? -1 : 31; }));
+  CHECK(has(report(1, [](int) { return "nan"; }), ">m</text>"));               // a column without a number: an empty plot
+}
