@@ -3,6 +3,8 @@
 
 #include <doctest/doctest.h>
 
+#include <fmt/format.h>
+
 #include <sys/resource.h>
 
 #include <cmath>
@@ -12,6 +14,7 @@
 #include <nlohmann/json.hpp>
 
 #include "data/png.h"
+#include "data/report/clock.h"
 #include "tensor/error.h"
 #include "tensor/io/atomic_file.h"
 #include "tests/support/temp_folder.h"
@@ -179,4 +182,98 @@ TEST_CASE("files can be left out; one that an earlier session wrote is cut back 
   CHECK(event_steps(read_file(events_file(folder.path()))) == std::vector<int64_t>{0, 2});
   const LogFiles html = log_files({"html"});
   CHECK((html.html && !html.csv && !html.jsonl && !html.tensorboard));
+}
+
+TEST_CASE("every file has the time of the row, to the millisecond") {
+  TempFolder folder;
+  const double before = unix_seconds();
+  Metrics(folder.path()).log(7, {{"loss", 1}});
+  const double after = unix_seconds();
+  const std::string csv = read_file(folder / "metrics.csv"), cell = csv.substr(csv.find("\n7,") + 3, 14);
+  const auto json = nlohmann::json::parse(read_file(folder / "metrics.jsonl"));
+  const double time = json["time"].get<double>();
+  CHECK((time >= before - 0.001 && time <= after + 0.001));
+  CHECK(fmt::format("{:.3f}", time) == cell);
+  const std::string events = read_file(events_file(folder.path()));
+  for (const std::size_t at : {std::size_t(12), std::size_t(12 + 24 + 4 + 12)}) {                  // the version, then the row
+    double wall = 0;
+    std::memcpy(&wall, events.data() + at + 1, sizeof wall);
+    CHECK((wall >= before && wall <= after));
+  }
+  const std::string utc = utc_now(), local = local_time_text();
+  CHECK((utc.size() == 20 && utc[10] == 'T' && utc[19] == 'Z'));
+  CHECK((local.size() == 19 && local[10] == ' '));
+}
+
+TEST_CASE("event files: long numbers, unknown fields, damage, and where to cut") {
+  CHECK(event_step(scalar_event(1, int64_t{1} << 40, {{"a", 1}})) == int64_t{1} << 40);
+  CHECK(event_step(scalar_event(1, 127, {})) == 127);
+  CHECK(event_step(scalar_event(1, 128, {})) == 128);
+  CHECK(hex(scalar_event(0, 128, {})) == "090000000000000000108001" "2a00");
+  const std::string long_name(200, 'n');                                       // lengths of two bytes
+  CHECK(hex(scalar_event(0, 1, {{long_name, 1}})).substr(18, 20) == "10012ad3010ad0010ac8");
+  // Fields that are passed over: a varint (4), four bytes (6), bytes (7), then step 5.
+  CHECK(event_step(std::string("\x20\x81\x01\x35\1\2\3\4\x3a\2\x10\x09\x10\x05", 14)) == 5);
+  for (const std::string& bad : {std::string("\x20", 1), std::string("\x3a", 1), std::string("\x3a\5\x10\x05", 4), std::string("\x35\1\2", 3), std::string("\x09\1", 2), std::string("\x10\x80", 2),
+                                 std::string("\x13\x10\x05", 3), std::string(12, '\xff')})
+    CHECK(event_step(bad) == 0);
+  const std::string one = event_record(scalar_event(1, 1, {{"a", 1}})), two = event_record(scalar_event(1, 2, {{"a", 1}})), both = one + two;
+  CHECK(events_up_to(both, 0).empty());
+  CHECK(events_up_to(both, 1) == one);
+  CHECK(events_up_to(both, 2) == both);
+  for (std::size_t i = 0; i < both.size(); ++i) {
+    std::string bad = both;
+    bad[i] ^= 1;
+    CHECK(events_up_to(bad, 9) == (i < one.size() ? std::string() : one));
+    CHECK(events_up_to(std::string_view(both).substr(0, i), 9) == (i < one.size() ? std::string() : one));
+  }
+  CHECK(events_up_to(event_record(""), 9) == event_record(""));               // 16 bytes are a whole record
+  const std::string wide = image_event(1, 1, "x", 300, 65536, "P");
+  CHECK(hex(wide).find("0880800410ac021803220150") != std::string::npos);     // height 65536, width 300
+}
+
+TEST_CASE("rows of another program, or damaged ones, go at the first cut; the newest event file is continued") {
+  TempFolder folder;
+  write_atomically(folder / "metrics.csv", "step,time,loss\n1,1.0,5\nx,1.0,5\n2\n2x,1.0,6\n3,1.0,7\n");
+  write_atomically(folder / "metrics.jsonl", "{\"step\": 1}\n[1]\n{\"step\": 1.5}\n{}\n{\"step\": 3}\n{\"step\"");
+  write_atomically(folder / "events.out.tfevents.1.b", event_record(scalar_event(1, 5, {})));
+  write_atomically(folder / "events.out.tfevents.2.a", "");
+  write_atomically(folder / "events.out.tfevents.0.c", "");
+  write_atomically(folder / "zzz.tfevents", "");
+  {
+    Metrics metrics(folder.path());
+    CHECK(read_file(folder / "metrics.csv") == "step,time,loss\n1,1.0,5\n3,1.0,7\n");
+    CHECK(read_file(folder / "metrics.jsonl") == "{\"step\": 1}\n{\"step\": 3}\n");
+    metrics.log(4, {{"lr", 1}});
+  }
+  CHECK(event_steps(read_file(folder / "events.out.tfevents.2.a")) == std::vector<int64_t>{0, 4});
+  CHECK(event_steps(read_file(folder / "events.out.tfevents.1.b")) == std::vector<int64_t>{5});
+  CHECK(read_file(folder / "metrics.csv").rfind("step,time,loss,lr\n1,1.0,5,\n3,1.0,7,\n4,", 0) == 0);
+  Metrics again(folder.path());
+  again.truncate_after(3);
+  again.log(5, {{"new,\"\r\n", 2}});                                          // what CSV would have to quote
+  CHECK(read_file(folder / "metrics.csv").rfind("step,time,loss,lr,new____\n1,1.0,5,,\n3,1.0,7,,\n5,", 0) == 0);
+  again.log(6, {});
+  const std::string rows = read_file(folder / "metrics.csv");
+  CHECK(rows.substr(rows.size() - 4) == ",,,\n");
+  TempFolder bare;
+  Metrics(bare.path(), log_files({"csv"})).log(1, {});
+  CHECK(read_file(bare / "metrics.csv").rfind("step,time\n1,", 0) == 0);
+  CHECK(lines(read_file(bare / "metrics.csv")) == 2);
+  CHECK_NOTHROW(Metrics(bare.path(), log_files({"csv"})).image(1, "x", "/nowhere.png"));           // no TensorBoard: nothing is read
+}
+
+TEST_CASE("pictures reach TensorBoard with their size, and what is too short for a PNG is refused") {
+  TempFolder folder;
+  Metrics metrics(folder.path());
+  write_png(folder / "wide.png", blank_image(300, 70, 1));
+  metrics.image(2, "samples", folder / "wide.png");
+  CHECK(read_file(events_file(folder.path())).find(std::string("\x08\x46\x10\xac\x02\x18\x03\x22", 8)) != std::string::npos);   // 70 high, 300 wide
+  CHECK(event_steps(read_file(events_file(folder.path()))) == std::vector<int64_t>{0, 2});
+  const std::string png = read_file(folder / "wide.png");
+  for (const auto& [bytes, good] : {std::pair{png.substr(0, 24), true}, {png.substr(0, 23), false}, {"x" + png.substr(1), false}, {png.substr(0, 7) + "x" + png.substr(8), false}}) {
+    write_atomically(folder / "b.png", bytes);
+    if (good) CHECK_NOTHROW(metrics.image(3, "samples", folder / "b.png"));
+    else CHECK_THROWS_AS(metrics.image(3, "samples", folder / "b.png"), FileError);
+  }
 }

@@ -1,6 +1,8 @@
 // Pictures of the plane: text that parses, marks where they belong, one scale in both directions, and nothing left out without a word.
 #include <doctest/doctest.h>
 
+#include <fmt/format.h>
+
 #include <cmath>
 #include <regex>
 #include <string>
@@ -172,4 +174,183 @@ TEST_CASE("pictures stand in a page, or alone with their colours") {
   report.pictures({svg, svg});
   CHECK(is_balanced(report.html()));
   CHECK(count(report.html(), "<figure><svg class=\"plot\"") == 2);
+}
+
+TEST_CASE("the whole text of a picture: ticks, labels, marks, what stands below, legend and notes") {
+  // 336 x 168 pixels at (50, 30), 84 a unit; a line of the legend is 18 high, a letter 6.8 wide.
+  Plane plane(frame(), {}, {});
+  const auto tick = [](const char* format, double at, const char* number) { return fmt::format(fmt::runtime(format), at, number); };
+  std::string axes;
+  int i = 0;
+  for (const char* number : {"-2", "-1", "0", "1", "2"})
+    axes += tick("<line class=\"grid\" x1=\"{0}\" x2=\"{0}\" y1=\"30\" y2=\"198\"/><text x=\"{0}\" y=\"213\" text-anchor=\"middle\">{1}</text>\n", 50 + 84 * i++, number);
+  i = 0;
+  for (const char* number : {"-1", "-0.5", "0", "0.5", "1"}) {
+    const int at = 198 - 42 * i++;
+    axes += fmt::format("<line class=\"grid\" x1=\"50\" x2=\"386\" y1=\"{0}\" y2=\"{0}\"/><text x=\"45\" y=\"{1}\" text-anchor=\"end\">{2}</text>\n", at, at + 4, number);
+  }
+  axes +=
+      "<text x=\"218\" y=\"232\" text-anchor=\"middle\">z[0]</text>\n<text transform=\"translate(14 114) rotate(-90)\" text-anchor=\"middle\">z[1]</text>\n"
+      "<svg x=\"50\" y=\"30\" width=\"336\" height=\"168\" overflow=\"hidden\">\n";
+  const auto head = [](int height) {
+    return fmt::format("<svg class=\"plot\" viewBox=\"0 0 400 {}\" xmlns=\"http://www.w3.org/2000/svg\" role=\"img\">\n"
+                       "<text class=\"title\" x=\"200\" y=\"19\" text-anchor=\"middle\">a &lt; b</text>\n", height);
+  };
+  const std::string edge = "</svg>\n<rect class=\"frame\" x=\"50\" y=\"30\" width=\"336\" height=\"168\"/>\n";
+  CHECK(plane.svg() == head(242) + axes + edge + "</svg>\n");
+  plane.mark("<path/>\n"), plane.mark("<circle/>\n");
+  plane.note("first <"), plane.note("second");
+  const std::string marks = "<path/>\n<circle/>\n";
+  CHECK(plane.svg() == head(278) + axes + marks + edge +
+                           "<text class=\"note\" x=\"50\" y=\"252\">first &lt;</text>\n<text class=\"note\" x=\"50\" y=\"270\">second</text>\n</svg>\n");
+  plane.below("<bar/>", 50), plane.below("<line/>", 20);
+  plane.legend("<m/>", std::string(20, 'a')), plane.legend("<n/>", std::string(19, 'b')), plane.legend("<o/>", "<");
+  CHECK(plane.svg() == head(384) + axes + marks + edge + "<g transform=\"translate(50 242)\"><bar/></g>\n<g transform=\"translate(50 292)\"><line/></g>\n" +
+                           "<g transform=\"translate(61 318)\"><m/></g><text x=\"76\" y=\"322\">" + std::string(20, 'a') + "</text>\n" +
+                           "<g transform=\"translate(237 318)\"><n/></g><text x=\"252\" y=\"322\">" + std::string(19, 'b') + "</text>\n" +
+                           "<g transform=\"translate(61 336)\"><o/></g><text x=\"76\" y=\"340\">&lt;</text>\n" +
+                           "<text class=\"note\" x=\"50\" y=\"358\">first &lt;</text>\n<text class=\"note\" x=\"50\" y=\"376\">second</text>\n</svg>\n");
+  Plane full(frame(), {}, {});                            // one letter more, and the second name has a line of its own
+  full.legend("<m/>", std::string(20, 'a')), full.legend("<n/>", std::string(20, 'b'));
+  CHECK(has(full.svg(), "<g transform=\"translate(61 266)\"><n/></g>"));
+  Plane first(frame(), {}, {});                           // the first name of a line stands, however long
+  first.legend("<m/>", std::string(80, 'a'));
+  CHECK(has(first.svg(), "<g transform=\"translate(61 248)\"><m/></g>"));
+  CHECK(standalone_svg("no picture") == "no picture");
+}
+
+TEST_CASE("ranges of values, of one value and of none") {
+  const auto check = [](const std::vector<double>& xs, const std::vector<double>& ys, double x_low, double x_length, double y_low, double y_length) {
+    const Plane plane({}, xs, ys);
+    CHECK(near(plane.x_low(), x_low, 1e-12));
+    CHECK(near(plane.y_low(), y_low, 1e-12));
+    CHECK(near(336 / plane.scale(), x_length, 1e-12));
+    CHECK(near(plane.height() / plane.scale(), y_length, 1e-12));
+    CHECK(plane.width() == 336);
+  };
+  check({1, 11, INFINITY}, {2, NAN, 8}, 0.6, 10.8, 1.76, 6.48);
+  check({3}, {-3}, 2.2, 1.6, -3.8, 1.6);
+  check({}, {}, -1, 2, -1, 2);
+  check({0, 100}, {0, 1}, -4, 108, 0.5 - 24.3, 48.6);      // 0.45 of the width around the middle
+  check({0, 1}, {0, 100}, 0.5 - 43.2, 86.4, -4, 108);      // 1.25 of the width
+  const Plane plane(frame(), {}, {});
+  CHECK((plane.shows(-2, -1) && plane.shows(2, 1) && plane.shows(-2, 1)));
+  for (const auto& [x, y] : {std::pair{-2.01, 0.0}, {2.01, 0.0}, {0.0, -1.01}, {0.0, 1.01}, {NAN, 0.0}, {0.0, NAN}, {INFINITY, 0.0}}) CHECK_FALSE(plane.shows(x, y));
+}
+
+TEST_CASE("dots: large where they are few, six colours in turn") {
+  const auto of = [](std::size_t n) { return svg_scatter({frame(), {{"a", std::vector<double>(n, 0.0), std::vector<double>(n, 0.0)}}}); };
+  CHECK(has(of(400), "stroke=\"#2b8ccf\" stroke-opacity=\"0.6\" stroke-width=\"4\""));
+  CHECK(has(of(401), "stroke-width=\"2.4\""));
+  CHECK(has(of(2000), ">a</text>"));
+  CHECK(has(of(2001), ">a (2000 of 2001)</text>"));
+  CHECK(count(of(2001), "h0") == 2000);
+  const std::string seven = svg_scatter({frame(), std::vector<PointGroup>(7, {"a", {0}, {0}})});
+  for (std::size_t i = 0; i < 6; ++i) CHECK(count(seven, std::string("stroke=\"") + plane_colours[i]) == (i == 0 ? 2 : 1));
+  CHECK(count(seven, "<circle r=\"4\" fill=\"#2b8ccf\"/>") == 2);
+}
+
+TEST_CASE("the marks of trajectories and of arrows, number by number") {
+  const auto marks = [](const std::string& svg) {
+    const std::size_t begin = svg.find("overflow=\"hidden\">\n") + 19;
+    return svg.substr(begin, svg.find("</svg>", begin) - begin);
+  };
+  const std::string dashed = "fill=\"none\" stroke=\"#d55e00\" stroke-width=\"1.3\" stroke-dasharray=\"4 3\"/>\n";
+  CHECK(marks(svg_paths({frame(), {"data", {0, 1}, {0, -1}}, {{{-2, 0, 2}, {0, 1, 0}, 1, 0}, {{1}, {1}, 9, 1}}})) ==
+        "<path d=\"M168 84h0M252 168h0\" fill=\"none\" stroke=\"#2b8ccf\" stroke-opacity=\"0.35\" stroke-width=\"2.4\" stroke-linecap=\"round\"/>\n"
+        "<path class=\"ink\" d=\"M0 84L168 0L336 84M252 0\" fill=\"none\" stroke-opacity=\"0.65\" stroke-width=\"1.2\"/>\n"
+        "<path d=\"M0 84L252 84M252 0L924 0\" " + dashed +
+        "<circle class=\"ink\" cx=\"0\" cy=\"84\" r=\"2.6\" fill=\"none\"/><circle class=\"ink\" cx=\"252\" cy=\"0\" r=\"2.6\" fill=\"none\"/>"
+        "<circle cx=\"336\" cy=\"84\" r=\"2.8\" fill=\"#2b8ccf\"/><circle cx=\"252\" cy=\"0\" r=\"2.8\" fill=\"#2b8ccf\"/>"
+        "<path d=\"M252 84m-3.5 -3.5l7 7m0 -7l-7 7M924 0m-3.5 -3.5l7 7m0 -7l-7 7\" fill=\"none\" stroke=\"#d55e00\" stroke-width=\"1.8\"/>\n");
+  const auto hidden = [&](const FlowPath& path, const PointGroup& behind = {}) {
+    const std::string svg = svg_paths({frame(), behind, {path}});
+    check_sound(svg);
+    const std::size_t at = svg.find(" points or paths are not finite");
+    return at == std::string::npos ? 0 : std::stoi(svg.substr(svg.rfind('>', at) + 1));
+  };
+  CHECK(hidden({{0, 1}, {0, 0}, 1, 0}) == 0);
+  CHECK(hidden({{-9, 1}, {0, 0}, 1, 0}) == 1);
+  CHECK(hidden({{0, 9}, {0, 0}, 1, 0}) == 1);
+  CHECK(hidden({{0, 1}, {0, 0}, 1, 9}) == 1);
+  CHECK(hidden({{0, 1}, {0, 0}, NAN, 0}) == 1);
+  CHECK(hidden({{0, 1}, {0, 0}, 1, 0}, {"behind", {0, 7, NAN}, {0, 0, 0}}) == 2);
+  for (const auto& [x, y] : {std::pair{NAN, 0.0}, {0.0, NAN}, {INFINITY, 0.0}})      // no chord to nowhere
+    CHECK_FALSE(has(svg_paths({frame(), {}, {{{0, 1}, {0, 0}, x, y}}}), "m-3.5 -3.5l7 7m0 -7l-7 7\" fill=\"none\" stroke=\"#d55e00\" stroke-width=\"1.8\"/>\n<"));
+  CHECK_FALSE(has(svg_paths({frame(), {}, {{{-9, 1}, {0, 0}, 1.5, 0}}}), "L294 84"));  // nor from a start outside
+  CHECK_FALSE(has(svg_paths({frame(), {}, {}}), "fill-opacity=\"0.45\""));
+  CHECK(has(svg_paths({frame(), {"behind", {0}, {0}}, {}}), "<circle r=\"3.5\" fill=\"#2b8ccf\" fill-opacity=\"0.45\"/>"));
+
+  // Four arrows, so 118.8 pixels for the longest, of length 4: 29.7 a unit. Heads are 5 long and 6 wide, of short arrows a third of the length.
+  const std::string arrows = marks(svg_arrows({frame(), "u", {0, -1, -1, 0}, {0, 0, 0, 0}, {0, 1, 0.101, 0}, {4, 0, 0, 0.001}}));
+  CHECK(has(arrows, "M168 84L168 -34.8L171 -29.8M168 -34.8L165 -29.8"));
+  CHECK(has(arrows, "M84 84L113.7 84L108.7 87M113.7 84L108.7 81"));
+  CHECK(has(arrows, "M84 84L87 84L86 84.6M87 84L86 83.4"));
+  CHECK(has(arrows, "M168 84h0\""));
+  CHECK(has(arrows, "stroke=\"#2b8ccf\" stroke-width=\"1.4\" stroke-linecap=\"round\"/>\n"));
+}
+
+TEST_CASE("the legend's arrow is of a round length, the largest that 22 pixels hold") {
+  const auto legend = [](double u) {                       // 200 arrows: 16.8 pixels for the longest
+    ArrowPlot plot{frame(), "v", {}, {}, {}, {}};
+    for (int i = 0; i < 200; ++i) plot.x.push_back(-1.9 + 0.19 * (i % 20)), plot.y.push_back(-0.9 + 0.19 * (i / 20)), plot.u.push_back(u), plot.v.push_back(0);
+    const std::string svg = svg_arrows(plot);
+    const std::size_t at = svg.find("|v| = ");
+    return svg.substr(at + 6, svg.find('<', at) - at - 6);
+  };
+  CHECK(legend(5) == "5");
+  CHECK(legend(4.9) == "2");
+  CHECK(legend(2) == "2");
+  CHECK(legend(1.9) == "1");
+  CHECK(legend(1) == "1");
+  CHECK(legend(0.09) == "0.05");
+  CHECK(legend(30) == "20");
+  // One arrow: 237.6 pixels for a length of 4, so 22 pixels are 0.37; the legend's is 0.2 long, drawn around the middle.
+  const std::string one = svg_arrows({frame(), "u", {0}, {0}, {4}, {0}});
+  CHECK(has(one, "|u| = 0.2<"));
+  CHECK(has(one, "longest arrow: 4<"));
+  CHECK(has(one, "d=\"M-5.9 0L5.9 0L2 2.4M5.9 0L2 -2.4\""));
+  CHECK_FALSE(has(svg_arrows({frame(), "u", {0}, {0}, {0}, {0}}), "|u|"));
+}
+
+TEST_CASE("a heat map's colours, cells and colour bar, number by number") {
+  HeatPlot plot{frame(), 3, 2, {0, 1, 2, 3, 0, 0}, "q"};
+  const std::string svg = svg_heat(plot);
+  // 112 x 84 pixels a cell. Thirds of the range are levels 21 and 42 of 63, which lie between the colours (59, 81, 139) and (44, 113, 142), and (39, 173, 129) and (92, 200, 99).
+  CHECK(has(svg, "<path d=\"M112 84h112.3v84.3h-112.3z\" fill=\"#31668d\" shape-rendering=\"crispEdges\"/>\n"));
+  CHECK(has(svg, "<path d=\"M224 84h112.3v84.3h-112.3z\" fill=\"#39b677\" shape-rendering=\"crispEdges\"/>\n"));
+  CHECK(has(svg, "<path d=\"M0 84h112.3v84.3h-112.3zM112 0h112.3v84.3h-112.3zM224 0h112.3v84.3h-112.3z\" fill=\"#440154\""));
+  CHECK(has(svg, "<path d=\"M0 0h112.3v84.3h-112.3z\" fill=\"#fde725\""));
+  CHECK_FALSE(has(svg, "no value"));
+  CHECK(count(svg, "height=\"10\"") == 64);
+  for (const int i : {0, 1, 33, 63}) CHECK(has(svg, fmt::format("<rect x=\"{}\" y=\"0\" width=\"5.8\" height=\"10\"", pixels(5.25 * i))));
+  CHECK(has(svg, "<line class=\"ink\" x1=\"112\" x2=\"112\" y1=\"10\" y2=\"14\"/><text x=\"112\" y=\"26\" text-anchor=\"middle\">1</text>"));
+  CHECK(has(svg, "<text x=\"168\" y=\"42\" text-anchor=\"middle\">q</text></g>\n"));
+  CHECK(has(svg, "<g transform=\"translate(50 242)\"><rect"));
+  CHECK(has(svg, "viewBox=\"0 0 400 292\""));
+
+  const auto numbers = [&](const std::vector<double>& values, bool log_scale) {
+    plot.values = values, plot.log_scale = log_scale;
+    const std::string text = svg_heat(plot);
+    std::string out;
+    for (std::size_t at = text.find("y2=\"14\"/>"); at != std::string::npos; at = text.find("y2=\"14\"/>", at + 1)) {
+      const std::size_t begin = text.find("middle\">", at) + 8;
+      out += text.substr(begin, text.find('<', begin) - begin) + " ";
+    }
+    return out;
+  };
+  // Three decades on 336 pixels: 2 is 33.7 from 1, too near for its number.
+  CHECK(numbers({1, 1000, 1, 1, 1, 1}, true) == "1 5 20 50 200 500 ");
+  CHECK(numbers({1e-9, 1, 1, 1, 1, 1}, true) == "1e-06 1e-05 0.0001 0.001 0.01 0.1 1 ");
+  CHECK(numbers({7, 7, 7, 7, 7, 7}, false) == "5.8 6 6.2 6.4 6.6 6.8 7 ");                     // 0.5 and a tenth of the value below
+  CHECK(numbers({-7, -7, -7, -7, -7, -7}, false) == "-8.2 -8 -7.8 -7.6 -7.4 -7.2 -7 ");
+  CHECK(numbers({8, 8, 8, 8, 8, 8}, true) == "1 2 5 ");                        // a tenth of the value
+  CHECK(numbers({NAN, NAN, NAN, NAN, NAN, NAN}, false) == "0 0.2 0.4 0.6 0.8 1 ");
+  CHECK(numbers({0, -1, 0, 0, 0, 0}, true) == "0.1 0.2 0.5 1 ");
+  for (const auto& [columns, rows] : {std::pair{0, 2}, {3, 0}, {-3, -2}}) {
+    plot.columns = columns, plot.rows = rows, plot.values.assign(static_cast<std::size_t>(columns * rows), 1.0);
+    CHECK_THROWS_AS(svg_heat(plot), ShapeError);
+  }
+  CHECK_THROWS_AS(svg_heat({{.x_low = 0, .x_high = 1}, 1, 1, {1}, "q"}), ShapeError);
+  CHECK_THROWS_AS(svg_heat({{.y_low = 0, .y_high = 1}, 1, 1, {1}, "q"}), ShapeError);
 }

@@ -142,3 +142,32 @@ TEST_CASE("the page is whole and self-contained") {
   CHECK(html.find("<script") == std::string::npos);
   CHECK(count(html, "http") == 1);  // the name of the SVG standard, nothing that is fetched
 }
+
+TEST_CASE("the elements of a page, as they are written") {
+  HtmlReport report("", "");
+  report.heading("a<"), report.subheading("b<"), report.paragraph("c<");
+  report.preformatted("d<"), report.preformatted("e", "f<");
+  CHECK(report.section() == "<h2>a&lt;</h2>\n<h3>b&lt;</h3>\n<p>c&lt;</p>\n<pre>d&lt;</pre>\n<details><summary>f&lt;</summary>\n<pre>e</pre>\n</details>\n");
+  HtmlReport tables("");
+  tables.table({"h<", "i"}, {{"word", "2"}, {"-", "+3"}}, "caption<");
+  tables.table({}, {{"x2", "-x"}, {"", "+"}, {"-7", "9 %"}});
+  CHECK(tables.section() ==
+        "<table><caption>caption&lt;</caption><tr><th>h&lt;</th><th>i</th></tr>\n<tr><td>word</td><td class=\"number\">2</td></tr>\n"
+        "<tr><td class=\"number\">-</td><td class=\"number\">+3</td></tr>\n</table>\n"
+        "<table><tr><td>x2</td><td>-x</td></tr>\n<tr><td></td><td>+</td></tr>\n<tr><td class=\"number\">-7</td><td class=\"number\">9 %</td></tr>\n</table>\n");
+  HtmlReport pictures("");
+  const std::string png("\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\1\2\3\0\0\0\x20", 24);
+  pictures.png(png), pictures.png(png.substr(0, 23), "cut"), pictures.png(std::string(24, 'x'), "", 2);
+  CHECK(pictures.section() == "<figure><img width=\"66051\" alt=\"\" src=\"data:image/png;base64," + base64(png) + "\"></figure>\n" +      // 0x010203
+                                  "<figure><img alt=\"cut\" src=\"data:image/png;base64," + base64(png.substr(0, 23)) + "\"><figcaption>cut</figcaption></figure>\n" +
+                                  "<figure><img class=\"hard\" alt=\"\" src=\"data:image/png;base64," + base64(std::string(24, 'x')) + "\"></figure>\n");
+  HtmlReport groups("");
+  const Plot plot{.title = "p", .curves = {{"c", {1, 2}, {3, 4}}}};
+  groups.plots({plot}), groups.dots({{"t", "x", {{"a", {1}}}}}), groups.pictures({"<svg/>"}), groups.figures({{"<svg/>", "g<"}}), groups.embed("<hr/>");
+  CHECK(groups.section() == "<div class=\"plots\">\n<figure>" + svg_plot(plot) + "</figure>\n</div>\n<div class=\"plots\">\n<figure>" +
+                                svg_dots({"t", "x", {{"a", {1}}}}) + "</figure>\n</div>\n<div class=\"planes\">\n<figure><svg/></figure>\n</div>\n" +
+                                "<div class=\"planes\">\n<figure><svg/><figcaption>g&lt;</figcaption></figure>\n</div>\n<hr/>");
+  CHECK(HtmlReport("t<", "s<").section() == "<h1>t&lt;</h1>\n<p class=\"subtitle\">s&lt;</p>\n");
+  CHECK(HtmlReport("t<").html().find("<title>t&lt;</title>") != std::string::npos);
+  CHECK(escape_html("a&<>\"'") == "a&amp;&lt;&gt;&quot;'");
+}
