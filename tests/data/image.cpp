@@ -3,6 +3,8 @@
 
 #include <doctest/doctest.h>
 
+#include <zlib.h>
+
 #include <cmath>
 #include <cstring>
 #include <filesystem>
@@ -45,6 +47,43 @@ TEST_CASE("PNG files come back as they went") {
   }
   CHECK_THROWS_AS(encode_png(Image{}), ShapeError);
   CHECK_THROWS_AS(encode_png(blank_image(2, 2, 4)), ShapeError);
+}
+
+TEST_CASE("a PNG has three chunks, and its data are the filtered rows and no byte more") {
+  const auto big_endian = [](const std::vector<std::uint8_t>& b, std::size_t at) { return std::uint32_t(b[at]) << 24 | b[at + 1] << 16 | b[at + 2] << 8 | b[at + 3]; };
+  for (int channels : {1, 3}) {
+    const Image image = noise(300, 5, channels);
+    const std::vector<std::uint8_t> png = encode_png(image);
+    CHECK(std::vector<std::uint8_t>(png.begin() + 8, png.begin() + 29) ==
+          std::vector<std::uint8_t>{0, 0, 0, 13, 'I', 'H', 'D', 'R', 0, 0, 1, 44, 0, 0, 0, 5, 8, std::uint8_t(channels == 3 ? 2 : 0), 0, 0, 0});
+    const std::uint32_t size = big_endian(png, 33);
+    CHECK(png.size() == 8 + 25 + 12 + size + 12);
+    std::vector<std::uint8_t> rows(20000);
+    uLongf filled = uLongf(rows.size());
+    REQUIRE(uncompress(rows.data(), &filled, png.data() + 41, size) == Z_OK);
+    CHECK(filled == 5u * (1 + 300 * unsigned(channels)));
+    for (std::size_t y = 0; y < 5; ++y) CHECK(rows[y * (1 + 300 * std::size_t(channels))] <= 4);       // types of filter
+  }
+  // Rows for which one filter leaves zeros alone: as they are, like the left neighbour, like the row above, halfway between, and by Paeth.
+  const auto filter_of = [](const Image& image, std::size_t y) {
+    const std::vector<std::uint8_t> png = encode_png(image);
+    std::vector<std::uint8_t> rows(1000);
+    uLongf filled = uLongf(rows.size());
+    REQUIRE(uncompress(rows.data(), &filled, png.data() + 41, uLong(png.size() - 57)) == Z_OK);
+    return int(rows[y * std::size_t(1 + image.width * image.channels)]);
+  };
+  CHECK(filter_of({4, 1, 1, {0, 0, 0, 0}}, 0) == 0);
+  CHECK(filter_of({4, 1, 1, {9, 9, 9, 9}}, 0) == 1);
+  CHECK(filter_of({4, 2, 1, {1, 90, 7, 200, 1, 90, 7, 200}}, 1) == 2);
+  CHECK(filter_of({4, 2, 1, {100, 40, 160, 20, 50, 45, 102, 61}}, 1) == 3);
+  CHECK(filter_of({4, 2, 1, {10, 60, 60, 200, 10, 60, 60, 200}}, 1) == 2);
+  CHECK(filter_of({2, 1, 3, {5, 6, 7, 5, 6, 7}}, 0) == 1);                     // the left neighbour is a pixel, not a byte
+}
+
+TEST_CASE("a picture that was not made has no size, and errors name what was given") {
+  CHECK_THROWS_WITH_AS(encode_png(Image{}), "encode_png: 0x0 with 0 channels and 0 bytes: needs 1 or 3 channels and width*height*channels bytes", ShapeError);
+  CHECK_THROWS_WITH_AS(encode_png(Image{2, 2, 1, {1, 2, 3}}), doctest::Contains("2x2 with 1 channels and 3 bytes"), ShapeError);
+  for (const Image& bad : {Image{0, 2, 1, {}}, Image{2, 0, 1, {}}, Image{-2, -2, 1, {1, 2, 3, 4}}, Image{1, 1, 2, {1, 2}}}) CHECK_THROWS_AS(encode_png(bad), ShapeError);
 }
 
 TEST_CASE("a written PNG file is read; filters make smooth pictures small") {

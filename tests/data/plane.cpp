@@ -141,6 +141,10 @@ TEST_CASE("the same from tensors of points") {
   CHECK(group.y == std::vector<double>{1, 3, 5});
   const std::vector<FlowPath> paths = flow_paths({a, b, a}, b);
   REQUIRE(paths.size() == 3);
+  CHECK(paths[0].x == std::vector<double>{0, 6, 0});
+  CHECK(paths[0].y == std::vector<double>{1, 7, 1});
+  CHECK(paths[0].chord_x == 6);
+  CHECK(paths[0].chord_y == 7);
   CHECK(paths[1].x == std::vector<double>{2, 8, 2});
   CHECK(paths[1].y == std::vector<double>{3, 9, 3});
   CHECK(paths[2].chord_x == 10);
@@ -329,6 +333,11 @@ TEST_CASE("a heat map's colours, cells and colour bar, number by number") {
   CHECK(has(svg, "<g transform=\"translate(50 242)\"><rect"));
   CHECK(has(svg, "viewBox=\"0 0 400 292\""));
 
+  // All nine colours of viridis: levels next to their places, 63 i / 8.
+  const HeatPlot all{frame(), 9, 1, {0, 8, 16, 24, 32, 39, 47, 55, 63}, "q"};
+  const std::string nine = svg_heat(all);
+  for (const std::string colour : {"440154", "472d7a", "3b528b", "2b728e", "21928c", "27ac82", "5ac764", "a9dc33", "fde725"})
+    CHECK_MESSAGE(count(nine, "fill=\"#" + colour + "\" shape") == 1, colour);
   const auto numbers = [&](const std::vector<double>& values, bool log_scale) {
     plot.values = values, plot.log_scale = log_scale;
     const std::string text = svg_heat(plot);

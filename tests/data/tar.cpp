@@ -2,6 +2,8 @@
 #include <doctest/doctest.h>
 
 #include <filesystem>
+#include <functional>
+#include <optional>
 
 #include "data/loader.h"
 #include "data/png.h"
@@ -149,6 +151,69 @@ TEST_CASE("the index: kept beside the shard, made again when the shard or the in
   fs::last_write_time(shard, time);
   CHECK(has(error_of([&] { greys(*open_source(spec, Split::train)); }), "it has changed since its index was made"));
   CHECK(has(error_of([&] { greys(*old); }), "it has changed since its index was made"));
+}
+
+TEST_CASE("an index whose checksum fits but whose samples do not is none") {
+  const TarIndex good{4096, 7, {{512, 100, 1, 3, 0}, {2048, 2048, 2, -1, 1}}};
+  const auto parsed = [&](const std::function<void(TarSample&)>& spoil) {
+    TarIndex index = good;
+    spoil(index.samples[1]);
+    return parse_tar_index(tar_index_bytes(index)).has_value();
+  };
+  const std::optional<TarIndex> back = parse_tar_index(tar_index_bytes(good));
+  REQUIRE(back);
+  CHECK((back->bytes == 4096 && back->changed == 7 && back->samples.size() == 2));
+  CHECK((back->samples[0].offset == 512 && back->samples[0].size == 100 && back->samples[0].header_crc == 1 && back->samples[0].label == 3 && back->samples[0].webp == 0));
+  CHECK(parsed([](TarSample&) {}));
+  CHECK_FALSE(parsed([](TarSample& s) { s.offset = 511, s.size = 1; }));
+  CHECK(parsed([](TarSample& s) { s.offset = 512; }));
+  CHECK_FALSE(parsed([](TarSample& s) { s.offset = 4097, s.size = 0; }));
+  CHECK_FALSE(parsed([](TarSample& s) { s.offset = std::uint64_t(1) << 63, s.size = 0; }));
+  CHECK_FALSE(parsed([](TarSample& s) { s.size = 2049; }));
+  CHECK(parsed([](TarSample& s) { s.offset = 4096, s.size = 0; }));
+  CHECK_FALSE(parsed([](TarSample& s) { s.label = -2; }));
+  CHECK(parsed([](TarSample& s) { s.label = 10'000'000; }));
+  CHECK_FALSE(parsed([](TarSample& s) { s.label = 10'000'001; }));
+  CHECK_FALSE(parsed([](TarSample& s) { s.webp = 2; }));
+  const TarIndex none{1024, 7, {}};
+  CHECK(parse_tar_index(tar_index_bytes(none))->samples.empty());
+  std::string more = tar_index_bytes(good);
+  more[24] = 1;                                            // samples that are there and not counted
+  CHECK_FALSE(parse_tar_index(more));
+  CHECK_FALSE(parse_tar_index(""));
+  CHECK_FALSE(parse_tar_index("fmtarix1"));
+}
+
+TEST_CASE("what a scan finds: places, sizes, labels of both forms, and members that are no part of a sample") {
+  const TempFolder folder;
+  const auto scan = [&](const std::vector<TarEntry>& entries) {
+    write_atomically(folder / "s.tar", tar_of(entries));
+    return scan_tar(folder / "s.tar").samples;
+  };
+  const auto label = [&](const char* ending, const std::string& text) { return scan({{"a.png", "x"}, {std::string("a") + ending, text}}).at(0).label; };
+  CHECK(label(".txt", "5") == -1);
+  CHECK(label(".cls", "5") == 5);
+  CHECK(label(".cls", "0") == 0);
+  CHECK(label(".cls", "7 \r\n") == 7);
+  CHECK(label(".cls", "10000000") == 10'000'000);
+  CHECK(label(".json", R"({"label": 5})") == 5);
+  CHECK(label(".json", R"({"label": 10000000})") == 10'000'000);
+  for (const char* none : {R"({"label": null})", R"({"text": 1})", "[1]", "3"}) CHECK(label(".json", none) == -1);
+  for (const char* bad : {R"({"label": 10000001})", R"({"label": -1})", R"({"label": "5"})", R"({"label": 18446744073709551615})"})
+    CHECK_THROWS_AS(label(".json", bad), FileError);
+  CHECK(scan({{"a.png", "x"}, {"a.cls", "1"}, {"a.json", R"({"label": 2})"}}).at(0).label == 1);    // .cls before .json
+  CHECK(scan({{"a.cls", "0"}, {"a.json", R"({"label": 2})"}, {"a.png", "x"}}).at(0).label == 0);
+  const std::vector<TarSample> two = scan({{"d/a.seg.txt", "s"}, {"d/a.PNG", "xyz"}, {"d.e/.hidden.png", "x"}, {"d/noending", "x"}, {"d/b.webp", "w"}, {"d/b.Cls", "4"}});
+  REQUIRE(two.size() == 2);
+  CHECK((two[0].offset == 512 * 3 && two[0].size == 3 && two[0].webp == 0 && two[0].label == -1));
+  CHECK((two[1].size == 1 && two[1].webp == 1 && two[1].label == 4));
+  CHECK(two[0].header_crc != two[1].header_crc);
+  CHECK(scan({{"a.jpg", "x"}, {"b.jpeg", "x"}, {"c.png", "x"}}).size() == 3);
+  CHECK(has(scan_error(folder, tar_of({{"a.png", "x"}, {"a.json", "{}"}, {"a.json", "{}"}})), "no error"));      // neither has a label
+  CHECK(has(scan_error(folder, tar_of({{"a.png", "x"}, {"a.json", R"({"label": 0})"}, {"a.json", "{}"}})), "sample \"a\" has two members \"a.json\""));
+  CHECK(has(scan_error(folder, tar_of({{"a.png", "x"}, {"a.cls", "0"}, {"a.cls", "1"}})), "sample \"a\" has two members \"a.cls\""));
+  CHECK(has(scan_error(folder, tar_of({{"a.txt", "1"}, {"a.cls", "0"}, {"a.xml", "1"}})), "it has .txt, .xml"));
+  CHECK(scan_error(folder, tar_of({{"a.cls", "0"}})).ends_with("(.jpg, .jpeg, .png, .webp)"));
 }
 
 TEST_CASE("an index in a folder of its own; where none can be written, a note says so") {
