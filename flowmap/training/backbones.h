@@ -28,6 +28,7 @@
 #include "flowmap/training/network.h"
 #include "nn/backbones/dit_dh.h"
 #include "nn/backbones/flow_mlp.h"
+#include "nn/backbones/residual_mlp.h"
 
 namespace fm {
 
@@ -44,7 +45,7 @@ concept BackboneEntry = Backbone<typename E::Model> &&
       { activation_bytes(config, std::int64_t{}) } -> std::same_as<ActivationBytes>;
     };
 
-using BackboneList = std::tuple<DitDhBackbone, FlowMlpBackbone>;
+using BackboneList = std::tuple<DitDhBackbone, FlowMlpBackbone, ResidualMlpBackbone>;
 
 std::vector<std::string> backbone_names();               // in the order of the list
 
