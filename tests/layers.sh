@@ -1,5 +1,5 @@
 #!/bin/sh
-# layers.sh ROOT: an #include may point to the file's own layer or to one below it, never up.
+# layers.sh ROOT: rules that hold for all sources. An #include may point to the file's own layer or to one below it, never up.
 #   tensor <- autodiff <- nn <- flowmap <- apps;  data <- flowmap/training, apps, on tensor alone;  nothing includes tests
 set -eu
 cd "$1"
@@ -29,5 +29,11 @@ check apps apps flowmap data nn autodiff tensor
 # doctest's Approx lets 0 pass for every number below its tolerance (tests/support/near.h).
 approx=$(grep -rnE --include='*.h' --include='*.cpp' --include='*.cu' '\<Approx\>' tests | grep -vE ':[[:space:]]*//' || true)
 [ -z "$approx" ] || { echo "Approx accepts 0 for small numbers: use near(value, wanted, relative) of tests/support/near.h"; echo "$approx"; failed=1; }
-[ "$failed" = 0 ] && echo "no include points up, no test uses Approx"
+# A file is read in one sitting. The names of ImageNet's classes are data.
+long=$(find tensor autodiff nn flowmap data apps tests docs/examples -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh' |
+       grep -v '^data/imagenet_classes.cpp$' | xargs wc -l | awk '$2 != "total" && $1 > 450 { print "  " $2 ": " $1 " lines" }')
+[ -z "$long" ] || { echo "files of more than 450 lines: split them by what they are about"; echo "$long"; failed=1; }
+merges=$(grep -rlE '^(<<<<<<<|>>>>>>>) ' tensor autodiff nn flowmap data apps tests docs configs ./*.md || true)
+[ -z "$merges" ] || { echo "marks of an unfinished merge:"; echo "$merges"; failed=1; }
+[ "$failed" = 0 ] && echo "no include points up, no test uses Approx, no file is longer than 450 lines"
 exit "$failed"

@@ -1,6 +1,5 @@
-// The training program on several ranks, on configs/tiny_shapes.toml: the losses of one rank, its data, its checkpoints, whatever the number of
-// ranks; optimiser state in parts; signals to one rank; ranks that are killed. Ranks find each other by TCP, or with FM_TEST_LAUNCHER=mpirun by
-// MPI.
+// configs/tiny_shapes.toml on several ranks: losses, data and checkpoints of one rank; optimiser state in parts; signals to one rank; ranks that are
+// killed. Ranks find each other by TCP, or with FM_TEST_LAUNCHER=mpirun by MPI.
 #include <doctest/doctest.h>
 
 #include <algorithm>
