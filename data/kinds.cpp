@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "data/array_source.h"
+#include "data/cifar.h"
 #include "data/image_folder.h"
 #include "data/pictures.h"
 #include "data/points.h"
@@ -91,6 +92,18 @@ std::vector<DataKind> all_kinds() {
        .help = "pictures in shards of WebDataset: data/train-{000..099}.tar",
        .keys = keys_of_pictures(keys_of_labels({{"index", "folder for the indices (default: beside each shard)"}})),
        .open = open_tar},
+      {.name = "cifar10",
+       .usage = "cifar10:FOLDER",
+       .help = "CIFAR-10's binary files: 50,000 + 10,000 pictures of 32x32 in 10 classes",
+       .keys = {{"limit", "first samples only"}},
+       .load = load_cifar10,
+       .class_names = cifar10_classes},
+      {.name = "cifar100",
+       .usage = "cifar100:FOLDER",
+       .help = "CIFAR-100's binary files: 50,000 + 10,000 pictures of 32x32 in 100 classes",
+       .keys = {{"limit", "first samples only"}, {"labels", "fine (default), or coarse: 20 classes"}},
+       .load = load_cifar100,
+       .class_names = cifar100_classes},
       {.name = "arrays",
        .usage = "arrays:FILE.npy|FILE.npz",
        .help = "the rows of an array of NumPy's, of any shape",
