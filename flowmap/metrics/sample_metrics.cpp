@@ -1,6 +1,7 @@
 #include "flowmap/metrics/sample_metrics.h"
 
 #include "flowmap/metrics/energy.h"
+#include "flowmap/metrics/series.h"
 
 namespace fm {
 namespace {
@@ -14,6 +15,13 @@ std::vector<double> neighbour_shares(const FeatureSets& sets) {
 
 std::vector<double> energy(const FeatureSets& sets) { return {energy_distance(sets.generated, sets.real)}; }
 
+std::vector<double> series(const FeatureSets& sets) {
+  const auto sequences = [&](const Tensor& x) { return x.reshape({x.dim(0), sets.sample[0], sets.sample[1]}); };
+  const SeriesErrors e = series_errors(sequences(sets.generated), sequences(sets.real));
+  return {e.mean, e.variance, e.correlation, e.power};
+}
+
+bool are_sequences(const FeatureSets& sets) { return sets.sample.rank() == 2 && sets.sample[1] >= 2; }
 bool are_values(const FeatureSets& sets) { return sets.sample.rank() > 0; }
 
 }  // namespace
@@ -25,6 +33,11 @@ const std::vector<SampleMetric>& sample_metrics() {
         {"recall", "recall", "share of the reference within the samples' nearest-neighbour balls"}},
        neighbour_shares},
       {{{"energy_distance", "energy", "energy distance of the samples' values to real ones: 0 for equal distributions, in the unit of the data", 4}}, energy, are_values},
+      {{{"mean_error", "mean error", "of sequences: root of the mean square error of the mean at each position, over the data's deviation", 4},
+        {"variance_error", "variance error", "of sequences: root of the mean square error of the variance at each position, over the data's variance", 4},
+        {"correlation_error", "correlation error", "of sequences: root of the mean square error of the autocorrelation at each lag", 4},
+        {"power_error", "power error", "of sequences: sum over frequencies of the power's absolute error, over the data's power", 4}},
+       series, are_sequences},
   };
   return list;
 }
