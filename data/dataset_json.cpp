@@ -10,13 +10,12 @@
 namespace fm {
 namespace {
 
-using Json = nlohmann::json;
 using Name = std::function<std::string_view(std::int64_t)>;
 
-constexpr std::int64_t max_label = 10'000'000;
+constexpr std::int64_t max_json_label = 10'000'000;
 
 // Takes the parser's events. Depth 1 holds the keys, depth 2 the entries of "labels" and "class_names", depth 3 a pair [name, label].
-class Handler : public nlohmann::json_sax<Json> {
+class Handler : public nlohmann::json_sax<nlohmann::json> {
  public:
   Handler(std::string file, std::int64_t count, const Name& name) : file_(std::move(file)), count_(count), name_(name) {
     out_.labels.assign(static_cast<std::size_t>(count), -1);
@@ -25,7 +24,7 @@ class Handler : public nlohmann::json_sax<Json> {
   bool null() override { return expect(Kind::null, "null"); }
   bool boolean(bool x) override { return expect(Kind::other, x ? "true" : "false"); }
   bool number_integer(number_integer_t x) override { return number(x, std::to_string(x)); }
-  bool number_unsigned(number_unsigned_t x) override { return number(x > std::uint64_t(max_label) ? -1 : std::int64_t(x), std::to_string(x)); }
+  bool number_unsigned(number_unsigned_t x) override { return number(x > std::uint64_t(max_json_label) ? -1 : std::int64_t(x), std::to_string(x)); }
   bool number_float(number_float_t, const string_t& text) override { return expect(Kind::other, text); }
   bool binary(binary_t&) override { return expect(Kind::other, "bytes"); }
   bool string(string_t& text) override {
@@ -53,7 +52,7 @@ class Handler : public nlohmann::json_sax<Json> {
     key_ = text;
     return true;
   }
-  bool parse_error(std::size_t, const std::string&, const Json::exception& e) override { fail("no JSON: " + one_line(e.what(), 160)); }
+  bool parse_error(std::size_t, const std::string&, const nlohmann::json::exception& e) override { fail("no JSON: " + one_line(e.what(), 160)); }
 
   NamedLabels finish() {
     if (!seen_) fail("it has no \"labels\": write {\"labels\": null} for pictures without labels");
@@ -94,11 +93,11 @@ class Handler : public nlohmann::json_sax<Json> {
     if (depth_ == 1) fail(fmt::format("{} is {}; it must be a list or null", in_quotes(key_), what));
     if (key_ == "class_names") fail(fmt::format("class name {} is {}; it must be text", out_.class_names.size(), what));
     if (depth_ == 2 || at_ == 0) fail(fmt::format("\"labels\" has {} where [name, label] belongs", what));
-    fail(fmt::format("the label of {} is {}; it must be one whole number in [0, {}]", in_quotes(picture_), what, max_label));
+    fail(fmt::format("the label of {} is {}; it must be one whole number in [0, {}]", in_quotes(picture_), what, max_json_label));
   }
 
   bool number(std::int64_t x, const std::string& text) {
-    expect(in_pair() && (x < 0 || x > max_label) ? Kind::other : Kind::number, text);
+    expect(in_pair() && (x < 0 || x > max_json_label) ? Kind::other : Kind::number, text);
     if (!in_pair()) return true;
     at_ = 2;
     const std::int64_t i = find();
@@ -108,7 +107,7 @@ class Handler : public nlohmann::json_sax<Json> {
     }
     std::int32_t& label = out_.labels[std::size_t(i)];
     if (label >= 0) fail(fmt::format("{} is there twice", in_quotes(picture_)));
-    label = static_cast<std::int32_t>(x);  // fits: at most max_label
+    label = static_cast<std::int32_t>(x);  // fits: at most max_json_label
     return true;
   }
 
@@ -138,7 +137,7 @@ class Handler : public nlohmann::json_sax<Json> {
 
 NamedLabels read_dataset_json(std::string_view text, const std::string& file, std::int64_t count, const Name& name) {
   Handler handler(file, count, name);
-  Json::sax_parse(text, &handler);
+  nlohmann::json::sax_parse(text, &handler);
   return handler.finish();
 }
 

@@ -13,7 +13,7 @@ namespace fm {
 namespace {
 
 // Where everything goes, in pixels of the result.
-struct Layout {
+struct GridLayout {
   int columns, rows, channels;
   int cell_height;
   int left, top;                   // of the first cell
@@ -22,12 +22,12 @@ struct Layout {
 
 int text_height(const GridOptions& o) { return (glyph_height + 4) * o.text_scale; }
 
-Layout layout_of(const std::vector<Image>& images, const GridOptions& o) {
+GridLayout layout_of(const std::vector<Image>& images, const GridOptions& o) {
   if (images.empty() || o.columns < 0 || o.pad < 0 || o.scale < 1 || o.text_scale < 1) {
     throw ShapeError(fmt::format("make_grid: {} pictures, columns {}, pad {}, scale {}, text_scale {}", images.size(), o.columns, o.pad, o.scale,
                                  o.text_scale));
   }
-  Layout l{};
+  GridLayout l{};
   l.columns = o.columns;
   while (o.columns == 0 && std::size_t(l.columns) * l.columns < images.size()) ++l.columns;
   l.rows = (narrow<int>(images.size()) + l.columns - 1) / l.columns;
@@ -65,7 +65,7 @@ void paste(Image& out, const Image& image, int x, int y, int scale) {
   }
 }
 
-void draw_labels(Image& out, const Layout& l, const GridOptions& o) {
+void draw_labels(Image& out, const GridLayout& l, const GridOptions& o) {
   const int margin = 2 * o.text_scale;
   draw_text(out, margin, margin, o.title, o.ink, o.text_scale);
   int x = l.left;
@@ -95,7 +95,7 @@ std::string fitted_label(const std::string& text, int width, int text_scale) {
 }
 
 Image make_grid(const std::vector<Image>& images, const GridOptions& o) {
-  const Layout l = layout_of(images, o);
+  const GridLayout l = layout_of(images, o);
   const int cells = std::accumulate(l.column_widths.begin(), l.column_widths.end(), 0);
   const int title = o.title.empty() ? 0 : text_width(o.title, o.text_scale) + 4 * o.text_scale;
   Image out = blank_image(std::max(l.left + cells, title), l.top + l.rows * l.cell_height, l.channels, o.background);

@@ -12,9 +12,9 @@
 namespace fm {
 namespace {
 
-constexpr double scale = 0x1p32, limit = 0x1p15;  // |q| < 2^47, q^2 < 2^94: 2^31 rows stay below 2^126
+constexpr double fixed_point = 0x1p32, limit = 0x1p15;  // |q| < 2^47, q^2 < 2^94: 2^31 rows stay below 2^126
 constexpr std::int64_t max_rows = std::int64_t{1} << 31;
-constexpr std::int64_t block = 1024;  // elements that a thread sums at a time
+constexpr std::int64_t summed_together = 1024;  // elements that a thread sums at a time
 
 }  // namespace
 
@@ -28,16 +28,16 @@ void Moments::add(const Tensor& rows) {
   if (count_ + n > max_rows) throw ShapeError(fmt::format("Moments: {} rows, at most {} can be summed exactly", count_ + n, max_rows));
   const float* values = x.data<float>();
   std::atomic<bool> bad = false;
-  parallel_for((size + block - 1) / block, block * n * 4, [&](std::int64_t b) {
-    const std::int64_t end = std::min(size, (b + 1) * block);
+  parallel_for((size + summed_together - 1) / summed_together, summed_together * n * 4, [&](std::int64_t b) {
+    const std::int64_t end = std::min(size, (b + 1) * summed_together);
     for (std::int64_t r = 0; r < n; ++r) {
-      for (std::int64_t i = b * block; i < end; ++i) {
+      for (std::int64_t i = b * summed_together; i < end; ++i) {
         const double v = values[r * size + i];
         if (!(std::fabs(v) < limit)) {
           bad = true;
           continue;
         }
-        const Wide q = std::llrint(v * scale);
+        const Wide q = std::llrint(v * fixed_point);
         sum_[std::size_t(i)] += q;
         square_sum_[std::size_t(i)] += q * q;
       }
@@ -60,7 +60,7 @@ Tensor Moments::mean() const {
   Tensor out = Tensor::empty(row_, DType::f64, Device{});
   for (std::size_t i = 0; i < sum_.size(); ++i) {
     const Wide whole = sum_[i] / count_, rest = sum_[i] % count_;
-    out.data<double>()[i] = (static_cast<double>(whole) + static_cast<double>(rest) / static_cast<double>(count_)) / scale;
+    out.data<double>()[i] = (static_cast<double>(whole) + static_cast<double>(rest) / static_cast<double>(count_)) / fixed_point;
   }
   return out;
 }
@@ -73,7 +73,7 @@ Tensor Moments::variance() const {
     const Wide whole = sum_[i] / count_, rest = sum_[i] % count_;
     const double share = static_cast<double>(rest) / n;
     const double v = static_cast<double>(square_sum_[i] - whole * (sum_[i] + rest)) / n - share * share;
-    out.data<double>()[i] = std::max(0.0, v) / (scale * scale);
+    out.data<double>()[i] = std::max(0.0, v) / (fixed_point * fixed_point);
   }
   return out;
 }

@@ -16,7 +16,7 @@
 namespace fm {
 
 namespace {
-constexpr std::int64_t test_every = 10;
+constexpr std::int64_t every_tenth = 10;
 }
 
 PictureOptions picture_options(DataSpec& spec, Split split, const std::string& usage) {
@@ -98,7 +98,7 @@ std::vector<std::int64_t> rows_of_split(const std::vector<std::int32_t>& labels,
   std::vector<std::int64_t> rows, met(classes, 0), taken(classes, 0);
   for (std::size_t i = 0; i < labels.size(); ++i) {
     const auto label = std::size_t(labels[i]);
-    const bool for_test = met.at(label)++ % test_every == test_every - 1;
+    const bool for_test = met.at(label)++ % every_tenth == every_tenth - 1;
     if (hold_out && for_test != (split == Split::test)) continue;
     if (limit == 0 || taken[label]++ < limit) rows.push_back(std::int64_t(i));
   }

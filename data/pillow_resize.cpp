@@ -104,12 +104,12 @@ Image resized_down(const Image& image, const std::vector<Taps>& taps) {
   return out;
 }
 
-struct Rows {
+struct FilteredRows {
   int first, count;
 };
 
 // The rows that the pass downwards looks at; its taps then count from the first of them.
-Rows rows_for(std::vector<Taps>& taps) {
+FilteredRows rows_for(std::vector<Taps>& taps) {
   int low = taps.front().first, high = 0;
   for (const Taps& t : taps) low = std::min(low, t.first), high = std::max(high, t.first + int(t.weights.size()));
   for (Taps& t : taps) t.first -= low;
@@ -140,7 +140,7 @@ Image pillow_resize(const Image& image, int width, int height, PillowFilter filt
     throw ShapeError(fmt::format("pillow_resize: the part {}x{} at ({}, {}) is not inside {}x{}", part.width, part.height, part.left,
                                  part.top, width, height));
   std::vector<Taps> down;
-  Rows rows{part.top, part.height};
+  FilteredRows rows{part.top, part.height};
   if (image.height != height) {
     down = taps_of_range(filter, image.height, height, part.top, part.height);
     rows = rows_for(down);

@@ -12,14 +12,14 @@
 namespace fm {
 namespace {
 
-using Bytes = std::vector<std::uint8_t>;
+using PngBytes = std::vector<std::uint8_t>;
 
-void put_be32(Bytes& out, std::uint32_t v) {
+void put_be32(PngBytes& out, std::uint32_t v) {
   for (int shift = 24; shift >= 0; shift -= 8) out.push_back(std::uint8_t(v >> shift));
 }
 
 // length, type, data, crc32 of type and data
-void put_chunk(Bytes& out, std::string_view type, const Bytes& data) {
+void put_chunk(PngBytes& out, std::string_view type, const PngBytes& data) {
   put_be32(out, std::uint32_t(data.size()));
   const std::size_t start = out.size();
   out.insert(out.end(), type.begin(), type.end());
@@ -49,9 +49,9 @@ long row_cost(const std::uint8_t* row, int count) {
   return sum;
 }
 
-Bytes filtered_rows(const Image& image) {
+PngBytes filtered_rows(const Image& image) {
   const int count = image.width * image.channels;
-  Bytes out, candidate(count), best(count);
+  PngBytes out, candidate(count), best(count);
   out.reserve(std::size_t(count + 1) * image.height);
   for (int y = 0; y < image.height; ++y) {
     long best_cost = -1;
@@ -69,9 +69,9 @@ Bytes filtered_rows(const Image& image) {
   return out;
 }
 
-Bytes deflated(const Bytes& in) {
+PngBytes deflated(const PngBytes& in) {
   uLongf size = compressBound(uLong(in.size()));
-  Bytes out(size);
+  PngBytes out(size);
   if (compress2(out.data(), &size, in.data(), uLong(in.size()), 6) != Z_OK) throw FileError("encode_png: zlib ran out of memory");
   out.resize(size);
   return out;
@@ -86,11 +86,11 @@ std::vector<std::uint8_t> encode_png(const Image& image) {
     throw ShapeError(fmt::format("encode_png: {}x{} with {} channels and {} bytes: needs 1 or 3 channels and width*height*channels bytes",
                                  image.width, image.height, image.channels, image.pixels.size()));
   }
-  Bytes header;
+  PngBytes header;
   put_be32(header, std::uint32_t(image.width));
   put_be32(header, std::uint32_t(image.height));
   header.insert(header.end(), {8, std::uint8_t(image.channels == 3 ? 2 : 0), 0, 0, 0});  // bits, colour type, deflate, filters, not interlaced
-  Bytes out = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n'};
+  PngBytes out = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n'};
   put_chunk(out, "IHDR", header);
   put_chunk(out, "IDAT", deflated(filtered_rows(image)));
   put_chunk(out, "IEND", {});
@@ -98,7 +98,7 @@ std::vector<std::uint8_t> encode_png(const Image& image) {
 }
 
 void write_png(const std::filesystem::path& path, const Image& image) {
-  const Bytes bytes = encode_png(image);
+  const PngBytes bytes = encode_png(image);
   write_atomically(path, {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
 }
 

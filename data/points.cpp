@@ -62,14 +62,14 @@ struct Kind {
   const char* class_prefix;              // "mode" -> "mode 0", "mode 1", ...
   Placed (*place)(std::int32_t label, const Chance& chance);
 };
-constexpr Kind kinds[] = {{"8gaussians", 8, "mode", eight_gaussians},
+constexpr Kind point_kinds[] = {{"8gaussians", 8, "mode", eight_gaussians},
                           {"checkerboard", 8, "cell", checkerboard},
                           {"spiral", 1, "arm", spiral},
                           {"moons", 2, "moon", moons}};
 
 std::size_t kind_named(const std::string& name) {
-  for (std::size_t i = 0; i < std::size(kinds); ++i)
-    if (name == kinds[i].name) return i;
+  for (std::size_t i = 0; i < std::size(point_kinds); ++i)
+    if (name == point_kinds[i].name) return i;
   throw ConfigError(fmt::format("points: there is no set '{}'; there are {}", name, fmt::join(point_sets(), ", ")));
 }
 
@@ -87,7 +87,7 @@ Points::Points(const PointsOptions& options, Split split)
       seed_(options.seed) {
   if (count_ < 1 || count_ > most_points)
     throw ConfigError(fmt::format("points:{}: a count of {}; it must lie between 1 and {}", options.name, count_, most_points));
-  for (std::int32_t i = 0; i < kinds[kind_].classes; ++i) class_names_.push_back(fmt::format("{} {}", kinds[kind_].class_prefix, i));
+  for (std::int32_t i = 0; i < point_kinds[kind_].classes; ++i) class_names_.push_back(fmt::format("{} {}", point_kinds[kind_].class_prefix, i));
 }
 
 Points::Draw Points::draw(std::int64_t index) const {
@@ -96,7 +96,7 @@ Points::Draw Points::draw(std::int64_t index) const {
   const PhiloxBlock a = key.block(static_cast<std::uint64_t>(first_ + index), 0), b = key.block(static_cast<std::uint64_t>(first_ + index), 1);
   const NormalPair normal = normal_from_bits(b[2], b[3]);
   const Chance chance{a[0], uniform_from_bits(a[1], a[2]), uniform_from_bits(b[0], b[1]), normal.first, normal.second};
-  const Kind& kind = kinds[kind_];
+  const Kind& kind = point_kinds[kind_];
   const auto label = narrow<std::int32_t>(below(chance.mode_bits, narrow<std::uint32_t>(kind.classes)));
   return {label, kind.place(label, chance)};
 }
@@ -109,7 +109,7 @@ void Points::read(std::int64_t index, const PhiloxBlock&, void* out) const {
   static_cast<float*>(out)[1] = static_cast<float>(at.y);
 }
 
-std::string Points::name() const { return fmt::format("points:{}", kinds[kind_].name); }
+std::string Points::name() const { return fmt::format("points:{}", point_kinds[kind_].name); }
 
 Tensor Points::rows(const std::vector<std::int64_t>& samples) const {
   const auto n = static_cast<std::int64_t>(samples.size());
@@ -127,7 +127,7 @@ Tensor Points::labels(const std::vector<std::int64_t>& samples) const {
 
 std::vector<std::string> point_sets() {
   std::vector<std::string> names;
-  for (const Kind& kind : kinds) names.push_back(kind.name);
+  for (const Kind& kind : point_kinds) names.push_back(kind.name);
   return names;
 }
 

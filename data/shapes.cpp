@@ -21,7 +21,7 @@ struct Point {
   double x, y;  // y downwards, as pixels
 };
 
-constexpr double pi = std::numbers::pi;
+constexpr double shape_pi = std::numbers::pi;
 
 double square_of(double x) { return x * x; }
 double radius2(Point p) { return p.x * p.x + p.y * p.y; }
@@ -46,7 +46,7 @@ bool in_star(Point p) {
   struct Lines {
     std::array<Point, 5> normal;
     Lines() {
-      for (int k = 0; k < 5; ++k) normal[std::size_t(k)] = {std::sin(2 * pi * k / 5), -std::cos(2 * pi * k / 5)};
+      for (int k = 0; k < 5; ++k) normal[std::size_t(k)] = {std::sin(2 * shape_pi * k / 5), -std::cos(2 * shape_pi * k / 5)};
     }
   };
   static const Lines lines;
@@ -90,7 +90,7 @@ Colour colour_of(int hue, int saturation, int value) {
   }
 }
 
-int between(std::uint32_t bits, int low, int high) { return low + int(below(bits, std::uint32_t(high - low + 1))); }
+int from_to(std::uint32_t bits, int low, int high) { return low + int(below(bits, std::uint32_t(high - low + 1))); }
 
 // All that varies: place, size, turn (within 15 degrees, so that a square stays apart from a diamond), colours.
 struct Look {
@@ -107,14 +107,14 @@ Look look_of(const ShapesOptions& o, Split split, std::int64_t index) {
   look.radius = o.size * (0.26 + 0.16 * uniform_from_bits(place[0]));
   const double room = o.size / 2.0 - look.radius;
   look.centre = {o.size / 2.0 + room * (2 * uniform_from_bits(place[1]) - 1), o.size / 2.0 + room * (2 * uniform_from_bits(place[2]) - 1)};
-  const double turn = (2 * uniform_from_bits(place[3]) - 1) * pi / 12;
+  const double turn = (2 * uniform_from_bits(place[3]) - 1) * shape_pi / 12;
   look.cosine = std::cos(turn), look.sine = std::sin(turn);
   if (o.channels == 1) {
-    look.shape.fill(between(tint[0], 150, 255));
-    look.ground.fill(between(tint[1], 0, 50));
+    look.shape.fill(from_to(tint[0], 150, 255));
+    look.ground.fill(from_to(tint[1], 0, 50));
   } else {
-    look.shape = colour_of(between(tint[0], 0, 1535), between(tint[1], 140, 255), between(tint[2], 190, 255));
-    look.ground = colour_of(between(tint[3], 0, 1535), between(more[0], 0, 180), between(more[1], 10, 80));
+    look.shape = colour_of(from_to(tint[0], 0, 1535), from_to(tint[1], 140, 255), from_to(tint[2], 190, 255));
+    look.ground = colour_of(from_to(tint[3], 0, 1535), from_to(more[0], 0, 180), from_to(more[1], 10, 80));
   }
   return look;
 }

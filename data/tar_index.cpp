@@ -160,7 +160,7 @@ bool checksum_fits([[maybe_unused]] std::string_view bytes) {
 #endif
 }
 
-std::optional<TarIndex> read_index(const fs::path& file) {
+std::optional<TarIndex> read_tar_index(const fs::path& file) {
   std::error_code ignored;
   if (!fs::is_regular_file(file, ignored)) return std::nullopt;
   return parse_tar_index(read_file(file));
@@ -193,7 +193,7 @@ std::optional<TarIndex> parse_tar_index(std::string_view bytes) {
 TarIndex tar_index(const fs::path& shard, const fs::path& file, std::string& problem) {
   {
     const OpenFile now(shard);
-    std::optional<TarIndex> kept = read_index(file);
+    std::optional<TarIndex> kept = read_tar_index(file);
     if (kept && kept->bytes == now.size() && kept->changed == now.changed()) return std::move(*kept);
   }
   TarIndex index = scan_tar(shard);

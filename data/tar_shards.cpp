@@ -18,7 +18,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::size_t max_shards = 100'000;
-constexpr std::uint64_t block = 512;
+constexpr std::uint64_t header_size = 512;
 
 [[noreturn]] void refuse(const std::string& text, const std::string& what) { throw ConfigError(fmt::format("shards '{}': {}", text, what)); }
 
@@ -98,7 +98,7 @@ class TarStore : public PictureStore {
     const auto [shard, s] = at(i);
     std::string name = fmt::format("the sample at byte {}", s.offset);
     try {
-      const std::string header = OpenFile(shard.path).read(s.offset - block, block);
+      const std::string header = OpenFile(shard.path).read(s.offset - header_size, header_size);
       name = one_line(header.substr(0, std::min<std::size_t>(header.find('\0'), 100)));
     } catch (const FileError&) {
     }
@@ -107,11 +107,11 @@ class TarStore : public PictureStore {
 
   std::string bytes(std::int64_t i) const override {
     const auto [shard, s] = at(i);
-    std::string bytes = OpenFile(shard.path).read(s.offset - block, block + s.size);
-    if (crc32c(std::string_view(bytes).substr(0, block)) != s.header_crc)
+    std::string bytes = OpenFile(shard.path).read(s.offset - header_size, header_size + s.size);
+    if (crc32c(std::string_view(bytes).substr(0, header_size)) != s.header_crc)
       throw FileError(fmt::format("{}: it has changed since its index was made, with the same size and time: remove {}", shard.path.string(),
                                   "its .flowmap-index"));
-    bytes.erase(0, block);
+    bytes.erase(0, header_size);
     return bytes;
   }
 

@@ -21,7 +21,7 @@ namespace {
 namespace fs = std::filesystem;
 using namespace zip_records;
 
-constexpr std::uint64_t max_picture = std::uint64_t(1) << 30, max_json = std::uint64_t(1) << 30;
+constexpr std::uint64_t max_zip_picture = std::uint64_t(1) << 30, max_zip_json = std::uint64_t(1) << 30;
 
 struct Entry {
   std::uint64_t header;     // place of the local header in the file
@@ -87,7 +87,7 @@ class ZipStore : public PictureStore {
         fail(fmt::format("{} must lie at the top: make the zip file inside that folder", in_quotes(m.name)));
       if (is_foreign_picture(ending) && foreign++ == 0) first_foreign = m.name;
       if (!json && !picture) continue;
-      check(m, json ? max_json : max_picture);
+      check(m, json ? max_zip_json : max_zip_picture);
       places.emplace_back(m.header, m.header + local_size + m.name.size() + m.size);
       const Entry e{m.header, narrow<std::uint32_t>(m.size, "bytes"), m.crc, begin + central_size};
       if (picture) entries_.push_back(e);

@@ -12,10 +12,10 @@
 namespace fm {
 namespace {
 
-constexpr double right = 20, top = 34, bottom = 46, row_height = 24;
-constexpr double letter = 7;  // width of an average character at 12 px
+constexpr double dots_right = 20, dots_top = 34, dots_bottom = 46, dots_row_height = 24;
+constexpr double dots_letter = 7;  // width of an average character at 12 px
 
-struct Scale {
+struct DotScale {
   double low, high, first_pixel, last_pixel;
   bool log;
   double pixel(double v) const {
@@ -31,7 +31,7 @@ std::vector<double> shown(const DotPlot& plot, const DotRow& row) {
 }
 
 // A twentieth of the range is left free at both ends. Equal values get a range around them.
-Scale fit(const DotPlot& plot, double first_pixel, double last_pixel) {
+DotScale fit(const DotPlot& plot, double first_pixel, double last_pixel) {
   std::vector<double> all;
   for (const DotRow& row : plot.rows)
     for (double v : shown(plot, row)) all.push_back(v);
@@ -48,7 +48,7 @@ Scale fit(const DotPlot& plot, double first_pixel, double last_pixel) {
   return {low, high, first_pixel, last_pixel, plot.log_x};
 }
 
-std::string dots_of(const DotPlot& plot, const DotRow& row, const Scale& x, double y) {
+std::string dots_of(const DotPlot& plot, const DotRow& row, const DotScale& x, double y) {
   const std::vector<double> values = shown(plot, row);
   if (values.empty()) return fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\">-</text>\n", x.first_pixel + 4, y + 4);
   std::string out;
@@ -67,25 +67,25 @@ std::string dots_of(const DotPlot& plot, const DotRow& row, const Scale& x, doub
 std::string svg_dots(const DotPlot& plot) {
   std::size_t longest = 4;
   for (const DotRow& row : plot.rows) longest = std::max(longest, row.name.size());
-  const double left = std::min(0.45 * plot.width, 16 + letter * static_cast<double>(longest));
-  const double last = top + row_height * static_cast<double>(plot.rows.size());
-  const Scale x = fit(plot, left, plot.width - right);
+  const double left = std::min(0.45 * plot.width, 16 + dots_letter * static_cast<double>(longest));
+  const double last = dots_top + dots_row_height * static_cast<double>(plot.rows.size());
+  const DotScale x = fit(plot, left, plot.width - dots_right);
   std::string out = fmt::format("<svg class=\"plot\" viewBox=\"0 0 {} {:.0f}\" xmlns=\"http://www.w3.org/2000/svg\" role=\"img\">\n",
-                                plot.width, last + bottom);
+                                plot.width, last + dots_bottom);
   out += fmt::format("<text class=\"title\" x=\"{}\" y=\"20\" text-anchor=\"middle\">{}</text>\n", plot.width / 2, escape_html(plot.title));
   for (double tick : axis_ticks(x.low, x.high, 6, plot.log_x)) {
-    out += fmt::format("<line class=\"grid\" x1=\"{0:.1f}\" x2=\"{0:.1f}\" y1=\"{1:.1f}\" y2=\"{2:.1f}\"/>", x.pixel(tick), top, last);
+    out += fmt::format("<line class=\"grid\" x1=\"{0:.1f}\" x2=\"{0:.1f}\" y1=\"{1:.1f}\" y2=\"{2:.1f}\"/>", x.pixel(tick), dots_top, last);
     out += fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"middle\">{:.4g}</text>\n", x.pixel(tick), last + 16, tick);
   }
-  out += fmt::format("<rect class=\"frame\" x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\"/>\n", left, top,
-                     x.last_pixel - left, last - top);
+  out += fmt::format("<rect class=\"frame\" x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\"/>\n", left, dots_top,
+                     x.last_pixel - left, last - dots_top);
   for (std::size_t i = 0; i < plot.rows.size(); ++i) {
-    const double y = top + row_height * (static_cast<double>(i) + 0.5);
+    const double y = dots_top + dots_row_height * (static_cast<double>(i) + 0.5);
     out += fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"end\">{}</text>\n", left - 6, y + 4, escape_html(plot.rows[i].name));
     out += dots_of(plot, plot.rows[i], x, y);
   }
   return out + fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"middle\">{}</text>\n</svg>\n", (left + x.last_pixel) / 2,
-                           last + bottom - 8, escape_html(plot.x_label));
+                           last + dots_bottom - 8, escape_html(plot.x_label));
 }
 
 }  // namespace fm

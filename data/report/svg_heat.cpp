@@ -29,7 +29,7 @@ std::string colour(int level) {
 }
 
 // From values to 0 .. 1.
-struct Scale {
+struct HeatScale {
   double low, high;
   bool log;
   bool knows(double v) const { return std::isfinite(v) && (!log || v > 0); }
@@ -39,8 +39,8 @@ struct Scale {
   }
 };
 
-Scale fitted(const HeatPlot& plot) {
-  Scale scale{std::numeric_limits<double>::infinity(), -std::numeric_limits<double>::infinity(), plot.log_scale};
+HeatScale fitted(const HeatPlot& plot) {
+  HeatScale scale{std::numeric_limits<double>::infinity(), -std::numeric_limits<double>::infinity(), plot.log_scale};
   for (const double v : plot.values)
     if (scale.knows(v)) scale.low = std::min(scale.low, v), scale.high = std::max(scale.high, v);
   if (!(scale.low <= scale.high)) return {plot.log_scale ? 0.1 : 0, 1, plot.log_scale};
@@ -49,7 +49,7 @@ Scale fitted(const HeatPlot& plot) {
   return scale;
 }
 
-std::string colour_bar(const Scale& scale, const std::string& quantity, double width) {
+std::string colour_bar(const HeatScale& scale, const std::string& quantity, double width) {
   std::string out;
   for (int i = 0; i < levels; ++i)
     out += fmt::format("<rect x=\"{}\" y=\"0\" width=\"{}\" height=\"10\" fill=\"{}\"/>", pixels(width * i / levels), pixels(width / levels + 0.6), colour(i));
@@ -71,7 +71,7 @@ std::string svg_heat(const HeatPlot& plot) {
     throw ShapeError(fmt::format("svg_heat: {} values for {} rows of {} cells", plot.values.size(), plot.rows, plot.columns));
   if (!(f.x_low < f.x_high) || !(f.y_low < f.y_high)) throw ShapeError("svg_heat: the frame has no range: x_low < x_high and y_low < y_high are needed");
   Plane plane(f, {}, {});
-  const Scale scale = fitted(plot);
+  const HeatScale scale = fitted(plot);
   const double cell_x = (f.x_high - f.x_low) / static_cast<double>(plot.columns), cell_y = (f.y_high - f.y_low) / static_cast<double>(plot.rows);
   std::vector<std::string> paths(levels);      // all cells of one colour are one path
   std::int64_t empty = 0;

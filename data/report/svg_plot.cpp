@@ -14,7 +14,7 @@ namespace {
 
 constexpr const char* palette[] = {"#0072b2", "#d55e00", "#009e73", "#cc79a7",
                                    "#e69f00", "#56b4e9", "#7f5fc0", "#888888"};  // Okabe and Ito
-constexpr double left = 64, right = 16, top = 34, bottom = 46;                   // margins
+constexpr double plot_left = 64, plot_right = 16, plot_top = 34, plot_bottom = 46;                   // margins
 constexpr size_t most_points = 1200;                                             // drawn of a curve; more are thinned, peaks kept
 constexpr size_t most_tooltips = 150;
 
@@ -139,7 +139,7 @@ std::string legend(const Plot& plot) {
   size_t longest = 0;
   for (const Curve& curve : plot.curves) longest = std::max(longest, curve.name.size());
   const double width = 40 + 6.6 * double(longest), height = 8 + 16 * double(plot.curves.size());
-  const double at_x = plot.width - right - width - 6, at_y = top + 6;
+  const double at_x = plot.width - plot_right - width - 6, at_y = plot_top + 6;
   std::string out = fmt::format("<rect class=\"legend\" x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\" rx=\"3\"/>\n", at_x,
                                 at_y, width, height);
   for (size_t i = 0; i < plot.curves.size(); ++i) {
@@ -177,8 +177,8 @@ std::vector<double> axis_ticks(double low, double high, int count, bool log_scal
 }
 
 std::string svg_plot(const Plot& plot) {
-  const Axis x = fit_axis(plot, &Curve::x, plot.log_x, left, plot.width - right, 0);
-  Axis y = fit_axis(plot, &Curve::y, plot.log_y, plot.height - bottom, top, 0.05);
+  const Axis x = fit_axis(plot, &Curve::x, plot.log_x, plot_left, plot.width - plot_right, 0);
+  Axis y = fit_axis(plot, &Curve::y, plot.log_y, plot.height - plot_bottom, plot_top, 0.05);
   if (plot.y_low < plot.y_high) y.low = plot.y_low, y.high = plot.y_high, y.fixed = true;
   std::string out = fmt::format("<svg class=\"plot\" viewBox=\"0 0 {} {}\" xmlns=\"http://www.w3.org/2000/svg\" role=\"img\">\n",
                                 plot.width, plot.height);

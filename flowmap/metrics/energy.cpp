@@ -12,44 +12,44 @@
 namespace fm {
 namespace {
 
-constexpr std::int64_t block = 256;      // points whose distances to one point are computed together
+constexpr std::int64_t points_together = 256;      // points whose distances to one point are computed together
 
 // Points as f64 by blocks, each with one coordinate of all its points after the other, so that loops over points vectorise. The last block is
 // filled up with zeros.
 class Blocks {
  public:
-  explicit Blocks(const Tensor& x) : count_(x.dim(0)), width_(x.numel() / x.dim(0)), values_(static_cast<std::size_t>(blocks() * block * width_)) {
+  explicit Blocks(const Tensor& x) : count_(x.dim(0)), width_(x.numel() / x.dim(0)), values_(static_cast<std::size_t>(blocks() * points_together * width_)) {
     const Tensor rows = x.to(Device{}).to(DType::f64).contiguous();
     const double* from = rows.data<double>();
     parallel_for(count_, width_, [&](std::int64_t i) {
-      for (std::int64_t d = 0; d < width_; ++d) values_[static_cast<std::size_t>(place(i) + d * block)] = from[i * width_ + d];
+      for (std::int64_t d = 0; d < width_; ++d) values_[static_cast<std::size_t>(place(i) + d * points_together)] = from[i * width_ + d];
     });
   }
   std::int64_t count() const { return count_; }
   std::int64_t width() const { return width_; }
-  std::int64_t blocks() const { return (count_ + block - 1) / block; }
-  double at(std::int64_t i, std::int64_t d) const { return values_[static_cast<std::size_t>(place(i) + d * block)]; }
-  const double* of_block(std::int64_t b) const { return values_.data() + b * block * width_; }
+  std::int64_t blocks() const { return (count_ + points_together - 1) / points_together; }
+  double at(std::int64_t i, std::int64_t d) const { return values_[static_cast<std::size_t>(place(i) + d * points_together)]; }
+  const double* of_block(std::int64_t b) const { return values_.data() + b * points_together * width_; }
 
  private:
-  std::int64_t place(std::int64_t i) const { return i / block * block * width_ + i % block; }
+  std::int64_t place(std::int64_t i) const { return i / points_together * points_together * width_ + i % points_together; }
   std::int64_t count_, width_;
   std::vector<double> values_;
 };
 
 // The sum of |x_i - y_j| over the points j >= from of one block of y.
 double distances_to(const Blocks& x, std::int64_t i, const Blocks& y, std::int64_t b, std::int64_t from) {
-  std::array<double, block> squares{};
+  std::array<double, points_together> squares{};
   const double* others = y.of_block(b);
   for (std::int64_t d = 0; d < x.width(); ++d) {
     const double value = x.at(i, d);
-    const double* coordinate = others + d * block;
+    const double* coordinate = others + d * points_together;
 #pragma omp simd
-    for (std::int64_t j = 0; j < block; ++j) squares[static_cast<std::size_t>(j)] += (value - coordinate[j]) * (value - coordinate[j]);
+    for (std::int64_t j = 0; j < points_together; ++j) squares[static_cast<std::size_t>(j)] += (value - coordinate[j]) * (value - coordinate[j]);
   }
-  const std::int64_t first = std::max<std::int64_t>(0, from - b * block), last = std::min(block, y.count() - b * block);
+  const std::int64_t first = std::max<std::int64_t>(0, from - b * points_together), last = std::min(points_together, y.count() - b * points_together);
 #pragma omp simd
-  for (std::int64_t j = 0; j < block; ++j) squares[static_cast<std::size_t>(j)] = std::sqrt(squares[static_cast<std::size_t>(j)]);
+  for (std::int64_t j = 0; j < points_together; ++j) squares[static_cast<std::size_t>(j)] = std::sqrt(squares[static_cast<std::size_t>(j)]);
   double total = 0;
   for (std::int64_t j = first; j < last; ++j) total += squares[static_cast<std::size_t>(j)];
   return total;
@@ -78,7 +78,7 @@ double mean_within(const Blocks& x) {
   const std::int64_t n = x.count();
   const auto after = [&](std::int64_t i) {
     double row = 0;
-    for (std::int64_t b = (i + 1) / block; b < x.blocks(); ++b) row += distances_to(x, i, x, b, i + 1);
+    for (std::int64_t b = (i + 1) / points_together; b < x.blocks(); ++b) row += distances_to(x, i, x, b, i + 1);
     return row;
   };
   const double total = sum_over_rows((n + 1) / 2, n * (x.width() + 8), [&](std::int64_t i) { return i == n - 1 - i ? after(i) : after(i) + after(n - 1 - i); });

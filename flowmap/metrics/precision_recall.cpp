@@ -13,7 +13,7 @@
 namespace fm {
 namespace {
 
-constexpr std::int64_t block = 512;  // rows of distances at a time
+constexpr std::int64_t distance_rows = 512;  // rows of distances at a time
 constexpr double infinity = std::numeric_limits<double>::infinity();
 
 // A set of points: as given, on the CPU, for exact distances, and moved towards the origin, for products in f32.
@@ -71,8 +71,8 @@ class Estimates {
 // f(i, estimates) for every row i of a, in parallel.
 template <class F>
 void for_each_row(const Points& a, const Points& b, const F& f) {
-  for (std::int64_t begin = 0; begin < a.count(); begin += block) {
-    const std::int64_t end = std::min(a.count(), begin + block);
+  for (std::int64_t begin = 0; begin < a.count(); begin += distance_rows) {
+    const std::int64_t end = std::min(a.count(), begin + distance_rows);
     const Estimates estimates(a, begin, end, b);
     parallel_for(end - begin, b.count() * 4, [&](std::int64_t r) { f(begin + r, estimates); });
   }
@@ -122,7 +122,7 @@ double covered(const Points& points, const Points& centres, const std::vector<do
   return static_cast<double>(std::count(inside.begin(), inside.end(), 1)) / static_cast<double>(points.count());
 }
 
-void refuse_not_finite(const Tensor& x, const char* which) {
+void refuse_infinite(const Tensor& x, const char* which) {
   if (const std::int64_t row = first_row_not_finite(x); row >= 0)
     throw Error("precision_recall: the features of " + std::string(which) + " sample " + std::to_string(row) + " are not finite");
 }
@@ -133,8 +133,8 @@ PrecisionRecall precision_recall(const Tensor& real, const Tensor& generated, in
   if (real.rank() != 2 || generated.rank() != 2 || real.dim(1) != generated.dim(1) || k < 1 || real.dim(0) <= k || generated.dim(0) <= k)
     throw ShapeError("precision_recall: real " + to_string(real.shape()) + ", generated " + to_string(generated.shape()) + ", k " +
                      std::to_string(k) + ": wants more than k >= 1 rows of each, as wide as the other's");
-  refuse_not_finite(real, "real");
-  refuse_not_finite(generated, "generated");
+  refuse_infinite(real, "real");
+  refuse_infinite(generated, "generated");
   const Tensor mean = (sum(real.to(DType::f64), {0}) / static_cast<double>(real.dim(0))).to(DType::f32);
   const Points x(real, mean), y(generated, mean);
   return {covered(y, x, radii(x, k)), covered(x, y, radii(y, k))};

@@ -21,13 +21,13 @@ constexpr std::uint64_t header_limit = 100'000'000;
 constexpr std::size_t element_limit = std::size_t{1} << 58;  // of at most 16 bytes
 constexpr const char* metadata_key = "__metadata__";
 
-struct Spelled {
+struct SpelledType {
   const char* name;
   FileType type;
 };
 
 // The first six are those that are written, in the order in which the format's own writer puts tensors of different types.
-constexpr Spelled spellings[] = {{"I64", FileType::i64},
+constexpr SpelledType spellings[] = {{"I64", FileType::i64},
                                  {"F64", FileType::f64},
                                  {"F32", FileType::f32},
                                  {"I32", FileType::i32},
@@ -48,13 +48,13 @@ constexpr Spelled spellings[] = {{"I64", FileType::i64},
                                  {"C64", FileType::complex64}};
 
 std::optional<FileType> find_type(std::string_view name) {
-  for (const Spelled& s : spellings)
+  for (const SpelledType& s : spellings)
     if (name == s.name) return s.type;
   return std::nullopt;
 }
 
-const Spelled& type_written(DType dtype) {
-  for (const Spelled& s : spellings)
+const SpelledType& type_written(DType dtype) {
+  for (const SpelledType& s : spellings)
     if (read_as(s.type) == dtype) return s;
   throw DTypeError(fmt::format("safetensors: {} cannot be written", name_of(dtype)));
 }

@@ -12,12 +12,12 @@
 namespace fm {
 namespace {
 
-constexpr const char* name = "attention";
+constexpr const char* attention_name = "attention";
 
 // A view that the kernels can walk: the computation's type, last dimension contiguous.
 Tensor walkable(const Tensor& x, DType compute) {
   if (!x.defined()) return x;
-  const Tensor wide = widen(x, compute, name);
+  const Tensor wide = widen(x, compute, attention_name);
   return wide.strides()[3] == 1 || wide.dim(3) == 1 ? wide : wide.contiguous();
 }
 
@@ -39,7 +39,7 @@ void check(const Qkv& in) {
   if (in.k.shape() != in.v.shape() || in.q.shape().with(2, in.k.dim(2)) != in.k.shape())
     throw ShapeError("attention: q " + to_string(in.q.shape()) + ", k " + to_string(in.k.shape()) + ", v " + to_string(in.v.shape()) +
                      " disagree in more than the number of queries");
-  common_device(name, {&in.q, &in.k, &in.v});
+  common_device(attention_name, {&in.q, &in.k, &in.v});
   if ((in.k.dim(2) == 0 && in.q.dim(2) > 0) || in.q.dim(3) == 0)
     throw ShapeError("attention: no keys, or heads of width 0, in k " + to_string(in.k.shape()));
 }
@@ -57,12 +57,12 @@ Qkv samples(const Qkv& x, std::int64_t begin, std::int64_t end) {
 // The number of samples that the tangents are of; those that are given agree on it and fit the inputs.
 std::int64_t tangent_samples(const Qkv& x, const Qkv& d) {
   const Tensor& any = d.q.defined() ? d.q : d.k.defined() ? d.k : d.v;
-  check_defined(any, name);
+  check_defined(any, attention_name);
   const std::int64_t k = any.rank() == 4 ? any.dim(0) : -1;
-  if (k > x.q.dim(0)) check_shape(any, x.q.shape(), name);
-  check_shape(d.q, x.q.shape().with(0, k), name);
-  check_shape(d.k, x.k.shape().with(0, k), name);
-  check_shape(d.v, x.v.shape().with(0, k), name);
+  if (k > x.q.dim(0)) check_shape(any, x.q.shape(), attention_name);
+  check_shape(d.q, x.q.shape().with(0, k), attention_name);
+  check_shape(d.k, x.k.shape().with(0, k), attention_name);
+  check_shape(d.v, x.v.shape().with(0, k), attention_name);
   return k;
 }
 
@@ -70,16 +70,16 @@ std::int64_t tangent_samples(const Qkv& x, const Qkv& d) {
 void check_gradients(const Qkv& x, const AttentionSaved& saved, const Tensor& go, const Qkv& g) {
   const Tensor* like[] = {&x.q, &x.k, &x.v};
   const Tensor* to[] = {&g.q, &g.k, &g.v};
-  check_defined(go, name);
-  check_shape(go, saved.o.shape(), name);
+  check_defined(go, attention_name);
+  check_shape(go, saved.o.shape(), attention_name);
   for (int i = 0; i < 3; ++i) {
     if (!to[i]->defined()) continue;
-    check_shape(*to[i], like[i]->shape(), name);
-    if (to[i]->dtype() != compute_type(x.q, name) || (to[i]->strides()[3] != 1 && to[i]->dim(3) != 1))
-      throw DTypeError(std::string(name) + ": gradients are written in " + name_of(compute_type(x.q, name)) + ", with a contiguous last dimension");
-    check_writable(*to[i], name);
+    check_shape(*to[i], like[i]->shape(), attention_name);
+    if (to[i]->dtype() != compute_type(x.q, attention_name) || (to[i]->strides()[3] != 1 && to[i]->dim(3) != 1))
+      throw DTypeError(std::string(attention_name) + ": gradients are written in " + name_of(compute_type(x.q, attention_name)) + ", with a contiguous last dimension");
+    check_writable(*to[i], attention_name);
     for (const Tensor* from : {&x.q, &x.k, &x.v, &saved.o, &go})
-      if (shares_addresses(*to[i], *from)) throw ShapeError(std::string(name) + ": a gradient is to be written where an operand lies");
+      if (shares_addresses(*to[i], *from)) throw ShapeError(std::string(attention_name) + ": a gradient is to be written where an operand lies");
   }
 }
 
@@ -116,9 +116,9 @@ Qkv split_qkv(const Tensor& qkv, int heads, const char* op) {
 }
 
 AttentionSaved attention_value(const Qkv& in) {
-  const OpName scope(name);
+  const OpName scope(attention_name);
   check(in);
-  const DType compute = compute_type(in.q, name);
+  const DType compute = compute_type(in.q, attention_name);
   AttentionSaved out = allocate_for(in, compute);
   forward(walkable(in, compute), out.o, out.sums);
   out.o = out.o.to(in.q.dtype());
@@ -126,13 +126,13 @@ AttentionSaved attention_value(const Qkv& in) {
 }
 
 AttentionSaved attention_value_push(const Qkv& in, const Qkv& d, Tensor& d_o) {
-  const OpName scope(name);
+  const OpName scope(attention_name);
   check(in);
-  const DType compute = compute_type(in.q, name);
+  const DType compute = compute_type(in.q, attention_name);
   const Qkv x = walkable(in, compute), dx = walkable(d, compute);
   AttentionSaved out = allocate_for(in, compute);
   const std::int64_t all = x.q.dim(0), k = tangent_samples(x, dx);
-  common_device(name, {&x.q, &dx.q, &dx.k, &dx.v});
+  common_device(attention_name, {&x.q, &dx.q, &dx.k, &dx.v});
   d_o = Tensor::empty(out.o.shape().with(0, k), compute, x.q.device());
   count_attention(samples(x, 0, k), 6, {&dx.q, &dx.k, &dx.v, &d_o, &d_o});
   if (!no_work(d_o)) with_compute_type(compute, [&]<class T>(T) {
@@ -147,9 +147,9 @@ AttentionSaved attention_value_push(const Qkv& in, const Qkv& d, Tensor& d_o) {
 }
 
 void attention_pull(const Qkv& in, const AttentionSaved& saved, const Tensor& go, const Qkv& g) {
-  const OpName scope(name);
-  common_device(name, {&in.q, &saved.o, &go, &g.q, &g.k, &g.v});
-  const DType compute = compute_type(in.q, name);
+  const OpName scope(attention_name);
+  common_device(attention_name, {&in.q, &saved.o, &go, &g.q, &g.k, &g.v});
+  const DType compute = compute_type(in.q, attention_name);
   check(in);
   check_gradients(in, saved, go, g);
   if (no_work(saved.o)) {                                        // nobody asked, so neither keys nor values matter
@@ -158,7 +158,7 @@ void attention_pull(const Qkv& in, const AttentionSaved& saved, const Tensor& go
     return;
   }
   const Qkv x = walkable(in, compute);
-  const Tensor o = widen(saved.o, compute, name), wide_go = widen(go, compute, name).contiguous();
+  const Tensor o = widen(saved.o, compute, attention_name), wide_go = widen(go, compute, attention_name).contiguous();
   count_attention(x, 5, {&o, &wide_go, &g.q, &g.k, &g.v});
   with_compute_type(compute, [&]<class T>(T) {
     attention_kernels(o.device()).of<T>().backward(arguments<T>(x, o, saved.sums),
@@ -169,7 +169,7 @@ void attention_pull(const Qkv& in, const AttentionSaved& saved, const Tensor& go
 Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v) { return as_heads(attention_value({q, k, v}).o); }
 
 Tensor attention_qkv(const Tensor& qkv, int heads) {
-  const Tensor wide = widen(qkv, compute_type(qkv, name), name);                // once, rather than three strided parts
+  const Tensor wide = widen(qkv, compute_type(qkv, attention_name), attention_name);                // once, rather than three strided parts
   return attention_value(split_qkv(wide, heads)).o.reshape({qkv.dim(0), qkv.dim(1), qkv.dim(2) / 3}).to(qkv.dtype());
 }
 

@@ -63,12 +63,12 @@ Tensor swiglu_pull(const Tensor& x, const Tensor& gy) {
 
 namespace {
 
-constexpr const char* name = "gated_residual";
+constexpr const char* gate_name = "gated_residual";
 
 // The branch's type: h's where it may belong to a stream in `stream`, else the stream's.
 DType branch_type(DType stream, const Tensor& h) { return stream == DType::f32 && h.dtype() == DType::bf16 ? DType::bf16 : stream; }
 
-struct Prepared {
+struct PreparedGate {
   DType stream, branch, compute;
   Tensor h;
   ModulationRows gate;
@@ -78,25 +78,25 @@ struct Prepared {
   }
 };
 
-Prepared prepare(const GatedBranch& in, DType stream) {
-  const DType compute = compute_type(in.h, name), branch = branch_type(stream, in.h);
-  if (in.h.rank() == 0 || in.h.shape().back() == 0) throw ShapeError(std::string(name) + ": h of shape " + to_string(in.h.shape()) + " has no rows");
-  if (!in.gate.defined()) throw Error(std::string(name) + ": an undefined gate was given");
-  common_device(name, {&in.h, &in.gate});
-  return {stream, branch, compute, as_activation(in.h, branch, name).contiguous(),
-          modulation_rows(as_activation(in.gate, branch, name), {}, in.h.shape(), name)};
+PreparedGate prepare(const GatedBranch& in, DType stream) {
+  const DType compute = compute_type(in.h, gate_name), branch = branch_type(stream, in.h);
+  if (in.h.rank() == 0 || in.h.shape().back() == 0) throw ShapeError(std::string(gate_name) + ": h of shape " + to_string(in.h.shape()) + " has no rows");
+  if (!in.gate.defined()) throw Error(std::string(gate_name) + ": an undefined gate was given");
+  common_device(gate_name, {&in.h, &in.gate});
+  return {stream, branch, compute, as_activation(in.h, branch, gate_name).contiguous(),
+          modulation_rows(as_activation(in.gate, branch, gate_name), {}, in.h.shape(), gate_name)};
 }
 
 }  // namespace
 
 Tensor gated_residual(const Tensor& x, const Tensor& h, const Tensor& gate) {
-  const OpName scope(name);
-  compute_type(x, name);
+  const OpName scope(gate_name);
+  compute_type(x, gate_name);
   if (h.defined() && x.shape() != h.shape())
-    throw ShapeError(std::string(name) + ": x " + to_string(x.shape()) + " and h " + to_string(h.shape()) + " must have one shape");
-  const Prepared p = prepare({h, gate}, x.dtype());
+    throw ShapeError(std::string(gate_name) + ": x " + to_string(x.shape()) + " and h " + to_string(h.shape()) + " must have one shape");
+  const PreparedGate p = prepare({h, gate}, x.dtype());
   const Tensor in = x.contiguous();
-  Tensor y = Tensor::empty(x.shape(), p.stream, common_device(name, {&x, &h, &gate}));
+  Tensor y = Tensor::empty(x.shape(), p.stream, common_device(gate_name, {&x, &h, &gate}));
   count_traffic({&in, &p.h, &p.gate.first, &y});
   on_stream(y.device(), p.stream, p.branch, [&]<class T, class S, class X>(T, S, X, const auto& kernels) {
     kernels.gated_value(p.args<S, X>(in.data<X>()), y.data<X>());
@@ -105,15 +105,15 @@ Tensor gated_residual(const Tensor& x, const Tensor& h, const Tensor& gate) {
 }
 
 Tensor gated_push(const GatedBranch& in, const GatedTangents& d, DType stream) {
-  const OpName scope(name);
-  const Prepared p = prepare(in, stream);
+  const OpName scope(gate_name);
+  const PreparedGate p = prepare(in, stream);
   const auto rows = [&](const Tensor& t, DType type) {
-    check_shape(t, in.h.shape(), name);
-    return t.defined() ? as_activation(t, type, name).contiguous() : t;
+    check_shape(t, in.h.shape(), gate_name);
+    return t.defined() ? as_activation(t, type, gate_name).contiguous() : t;
   };
   const Tensor dx = rows(d.x, p.stream), dh = rows(d.h, p.branch);
-  const ModulationRows dgate = modulation_rows(as_activation(d.gate, p.branch, name), {}, in.h.shape(), name);
-  Tensor dy = Tensor::empty(in.h.shape(), p.stream, common_device(name, {&in.h, &d.x, &d.h, &d.gate}));
+  const ModulationRows dgate = modulation_rows(as_activation(d.gate, p.branch, gate_name), {}, in.h.shape(), gate_name);
+  Tensor dy = Tensor::empty(in.h.shape(), p.stream, common_device(gate_name, {&in.h, &d.x, &d.h, &d.gate}));
   count_traffic({&p.h, &dx, &dh, &p.gate.first, &dgate.first, &dy});
   on_stream(dy.device(), p.stream, p.branch, [&]<class T, class S, class X>(T, S, X, const auto& kernels) {
     kernels.gated_push(p.args<S, X>(), pointer_or_null<X>(dx), pointer_or_null<S>(dh), pointer_or_null<S>(dgate.first), dgate.layout.ld, dy.data<X>());
@@ -122,16 +122,16 @@ Tensor gated_push(const GatedBranch& in, const GatedTangents& d, DType stream) {
 }
 
 GatedBranch gated_pull(const GatedBranch& in, DType stream, const Tensor& gy, bool want_h, bool want_gate) {
-  const OpName scope(name);
-  const Prepared p = prepare(in, stream);
-  check_defined(gy, name);
-  check_shape(gy, in.h.shape(), name);
-  const Tensor g = as_activation(gy, p.stream, name).contiguous();
+  const OpName scope(gate_name);
+  const PreparedGate p = prepare(in, stream);
+  check_defined(gy, gate_name);
+  check_shape(gy, in.h.shape(), gate_name);
+  const Tensor g = as_activation(gy, p.stream, gate_name).contiguous();
   if (in.h.numel() == 0) {                                      // no row: nothing depends on the gate
     const auto zeros = [](bool want, const Tensor& like) { return want ? Tensor::zeros(like.shape(), like.dtype(), like.device()) : Tensor(); };
     return {zeros(want_h, in.h), zeros(want_gate, in.gate)};
   }
-  const Device device = common_device(name, {&in.h, &g});
+  const Device device = common_device(gate_name, {&in.h, &g});
   Tensor gh, ggate;
   if (want_h) gh = Tensor::empty(in.h.shape(), p.branch, device);
   if (want_gate) ggate = Tensor::empty({p.gate.groups, in.h.shape().back()}, p.compute, device);

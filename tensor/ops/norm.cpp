@@ -15,7 +15,7 @@ namespace {
 const char* name_of(NormKind kind) { return kind == NormKind::layer ? "layer_norm" : "rms_norm"; }
 
 // The operands as the kernels want them, and the tensors that keep them alive.
-struct Prepared {
+struct PreparedNorm {
   DType stream, result, compute;
   Tensor x, weight, bias;
   ModulationRows modulation;             // first: scale, second: shift
@@ -34,7 +34,7 @@ Tensor affine_operand(const Tensor& w, std::int64_t width, DType compute, const 
   return w.defined() ? widen(w, compute, op).contiguous() : w;
 }
 
-Prepared prepare(const NormForm& form, const NormInputs& in) {
+PreparedNorm prepare(const NormForm& form, const NormInputs& in) {
   const char* op = name_of(form.kind);
   const DType compute = compute_type(in.x, op), result = form.result;
   check_stream(in.x.dtype(), result, op);
@@ -49,7 +49,7 @@ Prepared prepare(const NormForm& form, const NormInputs& in) {
 }
 
 // Statistics of another x would be read beyond their end.
-void check_saved(const Prepared& p, NormKind kind, const NormSaved& saved, const char* op) {
+void check_saved(const PreparedNorm& p, NormKind kind, const NormSaved& saved, const char* op) {
   const auto fits = [&](const Tensor& t) { return t.defined() && t.numel() == p.rows && t.dtype() == p.compute; };
   if (!fits(saved.rstd) || (kind == NormKind::layer && !fits(saved.mean)))
     throw ShapeError(std::string(op) + ": the saved statistics are not those of x of shape " + to_string(p.x.shape()));
@@ -70,7 +70,7 @@ Tensor norm_value(const NormForm& form, const NormInputs& in, NormSaved& saved) 
   const OpName scope(name_of(form.kind));
   if (!(form.eps >= 0 && std::isfinite(form.eps)))
     throw ConfigError(std::string(name_of(form.kind)) + ": eps = " + std::to_string(form.eps) + ": want a finite number >= 0");
-  const Prepared p = prepare(form, in);
+  const PreparedNorm p = prepare(form, in);
   if (form.kind == NormKind::layer) saved.mean = Tensor::empty({p.rows}, p.compute, in.x.device());
   saved.rstd = Tensor::empty({p.rows}, p.compute, in.x.device());
   Tensor y = Tensor::empty(in.x.shape(), p.result, in.x.device());
@@ -98,7 +98,7 @@ ModulationRows modulation_tangents(const NormInputs& in, const NormInputs& d, DT
 Tensor norm_push(const NormForm& form, const NormInputs& in, const NormSaved& saved, const NormInputs& d) {
   const char* op = name_of(form.kind);
   const OpName scope(op);
-  const Prepared p = prepare(form, in);
+  const PreparedNorm p = prepare(form, in);
   common_device(op, {&in.x, &d.x, &d.weight, &d.bias, &d.scale, &d.shift});
   const ModulationRows dm = modulation_tangents(in, d, p.result, op);
   check_shape(d.x, in.x.shape(), op);
@@ -119,7 +119,7 @@ Tensor norm_push(const NormForm& form, const NormInputs& in, const NormSaved& sa
 NormInputs norm_pull(const NormForm& form, const NormInputs& in, const NormSaved& saved, const Tensor& gy, const NormWanted& wanted) {
   const char* op = name_of(form.kind);
   const OpName scope(op);
-  const Prepared p = prepare(form, in);
+  const PreparedNorm p = prepare(form, in);
   check_defined(gy, op);
   check_shape(gy, in.x.shape(), op);
   check_saved(p, form.kind, saved, op);

@@ -48,7 +48,7 @@ Tensor drop(const Tensor& x, const std::vector<bool>& mark) {
   return x.reshape(shape);
 }
 
-void check_floating(const Tensor& x, const char* op) {
+void check_reducible(const Tensor& x, const char* op) {
   if (!is_floating(x.dtype())) throw DTypeError(std::string(op) + ": wants a floating type, got " + name_of(x.dtype()));
 }
 
@@ -59,7 +59,7 @@ void check_not_empty(const Tensor& x, int d, const char* op) {
 }  // namespace
 
 Tensor sum(const Tensor& x, const std::vector<int>& dims, bool keep) {
-  check_floating(x, "sum");
+  check_reducible(x, "sum");
   const OpName scope("sum");
   if (x.dtype() == DType::bf16) return sum(x.to(DType::f32), dims, keep).to(DType::bf16);
   const auto mark = marked(x, dims, "sum");
@@ -91,7 +91,7 @@ Tensor mean(const Tensor& x, const std::vector<int>& dims, bool keep) {
 Tensor mean(const Tensor& x) { return affine(sum(x), 1 / static_cast<double>(x.numel()), 0); }
 
 Tensor max(const Tensor& x, int dim, bool keep) {
-  check_floating(x, "max");
+  check_reducible(x, "max");
   const OpName scope("max");
   if (x.dtype() == DType::bf16) return max(x.to(DType::f32), dim, keep).to(DType::bf16);
   const int d = normalise_dim(dim, x.rank(), "max");

@@ -48,13 +48,13 @@ Tensor log_softmax_pull(const Tensor& y, const Tensor& gy) {
 
 namespace {
 
-constexpr const char* name = "cross_entropy";
+constexpr const char* loss_name = "cross_entropy";
 
 Shape loss_shape(const Tensor& logits) { return logits.shape().without(logits.rank() - 1); }
 
 Tensor checked_labels(const Tensor& targets, const Tensor& logits) {
   if (targets.shape() != loss_shape(logits))
-    throw ShapeError(std::string(name) + ": class indices of shape " + to_string(targets.shape()) + " for logits of " + to_string(logits.shape()));
+    throw ShapeError(std::string(loss_name) + ": class indices of shape " + to_string(targets.shape()) + " for logits of " + to_string(logits.shape()));
   const Tensor labels = targets.to(DType::i64).reshape({-1}).contiguous();
   if (labels.device().is_cuda()) {
     cuda::on(labels.device()).index.check(labels.data<std::int64_t>(), labels.numel(), logits.shape().back());
@@ -63,18 +63,18 @@ Tensor checked_labels(const Tensor& targets, const Tensor& logits) {
   const std::int64_t* k = labels.data<std::int64_t>();
   for (std::int64_t i = 0; i < labels.numel(); ++i)
     if (k[i] < 0 || k[i] >= logits.shape().back())
-      throw ShapeError(std::string(name) + ": class " + std::to_string(k[i]) + " is not in [0, " + std::to_string(logits.shape().back()) + ")");
+      throw ShapeError(std::string(loss_name) + ": class " + std::to_string(k[i]) + " is not in [0, " + std::to_string(logits.shape().back()) + ")");
   return labels;
 }
 
 Tensor checked_probabilities(const Tensor& targets, const Tensor& logits, DType compute) {
   if (targets.shape() != logits.shape())
-    throw ShapeError(std::string(name) + ": probabilities of shape " + to_string(targets.shape()) + " for logits of " + to_string(logits.shape()));
-  return widen(targets, compute, name).contiguous();
+    throw ShapeError(std::string(loss_name) + ": probabilities of shape " + to_string(targets.shape()) + " for logits of " + to_string(logits.shape()));
+  return widen(targets, compute, loss_name).contiguous();
 }
 
 // Logits in the type of the computation, and the arguments of the first `rows` of them.
-struct Prepared {
+struct PreparedLoss {
   DType compute;
   Tensor x;
   std::int64_t rows, classes;
@@ -83,27 +83,27 @@ struct Prepared {
   }
 };
 
-Prepared prepare(const Tensor& logits) {
-  const DType compute = compute_type(logits, name);
-  const std::int64_t classes = width_of(logits, name);
-  return {compute, widen(logits, compute, name).contiguous(), logits.numel() / classes, classes};
+PreparedLoss prepare(const Tensor& logits) {
+  const DType compute = compute_type(logits, loss_name);
+  const std::int64_t classes = width_of(logits, loss_name);
+  return {compute, widen(logits, compute, loss_name).contiguous(), logits.numel() / classes, classes};
 }
 
-void check_saved(const Prepared& p, const Tensor& logits, const CrossEntropySaved& s) {
+void check_saved(const PreparedLoss& p, const Tensor& logits, const CrossEntropySaved& s) {
   const std::int64_t rows = logits.numel() / p.classes;
   if (!s.top.defined() || s.top.numel() != rows || s.top.dtype() != p.compute || !s.sum.defined() || s.sum.numel() != rows)
-    throw ShapeError(std::string(name) + ": the saved sums are not those of logits of shape " + to_string(logits.shape()));
+    throw ShapeError(std::string(loss_name) + ": the saved sums are not those of logits of shape " + to_string(logits.shape()));
 }
 
 }  // namespace
 
 Tensor cross_entropy_value(const Tensor& logits, const Tensor& targets, CrossEntropySaved& saved) {
-  const OpName scope(name);
-  const Prepared p = prepare(logits);
+  const OpName scope(loss_name);
+  const PreparedLoss p = prepare(logits);
   if (!targets.defined()) throw Error("cross_entropy: undefined targets");
   if (is_floating(targets.dtype())) saved.p = checked_probabilities(targets, logits, p.compute);
   else saved.labels = checked_labels(targets, logits);
-  const Device device = common_device(name, {&logits, &targets});
+  const Device device = common_device(loss_name, {&logits, &targets});
   saved.top = Tensor::empty({p.rows}, p.compute, device);
   saved.sum = Tensor::empty({p.rows}, p.compute, device);
   Tensor loss = Tensor::empty(loss_shape(logits), p.compute, device);
@@ -112,27 +112,27 @@ Tensor cross_entropy_value(const Tensor& logits, const Tensor& targets, CrossEnt
 }
 
 Tensor cross_entropy_push(const Tensor& logits, const CrossEntropySaved& saved, const Tensor& dx) {
-  const OpName scope(name);
-  check_defined(dx, name);
+  const OpName scope(loss_name);
+  check_defined(dx, loss_name);
   if (dx.rank() == 0 || logits.rank() != dx.rank() || dx.dim(0) > logits.dim(0) || dx.shape() != logits.shape().with(0, dx.dim(0)) ||
       (dx.rank() == 1 && dx.shape() != logits.shape()))
-    throw ShapeError(std::string(name) + ": a tangent of shape " + to_string(dx.shape()) + " for logits of " + to_string(logits.shape()));
-  const Prepared p = prepare(head_rows(logits, dx.dim(0)));
+    throw ShapeError(std::string(loss_name) + ": a tangent of shape " + to_string(dx.shape()) + " for logits of " + to_string(logits.shape()));
+  const PreparedLoss p = prepare(head_rows(logits, dx.dim(0)));
   check_saved(p, logits, saved);
-  const Tensor d = widen(dx, p.compute, name).contiguous();
-  Tensor dloss = Tensor::empty(loss_shape(dx), p.compute, common_device(name, {&logits, &dx}));
+  const Tensor d = widen(dx, p.compute, loss_name).contiguous();
+  Tensor dloss = Tensor::empty(loss_shape(dx), p.compute, common_device(loss_name, {&logits, &dx}));
   with_compute_type(p.compute, [&]<class T>(T) { table<T>(p.x).cross_entropy_push(p.args<T>(saved), d.data<T>(), dloss.data<T>()); });
   return dloss.to(logits.dtype());
 }
 
 Tensor cross_entropy_pull(const Tensor& logits, const CrossEntropySaved& saved, const Tensor& gloss) {
-  const OpName scope(name);
-  const Prepared p = prepare(logits);
-  check_defined(gloss, name);
-  check_shape(gloss, loss_shape(logits), name);
+  const OpName scope(loss_name);
+  const PreparedLoss p = prepare(logits);
+  check_defined(gloss, loss_name);
+  check_shape(gloss, loss_shape(logits), loss_name);
   check_saved(p, logits, saved);
-  const Tensor g = widen(gloss, p.compute, name).contiguous();
-  Tensor gx = Tensor::empty(logits.shape(), p.compute, common_device(name, {&logits, &gloss}));
+  const Tensor g = widen(gloss, p.compute, loss_name).contiguous();
+  Tensor gx = Tensor::empty(logits.shape(), p.compute, common_device(loss_name, {&logits, &gloss}));
   with_compute_type(p.compute, [&]<class T>(T) { table<T>(p.x).cross_entropy_pull(p.args<T>(saved), g.data<T>(), gx.data<T>()); });
   return gx.to(logits.dtype());
 }
