@@ -17,7 +17,7 @@ namespace fs = std::filesystem;
 constexpr int side = 32, channels = 3;
 constexpr std::int64_t pixels = channels * side * side, most = 60000;
 
-struct Layout {
+struct BinaryLayout {
   std::string data, archive, folder, usage;      // "cifar10", and what it is unpacked from, as what
   std::vector<std::string> files;                // of a split, in the order of samples
   std::int64_t records = 0;                      // of each file
@@ -28,14 +28,14 @@ struct Layout {
   std::int64_t record() const { return label_bytes + pixels; }
 };
 
-Layout cifar10(Split split) {
+BinaryLayout cifar10(Split split) {
   const std::vector<std::string> train{"data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin", "data_batch_5.bin"};
   return {.data = "cifar10", .archive = "cifar-10-binary.tar.gz", .folder = "cifar-10-batches-bin", .usage = "cifar10:FOLDER",
           .files = split == Split::train ? train : std::vector<std::string>{"test_batch.bin"}, .records = 10000,
           .names = "batches.meta.txt", .classes = 10};
 }
 
-Layout cifar100(Split split, const std::string& labels) {
+BinaryLayout cifar100(Split split, const std::string& labels) {
   const bool fine = labels == "fine", train = split == Split::train;
   return {.data = "cifar100", .archive = "cifar-100-binary.tar.gz", .folder = "cifar-100-binary", .usage = "cifar100:FOLDER",
           .files = {train ? "train.bin" : "test.bin"}, .records = train ? 50000 : 10000, .label_bytes = 2, .label = fine ? 1 : 0,
@@ -43,7 +43,7 @@ Layout cifar100(Split split, const std::string& labels) {
 }
 
 // The file, which must be there.
-fs::path found(const Layout& layout, const fs::path& folder, const std::string& name) {
+fs::path found(const BinaryLayout& layout, const fs::path& folder, const std::string& name) {
   const fs::path path = folder / name;
   std::error_code ignored;
   if (fs::is_regular_file(path, ignored)) return path;
@@ -53,11 +53,11 @@ fs::path found(const Layout& layout, const fs::path& folder, const std::string& 
                               python ? fmt::format(", but {}, which is of the version for Python", pickled) : "", layout.archive, layout.data, layout.folder));
 }
 
-std::vector<std::string> names_of(const Layout& layout, const fs::path& folder) {
+std::vector<std::string> names_of(const BinaryLayout& layout, const fs::path& folder) {
   return read_class_names(found(layout, folder, layout.names).string(), layout.classes);
 }
 
-void add_file(Dataset& data, const Layout& layout, const fs::path& path, std::int64_t records) {
+void add_file(Dataset& data, const BinaryLayout& layout, const fs::path& path, std::int64_t records) {
   const OpenFile file(path);
   const std::int64_t wanted = layout.records * layout.record();
   if (file.size() != static_cast<std::uint64_t>(wanted))
@@ -75,7 +75,7 @@ void add_file(Dataset& data, const Layout& layout, const fs::path& path, std::in
   }
 }
 
-Dataset load(DataSpec& spec, const Layout& layout) {
+Dataset load(DataSpec& spec, const BinaryLayout& layout) {
   const std::int64_t limit = spec.number("limit", most, 1, most);
   const fs::path folder = spec.needed_path(layout.usage);
   Dataset data{layout.data, 0, channels, side, side, {}, {}, names_of(layout, folder)};
@@ -87,23 +87,23 @@ Dataset load(DataSpec& spec, const Layout& layout) {
   return data;
 }
 
-Layout cifar100_of(DataSpec& spec, Split split) { return cifar100(split, spec.word("labels", {"fine", "coarse"})); }
+BinaryLayout cifar100_of(DataSpec& spec, Split split) { return cifar100(split, spec.word("labels", {"fine", "coarse"})); }
 
 }  // namespace
 
 Dataset load_cifar10(DataSpec& spec, Split split) { return load(spec, cifar10(split)); }
 Dataset load_cifar100(DataSpec& spec, Split split) {
-  const Layout layout = cifar100_of(spec, split);
+  const BinaryLayout layout = cifar100_of(spec, split);
   return load(spec, layout);
 }
 
 std::vector<std::string> cifar10_classes(const DataSpec& spec) {
-  const Layout layout = cifar10(Split::train);
+  const BinaryLayout layout = cifar10(Split::train);
   return names_of(layout, spec.needed_path(layout.usage));
 }
 std::vector<std::string> cifar100_classes(const DataSpec& spec) {
   DataSpec taken = spec;
-  const Layout layout = cifar100_of(taken, Split::train);
+  const BinaryLayout layout = cifar100_of(taken, Split::train);
   return names_of(layout, spec.needed_path(layout.usage));
 }
 
