@@ -7,6 +7,7 @@
 #include "flowmap/objective/cmt.h"
 #include "flowmap/objective/continuous_cm.h"
 #include "flowmap/objective/flow_matching.h"
+#include "flowmap/objective/improved_mean_flow.h"
 #include "flowmap/objective/lsd.h"
 #include "flowmap/objective/mean_flow.h"
 #include "flowmap/objective/shortcut.h"
@@ -14,8 +15,8 @@
 
 namespace fm {
 
-using ObjectiveList = std::tuple<FlowMatchingConfig, CmtConfig, MeanFlowConfig, AlphaFlowConfig, ContinuousCmConfig, LsdConfig, ShortcutConfig,
-                                 SplitMeanFlowConfig>;
+using ObjectiveList = std::tuple<FlowMatchingConfig, CmtConfig, MeanFlowConfig, ImprovedMeanFlowConfig, AlphaFlowConfig, ContinuousCmConfig, LsdConfig,
+                                 ShortcutConfig, SplitMeanFlowConfig>;
 
 // In the order of the list.
 std::vector<std::string> objective_names();

@@ -52,6 +52,7 @@ ObjectiveConfig counted(const std::string& name, const std::string& kind) {
   };
   std::apply([&](auto&... entry) { (count(entry), ...); }, o.entries);
   std::get<MeanFlowConfig>(o.entries).derivative.kind = std::get<ContinuousCmConfig>(o.entries).derivative.kind = kind;
+  std::get<ImprovedMeanFlowConfig>(o.entries).derivative.kind = kind;
   std::get<AlphaFlowConfig>(o.entries).alpha = 0.5;
   std::get<CmtConfig>(o.entries).solver = kind == "jvp" ? "euler" : "heun";
   std::get<LsdConfig>(o.entries).through_derivative = kind == "jvp" || kind == "central";
@@ -66,6 +67,7 @@ double tangents_of(const std::string& name, const ObjectiveConfig& config) {
     return (1 - entry.pairs.diagonal_share) * (kind == "jvp" || kind == "semi" ? 1 : 0);
   };
   if (name == MeanFlowConfig::name) return of_derivative(std::get<MeanFlowConfig>(config.entries));
+  if (name == ImprovedMeanFlowConfig::name) return of_derivative(std::get<ImprovedMeanFlowConfig>(config.entries));
   if (name == ContinuousCmConfig::name) return of_derivative(std::get<ContinuousCmConfig>(config.entries));
   const LsdConfig& lsd = std::get<LsdConfig>(config.entries);
   return name == LsdConfig::name ? (1 - lsd.pairs.diagonal_share) * (lsd.through_derivative ? 3 : 1) : 0;
@@ -76,7 +78,7 @@ double tangents_of(const std::string& name, const ObjectiveConfig& config) {
 TEST_CASE("the list has the objectives of this folder, each under one name") {
   const std::vector<std::string> names = objective_names();
   CHECK(std::set<std::string>(names.begin(), names.end()).size() == names.size());
-  for (const char* name : {"flow_matching", "cmt", "mean_flow", "alpha_flow", "continuous_cm", "lsd", "shortcut", "split_mean_flow"})
+  for (const char* name : {"flow_matching", "cmt", "mean_flow", "improved_mean_flow", "alpha_flow", "continuous_cm", "lsd", "shortcut", "split_mean_flow"})
     CHECK_MESSAGE(std::count(names.begin(), names.end(), name) == 1, name);
   ObjectiveConfig wrong;
   wrong.name = "meanflow";

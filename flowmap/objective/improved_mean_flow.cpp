@@ -1,0 +1,61 @@
+#include "flowmap/objective/improved_mean_flow.h"
+
+#include <fmt/format.h>
+
+#include "autodiff/jvp.h"
+#include "tensor/error.h"
+
+namespace fm {
+namespace {
+
+struct OwnDerivative {
+  Var u;                                 // (B, ...)
+  Var dudt;                              // (k, ...), recorded where gradients are to pass through it
+};
+
+// v (k, ...): the direction of z.
+OwnDerivative own_derivative(const FlowMapNet& net, const PathBatch& p, const Tensor& v, const ImprovedMeanFlowConfig& config) {
+  if (!config.through_derivative) {
+    const auto [u, dudt] = differentiate(net, {p.z, p.s, p.t, p.y, {}, {}}, v, config.derivative);
+    return {u, dudt};
+  }
+  const auto f = [&](const Var& z, const Var& s, const Var& t) { return net(z, s, t, p.y); };
+  const auto [u, dudt] = jvp_taped(f, at(p.z, p.s, p.t), along(v, zero, Tensor::ones({v.dim(0)}, p.t.dtype())));
+  return {u, dudt};
+}
+
+}  // namespace
+
+ObjectiveLoss improved_mean_flow(const FlowMapNet& net, const PathBatch& p, const VelocitySource& velocity, const ImprovedMeanFlowConfig& config) {
+  config.check(std::string(ImprovedMeanFlowConfig::name), 0);
+  const std::int64_t k = p.off_diagonal, rows = p.rows();
+  const Tensor w = velocity(p);
+  if (k == 0) return report(measure(net(p.z, p.s, p.t, p.y) - w, config.metric), p.s, p.t, k);
+
+  const Tensor z = first_rows(p.z, k), t = first_rows(p.t, k), gap = t - first_rows(p.s, k);
+  const auto [u, dudt] = own_derivative(net, p, evaluate(diagonal(net), z, t, first_rows(p.y, k)), config);
+  std::vector<Var> residual{slice(u, 0, 0, k) + column(gap, z.rank()) * dudt - first_rows(w, k)};
+  if (k < rows) residual.push_back(slice(u, 0, k, rows) - rows_from(w, k));
+  ObjectiveLoss out = report(measure(residual.size() == 1 ? residual[0] : concat(residual, 0), config.metric), p.s, p.t, k);
+  GuardedTangent unguarded;
+  unguarded.dudt = dudt.value();
+  report_derivative(out, unguarded, u.value());
+  return out;
+}
+
+Needs ImprovedMeanFlowConfig::needs() const {
+  const double share = 1 - pairs.diagonal_share;
+  return {.taped_tangent = through_derivative ? share : 0, .passes = share * (1 + (through_derivative ? 3 : derivative.evaluations()))};
+}
+
+void ImprovedMeanFlowConfig::check(const std::string& keys, std::int64_t) const {
+  if (through_derivative && derivative.kind != "jvp")
+    throw ConfigError(fmt::format("{}.derivative.kind = {}: gradients pass through an exact derivative alone: choose jvp, or set {}.through_derivative = false",
+                                  keys, derivative.kind, keys));
+}
+
+Drawn ImprovedMeanFlowConfig::draw(const Batch& batch, const Nets&, const TrainingStep&) const { return {draw_path_batch(batch, pairs, labels), {}}; }
+ObjectiveLoss ImprovedMeanFlowConfig::loss(const Nets& nets, const Drawn& drawn) const { return improved_mean_flow(nets.net, drawn.p, nets.velocity, *this); }
+std::string ImprovedMeanFlowConfig::not_recorded(const std::string& keys) const { return pairs.varies(keys + ".pairs"); }
+
+}  // namespace fm
