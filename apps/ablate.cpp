@@ -7,8 +7,10 @@
 #include "apps/ablate/report.h"
 #include "apps/cli/console.h"
 #include "apps/cli/program.h"
-#include "apps/train/evaluation.h"
+#include "apps/run/run_observer.h"
+#include "apps/train/describe.h"
 #include "data/source.h"
+#include "flowmap/training/chain/evaluation.h"
 #include "tensor/error.h"
 #include "tensor/io/atomic_file.h"
 
@@ -24,7 +26,7 @@ void refuse_one_start_for_all(const Launch& launch) {
 }
 
 // --dry-run: writes nothing.
-void print_plan(const Recipe& recipe, const std::vector<Variant>& list, const std::vector<std::int64_t>& seeds, Logger& log) {
+void print_plan(const Recipe& recipe, const std::vector<Variant>& list, const std::vector<std::int64_t>& seeds, Messages& log) {
   log.info("student {}", training_size(stage_named(stage_name::mfd).parameters(recipe).trained));
   for (const Variant& v : list) log.info("{}", describe(v));
   if (seeds.size() > 1) log.info("{} trainings: seeds {}", list.size() * seeds.size(), fmt::join(seeds, ", "));
@@ -39,7 +41,7 @@ class Runs {
     Entry& entry = runs_[settings(v.recipe)];
     if (!entry.run) {
       entry.recipe = std::make_unique<Recipe>(v.recipe);
-      entry.run = std::make_unique<TrainingRun>(*entry.recipe, context_);
+      entry.run = std::make_unique<TrainingRun>(*entry.recipe, run_context(context_));
     }
     return *entry.run;
   }
@@ -81,7 +83,7 @@ Outcome train(TrainingRun& run, const std::string& what, const Variant& v, Trial
 std::uint64_t batch_seed(std::int64_t seed) { return 12345 + static_cast<std::uint64_t>(seed); }   // of timed steps; no training has it
 
 // Costs of all variants on one batch a seed; trials in the order seed by seed.
-void measure(Subject& subject, Findings& f, const std::vector<std::int64_t>& seeds, std::int64_t rounds, Logger& log) {
+void measure(Subject& subject, Findings& f, const std::vector<std::int64_t>& seeds, std::int64_t rounds, Messages& log) {
   const BusyWatch watch;
   std::vector<double> spreads;
   for (const std::int64_t seed : seeds) {
@@ -95,7 +97,7 @@ void measure(Subject& subject, Findings& f, const std::vector<std::int64_t>& see
   log.info("{}", f.busy);
 }
 
-void publish(const std::filesystem::path& folder, const Findings& f, const std::filesystem::path& run, Logger& log) {
+void publish(const std::filesystem::path& folder, const Findings& f, const std::filesystem::path& run, Messages& log) {
   std::error_code error;
   std::filesystem::create_directories(folder, error);
   if (error) throw FileError(fmt::format("--out: cannot make {}: {}", folder.string(), error.message()));
@@ -129,7 +131,7 @@ int measure_untrained(AblateConfig& config, Context& context) {
 }
 
 // --equal time: steps follow from measured times, which differ from start to start. Those of the first start stand in steps.txt.
-void keep_equal_steps(const std::filesystem::path& file, std::vector<Variant>& list, Logger& log) {
+void keep_equal_steps(const std::filesystem::path& file, std::vector<Variant>& list, Messages& log) {
   std::string text;
   for (const Variant& v : list) text += fmt::format("{} = {}\n", v.name, v.steps());
   if (!std::filesystem::exists(file)) {
@@ -160,7 +162,7 @@ int ablate(AblateConfig& config, Context& context) {
   refuse_one_start_for_all(context.launch);
   if (config.precisions.empty()) throw ConfigError("precisions: name one at least, f32 or bf16");
   if (config.untrained) return measure_untrained(config, context);
-  TrainingRun run(config.recipe, context);
+  TrainingRun run(config.recipe, run_context(context));
   const std::vector<std::int64_t> all = seeds(config);
   Findings f{.what = comparison(config), .subtitle = {}, .variants = variants(config), .trials = {}, .busy = {}};
   f.calls = parse_steps(config.recipe.evaluate.steps);

@@ -3,9 +3,10 @@
 
 #include "apps/cli/console.h"
 #include "apps/cli/program.h"
-#include "apps/train/evaluation.h"
+#include "apps/run/run_observer.h"
 #include "apps/train/points_report.h"
 #include "apps/train/run_report.h"
+#include "flowmap/training/chain/evaluation.h"
 
 using namespace fm;
 
@@ -45,9 +46,9 @@ int score_points(const EvaluateCommand& command, TrainingRun& run) {
 }
 
 int score_run(EvaluateCommand& command, Context& context) {
-  TrainingRun run(command.recipe, context);
+  TrainingRun run(command.recipe, run_context(context));
   run.need_folder();
-  if (in_plane(run.recipe())) return score_points(command, run);
+  if (run.recipe().in_plane()) return score_points(command, run);
   const std::filesystem::path own = run.root() / "scores.csv", csv = command.csv.empty() ? own : std::filesystem::path(command.csv);
   add_scores(csv, {});  // what cannot be read or written is refused now rather than after the evaluation
   bool headed = false;

@@ -1,11 +1,12 @@
 // flowmap_sample: pictures from a trained run, or from published files alone.
 #include "apps/cli/program.h"
+#include "apps/run/run_observer.h"
 #include "apps/sample/pictures.h"
 #include "apps/sample/reconstruct.h"
 #include "apps/sample/values.h"
-#include "apps/train/training_run.h"
 #include "data/class_names.h"
 #include "data/report/csv.h"
+#include "flowmap/training/chain/training_run.h"
 #include "nn/flops/activations.h"
 #include "tensor/narrow.h"
 
@@ -96,7 +97,7 @@ int sample(SampleCommand& c, Context& context) {
   const Warn warn = [&](const std::string& line) { context.log.warning("{}", line); };
   if (!c.images.empty() && c.published.given())
     throw ConfigError("--reconstruct takes the autoencoder of a run or a recipe (--config, --out), --dit is for samples: give one of them");
-  if (!c.published.given()) run.emplace(c.recipe, context);
+  if (!c.published.given()) run.emplace(c.recipe, run_context(context));
   const bool pictures = !run || space_of(run->recipe()).pictures;
   if (!c.images.empty() && !pictures) throw ConfigError("--reconstruct is for pictures; samples of " + c.recipe.data + " are none");
   if (!c.images.empty()) return reconstruct(*run, c.images, c.pictures), exit_code::finished;

@@ -1,8 +1,11 @@
-// flowmap_train: one command a stage, and `pipeline` for all of them. What a stage is stands in apps/train/stages.h.
+// flowmap_train: one command a stage, and `pipeline` for all of them. What a stage is stands in flowmap/training/chain/stages.h.
 #include "apps/cli/program.h"
-#include "apps/run/ranks.h"
-#include "apps/train/spaces.h"
-#include "apps/train/training_run.h"
+#include "apps/run/run_observer.h"
+#include "apps/train/describe.h"
+#include "apps/train/pipeline.h"
+#include "flowmap/training/chain/spaces.h"
+#include "flowmap/training/chain/training_run.h"
+#include "nn/training/ranks.h"
 
 using namespace fm;
 
@@ -39,10 +42,10 @@ void add_command(Program& program, const std::string& name, const char* help, co
                    .own_config = [name](const std::string& out) { return stored_config(out, name); }};
   program.commands.push_back({std::move(info), [recipe, part] { return with_stage_flags(list_fields(*recipe), part); },
                               [recipe, part, stage, run](Context& context) {
-                                TrainingRun training(*recipe, context);
+                                TrainingRun training(*recipe, run_context(context));
                                 if (stage != nullptr) check_stage(*stage, *recipe);
                                 if (context.launch.dry_run) {
-                                  if (context.ranks.first()) training.describe();
+                                  if (context.ranks.first()) describe(training);
                                   training.preflight();
                                   return exit_code::finished;
                                 }

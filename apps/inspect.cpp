@@ -3,15 +3,15 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/cli/console.h"
-#include "apps/cli/limits.h"
 #include "apps/cli/program.h"
 #include "apps/inspect/flops.h"
 #include "apps/inspect/plan.h"
 #include "apps/inspect/profile.h"
-#include "apps/train/costs.h"
-#include "apps/train/latents.h"
 #include "autodiff/inspect.h"
 #include "data/source.h"
+#include "flowmap/training/chain/costs.h"
+#include "flowmap/training/chain/latents.h"
+#include "flowmap/training/limits.h"
 #include "flowmap/training/stage.h"
 #include "nn/checkpoint.h"
 #include "tensor/io/file_text.h"

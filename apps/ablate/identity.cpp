@@ -5,7 +5,7 @@
 #include <set>
 
 #include "apps/cli/build_info.h"
-#include "apps/cli/removed_options.h"
+#include "nn/config/removed_options.h"
 #include "tensor/io/atomic_file.h"
 
 namespace fm {

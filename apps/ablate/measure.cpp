@@ -6,8 +6,8 @@
 #include <cmath>
 
 #include "apps/run/signals.h"
-#include "apps/train/costs.h"
 #include "data/report/statistics.h"
+#include "flowmap/training/chain/costs.h"
 #include "flowmap/training/stage.h"
 #include "tensor/error.h"
 #include "tensor/memory/allocator.h"
@@ -107,7 +107,7 @@ void add_timings(const std::vector<Timed>& steps, std::vector<StepCost>& costs) 
 
 }  // namespace
 
-std::vector<StepCost> step_costs(Subject& subject, const std::vector<Variant>& list, std::uint64_t seed, std::int64_t rounds, Logger& log) {
+std::vector<StepCost> step_costs(Subject& subject, const std::vector<Variant>& list, std::uint64_t seed, std::int64_t rounds, Messages& log) {
   std::vector<StepCost> costs(list.size());
   const Batch batch = subject.batch(seed);
   log.info("errors of {} variants against the derivative in f64 ...", list.size());

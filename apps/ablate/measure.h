@@ -30,10 +30,10 @@ std::unique_ptr<Subject> untrained_subject(const Recipe& recipe);      // random
 // One for each variant. Time is the median of `rounds` rounds in which the variants take turns, so that other work on the machine slows all
 // alike. Of a training in two parts time is their mean by steps, memory the larger, and errors are the first part's. ConfigError when no row
 // of the batch has s < t; StopRequested.
-std::vector<StepCost> step_costs(Subject& subject, const std::vector<Variant>& list, std::uint64_t seed, std::int64_t rounds, Logger& log);
+std::vector<StepCost> step_costs(Subject& subject, const std::vector<Variant>& list, std::uint64_t seed, std::int64_t rounds, Messages& log);
 
 // Forward passes a step, in passes of the student over one batch row: forward 1, backward 2, derivative and teacher by their kind
-// (apps/train/costs.h); times the rows of the batch.
+// (flowmap/training/chain/costs.h); times the rows of the batch.
 double evaluations_a_step(const Variant& variant);
 
 // Sets the steps of all variants but the first, so that they have equally much of it: "time" by costs (seconds a step), or "evaluations".

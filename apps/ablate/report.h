@@ -4,8 +4,8 @@
 #include <filesystem>
 
 #include "apps/ablate/measure.h"
-#include "apps/train/score.h"
 #include "data/report/table.h"
+#include "flowmap/training/chain/score.h"
 
 namespace fm {
 

@@ -10,7 +10,7 @@
 
 #include <optional>
 
-#include "apps/train/training_run.h"
+#include "flowmap/training/chain/training_run.h"
 
 namespace fm {
 

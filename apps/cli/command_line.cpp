@@ -10,7 +10,7 @@
 #include <optional>
 #include <set>
 
-#include "apps/cli/removed_options.h"
+#include "nn/config/removed_options.h"
 #include "tensor/error.h"
 
 namespace fm {

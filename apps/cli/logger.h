@@ -2,24 +2,21 @@
 // be written is dropped: a terminal that was closed or a full disk under log.txt is no reason to stop. Only mirror_to throws.
 #pragma once
 
-#include <fmt/format.h>
-
 #include <cstdio>
 #include <filesystem>
 #include <mutex>
 #include <string>
 #include <string_view>
 
+#include "nn/training/messages.h"
 #include "tensor/io/append_file.h"
 
 namespace fm {
 
-class Logger {
+class Logger : public Messages {
  public:
-  enum class Level { error, warning, info, detail };  // a verbosity shows its level and all before it
-
   explicit Logger(FILE* terminal = stderr);
-  ~Logger();
+  ~Logger() override;
   Logger(const Logger&) = delete;
   Logger& operator=(const Logger&) = delete;
 
@@ -32,27 +29,10 @@ class Logger {
   // From here on every message, shown or not, is also appended to this file with its time. Throws FileError.
   void mirror_to(const std::filesystem::path& file);
 
-  template <class... Args>
-  void error(fmt::format_string<Args...> text, Args&&... args) {
-    message(Level::error, fmt::format(text, std::forward<Args>(args)...));
-  }
-  template <class... Args>
-  void warning(fmt::format_string<Args...> text, Args&&... args) {
-    message(Level::warning, fmt::format(text, std::forward<Args>(args)...));
-  }
-  template <class... Args>
-  void info(fmt::format_string<Args...> text, Args&&... args) {
-    message(Level::info, fmt::format(text, std::forward<Args>(args)...));
-  }
-  template <class... Args>
-  void detail(fmt::format_string<Args...> text, Args&&... args) {
-    message(Level::detail, fmt::format(text, std::forward<Args>(args)...));
-  }
-
-  void message(Level level, std::string_view text);
+  void message(Level level, std::string_view text) override;
   void record(std::string_view text);  // to log.txt only
-  void status(std::string_view line);  // draws the line in place; nothing when not on a terminal
-  void end_status();                   // keeps the last status line on screen and goes below it
+  void status(std::string_view line) override;  // draws the line in place; nothing when not on a terminal
+  void end_status() override;                   // keeps the last status line on screen and goes below it
 
  private:
   void erase_status();

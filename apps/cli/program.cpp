@@ -15,15 +15,19 @@
 #include "apps/cli/build_info.h"
 #include "apps/cli/command_line.h"
 #include "apps/cli/console.h"
-#include "apps/cli/removed_options.h"
 #include "apps/cli/text.h"
 #include "apps/cli/toml.h"
-#include "apps/run/ranks.h"
 #include "apps/run/signals.h"
 #include "apps/run/threads.h"
+#include "data/report/numbers.h"
+#include "nn/config/removed_options.h"
+#include "nn/training/ranks.h"
 #include "tensor/collectives/nccl.h"
 #include "tensor/error.h"
 #include "tensor/narrow.h"
+#ifdef FM_HAVE_MPI
+#include "tensor/collectives/mpi.h"
+#endif
 
 namespace fm {
 namespace {
@@ -83,10 +87,29 @@ void share_cores(const RankPlace& place) {
   omp_set_num_threads(std::min(omp_get_num_procs(), std::max(1, cores / place.local_size)));
 }
 
+#ifdef FM_HAVE_MPI
+constexpr bool have_mpi = true;
+std::unique_ptr<Channel> open_mpi(int rank, int size) { return open_mpi_channel(rank, size); }
+#else
+constexpr bool have_mpi = false;
+std::unique_ptr<Channel> open_mpi(int, int) { throw Error("this build has no MPI"); }      // find_ranks does not choose it
+#endif
+
+// A rank that is lost ends the program, whatever its threads wait for.
+RankLife life_of_ranks(const Launch& launch, const std::string& name, Logger& log) {
+  const auto end = [name](const std::string& what) {
+    print_error(name.c_str(), what.c_str());
+    std::fflush(stderr);
+    std::_Exit(exit_code::rank_lost);
+  };
+  return {.lost_after = launch.rank_timeout, .lost = end, .stop_asked = stop_reason, .stop_heard = request_stop,
+          .warn = [&log](const std::string& text) { log.warning("{}", text); }, .open_mpi = open_mpi};
+}
+
 // Who this process is, before anything is said: other ranks than the first say only what is wrong.
 RankPlace take_place(const ParsedLine& line, Logger& log, std::string& name) {
   RankPlace place;
-  if (line.command->info.parallel) place = find_ranks(line.launch, std::getenv, built_with_mpi());
+  if (line.command->info.parallel) place = find_ranks(line.launch, std::getenv, have_mpi);
   if (!place.warning.empty()) log.warning("{}", place.warning);
   place.device = device_of_rank(place, line.launch, line.launch.device.is_cuda() ? cuda_device_count() : 0, !nccl_version().empty());
   if (place.size == 1) return place;
@@ -160,7 +183,7 @@ int run_command(const Program& program, const ParsedLine& line, const std::vecto
   if (line.command->info.trains) try_threads(omp_get_max_threads());      // OpenMP's others, and one that reads ahead
   std::unique_ptr<Ranks> ranks;
   try {
-    ranks = std::make_unique<Ranks>(place, line.launch.rank_timeout, name, [&](const std::string& text) { log.warning("{}", text); });
+    ranks = std::make_unique<Ranks>(place, life_of_ranks(line.launch, name, log));
   } catch (const RankStoppedError& stop) {
     log.warning("{}", stop.what());                                 // other ranks than the first say it too
     return exit_code::stopped_early;

@@ -20,8 +20,8 @@
 #include <vector>
 
 #include "apps/cli/logger.h"
+#include "flowmap/training/chain/run_context.h"
 #include "nn/config/visit.h"
-#include "tensor/device.h"
 
 namespace fm {
 
@@ -42,29 +42,12 @@ struct Example {
 };
 
 // How and where to run, as opposed to what: none of this is in config.toml.
-struct Launch {
-  std::string config_file, out;
-  std::string own_config;       // the run's config.toml, read because --config is left out; empty: none was
-  std::string resume = "auto";  // auto: the newest checkpoint in `out`; never; or the path of a checkpoint
-  bool fresh = false;           // move an existing run aside and begin anew
-  std::string init_from;        // a checkpoint whose weights begin a new run; empty: none
-  bool init_from_ema = false;   // its averaged weights
-  bool dry_run = false;         // resolve, build, print; write nothing
+struct Launch : RunOptions, RankOptions {
   double max_time = 0;          // seconds, 0: no limit
-  int64_t threads = 0;          // 0: as many as OpenMP takes by itself
-  Device device;
-  bool any_gpu = false;         // "cuda" without a number: of several ranks each takes its own
-  bool cuda_graph = false;      // steps on a GPU are recorded once and replayed
-  int64_t rank = -1, world_size = 0;  // given by hand; apps/run/ranks.h says who else may
-  std::string rendezvous;             // HOST:PORT where rank 0 listens
-  double rank_timeout = 15;           // seconds of silence after which a rank is lost
-  double rendezvous_timeout = 120;    // seconds until all ranks must have come
-  bool shard_optimizer = false;       // moments and averages are kept in parts, each by one rank
-  std::string trace;                  // a file that one step is drawn into
-  int verbosity = 0;  // below 0 quiet, above 0 verbose
+  std::int64_t threads = 0;     // 0: as many as OpenMP takes by itself
+  double rank_timeout = 15;     // seconds of silence after which a rank is lost
+  int verbosity = 0;            // below 0 quiet, above 0 verbose
 };
-
-class Ranks;
 
 // What a command's function gets beside its config.
 struct Context {

@@ -9,6 +9,7 @@
 #include <cmath>
 
 #include "apps/cli/text.h"
+#include "data/report/numbers.h"
 
 namespace fm {
 

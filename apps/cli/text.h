@@ -1,4 +1,4 @@
-// Numbers for people: durations, counts, bytes, rates.
+// Durations as the command line gives them, and the memory of this process.
 #pragma once
 
 #include <cstdint>
@@ -6,11 +6,6 @@
 #include <string_view>
 
 namespace fm {
-
-std::string duration_text(double seconds);                        // "0:07", "22:05", "1:02:03", "3d 04:05:06"; "--:--" when not finite
-std::string bytes_text(double bytes);                             // "512 B", "1.3 GiB"
-std::string flops_text(double flops);                             // "1.20 MFLOP", "82.73 TFLOP"
-std::string rate_text(double per_second, std::string_view what);  // "14.2 it/s"; below 0.1 a second "25.0 s/it"
 
 inline constexpr double longest_duration = 3650 * 86400.0;        // ten years, far from where nanoseconds overflow 64 bits
 

@@ -8,7 +8,7 @@
 #include <cmath>
 #include <sstream>
 
-#include "apps/cli/removed_options.h"
+#include "nn/config/removed_options.h"
 #include "tensor/error.h"
 #include "tensor/io/atomic_file.h"
 #include "tensor/io/file_text.h"

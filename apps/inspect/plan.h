@@ -1,4 +1,4 @@
-// Training on paper, for `inspect --plan`: memory, traffic and time of a stage on so many GPUs, from the recipe (apps/train/costs.h) and
+// Training on paper, for `inspect --plan`: memory, traffic and time of a stage on so many GPUs, from the recipe (flowmap/training/chain/costs.h) and
 // data sheets. A model of time, not a measurement:
 //
 //   compute      FLOPs of the GPU with most rows / (peak x utilisation); what is no product is in the utilisation
@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "apps/inspect/gpu_table.h"
-#include "apps/train/costs.h"
+#include "flowmap/training/chain/costs.h"
 
 namespace fm {
 

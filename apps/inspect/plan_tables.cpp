@@ -1,9 +1,9 @@
 // How `inspect --plan` shows a plan.
 #include <fmt/format.h>
 
-#include "apps/cli/text.h"
 #include "apps/inspect/plan.h"
 #include "apps/inspect/reported_runs.h"
+#include "data/report/numbers.h"
 #include "tensor/error.h"
 
 namespace fm {

@@ -7,8 +7,8 @@
 #include <chrono>
 #include <functional>
 
-#include "apps/train/latents.h"
-#include "apps/train/stages.h"
+#include "flowmap/training/chain/latents.h"
+#include "flowmap/training/chain/stages.h"
 #include "flowmap/training/stage.h"
 #include "nn/optim/adamw.h"
 #include "tensor/machine.h"

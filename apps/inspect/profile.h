@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "apps/train/recipe.h"
+#include "flowmap/training/chain/recipe.h"
 
 namespace fm {
 

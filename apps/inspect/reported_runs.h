@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "apps/train/costs.h"
+#include "flowmap/training/chain/costs.h"
 
 namespace fm {
 

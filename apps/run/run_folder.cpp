@@ -8,11 +8,12 @@
 
 #include "apps/cli/build_info.h"
 #include "apps/cli/program.h"
-#include "apps/cli/removed_options.h"
 #include "apps/cli/text.h"
 #include "apps/cli/toml.h"
 #include "data/report/clock.h"
+#include "flowmap/training/move_aside.h"
 #include "nn/checkpoint_folder.h"
+#include "nn/config/removed_options.h"
 #include "tensor/error.h"
 #include "tensor/interrupt.h"
 #include "tensor/io/atomic_file.h"
@@ -55,28 +56,6 @@ Json read_run_json(const fs::path& path) {
 }
 
 }  // namespace
-
-void move_aside(const fs::path& path, Logger& log) {
-  std::vector<FolderLock> held;                                  // a trainer would go on writing to the old path
-  for (const auto& entry : fs::recursive_directory_iterator(path))
-    if (entry.path().filename() == FolderLock::file_name) held.emplace_back(entry.path().parent_path(), "--out");
-  fs::path target;
-  for (int n = 1; target.empty() || fs::exists(target); ++n) target = path.string() + fmt::format(".old-{}", n);
-  std::error_code error;
-  fs::rename(path, target, error);
-  if (error) refuse(path, fmt::format("--fresh cannot move the old run to {}: {}", target.string(), error.message()));
-  log.info("--fresh: the old run is now {}", target.string());
-}
-
-std::vector<std::string> config_changes(std::string_view before, std::string_view after) {
-  std::vector<std::string> changes = toml_changes(before, after);
-  std::erase_if(changes, [](const std::string& change) {
-    const std::string key = change.substr(0, change.find(' ')), added = key + " is new: ";
-    if (change.starts_with(added)) return is_as_before(key, std::string_view(change).substr(added.size()));
-    return removed_option(key) && change.starts_with(key + " is gone");
-  });
-  return changes;
-}
 
 RunFolder::RunFolder(fs::path path, bool fresh, Logger& log) : path_(std::move(path)) {
   while (!path_.empty() && path_.has_relative_path() && path_.filename().empty()) path_ = path_.parent_path();  // "runs/a/"

@@ -54,10 +54,4 @@ class RunFolder {
   std::optional<FolderLock> lock_;
 };
 
-// Renames the folder to the first free "<path>.old-<n>". ConfigError when that fails or when a process trains in it or in a folder below.
-void move_aside(const std::filesystem::path& path, Logger& log);
-
-// toml_changes (nn/config/toml_text.h) without options of earlier versions that are gone.
-std::vector<std::string> config_changes(std::string_view before, std::string_view after);
-
 }  // namespace fm

@@ -5,23 +5,14 @@
 #include <omp.h>
 
 #include "apps/cli/build_info.h"
-#include "apps/run/ranks.h"
 #include "apps/run/signals.h"
-#include "apps/train/stages.h"
+#include "flowmap/training/chain/stages.h"
 #include "nn/checkpoint_folder.h"
+#include "nn/training/ranks.h"
 #include "tensor/memory/allocator.h"
 
 namespace fm {
 namespace {
-
-// What helps when a number explodes.
-std::string remedies(const std::string& name) {
-  if (name == "grad_norm")
-    return "a lower loop.rate.peak or a longer rate.warmup_steps, loop.adamw.clip = 1, objective.metric.kind = \"adaptive\", a start from the cmt stage";
-  if (name == "derivative_ratio")
-    return "a start from the cmt stage, objective.metric.kind = \"adaptive\", loop.adamw.clip = 1, a larger objective.pairs.diagonal_share";
-  return "objective.metric.kind = \"adaptive\", loop.adamw.clip = 1, a start from the cmt stage, a lower loop.rate.peak";
-}
 
 template <class E> bool is(const std::exception& error) { return dynamic_cast<const E*>(&error) != nullptr; }
 
@@ -169,12 +160,20 @@ bool RunObserver::concerns_stage(const std::string& difference) const {
   return !of_one || part == own;
 }
 
-Outcome train_stage(Stage& stage, const LoopConfig& loop, std::uint64_t seed, LogFiles which, Context& context) {
-  if (!stage.drawn && stage.not_recorded.empty()) stage.not_recorded = "only stages on latents are";
-  if (!stage.remedies) stage.remedies = remedies;
-  const TrainOptions options = train_options(context);
-  RunObserver observer(which, context);
-  return train(stage, loop, seed, options, *context.ranks, observer);
+RunContext run_context(Context& context) {
+  const bool variants = context.program == "ablate";
+  const auto progress = [&context](const std::string& what, std::int64_t total) -> std::function<void(std::int64_t)> {
+    return [shown = std::make_shared<ImageProgress>(context.log, what, total)](std::int64_t done) {
+      throw_if_stop_requested();
+      shown->at(done);
+    };
+  };
+  const auto train_it = [&context](Stage& stage, const LoopConfig& loop, std::uint64_t seed, LogFiles files) {
+    RunObserver observer(files, context);
+    return train(stage, loop, seed, train_options(context), *context.ranks, observer);
+  };
+  return {.launch = context.launch, .log = context.log, .ranks = context.ranks, .command = variants ? stage_name::mfd : context.command,
+          .only_reads = context.program == "flowmap_sample" || context.program == "evaluate", .variants = variants, .progress = progress, .train = train_it};
 }
 
 }  // namespace fm

@@ -55,7 +55,8 @@ class RunObserver : public RunFiles {
   std::optional<Progress::Excluded> aside_;
 };
 
-// train() with what the programs add.
-Outcome train_stage(Stage& stage, const LoopConfig& loop, std::uint64_t seed, LogFiles which, Context& context);
+// What a run (flowmap/training/chain/training_run.h) gets of the command; `context` must outlive it. The status line and signals belong to it, and
+// stages train with a RunObserver.
+RunContext run_context(Context& context);
 
 }  // namespace fm

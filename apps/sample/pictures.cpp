@@ -4,14 +4,14 @@
 #include <charconv>
 #include <cmath>
 
-#include "apps/cli/limits.h"
 #include "apps/cli/progress.h"
-#include "apps/train/shown_classes.h"
 #include "data/class_names.h"
 #include "data/grid.h"
 #include "data/image_file.h"
 #include "data/png.h"
 #include "data/report/csv.h"
+#include "flowmap/training/limits.h"
+#include "flowmap/training/shown_classes.h"
 #include "nn/config/visit.h"
 #include "tensor/error.h"
 #include "tensor/io/atomic_file.h"

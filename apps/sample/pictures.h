@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "apps/cli/logger.h"
-#include "apps/sample/published.h"
+#include "flowmap/training/published.h"
 
 namespace fm {
 

@@ -4,7 +4,7 @@
 #include <string>
 
 #include "apps/sample/pictures.h"
-#include "apps/train/training_run.h"
+#include "flowmap/training/chain/training_run.h"
 
 namespace fm {
 

@@ -1,8 +1,8 @@
-// --dry-run: what a run would be, without running it.
-#include "apps/cli/text.h"
-#include "apps/train/costs.h"
-#include "apps/train/spaces.h"
-#include "apps/train/training_run.h"
+#include "apps/train/describe.h"
+
+#include "data/report/numbers.h"
+#include "flowmap/training/chain/costs.h"
+#include "flowmap/training/chain/spaces.h"
 
 namespace fm {
 namespace {
@@ -18,7 +18,7 @@ std::string steps_text(const LoopConfig& loop, std::int64_t images, bool epochs)
   return fmt::format("{} steps of {}{}: {} {}", loop.steps, loop.batch, parts, seen, what);
 }
 
-void describe_generator(Logger& log, const StageCost& c) {
+void describe_generator(Messages& log, const StageCost& c) {
   log.info("  parameters   {} trained, {} frozen{}", c.trained, c.frozen,
            c.teacher > 0 ? fmt::format("; {} of the teacher", c.teacher) : "");
   std::string flops = "forward " + flops_text(c.forward);
@@ -39,20 +39,20 @@ std::string training_size(std::int64_t parameters) {
   return fmt::format("{} parameters; {} with gradients, moments and average", parameters, gib(5 * 4 * parameters));
 }
 
-int TrainingRun::describe() {
-  const std::int64_t images = recipe_.train_images > 0 ? recipe_.train_images : pictures()->count();
-  Logger& log = context_.log;
-  const SpaceSpec& space = space_of(recipe_);
-  const Shape latent = recipe_.latent_shape();
-  log.info("{}: {} {}, {} classes", recipe_.data, images, space.samples(recipe_), recipe_.classes);
+void describe(TrainingRun& run) {
+  const Recipe& r = run.recipe();
+  const std::int64_t images = run.count_images();
+  Messages& log = run.context().log;
+  const SpaceSpec& space = space_of(r);
+  const Shape latent = r.latent_shape();
+  log.info("{}: {} {}, {} classes", r.data, images, space.samples(r), r.classes);
   if (space.encodes) log.info("latents {}, {} for all images", fmt::join(latent.begin(), latent.end(), "x"), gib(4 * images * latent.numel()));
   for (const StageSpec& s : stage_table()) {
-    if (!trains(context_.command, s, recipe_)) continue;
-    log.info("{:<8} {}", s.name, steps_text(s.loop(recipe_), images, s.epochs));
-    if (s.is_generator()) describe_generator(log, stage_cost(recipe_, s.name));
-    else log.info("  {}", training_size(s.parameters(recipe_).trained));
+    if (!trains(run.context().command, s, r)) continue;
+    log.info("{:<8} {}", s.name, steps_text(s.loop(r), images, s.epochs));
+    if (s.is_generator()) describe_generator(log, stage_cost(r, s.name));
+    else log.info("  {}", training_size(s.parameters(r).trained));
   }
-  return exit_code::finished;
 }
 
 }  // namespace fm

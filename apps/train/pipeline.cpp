@@ -1,18 +1,21 @@
+#include "apps/train/pipeline.h"
+
 // All stages in order, then what a person wants to see: samples side by side, the table of scores, and the curves, in one report.html.
 #include <algorithm>
 #include <chrono>
 #include <utility>
 
-#include "apps/run/ranks.h"
-#include "apps/run/run_folder.h"
+#include "apps/cli/program.h"
 #include "apps/run/signals.h"
-#include "apps/train/evaluation.h"
-#include "apps/train/features.h"
 #include "apps/train/points_report.h"
 #include "apps/train/run_report.h"
-#include "apps/train/spaces.h"
-#include "apps/train/stages.h"
 #include "data/source.h"
+#include "flowmap/training/chain/evaluation.h"
+#include "flowmap/training/chain/feature_rows.h"
+#include "flowmap/training/chain/spaces.h"
+#include "flowmap/training/chain/stages.h"
+#include "flowmap/training/move_aside.h"
+#include "nn/training/ranks.h"
 #include "tensor/io/atomic_file.h"
 #include "tensor/io/crc32c.h"
 #include "tensor/memory/allocator.h"
@@ -61,7 +64,7 @@ std::string evaluated(const TrainingRun& run) {
 
 // --fresh: the whole run goes aside at once, so that no stage meets an old one when it is stopped and goes on.
 void check_launch(TrainingRun& run) {
-  Launch& launch = run.context().launch;
+  RunOptions& launch = run.context().launch;
   if (launch.resume != "auto" && launch.resume != "never")
     throw ConfigError("--resume " + launch.resume + ": pipeline goes on by itself; a path is for one stage");
   if (!launch.init_from.empty())
@@ -75,7 +78,7 @@ void check_launch(TrainingRun& run) {
 }
 
 void show_scored(TrainingRun& run) {
-  Logger& log = run.context().log;
+  Messages& log = run.context().log;
   bool headed = false;
   evaluate_run(run, {}, [&](const Score& s) {
     if (!std::exchange(headed, true)) log.info("{}", score_head(s));
@@ -90,8 +93,8 @@ void show_scored(TrainingRun& run) {
 
 // Samples, scores and report: the first rank's work.
 void show(TrainingRun& run) {
-  Logger& log = run.context().log;
-  const bool plane = in_plane(run.recipe());
+  Messages& log = run.context().log;
+  const bool plane = run.recipe().in_plane();
   if (!plane && !has_features(run.recipe())) {
     log.info("no judge: draw samples with flowmap_sample and give their .npz to an evaluator");
     return;
@@ -119,7 +122,7 @@ bool stop_before(TrainingRun& run) { return sum_over_ranks(*run.context().ranks,
 int run_pipeline(TrainingRun& run) {
   check_launch(run);
   const auto start = std::chrono::steady_clock::now();
-  Logger& log = run.context().log;
+  Messages& log = run.context().log;
   for (const StageSpec& stage : stage_table()) {
     if (!has_work(run, stage)) continue;
     if (stop_before(run) || stage.run(run, stage) == Outcome::stopped) return exit_code::stopped_early;

@@ -1,10 +1,10 @@
 #include "apps/train/points_report.h"
 
 #include "apps/train/run_report.h"
-#include "apps/train/scored.h"
-#include "apps/train/stages.h"
 #include "data/report/clock.h"
 #include "data/report/html.h"
+#include "flowmap/training/chain/scored.h"
+#include "flowmap/training/chain/stages.h"
 #include "flowmap/training/plane.h"
 #include "nn/loaded.h"
 #include "tensor/narrow.h"
@@ -49,11 +49,9 @@ void add_generators(Trained& t, TrainingRun& run, const std::vector<std::string>
 
 }  // namespace
 
-bool in_plane(const Recipe& r) { return !space_of(r).pictures && r.sample_shape == Shape{2}; }
-
 void show_points(TrainingRun& run, const std::vector<std::string>& names) {
   const Recipe& r = run.recipe();
-  Logger& log = run.context().log;
+  Messages& log = run.context().log;
   const std::shared_ptr<const SampleSource> test = open_source(r.data, Split::test);
   Trained trained;
   trained.plane.space = run.space();

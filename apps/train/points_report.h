@@ -1,12 +1,9 @@
 // Scores and pictures of a run whose samples are points of the plane.
 #pragma once
 
-#include "apps/train/training_run.h"
+#include "flowmap/training/chain/training_run.h"
 
 namespace fm {
-
-// Whether the run's samples are points of the plane, which have scores and pictures of their own (flowmap/training/plane.h).
-bool in_plane(const Recipe& recipe);
 
 // Scores the generators of these names (names_to_score) against the test split by energy distance and, where the distribution is known, map error;
 // adds them to scores.csv and writes report.html with pictures of samples, flows and fields.

@@ -2,12 +2,12 @@
 
 #include <algorithm>
 
-#include "apps/train/shown_classes.h"
 #include "data/font.h"
 #include "data/grid.h"
 #include "data/png.h"
 #include "data/report/csv.h"
 #include "data/report/html.h"
+#include "flowmap/training/shown_classes.h"
 #include "tensor/io/atomic_file.h"
 #include "tensor/narrow.h"
 

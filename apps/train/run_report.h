@@ -2,8 +2,8 @@
 // whenever one of them changes, so that it says what they say.
 #pragma once
 
-#include "apps/train/score_file.h"
-#include "apps/train/training_run.h"
+#include "flowmap/training/chain/score_file.h"
+#include "flowmap/training/chain/training_run.h"
 
 namespace fm {
 

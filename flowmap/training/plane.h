@@ -19,7 +19,7 @@
 namespace fm {
 
 struct PlaneGenerator {
-  std::string name;                      // "teacher", "mfd"
+  std::string name;                      // "mfd", "teacher"
   int calls = 1;                         // of the network for one sample
   std::function<Tensor(const Tensor& noise, const Labels& y)> generate;        // (n, 2), (n) or undefined -> latents (n, 2)
   bool follows_flow = true;              // false for a sampler that adds noise between its calls: its samples have no map error

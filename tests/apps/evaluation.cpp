@@ -6,10 +6,10 @@
 #include <set>
 #include <thread>
 
-#include "apps/train/score_file.h"
 #include "data/png.h"
 #include "data/report/csv.h"
 #include "flowmap/metrics/frechet.h"
+#include "flowmap/training/chain/score_file.h"
 #include "tensor/io/atomic_file.h"
 #include "tensor/io/npy.h"
 #include "tensor/random/philox.h"

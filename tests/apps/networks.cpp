@@ -1,5 +1,5 @@
 // The networks that a recipe can name: what a flow map is when it begins from a teacher, and what --dry-run says they cost.
-#include "apps/train/recipe.h"
+#include "flowmap/training/chain/recipe.h"
 
 #include <doctest/doctest.h>
 

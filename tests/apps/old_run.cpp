@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "apps/train/score_file.h"
+#include "flowmap/training/chain/score_file.h"
 #include "nn/checkpoint.h"
 #include "tensor/io/npy.h"
 #include "tests/support/child.h"

@@ -1,5 +1,5 @@
 // Who a process is: every launcher's variables, which goes before which, and what is half said.
-#include "apps/run/ranks.h"
+#include "nn/training/ranks.h"
 
 #include <doctest/doctest.h>
 #include <sys/stat.h>
@@ -22,11 +22,11 @@ namespace {
 
 using Values = std::map<std::string, std::string>;
 
-RankPlace find(const Values& values, Launch launch = {}, bool have_mpi = true) {
+RankPlace find(const Values& values, RankOptions launch = {}, bool have_mpi = true) {
   return find_ranks(launch, [&](const char* name) { return values.contains(name) ? values.at(name).c_str() : nullptr; }, have_mpi);
 }
 
-std::string refusal(const Values& values, Launch launch = {}, bool have_mpi = true) {
+std::string refusal(const Values& values, RankOptions launch = {}, bool have_mpi = true) {
   try {
     find(values, launch, have_mpi);
   } catch (const ConfigError& e) {
@@ -40,8 +40,8 @@ Values operator+(Values a, const Values& b) {
   return a;
 }
 
-Launch by_hand(int rank, int size, const std::string& rendezvous) {
-  Launch launch;
+RankOptions by_hand(int rank, int size, const std::string& rendezvous) {
+  RankOptions launch;
   launch.rank = rank, launch.world_size = size, launch.rendezvous = rendezvous;
   return launch;
 }
@@ -113,7 +113,7 @@ TEST_CASE("a GPU for each rank") {
   const auto device = [](int local_rank, int gpus, const std::string& flag, bool have_nccl = true) {
     RankPlace p;
     p.size = 8, p.local_size = 4, p.local_rank = local_rank;
-    Launch launch;
+    RankOptions launch;
     launch.device = parse_device(flag), launch.any_gpu = flag == "cuda";
     try {
       return to_string(device_of_rank(p, launch, gpus, have_nccl));
@@ -139,7 +139,7 @@ TEST_CASE("ranks find each other by a file, also where one of a job that ended l
       threads.emplace_back([&, r] {
         const RankPlace p = find({}, by_hand(r, 2, "file:" + folder.path().string()));
         CHECK(describe(p) == "rank " + std::to_string(r) + " of 2 (--rank), by TCP through an address in " + folder.path().string());
-        const Ranks ranks(p, 15, "test");
+        const Ranks ranks(p, {.lost = [](const std::string&) { std::abort(); }, .stop_asked = stop_reason, .stop_heard = request_stop});
         std::string& own = done[static_cast<std::size_t>(r)];
         ranks.only_first([&] {
           own += "a";
@@ -155,7 +155,7 @@ TEST_CASE("ranks find each other by a file, also where one of a job that ended l
 }
 
 TEST_CASE("the secret: of the environment, the same for all; set and empty is a mistake") {
-  const Launch by_address = by_hand(1, 2, "node:77"), by_folder = by_hand(1, 2, "file:/shared");
+  const RankOptions by_address = by_hand(1, 2, "node:77"), by_folder = by_hand(1, 2, "file:/shared");
   CHECK(find({}, by_address).secret == "");
   CHECK(find({{"FLOWMAP_RENDEZVOUS_SECRET", "s"}}, by_address).secret == "s");
   CHECK(find({{"FLOWMAP_RENDEZVOUS_SECRET", "s"}}, by_folder).secret == "s");

@@ -4,8 +4,8 @@
 #include <algorithm>
 
 #include "apps/cli/toml.h"
-#include "apps/train/costs.h"
-#include "apps/train/training_run.h"
+#include "flowmap/training/chain/costs.h"
+#include "flowmap/training/chain/training_run.h"
 #include "nn/flops/count.h"
 #include "tensor/memory/allocator.h"
 #include "tests/support/error_of.h"

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/cli/toml.h"
+#include "flowmap/training/move_aside.h"
 #include "nn/checkpoint_folder.h"
 #include "tensor/error.h"
 #include "tensor/io/atomic_file.h"

@@ -4,9 +4,9 @@
 #include <cstdlib>
 
 #include "apps/sample/pictures.h"
-#include "apps/train/training_run.h"
 #include "data/image_file.h"
 #include "data/png.h"
+#include "flowmap/training/chain/training_run.h"
 #include "nn/models/published_weights.h"
 #include "tensor/io/npy.h"
 #include "tests/support/child.h"

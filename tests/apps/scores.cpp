@@ -6,8 +6,8 @@
 #include <set>
 #include <thread>
 
-#include "apps/train/evaluation.h"
 #include "data/report/csv.h"
+#include "flowmap/training/chain/evaluation.h"
 #include "flowmap/training/rae_space.h"
 #include "tensor/error.h"
 #include "tensor/io/atomic_file.h"

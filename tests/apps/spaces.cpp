@@ -1,10 +1,10 @@
 // A latent space that is a row and nothing more: the pixels of pictures, by the real programs.
-#include "apps/train/spaces.h"
+#include "flowmap/training/chain/spaces.h"
 
 #include <cmath>
 
-#include "apps/train/score_file.h"
 #include "data/png.h"
+#include "flowmap/training/chain/score_file.h"
 #include "tests/apps/tiny_run.h"
 
 using namespace fm;

@@ -2,7 +2,7 @@
 #include <doctest/doctest.h>
 
 #include "apps/cli/toml.h"
-#include "apps/train/training_run.h"
+#include "flowmap/training/chain/training_run.h"
 #include "tensor/memory/allocator.h"
 
 using namespace fm;

@@ -4,9 +4,9 @@
 #include <fmt/format.h>
 
 #include "apps/cli/program.h"
-#include "apps/train/score_file.h"
 #include "data/points.h"
 #include "flowmap/metrics/energy.h"
+#include "flowmap/training/chain/score_file.h"
 #include "tensor/io/npy.h"
 #include "tensor/io/safetensors.h"
 #include "tensor/random/fill.h"

@@ -1,6 +1,6 @@
 // A recipe: what is read is written and read again to the same text.
 #include "apps/cli/toml.h"
-#include "apps/train/recipe.h"
+#include "flowmap/training/chain/recipe.h"
 #include "tests/fuzz/fuzz.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {

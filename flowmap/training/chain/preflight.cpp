@@ -1,0 +1,188 @@
+// Checks that take seconds, before the first step and in a dry run: what a stage would miss after hours of the ones before it.
+#include <algorithm>
+
+#include "data/source.h"
+#include "flowmap/training/chain/costs.h"
+#include "flowmap/training/chain/feature_rows.h"
+#include "flowmap/training/chain/spaces.h"
+#include "flowmap/training/chain/stages.h"
+#include "flowmap/training/chain/training_run.h"
+#include "flowmap/training/limits.h"
+#include "nn/models/published_weights.h"
+#include "nn/training/parallel.h"
+#include "nn/training/ranks.h"
+
+namespace fm {
+namespace {
+
+constexpr double bytes_of_f32 = 4;
+
+double real(std::int64_t n) { return static_cast<double>(n); }
+
+// Has its steps: it will say so and be passed by. Its data may be gone.
+bool is_finished(const StageSpec& stage, const Recipe& r, const std::filesystem::path& root) {
+  const std::int64_t newest = newest_step(root / stage.name / "checkpoints");
+  return newest >= 0 && newest >= stage.steps(r);
+}
+
+// The stages that the command trains, in their order.
+std::vector<const StageSpec*> planned_stages(const Recipe& r, const RunContext& context, const std::filesystem::path& root) {
+  std::vector<const StageSpec*> list;
+  for (const StageSpec& s : stage_table())
+    if (trains(context.command, s, r) && (context.launch.fresh || context.variants || !is_finished(s, r, root)))
+      list.push_back(&s);
+  return list;
+}
+
+std::int64_t rows_at_a_time(const LoopConfig& loop) { return loop.micro_batch > 0 ? std::min(loop.micro_batch, loop.batch) : loop.batch; }
+
+// Of generators exactly. Of others weights, gradients, two moments and the average, and a lower bound of what a pass over the largest part of
+// a batch keeps.
+double memory_of_training(const Recipe& r, const StageSpec& stage, int ranks, bool sharded) {
+  if (stage.is_generator()) return real(stage_cost(r, stage.name, ranks, sharded).memory());
+  return 5 * bytes_of_f32 * real(stage.parameters(r).all) + bytes_of_f32 * real(rows_at_a_time(stage.loop(r))) * real(stage.values_a_row(r));
+}
+
+// A training that keeps pictures and latents in memory, with `images` of them.
+double memory_of_data(const Recipe& r, std::int64_t images) {
+  if (r.latents.from != "memory") return 0;
+  const SpaceSpec& space = space_of(r);
+  const double latents = space.encodes ? bytes_of_f32 * real(r.latent_shape().numel()) * (r.latents.flip ? 2 : 1) : 0;
+  return real(images) * (real(space.sample_bytes(r)) + latents);
+}
+
+std::string memory_problem(const Recipe& r, const StageSpec& stage, std::int64_t images, int ranks, bool sharded) {
+  const double data = memory_of_data(r, images), needed = data + memory_of_training(r, stage, ranks, sharded);
+  const LoopConfig& loop = stage.loop(r);
+  return beyond_memory(needed, stage.name,
+                       fmt::format("{} parameters with their state, a pass over {} rows, {} images", stage.parameters(r).all,
+                                   rows_at_a_time(loop), images),
+                       fmt::format("lower {0}.loop.micro_batch{1}{2}", stage.name,
+                                   loop.micro_batch == 0 ? fmt::format(" (now the batch of {})", loop.batch) : "",
+                                   data > needed / 2 ? ", or read pictures as they are needed (latents.from = \"images\")" : ""));
+}
+
+double bytes_below(const std::filesystem::path& folder) {
+  double bytes = 0;
+  std::error_code error;
+  for (std::filesystem::recursive_directory_iterator it(folder, error), end; !error && it != end; it.increment(error))
+    if (std::error_code unread; it->is_regular_file(unread) && !it->is_symlink(unread)) bytes += real(static_cast<std::int64_t>(it->file_size(unread)));
+  return bytes;
+}
+
+// Of the checkpoints that a stage keeps, and the one that is written before the oldest goes: model, average and two moments in f32, less
+// those that are there.
+double checkpoint_bytes(const Recipe& r, const StageSpec& stage, const std::filesystem::path& root) {
+  const LoopConfig& l = stage.loop(r);
+  const std::int64_t written = (l.steps + l.ckpt_every - 1) / l.ckpt_every;
+  const std::int64_t kept = std::min(written, l.keep + 1 + (l.keep_every > 0 ? l.steps / l.keep_every : 0));
+  const double all = real(kept) * 4 * bytes_of_f32 * real(stage.parameters(r).all);
+  return std::max(0.0, all - bytes_below(root / stage.name / "checkpoints"));
+}
+
+std::string disk_problem(const Recipe& r, const std::vector<const StageSpec*>& stages, const std::filesystem::path& root) {
+  double bytes = 0;
+  std::vector<std::string> names;
+  for (const StageSpec* s : stages) bytes += checkpoint_bytes(r, *s, root), names.emplace_back(s->name);
+  return beyond_disk(bytes, root, fmt::format("the checkpoints of {} need about", fmt::join(names, ", ")),
+                     fmt::format("free space, lower {}.loop.keep, or choose another --out",
+                                 names.empty() ? generator_stages().front() : names.back()));
+}
+
+// The first stage of the pipeline that needs this one; null: none does.
+const StageSpec* first_that_needs(const StageSpec& source, const Recipe& r) {
+  for (const StageSpec& s : stage_table()) {
+    const std::vector<const StageSpec*> sources = s.steps(r) > 0 ? needs(s, r) : std::vector<const StageSpec*>();
+    if (std::find(sources.begin(), sources.end(), &source) != sources.end()) return &s;
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+// A stage whose source is neither trained before it nor there already fails when its turn comes.
+void TrainingRun::check_sources() const {
+  for (const StageSpec& s : stage_table()) {
+    if (s.loop == nullptr || s.steps(recipe_) > 0 || is_available(s)) continue;
+    const StageSpec* later = first_that_needs(s, recipe_);
+    const bool evaluated = s.makes == Makes::decoder && space_of(recipe_).uses(recipe_, s.makes) && recipe_.has_judge();
+    if (later == nullptr && !evaluated) continue;
+    if (s.given == nullptr)
+      throw ConfigError(fmt::format("pipeline: {0} begins from the stage {1}, but {1}.loop.steps is 0 and {2} has none: give it steps",
+                                    later->name, s.name, root_.string()));
+    std::string flag = s.given_key;
+    std::replace(flag.begin(), flag.end(), '_', '-');
+    throw ConfigError(fmt::format("pipeline: a later stage needs {0}, but {0}.loop.steps is 0 and {1} has none: give it steps, or the weights "
+                                  "(--{2})", s.name, root_.string(), flag));
+  }
+}
+
+// Files that only a later stage reads: read and compared with the recipe now, and let go.
+void TrainingRun::check_given_weights() {
+  const auto exists = [](const std::string& file) { return !file.empty() && std::filesystem::exists(weights_and_part(file).first); };
+  run_space().check_given();
+  if (exists(recipe_.judge_weights)) check_given_judge(*this);
+  if (exists(recipe_.teacher_weights)) load_teacher();
+  if (exists(recipe_.stats_file)) given_stats();
+}
+
+// The judge is measured on it at its end, and samples are compared with it.
+void TrainingRun::check_test_split(bool evaluated) const {
+  const std::shared_ptr<const SampleSource> test = open_source(recipe_.data, Split::test);
+  if (context_.ranks.first())
+    for (const std::string& note : test->notes()) context_.log.warning("{}", note);
+  const std::int64_t k = recipe_.evaluate.k, least = evaluated ? std::max<std::int64_t>(2, k + 1) : 1;
+  if (test->count() < least)
+    throw FileError(fmt::format("{}: the test split has {} picture{}; an evaluation needs {} at least (one more than evaluate.k = {}): add "
+                                "pictures to it", recipe_.data, test->count(), test->count() == 1 ? "" : "s", least, k));
+  if (evaluated && recipe_.evaluate.samples <= k)
+    throw ConfigError(fmt::format("evaluate.samples = {} are too few for evaluate.k = {} neighbours: raise one or lower the other",
+                                  recipe_.evaluate.samples, k));
+}
+
+// Bytes that the latent cache still needs: its size less the finished shards.
+double TrainingRun::cache_bytes() {
+  const double one = real(recipe_.latent_shape().numel()) * (recipe_.latents.dtype == "f32" ? 4 : 2);
+  return std::max(0.0, real(pictures()->count()) * one * (recipe_.latents.flip ? 2 : 1) - bytes_below(latents_folder()));
+}
+
+void TrainingRun::preflight() {
+  const bool dry = context_.launch.dry_run, pipeline = context_.command == "pipeline", ablation = context_.variants;
+  const bool at_hand = !(dry && recipe_.train_images > 0);            // else this may be a plan for another machine
+  const bool encodes = context_.command == stage_name::encode;
+  const std::vector<const StageSpec*> stages = planned_stages(recipe_, context_, root_);
+  if (pipeline) check_sources();
+  if (stages.empty() && !encodes) return;
+  if (pipeline && at_hand) check_given_weights();
+  const bool evaluated = ablation || (pipeline && !recipe_.in_plane() && has_features(recipe_));
+  if (at_hand && (evaluated || context_.command == stage_name::judge)) check_test_split(evaluated);
+
+  const int ranks = context_.ranks->size();
+  std::vector<std::string> problems;
+  const std::int64_t images = at_hand && recipe_.latents.from != "cache" ? pictures()->count() : recipe_.train_images;
+  for (const StageSpec* s : stages)
+    check_settings(*s, recipe_);
+  for (const StageSpec* s : stages) {
+    const LoopConfig& loop = s->loop(recipe_);
+    rows_of_rank(loop.batch, loop.micro_batch, 0, ranks);             // ConfigError for fewer rows than ranks
+    if (images > 0 && s->epochs && real(loop.steps) * real(loop.batch) / real(images) >= 0x1p32)
+      throw ConfigError(fmt::format("{0}.loop.steps = {1} of {2} show each of {3} images more than 2^32 times, which is as far as epochs are "
+                                    "numbered: lower {0}.loop.steps", s->name, loop.steps, loop.batch, images));
+    if (!default_device().is_cuda())
+      if (const std::string p = memory_problem(recipe_, *s, images, ranks, context_.launch.shard_optimizer); !p.empty()) problems.push_back(p);
+  }
+  std::string disk = disk_problem(recipe_, stages, root_);
+  if (encodes || (pipeline && lacks_cached_latents()))
+    if (const std::string p = beyond_disk(cache_bytes(), latents_folder(), "latents of the pictures need", "free space, or choose another --latents-folder");
+        !p.empty())
+      disk = p;
+  if (dry && !disk.empty()) problems.push_back(disk);
+  if (dry) {
+    for (const std::string& p : problems) context_.log.warning("{}", p);
+    return;
+  }
+  if (!problems.empty()) throw ConfigError(problems.front());
+  if (!disk.empty() && context_.ranks.first()) throw FileError(disk);
+}
+
+}  // namespace fm

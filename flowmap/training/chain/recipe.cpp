@@ -1,0 +1,104 @@
+#include "flowmap/training/chain/recipe.h"
+
+#include <string>
+
+#include "data/report/csv.h"
+#include "data/source.h"
+#include "flowmap/training/chain/spaces.h"
+#include "flowmap/training/chain/stages.h"
+#include "nn/models/presets.h"
+#include "tensor/error.h"
+#include "tensor/narrow.h"
+
+namespace fm {
+
+bool Recipe::has_sizes() const { return space_of(*this).has_sizes(*this); }
+bool Recipe::in_plane() const { return !space_of(*this).pictures && sample_shape == Shape{2}; }
+Shape Recipe::latent_shape() const { return space_of(*this).shape(*this); }
+void Recipe::take_sizes(const SampleSource& source, const std::string& user) { space_of(*this).take_sizes(*this, source, user); }
+
+void Recipe::take_sizes(std::int64_t data_size, std::int64_t data_channels, std::int64_t data_classes) {
+  if (image_size == 0) image_size = data_size;
+  if (channels == 0) channels = data_channels;
+  if (classes == 0) classes = data_classes;
+}
+
+std::vector<int> parse_steps(const std::string& list) {
+  std::vector<int> steps;
+  for (const std::string_view part : csv_cells(list)) {
+    std::int64_t n = 0;
+    if (!parse_integer(part, n) || n < 1 || n > 10000)
+      throw ConfigError("steps '" + list + "': want numbers of network calls, such as 1,2,4");
+    steps.push_back(narrow<int>(n));
+  }
+  return steps;
+}
+
+namespace {
+
+// ConfigError for a rate that is not one, and for micro-batches so small that a list of a step's parts would be the largest thing in memory.
+void check_loop(const std::string& stage, const LoopConfig& loop) {
+  constexpr std::int64_t most_parts = 1000000;
+  check(loop.rate);
+  if (loop.micro_batch > 0 && loop.batch / loop.micro_batch > most_parts)
+    throw ConfigError("config: " + stage + ".loop.micro_batch = " + std::to_string(loop.micro_batch) + " cuts the batch of " +
+                      std::to_string(loop.batch) + " into more than " + std::to_string(most_parts) + " parts: raise it");
+}
+
+}  // namespace
+
+// Widths, depths and heads; what says how to compute (precision, recompute) stays as it is set.
+void Recipe::take_published_network() {
+  if (dit_size.empty()) return;
+  auto& dit = network.of<DitDh>();
+  auto c = dit_dh(dit_size, image_size);
+  c.precision = dit.precision, c.recompute = dit.recompute;
+  dit = c;
+}
+
+void Recipe::resolve_with_data() {
+  if (!has_sizes()) {
+    take_sizes(*open_source(data, Split::train), "the size of a step");
+  }
+  resolve();
+}
+
+// What says nothing where no picture is encoded, decoded or judged.
+void Recipe::refuse_settings_of_pictures() const {
+  for (const auto& [key, set] : {std::pair{"latents.flip", latents.flip}, {"encoder_weights", !encoder_weights.empty()}, {"decoder_weights", !decoder_weights.empty()},
+                                 {"stats_file", !stats_file.empty()}, {"judge_weights", !judge_weights.empty()}, {"encoder_model", !encoder_model.empty()},
+                                 {"decoder_size", !decoder_size.empty()}, {"dit_size", !dit_size.empty()}, {"image_size", image_size != 0},
+                                 {"channels", channels != 0}, {"evaluate.reference", evaluate.reference != 0 && sample_shape == Shape{2}}})
+    if (set) throw ConfigError(std::string(key) + " is for pictures; with space = \"identity\" leave it out");
+}
+
+// Samples are their own latents: the stages that make latents of pictures have no steps.
+void Recipe::resolve_identity() {
+  judge.loop.steps = encoder.loop.steps = decoder.loop.steps = 0;
+  refuse_settings_of_pictures();
+  if (latents.from != "memory") throw ConfigError("latents.from " + latents.from + ": is for latents of pictures; space identity reads samples from memory");
+  if (!conditional && guidance != 1) throw ConfigError("guidance needs networks that are told labels: set conditional = true, or guidance = 1");
+}
+
+void Recipe::resolve() {
+  check_rules(list_fields(*this), "config");
+  if (!has_sizes())
+    throw ConfigError("image_size " + std::to_string(image_size) + ", channels " + std::to_string(channels) + ", classes " +
+                      std::to_string(classes) + ": sizes must be known");
+  space_of(*this).resolve(*this);
+  network.fit({latent_shape(), conditional ? classes : 0, data});
+  if (compat != "paper") cmt.objective.compat = mfd.objective.compat = mft.objective.compat = Compat::named(compat);
+  for (const StageSpec& s : stage_table())
+    if (s.loop != nullptr) check_loop(s.name, s.loop(*this));
+  teacher_share(mfd.velocity);
+  teacher_share(mft.velocity);
+  teacher_share(map.velocity);
+  parse_steps(evaluate.steps);
+  mft.velocity = mft.velocity.empty() ? "one-point" : mft.velocity;
+  fm.objective.labels.null_label = cmt.objective.labels.null_label = mfd.objective.labels.null_label = mft.objective.labels.null_label =
+      classes;
+  map.objective.set_null_label(classes);
+  checked_config(*this, "config");
+}
+
+}  // namespace fm

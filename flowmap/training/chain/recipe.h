@@ -1,0 +1,260 @@
+// Everything that decides what a run computes: one struct for the whole chain from images to a one-step generator. A config file fills it,
+// every stage reads its part, and each stage's checkpoint stores it.
+#pragma once
+
+#include "data/dataset.h"
+#include "data/source.h"
+#include "flowmap/objective/cmt.h"
+#include "flowmap/objective/flow_matching.h"
+#include "flowmap/objective/list.h"
+#include "flowmap/objective/mean_flow.h"
+#include "flowmap/training/backbones.h"
+#include "flowmap/training/chain/stage_names.h"
+#include "nn/models/judge.h"
+#include "nn/models/rae.h"
+#include "nn/training/loop.h"
+
+namespace fm {
+
+struct JudgeStage {
+  LoopConfig loop{.steps = 3000, .batch = 128};
+  JudgeConfig model;
+  double shift = 2;
+  template <class V> void visit(V&& v) {
+    v("loop", loop, "training of the judge");
+    v("model", model, "the convolutional classifier");
+    v("shift", shift, "largest random shift of a training image, either way", range(0, 64), unit("pixels"));
+  }
+};
+
+struct EncoderStage {
+  LoopConfig loop{.steps = 2000, .batch = 128};
+  std::int64_t prototypes = 512, hidden = 256, bottleneck = 64, local_crops = 2, local_size = 14;
+  double global_low = 0.4, local_low = 0.15, local_high = 0.4, jitter = 0.4;
+  double momentum = 0.996, student_temperature = 0.1, teacher_temperature = 0.04;
+  double mask_share = 0.3, patch_weight = 1.0;
+  template <class V> void visit(V&& v) {
+    v("loop", loop, "self-supervised training of the encoder");
+    v("prototypes", prototypes, "outputs of the DINO head", range(2, 1e6));
+    v("hidden", hidden, "hidden width of the DINO head", range(1, 65536));
+    v("bottleneck", bottleneck, "width before the prototypes", range(1, 65536));
+    v("local_crops", local_crops, "small crops an image, beside the two large ones", range(0, 64));
+    v("local_size", local_size, "side of a small crop; a multiple of the patch", range(1, 4096), unit("pixels"));
+    v("global_low", global_low, "smallest area of a large crop, as a share of the image", range(0.01, 1));
+    v("local_low", local_low, "smallest area of a small crop", range(0.01, 1));
+    v("local_high", local_high, "largest area of a small crop", range(0.01, 1));
+    v("jitter", jitter, "brightness and contrast of crops move by up to this share", range(0, 1));
+    v("momentum", momentum, "of the teacher at the start; rises to 1 along a cosine", range(0, 1));
+    v("student_temperature", student_temperature, "softmax temperature of the student", above(0));
+    v("teacher_temperature", teacher_temperature, "softmax temperature of the teacher", above(0));
+    v("mask_share", mask_share, "share of the student's large-crop patches that are hidden, for the patch loss", range(0, 1));
+    v("patch_weight", patch_weight, "weight of the patch loss (iBOT, as in DINOv2); 0: plain DINO", at_least(0));
+  }
+};
+
+struct DecoderStage {
+  LoopConfig loop{.steps = 1000, .batch = 128};
+  double noise_tau = 0.8, feature_weight = 0.1;
+  template <class V> void visit(V&& v) {
+    v("loop", loop, "training of the decoder");
+    v("noise_tau", noise_tau, "latents get noise of scale noise_tau U[0, 1), one scale a sample", at_least(0));
+    v("feature_weight", feature_weight, "weight of the distance between the encoder's tokens of the reconstruction and of the image",
+      at_least(0));
+  }
+};
+
+// Samples as their own latents.
+struct IdentityConfig {
+  bool normalize = false;
+  template <class V> void visit(V&& v) {
+    v("normalize", normalize, "each element of a latent gets mean 0 and variance 1 over the training samples; scores and pictures are of the data's own scale");
+  }
+};
+
+// Where generators get their latents from.
+struct LatentsConfig {
+  std::string from = "memory", folder, dtype = "bf16";
+  bool flip = false;
+  std::int64_t batch = 64, shard = 1024, workers = 2;
+  template <class V> void visit(V&& v) {
+    v("from", from,
+      "memory: all pictures are encoded first and kept; cache: read from the files that `flowmap_train encode` made; images: pictures are "
+      "read and encoded as they are needed",
+      one_of({"memory", "cache", "images"}), flag("latents"));
+    v("folder", folder, "the cache; empty: latents/ in the run's folder", flag("latents-folder"));
+    v("flip", flip, "pictures are mirrored left to right with probability 1/2; a cache holds the latents of both");
+    v("dtype", dtype, "of a cache that is made", one_of({"bf16", "f32"}));
+    v("batch", batch, "pictures that are encoded at a time", range(1, 1e6));
+    v("shard", shard, "pictures a file of a cache that is made", range(1, 1e9));
+    v("workers", workers, "threads that read and decode beside the training", range(1, 1024));
+  }
+};
+
+struct FmStage {
+  LoopConfig loop{.steps = 3000, .batch = 128};
+  FlowMatchingConfig objective;
+  template <class V> void visit(V&& v) {
+    v("loop", loop, "training of the flow-matching teacher");
+    v("objective", objective, "flow matching");
+  }
+};
+
+struct CmtStage {
+  LoopConfig loop{.steps = 500, .batch = 8};
+  CmtConfig objective;
+  template <class V> void visit(V&& v) {
+    v("loop", loop, "consistency mid-training; the batch counts the teacher's trajectories");
+    v("objective", objective, "consistency mid-training");
+  }
+};
+
+struct MfStage {
+  LoopConfig loop{.steps = 1000, .batch = 128};
+  MeanFlowConfig objective;
+  std::string velocity = "teacher";
+  template <class V> void visit(V&& v) {
+    v("loop", loop, "training of the flow map");
+    v("objective", objective, "MeanFlow");
+    v("velocity", velocity, "source of w: teacher (MFD), one-point (MFT), or blend=L for (1-L) one-point + L teacher");
+  }
+};
+
+// A flow map by any objective of the list.
+struct MapStage {
+  LoopConfig loop{.steps = 0, .batch = 128};
+  ObjectiveConfig objective;
+  std::string velocity = "teacher", start = "teacher";
+  template <class V> void visit(V&& v) {
+    v("loop", loop, "training of the flow map");
+    v("objective", objective, "any objective of flowmap/objective");
+    v("velocity", velocity, "source of w, as for mfd");
+    v("start", start, "the averaged weights it begins with", one_of({"random", "teacher", stage_name::cmt, stage_name::mfd, stage_name::mft}));
+  }
+};
+
+std::vector<std::string> features_names();                         // of the list in features.cpp
+
+struct EvaluateConfig {
+  std::int64_t samples = 2000, reference = 0, teacher_points = 50, batch = 500, k = 3;
+  std::string steps = "1,2", features;
+  bool teacher = true;
+  template <class V> void visit(V&& v) {
+    v("samples", samples, "generated samples, equally many of each class", range(10, 1e9));
+    v("reference", reference, "real test images compared with, equally many of each class; 0: the whole test split", range(0, 1e9));
+    v("teacher_points", teacher_points, "points of the teacher's grid (one network call fewer)", range(2, 1e6));
+    v("batch", batch, "samples generated at a time", range(1, 1e6));
+    v("k", k, "neighbours of precision and recall", range(1, 1e6));
+    v("steps", steps, "network calls of the flow map, comma-separated", flag("calls"));
+    v("teacher", teacher, "evaluate the teacher too");
+    std::vector<std::string> names = features_names();
+    names.emplace_back("");
+    v("features", features, "vectors that distances are taken in: judge, a classifier of pictures; values, of the samples as they are; empty: by the samples",
+      ChoiceRule{names});
+  }
+};
+
+std::vector<int> parse_steps(const std::string& list);             // "1,2" -> {1, 2}; ConfigError
+
+std::vector<std::string> space_names();                            // of the list of latent spaces (spaces.h)
+std::string spaces_help();
+
+struct Recipe {
+  std::string data = "fashion-mnist";
+  std::int64_t seed = 1, image_size = 0, channels = 0, classes = 0;
+  std::vector<std::string> log{"csv", "jsonl", "tb", "html"};
+  std::string class_names, encoder_weights, decoder_weights, stats_file, teacher_weights, judge_weights;
+  std::string encoder_model, decoder_size, dit_size;
+  std::string space = "rae";
+  NetworkConfig network;
+  bool conditional = true;
+  std::int64_t train_images = 0;
+  double guidance = 1;
+  std::string compat = "paper";
+  RaeConfig rae;
+  IdentityConfig identity;
+  LatentsConfig latents;
+  JudgeStage judge;
+  EncoderStage encoder;
+  DecoderStage decoder;
+  FmStage fm;
+  CmtStage cmt;
+  MfStage mfd, mft;
+  MapStage map;
+  EvaluateConfig evaluate;
+  WatchConfig watch;
+
+  template <class V> void visit(V&& v) {
+    v("data", data, data_help(), flag("data"));
+    v("seed", seed, "all random numbers follow from it", range(0, 9e15), flag("seed"));
+    v("log", log,
+      "what every stage writes beside log.txt: metrics.csv, metrics.jsonl, TensorBoard events, report.html (its curves are the CSV's)",
+      one_of({"csv", "jsonl", "tb", "html"}), flag("log"));
+    v("image_size", image_size, "side of the images; 0: the data set's", range(0, 4096), unit("pixels"));
+    v("channels", channels, "1 grey, 3 colour; 0: the data set's", range(0, 3));
+    v("classes", classes, "number of labels; 0: the data set's", range(0, 1e7));
+    v("class_names", class_names,
+      "file with a line a class, in the order of the labels, for names in commands and pictures; imagenet: its 1,000; empty: the data set's",
+      flag("class-names"));
+    v("encoder_weights", encoder_weights,
+      "trained encoder, a path or a name beside the config file; empty, or trained on other data: this run trains its own");
+    v("decoder_weights", decoder_weights, "trained decoder of this encoder; empty: this run trains its own");
+    v("stats_file", stats_file, "mean and var of this encoder's latents; empty: this run computes them");
+    v("teacher_weights", teacher_weights, "trained flow-matching DiT; empty: this run trains its own (stage fm)");
+    v("judge_weights", judge_weights, "trained judge, as encoder_weights");
+    v("encoder_model", encoder_model, "a published encoder and its preprocessing in place of [rae]'s",
+      one_of({"", "dinov2-S", "dinov2-B", "dinov2-L", "siglip2-B", "mae-B"}));
+    v("decoder_size", decoder_size, "a published decoder in place of [rae.decoder]", one_of({"", "B", "L", "XL"}));
+    v("dit_size", dit_size, "a published DiT^DH in place of widths, depths and heads in [dit]", one_of({"", "S", "B", "L", "XL"}));
+    v("train_images", train_images, "images of the data set, for a --dry-run where it is not at hand; 0: count them", range(0, 1e12));
+    v("guidance", guidance, "scale of the teacher's classifier-free guidance, in its samples and in what students learn from it; 1: none",
+      at_least(0));
+    v("compat", compat, "sony: every switch of cmt, mfd and mft .objective.compat as in the released MF-RAE code; paper: as they are set",
+      one_of({"paper", "sony"}));
+    v("space", space, spaces_help(), ChoiceRule{space_names()}, flag("space"));
+    v("network", network.name, "of teacher and student, with the settings of its section; of dit_dh that is [dit]", ChoiceRule{backbone_names()},
+      flag("network"));
+    v("conditional", conditional, "networks are told the label of a sample; false: for mlp");
+    v("rae", rae, "representation autoencoder");
+    v("identity", identity, "samples as their own latents");
+    v("latents", latents, "latents of the training images");
+    network.visit_sections(v);
+    v(stage_name::judge, judge, "the classifier that evaluates");
+    v(stage_name::encoder, encoder, "DINO pre-training");
+    v(stage_name::decoder, decoder, "RAE decoder");
+    v(stage_name::fm, fm, "flow-matching teacher");
+    v(stage_name::cmt, cmt, "consistency mid-training");
+    v(stage_name::mfd, mfd, "MeanFlow distillation");
+    v(stage_name::mft, mft, "MeanFlow training after it; 0 steps: left out");
+    v(stage_name::map, map, "a flow map by any objective, from the teacher or another stage; 0 steps: left out");
+    v("evaluate", evaluate, "evaluation");
+    v("watch", watch, "explosions, and the best checkpoint, of every stage");
+  }
+
+  // image_size, channels and classes where they are open (0).
+  void take_sizes(std::int64_t data_size, std::int64_t data_channels, std::int64_t data_classes);
+  void take_sizes(const SampleSource& source, const std::string& user);      // ConfigError where `user` needs pictures and these are none
+  bool has_sizes() const;
+  Shape latent_shape() const;                                      // of its space
+  bool in_plane() const;                                           // samples are points of the plane, with scores and pictures of their own (flowmap/training/plane.h)
+  bool has_judge() const { return judge.loop.steps > 0 || !judge_weights.empty(); }
+
+  // Fills in what follows from other fields (sizes of decoder and network, null labels) and checks that all fit: ConfigError names the field.
+  // image_size, channels and classes must be known.
+  void resolve();
+  // The same, with the data set's sizes where they are open. FileError when it cannot be read.
+  void resolve_with_data();
+
+  Shape sample_shape;            // of the data, where the latent space is the identity; no part of the config
+
+  // "fashion-mnist" of "fashion-mnist?limit=100": what weights must have been trained on to be used.
+  std::string data_family() const { return data.substr(0, data.find_first_of("?:")); }
+
+  // Parts of resolve(), for the rows of spaces.
+  void take_published_network();
+  void resolve_identity();
+
+ private:
+  void refuse_settings_of_pictures() const;
+};
+
+}  // namespace fm

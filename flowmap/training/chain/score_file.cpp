@@ -1,0 +1,170 @@
+#include "flowmap/training/chain/score_file.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <map>
+#include <thread>
+#include <tuple>
+
+#include "data/report/csv.h"
+#include "fmt/format.h"
+#include "tensor/error.h"
+#include "tensor/interrupt.h"
+#include "tensor/io/atomic_file.h"
+
+namespace fm {
+namespace {
+
+// Held by a process while it writes the table. A file system without locks goes on unlocked: only "taken" counts.
+class TableLock {
+ public:
+  explicit TableLock(const std::filesystem::path& csv) : file_(open((csv.string() + ".lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666)) {
+    if (file_ < 0) throw FileError(fmt::format("{}: cannot write beside it: {}", csv.string(), std::generic_category().message(errno)));
+    while (flock(file_, LOCK_EX | LOCK_NB) != 0 && (errno == EWOULDBLOCK || errno == EINTR)) {
+      check_interrupt();
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+  }
+  ~TableLock() { close(file_); }
+  TableLock(const TableLock&) = delete;
+  TableLock& operator=(const TableLock&) = delete;
+
+ private:
+  int file_;
+};
+
+CsvRows read_table(const std::filesystem::path& csv) {
+  if (!std::filesystem::exists(csv)) return {};
+  const std::string text = read_file(csv);             // what cannot be read may be a table of scores
+  try {
+    const CsvRows rows = parse_csv(text);
+    if (rows.empty() || std::find(rows[0].begin(), rows[0].end(), "name") != rows[0].end()) return rows;
+    throw FileError("no column 'name'");
+  } catch (const FileError& e) {
+    throw FileError(fmt::format("{} is no table of scores ({}): move it away, or name another with --csv", csv.string(), e.what()));
+  }
+}
+
+std::string cell_at(const std::vector<std::string>& row, std::size_t i) { return i < row.size() ? row[i] : std::string(); }
+
+std::vector<Score> scores_of(const CsvRows& rows, const std::filesystem::path& csv) {
+  std::vector<Score> scores;
+  for (std::size_t r = 1; r < rows.size(); ++r) {
+    Score& score = scores.emplace_back();
+    for (const ScoreColumn& column : score_columns()) {
+      const auto found = std::find(rows[0].begin(), rows[0].end(), column.name);
+      if (found == rows[0].end()) continue;
+      try {
+        set_score_cell(score, column, cell_at(rows[r], static_cast<std::size_t>(found - rows[0].begin())));
+      } catch (const FileError& e) {
+        throw FileError(fmt::format("{}, row {}: {}: mend it or move the file away", csv.string(), r, e.what()));
+      }
+    }
+    if (score.psnr == 0) score.psnr = Score::none;  // as older programs wrote it for generators
+  }
+  return scores;
+}
+
+// The rows of `table` and of the scores under one heading: the table's columns first, as they are.
+std::string joined(CsvRows table, const std::vector<Score>& scores) {
+  if (table.empty()) table.emplace_back();
+  for (const ScoreColumn& column : score_columns())
+    if (std::find(table[0].begin(), table[0].end(), column.name) == table[0].end()) table[0].push_back(column.name);
+  for (const Score& score : scores) {
+    std::vector<std::string> row(table[0].size());
+    for (const ScoreColumn& column : score_columns())
+      row[static_cast<std::size_t>(std::find(table[0].begin(), table[0].end(), column.name) - table[0].begin())] =
+          score_cell(score, column);
+    table.push_back(row);
+  }
+  std::string text;
+  for (std::vector<std::string>& row : table) {
+    row.resize(std::max(row.size(), table[0].size()));
+    text += csv_line(row);
+  }
+  return text;
+}
+
+// The old text with a row a class of each score, or nothing new when none has classes.
+std::string classes_joined(const std::filesystem::path& file, const std::vector<Score>& scores) {
+  std::string text = std::filesystem::exists(file)
+                         ? read_file(file)
+                         : csv_line({"name", "calls", "checkpoint", "date", "class", "class_name", "samples", "right", "accuracy"});
+  for (const Score& s : scores)
+    for (std::size_t c = 0; c < s.by_class.size(); ++c) {
+      const ClassScore& of = s.by_class[c];
+      const std::string share = of.samples == 0 ? "" : fmt::format("{}", static_cast<double>(of.right) / static_cast<double>(of.samples));
+      text += csv_line({s.name, s.calls < 0 ? "" : fmt::format("{}", s.calls), s.checkpoint, s.date, fmt::format("{}", c), of.name,
+                        fmt::format("{}", of.samples), fmt::format("{}", of.right), share});
+    }
+  return text;
+}
+
+}  // namespace
+
+std::filesystem::path by_class_file(const std::filesystem::path& csv) {
+  return csv.parent_path() / (csv.stem().string() + "-by-class" + csv.extension().string());
+}
+
+std::vector<Score> read_scores(const std::filesystem::path& csv) { return scores_of(read_table(csv), csv); }
+
+void add_scores(const std::filesystem::path& csv, const std::vector<Score>& scores,
+                const std::function<void(const std::vector<Score>& all)>& meanwhile) {
+  const TableLock lock(csv);
+  const CsvRows table = read_table(csv);
+  std::vector<Score> all = scores_of(table, csv);
+  if (!scores.empty()) {
+    write_atomically(by_class_file(csv), classes_joined(by_class_file(csv), scores));  // first: no score stands without its classes
+    write_atomically(csv, joined(table, scores));
+  }
+  all.insert(all.end(), scores.begin(), scores.end());
+  if (meanwhile) meanwhile(all);
+}
+
+namespace {
+
+// What the numbers are of beside the question asked.
+auto weights_of(const Score& s) { return std::tie(s.checkpoint, s.decoder, s.dtype, s.judge, s.data); }
+
+// The question. A row of an older program does not say; it asks whatever a newer row of the same calls asks.
+bool same_question(const Score& a, const Score& b) {
+  const auto asked = [](const Score& s) { return std::tie(s.samples, s.seed, s.k, s.reference); };
+  const bool unknown = a.samples < 0 || b.samples < 0;
+  const bool guided_alike = a.guidance == b.guidance || (std::isnan(a.guidance) && std::isnan(b.guidance));
+  return a.calls == b.calls && (unknown || (asked(a) == asked(b) && guided_alike));
+}
+
+// Whether the newer score replaces the older one of the same weights: the same question, or a reference whose images have changed.
+bool replaces(const Score& newer, const Score& older) {
+  return same_question(newer, older) || (newer.reference == older.reference && newer.reference_id != older.reference_id);
+}
+
+}  // namespace
+
+std::vector<Score> newest_scores(const std::vector<Score>& all) {
+  std::vector<std::string> names;
+  std::map<std::string, std::vector<Score>> shown;
+  for (auto s = all.rbegin(); s != all.rend(); ++s) {
+    std::vector<Score>& rows = shown[s->name];
+    const auto hides = [&](const Score& newer) { return replaces(newer, *s); };
+    if (rows.empty() || (weights_of(rows.front()) == weights_of(*s) && std::none_of(rows.begin(), rows.end(), hides))) rows.push_back(*s);
+  }
+  std::vector<Score> out;
+  for (const Score& s : all) {
+    if (std::find(names.begin(), names.end(), s.name) != names.end()) continue;
+    names.push_back(s.name);
+    std::vector<Score>& rows = shown[s.name];
+    std::reverse(rows.begin(), rows.end());
+    std::stable_sort(rows.begin(), rows.end(),
+                     [](const Score& a, const Score& b) { return std::tie(a.calls, a.samples) < std::tie(b.calls, b.samples); });
+    out.insert(out.end(), rows.begin(), rows.end());
+  }
+  return out;
+}
+
+}  // namespace fm

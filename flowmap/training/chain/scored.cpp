@@ -1,0 +1,77 @@
+#include "flowmap/training/chain/scored.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "nn/loaded.h"
+#include "tensor/error.h"
+#include "tensor/narrow.h"
+
+namespace fm {
+namespace {
+
+void scored_teacher(TrainingRun& run, const StageSpec& stage, const std::vector<std::int64_t>& points, const TakeGenerator& take) {
+  const Recipe& r = run.recipe();
+  const Network teacher = run.load_teacher();
+  const std::int64_t calls_a_step = r.guidance == 1 ? 1 : 2;  // guided: with the label and without
+  Score of{.name = stage.scored_as,
+           .stage = stage.is_given(r) ? r.*stage.given : stage.name,
+           .step = run.loaded_step(stage.name),
+           .checkpoint = checksum(teacher.state()),
+           .dtype = teacher.precision(),
+           .guidance = r.guidance};
+  for (const std::int64_t n : points) {
+    of.calls = calls_a_step * (n - 1);
+    take({of, teacher, run.teacher_generator(teacher.v(), n)});
+  }
+}
+
+}  // namespace
+
+void scored_flow_map(TrainingRun& run, const std::string& name, const std::string& stage, const std::vector<int>& calls, std::int64_t seed,
+                     const TakeGenerator& take) {
+  const Network map = run.load_student(stage);
+  Score of{.name = name,
+           .stage = stage,
+           .step = run.loaded_step(stage),
+           .checkpoint = checksum(map.state()),
+           .dtype = map.precision(),
+           .seed = seed,
+           .guidance = 1};
+  for (const int n : calls) {
+    of.calls = n;
+    take({of, map, flow_map_generator(map.u(), n)});
+  }
+}
+
+void scored_generators(TrainingRun& run, const std::string& name, const std::vector<std::int64_t>& teacher_points, const TakeGenerator& take) {
+  const EvaluateConfig& c = run.recipe().evaluate;
+  const auto table = stage_table();
+  const auto stage = std::find_if(table.begin(), table.end(), [&](const StageSpec& s) { return s.scored_as != nullptr && name == s.scored_as; });
+  if (stage != table.end() && stage->makes == Makes::teacher) {
+    if (c.teacher && run.has_teacher()) scored_teacher(run, *stage, teacher_points, take);
+  } else if ((stage == table.end() || stage->makes == Makes::flow_map) && run.has(name)) {
+    scored_flow_map(run, name, name, parse_steps(c.steps), -1, take);
+  }
+}
+
+std::vector<std::string> names_to_score(const TrainingRun& run, const std::vector<std::string>& asked) {
+  const std::vector<std::string> all = scored_names();
+  if (asked.empty()) return all;
+  std::vector<std::string> list;
+  for (const std::string& name : asked) {
+    const bool known = std::find(all.begin(), all.end(), name) != all.end();
+    if (name == "last")
+      list.push_back(run.last_student());
+    else if (known || (name.starts_with("ablate/") && run.has(name)))
+      list.push_back(name);
+    else
+      throw ConfigError(
+          fmt::format("--stage {}: want {}, last, or the folder of an ablation's variant, such as ablate/derivative/jvp", name,
+                      fmt::join(all, ", ")));
+  }
+  return list;
+}
+
+}  // namespace fm

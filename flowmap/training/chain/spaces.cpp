@@ -1,0 +1,57 @@
+#include "flowmap/training/chain/spaces.h"
+
+#include <fmt/format.h>
+
+#include "tensor/error.h"
+
+namespace fm {
+
+SpaceSpec rae_row();                                         // space_rae.cpp
+SpaceSpec identity_row();                                    // space_identity.cpp
+SpaceSpec pixels_row();                                      // space_pixels.cpp
+
+namespace {
+
+const std::vector<SpaceSpec>& spaces() {
+  static const std::vector<SpaceSpec> list{rae_row(), identity_row(), pixels_row()};
+  return list;
+}
+
+}  // namespace
+
+void take_picture_sizes(Recipe& r, const SampleSource& source, const std::string& user) {
+  const PictureSize size = picture_size(source, user);
+  r.take_sizes(size.height, size.channels, static_cast<std::int64_t>(source.class_names().size()));
+}
+
+bool has_picture_sizes(const Recipe& r) { return r.image_size > 0 && r.channels > 0 && r.classes > 0; }
+std::string picture_text(const Recipe& r) { return fmt::format("images of {}x{}x{}", r.channels, r.image_size, r.image_size); }
+std::int64_t picture_bytes(const Recipe& r) { return r.channels * r.image_size * r.image_size; }
+
+const SpaceSpec& space_of(const Recipe& recipe) {
+  for (const SpaceSpec& s : spaces())
+    if (recipe.space == s.name) return s;
+  throw ConfigError(fmt::format("space '{}': want {}", recipe.space, words(space_names(), "or")));
+}
+
+std::vector<std::string> space_names() {
+  std::vector<std::string> out;
+  for (const SpaceSpec& s : spaces()) out.emplace_back(s.name);
+  return out;
+}
+
+std::string spaces_help() {
+  std::string out = "what generators model:";
+  for (const SpaceSpec& s : spaces()) out += fmt::format("{} {}, {}", &s == &spaces().front() ? "" : ";", s.name, s.says);
+  return out;
+}
+
+void check_stage(const StageSpec& stage, const Recipe& recipe) {
+  if (stage.is_generator() || space_of(recipe).uses(recipe, stage.makes)) return;
+  std::vector<std::string> used_by;
+  for (const SpaceSpec& s : spaces())
+    if (s.uses(recipe, stage.makes)) used_by.push_back(fmt::format("\"{}\"", s.name));
+  throw ConfigError(fmt::format("stage {} is for space = {}; with space = \"{}\" there is nothing to do for it", stage.name, words(used_by, "or"), recipe.space));
+}
+
+}  // namespace fm

@@ -1,0 +1,137 @@
+// The stages on latents: the flow-matching teacher, consistency mid-training, MeanFlow (distilled or from data), and a flow map by any objective.
+#include "data/grid.h"
+#include "data/png.h"
+#include "flowmap/training/chain/training_run.h"
+#include "flowmap/training/generator.h"
+#include "flowmap/training/shown_classes.h"
+#include "flowmap/training/stage.h"
+#include "nn/checkpoint.h"
+#include "nn/training/parallel.h"
+#include "nn/training/ranks.h"
+#include "tensor/narrow.h"
+
+namespace fm {
+namespace {
+
+constexpr std::int64_t preview_rows = 4;
+
+std::string remark_of(const MeanFlowConfig& config) {
+  const bool adaptive = config.metric.kind == "adaptive" || config.compat.squared_adaptive_metric;
+  return adaptive ? "the metric is adaptive: the loss stays near 1; raw_mse in metrics.csv and report.html tells how training goes" : "";
+}
+
+}  // namespace
+
+// Fixed noise and labels, the same in every stage and at every step: one column a class, of many classes some (shown_classes).
+void TrainingRun::write_preview(const LatentGenerator& generate, const std::filesystem::path& png) {
+  if (!has_decoder())
+    return context_.log.warning("no pictures of {}: there is no trained decoder in {}", png.stem().string(), (root_ / stage_name::decoder).string());
+  const int scale = grid_scale(recipe_.image_size);
+  const ShownClasses shown = shown_classes(recipe_.classes, class_names(), narrow<int>(recipe_.image_size), scale);
+  const std::int64_t columns = std::ssize(shown.labels), n = preview_rows * columns;
+  std::vector<std::int64_t> labels;
+  for (std::int64_t i = 0; i < n; ++i) labels.push_back(shown.labels[static_cast<std::size_t>(i % columns)]);
+  try {
+    const Tensor images =
+        generate_images(decoding_space(), generate, consecutive(0, n), labels, static_cast<std::uint64_t>(recipe_.seed), sampling_batch());
+    write_png(png, make_grid(to_images(images),
+                             {.columns = narrow<int>(columns), .scale = scale, .title = shown.title, .column_labels = shown.names}));
+  } catch (const SamplesNotFinite& e) {         // the average may recover; the training's own numbers decide whether it has diverged
+    context_.log.warning("no pictures of {}: {}", png.stem().string(), e.what());
+  }
+}
+
+// What binds an objective's settings to the loop's.
+void TrainingRun::check_settings(const StageSpec& stage, const Recipe& recipe) const {
+  if (!stage.is_generator()) return;
+  const Objective objective = stage.objective_in(recipe);
+  const LoopConfig& loop = stage.loop(recipe);
+  objective.check(loop.steps);
+  const std::string& key = objective.exact_share;
+  if (!key.empty() && !same_parts_as_alone(loop.batch, loop.micro_batch, context_.ranks->size()))
+    throw ConfigError(fmt::format("{} counts rows in each micro-batch: on {} ranks set loop.micro_batch so that each rank gets equally many of them",
+                                  key, context_.ranks->size()));
+}
+
+Outcome TrainingRun::train_generator(const StageSpec& stage) {
+  const char* start = stage.start == nullptr ? nullptr : stage.start(recipe_);
+  return train_flow({.folder = stage.name, .stage = stage, .recipe = recipe_, .start = start == nullptr ? "random" : start});
+}
+
+// An ablation's variant has a config of its own.
+Outcome TrainingRun::train_mean_flow(const MeanFlowTraining& training) {
+  const StageSpec& stage = stage_named(training.part);
+  Recipe described = recipe_;
+  described.seed = training.seed;
+  described.*stage.mean_flow = training.config;
+  return train_flow({.folder = training.folder, .stage = stage, .recipe = described, .start = training.start, .fields = list_fields(described)});
+}
+
+// Every training on latents: what the objective needs is granted, the rest is the same for all.
+Outcome TrainingRun::train_flow(const FlowTraining& training) {
+  const StageSpec& spec = training.stage;
+  const LoopConfig& loop = spec.loop(training.recipe);
+  const std::uint64_t seed = stage_seed(spec.name, training.recipe.seed);
+  check_settings(spec, training.recipe);
+  prepare_stats();
+  const bool taught = spec.is_taught(training.recipe), flow_map = spec.makes == Makes::flow_map;
+  const Network teacher = taught || training.start == stage_that_makes(Makes::teacher).name ? load_teacher() : Network();
+  FlowParts parts{.objective = spec.objective_in(training.recipe), .network = recipe_.network.make(flow_map, seed), .batch = {}, .shape = recipe_.latent_shape()};
+  initialise(parts.network, training.start, teacher);
+  const bool on_data = parts.objective.needs.data;
+  parts.batch = [this, on_data, &loop, seed](const StepPart& rows) {
+    return on_data ? flow_batch(rows, loop.batch, seed) : label_batch(rows, loop.batch, seed, recipe_.conditional ? recipe_.classes : 0);
+  };
+  if (taught) parts.teacher = guided(teacher.v());
+  parts.velocity = velocity_source(spec.velocity_in(training.recipe), parts.teacher);
+
+  const FlowStage flow = flow_stage(training.folder, loop, parts);
+  Stage stage = flow.stage;
+  stage.part = spec.name, stage.fields = training.fields;
+  if (spec.mean_flow != nullptr) stage.remark = remark_of((training.recipe.*spec.mean_flow).objective);
+  if (on_data) {
+    stage.prepare = [&] { latent_source(); };
+    stage.made_from = sources_of_latents();
+    if (!stats_.defined()) stage.made_from.emplace_back("statistics", "none");         // so that they cannot be turned on later
+  }
+  if (taught) stage.made_from.emplace_back("teacher", checksum(teacher.state()));
+  if (flow_map) stage.made_from.emplace_back("start", checksum(parts.network.state()));
+  if (space_of(recipe_).pictures)
+    stage.preview = [this, flow_map, average = flow.average](std::int64_t, const std::filesystem::path& png) {
+      write_preview(flow_map ? flow_map_generator(average.u(), 1) : teacher_generator(average.v(), recipe_.evaluate.teacher_points), png);
+    };
+  return train_loop(stage, loop, seed);
+}
+
+Network TrainingRun::start_of_flow_map(const std::string& stage) {
+  const Network network = recipe_.network.make(true, stage_seed(stage_name::mfd));
+  if (stage != "random") recipe_.network.start(network, generator_weights(stage));
+  return network;
+}
+
+std::vector<std::pair<std::string, std::string>> TrainingRun::sources_of_flow_map(const std::string& start, bool taught) {
+  prepare_stats();
+  Checksums out = sources_of_latents();
+  out.emplace_back("latents", data_checksum());
+  out.emplace_back("start", start == "random" ? start : start + " " + checksum(stage_weights(start).tensors));
+  if (taught) out.emplace_back("teacher", checksum(load_teacher().state()));
+  return out;
+}
+
+void TrainingRun::refuse_init_from(const std::string& stage) const {
+  if (!context_.launch.init_from.empty())
+    throw ConfigError("--init-from: the stage " + stage + " begins from random weights; it is for " + words(generator_stages(), "and"));
+}
+
+// --init-from, or the averaged weights of an earlier stage of this run, or of the teacher, which may be given; "random" leaves the initial values.
+void TrainingRun::initialise(const Network& network, const std::string& start, const Network& teacher) {
+  if (!context_.launch.init_from.empty()) {
+    recipe_.network.start(network, load_weights(context_.launch.init_from + (context_.launch.init_from_ema ? ":ema" : ""), warner()));
+  } else if (const StageSpec& taught = stage_that_makes(Makes::teacher); start == taught.name) {
+    recipe_.network.start(network, {root_ / taught.name, teacher.state(), -1, nullptr});
+  } else if (start != "random") {
+    recipe_.network.start(network, generator_weights(start));
+  }
+}
+
+}  // namespace fm

@@ -1,0 +1,283 @@
+// What stands between pictures and generators: the latents of the training set, in memory, in files or made as they are needed, and their
+// statistics (mfrae 1.2, 10).
+#include "data/report/numbers.h"
+#include "data/report/numbers.h"
+#include "flowmap/training/chain/training_run.h"
+#include "flowmap/training/move_aside.h"
+#include "nn/models/published_weights.h"
+#include "nn/training/ranks.h"
+#include "tensor/io/atomic_file.h"
+#include "tensor/io/crc32c.h"
+#include "tensor/io/folder_lock.h"
+#include "tensor/narrow.h"
+
+namespace fm {
+namespace {
+
+// What made latents: a cache is of one encoder. Its weights' checksum, or the space's name where there are no weights.
+std::string encoder_of(const LatentCoder& coder) { return coder.encoder ? coder.encoder().front().second : coder.name; }
+
+// Noise has mean 0 and variance 1 in each element, and nothing scales these samples to that.
+void warn_of_scale(const Tensor& samples, Messages& log) {
+  const Tensor few = samples.slice(0, 0, std::min<std::int64_t>(samples.dim(0), 65536)).to(DType::f64);
+  const double m = mean(few).item(), variance = mean(square(few - m)).item();
+  if (std::abs(m) > 1 || variance < 0.1 || variance > 10)
+    log.warning("samples have mean {:.3g} and variance {:.3g}; noise has 0 and 1: set identity.normalize = true, or scale the data", m, variance);
+}
+
+}  // namespace
+
+// The first block begins the clock: caches and threads are warm then, and shards that existed already count as no work.
+std::function<void(std::int64_t)> TrainingRun::encoding_progress(std::int64_t total) {
+  if (context_.progress) return context_.progress("encoding", total);
+  return [](std::int64_t) {};
+}
+
+const LatentSet& TrainingRun::latents() {
+  if (latents_.raw.values.defined()) return latents_;
+  const std::int64_t count = pictures()->count();
+  const LatentCoder coder = run_space().coder();
+  if (!coder.encode) {
+    latents_ = samples_as_latents(*pictures());
+    if (!recipe_.identity.normalize) warn_of_scale(latents_.raw.values, context_.log);
+    return latents_;
+  }
+  const auto progress = encoding_progress(count);
+  LatentSet set;
+  set.labels = Tensor::empty({count}, DType::i64, Device{});
+  encode_pictures(coder, pictures(), recipe_.latents, 0, count, [&](std::int64_t first, const LatentSet& block) {
+    const std::int64_t end = first + block.raw.values.dim(0);
+    const auto keep = [&](const RawLatents& from, RawLatents& to) {
+      if (!from.values.defined()) return;
+      if (!to.values.defined()) to.values = Tensor::empty(from.values.shape().with(0, count), DType::f32, Device{});
+      to.values.slice(0, first, end).copy_from(from.values);
+    };
+    keep(block.raw, set.raw);
+    keep(block.mirrored, set.mirrored);
+    set.labels.slice(0, first, end).copy_from(block.labels);
+    progress(end);
+  });
+  context_.log.end_status();
+  latents_ = std::move(set);
+  context_.log.info("latents: {} images of {}, {}{}", count, to_string(coder.shape),
+                    bytes_text(static_cast<double>(latents_.raw.values.bytes())),
+                    recipe_.latents.flip ? " and as much for mirrored ones" : "");
+  return latents_;
+}
+
+std::filesystem::path TrainingRun::latents_folder() const {
+  return recipe_.latents.folder.empty() ? root_ / "latents" : std::filesystem::path(recipe_.latents.folder);
+}
+
+LatentCacheInfo TrainingRun::cache_info() {
+  const SampleSource& source = *pictures();
+  LatentCacheInfo info;
+  const LatentCoder coder = run_space().coder();
+  info.encoder = encoder_of(coder);
+  info.preprocessing = coder.preprocessing;
+  info.data = recipe_.data;
+  info.image_size = recipe_.image_size, info.channels = recipe_.channels;
+  info.class_names = source.class_names();
+  for (std::int64_t i = 0; i < source.count(); ++i) info.labels.push_back(source.label(i));
+  info.latent = coder.shape;
+  info.dtype = recipe_.latents.dtype == "f32" ? DType::f32 : DType::bf16;
+  info.mirrored = recipe_.latents.flip;
+  info.shard_size = recipe_.latents.shard;
+  return info;
+}
+
+void TrainingRun::encode_latents() {
+  refuse_init_from(stage_name::encode);
+  context_.ranks.only_first([&] { fill_cache(); });
+}
+
+void TrainingRun::fill_cache() {
+  const std::filesystem::path folder = latents_folder();
+  if (context_.launch.fresh && std::filesystem::exists(folder)) move_aside(folder, context_.log);
+  const LatentCacheInfo info = cache_info();
+  const LatentCoder coder = run_space().coder();
+  const auto count = static_cast<std::int64_t>(info.labels.size());
+  std::filesystem::create_directories(folder);
+  const FolderLock lock(folder, "--out");
+  LatentCacheWriter writer(folder, info, warner());
+  const std::vector<LatentShard> missing = writer.missing();
+  if (writer.finished() > 0)
+    context_.log.info("{}: {} shards are there and intact, {} to make", folder.string(), writer.finished(), missing.size());
+  std::int64_t done = count;
+  for (const LatentShard& s : missing) done -= s.count;
+  const auto progress = encoding_progress(count);
+  for (const LatentShard& s : missing) {
+    Shape all{s.count};
+    for (const std::int64_t d : info.latent) all.push_back(d);
+    const Tensor latents = Tensor::empty(all, info.dtype, Device{}), mirrored = info.mirrored ? Tensor::empty(all, info.dtype, Device{}) : Tensor();
+    Moments moments(info.latent);
+    encode_pictures(coder, pictures(), recipe_.latents, s.first, s.count, [&](std::int64_t i, const LatentSet& block) {
+      const std::int64_t begin = i - s.first, end = begin + block.raw.values.dim(0);
+      latents.slice(0, begin, end).copy_from(block.raw.values);
+      moments.add(block.raw.values);
+      if (info.mirrored) mirrored.slice(0, begin, end).copy_from(block.mirrored.values);
+      if (info.mirrored) moments.add(block.mirrored.values);
+      progress(done += end - begin);
+    });
+    writer.write(s, latents, mirrored, moments);
+  }
+  context_.log.end_status();
+  writer.finish();
+  context_.log.info("{}: {} images of {} in {}{}, encoder {}", folder.string(), count, to_string(info.latent), name_of(info.dtype),
+                    info.mirrored ? ", mirrored too" : "", info.encoder);
+}
+
+// Refuses latents that this run's encoder would not have given.
+// By the data's name, and by number, labels and class names where its pictures are at hand; a cache serves without them.
+void TrainingRun::check_data_of(const LatentCacheInfo& info) {
+  const std::string where = latents_folder().string(), other = "encode them into another folder (--latents-folder)";
+  if (info.data != recipe_.data)
+    throw ConfigError(fmt::format("{}: holds latents of {}, but this run's data is {}: give that as --data, or {}; where the same pictures were "
+                                  "moved, change \"data\" in its index.json", where, info.data, recipe_.data, other));
+  try {
+    pictures();
+  } catch (const FileError& e) {
+    context_.log.info("{}: not compared with its pictures, which are not at hand ({})", where, e.what());
+    return;
+  }
+  const SampleSource& now = *pictures();
+  const auto count = static_cast<std::int64_t>(info.labels.size());
+  if (now.count() != count)
+    throw ConfigError(fmt::format("{}: holds latents of {} pictures, but {} has {} now: {}", where, count, recipe_.data, now.count(), other));
+  for (std::size_t i = 0; i < info.class_names.size(); ++i)
+    if (info.class_names[i] != now.class_names()[i])
+      throw ConfigError(fmt::format("{}: class {} was '{}' when its latents were made, in {} it is '{}' now: {}", where, i, info.class_names[i],
+                                    recipe_.data, now.class_names()[i], other));
+  for (std::int64_t i = 0; i < count; ++i)
+    if (info.labels[static_cast<std::size_t>(i)] != now.label(i))
+      throw ConfigError(fmt::format("{}: picture {} was of class {} when its latents were made, in {} it is of class {} now: {}", where, i,
+                                    info.labels[static_cast<std::size_t>(i)], recipe_.data, now.label(i), other));
+}
+
+std::unique_ptr<LatentSource> TrainingRun::cached_latents() {
+  const auto cache = std::make_shared<const LatentCache>(latents_folder());
+  const LatentCacheInfo& info = cache->info();
+  const LatentCoder coder = run_space().coder();
+  const std::string encoder = encoder_of(coder), where = latents_folder().string();
+  if (info.encoder != encoder || info.preprocessing != coder.preprocessing)
+    throw ConfigError(
+        fmt::format("{}: latents of encoder {} ({}), but this run's is {} ({}): give that encoder, or encode into another folder", where,
+                    info.encoder, info.preprocessing, encoder, coder.preprocessing));
+  if (info.latent != coder.shape || static_cast<std::int64_t>(info.class_names.size()) != recipe_.classes)
+    throw ConfigError(fmt::format("{}: latents of {} in {} classes; the config says {} and classes {}", where, to_string(info.latent),
+                                  info.class_names.size(), to_string(coder.shape), recipe_.classes));
+  if (info.mirrored != recipe_.latents.flip)
+    throw ConfigError(fmt::format("{}: holds latents {} mirrored pictures; set latents.flip = {}, or encode into another folder", where,
+                                  info.mirrored ? "also of" : "without", info.mirrored));
+  check_data_of(info);
+  context_.log.info("latents: {} images of {} in {}{}, from {}", cache->count(), to_string(info.latent), name_of(info.dtype),
+                    info.mirrored ? ", mirrored too" : "", where);
+  return latents_in_files(cache, recipe_.latents.workers);
+}
+
+LatentSource& TrainingRun::latent_source() {
+  if (source_) return *source_;
+  const std::string& from = recipe_.latents.from;
+  if (from == "cache")
+    source_ = cached_latents();
+  else if (from == "images")
+    source_ = latents_of_pictures(run_space().coder(), pictures(), recipe_.latents, encoding_progress(pictures()->count()));
+  else
+    source_ = latents_in_memory(latents());
+  return *source_;
+}
+
+Batch TrainingRun::flow_batch(const StepPart& part, std::int64_t batch, std::uint64_t seed) {
+  if (!latents_ahead_ || seed != ahead_seed_) {
+    latents_ahead_ = std::make_unique<BatchAhead<LatentSet>>(
+        [this, seed](std::int64_t first, std::int64_t n, std::int64_t next) { return latent_source().take(seed, first, n, next); });
+    ahead_seed_ = seed;
+    batch_space_ = space();
+  }
+  const LatentSet here = latents_ahead_->take(part.step * batch + part.first, part.count, part.next);
+  return {batch_space_.normalised(here.raw), recipe_.conditional ? here.labels : Labels(),
+          Draws{seed, narrow<std::uint32_t>(part.step, "step"), consecutive(part.first, part.count)}};
+}
+
+Checksums TrainingRun::sources_of_latents() {
+  const LatentSpace here = space();
+  Checksums out = here.coder().encoder ? here.coder().encoder() : Checksums{{"data", fingerprint(*pictures())}};
+  if (here.statistics().defined()) out.emplace_back("statistics", checksum(here.statistics()));
+  return out;
+}
+
+LatentStats TrainingRun::given_stats() {
+  LatentStats given = load_stats(recipe_.stats_file, warner());
+  const Shape latent = recipe_.latent_shape();
+  if (given.variance.shape() != latent)
+    throw FileError(fmt::format("{}: statistics of latents {}, this recipe's are {}: give those of its encoder and image_size, or set "
+                                "stats_file = \"\" to have them computed",
+                                recipe_.stats_file, to_string(given.variance.shape()), to_string(latent)));
+  return given;
+}
+
+std::string TrainingRun::data_checksum() {
+  if (recipe_.latents.from == "images") return fingerprint(*pictures());
+  if (recipe_.latents.from == "cache") return fmt::format("{:08x}", crc32c(read_file(latents_folder() / "index.json")));
+  const LatentSet& set = latents();
+  NamedTensors tensors{{"latents", set.raw.values}, {"labels", set.labels}};
+  if (set.mirrored.values.defined()) tensors.emplace_back("mirrored", set.mirrored.values);
+  return checksum(tensors);
+}
+
+// They are for one encoder: another one (encoder --fresh, other encoder_weights) has its own.
+void TrainingRun::prepare_stats() {
+  if (!space_of(recipe_).uses(recipe_, Makes::statistics)) return;
+  if (!recipe_.stats_file.empty()) {
+    stats_ = given_stats();
+    return;
+  }
+  const auto file = root_ / "stats.safetensors";
+  // What the first rank needs now, the others need soon: all at once.
+  if (!context_.ranks.alone() && recipe_.latents.from == "memory" && !std::filesystem::exists(file)) latent_source();
+  context_.ranks.only_first([&] { compute_stats(file); });
+  const Safetensors stored(file);
+  stats_ = {stored["mean"].clone().to(default_device()), stored["var"].clone().to(default_device())};
+  check_stats(stats_, file.string());
+}
+
+// Programs that only read a run take the statistics it was trained with, whatever data they compare it with.
+void TrainingRun::check_data_of_stats(const std::filesystem::path& file) const {
+  const Metadata stored = Safetensors(file).metadata();
+  const auto data = stored.find("data");
+  if (only_reads() || data == stored.end() || data->second == recipe_.data) return;
+  throw ConfigError(fmt::format("{}: mean and variance of the latents of {}, but this run's data is {}: train that in another --out, or remove "
+                                "the file to have them computed anew", file.string(), data->second, recipe_.data));
+}
+
+void TrainingRun::compute_stats(const std::filesystem::path& file) {
+  const LatentCoder coder = run_space().coder();
+  Metadata wanted{{"mirrored", recipe_.latents.flip ? "yes" : "no"}};
+  if (coder.encoder)
+    for (const auto& [part, sum] : coder.encoder()) wanted[part] = sum;
+  else if (!only_reads()) wanted["samples"] = fingerprint(*pictures());      // they follow from the data alone
+  const auto belongs = [&](const Metadata& m) {
+    return std::all_of(wanted.begin(), wanted.end(),
+                       [&](const auto& entry) { return m.contains(entry.first) && m.at(entry.first) == entry.second; });
+  };
+  const bool found = std::filesystem::exists(file), there = found && belongs(Safetensors(file).metadata());
+  if (there || (found && !coder.encoder)) check_data_of_stats(file);
+  if (!there && !coder.encoder) {
+    if (found)
+      throw ConfigError(fmt::format("{}: mean and variance of other samples than {} holds now: train these in another --out, or remove the file and train anew",
+                                    file.string(), recipe_.data));
+    if (only_reads()) throw FileError(fmt::format("{} is missing: mean and variance of the samples that this run was trained on; `flowmap_train stats` makes it", file.string()));
+  }
+  if (!there) {
+    const LatentStats s = coder.encode ? latent_source().statistics() : statistics_of(latents().raw.values);
+    context_.log.end_status();
+    Metadata metadata = wanted;
+    metadata["data"] = recipe_.data, metadata["count"] = std::to_string(latent_source().count());
+    remove_stale_temporaries_of(file);           // of a process that was killed
+    std::filesystem::create_directories(root_);  // `stats` or `fm` may be the first of a run whose encoder is given
+    save_safetensors(file, {{"mean", s.mean}, {"var", s.variance}}, metadata);
+    context_.log.info("stats: mean and variance of the latents of {} images in {}", latent_source().count(), file.string());
+  }
+}
+
+}  // namespace fm

@@ -1,0 +1,155 @@
+#include "flowmap/training/chain/stages.h"
+
+#include <algorithm>
+
+#include "flowmap/training/chain/costs.h"
+#include "flowmap/training/chain/spaces.h"
+#include "flowmap/training/chain/training_run.h"
+
+namespace fm {
+namespace {
+
+constexpr const char* quickstart = "--config configs/quickstart.toml --out runs/quickstart";
+
+template <auto Part> const LoopConfig& loop_of(const Recipe& r) { return (r.*Part).loop; }
+template <auto Train> Outcome run_by(TrainingRun& run, const StageSpec&) { return (run.*Train)(); }
+
+Outcome encode(TrainingRun& run, const StageSpec&) { return run.encode_latents(), Outcome::finished; }
+Outcome prepare_stats(TrainingRun& run, const StageSpec&) { return run.prepare_stats(), Outcome::finished; }
+Outcome train_generator(TrainingRun& run, const StageSpec& stage) { return run.train_generator(stage); }
+
+const char* start_of_cmt(const Recipe&) { return stage_name::fm; }
+const char* start_of_mfd(const Recipe&) { return stage_name::cmt; }
+const char* start_of_mft(const Recipe& r) { return r.mfd.loop.steps > 0 ? stage_name::mfd : stage_name::cmt; }
+
+const char* start_of_map(const Recipe& r) {
+  if (r.map.start == "random") return nullptr;
+  return r.map.start == "teacher" ? stage_name::fm : r.map.start.c_str();
+}
+
+template <auto Part> Objective objective(const Recipe& r, const std::string& keys) { return make_objective((r.*Part).objective, keys); }
+Objective objective_of_map(const Recipe& r, const std::string& keys) { return r.map.objective.chosen(keys); }
+template <auto Part> const std::string& velocity(const Recipe& r) { return (r.*Part).velocity; }
+
+template <class M, class Config> ParameterCount counted(const Config& config) {
+  const ShapesOnly shapes;
+  const M model(config);
+  return {parameter_count(model), parameter_count(model, true)};
+}
+ParameterCount judge_parameters(const Recipe& r) { return counted<Judge>(r.judge.model); }
+ParameterCount encoder_parameters(const Recipe& r) { return counted<VitEncoder>(r.rae.encoder); }
+ParameterCount decoder_parameters(const Recipe& r) { return counted<RaeDecoder>(r.rae.decoder); }
+ParameterCount network_parameters(const Recipe& r, bool two_times) {
+  const NetworkCost c = r.network.cost(two_times);
+  return {c.all(), c.trained()};
+}
+ParameterCount teacher_parameters(const Recipe& r) { return network_parameters(r, false); }
+ParameterCount flow_map_parameters(const Recipe& r) { return network_parameters(r, true); }
+
+std::int64_t pixels(const Recipe& r) { return r.channels * r.image_size * r.image_size; }
+std::int64_t tokens(const Recipe& r) { return r.rae.decoder.latent_size * r.rae.decoder.latent_size; }
+std::int64_t judge_values(const Recipe& r) { return pixels(r) + r.judge.model.width * r.image_size * r.image_size; }
+std::int64_t encoder_values(const Recipe& r) { return pixels(r) + 8 * tokens(r) * r.rae.encoder.width * r.rae.encoder.depth; }
+std::int64_t decoder_values(const Recipe& r) { return pixels(r) + 8 * tokens(r) * r.rae.decoder.width * r.rae.decoder.depth; }
+
+const StageSpec table[] = {
+    {.name = stage_name::judge, .help = "the classifier that evaluates samples", .makes = Makes::classifier,
+     .run = run_by<&TrainingRun::train_judge>, .example = "--config configs/fashion_mnist_judge.toml --out runs/judge",
+     .loop = loop_of<&Recipe::judge>, .given_key = "judge_weights", .given = &Recipe::judge_weights, .file = "judge.safetensors",
+     .parameters = judge_parameters, .values_a_row = judge_values},
+    {.name = stage_name::encoder, .help = "self-supervised encoder (DINO)", .makes = Makes::encoder,
+     .run = run_by<&TrainingRun::train_encoder>, .example = "--config configs/fashion_mnist_encoder.toml --out runs/encoder",
+     .loop = loop_of<&Recipe::encoder>, .given_key = "encoder_weights", .given = &Recipe::encoder_weights, .file = "encoder.safetensors",
+     .parameters = encoder_parameters, .values_a_row = encoder_values},
+    {.name = stage_name::decoder, .help = "decoder of the frozen encoder's latents (RAE)", .makes = Makes::decoder,
+     .run = run_by<&TrainingRun::train_decoder>, .example = quickstart, .loop = loop_of<&Recipe::decoder>, .given_key = "decoder_weights",
+     .given = &Recipe::decoder_weights, .parameters = decoder_parameters, .values_a_row = decoder_values, .scored_as = "reconstruction"},
+    {.name = stage_name::encode, .help = "latents of all training images into files that training reads (--latents cache)",
+     .makes = Makes::latents, .run = encode, .example = quickstart},
+    {.name = stage_name::stats, .help = "mean and variance of the latents", .makes = Makes::statistics, .run = prepare_stats,
+     .example = quickstart, .given_key = "stats_file", .given = &Recipe::stats_file},
+    {.name = stage_name::fm, .help = "flow-matching teacher", .makes = Makes::teacher, .run = train_generator,
+     .example = quickstart, .loop = loop_of<&Recipe::fm>, .given_key = "teacher_weights", .given = &Recipe::teacher_weights,
+     .objective = objective<&Recipe::fm>, .parameters = teacher_parameters, .scored_as = "teacher"},
+    {.name = stage_name::cmt, .help = "consistency mid-training from the teacher's trajectories", .makes = Makes::flow_map,
+     .run = train_generator, .example = quickstart, .loop = loop_of<&Recipe::cmt>, .epochs = false, .start = start_of_cmt,
+     .objective = objective<&Recipe::cmt>, .parameters = flow_map_parameters, .scored_as = stage_name::cmt},
+    {.name = stage_name::mfd, .help = "MeanFlow distillation, from the cmt stage", .makes = Makes::flow_map,
+     .run = train_generator, .example = quickstart, .loop = loop_of<&Recipe::mfd>, .start = start_of_mfd,
+     .objective = objective<&Recipe::mfd>,
+     .velocity = velocity<&Recipe::mfd>, .mean_flow = &Recipe::mfd, .parameters = flow_map_parameters,
+     .scored_as = stage_name::mfd},
+    {.name = stage_name::mft, .help = "MeanFlow training on data, from the mfd stage", .makes = Makes::flow_map,
+     .run = train_generator, .example = "--config configs/quickstart.toml --out runs/quickstart --steps 300",
+     .loop = loop_of<&Recipe::mft>, .start = start_of_mft, .objective = objective<&Recipe::mft>,
+     .velocity = velocity<&Recipe::mft>,
+     .mean_flow = &Recipe::mft, .parameters = flow_map_parameters, .scored_as = stage_name::mft},
+    {.name = stage_name::map, .help = "flow map by any objective, from the teacher or another stage", .makes = Makes::flow_map,
+     .run = train_generator, .example = "--config configs/quickstart.toml --out runs/quickstart --steps 300",
+     .loop = loop_of<&Recipe::map>, .start = start_of_map, .objective = objective_of_map, .velocity = velocity<&Recipe::map>,
+     .parameters = flow_map_parameters, .scored_as = stage_name::map},
+};
+
+template <class Chosen> std::vector<std::string> names_of(const Chosen& chosen) {
+  std::vector<std::string> out;
+  for (const StageSpec& s : table)
+    if (chosen(s)) out.emplace_back(s.name);
+  return out;
+}
+
+}  // namespace
+
+std::span<const StageSpec> stage_table() { return table; }
+
+const StageSpec* find_stage(std::string_view name) {
+  const auto found = std::find_if(std::begin(table), std::end(table), [&](const StageSpec& s) { return name == s.name; });
+  return found == std::end(table) ? nullptr : found;
+}
+
+const StageSpec& stage_named(std::string_view name) {
+  if (const StageSpec* found = find_stage(name)) return *found;
+  throw ConfigError(fmt::format("there is no stage '{}': want {}", name, words(names_of([](const StageSpec&) { return true; }), "or")));
+}
+
+const StageSpec& stage_that_makes(Makes what) {
+  return *std::find_if(std::begin(table), std::end(table), [&](const StageSpec& s) { return s.makes == what; });
+}
+
+std::vector<std::string> stages_that_make(Makes what) {
+  return names_of([&](const StageSpec& s) { return s.makes == what; });
+}
+
+std::vector<std::string> generator_stages() { return names_of([](const StageSpec& s) { return s.is_generator(); }); }
+
+std::vector<std::string> scored_names() {
+  std::vector<std::string> out;
+  for (const StageSpec& s : table)
+    if (s.scored_as != nullptr) out.emplace_back(s.scored_as);
+  return out;
+}
+
+bool trains(const std::string& command, const StageSpec& stage, const Recipe& recipe) {
+  return stage.loop != nullptr && (command == stage.name || (command == "pipeline" && stage.in_pipeline(recipe)));
+}
+
+std::vector<const StageSpec*> needs(const StageSpec& stage, const Recipe& recipe) {
+  const bool on_latents = stage.makes != Makes::classifier && stage.makes != Makes::encoder;
+  const char* start = stage.start == nullptr ? nullptr : stage.start(recipe);
+  std::vector<const StageSpec*> out;
+  for (const StageSpec& s : table) {
+    const bool source = (s.makes == Makes::encoder && on_latents && space_of(recipe).uses(recipe, s.makes)) ||
+                        (s.makes == Makes::teacher && stage.is_taught(recipe)) ||
+                        (start != nullptr && std::string_view(start) == s.name);
+    if (source) out.push_back(&s);
+  }
+  return out;
+}
+
+std::string newest_first(const std::vector<std::string>& list) { return fmt::format("{}", fmt::join(list.rbegin(), list.rend(), ", ")); }
+
+std::string words(const std::vector<std::string>& list, const char* last) {
+  if (list.size() < 2) return list.empty() ? "" : list[0];
+  return fmt::format("{} {} {}", fmt::join(list.begin(), list.end() - 1, ", "), last, list.back());
+}
+
+}  // namespace fm

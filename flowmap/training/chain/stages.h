@@ -1,0 +1,84 @@
+// The table of stages. Commands and their help, the order of the pipeline, what is trained and what is missing, --dry-run, the checks
+// before the first step, costs, plans, evaluation and reports iterate over it. A new stage is one row of stages.cpp, one struct in recipe.h,
+// its name in stage_names.h and the function that runs it.
+#pragma once
+
+#include <span>
+#include <string_view>
+
+#include "flowmap/training/chain/recipe.h"
+#include "flowmap/training/chain/stage_names.h"
+
+namespace fm {
+
+class TrainingRun;
+
+enum class Makes { classifier, encoder, decoder, latents, statistics, teacher, flow_map };
+
+struct ParameterCount {
+  std::int64_t all = 0, trained = 0;
+};
+
+struct StageSpec {
+  const char* name;            // command, config section, folder in the run, and key of its random numbers
+  const char* help;            // of the command
+  Makes makes;
+  Outcome (*run)(TrainingRun& run, const StageSpec& stage);
+  const char* example;         // options of a command line that runs it
+
+  // A stage without a loop has no steps of its own: encode and stats.
+  const LoopConfig& (*loop)(const Recipe&) = nullptr;
+  bool epochs = true;          // its samples are images of the data set; false: trajectories
+  const char* given_key = nullptr;             // the recipe's key for a file that replaces the stage, and the field; null: there is none
+  std::string Recipe::*given = nullptr;
+  const char* file = nullptr;  // in its folder: what later stages read; null: its newest checkpoint
+
+  // Of generators.
+  const char* (*start)(const Recipe&) = nullptr;      // the stage whose averaged weights it begins with; null, or
+                                                      // returns null: random weights
+  Objective (*objective)(const Recipe&, const std::string& keys) = nullptr;   // keys: "mfd.objective"; null: no generator
+  const std::string& (*velocity)(const Recipe&) = nullptr;                    // the source of w; null: one-point
+  MfStage Recipe::*mean_flow = nullptr;               // the config of a MeanFlow training
+
+  ParameterCount (*parameters)(const Recipe&) = nullptr;
+  std::int64_t (*values_a_row)(const Recipe&) = nullptr;   // at least what a pass keeps of a sample; null: costs.h counts it exactly
+  const char* scored_as = nullptr;                    // the name of its rows in scores.csv; null: an evaluation leaves it out
+
+  std::int64_t steps(const Recipe& r) const { return loop == nullptr ? 0 : loop(r).steps; }
+  bool is_given(const Recipe& r) const { return given != nullptr && !(r.*given).empty(); }
+  // Whether `pipeline` trains it: it has steps, and no file replaces it.
+  bool in_pipeline(const Recipe& r) const { return steps(r) > 0 && !is_given(r); }
+  bool is_generator() const { return objective != nullptr; }
+  Objective objective_in(const Recipe& r) const { return objective(r, std::string(name) + ".objective"); }
+  std::string velocity_in(const Recipe& r) const { return velocity == nullptr ? "one-point" : velocity(r); }
+  // Whether it learns from the teacher, and calls of that for one sample of the batch, without guidance.
+  bool is_taught(const Recipe& r) const { return is_generator() && (objective_in(r).needs.teacher || asks_teacher_for_velocity(r)); }
+  double teacher_calls(const Recipe& r) const {
+    const Needs needs = objective_in(r).needs;
+    return needs.teacher_calls + (asks_teacher_for_velocity(r) ? static_cast<double>(needs.rows) : 0);
+  }
+
+ private:
+  bool asks_teacher_for_velocity(const Recipe& r) const { return objective_in(r).needs.velocity && teacher_share(velocity_in(r)) > 0; }
+};
+
+std::span<const StageSpec> stage_table();                    // in the order of the pipeline
+
+const StageSpec* find_stage(std::string_view name);          // null: no stage has this name
+const StageSpec& stage_named(std::string_view name);         // ConfigError lists the names there are
+const StageSpec& stage_that_makes(Makes what);               // the first of them
+
+std::vector<std::string> stages_that_make(Makes what);       // names, in order
+std::vector<std::string> generator_stages();                 // teacher and flow maps
+std::vector<std::string> scored_names();                     // all scored_as
+
+// Whether the command trains this stage: its own does, and so does `pipeline` where it is part of it.
+bool trains(const std::string& command, const StageSpec& stage, const Recipe& recipe);
+
+// The stages whose results this one needs, in order.
+std::vector<const StageSpec*> needs(const StageSpec& stage, const Recipe& recipe);
+
+std::string words(const std::vector<std::string>& list, const char* last);   // "cmt, mfd and mft"
+std::string newest_first(const std::vector<std::string>& list);              // "mft, mfd, cmt"
+
+}  // namespace fm

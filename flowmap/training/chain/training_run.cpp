@@ -1,0 +1,303 @@
+#include "flowmap/training/chain/training_run.h"
+
+#include <nlohmann/json.hpp>
+
+#include "nn/training/ranks.h"
+#include "data/class_names.h"
+#include "data/grid.h"
+#include "data/png.h"
+#include "flowmap/sampler.h"
+#include "nn/checkpoint.h"
+#include "nn/config/removed_options.h"
+#include "nn/config/toml_text.h"
+#include "nn/flops/autoencoder.h"
+#include "nn/models/published_weights.h"
+#include "tensor/io/atomic_file.h"
+#include "tensor/narrow.h"
+#include "tensor/ops/elementwise.h"
+#include "tensor/random/name_hash.h"
+
+namespace fm {
+namespace {
+
+// Said here, since a stage that reads before it writes would find its input missing.
+void refuse_file_in_the_way(const std::filesystem::path& out) {
+  std::error_code ignored;
+  for (std::filesystem::path p = out; !p.empty(); p = p.parent_path()) {
+    const auto status = std::filesystem::status(p, ignored);
+    if (std::filesystem::exists(status) && !std::filesystem::is_directory(status))
+      throw ConfigError(fmt::format("--out {}: {} is a file; choose another folder", out.string(), p.string()));
+    if (std::filesystem::exists(status) || !p.has_relative_path()) return;
+  }
+}
+
+// "image_size 8", or nothing when the config leaves it to the data.
+std::string said(const char* key, std::int64_t value) { return value > 0 ? fmt::format("{} {}", key, value) : ""; }
+
+}  // namespace
+
+TrainingRun::TrainingRun(Recipe& recipe, RunContext context) : recipe_(recipe), context_(std::move(context)), root_(context_.launch.out) {
+  if (root_.empty()) throw ConfigError("--out is missing: the run's folder");
+  refuse_file_in_the_way(root_);
+  if (context_.launch.config_file.empty() && context_.launch.own_config.empty())
+    context_.log.warning(
+        "no --config: all values but those given are defaults, which are sizes for 256 pixels; configs/quickstart.toml is small");
+  take_sizes();
+  check_given_files();
+  if (!recipe.class_names.empty()) class_names();            // refused at once
+  recipe.encoder_weights = usable_weights(recipe.encoder_weights);
+  recipe.judge_weights = usable_weights(recipe.judge_weights);
+  recipe.resolve();
+  compare_with_run();
+}
+
+std::filesystem::path stored_config(const std::filesystem::path& run, const std::string& stage) {
+  std::vector<std::string> names;
+  for (const StageSpec& s : stage_table()) names.emplace_back(s.name);
+  if (!stage.empty()) names.push_back(stage);
+  for (auto name = names.rbegin(); name != names.rend(); ++name)
+    if (const auto file = run / *name / "config.toml"; std::filesystem::exists(file)) return file;
+  return {};
+}
+
+// A --config that is not the run's, in what its weights follow from: numbers of heads, data, preprocessing load without an error and give
+// other pictures. Stages compare their own part when they begin (loop.cpp).
+void TrainingRun::compare_with_run() const {
+  if (context_.launch.config_file.empty() || context_.launch.fresh || !context_.ranks.first()) return;
+  const auto file = stored_config(root_);
+  if (file.empty()) return;
+  std::vector<std::string> told;
+  for (const std::string& change : config_changes(read_file(file), to_toml(list_fields(recipe_)))) {
+    const std::string key = change.substr(0, change.find(' '));
+    const auto is = [&](std::initializer_list<const char*> keys) { return std::find(keys.begin(), keys.end(), key) != keys.end(); };
+    const bool decides = key.starts_with("rae.") || recipe_.network.decides(key) ||
+        is({"identity.normalize", "data", "image_size", "channels", "classes", "encoder_weights", "decoder_weights", "stats_file", "latents.flip", "space", "network", "conditional"});
+    const bool of_computing = is({"rae.encoder.precision", "rae.decoder.precision"});
+    if (decides && !of_computing && change.find(" was ") != std::string::npos) told.push_back(change);
+  }
+  if (told.empty()) return;
+  const std::size_t shown = std::min<std::size_t>(told.size(), 5);
+  context_.log.warning("this is not the config that the run was made with ({}): {}{}; leave --config out to read the run's own", file.string(),
+                       fmt::join(told.begin(), told.begin() + static_cast<std::ptrdiff_t>(shown), "; "),
+                       shown < told.size() ? fmt::format(" and {} more", told.size() - shown) : "");
+}
+
+std::filesystem::path TrainingRun::located(const std::string& file) const {
+  const std::filesystem::path beside = std::filesystem::path(context_.launch.config_file).parent_path() / file;
+  return !std::filesystem::exists(file) && std::filesystem::exists(beside) ? beside : std::filesystem::path(file);
+}
+
+// All that the recipe names and that are not there, in one error. A dry run does without them.
+void TrainingRun::check_given_files() {
+  std::string missing, keys;
+  std::vector<std::pair<std::string, std::string*>> given;
+  for (const StageSpec& s : stage_table())
+    if (s.given != nullptr) given.emplace_back(s.given_key, &(recipe_.*s.given));
+  given.emplace_back("class_names", &recipe_.class_names);
+  for (const auto& [key, file] : given) {
+    if (file->empty() || (file == &recipe_.class_names && *file == "imagenet")) continue;
+    *file = located(*file).string();
+    const std::filesystem::path plain = weights_and_part(*file).first;
+    if (std::filesystem::exists(plain)) continue;
+    missing += (missing.empty() ? "" : ", ") + plain.string();
+    keys += (keys.empty() ? "" : ", ") + key;
+  }
+  if (!missing.empty() && !context_.launch.dry_run)
+    throw FileError(fmt::format(
+        "the recipe names files that do not exist: {}; put them there, or set {} to where they are (empty: trained here)", missing, keys));
+}
+
+// The file, or nothing when it was trained on other data.
+std::string TrainingRun::usable_weights(const std::string& file) const {
+  if (!file.ends_with(".safetensors") || !std::filesystem::exists(file)) return file;
+  const Safetensors stored(file);
+  const auto data = stored.metadata().find("data");
+  if (data == stored.metadata().end()) return file;
+  const std::string family = data->second.substr(0, data->second.find_first_of("?:"));
+  if (family == recipe_.data_family()) return file;
+  context_.log.info("{} was trained on {}; this run trains its own", file, family);
+  return {};
+}
+
+std::int64_t TrainingRun::count_images() { return recipe_.train_images > 0 ? recipe_.train_images : pictures()->count(); }
+
+std::uint64_t TrainingRun::stage_seed(const std::string& name, std::int64_t seed) {
+  return name_hash(name) ^ static_cast<std::uint64_t>(seed);
+}
+
+void TrainingRun::say_loaded(const std::string& line) {
+  if (said_loaded_.insert(line).second) context_.log.info("{}", line);
+}
+
+Warn TrainingRun::warner() {
+  return [this](const std::string& line) { context_.log.warning("{}", line); };
+}
+
+// "data: 60000 samples u8 [1, 28, 28], 10 classes (T-shirt/top, Trouser, ...), from fashion_mnist"
+static std::string described(const SampleSource& source, const std::string& spec) {
+  constexpr std::size_t most = 10;
+  const auto& names = source.class_names();
+  const std::size_t shown = std::min(names.size(), most);
+  return fmt::format("data: {} samples {} {}, {} class{} ({}{}), from {}", source.count(), name_of(source.dtype()), to_string(source.shape()), names.size(),
+                     names.size() == 1 ? "" : "es", fmt::join(names.begin(), names.begin() + static_cast<std::ptrdiff_t>(shown), ", "),
+                     shown < names.size() ? ", ..." : "", spec);
+}
+
+const std::shared_ptr<const SampleSource>& TrainingRun::pictures() {
+  if (pictures_) return pictures_;
+  if (space_of(recipe_).pictures && recipe_.latents.from == "memory") pictures_ = as_source(std::make_shared<const Dataset>(open_dataset(recipe_.data, Split::train)));
+  else pictures_ = open_source(recipe_.data, Split::train);
+  if (context_.ranks.first())
+    for (const std::string& note : pictures_->notes()) context_.log.warning("{}", note);
+  check_sizes(*pictures_);
+  say_loaded(described(*pictures_, recipe_.data));
+  return pictures_;
+}
+
+void TrainingRun::check_sizes(const SampleSource& s) const {
+  const auto classes = static_cast<std::int64_t>(s.class_names().size());
+  const auto fits = [](std::int64_t wanted, std::int64_t found) { return wanted == 0 || wanted == found; };
+  if (space_of(recipe_).pictures) {
+    const PictureSize size = picture_size(s, "training on images");
+    if (size.height != size.width || !fits(recipe_.image_size, size.height) || !fits(recipe_.channels, size.channels))
+      throw ConfigError(fmt::format("{} has {}x{} images of {} channel{}; the config says {}{}{}: change that or --data", recipe_.data,
+                                    size.height, size.width, size.channels, size.channels == 1 ? "" : "s", said("image_size", recipe_.image_size),
+                                    recipe_.image_size > 0 && recipe_.channels > 0 ? " and " : "", said("channels", recipe_.channels)));
+  }
+  if (!fits(recipe_.classes, classes))
+    throw ConfigError(
+        fmt::format("{} has {} classes; the config says classes {}: change that or --data", recipe_.data, classes, recipe_.classes));
+}
+
+const std::vector<std::string>& TrainingRun::class_names() {
+  if (class_names_) return *class_names_;
+  std::vector<std::string> names;
+  if (!recipe_.class_names.empty()) {
+    names = read_class_names(recipe_.class_names, recipe_.classes);
+  } else if (pictures_) {
+    names = pictures_->class_names();
+  } else {
+    try {
+      const auto cached = recipe_.latents.from == "cache" ? LatentCache::read_info(latents_folder()) : std::nullopt;
+      names = cached ? cached->class_names : class_names_of(recipe_.data);
+    } catch (const FileError& e) {                 // numbers do without
+      context_.log.detail("no class names: {}", e.what());
+    }
+  }
+  if (std::ssize(names) != recipe_.classes) names.clear();
+  class_names_ = with_words(std::move(names));
+  return *class_names_;
+}
+
+Loader TrainingRun::picture_loader(std::uint64_t seed) {
+  const int workers = recipe_.latents.from == "memory" ? 0 : narrow<int>(recipe_.latents.workers);
+  return Loader(pictures(), {.seed = seed, .workers = workers});
+}
+
+// From the cache of latents where training reads that: its pictures may be elsewhere.
+void TrainingRun::take_sizes() {
+  if (recipe_.has_sizes()) return;
+  if (const auto info = recipe_.latents.from == "cache" ? LatentCache::read_info(latents_folder()) : std::nullopt)
+    return recipe_.take_sizes(info->image_size, info->channels, static_cast<std::int64_t>(info->class_names.size()));
+  recipe_.take_sizes(*pictures(), "training on images");
+}
+
+RunSpace& TrainingRun::run_space() {
+  if (!space_) space_ = space_of(recipe_).open(*this);
+  return *space_;
+}
+
+LatentSpace TrainingRun::space() {
+  if (!stats_.defined()) prepare_stats();
+  return LatentSpace(run_space().coder(), stats_);
+}
+
+LatentSpace TrainingRun::decoding_space() {
+  if (!has_decoder()) throw FileError(not_trained(stage_name::decoder, (root_ / stage_name::decoder).string()));
+  return space();
+}
+
+void TrainingRun::need_folder() const {
+  if (!std::filesystem::is_directory(root_))
+    throw FileError(fmt::format("--out {}: there is no such folder; give that of a run (flowmap_train makes it)", root_.string()));
+}
+
+bool TrainingRun::is_available(const StageSpec& stage) const {
+  if (stage.is_given(recipe_)) return true;
+  return stage.file == nullptr ? has(stage.name) : std::filesystem::exists(root_ / stage.name / stage.file);
+}
+
+std::string TrainingRun::not_trained(const std::string& stage, const std::string& where) const {
+  return fmt::format("there is no trained {} in {}: run `flowmap_train {}` (or pipeline) first", stage, where, stage);
+}
+
+Weights TrainingRun::stage_weights(const std::string& stage) {
+  const std::filesystem::path folder = root_ / stage;
+  if (has(stage)) {
+    Weights weights = load_weights(folder.string() + ":ema", warner());
+    loaded_steps_[stage] = weights.step;
+    return weights;
+  }
+  if (const StageSpec* known = find_stage(stage); known != nullptr && known->loop != nullptr) throw FileError(not_trained(stage, folder.string()));
+  throw FileError(fmt::format("there is no stage '{}' in {}; flow maps are {}, and variants such as ablate/derivative/jvp", stage,
+                              root_.string(), words(stages_that_make(Makes::flow_map), "and")));
+}
+
+Weights TrainingRun::generator_weights(const std::string& stage) {
+  Weights weights = stage_weights(stage);
+  if (weights.state == nullptr || !weights.state->contains("made_from")) return weights;
+  const auto& before = (*weights.state)["made_from"];
+  const LatentSpace here = space();
+  Checksums now = here.coder().encoder ? here.coder().encoder() : Checksums();
+  now.emplace_back("statistics", here.statistics().defined() ? checksum(here.statistics()) : "none");
+  for (const auto& [name, sum] : now)
+    if (before.contains(name) && before[name] != sum)
+      throw ConfigError(fmt::format("{}: {} was trained in another latent space ({} {}, now {}): give the settings, or restore the files, of that time, or train it again",
+                                    weights.file.string(), stage, name, before[name].get<std::string>(), sum));
+  return weights;
+}
+
+Network TrainingRun::loaded_network(const std::string& role, bool two_times, Weights weights, const std::filesystem::path& stage) {
+  const LoadedFrom from(weights);
+  const Network network = of_this_run(stage, [&] { return recipe_.network.load(two_times, std::move(weights)); });
+  say_loaded(loaded_line(role, recipe_.network.size(two_times), network.state(), from));
+  return network;
+}
+
+Network TrainingRun::load_teacher() {
+  const bool given = !recipe_.teacher_weights.empty();
+  const char* stage = stage_that_makes(Makes::teacher).name;
+  Weights weights = given ? recipe_.network.read(recipe_.teacher_weights, warner()) : generator_weights(stage);
+  recipe_.network.check(weights, false, "the teacher");
+  return loaded_network("teacher", false, std::move(weights), given ? "" : root_ / stage);
+}
+
+VelocityNet TrainingRun::guided(VelocityNet teacher, Interval interval) const {
+  return fm::guided(std::move(teacher), recipe_.guidance, recipe_.classes, interval);
+}
+
+LatentGenerator TrainingRun::teacher_generator(VelocityNet teacher, std::int64_t points, Interval interval, Solver solver) const {
+  return ode_generator(guided(std::move(teacher), interval), narrow<int>(points, "points"), latent_shift(), solver);
+}
+
+Network TrainingRun::load_student(const std::string& stage) {
+  Weights weights = generator_weights(stage);
+  recipe_.network.check(weights, true, "stage " + stage);
+  return loaded_network(stage, true, std::move(weights), root_ / stage);
+}
+
+std::int64_t TrainingRun::loaded_step(const std::string& stage) const {
+  const auto found = loaded_steps_.find(stage);
+  return found == loaded_steps_.end() ? -1 : found->second;
+}
+
+std::int64_t TrainingRun::sampling_batch() const { return batch_for(recipe_.network.cost(true).activations(1, true).one_block); }
+
+std::string TrainingRun::last_student() const {
+  const std::vector<std::string> maps = stages_that_make(Makes::flow_map);
+  for (auto stage = maps.rbegin(); stage != maps.rend(); ++stage)
+    if (has(*stage)) return *stage;
+  throw ConfigError(fmt::format("no flow map was trained in {} yet (stages {})", root_.string(), fmt::join(maps, ", ")));
+}
+
+}  // namespace fm

@@ -1,0 +1,178 @@
+// One run of the chain, from images to a one-step generator. Stages train in this order and find each other's results in the run's folder:
+//
+//   judge   encoder   decoder   encode   stats   fm   cmt   mfd   mft          out/<stage>/checkpoints/ (stages.h)
+//
+// Data and latents are loaded when a stage first asks for them and shared by the stages of one process.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+
+#include "flowmap/training/batch_ahead.h"
+#include "flowmap/training/chain/latents.h"
+#include "flowmap/training/chain/run_context.h"
+#include "flowmap/training/chain/spaces.h"
+#include "flowmap/training/chain/stages.h"
+#include "flowmap/training/generator.h"
+#include "flowmap/velocity.h"
+#include "nn/checkpoint.h"
+#include "nn/loaded.h"
+
+namespace fm {
+
+// One MeanFlow training.
+struct MeanFlowTraining {
+  std::string folder;                                       // inside the run: "mfd", "ablate/..."
+  std::string part;                                         // "mfd" or "mft": the config's part, and whose random numbers it draws
+  MfStage config;
+  std::string start;                                        // the stage whose averaged weights it begins with; "random": initial values
+  std::int64_t seed;
+};
+
+// One training of a generator.
+struct FlowTraining {
+  std::string folder;                                       // as above
+  const StageSpec& stage;
+  const Recipe& recipe;                                     // the run's, or an ablation's with another config of this stage and another seed
+  std::string start;                                        // as above
+  std::vector<Field> fields = {};                           // the config that makes it, where that is not the run's
+};
+
+class TrainingRun {
+ public:
+  // Fills in the recipe's open fields from the data set and checks it. `recipe`, and what `context` refers to, must outlive the run.
+  TrainingRun(Recipe& recipe, RunContext context);
+
+  Outcome train_judge();
+  Outcome train_encoder();
+  Outcome train_decoder();
+  void encode_latents();                                    // fills the cache of latents: what is missing of it
+  bool lacks_cached_latents() const { return recipe_.latents.from == "cache" && !LatentCache::is_finished(latents_folder()); }
+  void prepare_stats();                                     // out/stats.safetensors, if it is not there yet
+  Outcome train_generator(const StageSpec& stage);
+  Outcome train_mean_flow(const MeanFlowTraining& training);
+
+  // What takes seconds to find out, before hours of training: pictures for the test, sources of later stages, files that were given, memory
+  // and disk space. ConfigError and FileError name the remedy; a dry run only warns of memory and space, for it may plan another machine's
+  // run. Stages that have their steps are passed by.
+  void preflight();
+
+  std::int64_t count_images();                      // of the training split, or recipe.train_images where that is set
+
+  // What stages and the programs after them ask for.
+  void need_folder() const;                         // FileError when out is not there: for programs that only read a run
+  RunSpace& run_space();
+  // The latent space that generators model. FileError where its encoder is not trained yet, and from decode() where its decoder is not.
+  LatentSpace space();
+  LatentSpace decoding_space();                     // the same; FileError now when decode() would fail
+  bool has(const std::string& stage) const { return newest_step(root_ / stage / "checkpoints") >= 0; }
+  bool is_available(const StageSpec& stage) const;  // its weights are given, or this run has trained them
+  bool has_decoder() const { return !space_of(recipe_).uses(recipe_, Makes::decoder) || is_available(stage_that_makes(Makes::decoder)); }   // or needs none
+  bool has_teacher() const { return is_available(stage_that_makes(Makes::teacher)); }
+  Network load_teacher();
+  VelocityNet guided(VelocityNet teacher, Interval interval = {}) const;   // with the recipe's guidance
+  // Samples of the guided teacher. `points`: of the solver's grid.
+  LatentGenerator teacher_generator(VelocityNet teacher, std::int64_t points, Interval interval = {}, Solver solver = Solver::euler) const;
+  Network load_student(const std::string& stage);     // averaged weights
+  std::int64_t loaded_step(const std::string& stage) const;   // of the checkpoint that was loaded last; -1: none
+  std::string last_student() const;                 // the last flow map that was trained; ConfigError if there is none
+  // A student with the averaged weights of that stage, as training begins; "random": initial values.
+  Network start_of_flow_map(const std::string& stage);
+  // Checksums of all that a MeanFlow training from this stage learns from: {"encoder", "1a2b3c4d"}, statistics, data, start, teacher (if taught).
+  std::vector<std::pair<std::string, std::string>> sources_of_flow_map(const std::string& start, bool taught);
+  Batch flow_batch(const StepPart& part, std::int64_t batch, std::uint64_t seed);   // normalised latents and labels of a step
+  std::int64_t sampling_batch() const;              // samples at a time, by the size of its DiT
+  double latent_shift() const { return shift_for_dimension(recipe_.latent_shape().numel()); }
+
+  // One a label: --class-names, else those of the data set or of the cache of latents. Folders of ImageNet's ids get their words. Empty where
+  // the data set is not at hand.
+  const std::vector<std::string>& class_names();
+
+  const Recipe& recipe() const { return recipe_; }
+  RunContext& context() { return context_; }
+  const std::filesystem::path& root() const { return root_; }
+
+  // For the parts of the latent space.
+  static std::uint64_t stage_seed(const std::string& name, std::int64_t seed);   // stages draw independent numbers
+  Weights stage_weights(const std::string& stage);  // averaged, of its newest checkpoint; FileError when it was not trained
+  std::string not_trained(const std::string& stage, const std::string& where) const;  // what is missing, and the remedy
+  void say_loaded(const std::string& line);         // once each, however often a model is loaded
+  Warn warner();                                    // damaged checkpoints that were passed over go to the log
+
+ private:
+  const std::shared_ptr<const SampleSource>& pictures();    // of the training split; in memory when latents.from = memory
+  Loader picture_loader(std::uint64_t seed);                // shuffled, not mirrored
+  std::filesystem::path located(const std::string& file) const;   // as it is named, or beside the config file
+  void take_sizes();
+  void check_sizes(const SampleSource& source) const;
+  void compare_with_run() const;
+  void check_given_files();
+  void check_given_weights();
+  void check_sources() const;
+  void check_test_split(bool evaluated) const;
+  void check_settings(const StageSpec& stage, const Recipe& recipe) const;
+  double cache_bytes();
+  LatentStats given_stats();                        // of recipe.stats_file
+  std::string usable_weights(const std::string& file) const;
+  const LatentSet& latents();                       // of all training images, in memory
+  LatentSource& latent_source();
+  std::unique_ptr<LatentSource> cached_latents();
+  std::filesystem::path latents_folder() const;
+  LatentCacheInfo cache_info();
+  void fill_cache();
+  void compute_stats(const std::filesystem::path& file);
+  void check_data_of(const LatentCacheInfo& info);
+  void check_data_of_stats(const std::filesystem::path& file) const;
+  bool only_reads() const { return context_.only_reads; }
+  std::function<void(std::int64_t)> encoding_progress(std::int64_t total);
+  Outcome train_loop(Stage& stage, const LoopConfig& loop, std::uint64_t seed) {
+    stage.watch = recipe_.watch;
+    return train_stage(stage, loop, seed, log_files(recipe_.log), list_fields(recipe_), context_);
+  }
+  Weights generator_weights(const std::string& stage);   // the same of a generator; ConfigError where it was trained in another latent space
+  Outcome train_flow(const FlowTraining& training);
+  void initialise(const Network& network, const std::string& start, const Network& teacher);
+  void refuse_init_from(const std::string& stage) const;
+  void write_preview(const LatentGenerator& generate, const std::filesystem::path& png);
+  std::uint64_t stage_seed(const std::string& name) const { return stage_seed(name, recipe_.seed); }
+  std::string data_checksum();                      // of the latents that flow stages train on, or of what they are made from
+  // A network of these weights, frozen; `stage`: the folder of this run that they are from, or empty.
+  Network loaded_network(const std::string& role, bool two_times, Weights weights, const std::filesystem::path& stage);
+  Checksums sources_of_latents();                   // {"encoder", "1a2b3c4d"}, or of the data where no weights make latents; and statistics
+
+  Recipe& recipe_;
+  RunContext context_;
+  std::filesystem::path root_;
+  std::map<std::string, std::int64_t> loaded_steps_;          // by stage
+  std::shared_ptr<const SampleSource> pictures_;
+  std::optional<std::vector<std::string>> class_names_;
+  std::unique_ptr<RunSpace> space_;
+  LatentStats stats_;
+  std::set<std::string> said_loaded_;
+  LatentSet latents_;
+  std::unique_ptr<LatentSource> source_;
+  std::unique_ptr<BatchAhead<LatentSet>> latents_ahead_;       // of the order of ahead_seed_
+  std::uint64_t ahead_seed_ = 0;
+  LatentSpace batch_space_;                         // that batches are normalised in
+};
+
+// The config that a run was made with: that of `stage`, else of the furthest stage that has one; empty: none. Every stage's config.toml holds the whole recipe.
+std::filesystem::path stored_config(const std::filesystem::path& run, const std::string& stage = "");
+
+// What `load` makes of weights that a stage of this run left (`stage`: its folder, or empty) and that were read. FileError says so where they do
+// not fit because the config is not the run's.
+template <class F> auto of_this_run(const std::filesystem::path& stage, const F& load) {
+  try {
+    return load();
+  } catch (const NotFiniteError&) {
+    throw;                                         // says nothing of the config
+  } catch (const FileError& e) {
+    const auto config = stage / "config.toml";
+    if (stage.empty() || !std::filesystem::exists(config)) throw;
+    throw FileError(fmt::format("{}; the run was made with another config: {}", e.what(), config.string()));
+  }
+}
+
+}  // namespace fm

@@ -1,0 +1,13 @@
+// Where an old run goes when a new one takes its folder.
+#pragma once
+
+#include <filesystem>
+
+#include "nn/training/messages.h"
+
+namespace fm {
+
+// Renames the folder to the first free "<path>.old-<n>" and says so. ConfigError when that fails or when a process trains in it or in a folder below.
+void move_aside(const std::filesystem::path& path, Messages& log);
+
+}  // namespace fm

@@ -1,0 +1,138 @@
+#include "flowmap/training/published.h"
+
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <memory>
+
+#include "flowmap/training/chain/training_run.h"
+#include "flowmap/training/rae_space.h"
+#include "nn/backbones/dit_dh.h"
+#include "nn/flops/autoencoder.h"
+#include "nn/models/presets.h"
+#include "nn/models/published_weights.h"
+#include "tensor/narrow.h"
+
+namespace fm {
+namespace {
+
+using Say = std::function<void(const std::string&)>;
+
+struct Models {
+  Network dit, weak;
+  std::shared_ptr<RaeDecoder> decoder;
+  LatentStats stats;
+};
+
+void check_files(const PublishedConfig& c) {
+  if (c.decoder.empty()) throw ConfigError("--dit goes with --decoder: the weights that turn its latents into pictures");
+  if (c.stats.empty())
+    throw ConfigError("--dit goes with --stats: mean and variance of its latents (stat.pt), or --stats none where it was trained on latents that were not normalised");
+  std::string missing;
+  for (const auto& [name, file] : {std::pair{"--dit", &c.dit}, {"--decoder", &c.decoder}, {"--stats", &c.stats}, {"--weak", &c.weak}}) {
+    if (file->empty() || (file == &c.stats && *file == "none")) continue;
+    const std::filesystem::path plain = weights_and_part(*file).first;
+    if (!std::filesystem::exists(plain)) missing += fmt::format("{}{} {}", missing.empty() ? "" : ", ", name, plain.string());
+  }
+  if (!missing.empty()) throw FileError("no such file: " + missing);
+}
+
+// The weights where they lie in the mapped file, if they are f32 there.
+template <class M> std::unique_ptr<M> model_of(const std::string& role, Weights weights, const decltype(M::config)& config, const Say& say) {
+  const LoadedFrom from(weights);
+  for (auto& entry : weights.tensors) entry.second = entry.second.to(DType::f32).contiguous();
+  std::unique_ptr<M> model;
+  {
+    const ShapesOnly shapes;
+    model = std::make_unique<M>(config);
+  }
+  try {
+    adopt_state(*model, weights.tensors);
+  } catch (const NotFiniteError& e) {
+    throw NotFiniteError(weights.file.string() + ": " + e.what());
+  } catch (const FileError& e) {
+    throw FileError(weights.file.string() + ": " + e.what() + unread_text(weights.unread));
+  }
+  set_trainable(*model, false);
+  say(loaded_line(role, *model, config, from));
+  if (config.precision != "bf16") return model;
+  store_weights_as_bf16(*model);
+  // Nothing is left in the file, which its pages then leave memory with.
+  for_each_tensor(*model, [](const std::string&, Tensor& t) { t = t.dtype() == DType::bf16 ? t : t.clone(); });
+  return model;
+}
+
+Network open_dit(const std::string& role, const std::string& file, const std::string& precision, const Warn& warn, const Say& say) {
+  Weights weights = load_part(file, weights_part::dit, warn);
+  DitDhConfig config = dit_dh_config_of(weights);
+  config.precision = precision;
+  return Network(std::shared_ptr<DitDh>(model_of<DitDh>(role, std::move(weights), config, say)));
+}
+
+std::unique_ptr<RaeDecoder> open_decoder(const PublishedConfig& c, const Warn& warn, const Say& say) {
+  Weights weights = load_part(c.decoder, weights_part::decoder, warn);
+  RaeDecoderConfig config = rae_decoder_config_of(weights);
+  if (c.decoder_heads > 0) config.heads = c.decoder_heads;
+  config.precision = c.precision;
+  return model_of<RaeDecoder>(weights_part::decoder, std::move(weights), config, say);
+}
+
+const DitDhConfig& config_of(const Network& dit) { return dit.as<DitDh>()->config; }
+
+void check_fit(const Models& m, const PublishedConfig& c) {
+  const DitDhConfig& dit = config_of(m.dit);
+  const RaeDecoderConfig& decoder = m.decoder->config;
+  const Shape latent{dit.channels, dit.input_size, dit.input_size};
+  if (decoder.latent_channels != dit.channels || decoder.latent_size != dit.input_size)
+    throw FileError(fmt::format("{} makes latents {}, {} decodes ({}, {}, {}): files of one encoder and one image size go together", c.dit,
+                                to_string(latent), c.decoder, decoder.latent_channels, decoder.latent_size, decoder.latent_size));
+  if (m.stats.variance.defined() && m.stats.variance.shape() != latent)
+    throw FileError(
+        fmt::format("{} is of latents {}, {} makes {}", c.stats, to_string(m.stats.variance.shape()), c.dit, to_string(latent)));
+  if (!m.weak) return;
+  const DitDhConfig& weak = config_of(m.weak);
+  if (weak.channels != dit.channels || weak.input_size != dit.input_size || weak.classes != dit.classes || weak.mean_flow)
+    throw FileError(fmt::format("{} is no teacher of the same latents and classes as {}", c.weak, c.dit));
+}
+
+LatentGenerator generator(const Models& m, const DrawConfig& draw) {
+  const DitDhConfig& c = config_of(m.dit);
+  if (m.dit.two_times()) {
+    if (draw.guidance != 1 || m.weak) throw ConfigError("guidance is for a teacher; this --dit is a flow map, which learned its guidance");
+    return flow_map_generator(m.dit.u(), narrow<int>(draw.calls, "calls"));
+  }
+  VelocityNet v = m.weak ? autoguidance(m.dit.v(), m.weak.v(), draw.guidance, draw.interval) : guided(m.dit.v(), draw.guidance, c.classes, draw.interval);
+  const double shift = shift_for_dimension(c.channels * c.input_size * c.input_size);
+  return ode_generator(std::move(v), narrow<int>(draw.calls, "calls") + 1, shift, draw.solver);
+}
+
+}  // namespace
+
+Source open_published(const PublishedConfig& config, const DrawConfig& draw, const Warn& warn, const Say& say) {
+  check_files(config);
+  const auto m = std::make_shared<Models>();
+  m->dit = open_dit(weights_part::dit, config.dit, config.precision, warn, say);
+  m->decoder = open_decoder(config, warn, say);
+  if (config.stats != "none") {
+    m->stats = load_stats(config.stats, warn);
+    say(fmt::format("statistics: latents {}, {}", to_string(m->stats.variance.shape()), config.stats));
+  }
+  if (!config.weak.empty()) m->weak = open_dit("weak teacher", config.weak, config.precision, warn, say);
+  check_fit(*m, config);
+  const bool half = config.pixels == "half" || m->decoder->config.image_channels == 1;
+
+  const DitDhConfig& c = config_of(m->dit);
+  Source source;
+  source.space = LatentSpace(rae_coder(m->decoder, half ? RaeConfig{} : rae("dinov2-B")), m->stats);
+  source.classes = c.classes;
+  source.generate = generator(*m, draw);
+  source.weights = [m, space = source.space] {
+    std::string line = fmt::format("dit {} {}", checksum(m->dit.state()), space.decoding());
+    if (m->weak) line += " weak " + checksum(m->weak.state());
+    return line;
+  };
+  source.bytes_a_sample = activation_bytes(c, 1).one_block;
+  return source;
+}
+
+}  // namespace fm

@@ -1,0 +1,50 @@
+// Pictures from published files alone, without a run's folder: a DiT^DH, the decoder and the statistics of its latents. Sizes are read off
+// the tensors. A model with two times is a flow map; one with one time is a teacher, drawn from by an ODE solver, guided if wanted.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "flowmap/training/generator.h"
+#include "flowmap/velocity.h"
+#include "nn/checkpoint.h"
+
+namespace fm {
+
+struct PublishedConfig {
+  std::string dit, decoder, stats, weak, pixels = "imagenet", precision = "f32";
+  std::int64_t decoder_heads = 0;
+  template <class V> void visit(V&& v) {
+    v("dit", dit, "weights of a DiT^DH, flow map or teacher: .safetensors, an index of shards, .pt, or a checkpoint", flag("dit"));
+    v("decoder", decoder, "weights of the RAE decoder for its latents", flag("decoder"));
+    v("stats", stats, "var and mean of the latents (stat.pt); none: the weights are of latents that were not normalised", flag("stats"));
+    v("weak", weak, "weights of a smaller teacher: autoguidance by it in place of the null label", flag("weak"));
+    v("pixels", pixels, "normalisation of the encoder's images: imagenet (DINOv2, MAE) or half (SigLIP 2)", one_of({"imagenet", "half"}));
+    v("precision", precision, "what blocks compute in: f32, or bf16 with weights of half the size", one_of({"f32", "bf16"}),
+      flag("precision"));
+    v("decoder_heads", decoder_heads, "heads of the decoder; 0: the published number for its width, else heads 64 wide", range(0, 1024));
+  }
+  bool given() const { return !dit.empty(); }
+};
+
+struct DrawConfig {
+  std::int64_t calls = 1;                        // steps of the flow map, or of the solver
+  Solver solver = Solver::euler;
+  double guidance = 1;
+  Interval interval;
+};
+
+// Where pictures come from.
+struct Source {
+  LatentSpace space;                             // decodes to (n, channels, H, W) in [0, 1]
+  std::int64_t classes = 0;
+  std::vector<std::string> class_names;          // of all classes, or none
+  LatentGenerator generate;
+  std::function<std::string()> weights;          // checksums of what it draws with
+  std::int64_t bytes_a_sample = 0;               // that a pass of the networks works with, about
+};
+
+// `say` gets a line for each model that was loaded. FileError for files that do not exist (all of them), cannot be read, or do not fit together; ConfigError for guidance of a flow map.
+Source open_published(const PublishedConfig& config, const DrawConfig& draw, const Warn& warn, const std::function<void(const std::string&)>& say);
+
+}  // namespace fm
