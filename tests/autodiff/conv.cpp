@@ -25,7 +25,25 @@ TEST_CASE("a kernel as large as its stride is a patch embedding") {
   CHECK(sum_squares(conv2d(x, w, b, {2, 0}) - expected) < 1e-24);
 }
 
+TEST_CASE("a kernel that just fits gives one row, one column, or one number: sums of its products") {
+  for (const auto& [h, w] : {std::pair<std::int64_t, std::int64_t>{3, 3}, {3, 5}, {5, 3}}) {
+    const Tensor x = sample_normal({2, 2, h, w}, 1), k = sample_normal({4, 2, 3, 3}, 2);
+    const Tensor y = conv2d(x, k, Tensor(), {1, 0});
+    REQUIRE(y.shape() == Shape{2, 4, h - 2, w - 2});
+    for (std::int64_t i = 0; i < h - 2; ++i)
+      for (std::int64_t j = 0; j < w - 2; ++j) {
+        const Tensor part = x.slice(2, i, i + 3).slice(3, j, j + 3).contiguous().reshape({2, 18}), products = matmul(part, k.reshape({4, 18}).transpose(0, 1));
+        CHECK(sum_squares(y.slice(2, i, i + 1).slice(3, j, j + 1).contiguous().reshape({2, 4}) - products) < 1e-24);
+      }
+  }
+}
+
 TEST_CASE("errors name the shapes") {
   CHECK_THROWS_AS(conv2d(Tensor::ones({1, 2, 4, 4}), Tensor::ones({3, 1, 3, 3}), Tensor(), {1, 0}), ShapeError);
-  CHECK_THROWS_AS(conv2d(Tensor::ones({1, 1, 2, 2}), Tensor::ones({3, 1, 3, 3}), Tensor(), {1, 0}), ShapeError);
+  for (const auto& [h, w] : {std::pair<std::int64_t, std::int64_t>{2, 2}, {2, 5}, {5, 2}})
+    CHECK_THROWS_WITH_AS(conv2d(Tensor::ones({1, 1, h, w}), Tensor::ones({3, 1, 3, 3}), Tensor(), {1, 0}), doctest::Contains("a kernel of 3x3 does not fit into x"), ShapeError);
+  CHECK_THROWS_AS(conv2d(Tensor::ones({1, 1, 4, 4}), Tensor::ones({3, 1, 3, 3}), Tensor(), {0, 0}), ShapeError);
+  CHECK_THROWS_AS(conv2d(Tensor::ones({1, 1, 4, 4}), Tensor::ones({3, 1, 3, 3}), Tensor(), {1, -1}), ShapeError);
+  CHECK_THROWS_AS(conv2d(Tensor::ones({1, 4, 4}), Tensor::ones({3, 1, 3, 3}), Tensor(), {1, 0}), ShapeError);
+  CHECK_THROWS_AS(conv2d(Tensor::ones({1, 1, 4, 4}), Tensor::ones({3, 1, 3}), Tensor(), {1, 0}), ShapeError);
 }

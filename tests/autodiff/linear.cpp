@@ -5,6 +5,7 @@
 
 #include "autodiff/check.h"
 #include "autodiff/rules/elementwise.h"
+#include "autodiff/rules/matmul.h"
 
 using namespace fm;
 
@@ -37,6 +38,15 @@ TEST_CASE("shapes") {
   check("unsqueeze in front", [](const Vars& v) { return unsqueeze(v[0], 0); }, {x});
   check("expand", [](const Vars& v) { return expand(v[0], {4, 3, 2}); }, {sample_normal({4, 1, 2}, 2)});
   check("expand of rows", [](const Vars& v) { return expand(v[0], {5, 3, 2}); }, {sample_normal({3, 2}, 2)});
+}
+
+TEST_CASE("products whose inner dimension is the number of rows: rows of b are no rows of the result") {
+  check("square a", [](const Vars& v) { return matmul(v[0], v[1]); }, {sample_normal({3, 3}, 1), sample_normal({3, 2}, 2)});
+  check("square b", [](const Vars& v) { return matmul(v[0], v[1]); }, {sample_normal({2, 3}, 1), sample_normal({3, 3}, 2)});
+  check("all square", [](const Vars& v) { return matmul(v[0], v[1]); }, {sample_normal({3, 3}, 1), sample_normal({3, 3}, 2)});
+  check("batches", [](const Vars& v) { return matmul(v[0], v[1]); }, {sample_normal({3, 3, 3}, 1), sample_normal({3, 3, 2}, 2)});
+  check("one matrix for batches", [](const Vars& v) { return matmul(v[0], v[1]); }, {sample_normal({3, 2, 3}, 1), sample_normal({3, 3}, 2)});
+  check("a batch against one a", [](const Vars& v) { return matmul(v[0], v[1]); }, {sample_normal({3, 3}, 1), sample_normal({3, 3, 2}, 2)});
 }
 
 TEST_CASE("parts") {

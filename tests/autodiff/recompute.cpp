@@ -237,6 +237,12 @@ TEST_CASE("a captured Var of the tape is an error, not a lost gradient") {
 
 TEST_CASE("memory table") {
   CHECK(human_bytes(512) == "512 B");
+  CHECK(human_bytes(0) == "0 B");
+  CHECK(human_bytes(1023) == "1023 B");
+  CHECK(human_bytes(1024) == "1.0 KiB");
+  CHECK(human_bytes(1048524) == "1023.9 KiB");
+  CHECK(human_bytes(1048525) == "1.0 MiB");                // 1023.95 KiB
+  CHECK(human_bytes(std::size_t{5} << 50) == "5120.0 TiB");
   CHECK(human_bytes(1536) == "1.5 KiB");
   CHECK(human_bytes((std::size_t{1} << 20) - 1) == "1.0 MiB");
   CHECK(human_bytes(std::size_t{3} << 30) == "3.0 GiB");

@@ -3,8 +3,10 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <new>
+#include <utility>
 
 #include "autodiff/rules/elementwise.h"
 #include "autodiff/rules/linear.h"
@@ -218,6 +220,89 @@ TEST_CASE("training: two ranks have one rank's losses; a stop and a checkpoint t
     CHECK(std::find(r.heard.begin(), r.heard.end(), "saved 5") != r.heard.end());
     CHECK(std::find(r.heard.begin(), r.heard.end(), "stopped for a test at 6") != r.heard.end());
   }
+}
+
+TEST_CASE("training: parts of a batch cover it once, and each says where the next one begins") {
+  const TempFolder folder;
+  const auto parts_of = [&](std::int64_t micro_batch, Communicator& ranks, const char* name) {
+    Training t(folder / (name + std::to_string(ranks.rank())));
+    t.loop.steps = 2, t.loop.micro_batch = micro_batch;
+    Recorder r;
+    t.run_on(ranks, r);
+    std::vector<std::array<std::int64_t, 5>> out;
+    for (const StepPart& p : t.parts) out.push_back({p.step, p.first, p.count, p.next, p.total});
+    return out;
+  };
+  using Parts = std::vector<std::array<std::int64_t, 5>>;
+  SingleRank alone;
+  CHECK(parts_of(2, alone, "a") == Parts{{0, 0, 2, 2, 2}, {0, 2, 2, 4, 2}, {0, 4, 2, 6, 2}, {1, 0, 2, 8, 2}, {1, 2, 2, 10, 2}, {1, 4, 2, 12, 2}});
+  CHECK(parts_of(0, alone, "b") == Parts{{0, 0, 6, 6, 2}, {1, 0, 6, 12, 2}});
+  CHECK(parts_of(4, alone, "c") == Parts{{0, 0, 4, 4, 2}, {0, 4, 2, 6, 2}, {1, 0, 4, 10, 2}, {1, 4, 2, 12, 2}});
+  run_ranks(2, [&](Communicator& ranks) {
+    const std::int64_t r = 3 * ranks.rank();                       // three rows each, in parts of two and one
+    Training t(folder / "ranks");
+    t.loop.steps = 2, t.loop.micro_batch = 2;
+    Recorder recorder;
+    t.run_on(ranks, recorder);
+    std::vector<std::int64_t> next, count;
+    for (const StepPart& p : t.parts) next.push_back(p.next), count.push_back(p.count);
+    CHECK(next == std::vector<std::int64_t>{r + 2, 6 + r, 6 + r + 2, 12 + r});
+    CHECK(count == std::vector<std::int64_t>{2, 1, 2, 1});
+  });
+}
+
+TEST_CASE("training: recorded steps are for one rank on a GPU, and are refused elsewhere") {
+  if (default_device().is_cuda()) return;
+  const TempFolder folder;
+  const std::string wanted = "TrainOptions::cuda_graph: is for one rank on a CUDA device; leave it out";
+  const auto refusal = [&](Communicator& ranks) {
+    Training t(folder / "run");
+    t.options.cuda_graph = true;
+    Recorder r;
+    return error_of<ConfigError>([&] { t.run_on(ranks, r); });
+  };
+  SingleRank alone;
+  CHECK(refusal(alone) == wanted);
+  run_ranks(2, [&](Communicator& ranks) { CHECK(refusal(ranks) == wanted); });
+}
+
+TEST_CASE("training: a rewind goes back with half the rate, which a resumed training keeps") {
+  const TempFolder folder;
+  bool broken = false;
+  const auto rewinding = [&](std::uint64_t seed) {
+    Training t(folder.path(), seed);
+    t.loop.log_every = 1;
+    t.stage.watch.on_explosion = "rewind";
+    t.stage.loss = [&, loss = t.stage.loss](const StepPart& part) {
+      StepLoss out = loss(part);
+      if (part.step == 4 && !std::exchange(broken, true)) out.loss = out.loss * std::nan("");
+      return out;
+    };
+    return t;
+  };
+  Recorder first, second;
+  first.stop_at = 5;
+  {
+    Training t = rewinding(1);
+    CHECK(t.run(first) == Outcome::stopped);
+  }
+  CHECK(std::find(first.heard.begin(), first.heard.end(), "rewound 3") != first.heard.end());
+  CHECK(first.row_now[2] == std::pair<std::string, double>("lr", 5e-3));
+  Training t = rewinding(2);
+  CHECK(t.run(second) == Outcome::finished);
+  CHECK(second.heard[1] == "started 5");
+  CHECK(second.row_now[2] == std::pair<std::string, double>("lr", 5e-3));
+  CHECK(std::find(second.heard.begin(), second.heard.end(), "row 6") != second.heard.end());
+  // Without a checkpoint from before there is nothing to go back to.
+  Training none(folder / "none");
+  none.stage.watch.on_explosion = "rewind";
+  none.stage.loss = [&, loss = none.stage.loss](const StepPart& part) {
+    StepLoss out = loss(part);
+    if (part.step == 1) out.loss = out.loss * std::nan("");
+    return out;
+  };
+  Recorder r;
+  CHECK(has(error_of<DivergedError>([&] { none.run(r); }), "double: no checkpoint from before the explosion to rewind to"));
 }
 
 TEST_CASE("training: ranks with another seed or config are refused by name") {

@@ -172,6 +172,20 @@ TEST_CASE("a model of sizes that do not fit is one error, before anything is all
   CHECK_THROWS_WITH_AS(Judge(JudgeConfig{.size = 2}), Contains("size = 2 is out of range (4 to 4096)"), ConfigError);
 }
 
+TEST_CASE("the nearest word: letters changed, added, left out, and neighbours swapped, also the first two") {
+  CHECK(nearest("ot", {"to"}) == "to");                            // a swap is one edit, so not all letters are changed
+  CHECK(nearest("abdc", {"abcd", "xydc"}) == "abcd");
+  CHECK(nearest("badc", {"abcd", "zzzz"}) == "abcd");
+  CHECK(nearest("seed", {"seeds", "sed"}) == "seeds");             // as near: the first
+  CHECK(nearest("rates", {"rate"}) == "rate");
+  CHECK(nearest("xyz", {"abc"}).empty());
+  CHECK(nearest("ab", {"cd"}).empty());
+  CHECK(nearest("abcdefghi", {"abcxxxghi"}) == "abcxxxghi");       // a third of the letters
+  CHECK(nearest("abcdefghi", {"abxxxxghi"}).empty());
+  CHECK(nearest("", {"a"}).empty());
+  CHECK(nearest("word", {}).empty());
+}
+
 TEST_CASE("an unknown key names the nearest one") {
   Config config;
   const auto fields = list_fields(config);

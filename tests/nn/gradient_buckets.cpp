@@ -124,6 +124,31 @@ TEST_CASE("sums over ranks are the gradient of the whole batch, with micro-batch
         });
 }
 
+TEST_CASE("buckets go in the parameters' order backwards at first, then in that of rank 0's gradients") {
+  run_ranks(2, [&](Communicator& ranks) {
+    // The last parameter is used first, so its gradient is final last.
+    Parameter late{Tensor::ones({4})}, early{Tensor::ones({4, 6})};
+    GradientBuckets buckets(ranks, {{"late", &late}, {"early", &early}}, {}, 1);
+    CHECK(buckets.count() == 2);
+    std::vector<std::vector<std::size_t>> sent;
+    for (int step = 0; step < 3; ++step) {
+      std::vector<std::size_t> sizes;
+      ranks.observe([&](const Communicator::Span& span) { sizes.push_back(span.bytes); });
+      Tape tape;
+      const Var h = linear(Var(rows(0, 4)), early);
+      const Var loss = mean(square(h * late));
+      buckets.begin(nullptr);
+      Gradients g = backward(loss, buckets.hook());
+      buckets.finish(g);
+      ranks.observe({});
+      sent.push_back({sizes[0], sizes[1]});
+    }
+    CHECK(sent[0] == std::vector<std::size_t>{96, 16});
+    CHECK(sent[1] == std::vector<std::size_t>{16, 96});
+    CHECK(sent[2] == sent[1]);
+  });
+}
+
 TEST_CASE("owners: all sizes are shared out evenly") {
   const auto owners = balanced_owners({100, 1, 50, 49, 2, 98}, 3);
   std::vector<int> load(3, 0);

@@ -7,6 +7,7 @@
 #include "autodiff/rules/elementwise.h"
 #include "autodiff/rules/linear.h"
 #include "autodiff/rules/matmul.h"
+#include "tensor/memory/allocator.h"
 #include "tests/support/near.h"
 #include "tests/support/tensors.h"
 
@@ -33,6 +34,27 @@ TEST_CASE("matmul reads any pair of strides") {
   CHECK(max_difference(matmul(a, b.transpose(0, 1).contiguous().transpose(0, 1)), c) < 1e-13);
   CHECK(max_difference(matmul(a.slice(1, 2, 5), b.slice(0, 2, 5)), naive(a.slice(1, 2, 5), b.slice(0, 2, 5))) < 1e-13);
   CHECK(max_difference(matmul(a.slice(0, 1, 2), b), c.slice(0, 1, 2)) < 1e-13);
+}
+
+TEST_CASE("operands whose strides a kernel can read are not copied: rows, columns, parts of them, and transposes") {
+  const Tensor a = normal({64, 128}, 1).to(DType::f32), b = normal({128, 64}, 2).to(DType::f32);
+  const auto extra = [&](const Tensor& x, const Tensor& y) {        // bytes beside the result
+    matmul(x, y);
+    const std::size_t before = memory_stats().live;
+    reset_memory_peak();
+    const Tensor c = matmul(x, y);
+    return static_cast<std::int64_t>(memory_stats().peak - before) - static_cast<std::int64_t>(c.bytes());
+  };
+  const std::int64_t kernels = extra(a, b) + 512;                    // what packing takes, and rounding up by the allocator
+  const Tensor at = a.transpose(0, 1).contiguous().transpose(0, 1), bt = b.transpose(0, 1).contiguous().transpose(0, 1);
+  CHECK(extra(at, b) <= kernels);
+  CHECK(extra(a, bt) <= kernels);
+  CHECK(extra(at, bt) <= kernels);
+  CHECK(extra(a.slice(1, 0, 100), b.slice(0, 0, 100)) <= kernels);
+  CHECK(extra(at.slice(0, 1, 60), b) <= kernels);
+  CHECK(extra(a.slice(0, 0, 1), b) <= kernels);
+  CHECK(extra(a, b.slice(1, 3, 4)) <= kernels);
+  CHECK(extra(normal({64, 256}, 1).to(DType::f32).reshape({64, 128, 2}).select(2, 0), b) > kernels + 30000);   // every second number: a copy
 }
 
 TEST_CASE("leading dimensions broadcast") {

@@ -1,0 +1,160 @@
+// What a training watches: warnings and stops, the best checkpoint's mean, rewinds with half the rate, and all of that through a checkpoint's state.
+#include "nn/training/watch.h"
+
+#include <doctest/doctest.h>
+
+#include <nlohmann/json.hpp>
+
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "tests/support/error_of.h"
+#include "tests/support/near.h"
+#include "tests/support/text.h"
+
+using namespace fm;
+using fm::test::error_of;
+using fm::test::has;
+using fm::test::near;
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+struct Listener : LoopObserver {
+  std::vector<std::string> warned;
+  void warning(const std::string& line) override { warned.push_back(line); }
+};
+
+LoopNumbers numbers(double loss, double norm = 1) { return {{"loss", loss}, {"grad_norm", norm}, {"lr", 0.1}}; }
+
+// 20 quiet steps, then three of this gradient norm: the guard speaks at step 23 of an explosion that began at 21.
+void explode(LoopWatch& watch, double norm = 50) {
+  for (int step = 1; step <= 20; ++step) watch.observe(step, numbers(1), true);
+  for (int step = 21; step <= 23; ++step) watch.observe(step, numbers(1, norm), true);
+}
+
+}  // namespace
+
+TEST_CASE("watch: a warning with the remedies, or an error that says where it began") {
+  Listener heard;
+  LoopWatch warns("fm", {}, [](const std::string& number) { return "less " + number; }, heard);
+  explode(warns);
+  REQUIRE(heard.warned.size() == 1);
+  CHECK(has(heard.warned[0], "fm: step 23: grad_norm 50 is 50 times"));
+  CHECK(has(heard.warned[0], "likely remedies: less grad_norm (--on-explosion stop or rewind acts on it)"));
+  CHECK(warns.explosions() == 1);
+  CHECK_FALSE(warns.calm());
+  CHECK_FALSE(warns.rewinds());
+  for (const char* answer : {"stop", "rewind"}) {
+    Listener silent;
+    LoopWatch acts("fm", {.on_explosion = answer}, {}, silent);
+    CHECK(acts.calm());
+    CHECK(acts.rewinds() == (std::string(answer) == "rewind"));
+    std::int64_t began = 0;
+    try {
+      explode(acts);
+    } catch (const ExplodedError& e) {
+      began = e.began;
+      CHECK(has(e.what(), "a lower rate.peak, a longer rate.warmup_steps, adamw.clip = 1"));
+    }
+    CHECK(began == 21);
+    CHECK(silent.warned.empty());
+    CHECK(acts.explosions() == 1);
+  }
+  Listener calm;
+  LoopWatch patient("fm", {.explosion_factor = 60}, {}, calm);
+  explode(patient);
+  CHECK(calm.warned.empty());
+}
+
+TEST_CASE("watch: the best checkpoint is the one with the lowest mean since the one before") {
+  Listener heard;
+  LoopWatch watch("fm", {.keep_best = "loss"}, {}, heard);
+  CHECK_FALSE(watch.is_best());                                    // no number, no mean
+  CHECK_FALSE(watch.state().contains("best"));
+  watch.observe(1, numbers(3), true), watch.observe(2, numbers(1), true);
+  CHECK(watch.is_best());
+  CHECK(watch.state()["best"] == Json{{"number", "loss"}, {"mean", 2.0}});
+  CHECK_FALSE(watch.is_best());                                    // the mean begins anew
+  watch.observe(3, numbers(2), true);
+  CHECK_FALSE(watch.is_best());                                    // as good is not better
+  watch.observe(4, numbers(1.5), true), watch.observe(5, numbers(2.25), true);
+  CHECK(watch.is_best());
+  const Json state = Json::parse(watch.state().dump());
+  LoopWatch resumed("fm", {.keep_best = "loss"}, {}, heard), other("fm", {.keep_best = "grad_norm"}, {}, heard);
+  resumed.restore(state), other.restore(state);
+  resumed.observe(6, numbers(1.9), true), other.observe(6, numbers(1.9), true);
+  CHECK_FALSE(resumed.is_best());
+  CHECK(other.is_best());                                          // of another number nothing is known
+  resumed.observe(7, numbers(1.8), true);
+  CHECK(resumed.is_best());
+  LoopWatch lacking("fm", {.keep_best = "fid"}, {}, heard);
+  CHECK_NOTHROW(lacking.observe(1, numbers(1), false));
+  CHECK(error_of<ConfigError>([&] { lacking.observe(2, numbers(1), true); }) == "--keep-best fid: stage fm has loss, grad_norm, lr");
+}
+
+TEST_CASE("watch: a state that is restored leaves nothing of what was before; an empty one begins anew") {
+  Listener heard;
+  LoopWatch watch("fm", {.on_explosion = "rewind", .keep_best = "loss"}, {}, heard);
+  CHECK_THROWS_AS(explode(watch), ExplodedError);
+  CHECK(watch.is_best());
+  watch.observe(24, numbers(8), true);
+  watch.rewind(12, Json());
+  CHECK(watch.state()["rewound"] == 1);
+  watch.observe(24, numbers(8), true);
+  watch.restore(Json());
+  CHECK(watch.explosions() == 0);
+  CHECK(watch.rate_scale() == 1);
+  CHECK(watch.rewound_to() == -1);
+  CHECK(watch.calm());
+  CHECK_FALSE(watch.state().contains("rewound"));
+  CHECK_FALSE(watch.state().contains("best"));
+  CHECK(watch.state()["explosions"] == 0);
+  CHECK_FALSE(watch.is_best());                                    // the 8 is forgotten
+  watch.observe(1, numbers(4), true);
+  CHECK(watch.is_best());
+  CHECK(watch.state()["best"]["mean"] == 4.0);
+  for (const char* bad : {R"({"explosions": 1})", R"({"guard": {}})", R"({"guard": {}, "explosions": 0, "rewound": 1})", R"({"guard": {}, "explosions": "x"})"})
+    CHECK(has(error_of<FileError>([&] { watch.restore(Json::parse(bad)); }), "fm: state.json of the checkpoint: watch: "));
+}
+
+TEST_CASE("watch: each rewind halves the rate, counts on, and five are the most") {
+  Listener heard;
+  LoopWatch watch("fm", {.on_explosion = "rewind"}, {}, heard);
+  CHECK_THROWS_AS(explode(watch), ExplodedError);
+  for (int n = 1; n <= 5; ++n) {
+    watch.rewind(10 * n, Json::parse(R"({"guard": {}, "explosions": 0, "calm": true})"));
+    CHECK(watch.rate_scale() == std::pow(0.5, n));
+    CHECK(watch.rewound_to() == 10 * n);
+    CHECK(watch.explosions() == 1);                                // what was heard stays counted
+    CHECK(watch.calm());
+    const Json state = Json::parse(watch.state().dump());
+    CHECK((state["rewound"] == n && state["rewound_to"] == 10 * n && state["rate_scale"] == std::pow(0.5, n)));
+    LoopWatch resumed("fm", {.on_explosion = "rewind"}, {}, heard);
+    resumed.restore(state);
+    CHECK((resumed.rate_scale() == watch.rate_scale() && resumed.rewound_to() == 10 * n && resumed.explosions() == 1));
+  }
+  CHECK(has(error_of<DivergedError>([&] { watch.rewind(1, Json()); }), "fm: explodes again after 5 rewinds, each with half the learning rate"));
+}
+
+TEST_CASE("watch: a loss far above that of the checkpoint is said once, at the first step after it") {
+  Listener heard;
+  LoopWatch watch("fm", {}, {}, heard);
+  watch.resumed(2, "go back");
+  watch.observe(8, numbers(2000), true);
+  CHECK(heard.warned.empty());                                     // a thousand times is not more
+  watch.resumed(2, "go back");
+  watch.observe(9, numbers(2001), true);
+  REQUIRE(heard.warned.size() == 1);
+  CHECK(heard.warned[0] == "fm: step 9: the loss is 2001, and 2 by the checkpoint that training resumed from: its weights are from after a leap: go back");
+  CHECK(watch.explosions() == 1);
+  watch.observe(10, numbers(1e9), true);
+  CHECK(heard.warned.size() == 1);
+  LoopWatch unknown("fm", {.on_explosion = "stop"}, {}, heard);
+  unknown.resumed(std::nan(""), "go back");
+  CHECK_NOTHROW(unknown.observe(1, numbers(1e9), true));
+  unknown.resumed(1, "go back");
+  CHECK_THROWS_AS(unknown.observe(2, numbers(1e9), true), ExplodedError);
+}
