@@ -6,6 +6,8 @@
 #include "autodiff/check.h"
 #include "autodiff/rules/elementwise.h"
 #include "autodiff/rules/matmul.h"
+#include "autodiff/rules/resize.h"
+#include "tensor/ops/reduce.h"
 
 using namespace fm;
 
@@ -47,6 +49,19 @@ TEST_CASE("products whose inner dimension is the number of rows: rows of b are n
   check("batches", [](const Vars& v) { return matmul(v[0], v[1]); }, {sample_normal({3, 3, 3}, 1), sample_normal({3, 3, 2}, 2)});
   check("one matrix for batches", [](const Vars& v) { return matmul(v[0], v[1]); }, {sample_normal({3, 2, 3}, 1), sample_normal({3, 3}, 2)});
   check("a batch against one a", [](const Vars& v) { return matmul(v[0], v[1]); }, {sample_normal({3, 3}, 1), sample_normal({3, 3, 2}, 2)});
+}
+
+TEST_CASE("resizing height and width, one of them, or none") {
+  for (const Interpolation kind : {Interpolation::bilinear, Interpolation::bicubic}) {
+    const Tensor x = sample_normal({2, 5, 7}, 1);
+    for (const auto& [h, w] : {std::pair<std::int64_t, std::int64_t>{3, 4}, {5, 5}, {7, 7}, {5, 9}, {8, 7}, {7, 5}}) {
+      const Tensor y = resize(Var(x), h, w, kind).value(), turned = resize(Var(x.transpose(1, 2).contiguous()), w, h, kind).value();
+      REQUIRE(y.shape() == Shape{2, h, w});
+      CHECK(sum_squares(y - turned.transpose(1, 2)) < 1e-24);
+    }
+    CHECK(resize(Var(x), 5, 7, kind).value().shares_memory_with(x));
+    check("resize", [kind](const Vars& v) { return resize(v[0], 3, 9, kind); }, {sample_normal({2, 4, 6}, 1)});
+  }
 }
 
 TEST_CASE("parts") {

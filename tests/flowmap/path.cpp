@@ -8,13 +8,18 @@
 #include <vector>
 
 #include "flowmap/draws.h"
+#include "flowmap/gaussian.h"
 #include "flowmap/metrics/frechet.h"
 #include "flowmap/tangent.h"
 #include "flowmap/time.h"
 #include "flowmap/training/plane_pictures.h"
+#include "flowmap/velocity.h"
+#include "tensor/error.h"
+#include "tests/support/error_of.h"
 #include "tests/support/near.h"
 
 using namespace fm;
+using fm::test::error_of;
 using fm::test::near;
 using fm::test::near_within;
 using fm::test::near_zero;
@@ -144,6 +149,48 @@ TEST_CASE("the target's normalisation and the guard's masks, by hand") {
   CHECK_FALSE(plain.weight.defined());
   CHECK((double(plain.masked_rows) == 0 && double(plain.clamped_share) == 0));
   check_near(derivative_ratio(f64({3, 4}, {1, 2}), f64({0, 2, 9, 9}, {2, 2})), {2.5});
+}
+
+TEST_CASE("the velocity that a name stands for: the teacher's share, and the sum of both parts") {
+  CHECK(teacher_share("teacher") == 1);
+  CHECK(teacher_share("one-point") == 0);
+  CHECK(teacher_share("") == 0);
+  CHECK(teacher_share("blend=0.25") == 0.25);
+  CHECK(teacher_share("blend=0") == 0);
+  CHECK(teacher_share("blend=1") == 1);
+  for (const char* bad : {"blend=1.001", "blend=-0.001", "blend=", "blend=x", "blend", "teachers", "Teacher", "xblend=0.5"})
+    CHECK(error_of<ConfigError>([&] { teacher_share(bad); }) == "velocity '" + std::string(bad) + "': want teacher, one-point or blend=L with L in [0, 1]");
+  PathBatch p;
+  p.z0 = f64({1, 2, 3, 4}, {2, 2}), p.eps = f64({10, 20, 30, 40}, {2, 2}), p.t = f64({0.25, 1}, {2});
+  p.s = p.t, p.z = interpolate(p.z0, p.eps, p.t);
+  int calls = 0;
+  const VelocityNet hundred = [&](const Var& z, const Var&, const Labels&) { return ++calls, z * 0.0 + 100.0; };
+  CHECK(numbers(velocity_source("one-point", hundred)(p)) == Numbers{9, 18, 27, 36});
+  CHECK(numbers(velocity_source("blend=0", hundred)(p)) == Numbers{9, 18, 27, 36});
+  CHECK(calls == 0);
+  CHECK(numbers(velocity_source("teacher", hundred)(p)) == Numbers{100, 100, 100, 100});
+  CHECK(numbers(velocity_source("blend=1", hundred)(p)) == Numbers{100, 100, 100, 100});
+  check_near(velocity_source("blend=0.25", hundred)(p), {0.75 * 9 + 25, 0.75 * 18 + 25, 0.75 * 27 + 25, 0.75 * 36 + 25});
+  CHECK(calls == 3);
+  for (const double bad : {-0.1, 1.1}) CHECK_THROWS_AS(blend(bad, one_point()), ConfigError);
+}
+
+TEST_CASE("the exact map of one row, of one component and of several") {
+  const GaussianMixture one{{{.weight = 1, .mean = f64({1, -2}, {2}), .deviation = f64({0.5, 0.25}, {2})}}};
+  const GaussianMixture two{{{.weight = 1, .mean = f64({1, -2}, {2}), .deviation = f64({0.5, 0.25}, {2})}, {.weight = 3, .mean = f64({-3, 0}, {2}), .deviation = f64({0.5, 0.5}, {2})}}};
+  const Tensor z = f64({0.5, 1.5, -1, 0.25}, {2, 2}), s = f64({0, 0.25}, {2}), t = f64({1, 0.75}, {2});
+  for (const GaussianMixture& mixture : {one, two}) {
+    const Numbers both = numbers(mixture.map(z, s, t));
+    for (std::int64_t i = 0; i < 2; ++i) {
+      const Numbers alone = numbers(mixture.map(z.slice(0, i, i + 1), s.slice(0, i, i + 1), t.slice(0, i, i + 1)));
+      for (std::size_t k = 0; k < 2; ++k) CHECK(near(alone[k], both[static_cast<std::size_t>(2 * i) + k], 1e-9));
+    }
+  }
+  // From noise at t = 1 to data: mean + deviation times the noise.
+  const Numbers data = numbers(one.map(z.slice(0, 0, 1), s.slice(0, 0, 1), t.slice(0, 0, 1)));
+  CHECK(near(data[0], 1 + 0.5 * 0.5, 1e-6));
+  CHECK(near(data[1], -2 + 0.25 * 1.5, 1e-6));
+  CHECK_THROWS_AS(one.map(Tensor::zeros({0, 2}, DType::f64), Tensor::zeros({0}, DType::f64), Tensor::zeros({0}, DType::f64)), ShapeError);
 }
 
 TEST_CASE("rows that are not finite: none of nothing, the first of several") {
