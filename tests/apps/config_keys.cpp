@@ -16,7 +16,7 @@
 #include <vector>
 
 #include "apps/cli/toml.h"
-#include "apps/train/recipe.h"
+#include "flowmap/training/chain/recipe.h"
 #include "nn/config/json.h"
 #include "tensor/error.h"
 #include "tensor/io/atomic_file.h"
