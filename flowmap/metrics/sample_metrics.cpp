@@ -1,6 +1,7 @@
 #include "flowmap/metrics/sample_metrics.h"
 
 #include "flowmap/metrics/energy.h"
+#include "flowmap/metrics/kernel_distance.h"
 #include "flowmap/metrics/series.h"
 
 namespace fm {
@@ -15,6 +16,8 @@ std::vector<double> neighbour_shares(const FeatureSets& sets) {
 
 std::vector<double> energy(const FeatureSets& sets) { return {energy_distance(sets.generated, sets.real)}; }
 
+std::vector<double> kid(const FeatureSets& sets) { return {kernel_distance(sets.generated, sets.real)}; }
+
 std::vector<double> series(const FeatureSets& sets) {
   const auto sequences = [&](const Tensor& x) { return x.reshape({x.dim(0), sets.sample[0], sets.sample[1]}); };
   const SeriesErrors e = series_errors(sequences(sets.generated), sequences(sets.real));
@@ -23,6 +26,7 @@ std::vector<double> series(const FeatureSets& sets) {
 
 bool are_sequences(const FeatureSets& sets) { return sets.sample.rank() == 2 && sets.sample[1] >= 2; }
 bool are_values(const FeatureSets& sets) { return sets.sample.rank() > 0; }
+bool are_features(const FeatureSets& sets) { return !are_values(sets); }
 
 }  // namespace
 
@@ -38,6 +42,7 @@ const std::vector<SampleMetric>& sample_metrics() {
         {"correlation_error", "correlation error", "of sequences: root of the mean square error of the autocorrelation at each lag", 4},
         {"power_error", "power error", "of sequences: sum over frequencies of the power's absolute error, over the data's power", 4}},
        series, are_sequences},
+      {{{"kid", "KID", "kernel distance (KID) to the reference in the judge's features: unbiased, about 0 for equal distributions", 4}}, kid, are_features},
   };
   return list;
 }

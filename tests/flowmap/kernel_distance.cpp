@@ -1,0 +1,101 @@
+// The kernel distance (KID) against NumPy in float64 (tests/golden/kernel_distance.py) and against closed forms.
+#include "flowmap/metrics/kernel_distance.h"
+
+#include <doctest/doctest.h>
+#include <omp.h>
+
+#include <cmath>
+#include <limits>
+
+#include "flowmap/metrics/sample_metrics.h"
+#include "tensor/error.h"
+#include "tensor/ops/elementwise.h"
+#include "tensor/random/fill.h"
+#include "tests/support/error_of.h"
+#include "tests/support/golden.h"
+#include "tests/support/near.h"
+#include "tests/support/text.h"
+
+using namespace fm;
+using namespace fm::test;
+
+namespace {
+
+// As table() of the script.
+Tensor table(const std::string& key, std::int64_t n, std::int64_t d, double mix, double shift, double spread) {
+  std::vector<float> values;
+  for (std::int64_t i = 0; i < n; ++i) {
+    double x = 0;
+    for (std::int64_t j = 0; j < d; ++j) {
+      x = named_number(key, i * d + j) + (j > 0 ? mix * x : 0);
+      values.push_back(static_cast<float>(shift + spread * x));
+    }
+  }
+  return Tensor::from(values, {n, d});
+}
+
+Tensor x_table(std::int64_t n, std::int64_t d) { return table("frechet.x", n, d, 0.5, 0, 1); }
+Tensor y_table(std::int64_t n, std::int64_t d) { return table("frechet.y", n, d, 0.3, 0.2, 1.2); }
+
+Tensor line(const std::vector<float>& x) { return Tensor::from(x, {static_cast<std::int64_t>(x.size()), 1}); }
+
+}  // namespace
+
+TEST_CASE("kernel distances are NumPy's in f64, for sets of less and more than a block") {
+  const auto golden = golden_rows(FM_TESTS_FOLDER "/golden/kernel_distance.txt");
+  for (const auto& [n, m, d] : {std::tuple{80, 80, 16}, {32, 32, 16}, {96, 80, 16}, {2, 3, 1}, {600, 513, 7}}) {
+    const std::string name = std::to_string(n) + "_" + std::to_string(m) + "_" + std::to_string(d);
+    CAPTURE(name);
+    const double wanted = golden.at(name)[0];
+    CHECK(near(kernel_distance(x_table(n, d), y_table(m, d)), wanted, 1e-6));
+    CHECK(near(kernel_distance(y_table(m, d), x_table(n, d)), wanted, 1e-6));
+  }
+  const Tensor x = x_table(96, 16);
+  CHECK(near_within(kernel_distance(x.slice(0, 0, 48), x.slice(0, 48, 96)), golden.at("near")[0], 1e-6));
+  CHECK(near(golden.at("80_80_16")[0], 0.229308168327, 1e-11));          // of torch-fidelity's estimator on all 80 rows
+}
+
+TEST_CASE("kernel distances of few points, by hand") {
+  CHECK(near(kernel_distance(line({0, 0, 0}), line({1, 1})), 7, 1e-15));          // 1 + 8 - 2
+  CHECK(near(kernel_distance(line({0, 1}), line({0, 1})), 2 - 11 / 2.0, 1e-15));        // i = i is left out: 1 + 1 - 2 (1 + 1 + 1 + 8) / 4
+  CHECK(near(kernel_distance(line({1, 2}), line({-1, 3})), 27 - 8 - 2 * (0 + 64 - 1 + 343) / 4.0, 1e-15));
+}
+
+// E k(x, y) = 1 + 3 E[x] E[y] + 3 E[x^2] E[y^2] + E[x^3] E[y^3] for numbers x and y; the moments of N(a, 1) are a, a^2 + 1 and a^3 + 3 a.
+TEST_CASE("two normal distributions on the line, and two of one: no bias") {
+  const std::int64_t n = 3000;
+  const auto normal = [&](std::uint32_t stream, std::int64_t rows) { return random_normal({rows, 1}, {3, stream}); };
+  const auto term = [](double a, double b) {
+    return 1 + 3 * a * b + 3 * (a * a + 1) * (b * b + 1) + (a * a * a + 3 * a) * (b * b * b + 3 * b);
+  };
+  CHECK(near(kernel_distance(normal(1, n), normal(2, n) + 0.5), term(0, 0) + term(0.5, 0.5) - 2 * term(0, 0.5), 0.15));
+  double small = 0;
+  for (std::uint32_t i = 0; i < 400; ++i) small += kernel_distance(normal(10 + i, 8), normal(1000 + i, 8)) / 400;
+  double of_many = 0;
+  for (std::uint32_t i = 0; i < 400; ++i) of_many += kernel_distance(normal(10 + i, 8), normal(1000 + i, 8) + 0.5) / 400;
+  CHECK(near_zero(small, 0.6));
+  CHECK(near_within(of_many, term(0, 0) + term(0.5, 0.5) - 2 * term(0, 0.5), 1.2));
+}
+
+TEST_CASE("the number of threads does not change a bit") {
+  const Tensor x = x_table(700, 9), y = y_table(900, 9);
+  const int threads = omp_get_max_threads();
+  omp_set_num_threads(1);
+  const double one = kernel_distance(x, y);
+  omp_set_num_threads(2);
+  CHECK(kernel_distance(x, y) == one);
+  omp_set_num_threads(threads);
+}
+
+TEST_CASE("what it cannot measure is refused; the list of metrics has it") {
+  const Tensor x = x_table(4, 3);
+  CHECK(has(error_of<ShapeError>([&] { kernel_distance(x, x_table(4, 2)); }), "kernel_distance: features [4, 3] and [4, 2]: wants 2 rows or more of each"));
+  CHECK_THROWS_AS(kernel_distance(x.slice(0, 0, 1), x), ShapeError);
+  Tensor bad = x_table(4, 3).clone();
+  bad.select(0, 2).select(0, 1).fill(std::numeric_limits<double>::quiet_NaN());
+  CHECK(has(error_of([&] { kernel_distance(x, bad); }), "kernel_distance: row 2 of y is not finite"));
+  const Tensor real = x_table(40, 5), generated = y_table(50, 5);
+  const std::map<std::string, double> all = measured_metrics({real, fit_gaussian(real), generated});
+  CHECK(all.at("kid") == kernel_distance(generated, real));
+  CHECK(measured_metrics({.real = real, .real_fit = fit_gaussian(real), .generated = generated, .sample = {5}}).count("kid") == 0);      // values, not features
+}
