@@ -7,6 +7,7 @@
 #include <cstdio>
 
 #include "apps/cli/text.h"
+#include "data/report/numbers.h"
 #include "tensor/error.h"
 #include "tensor/io/atomic_file.h"
 #include "tests/support/near.h"
