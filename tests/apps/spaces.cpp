@@ -56,6 +56,20 @@ TEST_CASE("pixels from memory, from files as they are needed and from a cache ar
   CHECK(memory == trained("cache"));
 }
 
+TEST_CASE("haar: a network of four bands, pictures there and back; odd sides are refused") {
+  const TempFolder folder;
+  const fs::path out = folder / "run";
+  const Arguments haar{"--space", "haar"};
+  succeeds(train("fm", out, haar));
+  write_png(folder / "white.png", image_from_planes(std::vector<std::uint8_t>(64, 255).data(), 1, 8, 8));
+  const Result seen = run("flowmap_sample", out, haar + Arguments{"--reconstruct", (folder / "white.png").string(), "--grid", (folder / "grid.png").string()});
+  succeeds(seen);
+  CHECK_MESSAGE(has(seen.err, "latent [1, 4, 4, 4], rms 1.000"), seen.err);                             // a white block: average 2, details 0
+  refused(train("fm", folder / "odd", haar + Arguments{"--image-size", "0", "--data", "shapes?size=9,count=64,channels=1", "-q"}), exit_code::usage,
+          "space haar halves the sides of pictures, and 9 is odd");
+  refused(train("pipeline", folder / "odd", haar + Arguments{"--decoder-size", "B", "-q"}), exit_code::usage, "with space = \"haar\" leave it out");
+}
+
 TEST_CASE("stages and settings of another space are refused by its name") {
   const TempFolder folder;
   const fs::path out = folder / "run";

@@ -30,9 +30,9 @@ bool pixels_uses(const Recipe&, Makes what) { return what == Makes::classifier |
 void resolve_pixels(Recipe& r) {
   for (const auto& [key, set] : {std::pair{"encoder_weights", !r.encoder_weights.empty()}, {"decoder_weights", !r.decoder_weights.empty()},
                                  {"stats_file", !r.stats_file.empty()}, {"encoder_model", !r.encoder_model.empty()}, {"decoder_size", !r.decoder_size.empty()}})
-    if (set) throw ConfigError(fmt::format("{} is for an autoencoder; with space = \"pixels\" leave it out", key));
+    if (set) throw ConfigError(fmt::format("{} is for an autoencoder; with space = \"{}\" leave it out", key, r.space));
   if (r.classes < 2) throw ConfigError("classes 1: a model needs two at least; of folder:PATH each folder inside is one");
-  if (!r.conditional) throw ConfigError("space pixels is for networks that are told labels: leave conditional out");
+  if (!r.conditional) throw ConfigError(fmt::format("space {} is for networks that are told labels: leave conditional out", r.space));
   r.take_published_network();
   r.rae = {};                                               // of no use here; its sizes need not fit the pictures
   r.encoder.loop.steps = r.decoder.loop.steps = 0;

@@ -9,11 +9,12 @@ namespace fm {
 SpaceSpec rae_row();                                         // space_rae.cpp
 SpaceSpec identity_row();                                    // space_identity.cpp
 SpaceSpec pixels_row();                                      // space_pixels.cpp
+SpaceSpec haar_row();                                        // space_haar.cpp
 
 namespace {
 
 const std::vector<SpaceSpec>& spaces() {
-  static const std::vector<SpaceSpec> list{rae_row(), identity_row(), pixels_row()};
+  static const std::vector<SpaceSpec> list{rae_row(), identity_row(), pixels_row(), haar_row()};
   return list;
 }
 

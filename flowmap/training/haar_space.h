@@ -1,0 +1,21 @@
+// Pixels in the orthonormal Haar basis as a latent space: levels in [0, 1] become x = 2 level - 1, and each 2x2 block of a channel becomes four numbers,
+//
+//   | a b |     average (a+b+c+d)/2,  horizontal (a-b+c-d)/2,  vertical (a+b-c-d)/2,  diagonal (a-b-c+d)/2
+//   | c d |
+//
+// (C, h, w) -> (4 C, h/2, w/2), averages of all channels first. The matrix is orthogonal and its own inverse, so noise stays N(0, I), distances stay, and the
+// flow is that of pixels in other coordinates. Nothing is lost or learned, and a network sees a quarter of the positions.
+#pragma once
+
+#include "flowmap/training/latent_space.h"
+
+namespace fm {
+
+// x (n, C, h, w) -> (n, 4 C, h/2, w/2), and back. ShapeError for odd sides, and for channels that are no multiple of 4.
+Tensor haar(const Tensor& x);
+Tensor inverse_haar(const Tensor& bands);
+
+// Of pictures (C, h, w) with even sides; ShapeError otherwise. Decoded levels are cut to [0, 1].
+LatentCoder haar_coder(const Shape& picture);
+
+}  // namespace fm
