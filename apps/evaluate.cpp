@@ -29,7 +29,7 @@ struct EvaluateCommand {
     recipe.visit(v);
   }
   EvaluateRequest request() const {
-    EvaluateRequest r{stages, features};
+    EvaluateRequest r{.stages = stages, .features = features, .page = stages.empty() && only.empty() && csv.empty()};
     if (!only.empty()) r.stages.push_back(only);
     return r;
   }
@@ -62,6 +62,7 @@ int score_run(EvaluateCommand& command, Context& context) {
       add_scores(csv, {score});
   });
   context.log.info("scores   {}", csv.string());
+  if (command.request().page) publish_scores(run, {});             // with the page of samples
   if (csv == own) context.log.info("report   {}", (run.root() / "report.html").string());
   if (!command.features.empty()) context.log.info("features {}", command.features);
   return exit_code::finished;

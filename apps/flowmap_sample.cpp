@@ -99,7 +99,9 @@ int sample(SampleCommand& c, Context& context) {
     throw ConfigError("--reconstruct takes the autoencoder of a run or a recipe (--config, --out), --dit is for samples: give one of them");
   if (!c.published.given()) run.emplace(c.recipe, run_context(context));
   const bool pictures = !run || space_of(run->recipe()).pictures;
-  if (!c.images.empty() && !pictures) throw ConfigError("--reconstruct is for pictures; samples of " + c.recipe.data + " are none");
+  if (!c.images.empty() && !pictures)
+    throw ConfigError(fmt::format("--reconstruct: space \"{}\" has no autoencoder: samples {} of {} are their own latents; leave it out to draw samples, with --npz FILE",
+                                  run->recipe().space, to_string(run->recipe().sample_shape), run->recipe().data));
   if (!c.images.empty()) return reconstruct(*run, c.images, c.pictures), exit_code::finished;
   Source source = run ? open_run(c, *run) : open_published(c.published, c.draw(), warn, [&](const std::string& line) { context.log.info("{}", line); });
   if (!run && !c.recipe.class_names.empty()) source.class_names = read_class_names(c.recipe.class_names, source.classes);

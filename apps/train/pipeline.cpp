@@ -80,15 +80,15 @@ void check_launch(TrainingRun& run) {
 void show_scored(TrainingRun& run) {
   Messages& log = run.context().log;
   bool headed = false;
-  evaluate_run(run, {}, [&](const Score& s) {
+  evaluate_run(run, {.stages = {}, .features = {}, .page = true}, [&](const Score& s) {
     if (!std::exchange(headed, true)) log.info("{}", score_head(s));
     log.info("{}", score_row(s));
     publish_scores(run, {s});
   });
-  if (!space_of(run.recipe()).pictures) return;
-  write_comparison_grid(run);
+  const bool pictures = space_of(run.recipe()).pictures;
+  if (pictures) write_comparison_grid(run);
   publish_scores(run, {});
-  log.info("samples  {}", (run.root() / "samples.png").string());
+  if (pictures) log.info("samples  {}", (run.root() / "samples.png").string());
 }
 
 // Samples, scores and report: the first rank's work.
@@ -99,7 +99,7 @@ void show(TrainingRun& run) {
     log.info("no judge: draw samples with flowmap_sample and give their .npz to an evaluator");
     return;
   }
-  for (const char* file : {"samples.png", "scores.csv", "report.html"}) remove_stale_temporaries_of(run.root() / file);     // of a process that was killed
+  for (const char* file : {"samples.png", "scores.csv", "report.html", "evaluation/samples.html"}) remove_stale_temporaries_of(run.root() / file);     // of a process that was killed
   const auto marker = run.root() / "evaluation" / "pipeline.txt", report = run.root() / "report.html";
   const std::string now = evaluated(run);
   if (std::filesystem::exists(report) && std::filesystem::exists(marker) && read_file(marker) == now) {

@@ -7,6 +7,7 @@
 #include "data/png.h"
 #include "data/report/csv.h"
 #include "data/report/html.h"
+#include "flowmap/training/chain/samples_page.h"
 #include "flowmap/training/shown_classes.h"
 #include "tensor/io/atomic_file.h"
 #include "tensor/narrow.h"
@@ -114,6 +115,7 @@ void write_run_report(const TrainingRun& run, const std::vector<Score>& all, con
   if (pictures.empty()) {
     add_samples(report, run.root() / "samples.png");
     add_scores(report, newest_scores(all), all.size());
+    report.embed(text_of(samples_page(run.root())));
   } else {
     report.embed(pictures);
   }

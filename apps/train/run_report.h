@@ -10,7 +10,7 @@ namespace fm {
 // Draws samples.png: one block a generator, one column a class (of many classes some), the same noise in every block.
 void write_comparison_grid(TrainingRun& run);
 
-// Writes report.html from samples.png, these scores (newest_scores of all) and the stages' metrics.csv and config.toml, those that exist.
+// Writes report.html from samples.png, or the section in its place where samples are no pictures (samples_page.h), these scores (newest_scores of all) and the stages' metrics.csv and config.toml, those that exist.
 // `pictures`: a section of another report in their place, of a run whose samples are no pictures.
 void write_run_report(const TrainingRun& run, const std::vector<Score>& all, const std::string& pictures = "");
 

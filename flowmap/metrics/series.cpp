@@ -57,17 +57,17 @@ double power_at(const Sequences& x, std::int64_t c, std::int64_t f) {
 
 constexpr std::int64_t compared = 128;        // lags, and frequencies beside the constant
 
-std::vector<double> values(const Tensor& x) { return x.to_vector<double>(); }
-double square(double x) { return x * x; }
+std::vector<double> numbers_of(const Tensor& x) { return x.to_vector<double>(); }
+double squared(double x) { return x * x; }
 double share(double part, double whole) { return whole > 0 ? part / whole : std::numeric_limits<double>::quiet_NaN(); }
 
 double correlation_error(const SeriesStatistics& a, const SeriesStatistics& b) {
   const std::int64_t channels = a.correlation.dim(0), lags = a.correlation.dim(1);
   double sum = 0, count = 0;
   for (std::int64_t c = 0; c < channels; ++c) {
-    const std::vector<double> x = values(a.correlation.select(0, c)), y = values(b.correlation.select(0, c));
+    const std::vector<double> x = numbers_of(a.correlation.select(0, c)), y = numbers_of(b.correlation.select(0, c));
     if (std::isnan(x[0]) && std::isnan(y[0])) continue;          // this channel varies in neither
-    for (std::size_t k = 1; k < static_cast<std::size_t>(lags); ++k) sum += square(x[k] - y[k]), ++count;
+    for (std::size_t k = 1; k < static_cast<std::size_t>(lags); ++k) sum += squared(x[k] - y[k]), ++count;
   }
   return std::sqrt(share(sum, count));
 }
@@ -76,9 +76,9 @@ double correlation_error(const SeriesStatistics& a, const SeriesStatistics& b) {
 std::vector<double> higher_power(const SeriesStatistics& s) {
   std::vector<double> out;
   for (std::int64_t c = 0; c < s.mean.dim(0); ++c) {
-    const std::vector<double> m = values(s.mean.select(0, c)), v = values(s.variance.select(0, c)), p = values(s.power.select(0, c));
+    const std::vector<double> m = numbers_of(s.mean.select(0, c)), v = numbers_of(s.variance.select(0, c)), p = numbers_of(s.power.select(0, c));
     double all = 0, known = 0;
-    for (std::size_t l = 0; l < m.size(); ++l) all += (square(m[l]) + v[l]) / static_cast<double>(m.size());
+    for (std::size_t l = 0; l < m.size(); ++l) all += (squared(m[l]) + v[l]) / static_cast<double>(m.size());
     for (const double power : p) known += power;
     out.push_back(s.power.dim(1) > s.mean.dim(1) / 2 ? 0 : all - known);
   }
@@ -90,7 +90,7 @@ double power_error(const SeriesStatistics& a, const SeriesStatistics& b) {
   const auto add = [&](const std::vector<double>& x, const std::vector<double>& y) {
     for (std::size_t i = 0; i < x.size(); ++i) apart += std::abs(x[i] - y[i]), all += y[i];
   };
-  add(values(a.power), values(b.power));
+  add(numbers_of(a.power), numbers_of(b.power));
   add(higher_power(a), higher_power(b));
   return share(apart, all);
 }
@@ -129,10 +129,10 @@ SeriesErrors series_errors(const Tensor& generated, const Tensor& real) {
                      ": want (n, C, L) with L of 2 or more, and equal C and L");
   const std::int64_t lags = std::min(compared, real.dim(2) / 2) + 1;
   const SeriesStatistics a = series_statistics(generated, lags, compared + 1), b = series_statistics(real, lags, compared + 1);
-  const std::vector<double> m = values(a.mean), v = values(a.variance), real_m = values(b.mean), real_v = values(b.variance);
+  const std::vector<double> m = numbers_of(a.mean), v = numbers_of(a.variance), real_m = numbers_of(b.mean), real_v = numbers_of(b.variance);
   const double count = static_cast<double>(m.size());
   double means = 0, variances = 0, spread = 0;
-  for (std::size_t i = 0; i < m.size(); ++i) means += square(m[i] - real_m[i]), variances += square(v[i] - real_v[i]), spread += real_v[i];
+  for (std::size_t i = 0; i < m.size(); ++i) means += squared(m[i] - real_m[i]), variances += squared(v[i] - real_v[i]), spread += real_v[i];
   return {std::sqrt(share(means, spread)), share(std::sqrt(variances / count), spread / count), correlation_error(a, b), power_error(a, b)};
 }
 

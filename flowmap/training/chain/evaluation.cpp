@@ -8,6 +8,7 @@
 #include "data/report/clock.h"
 #include "flowmap/metrics/sample_metrics.h"
 #include "flowmap/training/chain/feature_rows.h"
+#include "flowmap/training/chain/samples_page.h"
 #include "nn/checkpoint.h"
 #include "tensor/error.h"
 #include "tensor/interrupt.h"
@@ -230,12 +231,13 @@ std::vector<Score> evaluate_run(TrainingRun& run, const EvaluateRequest& request
   const std::vector<std::string> names = names_to_score(run, request.stages);
   Evaluator evaluator(run);
   std::optional<FeaturesFile> features;
-  if (!request.features.empty()) {
-    features.emplace(request.features, evaluator.reference());
-    evaluator.on_features = [&](const Score& s, const Tensor& x, const std::vector<std::int64_t>& labels) {
-      features->add(s.calls < 0 ? s.name : fmt::format("{}_{}", s.name, s.calls), x, labels);
-    };
-  }
+  if (!request.features.empty()) features.emplace(request.features, evaluator.reference());
+  std::optional<SamplesPage> page;
+  if (request.page && evaluator.scores_values() && !space_of(run.recipe()).pictures) page.emplace(run, evaluator);
+  evaluator.on_features = [&](const Score& s, const Tensor& x, const std::vector<std::int64_t>& labels) {
+    if (features) features->add(s.calls < 0 ? s.name : fmt::format("{}_{}", s.name, s.calls), x, labels);
+    if (page) page->add(s, x, labels);
+  };
   std::vector<Score> scores;
   const auto add = [&](const Score& s) {
     scores.push_back(s);
@@ -249,6 +251,7 @@ std::vector<Score> evaluate_run(TrainingRun& run, const EvaluateRequest& request
   if (scores.empty())
     throw ConfigError(fmt::format("there is nothing to evaluate in {} for stage {}", run.root().string(), fmt::join(names, ", ")));
   if (features) features->finish();
+  if (page) page->write();
   return scores;
 }
 

@@ -36,6 +36,7 @@ class Evaluator {
   std::map<std::string, double> metrics_of(const Tensor& features) const;
 
   const Reference& reference() const { return reference_; }
+  bool scores_values() const { return features_.are_values; }       // of the samples as they are
 
  private:
   class Tally;  // features of what is scored, batch by batch
@@ -54,6 +55,7 @@ void check_evaluation(const EvaluateConfig& config, std::int64_t test_images);
 struct EvaluateRequest {
   std::vector<std::string> stages;  // of scored_names(), last, or the folder of an ablation's variant; none: all
   std::filesystem::path features;   // .npz for the features; empty: none
+  bool page = false;                // writes the page of samples that are no pictures (samples_page.h)
 };
 
 // The decoder, the teacher and every trained student, or those that are asked for. `each` gets every score as it is known.
