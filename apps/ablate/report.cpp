@@ -8,6 +8,7 @@
 #include "data/report/html.h"
 #include "data/report/svg_dots.h"
 #include "data/report/svg_plot.h"
+#include "flowmap/metrics/sample_metrics.h"
 #include "tensor/io/atomic_file.h"
 
 namespace fm {
@@ -35,6 +36,14 @@ bool has_number(const Trial& t, std::size_t call, const ScoreColumn& c) {
   return call < t.scores.size() && std::isfinite(score_number(t.scores[call], c));
 }
 
+// Points of the plane, and metrics that are not for all samples.
+bool is_of_some_samples(const ScoreColumn& c) {
+  const auto has_it = [&](const SampleMetric& m) {
+    return m.is_for != nullptr && std::any_of(m.values.begin(), m.values.end(), [&](const MetricValue& v) { return std::string_view(v.name) == c.name; });
+  };
+  return !*c.title || std::any_of(sample_metrics().begin(), sample_metrics().end(), has_it);
+}
+
 std::vector<TrialColumn> measured_columns(const Findings& f) {
   using F = const Findings&;
   using T = const Trial&;
@@ -46,8 +55,7 @@ std::vector<TrialColumn> measured_columns(const Findings& f) {
   for (std::size_t i = 0; i < f.calls.size(); ++i)
     for (const ScoreColumn& c : score_columns()) {
       if (!c.measured || std::string_view(c.name) == "psnr") continue;        // of reconstructions, not of flow maps
-      const bool of_points = !*c.title;
-      if (of_points && std::none_of(f.trials.begin(), f.trials.end(), [&](const Trial& t) { return has_number(t, i, c); })) continue;
+      if (is_of_some_samples(c) && std::none_of(f.trials.begin(), f.trials.end(), [&](const Trial& t) { return has_number(t, i, c); })) continue;
       const std::string calls = fmt::format("{} call{}", f.calls[i], f.calls[i] == 1 ? "" : "s");
       out.push_back({{fmt::format("{}_{}", c.name, f.calls[i]), fmt::format("{}, {}{}", c.title, calls, *c.unit ? fmt::format(" ({})", c.unit) : ""),
                       fmt::format("{{:.{}f}}", c.decimals)},

@@ -306,7 +306,7 @@ TEST_CASE("ablate --dry-run lists the variants and writes nothing") {
     const Result result = run("ablate", folder / "run", {"--dry-run", "--what", what, "--deltas", "0.1,0.01"});
     succeeds(result);
     for (const std::string& part : parts) CHECK_MESSAGE(has(result.err, part), result.err);
-    CHECK_MESSAGE(lines(result.err) == 2 + 1 + 3, result.err);  // the flags, the sizes, the variants
+    CHECK_MESSAGE(lines(result.err) == 2 + 1 + 1 + 3, result.err);  // the flags, the data, the sizes, the variants
   }
   const Result untrained = run("ablate", folder / "run", {"--dry-run", "--untrained", "--deltas", "0.1,0.01"});
   succeeds(untrained);

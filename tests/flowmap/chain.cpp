@@ -1,0 +1,80 @@
+// The chain of stages as a program of one's own uses it: nothing of apps/ is linked.
+#include <doctest/doctest.h>
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "flowmap/training/chain/training_run.h"
+#include "tests/support/difference.h"
+#include "tests/support/temp_folder.h"
+
+using namespace fm;
+
+namespace {
+
+class Heard : public Messages {
+ public:
+  void message(Level level, std::string_view text) override {
+    if (level == Level::warning) warnings.emplace_back(text);
+  }
+  std::vector<std::string> warnings;
+};
+
+Recipe points() {
+  Recipe r;
+  r.data = "points:8gaussians", r.space = "identity", r.network.name = "mlp", r.conditional = false;
+  r.fm.loop.steps = 12, r.map.loop.steps = 6;
+  r.fm.loop.batch = r.map.loop.batch = 8;
+  r.cmt.loop.steps = r.mfd.loop.steps = r.mft.loop.steps = 0;
+  return r;
+}
+
+// Trains the stages that have steps, in the order of the table; how many those are.
+int trained(TrainingRun& run) {
+  int count = 0;
+  for (const StageSpec& stage : stage_table())
+    if (stage.in_pipeline(run.recipe())) {
+      CHECK(stage.run(run, stage) == Outcome::finished);
+      ++count;
+    }
+  return count;
+}
+
+double difference_of(const Tensor& a, const Tensor& b) { return test::max_difference(a.to_vector<float>(), b.to_vector<float>()); }
+
+Tensor samples(TrainingRun& run) {
+  const Network map = run.load_student(stage_name::map);
+  return flow_map_generator(map.u(), 1)(sample_noise(consecutive(0, 5), run.recipe().latent_shape(), 3), {});
+}
+
+}  // namespace
+
+TEST_CASE("a run without the programs: preflight, teacher, flow map, samples; a second process finds them") {
+  const TempFolder folder;
+  RunOptions options{.config_file = "own", .out = (folder.path() / "run").string()};
+  Heard log;
+  Ranks alone;
+  Recipe recipe = points();
+  TrainingRun run(recipe, {.launch = options, .log = log, .ranks = alone});
+  run.preflight();
+  CHECK(trained(run) == 2);
+  for (const char* stage : {stage_name::fm, stage_name::map}) {
+    CHECK(run.has(stage));
+    CHECK(std::filesystem::exists(run.root() / stage / "metrics.csv"));
+  }
+  CHECK_FALSE(run.has(stage_name::cmt));
+  CHECK(run.last_student() == stage_name::map);
+
+  // One call of the flow map is z - u(z, 0, 1).
+  const Network map = run.load_student(stage_name::map);
+  const Tensor noise = sample_noise(consecutive(0, 5), {2}, 3), here = samples(run);
+  CHECK(difference_of(here, noise - evaluate(map.u(), noise, Tensor::zeros({5}), Tensor::ones({5}), {})) < 1e-6);
+  CHECK(difference_of(here, noise) > 1e-3);                     // the network is not zero
+
+  Recipe again = points();
+  TrainingRun second(again, {.launch = options, .log = log, .ranks = alone});
+  CHECK(trained(second) == 2);                               // found done
+  CHECK(difference_of(samples(second), here) == 0);
+  CHECK(log.warnings.empty());
+}
