@@ -120,12 +120,13 @@ Evaluator::Evaluator(TrainingRun& run) : run_(run), test_(open_source(run.recipe
   Messages& log = run.context().log;
   reference_ = load_reference(*test_, run.recipe().evaluate.reference, features_, run.root() / "evaluation", log);
   const std::string right = reference_.classes.empty() ? "" : fmt::format("; the {} takes {:.1f} % of them for their class", features_.name, 100 * reference_.accuracy);
-  log.info("reference: {} of the {} test images ({}){}", reference_.rows.size(), test_->count(), reference_.id, right);
+  const char* things = space_of(run.recipe()).pictures ? "images" : "samples";
+  log.info("reference: {} of the {} test {} ({}){}", reference_.rows.size(), test_->count(), things, reference_.id, right);
   std::string missing;
   for (std::size_t c = 0; c < test_->class_names().size(); ++c)
     if (std::find(reference_.labels.begin(), reference_.labels.end(), static_cast<std::int64_t>(c)) == reference_.labels.end())
       missing += (missing.empty() ? "" : ", ") + class_names(run, *test_)[c];
-  if (!missing.empty()) log.warning("the reference has no images of {}, which samples are of: distances and recall count that", missing);
+  if (!missing.empty()) log.warning("the reference has no {} of {}, which samples are of: distances and recall count that", things, missing);
 }
 
 std::map<std::string, double> Evaluator::metrics_of(const Tensor& features) const {

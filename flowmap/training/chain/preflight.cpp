@@ -132,9 +132,10 @@ void TrainingRun::check_test_split(bool evaluated) const {
   if (context_.ranks.first())
     for (const std::string& note : test->notes()) context_.log.warning("{}", note);
   const std::int64_t k = recipe_.evaluate.k, least = evaluated ? std::max<std::int64_t>(2, k + 1) : 1;
+  const char* thing = space_of(recipe_).pictures ? "picture" : "sample";
   if (test->count() < least)
-    throw FileError(fmt::format("{}: the test split has {} picture{}; an evaluation needs {} at least (one more than evaluate.k = {}): add "
-                                "pictures to it", recipe_.data, test->count(), test->count() == 1 ? "" : "s", least, k));
+    throw FileError(fmt::format("{0}: the test split has {1} {2}{3}; an evaluation needs {4} at least (one more than evaluate.k = {5}): add {2}s to it",
+                                recipe_.data, test->count(), thing, test->count() == 1 ? "" : "s", least, k));
   if (evaluated && recipe_.evaluate.samples <= k)
     throw ConfigError(fmt::format("evaluate.samples = {} are too few for evaluate.k = {} neighbours: raise one or lower the other",
                                   recipe_.evaluate.samples, k));
