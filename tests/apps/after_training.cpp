@@ -59,6 +59,8 @@ TEST_CASE("samples.png and previews: as narrow as viewers take, with names") {
   const Image grid = read_image(finished_run() / "samples.png"), preview = read_image(finished_run() / "mfd/samples/step-00000012.png");
   CHECK(grid.width <= 4096);
   CHECK(grid.width > 10 * 20);
+  for (const auto& file : contents(finished_run()))         // all ten classes are shown: no word about a choice of them
+    if (file.first.ends_with("log.txt")) CHECK_MESSAGE(!has(file.second, "samples.png shows"), file.first);
   CHECK(preview.width > 10 * 20);
 }
 

@@ -110,6 +110,14 @@ TEST_CASE("memory that cannot be enough is refused at once, with the remedy") {
   const Result planned = train("fm", out, {"--batch", "1000000000", "-n"});
   succeeds(planned);
   CHECK_MESSAGE(has(planned.err, "warning: fm needs about "), planned.err);
+  // A stage that has begun is looked at as one that has not; one that has its steps is not.
+  copy_stages(folder / "begun", {"fm"});
+  const Result longer = train("fm", folder / "begun", {"--batch", "1000000000", "--steps", "100000", "-n"});
+  succeeds(longer);
+  CHECK_MESSAGE(has(longer.err, "warning: fm needs about "), longer.err);
+  const Result finished = train("fm", folder / "begun", {"--batch", "1000000000", "-n"});
+  succeeds(finished);
+  CHECK_MESSAGE(!has(finished.err, "needs about "), finished.err);
   refused(train("fm", out, {"--data", "shapes?count=4294967296,size=8,channels=1", "-q"}), exit_code::usage, "4294967296 pictures take 256.0 GiB in memory");
 }
 

@@ -269,8 +269,7 @@ TEST_CASE("training: recorded steps are for one rank on a GPU, and are refused e
 TEST_CASE("training: a rewind goes back with half the rate, which a resumed training keeps") {
   const TempFolder folder;
   bool broken = false;
-  const auto rewinding = [&](std::uint64_t seed) {
-    Training t(folder.path(), seed);
+  const auto arm = [&](Training& t) {
     t.loop.log_every = 1;
     t.stage.watch.on_explosion = "rewind";
     t.stage.loss = [&, loss = t.stage.loss](const StepPart& part) {
@@ -278,17 +277,18 @@ TEST_CASE("training: a rewind goes back with half the rate, which a resumed trai
       if (part.step == 4 && !std::exchange(broken, true)) out.loss = out.loss * std::nan("");
       return out;
     };
-    return t;
   };
   Recorder first, second;
   first.stop_at = 5;
   {
-    Training t = rewinding(1);
+    Training t(folder.path(), 1);
+    arm(t);
     CHECK(t.run(first) == Outcome::stopped);
   }
   CHECK(std::find(first.heard.begin(), first.heard.end(), "rewound 3") != first.heard.end());
   CHECK(first.row_now[2] == std::pair<std::string, double>("lr", 5e-3));
-  Training t = rewinding(2);
+  Training t(folder.path(), 2);
+  arm(t);
   CHECK(t.run(second) == Outcome::finished);
   CHECK(second.heard[1] == "started 5");
   CHECK(second.row_now[2] == std::pair<std::string, double>("lr", 5e-3));
@@ -303,6 +303,32 @@ TEST_CASE("training: a rewind goes back with half the rate, which a resumed trai
   };
   Recorder r;
   CHECK(has(error_of<DivergedError>([&] { none.run(r); }), "double: no checkpoint from before the explosion to rewind to"));
+}
+
+TEST_CASE("training: a number that explodes ends it, or rewinds it to the checkpoint before") {
+  const TempFolder folder;
+  const auto arm = [](Training& t, const char* answer, bool& over) {
+    t.loop.steps = 30, t.loop.ckpt_every = 10, t.loop.log_every = 1;
+    t.stage.watch.on_explosion = answer;
+    t.stage.loss = [&over, loss = t.stage.loss](const StepPart& part) {
+      StepLoss out = loss(part);
+      if (part.step >= 22 && !over) out.loss = out.loss * 1e4;
+      if (part.step == 24) over = true;
+      return out;
+    };
+  };
+  bool over = false;
+  Recorder stopped, rewound;
+  Training stops(folder / "stop"), rewinds(folder / "rewind");
+  arm(stops, "stop", over);
+  const std::string text = error_of<DivergedError>([&] { stops.run(stopped); });
+  CHECK_MESSAGE(has(text, "double: step 25: "), text);
+  CHECK(newest_step(stops.options.checkpoints(stops.stage)) == 20);
+  over = false;
+  arm(rewinds, "rewind", over);
+  CHECK(rewinds.run(rewound) == Outcome::finished);
+  CHECK(std::find(rewound.heard.begin(), rewound.heard.end(), "rewound 20") != rewound.heard.end());
+  CHECK(rewound.row_now[2] == std::pair<std::string, double>("lr", 5e-3));
 }
 
 TEST_CASE("training: ranks with another seed or config are refused by name") {
