@@ -5,7 +5,7 @@
 #include "apps/cli/console.h"
 #include "apps/cli/program.h"
 #include "apps/inspect/flops.h"
-#include "apps/inspect/plan.h"
+#include "apps/inspect/plan_tables.h"
 #include "apps/inspect/profile.h"
 #include "autodiff/inspect.h"
 #include "data/source.h"

@@ -1,7 +1,7 @@
-// How `inspect --plan` shows a plan.
+#include "apps/inspect/plan_tables.h"
+
 #include <fmt/format.h>
 
-#include "apps/inspect/plan.h"
 #include "apps/inspect/reported_runs.h"
 #include "data/report/numbers.h"
 #include "tensor/error.h"

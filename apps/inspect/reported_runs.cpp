@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "apps/inspect/gpu_table.h"
+#include "flowmap/training/chain/gpu_table.h"
 #include "nn/models/presets.h"
 
 namespace fm {

@@ -1,4 +1,4 @@
-#include "apps/inspect/gpu_table.h"
+#include "flowmap/training/chain/gpu_table.h"
 
 #include "tensor/error.h"
 

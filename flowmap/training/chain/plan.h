@@ -1,4 +1,4 @@
-// Training on paper, for `inspect --plan`: memory, traffic and time of a stage on so many GPUs, from the recipe (flowmap/training/chain/costs.h) and
+// Training on paper: memory, traffic and time of a stage on so many GPUs, from the recipe (flowmap/training/chain/costs.h) and
 // data sheets. A model of time, not a measurement:
 //
 //   compute      FLOPs of the GPU with most rows / (peak x utilisation); what is no product is in the utilisation
@@ -13,8 +13,8 @@
 #include <string>
 #include <vector>
 
-#include "apps/inspect/gpu_table.h"
 #include "flowmap/training/chain/costs.h"
+#include "flowmap/training/chain/gpu_table.h"
 
 namespace fm {
 
@@ -50,13 +50,5 @@ double link_rate(const Gpu& gpu, const PlanConfig& config);  // bytes/s that a G
 
 // ConfigError: an unknown GPU, fewer rows than GPUs.
 StagePlan plan_stage(const Recipe& recipe, const std::string& stage, const PlanConfig& config, bool sharded);
-
-// Every stage that has steps, and all together, with the GPU-days that the MF-RAE paper reports where the recipe is its own. As CSV (base
-// units: FLOP, bytes, seconds; samples of CMT are trajectories): stage, steps, batch, flops, memory, memory_sharded, bytes_sent,
-// step_seconds, samples_per_second, gpu_days, published_gpu_days, published_utilisation, released_utilisation.
-std::string plan_of_recipe(Recipe& recipe, PlanConfig config, bool csv);
-
-// One stage in full. As CSV: quantity, unit, whole, sharded; for what does not depend on --shard-optimizer both are the same.
-std::string plan_of_stage(Recipe& recipe, const std::string& stage, PlanConfig config, bool csv);
 
 }  // namespace fm

@@ -1,4 +1,4 @@
-// GPUs by what their vendor says of them, for `inspect --plan`. Nothing here was measured.
+// GPUs by what their vendor says of them, for plans (plan.h). Nothing here was measured.
 #pragma once
 
 #include <string>

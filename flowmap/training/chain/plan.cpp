@@ -1,4 +1,4 @@
-#include "apps/inspect/plan.h"
+#include "flowmap/training/chain/plan.h"
 
 #include <fmt/format.h>
 
@@ -17,9 +17,9 @@ void check_batch(const LoopConfig& loop, const std::string& stage, std::int64_t 
                     gpus, stage, loop.batch, stage));
 }
 
-constexpr double f32 = 4;
+constexpr double float_bytes = 4;
 // AdamW: the gradient for its norm; then weights, gradient, two moments and average read, all but the gradient written.
-constexpr double optimiser_bytes = 10 * f32;
+constexpr double optimiser_bytes = 10 * float_bytes;
 
 }  // namespace
 
@@ -41,7 +41,7 @@ StagePlan plan_stage(const Recipe& recipe, const std::string& stage, const PlanC
   p.memory = static_cast<double>(c.memory());
   p.memory_recomputed = static_cast<double>(c.memory() - c.activations + c.activations_recomputed);
 
-  const double n = static_cast<double>(config.gpus), once = (n - 1) / n * f32 * static_cast<double>(c.trained);
+  const double n = static_cast<double>(config.gpus), once = (n - 1) / n * float_bytes * static_cast<double>(c.trained);
   p.gradients_sent = sharded ? once : 2 * once;
   p.weights_sent = sharded ? once : 0;
 
