@@ -77,7 +77,7 @@ int64_t newest_step(const CheckpointFolder& checkpoints) {
   return 0;
 }
 
-int train(DemoConfig& config, Context& context) {
+int train_demo(DemoConfig& config, Context& context) {
   if (context.launch.dry_run) return fmt::print("{}", to_toml(context.fields)), exit_code::finished;
   if (context.launch.out.empty()) throw ConfigError("--out DIR is missing: name the folder of the run");
   const HoldInterrupts hold;           // a stop is looked for after each step
@@ -154,7 +154,7 @@ int main(int argc, char** argv) {
                            .help = "train",
                            .trains = true,
                            .examples = {{"train three steps", "demo train --steps 3 --out runs/tiny"}}},
-                          train);
+                          train_demo);
   program.add<FailConfig>({.name = "fail", .help = "fail"}, fail);
   program.add<HangConfig>({.name = "hang", .help = "hang", .trains = true}, hang);
   return run_program(program, argc, argv);
