@@ -89,6 +89,17 @@ std::string name_of_flag(const std::string& argument) {
   return argument.substr(begin, std::min(argument.find('=', begin), argument.size()) - begin);
 }
 
+// The names that arguments spell, with dashes; of --no-fast both "no-fast" and "fast".
+std::set<std::string> spelled_names(const std::vector<std::string>& arguments) {
+  std::set<std::string> spelled;
+  for (const std::string& argument : arguments) {
+    const std::string name = with_dashes(name_of_flag(argument));
+    spelled.insert(name);
+    if (name.starts_with("no-")) spelled.insert(name.substr(3));
+  }
+  return spelled;
+}
+
 // CLI11 takes "--verbose=1000" as a thousand times --verbose, and "--no-fast=false" as --no-fast.
 void refuse_values_of_flags(const std::vector<std::string>& arguments, const std::vector<Field>& fields,
                             const std::vector<std::vector<std::string>>& names, const std::vector<LaunchOption>& options) {
@@ -190,7 +201,10 @@ ParsedLine parse_command_line(const Program& program, const std::vector<std::str
   for (const LaunchOption& option : options) add_launch_option(app, option);
   const auto fields = line.command == nullptr ? std::vector<Field>() : line.command->fields();
   const auto names = flag_names(fields, options);
-  for (size_t i = 0; i < fields.size(); ++i) add_field(app, fields[i], names[i], typed_name(names[i], arguments), line);
+  const std::set<std::string> spelled = spelled_names(left);  // CLI11 compares each option with all others: those that no argument names are left out
+  for (size_t i = 0; i < fields.size(); ++i)
+    if (std::any_of(names[i].begin(), names[i].end(), [&](const std::string& name) { return spelled.contains(name); }))
+      add_field(app, fields[i], names[i], typed_name(names[i], arguments), line);
   refuse_values_of_flags(arguments, fields, names, options);
   try {
     std::reverse(left.begin(), left.end());  // CLI11 takes arguments from the back of a vector
