@@ -385,19 +385,19 @@ TEST_CASE("encode goes on where it was stopped, and latents of another encoder a
   succeeds(train("encode", folder / "run", options));
   CHECK(contents(folder / "z") == want);
 
-  const Arguments small{"--latents.shard", "2", "--latents-folder"};
+  const Arguments small{"--latents.shard", "4", "--latents-folder"};
   succeeds(train("encode", folder / "run", small + Arguments{(folder / "whole").string()}));
   for (int signal : {SIGTERM, SIGKILL}) {
     const fs::path z = folder / std::to_string(signal);
     const Result stopped = train("encode", folder / "run", small + Arguments{z.string()}, [&](pid_t child) {
-      CHECK(wait_until([&] { return fs::exists(z / "latents-00010.safetensors"); }));
+      CHECK(wait_until([&] { return fs::exists(z / "latents-00005.safetensors"); }));
       kill(child, signal);
     });
     CHECK(stopped.code != 0);
     if (signal == SIGTERM) CHECK(stopped.code == exit_code::stopped_early);
     CHECK(!fs::exists(z / "stats.safetensors"));
     refused(train("fm", folder / "run", {"--latents", "cache", "--latents-folder", z.string(), "-q"}), exit_code::unreadable,
-            "of 100 shards are made");
+            "of 50 shards are made");
     succeeds(train("encode", folder / "run", small + Arguments{z.string()}));
     CHECK(contents(z) == contents(folder / "whole"));
   }
