@@ -9,6 +9,7 @@
 #include "flowmap/training/chain/training_run.h"
 #include "nn/models/published_weights.h"
 #include "tensor/io/npy.h"
+#include "tests/apps/tiny_run.h"
 #include "tests/support/child.h"
 #include "tests/support/stand_ins.h"
 
@@ -47,12 +48,6 @@ int largest_difference(const std::uint8_t* a, const std::uint8_t* b, std::size_t
   int largest = 0;
   for (std::size_t i = 0; i < n; ++i) largest = std::max(largest, std::abs(int(a[i]) - int(b[i])));
   return largest;
-}
-
-void refused(const Result& result, int code, const std::string& message) {
-  CHECK_MESSAGE(result.code == code, result.err);
-  CHECK_MESSAGE(has(result.err, message), result.err);
-  CHECK_MESSAGE(lines(result.err) == 1, result.err);
 }
 
 }  // namespace

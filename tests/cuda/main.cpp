@@ -1,11 +1,10 @@
 // main() of tests on a GPU: everything a test makes without saying where lies on cuda:0. In a program linked with tests/support/host_cuda that
 // is the CPU behind the CUDA calls; FLOWMAP_HOST_CUDA_SCHEDULE says in which order blocks, threads and streams run.
 #define DOCTEST_CONFIG_IMPLEMENT
-#include <doctest/doctest.h>
-
 #include <cstdio>
 
 #include "tensor/device.h"
+#include "tests/support/run_all.h"
 
 int main(int argc, char** argv) {
   std::string why;
@@ -14,7 +13,7 @@ int main(int argc, char** argv) {
     return 77;
   }
   const fm::DefaultDevice device(fm::Device::cuda(0));
-  const int failures = doctest::Context(argc, argv).run();
+  const int failures = fm::test::run_all(argc, argv);
   fm::synchronise(fm::Device::cuda(0));
   return failures;
 }

@@ -2,7 +2,7 @@
 #include "flowmap/derivative.h"
 
 #include "autodiff/jvp.h"
-#include "support.h"
+#include "tests/flowmap/support.h"
 #include "tensor/error.h"
 #include "tests/support/near.h"
 

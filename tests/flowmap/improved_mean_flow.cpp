@@ -5,7 +5,7 @@
 
 #include "autodiff/jvp.h"
 #include "flowmap/objective/mean_flow.h"
-#include "support.h"
+#include "tests/flowmap/support.h"
 #include "tests/support/error_of.h"
 #include "tests/support/near.h"
 #include "tests/support/text.h"

@@ -2,7 +2,7 @@
 #include "flowmap/objective/mean_flow.h"
 
 #include "autodiff/jvp.h"
-#include "support.h"
+#include "tests/flowmap/support.h"
 #include "tensor/memory/allocator.h"
 #include "tests/support/near.h"
 

@@ -3,7 +3,7 @@
 #include "data/points.h"
 #include "flowmap/metrics/energy.h"
 #include "flowmap/sampler.h"
-#include "support.h"
+#include "tests/flowmap/support.h"
 #include "tensor/error.h"
 #include "tests/support/near.h"
 

@@ -7,7 +7,7 @@
 #include <set>
 
 #include "flowmap/sampler.h"
-#include "support.h"
+#include "tests/flowmap/support.h"
 #include "tensor/error.h"
 #include "tests/support/error_of.h"
 #include "tests/support/near.h"

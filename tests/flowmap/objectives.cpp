@@ -10,7 +10,7 @@
 #include "flowmap/objective/lsd.h"
 #include "flowmap/objective/shortcut.h"
 #include "flowmap/objective/split_mean_flow.h"
-#include "support.h"
+#include "tests/flowmap/support.h"
 #include "tensor/error.h"
 #include "tests/support/near.h"
 

@@ -1,7 +1,7 @@
 // Samplers on the Gaussian flow, whose map from noise to data is known.
 #include "flowmap/sampler.h"
 
-#include "support.h"
+#include "tests/flowmap/support.h"
 #include "tensor/error.h"
 #include "tests/support/near.h"
 

@@ -6,7 +6,7 @@
 
 #include "flowmap/sampler.h"
 #include "tensor/error.h"
-#include "support.h"
+#include "tests/flowmap/support.h"
 #include "tests/support/near.h"
 
 using namespace fm;

@@ -77,7 +77,7 @@ class Sandbox(unittest.TestCase):
 
 
 PROJECT = {
-    "meson_options.txt": "option('cuda', type: 'feature')\n",
+    "meson_options.txt": "option('cuda', type: 'feature')\noption('together', type: 'feature')\n",
     "meson.build": """project('small', 'cpp')
 root = include_directories('.')
 flowmap_lib = static_library('flowmap', 'nn/clamp.cpp')

@@ -39,7 +39,7 @@ class Workshop:
             compiler = os.environ.get("CXX", "c++")
             if shutil.which("ccache") and "ccache" not in compiler:
                 compiler = "ccache " + compiler
-            subprocess.run(["meson", "setup", str(self.build), str(self.copy), "-Dcuda=disabled"], check=True,
+            subprocess.run(["meson", "setup", str(self.build), str(self.copy), "-Dcuda=disabled", "-Dtogether=disabled"], check=True,
                            env={**os.environ, "CXX": compiler}, stdout=subprocess.DEVNULL)
 
     def sources(self, folders, files):
