@@ -112,7 +112,7 @@ TEST_CASE("memory that cannot be enough is refused at once, with the remedy") {
   CHECK_MESSAGE(has(planned.err, "warning: fm needs about "), planned.err);
   // A stage that has begun is looked at as one that has not; one that has its steps is not.
   copy_stages(folder / "begun", {"fm"});
-  const Result longer = train("fm", folder / "begun", {"--batch", "1000000000", "--steps", "100000", "-n"});
+  const Result longer = train("fm", folder / "begun", {"--batch", "1000000000", "--steps", "100", "-n"});
   succeeds(longer);
   CHECK_MESSAGE(has(longer.err, "warning: fm needs about "), longer.err);
   const Result finished = train("fm", folder / "begun", {"--batch", "1000000000", "-n"});
