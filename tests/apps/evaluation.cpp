@@ -256,6 +256,8 @@ TEST_CASE("what evaluate scores, and what it refuses") {
   CHECK(names({"--only", "cmt", "--evaluate.steps", "2"}) == Names{"cmt 2"});  // their old names
   refused(evaluate(out, {"--stage", "mfx", "-q"}), exit_code::usage, "--stage mfx: want reconstruction");
   refused(evaluate(out, {"--k", "100", "-q"}), exit_code::usage, "evaluate.k 100");
+  refused(evaluate(out, {"--k", "12", "--samples", "12", "-q"}), exit_code::usage, "evaluate.samples");
+  succeeds(evaluate(out, {"--k", "11", "--samples", "12", "--stage", "cmt", "--calls", "1"}));      // one more than neighbours is enough
   refused(evaluate(out, {"--k", "3000000000", "-q"}), exit_code::usage, "3000000000");
   // A table of another kind in the way is found before the work.
   write_atomically(out / "scores.csv", "step,loss\n1,2\n");

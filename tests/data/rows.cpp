@@ -8,7 +8,13 @@
 #include <string>
 #include <vector>
 
+#include "data/pictures.h"
+#include "tests/support/error_of.h"
+#include "tests/support/text.h"
+
 using namespace fm;
+using fm::test::error_of;
+using fm::test::has;
 
 namespace {
 
@@ -103,6 +109,18 @@ TEST_CASE("drawn rows: a part of a choice, the same each time") {
   Rows first(100);
   for (std::size_t i = 0; i < first.size(); ++i) first[i] = static_cast<std::int64_t>(i);
   CHECK(drawn_rows(first, 10).back() > 50);
+}
+
+TEST_CASE("pictures that no memory holds are refused before they are read") {
+  class Endless : public Labelled {
+   public:
+    Endless() : Labelled({}, 1) {}
+    std::int64_t count() const override { return std::int64_t{1} << 40; }
+    Shape shape() const override { return {1, 1024, 1024}; }
+    DType dtype() const override { return DType::u8; }
+  };
+  const std::string error = error_of([] { load_pictures(Endless()); });
+  CHECK_MESSAGE(has(error, "1099511627776 pictures take "), error);
 }
 
 TEST_CASE("labels of samples: by turns, the last turn drawn") {
