@@ -6,6 +6,7 @@
 #include "autodiff/check.h"
 #include "autodiff/rules/elementwise.h"
 #include "autodiff/rules/matmul.h"
+#include "autodiff/rules/norm.h"
 #include "autodiff/rules/resize.h"
 #include "tensor/ops/reduce.h"
 
@@ -62,6 +63,11 @@ TEST_CASE("resizing height and width, one of them, or none") {
     CHECK(resize(Var(x), 5, 7, kind).value().shares_memory_with(x));
     check("resize", [kind](const Vars& v) { return resize(v[0], 3, 9, kind); }, {sample_normal({2, 4, 6}, 1)});
   }
+}
+
+TEST_CASE("a modulation of each sample beside one of each token, as many samples as channels: its cotangent is summed over the tokens") {
+  const auto f = [](const Vars& v) { return rms_norm_modulate(v[0], v[1], v[2], v[3], 1e-6); };
+  check("modulated norm", f, {sample_normal({4, 3, 4}, 1), sample_normal({4}, 2), sample_normal({4, 3, 4}, 3), sample_normal({4, 1, 4}, 4)});
 }
 
 TEST_CASE("parts") {
