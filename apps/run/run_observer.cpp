@@ -6,6 +6,7 @@
 
 #include "apps/cli/build_info.h"
 #include "apps/run/signals.h"
+#include "flowmap/training/backbones.h"
 #include "flowmap/training/chain/stages.h"
 #include "nn/checkpoint_folder.h"
 #include "nn/training/ranks.h"
@@ -140,6 +141,13 @@ void RunObserver::failed(std::int64_t step, const std::exception& error) {
   end_session(code, step);
 }
 
+// The config's section of the network that the field `network` names.
+static std::string network_section(const Field& field) {
+  NetworkConfig network;
+  network.name = *std::get<std::string*>(field.value);
+  return network.section();
+}
+
 void RunObserver::tell_differences(const char* remedy) const {
   std::vector<std::string> added;                       // one line for all keys that the version which made the run did not have
   for (const std::string& difference : run_->config_differences(fields_)) {
@@ -152,9 +160,12 @@ void RunObserver::tell_differences(const char* remedy) const {
     context_.log.warning("{}: config: keys that the run's version did not have: {}", stage().name, fmt::join(added, ", "));
 }
 
-// "fm.loop.steps was 3, is 4" says nothing about the stage mfd, "dit.width ..." about all.
+// "fm.loop.steps was 3, is 4" says nothing about the stage mfd, "dit.width ..." about all where the network is the DiT.
 bool RunObserver::concerns_stage(const std::string& difference) const {
   const std::string part = difference.substr(0, difference.find_first_of(". "));
+  if (is_backbone_section(part))
+    for (const Field& field : fields_)
+      if (field.path == "network") return part == network_section(field);
   const std::string& own = stage().part.empty() ? stage().name : stage().part;
   const bool of_one = find_stage(part) != nullptr || part == "evaluate" || part == "log";
   return !of_one || part == own;

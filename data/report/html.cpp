@@ -16,7 +16,7 @@ body { font: 16px/1.55 system-ui, sans-serif; color: var(--ink); background: var
 h1 { font-size: 1.9rem; margin: 0; } h2 { font-size: 1.25rem; margin: 2.2rem 0 .6rem; border-bottom: 1px solid var(--line); padding-bottom: .25rem; }
 h3 { font-size: 1.05rem; margin: 1.6rem 0 .3rem; }
 .subtitle, figcaption, caption { color: var(--soft); } p { max-width: 46rem; }
-table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums; } caption { text-align: left; padding-bottom: .3rem; }
+.wide { overflow-x: auto; } table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums; } caption { text-align: left; padding-bottom: .3rem; }
 th, td { padding: .3rem .8rem; border-bottom: 1px solid var(--line); text-align: left; } th { background: var(--band); } td.number { text-align: right; }
 @media (max-width: 30rem) { th, td { padding: .3rem .4rem; } }
 figure { margin: 1rem 0; } img { max-width: 100%; border: 1px solid var(--line); } img.hard { image-rendering: pixelated; }
@@ -99,7 +99,7 @@ void HtmlReport::preformatted(std::string_view text, std::string_view summary) {
 }
 
 void HtmlReport::table(const std::vector<std::string>& head, const std::vector<std::vector<std::string>>& rows, std::string_view caption) {
-  body_ += "<table>";
+  body_ += "<div class=\"wide\"><table>";
   if (!caption.empty()) body_ += fmt::format("<caption>{}</caption>", escape_html(caption));
   if (!head.empty()) {
     body_ += "<tr>";
@@ -112,7 +112,7 @@ void HtmlReport::table(const std::vector<std::string>& head, const std::vector<s
       body_ += fmt::format("<td{}>{}</td>", is_number(cell) ? " class=\"number\"" : "", escape_html(cell));
     body_ += "</tr>\n";
   }
-  body_ += "</table>\n";
+  body_ += "</table></div>\n";
 }
 
 void HtmlReport::png(std::string_view bytes, std::string_view caption, int scale) {

@@ -56,6 +56,10 @@ template <class S> using ModelOf = typename std::remove_cvref_t<S>::Entry::Model
 
 std::vector<std::string> backbone_names() { return names_of(static_cast<const BackboneList*>(nullptr)); }
 
+bool is_backbone_section(std::string_view section) {
+  return std::apply([&](const auto&... entry) { return ((entry.section == section) || ...); }, BackboneList{});
+}
+
 template <class F> decltype(auto) NetworkConfig::chosen(F&& f) const { return with_name(name, settings_, f); }
 template <class F> decltype(auto) NetworkConfig::chosen(F&& f) { return with_name(name, settings_, f); }
 

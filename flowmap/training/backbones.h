@@ -48,6 +48,7 @@ concept BackboneEntry = Backbone<typename E::Model> &&
 using BackboneList = std::tuple<DitDhBackbone, FlowMlpBackbone, ResidualMlpBackbone>;
 
 std::vector<std::string> backbone_names();               // in the order of the list
+bool is_backbone_section(std::string_view section);      // of the config, whichever network is chosen
 
 // What a network costs, without a weight being allocated.
 struct NetworkCost {

@@ -152,9 +152,9 @@ TEST_CASE("the elements of a page, as they are written") {
   tables.table({"h<", "i"}, {{"word", "2"}, {"-", "+3"}}, "caption<");
   tables.table({}, {{"x2", "-x"}, {"", "+"}, {"-7", "9 %"}});
   CHECK(tables.section() ==
-        "<table><caption>caption&lt;</caption><tr><th>h&lt;</th><th>i</th></tr>\n<tr><td>word</td><td class=\"number\">2</td></tr>\n"
-        "<tr><td class=\"number\">-</td><td class=\"number\">+3</td></tr>\n</table>\n"
-        "<table><tr><td>x2</td><td>-x</td></tr>\n<tr><td></td><td>+</td></tr>\n<tr><td class=\"number\">-7</td><td class=\"number\">9 %</td></tr>\n</table>\n");
+        "<div class=\"wide\"><table><caption>caption&lt;</caption><tr><th>h&lt;</th><th>i</th></tr>\n<tr><td>word</td><td class=\"number\">2</td></tr>\n"
+        "<tr><td class=\"number\">-</td><td class=\"number\">+3</td></tr>\n</table></div>\n"
+        "<div class=\"wide\"><table><tr><td>x2</td><td>-x</td></tr>\n<tr><td></td><td>+</td></tr>\n<tr><td class=\"number\">-7</td><td class=\"number\">9 %</td></tr>\n</table></div>\n");
   HtmlReport pictures("");
   const std::string png("\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\1\2\3\0\0\0\x20", 24);
   pictures.png(png), pictures.png(png.substr(0, 23), "cut"), pictures.png(std::string(24, 'x'), "", 2);
