@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "flowmap/training/chain/training_run.h"
+#include "tensor/io/safetensors.h"
 #include "tests/support/difference.h"
 #include "tests/support/temp_folder.h"
 
@@ -77,4 +78,22 @@ TEST_CASE("a run without the programs: preflight, teacher, flow map, samples; a 
   CHECK(trained(second) == 2);                               // found done
   CHECK(difference_of(samples(second), here) == 0);
   CHECK(log.warnings.empty());
+}
+
+TEST_CASE("given weights are left aside where they were trained on other data, and kept where they do not say") {
+  const TempFolder folder;
+  const std::string file = (folder.path() / "judge.safetensors").string();
+  RunOptions options{.config_file = "own", .out = (folder.path() / "run").string()};
+  Heard log;
+  Ranks alone;
+  const auto used = [&](const Metadata& metadata) {
+    save_safetensors(file, {{"w", Tensor::arange(3)}}, metadata);
+    Recipe recipe;
+    recipe.data = "shapes?size=8", recipe.rae.encoder.patch_size = 2, recipe.judge_weights = file;
+    TrainingRun(recipe, {.launch = options, .log = log, .ranks = alone});
+    return recipe.judge_weights;
+  };
+  CHECK(used({{"data", "shapes?size=32"}}) == file);              // of one family
+  CHECK(used({{"data", "fashion_mnist"}}).empty());
+  CHECK(used({}) == file);
 }
