@@ -13,7 +13,7 @@ namespace fm {
 // An owner for each of these sizes: the largest first, each to the rank that has least.
 std::vector<int> balanced_owners(const std::vector<std::int64_t>& sizes, int ranks);
 
-// Each tensor becomes its owner's on all ranks. Contiguous, one type.
+// Each tensor becomes its owner's on all ranks. Contiguous; neighbours of one type travel together.
 void share_from_owners(Communicator& ranks, const std::vector<Tensor>& tensors, const std::vector<int>& owners);
 
 }  // namespace fm

@@ -73,6 +73,13 @@ TEST_CASE("the head's outputs are cosines of its bottleneck with its prototypes"
   CHECK((squares > 5 && squares < 60));                            // 20 numbers of N(0, 1)
 }
 
+TEST_CASE("a checkpoint of the head has all that it computes with") {
+  const DinoHead head(3, 8, 4, 5);
+  std::int64_t values = 0;
+  for (const auto& [name, tensor] : state_dict(head)) values += tensor.numel();
+  CHECK(values == (3 * 8 + 8) + (8 * 8 + 8) + (8 * 4 + 4) + 5 * 4);
+}
+
 TEST_CASE("the centre moves towards the mean of all rows seen, in one part or several, and of nothing stays") {
   DinoCentre centre(2, 0.75);
   CHECK(numbers(centre.value()) == Numbers{0, 0});

@@ -200,3 +200,19 @@ TEST_CASE("the optimiser in parts: the same weights, averages and norms bit for 
       if (sharded) CHECK(got == wanted);
     });
 }
+
+TEST_CASE("each tensor becomes its owner's, in as many groups as types change") {
+  for (const int n : {1, 2, 3})
+    run_ranks(n, [&](Communicator& ranks) {
+      std::vector<Tensor> tensors;
+      std::vector<int> owners;
+      for (int i = 0; i < 7; ++i) {
+        tensors.push_back(Tensor::full({i + 1}, 100 * ranks.rank() + i, i % 2 == 0 ? DType::f32 : DType::bf16));
+        owners.push_back(i % n);
+      }
+      share_from_owners(ranks, tensors, owners);
+      for (int i = 0; i < 7; ++i)
+        CHECK(tensors[static_cast<std::size_t>(i)].to(DType::f32).to_vector<float>() ==
+              Tensor::full({i + 1}, 100 * (i % n) + i, i % 2 == 0 ? DType::f32 : DType::bf16).to(DType::f32).to_vector<float>());
+    });
+}
