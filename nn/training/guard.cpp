@@ -55,6 +55,16 @@ std::optional<Alarm> ExplosionGuard::observe(std::int64_t step, const std::vecto
   return first;
 }
 
+std::optional<Alarm> ExplosionGuard::leap(std::int64_t step, const std::vector<std::pair<std::string, double>>& numbers, double factor) const {
+  for (const auto& [name, value] : numbers) {
+    const auto w = watched_.find(name);
+    if (w == watched_.end() || w->second.history.empty()) continue;
+    const double median = median_of(w->second.history);
+    if (value > factor * median && value > floor_of(name)) return Alarm{name, value, median, step, step};
+  }
+  return std::nullopt;
+}
+
 bool ExplosionGuard::calm() const {
   return std::all_of(watched_.begin(), watched_.end(), [](const auto& w) { return w.second.above == 0; });
 }

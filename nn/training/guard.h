@@ -38,6 +38,10 @@ class ExplosionGuard {
   // `least` observations.
   std::optional<Alarm> observe(std::int64_t step, const std::vector<std::pair<std::string, double>>& numbers);
 
+  // The first of these numbers that is more than `factor` times the median of its history, however short that is: asked of the first step after a
+  // resume. The history is of before the checkpoint; what is so far above it comes from weights of after a leap.
+  std::optional<Alarm> leap(std::int64_t step, const std::vector<std::pair<std::string, double>>& numbers, double factor) const;
+
   bool calm() const;                     // no number is above its bound now
 
   // For checkpoints, so that a resumed run sees the same alarms.

@@ -118,7 +118,7 @@ class TrainLoop {
 
   void take_watch() {
     watch_.restore(checkpoints_.watch());
-    if (step_ > 0) watch_.resumed(checkpoints_.loss(), checkpoints_.way_back());
+    if (step_ > 0) watch_.resumed(checkpoints_.way_back());
     one_.scale_rate(watch_.rate_scale());
   }
 

@@ -12,12 +12,13 @@ namespace fm {
 LoopWatch::LoopWatch(std::string stage, WatchConfig config, Remedies remedies, LoopObserver& observer)
     : stage_(std::move(stage)), config_(std::move(config)), remedies_(std::move(remedies)), observer_(observer), guard_({.factor = config_.explosion_factor}) {}
 
-void LoopWatch::check_resumed(std::int64_t step, double loss) {
-  const double before = std::exchange(resumed_loss_, std::nan(""));
-  if (!(loss > leap * before)) return;
+void LoopWatch::check_resumed(std::int64_t step, const LoopNumbers& numbers) {
+  const std::string advice = *std::exchange(resumed_, std::nullopt);
+  const auto found = guard_.leap(step, numbers, leap);
+  if (!found) return;
   ++explosions_;
-  const std::string text = fmt::format("{}: step {}: the loss is {:.4g}, and {:.4g} by the checkpoint that training resumed from: its weights are from after "
-                                       "a leap: {}", stage_, step, loss, before, advice_);
+  const std::string text = fmt::format("{}: step {}: {} is {:.4g}, and its median before the checkpoint that training resumed from was {:.4g}: the weights are "
+                                       "from after a leap: {}", stage_, step, found->number, found->value, found->median, advice);
   if (config_.on_explosion == "stop") throw ExplodedError(text, step);
   observer_.warning(text);
 }
@@ -30,8 +31,7 @@ void LoopWatch::observe(std::int64_t step, const LoopNumbers& numbers, bool comp
     for (const auto& [name, value] : numbers) names.push_back(name);
     throw ConfigError(fmt::format("--keep-best {}: stage {} has {}", config_.keep_best, stage_, fmt::join(names, ", ")));
   }
-  const auto loss = std::find_if(numbers.begin(), numbers.end(), [](const auto& n) { return n.first == "loss"; });
-  if (loss != numbers.end()) check_resumed(step, loss->second);
+  if (resumed_) check_resumed(step, numbers);
   const auto alarm = guard_.observe(step, numbers);
   if (!alarm) return;
   ++explosions_;

@@ -7,6 +7,7 @@
 
 #include <functional>
 #include <limits>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -46,10 +47,10 @@ class LoopWatch {
   using Remedies = std::function<std::string(const std::string& number)>;
   LoopWatch(std::string stage, WatchConfig config, Remedies remedies, LoopObserver& observer);
 
-  // Training goes on from a checkpoint of this loss (NaN: it does not say). A loss `leap` times as high in the next step is an explosion that the
-  // guard, which knows only what came before its checkpoint, would take for the normal state. `advice` ends the sentence.
+  // After restore() of the checkpoint that training resumes from: a number `leap` times its median from before it is told in the next step, with
+  // `advice` at the end of the sentence. The guard would take it for the normal state where its history is short.
   static constexpr double leap = 1000;
-  void resumed(double loss, std::string advice) { resumed_loss_ = loss, advice_ = std::move(advice); }
+  void resumed(std::string advice) { resumed_ = std::move(advice); }
 
   // The numbers of one step; `complete`: all that metrics.csv gets. ExplodedError; ConfigError when keep_best names none of a complete list.
   void observe(std::int64_t step, const LoopNumbers& numbers, bool complete);
@@ -69,11 +70,10 @@ class LoopWatch {
   void rewind(std::int64_t to, const nlohmann::ordered_json& state);
 
  private:
-  void check_resumed(std::int64_t step, double loss);
+  void check_resumed(std::int64_t step, const LoopNumbers& numbers);
 
   std::string stage_;
-  std::string advice_;
-  double resumed_loss_ = std::numeric_limits<double>::quiet_NaN();
+  std::optional<std::string> resumed_;   // the advice, until the first step was looked at
   WatchConfig config_;
   Remedies remedies_;
   LoopObserver& observer_;

@@ -1,5 +1,5 @@
-// Random crops and shifts. A bilinear crop of a linear ramp is a linear ramp, from which its box can be read; what is drawn is compared with the
-// distributions that crops.h names (Kolmogorov's distance of 4,000 samples: 1.95 / sqrt(n) is exceeded once in a thousand).
+// Random crops and shifts. A linear ramp stays linear under a bilinear crop, so the crop's box can be read from it. The drawn boxes are compared with
+// the distributions that crops.h names (Kolmogorov's distance of 4,000 samples: 1.95 / sqrt(n) is exceeded once in a thousand).
 #include "data/crops.h"
 
 #include <doctest/doctest.h>

@@ -139,22 +139,43 @@ TEST_CASE("watch: each rewind halves the rate, counts on, and five are the most"
   CHECK(has(error_of<DivergedError>([&] { watch.rewind(1, Json()); }), "fm: explodes again after 5 rewinds, each with half the learning rate"));
 }
 
-TEST_CASE("watch: a loss far above that of the checkpoint is said once, at the first step after it") {
+TEST_CASE("watch: a number far above its median of before the checkpoint is said once, at the first step after it") {
   Listener heard;
-  LoopWatch watch("fm", {}, {}, heard);
-  watch.resumed(2, "go back");
-  watch.observe(8, numbers(2000), true);
+  LoopWatch before("fm", {}, {}, heard);
+  for (int step = 1; step <= 7; ++step) before.observe(step, numbers(2), true);      // fewer than the guard needs
+  const auto resumed = [&](const WatchConfig& config) {
+    LoopWatch watch("fm", config, {}, heard);
+    watch.restore(before.state());
+    watch.resumed("go back");
+    return watch;
+  };
+  LoopWatch just = resumed({});
+  just.observe(8, numbers(2000), true);
   CHECK(heard.warned.empty());                                     // a thousand times is not more
-  watch.resumed(2, "go back");
-  watch.observe(9, numbers(2001), true);
+  LoopWatch watch = resumed({});
+  watch.observe(8, numbers(2001), true);
   REQUIRE(heard.warned.size() == 1);
-  CHECK(heard.warned[0] == "fm: step 9: the loss is 2001, and 2 by the checkpoint that training resumed from: its weights are from after a leap: go back");
+  CHECK(heard.warned[0] ==
+        "fm: step 8: loss is 2001, and its median before the checkpoint that training resumed from was 2: the weights are from after a leap: go back");
   CHECK(watch.explosions() == 1);
-  watch.observe(10, numbers(1e9), true);
+  watch.observe(9, numbers(1e9), true);
   CHECK(heard.warned.size() == 1);
-  LoopWatch unknown("fm", {.on_explosion = "stop"}, {}, heard);
-  unknown.resumed(std::nan(""), "go back");
-  CHECK_NOTHROW(unknown.observe(1, numbers(1e9), true));
-  unknown.resumed(1, "go back");
-  CHECK_THROWS_AS(unknown.observe(2, numbers(1e9), true), ExplodedError);
+  LoopWatch stops = resumed({.on_explosion = "stop"});
+  CHECK_THROWS_AS(stops.observe(8, numbers(2, 1001), true), ExplodedError);
+  LoopWatch fresh("fm", {.on_explosion = "stop"}, {}, heard);      // a checkpoint of a version that kept no numbers
+  fresh.restore(Json());
+  fresh.resumed("go back");
+  CHECK_NOTHROW(fresh.observe(1, numbers(1e9), true));
+}
+
+TEST_CASE("watch: an adaptive metric keeps the loss near 1, and the leap is seen in the residual") {
+  Listener heard;
+  const auto adaptive = [](double raw) { return LoopNumbers{{"loss", 1}, {"grad_norm", 1}, {"raw_mse", raw}}; };
+  LoopWatch before("mfd", {}, {}, heard), after("mfd", {}, {}, heard);
+  before.observe(1, adaptive(0.5), true);
+  after.restore(before.state());
+  after.resumed("go back");
+  after.observe(2, adaptive(501), true);
+  REQUIRE(heard.warned.size() == 1);
+  CHECK(has(heard.warned[0], "mfd: step 2: raw_mse is 501, and its median"));
 }
