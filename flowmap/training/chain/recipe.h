@@ -213,7 +213,7 @@ struct Recipe {
     v("space", space, spaces_help(), ChoiceRule{space_names()}, flag("space"));
     v("network", network.name, "of teacher and student, with the settings of its section; of dit_dh that is [dit]", ChoiceRule{backbone_names()},
       flag("network"));
-    v("conditional", conditional, "networks are told the label of a sample; false: for mlp");
+    v("conditional", conditional, "networks are told the label of a sample; false: not, for the networks of vectors (mlp, residual_mlp)");
     v("rae", rae, "representation autoencoder");
     v("identity", identity, "samples as their own latents");
     v("latents", latents, "latents of the training images");
