@@ -50,10 +50,11 @@ bool needs_names(const SampleCommand& c) { return !c.pictures.grid.empty() || (c
 Source open_run(const SampleCommand& c, TrainingRun& run) {
   run.need_folder();
   const bool teacher = c.stage == stage_that_makes(Makes::teacher).scored_as;
-  const Network model = teacher ? run.load_teacher() : run.load_student(c.stage == "last" ? run.last_student() : c.stage);
+  const std::string stage = c.stage == "last" ? run.last_student() : c.stage;
+  const Network model = teacher ? run.load_teacher() : run.load_student(stage);
   const DrawConfig draw = c.draw();
   const LatentGenerator generate = teacher ? run.teacher_generator(model.v(), draw.calls + 1, draw.interval, draw.solver)
-                                           : flow_map_generator(model.u(), narrow<int>(draw.calls, "calls"));
+                                           : run.student_generator(stage, model, narrow<int>(draw.calls, "calls"));
   Source source;
   source.space = run.decoding_space();
   source.classes = run.recipe().classes;

@@ -17,6 +17,8 @@ void check(const Batch& batch) {
     throw ShapeError("batch: " + std::to_string(rows) + " rows of data and " + std::to_string(samples) + " sample numbers");
   if (batch.y.defined() && batch.y.shape() != Shape{rows})
     throw ShapeError("batch: labels " + to_string(batch.y.shape()) + " for " + std::to_string(rows) + " rows of data");
+  if (batch.eps.defined() && batch.eps.shape() != batch.z0.shape())
+    throw ShapeError("batch: noise " + to_string(batch.eps.shape()) + " for data " + to_string(batch.z0.shape()));
 }
 
 }  // namespace
@@ -32,7 +34,7 @@ PathBatch place_on_path(const Batch& batch, const Pairs& pairs, const Labels& dr
   p.z0 = rearranged(batch.z0);
   p.y = rearranged(dropped);
   p.draws = batch.draws.reordered(pairs.order);
-  p.eps = p.draws.normal(batch.z0.shape().without(0), dtype);
+  p.eps = batch.eps.defined() ? rearranged(batch.eps) : p.draws.normal(batch.z0.shape().without(0), dtype);
   p.s = Tensor::from(pairs.s, {rows}).to(dtype);
   p.t = Tensor::from(pairs.t, {rows}).to(dtype);
   p.z = interpolate(p.z0, p.eps, p.t);

@@ -11,6 +11,7 @@ struct Batch {
   Tensor z0;                             // data (B, ...), f32 or f64
   Labels y;                              // (B) or undefined
   Draws draws;                           // B sample numbers
+  Tensor eps = {};                       // noise that comes with the data, as z0 (pairs of a teacher's ODE); undefined: it is drawn
 };
 
 struct PathBatch {

@@ -6,7 +6,8 @@
 
 namespace fm {
 
-enum class Purpose : std::uint32_t { noise = 0x464D0000u, time, diagonal, label_drop, label_redrop, pair, split, shortcut, sampling, grid };
+enum class Purpose : std::uint32_t { noise = 0x464D0000u, time, diagonal, label_drop, label_redrop, pair, split, shortcut, sampling, grid,
+  middle, second_time, group, renoise };
 
 struct Draws {
   std::uint64_t seed = 0;

@@ -1,5 +1,9 @@
 #include "flowmap/sampler.h"
 
+#include <algorithm>
+#include <bit>
+
+#include "flowmap/draws.h"
 #include "flowmap/path.h"
 #include "flowmap/time.h"
 #include "tensor/error.h"
@@ -24,6 +28,21 @@ Tensor step(const VelocityNet& v, const Tensor& z, const Labels& y, double t, do
   return z + (h / 2) * (slope + evaluate(v, euler, at_time(t1, z), y));
 }
 
+// A number for each row that follows from its own values, in f32: two of them, which no other row of normal numbers is likely to have.
+Samples names_of_rows(const Tensor& noise) {
+  const std::int64_t rows = noise.dim(0);
+  const Tensor flat = noise.reshape({rows, noise.numel() / rows});
+  const std::vector<float> first = flat.slice(1, 0, std::min<std::int64_t>(2, flat.dim(1))).to(DType::f32).to(Device{}).to_vector<float>();
+  const std::size_t each = first.size() / static_cast<std::size_t>(rows);
+  Samples out;
+  for (std::size_t i = 0; i < static_cast<std::size_t>(rows); ++i) {
+    std::uint64_t bits = 0;
+    for (std::size_t j = 0; j < each; ++j) bits = bits << 31 ^ std::bit_cast<std::uint32_t>(first[i * each + j]);
+    out.push_back(static_cast<std::int64_t>(bits & 0x7FFFFFFFFFFFFFFFu));
+  }
+  return out;
+}
+
 }  // namespace
 
 Grid plain_grid(int steps) {
@@ -46,6 +65,21 @@ Tensor sample_flow_map(const FlowMapNet& net, const Tensor& noise, const Labels&
   for (std::size_t k = 0; k + 1 < grid.size(); ++k)
     z = z - (grid[k] - grid[k + 1]) * evaluate(net, z, at_time(grid[k + 1], z), at_time(grid[k], z), y);
   return z;
+}
+
+Tensor sample_renoised(const FlowMapNet& net, const Tensor& noise, const Labels& y, const Grid& grid) {
+  check(grid);
+  if (grid.back() != 0) throw ConfigError("sampler: a consistency model's grid ends at 0");
+  const Samples names = names_of_rows(noise);
+  Tensor z = noise, x;
+  for (std::size_t k = 0; k + 1 < grid.size(); ++k) {
+    x = z - grid[k] * evaluate(net, z, at_time(0, z), at_time(grid[k], z), y);
+    const double s = grid[k + 1];
+    if (s == 0) break;
+    const Tensor fresh = random_normal_rows(names, z.shape().without(0), {0, static_cast<std::uint32_t>(Purpose::renoise)}, static_cast<std::uint32_t>(k), z.dtype());
+    z = (1 - s) * x + s * fresh.to(z.device());
+  }
+  return x;
 }
 
 std::vector<Tensor> trajectory(const VelocityNet& v, const Tensor& noise, const Labels& y, const Grid& grid, Solver solver) {

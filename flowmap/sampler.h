@@ -18,6 +18,10 @@ Grid teacher_grid(int points, double alpha, double depth = 0.999);   // see abov
 // f_{1->0} through the grid:  z <- z - (t_k - t_{k+1}) u(z, t_{k+1}, t_k).  noise (B, ...). The reference sampler takes plain_grid(1 or 2).
 Tensor sample_flow_map(const FlowMapNet& net, const Tensor& noise, const Labels& y, const Grid& grid);
 
+// The sampler of consistency models, whose u is trained for jumps to s = 0 alone: each call goes to data, and between calls noise takes it back to the
+// next time of the grid,  x^ = z - t u(z, 0, t),  z_s = (1-s) x^ + s e.  e is drawn by the bits of the sample's own noise: the same in any batch.
+Tensor sample_renoised(const FlowMapNet& net, const Tensor& noise, const Labels& y, const Grid& grid);
+
 enum class Solver { euler, heun };                                   // one and two calls a step
 
 // The states at all points of the grid, noise first.

@@ -270,7 +270,10 @@ std::optional<Checkpoint> open_checkpoint(const fs::path& where, const Warn& war
 Weights load_weights(const std::string& where, const Warn& warn) {
   const auto [path, part] = weights_and_part(where);
   if (!fs::exists(path)) throw FileError(fmt::format("cannot read weights: {} does not exist", where));
-  return load_from(path, part, warn);
+  Weights weights = load_from(path, part, warn);
+  if (weights.state != nullptr)                    // a checkpoint
+    std::erase_if(weights.tensors, [](const auto& named) { return named.first.starts_with(beside_the_model); });
+  return weights;
 }
 
 }  // namespace fm

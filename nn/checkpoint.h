@@ -79,6 +79,9 @@ struct Weights {
 // "stage2.pt:model"; otherwise "ema" is taken where there is one. FileError when there is no such thing or it is damaged.
 Weights load_weights(const std::string& where, const Warn& warn);
 
+// Tensors of a checkpoint that were trained beside the model and are no part of it (nn/models/row_weight.h): load_weights() leaves them out.
+inline constexpr const char* beside_the_model = "row_weight.";
+
 // Of such a `where`: the file or folder, and the part (empty: none is named).
 std::pair<std::filesystem::path, std::string> weights_and_part(const std::string& where);
 

@@ -101,7 +101,7 @@ void write_comparison_grid(TrainingRun& run) {
   };
   add(names[0], run.teacher_generator(run.load_teacher().v(), points));
   const auto student = run.load_student(last);
-  for (const int n : {1, 2}) add(names[n], flow_map_generator(student.u(), n));
+  for (const int n : {1, 2}) add(names[n], run.student_generator(last, student, n));
   write_png(run.root() / "samples.png", make_grid(pictures, {.columns = narrow<int>(columns),
                                                              .scale = scale,
                                                              .title = shown.title,

@@ -74,5 +74,10 @@ Drawn AlphaFlowConfig::draw(const Batch& batch, const Nets&, const TrainingStep&
 }
 ObjectiveLoss AlphaFlowConfig::loss(const Nets& nets, const Drawn& drawn) const { return loss_of(nets.net, drawn, nets.velocity, *this); }
 std::string AlphaFlowConfig::not_recorded(const std::string& keys) const { return pairs.varies(keys + ".pairs"); }
+Claims AlphaFlowConfig::claims() const {
+  const double last = alpha.kind == "constant" ? alpha.from : alpha.to;
+  if (last > 0) return {.unbiased = false, .why = fmt::format("steps along w of alpha = {} times t - s: with w = eps - z0 a bias of first order in alpha", last)};
+  return claims_of_derivative(derivative, {}, claims_under(metric));
+}
 
 }  // namespace fm

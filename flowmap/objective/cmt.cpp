@@ -115,6 +115,7 @@ ObjectiveLoss cmt(const FlowMapNet& net, const Trajectories& tr, const CmtConfig
 Needs CmtConfig::needs() const {
   return {.data = false, .teacher = true, .velocity = false, .rows = pairs, .teacher_calls = static_cast<double>(points - 1) * (solver == "heun" ? 2 : 1)};
 }
+Claims CmtConfig::claims() const { return {.exact = false, .unbiased = false, .why = "the chords of a solver's trajectories, not of the flow's"}; }
 
 // The batch has labels and sample numbers, no data. The result has trajectories x pairs rows.
 Drawn CmtConfig::draw(const Batch& batch, const Nets& nets, const TrainingStep&) const {

@@ -36,6 +36,7 @@ struct CmtConfig {
 
   static constexpr std::string_view name = "cmt", says = "jumps along a teacher's trajectory (consistency mid-training); needs no data";
   Needs needs() const;
+  Claims claims() const;
   Drawn draw(const Batch& batch, const Nets& nets, const TrainingStep& now) const;
   ObjectiveLoss loss(const Nets& nets, const Drawn& drawn) const;
   std::string not_recorded(const std::string& keys) const;

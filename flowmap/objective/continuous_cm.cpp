@@ -24,5 +24,7 @@ Needs ContinuousCmConfig::needs() const { return {.passes = (1 - pairs.diagonal_
 Drawn ContinuousCmConfig::draw(const Batch& batch, const Nets&, const TrainingStep&) const { return {draw_path_batch(batch, pairs, labels), {}}; }
 ObjectiveLoss ContinuousCmConfig::loss(const Nets& nets, const Drawn& drawn) const { return continuous_cm(nets.net, drawn.p, nets.velocity, *this); }
 std::string ContinuousCmConfig::not_recorded(const std::string& keys) const { return pairs.varies(keys + ".pairs"); }
+// The gradient is that of f: (t-s) times the residual's, which is 0 where that is.
+Claims ContinuousCmConfig::claims() const { return claims_of_derivative(derivative, tangent, claims_under(metric, tangent.normalise)); }
 
 }  // namespace fm

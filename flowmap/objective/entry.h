@@ -4,7 +4,9 @@
 //   draw(batch, nets, now)  on the host: noise, times, dropped labels, the numbers of schedules
 //   loss(nets, drawn)       on the device: reads nothing back, so that a step can be recorded
 //
-// An entry whose settings can contradict each other, or the number of steps, has check(keys, steps) besides: ConfigError before the first step.
+// and claims() says of its minimum what flowmap/certify.h checks in closed form. Where draw() makes more than points on the path, complete(p, now) makes
+// the rest of them for points that are there. An entry whose settings can contradict each other, or the number of steps, has check(keys, steps)
+// besides: ConfigError before the first step.
 //
 // flowmap/objective/list.h has the list of them; docs/extending.md adds one.
 #pragma once
@@ -16,6 +18,7 @@
 #include <utility>
 #include <vector>
 
+#include "flowmap/derivative.h"
 #include "flowmap/objective/objective.h"
 #include "flowmap/schedule.h"
 #include "flowmap/velocity.h"
@@ -28,6 +31,9 @@ struct Needs {
   bool teacher = false;                  // a frozen velocity, beside what the velocity source calls
   bool velocity = true;                  // the velocity source, for every row; false: it is not called
   double target_decay = -1;              // decay of the average of the weights that targets come from; below 0: the network itself
+  bool row_weight = false;               // a learned log variance of (s, t), beside the network
+  std::int64_t group = 1;                // rows of the batch that belong together: its parts are multiples of it
+  bool two_times = true;                 // false: u(z, 0, t) alone is trained, and a sampler of several calls adds noise between them
   double taped_tangent = 0;              // share of rows through whose derivative gradients pass: the tape keeps as much again of them
 
   // What one sample of the batch costs, by the settings alone (in expectation where rows are drawn):
@@ -39,12 +45,25 @@ struct Needs {
   double evaluations() const { return static_cast<double>(rows) * (3 + passes) + teacher_calls; }
 };
 
+// What an entry, as it is set and at the end of its schedules, says of its minimum. flowmap/certify.h holds it to that.
+struct Claims {
+  bool exact = true;                     // no residual at the true flow map, where w and the teacher are the true velocity
+  bool unbiased = true;                  // with w = eps - z0 the expected gradient is 0 at the true flow map, whatever the data
+  std::string why = {};                  // one of the two is not so
+};
+
+// With a metric or a normalised target that turns the mean of targets into another location. `normalise`: as in TangentPolicy.
+Claims claims_under(const MetricConfig& metric, double normalise = 0);
+// With a derivative that is a difference, or is changed before it enters a target; `otherwise` where it is exact.
+Claims claims_of_derivative(const DerivativeConfig& derivative, const TangentPolicy& tangent, const Claims& otherwise);
+
 // What the training brings.
 struct Nets {
   FlowMapNet net;                        // what is trained; a network of one time ignores s
   FlowMapNet target;                     // its average of decay needs().target_decay, frozen; empty: none is needed
   VelocityNet teacher;                   // guided, frozen; empty: none is needed
   VelocitySource velocity = one_point(); // w of the targets: one-point, teacher, blend
+  std::function<Var(const Tensor& s, const Tensor& t)> log_variance = {};    // (B) of needs().row_weight, learned; empty: none is needed
   Shape shape;                           // of a sample, and its type: for objectives that need no data
   DType dtype = DType::f32;
 };
@@ -69,6 +88,7 @@ concept ObjectiveEntry = requires(const O& o, const Batch& batch, const Nets& ne
   { O::name } -> std::convertible_to<std::string_view>;                  // "mean_flow"
   { O::says } -> std::convertible_to<std::string_view>;                  // a line of help
   { o.needs() } -> std::same_as<Needs>;
+  { o.claims() } -> std::same_as<Claims>;
   { o.draw(batch, nets, now) } -> std::same_as<Drawn>;
   { o.loss(nets, drawn) } -> std::same_as<ObjectiveLoss>;
   { o.not_recorded(std::string()) } -> std::same_as<std::string>;        // why steps are not all the same work ("" if they are), by keys below this one
@@ -77,7 +97,9 @@ concept ObjectiveEntry = requires(const O& o, const Batch& batch, const Nets& ne
 // Any entry with its settings, for code that does not care which.
 struct Objective {
   Needs needs = {};
+  Claims claims = {};
   std::function<Drawn(const Batch&, const Nets&, const TrainingStep&)> draw;
+  std::function<Drawn(PathBatch, const TrainingStep&)> complete;             // what draw() adds to points on the path
   std::function<ObjectiveLoss(const Nets&, const Drawn&)> loss;
   std::string not_recorded;              // why a step cannot be recorded; empty: it can
   std::string exact_share = {};          // the key of the setting that counts rows with s < t in each micro-batch, where it is on
@@ -87,7 +109,12 @@ struct Objective {
 // `keys`: where the entry stands in the config, for messages: "mfd.objective".
 template <ObjectiveEntry O> Objective make_objective(const O& entry, const std::string& keys = std::string(O::name)) {
   Objective out{.needs = entry.needs(),
+                .claims = entry.claims(),
                 .draw = [entry](const Batch& batch, const Nets& nets, const TrainingStep& now) { return entry.draw(batch, nets, now); },
+                .complete = [entry](PathBatch p, [[maybe_unused]] const TrainingStep& now) -> Drawn {
+                  if constexpr (requires { entry.complete(std::move(p), now); }) return entry.complete(std::move(p), now);
+                  else return {std::move(p), {}};
+                },
                 .loss = [entry](const Nets& nets, const Drawn& drawn) { return entry.loss(nets, drawn); },
                 .not_recorded = entry.not_recorded(keys)};
   if constexpr (requires { entry.pairs.exact_share; }) out.exact_share = entry.pairs.exact_share ? keys + ".pairs.exact_share" : "";

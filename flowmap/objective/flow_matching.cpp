@@ -30,5 +30,6 @@ Needs FlowMatchingConfig::needs() const { return {}; }
 Drawn FlowMatchingConfig::draw(const Batch& batch, const Nets&, const TrainingStep&) const { return {draw_diagonal(batch, *this), {}}; }
 ObjectiveLoss FlowMatchingConfig::loss(const Nets& nets, const Drawn& drawn) const { return flow_matching(diagonal(nets.net), drawn.p, *this, nets.velocity); }
 std::string FlowMatchingConfig::not_recorded(const std::string&) const { return ""; }
+Claims FlowMatchingConfig::claims() const { return claims_under(metric); }
 
 }  // namespace fm

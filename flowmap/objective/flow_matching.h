@@ -18,6 +18,7 @@ struct FlowMatchingConfig {
 
   static constexpr std::string_view name = "flow_matching", says = "the velocity alone: u(z, t, t)";
   Needs needs() const;
+  Claims claims() const;
   Drawn draw(const Batch& batch, const Nets& nets, const TrainingStep& now) const;
   ObjectiveLoss loss(const Nets& nets, const Drawn& drawn) const;
   std::string not_recorded(const std::string& keys) const;

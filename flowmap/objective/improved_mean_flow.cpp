@@ -47,6 +47,7 @@ Needs ImprovedMeanFlowConfig::needs() const {
   const double share = 1 - pairs.diagonal_share;
   return {.taped_tangent = through_derivative ? share : 0, .passes = share * (1 + (through_derivative ? 3 : derivative.evaluations()))};
 }
+Claims ImprovedMeanFlowConfig::claims() const { return claims_of_derivative(derivative, {}, claims_under(metric)); }
 
 void ImprovedMeanFlowConfig::check(const std::string& keys, std::int64_t) const {
   if (through_derivative && derivative.kind != "jvp")

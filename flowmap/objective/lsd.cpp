@@ -1,32 +1,8 @@
 #include "flowmap/objective/lsd.h"
 
-#include "autodiff/jvp.h"
+#include "flowmap/jump.h"
 
 namespace fm {
-namespace {
-
-struct EndDerivative {
-  Var u;                                 // (B, ...)
-  Var duds;                              // (k, ...)
-};
-
-EndDerivative end_derivative(const FlowMapNet& net, const PathBatch& p, bool taped) {
-  const std::int64_t k = p.off_diagonal;
-  const auto f = [&](const Var& z, const Var& s, const Var& t) { return net(z, s, t, p.y); };
-  if (k == 0) return {f(p.z, p.s, p.t), {}};
-  const auto points = at(p.z, p.s, p.t);
-  const auto direction = along(zero, Tensor::ones({k}, p.s.dtype()), zero);
-  const auto cut = [&](const Var& d) { return d.dim(0) == k ? d : slice(d, 0, 0, k); };       // a net without s gives zeros of all rows
-  if (taped) {
-    const auto [u, duds] = jvp_taped(f, points, direction);
-    return {u, cut(duds)};
-  }
-  const auto [u, duds] = jvp(f, points, direction);
-  return {u, cut(duds)};
-}
-
-}  // namespace
-
 ObjectiveLoss lsd(const FlowMapNet& net, const VelocityNet& v, const PathBatch& p, const VelocitySource& velocity,
                   const LsdConfig& config) {
   const std::int64_t k = p.off_diagonal, rows = p.rows();
@@ -50,6 +26,7 @@ Needs LsdConfig::needs() const {
   return {.teacher = taught, .taped_tangent = through_derivative ? share : 0, .passes = share * ((through_derivative ? 3 : 1) + (taught ? 0 : 1)),
           .teacher_calls = taught ? share : 0};
 }
+Claims LsdConfig::claims() const { return claims_under(metric); }
 Drawn LsdConfig::draw(const Batch& batch, const Nets&, const TrainingStep&) const { return {draw_path_batch(batch, pairs, labels), {}}; }
 ObjectiveLoss LsdConfig::loss(const Nets& nets, const Drawn& drawn) const {
   return lsd(nets.net, end_velocity == "teacher" ? nets.teacher : diagonal(nets.net), drawn.p, nets.velocity, *this);

@@ -44,5 +44,6 @@ std::string MeanFlowConfig::not_recorded(const std::string& keys) const {
   const std::string why = pairs.varies(keys + ".pairs");
   return !why.empty() || compat.fd_share_label_drop ? why : "this compat draws labels on the way";
 }
+Claims MeanFlowConfig::claims() const { return claims_of_derivative(derivative, tangent, claims_under(metric, tangent.normalise)); }
 
 }  // namespace fm

@@ -69,5 +69,6 @@ Needs ShortcutConfig::needs() const { return {.target_decay = target_decay > 0 ?
 Drawn ShortcutConfig::draw(const Batch& batch, const Nets&, const TrainingStep&) const { return {draw_dyadic_jumps(batch, *this), {}}; }
 ObjectiveLoss ShortcutConfig::loss(const Nets& nets, const Drawn& drawn) const { return shortcut(nets.net, drawn.p, nets.velocity, *this, nets.target); }
 std::string ShortcutConfig::not_recorded(const std::string&) const { return ""; }
+Claims ShortcutConfig::claims() const { return claims_under(metric); }        // where no half-way state is cut
 
 }  // namespace fm

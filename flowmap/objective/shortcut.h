@@ -28,6 +28,7 @@ struct ShortcutConfig {
 
   static constexpr std::string_view name = "shortcut", says = "a jump is two jumps of half its length, for dyadic lengths";
   Needs needs() const;
+  Claims claims() const;
   Drawn draw(const Batch& batch, const Nets& nets, const TrainingStep& now) const;
   ObjectiveLoss loss(const Nets& nets, const Drawn& drawn) const;
   std::string not_recorded(const std::string& keys) const;

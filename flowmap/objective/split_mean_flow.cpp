@@ -47,5 +47,6 @@ ObjectiveLoss SplitMeanFlowConfig::loss(const Nets& nets, const Drawn& drawn) co
 }
 
 std::string SplitMeanFlowConfig::not_recorded(const std::string& keys) const { return pairs.varies(keys + ".pairs"); }
+Claims SplitMeanFlowConfig::claims() const { return claims_under(metric); }
 
 }  // namespace fm

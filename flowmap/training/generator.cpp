@@ -55,8 +55,10 @@ LatentGenerator without_labels(LatentGenerator generate) {
   return [generate = std::move(generate)](const Tensor& noise, const Labels&) { return generate(noise, {}); };
 }
 
-LatentGenerator flow_map_generator(FlowMapNet u, int steps) {
-  return [u = std::move(u), grid = plain_grid(steps)](const Tensor& noise, const Labels& y) { return sample_flow_map(u, noise, y, grid); };
+LatentGenerator flow_map_generator(FlowMapNet u, int steps, bool two_times) {
+  return [u = std::move(u), grid = plain_grid(steps), two_times](const Tensor& noise, const Labels& y) {
+    return two_times ? sample_flow_map(u, noise, y, grid) : sample_renoised(u, noise, y, grid);
+  };
 }
 
 LatentGenerator ode_generator(VelocityNet v, int points, double shift, Solver solver) {

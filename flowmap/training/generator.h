@@ -39,7 +39,8 @@ VelocityNet guided(VelocityNet teacher, double scale, std::int64_t classes, Inte
 // Asks for no label, whatever labels it is given: for networks that are told none.
 LatentGenerator without_labels(LatentGenerator generate);
 
-LatentGenerator flow_map_generator(FlowMapNet u, int steps);
+// `two_times`: whether u was trained for jumps to s > 0; without them noise is added between calls (sample_renoised).
+LatentGenerator flow_map_generator(FlowMapNet u, int steps, bool two_times = true);
 LatentGenerator ode_generator(VelocityNet v, int points, double shift, Solver solver = Solver::euler);
 
 // (n, C, H, W) in [0, 1] as 8-bit pictures: 255 x to the nearest integer, or cut to the one below, as the published samplers do.

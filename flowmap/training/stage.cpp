@@ -5,6 +5,8 @@
 #include <memory>
 #include <utility>
 
+#include "nn/checkpoint.h"
+#include "nn/models/row_weight.h"
 #include "tensor/error.h"
 #include "tensor/narrow.h"
 
@@ -40,6 +42,21 @@ Network add_target(Stage& stage, const Network& network, double decay) {
   return target;
 }
 
+// A learned log variance, trained and averaged beside the network and kept in its checkpoints. It is no part of the network: who loads that leaves it out.
+std::function<Var(const Tensor&, const Tensor&)> add_row_weight(Stage& stage, bool averaged) {
+  const auto own = std::make_shared<RowWeight>();
+  const auto append = [](RowWeight& from, std::vector<NamedParameter>& parameters, NamedTensors& tensors) {
+    for (NamedParameter p : named_parameters(from)) p.name = beside_the_model + std::move(p.name), parameters.push_back(p);
+    for (const auto& [name, tensor] : state_dict(from)) tensors.emplace_back(beside_the_model + name, tensor);
+  };
+  append(*own, stage.trained, stage.model);
+  if (!averaged) return [own](const Tensor& s, const Tensor& t) { return (*own)(s, t); };
+  const auto average = std::make_shared<RowWeight>(clone(*own));
+  set_trainable(*average, false);
+  append(*average, stage.averaged, stage.ema);
+  return [own, average](const Tensor& s, const Tensor& t) { return (*own)(s, t); };
+}
+
 void check(const std::string& name, const LoopConfig& loop, const FlowParts& parts) {
   const auto missing = [&](const char* what, const char* field) {
     return ConfigError(fmt::format("{}: its objective needs {}: set FlowParts::{}", name, what, field));
@@ -50,6 +67,10 @@ void check(const std::string& name, const LoopConfig& loop, const FlowParts& par
   if (needs.teacher && !parts.teacher) throw missing("a teacher", "teacher");
   if (needs.velocity && !parts.velocity) throw missing("a source of velocities", "velocity");
   if (!needs.data && parts.shape.rank() == 0) throw missing("the shape of a sample", "shape");
+  if (const std::int64_t group = needs.group; group > 1)
+    for (const auto& [key, rows] : {std::pair{"batch", loop.batch}, {"micro_batch", loop.micro_batch}})
+      if (rows % group != 0)
+        throw ConfigError(fmt::format("{}: its objective takes rows in groups of {}: loop.{} = {} is no multiple of it", name, group, key, rows));
   if (parts.objective.check) parts.objective.check(loop.steps);
 }
 
@@ -67,6 +88,7 @@ FlowStage flow_stage(std::string name, const LoopConfig& loop, FlowParts parts) 
   Nets nets{.net = parts.network.u(), .teacher = parts.teacher, .velocity = parts.velocity, .shape = parts.shape};
   const Needs& needs = parts.objective.needs;
   if (needs.target_decay >= 0) nets.target = add_target(stage, parts.network, needs.target_decay).u();
+  if (needs.row_weight) nets.log_variance = add_row_weight(stage, parts.averaged);
   stage.not_recorded = parts.objective.not_recorded;
   const auto shared = std::make_shared<const Shared>(Shared{std::move(parts), std::move(nets), loop.steps});
   stage.set_loss<Drawn>(

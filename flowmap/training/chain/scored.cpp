@@ -41,7 +41,7 @@ void scored_flow_map(TrainingRun& run, const std::string& name, const std::strin
            .guidance = 1};
   for (const int n : calls) {
     of.calls = n;
-    take({of, map, flow_map_generator(map.u(), n)});
+    take({of, map, run.student_generator(stage, map, n)});
   }
 }
 

@@ -96,6 +96,7 @@ Outcome TrainingRun::train_flow(const FlowTraining& training) {
   }
   if (taught) stage.made_from.emplace_back("teacher", checksum(teacher.state()));
   if (flow_map) stage.made_from.emplace_back("start", checksum(parts.network.state()));
+  if (!parts.objective.needs.two_times) stage.made_from.emplace_back("sampler", "renoised");         // what loads the weights samples by it
   if (space_of(recipe_).pictures)
     stage.preview = [this, flow_map, average = flow.average](std::int64_t, const std::filesystem::path& png) {
       write_preview(flow_map ? flow_map_generator(average.u(), 1) : teacher_generator(average.v(), recipe_.evaluate.teacher_points), png);

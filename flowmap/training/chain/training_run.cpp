@@ -236,6 +236,9 @@ Weights TrainingRun::stage_weights(const std::string& stage) {
   if (has(stage)) {
     Weights weights = load_weights(folder.string() + ":ema", warner());
     loaded_steps_[stage] = weights.step;
+    const bool renoised = weights.state != nullptr && weights.state->contains("made_from") && (*weights.state)["made_from"].contains("sampler");
+    if (renoised) renoised_.insert(stage);
+    else renoised_.erase(stage);
     return weights;
   }
   if (const StageSpec* known = find_stage(stage); known != nullptr && known->loop != nullptr) throw FileError(not_trained(stage, folder.string()));
@@ -284,6 +287,10 @@ Network TrainingRun::load_student(const std::string& stage) {
   Weights weights = generator_weights(stage);
   recipe_.network.check(weights, true, "stage " + stage);
   return loaded_network(stage, true, std::move(weights), root_ / stage);
+}
+
+LatentGenerator TrainingRun::student_generator(const std::string& stage, const Network& student, int calls) const {
+  return flow_map_generator(student.u(), calls, !renoised_.contains(stage));
 }
 
 std::int64_t TrainingRun::loaded_step(const std::string& stage) const {

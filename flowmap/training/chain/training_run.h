@@ -76,6 +76,8 @@ class TrainingRun {
   // Samples of the guided teacher. `points`: of the solver's grid.
   LatentGenerator teacher_generator(VelocityNet teacher, std::int64_t points, Interval interval = {}, Solver solver = Solver::euler) const;
   Network load_student(const std::string& stage);     // averaged weights
+  // Samples of a flow map that was loaded, in so many calls, by the sampler that its objective trained it for.
+  LatentGenerator student_generator(const std::string& stage, const Network& student, int calls) const;
   std::int64_t loaded_step(const std::string& stage) const;   // of the checkpoint that was loaded last; -1: none
   std::string last_student() const;                 // the last flow map that was trained; ConfigError if there is none
   // A student with the averaged weights of that stage, as training begins; "random": initial values.
@@ -146,6 +148,7 @@ class TrainingRun {
   RunContext context_;
   std::filesystem::path root_;
   std::map<std::string, std::int64_t> loaded_steps_;          // by stage
+  std::set<std::string> renoised_;                            // loaded stages whose samples take noise between calls
   std::shared_ptr<const SampleSource> pictures_;
   std::optional<std::vector<std::string>> class_names_;
   std::unique_ptr<RunSpace> space_;

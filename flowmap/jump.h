@@ -1,0 +1,24 @@
+// Parts that several objectives share: a jump of the flow map, its derivative where it ends, and a teacher's steps back along the flow.
+#pragma once
+
+#include "flowmap/batch.h"
+#include "flowmap/sampler.h"
+
+namespace fm {
+
+// f_{t->s}(z) = z - (t-s) u(z, s, t). z (B, ...) may be recorded: gradients pass to it, also through a network whose parameters are frozen.
+Var jump(const FlowMapNet& net, const Var& z, const Tensor& s, const Tensor& t, const Labels& y);
+// Its value alone.
+Tensor jumped(const FlowMapNet& net, const Tensor& z, const Tensor& s, const Tensor& t, const Labels& y);
+
+// d_s f = u - (t-s) du/ds follows from them.
+struct EndDerivative {
+  Var u;                                 // (B, ...): of all rows
+  Var duds;                              // (k, ...): of the first k = p.off_diagonal; recorded if `taped`; undefined if k is 0
+};
+EndDerivative end_derivative(const FlowMapNet& net, const PathBatch& p, bool taped);
+
+// The state at m <= t of v's ODE from z at t, in `steps` equal steps a row. z (B, ...), times (B). Without history.
+Tensor step_back(const VelocityNet& v, const Tensor& z, const Tensor& t, const Tensor& m, Solver solver, int steps, const Labels& y);
+
+}  // namespace fm
