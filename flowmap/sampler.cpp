@@ -77,7 +77,8 @@ Tensor sample_renoised(const FlowMapNet& net, const Tensor& noise, const Labels&
     x = z - grid[k] * evaluate(net, z, at_time(0, z), at_time(grid[k], z), y);
     const double s = grid[k + 1];
     if (s == 0) break;
-    const Tensor fresh = random_normal_rows(names, z.shape().without(0), {0, static_cast<std::uint32_t>(Purpose::renoise)}, narrow<std::uint32_t>(k), z.dtype());
+    const RandomKey key{0, static_cast<std::uint32_t>(Purpose::renoise)};      // fits: that is the enum's own type
+    const Tensor fresh = random_normal_rows(names, z.shape().without(0), key, narrow<std::uint32_t>(k), z.dtype());
     z = (1 - s) * x + s * fresh.to(z.device());
   }
   return x;
