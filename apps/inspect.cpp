@@ -4,6 +4,7 @@
 
 #include "apps/cli/console.h"
 #include "apps/cli/program.h"
+#include "apps/inspect/certificates.h"
 #include "apps/inspect/flops.h"
 #include "apps/inspect/plan_tables.h"
 #include "apps/inspect/profile.h"
@@ -32,7 +33,7 @@ struct InspectCommand {
   Recipe recipe;
   PlanConfig planned;
   std::string checkpoint, step, flops, profile, plan;
-  bool tape = false, tensors = true, csv = false, machine = false;
+  bool tape = false, tensors = true, csv = false, machine = false, certify = false;
   std::int64_t profile_steps = 3;
   template <class V> void visit(V&& v) {
     v("checkpoint", checkpoint, "run folder, checkpoint folder or .safetensors file, with :ema for the averaged weights",
@@ -50,6 +51,7 @@ struct InspectCommand {
     v("machine", machine, "instead: what this machine can do at most, measured", flag("machine"));
     v("plan", plan, "instead: memory, traffic and time of the config's stages on GPUs, on paper, or of this one in full", alone("all"),
       ChoiceRule{planned_stages()}, flag("plan"));
+    v("certify", certify, "instead: what the minimum of each objective is, by closed-form checks in f64, with the settings of [map.objective]", flag("certify"));
     planned.visit(v);
     recipe.visit(v);
   }
@@ -108,13 +110,14 @@ void show_step(InspectCommand& c) {
 }
 
 int inspect(InspectCommand& c, Context& context) {
-  if (c.checkpoint.empty() + c.step.empty() + c.flops.empty() + c.profile.empty() + c.plan.empty() + !c.machine != 5)
+  if (c.checkpoint.empty() + c.step.empty() + c.flops.empty() + c.profile.empty() + c.plan.empty() + !c.machine + !c.certify != 6)
     throw ConfigError(
-        "inspect wants one of --checkpoint PATH, --step fm|mf, --flops [MODEL], --profile fm|mft|mfd, --plan [STAGE] and --machine");
-  if (c.csv && c.flops.empty() && c.profile.empty() && c.plan.empty()) throw ConfigError("--csv goes with --flops, --profile or --plan");
+        "inspect wants one of --checkpoint PATH, --step fm|mf, --flops [MODEL], --profile fm|mft|mfd, --plan [STAGE], --certify and --machine");
+  if (c.csv && c.flops.empty() && c.profile.empty() && c.plan.empty() && !c.certify) throw ConfigError("--csv goes with --flops, --profile, --plan or --certify");
   if (!c.checkpoint.empty()) show_checkpoint(c, context);
   else if (!c.flops.empty()) print_result("{}", c.flops == "all" ? flops_of_all(c.csv) : flops_by_module(c.flops, c.csv));
   else if (c.machine) print_result("{}", machine_table());
+  else if (c.certify) return show_certificates(c.recipe.map.objective, c.csv) ? exit_code::finished : exit_code::failed;
   else if (!c.step.empty()) show_step(c);
   else {
     c.recipe.resolve_with_data();

@@ -77,8 +77,7 @@ Tensor sample_renoised(const FlowMapNet& net, const Tensor& noise, const Labels&
     x = z - grid[k] * evaluate(net, z, at_time(0, z), at_time(grid[k], z), y);
     const double s = grid[k + 1];
     if (s == 0) break;
-    const RandomKey key{0, static_cast<std::uint32_t>(Purpose::renoise)};      // fits: that is the enum's own type
-    const Tensor fresh = random_normal_rows(names, z.shape().without(0), key, narrow<std::uint32_t>(k), z.dtype());
+    const Tensor fresh = Draws{0, narrow<std::uint32_t>(k), names}.normal(z.shape().without(0), z.dtype(), Purpose::renoise);
     z = (1 - s) * x + s * fresh.to(z.device());
   }
   return x;

@@ -69,14 +69,15 @@ void AlphaFlowConfig::check(const std::string& keys, std::int64_t steps) const {
                                   "one of them", keys, metric.kind));
 }
 
+Drawn AlphaFlowConfig::complete(PathBatch p, const TrainingStep& now) const { return with_alpha(std::move(p), *this, now); }
 Drawn AlphaFlowConfig::draw(const Batch& batch, const Nets&, const TrainingStep& now) const {
-  return with_alpha(draw_path_batch(batch, pairs, labels), *this, now);
+  return complete(draw_path_batch(batch, pairs, labels), now);
 }
 ObjectiveLoss AlphaFlowConfig::loss(const Nets& nets, const Drawn& drawn) const { return loss_of(nets.net, drawn, nets.velocity, *this); }
 std::string AlphaFlowConfig::not_recorded(const std::string& keys) const { return pairs.varies(keys + ".pairs"); }
 Claims AlphaFlowConfig::claims() const {
   const double last = alpha.kind == "constant" ? alpha.from : alpha.to;
-  if (last > 0) return {.unbiased = false, .why = fmt::format("steps along w of alpha = {} times t - s: with w = eps - z0 a bias of first order in alpha", last)};
+  if (last > 0) return {false, false, fmt::format("straight steps of alpha = {} times t - s: an error, and with w = eps - z0 a bias, of first order in alpha", last)};
   return claims_of_derivative(derivative, {}, claims_under(metric));
 }
 

@@ -36,10 +36,12 @@ ObjectiveLoss split_mean_flow(const FlowMapNet& net, const PathBatch& p, const V
 
 Needs SplitMeanFlowConfig::needs() const { return {.passes = 2 * (1 - pairs.diagonal_share)}; }
 
-Drawn SplitMeanFlowConfig::draw(const Batch& batch, const Nets&, const TrainingStep&) const {
-  PathBatch p = draw_path_batch(batch, pairs, labels);
+Drawn SplitMeanFlowConfig::complete(PathBatch p, const TrainingStep&) const {
   Tensor splits = draw_splits(p);
   return {std::move(p), {{"split", std::move(splits)}}};
+}
+Drawn SplitMeanFlowConfig::draw(const Batch& batch, const Nets&, const TrainingStep& now) const {
+  return complete(draw_path_batch(batch, pairs, labels), now);
 }
 
 ObjectiveLoss SplitMeanFlowConfig::loss(const Nets& nets, const Drawn& drawn) const {

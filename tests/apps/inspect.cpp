@@ -50,6 +50,16 @@ TEST_CASE("a step's profile: a table, and the same as comma-separated values") {
   CHECK(has(values.out, "\ntangent,blocks.0,linear,"));
 }
 
+TEST_CASE("certificates: every objective is what it claims with its default settings, an adaptive metric is told to be biased") {
+  const Result good = inspect({"--certify"});
+  CHECK_MESSAGE(good.code == 0, good.out);
+  CHECK(has(good.out, "Every objective is what it claims; every negative control was found out."));
+  const Result csv = inspect({"--certify", "--csv", "--map.objective.mean-flow.metric.kind", "adaptive", "--map.objective.mean-flow.metric.c", "1"});
+  CHECK_MESSAGE(csv.code == 0, csv.out);
+  CHECK(has(csv.out, "objective,residual,gradient_gaussian,gradient_mixture,verdict,why\nflow_matching,"));
+  CHECK_MESSAGE(has(csv.out, "exact; biased by 0.26,the adaptive metric weighs a residual by its size\n"), csv.out);
+}
+
 TEST_CASE("the machine's limits") {
   const Result result = inspect({"--machine"});
   REQUIRE(result.code == 0);
@@ -66,5 +76,5 @@ TEST_CASE("what is refused") {
   refused({"--flops", "nothing"}, "no model 'nothing'; --flops without a name lists them");
   refused({"--flops", "--step", "fm"}, "inspect wants one of");
   refused({"--step", "fmm"}, "is not one of fm|mf; did you mean 'fm'?");
-  refused({"--step", "fm", "--csv"}, "--csv goes with --flops, --profile or --plan");
+  refused({"--step", "fm", "--csv"}, "--csv goes with --flops, --profile, --plan or --certify");
 }

@@ -66,3 +66,34 @@ TEST_CASE("two steps of a network are what the formula says") {
   CHECK(max_difference(sample_flow_map(small.net(), noise(), {}, plain_grid(2)), z - 0.5 * u(z, 0, 0.5)) < 1e-15);
   CHECK_THROWS_AS(sample_flow_map(small.net(), noise(), {}, {0, 1}), ConfigError);
 }
+
+TEST_CASE("the sampler of consistency models: jumps to data alone, with noise of each row's own between them") {
+  std::vector<double> asked;
+  const FlowMapNet to_data = [&](const Var& z, const Var& s, const Var& t, const Labels& y) {
+    CHECK(max_difference(s.value(), Tensor::zeros({z.dim(0)}, DType::f64)) == 0);
+    asked.push_back(t.value().to_vector<double>()[0]);
+    return gaussian().u()(z, s, t, y);
+  };
+  CHECK(max_difference(sample_renoised(to_data, noise(), {}, plain_grid(1)), exact_sample()) < 1e-14);
+  asked.clear();
+  const Tensor four = sample_renoised(to_data, noise(), {}, plain_grid(4));
+  CHECK(asked == std::vector<double>{1, 0.75, 0.5, 0.25});
+  CHECK(max_difference(four, exact_sample()) > 0.1);                   // other samples, by their fresh noise
+  // The same in any batch, in any place.
+  const Tensor part = sample_renoised(gaussian().u(), noise().slice(0, 5, 9), {}, plain_grid(4));
+  CHECK(max_difference(part, four.slice(0, 5, 9)) < 1e-14);
+  // Their distribution is the data's: the exact map turns fresh noise into data whatever came before.
+  const Tensor many = random_normal({20000, dim}, {6, 6}, 0, DType::f64), x = sample_renoised(gaussian().u(), many, {}, plain_grid(3));
+  const Tensor mean_of = sum(x, {0}) / 20000.0, deviation = sqrt(sum(square(x - mean_of.reshape({1, dim})), {0}) / 20000.0);
+  CHECK(max_difference(mean_of, gaussian().mean) < 0.04);
+  CHECK(max_difference(deviation, gaussian().deviation) < 0.03);
+  CHECK_THROWS_WITH_AS(sample_renoised(gaussian().u(), noise(), {}, Grid{1, 0.5}), doctest::Contains("a consistency model's grid ends at 0"), ConfigError);
+}
+
+TEST_CASE("the states between: a jump to data at t, then (1 - s) of it and s of noise") {
+  // A network whose jump from t = 1 goes to 0, and from s to z itself: the sample of two calls is then z_s = s e.
+  const FlowMapNet net = [](const Var& z, const Var&, const Var& t, const Labels&) { return z * column(t - 0.5, 2) * 2.0; };
+  const Tensor many = random_normal({4000, dim}, {7, 7}, 0, DType::f64), x = sample_renoised(net, many, {}, plain_grid(2));
+  CHECK(std::abs(mean(square(x)).item() - 0.25) < 0.01);
+  CHECK(std::abs(mean(x * many).item()) < 0.02);                       // noise of its own, not the sample's again
+}

@@ -1,0 +1,113 @@
+// What each objective of the list says of its minimum, against closed forms: residuals, and expected gradients by quadrature. The numbers of biased
+// settings are those of an independent computation in float64.
+#include "flowmap/certify.h"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+
+#include "flowmap/objective/list.h"
+#include "tests/support/near.h"
+
+using namespace fm;
+using namespace fm::test;
+
+namespace {
+
+double at(const std::vector<Bias>& found, double t) {
+  for (const Bias& b : found)
+    if (b.s == t && b.t == t) return b.gradient;
+  return NAN;
+}
+
+}  // namespace
+
+TEST_CASE("quadrature: moments of the normal distribution, and a wave") {
+  for (const int n : {1, 2, 5, 20, 48, 80, 160}) {
+    CAPTURE(n);
+    const Quadrature q = normal_quadrature(n);
+    REQUIRE(std::ssize(q.nodes) == n);
+    const auto mean = [&](auto f) {
+      double sum = 0;
+      for (std::size_t i = 0; i < q.nodes.size(); ++i) sum += q.weights[i] * f(q.nodes[i]);
+      return sum;
+    };
+    CHECK(near(mean([](double) { return 1.0; }), 1, 1e-13));
+    if (n >= 2) CHECK(near(mean([](double x) { return x * x; }), 1, 1e-13));
+    if (n >= 3) CHECK(near(mean([](double x) { return x * x * x * x; }), 3, 1e-12));
+    if (n >= 20) CHECK(near(mean([](double x) { return std::cos(1.3 * x); }), std::exp(-1.3 * 1.3 / 2), 1e-12));
+  }
+}
+
+TEST_CASE("each objective of the list is what it claims: its residual, and its bias on a Gaussian and on a mixture") {
+  for (const std::string& name : objective_names()) {
+    CAPTURE(name);
+    const Objective objective = without_clamps({}, name);
+    const Certificate found = certify(objective);
+    CHECK(contradiction(objective.claims, found) == "");
+  }
+}
+
+TEST_CASE("negative controls are found out") {
+  for (const auto& control : negative_controls()) {
+    CAPTURE(control.first);
+    CHECK(contradiction(control.second.claims, certify(control.second)) != "");
+  }
+}
+
+TEST_CASE("alpha-Flow with one-point velocities is biased to first order in alpha") {
+  // largest |d loss / d theta|, the loss being divided by alpha; printed to two digits
+  struct Case {
+    double alpha, wanted, half_a_digit;
+  };
+  for (const Case& c : {Case{1.0, 0.89, 0.005}, {0.5, 0.30, 0.005}, {0.25, 0.12, 0.005}, {0.1, 0.046, 0.0005}, {0.05, 0.023, 0.0005}, {0.025, 0.012, 0.0005}, {0.005, 0.0023, 0.00005}}) {
+    AlphaFlowConfig config;
+    config.alpha = c.alpha, config.clamp = 0;
+    const Objective objective = make_objective(config);
+    CHECK_FALSE(objective.claims.unbiased);
+    CHECK_FALSE(objective.claims.exact);
+    CHECK(std::abs(largest(bias_on_gaussian(objective)) - c.wanted) <= c.half_a_digit);
+  }
+}
+
+TEST_CASE("metrics that weigh a residual by its size are unbiased on a Gaussian and biased on a mixture") {
+  struct Case {
+    MetricConfig metric;
+    double at3, at5, at8;                          // |gradient| of rows with s = t at .3, .5, .8
+  };
+  for (const Case& c : {Case{{"adaptive", "sum", 1, 1}, 0.0010, 0.0684, 0.2597}, Case{{"adaptive", "sum", 1, 0.75}, 0.0011, 0.0741, 0.2573},
+                        Case{{"pseudo_huber", "sum", 1, 1}, 0.0006, 0.0370, 0.1159}}) {
+    CAPTURE(c.metric.kind);
+    MeanFlowConfig config;
+    config.metric = c.metric;
+    const Objective objective = make_objective(config);
+    CHECK_FALSE(objective.claims.unbiased);
+    const std::vector<Bias> on_mixture = bias_on_mixture(objective);
+    CHECK(largest(bias_on_gaussian(objective)) < 1e-6);                  // symmetric: what is left is the quadrature's error
+    CHECK(std::abs(at(on_mixture, 0.3) - c.at3) < 1e-4);
+    CHECK(near(at(on_mixture, 0.5), c.at5, 0.02));
+    CHECK(near(at(on_mixture, 0.8), c.at8, 0.02));
+  }
+}
+
+TEST_CASE("a normalised target is biased likewise: g / (|g| + 1)") {
+  MeanFlowConfig config;
+  config.tangent.normalise = 1;
+  const std::vector<Bias> found = bias_on_mixture(make_objective(config));
+  CHECK(std::abs(at(found, 0.3) - 0.0008) < 1e-4);
+  CHECK(near(at(found, 0.5), 0.0502, 0.02));
+  CHECK(near(at(found, 0.8), 0.1628, 0.02));
+}
+
+TEST_CASE("a claim that is not so is told, in both directions") {
+  MeanFlowConfig adaptive;
+  adaptive.metric = {"adaptive", "sum", 1, 1};
+  const Certificate biased = certify(make_objective(adaptive)), unbiased = certify(make_objective(MeanFlowConfig{}));
+  CHECK(contradiction({.exact = true, .unbiased = true}, biased).starts_with("claims no bias, and its expected gradient"));
+  CHECK(contradiction({.exact = true, .unbiased = false}, unbiased).starts_with("claims a bias, and its expected gradient"));
+  MeanFlowConfig differences;
+  differences.derivative.kind = "central", differences.derivative.delta = 0.05;
+  const Certificate rough = certify(make_objective(differences));
+  CHECK(contradiction({}, rough).starts_with("claims no residual at the true map, and has one of"));
+  CHECK(contradiction(make_objective(differences).claims, rough) == "");
+}
