@@ -81,4 +81,13 @@ Claims AlphaFlowConfig::claims() const {
   return claims_of_derivative(derivative, {}, claims_under(metric));
 }
 
+// snap-research/alphaflow, B/2: half of the rows are flow matching, the weight is alpha / (mean square + c).
+AlphaFlowConfig AlphaFlowConfig::published() {
+  AlphaFlowConfig c;
+  c.pairs.time = {.distribution = "logit_normal", .mean = -0.4, .deviation = 1, .upper = 1, .shift = 1};
+  c.pairs.diagonal_share = 0.5;
+  c.metric = {"adaptive", "mean", 1e-3, 1};
+  return c;
+}
+
 }  // namespace fm

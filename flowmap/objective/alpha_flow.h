@@ -28,6 +28,7 @@ struct AlphaFlowConfig {
   static constexpr std::string_view name = "alpha_flow", says = "from flow matching (alpha 1) to MeanFlow (alpha 0) without a derivative on the way";
   Needs needs() const;
   Claims claims() const;
+  static AlphaFlowConfig published();
   Drawn complete(PathBatch p, const TrainingStep& now) const;
   Drawn draw(const Batch& batch, const Nets& nets, const TrainingStep& now) const;
   ObjectiveLoss loss(const Nets& nets, const Drawn& drawn) const;

@@ -59,4 +59,12 @@ Drawn ImprovedMeanFlowConfig::draw(const Batch& batch, const Nets&, const Traini
 ObjectiveLoss ImprovedMeanFlowConfig::loss(const Nets& nets, const Drawn& drawn) const { return improved_mean_flow(nets.net, drawn.p, nets.velocity, *this); }
 std::string ImprovedMeanFlowConfig::not_recorded(const std::string& keys) const { return pairs.varies(keys + ".pairs"); }
 
+ImprovedMeanFlowConfig ImprovedMeanFlowConfig::published() {
+  ImprovedMeanFlowConfig c;
+  c.pairs.time = {.distribution = "logit_normal", .mean = -0.4, .deviation = 1, .upper = 1, .shift = 1};
+  c.pairs.diagonal_share = 0.5;
+  c.metric = {"adaptive", "sum", 0.01, 1};
+  return c;
+}
+
 }  // namespace fm

@@ -30,6 +30,7 @@ struct ImprovedMeanFlowConfig {
   static constexpr std::string_view name = "improved_mean_flow", says = "MeanFlow whose derivative goes along the network's own velocity (iMF)";
   Needs needs() const;
   Claims claims() const;
+  static ImprovedMeanFlowConfig published();
   Drawn draw(const Batch& batch, const Nets& nets, const TrainingStep& now) const;
   ObjectiveLoss loss(const Nets& nets, const Drawn& drawn) const;
   std::string not_recorded(const std::string& keys) const;

@@ -16,6 +16,19 @@ std::vector<std::string> names_of(const std::tuple<Entry...>*) {
   return {std::string(Entry::name)...};
 }
 
+template <class Entry> constexpr bool has_published = requires { { Entry::published() } -> std::same_as<Entry>; };
+
+template <class Entry> void take_published(Entry& entry) {
+  if constexpr (!has_published<Entry>) {
+    throw ConfigError(fmt::format("objective_preset published: {} has no published settings beside its defaults: choose plain", Entry::name));
+  } else {
+    Entry plain, published = Entry::published();
+    const std::vector<Field> own = list_fields(entry), before = list_fields(plain), after = list_fields(published);
+    for (std::size_t i = 0; i < own.size(); ++i)
+      if (to_text(own[i]) == to_text(before[i])) set_from_text(own[i], to_text(after[i]), "objective_preset");
+  }
+}
+
 }  // namespace
 
 std::vector<std::string> objective_names() { return names_of(static_cast<const ObjectiveList*>(nullptr)); }
@@ -28,6 +41,11 @@ Objective ObjectiveConfig::chosen(const std::string& keys) const {
   std::apply([&](const auto&... entry) { (take(entry), ...); }, entries);
   if (!out) throw ConfigError(fmt::format("objective '{}': known are {}", name, fmt::join(objective_names(), ", ")));
   return *out;
+}
+
+void ObjectiveConfig::take_preset() {
+  if (preset != "published") return;
+  std::apply([&](auto&... entry) { ((entry.name == name ? take_published(entry) : void()), ...); }, entries);
 }
 
 void ObjectiveConfig::set_null_label(std::int64_t label) {

@@ -24,16 +24,22 @@ std::vector<std::string> objective_names();
 // The settings of every entry, one of which is chosen by name: what the config of a training holds.
 class ObjectiveConfig {
  public:
-  std::string name = "mean_flow";
+  std::string name = "mean_flow", preset = "plain";
   ObjectiveList entries;
 
   template <class V> void visit(V&& v) {
-    v("name", name, "what the flow map learns by", ChoiceRule{objective_names()});
+    v("name", name, "what the flow map learns by", ChoiceRule{objective_names()}, flag("objective"));
+    v("preset", preset,
+      "settings of the chosen objective that are left at their defaults: plain, the equation with mean squares; published, those of its paper or code",
+      one_of({"plain", "published"}), flag("objective-preset"));
     std::apply([&](auto&... entry) { (v(entry.name, entry, entry.says), ...); }, entries);
   }
 
   // The chosen entry. ConfigError for a name that is not in the list. `keys`: where this config stands, "map.objective".
   Objective chosen(const std::string& keys) const;
+
+  // For preset "published": every setting of the chosen entry that has its default takes the value of the entry's published(). ConfigError where it has none.
+  void take_preset();
 
   void set_null_label(std::int64_t label);                       // of every entry: the number of classes
 };

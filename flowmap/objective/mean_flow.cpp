@@ -46,4 +46,13 @@ std::string MeanFlowConfig::not_recorded(const std::string& keys) const {
 }
 Claims MeanFlowConfig::claims() const { return claims_of_derivative(derivative, tangent, claims_under(metric, tangent.normalise)); }
 
+// Geng et al. 2025, ImageNet: two logit-normal times, a quarter of the rows with s < t, the adaptive weight.
+MeanFlowConfig MeanFlowConfig::published() {
+  MeanFlowConfig c;
+  c.pairs.time = {.distribution = "logit_normal", .mean = -0.4, .deviation = 1, .upper = 1, .shift = 1};
+  c.pairs.diagonal_share = 0.75;
+  c.metric = {"adaptive", "sum", 0.01, 1};
+  return c;
+}
+
 }  // namespace fm

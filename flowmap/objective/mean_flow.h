@@ -30,6 +30,7 @@ struct MeanFlowConfig {
   static constexpr std::string_view name = "mean_flow", says = "the MeanFlow identity u = w - (t-s) du/dt";
   Needs needs() const;
   Claims claims() const;
+  static MeanFlowConfig published();
   Drawn draw(const Batch& batch, const Nets& nets, const TrainingStep& now) const;
   ObjectiveLoss loss(const Nets& nets, const Drawn& drawn) const;
   std::string not_recorded(const std::string& keys) const;

@@ -85,6 +85,26 @@ TEST_CASE("the list has the objectives of this folder, each under one name") {
   CHECK_THROWS_WITH_AS(wrong.chosen("map.objective"), doctest::Contains("objective 'meanflow': known are flow_matching, cmt, mean_flow"), ConfigError);
 }
 
+TEST_CASE("the published preset sets what was left at its default, and nothing else") {
+  ObjectiveConfig config;
+  config.name = "mean_flow", config.preset = "published";
+  std::get<MeanFlowConfig>(config.entries).metric.c = 0.5;
+  std::get<MeanFlowConfig>(config.entries).pairs.time.mean = -1;
+  config.take_preset();
+  config.take_preset();                                        // again: no change
+  const MeanFlowConfig& c = std::get<MeanFlowConfig>(config.entries);
+  CHECK(c.metric.kind == "adaptive");
+  CHECK(c.metric.c == 0.5);
+  CHECK(c.pairs.time.distribution == "logit_normal");
+  CHECK(c.pairs.time.mean == -1);
+  CHECK(c.derivative.kind == "jvp");
+  CHECK(std::get<AlphaFlowConfig>(config.entries).metric.kind == "l2");          // not chosen
+  config.preset = "plain";
+  std::get<MeanFlowConfig>(config.entries) = {};
+  config.take_preset();
+  CHECK(std::get<MeanFlowConfig>(config.entries).metric.kind == "l2");
+}
+
 TEST_CASE("no objective of the list has a residual on the closed-form flow map; a wrong map has one") {
   const GaussianFlow g = gaussian();
   const FlowMapNet right = g.u();
