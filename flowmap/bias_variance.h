@@ -1,0 +1,32 @@
+// What the velocity of a MeanFlow target costs: the two terms of MF-RAE's Proposition 3.1, measured on a batch.
+//
+//   w_l = (1-l) vh + l v_phi,      vh = eps - z0,   v_phi a teacher's velocity,   target(w) = w - (t-s) D_w h,   D_w h = (dh/dz) w + dh/dt
+//   E | h - target(w_l) |^2  =  E | h - (h* + B + l A (v_phi - v)) |^2  +  (1-l)^2 E | A (vh - v) |^2
+//   A = I - (t-s) dh/dz,         B = target(v) - h*,       h* = (1 / (t-s)) int_s^t v
+//
+// h is the network, which makes its targets itself; v the velocity of the flow. The first term on the right is what is learned: the fixed point moves
+// from the flow map by B, which the network's own error brings, and by l A (v_phi - v), which is the teacher's. The second is noise of the gradient:
+// its mean is 0, and no training lowers it at fixed h. All are means over rows and elements.
+#pragma once
+
+#include "flowmap/batch.h"
+#include "flowmap/network.h"
+
+namespace fm {
+
+struct BiasVariance {
+  double noise = 0;                      // E |A (vh - v)|^2:    the variance at l = 0
+  double teacher = 0;                    // E |A (v_phi - v)|^2: the squared bias of the teacher at l = 1
+  double own = 0;                        // E |B|^2; NaN where h* is not known
+
+  double variance(double lambda) const { return (1 - lambda) * (1 - lambda) * noise; }
+  double bias(double lambda) const { return lambda * lambda * teacher; }
+  // Where the two are equal in sum to their least: the l of least error of one target.
+  double best_lambda() const { return noise + teacher > 0 ? noise / (noise + teacher) : 1; }
+};
+
+// p: rows with s < t alone, z0 and eps included. `v`: the flow's velocity; where that is not known, a teacher much better than `teacher`. `map`: h*, or
+// empty. ConfigError: p has rows with s = t.
+BiasVariance bias_variance(const FlowMapNet& h, const PathBatch& p, const VelocityNet& v, const VelocityNet& teacher, const FlowMapNet& map = {});
+
+}  // namespace fm
