@@ -14,11 +14,14 @@ Tensor jumped(const FlowMapNet& net, const Tensor& z, const Tensor& s, const Ten
 }
 
 EndDerivative end_derivative(const FlowMapNet& net, const PathBatch& p, bool taped) {
-  const std::int64_t k = p.off_diagonal;
-  const auto f = [&](const Var& z, const Var& s, const Var& t) { return net(z, s, t, p.y); };
-  if (k == 0) return {f(p.z, p.s, p.t), {}};
-  const auto points = at(p.z, p.s, p.t);
-  const auto direction = along(zero, Tensor::ones({k}, p.s.dtype()), zero);
+  return end_derivative(net, p.z, p.s, p.t, p.y, p.off_diagonal, taped);
+}
+
+EndDerivative end_derivative(const FlowMapNet& net, const Var& z, const Tensor& s, const Tensor& t, const Labels& y, std::int64_t k, bool taped) {
+  const auto f = [&](const Var& x, const Var& end, const Var& from) { return net(x, end, from, y); };
+  if (k == 0) return {net(z, s, t, y), {}};
+  const auto points = at(z, s, t);
+  const auto direction = along(zero, Tensor::ones({k}, s.dtype()), zero);
   const auto cut = [&](const Var& d) { return d.dim(0) == k ? d : slice(d, 0, 0, k); };       // a net without s gives zeros of all rows
   if (taped) {
     const auto [u, duds] = jvp_taped(f, points, direction);

@@ -14,9 +14,11 @@ Tensor jumped(const FlowMapNet& net, const Tensor& z, const Tensor& s, const Ten
 // d_s f = u - (t-s) du/ds follows from them.
 struct EndDerivative {
   Var u;                                 // (B, ...): of all rows
-  Var duds;                              // (k, ...): of the first k = p.off_diagonal; recorded if `taped`; undefined if k is 0
+  Var duds;                              // (k, ...): of the first k rows (p.off_diagonal); recorded if `taped`; undefined if k is 0
 };
 EndDerivative end_derivative(const FlowMapNet& net, const PathBatch& p, bool taped);
+// From any z, which may be recorded: gradients then pass to it through u, and through duds if `taped`. duds is of the first `k` rows.
+EndDerivative end_derivative(const FlowMapNet& net, const Var& z, const Tensor& s, const Tensor& t, const Labels& y, std::int64_t k, bool taped);
 
 // The state at m <= t of v's ODE from z at t, in `steps` equal steps a row. z (B, ...), times (B). Without history.
 Tensor step_back(const VelocityNet& v, const Tensor& z, const Tensor& t, const Tensor& m, Solver solver, int steps, const Labels& y);

@@ -1,0 +1,50 @@
+// Consistency trajectory models (CTM; Kim et al. 2024), without their GAN: a jump from t to s is a teacher's steps to m and a jump from there, and two
+// ends are compared in data space.
+//   a = f-_{s->0}( f_{t->s}(z_t) ),   b = sg f-_{s->0}( f-_{m->s}( Solve(z_t, t -> m) ) ),   s <= m < t,      | a - b |^2        on rows with s < t,
+//   k(t) | x^(z_t) - z0 |^2 = (t^2 + (1-t)^2) | v(z_t, t) - w |^2                                                              on rows with s = t
+// f- is the average of decay 0.999 with frozen weights; its call in a passes gradients to its input alone. x^ = z_t - t v(z_t, t), with w = eps - z0 the
+// second line is denoising score matching under Karras' weight for data of unit variance, k(t) = (t^2 + (1-t)^2) / t^2. f is the paper's
+// G(z, t, s) = (s/t) z + (1 - s/t) g in this project's parametrisation.
+//
+// Departures from the published code: the weight of the second line is a fixed number, there the ratio of two gradient norms; times are drawn from a
+// continuous distribution, m uniformly between s and t, there on a grid of 18 points; every row takes equally many solver steps from t to m, there one a
+// grid step, 1 to 17; the distance is l2 by default, there LPIPS.
+#pragma once
+
+#include "flowmap/objective/entry.h"
+#include "flowmap/sampler.h"
+
+namespace fm {
+
+struct CtmConfig {
+  std::string solver = "heun";
+  int solver_steps = 4;
+  double diagonal_weight = 1;
+  double target_decay = 0.999;
+  PairConfig pairs{.diagonal_share = 0.5};         // as many rows with s = t as others: the published loss has both terms on each sample
+  LabelDropout labels;
+  MetricConfig metric;
+  template <class V> void visit(V&& v) {
+    v("solver", solver, "of the teacher's ODE between t and m", one_of({"euler", "heun"}));
+    v("solver_steps", solver_steps, "steps from t to m, the same number on every row", range(1, 10000));
+    v("diagonal_weight", diagonal_weight, "weight of rows with s = t, beside t^2 + (1-t)^2", at_least(0));
+    v("target_decay", target_decay, "decay of the averaged weights f-; 0: a frozen copy of the last step's", range(0, 0.999999));
+    v("pairs", pairs, "times s <= t");
+    v("labels", labels, "label dropout");
+    v("metric", metric, "from residual to loss");
+  }
+
+  static constexpr std::string_view name = "ctm", says = "a jump is a teacher's steps and a shorter jump, compared in data space (CTM without GAN)";
+  Needs needs() const;
+  Claims claims() const;
+  Drawn draw(const Batch& batch, const Nets& nets, const TrainingStep& now) const;
+  Drawn complete(PathBatch p, const TrainingStep& now) const;             // "middle" (B): m
+  ObjectiveLoss loss(const Nets& nets, const Drawn& drawn) const;
+  std::string not_recorded(const std::string& keys) const;
+};
+
+// At points that are already drawn. `middle` (B): m; rows with s = t have no use for it. `target`: f-, with frozen parameters.
+ObjectiveLoss ctm(const FlowMapNet& net, const FlowMapNet& target, const VelocityNet& teacher, const PathBatch& p, const Tensor& middle,
+                  const VelocitySource& velocity, const CtmConfig& config);
+
+}  // namespace fm

@@ -1,0 +1,71 @@
+#include "flowmap/objective/esd.h"
+
+#include "autodiff/jvp.h"
+
+namespace fm {
+namespace {
+
+// (du/dz) b on b's rows, without history.
+Tensor derivative_in_space(const FlowMapNet& net, const PathBatch& p, const Tensor& b) {
+  const std::int64_t k = b.dim(0);
+  const Tensor s = first_rows(p.s, k), t = first_rows(p.t, k);
+  const Labels y = first_rows(p.y, k);
+  const PauseTape pause;
+  return jvp([&](const Var& z) { return net(z, s, t, y); }, at(first_rows(p.z, k)), along(b)).second;
+}
+
+struct TapedDerivative {
+  Var u;                                 // (B, ...)
+  Var dudt;                              // (k, ...), recorded
+};
+
+// b (k, ...): the direction of z.
+TapedDerivative derivative_along(const FlowMapNet& net, const PathBatch& p, const Tensor& b, bool through_space) {
+  const std::int64_t k = b.dim(0);
+  const Tensor one = Tensor::ones({k}, p.t.dtype());
+  const auto f = [&](const Var& z, const Var& s, const Var& t) { return net(z, s, t, p.y); };
+  const auto cut = [k](const Var& d) { return d.dim(0) == k ? d : slice(d, 0, 0, k); };       // zeros of all rows where u does not depend on them
+  const auto points = at(p.z, p.s, p.t);
+  if (through_space) {
+    const auto [u, dudt] = jvp_taped(f, points, along(b, zero, one));
+    return {u, cut(dudt)};
+  }
+  const auto [u, in_time] = jvp_taped(f, points, along(zero, zero, one));
+  return {u, cut(in_time) + derivative_in_space(net, p, b)};
+}
+
+}  // namespace
+
+ObjectiveLoss esd(const FlowMapNet& net, const PathBatch& p, const VelocitySource& velocity, const EsdConfig& config) {
+  const std::int64_t k = p.off_diagonal, rows = p.rows();
+  const Tensor w = velocity(p);
+  if (k == 0) return report(measure(net(p.z, p.s, p.t, p.y) - w, config.metric), p.s, p.t, k);
+
+  const Tensor z = first_rows(p.z, k), t = first_rows(p.t, k), gap = t - first_rows(p.s, k);
+  const Tensor b = config.velocity == "own" ? evaluate(diagonal(net), z, t, first_rows(p.y, k)) : first_rows(w, k);
+  const auto [u, dudt] = derivative_along(net, p, b, config.through_space);
+  std::vector<Var> residual{slice(u, 0, 0, k) + column(gap, z.rank()) * dudt - b};
+  if (k < rows) residual.push_back(slice(u, 0, k, rows) - rows_from(w, k));
+  ObjectiveLoss out = report(measure(residual.size() == 1 ? residual[0] : concat(residual, 0), config.metric), p.s, p.t, k);
+  GuardedTangent unguarded;
+  unguarded.dudt = dudt.value();
+  report_derivative(out, unguarded, u.value());
+  return out;
+}
+
+// Of a row with s < t: a taped tangent is differentiated as its value is, 3 in place of 1; the own velocity; u and its tangent without history.
+Needs EsdConfig::needs() const {
+  const double share = 1 - pairs.diagonal_share;
+  return {.taped_tangent = share, .passes = share * (3 + (velocity == "own" ? 1 : 0) + (through_space ? 0 : 2))};
+}
+
+Claims EsdConfig::claims() const {
+  if (velocity == "own") return claims_under(metric);
+  return {.unbiased = false, .why = "the gradient through the derivative along a noisy w minimises the variance of the residual, too"};
+}
+
+Drawn EsdConfig::draw(const Batch& batch, const Nets&, const TrainingStep&) const { return {draw_path_batch(batch, pairs, labels), {}}; }
+ObjectiveLoss EsdConfig::loss(const Nets& nets, const Drawn& drawn) const { return esd(nets.net, drawn.p, nets.velocity, *this); }
+std::string EsdConfig::not_recorded(const std::string& keys) const { return pairs.varies(keys + ".pairs"); }
+
+}  // namespace fm

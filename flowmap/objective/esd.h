@@ -1,0 +1,42 @@
+// Eulerian self-distillation (ESD; Boffi et al. 2025): where a jump ends must not move while its start moves along the flow.
+//   | u(z_t, s, t) + (t-s) du/dt - b |^2,   du/dt = (du/dz) b + du/dt|_z,   b = sg u(z_t, t, t)      on rows with s < t,
+//   flow matching towards the velocity source w                                                      on rows with s = t
+// The gradient passes through du/dt ("convex" in the paper), whose tangent is taped. through_space = false detaches its part (du/dz) b ("full"): that
+// costs one more pass of two, because the two parts of the derivative are computed apart.
+//
+// velocity = "source" puts w in the place of b. With w = eps - z0 that is a negative control: the gradient through the derivative also minimises the
+// variance of the residual, so the minimum is not the flow map. MeanFlow has no such gradient, and b no such noise.
+// The published weight exp(-W) L + W, with W(s, t) learned, is not here.
+#pragma once
+
+#include "flowmap/objective/entry.h"
+
+namespace fm {
+
+struct EsdConfig {
+  std::string velocity = "own";
+  bool through_space = true;
+  PairConfig pairs;
+  LabelDropout labels;
+  MetricConfig metric;
+  template <class V> void visit(V&& v) {
+    v("velocity", velocity, "the velocity on rows with s < t: the network's own, or the source's (a negative control where that is noisy)",
+      one_of({"own", "source"}));
+    v("through_space", through_space, "gradients pass through (du/dz) b as well as through the derivative in t");
+    v("pairs", pairs, "times s <= t");
+    v("labels", labels, "label dropout");
+    v("metric", metric, "from residual to loss");
+  }
+
+  static constexpr std::string_view name = "esd", says = "where a jump ends stays while its start moves along the network's own flow (ESD)";
+  Needs needs() const;
+  Claims claims() const;
+  Drawn draw(const Batch& batch, const Nets& nets, const TrainingStep& now) const;
+  ObjectiveLoss loss(const Nets& nets, const Drawn& drawn) const;
+  std::string not_recorded(const std::string& keys) const;
+};
+
+// At points that are already drawn.
+ObjectiveLoss esd(const FlowMapNet& net, const PathBatch& p, const VelocitySource& velocity, const EsdConfig& config);
+
+}  // namespace fm

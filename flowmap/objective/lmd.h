@@ -1,0 +1,23 @@
+// Lagrangian map distillation (LMD; Boffi et al. 2024; in this form AYF's, Sabour et al. 2025): LSD's semi-gradient form with the teacher's velocity v where
+// a jump ends (lsd.h).
+//   | u - sg( v(f, s) + (t-s) du/ds ) |^2,   f = z_t - (t-s) u(z_t, s, t)      on rows with s < t,
+//   flow matching towards the velocity source                                 on rows with s = t
+#pragma once
+
+#include "flowmap/objective/lsd.h"
+
+namespace fm {
+
+// LSD with two settings fixed, which are no settings here.
+struct LmdConfig : LsdConfig {
+  LmdConfig() { through_derivative = false, end_velocity = "teacher"; }
+  template <class V> void visit(V&& v) {
+    v("pairs", pairs, "times s <= t");
+    v("labels", labels, "label dropout");
+    v("metric", metric, "from residual to loss");
+  }
+
+  static constexpr std::string_view name = "lmd", says = "where a jump ends moves with the teacher's velocity (LMD)";
+};
+
+}  // namespace fm

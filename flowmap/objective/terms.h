@@ -1,0 +1,19 @@
+// Losses that are a sum of terms, each with a residual of its own.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "flowmap/objective/objective.h"
+
+namespace fm {
+
+struct Term {
+  std::string name;
+  Measured measured;                     // of all rows, or of the first off_diagonal rows alone: the term is then 0 on the others
+};
+
+// loss and raw are the terms' sums; the metric residual_<name> is a term's own mean square, over the rows that it is on.
+ObjectiveLoss report_terms(const std::vector<Term>& terms, const Tensor& s, const Tensor& t, std::int64_t off_diagonal);
+
+}  // namespace fm

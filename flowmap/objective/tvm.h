@@ -1,0 +1,46 @@
+// Terminal velocity matching (TVM, 2025): the velocity where a jump ends is that of an average of the network, and the network's own velocity is matched
+// to the data. Both terms are on every row.
+//   | d_s f - sg v-(sg f, s) |^2  +  | v(z_s', s') - w |^2,      f = z_t - (t-s) u(z_t, s, t),   d_s f = u - (t-s) du/ds,   v(z, t) = u(z, t, t)
+// v- is the average of decay 0.99; du/ds is taped; z_s' = (1-s') z0 + s' eps has the noise of z_t, and w is the velocity source there. Times are drawn
+// gap first: t - s ~ LN(-0.8, 1), then s ~ LN(-0.4, 1) truncated to s < 1 - gap, and s' ~ LN(-0.4, 1), where LN(a, b) is the logistic of N(a, b^2). All
+// are shifted afterwards, as everywhere (time.h). Rows with s = t, which only points from elsewhere have, are 0 in the first term.
+//
+// Not here: guidance inside the target, for which the paper's network gets the guidance weight as a condition (this is its weight 1, where the factor
+// b = 1/weight is 1), and the published code's replacement of NaN by 0.
+#pragma once
+
+#include "flowmap/objective/entry.h"
+
+namespace fm {
+
+struct TvmConfig {
+  double gap_mean = -0.8, gap_deviation = 1;
+  TimeConfig time{"logit_normal", -0.4, 1};
+  TimeConfig second_time{"logit_normal", -0.4, 1};
+  double target_decay = 0.99;
+  LabelDropout labels;
+  MetricConfig metric;
+  template <class V> void visit(V&& v) {
+    v("gap_mean", gap_mean, "mean of the logit of t - s, before the shift");
+    v("gap_deviation", gap_deviation, "standard deviation of the logit of t - s", above(0));
+    v("time", time, "distribution of s for a given t - s; its upper is the largest t");
+    v("second_time", second_time, "distribution of the time of the flow-matching term");
+    v("target_decay", target_decay, "decay of the averaged weights whose velocity a jump ends with; 0: the network's own", range(0, 0.999999));
+    v("labels", labels, "label dropout");
+    v("metric", metric, "from residual to loss, of each term");
+  }
+
+  static constexpr std::string_view name = "tvm", says = "the velocity where a jump ends is an averaged network's; flow matching on every row (TVM)";
+  Needs needs() const;
+  Claims claims() const;
+  Drawn draw(const Batch& batch, const Nets& nets, const TrainingStep& now) const;
+  Drawn complete(PathBatch p, const TrainingStep& now) const;             // "second_time" (B)
+  ObjectiveLoss loss(const Nets& nets, const Drawn& drawn) const;
+  std::string not_recorded(const std::string& keys) const;
+};
+
+// At points that are already drawn. `second_time` (B): s'. `target`: v- is its diagonal; that of `net`, without history, if empty.
+ObjectiveLoss tvm(const FlowMapNet& net, const PathBatch& p, const Tensor& second_time, const VelocitySource& velocity, const TvmConfig& config,
+                  const FlowMapNet& target = {});
+
+}  // namespace fm
