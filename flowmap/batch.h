@@ -18,7 +18,7 @@ struct PathBatch {
   Tensor z0, eps, z;                     // (B, ...):  z = (1-t) z0 + t eps
   Tensor s, t;                           // (B)
   Labels y;                              // after label dropout
-  std::int64_t off_diagonal = 0;         // the first so many rows have s < t, the others s = t
+  std::int64_t off_diagonal = 0;         // the first so many rows have s < t (s != t where an objective draws s > t, too), the others s = t
   Draws draws;                           // in this order of rows
 
   std::int64_t rows() const { return z.dim(0); }

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "flowmap/jump.h"
+#include "tensor/narrow.h"
 
 namespace fm {
 namespace {
@@ -14,7 +15,7 @@ Tensor end_by_teacher(const FlowMapNet& target, const VelocityNet& teacher, cons
   const std::int64_t k = p.off_diagonal;
   const Tensor s = first_rows(p.s, k), m = first_rows(middle, k);
   const Labels y = first_rows(p.y, k);
-  const Tensor z = step_back(teacher, first_rows(p.z, k), first_rows(p.t, k), m, solver_of(config), config.solver_steps, y);
+  const Tensor z = step_back(teacher, first_rows(p.z, k), first_rows(p.t, k), m, solver_of(config), narrow<int>(config.solver_steps, "solver_steps"), y);
   return jumped(target, jumped(target, z, s, m, y), Tensor::zeros(s.shape(), s.dtype()), s, y);
 }
 
@@ -47,7 +48,7 @@ ObjectiveLoss ctm(const FlowMapNet& net, const FlowMapNet& target, const Velocit
 Needs CtmConfig::needs() const {
   const double share = 1 - pairs.diagonal_share;
   return {.teacher = true, .target_decay = target_decay, .taped_tangent = share, .passes = share * (2 + 2),
-          .teacher_calls = share * solver_steps * (solver == "heun" ? 2 : 1)};
+          .teacher_calls = share * static_cast<double>(solver_steps) * (solver == "heun" ? 2 : 1)};
 }
 
 Claims CtmConfig::claims() const {

@@ -18,7 +18,7 @@ namespace fm {
 
 struct CtmConfig {
   std::string solver = "heun";
-  int solver_steps = 4;
+  std::int64_t solver_steps = 4;
   double diagonal_weight = 1;
   double target_decay = 0.999;
   PairConfig pairs{.diagonal_share = 0.5};         // as many rows with s = t as others: the published loss has both terms on each sample

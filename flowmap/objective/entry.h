@@ -29,12 +29,12 @@ namespace fm {
 struct Needs {
   bool data = true;                      // samples; false: labels and noise are enough (CMT learns from the teacher's trajectories)
   bool teacher = false;                  // a frozen velocity, beside what the velocity source calls
-  bool velocity = true;                  // the velocity source, for every row; false: it is not called
+  bool velocity = true;                  // the velocity source, for every sample; false: it is not called
   double target_decay = -1;              // decay of the average of the weights that targets come from; below 0: the network itself
   bool row_weight = false;               // a learned log variance of (s, t), beside the network
   std::int64_t group = 1;                // rows of the batch that belong together: its parts are multiples of it
   bool two_times = true;                 // false: u(z, 0, t) alone is trained, and a sampler of several calls adds noise between them
-  double taped_tangent = 0;              // share of rows through whose derivative gradients pass: the tape keeps as much again of them
+  double taped_tangent = 0;              // share of rows of which the tape keeps as much again: gradients pass through a derivative or a frozen network
 
   // What one sample of the batch costs, by the settings alone (in expectation where rows are drawn):
   std::int64_t rows = 1;                 // that the trained network gets; each a forward pass, and a backward pass of two
@@ -70,7 +70,7 @@ struct Nets {
 
 // All that is drawn or scheduled for one step. A recorded step overwrites its tensors in place.
 struct Drawn {
-  PathBatch p;                           // rows with s < t first
+  PathBatch p;                           // rows with s < t (or s != t) first
   NamedTensors numbers;                  // of the objective's own, (rows) or (rows, ...) each: "split", "alpha", "target"
   std::int64_t variant = 0;              // another number: another computation, which must be recorded anew
 

@@ -30,7 +30,7 @@ ObjectiveLoss flow_map_matching(const FlowMapNet& net, const PathBatch& p, const
 }
 
 // Two graded passes, the second with a taped tangent: 3 more.
-Needs FlowMapMatchingConfig::needs() const { return {.velocity = 1, .taped_tangent = 0.5, .rows = 2, .passes = 0.5 * 3}; }
+Needs FlowMapMatchingConfig::needs() const { return {.taped_tangent = 0.5, .rows = 2, .passes = 0.5 * 3}; }
 Claims FlowMapMatchingConfig::claims() const { return claims_under(metric); }
 
 Drawn FlowMapMatchingConfig::draw(const Batch& batch, const Nets&, const TrainingStep&) const {

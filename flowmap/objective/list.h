@@ -6,17 +6,22 @@
 #include "flowmap/objective/alpha_flow.h"
 #include "flowmap/objective/cmt.h"
 #include "flowmap/objective/continuous_cm.h"
+#include "flowmap/objective/ctm.h"
+#include "flowmap/objective/esd.h"
+#include "flowmap/objective/flow_map_matching.h"
 #include "flowmap/objective/flow_matching.h"
 #include "flowmap/objective/improved_mean_flow.h"
+#include "flowmap/objective/lmd.h"
 #include "flowmap/objective/lsd.h"
 #include "flowmap/objective/mean_flow.h"
 #include "flowmap/objective/shortcut.h"
 #include "flowmap/objective/split_mean_flow.h"
+#include "flowmap/objective/tvm.h"
 
 namespace fm {
 
 using ObjectiveList = std::tuple<FlowMatchingConfig, CmtConfig, MeanFlowConfig, ImprovedMeanFlowConfig, AlphaFlowConfig, ContinuousCmConfig, LsdConfig,
-                                 ShortcutConfig, SplitMeanFlowConfig>;
+                                 LmdConfig, EsdConfig, TvmConfig, FlowMapMatchingConfig, CtmConfig, ShortcutConfig, SplitMeanFlowConfig>;
 
 // In the order of the list.
 std::vector<std::string> objective_names();

@@ -2,7 +2,8 @@
 //   d_s f = u - (t-s) du/ds,   f = z - (t-s) u,      | d_s f - sg v(sg f, s) |^2        on rows with s < t,
 //   flow matching towards the velocity source         on rows with s = t
 // The gradient passes through the derivative: the tangent is taped. v is the network's own diagonal, or a teacher.
-// through_derivative = false makes it the semi-gradient form | u - sg( v(f, s) + (t-s) du/ds ) |^2 (AYF's LMD), whose tangent is not taped.
+// through_derivative = false makes it the semi-gradient form | u - sg( v(f, s) + (t-s) du/ds ) |^2, whose tangent is not taped; with the teacher's
+// velocity besides, it is LMD (lmd.h).
 #pragma once
 
 #include "flowmap/objective/entry.h"
@@ -23,7 +24,7 @@ struct LsdConfig {
     v("metric", metric, "from residual to loss");
   }
 
-  static constexpr std::string_view name = "lsd", says = "where a jump ends moves with the flow as s does (LSD; LMD without its gradient)";
+  static constexpr std::string_view name = "lsd", says = "where a jump ends moves with the flow as s does (LSD)";
   Needs needs() const;
   Claims claims() const;
   Drawn draw(const Batch& batch, const Nets& nets, const TrainingStep& now) const;

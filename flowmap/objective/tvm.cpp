@@ -56,7 +56,7 @@ ObjectiveLoss tvm(const FlowMapNet& net, const PathBatch& p, const Tensor& secon
 
 // Two graded passes, one of which has a taped tangent (3 more); the velocity where the jump ends.
 Needs TvmConfig::needs() const {
-  return {.velocity = 1, .target_decay = target_decay > 0 ? target_decay : -1, .taped_tangent = 0.5, .rows = 2, .passes = 0.5 * (3 + 1)};
+  return {.target_decay = target_decay > 0 ? target_decay : -1, .taped_tangent = 0.5, .rows = 2, .passes = 0.5 * (3 + 1)};
 }
 Claims TvmConfig::claims() const { return claims_under(metric); }
 

@@ -28,6 +28,7 @@ ObjectiveConfig exact(const std::string& name) {
   std::get<ShortcutConfig>(o.entries).clamp = 0;
   std::get<ShortcutConfig>(o.entries).bootstrap_share = 0.5;
   std::get<CmtConfig>(o.entries).pairs = 4;
+  std::get<CtmConfig>(o.entries).solver_steps = 100;
   o.set_null_label(4);
   std::apply([](auto&... entry) { ((entry.labels.probability = 0), ...); }, o.entries);
   return o;
@@ -57,10 +58,15 @@ ObjectiveConfig counted(const std::string& name, const std::string& kind) {
   std::get<CmtConfig>(o.entries).solver = kind == "jvp" ? "euler" : "heun";
   std::get<LsdConfig>(o.entries).through_derivative = kind == "jvp" || kind == "central";
   std::get<LsdConfig>(o.entries).end_velocity = kind == "jvp" ? "own" : "teacher";
+  std::get<EsdConfig>(o.entries).through_space = kind == "jvp" || kind == "central";
+  std::get<EsdConfig>(o.entries).velocity = kind == "jvp" || kind == "semi" ? "own" : "source";
+  std::get<CtmConfig>(o.entries).solver = kind == "jvp" ? "heun" : "euler";
+  std::get<CtmConfig>(o.entries).solver_steps = 3;
   return o;
 }
 
-// Passes that are tangents, and those that differentiate tangents: a network is not called for them.
+// Passes that are tangents, those that differentiate tangents, and those that take a gradient to the input of a frozen network: a network is not called
+// for them.
 double tangents_of(const std::string& name, const ObjectiveConfig& config) {
   const auto of_derivative = [](const auto& entry) {
     const std::string& kind = entry.derivative.kind;
@@ -69,8 +75,12 @@ double tangents_of(const std::string& name, const ObjectiveConfig& config) {
   if (name == MeanFlowConfig::name) return of_derivative(std::get<MeanFlowConfig>(config.entries));
   if (name == ImprovedMeanFlowConfig::name) return of_derivative(std::get<ImprovedMeanFlowConfig>(config.entries));
   if (name == ContinuousCmConfig::name) return of_derivative(std::get<ContinuousCmConfig>(config.entries));
-  const LsdConfig& lsd = std::get<LsdConfig>(config.entries);
-  return name == LsdConfig::name ? (1 - lsd.pairs.diagonal_share) * (lsd.through_derivative ? 3 : 1) : 0;
+  const auto share = [](const auto& entry) { return 1 - entry.pairs.diagonal_share; };
+  if (name == LsdConfig::name) return share(std::get<LsdConfig>(config.entries)) * (std::get<LsdConfig>(config.entries).through_derivative ? 3 : 1);
+  if (name == LmdConfig::name) return share(std::get<LmdConfig>(config.entries));
+  if (name == EsdConfig::name) return share(std::get<EsdConfig>(config.entries)) * (std::get<EsdConfig>(config.entries).through_space ? 3 : 4);
+  if (name == CtmConfig::name) return share(std::get<CtmConfig>(config.entries));
+  return name == TvmConfig::name || name == FlowMapMatchingConfig::name ? 3 : 0;
 }
 
 }  // namespace
@@ -78,7 +88,8 @@ double tangents_of(const std::string& name, const ObjectiveConfig& config) {
 TEST_CASE("the list has the objectives of this folder, each under one name") {
   const std::vector<std::string> names = objective_names();
   CHECK(std::set<std::string>(names.begin(), names.end()).size() == names.size());
-  for (const char* name : {"flow_matching", "cmt", "mean_flow", "improved_mean_flow", "alpha_flow", "continuous_cm", "lsd", "shortcut", "split_mean_flow"})
+  for (const char* name : {"flow_matching", "cmt", "mean_flow", "improved_mean_flow", "alpha_flow", "continuous_cm", "lsd", "lmd", "esd", "tvm", "flow_map_matching",
+                           "ctm", "shortcut", "split_mean_flow"})
     CHECK_MESSAGE(std::count(names.begin(), names.end(), name) == 1, name);
   ObjectiveConfig wrong;
   wrong.name = "meanflow";
@@ -117,8 +128,9 @@ TEST_CASE("no objective of the list has a residual on the closed-form flow map; 
       const Nets nets = nets_of(u, g.v());
       return raw(o.loss(nets, o.draw(batch, nets, {})));
     };
-    // CMT's trajectories are Euler's, whose chords differ from the flow's by a step's error.
+    // CMT's trajectories are Euler's, whose chords differ from the flow's by a step's error; CTM's targets have the error of 100 of Heun's steps.
     if (name == "cmt") CHECK(residual(right) < 2e-2);
+    else if (name == "ctm") CHECK(residual(right) < 1e-9);
     else CHECK(residual(right) < rounding);
     CHECK(residual(wrong) > std::max(1e-6, residual(right)));
   }
@@ -260,7 +272,7 @@ TEST_CASE("what a step costs follows from the objective: passes counted against 
       const VelocitySource w = [&](const PathBatch& p) { return of_source += p.rows(), one_point()(p); };
       const Nets nets{.net = u, .target = u, .teacher = v, .velocity = w, .shape = {dim}, .dtype = DType::f64};
       o.loss(nets, o.draw(batch_for(o.needs, rows), nets, {1, 4}));
-      CHECK(of_source == (o.needs.velocity ? rows * o.needs.rows : 0));
+      CHECK(of_source == (o.needs.velocity ? rows : 0));
       CHECK(static_cast<double>(of_teacher) == rows * o.needs.teacher_calls);
       CHECK(o.needs.teacher == (of_teacher > 0));
       // A tangent is computed in the call of the rows that are graded.

@@ -55,7 +55,7 @@ struct StageSpec {
   bool is_taught(const Recipe& r) const { return is_generator() && (objective_in(r).needs.teacher || asks_teacher_for_velocity(r)); }
   double teacher_calls(const Recipe& r) const {
     const Needs needs = objective_in(r).needs;
-    return needs.teacher_calls + (asks_teacher_for_velocity(r) ? static_cast<double>(needs.rows) : 0);
+    return needs.teacher_calls + (asks_teacher_for_velocity(r) ? 1 : 0);
   }
 
  private:
