@@ -198,7 +198,10 @@ std::vector<std::pair<std::string, Objective>> negative_controls() {
   MeanFlowConfig adaptive, pulled;
   adaptive.metric = {"adaptive", "sum", 1, 1};
   pulled.tangent.normalise = 1;
-  std::vector<std::pair<std::string, Objective>> out{{"mean_flow, adaptive metric", make_objective(adaptive)}, {"mean_flow, normalised target", make_objective(pulled)}};
+  EsdConfig along_noise;
+  along_noise.velocity = "source";
+  std::vector<std::pair<std::string, Objective>> out{{"mean_flow, adaptive metric", make_objective(adaptive)}, {"mean_flow, normalised target", make_objective(pulled)},
+                                                       {"esd along w", make_objective(along_noise)}};
   for (auto& [name, objective] : out) objective.claims = {};
   return out;
 }

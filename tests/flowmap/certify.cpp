@@ -55,6 +55,12 @@ TEST_CASE("negative controls are found out") {
   }
 }
 
+TEST_CASE("ESD along the noisy velocity of the source has the gradient of a wrong minimum") {
+  const Objective objective = make_objective(EsdConfig{.velocity = "source"});
+  CHECK(near(largest(bias_on_gaussian(objective)), 0.92, 0.006));
+  CHECK(contradiction(objective.claims, certify(objective)) == "");
+}
+
 TEST_CASE("alpha-Flow with one-point velocities is biased to first order in alpha") {
   // largest |d loss / d theta|, the loss being divided by alpha; printed to two digits
   struct Case {
