@@ -33,6 +33,7 @@ struct TvmConfig {
   static constexpr std::string_view name = "tvm", says = "the velocity where a jump ends is an averaged network's; flow matching on every row (TVM)";
   Needs needs() const;
   Claims claims() const;
+  static TvmConfig published();                                           // times up to 1, which are not shifted
   Drawn draw(const Batch& batch, const Nets& nets, const TrainingStep& now) const;
   Drawn complete(PathBatch p, const TrainingStep& now) const;             // "second_time" (B)
   ObjectiveLoss loss(const Nets& nets, const Drawn& drawn) const;

@@ -260,4 +260,7 @@ TEST_CASE("TVM: what it needs, and that its settings change what they say") {
   CHECK(gap({.gap_mean = -3, .gap_deviation = 0.1}) > 0.04);
   const Drawn narrow_times = TvmConfig{.time = {"uniform", 0, 1, 0.5}}.draw(gaussian_batch(200), {}, {});
   CHECK(max(narrow_times.p.t, 0).item() < 0.5);
+  const TvmConfig published = TvmConfig::published();
+  CHECK(published.time.upper == 1);
+  CHECK(published.second_time.shift == 1);
 }
