@@ -3,11 +3,9 @@
 
 #include <doctest/doctest.h>
 
-#include "data/points.h"
-#include "flowmap/objective/list.h"
 #include "nn/checkpoint_folder.h"
-#include "nn/models/flow_mlp.h"
 #include "tensor/io/atomic_file.h"
+#include "tests/flowmap/small_training.h"
 #include "tests/support/error_of.h"
 #include "tests/support/near.h"
 #include "tests/support/temp_folder.h"
@@ -19,34 +17,7 @@ using namespace fm::test;
 
 namespace {
 
-const LoopConfig loop{.steps = 6, .batch = 8, .rate = {.peak = 1e-2}, .ckpt_every = 3};
-
-Network mlp(bool two_times, std::uint64_t seed) {
-  return Network(std::make_shared<FlowMlp>(FlowMlpConfig{.width = 16, .depth = 2, .classes = 8, .mean_flow = two_times}, seed));
-}
-
-Batch rows_of_points(const StepPart& part) {
-  static const Points data({.name = "8gaussians"}, Split::train);
-  const Samples samples = samples_of(part, loop.batch);
-  return {data.rows(samples), data.labels(samples), draws_of(part, 3)};
-}
-
-FlowParts parts_for(const Objective& objective) {
-  const Network teacher = mlp(false, 2);
-  teacher.freeze();
-  FlowParts parts{.objective = objective, .network = mlp(true, 1), .batch = rows_of_points, .teacher = teacher.v(), .velocity = velocity_source("blend=0.5", teacher.v()), .shape = {2}};
-  if (!objective.needs.data) parts.batch = [](const StepPart& part) { return label_batch(part, loop.batch, 3, 8); };
-  return parts;
-}
-
-Objective objective_named(const std::string& name) {
-  ObjectiveConfig config;
-  config.name = name;
-  config.set_null_label(8);
-  std::get<CmtConfig>(config.entries).points = 4;
-  std::get<CmtConfig>(config.entries).pairs = 3;
-  return config.chosen("objective");
-}
+const LoopConfig& loop = small_loop;
 
 // Stops itself after a step.
 struct StopAt : LoopObserver {
