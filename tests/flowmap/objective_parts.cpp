@@ -16,6 +16,7 @@ namespace {
 NamedTensors trained(const std::string& objective, std::int64_t micro_batch, int size) {
   LoopConfig loop = small_loop;
   loop.micro_batch = micro_batch;
+  loop.rate.peak = 2e-3;                       // AdamW turns a rounding error of a gradient near 0 into a share of the rate
   NamedTensors out;
   const TempFolder folder;
   run_ranks(size, [&](Communicator& ranks) {
