@@ -39,10 +39,24 @@ Tensor tensor_at(const std::string& name, const Shape& shape) {
   return Tensor::from(x, shape);
 }
 
+// What follows `prefix` in the names of rows, with their numbers.
+Numbers of_case(const std::string& prefix) {
+  Numbers found;
+  for (auto it = golden().lower_bound(prefix); it != golden().end() && it->first.starts_with(prefix); ++it) found[it->first.substr(prefix.size())] = it->second;
+  return found;
+}
+
+// The largest difference, as a share of the largest wanted number.
+double relative_difference(const std::vector<double>& found, const std::vector<double>& wanted) {
+  double largest = 0;
+  for (double x : wanted) largest = std::max(largest, std::abs(x));
+  return found.size() == wanted.size() && largest > 0 ? max_difference(found, wanted) / largest : 1;
+}
+
 // A line "case NAME KEY=VALUE ...".
 struct Case {
   std::string name;
-  Words words;                           // entry, inputs, velocity, variant; the others are settings of the entry
+  Words words;                           // entry, inputs, w, variant, now; the others are settings of the entry
 
   std::string operator[](const std::string& key) const { return words.count(key) ? words.at(key) : ""; }
 };
@@ -93,7 +107,7 @@ class Golden {
     const Objective objective = config.chosen("golden");
     objective.check(1000);
     const Nets nets = nets_of(c, objective.needs);
-    const Drawn drawn = drawn_of(c);
+    const Drawn drawn = drawn_of(c, objective);
     Tape tape;
     const ObjectiveLoss out = objective.loss(nets, drawn);
     Gradients g = backward(out.loss);
@@ -112,14 +126,14 @@ class Golden {
     const std::vector<Field> fields = list_fields(config);
     set_from_text(find_field(fields, "name", c.name), c["entry"], c.name);
     for (const auto& word : c.words)
-      if (!std::set<std::string>{"entry", "inputs", "velocity", "variant"}.count(word.first))
+      if (!std::set<std::string>{"entry", "inputs", "w", "variant", "now"}.count(word.first))
         set_from_text(find_field(fields, c["entry"] + "." + word.first, c.name), word.second, c.name);
     config.set_null_label(labels - 1);
   }
 
   // What the entry says it needs, and nothing more.
   Nets nets_of(const Case& c, const Needs& needs) const {
-    Nets nets{.net = net_.net(), .velocity = velocity_source(c["velocity"], diagonal(teacher_.net(true))), .shape = {dim}, .dtype = DType::f64};
+    Nets nets{.net = net_.net(), .velocity = velocity_source(c["w"], diagonal(teacher_.net(true))), .shape = {dim}, .dtype = DType::f64};
     if (needs.target_decay >= 0) nets.target = target_.net(true);
     if (needs.teacher) nets.teacher = diagonal(teacher_.net(true));
     if (needs.row_weight)
@@ -130,22 +144,35 @@ class Golden {
     return nets;
   }
 
-  static Drawn drawn_of(const Case& c) {
+  static PathBatch points_of(const Case& c) {
     const std::string inputs = c["inputs"];
     const auto rows = static_cast<std::int64_t>(numbers_at(inputs + ".t").size());
-    Drawn drawn;
-    PathBatch& p = drawn.p;
+    PathBatch p;
     p.z0 = tensor_at(inputs + ".z0", {rows, dim}), p.eps = tensor_at(inputs + ".eps", {rows, dim});
     p.s = tensor_at(inputs + ".s", {rows}), p.t = tensor_at(inputs + ".t", {rows});
     p.y = tensor_at(inputs + ".y", {rows}).to(DType::i64);
     p.z = golden().count(inputs + ".z") ? tensor_at(inputs + ".z", {rows, dim}) : interpolate(p.z0, p.eps, p.t);
     p.off_diagonal = static_cast<std::int64_t>(sum(1.0 - equal(p.s, p.t)).item());
-    const std::string own = c.name + ".number.";
-    for (auto it = golden().lower_bound(own); it != golden().end() && it->first.starts_with(own); ++it) {
-      const auto size = static_cast<std::int64_t>(it->second.size());
-      drawn.numbers.emplace_back(it->first.substr(own.size()), Tensor::from(it->second, size == rows ? Shape{rows} : Shape{rows, size / rows}));
+    p.draws = {1, 0, consecutive(0, rows)};
+    return p;
+  }
+
+  // The points and the numbers of the file; with `now` those that the entry makes itself, which are compared where the file has them.
+  static Drawn drawn_of(const Case& c, const Objective& objective) {
+    PathBatch points = points_of(c);
+    const std::int64_t rows = points.rows();
+    Drawn drawn;
+    const std::string now = c["now"];
+    if (now.empty()) drawn.p = std::move(points);
+    else drawn = objective.complete(std::move(points), {std::stol(now), std::stol(now.substr(now.find('/') + 1))});
+    for (const auto& wanted : of_case(c.name + ".completed."))
+      CHECK_MESSAGE(near_zero(relative_difference(drawn[wanted.first].to_vector<double>(), wanted.second), allowed), wanted.first);
+    for (const auto& given : of_case(c.name + ".number.")) {
+      const std::int64_t each = static_cast<std::int64_t>(given.second.size()) / rows;
+      std::erase_if(drawn.numbers, [&](const auto& number) { return number.first == given.first; });
+      drawn.numbers.emplace_back(given.first, Tensor::from(given.second, each == 1 ? Shape{rows} : Shape{rows, each}));
     }
-    drawn.variant = c.words.count("variant") ? std::stol(c["variant"]) : 0;
+    if (c.words.count("variant")) drawn.variant = std::stol(c["variant"]);
     return drawn;
   }
 
@@ -153,19 +180,21 @@ class Golden {
   Parameter row_{tensor_at("row.r", {1, 4})};
 };
 
-// The largest difference, as a share of the largest wanted number.
-double relative_difference(const std::vector<double>& found, const std::vector<double>& wanted) {
-  double largest = 0;
-  for (double x : wanted) largest = std::max(largest, std::abs(x));
-  return found.size() == wanted.size() && largest > 0 ? max_difference(found, wanted) / largest : 1;
-}
-
 }  // namespace
+
+// Entries that are not in the list yet, or have no case yet.
+const std::set<std::string> coming{"so_flow", "ct", "ict", "cd", "ect", "sct", "scd", "facm", "tim", "imm", "guided_mean_flow"};
+
+bool is_listed(const std::string& entry) {
+  const std::vector<std::string> names = objective_names();
+  return std::count(names.begin(), names.end(), entry) == 1;
+}
 
 TEST_CASE("every objective has the loss and the gradient of its equation") {
   const Golden golden_nets;
   for (const Case& c : read_cases()) {
     CAPTURE(c.name);
+    if (coming.count(c["entry"]) && !is_listed(c["entry"])) continue;
     const Computed found = golden_nets.computed(c);
     CHECK(near_zero(relative_difference(found.loss, numbers_at(c.name + ".loss")), allowed));
     CHECK(near_zero(relative_difference(found.raw, numbers_at(c.name + ".raw")), allowed));
@@ -173,15 +202,11 @@ TEST_CASE("every objective has the loss and the gradient of its equation") {
   }
 }
 
-// Entries whose equations are still to be written in Python.
-const std::set<std::string> missing{"so_flow", "ct", "ict", "cd", "ect", "sct", "scd", "facm", "tim", "esd", "lmd", "tvm", "flow_map_matching", "ctm", "imm",
-                                    "guided_mean_flow"};
-
 TEST_CASE("no objective of the list is without a case") {
   std::set<std::string> covered;
   for (const Case& c : read_cases()) covered.insert(c["entry"]);
   for (const std::string& name : objective_names())
-    CHECK_MESSAGE(covered.count(name) + missing.count(name) == 1, name << ": write its equation in tests/golden/objective_formulas.py, and cases in objectives.py");
+    CHECK_MESSAGE(covered.count(name) + coming.count(name) > 0, name << ": write its equation in tests/golden/objective_formulas.py, and cases in objectives.py");
 }
 
 TEST_CASE("the teacher's trajectory, from which CMT takes its chords, has PyTorch's states") {

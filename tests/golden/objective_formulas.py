@@ -1,129 +1,8 @@
-"""Losses of flow-map objectives as their equations read, in PyTorch and float64. Used by objectives.py, which says what is fixed.
-
-z_t = (1-t) z0 + t eps,  u(z, s, t) the average velocity,  f(z, s, t) = z - (t-s) u(z, s, t) the map from t to s,  v(z, t) = u(z, t, t),  w the velocity
-that a target is built from (eps - z0, or a teacher's). D_w u is the derivative along (w, ds = 0, dt = 1). sg() is the stop-gradient.
-
-Each formula is evaluated on all rows; rows with s = t take their flow-matching residual by `where`. It returns the loss of each row and the mean square
-of each row's residual.
-"""
+"""The losses of flow-map objectives as their equations read; notation in objective_parts.py. Consistency models: objective_consistency.py."""
 import torch
 from torch.func import jvp
 
-ENTRIES = {}
-
-
-def entry(name):
-    return lambda formula: ENTRIES.setdefault(name, formula)
-
-
-def sg(x):
-    return x.detach()
-
-
-def column(x):
-    return x[:, None]
-
-
-def network(p, z, s, t, y):
-    """tanh(W1 (z, s, t) + b1 + table[y]), one more tanh layer, a linear layer."""
-    h = torch.tanh(torch.cat([z, column(s), column(t)], 1) @ p["w1"].T + p["b1"] + p["table"][y])
-    return torch.tanh(h @ p["w2"].T + p["b2"]) @ p["w3"].T
-
-
-class Case:
-    """The inputs of one loss: points on the path, networks, settings, numbers of the entry's own."""
-
-    def __init__(self, inputs, networks, settings, numbers, velocity):
-        self.z0, self.eps, self.s, self.t, self.y = (inputs[k] for k in ("z0", "eps", "s", "t", "y"))
-        self.numbers, self.settings, self.asked = numbers, settings, {"variant"}
-        self.z = inputs["z"] if "z" in inputs else (1 - column(self.t)) * self.z0 + column(self.t) * self.eps
-        self.off, self.gap = column(self.s < self.t), column(self.t - self.s)
-        self.u = lambda z, s, t: network(networks["net"], z, s, t, self.y)
-        self.u_target = lambda z, s, t: network(networks["target"], z, s, t, self.y)
-        self.v_teacher = lambda z, t: network(networks["teacher"], z, t, t, self.y)
-        self.row = networks["row"]
-        self.networks = networks
-        share = {"one-point": 0.0, "teacher": 1.0}.get(velocity)
-        share = float(velocity.removeprefix("blend=")) if share is None else share
-        self.vh = self.eps - self.z0
-        self.w = (1 - share) * self.vh + share * sg(self.v_teacher(self.z, self.t))
-
-    def get(self, key, otherwise):
-        """A setting, as the type of its default."""
-        self.asked.add(key)
-        text = self.settings.get(key)
-        return otherwise if text is None else text == "true" if isinstance(otherwise, bool) else type(otherwise)(text)
-
-    def v(self, z, t):
-        return self.u(z, t, t)
-
-
-def jump(u, z, s, t):
-    return z - column(t - s) * u(z, s, t)
-
-
-def along(u, z, s, t, w):
-    """D_w u: gradients pass through it unless sg() is put around it."""
-    return jvp(lambda z, t: u(z, s, t), (z, t), (w, torch.ones_like(t)))[1]
-
-
-def end_slope(u, z, s, t):
-    """du/ds at fixed z and t."""
-    return jvp(lambda s: u(z, s, t), (s,), (torch.ones_like(s),))[1]
-
-
-def derivative(c, w):
-    """D_w u without gradients: exact, or a difference on the line (z + d w, t + d) that stays within s <= t <= 1."""
-    kind, delta = c.get("derivative.kind", "jvp"), c.get("derivative.delta", 5e-3)
-    if kind == "jvp":
-        return sg(along(c.u, c.z, c.s, c.t, w))
-
-    def at(t, w):
-        return c.u(c.z + column(t - c.t) * w, c.s, t)
-
-    def central(w):
-        low, high = torch.maximum(c.t - delta, c.s), torch.clamp(c.t + delta, max=1)
-        return sg((at(high, w) - at(low, w)) / column(high - low))
-
-    if kind == "central":
-        return central(w)
-    if kind == "semi":
-        return sg(jvp(lambda z: c.u(z, c.s, c.t), (c.z,), (w,))[1]) + central(torch.zeros_like(w))
-    step = {"forward": torch.where(c.t + delta > 1, -delta, delta), "backward": torch.where(c.t - delta < c.s, delta, -delta)}[kind]
-    other = c.t + step
-    return sg((at(other, w) - at(c.t, w)) / column(other - c.t))
-
-
-def rho(residual, c):
-    """Of each row, by its sum (or mean) of squares S, as the metric says; and its mean square."""
-    kind, power = c.get("metric.kind", "l2"), c.get("metric.p", 1.0)
-    elements = residual.shape[1]
-    total = (residual**2).sum(1)
-    raw = sg(total / elements)
-    constant = c.get("metric.c", 0.0)
-    if kind == "l2":
-        return total / elements, raw
-    S = total / elements if c.get("metric.reduction", "sum") == "mean" else total
-    if kind == "adaptive":
-        return S / sg(S + (constant or 0.01)) ** power, raw
-    if kind == "squared_adaptive":
-        return S**2 / sg(S**2 + (constant or 1e-3)) ** power, raw
-    constant = constant or 0.00054 * elements**0.5
-    return torch.sqrt(S + constant**2) - constant, raw
-
-
-def normalised(g, c):
-    """g / (|g| + c), where the setting is above 0."""
-    constant = c.get("tangent.normalise", 0.0)
-    return g / (torch.linalg.vector_norm(g, dim=1, keepdim=True) + constant) if constant > 0 else g
-
-
-def guarded(d, c):
-    limit = c.get("tangent.clamp", 0.0)
-    return c.get("tangent.warmup", 1.0) * (torch.clamp(d, -limit, limit) if limit > 0 else d)
-
-
-# ---- the entries --------------------------------------------------------------------------------------------------------------------------------------
+from objective_parts import (along, column, completed, corrected, cut, derivative, end_slope, entry, guarded, heun, jump, network, on_path, rho, sg, sigma)
 
 
 @entry("flow_matching")
@@ -143,7 +22,7 @@ def mean_flow(c):
     """|u - sg(w - (t-s) D_w u)|^2"""
     target = c.w - c.gap * guarded(derivative(c, c.w), c)
     u = c.u(c.z, c.s, c.t)
-    return rho(u - sg(u + normalised(target - u, c)), c)
+    return rho(u - sg(u + corrected(target - u, c)), c)
 
 
 @entry("improved_mean_flow")
@@ -162,8 +41,7 @@ def alpha_flow(c):
     a = column(c.numbers["alpha"])
     y = a * c.w + (1 - a) * c.u(c.z - a * c.gap * c.w, c.s, c.t - (a * c.gap)[:, 0])
     limit = c.get("clamp", 4.0)
-    if limit > 0 and not (a == 1).all():
-        y = torch.clamp(y, -limit, limit)
+    y = y if (a == 1).all() else cut(y, limit)
     rows, raw = rho(c.u(c.z, c.s, c.t) - sg(torch.where(c.off, y, c.w)), c)
     weight = c.numbers["alpha"] if c.get("metric.kind", "l2") == "adaptive" else 1 / c.numbers["alpha"]
     return rows * torch.where(c.off[:, 0], weight, 1.0), raw
@@ -173,7 +51,7 @@ def alpha_flow(c):
 def continuous_cm(c):
     """g = df/dt = w - u - r (t-s) D_w u;  |f - sg(f - g)|^2 / 2, whose gradient is g . grad f."""
     u = c.u(c.z, c.s, c.t)
-    g = normalised(sg(c.w - u - c.gap * guarded(derivative(c, c.w), c)), c)
+    g = corrected(sg(c.w - u - c.gap * guarded(derivative(c, c.w), c)), c)
     f = jump(c.u, c.z, c.s, c.t)
     rows, raw = rho(f - sg(f - g), c)
     return rows / 2, raw
@@ -196,7 +74,7 @@ def shortcut(c):
     u1 = c.u_target(c.z, c.t - half, c.t)
     limit = c.get("clamp", 4.0)
     state = c.z - column(half) * u1
-    u2 = c.u_target(torch.clamp(state, -limit, limit) if limit > 0 else state, c.s, c.t - half)
+    u2 = c.u_target(cut(state, limit), c.s, c.t - half)
     return rho(c.u(c.z, c.s, c.t) - torch.where(c.off, sg(u1 + u2) / 2, c.w), c)
 
 
@@ -208,3 +86,96 @@ def split_mean_flow(c):
     u2 = c.u(c.z, m, c.t)
     u1 = c.u(jump(c.u, c.z, m, c.t), c.s, m)
     return rho(c.u(c.z, c.s, c.t) - torch.where(c.off, sg(column(l) * u2 + (1 - column(l)) * u1), c.w), c)
+
+
+@entry("esd")
+def esd(c):
+    """|b - u - (t-s) D_b u|^2,  b = sg v(z, t); gradients pass through D, or through its time part alone."""
+    b = c.w if c.get("velocity", "own") == "source" else sg(c.v(c.z, c.t))
+    space = jvp(lambda z: c.u(z, c.s, c.t), (c.z,), (b,))[1]
+    time = jvp(lambda t: c.u(c.z, c.s, t), (c.t,), (torch.ones_like(c.t),))[1]
+    space = space if c.get("through_space", True) else sg(space)
+    u = c.u(c.z, c.s, c.t)
+    return rho(torch.where(c.off, b - u - c.gap * (space + time), c.w - u), c)
+
+
+@entry("lmd")
+def lmd(c):
+    """|u - sg(v_phi(f, s) + (t-s) du/ds)|^2"""
+    target = c.v_teacher(jump(c.u, c.z, c.s, c.t), c.s) + c.gap * end_slope(c.u, c.z, c.s, c.t)
+    return rho(c.u(c.z, c.s, c.t) - sg(torch.where(c.off, target, c.w)), c)
+
+
+@entry("tvm")
+def tvm(c):
+    """|d_s f - sg v-(sg f, s)|^2 + |v(z_s', s') - vh|^2 on all rows; the first is 0 where s = t."""
+    end = sg(jump(c.u, c.z, c.s, c.t))
+    moves = jvp(lambda s: jump(c.u, c.z, s, c.t), (c.s,), (torch.ones_like(c.s),))[1]
+    first, raw = rho(torch.where(c.off, moves - sg(c.u_target(end, c.s, c.s)), 0.0), c)
+    at = c.numbers["second_time"]
+    z = on_path(c, at)
+    second, raw_velocity = rho(c.v(z, at) - c.velocity(z, at), c)
+    return first + second, raw + raw_velocity
+
+
+@entry("flow_map_matching")
+def flow_map_matching(c):
+    """y = f_{t->s}(z_t);  |d_t f_{s->t}(y) - vh|^2 + |f_{s->t}(y) - z_t|^2,  f_{s->t}(y) = y - (s-t) u(y, t, s)."""
+    y = jump(c.u, c.z, c.s, c.t)
+    back, slope = jvp(lambda t: jump(c.u, y, t, c.s), (c.t,), (torch.ones_like(c.t),))
+    first, raw_moves = rho(slope - c.w, c)
+    second, raw_returns = rho(back - c.z, c)
+    return first + second, raw_moves + raw_returns
+
+
+@entry("ctm")
+def ctm(c):
+    """|a - b|^2,  a = f-_{s->0}(f_{t->s}(z_t)),  b = sg f-_{s->0}(f-_{m->s}(Solve(z_t, t -> m))).
+    Rows s = t: Karras' weight (sigma^2 + 1) / sigma^2 times |x - z0|^2, x = z - t v, so that x - z0 = t (w - v). A weight is outside of the metric."""
+    m, zero = c.numbers["middle"], torch.zeros_like(c.s)
+    a = jump(c.u_target, jump(c.u, c.z, c.s, c.t), zero, c.s)
+    solved = heun(c.v_teacher, c.z, c.t, m, c.get("solver_steps", 4), c.get("solver", "heun"))
+    b = sg(jump(c.u_target, jump(c.u_target, solved, c.s, m), zero, c.s))
+    rows, raw = rho(torch.where(c.off, a - b, c.v(c.z, c.t) - c.w), c)
+    karras = (sigma(c.t) ** 2 + 1) / sigma(c.t) ** 2 * c.t**2 * c.get("diagonal_weight", 1.0)
+    return rows * torch.where(c.off[:, 0], 1.0, karras), raw
+
+
+@completed("imm")
+def imm_numbers(c, share):
+    """r = max(s, eta_r / (1 + eta_r)), eta_r = t/(1-t) - 160 / 2^k;  .5 sigmoid(b - l) (-dl/dt) (1-t)^a / ((1-t)^2 + t^2), l = 2 log((1-t)/t)."""
+    t = c.t.clone().requires_grad_()
+    l = 2 * torch.log((1 - t) / t)
+    slope, = torch.autograd.grad(l.sum(), t)
+    both = (1 - c.t) ** 2 + c.t**2
+    eta = sigma(c.t) - 160 / 2 ** c.get("halvings", 12)
+    scale = c.t if c.get("scale", "time") == "time" else c.get("deviation", 1.0) * c.t / torch.sqrt(both)
+    return {"middle": torch.maximum(c.s, eta / (1 + eta)), "width": scale * c.z.shape[1],
+            "weight": 0.5 * torch.sigmoid(c.get("bias", 5.0) - sg(l)) * -slope * (1 - c.t) ** c.get("power", 1.0) / both}
+
+
+@entry("imm")
+def imm(c):
+    """Groups of M rows of one (s, r, t): weight mean_jk [k(y_j, y_k) - 2 k(y_j, y'_k) + k(y'_j, y'_k)],  y = f_{t->s}(z_t), y' = sg f_{r->s}(z_r),
+    k = exp(-max(|.|, 1e-8) / (D c_out)). The raw number of a row is its group's distance over M."""
+    M, r = c.get("group", 4), c.numbers["middle"]
+    y, other = jump(c.u, c.z, c.s, c.t), sg(jump(c.u, on_path(c, r), c.s, r))
+    rows, raw = [], []
+    for first in range(0, len(r), M):
+        def kernel(a, b):
+            return torch.exp(-max(torch.linalg.vector_norm(a - b), torch.tensor(1e-8)) / c.numbers["width"][first])
+        group = range(first, first + M)
+        total = sum(kernel(y[j], y[k]) - 2 * kernel(y[j], other[k]) + kernel(other[j], other[k]) for j in group for k in group) / M**2
+        rows += [c.numbers["weight"][first] * total] * M
+        raw += [sg(total) / M] * M
+    return torch.stack(rows), torch.stack(raw)
+
+
+@entry("guided_mean_flow")
+def guided_mean_flow(c):
+    """MeanFlow with w = omega vh + kappa v(z, t, y) + (1 - omega - kappa) v(z, t, null) for t in [low, high] and rows with a label; vh elsewhere."""
+    omega, kappa, null, net = c.get("omega", 0.2), c.get("kappa", 0.92), 2, c.networks["net"]
+    with_label, without = (sg(network(net, c.z, c.t, c.t, y)) for y in (c.y, torch.full_like(c.y, null)))
+    acts = (c.t >= c.get("low", 0.0)) & (c.t <= c.get("high", 0.75)) & (c.y != null)
+    c.w = torch.where(column(acts), omega * c.w + kappa * with_label + (1 - omega - kappa) * without, c.w)
+    return mean_flow(c)

@@ -1,19 +1,23 @@
 """Loss and parameter gradient of each objective, by PyTorch in float64: python3 tests/golden/objectives.py > tests/golden/objectives.txt
 
-The formulas are in objective_formulas.py, written from the papers' equations. Here: a small network, a target network and a teacher of the same form, a log
-variance of (s, t), points on the path, and the cases. Each is random and rounded to three decimals, so that the file holds what was computed with.
-tests/flowmap/objective_golden.cpp computes the same cases with flowmap/objective. In objectives.txt:
+The formulas are in objective_formulas.py and objective_consistency.py, written from the papers' equations. Here: a small network, a target network and a
+teacher of the same form, a log variance of (s, t), points on the path, and the cases. What is random is rounded to three decimals, so that the file holds
+what was computed with. tests/flowmap/objective_golden.cpp computes the same cases with flowmap/objective. In objectives.txt:
 
   NETWORK.PARAMETER ...              net, target, teacher (w1 b1 w2 b2 w3 table) and row: l = r0 + r1 s + r2 t + r3 s t
   INPUTS.z0 / eps / s / t / y ...    rows with s < t first; z where it is not (1-t) z0 + t eps
   trajectory ...                     (times, rows, DIM): the teacher's states from the noise of "pairs"
-  case NAME entry=... inputs=... velocity=... KEY=VALUE ...      what differs from the entry's defaults
+  case NAME entry=... inputs=... w=... KEY=VALUE ...      what differs from the entry's defaults
+                                     variant=V: Drawn::variant;  now=STEP/TOTAL: the entry makes its numbers, as at that step
   NAME.number.KEY ...                numbers of the entry's own
+  NAME.completed.KEY ...             those that the entry should have made itself
   NAME.loss / raw / gradient ...     the loss, the mean square of each row's residual, d loss / d net (and row, where it is in the loss)
 """
 import torch
 
-from objective_formulas import ENTRIES, Case, column, network
+import objective_consistency  # noqa: F401 (its entries)
+import objective_formulas  # noqa: F401
+from objective_parts import ENTRIES, NUMBERS, Case, column, network
 
 torch.set_default_dtype(torch.float64)
 torch.set_num_threads(1)
@@ -39,7 +43,10 @@ NETWORKS = {"net": new_network(), "target": new_network(), "teacher": new_networ
 # One t within 0.005 of 1, one t - s below 0.005: where differences are cut.
 INPUTS = {"pairs": points([0.0, 0.2, 0.35, 0.4, 0.1, 0.55, 0.25, 0.8], [0.3, 0.9, 0.6, 0.403, 0.998, 0.75, 0.25, 0.8]),
           "diagonal": points([0.05, 0.3, 0.5, 0.7, 0.85, 0.97], [0.05, 0.3, 0.5, 0.7, 0.85, 0.97]),
-          "to_data": points([0.0] * 6, [0.08, 0.25, 0.45, 0.6, 0.8, 0.999])}
+          "to_data": points([0.0] * 6, [0.08, 0.25, 0.45, 0.6, 0.8, 0.999]),
+          "grid": points([0.0] * 6, [0.08, 0.25, 0.45, 0.6, 0.8, 0.97]),
+          "groups": points([0.1] * 4 + [0.3] * 4, [0.7] * 4 + [0.85] * 4),
+          "any": points([0.0, 0.2, 0.35, 0.9, 0.6, 0.75], [0.3, 0.9, 0.6, 0.4, 0.1, 0.75])}
 
 
 def trajectory_pairs():
@@ -59,6 +66,13 @@ def trajectory_pairs():
 CHORDS, STATES = trajectory_pairs()
 SPLIT = {"split": torch.tensor([0.5, 0.2, 0.7, 0.4, 0.9, 0.35, 0.6, 0.1])}
 ALPHA = {"alpha": torch.tensor([0.5, 0.2, 0.7, 0.4, 0.9, 0.1, 0.6, 0.3])}
+
+
+STEPS = {"alpha": torch.tensor([0.5, 0.2, 0.7, 0.4, 0.9, 0.1, 1.0, 1.0])}
+MIDDLE = {"middle": torch.tensor([0.1, 0.75, 0.35, 0.401, 0.6, 0.7, 0.25, 0.8])}
+SECOND = {"second_time": torch.tensor([0.2, 0.9, 0.05, 0.4, 0.75, 0.5, 0.6, 0.99])}
+EARLIER = {"r": torch.tensor([0.07, 0.1, 0.4, 0.0, 0.75, 0.9]), "weight": torch.tensor([1.0, 0.5, 2.0, 1.5, 0.7, 0.1])}
+RISING = {"warmup": torch.tensor([0.0, 0.3, 1.0, 0.8, 0.5, 1.0])}
 
 
 def of_rows(value, rows=8):
@@ -94,6 +108,29 @@ CASES = [
     ("shortcut", "pairs", "teacher", "clamp=0.5 metric.kind=pseudo_huber", {}),
     ("split_mean_flow", "pairs", "one-point", "", SPLIT),
     ("split_mean_flow", "pairs", "teacher", "metric.kind=adaptive", SPLIT),
+    ("so_flow", "pairs", "one-point", "", STEPS),
+    ("so_flow", "pairs", "teacher", "metric.kind=adaptive metric.reduction=mean metric.p=0.5", STEPS),
+    ("ct", "to_data", "one-point", "", EARLIER),
+    ("ct", "grid", "one-point", "now=300/1000 metric.kind=log", {}),
+    ("ict", "grid", "one-point", "now=400/1000 metric.kind=pseudo_huber", {}),
+    ("cd", "to_data", "one-point", "", EARLIER),
+    ("cd", "grid", "one-point", "now=0/1000 solver=euler", {}),
+    ("ect", "grid", "one-point", "now=0/1000 metric.kind=power metric.p=0.5", {}),
+    ("ect", "grid", "teacher", "now=600/1000", {}),
+    ("esd", "pairs", "one-point", "", {}),
+    ("esd", "pairs", "teacher", "through_space=false metric.kind=adaptive", {}),
+    ("esd", "pairs", "one-point", "velocity=source", {}),
+    ("lmd", "pairs", "one-point", "", {}),
+    ("tvm", "pairs", "one-point", "", SECOND),
+    ("tvm", "pairs", "teacher", "metric.kind=adaptive", SECOND),
+    ("flow_map_matching", "any", "one-point", "", {}),
+    ("flow_map_matching", "any", "teacher", "metric.kind=pseudo_huber metric.c=0.5", {}),
+    ("ctm", "pairs", "one-point", "solver_steps=2", MIDDLE),
+    ("ctm", "pairs", "teacher", "solver=euler solver_steps=3 diagonal_weight=0.3 metric.kind=adaptive", MIDDLE),
+    ("imm", "groups", "one-point", "now=0/1 halvings=8", {}),
+    ("imm", "groups", "one-point", "now=0/1 halvings=6 group=2 power=2 bias=3 scale=edm deviation=0.5", {}),
+    ("guided_mean_flow", "pairs", "one-point", "", {}),
+    ("guided_mean_flow", "pairs", "teacher", "omega=0.5 kappa=0.3 low=0.28 high=0.95 metric.kind=adaptive", {}),
 ]
 
 
@@ -103,15 +140,22 @@ def show(name, values):
 
 def compute(name, entry, inputs, velocity, settings, numbers):
     networks = {k: {q: x.clone().requires_grad_(k in ("net", "row")) for q, x in of.items()} for k, of in NETWORKS.items()}
-    settings = dict(word.split("=") for word in settings.split())
+    settings = dict(word.split("=", 1) for word in settings.split())
     case = Case(INPUTS[inputs], networks, settings, numbers, velocity)
+    made = {}
+    if "now" in settings:
+        step, total = settings["now"].split("/")
+        made = NUMBERS[entry](case, int(step) / int(total))
+        case.numbers = made | numbers
     rows, raw = ENTRIES[entry](case)
     assert settings.keys() <= case.asked, f"{name}: its formula has no {settings.keys() - case.asked}"
     trained = [x for k in ("net", "row") for x in networks[k].values()]
     gradients = torch.autograd.grad(rows.mean(), trained, allow_unused=True)
-    print("case", name, f"entry={entry} inputs={inputs} velocity={velocity}", *(f"{k}={v}" for k, v in settings.items()))
+    print("case", name, f"entry={entry} inputs={inputs} w={velocity}", *(f"{k}={v}" for k, v in settings.items()))
     for key, x in numbers.items():
         show(f"{name}.number.{key}", x)
+    for key, x in made.items():
+        show(f"{name}.completed.{key}", x)
     show(f"{name}.loss", rows.mean().detach())
     show(f"{name}.raw", raw)
     net = [torch.zeros_like(x) if g is None else g for g, x in zip(gradients, trained)][:-1]
