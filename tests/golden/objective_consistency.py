@@ -3,7 +3,7 @@ import math
 
 import torch
 
-from objective_parts import column, completed, corrected, derivative, entry, guarded, heun, jump, normalised, rho, sg, sigma
+from objective_parts import column, completed, corrected, derivative, entry, guarded, heun, jump, normalised, rho, sg, sigma, weighed
 
 
 def consistency(c, z_r, u_end):
@@ -87,11 +87,6 @@ def so_flow(c):
     return rows * scale, sg((residual**2).mean(1))
 
 
-def log_variance(c):
-    r = c.row["r"]
-    return r[0] + r[1] * c.s + r[2] * c.t + r[3] * c.s * c.t
-
-
 def scaled_cm(c, w):
     """sCM in velocity form, m = sqrt(k^2 (1-t)^2 + t^2), k the data's deviation:
     g = (k^2 (1-t)^2 / m) (w-u) + r (1-t) t [((t - k^2 (1-t)) / m) (w-u) - m D_w u];  (1/sigma) e^-l mean_sq((m/k)(u - sg u) - sg g^) + l"""
@@ -106,7 +101,7 @@ def scaled_cm(c, w):
     rows = ((m / k * (u - sg(u)) - g) ** 2).mean(1)
     rows = rows / elements if rms and constant > 0 else rows
     rows = rows / sigma(c.t) if c.get("sigma_weight", True) else rows
-    return torch.exp(-log_variance(c)) * rows + log_variance(c) if c.get("row_weight", False) else rows, raw
+    return weighed(rows, c), raw
 
 
 @entry("sct")
@@ -139,7 +134,7 @@ def facm(c):
     rows, raw = rho(u - sg(u - (1 - (1 - column(c.t)) ** c.get("power", 0.5)) * corrected(g, c)), c)
     anchor = ((v - c.w) ** 2).mean(1)
     cosine = torch.nn.functional.cosine_similarity(v, c.w, dim=1)
-    return torch.sin(torch.pi * c.t / 2) * rows + anchor + c.get("cosine", 0.0) * (1 - cosine), torch.cat([raw, sg(anchor)])
+    return torch.sin(torch.pi * c.t / 2) * rows + anchor + c.get("cosine", 0.0) * (1 - cosine), raw + sg(anchor)
 
 
 @entry("tim")

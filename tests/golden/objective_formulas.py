@@ -2,7 +2,7 @@
 import torch
 from torch.func import jvp
 
-from objective_parts import (along, column, completed, corrected, cut, derivative, end_slope, entry, guarded, heun, jump, network, on_path, rho, sg, sigma)
+from objective_parts import (along, column, completed, corrected, cut, derivative, end_slope, entry, guarded, heun, jump, network, on_path, rho, sg, sigma, weighed)
 
 
 @entry("flow_matching")
@@ -25,10 +25,19 @@ def mean_flow(c):
     return rho(u - sg(u + corrected(target - u, c)), c)
 
 
+def guided(c, of_w, of_label, of_null, low, high):
+    """of_w w + of_label v(z, t, y) + of_null v(z, t, null) for t in [low, high] on rows with a label, w elsewhere."""
+    null, net = 2, c.networks["net"]
+    with_label, without = (sg(network(net, c.z, c.t, c.t, y)) for y in (c.y, torch.full_like(c.y, null)))
+    acts = (c.t >= low) & (c.t <= high) & (c.y != null)
+    return torch.where(column(acts), of_w * c.w + of_label * with_label + of_null * without, c.w)
+
+
 @entry("improved_mean_flow")
 def improved_mean_flow(c):
-    """|V - w|^2,  V = u + (t-s) sg(D_v u) along v = sg u(z, t, t); or without the outer sg."""
-    v = sg(c.v(c.z, c.t))
+    """|V - w|^2,  V = u + (t-s) sg(D_v u) along v = sg u(z, t, t); or without the outer sg. Guided: w + (1 - 1/omega) (v(z, t, y) - v(z, t, null))."""
+    v, extra = sg(c.v(c.z, c.t)), 1 - 1 / c.get("omega", 1.0)
+    c.w = guided(c, 1, extra, -extra, c.get("low", 0.0), c.get("high", 1.0))
     d = along(c.u, c.z, c.s, c.t, v) if c.get("through_derivative", False) else derivative(c, v)
     return rho(c.u(c.z, c.s, c.t) + c.gap * d - c.w, c)
 
@@ -64,7 +73,8 @@ def lsd(c):
     slope = slope if c.get("through_derivative", True) else sg(slope)
     end = sg(jump(c.u, c.z, c.s, c.t))
     v_end = c.v_teacher(end, c.s) if c.get("end_velocity", "own") == "teacher" else c.v(end, c.s)
-    return rho(torch.where(c.off, u - c.gap * slope - sg(v_end), u - c.w), c)
+    rows, raw = rho(torch.where(c.off, u - c.gap * slope - sg(v_end), u - c.w), c)
+    return weighed(rows, c), raw
 
 
 @entry("shortcut")
@@ -85,7 +95,8 @@ def split_mean_flow(c):
     m = (1 - l) * c.t + l * c.s
     u2 = c.u(c.z, m, c.t)
     u1 = c.u(jump(c.u, c.z, m, c.t), c.s, m)
-    return rho(c.u(c.z, c.s, c.t) - torch.where(c.off, sg(column(l) * u2 + (1 - column(l)) * u1), c.w), c)
+    rows, raw = rho(c.u(c.z, c.s, c.t) - torch.where(c.off, sg(column(l) * u2 + (1 - column(l)) * u1), c.w), c)
+    return weighed(rows, c), raw
 
 
 @entry("esd")
@@ -96,7 +107,8 @@ def esd(c):
     time = jvp(lambda t: c.u(c.z, c.s, t), (c.t,), (torch.ones_like(c.t),))[1]
     space = space if c.get("through_space", True) else sg(space)
     u = c.u(c.z, c.s, c.t)
-    return rho(torch.where(c.off, b - u - c.gap * (space + time), c.w - u), c)
+    rows, raw = rho(torch.where(c.off, b - u - c.gap * (space + time), c.w - u), c)
+    return weighed(rows, c), raw
 
 
 @entry("lmd")
@@ -174,8 +186,6 @@ def imm(c):
 @entry("guided_mean_flow")
 def guided_mean_flow(c):
     """MeanFlow with w = omega vh + kappa v(z, t, y) + (1 - omega - kappa) v(z, t, null) for t in [low, high] and rows with a label; vh elsewhere."""
-    omega, kappa, null, net = c.get("omega", 0.2), c.get("kappa", 0.92), 2, c.networks["net"]
-    with_label, without = (sg(network(net, c.z, c.t, c.t, y)) for y in (c.y, torch.full_like(c.y, null)))
-    acts = (c.t >= c.get("low", 0.0)) & (c.t <= c.get("high", 0.75)) & (c.y != null)
-    c.w = torch.where(column(acts), omega * c.w + kappa * with_label + (1 - omega - kappa) * without, c.w)
+    omega, kappa = c.get("omega", 0.2), c.get("kappa", 0.92)
+    c.w = guided(c, omega, kappa, 1 - omega - kappa, c.get("low", 0.0), c.get("high", 0.75))
     return mean_flow(c)

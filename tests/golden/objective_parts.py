@@ -166,3 +166,13 @@ def heun(v, z, t, m, steps, solver):
         slope = v(z, now)
         z = z - column(h) * (slope if solver == "euler" else (slope + v(z - column(h) * slope, now - h)) / 2)
     return sg(z)
+
+
+def log_variance(c):
+    r = c.row["r"]
+    return r[0] + r[1] * c.s + r[2] * c.t + r[3] * c.s * c.t
+
+
+def weighed(rows, c):
+    """e^-l L + l with a learned log variance l(s, t), where the setting asks for it."""
+    return torch.exp(-log_variance(c)) * rows + log_variance(c) if c.get("row_weight", False) else rows

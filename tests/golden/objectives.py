@@ -131,6 +131,14 @@ CASES = [
     ("imm", "groups", "one-point", "now=0/1 halvings=6 group=2 power=2 bias=3 scale=edm deviation=0.5", {}),
     ("guided_mean_flow", "pairs", "one-point", "", {}),
     ("guided_mean_flow", "pairs", "teacher", "omega=0.5 kappa=0.3 low=0.28 high=0.95 metric.kind=adaptive", {}),
+    ("sct", "to_data", "one-point", "", RISING),
+    ("sct", "to_data", "one-point", "data_deviation=0.5 normalise=0.1 norm=rms row_weight=true", RISING),
+    ("sct", "to_data", "teacher", "data_deviation=0.5 rcm_warmup=true sigma_weight=false derivative.kind=central", RISING),
+    ("scd", "to_data", "one-point", "normalise=0.1 row_weight=true now=50/1000", {}),
+    ("facm", "to_data", "one-point", "", {}),
+    ("facm", "to_data", "teacher", "cosine=1 power=0.7 tangent.clamp_residual=0.3 metric.kind=adaptive metric.reduction=mean metric.c=1e-3 metric.p=0.5", {}),
+    ("tim", "pairs", "one-point", "", {}),
+    ("tim", "pairs", "teacher", "metric.kind=adaptive metric.reduction=mean metric.c=1e-5", {}),
 ]
 
 
