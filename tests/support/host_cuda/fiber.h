@@ -1,0 +1,39 @@
+// Fibers: calls with stacks of their own, which take turns on one thread of the host.
+#pragma once
+
+#if !defined(__x86_64__) && !defined(HOST_CUDA_UCONTEXT)
+#define HOST_CUDA_UCONTEXT 1   // also to be defined by hand, to try that way on x86-64
+#endif
+#if HOST_CUDA_UCONTEXT
+#include <ucontext.h>
+#endif
+
+#include <cstddef>
+#include <memory>
+
+namespace host_cuda {
+
+struct Fiber {
+  std::unique_ptr<std::byte[]> stack;      // null: the host's own, of whoever first switched to another fiber
+#if HOST_CUDA_UCONTEXT
+  ucontext_t context;
+#else
+  void* sp = nullptr;
+#endif
+  void* sanitizer = nullptr;               // AddressSanitizer's own, and the bounds of the stack that it is told
+  const void* bottom = nullptr;
+  std::size_t bytes = 0;
+};
+
+// Leaves `from`, which is the running one, for `to`. Returns when some fiber switches to `from`.
+void switch_fiber(Fiber& from, Fiber& to);
+
+// A fiber that waits to be used, or a new one: the first switch to it calls `main`, which must not return.
+Fiber& take_fiber(void (*main)());
+void give_fiber(Fiber& f);                 // may still run: it is used again when it has switched to another
+// All fibers wait to be used, and begin with `main` again. What they were about is forgotten.
+void abandon_fibers(void (*main)());
+
+void fiber_begins();                       // what `main` calls first
+
+}  // namespace host_cuda
