@@ -136,7 +136,7 @@ TEST_CASE("a sum by halving without __syncthreads between its rounds") {
     const std::string report = stream.run(1, n, n * sizeof(float), halve<false>, x.data(), y.data());
     check_report(report, {"halve<false>", "race: ", "shared memory + "});
     if (exact)
-      check_report(report, {"thread 16 of block (0, 0, 0) writes 4 bytes at shared memory + 64, which thread 0 of the same block read"});
+      check_report(report, {"thread 1 of block (0, 0, 0) writes 4 bytes at shared memory + 4, which thread 0 of the same block read"});
     CHECK(stream.run(1, n, n * sizeof(float), halve<true>, x.data(), y.data()) == "");
     CHECK(y.values()[0] == n * (n - 1) / 2);
   });

@@ -10,7 +10,7 @@ using host_cuda::Access;
 namespace {
 
 inline void note(const void* p, std::size_t bytes, Access access) {
-  if (host_cuda::watching) host_cuda::check_access(p, bytes, access);
+  if (host_cuda::watching && host_cuda::watched.has(p)) host_cuda::check_access(p, bytes, access);
 }
 
 }  // namespace

@@ -34,13 +34,6 @@ void Schedule::set(const std::string& text) {
   else throw Report("FLOWMAP_HOST_CUDA_SCHEDULE=" + text + ": want ordered, descending or random:SEED");
 }
 
-std::uint64_t Schedule::pick(std::uint64_t n) {
-  if (kind_ == Kind::ordered || n < 2) return 0;
-  if (kind_ == Kind::descending) return n - 1;
-  state_ = state_ * 6364136223846793005ull + 1442695040888963407ull;
-  return (state_ >> 33) * n >> 31;
-}
-
 namespace {
 
 // 0 .. n-1 in the order of the schedule.
@@ -75,7 +68,7 @@ struct Block {
   std::vector<Warp> warps;
   std::vector<std::uint32_t> order;        // in which threads begin, and how many did
   std::uint32_t begun = 0;
-  std::vector<std::uint32_t> ready;        // begun, and able to run
+  std::vector<std::uint32_t> ready;        // begun, and able to run; when ordered, the last first
   Fiber host;
   std::string report;
 };
@@ -89,10 +82,17 @@ std::string name_of_thread(std::uint32_t t) {
   return "thread " + text(t) + " of block (" + text(place.block.x) + ", " + text(place.block.y) + ", " + text(place.block.z) + ")";
 }
 
+// Lanes of warp i may run: the first of them next, when ordered.
+void make_ready(std::uint32_t i, unsigned lanes) {
+  while (lanes != 0) {
+    const auto lane = static_cast<std::uint32_t>(std::bit_width(lanes)) - 1;
+    lanes ^= 1u << lane;
+    block->ready.push_back(i * 32 + lane);
+  }
+}
+
 void release_barrier() {
-  for (std::uint32_t w = 0; w < block->warps.size(); ++w)
-    for (unsigned left = std::exchange(block->warps[w].at_barrier, 0u); left != 0; left &= left - 1)
-      block->ready.push_back(w * 32 + static_cast<std::uint32_t>(std::countr_zero(left)));
+  for (std::size_t i = block->warps.size(); i-- > 0;) make_ready(static_cast<std::uint32_t>(i), std::exchange(block->warps[i].at_barrier, 0u));
   block->at_barrier = 0;
   if (watcher) watcher->barrier();
 }
@@ -120,15 +120,17 @@ void resolve_wait() {
 std::uint32_t choose() {
   Block& b = *block;
   for (;;) {
-    if (b.finished == b.threads || !b.report.empty()) return nobody;
+    if (!b.report.empty()) return nobody;
     const bool more = b.begun < b.threads;
+    if (more && b.ready.empty()) return b.order[b.begun++];
+    if (b.finished == b.threads) return nobody;
     const std::size_t choices = b.ready.size() + (more ? 1 : 0);
     if (choices == 0) {
       resolve_wait();
       continue;
     }
-    // A thread that has not begun comes last among those that can run; when ordered, threads begin first.
-    const std::uint64_t pick = more && b.schedule.ordered() ? b.ready.size() : b.schedule.pick(choices);
+    // A thread that has not begun comes last among those that can run: when ordered, a warp that meets no other ends before the next begins.
+    const std::uint64_t pick = b.schedule.ordered() ? b.ready.size() - 1 : b.schedule.pick(choices);
     if (pick == b.ready.size()) return b.order[b.begun++];
     const std::uint32_t t = b.ready[pick];
     b.ready[pick] = b.ready.back();
@@ -178,7 +180,7 @@ void run_thread() {
 
 // Threads, one after another: that of a kernel which never waits needs no switch for the next.
 void fiber_main() {
-  fiber_begins();
+  arrived();
   for (;;) {
     run_thread();
     Block& b = *block;
@@ -272,10 +274,10 @@ std::uint64_t exchange(unsigned mask, std::uint64_t value, int from) {
   w.at_exchange &= ~mask;
   if (watcher) watcher->warp_meets(first, mask, mask == whole);
   for (unsigned left = mask; left != 0; left &= left - 1) {
-    const auto other = static_cast<std::uint32_t>(std::countr_zero(left));
+    const int other = std::countr_zero(left);
     w.got[other] = w.value[w.from[other]];
-    if (other != lane) b.ready.push_back(first + other);
   }
+  make_ready(self / 32, mask & ~own);
   return w.got[lane];
 }
 

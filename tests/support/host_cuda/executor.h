@@ -20,7 +20,13 @@ struct Report : std::runtime_error {
 class Schedule {
  public:
   static Schedule& current();
-  std::uint64_t pick(std::uint64_t n);                     // which of n comes next; 0 when ordered, n - 1 when descending
+  // Which of n < 2^32 comes next; 0 when ordered, n - 1 when descending.
+  std::uint64_t pick(std::uint64_t n) {
+    if (kind_ == Kind::ordered || n < 2) return 0;
+    if (kind_ == Kind::descending) return n - 1;
+    state_ = state_ * 6364136223846793005ull + 1442695040888963407ull;
+    return (state_ >> 33) * n >> 31;
+  }
   bool ordered() const { return kind_ == Kind::ordered; }
   void set(const std::string& text);                       // for tests
 

@@ -4,8 +4,6 @@
 #include <deque>
 #include <vector>
 
-#include "sanitizer.h"
-
 #ifdef FM_ASAN
 #include <sanitizer/common_interface_defs.h>
 #endif
@@ -14,7 +12,6 @@
 // On x86-64: the registers that a call preserves and the stack pointer. ucontext also asks the system for the mask of signals, twice a switch.
 // The last jump is none of `ret`, which processors expect to return to the last caller: fibers that run the same kernel mostly wait in the same
 // place, which an indirect jump is predicted to reach.
-extern "C" void host_cuda_switch(void** save, void* load);
 asm(R"(
 .text
 .p2align 4
@@ -44,7 +41,7 @@ host_cuda_switch:
 namespace host_cuda {
 namespace {
 
-constexpr std::size_t stack_bytes = 128 << 10;
+constexpr std::size_t stack_bytes = 192 << 10;
 
 std::deque<Fiber> all;
 std::vector<Fiber*> idle;
@@ -72,29 +69,16 @@ void prepare(Fiber& f, std::size_t number, void (*main)()) {
 #endif
 }
 
-void arrived() {
-#ifdef FM_ASAN
-  __sanitizer_finish_switch_fiber(entered->sanitizer, &left->bottom, &left->bytes);
-#endif
-}
-
 }  // namespace
 
-void switch_fiber(Fiber& from, Fiber& to) {
 #ifdef FM_ASAN
+void leaving(Fiber& from, Fiber& to) {
   left = &from;
   entered = &to;
   __sanitizer_start_switch_fiber(&from.sanitizer, to.bottom, to.bytes);
-#endif
-#if HOST_CUDA_UCONTEXT
-  swapcontext(&from.context, &to.context);
-#else
-  host_cuda_switch(&from.sp, to.sp);
-#endif
-  arrived();
 }
-
-void fiber_begins() { arrived(); }
+void arrived() { __sanitizer_finish_switch_fiber(entered->sanitizer, &left->bottom, &left->bytes); }
+#endif
 
 Fiber& take_fiber(void (*main)()) {
   if (idle.empty()) {

@@ -11,6 +11,8 @@
 #include <cstddef>
 #include <memory>
 
+#include "sanitizer.h"
+
 namespace host_cuda {
 
 struct Fiber {
@@ -25,15 +27,33 @@ struct Fiber {
   std::size_t bytes = 0;
 };
 
-// Leaves `from`, which is the running one, for `to`. Returns when some fiber switches to `from`.
-void switch_fiber(Fiber& from, Fiber& to);
+#if !HOST_CUDA_UCONTEXT
+// Puts the registers that a call preserves on the stack and that into *save, and takes them from the stack `load`.
+extern "C" void host_cuda_switch(void** save, void* load);
+#endif
+#ifdef FM_ASAN
+void leaving(Fiber& from, Fiber& to);
+void arrived();
+#else
+inline void leaving(Fiber&, Fiber&) {}
+inline void arrived() {}
+#endif
 
-// A fiber that waits to be used, or a new one: the first switch to it calls `main`, which must not return.
+// Leaves `from`, which is the running one, for `to`. Returns when some fiber switches to `from`.
+inline void switch_fiber(Fiber& from, Fiber& to) {
+  leaving(from, to);
+#if HOST_CUDA_UCONTEXT
+  swapcontext(&from.context, &to.context);
+#else
+  host_cuda_switch(&from.sp, to.sp);
+#endif
+  arrived();
+}
+
+// A fiber that waits to be used, or a new one: the first switch to it calls `main`, which must not return and begins with arrived().
 Fiber& take_fiber(void (*main)());
 void give_fiber(Fiber& f);                 // may still run: it is used again when it has switched to another
 // All fibers wait to be used, and begin with `main` again. What they were about is forgotten.
 void abandon_fibers(void (*main)());
-
-void fiber_begins();                       // what `main` calls first
 
 }  // namespace host_cuda

@@ -23,6 +23,7 @@ extern "C" char __data_start, end;  // of what the linker laid out: static __sha
 namespace host_cuda {
 
 thread_local bool watching = false;
+Watched watched;
 
 namespace {
 
@@ -40,9 +41,7 @@ struct Cell {
   Stamp first_read = 0;  // of the launch: tells whether other blocks read
 };
 
-struct Region {
-  std::uintptr_t begin = 0;
-  std::size_t bytes = 0;
+struct Region : Span {
   Cell* cells = nullptr;  // one a word
 };
 
@@ -51,14 +50,21 @@ Region region_of(const void* begin, std::size_t bytes) {
   const std::uintptr_t first = reinterpret_cast<std::uintptr_t>(begin) & ~std::uintptr_t{3};
   void* p = mmap(nullptr, (bytes / 4 + 2) * sizeof(Cell), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (p == MAP_FAILED) throw Report("host_cuda: no address space for the race checker");
-  return {first, bytes + (reinterpret_cast<std::uintptr_t>(begin) - first), static_cast<Cell*>(p)};
+  return {{first, bytes + (reinterpret_cast<std::uintptr_t>(begin) - first)}, static_cast<Cell*>(p)};
 }
 
 class Checker final : public Watcher {
  public:
-  Checker() : statics_(region_of(&__data_start, static_cast<std::size_t>(&end - &__data_start))) { watcher = this; }
+  Checker() : statics_(region_of(&__data_start, static_cast<std::size_t>(&end - &__data_start))) {
+    watched.statics = statics_;
+    watcher = this;
+  }
 
-  void arena(const void* base) override { arenas_.push_back(region_of(base, device_bytes)); }
+  void arena(const void* base) override {
+    arenas_.push_back(region_of(base, device_bytes));
+    std::sort(arenas_.begin(), arenas_.end(), [](const Region& a, const Region& b) { return a.begin < b.begin; });
+    watched.arenas = {arenas_.front().begin, arenas_.back().begin + arenas_.back().bytes - arenas_.front().begin};
+  }
   void taken(const void* p, std::size_t bytes) override { allow(*region_with(p), p, bytes); }
   void given(const void* p, std::size_t bytes) override { forbid(*region_with(p), p, bytes); }
 
@@ -68,7 +74,8 @@ class Checker final : public Watcher {
     blocks_.clear();
     forbid(shared_, reinterpret_cast<const void*>(shared_.begin), shared_.bytes);
     shared_cells_.assign((bytes + shared_slack) / 4 + 1, {});
-    shared_ = {reinterpret_cast<std::uintptr_t>(shared), bytes + shared_slack, shared_cells_.data()};
+    shared_ = {{reinterpret_cast<std::uintptr_t>(shared), bytes + shared_slack}, shared_cells_.data()};
+    watched.shared = shared_;
     allow(shared_, shared, bytes);
   }
   void block_begins() override {
@@ -95,12 +102,12 @@ class Checker final : public Watcher {
     now_ |= thread;
   }
   void atomic(const void* p, std::size_t bytes) override {
-    if (watching) access(p, bytes, Access::atomic);
+    if (watching && watched.has(p)) access(p, bytes, Access::atomic);
   }
 
   void access(const void* p, std::size_t bytes, Access kind) {
     Region* r = region_with(p);
-    if (!r) return;  // a thread's own stack, constants
+    if (!r) return;  // between two arenas
     const std::uintptr_t at = reinterpret_cast<std::uintptr_t>(p) - r->begin;
     what_ = {p, bytes, kind};
     since_ = r == &shared_ || r == &statics_ ? block_ : launch_;  // a block has shared memory of its own
@@ -136,12 +143,9 @@ class Checker final : public Watcher {
   }
 
   Region* region_with(const void* p) {
-    const auto at = reinterpret_cast<std::uintptr_t>(p);
     for (Region& r : arenas_)
-      if (at - r.begin < r.bytes) return &r;
-    if (at - shared_.begin < shared_.bytes) return &shared_;
-    if (at - statics_.begin < statics_.bytes && at - reinterpret_cast<std::uintptr_t>(&place) >= sizeof place) return &statics_;
-    return nullptr;
+      if (r.has(p)) return &r;
+    return shared_.has(p) ? &shared_ : statics_.has(p) ? &statics_ : nullptr;
   }
 
   Bytes& bytes_of(const Cell& c) { return split_[c.write & ~split_bit]; }
