@@ -219,8 +219,8 @@ TEST_CASE("a constant tangent adds less than 15 % to the memory of a training st
   c.input_size = 8, c.width = 32, c.depth = 6, c.head_width = 48;
   DitDh net(c, 1);
   shake(net);
-  const Tensor x = wave({16, 8, 8, 8}, 1, DType::f32), w = wave({16, 8, 8, 8}, 2, DType::f32);
-  const Tensor s = Tensor::full({16}, 0.2), t = Tensor::full({16}, 0.7), labels = Tensor::zeros({16}, DType::i64);
+  const Tensor x = wave({8, 8, 8, 8}, 1, DType::f32), w = wave({8, 8, 8, 8}, 2, DType::f32);
+  const Tensor s = Tensor::full({8}, 0.2), t = Tensor::full({8}, 0.7), labels = Tensor::zeros({8}, DType::i64);
   const auto f = [&](const Var& z, const Var& a, const Var& b) { return net(z, a, b, labels); };
   const auto peak_of = [&](auto&& loss) {
     const std::size_t before = memory_stats().live;

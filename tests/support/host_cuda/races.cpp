@@ -143,9 +143,10 @@ class Checker final : public Watcher {
   }
 
   Region* region_with(const void* p) {
+    if (shared_.has(p)) return &shared_;
     for (Region& r : arenas_)
       if (r.has(p)) return &r;
-    return shared_.has(p) ? &shared_ : statics_.has(p) ? &statics_ : nullptr;
+    return statics_.has(p) ? &statics_ : nullptr;
   }
 
   Bytes& bytes_of(const Cell& c) { return split_[c.write & ~split_bit]; }
