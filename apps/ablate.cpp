@@ -5,12 +5,12 @@
 #include "apps/ablate/busy.h"
 #include "apps/ablate/identity.h"
 #include "apps/ablate/report.h"
+#include "apps/ablate/scoring.h"
 #include "apps/cli/console.h"
 #include "apps/cli/program.h"
 #include "apps/run/run_observer.h"
 #include "apps/train/describe.h"
 #include "data/source.h"
-#include "flowmap/training/chain/evaluation.h"
 #include "tensor/error.h"
 #include "tensor/io/atomic_file.h"
 
@@ -27,7 +27,7 @@ void refuse_one_start_for_all(const Launch& launch) {
 
 // --dry-run: writes nothing.
 void print_plan(const Recipe& recipe, const std::vector<Variant>& list, const std::vector<std::int64_t>& seeds, Messages& log) {
-  log.info("student {}", training_size(stage_named(stage_name::mfd).parameters(recipe).trained));
+  log.info("student {}", training_size(list.front().stage().parameters(recipe).trained));
   for (const Variant& v : list) log.info("{}", describe(v));
   if (seeds.size() > 1) log.info("{} trainings: seeds {}", list.size() * seeds.size(), fmt::join(seeds, ", "));
 }
@@ -59,10 +59,11 @@ class Runs {
 
 // Both parts of a training, from its newest checkpoint if there is one.
 Outcome train(TrainingRun& run, const Variant& v, const Trial& trial) {
-  if (!v.then) return run.train_mean_flow({trial.folder, stage_name::mfd, v.recipe.mfd, v.start, trial.seed});
+  const std::vector<Recipe> parts = v.parts();
+  if (parts.size() == 1) return run.train_variant(trial.folder, v.stage(), v.recipe, v.start, trial.seed);
   const std::string first = trial.folder + "/first";
-  if (run.train_mean_flow({first, stage_name::mfd, v.recipe.mfd, v.start, trial.seed}) == Outcome::stopped) return Outcome::stopped;
-  return run.train_mean_flow({trial.folder, stage_name::mfd, *v.then, first, trial.seed});
+  if (run.train_variant(first, v.stage(), parts[0], v.start, trial.seed) == Outcome::stopped) return Outcome::stopped;
+  return run.train_variant(trial.folder, v.stage(), parts[1], first, trial.seed);
 }
 
 // Finds the trial's folder by what decides its weights, and trains there. Divergence is a row of the table, not the end of it.
@@ -121,7 +122,7 @@ int measure_untrained(AblateConfig& config, Context& context) {
   Recipe& recipe = config.recipe;
   recipe.resolve_with_data();
   const std::vector<std::int64_t> all = seeds(config);
-  Findings f{.what = "derivative", .variants = variants(config), .trials = {}, .calls = {}, .busy = {}};
+  Findings f{.what = "derivative", .subtitle = {}, .variants = variants(config), .trials = {}, .calls = {}, .busy = {}};
   f.subtitle = fmt::format("random weights: {}; samples {}; batch {}", recipe.network.size(true), to_string(recipe.latent_shape()), recipe.mfd.loop.batch);
   if (context.launch.dry_run) return print_plan(recipe, f.variants, all, context.log), exit_code::finished;
   measure(*untrained_subject(recipe), f, all, config.timing_rounds, context.log);
@@ -164,7 +165,9 @@ int ablate(AblateConfig& config, Context& context) {
   if (config.untrained) return measure_untrained(config, context);
   TrainingRun run(config.recipe, run_context(context));
   const std::vector<std::int64_t> all = seeds(config);
-  Findings f{.what = comparison(config), .subtitle = {}, .variants = variants(config), .trials = {}, .busy = {}};
+  const ObjectiveChoice objectives = chosen_objectives(config, run.has_teacher());
+  for (const auto& [name, why] : objectives.left_out) context.log.warning("{} is left out: {}", name, why);
+  Findings f{.what = comparison(config), .subtitle = {}, .variants = variants(config, objectives.names), .trials = {}, .in_plane = run.recipe().in_plane(), .calls = {}, .busy = {}};
   f.calls = parse_steps(config.recipe.evaluate.steps);
   if (context.launch.dry_run) return print_plan(run.recipe(), f.variants, all, context.log), exit_code::finished;
 
@@ -182,12 +185,10 @@ int ablate(AblateConfig& config, Context& context) {
   Runs runs(run, context);
   for (Trial& t : f.trials)
     if (train(runs.of(f.variants[t.variant]), f.what, f.variants[t.variant], t) == Outcome::stopped) return exit_code::stopped_early;
-  Evaluator evaluator(run);
-  for (Trial& t : f.trials)
-    if (!t.diverged)
-      scored_flow_map(run, f.variants[t.variant].name, t.folder, f.calls, t.seed, [&](const ScoredGenerator& g) { t.scores.push_back(evaluator.score(g)); });
-  f.subtitle = fmt::format("run in {}: MeanFlow of {} variants, seeds {}, equal {}, {} samples", run.root().string(), f.variants.size(),
-                           fmt::join(all, ", "), config.equal, config.recipe.evaluate.samples);
+  for (Trial& t : f.trials) t.course = course_of(run.root() / t.folder / "metrics.csv");
+  score(run, f);
+  f.subtitle = fmt::format("run in {}: {} variants, seeds {}, equal {}, {} samples", run.root().string(), f.variants.size(), fmt::join(all, ", "),
+                           config.equal, config.recipe.evaluate.samples);
   publish(folder, f, run.root(), context.log);
   return exit_code::finished;
 }
@@ -195,7 +196,7 @@ int ablate(AblateConfig& config, Context& context) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  Program program{.name = "ablate", .summary = "Compares choices of MeanFlow training from one starting point.",
+  Program program{.name = "ablate", .summary = "Compares trainings of the flow map that differ in one choice.",
                   .quickstart = "ablate --config configs/quickstart.toml --out runs/quickstart --what derivative"};
   program.add<AblateConfig>({.name = "", .help = "train and compare the variants", .trains = true,
                              .own_config = [](const std::string& out) { return stored_config(out); }}, ablate);

@@ -30,18 +30,24 @@ bool decides_nothing(const std::string& path) {
   return false;
 }
 
+// Settings of an objective that the map stage does not train with.
+bool is_of_another_objective(const Recipe& recipe, const std::string& path) {
+  const std::string all = std::string(stage_name::map) + ".objective.", chosen = all + recipe.map.objective.name + ".";
+  return path.starts_with(all) && path.find('.', all.size()) != std::string::npos && !path.starts_with(chosen);
+}
+
 // Fields that this training reads beside what its checkpoints of earlier stages hold.
-bool is_read(const Recipe& recipe, const std::string& path) {
-  for (const std::string& part : {std::string(stage_name::mfd), recipe.network.section(), std::string("rae"), std::string("latents")})
-    if (path.starts_with(part + ".")) return !decides_nothing(path);
+bool is_read(const Recipe& recipe, const std::string& trained, const std::string& path) {
+  for (const std::string& part : {trained, recipe.network.section(), std::string("rae"), std::string("latents")})
+    if (path.starts_with(part + ".")) return !decides_nothing(path) && !is_of_another_objective(recipe, path);
   for (const char* key : {"data", "image_size", "channels", "classes", "guidance", "watch.on_explosion", "watch.explosion_factor"})
     if (path == key) return true;
   return false;
 }
 
-void add_config(Identity& out, Recipe recipe, const std::string& prefix) {
+void add_config(Identity& out, Recipe recipe, const std::string& part, const std::string& prefix) {
   for (const Field& f : list_fields(recipe))
-    if (is_read(recipe, f.path) && !is_as_before(f.path, to_text(f))) out.lines.push_back(fmt::format("{}{} = {}", prefix, f.path, to_text(f)));
+    if (is_read(recipe, part, f.path) && !is_as_before(f.path, to_text(f))) out.lines.push_back(fmt::format("{}{} = {}", prefix, f.path, to_text(f)));
 }
 
 std::map<std::string, std::string> by_key(const std::vector<std::string>& lines) {
@@ -97,14 +103,14 @@ std::string Identity::key() const { return fmt::format("{:016x}", hashed(text())
 
 Identity identity(TrainingRun& run, const Variant& variant, std::int64_t seed) {
   Identity out;
-  add_config(out, variant.recipe, "");
-  if (variant.then) {
-    Recipe second = variant.recipe;
-    second.mfd = *variant.then;
-    add_config(out, second, "then ");
+  bool taught = false;
+  std::string prefix;
+  for (const Recipe& part : variant.parts()) {
+    add_config(out, part, variant.part, prefix);
+    taught = taught || variant.stage().is_taught(part);
+    prefix = "then ";
   }
   out.lines.push_back(fmt::format("seed = {}", seed));
-  const bool taught = teacher_share(variant.recipe.mfd.velocity) > 0 || (variant.then && teacher_share(variant.then->velocity) > 0);
   for (const auto& [name, sum] : run.sources_of_flow_map(variant.start, taught)) out.lines.push_back(fmt::format("{} = {}", name, sum));
   out.lines.push_back("build = " + numerics_of_build());
   return out;

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 
@@ -31,8 +32,9 @@ double relative_error(const Tensor& a, const Tensor& exact) {
   return size == 0 ? std::nan("") : std::sqrt(sum_squares(a.to(DType::f64) - exact) / size);
 }
 
-VelocitySource velocity_of(const MfStage& stage, double guidance, Subject& subject) {
-  return velocity_source(stage.velocity, teacher_share(stage.velocity) > 0 ? subject.velocity(guidance) : VelocityNet());
+// What the stage's objective gets of the teacher; empty where it learns from none.
+VelocityNet teacher_of(const StageSpec& stage, const Recipe& recipe, Subject& subject) {
+  return stage.is_taught(recipe) ? subject.velocity(recipe.guidance) : VelocityNet();
 }
 
 // The error of the variant's target and derivative against f64.
@@ -44,7 +46,9 @@ void measure_error(Subject& subject, const Variant& variant, const Batch& batch,
     throw ConfigError(fmt::format("{}: no row of the batch has s < t: set --mfd.objective.pairs.exact-share true, or take a larger --mfd.loop.batch",
                                   variant.name));
   const FlowPoint at = first_rows({p.z, p.s, p.t, p.y, {}, {}}, p.off_diagonal);
-  const Tensor w = fm::first_rows(velocity_of(variant.recipe.mfd, variant.recipe.guidance, subject)(p), p.off_diagonal);
+  const StageSpec& stage = variant.stage();
+  const VelocitySource velocity = velocity_source(stage.velocity_in(variant.recipe), teacher_of(stage, variant.recipe, subject));
+  const Tensor w = fm::first_rows(velocity(p), p.off_diagonal);
   const Network network = subject.student(variant.start);
   const FlowPoint wide_at{at.z.to(DType::f64), at.s.to(DType::f64), at.t.to(DType::f64), at.y, {}, {}};
   const Tensor wide_w = w.to(DType::f64), exact = differentiate(network.in_f64().u(), wide_at, wide_w, {}).dudt;
@@ -72,26 +76,36 @@ void time_step(const std::function<Var()>& loss, Timing& timing) {
   timing.peak_mib = static_cast<double>(memory_stats().peak - live) / (1 << 20);
 }
 
-// A variant's steps are of one kind, or of two where it has two parts.
+// A variant's steps are of one kind, of two where it has two parts, or of three where they follow a schedule.
 struct Timed {
   std::size_t variant;
-  Stage stage;
+  std::function<Stage()> stage;          // made for each step: networks of targets and weights of rows are not kept for all variants
+  StepPart step;
   double share;                          // of the variant's steps
   Timing timing = {};
 };
 
-std::vector<Timed> timed_steps(Subject& subject, const std::vector<Variant>& list, const Batch& batch) {
+Stage stage_of(Subject& subject, const Variant& v, const Recipe& recipe, const Batch& batch) {
+  const StageSpec& stage = v.stage();
+  FlowParts parts{.objective = stage.objective_in(recipe), .network = subject.student(v.start).in_precision(recipe.network.precision()),
+                  .batch = [batch](const StepPart&) { return batch; }, .teacher = teacher_of(stage, recipe, subject), .shape = recipe.latent_shape(),
+                  .averaged = false};
+  parts.velocity = velocity_source(stage.velocity_in(recipe), parts.teacher);
+  return flow_stage(v.name, stage.loop(recipe), std::move(parts)).stage;
+}
+
+std::vector<Timed> timed_steps(Subject& subject, const std::vector<Variant>& list, const std::vector<Batch>& batches) {
   std::vector<Timed> out;
   for (std::size_t i = 0; i < list.size(); ++i) {
     const Variant& v = list[i];
-    const auto add = [&](const MfStage& stage) {
-      FlowParts parts{.objective = make_objective(stage.objective), .network = subject.student(v.start).in_precision(v.recipe.network.precision()),
-                      .batch = [batch](const StepPart&) { return batch; }, .velocity = velocity_of(stage, v.recipe.guidance, subject), .averaged = false};
-      out.push_back({i, flow_stage(v.name, stage.loop, std::move(parts)).stage,
-                     static_cast<double>(stage.loop.steps) / static_cast<double>(std::max<std::int64_t>(1, v.steps()))});
-    };
-    add(v.recipe.mfd);
-    if (v.then) add(*v.then);
+    for (const Recipe& recipe : v.parts()) {
+      const auto make = [&subject, &v, recipe, batch = batches[i]] { return stage_of(subject, v, recipe, batch); };
+      const std::int64_t steps = v.stage().steps(recipe), rows = v.stage().loop(recipe).batch;
+      const double share = static_cast<double>(steps) / static_cast<double>(std::max<std::int64_t>(1, v.steps()));
+      const auto add = [&](std::int64_t step, double part) { out.push_back({i, make, {step, 0, rows, -1, steps}, part * share}); };
+      if (v.stage().mean_flow != nullptr) add(0, 1);
+      else for (const std::int64_t step : {std::int64_t{0}, steps / 2, steps - 1}) add(step, 1.0 / 3);
+    }
   }
   return out;
 }
@@ -109,20 +123,23 @@ void add_timings(const std::vector<Timed>& steps, std::vector<StepCost>& costs) 
 
 std::vector<StepCost> step_costs(Subject& subject, const std::vector<Variant>& list, std::uint64_t seed, std::int64_t rounds, Messages& log) {
   std::vector<StepCost> costs(list.size());
-  const Batch batch = subject.batch(seed);
-  log.info("errors of {} variants against the derivative in f64 ...", list.size());
+  std::vector<Batch> batches;
+  for (const Variant& v : list) batches.push_back(subject.batch(v.stage().loop(v.recipe).batch, seed));
+  const bool errors = std::any_of(list.begin(), list.end(), [](const Variant& v) { return v.stage().mean_flow != nullptr; });
+  if (errors) log.info("errors of {} variants against the derivative in f64 ...", list.size());
   for (std::size_t i = 0; i < list.size(); ++i) {
     throw_if_stop_requested();
-    measure_error(subject, list[i], batch, costs[i]);
+    if (list[i].stage().mean_flow != nullptr) measure_error(subject, list[i], batches[i], costs[i]);
+    else costs[i].target_error = costs[i].derivative_error = std::nan("");
   }
-  std::vector<Timed> steps = timed_steps(subject, list, batch);
-  const std::int64_t rows = batch.z0.dim(0);
+  std::vector<Timed> steps = timed_steps(subject, list, batches);
   for (std::int64_t round = 0; round <= rounds; ++round) {
     log.info("a step of each, {}", round == 0 ? "to warm up ..." : fmt::format("round {} of {} ...", round, rounds));
     for (Timed& s : steps) {
       throw_if_stop_requested();
       if (round == 1) s.timing.seconds.clear();                        // round 0 fills caches and the allocator
-      time_step([&] { return s.stage.loss({0, 0, rows, -1, 1}).loss; }, s.timing);
+      const Stage stage = s.stage();
+      time_step([&] { return stage.loss(s.step).loss; }, s.timing);
     }
   }
   add_timings(steps, costs);
@@ -130,14 +147,13 @@ std::vector<StepCost> step_costs(Subject& subject, const std::vector<Variant>& l
 }
 
 double evaluations_a_step(const Variant& variant) {
-  Recipe recipe = variant.recipe;
-  const auto of = [&](const MfStage& stage) {
-    recipe.mfd = stage;
-    const StageCost cost = stage_cost(recipe, stage_name::mfd);
+  double all = 0;
+  for (const Recipe& recipe : variant.parts()) {
+    const StageCost cost = stage_cost(recipe, variant.part);
     const double passes = (cost.forward + cost.tangent + cost.backward + cost.recompute + cost.targets) / cost.forward;
-    return static_cast<double>(stage.loop.steps) * passes * static_cast<double>(stage.loop.batch);
-  };
-  const double all = of(variant.recipe.mfd) + (variant.then ? of(*variant.then) : 0);
+    const double rows = static_cast<double>(cost.loop->batch) * static_cast<double>(variant.stage().objective_in(recipe).needs.rows);
+    all += static_cast<double>(cost.loop->steps) * passes * rows;
+  }
   return all / static_cast<double>(std::max<std::int64_t>(1, variant.steps()));
 }
 

@@ -9,7 +9,8 @@
 namespace fm {
 
 struct StepCost {
-  // |target - exact| / |exact| and |du/dt - exact| / |exact| on the rows with s < t; exact: the JVP in f64, with the same w. NaN where du/dt is 0.
+  // |target - exact| / |exact| and |du/dt - exact| / |exact| on the rows with s < t; exact: the JVP in f64, with the same w. NaN where du/dt is 0, and of
+  // objectives other than MeanFlow's stages.
   double target_error = 0, derivative_error = 0;
   double seconds = 0, peak_mib = 0;      // of loss and gradients; memory beside weights and optimizer
   double spread = 0;                     // of the rounds' seconds, (largest - smallest) / median
@@ -21,15 +22,16 @@ class Subject {
   virtual ~Subject() = default;
   virtual Network student(const std::string& start) = 0;
   virtual VelocityNet velocity(double guidance) = 0;           // of the teacher, guided
-  virtual Batch batch(std::uint64_t seed) = 0;
+  virtual Batch batch(std::int64_t rows, std::uint64_t seed) = 0;
 };
 
 std::unique_ptr<Subject> trained_subject(TrainingRun& run);            // checkpoints, teacher and latents of a run
 std::unique_ptr<Subject> untrained_subject(const Recipe& recipe);      // random weights, none of them zero, and random latents; recipe resolved
 
 // One for each variant. Time is the median of `rounds` rounds in which the variants take turns, so that other work on the machine slows all
-// alike. Of a training in two parts time is their mean by steps, memory the larger, and errors are the first part's. ConfigError when no row
-// of the batch has s < t; StopRequested.
+// alike. Of a training in two parts time is their mean by steps, memory the larger, and errors are the first part's. Of an objective, whose steps may
+// follow a schedule, time is the mean and memory the largest of its first, middle and last step. ConfigError when no row of the batch has s < t;
+// StopRequested.
 std::vector<StepCost> step_costs(Subject& subject, const std::vector<Variant>& list, std::uint64_t seed, std::int64_t rounds, Messages& log);
 
 // Forward passes a step, in passes of the student over one batch row: forward 1, backward 2, derivative and teacher by their kind

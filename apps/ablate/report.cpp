@@ -18,6 +18,7 @@ namespace {
 struct TrialColumn {
   TableColumn column;
   std::function<double(const Findings&, const Trial&)> value;
+  bool is_score = false;                 // of the scores alone, which the teacher has too
 };
 
 struct CostColumn {
@@ -27,8 +28,16 @@ struct CostColumn {
 };
 constexpr CostColumn cost_columns[] = {{"derivative_error", "du/dt error", "{:.2e}", true, &StepCost::derivative_error},
                                        {"target_error", "target error", "{:.2e}", true, &StepCost::target_error},
-                                       {"seconds_a_step", "s/step", "{:.3f}", false, &StepCost::seconds},
+                                       {"seconds_a_step", "s/step", "{:.3g}", false, &StepCost::seconds},
                                        {"peak_mib", "peak MiB", "{:.1f}", false, &StepCost::peak_mib}};
+
+struct CourseColumn {
+  const char *key, *title, *format;
+  double Course::*member;
+};
+constexpr CourseColumn course_columns[] = {{"grad_norm_median", "gradient norm, median", "{:.3g}", &Course::median_norm},
+                                           {"grad_norm_largest", "gradient norm, largest", "{:.3g}", &Course::largest_norm},
+                                           {"raw_mse", "mean square", "{:.4g}", &Course::raw_mse}};
 
 double cost_of(const Trial& t, double StepCost::*member) { return t.cost ? (*t.cost).*member : Score::none; }
 
@@ -36,8 +45,16 @@ bool has_number(const Trial& t, std::size_t call, const ScoreColumn& c) {
   return call < t.scores.size() && std::isfinite(score_number(t.scores[call], c));
 }
 
-// Points of the plane, and metrics that are not for all samples.
-bool is_of_some_samples(const ScoreColumn& c) {
+// "energy"; of columns that other tables have no room for the name, "map error".
+std::string title_of(const ScoreColumn& c) {
+  std::string title = *c.title ? c.title : c.name;
+  std::replace(title.begin(), title.end(), '_', ' ');
+  return title;
+}
+
+// Points of the plane, and metrics that are not for all samples. In the plane all are: one of its metrics is the other samples' one.
+bool is_of_some_samples(const ScoreColumn& c, bool in_plane) {
+  if (in_plane) return true;
   const auto has_it = [&](const SampleMetric& m) {
     return m.is_for != nullptr && std::any_of(m.values.begin(), m.values.end(), [&](const MetricValue& v) { return std::string_view(v.name) == c.name; });
   };
@@ -48,18 +65,23 @@ std::vector<TrialColumn> measured_columns(const Findings& f) {
   using F = const Findings&;
   using T = const Trial&;
   std::vector<TrialColumn> out;
-  for (const CostColumn& c : cost_columns) out.push_back({{c.key, c.title, c.format, c.log}, [&c](F, T t) { return cost_of(t, c.member); }});
+  const auto any = [&](const std::function<double(T)>& number) { return std::any_of(f.trials.begin(), f.trials.end(), [&](T t) { return std::isfinite(number(t)); }); };
+  for (const CostColumn& c : cost_columns)
+    if (any([&](T t) { return cost_of(t, c.member); })) out.push_back({{c.key, c.title, c.format, c.log}, [&c](F, T t) { return cost_of(t, c.member); }});
   out.push_back({{"evaluations_a_step", "evaluations/step", "{:.0f}"}, [](F all, T t) { return evaluations_a_step(all.variants[t.variant]); }});
   if (f.calls.empty()) return out;
   out.push_back({{"steps", "steps", "{:.0f}"}, [](F all, T t) { return static_cast<double>(all.variants[t.variant].steps()); }});
+  for (const CourseColumn& c : course_columns)
+    if (any([&](T t) { return t.course.*c.member; })) out.push_back({{c.key, c.title, c.format, true}, [&c](F, T t) { return t.course.*c.member; }});
   for (std::size_t i = 0; i < f.calls.size(); ++i)
     for (const ScoreColumn& c : score_columns()) {
       if (!c.measured || std::string_view(c.name) == "psnr") continue;        // of reconstructions, not of flow maps
-      if (is_of_some_samples(c) && std::none_of(f.trials.begin(), f.trials.end(), [&](const Trial& t) { return has_number(t, i, c); })) continue;
+      if (is_of_some_samples(c, f.in_plane) && !any([&](T t) { return has_number(t, i, c) ? 1 : Score::none; })) continue;
       const std::string calls = fmt::format("{} call{}", f.calls[i], f.calls[i] == 1 ? "" : "s");
-      out.push_back({{fmt::format("{}_{}", c.name, f.calls[i]), fmt::format("{}, {}{}", c.title, calls, *c.unit ? fmt::format(" ({})", c.unit) : ""),
+      out.push_back({{fmt::format("{}_{}", c.name, f.calls[i]), fmt::format("{}, {}{}", title_of(c), calls, *c.unit ? fmt::format(" ({})", c.unit) : ""),
                       fmt::format("{{:.{}f}}", c.decimals)},
-                     [i, &c](F, T t) { return i < t.scores.size() ? c.factor * score_number(t.scores[i], c) : Score::none; }});
+                     [i, &c](F, T t) { return i < t.scores.size() ? c.factor * score_number(t.scores[i], c) : Score::none; },
+                     true});
     }
   return out;
 }
@@ -133,10 +155,19 @@ std::vector<Plot> training_curves(const Findings& f, const std::filesystem::path
   return plots;
 }
 
-std::string diverged_note(const std::vector<const Trial*>& trials) {
+// What sets a row apart: a sampler of its own, and trainings that diverged.
+std::string note(const Variant& variant, const std::vector<const Trial*>& trials) {
   const auto n = std::count_if(trials.begin(), trials.end(), [](const Trial* t) { return t->diverged; });
-  if (n == 0) return "";
-  return trials.size() == 1 ? "diverged" : fmt::format("{} of {} diverged", n, trials.size());
+  const std::string sampler = sampler_text(variant), diverged = n == 0 ? "" : trials.size() == 1 ? "diverged" : fmt::format("{} of {} diverged", n, trials.size());
+  return diverged + (diverged.empty() || sampler.empty() ? "" : "; ") + sampler;
+}
+
+// In the scores' columns; the teacher was trained once, so there is no deviation.
+TableRow teacher_row(const Findings& f, const std::vector<TrialColumn>& columns) {
+  TableRow row{.name = f.teacher.front().name, .cells = {}, .note = "the run's, by Euler's method"};
+  const Trial trial{.scores = f.teacher};
+  for (const TrialColumn& c : columns) row.cells.push_back(c.is_score ? std::vector<double>{c.value(f, trial)} : std::vector<double>());
+  return row;
 }
 
 std::vector<DotPlot> column_plots(const Table& table) {
@@ -158,7 +189,26 @@ void add_trials(HtmlReport& report, const Findings& f) {
   report.table({"variant", "seed", "steps", "folder in the run", "weights"}, rows, "Each training; identity.txt in its folder lists what decided its weights");
 }
 
+// A cell of trials.csv.
+std::string number(double x) { return std::isfinite(x) ? fmt::format("{:.6g}", x) : ""; }
+
 }  // namespace
+
+Course course_of(const std::filesystem::path& metrics_csv) {
+  const std::string csv = text_if_there(metrics_csv);
+  const std::vector<std::string> known = csv_columns(csv);
+  const auto values = [&](const char* column) {
+    return std::find(known.begin(), known.end(), column) == known.end() ? std::vector<double>() : csv_curve(csv, "step", column).y;
+  };
+  Course out;
+  if (const std::vector<double> norms = values("grad_norm"); !norms.empty()) out.median_norm = median(norms);
+  if (const std::vector<double> largest = values("grad_norm_max"); !largest.empty()) out.largest_norm = *std::max_element(largest.begin(), largest.end());
+  if (const std::vector<double> raw = values("raw_mse"); !raw.empty()) {
+    const std::size_t last = std::max<std::size_t>(1, raw.size() / 10);
+    out.raw_mse = statistics({raw.end() - static_cast<std::ptrdiff_t>(last), raw.end()}).mean;
+  }
+  return out;
+}
 
 Table table_of(const Findings& f) {
   Table table{.what = f.what, .columns = {}, .rows = {}};
@@ -166,25 +216,28 @@ Table table_of(const Findings& f) {
   for (const TrialColumn& m : columns) table.columns.push_back(m.column);
   for (std::size_t i = 0; i < f.variants.size(); ++i) {
     const auto trials = trials_of(f, i);
-    TableRow row{.name = f.variants[i].name, .cells = {}, .note = diverged_note(trials)};
+    TableRow row{.name = f.variants[i].name, .cells = {}, .note = note(f.variants[i], trials)};
     for (const TrialColumn& m : columns) {
       row.cells.emplace_back();
       for (const Trial* t : trials) row.cells.back().push_back(m.value(f, *t));
     }
     table.rows.push_back(std::move(row));
   }
+  if (!f.teacher.empty()) table.rows.push_back(teacher_row(f, columns));
   return table;
 }
 
 std::string trials_csv(const Findings& f) {
   std::vector<std::string> names{"variant", "trained_seed", "trained_steps", "folder", "outcome"};
   for (const CostColumn& c : cost_columns) names.emplace_back(c.key);
+  for (const CourseColumn& c : course_columns) names.emplace_back(c.key);
   for (const ScoreColumn& c : score_columns()) names.emplace_back(c.name);
   std::string out = csv_line(names);
   for (const Trial& t : f.trials) {
     const Variant& v = f.variants[t.variant];
     std::vector<std::string> head{v.name, std::to_string(t.seed), std::to_string(v.steps()), t.folder, t.diverged ? "diverged" : "finished"};
-    for (const CostColumn& c : cost_columns) head.push_back(t.cost ? fmt::format("{:.6g}", cost_of(t, c.member)) : "");
+    for (const CostColumn& c : cost_columns) head.push_back(number(cost_of(t, c.member)));
+    for (const CourseColumn& c : course_columns) head.push_back(number(t.course.*c.member));
     for (const Score& s : t.scores.empty() ? std::vector<Score>(1) : t.scores) {
       std::vector<std::string> row = head;
       for (const ScoreColumn& c : score_columns()) row.push_back(score_cell(s, c));

@@ -9,6 +9,13 @@
 
 namespace fm {
 
+// How a training went, from its metrics.csv. NaN where it says nothing.
+struct Course {
+  double median_norm = Score::none, largest_norm = Score::none;      // of the gradients, before clipping: over the lines of the log, over all steps
+  double raw_mse = Score::none;          // mean square before the metric: the mean over the last tenth of the lines
+};
+Course course_of(const std::filesystem::path& metrics_csv);
+
 // One training of one variant.
 struct Trial {
   std::size_t variant = 0;               // in the list
@@ -16,6 +23,7 @@ struct Trial {
   std::string folder;                    // of its weights, inside the run; empty: nothing was trained
   std::optional<StepCost> cost = {};
   bool diverged = false;                 // the training
+  Course course = {};
   std::vector<Score> scores = {};        // one for each number of calls; none when it diverged
 };
 
@@ -23,7 +31,9 @@ struct Findings {
   std::string what, subtitle;
   std::vector<Variant> variants;
   std::vector<Trial> trials;
+  bool in_plane = false;                 // samples are points of the plane, with scores of their own
   std::vector<int> calls;                // network calls of the flow map that were scored; empty: none
+  std::vector<Score> teacher = {};       // of the run, in as many calls (two each with guidance), for comparison; may be empty
   std::string busy;                      // what the machine did while times were taken
 };
 

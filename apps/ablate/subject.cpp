@@ -20,10 +20,7 @@ class TrainedSubject : public Subject {
     if (!teacher_) teacher_ = run_.load_teacher();
     return guided(teacher_.v(), guidance, run_.recipe().classes);
   }
-  Batch batch(std::uint64_t seed) override {
-    const std::int64_t rows = run_.recipe().mfd.loop.batch;
-    return run_.flow_batch({0, 0, rows}, rows, seed);
-  }
+  Batch batch(std::int64_t rows, std::uint64_t seed) override { return run_.flow_batch({0, 0, rows}, rows, seed); }
 
  private:
   TrainingRun& run_;
@@ -54,7 +51,7 @@ class UntrainedSubject : public Subject {
 
   Network student(const std::string&) override { return student_; }
   VelocityNet velocity(double guidance) override { return guided(teacher_.v(), guidance, recipe_.classes); }
-  Batch batch(std::uint64_t seed) override { return random_batch(recipe_, recipe_.mfd.loop.batch, seed); }
+  Batch batch(std::int64_t rows, std::uint64_t seed) override { return random_batch(recipe_, rows, seed); }
 
  private:
   const Recipe& recipe_;

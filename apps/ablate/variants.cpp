@@ -4,6 +4,7 @@
 #include <cmath>
 #include <set>
 
+#include "apps/ablate/measure.h"
 #include "data/report/csv.h"
 
 namespace fm {
@@ -25,7 +26,7 @@ MfStage from_data(MfStage stage) {
   return stage;
 }
 
-MfStage stretched(MfStage stage, std::int64_t steps) {
+template <class Stage> Stage stretched(Stage stage, std::int64_t steps) {
   const double factor = static_cast<double>(steps) / static_cast<double>(std::max<std::int64_t>(1, stage.loop.steps));
   LearningRate& rate = stage.loop.rate;
   for (std::int64_t* step : {&rate.warmup_steps, &rate.decay_begin, &rate.decay_end})
@@ -34,12 +35,55 @@ MfStage stretched(MfStage stage, std::int64_t steps) {
   return stage;
 }
 
+// The map stage with the steps that its schedule is for: those of the recipe are 0 where `pipeline` leaves the stage out.
+MapStage with_own_steps(MapStage stage, std::int64_t asked) {
+  if (stage.loop.steps == 0) stage.loop.steps = stage.loop.rate.decay_end > 0 ? stage.loop.rate.decay_end : asked;
+  if (stage.loop.steps == 0)
+    throw ConfigError("--what objective: no number of steps: map.loop.steps is 0 and map.loop.rate has no decay_end; give --steps");
+  return stage;
+}
+MapStage compared(const AblateConfig& c) {
+  const MapStage stage = with_own_steps(c.recipe.map, c.steps);
+  return c.steps > 0 ? stretched(stage, c.steps) : stage;
+}
+
+std::vector<Variant> objective_variants(const AblateConfig& c, const std::vector<std::string>& names) {
+  std::vector<Variant> list;
+  for (const std::string& name : names) {
+    Variant v{.name = name, .start = {}, .recipe = c.recipe, .part = stage_name::map};
+    v.recipe.map = with_own_steps(c.recipe.map, c.steps);
+    v.recipe.map.objective.name = name;
+    const char* start = v.stage().start(v.recipe);
+    v.start = start == nullptr ? "random" : start;
+    list.push_back(std::move(v));
+  }
+  return list;
+}
+
+// Why this run cannot train the objective that the recipe's map stage names; empty: it can.
+std::string what_is_missing(Recipe recipe, bool has_teacher) {
+  const StageSpec& stage = stage_named(stage_name::map);
+  try {
+    recipe.resolve();
+    stage.objective_in(recipe).check(recipe.map.loop.steps);
+  } catch (const ConfigError& e) {
+    return e.what();
+  }
+  if (stage.is_taught(recipe) && !has_teacher) return fmt::format("it learns from a teacher, and this run has none: `flowmap_train {}` trains it", stage_that_makes(Makes::teacher).name);
+  const LoopConfig& loop = recipe.map.loop;
+  const std::int64_t group = stage.objective_in(recipe).needs.group;
+  for (const auto& [key, rows] : {std::pair{"batch", loop.batch}, {"micro_batch", loop.micro_batch}})
+    if (rows % group != 0) return fmt::format("it takes rows in groups of {}, and map.loop.{} = {} is no multiple of it", group, key, rows);
+  return "";
+}
+
 std::string derivative_text(const DerivativeConfig& d) { return d.kind == "jvp" ? "jvp" : fmt::format("{}, step {:g}", d.kind, d.delta); }
 
-std::vector<Variant> comparison_of(const AblateConfig& c) {
+std::vector<Variant> comparison_of(const AblateConfig& c, const std::vector<std::string>& objectives) {
+  if (comparison(c) == "objective") return objective_variants(c, objectives);
   std::vector<Variant> list;
   const auto add = [&](const std::string& name, const std::string& start, const MfStage& config, std::optional<MfStage> then = {}) {
-    list.push_back({name, start, c.recipe, std::move(then)});
+    list.push_back({.name = name, .start = start, .recipe = c.recipe, .then = std::move(then)});
     list.back().recipe.mfd = config;
   };
   const MfStage& base = c.recipe.mfd;
@@ -71,25 +115,26 @@ struct Varied {
 };
 
 // Whether the key is of the stage that variants train.
-bool is_trained(const std::string& key) { return key.starts_with(std::string(stage_name::mfd) + "."); }
+bool is_trained(const std::string& key, const std::string& part) { return key.starts_with(part + "."); }
 
 // What a training from the run's checkpoints reads; sizes and earlier stages are those of the run.
-void refuse_unread(const std::string& key, const NetworkConfig& network) {
+void refuse_unread(const std::string& key, const std::string& part, const NetworkConfig& network) {
   const std::string precision = network.section() + ".precision";
-  if (is_trained(key) || key == "guidance" || key == precision) return;
+  if (key == std::string(stage_name::map) + ".objective.name") throw ConfigError(fmt::format("--vary {}: objectives are compared by --what objective --objectives a,b,c", key));
+  if (is_trained(key, part) || key == "guidance" || key == precision) return;
   throw ConfigError(fmt::format(
-      "--vary {}: ablate trains the last stage from the run's checkpoints, so it varies mfd.*, guidance and {}; for other "
+      "--vary {}: ablate trains the last stage from the run's checkpoints, so it varies {}.*, guidance and {}; for other "
       "settings train runs of their own",
-      key, precision));
+      key, part, precision));
 }
 
-Varied parse_vary(const std::string& text, Recipe& recipe) {
+Varied parse_vary(const std::string& text, const std::string& part, Recipe& recipe) {
   const auto equals = text.find('=');
   if (equals == std::string::npos || equals == 0) throw ConfigError(fmt::format("--vary {}: wants KEY=a,b,c, such as mfd.loop.rate.peak=1e-4,1e-3", text));
   Varied out{text.substr(0, equals), {}};
   std::replace(out.key.begin(), out.key.end(), '-', '_');
   find_field(list_fields(recipe), out.key, "--vary");
-  refuse_unread(out.key, recipe.network);
+  refuse_unread(out.key, part, recipe.network);
   for (const std::string_view value : csv_cells(std::string_view(text).substr(equals + 1))) out.values.emplace_back(value);
   const std::set<std::string> different(out.values.begin(), out.values.end());
   if (different.size() < out.values.size()) throw ConfigError(fmt::format("--vary {}: the same value twice", text));
@@ -100,7 +145,7 @@ Varied parse_vary(const std::string& text, Recipe& recipe) {
 void assign(Variant& variant, const std::string& key, const std::string& value) {
   const std::string where = fmt::format("--vary {}", key);
   set_from_text(find_field(list_fields(variant.recipe), key, where), value, where);
-  if (!variant.then || !is_trained(key)) return;
+  if (!variant.then || !is_trained(key, variant.part)) return;
   Recipe second = variant.recipe;
   second.mfd = *variant.then;
   set_from_text(find_field(list_fields(second), key, where), value, where);
@@ -114,12 +159,41 @@ std::string comparison(const AblateConfig& config) {
   return config.vary.empty() ? "derivative" : "none";
 }
 
-std::vector<Variant> variants(const AblateConfig& config) {
-  std::vector<Variant> list = comparison_of(config);
+ObjectiveChoice chosen_objectives(const AblateConfig& config, bool has_teacher) {
+  ObjectiveChoice out;
+  if (comparison(config) != "objective") return out;
+  const std::vector<std::string> known = objective_names();
+  const bool all = config.objectives == "all";
+  std::vector<std::string> asked = known;
+  if (!all) {
+    asked.clear();
+    for (const std::string_view name : csv_cells(config.objectives)) asked.emplace_back(name);
+  }
+  Recipe recipe = config.recipe;
+  recipe.map = compared(config);
+  for (const std::string& name : asked) {
+    if (std::find(known.begin(), known.end(), name) == known.end())
+      throw ConfigError(fmt::format("--objectives {}: there is no objective '{}': want all, or some of {}", config.objectives, name, fmt::join(known, ", ")));
+    if (std::find(out.names.begin(), out.names.end(), name) != out.names.end())
+      throw ConfigError(fmt::format("--objectives {}: '{}' twice", config.objectives, name));
+    recipe.map.objective.name = name;
+    const std::string missing = what_is_missing(recipe, has_teacher);
+    if (missing.empty()) out.names.push_back(name);
+    else if (all) out.left_out.emplace_back(name, missing);
+    else throw ConfigError(fmt::format("--objectives {}: {}: {}", config.objectives, name, missing));
+  }
+  if (out.names.empty()) throw ConfigError(fmt::format("--objectives all: this run can train none: {}: {}", out.left_out[0].first, out.left_out[0].second));
+  return out;
+}
+
+std::vector<Variant> variants(const AblateConfig& config, const std::vector<std::string>& objectives) {
+  std::vector<Variant> list = comparison_of(config, objectives);
+  if (config.steps > 0)
+    for (Variant& v : list) set_steps(v, config.steps);
   std::set<std::string> keys;
   for (const std::string& text : config.vary) {
     Recipe recipe = config.recipe;
-    const Varied varied = parse_vary(text, recipe);
+    const Varied varied = parse_vary(text, list.front().part, recipe);
     if (!keys.insert(varied.key).second) throw ConfigError(fmt::format("--vary {}: given twice; write all its values in one", varied.key));
     std::vector<Variant> product;
     for (const Variant& v : list)
@@ -155,7 +229,17 @@ std::vector<std::int64_t> seeds(const AblateConfig& config) {
   return list;
 }
 
+std::vector<Recipe> Variant::parts() const {
+  std::vector<Recipe> out{recipe};
+  if (then) out.push_back(recipe), out.back().mfd = *then;
+  return out;
+}
+
 void set_steps(Variant& variant, std::int64_t steps) {
+  if (variant.stage().mean_flow == nullptr) {
+    variant.recipe.map = stretched(variant.recipe.map, std::max<std::int64_t>(1, steps));
+    return;
+  }
   MfStage& first = variant.recipe.mfd;
   if (!variant.then) {
     first = stretched(first, std::max<std::int64_t>(1, steps));
@@ -168,7 +252,19 @@ void set_steps(Variant& variant, std::int64_t steps) {
   variant.then = stretched(*variant.then, total - part);
 }
 
+std::string sampler_text(const Variant& v) {
+  const Needs needs = v.stage().objective_in(v.recipe).needs;
+  return !needs.jumps ? "follows the ODE of u(z, t, t)" : needs.two_times ? "" : "adds noise between calls";
+}
+
 std::string describe(const Variant& v) {
+  if (v.stage().mean_flow == nullptr) {
+    const std::string sampler = sampler_text(v);
+    return fmt::format("{:<19} from {:<7} {} steps of {}, velocity {}, {:.2f} evaluations a sample{}{}{}", v.name, v.start, v.steps(), v.stage().loop(v.recipe).batch,
+                       v.stage().velocity_in(v.recipe), evaluations_a_step(v) / static_cast<double>(v.stage().loop(v.recipe).batch),
+                       v.stage().is_taught(v.recipe) ? ", a teacher" : "", sampler.empty() ? "" : "; the sampler " + sampler,
+                       v.recipe.network.precision() == "f32" ? "" : ", " + v.recipe.network.precision());
+  }
   const auto part = [](const MfStage& stage) {
     return fmt::format("{} steps of {}, velocity {}, derivative {}", stage.loop.steps, stage.loop.batch, stage.velocity,
                        derivative_text(stage.objective.derivative));

@@ -3,6 +3,7 @@
 //   derivative   from one CMT checkpoint, MFD with the exact JVP and with finite differences of several steps, in one precision or several
 //   init         MFD from random weights, from the teacher, and from CMT
 //   scheme       MFT, MFD, and MFD then MFT, with equal numbers of steps in all
+//   objective    the map stage by each objective of a list, with everything else as [map] has it
 //   none         the recipe's own MFD: for --vary alone
 //
 // --vary KEY=a,b,c multiplies the list: each of the above with each value.
@@ -16,7 +17,8 @@ namespace fm {
 
 struct AblateConfig {
   Recipe recipe;
-  std::string what, seeds, equal = "steps";
+  std::string what, seeds, equal = "steps", objectives = "all";
+  std::int64_t steps = 0;
   std::vector<std::string> vary;
   std::vector<double> deltas{1e-1, 1e-2, 5e-3, 1e-3, 1e-4};
   std::vector<std::string> precisions{"f32"};
@@ -24,10 +26,13 @@ struct AblateConfig {
   std::int64_t timing_rounds = 9;
 
   template <class V> void visit(V&& v) {
-    v("what", what, "the comparison; empty: derivative, or none where --vary is given", one_of({"", "derivative", "init", "scheme", "none"}),
+    v("what", what, "the comparison; empty: derivative, or none where --vary is given", one_of({"", "derivative", "init", "scheme", "objective", "none"}),
       flag("what"));
-    v("vary", vary, "a setting and its values, KEY=a,b,c; given several times: the product of all. KEY is of mfd, or guidance or dit.precision (that of the network)",
-      repeated(), flag("vary"));
+    v("objectives", objectives, "objectives of --what objective, a,b,c; all: each that this run has what it needs for", flag("objectives"));
+    v("steps", steps, "optimizer steps of the first variant, its learning rate's schedule stretched to them; 0: mfd.loop.steps, and of --what objective "
+      "map.loop.steps or, where those are 0, the end of map.loop.rate's decay", range(0, 4e9), flag("steps"));
+    v("vary", vary, "a setting and its values, KEY=a,b,c; given several times: the product of all. KEY is of mfd (of map for --what objective), or guidance or "
+      "dit.precision (that of the network)", repeated(), flag("vary"));
     v("seeds", seeds, "seeds of the trainings: a list such as 1,2,3, or a number of seeds from --seed on; empty: --seed alone", flag("seeds"));
     v("equal", equal, "what the variants have equally much of; steps of the others follow from the first variant's",
       one_of({"steps", "time", "evaluations"}), flag("equal"));
@@ -44,18 +49,31 @@ struct AblateConfig {
 struct Variant {
   std::string name;                      // "jvp", "fd-0.01", "mfd guidance=2"
   std::string start;                     // the stage whose averaged weights it begins with, or "random"
-  Recipe recipe;                         // resolved; recipe.mfd is the training (its first part, where there are two)
-  std::optional<MfStage> then = {};      // the second part
+  Recipe recipe;                         // resolved; recipe.mfd, or recipe.map, is the training (its first part, where there are two)
+  std::optional<MfStage> then = {};      // the second part, of mfd
+  const char* part = stage_name::mfd;    // the stage that is trained, by its section of the recipe
 
-  std::int64_t steps() const { return recipe.mfd.loop.steps + (then ? then->loop.steps : 0); }
+  const StageSpec& stage() const { return stage_named(part); }
+  std::int64_t steps() const { return stage().steps(recipe) + (then ? then->loop.steps : 0); }
+  std::vector<Recipe> parts() const;     // the recipe of each part of the training
 };
 
-// "derivative", "init", "scheme" or "none".
+// "derivative", "init", "scheme", "objective" or "none".
 std::string comparison(const AblateConfig& config);
 
-// The recipe must be resolved. ConfigError: --vary with an unknown key, a key that training from the run's checkpoints does not read, or a
-// bad value.
-std::vector<Variant> variants(const AblateConfig& config);
+// The objectives of --what objective that this run can train, and those of `all` that it cannot.
+struct ObjectiveChoice {
+  std::vector<std::string> names;        // in the order of the list, or as they were asked for
+  std::vector<std::pair<std::string, std::string>> left_out;       // name, and why
+};
+
+// The recipe must be resolved. `has_teacher`: whether the run has one. ConfigError: a name that is not in the list, is there twice, or that this run
+// cannot train; a comparison without steps.
+ObjectiveChoice chosen_objectives(const AblateConfig& config, bool has_teacher);
+
+// The recipe must be resolved. `objectives`: of --what objective. ConfigError: --vary with an unknown key, a key that training from the run's checkpoints
+// does not read, or a bad value.
+std::vector<Variant> variants(const AblateConfig& config, const std::vector<std::string>& objectives = {});
 
 // "1,2,3", or "3" for three from the recipe's seed on. ConfigError.
 std::vector<std::int64_t> seeds(const AblateConfig& config);
@@ -63,6 +81,8 @@ std::vector<std::int64_t> seeds(const AblateConfig& config);
 // `steps` in all, at least 1 a part. Schedules are stretched with it: a part of a long one would end at another learning rate.
 void set_steps(Variant& variant, std::int64_t steps);
 
-std::string describe(const Variant& v);  // one line: name, start, steps, velocity, derivative
+std::string describe(const Variant& v);  // one line: name, start, steps, velocity, derivative or cost
+// How samples of the variant's flow map differ from jumps: "adds noise between calls"; empty: they are jumps.
+std::string sampler_text(const Variant& v);
 
 }  // namespace fm

@@ -18,18 +18,18 @@ struct Trained {
 };
 
 // The test split's first points: as many as are drawn, and as many again to compare them with.
-void add_test_points(Trained& t, const Recipe& r, const SampleSource& test) {
+void add_test_points(PlaneRun& plane, const Recipe& r, const SampleSource& test) {
   const std::int64_t n = std::min(2 * r.evaluate.samples, test.count());
   const Tensor points = Tensor::empty({n, 2}, DType::f32, Device{}), labels = Tensor::empty({n}, DType::i64, Device{});
   for (std::int64_t i = 0; i < n; ++i) {
     test.read(i, {}, points.data<float>() + 2 * i);
     labels.data<std::int64_t>()[i] = test.label(i);
   }
-  t.plane.test = points;
-  if (r.conditional) t.plane.labels = labels;
-  if (r.guidance == 1) t.plane.exact = known_mixture(test.name());          // a guided flow is not the data's
-  t.plane.samples = std::min(r.evaluate.samples, n);
-  t.plane.seed = static_cast<std::uint64_t>(r.seed);
+  plane.test = points;
+  if (r.conditional) plane.labels = labels;
+  if (r.guidance == 1) plane.exact = known_mixture(test.name());            // a guided flow is not the data's
+  plane.samples = std::min(r.evaluate.samples, n);
+  plane.seed = static_cast<std::uint64_t>(r.seed);
 }
 
 // The teacher in all its calls, and in one: what a flow map is compared with.
@@ -37,9 +37,7 @@ void add_generators(Trained& t, TrainingRun& run, const std::vector<std::string>
   const Recipe& r = run.recipe();
   for (const std::string& name : names)
     scored_generators(run, name, {r.evaluate.teacher_points, 2}, [&](const ScoredGenerator& g) {
-      if (!g.network.two_times()) t.plane.teacher = run.guided(g.network.v());
-      else if (t.plane.maps.empty() || t.plane.maps.back().name != name) t.plane.maps.push_back({name, g.network.u()});
-      t.plane.generators.push_back({.name = name, .calls = narrow<int>(g.of.calls), .generate = g.generate});
+      add_generator(t.plane, run, g);
       Score& of = t.of.emplace_back(g.of);
       of.samples = of.reference = t.plane.samples;
       of.seed = r.seed, of.classes = r.classes, of.data = r.data;
@@ -49,13 +47,25 @@ void add_generators(Trained& t, TrainingRun& run, const std::vector<std::string>
 
 }  // namespace
 
+PlaneRun plane_of(TrainingRun& run, const SampleSource& test) {
+  PlaneRun plane;
+  plane.space = run.space();
+  add_test_points(plane, run.recipe(), test);
+  return plane;
+}
+
+void add_generator(PlaneRun& plane, TrainingRun& run, const ScoredGenerator& g) {
+  if (!g.map) plane.teacher = run.guided(g.network.v());
+  else if (plane.maps.empty() || plane.maps.back().name != g.of.name) plane.maps.push_back({g.of.name, g.map});
+  plane.generators.push_back({.name = g.of.name, .calls = narrow<int>(g.of.calls), .generate = g.generate, .follows_flow = g.follows_flow});
+}
+
 void show_points(TrainingRun& run, const std::vector<std::string>& names) {
   const Recipe& r = run.recipe();
   Messages& log = run.context().log;
   const std::shared_ptr<const SampleSource> test = open_source(r.data, Split::test);
   Trained trained;
-  trained.plane.space = run.space();
-  add_test_points(trained, r, *test);
+  trained.plane = plane_of(run, *test);
   add_generators(trained, run, names, fingerprint(*test));
   const PlaneReport report = plane_report(trained.plane);
   log.info("{:<12} {:>6} {:>16} {:>12}", "", "calls", "energy distance", "map error");

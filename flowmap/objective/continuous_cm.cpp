@@ -20,7 +20,10 @@ ObjectiveLoss continuous_cm(const FlowMapNet& net, const PathBatch& p, const Vel
   return out;
 }
 
-Needs ContinuousCmConfig::needs() const { return {.passes = (1 - pairs.diagonal_share) * derivative.evaluations()}; }
+Needs ContinuousCmConfig::needs() const {
+  const bool to_zero = pairs.zero_share + pairs.diagonal_share > 1 - 1e-9;           // all rows that teach have s = 0
+  return {.two_times = !to_zero, .passes = (1 - pairs.diagonal_share) * derivative.evaluations()};
+}
 Drawn ContinuousCmConfig::draw(const Batch& batch, const Nets&, const TrainingStep&) const { return {draw_path_batch(batch, pairs, labels), {}}; }
 ObjectiveLoss ContinuousCmConfig::loss(const Nets& nets, const Drawn& drawn) const { return continuous_cm(nets.net, drawn.p, nets.velocity, *this); }
 std::string ContinuousCmConfig::not_recorded(const std::string& keys) const { return pairs.varies(keys + ".pairs"); }

@@ -34,6 +34,7 @@ struct Needs {
   bool row_weight = false;               // a learned log variance of (s, t), beside the network
   std::int64_t group = 1;                // rows of the batch that belong together: its parts are multiples of it
   bool two_times = true;                 // false: u(z, 0, t) alone is trained, and a sampler of several calls adds noise between them
+  bool jumps = true;                     // false: u(z, t, t) alone is trained, and samples follow its ODE
   double taped_tangent = 0;              // share of rows of which the tape keeps as much again: gradients pass through a derivative or a frozen network
 
   // What one sample of the batch costs, by the settings alone (in expectation where rows are drawn):

@@ -55,6 +55,10 @@ LatentGenerator without_labels(LatentGenerator generate) {
   return [generate = std::move(generate)](const Tensor& noise, const Labels&) { return generate(noise, {}); };
 }
 
+FlowMapNet euler_jumps(FlowMapNet u) {
+  return [u = std::move(u)](const Var& z, const Var&, const Var& t, const Labels& y) { return u(z, t, t, y); };
+}
+
 LatentGenerator flow_map_generator(FlowMapNet u, int steps, bool two_times) {
   return [u = std::move(u), grid = plain_grid(steps), two_times](const Tensor& noise, const Labels& y) {
     return two_times ? sample_flow_map(u, noise, y, grid) : sample_renoised(u, noise, y, grid);

@@ -39,6 +39,9 @@ VelocityNet guided(VelocityNet teacher, double scale, std::int64_t classes, Inte
 // Asks for no label, whatever labels it is given: for networks that are told none.
 LatentGenerator without_labels(LatentGenerator generate);
 
+// u(z, s, t) = u(z, t, t): jumps of a network that was trained at s = t alone are steps of Euler's method.
+FlowMapNet euler_jumps(FlowMapNet u);
+
 // `two_times`: whether u was trained for jumps to s > 0; without them noise is added between calls (sample_renoised).
 LatentGenerator flow_map_generator(FlowMapNet u, int steps, bool two_times = true);
 LatentGenerator ode_generator(VelocityNet v, int points, double shift, Solver solver = Solver::euler);

@@ -270,6 +270,7 @@ class TrainLoop {
       throw DivergedError(fmt::format("{}: the norm of the gradients is {} at step {}{}",
                                       stage_.name, report.grad_norm, numbers.step, first.empty() ? "" : ", that of " + first + " first"));
     }
+    watch_.saw_norm(report.grad_norm);
     if (with_metrics) metrics_now_ = numbers.metrics();
     return {alone() ? report.loss : one_.agreed().loss, report.grad_norm, report.lr};
   }
@@ -282,7 +283,7 @@ class TrainLoop {
 
   void log(const StepReport& report) {
     metrics_now_ = metrics_of_all(ranks_, metrics_now_);
-    LoopNumbers row{{"loss", report.loss}, {"grad_norm", report.grad_norm}, {"lr", report.lr}};
+    LoopNumbers row{{"loss", report.loss}, {"grad_norm", report.grad_norm}, {"lr", report.lr}, {"grad_norm_max", watch_.take_largest_norm()}};
     for (const StepMetric& m : metrics_now_) row.emplace_back(m.name, double(m.value));
     if (watch_.explosions() > 0) row.emplace_back("explosions", static_cast<double>(watch_.explosions()));
     observer_.row(step_, row);

@@ -57,7 +57,8 @@ class LoopObserver {
 
   // After each step, counted from 1. On a GPU the numbers may be those of the step before, until one is logged.
   virtual void step_done(std::int64_t step, const StepReport& report) { (void)step, (void)report; }
-  // The numbers of a step that is logged: loss, grad_norm, lr, the stage's metrics (means over all ranks), and explosions where there were some.
+  // The numbers of a step that is logged: loss, grad_norm, lr, the largest norm of the gradients in the steps since the row before (grad_norm_max), the
+  // stage's metrics (means over all ranks), and explosions where there were some.
   virtual void row(std::int64_t step, const LoopNumbers& numbers) { (void)step, (void)numbers; }
 
   // Between them the training saves or makes a preview: time that belongs to no step.

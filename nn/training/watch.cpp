@@ -51,18 +51,20 @@ bool LoopWatch::is_best() {
 
 nlohmann::ordered_json LoopWatch::state() const {
   nlohmann::ordered_json out{{"guard", guard_.state()}, {"explosions", explosions_}, {"calm", calm()}};
+  if (largest_norm_ > 0) out["largest_norm"] = largest_norm_;
   if (rewound_ > 0) out["rewound"] = rewound_, out["rewound_to"] = rewound_to_, out["rate_scale"] = rate_scale_;
   if (!config_.keep_best.empty() && std::isfinite(best_)) out["best"] = {{"number", config_.keep_best}, {"mean", best_}};
   return out;
 }
 
 void LoopWatch::restore(const nlohmann::ordered_json& state) {
-  sum_ = 0, count_ = 0, best_ = std::numeric_limits<double>::infinity(), explosions_ = 0, rewound_ = 0, rewound_to_ = -1, rate_scale_ = 1;
+  sum_ = 0, count_ = 0, largest_norm_ = 0, best_ = std::numeric_limits<double>::infinity(), explosions_ = 0, rewound_ = 0, rewound_to_ = -1, rate_scale_ = 1;
   guard_ = ExplosionGuard({.factor = config_.explosion_factor});
   if (!state.is_object()) return;
   try {
     guard_.restore(state.at("guard"));
     explosions_ = state.at("explosions").get<std::int64_t>();
+    largest_norm_ = state.value("largest_norm", 0.0);
     if (state.contains("rewound")) {
       rewound_ = state["rewound"].get<int>(), rate_scale_ = state.at("rate_scale").get<double>();
       rewound_to_ = state.at("rewound_to").get<std::int64_t>();

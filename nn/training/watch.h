@@ -5,6 +5,7 @@
 // a later rewind may go back to.)
 #pragma once
 
+#include <algorithm>
 #include <functional>
 #include <limits>
 #include <optional>
@@ -60,6 +61,10 @@ class LoopWatch {
   std::int64_t explosions() const { return explosions_; }
   bool calm() const { return guard_.calm(); }
 
+  // The largest norm of the gradients since the last call of take_largest_norm(): rare large ones are seen between lines of the log too.
+  void saw_norm(double norm) { largest_norm_ = std::max(largest_norm_, norm); }
+  double take_largest_norm() { return std::exchange(largest_norm_, 0); }
+
   // At a checkpoint: whether it is the best so far. Begins the next mean.
   bool is_best();
 
@@ -78,6 +83,7 @@ class LoopWatch {
   Remedies remedies_;
   LoopObserver& observer_;
   ExplosionGuard guard_;
+  double largest_norm_ = 0;
   double rate_scale_ = 1, sum_ = 0, best_ = std::numeric_limits<double>::infinity();
   std::int64_t explosions_ = 0, count_ = 0, rewound_to_ = -1;
   int rewound_ = 0;

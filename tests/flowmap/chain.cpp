@@ -80,6 +80,25 @@ TEST_CASE("a run without the programs: preflight, teacher, flow map, samples; a 
   CHECK(log.warnings.empty());
 }
 
+TEST_CASE("a flow map that learned the velocity alone is sampled along its ODE, and its checkpoint says so") {
+  const TempFolder folder;
+  RunOptions options{.config_file = "own", .out = (folder.path() / "run").string()};
+  Heard log;
+  Ranks alone;
+  Recipe recipe = points();
+  recipe.fm.loop.steps = 0, recipe.map.start = "random", recipe.map.velocity = "one-point", recipe.map.objective.name = "flow_matching";
+  TrainingRun run(recipe, {.launch = options, .log = log, .ranks = alone});
+  CHECK(trained(run) == 1);
+  const Network map = run.load_student(stage_name::map);
+  const Tensor noise = sample_noise(consecutive(0, 5), {2}, 3);
+  const Tensor euler = sample_ode(diagonal(map.u()), noise, {}, plain_grid(2)), jumps = sample_flow_map(map.u(), noise, {}, plain_grid(2));
+  CHECK(difference_of(run.student_generator(stage_name::map, map, 2)(noise, {}), euler) == 0);
+  CHECK(difference_of(euler, jumps) > 1e-3);
+  CHECK(difference_of(evaluate(run.student_map(stage_name::map, map), noise, Tensor::zeros({5}), Tensor::ones({5}), {}),
+                      evaluate(map.u(), noise, Tensor::ones({5}), Tensor::ones({5}), {})) == 0);
+  CHECK_FALSE(run.adds_noise(stage_name::map));
+}
+
 TEST_CASE("given weights are left aside where they were trained on other data, and kept where they do not say") {
   const TempFolder folder;
   const std::string file = (folder.path() / "judge.safetensors").string();

@@ -44,7 +44,10 @@ struct Recorder : LoopObserver {
   void completing(std::int64_t step) override { hear("completing", step); }
   void steps_begin(std::int64_t step) override { hear("begin", step); }
   void steps_end() noexcept override { heard.push_back("end"); }
-  void step_done(std::int64_t step, const StepReport&) override { hear("step", now = step); }
+  void step_done(std::int64_t step, const StepReport& report) override {
+    hear("step", now = step);
+    norms.push_back(report.grad_norm);
+  }
   void row(std::int64_t step, const LoopNumbers& numbers) override {
     hear("row", step);
     row_now = numbers;
@@ -59,6 +62,7 @@ struct Recorder : LoopObserver {
   void failed(std::int64_t step, const std::exception& error) override { hear(std::string("failed: ") + error.what() + " at", step); }
 
   LoopNumbers row_now;
+  std::vector<double> norms;             // of the gradients, by step
 };
 
 struct Rows {
@@ -120,12 +124,13 @@ TEST_CASE("training: an observer hears of steps, rows, checkpoints and previews 
   CHECK(t.run(r) == Outcome::finished);
   CHECK(r.heard == Texts{"opening double", "started 0", "begin 0", "step 1", "step 2", "step 3", "saved 3", "step 4", "row 4", "step 5", "saved 5", "step 6",
                          "saved 6", "step 7", "step 8", "row 8", "saved 8", "preview 8", "end", "finished 8"});
-  REQUIRE(r.row_now.size() == 4);
+  REQUIRE(r.row_now.size() == 5);
   CHECK(r.row_now[0].first == "loss");
   CHECK(r.row_now[1].first == "grad_norm");
   CHECK(r.row_now[2] == std::pair<std::string, double>("lr", 1e-2));
-  CHECK(r.row_now[3].first == "twice");
-  CHECK(near(r.row_now[3].second, 2 * r.row_now[0].second, 1e-6));
+  CHECK(r.row_now[3] == std::pair<std::string, double>("grad_norm_max", *std::max_element(r.norms.end() - 4, r.norms.end())));
+  CHECK(r.row_now[4].first == "twice");
+  CHECK(near(r.row_now[4].second, 2 * r.row_now[0].second, 1e-6));
   for (const StepPart& part : t.parts) CHECK(part.total == 8);
 }
 
@@ -147,6 +152,26 @@ TEST_CASE("training: stopped and resumed it ends with the bits of one that was n
   for (const char* file : {"model.safetensors", "ema.safetensors", "optimizer.safetensors"})
     CHECK(whole.checkpoint(8, file) == second.checkpoint(8, file));
   CHECK(whole.checkpoint(8, "model.safetensors") != whole.checkpoint(6, "model.safetensors"));
+}
+
+TEST_CASE("training: the largest norm of an interval counts the steps before a stop in its middle") {
+  const TempFolder folder;
+  Training whole(folder / "whole"), first(folder / "parts"), second(folder / "parts");
+  for (Training* t : {&whole, &first, &second}) {
+    t->loop.log_every = 8;
+    t->stage.loss = [loss = t->stage.loss](const StepPart& part) {
+      StepLoss out = loss(part);
+      if (part.step == 1) out.loss = out.loss * 30.0;                                 // a rare large gradient
+      return out;
+    };
+  }
+  Recorder a, b, c;
+  whole.run(a);
+  b.stop_at = 4;
+  first.run(b);
+  second.run(c);
+  CHECK(a.norms[1] > 2 * a.norms[7]);
+  for (const Recorder* r : {&a, &c}) CHECK(r->row_now[3] == std::pair<std::string, double>("grad_norm_max", a.norms[1]));
 }
 
 TEST_CASE("training: one that is done says so, and completes the files that its end lacks") {
@@ -354,7 +379,7 @@ TEST_CASE("run files: metrics, report and config beside the checkpoints; a secon
     QuietFiles files({.tensorboard = false});
     t.run(files);
     const std::string csv = read_file(run / "metrics.csv");
-    CHECK(csv_columns(csv) == Texts{"step", "time", "loss", "grad_norm", "lr", "twice"});
+    CHECK(csv_columns(csv) == Texts{"step", "time", "loss", "grad_norm", "lr", "grad_norm_max", "twice"});
     CHECK(csv_curve(csv, "step", "loss").x == std::vector<double>{4, 8});
     CHECK(has(read_file(run / "report.html"), "<svg"));
     CHECK(has(read_file(run / "config.toml"), "batch = 6"));

@@ -95,6 +95,19 @@ TEST_CASE("watch: the best checkpoint is the one with the lowest mean since the 
   CHECK(error_of<ConfigError>([&] { lacking.observe(2, numbers(1), true); }) == "--keep-best fid: stage fm has loss, grad_norm, lr");
 }
 
+TEST_CASE("watch: the largest norm since it was taken, also across a checkpoint") {
+  Listener heard;
+  LoopWatch watch("fm", {}, {}, heard), resumed("fm", {}, {}, heard);
+  watch.saw_norm(3), watch.saw_norm(7), watch.saw_norm(2);
+  resumed.saw_norm(99);
+  resumed.restore(watch.state());
+  resumed.saw_norm(5);
+  CHECK(resumed.take_largest_norm() == 7);
+  CHECK(resumed.take_largest_norm() == 0);
+  CHECK_FALSE(resumed.state().contains("largest_norm"));           // nothing between lines of the log
+  CHECK(watch.take_largest_norm() == 7);
+}
+
 TEST_CASE("watch: a state that is restored leaves nothing of what was before; an empty one begins anew") {
   Listener heard;
   LoopWatch watch("fm", {.on_explosion = "rewind", .keep_best = "loss"}, {}, heard);

@@ -41,7 +41,7 @@ void scored_flow_map(TrainingRun& run, const std::string& name, const std::strin
            .guidance = 1};
   for (const int n : calls) {
     of.calls = n;
-    take({of, map, run.student_generator(stage, map, n)});
+    take({of, map, run.student_generator(stage, map, n), run.student_map(stage, map), n == 1 || !run.adds_noise(stage)});
   }
 }
 

@@ -16,6 +16,8 @@ struct ScoredGenerator {
   Score of;
   Network network;                       // with averaged weights
   LatentGenerator generate;
+  FlowMapNet map = {};                   // its jumps (TrainingRun::student_map); empty: a teacher
+  bool follows_flow = true;              // false: noise is added between calls
 };
 using TakeGenerator = std::function<void(const ScoredGenerator&)>;
 

@@ -58,13 +58,10 @@ Outcome TrainingRun::train_generator(const StageSpec& stage) {
   return train_flow({.folder = stage.name, .stage = stage, .recipe = recipe_, .start = start == nullptr ? "random" : start});
 }
 
-// An ablation's variant has a config of its own.
-Outcome TrainingRun::train_mean_flow(const MeanFlowTraining& training) {
-  const StageSpec& stage = stage_named(training.part);
-  Recipe described = recipe_;
-  described.seed = training.seed;
-  described.*stage.mean_flow = training.config;
-  return train_flow({.folder = training.folder, .stage = stage, .recipe = described, .start = training.start, .fields = list_fields(described)});
+Outcome TrainingRun::train_variant(const std::string& folder, const StageSpec& stage, const Recipe& recipe, const std::string& start, std::int64_t seed) {
+  Recipe described = recipe;
+  described.seed = seed;
+  return train_flow({.folder = folder, .stage = stage, .recipe = described, .start = start, .fields = list_fields(described)});
 }
 
 // Every training on latents: what the objective needs is granted, the rest is the same for all.
@@ -96,17 +93,18 @@ Outcome TrainingRun::train_flow(const FlowTraining& training) {
   }
   if (taught) stage.made_from.emplace_back("teacher", checksum(teacher.state()));
   if (flow_map) stage.made_from.emplace_back("start", checksum(parts.network.state()));
-  if (!parts.objective.needs.two_times) stage.made_from.emplace_back("sampler", "renoised");         // what loads the weights samples by it
+  const Needs& needs = parts.objective.needs;
+  if (const char* sampler = sampler_name::of(needs); flow_map && *sampler) stage.made_from.emplace_back("sampler", sampler);   // what loads the weights samples by it
   if (space_of(recipe_).pictures)
-    stage.preview = [this, flow_map, average = flow.average](std::int64_t, const std::filesystem::path& png) {
-      write_preview(flow_map ? flow_map_generator(average.u(), 1) : teacher_generator(average.v(), recipe_.evaluate.teacher_points), png);
+    stage.preview = [this, flow_map, jumps = needs.jumps, average = flow.average](std::int64_t, const std::filesystem::path& png) {
+      write_preview(flow_map ? flow_map_generator(jumps ? average.u() : euler_jumps(average.u()), 1) : teacher_generator(average.v(), recipe_.evaluate.teacher_points), png);
     };
   return train_loop(stage, loop, seed);
 }
 
 Network TrainingRun::start_of_flow_map(const std::string& stage) {
   const Network network = recipe_.network.make(true, stage_seed(stage_name::mfd));
-  if (stage != "random") recipe_.network.start(network, generator_weights(stage));
+  initialise(network, stage, stage == stage_that_makes(Makes::teacher).name ? load_teacher() : Network());
   return network;
 }
 
@@ -114,7 +112,9 @@ std::vector<std::pair<std::string, std::string>> TrainingRun::sources_of_flow_ma
   prepare_stats();
   Checksums out = sources_of_latents();
   out.emplace_back("latents", data_checksum());
-  out.emplace_back("start", start == "random" ? start : start + " " + checksum(stage_weights(start).tensors));
+  const StageSpec& teacher = stage_that_makes(Makes::teacher);
+  const auto sum = [&] { return start == teacher.name && teacher.is_given(recipe_) ? checksum(load_teacher().state()) : checksum(stage_weights(start).tensors); };
+  out.emplace_back("start", start == "random" ? start : start + " " + sum());
   if (taught) out.emplace_back("teacher", checksum(load_teacher().state()));
   return out;
 }

@@ -236,9 +236,8 @@ Weights TrainingRun::stage_weights(const std::string& stage) {
   if (has(stage)) {
     Weights weights = load_weights(folder.string() + ":ema", warner());
     loaded_steps_[stage] = weights.step;
-    const bool renoised = weights.state != nullptr && weights.state->contains("made_from") && (*weights.state)["made_from"].contains("sampler");
-    if (renoised) renoised_.insert(stage);
-    else renoised_.erase(stage);
+    const auto made_from = weights.state == nullptr ? nlohmann::ordered_json::object() : weights.state->value("made_from", nlohmann::ordered_json::object());
+    samplers_[stage] = made_from.value("sampler", "");
     return weights;
   }
   if (const StageSpec* known = find_stage(stage); known != nullptr && known->loop != nullptr) throw FileError(not_trained(stage, folder.string()));
@@ -289,8 +288,18 @@ Network TrainingRun::load_student(const std::string& stage) {
   return loaded_network(stage, true, std::move(weights), root_ / stage);
 }
 
+bool TrainingRun::adds_noise(const std::string& stage) const {
+  const auto found = samplers_.find(stage);
+  return found != samplers_.end() && found->second == sampler_name::renoised;
+}
+
+FlowMapNet TrainingRun::student_map(const std::string& stage, const Network& student) const {
+  const auto found = samplers_.find(stage);
+  return found != samplers_.end() && found->second == sampler_name::ode ? euler_jumps(student.u()) : student.u();
+}
+
 LatentGenerator TrainingRun::student_generator(const std::string& stage, const Network& student, int calls) const {
-  return flow_map_generator(student.u(), calls, !renoised_.contains(stage));
+  return flow_map_generator(student_map(stage, student), calls, !adds_noise(stage));
 }
 
 std::int64_t TrainingRun::loaded_step(const std::string& stage) const {

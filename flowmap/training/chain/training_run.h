@@ -22,21 +22,12 @@
 
 namespace fm {
 
-// One MeanFlow training.
-struct MeanFlowTraining {
-  std::string folder;                                       // inside the run: "mfd", "ablate/..."
-  std::string part;                                         // "mfd" or "mft": the config's part, and whose random numbers it draws
-  MfStage config;
-  std::string start;                                        // the stage whose averaged weights it begins with; "random": initial values
-  std::int64_t seed;
-};
-
 // One training of a generator.
 struct FlowTraining {
-  std::string folder;                                       // as above
-  const StageSpec& stage;
+  std::string folder;                                       // inside the run: "mfd", "ablate/..."
+  const StageSpec& stage;                                   // the config's part, and whose random numbers it draws
   const Recipe& recipe;                                     // the run's, or an ablation's with another config of this stage and another seed
-  std::string start;                                        // as above
+  std::string start;                                        // the stage whose averaged weights it begins with; "random": initial values
   std::vector<Field> fields = {};                           // the config that makes it, where that is not the run's
 };
 
@@ -52,7 +43,9 @@ class TrainingRun {
   bool lacks_cached_latents() const { return recipe_.latents.from == "cache" && !LatentCache::is_finished(latents_folder()); }
   void prepare_stats();                                     // out/stats.safetensors, if it is not there yet
   Outcome train_generator(const StageSpec& stage);
-  Outcome train_mean_flow(const MeanFlowTraining& training);
+  // A training of this stage beside the run's own: in a folder of its own, by another config and seed. Sizes, space, network and guidance of `recipe`
+  // must be those of the run.
+  Outcome train_variant(const std::string& folder, const StageSpec& stage, const Recipe& recipe, const std::string& start, std::int64_t seed);
 
   // What takes seconds to find out, before hours of training: pictures for the test, sources of later stages, files that were given, memory
   // and disk space. ConfigError and FileError name the remedy; a dry run only warns of memory and space, for it may plan another machine's
@@ -78,11 +71,15 @@ class TrainingRun {
   Network load_student(const std::string& stage);     // averaged weights
   // Samples of a flow map that was loaded, in so many calls, by the sampler that its objective trained it for.
   LatentGenerator student_generator(const std::string& stage, const Network& student, int calls) const;
+  // Its jumps. Of one whose objective trained u(z, t, t) alone: u(z, s, t) = u(z, t, t), so that a jump is a step of Euler's method.
+  FlowMapNet student_map(const std::string& stage, const Network& student) const;
+  // Whether noise is added between the calls of student_generator, so that samples do not follow the flow.
+  bool adds_noise(const std::string& stage) const;
   std::int64_t loaded_step(const std::string& stage) const;   // of the checkpoint that was loaded last; -1: none
   std::string last_student() const;                 // the last flow map that was trained; ConfigError if there is none
   // A student with the averaged weights of that stage, as training begins; "random": initial values.
   Network start_of_flow_map(const std::string& stage);
-  // Checksums of all that a MeanFlow training from this stage learns from: {"encoder", "1a2b3c4d"}, statistics, data, start, teacher (if taught).
+  // Checksums of all that a training of a flow map from this stage learns from: {"encoder", "1a2b3c4d"}, statistics, data, start, teacher (if taught).
   std::vector<std::pair<std::string, std::string>> sources_of_flow_map(const std::string& start, bool taught);
   Batch flow_batch(const StepPart& part, std::int64_t batch, std::uint64_t seed);   // normalised latents and labels of a step
   std::int64_t sampling_batch() const;              // samples at a time, by the size of its DiT
@@ -148,7 +145,7 @@ class TrainingRun {
   RunContext context_;
   std::filesystem::path root_;
   std::map<std::string, std::int64_t> loaded_steps_;          // by stage
-  std::set<std::string> renoised_;                            // loaded stages whose samples take noise between calls
+  std::map<std::string, std::string> samplers_;               // of loaded stages: "" for jumps, else as checkpoints name it
   std::shared_ptr<const SampleSource> pictures_;
   std::optional<std::vector<std::string>> class_names_;
   std::unique_ptr<RunSpace> space_;

@@ -1,0 +1,212 @@
+// ablate --what objective: which objectives a run can train, on what terms, and what the table says of them. On configs/toy.toml.
+#include <doctest/doctest.h>
+#include <fmt/format.h>
+
+#include <map>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "apps/ablate/identity.h"
+#include "apps/ablate/measure.h"
+#include "apps/ablate/report.h"
+#include "apps/cli/program.h"
+#include "data/report/csv.h"
+#include "tensor/io/atomic_file.h"
+#include "tests/support/child.h"
+#include "tests/support/error_of.h"
+#include "tests/support/near.h"
+#include "tests/support/text.h"
+
+using namespace fm;
+using namespace fm::test;
+namespace fs = std::filesystem;
+
+namespace {
+
+const std::string toy = FM_TESTS_FOLDER "/../configs/toy.toml";
+
+Result run(const std::string& program, const fs::path& out, const Arguments& more) {
+  const fs::path file = own_folder().parent_path() / "apps" / program.substr(0, program.find(' '));
+  const Arguments stage = program.find(' ') == std::string::npos ? Arguments{} : Arguments{program.substr(program.find(' ') + 1)};
+  return run_program_file(file, stage + Arguments{"--config", toy, "--data", "points:8gaussians?count=2048", "--threads", "1", "--out", out.string()} + more);
+}
+
+const Arguments few{"--what", "objective", "--steps", "4", "--timing-rounds", "3", "--evaluate.samples", "60", "--map.loop.batch", "16"};
+
+Result compare(const fs::path& out, const Arguments& more) { return run("ablate", out, few + more); }
+
+// A run with a teacher of a few steps.
+fs::path taught(const TempFolder& folder) {
+  const Result r = run("flowmap_train fm", folder / "run", {"--steps", "5", "-q"});
+  REQUIRE_MESSAGE(r.code == 0, r.err);
+  return folder / "run";
+}
+
+using Cells = std::map<std::string, std::string>;
+std::map<std::string, Cells> table_of(const fs::path& csv) {
+  const CsvRows rows = parse_csv(read_file(csv));
+  std::map<std::string, Cells> out;
+  for (std::size_t r = 1; r < rows.size(); ++r)
+    for (std::size_t c = 0; c < rows[0].size(); ++c) out[rows[r][0]][rows[0][c]] = rows[r].at(c);
+  return out;
+}
+
+AblateConfig config() {
+  AblateConfig c;
+  c.what = "objective";
+  c.recipe.data = "points:8gaussians", c.recipe.space = "identity", c.recipe.network.name = "mlp", c.recipe.conditional = false;
+  c.recipe.map.velocity = "one-point", c.recipe.map.start = "random";
+  c.recipe.map.loop.batch = 32;
+  c.recipe.resolve_with_data();
+  return c;
+}
+
+nlohmann::json made_from(const fs::path& training) {
+  const fs::path newest = training / "checkpoints" / "step-00000004" / "state.json";
+  return nlohmann::json::parse(read_file(newest)).at("made_from");
+}
+
+}  // namespace
+
+TEST_CASE("objectives: all that a run can train, the others with the reason; steps, schedule and start from [map]") {
+  AblateConfig c = config();
+  c.steps = 40;
+  const ObjectiveChoice with = chosen_objectives(c, true), without = chosen_objectives(c, false);
+  CHECK(with.names == objective_names());
+  CHECK(with.left_out.empty());
+  CHECK(without.names.size() + without.left_out.size() == objective_names().size());
+  REQUIRE(!without.left_out.empty());                              // consistency mid-training follows a teacher
+  for (const auto& entry : without.left_out) CHECK_MESSAGE(has(entry.second, "`flowmap_train fm` trains it"), entry.second);
+  for (const std::string& name : without.names) {
+    c.recipe.map.objective.name = name;
+    CHECK(!c.recipe.map.objective.chosen("").needs.teacher);
+  }
+  c.recipe.map.velocity = "teacher";                               // now all ask for one that want a velocity
+  c.objectives = "mean_flow";
+  CHECK_THROWS_AS(chosen_objectives(c, false), ConfigError);
+  c = config();
+  c.objectives = "lsd,mean_flow";
+  c.recipe.map.loop.rate.warmup_steps = 100, c.recipe.map.loop.rate.decay_end = 8000;
+  const std::vector<Variant> list = variants(c, chosen_objectives(c, false).names);
+  REQUIRE(list.size() == 2);
+  CHECK(list[0].name == "lsd");
+  CHECK(list[0].recipe.map.objective.name == "lsd");
+  CHECK(list[0].start == "random");
+  CHECK(list[0].steps() == 8000);                                  // the end of the schedule
+  c.steps = 2000;
+  const LoopConfig shorter = variants(c, {"lsd"})[0].recipe.map.loop;
+  CHECK(shorter.steps == 2000);
+  CHECK(shorter.rate.decay_end == 2000);
+  CHECK(shorter.rate.warmup_steps == 25);
+  c.vary = {"map.velocity=one-point,teacher"};
+  CHECK(variants(c, {"lsd"})[1].name == "lsd velocity=teacher");
+  const auto refused = [&](const std::string& part) {
+    const std::string text = error_of<ConfigError>([&] { variants(c, chosen_objectives(c, false).names); });
+    CHECK_MESSAGE(has(text, part), text);
+  };
+  c.vary = {"map.objective.name=lsd,mean_flow"};
+  refused("--objectives a,b,c");
+  c.vary = {"mfd.loop.batch=8,16"};
+  refused("varies map.*");
+  c.vary = {};
+  c.objectives = "lsd,mean_flaw";
+  refused("there is no objective 'mean_flaw'");
+  c.objectives = "lsd,lsd";
+  refused("'lsd' twice");
+  c.objectives = "all", c.steps = 0, c.recipe.map.loop.rate.decay_end = 0;
+  refused("give --steps");
+}
+
+TEST_CASE("objectives: work is what an entry needs and what its velocity source costs; equal work follows") {
+  AblateConfig c = config();
+  c.steps = 1000;
+  const auto work = [&](const std::string& name) { return evaluations_a_step(variants(c, {name})[0]); };
+  for (const std::string& name : chosen_objectives(c, true).names) {
+    CAPTURE(name);
+    c.recipe.map.objective.name = name;
+    const Needs needs = c.recipe.map.objective.chosen("").needs;
+    const double teacher = c.recipe.network.cost(false).flops / c.recipe.network.cost(true).flops;         // a network of one time is a little smaller
+    CHECK(near(work(name), 32 * (static_cast<double>(needs.rows) * (3 + needs.passes) + teacher * needs.teacher_calls), 1e-9));
+  }
+  const double before = work("mean_flow");
+  c.recipe.map.velocity = "teacher";
+  const double teacher = c.recipe.network.cost(false).flops / c.recipe.network.cost(true).flops;
+  CHECK(near(work("mean_flow") - before, 32 * teacher, 1e-9));
+  c.recipe.map.velocity = "one-point";
+  std::vector<Variant> list = variants(c, {"flow_matching", "lsd"});
+  equalise(list, "evaluations", {});
+  CHECK(list[0].steps() == 1000);
+  CHECK(list[1].steps() == std::llround(1000 * work("flow_matching") / work("lsd")));
+}
+
+TEST_CASE("course: the largest norm is over all steps, the median over the lines, the mean square of the end") {
+  const TempFolder folder;
+  std::string csv = "step,time,loss,grad_norm,lr,grad_norm_max,raw_mse\n";
+  for (int i = 1; i <= 20; ++i) csv += fmt::format("{},0,1,{},0,{},{}\n", i, i, i == 7 ? 419 : i + 1, 100 - i);
+  write_atomically(folder / "metrics.csv", csv);
+  const Course course = course_of(folder / "metrics.csv");
+  CHECK(course.median_norm == 10.5);
+  CHECK(course.largest_norm == 419);
+  CHECK(course.raw_mse == 80.5);                                   // 81 and 80
+  CHECK(std::isnan(course_of(folder / "nothing.csv").median_norm));
+}
+
+TEST_CASE("ablate --what objective: a row for each objective and the teacher, from one start; only what changes is trained again") {
+  const TempFolder folder;
+  const fs::path out = taught(folder);
+  const Result result = compare(out, {});
+  REQUIRE_MESSAGE(result.code == 0, result.err);
+  const auto table = table_of(out / "ablate/objective/table.csv");
+  CHECK(table.size() == objective_names().size() + 1);
+  for (const std::string& name : objective_names()) {
+    CAPTURE(name);
+    REQUIRE(table.contains(name));
+    const Cells& row = table.at(name);
+    for (const char* column : {"evaluations_a_step_mean", "seconds_a_step_mean", "peak_mib_mean", "grad_norm_median_mean", "grad_norm_largest_mean", "raw_mse_mean",
+                               "energy_distance_1_mean", "energy_distance_2_mean", "energy_distance_4_mean", "map_error_1_mean"})
+      CHECK_MESSAGE(std::isfinite(std::stod(row.at(column))), column);
+    CHECK(std::stod(row.at("grad_norm_largest_mean")) >= std::stod(row.at("grad_norm_median_mean")));
+    CHECK(row.at("steps_mean") == "4");
+  }
+  CHECK(!table.at("teacher").at("energy_distance_4_mean").empty());
+  CHECK(table.at("teacher").at("seconds_a_step_mean").empty());
+  CHECK(has(table.at("flow_matching").at("note"), "ODE"));
+  CHECK(table.at("mean_flow").at("note").empty());
+  for (const char* column : {"derivative_error_mean", "frechet_1_mean", "accuracy_1_mean"}) CHECK_MESSAGE(!table.at("lsd").contains(column), column);
+
+  std::set<std::string> starts, weights;
+  for (const auto& [name, row] : table_of(out / "ablate/objective/trials.csv")) {
+    starts.insert(made_from(out / row.at("folder")).at("start").get<std::string>());
+    weights.insert(row.at("checkpoint"));
+  }
+  CHECK(starts.size() == 1);                                       // the same initial values
+  CHECK(weights.size() == objective_names().size());
+
+  const Result again = compare(out, {"--map.objective.lsd.pairs.diagonal_share", "0.25"});
+  REQUIRE_MESSAGE(again.code == 0, again.err);
+  CHECK_MESSAGE(has(again.err, "lsd, seed 1: trained anew"), again.err);
+  CHECK_MESSAGE(has(again.err, "map.objective.lsd.pairs.diagonal_share was 0.5, is 0.25"), again.err);
+  CHECK_MESSAGE(!has(again.err, "mean_flow, seed 1: trained anew"), again.err);
+  const auto now = table_of(out / "ablate/objective/table.csv");
+  CHECK(now.at("mean_flow").at("energy_distance_2_mean") == table.at("mean_flow").at("energy_distance_2_mean"));
+  CHECK(now.at("lsd").at("energy_distance_2_mean") != table.at("lsd").at("energy_distance_2_mean"));
+}
+
+TEST_CASE("ablate --what objective without a teacher: what needs one is left out by name, or refused where it is asked for") {
+  const TempFolder folder;
+  const fs::path out = folder / "run";
+  fs::create_directories(out);
+  const Result plan = compare(out, {"--dry-run"});
+  REQUIRE_MESSAGE(plan.code == 0, plan.err);
+  CHECK_MESSAGE(has(plan.err, "cmt is left out: it learns from a teacher, and this run has none"), plan.err);
+  CHECK_MESSAGE(has(plan.err, "mean_flow           from random  4 steps of 16, velocity one-point, 3.50 evaluations a sample"), plan.err);
+  const Result asked = compare(out, {"--objectives", "mean_flow,cmt", "-q"});
+  CHECK(asked.code == exit_code::usage);
+  CHECK_MESSAGE(has(asked.err, "cmt: it learns from a teacher"), asked.err);
+  const Result seeds = compare(out, {"--objectives", "mean_flow,flow_matching", "--seeds", "2"});
+  REQUIRE_MESSAGE(seeds.code == 0, seeds.err);
+  const auto table = table_of(out / "ablate/objective/table.csv");
+  CHECK(table.size() == 2);                                        // no teacher
+  CHECK(table.at("mean_flow").at("energy_distance_1_n") == "2");
+  CHECK(std::stod(table.at("mean_flow").at("energy_distance_1_deviation")) > 0);
+}
