@@ -16,7 +16,7 @@ def consistency(c, z_r, u_end):
 @entry("ct")
 def ct(c):
     """Both points of one noise (w = eps - z0), the end by the target network."""
-    return consistency(c, c.z - column(c.t - c.numbers["r"]) * c.w, c.u_target)
+    return consistency(c, c.z - column(c.t - c.numbers["r"]) * c.w, c.averaged())
 
 
 @entry("ict")
@@ -28,7 +28,7 @@ def ict(c):
 @entry("cd")
 def cd(c):
     """z_r is the teacher's: one step from z_t."""
-    return consistency(c, heun(c.v_teacher, c.z, c.t, c.numbers["r"], 1, c.get("solver", "heun")), c.u_target)
+    return consistency(c, heun(c.v_teacher, c.z, c.t, c.numbers["r"], 1, c.get("solver", "heun")), c.averaged())
 
 
 @entry("ect")

@@ -80,11 +80,11 @@ def lsd(c):
 @entry("shortcut")
 def shortcut(c):
     """|u(z, s, t) - sg (u1 + u2)/2|^2 of two half jumps by the target network, between which the state is cut."""
-    half = (c.t - c.s) / 2
-    u1 = c.u_target(c.z, c.t - half, c.t)
+    half, jumps = (c.t - c.s) / 2, c.averaged()
+    u1 = jumps(c.z, c.t - half, c.t)
     limit = c.get("clamp", 4.0)
     state = c.z - column(half) * u1
-    u2 = c.u_target(cut(state, limit), c.s, c.t - half)
+    u2 = jumps(cut(state, limit), c.s, c.t - half)
     return rho(c.u(c.z, c.s, c.t) - torch.where(c.off, sg(u1 + u2) / 2, c.w), c)
 
 
@@ -123,7 +123,7 @@ def tvm(c):
     """|d_s f - sg v-(sg f, s)|^2 + |v(z_s', s') - vh|^2 on all rows; the first is 0 where s = t."""
     end = sg(jump(c.u, c.z, c.s, c.t))
     moves = jvp(lambda s: jump(c.u, c.z, s, c.t), (c.s,), (torch.ones_like(c.s),))[1]
-    first, raw = rho(torch.where(c.off, moves - sg(c.u_target(end, c.s, c.s)), 0.0), c)
+    first, raw = rho(torch.where(c.off, moves - sg(c.averaged()(end, c.s, c.s)), 0.0), c)
     at = c.numbers["second_time"]
     z = on_path(c, at)
     second, raw_velocity = rho(c.v(z, at) - c.velocity(z, at), c)

@@ -70,6 +70,10 @@ class Case:
     def v(self, z, t):
         return self.u(z, t, t)
 
+    def averaged(self):
+        """The network that targets come from: the target network, or with target_decay = 0 the network itself."""
+        return self.u if self.get("target_decay", 1.0) == 0 else self.u_target
+
 
 def jump(u, z, s, t):
     return z - column(t - s) * u(z, s, t)
