@@ -1,0 +1,60 @@
+// Inductive Moment Matching (IMM; Zhou et al. 2025): jumps to s from two neighbouring times have the same samples there.
+//
+//   y = f_{t->s}(z_t),   y' = sg f_{r->s}(z_r),   s <= r < t,   z_t and z_r of the same z0 and eps
+//   weight(t) mean_{jk} [ k(y_j, y_k) - 2 k(y_j, y'_k) + k(y'_j, y'_k) ]       over a group of M rows with the same (s, r, t)
+//   k(a, b) = exp( -max(|a - b|, 1e-8) / (D c_out) ),   D elements a row, |.| the root of their sum of squares
+//
+//   t uniform in [low, high], s in [low, t];   r = max(s, eta / (1 + eta)),   eta = t/(1-t) - 160 / 2^halvings
+//   weight = sigmoid(b - l)/2 (-dl/dt) (1-t)^a / ((1-t)^2 + t^2),   l = 2 log((1-t)/t)
+//          = t (1-t)^(a-1) / [ (t^2 + e^-b (1-t)^2) ((1-t)^2 + t^2) ]
+//   c_out = t, or deviation t / sqrt((1-t)^2 + t^2) as with EDM's parameters (the paper's data have deviation 0.5)
+//
+// The minimum is not the flow map but any map with the right samples: judge it by samples, never by the error of the map. At the true map the terms of
+// two members (j != k) have an expected gradient of 0; those of one member with itself have not, a bias that falls with 1/M and with t - r.
+// No velocity is asked for: the map begins at f_{t->t} = z. The kernel does not see labels; a row is tied to its own by the terms j = k.
+// Samplers begin at 1 and end at 0, both outside [low, high]: the network is trusted beyond its times by that much.
+#pragma once
+
+#include "flowmap/objective/entry.h"
+
+namespace fm {
+
+struct ImmConfig {
+  std::int64_t group = 4;                // M
+  std::int64_t halvings = 12;            // the paper: 15 for CIFAR-10, 12 for ImageNet
+  double low = 0.006, high = 0.994;
+  double power = 1, bias = 5;            // a and b of the weight; a = 2 for ImageNet
+  std::string scale = "time";
+  double deviation = 1;
+  LabelDropout labels;
+  template <class V> void visit(V&& v) {
+    v("group", group, "rows that share their times and are matched together; batch and micro_batch are multiples of it", range(1, 4096));
+    v("halvings", halvings, "r lies 160 / 2^halvings below t, both as noise over data, t / (1-t)", range(0, 60));
+    v("low", low, "smallest time", range(1e-6, 0.9999));
+    v("high", high, "largest time", range(1e-6, 0.9999));
+    v("power", power, "of 1-t in the weight", range(1, 100));
+    v("bias", bias, "of the weight's sigmoid");
+    v("scale", scale, "width of the kernel: t, or that of EDM's parameters", one_of({"time", "edm"}));
+    v("deviation", deviation, "of the data, for scale edm", above(0));
+    v("labels", labels, "label dropout");
+  }
+
+  static constexpr std::string_view name = "imm", says = "jumps from two neighbouring times have the same samples (Inductive Moment Matching)";
+  Needs needs() const;
+  Claims claims() const;
+  Drawn draw(const Batch& batch, const Nets& nets, const TrainingStep& now) const;
+  Drawn complete(PathBatch p, const TrainingStep& now) const;
+  ObjectiveLoss loss(const Nets& nets, const Drawn& drawn) const;
+  std::string not_recorded(const std::string& keys) const;
+  // ConfigError: low is not below high.
+  void check(const std::string& keys, std::int64_t steps) const;
+};
+
+// The times of a batch, one pair a group: by sample number / M, so that a group has the same ones in any part of a batch. ShapeError unless the rows are
+// whole groups, in order.
+Pairs draw_groups(const ImmConfig& config, const Draws& draws);
+
+// At points whose groups share their times; `raw` is the square of a group's distance, divided by M, in each of its rows.
+ObjectiveLoss imm(const FlowMapNet& net, const PathBatch& p, const ImmConfig& config);
+
+}  // namespace fm
