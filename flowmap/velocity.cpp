@@ -39,10 +39,15 @@ VelocitySource velocity_source(const std::string& name, const VelocityNet& v) {
 
 namespace {
 
-// 1 where t is in the interval, as a column; undefined where no row is. A GPU is not asked about that, for the answer would be a wait.
-Tensor inside(const Tensor& t, Interval interval, int rank) {
+// 1 where t is in the interval: (B) in f64.
+Tensor in_interval(const Tensor& t, Interval interval) {
   const Tensor at = t.to(DType::f64), low = Tensor::scalar(interval.low, DType::f64), high = Tensor::scalar(interval.high, DType::f64);
-  const Tensor mask = (1.0 - less(at, low)) * (1.0 - greater(at, high));
+  return (1.0 - less(at, low)) * (1.0 - greater(at, high));
+}
+
+// The same as a column; undefined where no row is inside. A GPU is not asked about that, for the answer would be a wait.
+Tensor inside(const Tensor& t, Interval interval, int rank) {
+  const Tensor mask = in_interval(t, interval);
   if (!t.device().is_cuda() && sum(mask).item() == 0) return {};
   return column(mask.to(t.dtype()), rank);
 }
@@ -56,6 +61,29 @@ Tensor guided_rows(const Var& z, const Var& t, double scale, Interval interval) 
 }
 
 }  // namespace
+
+OwnVelocities own_velocities(const VelocityNet& v, const PathBatch& p, const SelfGuidance& guidance) {
+  if (!p.y.defined()) throw ConfigError("guidance inside a target needs labels, and this batch has none");
+  const Labels none = null_labels(p.y, guidance.null_label);
+  if (guidance.kappa == 0) return {{}, guidance.of_null() == 0 ? Tensor() : evaluate(v, p.z, p.t, none)};
+  if (guidance.of_null() == 0) return {evaluate(v, p.z, p.t, p.y), {}};
+  const auto twice = [](const Tensor& a, const Tensor& b) { return concat(std::vector<Tensor>{a, b}, 0); };
+  const Tensor both = evaluate(v, twice(p.z, p.z), twice(p.t, p.t), twice(p.y, none));
+  return {first_rows(both, p.rows()), rows_from(both, p.rows())};
+}
+
+Tensor guided(const PathBatch& p, const Tensor& given, const OwnVelocities& own, const SelfGuidance& guidance) {
+  Tensor w = guidance.omega * given;
+  if (own.labelled.defined()) w = w + guidance.kappa * own.labelled;
+  if (own.unlabelled.defined()) w = w + guidance.of_null() * own.unlabelled;
+  const Tensor dropped = equal(p.y.to(DType::f64), Tensor::scalar(static_cast<double>(guidance.null_label), DType::f64));
+  return where(column((in_interval(p.t, guidance.interval) * (1.0 - dropped)).to(given.dtype()), given.rank()), w, given);
+}
+
+VelocitySource self_guided(VelocityNet v, VelocitySource given, const SelfGuidance& guidance) {
+  if (!guidance.acts()) return given;
+  return [v = std::move(v), given = std::move(given), guidance](const PathBatch& p) { return guided(p, given(p), own_velocities(v, p, guidance), guidance); };
+}
 
 VelocityNet cfg(VelocityNet v, double scale, std::int64_t null_label, Interval interval) {
   return [=, v = std::move(v)](const Var& z, const Var& t, const Labels& y) {

@@ -25,6 +25,30 @@ struct Interval {
   double low = 0, high = 1;
 };
 
+// Guidance of a target by the network that is trained, where t is in the interval and the row has a label; elsewhere w is `given`:
+//   w = omega given + kappa v(z, t, y) + (1 - omega - kappa) v(z, t, null)
+// v follows w, so that the network ends at guidance of scale omega / (1 - kappa):  v = null + omega / (1 - kappa) (given - null).
+struct SelfGuidance {
+  double omega = 1, kappa = 0;           // 1 and 0: none
+  Interval interval = {};
+  std::int64_t null_label = 1000;
+
+  double of_null() const { return 1 - omega - kappa; }
+  bool acts() const { return kappa != 0 || of_null() != 0; }
+  double calls() const { return (kappa != 0 ? 1 : 0) + (of_null() != 0 ? 1 : 0); }       // of the network, each over all rows
+};
+
+// The network's own velocities at all points, with the labels and without them, both in one call, without history. One whose share of w is 0 is
+// undefined. ConfigError for a batch without labels.
+struct OwnVelocities {
+  Tensor labelled, unlabelled;           // (B, ...)
+};
+OwnVelocities own_velocities(const VelocityNet& v, const PathBatch& p, const SelfGuidance& guidance);
+// w of them (B, ...). Reads nothing back.
+Tensor guided(const PathBatch& p, const Tensor& given, const OwnVelocities& own, const SelfGuidance& guidance);
+// Both.
+VelocitySource self_guided(VelocityNet v, VelocitySource given, const SelfGuidance& guidance);
+
 // Classifier-free guidance:  v_null + scale (v_y - v_null), both in one call on twice the rows. Scale 1 is v itself.
 VelocityNet cfg(VelocityNet v, double scale, std::int64_t null_label, Interval interval = {});
 // Autoguidance (Karras et al. 2024):  v_weak + scale (v - v_weak), both with the same labels.

@@ -31,6 +31,7 @@ struct Needs {
   bool teacher = false;                  // a frozen velocity, beside what the velocity source calls
   bool velocity = true;                  // the velocity source, for every sample; false: it is not called
   double target_decay = -1;              // decay of the average of the weights that targets come from; below 0: the network itself
+  bool labels = false;                   // class numbers: guidance inside the target
   bool row_weight = false;               // a learned log variance of (s, t), beside the network
   std::int64_t group = 1;                // rows of the batch that belong together: its parts are multiples of it
   bool two_times = true;                 // false: u(z, 0, t) alone is trained, and a sampler of several calls adds noise between them

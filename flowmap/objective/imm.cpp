@@ -58,7 +58,7 @@ Pairs draw_groups(const ImmConfig& config, const Draws& draws) {
   Draws by_group{draws.seed, draws.step, {}};
   for (std::int64_t i = 0; i < rows; ++i) {
     const std::int64_t sample = draws.samples[static_cast<std::size_t>(i)];
-    if (sample % group != i % group || (i % group > 0 && sample / group != by_group.samples.back()) || rows % group != 0)
+    if ((i % group > 0 && sample / group != by_group.samples.back()) || rows % group != 0)
       throw ShapeError(fmt::format("imm: row {} of {} has sample number {}: rows come in whole groups of {}, by sample number", i, rows, sample, group));
     by_group.samples.push_back(sample / group);
   }

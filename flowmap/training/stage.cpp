@@ -7,6 +7,7 @@
 
 #include "nn/checkpoint.h"
 #include "nn/models/row_weight.h"
+#include "nn/training/parallel.h"
 #include "tensor/error.h"
 #include "tensor/narrow.h"
 
@@ -67,10 +68,7 @@ void check(const std::string& name, const LoopConfig& loop, const FlowParts& par
   if (needs.teacher && !parts.teacher) throw missing("a teacher", "teacher");
   if (needs.velocity && !parts.velocity) throw missing("a source of velocities", "velocity");
   if (!needs.data && parts.shape.rank() == 0) throw missing("the shape of a sample", "shape");
-  if (const std::int64_t group = needs.group; group > 1)
-    for (const auto& [key, rows] : {std::pair{"batch", loop.batch}, {"micro_batch", loop.micro_batch}})
-      if (rows % group != 0)
-        throw ConfigError(fmt::format("{}: its objective takes rows in groups of {}: loop.{} = {} is no multiple of it", name, group, key, rows));
+  check_groups(name, loop, needs.group, 1);
   if (parts.objective.check) parts.objective.check(loop.steps);
 }
 
@@ -99,6 +97,16 @@ FlowStage flow_stage(std::string name, const LoopConfig& loop, FlowParts parts) 
       },
       [shared](const Drawn& drawn) { return as_step(shared->parts.objective.loss(shared->nets, drawn)); });
   return out;
+}
+
+void check_groups(const std::string& name, const LoopConfig& loop, std::int64_t group, int ranks) {
+  for (const auto& [key, rows] : {std::pair{"batch", loop.batch}, {"micro_batch", loop.micro_batch}})
+    if (rows % group != 0)
+      throw ConfigError(fmt::format("{}: its objective takes rows in groups of {}: loop.{} = {} is no multiple of it", name, group, key, rows));
+  for (int rank = 1; group > 1 && rank < ranks; ++rank)
+    if (const std::int64_t first = rows_of_rank(loop.batch, loop.micro_batch, rank, ranks).front().first; first % group != 0)
+      throw ConfigError(fmt::format("{}: its objective takes rows in groups of {}, and {} ranks cut the batch of {} at row {}: make loop.batch a multiple of {}",
+                                    name, group, ranks, loop.batch, first, group * ranks));
 }
 
 Draws draws_of(const StepPart& part, std::uint64_t seed) {

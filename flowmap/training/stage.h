@@ -36,6 +36,9 @@ struct FlowStage {
 // it needs a teacher, data or a shape that is not there.
 FlowStage flow_stage(std::string name, const LoopConfig& loop, FlowParts parts);
 
+// ConfigError unless the parts of a batch, on so many ranks, are whole groups of `group` rows (Needs::group). `name`: the stage's, for the message.
+void check_groups(const std::string& name, const LoopConfig& loop, std::int64_t group, int ranks);
+
 // The random numbers of a part's rows, by step and row: the same in any micro-batch, on any rank and after a restart.
 Draws draws_of(const StepPart& part, std::uint64_t seed);
 

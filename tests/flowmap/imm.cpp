@@ -143,16 +143,18 @@ TEST_CASE("a group shares its times, which follow from its number: whatever part
   const Drawn all = drawn(400, 400);
   const auto s = all.p.s.to_vector<double>(), t = all.p.t.to_vector<double>(), r = all["middle"].to_vector<double>();
   CHECK(all.p.off_diagonal == 400);
-  double mean_t = 0, mean_place = 0;
+  double mean_t = 0, mean_place = 0, together = 0;
   for (std::size_t i = 0; i < 400; ++i) {
     CHECK((s[i] == s[i - i % 4] && t[i] == t[i - i % 4]));
     if (i % 4 == 0 && i > 0) CHECK((t[i] != t[i - 4] && s[i] != s[i - 4]));
     CHECK((0.1 <= s[i] && s[i] <= r[i] && r[i] < t[i] && t[i] <= 0.9));
     CHECK(near(r[i], middle_of(s[i], t[i], 9), 1e-12));
-    mean_t += t[i] / 400, mean_place += (s[i] - 0.1) / (t[i] - 0.1) / 400;
+    const double place = (s[i] - 0.1) / (t[i] - 0.1);
+    mean_t += t[i] / 400, mean_place += place / 400, together += (t[i] - 0.5) * (place - 0.5) / 400;
   }
   CHECK(near(mean_t, 0.5, 0.1));
   CHECK(near(mean_place, 0.5, 0.1));
+  CHECK(near_zero(together, 0.025));                            // one number for both would make it 0.8 / 12
   const Drawn part = drawn(440, 8);
   CHECK(max_difference(part.p.t, all.p.t.slice(0, 40, 48)) == 0);
   CHECK(max_difference(part.p.s, all.p.s.slice(0, 40, 48)) == 0);

@@ -47,6 +47,10 @@ void TrainingRun::check_settings(const StageSpec& stage, const Recipe& recipe) c
   const Objective objective = stage.objective_in(recipe);
   const LoopConfig& loop = stage.loop(recipe);
   objective.check(loop.steps);
+  if (objective.needs.labels && !recipe.conditional)
+    throw ConfigError(fmt::format("{}.objective guides its targets by labels, and this run has none: set conditional = true, or choose an objective without "
+                                  "guidance", stage.name));
+  check_groups(std::string(stage.name), loop, objective.needs.group, context_.ranks->size());
   const std::string& key = objective.exact_share;
   if (!key.empty() && !same_parts_as_alone(loop.batch, loop.micro_batch, context_.ranks->size()))
     throw ConfigError(fmt::format("{} counts rows in each micro-batch: on {} ranks set loop.micro_batch so that each rank gets equally many of them",

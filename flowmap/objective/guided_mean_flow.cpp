@@ -1,0 +1,24 @@
+#include "flowmap/objective/guided_mean_flow.h"
+
+#include <fmt/format.h>
+
+#include "tensor/error.h"
+
+namespace fm {
+
+Needs GuidedMeanFlowConfig::needs() const {
+  Needs out = MeanFlowConfig::needs();
+  out.labels = guidance().acts();
+  out.passes += guidance().calls();
+  return out;
+}
+
+ObjectiveLoss GuidedMeanFlowConfig::loss(const Nets& nets, const Drawn& drawn) const {
+  return mean_flow(nets.net, drawn.p, self_guided(diagonal(nets.net), nets.velocity, guidance()), *this);
+}
+
+void GuidedMeanFlowConfig::check(const std::string& keys, std::int64_t) const {
+  if (low > high) throw ConfigError(fmt::format("{}.low = {} is above {}.high = {}: no time would be guided", keys, low, keys, high));
+}
+
+}  // namespace fm

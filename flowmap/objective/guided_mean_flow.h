@@ -1,0 +1,37 @@
+// MeanFlow with guidance inside its target (Geng et al. 2025, section 4.2): a sample with guidance costs one call of the network, not two.
+//
+//   | u(z_t, s, t) - sg( w - (t-s) du/dt ) |^2,      du/dt = (du/dz) w + du/dt|_z
+//   w = omega vh + kappa v(z_t, t, y) + (1 - omega - kappa) v(z_t, t, null)     for t in [low, high], on rows with a label;  w = vh elsewhere
+//
+// vh is a velocity source, as in mean_flow.h (eps - z0, or a teacher), v(z, t, y) = sg u(z, t, t, y) the network itself. Its fixed point has the guided
+// velocity null + omega / (1 - kappa) (vh - null): scale 2.5 at the defaults, which are the paper's for XL/2. The minimum is the flow map of that
+// velocity; where labels change nothing it is the data's.
+#pragma once
+
+#include "flowmap/objective/mean_flow.h"
+
+namespace fm {
+
+struct GuidedMeanFlowConfig : MeanFlowConfig {
+  double omega = 0.2, kappa = 0.92, low = 0, high = 0.75;
+  template <class V> void visit(V&& v) {
+    v("omega", omega, "share of the given velocity; the scale of guidance is omega / (1 - kappa)", above(0));
+    v("kappa", kappa, "share of the network's own velocity with the label; the rest is that without", range(0, 0.9999));
+    v("low", low, "smallest time at which targets are guided", range(0, 1));
+    v("high", high, "largest time at which targets are guided", range(0, 1));
+    v("pairs", pairs, "times s <= t");
+    v("labels", labels, "label dropout");
+    v("derivative", derivative, "du/dt of the target");
+    v("metric", metric, "from residual to loss");
+    v("tangent", tangent, "guards of the derivative");
+  }
+
+  static constexpr std::string_view name = "guided_mean_flow", says = "MeanFlow towards a velocity guided by the network itself: guidance at no cost later";
+  SelfGuidance guidance() const { return {omega, kappa, {low, high}, labels.null_label}; }
+  Needs needs() const;
+  ObjectiveLoss loss(const Nets& nets, const Drawn& drawn) const;
+  // ConfigError: the interval is empty.
+  void check(const std::string& keys, std::int64_t steps) const;
+};
+
+}  // namespace fm
