@@ -29,11 +29,17 @@ OwnDerivative own_derivative(const FlowMapNet& net, const PathBatch& p, const Te
 ObjectiveLoss improved_mean_flow(const FlowMapNet& net, const PathBatch& p, const VelocitySource& velocity, const ImprovedMeanFlowConfig& config) {
   config.check(std::string(ImprovedMeanFlowConfig::name), 0);
   const std::int64_t k = p.off_diagonal, rows = p.rows();
-  const Tensor w = velocity(p);
+  const SelfGuidance guidance = config.guidance();
+  Tensor w = velocity(p), own;                                             // own: the network's velocity at all points
+  if (guidance.acts()) {
+    const OwnVelocities both = own_velocities(diagonal(net), p, guidance);
+    own = both.labelled, w = guided(p, w, both, guidance);
+  }
   if (k == 0) return report(measure(net(p.z, p.s, p.t, p.y) - w, config.metric), p.s, p.t, k);
 
   const Tensor z = first_rows(p.z, k), t = first_rows(p.t, k), gap = t - first_rows(p.s, k);
-  const auto [u, dudt] = own_derivative(net, p, evaluate(diagonal(net), z, t, first_rows(p.y, k)), config);
+  const Tensor v = own.defined() ? first_rows(own, k) : evaluate(diagonal(net), z, t, first_rows(p.y, k));
+  const auto [u, dudt] = own_derivative(net, p, v, config);
   std::vector<Var> residual{slice(u, 0, 0, k) + column(gap, z.rank()) * dudt - first_rows(w, k)};
   if (k < rows) residual.push_back(slice(u, 0, k, rows) - rows_from(w, k));
   ObjectiveLoss out = report(measure(residual.size() == 1 ? residual[0] : concat(residual, 0), config.metric), p.s, p.t, k);
@@ -45,11 +51,14 @@ ObjectiveLoss improved_mean_flow(const FlowMapNet& net, const PathBatch& p, cons
 
 Needs ImprovedMeanFlowConfig::needs() const {
   const double share = 1 - pairs.diagonal_share;
-  return {.taped_tangent = through_derivative ? share : 0, .passes = share * (1 + (through_derivative ? 3 : derivative.evaluations()))};
+  const bool acts = guidance().acts();
+  return {.labels = acts, .taped_tangent = through_derivative ? share : 0,
+          .passes = (acts ? 2 : share) + share * (through_derivative ? 3 : derivative.evaluations())};
 }
 Claims ImprovedMeanFlowConfig::claims() const { return claims_of_derivative(derivative, {}, claims_under(metric)); }
 
 void ImprovedMeanFlowConfig::check(const std::string& keys, std::int64_t) const {
+  if (low > high) throw ConfigError(fmt::format("{}.low = {} is above {}.high = {}: no time would be guided", keys, low, keys, high));
   if (through_derivative && derivative.kind != "jvp")
     throw ConfigError(fmt::format("{}.derivative.kind = {}: gradients pass through an exact derivative alone: choose jvp, or set {}.through_derivative = false",
                                   keys, derivative.kind, keys));

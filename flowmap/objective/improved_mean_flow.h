@@ -1,11 +1,14 @@
-// Improved MeanFlow (iMF; Geng et al. 2025, "Improved Mean Flows"), its objective without guidance: MeanFlow's derivative is taken along the network's
-// own velocity, so that only the target sees the noise of w.
+// Improved MeanFlow (iMF; Geng et al. 2025, "Improved Mean Flows"): MeanFlow's derivative is taken along the network's own velocity, so that only the
+// target sees the noise of w.
 //
 //   V = u(z_t, s, t) + (t-s) sg(du/dt),      du/dt = (du/dz) v + du/dt|_z,   v = sg u(z_t, t, t),      | V - w |^2
 //
 // w is a velocity source, as in mean_flow.h; rows with s = t are flow matching towards it. The expected gradient is 0 at the true map with w = eps - z0,
 // and stays 0 where the gradient passes through du/dt as well (through_derivative): along w itself it would not (tests/flowmap/improved_mean_flow.cpp).
-// The paper's conditions on the scale of guidance and its second head are not here.
+//
+// With guidance (omega > 1) w becomes  w + (1 - 1/omega) (v(z_t, t, y) - v(z_t, t, null))  for t in [low, high], on rows with a label; v is the network's
+// own, and its fixed point is guided by the scale omega. The paper draws omega and the interval for each row and tells them to the network; here they
+// are one setting, so that a network has one scale. Its second head, for v, is not here either: v is the diagonal of u.
 #pragma once
 
 #include "flowmap/derivative.h"
@@ -15,12 +18,16 @@ namespace fm {
 
 struct ImprovedMeanFlowConfig {
   bool through_derivative = false;
+  double omega = 1, low = 0, high = 1;
   PairConfig pairs;
   LabelDropout labels;
   DerivativeConfig derivative;
   MetricConfig metric;
   template <class V> void visit(V&& v) {
     v("through_derivative", through_derivative, "gradients pass through du/dt");
+    v("omega", omega, "scale of guidance inside the target; 1: none", range(1, 1000));
+    v("low", low, "smallest time at which targets are guided", range(0, 1));
+    v("high", high, "largest time at which targets are guided", range(0, 1));
     v("pairs", pairs, "times s <= t");
     v("labels", labels, "label dropout");
     v("derivative", derivative, "du/dt along the network's own velocity");
@@ -28,13 +35,14 @@ struct ImprovedMeanFlowConfig {
   }
 
   static constexpr std::string_view name = "improved_mean_flow", says = "MeanFlow whose derivative goes along the network's own velocity (iMF)";
+  SelfGuidance guidance() const { return {1, 1 - 1 / omega, {low, high}, labels.null_label}; }
   Needs needs() const;
   Claims claims() const;
   static ImprovedMeanFlowConfig published();
   Drawn draw(const Batch& batch, const Nets& nets, const TrainingStep& now) const;
   ObjectiveLoss loss(const Nets& nets, const Drawn& drawn) const;
   std::string not_recorded(const std::string& keys) const;
-  // ConfigError: gradients are to pass through a derivative that is a difference.
+  // ConfigError: gradients are to pass through a derivative that is a difference; the interval of guidance is empty.
   void check(const std::string& keys, std::int64_t steps) const;
 };
 

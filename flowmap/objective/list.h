@@ -10,6 +10,8 @@
 #include "flowmap/objective/esd.h"
 #include "flowmap/objective/flow_map_matching.h"
 #include "flowmap/objective/flow_matching.h"
+#include "flowmap/objective/guided_mean_flow.h"
+#include "flowmap/objective/imm.h"
 #include "flowmap/objective/improved_mean_flow.h"
 #include "flowmap/objective/lmd.h"
 #include "flowmap/objective/lsd.h"
@@ -20,8 +22,9 @@
 
 namespace fm {
 
-using ObjectiveList = std::tuple<FlowMatchingConfig, CmtConfig, MeanFlowConfig, ImprovedMeanFlowConfig, AlphaFlowConfig, ContinuousCmConfig, LsdConfig,
-                                 LmdConfig, EsdConfig, TvmConfig, FlowMapMatchingConfig, CtmConfig, ShortcutConfig, SplitMeanFlowConfig>;
+using ObjectiveList = std::tuple<FlowMatchingConfig, CmtConfig, MeanFlowConfig, GuidedMeanFlowConfig, ImprovedMeanFlowConfig, AlphaFlowConfig,
+                                 ContinuousCmConfig, LsdConfig, LmdConfig, EsdConfig, TvmConfig, FlowMapMatchingConfig, CtmConfig, ShortcutConfig,
+                                 SplitMeanFlowConfig, ImmConfig>;
 
 // In the order of the list.
 std::vector<std::string> objective_names();

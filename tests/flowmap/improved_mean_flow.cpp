@@ -162,6 +162,39 @@ TEST_CASE("at the true map the expected gradient is zero although w is noise, th
   CHECK(along_w > 0.5);
 }
 
+TEST_CASE("guidance inside the target: w + (1 - 1/omega) (v - v_null) where it acts, D along the labelled velocity, and two calls more") {
+  const SmallNet small;
+  const PathBatch p = draw_path_batch(gaussian_batch(16), {.diagonal_share = 0.5}, {0.3, 4});
+  const Tensor v = evaluate(small.net(), p.z, p.t, p.t, p.y), null = evaluate(small.net(), p.z, p.t, p.t, null_labels(p.y, 4));
+  const Tensor mask = column((1.0 - greater(p.t, Tensor::scalar(0.6, DType::f64))) * (1.0 - less(p.t, Tensor::scalar(0.1, DType::f64))), 2);
+  const Tensor w = one_point()(p) + mask * ((1 - 1 / 2.5) * (v - null));                // 0 where the label was dropped
+  const auto u = [&](double h) { return evaluate(small.net(), p.z + h * v, p.s, p.t + h, p.y); };
+  const double h = 1e-3;
+  const Tensor dudt = ((u(h) - u(-h)) * 8.0 - (u(2 * h) - u(-2 * h))) / (12 * h), residual = u(0) + column(p.t - p.s, 2) * dudt - w;
+  REQUIRE(sum(mask).item() > 2);
+  REQUIRE(sum(mask).item() < 14);
+  const ImprovedMeanFlowConfig config{.omega = 2.5, .low = 0.1, .high = 0.6, .labels = {0.3, 4}};
+  CHECK(near(improved_mean_flow(small.net(), p, one_point(), config).loss.value().item(), mean(square(residual)).item(), 1e-10));
+  CHECK(config.needs().labels);
+  CHECK(near(config.needs().passes, 2.25, 1e-15));
+  CHECK(!ImprovedMeanFlowConfig().needs().labels);
+  CHECK(near(ImprovedMeanFlowConfig().needs().passes, 0.5, 1e-15));
+
+  double own = 0;                                              // a velocity of the label alone: 1.5 with it, -0.5 without
+  const VelocityNet of_label = [&](const Var&, const Var&, const Labels& y) {
+    std::vector<double> out;
+    for (const std::int64_t label : y.to_vector<std::int64_t>()) out.push_back(label == 4 ? -0.5 : own);
+    return Var(Tensor::from(out, {y.dim(0), 1}));
+  };
+  PathBatch one;
+  one.z = Tensor::zeros({1, 1}, DType::f64), one.t = Tensor::full({1}, 0.3, DType::f64), one.y = Tensor::from<std::int64_t>({2}, {1});
+  const VelocitySource given = [](const PathBatch&) { return Tensor::full({1, 1}, 1.5, DType::f64); };
+  for (int i = 0; i < 200; ++i) own = self_guided(of_label, given, config.guidance())(one).item();
+  CHECK(near(own, -0.5 + 2.5 * 2, 1e-12));                     // scale 2.5
+  CHECK(error_of<ConfigError>([] { make_objective(ImprovedMeanFlowConfig{.low = 0.7, .high = 0.6}, "i").check(10); }) ==
+        "i.low = 0.7 is above i.high = 0.6: no time would be guided");
+}
+
 TEST_CASE("a gradient through a difference is refused before the first step") {
   ImprovedMeanFlowConfig config{.through_derivative = true, .derivative = {"central"}};
   CHECK(has(error_of<ConfigError>([&] { make_objective(config, "map.objective.improved_mean_flow").check(10); }),

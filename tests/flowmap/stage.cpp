@@ -77,6 +77,24 @@ TEST_CASE("the network is trained where it is, its average follows, and the netw
   CHECK(followed < 0.02 * moved);
 }
 
+TEST_CASE("parts of a batch are whole groups of the objective's rows, on any number of ranks") {
+  const auto error = [](std::int64_t batch, std::int64_t micro, std::int64_t group, int ranks) {
+    return error_of<ConfigError>([&] { check_groups("map", {.batch = batch, .micro_batch = micro}, group, ranks); });
+  };
+  CHECK(error(16, 0, 4, 1) == "no error");
+  CHECK(error(16, 8, 4, 2) == "no error");
+  CHECK(error(24, 0, 4, 3) == "no error");
+  CHECK(error(18, 0, 1, 4) == "no error");
+  CHECK(error(18, 0, 4, 1) == "map: its objective takes rows in groups of 4: loop.batch = 18 is no multiple of it");
+  CHECK(error(16, 6, 4, 1) == "map: its objective takes rows in groups of 4: loop.micro_batch = 6 is no multiple of it");
+  CHECK(error(16, 0, 4, 3) == "map: its objective takes rows in groups of 4, and 3 ranks cut the batch of 16 at row 5: make loop.batch a multiple of 12");
+  CHECK(error(48, 16, 4, 3) == "no error");
+  ImmConfig three;
+  three.group = 3;
+  CHECK(error_of<ConfigError>([&] { flow_stage("map", loop, parts_for(make_objective(three))); }) ==
+        "map: its objective takes rows in groups of 3: loop.batch = 8 is no multiple of it");
+}
+
 TEST_CASE("metrics of some rows count by how many those are") {
   const Objective objective = objective_named("mean_flow");
   const FlowStage flow = flow_stage("map", loop, parts_for(objective));
