@@ -138,8 +138,6 @@ TEST_CASE("a flow map learns by every objective of the list, and is sampled and 
   succeeds(run("flowmap_sample", out, {"--stage", "map", "--count", "2", "--grid", (folder / "grid.png").string()}));
   refused(train("map", out, {"--steps", "2", "--batch", "18", "--fresh", "--map.objective.name", "imm", "-q"}), exit_code::usage,
           "map: its objective takes rows in groups of 4: loop.batch = 18 is no multiple of it");
-  refused(train("map", out, {"--steps", "2", "--fresh", "--map.objective.name", "guided_mean_flow", "--conditional", "false", "-q"}), exit_code::usage,
-          "map.objective guides its targets by labels, and this run has none: set conditional = true");
   refused(train("map", folder / "empty", {"--steps", "1", "-q"}), exit_code::unreadable, "there is no trained encoder");
   refused(train("map", out, {"-q"}), exit_code::usage, "map.loop.steps is 0, so that pipeline leaves this stage out");
 }
