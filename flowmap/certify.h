@@ -9,7 +9,7 @@
 //
 // phi = sin(1.3 z + .4) + .3 z^2 + .2 (t-s) z + .1 t.  Each row has a theta of its own, so that one backward pass gives every row's gradient, and
 // quadrature weighs them afterwards. An objective whose rows belong together (needs().group) has no quadrature: its gradient is a mean over drawn
-// groups, with a standard error.
+// groups, with a standard error, in which a small bias may be lost.
 #pragma once
 
 #include <string>
@@ -36,7 +36,7 @@ struct Certificate {
   bool biased() const { return largest(gaussian) > (error > 0 ? 3 * error : 1e-4) || largest(mixture) > 1e-4; }
 };
 
-// At the end of the objective's schedules, without labels. Each takes a second or less, but for the mixture's: some seconds where tangents are taped.
+// At the end of the objective's schedules, without labels, or with labels that change nothing where it guides by them. Each takes a second or less, but for the mixture's: some seconds where tangents are taped.
 Certificate certify(const Objective& objective);
 // Its parts, for objectives whose needs() say data and velocity.
 double largest_residual(const Objective& objective);

@@ -21,4 +21,10 @@ void GuidedMeanFlowConfig::check(const std::string& keys, std::int64_t) const {
   if (low > high) throw ConfigError(fmt::format("{}.low = {} is above {}.high = {}: no time would be guided", keys, low, keys, high));
 }
 
+GuidedMeanFlowConfig GuidedMeanFlowConfig::published() {
+  GuidedMeanFlowConfig c;
+  static_cast<MeanFlowConfig&>(c) = MeanFlowConfig::published();
+  return c;
+}
+
 }  // namespace fm

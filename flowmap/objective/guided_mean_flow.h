@@ -28,6 +28,7 @@ struct GuidedMeanFlowConfig : MeanFlowConfig {
 
   static constexpr std::string_view name = "guided_mean_flow", says = "MeanFlow towards a velocity guided by the network itself: guidance at no cost later";
   SelfGuidance guidance() const { return {omega, kappa, {low, high}, labels.null_label}; }
+  static GuidedMeanFlowConfig published();
   Needs needs() const;
   ObjectiveLoss loss(const Nets& nets, const Drawn& drawn) const;
   // ConfigError: the interval is empty.

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "flowmap/certify.h"
 #include "tests/flowmap/support.h"
 #include "tests/support/error_of.h"
 #include "tests/support/near.h"
@@ -239,4 +240,17 @@ TEST_CASE("what IMM asks for and says of itself") {
         "map.objective.imm.low = 0.5 is not below map.objective.imm.high = 0.4: lower it");
   const SmallNet small;
   CHECK(has(error_of<ShapeError>([&] { imm(small.net(), draw_path_batch(gaussian_batch(6), {}, {}), config); }), "6 rows are not whole groups of 4"));
+}
+
+TEST_CASE("on drawn groups the bias of long steps from t to r is seen, that of short ones is lost in the error") {
+  const Certificate far = certify(make_objective(ImmConfig{.halvings = 6})), near_by = certify(make_objective(ImmConfig{}));
+  CHECK(far.biased());
+  CHECK(largest(far.gaussian) > 0.05);
+  for (const Certificate& found : {far, near_by}) {
+    CHECK(found.error > 0);
+    CHECK(!found.exact());
+    CHECK(!found.unbiased());
+    CHECK(contradiction(ImmConfig{}.claims(), found) == "");
+  }
+  CHECK(largest(near_by.gaussian) < 0.02);
 }
