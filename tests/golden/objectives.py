@@ -94,6 +94,7 @@ CASES = [
     ("improved_mean_flow", "pairs", "one-point", "", {}),
     ("improved_mean_flow", "pairs", "teacher", "through_derivative=true metric.kind=adaptive", {}),
     ("improved_mean_flow", "pairs", "one-point", "derivative.kind=central", {}),
+    ("improved_mean_flow", "pairs", "one-point", "omega=2.5 low=0.28 high=0.95", {}),
     ("alpha_flow", "pairs", "one-point", "clamp=0", ALPHA),
     ("alpha_flow", "pairs", "teacher", "clamp=0.4 metric.kind=adaptive", ALPHA),
     ("alpha_flow", "pairs", "one-point", "clamp=0.4 variant=2", {"alpha": of_rows(1)}),
