@@ -1,14 +1,18 @@
 // ablate: what a choice costs and what it buys, everything else equal. What is compared stands in apps/ablate/variants.h.
+#include <algorithm>
 #include <map>
 #include <memory>
+#include <numeric>
 
 #include "apps/ablate/busy.h"
 #include "apps/ablate/identity.h"
+#include "apps/ablate/jobs.h"
 #include "apps/ablate/report.h"
 #include "apps/ablate/scoring.h"
 #include "apps/cli/console.h"
 #include "apps/cli/program.h"
 #include "apps/run/run_observer.h"
+#include "apps/run/signals.h"
 #include "apps/train/describe.h"
 #include "data/source.h"
 #include "tensor/error.h"
@@ -159,6 +163,46 @@ std::string plan_name(TrainingRun& run, const std::vector<Variant>& list) {
   return "steps-" + all.key() + ".txt";
 }
 
+// Trials without their costs, in the order of measure().
+void list_trials(Findings& f, const std::vector<std::int64_t>& seeds) {
+  for (const std::int64_t seed : seeds)
+    for (std::size_t i = 0; i < f.variants.size(); ++i) f.trials.push_back({.variant = i, .seed = seed});
+}
+
+// Costs, and from them the steps of equal work.
+void measure_and_equalise(TrainingRun& run, const AblateConfig& config, Findings& f, const std::vector<std::int64_t>& seeds) {
+  Messages& log = run.context().log;
+  const std::string plan = config.equal == "time" ? plan_name(run, f.variants) : "";
+  const bool one_of_many = config.trial >= 0;                          // the process that started this one has measured
+  if (one_of_many) list_trials(f, seeds);
+  else measure(*trained_subject(run), f, seeds, config.timing_rounds, log);
+  std::vector<StepCost> costs;
+  for (std::size_t i = 0; i < f.variants.size(); ++i) costs.push_back(f.trials[i].cost.value_or(StepCost{.seconds = 1}));
+  equalise(f.variants, config.equal, costs);
+  const std::filesystem::path file = run.root() / "ablate" / f.what / plan;
+  if (plan.empty()) return;
+  if (one_of_many && !std::filesystem::exists(file)) throw FileError(fmt::format("--trial: {} is missing; it says how many steps are equal time", file.string()));
+  keep_equal_steps(file, f.variants, log);
+}
+
+// The longest first, so that no process is left alone with one at the end.
+std::vector<std::size_t> by_length(const Findings& f) {
+  std::vector<std::size_t> order(f.trials.size());
+  std::iota(order.begin(), order.end(), 0);
+  const auto seconds = [&](std::size_t i) { return f.trials[i].cost->seconds * static_cast<double>(f.variants[f.trials[i].variant].steps()); };
+  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return seconds(a) > seconds(b); });
+  return order;
+}
+
+// One training of the list, in a process that another started.
+int train_one(TrainingRun& run, const AblateConfig& config, Findings& f, Context& context) {
+  if (config.trial >= std::ssize(f.trials)) throw ConfigError(fmt::format("--trial {}: there are {} trainings", config.trial, f.trials.size()));
+  Runs runs(run, context);
+  Trial& t = f.trials[static_cast<std::size_t>(config.trial)];
+  const Outcome outcome = train(runs.of(f.variants[t.variant]), f.what, f.variants[t.variant], t);
+  return outcome == Outcome::finished ? exit_code::finished : exit_code::stopped_early;
+}
+
 int ablate(AblateConfig& config, Context& context) {
   refuse_one_start_for_all(context.launch);
   if (config.precisions.empty()) throw ConfigError("precisions: name one at least, f32 or bf16");
@@ -166,7 +210,8 @@ int ablate(AblateConfig& config, Context& context) {
   TrainingRun run(config.recipe, run_context(context));
   const std::vector<std::int64_t> all = seeds(config);
   const ObjectiveChoice objectives = chosen_objectives(config, run.has_teacher());
-  for (const auto& [name, why] : objectives.left_out) context.log.warning("{} is left out: {}", name, why);
+  if (config.trial < 0)
+    for (const auto& [name, why] : objectives.left_out) context.log.warning("{} is left out: {}", name, why);
   Findings f{.what = comparison(config), .subtitle = {}, .variants = variants(config, objectives.names), .trials = {}, .in_plane = run.recipe().in_plane(), .calls = {}, .busy = {}};
   f.calls = parse_steps(config.recipe.evaluate.steps);
   if (context.launch.dry_run) return print_plan(run.recipe(), f.variants, all, context.log), exit_code::finished;
@@ -174,14 +219,10 @@ int ablate(AblateConfig& config, Context& context) {
   run.need_folder();
   run.preflight();
   run.prepare_stats();
-  const std::filesystem::path folder = run.root() / "ablate" / f.what;
-  const std::string plan = config.equal == "time" ? plan_name(run, f.variants) : "";
-  measure(*trained_subject(run), f, all, config.timing_rounds, context.log);
-  std::vector<StepCost> costs;
-  for (std::size_t i = 0; i < f.variants.size(); ++i) costs.push_back(*f.trials[i].cost);
-  equalise(f.variants, config.equal, costs);
-  if (!plan.empty()) keep_equal_steps(folder / plan, f.variants, context.log);
-
+  measure_and_equalise(run, config, f, all);
+  if (config.trial >= 0) return train_one(run, config, f, context);
+  if (config.jobs > 1) train_in_processes(context, by_length(f), config.jobs);
+  throw_if_stop_requested();
   Runs runs(run, context);
   for (Trial& t : f.trials)
     if (train(runs.of(f.variants[t.variant]), f.what, f.variants[t.variant], t) == Outcome::stopped) return exit_code::stopped_early;
@@ -189,7 +230,7 @@ int ablate(AblateConfig& config, Context& context) {
   score(run, f);
   f.subtitle = fmt::format("run in {}: {} variants, seeds {}, equal {}, {} samples", run.root().string(), f.variants.size(), fmt::join(all, ", "),
                            config.equal, config.recipe.evaluate.samples);
-  publish(folder, f, run.root(), context.log);
+  publish(run.root() / "ablate" / f.what, f, run.root(), context.log);
   return exit_code::finished;
 }
 

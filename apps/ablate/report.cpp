@@ -2,12 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <map>
 
 #include "data/report/csv.h"
-#include "data/report/html.h"
-#include "data/report/svg_dots.h"
-#include "data/report/svg_plot.h"
 #include "flowmap/metrics/sample_metrics.h"
 #include "tensor/io/atomic_file.h"
 
@@ -86,75 +82,6 @@ std::vector<TrialColumn> measured_columns(const Findings& f) {
   return out;
 }
 
-std::vector<const Trial*> trials_of(const Findings& f, std::size_t variant) {
-  std::vector<const Trial*> out;
-  for (const Trial& t : f.trials)
-    if (t.variant == variant) out.push_back(&t);
-  return out;
-}
-
-// Error of du/dt over the step of the finite difference, with the exact derivative's as a level, in each precision.
-std::optional<Plot> error_plot(const Findings& f) {
-  std::map<std::string, std::pair<Curve, double>> by_precision;             // differences, and the level
-  for (std::size_t i = 0; i < f.variants.size(); ++i) {
-    const DerivativeConfig& derivative = f.variants[i].recipe.mfd.objective.derivative;
-    std::vector<double> errors;
-    for (const Trial* t : trials_of(f, i)) errors.push_back(cost_of(*t, &StepCost::derivative_error));
-    const double error = statistics(errors).mean;
-    auto& [curve, level] = by_precision[f.variants[i].recipe.network.precision()];
-    if (derivative.kind == "jvp") level = error;
-    else curve.x.push_back(derivative.delta), curve.y.push_back(error);
-  }
-  std::vector<Curve> curves;
-  for (auto& [precision, found] : by_precision) {
-    Curve& fd = found.first;
-    fd.name = "finite difference, " + precision, fd.markers = true;
-    curves.push_back(fd);
-    curves.push_back({.name = "exact JVP, " + precision, .x = fd.x, .y = std::vector<double>(fd.x.size(), found.second), .dashed = true});
-  }
-  return Plot{.title = "Error of du/dt against f64",
-              .x_label = "step of the finite difference",
-              .y_label = "relative error",
-              .curves = curves,
-              .log_x = true,
-              .log_y = true};
-}
-
-std::string text_if_there(const std::filesystem::path& file) {
-  std::error_code error;
-  return std::filesystem::exists(file, error) ? read_file(file) : "";
-}
-
-// The mean over the variant's trials at the steps that all of them have.
-Curve mean_curve(const Findings& f, std::size_t variant, const std::filesystem::path& run, const std::string& column) {
-  std::map<double, std::vector<double>> at;
-  std::size_t n = 0;
-  for (const Trial* t : trials_of(f, variant)) {
-    const std::string csv = text_if_there(run / t->folder / "metrics.csv");
-    const auto known = csv_columns(csv);
-    if (t->folder.empty() || std::find(known.begin(), known.end(), column) == known.end()) continue;
-    const Curve one = csv_curve(csv, "step", column);
-    for (std::size_t i = 0; i < one.x.size(); ++i) at[one.x[i]].push_back(one.y[i]);
-    ++n;
-  }
-  Curve out{.name = f.variants[variant].name};
-  for (const auto& [step, values] : at)
-    if (values.size() == n) out.x.push_back(step), out.y.push_back(statistics(values).mean);
-  return out;
-}
-
-std::vector<Plot> training_curves(const Findings& f, const std::filesystem::path& run) {
-  std::vector<Plot> plots;
-  for (const auto& [column, title] : {std::pair{"raw_mse", "Mean square before the metric"}, {"loss", "Loss"}, {"grad_norm", "Norm of the gradients"},
-                                      {"derivative_ratio", "|du/dt| / |u|"}}) {
-    Plot plot{.title = title, .x_label = "step", .y_label = column, .log_y = true};
-    for (std::size_t i = 0; i < f.variants.size(); ++i)
-      if (Curve curve = mean_curve(f, i, run, column); !curve.x.empty()) plot.curves.push_back(std::move(curve));
-    if (!plot.curves.empty()) plots.push_back(std::move(plot));
-  }
-  return plots;
-}
-
 // What sets a row apart: a sampler of its own, and trainings that diverged.
 std::string note(const Variant& variant, const std::vector<const Trial*>& trials) {
   const auto n = std::count_if(trials.begin(), trials.end(), [](const Trial* t) { return t->diverged; });
@@ -170,29 +97,22 @@ TableRow teacher_row(const Findings& f, const std::vector<TrialColumn>& columns)
   return row;
 }
 
-std::vector<DotPlot> column_plots(const Table& table) {
-  std::vector<DotPlot> plots;
-  for (std::size_t c = 0; c < table.columns.size(); ++c) {
-    DotPlot plot{.title = table.columns[c].title, .x_label = table.columns[c].title, .log_x = table.columns[c].log};
-    for (const TableRow& row : table.rows) plot.rows.push_back({row.name, row.cells[c]});
-    plots.push_back(std::move(plot));
-  }
-  return plots;
-}
-
-// Which weights each number is of.
-void add_trials(HtmlReport& report, const Findings& f) {
-  std::vector<std::vector<std::string>> rows;
-  for (const Trial& t : f.trials)
-    rows.push_back({f.variants[t.variant].name, std::to_string(t.seed), std::to_string(f.variants[t.variant].steps()), t.folder,
-                    t.scores.empty() ? (t.diverged ? "diverged" : "-") : t.scores[0].checkpoint});
-  report.table({"variant", "seed", "steps", "folder in the run", "weights"}, rows, "Each training; identity.txt in its folder lists what decided its weights");
-}
-
 // A cell of trials.csv.
 std::string number(double x) { return std::isfinite(x) ? fmt::format("{:.6g}", x) : ""; }
 
 }  // namespace
+
+std::vector<const Trial*> trials_of(const Findings& f, std::size_t variant) {
+  std::vector<const Trial*> out;
+  for (const Trial& t : f.trials)
+    if (t.variant == variant) out.push_back(&t);
+  return out;
+}
+
+std::string text_if_there(const std::filesystem::path& file) {
+  std::error_code error;
+  return std::filesystem::exists(file, error) ? read_file(file) : "";
+}
 
 Course course_of(const std::filesystem::path& metrics_csv) {
   const std::string csv = text_if_there(metrics_csv);
@@ -245,36 +165,6 @@ std::string trials_csv(const Findings& f) {
     }
   }
   return out;
-}
-
-std::string report_html(const Findings& f, const Table& table, const std::filesystem::path& run) {
-  HtmlReport report("Ablation: " + f.what, f.subtitle);
-  std::vector<std::string> head{f.what};
-  for (const TableColumn& c : table.columns) head.push_back(c.title);
-  head.push_back("note");
-  std::vector<std::vector<std::string>> rows;
-  for (const TableRow& row : table.rows) {
-    rows.push_back({row.name});
-    for (std::size_t c = 0; c < table.columns.size(); ++c) rows.back().push_back(cell_text(table.columns[c], row.cells[c]));
-    rows.back().push_back(row.note);
-  }
-  report.table(head, rows, "mean ± standard deviation over the seeds");
-  if (!f.busy.empty()) report.paragraph(f.busy);
-  if (f.what == "derivative")
-    if (const auto plot = error_plot(f)) report.plot(*plot);
-  report.heading("Columns");
-  report.dots(column_plots(table));
-  if (const auto curves = training_curves(f, run); !curves.empty()) {
-    report.heading("Training");
-    report.paragraph("The mean over the seeds of each variant.");
-    report.plots(curves);
-  }
-  report.heading("Trainings");
-  add_trials(report, f);
-  std::string lines;
-  for (const Variant& v : f.variants) lines += describe(v) + "\n";
-  report.preformatted(lines);
-  return report.html();
 }
 
 }  // namespace fm

@@ -4,8 +4,10 @@
 #include <filesystem>
 
 #include "apps/ablate/measure.h"
+#include "data/report/html.h"
 #include "data/report/table.h"
 #include "flowmap/training/chain/score.h"
+#include "flowmap/training/sample_curves.h"
 
 namespace fm {
 
@@ -27,15 +29,27 @@ struct Trial {
   std::vector<Score> scores = {};        // one for each number of calls; none when it diverged
 };
 
+// What one seed's flow maps make in the fewest calls that were scored.
+struct Shown {
+  std::vector<Figure> samples, trajectories;                         // of points in the plane
+  std::vector<PlotGroup> curves;                                     // of samples that are no pictures, a few variants together
+  std::vector<std::pair<std::string, std::filesystem::path>> grids;  // of pictures: variant and PNG
+};
+
 struct Findings {
   std::string what, subtitle;
   std::vector<Variant> variants;
   std::vector<Trial> trials;
   bool in_plane = false;                 // samples are points of the plane, with scores of their own
   std::vector<int> calls;                // network calls of the flow map that were scored; empty: none
+  Shown shown = {};
   std::vector<Score> teacher = {};       // of the run, in as many calls (two each with guidance), for comparison; may be empty
   std::string busy;                      // what the machine did while times were taken
 };
+
+// Of the variant of this number, in the order of seeds.
+std::vector<const Trial*> trials_of(const Findings& findings, std::size_t variant);
+std::string text_if_there(const std::filesystem::path& file);        // empty where there is no such file
 
 Table table_of(const Findings& findings);
 

@@ -1,10 +1,12 @@
 #include "apps/ablate/scoring.h"
 
 #include <map>
+#include <utility>
 
 #include "apps/train/points_report.h"
 #include "data/source.h"
 #include "flowmap/training/chain/evaluation.h"
+#include "flowmap/training/chain/samples_page.h"
 #include "tensor/narrow.h"
 
 namespace fm {
@@ -19,6 +21,8 @@ void scored_teacher(TrainingRun& run, const std::vector<int>& steps, const TakeG
   scored_generators(run, stage.scored_as, points, take);
 }
 
+constexpr std::int64_t shown_points = 1000;
+
 // Generators in the order of their scores: `to` is where each goes.
 struct InPlane {
   PlaneRun plane;
@@ -28,8 +32,11 @@ struct InPlane {
     add_generator(plane, run, g);
     to.emplace_back(&scores, g.of);
   }
-  void finish(const Recipe& r, const std::string& reference_id) {
-    const std::vector<PlaneScore> scores = plane_scores(plane);
+  // `shown` gets the pictures; null: none are made.
+  void finish(const Recipe& r, const std::string& reference_id, Shown* shown) {
+    const PlaneReport report = shown == nullptr ? PlaneReport() : plane_report(plane, {.errors = false, .fields = false, .points = shown_points});
+    const std::vector<PlaneScore> scores = shown == nullptr ? plane_scores(plane) : report.scores;
+    if (shown != nullptr) take_pictures(report, *shown);
     for (std::size_t i = 0; i < to.size(); ++i) {
       Score& of = to[i].second;
       of.samples = of.reference = plane.samples;
@@ -37,6 +44,14 @@ struct InPlane {
       for (const Metric& m : scores.at(i).values) of.metrics[m.name] = m.value;
       to[i].first->push_back(of);
     }
+  }
+
+ private:
+  void take_pictures(const PlaneReport& report, Shown& shown) const {
+    shown.trajectories = report.trajectories;
+    std::map<std::string, bool> seen;
+    for (std::size_t i = 0; i < to.size(); ++i)
+      if (!std::exchange(seen[to[i].second.name], true)) shown.samples.push_back(report.samples.at(i));
   }
 };
 
@@ -53,7 +68,45 @@ void score_in_plane(TrainingRun& run, Findings& f) {
   for (Trial& t : f.trials)
     if (!t.diverged)
       scored_flow_map(run, f.variants[t.variant].name, t.folder, f.calls, t.seed, [&](const ScoredGenerator& g) { of(t.seed).add(run, g, t.scores); });
-  for (auto& [seed, in_plane] : by_seed) in_plane.finish(run.recipe(), fingerprint(*test));
+  for (auto& [seed, in_plane] : by_seed) in_plane.finish(run.recipe(), fingerprint(*test), seed == f.trials.front().seed ? &f.shown : nullptr);
+}
+
+// Samples of the first seed's flow maps, in the first number of calls: curves of some variants together, beside the test data.
+class Curves {
+ public:
+  Curves(TrainingRun& run, Findings& findings, Evaluator& evaluator) : run_(run), f_(findings), evaluator_(evaluator) {
+    if (!evaluator.scores_values() || space_of(run.recipe()).pictures) return;
+    evaluator.on_features = [this](const Score& s, const Tensor& x, const std::vector<std::int64_t>& labels) {
+      if (s.calls == f_.calls.front() && s.seed == f_.trials.front().seed && s.name != stage_that_makes(Makes::teacher).scored_as)
+        sets_.push_back(named_samples(run_.recipe(), s.name, x, labels));
+    };
+  }
+  void finish() {
+    const Reference& reference = evaluator_.reference();
+    for (std::size_t i = 0; i < sets_.size(); i += together) {
+      std::vector<NamedSamples> some{named_samples(run_.recipe(), "test data", reference.features, reference.labels)};
+      some.insert(some.end(), sets_.begin() + static_cast<std::ptrdiff_t>(i), sets_.begin() + static_cast<std::ptrdiff_t>(std::min(sets_.size(), i + together)));
+      for (PlotGroup& group : sample_curves(some, run_.class_names())) f_.shown.curves.push_back(std::move(group));
+    }
+  }
+
+ private:
+  static constexpr std::size_t together = 4;
+  TrainingRun& run_;
+  Findings& f_;
+  Evaluator& evaluator_;
+  std::vector<NamedSamples> sets_;
+};
+
+// The newest grid that each training of the first seed left.
+void find_grids(const TrainingRun& run, Findings& f) {
+  for (const Trial& t : f.trials) {
+    std::filesystem::path newest;
+    std::error_code error;
+    for (const auto& entry : std::filesystem::directory_iterator(run.root() / t.folder / "samples", error))
+      if (entry.path().extension() == ".png" && entry.path() > newest) newest = entry.path();
+    if (t.seed == f.trials.front().seed && !newest.empty()) f.shown.grids.emplace_back(f.variants[t.variant].name, newest);
+  }
 }
 
 }  // namespace
@@ -61,10 +114,13 @@ void score_in_plane(TrainingRun& run, Findings& f) {
 void score(TrainingRun& run, Findings& f) {
   if (run.recipe().in_plane()) return score_in_plane(run, f);
   Evaluator evaluator(run);
+  Curves curves(run, f, evaluator);
   if (f.what == "objective") scored_teacher(run, f.calls, [&](const ScoredGenerator& g) { f.teacher.push_back(evaluator.score(g)); });
   for (Trial& t : f.trials)
     if (!t.diverged)
       scored_flow_map(run, f.variants[t.variant].name, t.folder, f.calls, t.seed, [&](const ScoredGenerator& g) { t.scores.push_back(evaluator.score(g)); });
+  curves.finish();
+  find_grids(run, f);
 }
 
 }  // namespace fm

@@ -23,7 +23,7 @@ struct AblateConfig {
   std::vector<double> deltas{1e-1, 1e-2, 5e-3, 1e-3, 1e-4};
   std::vector<std::string> precisions{"f32"};
   bool untrained = false;
-  std::int64_t timing_rounds = 9;
+  std::int64_t timing_rounds = 9, jobs = 1, trial = -1;
 
   template <class V> void visit(V&& v) {
     v("what", what, "the comparison; empty: derivative, or none where --vary is given", one_of({"", "derivative", "init", "scheme", "objective", "none"}),
@@ -42,6 +42,9 @@ struct AblateConfig {
     v("untrained", untrained, "measure steps of networks with random weights on random latents, without a run; for --what derivative",
       flag("untrained"));
     v("timing_rounds", timing_rounds, "alternating rounds of the timing; the median counts", range(1, 10000));
+    v("jobs", jobs, "trainings at a time, each in a process of its own; for networks so small that a second thread makes no step faster", range(1, 1024),
+      flag("jobs"));
+    v("trial", trial, "the one training to make, by its number from 0 on, seed by seed; what --jobs starts its processes with. -1: all", range(-1, 1e6), flag("trial"));
     recipe.visit(v);
   }
 };

@@ -25,7 +25,27 @@ figure { margin: 1rem 0; } img { max-width: 100%; border: 1px solid var(--line);
 svg.plot { width: 100%; height: auto; } svg.plot text { font: 12px system-ui, sans-serif; fill: var(--ink); } svg.plot .title { font-size: 14px; font-weight: 600; }
 svg.plot .grid { stroke: var(--line); } svg.plot .frame { fill: none; stroke: var(--soft); } svg.plot .legend { fill: var(--ground); fill-opacity: .85; stroke: var(--line); }
 svg.plot .ink { stroke: var(--ink); } svg.plot .note { fill: var(--soft); } svg.plot circle:hover { fill-opacity: 1; }
+th button { all: unset; cursor: pointer; } th button:hover { color: var(--accent); } th button:focus-visible { outline: 2px solid var(--accent); }
 pre { background: var(--band); padding: .8rem 1rem; overflow-x: auto; font-size: 13px; } summary { cursor: pointer; color: var(--accent); }
+)";
+
+// Written without the signs that HTML reads as markup.
+constexpr std::string_view sorting = R"(
+document.querySelectorAll("table.sortable th button").forEach(button => {
+  button.onclick = () => {
+    const th = button.parentElement, table = th.closest("table"), down = th.getAttribute("aria-sort") !== "ascending";
+    table.querySelectorAll("th").forEach(other => other.removeAttribute("aria-sort"));
+    th.setAttribute("aria-sort", down ? "ascending" : "descending");
+    const key = row => row.cells[th.cellIndex].dataset.key;
+    const order = (a, b) => {
+      const x = key(a), y = key(b);
+      if (x === "" || y === "") return (x === "") - (y === "");
+      const d = isNaN(x) || isNaN(y) ? x.localeCompare(y) : x - y;
+      return down ? d : -d;
+    };
+    [...table.tBodies[0].rows].sort(order).forEach(row => table.tBodies[0].append(row));
+  };
+});
 )";
 
 // Numbers align at the right, and a dash that stands for one.
@@ -115,6 +135,23 @@ void HtmlReport::table(const std::vector<std::string>& head, const std::vector<s
   body_ += "</table></div>\n";
 }
 
+void HtmlReport::sortable_table(const std::vector<std::string>& head, const std::vector<std::vector<std::string>>& rows,
+                                const std::vector<std::vector<std::string>>& keys, std::string_view caption) {
+  sorts_ = true;
+  body_ += "<div class=\"wide\"><table class=\"sortable\">";
+  if (!caption.empty()) body_ += fmt::format("<caption>{}</caption>", escape_html(caption));
+  body_ += "<thead><tr>";
+  for (const std::string& cell : head) body_ += fmt::format("<th><button type=\"button\">{}</button></th>", escape_html(cell));
+  body_ += "</tr></thead>\n<tbody>";
+  for (std::size_t r = 0; r < rows.size(); ++r) {
+    body_ += "<tr>";
+    for (std::size_t c = 0; c < rows[r].size(); ++c)
+      body_ += fmt::format("<td{} data-key=\"{}\">{}</td>", is_number(rows[r][c]) ? " class=\"number\"" : "", escape_html(keys.at(r).at(c)), escape_html(rows[r][c]));
+    body_ += "</tr>\n";
+  }
+  body_ += "</tbody></table></div>\n";
+}
+
 void HtmlReport::png(std::string_view bytes, std::string_view caption, int scale) {
   const auto [width, height] = png_size(bytes);
   const std::string size = width > 0 ? fmt::format(" width=\"{}\"", width * uint32_t(scale)) : "";
@@ -155,8 +192,8 @@ void HtmlReport::embed(std::string_view section) { body_ += section; }
 std::string HtmlReport::html() const {
   return fmt::format(
       "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width\">\n"
-      "<title>{}</title>\n<style>{}</style>\n</head>\n<body>\n{}</body>\n</html>\n",
-      escape_html(title_), style, body_);
+      "<title>{}</title>\n<style>{}</style>\n</head>\n<body>\n{}{}</body>\n</html>\n",
+      escape_html(title_), style, body_, sorts_ ? fmt::format("<script>{}</script>\n", sorting) : "");
 }
 
 }  // namespace fm

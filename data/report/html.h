@@ -1,4 +1,5 @@
-// One HTML file that holds everything: text, tables, pictures as base64, plots as SVG. No scripts, nothing from the network.
+// One HTML file that holds everything: text, tables, pictures as base64, plots as SVG. Nothing from the network, and no scripts but the one that
+// sorts tables.
 #pragma once
 
 #include <string>
@@ -27,6 +28,10 @@ class HtmlReport {
   void paragraph(std::string_view text);
   void preformatted(std::string_view text, std::string_view summary = "");  // folded away under the summary when there is one
   void table(const std::vector<std::string>& head, const std::vector<std::vector<std::string>>& rows, std::string_view caption = "");
+  // The same, sorted by a click on a heading, and the other way by a second one. keys[row][column]: what a cell is sorted by, a number where it reads as
+  // one, else a text; empty ones go last. Without scripts the rows stay in their order.
+  void sortable_table(const std::vector<std::string>& head, const std::vector<std::vector<std::string>>& rows, const std::vector<std::vector<std::string>>& keys,
+                      std::string_view caption = "");
   void png(std::string_view bytes, std::string_view caption = "", int scale = 1);  // scale 3: each pixel 3x3, with hard edges
   void plot(const Plot& plot);
   void plots(const std::vector<Plot>& plots);  // side by side where the window is wide enough
@@ -41,6 +46,7 @@ class HtmlReport {
 
  private:
   std::string title_, body_;
+  bool sorts_ = false;                               // a table of the page can be sorted
 };
 
 }  // namespace fm

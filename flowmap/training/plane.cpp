@@ -162,21 +162,24 @@ std::vector<PlaneScore> plane_scores(const PlaneRun& run) {
   return scores;
 }
 
-PlaneReport plane_report(const PlaneRun& run) {
+PlaneReport plane_report(const PlaneRun& run, const PlanePictures& shown) {
   const Setting s = setting_of(run);
   PlaneReport report;
   report.about = about(run, s);
   for (const PlaneGenerator& g : run.generators) {
     const Tensor samples = samples_of(run, g, s);
     report.scores.push_back(score_of(g.name, g.calls, samples, s, g.follows_flow));
-    report.samples.push_back(sample_figure(s.test, samples, g, report.scores.back()));
+    const std::int64_t points = shown.points > 0 ? std::min(shown.points, s.rows) : s.rows;
+    report.samples.push_back(sample_figure(first_rows(s.test, points), first_rows(samples, points), g, report.scores.back()));
   }
   add_references(report.scores, run, s);
   const std::int64_t paths = std::min(shown_paths, s.rows);
-  const PlaneRun flows = in_latents(run);
+  PlaneRun flows = in_latents(run);
+  if (shown.points > 0) flows.test = first_rows(flows.test, std::min(shown.points, flows.test.dim(0)));
   for (const PlaneMap& map : flows.maps) {
     report.trajectories.push_back(trajectory_figure(flows, map, first_rows(s.noise, paths), first_rows(s.labels, paths)));
-    if (flows.exact) report.errors.push_back(error_figure(flows, map, ExactFlow(*flows.exact)));
+    if (flows.exact && shown.errors) report.errors.push_back(error_figure(flows, map, ExactFlow(*flows.exact)));
+    if (!shown.fields) continue;
     for (const auto& [from, to] : {std::pair{0.0, 1.0}, {0.5, 1.0}, {0.0, 0.5}, {0.5, 0.5}}) report.fields.push_back(field_figure(flows, map, from, to));
   }
   return report;

@@ -65,10 +65,16 @@ struct PlaneReport {
   std::vector<Figure> errors;            // one a map where the exact flow is known: the squared error of one call by noise
 };
 
+// What a report shows beside its scores.
+struct PlanePictures {
+  bool errors = true, fields = true;
+  std::int64_t points = 0;               // of each group in pictures of samples and trajectories, the first ones; 0: all
+};
+
 // ShapeError where `test` or a generator's samples are not points (n, 2), or labels are not one a point; ConfigError where samples < 2, and for
 // labels that `exact` has no component for. Costs about 3 s of one core with the exact flow of 8 Gaussians, and the calls of the networks.
 std::vector<PlaneScore> plane_scores(const PlaneRun& run);
-PlaneReport plane_report(const PlaneRun& run);
+PlaneReport plane_report(const PlaneRun& run, const PlanePictures& shown = {});
 
 // The report as a section of another page (HtmlReport::embed), and as a page of its own.
 std::string plane_section(const PlaneReport& report);

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "apps/ablate/identity.h"
+#include "apps/ablate/jobs.h"
 #include "apps/ablate/measure.h"
 #include "apps/ablate/report.h"
 #include "apps/cli/program.h"
@@ -184,6 +185,13 @@ TEST_CASE("ablate --what objective: a row for each objective and the teacher, fr
   CHECK(table.at("mean_flow").at("note").empty());
   for (const char* column : {"derivative_error_mean", "frechet_1_mean", "accuracy_1_mean"}) CHECK_MESSAGE(!table.at("lsd").contains(column), column);
 
+  const std::string report = read_file(out / "ablate/objective/report.html");
+  for (const char* part : {"<table class=\"sortable\">", "lsd, 1 call: energy distance", "teacher, 1 call", "Dashed: one call of lsd from the same noise",
+                           "Largest norm of the gradients between lines of the log"})
+    CHECK_MESSAGE(has(report, part), part);
+  CHECK_FALSE(has(report, "lsd, 2 calls:"));
+  CHECK_FALSE(has(report, "Error of du/dt"));
+
   std::set<std::string> starts, weights;
   for (const auto& [name, row] : table_of(out / "ablate/objective/trials.csv")) {
     starts.insert(made_from(out / row.at("folder")).at("start").get<std::string>());
@@ -200,6 +208,34 @@ TEST_CASE("ablate --what objective: a row for each objective and the teacher, fr
   const auto now = table_of(out / "ablate/objective/table.csv");
   CHECK(now.at("mean_flow").at("energy_distance_2_mean") == table.at("mean_flow").at("energy_distance_2_mean"));
   CHECK(now.at("lsd").at("energy_distance_2_mean") != table.at("lsd").at("energy_distance_2_mean"));
+}
+
+TEST_CASE("ablate --jobs: processes of their own train to the same weights") {
+  CHECK(job_command_line({"ablate", "--what", "objective"}, 3, 2, 8) ==
+        std::vector<std::string>{"ablate", "--what", "objective", "--trial", "3", "-q", "--threads", "4"});
+  CHECK(job_command_line({"ablate", "--threads", "1"}, 0, 4, 2) == std::vector<std::string>{"ablate", "--threads", "1", "--trial", "0", "-q"});
+  CHECK(job_command_line({"ablate", "--threads=1"}, 0, 4, 2).size() == 5);
+  CHECK(job_command_line({"ablate"}, 0, 4, 2).back() == "1");
+  const TempFolder folder;
+  const Arguments three{"--objectives", "flow_matching,lsd,mean_flow", "--seeds", "1,7"};
+  for (const char* name : {"alone", "jobs"}) fs::create_directories(folder / name);
+  const Result alone = compare(folder / "alone", three), jobs = compare(folder / "jobs", three + Arguments{"--jobs", "2"});
+  REQUIRE_MESSAGE(alone.code == 0, alone.err);
+  REQUIRE_MESSAGE(jobs.code == 0, jobs.err);
+  CHECK_MESSAGE(has(jobs.err, "6 of 6 trainings done"), jobs.err);
+  CHECK_MESSAGE(!has(jobs.err, "step 4/4"), jobs.err);                 // the first process finds them all
+  const auto weights = [&](const char* name) {
+    std::map<std::string, std::string> out;
+    const CsvRows rows = parse_csv(read_file(folder / name / "ablate/objective/trials.csv"));
+    const auto column = [&](const char* title) { return static_cast<std::size_t>(std::find(rows[0].begin(), rows[0].end(), title) - rows[0].begin()); };
+    for (std::size_t r = 1; r < rows.size(); ++r) out[rows[r].at(column("folder"))] = rows[r].at(column("checkpoint"));
+    return out;
+  };
+  CHECK(weights("jobs") == weights("alone"));
+  CHECK(weights("jobs").size() == 6);
+  const Result beyond = compare(folder / "jobs", three + Arguments{"--trial", "6", "-q"});
+  CHECK(beyond.code == exit_code::usage);
+  CHECK_MESSAGE(has(beyond.err, "--trial 6: there are 6 trainings"), beyond.err);
 }
 
 TEST_CASE("ablate --what objective without a teacher: what needs one is left out by name, or refused where it is asked for") {

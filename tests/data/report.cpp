@@ -143,6 +143,21 @@ TEST_CASE("the page is whole and self-contained") {
   CHECK(count(html, "http") == 1);  // the name of the SVG standard, nothing that is fetched
 }
 
+TEST_CASE("a table that can be sorted holds what its cells are sorted by, and the page its script once") {
+  HtmlReport report("t");
+  report.sortable_table({"name<", "x"}, {{"a<", "70.3 ± 0.4"}, {"b", "-"}}, {{"a<", "70.3125"}, {"b", ""}}, "caption<");
+  report.sortable_table({"y"}, {{"1"}}, {{"1"}});
+  CHECK(report.section() ==
+        "<h1>t</h1>\n<div class=\"wide\"><table class=\"sortable\"><caption>caption&lt;</caption><thead><tr><th><button type=\"button\">name&lt;</button></th>"
+        "<th><button type=\"button\">x</button></th></tr></thead>\n<tbody><tr><td data-key=\"a&lt;\">a&lt;</td><td class=\"number\" data-key=\"70.3125\">70.3 ± 0.4</td></tr>\n"
+        "<tr><td data-key=\"b\">b</td><td class=\"number\" data-key=\"\">-</td></tr>\n</tbody></table></div>\n"
+        "<div class=\"wide\"><table class=\"sortable\"><thead><tr><th><button type=\"button\">y</button></th></tr></thead>\n<tbody><tr><td class=\"number\" data-key=\"1\">1</td></tr>\n"
+        "</tbody></table></div>\n");
+  CHECK(is_balanced(report.html()));
+  CHECK(count(report.html(), "<script>") == 1);
+  CHECK(count(report.html(), "http") == 0);
+}
+
 TEST_CASE("the elements of a page, as they are written") {
   HtmlReport report("", "");
   report.heading("a<"), report.subheading("b<"), report.paragraph("c<");

@@ -43,14 +43,18 @@ SamplesPage::SamplesPage(TrainingRun& run, const Evaluator& evaluator) : run_(ru
   sets_.push_back(named("test data", evaluator.reference().features, evaluator.reference().labels));
 }
 
-NamedSamples SamplesPage::named(const std::string& name, const Tensor& values, const std::vector<std::int64_t>& labels) const {
-  const Shape sample = run_.recipe().sample_shape;
+NamedSamples named_samples(const Recipe& recipe, const std::string& name, const Tensor& values, const std::vector<std::int64_t>& labels) {
+  const Shape sample = recipe.sample_shape;
   const std::int64_t n = std::min(values.dim(0), rows_for_curves(sample));
   Shape all{n};
   for (const std::int64_t d : sample) all.push_back(d);
   NamedSamples set{.name = name, .values = first_rows(values, n).reshape(all), .labels = {}};
-  if (run_.recipe().conditional) set.labels.assign(labels.begin(), labels.begin() + n);
+  if (recipe.conditional) set.labels.assign(labels.begin(), labels.begin() + n);
   return set;
+}
+
+NamedSamples SamplesPage::named(const std::string& name, const Tensor& values, const std::vector<std::int64_t>& labels) const {
+  return named_samples(run_.recipe(), name, values, labels);
 }
 
 void SamplesPage::add(const Score& of, const Tensor& values, const std::vector<std::int64_t>& labels) {

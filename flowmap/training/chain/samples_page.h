@@ -13,6 +13,9 @@ namespace fm {
 // Where the section lies in a run's folder.
 std::filesystem::path samples_page(const std::filesystem::path& root);
 
+// Samples of a run, (n, D) f32 and their labels, as curves show them: as many as those show.
+NamedSamples named_samples(const Recipe& recipe, const std::string& name, const Tensor& values, const std::vector<std::int64_t>& labels);
+
 class SamplesPage {
  public:
   // Of the evaluator's reference, whose features must be the samples' values. Both must outlive the page.

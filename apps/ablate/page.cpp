@@ -1,0 +1,168 @@
+// The page of an ablation: the table, samples, plots of columns and trainings, and which weights each number is of.
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <optional>
+
+#include "apps/ablate/report.h"
+#include "data/report/csv.h"
+#include "data/report/svg_dots.h"
+#include "data/report/svg_plot.h"
+#include "tensor/io/atomic_file.h"
+
+namespace fm {
+namespace {
+
+// Error of du/dt over the step of the finite difference, with the exact derivative's as a level, in each precision.
+std::optional<Plot> error_plot(const Findings& f) {
+  std::map<std::string, std::pair<Curve, double>> by_precision;             // differences, and the level
+  for (std::size_t i = 0; i < f.variants.size(); ++i) {
+    const DerivativeConfig& derivative = f.variants[i].recipe.mfd.objective.derivative;
+    std::vector<double> errors;
+    for (const Trial* t : trials_of(f, i)) errors.push_back(t->cost ? t->cost->derivative_error : Score::none);
+    const double error = statistics(errors).mean;
+    auto& [curve, level] = by_precision[f.variants[i].recipe.network.precision()];
+    if (derivative.kind == "jvp") level = error;
+    else curve.x.push_back(derivative.delta), curve.y.push_back(error);
+  }
+  std::vector<Curve> curves;
+  for (auto& [precision, found] : by_precision) {
+    Curve& fd = found.first;
+    fd.name = "finite difference, " + precision, fd.markers = true;
+    curves.push_back(fd);
+    curves.push_back({.name = "exact JVP, " + precision, .x = fd.x, .y = std::vector<double>(fd.x.size(), found.second), .dashed = true});
+  }
+  return Plot{.title = "Error of du/dt against f64",
+              .x_label = "step of the finite difference",
+              .y_label = "relative error",
+              .curves = curves,
+              .log_x = true,
+              .log_y = true};
+}
+
+// The mean over the variant's trials at the steps that all of them have.
+Curve mean_curve(const Findings& f, std::size_t variant, const std::filesystem::path& run, const std::string& column) {
+  std::map<double, std::vector<double>> at;
+  std::size_t n = 0;
+  for (const Trial* t : trials_of(f, variant)) {
+    const std::string csv = text_if_there(run / t->folder / "metrics.csv");
+    const auto known = csv_columns(csv);
+    if (t->folder.empty() || std::find(known.begin(), known.end(), column) == known.end()) continue;
+    const Curve one = csv_curve(csv, "step", column);
+    for (std::size_t i = 0; i < one.x.size(); ++i) at[one.x[i]].push_back(one.y[i]);
+    ++n;
+  }
+  Curve out{.name = f.variants[variant].name};
+  for (const auto& [step, values] : at)
+    if (values.size() == n) out.x.push_back(step), out.y.push_back(statistics(values).mean);
+  return out;
+}
+
+// Curves of many variants in several plots of one range, so that their colours and legends can be told apart.
+std::vector<Plot> divided(const Plot& whole) {
+  constexpr std::size_t together = 8;
+  if (whole.curves.size() <= together) return {whole};
+  double low = INFINITY, high = 0;
+  for (const Curve& curve : whole.curves)
+    for (const double y : curve.y)
+      if (std::isfinite(y) && y > 0) low = std::min(low, y), high = std::max(high, y);
+  const std::size_t count = (whole.curves.size() + together - 1) / together;
+  std::vector<Plot> parts;
+  for (std::size_t k = 0; k < count; ++k) {
+    Plot part = whole;
+    part.title = fmt::format("{} ({} of {})", whole.title, k + 1, count);
+    if (low < high) part.y_low = low, part.y_high = high;
+    part.curves.assign(whole.curves.begin() + static_cast<std::ptrdiff_t>(k * together),
+                       whole.curves.begin() + static_cast<std::ptrdiff_t>(std::min(whole.curves.size(), (k + 1) * together)));
+    parts.push_back(std::move(part));
+  }
+  return parts;
+}
+
+std::vector<Plot> training_curves(const Findings& f, const std::filesystem::path& run) {
+  std::vector<Plot> plots;
+  for (const auto& [column, title] : {std::pair{"raw_mse", "Mean square before the metric"}, {"loss", "Loss"}, {"grad_norm", "Norm of the gradients"},
+                                      {"grad_norm_max", "Largest norm of the gradients between lines of the log"}, {"derivative_ratio", "|du/dt| / |u|"}}) {
+    Plot plot{.title = title, .x_label = "step", .y_label = column, .log_y = true};
+    for (std::size_t i = 0; i < f.variants.size(); ++i)
+      if (Curve curve = mean_curve(f, i, run, column); !curve.x.empty()) plot.curves.push_back(std::move(curve));
+    if (!plot.curves.empty())
+      for (Plot& part : divided(plot)) plots.push_back(std::move(part));
+  }
+  return plots;
+}
+
+std::vector<DotPlot> column_plots(const Table& table) {
+  std::vector<DotPlot> plots;
+  for (std::size_t c = 0; c < table.columns.size(); ++c) {
+    DotPlot plot{.title = table.columns[c].title, .x_label = table.columns[c].title, .log_x = table.columns[c].log};
+    for (const TableRow& row : table.rows) plot.rows.push_back({row.name, row.cells[c]});
+    plots.push_back(std::move(plot));
+  }
+  return plots;
+}
+
+// Which weights each number is of.
+void add_trials(HtmlReport& report, const Findings& f) {
+  std::vector<std::vector<std::string>> rows;
+  for (const Trial& t : f.trials)
+    rows.push_back({f.variants[t.variant].name, std::to_string(t.seed), std::to_string(f.variants[t.variant].steps()), t.folder,
+                    t.scores.empty() ? (t.diverged ? "diverged" : "-") : t.scores[0].checkpoint});
+  report.table({"variant", "seed", "steps", "folder in the run", "weights"}, rows, "Each training; identity.txt in its folder lists what decided its weights");
+}
+
+// Sorted by the means.
+void add_table(HtmlReport& report, const Findings& f, const Table& table) {
+  std::vector<std::string> head{f.what};
+  for (const TableColumn& c : table.columns) head.push_back(c.title);
+  head.push_back("note");
+  std::vector<std::vector<std::string>> rows, keys;
+  for (const TableRow& row : table.rows) {
+    rows.push_back({row.name}), keys.push_back({row.name});
+    for (std::size_t c = 0; c < table.columns.size(); ++c) {
+      const double mean = statistics(row.cells[c]).mean;
+      rows.back().push_back(cell_text(table.columns[c], row.cells[c]));
+      keys.back().push_back(std::isfinite(mean) ? fmt::format("{:.9g}", mean) : "");
+    }
+    rows.back().push_back(row.note), keys.back().push_back(row.note);
+  }
+  report.sortable_table(head, rows, keys, "mean ± standard deviation over the seeds; a click on a heading sorts");
+}
+
+void add_samples(HtmlReport& report, const Shown& shown) {
+  if (shown.samples.empty() && shown.curves.empty() && shown.grids.empty()) return;
+  report.heading("Samples");
+  report.paragraph("Of the first seed, in the first number of calls.");
+  if (!shown.samples.empty()) report.figures(shown.samples);
+  add_curves(report, shown.curves);
+  for (const auto& [name, png] : shown.grids) report.png(read_file(png), name);
+  if (shown.trajectories.empty()) return;
+  report.heading("The flow, and one call of each map");
+  report.figures(shown.trajectories);
+}
+
+}  // namespace
+
+std::string report_html(const Findings& f, const Table& table, const std::filesystem::path& run) {
+  HtmlReport report("Ablation: " + f.what, f.subtitle);
+  add_table(report, f, table);
+  if (!f.busy.empty()) report.paragraph(f.busy);
+  if (f.what == "derivative")
+    if (const auto plot = error_plot(f)) report.plot(*plot);
+  add_samples(report, f.shown);
+  report.heading("Columns");
+  report.dots(column_plots(table));
+  if (const auto curves = training_curves(f, run); !curves.empty()) {
+    report.heading("Training");
+    report.paragraph("The mean over the seeds of each variant.");
+    report.plots(curves);
+  }
+  report.heading("Trainings");
+  add_trials(report, f);
+  std::string lines;
+  for (const Variant& v : f.variants) lines += describe(v) + "\n";
+  report.preformatted(lines);
+  return report.html();
+}
+
+}  // namespace fm
