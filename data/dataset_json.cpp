@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <cstddef>
+#include <iterator>
 #include <nlohmann/json.hpp>
 
 #include "tensor/error.h"
@@ -133,11 +135,41 @@ class Handler : public nlohmann::json_sax<nlohmann::json> {
   NamedLabels out_;
 };
 
+// The characters of a text, for the parser; tells of every mebibyte that is behind.
+class Reading {
+ public:
+  using iterator_category = std::input_iterator_tag;
+  using value_type = char;
+  using difference_type = std::ptrdiff_t;
+  using pointer = const char*;
+  using reference = const char&;
+
+  Reading(std::string_view text, std::size_t at, const std::function<void(std::size_t)>& passed)
+      : text_(text.data()), at_(at), passed_(passed ? &passed : nullptr) {}
+  reference operator*() const { return text_[at_]; }
+  Reading& operator++() {
+    ++at_;
+    if (at_ % (std::size_t{1} << 20) == 0 && passed_) (*passed_)(at_);
+    return *this;
+  }
+  Reading operator++(int) {
+    Reading before = *this;
+    return ++*this, before;
+  }
+  bool operator==(const Reading& other) const { return at_ == other.at_; }
+
+ private:
+  const char* text_;
+  std::size_t at_;
+  const std::function<void(std::size_t)>* passed_;
+};
+
 }  // namespace
 
-NamedLabels read_dataset_json(std::string_view text, const std::string& file, std::int64_t count, const Name& name) {
+NamedLabels read_dataset_json(std::string_view text, const std::string& file, std::int64_t count, const Name& name,
+                              const std::function<void(std::size_t)>& passed) {
   Handler handler(file, count, name);
-  nlohmann::json::sax_parse(text, &handler);
+  nlohmann::json::sax_parse(Reading(text, 0, passed), Reading(text, text.size(), {}), &handler);
   return handler.finish();
 }
 

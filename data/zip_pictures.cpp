@@ -33,14 +33,12 @@ class ZipStore : public PictureStore {
  public:
   explicit ZipStore(const fs::path& path) : path_(path), file_(map_file(path)) {
     const ZipDirectory found = find_zip_directory(file_.bytes(), path.string());
+    directory_start_ = found.start;
     directory_ = file_.bytes().substr(found.start, found.size);
+    entries_.reserve(found.entries);
     read_directory(found.entries);
-    const auto by_name = [&](const Entry& a, const Entry& b) { return name_of(a) < name_of(b); };
-    if (!std::is_sorted(entries_.begin(), entries_.end(), by_name)) std::sort(entries_.begin(), entries_.end(), by_name);
-    for (std::size_t i = 1; i < entries_.size(); ++i)
-      if (name_of(entries_[i - 1]) == name_of(entries_[i])) fail(fmt::format("two members are named {}", in_quotes(name_of(entries_[i]))));
     take_labels();
-    (void)file_.part(found.start, found.start + found.size);  // the directory's pages may go: names are read for messages only
+    forget_directory();                                      // names are read for messages only
   }
 
   std::string name() const override { return path_.string(); }
@@ -73,12 +71,18 @@ class ZipStore : public PictureStore {
       fail(fmt::format("corrupt zip file: member {} of {} bytes lies outside the file", in_quotes(m.name), m.size));
   }
 
+  // Pages of the directory that were read leave memory: a million entries take 100 MB.
+  void forget_directory() const { file_.forget(directory_start_, directory_start_ + directory_.size()); }
+
   void read_directory(std::uint64_t entries) {
-    std::vector<std::pair<std::uint64_t, std::uint64_t>> places;
-    std::uint64_t foreign = 0;
+    constexpr std::uint64_t often = 16384;
+    std::uint64_t foreign = 0, end_of_last = 0;
     std::string first_foreign;
+    std::string_view last;
+    bool names_rise = true, places_rise = true;
     std::uint64_t at = 0;
     for (std::uint64_t i = 0; i < entries; ++i) {
+      if (i % often == 0) forget_directory();
       const std::uint64_t begin = at;
       const ZipMember m = read_zip_entry(directory_, at, path_.string());
       const std::string ending = ending_of(m.name);
@@ -88,46 +92,98 @@ class ZipStore : public PictureStore {
       if (is_foreign_picture(ending) && foreign++ == 0) first_foreign = m.name;
       if (!json && !picture) continue;
       check(m, json ? max_zip_json : max_zip_picture);
-      places.emplace_back(m.header, m.header + local_size + m.name.size() + m.size);
       const Entry e{m.header, narrow<std::uint32_t>(m.size, "bytes"), m.crc, begin + central_size};
-      if (picture) entries_.push_back(e);
-      else if (std::exchange(has_json_, true)) fail("two members are named \"dataset.json\"");
-      else json_ = e;
+      places_rise = places_rise && m.header >= end_of_last;
+      end_of_last = end_of(e);
+      if (picture) {
+        names_rise = names_rise && (entries_.empty() || last < name_of(e));
+        last = name_of(e);
+        entries_.push_back(e);
+      } else if (std::exchange(has_json_, true)) {
+        fail("two members are named \"dataset.json\"");
+      } else {
+        json_ = e;
+      }
     }
     if (foreign > 0)
       fail(fmt::format("{} pictures are of formats that this build does not read, the first is {}; {} are read: convert them{}", foreign,
                        in_quotes(first_foreign), readable_endings(), webp_hint(first_foreign)));
     if (entries_.empty()) fail(fmt::format("no pictures: files of {} are read", readable_endings()));
+    if (!places_rise) check_overlaps();
+    if (!names_rise) sort_by_name();
+  }
+
+  std::uint64_t end_of(const Entry& e) const { return e.header + local_size + name_of(e).size() + e.size; }
+
+  void check_overlaps() const {
+    std::vector<std::pair<std::uint64_t, std::uint64_t>> places;
+    for (const Entry& e : entries_) places.emplace_back(e.header, end_of(e));
+    if (has_json_) places.emplace_back(json_.header, end_of(json_));
     std::sort(places.begin(), places.end());
     for (std::size_t i = 1; i < places.size(); ++i)
       if (places[i].first < places[i - 1].second)
         fail(fmt::format("corrupt zip file: members overlap at byte {}", places[i].first));  // how few bytes become many
   }
 
+  void sort_by_name() {
+    std::sort(entries_.begin(), entries_.end(), [&](const Entry& a, const Entry& b) { return name_of(a) < name_of(b); });
+    for (std::size_t i = 1; i < entries_.size(); ++i)
+      if (name_of(entries_[i - 1]) == name_of(entries_[i])) fail(fmt::format("two members are named {}", in_quotes(name_of(entries_[i]))));
+  }
+
   void take_labels() {
     if (!has_json_)
       fail("no dataset.json at the top, which says the labels: {\"labels\": [[\"00000/img00000000.png\", 5], ...]}, or {\"labels\": null} without");
-    labels_ = read_dataset_json(read(json_), path_.string() + ": dataset.json", count(),
-                                [this](std::int64_t i) { return name_of(entries_[std::size_t(i)]); });
+    const std::uint64_t start = checked_json();
+    const auto name = [this](std::int64_t i) { return name_of(entries_[std::size_t(i)]); };
+    const auto passed = [&](std::size_t bytes) { file_.forget(start, start + bytes), forget_directory(); };
+    labels_ = read_dataset_json(file_.bytes().substr(start, json_.size), path_.string() + ": dataset.json", count(), name, passed);
+    file_.forget(start, start + json_.size);
   }
 
-  // Checked: what the directory says is where it says.
+  // Where the text of dataset.json lies in the file; its checksum is right.
+  std::uint64_t checked_json() const {
+    constexpr std::uint64_t piece = 1 << 20;
+    const std::uint64_t start = start_of(json_, file_.bytes().substr(json_.header, local_size));
+    if (start > file_.size || file_.size - start < json_.size) fail("corrupt zip file: member \"dataset.json\" lies outside the file");
+    std::uint32_t crc = 0;
+    for (std::uint64_t at = 0; at < json_.size; at += piece) {
+      const std::string_view bytes = file_.bytes().substr(start + at, std::min(piece, json_.size - at));
+      crc = crc_of(bytes, crc);
+      file_.forget(start, start + at);
+    }
+    check_crc(json_, crc);
+    return start;
+  }
+
+  // Where the bytes of a member begin, whose local header is `head`. Checked: what the directory says is where it says.
+  std::uint64_t start_of(const Entry& e, std::string_view head) const {
+    const std::string_view wanted = name_of(e);
+    if (get<std::uint32_t>(head, 0) != local_signature || get<std::uint16_t>(head, 26) != wanted.size())
+      fail(fmt::format("corrupt zip file: member {} is not where the directory says", in_quotes(wanted)));
+    return e.header + local_size + wanted.size() + get<std::uint16_t>(head, 28);
+  }
+
+  static std::uint32_t crc_of(std::string_view bytes, std::uint32_t before) {
+    return std::uint32_t(crc32_z(before, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size()));  // fits: a CRC-32
+  }
+
+  void check_crc([[maybe_unused]] const Entry& e, [[maybe_unused]] std::uint32_t crc) const {
+#ifndef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION  // tests/fuzz: what random bytes never pass
+    if (crc != e.crc) fail(fmt::format("corrupt zip file: checksum of member {} is wrong", in_quotes(name_of(e))));
+#endif
+  }
+
   std::string read(const Entry& e) const {
     const OpenFile file(path_);
-    const std::string head = file.read(e.header, local_size);
-    const std::string_view wanted = name_of(e);
-    const auto moved = [&] { fail(fmt::format("corrupt zip file: member {} is not where the directory says", in_quotes(wanted))); };
-    if (get<std::uint32_t>(head, 0) != local_signature || get<std::uint16_t>(head, 26) != wanted.size()) moved();
-    std::string bytes = file.read(e.header + local_size + wanted.size() + get<std::uint16_t>(head, 28), e.size);
-#ifndef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION  // tests/fuzz: what random bytes never pass
-    if (std::uint32_t(crc32_z(0, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size())) != e.crc)  // fits: a CRC-32
-      fail(fmt::format("corrupt zip file: checksum of member {} is wrong", in_quotes(wanted)));
-#endif
+    std::string bytes = file.read(start_of(e, file.read(e.header, local_size)), e.size);
+    check_crc(e, crc_of(bytes, 0));
     return bytes;
   }
 
   fs::path path_;
   MappedFile file_;
+  std::uint64_t directory_start_ = 0;
   std::string_view directory_;
   std::vector<Entry> entries_;
   Entry json_{};

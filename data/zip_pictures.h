@@ -1,5 +1,6 @@
 // Pictures in an uncompressed zip file with a dataset.json, as EDM2's and StyleGAN's dataset_tool.py writes them. Samples are the pictures in the
-// byte order of their names. The file's directory stays mapped, 24 bytes a picture are kept, and pictures are read where they lie.
+// byte order of their names. Directory and dataset.json are read piece by piece; 24 bytes and a label are kept for each picture, and pictures are read
+// where they lie.
 #pragma once
 
 #include <filesystem>

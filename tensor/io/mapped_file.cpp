@@ -23,13 +23,18 @@ struct Descriptor {
   }
 };
 
-// Whole pages only. Contents stay what they are: pages that were written to are kept, others are read again when touched.
-void give_back(std::byte* begin, std::byte* end) {
-#ifdef MADV_PAGEOUT
+// Of the whole pages between: a wish, which may be refused.
+void advise_pages(std::byte* begin, std::byte* end, int advice) {
   const auto page = static_cast<std::uintptr_t>(sysconf(_SC_PAGESIZE));
   const std::uintptr_t first = (reinterpret_cast<std::uintptr_t>(begin) + page - 1) / page * page;
   const std::uintptr_t last = reinterpret_cast<std::uintptr_t>(end) / page * page;
-  if (first < last) madvise(reinterpret_cast<void*>(first), last - first, MADV_PAGEOUT);      // a wish: it may be refused
+  if (first < last) madvise(reinterpret_cast<void*>(first), last - first, advice);
+}
+
+// Contents stay what they are: pages that were written to are kept, others are read again when touched.
+void give_back(std::byte* begin, std::byte* end) {
+#ifdef MADV_PAGEOUT
+  advise_pages(begin, end, MADV_PAGEOUT);
 #else
   (void)begin, (void)end;
 #endif
@@ -40,6 +45,8 @@ void give_back(std::byte* begin, std::byte* end) {
 std::shared_ptr<std::byte> MappedFile::part(std::size_t begin, std::size_t end) const {
   return {data.get() + begin, [file = data, size = end - begin](std::byte* p) { give_back(p, p + size); }};
 }
+
+void MappedFile::forget(std::size_t begin, std::size_t end) const { advise_pages(data.get() + begin, data.get() + end, MADV_DONTNEED); }
 
 MappedFile map_file(const std::filesystem::path& path) {
   // Non-blocking: a named pipe is then refused below instead of waited for.

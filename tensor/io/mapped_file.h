@@ -17,6 +17,10 @@ struct MappedFile {
   // An owner of [begin, end) that keeps the file mapped. With the last such owner's end the system may take the part's pages back: a file that
   // is read, converted and dropped tensor by tensor then never lies in memory as a whole.
   std::shared_ptr<std::byte> part(std::size_t begin, std::size_t end) const;
+
+  // Takes the whole pages within [begin, end) out of this process's memory. They stay in the system's cache and come back when touched. Only for
+  // pages that were read alone: changes to them are lost.
+  void forget(std::size_t begin, std::size_t end) const;
 };
 
 // Throws FileError: missing, not a regular file, no permission.

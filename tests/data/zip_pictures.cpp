@@ -126,6 +126,36 @@ TEST_CASE("hostile zip files are one error that names file and member") {
   }
 }
 
+TEST_CASE("40,000 pictures, more than are read at a time: directory and dataset.json in order and in others") {
+  const TempFolder folder;
+  constexpr int count = 40'000;
+  const auto name = [](int i) { return "folder/img" + std::to_string(100'000 + i) + ".png"; };
+  std::vector<std::string> pictures;
+  for (int value = 0; value < 251; ++value) pictures.push_back(png(value));
+  for (const bool in_order : {true, false}) {
+    CAPTURE(in_order);
+    std::vector<Member> members;
+    std::string json;
+    for (int i = 0; i < count; ++i) {
+      const int written = in_order ? i : i * 7 % count, labelled = in_order ? i : count - 1 - i;
+      members.push_back({name(written), pictures[std::size_t(written % 251)]});
+      json += (i ? ", [\"" : "[\"") + name(labelled) + "\", " + std::to_string(labelled % 10) + "]";
+    }
+    REQUIRE(json.size() > std::size_t{1} << 20);
+    members.push_back({"dataset.json", "{\"labels\": [" + json + "]}"});
+    write_bytes(folder / "many.zip", zip_of(members));
+    const auto store = zip_store(folder / "many.zip");
+    REQUIRE(store->count() == count);
+    for (int i = 0; i < count; ++i) REQUIRE(store->label(i) == i % 10);
+    for (int i = 0; i < count; i += 1999) {
+      CHECK(store->bytes(i) == pictures[std::size_t(i % 251)]);
+      CHECK(has(store->member(i), name(i)));
+    }
+  }
+  CHECK(has(zip_error(folder, {{"a.png", png(1)}, {"dataset.json", null_labels}}, [](std::vector<Entry>& e) { e[1].crc ^= 1; }),
+            "checksum of member \"dataset.json\" is wrong"));
+}
+
 TEST_CASE("every wrong dataset.json is one error") {
   CHECK(json_error("{\"labels\": [[\"a.png\", 1], [\"b.png\", 0], [\"c.png\", 7]], \"other\": [1, {\"x\": [null]}]}") == "no error");
   CHECK(json_error("{\"labels\": null, \"class_names\": null}") == "no error");
