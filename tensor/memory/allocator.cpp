@@ -14,6 +14,7 @@
 #include "tensor/kernels/cuda/backend.h"
 #include "tensor/memory/machine_memory.h"
 #include "tensor/memory/pages.h"
+#include "tensor/memory/requests.h"
 #include "tensor/profile.h"
 
 namespace fm {
@@ -55,7 +56,7 @@ class Pool {
     std::size_t& of_op = by_op_[op];
     std::byte* p = reserved ? from(reserved->free[size], size) : nullptr;
     if (!p) p = from(free_[size], size);
-    if (!p) p = ask(size);
+    if (!p) p = ask(size), ++requests_;
     of_op += size;                                   // counted from here on, where nothing fails any more
     stats_.live += size;
     stats_.peak = std::max(stats_.peak, stats_.live);
@@ -81,6 +82,10 @@ class Pool {
   MemoryStats stats() {
     const std::lock_guard lock(mutex_);
     return stats_;
+  }
+  std::int64_t requests() {
+    const std::lock_guard lock(mutex_);
+    return requests_;
   }
   void reset_peak() {
     const std::lock_guard lock(mutex_);
@@ -137,6 +142,7 @@ class Pool {
   const Device device_;
   std::mutex mutex_;
   MemoryStats stats_;
+  std::int64_t requests_ = 0;
   FreeLists free_;
   std::unordered_map<const char*, std::size_t> by_op_;
 };
@@ -158,6 +164,7 @@ thread_local std::shared_ptr<ReservedBlocks> reserved_here;
 }  // namespace
 
 MemoryStats memory_stats(Device device) { return pool(device).stats(); }
+std::int64_t memory_requests(Device device) { return pool(device).requests(); }
 void reset_memory_peak(Device device) { pool(device).reset_peak(); }
 std::size_t release_cached_blocks(Device device) { return pool(device).release(); }
 std::size_t release_cached_memory(Device device) {
