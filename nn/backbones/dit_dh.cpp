@@ -37,7 +37,7 @@ double block_bytes(const BlockShape& b, double item) {
   return branches * item + b.tokens * (b.width * stream + b.heads * 4);
 }
 
-bool is_second_time(const std::string& name) { return name.starts_with("r_embedder."); }
+bool is_second_time(const std::string& name) { return name.starts_with("r_embedder.") || name == "late_s"; }
 
 }  // namespace
 
@@ -66,7 +66,7 @@ std::string DitDhBackbone::block_name(const DitDhConfig& config, std::int64_t nu
 std::string size_text(const DitDhConfig& c) {
   const std::string input = c.axes == 1 ? fmt::format("sequences {} in {} tokens, ", to_string(c.input_shape()), c.tokens()) : "";
   return fmt::format("DiT^DH {}x{} + {}x{}, {}{}", c.width, c.depth, c.head_width, c.head_depth, input,
-                     c.mean_flow ? "flow map u(z, s, t)" : "velocity v(z, t)");
+                     c.splits_times() ? "flow map u(z, s, t), s in late blocks" : c.mean_flow ? "flow map u(z, s, t)" : "velocity v(z, t)");
 }
 
 // mfrae.md 4.2, 4.3, 4.5, 4.6.
@@ -74,14 +74,14 @@ CostTable cost_table(const DitDhConfig& config) {
   const DitDhConfig c = checked(config);
   const std::int64_t tokens = c.tokens(), values = c.token_values();
   const std::int64_t w = c.width, head = c.head_width, frequencies = 256;
-  const auto time = [&](const char* name) { return ModuleCost(name).values(frequencies).linear(2 * frequencies, w, 1).linear(w, w, 1); };
+  const auto time = [&](const char* name, std::int64_t times = 1) { return ModuleCost(name).values(frequencies).linear(2 * frequencies, w, times).linear(w, w, times); };
   CostTable table;
   if (c.position_embed) table.push_back(ModuleCost("pos_embed").values(tokens * w));
   table.push_back(ModuleCost("x_embedder").linear(values, head, tokens));
   table.push_back(ModuleCost("s_embedder").linear(values, w, tokens));
   if (w != head) table.push_back(ModuleCost("s_projector").linear(w, head, tokens));
-  table.push_back(time("t_embedder"));
-  if (c.mean_flow) table.push_back(time("r_embedder"));
+  table.push_back(time("t_embedder", c.splits_times() ? 2 : 1));
+  if (c.mean_flow && !c.late_s) table.push_back(time("r_embedder"));
   table.push_back(ModuleCost("y_embedder").values((c.classes + 1) * w));
   add_dit_blocks(table, c, 0, c.depth, w, c.heads, tokens, 1);
   add_dit_blocks(table, c, c.depth, c.head_depth, head, c.head_heads, tokens, tokens);

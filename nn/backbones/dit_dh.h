@@ -23,7 +23,7 @@ struct DitDhBackbone {
   static constexpr std::string_view says = "the diffusion transformer, teacher and student";
 
   static void fit(DitDhConfig& config, const Modeled& samples);      // ConfigError: it models (channels, length) and (channels, height, width), with labels
-  // A teacher's weights begin a flow map with the initial values of R(t - s). Entries of the file that could not be read may have been it.
+  // A teacher's weights begin a flow map with the initial values of R(t - s); with late_s they are all it needs. Entries of the file that could not be read may have been it.
   static void complete(const DitDh& map, Weights& teacher);
   static Weights read(const std::string& where, const Warn& warn);   // published files name its tensors in several ways
   static void check(const Weights& weights, bool two_times, const std::string& role);      // FileError for weights of the other kind

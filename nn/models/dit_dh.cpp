@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "autodiff/recompute.h"
 #include "autodiff/rules/activation.h"
 #include "autodiff/rules/elementwise.h"
@@ -64,6 +66,10 @@ Shape DitDhConfig::grid() const {
   return tokens_along;
 }
 
+std::int64_t DitDhConfig::early_blocks() const {
+  return splits_times() ? std::clamp<std::int64_t>((depth + head_depth) * 2 / 3, 1, depth) : depth;
+}
+
 namespace {
 
 Tensor position_values(const DitDhConfig& c) {
@@ -110,7 +116,8 @@ DitDh::DitDh(const DitDhConfig& c, std::uint64_t seed)
       final_layer(c.head_width, c.token_values()) {
   if (c.position_embed) position_table = {position_values(c).unsqueeze(0), false};
   if (c.width != c.head_width) s_projector.emplace(c.width, c.head_width);
-  if (c.mean_flow) r_embedder.emplace(c.width);
+  if (c.splits_times()) late_s.value = Tensor::ones({1});
+  else if (c.mean_flow) r_embedder.emplace(c.width);
   if (c.rope) {
     std::tie(backbone_cos.value, backbone_sin.value) = rope_of(c, c.width / c.heads);
     std::tie(head_cos.value, head_sin.value) = rope_of(c, c.head_width / c.head_heads);
@@ -131,31 +138,36 @@ void DitDh::reset(const Init& init) {
 }
 
 Var DitDh::operator()(const Var& x, const Var& t, const Tensor& labels) const {
-  const Var te = t_embedder(t);
-  return forward(x, r_embedder ? te + (*r_embedder)(Tensor::zeros(t.shape(), t.dtype())) : te, labels);
+  const Var te = t_embedder(t), both = r_embedder ? te + (*r_embedder)(Tensor::zeros(t.shape(), t.dtype())) : te;
+  return forward(x, both, both, labels);
 }
 
 Var DitDh::operator()(const Var& x, const Var& s, const Var& t, const Tensor& labels) const {
+  if (config.splits_times()) return forward(x, t_embedder(t), t_embedder(s), labels);
   if (!r_embedder) throw ConfigError("DitDh: called with two times, but the model was made for one; set mean_flow in its config");
-  return forward(x, t_embedder(t) + (*r_embedder)(t - s), labels);
+  const Var te = t_embedder(t) + (*r_embedder)(t - s);
+  return forward(x, te, te, labels);
 }
 
-Var DitDh::forward(const Var& x, const Var& time, const Tensor& labels) const {
-  const std::int64_t b = time.dim(0);
+// The times that early and late blocks see: one and the same where they are not split.
+Var DitDh::forward(const Var& x, const Var& early, const Var& late, const Tensor& labels) const {
+  const std::int64_t b = early.dim(0);
   Shape wanted{b};
   for (const std::int64_t d : config.input_shape()) wanted.push_back(d);
   if (x.shape() != wanted) throw ShapeError("DitDh: input " + to_string(x.shape()) + ", the model wants " + to_string(wanted));
   const Tensor y = labels.defined() ? labels : Tensor::full({b}, static_cast<double>(y_embedder.null_label()), DType::i64);
   const DType type = block_type(config.precision, x), stream = x.dtype();
-  const Var activated = cast(silu(silu(time + y_embedder(y))), type);       // twice: see the top of dit_dh.h
+  const auto activate = [&](const Var& te) { return cast(silu(silu(te + y_embedder(y))), type); };       // twice: see the top of dit_dh.h
+  const Var activated = activate(early), then = config.splits_times() ? activate(late) : activated;
 
   const Var tokens = patchify(cast(x, type), config.patch_size);
   Var s = s_embedder.project(tokens, stream);
   if (position_table.value.defined()) s = s + cast(position_table, stream);
   const auto depth = static_cast<std::size_t>(config.depth);
-  for (std::size_t i = 0; i < depth; ++i) s = run_block(i, s, activated);
+  const auto split = static_cast<std::size_t>(config.early_blocks());
+  for (std::size_t i = 0; i < depth; ++i) s = run_block(i, s, i < split ? activated : then);
 
-  s = cast(silu(s + cast(unsqueeze(time, 1), stream)), type);
+  s = cast(silu(s + cast(unsqueeze(late, 1), stream)), type);
   if (s_projector) s = (*s_projector)(s);
   const Var condition = silu(s);
   Var h = x_embedder.project(tokens, stream);

@@ -9,6 +9,9 @@
 // silu acts twice on c (once where c is made, once in every block): published weights were trained so. Names, shapes and initial values are
 // those of the published checkpoints.
 //
+// With late_s, two times as in Decoupled MeanFlow (Lee et al. 2025): R is not there, and te is T(t) in the first two thirds of all blocks, T(s) in the
+// others and in k. So u(x, t, t) is the one-time network of the same weights: a velocity becomes a flow map without new ones.
+//
 // With axes = 1 the network models sequences (channels, length) in place of latents (channels, height, width). Patches, positions and rotations then
 // have one axis, which changes the shapes of the patch embeddings' weights (width, channels, patch) and of the tables; names stay.
 #pragma once
@@ -30,7 +33,7 @@ struct DitDhConfig {
   double mlp_ratio = 4;
   std::int64_t classes = 1000;
   bool qk_norm = false, rope = true, position_embed = true;
-  bool mean_flow = false;
+  bool mean_flow = false, late_s = false;
   bool recompute = false;
   std::string precision = "f32";
 
@@ -52,6 +55,7 @@ struct DitDhConfig {
     v("rope", rope, "rotary positions");
     v("position_embed", position_embed, "add sine-cosine positions to the backbone's tokens");
     v("mean_flow", mean_flow, "two times (s, t) instead of one");
+    v("late_s", late_s, "with two times: the first two thirds of the blocks see t alone, the others s alone, without weights beyond those of one time (DMF)");
     v("recompute", recompute, "keep no activations inside blocks and compute them again in backward: less memory, one more forward");
     v("precision", precision, "type of products and activations: f32, or bf16 with the residual stream, norms and embeddings in f32", one_of({"f32", "bf16"}));
   }
@@ -59,6 +63,8 @@ struct DitDhConfig {
   Shape input_shape() const;                                             // of one sample: (channels, height, width) or (channels, length)
   Shape grid() const;                                                    // tokens along each axis
   std::int64_t tokens() const { return grid().numel(); }
+  bool splits_times() const { return mean_flow && late_s; }
+  std::int64_t early_blocks() const;                                     // of the backbone, that see t: all where the times are not split
   std::int64_t token_values() const { return channels * patch_size * (axes == 1 ? 1 : patch_size); }   // of the input, that a token spans
 };
 
@@ -116,6 +122,7 @@ struct DitDh {
   LabelEmbed y_embedder;
   DitFinalLayer final_layer;
   Buffer backbone_cos, backbone_sin, head_cos, head_sin;
+  Buffer late_s;                                 // one number that tells a file of such a map from one of a velocity; undefined in others
   std::vector<DitBlock> blocks;                  // backbone, then head
 
   explicit DitDh(const DitDhConfig& config, std::uint64_t seed = 0);
@@ -134,6 +141,7 @@ struct DitDh {
     v("enc_feat_rope.freqs_sin", backbone_sin);
     v("dec_feat_rope.freqs_cos", head_cos);
     v("dec_feat_rope.freqs_sin", head_sin);
+    v("late_s", late_s);
     v("blocks", blocks);
   }
   void reset(const Init& init);
@@ -147,7 +155,7 @@ struct DitDh {
  private:
   template <class M> friend M clone(const M& module);
   DitDh(const DitDh&) = default;
-  Var forward(const Var& x, const Var& time, const Tensor& labels) const;
+  Var forward(const Var& x, const Var& early, const Var& late, const Tensor& labels) const;
   Var run_block(std::size_t i, const Var& x, const Var& activated) const;
 };
 

@@ -68,7 +68,7 @@ Weights load_part(const std::string& where, const std::string& part, const Warn&
 }
 
 void check_kind(const Weights& dit, bool flow_map, const std::string& role) {
-  const bool is_flow_map = std::any_of(dit.tensors.begin(), dit.tensors.end(), [](const auto& entry) { return entry.first.starts_with("r_embedder."); });
+  const bool is_flow_map = std::any_of(dit.tensors.begin(), dit.tensors.end(), [](const auto& entry) { return entry.first.starts_with("r_embedder.") || entry.first == "late_s"; });
   if (is_flow_map == flow_map) return;
   const std::string velocity = "a velocity network v(z, t), as stage fm trains it", map = "a flow map u(z, s, t), as stages cmt, mfd and mft train it";
   fail(dit, fmt::format("holds {}; {} must be {}", is_flow_map ? map : velocity, role, flow_map ? map : velocity));
@@ -104,7 +104,8 @@ DitDhConfig dit_dh_config_of(const Weights& w) {
   c.head_width = x.dim(0), c.channels = x.dim(1), c.patch_size = x.dim(2);
   c.width = require(w, "s_embedder.proj.weight", 4).dim(0);
   c.classes = require(w, "y_embedder.embedding_table.weight", 2).dim(0) - 1;
-  c.mean_flow = find(w, "r_embedder.W") != nullptr;
+  c.late_s = find(w, "late_s") != nullptr;
+  c.mean_flow = c.late_s || find(w, "r_embedder.W") != nullptr;
   c.position_embed = find(w, "pos_embed") != nullptr;
   std::int64_t blocks = 0, backbone = 0;
   while (const Tensor* norm = find(w, fmt::format("blocks.{}.norm1.weight", blocks))) {

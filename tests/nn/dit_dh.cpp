@@ -4,7 +4,9 @@
 #include "autodiff/jvp.h"
 #include "autodiff/rules/elementwise.h"
 #include "autodiff/rules/linear.h"
+#include "nn/backbones/dit_dh.h"
 #include "nn/models/presets.h"
+#include "nn/models/published_weights.h"
 #include "tensor/memory/allocator.h"
 #include "tests/support/model_check.h"
 #include "tests/support/near.h"
@@ -241,4 +243,67 @@ TEST_CASE("a constant tangent adds less than 15 % to the memory of a training st
   MESSAGE("peak MiB: plain " << plain / 1048576 << ", constant tangent " << constant / 1048576 << ", taped tangent " << taped / 1048576);
   CHECK(constant < 1.15 * plain);
   CHECK(taped > 1.3 * plain);
+}
+
+namespace {
+
+// Five blocks of which three see t: two in the backbone's middle see s, and the head's one.
+DitDhConfig split_times() {
+  DitDhConfig c = tiny(true);
+  c.depth = 4, c.late_s = true;
+  return c;
+}
+
+}  // namespace
+
+TEST_CASE("late_s: the first two thirds of the blocks see t alone, the others and the head s alone") {
+  const Setting a(split_times());
+  CHECK(a.net.config.early_blocks() == 3);
+  const DitDh& net = a.net;
+  const auto twice = [](const Var& te, const Var& label) { return silu(silu(te + label)); };
+  const Var label = net.y_embedder(a.labels), early = net.t_embedder(a.t), late = net.t_embedder(a.s);
+  const Var tokens = patchify(Var(a.x), 1);
+  Var h = net.s_embedder.project(tokens, DType::f64) + Var(net.position_table.value);
+  for (std::size_t i = 0; i < 4; ++i) h = net.blocks[i](h, twice(i < 3 ? early : late, label), net.backbone_cos.value, net.backbone_sin.value);
+  const Var k = silu((*net.s_projector)(silu(h + unsqueeze(late, 1))));
+  Var u = net.x_embedder.project(tokens, DType::f64);
+  u = net.blocks[4](u, k, net.head_cos.value, net.head_sin.value);
+  const Tensor wanted = unpatchify(net.final_layer(u, k, DType::f64), 4, 4, 1).value();
+  CHECK(max_difference(a.function()(a.x, a.s, a.t).value(), wanted) == 0);
+  CHECK(max_difference(a.function()(a.x, a.s * 0.5, a.t).value(), wanted) > 1e-3);
+
+  DitDhConfig c = split_times();
+  const auto early_of = [&](std::int64_t depth, std::int64_t head) { return c.depth = depth, c.head_depth = head, c.early_blocks(); };
+  CHECK(early_of(28, 2) == 20);
+  CHECK(early_of(1, 2) == 1);
+  CHECK(early_of(2, 4) == 2);                                              // the head is late whatever its depth
+  c.late_s = false;
+  CHECK(early_of(28, 2) == 28);
+}
+
+TEST_CASE("late_s: at s = t it is the one-time network of the same weights, which begin it; derivatives by both times") {
+  DitDhConfig c = split_times();
+  c.mean_flow = false;
+  const Setting one(c);
+  Setting map(split_times());
+  Weights weights{"model.safetensors", state_dict(one.net), -1, nullptr};
+  CHECK_NOTHROW(check_kind(weights, false, "it"));
+  DitDhBackbone::complete(map.net, weights);
+  CHECK_NOTHROW(check_kind(weights, true, "it"));                          // the file of a map, by one number
+  CHECK(weights.tensors.size() == state_dict(one.net).size() + 1);
+  load_state(map.net, weights.tensors);
+  CHECK(parameter_count(map.net) == parameter_count(one.net));
+  const Tensor v = one.net(one.x, one.t, one.labels).value();
+  CHECK(max_difference(map.net(map.x, map.t, map.t, map.labels).value(), v) == 0);
+  CHECK(max_difference(map.net(map.x, map.t, map.labels).value(), v) == 0);
+  CHECK_THROWS(load_state(const_cast<DitDh&>(one.net), weights.tensors));  // a map's file is no velocity's
+  for (const bool by_s : {false, true}) {
+    const auto shifted = [&](double h) { return map.function()(map.x, by_s ? map.s + h : map.s, by_s ? map.t : map.t + h).value(); };
+    const Tensor ones = Tensor::ones({3}, DType::f64);
+    const auto [u, slope] = by_s ? jvp(map.function(), at(map.x, map.s, map.t), along(zero, ones, zero)) : jvp(map.function(), at(map.x, map.s, map.t), along(zero, zero, ones));
+    const double h = 1e-4;
+    const Tensor difference = (shifted(h) - shifted(-h)) * (8.0 / 12) - (shifted(2 * h) - shifted(-2 * h)) * (1.0 / 12);
+    CHECK(norm(slope) > 1e-3);
+    CHECK(norm(difference / h - slope) / norm(slope) < 1e-9);
+  }
 }

@@ -188,6 +188,11 @@ TEST_CASE("products are those that a tape records, with every switch of the conf
     check_parameters(net, cost_table(dit));
     const Tensor time = Tensor::full({1}, 0.5);
     check_recorded(cost_table(dit), [&] { net(wave({1, 8, 4, 4}, 1, DType::f32), time, Tensor::full({1}, 3, DType::i64)); });
+    DitDhConfig split = dit;
+    split.mean_flow = split.late_s = true;
+    const DitDh late(split, 1);
+    check_parameters(late, cost_table(split));
+    check_recorded(cost_table(split), [&] { late(wave({1, 8, 4, 4}, 1, DType::f32), time * 0.5, time, Tensor::full({1}, 3, DType::i64)); });
     dit.axes = other ? 1 : 2, dit.input_size = 12, dit.input_width = other ? 0 : 8;                 // sequences of 12, latents of 12 x 8
     const DitDh longer(dit, 1);
     check_parameters(longer, cost_table(dit));

@@ -54,6 +54,8 @@ TEST_CASE("odd sizes") {
   CHECK(values(dit_dh_config_of(weights_of(DitDh(dit)))) == values(dit));
   dit.head_width = 24, dit.head_heads = 3, dit.head_depth = 2;         // one width: the head is two blocks, as published
   CHECK(values(dit_dh_config_of(weights_of(DitDh(dit)))) == values(dit));
+  dit.mean_flow = dit.late_s = true;
+  CHECK(values(dit_dh_config_of(weights_of(DitDh(dit)))) == values(dit));
   RaeDecoderConfig decoder;
   decoder.latent_channels = 5, decoder.latent_size = 3, decoder.width = 128, decoder.depth = 1, decoder.heads = 2, decoder.mlp_width = 50,
   decoder.patch_size = 12;
