@@ -74,6 +74,12 @@ def cd_numbers(c, share):
     return karras_numbers(c, 18, False)
 
 
+@completed("so_flow")
+def so_flow_numbers(c, share):
+    """a falls exponentially from 0.1 to 0.002."""
+    return {"alpha": torch.where(c.off[:, 0], 0.1 * (0.002 / 0.1) ** share, 1.0)}
+
+
 @entry("so_flow")
 def so_flow(c):
     """|f_{t->s}(z_t) - sg f_{t'->s}(z')|^2 / (a (t-s)^2),  z' = z - a(t-s) w, t' = t - a(t-s); adaptive: S/a (S/a^2 + c)^-p."""

@@ -1,4 +1,6 @@
 """The losses of flow-map objectives as their equations read; notation in objective_parts.py. Consistency models: objective_consistency.py."""
+import math
+
 import torch
 from torch.func import jvp
 
@@ -54,6 +56,12 @@ def alpha_flow(c):
     rows, raw = rho(c.u(c.z, c.s, c.t) - sg(torch.where(c.off, y, c.w)), c)
     weight = c.numbers["alpha"] if c.get("metric.kind", "l2") == "adaptive" else 1 / c.numbers["alpha"]
     return rows * torch.where(c.off[:, 0], weight, 1.0), raw
+
+
+@completed("alpha_flow")
+def alpha_flow_numbers(c, share):
+    """a = 1 - 1 / (1 + exp(-25 (p - 1/2))) over the training."""
+    return {"alpha": torch.full_like(c.t, 1 - 1 / (1 + math.exp(-25 * (share - 0.5))))}
 
 
 @entry("continuous_cm")
