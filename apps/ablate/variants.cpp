@@ -65,15 +65,11 @@ std::string what_is_missing(Recipe recipe, bool has_teacher) {
   const StageSpec& stage = stage_named(stage_name::map);
   try {
     recipe.resolve();
-    stage.objective_in(recipe).check(recipe.map.loop.steps);
+    check_settings(stage, recipe, 1);
   } catch (const ConfigError& e) {
     return e.what();
   }
   if (stage.is_taught(recipe) && !has_teacher) return fmt::format("it learns from a teacher, and this run has none: `flowmap_train {}` trains it", stage_that_makes(Makes::teacher).name);
-  const LoopConfig& loop = recipe.map.loop;
-  const std::int64_t group = stage.objective_in(recipe).needs.group;
-  for (const auto& [key, rows] : {std::pair{"batch", loop.batch}, {"micro_batch", loop.micro_batch}})
-    if (rows % group != 0) return fmt::format("it takes rows in groups of {}, and map.loop.{} = {} is no multiple of it", group, key, rows);
   return "";
 }
 

@@ -162,7 +162,7 @@ void TrainingRun::preflight() {
   std::vector<std::string> problems;
   const std::int64_t images = at_hand && recipe_.latents.from != "cache" ? pictures()->count() : recipe_.train_images;
   for (const StageSpec* s : stages)
-    check_settings(*s, recipe_);
+    check_settings(*s, recipe_, ranks);
   for (const StageSpec* s : stages) {
     const LoopConfig& loop = s->loop(recipe_);
     rows_of_rank(loop.batch, loop.micro_batch, 0, ranks);             // ConfigError for fewer rows than ranks

@@ -41,22 +41,6 @@ void TrainingRun::write_preview(const LatentGenerator& generate, const std::file
   }
 }
 
-// What binds an objective's settings to the loop's.
-void TrainingRun::check_settings(const StageSpec& stage, const Recipe& recipe) const {
-  if (!stage.is_generator()) return;
-  const Objective objective = stage.objective_in(recipe);
-  const LoopConfig& loop = stage.loop(recipe);
-  objective.check(loop.steps);
-  if (objective.needs.labels && !recipe.conditional)
-    throw ConfigError(fmt::format("{}.objective guides its targets by labels, and this run has none: set conditional = true, or choose an objective without "
-                                  "guidance", stage.name));
-  check_groups(std::string(stage.name), loop, objective.needs.group, context_.ranks->size());
-  const std::string& key = objective.exact_share;
-  if (!key.empty() && !same_parts_as_alone(loop.batch, loop.micro_batch, context_.ranks->size()))
-    throw ConfigError(fmt::format("{} counts rows in each micro-batch: on {} ranks set loop.micro_batch so that each rank gets equally many of them",
-                                  key, context_.ranks->size()));
-}
-
 Outcome TrainingRun::train_generator(const StageSpec& stage) {
   const char* start = stage.start == nullptr ? nullptr : stage.start(recipe_);
   return train_flow({.folder = stage.name, .stage = stage, .recipe = recipe_, .start = start == nullptr ? "random" : start});
@@ -73,7 +57,7 @@ Outcome TrainingRun::train_flow(const FlowTraining& training) {
   const StageSpec& spec = training.stage;
   const LoopConfig& loop = spec.loop(training.recipe);
   const std::uint64_t seed = stage_seed(spec.name, training.recipe.seed);
-  check_settings(spec, training.recipe);
+  check_settings(spec, training.recipe, context_.ranks->size());
   prepare_stats();
   const bool taught = spec.is_taught(training.recipe), flow_map = spec.makes == Makes::flow_map;
   const Network teacher = taught || training.start == stage_that_makes(Makes::teacher).name ? load_teacher() : Network();

@@ -5,6 +5,8 @@
 #include "flowmap/training/chain/costs.h"
 #include "flowmap/training/chain/spaces.h"
 #include "flowmap/training/chain/training_run.h"
+#include "flowmap/training/stage.h"
+#include "nn/training/parallel.h"
 
 namespace fm {
 namespace {
@@ -126,6 +128,21 @@ std::vector<std::string> scored_names() {
   for (const StageSpec& s : table)
     if (s.scored_as != nullptr) out.emplace_back(s.scored_as);
   return out;
+}
+
+void check_settings(const StageSpec& stage, const Recipe& recipe, int ranks) {
+  if (!stage.is_generator()) return;
+  const Objective objective = stage.objective_in(recipe);
+  const LoopConfig& loop = stage.loop(recipe);
+  objective.check(loop.steps);
+  if (objective.needs.labels && !recipe.conditional)
+    throw ConfigError(fmt::format("{}.objective guides its targets by labels, and this run has none: set conditional = true, or choose an objective without "
+                                  "guidance", stage.name));
+  check_groups(std::string(stage.name), loop, objective.needs.group, ranks);
+  const std::string& key = objective.exact_share;
+  if (!key.empty() && !same_parts_as_alone(loop.batch, loop.micro_batch, ranks))
+    throw ConfigError(fmt::format("{} counts rows in each micro-batch: on {} ranks set loop.micro_batch so that each rank gets equally many of them",
+                                  key, ranks));
 }
 
 bool trains(const std::string& command, const StageSpec& stage, const Recipe& recipe) {

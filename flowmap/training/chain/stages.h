@@ -81,6 +81,9 @@ inline const char* of(const Needs& needs) { return !needs.jumps ? ode : needs.tw
 // Whether the command trains this stage: its own does, and so does `pipeline` where it is part of it.
 bool trains(const std::string& command, const StageSpec& stage, const Recipe& recipe);
 
+// Checks what binds the settings of a generator's objective to its loop, to labels and to the number of ranks: ConfigError. Of other stages nothing.
+void check_settings(const StageSpec& stage, const Recipe& recipe, int ranks);
+
 // The stages whose results this one needs, in order.
 std::vector<const StageSpec*> needs(const StageSpec& stage, const Recipe& recipe);
 

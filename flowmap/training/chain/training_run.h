@@ -111,7 +111,6 @@ class TrainingRun {
   void check_given_weights();
   void check_sources() const;
   void check_test_split(bool evaluated) const;
-  void check_settings(const StageSpec& stage, const Recipe& recipe) const;
   double cache_bytes();
   LatentStats given_stats();                        // of recipe.stats_file
   std::string usable_weights(const std::string& file) const;
