@@ -22,7 +22,12 @@ Var metric(const Var& sum_of_squares, double elements, const MetricConfig& confi
     const double c = or_default(config.c, 0.00054 * std::sqrt(elements));
     return S / (sqrt(S + c * c) + c);      // = sqrt(S + c^2) - c without cancellation
   }
-  throw ConfigError("metric kind '" + config.kind + "': known are l2, adaptive, squared_adaptive and pseudo_huber");
+  if (config.kind == "log") return log(S + or_default(config.c, 0.01));
+  if (config.kind == "power") {
+    if (config.p == 0) throw ConfigError("metric power: p = 0 makes every loss 1; choose p above 0, or the metric log");
+    return exp(log(S + or_default(config.c, 1e-12)) * config.p);
+  }
+  throw ConfigError("metric kind '" + config.kind + "': known are l2, adaptive, squared_adaptive, pseudo_huber, log and power");
 }
 
 }  // namespace

@@ -4,8 +4,11 @@
 //   adaptive           S / sg(S + c)^p            MeanFlow (Geng et al. 2025): gradient ~ that of log S for p = 1
 //   squared_adaptive   S^2 / sg(S^2 + c)^p        the released MF-RAE code
 //   pseudo_huber       sqrt(S + c^2) - c          improved consistency training (Song and Dhariwal 2023)
+//   log                log(S + c)                 DMF: its learned weight only lowers c, for log(S e^-l + k) + l = log(S + k e^l)
+//   power              (S + c)^p                  ECT: |r| for p = .5
 //
-// The adaptive kinds hold the logged loss near 1 whatever happens, so the raw mean square always comes back beside it.
+// Gradients pass through all of log and power. The gradient of log is that of adaptive with p = 1; its value still falls with S. The adaptive kinds hold the
+// logged loss near 1 whatever happens, so the raw mean square always comes back beside it.
 #pragma once
 
 #include <string>
@@ -21,10 +24,10 @@ struct MetricConfig {
   double c = 0;
   double p = 1;
   template <class V> void visit(V&& v) {
-    v("kind", kind, "from residual to loss", one_of({"l2", "adaptive", "squared_adaptive", "pseudo_huber"}));
+    v("kind", kind, "from residual to loss", one_of({"l2", "adaptive", "squared_adaptive", "pseudo_huber", "log", "power"}));
     v("reduction", reduction, "what S is in all kinds but l2", one_of({"sum", "mean"}));
-    v("c", c, "constant of the metric; 0: its own default (0.01, 1e-3, 0.00054 sqrt(D))", at_least(0));
-    v("p", p, "power of the adaptive weight", at_least(0));
+    v("c", c, "constant of the metric; 0: its own default (0.01, 1e-3, 0.00054 sqrt(D), 0.01, 1e-12)", at_least(0));
+    v("p", p, "power of the adaptive weight, or of S", at_least(0));
   }
 };
 

@@ -44,15 +44,19 @@ Drawn with_alpha(PathBatch p, const AlphaFlowConfig& config, const TrainingStep&
 ObjectiveLoss loss_of(const FlowMapNet& net, const Drawn& drawn, const VelocitySource& velocity, const AlphaFlowConfig& config) {
   const PathBatch& p = drawn.p;
   if (drawn.variant == mean_flow_limit) return mean_flow(net, p, velocity, limit_of(config));
-  const std::int64_t k = p.off_diagonal;
   const Tensor& alpha = drawn["alpha"];
-  Tensor y = velocity(p);
-  if (k > 0 && drawn.variant == between) y = with_first_rows(y, off_diagonal_target(net, p, first_rows(y, k), first_rows(alpha, k), config.clamp));
-  const Var u = net(p.z, p.s, p.t, p.y);
-  return report(measure(u - y, config.metric, weights(p, alpha, config.metric)), p.s, p.t, k);
+  const Var residual = drawn.variant == between ? alpha_flow_residual(net, p, velocity, alpha, config.clamp) : net(p.z, p.s, p.t, p.y) - velocity(p);
+  return report(measure(residual, config.metric, weights(p, alpha, config.metric)), p.s, p.t, p.off_diagonal);
 }
 
 }  // namespace
+
+Var alpha_flow_residual(const FlowMapNet& net, const PathBatch& p, const VelocitySource& velocity, const Tensor& alpha, double limit) {
+  const std::int64_t k = p.off_diagonal;
+  Tensor y = velocity(p);
+  if (k > 0) y = with_first_rows(y, off_diagonal_target(net, p, first_rows(y, k), first_rows(alpha, k), limit));
+  return net(p.z, p.s, p.t, p.y) - y;
+}
 
 ObjectiveLoss alpha_flow(const FlowMapNet& net, const PathBatch& p, const VelocitySource& velocity, const AlphaFlowConfig& config,
                          const TrainingStep& now) {

@@ -41,4 +41,8 @@ struct AlphaFlowConfig {
 ObjectiveLoss alpha_flow(const FlowMapNet& net, const PathBatch& p, const VelocitySource& velocity, const AlphaFlowConfig& config,
                          const TrainingStep& now = {});
 
+// u - sg y of all rows, recorded: what alpha-Flow and SoFlow measure. alpha (B) in (0, 1]: that of each row. y is w where s = t; limit > 0 cuts the
+// elements of y where s < t.
+Var alpha_flow_residual(const FlowMapNet& net, const PathBatch& p, const VelocitySource& velocity, const Tensor& alpha, double limit = 0);
+
 }  // namespace fm

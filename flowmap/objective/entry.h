@@ -6,7 +6,7 @@
 //
 // and claims() says of its minimum what flowmap/certify.h checks in closed form. Where draw() makes more than points on the path, complete(p, now) makes
 // the rest of them for points that are there. An entry whose settings can contradict each other, or the number of steps, has check(keys, steps)
-// besides: ConfigError before the first step.
+// besides: ConfigError before the first step. One whose average of the weights has a decay that changes has target_decay_at(now).
 //
 // flowmap/objective/list.h has the list of them; docs/extending.md adds one.
 #pragma once
@@ -104,6 +104,7 @@ struct Objective {
   std::function<Drawn(PathBatch, const TrainingStep&)> complete;             // what draw() adds to points on the path
   std::function<ObjectiveLoss(const Nets&, const Drawn&)> loss;
   std::string not_recorded;              // why a step cannot be recorded; empty: it can
+  std::function<double(const TrainingStep&)> target_decay = {};              // where a schedule moves needs.target_decay; empty: it stays
   std::string exact_share = {};          // the key of the setting that counts rows with s < t in each micro-batch, where it is on
   std::function<void(std::int64_t steps)> check = [](std::int64_t) {};       // ConfigError where the settings do not fit a training of so many steps
 };
@@ -119,6 +120,8 @@ template <ObjectiveEntry O> Objective make_objective(const O& entry, const std::
                 },
                 .loss = [entry](const Nets& nets, const Drawn& drawn) { return entry.loss(nets, drawn); },
                 .not_recorded = entry.not_recorded(keys)};
+  if constexpr (requires { entry.target_decay_at(TrainingStep{}); })
+    out.target_decay = [entry](const TrainingStep& now) { return entry.target_decay_at(now); };
   if constexpr (requires { entry.pairs.exact_share; }) out.exact_share = entry.pairs.exact_share ? keys + ".pairs.exact_share" : "";
   if constexpr (requires { entry.check(keys, std::int64_t{}); }) out.check = [entry, keys](std::int64_t steps) { entry.check(keys, steps); };
   return out;

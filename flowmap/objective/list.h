@@ -7,6 +7,8 @@
 #include "flowmap/objective/cmt.h"
 #include "flowmap/objective/continuous_cm.h"
 #include "flowmap/objective/ctm.h"
+#include "flowmap/objective/discrete_cm.h"
+#include "flowmap/objective/ect.h"
 #include "flowmap/objective/esd.h"
 #include "flowmap/objective/flow_map_matching.h"
 #include "flowmap/objective/flow_matching.h"
@@ -17,14 +19,16 @@
 #include "flowmap/objective/lsd.h"
 #include "flowmap/objective/mean_flow.h"
 #include "flowmap/objective/shortcut.h"
+#include "flowmap/objective/so_flow.h"
 #include "flowmap/objective/split_mean_flow.h"
 #include "flowmap/objective/tvm.h"
 
 namespace fm {
 
-using ObjectiveList = std::tuple<FlowMatchingConfig, CmtConfig, MeanFlowConfig, GuidedMeanFlowConfig, ImprovedMeanFlowConfig, AlphaFlowConfig,
-                                 ContinuousCmConfig, LsdConfig, LmdConfig, EsdConfig, TvmConfig, FlowMapMatchingConfig, CtmConfig, ShortcutConfig,
-                                 SplitMeanFlowConfig, ImmConfig>;
+using ObjectiveList =
+    std::tuple<FlowMatchingConfig, CmtConfig, MeanFlowConfig, GuidedMeanFlowConfig, ImprovedMeanFlowConfig, AlphaFlowConfig, SoFlowConfig, CtConfig, IctConfig,
+               CdConfig, EctConfig, ContinuousCmConfig, LsdConfig, LmdConfig, EsdConfig, TvmConfig, FlowMapMatchingConfig, CtmConfig, ShortcutConfig,
+               SplitMeanFlowConfig, ImmConfig>;
 
 // In the order of the list.
 std::vector<std::string> objective_names();

@@ -35,11 +35,13 @@ Drawn all_drawn(Drawn drawn) {
 }
 
 // The average of the weights that an objective's targets come from, as a part of the stage.
-Network add_target(Stage& stage, const Network& network, double decay) {
+Network add_target(Stage& stage, const Network& network, const Objective& objective, std::int64_t steps) {
   const Network target = network.clone();
   target.freeze();
   for (const auto& [name, tensor] : target.state()) stage.state.emplace_back("target." + name, tensor);
-  stage.after_step = [=](std::int64_t) { target.follow(network, decay); };
+  stage.after_step = [=, fixed = objective.needs.target_decay, moved = objective.target_decay](std::int64_t step) {
+    target.follow(network, moved ? moved({step, steps}) : fixed);
+  };
   return target;
 }
 
@@ -85,7 +87,7 @@ FlowStage flow_stage(std::string name, const LoopConfig& loop, FlowParts parts) 
   }
   Nets nets{.net = parts.network.u(), .teacher = parts.teacher, .velocity = parts.velocity, .shape = parts.shape};
   const Needs& needs = parts.objective.needs;
-  if (needs.target_decay >= 0) nets.target = add_target(stage, parts.network, needs.target_decay).u();
+  if (needs.target_decay >= 0) nets.target = add_target(stage, parts.network, parts.objective, loop.steps).u();
   if (needs.row_weight) nets.log_variance = add_row_weight(stage, parts.averaged);
   stage.not_recorded = parts.objective.not_recorded;
   const auto shared = std::make_shared<const Shared>(Shared{std::move(parts), std::move(nets), loop.steps});

@@ -1,0 +1,91 @@
+// Discrete consistency: from two neighbouring times r < t of one trajectory, jumps to s = 0 must end at the same place.
+//   weight | f_{t->0}(z_t) - sg f-_{r->0}(z_r) |^2                  f-: an average of the weights, or the network itself
+//   ct, ict   z_r = z_t - (t-r) w, with w = eps - z0 the point of the same data and noise                     (Song et al. 2023; Song and Dhariwal 2023)
+//   cd        z_r = one step of a solver on the teacher's velocity                                            (Song et al. 2023)
+// (t, r) are neighbours on a grid of N points, equally spaced in sigma^(1/rho) with sigma = t/(1-t), and N grows while a training goes on. It is
+// SoFlow's residual times t, with s = 0 and a = (t-r)/t: with w = eps - z0 the minimum is off by O(t-r).
+//
+// u(z, s, t) is trained at s = 0 alone, so a sampler of several calls must add noise between them. sigma is in units of the data's deviation: numbers
+// published for a deviation of 1/2 are doubled here (.002 and 80 became .004 and 160; -1.1 became -1.1 + ln 2). Published distances d are LPIPS (ct, cd) and
+// pseudo-Huber (ict): `metric`. The teacher's step is one of equal t here, in sigma in the published code. f_{1->0} is trained up to the grid's last t.
+#pragma once
+
+#include "flowmap/objective/entry.h"
+
+namespace fm {
+
+inline Tensor sigma_of(const Tensor& t) { return t / (1.0 - t); }                // of the noise, where the data has a weight of 1
+inline Tensor time_of(const Tensor& sigma) { return sigma / (1.0 + sigma); }
+
+// What ct, ict and cd share.
+struct DiscreteCmConfig {
+  double sigma_min = 0.004, sigma_max = 160, rho = 7;
+  std::string growth = "root";
+  std::int64_t first_points = 2, last_points = 151;
+  std::string index = "uniform";
+  double mean = -0.407, deviation = 2;
+  std::string weight = "uniform";
+  double target_decay = 0;
+  LabelDropout labels;
+  MetricConfig metric;
+  template <class V> void visit(V&& v) {
+    v("sigma_min", sigma_min, "first point of the grid, as noise over data: t / (1 - t)", above(0));
+    v("sigma_max", sigma_max, "last point of the grid, likewise", above(0));
+    v("rho", rho, "the grid is even in sigma^(1/rho)", range(1, 100));
+    v("growth", growth, "how the number of points grows: its square evenly, or itself twofold at equal intervals", one_of({"root", "doubling"}));
+    v("first_points", first_points, "points of the grid at the beginning", range(2, 1e6));
+    v("last_points", last_points, "points of the grid at the end; as many as at the beginning: it does not grow", range(2, 1e6));
+    v("index", index, "which neighbours are drawn: all alike, or by a normal distribution of log sigma", one_of({"uniform", "log_normal"}));
+    v("mean", mean, "of log sigma, for log_normal");
+    v("deviation", deviation, "of log sigma, for log_normal", above(0));
+    v("weight", weight, "of a row: 1, or 1 over the gap of sigma", one_of({"uniform", "gap"}));
+    v("target_decay", target_decay, "decay of the averaged weights that targets come from; 0: the network's own", range(0, 0.999999));
+    v("labels", labels, "label dropout");
+    v("metric", metric, "from residual to loss");
+  }
+
+  std::int64_t points(const TrainingStep& now) const;                            // N
+  std::vector<double> grid(std::int64_t points) const;                           // rising times
+  Needs needs() const;
+  Claims claims() const;
+  Drawn complete(PathBatch p, const TrainingStep& now) const;                    // "r" and "weight"; t need not be on the grid
+  Drawn draw(const Batch& batch, const Nets& nets, const TrainingStep& now) const;
+  ObjectiveLoss loss(const Nets& nets, const Drawn& drawn) const;
+  std::string not_recorded(const std::string& keys) const;
+  void check(const std::string& keys, std::int64_t steps) const;                 // ConfigError: an end before its beginning
+};
+
+struct CtConfig : DiscreteCmConfig {
+  CtConfig() { target_decay = 0.9; }
+  static constexpr std::string_view name = "ct", says = "consistency training: neighbouring points of one data and noise jump to the same place";
+  double target_decay_at(const TrainingStep& now) const;                         // target_decay^(first_points / N)
+};
+
+struct IctConfig : DiscreteCmConfig {
+  IctConfig() { growth = "doubling", first_points = 11, last_points = 1281, index = "log_normal", weight = "gap"; }
+  static constexpr std::string_view name = "ict", says = "improved consistency training: a finer grid, times by log sigma, no average for targets";
+};
+
+struct CdConfig : DiscreteCmConfig {
+  std::string solver = "heun";
+  CdConfig() { first_points = last_points = 18, target_decay = 0.95; }
+  template <class V> void visit(V&& v) {
+    DiscreteCmConfig::visit(v);
+    v("solver", solver, "the teacher's step to the neighbouring point", one_of({"euler", "heun"}));
+  }
+  static constexpr std::string_view name = "cd", says = "consistency distillation: neighbouring points of a teacher's trajectory jump to the same place";
+  Needs needs() const;
+  Claims claims() const;
+  ObjectiveLoss loss(const Nets& nets, const Drawn& drawn) const;
+};
+
+// weight |f_{t->0}(z_t) - sg f_{r->0}(z_r)|^2 at points with s = 0, z_r = `earlier`, with r and weight from `drawn`; targets from nets.target, or from
+// nets.net where that is empty.
+ObjectiveLoss consistency_loss(const Nets& nets, const Drawn& drawn, const Tensor& earlier, const MetricConfig& metric);
+// The same with z_r = z_t - (t-r) w.
+ObjectiveLoss consistency_loss(const Nets& nets, const Drawn& drawn, const MetricConfig& metric);
+
+// Points whose s is 0, with times t by sample number.
+PathBatch place_from_zero(const Batch& batch, const LabelDropout& labels, const std::function<double(std::size_t row)>& time);
+
+}  // namespace fm

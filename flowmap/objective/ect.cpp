@@ -1,0 +1,42 @@
+#include "flowmap/objective/ect.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+
+#include "flowmap/objective/discrete_cm.h"
+
+namespace fm {
+namespace {
+
+constexpr double last_stage = 30;
+
+}  // namespace
+
+Needs EctConfig::needs() const { return {.two_times = false, .passes = 1}; }
+
+Claims EctConfig::claims() const {
+  const double last = std::floor(stage.kind == "constant" ? stage.from : stage.to);
+  return {false, false, fmt::format("straight steps along w, at the end of {} of sigma and more: an error of second order in the step where w is the "
+                                    "velocity, a bias of first order where w = eps - z0", std::pow(q, -(last + 1)))};
+}
+
+Drawn EctConfig::complete(PathBatch p, const TrainingStep& now) const {
+  const double share = std::pow(q, -(std::floor(stage.at(now)) + 1));
+  const Tensor sigma = sigma_of(p.t.to(DType::f64)), wider = 1.0 + steps * sigmoid(-slope * sigma);
+  const Tensor earlier = sigma * clamp(1.0 - share * wider, 0, 1);
+  const DType dtype = p.z.dtype();
+  Tensor r = time_of(earlier).to(dtype), weight = reciprocal(sigma - earlier).to(dtype);
+  return {std::move(p), {{"r", std::move(r)}, {"weight", std::move(weight)}}};
+}
+
+Drawn EctConfig::draw(const Batch& batch, const Nets&, const TrainingStep& now) const {
+  const std::int64_t dim = batch.z0.numel() / batch.z0.dim(0);
+  return complete(place_from_zero(batch, labels, [&](std::size_t row) { return time(batch.draws.uniform(Purpose::time, row), dim); }), now);
+}
+
+ObjectiveLoss EctConfig::loss(const Nets& nets, const Drawn& drawn) const { return consistency_loss(nets, drawn, metric); }
+std::string EctConfig::not_recorded(const std::string&) const { return ""; }
+void EctConfig::check(const std::string& keys, std::int64_t all_steps) const { stage.check(keys + ".stage", all_steps, 0, last_stage); }
+
+}  // namespace fm

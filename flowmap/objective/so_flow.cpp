@@ -1,0 +1,64 @@
+#include "flowmap/objective/so_flow.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "flowmap/objective/alpha_flow.h"
+
+namespace fm {
+namespace {
+
+constexpr double smallest_alpha = 1e-6;
+
+// Which rows have s = t or s = 0 is drawn as for every objective; the times are then drawn anew, t and s from the numbers that made the sorted pair.
+Pairs draw_times(const SoFlowConfig& config, const Draws& draws, std::int64_t dim, const std::vector<bool>& on_diagonal) {
+  Pairs p = draw_pairs(config.pairs, draws, dim, on_diagonal);
+  for (std::size_t i = 0; i < p.t.size(); ++i) {
+    const auto row = static_cast<std::size_t>(p.order[i]);
+    const double first = draws.uniform(Purpose::time, row, 0), second = draws.uniform(Purpose::time, row, 1);
+    if (static_cast<std::int64_t>(i) >= p.off_diagonal) {
+      p.s[i] = p.t[i] = config.diagonal_time(first, dim);
+      continue;
+    }
+    p.t[i] = std::max(config.pairs.time(first, dim), config.smallest_step);
+    if (p.s[i] > 0) p.s[i] = std::min(config.end_time(second, dim), p.t[i] - config.smallest_step);
+  }
+  return p;
+}
+
+}  // namespace
+
+Needs SoFlowConfig::needs() const { return {.passes = 1 - pairs.diagonal_share}; }
+
+Claims SoFlowConfig::claims() const {
+  const double last = alpha.kind == "constant" ? alpha.from : alpha.to;
+  return {false, false, fmt::format("straight steps along w of alpha = {} times t - s: an error of second order where w is the velocity, a bias of first "
+                                    "order where w = eps - z0", last)};
+}
+
+// A step is not smaller than smallest_step, or rounding of f32 networks decides what a difference of two ends is.
+Drawn SoFlowConfig::complete(PathBatch p, const TrainingStep& now) const {
+  const Tensor gap = clamp(p.t.to(DType::f64) - p.s.to(DType::f64), smallest_step, 1);
+  Tensor of_rows = clamp(smallest_step * reciprocal(gap), alpha.at(now), 1).to(p.z.dtype());
+  return {std::move(p), {{"alpha", std::move(of_rows)}}};
+}
+
+Drawn SoFlowConfig::draw(const Batch& batch, const Nets&, const TrainingStep& now) const {
+  const Labels dropped = drop_labels(batch.y, labels, batch.draws);
+  const auto on_diagonal = pairs.null_rows_diagonal ? is_null(dropped, labels.null_label) : std::vector<bool>{};
+  return complete(place_on_path(batch, draw_times(*this, batch.draws, batch.z0.numel() / batch.z0.dim(0), on_diagonal), dropped), now);
+}
+
+ObjectiveLoss SoFlowConfig::loss(const Nets& nets, const Drawn& drawn) const {
+  const PathBatch& p = drawn.p;
+  const Tensor& a = drawn["alpha"];
+  Measured m = measure(alpha_flow_residual(nets.net, p, nets.velocity, a) / column(a, p.z.rank()), metric, a);
+  m.raw = m.raw * square(a);
+  return report(m, p.s, p.t, p.off_diagonal);
+}
+
+std::string SoFlowConfig::not_recorded(const std::string& keys) const { return pairs.varies(keys + ".pairs"); }
+void SoFlowConfig::check(const std::string& keys, std::int64_t steps) const { alpha.check(keys + ".alpha", steps, smallest_alpha, 1); }
+
+}  // namespace fm
