@@ -126,7 +126,11 @@ TEST_CASE("metrics") {
   CHECK(near(value({"adaptive", "mean", 0.1, 0.5}), (2.5 / std::sqrt(2.6) + 0.625 / std::sqrt(0.725)) / 2, 1e-14));
   CHECK(near(value({"squared_adaptive"}), (25 / 25.001 + 1.5625 / 1.5635) / 2, 1e-14));
   CHECK(near(value({"pseudo_huber", "sum", 0.3}), (std::sqrt(5.09) + std::sqrt(1.34)) / 2 - 0.3, 1e-14));
-  for (const char* kind : {"l2", "adaptive", "squared_adaptive", "pseudo_huber"})
+  CHECK(near(value({"log", "sum", 0.3}), (std::log(5.3) + std::log(1.55)) / 2, 1e-14));
+  CHECK(near(value({"log", "mean"}), (std::log(2.51) + std::log(0.635)) / 2, 1e-14));
+  CHECK(near(value({"power", "sum", 0.3, 0.75}), (std::pow(5.3, 0.75) + std::pow(1.55, 0.75)) / 2, 1e-14));
+  CHECK(near(value({"power", "sum", 0, 0.5}), (std::sqrt(5) + std::sqrt(1.25)) / 2, 1e-12));
+  for (const char* kind : {"l2", "adaptive", "squared_adaptive", "pseudo_huber", "log", "power"})
     CHECK(max_difference(measure(r, {kind}).raw, times({2.5, 0.625})) < 1e-15);  // whatever the metric
   CHECK(near(measure(r, {}, times({1, 0})).loss.value().item(), 1.25, 1e-14));
   CHECK_THROWS_AS(value({"l1"}), ConfigError);
@@ -135,6 +139,22 @@ TEST_CASE("metrics") {
   const Var x = tape.variable(r);
   const Tensor g = backward(measure(x, {"squared_adaptive"}).loss)[x];
   CHECK(near(g.to_vector<double>()[1], 0.5 * 2 * 5 * 2 * 2 / 25.001, 1e-14));
+}
+
+TEST_CASE("gradients pass through all of the metrics log and power, and are 0 where the residual is") {
+  const Tensor r = Tensor::from<double>({1, 2, 0, 0}, {2, 2});
+  const auto slope = [&](MetricConfig c) {
+    Tape tape;
+    const Var x = tape.variable(r);
+    return backward(measure(x, c).loss)[x].to_vector<double>();
+  };
+  const auto log = slope({"log", "sum", 0.3}), power = slope({"power", "sum", 0.3, 0.75}), root = slope({"power", "sum", 0, 0.5});
+  CHECK(near(log[1], 0.5 * 2 * 2 / 5.3, 1e-14));
+  CHECK(max_difference(log, slope({"adaptive", "sum", 0.3})) < 1e-15);           // the same gradient, another value
+  CHECK(near(power[1], 0.5 * 0.75 * 2 * 2 * std::pow(5.3, -0.25), 1e-14));
+  CHECK(near(root[1], 0.5 * 2 / std::sqrt(5), 1e-12));                           // r / |r|
+  for (const auto& g : {log, power, root}) CHECK((g[2] == 0 && g[3] == 0));
+  CHECK_THROWS_AS(measure(r, {"power", "sum", 0, 0}), ConfigError);
 }
 
 TEST_CASE("the released code's switches") {

@@ -3,6 +3,9 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <cmath>
+
 #include "nn/checkpoint_folder.h"
 #include "tensor/io/atomic_file.h"
 #include "tests/flowmap/small_training.h"
@@ -93,6 +96,22 @@ TEST_CASE("parts of a batch are whole groups of the objective's rows, on any num
   three.group = 3;
   CHECK(error_of<ConfigError>([&] { flow_stage("map", loop, parts_for(make_objective(three))); }) ==
         "map: its objective takes rows in groups of 3: loop.batch = 8 is no multiple of it");
+}
+
+TEST_CASE("the decay of an average may follow the training: CT's does") {
+  CtConfig ct;
+  ct.labels.null_label = 8;
+  const FlowParts parts = parts_for(make_objective(ct));
+  const FlowStage flow = flow_stage("map", loop, parts);
+  const auto weight = [](const NamedTensors& list, const std::string& name) {
+    return std::find_if(list.begin(), list.end(), [&](const auto& entry) { return entry.first == name; })->second;
+  };
+  const Tensor own = weight(parts.network.state(), "in.weight"), target = weight(flow.stage.state, "target.in.weight");
+  for (const std::int64_t step : {1, 3, 6}) {
+    own.fill(1), target.fill(0);
+    flow.stage.after_step(step);
+    CHECK(near(target.to_vector<float>()[0], 1 - std::pow(0.9, 2.0 / static_cast<double>(ct.points({step, loop.steps}))), 1e-4));
+  }
 }
 
 TEST_CASE("metrics of some rows count by how many those are") {
