@@ -36,7 +36,7 @@ ObjectiveConfig exact(const std::string& name) {
   std::get<CtmConfig>(o.entries).solver_steps = 100;
   std::get<SoFlowConfig>(o.entries).alpha = 1e-3;
   change_grids(o, [](DiscreteCmConfig& c) { c.first_points = c.last_points = 2001; });
-  std::get<EctConfig>(o.entries).stage = 11;
+  std::get<EctConfig>(o.entries).stage = 9;
   o.set_null_label(4);
   std::apply([](auto&... entry) { ((entry.labels.probability = 0), ...); }, o.entries);
   return o;
