@@ -97,7 +97,7 @@ Claims DiscreteCmConfig::claims() const {
 // The neighbour of a t that is not on the grid is one step of the grid away, too. All in f64: neighbours may be near.
 Drawn DiscreteCmConfig::complete(PathBatch p, const TrainingStep& now) const {
   constexpr double lowest = 1e-3, no_limit = 1e300;
-  const Tensor sigma = sigma_of(p.t.to(DType::f64)), below = exp(log(sigma) * (1 / rho)) - spacing(*this, points(now)).step;
+  const Tensor sigma = finite_sigma_of(p.t), below = exp(log(sigma) * (1 / rho)) - spacing(*this, points(now)).step;
   const Tensor earlier = exp(log(clamp(below, lowest, no_limit)) * rho);
   const DType dtype = p.z.dtype();
   Tensor r = time_of(earlier).to(dtype);
@@ -129,6 +129,12 @@ void DiscreteCmConfig::check(const std::string& keys, std::int64_t) const {
 // Song et al. 2023, section 6.1: the average forgets more slowly as the grid becomes finer.
 double CtConfig::target_decay_at(const TrainingStep& now) const {
   return std::pow(target_decay, static_cast<double>(first_points) / static_cast<double>(points(now)));
+}
+
+IctConfig IctConfig::published() {
+  IctConfig c;
+  c.metric = {"pseudo_huber"};
+  return c;
 }
 
 Needs CdConfig::needs() const {

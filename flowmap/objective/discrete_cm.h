@@ -16,6 +16,8 @@ namespace fm {
 
 inline Tensor sigma_of(const Tensor& t) { return t / (1.0 - t); }                // of the noise, where the data has a weight of 1
 inline Tensor time_of(const Tensor& sigma) { return sigma / (1.0 + sigma); }
+// In f64, of times kept from 0 and 1, where sigma or its gap is 0 or infinite.
+inline Tensor finite_sigma_of(const Tensor& t) { return sigma_of(clamp(t.to(DType::f64), 1e-9, 1 - 1e-9)); }
 
 // What ct, ict and cd share.
 struct DiscreteCmConfig {
@@ -64,6 +66,7 @@ struct CtConfig : DiscreteCmConfig {
 struct IctConfig : DiscreteCmConfig {
   IctConfig() { growth = "doubling", first_points = 11, last_points = 1281, index = "log_normal", weight = "gap"; }
   static constexpr std::string_view name = "ict", says = "improved consistency training: a finer grid, times by log sigma, no average for targets";
+  static IctConfig published();                                                  // with its pseudo-Huber distance
 };
 
 struct CdConfig : DiscreteCmConfig {

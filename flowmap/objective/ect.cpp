@@ -23,7 +23,7 @@ Claims EctConfig::claims() const {
 
 Drawn EctConfig::complete(PathBatch p, const TrainingStep& now) const {
   const double share = std::pow(q, -(std::floor(stage.at(now)) + 1));
-  const Tensor sigma = sigma_of(p.t.to(DType::f64)), wider = 1.0 + steps * sigmoid(-slope * sigma);
+  const Tensor sigma = finite_sigma_of(p.t), wider = 1.0 + steps * sigmoid(-slope * sigma);
   const Tensor earlier = sigma * clamp(1.0 - share * wider, 0, 1);
   const DType dtype = p.z.dtype();
   Tensor r = time_of(earlier).to(dtype), weight = reciprocal(sigma - earlier).to(dtype);
@@ -36,6 +36,13 @@ Drawn EctConfig::draw(const Batch& batch, const Nets&, const TrainingStep& now) 
 }
 
 ObjectiveLoss EctConfig::loss(const Nets& nets, const Drawn& drawn) const { return consistency_loss(nets, drawn, metric); }
+EctConfig EctConfig::published() {
+  EctConfig c;
+  c.time.upper = c.time.shift = 1;
+  c.metric = {"power", "sum", 0, 0.5};
+  return c;
+}
+
 std::string EctConfig::not_recorded(const std::string&) const { return ""; }
 void EctConfig::check(const std::string& keys, std::int64_t all_steps) const { stage.check(keys + ".stage", all_steps, 0, last_stage); }
 

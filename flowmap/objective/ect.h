@@ -32,6 +32,7 @@ struct EctConfig {
   static constexpr std::string_view name = "ect", says = "consistency from denoising: jumps from two points that draw nearer in stages (ECT)";
   Needs needs() const;
   Claims claims() const;
+  static EctConfig published();
   Drawn complete(PathBatch p, const TrainingStep& now) const;            // "r" and "weight"
   Drawn draw(const Batch& batch, const Nets& nets, const TrainingStep& now) const;
   ObjectiveLoss loss(const Nets& nets, const Drawn& drawn) const;

@@ -58,6 +58,14 @@ ObjectiveLoss SoFlowConfig::loss(const Nets& nets, const Drawn& drawn) const {
   return report(m, p.s, p.t, p.off_diagonal);
 }
 
+// zlab-princeton/SoFlow, ImageNet.
+SoFlowConfig SoFlowConfig::published() {
+  SoFlowConfig c;
+  for (TimeConfig* time : {&c.pairs.time, &c.end_time, &c.diagonal_time}) time->upper = time->shift = 1;
+  c.metric = {"adaptive", "mean", 0.01, 1};
+  return c;
+}
+
 std::string SoFlowConfig::not_recorded(const std::string& keys) const { return pairs.varies(keys + ".pairs"); }
 void SoFlowConfig::check(const std::string& keys, std::int64_t steps) const { alpha.check(keys + ".alpha", steps, smallest_alpha, 1); }
 

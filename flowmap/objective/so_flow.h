@@ -33,6 +33,7 @@ struct SoFlowConfig {
   static constexpr std::string_view name = "so_flow", says = "jumps from two near points of the path end at the same place (SoFlow)";
   Needs needs() const;
   Claims claims() const;
+  static SoFlowConfig published();
   Drawn complete(PathBatch p, const TrainingStep& now) const;            // "alpha": 1 where s = t
   Drawn draw(const Batch& batch, const Nets& nets, const TrainingStep& now) const;
   ObjectiveLoss loss(const Nets& nets, const Drawn& drawn) const;

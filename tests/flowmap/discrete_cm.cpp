@@ -232,6 +232,15 @@ TEST_CASE("ECT: the earlier point is data up to a sigma that shrinks from stage 
   CHECK(near(earlier_sigma(hour, {2})[0] / 2, 1 - (1 + 3 / (1 + std::exp(1))) / 256, 1e-12));
 }
 
+TEST_CASE("a time that rounds to 0 or to 1 has finite numbers") {
+  PathBatch p;
+  p.t = times({0, 1}), p.z = Tensor::zeros({2, 2}, DType::f64);
+  for (const Drawn& d : {ect_at_stage(3).complete(p, {0, 100}), on<IctConfig>(11).complete(p, {0, 100})}) {
+    for (double x : numbers(d["weight"])) CHECK((std::isfinite(x) && x > 0));
+    for (double x : numbers(d["r"])) CHECK((x >= 0 && x <= 1));
+  }
+}
+
 TEST_CASE("ECT's stages follow the training, eight of them, as numbers of one computation") {
   EctConfig config;
   config.labels = no_drop;
@@ -268,7 +277,7 @@ TEST_CASE("ECT: the target is data where the earlier point is, and the weight is
   CHECK(at_data > 16);
   CHECK(at_data < 32);
   CHECK(near(config.loss(nets, d).loss.value().item(), total, 1e-13));
-  config.metric = {"power", "sum", 0, 0.5};                                      // the published metric: |r|
+  config.metric = EctConfig::published().metric;                                 // |r|
   double published = 0;
   for (std::size_t i = 0; i < 32; ++i) published += weight[i] * std::sqrt(found[i] * static_cast<double>(dim)) / 32;
   CHECK(near(config.loss(nets, d).loss.value().item(), published, 1e-9));

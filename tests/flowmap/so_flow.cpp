@@ -60,7 +60,9 @@ TEST_CASE("with l2 the loss and its gradient are alpha-Flow's without a cut") {
 TEST_CASE("the published weight is S/a (S/a^2 + c)^-p, and S (S + c)^-p where s = t") {
   const SmallNet small;
   SoFlowConfig so = long_jumps(0.25);
-  so.metric = {"adaptive", "mean", 0.01, 0.5};
+  CHECK(SoFlowConfig::published().metric.reduction == "mean");
+  so.metric = SoFlowConfig::published().metric;
+  so.metric.p = 0.5;
   const Nets nets{.net = small.net()};
   const Drawn d = so.draw(gaussian_batch(24), nets, {});
   const ObjectiveLoss out = so.loss(nets, d);
