@@ -7,6 +7,7 @@
 #include "apps/ablate/busy.h"
 #include "apps/ablate/identity.h"
 #include "apps/ablate/jobs.h"
+#include "apps/ablate/lambda.h"
 #include "apps/ablate/report.h"
 #include "apps/ablate/scoring.h"
 #include "apps/cli/console.h"
@@ -36,7 +37,7 @@ void print_plan(const Recipe& recipe, const std::vector<Variant>& list, const st
   if (seeds.size() > 1) log.info("{} trainings: seeds {}", list.size() * seeds.size(), fmt::join(seeds, ", "));
 }
 
-// The same run with the settings of each variant that are not of its last stage: precision and guidance.
+// The same run with the settings of each variant that are not of its last stage: precision, guidance and the teacher.
 class Runs {
  public:
   Runs(TrainingRun& base, Context& context) : base_(base), context_(context) {}
@@ -51,7 +52,7 @@ class Runs {
   }
 
  private:
-  static std::string settings(const Recipe& r) { return fmt::format("{} {}", r.network.precision(), r.guidance); }
+  static std::string settings(const Recipe& r) { return fmt::format("{} {} {}", r.network.precision(), r.guidance, r.teacher_weights); }
   struct Entry {
     std::unique_ptr<Recipe> recipe;
     std::unique_ptr<TrainingRun> run;
@@ -83,6 +84,16 @@ Outcome train(TrainingRun& run, const std::string& what, const Variant& v, Trial
     trial.diverged = true;
     return Outcome::finished;
   }
+}
+
+// --what lambda: trains the poor teacher, and gives it to its variants.
+Outcome train_poor_teacher(TrainingRun& run, const AblateConfig& config, Findings& f) {
+  const Variant v = poor_teacher(config);
+  Trial trial{.seed = config.recipe.seed};
+  if (train(run, f.what, v, trial) == Outcome::stopped) return Outcome::stopped;
+  if (trial.diverged) throw ConfigError("--what lambda: the poor teacher diverged: lower fm.loop.rate.peak, or raise --poor-share");
+  use_poor_teacher(f.variants, (run.root() / trial.folder).string() + ":ema");
+  return Outcome::finished;
 }
 
 std::uint64_t batch_seed(std::int64_t seed) { return 12345 + static_cast<std::uint64_t>(seed); }   // of timed steps; no training has it
@@ -219,6 +230,7 @@ int ablate(AblateConfig& config, Context& context) {
   run.need_folder();
   run.preflight();
   run.prepare_stats();
+  if (f.what == "lambda" && train_poor_teacher(run, config, f) == Outcome::stopped) return exit_code::stopped_early;
   measure_and_equalise(run, config, f, all);
   if (config.trial >= 0) return train_one(run, config, f, context);
   if (config.jobs > 1) train_in_processes(context, by_length(f), config.jobs);
@@ -228,6 +240,7 @@ int ablate(AblateConfig& config, Context& context) {
     if (train(runs.of(f.variants[t.variant]), f.what, f.variants[t.variant], t) == Outcome::stopped) return exit_code::stopped_early;
   for (Trial& t : f.trials) t.course = course_of(run.root() / t.folder / "metrics.csv");
   score(run, f);
+  if (f.what == "lambda") measure_lambda(run, [&](const Variant& v) -> TrainingRun& { return runs.of(v); }, f);
   f.subtitle = fmt::format("run in {}: {} variants, seeds {}, equal {}, {} samples", run.root().string(), f.variants.size(), fmt::join(all, ", "),
                            config.equal, config.recipe.evaluate.samples);
   publish(run.root() / "ablate" / f.what, f, run.root(), context.log);

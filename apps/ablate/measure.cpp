@@ -34,7 +34,7 @@ double relative_error(const Tensor& a, const Tensor& exact) {
 
 // What the stage's objective gets of the teacher; empty where it learns from none.
 VelocityNet teacher_of(const StageSpec& stage, const Recipe& recipe, Subject& subject) {
-  return stage.is_taught(recipe) ? subject.velocity(recipe.guidance) : VelocityNet();
+  return stage.is_taught(recipe) ? subject.velocity(recipe) : VelocityNet();
 }
 
 // The error of the variant's target and derivative against f64.

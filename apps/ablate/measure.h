@@ -21,7 +21,7 @@ class Subject {
  public:
   virtual ~Subject() = default;
   virtual Network student(const std::string& start) = 0;
-  virtual VelocityNet velocity(double guidance) = 0;           // of the teacher, guided
+  virtual VelocityNet velocity(const Recipe& recipe) = 0;      // of its teacher, with its guidance
   virtual Batch batch(std::int64_t rows, std::uint64_t seed) = 0;
 };
 

@@ -4,7 +4,7 @@
 #include <map>
 #include <optional>
 
-#include "apps/ablate/report.h"
+#include "apps/ablate/lambda.h"
 #include "data/report/csv.h"
 #include "data/report/svg_dots.h"
 #include "data/report/svg_plot.h"
@@ -149,6 +149,7 @@ std::string report_html(const Findings& f, const Table& table, const std::filesy
   if (!f.busy.empty()) report.paragraph(f.busy);
   if (f.what == "derivative")
     if (const auto plot = error_plot(f)) report.plot(*plot);
+  if (f.what == "lambda") report.plots(lambda_plots(f));
   add_samples(report, f.shown);
   report.heading("Columns");
   report.dots(column_plots(table));

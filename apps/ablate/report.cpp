@@ -69,6 +69,10 @@ std::vector<TrialColumn> measured_columns(const Findings& f) {
   out.push_back({{"steps", "steps", "{:.0f}"}, [](F all, T t) { return static_cast<double>(all.variants[t.variant].steps()); }});
   for (const CourseColumn& c : course_columns)
     if (any([&](T t) { return t.course.*c.member; })) out.push_back({{c.key, c.title, c.format, true}, [&c](F, T t) { return t.course.*c.member; }});
+  for (std::size_t i = 0; i < f.own_columns.size(); ++i) {
+    const auto value = [i](T t) { return i < t.own.size() ? t.own[i] : Score::none; };
+    if (any(value)) out.push_back({f.own_columns[i], [value](F, T t) { return value(t); }});
+  }
   for (std::size_t i = 0; i < f.calls.size(); ++i)
     for (const ScoreColumn& c : score_columns()) {
       if (!c.measured || std::string_view(c.name) == "psnr") continue;        // of reconstructions, not of flow maps
@@ -83,16 +87,17 @@ std::vector<TrialColumn> measured_columns(const Findings& f) {
 }
 
 // What sets a row apart: a sampler of its own, and trainings that diverged.
-std::string note(const Variant& variant, const std::vector<const Trial*>& trials) {
+std::string note(const Variant& variant, const std::vector<const Trial*>& trials, const std::string& of_all) {
   const auto n = std::count_if(trials.begin(), trials.end(), [](const Trial* t) { return t->diverged; });
-  const std::string sampler = sampler_text(variant), diverged = n == 0 ? "" : trials.size() == 1 ? "diverged" : fmt::format("{} of {} diverged", n, trials.size());
-  return diverged + (diverged.empty() || sampler.empty() ? "" : "; ") + sampler;
+  std::vector<std::string> parts{n == 0 ? "" : trials.size() == 1 ? "diverged" : fmt::format("{} of {} diverged", n, trials.size()), sampler_text(variant), of_all};
+  std::erase(parts, "");
+  return fmt::format("{}", fmt::join(parts, "; "));
 }
 
-// In the scores' columns; the teacher was trained once, so there is no deviation.
-TableRow teacher_row(const Findings& f, const std::vector<TrialColumn>& columns) {
-  TableRow row{.name = f.teacher.front().name, .cells = {}, .note = "the run's, by Euler's method"};
-  const Trial trial{.scores = f.teacher};
+// In the scores' columns; a teacher was trained once, so there is no deviation.
+TableRow scored_row(const Findings& f, const std::vector<TrialColumn>& columns, const std::string& name, const std::string& note, const std::vector<Score>& scores) {
+  TableRow row{.name = name, .cells = {}, .note = note};
+  const Trial trial{.scores = scores};
   for (const TrialColumn& c : columns) row.cells.push_back(c.is_score ? std::vector<double>{c.value(f, trial)} : std::vector<double>());
   return row;
 }
@@ -136,14 +141,15 @@ Table table_of(const Findings& f) {
   for (const TrialColumn& m : columns) table.columns.push_back(m.column);
   for (std::size_t i = 0; i < f.variants.size(); ++i) {
     const auto trials = trials_of(f, i);
-    TableRow row{.name = f.variants[i].name, .cells = {}, .note = note(f.variants[i], trials)};
+    TableRow row{.name = f.variants[i].name, .cells = {}, .note = note(f.variants[i], trials, f.note)};
     for (const TrialColumn& m : columns) {
       row.cells.emplace_back();
       for (const Trial* t : trials) row.cells.back().push_back(m.value(f, *t));
     }
     table.rows.push_back(std::move(row));
   }
-  if (!f.teacher.empty()) table.rows.push_back(teacher_row(f, columns));
+  if (!f.teacher.empty()) table.rows.push_back(scored_row(f, columns, f.teacher.front().name, "the run's, by Euler's method", f.teacher));
+  for (const Level& l : f.levels) table.rows.push_back(scored_row(f, columns, l.name, l.note, std::vector<Score>(f.calls.size(), l.score)));
   return table;
 }
 
@@ -151,6 +157,7 @@ std::string trials_csv(const Findings& f) {
   std::vector<std::string> names{"variant", "trained_seed", "trained_steps", "folder", "outcome"};
   for (const CostColumn& c : cost_columns) names.emplace_back(c.key);
   for (const CourseColumn& c : course_columns) names.emplace_back(c.key);
+  for (const TableColumn& c : f.own_columns) names.emplace_back(c.key);
   for (const ScoreColumn& c : score_columns()) names.emplace_back(c.name);
   std::string out = csv_line(names);
   for (const Trial& t : f.trials) {
@@ -158,6 +165,7 @@ std::string trials_csv(const Findings& f) {
     std::vector<std::string> head{v.name, std::to_string(t.seed), std::to_string(v.steps()), t.folder, t.diverged ? "diverged" : "finished"};
     for (const CostColumn& c : cost_columns) head.push_back(number(cost_of(t, c.member)));
     for (const CourseColumn& c : course_columns) head.push_back(number(t.course.*c.member));
+    for (std::size_t i = 0; i < f.own_columns.size(); ++i) head.push_back(number(i < t.own.size() ? t.own[i] : Score::none));
     for (const Score& s : t.scores.empty() ? std::vector<Score>(1) : t.scores) {
       std::vector<std::string> row = head;
       for (const ScoreColumn& c : score_columns()) row.push_back(score_cell(s, c));

@@ -27,6 +27,7 @@ struct Trial {
   bool diverged = false;                 // the training
   Course course = {};
   std::vector<Score> scores = {};        // one for each number of calls; none when it diverged
+  std::vector<double> own = {};          // what this comparison alone measures, in the order of Findings::own_columns
 };
 
 // What one seed's flow maps make in the fewest calls that were scored.
@@ -34,6 +35,12 @@ struct Shown {
   std::vector<Figure> samples, trajectories;                         // of points in the plane
   std::vector<PlotGroup> curves;                                     // of samples that are no pictures, a few variants together
   std::vector<std::pair<std::string, std::filesystem::path>> grids;  // of pictures: variant and PNG
+};
+
+// A row for comparison that no variant trained: one score, whatever the number of calls.
+struct Level {
+  std::string name, note;
+  Score score;
 };
 
 struct Findings {
@@ -44,6 +51,9 @@ struct Findings {
   std::vector<int> calls;                // network calls of the flow map that were scored; empty: none
   Shown shown = {};
   std::vector<Score> teacher = {};       // of the run, in as many calls (two each with guidance), for comparison; may be empty
+  std::vector<TableColumn> own_columns = {};
+  std::vector<Level> levels = {};
+  std::string note = {};                 // on every variant's row; may be empty
   std::string busy;                      // what the machine did while times were taken
 };
 

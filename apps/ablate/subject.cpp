@@ -16,16 +16,22 @@ class TrainedSubject : public Subject {
     if (!found) found = run_.start_of_flow_map(start);
     return found;
   }
-  VelocityNet velocity(double guidance) override {
-    if (!teacher_) teacher_ = run_.load_teacher();
-    return guided(teacher_.v(), guidance, run_.recipe().classes);
+  VelocityNet velocity(const Recipe& recipe) override {
+    Network& teacher = teachers_[recipe.teacher_weights];
+    if (!teacher) teacher = recipe.teacher_weights == run_.recipe().teacher_weights ? run_.load_teacher() : loaded(recipe);
+    return guided(teacher.v(), recipe.guidance, recipe.classes);
   }
   Batch batch(std::int64_t rows, std::uint64_t seed) override { return run_.flow_batch({0, 0, rows}, rows, seed); }
 
  private:
+  Network loaded(const Recipe& recipe) {
+    Weights weights = recipe.network.read(recipe.teacher_weights, run_.warner());
+    recipe.network.check(weights, false, "the teacher");
+    return recipe.network.load(false, std::move(weights));
+  }
+
   TrainingRun& run_;
-  std::map<std::string, Network> students_;
-  Network teacher_;
+  std::map<std::string, Network> students_, teachers_;     // teachers by their file
 };
 
 // Gaussian, products with the deviation 1 / sqrt(fan-in), modulations small: a network whose derivative is of the size of its value.
@@ -50,7 +56,7 @@ class UntrainedSubject : public Subject {
   }
 
   Network student(const std::string&) override { return student_; }
-  VelocityNet velocity(double guidance) override { return guided(teacher_.v(), guidance, recipe_.classes); }
+  VelocityNet velocity(const Recipe& recipe) override { return guided(teacher_.v(), recipe.guidance, recipe_.classes); }
   Batch batch(std::int64_t rows, std::uint64_t seed) override { return random_batch(recipe_, rows, seed); }
 
  private:

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <set>
 
+#include "apps/ablate/lambda.h"
 #include "apps/ablate/measure.h"
 #include "data/report/csv.h"
 
@@ -27,11 +28,7 @@ MfStage from_data(MfStage stage) {
 }
 
 template <class Stage> Stage stretched(Stage stage, std::int64_t steps) {
-  const double factor = static_cast<double>(steps) / static_cast<double>(std::max<std::int64_t>(1, stage.loop.steps));
-  LearningRate& rate = stage.loop.rate;
-  for (std::int64_t* step : {&rate.warmup_steps, &rate.decay_begin, &rate.decay_end})
-    *step = std::llround(static_cast<double>(*step) * factor);
-  stage.loop.steps = steps;
+  stretch(stage.loop, steps);
   return stage;
 }
 
@@ -77,6 +74,7 @@ std::string derivative_text(const DerivativeConfig& d) { return d.kind == "jvp" 
 
 std::vector<Variant> comparison_of(const AblateConfig& c, const std::vector<std::string>& objectives) {
   if (comparison(c) == "objective") return objective_variants(c, objectives);
+  if (comparison(c) == "lambda") return lambda_variants(c);
   std::vector<Variant> list;
   const auto add = [&](const std::string& name, const std::string& start, const MfStage& config, std::optional<MfStage> then = {}) {
     list.push_back({.name = name, .start = start, .recipe = c.recipe, .then = std::move(then)});
@@ -229,6 +227,13 @@ std::vector<Recipe> Variant::parts() const {
   std::vector<Recipe> out{recipe};
   if (then) out.push_back(recipe), out.back().mfd = *then;
   return out;
+}
+
+void stretch(LoopConfig& loop, std::int64_t steps) {
+  const double factor = static_cast<double>(steps) / static_cast<double>(std::max<std::int64_t>(1, loop.steps));
+  for (std::int64_t* step : {&loop.rate.warmup_steps, &loop.rate.decay_begin, &loop.rate.decay_end})
+    *step = std::llround(static_cast<double>(*step) * factor);
+  loop.steps = steps;
 }
 
 void set_steps(Variant& variant, std::int64_t steps) {

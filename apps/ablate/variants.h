@@ -3,6 +3,7 @@
 //   derivative   from one CMT checkpoint, MFD with the exact JVP and with finite differences of several steps, in one precision or several
 //   init         MFD from random weights, from the teacher, and from CMT
 //   scheme       MFT, MFD, and MFD then MFT, with equal numbers of steps in all
+//   lambda       MFD by w = (1-l) (eps - z0) + l v_phi for several l, by the run's teacher and by a poor one (lambda.h)
 //   objective    the map stage by each objective of a list, with everything else as [map] has it
 //   none         the recipe's own MFD: for --vary alone
 //
@@ -17,16 +18,18 @@ namespace fm {
 
 struct AblateConfig {
   Recipe recipe;
-  std::string what, seeds, equal = "steps", objectives = "all";
+  std::string what, seeds, equal = "steps", objectives = "all", lambda_start = stage_name::cmt;
   std::int64_t steps = 0;
   std::vector<std::string> vary;
   std::vector<double> deltas{1e-1, 1e-2, 5e-3, 1e-3, 1e-4};
+  std::vector<double> lambdas{0, 0.25, 0.5, 0.75, 1};
+  double poor_share = 0.05;
   std::vector<std::string> precisions{"f32"};
   bool untrained = false;
   std::int64_t timing_rounds = 9, jobs = 1, trial = -1;
 
   template <class V> void visit(V&& v) {
-    v("what", what, "the comparison; empty: derivative, or none where --vary is given", one_of({"", "derivative", "init", "scheme", "objective", "none"}),
+    v("what", what, "the comparison; empty: derivative, or none where --vary is given", one_of({"", "derivative", "init", "scheme", "lambda", "objective", "none"}),
       flag("what"));
     v("objectives", objectives, "objectives of --what objective, a,b,c; all: each that this run has what it needs for", flag("objectives"));
     v("steps", steps, "optimizer steps of the first variant, its learning rate's schedule stretched to them; 0: mfd.loop.steps, and of --what objective "
@@ -39,6 +42,10 @@ struct AblateConfig {
     v("deltas", deltas, "steps of the finite differences", above(0), flag("deltas"));
     v("precisions", precisions, "numbers of the student's blocks while it trains, for --what derivative", one_of({"f32", "bf16"}),
       flag("precisions"));
+    v("lambdas", lambdas, "shares of the teacher in the velocity, for --what lambda", range(0, 1), flag("lambdas"));
+    v("poor_share", poor_share, "steps of --what lambda's poor teacher, as a share of fm.loop.steps", range(1e-6, 1), flag("poor-share"));
+    v("lambda_start", lambda_start, "the averaged weights that trainings of --what lambda begin with: of the run's own stage, whoever teaches afterwards",
+      one_of({"random", stage_name::fm, stage_name::cmt}), flag("lambda-start"));
     v("untrained", untrained, "measure steps of networks with random weights on random latents, without a run; for --what derivative",
       flag("untrained"));
     v("timing_rounds", timing_rounds, "alternating rounds of the timing; the median counts", range(1, 10000));
@@ -54,6 +61,7 @@ struct Variant {
   std::string start;                     // the stage whose averaged weights it begins with, or "random"
   Recipe recipe;                         // resolved; recipe.mfd, or recipe.map, is the training (its first part, where there are two)
   std::optional<MfStage> then = {};      // the second part, of mfd
+  std::string teacher = {};              // of --what lambda: "good", the run's, "poor", or empty where it has no share
   const char* part = stage_name::mfd;    // the stage that is trained, by its section of the recipe
 
   const StageSpec& stage() const { return stage_named(part); }
@@ -61,7 +69,7 @@ struct Variant {
   std::vector<Recipe> parts() const;     // the recipe of each part of the training
 };
 
-// "derivative", "init", "scheme", "objective" or "none".
+// "derivative", "init", "scheme", "lambda", "objective" or "none".
 std::string comparison(const AblateConfig& config);
 
 // The objectives of --what objective that this run can train, and those of `all` that it cannot.
@@ -83,6 +91,8 @@ std::vector<std::int64_t> seeds(const AblateConfig& config);
 
 // `steps` in all, at least 1 a part. Schedules are stretched with it: a part of a long one would end at another learning rate.
 void set_steps(Variant& variant, std::int64_t steps);
+// The schedule of the learning rate to `steps`.
+void stretch(LoopConfig& loop, std::int64_t steps);
 
 std::string describe(const Variant& v);  // one line: name, start, steps, velocity, derivative or cost
 // How samples of the variant's flow map differ from jumps: "adds noise between calls"; empty: they are jumps.
