@@ -1,5 +1,7 @@
 #include "flowmap/batch.h"
 
+#include <algorithm>
+
 #include "tensor/error.h"
 
 namespace fm {
@@ -47,6 +49,20 @@ PathBatch draw_path_batch(const Batch& batch, const PairConfig& pairs, const Lab
   const Labels dropped = drop_labels(batch.y, labels, batch.draws);
   const auto on_diagonal = pairs.null_rows_diagonal ? is_null(dropped, labels.null_label) : std::vector<bool>{};
   return place_on_path(batch, draw_pairs(pairs, batch.draws, batch.z0.numel() / batch.z0.dim(0), on_diagonal), dropped);
+}
+
+PathBatch draw_jumps_to_data(const Batch& batch, const TimeConfig& time, const LabelDropout& labels) {
+  check(batch);
+  constexpr double earliest = 1e-6;                          // a row at t = 0 would have s = t
+  const std::int64_t dim = batch.z0.numel() / batch.z0.dim(0);
+  Pairs pairs;
+  for (std::size_t i = 0; i < batch.draws.rows(); ++i) {
+    pairs.s.push_back(0);
+    pairs.t.push_back(std::max(time(batch.draws.uniform(Purpose::time, i), dim), earliest));
+    pairs.order.push_back(static_cast<std::int64_t>(i));
+  }
+  pairs.off_diagonal = std::ssize(pairs.t);
+  return place_on_path(batch, pairs, drop_labels(batch.y, labels, batch.draws));
 }
 
 }  // namespace fm

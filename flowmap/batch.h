@@ -33,6 +33,9 @@ struct PathBatch {
 // ShapeError unless z0, y and draws have equally many rows.
 PathBatch draw_path_batch(const Batch& batch, const PairConfig& pairs, const LabelDropout& labels);
 
+// The same with s = 0 on every row and one time t > 0 each, in the order of the batch: for objectives of u(z, 0, t) alone.
+PathBatch draw_jumps_to_data(const Batch& batch, const TimeConfig& time, const LabelDropout& labels);
+
 // The same with pairs that are already drawn.
 PathBatch place_on_path(const Batch& batch, const Pairs& pairs, const Labels& dropped);
 

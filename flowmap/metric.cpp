@@ -37,7 +37,7 @@ Measured measure(const Var& residual, const MetricConfig& config, const Tensor& 
   const Var squares = row_sums(square(residual));
   Var rows = metric(squares, elements, config);
   if (weight.defined()) rows = rows * weight;
-  return {mean(rows), squares.value() / elements};
+  return {mean(rows), squares.value() / elements, rows};
 }
 
 }  // namespace fm

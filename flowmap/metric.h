@@ -34,6 +34,7 @@ struct MetricConfig {
 struct Measured {
   Var loss;                              // scalar: mean over rows of weight * metric
   Tensor raw;                            // (B): mean square of each row's residual
+  Var rows = {};                         // (B): weight * metric, whose mean the loss is
 };
 
 // residual (B, ...); weight (B) or undefined (ones).

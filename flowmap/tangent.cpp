@@ -1,6 +1,9 @@
 #include "flowmap/tangent.h"
 
+#include <cmath>
+
 #include "flowmap/path.h"
+#include "tensor/error.h"
 
 namespace fm {
 namespace {
@@ -21,7 +24,14 @@ void mask_rows(GuardedTangent& g, std::int64_t rows) {
 
 }  // namespace
 
-GuardedTangent guard(const Tensor& dudt, std::int64_t rows, const TangentPolicy& policy) {
+Ramp TangentPolicy::schedule() const {
+  if (warmup_over <= 0) return Ramp(warmup);
+  Ramp rising("linear", 0, warmup);
+  rising.end = warmup_over;
+  return rising;
+}
+
+GuardedTangent guard(const Tensor& dudt, std::int64_t rows, const TangentPolicy& policy, const Tensor& warmup) {
   GuardedTangent g{dudt, {}, 0, 0};
   if (!dudt.defined()) return g;
   if (policy.mask) mask_rows(g, rows);
@@ -29,14 +39,30 @@ GuardedTangent guard(const Tensor& dudt, std::int64_t rows, const TangentPolicy&
     g.clamped_share = mean(greater(abs(g.dudt), Tensor::scalar(policy.clamp, dudt.dtype())));
     g.dudt = clamp(g.dudt, -policy.clamp, policy.clamp);
   }
-  if (policy.warmup != 1) g.dudt = g.dudt * policy.warmup;
+  if (policy.warmup_over > 0) {
+    if (!warmup.defined()) throw Error("tangent.warmup rises in the course of a training: its value at this step is missing");
+    g.dudt = column(first_rows(warmup, dudt.dim(0)), dudt.rank()) * g.dudt;
+  } else if (policy.warmup != 1) {
+    g.dudt = g.dudt * policy.warmup;
+  }
   return g;
 }
 
-Tensor normalised_target(const Tensor& target, const Tensor& u, double c) {
-  if (c <= 0) return target;
-  const Tensor g = target - u;
-  return u + g / column(row_norms(g) + c, g.rank());
+Tensor normalised(const Tensor& g, double c, const std::string& norm) {
+  if (norm != "row" && norm != "rms") throw ConfigError("tangent norm '" + norm + "': known are row and rms");
+  const double elements = static_cast<double>(g.numel()) / static_cast<double>(g.dim(0));
+  const Tensor length = norm == "rms" ? row_norms(g) / std::sqrt(elements) : row_norms(g);
+  return g / column(length + c, g.rank());
+}
+
+Tensor guarded_correction(const Tensor& g, const TangentPolicy& policy) {
+  const Tensor cut = policy.clamp_residual > 0 ? clamp(g, -policy.clamp_residual, policy.clamp_residual) : g;
+  return policy.normalise > 0 ? normalised(cut, policy.normalise, policy.norm) : cut;
+}
+
+Tensor guarded_target(const Tensor& target, const Tensor& u, const TangentPolicy& policy) {
+  if (policy.clamp_residual <= 0 && policy.normalise <= 0) return target;
+  return u + guarded_correction(target - u, policy);
 }
 
 Tensor derivative_ratio(const Tensor& dudt, const Tensor& u) {

@@ -1,13 +1,18 @@
-// What may be done to a derivative before it enters a target. All off by default: the equation as it stands.
+// What may be done to a derivative before it enters a target, and to the correction g = target - u. All off by default: the equation as it stands.
 //
-//   warmup     (t-s) dudt is multiplied by it: 0 is flow matching, 1 the full objective (sCM and AYF raise it over the first steps)
-//   clamp      elements of dudt are cut to [-clamp, clamp]
-//   mask       rows whose dudt is not finite get no weight in the loss (rCM); they are counted
-//   normalise  the whole correction g = y - u is replaced by g / (|g| + c), |g| the row's norm: the fixed point stays (sCM, AYF:
-//              c = 0.1)
+//   warmup          (t-s) dudt is multiplied by it: 0 is flow matching, 1 the full objective. With warmup_over it rises to that from 0, linearly, over
+//                   the first steps of a training and stays there (AYF: 0.99)
+//   clamp           elements of dudt are cut to [-clamp, clamp]
+//   mask            rows whose dudt is not finite get no weight in the loss (rCM); they are counted
+//   clamp_residual  elements of g are cut likewise, where the metric of a row's g would not do: outliers of the target (FACM: 1)
+//   normalise       g, after that, is replaced by g / (|g| + c): the fixed point stays (sCM, AYF: c = 0.1). |g| is the row's norm, or with
+//                   norm = "rms" that divided by the root of its number of elements, so that c means the same in all shapes
 #pragma once
 
+#include <string>
+
 #include "autodiff/var.h"
+#include "flowmap/schedule.h"
 #include "nn/config/visit.h"
 #include "tensor/late.h"
 
@@ -15,15 +20,24 @@ namespace fm {
 
 struct TangentPolicy {
   double warmup = 1;
+  double warmup_over = 0;
   double clamp = 0;
+  double clamp_residual = 0;
   double normalise = 0;
+  std::string norm = "row";
   bool mask = false;
   template <class V> void visit(V&& v) {
     v("warmup", warmup, "factor of the derivative term", range(0, 1));
+    v("warmup_over", warmup_over, "share of the training in which that factor rises to its value from 0; above 1: steps; 0: it is constant", at_least(0));
     v("clamp", clamp, "largest element of the derivative; 0: no limit", at_least(0));
+    v("clamp_residual", clamp_residual, "largest element of the correction; 0: no limit", at_least(0));
     v("normalise", normalise, "c of g / (|g| + c) for the correction; 0: off", at_least(0));
+    v("norm", norm, "|g| in it: of the row, or that divided by the root of its number of elements", one_of({"row", "rms"}));
     v("mask", mask, "leave out rows whose derivative is not finite");
   }
+
+  // The factor of the derivative at a step of a training.
+  Ramp schedule() const;
 };
 
 struct GuardedTangent {
@@ -33,10 +47,15 @@ struct GuardedTangent {
   Late clamped_share = 0;                // of elements
 };
 
-GuardedTangent guard(const Tensor& dudt, std::int64_t rows, const TangentPolicy& policy);
+// `warmup` (rows or more): the factor of each row where it is not constant. Error if it rises and is not given.
+GuardedTangent guard(const Tensor& dudt, std::int64_t rows, const TangentPolicy& policy, const Tensor& warmup = {});
 
-// u + g / (|g| + c) with g = target - u; the target itself if c is 0.
-Tensor normalised_target(const Tensor& target, const Tensor& u, double c);
+// g / (|g| + c) of each row, |g| by `norm`. c > 0.
+Tensor normalised(const Tensor& g, double c, const std::string& norm = "row");
+
+// The correction g under a policy's clamp_residual and normalise, and the target u + g made of it: the same tensor where both are off.
+Tensor guarded_correction(const Tensor& g, const TangentPolicy& policy);
+Tensor guarded_target(const Tensor& target, const Tensor& u, const TangentPolicy& policy);
 
 // |dudt| / |u| of each row that has a derivative: how stiff the network is in time. u is cut to dudt's rows.
 Tensor derivative_ratio(const Tensor& dudt, const Tensor& u);

@@ -80,8 +80,8 @@ Drawn AlphaFlowConfig::draw(const Batch& batch, const Nets&, const TrainingStep&
 ObjectiveLoss AlphaFlowConfig::loss(const Nets& nets, const Drawn& drawn) const { return loss_of(nets.net, drawn, nets.velocity, *this); }
 std::string AlphaFlowConfig::not_recorded(const std::string& keys) const { return pairs.varies(keys + ".pairs"); }
 Claims AlphaFlowConfig::claims() const {
-  const double last = alpha.kind == "constant" ? alpha.from : alpha.to;
-  if (last > 0) return {false, false, fmt::format("straight steps of alpha = {} times t - s: an error, and with w = eps - z0 a bias, of first order in alpha", last)};
+  if (const double last = alpha.last(); last > 0)
+    return {false, false, fmt::format("straight steps of alpha = {} times t - s: an error, and with w = eps - z0 a bias, of first order in alpha", last)};
   return claims_of_derivative(derivative, {}, claims_under(metric));
 }
 

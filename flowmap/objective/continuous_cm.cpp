@@ -1,16 +1,18 @@
 #include "flowmap/objective/continuous_cm.h"
 
 namespace fm {
+namespace {
 
-ObjectiveLoss continuous_cm(const FlowMapNet& net, const PathBatch& p, const VelocitySource& velocity, const ContinuousCmConfig& config) {
+ObjectiveLoss loss_of(const FlowMapNet& net, const Drawn& drawn, const VelocitySource& velocity, const ContinuousCmConfig& config) {
+  const PathBatch& p = drawn.p;
   const std::int64_t k = p.off_diagonal;
   const Tensor w = velocity(p), gap = column(p.t - p.s, p.z.rank());
   const auto [u, raw_dudt] = differentiate(net, {p.z, p.s, p.t, p.y, {}, {}}, k > 0 ? first_rows(w, k) : Tensor(), config.derivative);
-  const GuardedTangent tangent = guard(raw_dudt, p.rows(), config.tangent);
+  const GuardedTangent tangent = guard(raw_dudt, p.rows(), config.tangent, warmup_of(drawn, config.tangent));
 
   Tensor g = w - u.value();                                                // df/dt
   if (k > 0) g = minus_first_rows(g, first_rows(gap, k) * tangent.dudt);
-  g = normalised_target(g, Tensor::zeros(g.shape(), g.dtype()), config.tangent.normalise);
+  g = guarded_correction(g, config.tangent);
 
   const Var f_less_itself = gap * (u.value() - u);                         // f - sg f: zero, with the gradient of f
   Measured m = measure(f_less_itself + g, config.metric, tangent.weight);
@@ -20,14 +22,22 @@ ObjectiveLoss continuous_cm(const FlowMapNet& net, const PathBatch& p, const Vel
   return out;
 }
 
+}  // namespace
+
+ObjectiveLoss continuous_cm(const FlowMapNet& net, const PathBatch& p, const VelocitySource& velocity, const ContinuousCmConfig& config,
+                            const TrainingStep& now) {
+  return loss_of(net, config.complete(p, now), velocity, config);
+}
+
 Needs ContinuousCmConfig::needs() const {
   const bool to_zero = pairs.zero_share + pairs.diagonal_share > 1 - 1e-9;           // all rows that teach have s = 0
   return {.two_times = !to_zero, .passes = (1 - pairs.diagonal_share) * derivative.evaluations()};
 }
-Drawn ContinuousCmConfig::draw(const Batch& batch, const Nets&, const TrainingStep&) const { return {draw_path_batch(batch, pairs, labels), {}}; }
-ObjectiveLoss ContinuousCmConfig::loss(const Nets& nets, const Drawn& drawn) const { return continuous_cm(nets.net, drawn.p, nets.velocity, *this); }
+Drawn ContinuousCmConfig::complete(PathBatch p, const TrainingStep& now) const { return with_warmup(std::move(p), tangent, now); }
+Drawn ContinuousCmConfig::draw(const Batch& batch, const Nets&, const TrainingStep& now) const { return complete(draw_path_batch(batch, pairs, labels), now); }
+ObjectiveLoss ContinuousCmConfig::loss(const Nets& nets, const Drawn& drawn) const { return loss_of(nets.net, drawn, nets.velocity, *this); }
 std::string ContinuousCmConfig::not_recorded(const std::string& keys) const { return pairs.varies(keys + ".pairs"); }
 // The gradient is that of f: (t-s) times the residual's, which is 0 where that is.
-Claims ContinuousCmConfig::claims() const { return claims_of_derivative(derivative, tangent, claims_under(metric, tangent.normalise)); }
+Claims ContinuousCmConfig::claims() const { return claims_of_derivative(derivative, tangent, claims_under(metric, tangent)); }
 
 }  // namespace fm

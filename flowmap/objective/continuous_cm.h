@@ -2,7 +2,8 @@
 // et al. 2025): the end point f = z - (t-s) u of a trajectory must not move as t does.
 //   g = df/dt = w - u - (t-s) du/dt,     grad = E[ g . grad f ],     written here as  | f - sg(f - g) |^2 / 2 row by row
 // The default has s = 0 on every row: consistency training with w = eps - z0, distillation with a teacher. It is MeanFlow's gradient times
-// (t-s), so rows with s = t teach nothing here. Usual guards: tangent.normalise = 0.1 and a rising tangent.warmup.
+// (t-s), so rows with s = t teach nothing here. Usual guards: tangent.normalise = 0.1, and tangent.warmup = 0.99 that rises over the first
+// steps (tangent.warmup_over).
 #pragma once
 
 #include "flowmap/derivative.h"
@@ -27,12 +28,14 @@ struct ContinuousCmConfig {
   static constexpr std::string_view name = "continuous_cm", says = "where a jump ends must not move with t (consistency; AYF)";
   Needs needs() const;
   Claims claims() const;
+  Drawn complete(PathBatch p, const TrainingStep& now) const;
   Drawn draw(const Batch& batch, const Nets& nets, const TrainingStep& now) const;
   ObjectiveLoss loss(const Nets& nets, const Drawn& drawn) const;
   std::string not_recorded(const std::string& keys) const;
 };
 
-// At points that are already drawn. metrics["raw_mse"] is the mean square of df/dt, guards applied.
-ObjectiveLoss continuous_cm(const FlowMapNet& net, const PathBatch& p, const VelocitySource& velocity, const ContinuousCmConfig& config);
+// At points that are already drawn. metrics["raw_mse"] is the mean square of df/dt, guards applied. `now`: for a warm-up that rises.
+ObjectiveLoss continuous_cm(const FlowMapNet& net, const PathBatch& p, const VelocitySource& velocity, const ContinuousCmConfig& config,
+                            const TrainingStep& now = {});
 
 }  // namespace fm

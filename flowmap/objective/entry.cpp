@@ -20,11 +20,38 @@ Claims claims_under(const MetricConfig& metric, double normalise) {
   return {};
 }
 
+Claims claims_under(const MetricConfig& metric, const TangentPolicy& tangent) {
+  const Claims claims = claims_under(metric, tangent.normalise);
+  if (claims.unbiased && tangent.clamp_residual > 0)
+    return {.unbiased = false, .why = fmt::format("elements of the correction are cut to {}", tangent.clamp_residual)};
+  return claims;
+}
+
 Claims claims_of_derivative(const DerivativeConfig& derivative, const TangentPolicy& tangent, const Claims& otherwise) {
   if (tangent.warmup != 1) return {false, false, fmt::format("{} of the derivative", tangent.warmup)};
   if (tangent.clamp > 0) return {false, false, fmt::format("elements of the derivative are cut to {}", tangent.clamp)};
   if (derivative.kind != "jvp") return {false, false, fmt::format("a difference of {} in place of the derivative", derivative.delta)};
   return otherwise;
+}
+
+Drawn with_warmup(PathBatch p, const TangentPolicy& tangent, const TrainingStep& now) {
+  if (tangent.warmup_over <= 0) return {std::move(p), {}};
+  Tensor of_rows = Tensor::full({p.rows()}, tangent.schedule().at(now), p.z.dtype());
+  return {std::move(p), {{"warmup", std::move(of_rows)}}};
+}
+
+Tensor warmup_of(const Drawn& drawn, const TangentPolicy& tangent) { return tangent.warmup_over > 0 ? drawn["warmup"] : Tensor(); }
+
+ObjectiveLoss report_weighed(const Measured& measured, const PathBatch& p, bool row_weight, const LogVariance& log_variance) {
+  if (!row_weight) return report(measured, p.s, p.t, p.off_diagonal);
+  if (!log_variance) throw Error("an objective with row_weight was given no log variance of rows: set Nets::log_variance");
+  const Var l = log_variance(p.s, p.t);
+  Measured weighed = measured;
+  weighed.rows = exp(-l) * measured.rows + l;
+  weighed.loss = mean(weighed.rows);
+  ObjectiveLoss out = report(weighed, p.s, p.t, p.off_diagonal);
+  out.metrics["log_variance"] = Late(mean(l.value()));
+  return out;
 }
 
 }  // namespace fm

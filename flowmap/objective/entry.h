@@ -54,10 +54,13 @@ struct Claims {
   std::string why = {};                  // one of the two is not so
 };
 
-// With a metric or a normalised target that turns the mean of targets into another location. `normalise`: as in TangentPolicy.
+// With a metric, or a target that is normalised or cut, which turn the mean of targets into another location. `normalise`: as in TangentPolicy.
 Claims claims_under(const MetricConfig& metric, double normalise = 0);
+Claims claims_under(const MetricConfig& metric, const TangentPolicy& tangent);
 // With a derivative that is a difference, or is changed before it enters a target; `otherwise` where it is exact.
 Claims claims_of_derivative(const DerivativeConfig& derivative, const TangentPolicy& tangent, const Claims& otherwise);
+
+using LogVariance = std::function<Var(const Tensor& s, const Tensor& t)>;     // l (B), learned (nn/models/row_weight.h)
 
 // What the training brings.
 struct Nets {
@@ -65,7 +68,7 @@ struct Nets {
   FlowMapNet target;                     // its average of decay needs().target_decay, frozen; empty: none is needed
   VelocityNet teacher;                   // guided, frozen; empty: none is needed
   VelocitySource velocity = one_point(); // w of the targets: one-point, teacher, blend
-  std::function<Var(const Tensor& s, const Tensor& t)> log_variance = {};    // (B) of needs().row_weight, learned; empty: none is needed
+  LogVariance log_variance = {};         // of needs().row_weight; empty: none is needed
   Shape shape;                           // of a sample, and its type: for objectives that need no data
   DType dtype = DType::f32;
 };
@@ -84,6 +87,16 @@ struct Drawn {
   }
   std::int64_t form() const { return (variant << 48) + p.off_diagonal; }
 };
+
+// Points on the path, with the factor of the derivative at this step where it is not constant: "warmup", a number of each row. And that number of
+// what was drawn; undefined where it is constant.
+Drawn with_warmup(PathBatch p, const TangentPolicy& tangent, const TrainingStep& now);
+Tensor warmup_of(const Drawn& drawn, const TangentPolicy& tangent);
+
+// report() for entries with a setting `row_weight`. With it the loss is the mean over rows of  e^-l L + l,  L what the metric makes of a row and l its
+// log variance, whose mean is metrics["log_variance"]. Its minimum over l is at l = log L, where rows of all (s, t) have the same share in the gradient
+// of the network. Error if there is no log variance.
+ObjectiveLoss report_weighed(const Measured& measured, const PathBatch& p, bool row_weight, const LogVariance& log_variance);
 
 template <class O>
 concept ObjectiveEntry = requires(const O& o, const Batch& batch, const Nets& nets, const Drawn& drawn, const TrainingStep& now) {

@@ -4,7 +4,7 @@
 
 namespace fm {
 ObjectiveLoss lsd(const FlowMapNet& net, const VelocityNet& v, const PathBatch& p, const VelocitySource& velocity,
-                  const LsdConfig& config) {
+                  const LsdConfig& config, const LogVariance& log_variance) {
   const std::int64_t k = p.off_diagonal, rows = p.rows();
   const auto [u, duds] = end_derivative(net, p, config.through_derivative);
 
@@ -16,20 +16,20 @@ ObjectiveLoss lsd(const FlowMapNet& net, const VelocityNet& v, const PathBatch& 
     residual.push_back(u_off - column(gap, z.rank()) * duds - v_end);
   }
   if (k < rows) residual.push_back(slice(u, 0, k, rows) - rows_from(velocity(p), k));
-  return report(measure(residual.size() == 1 ? residual[0] : concat(residual, 0), config.metric), p.s, p.t, k);
+  return report_weighed(measure(residual.size() == 1 ? residual[0] : concat(residual, 0), config.metric), p, config.row_weight, log_variance);
 }
 
 // A taped tangent is differentiated as its value is: 3 in place of 1.
 Needs LsdConfig::needs() const {
   const double share = 1 - pairs.diagonal_share;
   const bool taught = end_velocity == "teacher";
-  return {.teacher = taught, .taped_tangent = through_derivative ? share : 0, .passes = share * ((through_derivative ? 3 : 1) + (taught ? 0 : 1)),
+  return {.teacher = taught, .row_weight = row_weight, .taped_tangent = through_derivative ? share : 0, .passes = share * ((through_derivative ? 3 : 1) + (taught ? 0 : 1)),
           .teacher_calls = taught ? share : 0};
 }
 Claims LsdConfig::claims() const { return claims_under(metric); }
 Drawn LsdConfig::draw(const Batch& batch, const Nets&, const TrainingStep&) const { return {draw_path_batch(batch, pairs, labels), {}}; }
 ObjectiveLoss LsdConfig::loss(const Nets& nets, const Drawn& drawn) const {
-  return lsd(nets.net, end_velocity == "teacher" ? nets.teacher : diagonal(nets.net), drawn.p, nets.velocity, *this);
+  return lsd(nets.net, end_velocity == "teacher" ? nets.teacher : diagonal(nets.net), drawn.p, nets.velocity, *this, nets.log_variance);
 }
 std::string LsdConfig::not_recorded(const std::string& keys) const { return pairs.varies(keys + ".pairs"); }
 

@@ -4,6 +4,7 @@
 // The gradient passes through the derivative: the tangent is taped. v is the network's own diagonal, or a teacher.
 // through_derivative = false makes it the semi-gradient form | u - sg( v(f, s) + (t-s) du/ds ) |^2, whose tangent is not taped; with the teacher's
 // velocity besides, it is LMD (lmd.h).
+// row_weight: a learned e^-l(s,t) weighs the rows (report_weighed), as in the paper; off by default.
 #pragma once
 
 #include "flowmap/objective/entry.h"
@@ -13,12 +14,14 @@ namespace fm {
 struct LsdConfig {
   bool through_derivative = true;
   std::string end_velocity = "own";
+  bool row_weight = false;
   PairConfig pairs;
   LabelDropout labels;
   MetricConfig metric;
   template <class V> void visit(V&& v) {
     v("through_derivative", through_derivative, "gradients pass through du/ds");
     v("end_velocity", end_velocity, "the velocity where a jump ends: the network's own, or the teacher's", one_of({"own", "teacher"}));
+    v("row_weight", row_weight, "a learned log variance of (s, t) weighs the rows");
     v("pairs", pairs, "times s <= t");
     v("labels", labels, "label dropout");
     v("metric", metric, "from residual to loss");
@@ -33,6 +36,8 @@ struct LsdConfig {
 };
 
 // At points that are already drawn. `v`: the velocity at the jump's end; diagonal(net) for self-distillation. It is evaluated without history.
-ObjectiveLoss lsd(const FlowMapNet& net, const VelocityNet& v, const PathBatch& p, const VelocitySource& velocity, const LsdConfig& config);
+// `log_variance`: for row_weight.
+ObjectiveLoss lsd(const FlowMapNet& net, const VelocityNet& v, const PathBatch& p, const VelocitySource& velocity, const LsdConfig& config,
+                  const LogVariance& log_variance = {});
 
 }  // namespace fm

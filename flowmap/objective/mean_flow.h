@@ -31,12 +31,14 @@ struct MeanFlowConfig {
   Needs needs() const;
   Claims claims() const;
   static MeanFlowConfig published();
+  Drawn complete(PathBatch p, const TrainingStep& now) const;
   Drawn draw(const Batch& batch, const Nets& nets, const TrainingStep& now) const;
   ObjectiveLoss loss(const Nets& nets, const Drawn& drawn) const;
   std::string not_recorded(const std::string& keys) const;
 };
 
-// At points that are already drawn.
-ObjectiveLoss mean_flow(const FlowMapNet& net, const PathBatch& p, const VelocitySource& velocity, const MeanFlowConfig& config);
+// At points that are already drawn. `now`: for a warm-up that rises.
+ObjectiveLoss mean_flow(const FlowMapNet& net, const PathBatch& p, const VelocitySource& velocity, const MeanFlowConfig& config,
+                        const TrainingStep& now = {});
 
 }  // namespace fm

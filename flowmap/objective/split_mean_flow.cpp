@@ -20,21 +20,22 @@ Tensor split_target(const FlowMapNet& net, const PathBatch& p, const Tensor& spl
   return l_column * u2 + (1.0 - l_column) * u1;
 }
 
-ObjectiveLoss with_splits(const FlowMapNet& net, const PathBatch& p, const Tensor& splits, const VelocitySource& velocity, const MetricConfig& metric) {
-  const std::int64_t k = p.off_diagonal;
+ObjectiveLoss loss_of(const FlowMapNet& net, const Drawn& drawn, const VelocitySource& velocity, const SplitMeanFlowConfig& config,
+                      const LogVariance& log_variance) {
+  const PathBatch& p = drawn.p;
   Tensor y = velocity(p);
-  if (k > 0) y = with_first_rows(y, split_target(net, p, splits));
-  return report(measure(net(p.z, p.s, p.t, p.y) - y, metric), p.s, p.t, k);
+  if (p.off_diagonal > 0) y = with_first_rows(y, split_target(net, p, drawn["split"]));
+  return report_weighed(measure(net(p.z, p.s, p.t, p.y) - y, config.metric), p, config.row_weight, log_variance);
 }
 
 }  // namespace
 
 ObjectiveLoss split_mean_flow(const FlowMapNet& net, const PathBatch& p, const VelocitySource& velocity,
-                              const SplitMeanFlowConfig& config) {
-  return with_splits(net, p, draw_splits(p), velocity, config.metric);
+                              const SplitMeanFlowConfig& config, const LogVariance& log_variance) {
+  return loss_of(net, config.complete(p, {}), velocity, config, log_variance);
 }
 
-Needs SplitMeanFlowConfig::needs() const { return {.passes = 2 * (1 - pairs.diagonal_share)}; }
+Needs SplitMeanFlowConfig::needs() const { return {.row_weight = row_weight, .passes = 2 * (1 - pairs.diagonal_share)}; }
 
 Drawn SplitMeanFlowConfig::complete(PathBatch p, const TrainingStep&) const {
   Tensor splits = draw_splits(p);
@@ -45,7 +46,7 @@ Drawn SplitMeanFlowConfig::draw(const Batch& batch, const Nets&, const TrainingS
 }
 
 ObjectiveLoss SplitMeanFlowConfig::loss(const Nets& nets, const Drawn& drawn) const {
-  return with_splits(nets.net, drawn.p, drawn["split"], nets.velocity, metric);
+  return loss_of(nets.net, drawn, nets.velocity, *this, nets.log_variance);
 }
 
 std::string SplitMeanFlowConfig::not_recorded(const std::string& keys) const { return pairs.varies(keys + ".pairs"); }

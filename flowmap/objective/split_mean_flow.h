@@ -1,7 +1,8 @@
 // SplitMeanFlow (Guo et al. 2025): the average over [s, t] is the weighted average over its two parts, whatever the
 // split l in (0, 1); no derivative.
 //   m = (1-l) t + l s,   u2 = u(z, m, t),   z_m = z - (t-m) u2,   u1 = u(z_m, s, m),   | u(z, s, t) - sg( l u2 + (1-l) u1 ) |^2
-// Rows with s = t are fitted to the velocity source: they give the identity its boundary value.
+// Rows with s = t are fitted to the velocity source: they give the identity its boundary value. It is PSD of Boffi et al. (2025), who weigh rows by a
+// learned e^-l(s,t): row_weight (report_weighed), off by default.
 #pragma once
 
 #include "flowmap/objective/entry.h"
@@ -9,10 +10,12 @@
 namespace fm {
 
 struct SplitMeanFlowConfig {
+  bool row_weight = false;
   PairConfig pairs;
   LabelDropout labels;
   MetricConfig metric;
   template <class V> void visit(V&& v) {
+    v("row_weight", row_weight, "a learned log variance of (s, t) weighs the rows");
     v("pairs", pairs, "times s <= t");
     v("labels", labels, "label dropout");
     v("metric", metric, "from residual to loss");
@@ -27,7 +30,8 @@ struct SplitMeanFlowConfig {
   std::string not_recorded(const std::string& keys) const;
 };
 
-// At points that are already drawn.
-ObjectiveLoss split_mean_flow(const FlowMapNet& net, const PathBatch& p, const VelocitySource& velocity, const SplitMeanFlowConfig& config);
+// At points that are already drawn. `log_variance`: for row_weight.
+ObjectiveLoss split_mean_flow(const FlowMapNet& net, const PathBatch& p, const VelocitySource& velocity, const SplitMeanFlowConfig& config,
+                              const LogVariance& log_variance = {});
 
 }  // namespace fm

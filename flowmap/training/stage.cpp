@@ -45,11 +45,12 @@ Network add_target(Stage& stage, const Network& network, const Objective& object
   return target;
 }
 
-// A learned log variance, trained and averaged beside the network and kept in its checkpoints. It is no part of the network: who loads that leaves it out.
-std::function<Var(const Tensor&, const Tensor&)> add_row_weight(Stage& stage, bool averaged) {
+// A learned log variance, trained (without weight decay) and averaged beside the network and kept in its checkpoints. It is no part of the network:
+// load_weights() leaves it out.
+LogVariance add_row_weight(Stage& stage, bool averaged) {
   const auto own = std::make_shared<RowWeight>();
   const auto append = [](RowWeight& from, std::vector<NamedParameter>& parameters, NamedTensors& tensors) {
-    for (NamedParameter p : named_parameters(from)) p.name = beside_the_model + std::move(p.name), parameters.push_back(p);
+    for (NamedParameter p : named_parameters(from)) p.name = beside_the_model + std::move(p.name), p.decays = false, parameters.push_back(p);
     for (const auto& [name, tensor] : state_dict(from)) tensors.emplace_back(beside_the_model + name, tensor);
   };
   append(*own, stage.trained, stage.model);

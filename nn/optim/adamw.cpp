@@ -50,9 +50,9 @@ template <class T> kernels::AdamWScalars<T> scalars(const AdamWConfig& c) {
   return {.rate1 = T(1 - c.beta1), .beta2 = T(c.beta2), .rate2 = T(1 - c.beta2), .eps = T(c.eps)};
 }
 
-kernels::AdamWStep numbers_of(const AdamWConfig& c, std::int64_t step, double lr) {
+kernels::AdamWStep numbers_of(const AdamWConfig& c, std::int64_t step, double lr, bool decays) {
   const double k = static_cast<double>(step);
-  return {.keep = 1 - lr * c.weight_decay,
+  return {.keep = decays ? 1 - lr * c.weight_decay : 1,
           .step_size = lr / (1 - std::pow(c.beta1, k)),
           .root_correction = 1 / std::sqrt(1 - std::pow(c.beta2, k))};
 }
@@ -245,7 +245,7 @@ void AdamW::count(const StepRequest& request) {
   for (const Average& a : averages_) numbers.push_back(1 - average_decay(a.decay, a.ramp, updates_));
   for (Slot& slot : slots_) {
     if (slot.moved) ++slot.steps;
-    const kernels::AdamWStep now = slot.moved ? numbers_of(config_, slot.steps, request.lr) : kernels::AdamWStep{};
+    const kernels::AdamWStep now = slot.moved ? numbers_of(config_, slot.steps, request.lr, slot.named.decays) : kernels::AdamWStep{};
     numbers.insert(numbers.end(), {now.keep, now.step_size, now.root_correction});
   }
   const auto n = static_cast<std::int64_t>(numbers.size());

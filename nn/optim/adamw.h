@@ -23,6 +23,7 @@ namespace fm {
 struct NamedParameter {
   std::string name;
   Parameter* parameter;                  // must stay where it is while the optimiser lives: do not move the model
+  bool decays = true;                    // false: weight decay passes it by
 };
 
 template <class M> std::vector<NamedParameter> named_parameters(M& module) {
@@ -33,7 +34,7 @@ template <class M> std::vector<NamedParameter> named_parameters(M& module) {
 
 struct AdamWConfig {
   double beta1 = 0.9, beta2 = 0.95, eps = 1e-8;
-  double weight_decay = 0;               // of every parameter, decoupled, times the learning rate
+  double weight_decay = 0;               // of every parameter that decays, decoupled, times the learning rate
   double clip = 1;                       // largest global gradient norm; 0 = no clipping
 
   template <class V> void visit(V&& v) {

@@ -194,16 +194,16 @@ TEST_CASE("tangent policy") {
   CHECK(guard(d.slice(0, 0, 1), 5, {.warmup = 0.5}).dudt.to_vector<double>() == std::vector<double>{1.5, -2});
   // normalised: same direction from u, length |g| / (|g| + c)
   const Tensor u = Tensor::zeros({1, 2}, DType::f64);
-  CHECK(max_difference(normalised_target(d.slice(0, 0, 1), u, 5), 0.1 * d.slice(0, 0, 1)) < 1e-15);
+  CHECK(max_difference(guarded_target(d.slice(0, 0, 1), u, {.normalise = 5}), 0.1 * d.slice(0, 0, 1)) < 1e-15);
   const double length = std::sqrt(40.0) + 5;                                             // of (3, -4) - (1, 2), and c
   const Tensor from = Tensor::from<double>({1, 2}, {1, 2}), wanted = Tensor::from<double>({1 + 2 / length, 2 - 6 / length}, {1, 2});
-  CHECK(max_difference(normalised_target(d.slice(0, 0, 1), from, 5), wanted) < 1e-15);
+  CHECK(max_difference(guarded_target(d.slice(0, 0, 1), from, {.normalise = 5}), wanted) < 1e-15);
   // large f32 numbers are numbers: such a row is kept, its norm is no infinity that would make the correction 0
   const Tensor large = Tensor::from<float>({3e20f, -4e20f, 1, NAN}, {2, 2});
   const GuardedTangent kept = guard(large, 2, {.mask = true});
   CHECK(kept.masked_rows.value() == 1);
   CHECK(kept.weight.to_vector<double>() == std::vector<double>{1, 0});
-  CHECK(near(normalised_target(large.slice(0, 0, 1), Tensor::zeros({1, 2}), 5).to_vector<double>()[0], 0.6, 1e-6));
+  CHECK(near(guarded_target(large.slice(0, 0, 1), Tensor::zeros({1, 2}), {.normalise = 5}).to_vector<double>()[0], 0.6, 1e-6));
   // a network that is not finite in one row loses that row only
   const FlowMapNet broken = [](const Var& z, const Var& s, const Var& t, const Labels&) { return z * column(sqrt(t - s), 2); };
   PathBatch p = draw_path_batch(gaussian_batch(8), {.diagonal_share = 0}, {0, 4});

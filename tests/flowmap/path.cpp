@@ -135,8 +135,8 @@ TEST_CASE("pairs of one kind, and shares that leave nothing over") {
 TEST_CASE("the target's normalisation and the guard's masks, by hand") {
   const Tensor u = f64({1, 1, 0, 0}, {2, 2}), target = f64({4, 5, 0, 0}, {2, 2});
   const double c = 0.5;
-  check_near(normalised_target(target, u, c), {1 + 3 / 5.5, 1 + 4 / 5.5, 0, 0});
-  CHECK(normalised_target(target, u, 0).shares_memory_with(target));
+  check_near(guarded_target(target, u, {.normalise = c}), {1 + 3 / 5.5, 1 + 4 / 5.5, 0, 0});
+  CHECK(guarded_target(target, u, {}).shares_memory_with(target));
   const Tensor dudt = f64({3, -4, std::nan(""), 1}, {2, 2});
   const GuardedTangent masked = guard(dudt, 3, {.warmup = 0.5, .clamp = 3.5, .mask = true});
   check_near(masked.dudt, {1.5, -1.75, 0, 0});
