@@ -148,6 +148,15 @@ static std::string network_section(const Field& field) {
   return network.section();
 }
 
+// "map.objective.lsd.pairs...": settings of an objective that is not chosen.
+static bool of_another_objective(const std::string& key, const std::vector<Field>& fields) {
+  for (const Field& field : fields) {
+    if (!field.path.ends_with(".objective.name") || !key.starts_with(field.group() + ".") || key == field.path) continue;
+    return !key.starts_with(field.group() + "." + *std::get<std::string*>(field.value) + ".");
+  }
+  return false;
+}
+
 void RunObserver::tell_differences(const char* remedy) const {
   std::vector<std::string> added;                       // one line for all keys that the version which made the run did not have
   for (const std::string& difference : run_->config_differences(fields_)) {
@@ -166,6 +175,7 @@ bool RunObserver::concerns_stage(const std::string& difference) const {
   if (is_backbone_section(part))
     for (const Field& field : fields_)
       if (field.path == "network") return part == network_section(field);
+  if (of_another_objective(difference.substr(0, difference.find(' ')), fields_)) return false;
   const std::string& own = stage().part.empty() ? stage().name : stage().part;
   const bool of_one = find_stage(part) != nullptr || part == "evaluate" || part == "log";
   return !of_one || part == own;

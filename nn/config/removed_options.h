@@ -26,21 +26,21 @@ inline const RemovedOption* removed_option(std::string_view path) {
 }
 
 struct AddedOption {
-  std::string_view path;
+  std::string_view path;       // ".tangent.norm": of every key that ends so
   std::string_view before;     // the value that says what versions without the option did
 };
 
 inline constexpr AddedOption added_options[] = {
     {"dit.axes", "2"},
     {"dit.input_width", "0"},
+    {".tangent.warmup_over", "0"},
+    {".tangent.clamp_residual", "0"},
+    {".tangent.norm", "row"},
+    {".row_weight", "false"},
 };
 
-// That an old run lacks this option makes no difference, if its value is this one.
-inline bool is_as_before(std::string_view path, std::string_view value) {
-  for (const AddedOption& option : added_options)
-    if (option.path == path && option.before == value) return true;
-  return false;
-}
+// That an old run lacks this option makes no difference, if its value is this one. `value` as on a command line or in a config file.
+bool is_as_before(std::string_view path, std::string_view value);
 
 // toml_changes (nn/config/toml_text.h) without options of earlier versions that are gone, and added ones with the value that does what they did.
 std::vector<std::string> config_changes(std::string_view before, std::string_view after);

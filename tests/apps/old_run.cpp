@@ -54,6 +54,7 @@ TEST_CASE("a run of an older version is resumed and sampled with the same result
   CHECK_MESSAGE(has(line, "space = \"rae\""), line);
   CHECK_MESSAGE(!has(line, "dit.axes"), line);                          // its value is what that version did
   CHECK_MESSAGE(!has(line, "dit.input_width"), line);
+  for (const char* key : {"tangent.warmup_over", "tangent.clamp_residual", "tangent.norm"}) CHECK_MESSAGE(!has(line, key), line);
   CHECK_MESSAGE(!has(line, "mlp."), line);                              // a network that is not chosen
   CHECK_MESSAGE(resumed.err.find("warning: ", added + 1) == std::string::npos, resumed.err);             // one line for all of them
   const auto silent = [](const std::string&) {};
