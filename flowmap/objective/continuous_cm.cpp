@@ -40,4 +40,13 @@ std::string ContinuousCmConfig::not_recorded(const std::string& keys) const { re
 // The gradient is that of f: (t-s) times the residual's, which is 0 where that is.
 Claims ContinuousCmConfig::claims() const { return claims_of_derivative(derivative, tangent, claims_under(metric, tangent)); }
 
+// AYF (Sabour et al. 2025): two logit-normal times, a normalised tangent, r rising to 0.99.
+ContinuousCmConfig ContinuousCmConfig::published() {
+  ContinuousCmConfig c;
+  c.pairs = {{.distribution = "logit_normal", .mean = -0.8, .deviation = 1, .upper = 1, .shift = 1}, 0, 0, false, false};
+  c.tangent.warmup = 0.99, c.tangent.warmup_over = 10000;
+  c.tangent.normalise = 0.1;
+  return c;
+}
+
 }  // namespace fm

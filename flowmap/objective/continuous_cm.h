@@ -28,6 +28,7 @@ struct ContinuousCmConfig {
   static constexpr std::string_view name = "continuous_cm", says = "where a jump ends must not move with t (consistency; AYF)";
   Needs needs() const;
   Claims claims() const;
+  static ContinuousCmConfig published();
   Drawn complete(PathBatch p, const TrainingStep& now) const;
   Drawn draw(const Batch& batch, const Nets& nets, const TrainingStep& now) const;
   ObjectiveLoss loss(const Nets& nets, const Drawn& drawn) const;

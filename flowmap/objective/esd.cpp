@@ -36,17 +36,18 @@ TapedDerivative derivative_along(const FlowMapNet& net, const PathBatch& p, cons
 
 }  // namespace
 
-ObjectiveLoss esd(const FlowMapNet& net, const PathBatch& p, const VelocitySource& velocity, const EsdConfig& config) {
+ObjectiveLoss esd(const FlowMapNet& net, const PathBatch& p, const VelocitySource& velocity, const EsdConfig& config, const LogVariance& log_variance) {
   const std::int64_t k = p.off_diagonal, rows = p.rows();
   const Tensor w = velocity(p);
-  if (k == 0) return report(measure(net(p.z, p.s, p.t, p.y) - w, config.metric), p.s, p.t, k);
+  if (k == 0) return report_weighed(measure(net(p.z, p.s, p.t, p.y) - w, config.metric), p, config.row_weight, log_variance);
 
   const Tensor z = first_rows(p.z, k), t = first_rows(p.t, k), gap = t - first_rows(p.s, k);
   const Tensor b = config.velocity == "own" ? evaluate(diagonal(net), z, t, first_rows(p.y, k)) : first_rows(w, k);
   const auto [u, dudt] = derivative_along(net, p, b, config.through_space);
   std::vector<Var> residual{slice(u, 0, 0, k) + column(gap, z.rank()) * dudt - b};
   if (k < rows) residual.push_back(slice(u, 0, k, rows) - rows_from(w, k));
-  ObjectiveLoss out = report(measure(residual.size() == 1 ? residual[0] : concat(residual, 0), config.metric), p.s, p.t, k);
+  const Var all = residual.size() == 1 ? residual[0] : concat(residual, 0);
+  ObjectiveLoss out = report_weighed(measure(all, config.metric), p, config.row_weight, log_variance);
   GuardedTangent unguarded;
   unguarded.dudt = dudt.value();
   report_derivative(out, unguarded, u.value());
@@ -56,7 +57,7 @@ ObjectiveLoss esd(const FlowMapNet& net, const PathBatch& p, const VelocitySourc
 // Of a row with s < t: a taped tangent is differentiated as its value is, 3 in place of 1; the own velocity; u and its tangent without history.
 Needs EsdConfig::needs() const {
   const double share = 1 - pairs.diagonal_share;
-  return {.taped_tangent = share, .passes = share * (3 + (velocity == "own" ? 1 : 0) + (through_space ? 0 : 2))};
+  return {.row_weight = row_weight, .taped_tangent = share, .passes = share * (3 + (velocity == "own" ? 1 : 0) + (through_space ? 0 : 2))};
 }
 
 Claims EsdConfig::claims() const {
@@ -65,7 +66,14 @@ Claims EsdConfig::claims() const {
 }
 
 Drawn EsdConfig::draw(const Batch& batch, const Nets&, const TrainingStep&) const { return {draw_path_batch(batch, pairs, labels), {}}; }
-ObjectiveLoss EsdConfig::loss(const Nets& nets, const Drawn& drawn) const { return esd(nets.net, drawn.p, nets.velocity, *this); }
+ObjectiveLoss EsdConfig::loss(const Nets& nets, const Drawn& drawn) const { return esd(nets.net, drawn.p, nets.velocity, *this, nets.log_variance); }
 std::string EsdConfig::not_recorded(const std::string& keys) const { return pairs.varies(keys + ".pairs"); }
+
+// Boffi et al. 2025: mean squares under a learned weight.
+EsdConfig EsdConfig::published() {
+  EsdConfig c;
+  c.row_weight = true;
+  return c;
+}
 
 }  // namespace fm

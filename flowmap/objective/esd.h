@@ -6,7 +6,7 @@
 //
 // velocity = "source" puts w in the place of b. With w = eps - z0 that is a negative control: the gradient through the derivative also minimises the
 // variance of the residual, so the minimum is not the flow map. MeanFlow has no such gradient, and b no such noise.
-// The published weight exp(-W) L + W, with W(s, t) learned, is not here.
+// row_weight: a learned e^-l(s,t) weighs the rows (report_weighed), as in the paper; off by default.
 #pragma once
 
 #include "flowmap/objective/entry.h"
@@ -16,6 +16,7 @@ namespace fm {
 struct EsdConfig {
   std::string velocity = "own";
   bool through_space = true;
+  bool row_weight = false;
   PairConfig pairs;
   LabelDropout labels;
   MetricConfig metric;
@@ -23,6 +24,7 @@ struct EsdConfig {
     v("velocity", velocity, "the velocity on rows with s < t: the network's own, or the source's (a negative control where that is noisy)",
       one_of({"own", "source"}));
     v("through_space", through_space, "gradients pass through (du/dz) b as well as through the derivative in t");
+    v("row_weight", row_weight, "a learned log variance of (s, t) weighs the rows");
     v("pairs", pairs, "times s <= t");
     v("labels", labels, "label dropout");
     v("metric", metric, "from residual to loss");
@@ -31,12 +33,13 @@ struct EsdConfig {
   static constexpr std::string_view name = "esd", says = "where a jump ends stays while its start moves along the network's own flow (ESD)";
   Needs needs() const;
   Claims claims() const;
+  static EsdConfig published();
   Drawn draw(const Batch& batch, const Nets& nets, const TrainingStep& now) const;
   ObjectiveLoss loss(const Nets& nets, const Drawn& drawn) const;
   std::string not_recorded(const std::string& keys) const;
 };
 
-// At points that are already drawn.
-ObjectiveLoss esd(const FlowMapNet& net, const PathBatch& p, const VelocitySource& velocity, const EsdConfig& config);
+// At points that are already drawn. `log_variance`: for row_weight.
+ObjectiveLoss esd(const FlowMapNet& net, const PathBatch& p, const VelocitySource& velocity, const EsdConfig& config, const LogVariance& log_variance = {});
 
 }  // namespace fm

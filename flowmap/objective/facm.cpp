@@ -2,6 +2,8 @@
 
 #include <numbers>
 
+#include "flowmap/objective/terms.h"
+
 namespace fm {
 namespace {
 
@@ -33,9 +35,7 @@ ObjectiveLoss loss_of(const FlowMapNet& net, const Drawn& drawn, const VelocityS
   Measured anchor = measure(v - w, {});
   if (config.cosine > 0) anchor.loss = anchor.loss + config.cosine * mean(one_minus_cosine(v, w));
 
-  ObjectiveLoss out = report({consistency.loss + anchor.loss, consistency.raw + anchor.raw}, p.s, p.t, p.off_diagonal);
-  out.metrics["residual_consistency"] = Late(mean(consistency.raw));
-  out.metrics["residual_anchor"] = Late(mean(anchor.raw));
+  ObjectiveLoss out = report_terms({{"consistency", consistency}, {"anchor", anchor}}, p.s, p.t, p.off_diagonal);
   report_derivative(out, tangent, u.value());
   return out;
 }
@@ -52,6 +52,16 @@ Claims FacmConfig::claims() const {
   Claims claims = claims_of_derivative(derivative, tangent, claims_under(metric, tangent));
   if (claims.unbiased && cosine > 0) claims = {.unbiased = false, .why = "the cosine of the anchor looks at the direction of each w, not at their mean"};
   return claims;
+}
+
+// ali-vilab/FACM.
+FacmConfig FacmConfig::published() {
+  FacmConfig c;
+  c.cosine = 1;
+  c.metric = {"adaptive", "mean", 1e-3, 0.5};
+  c.tangent.clamp_residual = 1;
+  c.time.upper = 1, c.time.shift = 1;
+  return c;
 }
 
 Drawn FacmConfig::complete(PathBatch p, const TrainingStep& now) const { return with_warmup(std::move(p), tangent, now); }

@@ -40,6 +40,7 @@ struct FacmConfig {
   static constexpr std::string_view name = "facm", says = "consistency of u(z, 0, t), anchored by flow matching of u(z, t, t) on the same rows (FACM)";
   Needs needs() const;
   Claims claims() const;
+  static FacmConfig published();
   Drawn draw(const Batch& batch, const Nets& nets, const TrainingStep& now) const;
   Drawn complete(PathBatch p, const TrainingStep& now) const;
   ObjectiveLoss loss(const Nets& nets, const Drawn& drawn) const;

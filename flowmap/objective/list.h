@@ -10,6 +10,7 @@
 #include "flowmap/objective/discrete_cm.h"
 #include "flowmap/objective/ect.h"
 #include "flowmap/objective/esd.h"
+#include "flowmap/objective/facm.h"
 #include "flowmap/objective/flow_map_matching.h"
 #include "flowmap/objective/flow_matching.h"
 #include "flowmap/objective/guided_mean_flow.h"
@@ -18,17 +19,19 @@
 #include "flowmap/objective/lmd.h"
 #include "flowmap/objective/lsd.h"
 #include "flowmap/objective/mean_flow.h"
+#include "flowmap/objective/scaled_cm.h"
 #include "flowmap/objective/shortcut.h"
 #include "flowmap/objective/so_flow.h"
 #include "flowmap/objective/split_mean_flow.h"
+#include "flowmap/objective/tim.h"
 #include "flowmap/objective/tvm.h"
 
 namespace fm {
 
 using ObjectiveList =
-    std::tuple<FlowMatchingConfig, CmtConfig, MeanFlowConfig, GuidedMeanFlowConfig, ImprovedMeanFlowConfig, AlphaFlowConfig, SoFlowConfig, CtConfig, IctConfig,
-               CdConfig, EctConfig, ContinuousCmConfig, LsdConfig, LmdConfig, EsdConfig, TvmConfig, FlowMapMatchingConfig, CtmConfig, ShortcutConfig,
-               SplitMeanFlowConfig, ImmConfig>;
+    std::tuple<FlowMatchingConfig, CmtConfig, MeanFlowConfig, GuidedMeanFlowConfig, ImprovedMeanFlowConfig, AlphaFlowConfig, SoFlowConfig, TransitionModelConfig,
+               CtConfig, IctConfig, CdConfig, EctConfig, ContinuousCmConfig, SctConfig, ScdConfig, FacmConfig, LsdConfig, LmdConfig, EsdConfig, TvmConfig,
+               FlowMapMatchingConfig, CtmConfig, ShortcutConfig, SplitMeanFlowConfig, ImmConfig>;
 
 // In the order of the list.
 std::vector<std::string> objective_names();

@@ -33,4 +33,11 @@ ObjectiveLoss LsdConfig::loss(const Nets& nets, const Drawn& drawn) const {
 }
 std::string LsdConfig::not_recorded(const std::string& keys) const { return pairs.varies(keys + ".pairs"); }
 
+// Boffi et al. 2025: mean squares under a learned weight.
+LsdConfig LsdConfig::published() {
+  LsdConfig c;
+  c.row_weight = true;
+  return c;
+}
+
 }  // namespace fm

@@ -30,6 +30,7 @@ struct LsdConfig {
   static constexpr std::string_view name = "lsd", says = "where a jump ends moves with the flow as s does (LSD)";
   Needs needs() const;
   Claims claims() const;
+  static LsdConfig published();
   Drawn draw(const Batch& batch, const Nets& nets, const TrainingStep& now) const;
   ObjectiveLoss loss(const Nets& nets, const Drawn& drawn) const;
   std::string not_recorded(const std::string& keys) const;

@@ -70,6 +70,23 @@ Drawn ScaledCmConfig::complete(PathBatch p, const TrainingStep& now) const {
 Drawn ScaledCmConfig::draw(const Batch& batch, const Nets&, const TrainingStep& now) const { return complete(draw_jumps_to_data(batch, time, labels), now); }
 std::string ScaledCmConfig::not_recorded(const std::string&) const { return ""; }
 
+namespace {
+
+// Lu and Song 2025, CIFAR-10.
+template <class Config> Config of_the_paper() {
+  Config c;
+  c.warmup = ScaledCmConfig::until(10000);
+  c.normalise = 0.1;
+  c.row_weight = true;
+  c.time.upper = 1, c.time.shift = 1;
+  return c;
+}
+
+}  // namespace
+
+SctConfig SctConfig::published() { return of_the_paper<SctConfig>(); }
+ScdConfig ScdConfig::published() { return of_the_paper<ScdConfig>(); }
+
 Needs SctConfig::needs() const { return needs_of(*this); }
 ObjectiveLoss SctConfig::loss(const Nets& nets, const Drawn& drawn) const { return scaled_cm(nets.net, drawn, nets.velocity, *this, nets.log_variance); }
 

@@ -59,12 +59,14 @@ struct ScaledCmConfig {
 struct SctConfig : ScaledCmConfig {
   static constexpr std::string_view name = "sct", says = "sCM's consistency training: u(z, 0, t) alone, towards the velocity source (sCT)";
   Needs needs() const;
+  static SctConfig published();
   ObjectiveLoss loss(const Nets& nets, const Drawn& drawn) const;
 };
 
 struct ScdConfig : ScaledCmConfig {
   static constexpr std::string_view name = "scd", says = "sCM's consistency distillation: u(z, 0, t) alone, towards the teacher (sCD)";
   Needs needs() const;
+  static ScdConfig published();
   ObjectiveLoss loss(const Nets& nets, const Drawn& drawn) const;
 };
 

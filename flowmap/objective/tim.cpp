@@ -33,6 +33,15 @@ Claims TransitionModelConfig::claims() const {
   return claims;
 }
 
+// WZDTHU/TiM.
+TransitionModelConfig TransitionModelConfig::published() {
+  TransitionModelConfig c;
+  c.metric = {"adaptive", "mean", 1e-5, 1};
+  c.pairs.time.upper = 1, c.pairs.time.shift = 1;
+  c.derivative.clamp_times = false;
+  return c;
+}
+
 Drawn TransitionModelConfig::draw(const Batch& batch, const Nets&, const TrainingStep&) const { return {draw_path_batch(batch, pairs, labels), {}}; }
 ObjectiveLoss TransitionModelConfig::loss(const Nets& nets, const Drawn& drawn) const { return transition_model(nets.net, drawn.p, nets.velocity, *this); }
 std::string TransitionModelConfig::not_recorded(const std::string& keys) const { return pairs.varies(keys + ".pairs"); }

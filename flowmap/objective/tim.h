@@ -33,6 +33,7 @@ struct TransitionModelConfig {
   static constexpr std::string_view name = "tim", says = "MeanFlow with differences along the path between a sample and its noise (TiM)";
   Needs needs() const;
   Claims claims() const;
+  static TransitionModelConfig published();
   Drawn draw(const Batch& batch, const Nets& nets, const TrainingStep& now) const;
   ObjectiveLoss loss(const Nets& nets, const Drawn& drawn) const;
   std::string not_recorded(const std::string& keys) const;

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "data/points.h"
+#include "flowmap/objective/esd.h"
 #include "flowmap/objective/lsd.h"
 #include "flowmap/objective/scaled_cm.h"
 #include "flowmap/objective/split_mean_flow.h"
@@ -118,6 +119,7 @@ TEST_CASE("objectives with a row weight ask for one, and weigh every row by it")
   };
   check(SplitMeanFlowConfig{});
   check(LsdConfig{});
+  check(EsdConfig{});
   SctConfig sct;
   sct.warmup = 1, sct.sigma_weight = false;                    // c = 1: raw is the loss of a row
   check(sct);
