@@ -73,10 +73,12 @@ std::vector<TrialColumn> measured_columns(const Findings& f) {
     const auto value = [i](T t) { return i < t.own.size() ? t.own[i] : Score::none; };
     if (any(value)) out.push_back({f.own_columns[i], [value](F, T t) { return value(t); }});
   }
+  const bool scored = std::any_of(f.trials.begin(), f.trials.end(), [](T t) { return !t.scores.empty(); });     // else all diverged
   for (std::size_t i = 0; i < f.calls.size(); ++i)
     for (const ScoreColumn& c : score_columns()) {
       if (!c.measured || std::string_view(c.name) == "psnr") continue;        // of reconstructions, not of flow maps
-      if (is_of_some_samples(c, f.in_plane) && !any([&](T t) { return has_number(t, i, c) ? 1 : Score::none; })) continue;
+      const bool has_some = any([&](T t) { return has_number(t, i, c) ? 1 : Score::none; });
+      if (!has_some && (scored || is_of_some_samples(c, f.in_plane))) continue;
       const std::string calls = fmt::format("{} call{}", f.calls[i], f.calls[i] == 1 ? "" : "s");
       out.push_back({{fmt::format("{}_{}", c.name, f.calls[i]), fmt::format("{}, {}{}", title_of(c), calls, *c.unit ? fmt::format(" ({})", c.unit) : ""),
                       fmt::format("{{:.{}f}}", c.decimals)},

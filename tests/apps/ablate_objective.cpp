@@ -77,6 +77,10 @@ TEST_CASE("objectives: all that a run can train, the others with the reason; ste
     CHECK(choice.names.size() + choice.left_out.size() == objective_names().size());
     for (const auto& entry : choice.left_out) CHECK_MESSAGE(!entry.second.empty(), entry.first);
   }
+  for (const auto& [name, why] : with.left_out) {
+    c.recipe.map.objective.name = name;
+    if (c.recipe.map.objective.chosen("").needs.labels) CHECK(has(why, "set conditional = true"));
+  }
   CHECK(with.names.size() > without.names.size());                 // consistency mid-training follows a teacher
   for (const std::string& name : with.names)
     if (std::find(without.names.begin(), without.names.end(), name) == without.names.end()) {
