@@ -25,6 +25,7 @@ figure { margin: 1rem 0; } img { max-width: 100%; border: 1px solid var(--line);
 svg.plot { width: 100%; height: auto; } svg.plot text { font: 12px system-ui, sans-serif; fill: var(--ink); } svg.plot .title { font-size: 14px; font-weight: 600; }
 svg.plot .grid { stroke: var(--line); } svg.plot .frame { fill: none; stroke: var(--soft); } svg.plot .legend { fill: var(--ground); fill-opacity: .85; stroke: var(--line); }
 svg.plot .ink { stroke: var(--ink); } svg.plot .note { fill: var(--soft); } svg.plot circle:hover { fill-opacity: 1; }
+table.sortable td { white-space: nowrap; } table.sortable td:first-child { position: sticky; left: 0; background: var(--ground); }
 th button { all: unset; cursor: pointer; } th button:hover { color: var(--accent); } th button:focus-visible { outline: 2px solid var(--accent); }
 pre { background: var(--band); padding: .8rem 1rem; overflow-x: auto; font-size: 13px; } summary { cursor: pointer; color: var(--accent); }
 )";
