@@ -111,6 +111,10 @@ bool runnable(cudaStream_t s) {
   }
 }
 
+// Works that ran and could write anywhere: kernels, cuBLAS, NCCL. Copies are checked beforehand.
+std::uint64_t writers = 0;
+std::map<int, std::uint64_t> writers_checked;              // by device: how many there were when its red zones were looked at
+
 // `access` from the first kernel on: opening costs two calls of the system.
 void run_next(cudaStream_t s, std::optional<host_cuda::DeviceAccess>& access) {
   const Work w = std::move(s->queue.front());
@@ -119,6 +123,7 @@ void run_next(cudaStream_t s, std::optional<host_cuda::DeviceAccess>& access) {
   try {
     if (w.waits_for && w.waits_for->completed < w.generation) throw Report(nobody_records + ", since: " + w.waits_for->since);
     if (w.computes && !access) access.emplace();
+    if (w.computes || w.ready) ++writers;
     if (w.run) w.run();
   } catch (const std::exception& e) {
     fail_device(s->device, e.what());
@@ -153,7 +158,7 @@ template <class Done> bool run_streams(int device, const Done& done) {
     mutex.lock();
   }
   try {
-    if (!fails()) host_cuda::check_red_zones(device);
+    if (!fails() && std::exchange(writers_checked[device], writers) != writers) host_cuda::check_red_zones(device);
   } catch (const std::exception& e) {
     fail_device(device, e.what());
   }
