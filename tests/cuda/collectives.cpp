@@ -317,7 +317,7 @@ Trained train(Communicator& ranks, bool sharded) {
   }
   optimizer.gather_averages(-1);
   for (auto& model : {&net, &average})
-    for (const auto& [name, p] : model->parameters()) t.weights.push_back(p->value.to_vector<double>());
+    for (const NamedParameter& p : model->parameters()) t.weights.push_back(p.parameter->value.to_vector<double>());
   return t;
 }
 
