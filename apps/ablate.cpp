@@ -90,7 +90,12 @@ Outcome train(TrainingRun& run, const std::string& what, const Variant& v, Trial
 Outcome train_poor_teacher(TrainingRun& run, const AblateConfig& config, Findings& f) {
   const Variant v = poor_teacher(config);
   Trial trial{.seed = config.recipe.seed};
-  if (train(run, f.what, v, trial) == Outcome::stopped) return Outcome::stopped;
+  if (config.trial >= 0) {                                             // the process that started this one has trained it; others read it now
+    trial.folder = folder_of(f.what, v, trial.seed, identity(run, v, trial.seed));
+    if (!run.has(trial.folder)) throw FileError(fmt::format("--trial: there is no poor teacher in {}", (run.root() / trial.folder).string()));
+  } else if (train(run, f.what, v, trial) == Outcome::stopped) {
+    return Outcome::stopped;
+  }
   if (trial.diverged) throw ConfigError("--what lambda: the poor teacher diverged: lower fm.loop.rate.peak, or raise --poor-share");
   use_poor_teacher(f.variants, (run.root() / trial.folder).string() + ":ema");
   return Outcome::finished;
@@ -225,6 +230,7 @@ int ablate(AblateConfig& config, Context& context) {
     for (const auto& [name, why] : objectives.left_out) context.log.warning("{} is left out: {}", name, why);
   Findings f{.what = comparison(config), .subtitle = {}, .variants = variants(config, objectives.names), .trials = {}, .in_plane = run.recipe().in_plane(), .calls = {}, .busy = {}};
   f.calls = parse_steps(config.recipe.evaluate.steps);
+  if (context.launch.dry_run && f.what == "lambda") context.log.info("{}", describe(poor_teacher(config)));
   if (context.launch.dry_run) return print_plan(run.recipe(), f.variants, all, context.log), exit_code::finished;
 
   run.need_folder();

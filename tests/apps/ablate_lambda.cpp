@@ -117,8 +117,12 @@ TEST_CASE("ablate --what lambda: terms as the proposition has them, each teacher
   const Result taught = run("flowmap_train fm", out, {"--steps", "300", "-q"});
   REQUIRE_MESSAGE(taught.code == 0, taught.err);
   const Arguments bad{"--poor-share", "0.05"};
-  const Result result = run("ablate", out, few + bad);
+  const Result plan = run("ablate", out, few + bad + Arguments{"--dry-run"});
+  CHECK_MESSAGE(has(plan.err, "poor-teacher        from random  15 steps of 256"), plan.err);
+  CHECK(!fs::exists(out / "ablate"));
+  const Result result = run("ablate", out, few + bad + Arguments{"--jobs", "2"});
   REQUIRE_MESSAGE(result.code == 0, result.err);
+  CHECK_MESSAGE(!has(result.err, "ended with exit code"), result.err);       // processes that train share the poor teacher
   const fs::path where = out / "ablate/lambda";
   const auto table = table_of(where / "table.csv");
   const auto number = [&](const std::string& row, const std::string& column) { return std::stod(table.at(row).at(column + "_mean")); };
