@@ -66,6 +66,10 @@ Pairs draw_pairs(const PairConfig& config, const Draws& draws, std::int64_t dim,
     const Kind kind = !force_diagonal.empty() && force_diagonal[i] ? Kind::on_diagonal : kind_of(config, draws, i);
     if (kind == Kind::on_diagonal) s[i] = t[i];
     if (kind == Kind::from_zero) s[i] = 0;
+    if (kind != Kind::on_diagonal && config.one_share > 0 && draws.uniform(Purpose::diagonal, i, 1) < config.one_share) {
+      if (kind == Kind::general) s[i] = a;
+      t[i] = 1;
+    }
     (s[i] < t[i] ? out.order : diagonal).push_back(static_cast<std::int64_t>(i));
   }
   out.off_diagonal = static_cast<std::int64_t>(out.order.size());

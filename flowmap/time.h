@@ -37,12 +37,14 @@ struct PairConfig {
   TimeConfig time = {};
   double diagonal_share = 0.75;
   double zero_share = 0;
+  double one_share = 0;
   bool exact_share = false;
   bool null_rows_diagonal = false;
   template <class V> void visit(V&& v) {
     v("time", time, "distribution of the two times");
     v("diagonal_share", diagonal_share, "share of rows with s = t", range(0, 1));
     v("zero_share", zero_share, "share of rows with s = 0", range(0, 1));
+    v("one_share", one_share, "share of the rows with s < t that begin at noise, t = 1; their s is one time of the distribution (FreeFlow: 1)", range(0, 1));
     v("exact_share", exact_share, "shares by count in each batch (of micro-batches, in each), not by chance");
     v("null_rows_diagonal", null_rows_diagonal, "rows with a dropped label get s = t (official JAX MeanFlow)");
   }
@@ -59,7 +61,7 @@ struct Pairs {
 };
 
 // Two times per sample, each shifted, sorted into (s, t); then s := t with probability diagonal_share and s := 0 with probability
-// zero_share. Rows with force_diagonal[i] get s = t besides. dim: elements of one sample.
+// zero_share; of the rows with s < t, t := 1 with probability one_share, and s is the first of the two times. Rows with force_diagonal[i] get s = t besides. dim: elements of one sample.
 Pairs draw_pairs(const PairConfig& config, const Draws& draws, std::int64_t dim, const std::vector<bool>& force_diagonal = {});
 
 }  // namespace fm

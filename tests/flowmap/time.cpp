@@ -7,6 +7,7 @@
 #include "flowmap/sampler.h"
 #include "tensor/error.h"
 #include "tests/flowmap/support.h"
+#include "tests/support/error_of.h"
 #include "tests/support/near.h"
 
 using namespace fm;
@@ -88,6 +89,46 @@ TEST_CASE("exact shares, forced diagonal") {
   CHECK(p.order[39] == 39);                              // nothing has to move
   CHECK(draw_pairs({.diagonal_share = 0}, draws, 64, std::vector<bool>(40, true)).off_diagonal == 0);
   CHECK_THROWS_AS(draw_pairs({.diagonal_share = 0.8, .zero_share = 0.3}, draws, 64), ConfigError);
+}
+
+TEST_CASE("one_share: jumps begin at noise, their ends are one time of the distribution; other rows stay as they are") {
+  const Draws draws{3, 5, consecutive(0, 4000)};
+  const TimeConfig plain{.upper = 1, .shift = 1};
+  const Pairs all = draw_pairs({.time = plain, .diagonal_share = 0, .one_share = 1}, draws, 64);
+  CHECK(all.off_diagonal == 4000);
+  CHECK(all.t == std::vector<double>(4000, 1.0));
+  double mean = 0, square = 0;
+  for (const double s : all.s) mean += s / 4000, square += s * s / 4000;
+  CHECK(near(mean, 0.5, 0.03));                                  // the smaller of two times would be 1/3
+  CHECK(near(square, 1.0 / 3, 0.05));
+  const PairConfig some{.time = plain, .diagonal_share = 0.4, .zero_share = 0.1}, mixed{.time = plain, .diagonal_share = 0.4, .zero_share = 0.1, .one_share = 0.3};
+  const Pairs before = draw_pairs(some, draws, 64), after = draw_pairs(mixed, draws, 64);
+  REQUIRE(before.order == after.order);
+  CHECK(before.off_diagonal == after.off_diagonal);
+  std::int64_t ones = 0, whole = 0;
+  for (std::size_t i = 0; i < 4000; ++i) {
+    const bool diagonal = static_cast<std::int64_t>(i) >= after.off_diagonal;
+    if (after.t[i] == 1) ++ones, whole += after.s[i] == 0;
+    else CHECK((after.s[i] == before.s[i] && after.t[i] == before.t[i]));
+    CHECK((diagonal ? after.s[i] == after.t[i] : after.s[i] < after.t[i]));
+  }
+  CHECK(near(static_cast<double>(ones) / static_cast<double>(after.off_diagonal), 0.3, 0.1));
+  CHECK(whole > 60);                                             // from noise to data in one jump: 0.3 of 400
+}
+
+TEST_CASE("noise that comes with a batch is on the path with its sample; without it noise is drawn") {
+  Batch batch = gaussian_batch(6);
+  const Pairs pairs{{0.1, 0.2, 0.3, 0.4, 0.5, 0.6}, {0.7, 0.8, 0.9, 0.4, 0.5, 0.6}, {4, 2, 0, 5, 1, 3}, 3};
+  const PathBatch drawn = place_on_path(batch, pairs, batch.y);
+  CHECK(max_difference(drawn.eps, batch.draws.reordered(pairs.order).normal({dim}, DType::f64)) == 0);
+  batch.eps = batch.z0 * 2.0 + 1.0;
+  const PathBatch given = place_on_path(batch, pairs, batch.y);
+  CHECK(max_difference(given.eps, given.z0 * 2.0 + 1.0) == 0);
+  CHECK(max_difference(given.z0, drawn.z0) == 0);
+  CHECK(max_difference(given.z0.slice(0, 0, 1), batch.z0.slice(0, 4, 5)) == 0);
+  CHECK(max_difference(given.z, given.z0 + column(given.t, 2) * (given.eps - given.z0)) < 1e-15);
+  batch.eps = batch.eps.slice(0, 0, 5);
+  CHECK(error_of<ShapeError>([&] { place_on_path(batch, pairs, batch.y); }) == "batch: noise [5, 5] for data [6, 5]");
 }
 
 TEST_CASE("labels are dropped once per sample, and again only when asked") {
