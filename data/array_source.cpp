@@ -37,7 +37,7 @@ void move_channels(const std::vector<T>& from, const Shape& to, T* out) {
 }
 
 struct Labelled {
-  std::shared_ptr<const ArrayRows> rows;
+  std::shared_ptr<const ArrayRows> rows, noise;  // noise: of the same shape, or null
   std::vector<std::int64_t> labels;  // empty: none
 };
 
@@ -46,7 +46,7 @@ std::int64_t largest_of(const std::vector<std::int64_t>& labels) { return labels
 class ArraySource : public SampleSource {
  public:
   ArraySource(Labelled data, Layout layout, std::vector<std::string> class_names, Split split, bool hold_out, std::int64_t limit)
-      : rows_(std::move(data.rows)), layout_(layout), shape_(shape_of(*rows_, layout)), class_names_(std::move(class_names)) {
+      : rows_(std::move(data.rows)), noise_(std::move(data.noise)), layout_(layout), shape_(shape_of(*rows_, layout)), class_names_(std::move(class_names)) {
     labels_ = checked_labels(
         rows_->count(), class_names_.size(), rows_->place(), [&](std::int64_t i) { return data.labels.empty() ? -1 : data.labels[std::size_t(i)]; },
         [](std::int64_t i) { return fmt::format("row {}", i); });
@@ -63,9 +63,11 @@ class ArraySource : public SampleSource {
   const std::vector<std::string>& class_names() const override { return class_names_; }
 
   void read(std::int64_t i, const PhiloxBlock&, void* out) const override {
-    if (is_u8()) read_as(i, static_cast<std::uint8_t*>(out));
-    else read_as(i, static_cast<float*>(out));
+    if (is_u8()) read_as(*rows_, i, static_cast<std::uint8_t*>(out));
+    else read_as(*rows_, i, static_cast<float*>(out));
   }
+  bool has_noise() const override { return noise_ != nullptr; }
+  void read_noise(std::int64_t i, float* out) const override { noise_ ? read_as(*noise_, i, out) : SampleSource::read_noise(i, out); }
 
   // Of a large file some rows by their contents.
   std::optional<std::string> stamp(std::int64_t i) const override {
@@ -77,15 +79,15 @@ class ArraySource : public SampleSource {
   bool is_u8() const { return rows_->type() == FileType::u8; }
 
   template <class T>
-  void read_as(std::int64_t i, T* out) const {
+  void read_as(const ArrayRows& rows, std::int64_t i, T* out) const {
     const std::int64_t row = chosen_[std::size_t(i)];
-    if (layout_ == Layout::as_is || layout_ == Layout::hw) return rows_->read(row, out);
-    std::vector<T> values(std::size_t(rows_->row_size()));
-    rows_->read(row, values.data());
+    if (layout_ == Layout::as_is || layout_ == Layout::hw) return rows.read(row, out);
+    std::vector<T> values(std::size_t(rows.row_size()));
+    rows.read(row, values.data());
     move_channels(values, shape_, out);
   }
 
-  std::shared_ptr<const ArrayRows> rows_;
+  std::shared_ptr<const ArrayRows> rows_, noise_;
   Layout layout_;
   Shape shape_;
   std::vector<std::string> class_names_;
@@ -102,20 +104,20 @@ std::string label_array(const std::string& file, const std::string& asked) {
   return "";
 }
 
-std::string sample_array(const std::string& file, const std::string& asked, const std::string& labels) {
+std::string sample_array(const std::string& file, const std::string& asked, const std::string& labels, const std::string& noise) {
   if (!asked.empty() || !is_npz(file)) return asked;
   const std::vector<std::string> names = array_names(file);
   std::vector<std::string> others;
-  std::copy_if(names.begin(), names.end(), std::back_inserter(others), [&](const std::string& n) { return n != labels; });
+  std::copy_if(names.begin(), names.end(), std::back_inserter(others), [&](const std::string& n) { return n != labels && n != noise; });
   if (others.size() == 1) return others.front();
   for (const char* name : {"x", "arr_0"})
     if (std::find(names.begin(), names.end(), name) != names.end()) return name;
   throw ConfigError(fmt::format("{}: which array are the samples? Write ?x=NAME; it has {}", file, fmt::join(names, ", ")));
 }
 
-Labelled opened(const std::string& file, const std::string& x, const std::string& label_file, const std::string& y) {
+Labelled opened(const std::string& file, const std::string& x, const std::string& label_file, const std::string& y, const std::string& noise) {
   const std::string in_file = label_file.empty() ? label_array(file, y) : "";
-  Labelled data{std::make_shared<ArrayRows>(file, sample_array(file, x, in_file)), {}};
+  Labelled data{std::make_shared<ArrayRows>(file, sample_array(file, x, in_file, noise)), {}, {}};
   if (label_file.empty() && in_file.empty()) return data;
   const ArrayRows labels(label_file.empty() ? file : label_file, label_file.empty() ? in_file : y);
   data.labels = labels.integers();
@@ -126,11 +128,21 @@ Labelled opened(const std::string& file, const std::string& x, const std::string
   return data;
 }
 
+// The noise of the training split's rows.
+std::shared_ptr<const ArrayRows> opened_noise(const std::string& file, const std::string& name, const ArrayRows& rows) {
+  if (rows.type() == FileType::u8) throw ConfigError(fmt::format("{}: noise={} goes with samples of float values, and these are u8 levels", rows.place(), name));
+  auto noise = std::make_shared<ArrayRows>(file, name);
+  if (noise->shape() != rows.shape())
+    throw FileError(fmt::format("{}: noise {} for samples {} of {}: each needs one of its own shape", noise->place(), to_string(noise->shape()),
+                                to_string(rows.shape()), rows.place()));
+  return noise;
+}
+
 // The test split's arrays, where they are named.
 Labelled opened_test(const ArrayOptions& o) {
   const std::string file = o.test.empty() ? o.file : o.test;
   const std::string x = o.test_x.empty() ? o.x : o.test_x, y = o.test_y.empty() && !o.test.empty() ? o.y : o.test_y;
-  return opened(file, x, o.test_labels, y);
+  return opened(file, x, o.test_labels, y, o.test.empty() ? o.noise : "");
 }
 
 void refuse_other_rows(const Labelled& train, const Labelled& test) {
@@ -149,7 +161,8 @@ std::shared_ptr<const SampleSource> array_source(const ArrayOptions& o, Split sp
   const bool has_test = !o.test.empty() || !o.test_x.empty();
   if (!has_test && (!o.test_y.empty() || !o.test_labels.empty()))
     throw ConfigError(fmt::format("{}: labels of a test split without its samples: give test=FILE or test_x=NAME too", o.file));
-  Labelled train = opened(o.file, o.x, o.labels, o.y);
+  Labelled train = opened(o.file, o.x, o.labels, o.y, o.noise);
+  if (!o.noise.empty() && split == Split::train) train.noise = opened_noise(o.file, o.noise, *train.rows);
   std::vector<std::string> names = class_list(o.classes, {}, largest_of(train.labels), train.rows->place());
   if (!has_test || split == Split::train)
     return std::make_shared<ArraySource>(std::move(train), layout, std::move(names), split, !has_test, o.limit);
@@ -161,6 +174,7 @@ std::shared_ptr<const SampleSource> array_source(const ArrayOptions& o, Split sp
 std::shared_ptr<const SampleSource> open_arrays(DataSpec& spec, Split split) {
   ArrayOptions o;
   o.file = spec.needed_path("arrays:FILE.npy or arrays:FILE.npz");
+  o.noise = spec.string("noise");
   o.x = spec.string("x"), o.y = spec.string("y"), o.labels = spec.string("labels");
   o.test = spec.string("test"), o.test_x = spec.string("test_x"), o.test_y = spec.string("test_y"), o.test_labels = spec.string("test_labels");
   o.layout = spec.word("layout", {"as-is", "hwc", "hw", "lc"});

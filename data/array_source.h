@@ -17,6 +17,7 @@ namespace fm {
 // Arrays by file and, in a .npz, by name. Empty strings: "" as said.
 struct ArrayOptions {
   std::string file, x;             // x "": the only array beside labels, or "x", or "arr_0"
+  std::string noise;               // of a .npz, the array of the noise that each row of x came from, of its shape: training only. "": none
   std::string labels, y;           // a .npy file, or an array of `file`; both "": "y" or "labels" of `file` where it is there
   std::string test, test_x;        // the test split, a file or another array of `file`; both "": every tenth row of a class is for it
   std::string test_labels, test_y;
@@ -26,7 +27,7 @@ struct ArrayOptions {
   ClassOptions classes;
 };
 
-// ConfigError: a name or layout that does not fit. FileError: what npy.h refuses; Fortran order; labels of another number or type.
+// ConfigError: a name or layout that does not fit; noise beside samples of u8. FileError: what npy.h refuses; Fortran order; labels of another number or type; noise of another shape.
 std::shared_ptr<const SampleSource> array_source(const ArrayOptions& options, Split split);
 
 // "arrays:FILE" (kinds.h).

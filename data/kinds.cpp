@@ -109,6 +109,7 @@ std::vector<DataKind> all_kinds() {
        .help = "the rows of an array of NumPy's, of any shape",
        .keys = keys_of_labels({{"x", "the array of samples in a .npz"},
                                {"y", "the array of labels in a .npz"},
+                               {"noise", "in a .npz, the array of the noise that each sample came from: trainings take these pairs in place of drawn noise (space identity)"},
                                {"labels", "a .npy with the labels"},
                                {"test_x", "the test split's samples in the same .npz"},
                                {"test_y", "its labels in the same .npz"},

@@ -36,6 +36,8 @@ const std::vector<std::string>& SampleSource::notes() const {
   return none;
 }
 
+void SampleSource::read_noise(std::int64_t, float*) const { throw Error(name() + " has no noise with its samples"); }
+
 PictureSize picture_size(const SampleSource& source, const std::string& user) {
   const Shape s = source.shape();
   if (source.dtype() != DType::u8 || s.rank() != 3 || (s[0] != 1 && s[0] != 3))
@@ -63,6 +65,10 @@ std::string fingerprint(const SampleSource& source) {
     } else {
       source.read(i, {}, sample.data());
       crc = crc32c(sample, crc);
+      if (!source.has_noise()) continue;
+      std::string noise(static_cast<std::size_t>(shape.numel()) * sizeof(float), '\0');
+      source.read_noise(i, reinterpret_cast<float*>(noise.data()));
+      crc = crc32c(noise, crc);
     }
   }
   return fmt::format("{:08x}", crc);

@@ -29,6 +29,9 @@ class SampleSource {
   // Writes shape().numel() elements of dtype(), row-major. `random` decides what a source leaves to chance (a random crop). Called from any
   // thread. FileError: this sample cannot be read, or is not finite.
   virtual void read(std::int64_t index, const PhiloxBlock& random, void* out) const = 0;
+  // Noise that belongs to a sample, of its shape, in f32: pairs that an ODE has coupled. Sources without any refuse to read it.
+  virtual bool has_noise() const { return false; }
+  virtual void read_noise(std::int64_t index, float* out) const;
   virtual bool is_random() const { return false; }                   // whether read() depends on `random`
 
   // What stands for sample `index` in fingerprint(), where its contents take too long to read: a file's name and size. None: its contents.

@@ -125,6 +125,46 @@ TEST_CASE("labels in a file of their own, points without any") {
   CHECK(has(error_of([&] { open_source(spec + "?test=" + (folder / "other.npy").string(), Split::test); }), "both splits need rows of one shape and type"));
 }
 
+TEST_CASE("noise that comes with the samples: of the same rows, in the training split, part of what the data is") {
+  const TempFolder folder;
+  const fs::path file = folder.path() / "pairs.npz";
+  const auto write = [&](float first, std::int64_t columns) {
+    std::vector<float> x, noise;
+    for (int i = 0; i < 40 * 3; ++i) x.push_back(float(i));
+    for (std::int64_t i = 0; i < 40 * columns; ++i) noise.push_back(first - float(i));
+    NpzWriter out(file);
+    out.add("x", {40, 3}, x);
+    out.add("e", {40, columns}, noise);
+    out.finish();
+  };
+  write(-1, 3);
+  const std::string spec = spec_of(file) + "?noise=e";
+  const auto train = open_source(spec, Split::train), test = open_source(spec, Split::test), plain = open_source(spec_of(file) + "?x=x", Split::train);
+  CHECK(train->has_noise());
+  CHECK(!test->has_noise());
+  CHECK(!plain->has_noise());
+  CHECK(train->count() == 36);
+  for (const std::int64_t i : {0, 8, 9, 35}) {
+    std::vector<float> noise(3);
+    train->read_noise(i, noise.data());
+    for (std::size_t k = 0; k < 3; ++k) CHECK(noise[k] == -1 - values(*train, i)[k]);
+  }
+  CHECK(has(error_of([&] { float out[3]; test->read_noise(0, out); }), "has no noise with its samples"));
+  const std::string before = fingerprint(*train);
+  CHECK(before != fingerprint(*plain));
+  write(-2, 3);
+  CHECK(fingerprint(*open_source(spec, Split::train)) != before);
+  write(-1, 2);
+  CHECK(has(error_of([&] { open_source(spec, Split::train); }), "noise [40, 2] for samples [40, 3]"));
+  CHECK(has(error_of([&] { open_source(golden("f16.npy") + "?noise=e", Split::train); }), "one array without a name"));
+  const fs::path levels_file = folder.path() / "levels.npz";
+  NpzWriter out(levels_file);
+  out.add("x", {20, 2}, std::vector<std::uint8_t>(40, 7));
+  out.add("e", {20, 2}, std::vector<float>(40, 1));
+  out.finish();
+  CHECK(has(error_of([&] { open_source(spec_of(levels_file) + "?noise=e", Split::train); }), "noise=e goes with samples of float values"));
+}
+
 TEST_CASE("a file larger than memory is mapped: any row is there at once") {
   const TempFolder folder;
   const std::int64_t n = 1 << 20;  // rows of as many numbers: 4 TiB, all of it a hole

@@ -5,9 +5,13 @@
 #include <string>
 #include <vector>
 
+#include "data/source.h"
 #include "flowmap/training/chain/training_run.h"
+#include "tensor/error.h"
+#include "tensor/io/npy.h"
 #include "tensor/io/safetensors.h"
 #include "tests/support/difference.h"
+#include "tests/support/error_of.h"
 #include "tests/support/temp_folder.h"
 
 using namespace fm;
@@ -115,4 +119,38 @@ TEST_CASE("given weights are left aside where they were trained on other data, a
   CHECK(used({{"data", "shapes?size=32"}}) == file);              // of one family
   CHECK(used({{"data", "fashion_mnist"}}).empty());
   CHECK(used({}) == file);
+}
+
+TEST_CASE("noise that comes with the samples is that of a training's batches, row by row; other spaces refuse it") {
+  const TempFolder folder;
+  std::vector<float> x, noise;
+  for (int i = 0; i < 60 * 2; ++i) x.push_back(static_cast<float>(i)), noise.push_back(-1 - static_cast<float>(i));
+  NpzWriter file(folder.path() / "pairs.npz");
+  file.add("x", {60, 2}, x);
+  file.add("e", {60, 2}, noise);
+  file.finish();
+  RunOptions options{.config_file = "own", .out = (folder.path() / "run").string()};
+  Heard log;
+  Ranks alone;
+  Recipe recipe = points();
+  recipe.data = "arrays:" + (folder.path() / "pairs.npz").string() + "?noise=e";
+  {
+    Recipe pairs = recipe;
+    TrainingRun run(pairs, {.launch = options, .log = log, .ranks = alone});
+    const Batch batch = run.flow_batch({7, 2, 20, 0, 100}, 24, 5);
+    REQUIRE(batch.eps.defined());
+    CHECK(difference_of(batch.eps, -1.0 - batch.z0) == 0);
+    CHECK(difference_of(batch.z0.slice(0, 0, 10), batch.z0.slice(0, 10, 20)) > 1);
+    CHECK(trained(run) == 2);
+  }
+  Recipe plain = recipe;
+  plain.data = "arrays:" + (folder.path() / "pairs.npz").string() + "?x=x";
+  RunOptions elsewhere{.config_file = "own", .out = (folder.path() / "plain").string()};
+  TrainingRun without(plain, {.launch = elsewhere, .log = log, .ranks = alone});
+  CHECK_FALSE(without.flow_batch({7, 2, 20, 0, 100}, 24, 5).eps.defined());
+
+  Recipe rae = recipe;
+  rae.space = "rae";
+  CHECK(test::error_of<ConfigError>([&] { rae.take_sizes(*open_source(rae.data, Split::train), "a test"); })
+            .find("noise that comes with the samples is for space = \"identity\", not rae: leave noise= out") != std::string::npos);
 }

@@ -52,12 +52,18 @@ class MemoryLatents : public LatentSource {
   LatentSet take(std::uint64_t seed, std::int64_t first, std::int64_t n, std::int64_t) override {
     const std::int64_t size = latent_.numel();
     const std::int64_t* labels = set_.labels.data<std::int64_t>();
-    return gathered(
-        epoch_rows(count(), seed, first, n), latent_, 1, [&](std::int64_t i) { return labels[i]; },
+    const std::vector<EpochRow> rows = epoch_rows(count(), seed, first, n);
+    LatentSet set = gathered(
+        rows, latent_, 1, [&](std::int64_t i) { return labels[i]; },
         [&](const EpochRow& row, float* out) {
           const RawLatents& from = set_.mirrored.values.defined() && is_mirrored(seed, row) ? set_.mirrored : set_.raw;
           std::copy_n(from.values.data<float>() + row.index * size, size, out);
         });
+    if (!set_.noise.defined()) return set;
+    set.noise = Tensor::empty(set.raw.values.shape(), DType::f32, Device{});
+    float* to = set.noise.data<float>();
+    for (const EpochRow& row : rows) to = std::copy_n(set_.noise.data<float>() + row.index * size, size, to);
+    return set;
   }
 
   LatentStats statistics() override {
@@ -193,6 +199,10 @@ LatentSet samples_as_latents(const SampleSource& source) {
     source.read(i, {}, to + i * size);
     labels[i] = source.label(i);
   });
+  if (!source.has_noise()) return set;
+  set.noise = Tensor::empty(set.raw.values.shape(), DType::f32, Device{});
+  float* noise = set.noise.data<float>();
+  parallel_for(n, size, [&](std::int64_t i) { source.read_noise(i, noise + i * size); });
   return set;
 }
 

@@ -19,11 +19,12 @@ struct LatentSet {
   RawLatents raw;       // (n, shape of a latent) f32
   RawLatents mirrored;  // those of the mirrored pictures; may be undefined
   Tensor labels;        // i64 (n)
+  Tensor noise = {};    // f32, as raw: noise that comes with the samples; undefined: it is drawn
 
-  template <class F> void each_tensor(F&& f) { f(raw.values), f(mirrored.values), f(labels); }
+  template <class F> void each_tensor(F&& f) { f(raw.values), f(mirrored.values), f(labels), f(noise); }
 };
 
-// All samples of a source of f32 values as they are, in memory. FileError as from the source.
+// All samples of a source of f32 values as they are, in memory, with their noise where the source has some. FileError as from the source.
 LatentSet samples_as_latents(const SampleSource& source);
 
 // Encodes pictures first ... first + count - 1 in order, config.batch at a time and mirrored too where config.flip says so; `block(i, set)`

@@ -1,5 +1,7 @@
 #include "flowmap/training/chain/recipe.h"
 
+#include <fmt/format.h>
+
 #include <string>
 
 #include "data/report/csv.h"
@@ -15,7 +17,11 @@ namespace fm {
 bool Recipe::has_sizes() const { return space_of(*this).has_sizes(*this); }
 bool Recipe::in_plane() const { return !space_of(*this).pictures && sample_shape == Shape{2}; }
 Shape Recipe::latent_shape() const { return space_of(*this).shape(*this); }
-void Recipe::take_sizes(const SampleSource& source, const std::string& user) { space_of(*this).take_sizes(*this, source, user); }
+void Recipe::take_sizes(const SampleSource& source, const std::string& user) {
+  if (source.has_noise() && space != "identity")
+    throw ConfigError(fmt::format("{}: noise that comes with the samples is for space = \"identity\", not {}: leave noise= out", source.name(), space));
+  space_of(*this).take_sizes(*this, source, user);
+}
 
 void Recipe::take_sizes(std::int64_t data_size, std::int64_t data_channels, std::int64_t data_classes) {
   if (image_size == 0) image_size = data_size;

@@ -196,7 +196,7 @@ Batch TrainingRun::flow_batch(const StepPart& part, std::int64_t batch, std::uin
   }
   const LatentSet here = latents_ahead_->take(part.step * batch + part.first, part.count, part.next);
   return {batch_space_.normalised(here.raw), recipe_.conditional ? here.labels : Labels(),
-          Draws{seed, narrow<std::uint32_t>(part.step, "step"), consecutive(part.first, part.count)}};
+          Draws{seed, narrow<std::uint32_t>(part.step, "step"), consecutive(part.first, part.count)}, here.noise};
 }
 
 Checksums TrainingRun::sources_of_latents() {
@@ -222,6 +222,7 @@ std::string TrainingRun::data_checksum() {
   const LatentSet& set = latents();
   NamedTensors tensors{{"latents", set.raw.values}, {"labels", set.labels}};
   if (set.mirrored.values.defined()) tensors.emplace_back("mirrored", set.mirrored.values);
+  if (set.noise.defined()) tensors.emplace_back("noise", set.noise);
   return checksum(tensors);
 }
 
