@@ -21,7 +21,7 @@ Pairs draw_times(const SoFlowConfig& config, const Draws& draws, std::int64_t di
       p.s[i] = p.t[i] = config.diagonal_time(first, dim);
       continue;
     }
-    p.t[i] = std::max(config.pairs.time(first, dim), config.smallest_step);
+    if (p.t[i] < 1) p.t[i] = std::max(config.pairs.time(first, dim), config.smallest_step);         // a row that begins at noise stays there
     if (p.s[i] > 0) p.s[i] = std::min(config.end_time(second, dim), p.t[i] - config.smallest_step);
   }
   return p;

@@ -33,6 +33,11 @@ struct AddedOption {
 inline constexpr AddedOption added_options[] = {
     {"dit.axes", "2"},
     {"dit.input_width", "0"},
+    {"dit.late_s", "false"},
+    {".pairs.one_share", "0"},
+    {".improved_mean_flow.omega", "1"},
+    {".improved_mean_flow.low", "0"},
+    {".improved_mean_flow.high", "1"},
     {".tangent.warmup_over", "0"},
     {".tangent.clamp_residual", "0"},
     {".tangent.norm", "row"},
