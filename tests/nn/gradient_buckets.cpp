@@ -117,12 +117,12 @@ TEST_CASE("sums over ranks are the gradient of the whole batch, with micro-batch
               buckets.finish(g);
               total = std::move(g);
             }
-            for (const NamedParameter& n : net.parameters()) {
-              const std::string& name = n.name;
+            for (const NamedParameter& own : net.parameters()) {
+              const std::string& name = own.name;
               const std::size_t i = name.size() == 2 ? static_cast<std::size_t>(name[1] - '0') : 0;
               const Tensor& g = wanted[name == "scale" ? whole.scale : name == "unused" ? whole.unused : name[0] == 'w' ? whole.weights[i] : whole.norms[i]];
-              CHECK(g.defined() == total[*n.parameter].defined());
-              CHECK(difference(g, total[*n.parameter]) < 1e-6);
+              CHECK(g.defined() == total[*own.parameter].defined());
+              CHECK(difference(g, total[*own.parameter]) < 1e-6);
             }
           }
         });
@@ -171,7 +171,7 @@ TEST_CASE("the optimiser in parts: the same weights, averages and norms bit for 
   for (const bool sharded : {false, true})
     run_ranks(3, [&](Communicator& ranks) {
       Net net, average;
-      for (const NamedParameter& n : average.parameters()) n.parameter->value = n.parameter->value.clone();
+      for (const NamedParameter& own : average.parameters()) own.parameter->value = own.parameter->value.clone();
       AdamW optimizer(net.parameters(), {.clip = 0.05});
       optimizer.add_average(average.parameters(), 0.9);
       if (sharded) optimizer.shard(ranks), optimizer.release_averages();
@@ -187,16 +187,16 @@ TEST_CASE("the optimiser in parts: the same weights, averages and norms bit for 
       }
       if (sharded) {
         std::int64_t kept = 0, all = 0;
-        for (const NamedParameter& n : average.parameters()) kept += n.parameter->value.defined() ? n.parameter->value.numel() : 0;
-        for (const NamedParameter& n : net.parameters()) all += n.parameter->value.numel();
+        for (const NamedParameter& own : average.parameters()) kept += own.parameter->value.defined() ? own.parameter->value.numel() : 0;
+        for (const NamedParameter& own : net.parameters()) all += own.parameter->value.numel();
         CHECK(kept <= all / 3 + 36);
       }
       const NamedTensors state = optimizer.state();
       CHECK(state.size() == 1 + 3 * 11);
       optimizer.gather_averages(-1);
       std::vector<std::vector<double>> got{norms};
-      for (const NamedParameter& n : net.parameters()) got.push_back(numbers(n.parameter->value));
-      for (const NamedParameter& n : average.parameters()) got.push_back(numbers(n.parameter->value));
+      for (const NamedParameter& own : net.parameters()) got.push_back(numbers(own.parameter->value));
+      for (const NamedParameter& own : average.parameters()) got.push_back(numbers(own.parameter->value));
       if (!sharded && ranks.first()) wanted = got;
       if (sharded) CHECK(got == wanted);
     });
