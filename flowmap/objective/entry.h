@@ -114,7 +114,8 @@ struct Objective {
   Needs needs = {};
   Claims claims = {};
   std::function<Drawn(const Batch&, const Nets&, const TrainingStep&)> draw;
-  std::function<Drawn(PathBatch, const TrainingStep&)> complete;             // what draw() adds to points on the path
+  // What draw() adds to points on the path; by default nothing.
+  std::function<Drawn(PathBatch, const TrainingStep&)> complete = [](PathBatch p, const TrainingStep&) { return Drawn{std::move(p), {}}; };
   std::function<ObjectiveLoss(const Nets&, const Drawn&)> loss;
   std::string not_recorded;              // why a step cannot be recorded; empty: it can
   std::function<double(const TrainingStep&)> target_decay = {};              // where a schedule moves needs.target_decay; empty: it stays
