@@ -207,7 +207,7 @@ std::vector<std::pair<std::string, Objective>> negative_controls() {
   pulled.tangent.normalise = 1;
   EsdConfig along_noise;
   along_noise.velocity = "source";
-  std::vector<std::pair<std::string, Objective>> out{{"mean_flow, adaptive metric", make_objective(adaptive)}, {"mean_flow, normalised target", make_objective(pulled)},
+  std::vector<std::pair<std::string, Objective>> out{{"adaptive mean_flow", make_objective(adaptive)}, {"normalised mean_flow", make_objective(pulled)},
                                                        {"esd along w", make_objective(along_noise)}};
   for (auto& [name, objective] : out) objective.claims = {};
   return out;
