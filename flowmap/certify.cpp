@@ -196,8 +196,13 @@ Objective without_clamps(ObjectiveConfig config, const std::string& name) {
   const auto open = [](auto& entry) {
     if constexpr (requires { entry.clamp; }) entry.clamp = 0;
   };
-  std::apply([&](auto&... entry) { (open(entry), ...); }, config.entries);
   config.name = name;
+  const auto has_published = [&](const auto& entry) {
+    if constexpr (requires { { entry.published() } -> std::same_as<std::remove_cvref_t<decltype(entry)>>; }) return entry.name == name;
+    else return false;
+  };
+  if (std::apply([&](const auto&... entry) { return (has_published(entry) || ...); }, config.entries)) config.take_preset();
+  std::apply([&](auto&... entry) { (open(entry), ...); }, config.entries);
   return config.chosen("map.objective");
 }
 

@@ -115,11 +115,24 @@ bool is_trained(const std::string& key, const std::string& part) { return key.st
 void refuse_unread(const std::string& key, const std::string& part, const NetworkConfig& network) {
   const std::string precision = network.section() + ".precision";
   if (key == std::string(stage_name::map) + ".objective.name") throw ConfigError(fmt::format("--vary {}: objectives are compared by --what objective --objectives a,b,c", key));
+  if (key == std::string(stage_name::map) + ".objective.preset")
+    throw ConfigError(fmt::format("--vary {}: a preset fills in settings before they are varied: make two ablations, one with --objective-preset published", key));
   if (is_trained(key, part) || key == "guidance" || key == precision) return;
   throw ConfigError(fmt::format(
       "--vary {}: ablate trains the last stage from the run's checkpoints, so it varies {}.*, guidance and {}; for other "
       "settings train runs of their own",
       key, part, precision));
+}
+
+// A setting of an objective that a variant does not learn by would name two rows of one training; a published preset would fill in a value that happens
+// to be a default.
+void refuse_of_another_objective(const std::string& key, const ObjectiveConfig& objective) {
+  const std::string objectives = std::string(stage_name::map) + ".objective.";
+  if (!key.starts_with(objectives)) return;
+  if (!key.starts_with(objectives + objective.name + "."))
+    throw ConfigError(fmt::format("--vary {}: {} is compared too, and does not read it: give the one objective that does to --objectives", key, objective.name));
+  if (objective.preset == "published")
+    throw ConfigError(fmt::format("--vary {}: with the published preset a value that is the default would be replaced: use --objective-preset plain and give the others by name", key));
 }
 
 Varied parse_vary(const std::string& text, const std::string& part, Recipe& recipe) {
@@ -188,6 +201,7 @@ std::vector<Variant> variants(const AblateConfig& config, const std::vector<std:
   for (const std::string& text : config.vary) {
     Recipe recipe = config.recipe;
     const Varied varied = parse_vary(text, list.front().part, recipe);
+    for (const Variant& v : list) refuse_of_another_objective(varied.key, v.recipe.map.objective);
     if (!keys.insert(varied.key).second) throw ConfigError(fmt::format("--vary {}: given twice; write all its values in one", varied.key));
     std::vector<Variant> product;
     for (const Variant& v : list)

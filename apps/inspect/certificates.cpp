@@ -36,7 +36,8 @@ bool show_certificates(const ObjectiveConfig& config, bool csv) {
   const char* row = csv ? "{},{},{},{},{},{}\n" : "{:<28} {:>9} {:>10} {:>10}  {:<30} {}\n";
   if (!csv)
     print_result("residual: largest mean square at the exact map with exact velocities; gradient: largest expected one at the exact map with w = eps - z0, on\n"
-                 "a Gaussian and on a mixture of two (flowmap/certify.h). At the end of schedules, without clamps.\n\n");
+                 "a Gaussian and on a mixture of two (flowmap/certify.h). At the end of schedules, without clamps. Settings: {}.\n\n",
+                 config.preset == "published" ? "published, where an objective has some" : "plain");
   print_result(fmt::runtime(row), "objective", "residual", csv ? "gradient_gaussian" : "gradient", csv ? "gradient_mixture" : "mixture", "verdict", "why");
   bool all = true;
   for (const Line& line : lines_of(config)) {

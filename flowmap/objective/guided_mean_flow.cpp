@@ -14,7 +14,9 @@ Needs GuidedMeanFlowConfig::needs() const {
 }
 
 ObjectiveLoss GuidedMeanFlowConfig::loss(const Nets& nets, const Drawn& drawn) const {
-  return mean_flow(nets.net, drawn.p, self_guided(diagonal(nets.net), nets.velocity, guidance()), *this);
+  Nets guided = nets;
+  guided.velocity = self_guided(diagonal(nets.net), nets.velocity, guidance());
+  return MeanFlowConfig::loss(guided, drawn);
 }
 
 void GuidedMeanFlowConfig::check(const std::string& keys, std::int64_t) const {

@@ -119,6 +119,15 @@ TEST_CASE("objectives: all that a run can train, the others with the reason; ste
   refused("--objectives a,b,c");
   c.vary = {"mfd.loop.batch=8,16"};
   refused("varies map.*");
+  c.vary = {"map.objective.preset=plain,published"};
+  refused("a preset fills in settings before they are varied");
+  c.vary = {"map.objective.mean_flow.metric.kind=l2,adaptive"};      // lsd does not read it: two names of one training
+  refused("lsd is compared too, and does not read it");
+  c.objectives = "mean_flow";
+  CHECK(variants(c, {"mean_flow"}).size() == 2);
+  c.recipe.map.objective.preset = "published";                       // would make l2 adaptive again
+  refused("a value that is the default would be replaced");
+  c.recipe.map.objective.preset = "plain";
   c.vary = {};
   c.objectives = "lsd,mean_flaw";
   refused("there is no objective 'mean_flaw'");
