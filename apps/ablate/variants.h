@@ -44,8 +44,8 @@ struct AblateConfig {
       flag("precisions"));
     v("lambdas", lambdas, "shares of the teacher in the velocity, for --what lambda", range(0, 1), flag("lambdas"));
     v("poor_share", poor_share, "steps of --what lambda's poor teacher, as a share of fm.loop.steps", range(1e-6, 1), flag("poor-share"));
-    v("lambda_start", lambda_start, "the averaged weights that trainings of --what lambda begin with: of the run's own stage, whoever teaches afterwards",
-      one_of({"random", stage_name::fm, stage_name::cmt}), flag("lambda-start"));
+    v("lambda_start", lambda_start, "what the trainings of --what lambda begin with: the averaged weights of the run's cmt, or random ones; the same for both teachers",
+      one_of({"random", stage_name::cmt}), flag("lambda-start"));
     v("untrained", untrained, "measure steps of networks with random weights on random latents, without a run; for --what derivative",
       flag("untrained"));
     v("timing_rounds", timing_rounds, "alternating rounds of the timing; the median counts", range(1, 10000));

@@ -43,7 +43,7 @@ Claims ContinuousCmConfig::claims() const { return claims_of_derivative(derivati
 // AYF (Sabour et al. 2025): two logit-normal times, a normalised tangent, r rising to 0.99.
 ContinuousCmConfig ContinuousCmConfig::published() {
   ContinuousCmConfig c;
-  c.pairs = {{.distribution = "logit_normal", .mean = -0.8, .deviation = 1, .upper = 1, .shift = 1}, 0, 0, false, false};
+  c.pairs = {.time = {.distribution = "logit_normal", .mean = -0.8, .deviation = 1, .upper = 1, .shift = 1}, .diagonal_share = 0};
   c.tangent.warmup = 0.99, c.tangent.warmup_over = 10000;
   c.tangent.normalise = 0.1;
   return c;

@@ -12,7 +12,7 @@
 namespace fm {
 
 struct ContinuousCmConfig {
-  PairConfig pairs{{}, 0, 1, false, false};
+  PairConfig pairs{.diagonal_share = 0, .zero_share = 1};
   LabelDropout labels;
   DerivativeConfig derivative;
   MetricConfig metric;

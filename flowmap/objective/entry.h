@@ -88,8 +88,8 @@ struct Drawn {
   std::int64_t form() const { return (variant << 48) + p.off_diagonal; }
 };
 
-// Points on the path, with the factor of the derivative at this step where it is not constant: "warmup", a number of each row. And that number of
-// what was drawn; undefined where it is constant.
+// The factor of the derivative where it changes with the step: with_warmup() draws it, one number "warmup" a row, and warmup_of() reads it from what was
+// drawn. Where it is constant none is drawn, and warmup_of() is undefined.
 Drawn with_warmup(PathBatch p, const TangentPolicy& tangent, const TrainingStep& now);
 Tensor warmup_of(const Drawn& drawn, const TangentPolicy& tangent);
 

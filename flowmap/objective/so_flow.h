@@ -1,6 +1,6 @@
 // SoFlow (Luo et al. 2025): the end f_{t->s}(z_t) of a jump and the end f_{t'->s}(z') from a small step a (t-s) down the path must be the same.
 //   t' = t - a (t-s),   z' = z_t - a (t-s) w,   | f_{t->s}(z_t) - sg f_{t'->s}(z') |^2 / (a (t-s)^2)  =  | u - sg y |^2 / a
-// with alpha-Flow's y = a w + (1-a) u(z', s, t'), for (t-s)(y - u) is the difference of the two ends. What differs from alpha-Flow is what is drawn: a
+// with alpha-Flow's y = a w + (1-a) u(z', s, t'), for (t-s)(y - u) is the difference of the two ends. It differs from alpha-Flow in three settings: a
 // falls exponentially and stays above 0, t and s have distributions of their own, and no element of y is cut. Rows with s = t are flow matching
 // towards w. With w = eps - z0 the minimum is off to first order in a.
 //

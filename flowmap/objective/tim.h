@@ -18,7 +18,7 @@ namespace fm {
 
 struct TransitionModelConfig {
   bool tangent_weight = true;
-  PairConfig pairs{{"logit_normal", -0.4, 1}, 0.5, 0.1, false, false};
+  PairConfig pairs{.time = {.distribution = "logit_normal", .mean = -0.4, .deviation = 1}, .diagonal_share = 0.5, .zero_share = 0.1};
   LabelDropout labels;
   DerivativeConfig derivative{"central"};
   MetricConfig metric;

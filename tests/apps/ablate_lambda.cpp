@@ -13,6 +13,7 @@
 #include "flowmap/gaussian.h"
 #include "tensor/random/fill.h"
 #include "tests/support/child.h"
+#include "tests/support/csv_table.h"
 #include "tests/support/error_of.h"
 #include "tests/support/near.h"
 #include "tests/support/text.h"
@@ -33,15 +34,6 @@ Result run(const std::string& program, const fs::path& out, const Arguments& mor
 
 const Arguments few{"--what", "lambda", "--lambdas", "0,0.5,1", "--steps", "4", "--timing-rounds", "1", "--evaluate.samples", "60", "--fm.loop.steps", "300",
                     "--lambda-start", "random", "--mfd.loop.batch", "16"};
-
-using Cells = std::map<std::string, std::string>;
-std::map<std::string, Cells> table_of(const fs::path& csv) {
-  const CsvRows rows = parse_csv(read_file(csv));
-  std::map<std::string, Cells> out;
-  for (std::size_t r = 1; r < rows.size(); ++r)
-    for (std::size_t c = 0; c < rows[0].size(); ++c) out[rows[r][0]][rows[0][c]] = rows[r].at(c);
-  return out;
-}
 
 AblateConfig config() {
   AblateConfig c;

@@ -14,6 +14,7 @@
 #include "data/report/csv.h"
 #include "tensor/io/atomic_file.h"
 #include "tests/support/child.h"
+#include "tests/support/csv_table.h"
 #include "tests/support/error_of.h"
 #include "tests/support/near.h"
 #include "tests/support/text.h"
@@ -41,15 +42,6 @@ fs::path taught(const TempFolder& folder) {
   const Result r = run("flowmap_train fm", folder / "run", {"--steps", "5", "-q"});
   REQUIRE_MESSAGE(r.code == 0, r.err);
   return folder / "run";
-}
-
-using Cells = std::map<std::string, std::string>;
-std::map<std::string, Cells> table_of(const fs::path& csv) {
-  const CsvRows rows = parse_csv(read_file(csv));
-  std::map<std::string, Cells> out;
-  for (std::size_t r = 1; r < rows.size(); ++r)
-    for (std::size_t c = 0; c < rows[0].size(); ++c) out[rows[r][0]][rows[0][c]] = rows[r].at(c);
-  return out;
 }
 
 AblateConfig config() {
