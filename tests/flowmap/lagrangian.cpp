@@ -22,8 +22,6 @@ PathBatch points(std::int64_t rows, double diagonal = 0.5) { return draw_path_ba
 
 double raw(const ObjectiveLoss& out) { return out.metrics.at("raw_mse").value(); }
 
-std::vector<const Parameter*> parameters(const SmallNet& n) { return {&n.w1, &n.b1, &n.w2, &n.b2, &n.w3, &n.table}; }
-
 // df/dx at 0 by a difference of fourth order, of tensors.
 Tensor slope(const std::function<Tensor(double)>& f, double h = 1e-3) { return ((f(h) - f(-h)) * 8.0 - (f(2 * h) - f(-2 * h))) / (12 * h); }
 

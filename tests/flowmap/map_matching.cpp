@@ -20,8 +20,6 @@ PathBatch points(std::int64_t rows, double diagonal = 0.5) { return draw_path_ba
 
 double raw(const ObjectiveLoss& out) { return out.metrics.at("raw_mse").value(); }
 
-std::vector<const Parameter*> parameters(const SmallNet& n) { return {&n.w1, &n.b1, &n.w2, &n.b2, &n.w3, &n.table}; }
-
 SmallNet frozen(std::uint64_t seed) {
   SmallNet net(DType::f64, seed);
   for (Parameter* p : {&net.w1, &net.b1, &net.w2, &net.b2, &net.w3, &net.table}) p->trainable = false;

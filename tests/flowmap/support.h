@@ -52,12 +52,14 @@ struct SmallNet {
   }
 };
 
+inline std::vector<const Parameter*> parameters(const SmallNet& n) { return {&n.w1, &n.b1, &n.w2, &n.b2, &n.w3, &n.table}; }
+
 // The gradients of a loss for every parameter of the small network, as one vector.
 inline std::vector<double> gradient(const SmallNet& small, const std::function<Var()>& loss) {
   Tape tape;
   Gradients g = backward(loss());
   std::vector<double> all;
-  for (const Parameter* p : {&small.w1, &small.b1, &small.w2, &small.b2, &small.w3, &small.table})
+  for (const Parameter* p : parameters(small))
     for (double x : g[*p].to_vector<double>()) all.push_back(x);
   return all;
 }
