@@ -4,7 +4,9 @@
 
 #include <filesystem>
 #include <memory>
+#include <nlohmann/json.hpp>
 
+#include "flowmap/training/chain/stages.h"
 #include "flowmap/training/chain/training_run.h"
 #include "flowmap/training/rae_space.h"
 #include "nn/backbones/dit_dh.h"
@@ -62,8 +64,18 @@ template <class M> std::unique_ptr<M> model_of(const std::string& role, Weights 
   return model;
 }
 
-Network open_dit(const std::string& role, const std::string& file, const std::string& precision, const Warn& warn, const Say& say) {
+// A checkpoint of this program notes where its flow map was not trained for jumps to any time; a bare file and published weights say nothing.
+void refuse_other_sampler(const Weights& weights, const std::string& file, std::int64_t calls) {
+  if (weights.state == nullptr || !weights.state->contains("made_from")) return;
+  const std::string sampler = (*weights.state)["made_from"].value("sampler", "");
+  if (sampler.empty() || (sampler == sampler_name::renoised && calls == 1)) return;
+  throw ConfigError(fmt::format("{}: its objective did not train jumps to every time (sampler: {}), and --dit samples by jumps: use --out RUN --stage STAGE, which samples as it "
+                                "was trained{}", file, sampler, sampler == sampler_name::renoised ? ", or --calls 1" : ""));
+}
+
+Network open_dit(const std::string& role, const std::string& file, const std::string& precision, std::int64_t calls, const Warn& warn, const Say& say) {
   Weights weights = load_part(file, weights_part::dit, warn);
+  refuse_other_sampler(weights, file, calls);
   DitDhConfig config = dit_dh_config_of(weights);
   config.precision = precision;
   return Network(std::shared_ptr<DitDh>(model_of<DitDh>(role, std::move(weights), config, say)));
@@ -111,13 +123,13 @@ LatentGenerator generator(const Models& m, const DrawConfig& draw) {
 Source open_published(const PublishedConfig& config, const DrawConfig& draw, const Warn& warn, const Say& say) {
   check_files(config);
   const auto m = std::make_shared<Models>();
-  m->dit = open_dit(weights_part::dit, config.dit, config.precision, warn, say);
+  m->dit = open_dit(weights_part::dit, config.dit, config.precision, draw.calls, warn, say);
   m->decoder = open_decoder(config, warn, say);
   if (config.stats != "none") {
     m->stats = load_stats(config.stats, warn);
     say(fmt::format("statistics: latents {}, {}", to_string(m->stats.variance.shape()), config.stats));
   }
-  if (!config.weak.empty()) m->weak = open_dit("weak teacher", config.weak, config.precision, warn, say);
+  if (!config.weak.empty()) m->weak = open_dit("weak teacher", config.weak, config.precision, draw.calls, warn, say);
   check_fit(*m, config);
   const bool half = config.pixels == "half" || m->decoder->config.image_channels == 1;
 
