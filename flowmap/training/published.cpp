@@ -70,7 +70,7 @@ void refuse_other_sampler(const Weights& weights, const std::string& file, std::
   const std::string sampler = (*weights.state)["made_from"].value("sampler", "");
   if (sampler.empty() || (sampler == sampler_name::renoised && calls == 1)) return;
   throw ConfigError(fmt::format("{}: its objective did not train jumps to every time (sampler: {}), and --dit samples by jumps: use --out RUN --stage STAGE, which samples as it "
-                                "was trained{}", file, sampler, sampler == sampler_name::renoised ? ", or --calls 1" : ""));
+                                "was trained{}", file, sampler, sampler == sampler_name::renoised ? ", or --steps 1" : ""));
 }
 
 Network open_dit(const std::string& role, const std::string& file, const std::string& precision, std::int64_t calls, const Warn& warn, const Say& say) {

@@ -2,11 +2,13 @@
 #include <doctest/doctest.h>
 
 #include <cstdlib>
+#include <nlohmann/json.hpp>
 
 #include "apps/sample/pictures.h"
 #include "data/image_file.h"
 #include "data/png.h"
 #include "flowmap/training/chain/training_run.h"
+#include "nn/checkpoint.h"
 #include "nn/models/published_weights.h"
 #include "tensor/io/npy.h"
 #include "tests/apps/tiny_run.h"
@@ -219,6 +221,23 @@ TEST_CASE("bf16 is near f32") {
   const int difference = largest_difference(f32.data(), bf16.data(), picture);
   CHECK(difference > 0);
   CHECK(difference < 12);
+}
+
+TEST_CASE("a checkpoint of a map that was trained for jumps to data alone: one call is a jump, more are refused; of one that is to be followed as an ODE all are") {
+  const Weights flow_map = load_part(files().flow_map.string(), "dit", {});
+  const auto checkpoint = [&](const TempFolder& folder, const char* sampler) {
+    CheckpointFolder checkpoints(folder.path(), 1, 0);
+    nlohmann::ordered_json state;
+    state["made_from"]["sampler"] = sampler;
+    save_checkpoint(checkpoints, 1, {{"model", flow_map.tensors}}, state);
+    return checkpoints.path(1);
+  };
+  const TempFolder renoised, ode, out;
+  const fs::path to_data = checkpoint(renoised, "renoised"), followed = checkpoint(ode, "ode");
+  const Arguments grid{"-q", "--grid", (out / "g.png").string(), "--count", "1"};
+  refused(draw(to_data, grid + Arguments{"--steps", "2"}), 2, "its objective did not train jumps to every time (sampler: renoised)");
+  refused(draw(followed, grid + Arguments{"--steps", "1"}), 2, "its objective did not train jumps to every time (sampler: ode)");
+  CHECK(pixels(to_data, {"--count", "1", "--steps", "1"}) == pixels(files().flow_map, {"--count", "1", "--steps", "1"}));
 }
 
 TEST_CASE("what is refused, in one line") {
