@@ -53,12 +53,16 @@ PathBatch draw_path_batch(const Batch& batch, const PairConfig& pairs, const Lab
 
 PathBatch draw_jumps_to_data(const Batch& batch, const TimeConfig& time, const LabelDropout& labels) {
   check(batch);
-  constexpr double earliest = 1e-6;                          // a row at t = 0 would have s = t
   const std::int64_t dim = batch.z0.numel() / batch.z0.dim(0);
+  return place_jumps_to_data(batch, [&](std::size_t row) { return time(batch.draws.uniform(Purpose::time, row), dim); }, labels);
+}
+
+PathBatch place_jumps_to_data(const Batch& batch, const std::function<double(std::size_t row)>& time, const LabelDropout& labels) {
+  constexpr double earliest = 1e-6;                          // a row at t = 0 would have s = t
   Pairs pairs;
   for (std::size_t i = 0; i < batch.draws.rows(); ++i) {
     pairs.s.push_back(0);
-    pairs.t.push_back(std::max(time(batch.draws.uniform(Purpose::time, i), dim), earliest));
+    pairs.t.push_back(std::max(time(i), earliest));
     pairs.order.push_back(static_cast<std::int64_t>(i));
   }
   pairs.off_diagonal = std::ssize(pairs.t);

@@ -1,6 +1,8 @@
 // A training batch, and the same batch on the path: noise, times and labels drawn, rows with s < t first.
 #pragma once
 
+#include <functional>
+
 #include "flowmap/labels.h"
 #include "flowmap/path.h"
 #include "flowmap/time.h"
@@ -35,6 +37,8 @@ PathBatch draw_path_batch(const Batch& batch, const PairConfig& pairs, const Lab
 
 // The same with s = 0 on every row and one time t > 0 each, in the order of the batch: for objectives of u(z, 0, t) alone.
 PathBatch draw_jumps_to_data(const Batch& batch, const TimeConfig& time, const LabelDropout& labels);
+// With the time of each row given.
+PathBatch place_jumps_to_data(const Batch& batch, const std::function<double(std::size_t row)>& time, const LabelDropout& labels);
 
 // The same with pairs that are already drawn.
 PathBatch place_on_path(const Batch& batch, const Pairs& pairs, const Labels& dropped);

@@ -4,6 +4,12 @@
 #include "flowmap/path.h"
 
 namespace fm {
+namespace {
+
+// A network that does not depend on what is varied has a tangent of zeros, of all rows.
+Var first_rows_of(const Var& tangent, std::int64_t k) { return tangent.dim(0) == k ? tangent : slice(tangent, 0, 0, k); }
+
+}  // namespace
 
 Var jump(const FlowMapNet& net, const Var& z, const Tensor& s, const Tensor& t, const Labels& y) {
   return z - column(t - s, z.rank()) * net(z, s, t, y);
@@ -22,13 +28,20 @@ EndDerivative end_derivative(const FlowMapNet& net, const Var& z, const Tensor& 
   if (k == 0) return {net(z, s, t, y), {}};
   const auto points = at(z, s, t);
   const auto direction = along(zero, Tensor::ones({k}, s.dtype()), zero);
-  const auto cut = [&](const Var& d) { return d.dim(0) == k ? d : slice(d, 0, 0, k); };       // a net without s gives zeros of all rows
   if (taped) {
     const auto [u, duds] = jvp_taped(f, points, direction);
-    return {u, cut(duds)};
+    return {u, first_rows_of(duds, k)};
   }
   const auto [u, duds] = jvp(f, points, direction);
-  return {u, cut(duds)};
+  return {u, first_rows_of(duds, k)};
+}
+
+TapedDerivative taped_derivative(const FlowMapNet& net, const PathBatch& p, const std::optional<Tensor>& v) {
+  const std::int64_t k = v ? v->dim(0) : p.off_diagonal;
+  const Tensor one = Tensor::ones({k}, p.t.dtype());
+  const auto f = [&](const Var& z, const Var& s, const Var& t) { return net(z, s, t, p.y); };
+  const auto [u, dudt] = v ? jvp_taped(f, at(p.z, p.s, p.t), along(*v, zero, one)) : jvp_taped(f, at(p.z, p.s, p.t), along(zero, zero, one));
+  return {u, first_rows_of(dudt, k)};
 }
 
 Tensor step_back(const VelocityNet& v, const Tensor& z, const Tensor& t, const Tensor& m, Solver solver, int steps, const Labels& y) {

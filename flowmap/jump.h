@@ -1,6 +1,8 @@
 // Parts that several objectives share: a jump of the flow map, its derivative where it ends, and a teacher's steps back along the flow.
 #pragma once
 
+#include <optional>
+
 #include "flowmap/batch.h"
 #include "flowmap/sampler.h"
 
@@ -19,6 +21,13 @@ struct EndDerivative {
 EndDerivative end_derivative(const FlowMapNet& net, const PathBatch& p, bool taped);
 // From any z, which may be recorded: gradients then pass to it through u, and through duds if `taped`. duds is of the first `k` rows.
 EndDerivative end_derivative(const FlowMapNet& net, const Var& z, const Tensor& s, const Tensor& t, const Labels& y, std::int64_t k, bool taped);
+
+// (du/dz) v + du/dt of the first rows, those with s < t, recorded, so that gradients pass through it too. v (k, ...): the direction of z; none: du/dt alone.
+struct TapedDerivative {
+  Var u;                                 // (B, ...)
+  Var dudt;                              // (k, ...)
+};
+TapedDerivative taped_derivative(const FlowMapNet& net, const PathBatch& p, const std::optional<Tensor>& v);
 
 // The state at m <= t of v's ODE from z at t, in `steps` equal steps a row. z (B, ...), times (B). Without history.
 Tensor step_back(const VelocityNet& v, const Tensor& z, const Tensor& t, const Tensor& m, Solver solver, int steps, const Labels& y);

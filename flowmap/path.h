@@ -38,6 +38,9 @@ inline Tensor with_first_rows(const Tensor& a, const Tensor& head) {
   return head.dim(0) == a.dim(0) ? head : concat(std::vector<Tensor>{head, rows_from(a, head.dim(0))}, 0);
 }
 
+// Rows of one part after those of the other.
+inline Var joined_rows(const std::vector<Var>& parts) { return parts.size() == 1 ? parts[0] : concat(parts, 0); }
+
 // Sums of a row's elements: (B, ...) -> (B).
 template <class X> X row_sums(const X& x) {
   std::vector<int> dims;

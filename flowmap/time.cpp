@@ -6,9 +6,10 @@
 #include "tensor/error.h"
 
 namespace fm {
-namespace {
 
 double normal_below(double x) { return 0.5 * std::erfc(-x / std::sqrt(2.0)); }
+
+namespace {
 
 // x with normal_below(x) = p. By bisection: a few microseconds, no table of coefficients, full precision.
 double normal_quantile(double p) {

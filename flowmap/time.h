@@ -12,6 +12,7 @@
 namespace fm {
 
 inline double shift_time(double t, double alpha) { return alpha * t / (1 + (alpha - 1) * t); }
+double normal_below(double x);                               // P(N(0, 1) < x)
 double shift_for_dimension(std::int64_t dim);                // max(1, sqrt(dim / 4096))
 
 struct TimeConfig {

@@ -39,7 +39,7 @@ ObjectiveLoss ctm(const FlowMapNet& net, const FlowMapNet& target, const Velocit
     residual.push_back(jump(target, there, Tensor::zeros(s.shape(), s.dtype()), s, first_rows(p.y, k)) - end_by_teacher(target, teacher, p, middle, config));
   }
   if (k < rows) residual.push_back(slice(u, 0, k, rows) - rows_from(velocity(p), k));
-  const Var all = residual.size() == 1 ? residual[0] : concat(residual, 0);
+  const Var all = joined_rows(residual);
   return report(measure(all, config.metric, weights(p, config.diagonal_weight)), p.s, p.t, k);
 }
 

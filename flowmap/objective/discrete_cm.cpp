@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 
 #include "flowmap/jump.h"
 #include "tensor/error.h"
@@ -25,8 +24,6 @@ Spacing spacing(const DiscreteCmConfig& c, std::int64_t points) {
   return {low, (high - low) / static_cast<double>(points - 1), c.rho};
 }
 
-double normal_below(double x) { return 0.5 * std::erfc(-x / std::sqrt(2.0)); }
-
 // 1 ... points - 1, for a uniform number: all alike, or the interval that a log-normal sigma, truncated to the grid, falls into.
 std::int64_t index_of(const DiscreteCmConfig& c, const Spacing& grid, std::int64_t points, double uniform) {
   const auto intervals = static_cast<double>(points - 1);
@@ -42,16 +39,6 @@ std::int64_t index_of(const DiscreteCmConfig& c, const Spacing& grid, std::int64
 }
 
 }  // namespace
-
-PathBatch place_from_zero(const Batch& batch, const LabelDropout& labels, const std::function<double(std::size_t row)>& time) {
-  Pairs p;
-  for (std::size_t i = 0; i < batch.draws.rows(); ++i) p.t.push_back(time(i));
-  p.s.resize(p.t.size());
-  p.order.resize(p.t.size());
-  std::iota(p.order.begin(), p.order.end(), std::int64_t{0});
-  p.off_diagonal = std::ssize(p.t);
-  return place_on_path(batch, p, drop_labels(batch.y, labels, batch.draws));
-}
 
 ObjectiveLoss consistency_loss(const Nets& nets, const Drawn& drawn, const Tensor& earlier, const MetricConfig& metric) {
   const PathBatch& p = drawn.p;
@@ -112,7 +99,7 @@ Drawn DiscreteCmConfig::draw(const Batch& batch, const Nets&, const TrainingStep
     const double sigma = even.sigma(static_cast<double>(index_of(*this, even, n, batch.draws.uniform(Purpose::time, row))));
     return sigma / (1 + sigma);
   };
-  return complete(place_from_zero(batch, labels, time), now);
+  return complete(place_jumps_to_data(batch, time, labels), now);
 }
 
 ObjectiveLoss DiscreteCmConfig::loss(const Nets& nets, const Drawn& drawn) const { return consistency_loss(nets, drawn, metric); }

@@ -88,7 +88,4 @@ ObjectiveLoss consistency_loss(const Nets& nets, const Drawn& drawn, const Tenso
 // The same with z_r = z_t - (t-r) w.
 ObjectiveLoss consistency_loss(const Nets& nets, const Drawn& drawn, const MetricConfig& metric);
 
-// Points whose s is 0, with times t by sample number.
-PathBatch place_from_zero(const Batch& batch, const LabelDropout& labels, const std::function<double(std::size_t row)>& time);
-
 }  // namespace fm

@@ -31,8 +31,7 @@ Drawn EctConfig::complete(PathBatch p, const TrainingStep& now) const {
 }
 
 Drawn EctConfig::draw(const Batch& batch, const Nets&, const TrainingStep& now) const {
-  const std::int64_t dim = batch.z0.numel() / batch.z0.dim(0);
-  return complete(place_from_zero(batch, labels, [&](std::size_t row) { return time(batch.draws.uniform(Purpose::time, row), dim); }), now);
+  return complete(draw_jumps_to_data(batch, time, labels), now);
 }
 
 ObjectiveLoss EctConfig::loss(const Nets& nets, const Drawn& drawn) const { return consistency_loss(nets, drawn, metric); }

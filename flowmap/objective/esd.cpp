@@ -1,6 +1,7 @@
 #include "flowmap/objective/esd.h"
 
 #include "autodiff/jvp.h"
+#include "flowmap/jump.h"
 
 namespace fm {
 namespace {
@@ -14,24 +15,11 @@ Tensor derivative_in_space(const FlowMapNet& net, const PathBatch& p, const Tens
   return jvp([&](const Var& z) { return net(z, s, t, y); }, at(first_rows(p.z, k)), along(b)).second;
 }
 
-struct TapedDerivative {
-  Var u;                                 // (B, ...)
-  Var dudt;                              // (k, ...), recorded
-};
-
 // b (k, ...): the direction of z.
 TapedDerivative derivative_along(const FlowMapNet& net, const PathBatch& p, const Tensor& b, bool through_space) {
-  const std::int64_t k = b.dim(0);
-  const Tensor one = Tensor::ones({k}, p.t.dtype());
-  const auto f = [&](const Var& z, const Var& s, const Var& t) { return net(z, s, t, p.y); };
-  const auto cut = [k](const Var& d) { return d.dim(0) == k ? d : slice(d, 0, 0, k); };       // zeros of all rows where u does not depend on them
-  const auto points = at(p.z, p.s, p.t);
-  if (through_space) {
-    const auto [u, dudt] = jvp_taped(f, points, along(b, zero, one));
-    return {u, cut(dudt)};
-  }
-  const auto [u, in_time] = jvp_taped(f, points, along(zero, zero, one));
-  return {u, cut(in_time) + derivative_in_space(net, p, b)};
+  if (through_space) return taped_derivative(net, p, b);
+  const auto [u, in_time] = taped_derivative(net, p, {});
+  return {u, in_time + derivative_in_space(net, p, b)};
 }
 
 }  // namespace
@@ -46,7 +34,7 @@ ObjectiveLoss esd(const FlowMapNet& net, const PathBatch& p, const VelocitySourc
   const auto [u, dudt] = derivative_along(net, p, b, config.through_space);
   std::vector<Var> residual{slice(u, 0, 0, k) + column(gap, z.rank()) * dudt - b};
   if (k < rows) residual.push_back(slice(u, 0, k, rows) - rows_from(w, k));
-  const Var all = residual.size() == 1 ? residual[0] : concat(residual, 0);
+  const Var all = joined_rows(residual);
   ObjectiveLoss out = report_weighed(measure(all, config.metric), p, config.row_weight, log_variance);
   report_derivative(out, {.dudt = dudt.value()}, u.value());        // as it is, without guards
   return out;

@@ -2,25 +2,16 @@
 
 #include <fmt/format.h>
 
-#include "autodiff/jvp.h"
+#include "flowmap/jump.h"
 #include "tensor/error.h"
 
 namespace fm {
 namespace {
 
-struct OwnDerivative {
-  Var u;                                 // (B, ...)
-  Var dudt;                              // (k, ...), recorded where gradients are to pass through it
-};
-
-// v (k, ...): the direction of z.
-OwnDerivative own_derivative(const FlowMapNet& net, const PathBatch& p, const Tensor& v, const ImprovedMeanFlowConfig& config) {
-  if (!config.through_derivative) {
-    const auto [u, dudt] = differentiate(net, {p.z, p.s, p.t, p.y, {}, {}}, v, config.derivative);
-    return {u, dudt};
-  }
-  const auto f = [&](const Var& z, const Var& s, const Var& t) { return net(z, s, t, p.y); };
-  const auto [u, dudt] = jvp_taped(f, at(p.z, p.s, p.t), along(v, zero, Tensor::ones({v.dim(0)}, p.t.dtype())));
+// v (k, ...): the direction of z. dudt is recorded where gradients are to pass through it.
+TapedDerivative own_derivative(const FlowMapNet& net, const PathBatch& p, const Tensor& v, const ImprovedMeanFlowConfig& config) {
+  if (config.through_derivative) return taped_derivative(net, p, v);
+  const auto [u, dudt] = differentiate(net, {p.z, p.s, p.t, p.y, {}, {}}, v, config.derivative);
   return {u, dudt};
 }
 
@@ -42,7 +33,7 @@ ObjectiveLoss improved_mean_flow(const FlowMapNet& net, const PathBatch& p, cons
   const auto [u, dudt] = own_derivative(net, p, v, config);
   std::vector<Var> residual{slice(u, 0, 0, k) + column(gap, z.rank()) * dudt - first_rows(w, k)};
   if (k < rows) residual.push_back(slice(u, 0, k, rows) - rows_from(w, k));
-  ObjectiveLoss out = report(measure(residual.size() == 1 ? residual[0] : concat(residual, 0), config.metric), p.s, p.t, k);
+  ObjectiveLoss out = report(measure(joined_rows(residual), config.metric), p.s, p.t, k);
   report_derivative(out, {.dudt = dudt.value()}, u.value());        // as it is, without guards
   return out;
 }

@@ -16,7 +16,7 @@ ObjectiveLoss lsd(const FlowMapNet& net, const VelocityNet& v, const PathBatch& 
     residual.push_back(u_off - column(gap, z.rank()) * duds - v_end);
   }
   if (k < rows) residual.push_back(slice(u, 0, k, rows) - rows_from(velocity(p), k));
-  return report_weighed(measure(residual.size() == 1 ? residual[0] : concat(residual, 0), config.metric), p, config.row_weight, log_variance);
+  return report_weighed(measure(joined_rows(residual), config.metric), p, config.row_weight, log_variance);
 }
 
 // A taped tangent is differentiated as its value is: 3 in place of 1.
