@@ -200,6 +200,7 @@ std::shared_ptr<std::byte> allocate(std::size_t bytes, Device device) {
   Pool& from = pool(device);
   std::shared_ptr<ReservedBlocks> reserved = reserved_here && reserved_here->device == device ? reserved_here : nullptr;
   std::byte* p = from.take(size, op, reserved.get());
+  if (!device.is_cuda()) poison_if_asked(p, size);
   return {p, [size, op, &from, reserved = std::move(reserved)](std::byte* q) { from.give(q, size, op, reserved.get()); }};
 }
 

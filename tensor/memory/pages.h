@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdlib>
+#include <cstring>
 
 #if __has_include(<malloc.h>)
 #include <malloc.h>
@@ -21,6 +22,13 @@ inline void* allocate_pages(std::size_t bytes, std::size_t alignment) {
   void* p = rounded >= bytes ? std::aligned_alloc(alignment, rounded) : nullptr;
   if (p && bytes >= huge_page) madvise(p, rounded, MADV_HUGEPAGE);
   return p;
+}
+
+// With FLOWMAP_POISON_MEMORY set, as in the tests, memory that nobody wrote yet is NaN in every floating type and -1 in every integer: a result
+// that depends on it shows, whatever lay there before.
+inline void poison_if_asked(void* p, std::size_t bytes) {
+  static const bool asked = std::getenv("FLOWMAP_POISON_MEMORY") != nullptr;
+  if (asked) std::memset(p, 0xff, bytes);
 }
 
 // After many blocks were freed: the C library keeps freed pages too, since it raises its limit for blocks of their own up to 32 MiB.

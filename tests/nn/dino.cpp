@@ -34,7 +34,7 @@ Numbers softmax_of(const Numbers& x, double temperature) {
 
 TEST_CASE("the head's outputs are cosines of its bottleneck with its prototypes") {
   DinoHead head(3, 8, 4, 5);
-  head.reset(Init{1, ""});
+  reset_parameters(head, 1);
   head.fc1.weight.value.copy_from(random_normal({8, 3}, {.seed = 1}));
   head.fc2.weight.value.copy_from(random_normal({8, 8}, {.seed = 2}));
   head.fc3.weight.value.copy_from(random_normal({4, 8}, {.seed = 3}));

@@ -35,6 +35,7 @@ void* thread_scratch(std::int64_t bytes, Scratch use) {
     if (!buffer.data) throw std::bad_alloc();
     buffer.size = wanted;
   }
+  poison_if_asked(buffer.data, static_cast<std::size_t>(bytes));
   return buffer.data;
 }
 
