@@ -1,15 +1,15 @@
-// ablate: what a choice costs and what it buys, everything else equal. What is compared stands in apps/ablate/variants.h.
+// ablate: what a choice costs and what it buys, everything else equal. What is compared stands in flowmap/training/ablation/variants.h.
 #include <algorithm>
 #include <map>
 #include <memory>
 #include <numeric>
 
-#include "apps/ablate/busy.h"
-#include "apps/ablate/identity.h"
-#include "apps/ablate/jobs.h"
-#include "apps/ablate/lambda.h"
-#include "apps/ablate/report.h"
-#include "apps/ablate/scoring.h"
+#include "flowmap/training/ablation/busy.h"
+#include "flowmap/training/ablation/identity.h"
+#include "apps/run/jobs.h"
+#include "flowmap/training/ablation/lambda.h"
+#include "flowmap/training/ablation/report.h"
+#include "flowmap/training/ablation/scoring.h"
 #include "apps/cli/console.h"
 #include "apps/cli/program.h"
 #include "apps/run/run_observer.h"

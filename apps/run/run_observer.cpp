@@ -194,7 +194,7 @@ RunContext run_context(Context& context) {
     return train(stage, loop, seed, train_options(context), *context.ranks, observer);
   };
   return {.launch = context.launch, .log = context.log, .ranks = context.ranks, .command = variants ? stage_name::mfd : context.command,
-          .only_reads = context.program == "flowmap_sample" || context.program == "evaluate", .variants = variants, .progress = progress, .train = train_it};
+          .only_reads = context.program == "flowmap_sample" || context.program == "evaluate", .variants = variants, .build = variants ? numerics_of_build() : "", .progress = progress, .train = train_it};
 }
 
 }  // namespace fm

@@ -3,11 +3,9 @@
 #include "apps/train/run_report.h"
 #include "data/report/clock.h"
 #include "data/report/html.h"
-#include "flowmap/training/chain/scored.h"
+#include "flowmap/training/chain/plane_run.h"
 #include "flowmap/training/chain/stages.h"
 #include "flowmap/training/plane.h"
-#include "nn/loaded.h"
-#include "tensor/narrow.h"
 
 namespace fm {
 namespace {
@@ -16,21 +14,6 @@ struct Trained {
   PlaneRun plane;
   std::vector<Score> of;                 // of each generator, without its numbers
 };
-
-// The test split's first points: as many as are drawn, and as many again to compare them with.
-void add_test_points(PlaneRun& plane, const Recipe& r, const SampleSource& test) {
-  const std::int64_t n = std::min(2 * r.evaluate.samples, test.count());
-  const Tensor points = Tensor::empty({n, 2}, DType::f32, Device{}), labels = Tensor::empty({n}, DType::i64, Device{});
-  for (std::int64_t i = 0; i < n; ++i) {
-    test.read(i, {}, points.data<float>() + 2 * i);
-    labels.data<std::int64_t>()[i] = test.label(i);
-  }
-  plane.test = points;
-  if (r.conditional) plane.labels = labels;
-  if (r.guidance == 1) plane.exact = known_mixture(test.name());            // a guided flow is not the data's
-  plane.samples = std::min(r.evaluate.samples, n);
-  plane.seed = static_cast<std::uint64_t>(r.seed);
-}
 
 // The teacher in all its calls, and in one: what a flow map is compared with.
 void add_generators(Trained& t, TrainingRun& run, const std::vector<std::string>& names, const std::string& reference_id) {
@@ -46,19 +29,6 @@ void add_generators(Trained& t, TrainingRun& run, const std::vector<std::string>
 }
 
 }  // namespace
-
-PlaneRun plane_of(TrainingRun& run, const SampleSource& test) {
-  PlaneRun plane;
-  plane.space = run.space();
-  add_test_points(plane, run.recipe(), test);
-  return plane;
-}
-
-void add_generator(PlaneRun& plane, TrainingRun& run, const ScoredGenerator& g) {
-  if (!g.map) plane.teacher = run.guided(g.network.v());
-  else if (plane.maps.empty() || plane.maps.back().name != g.of.name) plane.maps.push_back({g.of.name, g.map});
-  plane.generators.push_back({.name = g.of.name, .calls = narrow<int>(g.of.calls), .generate = g.generate, .follows_flow = g.follows_flow});
-}
 
 void show_points(TrainingRun& run, const std::vector<std::string>& names) {
   const Recipe& r = run.recipe();

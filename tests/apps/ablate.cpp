@@ -5,9 +5,9 @@
 #include <map>
 #include <set>
 
-#include "apps/ablate/busy.h"
-#include "apps/ablate/identity.h"
-#include "apps/ablate/measure.h"
+#include "flowmap/training/ablation/busy.h"
+#include "flowmap/training/ablation/identity.h"
+#include "flowmap/training/ablation/measure.h"
 #include "data/report/table.h"
 #include "data/report/csv.h"
 #include "tests/apps/tiny_run.h"

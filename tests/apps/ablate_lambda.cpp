@@ -7,7 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
-#include "apps/ablate/lambda.h"
+#include "flowmap/training/ablation/lambda.h"
 #include "apps/cli/program.h"
 #include "data/report/csv.h"
 #include "flowmap/gaussian.h"

@@ -6,10 +6,10 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
-#include "apps/ablate/identity.h"
-#include "apps/ablate/jobs.h"
-#include "apps/ablate/measure.h"
-#include "apps/ablate/report.h"
+#include "flowmap/training/ablation/identity.h"
+#include "apps/run/jobs.h"
+#include "flowmap/training/ablation/measure.h"
+#include "flowmap/training/ablation/report.h"
 #include "apps/cli/program.h"
 #include "data/report/csv.h"
 #include "tensor/io/atomic_file.h"

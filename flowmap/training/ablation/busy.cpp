@@ -1,4 +1,4 @@
-#include "apps/ablate/busy.h"
+#include "flowmap/training/ablation/busy.h"
 
 #include <fmt/format.h>
 #include <sys/times.h>

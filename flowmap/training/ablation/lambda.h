@@ -12,7 +12,7 @@
 
 #include <functional>
 
-#include "apps/ablate/report.h"
+#include "flowmap/training/ablation/report.h"
 
 namespace fm {
 

@@ -1,17 +1,17 @@
-#include "apps/ablate/lambda.h"
+#include "flowmap/training/ablation/lambda.h"
 
 #include <algorithm>
 #include <cmath>
 #include <set>
 
-#include "apps/run/signals.h"
-#include "apps/train/points_report.h"
 #include "data/source.h"
 #include "flowmap/bias_variance.h"
 #include "flowmap/training/chain/evaluation.h"
+#include "flowmap/training/chain/plane_run.h"
 #include "flowmap/velocity.h"
 #include "nn/config/toml_text.h"
 #include "tensor/error.h"
+#include "tensor/interrupt.h"
 
 namespace fm {
 namespace {
@@ -229,7 +229,7 @@ void measure_lambda(TrainingRun& run, const RunOf& run_of, Findings& f) {
   std::map<std::string, Network> starts;
   TrainingRun* taught_badly = nullptr;
   for (Trial& t : f.trials) {
-    throw_if_stop_requested();
+    check_interrupt();
     const Variant& v = f.variants[t.variant];
     if (v.teacher == poor) taught_badly = &run_of(v);
     Network& start = starts[v.start];

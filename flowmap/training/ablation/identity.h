@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "apps/ablate/variants.h"
+#include "flowmap/training/ablation/variants.h"
 
 namespace fm {
 

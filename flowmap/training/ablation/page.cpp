@@ -4,7 +4,7 @@
 #include <map>
 #include <optional>
 
-#include "apps/ablate/lambda.h"
+#include "flowmap/training/ablation/lambda.h"
 #include "data/report/csv.h"
 #include "data/report/svg_dots.h"
 #include "data/report/svg_plot.h"

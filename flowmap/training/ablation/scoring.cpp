@@ -1,11 +1,11 @@
-#include "apps/ablate/scoring.h"
+#include "flowmap/training/ablation/scoring.h"
 
 #include <map>
 #include <utility>
 
-#include "apps/train/points_report.h"
 #include "data/source.h"
 #include "flowmap/training/chain/evaluation.h"
+#include "flowmap/training/chain/plane_run.h"
 #include "flowmap/training/chain/samples_page.h"
 #include "tensor/narrow.h"
 

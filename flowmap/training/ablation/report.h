@@ -3,7 +3,7 @@
 
 #include <filesystem>
 
-#include "apps/ablate/measure.h"
+#include "flowmap/training/ablation/measure.h"
 #include "data/report/html.h"
 #include "data/report/table.h"
 #include "flowmap/training/chain/score.h"

@@ -1,7 +1,7 @@
 // Where the networks and batches that ablate measures come from.
 #include <cmath>
 
-#include "apps/ablate/measure.h"
+#include "flowmap/training/ablation/measure.h"
 #include "tensor/random/fill.h"
 
 namespace fm {

@@ -4,7 +4,7 @@
 #include <map>
 #include <memory>
 
-#include "apps/ablate/variants.h"
+#include "flowmap/training/ablation/variants.h"
 
 namespace fm {
 

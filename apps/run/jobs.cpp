@@ -1,4 +1,4 @@
-#include "apps/ablate/jobs.h"
+#include "apps/run/jobs.h"
 
 #include <fmt/format.h>
 #include <spawn.h>

@@ -1,7 +1,7 @@
 // Scores of an ablation's trainings, and of the teacher beside them.
 #pragma once
 
-#include "apps/ablate/report.h"
+#include "flowmap/training/ablation/report.h"
 
 namespace fm {
 

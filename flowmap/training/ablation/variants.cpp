@@ -1,11 +1,11 @@
-#include "apps/ablate/variants.h"
+#include "flowmap/training/ablation/variants.h"
 
 #include <algorithm>
 #include <cmath>
 #include <set>
 
-#include "apps/ablate/lambda.h"
-#include "apps/ablate/measure.h"
+#include "flowmap/training/ablation/lambda.h"
+#include "flowmap/training/ablation/measure.h"
 #include "data/report/csv.h"
 
 namespace fm {

@@ -1,4 +1,4 @@
-#include "apps/ablate/measure.h"
+#include "flowmap/training/ablation/measure.h"
 
 #include <fmt/format.h>
 
@@ -6,11 +6,11 @@
 #include <chrono>
 #include <cmath>
 
-#include "apps/run/signals.h"
 #include "data/report/statistics.h"
 #include "flowmap/training/chain/costs.h"
 #include "flowmap/training/stage.h"
 #include "tensor/error.h"
+#include "tensor/interrupt.h"
 #include "tensor/memory/allocator.h"
 #include "tensor/ops/elementwise.h"
 
@@ -128,7 +128,7 @@ std::vector<StepCost> step_costs(Subject& subject, const std::vector<Variant>& l
   const bool errors = std::any_of(list.begin(), list.end(), [](const Variant& v) { return v.stage().mean_flow != nullptr; });
   if (errors) log.info("errors of {} variants against the derivative in f64 ...", list.size());
   for (std::size_t i = 0; i < list.size(); ++i) {
-    throw_if_stop_requested();
+    check_interrupt();
     if (list[i].stage().mean_flow != nullptr) measure_error(subject, list[i], batches[i], costs[i]);
     else costs[i].target_error = costs[i].derivative_error = std::nan("");
   }
@@ -136,7 +136,7 @@ std::vector<StepCost> step_costs(Subject& subject, const std::vector<Variant>& l
   for (std::int64_t round = 0; round <= rounds; ++round) {
     log.info("a step of each, {}", round == 0 ? "to warm up ..." : fmt::format("round {} of {} ...", round, rounds));
     for (Timed& s : steps) {
-      throw_if_stop_requested();
+      check_interrupt();
       if (round == 1) s.timing.seconds.clear();                        // round 0 fills caches and the allocator
       const Stage stage = s.stage();
       time_step([&] { return stage.loss(s.step).loss; }, s.timing);

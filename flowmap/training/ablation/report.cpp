@@ -1,4 +1,4 @@
-#include "apps/ablate/report.h"
+#include "flowmap/training/ablation/report.h"
 
 #include <algorithm>
 #include <cmath>

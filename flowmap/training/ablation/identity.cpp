@@ -1,10 +1,9 @@
-#include "apps/ablate/identity.h"
+#include "flowmap/training/ablation/identity.h"
 
 #include <algorithm>
 #include <map>
 #include <set>
 
-#include "apps/cli/build_info.h"
 #include "nn/config/removed_options.h"
 #include "tensor/io/atomic_file.h"
 
@@ -112,7 +111,7 @@ Identity identity(TrainingRun& run, const Variant& variant, std::int64_t seed) {
   }
   out.lines.push_back(fmt::format("seed = {}", seed));
   for (const auto& [name, sum] : run.sources_of_flow_map(variant.start, taught)) out.lines.push_back(fmt::format("{} = {}", name, sum));
-  out.lines.push_back("build = " + numerics_of_build());
+  out.lines.push_back("build = " + run.context().build);
   return out;
 }
 
