@@ -47,7 +47,7 @@ std::vector<std::string> keys_of(auto config) {
 }
 
 double logit(double x) { return std::log(x / (1 - x)); }
-double normal_below(double x) { return 0.5 * std::erfc(-x / std::sqrt(2.0)); }
+double below_in_normal(double x) { return 0.5 * std::erfc(-x / std::sqrt(2.0)); }
 
 struct Moments {
   double mean, deviation;
@@ -222,9 +222,9 @@ TEST_CASE("TVM draws the gap first, then s below 1 - gap, and a second time; all
     const double gap = t[i] - s[i];
     CHECK((s[i] > 0 && gap > 0 && t[i] < 0.999));
     gaps.push_back(logit(gap));
-    place.push_back(normal_below(logit(s[i]) + 0.4) / normal_below(logit(0.999 - gap) + 0.4));      // uniform, if s is the truncated distribution
+    place.push_back(below_in_normal(logit(s[i]) + 0.4) / below_in_normal(logit(0.999 - gap) + 0.4));      // uniform, if s is the truncated distribution
     seconds.push_back(logit(second[i]));
-    product += (place.back() - 0.5) * (normal_below(seconds.back() + 0.4) - 0.5);
+    product += (place.back() - 0.5) * (below_in_normal(seconds.back() + 0.4) - 0.5);
   }
   const Moments of_gaps = moments(gaps), of_place = moments(place), of_seconds = moments(seconds);
   CHECK(near_within(of_gaps.mean, -0.8, 0.05));
