@@ -238,6 +238,8 @@ int ablate(AblateConfig& config, Context& context) {
   run.prepare_stats();
   if (f.what == "lambda" && train_poor_teacher(run, config, f) == Outcome::stopped) return exit_code::stopped_early;
   measure_and_equalise(run, config, f, all);
+  for (const Variant& v : f.variants)
+    for (const Recipe& part : v.parts()) check_settings(v.stage(), part, 1);        // schedules in steps, before the first training
   if (config.trial >= 0) return train_one(run, config, f, context);
   if (config.jobs > 1) train_in_processes(context, by_length(f), config.jobs);
   throw_if_stop_requested();

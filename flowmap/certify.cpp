@@ -18,7 +18,7 @@
 namespace fm {
 namespace {
 
-constexpr TrainingStep the_end{1000000, 1000000};
+constexpr TrainingStep the_end{999999, 1000000};                       // the last step that is trained
 struct Times {
   double s, t;
 };
@@ -150,7 +150,7 @@ void sample_gradients(const Objective& objective, const Law& law, const std::vec
 
 // The network is asked for jumps to data alone.
 std::vector<Times> pairs_for(const Objective& objective, const std::vector<Times>& any) {
-  if (objective.needs.two_times) return any;
+  if (objective.needs.jumps != Jumps::to_data) return any;
   std::vector<Times> out;
   for (const Times& times : any) out.push_back({0, times.t});
   return out;
@@ -176,9 +176,10 @@ std::vector<Bias> bias_on_gaussian(const Objective& objective) {
 
 std::vector<Bias> bias_on_mixture(const Objective& objective) {
   std::vector<Bias> out;
-  if (objective.needs.two_times) out = expected_gradients(objective, two_gaussians(-1.5, 1.5, 0.3, 0.2, 80, false), {{0.3, 0.3}, {0.5, 0.5}, {0.8, 0.8}});
+  const bool to_data = objective.needs.jumps == Jumps::to_data;
+  if (!to_data) out = expected_gradients(objective, two_gaussians(-1.5, 1.5, 0.3, 0.2, 80, false), {{0.3, 0.3}, {0.5, 0.5}, {0.8, 0.8}});
   // As long a jump to data begins at 0.4: from 0.8, 40 nodes would leave an error of 2e-5.
-  const std::vector<Times> jumps{objective.needs.two_times ? Times{0.4, 0.8} : Times{0, 0.4}};
+  const std::vector<Times> jumps{to_data ? Times{0, 0.4} : Times{0.4, 0.8}};
   for (const Bias& jump : expected_gradients(objective, two_gaussians(-1, 1.2, 0.9, 0.25, 40, true), jumps)) out.push_back(jump);
   return out;
 }
@@ -197,11 +198,7 @@ Objective without_clamps(ObjectiveConfig config, const std::string& name) {
     if constexpr (requires { entry.clamp; }) entry.clamp = 0;
   };
   config.name = name;
-  const auto has_published = [&](const auto& entry) {
-    if constexpr (requires { { entry.published() } -> std::same_as<std::remove_cvref_t<decltype(entry)>>; }) return entry.name == name;
-    else return false;
-  };
-  if (std::apply([&](const auto&... entry) { return (has_published(entry) || ...); }, config.entries)) config.take_preset();
+  if (!has_published(name)) config.preset = "plain";
   std::apply([&](auto&... entry) { (open(entry), ...); }, config.entries);
   return config.chosen("map.objective");
 }

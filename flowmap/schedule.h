@@ -42,8 +42,8 @@ struct Ramp {
   double at(const TrainingStep& now) const;
   double last() const { return kind == "constant" ? from : to; }             // once the change has ended
 
-  // ConfigError unless the schedule makes sense in a training of so many steps and stays between `low` and `high`: it ends before it begins, or it is
-  // exponential from or to a number that is not positive. `key`: where it stands, "map.objective.alpha_flow.alpha".
+  // ConfigError unless the schedule makes sense in a training of so many steps and stays between `low` and `high`: it ends before it begins or after the training,
+  // or it is exponential from or to a number that is not positive. `key`: where it stands, "map.objective.alpha_flow.alpha".
   void check(const std::string& key, std::int64_t steps, double low, double high) const;
 };
 

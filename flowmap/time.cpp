@@ -82,6 +82,13 @@ Pairs draw_pairs(const PairConfig& config, const Draws& draws, std::int64_t dim,
   return out;
 }
 
+Jumps PairConfig::jumps() const {
+  constexpr double all = 1 - 1e-9;                  // .9 + .1 in f64
+  if (diagonal_share >= all) return Jumps::none;
+  if (one_share >= all) return Jumps::from_noise;
+  return diagonal_share + zero_share >= all ? Jumps::to_data : Jumps::any;
+}
+
 std::string PairConfig::varies(const std::string& keys) const {
   if (!exact_share) return "the number of rows with s < t is drawn at each step: set " + keys + ".exact_share";
   if (null_rows_diagonal) return "which rows have s < t depends on the labels drawn at each step: leave " + keys + ".null_rows_diagonal out";

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "flowmap/draws.h"
+#include "flowmap/trained_jumps.h"
 #include "nn/config/visit.h"
 
 namespace fm {
@@ -52,6 +53,8 @@ struct PairConfig {
 
   // Why the number of rows with s < t is not the same at each step; empty: it is. `keys` is where these settings stand: "mfd.objective.pairs".
   std::string varies(const std::string& keys) const;
+
+  Jumps jumps() const;                   // that rows with these shares train
 };
 
 // Pairs for the rows of a batch, those with s < t first, because derivatives are computed for first rows only.

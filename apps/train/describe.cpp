@@ -50,7 +50,10 @@ void describe(TrainingRun& run) {
   for (const StageSpec& s : stage_table()) {
     if (!trains(run.context().command, s, r)) continue;
     log.info("{:<8} {}", s.name, steps_text(s.loop(r), images, s.epochs));
-    if (s.is_generator()) describe_generator(log, stage_cost(r, s.name));
+    if (s.is_generator()) {
+      if (const std::string remark = s.objective_in(r).remark; !remark.empty()) log.info("  {}", remark);
+      describe_generator(log, stage_cost(r, s.name));
+    }
     else log.info("  {}", training_size(s.parameters(r).trained));
   }
 }

@@ -29,10 +29,7 @@ ObjectiveLoss continuous_cm(const FlowMapNet& net, const PathBatch& p, const Vel
   return loss_of(net, config.complete(p, now), velocity, config);
 }
 
-Needs ContinuousCmConfig::needs() const {
-  const bool to_zero = pairs.zero_share + pairs.diagonal_share > 1 - 1e-9;           // all rows that teach have s = 0
-  return {.two_times = !to_zero, .passes = (1 - pairs.diagonal_share) * derivative.evaluations()};
-}
+Needs ContinuousCmConfig::needs() const { return {.passes = (1 - pairs.diagonal_share) * derivative.evaluations()}; }
 Drawn ContinuousCmConfig::complete(PathBatch p, const TrainingStep& now) const { return with_warmup(std::move(p), tangent, now); }
 Drawn ContinuousCmConfig::draw(const Batch& batch, const Nets&, const TrainingStep& now) const { return complete(draw_path_batch(batch, pairs, labels), now); }
 ObjectiveLoss ContinuousCmConfig::loss(const Nets& nets, const Drawn& drawn) const { return loss_of(nets.net, drawn, nets.velocity, *this); }

@@ -74,7 +74,7 @@ std::vector<double> DiscreteCmConfig::grid(std::int64_t points) const {
   return out;
 }
 
-Needs DiscreteCmConfig::needs() const { return {.target_decay = target_decay > 0 ? target_decay : -1, .two_times = false, .passes = 1}; }
+Needs DiscreteCmConfig::needs() const { return {.target_decay = target_decay > 0 ? target_decay : -1, .jumps = Jumps::to_data, .passes = 1}; }
 
 Claims DiscreteCmConfig::claims() const {
   return {false, false, fmt::format("straight steps along w between {} points: an error of second order in the step where w is the velocity, a bias of "

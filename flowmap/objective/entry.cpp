@@ -42,6 +42,12 @@ Drawn with_warmup(PathBatch p, const TangentPolicy& tangent, const TrainingStep&
 
 Tensor warmup_of(const Drawn& drawn, const TangentPolicy& tangent) { return tangent.warmup_over > 0 ? drawn["warmup"] : Tensor(); }
 
+void check_warmup(const TangentPolicy& tangent, const std::string& keys, std::int64_t steps) {
+  if (tangent.warmup_over > static_cast<double>(steps) && tangent.warmup_over > 1)
+    throw ConfigError(fmt::format("{}.tangent.warmup_over = {} steps, and the training has {}: the derivative would never be whole. Train longer, or give a share of the "
+                                  "training, such as 0.2", keys, tangent.warmup_over, steps));
+}
+
 ObjectiveLoss report_weighed(const Measured& measured, const PathBatch& p, bool row_weight, const LogVariance& log_variance) {
   if (!row_weight) return report(measured, p.s, p.t, p.off_diagonal);
   if (!log_variance) throw Error("an objective with row_weight was given no log variance of rows: set Nets::log_variance");

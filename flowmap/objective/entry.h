@@ -34,8 +34,7 @@ struct Needs {
   bool labels = false;                   // class numbers: guidance inside the target
   bool row_weight = false;               // a learned log variance of (s, t), beside the network
   std::int64_t group = 1;                // rows of the batch that belong together: its parts are multiples of it
-  bool two_times = true;                 // false: u(z, 0, t) alone is trained, and a sampler of several calls adds noise between them
-  bool jumps = true;                     // false: u(z, t, t) alone is trained, and samples follow its ODE
+  Jumps jumps = Jumps::any;              // that are trained; of an entry with a setting `pairs`, make_objective() asks that
   double taped_tangent = 0;              // share of rows of which the tape keeps as much again: gradients pass through a derivative or a frozen network
 
   // What one sample of the batch costs, by the settings alone (in expectation where rows are drawn):
@@ -52,6 +51,7 @@ struct Claims {
   bool exact = true;                     // no residual at the true flow map, where w and the teacher are the true velocity
   bool unbiased = true;                  // with w = eps - z0 the expected gradient is 0 at the true flow map, whatever the data
   std::string why = {};                  // one of the two is not so
+  bool flow_map = true;                  // the minimum is the flow map of w; false: of a guided velocity, or any map with the right samples
 };
 
 // With a metric, or a target that is normalised or cut, which turn the mean of targets into another location. `normalise`: as in TangentPolicy.
@@ -92,6 +92,8 @@ struct Drawn {
 // drawn. Where it is constant none is drawn, and warmup_of() is undefined.
 Drawn with_warmup(PathBatch p, const TangentPolicy& tangent, const TrainingStep& now);
 Tensor warmup_of(const Drawn& drawn, const TangentPolicy& tangent);
+// ConfigError: in so many steps it never reaches its value. `keys`: of the entry.
+void check_warmup(const TangentPolicy& tangent, const std::string& keys, std::int64_t steps);
 
 // report() for entries with a setting `row_weight`. With it the loss is the mean over rows of  e^-l L + l,  L what the metric makes of a row and l its
 // log variance, whose mean is metrics["log_variance"]. Its minimum over l is at l = log L, where rows of all (s, t) have the same share in the gradient
@@ -119,8 +121,9 @@ struct Objective {
   std::function<ObjectiveLoss(const Nets&, const Drawn&)> loss;
   std::string not_recorded;              // why a step cannot be recorded; empty: it can
   std::function<double(const TrainingStep&)> target_decay = {};              // where a schedule moves needs.target_decay; empty: it stays
+  std::string remark = {};               // settings that did not come from the config: "published: metric.kind adaptive"
   std::string exact_share = {};          // the key of the setting that counts rows with s < t in each micro-batch, where it is on
-  std::function<void(std::int64_t steps)> check = [](std::int64_t) {};       // ConfigError where the settings do not fit a training of so many steps
+  std::function<void(std::int64_t steps)> check;                             // ConfigError where the settings do not fit a training of so many steps
 };
 
 // `keys`: where the entry stands in the config, for messages: "mfd.objective".
@@ -136,8 +139,12 @@ template <ObjectiveEntry O> Objective make_objective(const O& entry, const std::
                 .not_recorded = entry.not_recorded(keys)};
   if constexpr (requires { entry.target_decay_at(TrainingStep{}); })
     out.target_decay = [entry](const TrainingStep& now) { return entry.target_decay_at(now); };
+  if constexpr (requires { entry.pairs.jumps(); }) out.needs.jumps = entry.pairs.jumps();
   if constexpr (requires { entry.pairs.exact_share; }) out.exact_share = entry.pairs.exact_share ? keys + ".pairs.exact_share" : "";
-  if constexpr (requires { entry.check(keys, std::int64_t{}); }) out.check = [entry, keys](std::int64_t steps) { entry.check(keys, steps); };
+  out.check = [entry, keys](std::int64_t steps) {
+    if constexpr (requires { entry.tangent.warmup_over; }) check_warmup(entry.tangent, keys, steps);
+    if constexpr (requires { entry.check(keys, steps); }) entry.check(keys, steps);
+  };
   return out;
 }
 

@@ -46,7 +46,7 @@ ObjectiveLoss facm(const FlowMapNet& net, const PathBatch& p, const VelocitySour
   return loss_of(net, config.complete(p, now), velocity, config);
 }
 
-Needs FacmConfig::needs() const { return {.two_times = false, .rows = 2, .passes = derivative.evaluations() / 2}; }
+Needs FacmConfig::needs() const { return {.jumps = Jumps::to_data, .rows = 2, .passes = derivative.evaluations() / 2}; }
 
 Claims FacmConfig::claims() const {
   Claims claims = claims_of_derivative(derivative, tangent, claims_under(metric, tangent));

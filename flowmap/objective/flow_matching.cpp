@@ -26,7 +26,7 @@ ObjectiveLoss flow_matching(const VelocityNet& v, const PathBatch& p, const Flow
   return report(measure(v(p.z, p.t, p.y) - w, config.metric), p.s, p.t, 0);
 }
 
-Needs FlowMatchingConfig::needs() const { return {.jumps = false}; }
+Needs FlowMatchingConfig::needs() const { return {.jumps = Jumps::none}; }
 Drawn FlowMatchingConfig::draw(const Batch& batch, const Nets&, const TrainingStep&) const { return {draw_diagonal(batch, *this), {}}; }
 ObjectiveLoss FlowMatchingConfig::loss(const Nets& nets, const Drawn& drawn) const { return flow_matching(diagonal(nets.net), drawn.p, *this, nets.velocity); }
 std::string FlowMatchingConfig::not_recorded(const std::string&) const { return ""; }

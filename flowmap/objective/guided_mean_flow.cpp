@@ -13,6 +13,12 @@ Needs GuidedMeanFlowConfig::needs() const {
   return out;
 }
 
+Claims GuidedMeanFlowConfig::claims() const {
+  Claims claims = MeanFlowConfig::claims();
+  claims.flow_map = !guidance().acts();
+  return claims;
+}
+
 ObjectiveLoss GuidedMeanFlowConfig::loss(const Nets& nets, const Drawn& drawn) const {
   Nets guided = nets;
   guided.velocity = self_guided(diagonal(nets.net), nets.velocity, guidance());

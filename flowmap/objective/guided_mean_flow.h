@@ -30,6 +30,7 @@ struct GuidedMeanFlowConfig : MeanFlowConfig {
   SelfGuidance guidance() const { return {omega, kappa, {low, high}, labels.null_label}; }
   static GuidedMeanFlowConfig published();
   Needs needs() const;
+  Claims claims() const;
   ObjectiveLoss loss(const Nets& nets, const Drawn& drawn) const;
   // ConfigError: the interval is empty.
   void check(const std::string& keys, std::int64_t steps) const;

@@ -77,7 +77,7 @@ ObjectiveLoss imm(const FlowMapNet& net, const PathBatch& p, const ImmConfig& co
 
 Needs ImmConfig::needs() const { return {.velocity = false, .group = group, .passes = 1}; }
 Claims ImmConfig::claims() const {
-  return {false, false, fmt::format("the minimum is any map with the right samples, but for a bias of groups of {} by 1/{}", group, group)};
+  return {false, false, fmt::format("the minimum is any map with the right samples, but for a bias of groups of {} by 1/{}", group, group), false};
 }
 
 void ImmConfig::check(const std::string& keys, std::int64_t) const {

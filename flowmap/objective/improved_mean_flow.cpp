@@ -44,7 +44,11 @@ Needs ImprovedMeanFlowConfig::needs() const {
   return {.labels = acts, .taped_tangent = through_derivative ? share : 0,
           .passes = (acts ? 2 : share) + share * (through_derivative ? 3 : derivative.evaluations())};
 }
-Claims ImprovedMeanFlowConfig::claims() const { return claims_of_derivative(derivative, {}, claims_under(metric)); }
+Claims ImprovedMeanFlowConfig::claims() const {
+  Claims claims = claims_of_derivative(derivative, {}, claims_under(metric));
+  claims.flow_map = !guidance().acts();
+  return claims;
+}
 
 void ImprovedMeanFlowConfig::check(const std::string& keys, std::int64_t) const {
   if (low > high) throw ConfigError(fmt::format("{}.low = {} is above {}.high = {}: no time would be guided", keys, low, keys, high));

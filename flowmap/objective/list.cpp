@@ -16,36 +16,52 @@ std::vector<std::string> names_of(const std::tuple<Entry...>*) {
   return {std::string(Entry::name)...};
 }
 
-template <class Entry> constexpr bool has_published = requires { { Entry::published() } -> std::same_as<Entry>; };
+template <class Entry> constexpr bool is_published = requires { { Entry::published() } -> std::same_as<Entry>; };
 
-template <class Entry> void take_published(Entry& entry) {
-  if constexpr (!has_published<Entry>) {
+template <class Entry> std::vector<std::pair<std::string, std::string>> published_values(Entry entry) {
+  if constexpr (!is_published<Entry>) {
     throw ConfigError(fmt::format("objective_preset published: {} has no published settings beside its defaults: choose plain", Entry::name));
   } else {
     Entry plain, published = Entry::published();
     const std::vector<Field> own = list_fields(entry), before = list_fields(plain), after = list_fields(published);
+    std::vector<std::pair<std::string, std::string>> out;
     for (std::size_t i = 0; i < own.size(); ++i)
-      if (to_text(own[i]) == to_text(before[i])) set_from_text(own[i], to_text(after[i]), "objective_preset");
+      if (to_text(own[i]) == to_text(before[i]) && to_text(after[i]) != to_text(before[i])) out.emplace_back(own[i].path, to_text(after[i]));
+    return out;
   }
+}
+
+template <class Entry> Entry with_values(Entry entry, const std::vector<std::pair<std::string, std::string>>& values) {
+  const std::vector<Field> fields = list_fields(entry);
+  for (const auto& [path, value] : values) set_from_text(find_field(fields, path, "objective_preset"), value, "objective_preset");
+  return entry;
 }
 
 }  // namespace
 
 std::vector<std::string> objective_names() { return names_of(static_cast<const ObjectiveList*>(nullptr)); }
 
+bool has_published(std::string_view name) {
+  return std::apply([&](const auto&... entry) { return ((entry.name == name && is_published<std::remove_cvref_t<decltype(entry)>>) || ...); }, ObjectiveList());
+}
+
 Objective ObjectiveConfig::chosen(const std::string& keys) const {
   std::optional<Objective> out;
+  const auto values = preset_values();
   const auto take = [&](const auto& entry) {
-    if (entry.name == name) out = make_objective(entry, fmt::format("{}.{}", keys, entry.name));
+    if (entry.name == name) out = make_objective(with_values(entry, values), fmt::format("{}.{}", keys, entry.name));
   };
   std::apply([&](const auto&... entry) { (take(entry), ...); }, entries);
   if (!out) throw ConfigError(fmt::format("objective '{}': known are {}", name, fmt::join(objective_names(), ", ")));
+  for (const auto& [path, value] : values) out->remark += fmt::format("{}{} {}", out->remark.empty() ? preset + ": " : ", ", path, value);
   return *out;
 }
 
-void ObjectiveConfig::take_preset() {
-  if (preset != "published") return;
-  std::apply([&](auto&... entry) { ((entry.name == name ? take_published(entry) : void()), ...); }, entries);
+std::vector<std::pair<std::string, std::string>> ObjectiveConfig::preset_values() const {
+  std::vector<std::pair<std::string, std::string>> out;
+  if (preset != "published") return out;
+  std::apply([&](const auto&... entry) { ((entry.name == name ? void(out = published_values(entry)) : void()), ...); }, entries);
+  return out;
 }
 
 void ObjectiveConfig::set_null_label(std::int64_t label) {

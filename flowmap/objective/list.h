@@ -1,7 +1,10 @@
 // The list of objectives that a config can name. A new one: its file, and its type in ObjectiveList.
 #pragma once
 
+#include <string>
 #include <tuple>
+#include <utility>
+#include <vector>
 
 #include "flowmap/objective/alpha_flow.h"
 #include "flowmap/objective/cmt.h"
@@ -35,6 +38,7 @@ using ObjectiveList =
 
 // In the order of the list.
 std::vector<std::string> objective_names();
+bool has_published(std::string_view name);       // whether the preset "published" fills in settings of it
 
 // The settings of every entry, one of which is chosen by name: what the config of a training holds.
 class ObjectiveConfig {
@@ -50,11 +54,12 @@ class ObjectiveConfig {
     std::apply([&](auto&... entry) { (v(entry.name, entry, entry.says), ...); }, entries);
   }
 
-  // The chosen entry. ConfigError for a name that is not in the list. `keys`: where this config stands, "map.objective".
+  // The chosen entry with its preset. ConfigError for a name that is not in the list, and as from preset_values(). `keys`: where this config stands, "map.objective".
   Objective chosen(const std::string& keys) const;
 
-  // For preset "published": every setting of the chosen entry that has its default takes the value of the entry's published(). ConfigError where it has none.
-  void take_preset();
+  // What the preset fills in: each setting of the chosen entry that has its default, where published() of the entry has another value, and that value. None
+  // for "plain". ConfigError: the entry has no published(). The config itself keeps what it was given, so that another preset can be chosen later.
+  std::vector<std::pair<std::string, std::string>> preset_values() const;
 
   void set_null_label(std::int64_t label);                       // of every entry: the number of classes
 };

@@ -15,7 +15,7 @@ Tensor weights(const Tensor& t, std::int64_t elements, const ScaledCmConfig& con
 }
 
 Needs needs_of(const ScaledCmConfig& config) {
-  return {.row_weight = config.row_weight, .two_times = false, .passes = config.derivative.evaluations()};
+  return {.row_weight = config.row_weight, .jumps = Jumps::to_data, .passes = config.derivative.evaluations()};
 }
 
 }  // namespace

@@ -32,7 +32,7 @@ Pairs draw_times(const SoFlowConfig& config, const Draws& draws, std::int64_t di
 Needs SoFlowConfig::needs() const { return {.passes = 1 - pairs.diagonal_share}; }
 
 Claims SoFlowConfig::claims() const {
-  const double last = alpha.kind == "constant" ? alpha.from : alpha.to;
+  const double last = alpha.last();
   return {false, false, fmt::format("straight steps along w of alpha = {} times t - s: an error of second order where w is the velocity, a bias of first "
                                     "order where w = eps - z0", last)};
 }

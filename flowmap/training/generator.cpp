@@ -59,9 +59,12 @@ FlowMapNet euler_jumps(FlowMapNet u) {
   return [u = std::move(u)](const Var& z, const Var&, const Var& t, const Labels& y) { return u(z, t, t, y); };
 }
 
-LatentGenerator flow_map_generator(FlowMapNet u, int steps, bool two_times) {
-  return [u = std::move(u), grid = plain_grid(steps), two_times](const Tensor& noise, const Labels& y) {
-    return two_times ? sample_flow_map(u, noise, y, grid) : sample_renoised(u, noise, y, grid);
+LatentGenerator flow_map_generator(FlowMapNet u, int steps, Jumps jumps) {
+  if (jumps == Jumps::from_noise && steps > 1)
+    throw ConfigError(fmt::format("{} calls: this flow map was trained for jumps from noise alone (pairs.one_share = 1), so a sample takes one call", steps));
+  if (jumps == Jumps::none) u = euler_jumps(std::move(u));
+  return [u = std::move(u), grid = plain_grid(steps), renoised = jumps == Jumps::to_data](const Tensor& noise, const Labels& y) {
+    return renoised ? sample_renoised(u, noise, y, grid) : sample_flow_map(u, noise, y, grid);
   };
 }
 

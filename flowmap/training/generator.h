@@ -42,8 +42,9 @@ LatentGenerator without_labels(LatentGenerator generate);
 // u(z, s, t) = u(z, t, t): jumps of a network that was trained at s = t alone are steps of Euler's method.
 FlowMapNet euler_jumps(FlowMapNet u);
 
-// `two_times`: whether u was trained for jumps to s > 0; without them noise is added between calls (sample_renoised).
-LatentGenerator flow_map_generator(FlowMapNet u, int steps, bool two_times = true);
+// Samples in so many calls, by what u was trained for: jumps, noise added between calls (sample_renoised), or steps of Euler's method. ConfigError: several
+// calls of a map of jumps from noise alone.
+LatentGenerator flow_map_generator(FlowMapNet u, int steps, Jumps jumps = Jumps::any);
 LatentGenerator ode_generator(VelocityNet v, int points, double shift, Solver solver = Solver::euler);
 
 // (n, C, H, W) in [0, 1] as 8-bit pictures: 255 x to the nearest integer, or cut to the one below, as the published samplers do.

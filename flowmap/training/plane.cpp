@@ -177,10 +177,12 @@ PlaneReport plane_report(const PlaneRun& run, const PlanePictures& shown) {
   PlaneRun flows = in_latents(run);
   if (shown.points > 0) flows.test = first_rows(flows.test, std::min(shown.points, flows.test.dim(0)));
   for (const PlaneMap& map : flows.maps) {
-    report.trajectories.push_back(trajectory_figure(flows, map, first_rows(s.noise, paths), first_rows(s.labels, paths)));
-    if (flows.exact && shown.errors) report.errors.push_back(error_figure(flows, map, ExactFlow(*flows.exact)));
+    const bool flow_known = flows.teacher || flows.exact || trains(map.jumps, 0.5, 0.5);
+    if (flow_known) report.trajectories.push_back(trajectory_figure(flows, map, first_rows(s.noise, paths), first_rows(s.labels, paths)));
+    if (flows.exact && shown.errors && map.follows_flow) report.errors.push_back(error_figure(flows, map, ExactFlow(*flows.exact)));
     if (!shown.fields) continue;
-    for (const auto& [from, to] : {std::pair{0.0, 1.0}, {0.5, 1.0}, {0.0, 0.5}, {0.5, 0.5}}) report.fields.push_back(field_figure(flows, map, from, to));
+    for (const auto& [from, to] : {std::pair{0.0, 1.0}, {0.5, 1.0}, {0.0, 0.5}, {0.5, 0.5}})
+      if (trains(map.jumps, from, to)) report.fields.push_back(field_figure(flows, map, from, to));
   }
   return report;
 }

@@ -15,6 +15,7 @@
 #include "flowmap/gaussian.h"
 #include "flowmap/network.h"
 #include "flowmap/training/latent_space.h"
+#include "flowmap/trained_jumps.h"
 
 namespace fm {
 
@@ -22,12 +23,14 @@ struct PlaneGenerator {
   std::string name;                      // "mfd", "teacher"
   int calls = 1;                         // of the network for one sample
   std::function<Tensor(const Tensor& noise, const Labels& y)> generate;        // (n, 2), (n) or undefined -> latents (n, 2)
-  bool follows_flow = true;              // false for a sampler that adds noise between its calls: its samples have no map error
+  bool follows_flow = true;              // false for a sampler that adds noise between its calls, and for a map of another aim: samples have no map error
 };
 
 struct PlaneMap {
   std::string name;
   FlowMapNet u;
+  Jumps jumps = Jumps::any;              // that it was trained for: nothing else of it is drawn
+  bool follows_flow = true;              // false where its aim is another than the flow: its one call has no error
 };
 
 struct PlaneRun {
@@ -60,9 +63,9 @@ struct PlaneReport {
   std::string about;                     // how the scores were computed, in a sentence or two
   std::vector<PlaneScore> scores;        // generators in their order, then for comparison the exact flow, other test points and noise itself
   std::vector<Figure> samples;           // one a generator: test points and samples
-  std::vector<Figure> trajectories;      // one a map: the flow from some noises, and where one call of the map takes them
-  std::vector<Figure> fields;            // u(z, s, t) of each map at four pairs (s, t)
-  std::vector<Figure> errors;            // one a map where the exact flow is known: the squared error of one call by noise
+  std::vector<Figure> trajectories;      // one a map: the flow from some noises, and where one call of the map takes them; none where no flow is known
+  std::vector<Figure> fields;            // u(z, s, t) of each map at four pairs (s, t): those of them that it was trained for
+  std::vector<Figure> errors;            // one a map that follows the flow, where the exact one is known: the squared error of one call by noise
 };
 
 // What a report shows beside its scores.

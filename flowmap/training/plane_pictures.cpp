@@ -8,6 +8,7 @@
 #include "data/report/svg_plane.h"
 #include "flowmap/path.h"
 #include "flowmap/sampler.h"
+#include "flowmap/training/generator.h"
 #include "tensor/error.h"
 #include "tensor/ops/copy.h"
 #include "tensor/ops/index.h"
@@ -57,7 +58,7 @@ Labels one_label(const PlaneRun& run, std::int64_t rows) {
 }
 std::string label_text(const PlaneRun& run) { return run.labels.defined() ? fmt::format(" For label {}.", shown_label(run)) : ""; }
 
-Tensor one_call(const PlaneMap& map, const Tensor& noise, const Labels& y) { return sample_flow_map(map.u, noise, y, plain_grid(1)); }
+Tensor one_call(const PlaneMap& map, const Tensor& noise, const Labels& y) { return flow_map_generator(map.u, 1, map.jumps)(noise, y); }
 
 }  // namespace
 

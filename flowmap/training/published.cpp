@@ -64,13 +64,13 @@ template <class M> std::unique_ptr<M> model_of(const std::string& role, Weights 
   return model;
 }
 
-// A checkpoint of this program notes where its flow map was not trained for jumps to any time; a bare file and published weights say nothing.
+// A checkpoint of this program notes which jumps its flow map was trained for; a bare file and published weights say nothing, and jump.
 void refuse_other_sampler(const Weights& weights, const std::string& file, std::int64_t calls) {
   if (weights.state == nullptr || !weights.state->contains("made_from")) return;
-  const std::string sampler = (*weights.state)["made_from"].value("sampler", "");
-  if (sampler.empty() || (sampler == sampler_name::renoised && calls == 1)) return;
+  const Jumps jumps = jumps_of_sampler((*weights.state)["made_from"].value("sampler", ""));
+  if (jumps == Jumps::any || (jumps != Jumps::none && calls == 1)) return;
   throw ConfigError(fmt::format("{}: its objective did not train jumps to every time (sampler: {}), and --dit samples by jumps: use --out RUN --stage STAGE, which samples as it "
-                                "was trained{}", file, sampler, sampler == sampler_name::renoised ? ", or --steps 1" : ""));
+                                "was trained{}", file, sampler_name(jumps), jumps == Jumps::none ? "" : ", or --steps 1"));
 }
 
 Network open_dit(const std::string& role, const std::string& file, const std::string& precision, std::int64_t calls, const Warn& warn, const Say& say) {

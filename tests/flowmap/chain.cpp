@@ -98,9 +98,30 @@ TEST_CASE("a flow map that learned the velocity alone is sampled along its ODE, 
   const Tensor euler = sample_ode(diagonal(map.u()), noise, {}, plain_grid(2)), jumps = sample_flow_map(map.u(), noise, {}, plain_grid(2));
   CHECK(difference_of(run.student_generator(stage_name::map, map, 2)(noise, {}), euler) == 0);
   CHECK(difference_of(euler, jumps) > 1e-3);
-  CHECK(difference_of(evaluate(run.student_map(stage_name::map, map), noise, Tensor::zeros({5}), Tensor::ones({5}), {}),
-                      evaluate(map.u(), noise, Tensor::ones({5}), Tensor::ones({5}), {})) == 0);
-  CHECK_FALSE(run.adds_noise(stage_name::map));
+  CHECK(run.aim_of(stage_name::map).jumps == Jumps::none);
+}
+
+TEST_CASE("a checkpoint says which jumps were trained, and whether their aim is the flow") {
+  const auto aim_of = [](const std::string& objective, double one_share, const std::string& calls) {
+    const TempFolder folder;
+    RunOptions options{.config_file = "own", .out = (folder.path() / "run").string()};
+    Heard log;
+    Ranks alone;
+    Recipe recipe = points();
+    recipe.fm.loop.steps = 0, recipe.map.start = "random", recipe.map.velocity = "one-point", recipe.map.objective.name = objective;
+    recipe.evaluate.steps = calls;
+    std::get<MeanFlowConfig>(recipe.map.objective.entries).pairs.one_share = one_share;
+    TrainingRun run(recipe, {.launch = options, .log = log, .ranks = alone});
+    stage_named(stage_name::map).run(run, stage_named(stage_name::map));
+    const Network map = run.load_student(stage_name::map);
+    if (one_share == 1) CHECK(test::error_of<ConfigError>([&] { run.student_generator(stage_name::map, map, 2); }).find("a sample takes one call") != std::string::npos);
+    return run.aim_of(stage_name::map);
+  };
+  CHECK((aim_of("mean_flow", 0, "1,2").jumps == Jumps::any && aim_of("mean_flow", 0, "1,2").flow_map));
+  CHECK(aim_of("mean_flow", 1, "1").jumps == Jumps::from_noise);
+  CHECK(test::error_of<ConfigError>([&] { aim_of("mean_flow", 1, "1,2"); }).find("give --calls 1") != std::string::npos);
+  CHECK(aim_of("ct", 0, "1,2").jumps == Jumps::to_data);
+  CHECK((aim_of("imm", 0, "1").jumps == Jumps::any && !aim_of("imm", 0, "1").flow_map));
 }
 
 TEST_CASE("given weights are left aside where they were trained on other data, and kept where they do not say") {

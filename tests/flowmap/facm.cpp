@@ -112,7 +112,7 @@ TEST_CASE("its minimum is the flow map, and the mean of the targets but for the 
 TEST_CASE("it costs two graded rows and a tangent a sample; its labels drop once") {
   const FacmConfig config{.labels = {0.5, 4}};
   CHECK(config.needs().evaluations() == 7);
-  CHECK_FALSE(config.needs().two_times);
+  CHECK(config.needs().jumps == Jumps::to_data);
   std::vector<std::vector<std::int64_t>> labels;
   std::vector<bool> on_diagonal;
   const FlowMapNet spy = [&](const Var& z, const Var& s, const Var& t, const Labels& y) {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <set>
 
 #include "flowmap/sampler.h"
@@ -142,19 +143,21 @@ TEST_CASE("the published preset sets what was left at its default, and nothing e
   config.name = "mean_flow", config.preset = "published";
   std::get<MeanFlowConfig>(config.entries).metric.c = 0.5;
   std::get<MeanFlowConfig>(config.entries).pairs.time.mean = -1;
-  config.take_preset();
-  config.take_preset();                                        // again: no change
-  const MeanFlowConfig& c = std::get<MeanFlowConfig>(config.entries);
-  CHECK(c.metric.kind == "adaptive");
-  CHECK(c.metric.c == 0.5);
-  CHECK(c.pairs.time.distribution == "logit_normal");
-  CHECK(c.pairs.time.mean == -1);
-  CHECK(c.derivative.kind == "jvp");
-  CHECK(std::get<AlphaFlowConfig>(config.entries).metric.kind == "l2");          // not chosen
-  config.preset = "plain";
-  std::get<MeanFlowConfig>(config.entries) = {};
-  config.take_preset();
+  std::map<std::string, std::string> filled;
+  for (const auto& [path, value] : config.preset_values()) filled[path] = value;
+  CHECK(filled["metric.kind"] == "adaptive");
+  CHECK(filled["pairs.time.distribution"] == "logit_normal");
+  CHECK((filled.contains("metric.c") || filled.contains("pairs.time.mean") || filled.contains("derivative.kind")) == false);
+  const Objective published = config.chosen("map.objective");
+  CHECK_FALSE(published.claims.unbiased);                                        // by the adaptive metric
+  CHECK(published.remark.starts_with("published: "));
+  CHECK(published.remark.find("metric.kind adaptive") != std::string::npos);
+  // The config keeps what it was given: what was stored of a published training can be trained plain.
   CHECK(std::get<MeanFlowConfig>(config.entries).metric.kind == "l2");
+  config.preset = "plain";
+  CHECK(config.preset_values().empty());
+  CHECK(config.chosen("map.objective").claims.unbiased);
+  CHECK(config.chosen("map.objective").remark == "");
 }
 
 TEST_CASE("every published preset is one that its objective takes") {
@@ -162,7 +165,8 @@ TEST_CASE("every published preset is one that its objective takes") {
     CAPTURE(name);
     ObjectiveConfig config;
     config.name = name, config.preset = "published";
-    const std::string refused = error_of<ConfigError>([&] { config.take_preset(); });
+    const std::string refused = error_of<ConfigError>([&] { config.preset_values(); });
+    CHECK((refused == "no error") == has_published(name));
     if (refused != "no error") {
       CHECK(refused.starts_with("objective_preset published: " + name + " has no published settings"));
       continue;
@@ -300,12 +304,33 @@ TEST_CASE("a schedule that makes no sense is refused before the first step, by i
   linear.end = 0.5;                                            // a share: step 500 of 1000, step 5 of 10
   CHECK(error(linear) == "no error");
   CHECK(error(linear, 10).find("begins at step 10 and ends at step 5 of 10") != std::string::npos);
+  linear.begin = 0, linear.end = 10000;
+  CHECK(error(linear, 10000) == "no error");
+  CHECK(error(linear, 9999) == "map.alpha.end: the change to 0.4 ends at step 10000, and the training has 9999: it would never be whole. Train longer, or give a "
+                               "share of the training, such as 0.2");
   CHECK(error(Ramp("exponential", 0.1, 0)).find("both must be above 0") != std::string::npos);
   CHECK(error(Ramp("sigmoid", 1, -0.1)) == "map.alpha.to = -0.1: it must be between 0 and 1");
   CHECK(error(Ramp(1.5)) == "map.alpha.from = 1.5: it must be between 0 and 1");
   Ramp constant(1);
   constant.to = 7;                                             // says nothing
   CHECK(error(constant) == "no error");
+}
+
+TEST_CASE("a derivative whose warm-up is longer than the training is refused, in every objective that has one") {
+  int refused = 0;
+  const auto check = [&](auto entry) {
+    if constexpr (requires { entry.tangent.warmup_over; }) {
+      entry.tangent.warmup_over = 10000;
+      const Objective objective = make_objective(entry, "map.objective.it");
+      objective.check(10000);
+      CHECK(error_of<ConfigError>([&] { objective.check(600); }).starts_with("map.objective.it.tangent.warmup_over = 10000 steps, and the training has 600"));
+      entry.tangent.warmup_over = 1;
+      make_objective(entry, "map.objective.it").check(600);
+      ++refused;
+    }
+  };
+  std::apply([&](const auto&... entry) { (check(entry), ...); }, ObjectiveList());
+  CHECK(refused == 4);                                         // mean_flow, guided_mean_flow, continuous_cm, facm
 }
 
 TEST_CASE("alpha-Flow is refused, before the first step, with a metric that its weight is not derived for") {

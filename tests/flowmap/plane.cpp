@@ -206,6 +206,26 @@ TEST_CASE("pictures: as many marks as there are points, at their places") {
   CHECK(count(report.errors[1].svg, "z\"") + count(report.errors[1].svg, "zM") == 48 * 48);
 }
 
+TEST_CASE("pictures are of what a map was trained for") {
+  PlaneRun run = run_of(50, 100);
+  run.maps = {{"to data", right_map(4), Jumps::to_data}, {"from noise", right_map(4), Jumps::from_noise}, {"velocity", right_map(4), Jumps::none}, {"guided", right_map(4), Jumps::any, false}};
+  const auto drawn = [](const std::vector<Figure>& figures, const std::string& name) {
+    return std::count_if(figures.begin(), figures.end(), [&](const Figure& f) { return has(f.svg, ">" + name + ": "); });
+  };
+  PlaneReport report = plane_report(run);
+  CHECK(drawn(report.fields, "to data") == 2);                                   // (0, 1) and (0, 0.5)
+  CHECK(drawn(report.fields, "from noise") == 2);                                // (0, 1) and (0.5, 1)
+  CHECK(drawn(report.fields, "velocity") == 1);
+  CHECK(drawn(report.fields, "guided") == 4);
+  CHECK(report.errors.size() == 3);                                              // not of the guided one
+  CHECK(drawn(report.errors, "guided") == 0);
+  CHECK(report.trajectories.size() == 4);
+  run.exact.reset();                                                             // now only u(z, t, t) tells the flow
+  report = plane_report(run);
+  CHECK(report.trajectories.size() == 2);
+  CHECK(drawn(report.trajectories, "to data") + drawn(report.trajectories, "from noise") == 0);
+}
+
 TEST_CASE("errors by noise, weighted by the noise's density, add up to the map error; arrows are the network's values") {
   const PlaneRun run = run_of(4000, 4000);
   const HeatPlot plot = error_plot(run, {"identity", no_map()}, ExactFlow(*run.exact));

@@ -236,8 +236,8 @@ TEST_CASE("every row has s = 0 and a time that is log-normal in sigma; the teach
   const Drawn drawn = sct.complete(points(8), {1, 1});
   CHECK(sct.loss(nets, drawn).loss.value().item() == loss_at(small.net(), points(8), sct, {1, 1}).loss.value().item());
   CHECK(scd.loss(nets, drawn).loss.value().item() == loss_at(small.net(), points(8), scd, {1, 1}, teacher(g.v())).loss.value().item());
-  CHECK((!sct.needs().teacher && sct.needs().velocity && !sct.needs().two_times && !sct.needs().row_weight));
-  CHECK((scd.needs().teacher && !scd.needs().velocity && !scd.needs().two_times));
+  CHECK((!sct.needs().teacher && sct.needs().velocity && sct.needs().jumps == Jumps::to_data && !sct.needs().row_weight));
+  CHECK((scd.needs().teacher && !scd.needs().velocity && scd.needs().jumps == Jumps::to_data));
   CHECK(sct.needs().evaluations() == 4);
   CHECK(scd.needs().evaluations() == 5);
   scd.row_weight = true;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <set>
 
+#include "flowmap/objective/list.h"
 #include "flowmap/sampler.h"
 #include "tensor/error.h"
 #include "tests/flowmap/support.h"
@@ -89,6 +90,28 @@ TEST_CASE("exact shares, forced diagonal") {
   CHECK(p.order[39] == 39);                              // nothing has to move
   CHECK(draw_pairs({.diagonal_share = 0}, draws, 64, std::vector<bool>(40, true)).off_diagonal == 0);
   CHECK_THROWS_AS(draw_pairs({.diagonal_share = 0.8, .zero_share = 0.3}, draws, 64), ConfigError);
+}
+
+TEST_CASE("shares of pairs say which jumps they train, in every objective that has pairs") {
+  const auto jumps = [](double diagonal, double zero, double one) { return PairConfig{.diagonal_share = diagonal, .zero_share = zero, .one_share = one}.jumps(); };
+  CHECK(jumps(0.75, 0, 0) == Jumps::any);
+  CHECK(jumps(0.3, 0.6, 0.5) == Jumps::any);
+  CHECK(jumps(0, 1, 0) == Jumps::to_data);
+  CHECK(jumps(0.9, 0.1, 0) == Jumps::to_data);
+  CHECK(jumps(0.5, 0.2, 1) == Jumps::from_noise);
+  CHECK(jumps(1, 0, 1) == Jumps::none);
+  int entries = 0;
+  const auto follows = [&](auto entry) {
+    if constexpr (requires { entry.pairs.one_share; }) {
+      entry.pairs = {.diagonal_share = 0.25, .one_share = 1};
+      CHECK(make_objective(entry).needs.jumps == Jumps::from_noise);
+      entry.pairs = {.diagonal_share = 0.25, .zero_share = 0.75};
+      CHECK(make_objective(entry).needs.jumps == Jumps::to_data);
+      ++entries;
+    }
+  };
+  std::apply([&](const auto&... entry) { (follows(entry), ...); }, ObjectiveList());
+  CHECK(entries == 12);
 }
 
 TEST_CASE("one_share: jumps begin at noise, their ends are one time of the distribution; other rows stay as they are") {

@@ -267,10 +267,7 @@ void set_steps(Variant& variant, std::int64_t steps) {
   variant.then = stretched(*variant.then, total - part);
 }
 
-std::string sampler_text(const Variant& v) {
-  const Needs needs = v.stage().objective_in(v.recipe).needs;
-  return !needs.jumps ? "follows the ODE of u(z, t, t)" : needs.two_times ? "" : "adds noise between calls";
-}
+std::string sampler_text(const Variant& v) { return sampler_text(v.stage().objective_in(v.recipe).needs.jumps); }
 
 std::string describe(const Variant& v) {
   if (v.stage().mean_flow == nullptr) {

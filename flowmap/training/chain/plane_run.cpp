@@ -35,8 +35,9 @@ PlaneRun plane_of(TrainingRun& run, const SampleSource& test) {
 
 void add_generator(PlaneRun& plane, TrainingRun& run, const ScoredGenerator& g) {
   if (!g.map) plane.teacher = run.guided(g.network.v());
-  else if (plane.maps.empty() || plane.maps.back().name != g.of.name) plane.maps.push_back({g.of.name, g.map});
-  plane.generators.push_back({.name = g.of.name, .calls = narrow<int>(g.of.calls), .generate = g.generate, .follows_flow = g.follows_flow});
+  else if (plane.maps.empty() || plane.maps.back().name != g.of.name) plane.maps.push_back({g.of.name, g.map, g.jumps, g.flow_map});
+  const bool follows_flow = g.flow_map && (g.of.calls == 1 || g.jumps != Jumps::to_data);
+  plane.generators.push_back({.name = g.of.name, .calls = narrow<int>(g.of.calls), .generate = g.generate, .follows_flow = follows_flow});
 }
 
 }  // namespace fm

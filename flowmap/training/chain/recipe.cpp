@@ -103,7 +103,6 @@ void Recipe::resolve() {
   mft.velocity = mft.velocity.empty() ? "one-point" : mft.velocity;
   fm.objective.labels.null_label = cmt.objective.labels.null_label = mfd.objective.labels.null_label = mft.objective.labels.null_label =
       classes;
-  map.objective.take_preset();
   map.objective.set_null_label(classes);
   checked_config(*this, "config");
 }

@@ -39,9 +39,10 @@ void scored_flow_map(TrainingRun& run, const std::string& name, const std::strin
            .dtype = map.precision(),
            .seed = seed,
            .guidance = 1};
+  const TrainingRun::Aim aim = run.aim_of(stage);
   for (const int n : calls) {
     of.calls = n;
-    take({of, map, run.student_generator(stage, map, n), run.student_map(stage, map), n == 1 || !run.adds_noise(stage)});
+    take({of, map, run.student_generator(stage, map, n), map.u(), aim.jumps, aim.flow_map});
   }
 }
 

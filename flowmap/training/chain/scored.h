@@ -16,8 +16,9 @@ struct ScoredGenerator {
   Score of;
   Network network;                       // with averaged weights
   LatentGenerator generate;
-  FlowMapNet map = {};                   // its jumps (TrainingRun::student_map); empty: a teacher
-  bool follows_flow = true;              // false: noise is added between calls
+  FlowMapNet map = {};                   // empty: a teacher
+  Jumps jumps = Jumps::any;              // that the map was trained for
+  bool flow_map = true;                  // false: the map's aim is another than the flow
 };
 using TakeGenerator = std::function<void(const ScoredGenerator&)>;
 

@@ -73,6 +73,7 @@ Outcome TrainingRun::train_flow(const FlowTraining& training) {
   const FlowStage flow = flow_stage(training.folder, loop, parts);
   Stage stage = flow.stage;
   stage.part = spec.name, stage.fields = training.fields;
+  stage.remark = parts.objective.remark;
   if (spec.mean_flow != nullptr) stage.remark = remark_of((training.recipe.*spec.mean_flow).objective);
   if (on_data) {
     stage.prepare = [&] { latent_source(); };
@@ -82,10 +83,13 @@ Outcome TrainingRun::train_flow(const FlowTraining& training) {
   if (taught) stage.made_from.emplace_back("teacher", checksum(teacher.state()));
   if (flow_map) stage.made_from.emplace_back("start", checksum(parts.network.state()));
   const Needs& needs = parts.objective.needs;
-  if (const char* sampler = sampler_name::of(needs); flow_map && *sampler) stage.made_from.emplace_back("sampler", sampler);   // what loads the weights samples by it
+  if (flow_map) {                                                      // what loads the weights samples and scores by these
+    stage.made_from.emplace_back("sampler", sampler_name(needs.jumps));
+    stage.made_from.emplace_back("aim", aim_name(parts.objective.claims.flow_map));
+  }
   if (space_of(recipe_).pictures)
     stage.preview = [this, flow_map, jumps = needs.jumps, average = flow.average](std::int64_t, const std::filesystem::path& png) {
-      write_preview(flow_map ? flow_map_generator(jumps ? average.u() : euler_jumps(average.u()), 1) : teacher_generator(average.v(), recipe_.evaluate.teacher_points), png);
+      write_preview(flow_map ? flow_map_generator(average.u(), 1, jumps) : teacher_generator(average.v(), recipe_.evaluate.teacher_points), png);
     };
   return train_loop(stage, loop, seed);
 }

@@ -72,12 +72,6 @@ std::vector<std::string> stages_that_make(Makes what);       // names, in order
 std::vector<std::string> generator_stages();                 // teacher and flow maps
 std::vector<std::string> scored_names();                     // all scored_as
 
-// How samples are made of weights whose objective trained no jumps to all s: stored in their checkpoints. Others have none.
-namespace sampler_name {
-inline constexpr const char *renoised = "renoised", *ode = "ode";
-inline const char* of(const Needs& needs) { return !needs.jumps ? ode : needs.two_times ? "" : renoised; }
-}  // namespace sampler_name
-
 // Whether the command trains this stage: its own does, and so does `pipeline` where it is part of it.
 bool trains(const std::string& command, const StageSpec& stage, const Recipe& recipe);
 

@@ -237,7 +237,7 @@ Weights TrainingRun::stage_weights(const std::string& stage) {
     Weights weights = load_weights(folder.string() + ":ema", warner());
     loaded_steps_[stage] = weights.step;
     const auto made_from = weights.state == nullptr ? nlohmann::ordered_json::object() : weights.state->value("made_from", nlohmann::ordered_json::object());
-    samplers_[stage] = made_from.value("sampler", "");
+    aims_[stage] = {jumps_of_sampler(made_from.value("sampler", "")), made_from.value("aim", aim_name(true)) == aim_name(true)};
     return weights;
   }
   if (const StageSpec* known = find_stage(stage); known != nullptr && known->loop != nullptr) throw FileError(not_trained(stage, folder.string()));
@@ -288,18 +288,13 @@ Network TrainingRun::load_student(const std::string& stage) {
   return loaded_network(stage, true, std::move(weights), root_ / stage);
 }
 
-bool TrainingRun::adds_noise(const std::string& stage) const {
-  const auto found = samplers_.find(stage);
-  return found != samplers_.end() && found->second == sampler_name::renoised;
-}
-
-FlowMapNet TrainingRun::student_map(const std::string& stage, const Network& student) const {
-  const auto found = samplers_.find(stage);
-  return found != samplers_.end() && found->second == sampler_name::ode ? euler_jumps(student.u()) : student.u();
+TrainingRun::Aim TrainingRun::aim_of(const std::string& stage) const {
+  const auto found = aims_.find(stage);
+  return found == aims_.end() ? Aim() : found->second;
 }
 
 LatentGenerator TrainingRun::student_generator(const std::string& stage, const Network& student, int calls) const {
-  return flow_map_generator(student_map(stage, student), calls, !adds_noise(stage));
+  return flow_map_generator(student.u(), calls, aim_of(stage).jumps);
 }
 
 std::int64_t TrainingRun::loaded_step(const std::string& stage) const {

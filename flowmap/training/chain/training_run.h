@@ -71,10 +71,12 @@ class TrainingRun {
   Network load_student(const std::string& stage);     // averaged weights
   // Samples of a flow map that was loaded, in so many calls, by the sampler that its objective trained it for.
   LatentGenerator student_generator(const std::string& stage, const Network& student, int calls) const;
-  // Its jumps. Of one whose objective trained u(z, t, t) alone: u(z, s, t) = u(z, t, t), so that a jump is a step of Euler's method.
-  FlowMapNet student_map(const std::string& stage, const Network& student) const;
-  // Whether noise is added between the calls of student_generator, so that samples do not follow the flow.
-  bool adds_noise(const std::string& stage) const;
+  // What its checkpoint notes of it: the jumps that were trained, and whether its objective's minimum is the flow map of the velocity that it was given.
+  struct Aim {
+    Jumps jumps = Jumps::any;
+    bool flow_map = true;
+  };
+  Aim aim_of(const std::string& stage) const;
   std::int64_t loaded_step(const std::string& stage) const;   // of the checkpoint that was loaded last; -1: none
   std::string last_student() const;                 // the last flow map that was trained; ConfigError if there is none
   // A student with the averaged weights of that stage, as training begins; "random": initial values.
@@ -144,7 +146,7 @@ class TrainingRun {
   RunContext context_;
   std::filesystem::path root_;
   std::map<std::string, std::int64_t> loaded_steps_;          // by stage
-  std::map<std::string, std::string> samplers_;               // of loaded stages: "" for jumps, else as checkpoints name it
+  std::map<std::string, Aim> aims_;                           // of loaded stages
   std::shared_ptr<const SampleSource> pictures_;
   std::optional<std::vector<std::string>> class_names_;
   std::unique_ptr<RunSpace> space_;
