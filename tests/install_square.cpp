@@ -1,4 +1,4 @@
-// The README's example of using the library, for install.sh: y = x * x and its derivative in both modes.
+// The example of docs/library.md of using the library, for install.sh: y = x * x and its derivative in both modes.
 #include <cstdio>
 #include <flowmap/flowmap.h>
 
