@@ -103,7 +103,8 @@ std::string standalone_svg(const std::string& svg) {
       "<style>svg.plot { color-scheme: light dark; --ink: #1c2024; --soft: #667; --line: #d5d9df; --ground: #fff; background: var(--ground); }\n"
       "@media (prefers-color-scheme: dark) { svg.plot { --ink: #e4e7eb; --soft: #9aa3ad; --line: #3a4048; --ground: #15181c; } }\n"
       "text { font: 12px system-ui, sans-serif; fill: var(--ink); } .title { font-size: 14px; font-weight: 600; } .grid { stroke: var(--line); }\n"
-      ".frame { fill: none; stroke: var(--soft); } .ink { stroke: var(--ink); } .note { fill: var(--soft); }</style>\n";
+      ".frame { fill: none; stroke: var(--soft); } .ink { stroke: var(--ink); } .note { fill: var(--soft); }\n"
+      ".legend { fill: var(--ground); fill-opacity: .85; stroke: var(--line); }</style>\n";
   const std::size_t end = svg.find('>');
   if (end == std::string::npos) return svg;
   return svg.substr(0, end + 1) + "\n" + std::string(style) + svg.substr(end + 1);

@@ -56,7 +56,7 @@ class Plane {
 // How many decimals a coordinate in pixels needs: 83.4.
 std::string pixels(double value);
 
-// The picture as a file of its own: the page's colours, for light and dark, come with it.
+// The picture (svg_plane.h, svg_plot.h, svg_heat.h, svg_dots.h) as a file of its own: the page's colours, for light and dark, come with it.
 std::string standalone_svg(const std::string& svg);
 
 }  // namespace fm

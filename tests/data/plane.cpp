@@ -173,6 +173,7 @@ TEST_CASE("pictures stand in a page, or alone with their colours") {
   const std::string svg = svg_scatter({frame(), {{"data", {0}, {0}}}}), alone = standalone_svg(svg);
   CHECK(is_balanced(alone));
   CHECK(has(alone, "prefers-color-scheme: dark"));
+  CHECK(has(alone, ".legend {"));                              // a plot's legend is a box over the curves: black without a fill
   CHECK(alone.starts_with("<svg class=\"plot\""));
   HtmlReport report("toy");
   report.pictures({svg, svg});
