@@ -30,7 +30,7 @@ check apps apps flowmap data nn autodiff tensor
 approx=$(grep -rnE --include='*.h' --include='*.cpp' --include='*.cu' '\<Approx\>' tests | grep -vE ':[[:space:]]*//' || true)
 [ -z "$approx" ] || { echo "Approx accepts 0 for small numbers: use near(value, wanted, relative) of tests/support/near.h"; echo "$approx"; failed=1; }
 # A file is read in one sitting. The names of ImageNet's classes are data.
-long=$(find tensor autodiff nn flowmap data apps tests docs/examples -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh' |
+long=$(find tensor autodiff nn flowmap data apps tests docs/examples docs/book -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh' |
        grep -v '^data/imagenet_classes.cpp$' | xargs wc -l | awk '$2 != "total" && $1 > 450 { print "  " $2 ": " $1 " lines" }')
 [ -z "$long" ] || { echo "files of more than 450 lines: split them by what they are about"; echo "$long"; failed=1; }
 merges=$(grep -rlE '^(<<<<<<<|>>>>>>>) ' tensor autodiff nn flowmap data apps tests docs configs ./*.md || true)
