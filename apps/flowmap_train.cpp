@@ -2,6 +2,7 @@
 #include "apps/cli/program.h"
 #include "apps/run/run_observer.h"
 #include "apps/train/describe.h"
+#include "apps/train/init.h"
 #include "apps/train/pipeline.h"
 #include "flowmap/training/chain/spaces.h"
 #include "flowmap/training/chain/training_run.h"
@@ -63,6 +64,8 @@ int main(int argc, char** argv) {
                   .summary = "Trains flow maps: generators that jump from noise to data in one or two network calls.",
                   .quickstart = fmt::format("flowmap_train pipeline {}", quickstart)};
   add_command(program, "pipeline", "all stages in order, then samples, scores and a report", quickstart, nullptr, run_pipeline);
+  program.add<InitCommand>({.name = "init", .help = "a config for data of your own, and what it takes on this machine",
+                            .examples = {{"a config for a folder of pictures", "flowmap_train init --data folder:PATH --out runs/own"}}}, run_init);
   for (const StageSpec& s : stage_table())
     add_command(program, s.name, s.help, s.example, &s,
                 [&s](TrainingRun& run) { return s.run(run, s) == Outcome::finished ? exit_code::finished : exit_code::stopped_early; });

@@ -35,9 +35,11 @@ class PictureSource : public SampleSource {
   const std::vector<std::string>& notes() const override { return notes_; }
   bool is_random() const override { return options_.crop == Crop::random; }
   void read(std::int64_t index, const PhiloxBlock& random, void* out) const override;
+  // Sample `index` before the crop, at the file's own size and with its own channels, 1 or 3. FileError as from read().
+  Image original(std::int64_t index) const { return picture(index, 0); }
 
  protected:
-  // Sample `index` decoded, with `channels` channels. FileError names the file and its member.
+  // Sample `index` decoded, with `channels` channels, or the file's own for 0. FileError names the file and its member.
   virtual Image picture(std::int64_t index, int channels) const = 0;
 
   std::string name_;

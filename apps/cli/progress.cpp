@@ -10,6 +10,7 @@
 
 #include "apps/cli/text.h"
 #include "data/report/numbers.h"
+#include "tensor/memory/machine_memory.h"
 
 namespace fm {
 

@@ -1,13 +1,9 @@
 #include "apps/cli/text.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <charconv>
-#include <chrono>
 #include <cmath>
-#include <cstdio>
-#include <ctime>
 
 #include "tensor/error.h"
 
@@ -29,15 +25,6 @@ double parse_duration(std::string_view text, std::string_view where, double most
     throw ConfigError(fmt::format("{}: '{}' is no duration; write it like 1h50m, 90s or 2d", where, text));
   if (total > most) throw ConfigError(fmt::format("{}: '{}' is too long: takes up to {}d", where, text, most / 86400));
   return total;
-}
-
-int64_t resident_bytes() {
-  long total = 0, resident = 0;
-  if (FILE* file = std::fopen("/proc/self/statm", "r")) {
-    if (std::fscanf(file, "%ld %ld", &total, &resident) != 2) resident = 0;
-    std::fclose(file);
-  }
-  return int64_t(resident) * sysconf(_SC_PAGESIZE);
 }
 
 }  // namespace fm

@@ -1,4 +1,4 @@
-// Durations as the command line gives them, and the memory of this process.
+// Durations as the command line gives them.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +12,5 @@ inline constexpr double longest_duration = 3650 * 86400.0;        // ten years, 
 // "1h50m", "90s", "2d", "1.5h" in seconds, above 0 and up to `most` seconds. Throws ConfigError, also for a number without a unit
 // (schedulers disagree on it).
 double parse_duration(std::string_view text, std::string_view where, double most = longest_duration);
-
-int64_t resident_bytes();       // memory of this process that is in RAM; 0 where the system does not say
 
 }  // namespace fm

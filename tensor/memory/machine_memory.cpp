@@ -1,8 +1,10 @@
 #include "tensor/memory/machine_memory.h"
 
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <fstream>
 #include <limits>
 
@@ -64,6 +66,15 @@ MemoryLimit machine_memory(bool with_swap, const fs::path& root) {
   if (root == "/" && getrlimit(RLIMIT_AS, &space) == 0 && space.rlim_cur != RLIM_INFINITY && static_cast<double>(space.rlim_cur) < limit.bytes)
     limit = {static_cast<double>(space.rlim_cur), "ulimit -v"};
   return limit;
+}
+
+std::int64_t resident_bytes() {
+  long total = 0, resident = 0;
+  if (FILE* file = std::fopen("/proc/self/statm", "r")) {
+    if (std::fscanf(file, "%ld %ld", &total, &resident) != 2) resident = 0;
+    std::fclose(file);
+  }
+  return std::int64_t{resident} * sysconf(_SC_PAGESIZE);
 }
 
 }  // namespace fm

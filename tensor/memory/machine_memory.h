@@ -17,4 +17,6 @@ struct MemoryLimit {
 // RLIMIT_AS. `root` is where proc/ and sys/fs/cgroup/ lie, for tests; of another root than "/" the RLIMIT_AS is left out.
 MemoryLimit machine_memory(bool with_swap = true, const std::filesystem::path& root = "/");
 
+std::int64_t resident_bytes();   // memory of this process that is in RAM; 0 where the system does not say
+
 }  // namespace fm

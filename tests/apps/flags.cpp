@@ -13,7 +13,7 @@ namespace {
 
 const std::vector<std::string> commands{"flowmap_train pipeline", "flowmap_train judge",  "flowmap_train encoder", "flowmap_train decoder",
                                         "flowmap_train encode",   "flowmap_train stats",  "flowmap_train fm",      "flowmap_train cmt",
-                                        "flowmap_train mfd",      "flowmap_train mft",    "flowmap_sample",        "evaluate",
+                                        "flowmap_train mfd",      "flowmap_train mft",    "flowmap_train init",    "flowmap_sample",        "evaluate",
                                         "ablate",                 "inspect",              "convert"};
 
 Result bare(const std::string& command, const Arguments& more) {

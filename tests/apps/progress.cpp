@@ -10,6 +10,7 @@
 #include "data/report/numbers.h"
 #include "tensor/error.h"
 #include "tensor/io/atomic_file.h"
+#include "tensor/memory/machine_memory.h"
 #include "tests/support/near.h"
 #include "tests/support/temp_folder.h"
 

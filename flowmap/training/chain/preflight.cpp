@@ -4,6 +4,7 @@
 #include "data/source.h"
 #include "flowmap/training/chain/costs.h"
 #include "flowmap/training/chain/feature_rows.h"
+#include "flowmap/training/chain/resources.h"
 #include "flowmap/training/chain/spaces.h"
 #include "flowmap/training/chain/stages.h"
 #include "flowmap/training/chain/training_run.h"
@@ -14,8 +15,6 @@
 
 namespace fm {
 namespace {
-
-constexpr double bytes_of_f32 = 4;
 
 double real(std::int64_t n) { return static_cast<double>(n); }
 
@@ -32,23 +31,6 @@ std::vector<const StageSpec*> planned_stages(const Recipe& r, const RunContext& 
     if (trains(context.command, s, r) && (context.launch.fresh || context.variants || !is_finished(s, r, root)))
       list.push_back(&s);
   return list;
-}
-
-std::int64_t rows_at_a_time(const LoopConfig& loop) { return loop.micro_batch > 0 ? std::min(loop.micro_batch, loop.batch) : loop.batch; }
-
-// Of generators exactly. Of others weights, gradients, two moments and the average, and a lower bound of what a pass over the largest part of
-// a batch keeps.
-double memory_of_training(const Recipe& r, const StageSpec& stage, int ranks, bool sharded) {
-  if (stage.is_generator()) return real(stage_cost(r, stage.name, ranks, sharded).memory());
-  return 5 * bytes_of_f32 * real(stage.parameters(r).all) + bytes_of_f32 * real(rows_at_a_time(stage.loop(r))) * real(stage.values_a_row(r));
-}
-
-// A training that keeps pictures and latents in memory, with `images` of them.
-double memory_of_data(const Recipe& r, std::int64_t images) {
-  if (r.latents.from != "memory") return 0;
-  const SpaceSpec& space = space_of(r);
-  const double latents = space.encodes ? bytes_of_f32 * real(r.latent_shape().numel()) * (r.latents.flip ? 2 : 1) : 0;
-  return real(images) * (real(space.sample_bytes(r)) + latents);
 }
 
 std::string memory_problem(const Recipe& r, const StageSpec& stage, std::int64_t images, int ranks, bool sharded) {
@@ -70,20 +52,10 @@ double bytes_below(const std::filesystem::path& folder) {
   return bytes;
 }
 
-// Of the checkpoints that a stage keeps, and the one that is written before the oldest goes: model, average and two moments in f32, less
-// those that are there.
-double checkpoint_bytes(const Recipe& r, const StageSpec& stage, const std::filesystem::path& root) {
-  const LoopConfig& l = stage.loop(r);
-  const std::int64_t written = (l.steps + l.ckpt_every - 1) / l.ckpt_every;
-  const std::int64_t kept = std::min(written, l.keep + 1 + (l.keep_every > 0 ? l.steps / l.keep_every : 0));
-  const double all = real(kept) * 4 * bytes_of_f32 * real(stage.parameters(r).all);
-  return std::max(0.0, all - bytes_below(root / stage.name / "checkpoints"));
-}
-
 std::string disk_problem(const Recipe& r, const std::vector<const StageSpec*>& stages, const std::filesystem::path& root) {
   double bytes = 0;
   std::vector<std::string> names;
-  for (const StageSpec* s : stages) bytes += checkpoint_bytes(r, *s, root), names.emplace_back(s->name);
+  for (const StageSpec* s : stages) bytes += std::max(0.0, checkpoint_bytes(r, *s) - bytes_below(root / s->name / "checkpoints")), names.emplace_back(s->name);
   return beyond_disk(bytes, root, fmt::format("the checkpoints of {} need about", fmt::join(names, ", ")),
                      fmt::format("free space, lower {}.loop.keep, or choose another --out",
                                  names.empty() ? generator_stages().front() : names.back()));

@@ -1,0 +1,51 @@
+#include "apps/train/init.h"
+
+#include <omp.h>
+
+#include "apps/cli/text.h"
+#include "data/report/numbers.h"
+#include "flowmap/training/setup/setup.h"
+#include "tensor/error.h"
+#include "tensor/io/atomic_file.h"
+
+namespace fm {
+namespace {
+
+std::string measured_text(const Estimate& e) {
+  return fmt::format("measured on {} thread{} at a load of {:.1f}; other work on the machine stretches a run as it stretched these steps", omp_get_max_threads(),
+                     omp_get_max_threads() == 1 ? "" : "s", e.load);
+}
+
+std::string head_of(const InitCommand& command, const Setup& setup, const std::string& next) {
+  std::string out = fmt::format("Written by flowmap_train init --data {} --budget {} for\n{}.\nTo train, sample and score:\n{}\n\nEstimate, {}:\n", command.data, command.budget,
+                                facts_text(setup.facts), next, measured_text(setup.estimate));
+  for (const std::string& line : estimate_lines(setup.estimate)) out += line + "\n";
+  return out;
+}
+
+}  // namespace
+
+int run_init(InitCommand& command, Context& context) {
+  if (command.data.empty()) throw ConfigError("--data is missing: folder:PATH, with a folder of pictures for each class in it");
+  if (context.launch.out.empty()) throw ConfigError("--out is missing: the folder that the config is written to");
+  const std::filesystem::path out = context.launch.out, file = out / "config.toml";
+  if (std::filesystem::exists(file)) throw ConfigError(fmt::format("{} exists, and init overwrites no file: remove it or give another --out", file.string()));
+  const double budget = parse_duration(command.budget, "--budget");
+  Logger& log = context.log;
+  const DataFacts facts = look_at(command.data);
+  log.info("data: {}", facts_text(facts));
+  const SetupRequest request{.budget = budget, .side = command.size, .seed = command.seed, .rehearsals = out / "init-rehearsal"};
+  const Setup setup = set_up(facts, request, log, context.ranks);
+  for (const std::string& remark : setup.remarks) log.warning("{}", remark);
+
+  const std::string next = fmt::format("flowmap_train pipeline --config {} --out {}", file.string(), out.string());
+  std::filesystem::create_directories(out);
+  write_atomically(file, config_text(head_of(command, setup, next), propose(facts, setup.choice)));
+  log.info("estimate, {}:", measured_text(setup.estimate));
+  for (const std::string& line : estimate_lines(setup.estimate)) log.info("  {}", line);
+  log.info("written  {}", file.string());
+  log.info("next     {}", next);
+  return exit_code::finished;
+}
+
+}  // namespace fm

@@ -1,0 +1,47 @@
+// A config for a data set: the recipe's keys that are not left at their defaults, each with its value and the reason for it. Which values, follows from the
+// data (DataFacts) and from what the budget of time allows (Choice).
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "flowmap/training/chain/recipe.h"
+#include "flowmap/training/setup/data_facts.h"
+
+namespace fm {
+
+struct Setting {
+  std::string key, value;                  // "dit.width", "128"
+  std::string why;                         // empty: the key says it
+};
+
+// What the budget decides.
+struct Choice {
+  std::int64_t side = 0;                   // of pictures
+  std::size_t rung = 0;                    // size of the networks, an index into the ladder
+  std::map<std::string, std::int64_t> steps;   // by stage; 0 or none: as many as a first look takes
+  std::int64_t samples = 16, teacher_points = 50;
+  bool from_memory = true;                 // pictures and latents are kept in memory
+  std::int64_t limit = 0;                  // samples of each class, 0: all
+  std::int64_t seed = 1;
+};
+
+// Sizes of networks that may be chosen: 0 .. count - 1, from small to large, as far as the number of samples makes sense of them.
+std::size_t rungs_for(const DataFacts& facts);
+
+// Sides that pictures may be cut to, the largest first. One where `data` gives it.
+std::vector<std::int64_t> sides_for(const DataFacts& facts);
+
+// Whether pictures of this side are modeled as pixels, without an autoencoder.
+bool is_small(std::int64_t side);
+
+std::vector<Setting> propose(const DataFacts& facts, const Choice& choice);
+
+// The recipe with these settings, not resolved yet. ConfigError names a key that the recipe does not have.
+Recipe recipe_of(const std::vector<Setting>& settings);
+
+// TOML with the reasons as comments, under `head`, whose lines become comments. flowmap_train --config reads it.
+std::string config_text(const std::string& head, const std::vector<Setting>& settings);
+
+}  // namespace fm

@@ -1,0 +1,40 @@
+// A run of a recipe in small: every stage of the pipeline for some steps of the real size on the real data, then an evaluation of few samples. Nothing is
+// modeled: what it measures is what the run will do. Its folder is removed at the end.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "flowmap/training/chain/recipe.h"
+#include "nn/training/messages.h"
+#include "nn/training/ranks.h"
+
+namespace fm {
+
+struct StageTime {
+  std::string stage;
+  double step = 0;                         // seconds, the mean without the first two
+  double around = 0;                       // seconds: making the model, checkpoints, the preview at the end
+};
+
+struct Rehearsal {
+  std::vector<StageTime> stages;           // in their order
+  std::int64_t samples = 0;                // that it was trained on
+  double data = 0;                         // seconds: reading and decoding them, and encoding their latents
+  double evaluation = 0;                   // seconds: reference, features and what does not depend on the number of generated samples
+  double sample = 0;                       // seconds: one sample of every generator that is scored
+  std::int64_t memory = 0;                 // bytes: the most that the process held
+
+  const StageTime& of(const std::string& stage) const;
+};
+
+// Trains `recipe` in `folder`, which must not exist; each stage for some six steps, or for `seconds` where that is longer. `worth` is asked after each stage and ends the rehearsal by false: then nothing is returned. Warnings
+// of the run go to `log`. ConfigError and FileError as from TrainingRun and its preflight().
+std::optional<Rehearsal> rehearse(const Recipe& recipe, const std::filesystem::path& folder, double seconds, Messages& log, Ranks& ranks,
+                                  const std::function<bool(const StageTime&)>& worth);
+
+}  // namespace fm
