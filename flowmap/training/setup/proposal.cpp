@@ -28,16 +28,16 @@ class Settings {
   std::vector<Setting> list_;
 };
 
-// The largest number of positions a token may span: so that `most` tokens or fewer are on a side, and whole ones.
-std::int64_t patch_of(std::int64_t side, std::int64_t most) {
-  for (std::int64_t patch = 1; patch < side; ++patch)
+// Positions that a token spans, `least` or more: the fewest for which whole tokens, `most` at the most, cover a side.
+std::int64_t patch_of(std::int64_t side, std::int64_t least, std::int64_t most) {
+  for (std::int64_t patch = least; patch < side; ++patch)
     if (side % patch == 0 && side / patch <= most) return patch;
   return side;
 }
 
 // Of a picture of this side. ConfigError where it divides into no grid of tokens that is worth the name.
 std::int64_t picture_patch(const DataFacts& f, std::int64_t side) {
-  const std::int64_t patch = patch_of(side, side < large_side ? tokens_a_side : tokens_a_large_side), tokens = side / patch;
+  const std::int64_t patch = patch_of(side, 2, side < large_side ? tokens_a_side : tokens_a_large_side), tokens = side / patch;
   if (tokens < tokens_a_side / 2)
     throw ConfigError(fmt::format("{}: sides of {} pixels divide into {} x {} tokens, {} at least are needed: cut the pictures to another size, such as {}", f.data, side,
                                   tokens, tokens, tokens_a_side / 2, std::max(tokens_a_side, side / tokens_a_side * tokens_a_side)));
@@ -176,7 +176,7 @@ void add_values(Settings& add, const DataFacts& f, const Choice& c) {
   if (!tokens && f.classes() == 1) add("conditional", "false", "one class");
   add("identity.normalize", "true", "each element gets mean 0 and variance 1, as noise has");
   if (tokens) {
-    const std::int64_t patch = patch_of(places, f.shape.rank() == 2 ? 32 : tokens_a_side);
+    const std::int64_t patch = patch_of(places, 1, f.shape.rank() == 2 ? 32 : tokens_a_side);
     add_network(add, c, patch, fmt::format("positions of a token: {} a side", places / patch));
   } else {
     add("mlp.width", 2 * ladder[c.rung].width, "the largest network of a ladder that gets enough steps in the budget");
