@@ -2,6 +2,8 @@
 
 #include <omp.h>
 
+#include <algorithm>
+
 #include "apps/cli/text.h"
 #include "data/report/numbers.h"
 #include "flowmap/training/setup/setup.h"
@@ -12,7 +14,7 @@ namespace fm {
 namespace {
 
 std::string measured_text(const Estimate& e) {
-  return fmt::format("measured on {} thread{} at a load of {:.1f}; other work on the machine stretches a run as it stretched these steps", omp_get_max_threads(),
+  return fmt::format("measured on {} thread{} while {:.1f} processes of the machine wanted a core (the row 'processor' is what remains without them, on one thread)", omp_get_max_threads(),
                      omp_get_max_threads() == 1 ? "" : "s", e.load);
 }
 
@@ -38,7 +40,9 @@ int run_init(InitCommand& command, Context& context) {
   const Setup setup = set_up(facts, request, log, context.ranks);
   for (const std::string& remark : setup.remarks) log.warning("{}", remark);
 
-  const std::string next = fmt::format("flowmap_train pipeline --config {} --out {}", file.string(), out.string());
+  const bool threads_given = std::any_of(context.command_line.begin(), context.command_line.end(), [](const std::string& a) { return a.starts_with("--threads"); });
+  const std::string next = fmt::format("flowmap_train pipeline --config {} --out {}{}", file.string(), out.string(),
+                                       threads_given ? fmt::format(" --threads {}", context.launch.threads) : "");
   std::filesystem::create_directories(out);
   write_atomically(file, config_text(head_of(command, setup, next), propose(facts, setup.choice)));
   log.info("estimate, {}:", measured_text(setup.estimate));

@@ -55,7 +55,7 @@ double seconds_of(const Choice& c, const DataFacts& f, const Rehearsal& t) {
 
 }  // namespace
 
-TEST_CASE("colour pictures that are not square: cut to their shorter side, modeled as pixels") {
+TEST_CASE("color images that are not square: cut to their shorter side, modeled as pixels") {
   const TempFolder folder;
   const DataFacts f = facts_of(folder, {.width = 40, .height = 32, .counts = {20, 20, 20, 20}});
   CHECK(f.pictures);
@@ -77,7 +77,7 @@ TEST_CASE("colour pictures that are not square: cut to their shorter side, model
   for (const StageSpec& s : stage_table()) CHECK_NOTHROW(check_settings(s, r, 1));
 }
 
-TEST_CASE("large pictures of classes of uneven size: several sides to choose from, an encoder of their own") {
+TEST_CASE("large images of classes of uneven size: several sides to choose from, an encoder of their own") {
   const TempFolder folder;
   const DataFacts f = facts_of(folder, {.width = 256, .height = 256, .counts = {30, 12, 10}});
   CHECK(f.class_counts == std::vector<std::int64_t>{27, 11, 9});
@@ -95,7 +95,7 @@ TEST_CASE("large pictures of classes of uneven size: several sides to choose fro
   }
 }
 
-TEST_CASE("grey pictures, in files of one channel or of three, are read with one") {
+TEST_CASE("grey images, in files of one channel or of three, are read with one") {
   const TempFolder one, three;
   CHECK(facts_of(one, {.width = 28, .height = 28, .grey = true}).channels == 1);
   DataFacts f = facts_of(three, {.width = 28, .height = 28});
@@ -109,7 +109,7 @@ TEST_CASE("grey pictures, in files of one channel or of three, are read with one
   CHECK(resolved(f, {.side = 28}).latent_shape() == Shape{1, 28, 28});
 }
 
-TEST_CASE("pictures of many sizes: the side that all but the smallest twentieth have") {
+TEST_CASE("images of many sizes: the side that all but the smallest twentieth have") {
   const TempFolder folder;
   draw_picture_folder(folder / "small", {.width = 12, .height = 20, .counts = {1, 1}});
   draw_picture_folder(folder.path() / "all", {.width = 50, .height = 70, .counts = {40, 40}});
@@ -162,7 +162,7 @@ TEST_CASE("what cannot be learned from is refused with the remedy") {
   const std::string data = "folder:" + folder.path().string();
   CHECK(has(error_of<FileError>([&] { look_at(data); }), "no pictures for training"));
   draw_picture_folder(folder.path(), {.counts = {50}});
-  CHECK(has(error_of<ConfigError>([&] { look_at(data); }), "one class of pictures (class0)"));
+  CHECK(has(error_of<ConfigError>([&] { look_at(data); }), "one class of images (class0)"));
   std::filesystem::remove_all(folder / "class0");
   draw_picture_folder(folder.path(), {.counts = {10, 10}});
   CHECK(has(error_of<FileError>([&] { look_at(data); }), "18 samples for training and 2 for the test; an evaluation needs 4"));
@@ -203,7 +203,7 @@ TEST_CASE("a budget is used up, shared between the stages, and bounded by what t
   fill_budget(c, small, r, t, 1);
   for (const auto& entry : c.steps) CHECK(entry.second == 10);
   fill_budget(c, small, r, t, 1e7);
-  CHECK(c.steps.at(stage_name::fm) == 3000 * 360 / stage_loop(r, stage_name::fm).batch);     // 3,000 passes over 360 pictures
+  CHECK(c.steps.at(stage_name::fm) == 3000 * 360 / stage_loop(r, stage_name::fm).batch);     // 3,000 passes over 360 images
   CHECK(c.steps.at(stage_name::cmt) == 5000);
 
   Rehearsal part = t;                                                    // of a tenth of the samples: what is read and encoded is ten times as much

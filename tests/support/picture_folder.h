@@ -14,7 +14,7 @@ namespace fm::test {
 struct DrawnPictures {
   int width = 16, height = 16;
   bool grey = false;
-  std::vector<int> counts{20, 20};         // pictures of each class
+  std::vector<int> counts{20, 20};         // images of each class
 };
 
 inline void draw_picture_folder(const std::filesystem::path& folder, const DrawnPictures& p) {

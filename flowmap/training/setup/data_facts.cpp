@@ -26,7 +26,7 @@ bool is_grey(const Image& image) {
   return true;
 }
 
-// Sizes and colours of pictures in files, at most `most_looked_at` of them.
+// Sizes and colors of images in files, at most `most_looked_at` of them.
 void look_at_files(const PictureSource& source, DataFacts& facts) {
   const std::int64_t n = std::min(most_looked_at, source.count());
   std::vector<std::int64_t> shorter;
@@ -50,20 +50,20 @@ void take_shape(const SampleSource& source, DataFacts& facts) {
     facts.shape = source.shape();
     return;
   }
-  const PictureSize size = picture_size(source, "a chain for pictures");
+  const PictureSize size = picture_size(source, "a chain for images");
   if (size.width != size.height)
-    throw ConfigError(fmt::format("{}: pictures of {}x{}: a chain needs square ones, and only folder:, zip: and tar: cut them (?size=N)", facts.data, size.width, size.height));
+    throw ConfigError(fmt::format("{}: images of {}x{}: a chain needs square ones, and only folder:, zip: and tar: cut them (?size=N)", facts.data, size.width, size.height));
   facts.side = facts.least_width = facts.most_width = facts.least_height = facts.most_height = size.height;
   facts.channels = size.channels;
 }
 
 void refuse_what_teaches_nothing(const DataFacts& f) {
   if (f.pictures && f.classes() < 2)
-    throw ConfigError(fmt::format("{}: one class of pictures ({}): a model needs two at least; sort the pictures into two folders", f.data, f.class_names.at(0)));
+    throw ConfigError(fmt::format("{}: one class of images ({}): a model needs two at least; sort the images into two folders", f.data, f.class_names.at(0)));
   if (!f.pictures && f.shape == Shape{2})
     throw ConfigError(fmt::format("{}: points of the plane have a recipe of their own: flowmap_train pipeline --config configs/toy.toml --data {}", f.data, f.data));
   if (f.pictures && f.side < least_side)
-    throw ConfigError(fmt::format("{}: the shorter side of pictures is {} pixels; {} at least are needed: give ?size={}, which enlarges them", f.data, f.side, least_side, least_side));
+    throw ConfigError(fmt::format("{}: the shorter side of images is {} pixels; {} at least are needed: give ?size={}, which enlarges them", f.data, f.side, least_side, least_side));
   if (f.test < least_test)
     throw FileError(fmt::format("{}: {} samples for training and {} for the test; an evaluation needs {} at least: add some (every tenth of a class is for the test), "
                                 "or give a test split of your own", f.data, f.train, f.test, least_test));
@@ -101,7 +101,7 @@ std::string facts_text(const DataFacts& f) {
   std::string what = "samples of " + to_string(f.shape);
   if (f.pictures) {
     const std::string least = fmt::format("{}x{}", f.least_width, f.least_height), most = fmt::format("{}x{}", f.most_width, f.most_height);
-    what = fmt::format("{} pictures of {}{} pixels", f.channels == 1 ? "grey" : "colour", least, least == most ? "" : " to " + most);
+    what = fmt::format("{} images of {}{} pixels", f.channels == 1 ? "grey" : "color", least, least == most ? "" : " to " + most);
   }
   std::vector<std::string> classes;
   for (std::size_t i = 0; i < f.class_names.size(); ++i) classes.push_back(fmt::format("{} {}", f.class_names[i], f.class_counts[i]));

@@ -1,4 +1,4 @@
-// What is known of a data set once it was looked at: how many samples of which classes, and of pictures their sizes and colours. A config for it
+// What is known of a data set once it was looked at: how many samples of which classes, and of images their sizes and colors. A config for it
 // (proposal.h) follows from these facts.
 #pragma once
 
@@ -14,12 +14,12 @@ namespace fm {
 struct DataFacts {
   std::string data;                        // as --data names it
   bool pictures = true;                    // false: values, f32
-  bool open_size = false;                  // pictures in files, cut to ?size=N, and `data` gives no N
+  bool open_size = false;                  // images in files, cut to ?size=N, and `data` gives no N
   bool open_channels = false;              // the same of ?channels=N
   bool has_limit = false;                  // takes ?limit=N, the first samples of each class
-  std::int64_t side = 0;                   // of pictures: given, or the shorter side that all but the smallest twentieth have
-  std::int64_t channels = 3;               // 1 where every picture that was looked at is grey
-  std::int64_t least_width = 0, most_width = 0, least_height = 0, most_height = 0;   // of the pictures that were looked at
+  std::int64_t side = 0;                   // of images: given, or the shorter side that all but the smallest twentieth have
+  std::int64_t channels = 3;               // 1 where every image that was looked at is grey
+  std::int64_t least_width = 0, most_width = 0, least_height = 0, most_height = 0;   // of the images that were looked at
   Shape shape;                             // of values
   std::int64_t train = 0, test = 0;
   std::vector<std::string> class_names;
@@ -29,15 +29,15 @@ struct DataFacts {
   std::int64_t classes() const { return static_cast<std::int64_t>(class_names.size()); }
 };
 
-// Opens the training split and the test split, and decodes at most 64 pictures, evenly spread. ConfigError for data that no chain can learn from (one
-// class of pictures, pictures that are not square and not cut, sides below 8, points of the plane), FileError for data that cannot be read or are too
+// Opens the training split and the test split, and decodes at most 64 images, evenly spread. ConfigError for data that no chain can learn from (one
+// class of images, images that are not square and not cut, sides below 8, points of the plane), FileError for data that cannot be read or are too
 // few: an evaluation needs 4 test samples. Both name the remedy.
 DataFacts look_at(const std::string& data);
 
 // "folder:a?size=64,channels=1" of "folder:a" and {{"size", 64}, {"channels", 1}}.
 std::string with_keys(const std::string& data, const std::vector<std::pair<std::string, std::int64_t>>& keys);
 
-// "1,200 pictures of 40x32 to 300x200 pixels in colour, 4 classes (cat 300, ...)", for people.
+// "1,200 images of 40x32 to 300x200 pixels in color, 4 classes (cat 300, ...)", for people.
 std::string facts_text(const DataFacts& facts);
 
 }  // namespace fm

@@ -35,11 +35,11 @@ std::int64_t patch_of(std::int64_t side, std::int64_t least, std::int64_t most) 
   return side;
 }
 
-// Of a picture of this side. ConfigError where it divides into no grid of tokens that is worth the name.
+// Of an image of this side. ConfigError where it divides into no grid of tokens that is worth the name.
 std::int64_t picture_patch(const DataFacts& f, std::int64_t side) {
   const std::int64_t patch = patch_of(side, 2, side < large_side ? tokens_a_side : tokens_a_large_side), tokens = side / patch;
   if (tokens < tokens_a_side / 2)
-    throw ConfigError(fmt::format("{}: sides of {} pixels divide into {} x {} tokens, {} at least are needed: cut the pictures to another size, such as {}", f.data, side,
+    throw ConfigError(fmt::format("{}: sides of {} pixels divide into {} x {} tokens, {} at least are needed: cut the images to another size, such as {}", f.data, side,
                                   tokens, tokens, tokens_a_side / 2, std::max(tokens_a_side, side / tokens_a_side * tokens_a_side)));
   return patch;
 }
@@ -83,17 +83,17 @@ void add_network(Settings& add, const Choice& c, std::int64_t patch, const std::
 void add_judge(Settings& add, const DataFacts& f, const Choice& c) {
   const bool large = !is_small(c.side);
   if (large) add("judge.model.width", 8, "convolutions at full size are most of this stage's time");
-  add("judge.shift", std::max<std::int64_t>(1, c.side / 14), "pixels that training pictures move, either way");
+  add("judge.shift", std::max<std::int64_t>(1, c.side / 14), "pixels that training images move, either way");
   add_loop(add, c, stage_name::judge, batch_for(f, c.side > 2 * largest_small_side ? 32 : 64), {2e-3, 1e-5}, time_reason(c));
 }
 
-// An encoder trained on the pictures without labels, and its decoder.
+// An encoder trained on the images without labels, and its decoder.
 void add_autoencoder(Settings& add, const DataFacts& f, const Choice& c) {
   const std::int64_t patch = picture_patch(f, c.side), tokens = c.side / patch, width = c.side > 64 && c.side < large_side ? 96 : 64;
-  const bool large = c.side > 2 * largest_small_side;                // fewer pictures a step, so that there are enough steps
+  const bool large = c.side > 2 * largest_small_side;                // fewer images a step, so that there are enough steps
   const Rung r = ladder[c.rung];
   add("rae.encoder.patch_size", patch, fmt::format("pixels of a token's side: {0}x{0} tokens", tokens));
-  add("rae.encoder.width", width, fmt::format("numbers a token: a latent has {}, a picture {}", width * tokens * tokens, f.channels * c.side * c.side));
+  add("rae.encoder.width", width, fmt::format("numbers a token: a latent has {}, an image {}", width * tokens * tokens, f.channels * c.side * c.side));
   add("rae.encoder.depth", 4);
   add("rae.encoder.heads", 4);
   add("rae.encoder.mlp_width", 4 * width);
@@ -104,13 +104,13 @@ void add_autoencoder(Settings& add, const DataFacts& f, const Choice& c) {
   add("rae.decoder.mlp_width", 4 * r.width);
   add("encoder.prototypes", 256);
   add("encoder.hidden", 128);
-  add("encoder.local_size", patch * (tokens / 2), "a small crop has half the picture's side");
+  add("encoder.local_size", patch * (tokens / 2), "a small crop has half the image's side");
   add_loop(add, c, stage_name::encoder, batch_for(f, large ? 32 : 64), {1e-3, 1e-5}, time_reason(c), false);
   add("encoder.loop.adamw.clip", "3.0");
   add_loop(add, c, stage_name::decoder, batch_for(f, large ? 32 : 64), {2e-3, 5e-5}, time_reason(c));
 }
 
-// Teacher and flow map of pictures: the quickstart's settings.
+// Teacher and flow map of images: the quickstart's settings.
 void add_generators(Settings& add, const DataFacts& f, const Choice& c) {
   const double scale = ladder[c.rung].width > 192 ? 0.6 : 1;
   const std::int64_t batch = batch_for(f, 64);
@@ -143,7 +143,7 @@ std::string data_text(const DataFacts& f, const Choice& c) {
 
 std::string size_reason(const DataFacts& f, const Choice& c) {
   if (!f.open_size) return "";
-  std::string out = fmt::format("the middle square of each picture, scaled to {0}x{0}", c.side);
+  std::string out = fmt::format("the middle square of each image, scaled to {0}x{0}", c.side);
   if (c.side < sides_for(f).front()) out += fmt::format(": larger ones get too few steps in the budget, --size {} asks for them", sides_for(f).front());
   return out;
 }
@@ -153,9 +153,9 @@ void add_pictures(Settings& add, const DataFacts& f, const Choice& c) {
   add("data", data_text(f, c), size_reason(f, c));
   add("seed", c.seed);
   add("space", small ? "pixels" : "rae",
-      small ? fmt::format("pictures of {} pixels or less are modeled as they are", largest_small_side) : "latents of an encoder that is trained on these pictures");
+      small ? fmt::format("images of {} pixels or less are modeled as they are", largest_small_side) : "latents of an encoder that is trained on these images");
   add("guidance", "2.0", "of the teacher, 1: none. Higher: clearer samples, less varied");
-  if (!c.from_memory) add("latents.from", "images", "too many pictures for memory: they are read as they are needed");
+  if (!c.from_memory) add("latents.from", "images", "too many images for memory: they are read as they are needed");
   const std::int64_t patch = picture_patch(f, c.side);
   add_network(add, c, small ? patch : 1, fmt::format("pixels of a token's side: {0}x{0} tokens", c.side / patch));
   add_judge(add, f, c);

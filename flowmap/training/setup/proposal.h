@@ -18,11 +18,11 @@ struct Setting {
 
 // What the budget decides.
 struct Choice {
-  std::int64_t side = 0;                   // of pictures
+  std::int64_t side = 0;                   // of images
   std::size_t rung = 0;                    // size of the networks, an index into the ladder
   std::map<std::string, std::int64_t> steps;   // by stage; 0 or none: as many as a first look takes
   std::int64_t samples = 16, teacher_points = 50;
-  bool from_memory = true;                 // pictures and latents are kept in memory
+  bool from_memory = true;                 // images and latents are kept in memory
   std::int64_t limit = 0;                  // samples of each class, 0: all
   std::int64_t seed = 1;
 };
@@ -30,10 +30,10 @@ struct Choice {
 // Sizes of networks that may be chosen: 0 .. count - 1, from small to large, as far as the number of samples makes sense of them.
 std::size_t rungs_for(const DataFacts& facts);
 
-// Sides that pictures may be cut to, the largest first. One where `data` gives it.
+// Sides that images may be cut to, the largest first. One where `data` gives it.
 std::vector<std::int64_t> sides_for(const DataFacts& facts);
 
-// Whether pictures of this side are modeled as pixels, without an autoencoder.
+// Whether images of this side are modeled as pixels, without an autoencoder.
 bool is_small(std::int64_t side);
 
 std::vector<Setting> propose(const DataFacts& facts, const Choice& choice);

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <ctime>
 #include <numeric>
 #include <utility>
 
@@ -43,6 +44,8 @@ class StepClock : public RunFiles {
  private:
   double last_ = 0;
 };
+
+double processor_seconds() { return static_cast<double>(std::clock()) / CLOCKS_PER_SEC; }
 
 double mean_after_warm_up(const std::vector<double>& seconds) {
   const auto first = seconds.begin() + std::min(std::ssize(seconds) - 1, std::ptrdiff_t{warm_up});
@@ -117,6 +120,7 @@ class RehearsedRun {
 
   // Some steps, and then as many more as a measurement takes. Rates are low, so that nothing diverges; they change no time.
   Outcome train_some(Stage& stage, LoopConfig loop, std::uint64_t seed, LogFiles files, Ranks& ranks) {
+    const double start = now(), processor = processor_seconds();
     loop.rate = {.peak = 0.1 * loop.rate.peak};
     loop.log_every = loop.ckpt_every = most_steps;
     const TrainOptions options{.out = folder_, .fields = list_fields(recipe_)};
@@ -132,6 +136,8 @@ class RehearsedRun {
     clock.seconds.erase(clock.seconds.begin());                       // the first after the pause
     step_ = std::accumulate(clock.seconds.begin(), clock.seconds.end(), 0.0) / static_cast<double>(clock.seconds.size());
     out_.memory = std::max(out_.memory, clock.memory);
+    trained_ += now() - start, processor_ += processor_seconds() - processor;
+    out_.processor = processor_ / trained_;
     return outcome;
   }
 
@@ -160,7 +166,7 @@ class RehearsedRun {
   QuietMessages quiet_;
   RunOptions options_;
   Rehearsal out_;
-  double start_, encoding_ = 0, step_ = 0, spent_in_steps_ = 0;
+  double start_, encoding_ = 0, step_ = 0, spent_in_steps_ = 0, trained_ = 0, processor_ = 0;
   TrainingRun run_;
 };
 

@@ -27,6 +27,7 @@ struct Rehearsal {
   double data = 0;                         // seconds: reading and decoding them, and encoding their latents
   double evaluation = 0;                   // seconds: reference, features and what does not depend on the number of generated samples
   double sample = 0;                       // seconds: one sample of every generator that is scored
+  double processor = 0;                    // seconds of processor time in a second of its steps, on all threads: below 1 a thread where other work has the rest
   std::int64_t memory = 0;                 // bytes: the most that the process held
 
   const StageTime& of(const std::string& stage) const;

@@ -48,7 +48,7 @@ std::int64_t rounded(double steps) {
 
 double of_whole_data(const DataFacts& f, const Rehearsal& r) { return std::max(1.0, static_cast<double>(f.train) / static_cast<double>(r.samples)); }
 
-// The samples of an evaluation, and the rows of the picture at the end.
+// The samples of an evaluation, and the rows of the image at the end.
 double evaluation_seconds(const Choice& c, const DataFacts& f, const Rehearsal& r) {
   return r.evaluation * of_whole_data(f, r) + r.sample * static_cast<double>(c.samples + preview_rows * f.classes());
 }
@@ -117,7 +117,7 @@ class Search {
       return always || is_enough(s, static_cast<std::int64_t>(2 * steps), most_steps(s, facts_, stage_loop(whole, t.stage).batch));
     };
     const auto times = rehearse(recipe_of(propose(facts_, c)), request_.rehearsals, std::clamp(request_.budget / 1000, 0.1, 0.8), log_, ranks_, worth);
-    const std::string what = fmt::format("{}networks of size {} of {}", facts_.pictures ? fmt::format("pictures of {0}x{0}, ", c.side) : "", rung + 1, rungs_for(facts_));
+    const std::string what = fmt::format("{}networks of size {} of {}", facts_.pictures ? fmt::format("images of {0}x{0}, ", c.side) : "", rung + 1, rungs_for(facts_));
     if (!times) {
       log_.info("timed: {}: too slow for the budget", what);
       return false;
@@ -167,7 +167,7 @@ double load_of_machine() {
 }
 
 Estimate estimate_of(const DataFacts& f, const Choice& c, const Recipe& r, const Rehearsal& times) {
-  Estimate e{.data = times.data * of_whole_data(f, times), .evaluation = evaluation_seconds(c, f, times), .load = load_of_machine()};
+  Estimate e{.data = times.data * of_whole_data(f, times), .evaluation = evaluation_seconds(c, f, times), .processor = times.processor, .load = load_of_machine()};
   e.memory = static_cast<double>(times.memory) + memory_of_data(r, f.train) - memory_of_data(r, std::min(f.train, times.samples));
   for (const StageTime& t : times.stages) {
     const LoopConfig& loop = stage_loop(r, t.stage);
@@ -230,6 +230,7 @@ std::vector<std::string> estimate_lines(const Estimate& e) {
   out.push_back(fmt::format("{:<12} {:>39}", "data", duration_text(e.data)));
   out.push_back(fmt::format("{:<12} {:>39}", "evaluation", duration_text(e.evaluation)));
   out.push_back(fmt::format("{:<12} {:>39}", "all", duration_text(e.seconds())));
+  out.push_back(fmt::format("{:<12} {:>39}", "processor", duration_text(e.seconds() * e.processor)));
   out.push_back(fmt::format("memory {}, checkpoints {} on the disk", bytes_text(e.memory), bytes_text(e.disk)));
   return out;
 }

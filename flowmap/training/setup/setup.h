@@ -1,5 +1,5 @@
 // From a data set and a budget of time to a config and what it will take. The choice is made by measured times alone: a rehearsal (rehearsal.h) of the
-// smallest networks, for each side of pictures from the largest down until the budget holds enough steps; then of the largest networks for which that
+// smallest networks, for each side of images from the largest down until the budget holds enough steps; then of the largest networks for which that
 // still is so. The rest of the budget becomes steps, a share for each stage.
 #pragma once
 
@@ -15,7 +15,7 @@ namespace fm {
 
 struct SetupRequest {
   double budget = 1800;                    // seconds for the whole pipeline
-  std::int64_t side = 0;                   // of pictures; 0: chosen
+  std::int64_t side = 0;                   // of images; 0: chosen
   std::int64_t seed = 1;
   std::filesystem::path rehearsals;        // a folder that does not exist; it is made and removed
 };
@@ -29,6 +29,7 @@ struct StageEstimate {
 struct Estimate {
   std::vector<StageEstimate> stages;
   double data = 0, evaluation = 0;         // seconds
+  double processor = 0;                    // seconds of processor time in one second, as while it was measured
   double memory = 0, disk = 0;             // bytes
   double load = 0;                         // of the machine while it was measured: processes that wanted a core
   double seconds() const;
@@ -42,7 +43,7 @@ struct Setup {
   std::vector<std::string> remarks;        // what the user should know: budgets that are too small or not used up
 };
 
-// ConfigError for a side that the pictures do not have.
+// ConfigError for a side that the images do not have.
 Setup set_up(const DataFacts& facts, const SetupRequest& request, Messages& log, Ranks& ranks);
 
 // Steps of each stage, and the number of samples of the evaluation, that the budget holds by these times. At least ten steps a stage.
