@@ -57,6 +57,22 @@ std::vector<DataKey> keys_of_labels(std::vector<DataKey> more = {}) {
   return keys;
 }
 
+DataKind array_kind() {
+  return {.name = "arrays",
+          .usage = "arrays:FILE.npy|FILE.npz",
+          .help = "the rows of an array of NumPy's, of any shape",
+          .keys = keys_of_labels({{"x", "the array of samples in a .npz"},
+                                  {"y", "the array of labels in a .npz"},
+                                  {"noise", "in a .npz, the array of the noise that each sample came from: trainings take these pairs in place of drawn noise (space identity)"},
+                                  {"labels", "a .npy with the labels"},
+                                  {"test_x", "the test split's samples in the same .npz"},
+                                  {"test_y", "its labels in the same .npz"},
+                                  {"test_labels", "a .npy with its labels"},
+                                  {"layout", "as-is (default); hwc or hw: rows of pictures (h, w, c) or (h, w); lc: rows of sequences (length, channels)"},
+                                  {"limit", "first rows of each class only"}}),
+          .open = open_arrays};
+}
+
 std::vector<DataKind> all_kinds() {
   return {
       {.name = "fashion-mnist",
@@ -104,19 +120,7 @@ std::vector<DataKind> all_kinds() {
        .keys = {{"limit", "first samples only"}, {"labels", "fine (default), or coarse: 20 classes"}},
        .load = load_cifar100,
        .class_names = cifar100_classes},
-      {.name = "arrays",
-       .usage = "arrays:FILE.npy|FILE.npz",
-       .help = "the rows of an array of NumPy's, of any shape",
-       .keys = keys_of_labels({{"x", "the array of samples in a .npz"},
-                               {"y", "the array of labels in a .npz"},
-                               {"noise", "in a .npz, the array of the noise that each sample came from: trainings take these pairs in place of drawn noise (space identity)"},
-                               {"labels", "a .npy with the labels"},
-                               {"test_x", "the test split's samples in the same .npz"},
-                               {"test_y", "its labels in the same .npz"},
-                               {"test_labels", "a .npy with its labels"},
-                               {"layout", "as-is (default); hwc or hw: rows of pictures (h, w, c) or (h, w); lc: rows of sequences (length, channels)"},
-                               {"limit", "first rows of each class only"}}),
-       .open = open_arrays},
+      array_kind(),
       {.name = "points",
        .usage = "points:8gaussians|checkerboard|spiral|moons",
        .help = "points of the plane, computed by the program",
