@@ -3,19 +3,21 @@
 #include <map>
 #include <memory>
 #include <numeric>
+#include <utility>
 
-#include "flowmap/training/ablation/busy.h"
-#include "flowmap/training/ablation/identity.h"
-#include "apps/run/jobs.h"
-#include "flowmap/training/ablation/lambda.h"
-#include "flowmap/training/ablation/report.h"
-#include "flowmap/training/ablation/scoring.h"
 #include "apps/cli/console.h"
 #include "apps/cli/program.h"
+#include "apps/run/jobs.h"
 #include "apps/run/run_observer.h"
 #include "apps/run/signals.h"
 #include "apps/train/describe.h"
 #include "data/source.h"
+#include "flowmap/training/ablation/busy.h"
+#include "flowmap/training/ablation/identity.h"
+#include "flowmap/training/ablation/lambda.h"
+#include "flowmap/training/ablation/report.h"
+#include "flowmap/training/ablation/scoring.h"
+#include "flowmap/training/move_aside.h"
 #include "tensor/error.h"
 #include "tensor/io/atomic_file.h"
 
@@ -66,15 +68,16 @@ class Runs {
 Outcome train(TrainingRun& run, const Variant& v, const Trial& trial) {
   const std::vector<Recipe> parts = v.parts();
   if (parts.size() == 1) return run.train_variant(trial.folder, v.stage(), v.recipe, v.start, trial.seed);
-  const std::string first = trial.folder + "/first";
+  const std::string first = trial.folder + "/" + first_part;
   if (run.train_variant(first, v.stage(), parts[0], v.start, trial.seed) == Outcome::stopped) return Outcome::stopped;
   return run.train_variant(trial.folder, v.stage(), parts[1], first, trial.seed);
 }
 
 // Finds the trial's folder by what decides its weights, and trains there. Divergence is a row of the table, not the end of it.
-Outcome train(TrainingRun& run, const std::string& what, const Variant& v, Trial& trial) {
+Outcome train(TrainingRun& run, const std::string& what, const Variant& v, Trial& trial, bool fresh) {
   const Identity id = identity(run, v, trial.seed);
   trial.folder = folder_of(what, v, trial.seed, id);
+  if (fresh && std::filesystem::exists(run.root() / trial.folder)) move_aside(run.root() / trial.folder, run.context().log);
   if (const std::string apart = claim_folder(run.root() / trial.folder, id); !apart.empty())
     run.context().log.info("{}, seed {}: trained anew in {}: {}", v.name, trial.seed, trial.folder, apart);
   try {
@@ -87,13 +90,13 @@ Outcome train(TrainingRun& run, const std::string& what, const Variant& v, Trial
 }
 
 // --what lambda: trains the poor teacher, and gives it to its variants.
-Outcome train_poor_teacher(TrainingRun& run, const AblateConfig& config, Findings& f) {
+Outcome train_poor_teacher(TrainingRun& run, const AblateConfig& config, Findings& f, bool fresh) {
   const Variant v = poor_teacher(config);
   Trial trial{.seed = config.recipe.seed};
   if (config.trial >= 0) {                                             // the process that started this one has trained it; others read it now
     trial.folder = folder_of(f.what, v, trial.seed, identity(run, v, trial.seed));
     if (!run.has(trial.folder)) throw FileError(fmt::format("--trial: there is no poor teacher in {}", (run.root() / trial.folder).string()));
-  } else if (train(run, f.what, v, trial) == Outcome::stopped) {
+  } else if (train(run, f.what, v, trial, fresh) == Outcome::stopped) {
     return Outcome::stopped;
   }
   if (trial.diverged) throw ConfigError("--what lambda: the poor teacher diverged: lower fm.loop.rate.peak, or raise --poor-share");
@@ -185,20 +188,37 @@ void list_trials(Findings& f, const std::vector<std::int64_t>& seeds) {
     for (std::size_t i = 0; i < f.variants.size(); ++i) f.trials.push_back({.variant = i, .seed = seed});
 }
 
-// Costs, and from them the steps of equal work.
+// Variants whose schedules do not fit their steps: of `all` objectives they are left out, before anything is measured or trained.
+void check_schedules(std::vector<Variant>& list, bool may_leave_out, Messages* log) {
+  std::erase_if(list, [&](const Variant& v) {
+    try {
+      for (const Recipe& part : v.parts()) check_settings(v.stage(), part, 1);
+      return false;
+    } catch (const ConfigError& e) {
+      if (!may_leave_out) throw;
+      if (log != nullptr) log->warning("{} is left out: {}", v.name, e.what());
+      return true;
+    }
+  });
+}
+
+// Costs, and the steps of equal work; those of equal time follow from the costs.
 void measure_and_equalise(TrainingRun& run, const AblateConfig& config, Findings& f, const std::vector<std::int64_t>& seeds) {
   Messages& log = run.context().log;
-  const std::string plan = config.equal == "time" ? plan_name(run, f.variants) : "";
-  const bool one_of_many = config.trial >= 0;                          // the process that started this one has measured
+  const bool by_time = config.equal == "time", one_of_many = config.trial >= 0;     // the process that started this one has measured
+  const std::string plan = by_time ? plan_name(run, f.variants) : "";
+  if (!by_time) equalise(f.variants, config.equal, {});
+  check_schedules(f.variants, f.what == "objective" && config.objectives == "all" && !by_time, one_of_many ? nullptr : &log);
   if (one_of_many) list_trials(f, seeds);
   else measure(*trained_subject(run), f, seeds, config.timing_rounds, log);
+  if (!by_time) return;
   std::vector<StepCost> costs;
   for (std::size_t i = 0; i < f.variants.size(); ++i) costs.push_back(f.trials[i].cost.value_or(StepCost{.seconds = 1}));
   equalise(f.variants, config.equal, costs);
   const std::filesystem::path file = run.root() / "ablate" / f.what / plan;
-  if (plan.empty()) return;
   if (one_of_many && !std::filesystem::exists(file)) throw FileError(fmt::format("--trial: {} is missing; it says how many steps are equal time", file.string()));
   keep_equal_steps(file, f.variants, log);
+  check_schedules(f.variants, false, nullptr);
 }
 
 // The longest first, so that no process is left alone with one at the end.
@@ -211,16 +231,26 @@ std::vector<std::size_t> by_length(const Findings& f) {
 }
 
 // One training of the list, in a process that another started.
-int train_one(TrainingRun& run, const AblateConfig& config, Findings& f, Context& context) {
+int train_one(TrainingRun& run, const AblateConfig& config, Findings& f, Context& context, bool fresh) {
   if (config.trial >= std::ssize(f.trials)) throw ConfigError(fmt::format("--trial {}: there are {} trainings", config.trial, f.trials.size()));
   Runs runs(run, context);
   Trial& t = f.trials[static_cast<std::size_t>(config.trial)];
-  const Outcome outcome = train(runs.of(f.variants[t.variant]), f.what, f.variants[t.variant], t);
+  const Outcome outcome = train(runs.of(f.variants[t.variant]), f.what, f.variants[t.variant], t, fresh);
   return outcome == Outcome::finished ? exit_code::finished : exit_code::stopped_early;
+}
+
+// As many as were asked for, or as there are test samples in the plane.
+std::int64_t scored_samples(const Findings& f) {
+  for (const Trial& t : f.trials)
+    if (!t.scores.empty()) return t.scores[0].samples;
+  return 0;
 }
 
 int ablate(AblateConfig& config, Context& context) {
   refuse_one_start_for_all(context.launch);
+  if (config.trial >= 0) stop_with_parent();
+  const bool fresh = std::exchange(context.launch.fresh, false);       // of trainings, by train(): what lies in their folders says whose they are
+  if (fresh) context.launch.resume = "auto";
   if (config.precisions.empty()) throw ConfigError("precisions: name one at least, f32 or bf16");
   if (config.untrained) return measure_untrained(config, context);
   TrainingRun run(config.recipe, run_context(context));
@@ -230,27 +260,26 @@ int ablate(AblateConfig& config, Context& context) {
     for (const auto& [name, why] : objectives.left_out) context.log.warning("{} is left out: {}", name, why);
   Findings f{.what = comparison(config), .subtitle = {}, .variants = variants(config, objectives.names), .trials = {}, .in_plane = run.recipe().in_plane(), .calls = {}, .busy = {}};
   f.calls = parse_steps(config.recipe.evaluate.steps);
+  f.guided_teacher = run.recipe().guidance != 1;
   if (context.launch.dry_run && f.what == "lambda") context.log.info("{}", describe(poor_teacher(config)));
   if (context.launch.dry_run) return print_plan(run.recipe(), f.variants, all, context.log), exit_code::finished;
 
   run.need_folder();
   run.preflight();
   run.prepare_stats();
-  if (f.what == "lambda" && train_poor_teacher(run, config, f) == Outcome::stopped) return exit_code::stopped_early;
+  if (f.what == "lambda" && train_poor_teacher(run, config, f, fresh) == Outcome::stopped) return exit_code::stopped_early;
   measure_and_equalise(run, config, f, all);
-  for (const Variant& v : f.variants)
-    for (const Recipe& part : v.parts()) check_settings(v.stage(), part, 1);        // schedules in steps, before the first training
-  if (config.trial >= 0) return train_one(run, config, f, context);
+  if (config.trial >= 0) return train_one(run, config, f, context, fresh);
   if (config.jobs > 1) train_in_processes(context, by_length(f), config.jobs);
   throw_if_stop_requested();
   Runs runs(run, context);
   for (Trial& t : f.trials)
-    if (train(runs.of(f.variants[t.variant]), f.what, f.variants[t.variant], t) == Outcome::stopped) return exit_code::stopped_early;
-  for (Trial& t : f.trials) t.course = course_of(run.root() / t.folder / "metrics.csv");
+    if (train(runs.of(f.variants[t.variant]), f.what, f.variants[t.variant], t, fresh && config.jobs == 1) == Outcome::stopped) return exit_code::stopped_early;
+  for (Trial& t : f.trials) t.course = course_of(metrics_of(run.root(), f.variants[t.variant], t));
   score(run, f);
   if (f.what == "lambda") measure_lambda(run, [&](const Variant& v) -> TrainingRun& { return runs.of(v); }, f);
   f.subtitle = fmt::format("run in {}: {} variants, seeds {}, equal {}, {} samples", run.root().string(), f.variants.size(), fmt::join(all, ", "),
-                           config.equal, config.recipe.evaluate.samples);
+                           config.equal, scored_samples(f));
   publish(run.root() / "ablate" / f.what, f, run.root(), context.log);
   return exit_code::finished;
 }

@@ -1,7 +1,9 @@
 // convert: weights from one file format, naming style or element type to another.
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "apps/cli/program.h"
+#include "flowmap/trained_jumps.h"
 #include "nn/checkpoint.h"
 #include "nn/models/published_names.h"
 #include "tensor/io/atomic_file.h"
@@ -52,6 +54,15 @@ void save_npz(const std::string& file, const NamedTensors& tensors) {
   npz.finish();
 }
 
+// A checkpoint notes how its flow map is sampled; a file of weights alone does not.
+void warn_of_sampler(const Weights& weights, Messages& log) {
+  if (weights.state == nullptr || !weights.state->contains("made_from")) return;
+  const Jumps jumps = jumps_of_sampler((*weights.state)["made_from"].value("sampler", ""));
+  if (jumps == Jumps::any || jumps == Jumps::off_diagonal) return;
+  log.warning("{}: its flow map {}; the new file does not say so, and `flowmap_sample --dit` takes several jumps of any weights: use one call", weights.file.string(),
+              sampler_text(jumps));
+}
+
 int convert(ConvertCommand& c, Context& context) {
   if (c.from.empty() || c.to.empty()) throw ConfigError("convert wants --from WEIGHTS and --to FILE");
   const bool npz = c.to.ends_with(".npz");
@@ -59,6 +70,7 @@ int convert(ConvertCommand& c, Context& context) {
     throw ConfigError(fmt::format("--to {}: want a name that ends in .safetensors or .npz", c.to));
   remove_stale_temporaries_of(c.to);             // of a conversion that was killed: gigabytes
   const Weights weights = load_weights(c.from, [&](const std::string& line) { context.log.warning("{}", line); });
+  warn_of_sampler(weights, context.log);
   for (const UnreadEntry& entry : weights.unread)
     context.log.warning("{} of {} is left out: {}", in_quotes(entry.name), weights.file.string(), entry.why);
   NamedTensors tensors = to_our_names(weights.tensors, c.part);

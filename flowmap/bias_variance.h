@@ -21,8 +21,6 @@ struct BiasVariance {
 
   double variance(double lambda) const { return (1 - lambda) * (1 - lambda) * noise; }
   double bias(double lambda) const { return lambda * lambda * teacher; }
-  // Where the two are equal in sum to their least: the l of least error of one target.
-  double best_lambda() const { return noise + teacher > 0 ? noise / (noise + teacher) : 1; }
 };
 
 // p: rows with s < t alone, z0 and eps included. `v`: the flow's velocity; where that is not known, a teacher much better than `teacher`. `map`: h*, or

@@ -198,7 +198,6 @@ Objective without_clamps(ObjectiveConfig config, const std::string& name) {
     if constexpr (requires { entry.clamp; }) entry.clamp = 0;
   };
   config.name = name;
-  if (!has_published(name)) config.preset = "plain";
   std::apply([&](auto&... entry) { (open(entry), ...); }, config.entries);
   return config.chosen("map.objective");
 }

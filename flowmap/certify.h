@@ -47,7 +47,7 @@ std::vector<Bias> bias_on_mixture(const Objective& objective);
 // The entry of this name with the settings of `config`, but nothing it makes is cut: a limit that is reached in the tails alone is no bias to speak of.
 Objective without_clamps(ObjectiveConfig config, const std::string& name);
 
-// Objectives that claim more than is so, each by a known fault: checks that do not find them out are no checks.
+// Objectives with a known fault that claim to have none: the checks must find each of them.
 std::vector<std::pair<std::string, Objective>> negative_controls();
 
 // Whether it is as the objective claims; a line that says what is not, empty if all is.

@@ -7,11 +7,6 @@
 namespace fm {
 namespace {
 
-FlowPoint first_rows(const FlowPoint& p, std::int64_t k) {
-  return {fm::first_rows(p.z, k), fm::first_rows(p.s, k), fm::first_rows(p.t, k), fm::first_rows(p.y, k), fm::first_rows(p.y_plus, k),
-          fm::first_rows(p.y_minus, k)};
-}
-
 // u at time t1 on the straight line through (z, t) with velocity w
 Tensor on_line(const FlowMapNet& net, const FlowPoint& p, const Tensor& w, const Tensor& t1, const Labels& y) {
   return evaluate(net, p.z + column(t1 - p.t, p.z.rank()) * w, p.s, t1, y.defined() ? y : p.y);
@@ -60,6 +55,11 @@ Derivative semi(const FlowMapNet& net, const FlowPoint& p, const Tensor& w, cons
 }
 
 }  // namespace
+
+FlowPoint first_rows(const FlowPoint& p, std::int64_t k) {
+  return {fm::first_rows(p.z, k), fm::first_rows(p.s, k), fm::first_rows(p.t, k), fm::first_rows(p.y, k), fm::first_rows(p.y_plus, k),
+          fm::first_rows(p.y_minus, k)};
+}
 
 Derivative differentiate(const FlowMapNet& net, const FlowPoint& p, const Tensor& w, const DerivativeConfig& config) {
   if (!w.defined() || w.dim(0) == 0) return {net(p.z, p.s, p.t, p.y), {}};

@@ -41,6 +41,8 @@ struct Derivative {
   Tensor dudt;                           // of w's rows, never recorded; undefined if w has none
 };
 
+FlowPoint first_rows(const FlowPoint& p, std::int64_t k);
+
 // w: (k, ...) with k <= B rows, or undefined.
 Derivative differentiate(const FlowMapNet& net, const FlowPoint& at, const Tensor& w, const DerivativeConfig& config);
 

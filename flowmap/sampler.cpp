@@ -46,6 +46,12 @@ Samples names_of_rows(const Tensor& noise) {
 
 }  // namespace
 
+Solver solver_named(const std::string& name) {
+  if (name == "euler") return Solver::euler;
+  if (name == "heun") return Solver::heun;
+  throw ConfigError("solver '" + name + "': known are euler and heun");
+}
+
 Grid plain_grid(int steps) {
   if (steps < 1) throw ConfigError("sampler: " + std::to_string(steps) + " steps; at least 1 is needed");
   Grid grid;

@@ -23,6 +23,7 @@ Tensor sample_flow_map(const FlowMapNet& net, const Tensor& noise, const Labels&
 Tensor sample_renoised(const FlowMapNet& net, const Tensor& noise, const Labels& y, const Grid& grid);
 
 enum class Solver { euler, heun };                                   // one and two calls a step
+Solver solver_named(const std::string& name);                        // ConfigError
 
 // The states at all points of the grid, noise first.
 std::vector<Tensor> trajectory(const VelocityNet& v, const Tensor& noise, const Labels& y, const Grid& grid, Solver solver = Solver::euler);

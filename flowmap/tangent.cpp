@@ -16,7 +16,7 @@ void mask_rows(GuardedTangent& g, std::int64_t rows) {
   const DType type = g.dudt.dtype();
   // x - x is 0 of every finite number, else NaN, and a NaN equals nothing.
   const Tensor keep = equal(row_sums(g.dudt - g.dudt), Tensor::scalar(0, type));
-  g.masked_rows = sum(1.0 - keep);
+  g.masked_share = mean(1.0 - keep);
   g.dudt = where(column(keep, g.dudt.rank()), g.dudt, Tensor::scalar(0, type));
   const std::int64_t others = rows - keep.dim(0);
   g.weight = others > 0 ? concat(std::vector<Tensor>{keep, Tensor::ones({others}, type)}, 0) : keep;

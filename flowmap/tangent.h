@@ -43,7 +43,7 @@ struct TangentPolicy {
 struct GuardedTangent {
   Tensor dudt;                           // finite, cut and scaled; undefined if there was none
   Tensor weight;                         // (rows): 0 for rows left out, else 1; undefined without `mask`
-  Late masked_rows = 0;
+  Late masked_share = 0;                 // of rows with a derivative
   Late clamped_share = 0;                // of elements
 };
 

@@ -86,7 +86,8 @@ Jumps PairConfig::jumps() const {
   constexpr double all = 1 - 1e-9;                  // .9 + .1 in f64
   if (diagonal_share >= all) return Jumps::none;
   if (one_share >= all) return Jumps::from_noise;
-  return diagonal_share + zero_share >= all ? Jumps::to_data : Jumps::any;
+  if (diagonal_share + zero_share >= all) return Jumps::to_data;
+  return diagonal_share > 0 ? Jumps::any : Jumps::off_diagonal;
 }
 
 std::string PairConfig::varies(const std::string& keys) const {

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <spawn.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -47,6 +48,8 @@ void look(std::map<pid_t, std::size_t>& running, Messages& log) {
 }
 
 }  // namespace
+
+void stop_with_parent() { prctl(PR_SET_PDEATHSIG, SIGUSR1); }
 
 std::vector<std::string> job_command_line(const std::vector<std::string>& command_line, std::size_t trial, std::int64_t jobs, std::int64_t cores) {
   std::vector<std::string> out = command_line;

@@ -19,4 +19,7 @@ std::vector<std::string> job_command_line(const std::vector<std::string>& comman
 // be started.
 void train_in_processes(const Context& context, const std::vector<std::size_t>& trials, std::int64_t jobs);
 
+// Of a process that another one started so: when that one is killed, this one gets the signal of a stop, saves and ends.
+void stop_with_parent();
+
 }  // namespace fm

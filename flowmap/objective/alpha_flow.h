@@ -11,14 +11,14 @@ namespace fm {
 
 struct AlphaFlowConfig {
   Ramp alpha{"sigmoid", 1, 0};           // at 0: MeanFlow with `derivative`
-  double clamp = 4;                      // elements of y on off-diagonal rows are cut to it; 0: not
+  double clamp = 4;                      // elements of y on off-diagonal rows are cut to it while alpha > 0; 0: not
   PairConfig pairs;
   LabelDropout labels;
   DerivativeConfig derivative;
   MetricConfig metric;
   template <class V> void visit(V&& v) {
     v("alpha", alpha, "step of the target as a share of t - s, from 0 (MeanFlow) to 1");
-    v("clamp", clamp, "largest element of the target; 0: no limit", at_least(0));
+    v("clamp", clamp, "largest element of the target while alpha > 0; 0: no limit", at_least(0));
     v("pairs", pairs, "times s <= t");
     v("labels", labels, "label dropout");
     v("derivative", derivative, "du/dt, for alpha = 0");

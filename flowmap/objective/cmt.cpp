@@ -8,12 +8,6 @@
 namespace fm {
 namespace {
 
-Solver solver_named(const std::string& name) {
-  if (name == "euler") return Solver::euler;
-  if (name == "heun") return Solver::heun;
-  throw ConfigError("CMT solver '" + name + "': known are euler and heun");
-}
-
 Grid told_times(const Grid& solved, const Compat& compat) {
   if (compat.cmt_time_labels == "true") return solved;
   if (compat.cmt_time_labels == "uniform") return plain_grid(narrow<int>(solved.size()) - 1);
@@ -113,7 +107,7 @@ ObjectiveLoss cmt(const FlowMapNet& net, const Trajectories& tr, const CmtConfig
 }
 
 Needs CmtConfig::needs() const {
-  return {.data = false, .teacher = true, .velocity = false, .rows = pairs, .teacher_calls = static_cast<double>(points - 1) * (solver == "heun" ? 2 : 1)};
+  return {.data = false, .teacher = true, .velocity = false, .jumps = Jumps::off_diagonal, .rows = pairs, .teacher_calls = static_cast<double>(points - 1) * (solver == "heun" ? 2 : 1)};
 }
 Claims CmtConfig::claims() const { return {.exact = false, .unbiased = false, .why = "the chords of a solver's trajectories, not of the flow's"}; }
 

@@ -8,14 +8,13 @@
 namespace fm {
 namespace {
 
-Solver solver_of(const CtmConfig& config) { return config.solver == "euler" ? Solver::euler : Solver::heun; }
 
 // b of the rows with s < t
 Tensor end_by_teacher(const FlowMapNet& target, const VelocityNet& teacher, const PathBatch& p, const Tensor& middle, const CtmConfig& config) {
   const std::int64_t k = p.off_diagonal;
   const Tensor s = first_rows(p.s, k), m = first_rows(middle, k);
   const Labels y = first_rows(p.y, k);
-  const Tensor z = step_back(teacher, first_rows(p.z, k), first_rows(p.t, k), m, solver_of(config), narrow<int>(config.solver_steps, "solver_steps"), y);
+  const Tensor z = step_back(teacher, first_rows(p.z, k), first_rows(p.t, k), m, solver_named(config.solver), narrow<int>(config.solver_steps, "solver_steps"), y);
   return jumped(target, jumped(target, z, s, m, y), Tensor::zeros(s.shape(), s.dtype()), s, y);
 }
 

@@ -118,6 +118,14 @@ double CtConfig::target_decay_at(const TrainingStep& now) const {
   return std::pow(target_decay, static_cast<double>(first_points) / static_cast<double>(points(now)));
 }
 
+// Song and Dhariwal 2023: c = .00054 sqrt(D) of residuals of data with deviation 1/2. With deviation 1 they are twice as large.
+ObjectiveLoss IctConfig::loss(const Nets& nets, const Drawn& drawn) const {
+  MetricConfig of_unit_deviation = metric;
+  const double elements = static_cast<double>(drawn.p.z.numel()) / static_cast<double>(drawn.p.rows());
+  if (metric.kind == "pseudo_huber" && metric.c == 0) of_unit_deviation.c = 2 * 0.00054 * std::sqrt(elements);
+  return consistency_loss(nets, drawn, of_unit_deviation);
+}
+
 IctConfig IctConfig::published() {
   IctConfig c;
   c.metric = {"pseudo_huber"};
@@ -136,8 +144,7 @@ Claims CdConfig::claims() const {
 
 ObjectiveLoss CdConfig::loss(const Nets& nets, const Drawn& drawn) const {
   const PathBatch& p = drawn.p;
-  const Solver by = solver == "euler" ? Solver::euler : Solver::heun;
-  return consistency_loss(nets, drawn, step_back(nets.teacher, p.z, p.t, drawn["r"], by, 1, p.y), metric);
+  return consistency_loss(nets, drawn, step_back(nets.teacher, p.z, p.t, drawn["r"], solver_named(solver), 1, p.y), metric);
 }
 
 }  // namespace fm

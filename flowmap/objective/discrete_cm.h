@@ -6,7 +6,8 @@
 // SoFlow's residual times t, with s = 0 and a = (t-r)/t: with w = eps - z0 the minimum is off by O(t-r).
 //
 // u(z, s, t) is trained at s = 0 alone, so a sampler of several calls must add noise between them. sigma is in units of the data's deviation: numbers
-// published for a deviation of 1/2 are doubled here (.002 and 80 became .004 and 160; -1.1 became -1.1 + ln 2). Published distances d are LPIPS (ct, cd) and
+// published for a deviation of 1/2 are doubled here (.002 and 80 became .004 and 160; -1.1 became -1.1 + ln 2; c of ict's metric, where it is not set, is
+// .00108 sqrt(D)). Published distances d are LPIPS (ct, cd) and
 // pseudo-Huber (ict): `metric`. The teacher's step is one of equal t here, in sigma in the published code. f_{1->0} is trained up to the grid's last t.
 #pragma once
 
@@ -67,6 +68,7 @@ struct IctConfig : DiscreteCmConfig {
   IctConfig() { growth = "doubling", first_points = 11, last_points = 1281, index = "log_normal", weight = "gap"; }
   static constexpr std::string_view name = "ict", says = "improved consistency training: a finer grid, times by log sigma, no average for targets";
   static IctConfig published();                                                  // with its pseudo-Huber distance
+  ObjectiveLoss loss(const Nets& nets, const Drawn& drawn) const;
 };
 
 struct CdConfig : DiscreteCmConfig {

@@ -34,7 +34,7 @@ struct Needs {
   bool labels = false;                   // class numbers: guidance inside the target
   bool row_weight = false;               // a learned log variance of (s, t), beside the network
   std::int64_t group = 1;                // rows of the batch that belong together: its parts are multiples of it
-  Jumps jumps = Jumps::any;              // that are trained; of an entry with a setting `pairs`, make_objective() asks that
+  Jumps jumps = Jumps::any;              // the jumps that are trained; make_objective() takes them from an entry's setting `pairs`, where it has one
   double taped_tangent = 0;              // share of rows of which the tape keeps as much again: gradients pass through a derivative or a frozen network
 
   // What one sample of the batch costs, by the settings alone (in expectation where rows are drawn):

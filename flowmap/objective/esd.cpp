@@ -55,10 +55,11 @@ Drawn EsdConfig::draw(const Batch& batch, const Nets&, const TrainingStep&) cons
 ObjectiveLoss EsdConfig::loss(const Nets& nets, const Drawn& drawn) const { return esd(nets.net, drawn.p, nets.velocity, *this, nets.log_variance); }
 std::string EsdConfig::not_recorded(const std::string& keys) const { return pairs.varies(keys + ".pairs"); }
 
-// Boffi et al. 2025: mean squares under a learned weight.
+// Boffi et al. 2025: mean squares under a learned weight, uniform times up to 1.
 EsdConfig EsdConfig::published() {
   EsdConfig c;
   c.row_weight = true;
+  c.pairs.time.upper = c.pairs.time.shift = 1;
   return c;
 }
 

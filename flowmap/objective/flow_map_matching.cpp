@@ -43,4 +43,11 @@ ObjectiveLoss FlowMapMatchingConfig::loss(const Nets& nets, const Drawn& drawn) 
 }
 std::string FlowMapMatchingConfig::not_recorded(const std::string&) const { return ""; }
 
+// Boffi et al. 2024: uniform times up to 1.
+FlowMapMatchingConfig FlowMapMatchingConfig::published() {
+  FlowMapMatchingConfig c;
+  c.time.upper = c.time.shift = 1;
+  return c;
+}
+
 }  // namespace fm

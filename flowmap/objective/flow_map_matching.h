@@ -23,6 +23,7 @@ struct FlowMapMatchingConfig {
   static constexpr std::string_view name = "flow_map_matching", says = "jumps in both directions, each the inverse of the other (FMM)";
   Needs needs() const;
   Claims claims() const;
+  static FlowMapMatchingConfig published();
   Drawn draw(const Batch& batch, const Nets& nets, const TrainingStep& now) const;
   ObjectiveLoss loss(const Nets& nets, const Drawn& drawn) const;
   std::string not_recorded(const std::string& keys) const;

@@ -75,7 +75,7 @@ Pairs draw_groups(const ImmConfig& config, const Draws& draws) {
 
 ObjectiveLoss imm(const FlowMapNet& net, const PathBatch& p, const ImmConfig& config) { return loss_of(net, config.complete(p, {}), config); }
 
-Needs ImmConfig::needs() const { return {.velocity = false, .group = group, .passes = 1}; }
+Needs ImmConfig::needs() const { return {.velocity = false, .group = group, .jumps = Jumps::off_diagonal, .passes = 1}; }
 Claims ImmConfig::claims() const {
   return {false, false, fmt::format("the minimum is any map with the right samples, but for a bias of groups of {} by 1/{}", group, group), false};
 }

@@ -19,16 +19,14 @@ std::vector<std::string> names_of(const std::tuple<Entry...>*) {
 template <class Entry> constexpr bool is_published = requires { { Entry::published() } -> std::same_as<Entry>; };
 
 template <class Entry> std::vector<std::pair<std::string, std::string>> published_values(Entry entry) {
-  if constexpr (!is_published<Entry>) {
-    throw ConfigError(fmt::format("objective_preset published: {} has no published settings beside its defaults: choose plain", Entry::name));
-  } else {
+  std::vector<std::pair<std::string, std::string>> out;
+  if constexpr (is_published<Entry>) {
     Entry plain, published = Entry::published();
     const std::vector<Field> own = list_fields(entry), before = list_fields(plain), after = list_fields(published);
-    std::vector<std::pair<std::string, std::string>> out;
     for (std::size_t i = 0; i < own.size(); ++i)
       if (to_text(own[i]) == to_text(before[i]) && to_text(after[i]) != to_text(before[i])) out.emplace_back(own[i].path, to_text(after[i]));
-    return out;
   }
+  return out;
 }
 
 template <class Entry> Entry with_values(Entry entry, const std::vector<std::pair<std::string, std::string>>& values) {
@@ -41,10 +39,6 @@ template <class Entry> Entry with_values(Entry entry, const std::vector<std::pai
 
 std::vector<std::string> objective_names() { return names_of(static_cast<const ObjectiveList*>(nullptr)); }
 
-bool has_published(std::string_view name) {
-  return std::apply([&](const auto&... entry) { return ((entry.name == name && is_published<std::remove_cvref_t<decltype(entry)>>) || ...); }, ObjectiveList());
-}
-
 Objective ObjectiveConfig::chosen(const std::string& keys) const {
   std::optional<Objective> out;
   const auto values = preset_values();
@@ -53,6 +47,7 @@ Objective ObjectiveConfig::chosen(const std::string& keys) const {
   };
   std::apply([&](const auto&... entry) { (take(entry), ...); }, entries);
   if (!out) throw ConfigError(fmt::format("objective '{}': known are {}", name, fmt::join(objective_names(), ", ")));
+  if (preset == "published" && values.empty()) out->remark = "published: as plain";
   for (const auto& [path, value] : values) out->remark += fmt::format("{}{} {}", out->remark.empty() ? preset + ": " : ", ", path, value);
   return *out;
 }

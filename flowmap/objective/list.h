@@ -38,7 +38,6 @@ using ObjectiveList =
 
 // In the order of the list.
 std::vector<std::string> objective_names();
-bool has_published(std::string_view name);       // whether the preset "published" fills in settings of it
 
 // The settings of every entry, one of which is chosen by name: what the config of a training holds.
 class ObjectiveConfig {
@@ -54,11 +53,11 @@ class ObjectiveConfig {
     std::apply([&](auto&... entry) { (v(entry.name, entry, entry.says), ...); }, entries);
   }
 
-  // The chosen entry with its preset. ConfigError for a name that is not in the list, and as from preset_values(). `keys`: where this config stands, "map.objective".
+  // The chosen entry with its preset. ConfigError for a name that is not in the list. `keys`: where this config stands, "map.objective".
   Objective chosen(const std::string& keys) const;
 
   // What the preset fills in: each setting of the chosen entry that has its default, where published() of the entry has another value, and that value. None
-  // for "plain". ConfigError: the entry has no published(). The config itself keeps what it was given, so that another preset can be chosen later.
+  // for "plain", and for entries without published(). The config itself keeps what it was given, so that another preset can be chosen later.
   std::vector<std::pair<std::string, std::string>> preset_values() const;
 
   void set_null_label(std::int64_t label);                       // of every entry: the number of classes

@@ -33,10 +33,11 @@ ObjectiveLoss LsdConfig::loss(const Nets& nets, const Drawn& drawn) const {
 }
 std::string LsdConfig::not_recorded(const std::string& keys) const { return pairs.varies(keys + ".pairs"); }
 
-// Boffi et al. 2025: mean squares under a learned weight.
+// Boffi et al. 2025: mean squares under a learned weight, uniform times up to 1.
 LsdConfig LsdConfig::published() {
   LsdConfig c;
   c.row_weight = true;
+  c.pairs.time.upper = c.pairs.time.shift = 1;
   return c;
 }
 

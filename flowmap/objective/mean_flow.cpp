@@ -9,12 +9,6 @@ FlowPoint point(const PathBatch& p, const MeanFlowConfig& config) {
   return {p.z, p.s, p.t, again(0), again(1), again(2)};
 }
 
-DerivativeConfig derivative(const MeanFlowConfig& config) {
-  DerivativeConfig d = config.derivative;
-  d.clamp_times = d.clamp_times && config.compat.clamp_fd_times;
-  return d;
-}
-
 MetricConfig metric(const MeanFlowConfig& config) {
   return config.compat.squared_adaptive_metric ? MetricConfig{"squared_adaptive", "sum", 1e-3, 1} : config.metric;
 }
@@ -23,7 +17,7 @@ ObjectiveLoss loss_of(const FlowMapNet& net, const Drawn& drawn, const VelocityS
   const PathBatch& p = drawn.p;
   const std::int64_t k = p.off_diagonal;                                   // rows with s < t: the only ones with a derivative
   const Tensor w = velocity(p);
-  const auto [u, raw_dudt] = differentiate(net, point(p, config), k > 0 ? first_rows(w, k) : Tensor(), derivative(config));
+  const auto [u, raw_dudt] = differentiate(net, point(p, config), k > 0 ? first_rows(w, k) : Tensor(), config.used_derivative());
   const GuardedTangent tangent = guard(raw_dudt, p.rows(), config.tangent, warmup_of(drawn, config.tangent));
 
   Tensor target = w;
@@ -42,6 +36,12 @@ ObjectiveLoss mean_flow(const FlowMapNet& net, const PathBatch& p, const Velocit
   return loss_of(net, config.complete(p, now), velocity, config);
 }
 
+DerivativeConfig MeanFlowConfig::used_derivative() const {
+  DerivativeConfig d = derivative;
+  d.clamp_times = d.clamp_times && compat.clamp_fd_times;
+  return d;
+}
+
 Needs MeanFlowConfig::needs() const { return {.passes = (1 - pairs.diagonal_share) * derivative.evaluations()}; }
 Drawn MeanFlowConfig::complete(PathBatch p, const TrainingStep& now) const { return with_warmup(std::move(p), tangent, now); }
 Drawn MeanFlowConfig::draw(const Batch& batch, const Nets&, const TrainingStep& now) const { return complete(draw_path_batch(batch, pairs, labels), now); }
@@ -51,7 +51,7 @@ std::string MeanFlowConfig::not_recorded(const std::string& keys) const {
   const std::string why = pairs.varies(keys + ".pairs");
   return !why.empty() || compat.fd_share_label_drop ? why : "this compat draws labels on the way";
 }
-Claims MeanFlowConfig::claims() const { return claims_of_derivative(derivative, tangent, claims_under(metric, tangent)); }
+Claims MeanFlowConfig::claims() const { return claims_of_derivative(derivative, tangent, claims_under(fm::metric(*this), tangent)); }
 
 // Geng et al. 2025, ImageNet: two logit-normal times, a quarter of the rows with s < t, the adaptive weight.
 MeanFlowConfig MeanFlowConfig::published() {

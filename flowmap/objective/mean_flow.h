@@ -28,6 +28,7 @@ struct MeanFlowConfig {
   }
 
   static constexpr std::string_view name = "mean_flow", says = "the MeanFlow identity u = w - (t-s) du/dt";
+  DerivativeConfig used_derivative() const;                              // with what `compat` changes of it
   Needs needs() const;
   Claims claims() const;
   static MeanFlowConfig published();

@@ -18,7 +18,7 @@ void report_derivative(ObjectiveLoss& out, const GuardedTangent& tangent, const 
   if (!tangent.dudt.defined()) return;
   out.derivative_ratio = derivative_ratio(tangent.dudt, u);
   out.metrics["derivative_ratio"] = {mean(out.derivative_ratio), Over::off_diagonal};
-  out.metrics["masked_rows"] = tangent.masked_rows;
+  out.metrics["masked_share"] = {tangent.masked_share, Over::off_diagonal};
   out.metrics["clamped_share"] = {tangent.clamped_share, Over::off_diagonal};
 }
 

@@ -28,7 +28,7 @@ struct ObjectiveLoss {
   Tensor s, t;                                    // (B): where the rows were
   Tensor derivative_ratio;                        // (k): |du/dt| / |u| of the first rows; undefined if there is no derivative
   double off_diagonal_share = 0;                  // of the rows, those with s < t
-  std::map<std::string, ObjectiveMetric> metrics; // loss, raw_mse, and by objective: raw_mse_diagonal, derivative_ratio, masked_rows ...
+  std::map<std::string, ObjectiveMetric> metrics; // loss, raw_mse, and by objective: raw_mse_diagonal, derivative_ratio, masked_share ...
 
   double share(Over rows) const {                 // of the batch's rows
     return rows == Over::all ? 1 : rows == Over::diagonal ? 1 - off_diagonal_share : off_diagonal_share;

@@ -1,5 +1,7 @@
 #include "flowmap/objective/shortcut.h"
 
+#include <fmt/format.h>
+
 #include <cmath>
 
 #include "tensor/error.h"
@@ -21,11 +23,17 @@ bool has_jump(std::int64_t sample, std::uint32_t step, double share) {
   return std::floor((n + 1) * share) > std::floor(n * share);
 }
 
+// Jumps take the lengths in turn, so that all lengths have equal shares of them by count.
+int level_of(std::int64_t sample, std::uint32_t step, double share, int levels) {
+  const auto jumps_before = static_cast<std::int64_t>(std::floor(static_cast<double>(sample + step) * share));
+  return static_cast<int>(jumps_before % levels);
+}
+
 Pairs draw_jumps(const ShortcutConfig& config, const Draws& draws, std::int64_t dim) {
   const int n = levels(config.finest);
   Pairs p;
   const auto add = [&](std::size_t i, bool jump) {
-    const double parts = std::exp2(std::floor(draws.uniform(Purpose::shortcut, i, 0) * n));        // 1/d
+    const double parts = jump ? std::exp2(level_of(draws.samples[i], draws.step, config.bootstrap_share, n)) : 1;          // 1/d
     const double t = jump ? (std::floor(draws.uniform(Purpose::shortcut, i, 1) * parts) + 1) / parts
                           : config.time(draws.uniform(Purpose::time, i), dim);
     p.t.push_back(t);
@@ -45,9 +53,9 @@ Tensor two_half_jumps(const FlowMapNet& net, const PathBatch& p, double limit) {
   const Tensor z = first_rows(p.z, k), s = first_rows(p.s, k), t = first_rows(p.t, k), half = 0.5 * (t - s), middle = t - half;
   const Labels y = first_rows(p.y, k);
   const Tensor u1 = evaluate(net, z, middle, t, y);
-  Tensor z1 = moved(z, half, u1);
-  if (limit > 0) z1 = clamp(z1, -limit, limit);
-  return 0.5 * (u1 + evaluate(net, z1, s, middle, y));
+  const auto cut = [limit](const Tensor& x) { return limit > 0 ? clamp(x, -limit, limit) : x; };
+  const Tensor u2 = evaluate(net, cut(moved(z, half, u1)), s, middle, y);
+  return cut(0.5 * (u1 + u2));
 }
 
 }  // namespace
@@ -65,10 +73,22 @@ ObjectiveLoss shortcut(const FlowMapNet& net, const PathBatch& p, const Velocity
   return report(measure(net(p.z, p.s, p.t, p.y) - y, config.metric), p.s, p.t, k);
 }
 
-Needs ShortcutConfig::needs() const { return {.target_decay = target_decay > 0 ? target_decay : -1, .passes = 2 * bootstrap_share}; }
+Needs ShortcutConfig::needs() const {
+  return {.target_decay = target_decay > 0 ? target_decay : -1, .jumps = bootstrap_share > 0 ? Jumps::dyadic : Jumps::none, .passes = 2 * bootstrap_share};
+}
 Drawn ShortcutConfig::draw(const Batch& batch, const Nets&, const TrainingStep&) const { return {draw_dyadic_jumps(batch, *this), {}}; }
 ObjectiveLoss ShortcutConfig::loss(const Nets& nets, const Drawn& drawn) const { return shortcut(nets.net, drawn.p, nets.velocity, *this, nets.target); }
+void ShortcutConfig::check(const std::string& keys, std::int64_t) const {
+  if (!is_power_of_two(static_cast<double>(finest))) throw ConfigError(fmt::format("{}.finest = {}: it must be a power of 2", keys, finest));
+}
 std::string ShortcutConfig::not_recorded(const std::string&) const { return ""; }
-Claims ShortcutConfig::claims() const { return claims_under(metric); }        // where no half-way state is cut
+Claims ShortcutConfig::claims() const { return claims_under(metric); }        // where nothing is cut
+
+// Frans et al. 2025: uniform times up to 1.
+ShortcutConfig ShortcutConfig::published() {
+  ShortcutConfig c;
+  c.time.upper = c.time.shift = 1;
+  return c;
+}
 
 }  // namespace fm

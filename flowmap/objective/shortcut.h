@@ -1,6 +1,6 @@
 // Shortcut models (Frans et al. 2025): a jump of length d is two jumps of length d/2, for dyadic d; no derivative.
 //   u1 = u(z, t - d/2, t),   z' = z - (d/2) u1,   u2 = u(z', t - d, t - d/2),   | u(z, t - d, t) - sg (u1 + u2)/2 |^2
-// on a share of the samples (1/8), flow matching at s = t on the rest. d = 1, 1/2, ..., 2/finest and t is a multiple of d. The network is
+// on a share of the samples (1/8), flow matching at s = t on the rest. d = 1, 1/2, ..., 2/finest in equal shares by count, and t is a multiple of d. The network is
 // told (s, t) where the original is told log2 d, and its smallest jump is the diagonal here.
 #pragma once
 
@@ -11,7 +11,7 @@ namespace fm {
 struct ShortcutConfig {
   double bootstrap_share = 0.125;
   std::int64_t finest = 128;             // the smallest half jump is 1/finest; a power of 2
-  double clamp = 4;                      // elements of z' are cut to it; 0: not
+  double clamp = 4;                      // elements of z' and of (u1 + u2)/2 are cut to it; 0: not
   double target_decay = 0.999;           // of the average that makes the two half jumps; 0: the network itself
   TimeConfig time;                       // of the flow-matching rows
   LabelDropout labels;
@@ -19,7 +19,7 @@ struct ShortcutConfig {
   template <class V> void visit(V&& v) {
     v("bootstrap_share", bootstrap_share, "share of rows that learn jumps", range(0, 1));
     v("finest", finest, "1 / the smallest half jump, a power of 2", range(2, 1048576));
-    v("clamp", clamp, "largest element of the half-way state; 0: no limit", at_least(0));
+    v("clamp", clamp, "largest element of the half-way state and of the target; 0: no limit", at_least(0));
     v("target_decay", target_decay, "decay of the averaged weights that make the two half jumps; 0: the network's own", range(0, 0.999999));
     v("time", time, "distribution of t on the flow-matching rows");
     v("labels", labels, "label dropout");
@@ -29,9 +29,11 @@ struct ShortcutConfig {
   static constexpr std::string_view name = "shortcut", says = "a jump is two jumps of half its length, for dyadic lengths";
   Needs needs() const;
   Claims claims() const;
+  static ShortcutConfig published();
   Drawn draw(const Batch& batch, const Nets& nets, const TrainingStep& now) const;
   ObjectiveLoss loss(const Nets& nets, const Drawn& drawn) const;
   std::string not_recorded(const std::string& keys) const;
+  void check(const std::string& keys, std::int64_t steps) const;         // ConfigError: `finest` is no power of 2
 };
 
 // Rows with a jump first.

@@ -52,4 +52,12 @@ ObjectiveLoss SplitMeanFlowConfig::loss(const Nets& nets, const Drawn& drawn) co
 std::string SplitMeanFlowConfig::not_recorded(const std::string& keys) const { return pairs.varies(keys + ".pairs"); }
 Claims SplitMeanFlowConfig::claims() const { return claims_under(metric); }
 
+// PSD of Boffi et al. 2025: mean squares under a learned weight, uniform times up to 1.
+SplitMeanFlowConfig SplitMeanFlowConfig::published() {
+  SplitMeanFlowConfig c;
+  c.row_weight = true;
+  c.pairs.time.upper = c.pairs.time.shift = 1;
+  return c;
+}
+
 }  // namespace fm

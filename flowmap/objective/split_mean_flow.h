@@ -24,6 +24,7 @@ struct SplitMeanFlowConfig {
   static constexpr std::string_view name = "split_mean_flow", says = "an average over [s, t] is that of its two parts";
   Needs needs() const;
   Claims claims() const;
+  static SplitMeanFlowConfig published();
   Drawn complete(PathBatch p, const TrainingStep& now) const;
   Drawn draw(const Batch& batch, const Nets& nets, const TrainingStep& now) const;
   ObjectiveLoss loss(const Nets& nets, const Drawn& drawn) const;

@@ -60,8 +60,7 @@ FlowMapNet euler_jumps(FlowMapNet u) {
 }
 
 LatentGenerator flow_map_generator(FlowMapNet u, int steps, Jumps jumps) {
-  if (jumps == Jumps::from_noise && steps > 1)
-    throw ConfigError(fmt::format("{} calls: this flow map was trained for jumps from noise alone (pairs.one_share = 1), so a sample takes one call", steps));
+  if (!takes_calls(jumps, steps)) throw ConfigError(fmt::format("--calls {}: this flow map was trained for {}", steps, calls_text(jumps)));
   if (jumps == Jumps::none) u = euler_jumps(std::move(u));
   return [u = std::move(u), grid = plain_grid(steps), renoised = jumps == Jumps::to_data](const Tensor& noise, const Labels& y) {
     return renoised ? sample_renoised(u, noise, y, grid) : sample_flow_map(u, noise, y, grid);

@@ -42,8 +42,8 @@ LatentGenerator without_labels(LatentGenerator generate);
 // u(z, s, t) = u(z, t, t): jumps of a network that was trained at s = t alone are steps of Euler's method.
 FlowMapNet euler_jumps(FlowMapNet u);
 
-// Samples in so many calls, by what u was trained for: jumps, noise added between calls (sample_renoised), or steps of Euler's method. ConfigError: several
-// calls of a map of jumps from noise alone.
+// Samples in so many calls, by what u was trained for: jumps, noise added between calls (sample_renoised), or steps of Euler's method. ConfigError where
+// takes_calls() says no.
 LatentGenerator flow_map_generator(FlowMapNet u, int steps, Jumps jumps = Jumps::any);
 LatentGenerator ode_generator(VelocityNet v, int points, double shift, Solver solver = Solver::euler);
 

@@ -68,7 +68,7 @@ template <class M> std::unique_ptr<M> model_of(const std::string& role, Weights 
 void refuse_other_sampler(const Weights& weights, const std::string& file, std::int64_t calls) {
   if (weights.state == nullptr || !weights.state->contains("made_from")) return;
   const Jumps jumps = jumps_of_sampler((*weights.state)["made_from"].value("sampler", ""));
-  if (jumps == Jumps::any || (jumps != Jumps::none && calls == 1)) return;
+  if (jumps != Jumps::none && (calls == 1 || (jumps != Jumps::to_data && takes_calls(jumps, narrow<int>(calls, "calls"))))) return;
   throw ConfigError(fmt::format("{}: its objective did not train jumps to every time (sampler: {}), and --dit samples by jumps: use --out RUN --stage STAGE, which samples as it "
                                 "was trained{}", file, sampler_name(jumps), jumps == Jumps::none ? "" : ", or --steps 1"));
 }

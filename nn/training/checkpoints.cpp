@@ -82,7 +82,7 @@ void LoopCheckpoints::check_made_from(const Checkpoint& found) const {
   for (const auto& [name, checksum] : stage_.made_from)
     if (before.contains(name) && before[name] != checksum)
       throw ConfigError(
-          fmt::format("{}: {} was made from another {} (checksum {}, now {}); train it again with {}",
+          fmt::format("{}: {} was made from another {} ({}, now {}); train it again with {}",
                       stage_.name, found.folder().string(), name, before[name].get<std::string>(), checksum, options_.names.anew()));
 }
 

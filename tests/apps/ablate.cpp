@@ -11,6 +11,7 @@
 #include "data/report/table.h"
 #include "data/report/csv.h"
 #include "tests/apps/tiny_run.h"
+#include "tests/support/error_of.h"
 #include "tests/support/near.h"
 
 using namespace fm;
@@ -102,6 +103,35 @@ TEST_CASE("busy: a line that says when times were taken beside other work") {
   CHECK(has(busy_line(0.4, {0.01}), "a busy machine"));
   CHECK(has(busy_line(0.0, {0.5, 0.4, 0.01}), "a busy machine"));
   CHECK(has(busy_line(std::nullopt, {}), "unknown"));
+  CHECK_FALSE(has(busy_line(std::nullopt, {}), "a quiet machine"));
+  CHECK_FALSE(BusyWatch().others().has_value());                   // too short a time for a share
+}
+
+TEST_CASE("variants: a value that the comparison sets, that another value equals, or that a row's name does not tell apart is refused") {
+  AblateConfig c = config_of("derivative");
+  const auto refused_with = [&](const std::string& part) {
+    const std::string text = error_of<ConfigError>([&] { variants(c); });
+    CHECK_MESSAGE(has(text, part), text);
+  };
+  c.deltas = {0.1, 0.1000001};
+  refused_with("two variants are named fd-0.1");
+  c.deltas = {0.1}, c.precisions = {"f32", "f32"};
+  refused_with("two variants are named jvp");
+  c.precisions = {"f32"}, c.vary = {"guidance=1,1.0"};
+  refused_with("the same value twice");
+  for (const auto& [what, key] : {std::pair{"derivative", "mfd.objective.derivative.kind=jvp,central"}, {"scheme", "mfd.velocity=teacher,one-point"},
+                                  {"lambda", "mfd.velocity=teacher,one-point"}}) {
+    c = config_of(what), c.vary = {key};
+    refused_with("sets it in each variant");
+  }
+  c = config_of("scheme"), c.vary = {"mfd.loop.steps=10,20"};
+  refused_with("steps and their schedule follow from --what scheme");
+  c = config_of("none"), c.vary = {"mfd.loop.rate.decay_end=10,20"}, c.equal = "evaluations";
+  refused_with("steps and their schedule follow from --equal evaluations");
+  c.equal = "steps";
+  CHECK(names(variants(c)) == std::vector<std::string>{"mfd decay_end=10", "mfd decay_end=20"});
+  c.vary = {"mfd.objective.pairs.time.shift=1,2", "mfd.objective.metric.c=1,2", "mfd.loop.adamw.clip=1,2"};
+  CHECK(variants(c)[0].name == "mfd shift=1 c=1 clip=1");
 }
 
 TEST_CASE("variants: --vary is a product, seeds are a list or a number") {

@@ -95,6 +95,13 @@ TEST_CASE("objectives: all that a run can train, the others with the reason; ste
   CHECK(list[0].name == "lsd");
   CHECK(list[0].recipe.map.objective.name == "lsd");
   CHECK(list[0].start == "random");
+  c.vary = {"map.start=random,teacher,cmt"};
+  std::vector<std::string> starts;
+  for (const Variant& v : variants(c, {"lsd"})) starts.push_back(v.start);
+  CHECK(starts == std::vector<std::string>{"random", "fm", "cmt"});
+  c.objectives = "so_flow", c.vary = {"map.objective.so_flow.pairs.time.upper=0.5,1", "map.objective.so_flow.end_time.upper=0.5,1"};
+  CHECK(variants(c, {"so_flow"})[1].name == "so_flow time.upper=0.5 end_time.upper=1");
+  c.objectives = "lsd,mean_flow", c.vary = {};
   CHECK(list[0].steps() == 8000);                                  // the end of the schedule
   c.steps = 2000;
   const LoopConfig shorter = variants(c, {"lsd"})[0].recipe.map.loop;
@@ -111,12 +118,15 @@ TEST_CASE("objectives: all that a run can train, the others with the reason; ste
   refused("--objectives a,b,c");
   c.vary = {"mfd.loop.batch=8,16"};
   refused("varies map.*");
-  c.vary = {"map.objective.preset=plain,published"};
-  refused("a preset fills in settings before they are varied");
   c.vary = {"map.objective.mean_flow.metric.kind=l2,adaptive"};      // lsd does not read it: two names of one training
   refused("lsd is compared too, and does not read it");
   c.objectives = "mean_flow";
   CHECK(variants(c, {"mean_flow"}).size() == 2);
+  c.vary = {"map.objective.preset=plain,published"};
+  const std::vector<Variant> presets = variants(c, {"mean_flow"});
+  CHECK(presets[1].name == "mean_flow preset=published");
+  CHECK((presets[0].stage().objective_in(presets[0].recipe).claims.unbiased && !presets[1].stage().objective_in(presets[1].recipe).claims.unbiased));
+  c.vary = {"map.objective.mean_flow.metric.kind=l2,adaptive"};
   c.recipe.map.objective.preset = "published";                       // would make l2 adaptive again
   refused("a value that is the default would be replaced");
   c.recipe.map.objective.preset = "plain";
@@ -156,11 +166,11 @@ TEST_CASE("course: the largest norm is over all steps, the median over the lines
   std::string csv = "step,time,loss,grad_norm,lr,grad_norm_max,raw_mse\n";
   for (int i = 1; i <= 20; ++i) csv += fmt::format("{},0,1,{},0,{},{}\n", i, i, i == 7 ? 419 : i + 1, 100 - i);
   write_atomically(folder / "metrics.csv", csv);
-  const Course course = course_of(folder / "metrics.csv");
+  const Course course = course_of({{folder / "metrics.csv"}});
   CHECK(course.median_norm == 10.5);
   CHECK(course.largest_norm == 419);
   CHECK(course.raw_mse == 80.5);                                   // 81 and 80
-  CHECK(std::isnan(course_of(folder / "nothing.csv").median_norm));
+  CHECK(std::isnan(course_of({{folder / "nothing.csv"}}).median_norm));
 }
 
 TEST_CASE("ablate --what objective: a row for each objective and the teacher, from one start; only what changes is trained again") {

@@ -1,11 +1,15 @@
 // The chain of stages as a program of one's own uses it: nothing of apps/ is linked.
 #include <doctest/doctest.h>
+#include <fmt/format.h>
 
 #include <filesystem>
 #include <string>
 #include <vector>
 
 #include "data/source.h"
+#include "flowmap/sampler.h"
+#include "flowmap/training/chain/plane_run.h"
+#include "flowmap/training/chain/scored.h"
 #include "flowmap/training/chain/training_run.h"
 #include "tensor/error.h"
 #include "tensor/io/npy.h"
@@ -102,7 +106,8 @@ TEST_CASE("a flow map that learned the velocity alone is sampled along its ODE, 
 }
 
 TEST_CASE("a checkpoint says which jumps were trained, and whether their aim is the flow") {
-  const auto aim_of = [](const std::string& objective, double one_share, const std::string& calls) {
+  using Calls = std::vector<std::int64_t>;
+  const auto aim_of = [](const std::string& objective, double one_share, const std::string& calls, const Calls& takes) {
     const TempFolder folder;
     RunOptions options{.config_file = "own", .out = (folder.path() / "run").string()};
     Heard log;
@@ -114,14 +119,60 @@ TEST_CASE("a checkpoint says which jumps were trained, and whether their aim is 
     TrainingRun run(recipe, {.launch = options, .log = log, .ranks = alone});
     stage_named(stage_name::map).run(run, stage_named(stage_name::map));
     const Network map = run.load_student(stage_name::map);
-    if (one_share == 1) CHECK(test::error_of<ConfigError>([&] { run.student_generator(stage_name::map, map, 2); }).find("a sample takes one call") != std::string::npos);
+    std::vector<std::int64_t> scored;
+    scored_flow_map(run, objective, stage_name::map, parse_steps(calls), 1, [&](const ScoredGenerator& g) { scored.push_back(g.of.calls); });
+    CHECK(scored == takes);
+    const Tensor noise = sample_noise(consecutive(0, 5), {2}, 3);
+    if (run.aim_of(stage_name::map).jumps == Jumps::to_data) {
+      const Tensor made = run.student_generator(stage_name::map, map, 2)(noise, {});
+      CHECK(difference_of(made, sample_renoised(map.u(), noise, {}, plain_grid(2))) == 0);
+      CHECK(difference_of(made, sample_flow_map(map.u(), noise, {}, plain_grid(2))) > 1e-3);
+    }
+    CHECK(log.warnings.size() == parse_steps(calls).size() - takes.size());
+    if (one_share == 1)
+      CHECK(test::error_of<ConfigError>([&] { run.student_generator(stage_name::map, map, 2); }) == "--calls 2: this flow map was trained for jumps from noise alone: 1 call");
     return run.aim_of(stage_name::map);
   };
-  CHECK((aim_of("mean_flow", 0, "1,2").jumps == Jumps::any && aim_of("mean_flow", 0, "1,2").flow_map));
-  CHECK(aim_of("mean_flow", 1, "1").jumps == Jumps::from_noise);
-  CHECK(test::error_of<ConfigError>([&] { aim_of("mean_flow", 1, "1,2"); }).find("give --calls 1") != std::string::npos);
-  CHECK(aim_of("ct", 0, "1,2").jumps == Jumps::to_data);
-  CHECK((aim_of("imm", 0, "1").jumps == Jumps::any && !aim_of("imm", 0, "1").flow_map));
+  CHECK((aim_of("mean_flow", 0, "1,3", {1, 3}).jumps == Jumps::any && aim_of("mean_flow", 0, "1", {1}).flow_map));
+  CHECK(aim_of("mean_flow", 1, "2,1,4", {1}).jumps == Jumps::from_noise);
+  CHECK(aim_of("shortcut", 0, "1,3,4,6", {1, 4}).jumps == Jumps::dyadic);
+  CHECK(aim_of("ct", 0, "1,3", {1, 3}).jumps == Jumps::to_data);
+  CHECK((aim_of("imm", 0, "1", {1}).jumps == Jumps::off_diagonal && !aim_of("imm", 0, "1", {1}).flow_map));
+}
+
+TEST_CASE("which samples have a map error: not those of a sampler that adds noise, nor of a map with another aim than the data's flow") {
+  const TempFolder folder;
+  RunOptions options{.config_file = "own", .out = (folder.path() / "run").string()};
+  Heard log;
+  Ranks alone;
+  const auto known = [&](const std::string& objective, double guidance) {
+    Recipe recipe = points();
+    recipe.conditional = true, recipe.guidance = guidance, recipe.map.objective.name = objective;
+    options.out = (folder.path() / fmt::format("{} {}", objective, guidance)).string();
+    TrainingRun run(recipe, {.launch = options, .log = log, .ranks = alone});
+    CHECK(trained(run) == 2);
+    PlaneRun plane = plane_of(run, *open_source(recipe.data, Split::test));
+    scored_flow_map(run, "map", stage_name::map, {2, 1}, 1, [&](const ScoredGenerator& g) { add_generator(plane, run, g); });
+    return std::vector<bool>{plane.generators.at(0).follows_flow, plane.generators.at(1).follows_flow, plane.maps.at(0).follows_flow};
+  };
+  CHECK(known("lsd", 1) == std::vector<bool>{true, true, true});
+  CHECK(known("ct", 1) == std::vector<bool>{false, true, true});
+  CHECK(known("guided_mean_flow", 1) == std::vector<bool>{false, false, false});
+  CHECK(known("lsd", 2) == std::vector<bool>{false, false, false});              // towards the guided teacher
+}
+
+TEST_CASE("an evaluation of a stage that is not there is refused") {
+  const TempFolder folder;
+  RunOptions options{.config_file = "own", .out = (folder.path() / "run").string()};
+  Heard log;
+  Ranks alone;
+  Recipe recipe = points();
+  TrainingRun run(recipe, {.launch = options, .log = log, .ranks = alone});
+  CHECK(test::error_of<FileError>([&] { names_to_score(run, {"map"}); }).find("there is no trained map") != std::string::npos);
+  CHECK(test::error_of<FileError>([&] { names_to_score(run, {"teacher"}); }).find("there is no trained fm") != std::string::npos);
+  CHECK(names_to_score(run, {}).size() > 3);
+  recipe.evaluate.teacher = false;
+  CHECK(test::error_of<ConfigError>([&] { names_to_score(run, {"teacher"}); }).find("exclude each other") != std::string::npos);
 }
 
 TEST_CASE("given weights are left aside where they were trained on other data, and kept where they do not say") {

@@ -3,6 +3,7 @@
 
 #include <cmath>
 
+#include "flowmap/objective/improved_mean_flow.h"
 #include "tests/flowmap/support.h"
 #include "tests/support/error_of.h"
 #include "tests/support/near.h"
@@ -111,4 +112,15 @@ TEST_CASE("guidance needs labels; what it costs; an empty interval is refused") 
   CHECK(near(with(1, 0).needs().passes, alone, 1e-15));
   CHECK(error_of<ConfigError>([] { make_objective(with(1, 0.5, 0.6, 0.5), "map.objective.guided_mean_flow").check(10); }) ==
         "map.objective.guided_mean_flow.low = 0.6 is above map.objective.guided_mean_flow.high = 0.5: no time would be guided");
+}
+
+TEST_CASE("the aim of a guided objective is not the flow map of what it is given; without guidance it is") {
+  GuidedMeanFlowConfig guided;
+  CHECK_FALSE(guided.claims().flow_map);
+  guided.omega = 1, guided.kappa = 0;
+  CHECK(guided.claims().flow_map);
+  ImprovedMeanFlowConfig improved;
+  CHECK(improved.claims().flow_map);
+  improved.omega = 2;
+  CHECK_FALSE(improved.claims().flow_map);
 }

@@ -141,13 +141,13 @@ TEST_CASE("the target's normalisation and the guard's masks, by hand") {
   const GuardedTangent masked = guard(dudt, 3, {.warmup = 0.5, .clamp = 3.5, .mask = true});
   check_near(masked.dudt, {1.5, -1.75, 0, 0});
   CHECK(numbers(masked.weight) == Numbers{1, 0, 1});
-  CHECK(double(masked.masked_rows) == 1);
+  CHECK(double(masked.masked_share) == 0.5);
   CHECK(double(masked.clamped_share) == 0.25);
   CHECK_FALSE(guard(Tensor(), 3, {.mask = true}).dudt.defined());
   const GuardedTangent plain = guard(f64({3, 4}, {1, 2}), 1, {});
   CHECK(numbers(plain.dudt) == Numbers{3, 4});
   CHECK_FALSE(plain.weight.defined());
-  CHECK((double(plain.masked_rows) == 0 && double(plain.clamped_share) == 0));
+  CHECK((double(plain.masked_share) == 0 && double(plain.clamped_share) == 0));
   check_near(derivative_ratio(f64({3, 4}, {1, 2}), f64({0, 2, 9, 9}, {2, 2})), {2.5});
 }
 

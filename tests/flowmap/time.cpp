@@ -96,6 +96,7 @@ TEST_CASE("shares of pairs say which jumps they train, in every objective that h
   const auto jumps = [](double diagonal, double zero, double one) { return PairConfig{.diagonal_share = diagonal, .zero_share = zero, .one_share = one}.jumps(); };
   CHECK(jumps(0.75, 0, 0) == Jumps::any);
   CHECK(jumps(0.3, 0.6, 0.5) == Jumps::any);
+  CHECK(jumps(0, 0.5, 0) == Jumps::off_diagonal);
   CHECK(jumps(0, 1, 0) == Jumps::to_data);
   CHECK(jumps(0.9, 0.1, 0) == Jumps::to_data);
   CHECK(jumps(0.5, 0.2, 1) == Jumps::from_noise);
@@ -112,6 +113,33 @@ TEST_CASE("shares of pairs say which jumps they train, in every objective that h
   };
   std::apply([&](const auto&... entry) { (follows(entry), ...); }, ObjectiveList());
   CHECK(entries == 12);
+}
+
+TEST_CASE("which jumps are trained, and how many calls of equal length they allow") {
+  const auto trained = [](Jumps jumps) {
+    std::string out;
+    for (const auto& [s, t] : {std::pair{0.0, 1.0}, {0.5, 1.0}, {0.25, 0.5}, {0.25, 0.75}, {0.1, 0.7}, {0.4, 0.4}}) out += trains(jumps, s, t) ? '1' : '0';
+    return out;
+  };
+  CHECK(trained(Jumps::any) == "111111");
+  CHECK(trained(Jumps::off_diagonal) == "111110");
+  CHECK(trained(Jumps::dyadic) == "111001");                   // 1/4 to 3/4 has a dyadic length, but does not begin at its multiple
+  CHECK(trained(Jumps::to_data) == "100000");
+  CHECK(trained(Jumps::from_noise) == "110000");
+  CHECK(trained(Jumps::none) == "000001");
+  const auto calls = [](Jumps jumps) {
+    std::string out;
+    for (const int n : {1, 2, 3, 4, 6, 8}) out += takes_calls(jumps, n) ? '1' : '0';
+    return out;
+  };
+  CHECK(calls(Jumps::any) == "111111");
+  CHECK(calls(Jumps::to_data) == "111111");
+  CHECK(calls(Jumps::none) == "111111");
+  CHECK(calls(Jumps::from_noise) == "100000");
+  CHECK(calls(Jumps::dyadic) == "110101");
+  for (const Jumps jumps : {Jumps::any, Jumps::off_diagonal, Jumps::dyadic, Jumps::to_data, Jumps::from_noise, Jumps::none}) CHECK(jumps_of_sampler(sampler_name(jumps)) == jumps);
+  CHECK(jumps_of_sampler("") == Jumps::any);
+  CHECK_THROWS_AS(jumps_of_sampler("leaps"), FileError);
 }
 
 TEST_CASE("one_share: jumps begin at noise, their ends are one time of the distribution; other rows stay as they are") {

@@ -202,7 +202,7 @@ TEST_CASE("training: errors name the options as the program calls them") {
   nowhere.options.resume = (folder / "nowhere").string();
   CHECK(has(error_of<FileError>([&] { nowhere.run(r); }), "no checkpoint there"));
   other.stage.made_from = {{"teacher", "5678"}};
-  CHECK(has(error_of<ConfigError>([&] { other.run(r); }), "was made from another teacher (checksum 1234, now 5678); train it again with another TrainOptions::out"));
+  CHECK(has(error_of<ConfigError>([&] { other.run(r); }), "was made from another teacher (1234, now 5678); train it again with another TrainOptions::out"));
 }
 
 TEST_CASE("training: a loss that is not finite ends it with advice, and the checkpoint before it stays") {

@@ -52,7 +52,7 @@ def alpha_flow(c):
     a = column(c.numbers["alpha"])
     y = a * c.w + (1 - a) * c.u(c.z - a * c.gap * c.w, c.s, c.t - (a * c.gap)[:, 0])
     limit = c.get("clamp", 4.0)
-    y = y if (a == 1).all() else cut(y, limit)
+    y = cut(y, limit)
     rows, raw = rho(c.u(c.z, c.s, c.t) - sg(torch.where(c.off, y, c.w)), c)
     weight = c.numbers["alpha"] if c.get("metric.kind", "l2") == "adaptive" else 1 / c.numbers["alpha"]
     return rows * torch.where(c.off[:, 0], weight, 1.0), raw
@@ -87,13 +87,13 @@ def lsd(c):
 
 @entry("shortcut")
 def shortcut(c):
-    """|u(z, s, t) - sg (u1 + u2)/2|^2 of two half jumps by the target network, between which the state is cut."""
+    """|u(z, s, t) - sg (u1 + u2)/2|^2 of two half jumps by the target network; the state between them and the mean are cut."""
     half, jumps = (c.t - c.s) / 2, c.averaged()
     u1 = jumps(c.z, c.t - half, c.t)
     limit = c.get("clamp", 4.0)
     state = c.z - column(half) * u1
     u2 = jumps(cut(state, limit), c.s, c.t - half)
-    return rho(c.u(c.z, c.s, c.t) - torch.where(c.off, sg(u1 + u2) / 2, c.w), c)
+    return rho(c.u(c.z, c.s, c.t) - torch.where(c.off, cut(sg(u1 + u2) / 2, limit), c.w), c)
 
 
 @entry("split_mean_flow")

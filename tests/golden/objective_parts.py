@@ -54,6 +54,7 @@ class Case:
         self.u_target = lambda z, s, t: network(networks["target"], z, s, t, self.y)
         self.v_teacher = lambda z, t: network(networks["teacher"], z, t, t, self.y)
         self.row = networks["row"]
+        self.huber = 0.00054
         self.networks = networks
         share = {"one-point": 0.0, "teacher": 1.0}.get(velocity)
         share = float(velocity.removeprefix("blend=")) if share is None else share
@@ -129,7 +130,7 @@ def rho(residual, c):
         return torch.log(S + (constant or 0.01)), raw
     if kind == "power":
         return (S + (constant or 1e-12)) ** power, raw
-    constant = constant or 0.00054 * elements**0.5
+    constant = constant or c.huber * elements**0.5
     return torch.sqrt(S + constant**2) - constant, raw
 
 

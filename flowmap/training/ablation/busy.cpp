@@ -13,6 +13,11 @@
 #include "data/report/statistics.h"
 
 namespace fm {
+namespace {
+
+constexpr double fewest_ticks = 50;      // of all cores: in a shorter time a share says nothing
+
+}  // namespace
 
 // proc(5), the first line of /proc/stat: user nice system idle iowait irq softirq steal ...
 std::optional<BusyWatch::Ticks> BusyWatch::now() {
@@ -35,7 +40,7 @@ BusyWatch::BusyWatch() : start_(now()) {}
 
 std::optional<double> BusyWatch::others() const {
   const auto end = now();
-  if (!start_ || !end || end->all <= start_->all) return std::nullopt;
+  if (!start_ || !end || end->all < start_->all + fewest_ticks) return std::nullopt;
   const double other = (end->busy - start_->busy) - (end->own - start_->own);
   return std::clamp(other / (end->all - start_->all), 0.0, 1.0);
 }
@@ -44,11 +49,12 @@ std::string busy_line(std::optional<double> others, const std::vector<double>& s
   const double apart = spreads.empty() ? 0 : median(spreads);
   double load[1] = {std::nan("")};
   if (getloadavg(load, 1) != 1) load[0] = std::nan("");
-  const bool busy = others.value_or(0) > 0.1 || apart > 0.2;
+  const unsigned cores = std::thread::hardware_concurrency();
+  const bool busy = others.value_or(0) > 0.1 || apart > 0.2 || (!others && load[0] > 0.5 * cores);
   return fmt::format("times: {} {} cores, load {:.1f}, spread of rounds {:.0f} %: {}",
                      others ? fmt::format("other work took {:.0f} % of", 100 * *others) : "other work is unknown on",
-                     std::thread::hardware_concurrency(), load[0], 100 * apart,
-                     busy ? "a busy machine, compare s/step with care" : "a quiet machine");
+                     cores, load[0], 100 * apart,
+                     busy ? "a busy machine, compare s/step with care" : others ? "a quiet machine" : "too short to tell whether the machine was busy");
 }
 
 }  // namespace fm

@@ -21,10 +21,12 @@ std::uint64_t hashed(const std::string& text) {
   return h;
 }
 
-// Says what is logged, drawn and kept, not what is computed.
-bool decides_nothing(const std::string& path) {
-  for (const char* leaf : {".loop.log_every", ".loop.ckpt_every", ".loop.sample_every", ".loop.keep", ".loop.keep_every", "latents.batch",
-                           "latents.shard", "latents.workers", "latents.folder"})
+// Settings of logs, previews, files and loaders: they change no weight.
+bool decides_nothing(const Recipe& recipe, const std::string& path) {
+  for (const char* leaf : {".loop.log_every", ".loop.sample_every", "latents.batch", "latents.shard", "latents.workers", "latents.folder"})
+    if (path.ends_with(leaf)) return true;
+  if (recipe.watch.on_explosion == "rewind") return false;             // to a checkpoint
+  for (const char* leaf : {".loop.ckpt_every", ".loop.keep", ".loop.keep_every"})
     if (path.ends_with(leaf)) return true;
   return false;
 }
@@ -38,7 +40,7 @@ bool is_of_another_objective(const Recipe& recipe, const std::string& path) {
 // Fields that this training reads beside what its checkpoints of earlier stages hold.
 bool is_read(const Recipe& recipe, const std::string& trained, const std::string& path) {
   for (const std::string& part : {trained, recipe.network.section(), std::string("rae"), std::string("latents")})
-    if (path.starts_with(part + ".")) return !decides_nothing(path) && !is_of_another_objective(recipe, path);
+    if (path.starts_with(part + ".")) return !decides_nothing(recipe, path) && !is_of_another_objective(recipe, path);
   for (const char* key : {"data", "image_size", "channels", "classes", "guidance", "watch.on_explosion", "watch.explosion_factor"})
     if (path == key) return true;
   return false;

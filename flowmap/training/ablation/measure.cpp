@@ -17,10 +17,6 @@
 namespace fm {
 namespace {
 
-FlowPoint first_rows(const FlowPoint& p, std::int64_t k) {
-  return {fm::first_rows(p.z, k), fm::first_rows(p.s, k), fm::first_rows(p.t, k), fm::first_rows(p.y, k), {}, {}};
-}
-
 // w - (t - s) du/dt on the rows with s < t
 Tensor target(const FlowPoint& at, const Tensor& w, const Tensor& dudt) {
   const std::int64_t k = dudt.dim(0);
@@ -52,7 +48,7 @@ void measure_error(Subject& subject, const Variant& variant, const Batch& batch,
   const Network network = subject.student(variant.start);
   const FlowPoint wide_at{at.z.to(DType::f64), at.s.to(DType::f64), at.t.to(DType::f64), at.y, {}, {}};
   const Tensor wide_w = w.to(DType::f64), exact = differentiate(network.in_f64().u(), wide_at, wide_w, {}).dudt;
-  const Tensor dudt = differentiate(network.in_precision(variant.recipe.network.precision()).u(), at, w, objective.derivative).dudt;
+  const Tensor dudt = differentiate(network.in_precision(variant.recipe.network.precision()).u(), at, w, objective.used_derivative()).dudt;
   cost.derivative_error = relative_error(dudt, exact);
   cost.target_error = relative_error(target(at, w, dudt), target(wide_at, wide_w, exact));
 }

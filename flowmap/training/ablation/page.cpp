@@ -3,25 +3,31 @@
 #include <cmath>
 #include <map>
 #include <optional>
+#include <set>
+#include <tuple>
 
-#include "flowmap/training/ablation/lambda.h"
 #include "data/report/csv.h"
 #include "data/report/svg_dots.h"
 #include "data/report/svg_plot.h"
+#include "flowmap/training/ablation/lambda.h"
 #include "tensor/io/atomic_file.h"
 
 namespace fm {
 namespace {
 
-// Error of du/dt over the step of the finite difference, with the exact derivative's as a level, in each precision.
+// Error of du/dt over the step of the finite difference, with the exact derivative's as a level, in each precision. None where another setting is varied too:
+// a step then has several errors.
 std::optional<Plot> error_plot(const Findings& f) {
   std::map<std::string, std::pair<Curve, double>> by_precision;             // differences, and the level
+  std::set<std::tuple<std::string, std::string, double>> seen;
   for (std::size_t i = 0; i < f.variants.size(); ++i) {
     const DerivativeConfig& derivative = f.variants[i].recipe.mfd.objective.derivative;
     std::vector<double> errors;
     for (const Trial* t : trials_of(f, i)) errors.push_back(t->cost ? t->cost->derivative_error : Score::none);
     const double error = statistics(errors).mean;
-    auto& [curve, level] = by_precision[f.variants[i].recipe.network.precision()];
+    const std::string precision = f.variants[i].recipe.network.precision();
+    if (!seen.insert({precision, derivative.kind, derivative.kind == "jvp" ? 0 : derivative.delta}).second) return std::nullopt;
+    auto& [curve, level] = by_precision[precision];
     if (derivative.kind == "jvp") level = error;
     else curve.x.push_back(derivative.delta), curve.y.push_back(error);
   }
@@ -45,10 +51,8 @@ Curve mean_curve(const Findings& f, std::size_t variant, const std::filesystem::
   std::map<double, std::vector<double>> at;
   std::size_t n = 0;
   for (const Trial* t : trials_of(f, variant)) {
-    const std::string csv = text_if_there(run / t->folder / "metrics.csv");
-    const auto known = csv_columns(csv);
-    if (t->folder.empty() || std::find(known.begin(), known.end(), column) == known.end()) continue;
-    const Curve one = csv_curve(csv, "step", column);
+    const Curve one = column_of(metrics_of(run, f.variants[variant], *t), column);
+    if (one.x.empty()) continue;
     for (std::size_t i = 0; i < one.x.size(); ++i) at[one.x[i]].push_back(one.y[i]);
     ++n;
   }

@@ -37,8 +37,11 @@ constexpr CourseColumn course_columns[] = {{"grad_norm_median", "gradient norm, 
 
 double cost_of(const Trial& t, double StepCost::*member) { return t.cost ? (*t.cost).*member : Score::none; }
 
-bool has_number(const Trial& t, std::size_t call, const ScoreColumn& c) {
-  return call < t.scores.size() && std::isfinite(score_number(t.scores[call], c));
+// NaN where the trial was not scored in so many calls: it diverged, or its flow map does not take them.
+double number_at(const Trial& t, int calls, const ScoreColumn& c) {
+  for (const Score& s : t.scores)
+    if (s.calls == calls) return score_number(s, c);
+  return Score::none;
 }
 
 // "energy"; of columns that other tables have no room for the name, "map error".
@@ -77,12 +80,12 @@ std::vector<TrialColumn> measured_columns(const Findings& f) {
   for (std::size_t i = 0; i < f.calls.size(); ++i)
     for (const ScoreColumn& c : score_columns()) {
       if (!c.measured || std::string_view(c.name) == "psnr") continue;        // of reconstructions, not of flow maps
-      const bool has_some = any([&](T t) { return has_number(t, i, c) ? 1 : Score::none; });
+      const bool has_some = any([&](T t) { return number_at(t, f.calls[i], c); });
       if (!has_some && (scored || is_of_some_samples(c, f.in_plane))) continue;
-      const std::string calls = fmt::format("{} call{}", f.calls[i], f.calls[i] == 1 ? "" : "s");
-      out.push_back({{fmt::format("{}_{}", c.name, f.calls[i]), fmt::format("{}, {}{}", title_of(c), calls, *c.unit ? fmt::format(" ({})", c.unit) : ""),
+      const std::string calls_title = fmt::format("{} call{}", f.calls[i], f.calls[i] == 1 ? "" : "s");
+      out.push_back({{fmt::format("{}_{}", c.name, f.calls[i]), fmt::format("{}, {}{}", title_of(c), calls_title, *c.unit ? fmt::format(" ({})", c.unit) : ""),
                       fmt::format("{{:.{}f}}", c.decimals)},
-                     [i, &c](F, T t) { return i < t.scores.size() ? c.factor * score_number(t.scores[i], c) : Score::none; },
+                     [calls = f.calls[i], &c](F, T t) { return c.factor * number_at(t, calls, c); },
                      true});
     }
   return out;
@@ -91,7 +94,7 @@ std::vector<TrialColumn> measured_columns(const Findings& f) {
 // What sets a row apart: a sampler of its own, and trainings that diverged.
 std::string note(const Variant& variant, const std::vector<const Trial*>& trials, const std::string& of_all) {
   const auto n = std::count_if(trials.begin(), trials.end(), [](const Trial* t) { return t->diverged; });
-  std::vector<std::string> parts{n == 0 ? "" : trials.size() == 1 ? "diverged" : fmt::format("{} of {} diverged", n, trials.size()), sampler_text(variant), of_all};
+  std::vector<std::string> parts{n == 0 ? "" : trials.size() == 1 ? "diverged" : fmt::format("{} of {} diverged", n, trials.size()), sampler_text(variant), preset_text(variant), of_all};
   std::erase(parts, "");
   return fmt::format("{}", fmt::join(parts, "; "));
 }
@@ -99,7 +102,8 @@ std::string note(const Variant& variant, const std::vector<const Trial*>& trials
 // In the scores' columns; a teacher was trained once, so there is no deviation.
 TableRow scored_row(const Findings& f, const std::vector<TrialColumn>& columns, const std::string& name, const std::string& note, const std::vector<Score>& scores) {
   TableRow row{.name = name, .cells = {}, .note = note};
-  const Trial trial{.scores = scores};
+  Trial trial{.scores = scores};
+  for (std::size_t i = 0; i < trial.scores.size(); ++i) trial.scores[i].calls = f.calls.at(i);       // a guided teacher calls its network twice a step
   for (const TrialColumn& c : columns) row.cells.push_back(c.is_score ? std::vector<double>{c.value(f, trial)} : std::vector<double>());
   return row;
 }
@@ -121,16 +125,30 @@ std::string text_if_there(const std::filesystem::path& file) {
   return std::filesystem::exists(file, error) ? read_file(file) : "";
 }
 
-Course course_of(const std::filesystem::path& metrics_csv) {
-  const std::string csv = text_if_there(metrics_csv);
-  const std::vector<std::string> known = csv_columns(csv);
-  const auto values = [&](const char* column) {
-    return std::find(known.begin(), known.end(), column) == known.end() ? std::vector<double>() : csv_curve(csv, "step", column).y;
-  };
+std::vector<MetricsFile> metrics_of(const std::filesystem::path& run, const Variant& v, const Trial& t) {
+  if (t.folder.empty()) return {};
+  const std::filesystem::path own = run / t.folder / "metrics.csv";
+  if (!v.then) return {{own, 0}};
+  return {{run / t.folder / first_part / "metrics.csv", 0}, {own, v.stage().steps(v.recipe)}};
+}
+
+Curve column_of(const std::vector<MetricsFile>& files, const std::string& column) {
+  Curve out;
+  for (const MetricsFile& file : files) {
+    const std::string csv = text_if_there(file.path);
+    const std::vector<std::string> known = csv_columns(csv);
+    if (std::find(known.begin(), known.end(), column) == known.end()) continue;
+    const Curve part = csv_curve(csv, "step", column);
+    for (std::size_t i = 0; i < part.x.size(); ++i) out.x.push_back(part.x[i] + static_cast<double>(file.steps_before)), out.y.push_back(part.y[i]);
+  }
+  return out;
+}
+
+Course course_of(const std::vector<MetricsFile>& files) {
   Course out;
-  if (const std::vector<double> norms = values("grad_norm"); !norms.empty()) out.median_norm = median(norms);
-  if (const std::vector<double> largest = values("grad_norm_max"); !largest.empty()) out.largest_norm = *std::max_element(largest.begin(), largest.end());
-  if (const std::vector<double> raw = values("raw_mse"); !raw.empty()) {
+  if (const std::vector<double> norms = column_of(files, "grad_norm").y; !norms.empty()) out.median_norm = median(norms);
+  if (const std::vector<double> largest = column_of(files, "grad_norm_max").y; !largest.empty()) out.largest_norm = *std::max_element(largest.begin(), largest.end());
+  if (const std::vector<double> raw = column_of(files, "raw_mse").y; !raw.empty()) {
     const std::size_t last = std::max<std::size_t>(1, raw.size() / 10);
     out.raw_mse = statistics({raw.end() - static_cast<std::ptrdiff_t>(last), raw.end()}).mean;
   }
@@ -150,7 +168,7 @@ Table table_of(const Findings& f) {
     }
     table.rows.push_back(std::move(row));
   }
-  if (!f.teacher.empty()) table.rows.push_back(scored_row(f, columns, f.teacher.front().name, "the run's, by Euler's method", f.teacher));
+  if (!f.teacher.empty()) table.rows.push_back(scored_row(f, columns, f.teacher.front().name, f.guided_teacher ? "the run's, by Euler's method; guidance takes two calls a step" : "the run's, by Euler's method", f.teacher));
   for (const Level& l : f.levels) table.rows.push_back(scored_row(f, columns, l.name, l.note, std::vector<Score>(f.calls.size(), l.score)));
   return table;
 }

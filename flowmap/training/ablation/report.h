@@ -3,9 +3,10 @@
 
 #include <filesystem>
 
-#include "flowmap/training/ablation/measure.h"
 #include "data/report/html.h"
+#include "data/report/svg_plot.h"
 #include "data/report/table.h"
+#include "flowmap/training/ablation/measure.h"
 #include "flowmap/training/chain/score.h"
 #include "flowmap/training/sample_curves.h"
 
@@ -16,7 +17,17 @@ struct Course {
   double median_norm = Score::none, largest_norm = Score::none;      // of the gradients, before clipping: over the lines of the log, over all steps
   double raw_mse = Score::none;          // mean square before the metric: the mean over the last tenth of the lines
 };
-Course course_of(const std::filesystem::path& metrics_csv);
+
+// The metrics of a training, a file for each of its parts, which counts its own steps.
+struct MetricsFile {
+  std::filesystem::path path;
+  std::int64_t steps_before = 0;
+};
+inline constexpr const char* first_part = "first";                   // the folder of a training's first part, where it has two
+
+// A column over the steps of the whole training; empty where no file has it.
+Curve column_of(const std::vector<MetricsFile>& files, const std::string& column);
+Course course_of(const std::vector<MetricsFile>& files);
 
 // One training of one variant.
 struct Trial {
@@ -51,6 +62,7 @@ struct Findings {
   std::vector<int> calls;                // network calls of the flow map that were scored; empty: none
   Shown shown = {};
   std::vector<Score> teacher = {};       // of the run, in as many calls (two each with guidance), for comparison; may be empty
+  bool guided_teacher = false;
   std::vector<TableColumn> own_columns = {};
   std::vector<Level> levels = {};
   std::string note = {};                 // on every variant's row; may be empty
@@ -59,6 +71,7 @@ struct Findings {
 
 // Of the variant of this number, in the order of seeds.
 std::vector<const Trial*> trials_of(const Findings& findings, std::size_t variant);
+std::vector<MetricsFile> metrics_of(const std::filesystem::path& run, const Variant& v, const Trial& t);
 std::string text_if_there(const std::filesystem::path& file);        // empty where there is no such file
 
 Table table_of(const Findings& findings);

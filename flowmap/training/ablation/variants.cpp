@@ -4,9 +4,9 @@
 #include <cmath>
 #include <set>
 
+#include "data/report/csv.h"
 #include "flowmap/training/ablation/lambda.h"
 #include "flowmap/training/ablation/measure.h"
-#include "data/report/csv.h"
 
 namespace fm {
 namespace {
@@ -50,8 +50,6 @@ std::vector<Variant> objective_variants(const AblateConfig& c, const std::vector
     Variant v{.name = name, .start = {}, .recipe = c.recipe, .part = stage_name::map};
     v.recipe.map = with_own_steps(c.recipe.map, c.steps);
     v.recipe.map.objective.name = name;
-    const char* start = v.stage().start(v.recipe);
-    v.start = start == nullptr ? "random" : start;
     list.push_back(std::move(v));
   }
   return list;
@@ -103,6 +101,18 @@ std::vector<Variant> comparison_of(const AblateConfig& c, const std::vector<std:
   return list;
 }
 
+std::string start_of(const Variant& v) {
+  const char* stage = v.stage().start(v.recipe);
+  return stage == nullptr ? "random" : stage;
+}
+
+// Names show numbers with six digits.
+void refuse_same_names(const std::vector<Variant>& list) {
+  std::set<std::string> names;
+  for (const Variant& v : list)
+    if (!names.insert(v.name).second) throw ConfigError(fmt::format("two variants are named {}: give each value once, and values that differ in their first six digits", v.name));
+}
+
 struct Varied {
   std::string key;
   std::vector<std::string> values;
@@ -115,8 +125,6 @@ bool is_trained(const std::string& key, const std::string& part) { return key.st
 void refuse_unread(const std::string& key, const std::string& part, const NetworkConfig& network) {
   const std::string precision = network.section() + ".precision";
   if (key == std::string(stage_name::map) + ".objective.name") throw ConfigError(fmt::format("--vary {}: objectives are compared by --what objective --objectives a,b,c", key));
-  if (key == std::string(stage_name::map) + ".objective.preset")
-    throw ConfigError(fmt::format("--vary {}: a preset fills in settings before they are varied: make two ablations, one with --objective-preset published", key));
   if (is_trained(key, part) || key == "guidance" || key == precision) return;
   throw ConfigError(fmt::format(
       "--vary {}: ablate trains the last stage from the run's checkpoints, so it varies {}.*, guidance and {}; for other "
@@ -124,11 +132,22 @@ void refuse_unread(const std::string& key, const std::string& part, const Networ
       key, part, precision));
 }
 
+// What the comparison sets in each variant, or follows from --equal: a row's name would say another value than it was trained with.
+void refuse_compared(const std::string& key, const AblateConfig& config) {
+  const std::string what = comparison(config), mfd = stage_name::mfd;
+  const bool derivative = what == "derivative" && (key.starts_with(mfd + ".objective.derivative.") || key == config.recipe.network.section() + ".precision");
+  const bool velocity = (what == "scheme" || what == "lambda") && key == mfd + ".velocity";
+  if (derivative || velocity) throw ConfigError(fmt::format("--vary {}: --what {} sets it in each variant", key, what));
+  const bool schedule = key.ends_with(".loop.steps") || key.ends_with(".rate.warmup_steps") || key.ends_with(".rate.decay_begin") || key.ends_with(".rate.decay_end");
+  if (schedule && (config.equal != "steps" || what == "scheme" || what == "lambda"))
+    throw ConfigError(fmt::format("--vary {}: steps and their schedule follow from {}", key, config.equal != "steps" ? "--equal " + config.equal : "--what " + what));
+}
+
 // A setting of an objective that a variant does not learn by would name two rows of one training; a published preset would fill in a value that happens
 // to be a default.
 void refuse_of_another_objective(const std::string& key, const ObjectiveConfig& objective) {
   const std::string objectives = std::string(stage_name::map) + ".objective.";
-  if (!key.starts_with(objectives)) return;
+  if (!key.starts_with(objectives) || key == objectives + "preset") return;
   if (!key.starts_with(objectives + objective.name + "."))
     throw ConfigError(fmt::format("--vary {}: {} is compared too, and does not read it: give the one objective that does to --objectives", key, objective.name));
   if (objective.preset == "published")
@@ -142,10 +161,28 @@ Varied parse_vary(const std::string& text, const std::string& part, Recipe& reci
   std::replace(out.key.begin(), out.key.end(), '-', '_');
   find_field(list_fields(recipe), out.key, "--vary");
   refuse_unread(out.key, part, recipe.network);
-  for (const std::string_view value : csv_cells(std::string_view(text).substr(equals + 1))) out.values.emplace_back(value);
-  const std::set<std::string> different(out.values.begin(), out.values.end());
-  if (different.size() < out.values.size()) throw ConfigError(fmt::format("--vary {}: the same value twice", text));
+  std::set<std::string> different;
+  for (const std::string_view value : csv_cells(std::string_view(text).substr(equals + 1))) {
+    out.values.emplace_back(value);
+    const Field field = find_field(list_fields(recipe), out.key, "--vary");
+    set_from_text(field, value, fmt::format("--vary {}", out.key));
+    if (!different.insert(to_text(field)).second) throw ConfigError(fmt::format("--vary {}: the same value twice", text));       // 1 and 1.0
+  }
   return out;
+}
+
+// The shortest ending of the key that no other varied key has: "upper", or "end_time.upper" beside "pairs.time.upper".
+std::string short_key(const std::string& key, const std::vector<std::string>& varied) {
+  for (std::size_t dot = key.find_last_of('.'); dot != std::string::npos && dot > 0; dot = key.find_last_of('.', dot - 1)) {
+    const std::string ending = key.substr(dot);
+    const auto n = std::count_if(varied.begin(), varied.end(), [&](const std::string& text) {
+      std::string other = text.substr(0, text.find('='));
+      std::replace(other.begin(), other.end(), '-', '_');
+      return other.ends_with(ending);
+    });
+    if (n <= 1) return ending.substr(1);
+  }
+  return key;
 }
 
 // Into both parts of a training in two.
@@ -201,19 +238,23 @@ std::vector<Variant> variants(const AblateConfig& config, const std::vector<std:
   for (const std::string& text : config.vary) {
     Recipe recipe = config.recipe;
     const Varied varied = parse_vary(text, list.front().part, recipe);
+    refuse_compared(varied.key, config);
     for (const Variant& v : list) refuse_of_another_objective(varied.key, v.recipe.map.objective);
     if (!keys.insert(varied.key).second) throw ConfigError(fmt::format("--vary {}: given twice; write all its values in one", varied.key));
     std::vector<Variant> product;
     for (const Variant& v : list)
       for (const std::string& value : varied.values) {
         product.push_back(v);
-        const std::string leaf = varied.key.substr(varied.key.find_last_of('.') + 1);
-        product.back().name = fmt::format("{} {}={}", v.name, leaf, value);
+        product.back().name = fmt::format("{} {}={}", v.name, short_key(varied.key, config.vary), value);
         assign(product.back(), varied.key, value);
       }
     list = std::move(product);
   }
-  for (Variant& v : list) v.recipe.resolve();
+  for (Variant& v : list) {
+    v.recipe.resolve();
+    if (v.part == std::string_view(stage_name::map)) v.start = start_of(v);       // after `map.start` may have been varied
+  }
+  refuse_same_names(list);
   return list;
 }
 
@@ -265,6 +306,10 @@ void set_steps(Variant& variant, std::int64_t steps) {
   const std::int64_t part = std::clamp<std::int64_t>(std::llround(share * static_cast<double>(total)), 1, total - 1);
   first = stretched(first, part);
   variant.then = stretched(*variant.then, total - part);
+}
+
+std::string preset_text(const Variant& v) {
+  return v.part == std::string_view(stage_name::map) && !v.recipe.map.objective.preset_values().empty() ? "published settings" : "";
 }
 
 std::string sampler_text(const Variant& v) { return sampler_text(v.stage().objective_in(v.recipe).needs.jumps); }

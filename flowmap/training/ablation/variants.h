@@ -97,5 +97,7 @@ void stretch(LoopConfig& loop, std::int64_t steps);
 std::string describe(const Variant& v);  // one line: name, start, steps, velocity, derivative or cost
 // How samples of the variant's flow map differ from jumps: "adds noise between calls"; empty: they are jumps.
 std::string sampler_text(const Variant& v);
+// "published settings" where the preset filled some in; else empty.
+std::string preset_text(const Variant& v);
 
 }  // namespace fm

@@ -36,7 +36,7 @@ struct RunContext {
   std::string command = "pipeline";   // the stage that is trained, or "pipeline"; anything else trains nothing
   bool only_reads = false;            // samples or scores a run, and trains nothing
   bool variants = false;              // the stage is trained several times, in folders of its own beside the run's
-  std::string build = {};             // what of the build and the machine decides bits (for programs numerics_of_build()): part of what a variant's weights are of
+  std::string build = {};             // compiler, flags and commit that decide the bits of a training; part of a variant's identity
   // Called with how much of `total` is done, while that work runs. May throw to end it. None: nothing is reported.
   std::function<std::function<void(std::int64_t done)>(const std::string& what, std::int64_t total)> progress = {};
   // Trains a stage. None: train() with RunFiles (flowmap/training/run_files.h).

@@ -41,6 +41,10 @@ void scored_flow_map(TrainingRun& run, const std::string& name, const std::strin
            .guidance = 1};
   const TrainingRun::Aim aim = run.aim_of(stage);
   for (const int n : calls) {
+    if (!takes_calls(aim.jumps, n)) {
+      run.context().log.warning("{}: no scores in {} calls: it was trained for {}", name, n, calls_text(aim.jumps));
+      continue;
+    }
     of.calls = n;
     take({of, map, run.student_generator(stage, map, n), map.u(), aim.jumps, aim.flow_map});
   }
@@ -57,6 +61,15 @@ void scored_generators(TrainingRun& run, const std::string& name, const std::vec
   }
 }
 
+// An evaluation of nothing would end well, with no row.
+void refuse_absent(const TrainingRun& run, const std::string& name) {
+  for (const StageSpec& stage : stage_table()) {
+    if (stage.scored_as == nullptr || name != stage.scored_as) continue;
+    if (stage.makes == Makes::teacher && !run.recipe().evaluate.teacher) throw ConfigError(fmt::format("--stage {} and --no-teacher exclude each other", name));
+    if (stage.is_generator() && !run.is_available(stage)) throw FileError(run.not_trained(stage.name, (run.root() / stage.name).string()));
+  }
+}
+
 std::vector<std::string> names_to_score(const TrainingRun& run, const std::vector<std::string>& asked) {
   const std::vector<std::string> all = scored_names();
   if (asked.empty()) return all;
@@ -65,8 +78,10 @@ std::vector<std::string> names_to_score(const TrainingRun& run, const std::vecto
     const bool known = std::find(all.begin(), all.end(), name) != all.end();
     if (name == "last")
       list.push_back(run.last_student());
-    else if (known || (name.starts_with("ablate/") && run.has(name)))
+    else if (known || (name.starts_with("ablate/") && run.has(name))) {
+      refuse_absent(run, name);
       list.push_back(name);
+    }
     else
       throw ConfigError(
           fmt::format("--stage {}: want {}, last, or the folder of an ablation's variant, such as ablate/derivative/jvp", name,

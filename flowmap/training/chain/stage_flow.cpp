@@ -85,7 +85,8 @@ Outcome TrainingRun::train_flow(const FlowTraining& training) {
   const Needs& needs = parts.objective.needs;
   if (flow_map) {                                                      // what loads the weights samples and scores by these
     stage.made_from.emplace_back("sampler", sampler_name(needs.jumps));
-    stage.made_from.emplace_back("aim", aim_name(parts.objective.claims.flow_map));
+    const bool guided_teacher = taught && recipe_.guidance != 1;       // its flow is not the data's
+    stage.made_from.emplace_back("aim", aim_name(parts.objective.claims.flow_map && !guided_teacher));
   }
   if (space_of(recipe_).pictures)
     stage.preview = [this, flow_map, jumps = needs.jumps, average = flow.average](std::int64_t, const std::filesystem::path& png) {

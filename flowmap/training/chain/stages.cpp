@@ -139,8 +139,6 @@ void check_settings(const StageSpec& stage, const Recipe& recipe, int ranks) {
     throw ConfigError(fmt::format("{}.objective guides its targets by labels, and this run has none: set conditional = true, or choose an objective without "
                                   "guidance", stage.name));
   check_groups(std::string(stage.name), loop, objective.needs.group, ranks);
-  if (stage.makes == Makes::flow_map && objective.needs.jumps == Jumps::from_noise && std::ranges::max(parse_steps(recipe.evaluate.steps)) > 1)
-    throw ConfigError(fmt::format("{}.objective trains jumps from noise alone (pairs.one_share = 1), whose samples take one call: give --calls 1", stage.name));
   const std::string& key = objective.exact_share;
   if (!key.empty() && !same_parts_as_alone(loop.batch, loop.micro_batch, ranks))
     throw ConfigError(fmt::format("{} counts rows in each micro-batch: on {} ranks set loop.micro_batch so that each rank gets equally many of them",
