@@ -2,6 +2,7 @@
 #pragma once
 
 #include <fmt/format.h>
+#include <omp.h>
 
 #include <cmath>
 #include <exception>
@@ -22,8 +23,10 @@ inline void write_figure(const std::string& folder, const std::string& name, con
 // Root mean square of the rows' distances |a - b|.
 inline double distance(const fm::Tensor& a, const fm::Tensor& b) { return std::sqrt(fm::sum_squares(a - b) / static_cast<double>(a.dim(0))); }
 
-// Runs a program of the book: CHAPTER [FOLDER]. With FOLDER the figure's files are written there.
+// Runs a program of the book: CHAPTER [FOLDER]. With FOLDER the figure's files are written there. One thread: the arrays are small, and threads that wait
+// for each other on a busy machine took 30 times as long.
 template <class F> int run_chapter(int argc, char** argv, F&& chapter) try {
+  omp_set_num_threads(1);
   chapter(std::string(argc > 1 ? argv[1] : ""));
   return 0;
 } catch (const std::exception& e) {
