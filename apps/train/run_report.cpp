@@ -101,7 +101,8 @@ void write_comparison_grid(TrainingRun& run) {
   };
   add(names[0], run.teacher_generator(run.load_teacher().v(), points));
   const auto student = run.load_student(last);
-  for (const int n : {1, 2}) add(names[n], run.student_generator(last, student, n));
+  for (const int n : {1, 2})
+    if (takes_calls(run.aim_of(last).jumps, n)) add(names[n], run.student_generator(last, student, n));
   write_png(run.root() / "samples.png", make_grid(pictures, {.columns = narrow<int>(columns),
                                                              .scale = scale,
                                                              .title = shown.title,
@@ -111,13 +112,10 @@ void write_comparison_grid(TrainingRun& run) {
 
 void write_run_report(const TrainingRun& run, const std::vector<Score>& all, const std::string& pictures) {
   HtmlReport report("flowmap: from noise to " + run.recipe().data + " in one step", "run in " + run.root().string());
-  if (pictures.empty()) {
-    add_samples(report, run.root() / "samples.png");
-    add_scores(report, newest_scores(all), all.size());
-    report.embed(text_of(samples_page(run.root())));
-  } else {
-    report.embed(pictures);
-  }
+  if (pictures.empty()) add_samples(report, run.root() / "samples.png");
+  else report.embed(pictures);                   // of the newest evaluation; the scores are of all
+  add_scores(report, newest_scores(all), all.size());
+  if (pictures.empty()) report.embed(text_of(samples_page(run.root())));
   add_training(report, run.root());
   write_atomically(run.root() / "report.html", report.html());
 }
