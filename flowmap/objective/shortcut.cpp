@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "tensor/error.h"
+#include "tensor/narrow.h"
 
 namespace fm {
 namespace {
@@ -26,7 +27,7 @@ bool has_jump(std::int64_t sample, std::uint32_t step, double share) {
 // Jumps take the lengths in turn, so that all lengths have equal shares of them by count.
 int level_of(std::int64_t sample, std::uint32_t step, double share, int levels) {
   const auto jumps_before = static_cast<std::int64_t>(std::floor(static_cast<double>(sample + step) * share));
-  return static_cast<int>(jumps_before % levels);
+  return narrow<int>(jumps_before % levels);
 }
 
 Pairs draw_jumps(const ShortcutConfig& config, const Draws& draws, std::int64_t dim) {
