@@ -22,10 +22,11 @@ struct Compat {
   bool squared_adaptive_metric = false;
 
   template <class V> void visit(V&& v) {
-    v("cmt_time_labels", cmt_time_labels, "times told to the student in CMT", one_of({"true", "uniform"}));
-    v("fd_share_label_drop", fd_share_label_drop, "all evaluations of a sample share its label dropout");
-    v("clamp_fd_times", clamp_fd_times, "finite differences stay in s <= t <= 1");
-    v("squared_adaptive_metric", squared_adaptive_metric, "the released code's loss in place of the metric");
+    v("cmt_time_labels", cmt_time_labels, "times given to the student in CMT: true, those of the teacher's grid; uniform, evenly spaced ones",
+      one_of({"true", "uniform"}));
+    v("fd_share_label_drop", fd_share_label_drop, "one label dropout for all evaluations of a sample");
+    v("clamp_fd_times", clamp_fd_times, "finite differences within s <= t <= 1");
+    v("squared_adaptive_metric", squared_adaptive_metric, "loss of the released code, in place of the metric");
   }
 
   static Compat paper() { return {}; }

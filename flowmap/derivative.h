@@ -21,9 +21,11 @@ struct DerivativeConfig {
   double delta = 5e-3;
   bool clamp_times = true;               // finite differences stay in s <= t <= 1; the reference code lets them leave (compat.h)
   template <class V> void visit(V&& v) {
-    v("kind", kind, "of the derivative of u along the trajectory", one_of({"jvp", "fd", "central", "forward", "backward", "semi"}));
-    v("delta", delta, "time step of finite differences", above(0));
-    v("clamp_times", clamp_times, "keep finite differences within s <= t <= 1");
+    v("kind", kind,
+      "method for du/dt: exact (jvp), a difference (fd and central, forward, backward), or jvp in space and a difference in time (semi)",
+      one_of({"jvp", "fd", "central", "forward", "backward", "semi"}), basic());
+    v("delta", delta, "time step of the finite differences", above(0));
+    v("clamp_times", clamp_times, "finite differences within s <= t <= 1");
   }
 
   // Forward passes of a row that has a derivative, beside the one that is graded; a tangent counts as one.

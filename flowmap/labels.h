@@ -12,8 +12,8 @@ struct LabelDropout {
   double probability = 0.1;
   std::int64_t null_label = 1000;        // the number of classes: the last row of the label table
   template <class V> void visit(V&& v) {
-    v("probability", probability, "that a sample's label is dropped", range(0, 1));
-    v("null_label", null_label, "the label that stands for none (the number of classes)", range(0, 1e7));
+    v("probability", probability, "probability that a sample's label is dropped", range(0, 1));
+    v("null_label", null_label, "label that stands for 'no label': the number of classes", range(0, 1e7));
   }
 };
 

@@ -24,9 +24,9 @@ struct MetricConfig {
   double c = 0;
   double p = 1;
   template <class V> void visit(V&& v) {
-    v("kind", kind, "from residual to loss", one_of({"l2", "adaptive", "squared_adaptive", "pseudo_huber", "log", "power"}));
-    v("reduction", reduction, "what S is in all kinds but l2", one_of({"sum", "mean"}));
-    v("c", c, "constant of the metric; 0: its own default (0.01, 1e-3, 0.00054 sqrt(D), 0.01, 1e-12)", at_least(0));
+    v("kind", kind, "function from residuals to the loss", one_of({"l2", "adaptive", "squared_adaptive", "pseudo_huber", "log", "power"}));
+    v("reduction", reduction, "squared norm S of a row's residual in all kinds but l2: sum or mean of squares", one_of({"sum", "mean"}));
+    v("c", c, "constant of all kinds but l2; 0: the kind's own default (0.01, 1e-3, 0.00054 sqrt(D), 0.01, 1e-12)", at_least(0));
     v("p", p, "power of the adaptive weight, or of S", at_least(0));
   }
 };

@@ -30,13 +30,13 @@ struct Ramp {
   Ramp(std::string how, double first, double last) : kind(std::move(how)), from(first), to(last) {}
 
   template <class V> void visit(V&& v) {
-    v("kind", kind, "how the number changes", one_of({"constant", "linear", "exponential", "sigmoid"}));
-    v("from", from, "its value at the beginning, or always");
-    v("to", to, "its value at the end");
-    v("begin", begin, "where the change begins, as a share of the training; above 1: the step", at_least(0));
-    v("end", end, "where the change ends, likewise", at_least(0));
-    v("steepness", steepness, "of a sigmoid", above(0));
-    v("snap", snap, "a sigmoid that is nearer to an end than this share is the end", range(0, 0.5));
+    v("kind", kind, "curve by which the number changes", one_of({"constant", "linear", "exponential", "sigmoid"}));
+    v("from", from, "value at the beginning; with constant: at all steps");
+    v("to", to, "value at the end");
+    v("begin", begin, "beginning of the change, as a share of the training; above 1: a step", at_least(0));
+    v("end", end, "end of the change, as a share of the training; above 1: a step", at_least(0));
+    v("steepness", steepness, "steepness of the sigmoid", above(0));
+    v("snap", snap, "distance from an end, as a share of the range, below which the sigmoid takes the end's value", range(0, 0.5));
   }
 
   double at(const TrainingStep& now) const;

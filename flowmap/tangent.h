@@ -27,13 +27,14 @@ struct TangentPolicy {
   std::string norm = "row";
   bool mask = false;
   template <class V> void visit(V&& v) {
-    v("warmup", warmup, "factor of the derivative term", range(0, 1));
-    v("warmup_over", warmup_over, "share of the training in which that factor rises to its value from 0; above 1: steps; 0: it is constant", at_least(0));
+    v("warmup", warmup, "factor of the derivative term after its warm-up", range(0, 1));
+    v("warmup_over", warmup_over, "warm-up of the derivative term's factor from 0, as a share of the training; above 1: in steps; 0: none",
+      at_least(0));
     v("clamp", clamp, "largest element of the derivative; 0: no limit", at_least(0));
     v("clamp_residual", clamp_residual, "largest element of the correction; 0: no limit", at_least(0));
-    v("normalise", normalise, "c of g / (|g| + c) for the correction; 0: off", at_least(0));
-    v("norm", norm, "|g| in it: of the row, or that divided by the root of its number of elements", one_of({"row", "rms"}));
-    v("mask", mask, "leave out rows whose derivative is not finite");
+    v("normalise", normalise, "constant c of g / (|g| + c), which replaces the correction g; 0: off", at_least(0));
+    v("norm", norm, "norm |g| in g / (|g| + c): of the row, or divided by the root of its number of elements (rms)", one_of({"row", "rms"}));
+    v("mask", mask, "no loss from rows whose derivative is not finite");
   }
 
   // The factor of the derivative at a step of a training.

@@ -23,11 +23,11 @@ struct TimeConfig {
   double upper = 0.999;
   double shift = 0;
   template <class V> void visit(V&& v) {
-    v("distribution", distribution, "of the time before the shift", one_of({"uniform", "logit_normal"}));
-    v("mean", mean, "of the logit, for logit_normal");
-    v("deviation", deviation, "of the logit, for logit_normal", above(0));
+    v("distribution", distribution, "distribution of the time before the shift", one_of({"uniform", "logit_normal"}));
+    v("mean", mean, "mean of the logit, for logit_normal");
+    v("deviation", deviation, "standard deviation of the logit, for logit_normal", above(0));
     v("upper", upper, "largest time before the shift", range(0, 1));
-    v("shift", shift, "alpha of the shift; 0: max(1, sqrt(dim / 4096)); 1: none", at_least(0));
+    v("shift", shift, "factor alpha of the time shift; 0: max(1, sqrt(dim / 4096)); 1: no shift", at_least(0));
   }
 
   double alpha(std::int64_t dim) const { return shift > 0 ? shift : shift_for_dimension(dim); }
@@ -46,9 +46,10 @@ struct PairConfig {
     v("time", time, "distribution of the two times");
     v("diagonal_share", diagonal_share, "share of rows with s = t", range(0, 1));
     v("zero_share", zero_share, "share of rows with s = 0", range(0, 1));
-    v("one_share", one_share, "share of the rows with s < t that begin at noise, t = 1; their s is one time of the distribution (FreeFlow: 1)", range(0, 1));
-    v("exact_share", exact_share, "shares by count in each batch (of micro-batches, in each), not by chance");
-    v("null_rows_diagonal", null_rows_diagonal, "rows with a dropped label get s = t (official JAX MeanFlow)");
+    v("one_share", one_share, "share of the rows with s < t whose jump begins at noise, t = 1, with s from the distribution (FreeFlow: 1)",
+      range(0, 1));
+    v("exact_share", exact_share, "exact shares in each batch (or micro-batch) instead of shares by chance");
+    v("null_rows_diagonal", null_rows_diagonal, "s = t on rows with a dropped label (official JAX MeanFlow)");
   }
 
   // Why the number of rows with s < t is not the same at each step; empty: it is. `keys` is where these settings stand: "mfd.objective.pairs".

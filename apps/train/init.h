@@ -9,10 +9,12 @@ struct InitCommand {
   std::string data, budget = "30m";
   std::int64_t size = 0, seed = 1;
   template <class V> void visit(V&& v) {
-    v("data", data, "images or arrays of your own: folder:PATH, zip:FILE, tar:SHARDS, arrays:FILE (docs/own_pictures.md)", flag("data"));
-    v("budget", budget, "time that the whole pipeline may take on this machine, as 30m or 8h", flag("budget"));
-    v("size", size, "side that images are cut to; 0: the largest that the budget allows, at most 256", range(0, 1024), unit("pixels"), flag("size"));
-    v("seed", seed, "all random numbers of the run follow from it", range(0, 9e15), flag("seed"));
+    v("data", data, "data set of your own, images or arrays: folder:PATH, zip:FILE, tar:SHARDS, arrays:FILE (docs/own_pictures.md)",
+      flag("data"), basic());
+    v("budget", budget, "time that the whole pipeline may take on this machine, as 30m or 8h", flag("budget"), basic());
+    v("size", size, "side that images are cut to; 0: the largest that the budget allows, at most 256",
+      range(0, 1024), unit("pixels"), flag("size"), basic());
+    v("seed", seed, "seed that all random numbers of the run follow from", range(0, 9e15), flag("seed"), basic());
   }
 };
 

@@ -18,14 +18,14 @@ struct AlphaFlowConfig {
   MetricConfig metric;
   template <class V> void visit(V&& v) {
     v("alpha", alpha, "step of the target as a share of t - s, from 0 (MeanFlow) to 1");
-    v("clamp", clamp, "largest element of the target while alpha > 0; 0: no limit", at_least(0));
-    v("pairs", pairs, "times s <= t");
+    v("clamp", clamp, "largest absolute value in the target while alpha > 0; 0: no limit", at_least(0));
+    v("pairs", pairs, "times s <= t of each row");
     v("labels", labels, "label dropout");
     v("derivative", derivative, "du/dt, for alpha = 0");
-    v("metric", metric, "from residual to loss");
+    v("metric", metric, "metric from residual to loss");
   }
 
-  static constexpr std::string_view name = "alpha_flow", says = "from flow matching (alpha 1) to MeanFlow (alpha 0) without a derivative on the way";
+  static constexpr std::string_view name = "alpha_flow", says = "flow matching (alpha 1) that turns into MeanFlow (alpha 0) without a derivative on the way";
   Needs needs() const;
   Claims claims() const;
   static AlphaFlowConfig published();

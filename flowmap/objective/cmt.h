@@ -23,14 +23,16 @@ struct CmtConfig {
   MetricConfig metric;
   Compat compat;
   template <class V> void visit(V&& v) {
-    v("points", points, "of the teacher's grid (one network call fewer)", range(2, 10000));
-    v("shift", shift, "alpha of the grid's shift; 0: max(1, sqrt(dim / 4096))", at_least(0));
-    v("pairs", pairs, "drawn from each trajectory, with replacement", range(1, 65536));
-    v("jitter", jitter, "inner points of the grid move together by up to this share of a step, anew at each step; 0: one grid, as published",
+    v("points", points, "points of the teacher's time grid; a trajectory takes one network call fewer", range(2, 10000));
+    v("shift", shift, "factor alpha of the grid's time shift; 0: max(1, sqrt(dim / 4096))", at_least(0));
+    v("pairs", pairs, "training pairs from each trajectory, drawn with replacement", range(1, 65536));
+    v("jitter", jitter,
+      "largest random shift of the grid's inner points, as a share of the distance between points, drawn anew at each training step; 0: one "
+      "fixed grid, as published",
       range(0, 1));
-    v("solver", solver, "of the teacher's ODE", one_of({"euler", "heun"}));
+    v("solver", solver, "solver of the teacher's ODE", one_of({"euler", "heun"}));
     v("labels", labels, "label dropout");
-    v("metric", metric, "from residual to loss");
+    v("metric", metric, "metric from residual to loss");
     v("compat", compat, "departures of the released code from the paper");
   }
 

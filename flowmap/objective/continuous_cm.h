@@ -18,14 +18,14 @@ struct ContinuousCmConfig {
   MetricConfig metric;
   TangentPolicy tangent;
   template <class V> void visit(V&& v) {
-    v("pairs", pairs, "times s <= t");
+    v("pairs", pairs, "times s <= t of each row");
     v("labels", labels, "label dropout");
     v("derivative", derivative, "du/dt");
-    v("metric", metric, "from residual to loss");
-    v("tangent", tangent, "guards of df/dt");
+    v("metric", metric, "metric from residual to loss");
+    v("tangent", tangent, "guards of df/dt, the change of a jump's end with t");
   }
 
-  static constexpr std::string_view name = "continuous_cm", says = "where a jump ends must not move with t (consistency; AYF)";
+  static constexpr std::string_view name = "continuous_cm", says = "a jump's end does not move with t (consistency; AYF)";
   Needs needs() const;
   Claims claims() const;
   static ContinuousCmConfig published();

@@ -25,16 +25,16 @@ struct CtmConfig {
   LabelDropout labels;
   MetricConfig metric;
   template <class V> void visit(V&& v) {
-    v("solver", solver, "of the teacher's ODE between t and m", one_of({"euler", "heun"}));
-    v("solver_steps", solver_steps, "steps from t to m, the same number on every row", range(1, 10000));
-    v("diagonal_weight", diagonal_weight, "weight of rows with s = t, beside t^2 + (1-t)^2", at_least(0));
-    v("target_decay", target_decay, "decay of the averaged weights f-; 0: a frozen copy of the last step's", range(0, 0.999999));
-    v("pairs", pairs, "times s <= t");
+    v("solver", solver, "solver of the teacher's ODE between t and m", one_of({"euler", "heun"}));
+    v("solver_steps", solver_steps, "solver steps from t to m, equally many on each row", range(1, 10000));
+    v("diagonal_weight", diagonal_weight, "weight of rows with s = t, times t^2 + (1-t)^2", at_least(0));
+    v("target_decay", target_decay, "decay of the averaged weights f-; 0: a frozen copy of the last step's weights", range(0, 0.999999));
+    v("pairs", pairs, "times s <= t of each row");
     v("labels", labels, "label dropout");
-    v("metric", metric, "from residual to loss");
+    v("metric", metric, "metric from residual to loss");
   }
 
-  static constexpr std::string_view name = "ctm", says = "a jump is a teacher's steps and a shorter jump, compared in data space (CTM without GAN)";
+  static constexpr std::string_view name = "ctm", says = "a jump equals steps of the teacher and a shorter jump, compared in data space (CTM without GAN)";
   Needs needs() const;
   Claims claims() const;
   Drawn draw(const Batch& batch, const Nets& nets, const TrainingStep& now) const;

@@ -33,18 +33,19 @@ struct DiscreteCmConfig {
   MetricConfig metric;
   template <class V> void visit(V&& v) {
     v("sigma_min", sigma_min, "first point of the grid, as noise over data: t / (1 - t)", above(0));
-    v("sigma_max", sigma_max, "last point of the grid, likewise", above(0));
-    v("rho", rho, "the grid is even in sigma^(1/rho)", range(1, 100));
-    v("growth", growth, "how the number of points grows: its square evenly, or itself twofold at equal intervals", one_of({"root", "doubling"}));
+    v("sigma_max", sigma_max, "last point of the grid, as noise over data: t / (1 - t)", above(0));
+    v("rho", rho, "exponent rho of the grid, which is even in sigma^(1/rho)", range(1, 100));
+    v("growth", growth, "growth of the number of points: root, its square evenly; doubling, twofold at equal intervals",
+      one_of({"root", "doubling"}));
     v("first_points", first_points, "points of the grid at the beginning", range(2, 1e6));
-    v("last_points", last_points, "points of the grid at the end; as many as at the beginning: it does not grow", range(2, 1e6));
-    v("index", index, "which neighbours are drawn: all alike, or by a normal distribution of log sigma", one_of({"uniform", "log_normal"}));
-    v("mean", mean, "of log sigma, for log_normal");
-    v("deviation", deviation, "of log sigma, for log_normal", above(0));
-    v("weight", weight, "of a row: 1, or 1 over the gap of sigma", one_of({"uniform", "gap"}));
-    v("target_decay", target_decay, "decay of the averaged weights that targets come from; 0: the network's own", range(0, 0.999999));
+    v("last_points", last_points, "points of the grid at the end; as many as at the beginning: no growth", range(2, 1e6));
+    v("index", index, "distribution of the drawn grid points: uniform, or normal in log sigma", one_of({"uniform", "log_normal"}));
+    v("mean", mean, "mean of log sigma, for index log_normal");
+    v("deviation", deviation, "standard deviation of log sigma, for index log_normal", above(0));
+    v("weight", weight, "weight of a row: uniform, 1; gap, 1 over the gap of sigma", one_of({"uniform", "gap"}));
+    v("target_decay", target_decay, "decay of the averaged weights that targets come from; 0: the network's own weights", range(0, 0.999999));
     v("labels", labels, "label dropout");
-    v("metric", metric, "from residual to loss");
+    v("metric", metric, "metric from residual to loss");
   }
 
   std::int64_t points(const TrainingStep& now) const;                            // N
@@ -60,7 +61,7 @@ struct DiscreteCmConfig {
 
 struct CtConfig : DiscreteCmConfig {
   CtConfig() { target_decay = 0.9; }
-  static constexpr std::string_view name = "ct", says = "consistency training: neighbouring points of one data and noise jump to the same place";
+  static constexpr std::string_view name = "ct", says = "consistency training: neighbouring points on the path of one sample and one noise jump to the same place";
   double target_decay_at(const TrainingStep& now) const;                         // target_decay^(first_points / N)
 };
 
@@ -76,7 +77,7 @@ struct CdConfig : DiscreteCmConfig {
   CdConfig() { first_points = last_points = 18, target_decay = 0.95; }
   template <class V> void visit(V&& v) {
     DiscreteCmConfig::visit(v);
-    v("solver", solver, "the teacher's step to the neighbouring point", one_of({"euler", "heun"}));
+    v("solver", solver, "solver of the teacher's step to the neighbouring point", one_of({"euler", "heun"}));
   }
   static constexpr std::string_view name = "cd", says = "consistency distillation: neighbouring points of a teacher's trajectory jump to the same place";
   Needs needs() const;

@@ -22,14 +22,14 @@ struct EctConfig {
   template <class V> void visit(V&& v) {
     v("time", time, "distribution of t");
     v("stage", stage, "stage of the gap, rounded down");
-    v("q", q, "the gap shrinks by this factor from stage to stage", range(1.01, 1e6));
-    v("steps", steps, "how much wider the gap is near data, in terms of itself", at_least(0));
-    v("slope", slope, "how fast in sigma = t / (1 - t) that falls", above(0));
+    v("q", q, "factor by which the gap shrinks from stage to stage", range(1.01, 1e6));
+    v("steps", steps, "extra width of the gap near data, as a multiple of the gap", at_least(0));
+    v("slope", slope, "slope in sigma = t / (1 - t) with which the extra width of steps falls", above(0));
     v("labels", labels, "label dropout");
-    v("metric", metric, "from residual to loss");
+    v("metric", metric, "metric from residual to loss");
   }
 
-  static constexpr std::string_view name = "ect", says = "consistency from denoising: jumps from two points that draw nearer in stages (ECT)";
+  static constexpr std::string_view name = "ect", says = "consistency from denoising: jumps from two points that approach each other in stages (ECT)";
   Needs needs() const;
   Claims claims() const;
   static EctConfig published();

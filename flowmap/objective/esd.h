@@ -21,16 +21,16 @@ struct EsdConfig {
   LabelDropout labels;
   MetricConfig metric;
   template <class V> void visit(V&& v) {
-    v("velocity", velocity, "the velocity on rows with s < t: the network's own, or the source's (a negative control where that is noisy)",
+    v("velocity", velocity, "velocity on rows with s < t: the network's own, or the source's (a negative control where the source is noisy)",
       one_of({"own", "source"}));
-    v("through_space", through_space, "gradients pass through (du/dz) b as well as through the derivative in t");
-    v("row_weight", row_weight, "a learned log variance of (s, t) weighs the rows");
-    v("pairs", pairs, "times s <= t");
+    v("through_space", through_space, "gradients through (du/dz) b as well as through the derivative in t");
+    v("row_weight", row_weight, "row weights from a learned log variance of (s, t)");
+    v("pairs", pairs, "times s <= t of each row");
     v("labels", labels, "label dropout");
-    v("metric", metric, "from residual to loss");
+    v("metric", metric, "metric from residual to loss");
   }
 
-  static constexpr std::string_view name = "esd", says = "where a jump ends stays while its start moves along the network's own flow (ESD)";
+  static constexpr std::string_view name = "esd", says = "a jump's end stays while its start moves along the network's own flow (ESD)";
   Needs needs() const;
   Claims claims() const;
   static EsdConfig published();

@@ -27,14 +27,14 @@ struct FacmConfig {
   MetricConfig metric;
   TangentPolicy tangent;
   template <class V> void visit(V&& v) {
-    v("power", power, "p of alpha = 1 - (1-t)^p, the step towards the target of the consistency term", above(0));
-    v("sine_weight", sine_weight, "rows of the consistency term are weighed by sin(pi t / 2)");
+    v("power", power, "exponent p of alpha = 1 - (1-t)^p, the step towards the target of the consistency term", above(0));
+    v("sine_weight", sine_weight, "row weights sin(pi t / 2) in the consistency term");
     v("cosine", cosine, "weight of 1 - cos(v, w) in the anchor", at_least(0));
     v("time", time, "distribution of t");
     v("labels", labels, "label dropout");
     v("derivative", derivative, "du/dt of the consistency term");
-    v("metric", metric, "from residual to loss, of the consistency term");
-    v("tangent", tangent, "guards of the derivative and of g");
+    v("metric", metric, "metric from residual to loss, of the consistency term");
+    v("tangent", tangent, "guards of the derivative and of the correction g");
   }
 
   static constexpr std::string_view name = "facm", says = "consistency of u(z, 0, t), anchored by flow matching of u(z, t, t) on the same rows (FACM)";

@@ -17,7 +17,7 @@ struct FlowMapMatchingConfig {
   template <class V> void visit(V&& v) {
     v("time", time, "distribution of both times, which are drawn independently");
     v("labels", labels, "label dropout");
-    v("metric", metric, "from residual to loss, of each term");
+    v("metric", metric, "metric from residual to loss, of each term");
   }
 
   static constexpr std::string_view name = "flow_map_matching", says = "jumps in both directions, each the inverse of the other (FMM)";

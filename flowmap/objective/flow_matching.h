@@ -13,7 +13,7 @@ struct FlowMatchingConfig {
   template <class V> void visit(V&& v) {
     v("time", time, "distribution of t");
     v("labels", labels, "label dropout");
-    v("metric", metric, "from residual to loss");
+    v("metric", metric, "metric from residual to loss");
   }
 
   static constexpr std::string_view name = "flow_matching", says = "the velocity alone: u(z, t, t)";

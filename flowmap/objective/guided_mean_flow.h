@@ -15,18 +15,18 @@ namespace fm {
 struct GuidedMeanFlowConfig : MeanFlowConfig {
   double omega = 0.2, kappa = 0.92, low = 0, high = 0.75;
   template <class V> void visit(V&& v) {
-    v("omega", omega, "share of the given velocity; the scale of guidance is omega / (1 - kappa)", above(0));
-    v("kappa", kappa, "share of the network's own velocity with the label; the rest is that without", range(0, 0.9999));
+    v("omega", omega, "share omega of the given velocity; the scale of guidance is omega / (1 - kappa)", above(0));
+    v("kappa", kappa, "share kappa of the network's own velocity with the label; the rest is its velocity without a label", range(0, 0.9999));
     v("low", low, "smallest time at which targets are guided", range(0, 1));
     v("high", high, "largest time at which targets are guided", range(0, 1));
-    v("pairs", pairs, "times s <= t");
+    v("pairs", pairs, "times s <= t of each row");
     v("labels", labels, "label dropout");
     v("derivative", derivative, "du/dt of the target");
-    v("metric", metric, "from residual to loss");
+    v("metric", metric, "metric from residual to loss");
     v("tangent", tangent, "guards of the derivative");
   }
 
-  static constexpr std::string_view name = "guided_mean_flow", says = "MeanFlow towards a velocity guided by the network itself: guidance at no cost later";
+  static constexpr std::string_view name = "guided_mean_flow", says = "MeanFlow towards a velocity that the network itself guides: guidance costs nothing at sampling";
   SelfGuidance guidance() const { return {omega, kappa, {low, high}, labels.null_label}; }
   static GuidedMeanFlowConfig published();
   Needs needs() const;

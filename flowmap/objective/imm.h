@@ -28,18 +28,18 @@ struct ImmConfig {
   double deviation = 1;
   LabelDropout labels;
   template <class V> void visit(V&& v) {
-    v("group", group, "rows that share their times and are matched together; batch and micro_batch are multiples of it", range(1, 4096));
-    v("halvings", halvings, "r lies 160 / 2^halvings below t, both as noise over data, t / (1-t)", range(0, 60));
+    v("group", group, "rows of a group, which share their times and are matched together; divides batch and micro_batch", range(1, 4096));
+    v("halvings", halvings, "distance of r below t: 160 / 2^halvings, with both times as noise over data, t / (1-t)", range(0, 60));
     v("low", low, "smallest time", range(1e-6, 0.9999));
     v("high", high, "largest time", range(1e-6, 0.9999));
-    v("power", power, "of 1-t in the weight", range(1, 100));
-    v("bias", bias, "of the weight's sigmoid");
-    v("scale", scale, "width of the kernel: t, or that of EDM's parameters", one_of({"time", "edm"}));
-    v("deviation", deviation, "of the data, for scale edm", above(0));
+    v("power", power, "exponent of 1-t in the weight", range(1, 100));
+    v("bias", bias, "bias of the weight's sigmoid");
+    v("scale", scale, "width of the kernel: t (time), or that of EDM's parameters (edm)", one_of({"time", "edm"}));
+    v("deviation", deviation, "standard deviation of the data, for scale edm", above(0));
     v("labels", labels, "label dropout");
   }
 
-  static constexpr std::string_view name = "imm", says = "jumps from two neighbouring times have the same samples (Inductive Moment Matching)";
+  static constexpr std::string_view name = "imm", says = "jumps from two neighbouring times give the same distribution of samples (Inductive Moment Matching)";
   Needs needs() const;
   Claims claims() const;
   Drawn draw(const Batch& batch, const Nets& nets, const TrainingStep& now) const;

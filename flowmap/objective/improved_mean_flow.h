@@ -24,14 +24,14 @@ struct ImprovedMeanFlowConfig {
   DerivativeConfig derivative;
   MetricConfig metric;
   template <class V> void visit(V&& v) {
-    v("through_derivative", through_derivative, "gradients pass through du/dt");
-    v("omega", omega, "scale of guidance inside the target; 1: none", range(1, 1000));
+    v("through_derivative", through_derivative, "gradients through du/dt");
+    v("omega", omega, "scale of guidance inside the target; 1: no guidance", range(1, 1000));
     v("low", low, "smallest time at which targets are guided", range(0, 1));
     v("high", high, "largest time at which targets are guided", range(0, 1));
-    v("pairs", pairs, "times s <= t");
+    v("pairs", pairs, "times s <= t of each row");
     v("labels", labels, "label dropout");
     v("derivative", derivative, "du/dt along the network's own velocity");
-    v("metric", metric, "from residual to loss");
+    v("metric", metric, "metric from residual to loss");
   }
 
   static constexpr std::string_view name = "improved_mean_flow", says = "MeanFlow whose derivative goes along the network's own velocity (iMF)";

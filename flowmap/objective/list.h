@@ -46,9 +46,9 @@ class ObjectiveConfig {
   ObjectiveList entries;
 
   template <class V> void visit(V&& v) {
-    v("name", name, "what the flow map learns by", ChoiceRule{objective_names()}, flag("objective"));
+    v("name", name, "objective that the flow map is trained by", ChoiceRule{objective_names()}, flag("objective"), basic());
     v("preset", preset,
-      "settings of the chosen objective that are left at their defaults: plain, the equation with mean squares; published, those of its paper or code",
+      "settings that the chosen objective takes where they are left at their defaults: plain, its equation with mean squares; published, those of its paper or code",
       one_of({"plain", "published"}), flag("objective-preset"));
     std::apply([&](auto&... entry) { (v(entry.name, entry, entry.says), ...); }, entries);
   }

@@ -12,12 +12,12 @@ namespace fm {
 struct LmdConfig : LsdConfig {
   LmdConfig() { through_derivative = false, end_velocity = "teacher"; }
   template <class V> void visit(V&& v) {
-    v("pairs", pairs, "times s <= t");
+    v("pairs", pairs, "times s <= t of each row");
     v("labels", labels, "label dropout");
-    v("metric", metric, "from residual to loss");
+    v("metric", metric, "metric from residual to loss");
   }
 
-  static constexpr std::string_view name = "lmd", says = "where a jump ends moves with the teacher's velocity (LMD)";
+  static constexpr std::string_view name = "lmd", says = "a jump's end moves with the teacher's velocity as s does (LMD)";
 };
 
 }  // namespace fm

@@ -19,15 +19,15 @@ struct LsdConfig {
   LabelDropout labels;
   MetricConfig metric;
   template <class V> void visit(V&& v) {
-    v("through_derivative", through_derivative, "gradients pass through du/ds");
-    v("end_velocity", end_velocity, "the velocity where a jump ends: the network's own, or the teacher's", one_of({"own", "teacher"}));
-    v("row_weight", row_weight, "a learned log variance of (s, t) weighs the rows");
-    v("pairs", pairs, "times s <= t");
+    v("through_derivative", through_derivative, "gradients through du/ds");
+    v("end_velocity", end_velocity, "velocity where a jump ends: the network's own, or the teacher's", one_of({"own", "teacher"}));
+    v("row_weight", row_weight, "row weights from a learned log variance of (s, t)");
+    v("pairs", pairs, "times s <= t of each row");
     v("labels", labels, "label dropout");
-    v("metric", metric, "from residual to loss");
+    v("metric", metric, "metric from residual to loss");
   }
 
-  static constexpr std::string_view name = "lsd", says = "where a jump ends moves with the flow as s does (LSD)";
+  static constexpr std::string_view name = "lsd", says = "a jump's end moves with the flow as s does (LSD)";
   Needs needs() const;
   Claims claims() const;
   static LsdConfig published();

@@ -19,10 +19,10 @@ struct MeanFlowConfig {
   TangentPolicy tangent;
   Compat compat;
   template <class V> void visit(V&& v) {
-    v("pairs", pairs, "times s <= t");
+    v("pairs", pairs, "times s <= t of each row");
     v("labels", labels, "label dropout");
     v("derivative", derivative, "du/dt of the target");
-    v("metric", metric, "from residual to loss");
+    v("metric", metric, "metric from residual to loss");
     v("tangent", tangent, "guards of the derivative");
     v("compat", compat, "departures of the released code from the paper");
   }

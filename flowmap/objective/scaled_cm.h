@@ -33,13 +33,13 @@ struct ScaledCmConfig {
   LabelDropout labels;
   DerivativeConfig derivative;
   template <class V> void visit(V&& v) {
-    v("data_deviation", data_deviation, "c: the deviation of the data", above(0));
-    v("warmup", warmup, "r: share of the part of the tangent that needs a derivative");
-    v("rcm_warmup", rcm_warmup, "rCM's first coefficient while r rises: c (1-t) sqrt(1 - r^2 t^2 / m^2)");
-    v("normalise", normalise, "c of g / (|g| + c); 0: off", at_least(0));
-    v("norm", norm, "|g| in it: of the row, or that divided by the root of its number of elements", one_of({"row", "rms"}));
-    v("sigma_weight", sigma_weight, "rows are weighed by 1 / sigma = (1-t) / t");
-    v("row_weight", row_weight, "a learned log variance of t weighs the rows");
+    v("data_deviation", data_deviation, "standard deviation c of the data", above(0));
+    v("warmup", warmup, "share r of the tangent's part that needs a derivative");
+    v("rcm_warmup", rcm_warmup, "first coefficient as in rCM while r rises: c (1-t) sqrt(1 - r^2 t^2 / m^2)");
+    v("normalise", normalise, "constant c of g / (|g| + c), which replaces the tangent g; 0: off", at_least(0));
+    v("norm", norm, "norm |g| in g / (|g| + c): of the row, or divided by the root of its number of elements (rms)", one_of({"row", "rms"}));
+    v("sigma_weight", sigma_weight, "row weights 1 / sigma = (1-t) / t");
+    v("row_weight", row_weight, "row weights from a learned log variance of t");
     v("time", time, "distribution of t");
     v("labels", labels, "label dropout");
     v("derivative", derivative, "du/dt");

@@ -18,15 +18,15 @@ struct ShortcutConfig {
   MetricConfig metric;
   template <class V> void visit(V&& v) {
     v("bootstrap_share", bootstrap_share, "share of rows that learn jumps", range(0, 1));
-    v("finest", finest, "1 / the smallest half jump, a power of 2", range(2, 1048576));
-    v("clamp", clamp, "largest element of the half-way state and of the target; 0: no limit", at_least(0));
-    v("target_decay", target_decay, "decay of the averaged weights that make the two half jumps; 0: the network's own", range(0, 0.999999));
+    v("finest", finest, "reciprocal of the smallest half jump, a power of 2", range(2, 1048576));
+    v("clamp", clamp, "largest absolute value in the half-way state and in the target; 0: no limit", at_least(0));
+    v("target_decay", target_decay, "decay of the averaged weights that make the two half jumps; 0: the network's own weights", range(0, 0.999999));
     v("time", time, "distribution of t on the flow-matching rows");
     v("labels", labels, "label dropout");
-    v("metric", metric, "from residual to loss");
+    v("metric", metric, "metric from residual to loss");
   }
 
-  static constexpr std::string_view name = "shortcut", says = "a jump is two jumps of half its length, for dyadic lengths";
+  static constexpr std::string_view name = "shortcut", says = "a jump equals two jumps of half its length, for dyadic lengths";
   Needs needs() const;
   Claims claims() const;
   static ShortcutConfig published();

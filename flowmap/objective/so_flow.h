@@ -23,11 +23,11 @@ struct SoFlowConfig {
   template <class V> void visit(V&& v) {
     v("alpha", alpha, "step of the target as a share of t - s");
     v("smallest_step", smallest_step, "smallest t - s, and smallest step of the target", range(1e-6, 0.1));
-    v("pairs", pairs, "shares of rows with s = t and s = 0; its time is t of the others");
+    v("pairs", pairs, "shares of rows with s = t and s = 0; time is the distribution of t on the other rows");
     v("end_time", end_time, "distribution of s, which is then cut to t less the smallest step");
     v("diagonal_time", diagonal_time, "distribution of t on rows with s = t");
     v("labels", labels, "label dropout");
-    v("metric", metric, "from residual to loss");
+    v("metric", metric, "metric from residual to loss");
   }
 
   static constexpr std::string_view name = "so_flow", says = "jumps from two near points of the path end at the same place (SoFlow)";

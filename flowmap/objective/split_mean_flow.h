@@ -15,13 +15,13 @@ struct SplitMeanFlowConfig {
   LabelDropout labels;
   MetricConfig metric;
   template <class V> void visit(V&& v) {
-    v("row_weight", row_weight, "a learned log variance of (s, t) weighs the rows");
-    v("pairs", pairs, "times s <= t");
+    v("row_weight", row_weight, "row weights from a learned log variance of (s, t)");
+    v("pairs", pairs, "times s <= t of each row");
     v("labels", labels, "label dropout");
-    v("metric", metric, "from residual to loss");
+    v("metric", metric, "metric from residual to loss");
   }
 
-  static constexpr std::string_view name = "split_mean_flow", says = "an average over [s, t] is that of its two parts";
+  static constexpr std::string_view name = "split_mean_flow", says = "the average over [s, t] equals the average of its two parts";
   Needs needs() const;
   Claims claims() const;
   static SplitMeanFlowConfig published();

@@ -23,11 +23,11 @@ struct TransitionModelConfig {
   DerivativeConfig derivative{"central"};
   MetricConfig metric;
   template <class V> void visit(V&& v) {
-    v("tangent_weight", tangent_weight, "rows are weighed by 1 / sqrt(tan t - tan s + 1)");
-    v("pairs", pairs, "times s <= t");
+    v("tangent_weight", tangent_weight, "row weights 1 / sqrt(tan t - tan s + 1)");
+    v("pairs", pairs, "times s <= t of each row");
     v("labels", labels, "label dropout");
     v("derivative", derivative, "du/dt along the path between a sample and its noise");
-    v("metric", metric, "from residual to loss");
+    v("metric", metric, "metric from residual to loss");
   }
 
   static constexpr std::string_view name = "tim", says = "MeanFlow with differences along the path between a sample and its noise (TiM)";

@@ -23,14 +23,15 @@ struct TvmConfig {
   template <class V> void visit(V&& v) {
     v("gap_mean", gap_mean, "mean of the logit of t - s, before the shift");
     v("gap_deviation", gap_deviation, "standard deviation of the logit of t - s", above(0));
-    v("time", time, "distribution of s for a given t - s; its upper is the largest t");
+    v("time", time, "distribution of s for a given t - s; upper is the largest t");
     v("second_time", second_time, "distribution of the time of the flow-matching term");
-    v("target_decay", target_decay, "decay of the averaged weights whose velocity a jump ends with; 0: the network's own", range(0, 0.999999));
+    v("target_decay", target_decay, "decay of the averaged weights that give the velocity where a jump ends; 0: the network's own weights",
+      range(0, 0.999999));
     v("labels", labels, "label dropout");
-    v("metric", metric, "from residual to loss, of each term");
+    v("metric", metric, "metric from residual to loss, of each term");
   }
 
-  static constexpr std::string_view name = "tvm", says = "the velocity where a jump ends is an averaged network's; flow matching on every row (TVM)";
+  static constexpr std::string_view name = "tvm", says = "a jump's end moves with the velocity of the averaged network; flow matching on every row (TVM)";
   Needs needs() const;
   Claims claims() const;
   static TvmConfig published();                                           // times up to 1, which are not shifted

@@ -68,7 +68,7 @@ struct NetworkCost {
 // The settings of every network, one of which is chosen by name: what the config of a training holds.
 //
 //   template <class V> void visit(V&& v) {
-//     v("network", network.name, "of teacher and student", ChoiceRule{backbone_names()});
+//     v("network", network.name, "network of teacher and student", ChoiceRule{backbone_names()});
 //     network.visit_sections(v);
 //   }
 //

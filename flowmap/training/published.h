@@ -15,14 +15,15 @@ struct PublishedConfig {
   std::string dit, decoder, stats, weak, pixels = "imagenet", precision = "f32";
   std::int64_t decoder_heads = 0;
   template <class V> void visit(V&& v) {
-    v("dit", dit, "weights of a DiT^DH, flow map or teacher: .safetensors, an index of shards, .pt, or a checkpoint", flag("dit"));
-    v("decoder", decoder, "weights of the RAE decoder for its latents", flag("decoder"));
-    v("stats", stats, "var and mean of the latents (stat.pt); none: the weights are of latents that were not normalised", flag("stats"));
-    v("weak", weak, "weights of a smaller teacher: autoguidance by it in place of the null label", flag("weak"));
+    v("dit", dit, "weights of a DiT^DH to sample without a run, flow map or teacher: .safetensors, an index of shards, .pt, or a checkpoint",
+      flag("dit"), basic(), value_as("PATH"));
+    v("decoder", decoder, "weights of the RAE decoder for the latents of --dit", flag("decoder"), basic(), value_as("PATH"));
+    v("stats", stats, "variance and mean of the latents (stat.pt); empty: the latents were not normalised", flag("stats"), value_as("FILE"));
+    v("weak", weak, "weights of a smaller teacher, for autoguidance in place of the null label", flag("weak"), value_as("PATH"));
     v("pixels", pixels, "normalisation of the encoder's images: imagenet (DINOv2, MAE) or half (SigLIP 2)", one_of({"imagenet", "half"}));
-    v("precision", precision, "what blocks compute in: f32, or bf16 with weights of half the size", one_of({"f32", "bf16"}),
+    v("precision", precision, "number format of the blocks: f32, or bf16 with weights of half the size", one_of({"f32", "bf16"}),
       flag("precision"));
-    v("decoder_heads", decoder_heads, "heads of the decoder; 0: the published number for its width, else heads 64 wide", range(0, 1024));
+    v("decoder_heads", decoder_heads, "attention heads of the decoder; 0: the published number for its width, else heads 64 wide", range(0, 1024));
   }
   bool given() const { return !dit.empty(); }
 };

@@ -20,7 +20,7 @@ namespace fm {
 struct DitDhBackbone {
   using Model = DitDh;
   static constexpr std::string_view name = "dit_dh", section = "dit";
-  static constexpr std::string_view says = "the diffusion transformer, teacher and student";
+  static constexpr std::string_view says = "diffusion transformer, teacher and student";
 
   static void fit(DitDhConfig& config, const Modeled& samples);      // ConfigError: it models (channels, length) and (channels, height, width), with labels
   // A teacher's weights begin a flow map with the initial values of R(t - s); with late_s they are all it needs. Entries of the file that could not be read may have been it.

@@ -16,7 +16,7 @@ namespace fm {
 struct FlowMlpBackbone {
   using Model = FlowMlp;
   static constexpr std::string_view name = "mlp", section = "mlp";
-  static constexpr std::string_view says = "an MLP for points and short vectors, teacher and student; dim, classes and mean_flow follow from data and stage";
+  static constexpr std::string_view says = "MLP for points and short vectors, teacher and student; dim, classes and mean_flow follow from data and stage";
 
   static void fit(FlowMlpConfig& config, const Modeled& samples);
   // A flow map that begins with a teacher's weights has zeros where it looks at phi(t - s), the last part of the first layer's input: it begins as

@@ -14,7 +14,7 @@ namespace fm {
 struct ResidualMlpBackbone {
   using Model = ResidualMlp;
   static constexpr std::string_view name = "residual_mlp", section = "residual_mlp";
-  static constexpr std::string_view says = "an MLP of residual blocks for vectors, teacher and student; dim, classes and mean_flow follow from data and stage";
+  static constexpr std::string_view says = "MLP of residual blocks for vectors, teacher and student; dim, classes and mean_flow follow from data and stage";
 
   static void fit(ResidualMlpConfig& config, const Modeled& samples);
   // A flow map that begins with a teacher's weights has zeros in r_embedder, which sees t - s: it begins as the teacher's velocity.

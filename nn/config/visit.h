@@ -38,6 +38,8 @@ struct Rule {
   std::string flag;                  // a short command-line name, "lr" for --lr
   std::string alone;                 // what the flag without a value means (empty: it needs one)
   bool repeated = false;             // of lists of words: the flag adds one element as it is written, and may be given several times
+  bool basic = false;                // -h lists it too, where it has a short name; else --help alone does
+  std::string shown;                 // what the help shows for the value, "FILE", "auto|PATH" (empty: its type or choices); completion follows from it
   const int64_t* whole = nullptr;    // of integers: a field of the same struct that the value must divide
   std::string whole_name;            // its name there
 
@@ -87,6 +89,15 @@ struct RepeatedRule {
 };
 inline RepeatedRule repeated() { return {}; }
 inline AloneRule alone(std::string value) { return {std::move(value)}; }
+struct BasicRule {
+  void add_to(Rule& rule) const { rule.basic = true; }
+};
+inline BasicRule basic() { return {}; }
+struct ValueAsRule {
+  std::string text;
+  void add_to(Rule& rule) const { rule.shown = text; }
+};
+inline ValueAsRule value_as(std::string text) { return {std::move(text)}; }
 // divides(width, "width"): the value divides that field. Looked at when all fields are known: see check_config.
 inline DividesRule divides(const int64_t& whole, std::string name) { return {&whole, std::move(name)}; }
 

@@ -40,24 +40,25 @@ struct DitDhConfig {
   template <class V> void visit(V&& v) {
     v("input_size", input_size, "height and width of the latent, or the length of a sequence", range(1, 1 << 20));
     v("input_width", input_width, "width of a latent that is not square; 0: input_size", range(0, 4096));
-    v("axes", axes, "2: latents (channels, height, width); 1: sequences (channels, length)", range(1, 2));
+    v("axes", axes, "axes of a latent: 2 for (channels, height, width), 1 for sequences (channels, length)", range(1, 2));
     v("channels", channels, "channels of the latent", range(1, 65536));
-    v("patch_size", patch_size, "latent positions a token spans, per axis", range(1, 4096), divides(input_size, "input_size"));
+    v("patch_size", patch_size, "latent positions per axis that a token spans", range(1, 4096), divides(input_size, "input_size"));
     v("width", width, "width of the backbone", range(1, 65536));
     v("depth", depth, "blocks in the backbone", range(1, 1024));
     v("heads", heads, "attention heads in the backbone", range(1, 1024), divides(width, "width"));
     v("head_width", head_width, "width of the head", range(1, 65536));
     v("head_depth", head_depth, "blocks in the head", range(1, 1024));
     v("head_heads", head_heads, "attention heads in the head", range(1, 1024), divides(head_width, "head_width"));
-    v("mlp_ratio", mlp_ratio, "hidden width over width; SwiGLU takes two thirds of it", range(0.25, 64));
+    v("mlp_ratio", mlp_ratio, "hidden width of the MLP over width; SwiGLU takes two thirds of it", range(0.25, 64));
     v("classes", classes, "number of labels; one more is added for 'no label'", range(0, 1e7));
-    v("qk_norm", qk_norm, "normalise queries and keys per head");
+    v("qk_norm", qk_norm, "normalisation of queries and keys per head");
     v("rope", rope, "rotary positions");
-    v("position_embed", position_embed, "add sine-cosine positions to the backbone's tokens");
+    v("position_embed", position_embed, "sine-cosine positions added to the backbone's tokens");
     v("mean_flow", mean_flow, "two times (s, t) instead of one");
-    v("late_s", late_s, "with two times: the first two thirds of the blocks see t alone, the others s alone, without weights beyond those of one time (DMF)");
-    v("recompute", recompute, "keep no activations inside blocks and compute them again in backward: less memory, one more forward");
-    v("precision", precision, "type of products and activations: f32, or bf16 with the residual stream, norms and embeddings in f32", one_of({"f32", "bf16"}));
+    v("late_s", late_s, "with two times: t alone into the first two thirds of the blocks and s alone into the others, without further weights (DMF)");
+    v("recompute", recompute, "activations inside blocks are recomputed in backward instead of kept: less memory, one more forward");
+    v("precision", precision, "type of products and activations: f32, or bf16 with the residual stream, norms and embeddings in f32",
+      one_of({"f32", "bf16"}));
   }
 
   Shape input_shape() const;                                             // of one sample: (channels, height, width) or (channels, length)

@@ -17,7 +17,7 @@ namespace fm {
 struct JudgeConfig {
   std::int64_t channels = 1, size = 28, width = 16, features = 128, classes = 10;
   template <class V> void visit(V&& v) {
-    v("channels", channels, "image channels", range(1, 4));
+    v("channels", channels, "channels of the images", range(1, 4));
     v("size", size, "side of the images", range(4, 4096), unit("pixels"));
     v("width", width, "channels of the first convolution; later ones have two and four times as many", range(1, 1024));
     v("features", features, "size of the penultimate layer, the space of the Frechet distance", range(2, 4096));

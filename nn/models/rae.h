@@ -17,11 +17,11 @@ struct RaeConfig {
   std::int64_t input_size = 0;
   std::vector<double> image_mean{0.5}, image_std{0.5};
   template <class V> void visit(V&& v) {
-    v("encoder", encoder, "the frozen vision transformer");
-    v("decoder", decoder, "from latent tokens to pixels");
-    v("input_size", input_size, "side that images are resized to before the encoder; 0: as they are", range(0, 65536), unit("pixels"));
-    v("image_mean", image_mean, "subtracted before the encoder: one for all channels, or one a channel");
-    v("image_std", image_std, "divides before the encoder: one for all channels, or one a channel", above(0));
+    v("encoder", encoder, "frozen vision transformer");
+    v("decoder", decoder, "transformer from latent tokens to pixels");
+    v("input_size", input_size, "side that images are resized to before the encoder; 0: no resizing", range(0, 65536), unit("pixels"));
+    v("image_mean", image_mean, "mean that is subtracted before the encoder: one for all channels, or one per channel");
+    v("image_std", image_std, "standard deviation that images are divided by before the encoder: one for all channels, or one per channel", above(0));
   }
 };
 

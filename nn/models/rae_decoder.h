@@ -20,13 +20,14 @@ struct RaeDecoderConfig {
     v("latent_channels", latent_channels, "channels of the latent", range(1, 65536));
     v("latent_size", latent_size, "height and width of the latent", range(1, 4096));
     v("width", width, "width of the decoder", range(1, 65536));
-    v("depth", depth, "layers", range(1, 1024));
-    v("heads", heads, "attention heads", range(1, 1024), divides(width, "width"));
-    v("mlp_width", mlp_width, "hidden width of the MLP", range(1, 1e6));
-    v("patch_size", patch_size, "pixels a token becomes, per side", range(1, 4096));
+    v("depth", depth, "layers of the decoder", range(1, 1024));
+    v("heads", heads, "attention heads of the decoder", range(1, 1024), divides(width, "width"));
+    v("mlp_width", mlp_width, "hidden width of the decoder's MLP", range(1, 1e6));
+    v("patch_size", patch_size, "pixels per side that a token becomes", range(1, 4096));
     v("image_channels", image_channels, "channels of the image", range(1, 1024));
-    v("eps", eps, "of the layer norms", above(0));
-    v("precision", precision, "type of products and activations: f32, or bf16 with the residual stream, norms and embeddings in f32", one_of({"f32", "bf16"}));
+    v("eps", eps, "epsilon of the layer norms", above(0));
+    v("precision", precision, "type of products and activations: f32, or bf16 with the residual stream, norms and embeddings in f32",
+      one_of({"f32", "bf16"}));
   }
 };
 

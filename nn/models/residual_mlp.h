@@ -30,7 +30,7 @@ struct ResidualMlpConfig {
     v("dim", dim, "numbers in one sample", range(1, 1e6));
     v("width", width, "width of the blocks", range(1, 65536));
     v("depth", depth, "residual blocks", range(1, 1024));
-    v("frequencies", frequencies, "sines, and as many cosines, that stand for a time", range(1, 65536));
+    v("frequencies", frequencies, "sines, and equally many cosines, in the embedding of a time", range(1, 65536));
     v("lowest", lowest, "lowest angular frequency of the time embedding", above(0));
     v("highest", highest, "highest angular frequency of the time embedding", above(0));
     v("classes", classes, "number of labels, and one more is added for 'no label'; 0: the network takes no labels", range(0, 1e7));

@@ -34,18 +34,19 @@ struct VitEncoderConfig {
   template <class V> void visit(V&& v) {
     v("kind", kind, "architecture and names: DINOv2 with registers, SigLIP 2 or a masked autoencoder",
       one_of({"dinov2", "siglip2", "mae"}));
-    v("image_size", image_size, "pixels per side that the position grid is for", range(1, 65536));
-    v("patch_size", patch_size, "pixels a token spans, per side", range(1, 4096), divides(image_size, "image_size"));
+    v("image_size", image_size, "pixels per side of the images that the grid of positions is for", range(1, 65536));
+    v("patch_size", patch_size, "pixels per side that a token spans", range(1, 4096), divides(image_size, "image_size"));
     v("channels", channels, "channels of the image", range(1, 1024));
     v("width", width, "width of the encoder", range(1, 65536));
-    v("depth", depth, "layers", range(1, 1024));
-    v("heads", heads, "attention heads", range(1, 1024), divides(width, "width"));
-    v("mlp_width", mlp_width, "hidden width of the MLP", range(1, 1e6));
+    v("depth", depth, "layers of the encoder", range(1, 1024));
+    v("heads", heads, "attention heads of the encoder", range(1, 1024), divides(width, "width"));
+    v("mlp_width", mlp_width, "hidden width of the encoder's MLP", range(1, 1e6));
     v("registers", registers, "register tokens; dinov2 alone has them", range(0, 1024));
     v("layer_scale", layer_scale, "initial layer scale, 0 for none; dinov2 alone has it", at_least(0));
-    v("eps", eps, "of the layer norms", above(0));
+    v("eps", eps, "epsilon of the layer norms", above(0));
     v("affine_norm", affine_norm, "weight and bias in the last norm");
-    v("precision", precision, "type of products and activations: f32, or bf16 with the residual stream, norms and embeddings in f32", one_of({"f32", "bf16"}));
+    v("precision", precision, "type of products and activations: f32, or bf16 with the residual stream, norms and embeddings in f32",
+      one_of({"f32", "bf16"}));
   }
 
   // What the kind makes of the fields.

@@ -40,9 +40,9 @@ struct AdamWConfig {
   template <class V> void visit(V&& v) {
     v("beta1", beta1, "decay of the first moment", range(0, 1));
     v("beta2", beta2, "decay of the second moment", range(0, 1));
-    v("eps", eps, "added to the root of the second moment", above(0));
+    v("eps", eps, "epsilon that is added to the root of the second moment", above(0));
     v("weight_decay", weight_decay, "decoupled weight decay", at_least(0));
-    v("clip", clip, "largest norm of the whole gradient, 0 for no limit", at_least(0));
+    v("clip", clip, "largest norm of the whole gradient; 0: no limit", at_least(0));
   }
 };
 

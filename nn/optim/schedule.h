@@ -18,12 +18,12 @@ struct LearningRate {
   std::int64_t decay_end = 0;            // the first step at `end`
 
   template <class V> void visit(V&& v) {
-    v("peak", peak, "highest learning rate", at_least(0), flag("lr"));
-    v("decay", decay, "how it falls", one_of({"constant", "cosine", "linear"}));
+    v("peak", peak, "highest learning rate", at_least(0), flag("lr"), basic());
+    v("decay", decay, "curve by which the learning rate falls", one_of({"constant", "cosine", "linear"}));
     v("end", end, "learning rate after the fall", at_least(0));
-    v("warmup_steps", warmup_steps, "linear warm-up from zero", range(0, 4e9), unit("steps"));
-    v("decay_begin", decay_begin, "where the fall begins (the end of the warm-up at the earliest)", range(0, 4e9), unit("steps"));
-    v("decay_end", decay_end, "where the fall ends", range(0, 4e9), unit("steps"));
+    v("warmup_steps", warmup_steps, "length of the linear warm-up from zero", range(0, 4e9), unit("steps"));
+    v("decay_begin", decay_begin, "beginning of the fall, at the earliest the end of the warm-up", range(0, 4e9), unit("steps"));
+    v("decay_end", decay_end, "end of the fall", range(0, 4e9), unit("steps"));
   }
 };
 

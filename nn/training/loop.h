@@ -31,18 +31,18 @@ struct LoopConfig {
   std::int64_t log_every = 50, ckpt_every = 500, sample_every = 0, keep = 2, keep_every = 0;
 
   template <class V> void visit(V&& v) {
-    v("steps", steps, "optimizer steps", range(0, 4e9));
-    v("batch", batch, "samples a step", range(1, 1e9));
+    v("steps", steps, "optimizer steps", range(0, 4e9), basic());
+    v("batch", batch, "samples per step", range(1, 1e9), basic());
     v("micro_batch", micro_batch, "samples whose activations are held at a time; 0: the batch", range(0, 1e9));
     v("rate", rate, "learning rate");
-    v("adamw", adamw, "optimizer");
+    v("adamw", adamw, "AdamW optimizer");
     v("ema", ema, "decay of the averaged weights", range(0, 1));
-    v("ema_ramp", ema_ramp, "the decay begins low, so that the average of a short run is not still near its start");
+    v("ema_ramp", ema_ramp, "low decay at the beginning, so that the average of a short run leaves its initial weights");
     v("log_every", log_every, "steps between lines of the log", range(1, 4e9));
     v("ckpt_every", ckpt_every, "steps between checkpoints", range(1, 4e9));
     v("sample_every", sample_every, "steps between sample grids; 0: only at the end; -1: never", range(-1, 4e9));
-    v("keep", keep, "newest checkpoints that are kept", range(1, 1e6));
-    v("keep_every", keep_every, "checkpoints at multiples of this are never deleted; 0: none", range(0, 4e9));
+    v("keep", keep, "number of newest checkpoints that are kept", range(1, 1e6));
+    v("keep_every", keep_every, "interval in steps of checkpoints that are never deleted; 0: none", range(0, 4e9));
   }
 };
 

@@ -28,8 +28,10 @@ struct WatchConfig {
       "answer to a residual, gradient norm or |du/dt| far above its running median: a warning; a stop (exit code 4); or a rewind to the last good "
       "checkpoint with half the learning rate",
       one_of({"warn", "stop", "rewind"}), flag("on-explosion"));
-    v("explosion_factor", explosion_factor, "times the running median from which on a number counts as exploding, for three steps", range(2, 1e6));
-    v("keep_best", keep_best, "number of metrics.csv whose lowest mean since the checkpoint before is kept as checkpoints/best; empty: none",
+    v("explosion_factor", explosion_factor, "multiple of the running median above which a number, for three steps, counts as exploding",
+      range(2, 1e6));
+    v("keep_best", keep_best,
+      "column of metrics.csv: the checkpoint with its lowest mean since the one before is kept as checkpoints/best; empty: none",
       flag("keep-best"));
   }
 };

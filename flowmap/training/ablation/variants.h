@@ -29,29 +29,35 @@ struct AblateConfig {
   std::int64_t timing_rounds = 9, jobs = 1, trial = -1;
 
   template <class V> void visit(V&& v) {
-    v("what", what, "the comparison; empty: derivative, or none where --vary is given", one_of({"", "derivative", "init", "scheme", "lambda", "objective", "none"}),
-      flag("what"));
-    v("objectives", objectives, "objectives of --what objective, a,b,c; all: each that this run has what it needs for", flag("objectives"));
-    v("steps", steps, "optimizer steps of the first variant, its learning rate's schedule stretched to them; 0: mfd.loop.steps, and of --what objective "
-      "map.loop.steps or, where those are 0, the end of map.loop.rate's decay", range(0, 4e9), flag("steps"));
-    v("vary", vary, "a setting and its values, KEY=a,b,c; given several times: the product of all. KEY is of mfd (of map for --what objective), or guidance or "
-      "dit.precision (that of the network)", repeated(), flag("vary"));
-    v("seeds", seeds, "seeds of the trainings: a list such as 1,2,3, or a number of seeds from --seed on; empty: --seed alone", flag("seeds"));
-    v("equal", equal, "what the variants have equally much of; steps of the others follow from the first variant's",
-      one_of({"steps", "time", "evaluations"}), flag("equal"));
-    v("deltas", deltas, "steps of the finite differences", above(0), flag("deltas"));
-    v("precisions", precisions, "numbers of the student's blocks while it trains, for --what derivative", one_of({"f32", "bf16"}),
+    v("what", what, "subject of the comparison; empty: derivative, or none where --vary is given",
+      one_of({"", "derivative", "init", "scheme", "lambda", "objective", "none"}), flag("what"), basic());
+    v("objectives", objectives, "objectives to compare with --what objective, a,b,c; all: each whose teacher or other needs this run meets",
+      flag("objectives"), basic());
+    v("steps", steps,
+      "optimizer steps of the first variant, its learning rate's schedule stretched to them; 0: mfd.loop.steps, and of --what objective "
+      "map.loop.steps or, where those are 0, the end of map.loop.rate's decay", range(0, 4e9), flag("steps"), basic());
+    v("vary", vary,
+      "setting to vary and its values, KEY=a,b,c; given several times: the product of all. KEY is of mfd (of map for --what objective), or "
+      "guidance or dit.precision (that of the network)", repeated(), flag("vary"), basic());
+    v("seeds", seeds, "seeds of the trainings: a list such as 1,2,3, or a number of seeds from --seed on; empty: --seed alone",
+      flag("seeds"), basic());
+    v("equal", equal, "resource that all variants get equally much of; their steps follow from those of the first",
+      one_of({"steps", "time", "evaluations"}), flag("equal"), basic());
+    v("deltas", deltas, "time steps of the finite differences to compare", above(0), flag("deltas"));
+    v("precisions", precisions, "number formats of the student's blocks in training, for --what derivative", one_of({"f32", "bf16"}),
       flag("precisions"));
     v("lambdas", lambdas, "shares of the teacher in the velocity, for --what lambda", range(0, 1), flag("lambdas"));
     v("poor_share", poor_share, "steps of --what lambda's poor teacher, as a share of fm.loop.steps", range(1e-6, 1), flag("poor-share"));
-    v("lambda_start", lambda_start, "what the trainings of --what lambda begin with: the averaged weights of the run's cmt, or random ones; the same for both teachers",
+    v("lambda_start", lambda_start,
+      "initial weights of the trainings of --what lambda, the same for both teachers: the averaged ones of the run's cmt, or random ones",
       one_of({"random", stage_name::cmt}), flag("lambda-start"));
-    v("untrained", untrained, "measure steps of networks with random weights on random latents, without a run; for --what derivative",
+    v("untrained", untrained, "measurement with random weights and random latents, without a run; for --what derivative",
       flag("untrained"));
-    v("timing_rounds", timing_rounds, "alternating rounds of the timing; the median counts", range(1, 10000));
-    v("jobs", jobs, "trainings at a time, each in a process of its own; for networks so small that a second thread makes no step faster", range(1, 1024),
-      flag("jobs"));
-    v("trial", trial, "the one training to make, by its number from 0 on, seed by seed; what --jobs starts its processes with. -1: all", range(-1, 1e6), flag("trial"));
+    v("timing_rounds", timing_rounds, "alternating rounds of timing, of which the median counts", range(1, 10000));
+    v("jobs", jobs, "trainings at a time, each in its own process; for networks so small that a second thread does not speed up a step",
+      range(1, 1024), flag("jobs"), basic());
+    v("trial", trial, "number of the one training to run, from 0 on, seed by seed (--jobs starts its processes with it); -1: all",
+      range(-1, 1e6), flag("trial"));
     recipe.visit(v);
   }
 };

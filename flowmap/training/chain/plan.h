@@ -24,12 +24,12 @@ struct PlanConfig {
   double utilisation = 0.4, interconnect = 0;
   template <class V>
   void visit(V&& v) {
-    v("gpus", gpus, "of --plan: how many train together", range(1, 65536), flag("gpus"));
-    v("gpu", gpu, "of --plan: which; an unknown name lists those that are known", flag("gpu"));
-    v("precision", precision, "of --plan: type of products; empty: bf16 where dit.precision says so, else tf32",
+    v("gpus", gpus, "number of GPUs that --plan assumes", range(1, 65536), flag("gpus"), basic());
+    v("gpu", gpu, "model of GPU that --plan assumes; an unknown name lists the known ones", flag("gpu"), basic());
+    v("precision", precision, "number format of products that --plan assumes; empty: bf16 where dit.precision says so, else tf32",
       one_of({"", "bf16", "tf32", "f32"}), flag("precision"));
-    v("utilisation", utilisation, "of --plan: share of the peak that a step's products reach", range(1e-3, 1), flag("utilisation"));
-    v("interconnect", interconnect, "of --plan: what a GPU sends to others in place of the table's links; 0: the table's", at_least(0),
+    v("utilisation", utilisation, "share of the peak that products reach in a step, for --plan", range(1e-3, 1), flag("utilisation"));
+    v("interconnect", interconnect, "bandwidth from one GPU to others, for --plan; 0: that of the table of GPUs", at_least(0),
       unit("GB/s"), flag("interconnect"));
   }
 };

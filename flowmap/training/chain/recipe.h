@@ -22,7 +22,7 @@ struct JudgeStage {
   double shift = 2;
   template <class V> void visit(V&& v) {
     v("loop", loop, "training of the judge");
-    v("model", model, "the convolutional classifier");
+    v("model", model, "convolutional classifier");
     v("shift", shift, "largest random shift of a training image, either way", range(0, 64), unit("pixels"));
   }
 };
@@ -37,17 +37,17 @@ struct EncoderStage {
     v("loop", loop, "self-supervised training of the encoder");
     v("prototypes", prototypes, "outputs of the DINO head", range(2, 1e6));
     v("hidden", hidden, "hidden width of the DINO head", range(1, 65536));
-    v("bottleneck", bottleneck, "width before the prototypes", range(1, 65536));
-    v("local_crops", local_crops, "small crops an image, beside the two large ones", range(0, 64));
+    v("bottleneck", bottleneck, "width of the DINO head before the prototypes", range(1, 65536));
+    v("local_crops", local_crops, "small crops per image, beside the two large ones", range(0, 64));
     v("local_size", local_size, "side of a small crop; a multiple of the patch", range(1, 4096), unit("pixels"));
     v("global_low", global_low, "smallest area of a large crop, as a share of the image", range(0.01, 1));
     v("local_low", local_low, "smallest area of a small crop", range(0.01, 1));
     v("local_high", local_high, "largest area of a small crop", range(0.01, 1));
-    v("jitter", jitter, "brightness and contrast of crops move by up to this share", range(0, 1));
-    v("momentum", momentum, "of the teacher at the start; rises to 1 along a cosine", range(0, 1));
+    v("jitter", jitter, "largest relative change of brightness and contrast of crops", range(0, 1));
+    v("momentum", momentum, "momentum of the teacher's average at the start; it rises to 1 along a cosine", range(0, 1));
     v("student_temperature", student_temperature, "softmax temperature of the student", above(0));
     v("teacher_temperature", teacher_temperature, "softmax temperature of the teacher", above(0));
-    v("mask_share", mask_share, "share of the student's large-crop patches that are hidden, for the patch loss", range(0, 1));
+    v("mask_share", mask_share, "share of the patches of large crops that are hidden from the student, for the patch loss", range(0, 1));
     v("patch_weight", patch_weight, "weight of the patch loss (iBOT, as in DINOv2); 0: plain DINO", at_least(0));
   }
 };
@@ -57,8 +57,8 @@ struct DecoderStage {
   double noise_tau = 0.8, feature_weight = 0.1;
   template <class V> void visit(V&& v) {
     v("loop", loop, "training of the decoder");
-    v("noise_tau", noise_tau, "latents get noise of scale noise_tau U[0, 1), one scale a sample", at_least(0));
-    v("feature_weight", feature_weight, "weight of the distance between the encoder's tokens of the reconstruction and of the image",
+    v("noise_tau", noise_tau, "largest scale of the noise on latents; each sample draws its scale from U[0, 1) times this", at_least(0));
+    v("feature_weight", feature_weight, "weight of the distance between the encoder's tokens for the reconstruction and for the image",
       at_least(0));
   }
 };
@@ -67,7 +67,8 @@ struct DecoderStage {
 struct IdentityConfig {
   bool normalize = false;
   template <class V> void visit(V&& v) {
-    v("normalize", normalize, "each element of a latent gets mean 0 and variance 1 over the training samples; scores and pictures are of the data's own scale");
+    v("normalize", normalize,
+      "normalisation of each element of a latent to mean 0 and variance 1 over the training samples; scores and pictures keep the data's own scale");
   }
 };
 
@@ -78,15 +79,15 @@ struct LatentsConfig {
   std::int64_t batch = 64, shard = 1024, workers = 2;
   template <class V> void visit(V&& v) {
     v("from", from,
-      "memory: all pictures are encoded first and kept; cache: read from the files that `flowmap_train encode` made; images: pictures are "
-      "read and encoded as they are needed",
+      "source of latents: memory, all images encoded first and kept; cache, the files that `flowmap_train encode` made; images, images read "
+      "and encoded when they are needed",
       one_of({"memory", "cache", "images"}), flag("latents"));
-    v("folder", folder, "the cache; empty: latents/ in the run's folder", flag("latents-folder"));
-    v("flip", flip, "pictures are mirrored left to right with probability 1/2; a cache holds the latents of both");
-    v("dtype", dtype, "of a cache that is made", one_of({"bf16", "f32"}));
-    v("batch", batch, "pictures that are encoded at a time", range(1, 1e6));
-    v("shard", shard, "pictures a file of a cache that is made", range(1, 1e9));
-    v("workers", workers, "threads that read and decode beside the training", range(1, 1024));
+    v("folder", folder, "folder of the latent cache; empty: latents/ in the run's folder", flag("latents-folder"), value_as("DIR"));
+    v("flip", flip, "mirroring of images left to right with probability 1/2; a cache holds the latents of both");
+    v("dtype", dtype, "element type of a new latent cache", one_of({"bf16", "f32"}));
+    v("batch", batch, "images that are encoded at a time", range(1, 1e6));
+    v("shard", shard, "images per file of a new latent cache", range(1, 1e9));
+    v("workers", workers, "threads that read and decode images beside the training", range(1, 1024));
   }
 };
 
@@ -115,7 +116,8 @@ struct MfStage {
   template <class V> void visit(V&& v) {
     v("loop", loop, "training of the flow map");
     v("objective", objective, "MeanFlow");
-    v("velocity", velocity, "source of w: teacher (MFD), one-point (MFT), or blend=L for (1-L) one-point + L teacher");
+    v("velocity", velocity, "source of the velocity w: teacher (MFD), one-point (MFT), or blend=L for (1-L) one-point + L teacher", basic(),
+      value_as("teacher|one-point|blend=L"));
   }
 };
 
@@ -126,9 +128,11 @@ struct MapStage {
   std::string velocity = "teacher", start = "teacher";
   template <class V> void visit(V&& v) {
     v("loop", loop, "training of the flow map");
-    v("objective", objective, "any objective of flowmap/objective");
-    v("velocity", velocity, "source of w, as for mfd");
-    v("start", start, "the averaged weights it begins with", one_of({"random", "teacher", stage_name::cmt, stage_name::mfd, stage_name::mft}));
+    v("objective", objective, "objective, by its name; each has settings of its own");
+    v("velocity", velocity, "source of the velocity w: teacher, one-point, or blend=L for (1-L) one-point + L teacher", basic(),
+      value_as("teacher|one-point|blend=L"));
+    v("start", start, "initial weights of this stage: random, or the averaged weights of the teacher or of another stage",
+      one_of({"random", "teacher", stage_name::cmt, stage_name::mfd, stage_name::mft}), basic());
   }
 };
 
@@ -139,16 +143,18 @@ struct EvaluateConfig {
   std::string steps = "1,2", features;
   bool teacher = true;
   template <class V> void visit(V&& v) {
-    v("samples", samples, "generated samples, equally many of each class", range(10, 1e9));
-    v("reference", reference, "real test images compared with, equally many of each class; 0: the whole test split", range(0, 1e9));
-    v("teacher_points", teacher_points, "points of the teacher's grid (one network call fewer)", range(2, 1e6));
+    v("samples", samples, "generated samples, equally many of each class", range(10, 1e9), basic());
+    v("reference", reference, "real test images that samples are compared with, equally many of each class; 0: the whole test split", range(0, 1e9));
+    v("teacher_points", teacher_points, "points of the teacher's time grid; sampling takes one network call fewer", range(2, 1e6));
     v("batch", batch, "samples generated at a time", range(1, 1e6));
     v("k", k, "neighbours of precision and recall", range(1, 1e6));
-    v("steps", steps, "network calls of the flow map, comma-separated", flag("calls"));
-    v("teacher", teacher, "evaluate the teacher too");
+    v("steps", steps, "numbers of network calls to score the flow map with, comma-separated", flag("calls"), basic());
+    v("teacher", teacher, "scores of the teacher too");
     std::vector<std::string> names = features_names();
     names.emplace_back("");
-    v("features", features, "vectors that distances are taken in: judge, a classifier of pictures; values, of the samples as they are; empty: by the samples",
+    v("features", features,
+      "features that distances are measured in: judge, those of a classifier of images; values, the samples as they are; empty: judge for "
+      "images, else values",
       ChoiceRule{names});
   }
 };
@@ -184,50 +190,51 @@ struct Recipe {
   WatchConfig watch;
 
   template <class V> void visit(V&& v) {
-    v("data", data, data_help(), flag("data"));
-    v("seed", seed, "all random numbers follow from it", range(0, 9e15), flag("seed"));
+    v("data", data, "data set: " + data_help(), flag("data"), basic());
+    v("seed", seed, "seed that all random numbers follow from", range(0, 9e15), flag("seed"), basic());
     v("log", log,
-      "what every stage writes beside log.txt: metrics.csv, metrics.jsonl, TensorBoard events, report.html (its curves are the CSV's)",
+      "files that every stage writes beside log.txt: metrics.csv, metrics.jsonl, TensorBoard events, report.html (with the curves of the CSV)",
       one_of({"csv", "jsonl", "tb", "html"}), flag("log"));
-    v("image_size", image_size, "side of the images; 0: the data set's", range(0, 4096), unit("pixels"));
-    v("channels", channels, "1 grey, 3 colour; 0: the data set's", range(0, 3));
-    v("classes", classes, "number of labels; 0: the data set's", range(0, 1e7));
+    v("image_size", image_size, "side of the images; 0: that of the data set", range(0, 4096), unit("pixels"));
+    v("channels", channels, "channels of the images: 1 grey, 3 colour; 0: those of the data set", range(0, 3));
+    v("classes", classes, "number of labels; 0: that of the data set", range(0, 1e7));
     v("class_names", class_names,
-      "file with a line a class, in the order of the labels, for names in commands and pictures; imagenet: its 1,000; empty: the data set's",
-      flag("class-names"));
+      "file with one line per class, in the order of the labels, for names in commands and pictures; imagenet: its 1,000 names; empty: those of the data set",
+      flag("class-names"), value_as("imagenet|FILE"));
     v("encoder_weights", encoder_weights,
-      "trained encoder, a path or a name beside the config file; empty, or trained on other data: this run trains its own");
-    v("decoder_weights", decoder_weights, "trained decoder of this encoder; empty: this run trains its own");
-    v("stats_file", stats_file, "mean and var of this encoder's latents; empty: this run computes them");
-    v("teacher_weights", teacher_weights, "trained flow-matching DiT; empty: this run trains its own (stage fm)");
-    v("judge_weights", judge_weights, "trained judge, as encoder_weights");
-    v("encoder_model", encoder_model, "a published encoder and its preprocessing in place of [rae]'s",
+      "trained encoder, a path or a name beside the config file; empty, or trained on other data: this run trains its own", value_as("PATH"));
+    v("decoder_weights", decoder_weights, "trained decoder of this encoder; empty: this run trains its own", value_as("PATH"));
+    v("stats_file", stats_file, "mean and var of this encoder's latents; empty: this run computes them", value_as("FILE"));
+    v("teacher_weights", teacher_weights, "trained flow-matching DiT; empty: this run trains its own (stage fm)", value_as("PATH"));
+    v("judge_weights", judge_weights,
+      "trained judge, a path or a name beside the config file; empty, or trained on other data: this run trains its own", value_as("PATH"));
+    v("encoder_model", encoder_model, "published encoder and its preprocessing, in place of the ones in [rae]",
       one_of({"", "dinov2-S", "dinov2-B", "dinov2-L", "siglip2-B", "mae-B"}));
-    v("decoder_size", decoder_size, "a published decoder in place of [rae.decoder]", one_of({"", "B", "L", "XL"}));
-    v("dit_size", dit_size, "a published DiT^DH in place of widths, depths and heads in [dit]", one_of({"", "S", "B", "L", "XL"}));
-    v("train_images", train_images, "images of the data set, for a --dry-run where it is not at hand; 0: count them", range(0, 1e12));
-    v("guidance", guidance, "scale of the teacher's classifier-free guidance, in its samples and in what students learn from it; 1: none",
-      at_least(0));
-    v("compat", compat, "sony: every switch of cmt, mfd and mft .objective.compat as in the released MF-RAE code; paper: as they are set",
+    v("decoder_size", decoder_size, "published decoder, in place of [rae.decoder]", one_of({"", "B", "L", "XL"}));
+    v("dit_size", dit_size, "published DiT^DH, in place of the widths, depths and heads in [dit]", one_of({"", "S", "B", "L", "XL"}));
+    v("train_images", train_images, "number of training images, for a --dry-run without the data set; 0: counted", range(0, 1e12));
+    v("guidance", guidance, "scale of the teacher's classifier-free guidance, in its samples and in the targets of its students; 1: no guidance",
+      at_least(0), basic());
+    v("compat", compat, "switches of [cmt|mfd|mft.objective.compat]: paper, as they are set; sony, all as in the released MF-RAE code",
       one_of({"paper", "sony"}));
-    v("space", space, spaces_help(), ChoiceRule{space_names()}, flag("space"));
-    v("network", network.name, "of teacher and student, with the settings of its section; of dit_dh that is [dit]", ChoiceRule{backbone_names()},
-      flag("network"));
-    v("conditional", conditional, "networks are told the label of a sample; false: not, for the networks of vectors (mlp, residual_mlp)");
+    v("space", space, spaces_help(), ChoiceRule{space_names()}, flag("space"), basic());
+    v("network", network.name, "network of teacher and student, with the settings of its section (dit_dh: [dit])", ChoiceRule{backbone_names()},
+      flag("network"), basic());
+    v("conditional", conditional, "labels as an input of the networks; only mlp and residual_mlp can do without");
     v("rae", rae, "representation autoencoder");
     v("identity", identity, "samples as their own latents");
     v("latents", latents, "latents of the training images");
     network.visit_sections(v);
-    v(stage_name::judge, judge, "the classifier that evaluates");
+    v(stage_name::judge, judge, "classifier that evaluates samples");
     v(stage_name::encoder, encoder, "DINO pre-training");
     v(stage_name::decoder, decoder, "RAE decoder");
     v(stage_name::fm, fm, "flow-matching teacher");
     v(stage_name::cmt, cmt, "consistency mid-training");
     v(stage_name::mfd, mfd, "MeanFlow distillation");
-    v(stage_name::mft, mft, "MeanFlow training after it; 0 steps: left out");
-    v(stage_name::map, map, "a flow map by any objective, from the teacher or another stage; 0 steps: left out");
+    v(stage_name::mft, mft, "MeanFlow training on data, after mfd; 0 steps: left out");
+    v(stage_name::map, map, "flow map by any objective, from the teacher or another stage; 0 steps: left out");
     v("evaluate", evaluate, "evaluation");
-    v("watch", watch, "explosions, and the best checkpoint, of every stage");
+    v("watch", watch, "watch for explosions and for the best checkpoint, in every stage");
   }
 
   // image_size, channels and classes where they are open (0).

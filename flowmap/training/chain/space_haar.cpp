@@ -38,7 +38,7 @@ std::unique_ptr<RunSpace> open_haar(TrainingRun& run) { return std::make_unique<
 
 SpaceSpec haar_row() {
   SpaceSpec row = pixels_row();
-  row.name = "haar", row.says = "the same in the Haar basis, four bands of half the side", row.resolve = resolve_haar, row.shape = haar_shape, row.open = open_haar;
+  row.name = "haar", row.says = "the pixels in the Haar basis, four bands of half the side", row.resolve = resolve_haar, row.shape = haar_shape, row.open = open_haar;
   return row;
 }
 

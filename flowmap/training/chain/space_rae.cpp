@@ -126,7 +126,7 @@ std::unique_ptr<RunSpace> open_rae(TrainingRun& run) { return std::make_unique<R
 }  // namespace
 
 SpaceSpec rae_row() {
-  return {.name = "rae", .says = "latents of pictures", .pictures = true, .encodes = true, .uses = rae_uses, .take_sizes = take_picture_sizes,
+  return {.name = "rae", .says = "latents of images by a representation autoencoder", .pictures = true, .encodes = true, .uses = rae_uses, .take_sizes = take_picture_sizes,
                         .has_sizes = has_picture_sizes, .resolve = resolve_rae, .shape = shape_of_rae, .samples = picture_text, .sample_bytes = picture_bytes,
                         .encode_flops = rae_encode_flops, .parameters = rae_parameters, .open = open_rae};
 }

@@ -42,7 +42,7 @@ std::vector<std::string> space_names() {
 }
 
 std::string spaces_help() {
-  std::string out = "what generators model:";
+  std::string out = "latent space, in which generators work:";
   for (const SpaceSpec& s : spaces()) out += fmt::format("{} {}, {}", &s == &spaces().front() ? "" : ";", s.name, s.says);
   return out;
 }
