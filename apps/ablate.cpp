@@ -290,6 +290,7 @@ int main(int argc, char** argv) {
   Program program{.name = "ablate", .summary = "Compares trainings of the flow map that differ in one choice.",
                   .quickstart = "ablate --config configs/quickstart.toml --out runs/quickstart --what derivative"};
   program.add<AblateConfig>({.name = "", .help = "train and compare the variants", .trains = true,
-                             .own_config = [](const std::string& out) { return stored_config(out); }}, ablate);
+                             .own_config = [](const std::string& out) { return stored_config(out); },
+                             .unlisted = entries_besides({"seed", "guidance", "evaluate", stage_name::mfd}), .listed_by = lists_all_entries}, ablate);
   return run_program(program, argc, argv);
 }

@@ -19,13 +19,12 @@ struct EvaluateCommand {
   template <class V>
   void visit(V&& v) {
     v("stage", stages,
-      fmt::format("score these instead of everything in the run: {}, last (of {}), ablate/WHAT/VARIANT", fmt::join(scored_names(), ", "),
-                  newest_first(stages_that_make(Makes::flow_map))),
-      flag("stage"));
-    v("only", only, "the old name of --stage", flag("only"));
-    v("csv", csv, "table that gains the scores; empty: scores.csv in the run's folder, and then report.html is written anew too",
-      flag("csv"));
-    v("features_out", features, "file for the features of the reference and of all samples (.npz)", flag("features-out"));
+      fmt::format("generators to score instead of all in the run; last: the newest of {}", newest_first(stages_that_make(Makes::flow_map))),
+      flag("stage"), basic(), value_as(fmt::format("last|{}|ablate/WHAT/VARIANT,...", fmt::join(scored_names(), "|"))));
+    v("only", only, "old name of --stage", flag("only"));
+    v("csv", csv, "table that the scores are added to; empty: scores.csv in the run's folder, with a new report.html",
+      flag("csv"), basic(), value_as("FILE"));
+    v("features_out", features, "file for the features of the reference and of all samples (.npz)", flag("features-out"), value_as("FILE"));
     recipe.visit(v);
   }
   EvaluateRequest request() const {
@@ -81,7 +80,8 @@ int main(int argc, char** argv) {
                      "evaluate --config configs/quickstart.toml --out runs/quickstart --stage last --calls 1,2,4"},
                     {"everything but the teacher, which takes longest",
                      "evaluate --config configs/quickstart.toml --out runs/quickstart --no-teacher --samples 10000"}},
-       .own_config = [](const std::string& out) { return stored_config(out); }},
+       .own_config = [](const std::string& out) { return stored_config(out); },
+       .unlisted = entries_besides({"seed", "guidance", "class_names", "judge_weights", "evaluate"}), .listed_by = lists_all_entries},
       score_run);
   return run_program(program, argc, argv);
 }

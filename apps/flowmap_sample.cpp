@@ -24,16 +24,16 @@ struct SampleCommand {
   template <class V>
   void visit(V&& v) {
     pictures.visit(v);
-    v("calls", calls, "steps of the flow map, or of the teacher's solver", range(1, 10000), flag("steps"));
-    v("solver", solver, "of the teacher", one_of({"euler", "heun"}), flag("solver"));
-    v("guidance_from", guidance_from, "the teacher is guided at times from this", range(0, 1));
-    v("guidance_to", guidance_to, "to this; 1 is noise", range(0, 1));
+    v("calls", calls, "steps of the flow map, or of the teacher's solver", range(1, 10000), flag("steps"), basic());
+    v("solver", solver, "solver of the teacher's ODE", one_of({"euler", "heun"}), flag("solver"));
+    v("guidance_from", guidance_from, "smallest time at which the teacher is guided", range(0, 1));
+    v("guidance_to", guidance_to, "largest time at which the teacher is guided; 1 is noise", range(0, 1));
     const std::vector<std::string> maps = stages_that_make(Makes::flow_map);
     v("stage", stage,
-      fmt::format("of a run: whose weights: last (of {}), {}, or {}", newest_first(maps), fmt::join(maps, ", "),
-                  stage_that_makes(Makes::teacher).scored_as),
-      flag("stage"));
-    v("reconstruct", images, "no samples: encode and decode these PNG or JPEG files, between commas", flag("reconstruct"));
+      fmt::format("generator of the run whose samples are drawn; last: the newest of {}", newest_first(maps)), flag("stage"), basic(),
+      value_as(fmt::format("last|{}|{}", fmt::join(maps, "|"), stage_that_makes(Makes::teacher).scored_as)));
+    v("reconstruct", images, "PNG or JPEG files to encode and decode instead of sampling, comma-separated",
+      flag("reconstruct"), basic(), value_as("FILE,..."));
     v("published", published, "weights without a run's folder");
     recipe.visit(v);
   }
@@ -125,7 +125,8 @@ int main(int argc, char** argv) {
                      "flowmap_sample --dit mf_rae.pt --decoder model.pt --stats stat.pt --count 50000 --pngs pictures --npz pictures.npz"},
                     {"a picture to latents and back",
                      "flowmap_sample --config configs/imagenet256/mf_rae.toml --out runs/rae --reconstruct dog.jpg"}},
-       .own_config = [](const std::string& out) { return stored_config(out); }},
+       .own_config = [](const std::string& out) { return stored_config(out); },
+       .unlisted = entries_besides({"seed", "guidance", "class_names"}), .listed_by = lists_all_entries},
       sample);
   return run_program(program, argc, argv);
 }

@@ -40,7 +40,8 @@ void add_command(Program& program, const std::string& name, const char* help, co
   const std::string part = stage == nullptr || stage->loop == nullptr ? "" : stage->name;
   CommandInfo info{.name = name, .help = help, .trains = true, .parallel = true,
                    .examples = {{help, fmt::format("flowmap_train {} {}", name, example)}},
-                   .own_config = [name](const std::string& out) { return stored_config(out, name); }};
+                   .own_config = [name](const std::string& out) { return stored_config(out, name); },
+                   .unlisted = stage == nullptr ? std::vector<std::string>() : entries_unread(*stage), .listed_by = lists_all_entries};
   program.commands.push_back({std::move(info), [recipe, part] { return with_stage_flags(list_fields(*recipe), part); },
                               [recipe, part, stage, run](Context& context) {
                                 TrainingRun training(*recipe, run_context(context));
@@ -64,7 +65,7 @@ int main(int argc, char** argv) {
                   .summary = "Trains flow maps: generators that jump from noise to data in one or two network calls.",
                   .quickstart = fmt::format("flowmap_train pipeline {}", quickstart)};
   add_command(program, "pipeline", "all stages in order, then samples, scores and a report", quickstart, nullptr, run_pipeline);
-  program.add<InitCommand>({.name = "init", .help = "a config for data of your own, and what it takes on this machine",
+  program.add<InitCommand>({.name = "init", .help = "config for data of your own, and its time and memory on this machine",
                             .examples = {{"a config for a folder of pictures", "flowmap_train init --data folder:PATH --out runs/own"}}}, run_init);
   for (const StageSpec& s : stage_table())
     add_command(program, s.name, s.help, s.example, &s,

@@ -36,22 +36,22 @@ struct InspectCommand {
   bool tape = false, tensors = true, csv = false, machine = false, certify = false;
   std::int64_t profile_steps = 3;
   template <class V> void visit(V&& v) {
-    v("checkpoint", checkpoint, "run folder, checkpoint folder or .safetensors file, with :ema for the averaged weights",
-      flag("checkpoint"));
-    v("tensors", tensors, "list the tensors of the checkpoint", flag("tensors"));
-    v("step", step, "instead: run one training step of the config's DiT on random data (fm or mf) and show its memory",
-      one_of({"", stage_name::fm, "mf"}), flag("step"));
-    v("tape", tape, "print the tape of that step", flag("tape"));
-    v("flops", flops, "instead: parameters and multiply-adds of the published models, or of this one by module", alone("all"),
-      flag("flops"));
-    v("profile", profile, "instead: where the time of a training step of the config's DiT goes: fm, mft or mfd", one_of({"", stage_name::fm, stage_name::mft, stage_name::mfd}),
-      flag("profile"));
-    v("profile_steps", profile_steps, "steps that are profiled, after two more", range(1, 1e6), flag("profile-steps"));
-    v("csv", csv, "of --flops, --profile and --plan: as comma-separated values", flag("csv"));
-    v("machine", machine, "instead: what this machine can do at most, measured", flag("machine"));
-    v("plan", plan, "instead: memory, traffic and time of the config's stages on GPUs, on paper, or of this one in full", alone("all"),
-      ChoiceRule{planned_stages()}, flag("plan"));
-    v("certify", certify, "instead: what the minimum of each objective is, by closed-form checks in f64, with the settings of [map.objective]", flag("certify"));
+    v("checkpoint", checkpoint, "checkpoint to show: a run folder, checkpoint folder or .safetensors file, with :ema for the averaged weights",
+      flag("checkpoint"), basic(), value_as("PATH"));
+    v("tensors", tensors, "list of the tensors of the checkpoint", flag("tensors"));
+    v("step", step, "memory of one training step, fm or mf, with the config's DiT on random data",
+      one_of({"", stage_name::fm, "mf"}), flag("step"), basic());
+    v("tape", tape, "tape of the step of --step", flag("tape"));
+    v("flops", flops, "parameters and multiply-adds of all published models, or of one by module", alone("all"),
+      flag("flops"), basic());
+    v("profile", profile, "time of each part of a training step, fm, mft or mfd, of the config's DiT",
+      one_of({"", stage_name::fm, stage_name::mft, stage_name::mfd}), flag("profile"), basic());
+    v("profile_steps", profile_steps, "steps that --profile measures, after two for warming up", range(1, 1e6), flag("profile-steps"));
+    v("csv", csv, "comma-separated values from --flops, --profile, --plan and --certify", flag("csv"), basic());
+    v("machine", machine, "measured peak performance of this machine", flag("machine"), basic());
+    v("plan", plan, "predicted memory, traffic and time of the config's stages on GPUs, or of one stage in full", alone("all"),
+      ChoiceRule{planned_stages()}, flag("plan"), basic());
+    v("certify", certify, "closed-form checks in f64 of each objective's minimum, with the settings of [map.objective]", flag("certify"), basic());
     planned.visit(v);
     recipe.visit(v);
   }
@@ -134,6 +134,7 @@ int inspect(InspectCommand& c, Context& context) {
 int main(int argc, char** argv) {
   Program program{.name = "inspect", .summary = "Shows what a checkpoint is, what a training step records and holds, or what models cost.",
                   .quickstart = "inspect --checkpoint runs/quickstart/mfd:ema"};
-  program.add<InspectCommand>({.name = "", .help = "look into a checkpoint, a step or the published models", .has_folder = false}, inspect);
+  program.add<InspectCommand>({.name = "", .help = "look into a checkpoint, a step or the published models", .has_folder = false,
+                               .unlisted = entries_besides({"seed"}), .listed_by = lists_all_entries}, inspect);
   return run_program(program, argc, argv);
 }

@@ -16,11 +16,6 @@
 namespace fm {
 namespace {
 
-std::string with_dashes(std::string name) {
-  std::replace(name.begin(), name.end(), '_', '-');
-  return name;
-}
-
 std::string with_underscores(std::string name) {
   std::replace(name.begin(), name.end(), '-', '_');
   return name;
@@ -28,7 +23,8 @@ std::string with_underscores(std::string name) {
 
 std::set<std::string> reserved_names(const std::vector<LaunchOption>& options) {
   std::set<std::string> names;
-  for (const LaunchOption& option : options) names.insert(option.flags.substr(option.flags.find("--") + 2));
+  for (const LaunchOption& option : options)
+    if (const std::size_t at = option.flags.find("--"); at != std::string::npos) names.insert(option.flags.substr(at + 2));
   return names;
 }
 
@@ -105,7 +101,7 @@ void refuse_values_of_flags(const std::vector<std::string>& arguments, const std
                             const std::vector<std::vector<std::string>>& names, const std::vector<LaunchOption>& options) {
   std::set<std::string> bare;
   for (const LaunchOption& option : options)
-    if (option.value.empty()) bare.insert(option.flags.substr(option.flags.find("--")));
+    if (option.value.empty()) bare.insert(option.flags.substr(std::min(option.flags.find("--"), option.flags.size())));
   for (std::size_t i = 0; i < fields.size(); ++i)
     if (std::holds_alternative<bool*>(fields[i].value)) bare.insert("--no-" + names[i].front());
   for (const std::string& argument : arguments) {
@@ -140,11 +136,12 @@ const Command* find_command(const Program& program, const std::string& name) {
   return nullptr;
 }
 
-// Takes the command's name off the arguments; nullptr when they are only --help or --version or nothing.
+// Takes the command's name off the arguments; nullptr when there are none, or they begin with one that needs no command.
 const Command* take_command(const Program& program, std::vector<std::string>& arguments) {
   if (const Command* only = find_command(program, "")) return only;
-  const bool bare = arguments.empty() || arguments[0] == "--help" || arguments[0] == "-h" || arguments[0] == "--version";
-  if (bare) return nullptr;
+  if (arguments.empty()) return nullptr;
+  for (const std::string_view name : without_command)
+    if (arguments[0] == name || arguments[0].starts_with(std::string(name) + "=")) return nullptr;
   if (arguments[0].rfind("-", 0) == 0 && !program.default_command.empty()) return find_command(program, program.default_command);
   if (const Command* command = find_command(program, arguments[0])) return arguments.erase(arguments.begin()), command;
   std::vector<std::string> names;
@@ -167,6 +164,11 @@ std::vector<std::string> with_empty_values(const std::vector<std::string>& argum
 }
 
 }  // namespace
+
+std::string with_dashes(std::string name) {
+  std::replace(name.begin(), name.end(), '_', '-');
+  return name;
+}
 
 std::vector<std::vector<std::string>> flag_names(const std::vector<Field>& fields, const std::vector<LaunchOption>& options) {
   std::map<std::string, int> uses;
@@ -216,7 +218,7 @@ ParsedLine parse_command_line(const Program& program, const std::vector<std::str
   } catch (const std::exception& error) {        // of a conversion inside CLI11
     throw ConfigError(fmt::format("the command line cannot be read ({}); --help lists the flags", error.what()));
   }
-  if (const auto extra = app.remaining(); !extra.empty() && !line.help) refuse_argument(extra.front(), fields, options);
+  if (const auto extra = app.remaining(); !extra.empty() && line.help == ParsedLine::Help::none) refuse_argument(extra.front(), fields, options);
   for (Assignment& assignment : line.assignments) assignment.key = with_underscores(assignment.key);
   return line;
 }

@@ -1,5 +1,5 @@
-// From argv to choices: which command, which launch options, which config values. Parsing and help read the same two tables, the
-// launch options below and the config's fields.
+// From argv to choices: which command, which launch options, which config values. Parsing, help and shell completion read the same two
+// tables, the launch options below and the config's fields.
 #pragma once
 
 #include <functional>
@@ -13,11 +13,12 @@ namespace fm {
 
 struct LaunchOption {
   std::string flags;  // "-q,--quiet"
-  std::string value;  // "FILE"; empty: takes none
+  std::string value;  // "FILE", "auto|PATH|never"; empty: takes none
   std::string help;
   std::string env;  // environment variable with the same meaning; empty: none
   std::function<void(const std::string&)> set;
   bool once = false;  // another value for it is an error; else the last one counts
+  bool basic = false; // -h lists it too; else --help alone does
 };
 
 // One `key = text` from the command line; `where` is the flag it came by.
@@ -29,11 +30,15 @@ struct ParsedLine {
   const Command* command = nullptr;  // nullptr: only help, version or nothing was asked for
   Launch launch;
   std::vector<Assignment> assignments;  // in the order they were written
-  bool help = false, version = false;
+  enum class Help { none, basic, all } help = Help::none;
+  bool version = false;
+  std::string completion;               // the shell that a completion script is wanted for
 };
 
 // The table of launch options of a command; setting one writes into `line`.
 std::vector<LaunchOption> launch_options(const CommandInfo& command, ParsedLine& line);
+
+std::string with_dashes(std::string name);  // "loop.log_every" -> "loop.log-every"
 
 // The names of each field on the command line, without dashes in front: first its path ("model.patch-size"), then its short name and
 // its last part, when no other field and no launch option has them.
@@ -42,8 +47,21 @@ std::vector<std::vector<std::string>> flag_names(const std::vector<Field>& field
 // Throws ConfigError for anything it does not know, naming the nearest flag or command.
 ParsedLine parse_command_line(const Program& program, const std::vector<std::string>& arguments);
 
-std::string usage_text(const Program& program);                            // a few lines
-std::string program_help(const Program& program);                          // commands, exit codes, examples
-std::string command_help(const Program& program, const Command& command);  // every flag
+// Arguments that need no command before them.
+inline constexpr std::string_view without_command[] = {"-h", "--help", "--version", "--completion"};
+
+std::string usage_text(const Program& program);                                                   // a few lines
+std::string program_help(const Program& program, ParsedLine::Help help);                          // commands; all: exit codes and examples too
+// The command's most used flags and an example; all: every flag, by groups, the exit codes and all examples.
+std::string command_help(const Program& program, const Command& command, ParsedLine::Help help);
+
+// Whether --help lists a field of the command, and completion offers it.
+bool is_listed(const Field& field, const CommandInfo& info);
+
+// What the help shows for a field's value: "INT", "jvp|fd", "FILE", "WORD,..."; empty for a bool.
+std::string value_text(const Field& field);
+
+// A script that completes commands, flags, their values and files; `shell`: bash or zsh.
+std::string completion_script(const Program& program, const std::string& shell);
 
 }  // namespace fm

@@ -8,18 +8,16 @@
 namespace fm {
 namespace {
 
-constexpr size_t column = 34, width = 110;
+constexpr size_t column = 34, width = 110, longest_value = 70;
 
-// "  flags        text", the text wrapped in its column.
-std::string entry(const std::string& left, const std::string& text) {
-  std::string out = fmt::format("  {:<{}}", left, column - 2);
-  size_t at = out.size();
-  if (left.size() + 4 > column) out += "\n" + std::string(column, ' '), at = column;
+// The words of `text` after `at` characters of a line; further lines are indented by `indent`.
+std::string wrapped(const std::string& text, size_t at, size_t indent) {
+  std::string out;
   for (size_t begin = 0; begin < text.size();) {
     const size_t end = std::min(text.find(' ', begin), text.size());
-    if (at + end - begin > width && at > column) {
-      out.back() = '\n';  // was the space after the last word
-      out += std::string(column, ' '), at = column;
+    if (at + end - begin > width && at > indent) {
+      if (!out.empty()) out.pop_back();  // the space after the last word
+      out += "\n" + std::string(indent, ' '), at = indent;
     }
     out += text.substr(begin, end - begin) + (end < text.size() ? " " : "");
     at += end - begin + 1;
@@ -28,28 +26,108 @@ std::string entry(const std::string& left, const std::string& text) {
   return out + "\n";
 }
 
+// "  flags        text", the text wrapped in its column.
+std::string entry(const std::string& left, const std::string& text) {
+  std::string out = left.size() + 4 > column ? "  " + left + "\n" + std::string(column, ' ') : fmt::format("  {:<{}}", left, column - 2);
+  return out + wrapped(text, column, column);
+}
+
+std::string paragraph(const std::string& text) { return "  " + wrapped(text, 2, 2); }
+
 const char* value_word(const Field& field) {
   static constexpr const char* words[] = {"", "INT", "NUMBER", "TEXT", "INT,...", "NUMBER,...", "WORD,..."};
   return words[field.value.index()];
 }
 
-// "TEXT", "jvp|fd"; a list ends in ",...".
-std::string value_text(const Field& field) {
-  if (field.rule.choices.empty()) return value_word(field);
-  const bool list = std::holds_alternative<std::vector<std::string>*>(field.value);
-  return fmt::format("{}{}", rule_text(field), list ? ",..." : "");
+struct Listed {
+  std::string flags, text;
+  std::string group, group_help;  // its part of the config; of launch options: none
+};
+
+std::string text_of(const LaunchOption& option) {
+  return option.help + (option.env.empty() ? "" : fmt::format(" [env: {}]", option.env));
 }
 
-std::string field_entry(const Field& field, const std::vector<std::string>& names) {
-  std::string flags;
-  for (const std::string& name : names) flags += (flags.empty() ? "--" : ", --") + name;
-  if (field.value.index() != 0) flags += " " + (field.rule.alone.empty() ? value_text(field) : "[" + value_text(field) + "]");
+std::string text_of(const Field& field) {
   std::string text = field.help;
   if (!field.rule.unit.empty()) text += fmt::format(" ({})", field.rule.unit);
   if (const std::string rule = rule_text(field); field.rule.choices.empty() && !rule.empty()) text += fmt::format(" [{}]", rule);
+  if (value_text(field).size() > longest_value && !field.rule.choices.empty())
+    text += fmt::format(": {}", fmt::join(field.rule.choices, ", "));
   const std::string value = to_text(field);
-  text += fmt::format(" [default: {}]", value.empty() ? "none" : value);
-  return entry(flags, text);
+  return text + fmt::format(" [default: {}]", value.empty() ? "none" : value);
+}
+
+std::string with_value(const std::string& flags, const LaunchOption& option) { return flags + (option.value.empty() ? "" : " " + option.value); }
+
+std::string with_value(const std::string& flags, const Field& field) {
+  std::string value = value_text(field);
+  if (value.empty()) return flags;
+  if (value.size() > longest_value && !field.rule.choices.empty()) value = "NAME";      // text_of() lists them, in several lines
+  return fmt::format("{} {}", flags, field.rule.alone.empty() ? value : "[" + value + "]");
+}
+
+// The first key of a path: "mfd" of "mfd.loop.steps".
+std::string top(const Field& field) { return field.path.substr(0, field.path.find('.')); }
+
+// Of a field's names the one that -h lists: that of its rule, else one without a dot; empty: it has none.
+std::string short_name(const Field& field, const std::vector<std::string>& names) {
+  if (std::find(names.begin(), names.end(), field.rule.flag) != names.end()) return field.rule.flag;
+  for (const std::string& name : names)
+    if (name.find('.') == std::string::npos) return name;
+  return "";
+}
+
+// What the two help texts list, by their order.
+struct Lists {
+  std::vector<Listed> basic, launch, fields;
+  std::size_t all() const { return launch.size() + fields.size(); }
+};
+
+Lists lists_of(const Command& command) {
+  Lists lists;
+  ParsedLine unused;
+  const auto options = launch_options(command.info, unused);
+  for (const LaunchOption& option : options) {
+    lists.launch.push_back({with_value(option.flags, option), text_of(option), "", ""});
+    if (option.basic) lists.basic.push_back(lists.launch.back());
+  }
+  const auto fields = command.fields();
+  const auto names = flag_names(fields, options);
+  for (std::size_t i = 0; i < fields.size(); ++i) {
+    const Field& field = fields[i];
+    if (!is_listed(field, command.info)) continue;
+    const std::string flags = fmt::format("--{}", fmt::join(names[i], ", --")), name = short_name(field, names[i]);
+    lists.fields.push_back({with_value(flags, field), text_of(field), field.group(), field.group_help});
+    if (field.rule.basic && !name.empty()) lists.basic.push_back({with_value("--" + name, field), text_of(field), "", ""});
+  }
+  return lists;
+}
+
+// Each group once, where its first field stands.
+std::string groups(const std::vector<Listed>& fields) {
+  std::string out;
+  std::vector<std::string> done;
+  for (const Listed& first : fields) {
+    if (std::find(done.begin(), done.end(), first.group) != done.end()) continue;
+    done.push_back(first.group);
+    out += first.group.empty() ? "\nConfig\n" : fmt::format("\n[{}] {}\n", first.group, first.group_help);
+    for (const Listed& field : fields)
+      if (field.group == first.group) out += entry(field.flags, field.text);
+  }
+  return out;
+}
+
+// The keys and sections that are flags, and not listed.
+std::string unlisted_text(const Command& command) {
+  std::vector<std::string> names;
+  for (const Field& field : command.fields()) {
+    if (is_listed(field, command.info)) continue;
+    const std::string name = field.path == top(field) ? field.path : "[" + top(field) + "]";
+    if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
+  }
+  if (names.empty()) return "";
+  return fmt::format("\nMore of the config: flags here too; {} lists them\n", command.info.listed_by) + paragraph(fmt::format("{}", fmt::join(names, " ")));
 }
 
 std::string exit_codes() {
@@ -82,50 +160,59 @@ std::string arguments_of(const CommandInfo& command) {
 
 }  // namespace
 
+bool is_listed(const Field& field, const CommandInfo& info) {
+  return std::find(info.unlisted.begin(), info.unlisted.end(), top(field)) == info.unlisted.end();
+}
+
+std::string value_text(const Field& field) {
+  if (!field.rule.shown.empty()) return field.rule.shown;
+  if (field.rule.choices.empty()) return value_word(field);
+  const bool list = std::holds_alternative<std::vector<std::string>*>(field.value);
+  return fmt::format("{}{}", rule_text(field), list ? ",..." : "");
+}
+
 std::string usage_text(const Program& program) {
   std::string out = fmt::format("{}: {}\n", program.name, program.summary);
   for (const Command& command : program.commands)
     out += fmt::format("usage: {}{}{} {}\n", program.name, command.info.name.empty() ? "" : " ", command.info.name,
                        arguments_of(command.info));
   if (!program.quickstart.empty()) out += fmt::format("quickstart: {}\n", program.quickstart);
-  return out + fmt::format("{} --help tells more.\n", program.name);
+  return out + fmt::format("{} -h: the most used options; --help: all\n", program.name);
 }
 
-std::string program_help(const Program& program) {
-  std::string out = fmt::format("{}: {}\n\nCommands ({} COMMAND --help lists its flags)\n", program.name, program.summary, program.name);
+std::string program_help(const Program& program, ParsedLine::Help help) {
+  std::string out = fmt::format("{}: {}\n\nCommands\n", program.name, program.summary);
   for (const Command& command : program.commands)
     out += entry(command.info.name, command.info.help + (command.info.name == program.default_command ? " [default]" : ""));
   std::vector<Example> examples;
-  for (const Command& command : program.commands)
-    examples.insert(examples.end(), command.info.examples.begin(), command.info.examples.end());
-  return out + exit_codes() + examples_of(examples, program.quickstart);
+  if (help == ParsedLine::Help::all) {
+    for (const Command& command : program.commands)
+      examples.insert(examples.end(), command.info.examples.begin(), command.info.examples.end());
+    out += exit_codes();
+  }
+  return out + examples_of(examples, program.quickstart) +
+         fmt::format("\n{0} COMMAND -h: the most used options of a command; {0} COMMAND --help: all\n", program.name);
 }
 
-std::string command_help(const Program& program, const Command& command) {
+std::string command_help(const Program& program, const Command& command, ParsedLine::Help help) {
   const CommandInfo& info = command.info;
   const std::string full_name = info.name.empty() ? program.name : program.name + " " + info.name;
+  const Lists lists = lists_of(command);
+  std::vector<Example> examples = info.examples;
+  const std::string quickstart = info.name.empty() ? program.quickstart : "";
   std::string out = fmt::format("{}: {}\n", full_name, info.help.empty() ? program.summary : info.help);
   out += fmt::format("usage: {} {}\n", full_name, arguments_of(info));
-  out += fmt::format("Values: defaults < --config{} < --set and --KEY. Integers take k M G T (1000) and Ki Mi Gi Ti (1024).\n",
-                     info.own_config ? " (left out: config.toml of the run in --out)" : "");
-  ParsedLine unused;
-  const auto options = launch_options(info, unused);
-  out += "\nRunning\n";
-  for (const LaunchOption& option : options)
-    out += entry(option.flags + (option.value.empty() ? "" : " " + option.value),
-                 option.help + (option.env.empty() ? "" : fmt::format(" [env: {}]", option.env)));
-  const auto fields = command.fields();
-  const auto names = flag_names(fields, options);
-  std::vector<std::string> done;
-  for (const Field& first : fields) {
-    const std::string group = first.group();
-    if (std::find(done.begin(), done.end(), group) != done.end()) continue;
-    done.push_back(group);
-    out += group.empty() ? "\nConfig\n" : fmt::format("\n[{}] {}\n", group, first.group_help);
-    for (size_t i = 0; i < fields.size(); ++i)
-      if (fields[i].group() == group) out += field_entry(fields[i], names[i]);
+  if (help == ParsedLine::Help::basic) {
+    out += "\nMost used options\n";
+    for (const Listed& option : lists.basic) out += entry(option.flags, option.text);
+    examples.resize(std::min<std::size_t>(examples.size(), quickstart.empty() ? 1 : 0));
+    return out + examples_of(examples, quickstart) + fmt::format("\n--help: all {} options, and the exit codes\n", lists.all());
   }
-  return out + exit_codes() + examples_of(info.examples, info.name.empty() ? program.quickstart : "");
+  out += fmt::format("Values: defaults < --config{} < --set and --KEY. Integers take k M G T (1000) and Ki Mi Gi Ti (1024). --no-KEY turns a switch off.\n",
+                     info.own_config ? " (left out: config.toml of the run in --out)" : "");
+  out += "\nRunning\n";
+  for (const Listed& option : lists.launch) out += entry(option.flags, option.text);
+  return out + groups(lists.fields) + unlisted_text(command) + exit_codes() + examples_of(examples, quickstart);
 }
 
 }  // namespace fm

@@ -1,6 +1,8 @@
 // The table of launch options.
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "apps/cli/command_line.h"
 #include "apps/cli/text.h"
 #include "tensor/error.h"
@@ -36,6 +38,11 @@ void set_init_from(Launch& launch, const std::string& text) {
   launch.init_from = launch.init_from_ema ? text.substr(0, text.size() - 4) : text;
 }
 
+void set_completion(ParsedLine& line, const std::string& shell) {
+  if (shell != "bash" && shell != "zsh") throw ConfigError(fmt::format("--completion {}: takes bash or zsh", shell));
+  line.completion = shell;
+}
+
 void add_set(ParsedLine& line, const std::string& text) {
   const size_t equals = text.find('=');
   if (equals == std::string::npos || equals == 0) throw ConfigError(fmt::format("--set {}: takes key=value", text));
@@ -47,61 +54,65 @@ void add_set(ParsedLine& line, const std::string& text) {
 std::vector<LaunchOption> launch_options(const CommandInfo& command, ParsedLine& line) {
   Launch& launch = line.launch;
   std::vector<LaunchOption> options{
-      {"--config", "FILE", "read this TOML file; one alone", "", [&](const std::string& text) { launch.config_file = text; }, true},
-      {"--set", "KEY=VALUE", "set one value, again and again; --KEY VALUE is the same", "",
+      {"--config", "FILE", "TOML file of the config", "", [&](const std::string& text) { launch.config_file = text; }, true, true},
+      {"--set", "KEY=VALUE", "one value of the config, as --KEY VALUE; may be given several times", "",
        [&](const std::string& text) { add_set(line, text); }},
-      {"--device", "NAME", "where to compute: cpu, cuda or cuda:N [default: cpu]", "FLOWMAP_DEVICE",
-       [&](const std::string& text) { set_device(launch, text); }},
-      {"--threads", "COUNT", "threads to compute with; results do not depend on it [default: all]", "FLOWMAP_THREADS",
+      {"--device", "cpu|cuda|cuda:N", "device to compute on [default: cpu]", "FLOWMAP_DEVICE",
+       [&](const std::string& text) { set_device(launch, text); }, false, true},
+      {"--threads", "COUNT", "number of threads; results do not depend on it [default: all]", "FLOWMAP_THREADS",
        [&](const std::string& text) { set_threads(launch, text); }},
   };
   if (command.has_folder)
     options.insert(options.begin() + 2,
-                   {"--out", "DIR", command.trains ? "the folder that results go to" : "the run's folder, where a run is read", "FLOWMAP_OUT",
-                    [&](const std::string& text) { launch.out = text; }, true});
+                   {"--out", "DIR", command.trains ? "folder for the results" : "folder of the run", "FLOWMAP_OUT",
+                    [&](const std::string& text) { launch.out = text; }, true, true});
   if (command.trains) {
     options.insert(
         options.end(),
         {
-            {"--resume", "auto|PATH|never", "auto: resume from the newest checkpoint in --out; PATH: from this one [default: auto]", "",
+            {"--resume", "auto|PATH|never", "checkpoint to resume from; auto: the newest in --out [default: auto]", "",
              [&](const std::string& text) { launch.resume = text; }, true},
-            {"--fresh", "", "begin a new run; one that is in --out is moved aside", "", [&](const std::string&) { launch.fresh = true; }},
-            {"--init-from", "CKPT[:ema]", "begin a new run with the (averaged) weights of this checkpoint", "",
+            {"--fresh", "", "new run; an existing run in --out is moved aside", "", [&](const std::string&) { launch.fresh = true; }, false, true},
+            {"--init-from", "CKPT[:ema]", "checkpoint whose weights begin a new run; with :ema its averaged weights", "",
              [&](const std::string& text) { set_init_from(launch, text); }, true},
-            {"--cuda-graph", "", "with --device cuda: steps of teachers and flow maps are recorded once and replayed by one call each", "",
+            {"--cuda-graph", "", "steps of teachers and flow maps as one recorded CUDA graph, replayed by one call each; with --device cuda", "",
              [&](const std::string&) { launch.cuda_graph = true; }},
-            {"--max-time", "TIME", "stop by oneself after this time, with a checkpoint: 1h50m, 90s", "",
+            {"--max-time", "TIME", "time after which the run stops with a checkpoint: 1h50m, 90s", "",
              [&](const std::string& text) { launch.max_time = parse_duration(text, "--max-time"); }},
-            {"-n,--dry-run", "", "resolve the config, print sizes and what a step costs; write nothing", "",
-             [&](const std::string&) { launch.dry_run = true; }},
+            {"-n,--dry-run", "", "sizes, and the cost of a step, of the resolved config; nothing is trained or written", "",
+             [&](const std::string&) { launch.dry_run = true; }, false, true},
         });
   }
   if (command.parallel) {
     options.insert(
         options.end(),
         {
-            {"--rank", "N", "this process is number N of --world-size [default: what mpirun, torchrun or srun say]", "",
+            {"--rank", "N", "number of this process among --world-size, from 0 [default: as mpirun, torchrun or srun set it]", "",
              [&](const std::string& text) { set_rank("--rank", launch.rank, 0, text); }},
-            {"--world-size", "COUNT", "processes that train together, each started with the same command and its own --rank", "",
+            {"--world-size", "COUNT", "number of processes that train together, each started with the same command and its own --rank", "",
              [&](const std::string& text) { set_rank("--world-size", launch.world_size, 1, text); }},
-            {"--rendezvous", "HOST:PORT|file:FOLDER", "where rank 0 listens, or a folder of all ranks where it leaves its address", "FLOWMAP_RENDEZVOUS",
+            {"--rendezvous", "HOST:PORT|file:FOLDER", "address at which rank 0 listens, or folder of all ranks in which it leaves its address", "FLOWMAP_RENDEZVOUS",
              [&](const std::string& text) { launch.rendezvous = text; }, true},
-            {"--rendezvous-timeout", "TIME", "ranks that have not come after this time are named and end the start [default: 2m]", "FLOWMAP_RENDEZVOUS_TIMEOUT",
+            {"--rendezvous-timeout", "TIME", "time after which missing ranks are named and the start fails [default: 2m]", "FLOWMAP_RENDEZVOUS_TIMEOUT",
              [&](const std::string& text) { launch.rendezvous_timeout = parse_duration(text, "--rendezvous-timeout", day); }},
-            {"--rank-timeout", "TIME", "a rank that is silent for so long is lost [default: 15s]", "FLOWMAP_RANK_TIMEOUT",
+            {"--rank-timeout", "TIME", "silence after which a rank is lost [default: 15s]", "FLOWMAP_RANK_TIMEOUT",
              [&](const std::string& text) { launch.rank_timeout = parse_duration(text, "--rank-timeout", day); }},
-            {"--shard-optimizer", "", "moments and averaged weights are kept in parts, one a rank (ZeRO-1)", "",
+            {"--shard-optimizer", "", "moments and averaged weights in parts, one part per rank (ZeRO-1)", "",
              [&](const std::string&) { launch.shard_optimizer = true; }},
-            {"--trace", "FILE", "draw one step into this file, for chrome://tracing or ui.perfetto.dev", "",
+            {"--trace", "FILE", "file for a timeline of one step, for chrome://tracing or ui.perfetto.dev", "",
              [&](const std::string& text) { launch.trace = text; }, true},
         });
   }
+  using Help = ParsedLine::Help;
   options.insert(options.end(),
                  {
-                     {"-q,--quiet", "", "show errors only", "", [&](const std::string&) { --launch.verbosity; }},
-                     {"-v,--verbose", "", "show more", "", [&](const std::string&) { ++launch.verbosity; }},
-                     {"-h,--help", "", "show this text", "", [&](const std::string&) { line.help = true; }},
-                     {"--version", "", "show version, git hash and build flags", "", [&](const std::string&) { line.version = true; }},
+                     {"-q,--quiet", "", "errors only", "", [&](const std::string&) { --launch.verbosity; }},
+                     {"-v,--verbose", "", "more messages", "", [&](const std::string&) { ++launch.verbosity; }},
+                     {"-h", "", "most used options and an example", "", [&](const std::string&) { line.help = std::max(line.help, Help::basic); }},
+                     {"--help", "", "all options, by groups, and the exit codes", "", [&](const std::string&) { line.help = Help::all; }},
+                     {"--version", "", "version, git hash and build flags", "", [&](const std::string&) { line.version = true; }},
+                     {"--completion", "bash|zsh", "script for this shell that completes commands, flags and their values", "",
+                      [&](const std::string& text) { set_completion(line, text); }},
                  });
   return options;
 }

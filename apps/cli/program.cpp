@@ -208,8 +208,12 @@ int parse_and_run(const Program& program, const std::vector<std::string>& comman
     print_result("{}", version_text(program));
     return exit_code::finished;
   }
-  if (line.help) {
-    print_result("{}", line.command == nullptr ? program_help(program) : command_help(program, *line.command));
+  if (line.help != ParsedLine::Help::none) {
+    print_result("{}", line.command == nullptr ? program_help(program, line.help) : command_help(program, *line.command, line.help));
+    return exit_code::finished;
+  }
+  if (!line.completion.empty()) {
+    print_result("{}", completion_script(program, line.completion));
     return exit_code::finished;
   }
   return run_command(program, line, command_line, name);

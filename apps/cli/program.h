@@ -25,7 +25,7 @@
 
 namespace fm {
 
-// Exit codes, the same for every program and listed in every --help. Negative ones are no exits.
+// Exit codes, the same for every program and listed by every --help. Negative ones are no exits.
 namespace exit_code {
 inline constexpr int finished = 0;
 inline constexpr int failed = 1;          // runtime failure
@@ -67,6 +67,10 @@ struct CommandInfo {
   std::vector<Example> examples;
   // The config.toml that the run in this folder left, read where --config is left out; empty: there is none.
   std::function<std::filesystem::path(const std::string& out)> own_config = {};
+  // Keys and sections of the config ("seed", "mfd") that --help names together instead of listing their settings: the command does not read them,
+  // or takes them from the run. `listed_by` is the help text that lists them.
+  std::vector<std::string> unlisted = {};
+  std::string listed_by = {};
 };
 
 struct Command {

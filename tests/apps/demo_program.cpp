@@ -41,7 +41,7 @@ struct ModelConfig {
   ObjectiveConfig objective;
   template <class V>
   void visit(V&& v) {
-    v("dim", dim, "width", range(1, 4096), unit("channels"));
+    v("dim", dim, "width", range(1, 4096), unit("channels"), basic());
     v("objective", objective, "the objective");
   }
 };
@@ -56,7 +56,7 @@ struct DemoConfig {
   ModelConfig model;
   template <class V>
   void visit(V&& v) {
-    v("steps", steps, "optimizer steps", range(0, 1e9));
+    v("steps", steps, "optimizer steps", range(0, 1e9), basic());
     v("batch", batch, "samples of one optimizer step", range(1, 1e6));
     v("seed", seed, "all random numbers follow from it", range(0, 9e15));
     v("deterministic", deterministic, "the same bits every time");
@@ -65,7 +65,7 @@ struct DemoConfig {
     v("ckpt_every", ckpt_every, "save each so many steps; 0: at the end only", range(0, 1e9));
     v("step_ms", step_ms, "time of a step", range(0, 1e6), unit("ms"));
     v("log", log, "what to write", one_of({"csv", "jsonl", "tb", "html"}));
-    v("lr", lr, "learning rate", above(0));
+    v("lr", lr, "learning rate", above(0), basic());
     v("model", model, "the network");
   }
 };

@@ -2,51 +2,11 @@
 #include <doctest/doctest.h>
 
 #include <set>
-#include <sstream>
 
-#include "tests/apps/tiny_run.h"
+#include "tests/apps/help_entries.h"
 
 using namespace fm;
 using namespace fm::test;
-
-namespace {
-
-const std::vector<std::string> commands{"flowmap_train pipeline", "flowmap_train judge",  "flowmap_train encoder", "flowmap_train decoder",
-                                        "flowmap_train encode",   "flowmap_train stats",  "flowmap_train fm",      "flowmap_train cmt",
-                                        "flowmap_train mfd",      "flowmap_train mft",    "flowmap_train init",    "flowmap_sample",        "evaluate",
-                                        "ablate",                 "inspect",              "convert"};
-
-Result bare(const std::string& command, const Arguments& more) {
-  std::istringstream words(command);
-  std::string program, stage;
-  words >> program >> stage;
-  const Arguments first = stage.empty() ? Arguments{} : Arguments{stage};
-  return run_program_file(own_folder().parent_path() / "apps" / program, first + more);
-}
-
-struct Entry {
-  std::string flag, kind, text;  // "--fm.loop.steps", "INT", the whole entry in one line
-};
-
-// The entries of a help text; each begins with two spaces and a dash, further lines are indented deeper.
-std::vector<Entry> entries(const std::string& help) {
-  std::vector<Entry> list;
-  std::istringstream in(help);
-  for (std::string line; std::getline(in, line);) {
-    if (line.starts_with("  -")) list.push_back({"", "", line});
-    else if (line.starts_with("   ") && !list.empty()) list.back().text += line;
-  }
-  for (Entry& e : list) {
-    std::istringstream words(e.text);
-    for (std::string word; words >> word && (word.starts_with("-") || e.kind.empty());) {
-      if (!word.starts_with("-")) e.kind = word;
-      else if (word.starts_with("--") && e.flag.empty()) e.flag = word.substr(0, word.find(','));
-    }
-  }
-  return list;
-}
-
-}  // namespace
 
 TEST_CASE("every integer of every program has bounds on both sides, which the help shows") {
   int seen = 0;
@@ -65,7 +25,7 @@ TEST_CASE("every integer of every program has bounds on both sides, which the he
 
 TEST_CASE("an integer beyond its bound is refused by the flag's name") {
   std::set<std::string> tried;                 // programs share the recipe's flags and the code that reads them: each is tried once
-  for (const std::string command : {"flowmap_train mfd", "flowmap_sample", "evaluate", "ablate", "inspect"})
+  for (const std::string command : {"flowmap_train pipeline", "flowmap_sample", "evaluate", "ablate", "inspect"})
     for (const Entry& e : entries(bare(command, {"--help"}).out)) {
       if (e.kind != "INT" || !tried.insert(e.flag).second) continue;
       for (const char* value : {"9000000000000000000", "-9000000000000000000"}) {

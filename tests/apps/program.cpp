@@ -105,7 +105,13 @@ TEST_CASE("help, version and usage") {
                            "--log csv|jsonl|tb|html,...", "--max-time TIME", "usage: demo train [--config FILE]",
                            "[env: FLOWMAP_OUT]", "130, 143", "demo train --steps 3"})
     CHECK_MESSAGE(has(help.out, part), part);
-  const std::string other = run({"fail", "-h"}).out;
+  const Result brief = run({"train", "-h"});
+  CHECK((brief.code == 0 && brief.err.empty()));
+  for (const char* part : {"--steps INT", "--dim INT", "--lr NUMBER", "--config FILE", "-n,--dry-run", "# train three steps", "--help: all "})
+    CHECK_MESSAGE(has(brief.out, part), part);
+  for (const char* part : {"--model.dim", "--batch", "--resume", "130, 143"}) CHECK_MESSAGE(!has(brief.out, part), part);
+  CHECK(run({"train", "-h", "--help"}).out == help.out);
+  const std::string other = run({"fail", "--help"}).out;
   CHECK_MESSAGE(!has(other, "--resume"), other);
   const Result version = run({"--version"});
   CHECK(version.code == 0);

@@ -81,6 +81,13 @@ void check_settings(const StageSpec& stage, const Recipe& recipe, int ranks);
 // The stages whose results this one needs, in order.
 std::vector<const StageSpec*> needs(const StageSpec& stage, const Recipe& recipe);
 
+// For help texts. The recipe's keys and sections ("guidance", "dit", "mfd") that a training of this stage does not read; of sections that are in no
+// list here it is taken to read them.
+std::vector<std::string> entries_unread(const StageSpec& stage);
+// The recipe's keys and sections but for these. Throws Error for a name that the recipe does not have.
+std::vector<std::string> entries_besides(const std::vector<std::string>& names);
+inline constexpr const char* lists_all_entries = "flowmap_train pipeline --help";
+
 std::string words(const std::vector<std::string>& list, const char* last);   // "cmt, mfd and mft"
 std::string newest_first(const std::vector<std::string>& list);              // "mft, mfd, cmt"
 
