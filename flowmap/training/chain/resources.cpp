@@ -10,29 +10,29 @@ namespace {
 
 constexpr double bytes_of_f32 = 4;
 
-double real(std::int64_t n) { return static_cast<double>(n); }
+double to_double(std::int64_t n) { return static_cast<double>(n); }
 
 }  // namespace
 
 std::int64_t rows_at_a_time(const LoopConfig& loop) { return loop.micro_batch > 0 ? std::min(loop.micro_batch, loop.batch) : loop.batch; }
 
 double memory_of_training(const Recipe& r, const StageSpec& stage, int ranks, bool sharded) {
-  if (stage.is_generator()) return real(stage_cost(r, stage.name, ranks, sharded).memory());
-  return 5 * bytes_of_f32 * real(stage.parameters(r).all) + bytes_of_f32 * real(rows_at_a_time(stage.loop(r))) * real(stage.values_a_row(r));
+  if (stage.is_generator()) return to_double(stage_cost(r, stage.name, ranks, sharded).memory());
+  return 5 * bytes_of_f32 * to_double(stage.parameters(r).all) + bytes_of_f32 * to_double(rows_at_a_time(stage.loop(r))) * to_double(stage.values_a_row(r));
 }
 
 double memory_of_data(const Recipe& r, std::int64_t images) {
   if (r.latents.from != "memory") return 0;
   const SpaceSpec& space = space_of(r);
-  const double latents = space.encodes ? bytes_of_f32 * real(r.latent_shape().numel()) * (r.latents.flip ? 2 : 1) : 0;
-  return real(images) * (real(space.sample_bytes(r)) + latents);
+  const double latents = space.encodes ? bytes_of_f32 * to_double(r.latent_shape().numel()) * (r.latents.flip ? 2 : 1) : 0;
+  return to_double(images) * (to_double(space.sample_bytes(r)) + latents);
 }
 
 double checkpoint_bytes(const Recipe& r, const StageSpec& stage) {
   const LoopConfig& l = stage.loop(r);
   const std::int64_t written = (l.steps + l.ckpt_every - 1) / l.ckpt_every;
   const std::int64_t kept = std::min(written, l.keep + 1 + (l.keep_every > 0 ? l.steps / l.keep_every : 0));
-  return real(kept) * 4 * bytes_of_f32 * real(stage.parameters(r).all);
+  return to_double(kept) * 4 * bytes_of_f32 * to_double(stage.parameters(r).all);
 }
 
 }  // namespace fm
