@@ -61,7 +61,7 @@ nlohmann::json made_from(const fs::path& training) {
 
 }  // namespace
 
-TEST_CASE("objectives: all that a run can train, the others with the reason; steps, schedule and start from [map]") {
+TEST_CASE("objectives: all that a run can train, the others with the reason") {
   AblateConfig c = config();
   c.steps = 40;
   const ObjectiveChoice with = chosen_objectives(c, true), without = chosen_objectives(c, false);
@@ -87,7 +87,10 @@ TEST_CASE("objectives: all that a run can train, the others with the reason; ste
   c.recipe.map.velocity = "teacher";                               // now all ask for one that want a velocity
   c.objectives = "mean_flow";
   CHECK_THROWS_AS(chosen_objectives(c, false), ConfigError);
-  c = config();
+}
+
+TEST_CASE("objectives: steps, schedule and start from [map]; what is varied, and what is refused") {
+  AblateConfig c = config();
   c.objectives = "lsd,mean_flow";
   c.recipe.map.loop.rate.warmup_steps = 100, c.recipe.map.loop.rate.decay_end = 8000;
   const std::vector<Variant> list = variants(c, chosen_objectives(c, false).names);
