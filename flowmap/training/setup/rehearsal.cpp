@@ -19,7 +19,7 @@ namespace fm {
 namespace {
 
 // The first steps fill caches and start threads.
-constexpr std::int64_t warm_up = 2, first_steps = 4, most_steps = 60;
+constexpr std::int64_t warm_up = 2, first_steps = 4, longest_rehearsal = 60;
 
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
@@ -122,14 +122,14 @@ class RehearsedRun {
   Outcome train_some(Stage& stage, LoopConfig loop, std::uint64_t seed, LogFiles files, Ranks& ranks) {
     const double start = now(), processor = processor_seconds();
     loop.rate = {.peak = 0.1 * loop.rate.peak};
-    loop.log_every = loop.ckpt_every = most_steps;
+    loop.log_every = loop.ckpt_every = longest_rehearsal;
     const TrainOptions options{.out = folder_, .fields = list_fields(recipe_)};
     StepClock clock(files);
     const std::int64_t previews = loop.sample_every;
     loop.steps = first_steps, loop.sample_every = -1;
     train(stage, loop, seed, options, *ranks, clock);
     const double step = mean_after_warm_up(clock.seconds);
-    loop.steps = first_steps + std::clamp<std::int64_t>(static_cast<std::int64_t>(std::ceil(seconds_ / step)), 2, most_steps), loop.sample_every = previews;
+    loop.steps = first_steps + std::clamp<std::int64_t>(static_cast<std::int64_t>(std::ceil(seconds_ / step)), 2, longest_rehearsal), loop.sample_every = previews;
     std::vector<double> first = std::exchange(clock.seconds, {});
     const Outcome outcome = train(stage, loop, seed, options, *ranks, clock);
     spent_in_steps_ = std::accumulate(first.begin(), first.end(), 0.0) + std::accumulate(clock.seconds.begin(), clock.seconds.end(), 0.0);
