@@ -123,7 +123,7 @@ struct Objective {
   std::function<double(const TrainingStep&)> target_decay = {};              // where a schedule moves needs.target_decay; empty: it stays
   std::string remark = {};               // settings that did not come from the config: "published: metric.kind adaptive"
   std::string exact_share = {};          // the key of the setting that counts rows with s < t in each micro-batch, where it is on
-  std::function<void(std::int64_t steps)> check;                             // ConfigError where the settings do not fit a training of so many steps
+  std::function<void(std::int64_t steps)> check = [](std::int64_t) {};       // ConfigError where the settings do not fit a training of so many steps
 };
 
 // `keys`: where the entry stands in the config, for messages: "mfd.objective".
