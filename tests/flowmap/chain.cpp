@@ -32,7 +32,7 @@ class Heard : public Messages {
 
 Recipe points() {
   Recipe r;
-  r.data = "points:8gaussians", r.space = "identity", r.network.name = "mlp", r.conditional = false;
+  r.data = "points:8gaussians?count=4096", r.space = "identity", r.network.name = "mlp", r.conditional = false;
   r.fm.loop.steps = 12, r.map.loop.steps = 6;
   r.fm.loop.batch = r.map.loop.batch = 8;
   r.cmt.loop.steps = r.mfd.loop.steps = r.mft.loop.steps = 0;
@@ -50,6 +50,15 @@ int trained(TrainingRun& run) {
   return count;
 }
 
+// One process on a folder of its own.
+struct Alone {
+  TempFolder folder;
+  RunOptions options{.config_file = "own", .out = (folder.path() / "run").string()};
+  Heard log;
+  Ranks ranks;
+  RunContext context() { return {.launch = options, .log = log, .ranks = ranks}; }
+};
+
 double difference_of(const Tensor& a, const Tensor& b) { return test::max_difference(a.to_vector<float>(), b.to_vector<float>()); }
 
 Tensor samples(TrainingRun& run) {
@@ -60,12 +69,9 @@ Tensor samples(TrainingRun& run) {
 }  // namespace
 
 TEST_CASE("a run without the programs: preflight, teacher, flow map, samples; a second process finds them") {
-  const TempFolder folder;
-  RunOptions options{.config_file = "own", .out = (folder.path() / "run").string()};
-  Heard log;
-  Ranks alone;
+  Alone alone;
   Recipe recipe = points();
-  TrainingRun run(recipe, {.launch = options, .log = log, .ranks = alone});
+  TrainingRun run(recipe, alone.context());
   run.preflight();
   CHECK(trained(run) == 2);
   for (const char* stage : {stage_name::fm, stage_name::map}) {
@@ -82,20 +88,17 @@ TEST_CASE("a run without the programs: preflight, teacher, flow map, samples; a 
   CHECK(difference_of(here, noise) > 1e-3);                     // the network is not zero
 
   Recipe again = points();
-  TrainingRun second(again, {.launch = options, .log = log, .ranks = alone});
+  TrainingRun second(again, alone.context());
   CHECK(trained(second) == 2);                               // found done
   CHECK(difference_of(samples(second), here) == 0);
-  CHECK(log.warnings.empty());
+  CHECK(alone.log.warnings.empty());
 }
 
 TEST_CASE("a flow map that learned the velocity alone is sampled along its ODE, and its checkpoint says so") {
-  const TempFolder folder;
-  RunOptions options{.config_file = "own", .out = (folder.path() / "run").string()};
-  Heard log;
-  Ranks alone;
+  Alone alone;
   Recipe recipe = points();
   recipe.fm.loop.steps = 0, recipe.map.start = "random", recipe.map.velocity = "one-point", recipe.map.objective.name = "flow_matching";
-  TrainingRun run(recipe, {.launch = options, .log = log, .ranks = alone});
+  TrainingRun run(recipe, alone.context());
   CHECK(trained(run) == 1);
   const Network map = run.load_student(stage_name::map);
   const Tensor noise = sample_noise(consecutive(0, 5), {2}, 3);
@@ -108,15 +111,12 @@ TEST_CASE("a flow map that learned the velocity alone is sampled along its ODE, 
 TEST_CASE("a checkpoint says which jumps were trained, and whether their aim is the flow") {
   using Calls = std::vector<std::int64_t>;
   const auto aim_of = [](const std::string& objective, double one_share, const std::string& calls, const Calls& takes) {
-    const TempFolder folder;
-    RunOptions options{.config_file = "own", .out = (folder.path() / "run").string()};
-    Heard log;
-    Ranks alone;
+    Alone alone;
     Recipe recipe = points();
     recipe.fm.loop.steps = 0, recipe.map.start = "random", recipe.map.velocity = "one-point", recipe.map.objective.name = objective;
     recipe.evaluate.steps = calls;
     std::get<MeanFlowConfig>(recipe.map.objective.entries).pairs.one_share = one_share;
-    TrainingRun run(recipe, {.launch = options, .log = log, .ranks = alone});
+    TrainingRun run(recipe, alone.context());
     stage_named(stage_name::map).run(run, stage_named(stage_name::map));
     const Network map = run.load_student(stage_name::map);
     std::vector<std::int64_t> scored;
@@ -128,7 +128,7 @@ TEST_CASE("a checkpoint says which jumps were trained, and whether their aim is 
       CHECK(difference_of(made, sample_renoised(map.u(), noise, {}, plain_grid(2))) == 0);
       CHECK(difference_of(made, sample_flow_map(map.u(), noise, {}, plain_grid(2))) > 1e-3);
     }
-    CHECK(log.warnings.size() == parse_steps(calls).size() - takes.size());
+    CHECK(alone.log.warnings.size() == parse_steps(calls).size() - takes.size());
     if (one_share == 1)
       CHECK(test::error_of<ConfigError>([&] { run.student_generator(stage_name::map, map, 2); }) == "--calls 2: this flow map was trained for jumps from noise alone: 1 call");
     return run.aim_of(stage_name::map);
@@ -141,15 +141,12 @@ TEST_CASE("a checkpoint says which jumps were trained, and whether their aim is 
 }
 
 TEST_CASE("which samples have a map error: not those of a sampler that adds noise, nor of a map with another aim than the data's flow") {
-  const TempFolder folder;
-  RunOptions options{.config_file = "own", .out = (folder.path() / "run").string()};
-  Heard log;
-  Ranks alone;
+  Alone alone;
   const auto known = [&](const std::string& objective, double guidance) {
     Recipe recipe = points();
     recipe.conditional = true, recipe.guidance = guidance, recipe.map.objective.name = objective;
-    options.out = (folder.path() / fmt::format("{} {}", objective, guidance)).string();
-    TrainingRun run(recipe, {.launch = options, .log = log, .ranks = alone});
+    alone.options.out = (alone.folder.path() / fmt::format("{} {}", objective, guidance)).string();
+    TrainingRun run(recipe, alone.context());
     CHECK(trained(run) == 2);
     PlaneRun plane = plane_of(run, *open_source(recipe.data, Split::test));
     scored_flow_map(run, "map", stage_name::map, {2, 1}, 1, [&](const ScoredGenerator& g) { add_generator(plane, run, g); });
@@ -162,12 +159,9 @@ TEST_CASE("which samples have a map error: not those of a sampler that adds nois
 }
 
 TEST_CASE("an evaluation of a stage that is not there is refused") {
-  const TempFolder folder;
-  RunOptions options{.config_file = "own", .out = (folder.path() / "run").string()};
-  Heard log;
-  Ranks alone;
+  Alone alone;
   Recipe recipe = points();
-  TrainingRun run(recipe, {.launch = options, .log = log, .ranks = alone});
+  TrainingRun run(recipe, alone.context());
   CHECK(test::error_of<FileError>([&] { names_to_score(run, {"map"}); }).find("there is no trained map") != std::string::npos);
   CHECK(test::error_of<FileError>([&] { names_to_score(run, {"teacher"}); }).find("there is no trained fm") != std::string::npos);
   CHECK(names_to_score(run, {}).size() > 3);
@@ -176,16 +170,13 @@ TEST_CASE("an evaluation of a stage that is not there is refused") {
 }
 
 TEST_CASE("given weights are left aside where they were trained on other data, and kept where they do not say") {
-  const TempFolder folder;
-  const std::string file = (folder.path() / "judge.safetensors").string();
-  RunOptions options{.config_file = "own", .out = (folder.path() / "run").string()};
-  Heard log;
-  Ranks alone;
+  Alone alone;
+  const std::string file = (alone.folder.path() / "judge.safetensors").string();
   const auto used = [&](const Metadata& metadata) {
     save_safetensors(file, {{"w", Tensor::arange(3)}}, metadata);
     Recipe recipe;
     recipe.data = "shapes?size=8", recipe.rae.encoder.patch_size = 2, recipe.judge_weights = file;
-    TrainingRun(recipe, {.launch = options, .log = log, .ranks = alone});
+    TrainingRun(recipe, alone.context());
     return recipe.judge_weights;
   };
   CHECK(used({{"data", "shapes?size=32"}}) == file);              // of one family
@@ -194,21 +185,19 @@ TEST_CASE("given weights are left aside where they were trained on other data, a
 }
 
 TEST_CASE("noise that comes with the samples is that of a training's batches, row by row; other spaces refuse it") {
-  const TempFolder folder;
+  Alone alone;
+  const std::string pairs_file = (alone.folder.path() / "pairs.npz").string();
   std::vector<float> x, noise;
   for (int i = 0; i < 60 * 2; ++i) x.push_back(static_cast<float>(i)), noise.push_back(-1 - static_cast<float>(i));
-  NpzWriter file(folder.path() / "pairs.npz");
+  NpzWriter file(pairs_file);
   file.add("x", {60, 2}, x);
   file.add("e", {60, 2}, noise);
   file.finish();
-  RunOptions options{.config_file = "own", .out = (folder.path() / "run").string()};
-  Heard log;
-  Ranks alone;
   Recipe recipe = points();
-  recipe.data = "arrays:" + (folder.path() / "pairs.npz").string() + "?noise=e";
+  recipe.data = "arrays:" + pairs_file + "?noise=e";
   {
     Recipe pairs = recipe;
-    TrainingRun run(pairs, {.launch = options, .log = log, .ranks = alone});
+    TrainingRun run(pairs, alone.context());
     const Batch batch = run.flow_batch({7, 2, 20, 0, 100}, 24, 5);
     REQUIRE(batch.eps.defined());
     CHECK(difference_of(batch.eps, -1.0 - batch.z0) == 0);
@@ -216,9 +205,9 @@ TEST_CASE("noise that comes with the samples is that of a training's batches, ro
     CHECK(trained(run) == 2);
   }
   Recipe plain = recipe;
-  plain.data = "arrays:" + (folder.path() / "pairs.npz").string() + "?x=x";
-  RunOptions elsewhere{.config_file = "own", .out = (folder.path() / "plain").string()};
-  TrainingRun without(plain, {.launch = elsewhere, .log = log, .ranks = alone});
+  plain.data = "arrays:" + pairs_file + "?x=x";
+  alone.options.out = (alone.folder.path() / "plain").string();
+  TrainingRun without(plain, alone.context());
   CHECK_FALSE(without.flow_batch({7, 2, 20, 0, 100}, 24, 5).eps.defined());
 
   Recipe rae = recipe;
