@@ -5,11 +5,11 @@
 #include <map>
 #include <set>
 
+#include "data/report/csv.h"
+#include "data/report/table.h"
 #include "flowmap/training/ablation/busy.h"
 #include "flowmap/training/ablation/identity.h"
-#include "flowmap/training/ablation/measure.h"
-#include "data/report/table.h"
-#include "data/report/csv.h"
+#include "flowmap/training/ablation/report.h"
 #include "tests/apps/tiny_run.h"
 #include "tests/support/error_of.h"
 #include "tests/support/near.h"
@@ -134,6 +134,19 @@ TEST_CASE("variants: a value that the comparison sets, that another value equals
   CHECK(variants(c)[0].name == "mfd shift=1 c=1 clip=1");
 }
 
+TEST_CASE("page: the error over the step of a difference is drawn where each step has one error") {
+  AblateConfig c = config_of("derivative");
+  c.deltas = {0.1, 0.01};
+  const auto page = [&] {
+    Findings f{.what = "derivative", .subtitle = {}, .variants = variants(c), .trials = {}, .calls = {}, .busy = {}};
+    for (std::size_t i = 0; i < f.variants.size(); ++i) f.trials.push_back({.variant = i, .seed = 1, .cost = StepCost{.derivative_error = 0.1}});
+    return report_html(f, table_of(f), "nowhere");
+  };
+  CHECK(has(page(), "Error of du/dt against f64"));
+  c.vary = {"guidance=1,3"};
+  CHECK_FALSE(has(page(), "Error of du/dt against f64"));
+}
+
 TEST_CASE("variants: --vary is a product, seeds are a list or a number") {
   AblateConfig c = config_of("derivative");
   c.deltas = {0.1, 0.01};
@@ -253,6 +266,23 @@ TEST_CASE("ablate: no flag relabels old weights") {
   succeeds(back);
   CHECK_MESSAGE(!has(back.err, "step 4/4"), back.err);
   CHECK(rows_of(out / "ablate/derivative/trials.csv", "calls").at("jvp 1").at("checkpoint") == before.at("jvp 1").at("checkpoint"));
+  // Checkpoints decide weights where an explosion goes back to one, and only there.
+  const Arguments rewind{"--watch.on_explosion", "rewind"};
+  succeeds(run("ablate", out, few + rewind));
+  for (const auto& [flags, anew] : {std::pair{rewind, true}, {Arguments{}, false}}) {
+    const Result kept = run("ablate", out, few + flags + Arguments{"--mfd.loop.ckpt_every", "3"});
+    succeeds(kept);
+    CHECK_MESSAGE(has(kept.err, "trained anew") == anew, kept.err);
+  }
+  // --fresh trains anew, keeps what was there, and leaves folders that the next ablation finds.
+  const Result fresh = run("ablate", out, few + Arguments{"--fresh"});
+  succeeds(fresh);
+  CHECK_MESSAGE(has(fresh.err, "step 4/4"), fresh.err);
+  CHECK(fs::exists((out / before.at("jvp 1").at("folder")).string() + ".old-1/checkpoints"));
+  const Result after_fresh = run("ablate", out, few);
+  succeeds(after_fresh);
+  CHECK_MESSAGE(!has(after_fresh.err, "step 4/4"), after_fresh.err);
+  CHECK(rows_of(out / "ablate/derivative/trials.csv", "calls").at("jvp 1").at("checkpoint") == before.at("jvp 1").at("checkpoint"));      // the same bits
   // Another start (cmt trained again) is another training too.
   succeeds(train("cmt", out, {"--fresh", "--cmt.loop.steps", "6"}));
   const Result start = run("ablate", out, few);

@@ -174,6 +174,12 @@ TEST_CASE("course: the largest norm is over all steps, the median over the lines
   CHECK(course.largest_norm == 419);
   CHECK(course.raw_mse == 80.5);                                   // 81 and 80
   CHECK(std::isnan(course_of({{folder / "nothing.csv"}}).median_norm));
+  write_atomically(folder / "second.csv", "step,grad_norm,grad_norm_max\n1,30,500\n2,40,41\n");
+  const std::vector<MetricsFile> both{{folder / "metrics.csv"}, {folder / "second.csv", 20}};        // a training in two parts
+  CHECK(course_of(both).largest_norm == 500);
+  const Curve curve = column_of(both, "grad_norm");
+  REQUIRE(curve.x.size() == 22);
+  CHECK((curve.x[19] == 20 && curve.x[20] == 21 && curve.x[21] == 22 && curve.y[21] == 40));
 }
 
 TEST_CASE("ablate --what objective: a row for each objective and the teacher, from one start; only what changes is trained again") {
@@ -218,6 +224,18 @@ TEST_CASE("ablate --what objective: a row for each objective and the teacher, fr
   }
   CHECK(starts.size() == 1);                                       // the same initial values
   CHECK(weights.size() == all.size());
+
+  // A file of weights alone does not say how its flow map is sampled.
+  const auto convert = [&](const std::string& name) {
+    const std::string from = (out / table_of(out / "ablate/objective/trials.csv").at(name).at("folder")).string() + ":ema";
+    return run_program_file(own_folder().parent_path() / "apps" / "convert", {"--from", from, "--to", (out / "weights.safetensors").string()});
+  };
+  CHECK_MESSAGE(has(convert("ct").err, "its flow map adds noise between calls"), convert("ct").err);
+  CHECK_MESSAGE(!has(convert("lsd").err, "warning"), convert("lsd").err);
+  // Fewer steps of equal work than a schedule in steps needs.
+  const Result late = compare(out, {"--objectives", "flow_matching,sct", "--equal", "evaluations", "--map.objective.sct.warmup.end", "4"});
+  CHECK(late.code != 0);
+  CHECK_MESSAGE(has(late.err, "map.objective.sct.warmup.end: the change to 1 ends at step 4, and the training has 3"), late.err);
 
   const Result again = compare(out, {"--map.objective.lsd.pairs.diagonal_share", "0.25"});
   REQUIRE_MESSAGE(again.code == 0, again.err);

@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 
 #include <cmath>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <new>
@@ -64,6 +65,15 @@ TEST_CASE("the limit of memory is the lowest of machine and cgroups") {
   write("sys/fs/cgroup/memory/memory.limit_in_bytes", "3000000\n");
   CHECK(machine_memory(true, root.path()).bytes == 3000000);
   CHECK(machine_memory().bytes > 0x1p26);                                   // of this very machine
+}
+
+TEST_CASE("memory that nobody wrote is NaN in the tests, also a block that another tensor wrote before") {
+  REQUIRE_MESSAGE(std::getenv("FLOWMAP_POISON_MEMORY") != nullptr, "set FLOWMAP_POISON_MEMORY=1, as meson does");
+  for (int i = 0; i < 2; ++i) {
+    const Tensor x = Tensor::empty({1000});
+    for (const float v : x.to_vector<float>()) CHECK(std::isnan(v));
+    x.fill(1);
+  }
 }
 
 TEST_CASE("bytes are counted while a tensor lives and kept for the next one") {
