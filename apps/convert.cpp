@@ -61,7 +61,7 @@ void warn_of_sampler(const Weights& weights, Messages& log) {
   const Jumps jumps = jumps_of_sampler((*weights.state)["made_from"].value("sampler", ""));
   if (jumps == Jumps::any || jumps == Jumps::off_diagonal) return;
   log.warning("{}: its flow map {}; the new file does not say so, and `flowmap_sample --dit` takes several jumps of any weights: use one call", weights.file.string(),
-              sampler_text(jumps));
+              sampler_of(jumps).text);
 }
 
 int convert(ConvertCommand& c, Context& context) {

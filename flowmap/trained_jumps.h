@@ -18,6 +18,29 @@ enum class Jumps {
   none,                                  // u(z, t, t) alone: samples follow its ODE
 };
 
+struct Sampler {
+  Jumps jumps;
+  const char* name;                      // in checkpoints
+  const char* text;                      // in tables; empty for jumps
+};
+inline constexpr Sampler samplers[] = {
+    {Jumps::any, "jumps", ""},
+    {Jumps::off_diagonal, "jumps of s < t", ""},
+    {Jumps::dyadic, "dyadic jumps", "takes 1, 2, 4 ... calls"},
+    {Jumps::to_data, "renoised", "adds noise between calls"},
+    {Jumps::from_noise, "one call", "takes 1 call"},
+    {Jumps::none, "ode", "follows the ODE of u(z, t, t)"},
+};
+constexpr const Sampler& sampler_of(Jumps jumps) { return samplers[static_cast<int>(jumps)]; }       // the list has the order of the enum
+
+// "": a checkpoint without a note, of a time when any jumps were trained. FileError for a name of no sampler.
+inline Jumps jumps_of_sampler(std::string_view name) {
+  if (name.empty()) return Jumps::any;
+  for (const Sampler& s : samplers)
+    if (s.name == name) return s.jumps;
+  throw FileError("sampler '" + std::string(name) + "' is not known: a newer build stored it");
+}
+
 inline bool is_power_of_two(double x) {
   int exponent = 0;
   return std::frexp(x, &exponent) == 0.5;
@@ -40,42 +63,8 @@ inline bool takes_calls(Jumps jumps, int calls) {
   if (jumps == Jumps::from_noise) return calls == 1;
   return jumps != Jumps::dyadic || is_power_of_two(calls);
 }
-inline std::string calls_text(Jumps jumps) { return jumps == Jumps::from_noise ? "jumps from noise alone: 1 call" : "jumps of dyadic lengths: 1, 2, 4 ... calls"; }
-
-inline std::string sampler_name(Jumps jumps) {
-  switch (jumps) {
-    case Jumps::any: return "jumps";
-    case Jumps::off_diagonal: return "jumps of s < t";
-    case Jumps::dyadic: return "dyadic jumps";
-    case Jumps::to_data: return "renoised";
-    case Jumps::from_noise: return "one call";
-    case Jumps::none: return "ode";
-  }
-  return "";
-}
-
-// "": a checkpoint without a note, of a time when any jumps were trained. Error for a name of no sampler.
-inline Jumps jumps_of_sampler(std::string_view name) {
-  if (name.empty()) return Jumps::any;
-  for (const Jumps jumps : {Jumps::any, Jumps::off_diagonal, Jumps::dyadic, Jumps::to_data, Jumps::from_noise, Jumps::none})
-    if (sampler_name(jumps) == name) return jumps;
-  throw FileError("sampler '" + std::string(name) + "': known are jumps, jumps of s < t, dyadic jumps, renoised, one call and ode; it was stored by a newer build");
-}
-
-// For tables; empty for jumps.
-inline std::string sampler_text(Jumps jumps) {
-  switch (jumps) {
-    case Jumps::any:
-    case Jumps::off_diagonal: return "";
-    case Jumps::dyadic: return "takes 1, 2, 4 ... calls";
-    case Jumps::to_data: return "adds noise between calls";
-    case Jumps::from_noise: return "takes one call";
-    case Jumps::none: return "follows the ODE of u(z, t, t)";
-  }
-  return "";
-}
 
 // What the minimum of an objective is: the flow map of the velocity that it is given, or something else with the right samples (Claims::flow_map).
-inline std::string aim_name(bool flow_map) { return flow_map ? "flow map" : "other"; }
+inline const char* aim_name(bool flow_map) { return flow_map ? "flow map" : "other"; }
 
 }  // namespace fm

@@ -60,7 +60,7 @@ FlowMapNet euler_jumps(FlowMapNet u) {
 }
 
 LatentGenerator flow_map_generator(FlowMapNet u, int steps, Jumps jumps) {
-  if (!takes_calls(jumps, steps)) throw ConfigError(fmt::format("--calls {}: this flow map was trained for {}", steps, calls_text(jumps)));
+  if (!takes_calls(jumps, steps)) throw ConfigError(fmt::format("--calls {}: this flow map {}", steps, sampler_of(jumps).text));
   if (jumps == Jumps::none) u = euler_jumps(std::move(u));
   return [u = std::move(u), grid = plain_grid(steps), renoised = jumps == Jumps::to_data](const Tensor& noise, const Labels& y) {
     return renoised ? sample_renoised(u, noise, y, grid) : sample_flow_map(u, noise, y, grid);

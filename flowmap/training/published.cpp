@@ -70,7 +70,7 @@ void refuse_other_sampler(const Weights& weights, const std::string& file, std::
   const Jumps jumps = jumps_of_sampler((*weights.state)["made_from"].value("sampler", ""));
   if (jumps != Jumps::none && (calls == 1 || (jumps != Jumps::to_data && takes_calls(jumps, narrow<int>(calls, "calls"))))) return;
   throw ConfigError(fmt::format("{}: its objective did not train jumps to every time (sampler: {}), and --dit samples by jumps: use --out RUN --stage STAGE, which samples as it "
-                                "was trained{}", file, sampler_name(jumps), jumps == Jumps::none ? "" : ", or --steps 1"));
+                                "was trained{}", file, sampler_of(jumps).name, jumps == Jumps::none ? "" : ", or --steps 1"));
 }
 
 Network open_dit(const std::string& role, const std::string& file, const std::string& precision, std::int64_t calls, const Warn& warn, const Say& say) {

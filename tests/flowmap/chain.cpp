@@ -130,7 +130,7 @@ TEST_CASE("a checkpoint says which jumps were trained, and whether their aim is 
     }
     CHECK(alone.log.warnings.size() == parse_steps(calls).size() - takes.size());
     if (one_share == 1)
-      CHECK(test::error_of<ConfigError>([&] { run.student_generator(stage_name::map, map, 2); }) == "--calls 2: this flow map was trained for jumps from noise alone: 1 call");
+      CHECK(test::error_of<ConfigError>([&] { run.student_generator(stage_name::map, map, 2); }) == "--calls 2: this flow map takes 1 call");
     return run.aim_of(stage_name::map);
   };
   CHECK((aim_of("mean_flow", 0, "1,3", {1, 3}).jumps == Jumps::any && aim_of("mean_flow", 0, "1", {1}).flow_map));

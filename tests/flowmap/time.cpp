@@ -137,7 +137,10 @@ TEST_CASE("which jumps are trained, and how many calls of equal length they allo
   CHECK(calls(Jumps::none) == "111111");
   CHECK(calls(Jumps::from_noise) == "100000");
   CHECK(calls(Jumps::dyadic) == "110101");
-  for (const Jumps jumps : {Jumps::any, Jumps::off_diagonal, Jumps::dyadic, Jumps::to_data, Jumps::from_noise, Jumps::none}) CHECK(jumps_of_sampler(sampler_name(jumps)) == jumps);
+  for (const Jumps jumps : {Jumps::any, Jumps::off_diagonal, Jumps::dyadic, Jumps::to_data, Jumps::from_noise, Jumps::none}) {
+    CHECK(sampler_of(jumps).jumps == jumps);
+    CHECK(jumps_of_sampler(sampler_of(jumps).name) == jumps);
+  }
   CHECK(jumps_of_sampler("") == Jumps::any);
   CHECK_THROWS_AS(jumps_of_sampler("leaps"), FileError);
 }

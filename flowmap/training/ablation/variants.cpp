@@ -312,7 +312,7 @@ std::string preset_text(const Variant& v) {
   return v.part == std::string_view(stage_name::map) && !v.recipe.map.objective.preset_values().empty() ? "published settings" : "";
 }
 
-std::string sampler_text(const Variant& v) { return sampler_text(v.stage().objective_in(v.recipe).needs.jumps); }
+std::string sampler_text(const Variant& v) { return sampler_of(v.stage().objective_in(v.recipe).needs.jumps).text; }
 
 std::string describe(const Variant& v) {
   if (v.stage().mean_flow == nullptr) {

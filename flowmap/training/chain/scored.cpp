@@ -42,7 +42,7 @@ void scored_flow_map(TrainingRun& run, const std::string& name, const std::strin
   const TrainingRun::Aim aim = run.aim_of(stage);
   for (const int n : calls) {
     if (!takes_calls(aim.jumps, n)) {
-      run.context().log.warning("{}: no scores in {} calls: it was trained for {}", name, n, calls_text(aim.jumps));
+      run.context().log.warning("{}: no scores in {} calls: it {}", name, n, sampler_of(aim.jumps).text);
       continue;
     }
     of.calls = n;

@@ -84,7 +84,7 @@ Outcome TrainingRun::train_flow(const FlowTraining& training) {
   if (flow_map) stage.made_from.emplace_back("start", checksum(parts.network.state()));
   const Needs& needs = parts.objective.needs;
   if (flow_map) {                                                      // what loads the weights samples and scores by these
-    stage.made_from.emplace_back("sampler", sampler_name(needs.jumps));
+    stage.made_from.emplace_back("sampler", sampler_of(needs.jumps).name);
     const bool guided_teacher = taught && recipe_.guidance != 1;       // its flow is not the data's
     stage.made_from.emplace_back("aim", aim_name(parts.objective.claims.flow_map && !guided_teacher));
   }
