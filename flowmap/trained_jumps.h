@@ -31,7 +31,7 @@ inline constexpr Sampler samplers[] = {
     {Jumps::from_noise, "one call", "takes 1 call"},
     {Jumps::none, "ode", "follows the ODE of u(z, t, t)"},
 };
-constexpr const Sampler& sampler_of(Jumps jumps) { return samplers[static_cast<int>(jumps)]; }       // the list has the order of the enum
+constexpr const Sampler& sampler_of(Jumps jumps) { return samplers[static_cast<int>(jumps)]; }       // fits: an enum, in whose order the list is
 
 // "": a checkpoint without a note, of a time when any jumps were trained. FileError for a name of no sampler.
 inline Jumps jumps_of_sampler(std::string_view name) {
