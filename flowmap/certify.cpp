@@ -78,7 +78,7 @@ Var phi(const Var& z, const Var& s, const Var& t) {
   return reshape(wave + 0.3 * square(x) + 0.2 * ((t - s) * x) + 0.1 * t, z.shape());
 }
 
-// u + theta_i phi in row i; fewer rows are the first, twice as many those with labels and those without.
+// u + theta_i phi in row i. A batch of fewer rows has the first ones; a batch of twice as many has rows with labels, then rows without.
 FlowMapNet perturbed(const FlowMapNet& u, const Parameter& theta) {
   return [&theta, u](const Var& z, const Var& s, const Var& t, const Labels& y) {
     const std::int64_t rows = z.dim(0), all = theta.value.dim(0);
@@ -148,7 +148,7 @@ void sample_gradients(const Objective& objective, const Law& law, const std::vec
   }
 }
 
-// The network is asked for jumps to data alone.
+// For objectives that train jumps to data alone.
 std::vector<Times> pairs_for(const Objective& objective, const std::vector<Times>& any) {
   if (objective.needs.jumps != Jumps::to_data) return any;
   std::vector<Times> out;

@@ -45,7 +45,7 @@ Derivative exact(const FlowMapNet& net, const FlowPoint& p, const Tensor& w) {
   const auto f = [&](const Var& z, const Var& t, const Var& s) { return net(z, s, t, p.y); };
   const Tensor one = Tensor::ones({w.dim(0)}, p.t.dtype());
   const auto [u, dudt] = jvp(f, at(p.z, p.t, p.s), along(w, one, zero));
-  return {u, fm::first_rows(dudt, w.dim(0))};        // zeros of all rows come back where u depends on neither z nor t
+  return {u, fm::first_rows(dudt, w.dim(0))};        // if u depends on neither z nor t, dudt covers all rows with zeros
 }
 
 Derivative semi(const FlowMapNet& net, const FlowPoint& p, const Tensor& w, const DerivativeConfig& config) {

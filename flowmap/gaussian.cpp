@@ -76,7 +76,7 @@ class PlainMixture {
   }
   std::size_t width() const { return width_; }
 
-  // What the velocity at time t needs besides z: it holds for all points, so a map of many points computes it once.
+  // The parts of the velocity at time t that do not depend on z. All points share them, so a map of many points computes them once.
   struct Moment {
     double t;
     std::vector<double> inverse, slope;              // 1 / a^2 and a'/a, (K, width)

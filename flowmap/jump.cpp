@@ -6,7 +6,7 @@
 namespace fm {
 namespace {
 
-// A network that does not depend on what is varied has a tangent of zeros, of all rows.
+// If the network does not depend on the varied input, its tangent covers all rows with zeros.
 Var first_rows_of(const Var& tangent, std::int64_t k) { return tangent.dim(0) == k ? tangent : slice(tangent, 0, 0, k); }
 
 }  // namespace

@@ -14,7 +14,7 @@ Tensor row_norms(const Tensor& x) { return sqrt(row_sums(square(x.to(DType::f64)
 // Zeroes rows that are not finite and their weights.
 void mask_rows(GuardedTangent& g, std::int64_t rows) {
   const DType type = g.dudt.dtype();
-  // x - x is 0 of every finite number, else NaN, and a NaN equals nothing.
+  // x - x is 0 for every finite number, else NaN, and a NaN equals no number.
   const Tensor keep = equal(row_sums(g.dudt - g.dudt), Tensor::scalar(0, type));
   g.masked_share = mean(1.0 - keep);
   g.dudt = where(column(keep, g.dudt.rank()), g.dudt, Tensor::scalar(0, type));
@@ -66,7 +66,7 @@ Tensor guarded_target(const Tensor& target, const Tensor& u, const TangentPolicy
 }
 
 Tensor derivative_ratio(const Tensor& dudt, const Tensor& u) {
-  // In dudt's own type, for the sake of memory: a norm that overflows is told as infinite.
+  // In dudt's own type, to save memory; a norm that overflows is reported as infinite.
   const Tensor norm_u = sqrt(row_sums(square(first_rows(u, dudt.dim(0)))));
   return sqrt(row_sums(square(dudt))) / maximum(norm_u, Tensor::scalar(1e-12, u.dtype()));
 }

@@ -45,7 +45,7 @@ Tensor in_interval(const Tensor& t, Interval interval) {
   return (1.0 - less(at, low)) * (1.0 - greater(at, high));
 }
 
-// The same as a column; undefined where no row is inside. A GPU is not asked about that, for the answer would be a wait.
+// The same as a column; undefined where no row is inside. Not checked on a GPU, because the check would wait for the device.
 Tensor inside(const Tensor& t, Interval interval, int rank) {
   const Tensor mask = in_interval(t, interval);
   if (!t.device().is_cuda() && sum(mask).item() == 0) return {};
@@ -55,7 +55,7 @@ Tensor inside(const Tensor& t, Interval interval, int rank) {
 // base + scale (v - base) inside the interval, v elsewhere.
 Var extrapolate(const Tensor& mask, double scale, const Var& v, const Var& base) { return where(mask, base + scale * (v - base), v); }
 
-// The rows in which guidance changes something; undefined where there is none, and the second network call is left out.
+// The rows in which guidance has an effect. Undefined without such rows; the second network call is then left out.
 Tensor guided_rows(const Var& z, const Var& t, double scale, Interval interval) {
   return scale == 1 ? Tensor() : inside(t.value(), interval, z.rank());
 }

@@ -14,8 +14,8 @@ namespace {
 
 constexpr std::int64_t points_together = 256;      // points whose distances to one point are computed together
 
-// Points as f64 by blocks, each with one coordinate of all its points after the other, so that loops over points vectorise. The last block is
-// filled up with zeros.
+// Points as f64 in blocks. A block stores each coordinate of all its points contiguously, so that loops over points vectorize. The last block is
+// padded with zeros.
 class Blocks {
  public:
   explicit Blocks(const Tensor& x) : count_(x.dim(0)), width_(x.numel() / x.dim(0)), values_(static_cast<std::size_t>(blocks() * points_together * width_)) {

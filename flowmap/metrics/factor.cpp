@@ -38,7 +38,7 @@ void scale(double* x, double c, Int n) {
 Tensor semidefinite_factor(const Tensor& s) {
   if (s.rank() != 2 || s.dim(0) != s.dim(1)) throw ShapeError("semidefinite_factor: wants a square matrix, got " + to_string(s.shape()));
   const Int n = s.dim(0);
-  Tensor left = s.to(DType::f64).to(Device{}).clone();  // S without what the rows of R so far explain, up to the last block
+  Tensor left = s.to(DType::f64).to(Device{}).clone();  // S minus the part explained by the rows of R so far, up to the last block
   const Tensor r = Tensor::zeros({n, n}, DType::f64, Device{});
   std::vector<double> diagonal(static_cast<std::size_t>(n));  // of S without all rows of R so far; pivots below any other
   for (Int i = 0; i < n; ++i) diagonal[static_cast<std::size_t>(i)] = left.data<double>()[i * n + i];
@@ -102,8 +102,8 @@ Reflector reflect(double* x, Int n) {
   return {(beta - first) / beta, beta};
 }
 
-// The first columns and rows of a (m, n), m >= n, made bidiagonal. What that does to the rest of a is left += v^T y + x^T u without being
-// applied; the rows of v, x have m elements, those of y, u n.
+// Makes the first columns and rows of a (m, n), m >= n, bidiagonal. The effect on the rest of a is left += v^T y + x^T u, which is not
+// applied yet. The rows of v, x have m elements, the rows of y, u have n.
 class Panel {
  public:
   Panel(const Tensor& a, Int width)
@@ -121,7 +121,7 @@ class Panel {
     }
   }
 
-  // What comes after the panel, with the panel's reflections applied.
+  // The part after the panel, with the panel's reflections applied.
   Tensor rest(const Tensor& a) const {
     Tensor out = a.slice(0, width_, m_).slice(1, width_, n_).clone();
     matmul_into(out, left_.slice(1, width_, m_).transpose(0, 1) * -1.0, right_.slice(1, width_, n_));

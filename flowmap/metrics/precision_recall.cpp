@@ -42,7 +42,7 @@ double exact_distance(const Points& a, std::int64_t i, const Points& b, std::int
 }
 
 // Squared distances between rows of a and all rows of b, |x|^2 + |y|^2 - 2 x.y, to within a bound that holds for a sum in any order
-// (Higham, Accuracy and Stability, 3.1): (D + 8) eps/2 (|x|^2 + |y|^2) for the product and for the moving of both points, and what may
+// (Higham, Accuracy and Stability, 3.1): (D + 8) eps/2 (|x|^2 + |y|^2) for the product and for the shift of both points, and the possible
 // underflow.
 class Estimates {
  public:
@@ -108,7 +108,7 @@ std::vector<double> radii(const Points& x, int k) {
   return out;
 }
 
-// The share of points that lie in the ball of some centre.
+// The share of points that lie in the ball of at least one center.
 double covered(const Points& points, const Points& centres, const std::vector<double>& radius) {
   std::vector<char> inside(static_cast<std::size_t>(points.count()), 0);
   for_each_row(points, centres, [&](std::int64_t i, const Estimates& estimates) {

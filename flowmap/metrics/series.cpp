@@ -72,7 +72,7 @@ double correlation_error(const SeriesStatistics& a, const SeriesStatistics& b) {
   return std::sqrt(share(sum, count));
 }
 
-// The power of frequencies that were not computed, of each channel: what is missing to the mean of x^2, m^2 + v.
+// The power of the frequencies that were not computed, for each channel: the mean of x^2, m^2 + v, minus the computed power.
 std::vector<double> higher_power(const SeriesStatistics& s) {
   std::vector<double> out;
   for (std::int64_t c = 0; c < s.mean.dim(0); ++c) {

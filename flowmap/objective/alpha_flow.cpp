@@ -7,7 +7,7 @@
 namespace fm {
 namespace {
 
-// What is computed: alpha is a number of each row, so that a schedule moves it in a recorded step, but for its two ends.
+// The computed form. alpha is a number of each row, so a schedule can move it in a recorded step; its two ends have forms of their own.
 enum Variant : std::int64_t { between = 0, mean_flow_limit = 1, one_point_limit = 2 };
 
 // y on the off-diagonal rows; w and alpha (k) are theirs

@@ -37,7 +37,7 @@ std::string ContinuousCmConfig::not_recorded(const std::string& keys) const { re
 // The gradient is that of f: (t-s) times the residual's, which is 0 where that is.
 Claims ContinuousCmConfig::claims() const { return claims_of_derivative(derivative, tangent, claims_under(metric, tangent)); }
 
-// AYF (Sabour et al. 2025): two logit-normal times, a normalised tangent, r rising to 0.99.
+// AYF (Sabour et al. 2025): two logit-normal times, a normalized tangent, r rising to 0.99.
 ContinuousCmConfig ContinuousCmConfig::published() {
   ContinuousCmConfig c;
   c.pairs = {.time = {.distribution = "logit_normal", .mean = -0.8, .deviation = 1, .upper = 1, .shift = 1}, .diagonal_share = 0};

@@ -81,7 +81,7 @@ Claims DiscreteCmConfig::claims() const {
                                     "first order where w = eps - z0", last_points)};
 }
 
-// The neighbour of a t that is not on the grid is one step of the grid away, too. All in f64: neighbours may be near.
+// A t that is not on the grid has its neighbor one grid step away, too. All in f64, because neighbors may be close.
 Drawn DiscreteCmConfig::complete(PathBatch p, const TrainingStep& now) const {
   constexpr double lowest = 1e-3, no_limit = 1e300;
   const Tensor sigma = finite_sigma_of(p.t), below = exp(log(sigma) * (1 / rho)) - spacing(*this, points(now)).step;

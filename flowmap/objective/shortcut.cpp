@@ -17,8 +17,8 @@ int levels(std::int64_t finest) {
   return n;
 }
 
-// Every (1/share)-th sample by its number and step has a jump, the others flow matching: the share is exact, no sample's part changes with the
-// micro-batch or rank that it comes in, and a batch of fewer than 1/share rows has jumps at some steps.
+// Every (1/share)-th sample by number and step has a jump, the others flow matching. The share is exact, a sample's part does not depend on its
+// micro-batch or rank, and a batch of fewer than 1/share rows has jumps at some steps.
 bool has_jump(std::int64_t sample, std::uint32_t step, double share) {
   const auto n = static_cast<double>(sample + step);
   return std::floor((n + 1) * share) > std::floor(n * share);
@@ -83,7 +83,7 @@ void ShortcutConfig::check(const std::string& keys, std::int64_t) const {
   if (!is_power_of_two(static_cast<double>(finest))) throw ConfigError(fmt::format("{}.finest = {}: it must be a power of 2", keys, finest));
 }
 std::string ShortcutConfig::not_recorded(const std::string&) const { return ""; }
-Claims ShortcutConfig::claims() const { return claims_under(metric); }        // where nothing is cut
+Claims ShortcutConfig::claims() const { return claims_under(metric); }        // for settings without clamps
 
 // Frans et al. 2025: uniform times up to 1.
 ShortcutConfig ShortcutConfig::published() {

@@ -37,7 +37,7 @@ Claims SoFlowConfig::claims() const {
                                     "order where w = eps - z0", last)};
 }
 
-// A step is not smaller than smallest_step, or rounding of f32 networks decides what a difference of two ends is.
+// A step is at least smallest_step long; below that, rounding of f32 networks dominates the difference of two ends.
 Drawn SoFlowConfig::complete(PathBatch p, const TrainingStep& now) const {
   const Tensor gap = clamp(p.t.to(DType::f64) - p.s.to(DType::f64), smallest_step, 1);
   Tensor of_rows = clamp(smallest_step * reciprocal(gap), alpha.at(now), 1).to(p.z.dtype());

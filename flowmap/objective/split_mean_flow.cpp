@@ -3,7 +3,7 @@
 namespace fm {
 namespace {
 
-// l of each row; those with s = t have no use for it.
+// l of each row; rows with s = t do not use it.
 Tensor draw_splits(const PathBatch& p) {
   std::vector<double> split;
   for (std::size_t i = 0; i < p.draws.rows(); ++i) split.push_back(p.draws.uniform(Purpose::split, i));

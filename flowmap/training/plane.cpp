@@ -1,4 +1,4 @@
-// Scores, and the page that shows them with the pictures.
+// Scores, and the page that shows them with the plots.
 #include "flowmap/training/plane.h"
 
 #include <fmt/format.h>
@@ -19,10 +19,10 @@ namespace {
 constexpr std::int64_t shown_paths = 20;
 constexpr double nan = std::numeric_limits<double>::quiet_NaN();
 
-// The part of a run that all scores and pictures share.
+// The part of a run that all scores and plots share.
 struct Setting {
   std::int64_t rows;                     // samples of each generator
-  Tensor noise, test, wanted;            // (rows, 2); wanted: the exact samples, undefined where they are unknown
+  Tensor noise, test, wanted;            // (rows, 2); wanted: the exact samples, undefined if unknown
   Labels labels;
 };
 
@@ -85,7 +85,7 @@ Tensor samples_of(const PlaneRun& run, const PlaneGenerator& generator, const Se
   return run.space.decode(samples);
 }
 
-// What the generators' numbers are compared with.
+// Reference rows for comparison with the generators' numbers.
 void add_references(std::vector<PlaneScore>& scores, const PlaneRun& run, const Setting& s) {
   if (s.wanted.defined()) scores.push_back(score_of("exact flow", 0, s.wanted, s, true));
   if (run.test.dim(0) >= 2 * s.rows) scores.push_back(score_of("other test points", 0, run.test.slice(0, s.rows, 2 * s.rows), s, false));

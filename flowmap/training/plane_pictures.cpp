@@ -51,7 +51,7 @@ std::string calls_text(int calls) { return calls == 1 ? "1 call" : fmt::format("
 
 Tensor times(double t, const Tensor& z) { return Tensor::full({z.dim(0)}, t, z.dtype(), z.device()); }
 
-// Pictures of a field have one label: that of the first test point.
+// Plots of a field have one label: that of the first test point.
 std::int64_t shown_label(const PlaneRun& run) { return run.labels.slice(0, 0, 1).to_vector<std::int64_t>()[0]; }
 Labels one_label(const PlaneRun& run, std::int64_t rows) {
   return run.labels.defined() ? Tensor::from(std::vector<std::int64_t>(static_cast<std::size_t>(rows), shown_label(run)), {rows}) : Labels();

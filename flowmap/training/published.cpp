@@ -59,12 +59,12 @@ template <class M> std::unique_ptr<M> model_of(const std::string& role, Weights 
   say(loaded_line(role, *model, config, from));
   if (config.precision != "bf16") return model;
   store_weights_as_bf16(*model);
-  // Nothing is left in the file, which its pages then leave memory with.
+  // Copies every tensor out of the file, whose pages then leave memory.
   for_each_tensor(*model, [](const std::string&, Tensor& t) { t = t.dtype() == DType::bf16 ? t : t.clone(); });
   return model;
 }
 
-// A checkpoint of this program notes which jumps its flow map was trained for; a bare file and published weights say nothing, and jump.
+// A checkpoint of this program records the trained jumps of its flow map. A bare file and published weights have no record and are sampled by jumps.
 void refuse_other_sampler(const Weights& weights, const std::string& file, std::int64_t calls) {
   if (weights.state == nullptr || !weights.state->contains("made_from")) return;
   const Jumps jumps = jumps_of_sampler((*weights.state)["made_from"].value("sampler", ""));

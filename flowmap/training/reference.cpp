@@ -30,9 +30,9 @@ namespace {
 std::vector<std::uint8_t> read_bytes(const SampleSource& source, const Rows& rows) {
   const std::int64_t size = source.shape().numel() * static_cast<std::int64_t>(size_of(source.dtype()));
   std::vector<std::uint8_t> bytes(rows.size() * static_cast<std::size_t>(size));
-  std::vector<std::string> problems(rows.size());  // each picture that cannot be read is counted
+  std::vector<std::string> problems(rows.size());  // one per unreadable image; all are counted
   check_interrupt();
-  const HoldInterrupts hold;  // a stop is no picture that cannot be read
+  const HoldInterrupts hold;  // a stop must not be taken for an unreadable image
   parallel_for(static_cast<std::int64_t>(rows.size()), 1 << 20, [&](std::int64_t i) {
     try {
       source.read(rows[static_cast<std::size_t>(i)], {}, bytes.data() + i * size);
@@ -86,7 +86,7 @@ NamedTensors tensors_of(const Reference& r) {
   return {{"features", r.features}, {"classes", Tensor::from(r.classes, {static_cast<std::int64_t>(r.classes.size())})}};
 }
 
-// Nothing of the file is believed that its checksum does not cover.
+// Uses only contents that the checksum covers.
 bool read_cache(const std::filesystem::path& file, Reference& r, Messages& log) {
   std::error_code ignored;
   if (!std::filesystem::exists(file, ignored)) return false;

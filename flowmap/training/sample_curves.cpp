@@ -70,7 +70,7 @@ struct Range {
   double size() const { return high > low ? high - low : 1; }
 };
 
-// One scale for plots that are compared. What lies further away than the data's own range is cut off.
+// One scale for plots that are compared. Values beyond the data's own range are cut off.
 void share_range(std::vector<Plot>& plots) {
   Range data, all;
   for (const Curve& c : plots.front().curves) data.add(c.y);

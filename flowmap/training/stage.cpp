@@ -14,7 +14,7 @@
 namespace fm {
 namespace {
 
-// What the steps of a stage share.
+// Shared by the steps of a stage.
 struct Shared {
   FlowParts parts;
   Nets nets;
@@ -28,13 +28,13 @@ StepLoss as_step(const ObjectiveLoss& o) {
   return out;
 }
 
-// Without the numbers of samples: all random numbers have been drawn, and a loss that asks for more in a recorded step must fail.
+// Sample numbers are left out: all random draws have been made, and a loss that draws more in a recorded step must fail.
 Drawn all_drawn(Drawn drawn) {
   drawn.p.draws = {};
   return drawn;
 }
 
-// The average of the weights that an objective's targets come from, as a part of the stage.
+// The average of the weights that makes an objective's targets, as a part of the stage.
 Network add_target(Stage& stage, const Network& network, const Objective& objective, std::int64_t steps) {
   const Network target = network.clone();
   target.freeze();

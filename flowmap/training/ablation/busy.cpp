@@ -15,7 +15,7 @@
 namespace fm {
 namespace {
 
-constexpr double fewest_ticks = 50;      // of all cores: in a shorter time a share says nothing
+constexpr double fewest_ticks = 50;      // of all cores; in a shorter time a share has no meaning
 
 }  // namespace
 

@@ -37,7 +37,7 @@ bool is_of_another_objective(const Recipe& recipe, const std::string& path) {
   return path.starts_with(all) && path.find('.', all.size()) != std::string::npos && !path.starts_with(chosen);
 }
 
-// Fields that this training reads beside what its checkpoints of earlier stages hold.
+// Fields that this training reads, except those already recorded by the checkpoints of earlier stages.
 bool is_read(const Recipe& recipe, const std::string& trained, const std::string& path) {
   for (const std::string& part : {trained, recipe.network.section(), std::string("rae"), std::string("latents")})
     if (path.starts_with(part + ".")) return !decides_nothing(recipe, path) && !is_of_another_objective(recipe, path);
@@ -81,7 +81,7 @@ std::vector<std::string> differences(const std::vector<std::string>& before, con
   return out;
 }
 
-// Among the trainings beside `folder` with the same seed, the one with fewest differences: those, at most four.
+// The nearest training beside `folder` with the same seed, by number of differences. Returns at most four differences.
 std::string apart_from_nearest(const fs::path& folder, const Identity& identity) {
   std::vector<std::string> fewest;
   const std::string name = folder.filename().string(), seed = name.substr(0, name.find_last_of('-'));

@@ -25,7 +25,7 @@ std::string velocity_at(double lambda) {
   return lambda == 0 ? "one-point" : lambda == 1 ? "teacher" : fmt::format("blend={:g}", lambda);
 }
 
-// Where the terms are measured: points of the path with s < t, what is known there, and the numbers it is known in.
+// The points where the terms are measured: points of the path with s < t, the known velocity and map there, and the precision.
 struct Place {
   PathBatch p;
   VelocityNet v;
@@ -44,7 +44,7 @@ PathBatch in_f64(const PathBatch& p) {
   return out;
 }
 
-// Times as the variant draws them, but for those with s = t.
+// Times from the variant's distribution, but without s = t.
 PathBatch points(TrainingRun& run, const Variant& v, std::int64_t seed) {
   const MfStage& stage = v.recipe.mfd;
   const std::int64_t rows = run.recipe().in_plane() ? rows_in_plane : stage.loop.batch;
@@ -85,7 +85,7 @@ class Terms {
     place.p = in_f64(place.p);
     place.v = known_mixture(source_)->v();
     const Tensor exact = evaluate(average_velocity(place.v, steps_of_exact_map), place.p.z, place.p.s, place.p.t, {});
-    place.map = [exact](const Var&, const Var&, const Var&, const Labels&) { return Var(exact); };      // it is asked for these points alone
+    place.map = [exact](const Var&, const Var&, const Var&, const Labels&) { return Var(exact); };      // called for these points alone
     return place;
   }
 
@@ -104,7 +104,7 @@ std::vector<TableColumn> term_columns() {
   return out;
 }
 
-// A teacher in all its calls: the ceiling of what learns from it alone.
+// A teacher's samples in its full number of calls: the ceiling for maps that learn from it alone.
 void score_teacher(TrainingRun& run, const std::string& name, std::int64_t seed, Findings& f) {
   const Recipe& r = run.recipe();
   if (!r.evaluate.teacher) return;
@@ -157,7 +157,7 @@ Plot terms_plot(const Findings& f, std::size_t first, const std::string& when) {
   return plot;
 }
 
-// One metric in the fewest calls, with what both teachers reach, and what data reach after the poor one.
+// One metric in the fewest calls, with the levels of both teachers, and of data after the poor one.
 Plot score_plot(const Findings& f, const std::string& metric) {
   const auto number = [&](const Trial& t) { return t.scores.empty() ? Score::none : t.scores.front().metric(metric); };
   std::string title = metric;

@@ -28,7 +28,7 @@ double relative_error(const Tensor& a, const Tensor& exact) {
   return size == 0 ? std::nan("") : std::sqrt(sum_squares(a.to(DType::f64) - exact) / size);
 }
 
-// What the stage's objective gets of the teacher; empty where it learns from none.
+// The teacher for the stage's objective; empty for objectives without a teacher.
 VelocityNet teacher_of(const StageSpec& stage, const Recipe& recipe, Subject& subject) {
   return stage.is_taught(recipe) ? subject.velocity(recipe) : VelocityNet();
 }

@@ -46,7 +46,7 @@ std::optional<Plot> error_plot(const Findings& f) {
               .log_y = true};
 }
 
-// The mean over the variant's trials at the steps that all of them have.
+// The mean over the variant's trials at the steps common to all of them.
 Curve mean_curve(const Findings& f, std::size_t variant, const std::filesystem::path& run, const std::string& column) {
   std::map<double, std::vector<double>> at;
   std::size_t n = 0;
@@ -62,7 +62,7 @@ Curve mean_curve(const Findings& f, std::size_t variant, const std::filesystem::
   return out;
 }
 
-// Curves of many variants in several plots of one range, so that their colours and legends can be told apart.
+// Divides curves of many variants into several plots with one range, so that colors and legends stay distinguishable.
 std::vector<Plot> divided(const Plot& whole) {
   constexpr std::size_t together = 8;
   if (whole.curves.size() <= together) return {whole};

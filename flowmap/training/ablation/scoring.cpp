@@ -32,7 +32,7 @@ struct InPlane {
     add_generator(plane, run, g);
     to.emplace_back(&scores, g.of);
   }
-  // `shown` gets the pictures; null: none are made.
+  // `shown` receives the images; null: no images.
   void finish(const Recipe& r, const std::string& reference_id, Shown* shown) {
     const PlaneReport report = shown == nullptr ? PlaneReport() : plane_report(plane, {.errors = false, .fields = false, .points = shown_points});
     const std::vector<PlaneScore> scores = shown == nullptr ? plane_scores(plane) : report.scores;

@@ -1,4 +1,4 @@
-// Where the networks and batches that ablate measures come from.
+// The networks and batches that ablate measures.
 #include <cmath>
 
 #include "flowmap/training/ablation/measure.h"

@@ -32,7 +32,7 @@ template <class Stage> Stage stretched(Stage stage, std::int64_t steps) {
   return stage;
 }
 
-// The map stage with the steps that its schedule is for: those of the recipe are 0 where `pipeline` leaves the stage out.
+// The map stage with the steps of its own schedule: the recipe's steps are 0 where `pipeline` leaves the stage out.
 MapStage with_own_steps(MapStage stage, std::int64_t asked) {
   if (stage.loop.steps == 0) stage.loop.steps = stage.loop.rate.decay_end > 0 ? stage.loop.rate.decay_end : asked;
   if (stage.loop.steps == 0)
@@ -121,7 +121,7 @@ struct Varied {
 // Whether the key is of the stage that variants train.
 bool is_trained(const std::string& key, const std::string& part) { return key.starts_with(part + "."); }
 
-// What a training from the run's checkpoints reads; sizes and earlier stages are those of the run.
+// Refuses keys that a training from the run's checkpoints does not read; sizes and earlier stages come from the run.
 void refuse_unread(const std::string& key, const std::string& part, const NetworkConfig& network) {
   const std::string precision = network.section() + ".precision";
   if (key == std::string(stage_name::map) + ".objective.name") throw ConfigError(fmt::format("--vary {}: objectives are compared by --what objective --objectives a,b,c", key));
@@ -132,7 +132,7 @@ void refuse_unread(const std::string& key, const std::string& part, const Networ
       key, part, precision));
 }
 
-// What the comparison sets in each variant, or follows from --equal: a row's name would say another value than it was trained with.
+// Refuses keys that the comparison sets in each variant, or that --equal decides: a row's name would show another value than the trained one.
 void refuse_compared(const std::string& key, const AblateConfig& config) {
   const std::string what = comparison(config), mfd = stage_name::mfd;
   const bool derivative = what == "derivative" && (key.starts_with(mfd + ".objective.derivative.") || key == config.recipe.network.section() + ".precision");

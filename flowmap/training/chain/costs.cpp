@@ -16,7 +16,7 @@ namespace {
 
 constexpr std::int64_t f32 = 4;
 
-// Of those whose moments and averages lie on one rank when they are kept in parts: the rank's with most bytes.
+// The parameters owned by one rank when moments and averages are sharded: those of the rank with most bytes.
 ParameterCount owned_parameters(const NetworkCost& network, int ranks) {
   std::vector<std::int64_t> sizes;
   for (const NetworkCost::Parameter& p : network.parameters) sizes.push_back(p.values);
@@ -40,7 +40,7 @@ std::vector<RowRange> most_rows(const LoopConfig& loop, int ranks) {
   return rows_in(last) > rows_in(first) ? last : first;
 }
 
-// Of pictures that a step encodes; latents from memory and from a cache were encoded before.
+// FLOPs of encoding images within a step; latents from memory and from a cache were encoded before.
 double encoder_flops(const Recipe& r, std::int64_t batch) {
   const SpaceSpec& space = space_of(r);
   return space.encode_flops == nullptr || r.latents.from != "images" ? 0 : static_cast<double>(batch) * space.encode_flops(r);

@@ -58,7 +58,7 @@ void check_evaluation(const EvaluateConfig& c, std::int64_t test_images) {
   if (c.samples < wanted) throw ConfigError(fmt::format("evaluate.samples {} is not above evaluate.k {}", c.samples, c.k));
 }
 
-// Features of samples as they will be seen (pictures rounded to 8 bits), and how often the features take them for what was asked for.
+// Features of samples as users see them (images rounded to 8 bits), and how often the predicted class is the requested one.
 class Evaluator::Tally {
  public:
   Tally(const Features& features, std::string name, bool pictures, const std::vector<std::string>& class_names)
@@ -87,7 +87,7 @@ class Evaluator::Tally {
   std::int64_t count() const { return static_cast<std::int64_t>(labels_.size()); }
   Tensor features() const { return concat(features_, 0); }
   const std::vector<std::int64_t>& labels() const { return labels_; }
-  // None where the features know no classes.
+  // Empty if the features have no classes.
   std::vector<ClassScore> classes() const {
     const bool known = std::any_of(classes_.begin(), classes_.end(), [](const ClassScore& of) { return of.samples > 0; });
     return known ? classes_ : std::vector<ClassScore>();
@@ -104,7 +104,7 @@ class Evaluator::Tally {
 
 namespace {
 
-// One a label: --class-names and the words of ImageNet's ids where there are some.
+// One per label: --class-names, or the words for ImageNet's ids.
 std::vector<std::string> class_names(TrainingRun& run, const SampleSource& test) {
   std::vector<std::string> names = run.class_names().empty() ? test.class_names() : run.class_names();
   for (std::string& name : names) name = short_class_name(name);

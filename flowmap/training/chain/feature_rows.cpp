@@ -24,7 +24,7 @@ bool always(const Recipe&) { return true; }
 
 struct FeaturesRow {
   const char* name;                      // recipe.evaluate.features
-  bool pictures;                         // the samples that are scored by them when nothing is named
+  bool pictures;                         // the kind of samples for which these features are the default
   bool pictures_alone;
   bool (*available)(const Recipe&);
   Features (*open)(TrainingRun&);

@@ -1,4 +1,4 @@
-// Checks that take seconds, before the first step and in a dry run: what a stage would miss after hours of the ones before it.
+// Checks that take seconds, before the first step and in a dry run: faults that would otherwise show after hours of earlier stages.
 #include <algorithm>
 
 #include "data/source.h"
@@ -18,7 +18,7 @@ namespace {
 
 double real(std::int64_t n) { return static_cast<double>(n); }
 
-// Has its steps: it will say so and be passed by. Its data may be gone.
+// The stage has made its steps and will be skipped; its data may be gone.
 bool is_finished(const StageSpec& stage, const Recipe& r, const std::filesystem::path& root) {
   const std::int64_t newest = newest_step(root / stage.name / "checkpoints");
   return newest >= 0 && newest >= stage.steps(r);
@@ -72,7 +72,7 @@ const StageSpec* first_that_needs(const StageSpec& source, const Recipe& r) {
 
 }  // namespace
 
-// A stage whose source is neither trained before it nor there already fails when its turn comes.
+// A stage whose source is neither trained before it nor present would fail when its turn comes.
 void TrainingRun::check_sources() const {
   for (const StageSpec& s : stage_table()) {
     if (s.loop == nullptr || s.steps(recipe_) > 0 || is_available(s)) continue;
@@ -89,7 +89,7 @@ void TrainingRun::check_sources() const {
   }
 }
 
-// Files that only a later stage reads: read and compared with the recipe now, and let go.
+// Files that only a later stage reads: reads them, compares them with the recipe, and releases them.
 void TrainingRun::check_given_weights() {
   const auto exists = [](const std::string& file) { return !file.empty() && std::filesystem::exists(weights_and_part(file).first); };
   run_space().check_given();

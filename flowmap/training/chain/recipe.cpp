@@ -53,7 +53,7 @@ void check_loop(const std::string& stage, const LoopConfig& loop) {
 
 }  // namespace
 
-// Widths, depths and heads; what says how to compute (precision, recompute) stays as it is set.
+// Takes widths, depths and heads; settings of the computation (precision, recompute) stay.
 void Recipe::take_published_network() {
   if (dit_size.empty()) return;
   auto& dit = network.of<DitDh>();
@@ -69,7 +69,7 @@ void Recipe::resolve_with_data() {
   resolve();
 }
 
-// What says nothing where no picture is encoded, decoded or judged.
+// Refuses settings without effect where no image is encoded, decoded or judged.
 void Recipe::refuse_settings_of_pictures() const {
   for (const auto& [key, set] : {std::pair{"latents.flip", latents.flip}, {"encoder_weights", !encoder_weights.empty()}, {"decoder_weights", !decoder_weights.empty()},
                                  {"stats_file", !stats_file.empty()}, {"judge_weights", !judge_weights.empty()}, {"encoder_model", !encoder_model.empty()},
@@ -78,7 +78,7 @@ void Recipe::refuse_settings_of_pictures() const {
     if (set) throw ConfigError(std::string(key) + " is for pictures; with space = \"identity\" leave it out");
 }
 
-// Samples are their own latents: the stages that make latents of pictures have no steps.
+// Samples are their own latents: the stages that make latents of images have no steps.
 void Recipe::resolve_identity() {
   judge.loop.steps = encoder.loop.steps = decoder.loop.steps = 0;
   refuse_settings_of_pictures();

@@ -5,7 +5,7 @@
 namespace fm {
 namespace {
 
-// What helps when a number explodes.
+// Remedies for explosions.
 std::string remedies(const std::string& name) {
   if (name == "grad_norm")
     return "a lower loop.rate.peak or a longer rate.warmup_steps, loop.adamw.clip = 1, objective.metric.kind = \"adaptive\", a start from the cmt stage";

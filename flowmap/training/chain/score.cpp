@@ -119,7 +119,7 @@ void set_score_cell(Score& score, const ScoreColumn& column, const std::string& 
 
 namespace {
 
-// What tells the rows of one evaluation apart, and its numbers; the rest is the same in each and stands in scores.csv. All rows have the same metrics.
+// The columns that distinguish the rows of one evaluation, and its numbers; scores.csv has the others, equal in all rows. All rows have the same metrics.
 bool on_terminal(const Score& score, const ScoreColumn& c) {
   if (const auto* metric = std::get_if<MetricMember>(&c.member)) return *c.title != 0 && score.metrics.contains(metric->name);
   return *c.title != 0 && (c.measured || std::string_view(c.name) == "calls");

@@ -20,7 +20,7 @@
 namespace fm {
 namespace {
 
-// Held by a process while it writes the table. A file system without locks goes on unlocked: only "taken" counts.
+// A process holds it while it writes the table. On a file system without locks writing continues unlocked: only "taken" counts.
 class TableLock {
  public:
   explicit TableLock(const std::filesystem::path& csv) : file_(open((csv.string() + ".lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666)) {
@@ -40,7 +40,7 @@ class TableLock {
 
 CsvRows read_table(const std::filesystem::path& csv) {
   if (!std::filesystem::exists(csv)) return {};
-  const std::string text = read_file(csv);             // what cannot be read may be a table of scores
+  const std::string text = read_file(csv);             // an unreadable file may be a table of scores
   try {
     const CsvRows rows = parse_csv(text);
     if (rows.empty() || std::find(rows[0].begin(), rows[0].end(), "name") != rows[0].end()) return rows;
@@ -90,7 +90,7 @@ std::string joined(CsvRows table, const std::vector<Score>& scores) {
   return text;
 }
 
-// The old text with a row a class of each score, or nothing new when none has classes.
+// The old text plus one row per class of each score, or the old text if none has classes.
 std::string classes_joined(const std::filesystem::path& file, const std::vector<Score>& scores) {
   std::string text = std::filesystem::exists(file)
                          ? read_file(file)
@@ -128,10 +128,10 @@ void add_scores(const std::filesystem::path& csv, const std::vector<Score>& scor
 
 namespace {
 
-// What the numbers are of beside the question asked.
+// The weights and data behind the numbers, apart from the question.
 auto weights_of(const Score& s) { return std::tie(s.checkpoint, s.decoder, s.dtype, s.judge, s.data); }
 
-// The question. A row of an older program does not say; it asks whatever a newer row of the same calls asks.
+// Whether two rows answer the same question. Rows of older programs lack some fields; they match any newer row with the same calls.
 bool same_question(const Score& a, const Score& b) {
   const auto asked = [](const Score& s) { return std::tie(s.samples, s.seed, s.k, s.reference); };
   const bool unknown = a.samples < 0 || b.samples < 0;

@@ -61,7 +61,7 @@ void scored_generators(TrainingRun& run, const std::string& name, const std::vec
   }
 }
 
-// An evaluation of nothing would end well, with no row.
+// Otherwise an evaluation of nothing would succeed without a row.
 void refuse_absent(const TrainingRun& run, const std::string& name) {
   for (const StageSpec& stage : stage_table()) {
     if (stage.scored_as == nullptr || name != stage.scored_as) continue;

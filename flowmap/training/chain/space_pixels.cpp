@@ -1,4 +1,4 @@
-// Pixels of pictures as latents: levels in [0, 1] become values in [-1, 1], and nothing is trained for it.
+// Pixels of images as latents: levels in [0, 1] become values in [-1, 1], without training.
 #include <fmt/format.h>
 
 #include "flowmap/training/chain/spaces.h"
@@ -34,7 +34,7 @@ void resolve_pixels(Recipe& r) {
   if (r.classes < 2) throw ConfigError("classes 1: a model needs two at least; of folder:PATH each folder inside is one");
   if (!r.conditional) throw ConfigError(fmt::format("space {} is for networks that are told labels: leave conditional out", r.space));
   r.take_published_network();
-  r.rae = {};                                               // of no use here; its sizes need not fit the pictures
+  r.rae = {};                                               // unused here; its sizes need not fit the images
   r.encoder.loop.steps = r.decoder.loop.steps = 0;
   r.judge.model.channels = r.channels;
   r.judge.model.size = r.image_size;

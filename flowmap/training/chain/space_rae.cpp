@@ -67,7 +67,7 @@ namespace {
 
 bool rae_uses(const Recipe&, Makes) { return true; }
 
-// Widths, depths and heads; what says how to compute (precision, recompute) stays as it is set.
+// Takes widths, depths and heads; settings of the computation (precision, recompute) stay.
 void take_published_sizes(Recipe& r) {
   if (!r.encoder_model.empty()) {
     RaeConfig c = ::fm::rae(r.encoder_model, "XL", r.image_size);

@@ -40,17 +40,17 @@ Outcome TrainingRun::train_decoder() {
   RaeOfRun& space = rae_of(*this);
   Rae& autoencoder = *space.model();
   set_trainable(autoencoder.encoder, false);
-  autoencoder.decoder = RaeDecoder(recipe_.rae.decoder, seed);            // not the one that a stage before this left: --fresh means fresh
+  autoencoder.decoder = RaeDecoder(recipe_.rae.decoder, seed);            // not the decoder of an earlier stage: --fresh begins anew
   space.keep_decoder();
   RaeDecoder average = clone(autoencoder.decoder);
   Loader loader = picture_loader(seed);
-  // Pictures, and their latents where those are kept.
+  // Images, and their latents if those are kept.
   const auto on_host = [&](const SampleBatch& batch) {
     return DecoderBatch{batch.x, recipe_.latents.from == "memory" ? gather(latents().raw.values, indices(batch.rows)) : Tensor()};
   };
   const auto tokens_of = [&](const DecoderBatch& batch) {
     if (batch.latents.defined()) return grid_to_tokens(batch.latents);
-    const PauseTape pause;                          // pictures that are cropped anew, or too many latents to keep
+    const PauseTape pause;                          // random crops, or too many latents to keep
     return autoencoder.tokens(batch.pictures).value();
   };
   BatchAhead<DecoderBatch> batches([&](std::int64_t first, std::int64_t n, std::int64_t next) { return on_host(loader.take(first, n, next)); });

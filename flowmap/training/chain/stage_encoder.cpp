@@ -34,7 +34,7 @@ struct Crops {
   Tensor global, local;        // (2 B, C, S, S) and (L B, C, s, s), crop by crop; local undefined without local crops
   Tensor mask;                 // (2 B, N): 1 where the student's patch is hidden; drawn on the device
 
-  template <class F> void each_tensor(F&& f) { f(global), f(local); }     // that come from the host
+  template <class F> void each_tensor(F&& f) { f(global), f(local); }     // the tensors from the host
 };
 
 Tensor draw_mask(const Samples& samples, const Recipe& r, std::uint64_t seed) {
@@ -63,8 +63,8 @@ std::vector<Var> by_crop(const Var& x, std::int64_t batch) {
   return out;
 }
 
-// - sum over hidden patches of p_teacher log p_student / their number (of a part of a batch: its share of the batch's); shows the centre
-// what the teacher said.
+// - sum over hidden patches of p_teacher log p_student / their number (for a part of a batch: its share of the batch's). Updates the center
+// with the teacher's outputs.
 Var patch_loss(const Var& student, const Tensor& teacher, const Tensor& mask, double number, DinoCentre& centre, const EncoderStage& e) {
   const Tensor target = softmax((teacher - centre.value()) / e.teacher_temperature);
   const Var cross = neg(sum(log_softmax(student / e.student_temperature) * target, {-1}));
@@ -72,7 +72,7 @@ Var patch_loss(const Var& student, const Tensor& teacher, const Tensor& mask, do
   return sum(cross * mask.reshape({-1})) / number;
 }
 
-// How many patches are hidden in the step's whole batch, for each of its samples: what a part's loss is divided by, so that the parts add
+// The number of hidden patches in the step's whole batch, per sample. The loss of a part is divided by it, so that the parts add
 // up to the loss of the batch.
 double hidden_per_sample(const StepPart& part, const Recipe& r, std::uint64_t seed) {
   const DefaultDevice here{Device{}};            // a GPU would have to be waited for

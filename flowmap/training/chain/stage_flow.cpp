@@ -52,7 +52,7 @@ Outcome TrainingRun::train_variant(const std::string& folder, const StageSpec& s
   return train_flow({.folder = folder, .stage = stage, .recipe = described, .start = start, .fields = list_fields(described)});
 }
 
-// Every training on latents: what the objective needs is granted, the rest is the same for all.
+// Every training on latents: provides the needs of the objective; the rest is the same for all.
 Outcome TrainingRun::train_flow(const FlowTraining& training) {
   const StageSpec& spec = training.stage;
   const LoopConfig& loop = spec.loop(training.recipe);
@@ -83,7 +83,7 @@ Outcome TrainingRun::train_flow(const FlowTraining& training) {
   if (taught) stage.made_from.emplace_back("teacher", checksum(teacher.state()));
   if (flow_map) stage.made_from.emplace_back("start", checksum(parts.network.state()));
   const Needs& needs = parts.objective.needs;
-  if (flow_map) {                                                      // what loads the weights samples and scores by these
+  if (flow_map) {                                                      // programs that load the weights sample and score by these
     stage.made_from.emplace_back("sampler", sampler_of(needs.jumps).name);
     const bool guided_teacher = taught && recipe_.guidance != 1;       // its flow is not the data's
     stage.made_from.emplace_back("aim", aim_name(parts.objective.claims.flow_map && !guided_teacher));

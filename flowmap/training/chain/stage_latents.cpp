@@ -1,4 +1,4 @@
-// What stands between pictures and generators: the latents of the training set, in memory, in files or made as they are needed, and their
+// The latents between images and generators: those of the training set, in memory, in files or encoded during training, and their
 // statistics (mfrae 1.2, 10).
 #include "data/report/numbers.h"
 #include "data/report/numbers.h"
@@ -14,10 +14,10 @@
 namespace fm {
 namespace {
 
-// What made latents: a cache is of one encoder. Its weights' checksum, or the space's name where there are no weights.
+// The origin of latents, because a cache belongs to one encoder: the checksum of its weights, or the space's name if there are no weights.
 std::string encoder_of(const LatentCoder& coder) { return coder.encoder ? coder.encoder().front().second : coder.name; }
 
-// Noise has mean 0 and variance 1 in each element, and nothing scales these samples to that.
+// Noise has mean 0 and variance 1 in each element, but these samples are not scaled to that.
 void warn_of_scale(const Tensor& samples, Messages& log) {
   const Tensor few = samples.slice(0, 0, std::min<std::int64_t>(samples.dim(0), 65536)).to(DType::f64);
   const double m = mean(few).item(), variance = mean(square(few - m)).item();
@@ -127,8 +127,8 @@ void TrainingRun::fill_cache() {
                     info.mirrored ? ", mirrored too" : "", info.encoder);
 }
 
-// Refuses latents that this run's encoder would not have given.
-// By the data's name, and by number, labels and class names where its pictures are at hand; a cache serves without them.
+// Refuses latents that differ from those of this run's encoder.
+// Compares the data's name, and if its images are available their number, labels and class names; a cache works without images.
 void TrainingRun::check_data_of(const LatentCacheInfo& info) {
   const std::string where = latents_folder().string(), other = "encode them into another folder (--latents-folder)";
   if (info.data != recipe_.data)
@@ -234,7 +234,7 @@ void TrainingRun::prepare_stats() {
     return;
   }
   const auto file = root_ / "stats.safetensors";
-  // What the first rank needs now, the others need soon: all at once.
+  // The other ranks will soon need the first rank's latents: all load them now.
   if (!context_.ranks.alone() && recipe_.latents.from == "memory" && !std::filesystem::exists(file)) latent_source();
   context_.ranks.only_first([&] { compute_stats(file); });
   const Safetensors stored(file);

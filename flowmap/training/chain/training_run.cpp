@@ -31,7 +31,7 @@ void refuse_file_in_the_way(const std::filesystem::path& out) {
   }
 }
 
-// "image_size 8", or nothing when the config leaves it to the data.
+// "image_size 8", or an empty text if the config leaves it to the data.
 std::string said(const char* key, std::int64_t value) { return value > 0 ? fmt::format("{} {}", key, value) : ""; }
 
 }  // namespace
@@ -60,8 +60,8 @@ std::filesystem::path stored_config(const std::filesystem::path& run, const std:
   return {};
 }
 
-// A --config that is not the run's, in what its weights follow from: numbers of heads, data, preprocessing load without an error and give
-// other pictures. Stages compare their own part when they begin (loop.cpp).
+// Warns if a --config differs from the run's in settings that affect the weights: other numbers of heads, data or preprocessing load without an error and give
+// other images. Stages compare their own part when they begin (loop.cpp).
 void TrainingRun::compare_with_run() const {
   if (context_.launch.config_file.empty() || context_.launch.fresh || !context_.ranks.first()) return;
   const auto file = stored_config(root_);
@@ -107,7 +107,7 @@ void TrainingRun::check_given_files() {
         "the recipe names files that do not exist: {}; put them there, or set {} to where they are (empty: trained here)", missing, keys));
 }
 
-// The file, or nothing when it was trained on other data.
+// The file, or an empty text if it was trained on other data.
 std::string TrainingRun::usable_weights(const std::string& file) const {
   if (!file.ends_with(".safetensors") || !std::filesystem::exists(file)) return file;
   const Safetensors stored(file);
@@ -194,7 +194,7 @@ Loader TrainingRun::picture_loader(std::uint64_t seed) {
   return Loader(pictures(), {.seed = seed, .workers = workers});
 }
 
-// From the cache of latents where training reads that: its pictures may be elsewhere.
+// From the cache of latents if training reads that: its images may be elsewhere.
 void TrainingRun::take_sizes() {
   if (recipe_.has_sizes()) return;
   if (const auto info = recipe_.latents.from == "cache" ? LatentCache::read_info(latents_folder()) : std::nullopt)

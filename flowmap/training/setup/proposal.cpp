@@ -90,7 +90,7 @@ void add_judge(Settings& add, const DataFacts& f, const Choice& c) {
 // An encoder trained on the images without labels, and its decoder.
 void add_autoencoder(Settings& add, const DataFacts& f, const Choice& c) {
   const std::int64_t patch = picture_patch(f, c.side), tokens = c.side / patch, width = c.side > 64 && c.side < large_side ? 96 : 64;
-  const bool large = c.side > 2 * largest_small_side;                // fewer images a step, so that there are enough steps
+  const bool large = c.side > 2 * largest_small_side;                // fewer images per step, so that there are enough steps
   const Rung r = ladder[c.rung];
   add("rae.encoder.patch_size", patch, fmt::format("pixels of a token's side: {0}x{0} tokens", tokens));
   add("rae.encoder.width", width, fmt::format("numbers a token: a latent has {}, an image {}", width * tokens * tokens, f.channels * c.side * c.side));

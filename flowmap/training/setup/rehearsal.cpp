@@ -118,7 +118,7 @@ class RehearsedRun {
     return c;
   }
 
-  // Some steps, and then as many more as a measurement takes. Rates are low, so that nothing diverges; they change no time.
+  // Some steps, and then as many more as a measurement takes. Rates are low, so that nothing diverges; they do not affect the time.
   Outcome train_some(Stage& stage, LoopConfig loop, std::uint64_t seed, LogFiles files, Ranks& ranks) {
     const double start = now(), processor = processor_seconds();
     loop.rate = {.peak = 0.1 * loop.rate.peak};

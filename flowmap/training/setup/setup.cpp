@@ -15,7 +15,7 @@
 namespace fm {
 namespace {
 
-// What a stage gets: a share of the time of all steps, the steps that make a result worth looking at, and those that more would not better.
+// Of a stage: its share of the time of all steps, the steps for a result worth looking at, and the steps beyond which the result does not improve.
 struct Share {
   const char* stage;
   double share;
