@@ -1,4 +1,4 @@
-// ablate: what a choice costs and what it buys, everything else equal. What is compared stands in flowmap/training/ablation/variants.h.
+// ablate: the cost and the benefit of a choice, everything else equal. flowmap/training/ablation/variants.h lists the comparisons.
 #include <algorithm>
 #include <map>
 #include <memory>
@@ -32,7 +32,7 @@ void refuse_one_start_for_all(const Launch& launch) {
     throw ConfigError("--resume " + launch.resume + ": variants resume by themselves; a path is for one stage");
 }
 
-// --dry-run: writes nothing.
+// For --dry-run: writes nothing.
 void print_plan(const Recipe& recipe, const std::vector<Variant>& list, const std::vector<std::int64_t>& seeds, Messages& log) {
   log.info("student {}", training_size(list.front().stage().parameters(recipe).trained));
   for (const Variant& v : list) log.info("{}", describe(v));
@@ -64,7 +64,7 @@ class Runs {
   std::map<std::string, Entry> runs_;
 };
 
-// Both parts of a training, from its newest checkpoint if there is one.
+// Trains both parts, from the newest checkpoint if it exists.
 Outcome train(TrainingRun& run, const Variant& v, const Trial& trial) {
   const std::vector<Recipe> parts = v.parts();
   if (parts.size() == 1) return run.train_variant(trial.folder, v.stage(), v.recipe, v.start, trial.seed);
@@ -73,7 +73,7 @@ Outcome train(TrainingRun& run, const Variant& v, const Trial& trial) {
   return run.train_variant(trial.folder, v.stage(), parts[1], first, trial.seed);
 }
 
-// Finds the trial's folder by what decides its weights, and trains there. Divergence is a row of the table, not the end of it.
+// Finds the trial's folder by its identity, and trains there. Divergence is a row of the table, not the end of it.
 Outcome train(TrainingRun& run, const std::string& what, const Variant& v, Trial& trial, bool fresh) {
   const Identity id = identity(run, v, trial.seed);
   trial.folder = folder_of(what, v, trial.seed, id);
@@ -89,7 +89,7 @@ Outcome train(TrainingRun& run, const std::string& what, const Variant& v, Trial
   }
 }
 
-// --what lambda: trains the poor teacher, and gives it to its variants.
+// For --what lambda: trains the poor teacher, and passes it to its variants.
 Outcome train_poor_teacher(TrainingRun& run, const AblateConfig& config, Findings& f, bool fresh) {
   const Variant v = poor_teacher(config);
   Trial trial{.seed = config.recipe.seed};
@@ -202,7 +202,7 @@ void check_schedules(std::vector<Variant>& list, bool may_leave_out, Messages* l
   });
 }
 
-// Costs, and the steps of equal work; those of equal time follow from the costs.
+// Costs, and the steps of equal work; the steps of equal time follow from the costs.
 void measure_and_equalise(TrainingRun& run, const AblateConfig& config, Findings& f, const std::vector<std::int64_t>& seeds) {
   Messages& log = run.context().log;
   const bool by_time = config.equal == "time", one_of_many = config.trial >= 0;     // the process that started this one has measured
@@ -239,7 +239,7 @@ int train_one(TrainingRun& run, const AblateConfig& config, Findings& f, Context
   return outcome == Outcome::finished ? exit_code::finished : exit_code::stopped_early;
 }
 
-// As many as were asked for, or as there are test samples in the plane.
+// The requested number; in the plane at most the number of test samples.
 std::int64_t scored_samples(const Findings& f) {
   for (const Trial& t : f.trials)
     if (!t.scores.empty()) return t.scores[0].samples;
@@ -249,7 +249,7 @@ std::int64_t scored_samples(const Findings& f) {
 int ablate(AblateConfig& config, Context& context) {
   refuse_one_start_for_all(context.launch);
   if (config.trial >= 0) stop_with_parent();
-  const bool fresh = std::exchange(context.launch.fresh, false);       // of trainings, by train(): what lies in their folders says whose they are
+  const bool fresh = std::exchange(context.launch.fresh, false);       // applied to trainings by train(): the contents of their folders identify their owner
   if (fresh) context.launch.resume = "auto";
   if (config.precisions.empty()) throw ConfigError("precisions: name one at least, f32 or bf16");
   if (config.untrained) return measure_untrained(config, context);

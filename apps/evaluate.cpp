@@ -49,7 +49,7 @@ int score_run(EvaluateCommand& command, Context& context) {
   run.need_folder();
   if (run.recipe().in_plane()) return score_points(command, run);
   const std::filesystem::path own = run.root() / "scores.csv", csv = command.csv.empty() ? own : std::filesystem::path(command.csv);
-  add_scores(csv, {});  // what cannot be read or written is refused now rather than after the evaluation
+  add_scores(csv, {});  // refuses an unreadable or unwritable file now rather than after the evaluation
   bool headed = false;
   evaluate_run(run, command.request(), [&](const Score& score) {
     if (!std::exchange(headed, true)) print_copy("{}\n", score_head(score));

@@ -1,4 +1,4 @@
-// flowmap_sample: pictures from a trained run, or from published files alone.
+// flowmap_sample: samples from a trained run, or from published files alone.
 #include "apps/cli/program.h"
 #include "apps/run/run_observer.h"
 #include "apps/sample/pictures.h"
@@ -46,7 +46,7 @@ struct SampleCommand {
 // For labels by name, and above a grid's columns.
 bool needs_names(const SampleCommand& c) { return !c.pictures.grid.empty() || (c.pictures.labels != "equal" && c.pictures.labels != "random"); }
 
-// What the run's decoder and one of its generators make.
+// The samples of a run: its decoder and one of its generators.
 Source open_run(const SampleCommand& c, TrainingRun& run) {
   run.need_folder();
   const bool teacher = c.stage == stage_that_makes(Makes::teacher).scored_as;
@@ -73,7 +73,7 @@ std::string labels_text(const SampleCommand& c, const Source& source) {
   return fmt::format("{}", fmt::join(labels, ","));
 }
 
-// One line that two commands share when their pictures belong together.
+// One line that is equal for two commands whose images belong together.
 Settings settings(const SampleCommand& c, const Source& source) {
   if (c.pictures.pngs.empty()) return {};
   const std::string weights = source.weights();
@@ -81,7 +81,7 @@ Settings settings(const SampleCommand& c, const Source& source) {
   if (c.solver != "euler") line += " solver " + c.solver;
   if (c.recipe.guidance != 1) line += fmt::format(" guidance {} from {} to {}", c.recipe.guidance, c.guidance_from, c.guidance_to);
   if (c.published.precision != "f32") line += " precision " + c.published.precision;
-  const std::size_t stats = c.published.given() ? std::string::npos : weights.find(" stats ");      // was not said of runs
+  const std::size_t stats = c.published.given() ? std::string::npos : weights.find(" stats ");      // older runs did not record it
   return {weights + line, stats == std::string::npos ? "" : weights.substr(0, stats) + line};
 }
 

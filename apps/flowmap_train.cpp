@@ -1,4 +1,4 @@
-// flowmap_train: one command a stage, and `pipeline` for all of them. What a stage is stands in flowmap/training/chain/stages.h.
+// flowmap_train: one command per stage, and `pipeline` for all of them. flowmap/training/chain/stages.h describes the stages.
 #include "apps/cli/program.h"
 #include "apps/run/run_observer.h"
 #include "apps/train/describe.h"

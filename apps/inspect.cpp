@@ -1,4 +1,4 @@
-// inspect: what a checkpoint holds, what one training step records and how much memory it takes, what models cost, and a run on GPUs would.
+// inspect: the contents of a checkpoint, the operations and memory of one training step, the costs of models, and a plan of a run on GPUs.
 #include <cmath>
 #include <nlohmann/json.hpp>
 
@@ -92,7 +92,7 @@ void show_step(InspectCommand& c) {
   const LoopConfig& loop = stage.loop(c.recipe);
   Network network;
   {
-    const OpName name("weights");  // apart from what the step holds
+    const OpName name("weights");  // kept apart from the step's memory
     network = c.recipe.network.make(stage.makes == Makes::flow_map, 1);
   }
   const Batch batch = random_batch(c.recipe, loop.batch, 1);

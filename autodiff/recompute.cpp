@@ -10,12 +10,12 @@ namespace {
 using Function = std::function<Var(const std::vector<Var>&)>;
 using Tensors = std::vector<Tensor>;
 
-// What the two nodes of one call share. Tangents are empty but for taped mode.
+// Shared by the two nodes of one call. Tangents are undefined except in taped mode.
 struct Call {
   Function f;
   Tensors inputs, tangents;
-  Tensor gdy;                              // cotangent of the output's tangent, left by its node for the one of y
-  bool value_unused = false;               // y itself has none: its node was only made to run
+  Tensor gdy;                              // cotangent of the output's tangent, left by its node for y's node
+  bool value_unused = false;               // y itself has no cotangent: its node was only made to run
 };
 
 // Runs f again on a tape of its own and passes the cotangents on: to inputs 0..n-1, and to their tangents n..2n-1.

@@ -185,7 +185,7 @@ Gradients Tape::run(std::vector<std::pair<Var, Tensor>> seeds, const OnFinal& on
     if (var.node().tape != serial_) throw AutodiffError("backward: the loss was recorded on another tape");
     if (g.shape() != var.shape()) throw ShapeError("backward: cotangent " + fm::to_string(g.shape()) + " for a value of " + fm::to_string(var.shape()));
     accumulate(out.nodes_[static_cast<std::size_t>(var.node().index)], g);
-    g = Tensor();                                            // what nobody else holds may be added to in place
+    g = Tensor();                                            // releases a shared tensor; an unshared one may be added to in place
   }
   const auto final_at = on_final ? last_additions() : std::unordered_map<std::int64_t, std::vector<const Parameter*>>();
   const auto tell_final = [&](std::int64_t i) {

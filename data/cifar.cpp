@@ -18,7 +18,7 @@ constexpr int side = 32, channels = 3;
 constexpr std::int64_t pixels = channels * side * side, most = 60000;
 
 struct BinaryLayout {
-  std::string data, archive, folder, usage;      // "cifar10", and what it is unpacked from, as what
+  std::string data, archive, folder, usage;      // "cifar10", its archive, the folder in it, and the usage text
   std::vector<std::string> files;                // of a split, in the order of samples
   std::int64_t records = 0;                      // of each file
   std::int64_t label_bytes = 1, label = 0;       // of a record, and which of them is the label

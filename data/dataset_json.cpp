@@ -135,7 +135,7 @@ class Handler : public nlohmann::json_sax<nlohmann::json> {
   NamedLabels out_;
 };
 
-// The characters of a text, for the parser. After each mebibyte it reports how far it has read, so that those pages can be given back.
+// The characters of a text, for the parser. After each mebibyte it reports its position, so that the pages before it can be released.
 class Reading {
  public:
   using iterator_category = std::input_iterator_tag;

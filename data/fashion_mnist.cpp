@@ -1,4 +1,4 @@
-// Fashion-MNIST (Xiao, Rasul, Vollgraf 2017, MIT licence) from its IDX files. IDX: two zero bytes, the element type (8 = unsigned byte), the
+// Fashion-MNIST (Xiao, Rasul, Vollgraf 2017, MIT license) from its IDX files. IDX: two zero bytes, the element type (8 = unsigned byte), the
 // number of dimensions, each dimension as big-endian 32 bits, then the values.
 #include <fmt/format.h>
 

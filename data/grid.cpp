@@ -17,7 +17,7 @@ struct GridLayout {
   int columns, rows, channels;
   int cell_height;
   int left, top;                   // of the first cell
-  std::vector<int> column_widths;  // a column is as wide as its pictures or its label
+  std::vector<int> column_widths;  // a column is as wide as its images or its label
 };
 
 int text_height(const GridOptions& o) { return (glyph_height + 4) * o.text_scale; }

@@ -29,7 +29,7 @@ std::vector<std::uint8_t> read_gzip(const std::filesystem::path& path) {
     const int got = gzread(file.get(), bytes.data() + used, unsigned(std::min<std::size_t>(bytes.size() - used, 1u << 30)));
     int code = Z_OK;
     const char* reason = gzerror(file.get(), &code);
-    // A cut-off file still hands out what it has, with Z_BUF_ERROR set.
+    // A truncated file still delivers its contents, with Z_BUF_ERROR set.
     if (got < 0 || code == Z_BUF_ERROR) {
       throw FileError(fmt::format("{}: corrupt gzip data: {}", path.string(), code == Z_ERRNO ? std::strerror(errno) : reason));
     }

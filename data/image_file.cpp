@@ -62,7 +62,7 @@ void check_size(int width, int height, std::size_t bytes, const std::string& nam
 
 bool is_chunk(const std::uint8_t* type, const char* name) { return std::memcmp(type, name, 4) == 0; }
 
-// stb_image ignores checksums, so a damaged picture would pass: walk the chunks and compare. Whether a data chunk is empty.
+// stb_image ignores checksums and would accept a damaged image, so this walks the chunks and compares them. Returns whether a data chunk is empty.
 bool check_png(View b, const std::string& name) {
   std::size_t at = 8;
   bool empty_data = false;
@@ -71,7 +71,7 @@ bool check_png(View b, const std::string& name) {
     const std::size_t length = be32(b.data() + at);
     if (length > b.size() - at - 12) fail(name, "corrupt PNG: it ends inside a chunk");
     const std::uint8_t* type = b.data() + at + 4;
-#ifndef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION  // tests/fuzz: what random bytes never pass
+#ifndef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION  // tests/fuzz: checks that random bytes never pass
     if (std::uint32_t(crc32(0, type, uInt(length + 4))) != be32(type + 4 + length)) {  // fits: a CRC-32
       fail(name, fmt::format("corrupt PNG: checksum of the chunk at byte {} is wrong", at));
     }
@@ -110,7 +110,7 @@ Image decode_png(View b, const std::string& name) {
 }
 
 #ifdef FM_HAVE_TURBOJPEG
-// libjpeg-turbo fills what is missing from a cut-off JPEG with grey; the end marker tells.
+// libjpeg-turbo fills the missing part of a truncated JPEG with grey; a missing end marker reveals it.
 void check_jpeg_end(View b, const std::string& name) {
   constexpr std::uint8_t end[2] = {0xff, 0xd9};
   if (std::search(b.rbegin(), b.rend(), std::rbegin(end), std::rend(end)) == b.rend()) fail(name, "truncated JPEG: no end marker");
@@ -140,11 +140,11 @@ Image decode_jpeg(View b, const std::string& name) {
   const bool cmyk = space == TJCS_CMYK || space == TJCS_YCCK;
   image = blank_image(image.width, image.height, space == TJCS_GRAY ? 1 : cmyk ? 4 : 3);
   const int format = space == TJCS_GRAY ? TJPF_GRAY : cmyk ? TJPF_CMYK : TJPF_RGB;
-  constexpr int flags = TJFLAG_ACCURATEDCT | TJFLAG_LIMITSCANS;  // as Pillow decodes; at most 500 scans, each costs a whole picture
+  constexpr int flags = TJFLAG_ACCURATEDCT | TJFLAG_LIMITSCANS;  // as Pillow decodes; at most 500 scans, because each costs a whole image
   if (tjDecompress2(handle.get(), b.data(), b.size(), image.pixels.data(), image.width, 0, image.height, format, flags) != 0) {
     if (std::string_view(tjGetErrorStr2(handle.get())).find("Premature end") != std::string_view::npos) fail(name, "truncated JPEG");
     if (tjGetErrorCode(handle.get()) != TJERR_WARNING) refuse();
-    check_jpeg_end(b, name);  // other warnings: stray bytes were skipped, the picture is complete
+    check_jpeg_end(b, name);  // other warnings: stray bytes were skipped, the image is complete
   }
   if (cmyk) return rgb_of_inverted_cmyk(image);
   return image;

@@ -17,7 +17,7 @@ namespace fs = std::filesystem;
 
 constexpr std::int64_t test_every = 10;
 
-// Entries of a folder that `keep` wants, sorted by bytes (not by locale, so every machine agrees).
+// Entries of a folder that `keep` accepts, sorted by bytes (not by locale, so every machine agrees).
 template <class Keep>
 std::vector<fs::path> sorted_entries(const fs::path& folder, const Keep& keep) {
   std::error_code error;
@@ -35,15 +35,15 @@ bool is_folder(const fs::directory_entry& e) { return e.is_directory(); }
 
 bool is_picture(const fs::directory_entry& e) {
   std::error_code ignored;
-  const bool file = e.is_regular_file(ignored) || (e.is_symlink(ignored) && !e.exists(ignored));  // a link to nothing is named when read
+  const bool file = e.is_regular_file(ignored) || (e.is_symlink(ignored) && !e.exists(ignored));  // an error names a dangling link when it is read
   return file && is_readable_picture(ending_of(e.path()));
 }
 
-// What a class folder holds.
+// The contents of a class folder.
 struct Contents {
   std::vector<fs::path> pictures;
   std::map<std::string, std::int64_t> passed_over;  // by ending; folders as "/"
-  bool foreign = false;                             // pictures of other formats among them
+  bool foreign = false;                             // includes images of other formats
 
   std::string others() const {
     std::vector<std::string> parts;
@@ -77,7 +77,7 @@ bool has_picture(const fs::path& folder) {
 }
 
 struct SplitFolder {
-  fs::path path, classes;  // where the split's pictures are, and the folder whose sub-folders number the classes
+  fs::path path, classes;  // the folder of the split's images, and the folder whose subfolders number the classes
   bool hold_out;           // no folders for the splits: choose by file number
 };
 
@@ -92,7 +92,7 @@ SplitFolder split_folder(const fs::path& path, Split split) {
   throw FileError(fmt::format("{}: there is train/ but neither test/ nor val/: add one with pictures for the test", path.string()));
 }
 
-// The folders with pictures. FileError names those whose pictures are all of formats that are not read.
+// The folders with images. FileError names folders whose images all have unsupported formats.
 std::vector<std::string> classes_in(const fs::path& folder) {
   std::vector<std::string> names, unreadable;
   for (const fs::path& sub : sorted_entries(folder, is_folder)) {
@@ -118,10 +118,10 @@ std::int32_t label_of(const fs::path& folder, const std::vector<std::string>& cl
   return narrow<std::int32_t>(found - class_names.begin());
 }
 
-// What was met on the way, for notes().
+// Findings during the search, for notes().
 struct Findings {
   std::vector<std::string> empty, passed_over;
-  std::vector<bool> met;  // classes with pictures in this split
+  std::vector<bool> met;  // classes with images in this split
 
   std::vector<std::string> notes(const fs::path& root, const std::vector<std::string>& class_names, std::size_t pictures) const {
     std::vector<std::string> out;

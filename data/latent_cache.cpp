@@ -29,7 +29,7 @@ std::string labels_checksum(const std::vector<std::int64_t>& labels) {
   return fmt::format("{:08x}", crc32c({reinterpret_cast<const char*>(labels.data()), labels.size() * sizeof(std::int64_t)}));
 }
 
-// What must be the same for a cache to be gone on with.
+// Everything that must be equal to continue a cache.
 Json identity(const LatentCacheInfo& i) {
   return {{"encoder", i.encoder},
           {"preprocessing", i.preprocessing},

@@ -50,7 +50,7 @@ Dataset load_pictures(const SampleSource& source) {
   data.pixels.resize(std::size_t(data.count * data.sample_size()));
   for (std::int64_t i = 0; i < data.count; ++i) data.labels.push_back(source.label(i));
   std::vector<std::string> problems(std::size_t(data.count));  // an exception must not leave a parallel loop
-  constexpr std::int64_t block = 256;                          // pictures between two looks at what may end this
+  constexpr std::int64_t block = 256;                          // images between two checks for an interrupt
   for (std::int64_t first = 0; first < data.count; first += block) {
     check_interrupt();
     const HoldInterrupts hold;
@@ -73,7 +73,7 @@ Dataset load_pictures(const SampleSource& source) {
 
 std::string ending_of(const std::string& path) {
   const std::size_t slash = path.rfind('/'), base = slash == path.npos ? 0 : slash + 1, dot = path.rfind('.');
-  std::string ending = dot == path.npos || dot <= base ? "" : path.substr(dot);  // ".hidden" has none
+  std::string ending = dot == path.npos || dot <= base ? "" : path.substr(dot);  // ".hidden" has no ending
   for (char& c : ending) c = char(std::tolower(static_cast<unsigned char>(c)));
   return ending;
 }

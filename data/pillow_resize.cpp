@@ -1,6 +1,6 @@
-// Output pixel i looks at centre c = s(i + 1/2), s = in/out, through K((j + 1/2 - c) / max(s,1)), normalised to sum 1, over the input
+// Output pixel i has its center at c = s(i + 1/2), s = in/out, and weights K((j + 1/2 - c) / max(s,1)), normalized to sum 1, over the input
 // pixels j within the filter's support. Pillow (src/libImaging/Resample.c) rounds these weights to multiples of 2^-22 and sums in 32-bit
-// integers, starting from one half and clipping to [0,255] after each pass; so does this.
+// integers, starting from one half and clipping to [0,255] after each pass; this code does the same.
 #include "data/pillow_resize.h"
 
 #include <fmt/format.h>
@@ -46,7 +46,7 @@ Taps taps_of(PillowFilter f, int in, int out, int i) {
   Taps taps{low, {}};
   for (double v : w) {
     if (sum != 0) v /= sum;
-    taps.weights.push_back(int(v * (1 << precision_bits) + (v < 0 ? -0.5 : 0.5)));  // towards zero after adding a half
+    taps.weights.push_back(int(v * (1 << precision_bits) + (v < 0 ? -0.5 : 0.5)));  // adds one half and truncates towards zero
   }
   return taps;
 }
@@ -108,7 +108,7 @@ struct FilteredRows {
   int first, count;
 };
 
-// The rows that the pass downwards looks at; its taps then count from the first of them.
+// The rows that the vertical pass reads; its taps then count from the first of them.
 FilteredRows rows_for(std::vector<Taps>& taps) {
   int low = taps.front().first, high = 0;
   for (const Taps& t : taps) low = std::min(low, t.first), high = std::max(high, t.first + int(t.weights.size()));

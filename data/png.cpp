@@ -89,7 +89,7 @@ std::vector<std::uint8_t> encode_png(const Image& image) {
   PngBytes header;
   put_be32(header, std::uint32_t(image.width));
   put_be32(header, std::uint32_t(image.height));
-  header.insert(header.end(), {8, std::uint8_t(image.channels == 3 ? 2 : 0), 0, 0, 0});  // bits, colour type, deflate, filters, not interlaced
+  header.insert(header.end(), {8, std::uint8_t(image.channels == 3 ? 2 : 0), 0, 0, 0});  // bits, color type, deflate, filters, not interlaced
   PngBytes out = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n'};
   put_chunk(out, "IHDR", header);
   put_chunk(out, "IDAT", deflated(filtered_rows(image)));

@@ -18,7 +18,7 @@ namespace {
 constexpr double pi = std::numbers::pi;
 constexpr std::int64_t most_points = std::int64_t{1} << 40;                   // of a split; also where the test's numbers begin
 
-// What chance gives one point: a mode, two uniform numbers in [0, 1) and two normal ones.
+// The random numbers of one point: a mode, two uniform numbers in [0, 1) and two normal ones.
 struct Chance {
   std::uint32_t mode_bits;
   double u, v, normal_x, normal_y;
@@ -33,7 +33,7 @@ Placed eight_gaussians(std::int32_t mode, const Chance& c) {
   return {radius * std::cos(angle) + eight_gaussians_deviation * c.normal_x, radius * std::sin(angle) + eight_gaussians_deviation * c.normal_y};
 }
 
-// Cells 2k and 2k+1 lie in column k, one cell apart, and neighbouring columns are shifted by one cell: no two cells share a side.
+// Cells 2k and 2k+1 lie in column k, one cell apart, and neighboring columns are shifted by one cell: no two cells share a side.
 Placed checkerboard(std::int32_t cell, const Chance& c) {
   const double side = std::numbers::sqrt3 / 2;
   const std::int32_t column = cell / 2, row = 2 * (cell % 2) + column % 2;

@@ -1,5 +1,5 @@
-// A shape is a set of points of the plane, |radius| about 1; a picture is that set moved, turned and scaled. A pixel's cover is how many of its
-// 4x4 sample points lie inside, so colours come from whole numbers and agree on every machine.
+// A shape is a set of points of the plane, |radius| about 1; an image is that set shifted, rotated and scaled. A pixel's coverage is the number of its
+// 4x4 sample points that lie inside, so colors come from whole numbers and agree on every machine.
 #include "data/shapes.h"
 
 #include <fmt/format.h>
@@ -92,7 +92,7 @@ Colour colour_of(int hue, int saturation, int value) {
 
 int from_to(std::uint32_t bits, int low, int high) { return low + int(below(bits, std::uint32_t(high - low + 1))); }
 
-// All that varies: place, size, turn (within 15 degrees, so that a square stays apart from a diamond), colours.
+// All random properties: position, size, rotation (within 15 degrees, so that a square differs from a diamond), colors.
 struct Look {
   Point centre;
   double radius, cosine, sine;

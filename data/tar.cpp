@@ -31,7 +31,7 @@ bool checksum_fits(std::string_view header, std::uint64_t wanted) {
     const char c = i >= 148 && i < 156 ? ' ' : header[i];
     sum += static_cast<unsigned char>(c), with_signs += static_cast<signed char>(c);
   }
-#ifdef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION  // tests/fuzz: what random bytes never pass
+#ifdef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION  // tests/fuzz: checks that random bytes never pass
   return true;
 #endif
   return sum == wanted || (with_signs >= 0 && static_cast<std::uint64_t>(with_signs) == wanted);
@@ -76,7 +76,7 @@ std::uint64_t TarReader::number(std::string_view field, const char* what) const 
   return n;
 }
 
-// Whether the header at at_ ends the file: a block of zeros, another one, and nothing but padding behind.
+// Whether the header at at_ ends the file: two blocks of zeros, followed only by padding.
 bool TarReader::read_end() {
   if (!all_zero(window(at_, block))) return false;
   const std::uint64_t rest = file_.size() - at_;
@@ -110,7 +110,7 @@ void TarReader::take_pax(const std::string& records, bool global, Pending& pendi
   }
 }
 
-// Reads the header at at_ and moves behind its member: true for a regular file, false for what belongs to the one that follows or is a directory.
+// Reads the header at at_ and moves past its member: true for a regular file, false for a directory or a header about the following member.
 bool TarReader::take_header(TarMember& member, Pending& pending) {
   const std::string header(window(at_, block));
   if (!checksum_fits(header, number(std::string_view(header).substr(148, 8), "checksum")))

@@ -96,7 +96,7 @@ class Scan {
     return checked(m, label);
   }
 
-  // -1 where there is none: a .json may hold other things.
+  // -1 if there is none: a .json may contain other things.
   std::int64_t json_label(const TarMember& m) {
     const std::string text = reader_.read(m, max_json);
     const nlohmann::json json = nlohmann::json::parse(text, nullptr, false);
@@ -153,7 +153,7 @@ T get(std::string_view bytes, std::size_t at) {
 }
 
 bool checksum_fits([[maybe_unused]] std::string_view bytes) {
-#ifdef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION  // tests/fuzz: what random bytes never pass
+#ifdef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION  // tests/fuzz: checks that random bytes never pass
   return true;
 #else
   return crc32c(bytes.substr(0, bytes.size() - 4)) == get<std::uint32_t>(bytes, bytes.size() - 4);

@@ -156,7 +156,7 @@ class ZipStore : public PictureStore {
     return start;
   }
 
-  // Where the bytes of a member begin, whose local header is `head`. Checked: what the directory says is where it says.
+  // The position of a member's bytes, whose local header is `head`. Checked against the directory's information.
   std::uint64_t start_of(const Entry& e, std::string_view head) const {
     const std::string_view wanted = name_of(e);
     if (get<std::uint32_t>(head, 0) != local_signature || get<std::uint16_t>(head, 26) != wanted.size())
@@ -169,7 +169,7 @@ class ZipStore : public PictureStore {
   }
 
   void check_crc([[maybe_unused]] const Entry& e, [[maybe_unused]] std::uint32_t crc) const {
-#ifndef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION  // tests/fuzz: what random bytes never pass
+#ifndef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION  // tests/fuzz: checks that random bytes never pass
     if (crc != e.crc) fail(fmt::format("corrupt zip file: checksum of member {} is wrong", in_quotes(name_of(e))));
 #endif
   }

@@ -28,7 +28,7 @@ std::set<std::string> reserved_names(const std::vector<LaunchOption>& options) {
   return names;
 }
 
-// What names a file or a folder is given once: of two the first would be dropped in silence.
+// Options that name a file or a folder may be given once: the first of two would be silently dropped.
 std::function<void(const std::string&)> setter(const LaunchOption& option) {
   if (!option.once) return option.set;
   return [option, before = std::make_shared<std::optional<std::string>>()](const std::string& text) {
@@ -62,7 +62,7 @@ std::string spellings(const std::vector<std::string>& names) {
   return out;
 }
 
-// Of a field's names the one that was typed, for messages; the first one if none was.
+// The name of the field that was typed, for messages; the first one if none was.
 std::string typed_name(const std::vector<std::string>& names, const std::vector<std::string>& arguments) {
   for (const std::string& argument : arguments)
     for (const std::string& name : names)
@@ -111,7 +111,7 @@ void refuse_values_of_flags(const std::vector<std::string>& arguments, const std
   }
 }
 
-// The first argument that nothing took, with the nearest flag.
+// Refuses the first unused argument, with the nearest flag.
 [[noreturn]] void refuse_argument(const std::string& argument, const std::vector<Field>& fields, const std::vector<LaunchOption>& options) {
   if (argument.rfind("-", 0) != 0) throw ConfigError(fmt::format("unexpected argument '{}'; --help lists the flags", argument));
   if (name_of_flag(argument).empty()) throw ConfigError(fmt::format("unknown argument '{}'; --help lists the flags", argument));
@@ -136,7 +136,7 @@ const Command* find_command(const Program& program, const std::string& name) {
   return nullptr;
 }
 
-// Takes the command's name off the arguments; nullptr when there are none, or they begin with one that needs no command.
+// Takes the command's name off the arguments; nullptr if there are none, or if the first one needs no command.
 const Command* take_command(const Program& program, std::vector<std::string>& arguments) {
   if (const Command* only = find_command(program, "")) return only;
   if (arguments.empty()) return nullptr;
@@ -172,7 +172,7 @@ std::string with_dashes(std::string name) {
 
 std::vector<std::vector<std::string>> flag_names(const std::vector<Field>& fields, const std::vector<LaunchOption>& options) {
   std::map<std::string, int> uses;
-  std::set<std::string> claimed;       // a short name that a field asks for goes before another field's last part
+  std::set<std::string> claimed;       // a short name that a field declares has priority over another field's last part
   for (const Field& field : fields) claimed.insert(field.rule.flag);
   for (const std::string& name : reserved_names(options)) uses[name] = 2;
   for (const Field& field : fields) {  // a set: one field may reach a name by two ways
@@ -203,7 +203,7 @@ ParsedLine parse_command_line(const Program& program, const std::vector<std::str
   for (const LaunchOption& option : options) add_launch_option(app, option);
   const auto fields = line.command == nullptr ? std::vector<Field>() : line.command->fields();
   const auto names = flag_names(fields, options);
-  const std::set<std::string> spelled = spelled_names(left);  // CLI11 compares each option with all others: those that no argument names are left out
+  const std::set<std::string> spelled = spelled_names(left);  // CLI11 compares each option with all others, so only the options of the arguments are registered
   for (size_t i = 0; i < fields.size(); ++i)
     if (std::any_of(names[i].begin(), names[i].end(), [&](const std::string& name) { return spelled.contains(name); }))
       add_field(app, fields[i], names[i], typed_name(names[i], arguments), line);

@@ -1,5 +1,5 @@
-// Completion scripts, written from the tables that parser and help use. Both shells share two functions of `case` tables: the flags of a command,
-// and what a flag takes. The functions that read the typed words are the shell's own.
+// Completion scripts, written from the tables of parser and help. Both shells share two functions of `case` tables: the flags of a command,
+// and the values of a flag. The functions that read the typed words are specific to each shell.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -71,7 +71,7 @@ Flags flags_of(const CommandInfo& info, const std::vector<Field>& fields, bool w
   return out;
 }
 
-// What completion knows: flags of each command ("" before a command), and what they take.
+// The data of a completion script: flags of each command ("" before a command), and their values.
 struct Tables {
   std::map<std::string, Flags> commands;
   std::string names;                     // of the commands; empty: the program is one
@@ -89,7 +89,7 @@ Tables tables_of(const Program& program) {
   return t;
 }
 
-// A shell function that sets `flags` for the command $1: those of all commands, and a line for the others of each.
+// A shell function that sets `flags` for the command $1: the common flags, and a line with the others of each command.
 std::string flags_function(const std::string& function, const Tables& t) {
   std::map<std::string, std::size_t> uses;
   std::size_t commands = 0;
@@ -111,7 +111,7 @@ std::string flags_function(const std::string& function, const Tables& t) {
   return out + "  esac\n  flags=\"$flags" + shared + "\"\n}\n\n";
 }
 
-// A shell function that sets choices, files, list, optional or none for the flag $2 of the command $1; a flag that takes text or a number sets nothing.
+// A shell function that sets choices, files, list, optional or none for the flag $2 of the command $1; for a flag with text or a number it sets nothing.
 std::string values_function(const std::string& function, const Tables& t) {
   std::map<std::string, std::map<std::string, std::set<std::string>>> taken;  // flag -> settings -> commands
   for (const auto& [command, flags] : t.commands)

@@ -70,7 +70,7 @@ std::string with_value(const std::string& flags, const Field& field) {
 // The first key of a path: "mfd" of "mfd.loop.steps".
 std::string top(const Field& field) { return field.path.substr(0, field.path.find('.')); }
 
-// Of a field's names the one that -h lists: that of its rule, else one without a dot; empty: it has none.
+// The name of a field that -h lists: the rule's, else one without a dot; empty: -h leaves the field out.
 std::string short_name(const Field& field, const std::vector<std::string>& names) {
   if (std::find(names.begin(), names.end(), field.rule.flag) != names.end()) return field.rule.flag;
   for (const std::string& name : names)
@@ -78,7 +78,7 @@ std::string short_name(const Field& field, const std::vector<std::string>& names
   return "";
 }
 
-// What the two help texts list, by their order.
+// The entries of the two help texts, in order.
 struct Lists {
   std::vector<Listed> basic, launch, fields;
   std::size_t all() const { return launch.size() + fields.size(); }
@@ -153,7 +153,7 @@ std::string examples_of(std::vector<Example> examples, const std::string& quicks
   return out;
 }
 
-// What may follow a command's name.
+// The arguments after a command's name.
 std::string arguments_of(const CommandInfo& command) {
   return std::string("[--config FILE] ") + (command.has_folder ? "[--out DIR] " : "") + "[--KEY VALUE ...]";
 }

@@ -50,7 +50,7 @@ std::string load_own_config(const ParsedLine& line, const std::vector<Field>& fi
   return file.string();
 }
 
-// defaults < config file < flags. What flags set is told by commands that train (a wrong value costs hours), by others with -v.
+// defaults < config file < flags. Commands that train report the values set by flags (a wrong value costs hours); others do with -v.
 // Returns the run's own config if it was read.
 std::string resolve(const ParsedLine& line, const std::vector<Field>& fields, Logger& log) {
   const std::string own = load_own_config(line, fields, log);
@@ -106,7 +106,7 @@ RankLife life_of_ranks(const Launch& launch, const std::string& name, Logger& lo
           .warn = [&log](const std::string& text) { log.warning("{}", text); }, .open_mpi = open_mpi};
 }
 
-// Who this process is, before anything is said: other ranks than the first say only what is wrong.
+// Determines this process's rank before any message: ranks other than the first print only errors.
 RankPlace take_place(const ParsedLine& line, Logger& log, std::string& name) {
   RankPlace place;
   if (line.command->info.parallel) place = find_ranks(line.launch, std::getenv, have_mpi);
@@ -125,7 +125,7 @@ RankPlace take_place(const ParsedLine& line, Logger& log, std::string& name) {
   return place;
 }
 
-// What must be alike on all ranks.
+// The facts that must be equal on all ranks.
 StartFacts start_facts(const Context& context) {
   const BuildInfo& build = build_info();
   char host[256] = {};
@@ -162,7 +162,7 @@ int run_with_ranks(const ParsedLine& line, Context& context) {
     context.ranks->abandon(lost.what());
     throw said;
   } catch (const std::exception& error) {
-    context.log.record(fmt::format("error: {}", error.what()));           // guarded_main says it on the terminal
+    context.log.record(fmt::format("error: {}", error.what()));           // guarded_main prints it on the terminal
     context.ranks->abandon(error.what());
     throw;
   }
@@ -176,7 +176,7 @@ int run_command(const Program& program, const ParsedLine& line, const std::vecto
   const auto fields = line.command->fields();
   const std::string own_config = resolve(line, fields, log);
   check_launch(line.launch);
-  // Others have nothing to save: the system's own handling ends them at once.
+  // Other commands have nothing to save: the system's default ends them at once.
   if (line.command->info.trains) install_signal_handlers();
   if (line.launch.max_time > 0) set_time_limit(line.launch.max_time, "--max-time " + duration_text(line.launch.max_time));
   if (line.launch.threads > 0) omp_set_num_threads(narrow<int>(line.launch.threads, "--threads"));
@@ -185,7 +185,7 @@ int run_command(const Program& program, const ParsedLine& line, const std::vecto
   try {
     ranks = std::make_unique<Ranks>(place, life_of_ranks(line.launch, name, log));
   } catch (const RankStoppedError& stop) {
-    log.warning("{}", stop.what());                                 // other ranks than the first say it too
+    log.warning("{}", stop.what());                                 // ranks other than the first print it too
     return exit_code::stopped_early;
   }
   Context context{program.name, line.command->info.name, command_line, line.launch, fields, log, *ranks};
@@ -193,7 +193,7 @@ int run_command(const Program& program, const ParsedLine& line, const std::vecto
   context.launch.own_config = own_config;
   if (context.launch.threads == 0) context.launch.threads = omp_get_max_threads();
   if (context.launch.fresh) context.launch.resume = "never";
-  const DefaultDevice device(context.launch.device);                // of models and batches; files and pictures stay on the CPU
+  const DefaultDevice device(context.launch.device);                // of models and batches; files and images stay on the CPU
   return run_with_ranks(line, context);
 }
 

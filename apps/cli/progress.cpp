@@ -16,7 +16,7 @@ namespace fm {
 
 namespace {
 
-// What stands on a line: `level` 4 is everything, each lower one leaves out one more part.
+// The parts of a line: `level` 4 has all of them, each lower level leaves out one more.
 std::string line_of_level(const ProgressState& state, int level) {
   const StepReport& report = state.report;
   std::string line = fmt::format("step {}/{}  {:.1f}%  loss {:.4f}", state.step, state.total,

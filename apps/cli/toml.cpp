@@ -46,7 +46,7 @@ const char* suffix_hint(const Field& field, const toml::node& node) {
   return with_suffix ? "; in TOML write 10_000 without quotes" : "";
 }
 
-// Whether the line sets an option of earlier versions that did nothing; ConfigError where it did something.
+// Whether the line sets an option of earlier versions that had no effect; ConfigError if it had one.
 bool passed_over(const std::vector<Field>& fields, const std::string& path, const toml::node& node, const std::string& line) {
   const RemovedOption* removed = removed_option(path);
   if (!removed || std::any_of(fields.begin(), fields.end(), [&](const Field& f) { return f.path == path; })) return false;
@@ -99,7 +99,7 @@ void load_toml_file(const std::vector<Field>& fields, const std::filesystem::pat
   std::string text;
   try {
     text = read_file(path);
-  } catch (const FileError& error) {  // a config that is not there is the user's mistake: usage, not data
+  } catch (const FileError& error) {  // a missing config is the user's mistake: usage, not data
     throw ConfigError(fmt::format("--config: {}", error.what()));
   }
   load(fields, text, path.string(), unknown);

@@ -93,7 +93,7 @@ std::string line_of(const Row& r, bool csv) {
 
 // ---- all stages -----------------------------------------------------------------------------------------------------------------------
 
-// What a report implies, for the FLOPs of the recipe and for those of the released code.
+// The utilisation that a report implies, for the FLOPs of the recipe and for those of the released code.
 struct Implied {
   std::string stages;  // "mfd + mft"
   double days = 0, needed = 0, released = 0;

@@ -38,7 +38,7 @@ double product_rate(std::int64_t m, std::int64_t n, std::int64_t k, DType type) 
   return best;
 }
 
-// What a training trains, on one batch of random latents, and its optimizer.
+// The trained module of a stage, on one batch of random latents, and its optimizer.
 struct Trainer {
   Network model, teacher;
   Batch batch;

@@ -125,7 +125,7 @@ bool RunFolder::ended_well() const {
 }
 
 void RunFolder::end_session(int exit_code, int64_t step) {
-  const HoldInterrupts hold;           // what asks for a stop is told here
+  const HoldInterrupts hold;           // this code handles stop requests itself
   Json json = read_run_json(path_ / "run.json");
   if (json["sessions"].empty()) return;
   Json& session = json["sessions"].back();

@@ -169,7 +169,7 @@ void RunObserver::tell_differences(const char* remedy) const {
     context_.log.warning("{}: config: keys that the run's version did not have: {}", stage().name, fmt::join(added, ", "));
 }
 
-// "fm.loop.steps was 3, is 4" says nothing about the stage mfd, "dit.width ..." about all where the network is the DiT.
+// "fm.loop.steps was 3, is 4" does not concern the stage mfd; "dit.width ..." concerns all stages if the network is the DiT.
 bool RunObserver::concerns_stage(const std::string& difference) const {
   const std::string part = difference.substr(0, difference.find_first_of(". "));
   if (is_backbone_section(part))

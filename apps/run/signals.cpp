@@ -17,12 +17,12 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 static_assert(std::atomic<int>::is_always_lock_free);  // the only atomics a handler may touch
-std::atomic<int> stop_signal{0};                       // the first signal that asked for a stop
-std::atomic<int> asked_to_stop{0};                     // by SIGINT or SIGTERM, that is by somebody who may ask again
+std::atomic<int> stop_signal{0};                       // the first signal that requested a stop
+std::atomic<int> asked_to_stop{0};                     // number of SIGINT and SIGTERM: a user may send them again
 std::atomic<int> save_asked{0};
 std::atomic<int> other_asked{0};
 std::mutex other_mutex;
-std::string other_reason;                              // what request_stop() was given; not a signal of this process, so a first one still only stops
+std::string other_reason;                              // the argument of request_stop(); not a signal of this process, so the process's first own signal still only stops
 bool has_limit = false;
 Clock::time_point limit;
 std::string limit_label;

@@ -33,7 +33,7 @@ std::int64_t number_of(const std::string& name) {
   return error == std::errc() && end - name.data() >= 6 && std::string_view(end) == ".png" ? number : -1;
 }
 
-// A folder belongs to a command by its samples.txt: other programs name pictures by numbers too.
+// samples.txt binds a folder to a command: other programs number their images too.
 void check_settings(const fs::path& folder, const Settings& settings) {
   const fs::path file = folder / settings_file;
   std::error_code error;
@@ -53,7 +53,7 @@ void check_settings(const fs::path& folder, const Settings& settings) {
                                   there, settings.line));
 }
 
-// What killed commands left of the pictures first ... first + count - 1. Others are of commands that may be at work beside this one.
+// Removes temporary files of killed commands for images first ... first + count - 1. Other files may belong to commands that run at the same time.
 void sweep(const fs::path& folder, std::int64_t first, std::int64_t count) {
   std::vector<fs::path> left;
   for (const fs::directory_entry& e : fs::directory_iterator(folder)) {
@@ -67,7 +67,7 @@ void sweep(const fs::path& folder, std::int64_t first, std::int64_t count) {
   for (const fs::path& file : left) fs::remove(file, ignored);
 }
 
-// The pictures of a command, drawn or read back, in the order of their numbers.
+// The images of a command, generated or read back, in the order of their numbers.
 class Pictures {
  public:
   Pictures(const Source& source, const PictureConfig& config, std::uint64_t seed, Logger& log)
@@ -85,9 +85,9 @@ class Pictures {
   }
 
   fs::path png(std::int64_t i) const { return fs::path(c_.pngs) / fmt::format("{:06d}.png", c_.first + i); }
-  // take(i, picture) for every sample, as they are drawn.
+  // take(i, image) for every sample, as soon as it is generated.
   template <class F> void draw_all(F&& take) { draw(range(0, c_.count), take); }
-  // Draws what the folder lacks; how many that were.
+  // Generates the images missing from the folder and returns their number.
   std::int64_t fill_folder() {
     const std::vector<std::int64_t> wanted = missing();
     draw(wanted, [&](std::int64_t i, const Image& image) { write_png(png(i), image); });
@@ -184,7 +184,7 @@ std::vector<std::int64_t> labels_of(const std::string& labels, std::int64_t firs
 
 namespace {
 
-// Takes pictures in order; the files appear with finish().
+// Takes images in order; the files appear with finish().
 class Outputs {
  public:
   Outputs(const PictureConfig& config, const Source& source, bool with_npz) : c_(config), source_(source), with_npz_(with_npz) {}
@@ -225,7 +225,7 @@ class Outputs {
   std::vector<Image> shown_;
 };
 
-// Whether the file holds the folder's pictures: as many, whole by its checksum, the same first and last.
+// Whether the file contains the folder's images: as many, intact by its checksum, the same first and last.
 bool has_pictures(const fs::path& npz, const Pictures& pictures, std::int64_t count) {
   try {
     const Tensor all = NpzReader(npz).read("arr_0");

@@ -34,7 +34,7 @@ std::vector<fs::path> split_files(const std::string& files) {
   return out;
 }
 
-// Where each reconstruction goes. ConfigError for two of one name, and for pictures that would replace themselves.
+// The file of each reconstruction. ConfigError for two with one name, and for images that would replace themselves.
 std::vector<fs::path> png_names(const fs::path& folder, const std::vector<fs::path>& files) {
   std::vector<fs::path> out;
   for (const fs::path& file : files) {
@@ -86,7 +86,7 @@ void reconstruct(TrainingRun& run, const std::string& files, const PictureConfig
   if (!config.npz.empty()) write_npz(config.npz, found);
   if (config.grid.empty()) return;
   const int columns = fitting_columns(std::ssize(pictures), pictures[0].width, 1);
-  std::vector<Image> rows;                       // a row of pictures, a row of reconstructions, and so on
+  std::vector<Image> rows;                       // a row of images, a row of reconstructions, and so on
   for (std::size_t i = 0; i < pictures.size(); i += static_cast<std::size_t>(columns))
     for (const auto* list : {&pictures, &found})
       for (std::size_t k = i; k < i + static_cast<std::size_t>(columns); ++k) rows.push_back(k < list->size() ? (*list)[k] : Image{});

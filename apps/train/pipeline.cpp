@@ -1,6 +1,6 @@
 #include "apps/train/pipeline.h"
 
-// All stages in order, then what a person wants to see: samples side by side, the table of scores, and the curves, in one report.html.
+// All stages in order, then the results for people: samples side by side, the table of scores, and the curves, in one report.html.
 #include <algorithm>
 #include <chrono>
 #include <utility>
@@ -23,8 +23,8 @@
 namespace fm {
 namespace {
 
-// Whether the stage has something to do when its turn comes. Latents are made before the first generator that reads them, statistics once
-// the decoder is trained (generators make them where they are missing).
+// Whether the stage has work when its turn comes. Latents are made before the first generator that reads them, statistics after
+// the decoder is trained (generators make them if they are missing).
 bool has_work(const TrainingRun& run, const StageSpec& stage) {
   const Recipe& r = run.recipe();
   const auto table = stage_table();
@@ -43,8 +43,8 @@ std::string stamp_of(const std::string& where) {
   return fmt::format("{} {} {}", where, size, time);
 }
 
-// What an evaluation of the whole run depends on: each stage's newest checkpoint, by the checksum of what describes it, or the file in its place;
-// the test split; and what is asked.
+// The inputs of an evaluation of the whole run: each stage's newest checkpoint, by a checksum of its description, or the file in its place;
+// the test split; and the requested scores.
 std::string evaluated(const TrainingRun& run) {
   const Recipe& r = run.recipe();
   const EvaluateConfig& c = r.evaluate;
@@ -62,7 +62,7 @@ std::string evaluated(const TrainingRun& run) {
   return line + "\n";
 }
 
-// --fresh: the whole run goes aside at once, so that no stage meets an old one when it is stopped and goes on.
+// For --fresh: moves the whole run aside at once, so that a stopped and resumed run meets no old stage.
 void check_launch(TrainingRun& run) {
   RunOptions& launch = run.context().launch;
   if (launch.resume != "auto" && launch.resume != "never")

@@ -48,7 +48,7 @@ Var attention(const Var& q, const Var& k, const Var& v) {
   }
   const Var y = record("attention", as_heads(saved.o), {&q, &k, &v}, [=](const Tensor& gy, Cotangents& g) {
     const DType compute = compute_type(in.q, "attention");
-    // Gradients lie as (B,N,H,dh), as the projections that made q, k and v want them.
+    // Gradients are stored as (B,N,H,dh), the layout of the projections that made q, k and v.
     const auto space = [&](std::size_t i, const Tensor& x) {
       return g.wants(i) ? as_heads(Tensor::empty({x.dim(0), x.dim(2), x.dim(1), x.dim(3)}, compute, x.device())) : Tensor();
     };

@@ -41,8 +41,8 @@ namespace {
 
 bool row_wise(const Var& x, const Tensor& y) { return x.rank() == y.rank() && y.rank() > 0 && x.dim(0) == y.dim(0); }
 
-// Adds the tangent to a binary op's result. rule(a, b, da, db, y) gets values and tangents on the rows that the tangent covers; da or db is
-// undefined when that operand has none.
+// Adds the tangent to a binary op's result. rule(a, b, da, db, y) receives values and tangents on the rows that the tangent covers; da or db is
+// undefined if that operand has no tangent.
 template <class Rule> Var push_binary(const Var& a, const Var& b, const Var& y, Rule&& rule) {
   const bool ra = row_wise(a, y.value()), rb = row_wise(b, y.value());
   TangentRows t;

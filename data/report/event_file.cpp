@@ -65,7 +65,7 @@ T raw_at(std::string_view bytes, size_t at) {
   return value;
 }
 
-// Size of the whole and undamaged record at the front, 0 when there is none.
+// Size of the complete and undamaged record at the front, 0 if there is none.
 size_t record_size(std::string_view bytes) {
   if (bytes.size() < 16) return 0;
   const auto length = raw_at<uint64_t>(bytes, 0);

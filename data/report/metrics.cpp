@@ -32,7 +32,7 @@ std::vector<std::string_view> whole_lines(std::string_view text) {
   return lines;
 }
 
-// Step at the front of a CSV row, the largest integer when there is none (so that a damaged row is dropped by every cut).
+// Step at the front of a CSV row; the largest integer if there is none (so that every cut drops a damaged row).
 int64_t csv_step(std::string_view row) {
   int64_t step = 0;
   const auto [stop, error] = std::from_chars(row.data(), row.data() + row.size(), step);
@@ -48,7 +48,7 @@ int64_t json_step(std::string_view line) {
 
 std::string csv_text(double x) { return fmt::format("{}", x); }
 
-// Metric names become CSV headings without quoting: what would need quotes is replaced.
+// Metric names become CSV headings without quoting: characters that need quotes are replaced.
 std::string heading(std::string name) {
   for (char& c : name)
     if (c == ',' || c == '"' || c == '\n' || c == '\r') c = '_';

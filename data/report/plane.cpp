@@ -1,4 +1,4 @@
-// Range, axes, legend and notes of a picture of the plane.
+// Range, axes, legend and notes of a plot of the plane.
 #include "data/report/plane.h"
 
 #include <fmt/format.h>

@@ -14,9 +14,9 @@
 namespace fm {
 namespace {
 
-constexpr int levels = 64;               // of colour
+constexpr int levels = 64;               // number of colors
 
-// Viridis (Smith and van der Walt 2015) at nine places: brightness rises evenly, also for colour-blind readers.
+// Viridis (Smith and van der Walt 2015) at nine points: brightness rises evenly, also for color-blind readers.
 constexpr std::array<std::array<double, 3>, 9> viridis = {
     {{68, 1, 84}, {71, 44, 122}, {59, 81, 139}, {44, 113, 142}, {33, 144, 141}, {39, 173, 129}, {92, 200, 99}, {170, 220, 50}, {253, 231, 37}}};
 
@@ -73,7 +73,7 @@ std::string svg_heat(const HeatPlot& plot) {
   Plane plane(f, {}, {});
   const HeatScale scale = fitted(plot);
   const double cell_x = (f.x_high - f.x_low) / static_cast<double>(plot.columns), cell_y = (f.y_high - f.y_low) / static_cast<double>(plot.rows);
-  std::vector<std::string> paths(levels);      // all cells of one colour are one path
+  std::vector<std::string> paths(levels);      // all cells of one color are one path
   std::int64_t empty = 0;
   for (std::int64_t row = 0; row < plot.rows; ++row)
     for (std::int64_t column = 0; column < plot.columns; ++column) {

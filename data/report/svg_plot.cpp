@@ -25,7 +25,7 @@ struct Axis {
   double low, high, first_pixel, last_pixel;
   bool log_scale;
 
-  bool fixed = false;                                                   // shows nothing outside [low, high]
+  bool fixed = false;                                                   // clips to [low, high]
 
   bool shows(double v) const { return std::isfinite(v) && (!log_scale || v > 0) && (!fixed || (v >= low && v <= high)); }
   double pixel(double v) const {
@@ -39,7 +39,7 @@ Axis fit_axis(const Plot& plot, std::vector<double> Curve::*values, bool log_sca
   for (const Curve& curve : plot.curves)
     for (double v : curve.*values)
       if (axis.shows(v)) axis.low = std::min(axis.low, v), axis.high = std::max(axis.high, v);
-  if (axis.low > axis.high) axis.low = log_scale ? 1 : 0, axis.high = log_scale ? 10 : 1;  // nothing to show
+  if (axis.low > axis.high) axis.low = log_scale ? 1 : 0, axis.high = log_scale ? 10 : 1;  // no values
   const double size = std::max(std::abs(axis.low), std::abs(axis.high));
   const bool flat = axis.high - axis.low <= 1e-9 * size;  // a constant, or its mean with rounding: no ticks between
   if (log_scale) {
@@ -133,7 +133,7 @@ std::string grid(const Plot& plot, const Axis& x, const Axis& y) {
   return out;
 }
 
-// In the upper right corner, on a half-transparent ground.
+// In the upper right corner, on a half-transparent background.
 std::string legend(const Plot& plot) {
   if (plot.curves.size() < 2) return "";
   size_t longest = 0;
