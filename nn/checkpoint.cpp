@@ -36,7 +36,7 @@ std::string crc_text(std::string_view bytes) { return fmt::format("{:08x}", crc3
   throw DamagedCheckpoint(fmt::format("damaged checkpoint: {}: {}", file.string(), why));
 }
 
-// What `read` returns. That the file does not exist, in a folder that does, is damage.
+// Returns the result of `read`. A missing file in an existing folder is damage.
 template <class F>
 auto of_existing(const fs::path& file, const F& read) {
   try {
@@ -105,7 +105,7 @@ std::optional<std::pair<dev_t, ino_t>> identity(const fs::path& folder) {
   return std::pair(status.st_dev, status.st_ino);
 }
 
-// What `open` returns; nothing when it failed because the folder was removed or replaced meanwhile.
+// Returns the result of `open`; no value if it failed because the folder was removed or replaced meanwhile.
 std::optional<Checkpoint> open_or_changed(const fs::path& folder) {
   const auto before = identity(folder);
   try {
@@ -116,7 +116,7 @@ std::optional<Checkpoint> open_or_changed(const fs::path& folder) {
   }
 }
 
-// As open_newest, of the steps that were listed; `changed` when one of them went away.
+// Like open_newest, for the listed steps; sets `changed` if one of them disappeared.
 std::optional<Checkpoint> open_one_of(const CheckpointFolder& checkpoints, const std::vector<std::int64_t>& steps, const Warn& warn, bool& changed) {
   for (std::size_t i = 0; i < steps.size(); ++i) {
     try {
@@ -136,7 +136,7 @@ std::optional<Checkpoint> open_one_of(const CheckpointFolder& checkpoints, const
 }  // namespace
 
 std::optional<Checkpoint> open_newest(const CheckpointFolder& checkpoints, const Warn& warn) {
-  constexpr int tries = 100;                       // a training that replaces a hundred checkpoints while one is read has none to read
+  constexpr int tries = 100;                       // a training that replaces a hundred checkpoints during one read leaves none to read
   for (int i = 0;; ++i) {
     bool changed = false;
     auto found = open_one_of(checkpoints, checkpoints.newest_first(), warn, changed);

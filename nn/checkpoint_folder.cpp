@@ -29,7 +29,7 @@ int64_t step_of(const std::string& name) {
 // False where the file system cannot (some network file systems).
 bool exchange(const fs::path& a, const fs::path& b) { return renameat2(AT_FDCWD, a.c_str(), AT_FDCWD, b.c_str(), RENAME_EXCHANGE) == 0; }
 
-// Where nothing is yet: path itself, "path-2", "path-3", ...
+// The first unused path: path itself, "path-2", "path-3", ...
 fs::path free_name(const fs::path& path) {
   fs::path name = path;
   for (int n = 2; fs::exists(fs::symlink_status(name)); ++n) name = path.string() + fmt::format("-{}", n);
@@ -68,7 +68,7 @@ fs::path CheckpointFolder::begin(int64_t step) {
 void CheckpointFolder::publish(int64_t step) {
   const fs::path temporary = temporary_name(path(step));
   flush_to_disk(temporary);
-  // Saved again at the same step, after a resume for instance: the old and the new one change places, so that one is always there.
+  // Saved again at the same step, after a resume for instance: the old and the new one are exchanged, so that one always exists.
   if (fs::exists(path(step)) && !exchange(temporary, path(step))) remove(step);
   if (fs::exists(path(step))) {
     std::error_code error;

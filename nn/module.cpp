@@ -15,7 +15,7 @@ namespace fm {
 namespace {
 thread_local bool shapes_only = false;
 
-// A number between dots in a name: "blocks.12.attn.qkv.bias" is {"blocks.", 12, ".attn.qkv.bias"}; -1 where there is none.
+// A number between dots in a name: "blocks.12.attn.qkv.bias" is {"blocks.", 12, ".attn.qkv.bias"}; -1 without a number.
 struct Numbered {
   std::string before, after;
   std::int64_t number = -1;
@@ -82,7 +82,7 @@ std::string not_finite(const std::string& name, const Tensor& t) {
   return fmt::format("element {} of {} is {}", at - values.begin(), name, at == values.end() ? 0.0 : *at);
 }
 
-// Calls take(entry, tensor) for every entry that is given, once all of them fit and are finite.
+// Calls take(entry, tensor) for every given entry, after checking that all of them fit and are finite.
 template <class F> void match_entries(const std::vector<StateEntry>& own, const StateDict& from, bool strict, F take) {
   std::unordered_map<std::string, const Tensor*> given;
   for (const auto& [name, tensor] : from) given[name] = &tensor;
@@ -92,7 +92,7 @@ template <class F> void match_entries(const std::vector<StateEntry>& own, const 
     if (it == given.end()) missing.push_back(e.name);
     else if (it->second->shape() != e.tensor->shape())
       misshaped.push_back(e.name + " (has " + to_string(it->second->shape()) + ", the model wants " + to_string(e.tensor->shape()) + ")");
-    else if (is_floating(it->second->dtype()) != is_floating(e.tensor->dtype()))  // quantized weights, say, whose scale lies elsewhere
+    else if (is_floating(it->second->dtype()) != is_floating(e.tensor->dtype()))  // for example quantized weights, whose scale is elsewhere
       mistyped.push_back(e.name + " (has " + name_of(it->second->dtype()) + ", the model wants " + name_of(e.tensor->dtype()) + ")");
   }
   std::unordered_map<std::string, bool> known;

@@ -83,7 +83,7 @@ std::string toml_value(const Field& field) {
 
 std::string to_toml(const std::vector<Field>& fields) {
   std::string out;
-  write_group(fields, "", out);  // TOML wants the bare keys before the first table
+  write_group(fields, "", out);  // TOML requires the bare keys before the first table
   std::vector<std::string> done{""};
   for (const Field& field : fields) {
     const std::string group = field.group();

@@ -89,7 +89,7 @@ std::string short_number(double x) {
   return text;
 }
 
-// Damerau-Levenshtein distance, restricted to swaps of neighbours.
+// Damerau-Levenshtein distance, restricted to swaps of neighbors.
 int edit_distance(std::string_view a, std::string_view b) {
   const size_t width = b.size() + 1;
   std::vector<int> before(width), last(width), row(width);
@@ -206,7 +206,7 @@ static std::string range_text(const Rule& rule) {
 
 std::string rule_text(const Field& field) {
   const Rule& rule = field.rule;
-  if (!rule.choices.empty()) {  // an empty one goes without saying: the help tells what it means
+  if (!rule.choices.empty()) {  // an empty choice is not listed: the help text explains its meaning
     std::vector<std::string> named = rule.choices;
     std::erase(named, "");
     return fmt::format("{}", fmt::join(named, "|"));

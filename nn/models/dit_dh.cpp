@@ -26,7 +26,7 @@ void check_input(const DitDhConfig& c) {
 
 }  // namespace
 
-// What binds more than two fields.
+// Checks relations of more than two fields.
 DitDhConfig checked(const DitDhConfig& config) {
   const DitDhConfig c = checked_config(config, "DitDh");
   check_input(c);
@@ -127,7 +127,7 @@ DitDh::DitDh(const DitDhConfig& c, std::uint64_t seed)
   reset_parameters(*this, seed);
 }
 
-// What differs from PyTorch's defaults. r_embedder keeps the default, as in the published code.
+// Departures from PyTorch's defaults. r_embedder keeps the default, as in the published code.
 void DitDh::reset(const Init& init) {
   init.xavier("x_embedder.proj.weight", x_embedder.weight);
   init.xavier("s_embedder.proj.weight", s_embedder.weight);

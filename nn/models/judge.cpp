@@ -30,7 +30,7 @@ static Var block_means(const Var& x, std::int64_t n) {
 
 Judge::Judge(const JudgeConfig& c) : classify(c.features, c.classes) {
   checked_config(c, "Judge");
-  const std::int64_t half = (c.size + 1) / 2, quarter = (half + 1) / 2;        // what the strides leave
+  const std::int64_t half = (c.size + 1) / 2, quarter = (half + 1) / 2;        // sizes after the strides
   while (quarter / block > 8) block *= 2;
   const std::int64_t side = quarter / block;
   hidden = Linear(4 * c.width * side * side, c.features);

@@ -24,7 +24,7 @@ Size find(std::string_view model, std::string_view name, std::initializer_list<S
   throw ConfigError(std::string(model) + ": no size '" + std::string(name) + "'; there are " + known);
 }
 
-// ViT-B/16 without what DINOv2 adds.
+// ViT-B/16 without DINOv2's additions.
 VitEncoderConfig vit_base(std::string_view model, std::string_view size, std::string kind, std::int64_t image_size, double eps) {
   const Size s = find(model, size, {{"B", 768, 12, 12, 3072}});
   VitEncoderConfig c;

@@ -63,7 +63,7 @@ std::optional<std::pair<std::string, std::string_view>> in_block(std::string_vie
   return std::pair(std::string(rest.substr(0, digits + 1)), rest.substr(digits + 1));
 }
 
-// A name of one style in the other; empty: there is none.
+// A name of one style in the other; empty if there is none.
 template <std::size_t N> std::string translated(std::string_view name, const std::array<Pair, N>& table, bool to_ours) {
   for (const auto& [meta, ours] : table)
     if (const auto found = to_ours ? renamed(name, meta, ours) : renamed(name, ours, meta)) return *found;
@@ -151,7 +151,7 @@ NamedTensors under(const NamedTensors& tensors, std::string_view prefix) {
   return out;
 }
 
-// What a file of this layout holds.
+// The name prefixes in a file of this layout.
 constexpr std::string_view rae_dino_prefix = "encoder.encoder.", rae_vit_prefix = "encoder.model.", rae_decoder_prefix = "decoder.";
 constexpr std::string_view siglip_prefix = "vision_model.", mae_prefix = "vit.";
 

@@ -15,7 +15,7 @@ namespace {
   throw FileError(fmt::format("{}: {}{}", weights.file.string(), why, unread_text(weights.unread)));
 }
 
-// Null when there is none. A tensor that the file has but that cannot be read is not absent: what is optional would be left out without a word.
+// Null if there is none. A tensor of the file that cannot be read does not count as absent: an optional one would silently be left out.
 const Tensor* find(const Weights& weights, const std::string& name) {
   for (const auto& [n, t] : weights.tensors)
     if (n == name) return &t;

@@ -33,7 +33,7 @@ RaeConfig checked(const RaeConfig& config) {
   return c;
 }
 
-// What broadcasts over images (B, channels, H, W).
+// A tensor that broadcasts over images (B, channels, H, W).
 Tensor per_channel(const std::vector<double>& values, DType type) {
   return Tensor::from(values, {static_cast<std::int64_t>(values.size()), 1, 1}).to(type);
 }

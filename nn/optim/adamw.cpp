@@ -57,7 +57,7 @@ kernels::AdamWStep numbers_of(const AdamWConfig& c, std::int64_t step, double lr
           .root_correction = 1 / std::sqrt(1 - std::pow(c.beta2, k))};
 }
 
-// What a product with infinity, NaN or the wrong sign would write into every weight.
+// Refuses numbers that would multiply every weight by infinity, NaN or the wrong sign.
 void check_request(const StepRequest& r) {
   if (!(std::isfinite(r.lr) && r.lr >= 0))
     throw ConfigError(fmt::format("AdamW: learning rate {}: want a finite number >= 0; nothing was changed", r.lr));
@@ -82,7 +82,7 @@ void check_rounded(const AdamWConfig& c) {
                                   c.beta1, c.beta2, c.eps));
 }
 
-// Parameters and averages are written to: two of them in one place of memory would undo each other. Sorted by address, neighbours meet if any do.
+// Parameters and averages are written to: two of them in the same memory would undo each other. After sorting by address, overlapping ones are neighbors.
 void check_apart(std::vector<std::pair<std::string, Tensor>> tensors) {
   std::erase_if(tensors, [](const auto& t) { return !t.second.defined() || t.second.numel() == 0; });
   std::sort(tensors.begin(), tensors.end(), [](const auto& a, const auto& b) { return std::less<>()(a.second.raw(), b.second.raw()); });
@@ -187,7 +187,7 @@ void AdamW::share_parameters() {
 
 Device AdamW::device() const { return slots_.empty() ? Device{} : slots_[0].named.parameter->value.device(); }
 
-// Sharded, each tensor's sum comes from its owner: the same numbers are added in the same order.
+// If sharded, each tensor's sum comes from its owner: the same numbers are added in the same order.
 Tensor AdamW::squares(const Gradients& gradients) const {
   const ProfiledOp scope("norm of gradients");
   std::vector<Tensor> all;
@@ -229,7 +229,7 @@ Tensor AdamW::clip(const Tensor& sums, double scale) const {
   return out;
 }
 
-// Sharded, a rank may own nothing that has a gradient; GradientBuckets has then seen those of all ranks.
+// If sharded, a rank may own no parameter with a gradient; GradientBuckets has then seen those of all ranks.
 void AdamW::check_any(const Gradients& gradients) const {
   if (ranks_) return;
   for (const Slot& slot : slots_)
@@ -239,7 +239,7 @@ void AdamW::check_any(const Gradients& gradients) const {
                           slots_.size(), slots_.empty() ? "" : fmt::format(" ({}, ...)", slots_[0].named.name)));
 }
 
-// The update after those that were counted: its numbers go to the device.
+// The next update: sends its numbers to the device.
 void AdamW::count(const StepRequest& request) {
   std::vector<double> numbers;
   for (const Average& a : averages_) numbers.push_back(1 - average_decay(a.decay, a.ramp, updates_));

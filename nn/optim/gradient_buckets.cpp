@@ -61,7 +61,7 @@ void GradientBuckets::begin(Gradients* earlier) {
   for (Bucket& b : buckets_) {
     b.missing = b.entries.size();
     for (Entry& e : b.entries) e.there = false;
-    // The optimiser may still hold views of the last step's sums.
+    // The optimizer may still hold views of the last step's sums.
     if (!b.buffer.is_unique()) b.buffer = Tensor::empty(b.buffer.shape(), b.buffer.dtype(), b.buffer.device());
   }
 }
@@ -87,7 +87,7 @@ void GradientBuckets::take(const Parameter& p, Tensor& g) {
   send_full_ones();
 }
 
-// Undefined: this rank has none.
+// An undefined g: this rank has no gradient.
 void GradientBuckets::put(Bucket& b, Entry& e, const Tensor& g) {
   const std::int64_t n = e.parameter->value.numel();
   const Tensor to = b.buffer.slice(0, e.at, e.at + n);
@@ -109,14 +109,14 @@ void GradientBuckets::finish(Gradients& gradients) {
   for (Bucket& b : buckets_)
     for (Entry& e : b.entries) {
       if (e.there) continue;
-      Tensor left;                       // not told by a hook: of earlier micro-batches alone, or none
+      Tensor left;                       // not passed to a hook: of earlier micro-batches alone, or none
       if (earlier_)
         if (const auto before = earlier_->parameters().find(e.parameter); before != earlier_->parameters().end()) left = before->second;
       put(b, e, left);
     }
   send_full_ones();
   earlier_ = nullptr;
-  ranks_.all_reduce(flags_);             // on the CPU: what a GPU's tensors hold is not known here, nor waited for
+  ranks_.all_reduce(flags_);             // on the CPU, because reading a GPU's tensors would wait for them
   for (Bucket& b : buckets_) {
     b.under_way.get();
     for (const Entry& e : b.entries) {

@@ -99,7 +99,7 @@ void LoopCheckpoints::load(const Checkpoint& found) {
 }
 
 void LoopCheckpoints::resume_from(const Checkpoint& found) {
-  const bool damaged = options_.resume == "auto";           // else the user chose: nothing is known of later ones
+  const bool damaged = options_.resume == "auto";           // else the user chose: later ones may be intact
   for (const auto& path : checkpoints_.move_aside_after(found.step(), damaged ? "damaged" : "superseded"))
     observer_.warning(fmt::format("{}: {}: {} is kept", stage_.name,
                                   damaged ? "what is left of a later checkpoint" : fmt::format("this run resumes from step {}", found.step()), path.string()));

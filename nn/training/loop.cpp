@@ -77,7 +77,7 @@ class TrainLoop {
       const Outcome outcome = steps_or_rewound();
       optimizer_.gather_averages(-1);
       synchronise(default_device());
-      ranks_.check_alive();                      // else these averages are nobody's
+      ranks_.check_alive();                      // else these averages may be incomplete
       observer_.ended(step_, outcome);
       ranks_.barrier();                          // a rank that resumes finds the last checkpoint
       return outcome;
@@ -99,10 +99,10 @@ class TrainLoop {
     observer_.warning(fmt::format(text, std::forward<Args>(args)...));
   }
 
-  // The optimizer does not know whose parameters it has.
+  // The optimizer has no name of the stage.
   std::string stage_prefix(std::string_view message) const { return message.starts_with(stage_.name + ":") ? "" : stage_.name + ": "; }
 
-  // A process that ended between the last checkpoint and the files that come after it: samples, report and end are written now.
+  // For a process that ended between the last checkpoint and the files after it: writes the last samples and report now.
   void make_good(bool incomplete) {
     if (alone() ? !incomplete : sum_over_ranks(ranks_, {incomplete ? 1.0 : 0.0})[0] == 0) return;
     observer_.completing(step_);
@@ -111,7 +111,7 @@ class TrainLoop {
     observer_.ended(step_, Outcome::finished);
   }
 
-  // What must be the same on all ranks beside the config.
+  // The facts that must be equal on all ranks besides the config.
   std::string start_facts() const {
     return fmt::format("{} at step {} with seed {} and weights {}{}", stage_.name, step_, seed_, checksum(stage_.model), options_.facts);
   }
@@ -151,8 +151,8 @@ class TrainLoop {
     warn("{}: rewound to step {}, the learning rate is now {} of the schedule's", stage_.name, step_, watch_.rate_scale());
   }
 
-  // When a rank is lost, GPUs continue with whatever their tensors hold, and the results mean nothing. All ranks diverge together; none leaves
-  // before all have looked, or its leaving would be the loss that the others see.
+  // When a rank is lost, GPUs continue with undefined tensors, and the results are meaningless. All ranks diverge together; none leaves
+  // before all have checked, because the others would take its exit for a lost rank.
   Outcome steps_or_lost() {
     try {
       return steps();
@@ -211,8 +211,8 @@ class TrainLoop {
     release_averages();
   }
 
-  // A step that fails (data that cannot be read, memory that is not there) does not take those before it along. Once the optimizer has moved the
-  // weights they are no longer those of the step before, and nothing is saved.
+  // A step that fails (unreadable data, no memory) keeps the results of those before it. Once the optimizer has changed the
+  // weights they are no longer those of the previous step, and nothing is saved.
   StepNumbers step_or_saved() {
     const std::int64_t updates = optimizer_.updates();
     try {
@@ -229,7 +229,7 @@ class TrainLoop {
     try {
       save();
       say("{}: saved at step {}, before the step that failed", stage_.name, step_);
-    } catch (const std::exception& e) {            // the error that led here is the one to report
+    } catch (const std::exception& e) {            // report the original error
       warn("{}: step {} is not saved: {}", stage_.name, step_, e.what());
     }
   }
@@ -300,7 +300,7 @@ class TrainLoop {
     ranks_.barrier();                                      // before work on the GPU, whose deadline is not for the first rank's writing
   }
 
-  // Sharded: of what other ranks own only shapes stay here.
+  // If sharded: of other ranks' averages only shapes stay here.
   void release_averages() {
     if (!optimizer_.sharded()) return;
     optimizer_.release_averages();

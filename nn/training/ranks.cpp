@@ -33,7 +33,7 @@ TcpRendezvous::Found read_address(const FileRendezvous& file, const std::string&
   return {text.substr(0, colon), port, given_secret.empty() ? text.substr(space + 1) : given_secret};
 }
 
-// `left`: what rank 0 leaves in the folder.
+// `left`: rank 0's file in the folder.
 TcpRendezvous rendezvous_of(const RankPlace& p, const RankLife& life, std::string& left) {
   TcpRendezvous w{p.host, p.port, p.job, p.rank, p.size, p.deadline, p.secret, p.from_other_machines};
   w.stop_asked = life.stop_asked;
@@ -52,7 +52,7 @@ TcpRendezvous rendezvous_of(const RankPlace& p, const RankLife& life, std::strin
   return w;
 }
 
-// What rank 0 left is of no use once all have met, or it has given up. Another rank 0 may have put its own in its place: that stays.
+// Removes rank 0's file once all have connected, or rank 0 has given up. Another rank 0's file in its place stays.
 class ClearedAddress {
  public:
   explicit ClearedAddress(const RankPlace& p) : place_(p) {}

@@ -16,14 +16,14 @@ bool RecordedStep::fits_recording(const AnyDrawn& drawn) const {
   return true;
 }
 
-// What the first step told: that of the recording is told when it is replayed.
+// Returns the numbers of the first step; the recording itself reports numbers only when it is replayed.
 RecordedStep::Told RecordedStep::record(AnyDrawn drawn, double lr) {
   Told first;
   told_ = {};
   graph_ = std::make_unique<Graph>();
   drawn_ = std::move(drawn);
   for (Tensor* t : drawn_.tensors)
-    if (t->defined()) *t = t->clone();                 // in memory that nothing else writes to
+    if (t->defined()) *t = t->clone();                 // in memory that is not written to by others
   graph_->record([&] {
     Tape tape;
     const StepLoss part = stage_.loss_of(drawn_);

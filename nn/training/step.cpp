@@ -92,7 +92,7 @@ StepLoss LoopStep::forward(std::int64_t step, std::size_t part) const {
   return stage_.loss(part_of(step, part));
 }
 
-// Gradients are on their way while the pass goes on; what is left of that is waited for.
+// Gradients are sent during the backward pass; this waits for the rest.
 Gradients LoopStep::summed_over_ranks(const Var& loss, Gradients* earlier) {
   buckets_->begin(earlier);
   Gradients g = [&] {
