@@ -4,6 +4,7 @@
 #include "tensor/memory/allocator.h"
 #include "tensor/ops/devices.h"
 #include "tensor/ops/widen.h"
+#include "tensor/profile.h"
 
 namespace fm {
 namespace {
@@ -24,6 +25,7 @@ template <class F> Tensor by_rows(const char* op, const Tensor& a, const Tensor&
     throw ShapeError(std::string(op) + ": a tangent or cotangent of shape " + to_string(b.shape()) + " for a value of " + to_string(a.shape()));
   const Tensor wa = widen(a, compute, op).contiguous(), wb = b.defined() ? widen(b, compute, op).contiguous() : b;
   Tensor y = Tensor::empty(a.shape(), compute, common_device(op, {&a, &b}));
+  count_traffic({&wa, &wb, &y});
   with_compute_type(compute, [&]<class T>(T) { run(table<T>(wa), a.numel() / width, width, wa.data<T>(), pointer_or_null<T>(wb), y.data<T>()); });
   return y.to(a.dtype());
 }

@@ -9,6 +9,7 @@
 #include "tensor/memory/allocator.h"
 #include "tensor/ops/elementwise.h"
 #include "tensor/ops/matmul.h"
+#include "tensor/ops/softmax.h"
 
 using namespace fm;
 
@@ -22,6 +23,8 @@ TEST_CASE("products and traffic are counted under operation, phase and place") {
     place = "blocks.1";
     matmul(a, b);
     tanh(a);
+    softmax(a);
+    softmax_push(a, a);
   }
   place = "";
   matmul(a, b);
@@ -32,6 +35,7 @@ TEST_CASE("products and traffic are counted under operation, phase and place") {
   CHECK(first.bytes == 2 * 4 * (15 + 35 + 21));
   CHECK(second.flops == 2 * 3 * 5 * 7);
   CHECK(costs.at({"backward", "blocks.1", "tanh"}).bytes == 2 * 4 * 15);
+  CHECK(costs.at({"backward", "blocks.1", "softmax"}).bytes == (2 + 3) * 4 * 15);
 }
 
 // The clock is read just outside and just inside of what the profile times, so that the bounds hold however long this thread waits for a core.
