@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cmath>
+#include <iterator>
 #include <string>
 #include <string_view>
 
@@ -31,7 +32,12 @@ inline constexpr Sampler samplers[] = {
     {Jumps::from_noise, "one call", "takes 1 call"},
     {Jumps::none, "ode", "follows the ODE of u(z, t, t)"},
 };
-constexpr const Sampler& sampler_of(Jumps jumps) { return samplers[static_cast<int>(jumps)]; }       // fits: an enum, in whose order the list is
+constexpr const Sampler& sampler_of(Jumps jumps) { return samplers[static_cast<std::size_t>(jumps)]; }
+static_assert([] {
+  for (std::size_t i = 0; i < std::size(samplers); ++i)
+    if (samplers[i].jumps != static_cast<Jumps>(i)) return false;
+  return true;
+}(), "samplers has the order of Jumps");
 
 // "": a checkpoint without a note, of a time when any jumps were trained. FileError for a name of no sampler.
 inline Jumps jumps_of_sampler(std::string_view name) {

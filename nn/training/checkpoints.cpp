@@ -76,7 +76,11 @@ std::string LoopCheckpoints::choose() {
   return found ? found->folder().string() : "";
 }
 
+// A checkpoint that was copied from another stage or variant may have all the right names, shapes and sources.
 void LoopCheckpoints::check_made_from(const Checkpoint& found) const {
+  if (const std::string of = found.state().value("stage", stage_.name); of != stage_.name)
+    throw ConfigError(fmt::format("{}: {} is a checkpoint of {}, another training; move it back, or train this one with {}",
+                                  stage_.name, found.folder().string(), of, options_.names.anew()));
   if (!found.state().contains("made_from")) return;
   const auto& before = found.state()["made_from"];
   for (const auto& [name, checksum] : stage_.made_from)

@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <string>
 #include <vector>
@@ -64,6 +65,10 @@ double difference_of(const Tensor& a, const Tensor& b) { return test::max_differ
 Tensor samples(TrainingRun& run) {
   const Network map = run.load_student(stage_name::map);
   return flow_map_generator(map.u(), 1)(sample_noise(consecutive(0, 5), run.recipe().latent_shape(), 3), {});
+}
+
+bool has_line(const std::vector<std::string>& lines, const std::string& part) {
+  return std::any_of(lines.begin(), lines.end(), [&](const std::string& line) { return line.find(part) != std::string::npos; });
 }
 
 }  // namespace
@@ -184,6 +189,23 @@ TEST_CASE("given weights are left aside where they were trained on other data, a
   CHECK(used({}) == file);
 }
 
+TEST_CASE("noise that samplers do not begin from is warned of, and noise of variance 1 is not") {
+  for (const double scale : {1.0, 2.0}) {
+    CAPTURE(scale);
+    Alone alone;
+    const std::string file = (alone.folder.path() / "pairs.npz").string();
+    NpzWriter pairs(file);
+    pairs.add("x", {500, 2}, random_normal({500, 2}, {.seed = 1}).to_vector<float>());
+    pairs.add("e", {500, 2}, (scale * random_normal({500, 2}, {.seed = 2})).to_vector<float>());
+    pairs.finish();
+    Recipe recipe = points();
+    recipe.data = "arrays:" + file + "?noise=e";
+    TrainingRun run(recipe, alone.context());
+    run.flow_batch({7, 2, 20, 0, 100}, 24, 5);
+    CHECK(has_line(alone.log.warnings, "the noise that comes with the samples") == (scale != 1));
+  }
+}
+
 TEST_CASE("noise that comes with the samples is that of a training's batches, row by row; other spaces refuse it") {
   Alone alone;
   const std::string pairs_file = (alone.folder.path() / "pairs.npz").string();
@@ -203,6 +225,7 @@ TEST_CASE("noise that comes with the samples is that of a training's batches, ro
     CHECK(difference_of(batch.eps, -1.0 - batch.z0) == 0);
     CHECK(difference_of(batch.z0.slice(0, 0, 10), batch.z0.slice(0, 10, 20)) > 1);
     CHECK(trained(run) == 2);
+    CHECK(has_line(alone.log.warnings, "the noise that comes with the samples has mean -59.5 and variance 1.19e+03"));
   }
   Recipe plain = recipe;
   plain.data = "arrays:" + pairs_file + "?x=x";

@@ -1,7 +1,6 @@
 // The latents between images and generators: those of the training set, in memory, in files or encoded during training, and their
 // statistics (mfrae 1.2, 10).
 #include "data/report/numbers.h"
-#include "data/report/numbers.h"
 #include "flowmap/training/chain/training_run.h"
 #include "flowmap/training/move_aside.h"
 #include "nn/models/published_weights.h"
@@ -25,6 +24,16 @@ void warn_of_scale(const Tensor& samples, Messages& log) {
     log.warning("samples have mean {:.3g} and variance {:.3g}; noise has 0 and 1: set identity.normalize = true, or scale the data", m, variance);
 }
 
+// Samplers begin from noise of mean 0 and variance 1; noise that comes with the samples has to be of that kind. Allowed beside the chance of n
+// numbers (5 standard errors): 0.1, for noise that a solver found from the samples.
+void warn_of_noise(const Tensor& noise, Messages& log) {
+  const Tensor few = noise.slice(0, 0, std::min<std::int64_t>(noise.dim(0), 65536)).to(DType::f64);
+  const double m = mean(few).item(), variance = mean(square(few - m)).item(), n = static_cast<double>(few.numel());
+  if (!(std::abs(m) < 0.1 + 5 / std::sqrt(n)) || !(std::abs(variance - 1) < 0.1 + 5 * std::sqrt(2 / n)))
+    log.warning("the noise that comes with the samples has mean {:.3g} and variance {:.3g}; samplers begin from mean 0 and variance 1, which this training does not "
+                "see: scale the noise array", m, variance);
+}
+
 }  // namespace
 
 // The first block begins the clock: caches and threads are warm then, and shards that existed already count as no work.
@@ -40,6 +49,7 @@ const LatentSet& TrainingRun::latents() {
   if (!coder.encode) {
     latents_ = samples_as_latents(*pictures());
     if (!recipe_.identity.normalize) warn_of_scale(latents_.raw.values, context_.log);
+    if (latents_.noise.defined()) warn_of_noise(latents_.noise, context_.log);
     return latents_;
   }
   const auto progress = encoding_progress(count);

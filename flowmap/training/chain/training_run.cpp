@@ -236,6 +236,8 @@ Weights TrainingRun::stage_weights(const std::string& stage) {
   if (has(stage)) {
     Weights weights = load_weights(folder.string() + ":ema", warner());
     loaded_steps_[stage] = weights.step;
+    if (const std::string of = weights.state == nullptr ? stage : weights.state->value("stage", stage); of != stage)
+      throw ConfigError(fmt::format("{}: a checkpoint of {}, not of {}: move it back to {}", weights.file.string(), of, stage, (root_ / of).string()));
     const auto made_from = weights.state == nullptr ? nlohmann::ordered_json::object() : weights.state->value("made_from", nlohmann::ordered_json::object());
     aims_[stage] = {jumps_of_sampler(made_from.value("sampler", "")), made_from.value("aim", aim_name(true)) == aim_name(true)};
     return weights;
