@@ -10,8 +10,8 @@ Graph::Graph(Device device) : device_(device), memory_(device) {
   if (!device.is_cuda()) throw DeviceError("Graph: only work on a GPU is recorded, this is for " + to_string(device));
 }
 
-// Its memory is everybody's then: what runs still comes before whatever uses that next.
-// Errors of the device are reported by whatever uses it next.
+// Its memory is then free for others: running work still precedes the next user of that memory.
+// The next call to the device reports its errors.
 Graph::~Graph() {
   try {
     drop();

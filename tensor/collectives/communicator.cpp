@@ -41,7 +41,7 @@ std::vector<std::string> gather_texts(Communicator& ranks, const std::string& ow
   lengths.data<std::int64_t>()[me] = static_cast<std::int64_t>(own.size());
   ranks.all_gather(lengths, Communicator::Counts(n, 1));
   const auto counts = lengths.to_vector<std::int64_t>();
-  for (std::size_t r = 0; r < n; ++r)            // what another process says is not believed without a bound
+  for (std::size_t r = 0; r < n; ++r)            // lengths from another process are bounded before use
     if (counts[r] < 0 || counts[r] > most_bytes_of_text)
       throw Error("rank " + std::to_string(r) + " announces a text of " + std::to_string(counts[r]) + " bytes; at most " +
                   std::to_string(most_bytes_of_text) + " are taken");

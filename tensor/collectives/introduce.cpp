@@ -7,7 +7,7 @@ namespace {
 
 using End = Conversation::End;
 
-// Grows by what has come, never by what was announced.
+// Grows with the received bytes, never by an announced length.
 Io receive_all(const Socket& s, std::string& to, std::size_t bytes, std::uint64_t magic, const Patience& patience) {
   for (;;) {
     const Io io = receive_some(s, to, bytes - to.size());

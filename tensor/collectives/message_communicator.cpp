@@ -11,7 +11,7 @@ namespace fm {
 namespace {
 
 constexpr const char *beat = "beat", *bye = "bye", *gone = "gone";
-// With a text: this rank ended by an error; it left because it was asked to stop; it was asked to stop and is still here.
+// With a text: this rank ended by an error; it left because of a stop request; it received a stop request and is still here.
 const std::string failed = "failed: ", stopped = "stopped: ", stop_asked = "stop: ";
 
 WatchOptions with_defaults(WatchOptions watch) {
@@ -104,7 +104,7 @@ void MessageCommunicator::run_job(Job& job) {
       }
       lost_at_ = watch_.clock(), lost_text_ = e.what();
       others_stopped_ = dynamic_cast<const RankStoppedError*>(&e) != nullptr;
-      tell_all((others_stopped_ ? stopped : failed) + lost_text_);      // those who have not noticed hear the cause, not that this rank went next
+      tell_all((others_stopped_ ? stopped : failed) + lost_text_);      // ranks that have not noticed receive the cause, not this rank's exit
     }
     if (*job.op) unfinished_.push_back(std::move(job.run));      // with its tensors: a transport may still write into them
     job.done.set_exception(lost_);
@@ -113,18 +113,18 @@ void MessageCommunicator::run_job(Job& job) {
   }
 }
 
-// A rank that was asked to stop leaves in its own time, and so do the others: on_lost is for those that were lost.
+// A rank that was asked to stop leaves when it is ready, and so do the others: on_lost is for lost ranks.
 void MessageCommunicator::watch_grace() {
   if (!lost_ || others_stopped_ || !watch_.on_lost || watch_.clock() - lost_at_ < watch_.grace) return;
   watch_.on_lost(lost_text_);
   lost_at_ = watch_.clock();
 }
 
-// Signs of life, and who gave none. One look at the clock: a machine may sleep between two.
+// Sends heartbeats, and checks those of the others. Reads the clock once, because a machine may sleep between two readings.
 void MessageCommunicator::tend() {
   const double t = watch_.clock();
   if (t - last_beat_ >= watch_.beat_every) {
-    // This thread itself was held up (a stopped process, a machine that slept): the silence says nothing of the others.
+    // This thread itself was delayed (a stopped process, a sleeping machine): the silence proves nothing about the others.
     if (last_beat_ > 0 && t - last_beat_ > watch_.lost_after / 2)
       for (Peer& p : peers_) p.heard = t;
     last_beat_ = t;
@@ -284,7 +284,7 @@ void MessageCommunicator::observe(std::function<void(const Span&)> observer) {
 
 void MessageCommunicator::say_goodbye() {
   for (int r = 0; r < size_; ++r)
-    if (r != rank_) channel_->notify(r, bye);                        // also to those who said so first: they wait for it
+    if (r != rank_) channel_->notify(r, bye);                        // also to ranks that said so first: they wait for it
   const double since = watch_.clock();
   const auto all_ended = [&] {
     for (int r = 0; r < size_; ++r)

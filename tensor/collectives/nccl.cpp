@@ -116,10 +116,10 @@ class NcclCommunicator : public Communicator {
   struct Operation {
     const char* op;
     std::size_t bytes;
-    Tensor x;      // until the compute stream waits for `done`, or `done` has come
+    Tensor x;      // until the compute stream waits for `done`, or `done` has occurred
     double asked;  // seconds on the steady clock
     cudaEvent_t done = nullptr;
-    cudaEvent_t begin = nullptr, end = nullptr;  // with times, while somebody observes
+    cudaEvent_t begin = nullptr, end = nullptr;  // with times, if an observer is set
   };
 
   static std::size_t count(const Tensor& x) { return static_cast<std::size_t>(x.numel()); }
@@ -149,12 +149,12 @@ class NcclCommunicator : public Communicator {
   Device device_;
   NcclOptions options_;
   cudaStream_t stream_ = nullptr;
-  cudaEvent_t asked_ = nullptr;  // where the compute stream was when the last operation was asked for
+  cudaEvent_t asked_ = nullptr;  // the compute stream's position when the last operation was requested
 
   mutable std::mutex mutex_;  // of all below
   std::condition_variable wake_;
   ncclComm_t comm_ = nullptr;   // null when it has ended
-  std::exception_ptr failure_;  // what every operation throws from now on
+  std::exception_ptr failure_;  // every operation throws it from now on
   std::deque<std::shared_ptr<Operation>> under_way_;
   std::vector<cudaEvent_t> idle_events_;
   std::function<void(const Span&)> observer_;
@@ -202,10 +202,10 @@ Communicator::Work NcclCommunicator::start(const char* op, const Tensor& x, bool
   const auto wait = [this, operation] {
     const std::lock_guard own(mutex_);
     if (failure_) std::rethrow_exception(failure_);
-    if (!operation->done) return;  // it has come long ago
+    if (!operation->done) return;  // it finished long ago
     cuda::use(device_.index);
     check(cudaStreamWaitEvent(cuda::current_stream(), operation->done), "cudaStreamWaitEvent");
-    operation->x = Tensor();  // whoever has its memory next comes later on the compute stream
+    operation->x = Tensor();  // the next user of its memory comes later on the compute stream
   };
   return std::async(std::launch::deferred, wait).share();
 }
@@ -249,7 +249,7 @@ cudaEvent_t NcclCommunicator::timed_event(cudaStream_t stream) {
   return event;
 }
 
-// Until all that was asked for is done. Without the lock: where it is never done the watchdog ends NCCL, and with it this wait.
+// Waits until all requested operations are done. Without the lock: if one never finishes the watchdog aborts NCCL, which ends this wait.
 void NcclCommunicator::wait_for_all(std::unique_lock<std::mutex>& lock) {
   cuda::use(device_.index);
   lock.unlock();
@@ -274,7 +274,7 @@ void NcclCommunicator::observe(std::function<void(const Span&)> observer) {
   control_->observe(std::move(observer));
 }
 
-// Until NCCL has done what was asked of the host: it does not wait itself, so that this can be given up.
+// Waits until NCCL has finished its work on the host. NCCL itself does not block, so this wait can be aborted.
 void NcclCommunicator::settle(std::unique_lock<std::mutex>& lock, ncclResult_t status, const char* call, double seconds) {
   const double begin = now();
   while (status == ncclInProgress) {
@@ -303,7 +303,7 @@ void NcclCommunicator::watch() {
     } catch (...) {
       failure_ = std::current_exception();
       lock.unlock();
-      abort_nccl();  // else this rank's GPU waits for ever
+      abort_nccl();  // else this rank's GPU waits forever
       lock.lock();
     }
   }
@@ -339,10 +339,10 @@ void NcclCommunicator::abort_nccl() {
     const std::lock_guard lock(mutex_);
     comm = std::exchange(comm_, nullptr);
   }
-  if (comm) ncclCommAbort(comm);  // what it says does not matter any more
+  if (comm) ncclCommAbort(comm);  // its result does not matter any more
 }
 
-// Streams and events, when nothing on the GPU uses them any more.
+// Destroys streams and events when nothing on the GPU uses them any more.
 void NcclCommunicator::release() {
   if (cudaSetDevice(device_.index) != cudaSuccess || cudaDeviceSynchronize() != cudaSuccess) return;
   for (const auto& operation : under_way_)

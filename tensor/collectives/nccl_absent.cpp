@@ -1,4 +1,4 @@
-// In a build without NCCL. As in tensor/kernels/cuda/absent.cpp, whoever defines these before this archive is searched has it.
+// For a build without NCCL. As in tensor/kernels/cuda/absent.cpp, a program that defines these functions before this archive is searched has NCCL.
 #include "tensor/collectives/nccl.h"
 
 namespace fm {

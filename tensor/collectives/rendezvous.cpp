@@ -31,7 +31,7 @@ Hello hello_of(const TcpRendezvous& w, HelloPurpose purpose, int to, int port) {
   return {rendezvous_protocol, crc32c(w.job), w.rank, w.size, to, purpose, static_cast<std::uint32_t>(port), random_bytes(nonce_bytes)};
 }
 
-// All ranks may come at once, two connections each.
+// All ranks may connect at once, with two connections each.
 AdmissionRules rules_for(const TcpRendezvous& w) { return {.secret = w.secret, .most_pending = 128 + 2 * static_cast<std::size_t>(w.size)}; }
 
 // Empty: welcome.
@@ -51,7 +51,7 @@ void tell(const Guests& guests, const TcpRendezvous& w, Verdict code, const std:
   for (const auto& [rank, guest] : guests) answer(guest, code, text, w.secret, {steady_seconds() + 5});
 }
 
-// A rank that has joined says nothing until it is answered: what can be read is its end.
+// A joined rank sends nothing until it is answered: any readable input means its end.
 void drop_those_who_went(Guests& there) {
   std::erase_if(there, [](auto& entry) {
     std::string ignored;
@@ -77,7 +77,7 @@ Places places_of(const Guests& there, const TcpRendezvous& w) {
   return places;
 }
 
-// Waits for all and tells them where all are.
+// Waits for all ranks and sends them the addresses of all.
 void gather_ranks(const TcpRendezvous& w, Admission& door, const Patience& patience) {
   Guests there;
   try {
@@ -108,7 +108,7 @@ struct Joined {
   Places places;
 };
 
-// What came of one conversation; nothing where it is worth another try.
+// The result of one conversation; no value if another attempt may help.
 struct Attempt {
   std::optional<Joined> joined;
   std::string why;
@@ -128,7 +128,7 @@ Attempt try_to_join(const TcpRendezvous& w, const Socket& s, const Patience& pat
   Admission door(std::move(listeners), rules_for(w));
   const Hello hello = hello_of(w, HelloPurpose::join, 0, port);
   const std::size_t most = most_bytes_of_reason + most_bytes_of_place * static_cast<std::size_t>(w.size);
-  // Rank 0's own deadline began at another time: it names who is missing, so it may speak first.
+  // Rank 0's own deadline began at another time, and rank 0 names the missing ranks, so it may answer first.
   const Conversation c = introduce(s, hello, w.secret, std::clamp(patience.deadline - steady_seconds(), 0.1, 10.0), most, {patience.deadline + 10, patience.check});
   const std::string at = place(w), not_rank_0 = "what listens at " + at + " is not rank 0 of flowmap: ";
   switch (c.end) {
@@ -149,7 +149,7 @@ Attempt try_to_join(const TcpRendezvous& w, const Socket& s, const Patience& pat
   return {Joined{std::move(door), std::move(*places)}, "", true};
 }
 
-// A fixed address: who listens there may begin later, but what is something else stays that.
+// A fixed address: a listener may start later, but a foreign listener stays foreign.
 Joined join_at(const TcpRendezvous& w, const Patience& patience) {
   const double begin = steady_seconds();
   double first_silence = 0;
@@ -171,7 +171,7 @@ Joined join_at(const TcpRendezvous& w, const Patience& patience) {
   }
 }
 
-// An address that was found may be that of a job that ended, until rank 0 of this one has said where it is.
+// A found address may belong to an earlier job, until rank 0 of this job has answered there.
 Joined join_where_found(TcpRendezvous& w, const Patience& patience) {
   std::string why = "it is not there";
   double first_refusal = 0;
@@ -251,7 +251,7 @@ class Table {
   }
   int seat(Admission::Guest& guest) {
     const Hello& h = guest.hello;
-    std::string why = objection(h, w_, h.purpose == HelloPurpose::join);            // late: everybody is there
+    std::string why = objection(h, w_, h.purpose == HelloPurpose::join);            // late: all ranks have joined
     if (why.empty() && (h.to != w_.rank || h.rank <= w_.rank)) why = "this is rank " + std::to_string(w_.rank);
     if (why.empty() && slot(h.rank, h.purpose).open()) why = "rank " + std::to_string(h.rank) + " is connected already";
     const Io told = answer(guest, why.empty() ? Verdict::welcome : Verdict::refused, why, w_.secret, {steady_seconds() + 1});

@@ -57,7 +57,7 @@ void check(const Patience& p) {
   if (p.check) p.check();
 }
 
-// A name server may take half a minute, and cannot be told to stop: a thread of its own asks, and is left to itself where the wait is given up.
+// A name server may take half a minute and cannot be interrupted. So a separate thread queries it, and is abandoned if the wait ends early.
 Resolved resolve(const std::string& host, int port, const Patience& patience, bool passive = false) {
   auto answer = std::make_shared<std::promise<Resolved>>();
   auto future = answer->get_future();
@@ -117,7 +117,7 @@ Socket try_listen(const Address& address, bool alone) {
   return Socket();
 }
 
-// 0: all is well, else what was wrong with the first address for which it matters.
+// 0: success, else the error of the first address for which it matters.
 int try_listen_on_all(std::vector<Address> addresses, int port, std::vector<Socket>& listeners) {
   listeners.clear();
   int first_error = 0;
@@ -149,7 +149,7 @@ Socket try_connect(const Address& address, const Patience& patience, int* error)
   return *error == 0 ? std::move(s) : Socket();
 }
 
-// Those of a network that is not there; a port where nobody listens yet is not among them.
+// Whether the error is permanent: a missing network, but not a port without a listener, which may still start.
 bool stays(int error) { return error == ENETUNREACH || error == EHOSTUNREACH || error == EACCES || error == EPERM || error == EAFNOSUPPORT || error == EINVAL || error == EADDRNOTAVAIL; }
 
 }  // namespace

@@ -110,7 +110,7 @@ class TcpChannel : public Channel {
     return {p.data + (p.done - head), p.bytes - (p.done - head)};
   }
 
-  // As much as goes without waiting. A closed line is told by notices(), after the last words of its rank.
+  // Moves as much as possible without waiting. notices() reports a closed connection, after the last words of its rank.
   template <class Call> static void advance(std::deque<Part>& parts, bool& closed, bool receiving, int rank, const Call& io) {
     while (!parts.empty() && !closed) {
       Part& part = parts.front();

@@ -22,7 +22,7 @@ class ThreadHub {
     if (!dead(from) && !dead(to)) boxes_[{from, to}].emplace_back(begin, begin + bytes);
     changed_.notify_all();
   }
-  // Fills what has come; true when nothing is left to receive.
+  // Copies arrived messages; true when all are received.
   bool receive(int to, std::vector<Message>& wanted, double seconds) {
     std::unique_lock lock(mutex_);
     const auto take_all = [&] {

@@ -33,7 +33,7 @@ fs::path temporary_name(const fs::path& path) { return fs::path(path.string() + 
 void flush_to_disk(const fs::path& path) {
   const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (file < 0) fail("open", path, errno);
-  // Some file systems cannot flush a folder and say EINVAL: there the rename is as durable as it gets.
+  // Some file systems cannot flush a folder and return EINVAL: the rename is then as durable as possible.
   const bool failed = fsync(file) != 0 && errno != EINVAL;
   const int error = errno;
   close(file);

@@ -66,8 +66,8 @@ float half_to_float(std::uint16_t h) {
   return sign ? -tiny : tiny;
 }
 
-// E4M3 and E5M2 are those of "FP8 Formats for Deep Learning" (arXiv:2209.05433), E8M0 that of OCP's microscaling formats. FNUZ: finite, and
-// NaN in the place of -0.
+// E4M3 and E5M2 are those of "FP8 Formats for Deep Learning" (arXiv:2209.05433), E8M0 is that of OCP's microscaling formats. FNUZ: finite, with
+// NaN in place of -0.
 float eight_bits(unsigned byte, FileType type) {
   constexpr float nan = std::numeric_limits<float>::quiet_NaN();
   switch (type) {
@@ -138,7 +138,7 @@ void widen(const std::byte* from, Tensor& to, FileType type, const std::string& 
   }
 }
 
-// The file's bits are the engine's. A u64 has the size of an i64, but its values are looked at.
+// Whether the file's bits are also the engine's. A u64 has the size of an i64, but its values must be checked.
 bool as_it_is(FileType type) { return type != FileType::u64 && size_of(type) == size_of(*read_as(type)); }
 
 }  // namespace

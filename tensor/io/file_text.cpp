@@ -10,7 +10,7 @@ struct Character {
   std::size_t bytes = 0;  // 0: not UTF-8
 };
 
-// RFC 3629: shortest form only, no surrogates, nothing beyond U+10FFFF.
+// RFC 3629: shortest form only, no surrogates, no character beyond U+10FFFF.
 Character first_of(std::string_view text) {
   const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
   if (byte(0) < 0x80) return {byte(0), 1};

@@ -31,7 +31,7 @@ void advise_pages(std::byte* begin, std::byte* end, int advice) {
   if (first < last) madvise(reinterpret_cast<void*>(first), last - first, advice);
 }
 
-// Contents stay what they are: pages that were written to are kept, others are read again when touched.
+// Contents stay the same: modified pages are kept, others are read again when touched.
 void give_back(std::byte* begin, std::byte* end) {
 #ifdef MADV_PAGEOUT
   advise_pages(begin, end, MADV_PAGEOUT);

@@ -1,5 +1,5 @@
-// What holds for every tree that leaves parse_pickle: no cycles, a bounded depth, no key twice, no more elements than were stored. Opaque
-// values have nothing below them, so an object that refers to itself is no cycle.
+// Properties of every tree that leaves parse_pickle: no cycles, a bounded depth, no repeated key, no more elements than were stored. Opaque
+// values have no children, so an object that refers to itself is not a cycle.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -33,7 +33,7 @@ void PickleMachine::check_keys(Id dict) const {
                    is(*twice, PickleKind::text) ? in_quotes(tree_.text(*twice)) : fmt::format("{}", tree_.integer(*twice))));
 }
 
-// The height of what hangs below a node; a node that is met below itself closes a cycle.
+// The height of the tree below a node. A node that occurs below itself closes a cycle.
 std::uint8_t PickleMachine::check(Id id, std::size_t depth, std::vector<std::uint8_t>& heights) const {
   if (heights[id] == unfinished) fail("a list or dict contains itself");
   if (heights[id] != 0) return heights[id];

@@ -1,4 +1,4 @@
-// The names that a checkpoint mentions, and what a call of one makes. Nothing is run: a name that is not in the table makes an opaque
+// The names in a checkpoint, and the results of calling them. Nothing is executed: a name that is not in the table makes an opaque
 // value.
 #include <fmt/format.h>
 
@@ -116,7 +116,7 @@ void PickleMachine::call(bool construct) {
   push(call(name, items));
 }
 
-// cls.__new__(cls, *args, **kwargs): none of those that are built here takes keywords.
+// cls.__new__(cls, *args, **kwargs): no supported class takes keywords.
 void PickleMachine::construct_with_keywords() {
   pop(), pop();
   const Id name = pop();
@@ -128,7 +128,7 @@ PickleMachine::Id PickleMachine::call(Id name, const Ids& arguments) {
   const auto want = [&](std::size_t least, std::size_t most) {
     if (arguments.size() < least || arguments.size() > most) fail(fmt::format("{} with {} arguments", tree_.name(name), arguments.size()));
   };
-  // Of an argument that is not built nothing is built.
+  // An unbuilt argument makes the result unbuilt.
   const auto first = [&](PickleKind kind) {
     if (is(arguments[0], PickleKind::opaque)) return opaque(arguments[0]);
     return expect(arguments[0], kind, "a call's argument");
@@ -183,7 +183,7 @@ PickleMachine::Id PickleMachine::make_set(Id name, const Ids& arguments) {
   return container(PickleKind::set, tree_.items(expect(arguments[0], PickleKind::list, "set's argument")));
 }
 
-// _rebuild_from_type_v2(function, class, arguments, attributes): what the function makes; its class and attributes are left out.
+// _rebuild_from_type_v2(function, class, arguments, attributes): the function's result; class and attributes are left out.
 PickleMachine::Id PickleMachine::from_type(Id name, const Ids& arguments) {
   if (is(arguments[0], PickleKind::opaque) || is(arguments[2], PickleKind::opaque)) return opaque(name);
   const Id function = expect(arguments[0], PickleKind::name, "what rebuilds a tensor");
@@ -191,7 +191,7 @@ PickleMachine::Id PickleMachine::from_type(Id name, const Ids& arguments) {
   return call(function, tree_.items(expect(arguments[2], PickleKind::tuple, "the arguments of a call")));
 }
 
-// ('storage', ...) of a tensor; ('module', class, file, source) of a class in files from before PyTorch 1.6, whose source is not looked at.
+// ('storage', ...) of a tensor; ('module', class, file, source) of a class in files from before PyTorch 1.6, whose source is ignored.
 void PickleMachine::persistent_id() {
   const Ids& id = tree_.items(expect(pop(), PickleKind::tuple, "a persistent id"));
   const std::string_view kind = id.empty() || !is(id[0], PickleKind::text) ? std::string_view() : tree_.text(id[0]);

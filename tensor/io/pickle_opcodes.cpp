@@ -1,4 +1,4 @@
-// What each opcode does: those that Python's pickler writes of protocols 2 to 5, but for the registry of extensions and buffers outside the
+// The opcodes: those that Python's pickler writes in protocols 2 to 5, except the registry of extensions and buffers outside the
 // file.
 #include <fmt/format.h>
 

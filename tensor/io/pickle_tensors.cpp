@@ -1,5 +1,5 @@
-// Storages and the tensors that are views of them. A tensor that PyTorch has and the engine has not (complex numbers, nine dimensions)
-// becomes one that says why it cannot be read; a view beyond its storage is a damaged file.
+// Storages and the tensors that are views of them. A PyTorch tensor that the engine lacks (complex numbers, nine dimensions)
+// becomes one with the reason why it is unreadable; a view beyond its storage is a damaged file.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -130,7 +130,7 @@ PickleMachine::Id PickleMachine::unread_tensor(std::string why) {
   return node(PickleKind::tensor, std::int64_t(tree_.tensors.size() - 1));
 }
 
-// Without a value where there are too many for this engine; `why` then says so.
+// No value if there are too many for this engine; `why` then gives the reason.
 std::optional<Shape> PickleMachine::dimensions(Id id, const char* what, std::string& why) const {
   const auto& items = tree_.items(expect(id, PickleKind::tuple, what));
   if (items.size() > std::size_t(max_rank)) {
@@ -218,7 +218,7 @@ void PickleMachine::check_place(PickledTensor& t) {
   if (__builtin_add_overflow(tensor_elements_, count, &tensor_elements_)) fail("more elements of tensors than there are numbers");
 }
 
-// _rebuild_device_tensor_from_cpu_tensor(data, type, device, requires_grad): the values are those of the CPU's tensor, which has this type.
+// _rebuild_device_tensor_from_cpu_tensor(data, type, device, requires_grad): the values of the CPU's tensor, which has this type.
 PickleMachine::Id PickleMachine::moved(const Ids& a) {
   if (is(a[0], PickleKind::opaque)) return opaque(a[0]);
   const PickledTensor& t = tree_.tensors[std::size_t(tree_.integer(expect(a[0], PickleKind::tensor, "a device's tensor")))];

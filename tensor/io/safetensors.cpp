@@ -26,7 +26,7 @@ struct SpelledType {
   FileType type;
 };
 
-// The first six are those that are written, in the order in which the format's own writer puts tensors of different types.
+// The first six are written, in the order in which the format's own writer puts tensors of different types.
 constexpr SpelledType spellings[] = {{"I64", FileType::i64},
                                  {"F64", FileType::f64},
                                  {"F32", FileType::f32},
@@ -124,7 +124,7 @@ std::size_t count(const json& value, const std::string& name, const char* key, c
   return value.get<std::size_t>();
 }
 
-// Dimensions and their product, refusing those that overflow (also those that a later zero would hide). Beyond eight, the first eight and false.
+// Dimensions and their product. Refuses overflow, even if a later zero would hide it. Beyond eight dimensions: the first eight and false.
 bool parse_shape(const json& dims, const std::string& name, Shape& shape, std::size_t& elements, const Problem& fail) {
   std::size_t product = 1;
   bool empty = false;

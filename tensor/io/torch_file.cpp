@@ -38,7 +38,7 @@ bool is_big_endian(const ZipReader& zip, const std::string& root) {
   return order == "big";
 }
 
-// A few kilobytes must not stand for gigabytes: what all deflated storages unpack to is bounded by the file's size, whatever one of them
+// A few kilobytes must not unpack to gigabytes: the total of all deflated storages is limited by the file's size, whatever a single one
 // is.
 void check_unpacked(const TorchArchive& a) {
   constexpr std::uint64_t most = 64 << 20, ratio = 16;

@@ -1,11 +1,11 @@
 // The layout of torch.save before PyTorch 1.6, still written with _use_new_zipfile_serialization=False:
 //
-//   pickle   0x1950a86a20f9469cfc6c      which tells such files
+//   pickle   0x1950a86a20f9469cfc6c      identifies such files
 //   pickle   1001                        version of the layout
 //   pickle   {...}                       sizes and byte order of the writer's machine
-//   pickle   what was saved              storages as persistent ids ('storage', type, key, location, elements, part)
+//   pickle   the saved object            storages as persistent ids ('storage', type, key, location, elements, part)
 //   pickle   [key, ...]                  the order in which their bytes follow
-//   each     int64 elements, then the elements, little-endian whatever the machine was; without alignment
+//   each     int64 elements, then the elements, little-endian on every machine; without alignment
 #include <fmt/format.h>
 
 #include <unordered_map>

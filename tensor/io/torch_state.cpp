@@ -84,7 +84,7 @@ void add(FileTensors& out, const std::string& name, const TorchValue& value) {
   }
 }
 
-// A dict's text or integer, a place in a list; none of a key of another kind, by which no entry is asked for.
+// A dict's text or integer, or a place in a list; no value for a key of another kind, which cannot be requested.
 std::optional<std::string> entry_name(const TorchValue& at, std::size_t i) {
   if (!at.is(PickleKind::dict)) return fmt::format("{}", i);
   const TorchValue key = at.key(i);

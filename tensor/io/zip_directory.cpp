@@ -18,7 +18,7 @@ constexpr std::size_t max_comment = 65535;
 
 [[noreturn]] void fail_reading(const std::string& name, const std::string& reason) { throw FileError(fmt::format("{}: {}", name, reason)); }
 
-// Takes the 64-bit numbers of an extra field: those of size, compressed and place that the 32-bit fields refer to, in this order.
+// Reads the 64-bit numbers of an extra field: those of size, compressed and place that the 32-bit fields refer to, in this order.
 bool take_64_bit_fields(std::string_view extra, ZipMember& m) {
   while (extra.size() >= 4) {
     const std::size_t length = get<std::uint16_t>(extra, 2);

@@ -26,7 +26,7 @@ struct Inflater {
   }
 };
 
-// Unpacks into exactly `size` bytes; false when the data says otherwise.
+// Unpacks into exactly `size` bytes; false if the data are longer, shorter or invalid.
 bool inflate_to(std::string_view packed, std::string& out) {
   Inflater z;
   if (!z.ready) return false;
@@ -106,10 +106,10 @@ std::shared_ptr<std::byte> ZipReader::owner_of(std::string_view view) const {
   return file_.part(begin, begin + view.size());
 }
 
-// A checksum of 0 is none: torch.save with compute_crc32 = False stores 0 for every member.
+// A checksum of 0 means no checksum: torch.save with compute_crc32 = False stores 0 for every member.
 void ZipReader::check_crc(const ZipMember& m, std::string_view bytes) const {
   if (m.crc == 0) return;
-#ifdef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION  // tests/fuzz: what random bytes never pass
+#ifdef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION  // tests/fuzz: checks that random bytes never pass
   return;
 #endif
   if (std::uint32_t(crc32_z(0, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size())) != m.crc)

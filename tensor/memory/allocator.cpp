@@ -28,7 +28,7 @@ std::size_t size_class(std::size_t bytes) {
   return (bytes + step - 1) / step * step;
 }
 
-constexpr std::size_t address_space = std::size_t{1} << 47;     // no process of the machines that there are has more
+constexpr std::size_t address_space = std::size_t{1} << 47;     // x86-64 user space has 47 address bits
 
 [[noreturn]] void out_of_memory(std::size_t size, const std::string& where) {
   throw Error("out of memory" + where + ": " + std::to_string(size >> 20) + " MiB asked for; use a smaller batch or recompute");
@@ -57,7 +57,7 @@ class Pool {
     std::byte* p = reserved ? from(reserved->free[size], size) : nullptr;
     if (!p) p = from(free_[size], size);
     if (!p) p = ask(size), ++requests_;
-    of_op += size;                                   // counted from here on, where nothing fails any more
+    of_op += size;                                   // counted from here on, where no step can fail any more
     stats_.live += size;
     stats_.peak = std::max(stats_.peak, stats_.live);
     stats_.most = std::max(stats_.most, stats_.live + stats_.cached);
@@ -114,7 +114,7 @@ class Pool {
     if (!p) out_of_memory(size, device_.is_cuda() ? " on " + to_string(device_) : "");
     return static_cast<std::byte*>(p);
   }
-  void* new_block(std::size_t size) const {            // null where there is none
+  void* new_block(std::size_t size) const {            // null if unavailable
     if (device_.is_cuda()) return cuda::on(device_).memory.take(size);
     return allocate_pages(size, 64);
   }
@@ -187,7 +187,7 @@ OpName::~OpName() {
 }
 
 Reserve::Reserve(Device device) : blocks_(std::make_shared<ReservedBlocks>(ReservedBlocks{device, {}, true})) {
-  require_device(device);                          // here, for the destructor asks for its pool
+  require_device(device);                          // checked here, because the destructor accesses its pool
 }
 Reserve::~Reserve() { pool(blocks_->device).close(*blocks_); }
 

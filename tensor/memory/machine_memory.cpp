@@ -35,7 +35,7 @@ double limit_in(const fs::path& file) {
   return in >> value && value > 0 && value < 0x1p60 ? value : std::numeric_limits<double>::infinity();
 }
 
-// The lowest limit from `group` up to the mount; what a container does not show of it is passed over.
+// The lowest limit from `group` up to the mount; levels that a container hides are skipped.
 double lowest_limit(const fs::path& mount, const fs::path& group, const char* file) {
   double lowest = limit_in(mount / file);
   for (fs::path g = group.relative_path(); !g.empty(); g = g.parent_path()) lowest = std::min(lowest, limit_in(mount / g / file));

@@ -54,7 +54,7 @@ Qkv samples(const Qkv& x, std::int64_t begin, std::int64_t end) {
   return {x.q.slice(0, begin, end), x.k.slice(0, begin, end), x.v.slice(0, begin, end)};
 }
 
-// The number of samples that the tangents are of; those that are given agree on it and fit the inputs.
+// The number of samples of the tangents; given tangents must agree on it and fit the inputs.
 std::int64_t tangent_samples(const Qkv& x, const Qkv& d) {
   const Tensor& any = d.q.defined() ? d.q : d.k.defined() ? d.k : d.v;
   check_defined(any, attention_name);
@@ -66,7 +66,7 @@ std::int64_t tangent_samples(const Qkv& x, const Qkv& d) {
   return k;
 }
 
-// Places for gradients: the shape and the type of the computation, a last dimension that kernels can walk, apart from what is read.
+// Checks destinations of gradients: the shape and the type of the computation, a last dimension that kernels can walk, no overlap with inputs.
 void check_gradients(const Qkv& x, const AttentionSaved& saved, const Tensor& go, const Qkv& g) {
   const Tensor* like[] = {&x.q, &x.k, &x.v};
   const Tensor* to[] = {&g.q, &g.k, &g.v};
@@ -96,7 +96,7 @@ void count_attention(const Qkv& in, double products, std::initializer_list<const
   count_traffic(more);
 }
 
-// The kernels cut at least one query of one head; where there is none, there is nothing to compute.
+// The kernels need at least one query of one head; without queries there is nothing to compute.
 bool no_work(const Tensor& o) { return o.numel() == 0; }
 
 void forward(const Qkv& in, const Tensor& o, const Tensor& sums) {
@@ -152,7 +152,7 @@ void attention_pull(const Qkv& in, const AttentionSaved& saved, const Tensor& go
   const DType compute = compute_type(in.q, attention_name);
   check(in);
   check_gradients(in, saved, go, g);
-  if (no_work(saved.o)) {                                        // nobody asked, so neither keys nor values matter
+  if (no_work(saved.o)) {                                        // no output exists, so neither keys nor values matter
     for (const Tensor& x : {g.q, g.k, g.v})
       if (x.defined()) x.fill(0);
     return;

@@ -127,7 +127,7 @@ GatedBranch gated_pull(const GatedBranch& in, DType stream, const Tensor& gy, bo
   check_defined(gy, gate_name);
   check_shape(gy, in.h.shape(), gate_name);
   const Tensor g = as_activation(gy, p.stream, gate_name).contiguous();
-  if (in.h.numel() == 0) {                                      // no row: nothing depends on the gate
+  if (in.h.numel() == 0) {                                      // without rows nothing depends on the gate
     const auto zeros = [](bool want, const Tensor& like) { return want ? Tensor::zeros(like.shape(), like.dtype(), like.device()) : Tensor(); };
     return {zeros(want_h, in.h), zeros(want_gate, in.gate)};
   }

@@ -14,7 +14,7 @@
 namespace fm {
 namespace {
 
-// The last two dimensions as the kernels want them: one stride is 1, the other the leading dimension.
+// The last two dimensions in the kernels' form: one stride is 1, the other the leading dimension.
 struct Matrix {
   Tensor tensor;
   std::int64_t lead = 1;

@@ -14,7 +14,7 @@ namespace {
 
 const char* name_of(NormKind kind) { return kind == NormKind::layer ? "layer_norm" : "rms_norm"; }
 
-// The operands as the kernels want them, and the tensors that keep them alive.
+// The operands in the kernels' form, and the tensors that keep them alive.
 struct PreparedNorm {
   DType stream, result, compute;
   Tensor x, weight, bias;
@@ -55,7 +55,7 @@ void check_saved(const PreparedNorm& p, NormKind kind, const NormSaved& saved, c
     throw ShapeError(std::string(op) + ": the saved statistics are not those of x of shape " + to_string(p.x.shape()));
 }
 
-// The cotangents where x has no rows: whatever the other inputs are, nothing depends on them.
+// The cotangents for an x without rows: no other input has an effect.
 NormInputs no_rows(const NormInputs& in, const NormWanted& wanted) {
   const auto zeros = [](bool want, const Tensor& like) { return want ? Tensor::zeros(like.shape(), like.dtype(), like.device()) : Tensor(); };
   return {zeros(wanted.x, in.x), zeros(wanted.weight, in.weight), zeros(wanted.bias, in.bias), zeros(wanted.scale, in.scale),
@@ -85,7 +85,7 @@ Tensor norm_value(const NormForm& form, const NormInputs& in, NormSaved& saved) 
 namespace {
 
 // Rows of the tangents of scale and shift, of the same kind (per sample, per token) as the modulations themselves: when those are of two kinds
-// both became per token, so a missing tangent is made of zeros to be brought along.
+// both became per token, so a missing tangent is filled with zeros.
 ModulationRows modulation_tangents(const NormInputs& in, const NormInputs& d, DType result, const char* op) {
   if (!d.scale.defined() && !d.shift.defined()) return {};
   const bool two_kinds = in.shift.defined() && in.scale.numel() != in.shift.numel();

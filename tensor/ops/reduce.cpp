@@ -24,7 +24,7 @@ std::vector<bool> marked(const Tensor& x, const std::vector<int>& dims, const ch
   return mark;
 }
 
-// Sums x over the neighbouring dimensions from..to (inclusive), kept as one dimension of size 1 each.
+// Sums x over the neighboring dimensions from..to (inclusive), kept as one dimension of size 1 each.
 Tensor sum_run(const Tensor& x, int from, int to) {
   std::int64_t outer = 1, n = 1, inner = 1;
   Shape shape = x.shape();
@@ -144,7 +144,7 @@ std::vector<double> sum_squares(const std::vector<Tensor>& tensors) { return squ
 
 double sum_squares(const Tensor& x) { return sum_squares(std::vector<Tensor>{x})[0]; }
 
-// In double the squares of f32 and bf16 numbers have room; those of f64 numbers have it when the numbers are made smaller.
+// Doubles can hold the squares of f32 and bf16 numbers; for f64 the numbers are scaled down first.
 bool all_finite(const Tensor& x) {
   if (!x.defined()) throw Error("all_finite: an undefined tensor was given");
   if (!is_floating(x.dtype()) || std::isfinite(sum_squares(x))) return true;

@@ -63,7 +63,7 @@ std::map<std::int64_t, double> area_taps(std::int64_t o, std::int64_t in, double
   return taps;
 }
 
-// One output row of `inner` neighbours: y = sum_j w_j x_j.
+// One output row of `inner` neighbors: y = sum_j w_j x_j.
 template <class T> void combine(const T* x, const double* w, std::int64_t taps, std::int64_t inner, T* y) {
   if (inner == 1) {
     T sum = 0;
@@ -98,7 +98,7 @@ double Resampling::weight(std::int64_t o, std::int64_t j) const {
   return inside ? weights[static_cast<std::size_t>(at)] : 0;
 }
 
-// Outputs that use an input are neighbours too, so the transpose has the same form (with zeros where a run has a hole).
+// Outputs that use an input are neighbors too, so the transpose has the same form (with zeros where a run has a hole).
 Resampling Resampling::transposed() const {
   std::vector<std::map<std::int64_t, double>> columns(static_cast<std::size_t>(in));
   for (std::int64_t o = 0; o < out; ++o) {

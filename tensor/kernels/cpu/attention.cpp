@@ -117,7 +117,7 @@ struct Forward {
 
   FM_INLINE bool scores_move() const { return t->dq.data || t->dk.data; }
 
-  // Row r of the tile: e^(s - max), with what was summed before rescaled to the new maximum.
+  // Row r of the tile: e^(s - max), with earlier sums rescaled to the new maximum.
   void weights(Int r, Int n, bool first, T* o, T* d_o) {
     T* x = s + r * block.ld;
     const T before = first ? T(0) : top[r];

@@ -6,8 +6,8 @@
 namespace fm::cpu::FM_ISA {
 namespace {
 
-// f(i) for each i in a loop that vectorises, then fix(i) for the elements of x whose arithmetic is not straight-line code: they are looked
-// for on the way.
+// f(i) for each i in a loop that vectorizes, then fix(i) for the elements of x whose arithmetic is not straight-line code; the loop
+// detects them.
 template <class Op, class T, class F, class Fix> FM_INLINE void each(const T* x, std::int64_t n, const F& f, const Fix& fix) {
   if constexpr (has_far<Op, T>) {
     int far = 0;

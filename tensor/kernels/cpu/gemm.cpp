@@ -1,4 +1,4 @@
-// Which tile each instruction set uses; the product itself is in gemm_batch.h and what that includes. The accumulators of a tile fill three
+// The tile of each instruction set; the product itself is in gemm_batch.h and its includes. The accumulators of a tile fill three
 // quarters of the vector registers: 16 of them up to AVX2, 32 with AVX-512.
 #include "tensor/kernels/cpu/gemm.h"
 

@@ -26,8 +26,8 @@ template <class T> FM_INLINE T block_squares(const T* x, std::int64_t n) {
   return s;
 }
 
-// Squares of large and of tiny floats are beyond the range of floats, not of doubles. A block sum of 2^-100 has lost nothing that counts: what
-// is rounded to 0 or to few digits is below 2^-126 for each of 4096 elements.
+// Squares of large and of tiny floats are beyond the range of floats, not of doubles. A block sum of 2^-100 is still exact enough: terms
+// that were rounded to 0 or to few digits are below 2^-126 for each of 4096 elements.
 template <class T> FM_INLINE double safe_squares(const T* x, std::int64_t n) {
   const T fast = block_squares(x, n);
   if constexpr (std::is_same_v<T, float>) {
@@ -64,7 +64,7 @@ template <class T> void sum_rows(const T* x, T* y, std::int64_t outer, std::int6
   parallel_for(outer, n, [&](std::int64_t o) { y[o] = static_cast<T>(row_sum(x + o * n, n)); });
 }
 
-// Rows are added 64 at a time in T, the sums of those in double.
+// Rows are added 64 at a time in T, and these sums in double.
 template <class T> void sum_columns(const T* x, T* y, std::int64_t outer, std::int64_t n, std::int64_t inner) {
   constexpr std::int64_t rows_at_once = 64;
   const std::int64_t cuts = (inner + column_block - 1) / column_block;

@@ -1,4 +1,4 @@
-// In a build without CUDA. Whoever defines backend() before this archive is searched (tests that run the kernels on the CPU) has CUDA.
+// For a build without CUDA. A program that defines backend() before this archive is searched (tests that run the kernels on the CPU) has CUDA.
 #include "tensor/kernels/cuda/backend.h"
 
 namespace fm::cuda {

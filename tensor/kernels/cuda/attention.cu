@@ -1,4 +1,4 @@
-// Streaming attention on a GPU, on plain multiply-adds (attention_tiles.cuh). Own rows are the ones that a block makes results for:
+// Streaming attention on a GPU, on plain multiply-adds (attention_tiles.cuh). A block computes results for its own rows:
 //
 //   forward    own queries, met keys: s = scale q k, running maximum m, p = e^(s - m), l = sum p,  o = sum p v / l
 //   tangent    in the same sweep:     ds = scale (dq k + q dk),  do = (sum p dv + p ds v - o sum p ds) / l     (the shift by m has no
@@ -25,8 +25,8 @@ using namespace attention;
 
 constexpr double log2_e = 1.4426950408889634074;
 
-// Left alone (0), the compiler finds a number of registers for f32; for f64 it spills unless it may have all that one block a
-// multiprocessor leaves.
+// With 0 the compiler finds a number of registers for f32. For f64 it spills unless it may use all registers of one block per
+// multiprocessor.
 template <class T>
 constexpr int blocks_wanted = sizeof(T) == 8 ? 1 : 0;
 
@@ -228,7 +228,7 @@ __global__ void __launch_bounds__(block_threads, blocks_wanted<T>) backward_kern
 // ---- launches -----------------------------------------------------------------------------------------
 
 constexpr Count widest = 256;
-constexpr int most_shared = 99 << 10;  // what a block may have on every GPU since sm_80
+constexpr int most_shared = 99 << 10;  // shared memory available to a block on every GPU since sm_80
 
 template <class T>
 void check_width(const Attention<T>& a) {

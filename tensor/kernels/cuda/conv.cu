@@ -1,5 +1,5 @@
-// Family `conv` on a GPU: the products of cpu/conv.cpp with patches of several images at a time in memory of the device. Where patches
-// overlap, a thread gathers what belongs to one element of the image, in order: no atomics, the same result every time.
+// Family `conv` on a GPU: the products of cpu/conv.cpp with patches of several images at a time in memory of the device. If patches
+// overlap, a thread gathers the contributions to one element of the image, in order: no atomics, the same result every time.
 #include "tensor/kernels/cuda/runtime.h"
 #include "tensor/kernels/cuda/tables.h"
 #include "tensor/kernels/cuda/walk.cuh"
@@ -59,7 +59,7 @@ std::shared_ptr<std::byte> workspace(Count elements) {
   return allocate(static_cast<std::size_t>(elements) * sizeof(T), Device::cuda(current_device()));
 }
 
-// Kernels whose blocks have rows in y and neighbours in x.
+// Kernels whose blocks have rows in y and neighbors in x.
 dim3 grid_of_rows(Count rows, Count n) {
   const dim3 columns = grid_for(n, 1);
   return dim3(columns.x, static_cast<unsigned>(rows < row_blocks ? rows : row_blocks));
@@ -69,7 +69,7 @@ void over_rows(Count rows, Count n, void (*kernel)(Parameters...), Args... args)
   if (rows > 0 && n > 0) launch(current_stream(), grid_of_rows(rows, n), dim3(threads_per_block), 0, kernel, args...);
 }
 
-// patches[q * image_step + r * lead + p] = what row r = (c, u, v) of the kernel meets at pixel part.begin + p of image part.first + q.
+// patches[q * image_step + r * lead + p] = the input of row r = (c, u, v) of the kernel at pixel part.begin + p of image part.first + q.
 template <class T>
 __global__ void patches_kernel(Sizes z, const T* x, T* patches, Part part, Count lead, Count image_step) {
   const ConvShape& s = z.shape;
@@ -85,7 +85,7 @@ __global__ void patches_kernel(Sizes z, const T* x, T* patches, Part part, Count
   }
 }
 
-// The transpose: gx[...] (+)= what the patches of this part (images, k, pixels) hold for it.
+// The transpose: gx[...] (+)= the contributions of this part's patches (images, k, pixels) to it.
 template <class T>
 __global__ void add_patches_kernel(Sizes z, const T* patches, T* gx, Part part, bool accumulate) {
   const ConvShape& s = z.shape;

@@ -1,5 +1,5 @@
 // Family `copy` on a GPU: strided copies with conversion. A copy of more than one dimension whose two sides are contiguous along different ones
-// (a transpose) goes through a tile of shared memory, so that both reads and writes are of neighbours.
+// (a transpose) goes through a tile of shared memory, so that both reads and writes access neighbors.
 #include "tensor/kernels/cuda/runtime.h"
 #include "tensor/kernels/cuda/tables.h"
 #include "tensor/kernels/cuda/walk.cuh"

@@ -20,7 +20,7 @@
 namespace fm::cuda {
 namespace {
 
-// What NVIDIA advises (cuBLAS's manual, cublasSetWorkspace).
+// NVIDIA's recommendation (cuBLAS's manual, cublasSetWorkspace).
 std::size_t advised_workspace() {
   cudaDeviceProp properties{};
   fm::cuda::check(cudaGetDeviceProperties(&properties, current_device()), "cudaGetDeviceProperties");

@@ -1,4 +1,4 @@
-// Family `gemm` on a GPU: cuBLAS does the products (cublas.h); here is what it does not. Sums over a batch that share C are made one after
+// Family `gemm` on a GPU: products by cuBLAS (cublas.h), plus its missing operations. Sums over a batch that share C are made one after
 // another, so results are the same every time.
 #include <climits>
 
@@ -13,7 +13,7 @@ namespace {
 
 using Count = std::int64_t;
 
-// What a raw element of GemmArgs is.
+// The raw element type of GemmArgs.
 template <class T>
 struct Element {
   using type = T;
@@ -56,9 +56,9 @@ void set_rows(const GemmArgs<In, Out, InB>& g, const SumOf<Out>* sums = nullptr)
          reinterpret_cast<const T*>(g.bias), g.accumulate, g.batch, g.m, g.n, g.ldc, g.stride_c);
 }
 
-constexpr Count rounded_together = 4;  // neighbours that a thread rounds
+constexpr Count rounded_together = 4;  // neighbors that a thread rounds
 
-// y (count, rows, columns) with leading dimension `lead` from x with ldx and stride; a thread takes neighbours of one row.
+// y (count, rows, columns) with leading dimension `lead` from x with ldx and stride; a thread takes neighbors of one row.
 __global__ void round_kernel(const float* x, bf16* y, Count count, Count rows, Count columns, Count ldx, Count stride, Count lead) {
   const Count groups = (columns + rounded_together - 1) / rounded_together;
   for (Count i = first_element(); i < count * rows * groups; i += element_step()) {

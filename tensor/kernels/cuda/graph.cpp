@@ -1,4 +1,4 @@
-// The compute stream's work recorded as a CUDA graph. Other threads and other streams go on meanwhile.
+// Records the compute stream's work as a CUDA graph. Other threads and other streams continue meanwhile.
 #include "tensor/kernels/cuda/gpu.h"
 
 namespace fm::cuda {
@@ -27,7 +27,7 @@ void* end_recording(bool wanted) {
 
 void launch_graph(void* graph) { check(cudaGraphLaunch(static_cast<cudaGraphExec_t>(graph), current_stream()), "cudaGraphLaunch"); }
 
-// It may be running still. What fails here is told by the next call.
+// It may still be running. The next call reports a failure here.
 void drop_graph(void* graph) {
   Gpu& gpu = here();
   ++gpu.waits;

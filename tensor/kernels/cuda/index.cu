@@ -59,11 +59,11 @@ void gather(DType dtype, const void* x, const Count* index, void* y, Count rows,
       gather_by<std::uint16_t>(x, index, y, rows, bytes, limit) || gather_by<std::uint8_t>(x, index, y, rows, bytes, limit);
 }
 
-// Where scatter_add keeps what in shared memory: whether each thread hit, which did, and how many of each group.
+// The layout of scatter_add's shared memory: whether each thread hit, the list of hits, and the number of each group.
 constexpr int hits = 0, list = threads, counts = 2 * threads, shared_ints = 2 * threads + threads / group;
 
-// Puts the numbers of the threads with `hit` into shared[list ...] in order; returns how many they are. Two barriers come before the next call
-// writes the list again, so those that read it need none.
+// Puts the numbers of the threads with `hit` into shared[list ...] in order; returns their count. Two barriers come before the next call
+// writes the list again, so its readers need none.
 template <class Shared>
 __device__ int ordered_hits(Shared& shared, bool hit) {
   const int me = static_cast<int>(threadIdx.x), first = me / group * group;
@@ -88,7 +88,7 @@ __device__ int ordered_hits(Shared& shared, bool hit) {
   return total;
 }
 
-// A block owns a row of y and looks for its number among the indices, `threads` of them at a time: additions are in the order of the
+// A block owns a row of y and searches its number among the indices, `threads` of them at a time: additions are in the order of the
 // indices.
 template <class T>
 __global__ void scatter_kernel(const T* x, const Count* index, T* y, Count rows, Count row, Count limit, unsigned long long* error) {

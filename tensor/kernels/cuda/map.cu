@@ -1,4 +1,4 @@
-// Family `map` on a GPU: one thread computes a few elements, far apart so that neighbours read neighbours. Bound by memory; bf16 is widened in
+// Family `map` on a GPU: one thread computes a few elements, far apart so that neighboring threads read neighbors. Bound by memory; bf16 is widened in
 // registers. The mathematics is tensor/ops/elementwise_ops.h, as on the CPU.
 #include "tensor/dual.h"
 #include "tensor/kernels/cuda/runtime.h"

@@ -1,5 +1,5 @@
-// Family `optimizer` on a GPU: AdamW and up to eight averages of the weights in one pass over memory. Averages go by value with the launch:
-// there is no list of them to upload. More than eight take further passes over p.
+// Family `optimizer` on a GPU: AdamW and up to eight averages of the weights in one pass over memory. Averages are passed by value with the launch:
+// no list of them is uploaded. More than eight take further passes over p.
 #include "tensor/kernels/cuda/runtime.h"
 #include "tensor/kernels/cuda/tables.h"
 #include "tensor/kernels/cuda/walk.cuh"
@@ -11,7 +11,7 @@ namespace {
 using Count = std::int64_t;
 
 constexpr int averages_together = 8;
-constexpr Count access_bytes = 16;  // the widest load there is
+constexpr Count access_bytes = 16;  // the widest available load
 
 template <class T>
 struct Update {
@@ -27,7 +27,7 @@ struct Update {
   Count n;
 };
 
-// What all elements need of the device's memory.
+// Device pointers and numbers that all elements need.
 template <class T>
 struct Now {
   T scale, keep, step_size, root_correction;
@@ -38,7 +38,7 @@ struct alignas(sizeof(T) * width) Pack {
   T x[width];
 };
 
-// Elements width * i, ...; `update` says whether there is a gradient.
+// Elements width * i, ...; `update`: there is a gradient.
 template <class T, int width, bool update>
 __device__ void step(const Update<T>& u, const Now<T>& now, Count i) {
   using P = Pack<T, width>;

@@ -35,7 +35,7 @@ template <class Shared, class T> __device__ T block_sum(Shared& shared, T value)
   return total;
 }
 
-// What a thread adds up of x[begin], x[begin + step], ... below end.
+// A thread's sum of x[begin], x[begin + step], ... below end.
 struct Same {
   template <class T> __device__ static double sum(const T* x, Count begin, Count end, Count step) {
     T sum = T(0);

@@ -1,4 +1,4 @@
-// Row programs on a GPU. Values and tangents: a warp on each row. Pulls: the same for what has a value in each row; sums over rows
+// Row programs on a GPU. Values and tangents: a warp on each row. Pulls: the same for quantities with a value in each row; sums over rows
 // (gradients of modulations, gates and weights) by blocks on 32 columns of some rows, which the eight threads of a column share; always in
 // the same order.
 #include <limits>
@@ -37,7 +37,7 @@ void on_rows(Count n, Count width, Program program) {
 // ---- sums over rows -----------------------------------------------------------------------------------------
 constexpr int column_threads = 32, row_threads = 8;
 
-// The sum of what the threads of a column bring, in their order; all threads of the block come and get it.
+// The sum over the threads of a column, in their order; all threads of the block call it and get the result.
 template <class T, class Shared>
 __device__ T column_sum(const Shared& shared, T value) {
   shared[threadIdx.y * column_threads + threadIdx.x] = value;
@@ -72,7 +72,7 @@ struct RowBlocks {
   FM_HD Count cuts() const { return (width + column_threads - 1) / column_threads; }
 };
 
-// program(shared, b, begin, end, column, whether there is such a column) for every block of rows b and every column.
+// program(shared, b, begin, end, column, whether the column exists) for every block of rows b and every column.
 template <class T, class Program>
 __global__ void columns_kernel(Program program, RowBlocks cut) {
   FM_SHARED(T, shared);
@@ -109,7 +109,7 @@ struct NormPullX {
   NormPull<T, S, X> t;
   FM_HD void operator()(WarpLane lane, Count r) const { rows::norm_pull_x<centred>(lane, a, t, r); }
 };
-// Gradients of modulations, and the block's part of those of weight and bias.
+// Gradients of modulations, and the block's part of the gradients of weight and bias.
 template <bool centred, class T, class S, class X>
 struct NormPullSums {
   Norm<T, S, X> a;
@@ -227,7 +227,7 @@ void tangent_by_rows(Count rows, Count n, const T* y, const T* d, T* out) {
   on_rows(rows, n, ByRows<F, T>{n, y, d, out});
 }
 
-// Labels were checked, but the host may not know the outcome yet: nothing is read at one out of range, and its loss is NaN.
+// Labels were checked, but the host may not have read the result yet: a label out of range reads nothing, and its loss is NaN.
 template <class T>
 FM_HD bool has_class(const CrossEntropy<T>& a, Count r) {
   return !a.labels || (a.labels[r] >= 0 && a.labels[r] < a.classes);

@@ -99,7 +99,7 @@ void synchronise() {
   throw_index_error(word);
 }
 
-// While a step is recorded the compute stream does nothing: memory comes by the copy stream, and end_recording() puts the two in order.
+// While a step is recorded the compute stream is idle: memory comes from the copy stream, and end_recording() puts the two in order.
 void* take_memory(std::size_t bytes) {
   Gpu& gpu = here();
   void* p = nullptr;

@@ -1,4 +1,4 @@
-// Transfers: in order with the computing through a few pinned blocks; beside it on the copy stream, as batches come for the step after this one.
+// Transfers: in order with the computation through a few pinned blocks, and beside it on the copy stream, for prefetched batches.
 #include <cstring>
 #include <memory>
 #include <vector>
@@ -71,7 +71,7 @@ void in_order(Gpu& gpu, cudaStream_t before, cudaStream_t after) {
   const cudaEvent_t event = take_event(gpu);
   check(cudaEventRecord(event, before), "cudaEventRecord");
   check(cudaStreamWaitEvent(after, event), "cudaStreamWaitEvent");
-  gpu.events.push_back(event);                       // the wait is for what was recorded when it was asked for
+  gpu.events.push_back(event);                       // the wait covers the work recorded at the time of the request
 }
 
 void wait_for(Gpu& gpu, cudaEvent_t event) {
