@@ -1,4 +1,4 @@
-// ablate: what it compares, whose weights a row is of, and what its tables say. On configs/tiny_shapes.toml.
+// ablate: its comparisons, the weights behind each row, and its tables. On configs/tiny_shapes.toml.
 #include <doctest/doctest.h>
 
 #include <cmath>
@@ -244,7 +244,7 @@ TEST_CASE("ablate: no flag relabels old weights") {
   const fs::path out = begun(folder);
   succeeds(run("ablate", out, few));
   const auto before = rows_of(out / "ablate/derivative/trials.csv", "calls");
-  // Logging and keeping decide nothing.
+  // Options of logging and keeping do not affect the weights.
   const Result same = run("ablate", out, few + Arguments{"--mfd.loop.log_every", "2", "--mfd.loop.keep", "3"});
   succeeds(same);
   CHECK_MESSAGE(!has(same.err, "step 4/4"), same.err);
@@ -274,7 +274,7 @@ TEST_CASE("ablate: no flag relabels old weights") {
     succeeds(kept);
     CHECK_MESSAGE(has(kept.err, "trained anew") == anew, kept.err);
   }
-  // --fresh trains anew, keeps what was there, and leaves folders that the next ablation finds.
+  // --fresh trains anew, keeps the old folders, and leaves folders that the next ablation finds.
   const Result fresh = run("ablate", out, few + Arguments{"--fresh"});
   succeeds(fresh);
   CHECK_MESSAGE(has(fresh.err, "step 4/4"), fresh.err);
@@ -288,7 +288,7 @@ TEST_CASE("ablate: no flag relabels old weights") {
   const Result start = run("ablate", out, few);
   succeeds(start);
   CHECK_MESSAGE(has(start.err, "start was cmt "), start.err);
-  // A folder that says something else than its name is refused.
+  // A folder whose contents contradict its name is refused.
   write_atomically(out / before.at("jvp 1").at("folder") / "identity.txt", "seed = 3\n");
   fs::remove_all(out / "cmt");
   copy_stages(out / "again", {"cmt"});

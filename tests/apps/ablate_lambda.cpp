@@ -1,4 +1,4 @@
-// ablate --what lambda: which trainings, by which teacher, and that the terms are the proposition's. On configs/toy.toml.
+// ablate --what lambda: its trainings and their teachers, and its terms, which must be the proposition's. On configs/toy.toml.
 #include <doctest/doctest.h>
 #include <fmt/format.h>
 
@@ -49,7 +49,7 @@ nlohmann::json made_from(const fs::path& training) {
   return nlohmann::json::parse(read_file(training / "checkpoints" / "step-00000004" / "state.json")).at("made_from");
 }
 
-// E |eps - z0 - v|^2 and E |v - h*|^2 an element, of points drawn here: what the terms are for a network that is 0 everywhere.
+// E |eps - z0 - v|^2 and E |v - h*|^2 per element, on points made here: the terms for a network that is 0 everywhere.
 struct Expected {
   double noise, own;
 };

@@ -1,4 +1,4 @@
-// ablate --what objective: which objectives a run can train, on what terms, and what the table says of them. On configs/toy.toml.
+// ablate --what objective: the objectives that a run can train, their common terms, and the table. On configs/toy.toml.
 #include <doctest/doctest.h>
 #include <fmt/format.h>
 
@@ -84,7 +84,7 @@ TEST_CASE("objectives: all that a run can train, the others with the reason") {
     c.recipe.map.objective.name = name;
     CHECK(!c.recipe.map.objective.chosen("").needs.teacher);
   }
-  c.recipe.map.velocity = "teacher";                               // now all ask for one that want a velocity
+  c.recipe.map.velocity = "teacher";                               // now all objectives with a velocity source use a teacher
   c.objectives = "mean_flow";
   CHECK_THROWS_AS(chosen_objectives(c, false), ConfigError);
 }
@@ -225,7 +225,7 @@ TEST_CASE("ablate --what objective: a row for each objective and the teacher, fr
   CHECK(starts.size() == 1);                                       // the same initial values
   CHECK(weights.size() == all.size());
 
-  // A file of weights alone does not say how its flow map is sampled.
+  // A bare file of weights has no record of its sampler.
   const auto convert = [&](const std::string& name) {
     const std::string from = (out / table_of(out / "ablate/objective/trials.csv").at(name).at("folder")).string() + ":ema";
     return run_program_file(own_folder().parent_path() / "apps" / "convert", {"--from", from, "--to", (out / "weights.safetensors").string()});

@@ -1,4 +1,4 @@
-// What reads a run, as a user meets it, on configs/tiny_shapes.toml: samples, reconstructions, scores, what a checkpoint holds.
+// Programs that read a run, as a user meets them, on configs/tiny_shapes.toml: samples, reconstructions, scores, the contents of a checkpoint.
 #include <doctest/doctest.h>
 
 #include <cmath>

@@ -1,4 +1,4 @@
-// Completion scripts: what bash offers after typed words, by running the script's function with them. zsh where it is installed.
+// Completion scripts: bash's offers after typed words, by running the script's function on them. zsh if it is installed.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -25,7 +25,7 @@ const std::string& script_of(const std::string& program, const std::string& shel
 
 std::string quoted(const std::string& word) { return "'" + word + "'"; }
 
-// What completes the last of `typed`; the first is the program.
+// The completions of the last word of `typed`; the first is the program.
 Words offered(const Words& typed) {
   const TempFolder folder;
   std::ofstream(folder / "script") << script_of(typed[0], "bash");

@@ -1,5 +1,5 @@
 // The keys of a recipe: each with its default and its range as golden/config_keys.txt lists them, each read back as it was written, and each refused
-// outside of its range. Keys, defaults and ranges are what config files depend on: change the list together with them
+// outside of its range. Config files depend on keys, defaults and ranges: change the list together with them
 // (FLOWMAP_WRITE_KEYS=1 build/tests/test_apps_config_keys writes it).
 #include <doctest/doctest.h>
 
@@ -57,7 +57,7 @@ std::string other_text(const Field& field) {
   return rule.high >= 8 ? "7,8,7" : fmt::format("{}", rule.high);
 }
 
-// The line without the words that a choice may be, and those words: a list of objectives, networks or spaces may grow.
+// The line without its choices, and the set of choices: a list of objectives, networks or spaces may grow.
 std::pair<std::string, std::set<std::string>> taken_apart(const std::string& line) {
   const std::size_t begin = line.rfind("  ["), end = line.find(']', begin == std::string::npos ? 0 : begin);
   if (begin == std::string::npos || line.substr(begin, end - begin).find('|') == std::string::npos) return {line, {}};

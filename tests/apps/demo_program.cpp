@@ -80,7 +80,7 @@ int64_t newest_step(const CheckpointFolder& checkpoints) {
 int train_demo(DemoConfig& config, Context& context) {
   if (context.launch.dry_run) return fmt::print("{}", to_toml(context.fields)), exit_code::finished;
   if (context.launch.out.empty()) throw ConfigError("--out DIR is missing: name the folder of the run");
-  const HoldInterrupts hold;           // a stop is looked for after each step
+  const HoldInterrupts hold;           // a stop is checked after each step
   RunFolder folder(context.launch.out, context.launch.fresh, context.log);
   CheckpointFolder checkpoints(folder.checkpoints(), 3, 0);
   const int64_t done = context.launch.resume == "never" ? 0 : newest_step(checkpoints);
@@ -136,7 +136,7 @@ struct HangConfig {
   }
 };
 
-int hang(HangConfig& config, Context&) {  // says that it was asked to stop, and does not
+int hang(HangConfig& config, Context&) {  // reports a stop request, and does not stop
   write_atomically(config.ready, "ready");
   for (bool told = false;; std::this_thread::sleep_for(std::chrono::milliseconds(5))) {
     if (told || !stop_requested()) continue;

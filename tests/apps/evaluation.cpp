@@ -1,4 +1,4 @@
-// evaluate on pictures that lie sorted by class, in classes of unequal sizes: what scores are of, what they compare with, what is kept.
+// evaluate on images sorted by class, in classes of unequal sizes: the subjects of scores, their references, and the kept files.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -24,7 +24,7 @@ namespace {
 const std::vector<std::string> class_names{"down", "left", "right", "up"};
 const std::vector<int> train_sizes{60, 40, 80, 20}, test_sizes{30, 13, 50, 7};
 
-// 8x8: the class says which half is bright, the number of the picture the noise.
+// 8x8: the class decides which half is bright, the image's number the noise.
 Image picture(std::size_t label, int number) {
   std::vector<std::uint8_t> pixels;
   for (int y = 0; y < 8; ++y)
@@ -51,7 +51,7 @@ struct SortedRun {
   SortedRun() {
     draw_split(folder / "pictures/train", train_sizes, 0);
     draw_split(folder / "pictures/test", test_sizes, 10000);
-    succeeds(train("pipeline", run, {"--data", data, "--judge.loop.steps", "150"}));  // a judge that knows the classes
+    succeeds(train("pipeline", run, {"--data", data, "--judge.loop.steps", "150"}));  // a judge that has learned the classes
   }
 };
 
@@ -81,7 +81,7 @@ std::vector<std::int64_t> counts(const Tensor& labels) {
 void report_says_the_same(const fs::path& run_folder) {
   const std::string report = read_file(run_folder / "report.html");
   const std::vector<Score> scores = newest_scores(read_scores(run_folder / "scores.csv"));
-  const auto shown = [&](const ScoreColumn& c) {             // what a row has a number in
+  const auto shown = [&](const ScoreColumn& c) {             // whether a row has a number in this column
     return *c.title != 0 && std::any_of(scores.begin(), scores.end(), [&](const Score& s) { return !score_cell(s, c).empty(); });
   };
   for (const Score& s : scores) {
@@ -123,7 +123,7 @@ TEST_CASE("the reference is the whole test split, whatever the number of samples
     CHECK(s.step == 12);
     CHECK(s.calls == 1);
 
-    // The numbers are those of the features, and these are of the whole split and of equally many samples a class.
+    // The numbers follow from the features, which cover the whole split and equally many samples per class.
     const NpzReader features(npz);
     const Tensor real = features.read("reference"), made = features.read("mfd_1");
     CHECK(counts(features.read("reference_labels")) == std::vector<std::int64_t>{30, 13, 50, 7});
@@ -257,7 +257,7 @@ TEST_CASE("what evaluate scores, and what it refuses") {
   refused(evaluate(out, {"--stage", "mfx", "-q"}), exit_code::usage, "--stage mfx: want reconstruction");
   refused(evaluate(out, {"--k", "100", "-q"}), exit_code::usage, "evaluate.k 100");
   refused(evaluate(out, {"--k", "12", "--samples", "12", "-q"}), exit_code::usage, "evaluate.samples");
-  succeeds(evaluate(out, {"--k", "11", "--samples", "12", "--stage", "cmt", "--calls", "1"}));      // one more than neighbours is enough
+  succeeds(evaluate(out, {"--k", "11", "--samples", "12", "--stage", "cmt", "--calls", "1"}));      // one sample more than the neighbors is enough
   refused(evaluate(out, {"--k", "3000000000", "-q"}), exit_code::usage, "3000000000");
   // A table of another kind in the way is found before the work.
   write_atomically(out / "scores.csv", "step,loss\n1,2\n");

@@ -1,4 +1,4 @@
-// Trainings that explode: the warning, the stop, the rewind, and that a killed run does what an unbroken one does. The best checkpoint.
+// Trainings that explode: the warning, the stop, the rewind, and the equality of a killed and an uninterrupted run. The best checkpoint.
 #include <doctest/doctest.h>
 
 #include <cmath>

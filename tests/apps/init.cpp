@@ -35,7 +35,7 @@ TEST_CASE("grey images: the written config trains, is sampled and scored") {
     CHECK_MESSAGE(has(made.err, said), made.err);
   CHECK(has(made.err, "next     flowmap_train pipeline --config " + config.string() + " --out " + out.string() + " --threads 1\n"));
   CHECK(fs::exists(config));
-  CHECK(std::distance(fs::directory_iterator(out), fs::directory_iterator()) == 1);      // what was timed is gone
+  CHECK(std::distance(fs::directory_iterator(out), fs::directory_iterator()) == 1);      // the rehearsal's files are removed
   const std::string text = read_file(config);
   for (const char* row : {"# all ", "# processor ", "# evaluation "}) CHECK_MESSAGE(has(text, row), text);
   CHECK(read_config(config).data == data + "?size=8,channels=1");
@@ -50,7 +50,7 @@ TEST_CASE("grey images: the written config trains, is sampled and scored") {
   succeeds(program("flowmap_sample", Arguments{"--count", "4", "--grid", (folder / "grid.png").string()} + of_run));
   succeeds(program("evaluate", Arguments{"--evaluate.samples", "10"} + of_run));
 
-  const Result again = init(data, out);                                                  // a second init touches nothing
+  const Result again = init(data, out);                                                  // a second init changes nothing
   refused(again, exit_code::usage, "config.toml exists, and init overwrites no file");
   CHECK(read_file(config) == text);
 }

@@ -1,4 +1,4 @@
-// What a run keeps, whatever happens around it: strange links, checkpoints that cannot be read, disks that are full, processes that end at the
+// The files of a run after faults around it: unusual links, unreadable checkpoints, full disks, processes that end at the
 // worst moment. By the real programs, on configs/tiny_shapes.toml.
 #include <doctest/doctest.h>
 
@@ -130,7 +130,7 @@ TEST_CASE("a stage that was killed after its last checkpoint is made good by the
     CHECK(read_file(stage / "config.toml") == config);
   }
   const auto whole = contents(stage);
-  succeeds(train("mft", out));                             // nothing is missing: nothing is written
+  succeeds(train("mft", out));                             // no file is missing: none is written
   auto same = contents(stage);
   same["log.txt"] = whole.at("log.txt");
   CHECK(same == whole);

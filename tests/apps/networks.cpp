@@ -1,4 +1,4 @@
-// The networks that a recipe can name: what a flow map is when it begins from a teacher, and what --dry-run says they cost.
+// The networks that a recipe can name: the initial flow map from a teacher, and the costs printed by --dry-run.
 #include "flowmap/training/chain/recipe.h"
 
 #include <doctest/doctest.h>

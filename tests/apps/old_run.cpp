@@ -1,5 +1,5 @@
-// A run of before latent spaces, networks and objectives were values of their own (tests/golden/old_run/make.sh): today's programs resume it and sample it
-// as those did that made it, and score it. All with the config that lies in the run.
+// A run from before latent spaces, networks and objectives were values of their own (tests/golden/old_run/make.sh). Today's programs resume and sample it
+// with the same results as the programs that made it, and score it. All with the config in the run.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -52,7 +52,7 @@ TEST_CASE("a run of an older version is resumed and sampled with the same result
   REQUIRE_MESSAGE(added != std::string::npos, resumed.err);
   const std::string line = resumed.err.substr(added, resumed.err.find('\n', added) - added);
   CHECK_MESSAGE(has(line, "space = \"rae\""), line);
-  CHECK_MESSAGE(!has(line, "dit.axes"), line);                          // its value is what that version did
+  CHECK_MESSAGE(!has(line, "dit.axes"), line);                          // its value matches that version
   CHECK_MESSAGE(!has(line, "dit.input_width"), line);
   for (const char* key : {"tangent.warmup_over", "tangent.clamp_residual", "tangent.norm"}) CHECK_MESSAGE(!has(line, key), line);
   CHECK_MESSAGE(!has(line, "mlp."), line);                              // a network that is not chosen
@@ -60,7 +60,7 @@ TEST_CASE("a run of an older version is resumed and sampled with the same result
   const auto silent = [](const std::string&) {};
   check_weights(load_weights((out / "mfd:ema").string(), silent).tensors, load_weights((golden / "finished.safetensors").string(), silent).tensors);
 
-  // Those programs compared with as many test pictures as samples, and wrote fewer columns: their rows stay, and the new ones are of the same things.
+  // Those programs compared with as many test images as samples, and wrote fewer columns: their rows stay, and the new ones have the same subjects.
   const auto scores = read_scores(out / "scores.csv");
   REQUIRE(scores.size() == 2 * before);
   for (std::size_t i = 0; i < before; ++i) {

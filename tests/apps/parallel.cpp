@@ -1,5 +1,5 @@
-// configs/tiny_shapes.toml on several ranks: losses, data and checkpoints of one rank; optimiser state in parts; signals to one rank; ranks that are
-// killed. Ranks find each other by TCP, or with FM_TEST_LAUNCHER=mpirun by MPI.
+// configs/tiny_shapes.toml on several ranks: losses, data and checkpoints of one rank; sharded optimizer state; signals to one rank; killed
+// ranks. Ranks find each other by TCP, or with FM_TEST_LAUNCHER=mpirun by MPI.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -43,7 +43,7 @@ std::vector<pid_t> children_of(pid_t parent) {
   return pids;
 }
 
-// What `during` gets: the processes by rank, as far as they are there.
+// The argument of `during`: the processes by rank, as far as they are started.
 using During = std::function<void(const std::vector<pid_t>&)>;
 
 struct Together {
@@ -70,7 +70,7 @@ Together run_by_mpi(int n, const Arguments& arguments, const During& during, std
   return {{r}, 0};
 }
 
-// What one of the ranks is started with beside what all get; its stage and its folder where those are others.
+// The arguments of one rank in addition to the common ones; its stage and folder if they differ.
 struct Other {
   Arguments more = {};
   std::string stage = {};
@@ -241,7 +241,7 @@ TEST_CASE("micro-batches of a rank are those of one rank alone; every kind of st
     if (fs::exists(folder / "ranks1")) fs::copy(folder / "ranks1", folder / "ranks2", fs::copy_options::recursive | fs::copy_options::copy_symlinks);
     for (int n : {1, 2}) {
       const auto out = folder / ("ranks" + std::to_string(n));
-      const Arguments shard = n == 1 ? Arguments{} : Arguments{"--shard-optimizer"};                  // its pictures need all averages
+      const Arguments shard = n == 1 ? Arguments{} : Arguments{"--shard-optimizer"};                  // its sample images need all averages
       succeeds(train(n, stage, out, shard + Arguments{"--steps", "4", "--batch", "8", "--micro-batch", "2", "--log-every", "4", "--lr", "1e-4"}));
       const double loss = column(out / stage / "metrics.csv", "loss").at(4);
       // After 4 steps cmt and mfd are where they began: losses near 1e-7 are squares of differences in f32, whose rounding shows in 4 digits.

@@ -1,4 +1,4 @@
-// What is looked at before the first step, by the real programs: the test split, sources of later stages, memory, disk space, the config of
+// Checks before the first step, by the real programs: the test split, sources of later stages, memory, disk space, the config of
 // the run itself. Each is one line, nothing is trained, and no folder of a run appears.
 #include <doctest/doctest.h>
 
@@ -14,7 +14,7 @@ using namespace fm::test;
 
 namespace {
 
-// `count` pictures of 8x8 in each of these folders.
+// `count` images of 8x8 in each of these folders.
 void pictures(const fs::path& root, const std::vector<std::pair<std::string, int>>& folders, const char* ending = ".png") {
   for (const auto& [name, count] : folders) {
     fs::create_directories(root / name);
@@ -29,7 +29,7 @@ void pictures(const fs::path& root, const std::vector<std::pair<std::string, int
 
 std::string spec(const fs::path& root) { return "folder:" + root.string() + "?size=8,channels=1"; }
 
-// Refused, whether asked for or planned, before a step and before there is a folder.
+// Refused, in a run or a dry run, before a step and before a folder exists.
 void refused_before(const std::string& stage, const fs::path& out, const Arguments& more, int code, const std::string& message) {
   const Result result = train(stage, out, more + Arguments{"-q"});
   refused(result, code, message);
@@ -65,7 +65,7 @@ TEST_CASE("the test split has what judge and evaluation need") {
   refused_before("judge", out, few, exit_code::unreadable, "no pictures for the test");
   refused_before("judge", out, {"--data", spec(folder / "heic")}, exit_code::unreadable, "no picture can be read of berry (30 .heic)");
   refused_before("pipeline", out, {"--evaluate.samples", "10", "--k", "10"}, exit_code::usage, "evaluate.samples = 10 are too few for evaluate.k = 10");
-  // A judge alone needs one picture; a class without any is said.
+  // A judge alone needs one image; a class without images is reported.
   const Result judge = train("judge", out, {"--data", spec(folder / "one"), "--steps", "2"});
   succeeds(judge);
   CHECK_MESSAGE(has(judge.err, "no pictures of 1 of 2 classes: berry"), judge.err);
@@ -110,7 +110,7 @@ TEST_CASE("memory that cannot be enough is refused at once, with the remedy") {
   const Result planned = train("fm", out, {"--batch", "1000000000", "-n"});
   succeeds(planned);
   CHECK_MESSAGE(has(planned.err, "warning: fm needs about "), planned.err);
-  // A stage that has begun is looked at as one that has not; one that has its steps is not.
+  // A stage that has begun is checked like a new one; a finished stage is not checked.
   copy_stages(folder / "begun", {"fm"});
   const Result longer = train("fm", folder / "begun", {"--batch", "1000000000", "--steps", "100", "-n"});
   succeeds(longer);
@@ -153,15 +153,15 @@ TEST_CASE("without --config the run's own is read, by every program that takes -
     CHECK_MESSAGE(!has(result.err, "all values but those given are defaults"), result.err);
   };
   reads(bare("flowmap_train", {"fm", "--steps", "30"}), "fm");           // the stage's own
-  reads(bare("flowmap_train", {"mft", "--steps", "2", "-n"}), "mfd");    // a new stage: the furthest there is
+  reads(bare("flowmap_train", {"mft", "--steps", "2", "-n"}), "mfd");    // a new stage: the furthest existing one
   reads(bare("flowmap_sample", {"--count", "2", "--npz", (folder / "own.npz").string(), "--grid="}), "mfd");
   reads(bare("evaluate", {"--stage", "mfd", "--samples", "20"}), "mfd");
   reads(bare("ablate", {"-n", "--what", "init"}), "mfd");
-  // The same pictures as with the config given.
+  // The same images as with the given config.
   succeeds(run("flowmap_sample", out, {"--count", "2", "--npz", (folder / "given.npz").string(), "--grid="}));
   CHECK(NpzReader(folder / "own.npz").read("arr_0").to_vector<std::uint8_t>() ==
         NpzReader(folder / "given.npz").read("arr_0").to_vector<std::uint8_t>());
-  // Flags come after it; keys of another version are passed over with a warning.
+  // Flags override it; keys of another version are skipped with a warning.
   std::ofstream(out / "mfd/config.toml", std::ios::app) << "\n[of_another_version]\nkey = 1\n";
   const Result changed = bare("flowmap_sample", {"--count", "1", "--grid=", "--npz", (folder / "c.npz").string(), "--seed", "5"});
   succeeds(changed);
@@ -204,13 +204,13 @@ TEST_CASE("latents and statistics of other data are refused") {
   write_png(d / "train/berry/y.png", blank_image(8, 8, 1, 9));
   fs::remove(d / "train/berry/1.png");
   fails(data, "was of class");
-  fs::remove_all(d);                                                      // a cache serves without its pictures
+  fs::remove_all(d);                                                      // a cache works without its images
   fs::remove_all(out / "fm");
   const Result alone = train("fm", out, data + Arguments{"--steps", "1", "--sample_every", "-1"});
   succeeds(alone);
   CHECK_MESSAGE(has(alone.err, "not compared with its pictures, which are not at hand"), alone.err);
 
-  // Statistics that this run computed from other pictures.
+  // Statistics that this run computed from other images.
   const fs::path next = folder / "next";
   copy_stages(next, {"encoder"});
   refused(train("fm", next, {"--data", "shapes?count=100,size=8,channels=1", "-q"}), exit_code::usage,

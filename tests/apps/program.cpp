@@ -195,8 +195,8 @@ TEST_CASE("a second signal ends at once with 130 or 143") {
     const Result result = run({"hang", "--ready", ready.string()}, [&](pid_t child) {
       CHECK(wait_until([&] { return fs::exists(ready); }));
       kill(child, signal);
-      CHECK(wait_until([&] { return fs::exists(ready.string() + ".stop"); }));       // it goes on after the first
-      for (int again : {SIGUSR1, SIGHUP, SIGXCPU}) {                                 // the system repeats these by itself: they end nothing
+      CHECK(wait_until([&] { return fs::exists(ready.string() + ".stop"); }));       // it continues after the first
+      for (int again : {SIGUSR1, SIGHUP, SIGXCPU}) {                                 // the system repeats these by itself: they do not end the process
         kill(child, again);
         CHECK(wait_until([&] { return !is_pending(child, again); }));
       }

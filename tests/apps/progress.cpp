@@ -68,7 +68,7 @@ TEST_CASE("images: a line every half minute where there is no terminal, the rate
     drawn.begin(20);
     for (int64_t done : {40, 60, 80, 100}) now += 20, drawn.at(done);
     ImageProgress encoded(log, "encoding", 1000, [&] { return now; });
-    now += 1000;        // until the first block comes
+    now += 1000;        // until the first block arrives
     encoded.at(500);
     now += 50;
     encoded.at(600);

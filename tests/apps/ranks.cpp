@@ -1,4 +1,4 @@
-// Who a process is: every launcher's variables, which goes before which, and what is half said.
+// A process's rank: every launcher's variables, their priority, and incomplete settings.
 #include "nn/training/ranks.h"
 
 #include <doctest/doctest.h>
@@ -250,7 +250,7 @@ TEST_CASE("the address that rank 0 leaves is its user's alone, and that of anoth
   fs::create_symlink(FileRendezvous{folder.path(), "elsewhere"}.file(), file.file());
   CHECK(look_at(file, &why) == "");
   fs::remove(file.file());
-  REQUIRE(mkfifo(file.file().c_str(), 0600) == 0);         // waits for nobody
+  REQUIRE(mkfifo(file.file().c_str(), 0600) == 0);         // no process opens it
   CHECK(look_at(file, &why) == "");
   CHECK(why == file.file().string() + " is not believed: it is no ordinary file");
 }

@@ -152,7 +152,7 @@ TEST_CASE("what a step costs is counted from the config alone") {
   const double teacher = 2 * (156.814e9 + 4.765e9), student = 2 * (156.816e9 + 4.765e9);      // mfrae.md 4.9
   const StageCost fm = stage_cost(r, "fm"), cmt = stage_cost(r, "cmt"), mfd = stage_cost(r, "mfd"), mft = stage_cost(r, "mft");
   CHECK(near(fm.forward, 1024 * teacher, 2e-5));
-  CHECK(near(fm.encoder, 1024 * 2 * 23.4e9, 0.02));                      // DINOv2-B on 224 pixels; pictures are encoded as needed
+  CHECK(near(fm.encoder, 1024 * 2 * 23.4e9, 0.02));                      // DINOv2-B on 224 pixels; images are encoded during training
   CHECK(near(fm.flops(), 3 * fm.forward + fm.encoder, 1e-14));
   CHECK(near(cmt.forward, 512 * student, 2e-5));
   CHECK(near(cmt.targets, 8 * 15 * teacher, 2e-5));

@@ -1,4 +1,4 @@
-// The run folder, checkpoints in it, TOML files and what errors say.
+// The run folder, checkpoints in it, TOML files and error texts.
 #include "apps/run/run_folder.h"
 
 #include <doctest/doctest.h>
@@ -128,7 +128,7 @@ TEST_CASE("a run folder is created, described, resumed") {
 
   Quiet other;
   CHECK_THROWS_WITH_AS(RunFolder(path, false, other), Contains("another process"), ConfigError);
-  CHECK_THROWS_WITH_AS(RunFolder(path, true, other), Contains("another process"), ConfigError);             // --fresh asks too
+  CHECK_THROWS_WITH_AS(RunFolder(path, true, other), Contains("another process"), ConfigError);             // --fresh checks it too
   CHECK_THROWS_WITH_AS(move_aside(folder / "runs", other), Contains("another process"), ConfigError);       // and for folders below
 }
 

@@ -36,7 +36,7 @@ std::vector<std::uint8_t> arr_0(const fs::path& npz) {
   return NpzReader(npz).read("arr_0").to_vector<std::uint8_t>();
 }
 
-// The pictures of a command that asks for an .npz alone.
+// The images of a command that writes only an .npz.
 std::vector<std::uint8_t> pixels(const fs::path& dit, const Arguments& more) {
   const TempFolder folder;
   const Result result = draw(dit, Arguments{"--grid=", "--npz", (folder / "a.npz").string()} + more);
@@ -125,7 +125,7 @@ TEST_CASE("a folder of pictures is gone on with: what is whole stays, what is mi
   CHECK(read_file(npz) == bytes);
   CHECK(has(draw(files().flow_map, wanted).err, "all.npz is there"));
   const Arguments others{"--seed", "2", "--pngs", (folder / "others").string()};
-  REQUIRE(draw(files().flow_map, wanted + others).code == 0);       // the same file, of other pictures: not taken for these
+  REQUIRE(draw(files().flow_map, wanted + others).code == 0);       // the same file with other images: not taken for these
   CHECK(read_file(npz) != bytes);
   CHECK(has(draw(files().flow_map, wanted).err, "arr_0 of 6 pictures"));
   CHECK(read_file(npz) == bytes);
@@ -145,7 +145,7 @@ TEST_CASE("a folder of another program's pictures is refused, what is damaged in
   refused(draw(files().flow_map, wanted + Arguments{"-q"}), 2, "P: holds 000000.png but no samples.txt, so it is not of this command");
   CHECK_FALSE(fs::exists(pngs / "samples.txt"));
   CHECK_FALSE(fs::exists(npz));
-  fs::rename(pngs / "000000.png", pngs / "cover.png");                     // not numbered: nobody's sample
+  fs::rename(pngs / "000000.png", pngs / "cover.png");                     // not numbered: not a sample
   REQUIRE(draw(files().flow_map, wanted).code == 0);
   const std::string settings = read_file(pngs / "samples.txt"), good = read_file(pngs / "000001.png"), bytes = read_file(npz);
   for (const char* part : {"dit ", " decoder ", " stats ", " seed 1", " labels equal", " steps 1"}) CHECK_MESSAGE(has(settings, part), settings);
@@ -207,13 +207,13 @@ TEST_CASE("a teacher: its solver, guidance, intervals and autoguidance") {
     return largest_difference(pixels(files().teacher, two + more).data(), plain.data(), plain.size());
   };
   CHECK(differs({"--solver", "heun"}) > 0);
-  // Scales far above those in use: the random networks' velocities differ by little, and the pictures are rounded to 8 bits.
+  // Scales far above those in use: the random networks' velocities differ by little, and the images are rounded to 8 bits.
   CHECK(differs({"--guidance", "100"}) > 0);
   CHECK(differs({"--guidance", "100", "--guidance-from", "0.1", "--guidance-to", "0.2"}) == 0);    // no time of the grid lies there
   CHECK(differs({"--guidance", "100", "--guidance-from", "0.9"}) > 0);
   CHECK(differs({"--guidance", "20", "--weak", files().weak.string()}) > 0);
   CHECK(differs({"--guidance", "1", "--weak", files().weak.string()}) == 0);
-  CHECK(differs({"--guidance", "1.42", "--weak", files().teacher.string()}) <= 1);                 // of itself: nothing
+  CHECK(differs({"--guidance", "1.42", "--weak", files().teacher.string()}) <= 1);                 // by itself: no effect
 }
 
 TEST_CASE("bf16 is near f32") {

@@ -32,7 +32,7 @@ Score score_of(const std::string& name, std::int64_t calls, double frechet, std:
           .reference_id = "r"};
 }
 
-// A source of empty pictures with so many of each class, sorted by class.
+// A source of empty images with these numbers per class, sorted by class.
 class LabelsAlone : public SampleSource {
  public:
   explicit LabelsAlone(const std::vector<std::int64_t>& sizes) {
@@ -100,7 +100,7 @@ TEST_CASE("scores.csv gains rows and keeps what is there, also an older program'
   TempFolder folder;
   const auto csv = folder / "scores.csv";
   CHECK(read_scores(csv).empty());
-  // As programs before wrote it, with a column of somebody's own.
+  // In the format of earlier programs, with a column of another origin.
   write_atomically(csv,
                    "name,calls,frechet,precision,recall,accuracy,psnr,ms_per_image,note\nmfd,1,67.3,0.8,0.1,0.9,0,0.6,\"good, I think\"\n");
   std::vector<Score> seen;
@@ -191,7 +191,7 @@ TEST_CASE("a reference: all, or equally many a class, whatever the order of the 
   CHECK(chosen_counts(source, 0) == std::vector<std::int64_t>{50, 30, 8, 100});
   CHECK(chosen_counts(source, 1000) == std::vector<std::int64_t>{50, 30, 8, 100});
   CHECK(chosen_counts(source, 20) == std::vector<std::int64_t>{5, 5, 5, 5});
-  CHECK(chosen_counts(source, 38) == std::vector<std::int64_t>{10, 10, 8, 10});  // a class gives what it has
+  CHECK(chosen_counts(source, 38) == std::vector<std::int64_t>{10, 10, 8, 10});  // a class has no more samples
   CHECK(chosen_counts(source, 158) == std::vector<std::int64_t>{50, 30, 8, 70});
   auto one_more = chosen_counts(source, 22);
   std::sort(one_more.begin(), one_more.end());

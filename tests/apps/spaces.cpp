@@ -1,4 +1,4 @@
-// A latent space that is a row and nothing more: the pixels of pictures, by the real programs.
+// A latent space that is only a row: the pixels of images, by the real programs.
 #include "flowmap/training/chain/spaces.h"
 
 #include <cmath>

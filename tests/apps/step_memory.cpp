@@ -1,4 +1,4 @@
-// The memory of a MeanFlow step on the quickstart's model: the exact derivative costs nearly nothing beside plain flow matching.
+// The memory of a MeanFlow step on the quickstart's model: the exact derivative costs nearly no more than plain flow matching.
 #include <doctest/doctest.h>
 
 #include "apps/cli/toml.h"

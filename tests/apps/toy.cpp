@@ -1,5 +1,5 @@
-// configs/toy.toml: points in the plane, an MLP, no pictures. The numbers that the documents promise, a report that says what scores.csv says, and
-// what happens to programs that need pictures.
+// configs/toy.toml: points in the plane, an MLP, no images. The numbers in the documents, a report that agrees with scores.csv, and
+// the errors of programs that need images.
 #include <doctest/doctest.h>
 #include <fmt/format.h>
 
@@ -26,7 +26,7 @@ Result run(const std::string& program, const Arguments& arguments) {
   return run_program_file(own_folder().parent_path() / "apps" / program, arguments);
 }
 
-// docs/examples/one_step.cpp on this run: the samples that it writes are those of the numbers that it prints, which are about the map's score.
+// docs/examples/one_step.cpp on this run: its written samples give its printed numbers, which are close to the map's score.
 void check_one_step(const fs::path& out) {
   const fs::path example = own_folder() / "one_step", file = out / "one_step.npy";
   const Result r = run_program_file(example, {(out / "mfd").string(), file.string()});
@@ -113,7 +113,7 @@ TEST_CASE("time series train too, and are scored by their values") {
   CHECK(score.metric("frechet") > 0);
   CHECK(std::isfinite(teacher.metric("frechet")));
   CHECK(score.judge == "values");
-  CHECK(std::isnan(score.accuracy));                       // nothing tells classes
+  CHECK(std::isnan(score.accuracy));                       // these features have no classes
   const Result alone = run("evaluate", {"--out", out.string(), "--stage", "mfd", "--csv", (folder / "own.csv").string(), "--features-out", (folder / "f.npz").string(), "-q"});
   REQUIRE_MESSAGE(alone.code == 0, alone.err);
   const std::vector<Score> own = read_scores(folder / "own.csv");

@@ -1,5 +1,5 @@
-// flowmap_train as a user meets it, on configs/tiny_shapes.toml: the chain to its report, stopped in every way and continued with the same bits.
-// What goes wrong and how it is said: training_errors.cpp.
+// flowmap_train as a user meets it, on configs/tiny_shapes.toml: the chain up to its report, stopped in every way and resumed with the same bits.
+// Errors and their texts: training_errors.cpp.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -27,7 +27,7 @@ std::vector<std::string> split(const std::string& line, char separator) {
   return parts;
 }
 
-// metrics.csv without the columns that tell of this machine at that hour.
+// metrics.csv without the columns that depend on the machine and the time.
 std::vector<std::vector<std::string>> measured(const fs::path& csv) {
   const std::set<std::string> varying{"time", "samples_per_second", "memory_mib", "tensor_peak_mib", "tensor_held_mib"};
   std::vector<std::vector<std::string>> rows;
@@ -94,12 +94,12 @@ TEST_CASE("pipeline: all stages, samples, scores and a report; the same command 
   CHECK(read_file(copy / "run/report.html") == here);
   for (const char* stage : {"encoder", "fm", "mft"}) same_training(out, copy / "run", stage);
 
-  // Flags that come too late do nothing, and that is said.
+  // Flags that come too late have no effect, and a message says so.
   const Result late = train("mfd", copy / "run", {"--derivative", "fd"});
   succeeds(late);
   CHECK_MESSAGE(has(late.err, "mfd: config: mfd.objective.derivative.kind was \"jvp\", is \"fd\"; --fresh trains it anew"), late.err);
 
-  // A stage that went on makes the report old; a stage whose source changed is not "done".
+  // A stage that trained further makes the report outdated; a stage whose source changed is not "done".
   const Result longer = train("pipeline", copy / "run", {"--mft.loop.steps", "10"});
   succeeds(longer);
   CHECK(has(longer.err, "mft: config: mft.loop.steps was"));

@@ -1,4 +1,4 @@
-// flowmap_train on configs/tiny_shapes.toml: what goes wrong, how it is said, and that nothing that was there is touched.
+// flowmap_train on configs/tiny_shapes.toml: faults, their messages, and that existing files stay unchanged.
 #include <doctest/doctest.h>
 
 #include "tests/apps/tiny_run.h"
@@ -23,7 +23,7 @@ TEST_CASE("what is wrong with the command or the config: one line and exit code 
   };
   refused(with_config("fm", "typo.toml", {"--out", (folder / "run").string()}), exit_code::usage, "did you mean 'fm.loop.steps'?");
   refused(with_config("fm", "old.toml", {"--out", (folder / "run").string()}), exit_code::usage, "old.toml:1: deterministic was removed");
-  write_atomically(folder / "old.toml", "deterministic = true\n" + read_file(config_file));       // did nothing, does nothing
+  write_atomically(folder / "old.toml", "deterministic = true\n" + read_file(config_file));       // had no effect, has none
   succeeds(with_config("judge", "old.toml", {"--out", (folder / "old").string(), "--steps", "2"}));
   if (cuda_device_count() == 0) fails("fm", {"--device", "cuda"}, "--device cuda: no CUDA device");
   fails("judge", {"--image-size", "28"}, "image_size 28");

@@ -34,7 +34,7 @@ const std::vector<std::pair<Shape, Shape>> broadcasting = {
     {{3, 4}, {3, 4}}, {{3, 4}, {4}}, {{4}, {3, 4}}, {{3, 1}, {1, 4}}, {{}, {3, 4}},      {{3, 4}, {}},
     {{3, 4}, {1, 4}}, {{1, 4}, {3, 4}}, {{2, 3, 4}, {3, 1}}, {{2, 1, 3}, {2, 5, 1}}, {{5}, {5}}, {{}, {}}, {{1, 3}, {1, 3}}};
 
-// |got - want| <= 2e-6 |want| + absolute; infinities of one sign and NaNs are equal.
+// |got - want| <= 2e-6 |want| + absolute; infinities of equal sign and NaNs count as equal.
 bool close(float got, double want, double absolute) {
   const float w = static_cast<float>(want);
   if (std::isnan(w) || std::isnan(got)) return std::isnan(w) && std::isnan(got);

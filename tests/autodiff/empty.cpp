@@ -1,4 +1,4 @@
-// Tensors of no elements go through operations, their tangents and their cotangents: right shapes, sums over nothing are 0, no crash.
+// Tensors without elements go through operations, their tangents and their cotangents: right shapes, sums over nothing are 0, no crash.
 #include <doctest/doctest.h>
 
 #include <cmath>
@@ -21,7 +21,7 @@ using fm::test::max_difference;
 
 namespace {
 
-// f of x, ones otherwise: its shape, the gradient of each input (all zero, as the sum of nothing), and push and jvp_taped along ones.
+// f of x, else ones: its shape, the gradient of each input (all zero, as the sum of nothing), and push and jvp_taped along ones.
 void check(const char* name, const std::function<Var(const std::vector<Var>&)>& f, const std::vector<Shape>& inputs,
            const Shape& expected) {
   CAPTURE(name);

@@ -189,8 +189,8 @@ TEST_CASE("gated residual") {
 
 namespace {
 
-// value, tangent and cotangents of f against the same in f64, where every operand is exact; `half` says what may be off by roundings to bf16: one
-// for a value or cotangent, one for each of the three terms of a tangent.
+// value, tangent and cotangents of f against the same in f64, where every operand is exact. `half` marks numbers with errors from rounding to bf16: one
+// rounding for a value or cotangent, one for each of the three terms of a tangent.
 void check_mixed(const CheckedFunction& f, const CheckedFunction& exact, const Tensors& inputs, const std::vector<bool>& half) {
   const Tensors got = run(f, inputs), want = run(exact, cast_all(inputs, DType::f64), types_of(inputs), got[0].dtype());
   REQUIRE(got.size() == want.size());

@@ -1,4 +1,4 @@
-// recompute: gradients bit for bit those without it, less memory, tangents in both modes, nesting, errors; the memory table.
+// recompute: gradients bit for bit equal to those without it, less memory, tangents in both modes, nesting, errors; the memory table.
 #include "autodiff/recompute.h"
 
 #include <doctest/doctest.h>
@@ -259,7 +259,7 @@ TEST_CASE("memory table") {
 
 namespace {
 
-// A product of a gated and a modulated, normalised row, with what stands before the product kept or not.
+// A product of a gated and a modulated, normalized row, with the product's inputs kept or recomputed.
 struct Products {
   Parameter norm, w1, b1, w2;
   bool again;

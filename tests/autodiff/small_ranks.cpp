@@ -1,5 +1,5 @@
-// Scalars, vectors and empty lists in every operation: all derivative checks where the operation takes them, an error that names the operation
-// where it does not. Nothing ends the process.
+// Scalars, vectors and empty lists in every operation: all derivative checks if the operation accepts them, else an error that names the operation.
+// Nothing ends the process.
 #include <doctest/doctest.h>
 
 #include <functional>

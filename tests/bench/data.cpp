@@ -1,6 +1,6 @@
-// Speed of what feeds training: pictures from JPEG files through the centre crop, and latents from a cache.
+// Speed of the input of a training: images from JPEG files through the center crop, and latents from a cache.
 //
-//   bench_data [--workers N] [--images FOLDER]       FOLDER: class-named folders; without it, drawn pictures of 500x400 (needs
+//   bench_data [--workers N] [--images FOLDER]       FOLDER: class-named folders; without it, synthetic images of 500x400 (needs
 //   libjpeg-turbo)
 //
 // Files are read once before they are timed, so they come from the system's cache and not from the disk. Best of three.

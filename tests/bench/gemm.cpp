@@ -71,7 +71,7 @@ struct Rates {
   double product = 0, peak = 0;       // GFLOP/s
 };
 
-// Product and peak by turns, so that both meet the same clock and the same neighbours.
+// Product and peak in turn, so that both meet the same clock and the same other load.
 template <class In, class Out>
 Rates measure(const Shape& s, bool ta, bool tb, void (*product)(const GemmArgs<In, Out>&), double seconds, int threads) {
   // Memory as tensors have it: large ones lie on pages of 2 MiB.

@@ -1,9 +1,9 @@
-// Opening collections of ImageNet's size: shards of tar with their indices made, and a zip file with a dataset.json.
+// Opening collections of ImageNet's size: shards of tar with existing indices, and a zip file with a dataset.json.
 //
 //   bench_shards [--samples 1281167] [--shards 10]
 //
-// The files are sparse: their lists are whole, their pictures are holes, so that 140 GB take 150 MB of disk. Of real shards, 2 x 5,000 small samples
-// are indexed from nothing. Times of the second opening; memory is the most that this process held.
+// The files are sparse: their lists are complete, their images are holes, so that 140 GB take 150 MB of disk. Of real shards, 2 x 5,000 small samples
+// are indexed from nothing. Times are those of the second opening; memory is this process's peak.
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/resource.h>

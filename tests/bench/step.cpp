@@ -16,9 +16,9 @@
 //   sample  eps - u(eps, 0, 1)                                no history
 //   euler   eps - v(eps, 1) / 50                              no history, the teacher
 //
-// "save" takes no optimiser step but writes KIND.safetensors into DIR: the gradients by name (or the sample) in f32. "profile" tells the standard
-// error where the step's time went. Prints a line each:
-// seconds S peak MiB loss L, where peak is the growth of resident memory since before the models were made, at its highest in this step.
+// "save" takes no optimizer step but writes KIND.safetensors into DIR: the gradients by name (or the sample) in f32. "profile" prints the
+// times of the step's parts to standard error. Prints a line each:
+// seconds S peak MiB loss L, where peak is the growth of resident memory since before the models were made, at its maximum in this step.
 #include <fmt/format.h>
 #include <omp.h>
 
@@ -126,7 +126,7 @@ struct Steps {
   }
 };
 
-// Where the time of a step went, the largest part first.
+// The times of a step's parts, the largest first.
 void tell(const std::map<ProfileKey, ProfileCost>& costs) {
   std::map<std::string, ProfileCost> groups;
   for (const auto& [key, c] : costs) groups[key.phase + " " + key.op] += c;

@@ -1,5 +1,5 @@
 // Attention on a GPU against the CPU's: value, tangent and gradients, heads of any width, sequences that do not fill tiles, packed and
-// permuted operands, with and without what may be null.
+// permuted operands, with and without optional arrays.
 #include "tensor/kernels/cpu/attention.h"
 
 #include <doctest/doctest.h>
@@ -33,8 +33,8 @@ std::string describe(const Sizes& s) {
          std::to_string(s.keys) + " keys, width " + std::to_string(s.dim);
 }
 
-// (B, N, H, D) with `gap` elements between tokens; of three such behind each other the one numbered `part` where they are packed (B, N, 3,
-// H, D).
+// (B, N, H, D) with `gap` elements between tokens; if packed (B, N, 3, H, D), part `part` of the three,
+// which follow each other.
 template <class T>
 struct Operand {
   Both<T> values;
@@ -89,7 +89,7 @@ struct Problem {
     FM_CHECK_SAME(sums, T);
     FM_CHECK_SAME(d_o.values, T);
   }
-  // Of what forward saved.
+  // From the tensors that forward saved.
   void backward(int which) {
     CAPTURE(which);
     Operand<T> go(s, s.queries, 1, 21), gq(s, s.queries, 2, 22, which & 1), gk(s, s.keys, 0, 23, which & 2),
@@ -170,7 +170,7 @@ TEST_CASE("attention on a GPU: no queries or no heads, and heads that are too wi
   table<double>(Side::gpu).forward(empty);
   table<double>(Side::gpu).forward_tangent(empty, {});
   table<double>(Side::gpu).backward(empty, {});
-  // Keys that nobody asks have no gradient.
+  // Keys without queries have no gradient.
   const Heads<double> g{gk.on(Side::gpu), 0, 0, 3};
   const Heads<const double> x{keys.on(Side::gpu), 0, 0, 3};
   table<double>(Side::gpu).backward({1, 1, 0, 4, 3, 1, x, x, x, {}, nullptr}, {{}, {}, g, {}});

@@ -1,6 +1,6 @@
-// Ranks on GPUs against a plain computation: ranks are threads, each with a GPU of its own. In a program linked with
-// tests/support/host_cuda NCCL is its stand-in, which sums in another order than that of the ranks, holds NaN where a result is not there
-// yet, and compares what ranks ask for.
+// Ranks on GPUs against a plain computation: ranks are threads, each with its own GPU. In a program linked with
+// tests/support/host_cuda NCCL is its stand-in, which sums in another order than that of the ranks, holds NaN until a result is
+// complete, and compares the ranks' operations.
 #include <doctest/doctest.h>
 #include <nccl.h>
 
@@ -27,7 +27,7 @@ using namespace fm;
 
 namespace {
 
-// A rank as a thread: what it throws comes back as text.
+// A rank as a thread; its exceptions are returned as text.
 using Rank = std::function<void(Communicator&)>;
 std::vector<std::string> errors_of_ranks(int size, const Rank& f, const NcclOptions& options = {}, const WatchOptions& watch = {}) {
   const auto hub = make_thread_hub(size);
@@ -244,7 +244,7 @@ TEST_CASE("a rank that is lost, with a word or without: the others' GPUs go on a
                                           }
                                           const Tensor x = Tensor::ones({5});
                                           ranks.all_reduce(x);
-                                          x.to_vector<float>();  // waits for the device: comes back all the same
+                                          x.to_vector<float>();  // waits for the device: returns in spite of it
                                           CHECK_THROWS_AS(ranks.check_alive(), RankLostError);
                                           CHECK_THROWS_AS(ranks.all_reduce(x), RankLostError);
                                           ranks.all_reduce(x);

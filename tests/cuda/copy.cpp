@@ -1,5 +1,5 @@
-// Strided copies with conversion on a GPU against plain loops: those that are transposes (through tiles of shared memory), those that are
-// not, and tiles that the matrix does not fill.
+// Strided copies with conversion on a GPU against plain loops: transposes (through tiles of shared memory), other
+// copies, and matrices that do not fill tiles.
 #include <doctest/doctest.h>
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// Indices, random numbers and resampling on a GPU: what is exact on the CPU is the same bits here.
+// Indices, random numbers and resampling on a GPU: exact results of the CPU are the same bits here.
 #include <doctest/doctest.h>
 
 #include <cmath>

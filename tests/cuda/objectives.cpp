@@ -1,4 +1,4 @@
-// Every objective of the list that says its steps can be recorded: the recorded ones end with the bits of those that are not.
+// Every objective of the list whose steps can be recorded: recorded steps end with the same bits as unrecorded ones.
 #include <doctest/doctest.h>
 
 #include "tensor/device.h"

@@ -37,7 +37,7 @@ __global__ void barrier_in_a_branch(float* y) {
   y[threadIdx.x] += 1;
 }
 
-// Those that wait at an exchange do not come to the barrier.
+// Threads that wait at an exchange do not reach the barrier.
 template <bool right>
 __global__ void barrier_beside_exchange(float* y) {
   float x = static_cast<float>(threadIdx.x);
@@ -59,7 +59,7 @@ __global__ void different_masks(float* y) {
   y[threadIdx.x] = __shfl_xor_sync(mask, static_cast<float>(threadIdx.x), 1);
 }
 
-// The accesses of this one are nobody's to check: what it wrote shows in the red zones.
+// The accesses of this kernel are not checked: the red zones reveal its writes.
 __attribute__((no_sanitize("thread", "address"))) __global__ void write_unseen(float* x, std::ptrdiff_t i) { x[i] = 1; }
 
 // The report of an access out of bounds: the checker's, or AddressSanitizer's last words.
@@ -92,7 +92,7 @@ TEST_CASE("reading one element beyond the end") {
 }
 
 TEST_CASE("a write beyond an allocation that nobody saw happen") {
-  // In a process and on a device of its own: device memory outlives a fork in both, and every later wait would say it again.
+  // In a separate process and on a separate device: device memory outlives a fork in both, and every later wait would report it again.
   const auto report = [](std::size_t size, std::ptrdiff_t i) {
     return last_words([=] {
       must(cudaSetDevice(1));

@@ -1,5 +1,5 @@
-// Misuse of the runtime and of cuBLAS, planted: forgotten waits and events, copies of the wrong memory, operands of the wrong size. What is
-// wrong only in some orders of the streams must be found by some of them.
+// Misuse of the runtime and of cuBLAS, planted: forgotten waits and events, copies of the wrong memory, operands of the wrong size. Faults
+// that occur only in some orders of the streams must be found by some of them.
 #include <cublas_v2.h>
 
 #include <cstring>
@@ -86,7 +86,7 @@ TEST_CASE("the host reads pinned memory without waiting") {
   const Device<float> x(stream, std::vector<float>(n, 2.0f));
   const Pinned<float> host(std::vector<float>(n, -1.0f));
   must(cudaMemcpyAsync(host.data(), x.data(), host.bytes(), cudaMemcpyDeviceToHost, stream));
-  CHECK(host.values() == std::vector<float>(n, -1.0f));  // nothing has come yet
+  CHECK(host.values() == std::vector<float>(n, -1.0f));  // no data have arrived yet
   CHECK(stream.wait() == "");
   CHECK(host.values() == std::vector<float>(n, 2.0f));
 }
@@ -208,7 +208,7 @@ TEST_CASE("launches that no GPU takes") {
   refused(1, 1, 100 << 10, "a launch with 102400 bytes of shared memory");
 }
 
-// Last of this file: earlier tests want the second GPU untouched.
+// Last in this file: earlier tests need an unused second GPU.
 TEST_CASE("a report of one GPU's work, run by who waits for another's: told to who waits for the first") {
   each_schedule([](bool) {
     const Stream here;
@@ -235,7 +235,7 @@ TEST_CASE("a report of one GPU's work, run by who waits for another's: told to w
   });
 }
 
-// As by two host threads: under a schedule that prefers the second GPU's work, who waits for the first runs it.
+// As by two host threads: under a schedule that prefers the second GPU's work, a wait for the first runs it.
 TEST_CASE("work that is given to a GPU between its failure and who hears of it does not run") {
   host_cuda::Schedule::current().set("descending");
   {

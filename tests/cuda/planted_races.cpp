@@ -53,7 +53,7 @@ __global__ void talk_in_a_warp(float* y) {
   y[threadIdx.x] = shared[threadIdx.x ^ 1];
 }
 
-// Half warps meet by themselves; what the other half wrote is not known to be there.
+// Half warps meet by themselves; writes of the other half are not ordered before.
 template <bool right>
 __global__ void talk_across_half_warps(float* y) {
   FM_SHARED(float, shared);
@@ -78,7 +78,7 @@ __global__ void share_in_blocks(float* y) {
   y[right ? blockIdx.x * n + threadIdx.x : threadIdx.x] = shared[n - 1 - threadIdx.x] + more[n - 1 - threadIdx.x];
 }
 
-// A block reads what its neighbour writes. Right where it comes from another launch.
+// A block reads its neighbor's result. Correct if another launch wrote it.
 template <bool right>
 __global__ void read_next_block(const float* x, float* y) {
   const unsigned i = blockIdx.x * blockDim.x + threadIdx.x, next = (i + blockDim.x) % (gridDim.x * blockDim.x);
@@ -94,7 +94,7 @@ __global__ void accumulate(float* sum) {
     *sum += 1;
 }
 
-// Two bytes each, side by side in a word; wrong where each writes its neighbour's too.
+// Two bytes each, side by side in a word; wrong if each writes its neighbor's too.
 template <bool right>
 __global__ void write_halves(std::uint16_t* y) {
   y[threadIdx.x] = static_cast<std::uint16_t>(threadIdx.x);

@@ -1,4 +1,4 @@
-// Row programs on a GPU against the CPU's: every entry of the tables, odd sizes, with and without what may be null, modulations that are
+// Row programs on a GPU against the CPU's: every entry of the tables, odd sizes, with and without optional arrays, modulations that are
 // columns of wider matrices.
 #include "tensor/kernels/cpu/rows.h"
 
@@ -76,7 +76,7 @@ struct Has {
 };
 const std::vector<Has> forms{{0, 0, 0, 0}, {1, 0, 0, 0}, {1, 1, 0, 0}, {0, 0, 1, 0}, {0, 0, 1, 1}, {1, 0, 1, 1}, {1, 1, 1, 1}};
 
-// Bit i of `which` says whether optional i is given.
+// Bit i of `which`: whether optional i is given.
 bool bit(int which, int i) { return (which >> i & 1) != 0; }
 
 template <class T, class S, class X>
@@ -313,7 +313,7 @@ TEST_CASE("softmax, log-softmax and cross-entropy on a GPU are the CPU's") {
   }
 }
 
-// The caller has the labels checked, but learns of a bad one only when it waits: until then nothing may be read at it.
+// The caller has the labels checked, but sees a bad one only when it waits: until then nothing may be read at it.
 TEST_CASE("cross-entropy on a GPU: the loss of a class out of range is NaN, of the others unharmed") {
   Both<float> x(3 * 5, 1), dx(3 * 5, 2), top(3, 3), loss(3, 4), dloss(3, 5), sum(3, 6);
   for (const Int bad : {Int(-1), Int(5), Int(1) << 50}) {

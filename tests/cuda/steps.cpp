@@ -1,5 +1,5 @@
-// Steps of training on a GPU that the host does not wait in: nothing is read, no memory is asked for; the same steps recorded as a graph; batches
-// that come beside the computing. On a machine without a GPU all of that runs late and in the order that the schedule says.
+// Steps of training on a GPU without a wait of the host: nothing is read, no memory is requested; the same steps recorded as a graph; prefetched
+// batches. On a machine without a GPU all of them run late and in the schedule's order.
 #include <doctest/doctest.h>
 
 #include <cmath>
@@ -33,7 +33,7 @@ DitDhConfig tiny(bool mean_flow) {
           .classes = classes, .mean_flow = mean_flow};
 }
 
-// A model with its averaged weights and optimiser; final layers that start at zero would leave most gradients zero.
+// A model with its averaged weights and optimizer; final layers that start at zero would leave most gradients zero.
 struct Trained {
   DitDh model, average;
   AdamW optimizer;
@@ -61,7 +61,7 @@ const MeanFlowConfig mfd_config{.pairs = {.diagonal_share = 0.5, .exact_share = 
 
 Draws draws(std::uint32_t step) { return {5, step, consecutive(step * rows, rows)}; }
 
-// What lies on the host before a step.
+// The host's data before a step.
 struct HostBatch {
   Tensor z0, y;
 };
@@ -223,7 +223,7 @@ TEST_CASE("uploads beside the computing: into memory that is still read, several
     old = Tensor();
     Upload a(ones, gpu), b(threes, gpu);
     { const Upload nobody(threes, gpu); }
-    const Tensor fresh = Tensor::full({n}, 5);                   // perhaps where nobody's went
+    const Tensor fresh = Tensor::full({n}, 5);                   // possibly in freed memory
     const Tensor sum = a.take() + b.take() * 10.0;
     for (const auto& [x, value] : {std::pair{seen, 8.0}, {fresh, 5.0}, {sum, 31.0}}) {
       CHECK(-max(-1.0 * x, 0).item() == value);

@@ -1,5 +1,5 @@
-// The whole chain on the CUDA kernels (on the CPU: tests/support/host_cuda) beside the CPU's own, a checkpoint of one that the other goes on from, and
-// several processes that train together, each with a GPU of its own.
+// The whole chain on the CUDA kernels (on the CPU: tests/support/host_cuda) beside the CPU's own, a checkpoint that the other device resumes from, and
+// several processes that train together, each with its own GPU.
 #include <doctest/doctest.h>
 
 #include <cmath>
@@ -28,7 +28,7 @@ Result train(const std::string& device, const std::string& stage, const fs::path
   return r;
 }
 
-// Ranks that are processes, started as torchrun starts them but for the address: that comes by a file in `out`.
+// Ranks that are processes, started like torchrun's ranks except for the address, which is in a file in `out`.
 std::vector<Result> train_on_ranks(int n, const std::string& device, const std::string& stage, const fs::path& out, const Arguments& more,
                                    const std::function<void(int, pid_t)>& during = {}) {
   std::vector<Result> results(static_cast<std::size_t>(n));
@@ -45,7 +45,7 @@ std::vector<Result> train_on_ranks(int n, const std::string& device, const std::
   return results;
 }
 
-// The columns of metrics.csv that tell of the mathematics.
+// The columns of metrics.csv with results of the mathematics.
 std::vector<std::vector<double>> curves(const fs::path& csv) {
   std::vector<std::vector<double>> rows;
   std::vector<std::string> names;
@@ -129,7 +129,7 @@ namespace {
 
 const Arguments twelve{"--steps", "12", "--batch", "12", "--lr", "1e-4", "--log-every", "1", "--ckpt-every", "6"};
 
-// A run that has what fm learns from.
+// A run with the latents for fm.
 const fs::path& encoded() {
   static const TempFolder folder;
   static const bool made = [] {

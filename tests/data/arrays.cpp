@@ -167,7 +167,7 @@ TEST_CASE("noise that comes with the samples: of the same rows, in the training 
 
 TEST_CASE("a file larger than memory is mapped: any row is there at once") {
   const TempFolder folder;
-  const std::int64_t n = 1 << 20;  // rows of as many numbers: 4 TiB, all of it a hole
+  const std::int64_t n = 1 << 20;  // rows of this many numbers: 4 TiB, all of it a hole
   if (!test::room_for_file(4 * std::uint64_t(n) * std::uint64_t(n) + 4096)) {
     MESSAGE("skipped: the address space or the size of files is limited");
     return;
@@ -184,7 +184,7 @@ TEST_CASE("a file larger than memory is mapped: any row is there at once") {
   const auto source = open_source(spec_of(folder / "large.npy"), Split::train);
   CHECK(source->count() == n - n / 10);
   CHECK(values(*source, source->count() - 1) == std::vector<float>(std::size_t(n), 0.0f));
-  CHECK(source->stamp(1) == std::optional<std::string>(""));  // not all of it goes into the fingerprint
+  CHECK(source->stamp(1) == std::optional<std::string>(""));  // only a part goes into the fingerprint
   CHECK(!source->stamp(0));
 }
 

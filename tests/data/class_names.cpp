@@ -1,4 +1,4 @@
-// Names for the numbers of classes, and grids that stay as narrow as viewers take.
+// Names for the numbers of classes, and grids that stay as narrow as viewers display.
 #include "data/class_names.h"
 
 #include <doctest/doctest.h>

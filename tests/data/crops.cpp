@@ -62,7 +62,7 @@ std::vector<Box> boxes(const Tensor& crops, std::int64_t height, std::int64_t wi
   return out;
 }
 
-// The largest distance of the shares below each value from those of U[0, 1), as a multiple of what chance exceeds once in a thousand.
+// The largest distance between the empirical distribution and U[0, 1), as a multiple of the value that chance exceeds once in a thousand.
 double distance_from_uniform(Numbers u) {
   std::sort(u.begin(), u.end());
   const auto n = static_cast<double>(u.size());
@@ -128,7 +128,7 @@ TEST_CASE("the whole image without changes is itself, enlarged it is bilinear wi
   const Tensor image = random_uniform({3, 2, 8, 8}, {7, 8}, 0, DType::f32);
   const std::vector<double> same = random_crops(image, numbered(3), {3, 4}, 0, whole).to_vector<double>(), given = image.to_vector<double>();
   for (std::size_t i = 0; i < given.size(); ++i) CHECK(near_zero(same[i] - given[i], 1e-6));
-  // 2 pixels over 8: places -3/8, -1/8, 1/8, ... 11/8, of which those outside are the edges.
+  // 2 pixels over 8: positions -3/8, -1/8, 1/8, ... 11/8; positions outside get the edges.
   const std::vector<float> four{0.0f, 1.0f, 0.5f, 0.25f};
   const std::vector<double> got = random_crops(Tensor::from(four, {1, 1, 2, 2}), numbered(1), {3, 4}, 0, whole).to_vector<double>();
   for (int y = 0; y < 8; ++y)
@@ -190,7 +190,7 @@ TEST_CASE("a crop depends on key, draw and sample number alone") {
   CHECK(error_of([&] { random_crops(Tensor::zeros({4, 9, 7}), {1, 2, 3, 4}, {1, 2}, 0, recipe); }) == "random_crops: images [4, 9, 7] with 4 sample numbers");
 }
 
-// A training that is resumed with a newer version draws what the older one would have: which numbers of the generator decide what is frozen.
+// A training that is resumed with a newer version makes the same draws as with the older one: the numbers of the generator are frozen.
 TEST_CASE("the draws stay what they are") {
   const CropRecipe recipe{.size = 2, .scale_low = 0.1, .scale_high = 0.9, .aspect = 2, .flip = 0.5, .jitter = 0.3};
   const Tensor image = ramps(3, 16, 16);

@@ -1,4 +1,4 @@
-// Data sets: Fashion-MNIST's files (when they are installed, and made-up ones), procedural shapes, folders of pictures.
+// Data sets: Fashion-MNIST's files (if installed, and synthetic ones), procedural shapes, folders of images.
 #include "data/dataset.h"
 
 #include <doctest/doctest.h>
@@ -34,7 +34,7 @@ void write_gzip(const fs::path& path, const std::vector<std::uint8_t>& bytes) {
 
 void write_bytes(const fs::path& path, const std::string& bytes) { std::ofstream(path, std::ios::binary) << bytes; }
 
-// Three 2x2 pictures with pixels 0..11, labels 7, 0, 9.
+// Three 2x2 images with pixels 0..11, labels 7, 0, 9.
 void write_small_fashion(const fs::path& folder) {
   std::vector<std::uint8_t> images = {0, 0, 8, 3, 0, 0, 0, 3, 0, 0, 0, 2, 0, 0, 0, 2};
   for (int i = 0; i < 12; ++i) images.push_back(std::uint8_t(i));
@@ -98,7 +98,7 @@ TEST_CASE("the real Fashion-MNIST, when installed") {
   }
   CHECK(d.count == 1000);
   CHECK(d.width == 32);
-  CHECK(d.labels[0] == 9);  // the first test picture is an ankle boot
+  CHECK(d.labels[0] == 9);  // the first test image is an ankle boot
   const Dataset train = open_dataset("fashion-mnist", Split::train);
   CHECK(train.count == 60000);
   std::vector<int> histogram(10);
@@ -188,7 +188,7 @@ TEST_CASE("a test split that lacks a class has the training split's labels; an u
   const Dataset test = load_image_folder(folder.path(), {4, 1, 0}, Split::test);
   CHECK(test.labels == std::vector<std::int32_t>{2});
   CHECK(test.class_names == std::vector<std::string>{"a", "b", "c"});
-  fs::create_directory(folder / "val/bb");                            // empty: of a file server, or a class to come
+  fs::create_directory(folder / "val/bb");                            // empty: of a file server, or a future class
   CHECK(load_image_folder(folder.path(), {4, 1, 0}, Split::test).count == 1);
   write_png(folder / "val/bb/1.png", blank_image(4, 4, 1, 2));
   CHECK(has(error_of([&] { load_image_folder(folder.path(), {4, 1, 0}, Split::test); }), "val/bb: no class of the training split"));

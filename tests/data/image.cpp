@@ -1,4 +1,4 @@
-// Pictures: PNG written by us and read by stb_image, damaged files, conversions, text and grids.
+// Images: PNG written by this project and read by stb_image, damaged files, conversions, text and grids.
 #include "data/image.h"
 
 #include <doctest/doctest.h>
@@ -64,7 +64,7 @@ TEST_CASE("a PNG has three chunks, and its data are the filtered rows and no byt
     CHECK(filled == 5u * (1 + 300 * unsigned(channels)));
     for (std::size_t y = 0; y < 5; ++y) CHECK(rows[y * (1 + 300 * std::size_t(channels))] <= 4);       // types of filter
   }
-  // Rows for which one filter leaves zeros alone: as they are, like the left neighbour, like the row above, halfway between, and by Paeth.
+  // Rows that one filter each reduces to zeros: none, the left neighbor, the row above, their average, and Paeth.
   const auto filter_of = [](const Image& image, std::size_t y) {
     const std::vector<std::uint8_t> png = encode_png(image);
     std::vector<std::uint8_t> rows(1000);
@@ -77,7 +77,7 @@ TEST_CASE("a PNG has three chunks, and its data are the filtered rows and no byt
   CHECK(filter_of({4, 2, 1, {1, 90, 7, 200, 1, 90, 7, 200}}, 1) == 2);
   CHECK(filter_of({4, 2, 1, {100, 40, 160, 20, 50, 45, 102, 61}}, 1) == 3);
   CHECK(filter_of({4, 2, 1, {10, 60, 60, 200, 10, 60, 60, 200}}, 1) == 2);
-  CHECK(filter_of({2, 1, 3, {5, 6, 7, 5, 6, 7}}, 0) == 1);                     // the left neighbour is a pixel, not a byte
+  CHECK(filter_of({2, 1, 3, {5, 6, 7, 5, 6, 7}}, 0) == 1);                     // the left neighbor is a pixel, not a byte
 }
 
 TEST_CASE("a picture that was not made has no size, and errors name what was given") {
@@ -127,7 +127,7 @@ TEST_CASE("a PNG with empty data chunks is read; with no others it is an error")
 TEST_CASE("conversions between grey, RGB and alpha") {
   Image rgba{1, 2, 4, {255, 0, 100, 255, 10, 20, 30, 0}};
   CHECK(with_channels(rgba, 3).pixels == std::vector<std::uint8_t>{255, 0, 100, 255, 255, 255});
-  CHECK(with_channels(Image{1, 1, 3, {255, 0, 100}}, 1).pixels[0] == 88);  // Pillow's convert("L") says 88
+  CHECK(with_channels(Image{1, 1, 3, {255, 0, 100}}, 1).pixels[0] == 88);  // Pillow's convert("L") gives 88
   CHECK(with_channels(Image{1, 1, 1, {9}}, 3).pixels == std::vector<std::uint8_t>{9, 9, 9});
   CHECK(without_alpha(Image{1, 1, 2, {100, 51}}).pixels[0] == 224);  // 100 * 0.2 + 255 * 0.8
   CHECK_THROWS_AS(with_channels(rgba, 2), ShapeError);

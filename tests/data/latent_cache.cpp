@@ -1,4 +1,4 @@
-// Exact moments and the cache of latents: against naive sums, resumed, damaged, made from something else.
+// Exact moments and the cache of latents: against naive sums, resumed, damaged, made from other inputs.
 #include "data/latent_cache.h"
 
 #include <doctest/doctest.h>
@@ -55,7 +55,7 @@ void write_shard(LatentCacheWriter& writer, const Made& m, const LatentShard& s)
   writer.write(s, z, w, moments);
 }
 
-// Returns what was warned of; at most `shards` shards are made.
+// Returns the warnings; makes at most `shards` shards.
 std::string make(const fs::path& folder, const Made& m, int shards = 100) {
   std::string warnings;
   LatentCacheWriter writer(folder, m.info, [&](const std::string& line) { warnings += line + "\n"; });

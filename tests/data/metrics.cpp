@@ -260,7 +260,7 @@ TEST_CASE("rows of another program, or damaged ones, go at the first cut; the ne
   Metrics(bare.path(), log_files({"csv"})).log(1, {});
   CHECK(read_file(bare / "metrics.csv").rfind("step,time\n1,", 0) == 0);
   CHECK(lines(read_file(bare / "metrics.csv")) == 2);
-  CHECK_NOTHROW(Metrics(bare.path(), log_files({"csv"})).image(1, "x", "/nowhere.png"));           // no TensorBoard: nothing is read
+  CHECK_NOTHROW(Metrics(bare.path(), log_files({"csv"})).image(1, "x", "/nowhere.png"));           // no TensorBoard: the image is not read
 }
 
 TEST_CASE("pictures reach TensorBoard with their size, and what is too short for a PNG is refused") {

@@ -1,4 +1,4 @@
-// Pictures of the plane: text that parses, marks where they belong, one scale in both directions, and nothing left out without a word.
+// Plots of the plane: text that parses, marks in the right positions, one scale in both directions, and a note for everything left out.
 #include <doctest/doctest.h>
 
 #include <fmt/format.h>
@@ -30,7 +30,7 @@ void check_sound(const std::string& svg) {
   CHECK_FALSE(has(svg, "nan"));
   CHECK_FALSE(has(svg, "inf"));
   CHECK_FALSE(has(svg, "<script"));
-  CHECK(count(svg, "http") == 1);        // the name of the SVG standard, nothing that is fetched
+  CHECK(count(svg, "http") == 1);        // the name of the SVG standard; nothing is fetched
 }
 
 PlaneFrame frame() { return {.title = "a < b", .x_label = "z[0]", .y_label = "z[1]", .x_low = -2, .x_high = 2, .y_low = -1, .y_high = 1}; }
@@ -127,7 +127,7 @@ TEST_CASE("a heat map colours its cells from the lowest to the highest, row 0 be
   plot.values = {NAN, NAN, NAN, NAN};
   check_sound(svg_heat(plot));
   plot.values = {1e-9, 1, 1e-3, 1};
-  CHECK(count(svg_heat(plot), "shape-rendering") == 3);   // 1e-9 is drawn as what lies six powers of ten below the largest
+  CHECK(count(svg_heat(plot), "shape-rendering") == 3);   // 1e-9 is shown as six powers of ten below the largest value
   plot.values.pop_back();
   CHECK_THROWS_WITH_AS(svg_heat(plot), "svg_heat: 3 values for 2 rows of 2 cells", ShapeError);
   CHECK_THROWS_AS(svg_heat({{}, 1, 1, {1}, "q"}), ShapeError);
@@ -321,7 +321,7 @@ TEST_CASE("the legend's arrow is of a round length, the largest that 22 pixels h
 TEST_CASE("a heat map's colours, cells and colour bar, number by number") {
   HeatPlot plot{frame(), 3, 2, {0, 1, 2, 3, 0, 0}, "q"};
   const std::string svg = svg_heat(plot);
-  // 112 x 84 pixels a cell. Thirds of the range are levels 21 and 42 of 63, which lie between the colours (59, 81, 139) and (44, 113, 142), and (39, 173, 129) and (92, 200, 99).
+  // 112 x 84 pixels a cell. Thirds of the range are levels 21 and 42 of 63, which lie between the colors (59, 81, 139) and (44, 113, 142), and (39, 173, 129) and (92, 200, 99).
   CHECK(has(svg, "<path d=\"M112 84h112.3v84.3h-112.3z\" fill=\"#31668d\" shape-rendering=\"crispEdges\"/>\n"));
   CHECK(has(svg, "<path d=\"M224 84h112.3v84.3h-112.3z\" fill=\"#39b677\" shape-rendering=\"crispEdges\"/>\n"));
   CHECK(has(svg, "<path d=\"M0 84h112.3v84.3h-112.3zM112 0h112.3v84.3h-112.3zM224 0h112.3v84.3h-112.3z\" fill=\"#440154\""));
@@ -334,7 +334,7 @@ TEST_CASE("a heat map's colours, cells and colour bar, number by number") {
   CHECK(has(svg, "<g transform=\"translate(50 242)\"><rect"));
   CHECK(has(svg, "viewBox=\"0 0 400 292\""));
 
-  // All nine colours of viridis: levels next to their places, 63 i / 8.
+  // All nine colors of viridis: levels next to their positions, 63 i / 8.
   const HeatPlot all{frame(), 9, 1, {0, 8, 16, 24, 32, 39, 47, 55, 63}, "q"};
   const std::string nine = svg_heat(all);
   for (const std::string colour : {"440154", "472d7a", "3b528b", "2b728e", "21928c", "27ac82", "5ac764", "a9dc33", "fde725"})

@@ -1,4 +1,4 @@
-// Line plots and dot plots as whole texts. The sizes are chosen so that a unit is a round number of pixels; what is wanted follows from the margins
+// Line plots and dot plots as whole texts. The sizes are chosen so that a unit is a round number of pixels; the expected text follows from the margins
 // (64 on the left, 16 on the right, 34 above, 46 below of a line plot; 20, 34 and 46 of a dot plot) by hand.
 #include <doctest/doctest.h>
 
@@ -87,11 +87,11 @@ TEST_CASE("the whole text of a plot: grid, labels, lines with gaps, points, lege
   CHECK(svg_plot(plot) == wanted);
   CHECK_FALSE(has(svg_plot({.title = "t", .curves = {plot.curves[0]}}), "legend"));
   CHECK(has(svg_plot({.title = "t", .curves = std::vector<Curve>(9, plot.curves[0])}), "stroke=\"#888888\""));
-  CHECK(count(svg_plot({.title = "t", .curves = std::vector<Curve>(9, plot.curves[0])}), "stroke=\"#0072b2\"") == 4);   // eight colours, then the first
+  CHECK(count(svg_plot({.title = "t", .curves = std::vector<Curve>(9, plot.curves[0])}), "stroke=\"#0072b2\"") == 4);   // eight colors, then the first
 }
 
 TEST_CASE("a logarithmic axis, and ranges of one value or of none") {
-  // 110 pixels for two decades and a twentieth more at both ends: 50 pixels a decade. What is not positive is a gap.
+  // 110 pixels for two decades and a twentieth more at both ends: 50 pixels a decade. Values that are not positive are gaps.
   const std::string logs = svg_plot({.title = "t", .curves = {{"", {0, 6, 9, 12}, {1, 10, 0, 100}}}, .log_y = true, .width = 200, .height = 190});
   CHECK(has(logs, y_tick(139, 184, "1") + y_tick(89, 184, "10") + y_tick(39, 184, "100") + "<rect"));
   CHECK(has(logs, "d=\"M64.0 139.0L124.0 89.0M184.0 39.0\""));
@@ -111,7 +111,7 @@ TEST_CASE("a logarithmic axis, and ranges of one value or of none") {
   CHECK(has(log_one, "d=\"M124.0 89.0\""));
   CHECK(has(log_one, x_tick(184, 144, 34, "10")));
   CHECK(has(log_one, y_tick(139, 184, "2") + y_tick(139 - 100 * std::log(2.5) / std::log(4.0), 184, "5")));
-  // Nothing to show: 0 to 1, or 1 to 10.
+  // Without values: 0 to 1, or 1 to 10.
   CHECK(has(of(missing, missing, false), x_tick(64, 144, 34, "0") + x_tick(76, 144, 34, "0.1")));
   CHECK(has(of(missing, missing, true), x_tick(64, 144, 34, "1") + x_tick(64 + 120 * std::log10(2.0), 144, 34, "2")));
 }
@@ -150,7 +150,7 @@ TEST_CASE("a long curve keeps the lowest and the highest point of each of 600 pi
   const auto with_hole = [&](int i) { return i / 4 == 7 ? missing : i / 4 == 9 ? 2 : wave(i); };
   wanted.erase(wanted.begin() + 19);                                           // equal values: one point, the first
   wanted[18] = 36;
-  wanted.erase(wanted.begin() + 14, wanted.begin() + 16);                      // nothing to show: none
+  wanted.erase(wanted.begin() + 14, wanted.begin() + 16);                      // without values no circles
   CHECK(kept_of(line_of(2400, with_hole)) == wanted);
   const auto circles = [](int n, bool markers) {
     Curve curve{"c", {}, {}, false, markers};
@@ -158,7 +158,7 @@ TEST_CASE("a long curve keeps the lowest and the highest point of each of 600 pi
     return count(svg_plot({.title = "t", .curves = {curve}}), "<circle");
   };
   CHECK(circles(150, false) == 150);
-  CHECK(circles(151, false) == 76);                                            // each second, so that there are at most 150
+  CHECK(circles(151, false) == 76);                                            // every second one, so that there are at most 150
   CHECK(circles(300, false) == 150);
   CHECK(circles(301, false) == 101);
   CHECK(circles(400, true) == 400);

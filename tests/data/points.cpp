@@ -1,4 +1,4 @@
-// Point sets against what their definitions say of them: where points may lie, modes, moments, and that a point depends on its number alone.
+// Point sets against their definitions: allowed positions, modes, moments, and dependence on the point's number alone.
 #include "data/points.h"
 
 #include <doctest/doctest.h>

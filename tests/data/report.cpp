@@ -140,7 +140,7 @@ TEST_CASE("the page is whole and self-contained") {
   CHECK(html.find("width=\"192\" class=\"hard\"") != std::string::npos);
   CHECK(html.find("data:image/png;base64,iVBORw0KGgo") != std::string::npos);
   CHECK(html.find("<script") == std::string::npos);
-  CHECK(count(html, "http") == 1);  // the name of the SVG standard, nothing that is fetched
+  CHECK(count(html, "http") == 1);  // the name of the SVG standard; nothing is fetched
 }
 
 TEST_CASE("a table that can be sorted holds what its cells are sorted by, and the page its script once") {

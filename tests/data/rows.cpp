@@ -37,7 +37,7 @@ class Labelled : public SampleSource {
   std::vector<std::string> names_;
 };
 
-// Class c so often, mixed: rows 0, 1, 2, ... are of classes in turn while there are some.
+// Class c occurs sizes[c] times, mixed: rows 0, 1, 2, ... take the classes in turn while any are left.
 Labelled mixed(Rows sizes) {
   std::vector<std::int32_t> labels;
   for (bool more = true; more;) {

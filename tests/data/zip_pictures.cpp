@@ -203,7 +203,7 @@ TEST_CASE("WebP files decode to Pillow's pixels, or the build says what it lacks
     CHECK(image.pixels == bytes_of(hex));
     for (std::size_t cut = 13; cut < bytes.size(); cut += 7)
       CHECK(has(error_of([&] { decode_image({bytes.data(), cut}, "a.webp", 3); }), "a.webp: truncated WebP"));
-    std::fill(bytes.begin() + 20, bytes.begin() + 30, 0xff);  // the picture's own header
+    std::fill(bytes.begin() + 20, bytes.begin() + 30, 0xff);  // the image's own header
     CHECK(has(error_of([&] { decode_image(bytes, "a.webp", 3); }), "WebP"));
   }
   CHECK(n == 3);

@@ -1,5 +1,5 @@
-// Every network of the list, by the one interface that trainings use: what it is said to cost against what it has, records and keeps; how a flow map
-// begins from a teacher; what does not fit is refused.
+// Every network of the list, by the interface that trainings use: its declared costs against the actual ones; the start of a flow map
+// from a teacher; refusals of misfits.
 #include "flowmap/training/backbones.h"
 
 #include <doctest/doctest.h>
@@ -47,7 +47,7 @@ void fill_at_random(const Network& network, std::uint64_t seed) {
 
 TEST_CASE("the list has each network under one name and one section") {
   const std::vector<std::string> names = backbone_names();
-  CHECK(names.front() == "dit_dh");                            // what configs without the key mean
+  CHECK(names.front() == "dit_dh");                            // the meaning of configs without the key
   std::set<std::string> sections;
   for (const std::string& name : names) sections.insert(config_of(name).section());
   CHECK(sections.size() == names.size());

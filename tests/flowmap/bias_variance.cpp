@@ -74,7 +74,7 @@ TEST_CASE("the loss of a blended target is bias and variance, for every lambda")
     // The whole: the objective's own residual, of all noise.
     const std::vector<double> raw = mean_flow(h, n.p, w, MeanFlowConfig{}).raw.to_vector<double>();
     const double loss = std::inner_product(raw.begin(), raw.end(), n.weights.begin(), 0.0);
-    // What is learned: the residual towards the mean target, v in place of eps - z0.
+    // The learned part: the residual towards the mean target, v in place of eps - z0.
     const VelocitySource mean_w = [&](const PathBatch& p) { return (1 - lambda) * evaluate(v, p.z, p.t, p.y) + lambda * evaluate(poor, p.z, p.t, p.y); };
     const std::vector<double> learned = mean_flow(h, n.p, mean_w, MeanFlowConfig{}).raw.to_vector<double>();
     const double bias = std::inner_product(learned.begin(), learned.end(), n.weights.begin(), 0.0);

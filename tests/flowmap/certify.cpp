@@ -1,4 +1,4 @@
-// What each objective of the list says of its minimum, against closed forms: residuals, and expected gradients by quadrature. The numbers of biased
+// The claims of each objective of the list about its minimum, against closed forms: residuals, and expected gradients by quadrature. The numbers of biased
 // settings are those of an independent computation in float64.
 #include "flowmap/certify.h"
 
@@ -108,7 +108,7 @@ TEST_CASE("metrics that weigh a residual by its size are unbiased on a Gaussian 
     const Objective objective = make_objective(config);
     CHECK_FALSE(objective.claims.unbiased);
     const std::vector<Bias> on_mixture = bias_on_mixture(objective);
-    CHECK(largest(bias_on_gaussian(objective)) < 1e-6);                  // symmetric: what is left is the quadrature's error
+    CHECK(largest(bias_on_gaussian(objective)) < 1e-6);                  // symmetric: only the quadrature's error is left
     CHECK(std::abs(at(on_mixture, 0.3) - c.at3) < 1e-4);
     CHECK(near(at(on_mixture, 0.5), c.at5, 0.02));
     CHECK(near(at(on_mixture, 0.8), c.at8, 0.02));

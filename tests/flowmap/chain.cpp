@@ -1,4 +1,4 @@
-// The chain of stages as a program of one's own uses it: nothing of apps/ is linked.
+// The chain of stages as a user's own program uses it: nothing of apps/ is linked.
 #include <doctest/doctest.h>
 #include <fmt/format.h>
 
@@ -40,7 +40,7 @@ Recipe points() {
   return r;
 }
 
-// Trains the stages that have steps, in the order of the table; how many those are.
+// Trains the stages that have steps, in the order of the table, and returns their number.
 int trained(TrainingRun& run) {
   int count = 0;
   for (const StageSpec& stage : stage_table())

@@ -1,4 +1,4 @@
-// Discrete consistency: grids and neighbouring times, drawn numbers, the loss by its formula, one step's error in closed form, and the gap of ECT stage by stage.
+// Discrete consistency: grids and neighboring times, random numbers, the loss by its formula, one step's error in closed form, and the gap of ECT stage by stage.
 #include "flowmap/objective/discrete_cm.h"
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// FACM: both terms by hand, what carries gradients, its settings and its minimum.
+// FACM: both terms by hand, the gradient paths, its settings and its minimum.
 #include "flowmap/objective/facm.h"
 
 #include <cmath>

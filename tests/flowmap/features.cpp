@@ -1,4 +1,4 @@
-// What metrics look at: the judge's penultimate layer and answers, and samples as they are.
+// The features for metrics: the judge's penultimate layer and predictions, and samples as they are.
 #include "flowmap/training/features.h"
 
 #include <doctest/doctest.h>

@@ -214,7 +214,7 @@ TEST_CASE("precision and recall see what is covered") {
   CHECK(same.precision == 1.0);
   CHECK(same.recall == 1.0);
   CHECK(precision_recall(real, far).precision == 0.0);
-  // Half the modes are missing: what is generated is real, but only half of what is real is generated.
+  // Half the modes are missing: all generated samples are real ones, but they cover only half of the real samples.
   const Tensor both = [&] {
     Tensor t = Tensor::empty({800, 3});
     t.slice(0, 0, 400).copy_from(real);

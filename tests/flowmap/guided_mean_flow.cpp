@@ -1,4 +1,4 @@
-// Guidance inside the target: w by hand, where it acts, the scale it ends at, and MeanFlow where it does nothing.
+// Guidance inside the target: w by hand, its interval, the scale at the fixed point, and equality with MeanFlow without guidance.
 #include "flowmap/objective/guided_mean_flow.h"
 
 #include <cmath>

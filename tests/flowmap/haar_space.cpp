@@ -17,7 +17,7 @@ using namespace fm::test;
 TEST_CASE("a block by hand, and where its bands lie") {
   const Tensor block = Tensor::from<float>({1, 2, 3, 10}, {1, 1, 2, 2});
   CHECK(haar(block).to_vector<float>() == std::vector<float>{8, -4, -5, 3});
-  // Two channels of 4x6 in two pictures: number of picture, channel, row and column in one level.
+  // Two channels of 4x6 in two images: number of image, channel, row and column in one level.
   std::vector<float> x;
   const auto level = [](std::int64_t i, std::int64_t c, std::int64_t row, std::int64_t column) { return static_cast<float>(1000 * i + 100 * c + 10 * row + column); };
   for (std::int64_t i = 0; i < 2; ++i)

@@ -1,4 +1,4 @@
-// Inductive Moment Matching: its formula by hand, its times and weights, what carries gradients, and which maps it cannot tell from the true one.
+// Inductive Moment Matching: its formula by hand, its times and weights, the gradient paths, and maps that it cannot distinguish from the true one.
 #include "flowmap/objective/imm.h"
 
 #include <algorithm>
@@ -39,8 +39,8 @@ PathBatch at_times(const Tensor& z0, const Tensor& eps, double s, double t) {
   return p;
 }
 
-// A discrete law of 31 points of N(0.4, 0.6^2), symmetric about its mean, of which z_t and z_r of one member are different points: what the true map
-// makes of them at s is the same set twice, in two orders. So sums over all pairs of members are those over the laws, without a quadrature's error.
+// A discrete distribution of 31 points of N(0.4, 0.6^2), symmetric about its mean, where z_t and z_r of one member are different points. The true map
+// sends both to the same set at s, in two orders. So sums over all pairs of members are those over the distributions, without a quadrature's error.
 struct Law {
   static constexpr std::int64_t n = 31;
   const GaussianFlow flow{Tensor::from<double>({0.4}, {1}), Tensor::from<double>({0.6}, {1})};

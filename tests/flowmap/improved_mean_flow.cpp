@@ -1,4 +1,4 @@
-// Improved MeanFlow: its formula, what carries gradients, and its expected gradient where targets are noisy, by quadrature.
+// Improved MeanFlow: its formula, the gradient paths, and its expected gradient for noisy targets, by quadrature.
 #include "flowmap/objective/improved_mean_flow.h"
 
 #include <cmath>
@@ -46,7 +46,7 @@ Quadrature normal_quadrature(int n) {
   return q;
 }
 
-// The true map of data N(0.4, 0.6^2), and a direction to leave it by: u + theta phi, with a theta for each row, so that one backward pass gives the
+// The true map of data N(0.4, 0.6^2), and a direction away from it: u + theta phi, with a theta for each row, so that one backward pass gives the
 // gradient of every row's loss.
 struct Disturbed {
   Parameter theta;

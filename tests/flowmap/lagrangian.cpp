@@ -1,4 +1,4 @@
-// Objectives about where a jump ends: LMD, ESD, TVM. Their formulas by differences, what carries gradients, how times are drawn.
+// Objectives about the end of a jump: LMD, ESD, TVM. Their formulas by differences, the gradient paths, the distributions of times.
 #include <cmath>
 #include <string>
 
@@ -25,7 +25,7 @@ double raw(const ObjectiveLoss& out) { return out.metrics.at("raw_mse").value();
 // df/dx at 0 by a difference of fourth order, of tensors.
 Tensor slope(const std::function<Tensor(double)>& f, double h = 1e-3) { return ((f(h) - f(-h)) * 8.0 - (f(2 * h) - f(-2 * h))) / (12 * h); }
 
-// A velocity that does not look at z: a loss with sg v(f, s) is then differentiable as it stands, and differences check it.
+// A velocity that does not depend on z: a loss with sg v(f, s) is then differentiable as it is, and differences check it.
 FlowMapNet without_z() {
   return [](const Var& z, const Var& s, const Var&, const Labels&) { return Tensor::ones(z.shape(), z.dtype()) * column(sin(3.0 * s.value()), 2); };
 }

@@ -1,4 +1,4 @@
-// A latent space normalises by itself: against the statistics' own formula in double precision, and the same both ways.
+// A latent space normalizes by itself: against the statistics' own formula in double precision, and the same both ways.
 #include "flowmap/training/latent_space.h"
 
 #include <doctest/doctest.h>

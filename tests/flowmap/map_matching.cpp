@@ -125,7 +125,7 @@ TEST_CASE("every network takes s > t: the gradient of flow map matching against 
     const std::vector<NamedParameter> all = net.parameters();
     for (std::size_t i = 0; i < all.size(); ++i) {
       Parameter& p = *all[i].parameter;
-      p.value.copy_from(p.value + 0.1 * normal(p.value.shape(), 30 + i));         // initial zeros would hide what lies behind them
+      p.value.copy_from(p.value + 0.1 * normal(p.value.shape(), 30 + i));         // initial zeros would hide the layers behind them
       if (i % 5 == 1 && p.trainable) some.push_back(&p);
     }
     const Samples samples = consecutive(0, 4);

@@ -192,7 +192,7 @@ TEST_CASE("tangent policy") {
   CHECK(clamped.dudt.to_vector<double>() == std::vector<double>{3, -3.5});
   CHECK(clamped.clamped_share.value() == 0.5);
   CHECK(guard(d.slice(0, 0, 1), 5, {.warmup = 0.5}).dudt.to_vector<double>() == std::vector<double>{1.5, -2});
-  // normalised: same direction from u, length |g| / (|g| + c)
+  // normalized: same direction from u, length |g| / (|g| + c)
   const Tensor u = Tensor::zeros({1, 2}, DType::f64);
   CHECK(max_difference(guarded_target(d.slice(0, 0, 1), u, {.normalise = 5}), 0.1 * d.slice(0, 0, 1)) < 1e-15);
   const double length = std::sqrt(40.0) + 5;                                             // of (3, -4) - (1, 2), and c

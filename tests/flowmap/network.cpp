@@ -1,5 +1,5 @@
-// Networks as functions: what becomes one shares its model, what would call a copy of the parameters does not compile, and an optimizer whose
-// parameters were not in the loss says so.
+// Networks as functions: a network shares its model, code that would copy parameters does not compile, and an optimizer whose
+// parameters were not in the loss throws.
 #include "flowmap/network.h"
 
 #include <doctest/doctest.h>

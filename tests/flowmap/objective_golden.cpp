@@ -1,5 +1,5 @@
 // Loss, residuals and parameter gradients of every objective of the list, in f64, against PyTorch on the papers' equations: golden/objectives.py, which
-// says what objectives.txt holds. Nothing is drawn here: points, networks and the entries' own numbers come from the file.
+// describes the contents of objectives.txt. No random numbers here: points, networks and the entries' own numbers come from the file.
 #include <algorithm>
 #include <set>
 
@@ -39,7 +39,7 @@ Tensor tensor_at(const std::string& name, const Shape& shape) {
   return Tensor::from(x, shape);
 }
 
-// What follows `prefix` in the names of rows, with their numbers.
+// The rows whose names begin with `prefix`, without it, with their numbers.
 Numbers of_case(const std::string& prefix) {
   Numbers found;
   for (auto it = golden().lower_bound(prefix); it != golden().end() && it->first.starts_with(prefix); ++it) found[it->first.substr(prefix.size())] = it->second;
@@ -131,7 +131,7 @@ class Golden {
     config.set_null_label(labels - 1);
   }
 
-  // What the entry says it needs, and nothing more.
+  // The declared needs of the entry, and no more.
   Nets nets_of(const Case& c, const Needs& needs) const {
     Nets nets{.net = net_.net(), .velocity = velocity_source(c["w"], diagonal(teacher_.net(true))), .shape = {dim}, .dtype = DType::f64};
     if (needs.target_decay >= 0) nets.target = target_.net(true);
@@ -157,7 +157,7 @@ class Golden {
     return p;
   }
 
-  // The points and the numbers of the file; with `now` those that the entry makes itself, which are compared where the file has them.
+  // The points and the numbers of the file. With `now` the entry makes its own numbers, which are compared with the file's if it has them.
   static Drawn drawn_of(const Case& c, const Objective& objective) {
     PathBatch points = points_of(c);
     const std::int64_t rows = points.rows();

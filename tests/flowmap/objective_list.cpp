@@ -1,5 +1,5 @@
-// Every objective of the list, by the one interface that trainings use: no residual where the network is the closed-form flow map; the gradient of
-// a batch is the mean over its parts; the loss needs no more than the drawn tensors; schedules change their numbers.
+// Every objective of the list, by the interface that trainings use: no residual for the closed-form flow map; the gradient of
+// a batch is the mean over its parts; the loss needs only the drawn tensors; schedules change their numbers.
 #include "flowmap/objective/list.h"
 
 #include <algorithm>
@@ -69,7 +69,7 @@ Nets nets_of(const FlowMapNet& u, const VelocityNet& v) {
   return {.net = u, .target = u, .teacher = v, .velocity = teacher(v), .log_variance = l, .shape = {dim}, .dtype = DType::f64};
 }
 
-// What a training gives: data where it is needed, labels always.
+// The batch of a training: data if needed, labels always.
 Batch batch_for(const Needs& needs, std::int64_t rows) {
   Batch b = gaussian_batch(rows);
   if (!needs.data) b.z0 = {};
@@ -78,7 +78,7 @@ Batch batch_for(const Needs& needs, std::int64_t rows) {
 
 double raw(const ObjectiveLoss& out) { return out.metrics.at("raw_mse").value(); }
 
-// Settings whose rows with s < t are equally many in every batch; `kind` of du/dt, and what else changes the number of passes.
+// Settings whose rows with s < t are equally many in every batch; `kind` of du/dt, and the other settings that change the number of passes.
 ObjectiveConfig counted(const std::string& name, const std::string& kind) {
   ObjectiveConfig o = exact(name);
   const auto count = [](auto& entry) {
@@ -103,8 +103,8 @@ ObjectiveConfig counted(const std::string& name, const std::string& kind) {
   return o;
 }
 
-// Passes that are tangents, those that differentiate tangents, and those that take a gradient to the input of a frozen network: a network is not called
-// for them.
+// Passes that are tangents, those that differentiate tangents, and those that take a gradient to the input of a frozen network: they call no
+// network.
 double tangents_of(const std::string& name, const ObjectiveConfig& config) {
   const auto tangent = [](const auto& entry) -> double { return entry.derivative.kind == "jvp" || entry.derivative.kind == "semi"; };
   const auto of_derivative = [&](const auto& entry) { return (1 - entry.pairs.diagonal_share) * tangent(entry); };
@@ -152,7 +152,7 @@ TEST_CASE("the published preset sets what was left at its default, and nothing e
   CHECK_FALSE(published.claims.unbiased);                                        // by the adaptive metric
   CHECK(published.remark.starts_with("published: "));
   CHECK(published.remark.find("metric.kind adaptive") != std::string::npos);
-  // The config keeps what it was given: what was stored of a published training can be trained plain.
+  // The config keeps its given values: the stored config of a published training can be trained plain.
   CHECK(std::get<MeanFlowConfig>(config.entries).metric.kind == "l2");
   config.preset = "plain";
   CHECK(config.preset_values().empty());
@@ -245,7 +245,7 @@ TEST_CASE("a loss is a function of what was drawn: computed twice it is the same
     b.each_tensor([&](Tensor& t) { from.push_back(&t); });
     REQUIRE(into.size() == from.size());
     for (std::size_t i = 0; i < into.size(); ++i) into[i]->copy_from(*from[i]);
-    a.p.draws = {};                                            // nothing is drawn in the loss
+    a.p.draws = {};                                            // the loss draws nothing
     CHECK(o.loss(nets, a).loss.value().item() == of_b);
   }
 }
@@ -310,7 +310,7 @@ TEST_CASE("a schedule that makes no sense is refused before the first step, by i
   CHECK(error(Ramp("sigmoid", 1, -0.1)) == "map.alpha.to = -0.1: it must be between 0 and 1");
   CHECK(error(Ramp(1.5)) == "map.alpha.from = 1.5: it must be between 0 and 1");
   Ramp constant(1);
-  constant.to = 7;                                             // says nothing
+  constant.to = 7;                                             // has no effect
   CHECK(error(constant) == "no error");
 }
 

@@ -1,4 +1,4 @@
-// The other objectives: no residual on the closed-form flow map, the limits that tie them together, and what carries gradients.
+// The other objectives: no residual on the closed-form flow map, the limits that connect them, and the gradient paths.
 #include <algorithm>
 #include <map>
 #include <set>
@@ -122,7 +122,7 @@ TEST_CASE("a continuous consistency gradient is MeanFlow's times (t - s) / 2") {
     for (double& x : mf) x *= gap / 2;
     const auto cm = gradient(small, [&] { return continuous_cm(small.net(), p, one_point(), {}).loss; });
     CHECK(max_difference(cm, mf) < 2e-15);
-    // guards: the normalised gradient points the same way and is shorter
+    // guards: the normalized gradient points the same way and is shorter
     const auto normalised =
         gradient(small, [&] { return continuous_cm(small.net(), p, one_point(), {.tangent = {.normalise = 0.1}}).loss; });
     const double ratio = normalised[0] / cm[0];
@@ -136,7 +136,7 @@ TEST_CASE("a continuous consistency gradient is MeanFlow's times (t - s) / 2") {
 TEST_CASE("LSD's gradient passes through the derivative") {
   SmallNet small;
   const PathBatch p = points(6, 0.3);
-  // A velocity that does not look at z: then the whole loss is differentiable in the parameters, and differences check it.
+  // A velocity that does not depend on z: then the whole loss is differentiable in the parameters, and differences check it.
   const VelocityNet v = [](const Var& z, const Var& t, const Labels&) { return Tensor::ones(z.shape(), z.dtype()) * column(t.value(), 2); };
   const auto loss = [&](bool through) { return lsd(small.net(), v, p, one_point(), {.through_derivative = through}).loss; };
   const auto through = gradient(small, [&] { return loss(true); }), semi = gradient(small, [&] { return loss(false); });
@@ -269,7 +269,7 @@ TEST_CASE("the 1-step map is the same under both time labels") {
   CHECK(paper.times.front() == sony.times.front());
   CHECK(near(paper.times.back(), 0.0068873, 1e-4));
   CHECK(sony.times.back() == 0);
-  CHECK(near(paper.times[7], 0.8880531, 1e-7));       // told as 0.5333 by the released code
+  CHECK(near(paper.times[7], 0.8880531, 1e-7));       // labelled 0.5333 by the released code
   CHECK(near(sony.times[7], 8.0 / 15, 1e-14));
 }
 

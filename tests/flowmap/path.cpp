@@ -1,4 +1,4 @@
-// Arithmetic by rows on the path, draws, and metrics of points, in numbers worked out by hand; squares that pictures show; which keys vary.
+// Arithmetic by rows on the path, draws, and metrics of points, in numbers computed by hand; ranges of plots; varying keys.
 #include "flowmap/path.h"
 
 #include <doctest/doctest.h>
@@ -96,7 +96,7 @@ TEST_CASE("a draw is the Philox block of its sample, step, purpose and number, a
   CHECK(turned.rows() == 3);
   CHECK(turned.uniform(Purpose::pair, 0) == draws.uniform(Purpose::pair, 1));
   CHECK(turned.shared(Purpose::pair) == draws.shared(Purpose::pair));
-  CHECK(static_cast<std::uint32_t>(Purpose::noise) == 0x464D0000u);   // what a resumed training depends on
+  CHECK(static_cast<std::uint32_t>(Purpose::noise) == 0x464D0000u);   // a resumed training depends on it
   CHECK(static_cast<std::uint32_t>(Purpose::grid) == 0x464D0009u);
 }
 

@@ -1,4 +1,4 @@
-// What a run in the plane shows: scores of generators that are known to be right or wrong, and the numbers in its pictures.
+// Results of a run in the plane: scores of generators that are known to be right or wrong, and the numbers in its plots.
 #include "flowmap/training/plane.h"
 
 #include <doctest/doctest.h>
@@ -49,7 +49,7 @@ const PlaneScore& row(const std::vector<PlaneScore>& scores, const std::string& 
 
 bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
-// The places where dots of one colour lie, in pixels.
+// The positions of dots of one color, in pixels.
 std::vector<std::array<double, 2>> dots(const std::string& svg, const std::string& colour) {
   std::vector<std::array<double, 2>> out;
   std::smatch path;
@@ -79,7 +79,7 @@ TEST_CASE("a latent space with statistics: networks model what it scales, scores
     c.deviation = Tensor::from<double>({50 * d[0], 0.2 * d[1]}, {2});
   }
   run.space = identity_space({2}, statistics_of(run.test));
-  // What a network that has learned the scaled data would be: from the statistics' own formula.
+  // A network that has learned the scaled data: from the statistics' own formula.
   GaussianMixture seen = eight_gaussians(DType::f32);
   const std::vector<double> mean = run.space.statistics().mean.to_vector<double>(), variance = run.space.statistics().variance.to_vector<double>();
   for (std::size_t i = 0; i < seen.components.size(); ++i) {
@@ -202,7 +202,7 @@ TEST_CASE("pictures: as many marks as there are points, at their places") {
   CHECK(count(report.fields[7].svg, "h0") == 13 * 13);                           // u = 0: a dot for each arrow
   CHECK(count(report.fields[0].svg, "h0") < 13);
   CHECK(report.errors.size() == 2);
-  CHECK(count(report.errors[1].svg, "crispEdges") > 10);                         // colours, and every cell of 48 x 48 has one
+  CHECK(count(report.errors[1].svg, "crispEdges") > 10);                         // colors, and every cell of 48 x 48 has one
   CHECK(count(report.errors[1].svg, "z\"") + count(report.errors[1].svg, "zM") == 48 * 48);
 }
 
@@ -220,7 +220,7 @@ TEST_CASE("pictures are of what a map was trained for") {
   CHECK(report.errors.size() == 3);                                              // not of the guided one
   CHECK(drawn(report.errors, "guided") == 0);
   CHECK(report.trajectories.size() == 4);
-  run.exact.reset();                                                             // now only u(z, t, t) tells the flow
+  run.exact.reset();                                                             // now only u(z, t, t) defines the flow
   report = plane_report(run);
   CHECK(report.trajectories.size() == 2);
   CHECK(drawn(report.trajectories, "to data") + drawn(report.trajectories, "from noise") == 0);
@@ -276,7 +276,7 @@ TEST_CASE("the page stands alone, and its section in another page") {
   CHECK(count(page, "<figcaption>") == 7);
   CHECK_FALSE(has(page, "<script"));
   CHECK_FALSE(has(page, "nan"));
-  CHECK(count(page, "http") == 7);                                               // the name of the SVG standard: nothing is fetched
+  CHECK(count(page, "http") == 7);                                               // the name of the SVG standard; nothing is fetched
   CHECK_FALSE(has(section, "<h1>"));
   HtmlReport whole("a run");
   whole.embed(section);

@@ -1,4 +1,4 @@
-// The real samples that scores compare with: seen once each, in parts that are never empty, kept in a file that is believed only where it fits.
+// The real samples for comparison with scores: each is used once, in parts that are never empty, and kept in a file that is used only if it fits.
 #include "flowmap/training/reference.h"
 
 #include <doctest/doctest.h>
@@ -49,7 +49,7 @@ struct Heard : Messages {
   void message(Level, std::string_view text) override { lines.emplace_back(text); }
 };
 
-// The values themselves, each taken for the class of its row but for every tenth; counts what it is shown.
+// The values themselves, each classified as the class of its row except every tenth; counts its samples.
 struct Watched {
   std::vector<std::int64_t> calls;
   Features features{"test", "1234", [this](const Tensor& x) {

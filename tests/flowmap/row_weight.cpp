@@ -87,7 +87,7 @@ TEST_CASE("the loss of rows is e^-l L + l: its slope in l is 1 - e^-l L, which i
   CHECK(near(out.loss.value().item(), wanted, 1e-14));
   CHECK(near(out.metrics.at("loss").value(), wanted, 1e-14));
   CHECK(near(out.metrics.at("log_variance").value(), (l[0] + l[1] + l[2]) / 3, 1e-14));
-  CHECK(near(out.metrics.at("raw_mse").value(), (2.5 + 0.625 + 4.5) / 3, 1e-14));           // the residuals', weighed by nothing
+  CHECK(near(out.metrics.at("raw_mse").value(), (2.5 + 0.625 + 4.5) / 3, 1e-14));           // the residuals', without weights
   CHECK(near(out.metrics.at("raw_mse_diagonal").value(), 4.5, 1e-14));
   Gradients g = backward(out.loss);
   const auto of_l = g[learned].to_vector<double>(), of_r = g[r].to_vector<double>();

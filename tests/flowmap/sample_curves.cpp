@@ -1,4 +1,4 @@
-// Curves of a report are the samples and their statistics: of sequences, vectors, few numbers and arrays, with what is far off or not finite.
+// Curves of a report are the samples and their statistics: of sequences, vectors, few numbers and arrays, including outliers and values that are not finite.
 #include "flowmap/training/sample_curves.h"
 
 #include <doctest/doctest.h>

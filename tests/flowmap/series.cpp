@@ -1,4 +1,4 @@
-// Statistics of sequences: NumPy's numbers (tests/golden/series.py), the closed form of the made-up sines, and what the errors see and do not see.
+// Statistics of sequences: NumPy's numbers (tests/golden/series.py), the closed form of the synthetic sines, and the sensitivity of the errors.
 #include "flowmap/metrics/series.h"
 
 #include <doctest/doctest.h>

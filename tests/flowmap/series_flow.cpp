@@ -43,7 +43,7 @@ void train(const std::shared_ptr<FlowMlp>& model, FlowMlp& average) {
   }
 }
 
-// Root of the mean square of what is left of `values` after `wanted(i)`.
+// Root mean square of `values` minus `wanted(i)`.
 template <class F> double error(const Tensor& values, std::int64_t first, const F& wanted) {
   const std::vector<double> x = values.to_vector<double>();
   double sum = 0;
@@ -64,7 +64,7 @@ double power_error(const Tensor& samples) {
   return largest;
 }
 
-// The statistics of samples (n, 1, length) that are not the data's. The bounds are about three times what a trained network has.
+// The statistics of samples (n, 1, length) that differ from the data's. The bounds are about three times the errors of a trained network.
 std::string wrong(const Tensor& samples) {
   const SeriesStatistics s = series_statistics(samples, length / 2 + 1, 1);
   const double mean = error(s.mean, 0, [](std::int64_t) { return 0; }), variance = error(s.variance, 0, [](std::int64_t) { return 1; });

@@ -1,4 +1,4 @@
-// What a data set is found to be, the config that follows from it, and how a budget of time becomes steps.
+// The facts of a data set, the config that follows from them, and the division of a budget of time into steps.
 #include "flowmap/training/setup/setup.h"
 
 #include <doctest/doctest.h>
@@ -47,7 +47,7 @@ Rehearsal times_of(const DataFacts& f, const Recipe& r, double step) {
   return t;
 }
 
-// The run's time by hand; what is read, encoded and compared with is `scale` times that of the rehearsal.
+// The run's time by hand; the data to read, encode and compare with are `scale` times the rehearsal's.
 double seconds_of(const Choice& c, const DataFacts& f, const Rehearsal& t, double scale = 1) {
   double sum = scale * (t.data + t.evaluation) + t.sample * static_cast<double>(c.samples + 4 * f.classes());
   for (const StageTime& s : t.stages) sum += s.around + s.step * static_cast<double>(c.steps.at(s.stage));
@@ -207,12 +207,12 @@ TEST_CASE("a budget is used up, shared between the stages, and bounded by what t
   CHECK(c.steps.at(stage_name::fm) == 3000 * 360 / stage_loop(r, stage_name::fm).batch);     // 3,000 passes over 360 images
   CHECK(c.steps.at(stage_name::cmt) == 5000);
 
-  Rehearsal part = t;                                                    // of a tenth of the samples: what is read and encoded is ten times as much
+  Rehearsal part = t;                                                    // of a tenth of the samples: ten times as many are read and encoded
   part.samples = small.train / 10, part.data = 12;
   fill_budget(c, small, r, part, 600);
   CHECK(near(seconds_of(c, small, part, 10), 600, 0.06));
 
-  const Choice pixels{.side = 32};                                       // four stages of six: their shares are of what these four have
+  const Choice pixels{.side = 32};                                       // four stages of six: their shares are parts of the sum over these four
   Choice d = pixels;
   const Recipe without = resolved(small, pixels);
   const Rehearsal of_four = times_of(small, without, 0.1);

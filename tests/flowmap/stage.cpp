@@ -1,4 +1,4 @@
-// Trainings of flow maps as a library: by every objective of the list, on any network, with checkpoints; what does not fit is refused before a step.
+// Trainings of flow maps as a library: by every objective of the list, on any network, with checkpoints; misfits are refused before a step.
 #include "flowmap/training/stage.h"
 
 #include <doctest/doctest.h>

@@ -1,5 +1,5 @@
-// Steady steps on the CPU ask the system for no memory: a MeanFlow with its exact derivative on a small DiT^DH, trained by the real loop (loss, backward,
-// AdamW, averaged weights). Counted are the blocks that the allocator of tensors asks the system for, because it keeps none of that size
+// Steady steps on the CPU request no memory from the system: a MeanFlow with its exact derivative on a small DiT^DH, trained by the real loop (loss, backward,
+// AdamW, averaged weights). The test counts the blocks that the allocator of tensors requests from the system because it keeps none of that size
 // (tensor/memory/requests.h). Not counted: the C++ library's small allocations (nodes of tapes, lists). Steps of a GPU: tests/cuda/steps.cpp.
 #include <doctest/doctest.h>
 
@@ -17,9 +17,9 @@ using namespace fm;
 namespace {
 
 constexpr std::int64_t steps = 8, rows = 8, classes = 3;
-constexpr std::int64_t warm = 3;         // steps that may ask: the last new sizes are those of the numbers and averages that steps keep
+constexpr std::int64_t warm = 3;         // steps that may request memory: the last new sizes are those of kept numbers and averages
 
-// How many blocks each step asked for. After `release_after` steps the kept blocks go back to the system.
+// The number of blocks that each step requested. After `release_after` steps the kept blocks go back to the system.
 struct Asked : LoopObserver {
   std::vector<std::int64_t> blocks;
   std::int64_t before = 0, release_after = -1;

@@ -18,7 +18,7 @@ namespace {
 
 PathBatch points(std::int64_t rows) { return draw_path_batch(gaussian_batch(rows), {.diagonal_share = 0.5}, {0, 4}); }
 
-// What both objectives with a TangentPolicy share.
+// Common to both objectives with a TangentPolicy.
 template <class Config, class Loss> void follows_the_training(const Loss& loss) {
   const SmallNet small;
   const PathBatch p = points(12);
@@ -43,13 +43,13 @@ template <class Config, class Loss> void follows_the_training(const Loss& loss) 
     CHECK(wanted != before);
     before = step < 500 ? wanted : -1;
   }
-  // A recorded step overwrites the number and nothing else.
+  // A recorded step overwrites only the number.
   Drawn early = o.complete(p, {100, 1000});
   const Drawn late = o.complete(p, {900, 1000});
   REQUIRE(early.form() == late.form());
   early.numbers[0].second.copy_from(late["warmup"]);
   CHECK(o.loss(nets, early).loss.value().item() == o.loss(nets, late).loss.value().item());
-  // Constant, as always: nothing is drawn for it.
+  // Constant, the default: it needs no number.
   CHECK(make_objective(Config{}).complete(p, {1, 10}).numbers.empty());
   CHECK(rising.claims().exact == false);                       // 0.99 at the end
   rising.tangent.warmup = 1;

@@ -87,7 +87,7 @@ TEST_CASE("exact shares, forced diagonal") {
   const Pairs p = draw_pairs({.diagonal_share = 0.75, .zero_share = 0.05, .exact_share = true}, draws, 64);
   CHECK(p.off_diagonal == 10);
   CHECK(std::count(p.s.begin(), p.s.end(), 0.0) == 2);
-  CHECK(p.order[39] == 39);                              // nothing has to move
+  CHECK(p.order[39] == 39);                              // no row has to move
   CHECK(draw_pairs({.diagonal_share = 0}, draws, 64, std::vector<bool>(40, true)).off_diagonal == 0);
   CHECK_THROWS_AS(draw_pairs({.diagonal_share = 0.8, .zero_share = 0.3}, draws, 64), ConfigError);
 }

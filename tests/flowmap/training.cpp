@@ -1,5 +1,5 @@
-// The training loop as a library: what it reports and in which order, stops and resumes bit for bit, refuses what does not fit, on one rank and two;
-// the files of RunFiles; and what steps of objectives say of themselves to be recorded.
+// The training loop as a library: its reports and their order, bitwise stops and resumes, refusals of misfits, on one rank and two;
+// the files of RunFiles; and the requirements for recording steps of objectives.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -29,7 +29,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-// Writes down what it hears; stops or asks for a checkpoint at given steps.
+// Records its calls; stops or requests a checkpoint at given steps.
 struct Recorder : LoopObserver {
   std::vector<std::string> heard, said;
   std::int64_t stop_at = -1, save_at = -1, now = 0;
@@ -240,7 +240,7 @@ TEST_CASE("training: two ranks have one rank's losses; a stop and a checkpoint t
     Training t(folder / "stopped");
     CHECK(t.run_on(ranks, stopped[static_cast<std::size_t>(ranks.rank())]) == Outcome::stopped);
   });
-  // Ranks agree inside a step, so what is asked after step n is known to all after step n + 1.
+  // Ranks agree inside a step, so a request after step n reaches all after step n + 1.
   for (const Recorder& r : stopped) {
     CHECK(std::find(r.heard.begin(), r.heard.end(), "saved 5") != r.heard.end());
     CHECK(std::find(r.heard.begin(), r.heard.end(), "stopped for a test at 6") != r.heard.end());
@@ -318,7 +318,7 @@ TEST_CASE("training: a rewind goes back with half the rate, which a resumed trai
   CHECK(second.heard[1] == "started 5");
   CHECK(second.row_now[2] == std::pair<std::string, double>("lr", 5e-3));
   CHECK(std::find(second.heard.begin(), second.heard.end(), "row 6") != second.heard.end());
-  // Without a checkpoint from before there is nothing to go back to.
+  // Without an earlier checkpoint a rewind is impossible.
   Training none(folder / "none");
   none.stage.watch.on_explosion = "rewind";
   none.stage.loss = [&, loss = none.stage.loss](const StepPart& part) {
@@ -400,7 +400,7 @@ TEST_CASE("run files: rows after the checkpoint that a training resumes from are
   Training t(folder.path());
   t.loop.log_every = 1;
   t.stage.after_step = [](std::int64_t step) {
-    if (step == 6) throw std::bad_alloc();                               // the weights are those of step 6 already: no checkpoint of step 5 is made of them
+    if (step == 6) throw std::bad_alloc();                               // the weights are already those of step 6: no checkpoint of step 5 is made from them
   };
   const LogFiles which{.tensorboard = false, .html = false};
   {

@@ -1,5 +1,5 @@
-// What a stranger may send to a rank: what is taken for a hello, a challenge, a verdict or a list of ranks means the same when it is written again,
-// and holds its bounds. The first byte chooses.
+// Input from a stranger to a rank: bytes accepted as a hello, a challenge, a verdict or a list of ranks mean the same when they are written again,
+// and respect their bounds. The first byte chooses.
 #include "tensor/collectives/hello.h"
 #include "tests/fuzz/fuzz.h"
 

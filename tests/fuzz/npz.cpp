@@ -1,4 +1,4 @@
-// NumPy's files: a .npz, or (what does not begin like one) a .npy.
+// NumPy's files: a .npz, or a .npy if the bytes do not begin like one.
 #include "tensor/io/npy.h"
 
 #include "tests/fuzz/fuzz.h"

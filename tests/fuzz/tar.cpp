@@ -1,4 +1,4 @@
-// Tar files as shards of WebDataset, or (what begins like one) an index of a shard.
+// Tar files as shards of WebDataset, or an index of a shard if the bytes begin like one.
 #include "data/tar_index.h"
 
 #include "tests/fuzz/fuzz.h"

@@ -1,4 +1,4 @@
-// A recipe: what is read is written and read again to the same text.
+// A recipe: after reading it is written and read again to the same text.
 #include "apps/cli/toml.h"
 #include "flowmap/training/chain/recipe.h"
 #include "tests/fuzz/fuzz.h"

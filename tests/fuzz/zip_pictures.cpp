@@ -1,4 +1,4 @@
-// Zip files of pictures with a dataset.json; what begins with a brace is a dataset.json alone.
+// Zip files of images with a dataset.json; bytes that begin with a brace are a dataset.json alone.
 #include "data/zip_pictures.h"
 
 #include "data/dataset_json.h"

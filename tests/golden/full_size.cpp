@@ -1,4 +1,4 @@
-// What full_size.py compares with PyTorch: a model at full size with the weights and inputs of a folder.
+// The program that full_size.py compares with PyTorch: a model at full size with the weights and inputs of a folder.
 //
 //   full_size CASE IMAGE_SIZE PRECISION FOLDER
 //
@@ -33,7 +33,7 @@ NamedTensors run_rae(const std::string& kind, std::int64_t image_size, const std
   load_state(model.decoder, folder.weights("decoder"));
   LatentStats stats;
   stats.variance = folder.input("var");
-  if (kind != "dinov2") stats.mean = folder.input("mean");   // the published file of DINOv2-B has none
+  if (kind != "dinov2") stats.mean = folder.input("mean");   // the published file of DINOv2-B has no mean
   const Tensor z = stats.normalise(model.encode(folder.input("images")));
   const auto decoded = [&](const Tensor& latents) { return model.decode(stats.restore(latents)); };
   return {{"latent", z}, {"decoded", decoded(folder.input("z"))}, {"round trip", decoded(z)}};

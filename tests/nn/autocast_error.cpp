@@ -1,4 +1,4 @@
-// DiT^DH in bf16 at depth: the errors of u, du/dt and the gradient of a MeanFlow step are held against those of PyTorch's autocast on the same
+// DiT^DH in bf16 at depth: the errors of u, du/dt and the gradient of a MeanFlow step are compared with those of PyTorch's autocast on the same
 // weights and inputs (golden/autocast_error.py writes golden/autocast_error.txt). 28 blocks of width 256 and 2 of 384, 64 tokens, batch 2.
 #include <doctest/doctest.h>
 

@@ -1,4 +1,4 @@
-// Checkpoints: what is saved comes back, training goes on bit for bit, and no damage, crash or obstacle costs more than the newest one.
+// Checkpoints: saved state is restored, training resumes bit for bit, and no damage, crash or obstacle costs more than the newest one.
 #include "nn/checkpoint.h"
 
 #include <doctest/doctest.h>
@@ -248,7 +248,7 @@ TEST_CASE("latest may be anything: the link takes its place, and nothing but a c
   const fs::path latest = temp / "c/latest";
   save_simple(folder, 1);
   const std::pair<std::function<void()>, const char*> things[] = {
-      {[&] { fs::copy(folder.path(1), latest, fs::copy_options::recursive); }, nullptr},                       // holds what step 1 holds
+      {[&] { fs::copy(folder.path(1), latest, fs::copy_options::recursive); }, nullptr},                       // the contents of step 1
       {[&] { fs::create_symlink("nowhere", latest); }, nullptr},
       {[&] { fs::create_symlink(folder.path(1), latest); }, nullptr},                                          // absolute
       {[&] { write_atomically(latest, "step-00000001"); }, "latest.copy"},                                     // a link as some systems store it
@@ -310,7 +310,7 @@ TEST_CASE("a reader never misses: checkpoints come and go while it opens the new
     const auto found = open_newest({temp / "c", 1, 0}, no_warning);
     REQUIRE(found);
     CHECK(found->step() >= before);
-    CHECK(first_value(found->part("model")) == static_cast<double>(found->step()));     // mapped files stay what they were
+    CHECK(first_value(found->part("model")) == static_cast<double>(found->step()));     // mapped files keep their contents
     before = found->step();
   }
   end = true;
@@ -353,7 +353,7 @@ TEST_CASE("what is in the way is named, and what was there stays") {
 
 namespace {
 
-// A process that saves one step after another, the same one again with `same_step`; a byte comes through `saved` after each.
+// A process that saves one step after another, or the same one again with `same_step`; it sends a byte through `saved` after each.
 pid_t start_saving(CheckpointFolder& folder, bool same_step, int saved) {
   const pid_t child = fork();
   REQUIRE(child >= 0);
@@ -377,7 +377,7 @@ TEST_CASE("a process killed at any moment leaves a whole checkpoint") {
     const auto begin = std::chrono::steady_clock::now();
     save_simple(folder, 1);
     const double save_time = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-    // Killed 0.2, 0.5, ... saves' time after a save: the moments differ, and nothing below depends on which they are.
+    // Killed 0.2, 0.5, ... saves' time after a save: the moments differ, and the checks below do not depend on them.
     for (int k = 0; k < 10; ++k) {
       int saved[2];
       REQUIRE(pipe(saved) == 0);
@@ -395,7 +395,7 @@ TEST_CASE("a process killed at any moment leaves a whole checkpoint") {
       REQUIRE(newest);
       CHECK(first_value(newest->part("model")) == static_cast<double>(newest->step()));
     }
-    CHECK(folder.newest_first().front() >= (same_step ? 1 : 6));          // each child went on from what the one before had saved
+    CHECK(folder.newest_first().front() >= (same_step ? 1 : 6));          // each child resumed from the state that the one before had saved
     remove_stale_temporaries(folder.folder());
     for (const auto& entry : fs::directory_iterator(folder.folder())) CHECK_FALSE(has(entry.path().string(), ".tmp-"));
   }

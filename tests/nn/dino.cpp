@@ -1,4 +1,4 @@
-// DINO's parts against their formulas in f64: unit rows, the centre alone and over ranks, the loss over pairs of crops, the momentum's cosine.
+// DINO's parts against their formulas in f64: unit rows, the center alone and over ranks, the loss over pairs of crops, the momentum's cosine.
 #include "nn/ssl/dino.h"
 
 #include <doctest/doctest.h>

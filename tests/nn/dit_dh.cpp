@@ -25,7 +25,7 @@ DitDhConfig tiny(bool mean_flow) {
   return c;
 }
 
-// Made when asked for: on the default device of the thread.
+// Made on demand: on the default device of the thread.
 Tensor golden_times() { return Tensor::from<float>({0.9f, 0.35f}, {2}); }
 Tensor golden_labels() { return Tensor::from<std::int64_t>({3, 10}, {2}); }
 const Golden golden{-45.0147728, 222.4330165,

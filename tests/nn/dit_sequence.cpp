@@ -1,5 +1,5 @@
 // DiT^DH on sequences (C, L) and on latents that are not square: numbers of a PyTorch twin that computes in other ways (tests/golden/dit_sequence.py),
-// derivatives in f64 against differences, and (C, L) as one row of a picture where positions do not count.
+// derivatives in f64 against differences, and (C, L) as one row of an image if positions do not count.
 #include <functional>
 
 #include "autodiff/jvp.h"

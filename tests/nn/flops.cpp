@@ -1,4 +1,4 @@
-// Parameters and products counted from configs, against the published numbers, our own modules' shapes, and what a tape recorded.
+// Parameters and products counted from configs, against the published numbers, our own modules' shapes, and the operations on a tape.
 #include <doctest/doctest.h>
 #include <fmt/format.h>
 
@@ -37,7 +37,7 @@ const ModuleCost& module_of(const CostTable& table, const std::string& name) {
   throw ConfigError("no module " + name);
 }
 
-// What the names of a row's parameters begin with: "blocks.0-27.attn" -> "blocks.0.attn", ..., "blocks.27.attn".
+// The prefixes of the names of a row's parameters: "blocks.0-27.attn" -> "blocks.0.attn", ..., "blocks.27.attn".
 std::vector<std::string> prefixes(const std::string& module) {
   const std::regex range(R"((.*\.)(\d+)-(\d+)(\..*))");
   std::smatch cut;
@@ -114,7 +114,7 @@ TEST_CASE("the paper's GFLOPS are whole GMACs, the fraction cut") {
     if (model.paper_gflops == 0) continue;
     ++in_paper;
     const double gmacs = static_cast<double>(total(model.modules).macs_linear) / 1e9;
-    const bool rounded = model.paper_gflops == 157;  // "157" for 156.8, the one that is rounded
+    const bool rounded = model.paper_gflops == 157;  // "157" for 156.8, the only rounded number
     CHECK_MESSAGE(std::floor(gmacs + (rounded ? 0.5 : 0.0)) == model.paper_gflops, model.name);
   }
   CHECK(in_paper == 1 + 2 + 3 + 5);

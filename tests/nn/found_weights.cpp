@@ -1,4 +1,4 @@
-// Weights that are found by what people name: a file, a checkpoint, a folder of them, a run. What they are loaded into.
+// Weights found by a user's name for them: a file, a checkpoint, a folder of them, a run. Loading them.
 #include <doctest/doctest.h>
 
 #include <nlohmann/json.hpp>
@@ -65,7 +65,7 @@ TEST_CASE("weights are found from a file, a checkpoint, a folder of them, or a r
   int warnings = 0;
   CHECK(load_weights((temp / "run").string(), [&](const std::string&) { ++warnings; }).step == 1);
   CHECK(warnings == 1);
-  CHECK(has(error_of([&] { from(folder.path(2)); }), "do not match their checksum"));      // asked for by name: no other will do
+  CHECK(has(error_of([&] { from(folder.path(2)); }), "do not match their checksum"));      // requested by name: no substitute is taken
 
   Two toy;
   const std::string what = error_of([&] { load_model(toy, bare); });

@@ -1,5 +1,5 @@
-// Gradients on their way during the backward pass: each is told once, when it is final; sums over ranks are those of the whole batch; the
-// optimiser in parts does what the whole one does.
+// Gradients sent during the backward pass: each is reported once, when it is final; sums over ranks are those of the whole batch; the
+// sharded optimizer gives the results of the whole one.
 #include "nn/optim/gradient_buckets.h"
 
 #include <doctest/doctest.h>

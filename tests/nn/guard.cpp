@@ -1,4 +1,4 @@
-// The guard against explosions: when it speaks, when it is silent, and that a resumed one says the same.
+// The guard against explosions: when it reports, when it does not, and equal reports after a resume.
 #include <doctest/doctest.h>
 
 #include <cmath>
@@ -38,7 +38,7 @@ TEST_CASE("guard: three steps in a row above ten medians, once an episode") {
   CHECK(alarm->began == 21);
   CHECK(alarm->step == 23);
   CHECK(fm::test::has(alarm_text("mfd", *alarm, 10, "a test"), "grad_norm 30 is 30 times its running median 1 (more than 10) for 3 steps in a row: training is exploding; likely remedies: a test"));
-  CHECK(alarms(guard, "grad_norm", level(1e9, 500)).empty());        // said once
+  CHECK(alarms(guard, "grad_norm", level(1e9, 500)).empty());        // reported once
   CHECK(alarms(guard, "grad_norm", level(1, 19) + level(50, 3)).empty());
   CHECK(alarms(guard, "grad_norm", level(1, 20) + level(50, 3)) == std::vector<std::int64_t>{23});
 }

@@ -166,7 +166,7 @@ TEST_CASE("not finite: a named error, nothing changed") {
   optimizer.add_average(named_parameters(ema), 0.5);
   std::vector<double> a = random_array(1037, 1), b = random_array(33, 1);
   b[32] = NAN;
-  if (default_device().is_cuda()) {                  // there whoever reads the norm finds it out
+  if (default_device().is_cuda()) {                  // there it shows when the norm is read
     CHECK(std::isnan(optimizer.step(make_gradients(model, a, b), {.lr = 1}).gradient_norm.value()));
   } else {
     const std::string what = error_of<DivergedError>([&] { optimizer.step(make_gradients(model, a, b), {.lr = 1}); });

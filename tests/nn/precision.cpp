@@ -34,7 +34,7 @@ template <class M> M in_bf16(const M& model) {
   return copy;
 }
 
-// As a trained model may look: the published initial values, and Gaussian ones where those are zero (modulations, the last layer).
+// Similar to a trained model: the published initial values, and Gaussian ones in place of zeros (modulations, the last layer).
 DitDh trained_like(const DitDhConfig& c) {
   DitDh net(c, 1);
   for_each_parameter(net, [](const std::string& name, Parameter& p) {

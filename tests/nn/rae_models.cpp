@@ -218,7 +218,7 @@ TEST_CASE("encoder: counts and names of the published checkpoints") {
   CHECK(parameter_count(VitEncoder(siglip2())) == 85798656 - 1536 + (256 - 197 - 1) * 768);
 }
 
-// What changes neither a count nor a name and yet every number: the configurations of the published models.
+// Settings that affect no count and no name but every number: the configurations of the published models.
 TEST_CASE("presets: heads, epsilons, patches, registers and the pictures' mean and deviation are the published ones") {
   const auto numbers = [](const VitEncoderConfig& c) {
     return std::vector<double>{double(c.width), double(c.depth), double(c.heads), double(c.mlp_width), double(c.patch_size),

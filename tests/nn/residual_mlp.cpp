@@ -1,4 +1,4 @@
-// The residual MLP: values by plain loops in double, derivatives by differences, initial values, and what is refused.
+// The residual MLP: values by plain loops in double, derivatives by differences, initial values, and refusals.
 #include "nn/models/residual_mlp.h"
 
 #include <cmath>
@@ -203,7 +203,7 @@ TEST_CASE("it trains as a velocity and as a flow map, and every parameter gets a
       Tape tape;
       const Var loss = mean(square((mean_flow ? u(x, from, to, y()) : v(x, to, y())) - wanted));
       const Gradients g = backward(loss);
-      // The last layer moves first, then the gates, then what they let through.
+      // The last layer moves first, then the gates, then the layers behind the gates.
       if (step > 2) for_each_parameter(*model, [&](const std::string& name, Parameter& p) { REQUIRE_MESSAGE((g[p].defined() && norm(g[p]) > 0), name); });
       last = loss.value().item();
       if (step == 0) first = last;

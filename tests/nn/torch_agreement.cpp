@@ -1,5 +1,5 @@
 // The models against PyTorch running functions written from their description (tests/golden/models.py, make_models.py): encoders of each
-// kind with their position grid resized, decoder, RAE round trip, DiT^DH, its MeanFlow variant and that one's derivative. In f64, f32 and,
+// kind with their position grid resized, decoder, RAE round trip, DiT^DH, its MeanFlow variant and the variant's derivative. In f64, f32 and,
 // with blocks in bf16, to 2 %.
 #include "autodiff/jvp.h"
 #include "nn/latent_stats.h"

@@ -1,4 +1,4 @@
-// What a training watches: warnings and stops, the best checkpoint's mean, rewinds with half the rate, and all of that through a checkpoint's state.
+// The watch of a training: warnings and stops, the best checkpoint's mean, rewinds with half the rate, and all of these through a checkpoint's state.
 #include "nn/training/watch.h"
 
 #include <doctest/doctest.h>
@@ -87,7 +87,7 @@ TEST_CASE("watch: the best checkpoint is the one with the lowest mean since the 
   resumed.restore(state), other.restore(state);
   resumed.observe(6, numbers(1.9), true), other.observe(6, numbers(1.9), true);
   CHECK_FALSE(resumed.is_best());
-  CHECK(other.is_best());                                          // of another number nothing is known
+  CHECK(other.is_best());                                          // another number has no history
   resumed.observe(7, numbers(1.8), true);
   CHECK(resumed.is_best());
   LoopWatch lacking("fm", {.keep_best = "fid"}, {}, heard);
@@ -141,7 +141,7 @@ TEST_CASE("watch: each rewind halves the rate, counts on, and five are the most"
     watch.rewind(10 * n, Json::parse(R"({"guard": {}, "explosions": 0, "calm": true})"));
     CHECK(watch.rate_scale() == std::pow(0.5, n));
     CHECK(watch.rewound_to() == 10 * n);
-    CHECK(watch.explosions() == 1);                                // what was heard stays counted
+    CHECK(watch.explosions() == 1);                                // counted explosions stay counted
     CHECK(watch.calm());
     const Json state = Json::parse(watch.state().dump());
     CHECK((state["rewound"] == n && state["rewound_to"] == 10 * n && state["rate_scale"] == std::pow(0.5, n)));

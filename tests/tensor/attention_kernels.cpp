@@ -50,7 +50,7 @@ template <class T> Attention<T> arguments(const Shape& s, const Array<T>& in, Ar
   return {s.batch, s.heads, s.queries, s.keys, s.dim, T(s.scale()), q, k, v, output(s, o.data()), sums.data()};
 }
 
-// log sum exp of every query's scores, from what is saved: a row of maxima in units of log 2, then a row of sums, for every head.
+// log sum exp of every query's scores, from the saved tensors: a row of maxima in units of log 2, then a row of sums, for every head.
 template <class T> void append_lse(const Shape& s, const Array<T>& sums, Array<T>& o) {
   for (Count head = 0; head < s.batch * s.heads; ++head)
     for (Count i = 0; i < s.queries; ++i) {
@@ -79,7 +79,7 @@ template <class T> Array<T> tangent(const Shape& s, const Array<T>& in, const Ar
   return o;
 }
 
-// Gradients of the inputs, in their layout; those that mask leaves out stay zero.
+// Gradients of the inputs, in their layout; those excluded by mask stay zero.
 template <class T> Array<T> backward(const Shape& s, const Array<T>& in, const Array<T>& go, int mask = 7) {
   Array<T> o, sums, g(in.size(), T(0));
   const auto args = arguments(s, in, o, sums);
@@ -179,7 +179,7 @@ TEST_CASE("tangent and gradients") {
         CHECK(max_difference(all32, all) < 3e-6);
       }
       CHECK(max_difference(backward(s, cast<float>(in), cast<float>(go)), g) < 5e-6);
-      for (int mask = 0; mask < 8; ++mask) {  // a gradient does not depend on which others are wanted
+      for (int mask = 0; mask < 8; ++mask) {  // a gradient does not depend on which others are requested
         const D part = backward(s, in, go, mask);
         D rest = backward(s, in, go, 7 - mask);
         for (std::size_t i = 0; i < rest.size(); ++i) rest[i] += part[i];

@@ -1,4 +1,4 @@
-// Collectives between threads against plain sums, what is under way while the caller computes, and ranks that fail, die or fall silent.
+// Collectives between threads against plain sums, operations in progress while the caller computes, and ranks that fail, die or fall silent.
 #include <doctest/doctest.h>
 
 #include <atomic>
@@ -129,7 +129,7 @@ TEST_CASE("a rank that fails tells the others why") {
                                    const std::string text = message_of([&] { ranks.barrier(); });
                                    CHECK(text == "rank 0 was lost: no space left");
                                    ++told;
-                                   CHECK(message_of([&] { ranks.barrier(); }) == text);      // and nothing works any more
+                                   CHECK(message_of([&] { ranks.barrier(); }) == text);      // and every later operation fails
                                  }),
                        "no space left", FileError);
   CHECK(told == 2);
@@ -137,7 +137,7 @@ TEST_CASE("a rank that fails tells the others why") {
 
 namespace {
 
-// Seconds of a clock that the test moves; the communicator's thread looks at it a thousand times in a true second.
+// Seconds of a clock that the test moves; the communicator's thread polls it a thousand times in a real second.
 WatchOptions watch_of(SharedClock& clock, int rank) { return {.lost_after = 15, .beat_every = 1, .clock = clock.of(rank), .look_every = 0.001}; }
 
 }  // namespace
@@ -229,7 +229,7 @@ TEST_CASE("one rank is asked to stop: the others hear why while it waits for the
       if (r == 1) asked = true;
       if (r == 0) {                                       // whose work the others wait for
         CHECK(heard[0].get_future().get() == "SIGTERM");
-        CHECK(heard[2].get_future().get() == "SIGTERM");  // by now: after rank 0 has left nobody listens any more
+        CHECK(heard[2].get_future().get() == "SIGTERM");  // by now: after rank 0 has left no rank listens any more
         return ranks.abandon("stopped by SIGTERM", Ending::stopped);
       }
       CHECK_THROWS_WITH_AS(ranks.barrier(), doctest::Contains("rank 0 left: stopped by SIGTERM"), RankStoppedError);

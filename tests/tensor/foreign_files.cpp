@@ -1,5 +1,5 @@
-// Files as other programs write them, of every element type that they have (tests/golden/make_foreign_files.py): all that can be read is
-// read, number for number as those programs do, and what cannot be is named for itself alone.
+// Files written by other programs, of every element type that they have (tests/golden/make_foreign_files.py): all readable entries are
+// read, number for number as those programs do, and an unreadable one is an error for itself alone.
 #include <doctest/doctest.h>
 
 #include <cmath>

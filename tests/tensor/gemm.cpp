@@ -90,7 +90,7 @@ struct Problem {
   }
 };
 
-// Runs `product` and compares: inside C with the reference, outside of it with what was there.
+// Runs `product` and compares: inside C with the reference, outside of it with the old contents.
 template <class In, class Out, class InB = In, class F>
 void check(const Case& s, const F& product) {
   INFO(describe(s));

@@ -1,4 +1,4 @@
-// Ending long work: who is interrupted, and who is not.
+// Ending long work: which threads are interrupted, and which are not.
 #include "tensor/interrupt.h"
 
 #include <doctest/doctest.h>
@@ -50,7 +50,7 @@ TEST_CASE("products, file reads and loaders of the thread that set a check end w
     CHECK(read_file(folder / "a") == "text");
   }
   CHECK_THROWS_AS(matmul(a, a), Interrupted);
-  std::thread([&] { matmul(a, a); }).join();                // nothing was set for this one
+  std::thread([&] { matmul(a, a); }).join();                // this thread has no check
 }
 
 TEST_CASE("work on threads ends for the caller's check, with no thread left behind") {

@@ -20,7 +20,7 @@ double ulp_at(double y) {  // spacing of floats at y
   return std::ldexp(1.0, e - 23);
 }
 
-// Largest error in ulp over n points of [lo, hi], evenly spaced, in a loop that may vectorise.
+// Largest error in ulp over n points of [lo, hi], evenly spaced, in a loop that may vectorize.
 template <class F, class R>
 double worst(F f, R reference, double lo, double hi, int n = 200001) {
   std::vector<float> x(n), y(n);

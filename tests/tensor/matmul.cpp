@@ -37,7 +37,7 @@ TEST_CASE("matmul reads any pair of strides") {
 }
 
 TEST_CASE("operands whose strides a kernel can read are not copied: rows, columns, parts of them, and transposes") {
-  if (default_device().is_cuda()) return;                            // what cuBLAS takes is its own
+  if (default_device().is_cuda()) return;                            // cuBLAS allocates its own memory
   const Tensor a = normal({64, 128}, 1).to(DType::f32), b = normal({128, 64}, 2).to(DType::f32);
   const auto extra = [&](const Tensor& x, const Tensor& y) {        // bytes beside the result
     matmul(x, y);
@@ -46,7 +46,7 @@ TEST_CASE("operands whose strides a kernel can read are not copied: rows, column
     const Tensor c = matmul(x, y);
     return static_cast<std::int64_t>(memory_stats().peak - before) - static_cast<std::int64_t>(c.bytes());
   };
-  const std::int64_t kernels = extra(a, b) + 512;                    // what packing takes, and rounding up by the allocator
+  const std::int64_t kernels = extra(a, b) + 512;                    // memory for packing, and rounding up by the allocator
   const Tensor at = a.transpose(0, 1).contiguous().transpose(0, 1), bt = b.transpose(0, 1).contiguous().transpose(0, 1);
   CHECK(extra(at, b) <= kernels);
   CHECK(extra(a, bt) <= kernels);

@@ -1,4 +1,4 @@
-// Shapes at the limits of their integers, and what the allocator counts.
+// Shapes at the limits of their integers, and the allocator's counts.
 #include "tensor/memory/allocator.h"
 
 #include <doctest/doctest.h>
@@ -45,7 +45,7 @@ TEST_CASE("the limit of memory is the lowest of machine and cgroups") {
     std::filesystem::create_directories((root.path() / file).parent_path());
     write_atomically(root.path() / file, text);
   };
-  CHECK(std::isinf(machine_memory(true, root.path()).bytes));                     // nothing is said
+  CHECK(std::isinf(machine_memory(true, root.path()).bytes));                     // no limit is given
   write("proc/meminfo", "MemTotal:       16000 kB\nMemFree:          5 kB\nSwapTotal:       1000 kB\n");
   CHECK(machine_memory(true, root.path()).bytes == 17000 * 1024);
   CHECK(machine_memory(true, root.path()).whose == "this machine");
@@ -94,7 +94,7 @@ TEST_CASE("kept blocks go back to the system: what is held is then what tensors 
   reset_memory_peak();
   const MemoryStats before = memory_stats();
   CHECK(before.cached == 0);
-  const auto stage = [](std::int64_t rows) {                       // a stage's tensors: a size of its own, let go at its end
+  const auto stage = [](std::int64_t rows) {                       // a stage's tensors: its own size, released at its end
     std::vector<Tensor> all;
     for (int i = 0; i < 8; ++i) all.push_back(Tensor::zeros({rows, 1000}));
   };

@@ -1,4 +1,4 @@
-// The comparison that the other tests use (tests/support/near.h): what it must refuse.
+// The comparison for the other tests (tests/support/near.h): its refusals.
 #include "tests/support/near.h"
 
 #include <cmath>

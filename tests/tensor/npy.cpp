@@ -241,7 +241,7 @@ TEST_CASE("any cut or flipped byte of an archive is an error or changes nothing"
         got = read();
       } catch (const FileError&) {
       }
-      CHECK(got == ramp(6));  // no error: a field that nobody reads (dates, modes, the local header's copy)
+      CHECK(got == ramp(6));  // no error: an unused field (dates, modes, the local header's copy)
     }
   }
   write_bytes(file.path, "");

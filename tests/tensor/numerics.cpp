@@ -1,5 +1,5 @@
-// Where f32 arithmetic would lose digits or leave its range: large angles, rows of logits with an offset, squares beyond 3.4e38, rows of norms
-// far from zero, long sums. All against f64, with bounds of a few times what is seen; on every instruction set.
+// Cases where f32 arithmetic would lose digits or leave its range: large angles, rows of logits with an offset, squares beyond 3.4e38, rows of norms
+// far from zero, long sums. All against f64, with bounds of a few times the observed error; on every instruction set.
 #include <doctest/doctest.h>
 
 #include <cmath>
@@ -167,7 +167,7 @@ TEST_CASE("long rows: softmax, norms") {
   check_errors([](const Vars& v) { return rms_norm(v[0], {}, 1e-6); }, {normal({8, 4096}, 1, DType::f32)}, 1e-7, 1e-7, 1e-7);
 }
 
-// The mean of such a row is rounded to 5e-4; that, and nothing that was lost on the way to it, is the error that is left.
+// The mean of such a row is rounded to 5e-4; this rounding is the only remaining error.
 TEST_CASE("layer norm of rows with a large mean") {
   const auto f = [](const Vars& v) { return layer_norm(v[0], {}, {}, 1e-6); };
   check_errors(f, {normal({256, 384}, 1, DType::f32) + 1e4}, 4e-4, 3e-5, 3e-5);

@@ -98,7 +98,7 @@ TEST_CASE("what holds an element twice cannot be written to") {
     CHECK_THROWS_WITH_AS(add_into(sum, Tensor::ones(to.shape())), doctest::Contains("add_into: "), ShapeError);
     CHECK(values(to) == before);
   }
-  Tensor::ones({3, 1}).expand({0, 3, 5}).fill(1);                                 // nothing to write
+  Tensor::ones({3, 1}).expand({0, 3, 5}).fill(1);                                 // no element to write
   const Tensor view = x.transpose(0, 1).slice(0, 1, 3);
   view.fill(-1);
   CHECK(values(x) == Doubles{0, -1, -1, 3, -1, -1, 6, -1, -1});

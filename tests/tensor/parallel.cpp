@@ -1,4 +1,4 @@
-// parallel_for: every index once, and what happens to exceptions.
+// parallel_for: every index once, and the handling of exceptions.
 #include "tensor/parallel.h"
 
 #include <doctest/doctest.h>
@@ -58,7 +58,7 @@ TEST_CASE("the exception of the smallest index comes to the caller, and every ot
       };
       CHECK(thrown(run) == "at 7");
       for (const auto& c : calls) CHECK(c == 1);
-      CHECK(thrown(run) == "at 7");                 // and again: nothing is left of the first time
+      CHECK(thrown(run) == "at 7");                 // again: no state is left from the first time
     }
 }
 

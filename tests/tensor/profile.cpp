@@ -1,4 +1,4 @@
-// Profiles: what is counted where, and that nothing is lost.
+// Profiles: the counts of each entry, and their sum.
 #include "tensor/profile.h"
 
 #include <doctest/doctest.h>
@@ -38,7 +38,7 @@ TEST_CASE("products and traffic are counted under operation, phase and place") {
   CHECK(costs.at({"backward", "blocks.1", "softmax"}).bytes == (2 + 3) * 4 * 15);
 }
 
-// The clock is read just outside and just inside of what the profile times, so that the bounds hold however long this thread waits for a core.
+// The clock is read just outside and just inside the profiled part, so that the bounds hold however long this thread waits for a core.
 TEST_CASE("an operation inside another is counted alone, and all seconds add up") {
   using Clock = std::chrono::steady_clock;
   const auto seconds = [](Clock::time_point from, Clock::time_point to) { return std::chrono::duration<double>(to - from).count(); };

@@ -1,5 +1,5 @@
-// Who may join: strangers at the port, other programs where rank 0 should be, wrong and replayed proofs, other jobs, ranks that do not come or go
-// again, requests to stop while ranks wait. A side that is not under test is a plain socket here.
+// Admission of ranks: strangers at the port, other programs at rank 0's address, wrong and replayed proofs, other jobs, ranks that do not connect or
+// leave again, stop requests while ranks wait. A side that is not under test is a plain socket here.
 #include <doctest/doctest.h>
 #include <sys/socket.h>
 
@@ -20,7 +20,7 @@ namespace {
 
 Patience a_minute() { return {steady_seconds() + 60}; }
 
-// What kind of error, and its text; "no error" when there was none.
+// The kind of error, and its text; "no error" if there was none.
 std::string refusal(const TcpRendezvous& where) {
   try {
     open_tcp_channel(where);
@@ -86,7 +86,7 @@ class Impostor {
   std::thread thread_;
 };
 
-// What rank 1 of 2 says of it.
+// Rank 1's error.
 std::string met(const Impostor::Talk& talk, double deadline = 60, const std::string& secret = "") {
   const Impostor impostor(talk);
   std::string text = refusal({"127.0.0.1", impostor.port(), "", 1, 2, deadline, secret});
@@ -112,7 +112,7 @@ std::string with_genuine(Verdict code, const std::string& text) {
 
 constexpr const char* good_list = "- 4000\n127.0.0.1 4001\n";
 
-// The guests of an Admission in the end, while `strangers` do what they do.
+// The final guests of an Admission, while `strangers` run.
 std::vector<Admission::Guest> admitted(Admission& door, std::size_t count) {
   std::vector<Admission::Guest> guests;
   while (guests.size() < count)
@@ -127,7 +127,7 @@ std::string text_of_verdict(const Socket& s, Verdict wanted) {
   return receive(s, head->bytes);
 }
 
-// Two processes say that they are rank 1: when one of them is refused the other is known to have joined.
+// Two processes claim to be rank 1: when one of them is refused the other has joined.
 struct Joined {
   Socket in;
   std::string refusal;
@@ -218,7 +218,7 @@ TEST_CASE("strangers that send nothing, or nonsense, or slowly, delay nobody") {
   std::thread rank([&] {
     const Socket s = connect_here(d.port);
     const std::string hello = encode(hello_of(1, 2));
-    for (char c : hello) send(s, std::string(1, c));                                            // in as many pieces as there are bytes
+    for (char c : hello) send(s, std::string(1, c));                                            // one piece per byte
     const std::string challenge = receive(s, challenge_bytes);
     send(s, bytes_of(proof_of_rank("s", hello + challenge)));
     CHECK(receive(s, verdict_head_bytes + 2) == encode_verdict(Verdict::welcome, "ok", "s", hello + challenge));
@@ -296,7 +296,7 @@ TEST_CASE("ranks of other secrets are turned away and told so, and keep nobody f
   }
   CHECK(refusal(job.place(1)) == "no error");
   first.join();
-  CHECK(warned == 1);                                     // however many come
+  CHECK(warned == 1);                                     // however many connect
 }
 
 TEST_CASE("who is missing, who is there already, who belongs elsewhere") {
@@ -327,7 +327,7 @@ TEST_CASE("two processes with one rank: the second is refused; one that has gone
   std::thread rank_1([&] {
     std::string text;
     do text = refusal(job.place(1));
-    while (text.find("is there already") != std::string::npos);                            // until rank 0 has seen that it went
+    while (text.find("is there already") != std::string::npos);                            // until rank 0 has noticed that it left
     CHECK(text == "no error");
   });
   CHECK(refusal(job.place(2)) == "no error");
@@ -347,7 +347,7 @@ TEST_CASE("a request to stop ends every wait: for ranks, for rank 0, for its ans
   }
   CHECK(refusal({.host = "127.0.0.1", .port = closed_port, .rank = 1, .size = 2, .stop_asked = third_time()}) == stopped);
   CHECK(refusal({.host = "127.0.0.1", .rank = 1, .size = 2, .find = [](std::string*) { return TcpRendezvous::Found{}; }, .stop_asked = third_time()}) == stopped);
-  // Rank 0 is asked while two of three are there: the other hears it from rank 0.
+  // Rank 0 is asked to stop while two of three are connected: rank 0 passes this on to the other.
   std::atomic<bool> joined = false;
   TcpJob job(3, {.deadline = 60});
   TcpRendezvous zero = job.place(0);
@@ -360,7 +360,7 @@ TEST_CASE("a request to stop ends every wait: for ranks, for rank 0, for its ans
 }
 
 TEST_CASE("ranks listen where they were told and nowhere else") {
-  // All of 127.0.0.0/8 is this machine's: what listens at 127.0.0.1 alone is not found at 127.0.0.2.
+  // All of 127.0.0.0/8 is this machine: a listener at 127.0.0.1 alone is not found at 127.0.0.2.
   const auto reachable = [](const std::string& host, int port) {
     std::string why;
     bool hopeless = false;

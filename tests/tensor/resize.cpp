@@ -23,7 +23,7 @@ void check_row(const Resampling& r, std::int64_t o, std::int64_t first, const st
     CHECK(near_within(r.weight(o, first + static_cast<std::int64_t>(i)), expected[i], 6e-8));     // seven decimals are given
     sum += r.weight(o, first + static_cast<std::int64_t>(i));
   }
-  CHECK(near(sum, 1.0, 1e-14));              // nothing lies outside the listed inputs
+  CHECK(near(sum, 1.0, 1e-14));              // no weight lies outside the listed inputs
 }
 
 constexpr Interpolation kinds[] = {Interpolation::bilinear, Interpolation::bicubic, Interpolation::bilinear_antialias,

@@ -75,7 +75,7 @@ TEST_CASE("every type, scalars, empty and strided tensors come back bit for bit"
   for (const auto& [name, t] : out)
     if (name == "transposed") CHECK(t.to_vector<float>() == std::vector<float>{0, 3, 1, 4, 2, 5});
 
-  // Writing what was read, over the file it was read from, gives the same bytes.
+  // Writing the tensors of a file over that file gives the same bytes.
   const std::string before = read_file(path);
   CHECK(save_safetensors(path, out, {{"step", "12"}, {"format", "pt"}}) == crc);
   CHECK(read_file(path) == before);

@@ -1,4 +1,4 @@
-// PyTorch checkpoints: files that PyTorch 1.13 and 2.x wrote (tests/golden/make_torch_files.py) come back bit for bit, state dicts are
+// PyTorch checkpoints: files written by PyTorch 1.13 and 2.x (tests/golden/make_torch_files.py) are read bit for bit, state dicts are
 // found in their wrappers, archives beyond 4 GiB are mapped. Damaged and hostile files: tests/tensor/torch_hostile.cpp.
 #include "tensor/io/torch_file.h"
 

@@ -128,7 +128,7 @@ TEST_CASE("a list of tensors, in a storage that was a GPU's") {
   CHECK(tensors[1].second.to_vector<float>() == std::vector<float>{3, 4});
 }
 
-// A model that was saved whole: its class as a persistent id with its source, which nobody looks at.
+// A model that was saved whole: its class as a persistent id with its source, which is ignored.
 TEST_CASE("a module's class and source") {
   Legacy old = good();
   const std::string module = tuple(text("module") + global("models.vit", "ViT") + text("vit.py") + text("class ViT: ...")) + "Q)\x81}b";

@@ -1,4 +1,4 @@
-// Files of weights are told apart by what is in them, whatever they are called.
+// Files of weights are recognized by their contents, whatever their names.
 #include "tensor/io/weights_file.h"
 
 #include <doctest/doctest.h>

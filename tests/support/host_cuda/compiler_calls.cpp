@@ -1,5 +1,5 @@
-// What g++ and clang call at accesses of memory in code compiled with -fsanitize=thread. Their own library, libtsan, is not linked: it
-// knows of the host's threads, not of a kernel's.
+// The functions that g++ and clang call at memory accesses in code compiled with -fsanitize=thread. Their own library, libtsan, is not linked: it
+// covers the host's threads, not a kernel's.
 #include <cstdint>
 #include <cstring>
 

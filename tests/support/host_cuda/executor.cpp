@@ -51,7 +51,7 @@ void order_of(std::uint64_t n, std::vector<std::uint32_t>& order) {
 struct Warp {
   unsigned at_exchange = 0, at_barrier = 0, ended = 0;
   unsigned mask = 0;                       // of all at an exchange; 0 where groups of lanes have exchanges of their own
-  unsigned masks[32];                      // each lane's exchange: with whom, the lane whose value it wants, what it brings and what it gets
+  unsigned masks[32];                      // each lane's exchange: its mask, its source lane, the value it brings and the value it gets
   int from[32];
   std::uint64_t value[32], got[32];
 
@@ -97,7 +97,7 @@ void release_barrier() {
   if (watcher) watcher->barrier();
 }
 
-// Nobody can run: everyone left is at the barrier, or something is wrong.
+// No thread can run: all remaining ones are at the barrier, or there is an error.
 void resolve_wait() {
   if (block->at_barrier + block->finished == block->threads && block->at_barrier > 0) {
     if (block->finished == 0) return release_barrier();
@@ -116,7 +116,7 @@ void resolve_wait() {
   }
 }
 
-// The thread that runs next; nobody when the block has ended or has something to report.
+// The next thread to run; none if the block has ended or has a report.
 std::uint32_t choose() {
   Block& b = *block;
   for (;;) {
@@ -129,7 +129,7 @@ std::uint32_t choose() {
       resolve_wait();
       continue;
     }
-    // A thread that has not begun comes last among those that can run: when ordered, a warp that meets no other ends before the next begins.
+    // A thread that has not begun comes last among the runnable ones: in the ordered schedule, a warp without exchanges ends before the next begins.
     const std::uint64_t pick = b.schedule.ordered() ? b.ready.size() - 1 : b.schedule.pick(choices);
     if (pick == b.ready.size()) return b.order[b.begun++];
     const std::uint32_t t = b.ready[pick];
@@ -147,7 +147,7 @@ void now_runs(std::uint32_t t) {
 
 void fiber_main();
 
-// From `self` to thread t, or for nobody to whoever runs the block.
+// From `self` to thread t, or if there is none to the host's fiber that runs the block.
 void switch_to(Fiber& self, std::uint32_t t) {
   if (t == nobody) return switch_fiber(self, block->host);
   Fiber*& f = block->fibers[t];
@@ -163,11 +163,11 @@ void give_way() {
   switch_to(self, choose());
 }
 
-// Nothing of the thread's stack is destroyed: `what` must not stay there.
+// Nothing on the thread's stack is destroyed: `what` must not stay there.
 [[noreturn]] void fail(std::string what) {
   block->report = std::move(what);
   give_way();
-  std::abort();                            // nobody goes on with a thread that failed
+  std::abort();                            // a failed thread never continues
 }
 
 void run_thread() {
@@ -214,7 +214,7 @@ void run_block() {
 
 unsigned all_of(std::uint32_t lanes) { return lanes < 32 ? (1u << lanes) - 1 : 0xffffffffu; }
 
-// Groups of lanes that have nothing to do with each other may exchange at the same time; groups that overlap may not.
+// Disjoint groups of lanes may exchange at the same time; overlapping groups may not.
 void meet_other_masks(Warp& w, unsigned mask) {
   for (unsigned left = w.at_exchange; left != 0; left &= left - 1) {
     const unsigned theirs = w.masks[std::countr_zero(left)];
@@ -254,7 +254,7 @@ std::uint64_t exchange(unsigned mask, std::uint64_t value, int from) {
   const std::uint32_t self = b.running, lane = self % 32, first = self - lane, lanes = std::min<std::uint32_t>(32, b.threads - first);
   Warp& w = b.warps[self / 32];
   const unsigned own = 1u << lane, whole = all_of(lanes);
-  if (mask == 0xffffffffu) mask = whole;                                   // a full mask in a warp that is not full means those that there are
+  if (mask == 0xffffffffu) mask = whole;                                   // a full mask in a partial warp means the existing lanes
   if (!(mask & own)) fail("warp exchange: " + name_of_thread(self) + " is not in its own mask " + text(mask));
   if (const unsigned absent = mask & (w.ended | ~whole)) {
     const auto other = static_cast<std::uint32_t>(std::countr_zero(absent));
@@ -270,7 +270,7 @@ std::uint64_t exchange(unsigned mask, std::uint64_t value, int from) {
     give_way();
     return w.got[lane];
   }
-  // All are here. Each gets its value now: the first to run may come with the next one before the last runs.
+  // All are here. Each gets its value now, because the first to run may arrive with the next one before the last runs.
   w.at_exchange &= ~mask;
   if (watcher) watcher->warp_meets(first, mask, mask == whole);
   for (unsigned left = mask; left != 0; left &= left - 1) {

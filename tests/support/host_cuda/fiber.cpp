@@ -9,9 +9,9 @@
 #endif
 
 #if !HOST_CUDA_UCONTEXT
-// On x86-64: the registers that a call preserves and the stack pointer. ucontext also asks the system for the mask of signals, twice a switch.
-// The last jump is none of `ret`, which processors expect to return to the last caller: fibers that run the same kernel mostly wait in the same
-// place, which an indirect jump is predicted to reach.
+// On x86-64: the registers that a call preserves and the stack pointer. ucontext would also request the mask of signals from the system, twice a switch.
+// The last jump is not a `ret`, which processors expect to return to the last caller. Fibers that run the same kernel mostly wait at the same
+// place, so the indirect jump is predicted well.
 asm(R"(
 .text
 .p2align 4
@@ -50,7 +50,7 @@ Fiber* left = nullptr;                     // by the switch that is under way
 Fiber* entered = nullptr;
 #endif
 
-// The tops of stacks differ in the lower bits of their addresses: a cache keeps few lines that agree in those.
+// The tops of stacks differ in the lower bits of their addresses, because a cache keeps few lines that agree in those.
 std::byte* top_of(const Fiber& f, std::size_t number) { return f.stack.get() + stack_bytes - number % 61 * 832; }
 
 void prepare(Fiber& f, std::size_t number, void (*main)()) {

@@ -1,4 +1,4 @@
-// Names of kernels for reports: they are local symbols, which only the program's file knows.
+// Names of kernels for reports. They are local symbols, found only in the program's file.
 #include <cxxabi.h>
 #include <elf.h>
 #include <link.h>

@@ -1,8 +1,8 @@
-// NCCL on the CPU. An operation is two pieces of work on its stream: the first lays what this rank gives into memory that all ranks share,
+// NCCL on the CPU. An operation is two pieces of work on its stream: the first copies this rank's data into memory that all ranks share,
 // the second, which cannot run before every rank has done the first, takes the result from there. Between the two the target holds NaN.
 //
 // A GPU works on while its host waits for something else. Streams here do not, so a thread of each communicator runs them when another rank
-// waits for an operation that was asked for on this one.
+// waits for an operation that was requested on this one.
 #include <fcntl.h>
 #include <nccl.h>
 #include <sys/mman.h>
@@ -25,7 +25,7 @@ using namespace host_nccl;
 namespace {
 
 std::mutex registry_mutex;
-auto& registry = *new std::vector<Comm>;  // what ncclComm_t may point to; never destroyed: a program may end without ncclCommDestroy
+auto& registry = *new std::vector<Comm>;  // the targets of ncclComm_t; never destroyed, because a program may end without ncclCommDestroy
 thread_local std::string last_words;
 
 ncclResult_t refuse(ncclResult_t status, const std::string& what) {
@@ -63,7 +63,7 @@ ncclResult_t submit() {
   for (const Member& m : group.members)
     if (m.call.kind != Kind::send_receive) together.push_back(m);
   if (!together.empty()) ask(collective, together);
-  // Sends before receives: they hold nobody up.
+  // Sends before receives: they block no one.
   for (const bool sends : {true, false})
     for (const Member& m : group.members)
       if (m.call.kind == Kind::send_receive && (m.call.root == comm->rank) == sends) ask(1 + m.call.root * most_ranks + m.receiver, {m});
@@ -92,7 +92,7 @@ ncclResult_t call(ncclComm_t handle, cudaStream_t stream, const Member& m) {
   return group.depth > 0 ? ncclSuccess : submit();
 }
 
-// ---- the thread that goes on when another rank waits
+// ---- the thread that runs streams when another rank waits
 // -------------------------------------------------------------------------------------
 
 void help(host_nccl_comm& comm) {
@@ -126,7 +126,7 @@ bool all_joined(const host_nccl_comm& comm) { return comm.shared->joined == (1u 
 
 }  // namespace
 
-// ---- what programs call
+// ---- interface of programs
 // --------------------------------------------------------------------------------------------------------------------
 
 ncclResult_t ncclGetVersion(int* version) { return *version = 22809, ncclSuccess; }

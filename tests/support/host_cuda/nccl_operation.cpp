@@ -130,7 +130,7 @@ void Operation::check_buffers() const {
                  ": a buffer is not memory of cuda:" + std::to_string(comm->device) + ", leaves its allocation, or was freed");
 }
 
-// Is every rank `far` enough? Tells the others what this one waits for.
+// Is every rank `far` enough? Publishes the operation that this rank waits for.
 template <class Far>
 bool Operation::wait(std::uint64_t wanted, const Far& far) {
   if (comm->aborted) return true;
@@ -197,7 +197,7 @@ void Operation::take() {
     const std::size_t bytes = c.count * size_of(c.type);
     auto* to = static_cast<std::byte*>(host_cuda::open_address(m.to));
     const bool sums = c.kind == Kind::all_reduce || c.kind == Kind::reduce || c.kind == Kind::reduce_scatter;
-    // Not the order of the ranks: that of sums is NCCL's own, and nobody may count on it.
+    // Not the order of the ranks: NCCL defines the order of sums, and no program may depend on it.
     bool begun = false;
     for (int r = comm->size - 1; r >= 0; --r) {
       if (channel != collective && r != c.root) continue;
@@ -219,7 +219,7 @@ void put_on_stream(const std::shared_ptr<Operation>& op, cudaStream_t stream) {
   const auto lost = [comm = op->comm](const std::string& report) { comm->note(report); };
   host_cuda::enqueue_when(
       stream, [op] { return op->slot_is_free(); }, [op] { op->give(); }, lost);
-  // Only what waits for data can hold a stream up; a send is done when it has given.
+  // Only receivers of data can block a stream; a send is done when its data are copied.
   if (op->channel == collective || op->comm->rank != op->members.front().call.root)
     host_cuda::enqueue_when(
         stream, [op] { return op->all_posted(); }, [op] { op->take(); }, lost);

@@ -1,10 +1,10 @@
-// Finds accesses of one place by two threads of a launch, one of them a write, that no barrier orders: in a block those between which the
-// block did not meet (or their lanes of one warp did not), in two blocks all. Atomic writes may meet each other. The order in which the
+// Finds accesses of one place by two threads of a launch, at least one of them a write, that no barrier orders. In a block these are accesses
+// without a meeting of the block (or of the lanes of one warp) in between; in two blocks all. Atomic writes may overlap. The order in which the
 // threads happened to run does not matter.
 //
-// A clock ticks when a block begins and when threads meet, so the tick of an access tells what it comes after. Each word of device and
-// shared memory has a cell with its last accesses; a word of which somebody touched a part gets a cell for each byte. The same cells know
-// what is allocated: an access of anything else is reported where it happens.
+// A clock ticks when a block begins and when threads meet, so the tick of an access shows its predecessors. Each word of device and
+// shared memory has a cell with its last accesses; a partly accessed word gets a cell for each byte. The same cells record
+// allocations: an access outside them is reported where it happens.
 #include "races.h"
 
 #include <sys/mman.h>
@@ -18,7 +18,7 @@
 #include "memory.h"
 #include "watch.h"
 
-extern "C" char __data_start, end;  // of what the linker laid out: static __shared__ variables are in between
+extern "C" char __data_start, end;  // bounds of the linker's layout: static __shared__ variables are in between
 
 namespace host_cuda {
 
@@ -30,22 +30,22 @@ namespace {
 // (tick, atomic, thread), so that later ones are larger.
 using Stamp = std::uint64_t;
 constexpr Stamp tick_one = 1 << 16, atomic_bit = 1 << 10, thread_bits = atomic_bit - 1, split_bit = Stamp{1} << 63;
-constexpr Stamp allocated = 1;  // as the last write: by nobody; 0 is memory that nobody may touch
+constexpr Stamp allocated = 1;  // the last write, without a thread; 0 is inaccessible memory
 
 std::uint32_t thread_of(Stamp s) { return static_cast<std::uint32_t>(s & thread_bits); }
 std::uint32_t warp_of(Stamp s) { return thread_of(s) / 32; }
 
-// Two reads, of two warps where there are two: a write must come after all, and one thread's own does not hide another's.
+// Two reads, of two warps if there are two: a write must come after all, and one thread's own does not hide another's.
 struct Cell {
   Stamp write = 0, read = 0, other_read = 0;
-  Stamp first_read = 0;  // of the launch: tells whether other blocks read
+  Stamp first_read = 0;  // of the launch: shows whether other blocks read
 };
 
 struct Region : Span {
   Cell* cells = nullptr;  // one a word
 };
 
-// Address space; pages come as they are used.
+// Address space; pages are added on use.
 Region region_of(const void* begin, std::size_t bytes) {
   const std::uintptr_t first = reinterpret_cast<std::uintptr_t>(begin) & ~std::uintptr_t{3};
   void* p = mmap(nullptr, (bytes / 4 + 2) * sizeof(Cell), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -133,7 +133,7 @@ class Checker final : public Watcher {
 
   void tick() { now_ = (now_ & ~(tick_one - 1)) + tick_one; }
 
-  // Lanes that met know what each of them knew of others.
+  // Lanes that met share their knowledge of others.
   void met_some(std::uint32_t first, unsigned lanes) {
     std::array<Stamp, 32> known{};
     for (std::uint32_t u = 0; u < 32; ++u)
@@ -255,7 +255,7 @@ class Checker final : public Watcher {
   }
 
   Stamp now_ = tick_one, launch_ = 0, block_ = 0;  // the running thread's; the first of the launch and of the block
-  Stamp met_all_ = 0, since_ = 0;                  // when the block last met; what was before is nothing to the place looked at
+  Stamp met_all_ = 0, since_ = 0;                  // when the block last met; earlier accesses do not matter
   std::array<Stamp, 32> met_warp_{};               // when all lanes of a warp last met
   std::vector<std::array<Stamp, 32>> met_{1024};   // when a thread last heard of each lane of its warp, where only some met
   std::vector<Begun> blocks_;

@@ -1,8 +1,8 @@
-// Streams as queues that run late: nothing happens until somebody waits, and then streams take turns as the schedule says. What a program forgot
-// to order shows under some schedule.
+// Streams as queues that run late: nothing happens until a thread waits, and then streams take turns by the schedule. An order that a program
+// forgot to enforce shows under some schedule.
 //
-// Whoever waits runs the streams of all GPUs, and so may run another host thread's work. When work fails, the streams of its GPU alone are
-// emptied, and the report is kept for those who wait for that GPU: no matter who ran the work.
+// A waiting thread runs the streams of all GPUs, and so may run another host thread's work. When work fails, only the streams of its GPU are
+// emptied, and the report is kept for threads that wait for that GPU, whichever thread ran the work.
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
@@ -32,9 +32,9 @@ namespace {
 struct Work {
   std::function<void()> run;
   bool computes = false;                                   // touches device memory by its own addresses
-  host_cuda_event* waits_for = nullptr;                    // runs when that event has come to `generation`
+  host_cuda_event* waits_for = nullptr;                    // runs when that event has reached `generation`
   std::uint64_t generation = 0;
-  std::function<bool()> ready = {};                        // where set: runs when it says so (what other ranks do)
+  std::function<bool()> ready = {};                        // if set: runs when it returns true (other ranks' progress)
   host_cuda::Lost lost = {};                               // where set: called when it is thrown away
 };
 
@@ -68,7 +68,7 @@ thread_local int current_device = 0;
 struct Failure {
   std::uint64_t number = 0;
   std::string report;
-  bool told = true;                                        // to somebody who waited
+  bool told = true;                                        // to a waiting thread
 };
 std::map<int, Failure> failures;
 std::uint64_t failure_count = 0;
@@ -82,7 +82,7 @@ void throw_away(const Work& w, const std::string& report) {
   if (w.lost) w.lost(report);
 }
 
-// What a GPU is given between its failure and a host that hears of it goes the same way: else half of what belongs together would run.
+// Work given to a GPU between its failure and the report is dropped too: else half of a sequence would run.
 void put(cudaStream_t s, Work w) {
   const Failure& failure = failures[s->device];
   if (s->capture) s->capture->work.push_back(std::move(w));
@@ -113,7 +113,7 @@ bool runnable(cudaStream_t s) {
 
 // Works that ran and could write anywhere: kernels, cuBLAS, NCCL. Copies are checked beforehand.
 std::uint64_t writers = 0;
-std::map<int, std::uint64_t> writers_checked;              // by device: how many there were when its red zones were looked at
+std::map<int, std::uint64_t> writers_checked;              // by device: the number at the last check of its red zones
 
 // `access` from the first kernel on: opening costs two calls of the system.
 void run_next(cudaStream_t s, std::optional<host_cuda::DeviceAccess>& access) {
@@ -131,11 +131,11 @@ void run_next(cudaStream_t s, std::optional<host_cuda::DeviceAccess>& access) {
   current_device = before;
 }
 
-// Runs streams until done() holds: true; or until work of `device` has failed, now or earlier without anybody who was told: false.
+// Runs streams until done() holds: true; or until work of `device` has failed, now or earlier without a report: false.
 template <class Done> bool run_streams(int device, const Done& done) {
   const Failure& failure = failures[device];
   const std::uint64_t before = failure.number;
-  const auto fails = [&] { return !failure.told || failure.number != before; };  // another thread may have been told meanwhile
+  const auto fails = [&] { return !failure.told || failure.number != before; };  // another thread may have got the report meanwhile
   std::optional<host_cuda::DeviceAccess> access;
   while (!fails() && !done()) {
     const std::uint64_t count = failure_count;
@@ -180,7 +180,7 @@ bool is_pinned(const void* p, std::size_t bytes) {
   return at + bytes <= it->first + it->second;
 }
 
-// Which of the two sides of a copy are device memory must be as `kind` says, and the host's side pinned.
+// Which sides of a copy are device memory must agree with `kind`, and the host's side must be pinned.
 void check_copy(const void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind, int device) {
   const auto on_device = [&](const void* p, const char* side) {
     if (host_cuda::device_of(p) < 0) throw Report(std::string("cudaMemcpyAsync: the ") + side + " is not device memory");
@@ -207,7 +207,7 @@ template <class F> cudaError_t guarded(const F& f) {
   }
 }
 
-// FLOWMAP_HOST_CUDA_BLOCKS=2: so many in each direction at most, for kernels that go on with what the grid does not cover.
+// FLOWMAP_HOST_CUDA_BLOCKS=2: at most this many in each direction, for kernels that loop over the part beyond the grid.
 unsigned allowed_blocks(unsigned wanted) {
   static const char* const text = std::getenv("FLOWMAP_HOST_CUDA_BLOCKS");
   static const unsigned most = text ? static_cast<unsigned>(std::strtoul(text, nullptr, 10)) : 0;
