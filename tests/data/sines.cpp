@@ -87,7 +87,7 @@ TEST_CASE("the table of kinds: each is in the help and in the documents with all
     const std::size_t row = page.find(std::string("\n| `") + kind.name, page.find("## Specifications")) + 1;
     REQUIRE(row != 0);
     std::string line = line_at(row);
-    for (const char* group : {"*pictures*", "*labels*"})  // keys of several kinds: in a row of their own
+    for (const char* group : {"*images*", "*labels*"})  // keys of several kinds: in a row of their own
       if (has(line, group)) line += line_at(page.find(std::string("\n| ") + group) + 1);
     for (const DataKey& key : kind.keys) CHECK_MESSAGE(has(line, std::string("`") + key.name + "`"), std::string(key.name));
     CHECK_THROWS_AS(kind_of(parse_data_spec(std::string(kind.name) + "?nonsense=1")), ConfigError);
