@@ -1,7 +1,7 @@
 // The training loop that every stage shares: order of steps, optimizer, averages, checkpoints, watching, stopping and resuming, on one rank or
 // several.
 //
-//   MyNet net, average = clone(net);
+//   MyNet net; reset_parameters(net, seed); MyNet average = clone(net);
 //   Stage stage = make_stage("net", net, &average);
 //   stage.loss = [&](const StepPart& part) { return StepLoss{loss_of_rows(net, part), {}}; };     // a pure function of the step
 //   SingleRank alone;
