@@ -121,7 +121,7 @@ def check_in_browser(file, work):
     (work / 'frames.html').write_text(FRAMES % frames, encoding='utf-8')
     root = ['--no-sandbox'] if os.geteuid() == 0 else []
     shown = subprocess.run([CHROMIUM, '--headless', '--disable-gpu', *root, f'--user-data-dir={work}/profile', '--window-size=1400,900', '--virtual-time-budget=20000',
-                            '--dump-dom', (work / 'frames.html').as_uri()], capture_output=True, text=True, timeout=100)
+                            '--dump-dom', (work / 'frames.html').as_uri()], capture_output=True, text=True, timeout=250)
     measured = [json.loads(html.unescape(one)) for one in re.findall(r'measured (\{.*?\})</pre>', shown.stdout)]
     expect(sorted(one['inner'] for one in measured) == [390, 1280], f'Chromium measured {measured}: {shown.stderr[-500:]}')
     for one in measured:
