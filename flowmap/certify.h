@@ -30,11 +30,13 @@ struct Certificate {
   double residual = -1;                  // mean square
   std::vector<Bias> gaussian, mixture;   // empty: the objective takes no velocities, or (mixture) its rows belong together
   double error = 0;                      // standard error of a gradient that is a mean over drawn groups; 0: quadrature
+  // What the gradient at theta = 0.1 is, largest over times, where that is below 1; else 1. A loss that is scaled down is as biased as before.
+  double scale = 1;
 
   bool exact() const { return residual < 1e-24; }
-  bool unbiased() const { return error == 0 && largest(gaussian) < 1e-12 && largest(mixture) < 1e-6; }     // a mixture's map is integrated
+  bool unbiased() const { return error == 0 && largest(gaussian) < 1e-12 * scale && largest(mixture) < 1e-6 * scale; }     // a mixture's map is integrated
   // A difference of 0.005 in place of a derivative gives 3e-5 and more (TiM), the quadrature's own error is below 1e-6.
-  bool biased() const { return largest(gaussian) > (error > 0 ? 3 * error : 1e-5) || largest(mixture) > 1e-5; }
+  bool biased() const { return largest(gaussian) > (error > 0 ? 3 * error : 1e-5 * scale) || largest(mixture) > 1e-5 * scale; }
 };
 
 // At the end of the objective's schedules, without labels, or with labels that change nothing where it guides by them. Each takes a second or less, but for the mixture's: some seconds where tangents are taped.
@@ -43,6 +45,7 @@ Certificate certify(const Objective& objective);
 double largest_residual(const Objective& objective);
 std::vector<Bias> bias_on_gaussian(const Objective& objective);
 std::vector<Bias> bias_on_mixture(const Objective& objective);
+double gradient_scale(const Objective& objective);
 
 // The entry of this name with the settings of `config`, but nothing it makes is cut: a limit that is reached in the tails alone is no bias to speak of.
 Objective without_clamps(ObjectiveConfig config, const std::string& name);

@@ -124,6 +124,25 @@ TEST_CASE("a normalised target is biased likewise: g / (|g| + 1)") {
   CHECK(near(at(found, 0.8), 0.1628, 0.02));
 }
 
+TEST_CASE("a loss that is scaled down is as biased as before, and one without a gradient is no certificate") {
+  MeanFlowConfig adaptive;
+  adaptive.metric = {"adaptive", "sum", 1, 1};
+  Objective scaled = make_objective(adaptive), cut = make_objective(MeanFlowConfig{});
+  for (auto [objective, factor] : {std::pair{&scaled, 1e-12}, std::pair{&cut, 0.0}})
+    objective->loss = [whole = objective->loss, factor = factor](const Nets& nets, const Drawn& drawn) {
+      ObjectiveLoss out = whole(nets, drawn);
+      out.loss = factor * out.loss;
+      return out;
+    };
+  const Certificate small = certify(scaled), none = certify(cut);
+  CHECK(largest(small.mixture) < 1e-12);
+  CHECK(near(small.scale, 1e-12 * gradient_scale(make_objective(adaptive)), 1e-9));
+  CHECK(small.biased());
+  CHECK_FALSE(small.unbiased());
+  CHECK(contradiction({.exact = true, .unbiased = true}, small).starts_with("claims no bias, and its expected gradient"));
+  CHECK(contradiction({.exact = true, .unbiased = true}, none).starts_with("has no gradient"));
+}
+
 TEST_CASE("a claim that is not so is told, in both directions") {
   MeanFlowConfig adaptive;
   adaptive.metric = {"adaptive", "sum", 1, 1};
