@@ -13,6 +13,7 @@
 #include "apps/train/describe.h"
 #include "data/source.h"
 #include "flowmap/training/ablation/busy.h"
+#include "flowmap/training/ablation/earlier_tables.h"
 #include "flowmap/training/ablation/identity.h"
 #include "flowmap/training/ablation/lambda.h"
 #include "flowmap/training/ablation/report.h"
@@ -20,6 +21,7 @@
 #include "flowmap/training/move_aside.h"
 #include "tensor/error.h"
 #include "tensor/io/atomic_file.h"
+#include "tensor/memory/allocator.h"
 
 using namespace fm;
 
@@ -121,12 +123,27 @@ void measure(Subject& subject, Findings& f, const std::vector<std::int64_t>& see
   log.info("{}", f.busy);
 }
 
+// The requested number; in the plane at most the number of test samples.
+std::int64_t scored_samples(const Findings& f) {
+  for (const Trial& t : f.trials)
+    if (!t.scores.empty()) return t.scores[0].samples;
+  return 0;
+}
+
+// Which trainings, by their folders, and how they were scored. Untrained variants have no folders; then it is their sizes.
+std::string comparison_text(const Findings& f) {
+  std::string out = fmt::format("calls {}, {} samples\n", fmt::join(f.calls, ","), scored_samples(f));
+  for (const Trial& t : f.trials) out += fmt::format("{}, seed {}: {}\n", f.variants[t.variant].name, t.seed, t.folder.empty() ? f.subtitle : t.folder);
+  return out;
+}
+
 void publish(const std::filesystem::path& folder, const Findings& f, const std::filesystem::path& run, Messages& log) {
   std::error_code error;
   std::filesystem::create_directories(folder, error);
   if (error) throw FileError(fmt::format("--out: cannot make {}: {}", folder.string(), error.message()));
   remove_stale_temporaries(folder);    // of a process that was killed
   const Table table = table_of(f);
+  keep_earlier_tables(folder, comparison_text(f), log);
   write_atomically(folder / "trials.csv", trials_csv(f));
   write_atomically(folder / "table.csv", csv_text(table));
   write_atomically(folder / "table.md", markdown_text(table));
@@ -221,12 +238,15 @@ void measure_and_equalise(TrainingRun& run, const AblateConfig& config, Findings
   check_schedules(f.variants, false, nullptr);
 }
 
-// The longest first, so that no process is left alone with one at the end.
+// Seed by seed, so that a comparison that is stopped has whole seeds; of each the longest first, so that no process is left alone with one at the end.
 std::vector<std::size_t> by_length(const Findings& f) {
   std::vector<std::size_t> order(f.trials.size());
   std::iota(order.begin(), order.end(), 0);
   const auto seconds = [&](std::size_t i) { return f.trials[i].cost->seconds * static_cast<double>(f.variants[f.trials[i].variant].steps()); };
-  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return seconds(a) > seconds(b); });
+  const std::size_t variants = f.variants.size();                      // trials are listed seed by seed
+  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+    return a / variants != b / variants ? a < b : seconds(a) > seconds(b);
+  });
   return order;
 }
 
@@ -237,13 +257,6 @@ int train_one(TrainingRun& run, const AblateConfig& config, Findings& f, Context
   Trial& t = f.trials[static_cast<std::size_t>(config.trial)];
   const Outcome outcome = train(runs.of(f.variants[t.variant]), f.what, f.variants[t.variant], t, fresh);
   return outcome == Outcome::finished ? exit_code::finished : exit_code::stopped_early;
-}
-
-// The requested number; in the plane at most the number of test samples.
-std::int64_t scored_samples(const Findings& f) {
-  for (const Trial& t : f.trials)
-    if (!t.scores.empty()) return t.scores[0].samples;
-  return 0;
 }
 
 int ablate(AblateConfig& config, Context& context) {
@@ -270,6 +283,7 @@ int ablate(AblateConfig& config, Context& context) {
   if (f.what == "lambda" && train_poor_teacher(run, config, f, fresh) == Outcome::stopped) return exit_code::stopped_early;
   measure_and_equalise(run, config, f, all);
   if (config.trial >= 0) return train_one(run, config, f, context, fresh);
+  release_cached_memory();                                             // of all variants' steps: the trainings need it
   if (config.jobs > 1) train_in_processes(context, by_length(f), config.jobs);
   throw_if_stop_requested();
   Runs runs(run, context);

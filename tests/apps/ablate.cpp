@@ -8,6 +8,7 @@
 #include "data/report/csv.h"
 #include "data/report/table.h"
 #include "flowmap/training/ablation/busy.h"
+#include "flowmap/training/ablation/earlier_tables.h"
 #include "flowmap/training/ablation/identity.h"
 #include "flowmap/training/ablation/report.h"
 #include "tests/apps/tiny_run.h"
@@ -237,6 +238,34 @@ TEST_CASE("ablate: every comparison has a full table, and finished trainings are
       for (const char* column : {"folder", "checkpoint", "frechet", "accuracy"}) CHECK(row.at(column) == second.at(key).at(column));
   }
   for (const char* file : {"table.md", "table.tex"}) CHECK(fs::exists(out / "ablate/scheme" / file));
+  CHECK_FALSE(fs::exists(out / "ablate/scheme/earlier-1"));            // the same comparison
+
+  const std::string before = read_file(out / "ablate/scheme/table.csv");
+  const Result other = run("ablate", out, few + Arguments{"--what", "scheme", "--calls", "1"});
+  succeeds(other);
+  CHECK(has(other.err, "the tables of another comparison are kept in"));
+  CHECK(read_file(out / "ablate/scheme/earlier-1/table.csv") == before);
+  CHECK(read_file(out / "ablate/scheme/table.csv") != before);
+}
+
+TEST_CASE("tables of another comparison are kept, a move that was cut off is completed, the same comparison replaces its own") {
+  const TempFolder folder;
+  struct Quiet : Messages {
+    void message(Level, std::string_view) override {}
+  } log;
+  const auto publish = [&](const std::string& comparison, const std::string& table) {
+    keep_earlier_tables(folder.path(), comparison, log);
+    for (const char* name : {"table.csv", "table.md", "trials.csv"}) write_atomically(folder / name, table);
+  };
+  publish("a", "1"), publish("a", "2"), publish("b", "3");
+  CHECK(read_file(folder / "earlier-1/table.csv") == "2");
+  CHECK(read_file(folder / "earlier-1/comparison.txt") == "a");
+  CHECK(read_file(folder / "comparison.txt") == "b");
+  fs::remove(folder / "comparison.txt"), fs::remove(folder / "table.md");        // as when the move stopped in the middle
+  publish("b", "4");
+  CHECK(read_file(folder / "earlier-2/trials.csv") == "3");
+  CHECK(read_file(folder / "table.csv") == "4");
+  CHECK_FALSE(fs::exists(folder / "earlier-3"));
 }
 
 TEST_CASE("ablate: no flag relabels old weights") {
