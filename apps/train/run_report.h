@@ -1,5 +1,5 @@
-// report.html of a run: samples side by side, the table of scores, the curves of every stage. Written anew from the files of the run
-// whenever one of them changes, so that it says what they say.
+// report.html of a run: samples side by side, the table of scores, scores by class, time and telling curves of every stage, machine and command line.
+// Written anew from the files of the run whenever one of them changes, so that it says what they say.
 #pragma once
 
 #include "flowmap/training/chain/score_file.h"
@@ -7,10 +7,8 @@
 
 namespace fm {
 
-// Draws samples.png: one block a generator, one column a class (of many classes some), the same noise in every block.
-void write_comparison_grid(TrainingRun& run);
-
 // Writes report.html from samples.png, or the section in its place where samples are no pictures (samples_page.h), these scores (newest_scores of all) and the stages' metrics.csv and config.toml, those that exist.
+// The reports of the stages are written again with it: they link to it.
 // `pictures`: a section of another report in their place, of a run whose samples are no pictures.
 void write_run_report(const TrainingRun& run, const std::vector<Score>& all, const std::string& pictures = "");
 

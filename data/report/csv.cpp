@@ -106,18 +106,4 @@ Curve csv_curve(std::string_view csv, std::string_view x_column, std::string_vie
   return curve;
 }
 
-// m_i = sum_{j<=i} k^(i-j) y_j / sum_{j<=i} k^(i-j), k = 1 - 1/span.
-Curve smoothed(const Curve& curve, double span, std::string name) {
-  const double keep = 1 - 1 / std::max(1.0, span);
-  Curve out{.name = std::move(name), .x = curve.x, .y = curve.y, .dashed = curve.dashed, .markers = curve.markers};
-  double sum = 0, weight = 0;
-  for (double& y : out.y) {
-    if (!std::isfinite(y)) continue;
-    sum = sum * keep + y;
-    weight = weight * keep + 1;
-    y = sum / weight;
-  }
-  return out;
-}
-
 }  // namespace fm

@@ -26,7 +26,4 @@ std::vector<std::string> csv_columns(std::string_view csv);
 // program is writing it). Throws FileError when a column is not there, and lists those that are.
 Curve csv_curve(std::string_view csv, std::string_view x_column, std::string_view y_column, std::string name = "");
 
-// Exponential mean over about `span` points, unbiased at the start: for noisy losses.
-Curve smoothed(const Curve& curve, double span, std::string name);
-
 }  // namespace fm

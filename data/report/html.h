@@ -1,5 +1,5 @@
-// One HTML file that holds everything: text, tables, pictures as base64, plots as SVG. Nothing from the network, and no scripts but the one that
-// sorts tables.
+// One HTML file that holds everything: text, tables, pictures as base64, plots as SVG. Nothing from the network. Two short scripts: one sorts tables,
+// one shows the values of curves under the pointer. Without scripts the page shows the same tables and plots.
 #pragma once
 
 #include <string>
@@ -18,6 +18,14 @@ struct Figure {
   std::string svg, caption;
 };
 
+struct PngFigure {
+  std::string bytes, caption;
+};
+
+struct Link {
+  std::string text, file;                // relative to the page
+};
+
 class HtmlReport {
  public:
   explicit HtmlReport(std::string_view title, std::string_view subtitle = "");  // an empty title: a section for embed() of another page
@@ -26,16 +34,20 @@ class HtmlReport {
   void heading(std::string_view text);
   void subheading(std::string_view text);
   void paragraph(std::string_view text);
+  void links(std::string_view before, const std::vector<Link>& links);          // "before a, b, c"; nothing where there are none
   void preformatted(std::string_view text, std::string_view summary = "");  // folded away under the summary when there is one
+  // A column whose cells are all numbers (or empty, or "-") is at the right, with its heading.
   void table(const std::vector<std::string>& head, const std::vector<std::vector<std::string>>& rows, std::string_view caption = "");
   // The same, sorted by a click on a heading, and the other way by a second one. keys[row][column]: what a cell is sorted by, a number where it reads as
   // one, else a text; empty ones go last. Without scripts the rows stay in their order.
   void sortable_table(const std::vector<std::string>& head, const std::vector<std::vector<std::string>>& rows, const std::vector<std::vector<std::string>>& keys,
                       std::string_view caption = "");
   void png(std::string_view bytes, std::string_view caption = "", int scale = 1);  // scale 3: each pixel 3x3, with hard edges
-  void plot(const Plot& plot);
-  void plots(const std::vector<Plot>& plots);  // side by side where the window is wide enough
-  void dots(const std::vector<DotPlot>& plots);  // likewise
+  void strip(const std::vector<PngFigure>& pictures);  // beside each other in one row, which scrolls within itself
+  void plot(const Plot& plot);                   // as wide as the page
+  // Side by side where the window is wide enough. A plot of the default size is drawn for that width, so that its letters stay readable.
+  void plots(const std::vector<Plot>& plots);
+  void dots(const std::vector<DotPlot>& plots);
   // SVG text as svg_scatter, svg_paths, svg_arrows and svg_heat give it, side by side: two on a wide window, one on a telephone.
   void pictures(const std::vector<std::string>& svgs);
   void figures(const std::vector<Figure>& figures);  // likewise, each with a caption below it
@@ -46,7 +58,6 @@ class HtmlReport {
 
  private:
   std::string title_, body_;
-  bool sorts_ = false;                               // a table of the page can be sorted
 };
 
 }  // namespace fm

@@ -42,7 +42,7 @@ DotScale fit(const DotPlot& plot, double first_pixel, double last_pixel) {
     const double factor = flat ? 2 : std::pow(high / low, 0.05);
     low /= factor, high *= factor;
   } else {
-    const double extra = flat ? 0.5 + 0.1 * std::abs(low) : 0.05 * (high - low);
+    const double extra = flat ? flat_margin(low) : 0.05 * (high - low);
     low -= extra, high += extra;
   }
   return {low, high, first_pixel, last_pixel, plot.log_x};
@@ -85,7 +85,7 @@ std::string svg_dots(const DotPlot& plot) {
     out += dots_of(plot, plot.rows[i], x, y);
   }
   return out + fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"middle\">{}</text>\n</svg>\n", (left + x.last_pixel) / 2,
-                           last + dots_bottom - 8, escape_html(plot.x_label));
+                           last + dots_bottom - 8, escape_html(axis_label(plot.x_label, plot.log_x)));
 }
 
 }  // namespace fm

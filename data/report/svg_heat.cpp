@@ -45,7 +45,7 @@ HeatScale fitted(const HeatPlot& plot) {
     if (scale.knows(v)) scale.low = std::min(scale.low, v), scale.high = std::max(scale.high, v);
   if (!(scale.low <= scale.high)) return {plot.log_scale ? 0.1 : 0, 1, plot.log_scale};
   if (plot.log_scale) scale.low = std::max(scale.low, 1e-6 * scale.high);
-  if (scale.low == scale.high) plot.log_scale ? scale.low /= 10 : scale.low -= 0.5 + 0.1 * std::abs(scale.low);
+  if (scale.low == scale.high) plot.log_scale ? scale.low /= 10 : scale.low -= flat_margin(scale.low);
   return scale;
 }
 

@@ -36,9 +36,15 @@ struct Axis {
 
 Axis fit_axis(const Plot& plot, std::vector<double> Curve::*values, bool log_scale, double first_pixel, double last_pixel, double margin) {
   Axis axis{std::numeric_limits<double>::infinity(), -std::numeric_limits<double>::infinity(), first_pixel, last_pixel, log_scale};
-  for (const Curve& curve : plot.curves)
-    for (double v : curve.*values)
+  const auto take = [&](const std::vector<double>& shown) {
+    for (double v : shown)
       if (axis.shows(v)) axis.low = std::min(axis.low, v), axis.high = std::max(axis.high, v);
+  };
+  for (const Curve& curve : plot.curves) {
+    take(curve.*values);
+    if (values != &Curve::y) continue;
+    for (const CurveBand& band : curve.bands) take(band.low), take(band.high);
+  }
   if (axis.low > axis.high) axis.low = log_scale ? 1 : 0, axis.high = log_scale ? 10 : 1;  // no values
   const double size = std::max(std::abs(axis.low), std::abs(axis.high));
   const bool flat = axis.high - axis.low <= 1e-9 * size;  // a constant, or its mean with rounding: no ticks between
@@ -47,7 +53,7 @@ Axis fit_axis(const Plot& plot, std::vector<double> Curve::*values, bool log_sca
     const double factor = std::pow(axis.high / axis.low, margin);
     axis.low /= factor, axis.high *= factor;
   } else {
-    if (flat) axis.low -= 0.5 + std::abs(axis.low) * 0.1, axis.high += 0.5 + std::abs(axis.high) * 0.1;
+    if (flat) axis.low -= flat_margin(axis.low), axis.high += flat_margin(axis.high);
     const double extra = (axis.high - axis.low) * margin;
     axis.low -= extra, axis.high += extra;
   }
@@ -94,6 +100,26 @@ std::string line_of(const Curve& curve, size_t index, const Axis& x, const Axis&
                      curve.dashed ? " stroke-dasharray=\"5 4\"" : "");
 }
 
+// One shape for each stretch of points that can be shown. On a log axis a range that reaches down to 0 ends at the axis.
+std::string band_of(const Curve& curve, const CurveBand& band, size_t index, const Axis& x, const Axis& y) {
+  const size_t n = std::min({curve.x.size(), band.low.size(), band.high.size()});
+  const auto shown = [&](size_t i) { return x.shows(curve.x[i]) && y.shows(band.high[i]) && std::isfinite(band.low[i]); };
+  std::string path;
+  for (size_t first = 0, last = 0; first < n; first = last + 1) {
+    for (last = first; last < n && shown(last); ++last) {}
+    for (size_t i = first; i < last; ++i) path += fmt::format("{}{:.1f} {:.1f}", i == first ? "M" : "L", x.pixel(curve.x[i]), y.pixel(band.high[i]));
+    for (size_t i = last; i-- > first;) path += fmt::format("L{:.1f} {:.1f}", x.pixel(curve.x[i]), y.pixel(std::max(band.low[i], y.low)));
+    if (first < last) path += "Z";
+  }
+  return path.empty() ? "" : fmt::format("<path d=\"{}\" fill=\"{}\" fill-opacity=\"0.18\"/>\n", path, colour(index));
+}
+
+// "0.31 (0.2 to 0.45)": the value, and the ends of the widest band.
+std::string value_text(const Curve& curve, size_t i) {
+  if (curve.bands.empty() || curve.bands[0].low.size() <= i || curve.bands[0].high.size() <= i) return number(curve.y[i]);
+  return fmt::format("{} ({} to {})", number(curve.y[i]), number(curve.bands[0].low[i]), number(curve.bands[0].high[i]));
+}
+
 // Invisible discs that carry the tooltip; with markers they are seen.
 std::string points_of(const Curve& curve, size_t index, const Axis& x, const Axis& y) {
   std::string out;
@@ -105,7 +131,7 @@ std::string points_of(const Curve& curve, size_t index, const Axis& x, const Axi
     out +=
         fmt::format("<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"{}\" fill=\"{}\"{}><title>{}{}{}, {}</title></circle>\n", x.pixel(curve.x[i]),
                     y.pixel(curve.y[i]), curve.markers ? 3 : 5, colour(index), curve.markers ? "" : " fill-opacity=\"0\"",
-                    escape_html(curve.name), curve.name.empty() ? "" : ": ", number(curve.x[i]), number(curve.y[i]));
+                    escape_html(curve.name), curve.name.empty() ? "" : ": ", number(curve.x[i]), value_text(curve, i));
   }
   return out;
 }
@@ -127,9 +153,9 @@ std::string grid(const Plot& plot, const Axis& x, const Axis& y) {
   out += fmt::format("<rect class=\"frame\" x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\"/>\n", x.first_pixel, y.last_pixel,
                      x.last_pixel - x.first_pixel, y.first_pixel - y.last_pixel);
   out += fmt::format("<text x=\"{:.1f}\" y=\"{}\" text-anchor=\"middle\">{}</text>\n", (x.first_pixel + x.last_pixel) / 2, plot.height - 8,
-                     escape_html(plot.x_label));
+                     escape_html(axis_label(plot.x_label, plot.log_x)));
   out += fmt::format("<text transform=\"translate(14 {:.1f}) rotate(-90)\" text-anchor=\"middle\">{}</text>\n",
-                     (y.first_pixel + y.last_pixel) / 2, escape_html(plot.y_label));
+                     (y.first_pixel + y.last_pixel) / 2, escape_html(axis_label(plot.y_label, plot.log_y)));
   return out;
 }
 
@@ -152,6 +178,12 @@ std::string legend(const Plot& plot) {
 }
 
 }  // namespace
+
+std::string axis_label(const std::string& label, bool log_scale) {
+  return !log_scale ? label : label.empty() ? "log scale" : label + ", log scale";
+}
+
+double flat_margin(double value) { return value == 0 ? 0.5 : 0.5 * std::abs(value); }
 
 std::vector<double> axis_ticks(double low, double high, int count, bool log_scale) {
   std::vector<double> ticks;
@@ -184,6 +216,8 @@ std::string svg_plot(const Plot& plot) {
                                 plot.width, plot.height);
   out += fmt::format("<text class=\"title\" x=\"{}\" y=\"20\" text-anchor=\"middle\">{}</text>\n", plot.width / 2, escape_html(plot.title));
   out += grid(plot, x, y);
+  for (size_t i = 0; i < plot.curves.size(); ++i)
+    for (const CurveBand& band : plot.curves[i].bands) out += band_of(plot.curves[i], band, i, x, y);
   for (size_t i = 0; i < plot.curves.size(); ++i) out += line_of(plot.curves[i], i, x, y);
   for (size_t i = 0; i < plot.curves.size(); ++i) out += points_of(plot.curves[i], i, x, y);
   return out + legend(plot) + "</svg>\n";

@@ -7,11 +7,17 @@
 
 namespace fm {
 
+// A shaded range around a curve, one pair of values for each of its points.
+struct CurveBand {
+  std::vector<double> low, high;
+};
+
 struct Curve {
   std::string name;
   std::vector<double> x, y;  // the same length; points that are not finite (or not positive on a log axis) are gaps
   bool dashed = false;
   bool markers = false;  // a dot at each point, for few points
+  std::vector<CurveBand> bands = {};  // the widest first: its ends are in the tooltips
 };
 
 struct Plot {
@@ -22,8 +28,14 @@ struct Plot {
   int width = 720, height = 360;  // of the view box; the picture scales with the page
 };
 
-// The plot with axes, grid, legend (two curves or more) and a tooltip on its points.
+// The plot with axes, grid, legend (two curves or more) and a tooltip on its points. The labels of logarithmic axes end with ", log scale".
 std::string svg_plot(const Plot& plot);
+
+// "loss" or, of a logarithmic axis, "loss, log scale".
+std::string axis_label(const std::string& label, bool log_scale);
+
+// Half the range that is shown of one value v: from v/2 to 3v/2, and from -0.5 to 0.5 of 0. A small constant is then not taken for 0.
+double flat_margin(double value);
 
 // Round numbers that divide [low, high] in about `count` parts: multiples of 1, 2 or 5 times a power of ten; on a log axis powers of
 // ten, with 2 and 5 between them when there are few.

@@ -4,10 +4,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
+#include <cmath>
 
 #include "data/report/clock.h"
 #include "data/report/csv.h"
+#include "data/report/metric_plot.h"
+#include "data/report/numbers.h"
 #include "tensor/error.h"
 #include "tensor/io/atomic_file.h"
 
@@ -15,68 +17,108 @@ namespace fm {
 namespace fs = std::filesystem;
 namespace {
 
-bool all_positive(const Curve& curve) {
-  return std::all_of(curve.y.begin(), curve.y.end(), [](double y) { return y > 0; });
-}
+constexpr std::size_t shown_samples = 8;
 
-// One plot per metric. A long noisy curve gets its mean drawn over it; a positive one that spans decades a log axis.
-Plot metric_plot(const std::string& csv, const std::string& name) {
-  Curve curve = csv_curve(csv, "step", name);
-  Plot plot{.title = name, .x_label = "step", .y_label = "", .curves = {}};
-  if (curve.y.empty()) return plot;
-  const auto [low, high] = std::minmax_element(curve.y.begin(), curve.y.end());
-  plot.log_y = all_positive(curve) && *high > 30 * *low;
-  curve.markers = curve.y.size() <= 30;
-  plot.curves.push_back(curve);
-  if (const double span = double(curve.y.size()) / 30; span >= 4)
-    plot.curves.push_back(smoothed(curve, span, fmt::format("mean of {:.0f}", span)));
-  return plot;
-}
-
-void add_curves(HtmlReport& report, const fs::path& path) {
-  if (!fs::exists(path)) return;
-  const std::string csv = read_file(path);
-  std::vector<Plot> plots;
-  for (const std::string& name : csv_columns(csv))
-    if (name != "step" && name != "time" && !name.empty()) plots.push_back(metric_plot(csv, name));
-  if (plots.empty()) return;
-  report.heading("Curves");
-  report.plots(plots);
-}
-
-void add_newest_sample(HtmlReport& report, const fs::path& folder) {
-  fs::path newest;
+// The sample grids of several steps beside each other, and the newest one large.
+void add_samples(HtmlReport& report, const fs::path& folder) {
+  std::vector<fs::path> files;
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(folder, error))
-    if (entry.path().extension() == ".png" && entry.path() > newest) newest = entry.path();
-  if (newest.empty()) return;
+    if (entry.path().extension() == ".png") files.push_back(entry.path());
+  if (files.empty()) return;
+  std::sort(files.begin(), files.end());
   report.heading("Samples");
-  report.png(read_file(newest), newest.filename().string(), 2);
+  report.png(read_file(files.back()), files.back().filename().string(), 2);
+  if (files.size() < 2) return;
+  report.subheading("Samples at several steps");
+  const std::size_t count = std::min(files.size(), shown_samples);
+  std::vector<PngFigure> strip;
+  for (std::size_t k = 0; k < count; ++k) {
+    const fs::path& file = files[k * (files.size() - 1) / (count - 1)];
+    strip.push_back({read_file(file), file.stem().string()});
+  }
+  report.strip(strip);
 }
 
-void add_machine(HtmlReport& report, const fs::path& path) {
-  if (!fs::exists(path)) return;
-  const auto json = nlohmann::ordered_json::parse(read_file(path), nullptr, false);
-  if (!json.is_object() || !json.contains("sessions") || json["sessions"].empty()) return;
+void add_constants(HtmlReport& report, const std::vector<Curve>& constants) {
   std::vector<std::vector<std::string>> rows;
-  for (const auto& [key, value] : json["sessions"].back().items())
-    rows.push_back({key, value.is_string() ? value.get<std::string>() : value.dump()});
-  report.heading("This session");
-  report.table({}, rows, fmt::format("session {} of this run", json["sessions"].size()));
+  for (const Curve& curve : constants) rows.push_back({metric_title(curve.name), curve.name, fmt::format("{:.6g}", curve.y.front())});
+  if (!rows.empty()) report.table({"the same at every step", "column", "value"}, rows);
+}
+
+void add_curves(HtmlReport& report, const std::string& csv) {
+  std::vector<Plot> plots;
+  std::vector<Curve> constants;
+  bool windows = false;
+  for (const std::string& name : metrics_in_order(csv_columns(csv))) {
+    const Curve curve = csv_curve(csv, "step", name);
+    if (curve.y.size() > 1 && is_constant(curve)) {
+      constants.push_back(curve);
+      continue;
+    }
+    plots.push_back(metric_plot(name, {curve}));
+    windows = windows || metric_window(curve.y.size()) > 1;
+  }
+  if (plots.empty() && constants.empty()) return;
+  report.heading("Curves");
+  if (windows) report.paragraph(curves_text(csv));
+  report.plots(plots);
+  add_constants(report, constants);
+}
+
+void add_sessions(HtmlReport& report, const std::vector<Session>& sessions, const std::string& csv) {
+  if (sessions.empty()) return;
+  report.heading("Sessions");
+  if (const double seconds = seconds_of(sessions, last_time(csv)); std::isfinite(seconds))
+    report.paragraph(fmt::format("All sessions together took {}.", duration_text(seconds)));
+  add_session(report, sessions.back());
+  constexpr std::size_t most = 20;
+  std::vector<std::vector<std::string>> rows;
+  for (std::size_t i = sessions.size() - std::min(sessions.size(), most); i < sessions.size(); ++i)
+    rows.push_back({std::to_string(i + 1), session_text(sessions[i]), machine_text(sessions[i])});
+  report.table({"session", "course", "machine"}, rows);
 }
 
 }  // namespace
 
+double last_time(const std::string& csv) {
+  const std::vector<std::string> columns = csv_columns(csv);
+  if (std::count(columns.begin(), columns.end(), "step") == 0 || std::count(columns.begin(), columns.end(), "time") == 0) return std::nan("");
+  const Curve times = csv_curve(csv, "step", "time");
+  return times.y.empty() ? std::nan("") : times.y.back();
+}
+
+std::string curves_text(const std::string& csv) {
+  const std::vector<std::string> columns = csv_columns(csv);
+  std::size_t rows = 0;
+  for (const std::string& name : metrics_in_order(columns)) rows = std::max(rows, csv_curve(csv, "step", name).y.size());
+  return fmt::format(
+      "metrics.csv has {} rows, each with the numbers of one step. A line is the mean of the {} rows around each step; the bands reach from the lowest to the "
+      "highest of them and from their 10 % to their 90 % quantile.",
+      rows, metric_window(rows));
+}
+
+void add_session(HtmlReport& report, const Session& session) {
+  if (const std::string machine = machine_text(session); !machine.empty()) report.paragraph("Trained " + machine + ".");
+  const std::string seed = session.seed ? fmt::format("seed {}", *session.seed) : "";
+  const std::string build = build_text(session);
+  if (!build.empty() || !seed.empty()) report.paragraph(build + (build.empty() || seed.empty() ? "" : "; ") + seed + ".");
+  if (!session.command_line.empty()) report.preformatted(command_text(session));
+}
+
 void write_training_report(const fs::path& folder, const std::string& title, const std::function<void(HtmlReport&)>& extra) {
   HtmlReport report(title, fmt::format("written {}", local_time_text()));
-  add_newest_sample(report, folder / "samples");
+  const fs::path metrics = folder / "metrics.csv";
+  const std::string csv = fs::exists(metrics) ? read_file(metrics) : "";
+  if (fs::exists(folder.parent_path() / "report.html")) report.links("Part of a run: ", {{"report of the run, with all stages and scores", "../report.html"}});
+  add_samples(report, folder / "samples");
   if (extra) extra(report);
-  add_curves(report, folder / "metrics.csv");
+  add_curves(report, csv);
   if (fs::exists(folder / "config.toml")) {
     report.heading("Config");
     report.preformatted(read_file(folder / "config.toml"), "config.toml");
   }
-  add_machine(report, folder / "run.json");
+  add_sessions(report, read_sessions(folder / "run.json"), csv);
   write_atomically(folder / "report.html", report.html());
 }
 

@@ -138,7 +138,7 @@ TEST_CASE("a run finishes, and the same command finds it finished") {
   CHECK(first.out.empty());
   CHECK(has(read_file(folder / "run/config.toml"), "lr = 0.5 "));
   const std::string report = read_file(folder / "run/report.html");
-  for (const char* part : {"<svg", "3, 0.333333</title>", "[model]", "command_line"}) CHECK_MESSAGE(has(report, part), part);
+  for (const char* part : {"<svg", "3, 0.333333</title>", "[model]", "demo_program --steps 3 --lr 0.5 --out"}) CHECK_MESSAGE(has(report, part), part);
   CHECK(run({"--steps", "3", "--lr", "0.5", "--out", out, "--log-every", "1"}).code == 0);
   CHECK(lines(read_file(folder / "run/metrics.csv")) == 4);
   CHECK(run({"--steps", "3", "--lr", "0.5", "--out", out, "--fresh", "-q"}).err.empty());

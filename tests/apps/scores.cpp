@@ -6,13 +6,17 @@
 #include <set>
 #include <thread>
 
+#include "apps/train/class_scores.h"
 #include "data/report/csv.h"
 #include "flowmap/training/chain/evaluation.h"
+#include "flowmap/training/chain/score_file.h"
 #include "flowmap/training/rae_space.h"
 #include "tensor/error.h"
 #include "tensor/io/atomic_file.h"
+#include "tests/support/markup.h"
 #include "tests/support/near.h"
 #include "tests/support/temp_folder.h"
+#include "tests/support/text.h"
 
 using namespace fm;
 using namespace fm::test;
@@ -170,6 +174,42 @@ TEST_CASE("a report shows the newest score of each question about the newest wei
   const std::vector<Score> before = newest_scores({score_of("cmt", 1, 1, -1, ""), score_of("cmt", 1, 2, -1, "")});
   REQUIRE(before.size() == 1);
   CHECK(before[0].metric("frechet") == 2);
+}
+
+TEST_CASE("scores by class are read back for their score alone, and a report has a column for each") {
+  TempFolder folder;
+  const auto csv = folder / "scores.csv";
+  Score first = score_of("mfd", 1, 5), again = score_of("mfd", 1, 4, 40, "b"), without = score_of("teacher", 98, 3), decoder = score_of("reconstruction", -1, 2);
+  first.by_class = {{"cat", 10, 9}, {"dog, big", 8, 2}}, again.by_class = {{"cat", 10, 1}, {"dog, big", 0, 0}}, decoder.by_class = {{"cat", 3, 3}};
+  first.date = "2026-01-01T00:00:00Z", again.date = without.date = decoder.date = "2026-01-02T00:00:00Z";
+  add_scores(csv, {first, again, without, decoder});
+  std::vector<Score> scores = read_scores(csv);
+  CHECK(scores[0].by_class.empty());
+  read_classes(csv, scores);
+  REQUIRE(scores[0].by_class.size() == 2);
+  CHECK(scores[0].by_class[1].name == "dog, big");
+  CHECK(scores[0].by_class[1].samples == 8);
+  CHECK(scores[0].by_class[1].right == 2);
+  CHECK(scores[1].by_class[0].right == 1);
+  CHECK(scores[2].by_class.empty());
+  CHECK(scores[3].by_class.size() == 1);
+  HtmlReport page("");
+  add_class_scores(page, scores);
+  CHECK(has(page.section(), "<th>class</th><th class=\"number\">mfd, 1 call</th><th class=\"number\">mfd, 1 call</th><th class=\"number\">reconstruction</th>"));
+  CHECK(has(page.section(), "<td>cat</td><td class=\"number\">90.0 %</td><td class=\"number\">10.0 %</td><td class=\"number\">100.0 %</td>"));
+  HtmlReport many("");
+  Score wide = score_of("mfd", 2, 1);
+  for (int i = 0; i < 50; ++i) wide.by_class.push_back({"c" + std::to_string(i), 100, (i * 37) % 50});
+  add_class_scores(many, {wide}), add_class_scores(many, {without});
+  CHECK(has(many.section(), "The 20 of 50 classes with the lowest accuracy"));
+  CHECK(count(many.section(), "<tr><td>") == 20);
+  CHECK(has(many.section(), "<td>c0</td><td class=\"number\">0.0 %</td>"));
+  CHECK_FALSE(has(many.section(), "20.0 %"));
+  write_atomically(by_class_file(csv), "name,calls,checkpoint,date,class,class_name,samples,right\nmfd,1,a,2026-01-01T00:00:00Z,0,cat,ten,1\n");
+  CHECK_THROWS_AS(read_classes(csv, scores), FileError);
+  write_atomically(by_class_file(csv), "name,calls\nmfd,1\n");
+  CHECK_THROWS_AS(read_classes(csv, scores), FileError);
+  read_classes(folder / "none.csv", scores);
 }
 
 TEST_CASE("labels of samples: equally many a class, the remainder by key") {

@@ -79,7 +79,8 @@ TEST_CASE("pipeline: all stages, samples, scores and a report; the same command 
   const std::string scores = read_file(out / "scores.csv"), report = read_file(out / "report.html");
   CHECK(lines(scores) == 1 + 2 + 3 * 2);  // head, reconstruction and teacher, three students at 1 and 2 calls
   CHECK(!has(scores, "nan"));
-  for (const char* part : {"<svg", "data:image/png", "mft", "Frechet", "mfd: loss, raw_mse", "decoder: grad_norm<"})
+  for (const char* part : {"<svg", "data:image/png", "mft", "Frechet", "mfd: mean square error before the metric<", "decoder: norm of the gradients<", "Accuracy by class",
+                           "href=\"mfd/report.html\"", "All stages together took ", "Machine and command line"})
     CHECK_MESSAGE(has(report, part), part);
 
   TempFolder copy;
@@ -91,6 +92,7 @@ TEST_CASE("pipeline: all stages, samples, scores and a report; the same command 
   CHECK_MESSAGE(!has(again.err, "warning"), again.err);
   std::string here = report;                          // the report names its folder
   here.replace(here.find(out.string()), out.string().size(), (copy / "run").string());
+  CHECK(has(read_file(out / "mfd/report.html"), "href=\"../report.html\""));
   CHECK(read_file(copy / "run/report.html") == here);
   for (const char* stage : {"encoder", "fm", "mft"}) same_training(out, copy / "run", stage);
 

@@ -99,13 +99,15 @@ TEST_CASE("a logarithmic axis, and ranges of one value or of none") {
   const auto of = [](double x, double y, bool log_scale) {
     return svg_plot({.title = "t", .curves = {{"c", {x}, {y}}}, .log_x = log_scale, .log_y = log_scale, .width = 200, .height = 190});
   };
-  // 0.5 and a tenth of the value to both sides: x from 4 to 6, y from 3.1 to 4.9 and a twentieth of that.
+  // Half of the value to both sides: x from 2.5 to 7.5, y from 2 to 6 and a twentieth of that.
   const std::string one = of(5, 4, false);
   CHECK(has(one, "d=\"M124.0 89.0\""));
-  CHECK(has(one, x_tick(64, 144, 34, "4") + x_tick(76, 144, 34, "4.2")));
-  CHECK(has(one, y_tick(144 - 110 * (3.5 - 3.01) / 1.98, 184, "3.5")));
-  CHECK(has(of(-5, -4, false), x_tick(64, 144, 34, "-6")));
-  CHECK(has(of(-5, -4, false), y_tick(34 + 110 * (3.5 - 3.01) / 1.98, 184, "-3.5")));
+  CHECK(has(one, x_tick(64, 144, 34, "2.5") + x_tick(76, 144, 34, "3")));
+  CHECK(has(one, y_tick(139, 184, "2") + y_tick(114, 184, "3")));
+  CHECK(has(of(-5, -4, false), x_tick(64 + 24 * 0.5, 144, 34, "-7")));
+  CHECK(has(of(-5, -4, false), y_tick(139, 184, "-6")));
+  CHECK(has(of(0, 0, false), y_tick(89, 184, "0") + y_tick(69, 184, "0.2")));   // of 0: from -0.5 to 0.5
+  CHECK(has(of(0.0005, 0.0005, false), y_tick(89, 184, "0.0005")));            // not to be taken for 0
   // Half to twice the value.
   const std::string log_one = of(5, 4, true);
   CHECK(has(log_one, "d=\"M124.0 89.0\""));
@@ -114,6 +116,30 @@ TEST_CASE("a logarithmic axis, and ranges of one value or of none") {
   // Without values: 0 to 1, or 1 to 10.
   CHECK(has(of(missing, missing, false), x_tick(64, 144, 34, "0") + x_tick(76, 144, 34, "0.1")));
   CHECK(has(of(missing, missing, true), x_tick(64, 144, 34, "1") + x_tick(64 + 120 * std::log10(2.0), 144, 34, "2")));
+}
+
+TEST_CASE("labels of logarithmic axes say so, in line plots and dot plots") {
+  const auto of = [](bool log_x, bool log_y, const char* label) {
+    return svg_plot({.title = "t", .x_label = label, .y_label = label, .curves = {{"c", {1, 2}, {1, 2}}}, .log_x = log_x, .log_y = log_y});
+  };
+  CHECK(count(of(false, false, "size"), ">size</text>") == 2);
+  CHECK(count(of(true, false, "size"), ">size, log scale</text>") == 1);
+  CHECK(count(of(true, true, "size"), ">size, log scale</text>") == 2);
+  CHECK(count(of(false, true, ""), ">log scale</text>") == 1);
+  CHECK(has(svg_dots({"t", "x", {{"a", {1}}}, true}), ">x, log scale</text>"));
+}
+
+TEST_CASE("bands lie behind their curve, end at the axis where a log scale has no place, and set the range") {
+  // 120 pixels for x from 0 to 12; y from 0 to 20 and a twentieth: 10 and 5 pixels a unit, as above.
+  const Curve curve{.name = "c", .x = {0, 4, 8, 12}, .y = {5, missing, 10, 12}, .bands = {{{0, missing, 5, 10}, {10, missing, 15, 20}}}};
+  const std::string svg = svg_plot({.title = "t", .curves = {curve}, .width = 200, .height = 190});
+  const std::string band = "<path d=\"M64.0 89.0L64.0 139.0ZM144.0 64.0L184.0 39.0L184.0 89.0L144.0 114.0Z\" fill=\"#0072b2\" fill-opacity=\"0.18\"/>\n";
+  REQUIRE(has(svg, band));
+  CHECK(svg.find(band) < svg.find("fill=\"none\" stroke"));
+  CHECK(has(svg, "<title>c: 8, 10 (5 to 15)</title>"));
+  // 50 pixels a decade from 1 to 100, as above.
+  const Curve low{.name = "c", .x = {0, 12}, .y = {1, 100}, .bands = {{{0, 10}, {10, 100}}}};
+  CHECK(has(svg_plot({.title = "t", .curves = {low}, .log_y = true, .width = 200, .height = 190}), "d=\"M64.0 89.0L184.0 39.0L184.0 89.0L64.0 144.0Z\""));
 }
 
 TEST_CASE("numbers beside the axes and in tooltips are short") {
@@ -189,8 +215,8 @@ TEST_CASE("dot plots on a logarithmic axis, of equal values, of none, and with l
   CHECK(count(logs, "<circle") == 2);
   CHECK(has(logs, x_tick(49, 34, 58, "1") + x_tick(99, 34, 58, "10") + x_tick(149, 34, 58, "100") + "<rect"));
   CHECK(has(of({4, 4}, false), "cx=\"99.0\""));
-  CHECK(has(of({4}, false), x_tick(44 + 110 * 0.1 / 1.8, 34, 58, "3.2")));     // 3.1 to 4.9
-  CHECK(has(of({-4}, false), x_tick(44 + 110 * 0.1 / 1.8, 34, 58, "-4.8")));
+  CHECK(has(of({4}, false), x_tick(44, 34, 58, "2") + x_tick(44 + 110 * 0.125, 34, 58, "2.5")));    // 2 to 6
+  CHECK(has(of({-4}, false), x_tick(44, 34, 58, "-6")));
   CHECK(has(of({4}, true), x_tick(44, 34, 58, "2") + x_tick(44 + 110 * std::log(2.5) / std::log(4.0), 34, 58, "5")));
   CHECK(has(of({}, false), x_tick(49, 34, 58, "0") + x_tick(69, 34, 58, "0.2")));
   CHECK(has(of({}, true), x_tick(49, 34, 58, "1") + x_tick(49 + 100 * std::log10(2.0), 34, 58, "2")));

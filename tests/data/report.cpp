@@ -10,9 +10,11 @@
 #include "data/report/html.h"
 #include "tensor/error.h"
 #include "tests/support/markup.h"
+#include "tests/support/text.h"
 #include "tests/support/near.h"
 
 using namespace fm;
+using fm::test::has;
 using fm::test::count;
 using fm::test::is_balanced;
 using fm::test::near;
@@ -52,6 +54,9 @@ TEST_CASE("a constant beside its mean, which rounding moves") {
     Plot plot{.title = "lr", .x_label = "step", .y_label = "", .curves = {{"lr", {1, 2, 3}, {0.003, 0.003, 0.003}}}, .log_y = log_scale};
     plot.curves.push_back({"mean", {1, 2, 3}, {0.003, next, 0.003}});
     const std::string svg = svg_plot(plot);
+    CHECK(has(svg, "M64.0 174.0L"));                     // halfway up, and the numbers beside it are near it
+    CHECK(has(svg, log_scale ? ">0.005</text>" : ">0.003</text>"));
+    if (!log_scale) CHECK_FALSE(has(svg, ">0</text>"));
     CHECK(is_balanced(svg));
     CHECK(svg.size() < 10000);
   }
@@ -70,13 +75,6 @@ TEST_CASE("curves out of CSV skip rows without the number") {
   CHECK_THROWS_WITH_AS(csv_curve(csv, "step", "lss"), "no column 'lss' among step,time,loss,fid", FileError);
   CHECK(csv_curve("step,loss\n", "step", "loss").x.empty());
   CHECK(csv_curve("step,loss\n1,2.5\n2,0.1", "step", "loss").y == std::vector<double>{2.5});      // half a row
-}
-
-TEST_CASE("smoothing is an unbiased exponential mean") {
-  const Curve flat = smoothed({.name = "a", .x = {1, 2, 3}, .y = {4, 4, 4}}, 10, "b");
-  CHECK(flat.y == std::vector<double>{4, 4, 4});
-  const Curve two = smoothed({.name = "a", .x = {1, 2}, .y = {1, 3}}, 2, "b");
-  CHECK(near(two.y[1], (0.5 * 1 + 3) / 1.5, 1e-14));
 }
 
 TEST_CASE("a plot has its parts and stays inside its frame") {
@@ -139,7 +137,7 @@ TEST_CASE("the page is whole and self-contained") {
   CHECK(html.find("<td class=\"number\">-1.5</td>") != std::string::npos);
   CHECK(html.find("width=\"192\" class=\"hard\"") != std::string::npos);
   CHECK(html.find("data:image/png;base64,iVBORw0KGgo") != std::string::npos);
-  CHECK(html.find("<script") == std::string::npos);
+  CHECK(count(html, "<script>") == 1);                 // values under the pointer
   CHECK(count(html, "http") == 1);  // the name of the SVG standard; nothing is fetched
 }
 
@@ -149,13 +147,44 @@ TEST_CASE("a table that can be sorted holds what its cells are sorted by, and th
   report.sortable_table({"y"}, {{"1"}}, {{"1"}});
   CHECK(report.section() ==
         "<h1>t</h1>\n<div class=\"wide\"><table class=\"sortable\"><caption>caption&lt;</caption><thead><tr><th><button type=\"button\">name&lt;</button></th>"
-        "<th><button type=\"button\">x</button></th></tr></thead>\n<tbody><tr><td data-key=\"a&lt;\">a&lt;</td><td class=\"number\" data-key=\"70.3125\">70.3 ± 0.4</td></tr>\n"
+        "<th class=\"number\"><button type=\"button\">x</button></th></tr></thead>\n<tbody><tr><td data-key=\"a&lt;\">a&lt;</td><td class=\"number\" data-key=\"70.3125\">70.3 ± 0.4</td></tr>\n"
         "<tr><td data-key=\"b\">b</td><td class=\"number\" data-key=\"\">-</td></tr>\n</tbody></table></div>\n"
-        "<div class=\"wide\"><table class=\"sortable\"><thead><tr><th><button type=\"button\">y</button></th></tr></thead>\n<tbody><tr><td class=\"number\" data-key=\"1\">1</td></tr>\n"
+        "<div class=\"wide\"><table class=\"sortable\"><thead><tr><th class=\"number\"><button type=\"button\">y</button></th></tr></thead>\n<tbody><tr><td class=\"number\" data-key=\"1\">1</td></tr>\n"
         "</tbody></table></div>\n");
   CHECK(is_balanced(report.html()));
   CHECK(count(report.html(), "<script>") == 1);
   CHECK(count(report.html(), "http") == 0);
+}
+
+TEST_CASE("a column of a table is at the right, with its heading, where all its cells are numbers") {
+  const auto is_right = [](const std::vector<std::string>& cells) {
+    HtmlReport report("");
+    std::vector<std::vector<std::string>> rows;
+    for (const std::string& cell : cells) rows.push_back({cell});
+    report.table({"h"}, rows);
+    const bool right = has(report.section(), "<th class=\"number\">");
+    CHECK(count(report.section(), "<td class=\"number\">") == (right ? std::ssize(cells) : 0));
+    return right;
+  };
+  for (const std::vector<std::string>& cells : std::vector<std::vector<std::string>>{
+           {"1", "-2.5", "+3"}, {"23.09 dB", "-"}, {"70.3 ± 0.4"}, {"1.2e-05", "3e+10"}, {"1:22", "1:02:03"}, {"90.6 %", ""}, {"5%"}})
+    CHECK_MESSAGE(is_right(cells), cells[0]);
+  for (const std::vector<std::string>& cells : std::vector<std::vector<std::string>>{
+           {"1", "word"}, {"-", "-"}, {"", ""}, {"2026-11-29 18:13:27"}, {"500783a3", "1"}, {"5e3a"}, {"12abc"}, {"+"}, {"-x"}, {".5"}})
+    CHECK_MESSAGE(!is_right(cells), cells[0]);
+}
+
+TEST_CASE("links and strips of a page, and plots drawn for the width that they get") {
+  HtmlReport page("");
+  page.links("Stages: ", {{"a<", "a/report.html"}, {"b", "b/report.html"}}), page.links("none", {});
+  page.strip({{"bytes", "one<"}, {"more", ""}});
+  CHECK(page.section() == "<p>Stages: <a href=\"a/report.html\">a&lt;</a>, <a href=\"b/report.html\">b</a></p>\n<div class=\"strip\">\n"
+                          "<figure><img alt=\"one&lt;\" src=\"data:image/png;base64," + base64("bytes") + "\"><figcaption>one&lt;</figcaption></figure>\n"
+                          "<figure><img alt=\"\" src=\"data:image/png;base64," + base64("more") + "\"></figure>\n</div>\n");
+  HtmlReport plots("");
+  plots.plots({{.title = "half"}, {.title = "own", .width = 300}, {.title = "high", .height = 500}}), plots.plot({.title = "whole"});
+  for (const char* box : {"0 0 480 280", "0 0 300 360", "0 0 720 500", "0 0 720 360"}) CHECK_MESSAGE(count(plots.section(), box) == 1, box);
+  CHECK_FALSE(has(HtmlReport("t").html(), "<script>"));
 }
 
 TEST_CASE("the elements of a page, as they are written") {
@@ -165,11 +194,11 @@ TEST_CASE("the elements of a page, as they are written") {
   CHECK(report.section() == "<h2>a&lt;</h2>\n<h3>b&lt;</h3>\n<p>c&lt;</p>\n<pre>d&lt;</pre>\n<details><summary>f&lt;</summary>\n<pre>e</pre>\n</details>\n");
   HtmlReport tables("");
   tables.table({"h<", "i"}, {{"word", "2"}, {"-", "+3"}}, "caption<");
-  tables.table({}, {{"x2", "-x"}, {"", "+"}, {"-7", "9 %"}});
+  tables.table({}, {{"x2", "1:02:03"}, {"", ""}, {"-7", "9 %"}});
   CHECK(tables.section() ==
-        "<div class=\"wide\"><table><caption>caption&lt;</caption><tr><th>h&lt;</th><th>i</th></tr>\n<tr><td>word</td><td class=\"number\">2</td></tr>\n"
-        "<tr><td class=\"number\">-</td><td class=\"number\">+3</td></tr>\n</table></div>\n"
-        "<div class=\"wide\"><table><tr><td>x2</td><td>-x</td></tr>\n<tr><td></td><td>+</td></tr>\n<tr><td class=\"number\">-7</td><td class=\"number\">9 %</td></tr>\n</table></div>\n");
+        "<div class=\"wide\"><table><caption>caption&lt;</caption><tr><th>h&lt;</th><th class=\"number\">i</th></tr>\n<tr><td>word</td><td class=\"number\">2</td></tr>\n"
+        "<tr><td>-</td><td class=\"number\">+3</td></tr>\n</table></div>\n"
+        "<div class=\"wide\"><table><tr><td>x2</td><td class=\"number\">1:02:03</td></tr>\n<tr><td></td><td class=\"number\"></td></tr>\n<tr><td>-7</td><td class=\"number\">9 %</td></tr>\n</table></div>\n");
   HtmlReport pictures("");
   const std::string png("\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\1\2\3\0\0\0\x20", 24);
   pictures.png(png), pictures.png(png.substr(0, 23), "cut"), pictures.png(std::string(24, 'x'), "", 2);
@@ -177,10 +206,10 @@ TEST_CASE("the elements of a page, as they are written") {
                                   "<figure><img alt=\"cut\" src=\"data:image/png;base64," + base64(png.substr(0, 23)) + "\"><figcaption>cut</figcaption></figure>\n" +
                                   "<figure><img class=\"hard\" alt=\"\" src=\"data:image/png;base64," + base64(std::string(24, 'x')) + "\"></figure>\n");
   HtmlReport groups("");
-  const Plot plot{.title = "p", .curves = {{"c", {1, 2}, {3, 4}}}};
+  const Plot plot{.title = "p", .curves = {{"c", {1, 2}, {3, 4}}}, .width = 300};
   groups.plots({plot}), groups.dots({{"t", "x", {{"a", {1}}}}}), groups.pictures({"<svg/>"}), groups.figures({{"<svg/>", "g<"}}), groups.embed("<hr/>");
   CHECK(groups.section() == "<div class=\"plots\">\n<figure>" + svg_plot(plot) + "</figure>\n</div>\n<div class=\"plots\">\n<figure>" +
-                                svg_dots({"t", "x", {{"a", {1}}}}) + "</figure>\n</div>\n<div class=\"planes\">\n<figure><svg/></figure>\n</div>\n" +
+                                svg_dots({"t", "x", {{"a", {1}}}, false, 520}) + "</figure>\n</div>\n<div class=\"planes\">\n<figure><svg/></figure>\n</div>\n" +
                                 "<div class=\"planes\">\n<figure><svg/><figcaption>g&lt;</figcaption></figure>\n</div>\n<hr/>");
   CHECK(HtmlReport("t<", "s<").section() == "<h1>t&lt;</h1>\n<p class=\"subtitle\">s&lt;</p>\n");
   CHECK(HtmlReport("t<").html().find("<title>t&lt;</title>") != std::string::npos);

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <chrono>
 #include <map>
 #include <thread>
@@ -109,6 +110,31 @@ std::string classes_joined(const std::filesystem::path& file, const std::vector<
 
 std::filesystem::path by_class_file(const std::filesystem::path& csv) {
   return csv.parent_path() / (csv.stem().string() + "-by-class" + csv.extension().string());
+}
+
+void read_classes(const std::filesystem::path& csv, std::vector<Score>& scores) {
+  const std::filesystem::path file = by_class_file(csv);
+  const CsvRows rows = read_table(file);
+  if (rows.empty()) return;
+  const auto column = [&](const char* name) {
+    const auto found = std::find(rows[0].begin(), rows[0].end(), name);
+    if (found == rows[0].end()) throw FileError(fmt::format("{} has no column '{}': move it away", file.string(), name));
+    return static_cast<std::size_t>(found - rows[0].begin());
+  };
+  const std::size_t name = column("name"), calls = column("calls"), checkpoint = column("checkpoint"), date = column("date");
+  const std::size_t class_name = column("class_name"), samples = column("samples"), right = column("right");
+  const auto whole = [&](const std::vector<std::string>& row, std::size_t i) {
+    std::int64_t value = 0;
+    const std::string text = cell_at(row, i);
+    if (const auto read = std::from_chars(text.data(), text.data() + text.size(), value); read.ec != std::errc() || read.ptr != text.data() + text.size())
+      throw FileError(fmt::format("{}: '{}' in column {} is no whole number: mend it or move the file away", file.string(), text, rows[0][i]));
+    return value;
+  };
+  for (std::size_t r = 1; r < rows.size(); ++r)
+    for (Score& s : scores)
+      if (cell_at(rows[r], name) == s.name && cell_at(rows[r], calls) == (s.calls < 0 ? "" : std::to_string(s.calls)) && cell_at(rows[r], checkpoint) == s.checkpoint &&
+          cell_at(rows[r], date) == s.date)
+        s.by_class.push_back({cell_at(rows[r], class_name), whole(rows[r], samples), whole(rows[r], right)});
 }
 
 std::vector<Score> read_scores(const std::filesystem::path& csv) { return scores_of(read_table(csv), csv); }

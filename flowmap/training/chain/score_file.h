@@ -20,6 +20,10 @@ void add_scores(const std::filesystem::path& csv, const std::vector<Score>& scor
 // "scores.csv" -> "scores-by-class.csv" beside it.
 std::filesystem::path by_class_file(const std::filesystem::path& csv);
 
+// Fills in Score::by_class from by_class_file(csv): the rows of the same name, calls, checkpoint and date. Scores without rows there stay as they are.
+// FileError for a file that is no table of them.
+void read_classes(const std::filesystem::path& csv, std::vector<Score>& scores);
+
 // What a report shows: of each generator the rows of its newest weights, and of rows that ask for the same (calls, samples, seed, guidance,
 // reference, k) the newest. In the order in which generators first appear, calls ascending.
 std::vector<Score> newest_scores(const std::vector<Score>& all);
