@@ -157,17 +157,19 @@ void publish(const std::filesystem::path& folder, const Findings& f, const std::
 
 // --untrained: no run is needed, only sizes.
 int measure_untrained(AblateConfig& config, Context& context) {
-  if (comparison(config) != "derivative") throw ConfigError("--untrained: only --what derivative measures without training");
+  const std::string what = comparison(config);
+  if (what != "derivative" && what != "objective") throw ConfigError("--untrained: only --what derivative and objective measure without training");
   if (context.launch.out.empty()) throw ConfigError("--out is missing: the folder for table.csv and report.html");
   Recipe& recipe = config.recipe;
   recipe.resolve_with_data();
   const std::vector<std::int64_t> all = seeds(config);
-  Findings f{.what = "derivative", .subtitle = {}, .variants = variants(config), .trials = {}, .calls = {}, .busy = {}};
-  f.subtitle = fmt::format("random weights: {}; samples {}; batch {}", recipe.network.size(true), to_string(recipe.latent_shape()), recipe.mfd.loop.batch);
+  Findings f{.what = what, .subtitle = {}, .variants = variants(config, chosen_objectives(config, true).names), .trials = {}, .calls = {}, .busy = {}};
+  f.subtitle = fmt::format("random weights: {}; samples {}; batch {}", recipe.network.size(true), to_string(recipe.latent_shape()),
+                           f.variants[0].stage().loop(f.variants[0].recipe).batch);
   if (context.launch.dry_run) return print_plan(recipe, f.variants, all, context.log), exit_code::finished;
   measure(*untrained_subject(recipe), f, all, config.timing_rounds, context.log);
   const std::filesystem::path out = context.launch.out;
-  publish(out / "ablate" / "untrained", f, out, context.log);
+  publish(out / "ablate" / (what == "objective" ? "untrained-objective" : "untrained"), f, out, context.log);
   return exit_code::finished;
 }
 

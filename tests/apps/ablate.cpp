@@ -367,7 +367,16 @@ TEST_CASE("ablate: precisions side by side, and steps of untrained networks") {
   CHECK(error("jvp-bf16") < 0.05);
   CHECK(error("fd-0.01-bf16") > 3 * error("jvp-bf16"));     // its rounding is divided by the step
   CHECK(!fs::exists(folder / "none/ablate/derivative"));
-  refused(run("ablate", folder / "none", {"--untrained", "--what", "init", "-q"}), exit_code::usage, "only --what derivative");
+  refused(run("ablate", folder / "none", {"--untrained", "--what", "init", "-q"}), exit_code::usage, "only --what derivative and objective");
+
+  succeeds(run("ablate", folder / "none", few + Arguments{"--untrained", "--what", "objective", "--objectives", "mean_flow,lsd,cd", "--steps", "4"}));
+  const Rows objectives = rows_of(folder / "none/ablate/untrained-objective/table.csv");
+  CHECK(objectives.size() == 3);
+  const auto cell = [&](const std::string& name, const char* column) { return std::stod(objectives.at(name).at(column)); };
+  for (const std::string name : {"mean_flow", "lsd", "cd"})
+    CHECK(near(cell(name, "time_an_evaluation_mean"), cell(name, "seconds_a_step_mean") / cell(name, "evaluations_a_step_mean") /
+                                                        (cell("mean_flow", "seconds_a_step_mean") / cell("mean_flow", "evaluations_a_step_mean")), 1e-4));
+  CHECK(cell("mean_flow", "time_an_evaluation_mean") == 1);
 }
 
 TEST_CASE("ablate: a variant that diverges is a row, what cannot be compared is refused") {

@@ -37,6 +37,14 @@ constexpr CourseColumn course_columns[] = {{"grad_norm_median", "gradient norm, 
 
 double cost_of(const Trial& t, double StepCost::*member) { return t.cost ? (*t.cost).*member : Score::none; }
 
+// Seconds a forward pass of one row, as a multiple of the first variant's: 1 where a step costs what its objective declares.
+double time_an_evaluation(const Findings& f, const Trial& t) {
+  const auto seconds = [&](const Trial& of) { return cost_of(of, &StepCost::seconds) / evaluations_a_step(f.variants[of.variant]); };
+  for (const Trial& first : f.trials)
+    if (first.variant == 0 && first.seed == t.seed) return seconds(t) / seconds(first);
+  return Score::none;
+}
+
 // NaN where the trial was not scored in so many calls: it diverged, or its flow map does not take them.
 double number_at(const Trial& t, int calls, const ScoreColumn& c) {
   for (const Score& s : t.scores)
@@ -68,6 +76,8 @@ std::vector<TrialColumn> measured_columns(const Findings& f) {
   for (const CostColumn& c : cost_columns)
     if (any([&](T t) { return cost_of(t, c.member); })) out.push_back({{c.key, c.title, c.format, c.log}, [&c](F, T t) { return cost_of(t, c.member); }});
   out.push_back({{"evaluations_a_step", "evaluations/step", "{:.0f}"}, [](F all, T t) { return evaluations_a_step(all.variants[t.variant]); }});
+  if (f.what == "objective" && any([&](T t) { return time_an_evaluation(f, t); }))
+    out.push_back({{"time_an_evaluation", fmt::format("time/evaluation, {} = 1", f.variants[0].name), "{:.2f}"}, [](F all, T t) { return time_an_evaluation(all, t); }});
   if (f.calls.empty()) return out;
   out.push_back({{"steps", "steps", "{:.0f}"}, [](F all, T t) { return static_cast<double>(all.variants[t.variant].steps()); }});
   for (const CourseColumn& c : course_columns)

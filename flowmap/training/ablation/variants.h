@@ -51,7 +51,7 @@ struct AblateConfig {
     v("lambda_start", lambda_start,
       "initial weights of the trainings of --what lambda, the same for both teachers: the averaged ones of the run's cmt, or random ones",
       one_of({"random", stage_name::cmt}), flag("lambda-start"));
-    v("untrained", untrained, "measurement with random weights and random latents, without a run; for --what derivative",
+    v("untrained", untrained, "measurement with random weights and random latents, without a run; for --what derivative and objective",
       flag("untrained"));
     v("timing_rounds", timing_rounds, "alternating rounds of timing, of which the median counts", range(1, 10000));
     v("jobs", jobs, "trainings at a time, each in its own process; for networks so small that a second thread does not speed up a step",
