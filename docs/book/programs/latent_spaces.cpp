@@ -1,5 +1,5 @@
 // Chapter 10: pixels, Haar bands and a representation autoencoder as spaces for a generator: their statistics, what they lose, and why a decoder is trained on
-// noisy latents. The encoder is frozen and has seen clothes only (configs/weights); the pictures here are drawn shapes.
+// noisy latents. The encoder is frozen and has seen clothes only (configs/weights); the images here are drawn shapes.
 //   latent_spaces [FOLDER]        FOLDER gets latent_spaces.csv, .svg and .png
 #include <algorithm>
 
@@ -23,12 +23,12 @@ using namespace fm;
 
 namespace {
 
-struct Pictures {
+struct Images {
   Tensor x;                                                           // (n, 1, 28, 28), levels in [0, 1]
   std::vector<std::int32_t> labels;                                   // 0 .. 9
 };
 
-Pictures shapes(std::int64_t count, Split split) {
+Images shapes(std::int64_t count, Split split) {
   const Dataset data = draw_shapes({.count = count, .size = 28, .channels = 1}, split);
   std::vector<float> levels;
   for (const std::uint8_t level : data.pixels) levels.push_back(static_cast<float>(level) / 255);
@@ -50,8 +50,8 @@ std::shared_ptr<Rae> autoencoder() {
   return rae;
 }
 
-// Trains the decoder on latents of pictures, each with noise whose deviation is drawn from [0, tau).
-std::shared_ptr<Rae> with_decoder(const std::shared_ptr<Rae>& rae, const Tensor& latents, const Tensor& pictures, double tau) {
+// Trains the decoder on latents of images, each with noise whose deviation is drawn from [0, tau).
+std::shared_ptr<Rae> with_decoder(const std::shared_ptr<Rae>& rae, const Tensor& latents, const Tensor& images, double tau) {
   const Tensor all = grid_to_tokens(latents);                         // (n, 16, 64)
   const std::int64_t rows = 64, steps = 150;
   AdamW optimizer(named_parameters(rae->decoder));
@@ -60,7 +60,7 @@ std::shared_ptr<Rae> with_decoder(const std::shared_ptr<Rae>& rae, const Tensor&
     const Tensor index = Tensor::from(consecutive(step * rows % all.dim(0), rows), {rows});
     const Tensor noise = random_uniform_rows(samples, {1, 1}, {.seed = 2}) * tau * random_normal_rows(samples, {16, 64}, {.seed = 3});
     Tape tape;
-    const Var loss = mean(abs(rae->pixels(gather(all, index) + noise) - gather(pictures, index)));
+    const Var loss = mean(abs(rae->pixels(gather(all, index) + noise) - gather(images, index)));
     optimizer.step(backward(loss), {.lr = learning_rate({.peak = 3e-3, .decay = "cosine", .warmup_steps = 20, .decay_end = steps}, step)});
   }
   return rae;
@@ -88,7 +88,7 @@ double nearest_mean(const Tensor& a, const std::vector<std::int32_t>& a_labels, 
 
 int main(int argc, char** argv) {
   return run_chapter(argc, argv, [](const std::string& folder) {
-    const Pictures train = shapes(960, Split::train), test = shapes(300, Split::test);
+    const Images train = shapes(960, Split::train), test = shapes(300, Split::test);
     const auto clean = autoencoder(), robust = autoencoder();
     const Tensor raw = clean->encode(train.x);
     struct Entry { std::string name; LatentCoder coder; Tensor raw; };
@@ -97,7 +97,7 @@ int main(int argc, char** argv) {
                                      {"RAE clean", rae_coder(with_decoder(clean, raw, train.x, 0)), raw},
                                      {"RAE noisy", rae_coder(with_decoder(robust, raw, train.x, 0.8)), raw}};
     std::vector<LatentSpace> spaces;
-    std::vector<Tensor> latents;                                      // of the test pictures
+    std::vector<Tensor> latents;                                      // of the test images
     fmt::print("{:10}  {:11}  {:>7}  {:15}  {:>10}  {:>10}  {:>12}\n", "space", "latent", "numbers", "deviations, raw", "normalized", "round trip", "nearest mean");
     for (const auto& [name, coder, own] : entries) {
       const LatentSpace& space = spaces.emplace_back(coder, statistics_of(own));
@@ -108,11 +108,11 @@ int main(int argc, char** argv) {
                  *low_high.second, rms(z), rms(space.decode(z) - test.x), nearest_mean(space.normalised({own}), train.labels, z, test.labels));
     }
     const auto compared = [&](const LatentSpace& other) { return other.fingerprint() == spaces[2].fingerprint() ? "the same" : "another"; };
-    fmt::print("\nfingerprint, beside that of RAE clean: RAE noisy {}; RAE without statistics {}; pixels {}\n", compared(spaces[3]), compared(LatentSpace(entries[2].coder)),
+    fmt::print("\nfingerprint beside that of RAE clean: RAE noisy {},\n  RAE without statistics {}, pixels {}\n", compared(spaces[3]), compared(LatentSpace(entries[2].coder)),
                compared(spaces[0]));
 
     const auto decoded = [&](std::size_t k, double noise) { return spaces[k].decode(latents[k] + noise * random_normal(latents[k].shape(), {.seed = 9})); };
-    fmt::print("\nerror of decoded pictures, by the deviation of noise on their latents\nnoise  pixels  Haar bands  RAE clean  RAE noisy\n");
+    fmt::print("\nerror of decoded images, by the deviation of noise on their latents\nnoise  pixels  Haar bands  RAE clean  RAE noisy\n");
     std::string csv = "noise,pixels,haar,rae_clean,rae_noisy\n";
     for (const double noise : {0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0}) {
       const auto error = [&](std::size_t k) { return rms(decoded(k, noise) - test.x); };
@@ -121,7 +121,7 @@ int main(int argc, char** argv) {
       csv += fmt::format("{},{:.5f},{:.5f},{:.5f},{:.5f}\n", noise, a, b, c, d);
     }
     if (folder.empty()) return;
-    Plot plot{.title = "Error of a decoded picture, by the noise on its latent", .x_label = "deviation of the noise (latents have 1)", .y_label = "root mean square error of a pixel",
+    Plot plot{.title = "Error of a decoded image, by the noise on its latent", .x_label = "deviation of the noise (latents have 1)", .y_label = "root mean square error of a pixel",
               .y_low = 0, .y_high = 0.3};
     for (const auto& [column, name] : {std::pair{"pixels", "pixels"}, {"haar", "Haar bands"}, {"rae_clean", "RAE clean"}, {"rae_noisy", "RAE noisy"}})
       plot.curves.push_back(csv_curve(csv, "noise", column, name)), plot.curves.back().markers = true;
@@ -130,6 +130,6 @@ int main(int argc, char** argv) {
     std::vector<Image> grid;
     for (const Tensor& batch : {test.x, decoded(3, 0), decoded(0, 0.7), decoded(2, 0.7), decoded(3, 0.7)})
       for (Image& image : to_images(batch.slice(0, 0, 10))) grid.push_back(std::move(image));
-    write_png(folder + "/latent_spaces.png", make_grid(grid, {.columns = 10, .scale = 2, .row_labels = {"picture", "RAE noisy", "pixels + 0.7", "RAE clean + 0.7", "RAE noisy + 0.7"}}));
+    write_png(folder + "/latent_spaces.png", make_grid(grid, {.columns = 10, .scale = 2, .row_labels = {"image", "RAE noisy", "pixels + 0.7", "RAE clean + 0.7", "RAE noisy + 0.7"}}));
   });
 }
