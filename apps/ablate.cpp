@@ -173,7 +173,7 @@ int measure_untrained(AblateConfig& config, Context& context) {
   return exit_code::finished;
 }
 
-// --equal time: steps follow from measured times, which differ from start to start. Those of the first start stand in steps.txt.
+// For --equal time: steps follow from measured times, which differ from start to start. steps.txt keeps those of the first start.
 void keep_equal_steps(const std::filesystem::path& file, std::vector<Variant>& list, Messages& log) {
   std::string text;
   for (const Variant& v : list) text += fmt::format("{} = {}\n", v.name, v.steps());

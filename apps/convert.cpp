@@ -35,7 +35,7 @@ Tensor converted(const Tensor& t, const std::string& dtype) {
   return t.to(dtype == "f32" ? DType::f32 : dtype == "bf16" ? DType::bf16 : DType::f64);
 }
 
-// bf16 is not a type of NumPy's: refused by name rather than widened in silence.
+// NumPy has no bf16: it is refused by name rather than silently widened.
 void save_npz(const std::string& file, const NamedTensors& tensors) {
   NpzWriter npz(file);
   for (const auto& [name, t] : tensors) {
@@ -60,7 +60,7 @@ void warn_of_sampler(const Weights& weights, Messages& log) {
   if (weights.state == nullptr || !weights.state->contains("made_from")) return;
   const Jumps jumps = jumps_of_sampler((*weights.state)["made_from"].value("sampler", ""));
   if (jumps == Jumps::any || jumps == Jumps::off_diagonal) return;
-  log.warning("{}: its flow map {}; the new file does not say so, and `flowmap_sample --dit` takes several jumps of any weights: use one call", weights.file.string(),
+  log.warning("{}: its flow map {}; the new file does not record that, and `flowmap_sample --dit` takes several jumps of any weights: use one call", weights.file.string(),
               sampler_of(jumps).text);
 }
 
@@ -68,7 +68,7 @@ int convert(ConvertCommand& c, Context& context) {
   if (c.from.empty() || c.to.empty()) throw ConfigError("convert wants --from WEIGHTS and --to FILE");
   const bool npz = c.to.ends_with(".npz");
   if (!npz && !c.to.ends_with(".safetensors"))
-    throw ConfigError(fmt::format("--to {}: want a name that ends in .safetensors or .npz", c.to));
+    throw ConfigError(fmt::format("--to {}: the name must end in .safetensors or .npz", c.to));
   remove_stale_temporaries_of(c.to);             // of a conversion that was killed: gigabytes
   const Weights weights = load_weights(c.from, [&](const std::string& line) { context.log.warning("{}", line); });
   warn_of_sampler(weights, context.log);

@@ -1,4 +1,4 @@
-// evaluate: scores of a run's decoder, teacher and flow maps by a judge that no generator has seen.
+// evaluate: scores of a run's decoder, teacher and flow maps in the features of a judge that is independent of all generators.
 #include <utility>
 
 #include "apps/cli/console.h"

@@ -65,7 +65,7 @@ Source open_run(const SampleCommand& c, TrainingRun& run) {
   return source;
 }
 
-// By number, whatever they were called by.
+// The labels by number, even if the command names classes.
 std::string labels_text(const SampleCommand& c, const Source& source) {
   if (c.pictures.labels == "equal" || c.pictures.labels == "random") return c.pictures.labels;
   std::vector<std::int64_t> labels;
@@ -89,7 +89,7 @@ int sample(SampleCommand& c, Context& context) {
   std::optional<TrainingRun> run;
   if (c.published.given() && !context.launch.out.empty())
     throw ConfigError(
-        "--out is a run's folder and --dit are weights without one: give one of them (pictures go to --pngs, --npz and --grid)");
+        "--out is a run's folder and --dit are weights without one: give one of them (images go to --pngs, --npz and --grid)");
   if (!c.published.given() && !c.published.decoder.empty())
     throw ConfigError("--decoder goes with --dit: the weights that make its latents");
   if (c.guidance_from > c.guidance_to)
@@ -121,9 +121,9 @@ int main(int argc, char** argv) {
   program.add<SampleCommand>(
       {.name = "",
        .help = "draw samples",
-       .examples = {{"50,000 pictures for an evaluator, from published files",
-                     "flowmap_sample --dit mf_rae.pt --decoder model.pt --stats stat.pt --count 50000 --pngs pictures --npz pictures.npz"},
-                    {"a picture to latents and back",
+       .examples = {{"50,000 images for an evaluator, from published files",
+                     "flowmap_sample --dit mf_rae.pt --decoder model.pt --stats stat.pt --count 50000 --pngs images --npz images.npz"},
+                    {"an image to latents and back",
                      "flowmap_sample --config configs/imagenet256/mf_rae.toml --out runs/rae --reconstruct dog.jpg"}},
        .own_config = [](const std::string& out) { return stored_config(out); },
        .unlisted = entries_besides({"seed", "guidance", "class_names"}), .listed_by = lists_all_entries},

@@ -66,7 +66,7 @@ int main(int argc, char** argv) {
                   .quickstart = fmt::format("flowmap_train pipeline {}", quickstart)};
   add_command(program, "pipeline", "all stages in order, then samples, scores and a report", quickstart, nullptr, run_pipeline);
   program.add<InitCommand>({.name = "init", .help = "config for data of your own, and its time and memory on this machine",
-                            .examples = {{"a config for a folder of pictures", "flowmap_train init --data folder:PATH --out runs/own"}}}, run_init);
+                            .examples = {{"a config for a folder of images", "flowmap_train init --data folder:PATH --out runs/own"}}}, run_init);
   for (const StageSpec& s : stage_table())
     add_command(program, s.name, s.help, s.example, &s,
                 [&s](TrainingRun& run) { return s.run(run, s) == Outcome::finished ? exit_code::finished : exit_code::stopped_early; });

@@ -46,14 +46,14 @@ void pull_again(Call& call, Tensor gy, Cotangents& g) {
   inner.backward_within(g, leaves, std::move(seeds));
 }
 
-// Recorded whatever the inputs are: f may use parameters.
+// Always recorded, because f may use parameters.
 Var record_always(const char* op, const Tensor& value, const std::vector<Var>& inputs, Pull pull) {
   std::vector<NodeRef> nodes;
   for (const Var& x : inputs) nodes.push_back(x.node());
   return {value, Tape::current()->record(op, value.shape(), std::move(nodes), std::move(pull))};
 }
 
-// y's node runs f again; dy's node, which the backward pass meets first, leaves its cotangent for it and makes sure that it runs.
+// y's node runs f again. The backward pass reaches dy's node first, which leaves its cotangent for y's node and makes sure that it runs.
 Var record_taped(const Function& f, const std::vector<Var>& inputs, const Var& y, const std::vector<const Parameter*>& used) {
   const auto call = std::make_shared<Call>();
   call->f = f;

@@ -32,7 +32,7 @@ void give(Tensor& place, Tensor sum) {
 
 const Tensor& Gradients::operator[](const Var& value) const {
   const auto refuse = [&](const std::string& why) {
-    throw AutodiffError("a gradient was asked for of a value of shape " + to_string(value.shape()) + " that " + why);
+    throw AutodiffError("a gradient was requested of a value of shape " + to_string(value.shape()) + " that " + why);
   };
   if (!value.on_tape()) refuse("is a constant: make it a leaf by Tape::variable");
   if (value.node().tape != tape_) refuse("was recorded on another tape");

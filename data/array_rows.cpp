@@ -24,7 +24,7 @@ struct Bytes {
 
 Bytes bytes_of(const std::string& file, const std::string& name) {
   if (!is_npz(file)) {
-    if (!name.empty()) throw ConfigError(fmt::format("{}: one array without a name, so {} cannot be asked for: only a .npz has names", file, in_quotes(name)));
+    if (!name.empty()) throw ConfigError(fmt::format("{}: one array without a name, so {} cannot be selected: only a .npz has names", file, in_quotes(name)));
     const MappedFile mapped = map_file(file);
     return {mapped.data, mapped.bytes()};
   }

@@ -69,7 +69,7 @@ class ArraySource : public SampleSource {
   bool has_noise() const override { return noise_ != nullptr; }
   void read_noise(std::int64_t i, float* out) const override { noise_ ? read_as(*noise_, i, out) : SampleSource::read_noise(i, out); }
 
-  // Of a large file some rows by their contents.
+  // A large file is fingerprinted by the contents of some rows.
   std::optional<std::string> stamp(std::int64_t i) const override {
     const std::uint64_t every = rows_->bytes() / max_fingerprinted + 1;
     return std::uint64_t(i) % every == 0 ? std::nullopt : std::optional<std::string>("");
@@ -112,7 +112,7 @@ std::string sample_array(const std::string& file, const std::string& asked, cons
   if (others.size() == 1) return others.front();
   for (const char* name : {"x", "arr_0"})
     if (std::find(names.begin(), names.end(), name) != names.end()) return name;
-  throw ConfigError(fmt::format("{}: which array are the samples? Write ?x=NAME; it has {}", file, fmt::join(names, ", ")));
+  throw ConfigError(fmt::format("{}: the array of the samples is not named: write ?x=NAME; it has {}", file, fmt::join(names, ", ")));
 }
 
 Labelled opened(const std::string& file, const std::string& x, const std::string& label_file, const std::string& y, const std::string& noise) {
@@ -138,7 +138,7 @@ std::shared_ptr<const ArrayRows> opened_noise(const std::string& file, const std
   return noise;
 }
 
-// The test split's arrays, where they are named.
+// The test split's arrays, if they are named.
 Labelled opened_test(const ArrayOptions& o) {
   const std::string file = o.test.empty() ? o.file : o.test;
   const std::string x = o.test_x.empty() ? o.x : o.test_x, y = o.test_y.empty() && !o.test.empty() ? o.y : o.test_y;

@@ -58,7 +58,7 @@ Parts parts_of(std::string_view name) {
 }
 
 std::vector<std::int64_t> labels_with(std::string_view text, const std::vector<std::string>& names) {
-  std::vector<std::int64_t> whole, part;         // a whole name goes before a word of another
+  std::vector<std::int64_t> whole, part;         // a whole name has priority over a word of another name
   const std::string wanted = lower(text);
   for (std::size_t i = 0; i < names.size(); ++i) {
     const Parts p = parts_of(names[i]);

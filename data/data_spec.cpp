@@ -40,7 +40,7 @@ std::int64_t DataSpec::number(const std::string& key, std::int64_t fallback, std
 std::string DataSpec::word(const std::string& key, const std::vector<std::string>& words) {
   const std::string value = string(key, words.front());
   if (std::find(words.begin(), words.end(), value) == words.end())
-    throw ConfigError(fmt::format("data '{}': {} = '{}' is none of {}", text, key, value, fmt::join(words, ", ")));
+    throw ConfigError(fmt::format("data '{}': {} = '{}' is not one of {}", text, key, value, fmt::join(words, ", ")));
   return value;
 }
 

@@ -14,14 +14,14 @@ void check_fits(const std::string& name, std::int64_t count, std::int64_t bytes)
   const double needed = double(count) * double(bytes);
   const MemoryLimit limit = machine_memory();
   if (needed > limit.bytes)
-    throw ConfigError(fmt::format("{}: {} pictures take {:.1f} GiB in memory, {} has {:.1f} GiB: take fewer (limit or count after '?'), or "
-                                  "read a folder's pictures as they are needed (--latents images)",
+    throw ConfigError(fmt::format("{}: {} images take {:.1f} GiB in memory, {} has {:.1f} GiB: take fewer (limit or count after '?'), or "
+                                  "read a folder's images as they are needed (--latents images)",
                                   name, count, needed / gib, limit.whose, limit.bytes / gib));
 }
 
 Dataset padded(const Dataset& data, int size) {
   if (size < std::max(data.height, data.width)) {
-    throw ShapeError(fmt::format("padded: size {} is below the pictures' {}x{}", size, data.height, data.width));
+    throw ShapeError(fmt::format("padded: size {} is below the images' {}x{}", size, data.height, data.width));
   }
   Dataset out{data.name, data.count, data.channels, size, size, {}, data.labels, data.class_names, data.notes};
   out.pixels.assign(std::size_t(out.count * out.sample_size()), 0);

@@ -49,7 +49,7 @@ class Handler : public nlohmann::json_sax<nlohmann::json> {
   }
   bool key(string_t& text) override {
     if (depth_ != 1) return true;
-    if (text == "labels" && seen_) fail("\"labels\" is there twice");
+    if (text == "labels" && seen_) fail("\"labels\" occurs twice");
     seen_ = seen_ || text == "labels";
     key_ = text;
     return true;
@@ -57,14 +57,14 @@ class Handler : public nlohmann::json_sax<nlohmann::json> {
   bool parse_error(std::size_t, const std::string&, const nlohmann::json::exception& e) override { fail("no JSON: " + one_line(e.what(), 160)); }
 
   NamedLabels finish() {
-    if (!seen_) fail("it has no \"labels\": write {\"labels\": null} for pictures without labels");
+    if (!seen_) fail("it has no \"labels\": write {\"labels\": null} for images without labels");
     if (!labelled_) return std::move(out_);
     std::int64_t without = 0, first = -1;
     for (std::int64_t i = 0; i < count_; ++i)
       if (out_.labels[std::size_t(i)] < 0 && without++ == 0) first = i;
     if (without > 0)
-      fail(fmt::format("no label for {} of {} pictures, the first is {}: add them, or write \"labels\": null", without, count_, in_quotes(name_(first))));
-    if (extra_ > 0) out_.notes.push_back(fmt::format("{}: {} labels of pictures that are not there, the first is {}", file_, extra_, first_extra_));
+      fail(fmt::format("no label for {} of {} images, the first is {}: add them, or write \"labels\": null", without, count_, in_quotes(name_(first))));
+    if (extra_ > 0) out_.notes.push_back(fmt::format("{}: {} labels of missing images, the first is {}", file_, extra_, first_extra_));
     return std::move(out_);
   }
 
@@ -108,7 +108,7 @@ class Handler : public nlohmann::json_sax<nlohmann::json> {
       return true;
     }
     std::int32_t& label = out_.labels[std::size_t(i)];
-    if (label >= 0) fail(fmt::format("{} is there twice", in_quotes(picture_)));
+    if (label >= 0) fail(fmt::format("{} occurs twice", in_quotes(picture_)));
     label = static_cast<std::int32_t>(x);  // fits: at most max_json_label
     return true;
   }

@@ -12,7 +12,7 @@
 namespace fm {
 namespace {
 
-// Where everything goes, in pixels of the result.
+// The layout, in pixels of the result.
 struct GridLayout {
   int columns, rows, channels;
   int cell_height;
@@ -24,7 +24,7 @@ int text_height(const GridOptions& o) { return (glyph_height + 4) * o.text_scale
 
 GridLayout layout_of(const std::vector<Image>& images, const GridOptions& o) {
   if (images.empty() || o.columns < 0 || o.pad < 0 || o.scale < 1 || o.text_scale < 1) {
-    throw ShapeError(fmt::format("make_grid: {} pictures, columns {}, pad {}, scale {}, text_scale {}", images.size(), o.columns, o.pad, o.scale,
+    throw ShapeError(fmt::format("make_grid: {} images, columns {}, pad {}, scale {}, text_scale {}", images.size(), o.columns, o.pad, o.scale,
                                  o.text_scale));
   }
   GridLayout l{};
@@ -39,7 +39,7 @@ GridLayout layout_of(const std::vector<Image>& images, const GridOptions& o) {
   int width = 0;
   for (const Image& image : images) {
     if (!image.empty() && image.channels != 1 && image.channels != 3) {
-      throw ShapeError(fmt::format("make_grid: a picture has {} channels; 1 or 3 are possible", image.channels));
+      throw ShapeError(fmt::format("make_grid: an image has {} channels; 1 or 3 are possible", image.channels));
     }
     if (image.channels == 3) l.channels = 3;
     width = std::max(width, image.width * o.scale);

@@ -161,7 +161,7 @@ Image decode_webp(View b, const std::string& name) {
   if (promised > b.size()) fail(name, fmt::format("truncated WebP: {} of {} bytes", b.size(), promised));
   WebPBitstreamFeatures features;
   if (WebPGetFeatures(b.data(), b.size(), &features) != VP8_STATUS_OK) fail(name, "corrupt or unsupported WebP: bad header");
-  if (features.has_animation) fail(name, "an animated WebP: save one of its frames as a picture");
+  if (features.has_animation) fail(name, "an animated WebP: save one of its frames as an image");
   check_size(features.width, features.height, max_pixels, name);
   Image image = blank_image(features.width, features.height, features.has_alpha ? 4 : 3);
   const int stride = features.width * image.channels;

@@ -81,7 +81,7 @@ struct SplitFolder {
   bool hold_out;           // no folders for the splits: choose by file number
 };
 
-// A split of its own for the test may lack classes, so the training split numbers them for both.
+// A separate test split may lack classes, so the training split numbers them for both.
 SplitFolder split_folder(const fs::path& path, Split split) {
   std::error_code ignored;
   const fs::path train = path / "train";
@@ -89,7 +89,7 @@ SplitFolder split_folder(const fs::path& path, Split split) {
   if (split == Split::train) return {train, train, false};
   for (const char* name : {"test", "val"})
     if (fs::is_directory(path / name, ignored)) return {path / name, train, false};
-  throw FileError(fmt::format("{}: there is train/ but neither test/ nor val/: add one with pictures for the test", path.string()));
+  throw FileError(fmt::format("{}: there is train/ but neither test/ nor val/: add one with images for the test", path.string()));
 }
 
 // The folders with images. FileError names folders whose images all have unsupported formats.
@@ -104,7 +104,7 @@ std::vector<std::string> classes_in(const fs::path& folder) {
     }
   }
   if (!unreadable.empty())
-    throw FileError(fmt::format("{}: no picture can be read of {}: convert them to .png or .jpg, or move the folder away to leave the class out",
+    throw FileError(fmt::format("{}: no image of {} can be read: convert them to .png or .jpg, or move the folder away to leave the class out",
                                 folder.string(), first_of(unreadable, 5)));
   return names;
 }
@@ -114,7 +114,7 @@ std::int32_t label_of(const fs::path& folder, const std::vector<std::string>& cl
   const auto found = std::lower_bound(class_names.begin(), class_names.end(), name);
   if (found == class_names.end() || *found != name)
     throw FileError(
-        fmt::format("{}: no class of the training split: {} has no folder of that name with pictures", folder.string(), classes.string()));
+        fmt::format("{}: no class of the training split: {} has no folder of that name with images", folder.string(), classes.string()));
   return narrow<std::int32_t>(found - class_names.begin());
 }
 
@@ -126,19 +126,19 @@ struct Findings {
   std::vector<std::string> notes(const fs::path& root, const std::vector<std::string>& class_names, std::size_t pictures) const {
     std::vector<std::string> out;
     if (!empty.empty())
-      out.push_back(fmt::format("{}: left out, for they hold no pictures: {}; {} classes and {} pictures remain", root.string(),
+      out.push_back(fmt::format("{}: folders without images are left out: {}; {} classes and {} images remain", root.string(),
                                 first_of(empty, 5), class_names.size(), pictures));
     if (!passed_over.empty())
-      out.push_back(fmt::format("{}: only {} are read; passed over: {}", root.string(), readable_endings(), first_of(passed_over, 5, "; ")));
+      out.push_back(fmt::format("{}: only {} are read; skipped: {}", root.string(), readable_endings(), first_of(passed_over, 5, "; ")));
     const auto beside = std::ssize(sorted_entries(root, is_picture));
     if (beside > 0)
-      out.push_back(fmt::format("{}: {} picture{} beside the folders of the classes: in no class, passed over", root.string(), beside,
-                                beside == 1 ? " lies" : "s lie"));
+      out.push_back(fmt::format("{}: {} image{} outside the class folders: skipped", root.string(), beside,
+                                beside == 1 ? "" : "s"));
     std::vector<std::string> missing;
     for (std::size_t i = 0; i < met.size(); ++i)
       if (!met[i]) missing.push_back(class_names[i]);
     if (!missing.empty() && missing.size() < met.size())
-      out.push_back(fmt::format("{}: no pictures of {} of {} classes: {}", root.string(), missing.size(), met.size(), first_of(missing, 5)));
+      out.push_back(fmt::format("{}: no images of {} of {} classes: {}", root.string(), missing.size(), met.size(), first_of(missing, 5)));
     return out;
   }
 };
@@ -169,7 +169,7 @@ ImageFolder::ImageFolder(const fs::path& path, const PictureOptions& options, Sp
     }
   }
   if (files_.empty()) {
-    throw FileError(fmt::format("{}: no pictures for {}: it needs one folder per class with files of {}{}", root.string(),
+    throw FileError(fmt::format("{}: no images for {}: it needs one folder per class with files of {}{}", root.string(),
                                 split == Split::train ? "training" : "the test", readable_endings(), hold_out ? " (every tenth of a class is for the test; folders train/ and test/ are splits of your own)" : ""));
   }
   notes_ = findings.notes(root, class_names_, files_.size());

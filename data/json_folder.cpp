@@ -53,9 +53,9 @@ class JsonFolder : public PictureStore {
     }
     if (error) throw FileError(fmt::format("{}: cannot list the folder: {}", folder_.string(), error.message()));
     if (foreign > 0)
-      throw FileError(fmt::format("{}: {} pictures are of formats that this build does not read, the first is {}; {} are read: convert them{}",
+      throw FileError(fmt::format("{}: {} images are of formats that this build does not read, the first is {}; {} are read: convert them{}",
                                   folder_.string(), foreign, first, readable_endings(), webp_hint(first)));
-    if (names_.empty()) throw FileError(fmt::format("{}: no pictures beside dataset.json: files of {} are read", folder_.string(), readable_endings()));
+    if (names_.empty()) throw FileError(fmt::format("{}: no images beside dataset.json: files of {} are read", folder_.string(), readable_endings()));
   }
 
   fs::path folder_;

@@ -31,7 +31,7 @@ Dataset load_fashion(DataSpec& spec, Split split) {
 }
 
 Dataset load_shapes(DataSpec& spec, Split split) {
-  spec.refuse_path("shapes are drawn, not read");
+  spec.refuse_path("shapes are generated, not read");
   ShapesOptions options;
   options.count = spec.number("count", split == Split::train ? 20000 : 2000, 1, max_count);
   options.size = narrow<int>(spec.number("size", options.size, 8, 1024));
@@ -43,7 +43,7 @@ Dataset load_shapes(DataSpec& spec, Split split) {
 std::vector<DataKey> keys_of_pictures(std::vector<DataKey> more = {}) {
   std::vector<DataKey> keys{{"size", "pixels of a side after the crop (needed)"},
                             {"channels", "3 RGB (default), 1 grey"},
-                            {"limit", "first pictures of each class only"},
+                            {"limit", "first images of each class only"},
                             {"crop", "center (default), or random for the training split"}};
   keys.insert(keys.end(), more.begin(), more.end());
   return keys;
@@ -68,7 +68,7 @@ DataKind array_kind() {
                                   {"test_x", "the test split's samples in the same .npz"},
                                   {"test_y", "its labels in the same .npz"},
                                   {"test_labels", "a .npy with its labels"},
-                                  {"layout", "as-is (default); hwc or hw: rows of pictures (h, w, c) or (h, w); lc: rows of sequences (length, channels)"},
+                                  {"layout", "as-is (default); hwc or hw: rows of images (h, w, c) or (h, w); lc: rows of sequences (length, channels)"},
                                   {"limit", "first rows of each class only"}}),
           .open = open_arrays};
 }
@@ -77,7 +77,7 @@ std::vector<DataKind> all_kinds() {
   return {
       {.name = "fashion-mnist",
        .usage = "fashion-mnist[:FOLDER]",
-       .help = "60,000 + 10,000 grey pictures of clothes in 10 classes",
+       .help = "60,000 + 10,000 grey images of clothes in 10 classes",
        .keys = {{"size", "28 or more: zeros around"}, {"limit", "first samples only"}},
        .load = load_fashion,
        .class_names = [](const DataSpec&) { return fashion_mnist_classes(); }},
@@ -94,29 +94,29 @@ std::vector<DataKind> all_kinds() {
        .open = open_sines},
       {.name = "folder",
        .usage = "folder:PATH?size=N",
-       .help = "a folder of pictures: one folder a class",
+       .help = "a folder of images: one folder a class",
        .keys = keys_of_pictures(keys_of_labels()),
        .open = open_image_folder,
        .class_names = folder_class_names},
       {.name = "zip",
        .usage = "zip:FILE.zip?size=N",
-       .help = "pictures in an uncompressed zip file with a dataset.json (EDM2, StyleGAN)",
+       .help = "images in an uncompressed zip file with a dataset.json (EDM2, StyleGAN)",
        .keys = keys_of_pictures(keys_of_labels()),
        .open = open_zip},
       {.name = "tar",
        .usage = "tar:SHARDS?size=N",
-       .help = "pictures in shards of WebDataset: data/train-{000..099}.tar",
+       .help = "images in shards of WebDataset: data/train-{000..099}.tar",
        .keys = keys_of_pictures(keys_of_labels({{"index", "folder for the indices (default: beside each shard)"}})),
        .open = open_tar},
       {.name = "cifar10",
        .usage = "cifar10:FOLDER",
-       .help = "CIFAR-10's binary files: 50,000 + 10,000 pictures of 32x32 in 10 classes",
+       .help = "CIFAR-10's binary files: 50,000 + 10,000 images of 32x32 in 10 classes",
        .keys = {{"limit", "first samples only"}},
        .load = load_cifar10,
        .class_names = cifar10_classes},
       {.name = "cifar100",
        .usage = "cifar100:FOLDER",
-       .help = "CIFAR-100's binary files: 50,000 + 10,000 pictures of 32x32 in 100 classes",
+       .help = "CIFAR-100's binary files: 50,000 + 10,000 images of 32x32 in 100 classes",
        .keys = {{"limit", "first samples only"}, {"labels", "fine (default), or coarse: 20 classes"}},
        .load = load_cifar100,
        .class_names = cifar100_classes},

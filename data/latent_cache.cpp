@@ -182,7 +182,7 @@ void LatentCacheWriter::write_index() const {
 }
 
 void LatentCacheWriter::finish() {
-  if (finished() != static_cast<std::int64_t>(shards_.size())) throw Error(fmt::format("{}: not all shards are made", folder_.string()));
+  if (finished() != static_cast<std::int64_t>(shards_.size())) throw Error(fmt::format("{}: some shards are missing", folder_.string()));
   Moments all(info_.latent);
   for (const LatentShard& s : shards_) {
     const Safetensors stored(file(s.number));
@@ -210,7 +210,7 @@ bool LatentCache::is_finished(const fs::path& folder) {
 
 LatentCache::LatentCache(const fs::path& folder) {
   const std::optional<Index> index = read_index(folder);
-  if (!index) throw FileError(fmt::format("{}: no latents there (no index.json): make them with `flowmap_train encode`", folder.string()));
+  if (!index) throw FileError(fmt::format("{}: no latents (index.json is missing): make them with `flowmap_train encode`", folder.string()));
   info_ = index->info;
   const std::vector<LatentShard> wanted = cut(count(), info_.shard_size);
   if (!is_finished(folder))
@@ -241,7 +241,7 @@ LatentCache::LatentCache(const fs::path& folder) {
 
 void LatentCache::read(std::int64_t picture, bool mirrored, float* out) const {
   if (mirrored && !info_.mirrored)
-    throw ConfigError("the cached latents are of unmirrored pictures only: encode them with latents.flip = true, or train without");
+    throw ConfigError("the cached latents are of unmirrored images only: encode them with latents.flip = true, or train without");
   const Shard& shard = shards_[static_cast<std::size_t>(picture / info_.shard_size)];
   const Tensor& from = mirrored ? shard.mirrored : shard.latents;
   const std::int64_t size = info_.latent.numel(), at = picture % info_.shard_size * size;

@@ -43,7 +43,7 @@ void Moments::add(const Tensor& rows) {
       }
     }
   });
-  if (bad) throw Error("Moments: a value is not finite or not below 32768 in size: the encoder's weights or the pictures are damaged");
+  if (bad) throw Error("Moments: a value is not finite or not below 32768 in size: the encoder's weights or the images are damaged");
   count_ += n;
 }
 

@@ -32,7 +32,7 @@ class StoredPictures : public PictureSource {
         [&](std::int64_t i) { return store_->member(i); });
     rows_ = rows_of_split(labels_, class_names_.size(), split, hold_out, options.limit_per_class);
     if (rows_.empty())
-      throw FileError(fmt::format("{}: no pictures for {}{}", name_, split == Split::train ? "training" : "the test",
+      throw FileError(fmt::format("{}: no images for {}{}", name_, split == Split::train ? "training" : "the test",
                                   hold_out ? " (every tenth of a class is for the test; test=PATH names others)" : ""));
   }
   std::int64_t count() const override { return std::int64_t(rows_.size()); }

@@ -26,7 +26,7 @@ PictureOptions picture_options(DataSpec& spec, Split split, const std::string& u
   options.channels = narrow<int>(spec.number("channels", options.channels, 1, 3));
   options.limit_per_class = spec.number("limit", 0, 1, std::int64_t(1) << 32);
   options.crop = spec.word("crop", {"center", "random"}) == "center" || split == Split::test ? Crop::center : Crop::random;
-  if (options.size == 0) throw ConfigError(fmt::format("data '{}': the size of the pictures is missing: {}", spec.text, usage));
+  if (options.size == 0) throw ConfigError(fmt::format("data '{}': the size of the images is missing: {}", spec.text, usage));
   return options;
 }
 
@@ -66,7 +66,7 @@ Dataset load_pictures(const SampleSource& source) {
   std::erase(problems, std::string());
   if (problems.empty()) return data;
   const auto shown = std::min<std::size_t>(problems.size(), 10);
-  throw FileError(fmt::format("{}: {} of {} pictures cannot be read: {}{}", source.name(), problems.size(), data.count,
+  throw FileError(fmt::format("{}: {} of {} images cannot be read: {}{}", source.name(), problems.size(), data.count,
                               fmt::join(problems.begin(), problems.begin() + std::ptrdiff_t(shown), "; "),
                               shown < problems.size() ? "; ..." : ""));
 }

@@ -47,7 +47,7 @@ class PictureSource : public SampleSource {
   std::vector<std::string> class_names_, notes_;
 };
 
-inline constexpr const char* read_once_error = "crop=random draws anew each epoch, but here pictures are read once: leave it out";
+inline constexpr const char* read_once_error = "crop=random draws anew each epoch, but here images are read once: leave it out";
 
 // All of them in memory. ConfigError: no pictures, is_random, or more than this machine's memory. One FileError names every picture that cannot be
 // read (ten at most) and why.

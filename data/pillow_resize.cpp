@@ -123,7 +123,7 @@ int longer_side(int longer, int shorter, int side) { return int(std::int64_t(sid
 
 Image cropped(const Image& image, const PixelBox& b) {
   if (b.left < 0 || b.top < 0 || b.width < 1 || b.height < 1 || b.left + b.width > image.width || b.top + b.height > image.height)
-    throw ShapeError(fmt::format("cropped: {}x{} at ({}, {}) is not inside a picture of {}x{}", b.width, b.height, b.left, b.top,
+    throw ShapeError(fmt::format("cropped: {}x{} at ({}, {}) is not inside an image of {}x{}", b.width, b.height, b.left, b.top,
                                  image.width, image.height));
   if (b.width == image.width && b.height == image.height) return image;
   Image out = blank_image(b.width, b.height, image.channels);

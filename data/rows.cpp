@@ -20,7 +20,7 @@ Rows all_rows(std::int64_t n) {
   return rows;
 }
 
-// How many to take of classes with so many rows.
+// The number of rows to take of each class, given the classes' sizes.
 Rows quotas(const Rows& sizes, std::int64_t count) {
   Rows quota(sizes.size(), 0);
   for (std::int64_t level = 0; count > 0;) {

@@ -52,7 +52,7 @@ class SineSource : public SampleSource {
 std::shared_ptr<const SampleSource> sine_source(const SinesOptions& options, Split split) { return std::make_shared<SineSource>(options, split); }
 
 std::shared_ptr<const SampleSource> open_sines(DataSpec& spec, Split split) {
-  spec.refuse_path("sines are drawn, not read");
+  spec.refuse_path("sines are generated, not read");
   SinesOptions o;
   o.count = spec.number("count", split == Split::train ? 20000 : 2000, 1, std::int64_t(1) << 32);
   o.length = spec.number("length", o.length, 32, 1 << 20);

@@ -41,7 +41,7 @@ void SampleSource::read_noise(std::int64_t, float*) const { throw Error(name() +
 PictureSize picture_size(const SampleSource& source, const std::string& user) {
   const Shape s = source.shape();
   if (source.dtype() != DType::u8 || s.rank() != 3 || (s[0] != 1 && s[0] != 3))
-    throw ConfigError(fmt::format("{}: samples are {} {}; {} needs pictures, u8 [channels, height, width] of 1 or 3 channels: give other --data",
+    throw ConfigError(fmt::format("{}: samples are {} {}; {} needs images, u8 [channels, height, width] of 1 or 3 channels: give other --data",
                                   source.name(), name_of(source.dtype()), to_string(s), user));
   return {narrow<int>(s[0], "channels"), narrow<int>(s[1], "height"), narrow<int>(s[2], "width")};
 }

@@ -43,7 +43,7 @@ TarReader::TarReader(const std::filesystem::path& path) : path_(path), file_(pat
   if (file_.size() < block) fail(fmt::format("not a tar file: {} bytes", file_.size()));
   const std::string_view head = window(0, block);
   if (head.starts_with("\x1f\x8b") || head.starts_with("\x28\xb5\x2f\xfd") || head.starts_with("BZh") || head.starts_with("\xfd" "7zXZ"))
-    fail("a compressed tar file: samples are read where they lie, so unpack it first (gunzip, unzstd); pictures are compressed already");
+    fail("a compressed tar file: samples are read in place, so unpack it first (gunzip, unzstd); images are compressed already");
 }
 
 void TarReader::fail(const std::string& what) const { throw FileError(fmt::format("{}: {}", path_.string(), what)); }
@@ -72,7 +72,7 @@ std::uint64_t TarReader::number(std::string_view field, const char* what) const 
   std::uint64_t n = 0;
   const auto [end, error] = std::from_chars(field.data(), field.data() + field.size(), n, 8);
   if (!field.empty() && (error != std::errc() || end != field.data() + field.size()))
-    fail(fmt::format("corrupt tar file: {} {} in the header at byte {} is no octal number", what, in_quotes(field), at_));
+    fail(fmt::format("corrupt tar file: {} {} in the header at byte {} is not an octal number", what, in_quotes(field), at_));
   return n;
 }
 
@@ -82,14 +82,14 @@ bool TarReader::read_end() {
   const std::uint64_t rest = file_.size() - at_;
   if (rest < 2 * block) fail("it ends after one block of zeros, where two belong: was it cut off? (`tar -tf` shows what it holds)");
   for (std::uint64_t i = at_; i < file_.size(); i += std::min(max_padding, file_.size() - i)) {
-    if (i - at_ >= max_padding) fail(fmt::format("{} bytes behind its end: cut them off", rest));
+    if (i - at_ >= max_padding) fail(fmt::format("{} bytes after its end: cut them off", rest));
     if (!all_zero(file_.read(i, std::min(max_padding, file_.size() - i))))
-      fail(fmt::format("it goes on behind its end at byte {}: were tar files joined with cat? Join them with tar --concatenate", at_));
+      fail(fmt::format("it continues after its end at byte {}: were tar files joined with cat? Join them with tar --concatenate", at_));
   }
   return true;
 }
 
-// "25 path=a/long/name.jpg\n" and the like.
+// Records such as "25 path=a/long/name.jpg\n".
 void TarReader::take_pax(const std::string& records, bool global, Pending& pending) const {
   std::string_view rest = records;
   const auto bad = [&] { fail(fmt::format("corrupt tar file: bad pax records before the header at byte {}", at_)); };

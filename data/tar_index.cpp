@@ -65,8 +65,8 @@ class Scan {
   void take(const TarMember& m, const std::string& ending) {
     any_ = true;
     if (is_readable_picture(ending) || ending == ".webp") {
-      if (has_picture_) fail(fmt::format("sample {} has two pictures, the second is {}: leave one in it", in_quotes(key_), in_quotes(m.name)));
-      if (m.size > max_picture || m.size == 0) fail(fmt::format("member {} has {} bytes; pictures have 1 to {}", in_quotes(m.name), m.size, max_picture));
+      if (has_picture_) fail(fmt::format("sample {} has two images, the second is {}: leave one in it", in_quotes(key_), in_quotes(m.name)));
+      if (m.size > max_picture || m.size == 0) fail(fmt::format("member {} has {} bytes; images have 1 to {}", in_quotes(m.name), m.size, max_picture));
       has_picture_ = true;
       sample_ = {m.offset, narrow<std::uint32_t>(m.size, "bytes"), m.header_crc, -1, ending == ".webp" ? 1u : 0u};
     } else if (ending == ".cls") {
@@ -100,7 +100,7 @@ class Scan {
   std::int64_t json_label(const TarMember& m) {
     const std::string text = reader_.read(m, max_json);
     const nlohmann::json json = nlohmann::json::parse(text, nullptr, false);
-    if (json.is_discarded()) fail(fmt::format("member {} is no JSON", in_quotes(m.name)));
+    if (json.is_discarded()) fail(fmt::format("member {} is not JSON", in_quotes(m.name)));
     if (!json.is_object() || !json.contains("label") || json["label"].is_null()) return -1;
     const nlohmann::json& label = json["label"];
     if (!label.is_number_integer() || (label.is_number_unsigned() && label.get<std::uint64_t>() > std::uint64_t(max_label)))
@@ -111,7 +111,7 @@ class Scan {
   void end_sample() {
     if (std::exchange(any_, false)) {
       if (!has_picture_)
-        fail(fmt::format("sample {} has no picture (.jpg, .jpeg, .png, .webp){}", in_quotes(key_), others_.empty() ? "" : "; it has " + others_));
+        fail(fmt::format("sample {} has no image (.jpg, .jpeg, .png, .webp){}", in_quotes(key_), others_.empty() ? "" : "; it has " + others_));
       sample_.label = narrow<std::int32_t>(cls_ >= 0 ? cls_ : json_, "label");
       index_.samples.push_back(sample_);
       hashes_.push_back(std::hash<std::string>{}(key_));
@@ -119,7 +119,7 @@ class Scan {
     has_picture_ = false, cls_ = json_ = -1, others_.clear();
   }
 
-  // By hashes of 64 bits: the shard is walked again where two agree, for the name.
+  // Finds repeated keys by hashes of 64 bits. If two hashes agree, the shard is walked again to find the name.
   void refuse_twice() {
     std::sort(hashes_.begin(), hashes_.end());
     const auto twice = std::adjacent_find(hashes_.begin(), hashes_.end());
@@ -127,7 +127,7 @@ class Scan {
     TarReader again(shard_);
     for (TarMember member; again.next(member);)
       if (const Key key = key_of(member.name); std::hash<std::string>{}(key.key) == *twice)
-        fail(fmt::format("sample {} is there twice, or its members lie apart: the members of a sample must follow each other, each sample once",
+        fail(fmt::format("sample {} occurs twice, or its members lie apart: put the members of a sample next to each other",
                          in_quotes(key.key)));
   }
 

@@ -40,7 +40,7 @@ void add_range(const std::string& item, const std::string& text, std::vector<std
   if (dots == item.npos) return out.push_back(item);
   const std::string first = item.substr(0, dots), last = item.substr(dots + 2);
   std::uint64_t from = 0, to = 0;
-  if (!whole_number(first, from) || !whole_number(last, to)) refuse(text, fmt::format("'{}' is no range of whole numbers, such as 000..099", item));
+  if (!whole_number(first, from) || !whole_number(last, to)) refuse(text, fmt::format("'{}' is not a range of whole numbers, such as 000..099", item));
   if (to < from) refuse(text, fmt::format("the range '{}' falls", item));
   if (to - from >= max_shards) refuse(text, fmt::format("the range '{}' has more than {} numbers", item, max_shards));
   for (std::uint64_t n = from; n <= to; ++n) out.push_back(fmt::format("{:0{}}", n, first.size()));
@@ -54,7 +54,7 @@ std::vector<std::string> expanded(const std::string& pattern, const std::string&
     for (std::string& name : names) name += rest.substr(0, open);
     if (open == rest.npos) break;
     const std::size_t close = rest.find_first_of("{}", open + 1);
-    if (rest[open] == '}' || close == rest.npos || rest[close] == '{') refuse(text, "braces that do not fit: write {000..099}");
+    if (rest[open] == '}' || close == rest.npos || rest[close] == '{') refuse(text, "unbalanced braces: write {000..099}");
     std::vector<std::string> words, next;
     for (const std::string& item : parted(rest.substr(open + 1, close - open - 1), ",")) add_range(item, text, words);
     if (names.size() * words.size() > max_shards) refuse(text, fmt::format("more than {} shards", max_shards));
@@ -93,7 +93,7 @@ class TarStore : public PictureStore {
     return fmt::format("{} {:08x} ", s.size, s.header_crc);
   }
 
-  // By the header, as far as that can be read; a long name is shortened.
+  // The member's name from its header, as far as readable; a long name is shortened.
   std::string member(std::int64_t i) const override {
     const auto [shard, s] = at(i);
     std::string name = fmt::format("the sample at byte {}", s.offset);
@@ -142,7 +142,7 @@ class TarStore : public PictureStore {
     for (std::int64_t i = 0; i < count_; ++i)
       if (at(i).second.webp != 0 && n++ == 0) first = i;
     if (n > 0)
-      throw FileError(fmt::format("{}: {} of {} pictures are WebP, the first is {}: convert them{}", name_, n, count_, member(first), webp_hint("a.webp")));
+      throw FileError(fmt::format("{}: {} of {} images are WebP, the first is {}: convert them{}", name_, n, count_, member(first), webp_hint("a.webp")));
   }
 
   std::string name_;

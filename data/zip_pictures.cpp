@@ -63,7 +63,7 @@ class ZipStore : public PictureStore {
   void check(const ZipMember& m, std::uint64_t most) const {
     if (m.encrypted) fail(fmt::format("member {} is encrypted", in_quotes(m.name)));
     if (m.method != 0)
-      fail(fmt::format("member {} is compressed (method {}): pictures are read where they lie, so store them: zip -0 -r, or dataset_tool.py",
+      fail(fmt::format("member {} is compressed (method {}): images are read in place, so store them: zip -0 -r, or dataset_tool.py",
                        in_quotes(m.name), m.method));
     if (m.compressed != m.size) fail(fmt::format("corrupt zip file: stored member {} has {} and {} bytes", in_quotes(m.name), m.compressed, m.size));
     if (m.size > most) fail(fmt::format("member {} has {} bytes; at most {} are read", in_quotes(m.name), m.size, most));
@@ -106,9 +106,9 @@ class ZipStore : public PictureStore {
       }
     }
     if (foreign > 0)
-      fail(fmt::format("{} pictures are of formats that this build does not read, the first is {}; {} are read: convert them{}", foreign,
+      fail(fmt::format("{} images are of formats that this build does not read, the first is {}; {} are read: convert them{}", foreign,
                        in_quotes(first_foreign), readable_endings(), webp_hint(first_foreign)));
-    if (entries_.empty()) fail(fmt::format("no pictures: files of {} are read", readable_endings()));
+    if (entries_.empty()) fail(fmt::format("no images: files of {} are read", readable_endings()));
     if (!places_rise) check_overlaps();
     if (!names_rise) sort_by_name();
   }
@@ -133,7 +133,7 @@ class ZipStore : public PictureStore {
 
   void take_labels() {
     if (!has_json_)
-      fail("no dataset.json at the top, which says the labels: {\"labels\": [[\"00000/img00000000.png\", 5], ...]}, or {\"labels\": null} without");
+      fail("no dataset.json with the labels at the top: {\"labels\": [[\"00000/img00000000.png\", 5], ...]}, or {\"labels\": null} without");
     const std::uint64_t start = checked_json();
     const auto name = [this](std::int64_t i) { return name_of(entries_[std::size_t(i)]); };
     const auto passed = [&](std::size_t bytes) { file_.forget(start, start + bytes), forget_directory(); };
@@ -141,7 +141,7 @@ class ZipStore : public PictureStore {
     file_.forget(start, start + json_.size);
   }
 
-  // Where the text of dataset.json lies in the file; its checksum is right.
+  // The position of dataset.json's text in the file, after its checksum was verified.
   std::uint64_t checked_json() const {
     constexpr std::uint64_t piece = 1 << 20;
     const std::uint64_t start = start_of(json_, file_.bytes().substr(json_.header, local_size));
@@ -160,7 +160,7 @@ class ZipStore : public PictureStore {
   std::uint64_t start_of(const Entry& e, std::string_view head) const {
     const std::string_view wanted = name_of(e);
     if (get<std::uint32_t>(head, 0) != local_signature || get<std::uint16_t>(head, 26) != wanted.size())
-      fail(fmt::format("corrupt zip file: member {} is not where the directory says", in_quotes(wanted)));
+      fail(fmt::format("corrupt zip file: member {} is not at the place in the directory", in_quotes(wanted)));
     return e.header + local_size + wanted.size() + get<std::uint16_t>(head, 28);
   }
 

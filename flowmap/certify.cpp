@@ -105,7 +105,7 @@ std::vector<double> row_gradients(const Objective& objective, const Law& law, co
   return out;
 }
 
-// All rows at the same two times. They share a sample number, and so whatever else is drawn.
+// All rows at the same two times. They share a sample number, and therefore all other random numbers.
 PathBatch at_times(const Points& points, const Times& times, bool labels) {
   const std::int64_t rows = points.rows();
   PathBatch p;
@@ -127,7 +127,7 @@ std::vector<Bias> expected_gradients(const Objective& objective, const Law& law,
   return out;
 }
 
-// By draws of data and noise: for objectives whose rows belong together. Each pair of times by itself, for biases of two signs cancel.
+// A mean over random data and noise: for objectives whose rows belong together. Each pair of times is evaluated by itself, because biases of two signs cancel.
 void sample_gradients(const Objective& objective, const Law& law, const std::vector<Times>& pairs, Certificate& out) {
   constexpr std::int64_t groups = 16384;
   const std::int64_t group = objective.needs.group, rows = groups * group;
@@ -184,7 +184,7 @@ std::vector<Bias> bias_on_mixture(const Objective& objective) {
   std::vector<Bias> out;
   const bool to_data = objective.needs.jumps == Jumps::to_data;
   if (!to_data) out = expected_gradients(objective, two_gaussians(-1.5, 1.5, 0.3, 0.2, 80, false), {{0.3, 0.3}, {0.5, 0.5}, {0.8, 0.8}});
-  // As long a jump to data begins at 0.4: from 0.8, 40 nodes would leave an error of 2e-5.
+  // A jump to data of this length begins at 0.4: from 0.8, 40 nodes would leave an error of 2e-5.
   const std::vector<Times> jumps{to_data ? Times{0, 0.4} : Times{0.4, 0.8}};
   for (const Bias& jump : expected_gradients(objective, two_gaussians(-1, 1.2, 0.9, 0.25, 40, true), jumps)) out.push_back(jump);
   return out;
@@ -214,7 +214,7 @@ std::vector<std::pair<std::string, Objective>> negative_controls() {
   pulled.tangent.normalise = 1;
   EsdConfig along_noise;
   along_noise.velocity = "source";
-  std::vector<std::pair<std::string, Objective>> out{{"adaptive mean_flow", make_objective(adaptive)}, {"normalised mean_flow", make_objective(pulled)},
+  std::vector<std::pair<std::string, Objective>> out{{"adaptive mean_flow", make_objective(adaptive)}, {"normalized mean_flow", make_objective(pulled)},
                                                        {"esd along w", make_objective(along_noise)}};
   for (auto& [name, objective] : out) objective.claims = {};
   return out;

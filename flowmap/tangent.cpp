@@ -8,7 +8,7 @@
 namespace fm {
 namespace {
 
-// |x| of each row. In f64, where squares of f32 numbers have room: a norm that overflowed would make the correction 0 without a word.
+// |x| of each row. In f64, which can hold squares of f32 numbers: a norm that overflowed would silently make the correction 0.
 Tensor row_norms(const Tensor& x) { return sqrt(row_sums(square(x.to(DType::f64)))).to(x.dtype()); }
 
 // Zeroes rows that are not finite and their weights.

@@ -42,7 +42,7 @@ namespace {
 
 enum class Kind { general, from_zero, on_diagonal };
 
-// By chance: one number decides, so that the shares exclude each other. By count: the first rows are the general ones.
+// By chance: one number decides, so that the kinds exclude each other. By count: the first rows are the general ones.
 Kind kind_of(const PairConfig& config, const Draws& draws, std::size_t row) {
   const double x = config.exact_share ? 1 - (static_cast<double>(row) + 0.5) / static_cast<double>(draws.rows())
                                       : draws.uniform(Purpose::diagonal, row);

@@ -22,7 +22,7 @@ using Json = nlohmann::ordered_json;
 constexpr int format_version = 1;
 constexpr const char* state_file = "state.json";
 constexpr const char* suffix = ".safetensors";
-// In folders as Hugging Face keeps models, and RAE its decoders.
+// Names of weights in folders of Hugging Face models, and of RAE's decoders.
 constexpr const char* model_files[] = {"model.safetensors.index.json", "model.safetensors", "pytorch_model.bin.index.json",
                                        "pytorch_model.bin", "model.pt"};
 // The members of state.json that are not the caller's.
@@ -98,7 +98,7 @@ NamedTensors Checkpoint::part(const std::string& name) const {
 
 namespace {
 
-// Which folder a path means now: a training renames checkpoints that it no longer keeps, or puts another in a folder's place.
+// The folder that a path means now: a training renames checkpoints that it no longer keeps, or puts another in a folder's place.
 std::optional<std::pair<dev_t, ino_t>> identity(const fs::path& folder) {
   struct stat status;
   if (stat(folder.c_str(), &status) != 0) return std::nullopt;

@@ -145,7 +145,7 @@ void CheckpointFolder::clear_the_way(const fs::path& link) {
     }
   const fs::path aside = free_name(link.string() + ".copy");
   rename_or_throw(link, aside);
-  if (warn_) warn_(fmt::format("{} was no link to a checkpoint: it is now {}", link.string(), aside.string()));
+  if (warn_) warn_(fmt::format("{} was not a link to a checkpoint: it is now {}", link.string(), aside.string()));
 }
 
 void CheckpointFolder::tell_once(bool& told, const std::string& line) {

@@ -32,7 +32,7 @@ void require_device(Device device) {
   std::string why;
   const int count = cuda_device_count(&why);
   if (count == 0) throw DeviceError("no CUDA device: " + why);
-  if (device.index >= count) throw DeviceError("device " + to_string(device) + " was asked for; this machine has " + std::to_string(count) + " GPUs, counted from 0");
+  if (device.index >= count) throw DeviceError("device " + to_string(device) + " was requested; this machine has " + std::to_string(count) + " GPUs, counted from 0");
 }
 
 namespace {

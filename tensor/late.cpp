@@ -38,7 +38,7 @@ Arriving& Arriving::operator=(Arriving&& other) noexcept {
   return *this;
 }
 
-// Numbers that were not read. Errors of the device are reported by whatever reads from it next.
+// Numbers that were not read. The next read from the device reports its errors.
 Arriving::~Arriving() {
   if (!answer_) return;
   try {

@@ -15,9 +15,9 @@ namespace fm {
 
 Tensor Tensor::empty(const Shape& shape, DType dtype, Device device) {
   for (std::int64_t d : shape)
-    if (d < 0) throw ShapeError("a tensor of shape " + to_string(shape) + " was asked for: dimensions cannot be negative");
+    if (d < 0) throw ShapeError("a tensor of shape " + to_string(shape) + " was requested: dimensions cannot be negative");
   if (shape.numel() > std::numeric_limits<std::int64_t>::max() / static_cast<std::int64_t>(size_of(dtype)))
-    throw ShapeError("a tensor of shape " + to_string(shape) + " was asked for: its bytes are beyond 2^63");
+    throw ShapeError("a tensor of shape " + to_string(shape) + " was requested: its bytes are beyond 2^63");
   Tensor t;
   t.shape_ = shape;
   t.strides_ = row_major_strides(shape);

@@ -24,8 +24,8 @@ std::vector<std::string> pieces_of(const std::string& text, char between) {
   return out;
 }
 
-// Shell assignments for a value as the help shows it. Words in lower case stand for themselves, FILE and its like for paths, other capitals for text of
-// any kind. `choices`: these words, however they are spelled.
+// Shell assignments for a value in the help's form. Words in lower case are literal, FILE and similar words mean paths, other capitals mean text of
+// any kind. `choices`: these words, in any spelling.
 std::string settings_of(std::string shown, std::vector<std::string> choices, bool optional) {
   const bool list = shown.ends_with(",...");
   if (list) shown.resize(shown.size() - 4);

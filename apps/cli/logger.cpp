@@ -87,7 +87,7 @@ void Logger::write_record(Level level, std::string_view text) {
     file_.append(fmt::format("{}  {}{}\n", local_time_text(), prefix(level), text));
   } catch (const FileError& e) {
     if (std::exchange(file_failed_, true) || level_ < Level::warning) return;
-    show(Level::warning, fmt::format("{}: messages go on without it", e.what()));
+    show(Level::warning, fmt::format("{}: messages continue without it", e.what()));
   }
 }
 

@@ -38,7 +38,7 @@ void refuse_removed(const std::vector<Field>& fields, const std::string& key, co
     throw ConfigError(fmt::format("{}: {} was removed: {}; leave it out", where, key, removed->why));
 }
 
-// The config of the run in --out, for commands without --config. Keys that this build does not have are passed over
+// The config of the run in --out, for commands without --config. Keys that this build does not have are skipped
 // with a warning: another version wrote them.
 std::string load_own_config(const ParsedLine& line, const std::vector<Field>& fields, Logger& log) {
   const Launch& launch = line.launch;

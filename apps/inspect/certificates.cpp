@@ -27,7 +27,7 @@ std::string verdict(const Certificate& found) {
   const std::string residual = found.exact() ? "exact" : "not exact";
   if (found.gaussian.empty()) return residual;
   if (found.unbiased()) return residual + ", unbiased";
-  return residual + (found.biased() ? fmt::format(", biased by {:.2g}", std::max(largest(found.gaussian), largest(found.mixture))) : ", bias not told from 0");
+  return residual + (found.biased() ? fmt::format(", biased by {:.2g}", std::max(largest(found.gaussian), largest(found.mixture))) : ", bias indistinguishable from 0");
 }
 
 }  // namespace
@@ -45,7 +45,7 @@ bool show_certificates(const ObjectiveConfig& config, bool csv) {
     std::string why = line.objective.claims.why;
     if (const std::string wrong = contradiction(line.objective.claims, found); wrong.empty() == line.control) {
       all = false;
-      why = line.control ? "NOT FOUND OUT: this control must contradict its claim" : "CONTRADICTION: " + wrong;
+      why = line.control ? "UNDETECTED: this control must contradict its claim" : "CONTRADICTION: " + wrong;
     } else if (line.control) {
       why = "negative control: " + wrong;
     }

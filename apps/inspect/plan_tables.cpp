@@ -52,7 +52,7 @@ std::vector<Row> rows_of(const StagePlan& w, const StagePlan& s, const PlanConfi
   rows.push_back({"memory of a GPU", "", ""});
   cost("weights", "memory_weights", "B", &StageCost::weights);
   cost("gradients and buckets", "memory_gradients", "B", &StageCost::gradients);
-  cost("optimiser", "memory_optimiser", "B", &StageCost::optimiser);
+  cost("optimizer", "memory_optimizer", "B", &StageCost::optimiser);
   cost("average", "memory_average", "B", &StageCost::average);
   cost("teacher", "memory_teacher", "B", &StageCost::teacher_weights);
   cost("autoencoder", "memory_autoencoder", "B", &StageCost::autoencoder);
@@ -69,7 +69,7 @@ std::vector<Row> rows_of(const StagePlan& w, const StagePlan& s, const PlanConfi
   add("of it while gradients are sent", "seconds_overlap", "s", [](const StagePlan& p) { return p.overlap; });
   add("wait for gradients", "seconds_gradient_wait", "s", [](const StagePlan& p) { return p.gradient_wait; });
   add("wait for new weights", "seconds_weight_wait", "s", [](const StagePlan& p) { return p.weight_wait; });
-  add("optimiser", "seconds_optimiser", "s", [](const StagePlan& p) { return p.optimiser; });
+  add("optimizer", "seconds_optimizer", "s", [](const StagePlan& p) { return p.optimiser; });
   add("a step", "seconds_step", "s", [](const StagePlan& p) { return p.step(); });
   add("samples a second", "samples_per_second", "1/s", samples_a_second);
   add("GPU-days of all steps", "gpu_days", "d", [&](const StagePlan& p) { return gpu_days(p, config); });
@@ -137,7 +137,7 @@ std::string stage_line(const StagePlan& p, const StagePlan& sharded, const PlanC
                      value_text(p.step(), "s"), samples_a_second(p), gpu_days(p, config));
 }
 
-// The stage alone has a report, or none: empty cells. Stages that were reported together have a line of their own.
+// A stage without a report has empty cells. Stages that were reported together have a line of their own.
 std::string reported_cells(const std::vector<Implied>& reported, const std::string& stages) {
   for (const Implied& i : reported)
     if (i.stages == stages) return fmt::format(",{},{},{}\n", i.days, i.needed, i.released);

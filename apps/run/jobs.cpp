@@ -33,7 +33,7 @@ pid_t start(const std::vector<std::string>& arguments) {
   return process;
 }
 
-// Those that have ended are taken out.
+// Removes ended processes from the list.
 void look(std::map<pid_t, std::size_t>& running, Messages& log) {
   for (auto it = running.begin(); it != running.end();) {
     int status = 0;

@@ -69,7 +69,7 @@ RunFolder::RunFolder(fs::path path, bool fresh, Logger& log) : path_(std::move(p
   try {
     log.mirror_to(path_ / "log.txt");
   } catch (const FileError& e) {
-    log.warning("{}: messages go on without it", e.what());
+    log.warning("{}: messages continue without it", e.what());
   }
 }
 

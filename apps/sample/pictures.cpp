@@ -42,14 +42,14 @@ void check_settings(const fs::path& folder, const Settings& settings) {
   if (!fs::exists(file)) {
     for (const fs::directory_entry& e : fs::directory_iterator(folder))
       if (number_of(e.path().filename().string()) >= 0)
-        throw ConfigError(fmt::format("--pngs {}: holds {} but no {}, so it is not of this command: take another folder, or move the pictures away",
+        throw ConfigError(fmt::format("--pngs {}: contains {} but no {}, so another command made it: take another folder, or move the images away",
                                       folder.string(), e.path().filename().string(), settings_file));
     return write_atomically(file, settings.line + "\n");
   }
   std::string there = read_file(file);
   while (!there.empty() && there.back() == '\n') there.pop_back();
   if (there != settings.line && there != settings.before)
-    throw ConfigError(fmt::format("--pngs {} holds other pictures ({}), not those asked for ({}): take another folder", folder.string(),
+    throw ConfigError(fmt::format("--pngs {} contains images of other settings ({}; requested: {}): take another folder", folder.string(),
                                   there, settings.line));
 }
 
@@ -79,7 +79,7 @@ class Pictures {
 
   void check_memory() const {
     const double rows = static_cast<double>(std::min(batch(), c_.count));
-    const std::string p = beyond_memory(rows * static_cast<double>(source_.bytes_a_sample), fmt::format("a batch of {} pictures", rows),
+    const std::string p = beyond_memory(rows * static_cast<double>(source_.bytes_a_sample), fmt::format("a batch of {} images", rows),
                                         "a pass of the networks", "lower --batch");
     if (!p.empty()) throw ConfigError(p);
   }
@@ -109,7 +109,7 @@ class Pictures {
     for (std::int64_t i = 0; i < c_.count; ++i)
       if (!is_intact_png(png(i))) out.push_back(i);
     if (const auto there = c_.count - static_cast<std::int64_t>(out.size()); there > 0)
-      log_.info("{} of {} pictures are there", there, c_.count);
+      log_.info("{} of {} images exist already", there, c_.count);
     return out;
   }
 
@@ -117,7 +117,7 @@ class Pictures {
     try {
       return read_image(png(i));
     } catch (const FileError& e) {
-      log_.warning("{}; drawn again", e.what());
+      log_.warning("{}; generated again", e.what());
       draw({i}, [&](std::int64_t, const Image& image) { write_png(png(i), image); });
       return read_image(png(i));
     }
@@ -159,11 +159,11 @@ class Pictures {
 
 void prepare_file(const char* flag, const std::string& file, const std::string& ending) {
   if (file.empty()) return;
-  if (!file.ends_with(ending)) throw ConfigError(fmt::format("--{} {}: want a name that ends in {}", flag, file, ending));
+  if (!file.ends_with(ending)) throw ConfigError(fmt::format("--{} {}: the name must end in {}", flag, file, ending));
   std::error_code error;
   if (const fs::path folder = fs::path(file).parent_path(); !folder.empty()) fs::create_directories(folder, error);
   if (error) throw FileError(fmt::format("--{} {}: cannot create its folder: {}", flag, file, error.message()));
-  if (fs::is_directory(file, error)) throw ConfigError(fmt::format("--{} {}: is a folder: want a file's name", flag, file));
+  if (fs::is_directory(file, error)) throw ConfigError(fmt::format("--{} {}: is a folder: give a file's name", flag, file));
   remove_stale_temporaries_of(file);             // of a command that was killed: gigabytes
 }
 
@@ -199,11 +199,11 @@ class Outputs {
     if (npz_) {
       npz_->end();
       npz_->finish();
-      log.info("arr_0 of {} pictures in {}", c_.count, c_.npz);
+      log.info("arr_0 of {} images in {}", c_.count, c_.npz);
     }
     if (shown_.empty()) return;
     write_png(c_.grid, grid());
-    log.info("grid of {} pictures in {}", shown_.size(), c_.grid);
+    log.info("grid of {} images in {}", shown_.size(), c_.grid);
   }
 
  private:
@@ -236,7 +236,7 @@ bool has_pictures(const fs::path& npz, const Pictures& pictures, std::int64_t co
              all.select(0, i).to_vector<std::uint8_t>() == image.pixels;
     };
     return same(0) && same(count - 1);
-  } catch (const FileError&) {                   // it is not there, or damaged: to be written
+  } catch (const FileError&) {                   // missing or damaged: it will be written
     return false;
   }
 }
@@ -245,7 +245,7 @@ bool has_pictures(const fs::path& npz, const Pictures& pictures, std::int64_t co
 
 void draw_pictures(const Source& source, const PictureConfig& c, std::uint64_t seed, const Settings& settings, Logger& log) {
   if (c.pngs.empty() && c.npz.empty() && c.grid.empty())
-    throw ConfigError("no files are asked for: give --pngs FOLDER, --npz FILE or --grid FILE");
+    throw ConfigError("no output is named: give --pngs FOLDER, --npz FILE or --grid FILE");
   prepare_file("grid", c.grid, ".png");
   prepare_file("npz", c.npz, ".npz");
   Pictures pictures(source, c, seed, log);

@@ -18,16 +18,16 @@ struct PictureConfig {
   std::string labels = "equal", grid = "samples.png", npz, pngs, rounding = "truncate";
   template <class V> void visit(V&& v) {
     v("count", count, "number of samples", range(1, 1e7), flag("count"), basic());
-    v("first", first, "number of the first sample; sample i is the same picture in any batch", range(0, 1e12), flag("first"));
+    v("first", first, "number of the first sample; sample i is the same image in any batch", range(0, 1e12), flag("first"));
     v("batch", batch, "samples that are generated at a time; 0: by their size", range(0, 1e6), flag("batch"));
     v("labels", labels, "classes of the samples: equal (all in turn), random, or numbers or names to take in turn: 207,otter",
       flag("class"), basic());
     v("rounding", rounding, "rounding of a channel in [0, 255] to 8 bits: truncate, as for the published scores, or nearest",
       one_of({"truncate", "nearest"}));
     v("pngs", pngs, "folder for %06d.png, by the number of the sample; files that exist are kept", flag("pngs"), basic(), value_as("DIR"));
-    v("npz", npz, "file for the samples under the key arr_0: uint8 pictures (N, H, W, C), or f32 values of samples that are no pictures; empty: none",
+    v("npz", npz, "file for the samples under the key arr_0: uint8 images (N, H, W, C), or f32 values of samples that are not images; empty: none",
       flag("npz"), basic(), value_as("FILE"));
-    v("grid", grid, "PNG file for a grid of at most the first 100 pictures; empty: none", flag("grid"), basic(), value_as("FILE"));
+    v("grid", grid, "PNG file for a grid of at most the first 100 images; empty: none", flag("grid"), basic(), value_as("FILE"));
   }
 };
 

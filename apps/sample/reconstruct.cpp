@@ -42,7 +42,7 @@ std::vector<fs::path> png_names(const fs::path& folder, const std::vector<fs::pa
     std::error_code ignored;
     if (folder.empty()) continue;
     if (std::count(out.begin(), out.end(), out.back()) > 1)
-      throw ConfigError(fmt::format("--reconstruct {}: another file becomes {} too: take them one by one", file.string(),
+      throw ConfigError(fmt::format("--reconstruct {}: two files would become {}: give them one by one", file.string(),
                                     out.back().string()));
     if (fs::equivalent(file, out.back(), ignored))
       throw ConfigError(fmt::format("--pngs {}: {} lies there and would be replaced: take another folder", folder.string(), file.string()));
@@ -91,7 +91,7 @@ void reconstruct(TrainingRun& run, const std::string& files, const PictureConfig
     for (const auto* list : {&pictures, &found})
       for (std::size_t k = i; k < i + static_cast<std::size_t>(columns); ++k) rows.push_back(k < list->size() ? (*list)[k] : Image{});
   write_png(config.grid, make_grid(rows, columns));
-  run.context().log.info("pictures above, reconstructions below: {}", config.grid);
+  run.context().log.info("images above, reconstructions below: {}", config.grid);
 }
 
 }  // namespace fm

@@ -28,7 +28,7 @@ std::string head_of(const InitCommand& command, const Setup& setup, const std::s
 }  // namespace
 
 int run_init(InitCommand& command, Context& context) {
-  if (command.data.empty()) throw ConfigError("--data is missing: folder:PATH, with a folder of pictures for each class in it");
+  if (command.data.empty()) throw ConfigError("--data is missing: folder:PATH, with a folder of images for each class in it");
   if (context.launch.out.empty()) throw ConfigError("--out is missing: the folder that the config is written to");
   const std::filesystem::path out = context.launch.out, file = out / "config.toml";
   if (std::filesystem::exists(file)) throw ConfigError(fmt::format("{} exists, and init overwrites no file: remove it or give another --out", file.string()));

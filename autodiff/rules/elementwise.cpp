@@ -9,7 +9,7 @@
 namespace fm {
 namespace {
 
-// f'(x) dx as an operation of both, for tangents that are recorded:  d/dx = f''(x) dx,  d/d(dx) = f'(x). f'' comes from dual numbers.
+// f'(x) dx as an operation of x and dx, for recorded tangents:  d/dx = f''(x) dx,  d/d(dx) = f'(x). f'' comes from dual numbers.
 template <class Op> Var slope_times(const Var& x, const Var& dx) {
   const Tensor vx = x.value(), vdx = dx.value();
   const Tensor saved = saves_output<Op> ? map<Op>(vx) : vx;

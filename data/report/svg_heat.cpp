@@ -28,7 +28,7 @@ std::string colour(int level) {
   return fmt::format("#{:02x}{:02x}{:02x}", channel(0), channel(1), channel(2));
 }
 
-// From values to 0 .. 1.
+// Maps values to 0 .. 1.
 struct HeatScale {
   double low, high;
   bool log;

@@ -30,7 +30,7 @@ std::string dot(std::string_view colour, double radius) { return fmt::format("<c
 void append(std::vector<double>& all, const std::vector<double>& more) { all.insert(all.end(), more.begin(), more.end()); }
 
 void count_hidden(Plane& plane, std::size_t hidden, const char* what) {
-  if (hidden > 0) plane.note(fmt::format("{} {} not finite, or outside of the picture", hidden, what));
+  if (hidden > 0) plane.note(fmt::format("{} {} not finite, or outside of the plot", hidden, what));
 }
 
 std::size_t hidden_dots(const Plane& plane, const PointGroup& group) {

@@ -20,7 +20,7 @@ constexpr size_t most_tooltips = 150;
 
 const char* colour(size_t index) { return palette[index % std::size(palette)]; }
 
-// From values to a stretch of pixels.
+// Maps values to a range of pixels.
 struct Axis {
   double low, high, first_pixel, last_pixel;
   bool log_scale;
@@ -159,7 +159,7 @@ std::string grid(const Plot& plot, const Axis& x, const Axis& y) {
   return out;
 }
 
-// In the upper right corner, on a half-transparent background.
+// The legend, in the upper right corner on a half-transparent background.
 std::string legend(const Plot& plot) {
   if (plot.curves.size() < 2) return "";
   size_t longest = 0;

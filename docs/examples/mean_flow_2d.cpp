@@ -15,7 +15,7 @@ int main(int argc, char** argv) {
   config.mean_flow = true;                                          // u(z, s, t), two times, instead of a velocity v(z, t)
   const auto model = std::make_shared<FlowMlp>(config, 1), average = std::make_shared<FlowMlp>(clone(*model));
   AdamW optimizer(named_parameters(*model), {.beta2 = 0.999, .clip = 1});
-  optimizer.add_average(named_parameters(*average), 0.999, true);   // of the weights: samples come from it
+  optimizer.add_average(named_parameters(*average), 0.999, true);   // samples come from the averaged weights
   const LearningRate rate{.peak = 2e-3, .decay = "cosine", .warmup_steps = 100, .decay_end = steps};
 
   MeanFlowConfig objective;                                         // |u - sg(w - (t - s) du/dt)|^2, w = noise - data

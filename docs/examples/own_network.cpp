@@ -1,4 +1,4 @@
-// A network and an objective of one's own, trained with checkpoints: one call of the network takes noise to a point on a circle.
+// A user's own network and objective, trained with checkpoints: one call of the network takes noise to a point on a circle.
 //
 //   own_network OUT [STEP]      trains in OUT/circle, or resumes there; then prints samples. With STEP the process kills itself after that step.
 //
@@ -50,7 +50,7 @@ int main(int argc, char** argv) {
   const auto net = std::make_shared<Net>();
   reset_parameters(*net, seed);
   LoopConfig loop{.steps = 1000, .batch = 256, .rate = {.peak = 2e-2, .decay = "cosine", .decay_end = 1000}, .ema = 0.99, .log_every = 50, .ckpt_every = 250};
-  const auto circle = [&](const StepPart& part) {          // follows from the samples' numbers: a resumed step and a step on two ranks draw the same
+  const auto circle = [&](const StepPart& part) {          // depends on the samples' numbers alone: a resumed step and a step on two ranks use the same points
     const Tensor angle = random_uniform_rows(samples_of(part, loop.batch), {1}, {seed, 1}) * (2 * std::numbers::pi);
     return Batch{cos(angle - Tensor::from(std::vector<float>{0, std::numbers::pi_v<float> / 2}, {1, 2})), {}, draws_of(part, seed)};
   };

@@ -19,7 +19,7 @@ constexpr double infinity = std::numeric_limits<double>::infinity();
 // A set of points: as given, on the CPU, for exact distances, and moved towards the origin, for products in f32.
 struct Points {
   Tensor exact;              // (n, D) f32
-  Tensor moved;              // (n, D) f32, less a mean: shorter rows, smaller rounding errors
+  Tensor moved;              // (n, D) f32, minus a mean: shorter rows have smaller rounding errors
   std::vector<double> size;  // |moved row|^2
 
   Points(const Tensor& x, const Tensor& mean)

@@ -33,8 +33,8 @@ bool are_features(const FeatureSets& sets) { return !are_values(sets); }
 const std::vector<SampleMetric>& sample_metrics() {
   static const std::vector<SampleMetric> list{
       {{{"frechet", "Frechet", "Frechet distance to the reference in the judge's features"}}, frechet},
-      {{{"precision", "precision", "share of samples within the reference's nearest-neighbour balls"},
-        {"recall", "recall", "share of the reference within the samples' nearest-neighbour balls"}},
+      {{{"precision", "precision", "share of samples within the reference's nearest-neighbor balls"},
+        {"recall", "recall", "share of the reference within the samples' nearest-neighbor balls"}},
        neighbour_shares},
       {{{"energy_distance", "energy", "energy distance of the samples' values to real ones: 0 for equal distributions, in the unit of the data", 4}}, energy, are_values},
       {{{"mean_error", "mean error", "of sequences: root of the mean square error of the mean at each position, over the data's deviation", 4},

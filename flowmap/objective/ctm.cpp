@@ -42,7 +42,7 @@ ObjectiveLoss ctm(const FlowMapNet& net, const FlowMapNet& target, const Velocit
   return report(measure(all, config.metric, weights(p, config.diagonal_weight)), p.s, p.t, k);
 }
 
-// Of a row with s < t: a pass through frozen weights with a gradient to its input, 2, of which the tape keeps as much as of a graded one; two jumps
+// For a row with s < t: a pass through frozen weights with a gradient to its input counts 2, and the tape keeps as much of it as of a graded pass; two jumps
 // without history; the teacher's steps.
 Needs CtmConfig::needs() const {
   const double share = 1 - pairs.diagonal_share;

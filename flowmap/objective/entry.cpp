@@ -10,13 +10,13 @@ namespace fm {
 
 const Tensor& Drawn::operator[](std::string_view wanted) const {
   const auto it = std::find_if(numbers.begin(), numbers.end(), [&](const auto& entry) { return entry.first == wanted; });
-  if (it == numbers.end()) throw Error("an objective asked for '" + std::string(wanted) + "', which its draw() did not make");
+  if (it == numbers.end()) throw Error("an objective needs '" + std::string(wanted) + "', which its draw() did not make");
   return it->second;
 }
 
 Claims claims_under(const MetricConfig& metric, double normalise) {
   if (metric.kind != "l2") return {.unbiased = false, .why = "the " + metric.kind + " metric weighs a residual by its size"};
-  if (normalise > 0) return {.unbiased = false, .why = "the normalised target weighs a residual by its size"};
+  if (normalise > 0) return {.unbiased = false, .why = "the normalized target weighs a residual by its size"};
   return {};
 }
 
@@ -44,7 +44,7 @@ Tensor warmup_of(const Drawn& drawn, const TangentPolicy& tangent) { return tang
 
 void check_warmup(const TangentPolicy& tangent, const std::string& keys, std::int64_t steps) {
   if (tangent.warmup_over > static_cast<double>(steps) && tangent.warmup_over > 1)
-    throw ConfigError(fmt::format("{}.tangent.warmup_over = {} steps, and the training has {}: the derivative would never be whole. Train longer, or give a share of the "
+    throw ConfigError(fmt::format("{}.tangent.warmup_over = {} steps, and the training has {}: the derivative would never be complete. Train longer, or give a share of the "
                                   "training, such as 0.2", keys, tangent.warmup_over, steps));
 }
 

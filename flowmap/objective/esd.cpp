@@ -40,7 +40,7 @@ ObjectiveLoss esd(const FlowMapNet& net, const PathBatch& p, const VelocitySourc
   return out;
 }
 
-// Of a row with s < t: a taped tangent is differentiated as its value is, 3 in place of 1; the own velocity; u and its tangent without history.
+// For a row with s < t: a taped tangent is differentiated like its value, 3 in place of 1; the network's own velocity; u and its tangent without history.
 Needs EsdConfig::needs() const {
   const double share = 1 - pairs.diagonal_share;
   return {.row_weight = row_weight, .taped_tangent = share, .passes = share * (3 + (velocity == "own" ? 1 : 0) + (through_space ? 0 : 2))};
@@ -48,7 +48,7 @@ Needs EsdConfig::needs() const {
 
 Claims EsdConfig::claims() const {
   if (velocity == "own") return claims_under(metric);
-  return {.unbiased = false, .why = "the gradient through the derivative along a noisy w minimises the variance of the residual, too"};
+  return {.unbiased = false, .why = "the gradient through the derivative along a noisy w minimizes the variance of the residual, too"};
 }
 
 Drawn EsdConfig::draw(const Batch& batch, const Nets&, const TrainingStep&) const { return {draw_path_batch(batch, pairs, labels), {}}; }

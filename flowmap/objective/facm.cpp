@@ -50,7 +50,7 @@ Needs FacmConfig::needs() const { return {.jumps = Jumps::to_data, .rows = 2, .p
 
 Claims FacmConfig::claims() const {
   Claims claims = claims_of_derivative(derivative, tangent, claims_under(metric, tangent));
-  if (claims.unbiased && cosine > 0) claims = {.unbiased = false, .why = "the cosine of the anchor looks at the direction of each w, not at their mean"};
+  if (claims.unbiased && cosine > 0) claims = {.unbiased = false, .why = "the cosine of the anchor depends on the direction of each w, not on their mean"};
   return claims;
 }
 

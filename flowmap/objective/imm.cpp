@@ -13,7 +13,7 @@ namespace {
 
 constexpr double most_noise = 160, nearest = 1e-8;
 
-// Of each row: r, the weight, and the width of the kernel. In f64, because t - r is as small as 1e-6.
+// For each row: r, the weight, and the width of the kernel. In f64, because t - r is as small as 1e-6.
 NamedTensors numbers_of(const PathBatch& p, const ImmConfig& config) {
   const Tensor t = p.t.to(DType::f64), s = p.s.to(DType::f64), data = 1.0 - t, both = square(data) + square(t);
   const Tensor eta = maximum(t / data - most_noise / std::exp2(static_cast<double>(config.halvings)), Tensor::zeros(t.shape(), DType::f64, t.device()));

@@ -18,7 +18,7 @@ Quads transformed(const Quads& q) {
 
 Shape bands_of(const Shape& picture) {
   if (picture.rank() != 3 || picture[1] % 2 != 0 || picture[2] % 2 != 0)
-    throw ShapeError("haar: pictures " + to_string(picture) + ": wants (channels, height, width) with even sides");
+    throw ShapeError("haar: images " + to_string(picture) + ": wants (channels, height, width) with even sides");
   return {4 * picture[0], picture[1] / 2, picture[2] / 2};
 }
 

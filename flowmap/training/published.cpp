@@ -27,9 +27,9 @@ struct Models {
 };
 
 void check_files(const PublishedConfig& c) {
-  if (c.decoder.empty()) throw ConfigError("--dit goes with --decoder: the weights that turn its latents into pictures");
+  if (c.decoder.empty()) throw ConfigError("--dit goes with --decoder: the weights that turn its latents into images");
   if (c.stats.empty())
-    throw ConfigError("--dit goes with --stats: mean and variance of its latents (stat.pt), or --stats none where it was trained on latents that were not normalised");
+    throw ConfigError("--dit goes with --stats: mean and variance of its latents (stat.pt), or --stats none where it was trained on latents that were not normalized");
   std::string missing;
   for (const auto& [name, file] : {std::pair{"--dit", &c.dit}, {"--decoder", &c.decoder}, {"--stats", &c.stats}, {"--weak", &c.weak}}) {
     if (file->empty() || (file == &c.stats && *file == "none")) continue;

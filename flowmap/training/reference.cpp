@@ -26,7 +26,7 @@ std::int64_t seen_at_a_time(const Shape& sample) {
 
 namespace {
 
-// As the source gives them, one behind the other.
+// Samples in the source's form, one after another.
 std::vector<std::uint8_t> read_bytes(const SampleSource& source, const Rows& rows) {
   const std::int64_t size = source.shape().numel() * static_cast<std::int64_t>(size_of(source.dtype()));
   std::vector<std::uint8_t> bytes(rows.size() * static_cast<std::size_t>(size));
@@ -42,7 +42,7 @@ std::vector<std::uint8_t> read_bytes(const SampleSource& source, const Rows& row
   });
   std::erase(problems, std::string());
   if (!problems.empty())
-    throw FileError(fmt::format("the test split has {} pictures that cannot be read: {}", problems.size(), problems.front()));
+    throw FileError(fmt::format("the test split has {} images that cannot be read: {}", problems.size(), problems.front()));
   return bytes;
 }
 

@@ -108,7 +108,7 @@ int edit_distance(std::string_view a, std::string_view b) {
 
 void check_number(const Field& field, double x, const std::string& shown, std::string_view where) {
   const Rule& rule = field.rule;
-  if (!std::isfinite(x)) throw ConfigError(fmt::format("{}: {} = {} is no finite number", where, field.path, shown));
+  if (!std::isfinite(x)) throw ConfigError(fmt::format("{}: {} = {} is not a finite number", where, field.path, shown));
   if (x > rule.high || x < rule.low || (rule.low_is_open && x == rule.low))
     throw ConfigError(fmt::format("{}: {} = {} is out of range ({})", where, field.path, shown, rule_text(field)));
 }

@@ -35,10 +35,10 @@ DitDhConfig checked(const DitDhConfig& config) {
       throw ConfigError(fmt::format("DitDh: mlp_ratio = {} leaves a width of {} no hidden channel", c.mlp_ratio, width));
   const std::int64_t multiple = 2 * c.axes;              // a sine and a cosine for each axis
   if (c.position_embed && c.width % multiple != 0)
-    throw ConfigError(fmt::format("DitDh: width = {} is no multiple of {}, which position_embed needs", c.width, multiple));
+    throw ConfigError(fmt::format("DitDh: width = {} is not a multiple of {}, which position_embed needs", c.width, multiple));
   if (!c.rope) return c;
   for (const auto& [name, dim] : {std::pair{"width / heads", c.width / c.heads}, std::pair{"head_width / head_heads", c.head_width / c.head_heads}})
-    if (dim % multiple != 0) throw ConfigError(fmt::format("DitDh: {} = {} is no multiple of {}, which rope needs", name, dim, multiple));
+    if (dim % multiple != 0) throw ConfigError(fmt::format("DitDh: {} = {} is not a multiple of {}, which rope needs", name, dim, multiple));
   return c;
 }
 
@@ -149,7 +149,7 @@ Var DitDh::operator()(const Var& x, const Var& s, const Var& t, const Tensor& la
   return forward(x, te, te, labels);
 }
 
-// The times that early and late blocks see: one and the same where they are not split.
+// The times of early and late blocks: the same time if they are not split.
 Var DitDh::forward(const Var& x, const Var& early, const Var& late, const Tensor& labels) const {
   const std::int64_t b = early.dim(0);
   Shape wanted{b};

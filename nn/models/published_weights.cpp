@@ -45,7 +45,7 @@ std::int64_t heads_of(const Weights& weights, const std::string& table, std::int
   return width / head;
 }
 
-// mlp_ratio of a width with so many hidden channels; SwiGLU takes two thirds and rounds down, so it is searched around.
+// mlp_ratio of a width with this many hidden channels; SwiGLU takes two thirds and rounds down, so nearby values are tried.
 double mlp_ratio_of(const Weights& weights, std::int64_t width, std::int64_t hidden) {
   for (std::int64_t wide = 3 * hidden / 2; wide <= 3 * hidden / 2 + 3; ++wide) {
     const double ratio = static_cast<double>(wide) / static_cast<double>(width);

@@ -9,7 +9,7 @@ namespace {
 
 RaeDecoderConfig checked(const RaeDecoderConfig& config) {
   const RaeDecoderConfig c = checked_config(config, "RaeDecoder");
-  if (c.width % 4 != 0) throw ConfigError("RaeDecoder: width = " + std::to_string(c.width) + " is no multiple of 4, which its positions need");
+  if (c.width % 4 != 0) throw ConfigError("RaeDecoder: width = " + std::to_string(c.width) + " is not a multiple of 4, which its positions need");
   return c;
 }
 

@@ -12,7 +12,7 @@ namespace {
 VitEncoderConfig checked(const VitEncoderConfig& config) {
   const VitEncoderConfig c = checked_config(config, "VitEncoder");
   if (c.kind == "mae" && c.width % 4 != 0)
-    throw ConfigError("VitEncoder: width = " + std::to_string(c.width) + " is no multiple of 4, which the positions of mae need");
+    throw ConfigError("VitEncoder: width = " + std::to_string(c.width) + " is not a multiple of 4, which the positions of mae need");
   return c;
 }
 

@@ -261,7 +261,7 @@ void AdamW::repeat(const StepRequest& request) {
 }
 
 StepStats AdamW::step(const Gradients& gradients, const StepRequest& request) {
-  const ProfilePhase phase("optimiser");
+  const ProfilePhase phase("optimizer");
   const OpName scope("optimizer");
   check_request(request);
   for (const Slot& slot : slots_) {
@@ -367,7 +367,7 @@ void AdamW::load_state(const NamedTensors& state) {
   for (const auto& [name, t] : left) unknown.push_back(name);
   std::sort(unknown.begin(), unknown.end());
   for (const std::string& name : unknown) problem(name + " is unknown");
-  if (!problems.empty()) throw FileError("the state of the optimiser does not fit the model: " + problems);
+  if (!problems.empty()) throw FileError("the state of the optimizer does not fit the model: " + problems);
   for (std::size_t i = 0; i < loaded.size(); ++i) {
     Slot& slot = loaded[i];
     if (!slot.m.defined()) continue;

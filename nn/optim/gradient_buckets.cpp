@@ -39,7 +39,7 @@ void GradientBuckets::lay_out(const std::vector<std::size_t>& order) {
   if (!open.entries.empty()) close(std::move(open));
 }
 
-// A rank's piece: its parameters, one behind the other.
+// A rank's piece: its parameters, one after another.
 void GradientBuckets::close(Bucket&& b) {
   std::stable_sort(b.entries.begin(), b.entries.end(), [](const Entry& x, const Entry& y) { return x.owner < y.owner; });
   b.counts.assign(static_cast<std::size_t>(ranks_.size()), 0);
@@ -130,7 +130,7 @@ void GradientBuckets::finish(Gradients& gradients) {
   if (!ordered_) adopt_order_of_rank_0();
 }
 
-// The sums stay where they are: views of the old buffers.
+// The sums stay in place: views of the old buffers.
 void GradientBuckets::adopt_order_of_rank_0() {
   ordered_ = true;
   for (std::size_t i = parameters_.size(); i-- > 0;)

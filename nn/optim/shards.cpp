@@ -11,7 +11,7 @@ namespace {
 
 constexpr std::int64_t group_bytes = 4 << 20;
 
-// Tensors that go in one message: each rank's piece are its tensors, one behind the other.
+// The tensors of one message: each rank's piece is its tensors, one after another.
 struct Group {
   std::vector<std::size_t> members;
   Tensor buffer;

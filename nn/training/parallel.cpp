@@ -47,7 +47,7 @@ bool same_parts_as_alone(std::int64_t batch, std::int64_t micro, int ranks) {
 }
 
 std::vector<RowRange> rows_of_rank(std::int64_t batch, std::int64_t micro_batch, int rank, int ranks) {
-  if (batch < ranks) throw ConfigError(fmt::format("a batch of {} has not a sample for each of {} ranks: raise --batch or start fewer", batch, ranks));
+  if (batch < ranks) throw ConfigError(fmt::format("batch {} is smaller than the number of ranks, {}: raise --batch or start fewer", batch, ranks));
   const std::int64_t micro = micro_batch > 0 ? std::min(micro_batch, batch) : batch;
   if (!same_parts_as_alone(batch, micro, ranks)) return cut(batch * rank / ranks, batch * (rank + 1) / ranks, micro);
   const std::int64_t each = (batch + micro - 1) / micro / ranks * micro;
@@ -86,7 +86,7 @@ void check_same_start(Communicator& ranks, const std::string& config, const std:
   for (std::size_t r = 1; r < configs.size(); ++r) {
     if (configs[r] == configs[0] && all_facts[r] == all_facts[0]) continue;
     const auto changes = toml_changes(configs[0], configs[r]);
-    ranks.finish();                      // all ranks end here, for the same reason: none takes the others for lost
+    ranks.finish();                      // all ranks end here, for the same reason, so that none reports others as lost
     throw ConfigError(fmt::format("rank {} was not started as rank 0 was: {}; give all ranks the same command, build and files", r,
                                   changes.empty() ? fmt::format("{}, not {}", all_facts[r], all_facts[0]) : fmt::format("{}", fmt::join(changes, ", "))));
   }

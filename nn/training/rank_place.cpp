@@ -112,7 +112,7 @@ bool take_slurm_address(RankPlace& p, const Variables& env) {
   return true;
 }
 
-// Set and empty is a mistake (a file that could not be read), and would leave the door open without a word.
+// A variable that is set and empty is a mistake (a file that could not be read), and would silently admit any process.
 void take_secret(RankPlace& p, const Environment& environment) {
   const char* secret = environment("FLOWMAP_RENDEZVOUS_SECRET");
   if (!secret) return;
@@ -131,7 +131,7 @@ void choose_transport(RankPlace& p, const RankOptions& options, const Variables&
   if (take_master(p, env) || (p.source != torchrun.source && take_slurm_address(p, env))) return;
   if (p.source == open_mpi.source)
     throw ConfigError(fmt::format("mpirun started {} ranks, but this build has no MPI: build with -Dmpi=enabled, or give --rendezvous HOST:PORT", p.size));
-  throw ConfigError(fmt::format("rank {} of {} ({}) does not know where rank 0 is: give --rendezvous HOST:PORT, or set MASTER_ADDR and MASTER_PORT", p.rank,
+  throw ConfigError(fmt::format("rank {} of {} ({}) has no address of rank 0: give --rendezvous HOST:PORT, or set MASTER_ADDR and MASTER_PORT", p.rank,
                                 p.size, p.source));
 }
 
@@ -162,7 +162,7 @@ RankPlace find_ranks(const RankOptions& options, const Environment& environment,
   }
   p.deadline = options.rendezvous_timeout;
   if (p.size > 1) choose_transport(p, options, env, have_mpi);
-  else if (!options.rendezvous.empty()) throw ConfigError("--rendezvous: this process is alone; --rank and --world-size say who it is");
+  else if (!options.rendezvous.empty()) throw ConfigError("--rendezvous: this process is alone: give --rank and --world-size too");
   if (p.transport == RankPlace::Transport::tcp) take_secret(p, environment);
   return p;
 }

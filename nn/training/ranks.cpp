@@ -91,7 +91,7 @@ void check_same_command(Communicator& ranks, const StartFacts& own) {
   for (std::size_t r = 1; r < all.size(); ++r) {
     const std::string text = difference(all[r], all[0]);
     if (text.empty()) continue;
-    ranks.finish();                      // all ranks end here, for the same reason: none takes the others for lost
+    ranks.finish();                      // all ranks end here, for the same reason, so that none reports others as lost
     throw ConfigError(printable(fmt::format("rank {} was not started as rank 0 was: {}", r, text), 1000) + "; give all ranks the same command, build and files");
   }
 }

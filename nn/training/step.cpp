@@ -74,7 +74,7 @@ StepNumbers LoopStep::computed(std::int64_t step) {
     agreed_ = agree(ranks_, told.loss(), observer_.stop_reason(), observer_.save_requested());
     check_finite(stage_.name, agreed_.loss, step + 1);
   }
-  const Trace::Scope scope(trace_.get(), "optimiser");
+  const Trace::Scope scope(trace_.get(), "optimizer");
   told.lr = rate_scale_ * learning_rate(loop_.rate, step);
   StepStats stats = optimizer_.step(total, {.lr = told.lr});
   told.gradient_norm = stats.gradient_norm, told.squares = stats.squares;

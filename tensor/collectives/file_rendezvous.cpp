@@ -75,11 +75,11 @@ std::string look_at(const FileRendezvous& where, std::string* why) {
   const auto path = where.file();
   const OpenFile file(open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
   if (file.get() < 0) {
-    *why = errno == ENOENT ? path.string() + " is not there" : path.string() + " cannot be read: " + std::strerror(errno);
+    *why = errno == ENOENT ? path.string() + " does not exist" : path.string() + " cannot be read: " + std::strerror(errno);
     return "";
   }
   if (*why = not_ours(file.get()); !why->empty()) {
-    *why = path.string() + " is not believed: " + *why;
+    *why = path.string() + " is rejected: " + *why;
     return "";
   }
   std::string text(most_bytes + 1, '\0');

@@ -135,7 +135,7 @@ void MessageCommunicator::tend() {
   for (int r = 0; r < size_; ++r) {
     const Peer& p = peers_[static_cast<std::size_t>(r)];
     if (r != rank_ && !p.ended && t - p.heard > watch_.lost_after)
-      throw RankLostError("rank " + std::to_string(r) + " was lost: no sign of life for " + seconds_text(watch_.lost_after));
+      throw RankLostError("rank " + std::to_string(r) + " was lost: no heartbeat for " + seconds_text(watch_.lost_after));
   }
 }
 
@@ -174,7 +174,7 @@ void MessageCommunicator::exchange(const std::vector<Message>& sends, const std:
     tend();
     for (int r : channel_->waiting_for())      // its goodbye may overtake its data
       if (peers_[static_cast<std::size_t>(r)].ended && watch_.clock() - peers_[static_cast<std::size_t>(r)].heard > 5)
-        throw RankLostError("rank " + std::to_string(r) + " was lost: it had finished while this one went on");
+        throw RankLostError("rank " + std::to_string(r) + " was lost: it had finished while this one continued");
   }
 }
 
@@ -185,7 +185,7 @@ Communicator::Work MessageCommunicator::start(const char* op, std::size_t bytes,
   Work work = job.done.get_future().share();
   {
     const std::lock_guard lock(mutex_);
-    if (ended_) throw Error("a communicator that has ended was asked for more");
+    if (ended_) throw Error("a communicator was used after its end");
     jobs_.push_back(std::move(job));
   }
   wake_.notify_one();

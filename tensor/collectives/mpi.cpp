@@ -41,7 +41,7 @@ class MpiChannel : public Channel {
     MPI_Comm_set_errhandler(data_, MPI_ERRORS_RETURN);
     MPI_Comm_set_errhandler(notices_, MPI_ERRORS_RETURN);
   }
-  // Only after a good end: MPI_Finalize waits for all ranks.
+  // Only after a regular end: MPI_Finalize waits for all ranks.
   void close() override {
     for (Notice& n : sent_) MPI_Wait(&n.request, MPI_STATUS_IGNORE);
     MPI_Finalize();

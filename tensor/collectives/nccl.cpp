@@ -40,7 +40,7 @@ class NcclCommunicator : public Communicator {
     asked_ = take_event();
     try {
       std::unique_lock lock(mutex_);
-      // Calls that do not wait can be given up when a rank is lost meanwhile.
+      // Calls that do not block can be aborted when a rank is lost meanwhile.
       ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
       config.blocking = 0;
       settle(lock, ncclCommInitRankConfig(&comm_, size(), id, rank(), &config), "ncclCommInitRankConfig", options.start_within);
@@ -153,7 +153,7 @@ class NcclCommunicator : public Communicator {
 
   mutable std::mutex mutex_;  // of all below
   std::condition_variable wake_;
-  ncclComm_t comm_ = nullptr;   // null when it has ended
+  ncclComm_t comm_ = nullptr;   // null after its end
   std::exception_ptr failure_;  // every operation throws it from now on
   std::deque<std::shared_ptr<Operation>> under_way_;
   std::vector<cudaEvent_t> idle_events_;
@@ -187,7 +187,7 @@ Communicator::Work NcclCommunicator::start(const char* op, const Tensor& x, bool
   auto operation = std::make_shared<Operation>(Operation{op, x.bytes(), x, now()});
   std::unique_lock lock(mutex_);
   if (failure_) std::rethrow_exception(failure_);
-  if (!comm_) throw Error("a communicator that has ended was asked for more");
+  if (!comm_) throw Error("a communicator was used after its end");
   cuda::use(device_.index);
   if (x.numel() > 0) {
     check(cudaEventRecord(asked_, cuda::current_stream()), "cudaEventRecord");
@@ -221,7 +221,7 @@ void NcclCommunicator::let_go(Operation& operation) {
   if (observer_) observer_({operation.op, operation.bytes, origin_time_ + begin * 1e-3, origin_time_ + end * 1e-3});
 }
 
-// They end in their order: one stream.
+// Operations end in their order: one stream.
 void NcclCommunicator::let_go_of_finished() {
   for (; !under_way_.empty(); under_way_.pop_front()) {
     const cudaError_t status = cudaEventQuery(under_way_.front()->done);
@@ -282,10 +282,10 @@ void NcclCommunicator::settle(std::unique_lock<std::mutex>& lock, ncclResult_t s
     if (failure_) std::rethrow_exception(failure_);
     control_->check_alive();
     if (const std::string why = !watchdog_.joinable() && options_.stop_asked ? options_.stop_asked() : ""; !why.empty())
-      throw RankStoppedError("stopped by " + why + " before the GPUs of all ranks had found each other; nothing was begun");
+      throw RankStoppedError("stopped by " + why + " before the GPUs of all ranks had found each other; no work was begun");
     if (now() - begin > seconds)
       throw DeviceError(std::string(call) + ": the GPUs of " + std::to_string(size()) + " ranks did not find each other within " +
-                        std::to_string(static_cast<int>(seconds)) + " s, while all ranks are alive (NCCL_DEBUG=INFO tells more)");
+                        std::to_string(static_cast<int>(seconds)) + " s, while all ranks are alive (NCCL_DEBUG=INFO prints more)");
     if (ncclResult_t asked = ncclCommGetAsyncError(comm_, &status); asked != ncclSuccess) status = asked;
   }
   if (status != ncclSuccess) throw DeviceError(std::string(call) + ": " + reason(status, comm_));
@@ -321,7 +321,7 @@ void NcclCommunicator::look_for_failure() {
   if (!under_way_.empty() && now() - under_way_.front()->asked > options_.done_within)
     throw DeviceError(std::string(under_way_.front()->op) + " of " + std::to_string(under_way_.front()->bytes) + " bytes on rank " +
                       std::to_string(rank()) + " is not done after " + std::to_string(static_cast<int>(options_.done_within)) +
-                      " s while all ranks are alive: do all ask for the same operations?");
+                      " s while all ranks are alive: do all request the same operations?");
 }
 
 void NcclCommunicator::end_watch() {

@@ -41,7 +41,7 @@ std::string objection(const Hello& h, const TcpRendezvous& w, bool there_already
   if (h.size != w.size) return "rank 0 expects " + std::to_string(w.size) + " ranks, this one " + std::to_string(h.size);
   if (h.rank <= 0 || h.rank >= w.size) return who + " is not below " + std::to_string(w.size);
   if (h.purpose == HelloPurpose::join && (h.port < 1 || h.port > 65535)) return who + " listens at no port";
-  if (there_already) return who + " is there already: two processes were started with the same rank";
+  if (there_already) return who + " is connected already: two processes were started with the same rank";
   return "";
 }
 
@@ -104,7 +104,7 @@ void gather_ranks(const TcpRendezvous& w, Admission& door, const Patience& patie
 // ---- the others -------------------------------------------------------------------------------------------------------------------
 
 struct Joined {
-  Admission door;                        // where this rank listens
+  Admission door;                        // this rank's listening socket
   Places places;
 };
 
@@ -116,7 +116,7 @@ struct Attempt {
   bool refused = false;                  // by a rank 0 with the same secret
 };
 
-// Where this rank is reached from: by the interface by which it reaches rank 0, unless that is one that other machines do not have.
+// This rank's address for others: that of the interface by which it reaches rank 0, unless other machines cannot reach that one.
 std::vector<Socket> listen_beside(const Socket& to_rank_0, const TcpRendezvous& w, const Patience& patience) {
   const std::string own = address_of(to_rank_0);
   return listen_at(is_loopback(own) && w.from_other_machines ? "0.0.0.0" : own, 0, patience);
@@ -138,7 +138,7 @@ Attempt try_to_join(const TcpRendezvous& w, const Socket& s, const Patience& pat
       return {{}, "rank 0 at " + at + " is of another version of this program (protocol " + c.text + ", this is " + std::to_string(rendezvous_protocol) + ")", true};
     case End::other_secret:
       return {{}, "rank 0 at " + at + " has another secret than this rank: give all ranks the same FLOWMAP_RENDEZVOUS_SECRET, or none", true};
-    case End::ended: throw RankLostError("rank 0 at " + at + " ended, or fell silent, before all ranks had come");
+    case End::ended: throw RankLostError("rank 0 at " + at + " ended or stopped answering before all ranks had connected");
     case End::answered: break;
   }
   if (c.code == Verdict::lost) throw RankLostError(c.text);
@@ -213,8 +213,8 @@ Socket connect_to_rank(const TcpRendezvous& w, int r, HelloPurpose purpose, cons
     if (c.end != End::silent || patience.over()) break;
   }
   if (c.end == End::foreign || c.end == End::other_secret || c.end == End::other_version)
-    throw ConfigError(who + "what listens there is not a rank of this job");
-  if (c.end != End::answered) throw RankLostError(who + "it ended, or fell silent");
+    throw ConfigError(who + "the program that listens there is not a rank of this job");
+  if (c.end != End::answered) throw RankLostError(who + "it ended or stopped answering");
   if (c.code != Verdict::welcome) throw RankLostError(who + c.text);
   return s;
 }
@@ -283,7 +283,7 @@ Admission open_door(TcpRendezvous& w, const Patience& patience) {
   AdmissionRules rules = rules_for(w);
   if (w.warn)
     rules.wrong_secret = [warn = w.warn, told = false](int rank, const std::string& address) mutable {
-      if (!std::exchange(told, true)) warn("turned away: a process at " + address + " that says it is rank " + std::to_string(rank) + " has another secret");
+      if (!std::exchange(told, true)) warn("rejected: a process at " + address + " that says it is rank " + std::to_string(rank) + " has another secret");
     };
   if (w.listening) w.listening(w.port);
   return Admission(std::move(listeners), std::move(rules));
@@ -294,7 +294,7 @@ Admission open_door(TcpRendezvous& w, const Patience& patience) {
 std::vector<Lines> meet(TcpRendezvous w) {
   const auto stop = [&w] {
     if (const std::string why = w.stop_asked ? w.stop_asked() : ""; !why.empty())
-      throw RankStoppedError("stopped by " + why + " before all ranks had met; nothing was begun");
+      throw RankStoppedError("stopped by " + why + " before all ranks had connected; no work was begun");
   };
   const Patience patience{steady_seconds() + w.deadline, stop}, a_little_more{patience.deadline + 10, stop};
   Table table(w);

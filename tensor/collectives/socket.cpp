@@ -100,7 +100,7 @@ void set_port(Address& address, int port) {
   else reinterpret_cast<sockaddr_in&>(address.bytes).sin_port = number;
 }
 
-// Closed, with errno, where it does not work. `alone`: an address of IPv6 is not one of IPv4 too.
+// A closed socket, with errno, on failure. `alone`: an address of IPv6 is not one of IPv4 too.
 Socket try_listen(const Address& address, bool alone) {
   Socket s(socket(address.family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!s.open()) return s;

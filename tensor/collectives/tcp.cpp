@@ -78,7 +78,7 @@ class TcpChannel : public Channel {
       flush(p);
       p.line_closed = receive_some(p.line, p.heard, most_heard) == Io::closed;
       for (std::size_t end; (end = p.heard.find('\n')) != std::string::npos; p.heard.erase(0, end + 1)) out.emplace_back(r, p.heard.substr(0, end));
-      if (p.heard.size() >= most_heard) throw RankLostError("rank " + std::to_string(r) + " was lost: what it sends has no end");
+      if (p.heard.size() >= most_heard) throw RankLostError("rank " + std::to_string(r) + " was lost: its text has no end");
       if (p.line_closed) out.emplace_back(r, "gone");
     }
     return out;

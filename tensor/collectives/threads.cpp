@@ -28,7 +28,7 @@ class ThreadHub {
     const auto take_all = [&] {
       std::erase_if(wanted, [&](const Message& m) {
         auto& box = boxes_[{m.peer, to}];
-        // In order: an earlier message of this peer may be missing still.
+        // Messages arrive in order: an earlier one of this peer may still be missing.
         const Message* oldest = nullptr;
         for (const Message& other : wanted)
           if (other.peer == m.peer && !oldest) oldest = &other;

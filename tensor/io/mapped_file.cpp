@@ -23,7 +23,7 @@ struct Descriptor {
   }
 };
 
-// Of the whole pages between: a wish, which may be refused.
+// Advises the system about the whole pages in the range; it may ignore the advice.
 void advise_pages(std::byte* begin, std::byte* end, int advice) {
   const auto page = static_cast<std::uintptr_t>(sysconf(_SC_PAGESIZE));
   const std::uintptr_t first = (reinterpret_cast<std::uintptr_t>(begin) + page - 1) / page * page;

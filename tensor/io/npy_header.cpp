@@ -140,7 +140,7 @@ std::pair<std::size_t, std::string_view> split_header(std::string_view bytes, co
   return {8 + wide + length, bytes.substr(8 + wide, length)};
 }
 
-// By the text behind the byte order: "f4".
+// The type by its text after the byte order: "f4".
 std::optional<FileType> type_of(std::string_view text) {
   static constexpr std::pair<std::string_view, FileType> types[] = {
       {"f2", FileType::f16},       {"f4", FileType::f32},        {"f8", FileType::f64}, {"f12", FileType::f128},   {"f16", FileType::f128},

@@ -27,7 +27,7 @@ void PickleMachine::refuse(const std::string& what) const {
 
 std::string_view PickleMachine::take(std::uint64_t count) {
   if (count > in_.size() - at_) fail(fmt::format("{} bytes are wanted, {} are left", count, in_.size() - at_));
-  if (at_ + count > PickleLimits::bytes) refuse(fmt::format("it goes on beyond {} bytes, which is all that is read", PickleLimits::bytes));
+  if (at_ + count > PickleLimits::bytes) refuse(fmt::format("it is longer than {} bytes, the limit of this reader", PickleLimits::bytes));
   const std::string_view bytes = in_.substr(at_, count);
   at_ += count;
   return bytes;
@@ -45,7 +45,7 @@ void PickleMachine::push(Id id) {
 }
 
 PickleMachine::Id PickleMachine::top() const {
-  if (stack_.size() <= (marks_.empty() ? 0 : marks_.back())) fail("a value is used that is not there");
+  if (stack_.size() <= (marks_.empty() ? 0 : marks_.back())) fail("a missing value is used");
   return stack_.back();
 }
 
@@ -56,7 +56,7 @@ PickleMachine::Id PickleMachine::pop() {
 }
 
 PickleMachine::Ids PickleMachine::pop_to_mark() {
-  if (marks_.empty()) fail("a mark is used that is not there");
+  if (marks_.empty()) fail("a missing mark is used");
   const auto from = stack_.begin() + std::ptrdiff_t(marks_.back());
   Ids items(from, stack_.end());
   stack_.erase(from, stack_.end());

@@ -14,7 +14,7 @@ constexpr std::uint8_t unfinished = 255;
 
 }  // namespace
 
-// Of texts and integers, by which entries are found. Longer texts are no names of entries, and comparing them would take time without bound.
+// Finds repeated keys among texts and integers, the keys of entries. Longer texts are not names of entries, and comparing them would take unbounded time.
 void PickleMachine::check_keys(Id dict) const {
   constexpr std::size_t longest = 1024;
   const auto& items = tree_.items(dict);
@@ -52,7 +52,7 @@ std::uint8_t PickleMachine::check(Id id, std::size_t depth, std::vector<std::uin
   return heights[id] = std::uint8_t(height);
 }
 
-// Tied weights share a storage; a file of a few megabytes must not stand for terabytes of tensors that all do.
+// Tied weights share a storage, but a file of a few megabytes must not describe terabytes of tensors that share one.
 void PickleMachine::check_total() const {
   const std::int64_t most = PickleLimits::shared * stored_elements_ + PickleLimits::expanded;
   if (tensor_elements_ > most) refuse(fmt::format("{} elements of tensors in storages of {}", tensor_elements_, stored_elements_));

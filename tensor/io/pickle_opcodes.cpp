@@ -12,7 +12,7 @@ namespace {
 
 constexpr PickleTree::Id unset = ~PickleTree::Id{0};
 
-// Of Python's pickletools.
+// The opcodes, from Python's pickletools.
 enum Op : unsigned char {
   proto = 0x80,
   frame = 0x95,

@@ -150,7 +150,7 @@ std::string_view PickleMachine::type_text(Id id) const {
   return tree_.text(expect(id, PickleKind::text, "a tensor's type"));
 }
 
-// A storage or type that the engine has not; a view that is to be conjugated or negated when it is read.
+// A storage or type that the engine lacks, or a view that would have to be conjugated or negated when read.
 std::string PickleMachine::why_unread(const Ids& a, const PickledStorage& s, const std::optional<FileType>& type,
                                       std::size_t metadata) const {
   if (!s.type) return cannot_read(s.type_name);

@@ -83,7 +83,7 @@ std::string_view header_text(std::string_view bytes, const Problem& fail) {
   return text;
 }
 
-// The library keeps the last of two equal keys without a word, so keys are watched while it parses; so is the depth, which is 3 at most.
+// The library silently keeps the last of two equal keys, so keys are checked during parsing; so is the depth, which is 3 at most.
 json parse_header(std::string_view text, const Problem& fail) {
   std::vector<std::unordered_set<std::string>> keys;
   const auto watch = [&](int depth, json::parse_event_t event, json& value) {

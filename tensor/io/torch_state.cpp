@@ -38,7 +38,7 @@ std::string entries_of(const TorchValue& at) {
 
 bool is_list(const TorchValue& at) { return at.is(PickleKind::list) || at.is(PickleKind::tuple); }
 
-// By its text; a number is also an integer key, and a place in a list.
+// The entry with this text as its key; a number is also an integer key, and a place in a list.
 std::optional<TorchValue> entry(const TorchValue& at, std::string_view name) {
   if (at.is(PickleKind::dict))
     if (const auto found = at.find(name)) return found;
@@ -91,7 +91,7 @@ std::optional<std::string> entry_name(const TorchValue& at, std::size_t i) {
   return key.is(PickleKind::text) || key.is(PickleKind::integer) ? std::optional(key_text(key)) : std::nullopt;
 }
 
-// Of "state/0/exp_avg" the last part; of no key the file's stem.
+// The last part of a key such as "state/0/exp_avg"; without a key the file's stem.
 std::string name_of_one(const std::string& key, const std::string& file) {
   return key.empty() ? std::filesystem::path(file).stem().string() : key.substr(key.rfind('/') + 1);
 }

@@ -1,4 +1,4 @@
-// Of local headers only the lengths of their own variable fields are taken (zip_directory.cpp).
+// From local headers only the lengths of their variable fields are used (zip_directory.cpp).
 #include <fmt/format.h>
 #include <zlib.h>
 
@@ -81,7 +81,7 @@ const ZipMember* ZipReader::find(std::string_view name) const {
 std::string_view ZipReader::packed(const ZipMember& m) const {
   const std::string_view bytes = file_.bytes();
   if (m.header > bytes.size() || bytes.size() - m.header < local_size || get<std::uint32_t>(bytes, m.header) != local_signature) {
-    fail(fmt::format("corrupt zip file: member {} is not where the directory says", in_quotes(m.name)));
+    fail(fmt::format("corrupt zip file: member {} is not at the place in the directory", in_quotes(m.name)));
   }
   const std::uint64_t start = m.header + local_size + get<std::uint16_t>(bytes, m.header + 26) + get<std::uint16_t>(bytes, m.header + 28);
   if (start > bytes.size() || m.compressed > bytes.size() - start)

@@ -31,7 +31,7 @@ std::size_t size_class(std::size_t bytes) {
 constexpr std::size_t address_space = std::size_t{1} << 47;     // x86-64 user space has 47 address bits
 
 [[noreturn]] void out_of_memory(std::size_t size, const std::string& where) {
-  throw Error("out of memory" + where + ": " + std::to_string(size >> 20) + " MiB asked for; use a smaller batch or recompute");
+  throw Error("out of memory" + where + ": " + std::to_string(size >> 20) + " MiB requested; use a smaller batch or recompute");
 }
 
 using FreeLists = std::unordered_map<std::size_t, std::vector<std::byte*>>;   // by size

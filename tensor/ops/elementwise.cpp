@@ -29,7 +29,7 @@ void check_floating(const Tensor& x, const char* op) {
   if (!is_floating(x.dtype())) throw DTypeError(std::string(op) + ": wants f32, f64 or bf16, got " + name_of(x.dtype()));
 }
 
-// A tangent or cotangent fits the value that it is of.
+// A tangent or cotangent must fit its value.
 void check_like(const Tensor& d, const Tensor& x, const char* op) {
   check_floating(x, op);
   check_floating(d, op);
@@ -45,7 +45,7 @@ template <class F> void in_pieces(std::int64_t n, F&& f) {
 }
 
 // bf16: each job widens its pieces of the inputs on the stack, f(x, y, n) runs f32 kernels from x[0], x[1], ... to y[0], ..., and the results
-// are rounded. The pieces are small enough for all of it to stay in the first-level cache.
+// are rounded. The pieces are small enough to stay in the first-level cache.
 constexpr std::int64_t half_piece = 1024;
 
 template <std::size_t inputs, std::size_t outputs, class F>
@@ -60,7 +60,7 @@ void in_widened_pieces(std::int64_t n, const std::array<const bf16*, inputs>& in
   });
 }
 
-// On a GPU: calls f(T{}, table) for all three types. One launch goes over whole arrays.
+// For a GPU: calls f(T{}, table) for all three types. One launch processes whole arrays.
 template <class F> void on_gpu(const Tensor& x, F&& f) {
   const cuda::MapKernels& k = cuda::on(x.device()).map;
   if (x.dtype() == DType::f64) f(double{}, k.f64);

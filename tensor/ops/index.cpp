@@ -16,7 +16,7 @@ void check_type(const Tensor& index, const char* op) {
     throw DTypeError(std::string(op) + ": indices are " + name_of(index.dtype()) + ", not i32 or i64");
 }
 
-// As a GPU's kernels take them; there an index out of range shows when the device is waited for.
+// Indices in the form of a GPU's kernels. There an index out of range shows when the device is waited for.
 Tensor device_indices(const Tensor& index, const char* op) {
   check_type(index, op);
   return index.to(DType::i64).contiguous();

@@ -47,7 +47,7 @@ std::map<std::int64_t, double> point_taps(std::int64_t o, std::int64_t in, doubl
   return taps;
 }
 
-// The kernel widened to cover all inputs that an output stands for.
+// The kernel widened to cover all inputs of an output.
 std::map<std::int64_t, double> area_taps(std::int64_t o, std::int64_t in, double scale, Interpolation kind) {
   const double widening = std::max(scale, 1.0), support = (is_cubic(kind) ? 2 : 1) * widening,
                centre = scale * (static_cast<double>(o) + 0.5);

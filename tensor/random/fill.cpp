@@ -98,7 +98,7 @@ Tensor random_normal_rows(const Samples& samples, const Shape& row, RandomKey ke
 }
 
 Samples consecutive(std::int64_t first, std::int64_t n) {
-  if (n < 0) throw ShapeError("consecutive: " + std::to_string(n) + " samples were asked for");
+  if (n < 0) throw ShapeError("consecutive: " + std::to_string(n) + " samples were requested");
   Samples s(static_cast<std::size_t>(n));
   std::iota(s.begin(), s.end(), first);
   return s;

@@ -295,7 +295,7 @@ TEST_CASE("ablate: no flag relabels old weights") {
   succeeds(back);
   CHECK_MESSAGE(!has(back.err, "step 4/4"), back.err);
   CHECK(rows_of(out / "ablate/derivative/trials.csv", "calls").at("jvp 1").at("checkpoint") == before.at("jvp 1").at("checkpoint"));
-  // Checkpoints decide weights where an explosion goes back to one, and only there.
+  // Checkpoints affect weights only if an explosion rewinds to one.
   const Arguments rewind{"--watch.on_explosion", "rewind"};
   succeeds(run("ablate", out, few + rewind));
   for (const auto& [flags, anew] : {std::pair{rewind, true}, {Arguments{}, false}}) {

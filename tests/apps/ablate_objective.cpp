@@ -200,7 +200,7 @@ TEST_CASE("ablate --what objective: a row for each objective and the teacher, fr
     for (const char* column : {"evaluations_a_step_mean", "seconds_a_step_mean", "peak_mib_mean", "grad_norm_median_mean", "grad_norm_largest_mean", "raw_mse_mean",
                                "energy_distance_1_mean", "energy_distance_2_mean", "energy_distance_4_mean"})
       CHECK_MESSAGE(std::isfinite(std::stod(row.at(column))), column);
-    CHECK(row.at("map_error_1_mean").empty() == (name == "imm"));        // whose minimum is any map with the right samples
+    CHECK(row.at("map_error_1_mean").empty() == (name == "imm"));        // its minimum is any map with the right samples
     CHECK(std::stod(row.at("grad_norm_largest_mean")) >= std::stod(row.at("grad_norm_median_mean")));
     CHECK(row.at("steps_mean") == "4");
   }

@@ -53,7 +53,7 @@ TEST_CASE("64-bit values that were narrowed or multiplied") {
   wrong("flowmap_train fm", {"--batch", "1G", "--micro-batch", "1", "-n"}, "fm.loop.micro_batch = 1 cuts the batch of 1000000000 into more");
   refused(bare("inspect", {"--plan", "--config", config_file, "--fm.loop.batch", "9000000000000000000", "-q"}), exit_code::usage,
           "--fm.loop.batch: fm.loop.batch = 9000000000000000000 is out of range (1 to 1e9)");
-  wrong("flowmap_train fm", {"--lr", "inf"}, "--lr: fm.loop.rate.peak = inf is no finite number");
+  wrong("flowmap_train fm", {"--lr", "inf"}, "--lr: fm.loop.rate.peak = inf is not a finite number");
   wrong("flowmap_train fm", {"--max-time", "2600000h"}, "--max-time: '2600000h' is too long: takes up to 3650d");
   wrong("flowmap_train fm", {"--rank-timeout", "25h"}, "--rank-timeout: '25h' is too long: takes up to 1d");
   for (const char* time : {"nans", "infs", "1e400s", "0s"}) wrong("flowmap_train fm", {"--max-time", time}, "is no duration");

@@ -65,7 +65,7 @@ TEST_CASE("each command lists its own options, and names the sections of the oth
   for (const char* flag : {"--network", "--guidance", "--derivative", "--latents"}) CHECK_MESSAGE(!few("flowmap_train judge").contains(flag), flag);
   CHECK(few("flowmap_train judge").contains("--steps"));
   CHECK_FALSE(few("flowmap_train pipeline").contains("--steps"));            // eight stages have steps
-  CHECK_FALSE(few("evaluate").contains("--data"));                           // that of the run
+  CHECK_FALSE(few("evaluate").contains("--data"));                           // it reads the run's data
   const std::string mfd = text_of("flowmap_train mfd", "--help"), sample = text_of("flowmap_sample", "--help");
   for (const char* part : {"\n[mfd.loop] ", "\n[dit] ", "\n[watch] ", "[fm]", "[map]", "flowmap_train pipeline --help"}) CHECK_MESSAGE(has(mfd, part), part);
   for (const char* part : {"\n[fm.loop] ", "\n[map.objective] "}) CHECK_MESSAGE(!has(mfd, part), part);
@@ -75,7 +75,7 @@ TEST_CASE("each command lists its own options, and names the sections of the oth
     if (stage.loop != nullptr) CHECK_MESSAGE(has(pipeline, "\n[" + std::string(stage.name) + ".loop] "), stage.name);
   CHECK(entries(mfd).size() < entries(pipeline).size() / 3);
   CHECK_FALSE(has(pipeline, "More of the config"));
-  CHECK(bare("flowmap_sample", {"--mfd.loop.steps", "-1"}).code == exit_code::usage);   // not listed, and a flag all the same
+  CHECK(bare("flowmap_sample", {"--mfd.loop.steps", "-1"}).code == exit_code::usage);   // the help does not list the flag, but it works
 }
 
 TEST_CASE("the parts of the recipe that a stage is said not to read exist") {

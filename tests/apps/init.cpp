@@ -74,7 +74,7 @@ TEST_CASE("errors of init are one line, and nothing is written") {
   const fs::path pictures = folder / "pictures", out = folder / "run";
   fs::create_directories(pictures);
   const std::string data = "folder:" + pictures.string();
-  refused(init(data, out), exit_code::unreadable, "no pictures for training");
+  refused(init(data, out), exit_code::unreadable, "no images for training");
   refused(init("folder:" + (folder / "none").string(), out), exit_code::unreadable, "none: no such folder");
   draw_picture_folder(pictures, {.counts = {40}});
   refused(init(data, out), exit_code::usage, "one class of images (class0)");

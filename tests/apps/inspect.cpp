@@ -41,7 +41,7 @@ TEST_CASE("a step's profile: a table, and the same as comma-separated values") {
   csv.insert(csv.end(), {"--profile", "mft", "--csv"});
   const Result shown = inspect(table);
   REQUIRE_MESSAGE(shown.code == 0, shown.err);
-  for (const char* part : {"mfd step, batch 8, f32: ", "forwards without history", "backward  matmul ", "tangent  linear ", "optimiser  optimizer ",
+  for (const char* part : {"mfd step, batch 8, f32: ", "forwards without history", "backward  matmul ", "tangent  linear ", "optimizer  optimizer ",
                            "forward  teacher.backbone blocks "})
     CHECK_MESSAGE(has(shown.out, part), shown.out);
   const Result values = inspect(csv);

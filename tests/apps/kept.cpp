@@ -67,7 +67,7 @@ TEST_CASE("a checkpoint that a newer program wrote, or that cannot be read, is k
   refused(run("flowmap_sample", out, {"--count", "1", "-q"}), exit_code::unreadable, "Too many levels of symbolic links");
   fs::rename(newest / "away", newest / "model.safetensors");
 
-  // A stage begins from another one's weights: the same there.
+  // A stage that begins from another one's weights behaves the same.
   const fs::path start = out / "mfd/checkpoints" / step_name(newest_step(out / "mfd/checkpoints")) / "ema.safetensors";
   fs::rename(start, folder / "ema");
   fs::create_symlink("ema.safetensors", start);

@@ -62,7 +62,7 @@ Together run_by_mpi(int n, const Arguments& arguments, const During& during, std
     if (during) {
       wait_until([&] { return static_cast<int>(children_of(mpirun).size()) >= n; });
       std::vector<pid_t> pids = children_of(mpirun);
-      std::sort(pids.begin(), pids.end());                         // it starts them in the order of the ranks
+      std::sort(pids.begin(), pids.end());                         // the launcher starts them in the order of the ranks
       during(pids);
     }
     since = std::chrono::steady_clock::now();
@@ -183,7 +183,7 @@ TEST_CASE("rows of ranks: all of a batch, once, in order; whole micro-batches wh
   CHECK(rows_of_rank(10, 3, 1, 2) == Rows{{6, 3}, {9, 1}});
   CHECK(rows_of_rank(12, 6, 2, 4) == Rows{{6, 3}});
   CHECK(rows_of_rank(7, 0, 1, 3) == Rows{{2, 2}});
-  CHECK_THROWS_WITH_AS(rows_of_rank(3, 0, 0, 4), "a batch of 3 has not a sample for each of 4 ranks: raise --batch or start fewer", ConfigError);
+  CHECK_THROWS_WITH_AS(rows_of_rank(3, 0, 0, 4), doctest::Contains("batch 3 is smaller than the number of ranks, 4: raise --batch"), ConfigError);
   for (int ranks = 1; ranks < 9; ++ranks)
     for (std::int64_t batch : {8, 12, 13, 64})
       for (std::int64_t micro : {0, 1, 3, 4, 100}) {
@@ -371,7 +371,7 @@ TEST_CASE("what goes wrong is said once and clearly") {
   const TempFolder folder;
   begin(folder / "run", "fm");
   const Together few = train(4, "fm", folder / "run", fifty + Arguments{"--batch", "3"});
-  CHECK_MESSAGE(has(few.err(), "a batch of 3 has not a sample for each of 4 ranks"), few.err());
+  CHECK_MESSAGE(has(few.err(), "batch 3 is smaller than the number of ranks, 4"), few.err());
   for (const Result& r : few.ranks) CHECK(r.code == exit_code::usage);
 }
 
@@ -409,7 +409,7 @@ TEST_CASE("ranks that did not come: 76, with their names; a request to stop whil
   const Result alone = run_program_file(program(), one_of_two(0, folder / "run", meeting, {"--rendezvous-timeout", "0.3s"}));
   CHECK_MESSAGE(alone.code == exit_code::rank_lost, alone.err);
   CHECK_MESSAGE(has(alone.err, "rank 1 of 2 did not come to "), alone.err);
-  CHECK_FALSE(fs::exists(FileRendezvous{folder.path(), "///"}.file()));                              // the address is of no use any more
+  CHECK_FALSE(fs::exists(FileRendezvous{folder.path(), "///"}.file()));                              // the address is no longer needed
 
   for (int signal : {SIGTERM, SIGINT}) {
     const Result stopped = run_program_file(program(), one_of_two(0, folder / "run", meeting), [&](pid_t child) {
@@ -417,7 +417,7 @@ TEST_CASE("ranks that did not come: 76, with their names; a request to stop whil
       kill(child, signal);
     });
     CHECK_MESSAGE(stopped.code == exit_code::stopped_early, stopped.err);
-    CHECK_MESSAGE(has(stopped.err, "before all ranks had met; nothing was begun"), stopped.err);
+    CHECK_MESSAGE(has(stopped.err, "before all ranks had connected; no work was begun"), stopped.err);
   }
   CHECK_FALSE(fs::exists(folder / "run"));
 

@@ -70,13 +70,13 @@ TEST_CASE("MFD at 256 pixels on eight H100s, by hand") {
 
   CHECK(whole("memory_weights") == 4 * all_parameters);
   CHECK(whole("memory_gradients") == 12 * parameters);  // the sum, a part's, the buckets
-  CHECK(whole("memory_optimiser") == 8 * parameters);
+  CHECK(whole("memory_optimizer") == 8 * parameters);
   CHECK(whole("memory_average") == 4 * all_parameters);
   CHECK(whole("memory_teacher") == 4 * 838675796.0);
   CHECK(whole("memory_autoencoder") == 4 * (86582016.0 + 415352704.0));
   for (const char* key : {"memory_weights", "memory_gradients", "memory_teacher", "memory_activations_kept"})
     CHECK(sharded(key) == whole(key));
-  for (const char* key : {"memory_optimiser", "memory_average"}) {
+  for (const char* key : {"memory_optimizer", "memory_average"}) {
     CHECK(sharded(key) >= whole(key) / 8);
     CHECK(sharded(key) < 1.01 * whole(key) / 8);
   }
@@ -130,7 +130,7 @@ TEST_CASE("one GPU sends nothing; the one with most rows decides") {
   auto one = table("mfd", {"--gpus", "1"});
   for (const char* key : {"bytes_gradients", "seconds_gradient_wait", "seconds_weight_wait"}) CHECK(one[key]["whole"] == 0);
   CHECK(one["memory_gradients"]["whole"] == 8 * parameters);
-  CHECK(one["memory_optimiser"]["sharded"] == 8 * parameters);
+  CHECK(one["memory_optimizer"]["sharded"] == 8 * parameters);
   auto three = table("cmt", {"--gpus", "3"});  // 2, 3 and 3 trajectories
   CHECK(near(three["flops"]["whole"], 8 * (64 * 3 * student + 15 * teacher), 1e-4));
   CHECK(near(three["seconds_compute"]["whole"], 3 * (64 * 3 * student + 15 * teacher) / h100, 1e-4));

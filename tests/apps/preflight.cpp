@@ -59,16 +59,16 @@ TEST_CASE("the test split has what judge and evaluation need") {
   pictures(folder / "heic", {{"train/berry", 30}}, ".heic");
   const Arguments none{"--data", spec(folder / "none")}, few{"--data", spec(folder / "few")};
   refused_before("pipeline", out, {"--data", spec(folder / "one")}, exit_code::unreadable,
-                 "the test split has 1 picture; an evaluation needs 4 at least (one more than evaluate.k = 3)");
+                 "the test split has 1 image; an evaluation needs 4 at least (one more than evaluate.k = 3)");
   refused_before("judge", out, none, exit_code::unreadable, "there is train/ but neither test/ nor val/");
   refused_before("pipeline", out, none, exit_code::unreadable, "there is train/ but neither test/ nor val/");
-  refused_before("judge", out, few, exit_code::unreadable, "no pictures for the test");
-  refused_before("judge", out, {"--data", spec(folder / "heic")}, exit_code::unreadable, "no picture can be read of berry (30 .heic)");
+  refused_before("judge", out, few, exit_code::unreadable, "no images for the test");
+  refused_before("judge", out, {"--data", spec(folder / "heic")}, exit_code::unreadable, "no image of berry (30 .heic) can be read");
   refused_before("pipeline", out, {"--evaluate.samples", "10", "--k", "10"}, exit_code::usage, "evaluate.samples = 10 are too few for evaluate.k = 10");
   // A judge alone needs one image; a class without images is reported.
   const Result judge = train("judge", out, {"--data", spec(folder / "one"), "--steps", "2"});
   succeeds(judge);
-  CHECK_MESSAGE(has(judge.err, "no pictures of 1 of 2 classes: berry"), judge.err);
+  CHECK_MESSAGE(has(judge.err, "no images of 1 of 2 classes: berry"), judge.err);
 }
 
 TEST_CASE("folders without pictures are left out with a warning that counts what remains") {
@@ -76,7 +76,7 @@ TEST_CASE("folders without pictures are left out with a warning that counts what
   pictures(folder / "d", {{"train/apple", 30}, {"train/berry", 30}, {"test/apple", 5}, {"test/berry", 5}, {"train/__pycache__", 0}});
   const Result result = train("judge", folder / "run", {"--data", spec(folder / "d"), "--steps", "2"});
   succeeds(result);
-  CHECK_MESSAGE(has(result.err, "left out, for they hold no pictures: __pycache__; 2 classes and 60 pictures remain"), result.err);
+  CHECK_MESSAGE(has(result.err, "left out: __pycache__; 2 classes and 60 images remain"), result.err);
   CHECK(has(read_file(folder / "run/judge/config.toml"), "\nclasses = 2 "));
 }
 
@@ -118,7 +118,7 @@ TEST_CASE("memory that cannot be enough is refused at once, with the remedy") {
   const Result finished = train("fm", folder / "begun", {"--batch", "1000000000", "-n"});
   succeeds(finished);
   CHECK_MESSAGE(!has(finished.err, "needs about "), finished.err);
-  refused(train("fm", out, {"--data", "shapes?count=4294967296,size=8,channels=1", "-q"}), exit_code::usage, "4294967296 pictures take 256.0 GiB in memory");
+  refused(train("fm", out, {"--data", "shapes?count=4294967296,size=8,channels=1", "-q"}), exit_code::usage, "4294967296 images take 256.0 GiB in memory");
 }
 
 TEST_CASE("a list of class names has a line for each class") {
@@ -195,7 +195,7 @@ TEST_CASE("latents and statistics of other data are refused") {
   fs::copy(d, folder / "other", fs::copy_options::recursive);
   fails({"--data", spec(folder / "other"), "--latents", "cache"}, "but this run's data is folder:" + (folder / "other").string());
   write_png(d / "train/apple/new.png", blank_image(8, 8, 1, 9));
-  fails(data, "holds latents of 60 pictures, but " + spec(d) + " has 61 now");
+  fails(data, "holds latents of 60 images, but " + spec(d) + " has 61 now");
   fs::remove(d / "train/apple/new.png");
   fs::rename(d / "train/berry", d / "train/cherry");
   fails(data, "class 1 was 'berry' when its latents were made");
@@ -208,7 +208,7 @@ TEST_CASE("latents and statistics of other data are refused") {
   fs::remove_all(out / "fm");
   const Result alone = train("fm", out, data + Arguments{"--steps", "1", "--sample_every", "-1"});
   succeeds(alone);
-  CHECK_MESSAGE(has(alone.err, "not compared with its pictures, which are not at hand"), alone.err);
+  CHECK_MESSAGE(has(alone.err, "not compared with its images, which are not available"), alone.err);
 
   // Statistics that this run computed from other images.
   const fs::path next = folder / "next";

@@ -129,7 +129,7 @@ TEST_CASE("a run folder is created, described, resumed") {
   Quiet other;
   CHECK_THROWS_WITH_AS(RunFolder(path, false, other), Contains("another process"), ConfigError);
   CHECK_THROWS_WITH_AS(RunFolder(path, true, other), Contains("another process"), ConfigError);             // --fresh checks it too
-  CHECK_THROWS_WITH_AS(move_aside(folder / "runs", other), Contains("another process"), ConfigError);       // and for folders below
+  CHECK_THROWS_WITH_AS(move_aside(folder / "runs", other), Contains("another process"), ConfigError);       // also for folders below it
 }
 
 TEST_CASE("--fresh moves an old run aside") {

@@ -119,7 +119,7 @@ TEST_CASE("a folder of pictures is gone on with: what is whole stays, what is mi
   const auto kept = fs::last_write_time(pngs / "000002.png");
   const Result again = draw(files().flow_map, wanted);
   REQUIRE_MESSAGE(again.code == 0, again.err);
-  CHECK_MESSAGE(has(again.err, "4 of 6 pictures are there"), again.err);
+  CHECK_MESSAGE(has(again.err, "4 of 6 images exist already"), again.err);
   CHECK(read_file(pngs / "000004.png") == picture_4);
   CHECK(fs::last_write_time(pngs / "000002.png") == kept);
   CHECK(read_file(npz) == bytes);
@@ -127,12 +127,12 @@ TEST_CASE("a folder of pictures is gone on with: what is whole stays, what is mi
   const Arguments others{"--seed", "2", "--pngs", (folder / "others").string()};
   REQUIRE(draw(files().flow_map, wanted + others).code == 0);       // the same file with other images: not taken for these
   CHECK(read_file(npz) != bytes);
-  CHECK(has(draw(files().flow_map, wanted).err, "arr_0 of 6 pictures"));
+  CHECK(has(draw(files().flow_map, wanted).err, "arr_0 of 6 images"));
   CHECK(read_file(npz) == bytes);
   const Result more = draw(files().flow_map, wanted + Arguments{"--count", "7"});
-  CHECK_MESSAGE(has(more.err, "6 of 7 pictures are there"), more.err);
+  CHECK_MESSAGE(has(more.err, "6 of 7 images exist already"), more.err);
   CHECK(NpzReader(npz).read("arr_0").dim(0) == 7);
-  refused(draw(files().flow_map, wanted + Arguments{"--steps", "2", "-q"}), 2, "holds other pictures");
+  refused(draw(files().flow_map, wanted + Arguments{"--steps", "2", "-q"}), 2, "contains images of other settings");
   refused(draw(files().teacher, wanted + Arguments{"-q"}), 2, "take another folder");
 }
 
@@ -142,7 +142,7 @@ TEST_CASE("a folder of another program's pictures is refused, what is damaged in
   const Arguments wanted{"--count", "3", "--batch", "1", "--pngs", pngs.string(), "--npz", npz.string(), "--grid="};
   fs::create_directories(pngs);
   write_png(pngs / "000000.png", blank_image(256, 256, 3, 200));
-  refused(draw(files().flow_map, wanted + Arguments{"-q"}), 2, "P: holds 000000.png but no samples.txt, so it is not of this command");
+  refused(draw(files().flow_map, wanted + Arguments{"-q"}), 2, "P: contains 000000.png but no samples.txt");
   CHECK_FALSE(fs::exists(pngs / "samples.txt"));
   CHECK_FALSE(fs::exists(npz));
   fs::rename(pngs / "000000.png", pngs / "cover.png");                     // not numbered: not a sample
@@ -156,7 +156,7 @@ TEST_CASE("a folder of another program's pictures is refused, what is damaged in
   for (const char* name : {"000001.png.tmp-123", "000007.png.tmp-123", "notes.tmp-123"}) write_atomically(pngs / name, "what was written of it");
   const Result again = draw(files().flow_map, wanted);
   REQUIRE_MESSAGE(again.code == 0, again.err);
-  CHECK_MESSAGE(has(again.err, "2 of 3 pictures are there"), again.err);
+  CHECK_MESSAGE(has(again.err, "2 of 3 images exist already"), again.err);
   CHECK(read_file(pngs / "000001.png") == good);
   CHECK(read_file(npz) == bytes);
   CHECK_FALSE(fs::exists(pngs / "000001.png.tmp-123"));
@@ -164,11 +164,11 @@ TEST_CASE("a folder of another program's pictures is refused, what is damaged in
   CHECK(fs::exists(pngs / "notes.tmp-123"));
 
   write_png(pngs / "000002.png", blank_image(1, 1, 3, 200));
-  std::string torn = read_file(pngs / "000002.png");                       // right checksums, no pixels: found when it is read
+  std::string torn = read_file(pngs / "000002.png");                       // right checksums, no pixels: detected when it is read
   write_atomically(pngs / "000002.png", torn.substr(0, 33) + torn.substr(torn.size() - 12));
   const Result third = draw(files().flow_map, wanted);
   REQUIRE_MESSAGE(third.code == 0, third.err);
-  CHECK_MESSAGE(has(third.err, "drawn again"), third.err);
+  CHECK_MESSAGE(has(third.err, "generated again"), third.err);
   CHECK(read_file(npz) == bytes);
 }
 
@@ -180,7 +180,7 @@ TEST_CASE("classes by name: the same pictures, and the same samples.txt, as by n
   REQUIRE(draw(files().flow_map, one + Arguments{"--class", "otter"}).code == 0);
   CHECK(has(read_file(folder / "P/samples.txt"), " labels 360 "));
   CHECK(draw(files().flow_map, one + Arguments{"--class", "360"}).code == 0);
-  refused(draw(files().flow_map, one + Arguments{"--class", "tench", "-q"}), 2, "holds other pictures");
+  refused(draw(files().flow_map, one + Arguments{"--class", "tench", "-q"}), 2, "contains images of other settings");
 }
 
 TEST_CASE("killed and called again, the same files") {
@@ -253,13 +253,13 @@ TEST_CASE("what is refused, in one line") {
   refuse({"--class", "cat"}, 2, "labels 'cat'");
   refuse({"--class", "crane"}, 2, "class 'crane' is the name of labels 134 and 517");
   refuse({"--out", folder.path().string()}, 2, "give one of them");
-  refuse({"--grid", "g.jpg"}, 2, "--grid g.jpg: want a name that ends in .png");
-  refuse({"--npz", "a.npy"}, 2, "--npz a.npy: want a name that ends in .npz");
+  refuse({"--grid", "g.jpg"}, 2, "--grid g.jpg: the name must end in .png");
+  refuse({"--npz", "a.npy"}, 2, "--npz a.npy: the name must end in .npz");
   refuse({"--npz", (files().decoder / "a.npz").string()}, 3, "cannot create its folder");
-  refuse({"--grid="}, 2, "no files are asked for");
+  refuse({"--grid="}, 2, "no output is named");
   refuse({"--guidance-from", "0.9", "--guidance-to", "0.1"}, 2, "no time lies between");
   fs::create_directory(folder / "folder.npz");
-  refuse({"--npz", (folder / "folder.npz").string()}, 2, "folder.npz: is a folder: want a file's name");
+  refuse({"--npz", (folder / "folder.npz").string()}, 2, "folder.npz: is a folder: give a file's name");
   save_safetensors(folder / "stat.safetensors", {{"var", Tensor::full({16, 32, 32}, 1)}});
   refuse({"--stats", (folder / "stat.safetensors").string()}, 3, "is of latents");
   CHECK_FALSE(fs::exists(folder / "g.png"));

@@ -127,7 +127,7 @@ TEST_CASE("data that do not fit are refused in one line before any training") {
   refused(normal_rows(folder / "few.npy", {11, 2, 8}), "the test split has 1 sample; an evaluation needs 4 at least", exit_code::unreadable);
   refused(normal_rows(folder / "flat.npy", {40, 8}) + "?layout=lc", "rows are [8]; layout=lc needs [length, channels]");
   write_npy<std::uint8_t>(folder / "levels.npy", {40, 2, 8}, std::vector<std::uint8_t>(640, 1));
-  refused("arrays:" + (folder / "levels.npy").string(), "are u8 [2, 8]; it needs f32 values: encode pictures (space = \"rae\"), or save the numbers as float32");
+  refused("arrays:" + (folder / "levels.npy").string(), "are u8 [2, 8]; it needs f32 values: encode images (space = \"rae\"), or save the numbers as float32");
   std::vector<float> values(640, 0.5f);
   values[37] = std::nanf("");
   write_npy<float>(folder / "nan.npy", {40, 2, 8}, values);

@@ -66,7 +66,7 @@ TEST_CASE("haar: a network of four bands, pictures there and back; odd sides are
   succeeds(seen);
   CHECK_MESSAGE(has(seen.err, "latent [1, 4, 4, 4], rms 1.000"), seen.err);                             // a white block: average 2, details 0
   refused(train("fm", folder / "odd", haar + Arguments{"--image-size", "0", "--data", "shapes?size=9,count=64,channels=1", "-q"}), exit_code::usage,
-          "space haar halves the sides of pictures, and 9 is odd");
+          "space haar halves the sides of images, and 9 is odd");
   refused(train("pipeline", folder / "odd", haar + Arguments{"--decoder-size", "B", "-q"}), exit_code::usage, "with space = \"haar\" leave it out");
 }
 

@@ -86,7 +86,7 @@ TEST_CASE("the toy's flow map makes points in one call that its teacher needs fi
 
   const Result pictures = run("flowmap_sample", {"--out", out.string(), "--count", "4", "--grid", (folder / "x.png").string()});
   CHECK(pictures.code == exit_code::usage);
-  CHECK_MESSAGE(has(pictures.err, "--grid are for pictures; samples of this run are [2]"), pictures.err);
+  CHECK_MESSAGE(has(pictures.err, "--grid are for images; samples of this run are [2]"), pictures.err);
   const Result nowhere = run("flowmap_sample", {"--out", out.string(), "--count", "4"});
   CHECK(nowhere.code == exit_code::usage);
   CHECK_MESSAGE(has(nowhere.err, "give --npz FILE for their values"), nowhere.err);
@@ -126,7 +126,7 @@ TEST_CASE("time series train too, and are scored by their values") {
   CHECK_MESSAGE(has(alone.out, "Frechet precision    recall    energy"), alone.out);
   const Result judged = run("evaluate", {"--out", out.string(), "--evaluate.features", "judge"});
   CHECK(judged.code == exit_code::usage);
-  CHECK_MESSAGE(has(judged.err, "evaluate.features judge: is for pictures"), judged.err);
+  CHECK_MESSAGE(has(judged.err, "evaluate.features judge: is for images"), judged.err);
 }
 
 namespace {
@@ -195,11 +195,11 @@ TEST_CASE("what does not fit together is said in one line before anything is tra
   refused({"--network", "dit_dh"}, "network dit_dh models samples [channels, length] or [channels, height, width]; those of points:8gaussians are [2]: set network = \"mlp\"");
   refused({"--space", "rae"}, "points:8gaussians: samples are f32 [2]; ");
   refused({"--data", "shapes?count=100,size=8"}, "space identity: samples of shapes");
-  refused({"--guidance", "2"}, "guidance needs networks that are told labels");
+  refused({"--guidance", "2"}, "guidance needs networks with labels");
   refused({"--map.objective.name", "guided_mean_flow", "--map.loop.steps", "2"}, "map.objective guides its targets by labels, and this run has none: set conditional = true");
-  refused({"--map.objective.name", "imm", "--map.loop.steps", "2", "--map.loop.batch", "30"}, "map: its objective takes rows in groups of 16: loop.batch = 30 is no multiple of it");
-  refused({"--latents", "cache"}, "latents.from cache: is for latents of pictures");
-  refused({"--latents.flip", "true"}, "latents.flip is for pictures");
+  refused({"--map.objective.name", "imm", "--map.loop.steps", "2", "--map.loop.batch", "30"}, "map: its objective takes rows in groups of 16: loop.batch = 30 is not a multiple of it");
+  refused({"--latents", "cache"}, "latents.from cache: is for latents of images");
+  refused({"--latents.flip", "true"}, "latents.flip is for images");
   const Result stats = run("flowmap_train", {"stats", "--config", config, "--out", (folder / "run").string()});
   CHECK(stats.code == exit_code::usage);
   CHECK_MESSAGE(has(stats.err, "stage stats is for space = \"rae\""), stats.err);

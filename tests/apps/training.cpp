@@ -140,7 +140,7 @@ TEST_CASE("a flow map learns by every objective of the list, and is sampled and 
   CHECK(results.size() == objective_names().size());                     // each is another computation
   succeeds(run("flowmap_sample", out, {"--stage", "map", "--count", "2", "--grid", (folder / "grid.png").string()}));
   refused(train("map", out, {"--steps", "2", "--batch", "18", "--fresh", "--map.objective.name", "imm", "-q"}), exit_code::usage,
-          "map: its objective takes rows in groups of 4: loop.batch = 18 is no multiple of it");
+          "map: its objective takes rows in groups of 4: loop.batch = 18 is not a multiple of it");
   refused(train("map", folder / "empty", {"--steps", "1", "-q"}), exit_code::unreadable, "there is no trained encoder");
   refused(train("map", out, {"-q"}), exit_code::usage, "map.loop.steps is 0, so that pipeline leaves this stage out");
 }
@@ -372,7 +372,7 @@ TEST_CASE("training from a cache of latents has the bits of training from memory
   }
   CHECK(read_file(folder / "memory-true/stats.safetensors") != read_file(folder / "memory-false/stats.safetensors"));
   refused(train("fm", folder / "cache-true", {"--latents", "cache", "-q"}), exit_code::usage, "set latents.flip = true");
-  refused(train("fm", folder / "memory-true", {"--latents", "cache", "-q"}), exit_code::unreadable, "no latents there");
+  refused(train("fm", folder / "memory-true", {"--latents", "cache", "-q"}), exit_code::unreadable, "no latents");
 }
 
 TEST_CASE("encode goes on where it was stopped, and latents of another encoder are refused") {
@@ -385,7 +385,7 @@ TEST_CASE("encode goes on where it was stopped, and latents of another encoder a
   CHECK(want.contains("latents-00006.safetensors"));
   const Result again = train("encode", folder / "run", options);
   succeeds(again);
-  CHECK(has(again.err, "7 shards are there and intact, 0 to make"));
+  CHECK(has(again.err, "7 shards are intact, 0 are missing"));
   fs::remove(folder / "z/latents-00003.safetensors");
   succeeds(train("encode", folder / "run", options));
   CHECK(contents(folder / "z") == want);

@@ -134,7 +134,7 @@ TEST_CASE("gradients through taped tangents are bit for bit those without recomp
   }
 }
 
-// A zero that is made up for y would meet the infinite slope of the root at 0.
+// A substituted zero for y would multiply the infinite slope of the root at 0.
 TEST_CASE("a loss of the tangent alone sends no cotangent through the value") {
   for (const bool again : {false, true}) {
     Tape tape;

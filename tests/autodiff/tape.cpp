@@ -7,6 +7,8 @@
 #include "autodiff/recompute.h"
 #include "autodiff/rules/elementwise.h"
 #include "autodiff/rules/linear.h"
+#include "tests/support/error_of.h"
+#include "tests/support/mentions.h"
 #include "tests/support/near.h"
 #include "tests/support/tensors.h"
 
@@ -48,17 +50,11 @@ TEST_CASE("gradients of leaves, of parameters' leaves and of kept values; of any
   CHECK_FALSE(g[apart].defined());                       // the loss does not depend on them
   CHECK_FALSE(g[other].defined());
   CHECK_FALSE(g[unused].defined());
-  CHECK_THROWS_WITH_AS(
-      g[z],
-      "a gradient was asked for of a value of shape [1] that is the result of add, not a leaf: call Tape::keep with it before backward",
-      AutodiffError);
-  CHECK_THROWS_WITH_AS(g[Var(vec({1.0}))],
-                       "a gradient was asked for of a value of shape [1] that is a constant: make it a leaf by Tape::variable",
-                       AutodiffError);
+  CHECK(test::mentions(test::error_of<AutodiffError>([&] { g[z]; }), {"requested", "[1]", "Tape::keep"}));
+  CHECK(test::mentions(test::error_of<AutodiffError>([&] { g[Var(vec({1.0}))]; }), {"requested", "[1]", "Tape::variable"}));
   CHECK_THROWS_AS(tape.keep(y), AutodiffError);          // too late
   Tape second;
-  CHECK_THROWS_WITH_AS(g[second.variable(vec({1.0}))], "a gradient was asked for of a value of shape [1] that was recorded on another tape",
-                       AutodiffError);
+  CHECK(test::mentions(test::error_of<AutodiffError>([&] { g[second.variable(vec({1.0}))]; }), {"requested", "[1]", "recorded"}));
   CHECK_THROWS_AS(second.keep(y), AutodiffError);
 }
 

@@ -70,7 +70,7 @@ void draw_jpegs([[maybe_unused]] const fs::path& folder, [[maybe_unused]] int co
     tjDestroy(handle);
   }
 #else
-  throw ConfigError("this build has no libjpeg-turbo to draw pictures with: give --images FOLDER");
+  throw ConfigError("this build has no libjpeg-turbo to draw images with: give --images FOLDER");
 #endif
 }
 
@@ -96,7 +96,7 @@ void pictures(const fs::path& folder, std::int64_t workers) {
   line("random crop of 384", each([&](std::int64_t i) { random_crop(images[std::size_t(i)], 384, 256, {}); }));
   Loader loader(source, {.seed = 1, .flip = true, .workers = int(workers)});
   line("loader, all of it", seconds([&] { loader.batch(0, n); }));
-  fmt::print("  ({} pictures, {:.0f} KiB each, the first of {}x{})\n", n, bytes / double(n) / 1024, images[0].width, images[0].height);
+  fmt::print("  ({} images, {:.0f} KiB each, the first of {}x{})\n", n, bytes / double(n) / 1024, images[0].width, images[0].height);
 }
 
 void latents(const fs::path& folder, DType dtype, std::int64_t workers) {
@@ -151,7 +151,7 @@ int main(int argc, char** argv) {
   }
   try {
     const TempFolder folder;
-    fmt::print("pictures, {} threads:\n", workers);
+    fmt::print("images, {} threads:\n", workers);
     if (images.empty()) draw_jpegs(folder / "pictures", 128);
     pictures(images.empty() ? folder / "pictures" : fs::path(images), workers);
     fmt::print("latents 768x16x16 from a cache, {} threads:\n", workers);

@@ -130,7 +130,7 @@ void first_time(const fs::path& folder) {
   fmt::print("  an index of 10000 small samples made in {:.3f} s\n", now() - start);
 }
 
-// In a process of its own, for its peak of memory.
+// In a separate process, for its peak of memory.
 void run(const std::string& what, const fs::path& folder, std::int64_t samples, std::int64_t shards) {
   const double before = peak_mib();
   if (what == "tar") {

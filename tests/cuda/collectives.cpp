@@ -346,7 +346,7 @@ TEST_CASE("training through buckets and AdamW, whole and in parts: the losses an
 
 namespace {
 
-// Two ranks by the calls themselves, on streams of their own.
+// Two ranks by direct calls, on separate streams.
 void by_hand(const std::function<void(int rank, ncclComm_t comm, cudaStream_t stream)>& f) {
   ncclUniqueId id;
   ncclGetUniqueId(&id);
@@ -368,7 +368,7 @@ void by_hand(const std::function<void(int rank, ncclComm_t comm, cudaStream_t st
 }  // namespace
 
 TEST_CASE("planted: without the events between the streams sums are wrong under some schedule") {
-  // As the communicator does it, less one of the two events.
+  // Like the communicator, but without one of the two events.
   const char* schedule = std::getenv("FLOWMAP_HOST_CUDA_SCHEDULE");
   host_cuda::Schedule::current().set("random:5");
   for (const bool before_it : {true, false}) {

@@ -129,7 +129,7 @@ TEST_CASE("asynchronous copies of the wrong memory") {
 TEST_CASE("the host reads device memory") {
   const auto read = [](bool right) {
     return last_words([=] {
-      must(cudaSetDevice(1));  // a device of its own, whose signal handler is younger than doctest's
+      must(cudaSetDevice(1));  // a separate device, whose signal handler is newer than doctest's
       const Stream stream;
       const Device<float> x(stream, std::vector<float>(n, 2.0f));
       _exit(static_cast<int>(right ? x.values()[0] : x.data()[0]));
@@ -179,7 +179,7 @@ TEST_CASE("waiting for an event that nobody records") {
 TEST_CASE("cuBLAS with a leading dimension that is not the matrix's") {
   const Product product;
   CHECK(product.start(1, 4, 2) == CUBLAS_STATUS_INVALID_VALUE);  // smaller than a column
-  REQUIRE(product.start(4, 4, 2) == CUBLAS_STATUS_SUCCESS);      // that of the transpose
+  REQUIRE(product.start(4, 4, 2) == CUBLAS_STATUS_SUCCESS);      // the transposed size
   check_report(product.stream.wait(), {"cuBLAS: matrix A of 2 x 4, leading dimension 4, leaves its allocation"});
   REQUIRE(product.start(2, 4, 2) == CUBLAS_STATUS_SUCCESS);
   CHECK(product.stream.wait() == "");

@@ -83,7 +83,7 @@ TEST_CASE("pictures in an npz with splits of its own, as MedMNIST has them, in (
   CHECK(picture_size(*train, "a test").channels == 3);
   CHECK(open_dataset(spec, Split::train).pixels.size() == 6 * 24);
   CHECK(has(error_of([&] { open_source(golden("medmnist_like.npz"), Split::train); }),
-            "which array are the samples? Write ?x=NAME; it has train_images, train_labels, test_images, test_labels"));
+            "the array of the samples is not named: write ?x=NAME; it has train_images, train_labels, test_images, test_labels"));
   CHECK(has(error_of([&] { open_source(golden("f16.npy") + "?layout=hwc", Split::train); }), "rows are [2, 3]; layout=hwc needs [h, w, c]"));
   CHECK(open_source(golden("f16.npy") + "?layout=hw", Split::train)->shape() == Shape{1, 2, 3});
   const auto sequences = open_source(golden("f16.npy") + "?layout=lc", Split::train);                   // (length 2, channels 3)
@@ -92,7 +92,7 @@ TEST_CASE("pictures in an npz with splits of its own, as MedMNIST has them, in (
   for (int c = 0; c < 3; ++c)
     for (int l = 0; l < 2; ++l) CHECK(after[std::size_t(2 * c + l)] == before[std::size_t(3 * l + c)]);
   CHECK(has(error_of([&] { open_source(golden("medmnist_like.npz") + "?x=train_images,layout=lc", Split::train); }), "layout=lc needs [length, channels]"));
-  CHECK(has(error_of([&] { open_dataset(golden("f16.npy"), Split::train); }), "samples are f32 [2, 3]; a data set in memory needs pictures"));
+  CHECK(has(error_of([&] { open_dataset(golden("f16.npy"), Split::train); }), "samples are f32 [2, 3]; a data set in memory needs images"));
 }
 
 TEST_CASE("labels in a file of their own, points without any") {

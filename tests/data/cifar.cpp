@@ -43,7 +43,7 @@ void write_text(const fs::path& path, const std::string& text) { std::ofstream(p
 
 std::string label(int n) { return {static_cast<char>(n)}; }
 
-// Of batch b: record 0 has label b and begins with level b; the last one label 10 - b and level 100 + b.
+// In batch b, record 0 has label b and begins with level b; the last one has label 10 - b and level 100 + b.
 void write_cifar10(const fs::path& folder) {
   for (int b = 1; b <= 5; ++b)
     write_file(folder / ("data_batch_" + std::to_string(b) + ".bin"), 10000, {{0, label(b), std::uint8_t(b)}, {9999, label(10 - b), std::uint8_t(100 + b)}});

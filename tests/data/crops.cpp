@@ -47,7 +47,7 @@ struct Box {
   bool mirrored;
 };
 
-// Of crops of ramps without jitter.
+// For crops of ramps without jitter:
 std::vector<Box> boxes(const Tensor& crops, std::int64_t height, std::int64_t width) {
   const std::vector<double> v = crops.to_vector<double>();
   const std::int64_t n = crops.dim(0), size = crops.dim(3);
@@ -217,7 +217,7 @@ TEST_CASE("a shift moves by whole pixels, each as often; zeros come in; the shar
   int mirrored = 0, wrong = 0;
   for (std::int64_t i = 0; i < samples; ++i) {
     const float* image = out.data() + i * 2 * height * width;
-    const auto middle = static_cast<std::int64_t>(image[3 * width + 4]) - 1;                       // where the middle came from; always inside
+    const auto middle = static_cast<std::int64_t>(image[3 * width + 4]) - 1;                       // the origin of the middle; always inside
     const bool turned = image[3 * width + 3] > image[3 * width + 4];
     const std::int64_t dy = 3 - middle / width, dx = 4 - (turned ? width - 1 - middle % width : middle % width);
     for (std::int64_t c = 0; c < 2; ++c)

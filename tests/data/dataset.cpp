@@ -144,7 +144,7 @@ TEST_CASE("a folder of class-named folders") {
       write_png(folder / name / (std::string(1, char('a' + i)) + ".png"), image);
     }
   }
-  write_bytes(folder / "a" / "notes.txt", "not a picture");
+  write_bytes(folder / "a" / "notes.txt", "not an image");
   const std::string spec = "folder:" + folder.path().string();
   const Dataset train = open_dataset(spec + "?size=8,channels=1", Split::train);
   CHECK(train.class_names == std::vector<std::string>{"a", "b"});
@@ -162,7 +162,7 @@ TEST_CASE("a folder of class-named folders") {
   write_bytes(folder / "b" / "c.png", "broken");
   write_bytes(folder / "a" / "d.jpg", "");
   const std::string error = error_of([&] { open_dataset(spec + "?size=8", Split::train); });
-  CHECK(has(error, "2 of 37 pictures cannot be read"));
+  CHECK(has(error, "2 of 37 images cannot be read"));
   CHECK(has(error, "c.png: neither a PNG, a JPEG nor a WebP file"));
   CHECK(has(error, "d.jpg: empty file"));
 }
@@ -211,11 +211,11 @@ TEST_CASE("folders without pictures are no classes, and are named with what was 
   CHECK(load_image_folder(folder.path(), {4, 1, 0}, Split::train).class_names == std::vector<std::string>{"apple", "berry"});
   CHECK(notes(Split::train) ==
         std::vector<std::string>{
-            train + ": left out, for they hold no pictures: @eaDir, __pycache__ (1 .pyc), deep (1 folder); 2 classes and 3 pictures remain",
-            train + ": only " + readable_endings() + " are read; passed over: apple 2 .avif, 1 .txt",
-            train + ": 1 picture lies beside the folders of the classes: in no class, passed over"});
-  CHECK(notes(Split::test) == std::vector<std::string>{test + ": left out, for they hold no pictures: @eaDir; 2 classes and 1 pictures remain",
-                                                       test + ": no pictures of 1 of 2 classes: berry"});
+            train + ": folders without images are left out: @eaDir, __pycache__ (1 .pyc), deep (1 folder); 2 classes and 3 images remain",
+            train + ": only " + readable_endings() + " are read; skipped: apple 2 .avif, 1 .txt",
+            train + ": 1 image outside the class folders: skipped"});
+  CHECK(notes(Split::test) == std::vector<std::string>{test + ": folders without images are left out: @eaDir; 2 classes and 1 images remain",
+                                                       test + ": no images of 1 of 2 classes: berry"});
   CHECK(load_image_folder(folder.path(), {4, 1, 0}, Split::train).notes == notes(Split::train));
   CHECK(as_source(std::make_shared<const Dataset>(load_image_folder(folder.path(), {4, 1, 0}, Split::train)))->notes().size() == 3);
 
@@ -227,7 +227,7 @@ TEST_CASE("folders without pictures are no classes, and are named with what was 
     write_png(other / "a/1.png", blank_image(4, 4, 1, 1));
     for (const char* name : {"b/1.", "b/2."}) write_bytes(other / (std::string(name) + ending), "x");
     const std::string error = error_of([&] { ImageFolder(other.path(), {4, 1, 0}, Split::train); });
-    CHECK_MESSAGE(has(error, std::string("no picture can be read of b (2 .") + ending + "): convert them to .png or .jpg"), error);
+    CHECK_MESSAGE(has(error, std::string("no image of b (2 .") + ending + ") can be read: convert them to .png or .jpg"), error);
   }
   // A class of the test split that training would never see.
   write_png(folder / "test/@eaDir/1.png", blank_image(4, 4, 1, 1));
@@ -242,10 +242,10 @@ TEST_CASE("wrong specifications are named") {
   CHECK(has(error("shapes?size"), "'size' after '?' is not key=value"));
   CHECK(has(error("shapes?channels=2"), "channels 2"));
   CHECK(has(error("shapes:here"), "takes no path"));
-  CHECK(has(error("shapes?count=4294967296,size=1024"), "shapes: 4294967296 pictures take 12582912.0 GiB in memory, "));
-  CHECK(has(error("folder:/nowhere?size=8,crop=left"), "crop = 'left' is none of center, random"));
+  CHECK(has(error("shapes?count=4294967296,size=1024"), "shapes: 4294967296 images take 12582912.0 GiB in memory, "));
+  CHECK(has(error("folder:/nowhere?size=8,crop=left"), "crop = 'left' is not one of center, random"));
   CHECK(has(error("folder:/nowhere?size=8,crop=random"), "leave it out"));
-  CHECK(has(error("folder:/nowhere"), "the size of the pictures is missing"));
+  CHECK(has(error("folder:/nowhere"), "the size of the images is missing"));
   CHECK(has(error("folder:/nowhere?size=8"), "/nowhere: no such folder"));
   CHECK(has(error("folder"), "write folder:PATH?size=N"));
 }

@@ -160,7 +160,7 @@ TEST_CASE("without mirrored latents the file is half as large, and asking for th
   std::vector<float> z(12);
   const LatentCache cache(folder / "z");
   cache.read(10, false, z.data());
-  CHECK(has(error_of([&] { cache.read(0, true, z.data()); }), "unmirrored pictures only"));
+  CHECK(has(error_of([&] { cache.read(0, true, z.data()); }), "unmirrored images only"));
 }
 
 TEST_CASE("stopped and gone on, in any number of steps, a cache has the same bytes; damaged shards are made again") {
@@ -208,7 +208,7 @@ TEST_CASE("latents of another encoder, other pictures or another form are refuse
   CHECK(has(refused([](LatentCacheInfo& i) { i.dtype = DType::bf16; }), "dtype \"f32\" instead of \"bf16\""));
   CHECK(has(refused([](LatentCacheInfo& i) { i.labels[2] = 0; }), "labels"));
   CHECK(has(refused([](LatentCacheInfo& i) { i.class_names[0] = "z"; }), "other class_names"));
-  CHECK(has(error_of([&] { LatentCache cache(folder / "none"); }), "no latents there"));
+  CHECK(has(error_of([&] { LatentCache cache(folder / "none"); }), "index.json is missing"));
   CHECK(!LatentCache::read_info(folder / "none"));
   write_atomically(folder / "z" / "index.json", "{}");
   CHECK(has(error_of([&] { LatentCache cache(folder / "z"); }), "index.json: no index of latents"));

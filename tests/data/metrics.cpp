@@ -84,7 +84,7 @@ TEST_CASE("rows go to three files; new names add columns") {
     metrics.log(3, {{"fid,a", 7}, {"loss", 0.1 + 0.2}});
     write_png(folder / "a.png", blank_image(5, 4, 3));
     metrics.image(3, "samples", folder / "a.png");
-    write_atomically(folder / "b.png", "no picture");
+    write_atomically(folder / "b.png", "no image");
     CHECK_THROWS_WITH_AS(metrics.image(3, "samples", folder / "b.png"), doctest::Contains("b.png: not a PNG file"), FileError);
   }
   const std::string csv = read_file(folder / "metrics.csv");
@@ -212,7 +212,7 @@ TEST_CASE("event files: long numbers, unknown fields, damage, and where to cut")
   CHECK(hex(scalar_event(0, 128, {})) == "090000000000000000108001" "2a00");
   const std::string long_name(200, 'n');                                       // lengths of two bytes
   CHECK(hex(scalar_event(0, 1, {{long_name, 1}})).substr(18, 20) == "10012ad3010ad0010ac8");
-  // Fields that are passed over: a varint (4), four bytes (6), bytes (7), then step 5.
+  // Fields that are skipped: a varint (4), four bytes (6), bytes (7), then step 5.
   CHECK(event_step(std::string("\x20\x81\x01\x35\1\2\3\4\x3a\2\x10\x09\x10\x05", 14)) == 5);
   for (const std::string& bad : {std::string("\x20", 1), std::string("\x3a", 1), std::string("\x3a\5\x10\x05", 4), std::string("\x35\1\2", 3), std::string("\x09\1", 2), std::string("\x10\x80", 2),
                                  std::string("\x13\x10\x05", 3), std::string(12, '\xff')})

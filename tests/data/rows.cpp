@@ -73,7 +73,7 @@ TEST_CASE("balanced rows: as many of each class as it has, up to the same number
     CHECK(std::is_sorted(rows.begin(), rows.end()));
     CHECK(std::set<std::int64_t>(rows.begin(), rows.end()).size() == rows.size());
     CHECK(of[3] == 0);
-    // Equal but for one, unless a class has no more.
+    // Counts differ by at most one, unless a class has no more rows.
     const std::int64_t most = *std::max_element(of.begin(), of.end());
     const Rows sizes{6, 3, 1, 0, 9};
     for (std::size_t c = 0; c < 5; ++c) CHECK((of[c] >= most - 1 || of[c] == sizes[c]));
@@ -120,7 +120,7 @@ TEST_CASE("pictures that no memory holds are refused before they are read") {
     DType dtype() const override { return DType::u8; }
   };
   const std::string error = error_of([] { load_pictures(Endless()); });
-  CHECK_MESSAGE(has(error, "1099511627776 pictures take "), error);
+  CHECK_MESSAGE(has(error, "1099511627776 images take "), error);
 }
 
 TEST_CASE("labels of samples: by turns, the last turn drawn") {

@@ -80,9 +80,9 @@ TEST_CASE("names of shards") {
   CHECK(shard_names("a{0..1,7}.tar::b.tar") == Names{"a0.tar", "a1.tar", "a7.tar", "b.tar"});
   CHECK(shard_names("train-{000..099}.tar").size() == 100);
   CHECK(has(error_of([] { shard_names("a{3..1}"); }), "the range '3..1' falls"));
-  CHECK(has(error_of([] { shard_names("a{0..1"); }), "braces that do not fit"));
-  CHECK(has(error_of([] { shard_names("a}0{"); }), "braces that do not fit"));
-  CHECK(has(error_of([] { shard_names("a{a..z}"); }), "'a..z' is no range of whole numbers"));
+  CHECK(has(error_of([] { shard_names("a{0..1"); }), "unbalanced braces"));
+  CHECK(has(error_of([] { shard_names("a}0{"); }), "unbalanced braces"));
+  CHECK(has(error_of([] { shard_names("a{a..z}"); }), "'a..z' is not a range of whole numbers"));
   CHECK(has(error_of([] { shard_names("{0..99999}{0..99999}"); }), "more than 100000 shards"));
   CHECK(has(error_of([] { shard_names("{0..18446744073709551615}"); }), "has more than 100000 numbers"));
   CHECK(has(error_of([] { shard_names("a::"); }), "a name is empty"));
@@ -144,7 +144,7 @@ TEST_CASE("the index: kept beside the shard, made again when the shard or the in
 
   write_atomically(shard, shard_of(50, 5));
   CHECK(greys(*open_source(spec, Split::train)) == std::vector<int>{50, 51, 52, 53, 54});
-  // The same size, and the time put back: found when a sample is read.
+  // The same size, and the time reset: detected when a sample is read.
   const auto time = fs::last_write_time(shard);
   const auto old = open_source(spec, Split::train);
   write_atomically(shard, shard_of(60, 5));
@@ -248,7 +248,7 @@ TEST_CASE("hostile tar files are one error that names file and member") {
   CHECK(has(spoiled([](std::string& h) { put_field(h, 124, "77777777777"); }), "\"a.png\" of 8589934591 bytes at byte 512 goes beyond the end"));
   CHECK(has(spoiled([](std::string& h) { put_field(h, 124, std::string("\x80\0\0\0\x7f\xff\xff\xff\xff\xff\xff\xff", 12)); }), "goes beyond the end"));
   CHECK(has(spoiled([](std::string& h) { put_field(h, 124, std::string(12, '\xff')); }), "beyond 2^63"));
-  CHECK(has(spoiled([](std::string& h) { put_field(h, 124, "0000000x000"); }), "is no octal number"));
+  CHECK(has(spoiled([](std::string& h) { put_field(h, 124, "0000000x000"); }), "is not an octal number"));
   CHECK(has(scan_error(folder, tar_of({{"a.png", "", '2'}})), "\"a.png\" is a link"));
   CHECK(has(scan_error(folder, tar_of({{"a.png", "", 'S'}})), "\"a.png\" is a sparse file"));
   CHECK(has(scan_error(folder, tar_of({{"a.png", "", '3'}})), "\"a.png\" is of type \"3\""));
@@ -260,16 +260,16 @@ TEST_CASE("hostile tar files are one error that names file and member") {
 
 TEST_CASE("samples that are none are one error that names the sample") {
   const TempFolder folder;
-  CHECK(has(scan_error(folder, tar_of({{"a.cls", "1"}, {"a.txt", "x"}})), "sample \"a\" has no picture (.jpg, .jpeg, .png, .webp); it has .txt"));
-  CHECK(has(scan_error(folder, tar_of({{"a.png", png(1)}, {"a.jpg", "x"}})), "sample \"a\" has two pictures, the second is \"a.jpg\""));
+  CHECK(has(scan_error(folder, tar_of({{"a.cls", "1"}, {"a.txt", "x"}})), "sample \"a\" has no image (.jpg, .jpeg, .png, .webp); it has .txt"));
+  CHECK(has(scan_error(folder, tar_of({{"a.png", png(1)}, {"a.jpg", "x"}})), "sample \"a\" has two images, the second is \"a.jpg\""));
   CHECK(has(scan_error(folder, tar_of({{"a.png", png(1)}, {"a.cls", "1"}, {"a.cls", "1"}})), "two members \"a.cls\""));
   CHECK(has(scan_error(folder, tar_of({{"a.png", ""}})), "\"a.png\" has 0 bytes"));
-  CHECK(has(scan_error(folder, tar_of({{"a.png", png(1)}, {"b.png", png(1)}, {"a.png", png(1)}})), "sample \"a\" is there twice"));
+  CHECK(has(scan_error(folder, tar_of({{"a.png", png(1)}, {"b.png", png(1)}, {"a.png", png(1)}})), "sample \"a\" occurs twice"));
   CHECK(has(scan_error(folder, tar_of({{"a.png", png(1)}, {"a.cls", "cat"}})), "\"a.cls\" is \"cat\"; a label is a whole number"));
   CHECK(has(scan_error(folder, tar_of({{"a.png", png(1)}, {"a.cls", "-1"}})), "label -1 is outside of [0, 10000000]"));
   CHECK(has(scan_error(folder, tar_of({{"a.png", png(1)}, {"a.cls", "99999999999"}})), "label 99999999999 is outside"));
   CHECK(has(scan_error(folder, tar_of({{"a.png", png(1)}, {"a.cls", std::string(100, '1')}})), "\"a.cls\" has 100 bytes; at most 64 are read"));
-  CHECK(has(scan_error(folder, tar_of({{"a.png", png(1)}, {"a.json", "{"}})), "\"a.json\" is no JSON"));
+  CHECK(has(scan_error(folder, tar_of({{"a.png", png(1)}, {"a.json", "{"}})), "\"a.json\" is not JSON"));
   CHECK(has(scan_error(folder, tar_of({{"a.png", png(1)}, {"a.json", "{\"label\": 1.5}"}})), "\"label\" is 1.5"));
   CHECK(scan_error(folder, tar_of({{"._a.png", "x"}, {"d/", "", '5'}, {"README", "x"}, {"a.png", png(1)}, {"a.json", "{\"text\": 1}"}})) == "no error");
 
@@ -280,7 +280,7 @@ TEST_CASE("samples that are none are one error that names the sample") {
   CHECK(open({{"a.png", png(1)}, {"b.png", png(2)}})->class_names() == std::vector<std::string>{"all"});  // no labels at all
   CHECK(has(error_of([&] { open({{"a.png", png(1)}, {"a.cls", "0"}, {"b.png", png(2)}}); }), "1 of 2 samples have no label, the first is "));
   CHECK(has(error_of([&] { open({{"a.png", png(1)}, {"a.cls", "0"}, {"b.png", png(2)}}); }), "t.tar: b.png: label all of them or none"));
-  CHECK(has(error_of([&] { greys(*open({{"a.png", "no picture"}})); }), "t.tar: a.png: neither a PNG, a JPEG nor a WebP file"));
+  CHECK(has(error_of([&] { greys(*open({{"a.png", "no image"}})); }), "t.tar: a.png: neither a PNG, a JPEG nor a WebP file"));
   CHECK(has(error_of([&] { open({}); }), "no samples in 1 shards"));
   CHECK(has(error_of([&] { open_source("tar:/nowhere.tar?size=4", Split::train); }), "/nowhere.tar"));
 }

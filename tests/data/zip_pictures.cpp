@@ -10,6 +10,7 @@
 #include "data/zip_pictures.h"
 #include "tensor/error.h"
 #include "tests/support/error_of.h"
+#include "tests/support/mentions.h"
 #include "tests/support/temp_folder.h"
 #include "tests/support/text.h"
 #include "tests/support/zip_bytes.h"
@@ -66,7 +67,7 @@ TEST_CASE("a zip file of Python's zipfile with EDM2's dataset.json, and the same
     }
     CHECK(train->class_names() == std::vector<std::string>{"0", "1", "2"});
     CHECK(class_names_of(spec + "?size=4") == train->class_names());
-    CHECK(has(error_of([&] { open_source(spec + "?size=4", Split::test); }), "no pictures for the test (every tenth of a class"));
+    CHECK(has(error_of([&] { open_source(spec + "?size=4", Split::test); }), "no images for the test (every tenth of a class"));
     CHECK(open_source(spec + "?size=4,test=" + spec.substr(spec.find(':') + 1), Split::test)->count() == 12);
     CHECK(open_source(spec + "?size=4,classes=1000", Split::train)->class_names().size() == 1000);
     CHECK(open_source(spec + "?size=4,class_names=imagenet", Split::train)->class_names()[2].starts_with("n01484850 great white shark"));
@@ -94,20 +95,20 @@ TEST_CASE("train and val folders with a dataset.json each; class names of the js
   CHECK(train->class_names() == std::vector<std::string>{"cat", "dog"});
   CHECK(class_names_of(spec) == train->class_names());
   REQUIRE(train->notes().size() == 1);
-  CHECK(has(train->notes()[0], "1 labels of pictures that are not there, the first is \"gone.png\""));
+  CHECK(has(train->notes()[0], "1 labels of missing images, the first is \"gone.png\""));
 }
 
 TEST_CASE("hostile zip files are one error that names file and member") {
   const TempFolder folder;
   const std::vector<Member> good{{"a.png", png(1)}, {"b.png", png(2)}, {"dataset.json", null_labels}};
   CHECK(zip_error(folder, good) == "no error");
-  CHECK(has(zip_error(folder, {good[0]}), "no dataset.json at the top"));
-  CHECK(has(zip_error(folder, {good[2]}), "no pictures: files of .png"));
+  CHECK(has(zip_error(folder, {good[0]}), "no dataset.json with the labels at the top"));
+  CHECK(has(zip_error(folder, {good[2]}), "no images: files of .png"));
   CHECK(has(zip_error(folder, {good[0], {"x/dataset.json", null_labels}}), "\"x/dataset.json\" must lie at the top"));
   CHECK(has(zip_error(folder, {good[0], {"b.png", png(2), true}, good[2]}), "\"b.png\" is compressed (method 8)"));
   CHECK(has(zip_error(folder, {good[0], good[0], good[2]}), "two members are named \"a.png\""));
   CHECK(has(zip_error(folder, {good[0], good[2], good[2]}), "two members are named \"dataset.json\""));
-  CHECK(has(zip_error(folder, {good[0], {"b.heic", "x"}, good[2]}), "1 pictures are of formats that this build does not read, the first is \"b.heic\""));
+  CHECK(has(zip_error(folder, {good[0], {"b.heic", "x"}, good[2]}), "1 images are of formats that this build does not read, the first is \"b.heic\""));
   const auto spoiled = [&](const std::function<void(Entry&)>& f) { return zip_error(folder, good, [&](std::vector<Entry>& e) { f(e[0]); }); };
   CHECK(has(spoiled([](Entry& e) { e.flags = 1; }), "\"a.png\" is encrypted"));
   CHECK(has(spoiled([](Entry& e) { e.crc ^= 1; }), "checksum of member \"a.png\" is wrong"));
@@ -116,9 +117,9 @@ TEST_CASE("hostile zip files are one error that names file and member") {
   CHECK(has(spoiled([](Entry& e) { e.size += 9; }), "stored member \"a.png\" has"));
   CHECK(has(spoiled([](Entry& e) { e.size = e.compressed += 9; }), "members overlap"));
   CHECK(has(zip_error(folder, good, [](std::vector<Entry>& e) { e[1].header = e[0].header; }), "members overlap"));
-  CHECK(has(spoiled([](Entry& e) { e.header += 2, e.size = e.compressed = 3; }), "\"a.png\" is not where the directory says"));
+  CHECK(has(spoiled([](Entry& e) { e.header += 2, e.size = e.compressed = 3; }), "\"a.png\" is not at the place in the directory"));
   CHECK(has(zip_error(folder, {good[0], good[1], {"dataset.json", "{\"labels\": [[\"a.png\", 0]]}"}}),
-            "dataset.json: no label for 1 of 2 pictures, the first is \"b.png\""));
+            "dataset.json: no label for 1 of 2 images, the first is \"b.png\""));
   const std::string whole = zip_of(good);
   for (std::size_t cut : {std::size_t(0), std::size_t(20), whole.size() / 2, whole.size() - 1}) {
     write_bytes(folder / "cut.zip", whole.substr(0, cut));
@@ -161,12 +162,12 @@ TEST_CASE("every wrong dataset.json is one error") {
   CHECK(json_error("{\"labels\": null, \"class_names\": null}") == "no error");
   CHECK(has(json_error(""), "j: no JSON: "));
   CHECK(has(json_error("{\"labels\": [[\"a.png\", 1], "), "j: no JSON: "));
-  CHECK(json_error("[1]") == "j: a list; it must be an object with \"labels\"");
-  CHECK(json_error("{}") == "j: it has no \"labels\": write {\"labels\": null} for pictures without labels");
-  CHECK(json_error("{\"labels\": 3}") == "j: \"labels\" is 3; it must be a list or null");
-  CHECK(json_error("{\"labels\": {\"a.png\": 3}}") == "j: \"labels\" is an object; it must be a list or null");
-  CHECK(json_error("{\"labels\": [3]}") == "j: \"labels\" has 3 where [name, label] belongs");
-  CHECK(json_error("{\"labels\": [[3, \"a.png\"]]}") == "j: \"labels\" has 3 where [name, label] belongs");
+  CHECK(mentions(json_error("[1]"), {"j", "object", "\"labels\""}));
+  CHECK(mentions(json_error("{}"), {"j", "\"labels\"", "{\"labels\""}));
+  CHECK(mentions(json_error("{\"labels\": 3}"), {"j", "\"labels\"", "3"}));
+  CHECK(mentions(json_error("{\"labels\": {\"a.png\": 3}}"), {"j", "\"labels\"", "object"}));
+  CHECK(mentions(json_error("{\"labels\": [3]}"), {"j", "\"labels\"", "3", "[name, label]"}));
+  CHECK(mentions(json_error("{\"labels\": [[3, \"a.png\"]]}"), {"j", "\"labels\"", "3", "[name, label]"}));
   const std::string must = "; it must be one whole number in [0, 10000000]";
   CHECK(json_error("{\"labels\": [[\"a.png\", [0, 1]]]}") == "j: the label of \"a.png\" is a list" + must);
   CHECK(json_error("{\"labels\": [[\"a.png\", 1.5]]}") == "j: the label of \"a.png\" is 1.5" + must);
@@ -175,10 +176,10 @@ TEST_CASE("every wrong dataset.json is one error") {
   CHECK(json_error("{\"labels\": [[\"a.png\", 18446744073709551615]]}") == "j: the label of \"a.png\" is 18446744073709551615" + must);
   CHECK(json_error("{\"labels\": [[\"a.png\", null]]}") == "j: the label of \"a.png\" is null" + must);
   CHECK(json_error("{\"labels\": [[\"a.png\", 1, 2]]}") == "j: the label of \"a.png\" is 2" + must);
-  CHECK(json_error("{\"labels\": [[\"a.png\"]]}") == "j: the pair of \"a.png\" ends before its label");
-  CHECK(json_error("{\"labels\": [[\"a.png\", 1], [\"a.png\", 1]]}") == "j: \"a.png\" is there twice");
-  CHECK(json_error("{\"labels\": null, \"labels\": null}") == "j: \"labels\" is there twice");
-  CHECK(json_error("{\"labels\": null, \"class_names\": [1]}") == "j: class name 0 is 1; it must be text");
+  CHECK(mentions(json_error("{\"labels\": [[\"a.png\"]]}"), {"j", "\"a.png\"", "before"}));
+  CHECK(mentions(json_error("{\"labels\": [[\"a.png\", 1], [\"a.png\", 1]]}"), {"j", "\"a.png\"", "twice"}));
+  CHECK(mentions(json_error("{\"labels\": null, \"labels\": null}"), {"j", "\"labels\"", "occurs"}));
+  CHECK(mentions(json_error("{\"labels\": null, \"class_names\": [1]}"), {"j", "class name 0", "text"}));
 }
 
 TEST_CASE("WebP files decode to Pillow's pixels, or the build says what it lacks") {

@@ -1,4 +1,4 @@
-// Network: the same calls and the same numbers whatever it is made of, copies that are the same network and clones that are another.
+// Network: the same calls and the same numbers for every kind, copies that are the same network and clones that are another.
 #include "flowmap/training/network.h"
 
 #include <doctest/doctest.h>

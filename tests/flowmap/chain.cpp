@@ -51,7 +51,7 @@ int trained(TrainingRun& run) {
   return count;
 }
 
-// One process on a folder of its own.
+// One process on a separate folder.
 struct Alone {
   TempFolder folder;
   RunOptions options{.config_file = "own", .out = (folder.path() / "run").string()};

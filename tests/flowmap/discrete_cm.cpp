@@ -205,7 +205,7 @@ TEST_CASE("one step of distillation with the exact teacher is off by the solver'
       double largest = 0;
       for (double x : numbers(error)) largest = std::max(largest, std::abs(x));
       CHECK(near(largest, solver == "euler" ? entry.second.first : entry.second.second, 0.02));
-      // Both jumps end where the flow does, but for that error on its way from r to 0.
+      // Both jumps end where the flow does, except for that error on its way from r to 0.
       const double contraction = 0.6 / std::sqrt(std::pow((1 - 0.7 + entry.first) * 0.6, 2) + std::pow(0.7 - entry.first, 2));
       CHECK(near(raw(config.loss({.net = g.u(), .teacher = g.v()}, d)), mean(square(contraction * error)).item(), 1e-9));
     }

@@ -63,7 +63,7 @@ TEST_CASE("levels of pictures come back exactly, dyadic values bit for bit") {
 }
 
 TEST_CASE("odd sides and bands that are no fourfold are refused") {
-  CHECK(has(error_of<ShapeError>([] { haar_coder({3, 27, 28}); }), "haar: pictures [3, 27, 28]: wants (channels, height, width) with even sides"));
+  CHECK(has(error_of<ShapeError>([] { haar_coder({3, 27, 28}); }), "haar: images [3, 27, 28]: wants (channels, height, width) with even sides"));
   CHECK_THROWS_AS(haar(Tensor::zeros({2, 1, 4, 5})), ShapeError);
   CHECK_THROWS_AS(haar(Tensor::zeros({4, 4})), ShapeError);
   CHECK(has(error_of<ShapeError>([] { inverse_haar(Tensor::zeros({2, 6, 4, 4})); }), "inverse_haar: bands [2, 6, 4, 4]"));

@@ -21,7 +21,7 @@ using namespace fm::test;
 
 namespace {
 
-// As table() of the script.
+// The same as table() of the script.
 Tensor table(const std::string& key, std::int64_t n, std::int64_t d, double mix, double shift, double spread) {
   std::vector<float> values;
   for (std::int64_t i = 0; i < n; ++i) {

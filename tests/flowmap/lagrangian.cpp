@@ -193,7 +193,7 @@ TEST_CASE("TVM: rows with s = t are 0 in the first term and count in its mean; t
   PathBatch none_off = p;
   none_off.off_diagonal = 0;
   CHECK(near(tvm(small.net(), none_off, drawn["second_time"], one_point(), {}).loss.value().item(), matching, 1e-14));
-  // By count: two halves are the whole, also where one has no row of the first term.
+  // Means are weighted by counts: two halves give the whole, even if one has no rows of the first term.
   CHECK(all.metrics.at("residual_terminal").over == Over::off_diagonal);
   CHECK(all.metrics.at("residual_flow_matching").over == Over::all);
 }

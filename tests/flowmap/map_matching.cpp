@@ -45,7 +45,7 @@ TEST_CASE("flow map matching has no residual on the closed-form map, in both dir
   const ObjectiveLoss diagonal_only = loss([u = g.u()](const Var& z, const Var&, const Var& t, const Labels& y) { return u(z, t, t, y); });
   CHECK(diagonal_only.metrics.at("residual_velocity").value() > 1e-3);
   CHECK(diagonal_only.metrics.at("residual_inverse").value() > 1e-3);
-  // A map that is right where it goes to the data alone.
+  // A map that is right only for jumps to the data.
   const ObjectiveLoss one_way = loss([u = g.u()](const Var& z, const Var& s, const Var& t, const Labels& y) {
     return where(less(t.value(), s.value()).reshape({-1, 1}), u(z, s, t, y) * 1.05, u(z, s, t, y));
   });

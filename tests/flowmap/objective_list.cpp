@@ -11,6 +11,7 @@
 #include "tests/flowmap/support.h"
 #include "tensor/error.h"
 #include "tests/support/error_of.h"
+#include "tests/support/mentions.h"
 #include "tests/support/near.h"
 
 using namespace fm;
@@ -298,17 +299,16 @@ TEST_CASE("a schedule that makes no sense is refused before the first step, by i
   Ramp linear("linear", 0.2, 0.4);
   CHECK(error(linear) == "no error");
   linear.begin = 10, linear.end = 5;
-  CHECK(error(linear) == "map.alpha: the change from 0.2 to 0.4 begins at step 10 and ends at step 5 of 1000: raise map.alpha.end");
+  CHECK(mentions(error(linear), {"map.alpha", "0.2", "0.4", "10", "5", "1000", "map.alpha.end"}));
   linear.end = 0.5;                                            // a share: step 500 of 1000, step 5 of 10
   CHECK(error(linear) == "no error");
   CHECK(error(linear, 10).find("begins at step 10 and ends at step 5 of 10") != std::string::npos);
   linear.begin = 0, linear.end = 10000;
   CHECK(error(linear, 10000) == "no error");
-  CHECK(error(linear, 9999) == "map.alpha.end: the change to 0.4 ends at step 10000, and the training has 9999: it would never be whole. Train longer, or give a "
-                               "share of the training, such as 0.2");
+  CHECK(mentions(error(linear, 9999), {"map.alpha.end", "0.4", "10000", "9999", "0.2"}));
   CHECK(error(Ramp("exponential", 0.1, 0)).find("both must be above 0") != std::string::npos);
-  CHECK(error(Ramp("sigmoid", 1, -0.1)) == "map.alpha.to = -0.1: it must be between 0 and 1");
-  CHECK(error(Ramp(1.5)) == "map.alpha.from = 1.5: it must be between 0 and 1");
+  CHECK(mentions(error(Ramp("sigmoid", 1, -0.1)), {"map.alpha.to = -0.1", "between 0 and 1"}));
+  CHECK(mentions(error(Ramp(1.5)), {"map.alpha.from = 1.5", "between 0 and 1"}));
   Ramp constant(1);
   constant.to = 7;                                             // has no effect
   CHECK(error(constant) == "no error");

@@ -139,7 +139,7 @@ TEST_CASE("samples that cannot be read are counted, features that are not finite
   Heard heard;
   Numbered source(30, {2});
   source.broken = 7;
-  CHECK(has(error_of<FileError>([&] { load_reference(source, 0, watched.features, folder.path(), heard); }), "the test split has 1 pictures that cannot be read: row 7 is broken"));
+  CHECK(has(error_of<FileError>([&] { load_reference(source, 0, watched.features, folder.path(), heard); }), "the test split has 1 images that cannot be read: row 7 is broken"));
   source.broken = -1;
   watched.features.see = [](const Tensor& x) {
     const Tensor out = x.clone();

@@ -158,7 +158,7 @@ TEST_CASE("the row weight's parameters do not decay, the network's do") {
   FlowStage flow = stage_of(one, objective());
   for (const NamedParameter& p : flow.stage.trained) CHECK(p.decays == !p.name.starts_with(beside_the_model));
   CHECK(run(flow, one, folder.path()) == Outcome::finished);
-  // After the first step its first layer has had a gradient of 0, for the last layer was 0.
+  // After the first step its first layer has had a gradient of 0, because the last layer was 0.
   const Tensor now = tensor_of(flow.stage.model, "row_weight.in.weight"), begin = RowWeight().in.weight.value;
   CHECK(max_difference(now, begin) == 0);
   CHECK(max(abs(begin).reshape({-1}), 0).item() > 0.01);

@@ -82,7 +82,7 @@ TEST_CASE("the sampler of consistency models: jumps to data alone, with noise of
   // The same in any batch, in any place.
   const Tensor part = sample_renoised(gaussian().u(), noise().slice(0, 5, 9), {}, plain_grid(4));
   CHECK(max_difference(part, four.slice(0, 5, 9)) < 1e-14);
-  // Their distribution is the data's: the exact map turns fresh noise into data whatever came before.
+  // Their distribution is the data's: the exact map turns fresh noise into data, whatever the earlier calls gave.
   const Tensor many = random_normal({20000, dim}, {6, 6}, 0, DType::f64), x = sample_renoised(gaussian().u(), many, {}, plain_grid(3));
   const Tensor mean_of = sum(x, {0}) / 20000.0, deviation = sqrt(sum(square(x - mean_of.reshape({1, dim})), {0}) / 20000.0);
   CHECK(max_difference(mean_of, gaussian().mean) < 0.04);
@@ -95,5 +95,5 @@ TEST_CASE("the states between: a jump to data at t, then (1 - s) of it and s of 
   const FlowMapNet net = [](const Var& z, const Var&, const Var& t, const Labels&) { return z * column(t - 0.5, 2) * 2.0; };
   const Tensor many = random_normal({4000, dim}, {7, 7}, 0, DType::f64), x = sample_renoised(net, many, {}, plain_grid(2));
   CHECK(std::abs(mean(square(x)).item() - 0.25) < 0.01);
-  CHECK(std::abs(mean(x * many).item()) < 0.02);                       // noise of its own, not the sample's again
+  CHECK(std::abs(mean(x * many).item()) < 0.02);                       // its own noise, not the sample's again
 }

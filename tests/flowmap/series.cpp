@@ -23,7 +23,7 @@ namespace {
 
 double at(const Tensor& x, std::int64_t row, std::int64_t column) { return x.select(0, row).to_vector<double>()[std::size_t(column)]; }
 
-// As in series.py.
+// The same as in series.py.
 Tensor samples(const std::string& key, std::int64_t n, std::int64_t channels, std::int64_t length, double shift) {
   std::vector<float> values;
   for (std::int64_t i = 0; i < n * channels * length; ++i)

@@ -51,7 +51,7 @@ template <class F> double error(const Tensor& values, std::int64_t first, const 
   return std::sqrt(sum / static_cast<double>(x.size() - static_cast<std::size_t>(first)));
 }
 
-// Of samples i with label i mod 4: the largest error of the power of one label at one frequency. Label k is 0.64 at k + 1 and 0.36 at k + 5.
+// For samples i with label i mod 4: the largest error of the power of one label at one frequency. Label k has 0.64 at k + 1 and 0.36 at k + 5.
 double power_error(const Tensor& samples) {
   double largest = 0;
   for (std::int64_t k = 0; k < classes; ++k) {

@@ -39,7 +39,7 @@ std::string value_of(const std::vector<Setting>& settings, const std::string& ke
   return "no " + key;
 }
 
-// Times of stages that last so many seconds a step, of all training samples.
+// Times of stages that take this many seconds per step, of all training samples.
 Rehearsal times_of(const DataFacts& f, const Recipe& r, double step) {
   Rehearsal t{.samples = f.train, .data = 2, .evaluation = 3, .sample = 0.01};
   for (const StageSpec& s : stage_table())
@@ -161,7 +161,7 @@ TEST_CASE("arrays: vectors by an MLP, long sequences by a transformer over token
 TEST_CASE("what cannot be learned from is refused with the remedy") {
   const TempFolder folder;
   const std::string data = "folder:" + folder.path().string();
-  CHECK(has(error_of<FileError>([&] { look_at(data); }), "no pictures for training"));
+  CHECK(has(error_of<FileError>([&] { look_at(data); }), "no images for training"));
   draw_picture_folder(folder.path(), {.counts = {50}});
   CHECK(has(error_of<ConfigError>([&] { look_at(data); }), "one class of images (class0)"));
   std::filesystem::remove_all(folder / "class0");

@@ -39,7 +39,7 @@ std::vector<std::int64_t> asked_by_steps(std::int64_t micro_batch, std::int64_t 
              .classes = classes, .mean_flow = true},
             7);
   DitDh average = clone(net);
-  // As many rows with s < t each time: else their number, and with it sizes, would be new now and then.
+  // The same number of rows with s < t each time: otherwise new sizes would occur now and then.
   const MeanFlowConfig config{.pairs = {.diagonal_share = 0.5, .exact_share = true}, .labels = {.probability = 0.3, .null_label = classes}};
   const FlowMapNet u = [&net](const Var& z, const Var& s, const Var& t, const Labels& y) { return net(z, s, t, y); };
 

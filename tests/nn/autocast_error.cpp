@@ -38,7 +38,7 @@ Tensor hashed(const Shape& shape, std::uint64_t o) {
   return Tensor::from(values, shape);
 }
 
-// As weights() of the script.
+// The same as weights() of the script.
 void fill_by_hash(DitDh& model, double gate) {
   std::uint64_t number = 0;
   for_each_tensor(model, [&](const std::string& name, Tensor& t) {

@@ -10,6 +10,8 @@
 #include "nn/models/judge.h"
 #include "nn/models/rae.h"
 #include "tensor/error.h"
+#include "tests/support/error_of.h"
+#include "tests/support/mentions.h"
 
 using namespace fm;
 using doctest::Contains;
@@ -117,10 +119,10 @@ TEST_CASE("what does not fit is refused with the key, the value and the rule") {
   Config config;
   const auto fields = list_fields(config);
   const auto set = [&](const char* path, const char* text) { set_from_text(field(fields, path), text, "here"); };
-  CHECK_THROWS_WITH_AS(set("steps", "many"), "here: steps takes an integer, not 'many'", ConfigError);
+  CHECK(test::mentions(test::error_of<ConfigError>([&] { set("steps", "many"); }), {"here", "integer", "'many'"}));
   for (const char* text : {"", "1.5", "10q", "1e30", "nan", "inf", "k"}) CHECK_THROWS_AS(set("steps", text), ConfigError);
   for (const char* text : {"", "1e-4x", "nan"}) CHECK_THROWS_AS(set("lr", text), ConfigError);
-  CHECK_THROWS_WITH_AS(set("lr", "0"), "here: lr = 0 is out of range (> 0)", ConfigError);
+  CHECK(test::mentions(test::error_of<ConfigError>([&] { set("lr", "0"); }), {"here", "lr = 0", "> 0"}));
   CHECK_THROWS_WITH_AS(set("model.patch.size", "65"), Contains("1 to 64"), ConfigError);
   CHECK_THROWS_WITH_AS(set("betas", "0.9,1.5"), Contains("betas = 1.5"), ConfigError);
   CHECK_THROWS_WITH_AS(set("model.norm", "layr"), Contains("did you mean 'layer'?"), ConfigError);
@@ -132,8 +134,8 @@ TEST_CASE("what one field must divide is shown with its range, and looked at whe
   const auto fields = list_fields(config);
   CHECK(rule_text(field(fields, "model.heads")) == "1 to 64, divides width");
   CHECK_NOTHROW(check_rules(fields, "here"));
-  CHECK_THROWS_WITH_AS(check_relations(fields, "here"), "here: model.heads = 3 does not divide model.width = 8", ConfigError);
-  CHECK_THROWS_WITH_AS(checked_config(config.model, "Model"), "Model: heads = 3 does not divide width = 8", ConfigError);
+  CHECK(test::mentions(test::error_of<ConfigError>([&] { check_relations(fields, "here"); }), {"here", "model.heads = 3", "model.width = 8"}));
+  CHECK(test::mentions(test::error_of<ConfigError>([&] { checked_config(config.model, "Model"); }), {"Model", "heads = 3", "width = 8"}));
   set_from_text(field(fields, "model.heads"), "5", "here");                  // before the width that it divides
   set_from_text(field(fields, "model.width"), "10", "here");
   CHECK(checked_config(config, "here").model.width == 10);
@@ -145,30 +147,22 @@ TEST_CASE("a model of sizes that do not fit is one error, before anything is all
     change(c);
     DitDh model(c);
   };
-  CHECK_THROWS_WITH_AS(dit([](auto& c) { c.heads = 0; }), "DitDh: heads = 0 is out of range (1 to 1024, divides width)", ConfigError);
-  CHECK_THROWS_WITH_AS(dit([](auto& c) { c.head_heads = 3; }), "DitDh: head_heads = 3 does not divide head_width = 2048", ConfigError);
-  CHECK_THROWS_WITH_AS(dit([](auto& c) { c.patch_size = 0; }), "DitDh: patch_size = 0 is out of range (1 to 4096, divides input_size)",
-                       ConfigError);
-  CHECK_THROWS_WITH_AS(dit([](auto& c) { c.patch_size = 3; }), "DitDh: patch_size = 3 does not divide input_size = 16", ConfigError);
-  CHECK_THROWS_WITH_AS(dit([](auto& c) { c.width = -4; }), "DitDh: width = -4 is out of range (1 to 65536)", ConfigError);
-  CHECK_THROWS_WITH_AS(dit([](auto& c) { c.heads = 64; }), "DitDh: width / heads = 18 is no multiple of 4, which rope needs", ConfigError);
-  CHECK_THROWS_WITH_AS(dit([](auto& c) { c.width = 18, c.heads = 1, c.rope = false; }),
-                       "DitDh: width = 18 is no multiple of 4, which position_embed needs", ConfigError);
+  CHECK(test::mentions(test::error_of<ConfigError>([&] { dit([](auto& c) { c.heads = 0; }); }), {"DitDh", "heads = 0", "(1", "1024"}));
+  CHECK(test::mentions(test::error_of<ConfigError>([&] { dit([](auto& c) { c.head_heads = 3; }); }), {"DitDh", "head_heads = 3", "head_width = 2048"}));
+  CHECK(test::mentions(test::error_of<ConfigError>([&] { dit([](auto& c) { c.patch_size = 0; }); }), {"DitDh", "patch_size = 0", "(1", "4096", "input_size)"}));
+  CHECK(test::mentions(test::error_of<ConfigError>([&] { dit([](auto& c) { c.patch_size = 3; }); }), {"DitDh", "patch_size = 3", "input_size = 16"}));
+  CHECK(test::mentions(test::error_of<ConfigError>([&] { dit([](auto& c) { c.width = -4; }); }), {"DitDh", "width = -4", "1 to 65536"}));
+  CHECK(test::mentions(test::error_of<ConfigError>([&] { dit([](auto& c) { c.heads = 64; }); }), {"DitDh", "width / heads = 18", "multiple of 4", "rope"}));
+  CHECK(test::mentions(test::error_of<ConfigError>([&] { dit([](auto& c) { c.width = 18, c.heads = 1, c.rope = false; }); }), {"DitDh", "width = 18", "multiple of 4", "position_embed"}));
   CHECK_THROWS_WITH_AS(dit([](auto& c) { c.head_depth = 0; }), Contains("head_depth = 0"), ConfigError);
   CHECK_THROWS_WITH_AS(dit([](auto& c) { c.mlp_ratio = 0; }), Contains("mlp_ratio = 0"), ConfigError);
-  CHECK_THROWS_WITH_AS(VitEncoder(VitEncoderConfig{.patch_size = 0}),
-                       "VitEncoder: patch_size = 0 is out of range (1 to 4096, divides image_size)", ConfigError);
-  CHECK_THROWS_WITH_AS(VitEncoder(VitEncoderConfig{.image_size = 500}),
-                       "VitEncoder: patch_size = 14 does not divide image_size = 500", ConfigError);
-  CHECK_THROWS_WITH_AS(VitEncoder(VitEncoderConfig{.heads = 0}),
-                       "VitEncoder: heads = 0 is out of range (1 to 1024, divides width)", ConfigError);
-  CHECK_THROWS_WITH_AS(RaeDecoder(RaeDecoderConfig{.latent_size = 0}), "RaeDecoder: latent_size = 0 is out of range (1 to 4096)",
-                       ConfigError);
-  CHECK_THROWS_WITH_AS(RaeDecoder(RaeDecoderConfig{.width = 6, .heads = 2}),
-                       "RaeDecoder: width = 6 is no multiple of 4, which its positions need", ConfigError);
-  CHECK_THROWS_WITH_AS(Rae(RaeConfig{.image_std = {0}}), "Rae: image_std = 0 is out of range (> 0)", ConfigError);
-  CHECK_THROWS_WITH_AS(Rae(RaeConfig{.encoder = {.width = 384}}), "Rae: decoder.latent_channels = 768 is not encoder.width = 384",
-                       ConfigError);
+  CHECK(test::mentions(test::error_of<ConfigError>([&] { VitEncoder(VitEncoderConfig{.patch_size = 0}); }), {"VitEncoder", "patch_size = 0", "(1", "4096", "image_size)"}));
+  CHECK(test::mentions(test::error_of<ConfigError>([&] { VitEncoder(VitEncoderConfig{.image_size = 500}); }), {"VitEncoder", "patch_size = 14", "image_size = 500"}));
+  CHECK(test::mentions(test::error_of<ConfigError>([&] { VitEncoder(VitEncoderConfig{.heads = 0}); }), {"VitEncoder", "heads = 0", "1 to 1024"}));
+  CHECK(test::mentions(test::error_of<ConfigError>([&] { RaeDecoder(RaeDecoderConfig{.latent_size = 0}); }), {"RaeDecoder", "latent_size = 0", "(1", "4096)"}));
+  CHECK(test::mentions(test::error_of<ConfigError>([&] { RaeDecoder(RaeDecoderConfig{.width = 6, .heads = 2}); }), {"RaeDecoder", "width = 6", "multiple of 4"}));
+  CHECK(test::mentions(test::error_of<ConfigError>([&] { Rae(RaeConfig{.image_std = {0}}); }), {"Rae", "image_std = 0", "(> 0)"}));
+  CHECK(test::mentions(test::error_of<ConfigError>([&] { Rae(RaeConfig{.encoder = {.width = 384}}); }), {"Rae", "decoder.latent_channels = 768", "encoder.width = 384"}));
   CHECK_THROWS_WITH_AS(Judge(JudgeConfig{.size = 2}), Contains("size = 2 is out of range (4 to 4096)"), ConfigError);
 }
 
@@ -189,7 +183,7 @@ TEST_CASE("the nearest word: letters changed, added, left out, and neighbours sw
 TEST_CASE("an unknown key names the nearest one") {
   Config config;
   const auto fields = list_fields(config);
-  CHECK_THROWS_WITH_AS(find_field(fields, "stpes", "a.toml:3"), "a.toml:3: unknown key 'stpes'; did you mean 'steps'?", ConfigError);
+  CHECK(test::mentions(test::error_of<ConfigError>([&] { find_field(fields, "stpes", "a.toml:3"); }), {"a.toml:3", "'stpes'", "'steps'?"}));
   CHECK_THROWS_WITH_AS(find_field(fields, "model.nrom", "x"), Contains("'model.norm'"), ConfigError);
   CHECK_THROWS_WITH_AS(find_field(fields, "dim", "x"), Contains("'model.dim'"), ConfigError);
   CHECK_THROWS_WITH_AS(find_field(fields, "quaternion", "x"), Contains("--help"), ConfigError);

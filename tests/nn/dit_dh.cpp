@@ -276,7 +276,7 @@ TEST_CASE("late_s: the first two thirds of the blocks see t alone, the others an
   const auto early_of = [&](std::int64_t depth, std::int64_t head) { return c.depth = depth, c.head_depth = head, c.early_blocks(); };
   CHECK(early_of(28, 2) == 20);
   CHECK(early_of(1, 2) == 1);
-  CHECK(early_of(2, 4) == 2);                                              // the head is late whatever its depth
+  CHECK(early_of(2, 4) == 2);                                              // the head is late for any depth
   c.late_s = false;
   CHECK(early_of(28, 2) == 28);
 }

@@ -27,7 +27,7 @@ FlowMlpConfig small(bool mean_flow, std::int64_t classes) {
   return c;
 }
 
-// As in flow_mlp.py: parameter number o, element i.
+// The same as in flow_mlp.py: parameter number o, element i.
 void fill_parameters(FlowMlp& net) {
   int o = 0;
   for_each_parameter(net, [&](const std::string&, Parameter& p) {

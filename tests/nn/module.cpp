@@ -112,7 +112,7 @@ TEST_CASE("load_state lists everything that does not fit in one error and then w
     CHECK(what.find("table (has [3, 3], the model wants [3, 2])") != std::string::npos);
   }
   CHECK(m.positions.value.to_vector<double>()[0] == 0);
-  CHECK_THROWS_AS(load_state(m, state, false), FileError);               // a shape that disagrees is never passed over
+  CHECK_THROWS_AS(load_state(m, state, false), FileError);               // a wrong shape is never skipped
   state.erase(state.begin());
   load_state(m, state, false);
   CHECK(m.positions.value.to_vector<double>()[0] == 1);

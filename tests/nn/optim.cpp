@@ -313,7 +313,7 @@ TEST_CASE("unclipped gradients whose squares the second moment cannot hold are a
     CHECK(optimizer.updates() == 0);
   }
   CHECK(same_bits(model.b.value, before.b.value));
-  // Of f64 the squares themselves are beyond the range.
+  // In f64 the squares themselves are beyond the range.
   Model wide = make_model(DType::f64);
   AdamW other(named_parameters(wide), {.clip = 1});
   if (!default_device().is_cuda())

@@ -26,7 +26,7 @@ void check_close(const Tensor& ours, const std::string& name, double tolerance) 
   CHECK_MESSAGE(error < tolerance, name << ": " << error);
 }
 
-// In the mean: roundings of bf16 in single elements are larger.
+// Compares means, because roundings of bf16 in single elements are larger.
 void check_near(const Tensor& ours, const std::string& name) {
   const Tensor want = torch_says(name);
   const double error = norm(ours.to(DType::f64) - want) / norm(want);

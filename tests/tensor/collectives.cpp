@@ -168,7 +168,7 @@ TEST_CASE("a rank that dies is named at once, one that falls silent after its ti
         });
         noticed[r] = clock.now() - 1000;
         ++lost;
-        CHECK(text == (silently ? "rank 2 was lost: no sign of life for 15 s" : "rank 2 was lost: its process ended"));
+        CHECK(text == (silently ? "rank 2 was lost: no heartbeat for 15 s" : "rank 2 was lost: its process ended"));
         ended.wait();                                     // the caller does nothing about it
         ranks.abandon("");
       });
@@ -187,7 +187,7 @@ TEST_CASE("a rank that dies is named at once, one that falls silent after its ti
 TEST_CASE("a rank that is busy for long is not lost: its communicator gives signs of life; nor is one whose machine slept") {
   const auto hub = make_thread_hub(2);
   SharedClock clock(2);
-  std::atomic<double> slept = 0;                          // that rank 0's clock is ahead
+  std::atomic<double> slept = 0;                          // seconds by which rank 0's clock is ahead
   std::atomic<bool> lost = false;
   std::promise<void> busy;
   const auto done = busy.get_future().share();
@@ -227,7 +227,7 @@ TEST_CASE("one rank is asked to stop: the others hear why while it waits for the
       MessageCommunicator ranks([&] { return open_thread_channel(hub, r); }, watch);
       ranks.barrier();
       if (r == 1) asked = true;
-      if (r == 0) {                                       // whose work the others wait for
+      if (r == 0) {                                       // the others wait for its work
         CHECK(heard[0].get_future().get() == "SIGTERM");
         CHECK(heard[2].get_future().get() == "SIGTERM");  // by now: after rank 0 has left no rank listens any more
         return ranks.abandon("stopped by SIGTERM", Ending::stopped);
@@ -295,7 +295,7 @@ TEST_CASE("by TCP: a rank whose process ends, and one that sends what is not ask
   std::vector<std::thread> threads;
   for (int r = 0; r < 3; ++r)
     threads.emplace_back([&, r] {
-      if (r == 2) {                                   // a line that closes without a word, as when the process is killed
+      if (r == 2) {                                   // a connection that closes without a message, as when the process is killed
         auto channel = open_tcp_channel(job.place(r));
         for (auto& there : all_there) there.get_future().wait();
         return;

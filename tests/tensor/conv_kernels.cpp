@@ -42,7 +42,7 @@ void for_each_term(const ConvShape& s, const F& f) {
               }
 }
 
-// Of few bits, so that the plain loops in double are all but exact.
+// Values of few bits, so that the plain loops in double are almost exact.
 template <class T>
 std::vector<T> random_values(Int count, std::uint64_t seed) {
   std::vector<T> values;

@@ -43,7 +43,7 @@ struct Derivatives {
   std::vector<Tensor> gradients;
 };
 
-// Of f at inputs of f32 numbers, computed in `dtype`.
+// The result of f at inputs of f32 numbers, computed in `dtype`.
 Derivatives derivatives(const Function& f, const std::vector<Tensor>& inputs, DType dtype) {
   Derivatives out;
   {
@@ -220,6 +220,6 @@ TEST_CASE("attention: many keys, and scores of thousands") {
   const auto n = [](const Shape& s, std::uint64_t seed) { return normal(s, seed, DType::f32); };
   const double order = default_device().is_cuda() ? 5 : 1;                        // a GPU adds the keys up one after the other
   check_errors(f, {n({1, 1, 16, 32}, 1), n({1, 1, 8192, 32}, 2), n({1, 1, 8192, 32}, 3)}, 5e-7 * order, 6e-7 * order, 6e-7 * order);
-  // A score of s has an error of 1e-7 s before anything is done with it.
+  // A score of s already has an error of 1e-7 s from its product.
   check_errors(f, {n({1, 2, 64, 64}, 1) * 30.0, n({1, 2, 64, 64}, 2) * 30.0, n({1, 2, 64, 64}, 3)}, 5e-5, 6e-4, 9e-4);
 }

@@ -22,7 +22,7 @@ namespace {
 Tensor square() { return Tensor::arange(9).reshape({3, 3}); }
 Doubles values(const Tensor& x) { return x.to_vector<double>(); }
 
-// By the offsets themselves.
+// Decided by listing all offsets.
 bool repeats(const Shape& shape, const Strides& strides) {
   std::set<std::int64_t> seen;
   for (std::int64_t i = 0; i < shape.numel(); ++i) {

@@ -11,6 +11,8 @@
 #include "tensor/collectives/communicator.h"
 #include "tensor/collectives/introduce.h"
 #include "tensor/error.h"
+#include "tests/support/error_of.h"
+#include "tests/support/mentions.h"
 #include "tests/support/tcp_job.h"
 
 using namespace fm;
@@ -44,7 +46,7 @@ Socket connect_here(int port) {
 
 void send(const Socket& s, const std::string& bytes) { send_all(s, bytes.data(), bytes.size(), a_minute()); }
 
-// So many bytes; fewer when the other side closes.
+// This many bytes; fewer if the other side closes.
 std::string receive(const Socket& s, std::size_t bytes) {
   std::string text;
   while (receive_some(s, text, bytes - text.size()) != Io::closed && text.size() < bytes) wait_for_input({&s}, 1);
@@ -203,7 +205,7 @@ TEST_CASE("a verdict is not believed without its proof, its lengths and its list
   CHECK(met([](const Socket& s) {                                        // cut
           receive(s, hello_bytes), send(s, encode_challenge("")), receive(s, 32);
           send(s, encode_verdict(Verdict::welcome, good_list, "", "").substr(0, 20));
-        }) == "lost: rank 0 at HERE ended, or fell silent, before all ranks had come");
+        }) == "lost: rank 0 at HERE ended or stopped answering before all ranks had connected");
 }
 
 TEST_CASE("strangers that send nothing, or nonsense, or slowly, delay nobody") {
@@ -286,7 +288,7 @@ TEST_CASE("ranks of other secrets are turned away and told so, and keep nobody f
   TcpRendezvous zero = job.place(0);
   zero.warn = [&](const std::string& text) {
     ++warned;
-    CHECK(text == "turned away: a process at 127.0.0.1 that says it is rank 1 has another secret");
+    CHECK(text == "rejected: a process at 127.0.0.1 that says it is rank 1 has another secret");
   };
   std::thread first([&] { CHECK(refusal(zero) == "no error"); });
   for (const char* secret : {"wrong", "", "rightright"}) {
@@ -299,7 +301,7 @@ TEST_CASE("ranks of other secrets are turned away and told so, and keep nobody f
   CHECK(warned == 1);                                     // however many connect
 }
 
-TEST_CASE("who is missing, who is there already, who belongs elsewhere") {
+TEST_CASE("who is missing, who is connected already, who belongs elsewhere") {
   const std::string at = "127.0.0.1:";
   CHECK(refusal({"127.0.0.1", 0, "job", 0, 3, 0.3}).starts_with("lost: ranks 1, 2 of 3 did not come to 127.0.0.1:"));
   CHECK(refusal({"127.0.0.1", 0, "job", 0, 3, 0.3}).ends_with(" within 0.3 s"));
@@ -311,8 +313,8 @@ TEST_CASE("who is missing, who is there already, who belongs elsewhere") {
   TcpRendezvous elsewhere = job.place(2), larger = job.place(2), too_large = job.place(2);
   elsewhere.job = "other", larger.size = 4, too_large.rank = 3;
   CHECK(refusal(elsewhere) == "refused: rank 2: rank 0 at " + at + std::to_string(job.port()) + " belongs to another job");
-  CHECK(refusal(larger) == "refused: rank 2: rank 0 expects 3 ranks, this one 4");
-  CHECK(refusal(too_large) == "refused: rank 3: rank 3 is not below 3");
+  CHECK(test::mentions(refusal(larger), {"refused", "rank 2", "3 ranks", "4"}));
+  CHECK(test::mentions(refusal(too_large), {"refused", "rank 3", "below 3"}));
   rank_0.join(), rank_1.join();
   CHECK(zero == "lost: rank 2 of 3 did not come to " + at + std::to_string(job.port()) + " within 4.0 s");
   CHECK(first == zero);
@@ -322,12 +324,12 @@ TEST_CASE("two processes with one rank: the second is refused; one that has gone
   TcpJob job(3, {.deadline = 60});
   std::thread rank_0([&] { CHECK(refusal(job.place(0)) == "no error"); });
   Joined j = join_twice(job.port(), 3);
-  CHECK(j.refusal == "rank 1 is there already: two processes were started with the same rank");
+  CHECK(j.refusal == "rank 1 is connected already: two processes were started with the same rank");
   j.in = Socket();                                         // it goes again
   std::thread rank_1([&] {
     std::string text;
     do text = refusal(job.place(1));
-    while (text.find("is there already") != std::string::npos);                            // until rank 0 has noticed that it left
+    while (text.find("is connected already") != std::string::npos);                            // until rank 0 has noticed that it left
     CHECK(text == "no error");
   });
   CHECK(refusal(job.place(2)) == "no error");
@@ -338,7 +340,7 @@ TEST_CASE("a request to stop ends every wait: for ranks, for rank 0, for its ans
   const auto third_time = [] {
     return [n = std::make_shared<std::atomic<int>>(0)] { return ++*n < 3 ? std::string() : std::string("SIGTERM"); };
   };
-  const std::string stopped = "stopped: stopped by SIGTERM before all ranks had met; nothing was begun";
+  const std::string stopped = "stopped: stopped by SIGTERM before all ranks had connected; no work was begun";
   CHECK(refusal({.host = "127.0.0.1", .rank = 0, .size = 2, .stop_asked = third_time()}) == stopped);
   int closed_port = 0;
   {
@@ -352,10 +354,10 @@ TEST_CASE("a request to stop ends every wait: for ranks, for rank 0, for its ans
   TcpJob job(3, {.deadline = 60});
   TcpRendezvous zero = job.place(0);
   zero.stop_asked = [&]() -> std::string { return joined ? "SIGINT" : ""; };
-  std::thread rank_0([&] { CHECK(refusal(zero) == "stopped: stopped by SIGINT before all ranks had met; nothing was begun"); });
+  std::thread rank_0([&] { CHECK(test::mentions(refusal(zero), {"stopped", "SIGINT", "connected"})); });
   const Joined j = join_twice(job.port(), 3);
   joined = true;
-  CHECK(text_of_verdict(j.in, Verdict::stopped) == "rank 0 was stopped by SIGINT before all ranks had met; nothing was begun");
+  CHECK(test::mentions(text_of_verdict(j.in, Verdict::stopped), {"rank 0", "stopped", "SIGINT"}));
   rank_0.join();
 }
 
@@ -388,8 +390,7 @@ TEST_CASE("ranks listen where they were told and nowhere else") {
   });
   CHECK((where[0] && !where[1]));
 
-  CHECK_THROWS_WITH_AS(listen_at("203.0.113.7", 0, a_minute()),
-                       "cannot listen at 203.0.113.7:0: 203.0.113.7 is no address of this machine: give one that is, or 0.0.0.0 for all that it has", ConfigError);
+  CHECK(test::mentions(test::error_of<ConfigError>([&] { listen_at("203.0.113.7", 0, a_minute()); }), {"cannot listen at 203.0.113.7:0", "203.0.113.7", "0.0.0.0"}));
   CHECK_THROWS_WITH_AS(listen_at("127.0.0.1", port_of(everywhere.front()), a_minute()), doctest::Contains("Address already in use; choose another port"), ConfigError);
   CHECK_THROWS_WITH_AS(listen_at("no-such-host.invalid", 4000, a_minute()), doctest::Contains("this name is unknown here"), ConfigError);
 }

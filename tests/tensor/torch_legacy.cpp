@@ -200,7 +200,7 @@ TEST_CASE("each damaged or hostile file of the old layout is one clear line") {
            text("w") + tensor(old_storage("7", 4, "FloatStorage", tuple(text("8") + whole(0) + whole(2))), 0, numbers({2}), numbers({1})) +
            text("v") + tensor(old_storage("7", 4, "FloatStorage", tuple(text("8") + whole(1) + whole(2))), 0, numbers({2}), numbers({1})))),
        "elsewhere"},
-      {"an endless memo", saved("N" + memo(0) + std::string(2 << 20, '0')), "a value is used that is not there"},
+      {"an endless memo", saved("N" + memo(0) + std::string(2 << 20, '0')), "a missing value is used"},
       {"a memo beyond", saved("N" + memo(0xffffffff)), "memo number 4294967295"},
       {"nested too deeply", saved(std::string(100000, ']') + std::string(99999, 'a')), "nested more than 64 deep"},
       {"a dict in itself", saved("}" + memo(1) + text("model") + recall(1) + "s"), "contains itself"},

@@ -131,7 +131,7 @@ std::string claim_folder(const fs::path& folder, const Identity& identity) {
     throw FileError(fmt::format("{} holds another training than its name says (or was altered): move the folder away", file.string()));
   }
   if (fs::exists(folder / "checkpoints"))
-    throw FileError(fmt::format("{}: checkpoints without {}: what they are of is unknown; move the folder away", folder.string(), file_name));
+    throw FileError(fmt::format("{}: checkpoints without {}: their training is unknown; move the folder away", folder.string(), file_name));
   std::error_code error;
   fs::create_directories(folder, error);
   if (error) throw FileError(fmt::format("cannot make {}: {}", folder.string(), error.message()));

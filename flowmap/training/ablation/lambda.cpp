@@ -210,7 +210,7 @@ std::vector<Variant> lambda_variants(const AblateConfig& c) {
 Variant poor_teacher(const AblateConfig& c) {
   const std::int64_t steps = c.recipe.fm.loop.steps;
   if (steps == 0)
-    throw ConfigError("--what lambda: fm.loop.steps is 0, and the poor teacher is trained for a share of them: set it to what the good teacher had");
+    throw ConfigError("--what lambda: fm.loop.steps is 0, and the poor teacher is trained for a share of them: set it to the good teacher's steps");
   Variant v{.name = "poor-teacher", .start = "random", .recipe = c.recipe, .part = stage_name::fm};
   stretch(v.recipe.fm.loop, std::max<std::int64_t>(1, std::llround(c.poor_share * static_cast<double>(steps))));
   return v;

@@ -72,7 +72,7 @@ void time_step(const std::function<Var()>& loss, Timing& timing) {
   timing.peak_mib = static_cast<double>(memory_stats().peak - live) / (1 << 20);
 }
 
-// A variant's steps are of one kind, of two where it has two parts, or of three where they follow a schedule.
+// A variant's steps are of one kind, of two if it has two parts, or of three if they follow a schedule.
 struct Timed {
   std::size_t variant;
   std::function<Stage()> stage;          // made for each step: networks of targets and weights of rows are not kept for all variants

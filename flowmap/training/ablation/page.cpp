@@ -1,4 +1,4 @@
-// The page of an ablation: the table, samples, plots of columns and trainings, and which weights each number is of.
+// The page of an ablation: the table, samples, plots of columns and trainings, and the weights behind each number.
 #include <algorithm>
 #include <cmath>
 #include <map>
@@ -106,7 +106,7 @@ std::vector<DotPlot> column_plots(const Table& table) {
   return plots;
 }
 
-// Which weights each number is of.
+// The weights behind each number.
 void add_trials(HtmlReport& report, const Findings& f) {
   std::vector<std::vector<std::string>> rows;
   for (const Trial& t : f.trials)

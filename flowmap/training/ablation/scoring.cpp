@@ -12,7 +12,7 @@
 namespace fm {
 namespace {
 
-// The teacher by Euler's method in so many steps. With guidance a step is two calls.
+// The teacher by Euler's method in this many steps. With guidance a step is two calls.
 void scored_teacher(TrainingRun& run, const std::vector<int>& steps, const TakeGenerator& take) {
   if (!run.recipe().evaluate.teacher || !run.has_teacher()) return;
   std::vector<std::int64_t> points;

@@ -55,7 +55,7 @@ std::vector<Variant> objective_variants(const AblateConfig& c, const std::vector
   return list;
 }
 
-// Why this run cannot train the objective that the recipe's map stage names; empty: it can.
+// The reason why this run cannot train the objective of the recipe's map stage; empty if it can.
 std::string what_is_missing(Recipe recipe, bool has_teacher) {
   const StageSpec& stage = stage_named(stage_name::map);
   try {
@@ -118,7 +118,7 @@ struct Varied {
   std::vector<std::string> values;
 };
 
-// Whether the key is of the stage that variants train.
+// Whether the key belongs to the stage that variants train.
 bool is_trained(const std::string& key, const std::string& part) { return key.starts_with(part + "."); }
 
 // Refuses keys that a training from the run's checkpoints does not read; sizes and earlier stages come from the run.

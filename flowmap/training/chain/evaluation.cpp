@@ -126,7 +126,7 @@ Evaluator::Evaluator(TrainingRun& run) : run_(run), test_(open_source(run.recipe
   for (std::size_t c = 0; c < test_->class_names().size(); ++c)
     if (std::find(reference_.labels.begin(), reference_.labels.end(), static_cast<std::int64_t>(c)) == reference_.labels.end())
       missing += (missing.empty() ? "" : ", ") + class_names(run, *test_)[c];
-  if (!missing.empty()) log.warning("the reference has no {} of {}, which samples are of: distances and recall count that", things, missing);
+  if (!missing.empty()) log.warning("the reference has no {} of {}, but samples have these classes: distances and recall count that", things, missing);
 }
 
 std::map<std::string, double> Evaluator::metrics_of(const Tensor& features) const {

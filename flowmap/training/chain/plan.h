@@ -26,7 +26,7 @@ struct PlanConfig {
   void visit(V&& v) {
     v("gpus", gpus, "number of GPUs that --plan assumes", range(1, 65536), flag("gpus"), basic());
     v("gpu", gpu, "model of GPU that --plan assumes; an unknown name lists the known ones", flag("gpu"), basic());
-    v("precision", precision, "number format of products that --plan assumes; empty: bf16 where dit.precision says so, else tf32",
+    v("precision", precision, "number format of products that --plan assumes; empty: bf16 if dit.precision is bf16, else tf32",
       one_of({"", "bf16", "tf32", "f32"}), flag("precision"));
     v("utilisation", utilisation, "share of the peak that products reach in a step, for --plan", range(1e-3, 1), flag("utilisation"));
     v("interconnect", interconnect, "bandwidth from one GPU to others, for --plan; 0: that of the table of GPUs", at_least(0),

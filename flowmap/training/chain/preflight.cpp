@@ -41,7 +41,7 @@ std::string memory_problem(const Recipe& r, const StageSpec& stage, std::int64_t
                                    rows_at_a_time(loop), images),
                        fmt::format("lower {0}.loop.micro_batch{1}{2}", stage.name,
                                    loop.micro_batch == 0 ? fmt::format(" (now the batch of {})", loop.batch) : "",
-                                   data > needed / 2 ? ", or read pictures as they are needed (latents.from = \"images\")" : ""));
+                                   data > needed / 2 ? ", or read images as they are needed (latents.from = \"images\")" : ""));
 }
 
 double bytes_below(const std::filesystem::path& folder) {
@@ -104,12 +104,12 @@ void TrainingRun::check_test_split(bool evaluated) const {
   if (context_.ranks.first())
     for (const std::string& note : test->notes()) context_.log.warning("{}", note);
   const std::int64_t k = recipe_.evaluate.k, least = evaluated ? std::max<std::int64_t>(2, k + 1) : 1;
-  const char* thing = space_of(recipe_).pictures ? "picture" : "sample";
+  const char* thing = space_of(recipe_).pictures ? "image" : "sample";
   if (test->count() < least)
     throw FileError(fmt::format("{0}: the test split has {1} {2}{3}; an evaluation needs {4} at least (one more than evaluate.k = {5}): add {2}s to it",
                                 recipe_.data, test->count(), thing, test->count() == 1 ? "" : "s", least, k));
   if (evaluated && recipe_.evaluate.samples <= k)
-    throw ConfigError(fmt::format("evaluate.samples = {} are too few for evaluate.k = {} neighbours: raise one or lower the other",
+    throw ConfigError(fmt::format("evaluate.samples = {} are too few for evaluate.k = {} neighbors: raise one or lower the other",
                                   recipe_.evaluate.samples, k));
 }
 
@@ -146,7 +146,7 @@ void TrainingRun::preflight() {
   }
   std::string disk = disk_problem(recipe_, stages, root_);
   if (encodes || (pipeline && lacks_cached_latents()))
-    if (const std::string p = beyond_disk(cache_bytes(), latents_folder(), "latents of the pictures need", "free space, or choose another --latents-folder");
+    if (const std::string p = beyond_disk(cache_bytes(), latents_folder(), "latents of the images need", "free space, or choose another --latents-folder");
         !p.empty())
       disk = p;
   if (dry && !disk.empty()) problems.push_back(disk);

@@ -75,15 +75,15 @@ void Recipe::refuse_settings_of_pictures() const {
                                  {"stats_file", !stats_file.empty()}, {"judge_weights", !judge_weights.empty()}, {"encoder_model", !encoder_model.empty()},
                                  {"decoder_size", !decoder_size.empty()}, {"dit_size", !dit_size.empty()}, {"image_size", image_size != 0},
                                  {"channels", channels != 0}, {"evaluate.reference", evaluate.reference != 0 && sample_shape == Shape{2}}})
-    if (set) throw ConfigError(std::string(key) + " is for pictures; with space = \"identity\" leave it out");
+    if (set) throw ConfigError(std::string(key) + " is for images; with space = \"identity\" leave it out");
 }
 
 // Samples are their own latents: the stages that make latents of images have no steps.
 void Recipe::resolve_identity() {
   judge.loop.steps = encoder.loop.steps = decoder.loop.steps = 0;
   refuse_settings_of_pictures();
-  if (latents.from != "memory") throw ConfigError("latents.from " + latents.from + ": is for latents of pictures; space identity reads samples from memory");
-  if (!conditional && guidance != 1) throw ConfigError("guidance needs networks that are told labels: set conditional = true, or guidance = 1");
+  if (latents.from != "memory") throw ConfigError("latents.from " + latents.from + ": is for latents of images; space identity reads samples from memory");
+  if (!conditional && guidance != 1) throw ConfigError("guidance needs networks with labels: set conditional = true, or guidance = 1");
 }
 
 void Recipe::resolve() {

@@ -19,7 +19,7 @@ std::vector<ScoreColumn> make_columns() {
   std::vector<ScoreColumn> list{
       {"name", "", "the generator", false, &S::name},
       {"calls", "calls", "network calls a sample", false, &S::calls},
-      {"accuracy", "accuracy", "share of samples that the judge takes for the class asked for", true, &S::accuracy, 1, 100, " %"},
+      {"accuracy", "accuracy", "share of samples that the judge assigns to the requested class", true, &S::accuracy, 1, 100, " %"},
       {"psnr", "PSNR", "of reconstructions", true, &S::psnr, 2, 1, " dB"},
       {"ms_per_image", "ms/image", "time of generation", true, &S::ms_per_image, 2},
       {"stage", "", "folder or file of the weights", false, &S::stage},
@@ -29,7 +29,7 @@ std::vector<ScoreColumn> make_columns() {
       {"dtype", "", "what the network computes in", false, &S::dtype},
       {"samples", "samples", "generated samples", false, &S::samples},
       {"seed", "seed", "seed of the samples", false, &S::seed},
-      {"k", "", "neighbours of precision and recall", false, &S::k},
+      {"k", "", "neighbors of precision and recall", false, &S::k},
       {"guidance", "guidance", "scale of classifier-free guidance while sampling", false, &S::guidance, 2},
       {"classes", "", "number of classes", false, &S::classes},
       {"data", "", "data set", false, &S::data},
@@ -42,7 +42,7 @@ std::vector<ScoreColumn> make_columns() {
   std::vector<ScoreColumn> measured;
   for (const SampleMetric& m : sample_metrics())
     for (const MetricValue& v : m.values) measured.push_back({v.name, v.title, v.help, true, MetricMember{v.name}, v.decimals});
-  // Of points in the plane (flowmap/training/plane.h), which have a table of their own.
+  // Scores of points in the plane have a table of their own (flowmap/training/plane.h).
   measured.push_back({"map_error", "", "mean square of the distance to where the exact flow goes", true, MetricMember{"map_error"}, 4});
   list.insert(list.begin() + 2, measured.begin(), measured.end());     // behind name and calls
   return list;

@@ -1,4 +1,4 @@
-// Pixels in the Haar basis as latents (flowmap/training/haar_space.h): the row of pixels but for the coder and its shape.
+// Pixels in the Haar basis as latents (flowmap/training/haar_space.h): the row of pixels with another coder and shape.
 #include <fmt/format.h>
 
 #include "flowmap/training/chain/spaces.h"
@@ -28,7 +28,7 @@ class HaarOfRun : public RunSpace {
 
 void resolve_haar(Recipe& r) {
   if (r.image_size % 2 != 0)
-    throw ConfigError(fmt::format("space haar halves the sides of pictures, and {} is odd: choose another size, or space = \"pixels\"", r.image_size));
+    throw ConfigError(fmt::format("space haar halves the sides of images, and {} is odd: choose another size, or space = \"pixels\"", r.image_size));
   pixels_row().resolve(r);
 }
 

@@ -23,7 +23,7 @@ bool uses(const Recipe& r, Makes what) { return what == Makes::statistics && r.i
 void take_sizes(Recipe& r, const SampleSource& source, const std::string&) {
   if (source.dtype() != DType::f32)
     throw ConfigError("space identity: samples of " + source.name() + " are " + std::string(name_of(source.dtype())) + " " + to_string(source.shape()) +
-                      "; it needs f32 values: encode pictures (space = \"rae\"), or save the numbers as float32");
+                      "; it needs f32 values: encode images (space = \"rae\"), or save the numbers as float32");
   r.sample_shape = source.shape();
   if (r.classes == 0) r.classes = static_cast<std::int64_t>(source.class_names().size());
 }

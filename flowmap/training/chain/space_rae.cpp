@@ -98,7 +98,7 @@ void resolve_rae(Recipe& r) {
     throw ConfigError("image_size " + std::to_string(r.image_size) + " does not divide into the encoder's " + std::to_string(latent) +
                       " tokens a side; change rae.input_size");
   if (r.encoder_weights.empty() && r.encoder.local_size % e.patch_size != 0)
-    throw ConfigError("encoder.local_size " + std::to_string(r.encoder.local_size) + " is no multiple of rae.encoder.patch_size " +
+    throw ConfigError("encoder.local_size " + std::to_string(r.encoder.local_size) + " is not a multiple of rae.encoder.patch_size " +
                       std::to_string(e.patch_size));
   if (!resized) e.image_size = r.image_size;         // an encoder with an input size keeps the position grid that its weights have
   e.channels = r.judge.model.channels = r.rae.decoder.image_channels = r.channels;

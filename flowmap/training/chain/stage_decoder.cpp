@@ -21,7 +21,7 @@ Tensor with_noise(const Tensor& tokens, const Samples& samples, std::uint64_t se
 
 struct DecoderBatch {
   Tensor pictures;
-  Tensor latents;                                   // raw; undefined where they are not kept
+  Tensor latents;                                   // raw; undefined if they are not kept
   template <class F> void each_tensor(F&& f) { f(pictures), f(latents); }
 };
 
@@ -73,7 +73,7 @@ Outcome TrainingRun::train_decoder() {
     DecoderBatch batch = on_host(picture_loader(seed + 1).batch(0, 16));
     batch.each_tensor([](Tensor& t) { t = t.defined() ? t.to(default_device()) : t; });
     const Tensor y = clamp(restored(average(tokens_of(batch)), recipe_.rae).value(), 0, 1);
-    if (first_row_not_finite(y) >= 0) return context_.log.warning("no pictures of {}: the average decodes to numbers that are not finite", png.stem().string());
+    if (first_row_not_finite(y) >= 0) return context_.log.warning("no images of {}: the average decodes to numbers that are not finite", png.stem().string());
     std::vector<Image> grid = to_images(batch.pictures);
     for (Image& image : to_images(y)) grid.push_back(std::move(image));
     write_png(png, make_grid(grid, {.columns = 16, .scale = 2, .row_labels = {"image", "decoded"}}));

@@ -25,7 +25,7 @@ std::string remark_of(const MeanFlowConfig& config) {
 // Fixed noise and labels, the same in every stage and at every step: one column a class, of many classes some (shown_classes).
 void TrainingRun::write_preview(const LatentGenerator& generate, const std::filesystem::path& png) {
   if (!has_decoder())
-    return context_.log.warning("no pictures of {}: there is no trained decoder in {}", png.stem().string(), (root_ / stage_name::decoder).string());
+    return context_.log.warning("no images of {}: there is no trained decoder in {}", png.stem().string(), (root_ / stage_name::decoder).string());
   const int scale = grid_scale(recipe_.image_size);
   const ShownClasses shown = shown_classes(recipe_.classes, class_names(), narrow<int>(recipe_.image_size), scale);
   const std::int64_t columns = std::ssize(shown.labels), n = preview_rows * columns;
@@ -37,7 +37,7 @@ void TrainingRun::write_preview(const LatentGenerator& generate, const std::file
     write_png(png, make_grid(to_images(images),
                              {.columns = narrow<int>(columns), .scale = scale, .title = shown.title, .column_labels = shown.names}));
   } catch (const SamplesNotFinite& e) {         // the average may recover; the training's own numbers decide whether it has diverged
-    context_.log.warning("no pictures of {}: {}", png.stem().string(), e.what());
+    context_.log.warning("no images of {}: {}", png.stem().string(), e.what());
   }
 }
 

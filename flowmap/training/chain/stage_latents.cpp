@@ -112,7 +112,7 @@ void TrainingRun::fill_cache() {
   LatentCacheWriter writer(folder, info, warner());
   const std::vector<LatentShard> missing = writer.missing();
   if (writer.finished() > 0)
-    context_.log.info("{}: {} shards are there and intact, {} to make", folder.string(), writer.finished(), missing.size());
+    context_.log.info("{}: {} shards are intact, {} are missing", folder.string(), writer.finished(), missing.size());
   std::int64_t done = count;
   for (const LatentShard& s : missing) done -= s.count;
   const auto progress = encoding_progress(count);
@@ -142,25 +142,25 @@ void TrainingRun::fill_cache() {
 void TrainingRun::check_data_of(const LatentCacheInfo& info) {
   const std::string where = latents_folder().string(), other = "encode them into another folder (--latents-folder)";
   if (info.data != recipe_.data)
-    throw ConfigError(fmt::format("{}: holds latents of {}, but this run's data is {}: give that as --data, or {}; where the same pictures were "
+    throw ConfigError(fmt::format("{}: holds latents of {}, but this run's data is {}: give that as --data, or {}; where the same images were "
                                   "moved, change \"data\" in its index.json", where, info.data, recipe_.data, other));
   try {
     pictures();
   } catch (const FileError& e) {
-    context_.log.info("{}: not compared with its pictures, which are not at hand ({})", where, e.what());
+    context_.log.info("{}: not compared with its images, which are not available ({})", where, e.what());
     return;
   }
   const SampleSource& now = *pictures();
   const auto count = static_cast<std::int64_t>(info.labels.size());
   if (now.count() != count)
-    throw ConfigError(fmt::format("{}: holds latents of {} pictures, but {} has {} now: {}", where, count, recipe_.data, now.count(), other));
+    throw ConfigError(fmt::format("{}: holds latents of {} images, but {} has {} now: {}", where, count, recipe_.data, now.count(), other));
   for (std::size_t i = 0; i < info.class_names.size(); ++i)
     if (info.class_names[i] != now.class_names()[i])
       throw ConfigError(fmt::format("{}: class {} was '{}' when its latents were made, in {} it is '{}' now: {}", where, i, info.class_names[i],
                                     recipe_.data, now.class_names()[i], other));
   for (std::int64_t i = 0; i < count; ++i)
     if (info.labels[static_cast<std::size_t>(i)] != now.label(i))
-      throw ConfigError(fmt::format("{}: picture {} was of class {} when its latents were made, in {} it is of class {} now: {}", where, i,
+      throw ConfigError(fmt::format("{}: image {} was of class {} when its latents were made, in {} it is of class {} now: {}", where, i,
                                     info.labels[static_cast<std::size_t>(i)], recipe_.data, now.label(i), other));
 }
 
@@ -177,7 +177,7 @@ std::unique_ptr<LatentSource> TrainingRun::cached_latents() {
     throw ConfigError(fmt::format("{}: latents of {} in {} classes; the config says {} and classes {}", where, to_string(info.latent),
                                   info.class_names.size(), to_string(coder.shape), recipe_.classes));
   if (info.mirrored != recipe_.latents.flip)
-    throw ConfigError(fmt::format("{}: holds latents {} mirrored pictures; set latents.flip = {}, or encode into another folder", where,
+    throw ConfigError(fmt::format("{}: holds latents {} mirrored images; set latents.flip = {}, or encode into another folder", where,
                                   info.mirrored ? "also of" : "without", info.mirrored));
   check_data_of(info);
   context_.log.info("latents: {} images of {} in {}{}, from {}", cache->count(), to_string(info.latent), name_of(info.dtype),
@@ -236,7 +236,7 @@ std::string TrainingRun::data_checksum() {
   return checksum(tensors);
 }
 
-// They are for one encoder: another one (encoder --fresh, other encoder_weights) has its own.
+// Latents belong to one encoder: another one (encoder --fresh, other encoder_weights) has its own.
 void TrainingRun::prepare_stats() {
   if (!space_of(recipe_).uses(recipe_, Makes::statistics)) return;
   if (!recipe_.stats_file.empty()) {
@@ -252,7 +252,7 @@ void TrainingRun::prepare_stats() {
   check_stats(stats_, file.string());
 }
 
-// Programs that only read a run take the statistics it was trained with, whatever data they compare it with.
+// Programs that only read a run use the statistics of its training, whatever data they compare it with.
 void TrainingRun::check_data_of_stats(const std::filesystem::path& file) const {
   const Metadata stored = Safetensors(file).metadata();
   const auto data = stored.find("data");
@@ -266,7 +266,7 @@ void TrainingRun::compute_stats(const std::filesystem::path& file) {
   Metadata wanted{{"mirrored", recipe_.latents.flip ? "yes" : "no"}};
   if (coder.encoder)
     for (const auto& [part, sum] : coder.encoder()) wanted[part] = sum;
-  else if (!only_reads()) wanted["samples"] = fingerprint(*pictures());      // they follow from the data alone
+  else if (!only_reads()) wanted["samples"] = fingerprint(*pictures());      // these samples depend on the data alone
   const auto belongs = [&](const Metadata& m) {
     return std::all_of(wanted.begin(), wanted.end(),
                        [&](const auto& entry) { return m.contains(entry.first) && m.at(entry.first) == entry.second; });

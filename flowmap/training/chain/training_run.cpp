@@ -194,7 +194,7 @@ Loader TrainingRun::picture_loader(std::uint64_t seed) {
   return Loader(pictures(), {.seed = seed, .workers = workers});
 }
 
-// From the cache of latents if training reads that: its images may be elsewhere.
+// Takes sizes from the cache of latents if training reads that, because its images may be elsewhere.
 void TrainingRun::take_sizes() {
   if (recipe_.has_sizes()) return;
   if (const auto info = recipe_.latents.from == "cache" ? LatentCache::read_info(latents_folder()) : std::nullopt)

@@ -35,7 +35,7 @@ std::int64_t patch_of(std::int64_t side, std::int64_t least, std::int64_t most) 
   return side;
 }
 
-// Of an image of this side. ConfigError where it divides into no grid of tokens that is worth the name.
+// The patch size for an image of this side. ConfigError if it divides into no grid with enough tokens.
 std::int64_t picture_patch(const DataFacts& f, std::int64_t side) {
   const std::int64_t patch = patch_of(side, 2, side < large_side ? tokens_a_side : tokens_a_large_side), tokens = side / patch;
   if (tokens < tokens_a_side / 2)

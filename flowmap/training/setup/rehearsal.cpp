@@ -93,7 +93,7 @@ class RehearsedRun {
     run_.preflight();
   }
 
-  // Null where it is not worth it.
+  // Null if it is not worth it.
   std::optional<Rehearsal> go(const std::function<bool(const StageTime&)>& worth) {
     for (const StageSpec& stage : stage_table()) {
       if (!stage.in_pipeline(recipe_)) continue;

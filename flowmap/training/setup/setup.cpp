@@ -15,12 +15,12 @@
 namespace fm {
 namespace {
 
-// Of a stage: its share of the time of all steps, the steps for a result worth looking at, and the steps beyond which the result does not improve.
+// The share of a stage: its part of the time of all steps, the steps for a result worth looking at, and the steps beyond which the result does not improve.
 struct Share {
   const char* stage;
   double share;
   std::int64_t least, most;
-  double epochs;                           // most passes over the data; 0: it sees none
+  double epochs;                           // most passes over the data; 0: it uses none
 };
 constexpr Share shares[] = {{stage_name::judge, 0.06, 100, 3000, 100},    {stage_name::encoder, 0.14, 150, 20000, 400},
                             {stage_name::decoder, 0.15, 150, 20000, 400}, {stage_name::fm, 0.40, 1000, 100000, 3000},
@@ -133,7 +133,7 @@ class Search {
     return kept;
   }
 
-  // By the measured times of the smallest networks, scaled by products (of generators) and by parameters (of the decoder).
+  // Estimated from the measured times of the smallest networks, scaled by products (generators) and by parameters (decoder).
   std::size_t largest_rung() const {
     const Recipe small = recipe();
     for (std::size_t rung = rungs_for(facts_) - 1; rung > 0; --rung) {

@@ -167,7 +167,7 @@ __global__ void __launch_bounds__(block_threads, blocks_wanted<T>) backward_kern
     block.load_own(1, of_queries ? go : v, first, own);
     const HeadRows<const T> scored[2] = {of_queries ? k : q, of_queries ? v : go};
     const HeadRows<const T> summed[2] = {of_queries ? k : q, of_queries ? HeadRows<const T>{} : go};
-    // Maximum, 1 / sum (own queries divide their results instead: registers are few) and delta of the lane's queries: of its own rows, or of the rows that it meets.
+    // Maximum, 1 / sum (own queries divide their results instead, because registers are few) and delta of the lane's queries: its own rows, or the met rows.
     constexpr int queries = of_queries ? rows : met_per_lane;
     T top[queries], inverse[of_queries ? 1 : queries], mean[queries];
     const auto read_query = [&](int i, Count n) {

@@ -85,7 +85,7 @@ Product product_of(const GemmArgs<In, Out>& g) {
           .accumulate = g.accumulate};
 }
 
-// Where cuBLASLt cannot add the bias: bias first, then the product on top of it.
+// For products whose bias cuBLASLt cannot add: writes the bias first, then adds the product.
 template <class In, class Out>
 void multiply_onto_bias(const GemmArgs<In, Out>& g) {
   set_rows(g);
@@ -127,7 +127,7 @@ void in_order(const GemmArgs<In, Out, InB>& g, F&& f) {
   }
 }
 
-// Weights in f32 under activations in bf16: rounded into memory of their own, rows a multiple of 16 bytes apart.
+// Weights in f32 under activations in bf16: rounded into separate memory, with rows a multiple of 16 bytes apart.
 template <class Out>
 void multiply_all(const GemmArgs<std::uint16_t, Out, RoundedFloat>& g) {
   const Count rows = g.tb ? g.n : g.k, columns = g.tb ? g.k : g.n, lead = (columns + 7) / 8 * 8, count = g.stride_b ? g.batch : 1;

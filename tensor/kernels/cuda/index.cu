@@ -142,7 +142,7 @@ void one_hot(DType dtype, const Count* index, void* y, Count rows, Count classes
   });
 }
 
-// As std::max_element: a NaN is chosen only where it is first. Shared memory holds where the best of each thread is.
+// Like std::max_element: a NaN is chosen only if it comes first. Shared memory holds the index of each thread's best element.
 __global__ void argmax_kernel(const double* x, Count* y, Count rows, Count n) {
   FM_SHARED(Count, best);
   for (Count r = blockIdx.x; r < rows; r += gridDim.x) {

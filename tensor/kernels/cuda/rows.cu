@@ -48,7 +48,7 @@ __device__ T column_sum(const Shared& shared, T value) {
   return total;
 }
 
-// Of rows [begin, end), which begin with a group of `share`: row(r, sums) adds row r, done(group, sums) gets the n sums of a group. The
+// Walks rows [begin, end), which begin with a group of `share`: row(r, sums) adds row r, done(group, sums) receives the n sums of a group. The
 // threads of a column share the rows of large groups and take turns with small ones.
 template <int n, class T, class Shared, class Row, class Done>
 __device__ void over_groups(const Shared& shared, Count begin, Count end, Count share, const Row& row, const Done& done) {

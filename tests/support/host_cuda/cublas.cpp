@@ -204,7 +204,7 @@ cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t, 
 
 namespace {
 
-// The product that a description and its layouts stand for. False where they contradict each other.
+// The product described by a description and its layouts. False if they contradict each other.
 bool described(const host_lt_description& d, const host_lt_layout& a, const host_lt_layout& b, const host_lt_layout& c, Product& g) {
   const auto m = static_cast<std::int64_t>(c.rows), n = static_cast<std::int64_t>(c.columns);
   const bool ta = d.ta == CUBLAS_OP_T, tb = d.tb == CUBLAS_OP_T;

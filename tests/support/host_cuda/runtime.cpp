@@ -23,7 +23,7 @@
 struct host_cuda_event {
   std::uint64_t recorded = 0, completed = 0, lost = 0;     // generations; those up to `lost` that are not completed never will be
   std::string since;                                       // the report with which they were lost
-  int device = 0;                                          // where it was recorded last
+  int device = 0;                                          // the device of the last record
   double ms = 0;
 };
 
@@ -35,7 +35,7 @@ struct Work {
   host_cuda_event* waits_for = nullptr;                    // runs when that event has reached `generation`
   std::uint64_t generation = 0;
   std::function<bool()> ready = {};                        // if set: runs when it returns true (other ranks' progress)
-  host_cuda::Lost lost = {};                               // where set: called when it is thrown away
+  host_cuda::Lost lost = {};                               // if set: called when the work is dropped
 };
 
 }  // namespace
