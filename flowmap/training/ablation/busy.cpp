@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <cmath>
 #include <fstream>
-#include <sstream>
 #include <thread>
 
 #include "data/report/statistics.h"
@@ -19,41 +18,51 @@ constexpr double fewest_ticks = 50;      // of all cores; in a shorter time a sh
 
 }  // namespace
 
-// proc(5), the first line of /proc/stat: user nice system idle iowait irq softirq steal ...
-std::optional<BusyWatch::Ticks> BusyWatch::now() {
-  std::ifstream stat("/proc/stat");
+// proc(5): user nice system idle iowait irq softirq steal ...
+std::optional<CpuTicks> cpu_ticks(std::istream& stat, double own) {
   std::string name;
   double field[8] = {};
   if (!(stat >> name) || name != "cpu") return std::nullopt;
   for (double& f : field)
     if (!(stat >> f)) return std::nullopt;
-  Ticks ticks;
-  for (int i = 0; i < 8; ++i) ticks.all += field[i];
+  CpuTicks ticks{.own = own};
+  for (const double f : field) ticks.all += f;
   ticks.busy = ticks.all - field[3] - field[4];
+  return ticks;
+}
+
+std::optional<double> share_of_others(const CpuTicks& start, const CpuTicks& end) {
+  if (end.all < start.all + fewest_ticks) return std::nullopt;
+  const double other = (end.busy - start.busy) - (end.own - start.own);
+  return std::clamp(other / (end.all - start.all), 0.0, 1.0);
+}
+
+std::optional<CpuTicks> BusyWatch::now() {
+  std::ifstream stat("/proc/stat");
   tms own{};
   times(&own);
-  ticks.own = static_cast<double>(own.tms_utime + own.tms_stime);
-  return ticks;
+  return cpu_ticks(stat, static_cast<double>(own.tms_utime + own.tms_stime));
 }
 
 BusyWatch::BusyWatch() : start_(now()) {}
 
 std::optional<double> BusyWatch::others() const {
   const auto end = now();
-  if (!start_ || !end || end->all < start_->all + fewest_ticks) return std::nullopt;
-  const double other = (end->busy - start_->busy) - (end->own - start_->own);
-  return std::clamp(other / (end->all - start_->all), 0.0, 1.0);
+  return start_ && end ? share_of_others(*start_, *end) : std::nullopt;
 }
 
 std::string busy_line(std::optional<double> others, const std::vector<double>& spreads) {
-  const double apart = spreads.empty() ? 0 : median(spreads);
   double load[1] = {std::nan("")};
   if (getloadavg(load, 1) != 1) load[0] = std::nan("");
-  const unsigned cores = std::thread::hardware_concurrency();
-  const bool busy = others.value_or(0) > 0.1 || apart > 0.2 || (!others && load[0] > 0.5 * cores);
+  return busy_line(others, spreads, load[0], std::thread::hardware_concurrency());
+}
+
+std::string busy_line(std::optional<double> others, const std::vector<double>& spreads, double load, unsigned cores) {
+  const double apart = spreads.empty() ? 0 : median(spreads);
+  const bool busy = others.value_or(0) > 0.1 || apart > 0.2 || (!others && load > 0.5 * cores);
   return fmt::format("times: {} {} cores, load {:.1f}, spread of rounds {:.0f} %: {}",
                      others ? fmt::format("other work took {:.0f} % of", 100 * *others) : "other work is unknown on",
-                     cores, load[0], 100 * apart,
+                     cores, load, 100 * apart,
                      busy ? "a busy machine, compare s/step with care" : others ? "a quiet machine" : "too short to tell whether the machine was busy");
 }
 

@@ -58,17 +58,19 @@ struct Timing {
   double peak_mib = 0;
 };
 
+double machine_seconds() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+
 // Runs loss and gradients once and notes their time and memory.
-void time_step(const std::function<Var()>& loss, Timing& timing) {
+void time_step(const std::function<Var()>& loss, const std::function<double()>& clock, Timing& timing) {
   const std::size_t live = memory_stats().live;
   reset_memory_peak();
-  const auto start = std::chrono::steady_clock::now();
+  const double start = clock();
   {
     Tape tape;
     backward(loss());
     synchronise(default_device());
   }
-  timing.seconds.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+  timing.seconds.push_back(clock() - start);
   timing.peak_mib = static_cast<double>(memory_stats().peak - live) / (1 << 20);
 }
 
@@ -117,7 +119,8 @@ void add_timings(const std::vector<Timed>& steps, std::vector<StepCost>& costs) 
 
 }  // namespace
 
-std::vector<StepCost> step_costs(Subject& subject, const std::vector<Variant>& list, std::uint64_t seed, std::int64_t rounds, Messages& log) {
+std::vector<StepCost> step_costs(Subject& subject, const std::vector<Variant>& list, std::uint64_t seed, std::int64_t rounds, Messages& log,
+                                 const std::function<double()>& clock) {
   std::vector<StepCost> costs(list.size());
   std::vector<Batch> batches;
   for (const Variant& v : list) batches.push_back(subject.batch(v.stage().loop(v.recipe).batch, seed));
@@ -135,7 +138,7 @@ std::vector<StepCost> step_costs(Subject& subject, const std::vector<Variant>& l
       check_interrupt();
       if (round == 1) s.timing.seconds.clear();                        // round 0 fills caches and the allocator
       const Stage stage = s.stage();
-      time_step([&] { return stage.loss(s.step).loss; }, s.timing);
+      time_step([&] { return stage.loss(s.step).loss; }, clock ? clock : machine_seconds, s.timing);
     }
   }
   add_timings(steps, costs);

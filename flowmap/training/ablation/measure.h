@@ -1,6 +1,7 @@
 // What a training step of each variant costs and how exact its target is, at the weights that the variant starts with, on one batch.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 
@@ -30,9 +31,10 @@ std::unique_ptr<Subject> untrained_subject(const Recipe& recipe);      // random
 
 // One for each variant. Time is the median of `rounds` rounds in which the variants take turns, so that other work on the machine slows all
 // alike. Of a training in two parts time is their mean by steps, memory the larger, and errors are the first part's. Of an objective, whose steps may
-// follow a schedule, time is the mean and memory the largest of its first, middle and last step. ConfigError when no row of the batch has s < t;
-// StopRequested.
-std::vector<StepCost> step_costs(Subject& subject, const std::vector<Variant>& list, std::uint64_t seed, std::int64_t rounds, Messages& log);
+// follow a schedule, time is the mean and memory the largest of its first, middle and last step. `clock` returns the seconds since any moment; empty: the
+// machine's. ConfigError when no row of the batch has s < t; StopRequested.
+std::vector<StepCost> step_costs(Subject& subject, const std::vector<Variant>& list, std::uint64_t seed, std::int64_t rounds, Messages& log,
+                                 const std::function<double()>& clock = {});
 
 // Forward passes a step, in passes of the student over one batch row: forward 1, backward 2, derivative and teacher by their kind
 // (flowmap/training/chain/costs.h); times the rows of the batch.
