@@ -275,6 +275,73 @@ TEST_CASE("ablate --jobs: processes of their own train to the same weights") {
   CHECK_MESSAGE(has(beyond.err, "--trial 6: there are 6 trainings"), beyond.err);
 }
 
+TEST_CASE("ablate --equal time: steps follow from the seconds that are measured first, and then stay those of its file") {
+  const TempFolder folder;
+  const fs::path out = folder / "run", plans = out / "ablate/objective";
+  fs::create_directories(out);
+  const Arguments asked{"--steps", "40", "--objectives", "flow_matching,lsd", "--equal", "time", "--seeds", "1,2"};
+  const Result early = compare(out, asked + Arguments{"--trial", "0", "-q"});
+  CHECK(early.code == exit_code::unreadable);
+  CHECK_MESSAGE(has(early.err, "is missing; it says how many steps are equal time"), early.err);
+  const auto plan_files = [&] {
+    std::vector<fs::path> found;
+    for (const auto& entry : fs::directory_iterator(plans))
+      if (entry.path().filename().string().starts_with("steps-")) found.push_back(entry.path());
+    return found;
+  };
+  const auto trials = [&] {                                        // by variant and seed
+    std::map<std::string, Cells> found;
+    const CsvRows cells = parse_csv(read_file(plans / "trials.csv"));
+    for (std::size_t r = 1; r < cells.size(); ++r)
+      for (std::size_t c = 0; c < cells[0].size(); ++c) found[cells[r].at(0) + " " + cells[r].at(1)][cells[0][c]] = cells[r].at(c);
+    return found;
+  };
+  const Result first = compare(out, asked);
+  REQUIRE_MESSAGE(first.code == 0, first.err);
+  auto rows = trials();
+  const auto number = [&](const char* row, const char* column) { return std::stod(rows.at(row).at(column)); };
+  CHECK((number("flow_matching 1", "trained_steps") == 40 && number("flow_matching 2", "trained_steps") == 40));
+  const double steps = 40 * number("flow_matching 1", "seconds_a_step") / number("lsd 1", "seconds_a_step");
+  CHECK(near_within(number("lsd 1", "trained_steps"), steps, 0.5 + 1e-3));
+  CHECK(number("lsd 2", "trained_steps") == number("lsd 1", "trained_steps"));
+  REQUIRE(plan_files().size() == 1);
+  const fs::path plan = plan_files()[0];
+  CHECK(read_file(plan) == fmt::format("flow_matching = 40\nlsd = {}\n", rows.at("lsd 1").at("trained_steps")));
+
+  write_atomically(plan, "flow_matching = 40\nlsd = 7\n");
+  const Result second = compare(out, asked + Arguments{"--jobs", "2"});
+  REQUIRE_MESSAGE(second.code == 0, second.err);
+  CHECK_MESSAGE(has(second.err, "steps for equal time are those of"), second.err);
+  CHECK_MESSAGE(has(second.err, "4 of 4 trainings done"), second.err);
+  rows = trials();
+  for (const char* row : {"lsd 1", "lsd 2"}) {
+    CHECK(rows.at(row).at("trained_steps") == "7");
+    CHECK(fs::exists(out / rows.at(row).at("folder") / "checkpoints/step-00000007"));
+  }
+  for (const char* bad : {"flow_matching = 40\n", "flow_matching = 40\nlsd = 0\n", "flow_matching = 40\nlsd = many\n"}) {
+    write_atomically(plan, bad);
+    const Result r = compare(out, asked + Arguments{"-q"});
+    CHECK(r.code == exit_code::unreadable);
+    CHECK_MESSAGE(has(r.err, "no steps for lsd; delete the file to measure anew"), r.err);
+  }
+  // Other settings of the same names are measured for themselves.
+  fs::remove(plan);
+  CHECK(compare(out, asked + Arguments{"--map.loop.batch", "8", "-q"}).code == 0);
+  REQUIRE(plan_files().size() == 1);
+  CHECK(plan_files()[0] != plan);
+  fs::remove(plan_files()[0]);
+  // Steps too few for a schedule are refused before a training.
+  const Arguments late{"--objectives", "flow_matching,sct", "--map.objective.sct.warmup.end", "30"};
+  compare(out, asked + late);
+  REQUIRE(plan_files().size() == 1);
+  write_atomically(plan_files()[0], "flow_matching = 40\nsct = 7\n");
+  fs::remove_all(plans / "flow_matching");
+  const Result refused = compare(out, asked + late + Arguments{"-q"});
+  CHECK_FALSE(fs::exists(plans / "flow_matching"));
+  CHECK(refused.code == exit_code::usage);
+  CHECK_MESSAGE(has(refused.err, "map.objective.sct.warmup.end: the change to 1 ends at step 30, and the training has 7"), refused.err);
+}
+
 TEST_CASE("ablate --what objective without a teacher: what needs one is left out by name, or refused where it is asked for") {
   const TempFolder folder;
   const fs::path out = folder / "run";

@@ -64,6 +64,16 @@ TEST_CASE("samples.png and previews: as narrow as viewers take, with names") {
   CHECK(preview.width > 10 * 20);
 }
 
+TEST_CASE("samples.png shows a flow map in one call alone where it takes no two") {
+  TempFolder folder;
+  copy_stages(folder / "run", {"judge", "encoder", "decoder", "fm", "cmt"});
+  succeeds(train("pipeline", folder / "run", {"--mfd.objective.pairs.one_share", "1", "--mft.loop.steps", "0", "--evaluate.samples", "20", "-q"}));
+  // Blocks of four rows: the teacher's, and those of one and of two calls.
+  const double three = read_image(finished_run() / "samples.png").height, two = read_image(folder / "run/samples.png").height;
+  CHECK(3 * (three - two) < three);
+  CHECK(3 * (three - two) > 0.9 * three);
+}
+
 TEST_CASE("flowmap_sample --reconstruct: pictures through the autoencoder, and how near they come back") {
   TempFolder folder;
   const fs::path pngs = folder / "in", npz = folder / "out.npz", grid = folder / "grid.png";

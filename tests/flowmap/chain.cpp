@@ -9,6 +9,7 @@
 
 #include "data/source.h"
 #include "flowmap/sampler.h"
+#include "flowmap/training/ablation/scoring.h"
 #include "flowmap/training/chain/plane_run.h"
 #include "flowmap/training/chain/scored.h"
 #include "flowmap/training/chain/training_run.h"
@@ -147,20 +148,50 @@ TEST_CASE("a checkpoint says which jumps were trained, and whether their aim is 
 
 TEST_CASE("which samples have a map error: not those of a sampler that adds noise, nor of a map with another aim than the data's flow") {
   Alone alone;
-  const auto known = [&](const std::string& objective, double guidance) {
+  const auto known = [&](const std::string& objective, double guidance, const std::string& velocity = "teacher") {
     Recipe recipe = points();
-    recipe.conditional = true, recipe.guidance = guidance, recipe.map.objective.name = objective;
-    alone.options.out = (alone.folder.path() / fmt::format("{} {}", objective, guidance)).string();
+    recipe.conditional = true, recipe.guidance = guidance, recipe.map.objective.name = objective, recipe.map.velocity = velocity;
+    alone.options.out = (alone.folder.path() / fmt::format("{} {} {}", objective, guidance, velocity)).string();
     TrainingRun run(recipe, alone.context());
     CHECK(trained(run) == 2);
     PlaneRun plane = plane_of(run, *open_source(recipe.data, Split::test));
+    CHECK(plane.exact.has_value() == (guidance == 1));
     scored_flow_map(run, "map", stage_name::map, {2, 1}, 1, [&](const ScoredGenerator& g) { add_generator(plane, run, g); });
+    CHECK(plane.maps.at(0).jumps == run.aim_of(stage_name::map).jumps);
     return std::vector<bool>{plane.generators.at(0).follows_flow, plane.generators.at(1).follows_flow, plane.maps.at(0).follows_flow};
   };
   CHECK(known("lsd", 1) == std::vector<bool>{true, true, true});
   CHECK(known("ct", 1) == std::vector<bool>{false, true, true});
   CHECK(known("guided_mean_flow", 1) == std::vector<bool>{false, false, false});
   CHECK(known("lsd", 2) == std::vector<bool>{false, false, false});              // towards the guided teacher
+  CHECK(known("lsd", 2, "one-point") == std::vector<bool>{true, true, true});    // towards the data, whatever the teacher's guidance is
+}
+
+TEST_CASE("a teacher's scores are of Euler's method on a grid of so many points: a call fewer, and twice as many with guidance") {
+  for (const double guidance : {1.0, 2.0}) {
+    Alone alone;
+    Recipe recipe = points();
+    recipe.conditional = true, recipe.guidance = guidance;
+    TrainingRun run(recipe, alone.context());
+    CHECK(trained(run) == 2);
+    const VelocityNet v = run.guided(run.load_teacher().v());
+    const Tensor noise = sample_noise(consecutive(0, 5), {2}, 3), y = Tensor::from<std::int64_t>({0, 1, 2, 3, 4}, {5});
+    std::vector<std::int64_t> calls;
+    scored_generators(run, stage_named(stage_name::fm).scored_as, {3, 2}, [&](const ScoredGenerator& g) {
+      calls.push_back(g.of.calls);
+      CHECK(difference_of(g.generate(noise, y), sample_ode(v, noise, y, teacher_grid(calls.size() == 1 ? 3 : 2, 1), Solver::euler)) == 0);
+    });
+    CHECK(calls == (guidance == 1 ? std::vector<std::int64_t>{2, 1} : std::vector<std::int64_t>{4, 2}));
+
+    // An ablation compares the map with the teacher in as many steps as the map takes calls.
+    Findings f{.what = "objective", .subtitle = {}, .variants = {{.name = "lsd", .recipe = recipe, .part = stage_name::map}}, .trials = {}, .in_plane = true, .calls = {1, 3}, .busy = {}};
+    f.trials.push_back({.variant = 0, .seed = 1, .folder = stage_name::map});
+    score(run, f);
+    REQUIRE(f.teacher.size() == 2);
+    CHECK((f.teacher[0].calls == (guidance == 1 ? 1 : 2) && f.teacher[1].calls == (guidance == 1 ? 3 : 6)));
+    REQUIRE(f.trials[0].scores.size() == 2);
+    CHECK((f.trials[0].scores[0].calls == 1 && f.trials[0].scores[1].calls == 3));
+  }
 }
 
 TEST_CASE("an evaluation of a stage that is not there is refused") {

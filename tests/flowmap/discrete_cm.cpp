@@ -159,6 +159,21 @@ TEST_CASE("the loss is the weighted square of the difference of two jumps to dat
   CHECK(max_difference(config.loss(nets, d).raw, own) < 1e-14);
 }
 
+TEST_CASE("iCT's Pseudo-Huber constant is that of data with the deviation 1: 2 times .00054 sqrt(D), where none is given") {
+  const SmallNet small;
+  const Nets nets{.net = small.net()};
+  for (const double given : {0.0, 0.3}) {
+    IctConfig config = IctConfig::published();
+    config.labels = no_drop, config.metric.c = given;
+    const Drawn d = config.draw(gaussian_batch(12), nets, {0, 100});
+    const ObjectiveLoss out = config.loss(nets, d);
+    const double c = given > 0 ? given : 0.00108 * std::sqrt(static_cast<double>(dim));
+    double wanted = 0;
+    for (std::size_t i = 0; i < 12; ++i) wanted += numbers(d["weight"])[i] * (std::hypot(std::sqrt(numbers(out.raw)[i] * static_cast<double>(dim)), c) - c) / 12;
+    CHECK(near(out.loss.value().item(), wanted, 1e-10));
+  }
+}
+
 TEST_CASE("the residual is t times alpha-Flow's with s = 0 and alpha = (t - r) / t") {
   const SmallNet small;
   const CtConfig config = on<CtConfig>(9);

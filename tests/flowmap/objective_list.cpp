@@ -174,6 +174,36 @@ TEST_CASE("every published preset is one that its objective takes; where there i
   CHECK(as_plain == std::set<std::string>{"flow_matching", "cmt", "ct", "cd", "lmd", "ctm", "imm"});
 }
 
+// As the papers and their code have them; where their data had a deviation of 1/2, for one of 1.
+TEST_CASE("every published preset has its numbers") {
+  const std::string whole = "pairs.time.upper 1, pairs.time.shift 1", logit = "pairs.time.distribution logit_normal, pairs.time.mean ";
+  const std::map<std::string, std::string> published{
+      {"mean_flow", logit + "-0.4, " + whole + ", metric.kind adaptive, metric.c 0.01"},
+      {"guided_mean_flow", logit + "-0.4, " + whole + ", metric.kind adaptive, metric.c 0.01"},
+      {"improved_mean_flow", logit + "-0.4, " + whole + ", pairs.diagonal_share 0.5, metric.kind adaptive, metric.c 0.01"},
+      {"alpha_flow", logit + "-0.4, " + whole + ", pairs.diagonal_share 0.5, metric.kind adaptive, metric.reduction mean, metric.c 0.001"},
+      {"so_flow", whole + ", end_time.upper 1, end_time.shift 1, diagonal_time.upper 1, diagonal_time.shift 1, metric.kind adaptive, metric.reduction mean, metric.c 0.01"},
+      {"tim", whole + ", derivative.clamp_times false, metric.kind adaptive, metric.reduction mean, metric.c 1e-05"},
+      {"ict", "metric.kind pseudo_huber"},
+      {"ect", "time.upper 1, time.shift 1, metric.kind power, metric.p 0.5"},
+      {"continuous_cm", logit + "-0.8, " + whole + ", pairs.zero_share 0, tangent.warmup 0.99, tangent.warmup_over 10000, tangent.normalise 0.1"},
+      {"sct", "warmup.end 10000, normalise 0.1, row_weight true, time.upper 1, time.shift 1"},
+      {"scd", "warmup.end 10000, normalise 0.1, row_weight true, time.upper 1, time.shift 1"},
+      {"facm", "cosine 1, time.upper 1, time.shift 1, metric.kind adaptive, metric.reduction mean, metric.c 0.001, metric.p 0.5, tangent.clamp_residual 1"},
+      {"lsd", "row_weight true, " + whole},
+      {"esd", "row_weight true, " + whole},
+      {"split_mean_flow", "row_weight true, " + whole},
+      {"tvm", "time.upper 1, time.shift 1, second_time.upper 1, second_time.shift 1"},
+      {"flow_map_matching", "time.upper 1, time.shift 1"},
+      {"shortcut", "time.upper 1, time.shift 1"}};
+  for (const std::string& name : objective_names()) {
+    ObjectiveConfig config;
+    config.name = name, config.preset = "published";
+    const auto wanted = published.find(name);
+    CHECK_MESSAGE(config.chosen("map.objective").remark == "published: " + (wanted == published.end() ? "as plain" : wanted->second), name);
+  }
+}
+
 TEST_CASE("no objective of the list has a residual on the closed-form flow map; a wrong map has one") {
   const GaussianFlow g = gaussian();
   const FlowMapNet right = g.u();
@@ -267,6 +297,13 @@ TEST_CASE("every eighth sample of Shortcut has a jump, whatever batch it comes i
     of_four += jumps(4, step).off_diagonal;
   }
   CHECK(of_four == 8);                                         // 16 steps of 4 rows
+  std::map<double, int> lengths;                               // the same eight samples at each step
+  for (std::uint32_t step = 0; step < 56; ++step) {
+    const PathBatch p = jumps(8, step);
+    ++lengths[(p.t - p.s).select(0, 0).item()];
+  }
+  CHECK(lengths.size() == 7);                                  // 1, 1/2 ... 1/64
+  for (const auto& entry : lengths) CHECK(entry.second == 8);
 }
 
 TEST_CASE("schedules: the ends, the middle, shares and steps, and what makes no sense") {
@@ -300,6 +337,8 @@ TEST_CASE("a schedule that makes no sense is refused before the first step, by i
   CHECK(error(linear) == "no error");
   linear.begin = 10, linear.end = 5;
   CHECK(mentions(error(linear), {"map.alpha", "0.2", "0.4", "10", "5", "1000", "map.alpha.end"}));
+  linear.end = 10;
+  CHECK(error(linear).find("begins at step 10 and ends at step 10 of 1000") != std::string::npos);
   linear.end = 0.5;                                            // a share: step 500 of 1000, step 5 of 10
   CHECK(error(linear) == "no error");
   CHECK(error(linear, 10).find("begins at step 10 and ends at step 5 of 10") != std::string::npos);
@@ -321,9 +360,13 @@ TEST_CASE("a derivative whose warm-up is longer than the training is refused, in
       entry.tangent.warmup_over = 10000;
       const Objective objective = make_objective(entry, "map.objective.it");
       objective.check(10000);
-      CHECK(error_of<ConfigError>([&] { objective.check(600); }).starts_with("map.objective.it.tangent.warmup_over = 10000 steps, and the training has 600"));
-      entry.tangent.warmup_over = 1;
-      make_objective(entry, "map.objective.it").check(600);
+      CHECK(error_of<ConfigError>([&] { objective.check(9999); }).starts_with("map.objective.it.tangent.warmup_over = 10000 steps, and the training has 9999"));
+      entry.tangent.warmup_over = 2;
+      CHECK_THROWS_AS(make_objective(entry).check(1), ConfigError);
+      for (const double share : {1.0, 0.5}) {
+        entry.tangent.warmup_over = share;
+        for (const std::int64_t steps : {600, 0}) make_objective(entry).check(steps);
+      }
       ++refused;
     }
   };

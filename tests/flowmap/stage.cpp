@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
+#include <nlohmann/json.hpp>
 
 #include "nn/checkpoint_folder.h"
 #include "tensor/io/atomic_file.h"
@@ -53,6 +55,52 @@ TEST_CASE("every objective of the list trains by one function; stopped and resum
     CHECK(run(name, parts) == Outcome::finished);
     for (const char* part : {"model.safetensors", "ema.safetensors", "optimizer.safetensors"}) CHECK(file(whole, part) == file(parts, part));
   }
+}
+
+TEST_CASE("a rewind takes all of the training back: weights, average, targets' network, optimizer and step") {
+  const TempFolder folder;
+  using Files = std::vector<std::string>;
+  const auto files = [&] {
+    Files out;
+    for (const char* part : {"model", "ema", "optimizer", "state"}) out.push_back(read_file(folder.path() / "map/checkpoints" / step_name(2) / (std::string(part) + ".safetensors")));
+    out.push_back(nlohmann::json::parse(read_file(folder.path() / "map/checkpoints" / step_name(2) / "state.json")).at("loss").dump());
+    return out;
+  };
+  struct Steps : LoopObserver {
+    std::function<Files()> files;
+    Files before, after;
+    std::vector<std::int64_t> done;
+    void step_done(std::int64_t step, const StepReport&) override { done.push_back(step); }
+    void saved(std::int64_t step) override {
+      if (step == 2 && before.empty()) before = files();
+    }
+    void rewound(std::int64_t) override { after = files(); }
+  } seen;
+  seen.files = files;
+  // Step 6 explodes twice: back to step 4, and then to step 2.
+  LoopConfig often = loop;
+  often.ckpt_every = 2, often.keep = 9;
+  FlowStage flow = flow_stage("map", often, parts_for(objective_named("shortcut")));
+  int times = 0;
+  flow.stage.watch.on_explosion = "rewind";
+  flow.stage.loss = [&, loss = flow.stage.loss](const StepPart& part) {
+    StepLoss out = loss(part);
+    if (part.step == 5 && times++ < 2) out.loss = out.loss * std::nan("");
+    return out;
+  };
+  SingleRank alone;
+  CHECK(train(flow.stage, often, 3, {.out = folder.path()}, alone, seen) == Outcome::finished);
+  CHECK(seen.done == std::vector<std::int64_t>{1, 2, 3, 4, 5, 5, 3, 4, 5, 6});
+  REQUIRE(seen.before.size() == 5);
+  CHECK(seen.after == seen.before);
+  CHECK(newest_step(folder.path() / "map/checkpoints") == 6);
+  // Resumed from the checkpoint of the rewind, which has the lower rate, another process ends with the same bits.
+  const auto end = [&](const std::filesystem::path& out) { return file(out, "model.safetensors") + file(out, "ema.safetensors"); };
+  const std::filesystem::path resumed = folder.path() / "resumed";
+  std::filesystem::create_directories(resumed / "map/checkpoints");
+  std::filesystem::copy(folder.path() / "map/checkpoints" / step_name(2), resumed / "map/checkpoints" / step_name(2));
+  CHECK(run("shortcut", resumed) == Outcome::finished);
+  CHECK(end(resumed) == end(folder.path()));
 }
 
 TEST_CASE("the network is trained where it is, its average follows, and the network of the targets with its own decay") {

@@ -101,6 +101,7 @@ TEST_CASE("corrections are cut, then normalised by the row's norm or its root me
   const Tensor target = u + g;
   CHECK(guarded_target(target, u, {}).shares_memory_with(target));
   CHECK(max_difference(guarded_target(target, u, {.clamp_residual = 1}), Tensor::from<double>({2, 0, 1.3, 1.4}, {2, 2})) < 1e-15);
+  CHECK(derivative_ratio(Tensor::from<double>({3, 4}, {1, 2}), Tensor::from<double>({6, 8, 7, 7}, {2, 2})).to_vector<double>() == std::vector<double>{0.5});
   CHECK_FALSE(claims_under({}, TangentPolicy{.clamp_residual = 1}).unbiased);
   CHECK(claims_under({}, TangentPolicy{.clamp_residual = 1}).exact);
   CHECK(claims_under({}, TangentPolicy{}).unbiased);

@@ -101,6 +101,7 @@ TEST_CASE("shares of pairs say which jumps they train, in every objective that h
   CHECK(jumps(0.9, 0.1, 0) == Jumps::to_data);
   CHECK(jumps(0.5, 0.2, 1) == Jumps::from_noise);
   CHECK(jumps(1, 0, 1) == Jumps::none);
+  CHECK(jumps(1 - 1e-12, 0, 0) == Jumps::none);                 // a sum of shares, rounded
   int entries = 0;
   const auto follows = [&](auto entry) {
     if constexpr (requires { entry.pairs.one_share; }) {

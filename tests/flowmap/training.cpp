@@ -318,6 +318,19 @@ TEST_CASE("training: a rewind goes back with half the rate, which a resumed trai
   CHECK(second.heard[1] == "started 5");
   CHECK(second.row_now[2] == std::pair<std::string, double>("lr", 5e-3));
   CHECK(std::find(second.heard.begin(), second.heard.end(), "row 6") != second.heard.end());
+  // At the same place again: back to the checkpoint before, and the later one is kept aside.
+  Training twice(folder / "twice");
+  twice.loop.ckpt_every = 2, twice.stage.watch.on_explosion = "rewind";
+  twice.stage.loss = [&, times = 0, loss = twice.stage.loss](const StepPart& part) mutable {
+    StepLoss out = loss(part);
+    if (part.step == 5 && times++ < 2) out.loss = out.loss * std::nan("");
+    return out;
+  };
+  Recorder q;
+  CHECK(twice.run(q) == Outcome::finished);
+  std::erase_if(q.heard, [](const std::string& what) { return !what.starts_with("rewound"); });
+  CHECK(q.heard == std::vector<std::string>{"rewound 4", "rewound 2"});
+  CHECK(std::any_of(q.said.begin(), q.said.end(), [](const std::string& line) { return has(line, "a checkpoint of the explosion is kept as"); }));
   // Without an earlier checkpoint a rewind is impossible.
   Training none(folder / "none");
   none.stage.watch.on_explosion = "rewind";

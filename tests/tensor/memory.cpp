@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <fstream>
 #include <new>
+#include <utility>
 
 #include "tensor/error.h"
 #include "tensor/graph.h"
@@ -75,6 +76,8 @@ TEST_CASE("memory that nobody wrote is NaN in the tests, also a block that anoth
     const Tensor x = Tensor::empty({1000});
     for (const float v : x.to_vector<float>()) CHECK(std::isnan(v));
     x.fill(1);
+    auto* scratch = static_cast<float*>(cpu::thread_scratch(4000));
+    for (int k = 0; k < 1000; ++k) CHECK(std::isnan(std::exchange(scratch[k], 1.0f)));
   }
 }
 
