@@ -270,6 +270,15 @@ TEST_CASE("ablate --jobs: processes of their own train to the same weights") {
   };
   CHECK(weights("jobs") == weights("alone"));
   CHECK(weights("jobs").size() == 6);
+  // --fresh is for the processes that train: the first one trains nothing again.
+  const Result fresh = compare(folder / "jobs", three + Arguments{"--jobs", "2", "--fresh"});
+  REQUIRE_MESSAGE(fresh.code == 0, fresh.err);
+  CHECK_MESSAGE(!has(fresh.err, "step 4/4"), fresh.err);
+  CHECK(weights("jobs") == weights("alone"));
+  for (const auto& entry : weights("jobs")) {
+    const std::string trained = (folder / "jobs" / entry.first).string();
+    CHECK((fs::exists(trained + ".old-1") && !fs::exists(trained + ".old-2")));
+  }
   const Result beyond = compare(folder / "jobs", three + Arguments{"--trial", "6", "-q"});
   CHECK(beyond.code == exit_code::usage);
   CHECK_MESSAGE(has(beyond.err, "--trial 6: there are 6 trainings"), beyond.err);
