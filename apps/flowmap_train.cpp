@@ -1,6 +1,7 @@
 // flowmap_train: one command per stage, and `pipeline` for all of them. flowmap/training/chain/stages.h describes the stages.
 #include "apps/cli/program.h"
 #include "apps/run/run_observer.h"
+#include "apps/train/compare.h"
 #include "apps/train/describe.h"
 #include "apps/train/init.h"
 #include "apps/train/pipeline.h"
@@ -67,6 +68,9 @@ int main(int argc, char** argv) {
   add_command(program, "pipeline", "all stages in order, then samples, scores and a report", quickstart, nullptr, run_pipeline);
   program.add<InitCommand>({.name = "init", .help = "config for data of your own, and its time and memory on this machine",
                             .examples = {{"a config for a folder of images", "flowmap_train init --data folder:PATH --out runs/own"}}}, run_init);
+  program.add<CompareCommand>({.name = "compare", .help = "page that compares runs, stages or variants of ablations", .has_folder = false,
+                               .examples = {{"two runs side by side", "flowmap_train compare runs/a runs/b --out comparison.html"},
+                                            {"the flow maps of two runs and a variant", "flowmap_train compare runs/a/mfd runs/b/mfd runs/a/ablate/objective/lsd"}}}, run_compare);
   for (const StageSpec& s : stage_table())
     add_command(program, s.name, s.help, s.example, &s,
                 [&s](TrainingRun& run) { return s.run(run, s) == Outcome::finished ? exit_code::finished : exit_code::stopped_early; });

@@ -165,6 +165,10 @@ std::vector<std::string> with_empty_values(const std::vector<std::string>& argum
 
 }  // namespace
 
+bool takes_operands(const Field& field) {
+  return std::holds_alternative<std::vector<std::string>*>(field.value) && field.rule.shown.ends_with(" ...");
+}
+
 std::string with_dashes(std::string name) {
   std::replace(name.begin(), name.end(), '_', '-');
   return name;
@@ -218,7 +222,13 @@ ParsedLine parse_command_line(const Program& program, const std::vector<std::str
   } catch (const std::exception& error) {        // of a conversion inside CLI11
     throw ConfigError(fmt::format("the command line cannot be read ({}); --help lists the flags", error.what()));
   }
-  if (const auto extra = app.remaining(); !extra.empty() && line.help == ParsedLine::Help::none) refuse_argument(extra.front(), fields, options);
+  const auto operands = std::find_if(fields.begin(), fields.end(), takes_operands);
+  std::vector<std::string> given;
+  for (const std::string& extra : app.remaining()) {
+    if (operands != fields.end() && !extra.starts_with("-")) given.push_back(extra);
+    else if (line.help == ParsedLine::Help::none) refuse_argument(extra, fields, options);
+  }
+  if (!given.empty()) line.assignments.push_back({operands->path, fmt::format("{}", fmt::join(given, ",")), "arguments"});
   for (Assignment& assignment : line.assignments) assignment.key = with_underscores(assignment.key);
   return line;
 }

@@ -47,6 +47,10 @@ std::vector<std::vector<std::string>> flag_names(const std::vector<Field>& field
 // Throws ConfigError for anything it does not know, naming the nearest flag or command.
 ParsedLine parse_command_line(const Program& program, const std::vector<std::string>& arguments);
 
+// Whether arguments without a flag are the values of this field: a list of texts that the help shows as "DIR ...". A name with a comma is cut there, as in
+// every list.
+bool takes_operands(const Field& field);
+
 // Arguments that need no command before them.
 inline constexpr std::string_view without_command[] = {"-h", "--help", "--version", "--completion"};
 

@@ -28,7 +28,7 @@ std::vector<std::string> pieces_of(const std::string& text, char between) {
 // any kind. `choices`: these words, in any spelling.
 std::string settings_of(std::string shown, std::vector<std::string> choices, bool optional) {
   const bool list = shown.ends_with(",...");
-  if (list) shown.resize(shown.size() - 4);
+  if (list || shown.ends_with(" ...")) shown.resize(shown.size() - 4);
   bool files = false;
   for (const std::string& piece : choices.empty() ? pieces_of(shown, '|') : std::vector<std::string>()) {
     const std::string word = piece.substr(0, piece.find('['));
@@ -76,6 +76,7 @@ struct Tables {
   std::map<std::string, Flags> commands;
   std::string names;                     // of the commands; empty: the program is one
   std::string first;                     // the command of a line that begins with a flag
+  std::string with_operands;             // commands that take arguments without a flag, which are files or folders; spaces around each
 };
 
 Tables tables_of(const Program& program) {
@@ -83,6 +84,7 @@ Tables tables_of(const Program& program) {
   for (const Command& command : program.commands) {
     t.commands[command.info.name] = flags_of(command.info, command.fields(), false);
     if (!command.info.name.empty()) t.names += (t.names.empty() ? "" : " ") + command.info.name;
+    if (std::ranges::any_of(command.fields(), takes_operands)) t.with_operands += (t.with_operands.empty() ? " " : "") + command.info.name + " ";
   }
   t.first = program.default_command;
   if (!t.names.empty()) t.commands[""] = flags_of({}, {}, true);
@@ -156,6 +158,12 @@ constexpr const char* bash_part = R"(NAME() {
       return
     fi
   fi
+  if [[ "$cur" != -* && "OPERANDS" == *" $command "* ]]; then
+    IFS=$'\n'
+    COMPREPLY=($(compgen -f -- "$cur"))
+    compopt -o filenames 2>/dev/null
+    return
+  fi
   NAME_flags "$command"
   for word in $(compgen -W "$flags" -- "$cur"); do  # of --mfd.loop.steps first --mfd.
     rest="${word#"$cur"}"
@@ -186,6 +194,7 @@ constexpr const char* zsh_part = R"(NAME() {
       return
     fi
   fi
+  if [[ "$cur" != -* && "OPERANDS" == *" $command "* ]]; then _files; return; fi
   NAME_flags "$command"
   for word in ${=flags}; do  # of --mfd.loop.steps first --mfd.
     if [[ "$word" != "$cur"* ]]; then continue; fi
@@ -210,7 +219,7 @@ std::string completion_script(const Program& program, const std::string& shell) 
   const Tables tables = tables_of(program);
   const std::string function = "_" + program.name, install = fmt::format("source <({} --completion {})", program.name, shell);
   std::string part = shell == "bash" ? bash_part : zsh_part;
-  part = replaced(replaced(replaced(part, "COMMANDS", tables.names), "FIRST", tables.first), "NAME", function);
+  part = replaced(replaced(replaced(replaced(part, "COMMANDS", tables.names), "FIRST", tables.first), "OPERANDS", tables.with_operands), "NAME", function);
   return fmt::format("{}# Completes {} in {}: {}\n\n", shell == "zsh" ? "#compdef " + program.name + "\n" : "", program.name, shell, install) +
          flags_function(function, tables) + values_function(function, tables) + replaced(part, "PROGRAM", program.name);
 }

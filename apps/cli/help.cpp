@@ -154,8 +154,11 @@ std::string examples_of(std::vector<Example> examples, const std::string& quicks
 }
 
 // The arguments after a command's name.
-std::string arguments_of(const CommandInfo& command) {
-  return std::string("[--config FILE] ") + (command.has_folder ? "[--out DIR] " : "") + "[--KEY VALUE ...]";
+std::string arguments_of(const Command& command) {
+  std::string operands;
+  for (const Field& field : command.fields())
+    if (takes_operands(field)) operands = field.rule.shown + " ";
+  return operands + "[--config FILE] " + (command.info.has_folder ? "[--out DIR] " : "") + "[--KEY VALUE ...]";
 }
 
 }  // namespace
@@ -175,7 +178,7 @@ std::string usage_text(const Program& program) {
   std::string out = fmt::format("{}: {}\n", program.name, program.summary);
   for (const Command& command : program.commands)
     out += fmt::format("usage: {}{}{} {}\n", program.name, command.info.name.empty() ? "" : " ", command.info.name,
-                       arguments_of(command.info));
+                       arguments_of(command));
   if (!program.quickstart.empty()) out += fmt::format("quickstart: {}\n", program.quickstart);
   return out + fmt::format("{} -h: the most used options; --help: all\n", program.name);
 }
@@ -201,7 +204,7 @@ std::string command_help(const Program& program, const Command& command, ParsedL
   std::vector<Example> examples = info.examples;
   const std::string quickstart = info.name.empty() ? program.quickstart : "";
   std::string out = fmt::format("{}: {}\n", full_name, info.help.empty() ? program.summary : info.help);
-  out += fmt::format("usage: {} {}\n", full_name, arguments_of(info));
+  out += fmt::format("usage: {} {}\n", full_name, arguments_of(command));
   if (help == ParsedLine::Help::basic) {
     out += "\nMost used options\n";
     for (const Listed& option : lists.basic) out += entry(option.flags, option.text);

@@ -239,6 +239,12 @@ void HtmlReport::png(std::string_view bytes, std::string_view caption, int scale
   body_ += "</figure>\n";
 }
 
+void HtmlReport::images(const std::vector<PngFigure>& pictures) {
+  body_ += "<div class=\"plots\">\n";
+  for (const PngFigure& p : pictures) png(p.bytes, p.caption);
+  body_ += "</div>\n";
+}
+
 void HtmlReport::strip(const std::vector<PngFigure>& pictures) {
   body_ += "<div class=\"strip\">\n";
   for (const PngFigure& p : pictures) png(p.bytes, p.caption);

@@ -56,8 +56,9 @@ void write_group(const std::vector<Field>& fields, const std::string& group, std
   }
 }
 
-// The keys of a resolved config by their dotted path.
-std::map<std::string, std::string> assignments(std::string_view toml) {
+}  // namespace
+
+std::map<std::string, std::string> toml_settings(std::string_view toml) {
   std::map<std::string, std::string> values;
   std::string table;
   while (!toml.empty()) {
@@ -74,8 +75,6 @@ std::map<std::string, std::string> assignments(std::string_view toml) {
   }
   return values;
 }
-
-}  // namespace
 
 std::string toml_value(const Field& field) {
   return std::visit([](auto* v) { return value_text(*v); }, field.value);
@@ -96,7 +95,7 @@ std::string to_toml(const std::vector<Field>& fields) {
 }
 
 std::vector<std::string> toml_changes(std::string_view before, std::string_view after) {
-  const auto old_values = assignments(before), new_values = assignments(after);
+  const auto old_values = toml_settings(before), new_values = toml_settings(after);
   std::vector<std::string> changes;
   for (const auto& [key, value] : new_values) {
     const auto old_value = old_values.find(key);

@@ -61,7 +61,7 @@ std::string in_zsh(const Words& typed) {
 
 TEST_CASE("commands, and flags before a command") {
   CHECK(offered({"flowmap_train", "m"}) == Words{"map", "mfd", "mft"});
-  CHECK(offered({"flowmap_train", ""}).size() == 12);
+  CHECK(offered({"flowmap_train", ""}).size() == 13);
   CHECK(offered({"flowmap_train", "--"}) == Words{"--completion", "--help", "--version"});
   CHECK(offered({"flowmap_train", "--completion", ""}) == Words{"bash", "zsh"});
   CHECK(offered({"demo", "--ste"}) == Words{"--step-ms", "--steps"});        // its default command's
@@ -107,6 +107,10 @@ TEST_CASE("values: choices, lists, switches, files, and none for numbers") {
   CHECK(offered({"flowmap_train", "mfd", "--config", part}) == Words{part + " run.toml"});
   CHECK(offered({"flowmap_train", "mfd", "--resume", part}) == Words{part + " run.toml"});
   CHECK(offers({"flowmap_train", "mfd", "--resume", "a"}, "auto"));
+  CHECK(offered({"flowmap_train", "compare", part}) == Words{part + " run.toml"});                   // folders of runs, without a flag
+  CHECK(offered({"flowmap_train", "compare", part, part}) == Words{part + " run.toml"});
+  CHECK(offered({"flowmap_train", "compare", part, "--ou"}) == Words{"--out"});
+  CHECK(offered({"flowmap_train", "mfd", part}).empty());
 }
 
 TEST_CASE("every flag of --help is completed") {
@@ -142,12 +146,13 @@ TEST_CASE("a script for no known shell is refused, and options beside --completi
 
 TEST_CASE("zsh: the same tables by its own completion system") {
   if (!fs::exists("/bin/zsh")) return;
-  CHECK(has(in_zsh({"flowmap_train", "m"}), "-- pipeline init judge"));
+  CHECK(has(in_zsh({"flowmap_train", "m"}), "-- pipeline init compare judge"));
   CHECK(in_zsh({"flowmap_train", "mfd", "--fd-s"}) == "-- --fd-step\n");
   CHECK(in_zsh({"flowmap_train", "mfd", "--mfd"}) == "-S  -- --mfd.\n");
   CHECK(has(in_zsh({"flowmap_train", "mfd", "--derivative", ""}), "-- jvp fd central"));
   CHECK(has(in_zsh({"flowmap_train", "mfd", "--derivative=c"}), "-- jvp fd central"));
   CHECK(in_zsh({"evaluate", "--stage", "cmt,la"}).starts_with("-- last reconstruction"));
   CHECK(in_zsh({"convert", "--from", ""}) == "FILES\n");
+  CHECK(in_zsh({"flowmap_train", "compare", "runs/"}) == "FILES\n");
   CHECK(in_zsh({"convert", "--steps", ""}).empty());
 }

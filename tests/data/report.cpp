@@ -181,6 +181,9 @@ TEST_CASE("links and strips of a page, and plots drawn for the width that they g
   CHECK(page.section() == "<p>Stages: <a href=\"a/report.html\">a&lt;</a>, <a href=\"b/report.html\">b</a></p>\n<div class=\"strip\">\n"
                           "<figure><img alt=\"one&lt;\" src=\"data:image/png;base64," + base64("bytes") + "\"><figcaption>one&lt;</figcaption></figure>\n"
                           "<figure><img alt=\"\" src=\"data:image/png;base64," + base64("more") + "\"></figure>\n</div>\n");
+  HtmlReport images("");
+  images.images({{"bytes", "one"}});
+  CHECK(images.section() == "<div class=\"plots\">\n<figure><img alt=\"one\" src=\"data:image/png;base64," + base64("bytes") + "\"><figcaption>one</figcaption></figure>\n</div>\n");
   HtmlReport plots("");
   plots.plots({{.title = "half"}, {.title = "own", .width = 300}, {.title = "high", .height = 500}}), plots.plot({.title = "whole"});
   for (const char* box : {"0 0 480 280", "0 0 300 360", "0 0 720 500", "0 0 720 360"}) CHECK_MESSAGE(count(plots.section(), box) == 1, box);
