@@ -67,12 +67,11 @@ std::vector<Plot> plots_of(const Group& group) {
     bool changes = false;
     for (std::size_t i = 0; i < csvs.size(); ++i) {
       const std::vector<std::string> known = csv_columns(csvs[i]);
-      if (std::find(known.begin(), known.end(), column) == known.end()) continue;
-      Curve curve = csv_curve(csvs[i], "step", column, group.trainings[i]->label);
-      if (curve.y.empty()) continue;
+      Curve curve{.name = group.trainings[i]->label};      // one without values keeps the colours of the others
+      if (std::find(known.begin(), known.end(), column) != known.end()) curve = csv_curve(csvs[i], "step", column, curve.name);
       curve.dashed = i >= 8;
       if (is_constant(curve)) constants.insert(curve.y.front());
-      else changes = true;
+      else changes = changes || !curve.y.empty();
       curves.push_back(std::move(curve));
     }
     if (changes || constants.size() > 1) plots.push_back(metric_plot(column, curves));

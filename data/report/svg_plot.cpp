@@ -159,20 +159,41 @@ std::string grid(const Plot& plot, const Axis& x, const Axis& y) {
   return out;
 }
 
-// The legend, in the upper right corner on a half-transparent background.
-std::string legend(const Plot& plot) {
-  if (plot.curves.size() < 2) return "";
+constexpr double legend_row = 16, most_of_width = 0.5;
+constexpr size_t most_within = 4;
+
+// What the legend takes: a row a curve in the upper right corner, or columns below the plot where it would cover the curves.
+struct Legend {
+  bool below = false;
+  double column = 0;         // width of a name with its line
+  size_t columns = 1, rows = 0;
+  double height_below() const { return below ? legend_row * double(rows) + 8 : 0; }
+};
+
+Legend legend_of(const Plot& plot) {
+  Legend legend;
+  if (plot.curves.size() < 2) return legend;
   size_t longest = 0;
   for (const Curve& curve : plot.curves) longest = std::max(longest, curve.name.size());
-  const double width = 40 + 6.6 * double(longest), height = 8 + 16 * double(plot.curves.size());
-  const double at_x = plot.width - plot_right - width - 6, at_y = plot_top + 6;
-  std::string out = fmt::format("<rect class=\"legend\" x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\" rx=\"3\"/>\n", at_x,
-                                at_y, width, height);
+  legend.column = 40 + 6.6 * double(longest);
+  legend.below = plot.curves.size() > most_within || legend.column > most_of_width * plot.width;
+  if (legend.below) legend.columns = std::max<size_t>(1, size_t(plot.width / legend.column));
+  legend.rows = (plot.curves.size() + legend.columns - 1) / legend.columns;
+  return legend;
+}
+
+std::string legend(const Plot& plot, const Legend& legend) {
+  if (legend.rows == 0) return "";
+  const double at_x = legend.below ? 0 : plot.width - plot_right - legend.column - 6, at_y = legend.below ? plot.height : plot_top + 6;
+  std::string out;
+  if (!legend.below)                   // on a half-transparent background
+    out = fmt::format("<rect class=\"legend\" x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\" rx=\"3\"/>\n", at_x, at_y, legend.column,
+                      8 + legend_row * double(plot.curves.size()));
   for (size_t i = 0; i < plot.curves.size(); ++i) {
-    const double y = at_y + 12 + 16 * double(i);
-    out += fmt::format("<line x1=\"{:.1f}\" x2=\"{:.1f}\" y1=\"{:.1f}\" y2=\"{:.1f}\" stroke=\"{}\" stroke-width=\"2.5\"{}/>", at_x + 6,
-                       at_x + 26, y, y, colour(i), plot.curves[i].dashed ? " stroke-dasharray=\"5 4\"" : "");
-    out += fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\">{}</text>\n", at_x + 32, y + 4, escape_html(plot.curves[i].name));
+    const double x = at_x + legend.column * double(i % legend.columns), y = at_y + 12 + legend_row * double(i / legend.columns);
+    out += fmt::format("<line x1=\"{:.1f}\" x2=\"{:.1f}\" y1=\"{:.1f}\" y2=\"{:.1f}\" stroke=\"{}\" stroke-width=\"2.5\"{}/>", x + 6, x + 26, y, y, colour(i),
+                       plot.curves[i].dashed ? " stroke-dasharray=\"5 4\"" : "");
+    out += fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\">{}</text>\n", x + 32, y + 4, escape_html(plot.curves[i].name));
   }
   return out;
 }
@@ -212,15 +233,16 @@ std::string svg_plot(const Plot& plot) {
   const Axis x = fit_axis(plot, &Curve::x, plot.log_x, plot_left, plot.width - plot_right, 0);
   Axis y = fit_axis(plot, &Curve::y, plot.log_y, plot.height - plot_bottom, plot_top, 0.05);
   if (plot.y_low < plot.y_high) y.low = plot.y_low, y.high = plot.y_high, y.fixed = true;
+  const Legend names = legend_of(plot);
   std::string out = fmt::format("<svg class=\"plot\" viewBox=\"0 0 {} {}\" xmlns=\"http://www.w3.org/2000/svg\" role=\"img\">\n",
-                                plot.width, plot.height);
+                                plot.width, plot.height + names.height_below());
   out += fmt::format("<text class=\"title\" x=\"{}\" y=\"20\" text-anchor=\"middle\">{}</text>\n", plot.width / 2, escape_html(plot.title));
   out += grid(plot, x, y);
   for (size_t i = 0; i < plot.curves.size(); ++i)
     for (const CurveBand& band : plot.curves[i].bands) out += band_of(plot.curves[i], band, i, x, y);
   for (size_t i = 0; i < plot.curves.size(); ++i) out += line_of(plot.curves[i], i, x, y);
   for (size_t i = 0; i < plot.curves.size(); ++i) out += points_of(plot.curves[i], i, x, y);
-  return out + legend(plot) + "</svg>\n";
+  return out + legend(plot, names) + "</svg>\n";
 }
 
 }  // namespace fm

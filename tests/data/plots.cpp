@@ -118,6 +118,21 @@ TEST_CASE("a logarithmic axis, and ranges of one value or of none") {
   CHECK(has(of(missing, missing, true), x_tick(64, 144, 34, "1") + x_tick(64 + 120 * std::log10(2.0), 144, 34, "2")));
 }
 
+TEST_CASE("a legend that would cover the curves stands below the plot, in as many columns as fit") {
+  const auto of = [](std::size_t n, const std::string& name) { return svg_plot({.title = "t", .curves = std::vector<Curve>(n, Curve{name, {0, 1}, {0, 1}}), .width = 400}); };
+  for (const std::size_t n : {2, 4}) {
+    CHECK(has(of(n, "abc"), "viewBox=\"0 0 400 360\""));
+    CHECK(count(of(n, "abc"), "class=\"legend\"") == 1);
+  }
+  const std::string five = of(5, "abcdefghij");                               // 106 wide: three columns, two rows
+  CHECK(has(five, "viewBox=\"0 0 400 400\""));                                // two rows of 16 and 8
+  CHECK_FALSE(has(five, "class=\"legend\""));
+  CHECK(has(five, "<text x=\"244.0\" y=\"376.0\">abcdefghij</text>"));         // the third name: 2 x 106 + 32
+  CHECK(has(five, "<text x=\"32.0\" y=\"392.0\">abcdefghij</text>"));          // the fourth
+  CHECK_FALSE(has(of(2, std::string(25, 'x')), "class=\"legend\""));           // 205 of 400 pixels
+  CHECK(has(of(2, std::string(24, 'x')), "class=\"legend\""));
+}
+
 TEST_CASE("labels of logarithmic axes say so, in line plots and dot plots") {
   const auto of = [](bool log_x, bool log_y, const char* label) {
     return svg_plot({.title = "t", .x_label = label, .y_label = label, .curves = {{"c", {1, 2}, {1, 2}}}, .log_x = log_x, .log_y = log_y});

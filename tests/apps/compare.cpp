@@ -1,0 +1,108 @@
+// `flowmap_train compare`: what its page holds, how trainings are named and grouped, and what is refused.
+#include "data/report/csv.h"
+#include "tests/apps/tiny_run.h"
+#include "tests/support/markup.h"
+#include "tests/support/text.h"
+
+using namespace fm;
+using namespace fm::test;
+
+namespace {
+
+// A training's folder: metrics of two steps and a config.
+void write_training(const fs::path& folder, const std::string& metrics, const std::string& config) {
+  fs::create_directories(folder);
+  write_atomically(folder / "metrics.csv", metrics);
+  write_atomically(folder / "config.toml", config);
+}
+
+Result compare(const std::vector<fs::path>& folders, const fs::path& page) {
+  Arguments arguments{"compare", "--out", page.string()};
+  for (const fs::path& folder : folders) arguments.push_back(folder.string());
+  return run_program_file(own_folder().parent_path() / "apps/flowmap_train", arguments);
+}
+
+std::string page_of(const std::vector<fs::path>& folders) {
+  const TempFolder folder;
+  const Result result = compare(folders, folder / "page.html");
+  succeeds(result);
+  CHECK(has(result.err, (folder / "page.html").string()));
+  const std::string page = read_file(folder / "page.html");
+  CHECK(is_balanced(page));
+  return page;
+}
+
+}  // namespace
+
+TEST_CASE("runs: curves of each stage over each other, samples, scores, and the settings that differ alone") {
+  const TempFolder folder;
+  const fs::path other = folder / "other";
+  fs::copy(finished_run(), other, fs::copy_options::recursive | fs::copy_options::copy_symlinks);
+  for (const char* stage : {"judge", "encoder", "decoder", "fm", "cmt", "mfd", "mft"}) {
+    std::string config = read_file(other / stage / "config.toml");
+    const std::size_t at = config.find("\nseed = 1");
+    REQUIRE(at != std::string::npos);
+    write_atomically(other / stage / "config.toml", config.replace(at, 9, "\nseed = 7"));
+  }
+  const std::string page = page_of({finished_run(), other});
+  for (const char* part : {"<h2>Samples</h2>", "<h2>Scores</h2>", "<h2>Settings that differ</h2>", "<h3>fm</h3>", "<h3>mft</h3>", "<td>seed</td><td class=\"number\">1</td><td class=\"number\">7</td>"})
+    CHECK_MESSAGE(has(page, part), part);
+  CHECK(count(page, "data:image/png") == 2);
+  const std::size_t settings = page.find("Settings that differ"), end = page.find("</table>", settings);
+  CHECK(count(page.substr(settings, end - settings), "<tr>") == 2);           // the heading and the seed
+  const std::string scores = page.substr(page.find("<h2>Scores</h2>"), settings - page.find("<h2>Scores</h2>"));
+  CHECK(count(scores, "<td data-key=\"mft\">") == 4);                          // two runs, one and two calls
+}
+
+TEST_CASE("stages and variants of several kinds share their plots; seeds of a variant are told apart") {
+  const TempFolder folder;
+  write_training(folder / "a/mfd", "step,time,loss,only\n1,0,5,1\n2,1,4,2\n", "x = 1\n");
+  write_training(folder / "a/ablate/objective/lsd/seed-1-0123456789abcdef", "step,time,loss\n1,0,3\n2,1,2\n", "x = 1\ny = 2\n");
+  write_training(folder / "a/ablate/objective/lsd/seed-2-0123456789abcdef", "step,time,loss\n1,0,2\n2,1,1\n", "x = 1\ny = 2\n");
+  const std::string page = page_of({folder / "a/mfd", folder / "a/ablate/objective/lsd"});
+  for (const char* part : {">mfd: 2, 4</title>", ">ablate/objective/lsd, seed 1: 2, 2</title>", ">ablate/objective/lsd, seed 2: 2, 1</title>", ">mfd: 2, 2</title>"})
+    CHECK_MESSAGE(has(page, part), part);
+  CHECK(count(page, "<svg class=\"plot\"") == 2);
+  CHECK(has(page, "<td>y</td><td>-</td><td class=\"number\">2</td>") != has(page, "<td>y</td><td class=\"number\">-</td><td class=\"number\">2</td>"));
+  CHECK_FALSE(has(page, "<td>x</td>"));
+  CHECK(has(page, "None: evaluate computes them."));
+}
+
+TEST_CASE("scores of a variant are those that its ablation lists for its folder; of a stage those of its weights") {
+  const TempFolder folder;
+  const std::string metrics = "step,time,loss\n1,0,3\n2,1,2\n";
+  write_training(folder / "a/mfd", metrics, "");
+  write_training(folder / "a/ablate/objective/lsd/seed-1-aa", metrics, "");
+  write_atomically(folder / "a/scores.csv", "name,calls,frechet,stage\nmfd,1,11.5,mfd\nteacher,98,22.5,fm\n");
+  write_atomically(folder / "a/ablate/objective/trials.csv",
+                   "variant,folder,name,calls,frechet\nlsd,ablate/objective/lsd/seed-1-aa,lsd,1,33.5\nct,ablate/objective/ct/seed-1-bb,ct,1,44.5\n");
+  const std::string page = page_of({folder / "a/mfd", folder / "a/ablate/objective/lsd"});
+  for (const char* there : {">11.500<", ">33.500<"}) CHECK_MESSAGE(has(page, there), there);
+  for (const char* absent : {">22.500<", ">44.500<"}) CHECK_MESSAGE(!has(page, absent), absent);
+}
+
+TEST_CASE("what cannot be compared is refused by its name, with what to name instead, and no page is written") {
+  const TempFolder folder;
+  const std::string metrics = "step,time,loss\n1,0,3\n";
+  write_training(folder / "a/mfd", metrics, "");
+  write_training(folder / "b/mfd", metrics, "");
+  fs::create_directories(folder / "empty");
+  fs::create_directories(folder / "c/ablate/objective/lsd");
+  write_atomically(folder / "c/ablate/objective/trials.csv", "variant\n");
+  const fs::path page = folder / "page.html";
+  refused(compare({}, page), exit_code::usage, "two folders or more, 0 are given");
+  refused(compare({folder / "a"}, page), exit_code::usage, "two folders or more, 1 is given");
+  refused(compare({folder / "a", folder / "none"}, page), exit_code::unreadable, (folder / "none").string() + ": there is no such folder; name the --out folder of a run");
+  refused(compare({folder / "a", folder / "empty"}, page), exit_code::unreadable, (folder / "empty").string() + " is no run, no stage and no variant");
+  refused(compare({folder / "a", folder / "c/ablate/objective"}, page), exit_code::unreadable, "is a whole ablation: name its variants: " + (folder / "c/ablate/objective/lsd").string());
+  refused(compare({folder / "a", folder / "b", folder / "b/../a/"}, page), exit_code::usage, "are one folder: give each once");
+  refused(compare({folder / "a", folder / "b"}, folder / "empty"), exit_code::usage, "is a folder; name the page");
+  refused(compare({folder / "a", folder / "b"}, folder / "page.txt"), exit_code::usage, "must end in .html");
+  for (int i = 0; i < 17; ++i) write_training(folder / "many" / std::to_string(i), metrics, "");
+  std::vector<fs::path> many;
+  for (int i = 0; i < 17; ++i) many.push_back(folder / "many" / std::to_string(i));
+  refused(compare(many, page), exit_code::usage, "17 trainings are too many");
+  CHECK_FALSE(fs::exists(page));
+  many.pop_back();
+  succeeds(compare(many, page));
+}
