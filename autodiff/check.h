@@ -3,11 +3,11 @@
 //   check_push    jvp against a central difference of fourth order along a random direction:
 //                 f'(x) d ~ (8 (f(x+hd) - f(x-hd)) - (f(x+2hd) - f(x-2hd))) / 12h
 //   check_pull    <gy, push(dx)> = <pull(gy), dx>: both are gy^T J dx, so they agree to rounding
-//   check_taped   what backward gives for <g, dy> + <e, y> of jvp_taped (second derivatives) against differences of the constant jvp
-//   check_rows    a tangent of the first rows only against the same one with zero rows added, in both modes
+//   check_taped   the backward pass of <g, dy> + <e, y> of jvp_taped (second derivatives) against differences of the constant jvp
+//   check_rows    a tangent of the first rows only against the same tangent extended by zero rows, in both modes
 //
 // Each returns its numbers and throws AutodiffError (one line) when the error is above the tolerance. `f` must give the same function each
-// time it is called (no random draws that differ).
+// time it is called (the same random draws).
 #pragma once
 
 #include <functional>
@@ -22,7 +22,7 @@ using CheckedFunction = std::function<Var(const std::vector<Var>&)>;
 
 struct CheckOptions {
   std::string name = "f";                 // in messages
-  std::vector<bool> tangents;             // which inputs get a tangent (the others are symbolic zeros); empty: all of them
+  std::vector<bool> tangents;             // inputs with a tangent (the others are symbolic zeros); empty: all inputs
   std::int64_t rows = 1;                  // check_rows: rows that the tangents cover
   double push_tolerance = 1e-7;
   double pull_tolerance = 1e-12;
@@ -34,7 +34,7 @@ struct CheckOptions {
 
 struct CheckReport {
   std::string check;                      // "check_push of softmax"
-  double computed = 0, expected = 0;      // where they differ most
+  double computed = 0, expected = 0;      // at the element with the largest difference
   double error = 0, tolerance = 0;        // relative to the largest number compared
   bool passed() const { return error <= tolerance; }    // false for a NaN
   std::string to_string() const;

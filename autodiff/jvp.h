@@ -3,8 +3,8 @@
 //   const auto [u, dudt] = jvp(net, at(z, t, s), along(w, 1.0, zero));
 //
 // `jvp` computes the tangent in the same pass as the value and does not record it: u is a Var (recorded if a tape is on), dudt is a Tensor,
-// so it can only be a constant of whatever is built from it. That is what a MeanFlow target wants, and it costs no memory that lasts.
-// `jvp_taped` records the tangent too, for objectives that want gradients through it (TVM, LSD): both results are Vars.
+// so it can only be a constant for later operations. A MeanFlow target needs exactly that, and it costs no lasting memory.
+// `jvp_taped` records the tangent too, for objectives with gradients through it (TVM, LSD): both results are Vars.
 //
 // `zero` is the symbolic zero: an input without tangent costs nothing. A tangent may have fewer rows (dimension 0) than its input: the other
 // rows' derivative is zero and is not computed; the result then has as few rows.

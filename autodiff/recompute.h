@@ -1,9 +1,9 @@
-// Activation checkpointing: y = recompute(f, x...) keeps only the inputs of f. The backward pass runs f again to get what its pulls need, so a
-// block's activations live for the length of its own backward and no longer: memory for one more forward.
+// Activation checkpointing: y = recompute(f, x...) keeps only the inputs of f. The backward pass runs f again for the tensors of its pulls, so a
+// block's activations live only during its own backward pass: less memory for one more forward.
 //
 //   for (const Block& block : blocks) x = recompute([&block](const Var& h, const Var& c) { return block(h, c); }, x, c);
 //
-// f is kept until the backward pass: what it captures by reference must live as long. It may use Parameters freely, but other Vars of the tape
+// f is kept until the backward pass: objects captured by reference must live as long. It may use Parameters freely, but other Vars of the tape
 // only as arguments (a captured one is an AutodiffError in the backward pass), and must compute the same function each time. Tangents pass
 // through: in constant mode they are computed with the value, in taped mode one second run of f serves the cotangents of y and of dy.
 //

@@ -1,7 +1,7 @@
-// The tape: a flat list of what was computed, in the order it was computed (a Wengert list). That order is topological, so reverse mode is
+// The tape: a flat list of the computed operations in execution order (a Wengert list). That order is topological, so reverse mode is
 // one loop from the end: no graph search, no recursion, no .grad fields to zero.
 //
-// A Tape records from its construction to its destruction on the thread that made it. Without one, nothing is recorded: that is inference.
+// A Tape records from its construction to its destruction on the thread that made it. Without a tape nothing is recorded: that is inference.
 // PauseTape is the only other control: teacher, EMA and guidance networks run paused.
 #pragma once
 
@@ -25,15 +25,15 @@ struct NodeRef {                       // a place on a tape, or none (index < 0)
   bool on_tape() const { return index >= 0; }
 };
 
-// What backward() returns: d loss / d value of each leaf, of each parameter, and of each computed value that the tape was told to keep. As with
-// PyTorch's autograd.grad(allow_unused=True), a gradient is undefined (None there) where the loss does not depend on the value.
+// The result of backward(): d loss / d value of each leaf, of each parameter, and of each computed value passed to Tape::keep. As with
+// PyTorch's autograd.grad(allow_unused=True), a gradient is undefined (None there) if the loss does not depend on the value.
 class Gradients {
  public:
-  // Of a leaf or a kept value. A parameter's leaf has the parameter's gradient, whatever ways it was used in. AutodiffError for a constant, a
-  // value of another tape, and a computed value that was not kept: its cotangent was let go when the pass went by.
+  // Gradient of a leaf or a kept value. A parameter's leaf has the parameter's gradient from all its uses. AutodiffError for a constant, a
+  // value of another tape, and a computed value that was not kept: its cotangent was released when the pass reached it.
   const Tensor& operator[](const Var& value) const;
   const Tensor& operator[](const Parameter& p) const;
-  // Adds in place when a cotangent is there already and nobody else holds it.
+  // Adds in place if a cotangent exists already and is not shared.
   void add(const Parameter& p, const Tensor& g);
   std::unordered_map<const Parameter*, Tensor>& parameters() { return parameters_; }
 
@@ -41,7 +41,7 @@ class Gradients {
   friend class Tape;
   friend class Cotangents;
   std::vector<Tensor> nodes_;
-  std::vector<const char*> let_go_;                // by node: null for what is given, else the operation whose result it is
+  std::vector<const char*> let_go_;                // by node: null for available gradients, else the operation whose result it is
   std::unordered_map<std::int64_t, const Parameter*> leaf_parameters_;
   std::unordered_map<const Parameter*, Tensor> parameters_;
   std::uint64_t tape_ = 0;
@@ -52,15 +52,15 @@ class Cotangents {
  public:
   Cotangents(const Tape& tape, Gradients& all, std::vector<Tensor>& nodes, const std::vector<NodeRef>& inputs, Tensor& own)
       : tape_(tape), all_(all), nodes_(nodes), inputs_(inputs), own_(own) {}
-  bool wants(std::size_t input) const { return inputs_[input].on_tape(); }    // false: nobody asked, skip the work
+  bool wants(std::size_t input) const { return inputs_[input].on_tape(); }    // false: no one needs it, skip the work
   bool has(std::size_t input) const { return wants(input) && nodes_[static_cast<std::size_t>(inputs_[input].index)].defined(); }
   void add(std::size_t input, const Tensor& g);
   // Adds g to the part [begin, begin + g.dim(dim)) of the input's cotangent. The parts of one input fill one buffer, made of zeros by the first.
   void add_slice(std::size_t input, int dim, std::int64_t begin, const Tensor& g);
   Tensor* existing(std::size_t input);         // the sum so far when it may be added to in place, else null
 
-  // For a pull that runs a tape of its own (Tape::backward_within): it takes the sums so far, has that tape go on adding to them, and puts them
-  // back. Undefined where nothing was added yet.
+  // For a pull that runs its own tape (Tape::backward_within): takes the sums so far, which that tape continues, and puts them
+  // back. Undefined if nothing was added yet.
   NodeRef node(std::size_t input) const { return inputs_[input]; }
   Tensor take(std::size_t input);
   void put(std::size_t input, Tensor sum);
@@ -69,7 +69,7 @@ class Cotangents {
   Tensor take_own() { return std::move(own_); }      // the pull's gy, with the pass's hold on it: gy itself is undefined from then on
 
  private:
-  Tensor* sum_of(const Parameter& p);                // its cotangent: at its leaf, or beside the tape if it has none there
+  Tensor* sum_of(const Parameter& p);                // its cotangent: at its leaf, or beside the tape if it has no leaf there
   const Tape& tape_;
   Gradients& all_;
   std::vector<Tensor>& nodes_;
@@ -79,11 +79,11 @@ class Cotangents {
 
 using Pull = std::function<void(const Tensor& gy, Cotangents& g)>;
 
-// Called in a backward pass as soon as nothing will be added to this parameter's gradient any more, while the rest of the pass is still to
-// come. What it is given is what Gradients holds of it until then; it may take that away and put something else there.
+// Called during a backward pass as soon as this parameter's gradient is final, while the rest of the pass is still to
+// come. The argument is the gradient that Gradients holds; the callback may take it away and put another tensor there.
 using OnFinal = std::function<void(const Parameter& p, Tensor& g)>;
 
-// Parameters that are used while it lives, where nothing is recorded: for operations that compute again in the backward pass.
+// Collects the parameters used during its lifetime where nothing is recorded: for operations that compute again in the backward pass.
 class ParametersUsed {
  public:
   ParametersUsed();
@@ -91,7 +91,7 @@ class ParametersUsed {
   ParametersUsed(const ParametersUsed&) = delete;
   ParametersUsed& operator=(const ParametersUsed&) = delete;
   const std::vector<const Parameter*>& list() const { return list_; }
-  static void note(const Parameter& p);            // nothing where none lives
+  static void note(const Parameter& p);            // no effect if none lives
 
  private:
   std::vector<const Parameter*> list_;
@@ -108,19 +108,19 @@ class Tape {
   static Tape* current();                          // the tape that records now on this thread, or null
 
   Var variable(const Tensor& x);                   // a leaf: backward() gives its cotangent
-  Var variable(const Parameter& p);                // the same leaf each time it is asked for
+  Var variable(const Parameter& p);                // the same leaf at every call
 
   // backward() will give the gradient of this computed value too. AutodiffError unless it is on this tape and backward has yet to run.
   void keep(const Var& value);
 
   NodeRef record(const char* op, const Shape& shape, std::vector<NodeRef> inputs, Pull pull);
 
-  // Reverse mode from one or several outputs with given cotangents; consumes the recording (saved tensors are let go as it passes them).
+  // Reverse mode from one or several outputs with given cotangents; consumes the recording (saved tensors are released as it passes them).
   Gradients backward(std::vector<std::pair<Var, Tensor>> seeds, const OnFinal& on_final = {});
 
-  // The same in the pull of a node of another tape. leaves[i] stands for that node's input i (undefined or a constant: nothing is passed on;
-  // inputs of one node have one leaf). Cotangents of leaves and parameters are added to the sums that the outer pass has so far, one by one, as
-  // if all had been recorded on the outer tape: the same bits, not only the same sums.
+  // The same in the pull of a node of another tape. leaves[i] represents that node's input i (undefined or a constant: nothing is passed on;
+  // inputs of one node have one leaf). Cotangents of leaves and parameters are added to the outer pass's existing sums, one by one, as
+  // if all operations had been recorded on the outer tape: the same bits, not only the same sums.
   // `leaf_within` makes leaves[i], given those before it.
   Var leaf_within(const Cotangents& outer, const std::vector<Var>& before, const Tensor& x);
   void backward_within(Cotangents& outer, const std::vector<Var>& leaves, std::vector<std::pair<Var, Tensor>> seeds);
@@ -147,7 +147,7 @@ class Tape {
   };
   std::vector<Node> nodes_;
   std::unordered_map<const Parameter*, NodeRef> leaves_;
-  // By node: the parameters whose gradients are final once it is passed.
+  // By node: the parameters whose gradients are final once the pass has reached it.
   std::unordered_map<std::int64_t, std::vector<const Parameter*>> last_additions() const;
 
   std::unordered_map<std::int64_t, const Parameter*> leaf_parameters_;

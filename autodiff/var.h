@@ -1,7 +1,7 @@
 // Var: a Tensor value, a place on the tape (or none) and a tangent (or none).
 //
 // Every operation has one name and two overloads: Tensor -> Tensor and Var -> Var. A Tensor converts to a Var that is constant, so a
-// stop-gradient cannot be forgotten: what is computed from Tensors has nothing to record.
+// stop-gradient cannot be forgotten: operations on Tensors record nothing.
 //
 // Tangents. No tangent means zero, and costs nothing (the weights of a network have none). A tangent may also cover only the first k rows of
 // dimension 0, the rest being zero: MeanFlow needs derivatives only of the rows with s < t, so it puts those first and the others cost
@@ -17,7 +17,7 @@
 
 namespace fm {
 
-// A trainable (or frozen) tensor of a model. Its address is its identity: gradients are asked for by it.
+// A trainable (or frozen) tensor of a model. Its address is its identity, and the key of its gradient.
 struct Parameter {
   Tensor value;
   bool trainable = true;
@@ -40,7 +40,7 @@ class Var {
   std::int64_t tangent_rows() const;                                 // rows of dimension 0 that the tangent covers (0 if none)
   Var with_tangent(const Var& dx) const;                             // ShapeError unless dx has this shape or fewer rows
   Var without_tangent() const { return {value_, node_}; }
-  Tensor full_tangent() const;                                       // zero rows added, zeros if there is none
+  Tensor full_tangent() const;                                       // extended by zero rows; zeros without a tangent
 
   const Shape& shape() const { return value_.shape(); }
   std::int64_t dim(int i) const { return value_.dim(i); }

@@ -1,4 +1,4 @@
-// One array in a file as rows that are converted when they are read; of use to array_source.cpp.
+// One array in a file as rows that are converted when they are read; used by array_source.cpp.
 #pragma once
 
 #include <cstdint>

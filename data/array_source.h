@@ -1,7 +1,7 @@
 // Arrays as samples: the rows of one array (N, ...) of a .npy or .npz file, with labels from another (N) or none. Files are mapped, and a row is
-// converted when it is read, so that a file may be larger than memory.
+// converted when it is read, so a file may be larger than memory.
 //
-// u8 stays u8, levels of pictures; every other type that element_type.h reads becomes f32. Refused when it is read, by file, row and place: a value
+// u8 stays u8, image levels; every other type that element_type.h reads becomes f32. Refused when read, by file, row and position: a value
 // that is not finite, a float beyond f32's range, an integer that f32 does not hold exactly.
 #pragma once
 
@@ -14,7 +14,7 @@
 
 namespace fm {
 
-// Arrays by file and, in a .npz, by name. Empty strings: "" as said.
+// Arrays by file and, in a .npz, by name. The meaning of empty strings is given for each.
 struct ArrayOptions {
   std::string file, x;             // x "": the only array beside labels, or "x", or "arr_0"
   std::string noise;               // of a .npz, the array of the noise that each row of x came from, of its shape: training only. "": none
@@ -27,7 +27,7 @@ struct ArrayOptions {
   ClassOptions classes;
 };
 
-// ConfigError: a name or layout that does not fit; noise beside samples of u8. FileError: what npy.h refuses; Fortran order; labels of another number or type; noise of another shape.
+// ConfigError: a name or layout that does not fit; noise beside samples of u8. FileError: the errors of npy.h; Fortran order; labels of another number or type; noise of another shape.
 std::shared_ptr<const SampleSource> array_source(const ArrayOptions& options, Split split);
 
 // "arrays:FILE" (kinds.h).

@@ -1,9 +1,9 @@
-// CIFAR-10 and CIFAR-100 (Krizhevsky 2009) from their binary files: 32x32 RGB pictures, 50,000 for training and 10,000 for the test. A record is
+// CIFAR-10 and CIFAR-100 (Krizhevsky 2009) from their binary files: 32x32 RGB images, 50,000 for training and 10,000 for the test. A record is
 //
 //   CIFAR-10:  label, 3072 bytes                   data_batch_1.bin ... data_batch_5.bin, test_batch.bin;  names in batches.meta.txt
 //   CIFAR-100: coarse label, fine label, 3072      train.bin, test.bin;  names in fine_label_names.txt and coarse_label_names.txt
 //
-// with one byte a label, and pixels as planes: red, green, blue, each in rows from the top. The layout is that of www.cs.toronto.edu/~kriz/cifar.html.
+// with one byte per label, and pixels as planes: red, green, blue, each in rows from the top. The layout is that of www.cs.toronto.edu/~kriz/cifar.html.
 #pragma once
 
 #include <string>

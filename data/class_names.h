@@ -1,4 +1,4 @@
-// Names of classes, wherever their numbers do. A name is what a folder is called, or a line of a file: an id and words that mean the same,
+// Names of classes, in place of their numbers. A name is that of a folder, or a line of a file: an id and words with the same meaning,
 // "n02099601 golden retriever" or "n01440764 tench, Tinca tinca".
 #pragma once
 
@@ -10,10 +10,10 @@
 
 namespace fm {
 
-// One class a line, in the order of their labels; empty lines and those that begin with '#' are left out. "imagenet" is the list of ILSVRC
-// 2012's 1,000 classes. FileError when the file cannot be read, ConfigError when it has another number of classes than `classes`.
+// One class per line, in the order of their labels; empty lines and lines that begin with '#' are left out. "imagenet" is the list of ILSVRC
+// 2012's 1,000 classes. FileError if the file cannot be read, ConfigError if it has another number of classes than `classes`.
 std::vector<std::string> read_class_names(const std::string& file, std::int64_t classes);
-std::vector<std::string> read_class_names(const std::string& file);  // as many as there are; ConfigError when that is none
+std::vector<std::string> read_class_names(const std::string& file);  // any number of classes; ConfigError for none
 
 // The text of ILSVRC 2012's classes, a line each.
 std::string_view imagenet_classes();
@@ -24,9 +24,9 @@ std::vector<std::string> with_words(std::vector<std::string> names);
 // "n01440764 tench, Tinca tinca" -> "tench".
 std::string short_class_name(const std::string& name);
 
-// The label that `text` names: a whole name, its id, or one of its words between commas, in capitals or not; or a number. ConfigError names
-// what is close where there is none, the numbers where there are several (ImageNet has two cranes), and both where a number is also the name
-// of a class with another label: then "label:3" or "name:3" says which.
+// The label that `text` names: a whole name, its id, or one of its words between commas, in any case; or a number. ConfigError lists
+// close names if none matches, the numbers if several match (ImageNet has two cranes), and both if a number is also the name
+// of a class with another label. Then "label:3" or "name:3" is unambiguous.
 std::int64_t label_named(std::string_view text, const std::vector<std::string>& names, std::int64_t classes);
 
 }  // namespace fm

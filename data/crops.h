@@ -1,6 +1,6 @@
 // Random crops of images: the augmentation of self-supervised training (multi-crop of Caron et al., "Unsupervised learning of visual
-// features by contrasting cluster assignments", 2020). A crop is a box of random area, aspect and place, resized to a square, perhaps mirrored,
-// with brightness and contrast moved a little. What a sample gets depends on (key, draw, sample number) alone.
+// features by contrasting cluster assignments", 2020). A crop is a box of random area, aspect and position, resized to a square, possibly mirrored,
+// with small changes of brightness and contrast. A sample's crop depends only on (key, draw, sample number).
 #pragma once
 
 #include "tensor/random/fill.h"
@@ -19,7 +19,7 @@ struct CropRecipe {
 // images (B, C, H, W) f32 in [0, 1] -> (B, C, size, size) in [0, 1]; bilinear, edges clamped
 Tensor random_crops(const Tensor& images, const Samples& samples, RandomKey key, std::uint32_t draw, const CropRecipe& recipe);
 
-// Each image moved by up to `reach` whole pixels either way (zeros come in) and mirrored with probability `flip`.
+// Each image shifted by up to `reach` whole pixels in each direction (filled with zeros) and mirrored with probability `flip`.
 Tensor random_shifts(const Tensor& images, const Samples& samples, RandomKey key, std::uint32_t draw, std::int64_t reach, double flip);
 
 }  // namespace fm

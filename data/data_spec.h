@@ -14,13 +14,13 @@ struct DataSpec {
   std::optional<std::string> path;
   std::map<std::string, std::string> options;
 
-  // Each takes the option out; `fallback` where it is not given. ConfigError names text, key and value.
+  // Each removes the option; `fallback` if it is missing. ConfigError names text, key and value.
   std::int64_t number(const std::string& key, std::int64_t fallback, std::int64_t low, std::int64_t high);
-  std::string word(const std::string& key, const std::vector<std::string>& words);  // one of `words`; the first where it is not given
-  std::string string(const std::string& key, const std::string& fallback = {});     // not empty where it is given
-  // The path. ConfigError "data 'folder': write folder:PATH?size=N" where it is missing.
+  std::string word(const std::string& key, const std::vector<std::string>& words);  // one of `words`; the first if the option is missing
+  std::string string(const std::string& key, const std::string& fallback = {});     // not empty if given
+  // The path. ConfigError "data 'folder': write folder:PATH?size=N" if it is missing.
   std::string needed_path(const std::string& usage) const;
-  void refuse_path(const std::string& why) const;  // ConfigError where there is a path
+  void refuse_path(const std::string& why) const;  // ConfigError if there is a path
 };
 
 DataSpec parse_data_spec(const std::string& text);

@@ -1,4 +1,4 @@
-// Labelled 8-bit pictures in memory, and the ways to get them: Fashion-MNIST's files, a folder of pictures, or procedural shapes.
+// Labelled 8-bit images in memory, and their sources: Fashion-MNIST's files, a folder of images, or procedural shapes.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +17,7 @@ struct Dataset {
   std::vector<std::uint8_t> pixels;  // (count, channels, height, width)
   std::vector<std::int32_t> labels;  // (count), 0 .. class_names.size()-1
   std::vector<std::string> class_names;
-  std::vector<std::string> notes = {};  // what a user should know of how it was read: a line each
+  std::vector<std::string> notes = {};  // remarks on reading for the user: one line each
 
   std::int64_t sample_size() const { return std::int64_t(channels) * height * width; }
   const std::uint8_t* sample(std::int64_t index) const { return pixels.data() + index * sample_size(); }
@@ -26,25 +26,25 @@ struct Dataset {
 
 enum class Split { train, test };
 
-// Opens pictures by their specification, NAME[:PATH][?key=value,key=value] (kinds.h has the names, data/README.md their keys), and keeps them in
-// memory. ConfigError for a wrong specification, or samples that are no pictures; FileError for missing or damaged files.
+// Opens images by their specification, NAME[:PATH][?key=value,key=value] (kinds.h has the names, data/README.md their keys), and keeps them in
+// memory. ConfigError for a wrong specification, or samples that are not images; FileError for missing or damaged files.
 Dataset open_dataset(const std::string& spec, Split split);
 
-// What --data takes, in one line for --help: "fashion-mnist[:FOLDER], shapes, ..., with options after '?' (data/README.md)".
+// The values of --data, in one line for --help: "fashion-mnist[:FOLDER], shapes, ..., with options after '?' (data/README.md)".
 const std::string& data_help();
 
 // Fashion-MNIST, 60,000 + 10,000 grey 28x28 in 10 classes, from *-ubyte.gz (or unpacked) files. An empty folder means the environment's
 // FLOWMAP_FASHION_MNIST, then Debian's place for the package dataset-fashion-mnist.
 Dataset load_fashion_mnist(Split split, const std::filesystem::path& folder = {});
 
-// The class names of a data set alone: nothing is drawn, and of a folder only the names of its folders are read.
+// The class names of a data set alone: no samples are made, and of a folder only the names of its folders are read.
 std::vector<std::string> class_names_of(const std::string& spec);
 std::vector<std::string> fashion_mnist_classes();
 
-// ConfigError when `count` pictures of `bytes` each are more than this machine's memory.
+// ConfigError if `count` images of `bytes` each exceed this machine's memory.
 void check_fits(const std::string& name, std::int64_t count, std::int64_t bytes);
 
-// Zeros around every picture; size >= the larger side.
+// Zeros around every image; size >= the larger side.
 Dataset padded(const Dataset& data, int size);
 
 // The first `count` samples.

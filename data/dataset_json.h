@@ -1,4 +1,4 @@
-// The labels of EDM2's and StyleGAN's data sets: dataset.json beside the pictures, {"labels": [["00000/img00000000.png", 5], ...]}, or null in the
+// The labels of EDM2's and StyleGAN's data sets: dataset.json beside the images, {"labels": [["00000/img00000000.png", 5], ...]}, or null in the
 // place of the list. Also read: "class_names": ["cat", ...].
 #pragma once
 

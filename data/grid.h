@@ -1,4 +1,4 @@
-// Pictures laid out in rows and columns with labels: what a training run saves to show its samples.
+// Images in rows and columns with labels: the sample grids that a training saves.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +11,7 @@ namespace fm {
 
 struct GridOptions {
   int columns = 0;                         // 0: about square
-  int pad = 2;                             // pixels around each picture, after scaling
+  int pad = 2;                             // pixels around each image, after scaling
   int scale = 1;                           // each pixel becomes scale x scale
   int text_scale = 1;
   std::string title;
@@ -20,18 +20,18 @@ struct GridOptions {
   std::uint8_t background = 255, ink = 0;
 };
 
-// Wider pictures are refused by viewers and browsers, and by the PNG reader here.
+// Viewers, browsers and this project's PNG reader refuse wider images.
 inline constexpr int max_grid_width = 4096;
 
-// How many columns of pictures so wide, up to `wanted` and at least one, fit beside `left` pixels of labels. A column is as wide as its picture
+// The number of image columns, up to `wanted` and at least one, that fit beside `left` pixels of labels. A column is as wide as its image
 // or, with labels above, as `label_width`.
 int fitting_columns(std::int64_t wanted, int picture_width, int scale, int left = 0, int label_width = 0);
 
 // The text, or its beginning and "..", in at most `width` pixels.
 std::string fitted_label(const std::string& text, int width, int text_scale = 1);
 
-// Pictures fill rows from the left; an empty Image leaves its place blank. Sizes may differ: a place has the largest. The result is grey when
-// all pictures are grey. ShapeError when there are no pictures or too many labels.
+// Images fill rows from the left; an empty Image leaves its position blank. Sizes may differ: a position has the largest. The result is grey if
+// all images are grey. ShapeError if there are no images or too many labels.
 Image make_grid(const std::vector<Image>& images, const GridOptions& options);
 Image make_grid(const std::vector<Image>& images, int columns, int pad = 2, int scale = 1);
 

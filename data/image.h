@@ -1,4 +1,4 @@
-// A picture of 8-bit pixels and its conversions. Files are read in image_file.h and written in png.h.
+// An image of 8-bit pixels and its conversions. Files are read in image_file.h and written in png.h.
 #pragma once
 
 #include <cstddef>
@@ -17,13 +17,13 @@ struct Image {
   const std::uint8_t* at(int x, int y) const { return pixels.data() + offset(x, y); }
 };
 
-// A picture of one value.
+// An image of one value.
 Image blank_image(int width, int height, int channels, std::uint8_t value = 0);
 
 // Alpha laid over white: 2 channels become 1, 4 become 3; others are returned as they are.
 Image without_alpha(Image image);
 
-// 1 or 3 channels wanted. Grey by Pillow's weights (ITU-R 601, 16-bit fixed point), RGB by repetition.
+// Converts to 1 or 3 channels. Grey by Pillow's weights (ITU-R 601, 16-bit fixed point), RGB by repetition.
 Image with_channels(Image image, int channels);
 
 // Planes (channels, height, width), as tensors and datasets hold them.

@@ -11,7 +11,7 @@
 
 namespace fm {
 
-// `channels` 1 or 3 converts; 0 keeps what the file has (alpha is laid over white). FileError names the file and the reason.
+// `channels` 1 or 3 converts; 0 keeps the file's channels (alpha is composited over white). FileError names the file and the reason.
 Image read_image(const std::filesystem::path& path, int channels = 0);
 
 // The same from memory; `name` is for the error message.

@@ -1,9 +1,9 @@
 // A folder of class-named folders of PNG and JPEG files (ImageNet's layout). Class names in byte order become labels 0, 1, ...; files are
-// taken in byte order. Where PATH/train exists it is the training split, and PATH/test (or PATH/val) the other, with the training split's
+// taken in byte order. PATH/train, if it exists, is the training split, and PATH/test (or PATH/val) the other, with the training split's
 // labels; otherwise every tenth file of a class is for the test.
 //
-// A folder without pictures is no class (an empty one, __pycache__, the @eaDir of a file server): notes() names it. A folder whose pictures
-// are all of formats that cannot be read is an error, since a class would be missing.
+// A folder without images is not a class (an empty one, __pycache__, the @eaDir of a file server): notes() names it. A folder whose images
+// all have unsupported formats is an error, because a class would be missing.
 #pragma once
 
 #include <cstdint>
@@ -25,7 +25,7 @@ struct ImageFile {
 // Files are decoded when they are read: for collections larger than memory.
 class ImageFolder : public PictureSource {
  public:
-  // FileError: no such folder, no pictures for the split, a class whose pictures cannot be read, or one that only the test split has.
+  // FileError: no such folder, no images for the split, a class whose images cannot be read, or a class in the test split alone.
   ImageFolder(const std::filesystem::path& path, const PictureOptions& options, Split split);
   std::int64_t count() const override { return std::int64_t(files_.size()); }
   std::int32_t label(std::int64_t index) const override { return files_[std::size_t(index)].label; }
@@ -43,7 +43,7 @@ class ImageFolder : public PictureSource {
 // The names of the training split's classes, by the folders alone. FileError as above.
 std::vector<std::string> image_folder_classes(const std::filesystem::path& path);
 
-// All of them in memory: load_pictures (pictures.h).
+// Reads all images into memory: load_pictures (pictures.h).
 Dataset load_image_folder(const std::filesystem::path& path, const PictureOptions& options, Split split);
 
 // "folder:PATH?size=N" (kinds.h). Where PATH, or PATH/train, has a dataset.json, that has the labels (json_folder.h).

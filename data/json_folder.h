@@ -1,5 +1,5 @@
-// A folder of pictures whose labels stand in its dataset.json: a zip file of EDM2's or StyleGAN's (zip_pictures.h) unpacked. Samples are the
-// pictures of all folders below it, in the byte order of their paths.
+// A folder of images with labels in its dataset.json: an unpacked zip file of EDM2 or StyleGAN (zip_pictures.h). Samples are the
+// images of all folders below it, in the byte order of their paths.
 #pragma once
 
 #include <filesystem>
@@ -11,7 +11,7 @@ namespace fm {
 
 bool has_dataset_json(const std::filesystem::path& folder);
 
-// FileError: a wrong dataset.json (dataset_json.h), no pictures, pictures in formats that this build cannot read.
+// FileError: a wrong dataset.json (dataset_json.h), no images, images in formats that this build cannot read.
 std::shared_ptr<const PictureStore> json_folder_store(const std::filesystem::path& folder);
 
 }  // namespace fm

@@ -1,4 +1,4 @@
-// The one table of data: what --data can name. Help, errors and the ways to open follow from it. docs/extending.md adds a row.
+// The table of the data that --data can name. Help, errors and opening follow from it. docs/extending.md adds a row.
 #pragma once
 
 #include <memory>
@@ -17,8 +17,8 @@ struct DataKey {
   const char* help;
 };
 
-// Either `load`, for what is small or made by the program, or `open`, for what is read when it is asked for. Both get a specification whose keys
-// are known ones. They check the values and throw ConfigError before they look at files.
+// Either `load`, for small or generated data, or `open`, for data that is read on request. Both get a specification with known keys
+// only. They check the values and throw ConfigError before they access files.
 struct DataKind {
   const char* name;
   const char* usage;                 // "folder:PATH?size=N"
@@ -26,7 +26,7 @@ struct DataKind {
   std::vector<DataKey> keys;
   Dataset (*load)(DataSpec& spec, Split split) = nullptr;
   std::shared_ptr<const SampleSource> (*open)(DataSpec& spec, Split split) = nullptr;
-  std::vector<std::string> (*class_names)(const DataSpec& spec) = nullptr;  // without reading samples; none: those of the opened source
+  std::vector<std::string> (*class_names)(const DataSpec& spec) = nullptr;  // without reading samples; null: the names of the opened source
 };
 
 std::span<const DataKind> data_kinds();

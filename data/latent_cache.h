@@ -1,12 +1,12 @@
-// Latents of a picture collection, encoded once and kept in files: what generators train on when the latents do not fit into memory.
+// Latents of an image collection, encoded once and kept in files: for training generators when the latents do not fit into memory.
 //
-//   FOLDER/index.json                   whose latents these are, and the finished shards with their checksums
-//   FOLDER/latents-00000.safetensors    latents (n, C, h, w) f32 or bf16; mirrored, those of the mirrored pictures; labels i64 (n);
+//   FOLDER/index.json                   the origin of the latents, and the finished shards with their checksums
+//   FOLDER/latents-00000.safetensors    latents (n, C, h, w) f32 or bf16; mirrored, those of the mirrored images; labels i64 (n);
 //                                       count, sum, square_sum: exact sums of the latents as the encoder gave them (data/moments.h)
 //   FOLDER/stats.safetensors            mean and var (C, h, w) f32 of all latents; written at the end
 //
-// Latents are raw: statistics are not applied. A shard and then the index appear by rename, so a process that is killed loses the shard
-// that it was making and nothing else.
+// Latents are raw: statistics are not applied. A shard and then the index appear by rename, so a killed process loses only the shard
+// in progress.
 #pragma once
 
 #include <filesystem>
@@ -20,22 +20,22 @@
 
 namespace fm {
 
-// What a cache was made from and how.
+// The origin and the form of a cache.
 struct LatentCacheInfo {
   std::string encoder;        // checksum of the encoder's weights
-  std::string preprocessing;  // what is done to pictures before the encoder
-  std::string data;           // the specification of the pictures
+  std::string preprocessing;  // the processing of images before the encoder
+  std::string data;           // the specification of the images
   std::int64_t image_size = 0, channels = 0;
   std::vector<std::string> class_names;
-  std::vector<std::int64_t> labels;  // of all pictures; the index keeps count and checksum, the shards keep the labels
+  std::vector<std::int64_t> labels;  // of all images; the index keeps count and checksum, the shards keep the labels
   Shape latent;                      // (C, h, w)
   DType dtype = DType::bf16;         // or f32
-  bool mirrored = true;              // holds the latents of the mirrored pictures too
-  std::int64_t shard_size = 1024;    // pictures
+  bool mirrored = true;              // also contains the latents of the mirrored images
+  std::int64_t shard_size = 1024;    // number of images
 };
 
 struct LatentShard {
-  std::int64_t number = 0, first = 0, count = 0;  // pictures first ... first + count - 1
+  std::int64_t number = 0, first = 0, count = 0;  // images first ... first + count - 1
   std::uint64_t bytes = 0;
   std::uint32_t crc32c = 0;
 };
@@ -45,16 +45,16 @@ class LatentCacheWriter {
   using Report = std::function<void(const std::string&)>;
 
   // Begins a cache, or continues one: every finished shard is read and its checksum verified; a damaged one is reported and made again.
-  // ConfigError when the folder holds latents of another encoder, of other pictures or in another form.
+  // ConfigError if the folder contains latents of another encoder, of other images or in another form.
   LatentCacheWriter(std::filesystem::path folder, LatentCacheInfo info, const Report& warn);
 
   std::vector<LatentShard> missing() const;  // to be made, in order
   std::int64_t finished() const;             // shards
 
-  // latents and mirrored (count, C, h, w) f32, the latter undefined where the cache has none.
+  // latents and mirrored (count, C, h, w) f32, the latter undefined if the cache has none.
   void write(const LatentShard& shard, const Tensor& latents, const Tensor& mirrored, const Moments& moments);
 
-  // Adds up the shards' sums and writes stats.safetensors. Call when nothing is missing.
+  // Adds up the shards' sums and writes stats.safetensors. Call when all shards are written.
   void finish();
 
  private:
@@ -69,11 +69,11 @@ class LatentCacheWriter {
 
 class LatentCache {
  public:
-  // FileError when the folder holds no cache, an unfinished one, or files whose sizes or contents are not those of the index. (Checksums of
+  // FileError if the folder contains no cache, an unfinished one, or files whose sizes or contents differ from the index. (The writer verifies checksums of
   // the shards are verified by the writer, not here.)
   explicit LatentCache(const std::filesystem::path& folder);
 
-  // The index alone, of a finished or unfinished cache (labels are left out): nothing when there is none.
+  // The index alone, of a finished or unfinished cache (without labels): no value if there is none.
   static std::optional<LatentCacheInfo> read_info(const std::filesystem::path& folder);
   static bool is_finished(const std::filesystem::path& folder);  // by the index
 
@@ -82,7 +82,7 @@ class LatentCache {
   Tensor mean() const { return mean_; }  // f32 (C, h, w), over all latents of the cache
   Tensor variance() const { return variance_; }
 
-  // One latent as f32, into C*h*w places. ConfigError when the mirrored one is asked for and the cache has none. From any thread.
+  // One latent as f32, into C*h*w places. ConfigError if the mirrored one is requested and the cache has none. Callable from any thread.
   void read(std::int64_t picture, bool mirrored, float* out) const;
 
  private:

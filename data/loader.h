@@ -1,4 +1,4 @@
-// Batches of a source in the order of training, decoded by threads of their own while the caller works on the batch before.
+// Batches of a source in the order of training; separate threads decode the next batch while the caller uses the current one.
 // A batch is a pure function of (source, seed, rows): a resumed run, and a run that is split over processes, sees the same samples.
 #pragma once
 
@@ -14,8 +14,8 @@
 namespace fm {
 
 struct SampleBatch {
-  std::vector<EpochRow> rows;  // where each sample stands
-  Tensor x;                    // (n, shape of a sample) f32: levels of pictures in [0, 1], values of others as they are
+  std::vector<EpochRow> rows;  // the position of each sample
+  Tensor x;                    // (n, shape of a sample) f32: image levels in [0, 1], other values unchanged
   Tensor labels;               // i64 (n)
 
   template <class F> void each_tensor(F&& f) { f(x), f(labels); }
@@ -24,13 +24,13 @@ struct SampleBatch {
 struct LoaderOptions {
   std::uint64_t seed = 0;
   bool shuffle = true;
-  bool flip = false;  // pictures only: mirror left and right with probability 1/2, drawn by (seed, epoch, sample)
-  int workers = 1;    // threads that decode; 0: the caller's, and nothing is prepared ahead
+  bool flip = false;  // images only: mirror left and right with probability 1/2, keyed by (seed, epoch, sample)
+  int workers = 1;    // threads that decode; 0: the caller's thread, without prefetch
 };
 
 class Loader {
  public:
-  // ConfigError: no samples, samples of another type than u8 and f32, a flip of what are no pictures.
+  // ConfigError: no samples, samples of another type than u8 and f32, a flip of samples that are not images.
   Loader(std::shared_ptr<const SampleSource> source, LoaderOptions options);
   Loader(const Loader&) = delete;
   Loader& operator=(const Loader&) = delete;
@@ -41,7 +41,7 @@ class Loader {
   // that cannot be read.
   SampleBatch batch(std::int64_t first, std::int64_t n) const;
 
-  // The same, prepared in the background: the rows behind, or those from `next` on.
+  // The same, prefetched in the background: the following rows, or the rows from `next` on.
   SampleBatch take(std::int64_t first, std::int64_t n, std::int64_t next = -1) {
     return options_.workers == 0 ? batch(first, n) : ahead_.take(first, n, next);
   }

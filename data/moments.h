@@ -3,8 +3,8 @@
 //
 //   q = round(2^32 x),  S = sum q,  T = sum q^2 in 128 bits;   mean = S/n,  var = (T - m (S + r))/n - (r/n)^2,  S = n m + r
 //
-// A value keeps 32 bits behind the point (an error below 1.2e-10), and nothing is rounded after that until the end: taking the whole number
-// m of the mean away before the division leaves no cancellation.
+// A value keeps 32 bits behind the point (an error below 1.2e-10), and nothing is rounded after that until the end: subtracting the whole number
+// m of the mean before the division leaves no cancellation.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// Pictures in files, decoded and cropped when they are read: what folders, archives of zip and shards of tar have in common.
+// Images in files, decoded and cropped when they are read: the common part of folders, zip archives and tar shards.
 #pragma once
 
 #include <cstdint>
@@ -16,12 +16,12 @@ enum class Crop { center, random };  // center_crop, or random_crop with a short
 struct PictureOptions {
   int size = 0;                      // pixels of a side after the crop
   int channels = 3;                  // 3 RGB, 1 grey
-  std::int64_t limit_per_class = 0;  // first pictures only; 0: all
+  std::int64_t limit_per_class = 0;  // first images only; 0: all
   Crop crop = Crop::center;
 };
 
-// Takes size, channels, limit and crop. The test split is what scores compare with, so its pictures are the same every time, whatever the training
-// draws. ConfigError: a wrong value, or no size; `usage` says how to write one.
+// Takes size, channels, limit and crop. Scores compare with the test split, so its images are the same every time, whatever the random crops of
+// the training. ConfigError: a wrong value, or no size; `usage` shows the form.
 PictureOptions picture_options(DataSpec& spec, Split split, const std::string& usage);
 
 class PictureSource : public SampleSource {
@@ -49,23 +49,23 @@ class PictureSource : public SampleSource {
 
 inline constexpr const char* read_once_error = "crop=random draws anew each epoch, but here images are read once: leave it out";
 
-// All of them in memory. ConfigError: no pictures, is_random, or more than this machine's memory. One FileError names every picture that cannot be
-// read (ten at most) and why.
+// Reads all images into memory. ConfigError: no images, is_random, or more than this machine's memory. One FileError names the unreadable images
+// (ten at most) and the reasons.
 Dataset load_pictures(const SampleSource& source);
 
-// ".jpg" of "a/B.JPG", in small letters; "" where there is none.
+// ".jpg" of "a/B.JPG", in lower case; "" without an ending.
 std::string ending_of(const std::string& path);
-// Whether files of this ending are pictures that this build reads: .png, .jpg, .jpeg, and .webp where libwebp was found.
+// Whether files with this ending are images that this build reads: .png, .jpg, .jpeg, and .webp if libwebp was found.
 bool is_readable_picture(const std::string& ending);
-// Pictures of formats that are not read here.
+// Images of unsupported formats.
 bool is_foreign_picture(const std::string& ending);
 // ".png, .jpg and .jpeg".
 const char* readable_endings();
 // ", or install libwebp ..." for a .webp file in a build without it; "" otherwise.
 const char* webp_hint(const std::string& file);
 
-// Which samples a split has: of 0 .. labels.size() - 1 in this order those of the split, at most `limit` of each class (0: all). Where the data
-// has no split of its own (`hold_out`), every tenth sample of a class is for the test.
+// The samples of a split: of 0 .. labels.size() - 1, in this order, those of the split, at most `limit` of each class (0: all). If the data
+// has no split (`hold_out`), every tenth sample of a class belongs to the test split.
 std::vector<std::int64_t> rows_of_split(const std::vector<std::int32_t>& labels, std::size_t classes, Split split, bool hold_out, std::int64_t limit);
 
 // "a, b, c and 12 more".

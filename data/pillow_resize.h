@@ -1,6 +1,6 @@
-// Shrinking and enlarging 8-bit pictures exactly as Pillow does, and the crops that ImageNet pipelines share. Published weights expect
-// pictures prepared so. The order of the two passes matters to the last bit: horizontal first, as in Pillow 10, with which they were made
-// (Pillow 13 begins with the vertical one when a picture is about twice as high as wide).
+// Resizes 8-bit images exactly as Pillow does, and makes the common crops of ImageNet pipelines. Published weights expect
+// images prepared this way. The order of the two passes affects the last bit: horizontal first, as in Pillow 10, with which they were prepared
+// (Pillow 13 begins with the vertical pass if an image is about twice as high as wide).
 #pragma once
 
 #include "data/image.h"
@@ -14,7 +14,7 @@ struct PixelBox {
   int left = 0, top = 0, width = 0, height = 0;
 };
 
-// ShapeError when the box is not inside the picture.
+// ShapeError if the box is not inside the image.
 Image cropped(const Image& image, const PixelBox& box);
 
 // Antialiased (the filter widens when shrinking), horizontal then vertical, 8-bit in between.
@@ -26,8 +26,8 @@ Image pillow_resize(const Image& image, int width, int height, PillowFilter filt
 // Bicubic, cut the middle.
 Image center_crop(const Image& image, int size);
 
-// What RAE's decoder trains on (torchvision's Resize and RandomCrop): the shorter side is brought to `shorter` with Bicubic, the longer one
-// in proportion, rounded down; then a square of `size` at a place that the words of `random` choose.
+// The crop for RAE's decoder training (torchvision's Resize and RandomCrop): the shorter side is resized to `shorter` with Bicubic, the longer one
+// in proportion, rounded down; then the words of `random` choose the position of a square of `size`.
 Image random_crop(const Image& image, int shorter, int size, const PhiloxBlock& random);
 
 }  // namespace fm

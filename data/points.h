@@ -1,5 +1,5 @@
-// Sets of points in the plane that need no files: the smallest data on which a flow can be trained and looked at. Sample number i is a pure
-// function of (name, seed, i): the same point whatever is read before it, on any number of threads.
+// Sets of points in the plane, computed without files: the smallest data on which a flow can be trained and plotted. Sample number i is a pure
+// function of (name, seed, i): the same point whichever points were read before, on any number of threads.
 //
 //   8gaussians    eight modes at angles k pi/4 and radius sqrt 2, deviation 0.1                       label: the mode, k = 0 .. 7
 //   checkerboard  uniform on 8 of the 4 x 4 cells of [-sqrt 3, sqrt 3]^2                              label: the cell, 0 .. 7
@@ -27,7 +27,7 @@ struct PointsOptions {
   std::uint64_t seed = 1;
 };
 
-// One split of such a set: samples f32 (2). Training points have the numbers 0, 1, ..., test points those from 2^40 on: no point is in both.
+// One split of such a set: samples f32 (2). Training points have the numbers 0, 1, ..., test points start at 2^40: no point is in both.
 class Points : public SampleSource {
  public:
   // ConfigError for an unknown name (it names the nearest) and for a count outside 1 .. 2^40.
@@ -39,7 +39,7 @@ class Points : public SampleSource {
   DType dtype() const override { return DType::f32; }
   const std::vector<std::string>& class_names() const override { return class_names_; }
   std::int32_t label(std::int64_t index) const override;
-  void read(std::int64_t index, const PhiloxBlock& random, void* out) const override;      // Error where there is no such point
+  void read(std::int64_t index, const PhiloxBlock& random, void* out) const override;      // Error if the index is out of range
 
   // Points samples[0], samples[1], ... as rows (n, 2) f32, and their labels (n) i64. The index wraps around at count(): a training takes
   // any step's sample numbers. Error for a negative number.
@@ -61,7 +61,7 @@ std::vector<std::string> point_sets();                                        //
 std::shared_ptr<const SampleSource> open_points(DataSpec& spec, Split split);
 std::vector<std::string> point_class_names(const DataSpec& spec);
 
-// The centres of 8gaussians, by label; the deviation of each coordinate around them.
+// The centers of 8gaussians, by label; the deviation of each coordinate around them.
 std::vector<std::array<double, 2>> eight_gaussians_centres();
 inline constexpr double eight_gaussians_deviation = 0.1;
 

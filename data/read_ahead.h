@@ -15,14 +15,14 @@ class ReadAhead {
   // `make(first, n)` computes a piece; it is called from another thread while the caller works, so it must not change anything.
   explicit ReadAhead(std::function<T(std::int64_t, std::int64_t)> make) : make_(std::move(make)) {}
 
-  // make(first, n), ready at once when this is the piece that was expected: as long as the one before, and beginning where that one's `next`
-  // said, or behind it (-1). What make throws is thrown here.
+  // make(first, n), ready at once if this is the predicted piece: as long as the one before, beginning at that one's `next`,
+  // or after it (-1). Rethrows what make threw.
   T take(std::int64_t first, std::int64_t n, std::int64_t next = -1) {
     T piece = next_.valid() && first == first_ && n == n_ ? next_.get() : make_(first, n);
     first_ = next >= 0 ? next : first + n, n_ = n;
     try {
       next_ = std::async(std::launch::async, [this, first = first_, n] { return make_(first, n); });
-    } catch (const std::system_error&) {           // no thread could be started now: the piece is made when it is asked for
+    } catch (const std::system_error&) {           // no thread could be started: the piece is made on request
       next_ = {};
     }
     return piece;

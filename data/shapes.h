@@ -10,7 +10,7 @@ namespace fm {
 struct ShapesOptions {
   std::int64_t count = 20000;
   int size = 28;         // pixels of a side, >= 8
-  int channels = 3;      // 3: coloured, 1: grey
+  int channels = 3;      // 3: colored, 1: grey
   std::uint64_t seed = 1;
 };
 

@@ -1,4 +1,4 @@
-// Samples by number: what a loader reads from. A sample is an array of one shape and type with a label; pictures are one kind of it.
+// Samples by number, the input of a loader. A sample is an array of one shape and type with a label; images are one kind.
 #pragma once
 
 #include <cstdint>
@@ -20,13 +20,13 @@ class SampleSource {
   virtual std::string name() const = 0;    // for messages: "shapes", a file or a folder
   virtual std::int64_t count() const = 0;
   virtual Shape shape() const = 0;         // of one sample: (channels, height, width), (2), (channels, length), ...
-  // u8: levels of pictures, which a loader gives as level / 255. f32: values, which it gives as they are. No other types.
+  // u8: image levels, which a loader gives as level / 255. f32: values, which it gives unchanged. No other types.
   virtual DType dtype() const = 0;
   virtual std::int32_t label(std::int64_t index) const = 0;          // 0 .. class_names().size() - 1
   virtual const std::vector<std::string>& class_names() const = 0;   // at least one
-  virtual const std::vector<std::string>& notes() const;             // what a user should know of how the data was read: a line each
+  virtual const std::vector<std::string>& notes() const;             // remarks on reading for the user: one line each
 
-  // Writes shape().numel() elements of dtype(), row-major. `random` decides what a source leaves to chance (a random crop). Called from any
+  // Writes shape().numel() elements of dtype(), row-major. `random` decides a source's random choices (a random crop). Called from any
   // thread. FileError: this sample cannot be read, or is not finite.
   virtual void read(std::int64_t index, const PhiloxBlock& random, void* out) const = 0;
   // Noise that belongs to a sample, of its shape, in f32: pairs that an ODE has coupled. Sources without any refuse to read it.
@@ -34,26 +34,26 @@ class SampleSource {
   virtual void read_noise(std::int64_t index, float* out) const;
   virtual bool is_random() const { return false; }                   // whether read() depends on `random`
 
-  // What stands for sample `index` in fingerprint(), where its contents take too long to read: a file's name and size. None: its contents.
+  // A substitute for sample `index` in fingerprint(), if its contents take too long to read: a file's name and size. No value: its contents.
   virtual std::optional<std::string> stamp(std::int64_t) const { return std::nullopt; }
 };
 
-// Pictures: u8 of three dimensions.
+// Images: u8 of three dimensions.
 struct PictureSize {
   int channels = 0, height = 0, width = 0;
 };
 
-// ConfigError where the samples are no pictures: "points:moons: samples are f32 [2]; the judge needs pictures, u8 [channels, height, width]".
-// `user` is who needs them, "the judge".
+// ConfigError if the samples are not images: "points:moons: samples are f32 [2]; the judge needs pictures, u8 [channels, height, width]".
+// `user` names the part that needs images, "the judge".
 PictureSize picture_size(const SampleSource& source, const std::string& user);
 
 // A data set in memory as a source.
 std::shared_ptr<const SampleSource> as_source(std::shared_ptr<const Dataset> data);
 
-// As open_dataset (dataset.h), but of any kind of sample, and what lies in files is read when it is asked for: for collections larger than memory.
+// Like open_dataset (dataset.h), but for any kind of sample, and files are read on request: for collections larger than memory.
 std::shared_ptr<const SampleSource> open_source(const std::string& spec, Split split);
 
-// Which samples these are, eight hexadecimal digits: crc32c of shape, type (where it is not u8), class names, labels, and contents or stamps.
+// The identity of the samples, eight hexadecimal digits: crc32c of shape, type (if it is not u8), class names, labels, and contents or stamps.
 std::string fingerprint(const SampleSource& source);
 
 }  // namespace fm

@@ -1,8 +1,8 @@
 // Uncompressed tar files, member by member: POSIX ustar and pax, GNU's long names, and the header of version 7.
 //
 // A member is a header of 512 bytes, its bytes, and zeros up to the next 512. Numbers are octal text, or base 256 where the first bit is set. The
-// header's checksum is the sum of its bytes with those of the checksum as blanks. pax members (x) hold the name and size of the member that
-// follows, GNU's (L) its name. Two headers of zeros end the file.
+// header's checksum is the sum of its bytes, with its own bytes as blanks. pax members (x) hold the name and size of the following
+// member, GNU's (L) its name. Two headers of zeros end the file.
 #pragma once
 
 #include <cstdint>
@@ -24,8 +24,8 @@ class TarReader {
   // FileError: as OpenFile; a compressed file.
   explicit TarReader(const std::filesystem::path& path);
 
-  // The next regular file; directories are passed over. False at the end. FileError names file, member and place: a wrong checksum, a member beyond
-  // the end, a file that is cut off or goes on behind its end, links, sparse files, devices.
+  // The next regular file; directories are skipped. False at the end. FileError names file, member and position: a wrong checksum, a member beyond
+  // the end, a file that is truncated or continues after its end, links, sparse files, devices.
   bool next(TarMember& member);
 
   // The bytes of a member of at most `most` bytes.
@@ -34,7 +34,7 @@ class TarReader {
   const OpenFile& file() const { return file_; }
 
  private:
-  struct Pending {           // what a pax or long-name member says of the one that follows
+  struct Pending {           // properties of the following member, from a pax or long-name member
     std::string name;
     std::string size;
   };

@@ -1,6 +1,6 @@
-// Pictures in shards of WebDataset: uncompressed tar files, read at random places by an index (tar_index.h) that is made once and kept beside each
-// shard, as SHARD.flowmap-index, or in a folder of its own. 24 bytes a sample are kept in memory. Shards follow each other in the order in
-// which they are named; samples as they lie in the shard.
+// Images in shards of WebDataset: uncompressed tar files with random access by an index (tar_index.h) that is made once and kept beside each
+// shard, as SHARD.flowmap-index, or in a separate folder. 24 bytes per sample are kept in memory. Shards follow each other in the order in
+// which they are named, samples in their order within the shard.
 #pragma once
 
 #include <filesystem>
@@ -16,7 +16,7 @@ namespace fm {
 // several names. Numbers keep the zeros of the range's first. ConfigError: braces that do not close, a range that falls, above 100,000 names.
 std::vector<std::string> shard_names(const std::string& text);
 
-// `index_folder`: "" keeps each index beside its shard. FileError: what tar_index and OpenFile refuse, no samples, WebP pictures in a build without
+// `index_folder`: "" keeps each index beside its shard. FileError: the errors of tar_index and OpenFile, no samples, WebP images in a build without
 // libwebp.
 std::shared_ptr<const PictureStore> tar_store(const std::string& names, const std::filesystem::path& index_folder);
 

@@ -1,4 +1,4 @@
-// A few threads for work that goes on beside training's own (OpenMP's): reading and decoding.
+// A few threads for work beside the training's own threads (OpenMP): reading and decoding.
 #pragma once
 
 #include <algorithm>
@@ -13,8 +13,8 @@
 
 namespace fm {
 
-// Calls f(0) ... f(n - 1) on `workers` threads; afterwards throws what the first i that failed threw. Where the system starts no further thread
-// the others do the work. Ends early for check_interrupt() (tensor/interrupt.h).
+// Calls f(0) ... f(n - 1) on `workers` threads; afterwards rethrows the exception of the first failed i. If the system starts no further thread,
+// the existing ones do the work. Ends early for check_interrupt() (tensor/interrupt.h).
 template <class F>
 void on_threads(std::int64_t n, std::int64_t workers, const F& f) {
   std::vector<std::exception_ptr> errors(static_cast<std::size_t>(n));

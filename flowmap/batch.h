@@ -13,19 +13,19 @@ struct Batch {
   Tensor z0;                             // data (B, ...), f32 or f64
   Labels y;                              // (B) or undefined
   Draws draws;                           // B sample numbers
-  Tensor eps = {};                       // noise that comes with the data, as z0 (pairs of a teacher's ODE); undefined: it is drawn
+  Tensor eps = {};                       // noise that comes with the data, in z0's shape (pairs of a teacher's ODE); undefined: random noise
 };
 
 struct PathBatch {
   Tensor z0, eps, z;                     // (B, ...):  z = (1-t) z0 + t eps
   Tensor s, t;                           // (B)
   Labels y;                              // after label dropout
-  std::int64_t off_diagonal = 0;         // the first so many rows have s < t (s != t where an objective draws s > t, too), the others s = t
+  std::int64_t off_diagonal = 0;         // the number of first rows with s < t (or s != t, if an objective draws s > t too); the others have s = t
   Draws draws;                           // in this order of rows
 
   std::int64_t rows() const { return z.dim(0); }
 
-  // The tensors that there are: no labels, no data leave some undefined.
+  // The defined tensors: without labels or data some are undefined.
   template <class F> void each_tensor(F&& f) {
     for (Tensor* x : {&z0, &eps, &z, &s, &t, &y})
       if (x->defined()) f(*x);

@@ -1,12 +1,12 @@
-// What the velocity of a MeanFlow target costs: the two terms of MF-RAE's Proposition 3.1, measured on a batch.
+// Bias and variance of the velocity in a MeanFlow target: the two terms of MF-RAE's Proposition 3.1, measured on a batch.
 //
 //   w_l = (1-l) vh + l v_phi,      vh = eps - z0,   v_phi a teacher's velocity,   target(w) = w - (t-s) D_w h,   D_w h = (dh/dz) w + dh/dt
 //   E | h - target(w_l) |^2  =  E | h - (h* + B + l A (v_phi - v)) |^2  +  (1-l)^2 E | A (vh - v) |^2
 //   A = I - (t-s) dh/dz,         B = target(v) - h*,       h* = (1 / (t-s)) int_s^t v
 //
-// h is the network, which makes its targets itself; v the velocity of the flow. The first term on the right is what is learned: the fixed point moves
-// from the flow map by B, which the network's own error brings, and by l A (v_phi - v), which is the teacher's. The second is noise of the gradient:
-// its mean is 0, and no training lowers it at fixed h. All are means over rows and elements.
+// h is the network, which makes its own targets; v the velocity of the flow. The first term on the right is learned: it moves the fixed point away
+// from the flow map by B, the network's own error, and by l A (v_phi - v), the teacher's. The second term is noise of the gradient:
+// its mean is 0, and no training lowers it at fixed h. All terms are means over rows and elements.
 #pragma once
 
 #include "flowmap/batch.h"
@@ -23,7 +23,7 @@ struct BiasVariance {
   double bias(double lambda) const { return lambda * lambda * teacher; }
 };
 
-// p: rows with s < t alone, z0 and eps included. `v`: the flow's velocity; where that is not known, a teacher much better than `teacher`. `map`: h*, or
+// p: rows with s < t alone, z0 and eps included. `v`: the flow's velocity; if unknown, a teacher much better than `teacher`. `map`: h*, or
 // empty. ConfigError: p has rows with s = t.
 BiasVariance bias_variance(const FlowMapNet& h, const PathBatch& p, const VelocityNet& v, const VelocityNet& teacher, const FlowMapNet& map = {});
 

@@ -1,5 +1,5 @@
-// Where the released MF-RAE code departs from its paper. Every switch is off the code and on the paper by default; `sony` sets them all. A
-// checkpoint stores the switches with the configuration, so it says which was used.
+// Departures of the released MF-RAE code from its paper. By default every switch follows the paper; `sony` follows the code. A
+// checkpoint stores the switches with the configuration.
 #pragma once
 
 #include <string>
@@ -10,7 +10,7 @@
 namespace fm {
 
 struct Compat {
-  // CMT: the times that the student is told. "true": those of the teacher's shifted grid (Eq. 3). "uniform": an unshifted linspace, which
+  // CMT: the times that the student receives. "true": the times of the teacher's shifted grid (Eq. 3). "uniform": an unshifted linspace, which
   // agrees with the states only at t = 1.
   std::string cmt_time_labels = "true";
   // Labels are dropped once per sample. false: the student drops again, independently in u and in both sides of a finite difference, so

@@ -1,12 +1,12 @@
 // The derivative of the average velocity along the trajectory, for targets:
 //   du/dt = (du/dz) w + du/dt|_z    at fixed s: the direction (w, dt = 1, ds = 0)
 //
-//   jvp        exact, in the same pass as u itself: costs about one forward on the rows that ask for it
+//   jvp        exact, in the same pass as u itself: costs about one forward on the rows that have a derivative
 //   fd, central    [u(z + d w, s, t + d) - u(z - d w, s, t - d)] / (2 d): two forwards without history, error d^2 (MF-RAE, section 3.4)
 //   forward, backward    one more forward, error d
 //   semi       space by jvp, time by central difference (rCM): avoids differentiating the time embedding
 //
-// Rows: w may have fewer rows than z. Only those first rows are differentiated, the others cost nothing.
+// Rows: w may have fewer rows than z. Only those first rows are differentiated; the others cost nothing.
 #pragma once
 
 #include <string>
@@ -28,7 +28,7 @@ struct DerivativeConfig {
     v("clamp_times", clamp_times, "finite differences within s <= t <= 1");
   }
 
-  // Forward passes of a row that has a derivative, beside the one that is graded; a tangent counts as one.
+  // Forward passes per row with a derivative, in addition to the graded one; a tangent counts as one.
   double evaluations() const { return kind == "jvp" || kind == "forward" || kind == "backward" ? 1 : kind == "semi" ? 3 : 2; }
 };
 
@@ -40,7 +40,7 @@ struct FlowPoint {
 
 struct Derivative {
   Var u;                                 // (B, ...), recorded if a tape is on
-  Tensor dudt;                           // of w's rows, never recorded; undefined if w has none
+  Tensor dudt;                           // for w's rows, never recorded; undefined if w has none
 };
 
 FlowPoint first_rows(const FlowPoint& p, std::int64_t k);

@@ -1,5 +1,5 @@
 // Which random numbers a training batch gets: pure functions of (seed, step, sample number, purpose), so a batch is the same on any number
-// of ranks and threads, after a restart, and in whatever order its rows stand.
+// of ranks and threads, after a restart, and in any order of its rows.
 #pragma once
 
 #include "tensor/random/fill.h"
@@ -21,7 +21,7 @@ struct Draws {
     const PhiloxBlock b = key(purpose, i).block(static_cast<std::uint64_t>(samples[row]), step);
     return uniform_from_bits(b[0], b[1]);
   }
-  // Number `i` of the whole batch for this purpose, in [0, 1): the same whichever of its rows are here.
+  // Number `i` of the whole batch for this purpose, in [0, 1): the same for any part of its rows.
   double shared(Purpose purpose, std::uint32_t i = 0) const {
     constexpr std::uint64_t no_sample = ~std::uint64_t{0};
     const PhiloxBlock b = key(purpose, i).block(no_sample, step);

@@ -2,8 +2,8 @@
 //
 //   #include <flowmap/flowmap.h>
 //
-// Left out, with headers of their own under <flowmap/...>: models of published sizes (nn/models), file formats beside .npy (tensor/io), collectives
-// of several machines (tensor/collectives), metrics of pictures, and reports (data/report). Inside this tree nothing includes this file: its parts
+// Not included, with their own headers under <flowmap/...>: models of published sizes (nn/models), file formats other than .npy (tensor/io), collectives
+// of several machines (tensor/collectives), metrics of images, and reports (data/report). Inside this tree nothing includes this file: its parts
 // compile faster and show what a file depends on.
 #pragma once
 

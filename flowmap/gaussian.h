@@ -1,11 +1,11 @@
-// Flows that are known in closed form: the oracle that objectives and samplers are tested against.
+// Flows in closed form: the references that objectives and samplers are tested against.
 //
 // Data z0 ~ N(mu, S^2) with S diagonal. z_t ~ N((1-t) mu, a_t^2), a_t^2 = (1-t)^2 S^2 + t^2, and
 //   f_{t->s}(z) = (1-s) mu + (a_s / a_t) x,     x = z - (1-t) mu
 //   u(z, s, t)  = -mu + x [ (t+s) - S^2 (2-t-s) ] / ( a_t (a_t + a_s) )         ( = (z - f)/(t-s), without the 0/0 at s = t)
 //   v(z, t)     = -mu + x a_t' / a_t
 // Data from a mixture of Gaussians: v is the mean of the components' velocities weighted by their responsibilities at (z, t), and u comes
-// from v by integration. Everything is built from Vars, so it can be differentiated like any network; only `map` of a mixture is not.
+// from v by integration. All functions are built from Vars, so they can be differentiated like any network; only `map` of a mixture cannot.
 #pragma once
 
 #include <vector>

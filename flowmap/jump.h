@@ -10,7 +10,7 @@ namespace fm {
 
 // f_{t->s}(z) = z - (t-s) u(z, s, t). z (B, ...) may be recorded: gradients pass to it, also through a network whose parameters are frozen.
 Var jump(const FlowMapNet& net, const Var& z, const Tensor& s, const Tensor& t, const Labels& y);
-// Its value alone.
+// The end of the jump, without derivative.
 Tensor jumped(const FlowMapNet& net, const Tensor& z, const Tensor& s, const Tensor& t, const Labels& y);
 
 // d_s f = u - (t-s) du/ds follows from them.
@@ -19,10 +19,10 @@ struct EndDerivative {
   Var duds;                              // (k, ...): of the first k rows (p.off_diagonal); recorded if `taped`; undefined if k is 0
 };
 EndDerivative end_derivative(const FlowMapNet& net, const PathBatch& p, bool taped);
-// From any z, which may be recorded: gradients then pass to it through u, and through duds if `taped`. duds is of the first `k` rows.
+// A jump from any z. If z is recorded, gradients pass to it through u, and through duds if `taped`. duds covers the first `k` rows.
 EndDerivative end_derivative(const FlowMapNet& net, const Var& z, const Tensor& s, const Tensor& t, const Labels& y, std::int64_t k, bool taped);
 
-// (du/dz) v + du/dt of the first rows, those with s < t, recorded, so that gradients pass through it too. v (k, ...): the direction of z; none: du/dt alone.
+// (du/dz) v + du/dt of the first rows (s < t), recorded, so gradients pass through it too. v (k, ...): the direction of z; undefined: du/dt alone.
 struct TapedDerivative {
   Var u;                                 // (B, ...)
   Var dudt;                              // (k, ...)

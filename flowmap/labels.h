@@ -17,7 +17,7 @@ struct LabelDropout {
   }
 };
 
-// `copy` asks for an independent draw: the reference code drops again in each stacked copy (see compat.h). No labels: none come back.
+// `copy` requests an independent draw: the reference code drops again in each stacked copy (see compat.h). Undefined labels stay undefined.
 Labels drop_labels(const Labels& y, const LabelDropout& config, const Draws& draws, Purpose purpose = Purpose::label_drop,
                    std::uint32_t copy = 0);
 
@@ -28,6 +28,6 @@ Labels replaced_where(const Labels& y, const std::vector<double>& mask, std::int
 inline Labels null_labels(const Labels& y, std::int64_t null_label) {
   return Tensor::full(y.shape(), static_cast<double>(null_label), DType::i64);
 }
-std::vector<bool> is_null(const Labels& y, std::int64_t null_label);     // empty if there are no labels
+std::vector<bool> is_null(const Labels& y, std::int64_t null_label);     // empty if y is undefined
 
 }  // namespace fm

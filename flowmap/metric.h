@@ -1,4 +1,4 @@
-// From residuals r to a loss, row by row. S is the row's sum (or mean) of squares, D its number of elements, sg a stop-gradient:
+// The loss of residuals r, row by row. S is the row's sum (or mean) of squares, D its number of elements, sg a stop-gradient:
 //
 //   l2                 mean r^2
 //   adaptive           S / sg(S + c)^p            MeanFlow (Geng et al. 2025): gradient ~ that of log S for p = 1
@@ -7,8 +7,8 @@
 //   log                log(S + c)                 DMF: its learned weight only lowers c, for log(S e^-l + k) + l = log(S + k e^l)
 //   power              (S + c)^p                  ECT: |r| for p = .5
 //
-// Gradients pass through all of log and power. The gradient of log is that of adaptive with p = 1; its value still falls with S. The adaptive kinds hold the
-// logged loss near 1 whatever happens, so the raw mean square always comes back beside it.
+// Gradients pass through all of log and power. The gradient of log is that of adaptive with p = 1, but the value of log falls with S. The adaptive kinds
+// keep the logged loss near 1 in all cases, so every metric also returns the raw mean square.
 #pragma once
 
 #include <string>

@@ -1,4 +1,4 @@
-// What a network is to this layer: a function. Models, closed forms and tests all fit; nothing here knows of layers.
+// A network, for this layer, is a function. Models, closed forms and tests all fit; this layer does not depend on layers or models.
 //
 // Convention everywhere: z_t = (1-t) z0 + t eps, t = 0 data, t = 1 noise, 0 <= s <= t <= 1.
 //   u(z, s, t, y)   average velocity over [s, t];   flow map  f_{t->s}(z) = z - (t-s) u(z, s, t)
@@ -17,13 +17,13 @@ namespace fm {
 
 using Labels = Tensor;                                                        // i64 (B); undefined: no condition
 
-// A network as a function. It owns or shares what it calls:
+// A network as a function. It owns or shares the model that it calls:
 //
 //   FlowMapNet u = std::make_shared<DitDh>(config);                          // shares the model: the optimizer updates what u calls
 //   FlowMapNet u = [](const Var& z, const Var& s, const Var& t, const Labels&) { return z * (t - s); };
 //   FlowMapNet u = DitDh(config);                                            // does not compile
 //
-// A module is not taken by value: u would call a copy of its parameters, which no optimizer knows, and nothing would be trained. A lambda that
+// A module is not taken by value: u would call a copy of its parameters that no optimizer updates, and nothing would be trained. A lambda that
 // captures a module by reference works while that module lives.
 template <class... Args> class NetFunction {
  public:

@@ -26,7 +26,7 @@ inline Tensor rows_from(const Tensor& x, std::int64_t k) { return !x.defined() |
 // z - step u for numbers step (B): where a flow map or an Euler step lands.
 inline Tensor moved(const Tensor& z, const Tensor& step, const Tensor& u) { return z - column(step, z.rank()) * u; }
 
-// a - b, where b covers only the first rows of a (the others have nothing to subtract) or is undefined.
+// a - b, where b covers only the first rows of a (nothing is subtracted from the others) or is undefined.
 inline Tensor minus_first_rows(const Tensor& a, const Tensor& b) {
   if (!b.defined() || b.dim(0) == 0) return a;
   if (b.dim(0) == a.dim(0)) return a - b;
@@ -38,7 +38,7 @@ inline Tensor with_first_rows(const Tensor& a, const Tensor& head) {
   return head.dim(0) == a.dim(0) ? head : concat(std::vector<Tensor>{head, rows_from(a, head.dim(0))}, 0);
 }
 
-// Rows of one part after those of the other.
+// The rows of all parts, one part after the other.
 inline Var joined_rows(const std::vector<Var>& parts) { return parts.size() == 1 ? parts[0] : concat(parts, 0); }
 
 // Sums of a row's elements: (B, ...) -> (B).

@@ -1,4 +1,4 @@
-// From noise to samples: few flow-map steps, or an ODE solver on a teacher's velocity.
+// Samples from noise: by few flow-map steps, or by an ODE solver on a teacher's velocity.
 //
 // A grid is a falling list of times from 1. The teacher's grid has `points` points u_k = 1 - linspace(0, 0.999, points), shifted; so 50
 // points are 49 network calls, and it ends at t = shift(0.001) (0.0069 for 256-pixel RAE latents), not at 0: that state is the sample.

@@ -1,4 +1,4 @@
-// Numbers that change while a training goes on: how far it is, and the schedules that published objectives use.
+// Numbers that change during a training: its progress, and the schedules that published objectives use.
 #pragma once
 
 #include <cstdint>
@@ -8,12 +8,12 @@
 
 namespace fm {
 
-// Of the whole training, not of this process: the same after a restart.
+// Progress of the whole training, not of this process: the same after a restart.
 struct TrainingStep {
   std::int64_t step = 0, total = 1;
 };
 
-// From `from` to `to` between `begin` and `end`, with x = 0 ... 1 on the way:
+// A change from `from` to `to` between `begin` and `end`, with x = 0 ... 1 in between:
 //
 //   constant      from
 //   linear        from + (to - from) x
@@ -42,7 +42,7 @@ struct Ramp {
   double at(const TrainingStep& now) const;
   double last() const { return kind == "constant" ? from : to; }             // once the change has ended
 
-  // ConfigError unless the schedule makes sense in a training of so many steps and stays between `low` and `high`: it ends before it begins or after the training,
+  // ConfigError unless the schedule fits a training of this many steps and stays between `low` and `high`: it ends before it begins or after the training,
   // or it is exponential from or to a number that is not positive. `key`: where it stands, "map.objective.alpha_flow.alpha".
   void check(const std::string& key, std::int64_t steps, double low, double high) const;
 };

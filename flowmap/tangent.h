@@ -1,10 +1,10 @@
-// What may be done to a derivative before it enters a target, and to the correction g = target - u. All off by default: the equation as it stands.
+// Guards of a derivative before it enters a target, and of the correction g = target - u. All off by default: the unchanged equation.
 //
-//   warmup          (t-s) dudt is multiplied by it: 0 is flow matching, 1 the full objective. With warmup_over it rises to that from 0, linearly, over
+//   warmup          (t-s) dudt is multiplied by it: 0 is flow matching, 1 the full objective. With warmup_over it rises linearly from 0 to this value over
 //                   the first steps of a training and stays there (AYF: 0.99)
 //   clamp           elements of dudt are cut to [-clamp, clamp]
-//   mask            rows whose dudt is not finite get no weight in the loss (rCM); they are counted
-//   clamp_residual  elements of g are cut likewise, where the metric of a row's g would not do: outliers of the target (FACM: 1)
+//   mask            rows whose dudt is not finite get weight 0 in the loss (rCM); they are counted
+//   clamp_residual  elements of g are cut likewise. It handles outliers of the target where the metric of a row's g cannot (FACM: 1)
 //   normalise       g, after that, is replaced by g / (|g| + c): the fixed point stays (sCM, AYF: c = 0.1). |g| is the row's norm, or with
 //                   norm = "rms" that divided by the root of its number of elements, so that c means the same in all shapes
 #pragma once
@@ -42,19 +42,19 @@ struct TangentPolicy {
 };
 
 struct GuardedTangent {
-  Tensor dudt;                           // finite, cut and scaled; undefined if there was none
+  Tensor dudt;                           // finite, cut and scaled; undefined if the batch has no derivative
   Tensor weight;                         // (rows): 0 for rows left out, else 1; undefined without `mask`
   Late masked_share = 0;                 // of rows with a derivative
   Late clamped_share = 0;                // of elements
 };
 
-// `warmup` (rows or more): the factor of each row where it is not constant. Error if it rises and is not given.
+// `warmup` (rows or more): the factor of each row if it is not constant. Error if it rises and is missing.
 GuardedTangent guard(const Tensor& dudt, std::int64_t rows, const TangentPolicy& policy, const Tensor& warmup = {});
 
 // g / (|g| + c) of each row, |g| by `norm`. c > 0.
 Tensor normalised(const Tensor& g, double c, const std::string& norm = "row");
 
-// The correction g under a policy's clamp_residual and normalise, and the target u + g made of it: the same tensor where both are off.
+// The correction g under a policy's clamp_residual and normalise, and the target u + g made of it. Returns g itself if both are off.
 Tensor guarded_correction(const Tensor& g, const TangentPolicy& policy);
 Tensor guarded_target(const Tensor& target, const Tensor& u, const TangentPolicy& policy);
 

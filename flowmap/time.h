@@ -31,7 +31,7 @@ struct TimeConfig {
   }
 
   double alpha(std::int64_t dim) const { return shift > 0 ? shift : shift_for_dimension(dim); }
-  // The time that a uniform number stands for. The logit-normal is truncated to [0, upper] by its inverse distribution function.
+  // The time for a uniform number. The logit-normal is truncated to [0, upper] by its inverse distribution function.
   double operator()(double uniform, std::int64_t dim) const;
 };
 
@@ -55,7 +55,7 @@ struct PairConfig {
   // Why the number of rows with s < t is not the same at each step; empty: it is. `keys` is where these settings stand: "mfd.objective.pairs".
   std::string varies(const std::string& keys) const;
 
-  Jumps jumps() const;                   // that rows with these shares train
+  Jumps jumps() const;                   // the jumps that rows with these shares train
 };
 
 // Pairs for the rows of a batch, those with s < t first, because derivatives are computed for first rows only.

@@ -1,4 +1,4 @@
-// Which jumps an objective trains, and so how samples are made of what it trained. Checkpoints note it by the sampler's name.
+// The jumps that an objective trains, and the sampler that follows from them. Checkpoints store it by the sampler's name.
 #pragma once
 
 #include <cmath>
@@ -70,7 +70,7 @@ inline bool takes_calls(Jumps jumps, int calls) {
   return jumps != Jumps::dyadic || is_power_of_two(calls);
 }
 
-// What the minimum of an objective is: the flow map of the velocity that it is given, or something else with the right samples (Claims::flow_map).
+// The minimum of an objective: the flow map of the given velocity, or something else with the right samples (Claims::flow_map).
 inline const char* aim_name(bool flow_map) { return flow_map ? "flow map" : "other"; }
 
 }  // namespace fm

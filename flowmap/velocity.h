@@ -13,11 +13,11 @@ using VelocitySource = std::function<Tensor(const PathBatch&)>;
 
 VelocitySource one_point();
 VelocitySource teacher(VelocityNet v);
-VelocitySource blend(double lambda, VelocitySource teacher);       // lambda 0 and 1 cost nothing more than their one term
+VelocitySource blend(double lambda, VelocitySource teacher);       // with lambda 0 or 1 only one term is computed
 
-// By name: "teacher", "one-point" (or empty), "blend=L". The teacher may be empty where it is not called.
+// The source by its name: "teacher", "one-point" (or empty), "blend=L". The teacher may be empty if it is not called.
 VelocitySource velocity_source(const std::string& name, const VelocityNet& teacher);
-// Of such a name, how much of w the teacher gives: 1, 0, L. ConfigError for another name.
+// The teacher's share of w for such a name: 1, 0, L. ConfigError for another name.
 double teacher_share(const std::string& name);
 
 // Guidance acts where low <= t <= high.
@@ -44,7 +44,7 @@ struct OwnVelocities {
   Tensor labelled, unlabelled;           // (B, ...)
 };
 OwnVelocities own_velocities(const VelocityNet& v, const PathBatch& p, const SelfGuidance& guidance);
-// w of them (B, ...). Reads nothing back.
+// The guided w of p's rows (B, ...). Reads nothing back from the device.
 Tensor guided(const PathBatch& p, const Tensor& given, const OwnVelocities& own, const SelfGuidance& guidance);
 // Both.
 VelocitySource self_guided(VelocityNet v, VelocitySource given, const SelfGuidance& guidance);

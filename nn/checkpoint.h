@@ -1,5 +1,5 @@
-// What is inside a checkpoint: one safetensors file a part (model, ema, optimizer, ...) and state.json, which holds the step, what the
-// caller adds (seed, config, compat flags) and the size and crc32c of every file. Where checkpoints lie: nn/checkpoint_folder.h.
+// The contents of a checkpoint: one safetensors file per part (model, ema, optimizer, ...) and state.json with the step, the
+// caller's additions (seed, config, compat flags) and the size and crc32c of every file. nn/checkpoint_folder.h has the folder of checkpoints.
 //
 //   save_checkpoint(folder, step, {{"model", state_dict(model)}, {"ema", state_dict(ema)}, {"optimizer", optimizer.state()}}, state);
 //   if (const auto c = open_newest(folder, warn)) { load_state(model, c->part("model")); optimizer.load_state(c->part("optimizer")); ... }
@@ -26,24 +26,24 @@ namespace fm {
 struct CheckpointPart {
   std::string name;                    // the file is <name>.safetensors
   NamedTensors tensors;
-  FetchTensor fetch = {};              // where the values come from, if not from `tensors` (save_safetensors)
+  FetchTensor fetch = {};              // the source of the values, if not `tensors` (save_safetensors)
 };
 
-// What is there proves that the checkpoint is not whole: a file is missing, cut short or altered. Another FileError says nothing of the kind:
-// the disk or a permission failed, or a newer program wrote it.
+// The contents prove that the checkpoint is not whole: a file is missing, truncated or altered. Other FileErrors do not prove damage:
+// the disk or a permission failed, or a newer program wrote the checkpoint.
 struct DamagedCheckpoint : FileError { using FileError::FileError; };
 
 // A checkpoint that was read and found whole.
 class Checkpoint {
  public:
-  // Checks every file against state.json. Throws DamagedCheckpoint; other FileErrors where it cannot be read or is of a newer format.
+  // Checks every file against state.json. Throws DamagedCheckpoint; other FileErrors if it cannot be read or has a newer format.
   explicit Checkpoint(const std::filesystem::path& folder);
 
   const std::filesystem::path& folder() const { return folder_; }
   std::int64_t step() const { return step_; }
   const nlohmann::ordered_json& state() const { return *state_; }      // state.json as it was given to save_checkpoint
   bool has(const std::string& part) const { return parts_.contains(part); }
-  NamedTensors part(const std::string& name) const;                    // views into the file; FileError names the parts that there are
+  NamedTensors part(const std::string& name) const;                    // views into the file; FileError lists the existing parts
 
  private:
   std::filesystem::path folder_;
@@ -52,16 +52,16 @@ class Checkpoint {
   std::map<std::string, Safetensors> parts_;
 };
 
-// Writes the parts and `state` (an object) and publishes them as the checkpoint of `step`. When something fails, what was written is
-// removed, the checkpoints that were there are untouched, and FileError says what failed. The same contents give the same bytes.
+// Writes the parts and `state` (an object) and publishes them as the checkpoint of `step`. On failure the written files are
+// removed, existing checkpoints are unchanged, and FileError names the reason. The same contents give the same bytes.
 void save_checkpoint(CheckpointFolder& checkpoints, std::int64_t step, const std::vector<CheckpointPart>& parts,
                      const nlohmann::ordered_json& state);
 
-// The newest whole checkpoint, or none if there is none at all. Each damaged one is passed over with a warning; FileError when all are, and for
-// one that cannot be read. A checkpoint that its training removes meanwhile, for a newer one, is not missed.
+// The newest whole checkpoint; no value if there are no checkpoints. Each damaged one is skipped with a warning. FileError if all are damaged, and for an
+// unreadable one. If a training replaces the checkpoint meanwhile, the newer one is read.
 std::optional<Checkpoint> open_newest(const CheckpointFolder& checkpoints, const Warn& warn);
 
-// The checkpoint in this folder, or the newest whole one for "checkpoints/latest", whatever that is. Nothing where there is none.
+// The checkpoint in this folder, or the newest whole one for "checkpoints/latest", whatever that entry is. No value if there is none.
 std::optional<Checkpoint> open_checkpoint(const std::filesystem::path& where, const Warn& warn);
 
 // Weights from anything that holds some.
@@ -73,19 +73,19 @@ struct Weights {
   std::vector<UnreadEntry> unread = {};                    // entries of the file that are no tensors here, with why
 };
 
-// `where` is a file (safetensors, PyTorch's .pt, .pth or .bin, .npz: told by its contents, tensor/io/weights_file.h), an index of shards
-// (nn/sharded_weights.h), a folder with either under the name "model", a checkpoint, a folder of checkpoints or a run folder (the newest
-// whole checkpoint of it; so does "checkpoints/latest", without the link). Checkpoints may end in ":part", as in "runs/a:ema"; the part is "model" otherwise. So may PyTorch's files, as in
-// "stage2.pt:model"; otherwise "ema" is taken where there is one. FileError when there is no such thing or it is damaged.
+// `where` is a file (safetensors, PyTorch's .pt, .pth or .bin, .npz: recognized by its contents, tensor/io/weights_file.h), an index of shards
+// (nn/sharded_weights.h), a folder with either under the name "model", a checkpoint, a folder of checkpoints or a run folder. The last two stand for their
+// newest whole checkpoint, and so does "checkpoints/latest", even without the link. Checkpoints may end in ":part", as in "runs/a:ema"; the part is "model" otherwise. So may PyTorch's files, as in
+// "stage2.pt:model"; otherwise "ema" is taken if it exists. FileError if the weights are missing or damaged.
 Weights load_weights(const std::string& where, const Warn& warn);
 
 // Tensors of a checkpoint that were trained beside the model and are no part of it (nn/models/row_weight.h): load_weights() leaves them out.
 inline constexpr const char* beside_the_model = "row_weight.";
 
-// Of such a `where`: the file or folder, and the part (empty: none is named).
+// Splits such a `where` into the file or folder and the part (empty if not named).
 std::pair<std::filesystem::path, std::string> weights_and_part(const std::string& where);
 
-// Into a model: FileError names the file and what is missing, unexpected or of another shape (load_state in nn/module.h).
+// Loads into a model: FileError names the file and the missing, unexpected or differently shaped tensors (load_state in nn/module.h).
 template <class M> void load_model(M& model, const Weights& weights, bool strict = true) {
   try {
     load_state(model, weights.tensors, strict);

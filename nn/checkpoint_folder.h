@@ -1,10 +1,10 @@
-// Where checkpoints lie and how they come and go: `checkpoints/step-00001000/` holds one, `checkpoints/latest` is a symbolic link to the newest.
-// The link is for people: programs look for the newest step's folder themselves. Whatever has the link's place is moved aside, and where no link
-// can be made that is a warning.
-// What is inside a checkpoint is the caller's business:
+// The folder of checkpoints: `checkpoints/step-00001000/` is one checkpoint, `checkpoints/latest` a symbolic link to the newest.
+// The link is for people: programs find the newest step's folder themselves. Anything else under the link's name is moved aside, and a failure
+// to make the link is a warning.
+// The contents of a checkpoint are up to the caller:
 //   const auto folder = checkpoints.begin(step);      // an empty temporary folder
 //   ... write files into it (write_atomically or AtomicFile, so that they are flushed) ...
-//   checkpoints.publish(step);                        // rename, `latest`, then delete what is no longer kept
+//   checkpoints.publish(step);                        // rename, `latest`, then delete checkpoints that are no longer kept
 #pragma once
 
 #include <cstdint>
@@ -26,7 +26,7 @@ class CheckpointFolder {
   CheckpointFolder(std::filesystem::path folder, int64_t keep, int64_t keep_every)
       : folder_(std::move(folder)), keep_(keep), keep_every_(keep_every) {}
 
-  // Gets what goes wrong beside the checkpoints themselves: the link, the removal of old ones. Each is told once.
+  // Receives problems apart from the checkpoints themselves: the link, the removal of old ones. Each is reported once.
   void set_warning(Warn warn) { warn_ = std::move(warn); }
 
   const std::filesystem::path& folder() const { return folder_; }
@@ -35,19 +35,19 @@ class CheckpointFolder {
   std::filesystem::path begin(int64_t step);  // throws FileError
   void publish(int64_t step);                 // throws FileError
 
-  // The steps that have a checkpoint, newest first: try them in this order on resume, a damaged one falls back to the one before. Empty where
-  // the folder does not exist. Throws SystemFileError where it cannot be read, which is not the same.
+  // The steps that have a checkpoint, newest first: try them in this order on resume; a damaged one falls back to the one before. Empty if
+  // the folder does not exist. Throws SystemFileError if it cannot be read.
   std::vector<int64_t> newest_first() const;
 
-  // Renames the checkpoints after `step` to "step-00001000.<suffix>" (".<suffix>-2", ... if that exists): a run that resumes further back must
-  // not find them later, and they may be all that is left of what they hold. Returns the new paths, newest first. Throws FileError.
+  // Renames the checkpoints after `step` to "step-00001000.<suffix>" (".<suffix>-2", ... if that exists). A run that resumes further back must
+  // not find them later, but they may be the only copy of their contents. Returns the new paths, newest first. Throws FileError.
   std::vector<std::filesystem::path> move_aside_after(int64_t step, std::string_view suffix);
 
   // Points the link `best` to this step's folder, which is then not deleted until another one is the best.
   void keep_best(int64_t step);
 
-  // Puts the link `latest` to this step's folder in its place, if it does not point there. A folder that has the name (a copy that followed
-  // links) is removed if it holds what a checkpoint here holds; otherwise what has the name is moved aside.
+  // Sets the link `latest` to this step's folder, unless it points there already. A folder with that name (a copy that followed
+  // links) is removed if its contents equal a checkpoint here; anything else with that name is moved aside.
   void point_latest(int64_t step);
 
  private:

@@ -1,7 +1,7 @@
 // Initial values of parameters, as a pure function of (seed, name of the parameter, index of the element): they depend neither on the order
-// in which parameters are made nor on what other parameters there are nor on the number of threads.
+// in which parameters are made nor on the other parameters nor on the number of threads.
 //
-// A module that has parameters of its own gives `void reset(const Init& init)`, which fills them by the names in its visit list. A parent's
+// A module with its own parameters defines `void reset(const Init& init)`, which fills them by the names in its visit list. A parent's
 // reset runs after its children's, so it may overrule them ("all adaLN layers start at zero").
 #pragma once
 
@@ -46,7 +46,7 @@ struct Resetter {
 };
 }  // namespace detail
 
-// Fills the whole module. Does nothing inside a ShapesOnly.
+// Fills the whole module. No effect inside a ShapesOnly.
 template <class M> void reset_parameters(M& module, std::uint64_t seed) {
   if (ShapesOnly::active()) return;
   const detail::Resetter resetter{seed};

@@ -1,8 +1,8 @@
-// Mean and variance of each element of a latent over a data set: what takes latents to mean 0 and variance 1, and back.
+// Mean and variance of each element of a latent over a data set, and the scaling of latents to mean 0 and variance 1 and back.
 //
 //   normalise(z) = (z - mean) / sqrt(variance + floor)          restore(z) = z sqrt(variance + floor) + mean
 //
-// A latent space (flowmap/training/latent_space.h) applies them: its callers need not.
+// A latent space (flowmap/training/latent_space.h) applies them; its callers need not.
 #pragma once
 
 #include <string>
@@ -15,7 +15,7 @@ struct LatentStats {
   Tensor mean, variance;                           // of a latent's shape; mean undefined: 0, as in the published file for DINOv2-B
   double floor = 1e-5;                             // RAE's
   bool defined() const { return variance.defined(); }
-  Tensor normalise(const Tensor& z) const;         // (B, shape of a latent); Error when there are no statistics
+  Tensor normalise(const Tensor& z) const;         // (B, shape of a latent); Error without statistics
   Tensor restore(const Tensor& z) const;           // likewise
 };
 

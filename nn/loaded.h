@@ -1,4 +1,4 @@
-// What was loaded, in one line: a program that says which weights it works with cannot be taken to work with others.
+// One line about loaded weights, so that users see which weights a program uses.
 //
 //   teacher: DiT^DH 128x4 + 128x2, 2063744 parameters in f32, step 2600, checksum 1a2b3c4d, runs/q/fm/checkpoints/step-00002600/ema.safetensors
 #pragma once
@@ -12,7 +12,7 @@ namespace fm {
 // crc32c of names, shapes and values, eight hexadecimal digits: which weights these are.
 std::string checksum(const NamedTensors& tensors);
 
-// Where weights came from: what is left of a Weights whose tensors were given to a model.
+// The origin of weights: the rest of a Weights after its tensors moved into a model.
 struct LoadedFrom {
   std::string file;
   std::int64_t step = -1;                // -1: a bare file
@@ -21,7 +21,7 @@ struct LoadedFrom {
 
 std::string loaded_line(const std::string& role, const std::string& size, const StateDict& state, const LoadedFrom& from);
 
-// "role" is what the program uses it for: encoder, teacher, mfd ... Its size in words is size_text(config), declared beside the model or in nn/flops/.
+// "role" is the use in the program: encoder, teacher, mfd ... Its size in words is size_text(config), declared beside the model or in nn/flops/.
 template <class M, class C> std::string loaded_line(const std::string& role, const M& model, const C& config, const LoadedFrom& from) {
   return loaded_line(role, size_text(config), state_dict(model), from);
 }

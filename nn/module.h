@@ -6,9 +6,9 @@
 //     Var operator()(const Var& x) const { return fc2(gelu(fc1(x))); }
 //   };
 //
-// A part is a Parameter (trained or frozen), a Buffer (state that is no parameter: a table), a module, a std::vector or std::optional of
+// A part is a Parameter (trained or frozen), a Buffer (state that is not a parameter, such as a table), a module, a std::vector or std::optional of
 // modules. A Parameter without value (a linear layer without bias) does not exist for the walkers. The walkers below give the names of
-// published checkpoints, such as "blocks.3.attn.qkv.weight", and are all that optimisers, EMA, checkpoints and counts need.
+// published checkpoints, such as "blocks.3.attn.qkv.weight"; optimizers, EMA, checkpoints and counts need only these walkers.
 #pragma once
 
 #include <cstdint>
@@ -34,13 +34,13 @@ struct AnyVisitor {
 };
 }  // namespace detail
 
-// What lists its parts in `visit` (configs do too; they are not called).
+// A type that lists its parts in `visit` (configs do too, but are not called so).
 template <class M> concept Module = requires(std::remove_cvref_t<M>& m) { m.visit(detail::AnyVisitor{}); };
 
 using StateDict = std::vector<std::pair<std::string, Tensor>>;      // names in the order of registration
 
 // A Parameter of this shape, f32, not yet filled. Inside a ShapesOnly all its elements share one place in memory, so that the shapes of a
-// model that does not fit in memory can be listed and counted; such a model cannot be initialised or run.
+// model that does not fit in memory can be listed and counted; such a model cannot be initialized or run.
 Parameter make_parameter(const Shape& shape, bool trainable = true);
 
 // A stored number that is not finite.
@@ -139,16 +139,16 @@ template <class M> std::vector<StateEntry> entries(const M& module) {
 }
 }  // namespace detail
 
-// Copies values by name into the module's tensors, converting types. FileError for a value that is not finite, and with one message that names
-// all that is missing, unexpected or of another shape (numbers of blocks as ranges: blocks.{0-27}.norm1.weight); with strict = false missing and unexpected names are passed over (shapes must
-// still agree). Nothing is written unless everything fits.
+// Copies values by name into the module's tensors, converting types. FileError for a value that is not finite. Another FileError lists
+// all missing, unexpected or differently shaped names (numbers of blocks as ranges: blocks.{0-27}.norm1.weight); with strict = false missing and unexpected names are skipped (shapes must
+// still agree). Nothing is written unless all tensors fit.
 template <class M>
 void load_state(M& module, const StateDict& from, bool strict = true) {
   detail::load_entries(detail::entries(module), from, strict);
 }
 
-// Like load_state, but the module takes the given tensors as its own instead of copying them: weights in a mapped file then cost no memory
-// beyond the file's pages. For models that are not trained; make the module inside a ShapesOnly and nothing is allocated for what it replaces.
+// Like load_state, but the module adopts the given tensors instead of copying them: weights in a mapped file then cost no memory
+// beyond the file's pages. For models that are not trained. Make the module inside a ShapesOnly, so that the replaced tensors are never allocated.
 template <class M> void adopt_state(M& module, const StateDict& from, bool strict = true) {
   detail::adopt_entries(detail::entries(module), from, strict);
 }
@@ -156,9 +156,9 @@ template <class M> void adopt_state(M& module, const StateDict& from, bool stric
 // Both of one architecture (same names and shapes; ShapeError otherwise).
 template <class M> void copy_parameters(const M& from, M& to) { detail::copy_entries(detail::entries(from), detail::entries(to)); }
 
-// An independent copy: an EMA, a teacher. A plain copy of a module would share its tensors but not its parameters' addresses, by which
-// gradients are found: it could be called, and nothing would be trained. Models are therefore not copied but cloned (they declare this function
-// their friend); layers are, as elements of a std::vector have to be.
+// An independent copy: an EMA, a teacher. A plain copy of a module would share its tensors but not its parameters' addresses, the keys of
+// their gradients: it could be called, but nothing would be trained. So models are cloned, not copied (they declare this function
+// their friend); layers are copyable, because elements of a std::vector must be.
 template <class M> M clone(const M& module) {
   M copy = module;
   for_each_tensor(copy, [](const std::string&, Tensor& t) { t = t.clone(); });

@@ -12,9 +12,9 @@ namespace fm {
 
 inline bool is_shard_index(const std::filesystem::path& file) { return file.filename().string().ends_with(".index.json"); }
 
-// All tensors of the index, as views into the mapped shards, ordered by name, and what of them cannot be read. FileError names the index and what
-// is wrong: no JSON, no weight_map, a shard outside the index's folder, shards that are missing (all of them), or tensors that the shards do not
-// hold (all).
+// All tensors of the index, as views into the mapped shards, ordered by name, and the unreadable ones. FileError names the index and the
+// reason: no JSON, no weight_map, a shard outside the index's folder, missing shards (all of them), or tensors missing from the
+// shards (all).
 FileTensors load_sharded(const std::filesystem::path& index);
 
 }  // namespace fm

@@ -1,4 +1,4 @@
-// Where a tensor's memory lies and where operations on it run.
+// The device of a tensor's memory and of operations on it.
 #pragma once
 
 #include <cstdint>
@@ -21,13 +21,13 @@ Device parse_device(const std::string& text);     // "cpu", "cuda" (the first), 
 
 // How many GPUs this process can use: 0 in a build without CUDA, without a driver and without a GPU, with the reason in *why.
 int cuda_device_count(std::string* why = nullptr);
-// DeviceError that says why, unless tensors can be made on `device`.
+// DeviceError with the reason, unless tensors can be made on `device`.
 void require_device(Device device);
-// Where this thread makes tensors when it does not say (Tensor::zeros, Tensor::from, random_normal, ...): the CPU unless a DefaultDevice lives.
+// The device for this thread's tensors without an explicit one (Tensor::zeros, Tensor::from, random_normal, ...): the CPU unless a DefaultDevice lives.
 Device default_device();
 class DefaultDevice {
  public:
-  explicit DefaultDevice(Device device);      // DeviceError where there is no such device
+  explicit DefaultDevice(Device device);      // DeviceError if the device does not exist
   ~DefaultDevice();
   DefaultDevice(const DefaultDevice&) = delete;
   DefaultDevice& operator=(const DefaultDevice&) = delete;
@@ -36,7 +36,7 @@ class DefaultDevice {
   Device outer_;
 };
 
-// Waits until everything asked of the device is done, and throws what its kernels reported (an index out of range, say). The CPU is never behind.
+// Waits until all requested work of the device is done, and throws the errors of its kernels (an index out of range, say). No effect on the CPU.
 void synchronise(Device device);
 
 }  // namespace fm

@@ -16,7 +16,7 @@ struct bf16 {
   bf16() = default;
   FM_HD explicit bf16(float x) {
     const std::uint32_t u = std::bit_cast<std::uint32_t>(x);
-    // To nearest, ties to even; a NaN stays one. By masks rather than a branch, so that loops become vectors.
+    // Rounds to nearest, ties to even; a NaN stays a NaN. Uses masks rather than a branch, so that loops vectorize.
     const std::uint32_t nan = std::uint32_t(0) - std::uint32_t(static_cast<std::int32_t>(u & 0x7fffffffu) > 0x7f800000);
     const std::uint32_t rounded = u + 0x7fffu + ((u >> 16) & 1u);
     bits = static_cast<std::uint16_t>(((rounded & ~nan) | ((u | 0x400000u) & nan)) >> 16);

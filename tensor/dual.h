@@ -28,7 +28,7 @@ struct Dual {
   FM_HD Dual& operator*=(Dual b) { return *this = *this * b; }
   FM_HD Dual& operator/=(Dual b) { return *this = *this / b; }
 
-  // Branches look at the value only: a function is differentiated on the side where its argument lies.
+  // Comparisons use the value only: a function is differentiated on the side where its argument lies.
   FM_HD friend bool operator<(Dual a, Dual b) { return a.v < b.v; }
   FM_HD friend bool operator>(Dual a, Dual b) { return a.v > b.v; }
   FM_HD friend bool operator<=(Dual a, Dual b) { return a.v <= b.v; }

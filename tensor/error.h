@@ -1,4 +1,4 @@
-// Errors by kind. Each message is one line: the operation, the numbers that disagree, the remedy where there is one.
+// Errors by kind. Each message is one line: the operation, the numbers that disagree, and the remedy if there is one.
 #pragma once
 
 #include <stdexcept>
@@ -14,7 +14,7 @@ struct DTypeError : Error { using Error::Error; };      // an element type where
 struct DeviceError : Error { using Error::Error; };     // a device or instruction set that is not there
 struct FileError : Error { using Error::Error; };       // a file that cannot be read, written or understood
 struct ConfigError : Error { using Error::Error; };     // a flag, key or value that the user gave
-struct AutodiffError : Error { using Error::Error; };   // a derivative that was asked for wrongly
+struct AutodiffError : Error { using Error::Error; };   // a wrong request for a derivative
 struct DivergedError : Error { using Error::Error; };   // a loss or gradient that is not finite
 
 }  // namespace fm

@@ -29,7 +29,7 @@ class Late {
   Tensor tensor_;
 };
 
-// Numbers that were asked for together. The device goes on with what it is asked next; reading waits for no more than them.
+// Numbers that were requested together. The device continues with later requests; reading waits only for these numbers.
 class Arriving {
  public:
   Arriving() = default;
@@ -38,11 +38,11 @@ class Arriving {
   Arriving& operator=(Arriving&& other) noexcept;
   ~Arriving();
 
-  std::vector<double> values();                        // Error when asked twice
+  std::vector<double> values();                        // Error if called twice
 
  private:
   std::vector<double> known_;
-  Tensor sent_;                                        // all of them, f64; undefined where all are known
+  Tensor sent_;                                        // all of them, f64; undefined if all are known
   void* answer_ = nullptr;
 };
 

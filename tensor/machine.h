@@ -1,5 +1,5 @@
-// What this machine can do, measured: the limits that speeds are given as a part of. Best of several short runs on all threads that OpenMP
-// uses; some tenths of a second each. Other work on the machine makes them smaller: measure them beside what is compared with them.
+// Measured limits of this machine, for stating speeds as shares of them. Best of several short runs on all threads that OpenMP
+// uses; some tenths of a second each. Other work on the machine lowers them: measure them at the same time as the speeds.
 #pragma once
 
 namespace fm {

@@ -1,5 +1,5 @@
 // Elementary functions for kernels: float, double and Dual of both. The float versions are straight-line code (range reduction and a
-// polynomial, selects instead of branches), so loops over them vectorise; about 2 ulp, exact at 0, +-inf and NaN unless noted. The double
+// polynomial, selects instead of branches), so loops over them vectorize; about 2 ulp, exact at 0, +-inf and NaN unless noted. The double
 // versions are the C library's: they serve the reference path. Polynomials: minimax fits of our own (Lawson iteration in double, rounded to
 // float), each written as the correction to the leading terms of the series, so that rounding of the coefficients costs little.
 //
@@ -52,7 +52,7 @@ FM_HD float exp_normal(float x) {
 
 // ---- float ----------------------------------------------------------------------------------------------------------------------------
 
-// 2^n goes in as two factors: overflow to inf and gradual underflow come out right.
+// 2^n is applied as two factors, so that overflow to inf and gradual underflow are correct.
 FM_HD float exp(float x) {
   std::int32_t n;
   const float p = detail::exp_reduced(detail::at_most(detail::at_least(x, -104.0f), 89.0f), n);
@@ -77,7 +77,7 @@ FM_HD float exp2_nonpositive(float x) {
 FM_HD float log(float x) {
   const bool tiny = x < 1.17549435e-38f;                       // subnormals: scale up by 2^25 first
   const std::int32_t ix = detail::bits(tiny ? x * 33554432.0f : x);
-  // Of negative x and NaN too, whose results are replaced below: differences wrap, hence unsigned.
+  // Also evaluated for negative x and NaN, whose results are replaced below: differences wrap, hence unsigned.
   const std::int32_t e = static_cast<std::int32_t>(static_cast<std::uint32_t>(ix) - 0x3f3504f3u) >> 23;
   const float f = detail::from_bits(static_cast<std::int32_t>(static_cast<std::uint32_t>(ix) - (static_cast<std::uint32_t>(e) << 23))) - 1.0f;
   const float k = static_cast<float>(e) - (tiny ? 25.0f : 0.0f);
@@ -135,7 +135,7 @@ FM_HD float sin_shifted(float x, std::int64_t quarter) {
 }  // namespace detail
 
 // Straight-line code for |x| <= farthest_angle, which is 2^20. Sin and Cos (ops/elementwise_ops.h) evaluate arguments beyond it, infinities
-// and NaN in double, where the C library reduces exactly: no loop that vectorises can afford that for every element.
+// and NaN in double, where the C library reduces exactly: a loop that vectorizes cannot afford that for every element.
 constexpr float farthest_angle = 1048576.0f;
 FM_HD bool is_far_angle(float x) { return !(__builtin_fabsf(x) <= farthest_angle); }
 FM_HD float sin(float x) { return detail::sin_shifted(x, 0); }
@@ -186,7 +186,7 @@ template <class T> FM_HD Dual<T> rsqrt(Dual<T> x) {
 template <class T> FM_HD Dual<T> sin(Dual<T> x) { return {sin(x.v), cos(x.v) * x.d}; }
 template <class T> FM_HD Dual<T> cos(Dual<T> x) { return {cos(x.v), -sin(x.v) * x.d}; }
 
-// ---- selections: a NaN in the first argument comes through; Dual takes the side of the larger (smaller) value ---------------------------
+// ---- selections: a NaN in the first argument is returned; Dual takes the side of the larger (smaller) value -----------------------------
 
 template <class T> FM_HD T max(T a, T b) { return a < b ? b : a; }
 template <class T> FM_HD T min(T a, T b) { return a > b ? b : a; }

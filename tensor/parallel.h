@@ -10,7 +10,7 @@ namespace fm {
 
 namespace detail {
 
-// The exception of the smallest i among those that were thrown. Out of line, so that kernels emit no code of <exception> of their own.
+// The exception of the smallest i among the thrown ones. Out of line, so that kernels emit no code of <exception> of their own.
 struct FirstException {
   alignas(void*) unsigned char exception[sizeof(void*)] = {};   // a std::exception_ptr once `any`
   std::int64_t at = 0;
@@ -21,7 +21,7 @@ struct FirstException {
 
 }  // namespace detail
 
-// Calls f(i) for i in [0, n), on all threads when n * cost (in elementary operations) is worth a fork (some microseconds).
+// Calls f(i) for i in [0, n), on all threads if n * cost (in elementary operations) is worth a fork (some microseconds).
 // If calls throw, every other i is still called, and when all threads have finished the caller gets the exception of the smallest i: the one
 // that a plain loop would have thrown, whatever the number of threads.
 template <class F>

@@ -1,11 +1,11 @@
-// Where the time of a computation goes: seconds, arithmetic and memory traffic by phase, place and operation.
+// The time of a computation: seconds, arithmetic and memory traffic by phase, place and operation.
 //
 //   Profile profile(ModulePath::current());
 //   { Tape tape; optimizer.step(backward(loss()), ...); }
 //   for (const auto& [key, cost] : profile.costs()) ...
 //
-// Operations name themselves (OpName, memory/allocator.h); what runs between two operations counts as the outer one, or as "other". So the
-// seconds of all entries add up to the time since the profile began. Costs one branch an operation where no profile records.
+// Operations name themselves (OpName, memory/allocator.h); time between two operations counts for the outer one, or as "other". So the
+// seconds of all entries add up to the time since the profile began. Costs one branch per operation when no profile records.
 #pragma once
 
 #include <chrono>
@@ -39,7 +39,7 @@ struct ProfileCost {
 // Records on the thread that made it while it lives. One at a time.
 class Profile {
  public:
-  // `place` says where the program is whenever an operation begins; it is read then.
+  // `place` names the program's current place; it is read whenever an operation begins.
   explicit Profile(const std::string& place);
   ~Profile();
   Profile(const Profile&) = delete;
@@ -53,7 +53,7 @@ class Profile {
 
  private:
   using Clock = std::chrono::steady_clock;
-  void account();  // the time since the last event, to what ran until now
+  void account();  // adds the time since the last event to the operation that ran until now
   ProfileCost& here();
 
   const std::string& place_;
@@ -62,7 +62,7 @@ class Profile {
   Clock::time_point last_;
 };
 
-// Names the phase ("forward" where nothing is named) of what this thread does while it lives: a string literal.
+// Names the phase of this thread's work while it lives (a string literal); without one the phase is "forward".
 class ProfilePhase {
  public:
   explicit ProfilePhase(const char* name);
@@ -74,7 +74,7 @@ class ProfilePhase {
   const char* outer_;
 };
 
-// What the running operation computes and moves.
+// The arithmetic and the memory traffic of the running operation.
 void count_work(double flops, double bytes);
 void count_traffic(std::initializer_list<const Tensor*> operands_and_results);
 

@@ -23,7 +23,7 @@ class Shape {
   const std::int64_t* end() const { return dims_.data() + rank_; }
   std::int64_t back() const { return dims_[static_cast<std::size_t>(rank_ - 1)]; }
 
-  std::int64_t numel() const;           // ShapeError beyond 2^63, also of the dimensions beside a 0: strides are products of those
+  std::int64_t numel() const;           // ShapeError beyond 2^63, also for the dimensions beside a 0, because strides are products of them
   void push_back(std::int64_t d);       // throws ShapeError beyond max_rank
   Shape without(int i) const;           // the shape with dimension i left out
   Shape with(int i, std::int64_t d) const;

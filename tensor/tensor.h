@@ -1,7 +1,7 @@
-// Tensor: a strided n-dimensional array. It never has a history: what is computed from Tensors can not be differentiated (see autodiff/var.h).
+// Tensor: a strided n-dimensional array without history: results computed from Tensors cannot be differentiated (see autodiff/var.h).
 //
-// A Tensor is a handle: copies and views share memory. Operations (tensor/ops/) return new tensors and leave their inputs alone. They run where
-// their operands lie; a GPU's memory is not for the CPU to read, so data() of a tensor there is an address to hand on.
+// A Tensor is a handle: copies and views share memory. Operations (tensor/ops/) return new tensors and leave their inputs unchanged. They run where
+// their operands lie. The CPU cannot read a GPU's memory, so data() of a tensor there is an address to pass on.
 #pragma once
 
 #include <memory>
@@ -18,14 +18,14 @@ class Tensor {
  public:
   Tensor() = default;                                    // undefined: no memory, defined() is false
 
-  static Tensor empty(const Shape& shape, DType dtype = DType::f32, Device device = default_device());      // uninitialised
+  static Tensor empty(const Shape& shape, DType dtype = DType::f32, Device device = default_device());      // uninitialized
   static Tensor full(const Shape& shape, double value, DType dtype = DType::f32, Device device = default_device());
   static Tensor zeros(const Shape& shape, DType dtype = DType::f32, Device device = default_device());
   static Tensor ones(const Shape& shape, DType dtype = DType::f32, Device device = default_device()) { return full(shape, 1.0, dtype, device); }
   static Tensor scalar(double value, DType dtype = DType::f32, Device device = default_device()) { return full({}, value, dtype, device); }
   static Tensor arange(std::int64_t n, DType dtype = DType::f32, Device device = default_device());         // 0, 1, ..., n-1
   template <class T> static Tensor from(const std::vector<T>& values, const Shape& shape);   // ShapeError if the counts differ
-  // A CPU tensor over memory that someone else owns and keeps alive through `owner` (a mapped file, say); strides row-major.
+  // A CPU tensor over memory that is owned and kept alive through `owner` (a mapped file, say); strides row-major.
   static Tensor view_of(std::shared_ptr<std::byte> owner, void* data, const Shape& shape, DType dtype);
 
   bool defined() const { return storage_ != nullptr; }
@@ -54,7 +54,7 @@ class Tensor {
   Tensor expand(const Shape& shape) const;                                // broadcast by stride 0
   Tensor unsqueeze(int dim) const;
   Tensor squeeze(int dim) const;
-  // Element (i, j, ...) is element offset + i strides[0] + j strides[1] + ... of this contiguous vector. ShapeError where it has none.
+  // Element (i, j, ...) is element offset + i strides[0] + j strides[1] + ... of this contiguous vector. ShapeError if that is outside.
   Tensor as_strided(const Shape& shape, const Strides& strides, std::int64_t offset = 0) const;
   // A view where the strides allow it, else a copy. One dimension may be -1.
   Tensor reshape(const Shape& shape) const;
@@ -82,7 +82,7 @@ class Tensor {
   Device device_;
 };
 
-// The shape that `wanted` (with at most one -1) stands for, given a number of elements. ShapeError where there is none, or more than one (a -1
+// The shape that `wanted` (with at most one -1) stands for, given a number of elements. ShapeError if none fits, or several do (a -1
 // beside a 0).
 Shape resolve_shape(const Shape& wanted, std::int64_t numel, const char* op);
 

@@ -8,13 +8,13 @@ namespace fm {
 class Upload {
  public:
   Upload() = default;
-  // Begins: on a stream of its own, through pinned memory. `from` may be overwritten on return. Nothing happens to a tensor that lies on `device`.
+  // Begins: on a separate stream, through pinned memory. `from` may be overwritten on return. A tensor that lies on `device` is returned unchanged.
   Upload(const Tensor& from, Device device);
   Upload(Upload&& other) noexcept;
   Upload& operator=(Upload&& other) noexcept;
   ~Upload();
 
-  Tensor take();                                 // what is asked of the device from now on finds it there
+  Tensor take();                                 // later work of the device finds the data there
 
  private:
   Tensor tensor_;

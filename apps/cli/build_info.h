@@ -13,8 +13,8 @@ struct BuildInfo {
 };
 const BuildInfo& build_info();
 
-// What of the build and the machine decides bits: git hash, compiler, flags, instruction set, device. A tree with changes, or outside a checkout, is
-// told apart by the checksum of the program's file.
+// The parts of build and machine that decide bits: git hash, compiler, flags, instruction set, device. The checksum of the program's file
+// identifies a changed tree, or a build outside a checkout.
 std::string numerics_of_build();
 
 }  // namespace fm

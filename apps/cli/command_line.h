@@ -27,12 +27,12 @@ struct Assignment {
 };
 
 struct ParsedLine {
-  const Command* command = nullptr;  // nullptr: only help, version or nothing was asked for
+  const Command* command = nullptr;  // nullptr: only help or version was requested, or nothing
   Launch launch;
   std::vector<Assignment> assignments;  // in the order they were written
   enum class Help { none, basic, all } help = Help::none;
   bool version = false;
-  std::string completion;               // the shell that a completion script is wanted for
+  std::string completion;               // the shell of a requested completion script
 };
 
 // The table of launch options of a command; setting one writes into `line`.
@@ -44,7 +44,7 @@ std::string with_dashes(std::string name);  // "loop.log_every" -> "loop.log-eve
 // its last part, when no other field and no launch option has them.
 std::vector<std::vector<std::string>> flag_names(const std::vector<Field>& fields, const std::vector<LaunchOption>& options);
 
-// Throws ConfigError for anything it does not know, naming the nearest flag or command.
+// Throws ConfigError for any unknown argument, naming the nearest flag or command.
 ParsedLine parse_command_line(const Program& program, const std::vector<std::string>& arguments);
 
 // Whether arguments without a flag are the values of this field: a list of texts that the help shows as "DIR ...". A name with a comma is cut there, as in
@@ -62,7 +62,7 @@ std::string command_help(const Program& program, const Command& command, ParsedL
 // Whether --help lists a field of the command, and completion offers it.
 bool is_listed(const Field& field, const CommandInfo& info);
 
-// What the help shows for a field's value: "INT", "jvp|fd", "FILE", "WORD,..."; empty for a bool.
+// The value placeholder of a field in the help: "INT", "jvp|fd", "FILE", "WORD,..."; empty for a bool.
 std::string value_text(const Field& field);
 
 // A script that completes commands, flags, their values and files; `shell`: bash or zsh.

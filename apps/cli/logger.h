@@ -24,14 +24,14 @@ class Logger : public Messages {
   Level level() const { return level_; }
   void set_prefix(std::string text) { prefix_ = std::move(text); }  // of every line on the terminal
   bool on_terminal() const { return on_terminal_; }
-  size_t columns() const;  // of the terminal; 80 when it does not say
+  size_t columns() const;  // of the terminal; 80 if unknown
 
   // From here on every message, shown or not, is also appended to this file with its time. Throws FileError.
   void mirror_to(const std::filesystem::path& file);
 
   void message(Level level, std::string_view text) override;
   void record(std::string_view text);  // to log.txt only
-  void status(std::string_view line) override;  // draws the line in place; nothing when not on a terminal
+  void status(std::string_view line) override;  // writes the line in place; nothing when not on a terminal
   void end_status() override;                   // keeps the last status line on screen and goes below it
 
  private:
@@ -42,7 +42,7 @@ class Logger : public Messages {
 
   FILE* terminal_;
   AppendFile file_;                     // log.txt
-  bool file_failed_ = false;            // that was said
+  bool file_failed_ = false;            // already reported
   bool on_terminal_;
   Level level_ = Level::info;
   std::string status_, prefix_;

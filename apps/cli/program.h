@@ -1,4 +1,4 @@
-// What a program is made of, and its main: a table of commands, each a config and a function. Flags, config files, --help and exit
+// A program and its main: a table of commands, each a config and a function. Flags, config files, --help and exit
 // codes follow from the table.
 //
 //   int train(TrainConfig& config, Context& context);
@@ -8,8 +8,8 @@
 //     return run_program(program, argc, argv);
 //   }
 //
-// Values come in this order, later ones win: defaults, --config (or, without it, the config of the run in --out), then --set and --key in the
-// order they are written.
+// Values are applied in this order, later ones win: defaults, --config (or, without it, the config of the run in --out), then --set and --key in the
+// order of the command line.
 #pragma once
 
 #include <cstdint>
@@ -41,7 +41,7 @@ struct Example {
   std::string task, command_line;
 };
 
-// How and where to run, as opposed to what: none of this is in config.toml.
+// How and where to run, as opposed to what: none of these is in config.toml.
 struct Launch : RunOptions, RankOptions {
   double max_time = 0;          // seconds, 0: no limit
   std::int64_t threads = 0;     // 0: as many as OpenMP takes by itself
@@ -49,7 +49,7 @@ struct Launch : RunOptions, RankOptions {
   int verbosity = 0;            // below 0 quiet, above 0 verbose
 };
 
-// What a command's function gets beside its config.
+// The arguments of a command's function besides its config.
 struct Context {
   std::string program, command;
   std::vector<std::string> command_line;  // as typed
@@ -65,7 +65,7 @@ struct CommandInfo {
   bool has_folder = true;  // takes --out
   bool parallel = false;   // several processes may run it together
   std::vector<Example> examples;
-  // The config.toml that the run in this folder left, read where --config is left out; empty: there is none.
+  // The config.toml of the run in this folder, read if --config is left out; empty: the command has none.
   std::function<std::filesystem::path(const std::string& out)> own_config = {};
   // Keys and sections of the config ("seed", "mfd") that --help names together instead of listing their settings: the command does not read them,
   // or takes them from the run. `listed_by` is the help text that lists them.
@@ -93,7 +93,7 @@ struct Program {
   }
 };
 
-// Parses, resolves, runs. Prints one line on stderr for whatever goes wrong and returns the exit code; throws nothing.
+// Parses, resolves, runs. Prints one line on stderr for any error and returns the exit code; throws nothing.
 int run_program(const Program& program, int argc, const char* const* argv);
 
 // Runs `body`; a typed error becomes one line on stderr and its exit code: ConfigError 2, FileError 3, DivergedError 4, RankLostError 76,

@@ -1,7 +1,7 @@
-// The line that tells how a run is doing:
+// The status line of a run:
 //   step 1200/20000  6.0%  loss 0.4312  |g| 0.87  lr 1.0e-04  14.2 it/s  909 img/s  ETA 22:05  mem 1.3 GiB
 // Redrawn in place on a terminal; elsewhere one plain line every `log_every` steps. Rates leave out the first step (it warms caches
-// and allocators) and whatever is marked with exclude(): sampling, saving.
+// and allocators) and the time marked with exclude(): sampling, saving.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +14,7 @@
 namespace fm {
 
 struct ProgressState {
-  int64_t step = 0, total = 0;  // steps done, steps wanted
+  int64_t step = 0, total = 0;  // steps done, steps in all
   StepReport report;
   double steps_per_second = 0;    // 0: not known yet
   double samples_per_second = 0;  // 0: not shown
@@ -67,7 +67,7 @@ class Progress {
   Options options_;
   Clock clock_;
   ProgressState state_;
-  double last_;  // clock at the end of the last step, moved by what is excluded
+  double last_;  // clock at the end of the last step, shifted by excluded time
   double last_drawn_ = -1e9;
   double steps_seen_ = 0, seconds_seen_ = 0;  // with exponential forgetting
   bool first_step_ = true;
@@ -83,7 +83,7 @@ class ImageProgress {
   ImageProgress(const ImageProgress&) = delete;
   ImageProgress& operator=(const ImageProgress&) = delete;
 
-  // The work begins now, `there` images are made already. Without it the first call of `at` is the beginning, and what it tells is in no
+  // The work begins now, with `there` images already made. Without begin() the first call of `at` is the beginning, and its images count in no
   // rate.
   void begin(int64_t there);
   void at(int64_t done);

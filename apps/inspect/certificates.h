@@ -5,8 +5,8 @@
 
 namespace fm {
 
-// Prints the table, a row an objective with its settings in `config`, as text or as CSV. Whether each is what it claims, and each negative control is found
-// biased.
+// Prints the table, a row per objective with its settings in `config`, as text or as CSV. Returns whether each objective meets its claims, and each negative
+// control is found biased.
 bool show_certificates(const ObjectiveConfig& config, bool csv);
 
 }  // namespace fm

@@ -1,11 +1,11 @@
-// Tables of what models cost, for `inspect --flops`. One sample; GMACs are 10^9 multiply-adds.
+// Tables of the costs of models, for `inspect --flops`. One sample; GMACs are 10^9 multiply-adds.
 #pragma once
 
 #include <string>
 
 namespace fm {
 
-// One line a model. As CSV: model, parameters, macs_linear, macs_attention, paper_gflops (empty where the paper has none).
+// One line per model. As CSV: model, parameters, macs_linear, macs_attention, paper_gflops (empty if the paper has none).
 std::string flops_of_all(bool csv);
 
 // One line a module, and the total. As CSV: module, parameters, macs_linear, macs_attention. ConfigError for a name that is not known.

@@ -12,7 +12,7 @@ namespace fm {
 // step_seconds, samples_per_second, gpu_days, published_gpu_days, published_utilisation, released_utilisation.
 std::string plan_of_recipe(Recipe& recipe, PlanConfig config, bool csv);
 
-// One stage in full. As CSV: quantity, unit, whole, sharded; for what does not depend on --shard-optimizer both are the same.
+// One stage in full. As CSV: quantity, unit, whole, sharded; quantities that do not depend on --shard-optimizer have equal columns.
 std::string plan_of_stage(Recipe& recipe, const std::string& stage, PlanConfig config, bool csv);
 
 }  // namespace fm

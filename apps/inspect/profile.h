@@ -7,7 +7,7 @@
 
 namespace fm {
 
-// Peaks of the arithmetic units, bandwidth of memory, and what the engine's products reach.
+// Peaks of the arithmetic units, bandwidth of memory, and the speed of the engine's products.
 std::string machine_table();
 
 // Training steps of the recipe's DiT on random data, where their time goes. kind: fm, mft (w = eps - z0) or mfd

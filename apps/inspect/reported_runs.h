@@ -1,5 +1,5 @@
-// What training cost its authors, to hold a plan against: GPU-days of the MF-RAE paper (Hu et al. 2025, sections 5.1 to 5.3), all on H100s
-// with products in TF32, which is what the released scripts set.
+// The authors' training costs, for comparison with a plan: GPU-days of the MF-RAE paper (Hu et al. 2025, sections 5.1 to 5.3), all on H100s
+// with products in TF32, as set by the released scripts.
 #pragma once
 
 #include <string>
@@ -16,20 +16,20 @@ struct ReportedStage {
 
 struct ReportedRun {
   std::int64_t image_size;
-  std::vector<ReportedStage> stages;  // that the number is of, together
+  std::vector<ReportedStage> stages;  // the stages that the number covers together
   double gpu_days;
 };
 
 const std::vector<ReportedRun>& reported_runs();
 
-// True where the recipe trains DiT^DH-XL at that size, for those steps and with those batches.
+// True if the recipe trains DiT^DH-XL at that size, for those steps and with those batches.
 bool is_recipe_of(const ReportedRun& run, const Recipe& recipe);
 
 // FLOPs of a step by the released code: MFD and MFT put three copies of all rows through the network and back, where this engine derives
 // rows with s < t alone and keeps no history of that.
 double released_flops(const StageCost& cost);
 
-// Of an H100's TF32 peak, when so many FLOPs took so many GPU-days.
+// The utilisation: the share of an H100's TF32 peak that these FLOPs imply for these GPU-days.
 double implied_utilisation(double flops, double gpu_days);
 
 }  // namespace fm

@@ -14,12 +14,12 @@ namespace fm {
 // `jobs` of them share the cores.
 std::vector<std::string> job_command_line(const std::vector<std::string>& command_line, std::size_t trial, std::int64_t jobs, std::int64_t cores);
 
-// Makes these trainings, `jobs` at a time, in the order given, and returns when all processes have ended. How a training ended is found in its folder: one
-// that failed is the caller's to make again and to report. A stop that is asked of this process is asked of the others too. Error where a process cannot
+// Makes these trainings, `jobs` at a time, in the given order, and returns when all processes have ended. The caller finds the result of a training in its
+// folder, and must repeat and report a failed one. A stop of this process is passed on to the others. Error if a process cannot
 // be started.
 void train_in_processes(const Context& context, const std::vector<std::size_t>& trials, std::int64_t jobs);
 
-// Of a process that another one started so: when that one is killed, this one gets the signal of a stop, saves and ends.
+// For a process that another one started this way: when the parent is killed, this process gets a stop signal, saves and ends.
 void stop_with_parent();
 
 }  // namespace fm

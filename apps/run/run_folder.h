@@ -39,7 +39,7 @@ class RunFolder {
   std::filesystem::path sample(int64_t step, std::string_view extension = ".png") const;  // creates samples/
   std::filesystem::path report() const { return path_ / "report.html"; }
 
-  // Where config.toml and these fields disagree: "lr was 1e-04, is 2e-04". Nothing when there is no config.toml yet.
+  // Differences between config.toml and these fields: "lr was 1e-04, is 2e-04". Empty if config.toml does not exist yet.
   std::vector<std::string> config_differences(const std::vector<Field>& fields) const;
   void write_config(const std::vector<Field>& fields);
 

@@ -1,4 +1,4 @@
-// What the programs add to a training: config.toml, run.json, the status line, signals, exit codes, and the files of RunFiles. Only the first rank
+// The programs' additions to a training: config.toml, run.json, the status line, signals, exit codes, and the files of RunFiles. Only the first rank
 // writes files.
 #pragma once
 
@@ -11,7 +11,7 @@
 
 namespace fm {
 
-// TrainOptions as flags of the command line say them.
+// TrainOptions from the flags of the command line.
 TrainOptions train_options(const Context& context);
 
 class RunObserver : public RunFiles {
@@ -41,7 +41,7 @@ class RunObserver : public RunFiles {
 
  private:
   void tell_start() const;
-  // Where the config is not that of the session before, as warnings that end with `remedy`.
+  // Warns where the config differs from the previous session's; the warnings end with `remedy`.
   void tell_differences(const char* remedy) const;
   bool concerns_stage(const std::string& difference) const;
   void begin_session(std::int64_t step);
@@ -55,7 +55,7 @@ class RunObserver : public RunFiles {
   std::optional<Progress::Excluded> aside_;
 };
 
-// What a run (flowmap/training/chain/training_run.h) gets of the command; `context` must outlive it. The status line and signals belong to it, and
+// The RunContext of a command's run (flowmap/training/chain/training_run.h); `context` must outlive it. It has the status line and signals, and
 // stages train with a RunObserver.
 RunContext run_context(Context& context);
 

@@ -1,4 +1,4 @@
-// Whether threads can be started, asked before they are needed.
+// Checks early whether threads can be started.
 #pragma once
 
 #include <string>

@@ -1,7 +1,7 @@
-// Samples on their way to files: a folder of PNGs, which can be gone on with, an .npz for evaluators, and a grid to look at.
+// Writes samples to files: a resumable folder of PNGs, an .npz for evaluators, and a grid to look at.
 //
-// Sample number i has the label and the noise of i, whatever is drawn with it, so a folder may be filled in any order, by several processes
-// (each with a --first of its own), and after a stop.
+// Sample number i has the label and the noise of i, independent of the other samples. So a folder may be filled in any order, by several processes
+// (each with its own --first), and after a stop.
 #pragma once
 
 #include <filesystem>
@@ -31,20 +31,20 @@ struct PictureConfig {
   }
 };
 
-// The label of each sample. `names` are those of the classes, or none. ConfigError for what is no label and no name.
+// The label of each sample. `names` are the names of the classes, or empty. ConfigError for an unknown label or name.
 std::vector<std::int64_t> labels_of(const std::string& labels, std::int64_t first, std::int64_t count, std::int64_t classes,
                                     std::uint64_t seed, const std::vector<std::string>& names = {});
 
-// Before the work: refuses a name that does not end so, makes its folder, and removes what a killed command left. ConfigError, FileError.
+// Before the work: refuses a name with another ending, makes its folder, and removes temporary files of killed commands. ConfigError, FileError.
 void prepare_file(const char* flag, const std::string& file, const std::string& ending);
 
-// What pictures are made from, in one line: weights, seed, classes, calls, guidance. `before`: as earlier builds wrote it.
+// The inputs of the images, in one line: weights, seed, classes, calls, guidance. `before`: the line of earlier builds.
 struct Settings {
   std::string line, before;
 };
 
-// Draws what is missing and writes the files. A folder of PNGs keeps the settings in its samples.txt; ConfigError for one that holds pictures
-// of others, or numbered pictures without a samples.txt. Pictures that are damaged are drawn again.
+// Generates missing images and writes the files. A folder of PNGs keeps the settings in its samples.txt; ConfigError for one with images
+// of other settings, or numbered images without a samples.txt. Damaged images are generated again.
 void draw_pictures(const Source& source, const PictureConfig& config, std::uint64_t seed, const Settings& settings, Logger& log);
 
 }  // namespace fm

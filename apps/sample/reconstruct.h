@@ -1,4 +1,4 @@
-// Pictures through the autoencoder of RAE: encoded, normalised, decoded (nn/models/rae.h), beside what they were.
+// Images through the autoencoder of RAE: encoded, normalized, decoded (nn/models/rae.h), beside the originals.
 #pragma once
 
 #include <string>
@@ -8,9 +8,9 @@
 
 namespace fm {
 
-// `files`: PNG or JPEG, between commas; each is cropped as training images are (center_crop). Tells each one's PSNR and the root mean
-// square of its normalised latent; writes --grid (pictures above, reconstructions below), --pngs (a file of the same name each) and --npz
-// (reconstructions). FileError for a file that cannot be read, ConfigError for two of one name, before anything is written.
+// `files`: PNG or JPEG, separated by commas; each is cropped like training images (center_crop). Prints the PSNR of each and the root mean
+// square of its normalized latent; writes --grid (images above, reconstructions below), --pngs (a file of the same name each) and --npz
+// (reconstructions). FileError for an unreadable file, ConfigError for two with one name, before anything is written.
 void reconstruct(TrainingRun& run, const std::string& files, const PictureConfig& config);
 
 }  // namespace fm

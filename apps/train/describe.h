@@ -1,4 +1,4 @@
-// --dry-run: what a run would be, without running it.
+// --dry-run: describes a run without running it.
 #pragma once
 
 #include "flowmap/training/chain/training_run.h"

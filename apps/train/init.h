@@ -1,4 +1,4 @@
-// `flowmap_train init`: a config for data of one's own, and what it will take on this machine.
+// `flowmap_train init`: a config for data of one's own, and an estimate of its time and memory on this machine.
 #pragma once
 
 #include "apps/cli/program.h"

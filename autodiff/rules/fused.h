@@ -1,4 +1,4 @@
-// What the rules of fused operations share. Each such op has a hand-written value, push and pull, and a `..._reference`: the same function
+// The common part of the rules of fused operations. Each such op has a hand-written value, push and pull, and a `..._reference`: the same function
 // composed of primitive Var operations. In taped mode with a tangent present an op becomes its reference, so that second derivatives need no
 // formulas of their own and are exact; otherwise push runs the fused kernel on the rows that the tangent covers.
 #pragma once

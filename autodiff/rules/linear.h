@@ -1,4 +1,4 @@
-// Linear operations y = A x:  push dy = A dx,  pull gx = A^T gy. Each names its transpose, and what it does with a tangent that covers only
+// Linear operations y = A x:  push dy = A dx,  pull gx = A^T gy. Each names its transpose, and how it treats a tangent that covers only
 // the first rows of dimension 0 (keep it where A maps first rows to first rows, else add the zero rows).
 #pragma once
 

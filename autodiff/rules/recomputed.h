@@ -1,10 +1,10 @@
 // A cheap function in front of a product: its value is needed twice, by the product and for the weight's gradient. Keeping it costs memory
-// as long as the tape lives, computing it again in the backward pass a sweep over it. A normalised row or a gated one is the cheaper again:
-// in a block of DiT^DH they are a fifth of all that is kept, and less than one percent of the time.
+// as long as the tape lives; computing it again in the backward pass costs one sweep. For a normalized or a gated row the second is cheaper:
+// in a block of DiT^DH they are a fifth of the kept memory, and less than one percent of the time.
 //
 //   Var y = linear(Recomputed{[&](const std::vector<Var>& v) { return swiglu(v[0]); }, {h}}, weight, bias);
 //
-// Gradients are bit for bit those of linear(f(inputs), weight, bias), tangents too. f is kept until the backward pass: what it captures by
+// Gradients are bit for bit those of linear(f(inputs), weight, bias), tangents too. f is kept until the backward pass: objects captured by
 // reference must live as long. It may use Parameters, but other Vars of the tape only as inputs.
 #pragma once
 

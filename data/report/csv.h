@@ -22,8 +22,8 @@ std::string csv_line(const std::vector<std::string>& cells);
 // Names of the columns of a CSV text.
 std::vector<std::string> csv_columns(std::string_view csv);
 
-// Two columns as a curve; rows without either number are left out, and a last line without its end (a
-// program is writing it). Throws FileError when a column is not there, and lists those that are.
+// Two columns as a curve; rows without either number are left out, and so is a last line without its end (a
+// program is writing it). Throws FileError if a column is missing, and lists the existing ones.
 Curve csv_curve(std::string_view csv, std::string_view x_column, std::string_view y_column, std::string name = "");
 
 }  // namespace fm

@@ -23,10 +23,10 @@ std::string version_event(double wall_time);  // the first of every file
 std::string scalar_event(double wall_time, int64_t step, const std::vector<Metric>& metrics);
 std::string image_event(double wall_time, int64_t step, std::string_view tag, int64_t width, int64_t height, std::string_view png);
 
-// The longest beginning of a file whose records are whole and of steps <= `last_step`: what a resumed run keeps.
+// The longest beginning of a file whose records are complete and of steps <= `last_step`: the part that a resumed run keeps.
 std::string_view events_up_to(std::string_view file, int64_t last_step);
 
-// The step of an event; 0 when it says none (protobuf leaves out zeros).
+// The step of an event; 0 if missing (protobuf leaves out zeros).
 int64_t event_step(std::string_view event);
 
 }  // namespace fm

@@ -1,5 +1,5 @@
-// One HTML file that holds everything: text, tables, pictures as base64, plots as SVG. Nothing from the network. Two short scripts: one sorts tables,
-// one shows the values of curves under the pointer. Without scripts the page shows the same tables and plots.
+// One self-contained HTML file: text, tables, images as base64, plots as SVG. It loads nothing from the network. Two short scripts sort tables and
+// show the values of curves under the pointer. Without scripts the page shows the same tables and plots.
 #pragma once
 
 #include <string>
@@ -30,16 +30,16 @@ class HtmlReport {
  public:
   explicit HtmlReport(std::string_view title, std::string_view subtitle = "");  // an empty title: a section for embed() of another page
 
-  // Each call adds below what is there. Text is escaped.
+  // Each call appends to the page. Text is escaped.
   void heading(std::string_view text);
   void subheading(std::string_view text);
   void paragraph(std::string_view text);
-  void links(std::string_view before, const std::vector<Link>& links);          // "before a, b, c"; nothing where there are none
-  void preformatted(std::string_view text, std::string_view summary = "");  // folded away under the summary when there is one
-  // A column whose cells are all numbers (or empty, or "-") is at the right, with its heading.
+  void links(std::string_view before, const std::vector<Link>& links);          // "before a, b, c"; nothing without links
+  void preformatted(std::string_view text, std::string_view summary = "");  // collapsed under the summary if there is one
+  // A column of numbers (or empty cells, or "-") is right-aligned, with its heading.
   void table(const std::vector<std::string>& head, const std::vector<std::vector<std::string>>& rows, std::string_view caption = "");
-  // The same, sorted by a click on a heading, and the other way by a second one. keys[row][column]: what a cell is sorted by, a number where it reads as
-  // one, else a text; empty ones go last. Without scripts the rows stay in their order.
+  // The same, sorted by a click on a heading, in reverse by a second one. keys[row][column]: the sort key of a cell, a number if it parses as
+  // one, else a text; empty keys go last. Without scripts the rows stay in their order.
   void sortable_table(const std::vector<std::string>& head, const std::vector<std::vector<std::string>>& rows, const std::vector<std::vector<std::string>>& keys,
                       std::string_view caption = "");
   void png(std::string_view bytes, std::string_view caption = "", int scale = 1);  // scale 3: each pixel 3x3, with hard edges

@@ -1,4 +1,4 @@
-// What a run measures, in three files at once: metrics.csv (spreadsheets, report), metrics.jsonl (scripts), events.out.tfevents.*
+// The metrics of a run, in three files at once: metrics.csv (spreadsheets, report), metrics.jsonl (scripts), events.out.tfevents.*
 // (TensorBoard). Every file holds the same rows; a row is a step, the wall time and named numbers.
 #pragma once
 
@@ -18,7 +18,7 @@ struct LogFiles {
   bool html = true;                                   // report.html, whose curves are read from the CSV
 };
 
-// From a config's list of csv, jsonl, tb and html.
+// Parses a config's list of csv, jsonl, tb and html.
 LogFiles log_files(const std::vector<std::string>& names);
 
 class Metrics {
@@ -30,10 +30,10 @@ class Metrics {
   // Throws FileError where a file cannot be written (a full disk): then the row is missing in that file alone, and later rows may follow.
   void log(int64_t step, const std::vector<Metric>& metrics);
 
-  // A PNG file goes to TensorBoard's image page. Throws FileError when it cannot be read or is no PNG.
+  // Sends a PNG file to TensorBoard's image page. Throws FileError if it cannot be read or is not a PNG.
   void image(int64_t step, std::string_view tag, const std::filesystem::path& png);
 
-  // On resume: forgets everything after this step, in all three files, also in one that an earlier session wrote and this one does not.
+  // For a resume: removes all rows after this step from all three files, even from one that only an earlier session wrote.
   void truncate_after(int64_t step);
 
  private:

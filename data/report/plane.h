@@ -1,5 +1,5 @@
-// The frame that pictures of the plane share: a square scale, ticks, labels, a clipped area for marks, a legend and notes below it. The view
-// box is 400 wide, so that letters of 12 px stay readable where the picture is as narrow as a telephone.
+// The common frame of plots of the plane: a square scale, ticks, labels, a clipped area for marks, a legend and notes below it. The view
+// box is 400 wide, so that letters of 12 px stay readable where the plot is as narrow as a telephone.
 #pragma once
 
 #include <string>
@@ -13,14 +13,14 @@ struct PlaneFrame {
   double x_low = 0, x_high = 0, y_low = 0, y_high = 0;  // the part that is shown; where low = high it is fitted to the marks
 };
 
-// Colours of marks, readable on light and on dark ground: Okabe and Ito's, the blue one a little brighter.
+// Colors of marks, readable on light and on dark ground: Okabe and Ito's, the blue one a little brighter.
 inline constexpr const char* plane_blue = "#2b8ccf";
 inline constexpr const char* plane_orange = "#d55e00";
 inline constexpr const char* plane_colours[] = {plane_blue, plane_orange, "#009e73", "#cc79a7", "#e69f00", "#56b4e9"};
 
 class Plane {
  public:
-  // The coordinates of everything that has to be seen decide the range where the frame leaves it open; those that are not finite do not.
+  // The coordinates of all visible parts decide the range if the frame leaves it open; coordinates that are not finite are left out.
   Plane(const PlaneFrame& frame, const std::vector<double>& xs, const std::vector<double>& ys);
 
   double x(double value) const { return (value - x_low_) * scale_; }   // pixels inside the area
@@ -32,11 +32,11 @@ class Plane {
   double x_low() const { return x_low_; }
   double y_low() const { return y_low_; }
 
-  void mark(std::string_view svg) { marks_ += svg; }                   // in pixels of the area, which cuts off what lies outside
+  void mark(std::string_view svg) { marks_ += svg; }                   // in pixels of the area, which clips the parts outside
   // A mark of 22 x 12 pixels around (0, 0), and its name.
   void legend(std::string mark, std::string name) { legend_.push_back({std::move(mark), std::move(name)}); }
   void note(std::string text) { notes_.push_back(std::move(text)); }
-  void below(std::string svg, double height);                          // a picture of its own (a colour bar) under the axis
+  void below(std::string svg, double height);                          // a separate graphic (a color bar) under the axis
 
   std::string svg() const;
 
@@ -56,7 +56,7 @@ class Plane {
 // How many decimals a coordinate in pixels needs: 83.4.
 std::string pixels(double value);
 
-// The picture (svg_plane.h, svg_plot.h, svg_heat.h, svg_dots.h) as a file of its own: the page's colours, for light and dark, come with it.
+// The plot (svg_plane.h, svg_plot.h, svg_heat.h, svg_dots.h) as a standalone file, with the page's colors for light and dark.
 std::string standalone_svg(const std::string& svg);
 
 }  // namespace fm

@@ -1,4 +1,4 @@
-// Mean and deviation over repetitions: what every cell of a table of measurements is.
+// Mean and deviation over repetitions: the contents of every cell in a table of measurements.
 #pragma once
 
 #include <cstddef>
@@ -11,7 +11,7 @@ struct Statistics {
   std::size_t n = 0;               // finite values; with none, mean is NaN
 };
 
-Statistics statistics(const std::vector<double>& values);  // those that are not finite are left out
+Statistics statistics(const std::vector<double>& values);  // values that are not finite are left out
 
 double median(std::vector<double> values);                 // of two middle ones the mean; at least one value
 

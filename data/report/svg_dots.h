@@ -8,7 +8,7 @@ namespace fm {
 
 struct DotRow {
   std::string name;
-  std::vector<double> values;  // those that are not finite (or not positive on a log axis) are left out
+  std::vector<double> values;  // values that are not finite (or not positive on a log axis) are left out
 };
 
 struct DotPlot {
@@ -18,7 +18,7 @@ struct DotPlot {
   int width = 720;  // of the view box; the height follows from the number of rows
 };
 
-// The plot with axis, grid and a tooltip on each dot. A row without a value that can be shown says "-".
+// The plot with axis, grid and a tooltip on each dot. A row without a valid value shows "-".
 std::string svg_dots(const DotPlot& plot);
 
 }  // namespace fm

@@ -1,5 +1,5 @@
-// Pictures of a flow in the plane, as SVG text to stand inside an HTML page: samples against data, trajectories with the chord that one call
-// takes, and a field of velocities. They take plain numbers, or tensors of points (n, 2); nothing here computes a flow.
+// Plots of a flow in the plane, as SVG text for an HTML page: samples against data, trajectories with the chord of one call,
+// and a field of velocities. They take plain numbers, or tensors of points (n, 2), and compute no flow.
 #pragma once
 
 #include <cstdint>
@@ -33,15 +33,15 @@ struct PathPlot {
   std::vector<FlowPath> paths;
 };
 
-// An arrow from each point (x, y) along (u, v). The longest is as long as two neighbours are apart; the legend has one of a round length.
+// An arrow from each point (x, y) along (u, v). The longest is as long as the distance of two neighbors; the legend has one of a round length.
 struct ArrowPlot {
   PlaneFrame frame;
-  std::string quantity = "u";          // what the arrows are, with its unit where it has one
+  std::string quantity = "u";          // the quantity of the arrows, with its unit if it has one
   std::vector<double> x, y, u, v;      // the same length
 };
 
-// Each throws ShapeError when lists that belong together have unequal lengths. Marks that are not finite or lie outside a given range are left
-// out, and a note below the picture counts them; of a group with more than 2,000 points the first 2,000 are shown, which the legend says.
+// Each throws ShapeError if corresponding lists have unequal lengths. Marks that are not finite or lie outside a given range are left
+// out, and a note below the plot counts them. Of a group with more than 2,000 points the first 2,000 are shown, as noted in the legend.
 std::string svg_scatter(const ScatterPlot& plot);
 std::string svg_paths(const PathPlot& plot);
 std::string svg_arrows(const ArrowPlot& plot);
@@ -51,8 +51,8 @@ PointGroup point_group(std::string name, const Tensor& points);
 std::vector<FlowPath> flow_paths(const std::vector<Tensor>& states, const Tensor& landings);    // states noise first, as trajectory() gives them
 ArrowPlot arrow_plot(const PlaneFrame& frame, std::string quantity, const Tensor& points, const Tensor& arrows);
 
-// The centres of columns x rows equal cells of the frame's range, row by row from the lower left: (rows * columns, 2) f32. Where to evaluate a field
-// for svg_arrows or svg_heat.
+// The centers of columns x rows equal cells of the frame's range, row by row from the lower left: (rows * columns, 2) f32. The points at which to
+// evaluate a field for svg_arrows or svg_heat.
 Tensor cell_centres(const PlaneFrame& frame, std::int64_t columns, std::int64_t rows);
 
 }  // namespace fm

@@ -1,4 +1,4 @@
-// Line plots as SVG text, to stand inside an HTML page (colours follow the page's text colour).
+// Line plots as SVG text for an HTML page (colors follow the page's text color).
 #pragma once
 
 #include <string>
@@ -25,7 +25,7 @@ struct Plot {
   std::vector<Curve> curves;
   bool log_x = false, log_y = false;
   double y_low = 0, y_high = 0;  // the part of the axis that is shown, points outside are gaps; where low = high it is fitted to the curves
-  int width = 720, height = 360;  // of the view box; the picture scales with the page
+  int width = 720, height = 360;  // of the view box; the plot scales with the page
 };
 
 // The plot with axes, grid, legend (two curves or more) and a tooltip on its points. The labels of logarithmic axes end with ", log scale".
@@ -38,7 +38,7 @@ std::string axis_label(const std::string& label, bool log_scale);
 double flat_margin(double value);
 
 // Round numbers that divide [low, high] in about `count` parts: multiples of 1, 2 or 5 times a power of ten; on a log axis powers of
-// ten, with 2 and 5 between them when there are few.
+// ten, with 2 and 5 between them if there are few.
 std::vector<double> axis_ticks(double low, double high, int count, bool log_scale);
 
 }  // namespace fm

@@ -27,10 +27,10 @@ struct Table {
   std::vector<TableRow> rows;
 };
 
-// "70.312 ± 0.421", "70.312" where there is one value, "-" where there is none.
+// "70.312 ± 0.421", "70.312" for one value, "-" for none.
 std::string cell_text(const TableColumn& column, const std::vector<double>& values, const std::string& plus_minus = "±");
 
-// In blocks of columns that fit into `width` characters, each with the names of the rows.
+// The table in blocks of columns that fit into `width` characters, each with the names of the rows.
 std::string terminal_text(const Table& table, std::size_t width = 132);
 // name,KEY_mean,KEY_deviation,KEY_n,...,note
 std::string csv_text(const Table& table);

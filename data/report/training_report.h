@@ -12,7 +12,7 @@
 
 namespace fm {
 
-// Writes folder/report.html. `extra` may add what only the program knows (tables of results); it comes after the samples. FileError.
+// Writes folder/report.html. `extra` may add content that only the program has (tables of results), after the samples. FileError.
 void write_training_report(const std::filesystem::path& folder, const std::string& title, const std::function<void(HtmlReport&)>& extra = {});
 
 // The machine, the build and the command line of a session.

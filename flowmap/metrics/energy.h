@@ -1,8 +1,8 @@
-// Energy distance (Szekely and Rizzo 2013) between two sets of points, and how far a flow map is from the exact one.
+// Energy distance (Szekely and Rizzo 2013) between two sets of points, and the distance of a flow map from the exact one.
 //
 //   E = 2 E|x - y| - E|x - x'| - E|y - y'|
 //
-// 0 for equal distributions and only for those, above 0 for others: it sees a missing mode, a shift and a blur. It needs no features and no
+// 0 for equal distributions and only for equal ones, above 0 for others: it detects a missing mode, a shift and a blur. It needs no features and no
 // fit, so it suits data of few dimensions. The means within a set leave the pairs i = i out; the estimate is then without bias and a little
 // below 0 about as often as above for samples of one distribution. Its spread there, for 4,000 points to 4,000 of the plane with variance 1,
 // is about 0.0004.

@@ -1,7 +1,7 @@
-// How far generated samples are from real ones, in a feature space.
+// Distances between generated samples and real ones, in a feature space.
 //
 //   Frechet distance (Heusel et al. 2017)      |m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2)),  m, S mean and covariance of the features
-//   precision, recall (Kynkaanniemi et al. 2019)   share of generated samples within the k-nearest-neighbour balls of real ones; and the
+//   precision, recall (Kynkaanniemi et al. 2019)   share of generated samples within the k-nearest-neighbor balls of real ones; and the
 //   reverse
 //
 // The Frechet distance of finite samples is biased upwards, less with more samples: compare only values of equal counts.
@@ -19,7 +19,7 @@ struct GaussianFit {
 
 // (n, D), n >= 2, f32 or f64; sums in f64 after the mean is taken away. ShapeError; Error names the first row that is not finite.
 GaussianFit fit_gaussian(const Tensor& features);
-// Also for singular covariances, as of fewer samples than features, to about 1e-11 of the traces. ShapeError if the dimensions differ.
+// Supports singular covariances, as of fewer samples than features, to about 1e-11 of the traces. ShapeError if the dimensions differ.
 double frechet_distance(const GaussianFit& a, const GaussianFit& b);
 
 struct PrecisionRecall {

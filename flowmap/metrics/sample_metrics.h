@@ -1,5 +1,5 @@
 // The metrics of generated samples: named functions of real and generated features. Tables, files and reports of scores follow this list, so a
-// new metric is its function and one entry of sample_metrics.cpp. One that needs the samples themselves says so by `is_for`.
+// new metric is its function and one entry of sample_metrics.cpp. A metric of the samples themselves declares that by `is_for`.
 #pragma once
 
 #include <vector>
@@ -30,7 +30,7 @@ struct MetricValue {
 struct SampleMetric {
   std::vector<MetricValue> values;
   std::vector<double> (*measure)(const FeatureSets&);    // as many numbers as `values`, in that order; NaN: undefined for these samples
-  bool (*is_for)(const FeatureSets&) = nullptr;          // whether it says anything of these samples; null: of all
+  bool (*is_for)(const FeatureSets&) = nullptr;          // whether it applies to these samples; null: to all
 };
 
 const std::vector<SampleMetric>& sample_metrics();

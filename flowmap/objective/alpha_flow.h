@@ -33,7 +33,7 @@ struct AlphaFlowConfig {
   Drawn draw(const Batch& batch, const Nets& nets, const TrainingStep& now) const;
   ObjectiveLoss loss(const Nets& nets, const Drawn& drawn) const;
   std::string not_recorded(const std::string& keys) const;
-  // ConfigError: alpha leaves [0, 1] or its schedule makes no sense in so many steps; a metric that the weight is not derived for.
+  // ConfigError: alpha leaves [0, 1], its schedule does not fit this number of steps, or the weight is not derived for the metric.
   void check(const std::string& keys, std::int64_t steps) const;
 };
 
@@ -41,7 +41,7 @@ struct AlphaFlowConfig {
 ObjectiveLoss alpha_flow(const FlowMapNet& net, const PathBatch& p, const VelocitySource& velocity, const AlphaFlowConfig& config,
                          const TrainingStep& now = {});
 
-// u - sg y of all rows, recorded: what alpha-Flow and SoFlow measure. alpha (B) in (0, 1]: that of each row. y is w where s = t; limit > 0 cuts the
+// u - sg y of all rows, recorded: the residual of alpha-Flow and SoFlow. alpha (B) in (0, 1], one per row. y is w where s = t; limit > 0 clamps the
 // elements of y where s < t.
 Var alpha_flow_residual(const FlowMapNet& net, const PathBatch& p, const VelocitySource& velocity, const Tensor& alpha, double limit = 0);
 

@@ -1,10 +1,10 @@
 // Consistency mid-training for MeanFlow (CMT; MF-RAE Eq. 3): the network learns the long jumps of a teacher's ODE trajectory.
 //   z^_0 ... z^_n: the teacher's states at times t_0 < ... < t_n = 1 (Euler, from noise);   for pairs i > j
 //   | u(z^_i, t_j, t_i) - (z^_i - z^_j) / (t_i - t_j) |^2
-// On one grid the network sees a finite set of times, and what it does between them is free: its time derivative, which MeanFlow's target
-// needs next, can be anything. With `jitter` the grid moves from step to step and covers all times.
-// The target is data: no derivative and no target of the network's own making, so it starts MeanFlow stably. It needs no images, only
-// labels.
+// On one grid the network sees a finite set of times and is unconstrained between them: its time derivative, which MeanFlow's target
+// needs next, is arbitrary. With `jitter` the grid moves from step to step and covers all times.
+// The target is data and contains neither a derivative nor the network itself, so it starts MeanFlow stably. It needs labels but no
+// images.
 #pragma once
 
 #include "flowmap/compat.h"
@@ -16,7 +16,7 @@ namespace fm {
 struct CmtConfig {
   std::int64_t points = 16;              // of the teacher's grid: one call fewer
   double shift = 0;                      // alpha of the grid; 0: by the dimension
-  std::int64_t pairs = 64;               // drawn from each trajectory, of points (points-1) / 2 there are
+  std::int64_t pairs = 64;               // random pairs of each trajectory, out of points (points-1) / 2
   double jitter = 0;
   std::string solver = "euler";
   LabelDropout labels;
@@ -46,12 +46,12 @@ struct CmtConfig {
 
 struct Trajectories {
   std::vector<Tensor> states;            // by falling time: states[0] is the noise, each (B, ...)
-  Grid times;                            // of the states, falling; as the student is told (compat.cmt_time_labels)
+  Grid times;                            // times of the states, descending; the times that the student receives (compat.cmt_time_labels)
   Labels y;                              // after dropout: teacher and student share them
   Draws draws;
 };
 
-// Rolls the teacher out from noise of shape (draws.rows(), row_shape...). A batch of trajectories may serve several cmt() calls.
+// Computes the teacher's trajectories from noise of shape (draws.rows(), row_shape...). One batch of trajectories can be used by several cmt() calls.
 Trajectories roll_out(const VelocityNet& teacher, const Shape& row_shape, const Labels& y, const Draws& draws, const CmtConfig& config,
                       DType dtype = DType::f32);
 

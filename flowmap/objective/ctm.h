@@ -4,7 +4,7 @@
 //   k(t) | x^(z_t) - z0 |^2 = (t^2 + (1-t)^2) | v(z_t, t) - w |^2                                                              on rows with s = t
 // f- is the average of decay 0.999 with frozen weights; its call in a passes gradients to its input alone. x^ = z_t - t v(z_t, t), with w = eps - z0 the
 // second line is denoising score matching under Karras' weight for data of unit variance, k(t) = (t^2 + (1-t)^2) / t^2. f is the paper's
-// G(z, t, s) = (s/t) z + (1 - s/t) g in this project's parametrisation.
+// G(z, t, s) = (s/t) z + (1 - s/t) g in this project's parametrization.
 //
 // Departures from the published code: the weight of the second line is a fixed number, there the ratio of two gradient norms; times are drawn from a
 // continuous distribution, m uniformly between s and t, there on a grid of 18 points; every row takes equally many solver steps from t to m, there one a

@@ -1,8 +1,8 @@
-// Discrete consistency: from two neighbouring times r < t of one trajectory, jumps to s = 0 must end at the same place.
+// Discrete consistency: from two neighboring times r < t of one trajectory, jumps to s = 0 must end at the same place.
 //   weight | f_{t->0}(z_t) - sg f-_{r->0}(z_r) |^2                  f-: an average of the weights, or the network itself
 //   ct, ict   z_r = z_t - (t-r) w, with w = eps - z0 the point of the same data and noise                     (Song et al. 2023; Song and Dhariwal 2023)
 //   cd        z_r = one step of a solver on the teacher's velocity                                            (Song et al. 2023)
-// (t, r) are neighbours on a grid of N points, equally spaced in sigma^(1/rho) with sigma = t/(1-t), and N grows while a training goes on. It is
+// (t, r) are neighbors on a grid of N points, equally spaced in sigma^(1/rho) with sigma = t/(1-t), and N grows during a training. It is
 // SoFlow's residual times t, with s = 0 and a = (t-r)/t: with w = eps - z0 the minimum is off by O(t-r).
 //
 // u(z, s, t) is trained at s = 0 alone, so a sampler of several calls must add noise between them. sigma is in units of the data's deviation: numbers
@@ -17,10 +17,10 @@ namespace fm {
 
 inline Tensor sigma_of(const Tensor& t) { return t / (1.0 - t); }                // of the noise, where the data has a weight of 1
 inline Tensor time_of(const Tensor& sigma) { return sigma / (1.0 + sigma); }
-// In f64, of times kept from 0 and 1, where sigma or its gap is 0 or infinite.
+// Computed in f64, with times kept away from 0 and 1, where sigma or its gap is 0 or infinite.
 inline Tensor finite_sigma_of(const Tensor& t) { return sigma_of(clamp(t.to(DType::f64), 1e-9, 1 - 1e-9)); }
 
-// What ct, ict and cd share.
+// The common settings of ct, ict and cd.
 struct DiscreteCmConfig {
   double sigma_min = 0.004, sigma_max = 160, rho = 7;
   std::string growth = "root";
@@ -61,7 +61,7 @@ struct DiscreteCmConfig {
 
 struct CtConfig : DiscreteCmConfig {
   CtConfig() { target_decay = 0.9; }
-  static constexpr std::string_view name = "ct", says = "consistency training: neighbouring points on the path of one sample and one noise jump to the same place";
+  static constexpr std::string_view name = "ct", says = "consistency training: neighboring points on the path of one sample and one noise jump to the same place";
   double target_decay_at(const TrainingStep& now) const;                         // target_decay^(first_points / N)
 };
 
@@ -77,9 +77,9 @@ struct CdConfig : DiscreteCmConfig {
   CdConfig() { first_points = last_points = 18, target_decay = 0.95; }
   template <class V> void visit(V&& v) {
     DiscreteCmConfig::visit(v);
-    v("solver", solver, "solver of the teacher's step to the neighbouring point", one_of({"euler", "heun"}));
+    v("solver", solver, "solver of the teacher's step to the neighboring point", one_of({"euler", "heun"}));
   }
-  static constexpr std::string_view name = "cd", says = "consistency distillation: neighbouring points of a teacher's trajectory jump to the same place";
+  static constexpr std::string_view name = "cd", says = "consistency distillation: neighboring points of a teacher's trajectory jump to the same place";
   Needs needs() const;
   Claims claims() const;
   ObjectiveLoss loss(const Nets& nets, const Drawn& drawn) const;

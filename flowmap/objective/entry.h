@@ -1,14 +1,14 @@
 // One interface to all objectives. An objective is a struct of settings with three pure functions:
 //
-//   needs()                 what a training must bring, by the settings alone: it is granted, or refused in one line before the first step
+//   needs()                 the requirements of a training, from the settings alone. A training grants them, or refuses in one line before the first step
 //   draw(batch, nets, now)  on the host: noise, times, dropped labels, the numbers of schedules
 //   loss(nets, drawn)       on the device: reads nothing back, so that a step can be recorded
 //
-// and claims() says of its minimum what flowmap/certify.h checks in closed form. Where draw() makes more than points on the path, complete(p, now) makes
-// the rest of them for points that are there. An entry whose settings can contradict each other, or the number of steps, has check(keys, steps)
-// besides: ConfigError before the first step. One whose average of the weights has a decay that changes has target_decay_at(now).
+// claims() states the properties of its minimum, which flowmap/certify.h checks in closed form. If draw() makes more than points on the path,
+// complete(p, now) makes the rest for given points. An entry whose settings can contradict each other, or the number of steps, also has check(keys, steps),
+// which throws ConfigError before the first step. An entry whose average of the weights has a changing decay has target_decay_at(now).
 //
-// flowmap/objective/list.h has the list of them; docs/extending.md adds one.
+// flowmap/objective/list.h lists them; docs/extending.md shows how to add one.
 #pragma once
 
 #include <concepts>
@@ -28,25 +28,25 @@ namespace fm {
 
 struct Needs {
   bool data = true;                      // samples; false: labels and noise are enough (CMT learns from the teacher's trajectories)
-  bool teacher = false;                  // a frozen velocity, beside what the velocity source calls
+  bool teacher = false;                  // a frozen velocity, in addition to the velocity source's calls
   bool velocity = true;                  // the velocity source, for every sample; false: it is not called
-  double target_decay = -1;              // decay of the average of the weights that targets come from; below 0: the network itself
+  double target_decay = -1;              // decay of the average of the weights that makes targets; below 0: the network itself makes them
   bool labels = false;                   // class numbers: guidance inside the target
   bool row_weight = false;               // a learned log variance of (s, t), beside the network
   std::int64_t group = 1;                // rows of the batch that belong together: its parts are multiples of it
-  Jumps jumps = Jumps::any;              // the jumps that are trained; make_objective() takes them from an entry's setting `pairs`, where it has one
+  Jumps jumps = Jumps::any;              // the trained jumps; make_objective() takes them from an entry's setting `pairs`, if it has one
   double taped_tangent = 0;              // share of rows of which the tape keeps as much again: gradients pass through a derivative or a frozen network
 
-  // What one sample of the batch costs, by the settings alone (in expectation where rows are drawn):
-  std::int64_t rows = 1;                 // that the trained network gets; each a forward pass, and a backward pass of two
-  double passes = 0;                     // of the network beside these, in passes over those rows: derivatives and targets
-  double teacher_calls = 0;              // that the objective makes itself, each over one row and without guidance
+  // The cost of one sample of the batch, from the settings alone (an expectation where rows are random):
+  std::int64_t rows = 1;                 // rows for the trained network; each is a forward pass, and a backward pass that counts as two
+  double passes = 0;                     // further passes of the network over those rows: derivatives and targets
+  double teacher_calls = 0;              // the objective's own teacher calls, each over one row and without guidance
 
-  // Passes over one row, a backward pass counting 2: what "equal work" is measured in. Calls of the velocity source come on top.
+  // Passes over one row, a backward pass counting 2: the measure of "equal work". Calls of the velocity source are added to it.
   double evaluations() const { return static_cast<double>(rows) * (3 + passes) + teacher_calls; }
 };
 
-// What an entry, as it is set and at the end of its schedules, says of its minimum. flowmap/certify.h holds it to that.
+// Properties of an entry's minimum, for its settings and at the end of its schedules. flowmap/certify.h checks them.
 struct Claims {
   bool exact = true;                     // no residual at the true flow map, where w and the teacher are the true velocity
   bool unbiased = true;                  // with w = eps - z0 the expected gradient is 0 at the true flow map, whatever the data
@@ -54,17 +54,17 @@ struct Claims {
   bool flow_map = true;                  // the minimum is the flow map of w; false: of a guided velocity, or any map with the right samples
 };
 
-// With a metric, or a target that is normalised or cut, which turn the mean of targets into another location. `normalise`: as in TangentPolicy.
+// Claims under a metric, or for a normalized or clamped target. These turn the mean of targets into another location. `normalise`: as in TangentPolicy.
 Claims claims_under(const MetricConfig& metric, double normalise = 0);
 Claims claims_under(const MetricConfig& metric, const TangentPolicy& tangent);
-// With a derivative that is a difference, or is changed before it enters a target; `otherwise` where it is exact.
+// Claims under a derivative that is a difference, or is changed before it enters a target; `otherwise` if it is exact.
 Claims claims_of_derivative(const DerivativeConfig& derivative, const TangentPolicy& tangent, const Claims& otherwise);
 
 using LogVariance = std::function<Var(const Tensor& s, const Tensor& t)>;     // l (B), learned (nn/models/row_weight.h)
 
-// What the training brings.
+// The networks of a training.
 struct Nets {
-  FlowMapNet net;                        // what is trained; a network of one time ignores s
+  FlowMapNet net;                        // the trained network; a network of one time ignores s
   FlowMapNet target;                     // its average of decay needs().target_decay, frozen; empty: none is needed
   VelocityNet teacher;                   // guided, frozen; empty: none is needed
   VelocitySource velocity = one_point(); // w of the targets: one-point, teacher, blend
@@ -79,7 +79,7 @@ struct Drawn {
   NamedTensors numbers;                  // of the objective's own, (rows) or (rows, ...) each: "split", "alpha", "target"
   std::int64_t variant = 0;              // another number: another computation, which must be recorded anew
 
-  const Tensor& operator[](std::string_view name) const;                 // Error if there is none
+  const Tensor& operator[](std::string_view name) const;                 // Error if the name is missing
 
   template <class F> void each_tensor(F&& f) {
     p.each_tensor(f);
@@ -88,16 +88,16 @@ struct Drawn {
   std::int64_t form() const { return (variant << 48) + p.off_diagonal; }
 };
 
-// The factor of the derivative where it changes with the step: with_warmup() draws it, one number "warmup" a row, and warmup_of() reads it from what was
-// drawn. Where it is constant none is drawn, and warmup_of() is undefined.
+// The factor of the derivative where it changes with the step: with_warmup() adds it as the number "warmup" of each row, and warmup_of() reads it from
+// there. A constant factor is not added, and warmup_of() is then undefined.
 Drawn with_warmup(PathBatch p, const TangentPolicy& tangent, const TrainingStep& now);
 Tensor warmup_of(const Drawn& drawn, const TangentPolicy& tangent);
-// ConfigError: in so many steps it never reaches its value. `keys`: of the entry.
+// ConfigError: the warm-up never reaches its value in this number of steps. `keys`: of the entry.
 void check_warmup(const TangentPolicy& tangent, const std::string& keys, std::int64_t steps);
 
-// report() for entries with a setting `row_weight`. With it the loss is the mean over rows of  e^-l L + l,  L what the metric makes of a row and l its
+// report() for entries with a setting `row_weight`. With it the loss is the mean over rows of  e^-l L + l,  L the metric of a row and l its
 // log variance, whose mean is metrics["log_variance"]. Its minimum over l is at l = log L, where rows of all (s, t) have the same share in the gradient
-// of the network. Error if there is no log variance.
+// of the network. Error if the log variance is missing.
 ObjectiveLoss report_weighed(const Measured& measured, const PathBatch& p, bool row_weight, const LogVariance& log_variance);
 
 template <class O>
@@ -116,17 +116,17 @@ struct Objective {
   Needs needs = {};
   Claims claims = {};
   std::function<Drawn(const Batch&, const Nets&, const TrainingStep&)> draw;
-  // What draw() adds to points on the path; by default nothing.
+  // The numbers that draw() adds to points on the path; by default none.
   std::function<Drawn(PathBatch, const TrainingStep&)> complete = [](PathBatch p, const TrainingStep&) { return Drawn{std::move(p), {}}; };
   std::function<ObjectiveLoss(const Nets&, const Drawn&)> loss;
   std::string not_recorded;              // why a step cannot be recorded; empty: it can
-  std::function<double(const TrainingStep&)> target_decay = {};              // where a schedule moves needs.target_decay; empty: it stays
-  std::string remark = {};               // settings that did not come from the config: "published: metric.kind adaptive"
-  std::string exact_share = {};          // the key of the setting that counts rows with s < t in each micro-batch, where it is on
-  std::function<void(std::int64_t steps)> check = [](std::int64_t) {};       // ConfigError where the settings do not fit a training of so many steps
+  std::function<double(const TrainingStep&)> target_decay = {};              // if a schedule moves needs.target_decay; empty: it is constant
+  std::string remark = {};               // settings that the preset filled in: "published: metric.kind adaptive"
+  std::string exact_share = {};          // the key of the setting that counts rows with s < t in each micro-batch, if it is on
+  std::function<void(std::int64_t steps)> check = [](std::int64_t) {};       // ConfigError if the settings do not fit a training of this many steps
 };
 
-// `keys`: where the entry stands in the config, for messages: "mfd.objective".
+// `keys`: the entry's path in the config, for messages: "mfd.objective".
 template <ObjectiveEntry O> Objective make_objective(const O& entry, const std::string& keys = std::string(O::name)) {
   Objective out{.needs = entry.needs(),
                 .claims = entry.claims(),
@@ -148,7 +148,7 @@ template <ObjectiveEntry O> Objective make_objective(const O& entry, const std::
   return out;
 }
 
-// The loss of a batch: its draws, then what is computed from them.
+// The loss of a batch: makes the random draws, then computes.
 template <ObjectiveEntry O> ObjectiveLoss loss_on(const O& objective, const Nets& nets, const Batch& batch, const TrainingStep& now = {}) {
   return objective.loss(nets, objective.draw(batch, nets, now));
 }

@@ -4,7 +4,7 @@
 // The gradient passes through du/dt ("convex" in the paper), whose tangent is taped. through_space = false detaches its part (du/dz) b ("full"): that
 // costs one more pass of two, because the two parts of the derivative are computed apart.
 //
-// velocity = "source" puts w in the place of b. With w = eps - z0 that is a negative control: the gradient through the derivative also minimises the
+// velocity = "source" puts w in the place of b. With w = eps - z0 that is a negative control: the gradient through the derivative also minimizes the
 // variance of the residual, so the minimum is not the flow map. MeanFlow has no such gradient, and b no such noise.
 // row_weight: a learned e^-l(s,t) weighs the rows (report_weighed), as in the paper; off by default.
 #pragma once

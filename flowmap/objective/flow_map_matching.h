@@ -2,8 +2,8 @@
 //   y = f_{t->s}(z_t),      | d_t f_{s->t}(y) - w |^2  +  | f_{s->t}(y) - z_t |^2,      s and t in [0, 1], in any order
 // w is the velocity source at (z_t, t): eps - z0 gives an unbiased gradient, because y is a function of z_t. With f_{s->t}(y) = y - (s-t) u(y, t, s):
 //   d_t f_{s->t}(y) = u - (s-t) du/dt,   at u(y, t, s)
-// The gradient passes through everything: through the taped derivative, and through y into the jump that made it. At s = t the first term is flow
-// matching. The network is asked for s > t, where a jump goes towards the noise; t - s is then negative.
+// The gradient passes through the taped derivative, and through y into the jump that made it. At s = t the first term is flow
+// matching. The network is also called with s > t, for jumps towards the noise; t - s is then negative.
 #pragma once
 
 #include "flowmap/objective/entry.h"

@@ -24,8 +24,8 @@ struct FlowMatchingConfig {
   std::string not_recorded(const std::string& keys) const;
 };
 
-// Points of the path with s = t, and the loss at points that are already drawn. For an average-velocity network pass diagonal(u). `velocity`: what v
-// is fitted to; a teacher makes it velocity distillation.
+// Points of the path with s = t, and the loss at given points. For an average-velocity network pass diagonal(u). `velocity`: the regression
+// target of v; a teacher makes it velocity distillation.
 PathBatch draw_diagonal(const Batch& batch, const FlowMatchingConfig& config);
 ObjectiveLoss flow_matching(const VelocityNet& v, const PathBatch& p, const FlowMatchingConfig& config,
                             const VelocitySource& velocity = one_point());

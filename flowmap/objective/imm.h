@@ -1,4 +1,4 @@
-// Inductive Moment Matching (IMM; Zhou et al. 2025): jumps to s from two neighbouring times have the same samples there.
+// Inductive Moment Matching (IMM; Zhou et al. 2025): jumps to s from two neighboring times have the same samples there.
 //
 //   y = f_{t->s}(z_t),   y' = sg f_{r->s}(z_r),   s <= r < t,   z_t and z_r of the same z0 and eps
 //   weight(t) mean_{jk} [ k(y_j, y_k) - 2 k(y_j, y'_k) + k(y'_j, y'_k) ]       over a group of M rows with the same (s, r, t)
@@ -10,9 +10,9 @@
 //   c_out = t, or deviation t / sqrt((1-t)^2 + t^2) as with EDM's parameters (the paper's data have deviation 0.5)
 //
 // The minimum is not the flow map but any map with the right samples: judge it by samples, never by the error of the map. At the true map the terms of
-// two members (j != k) have an expected gradient of 0; those of one member with itself have not, a bias that falls with 1/M and with t - r.
-// No velocity is asked for: the map begins at f_{t->t} = z. The kernel does not see labels; a row is tied to its own by the terms j = k.
-// Samplers begin at 1 and end at 0, both outside [low, high]: the network is trusted beyond its times by that much.
+// two members (j != k) have an expected gradient of 0. The terms of a member with itself do not: their bias falls with 1/M and with t - r.
+// No velocity is used: the map begins at f_{t->t} = z. The kernel does not use labels; the terms j = k tie a row to its own label.
+// Samplers begin at 1 and end at 0, both outside [low, high]: the network extrapolates by that much.
 #pragma once
 
 #include "flowmap/objective/entry.h"
@@ -39,7 +39,7 @@ struct ImmConfig {
     v("labels", labels, "label dropout");
   }
 
-  static constexpr std::string_view name = "imm", says = "jumps from two neighbouring times give the same distribution of samples (Inductive Moment Matching)";
+  static constexpr std::string_view name = "imm", says = "jumps from two neighboring times give the same distribution of samples (Inductive Moment Matching)";
   Needs needs() const;
   Claims claims() const;
   Drawn draw(const Batch& batch, const Nets& nets, const TrainingStep& now) const;

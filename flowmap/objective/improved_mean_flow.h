@@ -7,8 +7,8 @@
 // and stays 0 where the gradient passes through du/dt as well (through_derivative): along w itself it would not (tests/flowmap/improved_mean_flow.cpp).
 //
 // With guidance (omega > 1) w becomes  w + (1 - 1/omega) (v(z_t, t, y) - v(z_t, t, null))  for t in [low, high], on rows with a label; v is the network's
-// own, and its fixed point is guided by the scale omega. The paper draws omega and the interval for each row and tells them to the network; here they
-// are one setting, so that a network has one scale. Its second head, for v, is not here either: v is the diagonal of u.
+// own, and its fixed point is guided by the scale omega. The paper draws omega and the interval for each row and passes them to the network. Here they
+// are one setting, so a network has one scale. The paper's second head, for v, is left out too: v is the diagonal of u.
 #pragma once
 
 #include "flowmap/derivative.h"

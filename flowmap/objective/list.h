@@ -36,10 +36,10 @@ using ObjectiveList =
                CtConfig, IctConfig, CdConfig, EctConfig, ContinuousCmConfig, SctConfig, ScdConfig, FacmConfig, LsdConfig, LmdConfig, EsdConfig, TvmConfig,
                FlowMapMatchingConfig, CtmConfig, ShortcutConfig, SplitMeanFlowConfig, ImmConfig>;
 
-// In the order of the list.
+// The names, in the order of the list.
 std::vector<std::string> objective_names();
 
-// The settings of every entry, one of which is chosen by name: what the config of a training holds.
+// The settings of every entry, one of which is chosen by name: a section of a training's config.
 class ObjectiveConfig {
  public:
   std::string name = "mean_flow", preset = "plain";
@@ -56,8 +56,8 @@ class ObjectiveConfig {
   // The chosen entry with its preset. ConfigError for a name that is not in the list. `keys`: where this config stands, "map.objective".
   Objective chosen(const std::string& keys) const;
 
-  // What the preset fills in: each setting of the chosen entry that has its default, where published() of the entry has another value, and that value. None
-  // for "plain", and for entries without published(). The config itself keeps what it was given, so that another preset can be chosen later.
+  // The settings that the preset fills in, with their values: each setting of the chosen entry that has its default, if published() of the entry has another value. Empty
+  // for "plain", and for entries without published(). The config itself keeps its given values, so that another preset can be chosen later.
   std::vector<std::pair<std::string, std::string>> preset_values() const;
 
   void set_null_label(std::int64_t label);                       // of every entry: the number of classes

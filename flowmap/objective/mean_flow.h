@@ -28,7 +28,7 @@ struct MeanFlowConfig {
   }
 
   static constexpr std::string_view name = "mean_flow", says = "the MeanFlow identity u = w - (t-s) du/dt";
-  DerivativeConfig used_derivative() const;                              // with what `compat` changes of it
+  DerivativeConfig used_derivative() const;                              // with the changes of `compat`
   Needs needs() const;
   Claims claims() const;
   static MeanFlowConfig published();

@@ -1,4 +1,4 @@
-// What every objective gives back, and the numbers worth a line in the log.
+// The result of every objective: the loss and the numbers for the log.
 #pragma once
 
 #include <map>
@@ -12,7 +12,7 @@
 
 namespace fm {
 
-// The rows that a metric is a mean of: those with s < t come first, the others have s = t. Parts of a batch add up by their numbers of these rows.
+// The rows that a metric is a mean of. Rows with s < t come first, the others have s = t. Parts of a batch add up weighted by their numbers of these rows.
 enum class Over { all, diagonal, off_diagonal };
 
 struct ObjectiveMetric : Late {
@@ -26,8 +26,8 @@ struct ObjectiveLoss {
   Var loss;                                       // scalar: backward() it
   Tensor raw;                                     // (B): mean square of each row's residual, whatever the metric
   Tensor s, t;                                    // (B): where the rows were
-  Tensor derivative_ratio;                        // (k): |du/dt| / |u| of the first rows; undefined if there is no derivative
-  double off_diagonal_share = 0;                  // of the rows, those with s < t
+  Tensor derivative_ratio;                        // (k): |du/dt| / |u| of the first rows; undefined without a derivative
+  double off_diagonal_share = 0;                  // the share of rows with s < t
   std::map<std::string, ObjectiveMetric> metrics; // loss, raw_mse, and by objective: raw_mse_diagonal, derivative_ratio, masked_share ...
 
   double share(Over rows) const {                 // of the batch's rows

@@ -6,15 +6,15 @@
 //
 // It is published for networks F on TrigFlow's path x_tau = cos(tau) x0 + sin(tau) c eps, tan(tau) = sigma/c, of data with deviation c. These are the same
 // states, scaled: x_tau = c z_t / m and c F(x_tau, tau) = m u(z_t, 0, t) + ((c^2 (1-t) - t)/m) z_t with sigma = t/(1-t), and g_r is sCM's tangent of that
-// F, so any network of u will do (tests/flowmap/scaled_cm.cpp has both sides). At r = 1 it is g = (1-t) m (w - u - t du/dt): continuous_cm with weights
-// of its own. Before, while r rises, it is not continuous_cm with tangent.warmup, for r multiplies a part of w - u as well. g is 0 at the true map for
+// F, so any network of u is suitable (tests/flowmap/scaled_cm.cpp has both sides). At r = 1 it is g = (1-t) m (w - u - t du/dt): continuous_cm with other
+// weights. While r rises, it differs from continuous_cm with tangent.warmup, because r multiplies a part of w - u as well. g is 0 at the true map for
 // r = 1 alone.
 //
-// w is the velocity source (sct; published with eps - z0), or the teacher (scd). The defaults are plain: the exact gradient, neither normalised nor
+// w is the velocity source (sct; published with eps - z0), or the teacher (scd). The defaults are plain: the exact gradient, neither normalized nor
 // weighed by l. Published: normalise = 0.1 and row_weight, the first of which moves the minimum where w is noise (claims()). l = log L at its minimum, so
 // every t has the same share in the gradient, whatever the fixed weight. With norm = "rms" |g| is divided by the root of the number D of a row's elements,
 // and L by D, so that its size stays: FastGen's form. Times are log-normal in sigma; the defaults are the published ones (mean -1, deviation 1.4 at
-// c = 0.5) for data of unit variance. Where published codes compute g in f64, this one has the network's type.
+// c = 0.5) for data of unit variance. Published codes compute g in f64; this one uses the network's type.
 #pragma once
 
 #include "flowmap/objective/entry.h"
@@ -52,7 +52,7 @@ struct ScaledCmConfig {
   Drawn draw(const Batch& batch, const Nets& nets, const TrainingStep& now) const;
   Drawn complete(PathBatch p, const TrainingStep& now) const;
   std::string not_recorded(const std::string& keys) const;
-  // ConfigError: r leaves [0, 1] or its schedule makes no sense in so many steps.
+  // ConfigError: r leaves [0, 1] or its schedule does not fit this number of steps.
   void check(const std::string& keys, std::int64_t steps) const;
 };
 
@@ -70,10 +70,10 @@ struct ScdConfig : ScaledCmConfig {
   ObjectiveLoss loss(const Nets& nets, const Drawn& drawn) const;
 };
 
-// g_r without normalisation, of rows with s = 0. t, r (B); w, u, dudt (B, ...).
+// g_r without normalization, of rows with s = 0. t, r (B); w, u, dudt (B, ...).
 Tensor scaled_cm_tangent(const Tensor& t, const Tensor& r, const Tensor& w, const Tensor& u, const Tensor& dudt, const ScaledCmConfig& config);
 
-// At points that are already drawn, with Drawn::numbers "warmup" (complete()). metrics["raw_mse"] is the mean square of g_r, not normalised.
+// At given points, with Drawn::numbers "warmup" (complete()). metrics["raw_mse"] is the mean square of g_r, not normalized.
 ObjectiveLoss scaled_cm(const FlowMapNet& net, const Drawn& drawn, const VelocitySource& velocity, const ScaledCmConfig& config,
                         const LogVariance& log_variance = {});
 

@@ -1,7 +1,7 @@
 // Shortcut models (Frans et al. 2025): a jump of length d is two jumps of length d/2, for dyadic d; no derivative.
 //   u1 = u(z, t - d/2, t),   z' = z - (d/2) u1,   u2 = u(z', t - d, t - d/2),   | u(z, t - d, t) - sg (u1 + u2)/2 |^2
 // on a share of the samples (1/8), flow matching at s = t on the rest. d = 1, 1/2, ..., 2/finest in equal shares by count, and t is a multiple of d. The network is
-// told (s, t) where the original is told log2 d, and its smallest jump is the diagonal here.
+// receives (s, t) where the original receives log2 d, and its smallest jump is the diagonal here.
 #pragma once
 
 #include "flowmap/objective/entry.h"
@@ -38,7 +38,7 @@ struct ShortcutConfig {
 
 // Rows with a jump first.
 PathBatch draw_dyadic_jumps(const Batch& batch, const ShortcutConfig& config);
-// At points that are already drawn. `target`: the network that makes the two half jumps (an EMA, say); `net` itself if empty.
+// At given points. `target`: the network that makes the two half jumps (an EMA, say); empty: `net` itself.
 ObjectiveLoss shortcut(const FlowMapNet& net, const PathBatch& p, const VelocitySource& velocity, const ShortcutConfig& config,
                        const FlowMapNet& target = {});
 

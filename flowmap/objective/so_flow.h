@@ -38,7 +38,7 @@ struct SoFlowConfig {
   Drawn draw(const Batch& batch, const Nets& nets, const TrainingStep& now) const;
   ObjectiveLoss loss(const Nets& nets, const Drawn& drawn) const;
   std::string not_recorded(const std::string& keys) const;
-  void check(const std::string& keys, std::int64_t steps) const;         // ConfigError: alpha leaves (0, 1] or its schedule makes no sense in so many steps
+  void check(const std::string& keys, std::int64_t steps) const;         // ConfigError: alpha leaves (0, 1] or its schedule does not fit this number of steps
 };
 
 }  // namespace fm

@@ -1,7 +1,7 @@
 // SplitMeanFlow (Guo et al. 2025): the average over [s, t] is the weighted average over its two parts, whatever the
 // split l in (0, 1); no derivative.
 //   m = (1-l) t + l s,   u2 = u(z, m, t),   z_m = z - (t-m) u2,   u1 = u(z_m, s, m),   | u(z, s, t) - sg( l u2 + (1-l) u1 ) |^2
-// Rows with s = t are fitted to the velocity source: they give the identity its boundary value. It is PSD of Boffi et al. (2025), who weigh rows by a
+// Rows with s = t are fitted to the velocity source and give the identity its boundary value. The objective is PSD of Boffi et al. (2025), who weigh rows by a
 // learned e^-l(s,t): row_weight (report_weighed), off by default.
 #pragma once
 

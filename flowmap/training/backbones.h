@@ -1,21 +1,21 @@
 // The networks that a config can name. A new one is its model and its entry (nn/backbones/, or wherever the model is), and a word in BackboneList;
 // docs/extending.md adds one.
 //
-// An entry says of a backbone (network.h) what is not a matter of calling it:
+// An entry describes a backbone (network.h) beyond calling it:
 //
 //   struct FlowMlpBackbone {
 //     using Model = FlowMlp;
 //     static constexpr std::string_view name = "mlp";            // the value of the key `network`
 //     static constexpr std::string_view section = "mlp";         // of the config: the settings of Model
 //     static constexpr std::string_view says = "an MLP ...";     // help of that section
-//     static void fit(FlowMlpConfig&, const Modeled&);           // sizes that follow from the samples. ConfigError for what it cannot model, with a remedy
-//     static void complete(const FlowMlp& map, Weights&);        // makes a teacher's weights, of one time, fit a map of two that is to begin as the teacher
-//     static Weights read(const std::string& where, const Warn&);                              // where published files need more than load_weights; or left out
-//     static void check(const Weights&, bool two_times, const std::string& role);              // FileError for weights of the other kind; or left out
-//     static std::string block_name(const FlowMlpConfig&, std::int64_t number);                // where its blocks are of several sizes; or left out
+//     static void fit(FlowMlpConfig&, const Modeled&);           // sizes that follow from the samples. ConfigError with a remedy for samples that it cannot model
+//     static void complete(const FlowMlp& map, Weights&);        // extends a one-time teacher's weights for a two-time map that begins as the teacher
+//     static Weights read(const std::string& where, const Warn&);                              // if published files need more than load_weights; optional
+//     static void check(const Weights&, bool two_times, const std::string& role);              // FileError for weights of the other kind; optional
+//     static std::string block_name(const FlowMlpConfig&, std::int64_t number);                // if its blocks have several sizes; optional
 //   };
 //
-// and, found by the type of its config: size_text(config), cost_table(config) and activation_bytes(config, rows).
+// and, as functions on the config's type: size_text(config), cost_table(config) and activation_bytes(config, rows).
 #pragma once
 
 #include <concepts>
@@ -48,9 +48,9 @@ concept BackboneEntry = Backbone<typename E::Model> &&
 using BackboneList = std::tuple<DitDhBackbone, FlowMlpBackbone, ResidualMlpBackbone>;
 
 std::vector<std::string> backbone_names();               // in the order of the list
-bool is_backbone_section(std::string_view section);      // of the config, whichever network is chosen
+bool is_backbone_section(std::string_view section);      // of the config, for any chosen network
 
-// What a network costs, without a weight being allocated.
+// The cost of a network, computed without allocating weights.
 struct NetworkCost {
   struct Parameter {
     std::int64_t values;
@@ -65,14 +65,14 @@ struct NetworkCost {
   std::int64_t trained() const;
 };
 
-// The settings of every network, one of which is chosen by name: what the config of a training holds.
+// The settings of every network, one of which is chosen by name: a section of a training's config.
 //
 //   template <class V> void visit(V&& v) {
 //     v("network", network.name, "network of teacher and student", ChoiceRule{backbone_names()});
 //     network.visit_sections(v);
 //   }
 //
-// `two_times`: a flow map; else a velocity. All but visit_sections() and of() are of the chosen network: ConfigError where the list has none of this name.
+// `two_times`: a flow map; else a velocity. All members but visit_sections() and of() concern the chosen network: ConfigError if the list lacks its name.
 class NetworkConfig {
  public:
   std::string name = backbone_names().front();
@@ -102,7 +102,7 @@ class NetworkConfig {
   NetworkCost cost(bool two_times) const;
 
   std::string precision() const;                                       // its blocks compute in: "f32", "bf16"
-  void set_precision(const std::string& precision);                    // ConfigError where it has but one
+  void set_precision(const std::string& precision);                    // ConfigError if the network has only one
 
  private:
   template <BackboneEntry E> struct Settings {

@@ -1,4 +1,4 @@
-// The host's part of a step's batch, on its way to the GPU while the step before computes. On the CPU it is made when it is asked for.
+// Prefetches the host's part of a step's batch to the GPU while the previous step computes. On the CPU a batch is made on request.
 #pragma once
 
 #include <functional>
@@ -14,12 +14,12 @@ template <class B> concept NamedBatch = requires(B& batch, void (*f)(Tensor&)) {
 
 template <NamedBatch B> class BatchAhead {
  public:
-  // Rows first ... first + n - 1 of the order of training; `next`: where the caller goes on.
+  // Rows first ... first + n - 1 of the order of training; `next`: the caller's next first row.
   using Make = std::function<B(std::int64_t first, std::int64_t n, std::int64_t next)>;
 
   explicit BatchAhead(Make make, Device device = default_device()) : make_(std::move(make)), device_(device) {}
 
-  // make(first, n, next) on the device. What will be asked for next is guessed as ReadAhead does (data/read_ahead.h): as many rows, from `next` on.
+  // make(first, n, next) on the device. Predicts the next request as ReadAhead does (data/read_ahead.h): as many rows, from `next` on.
   B take(std::int64_t first, std::int64_t n, std::int64_t next) {
     if (!device_.is_cuda()) return make_(first, n, next);
     UnderWay now = first == first_ && n == n_ ? std::move(ahead_) : begin(first, n, next);
@@ -28,9 +28,9 @@ template <NamedBatch B> class BatchAhead {
     const std::int64_t ahead = next >= 0 ? next : first + n;
     first_ = -1;
     try {
-      ahead_ = begin(ahead, n, 2 * ahead - first);          // the step's work is not asked for yet: these come beside it
+      ahead_ = begin(ahead, n, 2 * ahead - first);          // not requested yet: made beside the step's work
       first_ = ahead, n_ = n;
-    } catch (const FileError&) {                            // this step does not need it: thrown when it is asked for, if it ever is
+    } catch (const FileError&) {                            // this step does not need the batch: the error is thrown when the batch is requested
       ahead_ = {};
     }
     return std::move(now.batch);

@@ -1,4 +1,4 @@
-// What metrics of samples look at: a function from samples to vectors. The distances of flowmap/metrics/ are between sets of these vectors, so a
+// The input of sample metrics: a function from samples to vectors. The distances of flowmap/metrics/ are between sets of these vectors, so a
 // new feature network (Inception, say) is one more value of this type.
 #pragma once
 
@@ -11,16 +11,16 @@
 
 namespace fm {
 
-// What features see in some samples.
+// The features of some samples.
 struct Seen {
   Tensor vectors;                        // (n, D) f32, on the CPU
-  std::vector<std::int64_t> classes;     // (n) the most likely class of each; empty: these features know no classes
+  std::vector<std::int64_t> classes;     // (n) the most likely class of each; empty: these features have no classes
 };
 
 struct Features {
   std::string name;                      // "judge", "values"
   std::string fingerprint;               // of the weights, which scores and cached features belong to; of features without weights their name
-  std::function<Seen(const Tensor& samples)> see;    // (n, shape of a sample) f32; pictures in [0, 1]. One sample's vector does not depend on the others
+  std::function<Seen(const Tensor& samples)> see;    // (n, shape of a sample) f32; images in [0, 1]. A sample's vector does not depend on the other samples
   bool are_values = false;               // a vector is the sample's own values, in their order
 };
 

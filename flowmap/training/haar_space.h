@@ -15,7 +15,7 @@ namespace fm {
 Tensor haar(const Tensor& x);
 Tensor inverse_haar(const Tensor& bands);
 
-// Of pictures (C, h, w) with even sides; ShapeError otherwise. Decoded levels are cut to [0, 1].
+// For images (C, h, w) with even sides; ShapeError otherwise. Decoded levels are clamped to [0, 1].
 LatentCoder haar_coder(const Shape& picture);
 
 }  // namespace fm

@@ -1,9 +1,9 @@
-// Where generators live: networks model latents, and latents become samples again.
+// The space of the generators: networks model latents, and latents become samples again.
 //
-//   LatentCoder    samples <-> raw latents: an autoencoder, or nothing at all. Caches hold raw latents, and statistics are taken of them.
-//   LatentSpace    samples <-> latents that networks see: the coder with the statistics applied inside, both ways
+//   LatentCoder    samples <-> raw latents: an autoencoder, or the identity. Caches hold raw latents, and statistics describe them.
+//   LatentSpace    samples <-> latents for networks: the coder with the statistics applied inside, both ways
 //
-// Normalisation cannot be forgotten: encode() and decode() include it, and raw latents are a type that no network takes.
+// Normalization cannot be forgotten: encode() and decode() include it, and no network accepts the type of raw latents.
 #pragma once
 
 #include <functional>
@@ -16,7 +16,7 @@
 
 namespace fm {
 
-// What a thing is made of: {"encoder", "1a2b3c4d"}.
+// Names and checksums of inputs: {"encoder", "1a2b3c4d"}.
 using Checksums = std::vector<std::pair<std::string, std::string>>;
 
 struct LatentCoder {
@@ -25,13 +25,13 @@ struct LatentCoder {
   std::function<Tensor(const Tensor& samples)> encode;     // (n, shape of a sample) -> (n, shape); empty: samples are latents
   std::function<Tensor(const Tensor& raw)> decode;         // back; empty: latents are samples
   std::string preprocessing;                               // of samples before the encoder, in words
-  std::function<Checksums()> encoder;                      // of the weights that make latents, as they are now; empty: there are none
+  std::function<Checksums()> encoder;                      // of the current weights that make latents; empty: there are no weights
   std::function<std::string()> decoder;                    // the same of the weights that make samples
   std::function<std::string()> weights;                    // of both together
   double variance_floor = 0;                               // of the statistics (LatentStats::floor)
 };
 
-// Latents before normalisation.
+// Latents before normalization.
 struct RawLatents {
   Tensor values;                                           // (n, shape of a latent)
 };
@@ -44,15 +44,15 @@ class LatentSpace {
 
   const std::string& name() const { return coder_.name; }
   const Shape& shape() const { return coder_.shape; }
-  // Errors are those of the coder; ShapeError where latents are not (n, shape).
+  // Throws the coder's errors; ShapeError if latents are not (n, shape).
   Tensor encode(const Tensor& samples) const;
   Tensor decode(const Tensor& latents) const;
   Tensor normalised(const RawLatents& raw) const;          // the second half of encode, for latents that were kept
 
   const LatentCoder& coder() const { return coder_; }
   const LatentStats& statistics() const { return statistics_; }
-  std::string decoding() const;                            // "decoder 1a2b3c4d stats 5e6f7a8b": what samples depend on beside the latents
-  // What latents depend on: weights, preprocessing, statistics. Eight hexadecimal digits.
+  std::string decoding() const;                            // "decoder 1a2b3c4d stats 5e6f7a8b": the inputs of samples in addition to the latents
+  // Everything that latents depend on: weights, preprocessing, statistics. Eight hexadecimal digits.
   std::string fingerprint() const;
 
  private:
@@ -65,7 +65,7 @@ LatentCoder identity_coder(Shape shape);
 LatentSpace identity_space(Shape shape, LatentStats statistics = {});
 
 // Mean and variance of each element of samples (n, ...) f32, computed in double precision; n >= 2. An element that is the same in all
-// samples keeps its scale: its variance is given as 1. ConfigError names an element whose variance is beyond what f32 can divide by.
+// samples keeps its scale: its variance is given as 1. ConfigError names an element whose variance is outside the range that f32 can divide by.
 LatentStats statistics_of(const Tensor& samples);
 
 }  // namespace fm

@@ -1,4 +1,4 @@
-// What is known to be needed against what there is, before hours of work: one line that names the amounts and the remedy.
+// Compares needed with available resources before hours of work: one line names the amounts and the remedy.
 #pragma once
 
 #include <filesystem>
@@ -6,8 +6,8 @@
 
 namespace fm {
 
-// "fm needs about 240 GiB of memory (...), this machine has 23.4 GiB: lower --batch"; empty when `bytes` fit. `what` is "fm", `of` what the
-// memory is for.
+// "fm needs about 240 GiB of memory (...), this machine has 23.4 GiB: lower --batch"; empty if `bytes` fit. `what` is "fm", `of` the use
+// of the memory.
 std::string beyond_memory(double bytes, const std::string& what, const std::string& of, const std::string& remedy);
 
 // The same of free disk space where `folder` is or will be.

@@ -1,4 +1,4 @@
-// Where an old run goes when a new one takes its folder.
+// Moves an old run aside when a new one takes its folder.
 #pragma once
 
 #include <filesystem>
@@ -7,7 +7,7 @@
 
 namespace fm {
 
-// Renames the folder to the first free "<path>.old-<n>" and says so. ConfigError when that fails or when a process trains in it or in a folder below.
+// Renames the folder to the first free "<path>.old-<n>" and reports it. ConfigError if that fails or if a process trains in it or in a folder below.
 void move_aside(const std::filesystem::path& path, Messages& log);
 
 }  // namespace fm

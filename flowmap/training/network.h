@@ -1,6 +1,6 @@
-// One generator network, whatever it is made of: what trains, samples and scores flow maps knows no more of it than this.
+// One generator network of any kind, as the code that trains, samples and scores flow maps uses it.
 //
-// A backbone is a module whose config says `mean_flow` (two times, a flow map, or one, a velocity) and that is called as DiT^DH is:
+// A backbone is a module whose config has `mean_flow` (two times, a flow map, or one, a velocity) and that is called like DiT^DH:
 //   (z, t, y) -> velocity, and with mean_flow (z, s, t, y) -> average velocity.
 #pragma once
 
@@ -43,12 +43,12 @@ class Network {
   // Clones that compute otherwise: in this precision (ConfigError where the model has but one), or all in f64, for values to compare others with.
   Network in_precision(const std::string& precision) const { return held().in_precision(precision); }
   Network in_f64() const { return held().in_f64(); }
-  // The model itself where it is an M, for what is about one kind alone; else null.
+  // The model itself if it is an M, for code about one kind alone; else null.
   template <Backbone M> std::shared_ptr<M> as() const {
     const auto* model = dynamic_cast<const Model<M>*>(held_.get());
     return model == nullptr ? nullptr : model->model;
   }
-  // Its parameters <- decay times themselves + (1 - decay) the leader's. Error where that is no network of the same kind.
+  // Its parameters <- decay times themselves + (1 - decay) the leader's. Error if the leader is not a network of the same kind.
   void follow(const Network& leader, double decay) const { held().follow(leader.held(), decay); }
 
  private:

@@ -1,6 +1,6 @@
-// What a training on points of the plane learned: a score for each generator, and pictures of its samples, its flow and its maps.
+// Results of a training on points of the plane: a score for each generator, and plots of its samples, its flow and its maps.
 //
-// Test points, samples and scores are of the data; noise, flows and fields are of the latent space, which scales the data where it has statistics.
+// Test points, samples and scores are in the space of the data; noise, flows and fields are in the latent space, which scales the data if it has statistics.
 #pragma once
 
 #include <cstdint>
@@ -29,21 +29,21 @@ struct PlaneGenerator {
 struct PlaneMap {
   std::string name;
   FlowMapNet u;
-  Jumps jumps = Jumps::any;              // that it was trained for: nothing else of it is drawn
+  Jumps jumps = Jumps::any;              // the trained jumps; only these are plotted
   bool follows_flow = true;              // false where its aim is another than the flow: its one call has no error
 };
 
 struct PlaneRun {
-  LatentSpace space = identity_space({2});   // that the networks model
+  LatentSpace space = identity_space({2});   // the space in which the networks work
   std::vector<PlaneGenerator> generators;
   std::vector<PlaneMap> maps;            // the networks whose one call, field and error are shown
-  VelocityNet teacher;                   // whose trajectories are shown; empty: the exact flow's, and without one the map's own u(z, t, t)
+  VelocityNet teacher;                   // the source of the plotted trajectories; empty: the exact flow, and without one the map's own u(z, t, t)
   Tensor test;                           // (m, 2) points of the data that no training saw
-  Labels labels;                         // i64 (m) of the test points: generators and maps are asked for them. Undefined: no condition
-  // The data's distribution where it is known. With labels the exact flow of label k is that of component k.
+  Labels labels;                         // i64 (m) of the test points: the conditions of generators and maps. Undefined: no condition
+  // The data's distribution, if known. With labels the exact flow of label k is that of component k.
   std::optional<GaussianMixture> exact;
   std::uint64_t seed = 1;
-  std::int64_t samples = 4000;           // that are drawn, and compared with as many test points; fewer where there are fewer
+  std::int64_t samples = 4000;           // number of samples, compared with as many test points; limited by their number
 };
 
 // The distribution of a source by its name, "points:8gaussians"; none for names whose flow has no closed form.
@@ -52,11 +52,11 @@ std::optional<GaussianMixture> known_mixture(std::string_view source);
 struct PlaneScore {
   std::string name;
   int calls = 0;                         // 0: no network made these samples
-  // "energy_distance" (energy.h) to the test points, and "map_error" where the exact flow is known: the mean of |sample - exact sample|^2 over
-  // noise. Both are NaN when a sample is not finite, and "not_finite" counts those.
+  // "energy_distance" (energy.h) to the test points, and "map_error" if the exact flow is known: the mean of |sample - exact sample|^2 over
+  // noise. Both are NaN when a sample is not finite, and "not_finite" counts such samples.
   std::vector<Metric> values;
 
-  double value(std::string_view name) const;       // NaN where there is none of this name
+  double value(std::string_view name) const;       // NaN if the name is missing
 };
 
 struct PlaneReport {
@@ -64,14 +64,14 @@ struct PlaneReport {
   std::vector<PlaneScore> scores;        // generators in their order, then for comparison the exact flow, other test points and noise itself
   std::vector<Figure> samples;           // one a generator: test points and samples
   std::vector<Figure> trajectories;      // one a map: the flow from some noises, and where one call of the map takes them; none where no flow is known
-  std::vector<Figure> fields;            // u(z, s, t) of each map at four pairs (s, t): those of them that it was trained for
+  std::vector<Figure> fields;            // u(z, s, t) of each map at those of four pairs (s, t) that it was trained for
   std::vector<Figure> errors;            // one a map that follows the flow, where the exact one is known: the squared error of one call by noise
 };
 
-// What a report shows beside its scores.
+// The plots that a report shows beside its scores.
 struct PlanePictures {
   bool errors = true, fields = true;
-  std::int64_t points = 0;               // of each group in pictures of samples and trajectories, the first ones; 0: all
+  std::int64_t points = 0;               // number of points of each group in plots of samples and trajectories, the first ones; 0: all
 };
 
 // ShapeError where `test` or a generator's samples are not points (n, 2), or labels are not one a point; ConfigError where samples < 2, and for

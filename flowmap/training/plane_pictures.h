@@ -1,4 +1,4 @@
-// The single pictures of a plane report (plane.h), and the exact flow they compare with.
+// The single plots of a plane report (plane.h), and the exact flow for comparison.
 #pragma once
 
 #include <vector>
@@ -34,11 +34,11 @@ Figure trajectory_figure(const PlaneRun& run, const PlaneMap& map, const Tensor&
 // u(z, s, t) as arrows. With labels all arrows have the label of the first test point, which the caption names.
 Figure field_figure(const PlaneRun& run, const PlaneMap& map, double s, double t);
 
-// |f(e) - f*(e)|^2 for noise e at the centre of each cell, f one call of the map and f* the exact flow; labels as for field_figure.
+// |f(e) - f*(e)|^2 for noise e at the center of each cell, f one call of the map and f* the exact flow; labels as for field_figure.
 HeatPlot error_plot(const PlaneRun& run, const PlaneMap& map, const ExactFlow& exact);
 Figure error_figure(const PlaneRun& run, const PlaneMap& map, const ExactFlow& exact);
 
-// The squares that pictures show: the test points with a margin, and [-3, 3]^2 with the test points in it.
+// The ranges of plots: the test points with a margin, and [-3, 3]^2 extended to the test points.
 PlaneFrame data_frame(const Tensor& test);
 PlaneFrame noise_frame(const Tensor& test);
 

@@ -1,5 +1,5 @@
-// Pictures from published files alone, without a run's folder: a DiT^DH, the decoder and the statistics of its latents. Sizes are read off
-// the tensors. A model with two times is a flow map; one with one time is a teacher, drawn from by an ODE solver, guided if wanted.
+// Samples from published files alone, without a run's folder: a DiT^DH, the decoder and the statistics of its latents. Sizes come from
+// the tensors. A model with two times is a flow map; one with one time is a teacher, sampled by an ODE solver, optionally guided.
 #pragma once
 
 #include <functional>
@@ -18,9 +18,9 @@ struct PublishedConfig {
     v("dit", dit, "weights of a DiT^DH to sample without a run, flow map or teacher: .safetensors, an index of shards, .pt, or a checkpoint",
       flag("dit"), basic(), value_as("PATH"));
     v("decoder", decoder, "weights of the RAE decoder for the latents of --dit", flag("decoder"), basic(), value_as("PATH"));
-    v("stats", stats, "variance and mean of the latents (stat.pt); empty: the latents were not normalised", flag("stats"), value_as("FILE"));
+    v("stats", stats, "variance and mean of the latents (stat.pt); empty: the latents were not normalized", flag("stats"), value_as("FILE"));
     v("weak", weak, "weights of a smaller teacher, for autoguidance in place of the null label", flag("weak"), value_as("PATH"));
-    v("pixels", pixels, "normalisation of the encoder's images: imagenet (DINOv2, MAE) or half (SigLIP 2)", one_of({"imagenet", "half"}));
+    v("pixels", pixels, "normalization of the encoder's images: imagenet (DINOv2, MAE) or half (SigLIP 2)", one_of({"imagenet", "half"}));
     v("precision", precision, "number format of the blocks: f32, or bf16 with weights of half the size", one_of({"f32", "bf16"}),
       flag("precision"));
     v("decoder_heads", decoder_heads, "attention heads of the decoder; 0: the published number for its width, else heads 64 wide", range(0, 1024));
@@ -35,17 +35,17 @@ struct DrawConfig {
   Interval interval;
 };
 
-// Where pictures come from.
+// The parts that make samples.
 struct Source {
   LatentSpace space;                             // decodes to (n, channels, H, W) in [0, 1]
   std::int64_t classes = 0;
   std::vector<std::string> class_names;          // of all classes, or none
   LatentGenerator generate;
-  std::function<std::string()> weights;          // checksums of what it draws with
-  std::int64_t bytes_a_sample = 0;               // that a pass of the networks works with, about
+  std::function<std::string()> weights;          // checksums of the weights in use
+  std::int64_t bytes_a_sample = 0;               // the approximate memory of a pass of the networks, per sample
 };
 
-// `say` gets a line for each model that was loaded. FileError for files that do not exist (all of them), cannot be read, or do not fit together; ConfigError for guidance of a flow map.
+// `say` receives a line for each loaded model. FileError for files that do not exist (all of them), cannot be read, or do not fit together; ConfigError for guidance of a flow map.
 Source open_published(const PublishedConfig& config, const DrawConfig& draw, const Warn& warn, const std::function<void(const std::string&)>& say);
 
 }  // namespace fm

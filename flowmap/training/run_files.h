@@ -1,10 +1,10 @@
-// Writes what a training leaves beside its checkpoints, in the same folder out/<stage>: metrics.csv and its like (data/report/metrics.h), samples/step-*.png,
-// report.html, and config.toml where the stage has fields. Messages and a line for each logged step go to stderr.
+// Writes the files of a training beside its checkpoints, in the same folder out/<stage>: metrics.csv and similar files (data/report/metrics.h), samples/step-*.png,
+// report.html, and config.toml if the stage has fields. Messages and a line for each logged step go to stderr.
 //
 //   RunFiles files;
 //   train(stage, loop, seed, {.out = "runs/a"}, ranks, files);
 //
-// Of several ranks the first one writes. Once steps are made, a file that cannot be written (a full disk) is a warning, given once for each kind of file, and the training continues.
+// With several ranks the first one writes. Once steps are made, an unwritable file (a full disk) is a warning, given once for each kind of file, and the training continues.
 #pragma once
 
 #include <filesystem>

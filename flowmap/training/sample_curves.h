@@ -1,5 +1,5 @@
-// Curves of samples that are no pictures, generated ones beside real ones: sequences (C, L), vectors (D), arrays of more dimensions. Points of the plane
-// have pictures of their own (plane.h).
+// Curves of samples that are not images, generated ones beside real ones: sequences (C, L), vectors (D), arrays of more dimensions. Points of the plane
+// have their own plots (plane.h).
 #pragma once
 
 #include <cstdint>
@@ -26,14 +26,14 @@ struct PlotGroup {
 // Rows of each set that statistics are computed of: the first ones, so that the cost is bounded. 2 or more.
 std::int64_t rows_for_curves(const Shape& sample);
 
-// Of sequences: samples, mean and variance by position, autocorrelation by lag and power by frequency (flowmap/metrics/series.h). Of vectors: samples,
+// For sequences: samples, mean and variance by position, autocorrelation by lag and power by frequency (flowmap/metrics/series.h). For vectors: samples,
 // mean and variance by element; of up to three numbers their quantiles. Of other arrays: mean and variance by position, row by row. Of the first three
 // channels. The first set is the data that the others are compared with. `class_names` by label are for legends; a label beyond them is shown as a number.
 // Sets with a value that is not finite have no statistics. ShapeError for sets of other shapes than the first, fewer than 2 samples, or labels that are
 // not one a sample.
 std::vector<PlotGroup> sample_curves(const std::vector<NamedSamples>& sets, const std::vector<std::string>& class_names);
 
-// Adds them below what the page has.
+// Adds them at the end of the page.
 void add_curves(HtmlReport& page, const std::vector<PlotGroup>& groups);
 
 }  // namespace fm

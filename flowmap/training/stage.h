@@ -1,4 +1,4 @@
-// From an objective, networks and batches to what the training loop trains (nn/training/loop.h):
+// From an objective, networks and batches to a stage of the training loop (nn/training/loop.h):
 //
 //   const Network net(std::make_shared<FlowMlp>(config, seed));
 //   FlowStage flow = flow_stage("mean_flow", loop, {.objective = make_objective(MeanFlowConfig{}), .network = net,
@@ -26,23 +26,23 @@ struct FlowParts {
   bool averaged = true;                                    // false: no average of the weights is kept, for steps that are only measured
 };
 
-// What the loop trains, and its parts. Copies share them.
+// The stage, and its parts. Copies share them.
 struct FlowStage {
   Stage stage;
-  Network average;                                         // of the weights, frozen: samples come from it. None where none is kept
+  Network average;                                         // of the weights, frozen: samples come from it. Empty if no average is kept
 };
 
 // `name`: the folder of the stage inside the run. ConfigError, before the first step: the settings of the objective do not fit the number of steps, or
 // it needs a teacher, data or a shape that is not there.
 FlowStage flow_stage(std::string name, const LoopConfig& loop, FlowParts parts);
 
-// ConfigError unless the parts of a batch, on so many ranks, are whole groups of `group` rows (Needs::group). `name`: the stage's, for the message.
+// ConfigError unless the parts of a batch, on this number of ranks, are whole groups of `group` rows (Needs::group). `name`: the stage's, for the message.
 void check_groups(const std::string& name, const LoopConfig& loop, std::int64_t group, int ranks);
 
 // The random numbers of a part's rows, by step and row: the same in any micro-batch, on any rank and after a restart.
 Draws draws_of(const StepPart& part, std::uint64_t seed);
 
-// The numbers of a part's samples among all that a training of such batches sees.
+// The numbers of a part's samples among all samples of a training with such batches.
 Samples samples_of(const StepPart& part, std::int64_t batch);
 
 // A batch without data: labels in 0 ... classes - 1, drawn evenly (0 classes: none), and the numbers of its samples.

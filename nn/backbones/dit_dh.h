@@ -1,4 +1,4 @@
-// DiT^DH as an entry of the list of networks (flowmap/training/backbones.h), and what follows from its config alone: its size in words, its
+// DiT^DH as an entry of the list of networks (flowmap/training/backbones.h), and properties that follow from its config alone: its size in words, its
 // parameters and products (nn/flops/count.h), and the memory of a step (nn/flops/activations.h):
 //
 //   a block, for each token:      W values of the residual stream, its input, in f32; 6 W + 2 H values: q | k | v, attention's output, both

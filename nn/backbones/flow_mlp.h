@@ -1,4 +1,4 @@
-// FlowMlp as an entry of the list of networks (flowmap/training/backbones.h), and what follows from its config alone: its size in words, its
+// FlowMlp as an entry of the list of networks (flowmap/training/backbones.h), and properties that follow from its config alone: its size in words, its
 // parameters and products (nn/flops/count.h), and the memory of a step (nn/flops/activations.h): for each sample the first layer's input, and each
 // hidden layer before and after its SiLU.
 #pragma once
@@ -19,7 +19,7 @@ struct FlowMlpBackbone {
   static constexpr std::string_view says = "MLP for points and short vectors, teacher and student; dim, classes and mean_flow follow from data and stage";
 
   static void fit(FlowMlpConfig& config, const Modeled& samples);
-  // A flow map that begins with a teacher's weights has zeros where it looks at phi(t - s), the last part of the first layer's input: it begins as
+  // A flow map that begins with a teacher's weights has zero weights for phi(t - s), the last part of the first layer's input: it begins as
   // the teacher's velocity.
   static void complete(const FlowMlp& map, Weights& teacher);
 };

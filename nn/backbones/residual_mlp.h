@@ -1,4 +1,4 @@
-// ResidualMlp as an entry of the list of networks (flowmap/training/backbones.h), and what follows from its config alone, as in flow_mlp.h.
+// ResidualMlp as an entry of the list of networks (flowmap/training/backbones.h), and properties that follow from its config alone, as in flow_mlp.h.
 #pragma once
 
 #include <string_view>

@@ -1,5 +1,5 @@
-// Options that not all versions have. Of those that no longer exist, old config files go on working where the option did nothing, and an error says
-// what became of it otherwise. Of some that were added, one value is what earlier versions did: it is no difference from their runs.
+// Options that not all versions have. A removed option in an old config file is accepted if it had no effect; otherwise an error says
+// what replaced it. For some added options, one value matches the behavior of earlier versions: it is no difference from their runs.
 #pragma once
 
 #include <string>
@@ -10,7 +10,7 @@ namespace fm {
 
 struct RemovedOption {
   std::string_view path;       // as in a config file
-  std::string_view harmless;   // the value that changes nothing: such a line in a file is passed over
+  std::string_view harmless;   // the value without effect: such a line in a file is skipped
   std::string_view why;
 };
 
@@ -27,7 +27,7 @@ inline const RemovedOption* removed_option(std::string_view path) {
 
 struct AddedOption {
   std::string_view path;       // ".tangent.norm": of every key that ends so
-  std::string_view before;     // the value that says what versions without the option did
+  std::string_view before;     // the value that matches versions without the option
 };
 
 inline constexpr AddedOption added_options[] = {
@@ -44,10 +44,10 @@ inline constexpr AddedOption added_options[] = {
     {".row_weight", "false"},
 };
 
-// That an old run lacks this option makes no difference, if its value is this one. `value` as on a command line or in a config file.
+// Whether an old run may lack this option because its value matches the old behavior. `value` as on a command line or in a config file.
 bool is_as_before(std::string_view path, std::string_view value);
 
-// toml_changes (nn/config/toml_text.h) without options of earlier versions that are gone, and added ones with the value that does what they did.
+// toml_changes (nn/config/toml_text.h) without removed options, and without added ones whose value matches earlier versions.
 std::vector<std::string> config_changes(std::string_view before, std::string_view after);
 
 }  // namespace fm

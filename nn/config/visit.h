@@ -1,4 +1,4 @@
-// Configs list their fields once, in `visit`, and everything else reads that list: TOML, command line, --help, checkpoint JSON.
+// Configs list their fields once, in `visit`, and all users read that list: TOML, command line, --help, checkpoint JSON.
 //
 //   struct OptimConfig {
 //     double lr = 1e-4;
@@ -11,8 +11,8 @@
 //     }
 //   };
 //
-// A field is a bool, int64_t, double, std::string, a vector of the last three, or a struct with a `visit` of its own. An integer has a
-// range(low, high), or it does not compile: the code behind a field multiplies and narrows it, and its bounds say how far that is safe. A
+// A field is a bool, int64_t, double, std::string, a vector of the last three, or a struct with its own `visit`. An integer without a
+// range(low, high) does not compile: the code behind a field multiplies and narrows it, and the bounds keep that safe. A
 // number is finite.
 #pragma once
 
@@ -28,7 +28,7 @@
 
 namespace fm {
 
-// What a value may be and how it is shown. Built from the rules that a field names after its help text.
+// The allowed values of a field and their display. Built from the rules after the field's help text.
 struct Rule {
   double low = -std::numeric_limits<double>::infinity();
   double high = std::numeric_limits<double>::infinity();
@@ -36,10 +36,10 @@ struct Rule {
   std::vector<std::string> choices;  // of strings: the only values allowed (empty: any)
   std::string unit;                  // "images", "s": shown in the help
   std::string flag;                  // a short command-line name, "lr" for --lr
-  std::string alone;                 // what the flag without a value means (empty: it needs one)
+  std::string alone;                 // the meaning of the flag without a value (empty: the flag needs one)
   bool repeated = false;             // of lists of words: the flag adds one element as it is written, and may be given several times
-  bool basic = false;                // -h lists it too, where it has a short name; else --help alone does
-  std::string shown;                 // what the help shows for the value, "FILE", "auto|PATH" (empty: its type or choices); completion follows from it
+  bool basic = false;                // -h lists it too, if it has a short name; else only --help does
+  std::string shown;                 // the value placeholder in the help, "FILE", "auto|PATH" (empty: its type or choices); completion follows from it
   const int64_t* whole = nullptr;    // of integers: a field of the same struct that the value must divide
   std::string whole_name;            // its name there
 
@@ -166,7 +166,7 @@ std::vector<Field> list_fields(C& config) {
 // ("--lr", "a.toml:3"). Throws ConfigError.
 void set_from_text(const Field& field, std::string_view text, std::string_view where);
 
-// Throws ConfigError when the present value breaks the field's rule. What binds two fields is left to check_relations: while a config is
+// Throws ConfigError if the present value breaks the field's rule. check_relations checks rules on two fields: while a config is
 // read, and as long as some fields follow from others, they need not fit.
 void check_rule(const Field& field, std::string_view where);
 void check_rules(const std::vector<Field>& fields, std::string_view where);
@@ -187,7 +187,7 @@ std::string to_text(const Field& field);
 // "an integer", "a number", "text", "a list of integers" ...
 std::string type_name(const Field& field);
 
-// "1 to 1e9", "> 0", "1 to 64, divides width", "jvp|fd", or nothing.
+// "1 to 1e9", "> 0", "1 to 64, divides width", "jvp|fd", or empty.
 std::string rule_text(const Field& field);
 
 // An integer with an optional suffix: k M G T (powers of 1000), Ki Mi Gi Ti (powers of 1024). "1.5k" and "2e3" are whole too.
@@ -198,7 +198,7 @@ bool parse_number(std::string_view text, double& value);
 // The field of this path. Throws ConfigError that names the nearest path.
 const Field& find_field(const std::vector<Field>& fields, std::string_view path, std::string_view where);
 
-// The candidate closest to `word` in edits (a swap of neighbours counts one), or nothing when none is close.
+// The candidate closest to `word` in edits (a swap of neighbors counts one), or empty if none is close.
 std::string nearest(std::string_view word, const std::vector<std::string>& candidates);
 
 }  // namespace fm

@@ -1,4 +1,4 @@
-// How much memory a training step's tape keeps between the forward and the backward pass: what activation_bytes(config, rows) gives for each
+// The memory that a training step's tape keeps between the forward and the backward pass: the result of activation_bytes(config, rows) for each
 // network of nn/backbones/, from the config alone.
 //
 // With gradients; the config says whether blocks are recomputed and in which type they compute. The network's output and the loss are counted,
@@ -14,7 +14,7 @@ namespace fm {
 struct ActivationBytes {
   // Up to 2^60: a batch that would need more gives that, not a product that has wrapped around.
   std::int64_t kept = 0;        // by the tape, after the forward pass
-  std::int64_t one_block = 0;   // the largest block's: what recompute adds while it runs
+  std::int64_t one_block = 0;   // the largest block's: the additional memory while recompute runs
 };
 
 // Exact where the number is below 2^53.

@@ -1,9 +1,9 @@
-// Every model of the paper and its baselines by a name: what `inspect --flops` lists.
+// Every model of the paper and its baselines by a name, for `inspect --flops`.
 //
-//   dinov2-b-224              encoders; the number is the side of the image that the network itself sees (RAE resizes 256 to 224, 512 to
+//   dinov2-b-224              encoders; the number is the side of the network's input image (RAE resizes 256 to 224, 512 to
 //   448) rae-decoder-xl-512        decoders of RAE; the image's side dit-dh-xl-256[-mf]        DiT^DH, the teacher and the MeanFlow variant
 //   with its second time dit-xl-2-256 sit-xl-2-256 sd-vae-decoder-256                          the baselines mf-rae-256-2-step
-//   mf-sd-vae-256-1-step                                one image: so many calls of the generator and one of the decoder
+//   mf-sd-vae-256-1-step                                one image: this many calls of the generator and one of the decoder
 #pragma once
 
 #include "nn/flops/count.h"
@@ -11,7 +11,7 @@
 namespace fm {
 
 struct KnownModel {
-  std::string name, source;  // source: what the shapes were taken from
+  std::string name, source;  // source: the origin of the shapes
   CostTable modules;
   std::int64_t paper_gflops = 0;  // as the MF-RAE paper prints it; 0: not in the paper
 };

@@ -7,7 +7,7 @@
 
 namespace fm {
 
-// One product gives q | k | v (rows of the weight in this order, each head by head). Optionally q and k are normalised per head and rotated
+// One product gives q | k | v (rows of the weight in this order, each head by head). Optionally q and k are normalized per head and rotated
 // by tables of positions (nn/layers/positions.h).
 struct FusedAttention {
   Linear qkv, proj;

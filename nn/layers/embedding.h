@@ -1,4 +1,4 @@
-// What a diffusion transformer is conditioned on: times and class labels, each as a vector (B, width).
+// The conditions of a diffusion transformer: times and class labels, each as a vector (B, width).
 #pragma once
 
 #include "nn/layers/linear.h"

@@ -42,7 +42,7 @@ struct SwiGluFfn {                              // w3(silu(a) b), (a, b) the hal
     return w3(Recomputed{[](const std::vector<Var>& v) { return swiglu(v[0]); }, {w12(x)}});
   }
 
-  // Two thirds of the hidden width of a plain MLP, so that three matrices cost what two did; rounded down as the published models do.
+  // Two thirds of the hidden width of a plain MLP, so that three matrices cost as much as its two; rounded down like the published models.
   static std::int64_t hidden_width(std::int64_t width, double ratio) {
     return static_cast<std::int64_t>(2.0 / 3.0 * static_cast<double>(static_cast<std::int64_t>(ratio * static_cast<double>(width))));
   }

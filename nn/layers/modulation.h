@@ -1,5 +1,5 @@
-// adaLN: a condition decides shift, scale and gate of every channel. The layer sees the condition after its SiLU, which the caller computes
-// once for all blocks; the name says where the published models keep it (a sequence of SiLU and Linear).
+// adaLN: a condition decides shift, scale and gate of every channel. The layer receives the condition after its SiLU, which the caller computes
+// once for all blocks; the layer's name is the one in published models (a sequence of SiLU and Linear).
 #pragma once
 
 #include <vector>

@@ -1,4 +1,4 @@
-// Normalisations over the last dimension, with the learned weight (and bias) that follows them.
+// Normalizations over the last dimension, with the learned weight (and bias) that follows them.
 #pragma once
 
 #include "autodiff/rules/norm.h"

@@ -27,9 +27,9 @@ struct PatchEmbed {
   void reset(const Init& init) { init.kaiming(weight, bias); }
 
   std::int64_t patch() const { return weight.value.dim(2); }
-  // In the type `result`: the image's, or f32 for bf16.
+  // The result has the type `result`: the image's, or f32 for bf16.
   Var operator()(const Var& image, DType result) const { return project(patchify(image, patch()), result); }
-  Var project(const Var& tokens, DType result) const;      // what patchify gave: (B,N,C p p) or (B,N,C p) -> (B,N,width)
+  Var project(const Var& tokens, DType result) const;      // patchify's result: (B,N,C p p) or (B,N,C p) -> (B,N,width)
 };
 
 }  // namespace fm

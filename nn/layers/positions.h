@@ -1,4 +1,4 @@
-// Where a token is: fixed tables of positions on a grid, row-major (token n = row * columns + column), or along a sequence.
+// Positions of tokens: fixed tables for a grid, row-major (token n = row * columns + column), or for a sequence.
 #pragma once
 
 #include <utility>
@@ -8,7 +8,7 @@
 namespace fm {
 
 // The 2-D sine-cosine embedding of MAE, (rows * columns, width), f32. With q = width/4 and omega_k = 10000^(-k/q), token (i, j) has
-//   [ sin(j omega) | cos(j omega) | sin(i omega) | cos(i omega) ]:  the first half says the column. width must be a multiple of 4.
+//   [ sin(j omega) | cos(j omega) | sin(i omega) | cos(i omega) ]:  the first half encodes the column. width must be a multiple of 4.
 Tensor sin_cos_positions(std::int64_t rows, std::int64_t columns, std::int64_t width);
 
 // Rotary tables (cos, sin), each (rows * columns, head_width), f32. Channels (2m, 2m+1) share an angle: of the first half row * f_m, of the

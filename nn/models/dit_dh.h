@@ -6,11 +6,11 @@
 //   k = P silu(te + h),      u = x W_x,             u = block_i(u; k),  out = final(u; k)         head, the last head_depth blocks
 //   block(x; c):  (b1, g1, a1, b2, g2, a2) = Linear(silu c);  x += a1 Attn((1+g1) RMS(x) + b1);  x += a2 SwiGLU((1+g2) RMS(x) + b2)
 //
-// silu acts twice on c (once where c is made, once in every block): published weights were trained so. Names, shapes and initial values are
+// silu acts twice on c (once when c is made, once in every block), as in the training of the published weights. Names, shapes and initial values are
 // those of the published checkpoints.
 //
-// With late_s, two times as in Decoupled MeanFlow (Lee et al. 2025): R is not there, and te is T(t) in the first two thirds of all blocks, T(s) in the
-// others and in k. So u(x, t, t) is the one-time network of the same weights: a velocity becomes a flow map without new ones.
+// With late_s, two times as in Decoupled MeanFlow (Lee et al. 2025): R is absent, and te is T(t) in the first two thirds of all blocks, T(s) in the
+// others and in k. So u(x, t, t) is the one-time network of the same weights: a velocity becomes a flow map without new weights.
 //
 // With axes = 1 the network models sequences (channels, length) in place of latents (channels, height, width). Patches, positions and rotations then
 // have one axis, which changes the shapes of the patch embeddings' weights (width, channels, patch) and of the tables; names stay.
@@ -51,7 +51,7 @@ struct DitDhConfig {
     v("head_heads", head_heads, "attention heads in the head", range(1, 1024), divides(head_width, "head_width"));
     v("mlp_ratio", mlp_ratio, "hidden width of the MLP over width; SwiGLU takes two thirds of it", range(0.25, 64));
     v("classes", classes, "number of labels; one more is added for 'no label'", range(0, 1e7));
-    v("qk_norm", qk_norm, "normalisation of queries and keys per head");
+    v("qk_norm", qk_norm, "normalization of queries and keys per head");
     v("rope", rope, "rotary positions");
     v("position_embed", position_embed, "sine-cosine positions added to the backbone's tokens");
     v("mean_flow", mean_flow, "two times (s, t) instead of one");
@@ -123,7 +123,7 @@ struct DitDh {
   LabelEmbed y_embedder;
   DitFinalLayer final_layer;
   Buffer backbone_cos, backbone_sin, head_cos, head_sin;
-  Buffer late_s;                                 // one number that tells a file of such a map from one of a velocity; undefined in others
+  Buffer late_s;                                 // one number that distinguishes a file of such a map from one of a velocity; undefined in others
   std::vector<DitBlock> blocks;                  // backbone, then head
 
   explicit DitDh(const DitDhConfig& config, std::uint64_t seed = 0);

@@ -59,10 +59,10 @@ struct FlowMlp {
   }
 
   // x (B, ...) with `dim` numbers a row, t (B), labels i32 or i64 (B) in 0 .. classes (classes = no label; undefined: no label for all)
-  // -> velocity of x's shape. With mean_flow it is the instantaneous one, u(x, t, t). ShapeError for other shapes; ConfigError for labels
-  // where there are no classes.
+  // -> velocity of x's shape, with mean_flow u(x, t, t). ShapeError for other shapes; ConfigError for labels
+  // without classes.
   Var operator()(const Var& x, const Var& t, const Tensor& labels) const;
-  // Average velocity from t back to s <= t. ConfigError unless the config says mean_flow.
+  // Average velocity from t back to s <= t. ConfigError unless config.mean_flow.
   Var operator()(const Var& x, const Var& s, const Var& t, const Tensor& labels) const;
 
  private:

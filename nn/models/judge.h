@@ -1,10 +1,10 @@
-// The judge: a small convolutional classifier that scores generated pictures and that no generator ever sees. Its penultimate features are the
+// The judge: a small convolutional classifier for scoring generated images, independent of every generator. Its penultimate features are the
 // space of the Frechet distance, precision and recall; its classes give the conditional accuracy.
 //
 //   3x3 conv (w) - 3x3 conv /2 (2w) - 3x3 conv (2w) - 3x3 conv /2 (4w) - 3x3 conv (4w), each with ReLU - means over blocks, so that at most 8x8
-//   places remain - linear + ReLU (features) - linear (classes)
+//   positions remain - linear + ReLU (features) - linear (classes)
 //
-// The places stay apart, so the features tell where things are, not only that they are somewhere.
+// Positions stay apart, so the features depend on where parts are, not only on their presence.
 #pragma once
 
 #include "nn/config/visit.h"

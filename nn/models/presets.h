@@ -8,13 +8,13 @@
 //   XL        -                     1152, 28, 16; 4096     1152, 28, 16
 //
 // SigLIP 2 and the masked autoencoder have size B alone, at patch 16: google/siglip2-base-patch16-256, facebook/vit-mae-base. rae() puts an
-// encoder, its preprocessing and a decoder together as RAE does: DINOv2 sees 14 pixels a token, the others 16; means and deviations are
+// encoder, its preprocessing and a decoder together as RAE does: DINOv2 has 14 pixels per token, the others 16; means and deviations are
 // those of the encoder's image processor.
 //
-// The head of DiT^DH is two blocks of width 2048 with 16 heads at every size. DiT^DH-B and L are no published checkpoints: B stands in a
+// The head of DiT^DH is two blocks of width 2048 with 16 heads at every size. No checkpoints of DiT^DH-B and L are published: B is in a
 // comment of the released code, L follows DiT-L. Facts: mfrae.md 1.1, 1.3, 1.4, 2, 4.1.
 //
-// Sizes are one of the names above; image sizes are in pixels, multiples of 16 (published: 256 and 512). ConfigError otherwise.
+// Sizes are the names above; image sizes are in pixels, multiples of 16 (published: 256 and 512). ConfigError otherwise.
 #pragma once
 
 #include <cstdint>
@@ -25,7 +25,7 @@
 
 namespace fm {
 
-// Side of RAE's latent: a token stands for 16 pixels of the image, and for 14 of what the encoder sees.
+// Side of RAE's latent: a token covers 16 pixels of the image, and 14 of the encoder's input.
 std::int64_t rae_latent_size(std::int64_t image_size);
 std::int64_t dinov2_input_size(std::int64_t image_size);  // 224 for 256, 448 for 512
 

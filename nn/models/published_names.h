@@ -1,4 +1,4 @@
-// From the names that published files use to those of our modules.
+// Translates the names in published files to those of our modules.
 //
 //   file                                                names in it                                  part            becomes
 //   Hugging Face Dinov2WithRegisters                    embeddings.cls_token, encoder.layer.0. ...   encoder         the same
@@ -10,7 +10,7 @@
 //                                                                                                    decoder         without "decoder."
 //   RAE decoder (model.pt), DiT^DH (stage2_model.pt)    decoder_embed., blocks.0.attn.qkv. ...       decoder, dit    the same
 //
-// Before that, what wrappers add is taken off: "module." (data parallel) and "_orig_mod." (torch.compile).
+// First, the prefixes of wrappers are removed: "module." (data parallel) and "_orig_mod." (torch.compile).
 // Facts: mfrae.md 1.3, 1.4, 2, 2.1, 4.8; where these leave a prefix open, the released code.
 #pragma once
 
@@ -28,7 +28,7 @@ inline constexpr const char *encoder = "encoder", *decoder = "decoder", *dit = "
 enum class Layout { hugging_face_dino, hugging_face_siglip, hugging_face_mae, meta_dino, rae, rae_decoder, dit_dh, other };
 const char* name_of(Layout layout);
 
-// By the names alone, wrappers' prefixes not counted.
+// Decided by the names alone, after removing wrappers' prefixes.
 Layout layout_of(const NamedTensors& tensors);
 
 // The tensors of `part` (of weights_part; "": all, with the layout's own names) under our names, in the file's order; views of

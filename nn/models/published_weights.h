@@ -1,4 +1,4 @@
-// Published files as models take them: the part that is wanted, under our names, and the sizes that its tensors tell.
+// Published files in the form of our models: the requested part, under our names, and the sizes from its tensors.
 #pragma once
 
 #include "nn/checkpoint.h"
@@ -9,11 +9,11 @@
 
 namespace fm {
 
-// The part (of weights_part) of a file that load_weights reads, under our names. What RAE does not read is left out: the
+// The part (of weights_part) of a file that load_weights reads, under our names. Tensors that RAE does not use are left out: the
 // weight and bias of an encoder's last norm (affine_norm: they stay). FileError names the file.
 Weights load_part(const std::string& where, const std::string& part, const Warn& warn, bool affine_norm = false);
 
-// FileError unless the tensors, under our names, are those of a flow map u(z, s, t), or of a velocity network v(z, t). `role` says what wants them.
+// FileError unless the tensors, under our names, are those of a flow map u(z, s, t), or of a velocity network v(z, t). `role` is their use, for the error.
 void check_kind(const Weights& dit, bool flow_map, const std::string& role);
 
 // FileError, with the file's name, unless variances are positive and all is finite.
@@ -23,8 +23,8 @@ void check_stats(const LatentStats& stats, const std::string& file);
 // when var is missing, the shapes differ, a number is not finite or a variance is not positive.
 LatentStats load_stats(const std::string& where, const Warn& warn);
 
-// Configs from the tensors of a part. FileError says which tensor is missing or does not fit. The number of heads of a decoder is not in
-// its file: those of the published widths, else heads 64 wide.
+// Configs from the tensors of a part. FileError names a tensor that is missing or does not fit. A decoder's file lacks its number of
+// heads: it is that of the published widths, else heads are 64 wide.
 DitDhConfig dit_dh_config_of(const Weights& weights);
 RaeDecoderConfig rae_decoder_config_of(const Weights& weights);
 

@@ -40,7 +40,7 @@ struct Rae {
   std::int64_t latent_channels() const { return config.encoder.width; }
   std::int64_t latent_size() const { return config.decoder.latent_size; }
 
-  Var tokens(const Var& images) const;             // (B, N, C): patch tokens as the encoder gives them, images resized and normalised
+  Var tokens(const Var& images) const;             // (B, N, C): the encoder's patch tokens, of resized and normalized images
   Var pixels(const Var& tokens) const;             // (B, N, C) -> images, not clamped
 
   // Without history, in batches: for data sets and samples.

@@ -57,8 +57,8 @@ struct RaeDecoder {
   }
   void reset(const Init& init);
 
-  // Latent tokens (B,N,C), row-major over the latent -> image (B,channels,size,size), normalised as the encoder's input was (mean and
-  // deviation of the data set are the caller's).
+  // Latent tokens (B,N,C), row-major over the latent -> image (B,channels,size,size), normalized like the encoder's input (mean and
+  // deviation of the data set are up to the caller).
   Var operator()(const Var& tokens) const;
 
  private:

@@ -78,8 +78,8 @@ struct ResidualMlp {
   }
   void reset(const Init& init);
 
-  // As FlowMlp: x (B, ...) with `dim` numbers a row, t (B), labels (B) or undefined -> velocity of x's shape. ShapeError for other shapes;
-  // ConfigError for labels where there are no classes, and for two times where the config does not say mean_flow.
+  // Like FlowMlp: x (B, ...) with `dim` numbers a row, t (B), labels (B) or undefined -> velocity of x's shape. ShapeError for other shapes;
+  // ConfigError for labels without classes, and for two times without config.mean_flow.
   Var operator()(const Var& x, const Var& t, const Tensor& labels) const;
   Var operator()(const Var& x, const Var& s, const Var& t, const Tensor& labels) const;
 

@@ -1,4 +1,4 @@
-// A learned log variance l(s, t), one number a row: what objectives with a learned weight divide their rows' losses by,  e^-l L + l.  At its minimum l is
+// A learned log variance l(s, t), one number per row: objectives with a learned weight divide their rows' losses by it,  e^-l L + l.  At its minimum l is
 // log L, so every (s, t) contributes the same to the gradient (Kendall, Gal and Cipolla 2018; EDM2 and sCM use it over t).
 //
 //   h = W_in [ phi(t), phi(t - s) ] + b_in,      l = W_out silu(h) + b_out         phi: sines and cosines, as in flow_mlp.h

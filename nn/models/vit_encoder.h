@@ -1,5 +1,5 @@
-// The vision transformers that RAE takes its latents from, under the names and with the initial values of Hugging Face's models; with a
-// smaller config, the network that DINO training trains.
+// The vision transformers that make RAE's latents, under the names and with the initial values of Hugging Face's models; with a
+// smaller config, the network of DINO training.
 //
 //   h = [cls + pos_0, registers, patches + pos],   h += l1 Attn(LN h),  h += l2 W2 f(W1 LN h)  per layer,   LN(h)
 //
@@ -9,7 +9,7 @@
 //   siglip2   the vision tower of SigLIP 2 (Tschannen et al. 2025),  no    no             GELU, tanh   bicubic
 //             SiglipVisionTransformer without its pooling head
 //   mae       the encoder of a masked autoencoder (He et al. 2022),  yes   no             GELU         bicubic
-//             ViTMAEModel with nothing masked
+//             ViTMAEModel without a mask
 //
 // The position grid is resized to the image's, so one model takes images of several sizes. RAE drops the last norm's weight and bias
 // (affine_norm = false): every latent token then has mean 0 and variance 1. Facts: mfrae.md 1.3 to 1.5.
@@ -49,7 +49,7 @@ struct VitEncoderConfig {
       one_of({"f32", "bf16"}));
   }
 
-  // What the kind makes of the fields.
+  // Properties that follow from the kind.
   bool is_dino() const { return kind == "dinov2"; }
   bool has_cls() const { return kind != "siglip2"; }
   bool has_layer_scale() const { return is_dino() && layer_scale != 0; }
@@ -96,7 +96,7 @@ struct VitTokens {
 
 struct VitEncoder {
   VitEncoderConfig config;
-  Parameter cls_token, mask_token, register_tokens;                    // (1,1,D), (1,D), (1,R,D), as far as the kind has them
+  Parameter cls_token, mask_token, register_tokens;                    // (1,1,D), (1,D), (1,R,D), those that the kind has
   Parameter position_table;                                            // (1,1+G G,D), of siglip2 (G G,D); of mae frozen
   PatchEmbed patch_embed;
   std::vector<VitEncoderLayer> layers;
@@ -119,8 +119,8 @@ struct VitEncoder {
   }
   void reset(const Init& init);
 
-  // Image (B,channels,H,W), normalised by the caller; H and W multiples of the patch size. Where mask (B,N) is not zero the patch is hidden
-  // from the network behind mask_token; dinov2 alone has one, ConfigError otherwise.
+  // Image (B,channels,H,W), normalized by the caller; H and W multiples of the patch size. If mask (B,N) is not zero the patch is hidden
+  // from the network behind mask_token, which only dinov2 has; ConfigError otherwise.
   VitTokens encode(const Var& image, const Tensor& mask = {}) const;
   Var operator()(const Var& image) const { return encode(image).patches; }
 

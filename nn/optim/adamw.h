@@ -22,7 +22,7 @@ namespace fm {
 
 struct NamedParameter {
   std::string name;
-  Parameter* parameter;                  // must stay where it is while the optimiser lives: do not move the model
+  Parameter* parameter;                  // must keep its address while the optimizer lives: do not move the model
   bool decays = true;                    // false: weight decay passes it by
 };
 
@@ -71,36 +71,36 @@ class AdamW {
   void shard(Communicator& ranks);
   bool sharded() const { return ranks_ != nullptr; }
   const std::vector<int>& owners() const { return owners_; }            // by parameter
-  int owner_of(const std::string& state_name) const;                    // of a tensor of state(), or of an average; -1: everybody has it
-  void release_averages();               // lets go of averages that other ranks own; the values of those parameters are undefined then
+  int owner_of(const std::string& state_name) const;                    // of a tensor of state(), or of an average; -1: all ranks have it
+  void release_averages();               // releases averages that other ranks own; the values of those parameters are then undefined
   void gather_averages(int rank);        // until the next release this rank (-1: every rank) has all averages
 
-  // One update. ConfigError for numbers of the request that are out of range, with nothing changed. A parameter without gradient is left alone,
-  // its averages are not; Error when no parameter has one. DivergedError when the gradients' norm is not finite, or after clipping still so large that the second moment, made
-  // of squares, would overflow f32: it names the update and the first tensor, and nothing has been changed then. On a GPU no weight, moment or
-  // average changes either, the norm is told as infinite or NaN, and the update is counted: the device is not waited for.
+  // One update. ConfigError for numbers of the request that are out of range, with nothing changed. A parameter without gradient stays unchanged,
+  // but its averages are updated; Error if no parameter has a gradient. DivergedError if the norm of the gradients is not finite, or if it is still so large after clipping that the second
+  // moment would overflow f32: it names the update and the first tensor, and nothing was changed. On a GPU no weight, moment or
+  // average changes either, the norm is reported as infinite or NaN, and the update is counted: the device is not waited for.
   StepStats step(const Gradients& gradients, const StepRequest& request);
 
-  // For an update that a Graph has recorded and is about to replay: counts it, and puts its numbers where the recorded work finds them.
+  // For an update that a Graph has recorded and is about to replay: counts it, and writes its numbers where the recorded work reads them.
   void repeat(const StepRequest& request);
 
   // The norm of all gradients together: sums per tensor in the order of the names, so the same for any number of threads.
   double gradient_norm(const Gradients& gradients) const;
-  // The name of the first parameter whose gradient was not finite in the update that told `squares`; empty: none. Waits for the device.
+  // The name of the first parameter whose gradient was not finite in the update that gave `squares`; empty if none. Waits for the device.
   std::string first_not_finite(const Tensor& squares) const;
 
   std::int64_t updates() const { return updates_; }
   const AdamWConfig& config() const { return config_; }
 
   // "m.<name>", "v.<name>", "step.<name>" for each parameter that has had a gradient, and "updates". The tensors share memory with the
-  // optimiser; of what another rank owns they have shape and type alone, so the list is the same whatever the number of ranks. load_state copies, and throws FileError with one message that lists all that does not fit; then nothing was changed.
+  // optimizer. Tensors of another rank have only shape and type, so the list is the same for any number of ranks. load_state copies. It throws FileError with one message that lists all misfits, with nothing changed.
   NamedTensors state() const;
   void load_state(const NamedTensors& state);
 
  private:
   struct Slot {
     NamedParameter named;
-    Tensor m, v;                         // undefined until the first gradient comes
+    Tensor m, v;                         // undefined until the first gradient
     std::int64_t steps = 0;
     bool moved = false;                  // by the last update
   };

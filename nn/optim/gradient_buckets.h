@@ -1,5 +1,5 @@
-// Gradients of all ranks added up while the backward pass goes on: each gradient is copied into its bucket as soon as it is final, and a full
-// bucket is on its way while the gradients of earlier layers are still to come.
+// Adds up the gradients of all ranks during the backward pass: each gradient is copied into its bucket as soon as it is final, and a full
+// bucket is sent while the gradients of earlier layers are still being computed.
 //
 //   GradientBuckets buckets(ranks, named_parameters(model));
 //   buckets.begin(nullptr);
@@ -30,7 +30,7 @@ class GradientBuckets {
   // `earlier`: gradients of micro-batches before the last, which are added to the last one's; may be null, and is used up.
   void begin(Gradients* earlier);
   OnFinal hook();
-  // Sends what no hook was called for, waits, and puts the sums into `gradients`. RankLostError.
+  // Sends gradients without a hook call, waits, and puts the sums into `gradients`. RankLostError.
   void finish(Gradients& gradients);
 
   std::size_t count() const { return buckets_.size(); }

@@ -1,4 +1,4 @@
-// Learning rates and decays of weight averages as pure functions of the step: nothing to save, nothing to restore.
+// Learning rates and decays of weight averages as pure functions of the step, without state to save or restore.
 #pragma once
 
 #include <cstdint>

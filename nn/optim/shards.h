@@ -1,4 +1,4 @@
-// Which rank keeps what, when the state of the optimiser is in parts (ZeRO-1; Rajbhandari et al. 2020): each parameter has one owner, who keeps
+// The owners of parameters when the optimizer's state is in parts (ZeRO-1; Rajbhandari et al. 2020): each parameter has one owner, who keeps
 // its moments and averages, updates it, and sends the new weights to the others.
 #pragma once
 
@@ -13,7 +13,7 @@ namespace fm {
 // An owner for each of these sizes: the largest first, each to the rank that has least.
 std::vector<int> balanced_owners(const std::vector<std::int64_t>& sizes, int ranks);
 
-// Each tensor becomes its owner's on all ranks. Contiguous; neighbours of one type travel together.
+// Each tensor gets its owner's values on all ranks. Contiguous; neighbors of one type are sent together.
 void share_from_owners(Communicator& ranks, const std::vector<Tensor>& tensors, const std::vector<int>& owners);
 
 }  // namespace fm

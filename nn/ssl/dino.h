@@ -1,11 +1,11 @@
 // DINO: self-distillation with no labels (Caron et al., "Emerging properties in self-supervised vision transformers", 2021).
 //
-// A student network sees several crops of a picture and predicts what a teacher, its moving average, says of the large crops. What they say is a
-// distribution over K learned prototypes:
+// A student network sees several crops of an image and predicts the output of a teacher, its moving average, for the large crops. Outputs are
+// distributions over K learned prototypes:
 //
 //   p_t = softmax((h_t - c) / tau_t),   log p_s = log_softmax(h_s / tau_s),   loss = - mean over pairs (crop of t != crop of s) of sum_k p_t log p_s
 //
-// Nothing but two operations on the teacher keeps this from collapsing: centring (c, a moving average of h_t: no prototype wins always) and
+// Only two operations on the teacher prevent a collapse: centering (c, a moving average of h_t: no prototype wins always) and
 // sharpening (tau_t < tau_s: not all the same).
 #pragma once
 
@@ -43,14 +43,14 @@ struct DinoHead {
   DinoHead(const DinoHead&) = default;
 };
 
-// c: stays where it is while a step sees its batch, in one part or several, and moves when the step ends.
+// c is constant while a step processes its batch, in one part or several, and moves when the step ends.
 class DinoCentre {
  public:
   explicit DinoCentre(std::int64_t prototypes, double momentum = 0.9)
       : value_(Tensor::zeros({1, prototypes})), sum_(Tensor::zeros({1, prototypes})), momentum_(momentum) {}
   const Tensor& value() const { return value_; }          // (1, K), always the same memory: state that a checkpoint keeps
   void see(const Tensor& h);                              // (rows, K) outputs of the teacher's head
-  void add_over(Communicator& ranks);                     // what the other ranks saw counts too; before move(), on all of them
+  void add_over(Communicator& ranks);                     // adds the other ranks' outputs; before move(), on all ranks
   void move();                                            // c <- m c + (1 - m) (mean of the rows seen since the last move)
 
  private:
@@ -64,8 +64,8 @@ struct DinoLoss {
 
   explicit DinoLoss(std::int64_t prototypes) : centre(prototypes) {}
 
-  // student[i], teacher[j]: (B, K) head outputs of crop i and of large crop j; crop j of both is the same picture part. Returns the mean
-  // cross-entropy and shows the centre what the teacher said; the caller moves it at the end of the step.
+  // student[i], teacher[j]: (B, K) head outputs of crop i and of large crop j; crop j of both is the same part of the image. Returns the mean
+  // cross-entropy and adds the teacher's outputs to the center's average; the caller moves the center at the end of the step.
   Var operator()(const std::vector<Var>& student, const std::vector<Tensor>& teacher);
 };
 

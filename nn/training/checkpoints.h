@@ -18,27 +18,27 @@ class LoopCheckpoints {
   LoopCheckpoints(Stage& stage, const LoopConfig& loop, std::uint64_t seed, AdamW& optimizer, const TrainOptions& options, Communicator& ranks,
                   LoopObserver& observer);
 
-  // Loads the checkpoint to resume from into the stage and the optimizer: its step; 0 where there is nothing yet. Tensors on all ranks; the first
-  // one then moves checkpoints of later steps aside, and sets `latest`. FileError, ConfigError, before anything is written: a checkpoint cannot
-  // be read, TrainOptions::resume names none, it does not fit the config, or it was made from other weights than stage.made_from.
+  // Loads the checkpoint to resume from into the stage and the optimizer, and returns its step; 0 if there is none yet. Tensors on all ranks; the first
+  // one then moves checkpoints of later steps aside, and sets `latest`. FileError or ConfigError before anything is written: a checkpoint cannot
+  // be read, the one in TrainOptions::resume does not exist, it does not fit the config, or it was made from other weights than stage.made_from.
   std::int64_t resume();
 
   // Loads the newest checkpoint before this step (counted from 1) that was saved while training was calm, and moves later ones aside ("exploded").
-  // One that was tried already (its step; -1: none) gives way to the one before it, where there is one: it may be from after the leap. Its step, or
-  // -1 where there is none. All ranks call it.
+  // If that is `tried` (a step; -1: none), it loads the one before, if there is one, because `tried` may already contain the explosion. Returns its step, or
+  // -1 if there is none. All ranks call it.
   std::int64_t rewind(std::int64_t before, std::int64_t tried);
 
   // All ranks call it; the first one writes. `loss` is that of the step, for the message after a divergence; `watch` is LoopWatch's state. The best
   // checkpoint is kept, as checkpoints/best.
   void save(std::int64_t step, double loss, const nlohmann::ordered_json& watch, bool best);
 
-  // Of the step of the newest checkpoint that was loaded or saved; NaN where it does not say.
+  // The loss at the step of the newest checkpoint that was loaded or saved; NaN if not recorded.
   double loss() const { return known_ && known_->loss ? *known_->loss : std::nan(""); }
 
-  // What LoopWatch had left in the checkpoint that was loaded last; null where there was none.
+  // LoopWatch's record in the last loaded checkpoint; null without one.
   const nlohmann::ordered_json& watch() const { return watch_; }
 
-  // Which checkpoint a training can resume from after a divergence, with its loss, and what to do if it is from after the leap.
+  // After a divergence: which checkpoint a training can resume from, its loss, and the remedy if it already contains the explosion.
   std::string advice_after_divergence() const;
   // The second part of it: "resume from the one before it with --resume PATH, or begin anew with --fresh".
   std::string way_back() const;
@@ -48,7 +48,7 @@ class LoopCheckpoints {
   struct Known {
     std::filesystem::path path;
     std::int64_t step = 0;
-    std::optional<double> loss;            // checkpoints of older versions do not say
+    std::optional<double> loss;            // not in checkpoints of older versions
     bool loaded = false;
   };
   void note_loaded(const Checkpoint& found);

@@ -1,9 +1,9 @@
-// Notices a training that explodes: a watched number far above its own running median for several steps in a row.
+// Detects an exploding training: a watched number far above its own running median for several steps in a row.
 //
 //   above(x_k)   x_k > factor * median(x_{k-window} ... x_{k-1}),  and above a floor where small values mean nothing
 //   alarm        above() for `patience` observations in a row, once there are `least` in the history
 //
-// Numbers above their bound do not enter the history, so an explosion does not become the new normal while it lasts. MeanFlow's du/dt is a
+// Numbers above their bound do not enter the history, so an ongoing explosion does not raise the bound. MeanFlow's du/dt is a
 // product of Jacobians, and a few rows with a large one can carry a run away within tens of steps (docs/decisions.md, "Explosions").
 #pragma once
 
@@ -33,20 +33,20 @@ class ExplosionGuard {
  public:
   explicit ExplosionGuard(GuardOptions options = {}) : options_(options) {}
 
-  // The numbers of one step. Others than raw_mse, loss, grad_norm and derivative_ratio are passed over, and loss where there is a raw_mse (an
+  // The numbers of one step. Only raw_mse, loss, grad_norm and derivative_ratio are used, and loss only without a raw_mse (an
   // adaptive metric keeps the loss near 1). Returns the first alarm of an episode; the next comes after the number has been below its bound for
   // `least` observations.
   std::optional<Alarm> observe(std::int64_t step, const std::vector<std::pair<std::string, double>>& numbers);
 
-  // The first of these numbers that is more than `factor` times the median of its history, however short that is: asked of the first step after a
-  // resume. The history is of before the checkpoint; what is so far above it comes from weights of after a leap.
+  // The first of these numbers that is more than `factor` times the median of its history, however short. For the first step after a
+  // resume: the history is from before the checkpoint, so a number so far above it means that the weights already exploded.
   std::optional<Alarm> leap(std::int64_t step, const std::vector<std::pair<std::string, double>>& numbers, double factor) const;
 
   bool calm() const;                     // no number is above its bound now
 
   // For checkpoints, so that a resumed run sees the same alarms.
   nlohmann::ordered_json state() const;
-  void restore(const nlohmann::ordered_json& state);   // FileError when it is none
+  void restore(const nlohmann::ordered_json& state);   // FileError if invalid
 
  private:
   struct Watched {

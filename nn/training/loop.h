@@ -55,14 +55,14 @@ struct OptionNames {
   std::string anew() const { return (fresh.empty() ? "" : fresh + " or ") + "another " + out; }
 };
 
-// Where and how to train, as opposed to what.
+// How and where to train, as opposed to what.
 struct TrainOptions {
   std::filesystem::path out;             // of the run; checkpoints lie in out/<stage>/checkpoints
-  std::string resume = "auto";           // "auto": from the newest checkpoint; "never": ConfigError where there is one; or the path of a checkpoint
+  std::string resume = "auto";           // "auto": from the newest checkpoint; "never": ConfigError if one exists; or the path of a checkpoint
   bool cuda_graph = false;               // steps on a GPU are recorded once and replayed; one rank only
   bool shard_optimizer = false;          // moments and averages are kept in parts, each by one rank
   std::filesystem::path trace = {};      // one step is drawn into this file (nn/training/trace.h); empty: none
-  std::vector<Field> fields = {};        // the config that checkpoints store, where the stage has none of its own
+  std::vector<Field> fields = {};        // the config that checkpoints store, if the stage has none of its own
   std::string facts = {};                // must be equal on all ranks, beside the config: " by build 1a2b3c"
   OptionNames names = {};
 
@@ -79,9 +79,9 @@ struct TrainingSetup {
   std::uint64_t seed;
 };
 
-// Trains `stage` in the folder out/stage.name until loop.steps, from its newest checkpoint if there is one. Afterwards the modules hold the
-// newest weights. All ranks call it, with the same arguments. ConfigError when that checkpoint was made from other weights than stage.made_from
-// (another encoder, another teacher). Throws DivergedError when the loss or the gradient stops being finite, or by stage.watch (the last checkpoint
+// Trains `stage` in the folder out/stage.name until loop.steps, from its newest checkpoint if it exists. Afterwards the modules hold the
+// newest weights. All ranks call it, with the same arguments. ConfigError if that checkpoint was made from other weights than stage.made_from
+// (another encoder, another teacher). DivergedError if the loss or the gradient is no longer finite, or by stage.watch (the last checkpoint
 // is intact). Reads the environment, signals and terminal through `observer` alone.
 Outcome train(Stage& stage, const LoopConfig& loop, std::uint64_t seed, const TrainOptions& options, Communicator& ranks, LoopObserver& observer);
 

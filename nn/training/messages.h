@@ -1,4 +1,4 @@
-// What long work says to a person while it runs. A program derives its own (a log file, a status line); StderrMessages is enough for others.
+// Messages of long work to a person. A program derives its own class (a log file, a status line); StderrMessages is enough for others.
 #pragma once
 
 #include <fmt/format.h>
@@ -17,7 +17,7 @@ class Messages {
 
   virtual void message(Level level, std::string_view text) = 0;
   virtual void status(std::string_view line) { (void)line; }  // how far the work is: the next line replaces it
-  virtual void end_status() {}                                // that work is over
+  virtual void end_status() {}                                // the work of the status line is over
 
   template <class... Args> void error(fmt::format_string<Args...> text, Args&&... args) {
     message(Level::error, fmt::format(text, std::forward<Args>(args)...));

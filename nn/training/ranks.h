@@ -1,7 +1,7 @@
-// Processes that train together: how they are connected (nn/training/rank_place.h says who they are), and work that one of them does for all.
+// Processes that train together: their connection (nn/training/rank_place.h gives their places), and work that one of them does for all.
 //
 //   Ranks alone;                                             // one process
-//   Ranks ranks(find_ranks({}, std::getenv, false), life);   // one of those that a launcher started
+//   Ranks ranks(find_ranks({}, std::getenv, false), life);   // one of the processes that a launcher started
 //   ranks.only_first([&] { save(); });
 #pragma once
 
@@ -16,32 +16,32 @@
 
 namespace fm {
 
-// What must be alike on all ranks before they begin.
+// The facts that must be equal on all ranks before they begin.
 struct StartFacts {
   std::string command;                   // "flowmap_train fm"
   std::string build;
-  std::string out;                       // as it was given
-  std::string host, folder;              // the machine, and what `out` is there
+  std::string out;                       // the given path
+  std::string host, folder;              // the machine, and its path of `out`
   std::string config;                    // TOML
 };
 // ConfigError, on all ranks and after all have ended well, when one of them was started otherwise than rank 0: it names the first difference.
 void check_same_command(Communicator& ranks, const StartFacts& own);
 
-// What happens to ranks, and how the program hears of it. Functions may be called on other threads.
+// Events of ranks, and the program's callbacks for them. Functions may be called on other threads.
 struct RankLife {
   double lost_after = 15;                                  // seconds of silence after which a rank is lost
-  std::function<void(const std::string&)> lost;            // a rank is, and the program does not end by itself: has to end it. With the remedy
+  std::function<void(const std::string&)> lost;            // called when a rank is lost and the program does not end by itself; must end it. With the remedy
   std::function<std::string()> stop_asked = {};            // a text that is not empty stops all ranks, wherever they wait
   std::function<void(const std::string&)> stop_heard = {};   // another rank was asked to stop, for this reason
   std::function<void(const std::string&)> warn = {};
   std::function<std::unique_ptr<Channel>(int rank, int size)> open_mpi = {};   // for RankPlace::Transport::mpi
 };
 
-// The ranks of a program while it runs. Alone, all of it does nothing.
+// The ranks of a running program. With one rank it does nothing.
 class Ranks {
  public:
   Ranks() : ranks_(std::make_unique<SingleRank>()) {}
-  // Connects; waits for the others until place.deadline, by TCP. RankStoppedError where life.stop_asked says so.
+  // Connects; waits for the others until place.deadline, by TCP. RankStoppedError if life.stop_asked requests it.
   Ranks(const RankPlace& place, const RankLife& life);
 
   Communicator& operator*() const { return *ranks_; }
@@ -49,7 +49,7 @@ class Ranks {
   bool first() const { return ranks_->rank() == 0; }
   bool alone() const { return ranks_->size() == 1; }
 
-  // What resumes from where, when a rank is lost: asked then, from any thread.
+  // Sets the text with the checkpoint to resume from. Called when a rank is lost, from any thread.
   void set_remedy(std::function<std::string()> remedy);
   std::string remedy() const;
 
@@ -58,7 +58,7 @@ class Ranks {
     if (others_wait_) return f();
     if (first()) {
       others_wait_ = true;
-      f();                               // where it throws the program ends
+      f();                               // an exception here ends the program
       others_wait_ = false;
     }
     ranks_->barrier();

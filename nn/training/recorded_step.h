@@ -28,7 +28,7 @@ class RecordedStep {
   AdamW& optimizer_;
   std::unique_ptr<Graph> graph_;
   AnyDrawn drawn_;                       // the recording reads from its tensors, which are overwritten at each step
-  Told told_;                            // of what was recorded
+  Told told_;                            // of the recording
 };
 
 }  // namespace fm

@@ -1,5 +1,5 @@
-// What a training trains: a Stage is a loss, a pure function of the step (and of the part of the batch, with micro-batches), and the tensors that
-// a checkpoint holds. The loop (nn/training/loop.h) keeps nothing else between steps, so N steps equal N/2 steps, a kill, and the rest, bit for
+// A Stage is a loss, a pure function of the step (and of the part of the batch, with micro-batches), and the tensors of
+// a checkpoint. The loop (nn/training/loop.h) keeps no other state between steps, so N steps equal N/2 steps, a kill, and the rest, bit for
 // bit.
 #pragma once
 
@@ -24,7 +24,7 @@ namespace fm {
 struct StepPart {
   std::int64_t step = 0;
   std::int64_t first = 0, count = 0;     // rows of the step's batch
-  std::int64_t next = -1;                // where the part after this one begins, counted from the first row of step 0
+  std::int64_t next = -1;                // the first row of the next part, counted from the first row of step 0
   std::int64_t total = 0;                // steps of the whole training, the same after a restart: for losses that follow a schedule
 };
 
@@ -56,7 +56,7 @@ template <class D> concept DrawnStep = requires(D& drawn, void (*f)(Tensor&)) {
 // A DrawnStep whose type is known to its stage alone.
 struct AnyDrawn {
   std::shared_ptr<void> value;
-  std::vector<Tensor*> tensors;          // those of `value`, in its order; they may be undefined
+  std::vector<Tensor*> tensors;          // the tensors of `value`, in its order; they may be undefined
   std::int64_t form = 0;
 };
 template <DrawnStep D> AnyDrawn any_drawn(D drawn) {
@@ -70,12 +70,12 @@ struct Stage {
   std::string name;                                                    // the folder of the stage inside the run
   std::vector<NamedParameter> trained = {};
   std::vector<NamedParameter> averaged = {};                           // the EMA's model; may be empty
-  NamedTensors model = {}, ema = {};                                   // what a checkpoint stores of the two: parameters and tables
+  NamedTensors model = {}, ema = {};                                   // the contents of a checkpoint for the two: parameters and tables
   std::function<StepLoss(const StepPart&)> loss = {};                  // called with a tape on
   std::function<AnyDrawn(const StepPart&)> drawn = {};                 // the two parts of `loss`, for recorded steps; both may be empty
   std::function<StepLoss(const AnyDrawn&)> loss_of = {};               // neither reads from the device nor sends to it
   std::string not_recorded = {};                                       // why they are empty
-  std::function<void()> prepare = {};                                  // loads what the first step needs, where a stop loses nothing; may be empty
+  std::function<void()> prepare = {};                                  // loads the needs of the first step, before a stop could lose anything; may be empty
   std::function<void(std::int64_t step)> after_step = {};              // may be empty
   std::function<void(std::int64_t step, const std::filesystem::path& png)> preview = {};   // writes a sample grid; may be empty
   std::string part = {};                                               // of the config, such as "fm"; empty: as the name
@@ -83,11 +83,11 @@ struct Stage {
   std::vector<std::pair<std::string, std::string>> made_from = {};     // checksums of the weights it learns from: {"encoder", "1a2b3c4d"}
   std::string remark = {};                                             // reported when training begins; may be empty
   WatchConfig watch = {};
-  LoopWatch::Remedies remedies = {};                                   // what to change when a number explodes; empty: the learning rate or clipping
+  LoopWatch::Remedies remedies = {};                                   // remedies when a number explodes; empty: the learning rate or clipping
   NamedTensors state = {};                                             // further tensors of a checkpoint (shared, overwritten in place)
 
   // Sets the loss in two parts, so that a step can be recorded: `draw` makes a D of the part on the host, `of` the loss of that D on the device.
-  // All random numbers are drawn by `draw`: a recorded step would repeat those that `of` drew.
+  // All random draws belong in `draw`: a recorded step would repeat draws made in `of`.
   template <DrawnStep D> void set_loss(std::function<D(const StepPart&)> draw, std::function<StepLoss(const D&)> of) {
     loss = [draw, of](const StepPart& rows) { return of(draw(rows)); };
     drawn = [draw](const StepPart& rows) { return any_drawn<D>(draw(rows)); };

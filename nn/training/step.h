@@ -18,16 +18,16 @@ class LoopStep {
   // All must outlive it. ConfigError: fewer rows in a batch than ranks.
   LoopStep(Stage& stage, const LoopConfig& loop, AdamW& optimizer, const TrainOptions& options, Communicator& ranks, LoopObserver& observer);
 
-  // For TrainOptions::cuda_graph: steps are recorded from now on, or a warning says why not. ConfigError where there is no GPU or more than one rank.
+  // For TrainOptions::cuda_graph: steps are recorded from now on, or a warning gives the reason why not. ConfigError without a GPU or with more than one rank.
   void prepare_recording();
 
-  // From `step` to `step` + 1, with what the stage does after it. DivergedError, on all ranks together, where the loss is known and is not finite.
+  // From `step` to `step` + 1, including the stage's work after it. DivergedError, on all ranks together, if the loss is known and not finite.
   StepNumbers run(std::int64_t step);
   StepNumbers run_traced(std::int64_t step);       // and writes a drawing of it to TrainOptions::trace
 
   void scale_rate(double scale) { rate_scale_ = scale; }   // of the learning rate, from the next step on
 
-  const Agreed& agreed() const { return agreed_; } // by all ranks about the last step; alone: nothing
+  const Agreed& agreed() const { return agreed_; } // by all ranks about the last step; alone: empty
 
  private:
   StepNumbers computed(std::int64_t step);

@@ -23,7 +23,7 @@ struct StepNumbers {
 
   bool known() const;
   double loss() const;                     // of these parts
-  void send();                             // asks the device for losses and norm
+  void send();                             // requests losses and norm from the device
   StepReport received();                   // waits for them; once
   std::vector<StepMetric> metrics() const; // means over the parts; all are read in one wait
 };

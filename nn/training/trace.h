@@ -13,12 +13,12 @@ class Trace {
   enum class Row { compute, communicate };
   // Seconds on the steady clock. Any thread.
   void span(Row row, const std::string& name, double begin, double end);
-  // As JSON; times count from the first span. Throws FileError.
+  // Writes JSON; times count from the first span. Throws FileError.
   void write(const std::filesystem::path& file, int rank) const;
 
   static double now();
 
-  // From its construction to its destruction; nothing without a trace.
+  // Covers the time from its construction to its destruction; no effect without a trace.
   class Scope {
    public:
     Scope(Trace* trace, std::string name) : trace_(trace), name_(std::move(name)), begin_(now()) {}

@@ -1,8 +1,8 @@
-// What a training watches in its own numbers: whether it explodes (nn/training/guard.h), and which checkpoint is the best so far.
+// Watches a training's own numbers: detects explosions (nn/training/guard.h), and keeps the best checkpoint so far.
 //
-// A rewind goes back to the newest checkpoint from before the explosion with half the learning rate. All of this is a function of the steps and of
-// what checkpoints hold, so a run that is killed and resumed warns, rewinds and keeps as one that is not. (A stop saves a checkpoint of its own, which
-// a later rewind may go back to.)
+// A rewind resumes from the newest checkpoint before the explosion with half the learning rate. All decisions are functions of the steps and of
+// checkpoints, so a killed and resumed run warns, rewinds and keeps checkpoints like an uninterrupted one. (A stop saves another checkpoint, which
+// a later rewind may use.)
 #pragma once
 
 #include <algorithm>
@@ -50,12 +50,12 @@ class LoopWatch {
   using Remedies = std::function<std::string(const std::string& number)>;
   LoopWatch(std::string stage, WatchConfig config, Remedies remedies, LoopObserver& observer);
 
-  // After restore() of the checkpoint that training resumes from: a number `leap` times its median from before it is told in the next step, with
-  // `advice` at the end of the sentence. The guard would take it for the normal state where its history is short.
+  // After restore() of the checkpoint that training resumes from: a number `leap` times its earlier median is reported in the next step, with
+  // `advice` at the end of the sentence. With a short history the guard would take it for the normal state.
   static constexpr double leap = 1000;
   void resumed(std::string advice) { resumed_ = std::move(advice); }
 
-  // The numbers of one step; `complete`: all that metrics.csv gets. ExplodedError; ConfigError when keep_best names none of a complete list.
+  // The numbers of one step; `complete`: all columns of metrics.csv. ExplodedError; ConfigError if a complete list lacks the name in keep_best.
   void observe(std::int64_t step, const LoopNumbers& numbers, bool complete);
 
   bool rewinds() const { return config_.on_explosion == "rewind"; }
@@ -73,14 +73,14 @@ class LoopWatch {
   nlohmann::ordered_json state() const;                    // for the checkpoint, after is_best()
   void restore(const nlohmann::ordered_json& state);       // of a checkpoint; an older one without it begins anew
   std::int64_t rewound_to() const { return rewound_to_; }  // the checkpoint of the last rewind; -1: none
-  // Back to the state of an earlier checkpoint, with half the rate that was too high. DivergedError when that was done too often.
+  // Back to the state of an earlier checkpoint, with half the learning rate. DivergedError after too many rewinds.
   void rewind(std::int64_t to, const nlohmann::ordered_json& state);
 
  private:
   void check_resumed(std::int64_t step, const LoopNumbers& numbers);
 
   std::string stage_;
-  std::optional<std::string> resumed_;   // the advice, until the first step was looked at
+  std::optional<std::string> resumed_;   // the advice, until the first step was checked
   WatchConfig config_;
   Remedies remedies_;
   LoopObserver& observer_;

@@ -1,5 +1,5 @@
-// Lets in those connections that prove the secret (hello.h), and is not held up by others: all are read from at once, each has a few seconds
-// for its proof, and only so many are kept open. A connection that begins with anything else than a hello is closed at its first wrong byte.
+// Accepts connections that prove the secret (hello.h) and is not delayed by others: all are read from at once, each has a few seconds
+// for its proof, and their number is bounded. A connection that does not begin with a hello is closed at its first wrong byte.
 #pragma once
 
 #include <functional>
@@ -14,8 +14,8 @@ namespace fm {
 struct AdmissionRules {
   std::string secret;
   double prove_within = 10;              // seconds
-  std::size_t most_pending = 128;        // connections that have proved nothing yet; the oldest goes when one more comes
-  // Whoever had another secret: the rank that it said it was, and its address.
+  std::size_t most_pending = 128;        // connections without a proof so far; the oldest is closed when one more comes
+  // Called for a peer with another secret: its claimed rank and its address.
   std::function<void(int rank, const std::string& address)> wrong_secret = {};
 };
 
@@ -26,9 +26,9 @@ class Admission {
   struct Guest {
     Hello hello;
     Socket socket;
-    std::string transcript;              // what the verdict's proof is of
+    std::string transcript;              // the text that the verdict's proof covers
   };
-  // Those that have proved the secret, after at most so many seconds.
+  // The connections that have proved the secret, after at most this many seconds.
   std::vector<Guest> admit(double seconds);
   std::size_t pending() const { return pending_.size(); }
 

@@ -1,4 +1,4 @@
-// Messages between ranks: what a transport supplies, and all that collectives on the CPU need (message_communicator.h). One thread uses it.
+// Messages between ranks: the interface of a transport, and all that collectives on the CPU need (message_communicator.h). One thread uses it.
 #pragma once
 
 #include <cstddef>
@@ -20,19 +20,19 @@ class Channel {
   virtual int rank() const = 0;
   virtual int size() const = 0;
 
-  // Begins to move data. Messages from one rank to another arrive in the order of posting and have the size that their receiver posts;
-  // the memory stays where it is until poll() says that all is done.
+  // Begins to move data. Messages from one rank to another arrive in the order of posting and have the size that their receiver posts.
+  // The memory must stay valid until poll() reports completion.
   virtual void post(const std::vector<Message>& sends, const std::vector<Message>& receives) = 0;
-  // Works for at most so many seconds; true when all that was posted is done. RankLostError when a peer is gone.
+  // Works for at most this many seconds; true when all posted messages are done. RankLostError if a peer is gone.
   virtual bool poll(double seconds) = 0;
-  // Peers of which something posted is missing.
+  // Peers with posted messages that are not done.
   virtual std::vector<int> waiting_for() const = 0;
 
-  // Short texts beside the data, which no data holds up. Sending never waits, and to a rank that is gone it does nothing.
+  // Short texts beside the data, which data do not delay. Sending never waits; to a lost rank it has no effect.
   virtual void notify(int peer, const std::string& text) = 0;
-  // Those that came since the last call, with their senders. A peer whose end of the line is closed says "gone", once.
+  // The texts since the last call, with their senders. A peer with a closed connection gives "gone", once.
   virtual std::vector<std::pair<int, std::string>> notices() = 0;
-  // Every rank has said that it ends well: nothing is under way any more.
+  // Every rank has announced a regular end: no message is in transit any more.
   virtual void close() {}
 };
 

@@ -1,13 +1,13 @@
-// What processes that train together tell each other. The tensors of all ranks must have equal shapes and types, and all ranks must ask for
+// Communication of processes that train together. The tensors of all ranks must have equal shapes and types, and all ranks must call
 // the same operations in the same order; that order is also the order in which they run.
 //
-// Everything works in place on contiguous tensors, and begins at once: `..._start` returns while the data is under way, and neither side may
-// touch the tensor until the Work is done. Sums add the ranks' numbers in the order of the ranks (f32 in double), so that all ranks get the
-// same bits, and the same ones each time. Tensors on GPUs: nccl.h, which also says what get() means there.
+// All operations work in place on contiguous tensors, and begin at once: `..._start` returns while the data are in transit, and neither side may
+// access the tensor until the Work is done. Sums add the ranks' numbers in the order of the ranks (f32 in double), so all ranks get the
+// same bits, in every run. Tensors on GPUs: nccl.h, which also defines get() for them.
 //
 //   auto under_way = ranks.all_reduce_start(gradients);
 //   ... other work ...
-//   under_way.get();                                   // RankLostError when another rank has gone
+//   under_way.get();                                   // RankLostError if another rank is gone
 #pragma once
 
 #include <cstdint>
@@ -21,7 +21,7 @@
 
 namespace fm {
 
-// Another rank ended, or cannot be reached any more. What it said last is part of the message.
+// Another rank ended, or is unreachable. The message contains its last words.
 struct RankLostError : Error {
   using Error::Error;
 };
@@ -45,12 +45,12 @@ class Communicator {
 
   // The sum over ranks, on each rank. f32, f64 and i64.
   virtual Work all_reduce_start(const Tensor& x) = 0;
-  // The sum of this rank's piece. What the other pieces hold afterwards is not said.
+  // The sum of this rank's piece. The contents of the other pieces are undefined afterwards.
   virtual Work reduce_scatter_start(const Tensor& x, const Counts& counts) = 0;
   // Each rank's piece, on all ranks. Any type.
   virtual Work all_gather_start(const Tensor& x, const Counts& counts) = 0;
   virtual Work broadcast_start(const Tensor& x, int root) = 0;
-  // From one rank to another, which must ask for it in turn.
+  // From one rank to another, which must call receive in turn.
   virtual Work send_start(const Tensor& x, int to) = 0;
   virtual Work receive_start(const Tensor& x, int from) = 0;
 
@@ -62,7 +62,7 @@ class Communicator {
   void receive(const Tensor& x, int from) { receive_start(x, from).get(); }
   void barrier();
 
-  // RankLostError when a rank is known to be lost; waits for nothing, and any thread may ask.
+  // RankLostError if a rank is known to be lost; does not wait, callable from any thread.
   virtual void check_alive() const {}
 
   // Called on the communicator's own thread after each operation; times in seconds on the steady clock. An empty function ends it.
@@ -73,9 +73,9 @@ class Communicator {
   };
   virtual void observe(std::function<void(const Span&)> observer) { (void)observer; }
 
-  // Ends well: waits for all ranks; afterwards nobody misses this one. Without it the others are told that this rank was lost.
+  // Regular end: waits for all ranks; afterwards no rank reports this one as lost. Without it the others report this rank as lost.
   virtual void finish() {}
-  // Ends early: the others get RankLostError with this text, or RankStoppedError when this rank only does what it was asked to.
+  // Early end: the others get RankLostError with this text, or RankStoppedError if this rank only follows a stop request.
   virtual void abandon(const std::string& why, Ending ending) { (void)why, (void)ending; }
   void abandon(const std::string& why) { abandon(why, Ending::failed); }
 };
@@ -96,7 +96,7 @@ class SingleRank : public Communicator {
 // Pieces of `n` elements that differ by one at most.
 Communicator::Counts even_counts(std::int64_t n, int ranks);
 
-// What each rank says, on each rank. Error: a rank announces a text of more than 4 MiB.
+// Each rank's text, on each rank. Error: a rank announces a text of more than 4 MiB.
 std::vector<std::string> gather_texts(Communicator& ranks, const std::string& own);
 std::vector<double> sum_over_ranks(Communicator& ranks, const std::vector<double>& own);
 

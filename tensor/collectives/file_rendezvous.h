@@ -1,9 +1,9 @@
-// How ranks find each other without a known address: rank 0 leaves a few bytes (where it listens) in a folder that all ranks see, under a
-// name that holds the job's. They appear at once or not at all (temporary name, fsync, rename); readers check length and checksum, for a
-// file system between machines may show less.
+// Ranks find each other without a known address: rank 0 writes a few bytes (its address) to a folder that all ranks share, under a
+// name that contains the job's. The file appears at once or not at all (temporary name, fsync, rename). Readers check length and checksum, because
+// a file system between machines may show less.
 //
-// The bytes may hold a secret, so the file is its owner's alone (mode 0600) from its first moment, and a file of another owner, or that others may
-// read, is not believed.
+// The bytes may contain a secret, so only the owner can read the file (mode 0600) from its first moment. A file of another owner, or one that others may
+// read, is rejected.
 #pragma once
 
 #include <filesystem>
@@ -19,7 +19,7 @@ struct FileRendezvous {
 
 // FileError: it cannot be written, or the file system does not keep it from others.
 void leave_at(const FileRendezvous& where, const std::string& bytes);
-// What rank 0 left; empty when it is not there yet, or not whole: then *why says so.
+// Rank 0's bytes; empty if missing or incomplete: then *why gives the reason.
 std::string look_at(const FileRendezvous& where, std::string* why);
 // When all ranks have it.
 void clear(const FileRendezvous& where);

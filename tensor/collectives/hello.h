@@ -1,13 +1,13 @@
-// What two processes send each other on a new connection before either believes the other. Every number, length and text here may come from
-// a stranger: nothing is taken without a bound.
+// The first messages of two processes on a new connection, before either is trusted. Every number, length and text here may come from
+// a stranger and is bounded.
 //
-//   the one that connects                         the one that listens
-//   Hello: who it is, whom it wants, a nonce  ->
+//   the side that connects                        the side that listens
+//   Hello: its rank, the wanted rank, a nonce ->
 //                                             <-  Challenge: a nonce
 //   HMAC(secret, both)                        ->
 //                                             <-  Verdict: a code, a text, HMAC(secret, both, code, text)
 //
-// Both nonces are new on each connection, so a recorded proof is worth nothing on another. Numbers are little-endian.
+// Both nonces are new on each connection, so a recorded proof is useless on another. Numbers are little-endian.
 #pragma once
 
 #include <cstdint>
@@ -28,7 +28,7 @@ enum class HelloPurpose : std::uint32_t { join, data_line, notice_line };
 
 struct Hello {
   std::uint32_t version = rendezvous_protocol, job = 0;   // job: a checksum of its name
-  std::int32_t rank = 0, size = 0, to = 0;                // who speaks, of how many, to which rank
+  std::int32_t rank = 0, size = 0, to = 0;                // the sender's rank, of how many, to which rank
   HelloPurpose purpose = HelloPurpose::join;
   std::uint32_t port = 0;                                 // join: where this rank listens
   std::string nonce;
@@ -46,31 +46,31 @@ struct VerdictHead {
 bool may_begin(std::string_view received, std::uint64_t magic);
 
 std::string encode(const Hello& hello);
-// Nothing when it is not one: another magic or length, a purpose that there is not.
+// No value if it is not a hello: another magic or length, an unknown purpose.
 std::optional<Hello> decode_hello(std::string_view bytes);
 std::string encode_challenge(const std::string& nonce);
-// The version that the other side speaks; nothing when it is no challenge.
+// The version of the other side; no value if it is not a challenge.
 std::optional<std::uint32_t> version_of_challenge(std::string_view bytes);
 
 // `transcript`: the bytes of the hello and of the challenge.
 Digest proof_of_rank(std::string_view secret, std::string_view transcript);
 std::string encode_verdict(Verdict code, std::string_view text, std::string_view secret, std::string_view transcript);
-// Nothing when it is no verdict, or its text is longer than `most` bytes.
+// No value if it is not a verdict, or its text is longer than `most` bytes.
 std::optional<VerdictHead> decode_verdict_head(std::string_view bytes, std::size_t most);
 bool is_genuine(const VerdictHead& head, std::string_view text, std::string_view secret, std::string_view transcript);
 
-// Where the ranks listen, by rank. "-" stands for rank 0's machine, as each rank knows it.
+// The listening addresses of the ranks. "-" stands for rank 0's machine, whose address each rank already has.
 struct Place {
   std::string host;
   int port = 0;
 };
 using Places = std::vector<Place>;
 std::string to_text(const Places& places);
-// Nothing when it is not a list of `size` ranks, each with a host of at most 64 letters, digits, '.', ':', '-', '%' and a port from 1 to 65535.
+// No value if it is not a list of `size` ranks, each with a host of at most 64 letters, digits, '.', ':', '-', '%' and a port from 1 to 65535.
 std::optional<Places> parse_places(std::string_view text, int size);
 constexpr std::size_t most_bytes_of_place = 72, most_bytes_of_reason = 1024;
 
-// At most `most` characters, those that are not printable ASCII as '?'.
+// At most `most` characters; characters other than printable ASCII become '?'.
 std::string printable(std::string_view text, std::size_t most = 300);
 
 }  // namespace fm

@@ -1,7 +1,7 @@
-// Collectives by messages, on a thread of their own: the caller computes on while data moves. The same thread tells the other ranks that
-// this one is alive, and notices when another is not, so that a rank that died ends the work of all instead of letting them wait.
+// Collectives by messages, on a separate thread: the caller computes while data move. The same thread sends heartbeats to the other ranks and
+// checks theirs, so that a lost rank ends the work of all instead of blocking them.
 //
-//   sum        rank r adds up everybody's piece r; then each sends its piece to all      2 (N-1)/N of the data out of each rank
+//   sum        rank r adds piece r of all ranks; then each sends its piece to all        2 (N-1)/N of the data out of each rank
 #pragma once
 
 #include <condition_variable>
@@ -19,13 +19,13 @@ namespace fm {
 struct WatchOptions {
   double lost_after = 15;                         // seconds of silence after which a rank counts as lost
   double beat_every = 1;                          // seconds between signs of life
-  // After a rank was lost the caller has so long to notice (by what get() throws) and to end; then on_lost is called, on another thread.
+  // After a rank was lost the caller has this many seconds to notice (by the exception of get()) and to end; then on_lost is called, on another thread.
   double grace = 10;
   std::function<void(const std::string& what)> on_lost = {};
-  // Why this rank is to stop, empty when it is not; the others' stop_heard gets it within a quarter of a second, whatever this rank waits for.
+  // The reason for this rank to stop, or empty. The others' stop_heard gets it within a quarter of a second, whatever this rank waits for.
   std::function<std::string()> stop_asked = {};
   std::function<void(const std::string& why)> stop_heard = {};
-  // For tests: the seconds that all of the above counts, and how often the thread looks, in true seconds (0: a quarter of beat_every).
+  // For tests: the clock in seconds for all of the above, and how often the thread polls, in real seconds (0: a quarter of beat_every).
   std::function<double()> clock = {};
   double look_every = 0;
 };
@@ -33,9 +33,9 @@ struct WatchOptions {
 class MessageCommunicator : public Communicator {
  public:
   using Open = std::function<std::unique_ptr<Channel>()>;
-  // `open` is called on the thread that will use the channel; what it throws is thrown here.
+  // `open` is called on the thread that will use the channel; its exceptions are rethrown here.
   explicit MessageCommunicator(Open open, WatchOptions watch = {});
-  ~MessageCommunicator() override;                // without finish() the others are told that this rank was lost
+  ~MessageCommunicator() override;                // without finish() the others report this rank as lost
 
   int rank() const override { return rank_; }
   int size() const override { return size_; }
@@ -60,7 +60,7 @@ class MessageCommunicator : public Communicator {
   };
   struct Peer {
     double heard = 0;                             // seconds on the steady clock
-    bool ended = false;                           // said goodbye
+    bool ended = false;                           // has announced its end
   };
   Work start(const char* op, std::size_t bytes, std::function<void()> run);
   void serve(const Open& open, std::promise<void>& opened);
@@ -82,7 +82,7 @@ class MessageCommunicator : public Communicator {
   std::vector<Peer> peers_;
   double last_beat_ = 0, lost_at_ = 0;
   bool said_goodbye_ = false, stop_told_ = false, others_stopped_ = false;
-  std::exception_ptr lost_;                       // what every operation throws from now on; written with mutex_
+  std::exception_ptr lost_;                       // every operation throws it from now on; written with mutex_
   std::string lost_text_;
   std::vector<std::byte> received_;               // the other ranks' parts of a sum
   std::vector<std::function<void()>> unfinished_;

@@ -1,4 +1,4 @@
-// Messages by MPI, for programs that mpirun or srun started. Built only where there is an MPI library.
+// Messages by MPI, for programs started by mpirun or srun. Built only if an MPI library exists.
 #pragma once
 
 #include <memory>

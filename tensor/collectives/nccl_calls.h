@@ -1,4 +1,4 @@
-// What is NCCL's own: its types, its errors, groups of calls, and how ranks find each other.
+// NCCL's own types, its errors, groups of calls, and the search of ranks for each other.
 #pragma once
 
 #include <nccl.h>
@@ -16,7 +16,7 @@ namespace fm::nccl {
 
 inline bool goes_on(ncclResult_t status) { return status == ncclSuccess || status == ncclInProgress; }
 
-// The name of an error and NCCL's last words; they say more than the name, where there are some. comm: null where there is none yet.
+// The name of an error and NCCL's last message, if any, which is more specific. comm: may be null.
 std::string reason(ncclResult_t status, ncclComm_t comm);
 
 ncclDataType_t type_of(DType dtype);

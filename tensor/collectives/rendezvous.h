@@ -1,4 +1,4 @@
-// How the ranks of tcp.h meet: rank 0 gathers all and tells each where the others listen, then every rank connects to all below it.
+// Connects the ranks of tcp.h: rank 0 gathers all and sends each the addresses of the others, then every rank connects to all below it.
 #pragma once
 
 #include <vector>

@@ -1,4 +1,4 @@
-// Sockets with deadlines, for the rendezvous of ranks. Every wait calls a function five times a second, by which it can be given up.
+// Sockets with deadlines, for the rendezvous of ranks. Every wait calls a function five times a second, which can end it.
 #pragma once
 
 #include <algorithm>
@@ -14,7 +14,7 @@ std::string seconds_text(double seconds);         // "0.3 s", "120 s"
 
 struct Patience {
   double deadline = 0;                            // on steady_seconds()
-  std::function<void()> check = {};               // what it throws ends the wait
+  std::function<void()> check = {};               // its exception ends the wait
   Patience until(double earlier) const { return {std::min(deadline, earlier), check}; }
   bool over() const { return steady_seconds() >= deadline; }
 };
@@ -38,7 +38,7 @@ class Socket {
   int descriptor_ = -1;
 };
 
-// Listens on the addresses of this machine that `host` stands for, and on no others: "localhost" is reached from this machine alone. "0.0.0.0",
+// Listens on the addresses of `host` on this machine, and on no others: "localhost" is reachable from this machine alone. "0.0.0.0",
 // "::" and an empty host: all addresses. Port 0: any that is free, the same for all. ConfigError: the port is taken, the name is unknown, none
 // of its addresses is this machine's.
 std::vector<Socket> listen_at(const std::string& host, int port, const Patience& patience);
@@ -46,19 +46,19 @@ int port_of(const Socket& socket);
 std::string address_of(const Socket& socket);          // this end's, in digits
 std::string address_of_peer(const Socket& socket);
 bool is_loopback(const std::string& address);          // of digits: 127.x.x.x, ::1
-// True when all addresses of this name are those of the machine to itself. False for names that nobody knows.
+// True if all addresses of this name are loopback addresses of the machine. False for unknown names.
 bool means_this_machine_alone(const std::string& host, const Patience& patience);
 
-// Tries again and again until the deadline, for who listens there may begin later. A name that is unknown and a network that is not there do
-// not get better: they end it after three seconds, a name server that does not answer after ten. Closed then, with *why, and *hopeless where
-// waiting on would not have helped.
+// Retries until the deadline, because the listener may start later. Unknown names and unreachable networks do
+// not improve: they end it after three seconds, an unresponsive name server after ten. Then returns a closed socket, with *why, and *hopeless if
+// waiting longer would not have helped.
 Socket connect_to(const std::string& host, int port, const Patience& patience, std::string* why, bool* hopeless);
-// A connection that waits, made ready for use; closed when there is none.
+// A pending connection, made ready for use; closed if there is none.
 Socket accept_now(const Socket& listener);
 
 enum class Io { done, late, closed };
 Io send_all(const Socket& socket, const void* data, std::size_t bytes, const Patience& patience);
-// As many bytes as are there, at most `most`, appended to `to`. closed: the other side has closed, or the connection is broken.
+// Appends the available bytes, at most `most`, to `to`. closed: the other side has closed, or the connection is broken.
 Io receive_some(const Socket& socket, std::string& to, std::size_t most);
 // Until some of these can be read, at most so long.
 void wait_for_input(const std::vector<const Socket*>& sockets, double seconds);

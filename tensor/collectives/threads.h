@@ -13,10 +13,10 @@ class ThreadHub;
 // The meeting place of `size` ranks.
 std::shared_ptr<ThreadHub> make_thread_hub(int size);
 std::unique_ptr<Channel> open_thread_channel(const std::shared_ptr<ThreadHub>& hub, int rank);
-// From now on nothing comes from this rank and nothing reaches it, and the others see that it is gone (or, silently, see nothing).
+// From now on this rank sends and receives nothing, and the others see that it is gone (or, silently, see nothing).
 void kill_rank(ThreadHub& hub, int rank, bool silently);
 
-// Runs f(communicator of rank r) for each rank on a thread of its own, then throws what the first rank that failed threw.
+// Runs f(communicator of rank r) for each rank on its own thread, then rethrows the exception of the first failed rank.
 void run_ranks(int size, const std::function<void(Communicator&)>& f);
 
 }  // namespace fm

@@ -1,4 +1,4 @@
-// Files that are either the old or the new one, whatever happens in between: written under a temporary name, flushed to the disk,
+// Files that are always either the old or the new one: written under a temporary name, flushed to the disk,
 // renamed. A folder of several files is made the same way: fill `temporary_name(path)`, then publish(). Leftovers of a killed
 // process are named `*.tmp-<pid>` and swept on the next start.
 #pragma once
@@ -43,7 +43,7 @@ void publish(const std::filesystem::path& temporary, const std::filesystem::path
 // Points the symbolic link `link` to `target` (relative to the link's folder) by rename, so that readers never miss it.
 void link_atomically(const std::filesystem::path& link, const std::filesystem::path& target);
 
-// Removes what killed processes left in `folder` itself (not below): every `*.tmp-<digits>`. Returns how many.
+// Removes temporary files of killed processes in `folder` itself (not below): every `*.tmp-<digits>`. Returns their number.
 int remove_stale_temporaries(const std::filesystem::path& folder);
 // The same, of this one file: for folders that other processes write other files into.
 int remove_stale_temporaries_of(const std::filesystem::path& file);

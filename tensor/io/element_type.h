@@ -25,7 +25,7 @@ namespace fm {
 
 using NamedTensors = std::vector<std::pair<std::string, Tensor>>;
 
-// An entry of a sound file that is no tensor here. An error for who wants this entry; the file's others can be read.
+// An entry of a sound file that is not a tensor here. An error only for requests of this entry; the others are readable.
 class UnreadError : public FileError {
  public:
   UnreadError(const std::string& place, const std::string& why) : FileError(place + ": " + why), why_(why) {}
@@ -47,7 +47,7 @@ enum class FileType : std::uint8_t {
 
 const char* name_of(FileType type);
 std::size_t size_of(FileType type);                 // bytes of an element in the file
-std::optional<DType> read_as(FileType type);        // none: it cannot be read
+std::optional<DType> read_as(FileType type);        // no value: unreadable
 
 // Why elements of such a type cannot be read, with a remedy: "elements of complex64 cannot be read: save ...".
 std::string cannot_read(FileType type);

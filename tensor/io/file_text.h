@@ -7,8 +7,8 @@
 
 namespace fm {
 
-// The first `longest` bytes or so on one line. Control characters, marks that turn the direction of writing and bytes that are not UTF-8
-// become escapes (\n, \u202e, \xff), so that no file writes to the terminal what its author likes. "..." where the text goes on.
+// About the first `longest` bytes, on one line. Control characters, marks that change the writing direction and bytes that are not UTF-8
+// become escapes (\n, \u202e, \xff), so that a file cannot control the terminal. "..." if the text is longer.
 std::string one_line(std::string_view text, std::size_t longest = 100);
 
 // The same in double quotes.

@@ -18,8 +18,8 @@ struct MappedFile {
   // is read, converted and dropped tensor by tensor then never lies in memory as a whole.
   std::shared_ptr<std::byte> part(std::size_t begin, std::size_t end) const;
 
-  // Takes the whole pages within [begin, end) out of this process's memory. They stay in the system's cache and come back when touched. Only for
-  // pages that were read alone: changes to them are lost.
+  // Releases the whole pages within [begin, end) from this process's memory. They stay in the system's cache and return when touched. Only for
+  // pages that were only read: changes to them are lost.
   void forget(std::size_t begin, std::size_t end) const;
 };
 

@@ -84,8 +84,8 @@ class NpzReader {
   explicit NpzReader(const std::filesystem::path& path) : path_(path), zip_(path) {}
   std::vector<std::string> names() const;  // without ".npy"
   bool has(const std::string& name) const { return zip_.find(name + ".npy") != nullptr; }
-  // A view of the mapped file where the array is stored, unpacked memory where it is deflated; checksum verified. FileError naming the
-  // arrays that there are, when this one is not among them.
+  // A view of the mapped file if the array is stored, unpacked memory if it is deflated; checksum verified. FileError with the names of
+  // the existing arrays if this one is missing.
   Tensor read(const std::string& name) const;
 
  private:

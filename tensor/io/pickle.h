@@ -1,10 +1,10 @@
-// What torch.save puts into data.pkl, read without running anything: Python's pickle, protocols 2 to 5. A pickle is a program for a stack
+// Reads torch.save's data.pkl without executing it: Python's pickle, protocols 2 to 5. A pickle is a program for a stack
 // machine that may call any Python function. Here a call is a row of a table (pickle_names.cpp) that makes a plain value or a tensor, as
-// PyTorch's own weights-only reader has it (torch/_weights_only_unpickler.py). What any other name would make is left unbuilt: an opaque
-// value that knows its name and nothing else. An opaque value is an error only for who wants it.
+// in PyTorch's own weights-only reader (torch/_weights_only_unpickler.py). The result of any other name stays unbuilt: an opaque
+// value with a name and no contents. An opaque value is an error only if it is requested.
 //
 // The result is a graph of nodes in one arena: an object that the file mentions twice is one node. It has no cycles, a bounded depth and a
-// bounded size, whatever the bytes say. Strings stay where they are in the bytes.
+// bounded size, whatever the bytes are. Strings stay in place in the bytes.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +19,7 @@
 
 namespace fm {
 
-// name: a class or function that is mentioned; opaque: what one that is unknown here would have made.
+// name: a class or function that is mentioned; opaque: the result of an unknown one.
 enum class PickleKind : std::uint8_t { none, boolean, integer, real, text, bytes, tuple, list, dict, set, tensor, storage, name, opaque };
 const char* name_of(PickleKind kind);  // as Python calls it
 
@@ -40,10 +40,10 @@ struct PickledTensor {
   std::int64_t offset = 0;  // elements
   Shape shape;
   Strides strides;
-  std::string why;  // not empty: a tensor that cannot be read, and why; the rest then says nothing
+  std::string why;  // not empty: the reason why a tensor cannot be read; the other fields are then undefined
 };
 
-// What a file may ask for; far beyond any checkpoint, far below 64 MiB altogether.
+// Limits for one file; far beyond any checkpoint, far below 64 MiB in total.
 struct PickleLimits {
   static constexpr std::size_t bytes = 1u << 30, nodes = 1u << 20, items = 1u << 20, containers = 1u << 18, tensors = 1u << 16, depth = 64;
   static constexpr std::size_t marks = 1u << 16;                  // open at once
@@ -66,9 +66,9 @@ class PickleTree {
   std::int64_t integer(Id id) const { return nodes_[id].integer; }  // of an integer or boolean; the index of a tensor or storage
   double real(Id id) const { return nodes_[id].real; }
   std::string_view text(Id id) const { return bytes_.substr(std::size_t(nodes_[id].integer), nodes_[id].extra); }
-  // Of a tuple, list or set; of a dict its keys and values in turn.
+  // The elements of a tuple, list or set; of a dict its keys and values in turn.
   const std::vector<Id>& items(Id id) const { return containers_[nodes_[id].extra]; }
-  // "argparse.Namespace": of a name, or the one that an opaque value was to be made by.
+  // "argparse.Namespace": the name itself, or the name that would have made an opaque value.
   const std::string& name(Id id) const { return names_[std::size_t(nodes_[id].integer)].full; }
 
  private:
@@ -91,8 +91,8 @@ class PickleTree {
   std::deque<Name> names_;
 };
 
-// The pickle that `bytes` begin with; they must live as long as the tree. FileError naming `file`, the place ("data.pkl") and the byte in
-// the pickle, what is wrong, and a remedy.
+// The pickle at the beginning of `bytes`, which must live as long as the tree. FileError names `file`, the place ("data.pkl"), the byte in
+// the pickle, the fault, and a remedy.
 PickleTree parse_pickle(std::string_view bytes, const std::string& file, const std::string& place = "data.pkl");
 
 }  // namespace fm

@@ -42,7 +42,7 @@ class PickleMachine {
  private:
   using Ids = std::vector<Id>;
   [[noreturn]] void fail(const std::string& what) const;    // the bytes make no sense
-  [[noreturn]] void refuse(const std::string& what) const;  // they do, but this reader will not
+  [[noreturn]] void refuse(const std::string& what) const;  // valid bytes that this reader does not support
 
   // Bytes and stack.
   std::string_view take(std::uint64_t count);

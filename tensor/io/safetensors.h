@@ -27,7 +27,7 @@ using Metadata = std::map<std::string, std::string>;
 struct SafetensorsEntry {
   std::string name;
   std::string dtype;                   // as the file spells it
-  std::optional<FileType> type;        // none: a type that is unknown here; its size is then not checked
+  std::optional<FileType> type;        // no value: an unknown type, whose size is not checked
   Shape shape;
   std::string why;                     // not empty: why this tensor cannot be read, in a file that is sound
   std::size_t begin = 0, end = 0;      // bytes, from the start of the data
@@ -36,14 +36,14 @@ struct SafetensorsEntry {
 struct SafetensorsHeader {
   std::vector<SafetensorsEntry> entries;   // in the order of their data
   Metadata metadata;
-  std::size_t data_begin = 0;              // where the data starts in the file
+  std::size_t data_begin = 0;              // the position of the data in the file
 };
 
-// Reads and checks the header of a whole file's bytes. Throws FileError that names `file`, the tensor and what is wrong.
+// Reads and checks the header of a whole file's bytes. Throws FileError that names `file`, the tensor and the fault.
 SafetensorsHeader parse_safetensors(std::string_view bytes, const std::string& file);
 
-// An open file. Types that the engine lacks become the next larger one that it has (element_type.h). A tensor of another type, or of more than
-// eight dimensions, is an error only when it is asked for.
+// An open file. Types that the engine lacks become its next larger type (element_type.h). A tensor of another type, or of more than
+// eight dimensions, is an error only if it is requested.
 class Safetensors {
  public:
   explicit Safetensors(const std::filesystem::path& path);   // throws FileError
@@ -58,7 +58,7 @@ class Safetensors {
   // UnreadError if it cannot be read.
   Tensor operator[](const std::string& name) const;
   NamedTensors tensors() const;        // all, in the order of their data; UnreadError if one cannot be read
-  // The same of those that can be read; the others are named in `unread`.
+  // The same for the readable ones; the others are listed in `unread`.
   NamedTensors tensors(std::vector<UnreadEntry>& unread) const;
 
  private:
@@ -74,8 +74,8 @@ class Safetensors {
 // ordered by falling alignment of the type, then by name, as the format's own writer does; the header padded to 8 bytes.
 // Returns the crc32c of the file. Throws FileError: a name twice, an undefined tensor, no space, ...
 //
-// With `fetch` the tensors only say shapes and types: it is called for each when its turn comes, in the order of in_file_order, and gives the
-// values. So a file may be larger than what is held in memory, or lie on other machines until then.
+// With `fetch` the tensors only give shapes and types: it is called for each in turn, in the order of in_file_order, and returns the
+// values. So a file may be larger than the available memory, or its values may lie on other machines until then.
 using FetchTensor = std::function<Tensor(const std::string& name, const Tensor& stand_in)>;
 std::uint32_t save_safetensors(const std::filesystem::path& path, const NamedTensors& tensors, const Metadata& metadata = {},
                                const FetchTensor& fetch = {});

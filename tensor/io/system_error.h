@@ -1,5 +1,5 @@
-// A file that the system did not let us open, read or write, with the system's reason. It says nothing about the file's contents: what cannot
-// be read now may be whole.
+// The system failed to open, read or write a file, for the given reason. This proves nothing about the file's contents: an unreadable
+// file may be whole.
 #pragma once
 
 #include <cerrno>
@@ -17,7 +17,7 @@ struct SystemFileError : FileError {
   int code;
 };
 
-// "Too many open files: the limit is 1024 (ulimit -n)": an errno in words, with the limit that was reached where there is one.
+// "Too many open files: the limit is 1024 (ulimit -n)": an errno in words, with the limit that was reached, if there is one.
 std::string system_text(int error);
 
 }  // namespace fm

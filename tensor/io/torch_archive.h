@@ -18,13 +18,13 @@ namespace fm {
 struct TorchArchive {
   std::filesystem::path path;
   MappedFile file;
-  std::string unpacked_pickle;  // where it does not lie in the file as it is
+  std::string unpacked_pickle;  // if the file does not contain it unpacked
   PickleTree tree;
   std::vector<std::string_view> data;           // bytes of every storage, in the mapped file; of a deflated member: none
   std::unique_ptr<ZipReader> zip;               // of the zip layout,
   std::map<std::uint32_t, ZipMember> deflated;  // and the storages that are to be unpacked
   bool big_endian = false;
-  // Vectors of storages by index and type, made when asked for.
+  // Vectors of storages by index and type, made on request.
   mutable std::map<std::pair<std::uint32_t, FileType>, Tensor> flat;
 
   Tensor storage(std::uint32_t index, FileType type) const;

@@ -1,13 +1,13 @@
-// PyTorch checkpoints (.pt, .pth, .bin). What was saved is a pickle (tensor/io/pickle.h), of which nothing is run; tensors are strided
+// PyTorch checkpoints (.pt, .pth, .bin). The saved object is a pickle (tensor/io/pickle.h), which is not executed; tensors are strided
 // views of storages, which they may share. Since PyTorch 1.6 torch.save writes a zip archive:
 //
 //   <root>/data.pkl     the pickle
 //   <root>/data/<key>   the bytes of a storage
 //   <root>/byteorder    "little" or "big"
 //
-// Before, pickle and storages followed each other in one file (torch_legacy.cpp). Storages are used where they lie in the mapped file:
-// opening reads the pickle, and loading reads what is touched. A storage that the engine has no type for, or that is deflated, big-endian
-// or out of alignment, becomes a copy, once and when first asked for.
+// Before, pickle and storages followed each other in one file (torch_legacy.cpp). Storages are used in place in the mapped file:
+// opening reads the pickle, and loading reads only touched data. A storage whose type the engine lacks, or that is deflated, big-endian
+// or misaligned, is copied once, on first request.
 #pragma once
 
 #include <filesystem>
@@ -34,7 +34,7 @@ class TorchValue {
 
   std::size_t size() const;                                    // entries of a tuple, list, set or dict
   TorchValue item(std::size_t i) const;                        // of a tuple, list or set, or a dict's value
-  TorchValue key(std::size_t i) const;                         // a dict's: text, an integer, or what else Python hashes
+  TorchValue key(std::size_t i) const;                         // a dict's key: text, an integer, or another hashable Python value
   std::optional<TorchValue> find(std::string_view key) const;  // of a dict with such a text for a key
 
   std::int64_t integer() const;  // of an integer or boolean
@@ -42,7 +42,7 @@ class TorchValue {
   std::string text() const;
   // A view of its storage; tensors of one storage share memory. UnreadError where it cannot be read.
   Tensor tensor() const;
-  std::string why_unread() const;  // of a tensor: empty where it can be read, as far as that is known without reading it
+  std::string why_unread() const;  // for a tensor: empty if it can be read, as far as known without reading it
   std::string describe() const;    // for messages: "dict of 7", "object of argparse.Namespace"
 
  private:
@@ -52,20 +52,20 @@ class TorchValue {
   PickleTree::Id id_;
 };
 
-// Opens a checkpoint. FileError naming file, place, what is wrong and a remedy: no such file, damaged, overlapping members, a TorchScript
-// archive, storages that are absent or of the wrong size. What a file has that the engine has not (objects, complex numbers) is no error
+// Opens a checkpoint. FileError names file, place, fault and remedy: no such file, damaged, overlapping members, a TorchScript
+// archive, storages that are missing or of the wrong size. Contents that the engine lacks (objects, complex numbers) are no error
 // here.
 TorchValue open_torch_file(const std::filesystem::path& path);
 
-// Whether a file's first bytes are those of torch.save before PyTorch 1.6.
+// Whether a file's first bytes are those of a torch.save before PyTorch 1.6.
 bool is_legacy_torch(std::string_view bytes);
 
 // The tensors of a state dict, in its order.
 //
-// Looked for from `root`: where `key` leads ("ema"; "state/ema" through two dicts; a number is an integer key, or a place in a list), and from there
-// down through the first that is a dict of "ema", "state_dict", "model" and "module" until no such is left. A tensor there is itself the one entry; a
+// Starts at `root` and follows `key` ("ema"; "state/ema" through two dicts; a number is an integer key, or a place in a list). From there it descends
+// into the first dict of "ema", "state_dict", "model" and "module" until none is left. If the result is a tensor, it is the only entry; a
 // list names its tensors 0, 1, and so on. Tensors that cannot be read and objects are listed as unread; None, numbers, text and further dicts are left
-// out. FileError with `file` and the entries that there are, when no dict with tensors is found.
+// out. FileError with `file` and the existing entries if no dict with tensors is found.
 FileTensors torch_state_dict(const TorchValue& root, const std::string& key, const std::string& file);
 
 }  // namespace fm

@@ -1,4 +1,4 @@
-// Zip archives (PKWARE APPNOTE 6.3), with the 64-bit records: what .npz files and PyTorch checkpoints are inside.
+// Zip archives (PKWARE APPNOTE 6.3), with the 64-bit records: the container of .npz files and PyTorch checkpoints.
 // Written: stored members only, one after the other, their bytes at multiples of 64; sizes and checksums filled in afterwards. Read: stored
 // and deflated members.
 #pragma once
@@ -28,7 +28,7 @@ class ZipWriter {
  public:
   explicit ZipWriter(const std::filesystem::path& path);
 
-  // Starts a member whose first `head_size` bytes are given later, to end(): a header that needs to know how much came.
+  // Starts a member whose first `head_size` bytes are given later, to end(): a header that depends on the member's length.
   void begin(const std::string& name, std::size_t head_size = 0);
   void write(std::string_view bytes);
   void end(std::string_view head = {});
@@ -50,17 +50,17 @@ class ZipReader {
   explicit ZipReader(const std::filesystem::path& path);
 
   const std::vector<ZipMember>& members() const { return members_; }
-  const ZipMember* find(std::string_view name) const;  // nullptr when there is none
-  // The member's bytes, unpacked, checksum verified. FileError beyond 64 MiB when that is more than 16 times what is packed: a few
+  const ZipMember* find(std::string_view name) const;  // nullptr if there is none
+  // The member's bytes, unpacked, checksum verified. FileError for more than 64 MiB if that exceeds 16 times the packed size: a few
   // kilobytes must not become gigabytes.
   std::string read(const ZipMember& member) const;
   // The bytes of a stored member where they lie in the mapped file (no checksum); valid while the reader lives.
   std::string_view view(const ZipMember& member) const;
-  void verify(const ZipMember& member) const;  // FileError when a stored member's checksum is wrong (0: it has none)
+  void verify(const ZipMember& member) const;  // FileError if a stored member's checksum is wrong (0: no checksum)
   const std::filesystem::path& path() const { return path_; }
   // Keeps the mapped file open after the reader is gone.
   const std::shared_ptr<std::byte>& owner() const { return file_.data; }
-  // The same, and what `view` gave is given back to the system with its last owner (mapped_file.h).
+  // The same, and the pages of `view` are released to the system with its last owner (mapped_file.h).
   std::shared_ptr<std::byte> owner_of(std::string_view view) const;
 
  private:

@@ -1,4 +1,4 @@
-// The central directory of a zip file, entry by entry: what readers of few large members (ZipReader) and of a million small ones share.
+// The central directory of a zip file, entry by entry: shared by readers of few large members (ZipReader) and of a million small ones.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +18,7 @@ struct ZipDirectory {
 // small for its entries.
 ZipDirectory find_zip_directory(std::string_view file, const std::string& name);
 
-// The entry at byte `at` of the directory's bytes; moves `at` behind it. FileError when there is none.
+// The entry at byte `at` of the directory's bytes; moves `at` past it. FileError if there is none.
 ZipMember read_zip_entry(std::string_view directory, std::uint64_t& at, const std::string& name);
 
 }  // namespace fm

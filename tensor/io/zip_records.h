@@ -12,7 +12,7 @@ constexpr std::uint32_t local_signature = 0x04034b50, central_signature = 0x0201
 constexpr std::uint32_t end64_signature = 0x06064b50, locator64_signature = 0x07064b50;
 constexpr std::size_t local_size = 30, central_size = 46, end_size = 22, end64_size = 56, locator64_size = 20;
 constexpr std::uint16_t extra64 = 1;                         // id of the extra field with 64-bit sizes
-constexpr std::uint32_t in64 = 0xffffffffu;                  // a 32-bit field that says "see the 64-bit one"
+constexpr std::uint32_t in64 = 0xffffffffu;                  // a 32-bit field that refers to the 64-bit one
 constexpr std::uint16_t version_needed = 45;                 // 4.5 brought zip64
 constexpr std::uint16_t date_1980 = 1 << 5 | 1;              // 1 January, so that equal contents give equal files
 

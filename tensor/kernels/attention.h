@@ -7,7 +7,7 @@
 
 namespace fm::kernels {
 
-// Where element (b, h, n, d) lies: data[b batch + h head + n token + d]. A packed (B, N, 3, H, D) qkv has batch = N 3 H D, head = D,
+// Element (b, h, n, d) is data[b batch + h head + n token + d]. A packed (B, N, 3, H, D) qkv has batch = N 3 H D, head = D,
 // token = 3 H D, and k and v start H D and 2 H D elements later.
 template <class T>
 struct Heads {
@@ -34,7 +34,7 @@ struct AttentionTangent {
   Heads<T> d_o;
 };
 
-// Gradient of o, and where those of the inputs go (overwritten; null data: not wanted).
+// Gradient of o, and the destinations of the inputs' gradients (overwritten; null data: not computed).
 template <class T>
 struct AttentionGradient {
   Heads<const T> go;

@@ -25,7 +25,7 @@ struct ConvShape {
   static std::int64_t out_size(std::int64_t room, std::int64_t stride) { return room < 0 ? 0 : room / stride + 1; }
 };
 
-// Results are stored, or added to what is there with `accumulate`. Results do not depend on the number of threads.
+// Results are stored, or with `accumulate` added to the old contents. Results do not depend on the number of threads.
 template <class T>
 struct ConvFunctions {
   void (*forward)(const ConvShape&, const T* x, const T* w, const T* bias, T* y, bool accumulate);     // bias may be null

@@ -19,7 +19,7 @@ template <class T> struct AdamWScalars {
   T eps;
 };
 
-// What changes from step to step lies where the tensors lie: work on a GPU that was recorded once (tensor/graph.h) is repeated with other numbers.
+// Numbers that change from step to step lie on the device of the tensors, so that recorded work on a GPU (tensor/graph.h) can repeat with other numbers.
 struct AdamWStep {
   double keep;                // 1 - lr wd
   double step_size;           // lr / (1 - beta1^k)
@@ -27,7 +27,7 @@ struct AdamWStep {
 };
 struct AdamWClip {
   double norm;                // of all gradients together
-  double scale;               // what gradients are multiplied by; not finite: the norm is not, and nothing changes
+  double scale;               // the factor of gradients; if it is not finite, neither is the norm, and nothing changes
 };
 
 FM_HD bool is_finite(double x) { return x - x == 0; }
@@ -47,7 +47,7 @@ FM_HD AdamWClip clipped(double norm, double scale, double limit) {
 
 template <class T> struct AdamWTensors {
   T* p = nullptr;
-  const T* g = nullptr;     // null: p, m and v stay as they are, the averages follow p
+  const T* g = nullptr;     // null: p, m and v are unchanged, the averages follow p
   T* m = nullptr;
   T* v = nullptr;
   T* const* averages = nullptr;       // `average_count` arrays; the list itself is the host's

@@ -15,7 +15,7 @@ template <class T> struct ReduceTable {
   void (*sum_squares)(const T* x, std::int64_t n, double* y);                                          // y[0] = sum_i x[i]^2, for norms
 };
 
-// Partial sums of f32 squares below this, and those that are not finite, are computed again in double: an f32 tensor's sum of squares is finite
+// Partial sums of f32 squares below this, and sums that are not finite, are computed again in double: an f32 tensor's sum of squares is finite
 // exactly if its elements are, and tiny gradients have a norm.
 constexpr float squares_safe_from = 0x1p-100f;
 

@@ -10,7 +10,7 @@
 
 namespace fm::kernels {
 
-// What works on a residual stream in X and activations in S, computing in T.
+// Operations on a residual stream in X and activations in S, computed in T.
 template <class T, class S = T, class X = S>
 struct StreamTable {
   using Norm = rows::Norm<T, S, X>;
@@ -26,13 +26,13 @@ struct StreamTable {
   void (*rms_norm_push)(const Norm&, const NormPush&);
   void (*rms_norm_pull)(const Norm&, const NormPull&);
 
-  // y = x + gate h. Tangents may be null (zero), gradients null (not wanted); ld is that of dgate, ggate.
+  // y = x + gate h. Tangents may be null (zero), gradients null (not computed); ld is that of dgate, ggate.
   void (*gated_value)(const Gated&, X* y);
   void (*gated_push)(const Gated&, const X* dx, const S* dh, const S* dgate, Count ld, X* dy);
   void (*gated_pull)(const Gated&, const X* gy, S* gh, T* ggate, Count ld);
 };
 
-// What works on activations in S alone.
+// Operations on activations in S alone.
 template <class T, class S = T>
 struct ActivationTable : StreamTable<T, S> {
   using Count = std::int64_t;

@@ -1,7 +1,7 @@
 // Memory of tensors, by device: size-class free lists over blocks of the system (64-byte aligned, huge pages for large ones) or of the GPU.
 //
-// Page faults cost more than arithmetic on virtual machines (docs/decisions.md), so a freed block is kept and handed out again: a training
-// step in its steady state asks the system for nothing. Kept blocks go back to the system when release_cached_memory() is called (between two
+// Page faults cost more than arithmetic on virtual machines (docs/decisions.md), so a freed block is kept and reused: a training
+// step in its steady state requests no memory from the system. Kept blocks go back to the system when release_cached_memory() is called (between two
 // stages, whose tensors have other sizes), when the system has no more memory, and before tensors and kept blocks together would exceed the
 // memory of the machine. Statistics count the bytes that tensors hold, also by the operation that made them.
 #pragma once
@@ -19,7 +19,7 @@ struct MemoryStats {
   std::size_t live = 0;      // bytes held by tensors now
   std::size_t peak = 0;      // the most that live has been since reset_memory_peak()
   std::size_t cached = 0;    // bytes kept for reuse
-  std::size_t most = 0;      // the most that live + cached has been since reset_memory_peak(): what the system had to give
+  std::size_t most = 0;      // the maximum of live + cached since reset_memory_peak(): the memory requested from the system
 };
 
 MemoryStats memory_stats(Device device = default_device());
@@ -30,12 +30,12 @@ void reset_memory_peak(Device device = default_device());
 std::size_t release_cached_memory(Device device = default_device());
 std::size_t release_cached_blocks(Device device);      // the kept blocks alone: for kernels, which are using the scratch buffers
 
-// Bytes of CPU memory that this process can have: the machine's, less where a control group or `ulimit -v` says so.
+// Bytes of CPU memory available to this process: the machine's, or less if a control group or `ulimit -v` limits it.
 std::size_t memory_limit();
 
 std::map<std::string, std::size_t> memory_by_op(Device device = default_device());   // live bytes by the name of the operation that allocated them
 
-// Names the operation that allocations of this thread, and its time (profile.h), are counted under, for the life of the object. `name` must outlive the program's
+// Names the operation under which this thread's allocations and time (profile.h) are counted while the object lives. `name` must outlive the program's
 // tensors: a string literal.
 class OpName {
  public:
@@ -48,12 +48,12 @@ class OpName {
   const char* outer_;
 };
 
-// Memory of a GPU that nobody else gets while this lives: blocks that a thread is given inside of a Use come back to it when tensors let go of
-// them. A recorded graph (tensor/graph.h) writes to what it wrote to before, whoever might have that memory by then.
+// Memory of a GPU reserved for one owner: blocks that a thread receives inside a Use return to it when tensors release
+// them. A recorded graph (tensor/graph.h) writes to the addresses of its recording, even if another tensor had that memory by then.
 class Reserve {
  public:
   explicit Reserve(Device device);
-  ~Reserve();                                     // what tensors no longer hold is everybody's again; the rest will be
+  ~Reserve();                                     // memory that no tensor holds is free for all; the rest follows when it is released
   Reserve(const Reserve&) = delete;
   Reserve& operator=(const Reserve&) = delete;
 
@@ -72,9 +72,9 @@ class Reserve {
   std::shared_ptr<struct ReservedBlocks> blocks_;
 };
 
-// A block of at least `bytes` bytes (uninitialised); goes back to the free list when the last owner leaves: on a GPU whatever the compute
-// stream does with it next runs after what used it last. The streams of copies and of collectives are beside that one: what they use is held by
-// Upload and by the communicator's Operation until the compute stream is behind it. Throws Error where the device has no such block; the statistics then are what they were.
+// A block of at least `bytes` bytes (uninitialized). It returns to the free list when the last owner releases it. On a GPU the compute
+// stream's next use of it runs after its last one. The streams of copies and of collectives run beside the compute stream: Upload and the communicator's Operation
+// hold the memory in use by them until the compute stream is behind it. Throws Error if the device has no such block; the statistics then stay unchanged.
 std::shared_ptr<std::byte> allocate(std::size_t bytes, Device device = {});
 
 }  // namespace fm

@@ -1,4 +1,4 @@
-// How much memory a process may have: what sizes known beforehand are compared with, so that a batch that cannot fit is refused in a second
+// The memory available to a process, for comparison with sizes known beforehand: a batch that cannot fit is refused in a second
 // and not after minutes of page faults.
 #pragma once
 
@@ -9,7 +9,7 @@
 namespace fm {
 
 struct MemoryLimit {
-  double bytes = 0;        // infinite where the system does not say
+  double bytes = 0;        // infinite if unknown
   std::string whose;       // "this machine", "the cgroup of this process", "ulimit -v"
 };
 
@@ -17,6 +17,6 @@ struct MemoryLimit {
 // RLIMIT_AS. `root` is where proc/ and sys/fs/cgroup/ lie, for tests; of another root than "/" the RLIMIT_AS is left out.
 MemoryLimit machine_memory(bool with_swap = true, const std::filesystem::path& root = "/");
 
-std::int64_t resident_bytes();   // memory of this process that is in RAM; 0 where the system does not say
+std::int64_t resident_bytes();   // memory of this process that is in RAM; 0 if unknown
 
 }  // namespace fm

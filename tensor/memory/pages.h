@@ -15,7 +15,7 @@ namespace fm {
 
 constexpr std::size_t huge_page = std::size_t{2} << 20;
 
-// For std::free; null where there is no such memory. `alignment` is that of blocks smaller than a huge page.
+// For std::free; null if no memory is available. `alignment` is that of blocks smaller than a huge page.
 inline void* allocate_pages(std::size_t bytes, std::size_t alignment) {
   if (bytes >= huge_page) alignment = huge_page;
   const std::size_t rounded = (bytes + alignment - 1) / alignment * alignment;
@@ -24,8 +24,8 @@ inline void* allocate_pages(std::size_t bytes, std::size_t alignment) {
   return p;
 }
 
-// With FLOWMAP_POISON_MEMORY set, as in the tests, memory that nobody wrote yet is NaN in every floating type and -1 in every integer: a result
-// that depends on it shows, whatever lay there before.
+// With FLOWMAP_POISON_MEMORY set, as in the tests, unwritten memory is NaN in every floating type and -1 in every integer: a result
+// that depends on it becomes visible, whatever the memory contained before.
 inline void poison_if_asked(void* p, std::size_t bytes) {
   static const bool asked = std::getenv("FLOWMAP_POISON_MEMORY") != nullptr;
   if (asked) std::memset(p, 0xff, bytes);

@@ -1,4 +1,4 @@
-// How often the allocator of tensors (allocator.h) found no kept block: each such request goes to the system, or to the GPU's driver, and costs page
+// How often the allocator of tensors (allocator.h) found no kept block. Each such request goes to the system, or to the GPU's driver, and costs page
 // faults or a wait. Steady training steps make none.
 #pragma once
 

@@ -1,7 +1,7 @@
-// Streaming attention softmax(q k^T / sqrt(dh)) v: the scores never exist as a whole. bf16 is computed on in f32.
+// Streaming attention softmax(q k^T / sqrt(dh)) v: the scores never exist as a whole. bf16 inputs are computed in f32.
 //
 // q (B,H,Nq,dh), k and v (B,H,Nk,dh) may be strided views with a contiguous last dimension: parts of a packed qkv, or transposed (B,N,H,dh).
-// Results are (B,N,H,dh) in memory, whatever the view. No queries give no results; no keys are a ShapeError, since a softmax over nothing has
+// Results are (B,N,H,dh) in memory, for every view. No queries give no results; no keys are a ShapeError, because a softmax over nothing has
 // no value.
 #pragma once
 
@@ -24,7 +24,7 @@ struct AttentionSaved {
 AttentionSaved attention_value(const Qkv& in);
 // Value, and the tangent d_o (k,N,H,dh) of the first k samples, in one sweep. Tangents of k samples; undefined ones are zero.
 AttentionSaved attention_value_push(const Qkv& in, const Qkv& d, Tensor& d_o);
-// Cotangents into the given (B,H,N,dh) views, of the type of the computation; undefined ones are not wanted. go (B,N,H,dh).
+// Cotangents into the given (B,H,N,dh) views, of the type of the computation; undefined ones are not computed. go (B,N,H,dh).
 void attention_pull(const Qkv& in, const AttentionSaved& saved, const Tensor& go, const Qkv& g);
 
 Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v);                       // (B,H,Nq,dh)

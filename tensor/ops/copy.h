@@ -1,4 +1,4 @@
-// Family `copy`: strided copies with type conversion, and what is built from them.
+// Family `copy`: strided copies with type conversion, and operations built from them.
 #pragma once
 
 #include <vector>
@@ -7,7 +7,7 @@
 
 namespace fm {
 
-// Equal shapes; any strides and types. What is read is what `from` held before, also where it shares memory with `to` (a transpose of it, say).
+// Equal shapes; any strides and types. Reads the old contents of `from`, even if it shares memory with `to` (a transpose of it, say).
 // ShapeError if elements of `to` share memory.
 void copy(const Tensor& from, const Tensor& to);
 

@@ -1,4 +1,4 @@
-// Operands of one operation lie on one device: nothing is moved behind the user's back.
+// Operands of one operation must lie on one device: no tensor is moved implicitly.
 #pragma once
 
 #include <initializer_list>

@@ -68,7 +68,7 @@ struct Sigmoid {                                 // y = 1/(1 + e^-x),  dy/dx = y
   template <class T> FM_HD static T slope_from_output(T y) { return y * (T(1) - y); }
 };
 struct Silu {                                    // y = x s, s = sigmoid x,  dy/dx = s(1 + x(1 - s))
-  // By 1 / (1 + e^-x), not by sigmoids(): e^x is flushed to 0 below -87, where x s is still a normal number.
+  // Computed by 1 / (1 + e^-x), not by sigmoids(): e^x is flushed to 0 below -87, where x s is still a normal number.
   template <class T> FM_HD static T value(T x) { return x * math::sigmoid(x); }
   template <class T> FM_HD static T slope(T x) {
     const auto s = math::sigmoids(x);
@@ -95,7 +95,7 @@ struct Add { template <class T> FM_HD static T value(T a, T b) { return a + b; }
 struct Sub { template <class T> FM_HD static T value(T a, T b) { return a - b; } };
 struct Mul { template <class T> FM_HD static T value(T a, T b) { return a * b; } };
 struct Div { template <class T> FM_HD static T value(T a, T b) { return a / b; } };
-// A NaN on either side comes through: a clamp must not hide that a run diverges.
+// A NaN on either side is returned: a clamp must not hide a diverging run.
 struct Maximum { template <class T> FM_HD static T value(T a, T b) { return a < b || b != b ? b : a; } };
 struct Minimum { template <class T> FM_HD static T value(T a, T b) { return b < a || b != b ? b : a; } };
 struct Greater { template <class T> FM_HD static T value(T a, T b) { return b < a ? T(1) : T(0); } };   // 1 or 0, no derivative
@@ -104,7 +104,7 @@ struct Equal { template <class T> FM_HD static T value(T a, T b) { return a == b
 
 template <class Op> inline constexpr bool saves_output = requires(float y) { Op::slope_from_output(y); };
 
-// y = f(x), f'(saved) and f''(x) of any x, in double where that is far. With branches: for GPUs, and for the few far elements of an array.
+// y = f(x), f'(saved) and f''(x) of any x, in double for far ones. With branches: for GPUs, and for the few far elements of an array.
 template <class Op, class T> inline constexpr bool has_far = std::is_same_v<T, float> && requires(float x) { Op::is_far(x); };
 template <class Op, class T> FM_HD T value_anywhere(T x) {
   if constexpr (has_far<Op, T>)

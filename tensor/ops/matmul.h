@@ -7,7 +7,7 @@
 namespace fm {
 
 // Element types: both operands f32, or f64, or bf16 (summed in f32). Beside an a or x in bf16, b or weight may also be f32: it is rounded to
-// bf16 on the way into the kernel; and the result may be asked for in f32, unrounded. DTypeError for anything else.
+// bf16 on the way into the kernel; and the result may be requested in f32, unrounded. DTypeError for anything else.
 
 // (..., m, k) x (..., k, n) -> (..., m, n); leading dimensions broadcast.
 Tensor matmul(const Tensor& a, const Tensor& b);

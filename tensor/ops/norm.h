@@ -32,7 +32,7 @@ struct NormWanted {
 Tensor norm_value(const NormForm& form, const NormInputs& in, NormSaved& saved);
 // The tangent along `d` (undefined: zero) of the samples that `in` and `saved` hold.
 Tensor norm_push(const NormForm& form, const NormInputs& in, const NormSaved& saved, const NormInputs& d);
-// Cotangents of the wanted inputs, in their shapes and types.
+// Cotangents of the requested inputs, in their shapes and types.
 NormInputs norm_pull(const NormForm& form, const NormInputs& in, const NormSaved& saved, const Tensor& gy, const NormWanted& wanted);
 
 // The same inputs and statistics cut to the first samples (dimension 0 of x).

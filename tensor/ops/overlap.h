@@ -8,7 +8,7 @@ namespace fm {
 
 // Whether two elements of x are one place in memory. Exact, for any strides.
 bool overlaps_itself(const Tensor& x);
-// Whether the addresses from the first to the last element of a and of b meet: true also where their elements lie between each other.
+// Whether the address ranges from the first to the last element of a and of b overlap: true also if their elements only interleave.
 bool shares_addresses(const Tensor& a, const Tensor& b);
 // ShapeError, with `op` and the strides, if two elements of `to` are one place in memory.
 void check_writable(const Tensor& to, const char* op);

@@ -15,7 +15,7 @@ Tensor mean(const Tensor& x);
 Tensor max(const Tensor& x, int dim, bool keep = false);
 Tensor argmax(const Tensor& x, int dim);                                  // i64; the first of equals
 Tensor sum_to(const Tensor& x, const Shape& shape);                       // the transpose of broadcasting `shape` to x's shape
-// In double: of f32 and bf16 finite exactly if the elements are; of f64 also infinite where a square is beyond 1.8e308.
+// Summed in double: for f32 and bf16 finite exactly if the elements are; for f64 also infinite if a square exceeds 1.8e308.
 double sum_squares(const Tensor& x);
 std::vector<double> sum_squares(const std::vector<Tensor>& tensors);        // of each; 0 of an undefined one. Waits for the device once
 Tensor squares_of(const std::vector<Tensor>& tensors);                      // the same, f64, where the tensors lie

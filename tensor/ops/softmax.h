@@ -1,5 +1,5 @@
-// softmax, log-softmax and cross-entropy over the last dimension (equations: tensor/kernels/rows/softmax.h). push and pull take what is saved:
-// the output of softmax and log_softmax. bf16 is computed on in f32. There may be no rows; rows of no elements are a ShapeError.
+// softmax, log-softmax and cross-entropy over the last dimension (equations: tensor/kernels/rows/softmax.h). push and pull take the saved tensor:
+// the output of softmax and log_softmax. bf16 is computed in f32. Inputs without rows are allowed; rows of no elements are a ShapeError.
 #pragma once
 
 #include "tensor/tensor.h"

@@ -1,4 +1,4 @@
-// Two operands walked together over one shape: dimensions of size 1 dropped, neighbours merged where the strides of both allow, so that most
+// Two operands walked together over one shape: dimensions of size 1 are dropped, neighbors merged where the strides of both allow, so that most
 // walks are one long run. For copies, broadcasts and batches of products.
 #pragma once
 

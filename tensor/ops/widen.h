@@ -22,7 +22,7 @@ inline Tensor widen(const Tensor& x, DType compute, const char* op) {
                    "; convert one with to()");
 }
 
-// x as the kernels of an operation on activations of type `storage` take it: bf16 and f32 give way to each other; undefined stays undefined.
+// x in the form for kernels on activations of type `storage`: bf16 and f32 are converted to each other; undefined stays undefined.
 inline Tensor as_activation(const Tensor& x, DType storage, const char* op) {
   if (!x.defined() || x.dtype() == storage) return x;
   if (x.dtype() != DType::f64 && storage != DType::f64 && is_floating(x.dtype())) return x.to(storage);

@@ -1,4 +1,4 @@
-// Which random numbers a name stands for: FNV-1a, 64 bits (Fowler, Noll, Vo; draft-eastlake-fnv).
+// The random stream of a name: FNV-1a, 64 bits (Fowler, Noll, Vo; draft-eastlake-fnv).
 #pragma once
 
 #include <cstdint>

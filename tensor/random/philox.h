@@ -2,7 +2,7 @@
 // Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC'11. One round maps the counter (c0,c1,c2,c3) with key (k0,k1) to
 //   (hi(B c2) ^ c1 ^ k0,  lo(B c2),  hi(A c0) ^ c3 ^ k1,  lo(A c0)),   A = D2511F53, B = CD9E8D57,
 // and adds the Weyl constants (9E3779B9, BB67AE85) to the key between its ten rounds.
-// Everything is straight-line and shared by host and device: a simd loop over indices vectorises, no library call inside.
+// All code is straight-line and shared by host and device: a simd loop over indices vectorizes, without library calls.
 #pragma once
 
 #include <cmath>

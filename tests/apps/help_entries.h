@@ -27,7 +27,7 @@ struct Entry {
   std::string flag, kind;          // "--fm.loop.steps", "INT"
   std::vector<std::string> names;  // all its flags
   std::string text;                // the whole entry in one line
-  std::string help;                // what follows flags and kind
+  std::string help;                // the text after flags and kind
 };
 
 // The entries of a help text: two spaces and the flags, two or more spaces, the text; further lines are indented deeper.

@@ -1,4 +1,4 @@
-// A run on configs/tiny_shapes.toml, by the real programs, in seconds: for tests of what they do and say.
+// A run on configs/tiny_shapes.toml, by the real programs, in seconds: for tests of their results and messages.
 #pragma once
 
 #include <doctest/doctest.h>

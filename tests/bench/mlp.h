@@ -22,7 +22,7 @@ struct Mlp {
   LabelEmbed y_embedder;
   std::vector<Linear> layers;
 
-  // Of the config's width, depth, input, classes, precision and number of times.
+  // The model's width, depth, input, classes, precision and number of times.
   explicit Mlp(const DitDhConfig& c)
       : precision(c.precision),
         in(c.channels * c.input_size * c.input_size, c.width),

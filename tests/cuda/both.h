@@ -1,4 +1,4 @@
-// The same array on the CPU and on a GPU, for tests that call a kernel of both and compare what they wrote.
+// The same array on the CPU and on a GPU, for tests that call both kernels and compare their results.
 #pragma once
 
 #include <algorithm>
@@ -29,7 +29,7 @@ class Both {
   T* on(Side side) { return !device_ ? nullptr : side == Side::cpu ? host_.data() : device_->data(); }
   std::vector<T> gpu_values() const { return device_->values(); }
 
-  // Of all elements, those that no kernel should have touched included, relative to the largest (or to 1).
+  // Over all elements, including those that no kernel should change, relative to the largest (or to 1).
   double difference() const {
     if (!device_) return 0;
     const std::vector<T> theirs = device_->values();
@@ -43,7 +43,7 @@ class Both {
   std::optional<OnGpu<T>> device_;
 };
 
-// What two kernels may differ by: f64, f32, and an ulp or two of bf16 where a sum falls to the other side of a rounding boundary.
+// The allowed difference of two kernels: f64, f32, and an ulp or two of bf16 if a sum falls to the other side of a rounding boundary.
 template <class T>
 constexpr double kernels_agree = std::is_same_v<T, double>  ? 1e-12
                                  : std::is_same_v<T, float> ? 1e-5

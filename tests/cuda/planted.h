@@ -27,7 +27,7 @@ class Stream {
   Stream& operator=(const Stream&) = delete;
   operator cudaStream_t() const { return stream_; }
 
-  // What the call that waits says; empty when all went well.
+  // The error of the waiting call; empty if there was none.
   std::string wait() const {
     const cudaError_t status = cudaStreamSynchronize(stream_);
     cudaGetLastError();
@@ -70,7 +70,7 @@ class Pinned {
   T* data_ = nullptr;
 };
 
-// n elements of device memory that nobody wrote, or a copy of `values`.
+// n elements of unwritten device memory, or a copy of `values`.
 template <class T>
 class Device {
  public:
@@ -113,7 +113,7 @@ inline void check_report(const std::string& report, const std::vector<std::strin
   }
 }
 
-// f(exact) under several orders of blocks and threads; `exact` for the one in which reports are known to the last thread.
+// f(exact) under several orders of blocks and threads; `exact` for the order in which reports are known up to the thread.
 template <class F>
 void each_schedule(const F& f) {
   for (const std::string schedule : {"descending", "random:1", "random:2", "ordered"}) {
@@ -123,7 +123,7 @@ void each_schedule(const F& f) {
   }
 }
 
-// What f prints to stderr, and that it ends its process.
+// Returns what f prints to stderr, and checks that it ends its process.
 template <class F>
 std::string last_words(const F& f) {
   int ends[2];

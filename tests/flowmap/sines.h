@@ -1,4 +1,4 @@
-// The made-up sines of data/sines.h as tensors, and what is known of them in closed form: mean 0, variance 1, and
+// The synthetic sines of data/sines.h as tensors, and their closed-form statistics: mean 0, variance 1, and
 //
 //   E x(l) x(l+k) = 1/4 sum_{f = 1..4} [ 0.64 cos(2 pi f k / L) + 0.36 cos(2 pi (f + 4) k / L) ]       over phases and the four labels
 #pragma once

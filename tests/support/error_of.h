@@ -1,4 +1,4 @@
-// What an error says, for tests that look at its text.
+// The text of an error, for tests that inspect it.
 #pragma once
 
 #include <string>

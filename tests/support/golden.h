@@ -1,4 +1,4 @@
-// What the golden scripts in Python and the tests agree on: numbers by name, and files of named rows.
+// The common format of the golden scripts in Python and the tests: numbers by name, and files of named rows.
 #pragma once
 
 #include <doctest/doctest.h>

@@ -1,4 +1,4 @@
-// What this process may still map and write: tests of files beyond 4 GiB are skipped where a limit (ulimit -v, -f) is below that.
+// The address space and file size still available to this process: tests of files beyond 4 GiB are skipped if a limit (ulimit -v, -f) is below that.
 #pragma once
 
 #include <sys/resource.h>
@@ -12,7 +12,7 @@ inline bool allows(int limit, std::uint64_t bytes) {
   return getrlimit(static_cast<decltype(RLIMIT_AS)>(limit), &now) != 0 || now.rlim_cur == RLIM_INFINITY || now.rlim_cur >= bytes;
 }
 
-// A file of so many bytes can be written, though as a hole, and mapped, with 2 GiB for the process itself.
+// Whether a file of this many bytes can be written, as a hole, and mapped, with 2 GiB for the process itself.
 inline bool room_for_file(std::uint64_t bytes) { return allows(RLIMIT_FSIZE, bytes) && allows(RLIMIT_AS, bytes + (std::uint64_t{2} << 30)); }
 
 }  // namespace fm::test

@@ -17,7 +17,7 @@
 
 namespace fm::test {
 
-// What one comparison found. doctest prints it when the check fails.
+// The result of one comparison. doctest prints it when the check fails.
 struct Nearness {
   double value, wanted, seen, bound;
   bool relative;
@@ -46,7 +46,7 @@ inline Nearness near(double value, double wanted, double relative) {
   return {value, wanted, std::fabs(value - wanted) / std::fabs(wanted), relative, true};
 }
 
-// |value| <= bound: for a value that is 0 but for rounding, whose size the bound says.
+// |value| <= bound: for a value that is 0 except for rounding of this size.
 inline Nearness near_zero(double value, double bound) {
   nearness::checked(nearness::positive(bound), bound, "near_zero: the bound must be finite and positive");
   return {value, 0, std::fabs(value), bound, false};

@@ -1,4 +1,4 @@
-// Where each element-wise op is sampled in tests, and its value by the C library in double. The tests expand UnaryOps and BinaryOps over
+// Sample ranges of element-wise ops for tests, and their values by the C library in double. The tests expand UnaryOps and BinaryOps over
 // these structs, so an op without an entry here does not compile.
 #pragma once
 

@@ -1,4 +1,4 @@
-// Folders of drawn PNGs, a class in each folder: squares of one brightness before a background of another, so that classes can be told apart.
+// Folders of synthetic PNGs, one class in each folder: squares of one brightness before a background of another, so that classes are distinguishable.
 #pragma once
 
 #include <fmt/format.h>

@@ -1,4 +1,4 @@
-// The products of matrices that a tape recorded, for tests of what models are said to cost.
+// The matrix products on a tape, for tests of models' declared costs.
 #pragma once
 
 #include <doctest/doctest.h>
@@ -29,7 +29,7 @@ inline std::int64_t product(const std::vector<std::int64_t>& v) {
   return p;
 }
 
-// From the printed tape, "%5 = linear[1, 25, 20] (%3, %4, const)": an output element of a linear layer costs its weight's columns.
+// Reads the printed tape, "%5 = linear[1, 25, 20] (%3, %4, const)": an output element of a linear layer costs its weight's columns.
 inline Macs recorded_products(const std::string& tape) {
   const std::regex line(R"(^%(\d+) = (\w+)\[([\d, ]*)\] \((?:%\d+|const)?(?:, %(\d+))?.*$)");
   std::map<std::string, std::vector<std::int64_t>> shapes;

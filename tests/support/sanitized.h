@@ -1,4 +1,4 @@
-// Whether AddressSanitizer watches this program: it needs terabytes of address space and much memory of its own, so limits of either say nothing.
+// Whether AddressSanitizer watches this program: it needs terabytes of address space and much memory of its own, so limits of either are meaningless.
 #pragma once
 
 namespace fm::test {

@@ -1,5 +1,5 @@
-// A clock that stands still until a test moves it, for threads that count seconds: it moves on only when each of them has looked at it often
-// enough to have done all that it does in a turn. So no test waits for true seconds, or fails because the machine is busy.
+// A clock that stands still until a test moves it, for threads that count seconds: it advances only when each of them has read it often
+// enough to have done all the work of a turn. So no test waits for real seconds, or fails because the machine is busy.
 #pragma once
 
 #include <condition_variable>
@@ -21,7 +21,7 @@ class SharedClock {
       return now_;
     };
   }
-  // Moves on when `done` or when these readers have looked 20 times each since the last move.
+  // Advances when `done` or when these readers have read 20 times each since the last advance.
   void advance(double seconds, const std::vector<int>& readers, const std::function<bool()>& done) {
     std::unique_lock lock(mutex_);
     const auto all = [&] {

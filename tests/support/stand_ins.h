@@ -39,7 +39,7 @@ inline void shrink(DitDhConfig& c) { c.channels = 16, c.width = 16, c.depth = 2,
 inline void shrink(VitEncoderConfig& c) { c.width = 16, c.depth = 1, c.heads = 2, c.mlp_width = 32; }
 inline void shrink(RaeDecoderConfig& c) { c.latent_channels = 16, c.width = 128, c.depth = 1, c.heads = 2, c.mlp_width = 64; }
 
-// Writes all of them, one model at a time in memory.
+// Writes all stand-ins, one model at a time in memory.
 inline StandIns write_stand_ins(const std::filesystem::path& models, std::int64_t image_size, bool full, std::uint64_t seed = 1) {
   const StandIns files = StandIns::at(models, image_size);
   for (const std::filesystem::path& f : {files.encoder, files.decoder, files.stats, files.teacher, files.weak, files.flow_map})

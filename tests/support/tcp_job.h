@@ -1,5 +1,5 @@
-// Ranks that meet by TCP on this machine, without a port that somebody else may take meanwhile: rank 0 takes any that is free, and the others
-// learn which.
+// Ranks that meet by TCP on this machine, without a port that another process may take meanwhile: rank 0 takes any free port, and the others
+// learn its number.
 #pragma once
 
 #include <future>
@@ -15,7 +15,7 @@ class TcpJob {
     common_.size = size;
     if (common_.host.empty()) common_.host = "127.0.0.1";
   }
-  // Of rank 0; waits until it listens.
+  // The port of rank 0; waits until it listens.
   int port() const { return port_.get(); }
   TcpRendezvous place(int rank) {
     TcpRendezvous w = common_;

@@ -1,4 +1,4 @@
-// Writes what torch.save writes of a dict of tensors: a zip of stored members, <root>/data.pkl (pickle protocol 2) and <root>/data/<k>, one
+// Writes a dict of tensors like torch.save: a zip of stored members, <root>/data.pkl (pickle protocol 2) and <root>/data/<k>, one
 // a storage. For stand-ins of published files; f32 and contiguous. `wrapper` puts the dict into another under this key: {"ema": {...}}.
 #pragma once
 

@@ -18,7 +18,7 @@ struct Member {
   bool deflated = false;
 };
 
-// What an entry of the directory says; a test may change it before it is written.
+// The fields of a directory entry; a test may change them before it is written.
 struct Entry {
   std::uint16_t flags = 0, method = 0;
   std::uint32_t crc = 0, compressed = 0, size = 0, header = 0;

@@ -1,4 +1,4 @@
-// What else the machine did while something was timed, from /proc: a time taken on a busy machine is an upper bound, and says so.
+// The machine's other load during a timed measurement, from /proc: a time taken on a busy machine is an upper bound, and is reported as such.
 #pragma once
 
 #include <istream>
@@ -23,7 +23,7 @@ class BusyWatch {
  public:
   BusyWatch();  // begins
 
-  // The share of all cores that other processes, and the host where this is a virtual machine, took since then; nothing where /proc does not say.
+  // The share of all cores that other processes, and the host of a virtual machine, took since then; no value where /proc has none.
   std::optional<double> others() const;
 
  private:

@@ -1,13 +1,13 @@
 // --what lambda: MF-RAE's Proposition 3.1 as an experiment. MeanFlow towards w = (1-l) (eps - z0) + l v_phi is trained for each l by two teachers, the
-// run's and one that had a small share of its steps; the two terms of the proposition (flowmap/bias_variance.h) are measured at the student that each
+// the run's and a poor one with a small share of its steps. The two terms of the proposition (flowmap/bias_variance.h) are measured at the student that each
 // training starts from and at the one that it ends with.
 //
 //   variance        (1-l)^2 E |A (eps - z0 - v)|^2
 //   teacher's bias  l^2 E |A (v_phi - v)|^2
 //   own bias        E |B|^2, where the exact map is known
 //
-// v is exact for points whose distribution is known (eight Gaussians), without guidance, labels and normalisation. Elsewhere it is the good teacher's,
-// without guidance, so that the good teacher's bias is that of its guidance alone.
+// v is exact for points whose distribution is known (eight Gaussians), without guidance, labels and normalization. Elsewhere it is the good teacher's,
+// without guidance, so the good teacher's bias consists of its guidance alone.
 #pragma once
 
 #include <functional>

@@ -1,4 +1,4 @@
-// What a training step of each variant costs and how exact its target is, at the weights that the variant starts with, on one batch.
+// The cost of a training step of each variant and the error of its target, at the variant's initial weights, on one batch.
 #pragma once
 
 #include <functional>

@@ -1,13 +1,13 @@
-// What ablate compares: trainings of the flow map that differ in what is varied and share everything else.
+// The variants that ablate compares: trainings of the flow map that differ in the varied choice and share everything else.
 //
 //   derivative   from one CMT checkpoint, MFD with the exact JVP and with finite differences of several steps, in one precision or several
 //   init         MFD from random weights, from the teacher, and from CMT
 //   scheme       MFT, MFD, and MFD then MFT, with equal numbers of steps in all
 //   lambda       MFD by w = (1-l) (eps - z0) + l v_phi for several l, by the run's teacher and by a poor one (lambda.h)
-//   objective    the map stage by each objective of a list, with everything else as [map] has it
+//   objective    the map stage by each objective of a list, with all other settings from [map]
 //   none         the recipe's own MFD: for --vary alone
 //
-// --vary KEY=a,b,c multiplies the list: each of the above with each value.
+// --vary KEY=a,b,c multiplies the list: each variant above with each value.
 #pragma once
 
 #include <optional>
@@ -65,9 +65,9 @@ struct AblateConfig {
 struct Variant {
   std::string name;                      // "jvp", "fd-0.01", "mfd guidance=2"
   std::string start;                     // the stage whose averaged weights it begins with, or "random"
-  Recipe recipe;                         // resolved; recipe.mfd, or recipe.map, is the training (its first part, where there are two)
+  Recipe recipe;                         // resolved; the training is recipe.mfd or recipe.map (the first part, if there are two)
   std::optional<MfStage> then = {};      // the second part, of mfd
-  std::string teacher = {};              // of --what lambda: "good", the run's, "poor", or empty where it has no share
+  std::string teacher = {};              // for --what lambda: "good" (the run's), "poor", or empty for rows without a teacher
   const char* part = stage_name::mfd;    // the stage that is trained, by its section of the recipe
 
   const StageSpec& stage() const { return stage_named(part); }
@@ -78,9 +78,9 @@ struct Variant {
 // "derivative", "init", "scheme", "lambda", "objective" or "none".
 std::string comparison(const AblateConfig& config);
 
-// The objectives of --what objective that this run can train, and those of `all` that it cannot.
+// For --what objective: the objectives that this run can train, and those of `all` that it cannot.
 struct ObjectiveChoice {
-  std::vector<std::string> names;        // in the order of the list, or as they were asked for
+  std::vector<std::string> names;        // in the order of the list, or as requested
   std::vector<std::pair<std::string, std::string>> left_out;       // name, and why
 };
 
@@ -88,7 +88,7 @@ struct ObjectiveChoice {
 // cannot train; a comparison without steps.
 ObjectiveChoice chosen_objectives(const AblateConfig& config, bool has_teacher);
 
-// The recipe must be resolved. `objectives`: of --what objective. ConfigError: --vary with an unknown key, a key that training from the run's checkpoints
+// The recipe must be resolved. `objectives`: for --what objective. ConfigError: --vary with an unknown key, a key that training from the run's checkpoints
 // does not read, or a bad value.
 std::vector<Variant> variants(const AblateConfig& config, const std::vector<std::string>& objectives = {});
 

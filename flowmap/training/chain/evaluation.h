@@ -1,5 +1,5 @@
-// How good generated samples are, by features that no generator has seen: Frechet distance, precision and recall against the real test split,
-// and where the features know classes the share of samples that they take for the class that was asked for.
+// Scores of generated samples, in features that are independent of the generators: Frechet distance, precision and recall against the real test split,
+// and, for features with classes, the share of samples whose predicted class is the requested one.
 #pragma once
 
 #include <functional>
@@ -19,27 +19,27 @@ Late accuracy(const Tensor& logits, const Tensor& labels);
 
 class Evaluator {
  public:
-  // The features, and those of the reference: `evaluate.reference` samples of the test split. ConfigError before any work when test split
+  // The features, and their values on the reference: `evaluate.reference` samples of the test split. ConfigError before any work if test split
   // and `evaluate` do not fit; FileError when the features' weights are missing.
   explicit Evaluator(TrainingRun& run);
 
-  // Called with the features of every score: samples, labels asked for.
+  // Called with the features of every score: samples, requested labels.
   std::function<void(const Score& score, const Tensor& features, const std::vector<std::int64_t>& labels)> on_features;
 
   // Generates evaluate.samples samples, equally many a class, and scores them. SamplesNotFinite names the first sample that is not finite.
   Score score(const ScoredGenerator& generator);
-  // Reconstructions of as many images of the reference as samples are generated, or of all of it (drawn_rows): its classes have the
-  // reference's shares, so that what a distance of many images measures is the autoencoder.
+  // Reconstructions of as many images of the reference as samples are generated, or of all of it (drawn_rows). Their classes have the
+  // reference's shares, so a distance of many images measures the autoencoder alone.
   Score score_decoder();
 
-  // Of features of some samples, (n, D) f32: the numbers of all metrics that are for them, by name.
+  // All metrics that apply to these samples, by name, from their features (n, D) f32.
   std::map<std::string, double> metrics_of(const Tensor& features) const;
 
   const Reference& reference() const { return reference_; }
   bool scores_values() const { return features_.are_values; }       // of the samples as they are
 
  private:
-  class Tally;  // features of what is scored, batch by batch
+  class Tally;  // features of the scored samples, batch by batch
   Score finished(Score score, const Tally& tally, double seconds) const;
 
   TrainingRun& run_;
@@ -51,14 +51,14 @@ class Evaluator {
 // ConfigError when the test split has too few images for `evaluate`: to be called before a training whose end is an evaluation.
 void check_evaluation(const EvaluateConfig& config, std::int64_t test_images);
 
-// What evaluate_run scores of a run.
+// The scores that evaluate_run computes.
 struct EvaluateRequest {
   std::vector<std::string> stages;  // of scored_names(), last, or the folder of an ablation's variant; none: all
   std::filesystem::path features;   // .npz for the features; empty: none
-  bool page = false;                // writes the page of samples that are no pictures (samples_page.h)
+  bool page = false;                // writes the page of samples that are not images (samples_page.h)
 };
 
-// The decoder, the teacher and every trained student, or those that are asked for. `each` gets every score as it is known.
+// The decoder, the teacher and every trained student, or the requested ones. `each` receives every score as soon as it is known.
 std::vector<Score> evaluate_run(TrainingRun& run, const EvaluateRequest& request, const std::function<void(const Score&)>& each);
 
 }  // namespace fm

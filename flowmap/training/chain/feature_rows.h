@@ -6,14 +6,14 @@
 
 namespace fm {
 
-// Those of evaluate.features, or of the latent space's samples where that is empty: the judge for pictures, the values of others. FileError where
+// The features named by evaluate.features, or the default for the latent space's samples: the judge for images, the values of others. FileError if
 // their weights are missing.
 Features open_features(TrainingRun& run);
 
 // Reads judge_weights and compares them with the recipe. FileError.
 void check_given_judge(TrainingRun& run);
 
-// Whether those weights are given, or trained by the recipe.
+// Whether the weights of the features are given, or trained by the recipe.
 bool has_features(const Recipe& recipe);
 
 }  // namespace fm

@@ -1,4 +1,4 @@
-// GPUs by what their vendor says of them, for plans (plan.h). Nothing here was measured.
+// GPUs by their vendor's data sheets, for plans (plan.h). Nothing here was measured.
 #pragma once
 
 #include <string>
@@ -11,7 +11,7 @@ struct Gpu {
   double bf16, tf32, f32;    // FLOP/s of dense products: tensor cores, tensor cores, ordinary units
   double memory, bandwidth;  // bytes, bytes/s
   double nvlink, network;    // bytes/s that a GPU sends: to others of its machine, through its own adapter to other machines
-  std::string source;        // the data sheets that say so
+  std::string source;        // the data sheets with these numbers
 
   double peak(const std::string& precision) const { return precision == "bf16" ? bf16 : precision == "tf32" ? tf32 : f32; }
 };
@@ -20,7 +20,7 @@ constexpr int gpus_a_machine = 8;
 
 const std::vector<Gpu>& known_gpus();
 
-// ConfigError that lists the names for one that is not known.
+// The GPU of this name. ConfigError lists the known names if it is unknown.
 const Gpu& known_gpu(const std::string& name);
 
 }  // namespace fm

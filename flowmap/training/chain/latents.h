@@ -1,4 +1,4 @@
-// Samples seen through the encoder: encoded block by block, and as batches of raw latents for training, wherever those come from.
+// Encodes samples block by block, and serves batches of raw latents for training from any source.
 #pragma once
 
 #include <functional>
@@ -17,9 +17,9 @@ Tensor label_rows(const Dataset& data, const std::vector<std::int64_t>& rows);
 
 struct LatentSet {
   RawLatents raw;       // (n, shape of a latent) f32
-  RawLatents mirrored;  // those of the mirrored pictures; may be undefined
+  RawLatents mirrored;  // latents of the mirrored images; may be undefined
   Tensor labels;        // i64 (n)
-  Tensor noise = {};    // f32, as raw: noise that comes with the samples; undefined: it is drawn
+  Tensor noise = {};    // f32, in raw's shape: noise that comes with the samples; undefined: random noise
 
   template <class F> void each_tensor(F&& f) { f(raw.values), f(mirrored.values), f(labels), f(noise); }
 };
@@ -27,8 +27,8 @@ struct LatentSet {
 // All samples of a source of f32 values as they are, in memory, with their noise where the source has some. FileError as from the source.
 LatentSet samples_as_latents(const SampleSource& source);
 
-// Encodes pictures first ... first + count - 1 in order, config.batch at a time and mirrored too where config.flip says so; `block(i, set)`
-// gets those from number i on.
+// Encodes images first ... first + count - 1 in order, config.batch at a time, also mirrored if config.flip; `block(i, set)`
+// receives the latents from number i on.
 void encode_pictures(const LatentCoder& coder, const std::shared_ptr<const SampleSource>& pictures, const LatentsConfig& config, std::int64_t first,
                      std::int64_t count, const std::function<void(std::int64_t, const LatentSet&)>& block);
 
@@ -40,16 +40,16 @@ class LatentSource {
  public:
   virtual ~LatentSource() = default;
   virtual std::int64_t count() const = 0;
-  // Rows first ... first + n - 1 of the order of `seed`: raw latents as they were drawn, and labels. One caller at a time. `next`: where the
-  // caller goes on (-1: behind these).
+  // Rows first ... first + n - 1 of the order of `seed`: raw latents with random mirroring, and labels. One caller at a time. `next`: the
+  // caller's next first row (-1: the rows after these).
   virtual LatentSet take(std::uint64_t seed, std::int64_t first, std::int64_t n, std::int64_t next = -1) = 0;
-  // Mean and variance of each element over all pictures (and mirrored ones, where training sees them).
+  // Mean and variance of each element over all images (and mirrored ones, if training uses them).
   virtual LatentStats statistics() = 0;
 };
 
 std::unique_ptr<LatentSource> latents_in_memory(LatentSet set);  // flips when set.mirrored is there
 std::unique_ptr<LatentSource> latents_in_files(std::shared_ptr<const LatentCache> cache, std::int64_t workers);  // likewise
-// `progress(done)` is called while statistics() reads all pictures.
+// `progress(done)` is called while statistics() reads all images.
 std::unique_ptr<LatentSource> latents_of_pictures(LatentCoder coder, std::shared_ptr<const SampleSource> pictures, const LatentsConfig& config,
                                                   std::function<void(std::int64_t)> progress);
 

@@ -1,10 +1,10 @@
-// Training on paper: memory, traffic and time of a stage on so many GPUs, from the recipe (flowmap/training/chain/costs.h) and
+// A training plan on paper: memory, traffic and time of a stage on a given number of GPUs, from the recipe (flowmap/training/chain/costs.h) and
 // data sheets. A model of time, not a measurement:
 //
-//   compute      FLOPs of the GPU with most rows / (peak x utilisation); what is no product is in the utilisation
-//   gradients    a ring sends 2 (N-1)/N of their f32 bytes from each GPU, while the last micro-batch's backward pass is running: only what
-//                takes longer is waited for. With sharded state half of that, and then (N-1)/N of the new weights, which all wait for
-//   optimiser    40 bytes of memory traffic for each parameter that the GPU updates
+//   compute      FLOPs of the GPU with most rows / (peak x utilisation); the utilisation covers all work besides products
+//   gradients    a ring sends 2 (N-1)/N of their f32 bytes from each GPU during the last micro-batch's backward pass: only the excess time
+//                is added. With sharded state half of that, and then (N-1)/N of the new weights, for which all GPUs wait
+//   optimizer    40 bytes of memory traffic for each parameter that the GPU updates
 //   links        NVLink within a machine of 8; between machines a ring uses the adapters of all 8 GPUs at once, if those are slower
 //
 // Start-up, data, checkpoints and previews are left out, and so are latencies: a ring of many small buckets is slower.
@@ -43,7 +43,7 @@ struct StagePlan {
   double step() const { return compute + gradient_wait + weight_wait + optimiser; }
 };
 
-// precision in place of the recipe's, where it is given: bf16 stores activations so, tf32 and f32 do not.
+// replaces the recipe's precision if given: bf16 stores activations in bf16, tf32 and f32 do not.
 void take_precision(Recipe& recipe, PlanConfig& config);
 
 double link_rate(const Gpu& gpu, const PlanConfig& config);  // bytes/s that a GPU sends

@@ -6,7 +6,7 @@
 
 namespace fm {
 
-// The test points that samples of this run are compared with, and the exact flow where it is known; generators are added to it.
+// The test points for comparison with samples of this run, and the exact flow if it is known; generators are added to it.
 PlaneRun plane_of(TrainingRun& run, const SampleSource& test);
 void add_generator(PlaneRun& plane, TrainingRun& run, const ScoredGenerator& generator);
 

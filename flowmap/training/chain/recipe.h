@@ -1,4 +1,4 @@
-// Everything that decides what a run computes: one struct for the whole chain from images to a one-step generator. A config file fills it,
+// All settings that decide the results of a run: one struct for the whole chain from images to a one-step generator. A config file fills it,
 // every stage reads its part, and each stage's checkpoint stores it.
 #pragma once
 
@@ -68,11 +68,11 @@ struct IdentityConfig {
   bool normalize = false;
   template <class V> void visit(V&& v) {
     v("normalize", normalize,
-      "normalisation of each element of a latent to mean 0 and variance 1 over the training samples; scores and pictures keep the data's own scale");
+      "normalization of each element of a latent to mean 0 and variance 1 over the training samples; scores and images keep the data's own scale");
   }
 };
 
-// Where generators get their latents from.
+// The source of the generators' latents.
 struct LatentsConfig {
   std::string from = "memory", folder, dtype = "bf16";
   bool flip = false;
@@ -147,7 +147,7 @@ struct EvaluateConfig {
     v("reference", reference, "real test images that samples are compared with, equally many of each class; 0: the whole test split", range(0, 1e9));
     v("teacher_points", teacher_points, "points of the teacher's time grid; sampling takes one network call fewer", range(2, 1e6));
     v("batch", batch, "samples generated at a time", range(1, 1e6));
-    v("k", k, "neighbours of precision and recall", range(1, 1e6));
+    v("k", k, "neighbors of precision and recall", range(1, 1e6));
     v("steps", steps, "numbers of network calls to score the flow map with, comma-separated", flag("calls"), basic());
     v("teacher", teacher, "scores of the teacher too");
     std::vector<std::string> names = features_names();
@@ -196,10 +196,10 @@ struct Recipe {
       "files that every stage writes beside log.txt: metrics.csv, metrics.jsonl, TensorBoard events, report.html (with the curves of the CSV)",
       one_of({"csv", "jsonl", "tb", "html"}), flag("log"));
     v("image_size", image_size, "side of the images; 0: that of the data set", range(0, 4096), unit("pixels"));
-    v("channels", channels, "channels of the images: 1 grey, 3 colour; 0: those of the data set", range(0, 3));
+    v("channels", channels, "channels of the images: 1 grey, 3 color; 0: those of the data set", range(0, 3));
     v("classes", classes, "number of labels; 0: that of the data set", range(0, 1e7));
     v("class_names", class_names,
-      "file with one line per class, in the order of the labels, for names in commands and pictures; imagenet: its 1,000 names; empty: those of the data set",
+      "file with one line per class, in the order of the labels, for names in commands and images; imagenet: its 1,000 names; empty: those of the data set",
       flag("class-names"), value_as("imagenet|FILE"));
     v("encoder_weights", encoder_weights,
       "trained encoder, a path or a name beside the config file; empty, or trained on other data: this run trains its own", value_as("PATH"));
@@ -237,23 +237,23 @@ struct Recipe {
     v("watch", watch, "watch for explosions and for the best checkpoint, in every stage");
   }
 
-  // image_size, channels and classes where they are open (0).
+  // image_size, channels and classes if they are open (0).
   void take_sizes(std::int64_t data_size, std::int64_t data_channels, std::int64_t data_classes);
-  void take_sizes(const SampleSource& source, const std::string& user);      // ConfigError where `user` needs pictures and these are none
+  void take_sizes(const SampleSource& source, const std::string& user);      // ConfigError if `user` needs images and the samples are not images
   bool has_sizes() const;
   Shape latent_shape() const;                                      // of its space
-  bool in_plane() const;                                           // samples are points of the plane, with scores and pictures of their own (flowmap/training/plane.h)
+  bool in_plane() const;                                           // samples are points of the plane, with their own scores and plots (flowmap/training/plane.h)
   bool has_judge() const { return judge.loop.steps > 0 || !judge_weights.empty(); }
 
-  // Fills in what follows from other fields (sizes of decoder and network, null labels) and checks that all fit: ConfigError names the field.
+  // Fills in fields that follow from others (sizes of decoder and network, null labels) and checks that all fit: ConfigError names the field.
   // image_size, channels and classes must be known.
   void resolve();
-  // The same, with the data set's sizes where they are open. FileError when it cannot be read.
+  // The same, with the data set's sizes for open ones. FileError if it cannot be read.
   void resolve_with_data();
 
   Shape sample_shape;            // of the data, where the latent space is the identity; no part of the config
 
-  // "fashion-mnist" of "fashion-mnist?limit=100": what weights must have been trained on to be used.
+  // "fashion-mnist" of "fashion-mnist?limit=100": the data that weights must have been trained on.
   std::string data_family() const { return data.substr(0, data.find_first_of("?:")); }
 
   // Parts of resolve(), for the rows of spaces.

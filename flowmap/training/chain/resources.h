@@ -1,5 +1,5 @@
-// What a training holds in memory and on the disk, from the recipe alone: refused beforehand where the machine has less (preflight.cpp), and told
-// beforehand (flowmap/training/setup/). The recipe must be resolved.
+// Memory and disk space of a training, from the recipe alone. A training that needs more than the machine has is refused (preflight.cpp), and estimates
+// report the amounts (flowmap/training/setup/). The recipe must be resolved.
 #pragma once
 
 #include "flowmap/training/chain/recipe.h"
@@ -9,14 +9,14 @@ namespace fm {
 
 std::int64_t rows_at_a_time(const LoopConfig& loop);
 
-// Bytes of a training. Of generators exactly (costs.h). Of others weights, gradients, two moments and the average, and a lower bound of what a pass over
-// the largest part of a batch keeps.
+// Bytes of a training. Exact for generators (costs.h). For others: weights, gradients, two moments and the average, and a lower bound of the activations
+// of the largest part of a batch.
 double memory_of_training(const Recipe& recipe, const StageSpec& stage, int ranks, bool sharded);
 
-// Bytes of a training that keeps `images` pictures and their latents in memory.
+// Bytes of `images` images and their latents, kept in memory during a training.
 double memory_of_data(const Recipe& recipe, std::int64_t images);
 
-// Bytes of the checkpoints that a stage keeps, and of the one that is written before the oldest goes: model, average and two moments in f32.
+// Bytes of the checkpoints that a stage keeps, plus the one being written before the oldest is deleted: model, average and two moments in f32.
 double checkpoint_bytes(const Recipe& recipe, const StageSpec& stage);
 
 }  // namespace fm

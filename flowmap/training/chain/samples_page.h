@@ -1,4 +1,4 @@
-// Samples that are no pictures, beside real ones: curves, statistics, and what the scores of data and of noise are, for comparison. A section of report.html.
+// A section of report.html for samples that are not images, beside real ones: curves, statistics, and for comparison the scores of data and of noise.
 #pragma once
 
 #include <filesystem>
@@ -10,15 +10,15 @@
 
 namespace fm {
 
-// Where the section lies in a run's folder.
+// The path of the section in a run's folder.
 std::filesystem::path samples_page(const std::filesystem::path& root);
 
-// Samples of a run, (n, D) f32 and their labels, as curves show them: as many as those show.
+// Samples of a run, (n, D) f32 and their labels: as many as the curves show.
 NamedSamples named_samples(const Recipe& recipe, const std::string& name, const Tensor& values, const std::vector<std::int64_t>& labels);
 
 class SamplesPage {
  public:
-  // Of the evaluator's reference, whose features must be the samples' values. Both must outlive the page.
+  // For the evaluator's reference, whose features must be the samples' values. Both must outlive the page.
   SamplesPage(TrainingRun& run, const Evaluator& evaluator);
 
   // The samples of a score, (n, D) f32: shown of the first four generators, in the first number of calls of each.

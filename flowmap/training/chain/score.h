@@ -1,4 +1,4 @@
-// A score: what it is of, and the numbers. score_columns() is the one list of its columns; scores.csv, the tables for people and ablations
+// A score: its subject and its numbers. score_columns() is the only list of its columns; scores.csv, printed tables and ablations
 // all read that list.
 #pragma once
 
@@ -32,13 +32,13 @@ struct Score {
   std::string stage;                // the folder in the run, or the file, that the weights are from
   std::int64_t step = -1;           // of its checkpoint
   std::string checkpoint, decoder;  // checksums of the weights
-  std::string dtype;                // what the network computes in
+  std::string dtype;                // the element type of the network's computation
   std::int64_t samples = -1, seed = -1, k = -1;
   double guidance = none;  // scale of classifier-free guidance while sampling; 1: none
   std::int64_t classes = -1;
   std::string data;                  // as --data names it
   std::int64_t reference = -1;       // real test images compared with
-  std::string reference_id;          // fingerprint of those images, their labels and the judge
+  std::string reference_id;          // fingerprint of the reference's images, their labels and the judge
   double reference_accuracy = none;  // of the judge, on the reference
   std::string judge;                 // checksum
   std::string date;                  // UTC, when it was computed
@@ -57,7 +57,7 @@ struct ScoreColumn {
   const char* name;   // in files
   const char* title;  // in tables for people; empty: not shown there
   const char* help;
-  bool measured;  // a measurement, so that its mean over seeds has a meaning; otherwise what the score is of
+  bool measured;  // a measurement, whose mean over seeds is meaningful; otherwise a property of the subject
   std::variant<std::string Score::*, std::int64_t Score::*, double Score::*, MetricMember> member;
   int decimals = 0;       // shown
   double factor = 1;      // shown: 100 for percentages

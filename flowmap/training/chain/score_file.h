@@ -1,4 +1,4 @@
-// scores.csv: every score of a run, oldest first. Rows are added and never removed; columns that this program does not know are kept.
+// scores.csv: every score of a run, oldest first. Rows are added and never removed; columns unknown to this program are kept.
 #pragma once
 
 #include <filesystem>
@@ -8,12 +8,12 @@
 
 namespace fm {
 
-// None when the file is absent. FileError when it is no table of scores: no column "name", a cell that is no number.
+// All scores of the file; empty if the file is missing. FileError if it is not a table of scores: no column "name", or a cell that is not a number.
 std::vector<Score> read_scores(const std::filesystem::path& csv);
 
 // Adds rows, and the accuracies by class to by_class_file(csv), where a row is one class of one score. Holds a lock from reading the old
-// rows to the rename, so that two processes that add at once lose nothing; `meanwhile` runs under it, with all scores of the file, the new
-// ones last. FileError; while another process holds the lock, what check_interrupt (tensor/interrupt.h) throws.
+// rows to the rename, so two processes that add at once lose nothing. `meanwhile` runs under the lock, with all scores of the file, the new
+// ones last. FileError; while another process holds the lock, the exception of check_interrupt (tensor/interrupt.h).
 void add_scores(const std::filesystem::path& csv, const std::vector<Score>& scores,
                 const std::function<void(const std::vector<Score>& all)>& meanwhile = {});
 
@@ -24,7 +24,7 @@ std::filesystem::path by_class_file(const std::filesystem::path& csv);
 // FileError for a file that is no table of them.
 void read_classes(const std::filesystem::path& csv, std::vector<Score>& scores);
 
-// What a report shows: of each generator the rows of its newest weights, and of rows that ask for the same (calls, samples, seed, guidance,
+// The scores that a report shows: for each generator the rows of its newest weights, and of rows with the same question (calls, samples, seed, guidance,
 // reference, k) the newest. In the order in which generators first appear, calls ascending.
 std::vector<Score> newest_scores(const std::vector<Score>& all);
 

@@ -13,14 +13,14 @@ class RaeOfRun : public RunSpace {
   LatentCoder coder() override;
   void check_given() override;
 
-  // With the trained encoder, and the trained decoder if there is one. FileError without an encoder.
+  // With the trained encoder, and the trained decoder if it exists. FileError without an encoder.
   std::shared_ptr<Rae> model();
-  void keep_decoder() { has_decoder_ = true; }               // that of model() is being trained: none is loaded over it
+  void keep_decoder() { has_decoder_ = true; }               // the decoder of model() is in training: do not load another over it
 
  private:
   TrainingRun& run_;
   std::shared_ptr<Rae> rae_;
-  bool has_decoder_ = false;                                 // that of model() is the trained one
+  bool has_decoder_ = false;                                 // the decoder of model() is the trained one
 };
 
 RaeOfRun& rae_of(TrainingRun& run);                          // ConfigError where the run's space is another

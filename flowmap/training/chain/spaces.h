@@ -1,5 +1,5 @@
-// The latent spaces that a recipe can name (`space`), a row of spaces.cpp each: what latents are, how they follow from the recipe, which stages
-// make them, and what they cost. A new space is its row, its section of the recipe, and a class that gives its coder.
+// The latent spaces that a recipe can name (`space`), one row of spaces.cpp each: the kind of latents, their sizes from the recipe, the stages that
+// make them, and their costs. A new space is its row, its section of the recipe, and a class that provides its coder.
 #pragma once
 
 #include <memory>
@@ -10,11 +10,11 @@
 
 namespace fm {
 
-// The space of one run, as far as it is trained.
+// The space of one run, with the weights trained so far.
 class RunSpace {
  public:
   virtual ~RunSpace() = default;
-  // Of the weights that there are now. FileError where those that make latents are missing, and from its `decode` where those that make samples are.
+  // With the current weights. FileError if the weights that make latents are missing, and from its `decode` if those that make samples are.
   virtual LatentCoder coder() = 0;
   // Reads weights that the recipe names and that only a later stage needs, and compares them with the recipe. FileError.
   virtual void check_given() {}
@@ -22,8 +22,8 @@ class RunSpace {
 
 struct SpaceSpec {
   const char* name;                                          // recipe.space
-  const char* says;                                          // what a network of it models, for help
-  bool pictures;                                             // its samples are pictures: they are shown as such and judged
+  const char* says;                                          // its latents in words, for help
+  bool pictures;                                             // its samples are images: they are shown as such and scored by the judge
   bool encodes;                                              // its latents are made by a network; false: they are the samples
   bool (*uses)(const Recipe&, Makes);                        // whether a stage that makes this is for it; generators always are
 
@@ -38,7 +38,7 @@ struct SpaceSpec {
   std::unique_ptr<RunSpace> (*open)(TrainingRun&);           // the run must outlive the result
 };
 
-// For rows whose samples are pictures.
+// For rows whose samples are images.
 void take_picture_sizes(Recipe& recipe, const SampleSource& source, const std::string& user);
 bool has_picture_sizes(const Recipe& recipe);
 std::string picture_text(const Recipe& recipe);

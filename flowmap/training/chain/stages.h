@@ -1,4 +1,4 @@
-// The table of stages. Commands and their help, the order of the pipeline, what is trained and what is missing, --dry-run, the checks
+// The table of stages. Commands and their help, the order of the pipeline, missing and trained stages, --dry-run, the checks
 // before the first step, costs, plans, evaluation and reports iterate over it. A new stage is one row of stages.cpp, one struct in recipe.h,
 // its name in stage_names.h and the function that runs it.
 #pragma once
@@ -29,11 +29,11 @@ struct StageSpec {
   // A stage without a loop has no steps of its own: encode and stats.
   const LoopConfig& (*loop)(const Recipe&) = nullptr;
   bool epochs = true;          // its samples are images of the data set; false: trajectories
-  const char* given_key = nullptr;             // the recipe's key for a file that replaces the stage, and the field; null: there is none
+  const char* given_key = nullptr;             // the recipe's key for a file that replaces the stage, and the field; null: not replaceable
   std::string Recipe::*given = nullptr;
-  const char* file = nullptr;  // in its folder: what later stages read; null: its newest checkpoint
+  const char* file = nullptr;  // the file in its folder that later stages read; null: its newest checkpoint
 
-  // Of generators.
+  // For generators:
   const char* (*start)(const Recipe&) = nullptr;      // the stage whose averaged weights it begins with; null, or
                                                       // returns null: random weights
   Objective (*objective)(const Recipe&, const std::string& keys) = nullptr;   // keys: "mfd.objective"; null: no generator
@@ -41,7 +41,7 @@ struct StageSpec {
   MfStage Recipe::*mean_flow = nullptr;               // the config of a MeanFlow training
 
   ParameterCount (*parameters)(const Recipe&) = nullptr;
-  std::int64_t (*values_a_row)(const Recipe&) = nullptr;   // at least what a pass keeps of a sample; null: costs.h counts it exactly
+  std::int64_t (*values_a_row)(const Recipe&) = nullptr;   // a lower bound of the values that a pass keeps per sample; null: costs.h counts them exactly
   const char* scored_as = nullptr;                    // the name of its rows in scores.csv; null: an evaluation leaves it out
 
   std::int64_t steps(const Recipe& r) const { return loop == nullptr ? 0 : loop(r).steps; }
@@ -65,17 +65,17 @@ struct StageSpec {
 std::span<const StageSpec> stage_table();                    // in the order of the pipeline
 
 const StageSpec* find_stage(std::string_view name);          // null: no stage has this name
-const StageSpec& stage_named(std::string_view name);         // ConfigError lists the names there are
+const StageSpec& stage_named(std::string_view name);         // ConfigError lists the valid names
 const StageSpec& stage_that_makes(Makes what);               // the first of them
 
 std::vector<std::string> stages_that_make(Makes what);       // names, in order
 std::vector<std::string> generator_stages();                 // teacher and flow maps
 std::vector<std::string> scored_names();                     // all scored_as
 
-// Whether the command trains this stage: its own does, and so does `pipeline` where it is part of it.
+// Whether the command trains this stage: its own command does, and `pipeline` does if the stage is part of it.
 bool trains(const std::string& command, const StageSpec& stage, const Recipe& recipe);
 
-// Checks what binds the settings of a generator's objective to its loop, to labels and to the number of ranks: ConfigError. Of other stages nothing.
+// Checks the settings of a generator's objective against its loop, labels and number of ranks: ConfigError. Other stages have no such checks.
 void check_settings(const StageSpec& stage, const Recipe& recipe, int ranks);
 
 // The stages whose results this one needs, in order.
@@ -84,7 +84,7 @@ std::vector<const StageSpec*> needs(const StageSpec& stage, const Recipe& recipe
 // For help texts. The recipe's keys and sections ("guidance", "dit", "mfd") that a training of this stage does not read; of sections that are in no
 // list here it is taken to read them.
 std::vector<std::string> entries_unread(const StageSpec& stage);
-// The recipe's keys and sections but for these. Throws Error for a name that the recipe does not have.
+// The recipe's keys and sections except these. Throws Error for a name that the recipe does not have.
 std::vector<std::string> entries_besides(const std::vector<std::string>& names);
 inline constexpr const char* lists_all_entries = "flowmap_train pipeline --help";
 

@@ -2,7 +2,7 @@
 //
 //   judge   encoder   decoder   encode   stats   fm   cmt   mfd   mft          out/<stage>/checkpoints/ (stages.h)
 //
-// Data and latents are loaded when a stage first asks for them and shared by the stages of one process.
+// Data and latents are loaded when a stage first needs them, and shared by the stages of one process.
 #pragma once
 
 #include <map>
@@ -28,34 +28,34 @@ struct FlowTraining {
   const StageSpec& stage;                                   // the config's part, and whose random numbers it draws
   const Recipe& recipe;                                     // the run's, or an ablation's with another config of this stage and another seed
   std::string start;                                        // the stage whose averaged weights it begins with; "random": initial values
-  std::vector<Field> fields = {};                           // the config that makes it, where that is not the run's
+  std::vector<Field> fields = {};                           // the config for it, if not the run's
 };
 
 class TrainingRun {
  public:
-  // Fills in the recipe's open fields from the data set and checks it. `recipe`, and what `context` refers to, must outlive the run.
+  // Fills in the recipe's open fields from the data set and checks it. `recipe`, and the objects that `context` refers to, must outlive the run.
   TrainingRun(Recipe& recipe, RunContext context);
 
   Outcome train_judge();
   Outcome train_encoder();
   Outcome train_decoder();
-  void encode_latents();                                    // fills the cache of latents: what is missing of it
+  void encode_latents();                                    // fills the missing parts of the cache of latents
   bool lacks_cached_latents() const { return recipe_.latents.from == "cache" && !LatentCache::is_finished(latents_folder()); }
   void prepare_stats();                                     // out/stats.safetensors, if it is not there yet
   Outcome train_generator(const StageSpec& stage);
-  // A training of this stage beside the run's own: in a folder of its own, by another config and seed. Sizes, space, network and guidance of `recipe`
+  // A training of this stage in a separate folder beside the run's own, with another config and seed. Sizes, space, network and guidance of `recipe`
   // must be those of the run.
   Outcome train_variant(const std::string& folder, const StageSpec& stage, const Recipe& recipe, const std::string& start, std::int64_t seed);
 
-  // What takes seconds to find out, before hours of training: pictures for the test, sources of later stages, files that were given, memory
-  // and disk space. ConfigError and FileError name the remedy; a dry run only warns of memory and space, for it may plan another machine's
-  // run. Stages that have their steps are passed by.
+  // Checks that take seconds, before hours of training: test images, sources of later stages, given files, memory
+  // and disk space. ConfigError and FileError name the remedy. A dry run only warns of memory and space, because it may plan another machine's
+  // run. Finished stages are skipped.
   void preflight();
 
-  std::int64_t count_images();                      // of the training split, or recipe.train_images where that is set
+  std::int64_t count_images();                      // of the training split, or recipe.train_images if that is set
 
-  // What stages and the programs after them ask for.
-  void need_folder() const;                         // FileError when out is not there: for programs that only read a run
+  // For the stages and the programs after them.
+  void need_folder() const;                         // FileError if out does not exist: for programs that only read a run
   RunSpace& run_space();
   // The latent space that generators model. FileError where its encoder is not trained yet, and from decode() where its decoder is not.
   LatentSpace space();
@@ -69,26 +69,26 @@ class TrainingRun {
   // Samples of the guided teacher. `points`: of the solver's grid.
   LatentGenerator teacher_generator(VelocityNet teacher, std::int64_t points, Interval interval = {}, Solver solver = Solver::euler) const;
   Network load_student(const std::string& stage);     // averaged weights
-  // Samples of a flow map that was loaded, in so many calls, by the sampler that its objective trained it for.
+  // Samples of a loaded flow map in this many calls, by the sampler for its trained jumps.
   LatentGenerator student_generator(const std::string& stage, const Network& student, int calls) const;
-  // What its checkpoint notes of it: the jumps that were trained, and whether its objective's minimum is the flow map of the velocity that it was given.
+  // Read from its checkpoint: the trained jumps, and whether its objective's minimum is the flow map of the given velocity.
   struct Aim {
     Jumps jumps = Jumps::any;
     bool flow_map = true;
   };
   Aim aim_of(const std::string& stage) const;
   std::int64_t loaded_step(const std::string& stage) const;   // of the checkpoint that was loaded last; -1: none
-  std::string last_student() const;                 // the last flow map that was trained; ConfigError if there is none
-  // A student with the averaged weights of that stage, as training begins; "random": initial values.
+  std::string last_student() const;                 // the last trained flow map; ConfigError without one
+  // A student with the averaged weights of that stage, as initial weights; "random": random initial values.
   Network start_of_flow_map(const std::string& stage);
-  // Checksums of all that a training of a flow map from this stage learns from: {"encoder", "1a2b3c4d"}, statistics, data, start, teacher (if taught).
+  // Checksums of all inputs of a flow map's training from this stage: {"encoder", "1a2b3c4d"}, statistics, data, start, teacher (if it has one).
   std::vector<std::pair<std::string, std::string>> sources_of_flow_map(const std::string& start, bool taught);
-  Batch flow_batch(const StepPart& part, std::int64_t batch, std::uint64_t seed);   // normalised latents and labels of a step
+  Batch flow_batch(const StepPart& part, std::int64_t batch, std::uint64_t seed);   // normalized latents and labels of a step
   std::int64_t sampling_batch() const;              // samples at a time, by the size of its DiT
   double latent_shift() const { return shift_for_dimension(recipe_.latent_shape().numel()); }
 
-  // One a label: --class-names, else those of the data set or of the cache of latents. Folders of ImageNet's ids get their words. Empty where
-  // the data set is not at hand.
+  // One per label: --class-names, else those of the data set or of the cache of latents. Folders of ImageNet's ids get their words. Empty if
+  // the data set is not available.
   const std::vector<std::string>& class_names();
 
   const Recipe& recipe() const { return recipe_; }
@@ -98,14 +98,14 @@ class TrainingRun {
   // For the parts of the latent space.
   static std::uint64_t stage_seed(const std::string& name, std::int64_t seed);   // stages draw independent numbers
   Weights stage_weights(const std::string& stage);  // averaged, of its newest checkpoint; FileError when it was not trained
-  std::string not_trained(const std::string& stage, const std::string& where) const;  // what is missing, and the remedy
-  void say_loaded(const std::string& line);         // once each, however often a model is loaded
-  Warn warner();                                    // damaged checkpoints that were passed over go to the log
+  std::string not_trained(const std::string& stage, const std::string& where) const;  // names the missing stage and the remedy
+  void say_loaded(const std::string& line);         // once for each line
+  Warn warner();                                    // for damaged checkpoints that were skipped: writes to the log
 
  private:
   const std::shared_ptr<const SampleSource>& pictures();    // of the training split; in memory when latents.from = memory
   Loader picture_loader(std::uint64_t seed);                // shuffled, not mirrored
-  std::filesystem::path located(const std::string& file) const;   // as it is named, or beside the config file
+  std::filesystem::path located(const std::string& file) const;   // the given path, or the same name beside the config file
   void take_sizes();
   void check_sizes(const SampleSource& source) const;
   void compare_with_run() const;
@@ -131,14 +131,14 @@ class TrainingRun {
     stage.watch = recipe_.watch;
     return train_stage(stage, loop, seed, log_files(recipe_.log), list_fields(recipe_), context_);
   }
-  Weights generator_weights(const std::string& stage);   // the same of a generator; ConfigError where it was trained in another latent space
+  Weights generator_weights(const std::string& stage);   // the same for a generator; ConfigError if it was trained in another latent space
   Outcome train_flow(const FlowTraining& training);
   void initialise(const Network& network, const std::string& start, const Network& teacher);
   void refuse_init_from(const std::string& stage) const;
   void write_preview(const LatentGenerator& generate, const std::filesystem::path& png);
   std::uint64_t stage_seed(const std::string& name) const { return stage_seed(name, recipe_.seed); }
-  std::string data_checksum();                      // of the latents that flow stages train on, or of what they are made from
-  // A network of these weights, frozen; `stage`: the folder of this run that they are from, or empty.
+  std::string data_checksum();                      // of the latents that flow stages train on, or of their sources
+  // A frozen network with these weights; `stage`: their folder in this run, or empty.
   Network loaded_network(const std::string& role, bool two_times, Weights weights, const std::filesystem::path& stage);
   Checksums sources_of_latents();                   // {"encoder", "1a2b3c4d"}, or of the data where no weights make latents; and statistics
 
@@ -156,19 +156,19 @@ class TrainingRun {
   std::unique_ptr<LatentSource> source_;
   std::unique_ptr<BatchAhead<LatentSet>> latents_ahead_;       // of the order of ahead_seed_
   std::uint64_t ahead_seed_ = 0;
-  LatentSpace batch_space_;                         // that batches are normalised in
+  LatentSpace batch_space_;                         // the space in which batches are normalized
 };
 
 // The config that a run was made with: that of `stage`, else of the furthest stage that has one; empty: none. Every stage's config.toml holds the whole recipe.
 std::filesystem::path stored_config(const std::filesystem::path& run, const std::string& stage = "");
 
-// What `load` makes of weights that a stage of this run left (`stage`: its folder, or empty) and that were read. FileError says so where they do
-// not fit because the config is not the run's.
+// The result of `load` for weights of this run's stage (`stage`: its folder, or empty). FileError explains if they
+// do not fit because the config is not the run's.
 template <class F> auto of_this_run(const std::filesystem::path& stage, const F& load) {
   try {
     return load();
   } catch (const NotFiniteError&) {
-    throw;                                         // says nothing of the config
+    throw;                                         // no hint about the config
   } catch (const FileError& e) {
     const auto config = stage / "config.toml";
     if (stage.empty() || !std::filesystem::exists(config)) throw;

@@ -1,4 +1,4 @@
-// What is known of a data set once it was looked at: how many samples of which classes, and of images their sizes and colors. A config for it
+// Facts about a data set after inspection: how many samples of which classes, and for images their sizes and colors. A config for it
 // (proposal.h) follows from these facts.
 #pragma once
 
@@ -18,8 +18,8 @@ struct DataFacts {
   bool open_channels = false;              // the same of ?channels=N
   bool has_limit = false;                  // takes ?limit=N, the first samples of each class
   std::int64_t side = 0;                   // of images: given, or the shorter side that all but the smallest twentieth have
-  std::int64_t channels = 3;               // 1 where every image that was looked at is grey
-  std::int64_t least_width = 0, most_width = 0, least_height = 0, most_height = 0;   // of the images that were looked at
+  std::int64_t channels = 3;               // 1 if every inspected image is grey
+  std::int64_t least_width = 0, most_width = 0, least_height = 0, most_height = 0;   // of the inspected images
   Shape shape;                             // of values
   std::int64_t train = 0, test = 0;
   std::vector<std::string> class_names;

@@ -1,5 +1,5 @@
-// A config for a data set: the recipe's keys that are not left at their defaults, each with its value and the reason for it. Which values, follows from the
-// data (DataFacts) and from what the budget of time allows (Choice).
+// A config for a data set: the recipe's keys that differ from their defaults, each with its value and the reason for it. The values follow from the
+// data (DataFacts) and from the budget of time (Choice).
 #pragma once
 
 #include <map>
@@ -13,21 +13,21 @@ namespace fm {
 
 struct Setting {
   std::string key, value;                  // "dit.width", "128"
-  std::string why;                         // empty: the key says it
+  std::string why;                         // empty: the key explains itself
 };
 
-// What the budget decides.
+// The choices that the budget decides.
 struct Choice {
   std::int64_t side = 0;                   // of images
   std::size_t rung = 0;                    // size of the networks, an index into the ladder
-  std::map<std::string, std::int64_t> steps;   // by stage; 0 or none: as many as a first look takes
+  std::map<std::string, std::int64_t> steps;   // by stage; 0 or missing: as many as a first look takes
   std::int64_t samples = 16, teacher_points = 50;
   bool from_memory = true;                 // images and latents are kept in memory
   std::int64_t limit = 0;                  // samples of each class, 0: all
   std::int64_t seed = 1;
 };
 
-// Sizes of networks that may be chosen: 0 .. count - 1, from small to large, as far as the number of samples makes sense of them.
+// Sizes of networks to choose from: 0 .. count - 1, from small to large, limited by the number of samples.
 std::size_t rungs_for(const DataFacts& facts);
 
 // Sides that images may be cut to, the largest first. One where `data` gives it.

@@ -1,5 +1,5 @@
-// A run of a recipe in small: every stage of the pipeline for some steps of the real size on the real data, then an evaluation of few samples. Nothing is
-// modeled: what it measures is what the run will do. Its folder is removed at the end.
+// A short run of a recipe: every stage of the pipeline for some steps of the real size on the real data, then an evaluation of few samples. It
+// measures the real code instead of modeling it. Its folder is removed at the end.
 #pragma once
 
 #include <cstdint>
@@ -23,9 +23,9 @@ struct StageTime {
 
 struct Rehearsal {
   std::vector<StageTime> stages;           // in their order
-  std::int64_t samples = 0;                // that it was trained on
+  std::int64_t samples = 0;                // the number of samples in the rehearsal
   double data = 0;                         // seconds: reading and decoding them, and encoding their latents
-  double evaluation = 0;                   // seconds: reference, features and what does not depend on the number of generated samples
+  double evaluation = 0;                   // seconds: reference, features and other work that does not depend on the number of generated samples
   double sample = 0;                       // seconds: one sample of every generator that is scored
   double processor = 0;                    // seconds of processor time in a second of its steps, on all threads: below 1 a thread where other work has the rest
   std::int64_t memory = 0;                 // bytes: the most that the process held
@@ -33,7 +33,7 @@ struct Rehearsal {
   const StageTime& of(const std::string& stage) const;
 };
 
-// Trains `recipe` in `folder`, which must not exist; each stage for some six steps, or for `seconds` where that is longer. `worth` is asked after each stage and ends the rehearsal by false: then nothing is returned. Warnings
+// Trains `recipe` in `folder`, which must not exist; each stage for some six steps, or for `seconds` if that is longer. `worth` is called after each stage and ends the rehearsal by false: then nothing is returned. Warnings
 // of the run go to `log`. ConfigError and FileError as from TrainingRun and its preflight().
 std::optional<Rehearsal> rehearse(const Recipe& recipe, const std::filesystem::path& folder, double seconds, Messages& log, Ranks& ranks,
                                   const std::function<bool(const StageTime&)>& worth);

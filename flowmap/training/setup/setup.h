@@ -1,6 +1,6 @@
-// From a data set and a budget of time to a config and what it will take. The choice is made by measured times alone: a rehearsal (rehearsal.h) of the
+// From a data set and a budget of time to a config and an estimate of its time and memory. Measured times alone decide: a rehearsal (rehearsal.h) of the
 // smallest networks, for each side of images from the largest down until the budget holds enough steps; then of the largest networks for which that
-// still is so. The rest of the budget becomes steps, a share for each stage.
+// still holds. The rest of the budget becomes steps, a share for each stage.
 #pragma once
 
 #include <filesystem>
@@ -31,7 +31,7 @@ struct Estimate {
   double data = 0, evaluation = 0;         // seconds
   double processor = 0;                    // seconds of processor time in one second, as while it was measured
   double memory = 0, disk = 0;             // bytes
-  double load = 0;                         // of the machine while it was measured: processes that wanted a core
+  double load = 0;                         // of the machine during the measurement: processes that competed for a core
   double seconds() const;
 };
 
@@ -40,7 +40,7 @@ struct Setup {
   Choice choice;
   Recipe recipe;                           // resolved
   Estimate estimate;
-  std::vector<std::string> remarks;        // what the user should know: budgets that are too small or not used up
+  std::vector<std::string> remarks;        // for the user: budgets that are too small or not used up
 };
 
 // ConfigError for a side that the images do not have.

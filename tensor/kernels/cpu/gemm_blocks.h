@@ -1,9 +1,9 @@
-// How one matrix product is cut:
+// The division of one matrix product:
 //
 //   for every panel of columns and slab of k:   pack that part of B once, all threads together
-//     for every block of rows (and columns):    one task: pack its part of A where that pays, run the tiles
+//     for every block of rows (and columns):    one task: pack its part of A if that pays, run the tiles
 //
-// With few rows there is nothing to share: each task owns columns and packs each strip of B just before use. Blocks may depend on the
+// With few rows no packing is shared: each task owns columns and packs each strip of B just before use. Blocks may depend on the
 // number of threads, results do not: each element of C is summed over k in fixed chunks, in order.
 #pragma once
 
@@ -15,7 +15,7 @@
 namespace fm::cpu::FM_ISA {
 namespace {
 
-enum class AFrom { rows, columns, packed };     // A is read in place, in place where it is transposed, or from a copy
+enum class AFrom { rows, columns, packed };     // A is read in place, in place and transposed, or from a copy
 
 template <class Tile, class In, class Out, class InB>
 struct Blocks {

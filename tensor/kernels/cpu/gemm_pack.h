@@ -22,7 +22,7 @@ FM_INLINE float widen(std::uint16_t x) {
   return f;
 }
 
-// To nearest, ties to even; NaN stays NaN.
+// Rounds to nearest, ties to even; NaN stays NaN.
 FM_INLINE std::uint16_t narrow(float f) {
   std::uint32_t bits;
   __builtin_memcpy(&bits, &f, sizeof bits);
@@ -40,7 +40,7 @@ FM_INLINE T convert(In x) {
     return x;
 }
 
-// What a strip is packed in, unit by unit: a T, or a pair of bf16 as 32 bits. A vector of `bytes` bytes of them:
+// The unit in which a strip is packed: a T, or a pair of bf16 as 32 bits. A vector of `bytes` bytes of them:
 template <class U, int bytes>
 using Units = typename VectorOf<U, bytes>::type;
 using Pair = std::uint32_t;
@@ -69,7 +69,7 @@ FM_INLINE V every_second(const V& x, const V& y, std::integer_sequence<int, J...
   return __builtin_shufflevector(x, y, (2 * J + first)...);
 }
 
-// Neighbours of a row as units.
+// Neighbors of a row as units.
 template <class U, int bytes, class In>
 FM_INLINE Units<U, bytes> load_units(const In* p) {
   using V = Units<U, bytes>;
@@ -108,8 +108,8 @@ FM_INLINE void transpose_from(V (&q)[n]) {
   }
 }
 
-// Units [p, units) of W rows as far as whole blocks of n x n go, n units to a vector; returns the first that is left. Vectors are stored at
-// full width even where W is no multiple of n: what sticks out is overwritten by the next p, so the buffer needs a vector of slack behind it.
+// Packs units [p, units) of W rows as far as whole blocks of n x n go, n units to a vector; returns the first unpacked unit. Vectors are stored at
+// full width even if W is not a multiple of n: the excess is overwritten by the next p, so the buffer needs a vector of slack behind it.
 template <int bytes, int W, class U, class In>
 FM_INLINE std::int64_t pack_blocks(const In* const* row, std::int64_t p, std::int64_t units, U* dst) {
   constexpr int n = bytes / int(sizeof(U)), groups = (W + n - 1) / n;
@@ -182,7 +182,7 @@ void pack_pair_rows(const In* src, std::int64_t ld, std::int64_t valid, std::int
     }
 }
 
-// Pairs of two rows, n at a time as far as they go, then with halves of that.
+// Pairs of two rows, n at a time as far as possible, then with halves of that.
 template <int n, int W, class In>
 FM_INLINE void pair_up(const In* even, const In* odd, int w, Pair* dst) {
   using V = Units<Pair, n * int(sizeof(Pair))>;
@@ -212,7 +212,7 @@ void pack_pair_columns(const In* src, std::int64_t ld, std::int64_t valid, std::
   }
 }
 
-// A strip for Tile: `along` says that src is contiguous along the sum.
+// A strip for Tile; `along`: src is contiguous along the sum.
 template <class Tile, int W, class In>
 FM_INLINE void pack_strip(bool along, const In* src, std::int64_t ld, std::int64_t valid, std::int64_t k, typename Tile::Packed* dst) {
   if constexpr (Tile::step == 2)

@@ -43,7 +43,7 @@ class Product {
   using T = typename Tile::Acc;
   static constexpr Int mr = Tile::mr, nr = Tile::nr;
 
-  // What each thread of the team does.
+  // The work of each thread of the team.
   void run_team() {
     char* own = own_ + (threads_ == 1 ? 0 : omp_get_thread_num()) * cut_.own_bytes();
     for (Int s = 0; s < cut_.strips; s += cut_.panel)
@@ -137,7 +137,7 @@ class Product {
     return call;
   }
 
-  // A strip of B for one task only: in place where it is read once or twice, else packed.
+  // A strip of B for one task only: in place if it is read once or twice, else packed.
   void own_strip(TileCall<Tile>& call, Int strip, Int rows, Int p, Int count, P* packed_b) const {
     call.b = packed_b;
     call.bs = nr * Tile::step;

@@ -1,4 +1,4 @@
-// The definition of a matrix product (gemm.h) in plain loops with sums in double: what tests compare the kernels with.
+// The definition of a matrix product (gemm.h) in plain loops with sums in double: the reference of the kernels' tests.
 #pragma once
 
 #include <cmath>
@@ -26,7 +26,7 @@ inline double reference_value(RoundedFloat x) {
 }
 
 // `c` receives the results as doubles, batch x m x n without gaps; g.c is only read (accumulate). `magnitude`, if given, receives the
-// same sums of absolute values: what rounding errors are proportional to.
+// same sums of absolute values, to which rounding errors are proportional.
 template <class In, class Out, class InB>
 void gemm_reference(const GemmArgs<In, Out, InB>& g, double* c, double* magnitude = nullptr) {
   for (std::int64_t q = 0; q < g.batch; ++q)

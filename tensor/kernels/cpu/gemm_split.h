@@ -35,7 +35,7 @@ void split_product(const GemmArgs<In, Out, InB>& g, Int item, int threads) {
     one.c += i * size;
     return one;
   };
-  // The last piece, with what is left of k, may have to pack where the others read in place.
+  // The last piece, with the rest of k, may have to pack where the others read in place.
   const GemmArgs<In, T, InB> first = part(0), last = part(pieces - 1);
   const auto scratch_of = [](const GemmArgs<In, T, InB>& one) { return Product<Tile, In, T, InB>(one, 0, 1).scratch_bytes(); };
   const Int bytes = round_up(larger(scratch_of(first), scratch_of(last)), 64);

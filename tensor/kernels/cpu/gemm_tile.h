@@ -47,7 +47,7 @@ struct FmaTile {
 };
 
 // bf16 pairs: acc += a[2p] b[2p] + a[2p+1] b[2p+1], one 32-bit unit of A and of every column of B. Native is the VDPBF16PS instruction;
-// otherwise the same sum in float operations, which is what lets machines without the instruction test everything around it.
+// otherwise the same sum in float operations, so that machines without the instruction can test all code around it.
 // (Inline assembly, as an intrinsic would need a target attribute on every function that the tile is inlined into.)
 template <int Bytes, int Rows, int Vecs, bool Native>
 struct PairTile {
@@ -93,7 +93,7 @@ struct TileCall {
   T alpha;
 };
 
-// A tile that sticks out of C on the right goes through memory.
+// A tile that extends beyond the right edge of C goes through memory.
 template <class Tile>
 __attribute__((noinline)) void store_partial(const TileCall<Tile>& t, const typename Tile::Acc* acc, int rows) {
   for (int r = 0; r < rows; ++r)

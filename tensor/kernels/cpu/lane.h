@@ -1,5 +1,5 @@
-// The CPU's Lane: what a row program may use to walk along its row. Here one thread with SIMD loops; on CUDA a warp with shuffles. Include
-// it in kernel files only: it lives in an anonymous namespace so that everything instantiated on it stays inside the object file.
+// The CPU's Lane: the interface by which a row program walks along its row. Here one thread with SIMD loops; on CUDA a warp with shuffles. Include
+// it in kernel files only: it lives in an anonymous namespace so that all its instantiations stay inside the object file.
 #pragma once
 
 #include <cstdint>
@@ -46,7 +46,7 @@ struct Lane {
     for (std::int64_t i = 0; i < n; ++i) f(i);
   }
 
-  // f() for what a row has one of: whoever walks along it, one writes.
+  // f() for values of which a row has one: only one walker writes.
   template <class F> FM_HD void once(const F& f) const { f(); }
 };
 

@@ -1,4 +1,4 @@
-// Family `peak`: what the arithmetic units do at most, on registers alone. Other kernels are measured against it.
+// Family `peak`: the maximum rate of the arithmetic units, on registers alone. Other kernels are compared with it.
 #pragma once
 
 #include "tensor/kernels/cpu/isa.h"
@@ -8,7 +8,7 @@ namespace fm::cpu {
 // Each runs once for some tens of microseconds on the calling thread and returns the floating-point operations it did.
 struct PeakKernels {
   double (*f32)();   // multiply-adds
-  double (*bf16)();  // VDPBF16PS; null where the machine or the instruction set has none
+  double (*bf16)();  // VDPBF16PS; null if the machine or the instruction set lacks it
 };
 FM_KERNEL_FAMILY(PeakKernels, peak_kernels)
 

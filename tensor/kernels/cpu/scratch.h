@@ -11,7 +11,7 @@ namespace fm::cpu {
 // Kernels that call other kernels hold several buffers at a time: one for each use.
 enum class Scratch { kernel, product, partial_sums, patches };
 
-// At least `bytes` bytes, 64-byte aligned, uninitialised; valid until this thread's next call for the same use. Throws std::bad_alloc.
+// At least `bytes` bytes, 64-byte aligned, uninitialized; valid until this thread's next call for the same use. Throws std::bad_alloc.
 void* thread_scratch(std::int64_t bytes, Scratch use = Scratch::kernel);
 
 // Frees the calling thread's buffers. Not while a kernel of this thread runs. Returns the bytes.

@@ -1,11 +1,11 @@
-// What kernels of attention are made of: a block of four warps has a tile of rows of its own and meets the others 32 at a time. Two
+// The building blocks of attention kernels. A block of four warps has its own tile of rows and processes the other ("met") rows 32 at a time. Two
 // products are all the work, both on tiles in shared memory with a small block of results in the registers of each lane:
 //
 //   scores  s (own, met)     += own met^T      a lane has own rows y + 4 i and met rows x + 8 j of its warp's part, y = lane / 8, x = lane
 //   % 8 sums    r (own, columns) += w (own, met) met   a lane has own rows y + 4 i and 16 bytes of columns of each chunk
 //
-// A chunk is 128 bytes of a row. Met rows come chunk by chunk through two buffers: while one is worked on, the next is on its way to
-// registers, so that one barrier for each chunk is enough. Weights w are made of scores by the warp that reads them. 16 bytes are read at a
+// A chunk is 128 bytes of a row. Met rows come chunk by chunk through two buffers: while one is used, the next is being loaded into
+// registers, so that one barrier for each chunk is enough. The warp that reads the weights w makes them from scores. 16 bytes are read at a
 // time, without bank conflicts: rows of tiles are 16 bytes longer than a multiple of 128.
 #pragma once
 
@@ -18,7 +18,7 @@
 
 #ifdef __CUDACC__
 #define FM_UNROLL _Pragma("unroll")        // arrays of results must be registers
-#define FM_ONE_BY_ONE _Pragma("unroll 1")  // what two iterations load would not fit beside those
+#define FM_ONE_BY_ONE _Pragma("unroll 1")  // the loads of two iterations would not fit beside them
 #else
 #define FM_UNROLL
 #define FM_ONE_BY_ONE
@@ -53,7 +53,7 @@ __device__ HeadRows<T> head_rows(const kernels::Heads<T>& h, Count b, Count head
   return {h.data ? h.data + b * h.batch + head * h.head : nullptr, h.token};
 }
 
-// For heads of up to `columns` chunks, `rows` own rows for each lane (4 rows a warp), and so many tiles of each kind.
+// For heads of up to `columns` chunks, `rows` own rows for each lane (4 rows per warp), and this many tiles of each kind.
 template <class T, int columns, int rows, int own_tiles, int met_tiles, int weight_tiles>
 struct Block {
   static constexpr int pack = Pack<T>::size, chunk = 8 * pack, own_rows = warps * 4 * rows;

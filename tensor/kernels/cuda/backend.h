@@ -1,8 +1,8 @@
-// Everything the engine asks of a GPU: one table of plain functions per family of kernels, and the handful of calls that move memory.
+// The interface between the engine and a GPU: one table of plain functions per family of kernels, and a few calls that move memory.
 //
 // The families are those of the CPU (tensor/kernels/*.h) with the same arguments, so an operation picks a table by the device of its operands
-// and is otherwise one piece of code. Element-wise work, copies, indices and random numbers have tables of their own: a GPU wants whole arrays
-// where the CPU wants pieces that fit into a cache.
+// and is otherwise one piece of code. Element-wise work, copies, indices and random numbers have separate tables: a GPU processes whole arrays,
+// the CPU pieces that fit into a cache.
 //
 // All functions work on the device that use() named last on this thread, in order on its one compute stream, and return before the work is done
 // unless they say otherwise. Pointers are to that device's memory. backend() is null in a build without CUDA.
@@ -27,7 +27,7 @@ namespace fm::cuda {
 
 using namespace kernels;
 
-// What scalars of an operation on elements of T are given in.
+// The type of scalar arguments of an operation on elements of T.
 template <class T> struct ScalarOf { using type = T; };
 template <> struct ScalarOf<bf16> { using type = float; };
 template <class T> using Scalar = typename ScalarOf<T>::type;
@@ -88,20 +88,20 @@ struct MemoryCalls {
   void (*give_back)(void* p);
   void (*zero)(void* p, std::size_t bytes);
   void (*upload)(void* device, const void* host, std::size_t bytes);             // the host's memory may be reused on return
-  void (*download)(void* host, const void* device, std::size_t bytes);           // waits; throws what synchronise() throws
-  // The same in two parts: what has been asked of the stream after `ask` is not waited for. Every answer must be received (host null: dropped).
+  void (*download)(void* host, const void* device, std::size_t bytes);           // waits; throws the errors of synchronise()
+  // The same in two parts: does not wait for work requested after `ask`. Every answer must be received (host null: dropped).
   void* (*ask)(const void* device, std::size_t bytes);
   void (*receive)(void* answer, void* host, std::size_t bytes);
-  // An upload on the copy stream, after what was asked of the compute stream until now (it may use that memory) and beside what is asked of it
-  // next. What comes after `arrive` on the compute stream comes after the upload. Every upload must arrive before its memory is given away.
+  // An upload on the copy stream, after all work requested of the compute stream so far (which may use that memory) and beside its next
+  // work. Work after `arrive` on the compute stream follows the upload. Every upload must arrive before its memory is given away.
   void* (*begin_upload)(void* device, const void* host, std::size_t bytes);
   void (*arrive)(void* upload);
 };
 
-// What is asked of the compute stream between begin and end is not done but recorded. Uploads, downloads and waits throw Error meanwhile.
+// Requests to the compute stream between begin and end are recorded instead of executed. Uploads, downloads and waits throw Error meanwhile.
 struct GraphCalls {
   void (*begin)();
-  void* (*end)(bool wanted);                                                     // what was recorded; null where it is not wanted
+  void* (*end)(bool wanted);                                                     // the recording; null if not wanted
   void (*launch)(void* graph);
   void (*drop)(void* graph);
   bool (*recording)();
@@ -110,7 +110,7 @@ struct GraphCalls {
 // Since the program began, on this device.
 struct Counts {
   std::int64_t waits = 0;              // times that the host waited for the device
-  std::int64_t allocations = 0;        // calls that asked for memory: of the device, or pinned
+  std::int64_t allocations = 0;        // requests for memory: of the device, or pinned
 };
 
 struct Backend {

@@ -1,5 +1,5 @@
-// Matrix products by cuBLAS and cuBLASLt in this engine's terms: row-major, with the bias of a layer. What the libraries do not offer (sums
-// over nothing, weights that are rounded where they are used) is in gemm.cu.
+// Matrix products by cuBLAS and cuBLASLt in this engine's terms: row-major, with the bias of a layer. Operations missing from the libraries (sums
+// over nothing, weights that are rounded on use) are in gemm.cu.
 #pragma once
 
 #include <cublas_v2.h>
@@ -29,7 +29,7 @@ struct Product {
 
 // Both throw DeviceError with the call, the sizes and the library's reason; ShapeError for a size beyond 2^31 - 1.
 void multiply(const Product& p);
-// One product, plus bias (n) of C's type in every row. False, with nothing done, where cuBLASLt has no such product.
+// One product, plus bias (n) of C's type in every row. False, with nothing done, if cuBLASLt has no such product.
 bool multiply_with_bias(const Product& p, const void* bias);
 
 }  // namespace fm::cuda

@@ -1,4 +1,4 @@
-// What the runtime keeps of each GPU: for runtime.cpp, transfer.cpp and graph.cpp alone.
+// The runtime's state of each GPU: for runtime.cpp, transfer.cpp and graph.cpp alone.
 #pragma once
 
 #include <atomic>
@@ -42,19 +42,19 @@ struct Gpu {
   unsigned long long* error = nullptr;               // device memory
   unsigned long long* error_seen = nullptr;          // pinned
   std::mutex transfers;
-  PinnedPool staging{std::size_t{16} << 20};         // of transfers in order with the computing
-  PinnedPool ahead{std::size_t{1} << 30};            // of uploads beside it: two batches; so much of each size of blocks
-  std::deque<cudaEvent_t> events;                    // that nobody uses
-  bool recording = false, borrowed = false;          // into a graph; memory for it came by the other stream
+  PinnedPool staging{std::size_t{16} << 20};         // for transfers in order with the computation
+  PinnedPool ahead{std::size_t{1} << 30};            // for uploads beside it: two batches; the limit for each size of blocks
+  std::deque<cudaEvent_t> events;                    // unused ones
+  bool recording = false, borrowed = false;          // recording: a graph is being recorded. borrowed: it got memory from the other stream
   std::atomic<std::int64_t> waits{0}, allocations{0};
 };
 
 Gpu& here();                                         // of current_device()
 
 cudaEvent_t take_event(Gpu& gpu);
-void in_order(Gpu& gpu, cudaStream_t before, cudaStream_t after);   // `after` goes on when `before` has done what it was asked for until now
+void in_order(Gpu& gpu, cudaStream_t before, cudaStream_t after);   // `after` continues when `before` has done all work requested so far
 void wait_for(Gpu& gpu, cudaEvent_t event);          // counted
 void refuse_recording(const Gpu& gpu, const char* what);
-void throw_index_error(unsigned long long word);     // what error_word() says
+void throw_index_error(unsigned long long word);     // the error in error_word()
 
 }  // namespace fm::cuda

@@ -1,4 +1,4 @@
-// What row programs (tensor/kernels/rows) walk along a row with on a GPU; the CPU's is kernels/cpu/lane.h.
+// The GPU's Lane, by which row programs (tensor/kernels/rows) walk along a row; the CPU's is kernels/cpu/lane.h.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -51,7 +51,7 @@ struct WarpLane {
   }
 };
 
-// A grid with a warp for each of n rows, eight of them a block; kernels go on with row r + row_step().
+// A grid with a warp for each of n rows, eight per block; kernels continue with row r + row_step().
 constexpr std::int64_t warps_per_block = 8;
 inline dim3 grid_of_rows(std::int64_t n) {
   const std::int64_t blocks = (n + warps_per_block - 1) / warps_per_block;

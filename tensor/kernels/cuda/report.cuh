@@ -1,4 +1,4 @@
-// How a kernel says that an index is out of range: the host reads the word when it next waits for the device.
+// A kernel's report of an index out of range: the host reads the word when it next waits for the device.
 #pragma once
 
 #include <cuda_runtime.h>

@@ -14,7 +14,7 @@ namespace fm::cuda {
 // Throws DeviceError with the call and CUDA's reason unless status is cudaSuccess: check(cudaFoo(...), "cudaFoo").
 void check(cudaError_t status, const char* call);
 
-int device_count(std::string* why);  // 0 and the reason where there is no driver or no GPU
+int device_count(std::string* why);  // 0 and the reason if there is no driver or no GPU
 void use(int device);                // for this thread, from now on
 int current_device();
 cudaStream_t current_stream();       // the compute stream of current_device()
@@ -22,7 +22,7 @@ cudaStream_t current_stream();       // the compute stream of current_device()
 // Waits for the compute stream. ShapeError if a kernel reported an index out of range since the last time.
 void synchronise();
 
-// In this device's memory: 0, or what a kernel that met an index out of range left with report_index() (report.cuh).
+// In this device's memory: 0, or the report of a kernel that met an index out of range, by report_index() (report.cuh).
 unsigned long long* error_word();
 
 void* take_memory(std::size_t bytes);

@@ -12,7 +12,7 @@ namespace fm::cuda {
 
 constexpr unsigned threads_per_block = 256;
 
-// Kernels stride over what the grid does not cover, so any n will do; 4096 blocks fill the largest GPU several times over.
+// Kernels stride over elements beyond the grid, so any n is possible; 4096 blocks fill the largest GPU several times over.
 inline dim3 grid_for(std::int64_t n, std::int64_t per_thread = 4) {
   const std::int64_t wanted = (n + threads_per_block * per_thread - 1) / (threads_per_block * per_thread);
   return dim3(static_cast<unsigned>(wanted < 1 ? 1 : wanted < 4096 ? wanted : 4096));
@@ -37,7 +37,7 @@ struct DeviceWalk {
   struct Offsets {
     std::int64_t a, b;
   };
-  // Where element i of the row-major order lies in both operands.
+  // The offsets of element i of the row-major order in both operands.
   __device__ Offsets at(std::int64_t i) const {
     Offsets o{0, 0};
     for (int d = rank - 1; d > 0; --d) {

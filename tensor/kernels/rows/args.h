@@ -46,7 +46,7 @@ struct NormPull {
   X* gx = nullptr;
   T *gweight = nullptr, *gbias = nullptr, *gscale = nullptr, *gshift = nullptr;
   std::int64_t ld = 0;        // leading dimension of gscale and gshift
-  T* workspace = nullptr;     // norm_workspace() elements when gweight or gbias is asked for
+  T* workspace = nullptr;     // norm_workspace() elements if gweight or gbias is requested
 };
 
 // Weight gradients are summed in blocks of whole modulation groups whose number depends on the sizes only, then block by block in order.

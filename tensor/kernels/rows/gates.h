@@ -9,7 +9,7 @@
 
 namespace fm::rows {
 
-// What an element of S is computed in.
+// The type in which an element of S is computed.
 template <class S> using Computed = std::remove_cvref_t<decltype(+read(static_cast<const S*>(nullptr))[0])>;
 
 template <class Lane, class S> FM_HD void swiglu_value(Lane lane, std::int64_t n, const S* x_row, S* y_row) {
@@ -44,7 +44,7 @@ template <class Lane, class S> FM_HD void swiglu_pull(Lane lane, std::int64_t n,
 }
 
 template <class Lane, class S, class X> FM_HD void gated_value(Lane lane, const Gated<S, X>& a, std::int64_t r, X* y_all) {
-  const auto x = read(a.x + r * a.width);            // of another type than h: a declaration of its own
+  const auto x = read(a.x + r * a.width);            // declared separately because its type differs from h's
   const auto h = read(a.h + r * a.width), gate = read(a.gate + r / a.modulation.share * a.modulation.ld);
   const auto y = write(y_all + r * a.width);
   lane.each(a.width, [&](std::int64_t i) { y[i] = x[i] + gate[i] * h[i]; });

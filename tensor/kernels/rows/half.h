@@ -1,5 +1,5 @@
-// Rows of bf16 in row programs: read(p) and write(p) give what stands for the row, an array of floats that is widened where it is read and
-// rounded where it is written. For other types they are the pointer itself, so a program is written once for all storage types S and
+// Rows of bf16 in row programs: read(p) and write(p) represent the row as an array of floats that is widened when read and
+// rounded when written. For other types they are the pointer itself, so a program is written once for all storage types S and
 // computes in T.
 #pragma once
 

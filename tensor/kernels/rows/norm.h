@@ -34,7 +34,7 @@ template <class T> struct NormStatistics {
   T mean, rstd;            // mean: 0 of RMS norm
 };
 
-// Rows whose squares are beyond f32: double has room for them. NaN and infinities stay what they are.
+// Rows whose squares exceed f32 are computed in double. NaN and infinities stay unchanged.
 template <bool centred, class Lane, class X> FM_HD NormStatistics<float> wide_norm_statistics(Lane lane, std::int64_t n, const X& x, float eps) {
   double mean = 0;
   if constexpr (centred) mean = lane.sum(n, [&](std::int64_t i) { return static_cast<double>(float(x[i])); }) / static_cast<double>(n);
@@ -45,8 +45,8 @@ template <bool centred, class Lane, class X> FM_HD NormStatistics<float> wide_no
   return {static_cast<float>(mean), static_cast<float>(math::rsqrt(var + static_cast<double>(eps)))};
 }
 
-// Two passes. Where a row has an offset far above its deviation, the rounding of the sum is a large part of the deviation: there the mean of
-// what is left is added to the mean.
+// Two passes. If a row has an offset far above its deviation, the rounding of the sum is a large part of the deviation: then the mean of
+// the remainder is added to the mean.
 template <bool centred, class Lane, class X, class T> FM_HD NormStatistics<T> norm_statistics(Lane lane, std::int64_t n, const X& x, T eps) {
   T mean = T(0);
   if constexpr (centred) mean = lane.sum(n, [&](std::int64_t i) { return x[i]; }) / T(n);
@@ -204,7 +204,7 @@ FM_HD void norm_pull_weight(Lane lane, const Norm<T, S, X>& a, const NormPull<T,
   else accumulate([&](std::int64_t i) -> T { return gy[i]; });
 }
 
-// All of pull for rows [begin, end), which start and end at modulation groups; gw and gb are this block's partial sums (or null).
+// The whole pull for rows [begin, end), which start and end at modulation groups; gw and gb are this block's partial sums (or null).
 template <bool centred, class Lane, class T, class S, class X>
 FM_HD void norm_pull_block(Lane lane, const Norm<T, S, X>& a, const NormPull<T, S, X>& t, std::int64_t begin, std::int64_t end, T* gw, T* gb) {
   if (gw) lane.each(a.width, [&](std::int64_t i) { gw[i] = T(0); });
@@ -216,7 +216,7 @@ FM_HD void norm_pull_block(Lane lane, const Norm<T, S, X>& a, const NormPull<T, 
   }
 }
 
-// What element i of row r adds to the sums over rows: the same on a GPU, where a thread has one column and keeps its sums in registers.
+// The contribution of element i of row r to the sums over rows: the same on a GPU, where a thread has one column and keeps its sums in registers.
 template <class T> struct NormSums {
   T scale, shift, weight, bias;
 };

@@ -1,5 +1,5 @@
-// The slice of the CUDA runtime that the engine uses, for tests on a machine without a GPU: .cu files compiled as C++ against this header run on
-// the CPU. README.md of this folder says how, and what that does not prove. No NVIDIA header is read.
+// The part of the CUDA runtime that the engine uses, for tests on a machine without a GPU: .cu files compiled as C++ against this header run on
+// the CPU. README.md of this folder explains it, and its limits. No NVIDIA header is read.
 #pragma once
 
 #include <cmath>
@@ -18,7 +18,7 @@
 #define __launch_bounds__(...)
 #define __align__(n) alignas(n)
 
-// ---- what kernels see ---------------------------------------------------------------------------------------------------------------------
+// ---- interface of kernels -----------------------------------------------------------------------------------------------------------------
 
 struct dim3 {
   unsigned x = 1, y = 1, z = 1;
@@ -39,7 +39,7 @@ extern Place place;
 
 void sync_threads();
 void sync_warp(unsigned mask);
-// The 8 bytes that lane `from(own lane)` of the warp brought. All lanes of the mask must come.
+// The 8 bytes of lane `from(own lane)` of the warp. All lanes of the mask must call it.
 std::uint64_t exchange(unsigned mask, std::uint64_t value, int from);
 int own_lane();
 void* shared_memory(std::size_t alignment);
@@ -71,7 +71,7 @@ template <class T> T __shfl_down_sync(unsigned mask, T value, unsigned distance)
   return host_cuda::shuffle(mask, value, from < 32 ? from : host_cuda::own_lane());
 }
 
-// No other thread runs meanwhile. The race checker (races.cpp) is told here, and not by the compiler at the accesses.
+// No other thread runs meanwhile. The race checker (races.cpp) is called here, not by the compiler at the accesses.
 template <class T> __attribute__((no_sanitize("thread"))) T atomicAdd(T* address, T value) {
   host_cuda::note_atomic(address, sizeof(T));
   const T before = *address;
@@ -85,7 +85,7 @@ template <class T> __attribute__((no_sanitize("thread"))) T atomicExch(T* addres
   return before;
 }
 
-// ---- what the host sees -------------------------------------------------------------------------------------------------------------------
+// ---- interface of the host ----------------------------------------------------------------------------------------------------------------
 
 enum cudaError_t {
   cudaSuccess = 0,
@@ -99,7 +99,7 @@ enum cudaError_t {
   cudaErrorLaunchFailure = 719,
 };
 const char* cudaGetErrorName(cudaError_t status);
-const char* cudaGetErrorString(cudaError_t status);        // the report of a failed launch or copy, where there is one
+const char* cudaGetErrorString(cudaError_t status);        // the report of a failed launch or copy, if there is one
 cudaError_t cudaGetLastError();
 cudaError_t cudaPeekAtLastError();
 
@@ -176,11 +176,11 @@ cudaError_t launch(cudaStream_t stream, dim3 grid, dim3 block, std::size_t share
 
 // Puts any work on device memory at the end of the stream (the stand-ins of cuBLAS and NCCL).
 cudaError_t enqueue(cudaStream_t stream, std::function<void()> work);
-// The same for work that holds its stream up until ready(), which is asked again and again. lost(report) is called where other work of the GPU
-// failed and this one goes with it.
+// The same for work that blocks its stream until ready(), which is polled. lost(report) is called if other work of the GPU
+// failed and this work is dropped with it.
 using Lost = std::function<void(const std::string& report)>;
 cudaError_t enqueue_when(cudaStream_t stream, std::function<bool()> ready, std::function<void()> work, Lost lost);
-// Runs all streams of this process until done(), or until work of `device` fails: of that, those are told who wait for it.
+// Runs all streams of this process until done(), or until work of `device` fails: the failure is reported to those who wait for that device.
 void run_until(int device, const std::function<bool()>& done);
 
 // Is [p, p + bytes) inside one living allocation of the current device? In device memory at all?

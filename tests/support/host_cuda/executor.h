@@ -1,4 +1,4 @@
-// Runs the threads of a grid: block after block, each thread of a block a fiber that gives way where it waits for others.
+// Runs the threads of a grid: block after block, each thread of a block a fiber that yields while it waits for others.
 #pragma once
 
 #include <cstddef>
@@ -11,7 +11,7 @@
 
 namespace host_cuda {
 
-// What a kernel did wrong, or a misuse of the runtime that a GPU would not forgive.
+// An error of a kernel, or a misuse of the runtime that would fail on a GPU.
 struct Report : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
@@ -20,7 +20,7 @@ struct Report : std::runtime_error {
 class Schedule {
  public:
   static Schedule& current();
-  // Which of n < 2^32 comes next; 0 when ordered, n - 1 when descending.
+  // Which of n < 2^32 comes next; 0 if ordered, n - 1 if descending.
   std::uint64_t pick(std::uint64_t n) {
     if (kind_ == Kind::ordered || n < 2) return 0;
     if (kind_ == Kind::descending) return n - 1;

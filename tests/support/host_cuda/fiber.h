@@ -16,13 +16,13 @@
 namespace host_cuda {
 
 struct Fiber {
-  std::unique_ptr<std::byte[]> stack;      // null: the host's own, of whoever first switched to another fiber
+  std::unique_ptr<std::byte[]> stack;      // null: the host's own, of the thread that first switched to another fiber
 #if HOST_CUDA_UCONTEXT
   ucontext_t context;
 #else
   void* sp = nullptr;
 #endif
-  void* sanitizer = nullptr;               // AddressSanitizer's own, and the bounds of the stack that it is told
+  void* sanitizer = nullptr;               // AddressSanitizer's own, and the bounds of the stack for it
   const void* bottom = nullptr;
   std::size_t bytes = 0;
 };
@@ -53,7 +53,7 @@ inline void switch_fiber(Fiber& from, Fiber& to) {
 // A fiber that waits to be used, or a new one: the first switch to it calls `main`, which must not return and begins with arrived().
 Fiber& take_fiber(void (*main)());
 void give_fiber(Fiber& f);                 // may still run: it is used again when it has switched to another
-// All fibers wait to be used, and begin with `main` again. What they were about is forgotten.
+// All fibers become free, and begin with `main` again. Their state is dropped.
 void abandon_fibers(void (*main)());
 
 }  // namespace host_cuda

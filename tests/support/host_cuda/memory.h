@@ -7,7 +7,7 @@
 
 namespace host_cuda {
 
-constexpr std::size_t device_bytes = std::size_t{4} << 30;       // of address space; pages come as they are used
+constexpr std::size_t device_bytes = std::size_t{4} << 30;       // of address space; pages are added on use
 
 void* take_block(int device, std::size_t bytes);                 // null when the device is full; filled with 0xFF: NaN in every float type
 void give_block(int device, void* p);                            // Report where p is no living allocation, or its red zones were written

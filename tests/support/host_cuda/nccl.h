@@ -1,5 +1,5 @@
-// The slice of NCCL that the engine uses, on the CPU: ranks are threads of one process or processes of one machine, which share memory
-// named by the unique id. README.md of this folder says what is reported. No NVIDIA header is read.
+// The part of NCCL that the engine uses, on the CPU: ranks are threads of one process or processes of one machine, which share memory
+// named by the unique id. README.md of this folder lists the reports. No NVIDIA header is read.
 #pragma once
 
 #include <cuda_runtime.h>

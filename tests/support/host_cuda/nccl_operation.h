@@ -1,4 +1,4 @@
-// What NCCL's stand-in keeps in memory that all ranks share, a rank's end of it, and operations: nccl.cpp says how they run.
+// The shared memory of NCCL's stand-in, a rank's end of it, and operations: nccl.cpp describes how they run.
 #pragma once
 
 #include <nccl.h>
@@ -20,7 +20,7 @@ constexpr std::size_t slot_bytes = std::size_t{64} << 20;              // of add
 
 enum class Kind { all_reduce, reduce, reduce_scatter, all_gather, broadcast, send_receive };
 
-// What all ranks must say alike.
+// The values that must agree on all ranks.
 struct Call {
   Kind kind;
   ncclDataType_t type;
@@ -57,7 +57,7 @@ struct host_nccl_comm {
   std::atomic<bool> aborted = false, stopping = false, in_progress = false;
   std::atomic<std::uint64_t> asked[host_nccl::channels] = {};  // operations that this rank has put on its streams
   std::mutex mutex;
-  std::string report;  // of the first thing that went wrong
+  std::string report;  // of the first error
   std::thread helper;
 
   ~host_nccl_comm();
@@ -82,7 +82,7 @@ struct Member {
   int receiver = 0;  // of a Send and Recv
 };
 
-// One operation of a channel: what was called between ncclGroupStart and ncclGroupEnd, or alone.
+// One operation of a channel: the calls between ncclGroupStart and ncclGroupEnd, or a single call.
 struct Operation {
   Comm comm;
   int channel;

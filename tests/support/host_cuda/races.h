@@ -1,4 +1,4 @@
-// The race checker's side of what the compiler tells it (compiler_calls.cpp).
+// The race checker's functions for the compiler's calls (compiler_calls.cpp).
 #pragma once
 
 #include <cstddef>
@@ -17,7 +17,7 @@ struct Span {
   std::size_t bytes = 0;
   bool has(const void* p) const { return reinterpret_cast<std::uintptr_t>(p) - begin < bytes; }
 };
-// Where accesses are looked at. Most that a kernel makes lie elsewhere: on its stack, in its arguments, in `place`.
+// The ranges where accesses are checked. Most accesses of a kernel lie elsewhere: on its stack, in its arguments, in `place`.
 struct Watched {
   Span arenas;                      // from the first device's memory to the end of the last one's
   Span shared, statics;             // a block's dynamic shared memory; static variables
@@ -28,7 +28,7 @@ struct Watched {
 };
 extern Watched watched;
 
-// Of what `watched` has. Ends the kernel with a Report where threads race.
+// For addresses within `watched`. Ends the kernel with a Report if threads race.
 void check_access(const void* p, std::size_t bytes, Access access);
 
 }  // namespace host_cuda

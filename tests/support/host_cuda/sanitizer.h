@@ -1,4 +1,4 @@
-// Whether AddressSanitizer watches this program: g++ and clang say it differently.
+// Whether AddressSanitizer watches this program: g++ and clang define it differently.
 #pragma once
 
 #if defined(__SANITIZE_ADDRESS__)

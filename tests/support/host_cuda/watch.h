@@ -1,4 +1,4 @@
-// What the executor and the memory tell the race checker (races.cpp) of a program that links it.
+// Calls of the executor and the memory to the race checker (races.cpp) of a program that links it.
 #pragma once
 
 #include <cstddef>
