@@ -8,7 +8,7 @@
 namespace fm {
 
 struct ComparedTraining {
-  std::string label, stage;              // "b/mfd", "mfd": the folder's name
+  std::string label, stage;              // the folder's name, in label with the run's before it
   std::filesystem::path folder;          // with metrics.csv
 };
 

@@ -64,7 +64,7 @@ TEST_CASE("the transformer trains on series: sizes in the log, scores of statist
   CHECK(s.metric("variance_error") > 0);
   CHECK(s.samples == 40);
   const std::string report = read_file(out / "report.html");
-  for (const char* part : {"Samples and data", "test data</text>", "mfd, 1 call</text>", ">autocorrelation</text>", ">position</text>", "1 and 5", "<td>noise itself</td>", "<th>power error</th>"})
+  for (const char* part : {"Samples and data", "test data</text>", "mfd, 1 call</text>", ">autocorrelation</text>", ">position</text>", "1 and 5", "<td>noise itself</td>", ">power error</th>"})
     CHECK_MESSAGE(has(report, part), part);
   CHECK_FALSE(fs::exists(out / "samples.png"));
 
