@@ -7,7 +7,7 @@
 #include <map>
 #include <set>
 
-#include "apps/train/compared.h"
+#include "flowmap/training/chain/compared.h"
 #include "data/report/clock.h"
 #include "data/report/csv.h"
 #include "data/report/metric_plot.h"

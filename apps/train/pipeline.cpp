@@ -7,7 +7,7 @@
 
 #include "apps/cli/program.h"
 #include "apps/run/signals.h"
-#include "apps/train/comparison_grid.h"
+#include "flowmap/training/chain/comparison_grid.h"
 #include "apps/train/points_report.h"
 #include "apps/train/run_report.h"
 #include "data/source.h"

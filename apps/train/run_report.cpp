@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "apps/train/class_scores.h"
-#include "apps/train/stages_section.h"
+#include "flowmap/training/chain/class_scores.h"
+#include "flowmap/training/chain/stages_section.h"
 #include "data/report/html.h"
 #include "flowmap/training/chain/samples_page.h"
 #include "tensor/io/atomic_file.h"

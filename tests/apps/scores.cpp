@@ -6,7 +6,7 @@
 #include <set>
 #include <thread>
 
-#include "apps/train/class_scores.h"
+#include "flowmap/training/chain/class_scores.h"
 #include "data/report/csv.h"
 #include "flowmap/training/chain/evaluation.h"
 #include "flowmap/training/chain/score_file.h"

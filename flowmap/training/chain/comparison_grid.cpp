@@ -1,4 +1,4 @@
-#include "apps/train/comparison_grid.h"
+#include "flowmap/training/chain/comparison_grid.h"
 
 #include <fmt/format.h>
 

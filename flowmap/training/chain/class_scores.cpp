@@ -1,4 +1,4 @@
-#include "apps/train/class_scores.h"
+#include "flowmap/training/chain/class_scores.h"
 
 #include <fmt/format.h>
 

@@ -1,4 +1,4 @@
-#include "apps/train/stages_section.h"
+#include "flowmap/training/chain/stages_section.h"
 
 #include <fmt/format.h>
 

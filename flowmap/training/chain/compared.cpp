@@ -1,4 +1,4 @@
-#include "apps/train/compared.h"
+#include "flowmap/training/chain/compared.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
