@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <map>
 #include <memory>
-#include <numeric>
 #include <utility>
 
 #include "apps/cli/console.h"
@@ -240,18 +239,6 @@ void measure_and_equalise(TrainingRun& run, const AblateConfig& config, Findings
   check_schedules(f.variants, false, nullptr);
 }
 
-// Seed by seed, so that a comparison that is stopped has whole seeds; of each the longest first, so that no process is left alone with one at the end.
-std::vector<std::size_t> by_length(const Findings& f) {
-  std::vector<std::size_t> order(f.trials.size());
-  std::iota(order.begin(), order.end(), 0);
-  const auto seconds = [&](std::size_t i) { return f.trials[i].cost->seconds * static_cast<double>(f.variants[f.trials[i].variant].steps()); };
-  const std::size_t variants = f.variants.size();                      // trials are listed seed by seed
-  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
-    return a / variants != b / variants ? a < b : seconds(a) > seconds(b);
-  });
-  return order;
-}
-
 // One training of the list, in a process that another started.
 int train_one(TrainingRun& run, const AblateConfig& config, Findings& f, Context& context, bool fresh) {
   if (config.trial >= std::ssize(f.trials)) throw ConfigError(fmt::format("--trial {}: there are {} trainings", config.trial, f.trials.size()));
@@ -286,7 +273,7 @@ int ablate(AblateConfig& config, Context& context) {
   measure_and_equalise(run, config, f, all);
   if (config.trial >= 0) return train_one(run, config, f, context, fresh);
   release_cached_memory();                                             // of all variants' steps: the trainings need it
-  if (config.jobs > 1) train_in_processes(context, by_length(f), config.jobs);
+  if (config.jobs > 1) train_in_processes(context, training_order(f), config.jobs);
   throw_if_stop_requested();
   Runs runs(run, context);
   for (Trial& t : f.trials)

@@ -130,19 +130,6 @@ TEST_CASE("variants: a value that the comparison sets, that another value equals
   CHECK(variants(c)[0].name == "mfd shift=1 c=1 clip=1");
 }
 
-TEST_CASE("page: the error over the step of a difference is drawn where each step has one error") {
-  AblateConfig c = config_of("derivative");
-  c.deltas = {0.1, 0.01};
-  const auto page = [&] {
-    Findings f{.what = "derivative", .subtitle = {}, .variants = variants(c), .trials = {}, .calls = {}, .busy = {}};
-    for (std::size_t i = 0; i < f.variants.size(); ++i) f.trials.push_back({.variant = i, .seed = 1, .cost = StepCost{.derivative_error = 0.1}});
-    return report_html(f, table_of(f), "nowhere");
-  };
-  CHECK(has(page(), "Error of du/dt against f64"));
-  c.vary = {"guidance=1,3"};
-  CHECK_FALSE(has(page(), "Error of du/dt against f64"));
-}
-
 TEST_CASE("variants: --vary is a product, seeds are a list or a number") {
   AblateConfig c = config_of("derivative");
   c.deltas = {0.1, 0.01};

@@ -184,17 +184,33 @@ TEST_CASE("a trial that was not measured is no measured 0: in the table, in the 
   CHECK(curves(findings(false)) == curves(findings(true)));
 }
 
-TEST_CASE("a page without the plot of errors has no plot in its place") {
+TEST_CASE("page: the error over the step of a difference is drawn where each step has one error, and nothing in its place elsewhere") {
   AblateConfig c = config_of("derivative");
   c.deltas = {0.1, 0.01};
-  const auto plots = [&] {
+  const auto page = [&] {
     Findings f{.what = "derivative", .subtitle = {}, .variants = variants(c), .trials = {}, .calls = {}, .busy = {}};
     for (std::size_t i = 0; i < f.variants.size(); ++i) f.trials.push_back({.variant = i, .seed = 1, .cost = StepCost{.derivative_error = 0.1}});
-    return count_of(report_html(f, table_of(f), "nowhere"), "<svg");
+    return report_html(f, table_of(f), "nowhere");
   };
-  const std::size_t with = plots();
-  c.vary = {"mfd.loop.batch=8,16"};                                // two errors for each step
-  CHECK(plots() + 1 == with);
+  const std::string with = page(), title = "Error of du/dt against f64";
+  CHECK(has(with, title));
+  for (const char* two_errors : {"mfd.loop.batch=8,16", "mfd.objective.pairs.diagonal_share=0.25,0.5"}) {
+    c.vary = {two_errors};
+    CHECK_FALSE(has(page(), title));
+    CHECK(count_of(page(), "<svg") + 1 == count_of(with, "<svg"));
+  }
+}
+
+TEST_CASE("--jobs trains seed by seed, of each the longest first") {
+  AblateConfig c = config_of("derivative");
+  c.deltas = {0.1, 0.01};
+  Findings f{.what = "derivative", .subtitle = {}, .variants = variants(c), .trials = {}, .calls = {}, .busy = {}};
+  REQUIRE(f.variants.size() == 3);
+  for (const std::int64_t seed : {7, 1})
+    for (std::size_t i = 0; i < 3; ++i) f.trials.push_back({.variant = i, .seed = seed, .cost = StepCost{.seconds = (seed == 1 ? 10.0 : 1.0) * static_cast<double>(i % 2 + 1)}});
+  CHECK(training_order(f) == std::vector<std::size_t>{1, 0, 2, 4, 3, 5});
+  set_steps(f.variants[0], 3 * f.variants[0].steps());             // more steps, each shorter
+  CHECK(training_order(f) == std::vector<std::size_t>{0, 1, 2, 3, 4, 5});
 }
 
 TEST_CASE("metrics of a training in two parts: the second counts on from the steps of the first") {

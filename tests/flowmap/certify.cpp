@@ -127,8 +127,8 @@ TEST_CASE("a normalised target is biased likewise: g / (|g| + 1)") {
 TEST_CASE("a loss that is scaled down is as biased as before, and one without a gradient is no certificate") {
   MeanFlowConfig adaptive;
   adaptive.metric = {"adaptive", "sum", 1, 1};
-  Objective scaled = make_objective(adaptive), cut = make_objective(MeanFlowConfig{});
-  for (auto [objective, factor] : {std::pair{&scaled, 1e-12}, std::pair{&cut, 0.0}})
+  Objective scaled = make_objective(adaptive), enlarged = scaled, cut = make_objective(MeanFlowConfig{});
+  for (auto [objective, factor] : {std::pair{&scaled, 1e-12}, std::pair{&enlarged, 1e6}, std::pair{&cut, 0.0}})
     objective->loss = [whole = objective->loss, factor = factor](const Nets& nets, const Drawn& drawn) {
       ObjectiveLoss out = whole(nets, drawn);
       out.loss = factor * out.loss;
@@ -137,6 +137,7 @@ TEST_CASE("a loss that is scaled down is as biased as before, and one without a 
   const Certificate small = certify(scaled), none = certify(cut);
   CHECK(largest(small.mixture) < 1e-12);
   CHECK(near(small.scale, 1e-12 * gradient_scale(make_objective(adaptive)), 1e-9));
+  CHECK(gradient_scale(enlarged) == 1);                                // bounds are never wider than for a gradient of 1
   CHECK(small.biased());
   CHECK_FALSE(small.unbiased());
   CHECK(contradiction({.exact = true, .unbiased = true}, small).starts_with("claims no bias, and its expected gradient"));

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "data/source.h"
@@ -98,6 +99,19 @@ TEST_CASE("a run without the programs: preflight, teacher, flow map, samples; a 
   CHECK(trained(second) == 2);                               // found done
   CHECK(difference_of(samples(second), here) == 0);
   CHECK(alone.log.warnings.empty());
+}
+
+TEST_CASE("a checkpoint that was copied from another stage is refused, where it is sampled and where it would be trained further") {
+  Alone alone;
+  Recipe recipe = points();
+  TrainingRun run(recipe, alone.context());
+  CHECK(trained(run) == 2);
+  std::filesystem::copy(run.root() / stage_name::map, run.root() / "mine", std::filesystem::copy_options::recursive);
+  const std::string sampled = test::error_of<ConfigError>([&] { run.load_student("mine"); });
+  CHECK_MESSAGE(sampled.find("a checkpoint of map, not of mine: move it back") != std::string::npos, sampled);
+  const StageSpec& map = stage_named(stage_name::map);
+  const std::string further = test::error_of<ConfigError>([&] { run.train_variant("mine", map, recipe, map.start(recipe), recipe.seed); });
+  CHECK_MESSAGE(further.find("is a checkpoint of map, another training") != std::string::npos, further);
 }
 
 TEST_CASE("a flow map that learned the velocity alone is sampled along its ODE, and its checkpoint says so") {
@@ -220,20 +234,20 @@ TEST_CASE("given weights are left aside where they were trained on other data, a
   CHECK(used({}) == file);
 }
 
-TEST_CASE("noise that samplers do not begin from is warned of, and noise of variance 1 is not") {
-  for (const double scale : {1.0, 2.0}) {
-    CAPTURE(scale);
+TEST_CASE("noise that samplers do not begin from is warned of, and noise of mean 0 and variance 1 is not") {
+  for (const auto& [scale, shift] : {std::pair{1.0, 0.0}, std::pair{2.0, 0.0}, std::pair{1.0, 0.5}}) {
+    const bool unlike = scale != 1 || shift != 0;
     Alone alone;
     const std::string file = (alone.folder.path() / "pairs.npz").string();
     NpzWriter pairs(file);
     pairs.add("x", {500, 2}, random_normal({500, 2}, {.seed = 1}).to_vector<float>());
-    pairs.add("e", {500, 2}, (scale * random_normal({500, 2}, {.seed = 2})).to_vector<float>());
+    pairs.add("e", {500, 2}, (shift + scale * random_normal({500, 2}, {.seed = 2})).to_vector<float>());
     pairs.finish();
     Recipe recipe = points();
     recipe.data = "arrays:" + file + "?noise=e";
     TrainingRun run(recipe, alone.context());
     run.flow_batch({7, 2, 20, 0, 100}, 24, 5);
-    CHECK(has_line(alone.log.warnings, "the noise that comes with the samples") == (scale != 1));
+    CHECK(has_line(alone.log.warnings, "the noise that comes with the samples") == unlike);
   }
 }
 

@@ -1,4 +1,4 @@
-// A fresh folder for one test, removed at its end.
+// A fresh folder for one test or one program of the book, removed at its end.
 #pragma once
 
 #include <stdlib.h>
@@ -13,7 +13,7 @@ class TempFolder {
  public:
   TempFolder() {
     std::string name = (std::filesystem::temp_directory_path() / "flowmap-XXXXXX").string();
-    if (mkdtemp(name.data()) == nullptr) throw std::runtime_error("cannot make " + name);
+    if (mkdtemp(name.data()) == nullptr) throw std::runtime_error("cannot make the folder " + name + ": set TMPDIR to one that can be written");
     path_ = name;
   }
   ~TempFolder() {

@@ -9,11 +9,12 @@
 #include "data/points.h"
 #include "docs/book/programs/child_process.h"
 #include "docs/book/programs/figure.h"
-#include "docs/book/programs/run_folder.h"
+#include "docs/book/programs/step_folders.h"
 #include "flowmap/objective/mean_flow.h"
 #include "flowmap/training/stage.h"
 #include "nn/models/flow_mlp.h"
 #include "tensor/collectives/threads.h"
+#include "tests/support/temp_folder.h"
 
 using namespace fm;
 namespace fs = std::filesystem;
@@ -76,7 +77,7 @@ void print_contents(const Checkpoint& checkpoint) {
 
 int main(int argc, char** argv) {
   return run_chapter(argc, argv, [](const std::string& folder) {
-    const RunFolder runs;
+    const TempFolder runs;
     SingleRank alone;
     Training whole, first, second, resumed, no_moments, repeats, two[2];
     whole.run(runs / "whole", alone);

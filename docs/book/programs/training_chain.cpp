@@ -4,7 +4,6 @@
 
 #include "data/points.h"
 #include "docs/book/programs/figure.h"
-#include "docs/book/programs/run_folder.h"
 #include "flowmap/gaussian.h"
 #include "flowmap/metrics/energy.h"
 #include "flowmap/objective/list.h"
@@ -12,6 +11,7 @@
 #include "flowmap/training/backbones.h"
 #include "flowmap/training/stage.h"
 #include "tensor/random/fill.h"
+#include "tests/support/temp_folder.h"
 
 using namespace fm;
 
@@ -31,7 +31,7 @@ struct Means : LoopObserver {                                         // of raw 
 struct Chain {
   NetworkConfig kind;
   Points data{{.name = "8gaussians"}, Split::train};
-  RunFolder folder;
+  TempFolder folder;
   SingleRank alone;
   Tensor noise = random_normal({2000, 2}, {.seed = 7}), test = Points({.name = "8gaussians"}, Split::test).rows(consecutive(0, 2000)), taught;
   Tensor exact = eight_gaussians().map(noise, Tensor::zeros({2000}), Tensor::ones({2000}), 100);

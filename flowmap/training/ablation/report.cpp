@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "data/report/csv.h"
 #include "flowmap/metrics/sample_metrics.h"
@@ -128,6 +129,15 @@ std::vector<const Trial*> trials_of(const Findings& f, std::size_t variant) {
   for (const Trial& t : f.trials)
     if (t.variant == variant) out.push_back(&t);
   return out;
+}
+
+std::vector<std::size_t> training_order(const Findings& f) {
+  std::vector<std::size_t> order(f.trials.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  const auto seconds = [&](std::size_t i) { return f.trials[i].cost->seconds * static_cast<double>(f.variants[f.trials[i].variant].steps()); };
+  const auto seed = [&](std::size_t i) { return i / f.variants.size(); };
+  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return seed(a) != seed(b) ? seed(a) < seed(b) : seconds(a) > seconds(b); });
+  return order;
 }
 
 std::string text_if_there(const std::filesystem::path& file) {

@@ -71,6 +71,10 @@ struct Findings {
 
 // Of the variant of this number, in the order of seeds.
 std::vector<const Trial*> trials_of(const Findings& findings, std::size_t variant);
+
+// Trials by number, as --jobs trains them: seed by seed, so that a comparison that is stopped has whole seeds; of each the longest first, so that no
+// process is left alone with one at the end. All trials have costs and are listed seed by seed.
+std::vector<std::size_t> training_order(const Findings& findings);
 std::vector<MetricsFile> metrics_of(const std::filesystem::path& run, const Variant& v, const Trial& t);
 std::string text_if_there(const std::filesystem::path& file);        // empty where there is no such file
 

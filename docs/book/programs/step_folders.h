@@ -1,0 +1,18 @@
+// What lies in the folder of checkpoints of a program of the book that trains.
+#pragma once
+
+#include <algorithm>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+// Names in a folder of checkpoints, sorted. A half-written one ends in ".tmp", without the number of the process that wrote it.
+inline std::vector<std::string> step_folders(const std::filesystem::path& checkpoints) {
+  std::vector<std::string> names;
+  for (const auto& entry : std::filesystem::directory_iterator(checkpoints)) {
+    const std::string name = entry.path().filename().string(), start = name.substr(0, name.find(".tmp-"));
+    if (name.starts_with("step")) names.push_back(name == start ? name : start + ".tmp");
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
