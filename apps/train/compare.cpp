@@ -7,12 +7,12 @@
 #include <map>
 #include <set>
 
-#include "flowmap/training/chain/compared.h"
 #include "data/report/clock.h"
 #include "data/report/csv.h"
 #include "data/report/metric_plot.h"
 #include "data/report/numbers.h"
 #include "data/report/training_report.h"
+#include "flowmap/training/chain/compared.h"
 #include "flowmap/training/chain/score_file.h"
 #include "flowmap/training/chain/training_run.h"
 #include "nn/config/toml_text.h"
@@ -141,12 +141,27 @@ std::vector<std::pair<std::string, Score>> scores_of_compared(const Compared& c)
   return out;
 }
 
+// Data and fingerprint: runs of other data, or of another judge, may have as many test samples.
+std::string reference_of(const Score& s) { return s.reference_id.empty() ? s.data : s.data + " " + s.reference_id; }
+
+// Why some rows of the table cannot be compared with others; empty: all can.
+std::string what_keeps_apart(const std::vector<std::pair<std::string, Score>>& scores) {
+  std::set<std::string> references;
+  std::set<std::int64_t> samples;
+  for (const auto& named : scores) references.insert(reference_of(named.second)), samples.insert(named.second.samples);
+  if (references.size() > 1)
+    return fmt::format("These scores have {} references (last column). Distances, precision, recall and accuracy cannot be compared between them.", references.size());
+  if (samples.size() > 1) return "These scores are of different numbers of samples. A distance of fewer samples is larger: compare rows of equal counts.";
+  return "";
+}
+
 void add_compared_scores(HtmlReport& page, const std::vector<Compared>& all) {
   std::vector<std::pair<std::string, Score>> scores;
   for (const Compared& c : all)
     for (auto& score : scores_of_compared(c)) scores.push_back(std::move(score));
   page.heading("Scores");
   if (scores.empty()) return page.paragraph("None: evaluate computes them.");
+  if (const std::string apart = what_keeps_apart(scores); !apart.empty()) page.paragraph(apart);
   std::vector<std::string> head{"of"};
   Rows rows, keys;
   for (const auto& named : scores) rows.push_back({named.first}), keys.push_back({named.first});
@@ -158,6 +173,8 @@ void add_compared_scores(HtmlReport& page, const std::vector<Compared>& all) {
     for (std::size_t i = 0; i < scores.size(); ++i)
       rows[i].push_back(shown_cell(scores[i].second, column)), keys[i].push_back(score_cell(scores[i].second, column));
   }
+  head.emplace_back("reference of");
+  for (std::size_t i = 0; i < scores.size(); ++i) rows[i].push_back(reference_of(scores[i].second)), keys[i].push_back(reference_of(scores[i].second));
   page.sortable_table(head, rows, keys, "Compare rows of equal reference and counts of samples only; a click on a heading sorts");
 }
 

@@ -81,6 +81,27 @@ TEST_CASE("scores of a variant are those that its ablation lists for its folder;
   for (const char* absent : {">22.500<", ">44.500<"}) CHECK_MESSAGE(!has(page, absent), absent);
 }
 
+TEST_CASE("scores of other references or other counts of samples are said not to compare") {
+  const auto page = [](const std::string& data, const std::string& id, const std::string& samples) {
+    const TempFolder folder;
+    for (const char* name : {"a", "b"}) {
+      const bool second = *name == 'b';
+      write_training(folder / name / "mfd", "step,time,loss\n1,0,3\n2,1,2\n", "");
+      write_atomically(folder / name / "scores.csv", "name,calls,frechet,stage,samples,data,reference,reference_id\nmfd,1,11.5,mfd," + (second ? samples : "500") + "," +
+                                                       (second ? data : "shapes") + ",10000," + (second ? id : "41584600") + "\n");
+    }
+    return page_of({folder / "a/mfd", folder / "b/mfd"});
+  };
+  const std::string references = "These scores have 2 references", counts = "These scores are of different numbers of samples";
+  const std::string equal = page("shapes", "41584600", "500");
+  CHECK_FALSE(has(equal, references));
+  CHECK_FALSE(has(equal, counts));
+  CHECK(has(equal, ">shapes 41584600<"));
+  CHECK(has(page("shapes", "0badcafe", "500"), references));          // of as many test images
+  CHECK(has(page("cifar-10", "41584600", "500"), references));
+  CHECK(has(page("shapes", "41584600", "100"), counts));
+}
+
 TEST_CASE("what cannot be compared is refused by its name, with what to name instead, and no page is written") {
   const TempFolder folder;
   const std::string metrics = "step,time,loss\n1,0,3\n";
