@@ -69,8 +69,8 @@ class LatentCacheWriter {
 
 class LatentCache {
  public:
-  // FileError if the folder contains no cache, an unfinished one, or files whose sizes or contents differ from the index. (The writer verifies checksums of
-  // the shards are verified by the writer, not here.)
+  // FileError if the folder contains no cache, an unfinished one, or files whose sizes or contents differ from the index. Checksums of the shards are verified by
+  // the writer, not here.
   explicit LatentCache(const std::filesystem::path& folder);
 
   // The index alone, of a finished or unfinished cache (without labels): no value if there is none.

@@ -120,7 +120,7 @@ void CheckpointFolder::point_latest(int64_t step) {
     if (!is_link) clear_the_way(link);
     link_atomically(link, step_name(step));
   } catch (const std::exception& e) {              // FileError, filesystem_error
-    tell_once(told_link_, fmt::format("{} is not set to {}: {}; programs find the newest checkpoint without it", link.string(), step_name(step), e.what()));
+    warn_once(told_link_, fmt::format("{} is not set to {}: {}; programs find the newest checkpoint without it", link.string(), step_name(step), e.what()));
   }
 }
 
@@ -128,7 +128,7 @@ void CheckpointFolder::keep_best(int64_t step) {
   try {
     link_atomically(folder_ / "best", step_name(step));
   } catch (const std::exception& e) {              // FileError, filesystem_error
-    tell_once(told_best_, fmt::format("{} is not set to {}: {}", (folder_ / "best").string(), step_name(step), e.what()));
+    warn_once(told_best_, fmt::format("{} is not set to {}: {}", (folder_ / "best").string(), step_name(step), e.what()));
   }
 }
 
@@ -148,8 +148,8 @@ void CheckpointFolder::clear_the_way(const fs::path& link) {
   if (warn_) warn_(fmt::format("{} was not a link to a checkpoint: it is now {}", link.string(), aside.string()));
 }
 
-void CheckpointFolder::tell_once(bool& told, const std::string& line) {
-  if (!std::exchange(told, true) && warn_) warn_(line);
+void CheckpointFolder::warn_once(bool& warned, const std::string& line) {
+  if (!std::exchange(warned, true) && warn_) warn_(line);
 }
 
 // Renamed first: a half-deleted folder must not look like a checkpoint.
@@ -170,7 +170,7 @@ void CheckpointFolder::rotate() {
     if (step_name(steps[i]) != best && (keep_every_ <= 0 || steps[i] % keep_every_ != 0)) try {
         remove(steps[i]);
       } catch (const FileError& e) {               // the new one is saved: no reason to stop
-        tell_once(told_removal_, fmt::format("{}; old checkpoints stay", e.what()));
+        warn_once(told_removal_, fmt::format("{}; old checkpoints stay", e.what()));
       }
 }
 

@@ -54,7 +54,7 @@ class CheckpointFolder {
   void remove(int64_t step);
   void rotate();
   void clear_the_way(const std::filesystem::path& link);
-  void tell_once(bool& told, const std::string& line);
+  void warn_once(bool& warned, const std::string& line);
 
   std::filesystem::path folder_;
   int64_t keep_, keep_every_;

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Kills trainings at random moments, starts them again, and compares what they leave with a training that nobody disturbed, byte for byte.
+"""Kills trainings at random moments, starts them again, and compares what they leave with a training that was not disturbed, byte for byte.
 
     python3 tests/kills.py [--build build] [--kills 400] [--seed 1] [--record kills.jsonl] [--stages fm,mft]
 
@@ -103,9 +103,9 @@ def trial(options, dice, stage, reference, number, record):
         kill = moment(options, dice, reference)
         code, seconds, err = run(options, stage, out, kill)
         saving = any(".tmp-" in name for _, folders, files in os.walk(os.path.join(out, stage)) for name in folders + files)
-        told = {"seed": options.seed, "trial": number, "stage": stage, "exit": code, "saving": saving}
-        told.update({"call": kill[0], "number": kill[1]} if isinstance(kill, tuple) else {"seconds": round(kill, 4)})
-        record.write(json.dumps(told) + "\n")
+        entry = {"seed": options.seed, "trial": number, "stage": stage, "exit": code, "saving": saving}
+        entry.update({"call": kill[0], "number": kill[1]} if isinstance(kill, tuple) else {"seconds": round(kill, 4)})
+        record.write(json.dumps(entry) + "\n")
         record.flush()
         if code not in (0, -9):
             return kills, inside, ["exit %d after %s: %s" % (code, kill, err.strip())]

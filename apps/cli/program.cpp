@@ -64,7 +64,7 @@ std::string resolve(const ParsedLine& line, const std::vector<Field>& fields, Lo
   }
   check_rules(fields, "config");
   const auto level = line.command->info.trains ? Logger::Level::info : Logger::Level::detail;
-  for (const std::string& told : overrides) log.message(level, told);
+  for (const std::string& override : overrides) log.message(level, override);
   return own;
 }
 

@@ -28,7 +28,7 @@ std::string flops_of_all(bool csv) {
   std::string out =
       csv ? "model,parameters,macs_linear,macs_attention,paper_gflops\n"
           : "GMACs (10^9 multiply-adds) a sample. The paper's \"GFLOPS\" are those of linear layers and convolutions alone, the fraction\n"
-            "cut (157 is rounded). --flops MODEL tells one by module.\n" +
+            "cut (157 is rounded). --flops MODEL lists one model by module.\n" +
                 heading("model") + fmt::format(" {:>6}\n", "paper");
   for (const KnownModel& m : known_models()) {
     const ModuleCost sum = total(m.modules);

@@ -52,7 +52,7 @@ std::vector<Row> rows_of(const StagePlan& w, const StagePlan& s, const PlanConfi
   rows.push_back({"memory of a GPU", "", ""});
   cost("weights", "memory_weights", "B", &StageCost::weights);
   cost("gradients and buckets", "memory_gradients", "B", &StageCost::gradients);
-  cost("optimizer", "memory_optimizer", "B", &StageCost::optimiser);
+  cost("optimizer", "memory_optimizer", "B", &StageCost::optimizer);
   cost("average", "memory_average", "B", &StageCost::average);
   cost("teacher", "memory_teacher", "B", &StageCost::teacher_weights);
   cost("autoencoder", "memory_autoencoder", "B", &StageCost::autoencoder);
@@ -69,7 +69,7 @@ std::vector<Row> rows_of(const StagePlan& w, const StagePlan& s, const PlanConfi
   add("of it while gradients are sent", "seconds_overlap", "s", [](const StagePlan& p) { return p.overlap; });
   add("wait for gradients", "seconds_gradient_wait", "s", [](const StagePlan& p) { return p.gradient_wait; });
   add("wait for new weights", "seconds_weight_wait", "s", [](const StagePlan& p) { return p.weight_wait; });
-  add("optimizer", "seconds_optimizer", "s", [](const StagePlan& p) { return p.optimiser; });
+  add("optimizer", "seconds_optimizer", "s", [](const StagePlan& p) { return p.optimizer; });
   add("a step", "seconds_step", "s", [](const StagePlan& p) { return p.step(); });
   add("samples a second", "samples_per_second", "1/s", samples_a_second);
   add("GPU-days of all steps", "gpu_days", "d", [&](const StagePlan& p) { return gpu_days(p, config); });
@@ -190,8 +190,8 @@ std::string plan_of_recipe(Recipe& recipe, PlanConfig config, bool csv) {
                      "memory", "sharded", "sent", "time", "samples/s", "GPU-days");
   for (std::size_t i = 0; i < plans.size(); ++i) out += stage_line(plans[i], sharded[i], config, false) + "\n";
   out += fmt::format(
-      "{:<10} {:>94.2f}\nMemory, bytes sent and time are those of a step on one GPU; sharded: with --shard-optimizer. --plan STAGE tells "
-      "one in full.\n",
+      "{:<10} {:>94.2f}\nMemory, bytes sent and time are those of a step on one GPU; sharded: with --shard-optimizer. --plan STAGE "
+      "describes one in full.\n",
       "all", days);
   return reported.empty() ? out : out + reported_text(reported);
 }

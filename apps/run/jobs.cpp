@@ -54,8 +54,8 @@ void stop_with_parent() { prctl(PR_SET_PDEATHSIG, SIGUSR1); }
 std::vector<std::string> job_command_line(const std::vector<std::string>& command_line, std::size_t trial, std::int64_t jobs, std::int64_t cores) {
   std::vector<std::string> out = command_line;
   out.insert(out.end(), {"--trial", std::to_string(trial), "-q"});
-  const bool told = std::any_of(out.begin(), out.end(), [](const std::string& a) { return a == "--threads" || a.starts_with("--threads="); });
-  if (!told) out.insert(out.end(), {"--threads", std::to_string(std::max<std::int64_t>(1, cores / jobs))});
+  const bool has_threads = std::any_of(out.begin(), out.end(), [](const std::string& a) { return a == "--threads" || a.starts_with("--threads="); });
+  if (!has_threads) out.insert(out.end(), {"--threads", std::to_string(std::max<std::int64_t>(1, cores / jobs))});
   return out;
 }
 

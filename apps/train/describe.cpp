@@ -27,7 +27,7 @@ void describe_generator(Messages& log, const StageCost& c) {
     if (value > 0) flops += fmt::format(", {} {}", name, flops_text(value));
   log.info("  a step       {}; {} in all", flops, flops_text(c.flops()));
   log.info("  memory       weights {}, gradients {}, optimizer {}, average {}{}, autoencoder {}", gib(c.weights), gib(c.gradients),
-           gib(c.optimiser), gib(c.average), c.teacher > 0 ? ", teacher " + gib(c.teacher_weights) : "", gib(c.autoencoder));
+           gib(c.optimizer), gib(c.average), c.teacher > 0 ? ", teacher " + gib(c.teacher_weights) : "", gib(c.autoencoder));
   log.info("  activations  of {} rows {}, with dit.recompute {}; {} in all", c.rows, gib(c.activations_kept), gib(c.activations_recomputed),
            gib(c.memory()));
 }

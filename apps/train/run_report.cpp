@@ -26,9 +26,9 @@ void add_scores(HtmlReport& report, const std::vector<Score>& scores, std::size_
   report.heading("Scores");
   if (scores.empty()) return report.paragraph("None yet: evaluate computes them.");
   report.paragraph(
-      "Pictures are compared with real test pictures (the reference) in the features of a judge that no generator saw: Frechet distance, kernel distance "
-      "(KID), precision and recall. Accuracy is the share of samples that the judge takes for the class asked for. Other samples are compared by their "
-      "values: the energy distance. Equal distributions have distance 0. The Frechet distance of few samples is too large: compare rows of equal counts.");
+      "Images are compared with real test images (the reference) in the features of a classifier that no generator saw, the judge: Frechet distance, "
+      "kernel distance (KID), precision and recall. Accuracy is the share of samples whose class, by the judge, is the one that was asked for. Other samples "
+      "are compared by their values: the energy distance. Equal distributions have distance 0. The Frechet distance of few samples is too large: compare rows of equal counts.");
   std::vector<std::string> head;
   std::vector<std::vector<std::string>> rows(scores.size());
   for (const ScoreColumn& column : score_columns()) {

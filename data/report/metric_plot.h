@@ -18,7 +18,7 @@ Curve windowed(const Curve& curve, std::size_t window, std::string name);
 // The window that metric_plot takes for a curve of so many points: a fifteenth of them, at least 5; 1 up to 30 points, which are shown one by one.
 std::size_t metric_window(std::size_t points);
 
-// The columns without step and time: what tells how training goes first (the error before an adaptive metric, then the loss), then gradients, then
+// The columns without step and time: those that show how training goes come first (the error before an adaptive metric, then the loss), then gradients, then
 // columns that this list does not know in their order, and the speed and memory of the machine last.
 std::vector<std::string> metrics_in_order(const std::vector<std::string>& columns);
 

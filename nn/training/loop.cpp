@@ -24,7 +24,7 @@ AdamW make_optimizer(Stage& stage, const LoopConfig& loop, const TrainOptions& o
   return optimizer;
 }
 
-// Tells the observer when steps are made, and when the loop does something else.
+// Reports to the observer when steps begin and end; between the two the loop does other work.
 class StepsScope {
  public:
   StepsScope(LoopObserver& observer, std::int64_t step) : observer_(observer) { observer_.steps_begin(step); }
@@ -236,11 +236,11 @@ class TrainLoop {
 
   StepNumbers one_step() {
     const std::int64_t waits = host_waits(default_device());
-    StepNumbers told = to_be_traced() ? one_.run_traced(step_) : one_.run(step_);
+    StepNumbers numbers = to_be_traced() ? one_.run_traced(step_) : one_.run(step_);
     ++step_;
-    told.send();
+    numbers.send();
     if (step_ > first_step_ + 1) waits_ += host_waits(default_device()) - waits;   // the first one may have data to prepare
-    return told;
+    return numbers;
   }
 
   // The third step of this process, when the caches are warm and buckets in their order.

@@ -17,9 +17,9 @@ bool RecordedStep::fits_recording(const AnyDrawn& drawn) const {
 }
 
 // Returns the numbers of the first step; the recording itself reports numbers only when it is replayed.
-RecordedStep::Told RecordedStep::record(AnyDrawn drawn, double lr) {
-  Told first;
-  told_ = {};
+RecordedStep::Numbers RecordedStep::record(AnyDrawn drawn, double lr) {
+  Numbers first;
+  numbers_ = {};
   graph_ = std::make_unique<Graph>();
   drawn_ = std::move(drawn);
   for (Tensor* t : drawn_.tensors)
@@ -27,24 +27,24 @@ RecordedStep::Told RecordedStep::record(AnyDrawn drawn, double lr) {
   graph_->record([&] {
     Tape tape;
     const StepLoss part = stage_.loss_of(drawn_);
-    first = std::exchange(told_, {{part.loss.value(), 1, part.metrics}, optimizer_.step(backward(part.loss), {.lr = lr}).gradient_norm});
+    first = std::exchange(numbers_, {{part.loss.value(), 1, part.metrics}, optimizer_.step(backward(part.loss), {.lr = lr}).gradient_norm});
   });
   return first;
 }
 
 StepNumbers RecordedStep::run(const StepPart& part, double lr) {
   AnyDrawn drawn = stage_.drawn(part);
-  Told told;
+  Numbers numbers;
   if (!fits_recording(drawn)) {
-    told = record(std::move(drawn), lr);
+    numbers = record(std::move(drawn), lr);
   } else {
     for (std::size_t i = 0; i < drawn.tensors.size(); ++i)
       if (drawn.tensors[i]->defined()) drawn_.tensors[i]->copy_from(*drawn.tensors[i]);
     optimizer_.repeat({.lr = lr});
     graph_->replay();
-    told = told_;
+    numbers = numbers_;
   }
-  return {.step = part.step + 1, .parts = {told.part}, .gradient_norm = told.gradient_norm, .lr = lr};
+  return {.step = part.step + 1, .parts = {numbers.part}, .gradient_norm = numbers.gradient_norm, .lr = lr};
 }
 
 }  // namespace fm

@@ -17,18 +17,18 @@ class RecordedStep {
   StepNumbers run(const StepPart& part, double lr);
 
  private:
-  struct Told {
+  struct Numbers {
     StepNumbers::Part part;
     Late gradient_norm;
   };
-  Told record(AnyDrawn drawn, double lr);
+  Numbers record(AnyDrawn drawn, double lr);
   bool fits_recording(const AnyDrawn& drawn) const;
 
   const Stage& stage_;
   AdamW& optimizer_;
   std::unique_ptr<Graph> graph_;
   AnyDrawn drawn_;                       // the recording reads from its tensors, which are overwritten at each step
-  Told told_;                            // of the recording
+  Numbers numbers_;                      // of the recording
 };
 
 }  // namespace fm

@@ -30,9 +30,9 @@ void LoopStep::prepare_recording() {
 }
 
 StepNumbers LoopStep::run(std::int64_t step) {
-  StepNumbers told = recorded_ ? recorded_->run(part_of(step, 0), rate_scale_ * learning_rate(loop_.rate, step)) : computed(step);
+  StepNumbers numbers = recorded_ ? recorded_->run(part_of(step, 0), rate_scale_ * learning_rate(loop_.rate, step)) : computed(step);
   if (stage_.after_step) stage_.after_step(step + 1);
-  return told;
+  return numbers;
 }
 
 // The communicator shares the trace: where the step throws, operations that are under way still report to it.
@@ -51,7 +51,7 @@ StepNumbers LoopStep::run_traced(std::int64_t step) {
 
 StepNumbers LoopStep::computed(std::int64_t step) {
   Gradients total;
-  StepNumbers told{.step = step + 1};
+  StepNumbers numbers{.step = step + 1};
   for (std::size_t i = 0; i < rows_.size(); ++i) {
     const double share = static_cast<double>(rows_[i].count) / static_cast<double>(loop_.batch);
     Tape tape;
@@ -59,7 +59,7 @@ StepNumbers LoopStep::computed(std::int64_t step) {
     Late loss = part.loss.value();
     if (!alone()) loss = double(loss);                     // before collectives are under way, which a lost rank would not end
     else if (loss.known()) check_finite(stage_.name, double(loss), step + 1);
-    told.parts.push_back({loss, share, part.metrics});
+    numbers.parts.push_back({loss, share, part.metrics});
     const Var weighted = share == 1 ? part.loss : part.loss * share;
     if (buckets_ && i + 1 == rows_.size()) {
       total = summed_over_ranks(weighted, i > 0 ? &total : nullptr);
@@ -71,14 +71,14 @@ StepNumbers LoopStep::computed(std::int64_t step) {
     else accumulate(total, std::move(g));
   }
   if (!alone()) {
-    agreed_ = agree(ranks_, told.loss(), observer_.stop_reason(), observer_.save_requested());
+    agreed_ = agree(ranks_, numbers.loss(), observer_.stop_reason(), observer_.save_requested());
     check_finite(stage_.name, agreed_.loss, step + 1);
   }
   const Trace::Scope scope(trace_.get(), "optimizer");
-  told.lr = rate_scale_ * learning_rate(loop_.rate, step);
-  StepStats stats = optimizer_.step(total, {.lr = told.lr});
-  told.gradient_norm = stats.gradient_norm, told.squares = stats.squares;
-  return told;
+  numbers.lr = rate_scale_ * learning_rate(loop_.rate, step);
+  StepStats stats = optimizer_.step(total, {.lr = numbers.lr});
+  numbers.gradient_norm = stats.gradient_norm, numbers.squares = stats.squares;
+  return numbers;
 }
 
 StepPart LoopStep::part_of(std::int64_t step, std::size_t part) const {

@@ -49,7 +49,7 @@ class Admission {
   std::vector<Pending> pending_;         // the oldest first
 };
 
-// Tells a guest how it stands.
+// Sends a guest the verdict and its reason.
 Io answer(const Admission::Guest& guest, Verdict code, const std::string& text, const std::string& secret, const Patience& patience);
 
 }  // namespace fm

@@ -254,8 +254,8 @@ class Table {
     std::string why = objection(h, w_, h.purpose == HelloPurpose::join);            // late: all ranks have joined
     if (why.empty() && (h.to != w_.rank || h.rank <= w_.rank)) why = "this is rank " + std::to_string(w_.rank);
     if (why.empty() && slot(h.rank, h.purpose).open()) why = "rank " + std::to_string(h.rank) + " is connected already";
-    const Io told = answer(guest, why.empty() ? Verdict::welcome : Verdict::refused, why, w_.secret, {steady_seconds() + 1});
-    if (!why.empty() || told != Io::done) return 0;
+    const Io sent = answer(guest, why.empty() ? Verdict::welcome : Verdict::refused, why, w_.secret, {steady_seconds() + 1});
+    if (!why.empty() || sent != Io::done) return 0;
     slot(h.rank, h.purpose) = std::move(guest.socket);
     return 1;
   }
@@ -282,8 +282,8 @@ Admission open_door(TcpRendezvous& w, const Patience& patience) {
            " while ranks meet can join: for networks where all are trusted (docs/launch.md)");
   AdmissionRules rules = rules_for(w);
   if (w.warn)
-    rules.wrong_secret = [warn = w.warn, told = false](int rank, const std::string& address) mutable {
-      if (!std::exchange(told, true)) warn("rejected: a process at " + address + " that says it is rank " + std::to_string(rank) + " has another secret");
+    rules.wrong_secret = [warn = w.warn, warned = false](int rank, const std::string& address) mutable {
+      if (!std::exchange(warned, true)) warn("rejected: a process at " + address + " that says it is rank " + std::to_string(rank) + " has another secret");
     };
   if (w.listening) w.listening(w.port);
   return Admission(std::move(listeners), std::move(rules));

@@ -98,7 +98,7 @@ TEST_CASE("table: terminal, CSV, Markdown and LaTeX say the same") {
   CHECK(has(terminal_text(table, 40), "jvp            70.50 ± 0.35\n"));
 }
 
-TEST_CASE("busy: no share is told of too short a time") {
+TEST_CASE("busy: no share is reported for too short a time") {
   CHECK_FALSE(BusyWatch().others().has_value());
   CHECK(has(busy_line(std::nullopt, {}), "other work is unknown"));
 }

@@ -54,7 +54,7 @@ TEST_CASE("runs: curves of each stage over each other, samples, scores, and the 
   CHECK(count(scores, "<td data-key=\"mft\">") == 4);                          // two runs, one and two calls
 }
 
-TEST_CASE("stages and variants of several kinds share their plots; seeds of a variant are told apart") {
+TEST_CASE("stages and variants of several kinds share their plots; seeds of a variant have curves of their own") {
   const TempFolder folder;
   write_training(folder / "a/mfd", "step,time,loss,only\n1,0,5,1\n2,1,4,2\n", "x = 1\n");
   write_training(folder / "a/ablate/objective/lsd/seed-1-0123456789abcdef", "step,time,loss\n1,0,3\n2,1,2\n", "x = 1\ny = 2\n");

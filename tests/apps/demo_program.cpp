@@ -138,10 +138,10 @@ struct HangConfig {
 
 int hang(HangConfig& config, Context&) {  // reports a stop request, and does not stop
   write_atomically(config.ready, "ready");
-  for (bool told = false;; std::this_thread::sleep_for(std::chrono::milliseconds(5))) {
-    if (told || !stop_requested()) continue;
+  for (bool announced = false;; std::this_thread::sleep_for(std::chrono::milliseconds(5))) {
+    if (announced || !stop_requested()) continue;
     write_atomically(config.ready + ".stop", stop_reason());
-    told = true;
+    announced = true;
   }
 }
 

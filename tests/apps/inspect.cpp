@@ -50,7 +50,7 @@ TEST_CASE("a step's profile: a table, and the same as comma-separated values") {
   CHECK(has(values.out, "\ntangent,blocks.0,linear,"));
 }
 
-TEST_CASE("certificates: every objective is what it claims with its default settings, an adaptive metric is told to be biased") {
+TEST_CASE("certificates: every objective is what it claims with its default settings, an adaptive metric is reported as biased") {
   const Result good = inspect({"--certify"});
   CHECK_MESSAGE(good.code == 0, good.out);
   CHECK(has(good.out, "Every objective is what it claims; every negative control was found out."));

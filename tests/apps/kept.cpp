@@ -33,7 +33,7 @@ std::string of_tiny(const fs::path& out) { return " --config " + config_file + "
 
 }  // namespace
 
-TEST_CASE("a copy in the place of latest: training goes on, and puts the link back") {
+TEST_CASE("a copy in the place of latest: training resumes, and puts the link back") {
   TempFolder folder;
   const fs::path out = folder / "run", checkpoints = out / "fm/checkpoints";
   copy_stages(out, {"encoder", "decoder", "fm"});

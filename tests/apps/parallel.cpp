@@ -253,7 +253,7 @@ TEST_CASE("micro-batches of a rank are those of one rank alone; every kind of st
   }
 }
 
-TEST_CASE("optimiser state in parts: the same bits as whole, in checkpoints that any number of ranks goes on from") {
+TEST_CASE("optimizer state in parts: the same bits as whole, in checkpoints from which any number of ranks resumes") {
   const TempFolder folder;
   for (const std::string name : {"whole", "parts"}) begin(folder / name, "mfd");
   const Arguments shard{"--shard-optimizer"}, half{"--steps", "30"};
@@ -346,7 +346,7 @@ TEST_CASE("ranks that diverge in the step that is drawn say so too") {
   for (const Result& r : t.ranks) CHECK_MESSAGE(r.code == exit_code::diverged, r.err);
 }
 
-TEST_CASE("the trace of a step shows gradients under way while the backward pass goes on") {
+TEST_CASE("the trace of a step shows gradients being sent during the backward pass") {
   const TempFolder folder;
   const Arguments wide{"--set", "dit.width=192", "--set", "dit.head_width=192", "--set", "dit.depth=4"};
   begin(folder / "run", "fm");

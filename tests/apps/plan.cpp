@@ -94,11 +94,11 @@ TEST_CASE("MFD at 256 pixels on eight H100s, by hand") {
   CHECK(near(whole("seconds_compute"), compute, 1e-4));
   CHECK(near(whole("seconds_overlap"), overlap, 1e-4));
   CHECK(whole("seconds_gradient_wait") == 0);
-  const double optimiser = 40 * parameters / 3.35e12, weights = 7.0 / 8 * 4 * parameters / 450e9;
-  CHECK(near(whole("seconds_step"), compute + optimiser, 1e-4));
-  CHECK(near(sharded("seconds_step"), compute + optimiser / 8 + weights, 1e-3));
-  CHECK(near(whole("samples_per_second"), 256 / (compute + optimiser), 1e-4));
-  CHECK(near(whole("gpu_days"), 180000 * 8 * (compute + optimiser) / 86400, 1e-4));
+  const double optimizer = 40 * parameters / 3.35e12, weights = 7.0 / 8 * 4 * parameters / 450e9;
+  CHECK(near(whole("seconds_step"), compute + optimizer, 1e-4));
+  CHECK(near(sharded("seconds_step"), compute + optimizer / 8 + weights, 1e-3));
+  CHECK(near(whole("samples_per_second"), 256 / (compute + optimizer), 1e-4));
+  CHECK(near(whole("gpu_days"), 180000 * 8 * (compute + optimizer) / 86400, 1e-4));
 }
 
 TEST_CASE("slow links are waited for, beyond the backward pass") {

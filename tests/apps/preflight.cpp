@@ -169,7 +169,7 @@ TEST_CASE("without --config the run's own is read, by every program that takes -
   CHECK(config_lines(changed.err).size() == 2);
 }
 
-TEST_CASE("a config that is not the run's is told where that decides what the weights compute") {
+TEST_CASE("a config that is not the run's is reported where the difference decides what the weights compute") {
   const Result heads = run("flowmap_sample", finished_run(), {"--dit.heads", "4", "--count", "1", "--grid=", "--npz", "/dev/null/x.npz"});
   CHECK_MESSAGE(has(heads.err, "this is not the config that the run was made with ("), heads.err);
   CHECK_MESSAGE(has(heads.err, "dit.heads was 2, is 4"), heads.err);

@@ -145,7 +145,7 @@ TEST_CASE("a run finishes, and the same command finds it finished") {
   CHECK(fs::exists(folder / "run.old-1/checkpoints/step-00000003"));
 }
 
-TEST_CASE("the first signal stops with a checkpoint and 75, and the run goes on from there") {
+TEST_CASE("the first signal stops with a checkpoint and 75, and the run resumes there") {
   const std::pair<int, const char*> signals[] = {
       {SIGINT, "SIGINT"}, {SIGTERM, "SIGTERM"}, {SIGUSR1, "SIGUSR1"}, {SIGHUP, "SIGHUP"}, {SIGXCPU, "SIGXCPU"}};
   for (const auto& [signal, name] : signals) {
@@ -169,7 +169,7 @@ TEST_CASE("the first signal stops with a checkpoint and 75, and the run goes on 
   }
 }
 
-TEST_CASE("SIGUSR2 saves and goes on; --max-time stops with 75") {
+TEST_CASE("SIGUSR2 saves and does not stop; --max-time stops with 75") {
   TempFolder folder;
   const fs::path out = folder / "run";
   const auto rows = [&] { return fs::exists(out / "metrics.jsonl") ? lines(read_file(out / "metrics.jsonl")) : 0; };
@@ -249,7 +249,7 @@ TEST_CASE("a full disk under log.txt is said once") {
   CHECK(has(result.err, "step 20/20"));
 }
 
-TEST_CASE("errors are reported without an abort when nobody can read them") {
+TEST_CASE("errors are reported without an abort when their reader is gone") {
   for (const std::string how : {"2>&1 | true", "2>/dev/full", "2>&-"}) {
     TempFolder folder;
     const std::string code = (folder / "code").string();
@@ -260,7 +260,7 @@ TEST_CASE("errors are reported without an abort when nobody can read them") {
   }
 }
 
-TEST_CASE("a result that cannot be written is exit code 1; one that nobody wants to read to its end is none") {
+TEST_CASE("a result that cannot be written is exit code 1; one whose reader stops early is none") {
   const Result full = run_shell("exec \"$0\" --help >/dev/full", own_folder() / "demo_program");
   CHECK(full.code == 1);
   CHECK(full.err == "demo: error: standard output cannot be written: No space left on device\n");

@@ -97,7 +97,7 @@ TEST_CASE("lists of hosts") {
   CHECK(first_host("login,n[1-2]") == "login");
 }
 
-TEST_CASE("wrong combinations are told in one line") {
+TEST_CASE("wrong combinations are one line") {
   CHECK(test::mentions(refusal({}, by_hand(1, 0, "")), {"--rank", "--world-size", "together"}));
   CHECK(test::mentions(refusal({}, by_hand(-1, 2, "")), {"--rank", "--world-size", "together"}));
   CHECK(test::mentions(refusal({}, by_hand(2, 2, "a:1")), {"--rank 2 --world-size 2", "0 to 1"}));
@@ -186,7 +186,7 @@ TEST_CASE("where rank 0 listens: what was given; only a launcher that has other 
 
 TEST_CASE("what ranks were started with is compared before they begin: the command first") {
   const StartFacts first{"flowmap_train fm", "1 (git a)", "runs/x", "node1", "/home/a/runs/x", "seed = 1\nfm.loop.steps = 2\n"};
-  const auto told = [&](const std::function<void(StartFacts&)>& change) {
+  const auto difference = [&](const std::function<void(StartFacts&)>& change) {
     std::vector<std::string> texts(3);
     run_ranks(3, [&](Communicator& ranks) {
       StartFacts own = first;
@@ -202,13 +202,13 @@ TEST_CASE("what ranks were started with is compared before they begin: the comma
     return texts[0];
   };
   const std::string begin = "rank 2 was not started as rank 0 was: ", end = "; give all ranks the same command, build and files";
-  CHECK(told([](StartFacts&) {}) == "");
-  CHECK(told([](StartFacts& f) { f.command = "flowmap_train mft", f.config = "seed = 9\n", f.out = "y"; }) == begin + "it runs flowmap_train mft, not flowmap_train fm" + end);
-  CHECK(told([](StartFacts& f) { f.build = "1 (git b)"; }) == begin + "it is build 1 (git b), not 1 (git a)" + end);
-  CHECK(told([](StartFacts& f) { f.out = "runs/y"; }) == begin + "its --out is runs/y, not runs/x" + end);
-  CHECK(told([](StartFacts& f) { f.folder = "/home/b/runs/x"; }) == begin + "its --out is /home/b/runs/x, not /home/a/runs/x" + end);
-  CHECK(told([](StartFacts& f) { f.folder = "/mnt/a/runs/x", f.host = "node2"; }) == "");       // another machine's name for the same folder
-  CHECK(told([](StartFacts& f) { f.config = "seed = 2\x1b[31m\nfm.loop.steps = 2\n"; }) == begin + "seed was 1, is 2?[31m" + end);
+  CHECK(difference([](StartFacts&) {}) == "");
+  CHECK(difference([](StartFacts& f) { f.command = "flowmap_train mft", f.config = "seed = 9\n", f.out = "y"; }) == begin + "it runs flowmap_train mft, not flowmap_train fm" + end);
+  CHECK(difference([](StartFacts& f) { f.build = "1 (git b)"; }) == begin + "it is build 1 (git b), not 1 (git a)" + end);
+  CHECK(difference([](StartFacts& f) { f.out = "runs/y"; }) == begin + "its --out is runs/y, not runs/x" + end);
+  CHECK(difference([](StartFacts& f) { f.folder = "/home/b/runs/x"; }) == begin + "its --out is /home/b/runs/x, not /home/a/runs/x" + end);
+  CHECK(difference([](StartFacts& f) { f.folder = "/mnt/a/runs/x", f.host = "node2"; }) == "");       // another machine's name for the same folder
+  CHECK(difference([](StartFacts& f) { f.config = "seed = 2\x1b[31m\nfm.loop.steps = 2\n"; }) == begin + "seed was 1, is 2?[31m" + end);
 }
 
 TEST_CASE("a stop that another rank was asked for is a stop here; a signal of one's own after it is the first, which ends nothing at once") {

@@ -167,7 +167,7 @@ TEST_CASE("what a step costs is counted from the config alone") {
   CHECK(mfd.trained == 840299860);
   CHECK(mfd.trained + mfd.frozen == 840595284);
   CHECK(mfd.teacher == 838675796);
-  CHECK(mfd.optimiser == 8 * mfd.trained);
+  CHECK(mfd.optimizer == 8 * mfd.trained);
   CHECK(mfd.gradients == 2 * 4 * mfd.trained);         // parts of 8 of 256
   CHECK(mfd.rows == 8);
   CHECK(cmt.rows == 64);

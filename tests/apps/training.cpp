@@ -183,7 +183,7 @@ TEST_CASE("what a stage needs and does not find") {
           "decoder_embed.weight");
 }
 
-TEST_CASE("a run that is killed or stopped and goes on gives the bits of one that is not") {
+TEST_CASE("a run that is killed or stopped and resumes gives the bits of one that is not") {
   const std::map<std::string, std::vector<std::string>> needs{
       {"encoder", {}}, {"fm", {"encoder", "decoder"}}, {"mfd", {"encoder", "decoder", "fm", "cmt"}}};
   for (const auto& need : needs) {
@@ -209,7 +209,7 @@ TEST_CASE("a run that is killed or stopped and goes on gives the bits of one tha
   }
 }
 
-TEST_CASE("a stopped pipeline goes on where it was") {
+TEST_CASE("a stopped pipeline resumes") {
   TempFolder folder;
   const fs::path out = folder / "run";
   const Arguments longer{"--fm.loop.steps", "60", "--fm.loop.ckpt_every", "4"};
@@ -331,7 +331,7 @@ TEST_CASE("--log says which files every stage writes") {
   refused(train("fm", out, {"--log", "csv,xls", "-q"}), exit_code::usage, "'xls' is not one of csv|jsonl|tb|html");
 }
 
-TEST_CASE("--dry-run tells sizes and writes nothing") {
+TEST_CASE("--dry-run prints sizes and writes nothing") {
   TempFolder folder;
   const Result fresh = train("pipeline", folder / "run", {"--dry-run"});
   succeeds(fresh);
@@ -375,7 +375,7 @@ TEST_CASE("training from a cache of latents has the bits of training from memory
   refused(train("fm", folder / "memory-true", {"--latents", "cache", "-q"}), exit_code::unreadable, "no latents");
 }
 
-TEST_CASE("encode goes on where it was stopped, and latents of another encoder are refused") {
+TEST_CASE("encode resumes, and latents of another encoder are refused") {
   TempFolder folder;
   fs::create_directories(folder / "run");
   fs::copy(finished_run() / "encoder", folder / "run/encoder", fs::copy_options::recursive | fs::copy_options::copy_symlinks);

@@ -149,7 +149,7 @@ TEST_CASE("between computing and computing, without a wait of the host: what is 
   });
 }
 
-TEST_CASE("a tensor that nobody waits for lives until its operation is done") {
+TEST_CASE("a tensor whose operation is not waited for lives until it is done") {
   on_ranks(2, [](Communicator& ranks) {
     for (int i = 0; i < 5; ++i) {
       ranks.all_reduce_start(values(DType::f32, 100, ranks.rank()));
@@ -185,7 +185,7 @@ TEST_CASE("wrong tensors are refused before anything is asked of the GPU") {
   });
 }
 
-TEST_CASE("ranks that ask for different things are told what") {
+TEST_CASE("ranks that start different operations: the error names both") {
   const auto wait = [](const Tensor& x) { x.to_vector<float>(); };
   const auto said = [&](const Rank& f) {
     std::string all;
@@ -216,7 +216,7 @@ TEST_CASE("ranks that ask for different things are told what") {
   CHECK_MESSAGE(order.find("rank 0 calls AllReduce of 5 f32, rank 1 Broadcast of 5 f32 (root 0)") != std::string::npos, order);
 }
 
-TEST_CASE("a rank that asks for nothing, though it is alive, is told after the deadline") {
+TEST_CASE("a rank that is alive and starts no operation is reported after the deadline") {
   const auto errors = errors_of_ranks(2,
                                       [](Communicator& ranks) {
                                         const Tensor x = Tensor::ones({5});

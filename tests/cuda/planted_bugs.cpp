@@ -91,7 +91,7 @@ TEST_CASE("reading one element beyond the end") {
   CHECK(stream.run(2, n, 0, copy, x.data(), y.data(), n) == "");
 }
 
-TEST_CASE("a write beyond an allocation that nobody saw happen") {
+TEST_CASE("a write beyond an allocation that was not seen when it happened") {
   // In a separate process and on a separate device: device memory outlives a fork in both, and every later wait would report it again.
   const auto report = [](std::size_t size, std::ptrdiff_t i) {
     return last_words([=] {
@@ -119,7 +119,7 @@ TEST_CASE("memory that is used after cudaFreeAsync") {
                       {"copy", "out of bounds: thread 0 of block (0, 0, 0) reads 4 bytes at memory that is not allocated"});
 }
 
-TEST_CASE("memory that nobody wrote is NaN") {
+TEST_CASE("unwritten memory is NaN") {
   const Stream stream;
   const Device<float> x(stream, n);
   CHECK(stream.run(1, n, 0, add_one, x.data()) == "");

@@ -155,7 +155,7 @@ TEST_CASE("memory that is freed twice, or copied after it was freed") {
 }
 
 // Recorded while its stream is captured, an event happens when the graph is launched.
-TEST_CASE("waiting for an event that nobody records") {
+TEST_CASE("waiting for an event that is never recorded") {
   for (const bool right : {false, true}) {
     const Stream captured, waits;
     const Event event;
@@ -169,7 +169,7 @@ TEST_CASE("waiting for an event that nobody records") {
     if (right) must(cudaGraphLaunch(exec, captured));
     must(cudaStreamWaitEvent(waits, event));
     const std::string report = waits.run(1, n, 0, add_one, x.data());
-    CHECK(report == (right ? "" : "all streams wait for events that nobody records"));
+    CHECK(report == (right ? "" : "all streams wait for events that are never recorded"));
     CHECK(x.values()[0] == (right ? 2 : 1));
     cudaGraphExecDestroy(exec);
     cudaGraphDestroy(graph);
@@ -209,7 +209,7 @@ TEST_CASE("launches that no GPU takes") {
 }
 
 // Last in this file: earlier tests need an unused second GPU.
-TEST_CASE("a report of one GPU's work, run by who waits for another's: told to who waits for the first") {
+TEST_CASE("a report of one GPU's work, run by a wait for another's: thrown at a wait for the first") {
   each_schedule([](bool) {
     const Stream here;
     const Device<float> x(here, std::vector<float>(n, 1.0f));
@@ -230,7 +230,7 @@ TEST_CASE("a report of one GPU's work, run by who waits for another's: told to w
     must(cudaSetDevice(0));
     must(cudaStreamWaitEvent(here, event));
     check_report(here.run(1, n, 0, add_one, x.data()),
-                 {"all streams wait for events that nobody records, since: cudaFreeAsync: not a living"});
+                 {"all streams wait for events that are never recorded, since: cudaFreeAsync: not a living"});
     CHECK(x.values()[0] == 2);
   });
 }

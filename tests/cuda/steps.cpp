@@ -78,27 +78,27 @@ Batch batch(std::uint32_t step) {
 
 using Loss = std::function<ObjectiveLoss(std::uint32_t step)>;
 
-StepStats train(Trained& t, std::uint32_t step, const Loss& loss, ObjectiveLoss* told = nullptr) {
+StepStats train(Trained& t, std::uint32_t step, const Loss& loss, ObjectiveLoss* numbers = nullptr) {
   Tape tape;
   ObjectiveLoss o = loss(step);
   const StepStats stats = t.optimizer.step(backward(o.loss), {.lr = 1e-2 / (1 + step)});
-  if (told) *told = std::move(o);
+  if (numbers) *numbers = std::move(o);
   return stats;
 }
 
 cuda::Counts counts() { return cuda::on(gpu).counts(); }
 
 void check_steady(Trained& t, const Loss& loss) {
-  ObjectiveLoss told;                                            // kept while the next step runs, as a loop does
+  ObjectiveLoss numbers;                                         // kept while the next step runs, as a loop does
   StepStats stats;
-  for (std::uint32_t step = 0; step < 3; ++step) stats = train(t, step, loss, &told);
+  for (std::uint32_t step = 0; step < 3; ++step) stats = train(t, step, loss, &numbers);
   synchronise(gpu);
   const cuda::Counts before = counts();
-  for (std::uint32_t step = 3; step < 5; ++step) stats = train(t, step, loss, &told);
+  for (std::uint32_t step = 3; step < 5; ++step) stats = train(t, step, loss, &numbers);
   CHECK(counts().waits == before.waits);
   CHECK(counts().allocations == before.allocations);
   CHECK(double(stats.gradient_norm) > 0.05);                     // and was clipped
-  CHECK(double(told.metrics.at("raw_mse")) > 0);
+  CHECK(double(numbers.metrics.at("raw_mse")) > 0);
   CHECK(counts().waits == before.waits + 2);                     // each number that was read
 }
 
@@ -174,8 +174,8 @@ void check_replays(bool mean_flow, const PathLoss& loss) {
 
   const PathBatch in = points(0);
   Graph graph(gpu);
-  std::pair<Late, Late> told;
-  graph.record([&] { told = step(recorded, in, request(0)); });
+  std::pair<Late, Late> numbers;
+  graph.record([&] { numbers = step(recorded, in, request(0)); });
   std::vector<Tensor> others;                                    // memory that is not the graph's
   for (std::uint32_t k = 1; k < 4; ++k) {
     copy(points(k), in);
@@ -184,8 +184,8 @@ void check_replays(bool mean_flow, const PathLoss& loss) {
     const std::int64_t waits = counts().waits;
     graph.replay();
     CHECK(counts().waits == waits);
-    CHECK(double(told.first) == losses[k]);
-    CHECK(double(told.second) == norms[k]);
+    CHECK(double(numbers.first) == losses[k]);
+    CHECK(double(numbers.second) == norms[k]);
   }
   CHECK(recorded.optimizer.updates() == 4);
   CHECK(same_bits(weights(recorded), weights(eager)));
@@ -201,7 +201,7 @@ TEST_CASE("replayed steps are the steps, bit for bit: flow matching, MeanFlow by
   check_replays(true, [&](const DitDh& m, const PathBatch& p) { return mean_flow(flow_map(m), p, fm::teacher(guided(teacher)), mfd_config); });
 }
 
-TEST_CASE("what a repetition could not do is refused, and the device goes on") {
+TEST_CASE("work that a repetition could not do is refused, and the device stays usable") {
   const Tensor x = Tensor::full({4}, 2);
   Graph graph(gpu);
   CHECK_THROWS_WITH_AS(graph.replay(), doctest::Contains("replay() before record()"), Error);
@@ -222,7 +222,7 @@ TEST_CASE("uploads beside the computing: into memory that is still read, several
     const Tensor seen = old + 1.0;                               // reads the block that the next upload gets
     old = Tensor();
     Upload a(ones, gpu), b(threes, gpu);
-    { const Upload nobody(threes, gpu); }
+    { const Upload unused(threes, gpu); }
     const Tensor fresh = Tensor::full({n}, 5);                   // possibly in freed memory
     const Tensor sum = a.take() + b.take() * 10.0;
     for (const auto& [x, value] : {std::pair{seen, 8.0}, {fresh, 5.0}, {sum, 31.0}}) {

@@ -145,7 +145,7 @@ void begin(const fs::path& out) { fs::copy(encoded(), out, fs::copy_options::rec
 
 }  // namespace
 
-TEST_CASE("two ranks on two GPUs, in two processes, have the losses of one; the optimiser whole and in parts") {
+TEST_CASE("two ranks on two GPUs, in two processes, have the losses of one; the optimizer whole and in parts") {
   const TempFolder folder;
   begin(folder / "alone");
   train("cuda", "fm", folder / "alone", twelve);

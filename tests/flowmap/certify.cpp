@@ -144,7 +144,7 @@ TEST_CASE("a loss that is scaled down is as biased as before, and one without a 
   CHECK(contradiction({.exact = true, .unbiased = true}, none).starts_with("has no gradient"));
 }
 
-TEST_CASE("a claim that is not so is told, in both directions") {
+TEST_CASE("a false claim is reported, in both directions") {
   MeanFlowConfig adaptive;
   adaptive.metric = {"adaptive", "sum", 1, 1};
   const Certificate biased = certify(make_objective(adaptive)), unbiased = certify(make_objective(MeanFlowConfig{}));

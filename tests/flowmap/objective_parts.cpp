@@ -21,8 +21,8 @@ NamedTensors trained(const std::string& objective, std::int64_t micro_batch, int
   const TempFolder folder;
   run_ranks(size, [&](Communicator& ranks) {
     FlowStage flow = flow_stage("map", loop, parts_for(objective_named(objective)));
-    LoopObserver nobody;
-    train(flow.stage, loop, 3, {.out = folder.path()}, ranks, nobody);
+    LoopObserver observer;
+    train(flow.stage, loop, 3, {.out = folder.path()}, ranks, observer);
     if (!ranks.first()) return;
     for (const NamedTensors* part : {&flow.stage.model, &flow.stage.ema, &flow.stage.state})
       for (const auto& [name, tensor] : *part) out.emplace_back(name, tensor.clone());

@@ -217,7 +217,7 @@ TEST_CASE("CMT: no residual on exact trajectories; the solver's error on solved 
   CHECK(heun < 0.05 * euler);
 }
 
-TEST_CASE("CMT: pairs, times and labels as told") {
+TEST_CASE("CMT: pairs, times and labels as configured") {
   const GaussianFlow g = gaussian();
   const Draws draws{5, 0, consecutive(0, 4)};
   const Labels y = Tensor::from<std::int64_t>({0, 1, 2, 3}, {4});
@@ -243,9 +243,9 @@ TEST_CASE("CMT: pairs, times and labels as told") {
   CHECK(t != first);                                       // another round, other pairs
 
   config.compat.cmt_time_labels = "uniform";               // the released code: the same states, other times
-  const Trajectories told = roll_out(g.v(), {dim}, y, draws, config, DType::f64);
-  CHECK(told.times == plain_grid(4));
-  cmt(spy, told, config);
+  const Trajectories trajectories = roll_out(g.v(), {dim}, y, draws, config, DType::f64);
+  CHECK(trajectories.times == plain_grid(4));
+  cmt(spy, trajectories, config);
   CHECK(std::set<double>(t.begin(), t.end()) == std::set<double>{0.25, 0.5, 0.75, 1});
   CHECK(std::set<double>(s.begin(), s.end()) == std::set<double>{0, 0.25, 0.5, 0.75});
 

@@ -110,8 +110,8 @@ TEST_CASE("the network is trained where it is, its average follows, and the netw
   CHECK(flow.stage.state.size() == parts.network.state().size());
   const TempFolder folder;
   SingleRank alone;
-  LoopObserver nobody;
-  train(flow.stage, loop, 3, {.out = folder.path()}, alone, nobody);
+  LoopObserver observer;
+  train(flow.stage, loop, 3, {.out = folder.path()}, alone, observer);
   const Tensor z = normal({4, 2}, 5, DType::f32), s = Tensor::full({4}, 0.25), t = Tensor::full({4}, 0.75);
   const Tensor first = evaluate(before.u(), z, s, t, {}), now = evaluate(parts.network.u(), z, s, t, {}), average = evaluate(flow.average.u(), z, s, t, {});
   CHECK(max_difference(first, now) > 1e-4);

@@ -223,7 +223,7 @@ def rope_angles(side, head_width):
 
 
 def fixed_tables(c):
-    """What a DiT^DH's file holds and nobody trains, without the frequencies W."""
+    """What a DiT^DH's file holds that is not trained, without the frequencies W."""
     tables = {"pos_embed": sin_cos_positions(c.side, c.width, False)}
     for name, width in (("enc", c.width // c.heads), ("dec", c.head_width // c.head_heads)):
         angles = rope_angles(c.side, width)

@@ -65,21 +65,21 @@ double difference(const Tensor& a, const Tensor& b) {
 
 }  // namespace
 
-TEST_CASE("each gradient is told once, when it is final, the last layers' first; recomputed ones too") {
+TEST_CASE("each gradient is passed on once, when it is final, the last layers' first; recomputed ones too") {
   for (const bool again : {false, true}) {
     CAPTURE(again);
     Net net;
     net.again = again;
     std::vector<const Parameter*> order;
-    std::vector<Tensor> told;
+    std::vector<Tensor> seen;
     Tape tape;
     const Gradients all = backward(net(rows(0, 4)), [&](const Parameter& p, Tensor& g) {
       order.push_back(&p);
-      told.push_back(g.clone());
+      seen.push_back(g.clone());
     });
     CHECK(std::set<const Parameter*>(order.begin(), order.end()).size() == order.size());
     CHECK(order.size() == 11);
-    for (std::size_t i = 0; i < order.size(); ++i) CHECK(numbers(all[*order[i]]) == numbers(told[i]));
+    for (std::size_t i = 0; i < order.size(); ++i) CHECK(numbers(all[*order[i]]) == numbers(seen[i]));
     const auto at = [&](const Parameter& p) { return std::find(order.begin(), order.end(), &p) - order.begin(); };
     for (std::size_t i = 1; i < 5; ++i) CHECK(at(net.weights[i]) < at(net.weights[i - 1]));
     CHECK(at(net.weights[1]) < at(net.scale));                     // every layer uses it
@@ -166,7 +166,7 @@ TEST_CASE("owners: all sizes are shared out evenly") {
   for (int l : load) CHECK(l == 100);
 }
 
-TEST_CASE("the optimiser in parts: the same weights, averages and norms bit for bit, a part of the memory") {
+TEST_CASE("the optimizer in parts: the same weights, averages and norms bit for bit, a part of the memory") {
   std::vector<std::vector<double>> wanted;
   for (const bool sharded : {false, true})
     run_ranks(3, [&](Communicator& ranks) {

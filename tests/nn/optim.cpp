@@ -178,7 +178,7 @@ TEST_CASE("not finite: a named error, nothing changed") {
   CHECK(same_bits(ema.a.value, before.a.value));
 }
 
-TEST_CASE("saving and restoring the state goes on bit for bit") {
+TEST_CASE("training from a saved and restored state is the same bit for bit") {
   Model model = make_model(DType::f32), ema = clone(model);
   AdamW optimizer(named_parameters(model));
   optimizer.add_average(named_parameters(ema), 0.9);

@@ -121,18 +121,18 @@ TEST_CASE("wrong tensors are refused before anything is sent") {
   });
 }
 
-TEST_CASE("a rank that fails tells the others why") {
-  std::atomic<int> told = 0;
+TEST_CASE("a rank that fails sends the others the reason") {
+  std::atomic<int> failed = 0;
   CHECK_THROWS_WITH_AS(run_ranks(3,
                                  [&](Communicator& ranks) {
                                    if (ranks.rank() == 0) throw FileError("no space left");
                                    const std::string text = message_of([&] { ranks.barrier(); });
                                    CHECK(text == "rank 0 was lost: no space left");
-                                   ++told;
+                                   ++failed;
                                    CHECK(message_of([&] { ranks.barrier(); }) == text);      // and every later operation fails
                                  }),
                        "no space left", FileError);
-  CHECK(told == 2);
+  CHECK(failed == 2);
 }
 
 namespace {
@@ -251,14 +251,14 @@ TEST_CASE("a text from another rank is not believed without a bound, nor shown a
                                    }),
                          doctest::Contains("rank 1 announces a text of " ), Error);
   }
-  const std::string told = message_of([] {
+  const std::string text = message_of([] {
     run_ranks(2, [](Communicator& ranks) {
       if (ranks.rank() == 1) throw Error("\x1b[31mred\a" + std::string(10000, 'x'));
       ranks.barrier();
     });
   });
-  CHECK(told.starts_with("rank 1 was lost: ?[31mred?xxx"));
-  CHECK(told.size() < 400);
+  CHECK(text.starts_with("rank 1 was lost: ?[31mred?xxx"));
+  CHECK(text.size() < 400);
 }
 
 namespace {

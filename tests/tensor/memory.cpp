@@ -70,7 +70,7 @@ TEST_CASE("the limit of memory is the lowest of machine and cgroups") {
   CHECK(machine_memory().bytes > 0x1p26);                                   // of this very machine
 }
 
-TEST_CASE("memory that nobody wrote is NaN in the tests, also a block that another tensor wrote before") {
+TEST_CASE("unwritten memory is NaN in the tests, also a block that another tensor wrote before") {
   REQUIRE_MESSAGE(std::getenv("FLOWMAP_POISON_MEMORY") != nullptr, "set FLOWMAP_POISON_MEMORY=1, as meson does");
   for (int i = 0; i < 2; ++i) {
     const Tensor x = Tensor::empty({1000});

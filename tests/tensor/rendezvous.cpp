@@ -208,7 +208,7 @@ TEST_CASE("a verdict is not believed without its proof, its lengths and its list
         }) == "lost: rank 0 at HERE ended or stopped answering before all ranks had connected");
 }
 
-TEST_CASE("strangers that send nothing, or nonsense, or slowly, delay nobody") {
+TEST_CASE("strangers that send nothing, or nonsense, or slowly, delay no rank") {
   Door d;
   Admission door = d.open({.secret = "s", .prove_within = 1e9, .most_pending = 20});         // each would be waited for for years
   std::vector<Socket> idle;
@@ -244,10 +244,10 @@ TEST_CASE("a connection that has not proved itself in time is closed") {
 
 TEST_CASE("a wrong proof, a replayed one, and another hello than was proved are turned away") {
   Door d;
-  std::vector<int> told;
+  std::vector<int> warned;
   Admission door = d.open({.secret = "right", .wrong_secret = [&](int rank, const std::string& address) {
                              CHECK(address == "127.0.0.1");
-                             told.push_back(rank);
+                             warned.push_back(rank);
                            }});
   std::string recorded;                                  // the proof of a rank that was let in
   std::thread ranks([&] {
@@ -279,10 +279,10 @@ TEST_CASE("a wrong proof, a replayed one, and another hello than was proved are 
     answer(guests[0], Verdict::welcome, "", "right", a_minute());
   }
   ranks.join();
-  CHECK(told == std::vector<int>{1, 1, 7, 1});
+  CHECK(warned == std::vector<int>{1, 1, 7, 1});
 }
 
-TEST_CASE("ranks of other secrets are turned away and told so, and keep nobody from coming") {
+TEST_CASE("ranks of other secrets are rejected with the reason, and keep no rank from joining") {
   std::atomic<int> warned = 0;
   TcpJob job(2, {.deadline = 60, .secret = "right"});
   TcpRendezvous zero = job.place(0);
@@ -361,7 +361,7 @@ TEST_CASE("a request to stop ends every wait: for ranks, for rank 0, for its ans
   rank_0.join();
 }
 
-TEST_CASE("ranks listen where they were told and nowhere else") {
+TEST_CASE("ranks listen at the given address and nowhere else") {
   // All of 127.0.0.0/8 is this machine: a listener at 127.0.0.1 alone is not found at 127.0.0.2.
   const auto reachable = [](const std::string& host, int port) {
     std::string why;

@@ -88,7 +88,7 @@ StageCost stage_cost(const Recipe& r, const std::string& name, int ranks, bool s
   c.owned = kept.trained;
   c.weights = f32 * own.all;
   c.gradients = f32 * own.trained * std::min<std::int64_t>(c.parts, ranks > 1 ? 3 : 2);
-  c.optimiser = 2 * f32 * kept.trained;
+  c.optimizer = 2 * f32 * kept.trained;
   c.average = f32 * (kept.all + (needs.target_decay >= 0 ? own.all : 0));
   c.teacher_weights = f32 * c.teacher;
   if (const SpaceSpec& space = space_of(r); space.parameters != nullptr) c.autoencoder = f32 * space.parameters(r);

@@ -22,12 +22,12 @@ struct StageCost {
   double share = 1;                                                          // of the batch's rows, that rank's
   std::int64_t owned = 0;                                                    // trained parameters whose moments a rank keeps
   // Bytes. Gradients: two sets for a batch in parts (the sum and the part's); with several ranks also the buckets that are sent.
-  std::int64_t weights = 0, gradients = 0, optimiser = 0, average = 0, teacher_weights = 0, autoencoder = 0;
+  std::int64_t weights = 0, gradients = 0, optimizer = 0, average = 0, teacher_weights = 0, autoencoder = 0;
   std::int64_t activations = 0, activations_kept = 0, activations_recomputed = 0;   // as configured; without and with dit.recompute
   std::int64_t rows = 0;                                                     // the rows of these activations
 
   double flops() const { return forward + tangent + backward + recompute + targets + encoder; }
-  std::int64_t memory() const { return weights + gradients + optimiser + average + teacher_weights + autoencoder + activations; }
+  std::int64_t memory() const { return weights + gradients + optimizer + average + teacher_weights + autoencoder + activations; }
 };
 
 // ConfigError for a name that is not in the table of stages, or a stage without steps of its own.

@@ -19,7 +19,7 @@ void check_batch(const LoopConfig& loop, const std::string& stage, std::int64_t 
 
 constexpr double float_bytes = 4;
 // AdamW: the gradient for its norm; then weights, gradient, two moments and average read, all but the gradient written.
-constexpr double optimiser_bytes = 10 * float_bytes;
+constexpr double optimizer_bytes = 10 * float_bytes;
 
 }  // namespace
 
@@ -50,7 +50,7 @@ StagePlan plan_stage(const Recipe& recipe, const std::string& stage, const PlanC
   p.overlap = c.share * (c.backward + c.recompute) / static_cast<double>(c.parts) / rate;
   p.gradient_wait = std::max(0.0, p.gradients_sent / link - p.overlap);
   p.weight_wait = p.weights_sent / link;
-  p.optimiser = optimiser_bytes * static_cast<double>(c.owned) / gpu.bandwidth;
+  p.optimizer = optimizer_bytes * static_cast<double>(c.owned) / gpu.bandwidth;
   return p;
 }
 

@@ -38,9 +38,9 @@ struct StagePlan {
   StageCost cost;
   double memory = 0, memory_recomputed = 0;     // bytes of the GPU that needs most; as set, with dit.recompute
   double gradients_sent = 0, weights_sent = 0;  // bytes from each GPU, a step
-  double compute = 0, overlap = 0, gradient_wait = 0, weight_wait = 0, optimiser = 0;  // seconds; overlap: while which gradients are sent
+  double compute = 0, overlap = 0, gradient_wait = 0, weight_wait = 0, optimizer = 0;  // seconds; overlap: while which gradients are sent
 
-  double step() const { return compute + gradient_wait + weight_wait + optimiser; }
+  double step() const { return compute + gradient_wait + weight_wait + optimizer; }
 };
 
 // replaces the recipe's precision if given: bf16 stores activations in bf16, tf32 and f32 do not.

@@ -17,7 +17,7 @@ constexpr std::int64_t preview_rows = 4;
 
 std::string remark_of(const MeanFlowConfig& config) {
   const bool adaptive = config.metric.kind == "adaptive" || config.compat.squared_adaptive_metric;
-  return adaptive ? "the metric is adaptive: the loss stays near 1; raw_mse in metrics.csv and report.html tells how training goes" : "";
+  return adaptive ? "the metric is adaptive: the loss stays near 1; raw_mse in metrics.csv and report.html shows how training goes" : "";
 }
 
 }  // namespace

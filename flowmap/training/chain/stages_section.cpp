@@ -58,7 +58,7 @@ void add_table_of_stages(HtmlReport& report, const std::vector<TrainedStage>& st
     rows.push_back({s.name, telling.x.empty() ? "-" : fmt::format("{:.0f}", telling.x.back()), std::isfinite(seconds) ? duration_text(seconds) : "-", s.telling(),
                     end_of(telling), last_of(s.curve("samples_per_second")), last_of(s.curve("memory_mib"))});
   }
-  report.table({"stage", "steps", "time", "what tells how it went", "at its end", "samples/s", "memory (MiB)"}, rows,
+  report.table({"stage", "steps", "time", "measure", "at its end", "samples/s", "memory (MiB)"}, rows,
                fmt::format("All stages together took {}. At its end: the mean of the last tenth of the rows of metrics.csv", duration_text(all)));
 }
 

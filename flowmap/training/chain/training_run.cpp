@@ -66,20 +66,20 @@ void TrainingRun::compare_with_run() const {
   if (context_.launch.config_file.empty() || context_.launch.fresh || !context_.ranks.first()) return;
   const auto file = stored_config(root_);
   if (file.empty()) return;
-  std::vector<std::string> told;
+  std::vector<std::string> differences;
   for (const std::string& change : config_changes(read_file(file), to_toml(list_fields(recipe_)))) {
     const std::string key = change.substr(0, change.find(' '));
     const auto is = [&](std::initializer_list<const char*> keys) { return std::find(keys.begin(), keys.end(), key) != keys.end(); };
     const bool decides = key.starts_with("rae.") || recipe_.network.decides(key) ||
         is({"identity.normalize", "data", "image_size", "channels", "classes", "encoder_weights", "decoder_weights", "stats_file", "latents.flip", "space", "network", "conditional"});
     const bool of_computing = is({"rae.encoder.precision", "rae.decoder.precision"});
-    if (decides && !of_computing && change.find(" was ") != std::string::npos) told.push_back(change);
+    if (decides && !of_computing && change.find(" was ") != std::string::npos) differences.push_back(change);
   }
-  if (told.empty()) return;
-  const std::size_t shown = std::min<std::size_t>(told.size(), 5);
+  if (differences.empty()) return;
+  const std::size_t shown = std::min<std::size_t>(differences.size(), 5);
   context_.log.warning("this is not the config that the run was made with ({}): {}{}; leave --config out to read the run's own", file.string(),
-                       fmt::join(told.begin(), told.begin() + static_cast<std::ptrdiff_t>(shown), "; "),
-                       shown < told.size() ? fmt::format(" and {} more", told.size() - shown) : "");
+                       fmt::join(differences.begin(), differences.begin() + static_cast<std::ptrdiff_t>(shown), "; "),
+                       shown < differences.size() ? fmt::format(" and {} more", differences.size() - shown) : "");
 }
 
 std::filesystem::path TrainingRun::located(const std::string& file) const {

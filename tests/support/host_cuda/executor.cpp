@@ -74,7 +74,7 @@ struct Block {
 };
 Block* block = nullptr;
 
-constexpr std::uint32_t nobody = ~0u;
+constexpr std::uint32_t no_thread = ~0u;
 
 std::string text(std::uint64_t n) { return std::to_string(n); }
 
@@ -120,10 +120,10 @@ void resolve_wait() {
 std::uint32_t choose() {
   Block& b = *block;
   for (;;) {
-    if (!b.report.empty()) return nobody;
+    if (!b.report.empty()) return no_thread;
     const bool more = b.begun < b.threads;
     if (more && b.ready.empty()) return b.order[b.begun++];
-    if (b.finished == b.threads) return nobody;
+    if (b.finished == b.threads) return no_thread;
     const std::size_t choices = b.ready.size() + (more ? 1 : 0);
     if (choices == 0) {
       resolve_wait();
@@ -149,7 +149,7 @@ void fiber_main();
 
 // From `self` to thread t, or if there is none to the host's fiber that runs the block.
 void switch_to(Fiber& self, std::uint32_t t) {
-  if (t == nobody) return switch_fiber(self, block->host);
+  if (t == no_thread) return switch_fiber(self, block->host);
   Fiber*& f = block->fibers[t];
   if (!f) f = &take_fiber(&fiber_main);
   now_runs(t);
@@ -189,7 +189,7 @@ void fiber_main() {
     b.warps[b.running / 32].ended |= 1u << b.running % 32;
     Fiber& self = *b.fibers[b.running];
     const std::uint32_t t = choose();
-    if (t != nobody && !b.fibers[t]) {
+    if (t != no_thread && !b.fibers[t]) {
       b.fibers[t] = &self;
       now_runs(t);
     } else {

@@ -59,7 +59,7 @@ using host_cuda::Report;
 std::recursive_mutex mutex;
 std::vector<cudaStream_t> streams;
 std::map<const std::byte*, std::size_t> pinned;
-const std::string nobody_records = "all streams wait for events that nobody records";
+const std::string never_recorded = "all streams wait for events that are never recorded";
 thread_local cudaError_t last_error = cudaSuccess;
 thread_local std::string last_report;
 thread_local int current_device = 0;
@@ -68,7 +68,7 @@ thread_local int current_device = 0;
 struct Failure {
   std::uint64_t number = 0;
   std::string report;
-  bool told = true;                                        // to a waiting thread
+  bool thrown = true;                                        // to a waiting thread
 };
 std::map<int, Failure> failures;
 std::uint64_t failure_count = 0;
@@ -86,15 +86,15 @@ void throw_away(const Work& w, const std::string& report) {
 void put(cudaStream_t s, Work w) {
   const Failure& failure = failures[s->device];
   if (s->capture) s->capture->work.push_back(std::move(w));
-  else if (!failure.told) throw_away(w, failure.report);
+  else if (!failure.thrown) throw_away(w, failure.report);
   else s->queue.push_back(std::move(w));
 }
 
 void fail_device(int device, const std::string& report) {
   Failure& failure = failures[device];
   failure.number = ++failure_count;
-  if (failure.told) failure.report = report;
-  failure.told = false;
+  if (failure.thrown) failure.report = report;
+  failure.thrown = false;
   for (cudaStream_t s : streams)
     if (s->device == device)
       for (const Work& w : std::exchange(s->queue, {})) throw_away(w, report);
@@ -121,7 +121,7 @@ void run_next(cudaStream_t s, std::optional<host_cuda::DeviceAccess>& access) {
   s->queue.pop_front();
   const int before = std::exchange(current_device, s->device);
   try {
-    if (w.waits_for && w.waits_for->completed < w.generation) throw Report(nobody_records + ", since: " + w.waits_for->since);
+    if (w.waits_for && w.waits_for->completed < w.generation) throw Report(never_recorded + ", since: " + w.waits_for->since);
     if (w.computes && !access) access.emplace();
     if (w.computes || w.ready) ++writers;
     if (w.run) w.run();
@@ -135,7 +135,7 @@ void run_next(cudaStream_t s, std::optional<host_cuda::DeviceAccess>& access) {
 template <class Done> bool run_streams(int device, const Done& done) {
   const Failure& failure = failures[device];
   const std::uint64_t before = failure.number;
-  const auto fails = [&] { return !failure.told || failure.number != before; };  // another thread may have got the report meanwhile
+  const auto fails = [&] { return !failure.thrown || failure.number != before; };  // another thread may have got the report meanwhile
   std::optional<host_cuda::DeviceAccess> access;
   while (!fails() && !done()) {
     const std::uint64_t count = failure_count;
@@ -149,7 +149,7 @@ template <class Done> bool run_streams(int device, const Done& done) {
     }
     const auto elsewhere = [](cudaStream_t s) { return !s->queue.empty() && s->queue.front().ready; };
     if (std::none_of(streams.begin(), streams.end(), elsewhere)) {
-      fail_device(device, nobody_records);
+      fail_device(device, never_recorded);
       continue;
     }
     access.reset();
@@ -168,7 +168,7 @@ template <class Done> bool run_streams(int device, const Done& done) {
 // The same for a host that waits for `device`.
 template <class Done> cudaError_t wait(int device, const Done& done) {
   if (run_streams(device, done)) return cudaSuccess;
-  failures[device].told = true;
+  failures[device].thrown = true;
   return failed(cudaErrorLaunchFailure, failures[device].report);
 }
 
@@ -332,7 +332,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
 }
 cudaError_t cudaStreamQuery(cudaStream_t stream) {
   const std::lock_guard lock(mutex);
-  if (const Failure& failure = failures[stream->device]; !failure.told) return failed(cudaErrorLaunchFailure, failure.report);
+  if (const Failure& failure = failures[stream->device]; !failure.thrown) return failed(cudaErrorLaunchFailure, failure.report);
   return stream->queue.empty() ? cudaSuccess : cudaErrorNotReady;
 }
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
@@ -360,7 +360,7 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event) {
   const std::lock_guard lock(mutex);
   const cudaError_t status = wait(event->device, [&] { return std::max(event->completed, event->lost) >= event->recorded; });
   if (status != cudaSuccess || event->completed >= event->recorded) return status;
-  return failed(cudaErrorLaunchFailure, nobody_records + ", since: " + event->since);
+  return failed(cudaErrorLaunchFailure, never_recorded + ", since: " + event->since);
 }
 cudaError_t cudaEventQuery(cudaEvent_t event) {
   const std::lock_guard lock(mutex);
