@@ -1,4 +1,4 @@
-// ablate: the cost and the benefit of a choice, everything else equal. flowmap/training/ablation/variants.h lists the comparisons.
+// ablate: the cost and the benefit of one choice when everything else is equal. flowmap/training/ablation/variants.h lists the comparisons.
 #include <algorithm>
 #include <map>
 #include <memory>
@@ -28,19 +28,19 @@ namespace {
 
 void refuse_one_start_for_all(const Launch& launch) {
   if (!launch.init_from.empty())
-    throw ConfigError("--init-from: each variant has its own start (--dry-run lists them); it is for flowmap_train");
+    throw ConfigError("--init-from is for flowmap_train: here each variant has its own start (--dry-run lists them)");
   if (launch.resume != "auto" && launch.resume != "never")
-    throw ConfigError("--resume " + launch.resume + ": variants resume by themselves; a path is for one stage");
+    throw ConfigError("--resume " + launch.resume + ": variants resume by themselves, and a path is for one stage of flowmap_train: leave --resume out");
 }
 
-// For --dry-run: writes nothing.
+// For --dry-run: prints the variants and writes nothing.
 void print_plan(const Recipe& recipe, const std::vector<Variant>& list, const std::vector<std::int64_t>& seeds, Messages& log) {
   log.info("student {}", training_size(list.front().stage().parameters(recipe).trained));
   for (const Variant& v : list) log.info("{}", describe(v));
   if (seeds.size() > 1) log.info("{} trainings: seeds {}", list.size() * seeds.size(), fmt::join(seeds, ", "));
 }
 
-// The same run with the settings of each variant that are not of its last stage: precision, guidance and the teacher.
+// The same run, once for each combination of the settings that do not belong to a variant's last stage: precision, guidance and the teacher.
 class Runs {
  public:
   Runs(TrainingRun& base, Context& context) : base_(base), context_(context) {}
@@ -65,7 +65,7 @@ class Runs {
   std::map<std::string, Entry> runs_;
 };
 
-// Trains both parts, from the newest checkpoint if it exists.
+// Trains a variant of one part or two. Resumes from the newest checkpoint if one exists.
 Outcome train(TrainingRun& run, const Variant& v, const Trial& trial) {
   const std::vector<Recipe> parts = v.parts();
   if (parts.size() == 1) return run.train_variant(trial.folder, v.stage(), v.recipe, v.start, trial.seed);
@@ -74,7 +74,7 @@ Outcome train(TrainingRun& run, const Variant& v, const Trial& trial) {
   return run.train_variant(trial.folder, v.stage(), parts[1], first, trial.seed);
 }
 
-// Finds the trial's folder by its identity, and trains there. Divergence is a row of the table, not the end of it.
+// Finds the trial's folder by its identity, and trains there. A divergence becomes a row of the table and does not end the ablation.
 Outcome train(TrainingRun& run, const std::string& what, const Variant& v, Trial& trial, bool fresh) {
   const Identity id = identity(run, v, trial.seed);
   trial.folder = folder_of(what, v, trial.seed, id);
@@ -90,24 +90,26 @@ Outcome train(TrainingRun& run, const std::string& what, const Variant& v, Trial
   }
 }
 
-// For --what lambda: trains the poor teacher, and passes it to its variants.
+// For --what lambda: trains the poor teacher (few steps, lambda.h) and gives its weights to the variants that learn from it.
 Outcome train_poor_teacher(TrainingRun& run, const AblateConfig& config, Findings& f, bool fresh) {
   const Variant v = poor_teacher(config);
   Trial trial{.seed = config.recipe.seed};
-  if (config.trial >= 0) {                                             // the process that started this one has trained it; others read it now
+  if (config.trial >= 0) {                                             // the process that started this one has trained the poor teacher
     trial.folder = folder_of(f.what, v, trial.seed, identity(run, v, trial.seed));
-    if (!run.has(trial.folder)) throw FileError(fmt::format("--trial: there is no poor teacher in {}", (run.root() / trial.folder).string()));
+    if (!run.has(trial.folder))
+      throw FileError(fmt::format("--trial: {} has no checkpoint of the briefly trained teacher of --what lambda: run ablate without --trial, which trains it first",
+                                  (run.root() / trial.folder).string()));
   } else if (train(run, f.what, v, trial, fresh) == Outcome::stopped) {
     return Outcome::stopped;
   }
-  if (trial.diverged) throw ConfigError("--what lambda: the poor teacher diverged: lower fm.loop.rate.peak, or raise --poor-share");
+  if (trial.diverged) throw ConfigError("--what lambda: the briefly trained teacher diverged: lower fm.loop.rate.peak, or raise --poor-share");
   use_poor_teacher(f.variants, (run.root() / trial.folder).string() + ":ema");
   return Outcome::finished;
 }
 
-std::uint64_t batch_seed(std::int64_t seed) { return 12345 + static_cast<std::uint64_t>(seed); }   // of timed steps; no training has it
+std::uint64_t batch_seed(std::int64_t seed) { return 12345 + static_cast<std::uint64_t>(seed); }   // for timed steps; no training uses it
 
-// Costs of all variants on one batch a seed; trials in the order seed by seed.
+// Measures the step costs of all variants, on one batch per seed. Adds the trials of the first seed, then those of the next, and so on.
 void measure(Subject& subject, Findings& f, const std::vector<std::int64_t>& seeds, std::int64_t rounds, Messages& log) {
   const BusyWatch watch;
   std::vector<double> spreads;
@@ -122,14 +124,14 @@ void measure(Subject& subject, Findings& f, const std::vector<std::int64_t>& see
   log.info("{}", f.busy);
 }
 
-// The requested number; in the plane at most the number of test samples.
+// Number of samples behind the scores: the requested number, in the plane at most the number of test samples. 0 without scores.
 std::int64_t scored_samples(const Findings& f) {
   for (const Trial& t : f.trials)
     if (!t.scores.empty()) return t.scores[0].samples;
   return 0;
 }
 
-// Which trainings, by their folders, and how they were scored. Untrained variants have no folders; then it is their sizes.
+// Identifies a comparison: the folders of its trainings, and how they were scored. Untrained variants have no folders; their sizes take this place.
 std::string comparison_text(const Findings& f) {
   std::string out = fmt::format("calls {}, {} samples\n", fmt::join(f.calls, ","), scored_samples(f));
   for (const Trial& t : f.trials) out += fmt::format("{}, seed {}: {}\n", f.variants[t.variant].name, t.seed, t.folder.empty() ? f.subtitle : t.folder);
@@ -139,7 +141,7 @@ std::string comparison_text(const Findings& f) {
 void publish(const std::filesystem::path& folder, const Findings& f, const std::filesystem::path& run, Messages& log) {
   std::error_code error;
   std::filesystem::create_directories(folder, error);
-  if (error) throw FileError(fmt::format("--out: cannot make {}: {}", folder.string(), error.message()));
+  if (error) throw FileError(fmt::format("--out: cannot create {}: {}", folder.string(), error.message()));
   remove_stale_temporaries(folder);    // of a process that was killed
   const Table table = table_of(f);
   keep_earlier_tables(folder, comparison_text(f), log);
@@ -154,7 +156,7 @@ void publish(const std::filesystem::path& folder, const Findings& f, const std::
   log.info("report   {}", (folder / "report.html").string());
 }
 
-// --untrained: no run is needed, only sizes.
+// --untrained: needs no run, only the sizes of data and network.
 int measure_untrained(AblateConfig& config, Context& context) {
   const std::string what = comparison(config);
   if (what != "derivative" && what != "objective") throw ConfigError("--untrained: only --what derivative and objective measure without training");
@@ -172,7 +174,7 @@ int measure_untrained(AblateConfig& config, Context& context) {
   return exit_code::finished;
 }
 
-// For --equal time: steps follow from measured times, which differ from start to start. steps.txt keeps those of the first start.
+// For --equal time: steps follow from measured times, which differ from start to start. The file keeps the steps of the first start.
 void keep_equal_steps(const std::filesystem::path& file, std::vector<Variant>& list, Messages& log) {
   std::string text;
   for (const Variant& v : list) text += fmt::format("{} = {}\n", v.name, v.steps());
@@ -193,7 +195,7 @@ void keep_equal_steps(const std::filesystem::path& file, std::vector<Variant>& l
   log.info("steps for equal time are those of {} (delete it to measure anew)", file.string());
 }
 
-// The comparison's own name for these variants: other settings get other steps.
+// Name of the file with the steps of equal time. It depends on the settings of the variants: other settings get other steps.
 std::string plan_name(TrainingRun& run, const std::vector<Variant>& list) {
   Identity all;
   for (const Variant& v : list) all.lines.push_back(v.name + "\n" + identity(run, v, 0).text());
@@ -206,7 +208,7 @@ void list_trials(Findings& f, const std::vector<std::int64_t>& seeds) {
     for (std::size_t i = 0; i < f.variants.size(); ++i) f.trials.push_back({.variant = i, .seed = seed});
 }
 
-// Variants whose schedules do not fit their steps: of `all` objectives they are left out, before anything is measured or trained.
+// Checks that each variant's schedules fit its steps, before anything is measured or trained. Leaves out those that do not if `may_leave_out`, else throws.
 void check_schedules(std::vector<Variant>& list, bool may_leave_out, Messages* log) {
   std::erase_if(list, [&](const Variant& v) {
     try {
@@ -220,7 +222,7 @@ void check_schedules(std::vector<Variant>& list, bool may_leave_out, Messages* l
   });
 }
 
-// Costs, and the steps of equal work; the steps of equal time follow from the costs.
+// Measures the costs, and sets the steps of equal work or, from the costs, the steps of equal time.
 void measure_and_equalise(TrainingRun& run, const AblateConfig& config, Findings& f, const std::vector<std::int64_t>& seeds) {
   Messages& log = run.context().log;
   const bool by_time = config.equal == "time", one_of_many = config.trial >= 0;     // the process that started this one has measured
@@ -234,12 +236,13 @@ void measure_and_equalise(TrainingRun& run, const AblateConfig& config, Findings
   for (std::size_t i = 0; i < f.variants.size(); ++i) costs.push_back(f.trials[i].cost.value_or(StepCost{.seconds = 1}));
   equalise(f.variants, config.equal, costs);
   const std::filesystem::path file = run.root() / "ablate" / f.what / plan;
-  if (one_of_many && !std::filesystem::exists(file)) throw FileError(fmt::format("--trial: {} is missing; it says how many steps are equal time", file.string()));
+  if (one_of_many && !std::filesystem::exists(file))
+    throw FileError(fmt::format("--trial: {} is missing, which lists the steps of equal time: run ablate without --trial, which measures them", file.string()));
   keep_equal_steps(file, f.variants, log);
   check_schedules(f.variants, false, nullptr);
 }
 
-// One training of the list, in a process that another started.
+// Makes one training of the list, in a process that train_in_processes() started.
 int train_one(TrainingRun& run, const AblateConfig& config, Findings& f, Context& context, bool fresh) {
   if (config.trial >= std::ssize(f.trials)) throw ConfigError(fmt::format("--trial {}: there are {} trainings", config.trial, f.trials.size()));
   Runs runs(run, context);
@@ -251,7 +254,7 @@ int train_one(TrainingRun& run, const AblateConfig& config, Findings& f, Context
 int ablate(AblateConfig& config, Context& context) {
   refuse_one_start_for_all(context.launch);
   if (config.trial >= 0) stop_with_parent();
-  const bool fresh = std::exchange(context.launch.fresh, false);       // applied to trainings by train(): the contents of their folders identify their owner
+  const bool fresh = std::exchange(context.launch.fresh, false);       // train() applies it to the trainings' folders, whose contents identify their owner
   if (fresh) context.launch.resume = "auto";
   if (config.precisions.empty()) throw ConfigError("precisions: name one at least, f32 or bf16");
   if (config.untrained) return measure_untrained(config, context);
@@ -272,7 +275,7 @@ int ablate(AblateConfig& config, Context& context) {
   if (f.what == "lambda" && train_poor_teacher(run, config, f, fresh) == Outcome::stopped) return exit_code::stopped_early;
   measure_and_equalise(run, config, f, all);
   if (config.trial >= 0) return train_one(run, config, f, context, fresh);
-  release_cached_memory();                                             // of all variants' steps: the trainings need it
+  release_cached_memory();                                             // memory of the timed steps, which the trainings need
   if (config.jobs > 1) train_in_processes(context, training_order(f), config.jobs);
   throw_if_stop_requested();
   Runs runs(run, context);

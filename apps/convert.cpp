@@ -35,7 +35,7 @@ Tensor converted(const Tensor& t, const std::string& dtype) {
   return t.to(dtype == "f32" ? DType::f32 : dtype == "bf16" ? DType::bf16 : DType::f64);
 }
 
-// NumPy has no bf16: it is refused by name rather than silently widened.
+// NumPy has no bf16: ConfigError names such a tensor rather than widening it silently.
 void save_npz(const std::string& file, const NamedTensors& tensors) {
   NpzWriter npz(file);
   for (const auto& [name, t] : tensors) {
@@ -55,17 +55,17 @@ void save_npz(const std::string& file, const NamedTensors& tensors) {
   npz.finish();
 }
 
-// A checkpoint notes how its flow map is sampled; a file of weights alone does not.
+// A checkpoint records how its flow map is sampled; a file of weights does not.
 void warn_of_sampler(const Weights& weights, Messages& log) {
   if (weights.state == nullptr || !weights.state->contains("made_from")) return;
   const Jumps jumps = jumps_of_sampler((*weights.state)["made_from"].value("sampler", ""));
   if (jumps == Jumps::any || jumps == Jumps::off_diagonal) return;
-  log.warning("{}: its flow map {}; the new file does not record that, and `flowmap_sample --dit` takes several jumps of any weights: use one call", weights.file.string(),
+  log.warning("{}: its flow map {}. The new file does not record this, so `flowmap_sample --dit` cannot refuse several jumps: use one call", weights.file.string(),
               sampler_of(jumps).text);
 }
 
 int convert(ConvertCommand& c, Context& context) {
-  if (c.from.empty() || c.to.empty()) throw ConfigError("convert wants --from WEIGHTS and --to FILE");
+  if (c.from.empty() || c.to.empty()) throw ConfigError("convert needs --from WEIGHTS and --to FILE");
   const bool npz = c.to.ends_with(".npz");
   if (!npz && !c.to.ends_with(".safetensors"))
     throw ConfigError(fmt::format("--to {}: the name must end in .safetensors or .npz", c.to));

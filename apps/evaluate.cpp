@@ -1,4 +1,4 @@
-// evaluate: scores of a run's decoder, teacher and flow maps in the features of a judge that is independent of all generators.
+// evaluate: scores of a run's decoder, teacher and flow maps in the features of a classifier, the judge, that is independent of all generators.
 #include <utility>
 
 #include "apps/cli/console.h"
@@ -34,10 +34,10 @@ struct EvaluateCommand {
   }
 };
 
-// Points of the plane are scored as they are, together.
+// Scores all generators of a run in the plane together, by the points themselves and not by features.
 int score_points(const EvaluateCommand& command, TrainingRun& run) {
   if (!command.csv.empty() || !command.features.empty())
-    throw ConfigError("--csv and --features-out are for samples that features score; leave them out for points of the plane, " + run.recipe().data);
+    throw ConfigError("--csv and --features-out are for scores in features: leave them out for points of the plane, " + run.recipe().data);
   show_points(run, names_to_score(run, command.request().stages));
   run.context().log.info("scores   {}", (run.root() / "scores.csv").string());
   run.context().log.info("report   {}", (run.root() / "report.html").string());
@@ -54,14 +54,14 @@ int score_run(EvaluateCommand& command, Context& context) {
   evaluate_run(run, command.request(), [&](const Score& score) {
     if (!std::exchange(headed, true)) print_copy("{}\n", score_head(score));
     print_copy("{}\n", score_row(score));
-    flush_results();  // a teacher takes minutes: each row as it is known
+    flush_results();  // shows each row at once, because a teacher takes minutes
     if (csv == own)
       publish_scores(run, {score});
     else
       add_scores(csv, {score});
   });
   context.log.info("scores   {}", csv.string());
-  if (command.request().page) publish_scores(run, {});             // with the page of samples
+  if (command.request().page) publish_scores(run, {});             // once more, with the page of samples
   if (csv == own) context.log.info("report   {}", (run.root() / "report.html").string());
   if (!command.features.empty()) context.log.info("features {}", command.features);
   return exit_code::finished;

@@ -30,7 +30,7 @@ struct SampleCommand {
     v("guidance_to", guidance_to, "largest time at which the teacher is guided; 1 is noise", range(0, 1));
     const std::vector<std::string> maps = stages_that_make(Makes::flow_map);
     v("stage", stage,
-      fmt::format("generator of the run whose samples are drawn; last: the newest of {}", newest_first(maps)), flag("stage"), basic(),
+      fmt::format("generator of the run to sample from; last: the newest of {}", newest_first(maps)), flag("stage"), basic(),
       value_as(fmt::format("last|{}|{}", fmt::join(maps, "|"), stage_that_makes(Makes::teacher).scored_as)));
     v("reconstruct", images, "PNG or JPEG files to encode and decode instead of sampling, comma-separated",
       flag("reconstruct"), basic(), value_as("FILE,..."));
@@ -43,7 +43,7 @@ struct SampleCommand {
   }
 };
 
-// For labels by name, and above a grid's columns.
+// Whether class names are needed: for labels by name, and above a grid's columns.
 bool needs_names(const SampleCommand& c) { return !c.pictures.grid.empty() || (c.pictures.labels != "equal" && c.pictures.labels != "random"); }
 
 // The samples of a run: its decoder and one of its generators.
@@ -65,7 +65,7 @@ Source open_run(const SampleCommand& c, TrainingRun& run) {
   return source;
 }
 
-// The labels by number, even if the command names classes.
+// The labels as numbers, even if the command gives names of classes.
 std::string labels_text(const SampleCommand& c, const Source& source) {
   if (c.pictures.labels == "equal" || c.pictures.labels == "random") return c.pictures.labels;
   std::vector<std::int64_t> labels;
@@ -73,7 +73,7 @@ std::string labels_text(const SampleCommand& c, const Source& source) {
   return fmt::format("{}", fmt::join(labels, ","));
 }
 
-// One line that is equal for two commands whose images belong together.
+// The settings as one line, which is equal for two commands whose images may share a folder.
 Settings settings(const SampleCommand& c, const Source& source) {
   if (c.pictures.pngs.empty()) return {};
   const std::string weights = source.weights();
@@ -91,17 +91,17 @@ int sample(SampleCommand& c, Context& context) {
     throw ConfigError(
         "--out is a run's folder and --dit are weights without one: give one of them (images go to --pngs, --npz and --grid)");
   if (!c.published.given() && !c.published.decoder.empty())
-    throw ConfigError("--decoder goes with --dit: the weights that make its latents");
+    throw ConfigError("--decoder needs --dit, the weights that generate its latents");
   if (c.guidance_from > c.guidance_to)
     throw ConfigError(
         fmt::format("--guidance-from {} --guidance-to {}: no time lies between; exchange them", c.guidance_from, c.guidance_to));
   const Warn warn = [&](const std::string& line) { context.log.warning("{}", line); };
   if (!c.images.empty() && c.published.given())
-    throw ConfigError("--reconstruct takes the autoencoder of a run or a recipe (--config, --out), --dit is for samples: give one of them");
+    throw ConfigError("--reconstruct uses the autoencoder of a run or a recipe (--config, --out), and --dit generates samples: give one of them");
   if (!c.published.given()) run.emplace(c.recipe, run_context(context));
   const bool pictures = !run || space_of(run->recipe()).pictures;
   if (!c.images.empty() && !pictures)
-    throw ConfigError(fmt::format("--reconstruct: space \"{}\" has no autoencoder: samples {} of {} are their own latents; leave it out to draw samples, with --npz FILE",
+    throw ConfigError(fmt::format("--reconstruct: space \"{}\" has no autoencoder: samples {} of {} are their own latents; leave it out to generate samples, with --npz FILE",
                                   run->recipe().space, to_string(run->recipe().sample_shape), run->recipe().data));
   if (!c.images.empty()) return reconstruct(*run, c.images, c.pictures), exit_code::finished;
   Source source = run ? open_run(c, *run) : open_published(c.published, c.draw(), warn, [&](const std::string& line) { context.log.info("{}", line); });
@@ -116,11 +116,11 @@ int sample(SampleCommand& c, Context& context) {
 
 int main(int argc, char** argv) {
   Program program{.name = "flowmap_sample",
-                  .summary = "Draws samples from a trained run, or from published weights.",
+                  .summary = "Generates samples from a trained run, or from published weights.",
                   .quickstart = "flowmap_sample --config configs/quickstart.toml --out runs/quickstart --count 100 --steps 1"};
   program.add<SampleCommand>(
       {.name = "",
-       .help = "draw samples",
+       .help = "generate samples",
        .examples = {{"50,000 images for an evaluator, from published files",
                      "flowmap_sample --dit mf_rae.pt --decoder model.pt --stats stat.pt --count 50000 --pngs images --npz images.npz"},
                     {"an image to latents and back",

@@ -20,7 +20,7 @@ std::vector<Field> with_stage_flags(std::vector<Field> fields, const std::string
     if (f.path == derivative + "kind") f.rule.flag = "derivative";
     if (f.path == derivative + "delta") f.rule.flag = "fd-step";
     if (f.path == stage + ".velocity") f.rule.flag = "velocity";
-    if (!stage.empty() && f.path.ends_with(".rate.peak") && f.path != loop + "rate.peak") f.rule.flag.clear();   // --lr is this stage's
+    if (!stage.empty() && f.path.ends_with(".rate.peak") && f.path != loop + "rate.peak") f.rule.flag.clear();   // --lr is the rate of this stage
     if (!f.path.starts_with(loop)) continue;
     std::string leaf = f.leaf();
     std::replace(leaf.begin(), leaf.end(), '_', '-');
@@ -31,10 +31,10 @@ std::vector<Field> with_stage_flags(std::vector<Field> fields, const std::string
 
 void refuse_no_steps(const Recipe& recipe, const std::string& stage) {
   if (!stage.empty() && stage_named(stage).steps(recipe) == 0)
-    throw ConfigError(fmt::format("{}.loop.steps is 0, so that pipeline leaves this stage out; to train it give --steps", stage));
+    throw ConfigError(fmt::format("{}.loop.steps is 0, so pipeline leaves this stage out: give --steps to train it", stage));
 }
 
-// `stage`: of one, null for the whole pipeline.
+// `stage`: the stage that the command trains; null for the whole pipeline.
 void add_command(Program& program, const std::string& name, const char* help, const char* example, const StageSpec* stage,
                  std::function<int(TrainingRun&)> run) {
   auto recipe = std::make_shared<Recipe>();

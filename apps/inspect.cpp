@@ -41,7 +41,7 @@ struct InspectCommand {
     v("tensors", tensors, "list of the tensors of the checkpoint", flag("tensors"));
     v("step", step, "memory of one training step, fm or mf, with the config's DiT on random data",
       one_of({"", stage_name::fm, "mf"}), flag("step"), basic());
-    v("tape", tape, "tape of the step of --step", flag("tape"));
+    v("tape", tape, "list of the nodes on the tape, for --step", flag("tape"));
     v("flops", flops, "parameters and multiply-adds of all published models, or of one by module", alone("all"),
       flag("flops"), basic());
     v("profile", profile, "time of each part of a training step, fm, mft or mfd, of the config's DiT",
@@ -77,7 +77,7 @@ void show_checkpoint(const InspectCommand& c, Context& context) {
   for (const UnreadEntry& entry : w.unread) print_result("{:<60} not read: {}\n", one_line(entry.name), entry.why);
 }
 
-// ConfigError where a step of this stage cannot fit.
+// ConfigError if a step of this stage does not fit into memory.
 void check_memory(const Recipe& recipe, const std::string& stage) {
   const std::string p = beyond_memory(static_cast<double>(stage_cost(recipe, stage).memory()), "a step of " + stage,
                                       fmt::format("a batch of {}", stage_loop(recipe, stage).batch), "lower --" + stage + ".loop.batch");
@@ -92,7 +92,7 @@ void show_step(InspectCommand& c) {
   const LoopConfig& loop = stage.loop(c.recipe);
   Network network;
   {
-    const OpName name("weights");  // kept apart from the step's memory
+    const OpName name("weights");  // counts the weights apart from the step's memory
     network = c.recipe.network.make(stage.makes == Makes::flow_map, 1);
   }
   const Batch batch = random_batch(c.recipe, loop.batch, 1);
@@ -112,8 +112,8 @@ void show_step(InspectCommand& c) {
 int inspect(InspectCommand& c, Context& context) {
   if (c.checkpoint.empty() + c.step.empty() + c.flops.empty() + c.profile.empty() + c.plan.empty() + !c.machine + !c.certify != 6)
     throw ConfigError(
-        "inspect wants one of --checkpoint PATH, --step fm|mf, --flops [MODEL], --profile fm|mft|mfd, --plan [STAGE], --certify and --machine");
-  if (c.csv && c.flops.empty() && c.profile.empty() && c.plan.empty() && !c.certify) throw ConfigError("--csv goes with --flops, --profile, --plan or --certify");
+        "inspect needs one of --checkpoint PATH, --step fm|mf, --flops [MODEL], --profile fm|mft|mfd, --plan [STAGE], --certify and --machine");
+  if (c.csv && c.flops.empty() && c.profile.empty() && c.plan.empty() && !c.certify) throw ConfigError("--csv needs one of --flops, --profile, --plan and --certify");
   if (!c.checkpoint.empty()) show_checkpoint(c, context);
   else if (!c.flops.empty()) print_result("{}", c.flops == "all" ? flops_of_all(c.csv) : flops_by_module(c.flops, c.csv));
   else if (c.machine) print_result("{}", machine_table());
@@ -132,9 +132,9 @@ int inspect(InspectCommand& c, Context& context) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  Program program{.name = "inspect", .summary = "Shows what a checkpoint is, what a training step records and holds, or what models cost.",
+  Program program{.name = "inspect", .summary = "Shows the contents of a checkpoint, the operations and memory of a training step, or the costs of models.",
                   .quickstart = "inspect --checkpoint runs/quickstart/mfd:ema"};
-  program.add<InspectCommand>({.name = "", .help = "look into a checkpoint, a step or the published models", .has_folder = false,
+  program.add<InspectCommand>({.name = "", .help = "show a checkpoint, a training step or the costs of models", .has_folder = false,
                                .unlisted = entries_besides({"seed"}), .listed_by = lists_all_entries}, inspect);
   return run_program(program, argc, argv);
 }

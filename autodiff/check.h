@@ -1,13 +1,13 @@
-// Gradient checks, for every rule of the engine and for users' own functions. All in f64.
+// Gradient checks in f64, for every rule of the engine and for users' own functions.
 //
 //   check_push    jvp against a central difference of fourth order along a random direction:
 //                 f'(x) d ~ (8 (f(x+hd) - f(x-hd)) - (f(x+2hd) - f(x-2hd))) / 12h
 //   check_pull    <gy, push(dx)> = <pull(gy), dx>: both are gy^T J dx, so they agree to rounding
-//   check_taped   the backward pass of <g, dy> + <e, y> of jvp_taped (second derivatives) against differences of the constant jvp
-//   check_rows    a tangent of the first rows only against the same tangent extended by zero rows, in both modes
+//   check_taped   gradients of <g, dy> + <e, y> with y and dy from jvp_taped, against central differences of the same sum from jvp
+//   check_rows    a tangent that covers only the first rows against the same tangent extended by zero rows, in jvp and jvp_taped
 //
-// Each returns its numbers and throws AutodiffError (one line) when the error is above the tolerance. `f` must give the same function each
-// time it is called (the same random draws).
+// Each returns a report, or throws AutodiffError if the error is above the tolerance. `f` must compute the same function at every call (with
+// the same random draws).
 #pragma once
 
 #include <functional>
@@ -21,14 +21,14 @@ namespace fm {
 using CheckedFunction = std::function<Var(const std::vector<Var>&)>;
 
 struct CheckOptions {
-  std::string name = "f";                 // in messages
-  std::vector<bool> tangents;             // inputs with a tangent (the others are symbolic zeros); empty: all inputs
+  std::string name = "f";                 // of the function, in messages
+  std::vector<bool> tangents;             // for each input: true if it has a tangent, false for a symbolic zero; empty: all true
   std::int64_t rows = 1;                  // check_rows: rows that the tangents cover
   double push_tolerance = 1e-7;
   double pull_tolerance = 1e-12;
   double taped_tolerance = 1e-7;
   double rows_tolerance = 1e-12;
-  double step = 1e-4;                     // h, for inputs of order one
+  double step = 1e-4;                     // h; the default suits inputs of order one
   std::uint64_t seed = 1;
 };
 
@@ -45,8 +45,8 @@ CheckReport check_pull(const CheckedFunction& f, const std::vector<Tensor>& inpu
 CheckReport check_taped(const CheckedFunction& f, const std::vector<Tensor>& inputs, const CheckOptions& options = {});
 CheckReport check_rows(const CheckedFunction& f, const std::vector<Tensor>& inputs, const CheckOptions& options = {});
 
-// The four checks with tangents on all inputs together, on each alone, and on all but it; each number of rows up to one less than the
-// largest. Returns the reports (all passed, else it has thrown).
+// Runs the four checks with tangents on all inputs, on each input alone, and on all inputs but one. check_rows runs for each number of rows
+// below the largest dimension 0 of the inputs. Returns the reports of the passed checks; the first failed one throws.
 std::vector<CheckReport> check_all(const CheckedFunction& f, const std::vector<Tensor>& inputs, const CheckOptions& options = {});
 
 // Standard normal numbers, a function of (seed, element) alone.

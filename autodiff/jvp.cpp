@@ -10,7 +10,7 @@ TangentMode tangent_mode() { return mode; }
 namespace detail {
 
 TangentScope::TangentScope(TangentMode wanted) {
-  if (mode != TangentMode::none) throw AutodiffError("jvp inside a jvp: one level of tangents is carried; differentiate the inner value by backward instead");
+  if (mode != TangentMode::none) throw AutodiffError("jvp inside a jvp: only one level of tangents is supported; differentiate the inner value by backward instead");
   mode = wanted;
 }
 TangentScope::~TangentScope() { mode = TangentMode::none; }

@@ -10,15 +10,15 @@ namespace {
 using Function = std::function<Var(const std::vector<Var>&)>;
 using Tensors = std::vector<Tensor>;
 
-// Shared by the two nodes of one call. Tangents are undefined except in taped mode.
+// One call of recompute. In taped mode the nodes of y and of dy share it; in the other modes it has no tangents.
 struct Call {
   Function f;
   Tensors inputs, tangents;
-  Tensor gdy;                              // cotangent of the output's tangent, left by its node for y's node
-  bool value_unused = false;               // y itself has no cotangent: its node was only made to run
+  Tensor gdy;                              // cotangent of dy, which dy's node leaves here for y's node
+  bool value_unused = false;               // y has no cotangent: dy's node gave it zeros so that its pull runs
 };
 
-// Runs f again on a tape of its own and passes the cotangents on: to inputs 0..n-1, and to their tangents n..2n-1.
+// Runs f again on a tape of its own and passes the cotangents on: to inputs 0 .. n-1 of the node, and to the tangents, its inputs n .. 2n-1.
 void pull_again(Call& call, Tensor gy, Cotangents& g) {
   Tape inner;
   const std::size_t n = call.inputs.size();
@@ -53,7 +53,7 @@ Var record_always(const char* op, const Tensor& value, const std::vector<Var>& i
   return {value, Tape::current()->record(op, value.shape(), std::move(nodes), std::move(pull))};
 }
 
-// y's node runs f again. The backward pass reaches dy's node first, which leaves its cotangent for y's node and makes sure that it runs.
+// The backward pass reaches dy's node first. Its pull stores the cotangent of dy for y's node, and makes sure that y's pull runs: that one runs f again.
 Var record_taped(const Function& f, const std::vector<Var>& inputs, const Var& y, const std::vector<const Parameter*>& used) {
   const auto call = std::make_shared<Call>();
   call->f = f;

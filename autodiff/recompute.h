@@ -1,15 +1,14 @@
-// Activation checkpointing: y = recompute(f, x...) keeps only the inputs of f. The backward pass runs f again for the tensors of its pulls, so a
-// block's activations live only during its own backward pass: less memory for one more forward.
+// Activation checkpointing: y = recompute(f, x...) keeps only the inputs of f. The backward pass runs f again to get the tensors
+// that its pulls need, so a block's activations live only during its own backward pass. This trades memory for one more forward pass.
 //
 //   for (const Block& block : blocks) x = recompute([&block](const Var& h, const Var& c) { return block(h, c); }, x, c);
 //
-// f is kept until the backward pass: objects captured by reference must live as long. It may use Parameters freely, but other Vars of the tape
-// only as arguments (a captured one is an AutodiffError in the backward pass), and must compute the same function each time. Tangents pass
-// through: in constant mode they are computed with the value, in taped mode one second run of f serves the cotangents of y and of dy.
+// f is kept until the backward pass, so objects that it captures by reference must live as long. f may use Parameters freely; other Vars of the
+// tape must be arguments (a captured one is an AutodiffError in the backward pass). f must compute the same function at every call. In constant
+// mode tangents are computed with the value. In taped mode the backward pass runs f once for the cotangents of both y and dy.
 //
-// Gradients are bit for bit those without recompute, also where the inputs or parameters of f have other uses: the second run adds its
-// cotangents to the sums of the outer pass one by one, in the order of one tape. One exception: an f that returns an argument itself, with no
-// operation between.
+// Gradients are bit for bit those without recompute, even if inputs or parameters of f have other uses: the second run adds its cotangents one
+// by one to the sums of the outer pass, in the order of a single tape. The only exception is an f that returns one of its arguments unchanged.
 #pragma once
 
 #include <concepts>

@@ -22,7 +22,7 @@ void accumulate(Tensor& sum, const Tensor& g) {
   else sum = sum + g;
 }
 
-// Something is there again only where an input of a pull is also a parameter that it uses.
+// `place` is filled only if an input of the pull is also a parameter that the pull uses.
 void give(Tensor& place, Tensor sum) {
   if (place.defined()) accumulate(place, sum);
   else place = std::move(sum);
@@ -185,7 +185,7 @@ Gradients Tape::run(std::vector<std::pair<Var, Tensor>> seeds, const OnFinal& on
     if (var.node().tape != serial_) throw AutodiffError("backward: the loss was recorded on another tape");
     if (g.shape() != var.shape()) throw ShapeError("backward: cotangent " + fm::to_string(g.shape()) + " for a value of " + fm::to_string(var.shape()));
     accumulate(out.nodes_[static_cast<std::size_t>(var.node().index)], g);
-    g = Tensor();                                            // releases a shared tensor; an unshared one may be added to in place
+    g = Tensor();                                            // so that the sum may be added to in place unless the caller holds the tensor too
   }
   const auto final_at = on_final ? last_additions() : std::unordered_map<std::int64_t, std::vector<const Parameter*>>();
   const auto tell_final = [&](std::int64_t i) {

@@ -2,7 +2,7 @@
 // one loop from the end: no graph search, no recursion, no .grad fields to zero.
 //
 // A Tape records from its construction to its destruction on the thread that made it. Without a tape nothing is recorded: that is inference.
-// PauseTape is the only other control: teacher, EMA and guidance networks run paused.
+// PauseTape is the only other control: teacher, EMA and guidance networks run under one.
 #pragma once
 
 #include <functional>
@@ -33,7 +33,7 @@ class Gradients {
   // value of another tape, and a computed value that was not kept: its cotangent was released when the pass reached it.
   const Tensor& operator[](const Var& value) const;
   const Tensor& operator[](const Parameter& p) const;
-  // Adds in place if a cotangent exists already and is not shared.
+  // Adds g to the gradient of p: in place if a gradient exists and its tensor is not shared.
   void add(const Parameter& p, const Tensor& g);
   std::unordered_map<const Parameter*, Tensor>& parameters() { return parameters_; }
 
@@ -41,35 +41,35 @@ class Gradients {
   friend class Tape;
   friend class Cotangents;
   std::vector<Tensor> nodes_;
-  std::vector<const char*> let_go_;                // by node: null for available gradients, else the operation whose result it is
+  std::vector<const char*> let_go_;                // by node: null if its gradient is available, else the operation whose gradient was released
   std::unordered_map<std::int64_t, const Parameter*> leaf_parameters_;
   std::unordered_map<const Parameter*, Tensor> parameters_;
   std::uint64_t tape_ = 0;
 };
 
-// Handed to a node's pull: where the cotangents of its inputs go.
+// The second argument of a node's pull, which adds the cotangents of the node's inputs to it.
 class Cotangents {
  public:
   Cotangents(const Tape& tape, Gradients& all, std::vector<Tensor>& nodes, const std::vector<NodeRef>& inputs, Tensor& own)
       : tape_(tape), all_(all), nodes_(nodes), inputs_(inputs), own_(own) {}
-  bool wants(std::size_t input) const { return inputs_[input].on_tape(); }    // false: no one needs it, skip the work
+  bool wants(std::size_t input) const { return inputs_[input].on_tape(); }    // false: the input is a constant, skip the work
   bool has(std::size_t input) const { return wants(input) && nodes_[static_cast<std::size_t>(inputs_[input].index)].defined(); }
   void add(std::size_t input, const Tensor& g);
-  // Adds g to the part [begin, begin + g.dim(dim)) of the input's cotangent. The parts of one input fill one buffer, made of zeros by the first.
+  // Adds g to the part [begin, begin + g.dim(dim)) of the input's cotangent. All parts share one buffer; the first call makes it, with zeros.
   void add_slice(std::size_t input, int dim, std::int64_t begin, const Tensor& g);
-  Tensor* existing(std::size_t input);         // the sum so far when it may be added to in place, else null
+  Tensor* existing(std::size_t input);         // the input's sum so far if it may be added to in place, else null
 
-  // For a pull that runs its own tape (Tape::backward_within): takes the sums so far, which that tape continues, and puts them
-  // back. Undefined if nothing was added yet.
+  // For a pull that runs a tape of its own (Tape::backward_within). take() moves the sum so far out, for that tape to add to, and put() returns it.
+  // The sum is undefined if nothing was added yet.
   NodeRef node(std::size_t input) const { return inputs_[input]; }
   Tensor take(std::size_t input);
   void put(std::size_t input, Tensor sum);
   Tensor take(const Parameter& p);
   void put(const Parameter& p, Tensor sum);
-  Tensor take_own() { return std::move(own_); }      // the pull's gy, with the pass's hold on it: gy itself is undefined from then on
+  Tensor take_own() { return std::move(own_); }      // moves the pull's argument gy out: gy is undefined afterwards
 
  private:
-  Tensor* sum_of(const Parameter& p);                // its cotangent: at its leaf, or beside the tape if it has no leaf there
+  Tensor* sum_of(const Parameter& p);                // the cotangent of p's leaf, or p's entry in `all` if the tape has no leaf of p
   const Tape& tape_;
   Gradients& all_;
   std::vector<Tensor>& nodes_;
@@ -79,11 +79,11 @@ class Cotangents {
 
 using Pull = std::function<void(const Tensor& gy, Cotangents& g)>;
 
-// Called during a backward pass as soon as this parameter's gradient is final, while the rest of the pass is still to
-// come. The argument is the gradient that Gradients holds; the callback may take it away and put another tensor there.
+// Called during a backward pass as soon as the gradient of p is final, before the rest of the pass. g is the tensor inside Gradients: the
+// callback may move it out or replace it.
 using OnFinal = std::function<void(const Parameter& p, Tensor& g)>;
 
-// Collects the parameters used during its lifetime where nothing is recorded: for operations that compute again in the backward pass.
+// Collects the parameters that are used during its lifetime while no tape records. For operations that compute again in the backward pass.
 class ParametersUsed {
  public:
   ParametersUsed();
@@ -91,7 +91,7 @@ class ParametersUsed {
   ParametersUsed(const ParametersUsed&) = delete;
   ParametersUsed& operator=(const ParametersUsed&) = delete;
   const std::vector<const Parameter*>& list() const { return list_; }
-  static void note(const Parameter& p);            // no effect if none lives
+  static void note(const Parameter& p);            // no effect if no ParametersUsed exists on this thread
 
  private:
   std::vector<const Parameter*> list_;
@@ -110,28 +110,29 @@ class Tape {
   Var variable(const Tensor& x);                   // a leaf: backward() gives its cotangent
   Var variable(const Parameter& p);                // the same leaf at every call
 
-  // backward() will give the gradient of this computed value too. AutodiffError unless it is on this tape and backward has yet to run.
+  // Makes backward() return the gradient of this computed value too. AutodiffError if the value is not on this tape or backward() has run.
   void keep(const Var& value);
 
   NodeRef record(const char* op, const Shape& shape, std::vector<NodeRef> inputs, Pull pull);
 
-  // Reverse mode from one or several outputs with given cotangents; consumes the recording (saved tensors are released as it passes them).
+  // Runs reverse mode from one or several outputs with the given cotangents. Consumes the recording: each node's saved tensors are released
+  // after its pull.
   Gradients backward(std::vector<std::pair<Var, Tensor>> seeds, const OnFinal& on_final = {});
 
-  // The same in the pull of a node of another tape. leaves[i] represents that node's input i (undefined or a constant: nothing is passed on;
-  // inputs of one node have one leaf). Cotangents of leaves and parameters are added to the outer pass's existing sums, one by one, as
-  // if all operations had been recorded on the outer tape: the same bits, not only the same sums.
-  // `leaf_within` makes leaves[i], given those before it.
+  // backward_within is backward() for a tape that runs in the pull of a node of another tape (`outer`). leaves[i] stands for input i of that node.
+  // An undefined or constant leaf passes nothing on. Cotangents of leaves and parameters are added one by one to the existing sums of the outer
+  // pass, so they have the same bits as if all operations had been recorded on the outer tape.
+  // leaf_within makes leaves[i] for the value x, given the leaves before it: inputs that are the same node share one leaf.
   Var leaf_within(const Cotangents& outer, const std::vector<Var>& before, const Tensor& x);
   void backward_within(Cotangents& outer, const std::vector<Var>& leaves, std::vector<std::pair<Var, Tensor>> seeds);
 
-  // The pull of this node will add to the gradients of these parameters, which it has not as inputs.
+  // Declares that the pull of this node adds to the gradients of these parameters, although they are not its inputs.
   void will_add_to(NodeRef node, const std::vector<const Parameter*>& parameters);
 
   std::size_t size() const { return nodes_.size(); }
   const Shape& shape_of(NodeRef at) const { return nodes_[static_cast<std::size_t>(at.index)].shape; }
   std::uint64_t serial() const { return serial_; }
-  std::string to_string() const;                   // one line a node: number, op, shape, inputs, module path
+  std::string to_string() const;                   // one line per node: number, op, shape, inputs, module path
 
  private:
   friend class PauseTape;
@@ -147,7 +148,7 @@ class Tape {
   };
   std::vector<Node> nodes_;
   std::unordered_map<const Parameter*, NodeRef> leaves_;
-  // By node: the parameters whose gradients are final once the pass has reached it.
+  // By node: the parameters whose gradients are final after its pull.
   std::unordered_map<std::int64_t, std::vector<const Parameter*>> last_additions() const;
 
   std::unordered_map<std::int64_t, const Parameter*> leaf_parameters_;
@@ -157,7 +158,7 @@ class Tape {
   bool spent_ = false;
 };
 
-// No recording on this thread while it lives.
+// Stops recording on this thread during its lifetime.
 class PauseTape {
  public:
   PauseTape();

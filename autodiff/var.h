@@ -3,9 +3,9 @@
 // Every operation has one name and two overloads: Tensor -> Tensor and Var -> Var. A Tensor converts to a Var that is constant, so a
 // stop-gradient cannot be forgotten: operations on Tensors record nothing.
 //
-// Tangents. No tangent means zero, and costs nothing (the weights of a network have none). A tangent may also cover only the first k rows of
-// dimension 0, the rest being zero: MeanFlow needs derivatives only of the rows with s < t, so it puts those first and the others cost
-// nothing either.
+// Tangents. No tangent means zero, and costs nothing (the weights of a network have none). A tangent may cover only the first k rows of
+// dimension 0; the tangent of the other rows is zero and costs nothing. MeanFlow needs derivatives only for rows with s < t, so it puts these
+// rows first.
 #pragma once
 
 #include <memory>
@@ -27,7 +27,7 @@ class Var {
  public:
   Var() = default;
   Var(const Tensor& value) : value_(value) {}                        // a constant
-  Var(const Parameter& p);                                           // its leaf on the current tape; a constant if frozen or no tape
+  Var(const Parameter& p);                                           // p's leaf on the current tape; a constant if p is frozen or no tape records
   Var(const Tensor& value, NodeRef node) : value_(value), node_(node) {}
 
   const Tensor& value() const { return value_; }
@@ -40,7 +40,7 @@ class Var {
   std::int64_t tangent_rows() const;                                 // rows of dimension 0 that the tangent covers (0 if none)
   Var with_tangent(const Var& dx) const;                             // ShapeError unless dx has this shape or fewer rows
   Var without_tangent() const { return {value_, node_}; }
-  Tensor full_tangent() const;                                       // extended by zero rows; zeros without a tangent
+  Tensor full_tangent() const;                                       // the tangent extended by zero rows; all zeros without a tangent
 
   const Shape& shape() const { return value_.shape(); }
   std::int64_t dim(int i) const { return value_.dim(i); }
@@ -61,7 +61,7 @@ Gradients backward(const Var& loss, const OnFinal& on_final = {});
 enum class TangentMode { none, constant, taped };
 TangentMode tangent_mode();
 
-// Runs the tangent rules of an op: in constant mode the tape is paused, in taped mode it stays on. The one difference between the two.
+// Runs the tangent rule of an op: in constant mode with the tape paused, in taped mode with the tape on.
 template <class F> Var push(F&& rule) {
   if (tangent_mode() == TangentMode::taped) return rule();
   const PauseTape pause;
@@ -69,7 +69,7 @@ template <class F> Var push(F&& rule) {
   return rule();
 }
 
-// Records an op on the current tape if any input is on one. `inputs` are in the order that the pull names them.
+// Records an op on the current tape if any input is on a tape. The pull names an input by its position in `inputs`.
 Var record(const char* op, const Tensor& value, std::initializer_list<const Var*> inputs, Pull pull);
 Var record(const char* op, const Tensor& value, const std::vector<Var>& inputs, Pull pull);
 

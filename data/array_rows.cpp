@@ -40,7 +40,7 @@ Bytes bytes_of(const std::string& file, const std::string& name) {
   return {{unpacked, reinterpret_cast<std::byte*>(unpacked->data())}, *unpacked};
 }
 
-// "3, 0" of element 9 of rows (4, 3).
+// The indices of an element in its row: "3, 0" for element 9 of rows (4, 3).
 std::string place_in_row(std::int64_t element, const Shape& shape) {
   std::string text;
   for (int d = shape.rank() - 1; d > 0; --d) {

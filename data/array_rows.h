@@ -12,8 +12,8 @@ namespace fm {
 
 class ArrayRows {
  public:
-  // The array of a .npy file, or the array `name` of a .npz. A stored array is mapped, a deflated one unpacked into memory. The checksum of a stored
-  // array is verified up to 1 GiB. FileError: no such array; Fortran order, unless it has one dimension; no dimension at all.
+  // Opens the array of a .npy file, or the array `name` of a .npz. A stored array is mapped, a deflated one is unpacked into memory. The checksum of a
+  // stored array is verified if it has at most 1 GiB. FileError: no such array; Fortran order with two dimensions or more; no dimension; no values.
   ArrayRows(const std::string& file, const std::string& name);
 
   const std::string& place() const { return place_; }  // "FILE[name]", for messages
@@ -23,11 +23,11 @@ class ArrayRows {
   std::int64_t row_size() const { return row_size_; }  // elements
   std::uint64_t bytes() const { return array_.values.size(); }
 
-  Tensor row(std::int64_t index) const;                // as element_type.h reads it: a view or a copy
+  Tensor row(std::int64_t index) const;                // in the type that element_type.h reads: a view or a copy
   // The row's values as f32. FileError: see array_source.h.
   void read(std::int64_t index, float* out) const;
-  void read(std::int64_t index, std::uint8_t* out) const;  // of u8 alone
-  std::vector<std::int64_t> integers() const;          // all of an array (N) or (N, 1). FileError: other shapes, floats
+  void read(std::int64_t index, std::uint8_t* out) const;  // for arrays of u8 only
+  std::vector<std::int64_t> integers() const;          // all values of an array (N) or (N, 1). FileError for other shapes and floats
 
  private:
   std::string place_;

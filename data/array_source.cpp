@@ -53,7 +53,7 @@ class ArraySource : public SampleSource {
     chosen_ = rows_of_split(labels_, class_names_.size(), split, hold_out, limit);
     if (chosen_.empty())
       throw FileError(fmt::format("{}: {} rows leave none for {}{}", rows_->place(), rows_->count(), split == Split::train ? "training" : "the test",
-                                  hold_out ? " (every tenth of a class is for the test; test= or test_x= names others)" : ""));
+                                  hold_out ? " (every tenth of a class is for the test; test= or test_x= names a test split)" : ""));
   }
   std::string name() const override { return rows_->place(); }
   std::int64_t count() const override { return std::ssize(chosen_); }
@@ -92,10 +92,10 @@ class ArraySource : public SampleSource {
   Shape shape_;
   std::vector<std::string> class_names_;
   std::vector<std::int32_t> labels_;  // of all rows
-  std::vector<std::int64_t> chosen_;  // the split's
+  std::vector<std::int64_t> chosen_;  // rows of the split
 };
 
-// Which array of `file` holds labels, or "".
+// Name of the array of `file` with the labels; "" if there is none.
 std::string label_array(const std::string& file, const std::string& asked) {
   if (!asked.empty() || !is_npz(file)) return asked;
   const std::vector<std::string> names = array_names(file);
@@ -130,10 +130,10 @@ Labelled opened(const std::string& file, const std::string& x, const std::string
 
 // The noise of the training split's rows.
 std::shared_ptr<const ArrayRows> opened_noise(const std::string& file, const std::string& name, const ArrayRows& rows) {
-  if (rows.type() == FileType::u8) throw ConfigError(fmt::format("{}: noise={} goes with samples of float values, and these are u8 levels", rows.place(), name));
+  if (rows.type() == FileType::u8) throw ConfigError(fmt::format("{}: noise={} needs samples of floats, but these are u8 levels: leave it out", rows.place(), name));
   auto noise = std::make_shared<ArrayRows>(file, name);
   if (noise->shape() != rows.shape())
-    throw FileError(fmt::format("{}: noise {} for samples {} of {}: each needs one of its own shape", noise->place(), to_string(noise->shape()),
+    throw FileError(fmt::format("{}: noise of shape {}, but the samples have shape {} ({}): the shapes must be equal", noise->place(), to_string(noise->shape()),
                                 to_string(rows.shape()), rows.place()));
   return noise;
 }

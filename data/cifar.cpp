@@ -21,7 +21,7 @@ struct BinaryLayout {
   std::string data, archive, folder, usage;      // "cifar10", its archive, the folder in it, and the usage text
   std::vector<std::string> files;                // of a split, in the order of samples
   std::int64_t records = 0;                      // of each file
-  std::int64_t label_bytes = 1, label = 0;       // of a record, and which of them is the label
+  std::int64_t label_bytes = 1, label = 0;       // label bytes of a record, and the index of the label among them
   std::string names;                             // the file of class names
   std::int64_t classes = 0;
 
@@ -42,7 +42,7 @@ BinaryLayout cifar100(Split split, const std::string& labels) {
           .names = labels + "_label_names.txt", .classes = fine ? 100 : 20};
 }
 
-// The file, which must be there.
+// The path of a file of the data set. FileError if it does not exist.
 fs::path found(const BinaryLayout& layout, const fs::path& folder, const std::string& name) {
   const fs::path path = folder / name;
   std::error_code ignored;
@@ -50,7 +50,7 @@ fs::path found(const BinaryLayout& layout, const fs::path& folder, const std::st
   const std::string pickled = name.substr(0, name.rfind('.'));
   const bool python = name.ends_with(".bin") && fs::is_regular_file(folder / pickled, ignored);
   throw FileError(fmt::format("{}: no such file{}; unpack {} and give its folder: {}:PATH/{}", path.string(),
-                              python ? fmt::format(", but {}, which is of the version for Python", pickled) : "", layout.archive, layout.data, layout.folder));
+                              python ? fmt::format(", but {} of the version for Python exists", pickled) : "", layout.archive, layout.data, layout.folder));
 }
 
 std::vector<std::string> names_of(const BinaryLayout& layout, const fs::path& folder) {

@@ -19,6 +19,6 @@ Dataset load_cifar10(DataSpec& spec, Split split);
 Dataset load_cifar100(DataSpec& spec, Split split);
 
 std::vector<std::string> cifar10_classes(const DataSpec& spec);
-std::vector<std::string> cifar100_classes(const DataSpec& spec);      // of the labels that the key `labels` chooses
+std::vector<std::string> cifar100_classes(const DataSpec& spec);      // names of the labels (fine or coarse) that the key `labels` chooses
 
 }  // namespace fm

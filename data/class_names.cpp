@@ -26,7 +26,7 @@ std::string lower(std::string_view text) {
   return out;
 }
 
-// "n01440764": an id of WordNet's.
+// Whether a word is an id of WordNet: "n01440764".
 bool is_id(std::string_view word) {
   return word.size() == 9 && word[0] == 'n' && std::all_of(word.begin() + 1, word.end(), [](char c) { return c >= '0' && c <= '9'; });
 }
@@ -73,13 +73,13 @@ bool is_number(std::string_view text, std::int64_t& value) {
   return error == std::errc() && end == text.data() + text.size();
 }
 
-// Names that hold the text, "retriever" for the kinds of retrievers.
+// The part of an error that lists up to five names with the text in them: for "retriever" the kinds of retrievers.
 std::string like(std::string_view text, const std::vector<std::string>& names) {
   std::string found;
   int n = 0;
   for (const std::string& name : names)
     if (lower(name).find(lower(text)) != std::string::npos && n++ < 5) found += (found.empty() ? "" : "; ") + short_class_name(name);
-  return found.empty() ? "" : fmt::format("; like it: {}{}", found, n > 5 ? fmt::format(" and {} more", n - 5) : "");
+  return found.empty() ? "" : fmt::format("; similar names: {}{}", found, n > 5 ? fmt::format(" and {} more", n - 5) : "");
 }
 
 }  // namespace
@@ -127,7 +127,7 @@ std::int64_t label_named(std::string_view text, const std::vector<std::string>& 
   }
   if (named.size() == 1) return named.front();
   if (named.size() > 1)
-    throw ConfigError(fmt::format("class '{}' is the name of labels {}: give the number of one", word, fmt::join(named, " and ")));
+    throw ConfigError(fmt::format("class '{}' is the name of labels {}: give one of these numbers", word, fmt::join(named, " and ")));
   throw ConfigError(fmt::format("labels '{}': no class has that name{}; there are {} classes, 0 to {}{}", word,
                                 names.empty() ? " (no names are known: --class-names FILE gives them)" : "", classes, classes - 1,
                                 like(word, names)));

@@ -15,18 +15,18 @@ namespace fm {
 std::vector<std::string> read_class_names(const std::string& file, std::int64_t classes);
 std::vector<std::string> read_class_names(const std::string& file);  // any number of classes; ConfigError for none
 
-// The text of ILSVRC 2012's classes, a line each.
+// The classes of ILSVRC 2012, one per line.
 std::string_view imagenet_classes();
 
-// Folders that are named by WordNet's ids get their words from imagenet_classes(); other names stay.
+// If all names are WordNet's ids, adds the words that imagenet_classes() has for them. Else returns the names unchanged.
 std::vector<std::string> with_words(std::vector<std::string> names);
 
 // "n01440764 tench, Tinca tinca" -> "tench".
 std::string short_class_name(const std::string& name);
 
 // The label that `text` names: a whole name, its id, or one of its words between commas, in any case; or a number. ConfigError lists
-// close names if none matches, the numbers if several match (ImageNet has two cranes), and both if a number is also the name
-// of a class with another label. Then "label:3" or "name:3" is unambiguous.
+// names that contain the text if none matches, the numbers if several match (ImageNet has two cranes), and both labels if a number
+// is also the name of a class with another label. Then "label:3" or "name:3" is unambiguous.
 std::int64_t label_named(std::string_view text, const std::vector<std::string>& names, std::int64_t classes);
 
 }  // namespace fm

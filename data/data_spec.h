@@ -1,4 +1,4 @@
-// The text after --data taken apart: NAME[:PATH][?key=value,key=value]. Commas between braces part no keys: "?test=val-{0,3..5}.tar".
+// Parses the text after --data: NAME[:PATH][?key=value,key=value]. A comma between braces does not separate keys: "?test=val-{0,3..5}.tar".
 #pragma once
 
 #include <cstdint>
@@ -14,11 +14,11 @@ struct DataSpec {
   std::optional<std::string> path;
   std::map<std::string, std::string> options;
 
-  // Each removes the option; `fallback` if it is missing. ConfigError names text, key and value.
+  // Each returns the value of an option, or `fallback` if it is missing, and removes the option. A ConfigError names text, key and value.
   std::int64_t number(const std::string& key, std::int64_t fallback, std::int64_t low, std::int64_t high);
   std::string word(const std::string& key, const std::vector<std::string>& words);  // one of `words`; the first if the option is missing
-  std::string string(const std::string& key, const std::string& fallback = {});     // not empty if given
-  // The path. ConfigError "data 'folder': write folder:PATH?size=N" if it is missing.
+  std::string string(const std::string& key, const std::string& fallback = {});     // ConfigError if the value is empty
+  // Returns the path. ConfigError "data 'folder': write folder:PATH?size=N" if it is missing.
   std::string needed_path(const std::string& usage) const;
   void refuse_path(const std::string& why) const;  // ConfigError if there is a path
 };

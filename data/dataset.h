@@ -37,14 +37,14 @@ const std::string& data_help();
 // FLOWMAP_FASHION_MNIST, then Debian's place for the package dataset-fashion-mnist.
 Dataset load_fashion_mnist(Split split, const std::filesystem::path& folder = {});
 
-// The class names of a data set alone: no samples are made, and of a folder only the names of its folders are read.
+// Returns the class names of a data set without reading its samples.
 std::vector<std::string> class_names_of(const std::string& spec);
 std::vector<std::string> fashion_mnist_classes();
 
 // ConfigError if `count` images of `bytes` each exceed this machine's memory.
 void check_fits(const std::string& name, std::int64_t count, std::int64_t bytes);
 
-// Zeros around every image; size >= the larger side.
+// Adds a border of zeros to every image, up to size x size. ShapeError if `size` is below the larger side.
 Dataset padded(const Dataset& data, int size);
 
 // The first `count` samples.

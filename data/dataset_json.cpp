@@ -54,7 +54,7 @@ class Handler : public nlohmann::json_sax<nlohmann::json> {
     key_ = text;
     return true;
   }
-  bool parse_error(std::size_t, const std::string&, const nlohmann::json::exception& e) override { fail("no JSON: " + one_line(e.what(), 160)); }
+  bool parse_error(std::size_t, const std::string&, const nlohmann::json::exception& e) override { fail("not JSON: " + one_line(e.what(), 160)); }
 
   NamedLabels finish() {
     if (!seen_) fail("it has no \"labels\": write {\"labels\": null} for images without labels");
@@ -74,7 +74,7 @@ class Handler : public nlohmann::json_sax<nlohmann::json> {
   [[noreturn]] void fail(const std::string& what) const { throw FileError(fmt::format("{}: {}", file_, what)); }
   bool in_pair() const { return key_ == "labels" && depth_ == 3; }
 
-  // Whether a value of this kind belongs where it stands; below other keys everything does.
+  // Fails if a value of this kind is not allowed at this place. Below other keys every value is allowed.
   bool expect(Kind kind, std::string_view text) const {
     if (!belongs(kind)) refuse(kind == Kind::text ? in_quotes(text) : std::string(text));
     return true;
@@ -113,7 +113,7 @@ class Handler : public nlohmann::json_sax<nlohmann::json> {
     return true;
   }
 
-  // Mostly the next one; else by halves.
+  // The number of the sample named picture_, or -1. It is mostly the next sample; if not, a binary search finds it.
   std::int64_t find() {
     std::int64_t low = 0, high = count_;
     if (next_ < count_ && name_(next_) == picture_) return next_++;

@@ -1,5 +1,5 @@
-// The labels of EDM2's and StyleGAN's data sets: dataset.json beside the images, {"labels": [["00000/img00000000.png", 5], ...]}, or null in the
-// place of the list. Also read: "class_names": ["cat", ...].
+// The labels of EDM2's and StyleGAN's data sets: dataset.json beside the images, {"labels": [["00000/img00000000.png", 5], ...]}, or
+// {"labels": null} for images without labels. The key "class_names": ["cat", ...] is read too.
 #pragma once
 
 #include <cstdint>
@@ -16,9 +16,9 @@ struct NamedLabels {
   std::vector<std::string> notes;
 };
 
-// The labels of `count` samples whose names rise by bytes. FileError "FILE: ...": no such json, a label that is no whole number from 0 on, a name
-// twice, no label for some of them. Names that are no sample are counted in a note. The text is parsed as it streams by: a million labels take
-// 4 MB. `passed`, where given, is called about every mebibyte with the number of bytes that are read and not needed any more.
+// Reads the labels of `count` samples; name(i) rises with i in byte order. FileError "FILE: ...": other JSON, a label that is not a whole number from
+// 0 on, a repeated name, samples without a label beside labelled ones. A note counts the names that belong to no sample. The text is parsed while it
+// is read: a million labels take 4 MB. `passed`, if given, is called after each mebibyte with the number of bytes that may be released.
 NamedLabels read_dataset_json(std::string_view text, const std::string& file, std::int64_t count,
                               const std::function<std::string_view(std::int64_t)>& name, const std::function<void(std::size_t)>& passed = {});
 

@@ -47,7 +47,7 @@ Idx read_idx(const fs::path& folder, const std::string& name, std::size_t dims) 
     values = std::min(values * std::uint64_t(idx.shape.back()), std::uint64_t{1} << 31);  // clipped: no overflow
   }
   if (b.size() - idx.offset != values) {
-    throw FileError(fmt::format("{}: holds {} values where its header promises {}", path.string(), b.size() - idx.offset, values));
+    throw FileError(fmt::format("{}: has {} values, but its header says {}", path.string(), b.size() - idx.offset, values));
   }
   return idx;
 }

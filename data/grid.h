@@ -27,11 +27,11 @@ inline constexpr int max_grid_width = 4096;
 // or, with labels above, as `label_width`.
 int fitting_columns(std::int64_t wanted, int picture_width, int scale, int left = 0, int label_width = 0);
 
-// The text, or its beginning and "..", in at most `width` pixels.
+// Returns the text if it fits into `width` pixels, else its beginning and "..".
 std::string fitted_label(const std::string& text, int width, int text_scale = 1);
 
-// Images fill rows from the left; an empty Image leaves its position blank. Sizes may differ: a position has the largest. The result is grey if
-// all images are grey. ShapeError if there are no images or too many labels.
+// Images fill rows from the left; an empty Image leaves its position blank. Sizes may differ: every position has room for
+// the largest image. The result is grey if all images are grey. ShapeError if there are no images or too many labels.
 Image make_grid(const std::vector<Image>& images, const GridOptions& options);
 Image make_grid(const std::vector<Image>& images, int columns, int pad = 2, int scale = 1);
 

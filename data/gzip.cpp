@@ -12,7 +12,7 @@
 namespace fm {
 namespace {
 
-// One of them must hold: a few kilobytes must not become gigabytes.
+// A result may exceed one of these limits, but not both: a few kilobytes must not become gigabytes.
 constexpr std::uint64_t max_unpacked = 64 << 20, max_ratio = 16;
 
 }  // namespace
@@ -29,7 +29,7 @@ std::vector<std::uint8_t> read_gzip(const std::filesystem::path& path) {
     const int got = gzread(file.get(), bytes.data() + used, unsigned(std::min<std::size_t>(bytes.size() - used, 1u << 30)));
     int code = Z_OK;
     const char* reason = gzerror(file.get(), &code);
-    // A truncated file still delivers its contents, with Z_BUF_ERROR set.
+    // For a truncated file zlib returns the existing part and sets Z_BUF_ERROR.
     if (got < 0 || code == Z_BUF_ERROR) {
       throw FileError(fmt::format("{}: corrupt gzip data: {}", path.string(), code == Z_ERRNO ? std::strerror(errno) : reason));
     }

@@ -1,5 +1,5 @@
-// A gzip file (RFC 1952) unpacked into memory, its CRC-32 and length checked by zlib. A file that is not gzip is returned as it is. FileError:
-// cannot be read, damaged, or more than 64 MiB that are more than 16 times the file.
+// Unpacks a gzip file (RFC 1952) into memory; zlib checks its CRC-32 and length. A file that is not gzip is returned unchanged. FileError: the file
+// cannot be read or is damaged, or the result has more than 64 MiB and more than 16 times the file's bytes.
 #pragma once
 
 #include <cstdint>

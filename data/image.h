@@ -17,7 +17,7 @@ struct Image {
   const std::uint8_t* at(int x, int y) const { return pixels.data() + offset(x, y); }
 };
 
-// An image of one value.
+// An image whose values are all `value`.
 Image blank_image(int width, int height, int channels, std::uint8_t value = 0);
 
 // Alpha laid over white: 2 channels become 1, 4 become 3; others are returned as they are.

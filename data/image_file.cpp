@@ -48,8 +48,8 @@ bool is_webp(View b) { return b.size() >= 12 && std::memcmp(b.data(), "RIFF", 4)
 
 std::uint32_t be32(const std::uint8_t* p) { return std::uint32_t(p[0]) << 24 | p[1] << 16 | p[2] << 8 | p[3]; }  // fits: four bytes
 
-// A few bytes of header can promise gigabytes of pixels. Pillow refuses the same number; and a block of 8x8 takes a bit at least in a JPEG
-// (512 pixels a byte; below 4 million it does not matter).
+// A few bytes of header can claim gigabytes of pixels. max_pixels is Pillow's limit. In a JPEG a block of 8x8 pixels takes a bit at least, so a byte
+// holds at most 512 pixels; images below max_sparse, 4 million pixels, are not compared with their bytes.
 constexpr std::int64_t max_pixels = 178'956'970, max_sparse = 1 << 22, max_a_byte = 1024;
 
 void check_size(int width, int height, std::size_t bytes, const std::string& name) {
@@ -71,7 +71,7 @@ bool check_png(View b, const std::string& name) {
     const std::size_t length = be32(b.data() + at);
     if (length > b.size() - at - 12) fail(name, "corrupt PNG: it ends inside a chunk");
     const std::uint8_t* type = b.data() + at + 4;
-#ifndef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION  // tests/fuzz: checks that random bytes never pass
+#ifndef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION  // tests/fuzz leaves out checks that random bytes never pass
     if (std::uint32_t(crc32(0, type, uInt(length + 4))) != be32(type + 4 + length)) {  // fits: a CRC-32
       fail(name, fmt::format("corrupt PNG: checksum of the chunk at byte {} is wrong", at));
     }
@@ -82,7 +82,7 @@ bool check_png(View b, const std::string& name) {
   }
 }
 
-// A checked PNG less its empty data chunks: they are allowed, and stb_image copies the first of them to a null pointer.
+// Copies a checked PNG without its empty data chunks. PNG allows them, but stb_image copies the first of them to a null pointer.
 std::vector<std::uint8_t> without_empty_data(View b) {
   std::vector<std::uint8_t> kept;
   kept.reserve(b.size());

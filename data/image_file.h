@@ -1,5 +1,5 @@
-// PNG, JPEG and WebP in. JPEG goes to libjpeg-turbo (stb_image's decoder writes beyond its tables on hostile files, tests/fuzz found); PNG goes to
-// stb_image after its checksums were verified; WebP to libwebp, in builds that found it.
+// Reads PNG, JPEG and WebP. libjpeg-turbo decodes JPEG, because stb_image's JPEG decoder writes beyond its tables on hostile files (tests/fuzz found
+// this). stb_image decodes PNG after the checksums were verified. libwebp decodes WebP, in builds that found it.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +20,7 @@ Image decode_image(std::span<const std::uint8_t> bytes, const std::string& name,
 // Whether this build reads WebP.
 bool reads_webp();
 
-// Whether the file is a PNG whose chunks are all there with the right checksums: without decoding, a tenth of the work of reading it.
+// Whether the file is a PNG with all its chunks and right checksums. Decodes nothing, so it takes a tenth of the work of read_image().
 bool is_intact_png(const std::filesystem::path& path);
 
 }  // namespace fm

@@ -35,7 +35,7 @@ bool is_folder(const fs::directory_entry& e) { return e.is_directory(); }
 
 bool is_picture(const fs::directory_entry& e) {
   std::error_code ignored;
-  const bool file = e.is_regular_file(ignored) || (e.is_symlink(ignored) && !e.exists(ignored));  // an error names a dangling link when it is read
+  const bool file = e.is_regular_file(ignored) || (e.is_symlink(ignored) && !e.exists(ignored));  // a dangling link counts: the error when it is read names it
   return file && is_readable_picture(ending_of(e.path()));
 }
 
@@ -170,7 +170,8 @@ ImageFolder::ImageFolder(const fs::path& path, const PictureOptions& options, Sp
   }
   if (files_.empty()) {
     throw FileError(fmt::format("{}: no images for {}: it needs one folder per class with files of {}{}", root.string(),
-                                split == Split::train ? "training" : "the test", readable_endings(), hold_out ? " (every tenth of a class is for the test; folders train/ and test/ are splits of your own)" : ""));
+                                split == Split::train ? "training" : "the test", readable_endings(),
+                                hold_out ? " (every tenth of a class is for the test; folders train/ and test/ would be splits of your own)" : ""));
   }
   notes_ = findings.notes(root, class_names_, files_.size());
 }

@@ -22,7 +22,7 @@ struct ImageFile {
   std::int32_t label;
 };
 
-// Files are decoded when they are read: for collections larger than memory.
+// Decodes a file when its sample is read, so a collection may be larger than memory.
 class ImageFolder : public PictureSource {
  public:
   // FileError: no such folder, no images for the split, a class whose images cannot be read, or a class in the test split alone.
@@ -40,13 +40,13 @@ class ImageFolder : public PictureSource {
   std::vector<ImageFile> files_;
 };
 
-// The names of the training split's classes, by the folders alone. FileError as above.
+// Names of the training split's classes, from the folders; no image is decoded. FileError as above.
 std::vector<std::string> image_folder_classes(const std::filesystem::path& path);
 
 // Reads all images into memory: load_pictures (pictures.h).
 Dataset load_image_folder(const std::filesystem::path& path, const PictureOptions& options, Split split);
 
-// "folder:PATH?size=N" (kinds.h). Where PATH, or PATH/train, has a dataset.json, that has the labels (json_folder.h).
+// "folder:PATH?size=N" (kinds.h). If PATH or PATH/train contains a dataset.json, the labels come from that file (json_folder.h).
 std::shared_ptr<const SampleSource> open_image_folder(DataSpec& spec, Split split);
 std::vector<std::string> folder_class_names(const DataSpec& spec);
 

@@ -41,18 +41,18 @@ Dataset load_shapes(DataSpec& spec, Split split) {
 }
 
 std::vector<DataKey> keys_of_pictures(std::vector<DataKey> more = {}) {
-  std::vector<DataKey> keys{{"size", "pixels of a side after the crop (needed)"},
-                            {"channels", "3 RGB (default), 1 grey"},
-                            {"limit", "first images of each class only"},
-                            {"crop", "center (default), or random for the training split"}};
+  std::vector<DataKey> keys{{"size", "side of the images after the crop, pixels (required)"},
+                            {"channels", "3 for RGB (default), 1 for grey"},
+                            {"limit", "number of images of each class, the first ones (default: all)"},
+                            {"crop", "center (default), or random: a random crop each epoch, in the training split only"}};
   keys.insert(keys.end(), more.begin(), more.end());
   return keys;
 }
 
 std::vector<DataKey> keys_of_labels(std::vector<DataKey> more = {}) {
-  std::vector<DataKey> keys{{"test", "the test split (default: every tenth of each class)"},
+  std::vector<DataKey> keys{{"test", "the test split, a path like the first one (default: every tenth sample of each class)"},
                             {"classes", "number of classes (default: one more than the largest label)"},
-                            {"class_names", "a file with a name a line, or imagenet"}};
+                            {"class_names", "file with one class name per line, or imagenet"}};
   keys.insert(keys.end(), more.begin(), more.end());
   return keys;
 }
@@ -60,16 +60,16 @@ std::vector<DataKey> keys_of_labels(std::vector<DataKey> more = {}) {
 DataKind array_kind() {
   return {.name = "arrays",
           .usage = "arrays:FILE.npy|FILE.npz",
-          .help = "the rows of an array of NumPy's, of any shape",
+          .help = "the rows of a NumPy array of any shape",
           .keys = keys_of_labels({{"x", "the array of samples in a .npz"},
                                   {"y", "the array of labels in a .npz"},
-                                  {"noise", "in a .npz, the array of the noise that each sample came from: trainings take these pairs in place of drawn noise (space identity)"},
-                                  {"labels", "a .npy with the labels"},
-                                  {"test_x", "the test split's samples in the same .npz"},
-                                  {"test_y", "its labels in the same .npz"},
-                                  {"test_labels", "a .npy with its labels"},
+                                  {"noise", "the array in a .npz with the noise of each sample: trainings take these pairs in place of random noise (space identity)"},
+                                  {"labels", ".npy file with the labels"},
+                                  {"test_x", "the array in the same .npz with the samples of the test split"},
+                                  {"test_y", "the array in the same .npz with the labels of the test split"},
+                                  {"test_labels", ".npy file with the labels of the test split"},
                                   {"layout", "as-is (default); hwc or hw: rows of images (h, w, c) or (h, w); lc: rows of sequences (length, channels)"},
-                                  {"limit", "first rows of each class only"}}),
+                                  {"limit", "number of rows of each class, the first ones (default: all)"}}),
           .open = open_arrays};
 }
 
@@ -78,23 +78,25 @@ std::vector<DataKind> all_kinds() {
       {.name = "fashion-mnist",
        .usage = "fashion-mnist[:FOLDER]",
        .help = "60,000 + 10,000 grey images of clothes in 10 classes",
-       .keys = {{"size", "28 or more: zeros around"}, {"limit", "first samples only"}},
+       .keys = {{"size", "side in pixels, 28 (default) or more: images are padded with zeros"}, {"limit", "number of samples, the first ones (default: all)"}},
        .load = load_fashion,
        .class_names = [](const DataSpec&) { return fashion_mnist_classes(); }},
       {.name = "shapes",
        .usage = "shapes",
        .help = "shapes in 10 classes, drawn by the program",
-       .keys = {{"count", "samples (20000; test 2000)"}, {"size", "pixels of a side (28)"}, {"channels", "3 or 1"}, {"seed", "of all drawing (1)"}},
+       .keys = {{"count", "number of samples (20000; test 2000)"}, {"size", "side in pixels (28)"}, {"channels", "3 for color (default), 1 for grey"},
+                {"seed", "seed of all samples (1)"}},
        .load = load_shapes,
        .class_names = [](const DataSpec&) { return shape_classes(); }},
       {.name = "sines",
        .usage = "sines",
        .help = "time series (channels, length): sums of two sines in 4 classes, drawn by the program",
-       .keys = {{"count", "samples (20000; test 2000)"}, {"length", "values of a channel (64)"}, {"channels", "1"}, {"seed", "of all drawing (1)"}},
+       .keys = {{"count", "number of samples (20000; test 2000)"}, {"length", "values per channel (64)"}, {"channels", "number of channels (1)"},
+                {"seed", "seed of all samples (1)"}},
        .open = open_sines},
       {.name = "folder",
        .usage = "folder:PATH?size=N",
-       .help = "a folder of images: one folder a class",
+       .help = "a folder of images with one folder per class",
        .keys = keys_of_pictures(keys_of_labels()),
        .open = open_image_folder,
        .class_names = folder_class_names},
@@ -111,20 +113,20 @@ std::vector<DataKind> all_kinds() {
       {.name = "cifar10",
        .usage = "cifar10:FOLDER",
        .help = "CIFAR-10's binary files: 50,000 + 10,000 images of 32x32 in 10 classes",
-       .keys = {{"limit", "first samples only"}},
+       .keys = {{"limit", "number of samples, the first ones (default: all)"}},
        .load = load_cifar10,
        .class_names = cifar10_classes},
       {.name = "cifar100",
        .usage = "cifar100:FOLDER",
        .help = "CIFAR-100's binary files: 50,000 + 10,000 images of 32x32 in 100 classes",
-       .keys = {{"limit", "first samples only"}, {"labels", "fine (default), or coarse: 20 classes"}},
+       .keys = {{"limit", "number of samples, the first ones (default: all)"}, {"labels", "fine (default), or coarse: 20 classes"}},
        .load = load_cifar100,
        .class_names = cifar100_classes},
       array_kind(),
       {.name = "points",
        .usage = "points:8gaussians|checkerboard|spiral|moons",
        .help = "points of the plane, computed by the program",
-       .keys = {{"count", "points (2097152; test 10000)"}, {"seed", "of all points (1)"}},
+       .keys = {{"count", "number of points (2097152; test 10000)"}, {"seed", "seed of all points (1)"}},
        .open = open_points,
        .class_names = point_class_names},
   };

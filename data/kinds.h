@@ -1,4 +1,4 @@
-// The table of the data that --data can name. Help, errors and opening follow from it. docs/extending.md adds a row.
+// The table of the data that --data can name. Help, errors and opening follow from it. docs/extending.md shows how to add a row.
 #pragma once
 
 #include <memory>
@@ -31,7 +31,7 @@ struct DataKind {
 
 std::span<const DataKind> data_kinds();
 
-// ConfigError names the kinds, or the keys of this kind, where the specification has another.
+// Returns the kind that the specification names. ConfigError for an unknown kind lists all kinds, for an unknown key the keys of the kind.
 const DataKind& kind_of(const DataSpec& spec);
 
 // "fashion-mnist[:FOLDER], shapes, ...": the usages in one line, for --help.

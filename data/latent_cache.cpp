@@ -81,7 +81,7 @@ std::optional<Index> read_index(const fs::path& folder) {
   try {
     return parse_index(text);
   } catch (const std::exception& e) {
-    throw FileError(fmt::format("{}: no index of latents: {}: make the cache again in another folder", file.string(), one_line(e.what(), 200)));
+    throw FileError(fmt::format("{}: not an index of latents ({}): make the cache again in another folder", file.string(), one_line(e.what(), 200)));
   }
 }
 
@@ -92,7 +92,7 @@ std::vector<LatentShard> cut(std::int64_t count, std::int64_t size) {
   return shards;
 }
 
-// "encoder was 1a2b3c4d, is 5e6f7a8b" of the first thing that differs.
+// The first difference: encoder "1a2b3c4d" instead of "5e6f7a8b". Empty if there is none.
 std::string difference(const Json& before, const Json& now) {
   for (const auto& [key, value] : now.items()) {
     const Json old = before.contains(key) ? before.at(key) : Json();
@@ -108,7 +108,7 @@ bool intact(const fs::path& file, const LatentShard& s) {
     return sum.size == static_cast<std::uint64_t>(s.bytes) && sum.crc == s.crc32c;
   } catch (const SystemFileError& e) {
     if (e.is_missing()) return false;
-    throw;                             // it may be intact: not a reason to write another
+    throw;                             // the file may be intact: do not replace it
   }
 }
 
@@ -142,7 +142,7 @@ LatentCacheWriter::LatentCacheWriter(fs::path folder, LatentCacheInfo info, cons
     damaged = true;
     warn(fmt::format("{}: missing or damaged (size or checksum): encoded again", file(s.number).string()));
   }
-  if (damaged) write_index();  // should this process be killed, the index must not call them finished
+  if (damaged) write_index();  // if this process is killed, the index must not list the damaged shards as finished
 }
 
 fs::path LatentCacheWriter::file(std::int64_t shard) const { return shard_file(folder_, shard); }
@@ -234,14 +234,14 @@ LatentCache::LatentCache(const fs::path& folder) {
     std::copy(labels.begin(), labels.end(), info_.labels.begin() + s.first);
   }
   if (labels_checksum(info_.labels) != index->identity.at("labels"))
-    throw FileError(fmt::format("{}: the shards' labels are not those of the index", folder.string()));
+    throw FileError(fmt::format("{}: the labels in the shards differ from those in the index: make the cache again", folder.string()));
   const Safetensors stats(stats_file(folder));
   mean_ = stats["mean"].clone(), variance_ = stats["var"].clone();
 }
 
 void LatentCache::read(std::int64_t picture, bool mirrored, float* out) const {
   if (mirrored && !info_.mirrored)
-    throw ConfigError("the cached latents are of unmirrored images only: encode them with latents.flip = true, or train without");
+    throw ConfigError("the cached latents are of unmirrored images only: encode them with latents.flip = true, or train with latents.flip = false");
   const Shard& shard = shards_[static_cast<std::size_t>(picture / info_.shard_size)];
   const Tensor& from = mirrored ? shard.mirrored : shard.latents;
   const std::int64_t size = info_.latent.numel(), at = picture % info_.shard_size * size;

@@ -48,10 +48,10 @@ class LatentCacheWriter {
   // ConfigError if the folder contains latents of another encoder, of other images or in another form.
   LatentCacheWriter(std::filesystem::path folder, LatentCacheInfo info, const Report& warn);
 
-  std::vector<LatentShard> missing() const;  // to be made, in order
-  std::int64_t finished() const;             // shards
+  std::vector<LatentShard> missing() const;  // not yet written, in order
+  std::int64_t finished() const;             // number of written shards
 
-  // latents and mirrored (count, C, h, w) f32, the latter undefined if the cache has none.
+  // Writes a shard. latents and mirrored: (count, C, h, w) f32; `mirrored` is undefined if the cache has no mirrored latents.
   void write(const LatentShard& shard, const Tensor& latents, const Tensor& mirrored, const Moments& moments);
 
   // Adds up the shards' sums and writes stats.safetensors. Call when all shards are written.
@@ -69,20 +69,20 @@ class LatentCacheWriter {
 
 class LatentCache {
  public:
-  // FileError if the folder contains no cache, an unfinished one, or files whose sizes or contents differ from the index. Checksums of the shards are verified by
-  // the writer, not here.
+  // FileError if the folder contains no cache, an unfinished one, or files whose sizes or contents differ from the index. Only the writer verifies the
+  // checksums of the shards.
   explicit LatentCache(const std::filesystem::path& folder);
 
-  // The index alone, of a finished or unfinished cache (without labels): no value if there is none.
+  // Reads only the index, of a finished or unfinished cache; `labels` stays empty. No value if the folder has no index.
   static std::optional<LatentCacheInfo> read_info(const std::filesystem::path& folder);
-  static bool is_finished(const std::filesystem::path& folder);  // by the index
+  static bool is_finished(const std::filesystem::path& folder);  // the index lists every shard, and stats.safetensors exists
 
   const LatentCacheInfo& info() const { return info_; }
   std::int64_t count() const { return static_cast<std::int64_t>(info_.labels.size()); }
   Tensor mean() const { return mean_; }  // f32 (C, h, w), over all latents of the cache
   Tensor variance() const { return variance_; }
 
-  // One latent as f32, into C*h*w places. ConfigError if the mirrored one is requested and the cache has none. Callable from any thread.
+  // Writes the C*h*w values of one latent to `out`, as f32. ConfigError if a mirrored latent is requested and the cache has none. Any thread may call it.
   void read(std::int64_t picture, bool mirrored, float* out) const;
 
  private:

@@ -54,7 +54,7 @@ void Loader::read(const EpochRow& row, float* x) const {
 SampleBatch Loader::batch(std::int64_t first, std::int64_t n) const {
   const SampleSource& s = *source_;
   if (first < 0 || n < 1)
-    throw ShapeError(fmt::format("loader: rows from {}, {} of them: the first must not be negative, and one at least", first, n));
+    throw ShapeError(fmt::format("loader: a batch from row {} with {} rows: the first row must not be negative, the number at least 1", first, n));
   SampleBatch b;
   b.rows = options_.shuffle ? epoch_rows(s.count(), options_.seed, first, n) : rows_in_place(s.count(), first, n);
   Shape shape{n};

@@ -37,11 +37,11 @@ class Loader {
 
   const SampleSource& source() const { return *source_; }
 
-  // Rows first ... first + n - 1 of the order (see epoch_rows), computed here and now. FileError: the first sample, in the batch's order,
+  // Reads rows first ... first + n - 1 of the order (epoch_rows) now, on `workers` threads. FileError names the first sample, in the batch's order,
   // that cannot be read.
   SampleBatch batch(std::int64_t first, std::int64_t n) const;
 
-  // The same, prefetched in the background: the following rows, or the rows from `next` on.
+  // Returns the same batch, then prefetches n rows in the background: the following rows, or the rows from `next` on if it is not negative.
   SampleBatch take(std::int64_t first, std::int64_t n, std::int64_t next = -1) {
     return options_.workers == 0 ? batch(first, n) : ahead_.take(first, n, next);
   }

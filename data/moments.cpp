@@ -24,7 +24,7 @@ Moments::Moments(const Shape& row)
 void Moments::add(const Tensor& rows) {
   const Tensor x = rows.contiguous().to(Device{});
   const std::int64_t size = row_.numel(), n = x.dim(0);
-  if (x.numel() != n * size) throw ShapeError(fmt::format("Moments: rows {} of a row of {}", to_string(x.shape()), to_string(row_)));
+  if (x.numel() != n * size) throw ShapeError(fmt::format("Moments: a tensor of shape {} is not a list of rows of shape {}", to_string(x.shape()), to_string(row_)));
   if (count_ + n > max_rows) throw ShapeError(fmt::format("Moments: {} rows, at most {} can be summed exactly", count_ + n, max_rows));
   const float* values = x.data<float>();
   std::atomic<bool> bad = false;
@@ -48,7 +48,8 @@ void Moments::add(const Tensor& rows) {
 }
 
 void Moments::add(const Moments& other) {
-  if (other.row_ != row_) throw ShapeError(fmt::format("Moments: rows of {} added to rows of {}", to_string(other.row_), to_string(row_)));
+  if (other.row_ != row_)
+    throw ShapeError(fmt::format("Moments: sums of rows of shape {} cannot be added to sums of rows of shape {}", to_string(other.row_), to_string(row_)));
   if (count_ + other.count_ > max_rows)
     throw ShapeError(fmt::format("Moments: {} rows, at most {} can be summed exactly", count_ + other.count_, max_rows));
   count_ += other.count_;
@@ -92,8 +93,9 @@ NamedTensors Moments::state() const {
 Moments Moments::from_state(const Tensor& count, const Tensor& sum, const Tensor& square_sum) {
   const auto fits = [](const Tensor& t) { return t.dtype() == DType::i64 && t.rank() >= 1 && t.dim(-1) == 2; };
   if (count.dtype() != DType::i64 || count.numel() != 1 || !fits(sum) || !fits(square_sum) || sum.shape() != square_sum.shape())
-    throw ShapeError(fmt::format("Moments: a state of count {}, sum {}, square_sum {}", to_string(count.shape()), to_string(sum.shape()),
-                                 to_string(square_sum.shape())));
+    throw ShapeError(fmt::format("Moments: the stored sums have the shapes {} (count), {} (sum) and {} (square_sum): count must be one i64, the others i64 "
+                                 "of the same shape [..., 2]",
+                                 to_string(count.shape()), to_string(sum.shape()), to_string(square_sum.shape())));
   Moments m(sum.shape().without(sum.rank() - 1));
   m.count_ = count.data<std::int64_t>()[0];
   std::memcpy(m.sum_.data(), sum.contiguous().raw(), sum.bytes());

@@ -3,8 +3,8 @@
 //
 //   q = round(2^32 x),  S = sum q,  T = sum q^2 in 128 bits;   mean = S/n,  var = (T - m (S + r))/n - (r/n)^2,  S = n m + r
 //
-// A value keeps 32 bits behind the point (an error below 1.2e-10), and nothing is rounded after that until the end: subtracting the whole number
-// m of the mean before the division leaves no cancellation.
+// q keeps 32 bits after the binary point (an error below 1.2e-10), and all sums of q are exact. Subtracting m, the integer part of the mean, before
+// the division avoids cancellation.
 #pragma once
 
 #include <cstdint>
@@ -26,7 +26,7 @@ class Moments {
 
   std::int64_t count() const { return count_; }
   const Shape& row() const { return row_; }
-  Tensor mean() const;  // f64, of the row's shape; at least one row
+  Tensor mean() const;  // f64, of the row's shape; ShapeError without rows
   Tensor variance() const;
 
   // The sums as tensors "count", "sum", "square_sum" (i64, two words each, the lower first), to be kept in a file.

@@ -12,7 +12,7 @@
 namespace fm {
 namespace {
 constexpr int feistel_rounds = 8;
-constexpr int min_half_bits = 4;  // with fewer the network reaches only few permutations; walking 256 values costs little
+constexpr int min_half_bits = 4;  // fewer bits would reach only few permutations; walking 256 values costs little
 constexpr std::uint32_t order_stream = 0x53485546, mirror_stream = 0x4D495252;
 }  // namespace
 

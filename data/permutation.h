@@ -1,5 +1,5 @@
-// A keyed permutation of 0..n-1 that is computed, not stored: any element in constant time, so a resumed run continues where it was. On it
-// stands the order in which training sees its samples: the permutations of epochs 0, 1, ... one after the other.
+// A keyed permutation of 0..n-1 that is computed, not stored: any element in constant time, so a resumed run continues at its position. A
+// training sees its samples in the order of the permutations for epochs 0, 1, ..., one after the other.
 #pragma once
 
 #include <cstdint>
@@ -24,12 +24,12 @@ class Permutation {
 };
 
 struct EpochRow {
-  std::int64_t index;       // of the sample
+  std::int64_t index;       // number of the sample
   std::uint32_t epoch;
 };
 
-// Rows first, ..., first + n - 1 of a training's order; row r of step s of a training with batches of B is number s B + r. Every epoch shows
-// every one of `count` >= 1 samples once, whatever the batch.
+// Rows first ... first + n - 1 of a training's order; row r of step s of a training with batches of B is number s B + r. Every epoch has
+// each of the `count` >= 1 samples once, for any batch size.
 std::vector<EpochRow> epoch_rows(std::int64_t count, std::uint64_t seed, std::int64_t first, std::int64_t n);
 std::vector<std::int64_t> shuffled_rows(std::int64_t count, std::uint64_t seed, std::int64_t first, std::int64_t n);   // the indices alone
 

@@ -33,7 +33,7 @@ class StoredPictures : public PictureSource {
     rows_ = rows_of_split(labels_, class_names_.size(), split, hold_out, options.limit_per_class);
     if (rows_.empty())
       throw FileError(fmt::format("{}: no images for {}{}", name_, split == Split::train ? "training" : "the test",
-                                  hold_out ? " (every tenth of a class is for the test; test=PATH names others)" : ""));
+                                  hold_out ? " (every tenth of a class is for the test; test=PATH names a test split)" : ""));
   }
   std::int64_t count() const override { return std::int64_t(rows_.size()); }
   std::int32_t label(std::int64_t index) const override { return labels_[std::size_t(rows_[std::size_t(index)])]; }
@@ -48,7 +48,7 @@ class StoredPictures : public PictureSource {
 
  private:
   std::shared_ptr<const PictureStore> store_;
-  std::vector<std::int32_t> labels_;  // of all of the store
+  std::vector<std::int32_t> labels_;  // of all samples of the store
   std::vector<std::int64_t> rows_;    // of this split
 };
 
@@ -101,7 +101,7 @@ std::shared_ptr<const SampleSource> open_stored(DataSpec& spec, Split split, con
   const PictureOptions options = picture_options(spec, split, usage);
   const ClassOptions classes = class_options(spec);
   const std::string test = spec.string("test");
-  const std::shared_ptr<const PictureStore> train = open(*spec.path);  // for the test too: it numbers the classes
+  const std::shared_ptr<const PictureStore> train = open(*spec.path);  // needed for the test split too: it decides the classes
   std::vector<std::string> names = class_list(classes, train->class_names(), largest_label(*train), train->name());
   const bool own = split == Split::test && !test.empty();
   return std::make_shared<StoredPictures>(own ? open(test) : train, options, std::move(names), split, test.empty());

@@ -14,14 +14,14 @@ namespace fm {
 enum class Crop { center, random };  // center_crop, or random_crop with a shorter side of 1.5 size
 
 struct PictureOptions {
-  int size = 0;                      // pixels of a side after the crop
+  int size = 0;                      // side after the crop, pixels
   int channels = 3;                  // 3 RGB, 1 grey
-  std::int64_t limit_per_class = 0;  // first images only; 0: all
+  std::int64_t limit_per_class = 0;  // number of images of each class, the first ones; 0: all
   Crop crop = Crop::center;
 };
 
-// Takes size, channels, limit and crop. Scores compare with the test split, so its images are the same every time, whatever the random crops of
-// the training. ConfigError: a wrong value, or no size; `usage` shows the form.
+// Takes the keys size, channels, limit and crop from `spec`. The test split always gets center crops, so that scores compare with the same images
+// every time. ConfigError: a wrong value, or no size; `usage` shows the form.
 PictureOptions picture_options(DataSpec& spec, Split split, const std::string& usage);
 
 class PictureSource : public SampleSource {
@@ -47,7 +47,7 @@ class PictureSource : public SampleSource {
   std::vector<std::string> class_names_, notes_;
 };
 
-inline constexpr const char* read_once_error = "crop=random draws anew each epoch, but here images are read once: leave it out";
+inline constexpr const char* read_once_error = "crop=random cuts another crop each epoch, but here images are read once: leave crop=random out";
 
 // Reads all images into memory. ConfigError: no images, is_random, or more than this machine's memory. One FileError names the unreadable images
 // (ten at most) and the reasons.
@@ -57,15 +57,15 @@ Dataset load_pictures(const SampleSource& source);
 std::string ending_of(const std::string& path);
 // Whether files with this ending are images that this build reads: .png, .jpg, .jpeg, and .webp if libwebp was found.
 bool is_readable_picture(const std::string& ending);
-// Images of unsupported formats.
+// Whether files with this ending are images that this build does not read.
 bool is_foreign_picture(const std::string& ending);
 // ".png, .jpg and .jpeg".
 const char* readable_endings();
-// ", or install libwebp ..." for a .webp file in a build without it; "" otherwise.
+// ", or build with libwebp ..." for a .webp file in a build without it; "" otherwise.
 const char* webp_hint(const std::string& file);
 
-// The samples of a split: of 0 .. labels.size() - 1, in this order, those of the split, at most `limit` of each class (0: all). If the data
-// has no split (`hold_out`), every tenth sample of a class belongs to the test split.
+// Numbers of a split's samples, ascending, at most `limit` of each class (0: all). `labels` are those of all samples. With `hold_out`, for data that
+// has no test split, every tenth sample of a class belongs to the test split and the others to training; without it all samples belong to `split`.
 std::vector<std::int64_t> rows_of_split(const std::vector<std::int32_t>& labels, std::size_t classes, Split split, bool hold_out, std::int64_t limit);
 
 // "a, b, c and 12 more".

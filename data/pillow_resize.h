@@ -1,6 +1,6 @@
 // Resizes 8-bit images exactly as Pillow does, and makes the common crops of ImageNet pipelines. Published weights expect
-// images prepared this way. The order of the two passes affects the last bit: horizontal first, as in Pillow 10, with which they were prepared
-// (Pillow 13 begins with the vertical pass if an image is about twice as high as wide).
+// images prepared this way. The order of the two passes affects the last bit. Here the horizontal pass is first, as in Pillow 10, which prepared the
+// images of published weights (Pillow 13 begins with the vertical pass if an image is about twice as high as wide).
 #pragma once
 
 #include "data/image.h"
@@ -19,7 +19,7 @@ Image cropped(const Image& image, const PixelBox& box);
 
 // Antialiased (the filter widens when shrinking), horizontal then vertical, 8-bit in between.
 Image pillow_resize(const Image& image, int width, int height, PillowFilter filter);
-// A part of that result, without computing the rest.
+// A part of the same result, without computing the rest.
 Image pillow_resize(const Image& image, int width, int height, PillowFilter filter, const PixelBox& part);
 
 // The crop of the ADM code (Dhariwal, Nichol 2021): halve with Box while the shorter side is at least 2*size, bring it to `size` with

@@ -1,4 +1,4 @@
-// PNG out (ISO/IEC 15948), 8-bit grey or RGB.
+// Writes PNG (ISO/IEC 15948), 8-bit grey or RGB.
 #pragma once
 
 #include <cstdint>

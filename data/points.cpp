@@ -16,7 +16,7 @@ namespace fm {
 namespace {
 
 constexpr double pi = std::numbers::pi;
-constexpr std::int64_t most_points = std::int64_t{1} << 40;                   // of a split; also where the test's numbers begin
+constexpr std::int64_t most_points = std::int64_t{1} << 40;                   // in a split; also the number of the first test point
 
 // The random numbers of one point: a mode, two uniform numbers in [0, 1) and two normal ones.
 struct Chance {
@@ -33,7 +33,7 @@ Placed eight_gaussians(std::int32_t mode, const Chance& c) {
   return {radius * std::cos(angle) + eight_gaussians_deviation * c.normal_x, radius * std::sin(angle) + eight_gaussians_deviation * c.normal_y};
 }
 
-// Cells 2k and 2k+1 lie in column k, one cell apart, and neighboring columns are shifted by one cell: no two cells share a side.
+// Cells 2k and 2k+1 are in column k with one cell between them. Neighboring columns are shifted by one cell, so no two cells share a side.
 Placed checkerboard(std::int32_t cell, const Chance& c) {
   const double side = std::numbers::sqrt3 / 2;
   const std::int32_t column = cell / 2, row = 2 * (cell % 2) + column % 2;
@@ -47,7 +47,7 @@ Placed spiral(std::int32_t, const Chance& c) {
 }
 
 // (cos a, sin a) and (1 - cos a, 1/2 - sin a), a uniform in [0, pi): means 1/2 and 1/4; variance of x 1/2 + 1/4, of y
-// 1/2 - (2/pi)^2 + (2/pi - 1/4)^2. Scaled so that with the noise both are 1.
+// 1/2 - (2/pi)^2 + (2/pi - 1/4)^2. Scaled so that both variances, with the noise, are 1.
 Placed moons(std::int32_t moon, const Chance& c) {
   constexpr double deviation = 0.05, kept = 1 - deviation * deviation, height = 2 / pi;
   const double scale_x = std::sqrt(kept / 0.75), scale_y = std::sqrt(kept / (0.5 - height * height + (height - 0.25) * (height - 0.25)));

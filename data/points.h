@@ -7,7 +7,7 @@
 //   moons         two half circles, each axis scaled, deviation 0.05                                  label: 0 the upper, 1 the lower
 //
 // Both coordinates have variance 1: exactly for checkerboard and moons, to 1 % for 8gaussians (1.01), to 4 % for the spiral. So noise N(0, 1)
-// and data are of one size, which the linear path assumes.
+// and data have the same scale, which the linear path assumes.
 #pragma once
 
 #include <array>
@@ -30,7 +30,7 @@ struct PointsOptions {
 // One split of such a set: samples f32 (2). Training points have the numbers 0, 1, ..., test points start at 2^40: no point is in both.
 class Points : public SampleSource {
  public:
-  // ConfigError for an unknown name (it names the nearest) and for a count outside 1 .. 2^40.
+  // ConfigError for an unknown name (it lists the known ones) and for a count outside 1 .. 2^40.
   Points(const PointsOptions& options, Split split);
 
   std::string name() const override;                                          // "points:moons"
@@ -41,8 +41,8 @@ class Points : public SampleSource {
   std::int32_t label(std::int64_t index) const override;
   void read(std::int64_t index, const PhiloxBlock& random, void* out) const override;      // Error if the index is out of range
 
-  // Points samples[0], samples[1], ... as rows (n, 2) f32, and their labels (n) i64. The index wraps around at count(): a training takes
-  // any step's sample numbers. Error for a negative number.
+  // Points samples[0], samples[1], ... as rows (n, 2) f32, and their labels (n) i64. A number wraps around at count(), so a
+  // training can pass the sample numbers of any step. Error for a negative number.
   Tensor rows(const std::vector<std::int64_t>& samples) const;
   Tensor labels(const std::vector<std::int64_t>& samples) const;
 
@@ -61,7 +61,7 @@ std::vector<std::string> point_sets();                                        //
 std::shared_ptr<const SampleSource> open_points(DataSpec& spec, Split split);
 std::vector<std::string> point_class_names(const DataSpec& spec);
 
-// The centers of 8gaussians, by label; the deviation of each coordinate around them.
+// The centers of 8gaussians, in the order of labels, and the deviation of each coordinate around a center.
 std::vector<std::array<double, 2>> eight_gaussians_centres();
 inline constexpr double eight_gaussians_deviation = 0.1;
 

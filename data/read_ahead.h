@@ -1,4 +1,4 @@
-// Makes the next piece of a sequence in the background while the caller works on this one.
+// Prefetches the next piece of a sequence in the background while the caller works on the current one.
 #pragma once
 
 #include <cstdint>
@@ -12,11 +12,11 @@ namespace fm {
 template <class T>
 class ReadAhead {
  public:
-  // `make(first, n)` computes a piece; it is called from another thread while the caller works, so it must not change anything.
+  // `make(first, n)` computes a piece; it is called from another thread while the caller works, so it must have no side effects.
   explicit ReadAhead(std::function<T(std::int64_t, std::int64_t)> make) : make_(std::move(make)) {}
 
-  // make(first, n), ready at once if this is the predicted piece: as long as the one before, beginning at that one's `next`,
-  // or after it (-1). Rethrows what make threw.
+  // Returns make(first, n), and starts to prefetch make(next, n), or make(first + n, n) if `next` is negative. The call is fast if its piece is the
+  // prefetched one. Rethrows the exceptions of make.
   T take(std::int64_t first, std::int64_t n, std::int64_t next = -1) {
     T piece = next_.valid() && first == first_ && n == n_ ? next_.get() : make_(first, n);
     first_ = next >= 0 ? next : first + n, n_ = n;
@@ -31,7 +31,7 @@ class ReadAhead {
  private:
   std::function<T(std::int64_t, std::int64_t)> make_;
   std::int64_t first_ = 0, n_ = 0;
-  std::future<T> next_;  // last: waits for its thread before the rest goes
+  std::future<T> next_;  // the last member: its destructor waits for the thread, which uses the others
 };
 
 }  // namespace fm

@@ -12,7 +12,7 @@
 namespace fm {
 
 OpenFile::OpenFile(const std::filesystem::path& path) : path_(path) {
-  // Non-blocking: a named pipe is then refused below instead of waited for.
+  // Non-blocking, so that open() does not wait for a named pipe, which is refused below.
   file_ = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (file_ < 0) throw SystemFileError("read", path, errno);
   struct stat status;

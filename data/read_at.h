@@ -1,5 +1,5 @@
-// Parts of a file by place, without keeping it open or mapped: a collection may have more files than a process may open, and more bytes than
-// memory.
+// Reads parts of a file by position, without mapping it. Stores open a file for each read, so a collection may have more files than a process may
+// open, and more bytes than memory.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +18,7 @@ class OpenFile {
 
   std::uint64_t size() const { return size_; }
   std::int64_t changed() const { return changed_; }  // nanoseconds since 1970
-  // `n` bytes at `offset`. FileError where the file ends before.
+  // `n` bytes at `offset`. FileError if the file ends before them.
   std::string read(std::uint64_t offset, std::uint64_t n) const;
 
  private:

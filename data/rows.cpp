@@ -28,7 +28,7 @@ Rows quotas(const Rows& sizes, std::int64_t count) {
     for (std::size_t c = 0; c < sizes.size(); ++c)
       if (sizes[c] > level) open.push_back(static_cast<std::int64_t>(c));
     const auto n = static_cast<std::int64_t>(open.size());
-    if (count < n) {  // one more for some of them
+    if (count < n) {  // one more row for some of the classes
       const Permutation order(n, class_key, 0);
       for (std::int64_t i = 0; i < count; ++i) ++quota[static_cast<std::size_t>(open[static_cast<std::size_t>(order(i))])];
       return quota;

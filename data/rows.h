@@ -1,4 +1,4 @@
-// Which samples an evaluation takes, and of which classes it generates some.
+// Chooses the samples that an evaluation takes, and the classes of the samples that it generates.
 #pragma once
 
 #include "data/source.h"
@@ -6,14 +6,14 @@
 namespace fm {
 
 // `count` rows of a split, ascending: the same number of each class, or all of a class that has fewer. A fixed key chooses the classes that get
-// the remainder, and the rows of a class. A larger count keeps the rows of a smaller one, except for that remainder. 0, or at least
-// the number of rows: all.
+// the remainder, and the rows of a class. A larger count keeps the rows of a smaller one, except for the remainder. A count of 0,
+// or of at least the number of rows, takes all rows.
 std::vector<std::int64_t> balanced_rows(const SampleSource& source, std::int64_t count);
 
-// `count` of these rows, ascending, chosen with a fixed key, so about in proportion to their classes; or all of them.
+// `count` of these rows, ascending, chosen with a fixed key and so about in proportion to their classes. All rows if `count` is at least their number.
 std::vector<std::int64_t> drawn_rows(const std::vector<std::int64_t>& rows, std::int64_t count);
 
-// Labels of `count` samples: 0, 1, ..., classes - 1 by turns; the last turn, if it is not whole, is drawn by the seed.
+// Labels of `count` samples: 0, 1, ..., classes - 1 in turn. If the last turn is incomplete, the seed chooses its labels.
 std::vector<std::int64_t> balanced_labels(std::int64_t count, std::int64_t classes, std::uint64_t seed);
 
 }  // namespace fm

@@ -26,7 +26,7 @@ constexpr double shape_pi = std::numbers::pi;
 double square_of(double x) { return x * x; }
 double radius2(Point p) { return p.x * p.x + p.y * p.y; }
 
-// Left of (or on) the line from a to b.
+// Whether p is left of the line from a to b, or on it.
 bool left_of(Point a, Point b, Point p) { return (b.x - a.x) * (p.y - a.y) - (b.y - a.y) * (p.x - a.x) >= 0; }
 
 bool in_circle(Point p) { return radius2(p) <= square_of(0.88); }

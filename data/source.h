@@ -1,4 +1,4 @@
-// Samples by number, the input of a loader. A sample is an array of one shape and type with a label; images are one kind.
+// Samples by number, the input of a loader. A sample is an array with a label. All samples of a source have one shape and type.
 #pragma once
 
 #include <cstdint>
@@ -29,21 +29,21 @@ class SampleSource {
   // Writes shape().numel() elements of dtype(), row-major. `random` decides a source's random choices (a random crop). Called from any
   // thread. FileError: this sample cannot be read, or is not finite.
   virtual void read(std::int64_t index, const PhiloxBlock& random, void* out) const = 0;
-  // Noise that belongs to a sample, of its shape, in f32: pairs that an ODE has coupled. Sources without any refuse to read it.
+  // Noise that belongs to a sample, in its shape and in f32, for pairs that an ODE has coupled. read_noise() throws Error if there is none.
   virtual bool has_noise() const { return false; }
   virtual void read_noise(std::int64_t index, float* out) const;
   virtual bool is_random() const { return false; }                   // whether read() depends on `random`
 
-  // A substitute for sample `index` in fingerprint(), if its contents take too long to read: a file's name and size. No value: its contents.
+  // The text that fingerprint() takes in place of a sample's contents if these take too long to read: a file's name and size. No value: the contents.
   virtual std::optional<std::string> stamp(std::int64_t) const { return std::nullopt; }
 };
 
-// Images: u8 of three dimensions.
+// The size of images, which are u8 samples of three dimensions.
 struct PictureSize {
   int channels = 0, height = 0, width = 0;
 };
 
-// ConfigError if the samples are not images: "points:moons: samples are f32 [2]; the judge needs pictures, u8 [channels, height, width]".
+// ConfigError if the samples are not images: "points:moons: samples are f32 [2]; the judge needs images, u8 [channels, ...".
 // `user` names the part that needs images, "the judge".
 PictureSize picture_size(const SampleSource& source, const std::string& user);
 

@@ -31,7 +31,7 @@ bool checksum_fits(std::string_view header, std::uint64_t wanted) {
     const char c = i >= 148 && i < 156 ? ' ' : header[i];
     sum += static_cast<unsigned char>(c), with_signs += static_cast<signed char>(c);
   }
-#ifdef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION  // tests/fuzz: checks that random bytes never pass
+#ifdef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION  // tests/fuzz leaves out checks that random bytes never pass
   return true;
 #endif
   return sum == wanted || (with_signs >= 0 && static_cast<std::uint64_t>(with_signs) == wanted);
@@ -59,7 +59,7 @@ std::string_view TarReader::window(std::uint64_t offset, std::uint64_t n) {
 }
 
 std::uint64_t TarReader::number(std::string_view field, const char* what) const {
-  if (!field.empty() && (field[0] & 0x80)) {  // base 256: big-endian behind the first bit; a size below 2^63
+  if (!field.empty() && (field[0] & 0x80)) {  // base 256: big-endian after the first bit; a size below 2^63
     std::uint64_t n = static_cast<unsigned char>(field[0]) & 0x7fu;
     for (const char c : field.substr(1)) {
       if (n >> 55) fail(fmt::format("corrupt tar file: {} beyond 2^63 in the header at byte {}", what, at_));
@@ -127,7 +127,7 @@ bool TarReader::take_header(TarMember& member, Pending& pending) {
     if (!pending.size.empty()) {
       const auto [end, error] = std::from_chars(pending.size.data(), pending.size.data() + pending.size.size(), size);
       if (error != std::errc() || end != pending.size.data() + pending.size.size())
-        fail(fmt::format("corrupt tar file: size {} of member {}", in_quotes(pending.size), in_quotes(name)));
+        fail(fmt::format("corrupt tar file: size {} of member {} is not a whole number", in_quotes(pending.size), in_quotes(name)));
     }
     pending = {};
   }

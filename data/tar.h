@@ -1,8 +1,8 @@
 // Uncompressed tar files, member by member: POSIX ustar and pax, GNU's long names, and the header of version 7.
 //
-// A member is a header of 512 bytes, its bytes, and zeros up to the next 512. Numbers are octal text, or base 256 where the first bit is set. The
-// header's checksum is the sum of its bytes, with its own bytes as blanks. pax members (x) hold the name and size of the following
-// member, GNU's (L) its name. Two headers of zeros end the file.
+// A member is a header of 512 bytes, the file's bytes, and zeros up to the next multiple of 512. Numbers are octal text,
+// or base 256 if the first bit is set. The header's checksum is the sum of the header's bytes, where the checksum itself counts as blanks. pax members (x)
+// contain the name and size of the following member, GNU's (L) its name. Two headers of zeros end the file.
 #pragma once
 
 #include <cstdint>
@@ -15,13 +15,13 @@ namespace fm {
 
 struct TarMember {
   std::string name;
-  std::uint64_t offset = 0, size = 0;  // of its bytes in the file; the header is the 512 bytes before
+  std::uint64_t offset = 0, size = 0;  // of the member's bytes in the file; its header is the 512 bytes before them
   std::uint32_t header_crc = 0;        // crc32c of that header
 };
 
 class TarReader {
  public:
-  // FileError: as OpenFile; a compressed file.
+  // FileError: the errors of OpenFile, a compressed file, fewer than 512 bytes.
   explicit TarReader(const std::filesystem::path& path);
 
   // The next regular file; directories are skipped. False at the end. FileError names file, member and position: a wrong checksum, a member beyond

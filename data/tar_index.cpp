@@ -31,7 +31,7 @@ constexpr std::uint64_t max_picture = std::uint64_t(1) << 30, max_cls = 64, max_
 constexpr std::int64_t max_label = 10'000'000;
 
 struct Key {
-  std::string key, ending;  // of "a/b.seg.png": "a/b" and ".seg.png"
+  std::string key, ending;  // "a/b" and ".seg.png" for "a/b.seg.png"
 };
 
 Key key_of(const std::string& name) {
@@ -65,7 +65,7 @@ class Scan {
   void take(const TarMember& m, const std::string& ending) {
     any_ = true;
     if (is_readable_picture(ending) || ending == ".webp") {
-      if (has_picture_) fail(fmt::format("sample {} has two images, the second is {}: leave one in it", in_quotes(key_), in_quotes(m.name)));
+      if (has_picture_) fail(fmt::format("sample {} has two images, the second is {}: keep one of them", in_quotes(key_), in_quotes(m.name)));
       if (m.size > max_picture || m.size == 0) fail(fmt::format("member {} has {} bytes; images have 1 to {}", in_quotes(m.name), m.size, max_picture));
       has_picture_ = true;
       sample_ = {m.offset, narrow<std::uint32_t>(m.size, "bytes"), m.header_crc, -1, ending == ".webp" ? 1u : 0u};
@@ -96,7 +96,7 @@ class Scan {
     return checked(m, label);
   }
 
-  // -1 if there is none: a .json may contain other things.
+  // The label, or -1 if there is none: a .json may contain other information.
   std::int64_t json_label(const TarMember& m) {
     const std::string text = reader_.read(m, max_json);
     const nlohmann::json json = nlohmann::json::parse(text, nullptr, false);
@@ -153,7 +153,7 @@ T get(std::string_view bytes, std::size_t at) {
 }
 
 bool checksum_fits([[maybe_unused]] std::string_view bytes) {
-#ifdef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION  // tests/fuzz: checks that random bytes never pass
+#ifdef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION  // tests/fuzz leaves out checks that random bytes never pass
   return true;
 #else
   return crc32c(bytes.substr(0, bytes.size() - 4)) == get<std::uint32_t>(bytes, bytes.size() - 4);

@@ -1,4 +1,4 @@
-// The contents of a WebDataset shard, and its index file: made once by walking the shard's headers, checked whenever it is read.
+// The contents of a WebDataset shard, and its index file, which is made once from the shard's headers and checked whenever it is read.
 //
 // A sample is a run of members with the same key, the file name up to its first dot: one image (KEY.jpg, .jpeg, .png, .webp), and the label
 // as KEY.cls (a whole number as text) or as "label" of KEY.json. Members with other endings are skipped, and so are hidden files.
@@ -16,7 +16,7 @@
 namespace fm {
 
 struct TarSample {
-  std::uint64_t offset;      // of the image's bytes; its header is the 512 bytes before
+  std::uint64_t offset;      // of the image's bytes; the header is the 512 bytes before them
   std::uint32_t size;
   std::uint32_t header_crc;  // of that header: name, size, ...; represents the image in fingerprints
   std::int32_t label;        // -1: none

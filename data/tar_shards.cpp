@@ -41,7 +41,7 @@ void add_range(const std::string& item, const std::string& text, std::vector<std
   const std::string first = item.substr(0, dots), last = item.substr(dots + 2);
   std::uint64_t from = 0, to = 0;
   if (!whole_number(first, from) || !whole_number(last, to)) refuse(text, fmt::format("'{}' is not a range of whole numbers, such as 000..099", item));
-  if (to < from) refuse(text, fmt::format("the range '{}' falls", item));
+  if (to < from) refuse(text, fmt::format("the range '{}' falls: write the smaller number first", item));
   if (to - from >= max_shards) refuse(text, fmt::format("the range '{}' has more than {} numbers", item, max_shards));
   for (std::uint64_t n = from; n <= to; ++n) out.push_back(fmt::format("{:0{}}", n, first.size()));
 }
@@ -71,7 +71,7 @@ class TarStore : public PictureStore {
   TarStore(const std::string& names, const fs::path& index_folder) : name_(names) {
     for (const std::string& name : shard_names(names)) shards_.push_back({name, {}, 0});
     std::vector<std::string> problems(shards_.size());
-    on_threads(std::ssize(shards_), 4, [&](std::int64_t i) {  // the first time it reads every header: waiting for the disk
+    on_threads(std::ssize(shards_), 4, [&](std::int64_t i) {  // the first opening reads every header, and waits for the disk
       const auto k = std::size_t(i);
       shards_[k].samples = tar_index(shards_[k].path, index_file(shards_[k].path, index_folder), problems[k]).samples;
       shards_[k].samples.shrink_to_fit();
@@ -80,7 +80,7 @@ class TarStore : public PictureStore {
     if (count_ == 0) throw FileError(fmt::format("{}: no samples in {} shards", name_, shards_.size()));
     std::erase(problems, std::string());
     if (!problems.empty())
-      notes_.push_back(fmt::format("{}: {} of {} indices are not kept, so that the next start makes them again: {}; index=FOLDER keeps them elsewhere", name_,
+      notes_.push_back(fmt::format("{}: {} of {} indices could not be written, so the next start makes them again: {}; index=FOLDER writes them elsewhere", name_,
                                    problems.size(), shards_.size(), problems.front()));
     refuse_webp();
   }
@@ -109,7 +109,7 @@ class TarStore : public PictureStore {
     const auto [shard, s] = at(i);
     std::string bytes = OpenFile(shard.path).read(s.offset - header_size, header_size + s.size);
     if (crc32c(std::string_view(bytes).substr(0, header_size)) != s.header_crc)
-      throw FileError(fmt::format("{}: it has changed since its index was made, with the same size and time: remove {}", shard.path.string(),
+      throw FileError(fmt::format("{}: it has changed since its index was made, although size and time are the same: remove {}", shard.path.string(),
                                   "its .flowmap-index"));
     bytes.erase(0, header_size);
     return bytes;
@@ -119,13 +119,13 @@ class TarStore : public PictureStore {
   struct Shard {
     fs::path path;
     std::vector<TarSample> samples;
-    std::int64_t first = 0;  // number of its first sample
+    std::int64_t first = 0;  // number of the shard's first sample
   };
 
   static fs::path index_file(const fs::path& shard, const fs::path& folder) {
     const std::string ending = ".flowmap-index";
     if (folder.empty()) return shard.string() + ending;
-    const std::string whole = fs::absolute(shard).lexically_normal().string();  // shards of the same name in two folders
+    const std::string whole = fs::absolute(shard).lexically_normal().string();  // tells shards of the same name in two folders apart
     return folder / fmt::format("{}-{:08x}{}", shard.filename().string(), crc32c(whole), ending);
   }
 
@@ -135,7 +135,7 @@ class TarStore : public PictureStore {
     return {shard, shard.samples[std::size_t(i - shard.first)]};
   }
 
-  // Named and counted: leaving them out would make other data of it.
+  // FileError names and counts WebP images: leaving them out silently would change the data.
   void refuse_webp() const {
     if (is_readable_picture(".webp")) return;
     std::int64_t n = 0, first = -1;

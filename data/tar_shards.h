@@ -12,8 +12,8 @@
 
 namespace fm {
 
-// "a-{08..10}.tar" -> a-08.tar, a-09.tar, a-10.tar. Braces hold ranges or words, parted by commas ("{00..07,x}"), any number of them; "::" parts
-// several names. Numbers keep the zeros of the range's first. ConfigError: braces that do not close, a range that falls, above 100,000 names.
+// "a-{08..10}.tar" -> a-08.tar, a-09.tar, a-10.tar. Braces contain ranges or words, separated by commas ("{00..07,x}"); a name may have several. "::"
+// separates names. Numbers keep the leading zeros of the range's first. ConfigError: braces that do not close, a range that falls, above 100,000 names.
 std::vector<std::string> shard_names(const std::string& text);
 
 // `index_folder`: "" keeps each index beside its shard. FileError: the errors of tar_index and OpenFile, no samples, WebP images in a build without

@@ -14,13 +14,13 @@
 namespace fm {
 
 // Calls f(0) ... f(n - 1) on `workers` threads; afterwards rethrows the exception of the first failed i. If the system starts no further thread,
-// the existing ones do the work. Ends early for check_interrupt() (tensor/interrupt.h).
+// the existing ones do the work. Ends early if check_interrupt() throws (tensor/interrupt.h).
 template <class F>
 void on_threads(std::int64_t n, std::int64_t workers, const F& f) {
   std::vector<std::exception_ptr> errors(static_cast<std::size_t>(n));
   std::atomic<std::int64_t> next = 0;
   std::exception_ptr interrupted;
-  const auto interrupt = [&] {         // true: the caller's thread is to end
+  const auto interrupt = [&] {         // true: the caller's thread must end
     try {
       check_interrupt();
     } catch (...) {

@@ -38,7 +38,7 @@ class ZipStore : public PictureStore {
     entries_.reserve(found.entries);
     read_directory(found.entries);
     take_labels();
-    forget_directory();                                      // names are read for messages only
+    forget_directory();                                      // from here on names are read for messages only
   }
 
   std::string name() const override { return path_.string(); }
@@ -65,13 +65,13 @@ class ZipStore : public PictureStore {
     if (m.method != 0)
       fail(fmt::format("member {} is compressed (method {}): images are read in place, so store them: zip -0 -r, or dataset_tool.py",
                        in_quotes(m.name), m.method));
-    if (m.compressed != m.size) fail(fmt::format("corrupt zip file: stored member {} has {} and {} bytes", in_quotes(m.name), m.compressed, m.size));
+    if (m.compressed != m.size) fail(fmt::format("corrupt zip file: stored member {} has {} bytes compressed, but {} uncompressed", in_quotes(m.name), m.compressed, m.size));
     if (m.size > most) fail(fmt::format("member {} has {} bytes; at most {} are read", in_quotes(m.name), m.size, most));
     if (m.header > file_.size || file_.size - m.header < local_size + m.name.size() + m.size)
       fail(fmt::format("corrupt zip file: member {} of {} bytes lies outside the file", in_quotes(m.name), m.size));
   }
 
-  // Pages of the directory that were read leave memory: a million entries take 100 MB.
+  // Releases the pages of the directory that were read: a million entries take 100 MB.
   void forget_directory() const { file_.forget(directory_start_, directory_start_ + directory_.size()); }
 
   void read_directory(std::uint64_t entries) {
@@ -122,7 +122,7 @@ class ZipStore : public PictureStore {
     std::sort(places.begin(), places.end());
     for (std::size_t i = 1; i < places.size(); ++i)
       if (places[i].first < places[i - 1].second)
-        fail(fmt::format("corrupt zip file: members overlap at byte {}", places[i].first));  // how few bytes become many
+        fail(fmt::format("corrupt zip file: members overlap at byte {}", places[i].first));  // overlaps could turn few bytes into many
   }
 
   void sort_by_name() {
@@ -133,7 +133,7 @@ class ZipStore : public PictureStore {
 
   void take_labels() {
     if (!has_json_)
-      fail("no dataset.json with the labels at the top: {\"labels\": [[\"00000/img00000000.png\", 5], ...]}, or {\"labels\": null} without");
+      fail("no dataset.json with the labels at the top: {\"labels\": [[\"00000/img00000000.png\", 5], ...]}, or {\"labels\": null} for images without labels");
     const std::uint64_t start = checked_json();
     const auto name = [this](std::int64_t i) { return name_of(entries_[std::size_t(i)]); };
     const auto passed = [&](std::size_t bytes) { file_.forget(start, start + bytes), forget_directory(); };
@@ -169,7 +169,7 @@ class ZipStore : public PictureStore {
   }
 
   void check_crc([[maybe_unused]] const Entry& e, [[maybe_unused]] std::uint32_t crc) const {
-#ifndef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION  // tests/fuzz: checks that random bytes never pass
+#ifndef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION  // tests/fuzz leaves out checks that random bytes never pass
     if (crc != e.crc) fail(fmt::format("corrupt zip file: checksum of member {} is wrong", in_quotes(name_of(e))));
 #endif
   }

@@ -16,7 +16,7 @@ bool in_order(const std::vector<std::int64_t>& order) {
 void check(const Batch& batch) {
   const std::int64_t rows = batch.z0.dim(0), samples = static_cast<std::int64_t>(batch.draws.rows());
   if (rows != samples)
-    throw ShapeError("batch: " + std::to_string(rows) + " rows of data and " + std::to_string(samples) + " sample numbers");
+    throw ShapeError("batch: " + std::to_string(rows) + " rows of data but " + std::to_string(samples) + " sample numbers: each row needs one");
   if (batch.y.defined() && batch.y.shape() != Shape{rows})
     throw ShapeError("batch: labels " + to_string(batch.y.shape()) + " for " + std::to_string(rows) + " rows of data");
   if (batch.eps.defined() && batch.eps.shape() != batch.z0.shape())

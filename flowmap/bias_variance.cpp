@@ -9,7 +9,7 @@
 namespace fm {
 namespace {
 
-// (dh/dz) d + along dh/dt, without history.
+// (dh/dz) d + along_t dh/dt, without history.
 Tensor derivative(const FlowMapNet& h, const PathBatch& p, const Tensor& d, double along_t) {
   const PauseTape pause;
   const auto f = [&](const Var& z, const Var& s, const Var& t) { return h(z, s, t, p.y); };

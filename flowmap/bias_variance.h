@@ -4,9 +4,9 @@
 //   E | h - target(w_l) |^2  =  E | h - (h* + B + l A (v_phi - v)) |^2  +  (1-l)^2 E | A (vh - v) |^2
 //   A = I - (t-s) dh/dz,         B = target(v) - h*,       h* = (1 / (t-s)) int_s^t v
 //
-// h is the network, which makes its own targets; v the velocity of the flow. The first term on the right is learned: it moves the fixed point away
-// from the flow map by B, the network's own error, and by l A (v_phi - v), the teacher's. The second term is noise of the gradient:
-// its mean is 0, and no training lowers it at fixed h. All terms are means over rows and elements.
+// h is the network, which makes its own targets; v is the velocity of the flow. The first term on the right is learned: it moves the fixed point away
+// from the flow map by B, the network's own error, and by l A (v_phi - v), the teacher's error. The second term is noise of the gradient.
+// Its mean is 0, and no training lowers it at fixed h. All terms are means over rows and elements.
 #pragma once
 
 #include "flowmap/batch.h"
@@ -23,8 +23,8 @@ struct BiasVariance {
   double bias(double lambda) const { return lambda * lambda * teacher; }
 };
 
-// p: rows with s < t alone, z0 and eps included. `v`: the flow's velocity; if unknown, a teacher much better than `teacher`. `map`: h*, or
-// empty. ConfigError: p has rows with s = t.
+// Measures both terms on p, which must have z0 and eps. ConfigError if p has rows with s = t. `v` is the flow's velocity or, if that is unknown, a
+// teacher much better than `teacher`. `map` is h*; it may be empty.
 BiasVariance bias_variance(const FlowMapNet& h, const PathBatch& p, const VelocityNet& v, const VelocityNet& teacher, const FlowMapNet& map = {});
 
 }  // namespace fm

@@ -37,7 +37,7 @@ struct Points {
   }
 };
 
-// A law of one number, with its flow map.
+// The distribution of one number: its flow map, its velocity and the points of its quadrature.
 struct Law {
   FlowMapNet u;
   VelocityNet v;
@@ -55,8 +55,8 @@ Law one_gaussian() {
   return law;
 }
 
-// A skewed posterior of eps - z0. `jumps`: u is integrated, in f64 to 1e-7; else it is v, which is right where s = t. The map is steep between modes
-// that are far apart: for jumps they must be near, or quadrature misses the steep place.
+// A mixture of two Gaussians, for which the posterior of eps - z0 is skewed. With `jumps`, u is integrated in f64, to 1e-7. Without, u is v, which is right
+// where s = t. Between modes that are far apart the map is too steep for quadrature, so with `jumps` the modes must be near each other.
 Law two_gaussians(double low, double high, double deviation, double low_share, int nodes, bool jumps) {
   constexpr int flow_steps = 16;
   GaussianMixture mixture;
@@ -78,7 +78,7 @@ Var phi(const Var& z, const Var& s, const Var& t) {
   return reshape(wave + 0.3 * square(x) + 0.2 * ((t - s) * x) + 0.1 * t, z.shape());
 }
 
-// u + theta_i phi in row i. A batch of fewer rows has the first ones; a batch of twice as many has rows with labels, then rows without.
+// u + theta_i phi in row i. A call on fewer rows uses the first thetas. A call on twice the rows (all with labels, then all without) uses each theta twice.
 FlowMapNet perturbed(const FlowMapNet& u, const Parameter& theta) {
   return [&theta, u](const Var& z, const Var& s, const Var& t, const Labels& y) {
     const std::int64_t rows = z.dim(0), all = theta.value.dim(0);
@@ -93,7 +93,7 @@ Nets nets_of(const FlowMapNet& net, const FlowMapNet& map, const VelocityNet& v,
   return out;
 }
 
-// Every row's gradient in its own theta, times the rows: the loss is a mean.
+// The gradient of each row in its own theta. It is multiplied by the number of rows, because the loss is a mean over rows.
 std::vector<double> row_gradients(const Objective& objective, const Law& law, const Drawn& drawn, double at = 0) {
   const std::int64_t rows = drawn.p.rows();
   Parameter theta{Tensor::full({rows}, at, DType::f64)};
@@ -127,7 +127,7 @@ std::vector<Bias> expected_gradients(const Objective& objective, const Law& law,
   return out;
 }
 
-// A mean over random data and noise: for objectives whose rows belong together. Each pair of times is evaluated by itself, because biases of two signs cancel.
+// Means over random data and noise, for objectives whose rows form groups. Each pair of times is evaluated alone, because biases of opposite sign cancel.
 void sample_gradients(const Objective& objective, const Law& law, const std::vector<Times>& pairs, Certificate& out) {
   constexpr std::int64_t groups = 16384;
   const std::int64_t group = objective.needs.group, rows = groups * group;
@@ -148,7 +148,7 @@ void sample_gradients(const Objective& objective, const Law& law, const std::vec
   }
 }
 
-// For objectives that train jumps to data alone.
+// The pairs `any`, with s = 0 for objectives that train jumps to data alone.
 std::vector<Times> pairs_for(const Objective& objective, const std::vector<Times>& any) {
   if (objective.needs.jumps != Jumps::to_data) return any;
   std::vector<Times> out;
@@ -184,7 +184,7 @@ std::vector<Bias> bias_on_mixture(const Objective& objective) {
   std::vector<Bias> out;
   const bool to_data = objective.needs.jumps == Jumps::to_data;
   if (!to_data) out = expected_gradients(objective, two_gaussians(-1.5, 1.5, 0.3, 0.2, 80, false), {{0.3, 0.3}, {0.5, 0.5}, {0.8, 0.8}});
-  // A jump to data of this length begins at 0.4: from 0.8, 40 nodes would leave an error of 2e-5.
+  // The jump to data begins at 0.4: from 0.8, quadrature with 40 nodes would have an error of 2e-5.
   const std::vector<Times> jumps{to_data ? Times{0, 0.4} : Times{0.4, 0.8}};
   for (const Bias& jump : expected_gradients(objective, two_gaussians(-1, 1.2, 0.9, 0.25, 40, true), jumps)) out.push_back(jump);
   return out;
@@ -237,8 +237,8 @@ std::string contradiction(const Claims& claims, const Certificate& found) {
   return "";
 }
 
-// Newton's method on the orthonormal Hermite functions of N(0, 1), from guesses that follow the roots before (Press et al., "Numerical Recipes", 4.5,
-// for the weight exp(-x^2)).
+// Finds the Gauss-Hermite nodes for the weight exp(-x^2) by Newton's method on the orthonormal Hermite polynomials (Press et al., "Numerical Recipes", 4.5).
+// Guesses for all nodes but the largest are extrapolated from the nodes before. Nodes and weights are then scaled to N(0, 1).
 Quadrature normal_quadrature(int n) {
   if (n < 1 || n > 200) throw ConfigError(fmt::format("normal_quadrature: {} nodes; 1 to 200 are possible", n));
   std::vector<double> x, w;                        // the positive roots, largest first, for the weight exp(-x^2)

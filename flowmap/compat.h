@@ -13,7 +13,7 @@ struct Compat {
   // CMT: the times that the student receives. "true": the times of the teacher's shifted grid (Eq. 3). "uniform": an unshifted linspace, which
   // agrees with the states only at t = 1.
   std::string cmt_time_labels = "true";
-  // Labels are dropped once per sample. false: the student drops again, independently in u and in both sides of a finite difference, so
+  // true: labels are dropped once per sample. false: the student drops again, independently in u and in both sides of a finite difference, so
   // that the sides may see different labels.
   bool fd_share_label_drop = true;
   // false: t + delta may exceed 1 and t - delta may fall below s and 0.
@@ -22,11 +22,12 @@ struct Compat {
   bool squared_adaptive_metric = false;
 
   template <class V> void visit(V&& v) {
-    v("cmt_time_labels", cmt_time_labels, "times given to the student in CMT: true, those of the teacher's grid; uniform, evenly spaced ones",
+    v("cmt_time_labels", cmt_time_labels, "times given to the student in CMT: the times of the teacher's grid (true) or evenly spaced times (uniform)",
       one_of({"true", "uniform"}));
-    v("fd_share_label_drop", fd_share_label_drop, "one label dropout for all evaluations of a sample");
-    v("clamp_fd_times", clamp_fd_times, "finite differences within s <= t <= 1");
-    v("squared_adaptive_metric", squared_adaptive_metric, "loss of the released code, in place of the metric");
+    v("fd_share_label_drop", fd_share_label_drop,
+      "one label dropout for all evaluations of a sample; false: each evaluation by the trained network drops labels again");
+    v("clamp_fd_times", clamp_fd_times, "times of finite differences clamped to [s, 1]; false: they may leave this interval");
+    v("squared_adaptive_metric", squared_adaptive_metric, "loss of MF-RAE's released code in place of the metric: squared_adaptive with c = 1e-3");
   }
 
   static Compat paper() { return {}; }

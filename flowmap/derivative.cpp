@@ -12,7 +12,7 @@ Tensor on_line(const FlowMapNet& net, const FlowPoint& p, const Tensor& w, const
   return evaluate(net, p.z + column(t1 - p.t, p.z.rank()) * w, p.s, t1, y.defined() ? y : p.y);
 }
 
-// Divided by the difference of the times as they are stored, so that their rounding cancels.
+// Divides by the difference of the stored times, so that the rounding of the times cancels.
 Tensor quotient(const Tensor& high, const Tensor& low, const Tensor& dt) { return (high - low) / column(dt, high.rank()); }
 
 struct Stencil {
@@ -21,7 +21,7 @@ struct Stencil {
 
 Stencil central_times(const FlowPoint& p, const DerivativeConfig& config) {
   Stencil s{p.t - config.delta, p.t + config.delta};
-  // Cutting the stencil makes its error first order there; within delta of s the target multiplies it by t - s < delta.
+  // A cut stencil is not symmetric, so its error is of first order. Within delta of s the target multiplies this error by t - s < delta.
   if (config.clamp_times) s = {maximum(s.low, p.s), minimum(s.high, Tensor::scalar(1, p.t.dtype()))};
   return s;
 }
@@ -31,7 +31,7 @@ Tensor central(const FlowMapNet& net, const FlowPoint& p, const Tensor& w, const
   return quotient(on_line(net, p, w, high, p.y_plus), on_line(net, p, w, low, p.y_minus), high - low);
 }
 
-// A step that would leave [s, 1] is taken the other way.
+// With clamp_times a forward step beyond 1 becomes a backward step, and a backward step below s becomes a forward step.
 Tensor one_sided(const FlowMapNet& net, const FlowPoint& p, const Tensor& w, const Tensor& u, const DerivativeConfig& config) {
   const bool ahead = config.kind == "forward";
   const Tensor on = p.t + config.delta, back = p.t - config.delta;

@@ -3,10 +3,10 @@
 //
 //   jvp        exact, in the same pass as u itself: costs about one forward on the rows that have a derivative
 //   fd, central    [u(z + d w, s, t + d) - u(z - d w, s, t - d)] / (2 d): two forwards without history, error d^2 (MF-RAE, section 3.4)
-//   forward, backward    one more forward, error d
+//   forward, backward    one more forward pass, error d
 //   semi       space by jvp, time by central difference (rCM): avoids differentiating the time embedding
 //
-// Rows: w may have fewer rows than z. Only those first rows are differentiated; the others cost nothing.
+// If w has k rows, fewer than z, only the first k rows are differentiated. The other rows cost nothing extra.
 #pragma once
 
 #include <string>
@@ -19,16 +19,16 @@ namespace fm {
 struct DerivativeConfig {
   std::string kind = "jvp";
   double delta = 5e-3;
-  bool clamp_times = true;               // finite differences stay in s <= t <= 1; the reference code lets them leave (compat.h)
+  bool clamp_times = true;               // times of finite differences stay in [s, 1]; in the released MF-RAE code they may leave it (compat.h)
   template <class V> void visit(V&& v) {
     v("kind", kind,
-      "method for du/dt: exact (jvp), a difference (fd and central, forward, backward), or jvp in space and a difference in time (semi)",
+      "method for du/dt: exact (jvp), a finite difference (central or fd, forward, backward), or jvp in space and a central difference in time (semi)",
       one_of({"jvp", "fd", "central", "forward", "backward", "semi"}), basic());
     v("delta", delta, "time step of the finite differences", above(0));
-    v("clamp_times", clamp_times, "finite differences within s <= t <= 1");
+    v("clamp_times", clamp_times, "times of finite differences clamped to [s, 1]; false: they may leave this interval");
   }
 
-  // Forward passes per row with a derivative, in addition to the graded one; a tangent counts as one.
+  // Forward passes per row with a derivative, besides the pass that is differentiated backward. A tangent counts as one pass.
   double evaluations() const { return kind == "jvp" || kind == "forward" || kind == "backward" ? 1 : kind == "semi" ? 3 : 2; }
 };
 
@@ -40,12 +40,12 @@ struct FlowPoint {
 
 struct Derivative {
   Var u;                                 // (B, ...), recorded if a tape is on
-  Tensor dudt;                           // for w's rows, never recorded; undefined if w has none
+  Tensor dudt;                           // for the rows of w, never recorded; undefined if w has no rows
 };
 
 FlowPoint first_rows(const FlowPoint& p, std::int64_t k);
 
-// w: (k, ...) with k <= B rows, or undefined.
+// Computes u and du/dt. w: (k, ...) with k <= B rows, or undefined for no derivative.
 Derivative differentiate(const FlowMapNet& net, const FlowPoint& at, const Tensor& w, const DerivativeConfig& config);
 
 }  // namespace fm

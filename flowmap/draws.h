@@ -1,4 +1,4 @@
-// Which random numbers a training batch gets: pure functions of (seed, step, sample number, purpose), so a batch is the same on any number
+// The random numbers of a training batch. They are pure functions of (seed, step, sample number, purpose), so a batch is the same on any number
 // of ranks and threads, after a restart, and in any order of its rows.
 #pragma once
 

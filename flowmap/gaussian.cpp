@@ -50,7 +50,8 @@ double total_weight(const std::vector<GaussianMixture::Component>& components) {
   return total;
 }
 
-// log(weight N(z; ...)) of each component up to one constant, and the largest of them, a constant: it cancels.
+// log(weight N(z; ...)) of each component, up to one common constant. `top` is the largest of them in each row. It is subtracted before exp and cancels
+// in the result, so no gradient has to pass through it.
 struct Logs {
   std::vector<Var> of;
   Tensor top;
@@ -63,7 +64,7 @@ struct Logs {
   }
 };
 
-// The mixture as plain numbers: its velocity at one point costs no tensors. The map needs it 4 * steps times a point.
+// The mixture as plain numbers, whose velocity at one point needs no tensors. The map computes 4 * steps velocities per point.
 class PlainMixture {
  public:
   explicit PlainMixture(const std::vector<GaussianMixture::Component>& components) : width_(static_cast<std::size_t>(components[0].mean.numel())) {
@@ -82,14 +83,14 @@ class PlainMixture {
     std::vector<double> inverse, slope;              // 1 / a^2 and a'/a, (K, width)
     std::vector<double> constant;                    // log(weight / product of a), (K)
   };
-  // At t, t + h/2, t + h, t + 3h/2, ...: a Runge-Kutta step of fourth order uses three of them.
+  // The moments at t, t + h/2, t + h, t + 3h/2, ...: a Runge-Kutta step of fourth order uses three of them.
   std::vector<Moment> moments(double t, double h, int steps) const {
     std::vector<Moment> out;
     for (int i = 0; i <= 2 * steps; ++i) out.push_back(moment(t + 0.5 * i * h));
     return out;
   }
 
-  // v(z, t); `logs` is room for one number a component.
+  // Computes v(z, t). `logs` is a buffer for one number per component.
   void velocity(const double* z, const Moment& m, double* v, std::vector<double>& logs) const {
     logs = m.constant;
     for (std::size_t k = 0; k < logs.size(); ++k)
@@ -108,7 +109,7 @@ class PlainMixture {
     for (std::size_t d = 0; d < width_; ++d) v[d] /= total;
   }
 
-  // Moves z by one step of length h per two moments.
+  // Integrates z in steps of length h. Each step uses the moments at its beginning, middle and end.
   void integrate(std::vector<double>& z, const std::vector<Moment>& m, double h) const {
     std::vector<double> k(width_), sum(width_), at(width_), logs;
     for (std::size_t i = 0; i + 2 < m.size(); i += 2) {
@@ -180,7 +181,8 @@ Tensor GaussianMixture::map(const Tensor& z, const Tensor& s, const Tensor& t, i
   const std::int64_t n = z.rank() > 0 ? z.dim(0) : 0;
   if (n == 0 || z.numel() != n * components[0].mean.numel() || s.shape() != Shape{n} || t.shape() != Shape{n} || steps < 1)
     throw ShapeError("GaussianMixture::map: z " + to_string(z.shape()) + ", s " + to_string(s.shape()) + ", t " + to_string(t.shape()) + ", " +
-                     std::to_string(steps) + " steps: wants rows of shape " + to_string(components[0].mean.shape()) + ", a time each, and steps >= 1");
+                     std::to_string(steps) + " steps: z must have rows of shape " + to_string(components[0].mean.shape()) +
+                     ", s and t one time per row, and steps must be 1 or more");
   std::vector<double> values = z.to_vector<double>();
   const std::vector<double> from = t.to_vector<double>(), to = s.to_vector<double>();
   const auto length = [&](std::size_t row) { return (to[row] - from[row]) / steps; };

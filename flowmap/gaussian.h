@@ -25,26 +25,26 @@ struct GaussianFlow {
 struct GaussianMixture {
   struct Component {
     double weight;                       // > 0; the weights need not add up to 1
-    Tensor mean, deviation;              // of one row's shape, deviation > 0; of z's type
+    Tensor mean, deviation;              // of one row's shape and z's type, deviation > 0
   };
   std::vector<Component> components;
 
-  // Each throws ConfigError for a mixture without components, with a weight or a deviation that is not above 0, or with unequal shapes.
+  // Each function throws ConfigError for a mixture without components, with a weight or a deviation that is not above 0, or with unequal shapes.
   VelocityNet v() const;
   Var log_density(const Var& z, const Var& t) const;                           // (B): log p_t(z), z (B, ...), t (B)
-  // f_{t->s}(z) by `steps` equal Runge-Kutta steps of fourth order on v, in f64 whatever z's type. Also for s > t: t = 0 -> s = 1 is the
-  // encoding. 4,000 points of 8 modes take about 1 s of one core.
+  // f_{t->s}(z) by `steps` equal Runge-Kutta steps of fourth order on v, in f64 for any type of z. s may be above t: the map from t = 0 to s = 1
+  // encodes data as noise. 4,000 points of a mixture of 8 take about 1 s on one core.
   Tensor map(const Tensor& z, const Tensor& s, const Tensor& t, int steps = 400) const;
 };
 
 // The point set "8gaussians" of data/points.h: radius sqrt 2, deviation 0.1, in the plane.
 GaussianMixture eight_gaussians(DType dtype = DType::f64);
 
-// The average velocity of v over [s, t] by `steps` equal Runge-Kutta steps of fourth order: exact up to their error, and fine at s = t.
+// The average velocity of v over [s, t] by `steps` equal Runge-Kutta steps of fourth order. It is exact up to the error of these steps, and v(z, t) at s = t.
 FlowMapNet average_velocity(VelocityNet v, int steps);
 
-// Mean over rows of |f(eps) - f*(eps)|^2: one call of the network, f(eps) = eps - u(eps, 0, 1), against the mixture's exact map. `noise` (B, ...)
-// and labels as the network takes them; the exact map is of the whole mixture.
+// Mean over rows of |f(eps) - f*(eps)|^2, where f(eps) = eps - u(eps, 0, 1) is one call of the network and f* the exact map of the whole mixture.
+// The network is called with `noise` (B, ...) and the labels y; f* does not depend on labels.
 double map_error(const FlowMapNet& net, const GaussianMixture& data, const Tensor& noise, const Labels& y = {});
 
 }  // namespace fm

@@ -1,5 +1,5 @@
-// Label dropout: the condition is replaced by the null label with a small probability, once per logical sample, so that every evaluation of
-// that sample (teacher, student, both sides of a finite difference) sees the same label.
+// Label dropout: a label is replaced by the null label with a small probability, once per sample, so that every evaluation of
+// that sample (teacher, student, both sides of a finite difference) has the same label.
 #pragma once
 
 #include "flowmap/draws.h"
@@ -17,14 +17,14 @@ struct LabelDropout {
   }
 };
 
-// `copy` requests an independent draw: the reference code drops again in each stacked copy (see compat.h). Undefined labels stay undefined.
+// Each `copy` is an independent draw, for the released MF-RAE code, which drops labels again in each evaluation (compat.h). Undefined labels stay undefined.
 Labels drop_labels(const Labels& y, const LabelDropout& config, const Draws& draws, Purpose purpose = Purpose::label_drop,
                    std::uint32_t copy = 0);
 
-// `label` in the rows where mask is not 0, wherever y lies: it is not read.
+// y with `label` in the rows where mask is not 0. y may be on any device: its values are not read back.
 Labels replaced_where(const Labels& y, const std::vector<double>& mask, std::int64_t label);
 
-// Every row with the null label.
+// Labels of y's shape that are all null.
 inline Labels null_labels(const Labels& y, std::int64_t null_label) {
   return Tensor::full(y.shape(), static_cast<double>(null_label), DType::i64);
 }

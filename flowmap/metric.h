@@ -4,11 +4,11 @@
 //   adaptive           S / sg(S + c)^p            MeanFlow (Geng et al. 2025): gradient ~ that of log S for p = 1
 //   squared_adaptive   S^2 / sg(S^2 + c)^p        the released MF-RAE code
 //   pseudo_huber       sqrt(S + c^2) - c          improved consistency training (Song and Dhariwal 2023)
-//   log                log(S + c)                 DMF: its learned weight only lowers c, for log(S e^-l + k) + l = log(S + k e^l)
+//   log                log(S + c)                 DMF, whose learned log variance l only changes c: log(S e^-l + k) + l = log(S + k e^l)
 //   power              (S + c)^p                  ECT: |r| for p = .5
 //
-// Gradients pass through all of log and power. The gradient of log is that of adaptive with p = 1, but the value of log falls with S. The adaptive kinds
-// keep the logged loss near 1 in all cases, so every metric also returns the raw mean square.
+// log and power have no stop-gradient. log has the gradient of adaptive with p = 1, but its value falls with S. The value of the adaptive kinds stays near 1
+// for p = 1, so every metric also returns the raw mean square.
 #pragma once
 
 #include <string>
@@ -26,15 +26,17 @@ struct MetricConfig {
   template <class V> void visit(V&& v) {
     v("kind", kind, "function from residuals to the loss", one_of({"l2", "adaptive", "squared_adaptive", "pseudo_huber", "log", "power"}));
     v("reduction", reduction, "squared norm S of a row's residual in all kinds but l2: sum or mean of squares", one_of({"sum", "mean"}));
-    v("c", c, "constant of all kinds but l2; 0: the kind's own default (0.01, 1e-3, 0.00054 sqrt(D), 0.01, 1e-12)", at_least(0));
-    v("p", p, "power of the adaptive weight, or of S", at_least(0));
+    v("c", c,
+      "constant c; 0: the default of the kind (adaptive and log 0.01, squared_adaptive 1e-3, pseudo_huber 0.00054 sqrt(elements of a row), power 1e-12)",
+      at_least(0));
+    v("p", p, "exponent p of the weight (adaptive kinds) or of S (power)", at_least(0));
   }
 };
 
 struct Measured {
   Var loss;                              // scalar: mean over rows of weight * metric
   Tensor raw;                            // (B): mean square of each row's residual
-  Var rows = {};                         // (B): weight * metric, whose mean the loss is
+  Var rows = {};                         // (B): weight * metric; the loss is their mean
 };
 
 // residual (B, ...); weight (B) or undefined (ones).

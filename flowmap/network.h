@@ -1,4 +1,4 @@
-// A network, for this layer, is a function. Models, closed forms and tests all fit; this layer does not depend on layers or models.
+// Objectives and samplers see a network as a function. It can be a model, a closed form or a lambda of a test, so they depend on no layer or model.
 //
 // Convention everywhere: z_t = (1-t) z0 + t eps, t = 0 data, t = 1 noise, 0 <= s <= t <= 1.
 //   u(z, s, t, y)   average velocity over [s, t];   flow map  f_{t->s}(z) = z - (t-s) u(z, s, t)
@@ -58,12 +58,12 @@ template <class... Args> class NetFunction {
 using FlowMapNet = NetFunction<const Var& /*z*/, const Var& /*s*/, const Var& /*t*/, const Labels& /*y*/>;       // u
 using VelocityNet = NetFunction<const Var& /*z*/, const Var& /*t*/, const Labels& /*y*/>;                        // v
 
-// The velocity that an average-velocity network holds: v(z, t) = u(z, t, t).
+// The velocity of an average-velocity network: v(z, t) = u(z, t, t).
 inline VelocityNet diagonal(FlowMapNet u) {
   return [u = std::move(u)](const Var& z, const Var& t, const Labels& y) { return u(z, t, t, y); };
 }
 
-// Values without history: teacher, EMA, guidance and finite differences.
+// Values without history, for teachers, averaged weights, guidance and finite differences.
 inline Tensor evaluate(const VelocityNet& v, const Tensor& z, const Tensor& t, const Labels& y) {
   const PauseTape pause;
   return v(z, t, y).value();

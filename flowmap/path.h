@@ -1,4 +1,4 @@
-// The linear path between data and noise, and arithmetic by rows.
+// The linear path between data and noise, and arithmetic with one number per row.
 //   z_t = (1-t) z0 + t eps,      conditional ("one-point") velocity  dz_t/dt = eps - z0
 #pragma once
 
@@ -7,7 +7,7 @@
 
 namespace fm {
 
-// A number per row, shaped to multiply z: (B) -> (B, 1, ..., 1).
+// One number per row, in a shape that multiplies z: (B) -> (B, 1, ..., 1).
 inline Shape column_shape(std::int64_t rows, int rank) { return Shape::filled(rank, 1).with(0, rows); }
 inline Tensor column(const Tensor& per_row, int rank) { return per_row.reshape(column_shape(per_row.dim(0), rank)); }
 inline Var column(const Var& per_row, int rank) { return reshape(per_row, column_shape(per_row.dim(0), rank)); }
@@ -19,11 +19,11 @@ inline Tensor interpolate(const Tensor& z0, const Tensor& eps, const Tensor& t) 
 
 inline Tensor conditional_velocity(const Tensor& z0, const Tensor& eps) { return eps - z0; }
 
-// The first k rows, and the others. Undefined tensors (no labels) stay so.
+// The first k rows, and all rows from k on. Undefined tensors (no labels) stay undefined.
 inline Tensor first_rows(const Tensor& x, std::int64_t k) { return !x.defined() || x.dim(0) == k ? x : x.slice(0, 0, k); }
 inline Tensor rows_from(const Tensor& x, std::int64_t k) { return !x.defined() || k == 0 ? x : x.slice(0, k, x.dim(0)); }
 
-// z - step u for numbers step (B): where a flow map or an Euler step lands.
+// z - step u with one step per row, (B): the end of a jump or of an Euler step.
 inline Tensor moved(const Tensor& z, const Tensor& step, const Tensor& u) { return z - column(step, z.rank()) * u; }
 
 // a - b, where b covers only the first rows of a (nothing is subtracted from the others) or is undefined.

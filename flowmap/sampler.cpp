@@ -17,7 +17,7 @@ Tensor at_time(double t, const Tensor& z) { return Tensor::full({z.dim(0)}, t, z
 void check(const Grid& grid) {
   bool falling = grid.size() >= 2;
   for (std::size_t i = 1; i < grid.size(); ++i) falling = falling && grid[i] < grid[i - 1];
-  if (!falling) throw ConfigError("sampler: a grid is two or more falling times");
+  if (!falling) throw ConfigError("sampler: a grid must have two or more times, each below the one before");
 }
 
 // One step from time t to t1 < t.
@@ -29,7 +29,7 @@ Tensor step(const VelocityNet& v, const Tensor& z, const Labels& y, double t, do
   return z + (h / 2) * (slope + evaluate(v, euler, at_time(t1, z), y));
 }
 
-// A number for each row that follows from its own values, in f32: two of them, which no other row of normal numbers is likely to have.
+// A number for each row, made of the bits of its first two values in f32. Other rows of normal numbers are unlikely to have the same number.
 Samples names_of_rows(const Tensor& noise) {
   const std::int64_t rows = noise.dim(0);
   const Tensor flat = noise.reshape({rows, noise.numel() / rows});
@@ -76,7 +76,7 @@ Tensor sample_flow_map(const FlowMapNet& net, const Tensor& noise, const Labels&
 
 Tensor sample_renoised(const FlowMapNet& net, const Tensor& noise, const Labels& y, const Grid& grid) {
   check(grid);
-  if (grid.back() != 0) throw ConfigError("sampler: a consistency model's grid ends at 0");
+  if (grid.back() != 0) throw ConfigError("sampler: a consistency model's grid must end at 0");
   const Samples names = names_of_rows(noise);
   Tensor z = noise, x;
   for (std::size_t k = 0; k + 1 < grid.size(); ++k) {

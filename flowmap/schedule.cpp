@@ -37,7 +37,7 @@ void Ramp::check(const std::string& key, std::int64_t steps, double low, double 
   refuse_outside("to", to);
   const double first = in_steps(begin, steps), last = in_steps(end, steps);
   if (last > static_cast<double>(steps))
-    throw ConfigError(fmt::format("{}.end: the change to {} ends at step {}, and the training has {}: it would never be complete. Train longer, or give a share of the "
+    throw ConfigError(fmt::format("{}.end: the change to {} ends at step {}, and the training has {} steps: the change would never be complete. Train longer, or give a share of the "
                                   "training, such as 0.2", key, to, last, steps));
   if (last <= first)
     throw ConfigError(fmt::format("{}: the change from {} to {} begins at step {} and ends at step {} of {}: raise {}.end", key, from, to, first, last,

@@ -1,4 +1,4 @@
-// Numbers that change during a training: its progress, and the schedules that published objectives use.
+// Numbers that change during a training: the step itself, and the schedules of published objectives.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +18,7 @@ struct TrainingStep {
 //   constant      from
 //   linear        from + (to - from) x
 //   exponential   from (to / from)^x                            SoFlow's l: .1 -> .002
-//   sigmoid       from + (to - from) / (1 + exp(-k (x - 1/2)))  alpha-Flow's alpha: 1 -> 0, k = 25; where that is within `snap` of an end, it is the end
+//   sigmoid       from + (to - from) / (1 + exp(-k (x - 1/2)))  alpha-Flow's alpha: 1 -> 0, k = 25; a value within `snap` of an end becomes the end's
 struct Ramp {
   std::string kind = "constant";
   double from = 1, to = 1;
@@ -40,10 +40,10 @@ struct Ramp {
   }
 
   double at(const TrainingStep& now) const;
-  double last() const { return kind == "constant" ? from : to; }             // once the change has ended
+  double last() const { return kind == "constant" ? from : to; }             // the value after the change
 
-  // ConfigError unless the schedule fits a training of this many steps and stays between `low` and `high`: it ends before it begins or after the training,
-  // or it is exponential from or to a number that is not positive. `key`: where it stands, "map.objective.alpha_flow.alpha".
+  // ConfigError if `from` or `to` is outside [low, high], if the change ends before it begins or after the training's `steps`, or if an exponential change
+  // begins or ends at a number that is not positive. `key`: the schedule's path in the config, such as "map.objective.alpha_flow.alpha".
   void check(const std::string& key, std::int64_t steps, double low, double high) const;
 };
 

@@ -11,7 +11,7 @@ namespace {
 // |x| of each row. In f64, which can hold squares of f32 numbers: a norm that overflowed would silently make the correction 0.
 Tensor row_norms(const Tensor& x) { return sqrt(row_sums(square(x.to(DType::f64)))).to(x.dtype()); }
 
-// Zeroes rows that are not finite and their weights.
+// Sets the rows that are not finite, and their weights, to 0.
 void mask_rows(GuardedTangent& g, std::int64_t rows) {
   const DType type = g.dudt.dtype();
   // x - x is 0 for every finite number, else NaN, and a NaN equals no number.
@@ -40,7 +40,7 @@ GuardedTangent guard(const Tensor& dudt, std::int64_t rows, const TangentPolicy&
     g.dudt = clamp(g.dudt, -policy.clamp, policy.clamp);
   }
   if (policy.warmup_over > 0) {
-    if (!warmup.defined()) throw Error("tangent.warmup rises in the course of a training: its value at this step is missing");
+    if (!warmup.defined()) throw Error("tangent.warmup rises during a training, but its value at this step is missing");
     g.dudt = column(first_rows(warmup, dudt.dim(0)), dudt.rank()) * g.dudt;
   } else if (policy.warmup != 1) {
     g.dudt = g.dudt * policy.warmup;

@@ -1,12 +1,12 @@
-// Guards of a derivative before it enters a target, and of the correction g = target - u. All off by default: the unchanged equation.
+// Guards limit a derivative before it enters a target, and the correction g = target - u. All are off by default and then leave the equation unchanged.
 //
-//   warmup          (t-s) dudt is multiplied by it: 0 is flow matching, 1 the full objective. With warmup_over it rises linearly from 0 to this value over
+//   warmup          factor of (t-s) dudt: 0 is flow matching, 1 the full objective. With warmup_over the factor rises linearly from 0 to this value over
 //                   the first steps of a training and stays there (AYF: 0.99)
 //   clamp           elements of dudt are cut to [-clamp, clamp]
-//   mask            rows whose dudt is not finite get weight 0 in the loss (rCM); they are counted
-//   clamp_residual  elements of g are cut likewise. It handles outliers of the target where the metric of a row's g cannot (FACM: 1)
-//   normalise       g, after that, is replaced by g / (|g| + c): the fixed point stays (sCM, AYF: c = 0.1). |g| is the row's norm, or with
-//                   norm = "rms" that divided by the root of its number of elements, so that c means the same in all shapes
+//   mask            rows whose dudt is not finite get weight 0 in the loss (rCM); masked_share reports them
+//   clamp_residual  elements of g are cut to [-clamp_residual, clamp_residual] (FACM: 1). This limits single elements; a metric only weighs whole rows
+//   normalise       c: the cut g is replaced by g / (|g| + c), which keeps g = 0 (sCM, AYF: c = 0.1). |g| is the norm of the row. With
+//                   norm = "rms" it is divided by the root of the row's number of elements, so that c means the same in all shapes
 #pragma once
 
 #include <string>
@@ -28,13 +28,14 @@ struct TangentPolicy {
   bool mask = false;
   template <class V> void visit(V&& v) {
     v("warmup", warmup, "factor of the derivative term after its warm-up", range(0, 1));
-    v("warmup_over", warmup_over, "warm-up of the derivative term's factor from 0, as a share of the training; above 1: in steps; 0: none",
+    v("warmup_over", warmup_over,
+      "time in which the derivative term's factor rises from 0 to warmup, as a share of the training; above 1: in steps; 0: no rise",
       at_least(0));
-    v("clamp", clamp, "largest element of the derivative; 0: no limit", at_least(0));
-    v("clamp_residual", clamp_residual, "largest element of the correction; 0: no limit", at_least(0));
+    v("clamp", clamp, "largest absolute value of the derivative's elements; 0: no limit", at_least(0));
+    v("clamp_residual", clamp_residual, "largest absolute value of the correction's elements; 0: no limit", at_least(0));
     v("normalise", normalise, "constant c of g / (|g| + c), which replaces the correction g; 0: off", at_least(0));
-    v("norm", norm, "norm |g| in g / (|g| + c): of the row, or divided by the root of its number of elements (rms)", one_of({"row", "rms"}));
-    v("mask", mask, "no loss from rows whose derivative is not finite");
+    v("norm", norm, "norm |g| in g / (|g| + c): the norm of a row (row), or that divided by the root of its number of elements (rms)", one_of({"row", "rms"}));
+    v("mask", mask, "zero weight in the loss for rows whose derivative is not finite; false: not checked");
   }
 
   // The factor of the derivative at a step of a training.
@@ -42,23 +43,25 @@ struct TangentPolicy {
 };
 
 struct GuardedTangent {
-  Tensor dudt;                           // finite, cut and scaled; undefined if the batch has no derivative
-  Tensor weight;                         // (rows): 0 for rows left out, else 1; undefined without `mask`
+  Tensor dudt;                           // after mask, clamp and warm-up; undefined if the batch has no derivative
+  Tensor weight;                         // (rows): 0 for masked rows, else 1; undefined without `mask`
   Late masked_share = 0;                 // of rows with a derivative
   Late clamped_share = 0;                // of elements
 };
 
-// `warmup` (rows or more): the factor of each row if it is not constant. Error if it rises and is missing.
+// Applies mask, clamp and warm-up to dudt, which covers the first of all `rows`. `warmup`: the factor of each row at this step. Error if it is undefined
+// although policy.warmup_over > 0.
 GuardedTangent guard(const Tensor& dudt, std::int64_t rows, const TangentPolicy& policy, const Tensor& warmup = {});
 
 // g / (|g| + c) of each row, |g| by `norm`. c > 0.
 Tensor normalised(const Tensor& g, double c, const std::string& norm = "row");
 
-// The correction g under a policy's clamp_residual and normalise, and the target u + g made of it. Returns g itself if both are off.
+// Applies clamp_residual and normalise to the correction g. guarded_target() does so to target - u and adds u again. If both guards are off, g and target
+// are returned unchanged.
 Tensor guarded_correction(const Tensor& g, const TangentPolicy& policy);
 Tensor guarded_target(const Tensor& target, const Tensor& u, const TangentPolicy& policy);
 
-// |dudt| / |u| of each row that has a derivative: how stiff the network is in time. u is cut to dudt's rows.
+// |dudt| / |u| of each row that has a derivative, a measure of the network's stiffness in time. Rows of u beyond dudt's are ignored.
 Tensor derivative_ratio(const Tensor& dudt, const Tensor& u);
 
 }  // namespace fm

@@ -42,7 +42,7 @@ namespace {
 
 enum class Kind { general, from_zero, on_diagonal };
 
-// By chance: one number decides, so that the kinds exclude each other. By count: the first rows are the general ones.
+// One random number decides, so that the kinds exclude each other. With exact_share the row's place in the batch decides, and general rows come first.
 Kind kind_of(const PairConfig& config, const Draws& draws, std::size_t row) {
   const double x = config.exact_share ? 1 - (static_cast<double>(row) + 0.5) / static_cast<double>(draws.rows())
                                       : draws.uniform(Purpose::diagonal, row);
@@ -55,7 +55,7 @@ Kind kind_of(const PairConfig& config, const Draws& draws, std::size_t row) {
 Pairs draw_pairs(const PairConfig& config, const Draws& draws, std::int64_t dim, const std::vector<bool>& force_diagonal) {
   if (config.diagonal_share + config.zero_share > 1 + 1e-9)
     throw ConfigError("shares of s = t (" + std::to_string(config.diagonal_share) + ") and of s = 0 (" + std::to_string(config.zero_share) +
-                      ") exceed 1 together");
+                      ") exceed 1 together: lower diagonal_share or zero_share");
   const std::size_t n = draws.rows();
   std::vector<double> s(n), t(n);
   Pairs out;
@@ -83,7 +83,7 @@ Pairs draw_pairs(const PairConfig& config, const Draws& draws, std::int64_t dim,
 }
 
 Jumps PairConfig::jumps() const {
-  constexpr double all = 1 - 1e-9;                  // .9 + .1 in f64
+  constexpr double all = 1 - 1e-9;                  // sums such as .9 + .1 are rounded
   if (diagonal_share >= all) return Jumps::none;
   if (one_share >= all) return Jumps::from_noise;
   if (diagonal_share + zero_share >= all) return Jumps::to_data;

@@ -1,6 +1,6 @@
 // Times: distributions on [0, 1], the dimension-dependent shift, and pairs s <= t.
 //   shift(t) = alpha t / (1 + (alpha-1) t),   alpha = sqrt(dim / 4096): high-dimensional latents need more of the noisy end
-// (Esser et al. 2024, used by RAE). alpha is never below 1: small latents are not shifted.
+// (Esser et al. 2024, used by RAE). This alpha is at least 1, so that small latents are not shifted.
 #pragma once
 
 #include <string>
@@ -31,7 +31,7 @@ struct TimeConfig {
   }
 
   double alpha(std::int64_t dim) const { return shift > 0 ? shift : shift_for_dimension(dim); }
-  // The time for a uniform number. The logit-normal is truncated to [0, upper] by its inverse distribution function.
+  // Maps a uniform number to a time. The logit-normal is truncated to [0, upper] through its inverse distribution function.
   double operator()(double uniform, std::int64_t dim) const;
 };
 
@@ -46,27 +46,29 @@ struct PairConfig {
     v("time", time, "distribution of the two times");
     v("diagonal_share", diagonal_share, "share of rows with s = t", range(0, 1));
     v("zero_share", zero_share, "share of rows with s = 0", range(0, 1));
-    v("one_share", one_share, "share of the rows with s < t whose jump begins at noise, t = 1, with s from the distribution (FreeFlow: 1)",
+    v("one_share", one_share, "share, among the rows with s < t, of jumps from noise: t = 1, and s from the distribution (FreeFlow: 1)",
       range(0, 1));
-    v("exact_share", exact_share, "exact shares in each batch (or micro-batch) instead of shares by chance");
+    v("exact_share", exact_share, "exact shares in each batch (or micro-batch); false: each row is drawn with these probabilities");
     v("null_rows_diagonal", null_rows_diagonal, "s = t on rows with a dropped label (official JAX MeanFlow)");
   }
 
-  // Why the number of rows with s < t is not the same at each step; empty: it is. `keys` is where these settings stand: "mfd.objective.pairs".
+  // Returns the reason why the number of rows with s < t changes from step to step, or "" if it does not. `keys`: the path of these settings in the
+  // config, such as "mfd.objective.pairs".
   std::string varies(const std::string& keys) const;
 
   Jumps jumps() const;                   // the jumps that rows with these shares train
 };
 
-// Pairs for the rows of a batch, those with s < t first, because derivatives are computed for first rows only.
+// The times of a batch's rows. Rows with s < t come first, because derivatives are computed for the first rows only.
 struct Pairs {
   std::vector<double> s, t;              // in the new order
   std::vector<std::int64_t> order;       // new row i is old row order[i]
-  std::int64_t off_diagonal = 0;         // how many rows have s < t
+  std::int64_t off_diagonal = 0;         // number of rows with s < t
 };
 
-// Two times per sample, each shifted, sorted into (s, t); then s := t with probability diagonal_share and s := 0 with probability
-// zero_share; of the rows with s < t, t := 1 with probability one_share, and s is the first of the two times. Rows with force_diagonal[i] get s = t besides. dim: elements of one sample.
+// Draws two times per sample, shifts them and sorts them into (s, t). A row then gets s := t with probability diagonal_share, or s := 0 with probability
+// zero_share. A row that is not on the diagonal gets t := 1 with probability one_share; its s is then the first of the two times, or 0 as before.
+// Rows with force_diagonal[i] always get s = t. dim: elements of one sample.
 Pairs draw_pairs(const PairConfig& config, const Draws& draws, std::int64_t dim, const std::vector<bool>& force_diagonal = {});
 
 }  // namespace fm

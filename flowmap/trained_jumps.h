@@ -1,4 +1,4 @@
-// The jumps that an objective trains, and the sampler that follows from them. Checkpoints store it by the sampler's name.
+// The jumps that an objective trains, and the sampler that fits these jumps. Checkpoints store the sampler's name.
 #pragma once
 
 #include <cmath>
@@ -13,7 +13,7 @@ namespace fm {
 enum class Jumps {
   any,                                   // u(z, s, t) for all s <= t: a sample takes one jump or several
   off_diagonal,                          // the same for s < t, without the velocity u(z, t, t)
-  dyadic,                                // lengths of 1, 1/2, 1/4 ... at their multiples, and the velocity: 1, 2, 4 ... calls
+  dyadic,                                // jumps of length d = 1, 1/2, 1/4 ... between multiples of d, and the velocity: a sample takes 1, 2, 4 ... calls
   to_data,                               // u(z, 0, t) alone: a sampler of several calls adds noise between them
   from_noise,                            // u(z, s, 1), and at most u(z, t, t) beside it: a sample takes one call
   none,                                  // u(z, t, t) alone: samples follow its ODE
@@ -22,7 +22,7 @@ enum class Jumps {
 struct Sampler {
   Jumps jumps;
   const char* name;                      // in checkpoints
-  const char* text;                      // in tables; empty for jumps
+  const char* text;                      // in tables; empty: a sample takes any number of jumps
 };
 inline constexpr Sampler samplers[] = {
     {Jumps::any, "jumps", ""},
@@ -39,12 +39,13 @@ static_assert([] {
   return true;
 }(), "samplers has the order of Jumps");
 
-// "": a checkpoint without a note, of a time when any jumps were trained. FileError for a name of no sampler.
+// Returns the jumps of the sampler that a checkpoint names. Checkpoints of early versions name none (""): they were trained for any jump. FileError for a
+// name that no sampler has.
 inline Jumps jumps_of_sampler(std::string_view name) {
   if (name.empty()) return Jumps::any;
   for (const Sampler& s : samplers)
     if (s.name == name) return s.jumps;
-  throw FileError("sampler '" + std::string(name) + "' is not known: a newer build stored it");
+  throw FileError("sampler '" + std::string(name) + "' is not known: the checkpoint is from a newer version of this program");
 }
 
 inline bool is_power_of_two(double x) {
@@ -64,13 +65,13 @@ inline bool trains(Jumps jumps, double s, double t) {
   return false;
 }
 
-// Whether a sample can take so many calls of equal length.
+// Whether a sample can be made with `calls` calls of equal length.
 inline bool takes_calls(Jumps jumps, int calls) {
   if (jumps == Jumps::from_noise) return calls == 1;
   return jumps != Jumps::dyadic || is_power_of_two(calls);
 }
 
-// The minimum of an objective: the flow map of the given velocity, or something else with the right samples (Claims::flow_map).
+// The minimum of an objective, in tables: the flow map of the given velocity, or another map (Claims::flow_map).
 inline const char* aim_name(bool flow_map) { return flow_map ? "flow map" : "other"; }
 
 }  // namespace fm

@@ -28,7 +28,7 @@ double teacher_share(const std::string& name) {
   if (name == "one-point" || name.empty()) return 0;
   double lambda = -1;
   if (name.starts_with("blend=") && parse_number(std::string_view(name).substr(6), lambda) && lambda >= 0 && lambda <= 1) return lambda;
-  throw ConfigError("velocity '" + name + "': want teacher, one-point or blend=L with L in [0, 1]");
+  throw ConfigError("velocity '" + name + "': known are teacher, one-point and blend=L with L in [0, 1]");
 }
 
 VelocitySource velocity_source(const std::string& name, const VelocityNet& v) {
@@ -45,7 +45,7 @@ Tensor in_interval(const Tensor& t, Interval interval) {
   return (1.0 - less(at, low)) * (1.0 - greater(at, high));
 }
 
-// The same as a column; undefined where no row is inside. Not checked on a GPU, because the check would wait for the device.
+// The same as a column, or undefined if no row is inside. On a GPU it is always defined, because the check would wait for the device.
 Tensor inside(const Tensor& t, Interval interval, int rank) {
   const Tensor mask = in_interval(t, interval);
   if (!t.device().is_cuda() && sum(mask).item() == 0) return {};
@@ -90,7 +90,7 @@ VelocityNet cfg(VelocityNet v, double scale, std::int64_t null_label, Interval i
     if (scale != 1 && !y.defined()) throw ConfigError("classifier-free guidance needs labels");
     const Tensor mask = guided_rows(z, t, scale, interval);
     if (!mask.defined()) return v(z, t, y);
-    // With the label and without it in one call: on small batches a call costs its operations, not its rows.
+    // One call with and without labels: on small batches the cost of a call depends on its number of operations, not of rows.
     const std::int64_t rows = z.dim(0);
     const Var both = v(concat(std::vector{z, z}, 0), concat(std::vector{t, t}, 0), concat(std::vector<Tensor>{y, null_labels(y, null_label)}, 0));
     return extrapolate(mask, scale, slice(both, 0, 0, rows), slice(both, 0, rows, 2 * rows));

@@ -1,8 +1,8 @@
-// Velocities that a target may be built from. A source sees the batch on the path and gives w (B, ...) without history.
+// Velocity sources: the velocity w in a target. A source is called with the batch on the path and returns w (B, ...) without history.
 //
 //   one-point   w = eps - z0                                    unbiased, noisy: MeanFlow training (MFT)
 //   teacher     w = v_phi(z_t, t)                               no variance, the teacher's bias: MeanFlow distillation (MFD)
-//   blend       w = (1-l)(eps - z0) + l v_phi(z_t, t)           the dial between them (MF-RAE, Prop. 3.1)
+//   blend       w = (1-l)(eps - z0) + l v_phi(z_t, t)           the trade-off between them (MF-RAE, Prop. 3.1)
 #pragma once
 
 #include "flowmap/batch.h"
@@ -15,9 +15,9 @@ VelocitySource one_point();
 VelocitySource teacher(VelocityNet v);
 VelocitySource blend(double lambda, VelocitySource teacher);       // with lambda 0 or 1 only one term is computed
 
-// The source by its name: "teacher", "one-point" (or empty), "blend=L". The teacher may be empty if it is not called.
+// The source of this name: "teacher", "one-point" (or empty), "blend=L". `teacher` may be empty if the source does not call it.
 VelocitySource velocity_source(const std::string& name, const VelocityNet& teacher);
-// The teacher's share of w for such a name: 1, 0, L. ConfigError for another name.
+// The teacher's share of w in the source of this name: 1, 0 or L. ConfigError for another name.
 double teacher_share(const std::string& name);
 
 // Guidance acts where low <= t <= high.
@@ -25,20 +25,20 @@ struct Interval {
   double low = 0, high = 1;
 };
 
-// Guidance of a target by the network that is trained, where t is in the interval and the row has a label; elsewhere w is `given`:
+// Guidance inside a target, by the trained network itself, where t is in the interval and the row has a label. Elsewhere w is `given`:
 //   w = omega given + kappa v(z, t, y) + (1 - omega - kappa) v(z, t, null)
-// v follows w, so that the network ends at guidance of scale omega / (1 - kappa):  v = null + omega / (1 - kappa) (given - null).
+// v is trained towards w, so its fixed point has guidance of scale omega / (1 - kappa):  v = null + omega / (1 - kappa) (given - null).
 struct SelfGuidance {
-  double omega = 1, kappa = 0;           // 1 and 0: none
+  double omega = 1, kappa = 0;           // 1 and 0: no guidance
   Interval interval = {};
   std::int64_t null_label = 1000;
 
   double of_null() const { return 1 - omega - kappa; }
   bool acts() const { return kappa != 0 || of_null() != 0; }
-  double calls() const { return (kappa != 0 ? 1 : 0) + (of_null() != 0 ? 1 : 0); }       // of the network, each over all rows
+  double calls() const { return (kappa != 0 ? 1 : 0) + (of_null() != 0 ? 1 : 0); }       // of the trained network, each on all rows
 };
 
-// The network's own velocities at all points, with the labels and without them, both in one call, without history. One whose share of w is 0 is
+// The network's own velocities at all points, with and without labels, computed in one call and without history. A velocity whose share of w is 0 stays
 // undefined. ConfigError for a batch without labels.
 struct OwnVelocities {
   Tensor labelled, unlabelled;           // (B, ...)
@@ -46,7 +46,7 @@ struct OwnVelocities {
 OwnVelocities own_velocities(const VelocityNet& v, const PathBatch& p, const SelfGuidance& guidance);
 // The guided w of p's rows (B, ...). Reads nothing back from the device.
 Tensor guided(const PathBatch& p, const Tensor& given, const OwnVelocities& own, const SelfGuidance& guidance);
-// Both.
+// The source that computes own_velocities(), then guided().
 VelocitySource self_guided(VelocityNet v, VelocitySource given, const SelfGuidance& guidance);
 
 // Classifier-free guidance:  v_null + scale (v_y - v_null), both in one call on twice the rows. Scale 1 is v itself.

@@ -25,7 +25,7 @@ constexpr const char* suffix = ".safetensors";
 // Names of weights in folders of Hugging Face models, and of RAE's decoders.
 constexpr const char* model_files[] = {"model.safetensors.index.json", "model.safetensors", "pytorch_model.bin.index.json",
                                        "pytorch_model.bin", "model.pt"};
-// The members of state.json that are not the caller's.
+// The members of state.json that save_checkpoint sets.
 constexpr const char *version_key = "format_version", *step_key = "step", *files_key = "files", *crc_key = "state_crc32c";
 
 std::string crc_text(std::string_view bytes) { return fmt::format("{:08x}", crc32c(bytes)); }
@@ -47,7 +47,7 @@ auto of_existing(const fs::path& file, const F& read) {
   }
 }
 
-// state.json with its own checksum verified and taken out.
+// Reads state.json, verifies its checksum and removes that member.
 Json read_state(const fs::path& folder) {
   const fs::path file = folder / state_file;
   Json state = Json::parse(of_existing(file, read_file), nullptr, false);
@@ -98,14 +98,14 @@ NamedTensors Checkpoint::part(const std::string& name) const {
 
 namespace {
 
-// The folder that a path means now: a training renames checkpoints that it no longer keeps, or puts another in a folder's place.
+// Identifies the folder that is now at this path. A running training may remove a checkpoint or put another in its place.
 std::optional<std::pair<dev_t, ino_t>> identity(const fs::path& folder) {
   struct stat status;
   if (stat(folder.c_str(), &status) != 0) return std::nullopt;
   return std::pair(status.st_dev, status.st_ino);
 }
 
-// Returns the result of `open`; no value if it failed because the folder was removed or replaced meanwhile.
+// Opens a checkpoint; no value if that failed because the folder was removed or replaced meanwhile.
 std::optional<Checkpoint> open_or_changed(const fs::path& folder) {
   const auto before = identity(folder);
   try {
@@ -125,7 +125,7 @@ std::optional<Checkpoint> open_one_of(const CheckpointFolder& checkpoints, const
       return found;
     } catch (const DamagedCheckpoint& e) {
       if (i + 1 == steps.size())
-        throw DamagedCheckpoint(fmt::format("{}: none of its {} checkpoints is whole; of the last: {}; --fresh begins anew and moves them aside",
+        throw DamagedCheckpoint(fmt::format("{}: none of its {} checkpoints is whole; error of the oldest: {}; --fresh begins anew and moves them aside",
                                             checkpoints.folder().string(), steps.size(), e.what()));
       if (warn) warn(fmt::format("{}; trying {}", e.what(), step_name(steps[i + 1])));
     }
@@ -136,7 +136,7 @@ std::optional<Checkpoint> open_one_of(const CheckpointFolder& checkpoints, const
 }  // namespace
 
 std::optional<Checkpoint> open_newest(const CheckpointFolder& checkpoints, const Warn& warn) {
-  constexpr int tries = 100;                       // a training that replaces a hundred checkpoints during one read leaves none to read
+  constexpr int tries = 100;                       // gives up if a running training replaces a checkpoint during every one of these reads
   for (int i = 0;; ++i) {
     bool changed = false;
     auto found = open_one_of(checkpoints, checkpoints.newest_first(), warn, changed);
@@ -152,7 +152,7 @@ namespace {
 void check_names(const std::vector<CheckpointPart>& parts, const Json& state) {
   if (!state.is_object() && !state.is_null()) throw Error("save_checkpoint: the state must be a JSON object");
   for (const char* own : {version_key, step_key, files_key, crc_key})
-    if (state.contains(own)) throw Error(fmt::format("save_checkpoint: the member {} of state.json is not the caller's", own));
+    if (state.contains(own)) throw Error(fmt::format("save_checkpoint: the member {} of state.json is reserved: use another name", own));
   for (std::size_t i = 0; i < parts.size(); ++i) {
     const std::string& name = parts[i].name;
     if (name.empty() || name.find_first_of("/.:") != std::string::npos)
@@ -175,7 +175,7 @@ void write_files(const fs::path& folder, std::int64_t step, const std::vector<Ch
   try {
     all[crc_key] = crc_text(all.dump());
   } catch (const nlohmann::json::exception& e) {
-    throw Error(fmt::format("save_checkpoint: state.json cannot be written: {}", e.what()));    // text that is not UTF-8
+    throw Error(fmt::format("save_checkpoint: state.json cannot be written: {}", e.what()));    // for example text that is not UTF-8
   }
   write_atomically(folder / state_file, all.dump(2) + "\n");
 }
@@ -204,7 +204,7 @@ Weights weights_of(const Checkpoint& checkpoint, const std::string& part) {
           std::make_shared<const Json>(checkpoint.state())};
 }
 
-// "runs/a/cmt, runs/a/mfd": the folders below that have checkpoints, as the stages of a run.
+// Lists the subfolders that have checkpoints, such as the stages of a run: "runs/a/cmt, runs/a/mfd".
 std::string with_checkpoints(const fs::path& path) {
   std::vector<std::string> found;
   for (const auto& entry : fs::directory_iterator(path))
@@ -233,8 +233,8 @@ Weights load_from(const fs::path& path, const std::string& part, const Warn& war
                               path.string(), fmt::join(model_files, ", ")));
 }
 
-// "checkpoints/latest" is the newest whole checkpoint, whatever the link is or points to: "checkpoints". A file in it, unless the link is sound,
-// is that of the newest step.
+// Replaces the link `latest` in a path. "checkpoints/latest" becomes "checkpoints", which stands for the newest undamaged checkpoint, whatever the
+// link points to. A file in "checkpoints/latest" becomes the file of the newest step, unless the link works.
 fs::path without_latest(const fs::path& path) {
   constexpr const char* link = "latest";
   if (path.filename().empty() && path.has_relative_path()) return without_latest(path.parent_path());    // "latest/"

@@ -1,5 +1,5 @@
-// The contents of a checkpoint: one safetensors file per part (model, ema, optimizer, ...) and state.json with the step, the
-// caller's additions (seed, config, compat flags) and the size and crc32c of every file. nn/checkpoint_folder.h has the folder of checkpoints.
+// A checkpoint is a folder: one safetensors file per part (model, ema, optimizer, ...) and state.json with the step, the
+// caller's entries (seed, config, ...) and the size and crc32c of every file. nn/checkpoint_folder.h manages the folder of all checkpoints.
 //
 //   save_checkpoint(folder, step, {{"model", state_dict(model)}, {"ema", state_dict(ema)}, {"optimizer", optimizer.state()}}, state);
 //   if (const auto c = open_newest(folder, warn)) { load_state(model, c->part("model")); optimizer.load_state(c->part("optimizer")); ... }
@@ -26,22 +26,22 @@ namespace fm {
 struct CheckpointPart {
   std::string name;                    // the file is <name>.safetensors
   NamedTensors tensors;
-  FetchTensor fetch = {};              // the source of the values, if not `tensors` (save_safetensors)
+  FetchTensor fetch = {};              // if set, returns a tensor's values; `tensors` then gives only shapes and types (save_safetensors)
 };
 
-// The contents prove that the checkpoint is not whole: a file is missing, truncated or altered. Other FileErrors do not prove damage:
-// the disk or a permission failed, or a newer program wrote the checkpoint.
+// The checkpoint is damaged: a file is missing, truncated or altered. Other FileErrors have other causes: the disk failed, a permission is
+// missing, or a newer program wrote the checkpoint.
 struct DamagedCheckpoint : FileError { using FileError::FileError; };
 
-// A checkpoint that was read and found whole.
+// A checkpoint whose files are all present and match their checksums.
 class Checkpoint {
  public:
-  // Checks every file against state.json. Throws DamagedCheckpoint; other FileErrors if it cannot be read or has a newer format.
+  // Checks every file against state.json. Throws DamagedCheckpoint, or another FileError if a file cannot be read or the format is newer.
   explicit Checkpoint(const std::filesystem::path& folder);
 
   const std::filesystem::path& folder() const { return folder_; }
   std::int64_t step() const { return step_; }
-  const nlohmann::ordered_json& state() const { return *state_; }      // state.json as it was given to save_checkpoint
+  const nlohmann::ordered_json& state() const { return *state_; }      // the `state` that save_checkpoint received
   bool has(const std::string& part) const { return parts_.contains(part); }
   NamedTensors part(const std::string& name) const;                    // views into the file; FileError lists the existing parts
 
@@ -52,40 +52,46 @@ class Checkpoint {
   std::map<std::string, Safetensors> parts_;
 };
 
-// Writes the parts and `state` (an object) and publishes them as the checkpoint of `step`. On failure the written files are
-// removed, existing checkpoints are unchanged, and FileError names the reason. The same contents give the same bytes.
+// Writes the parts and `state` (a JSON object) and publishes them as the checkpoint of `step`. On failure it removes the written files, leaves
+// existing checkpoints unchanged and throws a FileError with the reason. The same contents give the same bytes.
 void save_checkpoint(CheckpointFolder& checkpoints, std::int64_t step, const std::vector<CheckpointPart>& parts,
                      const nlohmann::ordered_json& state);
 
-// The newest whole checkpoint; no value if there are no checkpoints. Each damaged one is skipped with a warning. FileError if all are damaged, and for an
-// unreadable one. If a training replaces the checkpoint meanwhile, the newer one is read.
+// Opens the newest undamaged checkpoint; no value if the folder has no checkpoints. Skips each damaged one with a warning. FileError if all are
+// damaged, or if one cannot be read. If a running training replaces a checkpoint during the read, the newer one is opened.
 std::optional<Checkpoint> open_newest(const CheckpointFolder& checkpoints, const Warn& warn);
 
-// The checkpoint in this folder, or the newest whole one for "checkpoints/latest", whatever that entry is. No value if there is none.
+// Opens the checkpoint in the folder `where`; "checkpoints/latest" stands for the newest undamaged one, even if that entry is not a link. No value if
+// there is no checkpoint.
 std::optional<Checkpoint> open_checkpoint(const std::filesystem::path& where, const Warn& warn);
 
-// Weights from anything that holds some.
+// Weights from a file or a checkpoint.
 struct Weights {
   std::filesystem::path file;
   NamedTensors tensors;
-  std::int64_t step = -1;                                  // -1: a bare file
-  std::shared_ptr<const nlohmann::ordered_json> state;     // null: a bare file
-  std::vector<UnreadEntry> unread = {};                    // entries of the file that are no tensors here, with why
+  std::int64_t step = -1;                                  // -1: a file that is not in a checkpoint
+  std::shared_ptr<const nlohmann::ordered_json> state;     // state.json; null: a file that is not in a checkpoint
+  std::vector<UnreadEntry> unread = {};                    // entries of the file that could not be read as tensors, with the reasons
 };
 
-// `where` is a file (safetensors, PyTorch's .pt, .pth or .bin, .npz: recognized by its contents, tensor/io/weights_file.h), an index of shards
-// (nn/sharded_weights.h), a folder with either under the name "model", a checkpoint, a folder of checkpoints or a run folder. The last two stand for their
-// newest whole checkpoint, and so does "checkpoints/latest", even without the link. Checkpoints may end in ":part", as in "runs/a:ema"; the part is "model" otherwise. So may PyTorch's files, as in
-// "stage2.pt:model"; otherwise "ema" is taken if it exists. FileError if the weights are missing or damaged.
+// Loads weights. `where` is one of
+//   a file: safetensors, PyTorch's .pt, .pth or .bin, or .npz, recognized by its contents (tensor/io/weights_file.h)
+//   an index of shards (nn/sharded_weights.h)
+//   a folder of a published model: one with such a file or index, for example model.safetensors
+//   a checkpoint
+//   a folder of checkpoints, a run folder or "checkpoints/latest" (even if that link is missing): its newest undamaged checkpoint
+// ":part" at the end names a part of a checkpoint, as in "runs/a:ema" (default: "model"), or of a PyTorch file, as in "stage2.pt:model" (default:
+// "ema" if it exists). FileError if the weights are missing or damaged.
 Weights load_weights(const std::string& where, const Warn& warn);
 
-// Tensors of a checkpoint that were trained beside the model and are no part of it (nn/models/row_weight.h): load_weights() leaves them out.
+// Prefix of the tensors in a checkpoint that are trained with the model but do not belong to it (nn/models/row_weight.h). load_weights() leaves
+// them out.
 inline constexpr const char* beside_the_model = "row_weight.";
 
-// Splits such a `where` into the file or folder and the part (empty if not named).
+// Splits the `where` of load_weights into the file or folder and the part (empty if `where` names none).
 std::pair<std::filesystem::path, std::string> weights_and_part(const std::string& where);
 
-// Loads into a model: FileError names the file and the missing, unexpected or differently shaped tensors (load_state in nn/module.h).
+// Loads weights into a model with load_state (nn/module.h), and adds the name of the file to its errors.
 template <class M> void load_model(M& model, const Weights& weights, bool strict = true) {
   try {
     load_state(model, weights.tensors, strict);
@@ -96,8 +102,8 @@ template <class M> void load_model(M& model, const Weights& weights, bool strict
   }
 }
 
-// A model of these weights, in f32, that is not trained. No initial values are drawn, and tensors are copied one by one, each given back to
-// the file before the next: a large file needs its size in memory once. The file may then be replaced. FileError as from load_model.
+// Makes a model with these weights, in f32, that is not trained. It samples no initial values, and copies the tensors one by one out of the mapped
+// file, so a large file needs its size in memory only once. Afterwards the file may be replaced. Errors are those of load_model.
 template <class M> M frozen_model(const decltype(M::config)& config, Weights weights) {
   M model = [&] {
     const ShapesOnly shapes;

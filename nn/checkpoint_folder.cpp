@@ -1,4 +1,4 @@
-// Publishing and rotating checkpoints so that a crash at any point leaves at least one whole.
+// Publishes and deletes checkpoints so that a crash at any point leaves at least one undamaged.
 #include "nn/checkpoint_folder.h"
 
 #include <fcntl.h>
@@ -26,7 +26,7 @@ int64_t step_of(const std::string& name) {
   return error == std::errc() && stop == name.data() + name.size() ? step : -1;
 }
 
-// False where the file system cannot (some network file systems).
+// Exchanges two paths atomically. False if the file system cannot (some network file systems).
 bool exchange(const fs::path& a, const fs::path& b) { return renameat2(AT_FDCWD, a.c_str(), AT_FDCWD, b.c_str(), RENAME_EXCHANGE) == 0; }
 
 // The first unused path: path itself, "path-2", "path-3", ...
@@ -40,7 +40,7 @@ void rename_or_throw(const fs::path& from, const fs::path& to) {
   if (std::rename(from.c_str(), to.c_str()) != 0) throw SystemFileError("rename", from, errno);
 }
 
-// Whether two folders hold the same files with the same bytes.
+// Returns true if two folders contain the same files with the same bytes.
 bool same_files(const fs::path& a, const fs::path& b) {
   std::size_t files = 0;
   for (const auto& entry : fs::directory_iterator(a)) {
@@ -68,11 +68,11 @@ fs::path CheckpointFolder::begin(int64_t step) {
 void CheckpointFolder::publish(int64_t step) {
   const fs::path temporary = temporary_name(path(step));
   flush_to_disk(temporary);
-  // Saved again at the same step, after a resume for instance: the old and the new one are exchanged, so that one always exists.
+  // If the step already has a checkpoint, for example after a resume, the old and the new one are exchanged, so that one always exists.
   if (fs::exists(path(step)) && !exchange(temporary, path(step))) remove(step);
   if (fs::exists(path(step))) {
     std::error_code error;
-    fs::remove_all(temporary, error);  // the old one; a leftover is swept on the next start
+    fs::remove_all(temporary, error);  // the old checkpoint; the next start deletes leftovers
     flush_to_disk(folder_);
   } else {
     fm::publish(temporary, path(step));
@@ -87,7 +87,7 @@ std::vector<int64_t> CheckpointFolder::newest_first() const {
   fs::directory_iterator entry(folder_, error);
   for (; !error && entry != fs::directory_iterator(); entry.increment(error)) {
     const int64_t step = step_of(entry->path().filename().string());
-    std::error_code gone;                          // removed since it was listed
+    std::error_code gone;                          // for an entry that was removed after it was listed
     if (step >= 0 && entry->is_directory(gone)) steps.push_back(step);
   }
   if (error && error != std::errc::no_such_file_or_directory && error != std::errc::not_a_directory)
@@ -139,7 +139,7 @@ void CheckpointFolder::clear_the_way(const fs::path& link) {
       if (!same_files(link, path(step))) continue;
       const fs::path doomed = temporary_name(folder_ / "old-latest");
       rename_or_throw(link, doomed);
-      std::error_code ignored;                     // a leftover is swept on the next start
+      std::error_code ignored;                     // the next start deletes leftovers
       fs::remove_all(doomed, ignored);
       return;
     }
@@ -152,14 +152,14 @@ void CheckpointFolder::warn_once(bool& warned, const std::string& line) {
   if (!std::exchange(warned, true) && warn_) warn_(line);
 }
 
-// Renamed first: a half-deleted folder must not look like a checkpoint.
+// Renames the folder before deleting it, because a half-deleted folder must not look like a checkpoint.
 void CheckpointFolder::remove(int64_t step) {
   const fs::path doomed = temporary_name(folder_ / fmt::format("old-{}", step));
   std::error_code error;
   fs::remove_all(doomed, error);
   fs::rename(path(step), doomed, error);
   if (error) throw FileError(fmt::format("cannot remove {}: {}", path(step).string(), error.message()));
-  fs::remove_all(doomed, error);  // a leftover is swept on the next start
+  fs::remove_all(doomed, error);  // the next start deletes leftovers
 }
 
 void CheckpointFolder::rotate() {
@@ -169,7 +169,7 @@ void CheckpointFolder::rotate() {
   for (size_t i = size_t(std::max<int64_t>(1, keep_)); i < steps.size(); ++i)
     if (step_name(steps[i]) != best && (keep_every_ <= 0 || steps[i] % keep_every_ != 0)) try {
         remove(steps[i]);
-      } catch (const FileError& e) {               // the new one is saved: no reason to stop
+      } catch (const FileError& e) {               // the new checkpoint is saved, so training continues
         warn_once(told_removal_, fmt::format("{}; old checkpoints stay", e.what()));
       }
 }

@@ -1,10 +1,10 @@
 // The folder of checkpoints: `checkpoints/step-00001000/` is one checkpoint, `checkpoints/latest` a symbolic link to the newest.
-// The link is for people: programs find the newest step's folder themselves. Anything else under the link's name is moved aside, and a failure
-// to make the link is a warning.
-// The contents of a checkpoint are up to the caller:
+// The link is for people: programs search for the newest step's folder. A file or folder that has the link's name is moved aside, and a failure
+// to make the link is only a warning.
+// The caller writes the contents of a checkpoint:
 //   const auto folder = checkpoints.begin(step);      // an empty temporary folder
 //   ... write files into it (write_atomically or AtomicFile, so that they are flushed) ...
-//   checkpoints.publish(step);                        // rename, `latest`, then delete checkpoints that are no longer kept
+//   checkpoints.publish(step);                        // renames the folder, sets `latest`, then deletes old checkpoints
 #pragma once
 
 #include <cstdint>
@@ -22,11 +22,11 @@ std::string step_name(int64_t step);  // "step-00001000"
 
 class CheckpointFolder {
  public:
-  // Keeps the newest `keep` (at least 1) and, when keep_every > 0, all whose step it divides. Creates `folder` on the first begin().
+  // Keeps the newest `keep` checkpoints (at least 1) and, if keep_every > 0, those at multiples of keep_every steps. The first begin() creates `folder`.
   CheckpointFolder(std::filesystem::path folder, int64_t keep, int64_t keep_every)
       : folder_(std::move(folder)), keep_(keep), keep_every_(keep_every) {}
 
-  // Receives problems apart from the checkpoints themselves: the link, the removal of old ones. Each is reported once.
+  // Sets the receiver of problems that do not affect new checkpoints: a link that cannot be set, an old checkpoint that cannot be removed.
   void set_warning(Warn warn) { warn_ = std::move(warn); }
 
   const std::filesystem::path& folder() const { return folder_; }
@@ -35,15 +35,15 @@ class CheckpointFolder {
   std::filesystem::path begin(int64_t step);  // throws FileError
   void publish(int64_t step);                 // throws FileError
 
-  // The steps that have a checkpoint, newest first: try them in this order on resume; a damaged one falls back to the one before. Empty if
-  // the folder does not exist. Throws SystemFileError if it cannot be read.
+  // Returns the steps that have a checkpoint, newest first. To resume, try them in this order until one is undamaged. Empty if the folder does not
+  // exist. Throws SystemFileError if it cannot be read.
   std::vector<int64_t> newest_first() const;
 
-  // Renames the checkpoints after `step` to "step-00001000.<suffix>" (".<suffix>-2", ... if that exists). A run that resumes further back must
-  // not find them later, but they may be the only copy of their contents. Returns the new paths, newest first. Throws FileError.
+  // Renames the checkpoints after `step` to "step-00001000.<suffix>" (".<suffix>-2", ... if that exists). A run that resumes from `step` must not
+  // find them later, but they are not deleted because no other copy may exist. Returns the new paths, newest first. Throws FileError.
   std::vector<std::filesystem::path> move_aside_after(int64_t step, std::string_view suffix);
 
-  // Points the link `best` to this step's folder, which is then not deleted until another one is the best.
+  // Points the link `best` to this step's folder, which is then kept until the link points to another folder.
   void keep_best(int64_t step);
 
   // Sets the link `latest` to this step's folder, unless it points there already. A folder with that name (a copy that followed
@@ -62,7 +62,7 @@ class CheckpointFolder {
   bool told_link_ = false, told_removal_ = false, told_best_ = false;
 };
 
-// The newest step of a folder of checkpoints; -1: none.
+// Returns the newest step of a folder of checkpoints; -1 if it has none.
 int64_t newest_step(const std::filesystem::path& folder);
 
 }  // namespace fm

@@ -13,7 +13,7 @@ double fan_in(const Parameter& weight) { return static_cast<double>(weight.value
 
 }  // namespace
 
-// The two halves of the hash go to the two words of the counter that the element index leaves free.
+// The random counter has four words. The index of the element uses two, and the halves of the name's hash the others.
 void Init::uniform(const std::string& name, Parameter& p, double bound) const {
   if (!p.value.defined()) return;
   const std::uint64_t h = name_hash(prefix_ + name);

@@ -1,8 +1,8 @@
 // Initial values of parameters, as a pure function of (seed, name of the parameter, index of the element): they depend neither on the order
 // in which parameters are made nor on the other parameters nor on the number of threads.
 //
-// A module with its own parameters defines `void reset(const Init& init)`, which fills them by the names in its visit list. A parent's
-// reset runs after its children's, so it may overrule them ("all adaLN layers start at zero").
+// A module with parameters of its own defines `void reset(const Init& init)`, which fills them, under the names of its visit list. A parent's
+// reset runs after those of its children, so it may overwrite their values ("all adaLN layers start at zero").
 #pragma once
 
 #include <cstdint>
@@ -19,8 +19,8 @@ class Init {
   void uniform(const std::string& name, Parameter& p, double bound) const;     // U[-bound, bound)
   void normal(const std::string& name, Parameter& p, double deviation) const;  // N(0, deviation^2)
 
-  // PyTorch's default for Linear and Conv, kaiming_uniform(a = sqrt 5): parameters "weight" and "bias" from U(-b, b), b = 1/sqrt(fan_in),
-  // the fan-in being the number of elements in one output's row of the weight.
+  // PyTorch's default for Linear and Conv, kaiming_uniform(a = sqrt 5): the parameters "weight" and "bias" from U(-b, b) with b = 1/sqrt(fan_in).
+  // The fan-in is the number of elements in one row (one output) of the weight.
   void kaiming(Parameter& weight, Parameter& bias) const;
   // U(-b, b), b = sqrt(6 / (fan_in + fan_out)), on the weight as an (out, everything else) matrix.
   void xavier(const std::string& name, Parameter& weight) const;
@@ -46,7 +46,7 @@ struct Resetter {
 };
 }  // namespace detail
 
-// Fills the whole module. No effect inside a ShapesOnly.
+// Fills all parameters of the module. No effect while a ShapesOnly exists (nn/module.h).
 template <class M> void reset_parameters(M& module, std::uint64_t seed) {
   if (ShapesOnly::active()) return;
   const detail::Resetter resetter{seed};

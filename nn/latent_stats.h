@@ -2,7 +2,7 @@
 //
 //   normalise(z) = (z - mean) / sqrt(variance + floor)          restore(z) = z sqrt(variance + floor) + mean
 //
-// A latent space (flowmap/training/latent_space.h) applies them; its callers need not.
+// A latent space (flowmap/training/latent_space.h) applies both functions for its callers.
 #pragma once
 
 #include <string>
@@ -12,8 +12,8 @@
 namespace fm {
 
 struct LatentStats {
-  Tensor mean, variance;                           // of a latent's shape; mean undefined: 0, as in the published file for DINOv2-B
-  double floor = 1e-5;                             // RAE's
+  Tensor mean, variance;                           // of a latent's shape; an undefined mean is 0 (the published file for DINOv2-B has none)
+  double floor = 1e-5;                             // epsilon that is added to the variance; RAE's value
   bool defined() const { return variance.defined(); }
   Tensor normalise(const Tensor& z) const;         // (B, shape of a latent); Error without statistics
   Tensor restore(const Tensor& z) const;           // likewise

@@ -15,7 +15,7 @@ namespace fm {
 namespace {
 thread_local bool shapes_only = false;
 
-// A number between dots in a name: "blocks.12.attn.qkv.bias" is {"blocks.", 12, ".attn.qkv.bias"}; -1 without a number.
+// A name split at its first number between dots: "blocks.12.attn.qkv.bias" is {"blocks.", ".attn.qkv.bias", 12}; -1 without a number.
 struct Numbered {
   std::string before, after;
   std::int64_t number = -1;
@@ -41,8 +41,8 @@ std::string ranges(const std::vector<std::int64_t>& numbers) {
   return out;
 }
 
-// All names. Those that differ in their first number alone stand together, as "blocks.{0-27}.attn.qkv.bias": a model of the wrong size
-// stays a line that can be read.
+// Joins names with commas. Names that differ only in their first number become one, "blocks.{0-27}.attn.qkv.bias", so that the error for a model
+// of the wrong size stays short.
 std::string join(const std::vector<std::string>& names) {
   std::vector<std::pair<Numbered, std::vector<std::int64_t>>> groups;
   std::unordered_map<std::string, std::size_t> known;
@@ -74,7 +74,7 @@ namespace detail {
 
 namespace {
 
-// "weight[3] is nan" for the first number that is not finite; empty: all are.
+// "element 3 of fc1.weight is nan" for the first number that is not finite; empty if all are finite.
 std::string not_finite(const std::string& name, const Tensor& t) {
   if (!is_floating(t.dtype()) || all_finite(t)) return "";
   const std::vector<double> values = t.to_vector<double>();
@@ -82,7 +82,7 @@ std::string not_finite(const std::string& name, const Tensor& t) {
   return fmt::format("element {} of {} is {}", at - values.begin(), name, at == values.end() ? 0.0 : *at);
 }
 
-// Calls take(entry, tensor) for every given entry, after checking that all of them fit and are finite.
+// Checks that all given tensors fit and are finite, then calls take(entry, tensor) for each.
 template <class F> void match_entries(const std::vector<StateEntry>& own, const StateDict& from, bool strict, F take) {
   std::unordered_map<std::string, const Tensor*> given;
   for (const auto& [name, tensor] : from) given[name] = &tensor;
@@ -92,7 +92,7 @@ template <class F> void match_entries(const std::vector<StateEntry>& own, const 
     if (it == given.end()) missing.push_back(e.name);
     else if (it->second->shape() != e.tensor->shape())
       misshaped.push_back(e.name + " (has " + to_string(it->second->shape()) + ", the model wants " + to_string(e.tensor->shape()) + ")");
-    else if (is_floating(it->second->dtype()) != is_floating(e.tensor->dtype()))  // for example quantized weights, whose scale is elsewhere
+    else if (is_floating(it->second->dtype()) != is_floating(e.tensor->dtype()))  // for example quantized weights, whose scale is another tensor
       mistyped.push_back(e.name + " (has " + name_of(it->second->dtype()) + ", the model wants " + name_of(e.tensor->dtype()) + ")");
   }
   std::unordered_map<std::string, bool> known;

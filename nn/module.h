@@ -7,8 +7,8 @@
 //   };
 //
 // A part is a Parameter (trained or frozen), a Buffer (state that is not a parameter, such as a table), a module, a std::vector or std::optional of
-// modules. A Parameter without value (a linear layer without bias) does not exist for the walkers. The walkers below give the names of
-// published checkpoints, such as "blocks.3.attn.qkv.weight"; optimizers, EMA, checkpoints and counts need only these walkers.
+// modules. The walkers below skip a Parameter without value (such as the bias of a linear layer that has none). They give names as in
+// published checkpoints, for example "blocks.3.attn.qkv.weight". Optimizers, EMA, checkpoints and counts need only these walkers.
 #pragma once
 
 #include <cstdint>
@@ -34,20 +34,21 @@ struct AnyVisitor {
 };
 }  // namespace detail
 
-// A type that lists its parts in `visit` (configs do too, but are not called so).
+// A type that lists its parts in `visit`.
 template <class M> concept Module = requires(std::remove_cvref_t<M>& m) { m.visit(detail::AnyVisitor{}); };
 
 using StateDict = std::vector<std::pair<std::string, Tensor>>;      // names in the order of registration
 
-// A Parameter of this shape, f32, not yet filled. Inside a ShapesOnly all its elements share one place in memory, so that the shapes of a
-// model that does not fit in memory can be listed and counted; such a model cannot be initialized or run.
+// Makes an f32 Parameter of this shape without setting its values. While a ShapesOnly exists, all its elements share one place in memory, so that
+// the shapes of a model that does not fit in memory can be listed and counted. Such a model cannot be initialized or run.
 Parameter make_parameter(const Shape& shape, bool trainable = true);
 
-// A stored number that is not finite.
+// A stored tensor contains a number that is not finite.
 struct NotFiniteError : FileError {
   using FileError::FileError;
 };
 
+// Makes models without memory for their values during its lifetime: see make_parameter.
 class ShapesOnly {
  public:
   ShapesOnly();
@@ -62,7 +63,7 @@ class ShapesOnly {
 
 namespace detail {
 
-// Calls f(name, part) for every Parameter and Buffer, and f.enter / f.leave around modules through `around`.
+// Calls f(name, part) for every Parameter and Buffer that has a value, and f.leave(name, module), if f has it, after the parts of each module.
 template <class F> class Walker {
  public:
   Walker(F& f, std::string prefix) : f_(f), prefix_(std::move(prefix)) {}
@@ -100,19 +101,19 @@ void copy_entries(const std::vector<StateEntry>& from, const std::vector<StateEn
 
 }  // namespace detail
 
-// f(const std::string& name, Parameter&) in the order of registration.
+// Calls f(const std::string& name, Parameter&) in the order of registration.
 template <class M, class F> void for_each_parameter(M& module, F&& f) {
   auto only = [&](const std::string& name, auto& part) {
     if constexpr (std::is_same_v<std::decay_t<decltype(part)>, Parameter>) f(name, part);
   };
   module.visit(detail::Walker(only, ""));
 }
-// f(const std::string& name, const Parameter&)
+// The same with f(const std::string& name, const Parameter&).
 template <class M, class F> void for_each_parameter(const M& module, F&& f) {
   for_each_parameter(const_cast<M&>(module), [&](const std::string& name, Parameter& p) { f(name, std::as_const(p)); });
 }
 
-// f(const std::string& name, Tensor&) for everything that is stored: parameters and buffers.
+// Calls f(const std::string& name, Tensor&) for all stored tensors: parameters and buffers.
 template <class M, class F> void for_each_tensor(M& module, F&& f) {
   auto all = [&](const std::string& name, auto& part) { f(name, part.value); };
   module.visit(detail::Walker(all, ""));
@@ -139,26 +140,26 @@ template <class M> std::vector<StateEntry> entries(const M& module) {
 }
 }  // namespace detail
 
-// Copies values by name into the module's tensors, converting types. FileError for a value that is not finite. Another FileError lists
-// all missing, unexpected or differently shaped names (numbers of blocks as ranges: blocks.{0-27}.norm1.weight); with strict = false missing and unexpected names are skipped (shapes must
-// still agree). Nothing is written unless all tensors fit.
+// Copies values by name into the module's tensors, converting types. NotFiniteError for a value that is not finite. FileError lists all missing,
+// unexpected or differently shaped tensors, with numbers of blocks as ranges: blocks.{0-27}.norm1.weight. With strict = false missing and
+// unexpected names are skipped, but shapes must agree. Nothing is written unless all tensors fit.
 template <class M>
 void load_state(M& module, const StateDict& from, bool strict = true) {
   detail::load_entries(detail::entries(module), from, strict);
 }
 
-// Like load_state, but the module adopts the given tensors instead of copying them: weights in a mapped file then cost no memory
-// beyond the file's pages. For models that are not trained. Make the module inside a ShapesOnly, so that the replaced tensors are never allocated.
+// Like load_state, but the module takes the given tensors instead of copying them: weights in a mapped file then need no memory beyond the
+// file's pages. For models that are not trained. Make the module under a ShapesOnly, so that the tensors to be replaced are never allocated.
 template <class M> void adopt_state(M& module, const StateDict& from, bool strict = true) {
   detail::adopt_entries(detail::entries(module), from, strict);
 }
 
-// Both of one architecture (same names and shapes; ShapeError otherwise).
+// Copies all values from one model to another of the same architecture. ShapeError if names or shapes differ.
 template <class M> void copy_parameters(const M& from, M& to) { detail::copy_entries(detail::entries(from), detail::entries(to)); }
 
-// An independent copy: an EMA, a teacher. A plain copy of a module would share its tensors but not its parameters' addresses, the keys of
-// their gradients: it could be called, but nothing would be trained. So models are cloned, not copied (they declare this function
-// their friend); layers are copyable, because elements of a std::vector must be.
+// Makes an independent copy, for an EMA or a teacher. A plain copy of a module would share its tensors, but its parameters would have other
+// addresses, and addresses are the keys of gradients: an optimizer of the original would find no gradients of the copy. So models can only be
+// cloned (they declare this function their friend). Layers are copyable, because elements of a std::vector must be.
 template <class M> M clone(const M& module) {
   M copy = module;
   for_each_tensor(copy, [](const std::string&, Tensor& t) { t = t.clone(); });
@@ -169,7 +170,7 @@ template <class M> void set_trainable(M& module, bool trainable) {
   for_each_parameter(module, [&](const std::string&, Parameter& p) { p.trainable = trainable; });
 }
 
-// All tensors in another element type. A module computes in the type that its parameters and inputs have.
+// Converts all tensors to another element type. A module computes in the type of its parameters and inputs.
 template <class M> void to_dtype(M& module, DType dtype) {
   for_each_tensor(module, [&](const std::string&, Tensor& t) { t = t.to(dtype); });
 }

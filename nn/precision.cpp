@@ -2,7 +2,7 @@
 
 namespace fm::detail {
 
-// Time embeddings (t_embedder.mlp, r_embedder.mlp) and the table of labels are read in f32, by a handful of rows.
+// Time embeddings (t_embedder.mlp, r_embedder.mlp) and the table of labels compute in f32, on one row per sample.
 bool is_product_weight(const std::string& name, const Tensor& value) {
   const bool embedding = name.find("_embedder.mlp.") != std::string::npos || name.ends_with("embedding_table.weight");
   return value.rank() >= 2 && name.ends_with(".weight") && !embedding;

@@ -22,15 +22,15 @@ WeightMap read_index(const fs::path& index) {
   WeightMap map;
   try {
     const auto json = nlohmann::json::parse(read_file(index));
-    if (!json.is_object() || !json.contains("weight_map")) fail("no index of shards: the member weight_map is missing");
+    if (!json.is_object() || !json.contains("weight_map")) fail("not an index of shards: the member weight_map is missing");
     map = json["weight_map"].get<WeightMap>();
   } catch (const nlohmann::json::exception& e) {
-    fail(fmt::format("no index of shards: {}", one_line(e.what(), 200)));
+    fail(fmt::format("not an index of shards: {}", one_line(e.what(), 200)));
   }
   if (map.empty()) fail("the index names no tensors");
   for (const auto& [name, shard] : map)
     if (shard.empty() || fs::path(shard).filename() != fs::path(shard)) 
-      fail(fmt::format("{} lies in {}: want a file beside the index", in_quotes(name), in_quotes(shard)));
+      fail(fmt::format("{} is in {}: a shard must be a file in the folder of the index", in_quotes(name), in_quotes(shard)));
   return map;
 }
 

@@ -12,9 +12,8 @@ namespace fm {
 
 inline bool is_shard_index(const std::filesystem::path& file) { return file.filename().string().ends_with(".index.json"); }
 
-// All tensors of the index, as views into the mapped shards, ordered by name, and the unreadable ones. FileError names the index and the
-// reason: no JSON, no weight_map, a shard outside the index's folder, missing shards (all of them), or tensors missing from the
-// shards (all).
+// Loads all tensors of the index, ordered by name, as views into the mapped shards, and lists unreadable entries. FileError names the index and
+// the reason: it is not JSON, it has no weight_map, a shard is outside its folder, or the list of missing shards or tensors.
 FileTensors load_sharded(const std::filesystem::path& index);
 
 }  // namespace fm

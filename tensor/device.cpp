@@ -18,7 +18,7 @@ Device parse_device(const std::string& text) {
     const auto [stop, error] = std::from_chars(begin, end, index);
     if (error == std::errc{} && stop == end && index >= 0) return Device::cuda(index);
   }
-  throw ConfigError("device '" + text + "' is not known; want cpu, cuda or cuda:N");
+  throw ConfigError("device '" + text + "' is not known; use cpu, cuda or cuda:N");
 }
 
 int cuda_device_count(std::string* why) {

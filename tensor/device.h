@@ -9,7 +9,7 @@ namespace fm {
 struct Device {
   enum class Kind : std::uint8_t { cpu, cuda };
   Kind kind = Kind::cpu;
-  int index = 0;  // of the GPU, as the CUDA runtime counts them
+  int index = 0;  // number of the GPU in the CUDA runtime
 
   static Device cuda(int index = 0) { return {Kind::cuda, index}; }
   bool is_cuda() const { return kind == Kind::cuda; }
@@ -17,13 +17,14 @@ struct Device {
 };
 
 std::string to_string(Device device);             // "cpu", "cuda:1"
-Device parse_device(const std::string& text);     // "cpu", "cuda" (the first), "cuda:1"; ConfigError for anything else
+Device parse_device(const std::string& text);     // accepts "cpu", "cuda" (the first GPU) and "cuda:1"; else ConfigError
 
-// How many GPUs this process can use: 0 in a build without CUDA, without a driver and without a GPU, with the reason in *why.
+// Returns the number of GPUs that this process can use. Without any (a build without CUDA, no driver, no GPU) *why gets the reason.
 int cuda_device_count(std::string* why = nullptr);
-// DeviceError with the reason, unless tensors can be made on `device`.
+// Throws DeviceError with the reason if no tensor can be made on `device`.
 void require_device(Device device);
-// The device for this thread's tensors without an explicit one (Tensor::zeros, Tensor::from, random_normal, ...): the CPU unless a DefaultDevice lives.
+// Returns the device of tensors that this thread makes without naming a device (Tensor::zeros, Tensor::from, random_normal, ...). This is the CPU,
+// or the device of the DefaultDevice that this thread made last and that still lives.
 Device default_device();
 class DefaultDevice {
  public:

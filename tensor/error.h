@@ -10,8 +10,8 @@ struct Error : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 struct ShapeError : Error { using Error::Error; };      // shapes or indices that do not fit
-struct DTypeError : Error { using Error::Error; };      // an element type where another is needed
-struct DeviceError : Error { using Error::Error; };     // a device or instruction set that is not there
+struct DTypeError : Error { using Error::Error; };      // a wrong element type
+struct DeviceError : Error { using Error::Error; };     // a missing device or instruction set
 struct FileError : Error { using Error::Error; };       // a file that cannot be read, written or understood
 struct ConfigError : Error { using Error::Error; };     // a flag, key or value that the user gave
 struct AutodiffError : Error { using Error::Error; };   // a wrong request for a derivative

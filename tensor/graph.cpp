@@ -7,11 +7,11 @@ namespace fm {
 
 Graph::Graph(Device device) : device_(device), memory_(device) {
   require_device(device);
-  if (!device.is_cuda()) throw DeviceError("Graph: only work on a GPU is recorded, this is for " + to_string(device));
+  if (!device.is_cuda()) throw DeviceError("Graph: only work on a GPU can be recorded, not on " + to_string(device));
 }
 
-// Its memory is then free for others: running work still precedes the next user of that memory.
-// The next call to the device reports its errors.
+// Frees the memory of the graph. Work that still runs precedes the next use of that memory on the stream. Errors are ignored: the next call to
+// the device reports them.
 Graph::~Graph() {
   try {
     drop();

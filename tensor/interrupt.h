@@ -7,12 +7,12 @@ namespace fm {
 
 using InterruptCheck = void (*)();
 
-// The check of this thread; null: none. The check may throw.
+// Sets the check of this thread, or removes it if `check` is null. The check may throw.
 void set_interrupt_check(InterruptCheck check);
 
 void check_interrupt();
 
-// While one lives, this thread is not interrupted: for work whose state must be saved first.
+// While an object of this class lives, its thread is not interrupted. For work whose state must be saved first.
 class HoldInterrupts {
  public:
   HoldInterrupts();

@@ -38,7 +38,7 @@ Arriving& Arriving::operator=(Arriving&& other) noexcept {
   return *this;
 }
 
-// Numbers that were not read. The next read from the device reports its errors.
+// Drops numbers that were not read. Errors are ignored: the next read from the device reports them.
 Arriving::~Arriving() {
   if (!answer_) return;
   try {
@@ -49,7 +49,7 @@ Arriving::~Arriving() {
 
 std::vector<double> Arriving::values() {
   if (!sent_.defined()) return known_;
-  if (!answer_) throw Error("Arriving: these numbers were read already");
+  if (!answer_) throw Error("Arriving: values() was called twice");
   std::vector<double> out(static_cast<std::size_t>(sent_.numel()));
   cuda::on(sent_.device()).memory.receive(std::exchange(answer_, nullptr), out.data(), sent_.bytes());
   return out;

@@ -1,4 +1,4 @@
-// Numbers that a GPU is still computing. A step that read its loss at once would wait for the device and leave it without work meanwhile.
+// Numbers that a GPU is still computing. A step that read its loss at once would wait for the device and leave it idle.
 #pragma once
 
 #include <vector>
@@ -7,11 +7,11 @@
 
 namespace fm {
 
-// How often the host has waited for the device since the program began. The CPU is never behind.
+// Returns how often the host has waited for `device` since the program began. 0 for the CPU, which computes at once.
 std::int64_t host_waits(Device device);
 
-// A number, or a tensor of one element on a GPU. value() reads it and waits for the device; on the CPU the number is known at once. Reading is
-// explicit, since a comparison or a printed line that waited for the device would leave it without work.
+// A number, or a tensor of one element on a GPU. value() reads the tensor and waits for the device; on the CPU the number is known at once.
+// There is no implicit conversion to double, so that no comparison and no log line waits for the device unnoticed.
 class Late {
  public:
   Late(double value = 0) : value_(value) {}
@@ -22,14 +22,14 @@ class Late {
   bool known() const { return !tensor_.defined(); }
   double value() const { return known() ? value_ : tensor_.item(); }
   explicit operator double() const { return value(); }
-  const Tensor& tensor() const { return tensor_; }     // undefined where the number is known
+  const Tensor& tensor() const { return tensor_; }     // undefined if the number is known
 
  private:
   double value_;
   Tensor tensor_;
 };
 
-// Numbers that were requested together. The device continues with later requests; reading waits only for these numbers.
+// Numbers whose copies to the host were requested together. The device continues with later work; values() waits for these numbers only.
 class Arriving {
  public:
   Arriving() = default;
@@ -42,7 +42,7 @@ class Arriving {
 
  private:
   std::vector<double> known_;
-  Tensor sent_;                                        // all of them, f64; undefined if all are known
+  Tensor sent_;                                        // all numbers, f64; undefined if all were known
   void* answer_ = nullptr;
 };
 

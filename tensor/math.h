@@ -1,7 +1,7 @@
-// Elementary functions for kernels: float, double and Dual of both. The float versions are straight-line code (range reduction and a
-// polynomial, selects instead of branches), so loops over them vectorize; about 2 ulp, exact at 0, +-inf and NaN unless noted. The double
-// versions are the C library's: they serve the reference path. Polynomials: minimax fits of our own (Lawson iteration in double, rounded to
-// float), each written as the correction to the leading terms of the series, so that rounding of the coefficients costs little.
+// Elementary functions for kernels, on float, double and Dual of both. The float versions are straight-line code (range reduction and a
+// polynomial, selects instead of branches), so loops over them vectorize. Their error is about 2 ulp; at 0, +-inf and NaN they are exact unless
+// noted. The double versions are the C library's and serve the reference path. The polynomials are our own minimax fits (Lawson iteration in
+// double, rounded to float). Each is written as the correction to the leading terms of the series, so that rounding of the coefficients costs little.
 //
 // Call them qualified, `math::exp(x)`; a body templated on its scalar then works for all four types.
 #pragma once
@@ -19,7 +19,7 @@ FM_HD std::int32_t bits(float x) { return __builtin_bit_cast(std::int32_t, x); }
 FM_HD std::int64_t bits(double x) { return __builtin_bit_cast(std::int64_t, x); }
 FM_HD float from_bits(std::int32_t x) { return __builtin_bit_cast(float, x); }
 
-// min and max that hand a NaN in x through.
+// min and max that return x if it is NaN.
 FM_HD float at_most(float x, float hi) { return x > hi ? hi : x; }
 FM_HD float at_least(float x, float lo) { return x < lo ? lo : x; }
 
@@ -60,11 +60,12 @@ FM_HD float exp(float x) {
   return p * detail::from_bits((half + 127) << 23) * detail::from_bits((n - half + 127) << 23);
 }
 
-// e^x for x <= 0 (in fact x <= 88): exp without the care for its ends. Results below 2^-126 are zero, as the bits of 2^-127 are.
+// e^x for x <= 0 (in fact x <= 88): exp without correct overflow and underflow. Results below 2^-126 are zero, because
+// the exponent bits of 2^-127 are 0.
 FM_HD float exp_nonpositive(float x) { return detail::exp_normal(detail::at_least(x, -88.0f)); }
 
-// 2^x for x <= 0 (in fact x <= 127), to 2.5 ulp and as short as can be: the weights of softmax. Results below 2^-126 are zero, as the
-// exponent's bits then are. The magic constant carries the exponent's bias.
+// 2^x for x <= 0 (in fact x <= 127), to 2.5 ulp and in few instructions: it computes the weights of softmax. Results below 2^-126 are zero,
+// because their exponent bits are 0. The magic constant includes the exponent's bias.
 FM_HD float exp2_nonpositive(float x) {
   constexpr float magic = detail::round_magic + 127.0f;
   const float t = detail::at_least(x, -127.0f), shifted = t + magic;
@@ -86,7 +87,7 @@ FM_HD float log(float x) {
   const float f2 = f * f;
   const float tail = (f2 * f * p + k * -2.12194440e-4f) - 0.5f * f2;
   float y = (f + tail) + k * 0.693359375f;
-  y = x < __builtin_inff() ? y : x;                            // inf and NaN are themselves
+  y = x < __builtin_inff() ? y : x;                            // log of inf is inf, of NaN is NaN
   y = x == 0.0f ? -__builtin_inff() : y;
   return x < 0.0f ? __builtin_nanf("") : y;
 }
@@ -191,7 +192,7 @@ template <class T> FM_HD Dual<T> cos(Dual<T> x) { return {cos(x.v), -sin(x.v) * 
 template <class T> FM_HD T max(T a, T b) { return a < b ? b : a; }
 template <class T> FM_HD T min(T a, T b) { return a > b ? b : a; }
 
-// sigmoid(x) and 1 - sigmoid(x). The rest is computed as e^-x sigmoid(x): as a difference it would lose the digits that slopes need where
+// sigmoid = sigmoid(x) and rest = 1 - sigmoid(x), computed as e^-x sigmoid(x): the difference would lose the digits that slopes need where
 // the sigmoid is near 1.
 template <class T> struct Sigmoids {
   T sigmoid, rest;

@@ -1,4 +1,4 @@
-// Integers into smaller types, checked.
+// Checked conversion of integers to smaller types.
 #pragma once
 
 #include <limits>
@@ -11,8 +11,8 @@
 
 namespace fm {
 
-// x as a To, the same number. ConfigError that names `what` and x if To lacks that number. A cast would keep only the low bits:
-// 4294967297 became 1. tests/narrowing.sh enforces its use in apps, data, flowmap and nn.
+// Returns x as a To. Throws ConfigError with `what` and x if x is out of To's range. (A cast would keep only the low bits: 4294967297 would
+// become 1.) tests/narrowing.sh enforces its use in apps, data, flowmap and nn.
 template <class To, class From>
 To narrow(From x, std::string_view what = "a number") {
   static_assert(std::is_integral_v<From> && std::is_integral_v<To>);

@@ -10,20 +10,20 @@ namespace fm {
 
 namespace detail {
 
-// The exception of the smallest i among the thrown ones. Out of line, so that kernels emit no code of <exception> of their own.
+// Keeps the exception that was thrown for the smallest i. Its functions are out of line, so that kernels contain no code of <exception>.
 struct FirstException {
-  alignas(void*) unsigned char exception[sizeof(void*)] = {};   // a std::exception_ptr once `any`
+  alignas(void*) unsigned char exception[sizeof(void*)] = {};   // a std::exception_ptr once `any` is true
   std::int64_t at = 0;
   bool any = false;
-  void keep(std::int64_t i) noexcept;                            // in a catch block of any thread
+  void keep(std::int64_t i) noexcept;                            // called in a catch block, on any thread
   [[noreturn]] void rethrow();
 };
 
 }  // namespace detail
 
 // Calls f(i) for i in [0, n), on all threads if n * cost (in elementary operations) is worth a fork (some microseconds).
-// If calls throw, every other i is still called, and when all threads have finished the caller gets the exception of the smallest i: the one
-// that a plain loop would have thrown, whatever the number of threads.
+// If f(i) throws, f is still called for every other i. Then parallel_for throws the exception of the smallest i, which a plain loop would have
+// thrown, whatever the number of threads.
 template <class F>
 FM_INLINE void parallel_for(std::int64_t n, std::int64_t cost, const F& f) {
   const bool worth = n > 1 && n * cost > 32768;

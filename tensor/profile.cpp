@@ -31,7 +31,7 @@ void Profile::enter(const char* op) {
 
 void Profile::leave() {
   account();
-  if (!running_.empty()) running_.pop_back();  // an operation that began before the profile did
+  if (!running_.empty()) running_.pop_back();  // empty for an operation that began before the profile
 }
 
 void Profile::work(double flops, double bytes) {

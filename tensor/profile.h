@@ -1,11 +1,12 @@
-// The time of a computation: seconds, arithmetic and memory traffic by phase, place and operation.
+// Measures a computation: seconds, arithmetic and memory traffic of each phase, place and operation.
 //
 //   Profile profile(ModulePath::current());
 //   { Tape tape; optimizer.step(backward(loss()), ...); }
 //   for (const auto& [key, cost] : profile.costs()) ...
 //
-// Operations name themselves (OpName, memory/allocator.h); time between two operations counts for the outer one, or as "other". So the
-// seconds of all entries add up to the time since the profile began. Costs one branch per operation when no profile records.
+// An operation makes its name known by an OpName (memory/allocator.h). Time between two operations counts for the operation around them, or as
+// "other" if there is none. So the seconds of all entries add up to the time since the profile began. Without a profile an operation costs one
+// branch more.
 #pragma once
 
 #include <chrono>
@@ -26,8 +27,8 @@ struct ProfileKey {
 
 struct ProfileCost {
   double seconds = 0;
-  double flops = 0;  // of products and attention: two for a multiply-add
-  double bytes = 0;  // of operands and results, each once
+  double flops = 0;  // of matrix products and attention; a multiply-add counts as two
+  double bytes = 0;  // of operands and results, each counted once
   std::int64_t calls = 0;
 
   ProfileCost& operator+=(const ProfileCost& c) {
@@ -36,7 +37,7 @@ struct ProfileCost {
   }
 };
 
-// Records on the thread that made it while it lives. One at a time.
+// While it lives, it records the work of the thread that made it. A thread can have one Profile at a time.
 class Profile {
  public:
   // `place` names the program's current place; it is read whenever an operation begins.
@@ -62,7 +63,7 @@ class Profile {
   Clock::time_point last_;
 };
 
-// Names the phase of this thread's work while it lives (a string literal); without one the phase is "forward".
+// While it lives, `name` (a string literal) is the phase of this thread's work. Otherwise the phase is "forward".
 class ProfilePhase {
  public:
   explicit ProfilePhase(const char* name);
@@ -74,11 +75,11 @@ class ProfilePhase {
   const char* outer_;
 };
 
-// The arithmetic and the memory traffic of the running operation.
+// Add to the arithmetic and the memory traffic of the running operation.
 void count_work(double flops, double bytes);
 void count_traffic(std::initializer_list<const Tensor*> operands_and_results);
 
-// An operation for the profile alone: its allocations stay under the outer operation's name.
+// An operation that only the profile sees: its allocations are counted under the outer operation's name.
 class ProfiledOp {
  public:
   explicit ProfiledOp(const char* op) {

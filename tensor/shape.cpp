@@ -23,7 +23,7 @@ std::int64_t Shape::numel() const {
     empty = empty || d == 0;
     fits = !__builtin_mul_overflow(n, d == 0 ? 1 : d, &n) && fits;
   }
-  if (!fits) throw ShapeError("shape " + to_string(*this) + ": the product of its dimensions is beyond 2^63");
+  if (!fits) throw ShapeError("shape " + to_string(*this) + ": the product of its dimensions exceeds 2^63 - 1");
   return empty ? 0 : n;
 }
 

@@ -23,7 +23,7 @@ class Shape {
   const std::int64_t* end() const { return dims_.data() + rank_; }
   std::int64_t back() const { return dims_[static_cast<std::size_t>(rank_ - 1)]; }
 
-  std::int64_t numel() const;           // ShapeError beyond 2^63, also for the dimensions beside a 0, because strides are products of them
+  std::int64_t numel() const;           // ShapeError if the product of the dimensions other than 0 is 2^63 or more (strides are such products)
   void push_back(std::int64_t d);       // throws ShapeError beyond max_rank
   Shape without(int i) const;           // the shape with dimension i left out
   Shape with(int i, std::int64_t d) const;
@@ -34,11 +34,11 @@ class Shape {
   int rank_ = 0;
 };
 
-using Strides = Shape;                  // in elements; 0 repeats
+using Strides = Shape;                  // in elements; a stride of 0 repeats an element
 
 Strides row_major_strides(const Shape& shape);
 Shape broadcast_shapes(const Shape& a, const Shape& b, const char* op);   // NumPy's rule; ShapeError names op and both shapes
 std::string to_string(const Shape& shape);                                // "[2, 196, 384]"
-int normalise_dim(int dim, int rank, const char* op);                     // -1 is the last
+int normalise_dim(int dim, int rank, const char* op);                     // the last dimension is -1
 
 }  // namespace fm

@@ -17,7 +17,7 @@ Tensor Tensor::empty(const Shape& shape, DType dtype, Device device) {
   for (std::int64_t d : shape)
     if (d < 0) throw ShapeError("a tensor of shape " + to_string(shape) + " was requested: dimensions cannot be negative");
   if (shape.numel() > std::numeric_limits<std::int64_t>::max() / static_cast<std::int64_t>(size_of(dtype)))
-    throw ShapeError("a tensor of shape " + to_string(shape) + " was requested: its bytes are beyond 2^63");
+    throw ShapeError("a tensor of shape " + to_string(shape) + " was requested: it has more than 2^63 - 1 bytes");
   Tensor t;
   t.shape_ = shape;
   t.strides_ = row_major_strides(shape);
@@ -135,7 +135,8 @@ Tensor Tensor::transpose(int a, int b) const {
 Tensor Tensor::slice(int dim, std::int64_t begin, std::int64_t end) const {
   const int d = normalise_dim(dim, rank(), "slice");
   if (begin < 0 || end > shape_[d] || begin > end)
-    throw ShapeError("slice: [" + std::to_string(begin) + ", " + std::to_string(end) + ") of dimension " + std::to_string(d) + " of " +
+    throw ShapeError("slice: [" + std::to_string(begin) + ", " + std::to_string(end) + ") does not lie inside dimension " + std::to_string(d) +
+                     " of shape " +
                      to_string(shape_));
   return view(shape_.with(d, end - begin), strides_, begin * strides_[d]);
 }
@@ -177,8 +178,8 @@ Tensor Tensor::squeeze(int dim) const {
 
 namespace {
 
-// The strides of `to` over the memory of a tensor (from, strides), or rank -1 marker (false) when a copy is needed: groups of dimensions
-// with equal products must each be contiguous among themselves.
+// Finds strides `out` with which shape `to` is a view of a tensor of shape `from`. Returns false if a copy is needed. A view exists if each group
+// of dimensions of `from` that has the same product as a group of `to` is contiguous among itself.
 bool view_strides(const Shape& from, const Strides& strides, const Shape& to, Strides& out) {
   out = Shape::filled(to.rank(), 1);
   int i = from.rank() - 1, j = to.rank() - 1;
@@ -224,7 +225,7 @@ Shape resolve_shape(const Shape& wanted, std::int64_t numel, const char* op) {
   }
   if (unknown >= 0) {
     const std::int64_t known = shape.without(unknown).numel();
-    if (known == 0) refuse(": beside a dimension of 0, -1 could be anything");
+    if (known == 0) refuse(": with a dimension of 0, -1 could be any number");
     shape[unknown] = numel / known;
   }
   if (shape.numel() != numel) refuse("");
@@ -251,7 +252,7 @@ Tensor Tensor::flatten(int from, int to) const {
 }
 
 Tensor Tensor::rows() const {
-  if (rank() == 0) throw ShapeError("rows: a scalar has none");
+  if (rank() == 0) throw ShapeError("rows: a scalar has no rows");
   return rank() == 1 ? unsqueeze(0) : flatten(0, rank() - 2);
 }
 

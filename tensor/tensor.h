@@ -1,7 +1,7 @@
 // Tensor: a strided n-dimensional array without history: results computed from Tensors cannot be differentiated (see autodiff/var.h).
 //
-// A Tensor is a handle: copies and views share memory. Operations (tensor/ops/) return new tensors and leave their inputs unchanged. They run where
-// their operands lie. The CPU cannot read a GPU's memory, so data() of a tensor there is an address to pass on.
+// A Tensor is a handle: copies and views share memory. Operations (tensor/ops/) return new tensors and leave their inputs unchanged. They run on the
+// device of their operands. The CPU cannot read a GPU's memory: data() of a tensor on a GPU is an address to pass to CUDA.
 #pragma once
 
 #include <memory>
@@ -25,7 +25,7 @@ class Tensor {
   static Tensor scalar(double value, DType dtype = DType::f32, Device device = default_device()) { return full({}, value, dtype, device); }
   static Tensor arange(std::int64_t n, DType dtype = DType::f32, Device device = default_device());         // 0, 1, ..., n-1
   template <class T> static Tensor from(const std::vector<T>& values, const Shape& shape);   // ShapeError if the counts differ
-  // A CPU tensor over memory that is owned and kept alive through `owner` (a mapped file, say); strides row-major.
+  // A row-major CPU tensor over existing memory, which `owner` keeps alive (a mapped file, say).
   static Tensor view_of(std::shared_ptr<std::byte> owner, void* data, const Shape& shape, DType dtype);
 
   bool defined() const { return storage_ != nullptr; }
@@ -46,7 +46,7 @@ class Tensor {
   template <class T> std::vector<T> to_vector() const;                    // elements in row-major order, converted to T; waits for the device
   double item() const;                                                    // the value of a one-element tensor; waits for the device
 
-  // Views (share memory; ShapeError names the operation).
+  // Views: they share this memory. A ShapeError names the operation.
   Tensor permute(const std::vector<int>& dims) const;
   Tensor transpose(int a, int b) const;
   Tensor slice(int dim, std::int64_t begin, std::int64_t end) const;
@@ -54,19 +54,19 @@ class Tensor {
   Tensor expand(const Shape& shape) const;                                // broadcast by stride 0
   Tensor unsqueeze(int dim) const;
   Tensor squeeze(int dim) const;
-  // Element (i, j, ...) is element offset + i strides[0] + j strides[1] + ... of this contiguous vector. ShapeError if that is outside.
+  // Element (i, j, ...) is element offset + i strides[0] + j strides[1] + ... of this contiguous vector. ShapeError if any lies outside of it.
   Tensor as_strided(const Shape& shape, const Strides& strides, std::int64_t offset = 0) const;
-  // A view where the strides allow it, else a copy. One dimension may be -1.
+  // A view if the strides allow it, else a copy. One dimension may be -1.
   Tensor reshape(const Shape& shape) const;
   Tensor flatten(int from, int to) const;                                 // dimensions from..to (inclusive) become one
   Tensor rows() const;                                                    // (..., n) seen as (product of the others, n)
 
-  Tensor contiguous() const;                                              // itself if row-major, else a copy
+  Tensor contiguous() const;                                              // this tensor if row-major, else a copy
   Tensor clone() const;                                                   // always a copy
-  Tensor to(DType dtype) const;                                           // itself if it has that type
-  Tensor to(Device device) const;                                         // itself if it lies there; from a GPU: waits for it
-  // Write into this memory, which must not hold an element twice (an expanded view does: ShapeError). Shapes broadcast, types convert; the
-  // source may be a view of this memory.
+  Tensor to(DType dtype) const;                                           // this tensor if it has that type
+  Tensor to(Device device) const;                                         // this tensor if it lies there; a copy from a GPU waits for the GPU
+  // Write into this memory. ShapeError if two elements share memory, as in an expanded view. The source is broadcast to this shape and
+  // converted to this type; it may be a view of this memory.
   void copy_from(const Tensor& source) const;
   void fill(double value) const;
 
@@ -82,11 +82,11 @@ class Tensor {
   Device device_;
 };
 
-// The shape that `wanted` (with at most one -1) stands for, given a number of elements. ShapeError if none fits, or several do (a -1
+// Returns `wanted` with its -1, if any, replaced so that the shape has `numel` elements. ShapeError if no number fits, or if several do (a -1
 // beside a 0).
 Shape resolve_shape(const Shape& wanted, std::int64_t numel, const char* op);
 
-// Calls f(T{}) with T the C++ type of `dtype`.
+// Calls f(T{}), where T is the C++ type of `dtype`.
 template <class F> decltype(auto) dispatch(DType dtype, F&& f) {
   switch (dtype) {
     case DType::f64: return f(double{});

@@ -26,8 +26,8 @@ Upload& Upload::operator=(Upload&& other) noexcept {
   return *this;
 }
 
-// An upload that was not taken is waited for as well: its memory may be computed on next. Errors of the device are reported by whatever uses it
-// next.
+// The compute stream waits for an upload that was not taken too, since its memory may be reused next. Errors are ignored: the next call to the
+// device reports them.
 Upload::~Upload() {
   try {
     take();

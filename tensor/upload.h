@@ -1,4 +1,4 @@
-// A tensor on its way to a GPU beside the computing: the batch after this one.
+// Copies a tensor to a GPU while the GPU computes: the batch of the next step.
 #pragma once
 
 #include "tensor/tensor.h"
@@ -8,13 +8,14 @@ namespace fm {
 class Upload {
  public:
   Upload() = default;
-  // Begins: on a separate stream, through pinned memory. `from` may be overwritten on return. A tensor that lies on `device` is returned unchanged.
+  // Begins the copy, on a separate stream and through pinned memory. `from` may be overwritten on return. take() returns a tensor that already
+  // lies on `device` unchanged.
   Upload(const Tensor& from, Device device);
   Upload(Upload&& other) noexcept;
   Upload& operator=(Upload&& other) noexcept;
   ~Upload();
 
-  Tensor take();                                 // later work of the device finds the data there
+  Tensor take();                                 // the tensor on the device; later work there sees the copied data
 
  private:
   Tensor tensor_;

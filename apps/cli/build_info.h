@@ -1,4 +1,4 @@
-// Which build this is: goes into --version and run.json.
+// Describes this build, for --version and run.json.
 #pragma once
 
 #include <string>
@@ -13,8 +13,8 @@ struct BuildInfo {
 };
 const BuildInfo& build_info();
 
-// The parts of build and machine that decide bits: git hash, compiler, flags, instruction set, device. The checksum of the program's file
-// identifies a changed tree, or a build outside a checkout.
+// The properties of build and machine that decide the bits of results: git hash, compiler, flags, instruction set, device. For a changed tree, and a
+// build outside a checkout, also the checksum of the program's file.
 std::string numerics_of_build();
 
 }  // namespace fm

@@ -52,7 +52,7 @@ void add_launch_option(CLI::App& app, const LaunchOption& option) {
   if (!option.env.empty()) added->envname(option.env);
 }
 
-// "a-b" also as "a_b", when that is another spelling.
+// All spellings of the flags with these names: "a-b" also as "a_b".
 std::string spellings(const std::vector<std::string>& names) {
   std::string out;
   for (const std::string& name : names) {
@@ -85,7 +85,7 @@ std::string name_of_flag(const std::string& argument) {
   return argument.substr(begin, std::min(argument.find('=', begin), argument.size()) - begin);
 }
 
-// The names that arguments spell, with dashes; of --no-fast both "no-fast" and "fast".
+// The names that arguments spell, with dashes; for --no-fast both "no-fast" and "fast".
 std::set<std::string> spelled_names(const std::vector<std::string>& arguments) {
   std::set<std::string> spelled;
   for (const std::string& argument : arguments) {
@@ -107,7 +107,7 @@ void refuse_values_of_flags(const std::vector<std::string>& arguments, const std
   for (const std::string& argument : arguments) {
     const std::size_t equals = argument.find('=');
     if (equals != std::string::npos && bare.contains(argument.substr(0, equals)))
-      throw ConfigError(fmt::format("{} takes no value, so not '{}'", argument.substr(0, equals), argument.substr(equals + 1)));
+      throw ConfigError(fmt::format("{} takes no value, but '{}' was given: leave the value out", argument.substr(0, equals), argument.substr(equals + 1)));
   }
 }
 
@@ -122,7 +122,7 @@ void refuse_values_of_flags(const std::vector<std::string>& arguments, const std
   for (const auto& names : flag_names(fields, options)) known.insert(known.end(), names.begin(), names.end());
   for (const Field& field : fields)
     if (with_dashes(field.leaf()) == name || field.rule.flag == name) owners.push_back("--" + with_dashes(field.path));
-  if (owners.size() > 1) throw ConfigError(fmt::format("--{} could be {}: write which", name, fmt::join(owners, " or ")));
+  if (owners.size() > 1) throw ConfigError(fmt::format("--{} is ambiguous: write {}", name, fmt::join(owners, " or ")));
   if (const RemovedOption* removed = removed_option(name.starts_with("no-") ? name.substr(3) : name))
     throw ConfigError(fmt::format("--{} was removed: {}; leave it out", name, removed->why));
   const std::string hint = nearest(name, known);
@@ -152,7 +152,7 @@ const Command* take_command(const Program& program, std::vector<std::string>& ar
                   hint.empty() ? fmt::format("there are {}", fmt::join(names, ", ")) : fmt::format("did you mean '{}'?", hint)));
 }
 
-// "--grid=" as "--grid" and an empty value: CLI11 would take the next argument for the value.
+// Replaces "--grid=" by "--grid" and an empty value: CLI11 would take the next argument as the value.
 std::vector<std::string> with_empty_values(const std::vector<std::string>& arguments) {
   std::vector<std::string> out;
   for (const std::string& argument : arguments) {
@@ -179,7 +179,7 @@ std::vector<std::vector<std::string>> flag_names(const std::vector<Field>& field
   std::set<std::string> claimed;       // a short name that a field declares has priority over another field's last part
   for (const Field& field : fields) claimed.insert(field.rule.flag);
   for (const std::string& name : reserved_names(options)) uses[name] = 2;
-  for (const Field& field : fields) {  // a set: one field may reach a name by two ways
+  for (const Field& field : fields) {  // a set: two of a field's names may be equal
     const std::string leaf = with_dashes(field.leaf());
     const std::set<std::string> own{with_dashes(field.path), claimed.contains(leaf) ? "" : leaf, field.rule.flag};
     for (const std::string& name : own) ++uses[name];
@@ -219,7 +219,7 @@ ParsedLine parse_command_line(const Program& program, const std::vector<std::str
     throw ConfigError(error.what());
   } catch (const Error&) {
     throw;
-  } catch (const std::exception& error) {        // of a conversion inside CLI11
+  } catch (const std::exception& error) {        // from a conversion inside CLI11
     throw ConfigError(fmt::format("the command line cannot be read ({}); --help lists the flags", error.what()));
   }
   const auto operands = std::find_if(fields.begin(), fields.end(), takes_operands);

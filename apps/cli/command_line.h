@@ -1,4 +1,4 @@
-// From argv to choices: which command, which launch options, which config values. Parsing, help and shell completion read the same two
+// Parses argv into a command, launch options and config values. Parsing, help and shell completion read the same two
 // tables, the launch options below and the config's fields.
 #pragma once
 
@@ -13,15 +13,15 @@ namespace fm {
 
 struct LaunchOption {
   std::string flags;  // "-q,--quiet"
-  std::string value;  // "FILE", "auto|PATH|never"; empty: takes none
+  std::string value;  // "FILE", "auto|PATH|never"; empty: the option takes no value
   std::string help;
   std::string env;  // environment variable with the same meaning; empty: none
   std::function<void(const std::string&)> set;
-  bool once = false;  // another value for it is an error; else the last one counts
-  bool basic = false; // -h lists it too; else --help alone does
+  bool once = false;  // true: two different values are an error; false: the last value counts
+  bool basic = false; // true: -h lists it too; false: only --help does
 };
 
-// One `key = text` from the command line; `where` is the flag it came by.
+// One `key = text` from the command line; `where` is the flag that gives the value.
 struct Assignment {
   std::string key, text, where;
 };
@@ -47,8 +47,8 @@ std::vector<std::vector<std::string>> flag_names(const std::vector<Field>& field
 // Throws ConfigError for any unknown argument, naming the nearest flag or command.
 ParsedLine parse_command_line(const Program& program, const std::vector<std::string>& arguments);
 
-// Whether arguments without a flag are the values of this field: a list of texts that the help shows as "DIR ...". A name with a comma is cut there, as in
-// every list.
+// Whether arguments without a flag are the values of this field, which is then a list of texts that the help shows as "DIR ...". An argument with a
+// comma is split there, as in every list.
 bool takes_operands(const Field& field);
 
 // Arguments that need no command before them.

@@ -25,7 +25,7 @@ std::vector<std::string> pieces_of(const std::string& text, char between) {
 }
 
 // Shell assignments for a value in the help's form. Words in lower case are literal, FILE and similar words mean paths, other capitals mean text of
-// any kind. `choices`: these words, in any spelling.
+// any kind. `choices`: literal words in any spelling.
 std::string settings_of(std::string shown, std::vector<std::string> choices, bool optional) {
   const bool list = shown.ends_with(",...");
   if (list || shown.ends_with(" ...")) shown.resize(shown.size() - 4);
@@ -74,9 +74,9 @@ Flags flags_of(const CommandInfo& info, const std::vector<Field>& fields, bool w
 // The data of a completion script: flags of each command ("" before a command), and their values.
 struct Tables {
   std::map<std::string, Flags> commands;
-  std::string names;                     // of the commands; empty: the program is one
+  std::string names;                     // names of the commands; empty: the program has none
   std::string first;                     // the command of a line that begins with a flag
-  std::string with_operands;             // commands that take arguments without a flag, which are files or folders; spaces around each
+  std::string with_operands;             // commands that take arguments without a flag, which are files or folders; each name has spaces around it
 };
 
 Tables tables_of(const Program& program) {
@@ -91,7 +91,7 @@ Tables tables_of(const Program& program) {
   return t;
 }
 
-// A shell function that sets `flags` for the command $1: the common flags, and a line with the others of each command.
+// A shell function that sets `flags` for the command $1: the common flags, and a line for each command with its other flags.
 std::string flags_function(const std::string& function, const Tables& t) {
   std::map<std::string, std::size_t> uses;
   std::size_t commands = 0;
@@ -127,7 +127,7 @@ std::string values_function(const std::string& function, const Tables& t) {
       else
         for (const std::string& command : commands) patterns += fmt::format("{}'{} {}'", patterns.empty() ? "" : "|", command, flag);
     }
-  std::string out = function + "_values() {  # what the flag $2 of the command $1 takes\n  choices='' files='' list='' optional='' none=''\n  case \"$1 $2\" in\n";
+  std::string out = function + "_values() {  # values of the flag $2 of the command $1\n  choices='' files='' list='' optional='' none=''\n  case \"$1 $2\" in\n";
   for (const auto& patterns : {special, general})
     for (const auto& [settings, pattern] : patterns) out += fmt::format("  {}) {};;\n", pattern, settings);
   return out + "  esac\n}\n\n";
@@ -165,7 +165,7 @@ constexpr const char* bash_part = R"(NAME() {
     return
   fi
   NAME_flags "$command"
-  for word in $(compgen -W "$flags" -- "$cur"); do  # of --mfd.loop.steps first --mfd.
+  for word in $(compgen -W "$flags" -- "$cur"); do  # offers --mfd. before --mfd.loop.steps
     rest="${word#"$cur"}"
     if [[ "$rest" == *.* ]]; then word="$cur${rest%%.*}."; fi
     if [[ "$seen" != *" $word "* ]]; then seen="$seen$word " COMPREPLY+=("$word"); fi
@@ -196,7 +196,7 @@ constexpr const char* zsh_part = R"(NAME() {
   fi
   if [[ "$cur" != -* && "OPERANDS" == *" $command "* ]]; then _files; return; fi
   NAME_flags "$command"
-  for word in ${=flags}; do  # of --mfd.loop.steps first --mfd.
+  for word in ${=flags}; do  # offers --mfd. before --mfd.loop.steps
     if [[ "$word" != "$cur"* ]]; then continue; fi
     rest="${word#"$cur"}"
     if [[ "$rest" == *.* ]]; then parts+=("$cur${rest%%.*}."); else whole+=("$word"); fi

@@ -13,7 +13,7 @@ namespace fm {
 namespace {
 
 int result_error = 0;              // errno of the first result that could not be written
-bool only_copy = false;            // of results so far: whether one is in no file
+bool only_copy = false;            // whether one of the results so far is in no file
 
 bool reader_is_gone(int error) { return error == EPIPE || (error == EIO && isatty(STDOUT_FILENO)) || error == EBADF; }
 
@@ -28,7 +28,7 @@ void on_bus_error(int) {
 void guard_standard_files() {
   for (int descriptor : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
     if (fcntl(descriptor, F_GETFD) < 0 && errno == EBADF)
-      [[maybe_unused]] const int same = open("/dev/null", descriptor == STDIN_FILENO ? O_RDONLY : O_WRONLY);   // the lowest that is free
+      [[maybe_unused]] const int same = open("/dev/null", descriptor == STDIN_FILENO ? O_RDONLY : O_WRONLY);   // opens this descriptor, the lowest free one
   std::signal(SIGPIPE, SIG_IGN);
   std::signal(SIGXFSZ, SIG_IGN);
   std::signal(SIGBUS, on_bus_error);

@@ -1,5 +1,5 @@
-// Text for a terminal, a pipe or a file that may be gone. fmt::print throws when it cannot write; a handler that then reports the error by
-// fmt::print throws again, and the program aborts. The functions here do not throw for a failed write.
+// Prints to a terminal, a pipe or a file that may have been closed. fmt::print throws if it cannot write. If the handler of this error uses
+// fmt::print too, that throws again and the program aborts. The functions of this file do not throw for a failed write.
 #pragma once
 
 #include <fmt/format.h>
@@ -14,7 +14,7 @@ namespace fm {
 // SIGBUS, raised by a mapped file when its disk fails or another program shortens it, becomes a line and exit code 3.
 void guard_standard_files();
 
-// False: the text was not written, or only in part.
+// Returns false if the text was not written, or only in part.
 bool write_text(FILE* to, std::string_view text) noexcept;
 
 // "name: error: message" on stderr, without an allocation.
@@ -24,21 +24,21 @@ void print_error(const char* program, const char* message) noexcept;
 enum class Copies { none, in_a_file };
 void write_result(std::string_view text, Copies copies);
 
-// A result that exists on stdout alone (help, the tables of inspect).
+// Prints a result that exists only on stdout (help, the tables of inspect).
 template <class... Args>
 void print_result(fmt::format_string<Args...> text, Args&&... args) {
   write_result(fmt::format(text, std::forward<Args>(args)...), Copies::none);
 }
-// A result that a file holds too (scores, tables of ablations).
+// Prints a result that is also in a file (scores, tables of ablations).
 template <class... Args>
 void print_copy(fmt::format_string<Args...> text, Args&&... args) {
   write_result(fmt::format(text, std::forward<Args>(args)...), Copies::in_a_file);
 }
 
-void flush_results() noexcept;      // shows a row as soon as it is known
+void flush_results() noexcept;      // writes the buffered results now
 
-// Call at the end of every program: flushes stdout and returns the exit code. A vanished reader (EPIPE, EIO of a closed terminal) changes
-// nothing. Any other failure is reported in one line, and turns 0 into 1 if a lost result is in no file.
+// Call at the end of every program: flushes stdout and returns the exit code. A closed pipe or terminal (EPIPE, EIO) is no
+// failure. Any other failure is reported in one line, and turns 0 into 1 if a lost result is in no file.
 int end_results(const char* program, int code) noexcept;
 
 }  // namespace fm

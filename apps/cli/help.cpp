@@ -41,7 +41,7 @@ const char* value_word(const Field& field) {
 
 struct Listed {
   std::string flags, text;
-  std::string group, group_help;  // its part of the config; of launch options: none
+  std::string group, group_help;  // its section of the config; empty for launch options
 };
 
 std::string text_of(const LaunchOption& option) {
@@ -63,14 +63,14 @@ std::string with_value(const std::string& flags, const LaunchOption& option) { r
 std::string with_value(const std::string& flags, const Field& field) {
   std::string value = value_text(field);
   if (value.empty()) return flags;
-  if (value.size() > longest_value && !field.rule.choices.empty()) value = "NAME";      // text_of() lists them, in several lines
+  if (value.size() > longest_value && !field.rule.choices.empty()) value = "NAME";      // text_of() lists the choices, in several lines
   return fmt::format("{} {}", flags, field.rule.alone.empty() ? value : "[" + value + "]");
 }
 
 // The first key of a path: "mfd" of "mfd.loop.steps".
 std::string top(const Field& field) { return field.path.substr(0, field.path.find('.')); }
 
-// The name of a field that -h lists: the rule's, else one without a dot; empty: -h leaves the field out.
+// The name under which -h lists a field: the rule's flag, else a name without a dot. Empty: -h leaves the field out.
 std::string short_name(const Field& field, const std::vector<std::string>& names) {
   if (std::find(names.begin(), names.end(), field.rule.flag) != names.end()) return field.rule.flag;
   for (const std::string& name : names)
@@ -104,7 +104,7 @@ Lists lists_of(const Command& command) {
   return lists;
 }
 
-// Each group once, where its first field stands.
+// The text of all groups, each at the position of its first field.
 std::string groups(const std::vector<Listed>& fields) {
   std::string out;
   std::vector<std::string> done;
@@ -118,7 +118,7 @@ std::string groups(const std::vector<Listed>& fields) {
   return out;
 }
 
-// The keys and sections that are flags, and not listed.
+// Text about the keys and sections that are flags but are not listed.
 std::string unlisted_text(const Command& command) {
   std::vector<std::string> names;
   for (const Field& field : command.fields()) {
@@ -127,7 +127,7 @@ std::string unlisted_text(const Command& command) {
     if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
   }
   if (names.empty()) return "";
-  return fmt::format("\nMore of the config: flags here too; {} lists them\n", command.info.listed_by) + paragraph(fmt::format("{}", fmt::join(names, " ")));
+  return fmt::format("\nMore of the config: these settings are flags too, and {} lists them\n", command.info.listed_by) + paragraph(fmt::format("{}", fmt::join(names, " ")));
 }
 
 std::string exit_codes() {

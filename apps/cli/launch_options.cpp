@@ -55,7 +55,7 @@ std::vector<LaunchOption> launch_options(const CommandInfo& command, ParsedLine&
   Launch& launch = line.launch;
   std::vector<LaunchOption> options{
       {"--config", "FILE", "TOML file of the config", "", [&](const std::string& text) { launch.config_file = text; }, true, true},
-      {"--set", "KEY=VALUE", "one value of the config, as --KEY VALUE; may be given several times", "",
+      {"--set", "KEY=VALUE", "one value of the config, like --KEY VALUE; may be given several times", "",
        [&](const std::string& text) { add_set(line, text); }},
       {"--device", "cpu|cuda|cuda:N", "device to compute on [default: cpu]", "FLOWMAP_DEVICE",
        [&](const std::string& text) { set_device(launch, text); }, false, true},
@@ -75,11 +75,11 @@ std::vector<LaunchOption> launch_options(const CommandInfo& command, ParsedLine&
             {"--fresh", "", "new run; an existing run in --out is moved aside", "", [&](const std::string&) { launch.fresh = true; }, false, true},
             {"--init-from", "CKPT[:ema]", "checkpoint whose weights begin a new run; with :ema its averaged weights", "",
              [&](const std::string& text) { set_init_from(launch, text); }, true},
-            {"--cuda-graph", "", "steps of teachers and flow maps as one recorded CUDA graph, replayed by one call each; with --device cuda", "",
+            {"--cuda-graph", "", "training steps of teachers and flow maps as a CUDA graph, recorded once and then replayed; needs --device cuda", "",
              [&](const std::string&) { launch.cuda_graph = true; }},
             {"--max-time", "TIME", "time after which the run stops with a checkpoint: 1h50m, 90s", "",
              [&](const std::string& text) { launch.max_time = parse_duration(text, "--max-time"); }},
-            {"-n,--dry-run", "", "sizes, and the cost of a step, of the resolved config; nothing is trained or written", "",
+            {"-n,--dry-run", "", "sizes and cost of a step for the resolved config; nothing is trained or written", "",
              [&](const std::string&) { launch.dry_run = true; }, false, true},
         });
   }
@@ -95,9 +95,9 @@ std::vector<LaunchOption> launch_options(const CommandInfo& command, ParsedLine&
              [&](const std::string& text) { launch.rendezvous = text; }, true},
             {"--rendezvous-timeout", "TIME", "time after which missing ranks are named and the start fails [default: 2m]", "FLOWMAP_RENDEZVOUS_TIMEOUT",
              [&](const std::string& text) { launch.rendezvous_timeout = parse_duration(text, "--rendezvous-timeout", day); }},
-            {"--rank-timeout", "TIME", "silence after which a rank is lost [default: 15s]", "FLOWMAP_RANK_TIMEOUT",
+            {"--rank-timeout", "TIME", "time without a message after which a rank is lost [default: 15s]", "FLOWMAP_RANK_TIMEOUT",
              [&](const std::string& text) { launch.rank_timeout = parse_duration(text, "--rank-timeout", day); }},
-            {"--shard-optimizer", "", "moments and averaged weights in parts, one part per rank (ZeRO-1)", "",
+            {"--shard-optimizer", "", "optimizer moments and averaged weights divided among the ranks (ZeRO-1)", "",
              [&](const std::string&) { launch.shard_optimizer = true; }},
             {"--trace", "FILE", "file for a timeline of one step, for chrome://tracing or ui.perfetto.dev", "",
              [&](const std::string& text) { launch.trace = text; }, true},

@@ -1,5 +1,5 @@
 // Messages to stderr and to log.txt. On a terminal one status line can stay below the messages and is redrawn in place. A message that cannot
-// be written is dropped: a terminal that was closed or a full disk under log.txt is no reason to stop. Only mirror_to throws.
+// be written is dropped: a closed terminal, or a full disk under log.txt, does not stop a training. Only mirror_to() throws.
 #pragma once
 
 #include <cstdio>
@@ -22,17 +22,17 @@ class Logger : public Messages {
 
   void set_level(Level level) { level_ = level; }
   Level level() const { return level_; }
-  void set_prefix(std::string text) { prefix_ = std::move(text); }  // of every line on the terminal
+  void set_prefix(std::string text) { prefix_ = std::move(text); }  // at the start of every line on the terminal
   bool on_terminal() const { return on_terminal_; }
   size_t columns() const;  // of the terminal; 80 if unknown
 
-  // From here on every message, shown or not, is also appended to this file with its time. Throws FileError.
+  // Appends every later message with its time to this file too, even if the terminal does not show it. Throws FileError.
   void mirror_to(const std::filesystem::path& file);
 
   void message(Level level, std::string_view text) override;
   void record(std::string_view text);  // to log.txt only
   void status(std::string_view line) override;  // writes the line in place; nothing when not on a terminal
-  void end_status() override;                   // keeps the last status line on screen and goes below it
+  void end_status() override;                   // keeps the last status line on screen and continues below it
 
  private:
   void erase_status();

@@ -1,4 +1,4 @@
-// From argv to an exit code.
+// Runs a program from its arguments to its exit code.
 #include "apps/cli/program.h"
 
 #include <fmt/format.h>
@@ -51,7 +51,7 @@ std::string load_own_config(const ParsedLine& line, const std::vector<Field>& fi
 }
 
 // defaults < config file < flags. Commands that train report the values set by flags (a wrong value costs hours); others do with -v.
-// Returns the run's own config if it was read.
+// Returns the path of the run's own config file if it was read, else an empty string.
 std::string resolve(const ParsedLine& line, const std::vector<Field>& fields, Logger& log) {
   const std::string own = load_own_config(line, fields, log);
   if (!line.launch.config_file.empty()) load_toml_file(fields, line.launch.config_file);
@@ -80,7 +80,7 @@ std::string version_text(const Program& program) {
   return fmt::format("{} {} (git {})\n{}, {}\n", program.name, build.version, build.git, build.compiler, build.flags);
 }
 
-// Ranks on one machine share its cores; where the user or the launcher has counted threads, or bound ranks to cores, that stands.
+// Divides the cores of a machine among its ranks. A number of threads in OMP_NUM_THREADS stays, and so do the cores that a launcher has bound.
 void share_cores(const RankPlace& place) {
   if (place.local_size == 1 || std::getenv("OMP_NUM_THREADS")) return;
   const int cores = narrow<int>(std::thread::hardware_concurrency());
@@ -95,7 +95,7 @@ constexpr bool have_mpi = false;
 std::unique_ptr<Channel> open_mpi(int, int) { throw Error("this build has no MPI"); }      // find_ranks does not choose it
 #endif
 
-// A rank that is lost ends the program, whatever its threads wait for.
+// If a rank is lost, the program ends at once, even if its threads wait for something.
 RankLife life_of_ranks(const Launch& launch, const std::string& name, Logger& log) {
   const auto end = [name](const std::string& what) {
     print_error(name.c_str(), what.c_str());
@@ -125,7 +125,7 @@ RankPlace take_place(const ParsedLine& line, Logger& log, std::string& name) {
   return place;
 }
 
-// The facts that must be equal on all ranks.
+// The facts about this process that must be equal on all ranks.
 StartFacts start_facts(const Context& context) {
   const BuildInfo& build = build_info();
   char host[256] = {};
@@ -176,11 +176,11 @@ int run_command(const Program& program, const ParsedLine& line, const std::vecto
   const auto fields = line.command->fields();
   const std::string own_config = resolve(line, fields, log);
   check_launch(line.launch);
-  // Other commands have nothing to save: the system's default ends them at once.
+  // Only commands that train have something to save. The system's default handlers end other commands at once.
   if (line.command->info.trains) install_signal_handlers();
   if (line.launch.max_time > 0) set_time_limit(line.launch.max_time, "--max-time " + duration_text(line.launch.max_time));
   if (line.launch.threads > 0) omp_set_num_threads(narrow<int>(line.launch.threads, "--threads"));
-  if (line.command->info.trains) try_threads(omp_get_max_threads());      // OpenMP's others, and one that reads ahead
+  if (line.command->info.trains) try_threads(omp_get_max_threads());      // OpenMP's other threads, and one that prefetches
   std::unique_ptr<Ranks> ranks;
   try {
     ranks = std::make_unique<Ranks>(place, life_of_ranks(line.launch, name, log));
@@ -193,7 +193,7 @@ int run_command(const Program& program, const ParsedLine& line, const std::vecto
   context.launch.own_config = own_config;
   if (context.launch.threads == 0) context.launch.threads = omp_get_max_threads();
   if (context.launch.fresh) context.launch.resume = "never";
-  const DefaultDevice device(context.launch.device);                // of models and batches; files and images stay on the CPU
+  const DefaultDevice device(context.launch.device);                // for models and batches; files and images stay on the CPU
   return run_with_ranks(line, context);
 }
 

@@ -1,5 +1,5 @@
-// A program and its main: a table of commands, each a config and a function. Flags, config files, --help and exit
-// codes follow from the table.
+// A program is a table of commands, each with a config and a function. Flags, config files, --help and exit codes follow from
+// the table.
 //
 //   int train(TrainConfig& config, Context& context);
 //   int main(int argc, char** argv) {
@@ -25,7 +25,7 @@
 
 namespace fm {
 
-// Exit codes, the same for every program and listed by every --help. Negative ones are no exits.
+// Exit codes, the same for every program and listed by every --help.
 namespace exit_code {
 inline constexpr int finished = 0;
 inline constexpr int failed = 1;          // runtime failure
@@ -41,10 +41,10 @@ struct Example {
   std::string task, command_line;
 };
 
-// How and where to run, as opposed to what: none of these is in config.toml.
+// Options about how and where to run. None of them is in config.toml.
 struct Launch : RunOptions, RankOptions {
   double max_time = 0;          // seconds, 0: no limit
-  std::int64_t threads = 0;     // 0: as many as OpenMP takes by itself
+  std::int64_t threads = 0;     // 0: OpenMP's default
   double rank_timeout = 15;     // seconds of silence after which a rank is lost
   int verbosity = 0;            // below 0 quiet, above 0 verbose
 };
@@ -54,7 +54,7 @@ struct Context {
   std::string program, command;
   std::vector<std::string> command_line;  // as typed
   Launch launch;
-  std::vector<Field> fields;  // of the config, resolved: for config.toml and the checkpoint's JSON
+  std::vector<Field> fields;  // of the resolved config, for config.toml and the checkpoint's JSON
   Logger& log;
   Ranks& ranks;               // the processes that run this command together
 };
@@ -63,9 +63,9 @@ struct CommandInfo {
   std::string name, help;
   bool trains = false;     // takes --dry-run, --resume, --fresh, --init-from, --max-time
   bool has_folder = true;  // takes --out
-  bool parallel = false;   // several processes may run it together
+  bool parallel = false;   // several processes (ranks) may run it together
   std::vector<Example> examples;
-  // The config.toml of the run in this folder, read if --config is left out; empty: the command has none.
+  // Returns the config.toml of the run in this folder, which is read if --config is left out. An empty function: the command reads no such file.
   std::function<std::filesystem::path(const std::string& out)> own_config = {};
   // Keys and sections of the config ("seed", "mfd") that --help names together instead of listing their settings: the command does not read them,
   // or takes them from the run. `listed_by` is the help text that lists them.
@@ -75,14 +75,14 @@ struct CommandInfo {
 
 struct Command {
   CommandInfo info;
-  std::function<std::vector<Field>()> fields;  // of the command's own config object, at its defaults until flags are applied
+  std::function<std::vector<Field>()> fields;  // fields of the command's own config object, at their defaults until flags are applied
   std::function<int(Context&)> run;
 };
 
 struct Program {
   std::string name, summary;
   std::string quickstart;              // the line to type first
-  std::vector<Command> commands = {};  // without subcommands: one command of an empty name
+  std::vector<Command> commands = {};  // a program without subcommands has one command, with an empty name
   std::string default_command = {};    // taken when the first argument is a flag
 
   template <class Config>
@@ -96,8 +96,8 @@ struct Program {
 // Parses, resolves, runs. Prints one line on stderr for any error and returns the exit code; throws nothing.
 int run_program(const Program& program, int argc, const char* const* argv);
 
-// Runs `body`; a typed error becomes one line on stderr and its exit code: ConfigError 2, FileError 3, DivergedError 4, RankLostError 76,
-// others 1. The line begins with `program`, as it is then.
+// Runs `body`; a typed error becomes one line on stderr and its exit code: ConfigError 2, FileError and filesystem_error 3,
+// DivergedError 4, RankLostError 76, others 1. The line begins with the value that `program` has at the time of the error.
 int guarded_main(const std::string& program, const std::function<int()>& body);
 
 }  // namespace fm

@@ -1,4 +1,4 @@
-// Rates by exponential forgetting: of n steps that took t seconds in all, both sums are halved for every 30 s that pass, so
+// Rates forget exponentially: the number of steps and the sum of their seconds are both halved for every 30 s that pass, so
 //   rate = sum_i w_i / sum_i w_i dt_i,  w_i = 2^(-age_i / 30 s).
 // A run that slows down shows it within half a minute, and single slow steps do not make the ETA jump.
 #include "apps/cli/progress.h"

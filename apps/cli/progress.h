@@ -22,7 +22,7 @@ struct ProgressState {
   int64_t memory_bytes = 0;       // 0: not shown
 };
 
-// At most `width` columns: a narrow terminal loses memory first, then img/s, lr and |g|, never the loss and the ETA.
+// The line in at most `width` columns. If it is too long, memory is left out first, then img/s, lr and |g|. The loss and the ETA always stay.
 std::string progress_line(const ProgressState& state, size_t width = 10000);
 
 class Progress {
@@ -41,7 +41,7 @@ class Progress {
   // After each step; `step` counts the steps done, from 1.
   void step_done(int64_t step, const StepReport& report);
 
-  // The time until the returned object dies is in no rate.
+  // The rates leave out the time during which such an object lives.
   class Excluded {
    public:
     explicit Excluded(Progress& progress) : progress_(progress), start_(progress.clock_()) {}
@@ -67,14 +67,14 @@ class Progress {
   Options options_;
   Clock clock_;
   ProgressState state_;
-  double last_;  // clock at the end of the last step, shifted by excluded time
+  double last_;  // clock at the end of the last step, plus the excluded time since then
   double last_drawn_ = -1e9;
-  double steps_seen_ = 0, seconds_seen_ = 0;  // with exponential forgetting
+  double steps_seen_ = 0, seconds_seen_ = 0;  // sums of steps and seconds that forget exponentially
   bool first_step_ = true;
 };
 
-// The same for a number of images to make:   encoding 1200/50000 images  2.4%  14.2 img/s  ETA 57:10
-// Redrawn in place on a terminal; elsewhere a line every half minute, and the last.
+// The status line of work on a number of images:   encoding 1200/50000 images  2.4%  14.2 img/s  ETA 57:10
+// Redrawn in place on a terminal; elsewhere one line every half minute and one at the end.
 class ImageProgress {
  public:
   ImageProgress(Logger& log, std::string what, int64_t total, Progress::Clock clock = Progress::steady_seconds)
@@ -83,8 +83,8 @@ class ImageProgress {
   ImageProgress(const ImageProgress&) = delete;
   ImageProgress& operator=(const ImageProgress&) = delete;
 
-  // The work begins now, with `there` images already made. Without begin() the first call of `at` is the beginning, and its images count in no
-  // rate.
+  // Starts the clock, with `there` images already made. Without begin() the first call of at() starts it, and the rate leaves out the images that are
+  // done by then.
   void begin(int64_t there);
   void at(int64_t done);
 

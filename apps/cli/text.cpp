@@ -23,7 +23,7 @@ double parse_duration(std::string_view text, std::string_view where, double most
   }
   if (text.empty() || !left.empty() || total <= 0)
     throw ConfigError(fmt::format("{}: '{}' is no duration; write it like 1h50m, 90s or 2d", where, text));
-  if (total > most) throw ConfigError(fmt::format("{}: '{}' is too long: takes up to {}d", where, text, most / 86400));
+  if (total > most) throw ConfigError(fmt::format("{}: '{}' is too long: at most {}d is possible", where, text, most / 86400));
   return total;
 }
 

@@ -1,4 +1,4 @@
-// TOML in. The only file that includes toml++ (slow to compile).
+// Reads TOML. The only file that includes toml++ (slow to compile).
 #include "apps/cli/toml.h"
 
 #include <fmt/format.h>
@@ -46,7 +46,7 @@ const char* suffix_hint(const Field& field, const toml::node& node) {
   return with_suffix ? "; in TOML write 10_000 without quotes" : "";
 }
 
-// Whether the line sets an option of earlier versions that had no effect; ConfigError if it had one.
+// Whether the line sets a removed option to the value that had no effect. ConfigError if it sets another value.
 bool passed_over(const std::vector<Field>& fields, const std::string& path, const toml::node& node, const std::string& line) {
   const RemovedOption* removed = removed_option(path);
   if (!removed || std::any_of(fields.begin(), fields.end(), [&](const Field& f) { return f.path == path; })) return false;

@@ -11,7 +11,7 @@ namespace {
 struct Line {
   std::string name;
   Objective objective;
-  bool control = false;                  // claims more than is so: must be found out
+  bool control = false;                  // a negative control claims too much, and the checks must find that
 };
 
 std::vector<Line> lines_of(const ObjectiveConfig& config) {
@@ -35,9 +35,9 @@ std::string verdict(const Certificate& found) {
 bool show_certificates(const ObjectiveConfig& config, bool csv) {
   const char* row = csv ? "{},{},{},{},{},{}\n" : "{:<28} {:>9} {:>10} {:>10}  {:<30} {}\n";
   if (!csv)
-    print_result("residual: largest mean square at the exact map with exact velocities; gradient: largest expected one at the exact map with w = eps - z0, on\n"
-                 "a Gaussian and on a mixture of two (flowmap/certify.h). At the end of schedules, without clamps. Settings: {}.\n\n",
-                 config.preset == "published" ? "published, where an objective has some" : "plain");
+    print_result("residual: largest mean square at the exact map with exact velocities. gradient, mixture: largest expected gradient at the exact map with\n"
+                 "w = eps - z0, on a Gaussian and on a mixture of two (flowmap/certify.h). Schedules are at their end, clamps are off. Settings: {}.\n\n",
+                 config.preset == "published" ? "published, where an objective has published settings" : "plain");
   print_result(fmt::runtime(row), "objective", "residual", csv ? "gradient_gaussian" : "gradient", csv ? "gradient_mixture" : "mixture", "verdict", "why");
   bool all = true;
   for (const Line& line : lines_of(config)) {
@@ -55,7 +55,7 @@ bool show_certificates(const ObjectiveConfig& config, bool csv) {
     print_result(fmt::runtime(row), line.name, number(found.residual, true), number(largest(found.gaussian), !found.gaussian.empty()),
                  number(largest(found.mixture), !found.mixture.empty()), said, why);
   }
-  if (!csv) print_result("\n{}\n", all ? "Every objective is what it claims; every negative control was found out." : "At least one claim does not hold.");
+  if (!csv) print_result("\n{}\n", all ? "Every objective meets its claims, and every negative control was detected." : "At least one claim does not hold.");
   return all;
 }
 

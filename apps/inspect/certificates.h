@@ -1,12 +1,12 @@
-// inspect --certify: each objective of the list under the closed-form checks of flowmap/certify.h.
+// inspect --certify: runs the closed-form checks of flowmap/certify.h on each objective of the list.
 #pragma once
 
 #include "flowmap/objective/list.h"
 
 namespace fm {
 
-// Prints the table, a row per objective with its settings in `config`, as text or as CSV. Returns whether each objective meets its claims, and each negative
-// control is found biased.
+// Prints the table as text or as CSV, with one row per objective in its settings of `config`. Returns whether each objective meets its claims and each
+// negative control contradicts its claims.
 bool show_certificates(const ObjectiveConfig& config, bool csv);
 
 }  // namespace fm

@@ -1,4 +1,4 @@
-// Tables of the costs of models, for `inspect --flops`. One sample; GMACs are 10^9 multiply-adds.
+// Tables of the costs of models, for `inspect --flops`. The costs are those of one sample; GMACs are 10^9 multiply-adds.
 #pragma once
 
 #include <string>
@@ -8,7 +8,7 @@ namespace fm {
 // One line per model. As CSV: model, parameters, macs_linear, macs_attention, paper_gflops (empty if the paper has none).
 std::string flops_of_all(bool csv);
 
-// One line a module, and the total. As CSV: module, parameters, macs_linear, macs_attention. ConfigError for a name that is not known.
+// One line per module, and the total. As CSV: module, parameters, macs_linear, macs_attention. ConfigError for an unknown name.
 std::string flops_by_module(const std::string& model, bool csv);
 
 }  // namespace fm

@@ -28,7 +28,7 @@ double samples_a_second(const StagePlan& p) { return static_cast<double>(p.cost.
 // ---- one stage ------------------------------------------------------------------------------------------------------------------------
 
 struct Row {
-  std::string name, key, unit;  // in the table; in the CSV
+  std::string name, key, unit;  // name: in the table; key and unit: in the CSV
   double whole = 0, sharded = 0;
 };
 
@@ -60,13 +60,13 @@ std::vector<Row> rows_of(const StagePlan& w, const StagePlan& s, const PlanConfi
   cost("activations with dit.recompute", "memory_activations_recomputed", "B", &StageCost::activations_recomputed);
   add("in all, dit.recompute as set", "memory", "B", [](const StagePlan& p) { return p.memory; });
   add("in all with dit.recompute", "memory_recomputed", "B", [](const StagePlan& p) { return p.memory_recomputed; });
-  add("as set, of what the GPU has", "memory_share", "", [&](const StagePlan& p) { return p.memory / gpu.memory; });
+  add("as set, share of the GPU's memory", "memory_share", "", [&](const StagePlan& p) { return p.memory / gpu.memory; });
   rows.push_back({"sent from each GPU, a step", "", ""});
   add("gradients", "bytes_gradients", "B", [](const StagePlan& p) { return p.gradients_sent; });
   add("new weights", "bytes_weights", "B", [](const StagePlan& p) { return p.weights_sent; });
   rows.push_back({"time", "", ""});
   add("compute", "seconds_compute", "s", [](const StagePlan& p) { return p.compute; });
-  add("of it while gradients are sent", "seconds_overlap", "s", [](const StagePlan& p) { return p.overlap; });
+  add("compute while gradients are sent", "seconds_overlap", "s", [](const StagePlan& p) { return p.overlap; });
   add("wait for gradients", "seconds_gradient_wait", "s", [](const StagePlan& p) { return p.gradient_wait; });
   add("wait for new weights", "seconds_weight_wait", "s", [](const StagePlan& p) { return p.weight_wait; });
   add("optimizer", "seconds_optimizer", "s", [](const StagePlan& p) { return p.optimizer; });
@@ -120,8 +120,7 @@ std::string reported_text(const std::vector<Implied>& reported) {
     out += fmt::format("{:<10} {:>16} {:>14.1f} % {:>14.1f} %{}\n", i.stages, i.days, 100 * i.needed, 100 * i.released,
                        i.steps_known ? "" : "   with this recipe's steps: theirs are not published");
   return out + fmt::format(
-                   "H100-days of the MF-RAE paper, and what they imply of an H100's TF32 peak, {:.1f} TFLOP/s: for the FLOPs above, and "
-                   "for those\n"
+                   "H100-days of the MF-RAE paper, and the shares of an H100's TF32 peak, {:.1f} TFLOP/s, that they imply: for the FLOPs above, and for those\n"
                    "of the released code, where MFD and MFT pass three copies of every row forward and back.\n",
                    1e-12 * known_gpu("h100").tf32);
 }
@@ -164,7 +163,7 @@ std::string plan_of_stage(Recipe& recipe, const std::string& stage, PlanConfig c
   const StageCost& c = whole.cost;
   std::string out = csv ? "quantity,unit,whole,sharded\n" : machine_text(config);
   if (!csv)
-    out += fmt::format("{}: {} steps of {}, on a GPU {} of at most {} rows\n\n{:>71}\n", stage, c.loop->steps, c.loop->batch,
+    out += fmt::format("{}: {} steps of {}; each GPU computes {} of at most {} rows\n\n{:>71}\n", stage, c.loop->steps, c.loop->batch,
                        c.parts == 1 ? "one part" : fmt::format("{} parts", c.parts), c.rows, "--shard-optimizer");
   for (const Row& row : rows_of(whole, sharded, config)) out += line_of(row, csv);
   return out;

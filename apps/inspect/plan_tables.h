@@ -7,7 +7,7 @@
 
 namespace fm {
 
-// Every stage that has steps, and all together, with the GPU-days that the MF-RAE paper reports where the recipe is its own. As CSV (base
+// One line per stage that has steps, and one for all, with the GPU-days that the MF-RAE paper reports if the recipe is the paper's. As CSV (base
 // units: FLOP, bytes, seconds; samples of CMT are trajectories): stage, steps, batch, flops, memory, memory_sharded, bytes_sent,
 // step_seconds, samples_per_second, gpu_days, published_gpu_days, published_utilisation, released_utilisation.
 std::string plan_of_recipe(Recipe& recipe, PlanConfig config, bool csv);

@@ -26,7 +26,7 @@ struct Limits {
   double flops, bandwidth;
 };
 
-// Best of some calls, in FLOP/s.
+// Rate of the fastest of several calls, in FLOP/s.
 double product_rate(std::int64_t m, std::int64_t n, std::int64_t k, DType type) {
   const Tensor x = random_normal({m, k}, {1, 1}).to(type), w = random_normal({n, k}, {1, 2}).to(type);
   double best = 0;
@@ -52,7 +52,7 @@ struct Trainer {
     optimizer.add_average(flow.stage.averaged, 0.999);
   }
 
-  // Both MeanFlow trainings by the settings of mfd, with the same number of rows with s < t in each step.
+  // mft and mfd both use the settings of mfd, with the same number of rows with s < t in each step.
   FlowParts parts(Recipe r, const std::string& kind) const {
     r.mfd.objective.pairs.exact_share = true;
     const VelocityNet named = [v = teacher.v()](const Var& z, const Var& t, const Labels& y) {

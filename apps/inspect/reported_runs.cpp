@@ -6,7 +6,7 @@
 #include "nn/models/presets.h"
 
 namespace fm {
-// Facts: mfrae.md 5.3, 6, 7.2. The teacher at 512 pixels has no number.
+// Source: mfrae.md 5.3, 6, 7.2. The paper gives no number for the teacher at 512 pixels.
 const std::vector<ReportedRun>& reported_runs() {
   static const std::vector<ReportedRun> list = {
       {256, {{stage_name::fm, 1000800, 1024}}, 78},

@@ -25,8 +25,8 @@ const std::vector<ReportedRun>& reported_runs();
 // True if the recipe trains DiT^DH-XL at that size, for those steps and with those batches.
 bool is_recipe_of(const ReportedRun& run, const Recipe& recipe);
 
-// FLOPs of a step by the released code: MFD and MFT put three copies of all rows through the network and back, where this engine derives
-// rows with s < t alone and keeps no history of that.
+// FLOPs of a step in the released code. Its MFD and MFT pass three copies of all rows through the network, forward and backward. This engine
+// differentiates only the rows with s < t, and keeps no history of that.
 double released_flops(const StageCost& cost);
 
 // The utilisation: the share of an H100's TF32 peak that these FLOPs imply for these GPU-days.

@@ -27,8 +27,8 @@ struct SessionInfo {
 
 class RunFolder {
  public:
-  // Creates the folder (or takes an existing one), checks that it can be written, locks it against a second process, sweeps leftovers
-  // and sends the log's messages to log.txt. fresh: an existing run is moved aside to "<path>.old-<n>" first, never deleted.
+  // Creates the folder (or takes an existing one), checks that it can be written, locks it against a second process, removes old
+  // temporary files and sends the log's messages to log.txt. fresh: an existing run is moved aside to "<path>.old-<n>" first, never deleted.
   // Throws ConfigError: not creatable, not writable, in use.
   RunFolder(std::filesystem::path path, bool fresh, Logger& log);
   RunFolder(const RunFolder&) = delete;
@@ -46,7 +46,7 @@ class RunFolder {
   // Appends a session to run.json, and closes it with its exit code.
   void begin_session(const SessionInfo& session);
   void end_session(int exit_code, int64_t step);
-  // Whether the last session came to its end, finished or stopped. False where a process was killed, or ended by an error.
+  // Whether the last session finished or was stopped. False if its process was killed or ended with an error.
   bool ended_well() const;
 
  private:

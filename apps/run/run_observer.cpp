@@ -40,7 +40,7 @@ void RunObserver::opening(const TrainingSetup& setup) {
   fields_ = setup.options.fields_of(setup.stage);
   if (writes()) run_.emplace(folder(), context_.launch.fresh, context_.log);
   if (context_.ranks.alone()) return;
-  // Looked up when a rank is lost: the first rank may have written a checkpoint of which this one has not heard.
+  // Lists the checkpoints when a rank is lost: the first rank may have written one since this rank last looked.
   context_.ranks.set_remedy([checkpoints = CheckpointFolder(setup.options.checkpoints(stage()), loop().keep, loop().keep_every), name = stage().name] {
     const auto steps = checkpoints.newest_first();
     return steps.empty() ? fmt::format("; {} has no checkpoint yet: start the same command again", name)
@@ -77,7 +77,7 @@ bool RunObserver::found_done(std::int64_t step) {
   return !run_->ended_well() || RunFiles::found_done(step);
 }
 
-// config.toml stays that of the session that trained.
+// Keeps the config.toml of the session that trained.
 void RunObserver::completing(std::int64_t step) {
   if (writes()) begin_session(step);
 }
@@ -131,7 +131,7 @@ void RunObserver::ended(std::int64_t step, Outcome outcome) {
 }
 
 void RunObserver::failed(std::int64_t step, const std::exception& error) {
-  // StopRequested: in data that is only read in the first step.
+  // StopRequested comes from data that is read only in the first step.
   const int code = is<DivergedError>(error)      ? exit_code::diverged
                    : is<StopRequested>(error)    ? exit_code::stopped_early
                    : is<FileError>(error)        ? exit_code::unreadable

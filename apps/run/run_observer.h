@@ -20,7 +20,7 @@ class RunObserver : public RunFiles {
 
   void message(const std::string& line) override;
   void warning(const std::string& line) override;
-  void opening(const TrainingSetup& setup) override;      // RunFolder
+  void opening(const TrainingSetup& setup) override;      // opens the RunFolder
   void started(std::int64_t step) override;
   bool found_done(std::int64_t step) override;
   void completing(std::int64_t step) override;
@@ -41,7 +41,7 @@ class RunObserver : public RunFiles {
 
  private:
   void tell_start() const;
-  // Warns where the config differs from the previous session's; the warnings end with `remedy`.
+  // Warns about each difference between the config and the previous session's. The warnings end with `remedy`.
   void tell_differences(const char* remedy) const;
   bool concerns_stage(const std::string& difference) const;
   void begin_session(std::int64_t step);
@@ -50,8 +50,8 @@ class RunObserver : public RunFiles {
   Context& context_;
   std::uint64_t seed_ = 0;
   std::vector<Field> fields_;                      // the config, for config.toml
-  std::optional<RunFolder> run_;                   // of the first rank
-  std::optional<Progress> progress_;               // while steps are made
+  std::optional<RunFolder> run_;                   // on the first rank only
+  std::optional<Progress> progress_;               // while training steps run
   std::optional<Progress::Excluded> aside_;
 };
 

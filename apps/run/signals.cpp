@@ -18,11 +18,11 @@ using Clock = std::chrono::steady_clock;
 
 static_assert(std::atomic<int>::is_always_lock_free);  // the only atomics a handler may touch
 std::atomic<int> stop_signal{0};                       // the first signal that requested a stop
-std::atomic<int> asked_to_stop{0};                     // number of SIGINT and SIGTERM: a user may send them again
+std::atomic<int> asked_to_stop{0};                     // SIGINT or SIGTERM has come: a second one ends the process
 std::atomic<int> save_asked{0};
 std::atomic<int> other_asked{0};
 std::mutex other_mutex;
-std::string other_reason;                              // the argument of request_stop(); not a signal of this process, so the process's first own signal still only stops
+std::string other_reason;                              // the argument of request_stop(). It is no signal, so the first signal to this process still only requests a stop
 bool has_limit = false;
 Clock::time_point limit;
 std::string limit_label;
@@ -30,7 +30,7 @@ std::string limit_label;
 void on_stop(int signal) {
   int none = 0;
   stop_signal.compare_exchange_strong(none, signal);
-  if (signal != SIGINT && signal != SIGTERM) return;      // the system sends these again by itself
+  if (signal != SIGINT && signal != SIGTERM) return;      // the system may repeat the others by itself
   if (asked_to_stop.exchange(1) == 0) return;
   constexpr char text[] = "\nsecond signal: exiting at once, nothing saved\n";
   [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, text, sizeof text - 1);

@@ -20,20 +20,20 @@ void install_signal_handlers();  // also clears earlier requests and the time li
 
 void set_time_limit(double seconds, std::string label);  // counted from now; label: "--max-time 1h50m"
 
-// Another process of this training was asked to stop, for this reason: this process stops too. Callable from any thread; the first call counts.
+// Requests a stop because another process of this training got a stop request, for this reason. Any thread may call it; the first call counts.
 void request_stop(const std::string& reason);
 
 bool stop_requested();
 
-// For long work outside the training loop (encoding, evaluation), which has nothing to save: run_program ends with 75. The library's own
-// loops throw it too, on the thread that installed the handlers (tensor/interrupt.h); the training loop suspends that.
+// Ends long work outside the training loop (encoding, evaluation), which has nothing to save; run_program then returns 75. The library's own loops
+// throw it too, on the thread that installed the handlers (tensor/interrupt.h). The training loop suspends these checks.
 struct StopRequested : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 void throw_if_stop_requested();
 std::string stop_reason();  // "SIGTERM", "--max-time 1h50m"; empty without a stop request
 
-// The signals that request a stop, by name: ranks agree on one by its index here.
+// The signals that request a stop, with their names. Ranks send each other the index of a signal in this list.
 extern const std::array<std::pair<int, const char*>, 5> stop_signals;
 
 bool take_save_request();  // true once for each SIGUSR2 (several between two calls count once)

@@ -8,8 +8,8 @@ namespace fm {
 // "no thread could be started: Resource temporarily unavailable: the limit of processes is 40 (ulimit -u)"
 std::string no_thread_text();
 
-// Starts `count` threads at once and ends them. Throws Error with no_thread_text(). OpenMP, which has no error to catch, ends the process with a
-// line of its own where it cannot start its threads.
+// Starts `count` threads at once and ends them. Throws Error with no_thread_text() if that fails. OpenMP throws nothing: without this
+// check it would print a line of its own and end the process.
 void try_threads(int count);
 
 }  // namespace fm

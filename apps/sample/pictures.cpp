@@ -33,7 +33,7 @@ std::int64_t number_of(const std::string& name) {
   return error == std::errc() && end - name.data() >= 6 && std::string_view(end) == ".png" ? number : -1;
 }
 
-// samples.txt binds a folder to a command: other programs number their images too.
+// Refuses a folder whose samples.txt has other settings, or that has numbered images but no samples.txt: another program may have made them.
 void check_settings(const fs::path& folder, const Settings& settings) {
   const fs::path file = folder / settings_file;
   std::error_code error;
@@ -93,7 +93,7 @@ class Pictures {
     draw(wanted, [&](std::int64_t i, const Image& image) { write_png(png(i), image); });
     return static_cast<std::int64_t>(wanted.size());
   }
-  // The first `n` of the folder. One that cannot be decoded, although its checksums are right, is drawn again.
+  // take(i, image) for the first `n` images of the folder. One that cannot be decoded, although its checksums are right, is generated again.
   template <class F> void read_back(std::int64_t n, F&& take) {
     for (std::int64_t i = 0; i < n; ++i) take(i, read_or_draw(i));
   }
@@ -184,7 +184,7 @@ std::vector<std::int64_t> labels_of(const std::string& labels, std::int64_t firs
 
 namespace {
 
-// Takes images in order; the files appear with finish().
+// Takes images in order. finish() makes the files appear.
 class Outputs {
  public:
   Outputs(const PictureConfig& config, const Source& source, bool with_npz) : c_(config), source_(source), with_npz_(with_npz) {}
@@ -207,7 +207,7 @@ class Outputs {
   }
 
  private:
-  // A column a class where samples take few classes in turn, with their names; else about square.
+  // One column per class, with names, if the samples take few classes in turn; else about square.
   Image grid() const {
     const int scale = grid_scale(shown_[0].width);
     const ShownClasses classes = shown_classes(source_.classes, source_.class_names, shown_[0].width, scale);
@@ -225,7 +225,7 @@ class Outputs {
   std::vector<Image> shown_;
 };
 
-// Whether the file contains the folder's images: as many, intact by its checksum, the same first and last.
+// Whether the file contains the folder's images: as many, with the right checksum, and with equal first and last images.
 bool has_pictures(const fs::path& npz, const Pictures& pictures, std::int64_t count) {
   try {
     const Tensor all = NpzReader(npz).read("arr_0");
@@ -258,7 +258,7 @@ void draw_pictures(const Source& source, const PictureConfig& c, std::uint64_t s
   check_settings(c.pngs, settings);
   sweep(c.pngs, c.first, c.count);
   const bool done = pictures.fill_folder() == 0 && !c.npz.empty() && has_pictures(c.npz, pictures, c.count);
-  if (done) log.info("{} is there", c.npz);
+  if (done) log.info("{} exists already, with these images", c.npz);
   Outputs outputs(c, source, !c.npz.empty() && !done);
   pictures.read_back(c.npz.empty() || done ? std::min(c.count, c.grid.empty() ? 0 : grid_pictures) : c.count, outputs);
   outputs.finish(log);

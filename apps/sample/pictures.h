@@ -19,7 +19,7 @@ struct PictureConfig {
   template <class V> void visit(V&& v) {
     v("count", count, "number of samples", range(1, 1e7), flag("count"), basic());
     v("first", first, "number of the first sample; sample i is the same image in any batch", range(0, 1e12), flag("first"));
-    v("batch", batch, "samples that are generated at a time; 0: by their size", range(0, 1e6), flag("batch"));
+    v("batch", batch, "number of samples generated at a time; 0: chosen by their size", range(0, 1e6), flag("batch"));
     v("labels", labels, "classes of the samples: equal (all in turn), random, or numbers or names to take in turn: 207,otter",
       flag("class"), basic());
     v("rounding", rounding, "rounding of a channel in [0, 255] to 8 bits: truncate, as for the published scores, or nearest",
@@ -38,7 +38,7 @@ std::vector<std::int64_t> labels_of(const std::string& labels, std::int64_t firs
 // Before the work: refuses a name with another ending, makes its folder, and removes temporary files of killed commands. ConfigError, FileError.
 void prepare_file(const char* flag, const std::string& file, const std::string& ending);
 
-// The inputs of the images, in one line: weights, seed, classes, calls, guidance. `before`: the line of earlier builds.
+// The settings that decide the images, in one line: weights, seed, classes, calls, guidance. `before`: the line that earlier builds wrote.
 struct Settings {
   std::string line, before;
 };

@@ -34,7 +34,7 @@ std::vector<fs::path> split_files(const std::string& files) {
   return out;
 }
 
-// The file of each reconstruction. ConfigError for two with one name, and for images that would replace themselves.
+// The file for each reconstruction. ConfigError if two images have one name, or if a file would replace its own image.
 std::vector<fs::path> png_names(const fs::path& folder, const std::vector<fs::path>& files) {
   std::vector<fs::path> out;
   for (const fs::path& file : files) {
@@ -45,9 +45,9 @@ std::vector<fs::path> png_names(const fs::path& folder, const std::vector<fs::pa
       throw ConfigError(fmt::format("--reconstruct {}: two files would become {}: give them one by one", file.string(),
                                     out.back().string()));
     if (fs::equivalent(file, out.back(), ignored))
-      throw ConfigError(fmt::format("--pngs {}: {} lies there and would be replaced: take another folder", folder.string(), file.string()));
+      throw ConfigError(fmt::format("--pngs {}: {} is in this folder and would be replaced: take another folder", folder.string(), file.string()));
     if (fs::exists(folder / "samples.txt", ignored))
-      throw ConfigError(fmt::format("--pngs {}: holds samples (samples.txt), which reconstructions may replace: take another folder", folder.string()));
+      throw ConfigError(fmt::format("--pngs {}: contains samples (samples.txt), which reconstructions could replace: take another folder", folder.string()));
   }
   return out;
 }

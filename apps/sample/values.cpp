@@ -12,7 +12,7 @@ namespace fm {
 
 void draw_values(const Source& source, const PictureConfig& c, std::uint64_t seed, Logger& log) {
   if (!c.pngs.empty() || (!c.grid.empty() && c.grid != PictureConfig().grid))
-    throw ConfigError(fmt::format("--pngs and --grid are for images; samples of this run are {} (--npz FILE)", to_string(source.space.shape())));
+    throw ConfigError(fmt::format("--pngs and --grid are for images, but samples of this run are {}: give --npz FILE", to_string(source.space.shape())));
   if (c.npz.empty()) throw ConfigError(fmt::format("samples of this run are {}, not images: give --npz FILE for their values", to_string(source.space.shape())));
   prepare_file("npz", c.npz, ".npz");
   const std::vector<std::int64_t> labels = labels_of(c.labels, c.first, c.count, source.classes, seed, source.class_names);

@@ -27,7 +27,7 @@ using Rows = std::vector<std::vector<std::string>>;
 
 std::string text_there(const fs::path& file) { return fs::is_regular_file(file) ? read_file(file) : std::string(); }
 
-// Trainings that share plots: those of one stage where all are runs; else one of each run, its last, and all others.
+// Trainings that share plots. If all folders are runs, each stage has a group. Else there is one group: the last training of each run and all others.
 struct Group {
   std::string heading;
   std::vector<const ComparedTraining*> trainings;
@@ -52,7 +52,7 @@ std::vector<Group> groups_of(const std::vector<Compared>& all) {
   return groups;
 }
 
-// A plot of each column that changes, or differs between trainings. Beyond eight colours curves are dashed.
+// A plot for each column that changes, or differs between trainings. There are eight colors; further curves are dashed.
 std::vector<Plot> plots_of(const Group& group) {
   std::vector<std::string> csvs, columns;
   for (const ComparedTraining* t : group.trainings) {
@@ -67,7 +67,7 @@ std::vector<Plot> plots_of(const Group& group) {
     bool changes = false;
     for (std::size_t i = 0; i < csvs.size(); ++i) {
       const std::vector<std::string> known = csv_columns(csvs[i]);
-      Curve curve{.name = group.trainings[i]->label};      // one without values keeps the colours of the others
+      Curve curve{.name = group.trainings[i]->label};      // a training without values keeps its curve, so that the others keep their colors
       if (std::find(known.begin(), known.end(), column) != known.end()) curve = csv_curve(csvs[i], "step", column, curve.name);
       curve.dashed = i >= 8;
       if (is_constant(curve)) constants.insert(curve.y.front());
@@ -126,7 +126,7 @@ std::vector<Score> scores_of_trial(const fs::path& trials, const fs::path& folde
   return out;
 }
 
-// The newest scores of a run; of a stage those of its weights; of a variant those that its ablation lists.
+// The newest scores: of a run all, of a stage those of its weights, of a variant those in its ablation's trials.csv.
 std::vector<std::pair<std::string, Score>> scores_of_compared(const Compared& c) {
   std::vector<std::pair<std::string, Score>> out;
   if (c.is_run) {
@@ -141,10 +141,10 @@ std::vector<std::pair<std::string, Score>> scores_of_compared(const Compared& c)
   return out;
 }
 
-// Data and fingerprint: runs of other data, or of another judge, may have as many test samples.
+// Data and fingerprint identify the reference. Equal numbers of test samples do not: the data, or the judge, may differ.
 std::string reference_of(const Score& s) { return s.reference_id.empty() ? s.data : s.data + " " + s.reference_id; }
 
-// Why some rows of the table cannot be compared with others; empty: all can.
+// Why some rows of the table cannot be compared with each other; empty if all can.
 std::string what_keeps_apart(const std::vector<std::pair<std::string, Score>>& scores) {
   std::set<std::string> references;
   std::set<std::int64_t> samples;
@@ -175,7 +175,7 @@ void add_compared_scores(HtmlReport& page, const std::vector<Compared>& all) {
   }
   head.emplace_back("reference of");
   for (std::size_t i = 0; i < scores.size(); ++i) rows[i].push_back(reference_of(scores[i].second)), keys[i].push_back(reference_of(scores[i].second));
-  page.sortable_table(head, rows, keys, "Compare rows of equal reference and counts of samples only; a click on a heading sorts");
+  page.sortable_table(head, rows, keys, "Compare only rows of equal reference and number of samples. A click on a heading sorts");
 }
 
 fs::path config_of(const Compared& c) { return c.is_run ? stored_config(c.folder) : c.trainings.front().folder / "config.toml"; }
@@ -199,7 +199,7 @@ void add_settings(HtmlReport& page, const std::vector<Compared>& all) {
     if (values.size() > 1) rows.push_back(std::move(row));
   }
   page.heading("Settings that differ");
-  if (rows.empty()) return page.paragraph(keys.empty() ? "None of the folders has a config.toml." : fmt::format("None of {}.", keys.size()));
+  if (rows.empty()) return page.paragraph(keys.empty() ? "None of the folders has a config.toml." : fmt::format("None of the {} settings.", keys.size()));
   std::vector<std::string> head{"setting"};
   for (const Compared& c : all) head.push_back(c.label);
   page.table(head, rows, "A dash: the config does not have the setting");

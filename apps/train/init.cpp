@@ -14,7 +14,7 @@ namespace fm {
 namespace {
 
 std::string measured_text(const Estimate& e) {
-  return fmt::format("measured on {} thread{} while {:.1f} processes of the machine wanted a core (the row 'processor' is what remains without them, on one thread)", omp_get_max_threads(),
+  return fmt::format("measured on {} thread{} while {:.1f} processes of the machine wanted a core (the row 'processor' estimates the time without them, on one thread)", omp_get_max_threads(),
                      omp_get_max_threads() == 1 ? "" : "s", e.load);
 }
 
@@ -28,8 +28,8 @@ std::string head_of(const InitCommand& command, const Setup& setup, const std::s
 }  // namespace
 
 int run_init(InitCommand& command, Context& context) {
-  if (command.data.empty()) throw ConfigError("--data is missing: folder:PATH, with a folder of images for each class in it");
-  if (context.launch.out.empty()) throw ConfigError("--out is missing: the folder that the config is written to");
+  if (command.data.empty()) throw ConfigError("--data is missing: give folder:PATH, a folder with one folder of images per class");
+  if (context.launch.out.empty()) throw ConfigError("--out is missing: give the folder for the config");
   const std::filesystem::path out = context.launch.out, file = out / "config.toml";
   if (std::filesystem::exists(file)) throw ConfigError(fmt::format("{} exists, and init overwrites no file: remove it or give another --out", file.string()));
   const double budget = parse_duration(command.budget, "--budget");

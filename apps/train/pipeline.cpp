@@ -35,7 +35,7 @@ bool has_work(const TrainingRun& run, const StageSpec& stage) {
   return stage.in_pipeline(r);
 }
 
-// Which file this is, without reading gigabytes.
+// Identifies a file by name, size and time, because it may have gigabytes.
 std::string stamp_of(const std::string& where) {
   const std::filesystem::path file = weights_and_part(where).first;
   std::error_code none;
@@ -63,11 +63,11 @@ std::string evaluated(const TrainingRun& run) {
   return line + "\n";
 }
 
-// For --fresh: moves the whole run aside at once, so that a stopped and resumed run meets no old stage.
+// For --fresh: moves the whole run aside at once, so that a stopped and resumed run finds no old stage.
 void check_launch(TrainingRun& run) {
   RunOptions& launch = run.context().launch;
   if (launch.resume != "auto" && launch.resume != "never")
-    throw ConfigError("--resume " + launch.resume + ": pipeline resumes by itself; a path is for one stage");
+    throw ConfigError("--resume " + launch.resume + ": pipeline resumes by itself, and a path is for one stage: leave --resume out");
   if (!launch.init_from.empty())
     throw ConfigError(fmt::format("--init-from is for one stage ({}), not for pipeline", words(generator_stages(), "or")));
   if (!launch.fresh) return;
@@ -92,12 +92,12 @@ void show_scored(TrainingRun& run) {
   if (pictures) log.info("samples  {}", (run.root() / "samples.png").string());
 }
 
-// Samples, scores and report: the first rank's work.
+// Makes samples, scores and report. Only the first rank calls this.
 void show(TrainingRun& run) {
   Messages& log = run.context().log;
   const bool plane = run.recipe().in_plane();
   if (!plane && !has_features(run.recipe())) {
-    log.info("no judge: draw samples with flowmap_sample and give their .npz to an evaluator");
+    log.info("no judge to score with: generate samples with flowmap_sample and give their .npz to an evaluator");
     return;
   }
   for (const char* file : {"samples.png", "scores.csv", "report.html", "evaluation/samples.html"}) remove_stale_temporaries_of(run.root() / file);     // of a process that was killed

@@ -5,7 +5,7 @@
 
 namespace fm {
 
-// Runs every stage that has steps. Then draws the comparison grid, evaluates, and writes report.html. Returns the program's exit code.
+// Runs every stage that has steps. Then evaluates, and writes the comparison grid and report.html. Returns the program's exit code.
 int run_pipeline(TrainingRun& run);
 
 }  // namespace fm

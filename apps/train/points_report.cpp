@@ -12,10 +12,10 @@ namespace {
 
 struct Trained {
   PlaneRun plane;
-  std::vector<Score> of;                 // of each generator, without its numbers
+  std::vector<Score> of;                 // one per generator, without its numbers
 };
 
-// The teacher in all its calls, and in one: what a flow map is compared with.
+// Adds the generators of these names. A teacher is added with all its calls and with one call, to compare flow maps with both.
 void add_generators(Trained& t, TrainingRun& run, const std::vector<std::string>& names, const std::string& reference_id) {
   const Recipe& r = run.recipe();
   for (const std::string& name : names)

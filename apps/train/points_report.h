@@ -1,4 +1,4 @@
-// Scores and pictures of a run whose samples are points of the plane.
+// Scores and plots of a run whose samples are points of the plane.
 #pragma once
 
 #include <string>
@@ -8,8 +8,8 @@
 
 namespace fm {
 
-// Scores the generators of these names (names_to_score) against the test split by energy distance and, where the distribution is known, map error;
-// adds them to scores.csv and writes report.html with pictures of samples, flows and fields.
+// Scores the generators of these names (names_to_score) against the test split by energy distance and, if the distribution is known, by map error;
+// adds them to scores.csv and writes report.html with plots of samples, flows and fields.
 void show_points(TrainingRun& run, const std::vector<std::string>& names);
 
 }  // namespace fm

@@ -40,7 +40,7 @@ void add_scores(HtmlReport& report, const std::vector<Score>& scores, std::size_
   report.table(
       head, rows,
       fmt::format(
-          "The newest of {} rows in scores.csv, which also says what each was computed from",
+          "The newest of {} rows in scores.csv, which also lists the inputs of each",
           in_all));
 }
 
@@ -56,7 +56,7 @@ void add_config(HtmlReport& report, const std::filesystem::path& root) {
 void write_run_report(const TrainingRun& run, const std::vector<Score>& all, const std::string& pictures) {
   HtmlReport report("flowmap: from noise to " + run.recipe().data + " in one step", "run in " + run.root().string());
   if (pictures.empty()) add_samples(report, run.root() / "samples.png");
-  else report.embed(pictures);                   // of the newest evaluation; the scores are of all
+  else report.embed(pictures);                   // from the newest evaluation; the scores are from all
   std::vector<Score> scores = newest_scores(all);
   read_classes(run.root() / "scores.csv", scores);
   add_scores(report, scores, all.size());

@@ -1,5 +1,5 @@
-// report.html of a run: samples side by side, the table of scores, scores by class, time and telling curves of every stage, machine and command line.
-// Written anew from the files of the run whenever one of them changes, so that it says what they say.
+// report.html of a run: samples side by side, the table of scores, scores by class, time and main curves of every stage, machine and command line.
+// It is written anew whenever one of the run's files changes.
 #pragma once
 
 #include "flowmap/training/chain/score_file.h"
@@ -7,9 +7,9 @@
 
 namespace fm {
 
-// Writes report.html from samples.png, or the section in its place where samples are no pictures (samples_page.h), these scores (newest_scores of all) and the stages' metrics.csv and config.toml, those that exist.
-// The reports of the stages are written again with it: they link to it.
-// `pictures`: a section of another report in their place, of a run whose samples are no pictures.
+// Writes report.html from the newest scores of `all` and from the files that exist: samples.png, the page of samples (samples_page.h), metrics.csv and
+// config.toml of the stages. Also renews the reports of the stages, which link to it.
+// `pictures`: for a run whose samples are not images, a section of another report that replaces samples.png and the page of samples.
 void write_run_report(const TrainingRun& run, const std::vector<Score>& all, const std::string& pictures = "");
 
 // Adds to scores.csv and writes the report under the same lock. No scores: the report alone.

@@ -10,7 +10,7 @@ Var swiglu(const Var& x) { return row_op({"swiglu", swiglu, swiglu_push, swiglu_
 
 Var swiglu_reference(const Var& x_any) {
   const Var x = wide(x_any, compute_type(x_any.value(), "swiglu"));
-  if (x.rank() == 0 || x.dim(-1) % 2 != 0) throw ShapeError("swiglu: x of shape " + to_string(x.shape()) + "; its last dimension must be two equal halves");
+  if (x.rank() == 0 || x.dim(-1) % 2 != 0) throw ShapeError("swiglu: x of shape " + to_string(x.shape()) + "; its last dimension must be even");
   const std::int64_t half = x.dim(-1) / 2;
   return cast(silu(slice(x, -1, 0, half)) * slice(x, -1, half, 2 * half), x_any.dtype());
 }
@@ -41,7 +41,7 @@ Var gated_residual(const Var& x, const Var& h, const Var& gate) {
 Var gated_residual_reference(const Var& x_any, const Var& h, const Var& gate) {
   const DType compute = compute_type(x_any.value(), "gated_residual");
   if (x_any.rank() == 0 || h.shape() != x_any.shape())
-    throw ShapeError("gated_residual: x " + to_string(x_any.shape()) + " and h " + to_string(h.shape()) + " must have one shape with rows");
+    throw ShapeError("gated_residual: x " + to_string(x_any.shape()) + " and h " + to_string(h.shape()) + " must have the same shape, with at least one dimension");
   const Var x = wide(x_any, compute);
   Var g = wide(gate, compute);
   if (g.shape() != x.shape()) {

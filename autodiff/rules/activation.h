@@ -6,7 +6,7 @@
 
 namespace fm {
 
-Var swiglu(const Var& x);                                                  // (..., 2 H) -> (..., H): silu(first half) second half
+Var swiglu(const Var& x);                                                  // (..., 2 H) -> (..., H): silu(first half) * second half
 // x + gate h in x's type: x and h (B, ..., C); gate (B,C), (B,1,C) or x's shape, possibly a slice of a wider tensor. h and gate may be bf16
 // beside an f32 x.
 Var gated_residual(const Var& x, const Var& h, const Var& gate);

@@ -10,7 +10,7 @@
 namespace fm {
 namespace {
 
-// bf16 is widened as a whole before it is split.
+// bf16 is converted to the compute type as a whole, before it is split into q, k and v.
 Tensor widened(const Tensor& x) { return widen(x, compute_type(x, "attention"), "attention"); }
 
 Tensor joined(const Tensor& o) { return o.reshape({o.dim(0), o.dim(1), o.dim(2) * o.dim(3)}); }            // (B,N,H,dh) -> (B,N,C)
@@ -68,7 +68,7 @@ Var attention_reference(const Var& q_any, const Var& k, const Var& v) {
 }
 
 Var attention_qkv_reference(const Var& qkv, int heads) {
-  split_qkv(qkv.value(), heads);                            // its checks
+  split_qkv(qkv.value(), heads);                            // for its checks of shapes
   const std::int64_t b = qkv.dim(0), n = qkv.dim(1), c = qkv.dim(2) / 3;
   const Var parts = reshape(qkv, {b, n, 3, heads, c / heads});
   const auto part = [&](int i) { return transpose(select(parts, 2, i), 1, 2); };

@@ -1,5 +1,5 @@
-// Attention and rotary embedding (equations and layouts: tensor/ops/attention.h). Streaming kernels: value, value with tangent in one sweep,
-// and cotangents, without the matrix of scores and without copies of q, k and v.
+// Attention and rotary embedding (equations and layouts: tensor/ops/attention.h). Streaming kernels compute the
+// value, or value and tangent in one sweep, and the cotangents. They store neither the matrix of scores nor copies of q, k and v.
 #pragma once
 
 #include "autodiff/var.h"

@@ -108,7 +108,7 @@ Var div(const Var& a, const Var& b) {                       // y = a/b:  dy = (d
 
 namespace {
 
-// y = pick_a ? a : b with pick_a a constant 0/1 tensor of y's shape
+// y = pick_a ? a : b, where pick_a is a constant 0/1 tensor of y's shape
 Var choose(const char* name, const Tensor& pick_a, const Tensor& value, const Var& a, const Var& b) {
   const Shape sa = a.shape(), sb = b.shape();
   const Var y = record(name, value, {&a, &b}, [=](const Tensor& gy, Cotangents& g) {

@@ -1,7 +1,7 @@
-// Derivative rules of element-wise operations, one for the whole kind.
+// Derivative rules of element-wise operations: one rule for all unary operations, and one for each binary operation.
 //
 //   unary   y = f(x)      push dy = f'(x) dx        pull gx = f'(x) gy          (the Jacobian is diagonal: one formula serves both)
-//   binary  y = f(a, b)   push and pull below, in terms of other operations; cotangents are summed back over broadcast dimensions
+//   binary  y = f(a, b)   push and pull are composed of other operations; cotangents are summed over broadcast dimensions
 #pragma once
 
 #include "autodiff/var.h"

@@ -19,7 +19,7 @@ inline bool any_tangent(std::initializer_list<const Var*> inputs) {
 
 inline bool use_reference(std::initializer_list<const Var*> inputs) { return tangent_mode() == TangentMode::taped && any_tangent(inputs); }
 
-// The operand in the type that fused ops compute in, for references: they then round as often as the fused op.
+// Converts an operand of a reference to the type that the fused op computes in, so that both round equally often.
 inline Var wide(const Var& x, DType compute) { return x.defined() ? cast(x, compute) : x; }
 
 inline Tensor value_of(const Var& x) { return x.defined() ? x.value() : Tensor(); }

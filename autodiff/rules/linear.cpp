@@ -8,7 +8,7 @@
 namespace fm {
 namespace {
 
-// One node for y = A x; `transposed` is A^T on Tensors.
+// Records y = A x as one node; `transposed` applies A^T to a Tensor.
 template <class F> Var linear_node(const char* name, const Tensor& value, const Var& x, F&& transposed) {
   return record(name, value, {&x}, [transposed](const Tensor& gy, Cotangents& g) { g.add(0, transposed(gy)); });
 }
@@ -61,7 +61,7 @@ Var slice(const Var& x, int dim, std::int64_t begin, std::int64_t end) {
 
 std::vector<Var> chunk(const Var& x, int parts) {
   if (parts < 1 || x.rank() == 0 || x.dim(-1) % parts != 0)
-    throw ShapeError("chunk: the last dimension of " + to_string(x.shape()) + " is not " + std::to_string(parts) + " equal parts");
+    throw ShapeError("chunk: the last dimension of " + to_string(x.shape()) + " cannot be cut into " + std::to_string(parts) + " equal parts");
   const std::int64_t width = x.dim(-1) / parts;
   std::vector<Var> out;
   for (int i = 0; i < parts; ++i) out.push_back(slice(x, -1, i * width, (i + 1) * width));
@@ -128,7 +128,7 @@ Var sum(const Var& x, const std::vector<int>& dims, bool keep) {
   for (int d : dims) kept[normalise_dim(d, from.rank(), "sum")] = 1;
   const Var y = linear_node("sum", value, x, [from, kept](const Tensor& gy) { return gy.reshape(kept).expand(from); });
   if (!x.has_tangent()) return y;
-  // Rows that are left out are zero, so a sum over rows needs no others; other sums keep the rows.
+  // Rows without a tangent are zero, so a sum over rows may skip them. A sum over other dimensions keeps the rows.
   return y.with_tangent(push([&] { return sum(x.tangent(), dims, keep); }));
 }
 

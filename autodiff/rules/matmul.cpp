@@ -21,7 +21,7 @@ Var matmul(const Var& a, const Var& b) {                    // y = a b:  ga = gy
     if (vb.rank() == 2) add_product(g, 1, va.rows().transpose(0, 1), gy.rows(), vb.dtype());
     else g.add(1, sum_to(matmul(va.transpose(-1, -2), gy, vb.dtype()), vb.shape()));
   });
-  // Whether dimension 0 of y is dimension 0 of an operand: a batch dimension of it, or the rows of a against one matrix.
+  // True if dimension 0 of y is dimension 0 of a (of b): a batch dimension, or for a also its rows when b is one matrix.
   const bool ra = a.rank() == y.rank() && a.dim(0) == y.dim(0) && (a.rank() > 2 || b.rank() == 2);
   const bool rb = b.rank() == y.rank() && b.rank() > 2 && b.dim(0) == y.dim(0);
   TangentRows t;

@@ -15,7 +15,7 @@ Var over_tokens(const Var& m, const Shape& x) {
   return reshape(m, shape);
 }
 
-// Tangents of all operands on the first rows.
+// The tangents of all operands, on the rows that the output's tangent covers.
 NormInputs tangents(const TangentRows& t, bool rows, const Var& x, const Var& w, const Var& b, const Var& scale, const Var& shift) {
   return {value_of(t.tangent(x, rows)), value_of(t.tangent(w, false)), value_of(t.tangent(b, false)), value_of(t.tangent(scale, rows)),
           value_of(t.tangent(shift, rows))};
@@ -34,7 +34,7 @@ Var norm(const char* name, const NormForm& form, const Var& x, const Var& w, con
       ++i;
     }
   });
-  const bool rows = x.rank() > 1;                          // else dimension 0 is the normalized one
+  const bool rows = x.rank() > 1;                          // of a vector, dimension 0 is the one that is normalized
   const std::int64_t all = rows ? x.dim(0) : 1;
   TangentRows t;
   for (const Var* v : {&x, &scale, &shift}) t.include(*v, rows, all);

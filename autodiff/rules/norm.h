@@ -1,8 +1,8 @@
 // Norms over the last dimension, with affine and adaLN modulation fused (equations: tensor/ops/norm.h, tensor/kernels/rows/norm.h).
 //
 // x (..., C); weight, bias (C), or Var{} for the affine-free form. shift and scale: per sample (B,C) or (B,1,C), or per token with x's shape;
-// they may be slices of a wider tensor, as chunk() gives. Statistics in f32 (f64 for f64). The result has x's type, or the type `result`: bf16 for
-// an f32 x.
+// they may be slices of a wider tensor, as chunk() gives. Statistics in f32 (f64 for f64). The result has x's type, or the type `result`:
+// for an f32 x it may be bf16.
 #pragma once
 
 #include "autodiff/var.h"
@@ -18,7 +18,7 @@ Var layer_norm_modulate(const Var& x, const Var& weight, const Var& bias, const 
 Var rms_norm_modulate(const Var& x, const Var& weight, const Var& shift, const Var& scale, double eps);
 Var rms_norm_modulate(const Var& x, const Var& weight, const Var& shift, const Var& scale, double eps, DType result);
 
-// The same from primitive operations; absent operands are Var{}.
+// The same norms composed of primitive operations. Absent operands are Var{}.
 Var norm_reference(const NormForm& form, const Var& x, const Var& weight, const Var& bias, const Var& shift, const Var& scale);
 
 }  // namespace fm

@@ -10,7 +10,7 @@
 namespace fm {
 namespace {
 
-// Runs f again with history, on a tape of its own, and passes gy on through it.
+// Runs f again on a tape of its own, and pulls the cotangent of its value back through that tape.
 struct Again {
   Tape tape;
   std::vector<Var> leaves;
@@ -27,9 +27,9 @@ struct Again {
   }
 };
 
-// `result`: the product's type; none for that of f's value.
+// `result` is the type of the product; without it the product has the type of f's value.
 Var product(const Recomputed& x, const Var& weight, const Var& bias, std::optional<DType> result) {
-  if (x.inputs.empty()) throw AutodiffError("linear: a Recomputed without inputs");
+  if (x.inputs.empty()) throw AutodiffError("linear: a Recomputed without inputs: give its function at least one");
   const auto compute = [&] {
     const Var value = x.value();
     return linear(value, weight, bias, result.value_or(value.dtype()));

@@ -1,11 +1,11 @@
-// A cheap function in front of a product: its value is needed twice, by the product and for the weight's gradient. Keeping it costs memory
-// as long as the tape lives; computing it again in the backward pass costs one sweep. For a normalized or a gated row the second is cheaper:
-// in a block of DiT^DH they are a fifth of the kept memory, and less than one percent of the time.
+// The product linear(f(inputs)) of a cheap function f, whose value is computed again in the backward pass instead of kept. The product and the
+// weight's gradient both need this value: keeping it costs memory until the backward pass, computing it again costs one sweep. For the
+// normalized and gated rows in blocks of DiT^DH, recomputing saves a fifth of the kept memory for less than one percent of the time.
 //
 //   Var y = linear(Recomputed{[&](const std::vector<Var>& v) { return swiglu(v[0]); }, {h}}, weight, bias);
 //
-// Gradients are bit for bit those of linear(f(inputs), weight, bias), tangents too. f is kept until the backward pass: objects captured by
-// reference must live as long. It may use Parameters, but other Vars of the tape only as inputs.
+// Gradients and tangents are bit for bit those of linear(f(inputs), weight, bias). f is kept until the backward pass, so objects that it
+// captures by reference must live as long. f may use Parameters; other Vars of the tape must be in `inputs`.
 #pragma once
 
 #include <functional>
@@ -18,7 +18,7 @@ namespace fm {
 struct Recomputed {
   std::function<Var(const std::vector<Var>&)> f;
   std::vector<Var> inputs;
-  // Computes inputs[0] again in the backward pass, bit for bit, from tensors that are kept anyway: the input itself is then not kept. Optional.
+  // Optional: recomputes inputs[0] bit for bit in the backward pass, from tensors that are kept anyway, so that inputs[0] itself is not kept.
   std::function<Tensor()> first_input = {};
 
   Var value() const { return f(inputs); }

@@ -1,4 +1,4 @@
-// The time of day in files.
+// The present time as text or as a number.
 #pragma once
 
 #include <string>

@@ -50,7 +50,7 @@ CsvRows parse_csv(std::string_view text) {
   CsvRows rows;
   std::vector<std::string> row;
   std::string cell;
-  bool quoted = false, any = false;                      // inside quotes; the line has something
+  bool quoted = false, any = false;                      // inside quotes; the line has characters
   const auto end_cell = [&] { row.push_back(std::exchange(cell, {})); };
   const auto end_row = [&] {
     if (any) end_cell(), rows.push_back(std::exchange(row, {}));
@@ -96,7 +96,7 @@ Curve csv_curve(std::string_view csv, std::string_view x_column, std::string_vie
   const std::string_view heading = take_line(csv);
   const size_t x = column_index(heading, x_column), y = column_index(heading, y_column);
   Curve curve{.name = name.empty() ? std::string(y_column) : std::move(name)};
-  while (csv.find('\n') != std::string_view::npos) {       // the rest is half a row: "0.1" may be of 0.125
+  while (csv.find('\n') != std::string_view::npos) {       // the rest is half a row: "0.1" may be the start of 0.125
     const auto row = csv_cells(take_line(csv));
     const double x_value = number_in(row, x), y_value = number_in(row, y);
     if (std::isnan(x_value) || std::isnan(y_value)) continue;

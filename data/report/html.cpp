@@ -41,7 +41,7 @@ th button { all: unset; cursor: pointer; } th button:hover { color: var(--accent
 pre { background: var(--band); padding: .8rem 1rem; overflow-x: auto; font-size: 13px; overflow-wrap: normal; } summary { cursor: pointer; color: var(--accent); }
 )";
 
-// Written without the signs that HTML reads as markup.
+// This script contains no characters that HTML reads as markup.
 constexpr std::string_view sorting = R"(
 document.querySelectorAll("table.sortable th button").forEach(button => {
   button.onclick = () => {
@@ -60,7 +60,7 @@ document.querySelectorAll("table.sortable th button").forEach(button => {
 });
 )";
 
-// The tooltips of a curve's points, of all curves at once: of each the point nearest to the pointer. The line stands at the nearest of them.
+// Shows one tooltip for all curves, with the point of each curve that is nearest to the pointer. A vertical line marks the nearest of these points.
 constexpr std::string_view hovering = R"(
 const tip = document.createElement("div");
 tip.className = "tip", tip.hidden = true;
@@ -98,7 +98,7 @@ document.querySelectorAll("svg.plot").forEach(svg => {
 
 using Cells = std::vector<std::vector<std::string>>;
 
-// "-1.5", "23.1 dB", "70.3 ± 0.4", "1:02:03" and "94 %", but neither "2026-01-31" nor a checksum like "5e3a". A dash stands for a number.
+// "-1.5", "23.1 dB", "70.3 ± 0.4", "1:02:03" and "94 %", but neither "2026-01-31" nor a checksum like "5e3a". A lone dash counts as a number.
 bool is_number(const std::string& cell) {
   const auto digit = [&](size_t i) { return i < cell.size() && std::isdigit(uint8_t(cell[i])) != 0; };
   if (cell == "-") return true;
@@ -110,7 +110,7 @@ bool is_number(const std::string& cell) {
   return at == cell.size() || cell[at] == ' ' || cell[at] == '%';
 }
 
-// Columns of numbers.
+// Whether each column contains only numbers.
 std::vector<bool> number_columns(const Cells& rows) {
   size_t columns = 0;
   for (const auto& row : rows) columns = std::max(columns, row.size());
@@ -126,7 +126,7 @@ std::vector<bool> number_columns(const Cells& rows) {
 
 const char* class_of(const std::vector<bool>& numbers, size_t column) { return column < numbers.size() && numbers[column] ? " class=\"number\"" : ""; }
 
-// Width and height stand at fixed places of a PNG's first chunk; 0 x 0 when the bytes are no PNG.
+// Width and height are at fixed positions of a PNG's first chunk. Returns 0 x 0 if the bytes are no PNG.
 std::pair<uint32_t, uint32_t> png_size(std::string_view png) {
   if (png.size() < 24 || png.substr(1, 3) != "PNG") return {0, 0};
   const auto big_endian = [&](size_t at) {

@@ -15,33 +15,33 @@ constexpr double low_part = 0.1, high_part = 0.9;
 struct KnownMetric {
   const char *column, *title;
 };
-// In the order in which a person reads them.
+// In the order of the report.
 constexpr KnownMetric telling[] = {{"raw_mse", "mean square error before the metric"},
                                    {"loss", "loss"},
                                    {"raw_mse_off_diagonal", "mean square error before the metric, rows with s < t"},
                                    {"raw_mse_diagonal", "mean square error before the metric, rows with s = t"},
                                    {"l1", "mean absolute error of pixels"},
                                    {"feature_loss", "distance of features"},
-                                   {"accuracy", "accuracy (share of 1)"},
+                                   {"accuracy", "accuracy (0 to 1)"},
                                    {"derivative_ratio", "size of the derivative, |du/dt| / |u|"},
                                    {"grad_norm", "norm of the gradients"},
-                                   {"grad_norm_max", "largest norm of the gradients since the row before"},
+                                   {"grad_norm_max", "largest norm of the gradients since the previous row"},
                                    {"explosions", "explosions so far"}};
-constexpr KnownMetric machine[] = {{"off_diagonal_share", "rows with s < t (share of 1)"},
-                                   {"masked_share", "rows left out as not finite (share of 1)"},
-                                   {"clamped_share", "rows with a clamped derivative (share of 1)"},
+constexpr KnownMetric machine[] = {{"off_diagonal_share", "rows with s < t (share, 0 to 1)"},
+                                   {"masked_share", "rows left out as not finite (share, 0 to 1)"},
+                                   {"clamped_share", "rows with a clamped derivative (share, 0 to 1)"},
                                    {"lr", "learning rate"},
                                    {"samples_per_second", "speed (samples/s)"},
                                    {"memory_mib", "memory of the process (MiB)"},
-                                   {"tensor_peak_mib", "most memory of tensors at once (MiB)"},
-                                   {"tensor_held_mib", "most memory of tensors with what is kept for reuse (MiB)"}};
+                                   {"tensor_peak_mib", "peak memory of tensors (MiB)"},
+                                   {"tensor_held_mib", "peak memory of tensors and of memory kept for reuse (MiB)"}};
 
 template <std::size_t n> const KnownMetric* known(const KnownMetric (&list)[n], std::string_view column) {
   const auto found = std::find_if(list, list + n, [&](const KnownMetric& m) { return column == m.column; });
   return found == list + n ? nullptr : found;
 }
 
-// Between neighbours in proportion. `sorted` has at least one value.
+// Interpolates linearly between neighboring values. `sorted` has at least one value.
 double quantile(const std::vector<double>& sorted, double part) {
   const double place = part * static_cast<double>(sorted.size() - 1);
   const auto below = static_cast<std::size_t>(place);
@@ -62,11 +62,11 @@ Window window_of(const std::vector<double>& y, std::size_t first, std::size_t en
   std::sort(values.begin(), values.end());
   double sum = 0;
   for (const double v : values) sum += v;
-  const double mean = std::clamp(sum / static_cast<double>(values.size()), values.front(), values.back());      // rounding does not take it out of the band
+  const double mean = std::clamp(sum / static_cast<double>(values.size()), values.front(), values.back());      // rounding must not move it out of the band
   return {mean, values.front(), quantile(values, low_part), quantile(values, high_part), values.back()};
 }
 
-// Lowest and highest finite value of all; low > high where there is none.
+// Lowest and highest finite value of all; low > high if there is none.
 struct MetricRange {
   double low = std::numeric_limits<double>::infinity(), high = -std::numeric_limits<double>::infinity();
 };
@@ -131,7 +131,7 @@ Plot metric_plot(const std::string& column, const std::vector<Curve>& curves) {
     const std::size_t window = metric_window(curve.y.size());
     Curve shown = window > 1 ? windowed(curve, window, curve.name) : curve;
     shown.markers = window == 1;
-    if (curves.size() > 1 && !shown.bands.empty()) shown.bands.erase(shown.bands.begin());      // the wide bands of several would cover each other
+    if (curves.size() > 1 && !shown.bands.empty()) shown.bands.erase(shown.bands.begin());      // the wide bands of several curves would cover each other
     plot.curves.push_back(std::move(shown));
   }
   return plot;

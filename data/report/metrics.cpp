@@ -22,7 +22,7 @@ namespace {
 
 std::string read_if_there(const fs::path& path) { return fs::is_regular_file(path) ? read_file(path) : std::string(); }
 
-// The whole lines of a text; a last line without its end is a torn write and is left out.
+// The complete lines of a text. A last line without a line break is a half-written row and is left out.
 std::vector<std::string_view> whole_lines(std::string_view text) {
   std::vector<std::string_view> lines;
   for (size_t end = text.find('\n'); end != std::string_view::npos; end = text.find('\n')) {
@@ -78,7 +78,7 @@ LogFiles log_files(const std::vector<std::string>& names) {
 Metrics::Metrics(fs::path folder, LogFiles files) : folder_(std::move(folder)), files_(files) {
   for (const auto& entry : fs::directory_iterator(folder_)) {
     const std::string name = entry.path().filename().string();
-    // Several files are possible when the user copied some in: the newest name is continued.
+    // There may be several files if the user copied some: the one with the last name is continued.
     if (name.rfind("events.out.tfevents.", 0) == 0 && entry.path() > events_path_) events_path_ = entry.path();
   }
   if (events_path_.empty()) {

@@ -14,7 +14,7 @@ namespace fm {
 
 // Which files a training writes beside log.txt, samples and checkpoints.
 struct LogFiles {
-  bool csv = true, jsonl = true, tensorboard = true;  // of Metrics
+  bool csv = true, jsonl = true, tensorboard = true;  // the files of Metrics
   bool html = true;                                   // report.html, whose curves are read from the CSV
 };
 
@@ -27,13 +27,13 @@ class Metrics {
   explicit Metrics(std::filesystem::path folder, LogFiles files = {});
 
   // metrics.log(step, {{"loss", x}, {"grad_norm", g}}). Names may change from step to step; a new one adds a CSV column.
-  // Throws FileError where a file cannot be written (a full disk): then the row is missing in that file alone, and later rows may follow.
+  // Throws FileError if a file cannot be written (a full disk). Then the row is missing only in that file, and later rows may follow.
   void log(int64_t step, const std::vector<Metric>& metrics);
 
   // Sends a PNG file to TensorBoard's image page. Throws FileError if it cannot be read or is not a PNG.
   void image(int64_t step, std::string_view tag, const std::filesystem::path& png);
 
-  // For a resume: removes all rows after this step from all three files, even from one that only an earlier session wrote.
+  // For a resume: removes all rows after this step from all three files, even from a file that only an earlier session wrote.
   void truncate_after(int64_t step);
 
  private:

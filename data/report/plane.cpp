@@ -31,7 +31,7 @@ Range fitted(double low, double high, const std::vector<double>& values) {
   return {least - extra, most + extra};
 }
 
-// The same middle, and `length` long.
+// The range of this length with the same middle.
 Range widened(const Range& r, double length) { return {(r.low + r.high - length) / 2, (r.low + r.high + length) / 2}; }
 
 }  // namespace

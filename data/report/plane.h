@@ -10,7 +10,7 @@ namespace fm {
 
 struct PlaneFrame {
   std::string title, x_label = "x", y_label = "y";
-  double x_low = 0, x_high = 0, y_low = 0, y_high = 0;  // the part that is shown; where low = high it is fitted to the marks
+  double x_low = 0, x_high = 0, y_low = 0, y_high = 0;  // the visible range; if low = high, it is fitted to the marks
 };
 
 // Colors of marks, readable on light and on dark ground: Okabe and Ito's, the blue one a little brighter.
@@ -20,7 +20,7 @@ inline constexpr const char* plane_colours[] = {plane_blue, plane_orange, "#009e
 
 class Plane {
  public:
-  // The coordinates of all visible parts decide the range if the frame leaves it open; coordinates that are not finite are left out.
+  // `xs` and `ys`, the coordinates of all marks, decide the range if the frame leaves it open; coordinates that are not finite are ignored.
   Plane(const PlaneFrame& frame, const std::vector<double>& xs, const std::vector<double>& ys);
 
   double x(double value) const { return (value - x_low_) * scale_; }   // pixels inside the area
@@ -28,7 +28,7 @@ class Plane {
   double scale() const { return scale_; }                              // pixels per unit, the same in both directions
   double width() const { return width_; }
   double height() const { return height_; }
-  bool shows(double x, double y) const;                                // finite, and in the range
+  bool shows(double x, double y) const;                                // whether the point is finite and in the range
   double x_low() const { return x_low_; }
   double y_low() const { return y_low_; }
 
@@ -53,10 +53,10 @@ class Plane {
   std::vector<std::string> notes_;
 };
 
-// How many decimals a coordinate in pixels needs: 83.4.
+// A coordinate in pixels as text, with at most one decimal: "83.4".
 std::string pixels(double value);
 
-// The plot (svg_plane.h, svg_plot.h, svg_heat.h, svg_dots.h) as a standalone file, with the page's colors for light and dark.
+// A plot of svg_plane.h, svg_plot.h, svg_heat.h or svg_dots.h as a standalone file, with the page's colors for light and dark.
 std::string standalone_svg(const std::string& svg);
 
 }  // namespace fm

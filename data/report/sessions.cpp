@@ -52,7 +52,7 @@ void add(std::string& text, const std::string& before, const std::string& part) 
   if (!part.empty()) text += (text.empty() ? "" : before) + part;
 }
 
-// As it is where a shell takes it for one word.
+// The word itself if a shell reads it as one word, else in single quotes.
 std::string quoted(const std::string& word) {
   const bool plain = !word.empty() && word.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./:=,+@%-") == std::string::npos;
   if (plain) return word;
@@ -100,7 +100,7 @@ std::string command_text(const Session& s) {
 std::string session_text(const Session& s) {
   std::string text = s.started.empty() ? "" : "started " + s.started;
   if (s.resumed_from_step) add(text, ", ", fmt::format("resumed from step {}", *s.resumed_from_step));
-  if (s.ended.empty()) return add(text, ", ", "no end is noted: the process was killed, or runs"), text;
+  if (s.ended.empty()) return add(text, ", ", "no end is recorded: the process was killed, or still runs"), text;
   add(text, ", ", "ended " + s.ended);
   if (s.last_step) text += fmt::format(" at step {}", *s.last_step);
   if (s.exit_code) text += fmt::format(" with exit code {}", *s.exit_code);

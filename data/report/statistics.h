@@ -13,7 +13,7 @@ struct Statistics {
 
 Statistics statistics(const std::vector<double>& values);  // values that are not finite are left out
 
-double median(std::vector<double> values);                 // of two middle ones the mean; at least one value
+double median(std::vector<double> values);                 // the mean of the two middle values if their number is even; needs one value
 
 // (largest - smallest) / median: how far repeated measurements lie apart.
 double spread(const std::vector<double>& values);

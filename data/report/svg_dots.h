@@ -1,4 +1,4 @@
-// Dot plots as SVG text: a row a name, a dot a measurement, a bar at their mean. For comparing variants with few repetitions each.
+// Dot plots as SVG text: one row per name, one dot per measurement, and a bar at their mean. They compare variants with few repetitions each.
 #pragma once
 
 #include <string>

@@ -1,4 +1,4 @@
-// A number for each point of the plane, as colors: the error of a flow map by noise, a density.
+// A number for each point of the plane, as colors: the error of a flow map for each noise, or a density.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +10,7 @@
 namespace fm {
 
 struct HeatPlot {
-  PlaneFrame frame;                    // with its range, low < high on both axes: the cells divide it equally
+  PlaneFrame frame;                    // needs a range, low < high on both axes; the cells divide it equally
   std::int64_t columns = 0, rows = 0;
   std::vector<double> values;          // (rows, columns), row 0 at y_low, column 0 at x_low
   std::string quantity;                // the quantity behind the colors, with its unit if it has one

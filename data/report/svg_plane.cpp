@@ -10,13 +10,13 @@
 namespace fm {
 namespace {
 
-constexpr std::size_t most_dots = 2000;        // of a group: 25 KB of text
+constexpr std::size_t most_dots = 2000;        // per group: 25 KB of text
 
 void same_length(const char* picture, std::size_t a, std::size_t b, const std::string& what) {
-  if (a != b) throw ShapeError(fmt::format("{}: {} have {} and {} numbers, which must be as many", picture, what, a, b));
+  if (a != b) throw ShapeError(fmt::format("{}: {} have {} and {} numbers: the lengths must be equal", picture, what, a, b));
 }
 
-// One path for all dots: a line of no length with round ends is a dot.
+// Draws all dots as one path: a line of length 0 with round ends is a dot.
 std::string dots(const Plane& plane, const PointGroup& group, std::size_t count, std::string_view colour, double size, double opacity) {
   std::string path;
   for (std::size_t i = 0; i < count; ++i)
@@ -49,7 +49,7 @@ double round_below(double x) {
   return power * (part >= 5 ? 5 : part >= 2 ? 2 : 1);
 }
 
-// From (0, 0) along (dx, dy) in pixels, y downwards; the head takes a third of short arrows.
+// From (0, 0) along (dx, dy) in pixels, y downwards. The head has 5 pixels, or a third of a short arrow.
 std::string arrow(double x, double y, double dx, double dy) {
   const double length = std::hypot(dx, dy), head = std::min(5.0, length / 3);
   if (length < 0.3) return fmt::format("M{} {}h0", pixels(x), pixels(y));
@@ -157,7 +157,7 @@ namespace {
 // Both coordinates of points (n, 2).
 std::pair<std::vector<double>, std::vector<double>> coordinates(const Tensor& points, std::int64_t wanted, const char* what) {
   if (points.rank() != 2 || points.dim(1) != 2 || (wanted >= 0 && points.dim(0) != wanted))
-    throw ShapeError(fmt::format("{} have the shape {}; wanted are points (n, 2){}", what, to_string(points.shape()), wanted >= 0 ? fmt::format(" with n = {}", wanted) : ""));
+    throw ShapeError(fmt::format("{} have the shape {}; they must be points (n, 2){}", what, to_string(points.shape()), wanted >= 0 ? fmt::format(" with n = {}", wanted) : ""));
   return {points.select(1, 0).to_vector<double>(), points.select(1, 1).to_vector<double>()};
 }
 

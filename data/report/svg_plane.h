@@ -22,7 +22,7 @@ struct ScatterPlot {
   std::vector<PointGroup> groups;
 };
 
-// A trajectory from noise to data, and where one call of the flow map takes its first point: the two ends agree where the map is exact.
+// A trajectory from noise to data, and the point to which one call of the flow map takes its start. Both ends agree if the map is exact.
 struct FlowPath {
   std::vector<double> x, y;            // states, noise first; at least one
   double chord_x = 0, chord_y = 0;
@@ -33,7 +33,7 @@ struct PathPlot {
   std::vector<FlowPath> paths;
 };
 
-// An arrow from each point (x, y) along (u, v). The longest is as long as the distance of two neighbors; the legend has one of a round length.
+// An arrow from each point (x, y) along (u, v). The longest arrow is as long as the distance of two neighbors; the legend shows one of a round length.
 struct ArrowPlot {
   PlaneFrame frame;
   std::string quantity = "u";          // the quantity of the arrows, with its unit if it has one
@@ -46,7 +46,7 @@ std::string svg_scatter(const ScatterPlot& plot);
 std::string svg_paths(const PathPlot& plot);
 std::string svg_arrows(const ArrowPlot& plot);
 
-// The same from points (n, 2) of any type, on any device. ShapeError for other shapes, and where they are not equally many.
+// Make the inputs above from tensors of points (n, 2), of any type and on any device. ShapeError for other shapes and unequal numbers of points.
 PointGroup point_group(std::string name, const Tensor& points);
 std::vector<FlowPath> flow_paths(const std::vector<Tensor>& states, const Tensor& landings);    // states noise first, as trajectory() gives them
 ArrowPlot arrow_plot(const PlaneFrame& frame, std::string quantity, const Tensor& points, const Tensor& arrows);

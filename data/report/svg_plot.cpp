@@ -15,7 +15,7 @@ namespace {
 constexpr const char* palette[] = {"#0072b2", "#d55e00", "#009e73", "#cc79a7",
                                    "#e69f00", "#56b4e9", "#7f5fc0", "#888888"};  // Okabe and Ito
 constexpr double plot_left = 64, plot_right = 16, plot_top = 34, plot_bottom = 46;                   // margins
-constexpr size_t most_points = 1200;                                             // drawn of a curve; more are thinned, peaks kept
+constexpr size_t most_points = 1200;                                             // drawn per curve; longer curves are thinned, but keep their peaks
 constexpr size_t most_tooltips = 150;
 
 const char* colour(size_t index) { return palette[index % std::size(palette)]; }
@@ -47,7 +47,7 @@ Axis fit_axis(const Plot& plot, std::vector<double> Curve::*values, bool log_sca
   }
   if (axis.low > axis.high) axis.low = log_scale ? 1 : 0, axis.high = log_scale ? 10 : 1;  // no values
   const double size = std::max(std::abs(axis.low), std::abs(axis.high));
-  const bool flat = axis.high - axis.low <= 1e-9 * size;  // a constant, or its mean with rounding: no ticks between
+  const bool flat = axis.high - axis.low <= 1e-9 * size;  // constant, perhaps up to rounding: no ticks lie between
   if (log_scale) {
     if (flat) axis.low /= 2, axis.high *= 2;
     const double factor = std::pow(axis.high / axis.low, margin);
@@ -65,7 +65,7 @@ std::string number(double v) {
   return fmt::format("{:.6g}", v);
 }
 
-// Indices to draw: all, or of each bucket the lowest and the highest point, so that no peak is lost.
+// Indices to draw: all, or the lowest and the highest point of each bucket, so that no peak is lost.
 std::vector<size_t> thinned(const Curve& curve, const Axis& y) {
   const size_t n = std::min(curve.x.size(), curve.y.size());
   std::vector<size_t> kept;
@@ -120,7 +120,7 @@ std::string value_text(const Curve& curve, size_t i) {
   return fmt::format("{} ({} to {})", number(curve.y[i]), number(curve.bands[0].low[i]), number(curve.bands[0].high[i]));
 }
 
-// Invisible discs that carry the tooltip; with markers they are seen.
+// Discs that carry the tooltips. They are invisible unless the curve has markers.
 std::string points_of(const Curve& curve, size_t index, const Axis& x, const Axis& y) {
   std::string out;
   const auto kept = thinned(curve, y);
@@ -162,10 +162,10 @@ std::string grid(const Plot& plot, const Axis& x, const Axis& y) {
 constexpr double legend_row = 16, most_of_width = 0.5;
 constexpr size_t most_within = 4;
 
-// What the legend takes: a row a curve in the upper right corner, or columns below the plot where it would cover the curves.
+// The space of the legend: one row per curve in the upper right corner, or columns below the plot if the legend would cover the curves.
 struct Legend {
   bool below = false;
-  double column = 0;         // width of a name with its line
+  double column = 0;         // width of a name with its sample line
   size_t columns = 1, rows = 0;
   double height_below() const { return below ? legend_row * double(rows) + 8 : 0; }
 };
@@ -214,14 +214,14 @@ std::vector<double> axis_ticks(double low, double high, int count, bool log_scal
     for (int e = first; e <= last; e += stride)
       for (double m : {1.0, 2.0, 5.0})
         if (const double tick = m * std::pow(10.0, e); tick >= low && tick <= high && (m == 1 || last - first <= 3)) ticks.push_back(tick);
-    if (ticks.size() >= 2) return ticks;  // else less than a third of a decade: linear ticks show more
+    if (ticks.size() >= 2) return ticks;  // else the axis has less than a third of a decade: linear ticks show more
     ticks.clear();
   }
   const double raw = (high - low) / std::max(1, count);
   const double power = std::pow(10.0, std::floor(std::log10(raw)));
   const double step = power * (raw / power < 1.5 ? 1 : raw / power < 3.5 ? 2 : raw / power < 7.5 ? 5 : 10);
   const double first = std::ceil(low / step - 1e-9);
-  for (int i = 0; i <= 2 * count; ++i) {  // by count: where k + 1 rounds to k, k would not move
+  for (int i = 0; i <= 2 * count; ++i) {  // counted: if k + 1 rounds to k, a loop over k would not end
     const double k = first + i, tick = k == 0 ? 0 : k * step;
     if (!(tick <= high + step * 1e-9)) break;
     if (ticks.empty() || tick > ticks.back()) ticks.push_back(tick);

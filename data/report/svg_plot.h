@@ -24,20 +24,20 @@ struct Plot {
   std::string title, x_label, y_label;
   std::vector<Curve> curves;
   bool log_x = false, log_y = false;
-  double y_low = 0, y_high = 0;  // the part of the axis that is shown, points outside are gaps; where low = high it is fitted to the curves
+  double y_low = 0, y_high = 0;  // the visible part of the axis; points outside are gaps. If low = high, it is fitted to the curves
   int width = 720, height = 360;  // of the view box; the plot scales with the page
 };
 
 // The plot with axes, grid, legend (two curves or more) and a tooltip on its points. The labels of logarithmic axes end with ", log scale".
 std::string svg_plot(const Plot& plot);
 
-// "loss" or, of a logarithmic axis, "loss, log scale".
+// "loss" or, for a logarithmic axis, "loss, log scale".
 std::string axis_label(const std::string& label, bool log_scale);
 
-// Half the range that is shown of one value v: from v/2 to 3v/2, and from -0.5 to 0.5 of 0. A small constant is then not taken for 0.
+// Half the axis of curves with one constant value v: the axis is from v/2 to 3v/2, or from -0.5 to 0.5 for v = 0. A small constant then differs from 0.
 double flat_margin(double value);
 
-// Round numbers that divide [low, high] in about `count` parts: multiples of 1, 2 or 5 times a power of ten; on a log axis powers of
+// Round numbers that divide [low, high] into about `count` parts: multiples of 1, 2 or 5 times a power of ten; on a log axis powers of
 // ten, with 2 and 5 between them if there are few.
 std::vector<double> axis_ticks(double low, double high, int count, bool log_scale);
 

@@ -93,8 +93,8 @@ std::string curves_text(const std::string& csv) {
   std::size_t rows = 0;
   for (const std::string& name : metrics_in_order(columns)) rows = std::max(rows, csv_curve(csv, "step", name).y.size());
   return fmt::format(
-      "metrics.csv has {} rows, each with the numbers of one step. A line is the mean of the {} rows around each step; the bands reach from the lowest to the "
-      "highest of them and from their 10 % to their 90 % quantile.",
+      "metrics.csv has {} rows, each with the numbers of one step. A line is the mean of the {} rows around each step; one band reaches from the "
+      "lowest to the highest of these rows, the other from their 10 % to their 90 % quantile.",
       rows, metric_window(rows));
 }
 

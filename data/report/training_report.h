@@ -1,6 +1,6 @@
-// report.html of a training, from the files in its folder: sample grids, curves of all columns of metrics.csv (the telling ones first), config.toml, and
-// the sessions of run.json in words. A file that does not exist is left out. Written anew at each checkpoint. Links to the report of the whole run where
-// that lies in the folder above.
+// report.html of a training, from the files in its folder: sample grids, curves of all columns of metrics.csv (metric_plot.h), config.toml, and
+// the sessions of run.json in words. A file that does not exist is left out. Written anew at each checkpoint. Links to the report of the whole run if
+// that exists in the folder above.
 #pragma once
 
 #include <filesystem>
@@ -15,13 +15,13 @@ namespace fm {
 // Writes folder/report.html. `extra` may add content that only the program has (tables of results), after the samples. FileError.
 void write_training_report(const std::filesystem::path& folder, const std::string& title, const std::function<void(HtmlReport&)>& extra = {});
 
-// The machine, the build and the command line of a session.
+// Adds the machine, the build and the command line of a session.
 void add_session(HtmlReport& report, const Session& session);
 
-// What lines and bands of metric_plot are, for the rows of this metrics.csv.
+// A paragraph that explains the lines and bands of metric_plot for this metrics.csv.
 std::string curves_text(const std::string& csv);
 
-// The time of the last row of a metrics.csv, in seconds since 1970; NaN where there is none.
+// The time of the last row of a metrics.csv, in seconds since 1970; NaN if it has none.
 double last_time(const std::string& csv);
 
 }  // namespace fm

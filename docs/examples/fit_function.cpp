@@ -1,5 +1,5 @@
-// Fits a function with the automatic differentiation alone: y = sin(3 x) on [-1, 1] by a small network, whose derivative is then compared with
-// 3 cos(3 x). README.md beside this file explains it.
+// Fits y = sin(3 x) on [-1, 1] by a small network, with automatic differentiation alone. Then compares the network's derivative with 3 cos(3 x).
+// README.md beside this file explains the program.
 //   fit_function [STEPS]
 //   c++ -std=c++20 fit_function.cpp -o fit_function $(pkg-config --cflags --libs flowmap)      (CMake: README.md)
 #include <cstdio>
@@ -8,7 +8,7 @@
 
 using namespace fm;
 
-struct Net {                                                        // a module lists its parts once; everything else reads that list
+struct Net {                                                        // a module lists its parts once, in visit
   Linear in{1, 32}, middle{32, 32}, out{32, 1};
   template <class V> void visit(V&& v) {
     v("in", in);
@@ -21,7 +21,7 @@ struct Net {                                                        // a module 
 int main(int argc, char** argv) {
   const long steps = argc > 1 ? std::atol(argv[1]) : 2000;
   Net net;
-  reset_parameters(net, 1);                                         // initial values: a function of the seed and each parameter's name
+  reset_parameters(net, 1);                                         // initial values depend on the seed and each parameter's name
   AdamW optimizer(named_parameters(net));
   for (long step = 0; step < steps; ++step) {
     const Tensor x = random_uniform({64, 1}, {.seed = 2}, static_cast<std::uint32_t>(step)) * 2.0 - 1.0;

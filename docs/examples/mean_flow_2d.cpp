@@ -1,4 +1,4 @@
-// A MeanFlow in the plane: noise becomes one of eight Gaussians in ONE call of a small network. README.md beside this file explains it.
+// A MeanFlow in the plane: noise becomes one of eight Gaussians in ONE call of a small network. README.md beside this file explains the program.
 //   mean_flow_2d [STEPS]
 //   c++ -std=c++20 mean_flow_2d.cpp -o mean_flow_2d $(pkg-config --cflags --libs flowmap)      (CMake: README.md)
 #include <cstdio>

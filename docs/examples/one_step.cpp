@@ -2,9 +2,9 @@
 //
 //   one_step RUN SAMPLES.npy [COUNT]
 //
-// RUN is the folder of a training of FlowMlp on points of the plane, such as runs/toy/mfd after
+// RUN is the folder of a training of FlowMlp on points in the plane, for example runs/toy/mfd after
 //   flowmap_train pipeline --config configs/toy.toml --out runs/toy
-// Writes the points (COUNT, 2) for numpy.load, and prints how far they are from the data of that config. README.md beside this file explains it.
+// Writes the points (COUNT, 2) for numpy.load and prints their distance from the data of that config. README.md beside this file explains the program.
 //   c++ -std=c++20 one_step.cpp -o one_step $(pkg-config --cflags --libs flowmap)              (CMake: README.md)
 #include <cstdio>
 #include <cstdlib>
@@ -18,7 +18,7 @@ int main(int argc, char** argv) try {
   if (argc < 3 || count < 1) return std::fprintf(stderr, "one_step RUN SAMPLES.npy [COUNT]\n"), 2;
   const auto warn = [](const std::string& line) { std::fprintf(stderr, "warning: %s\n", line.c_str()); };
 
-  FlowMlpConfig config;                                             // the sizes of configs/toy.toml; other weights are refused by name and shape
+  FlowMlpConfig config;                                             // the sizes of configs/toy.toml; weights of other names or shapes are an error
   config.mean_flow = true;                                          // u(z, s, t): a flow map
   const Weights weights = load_weights(std::string(argv[1]) + ":ema", warn);       // of the newest whole checkpoint
   const auto u = std::make_shared<FlowMlp>(frozen_model<FlowMlp>(config, weights));

@@ -15,7 +15,7 @@ using namespace fm;
 constexpr std::uint64_t seed = 1;
 
 struct Net {                             // u(z, s, t): z (B, 2), times (B) -> average velocity over [s, t] (B, 2)
-  struct { bool mean_flow = true; } config;                // two times; false: a velocity v(z, t)
+  struct { bool mean_flow = true; } config;                // true: u(z, s, t); false: v(z, t)
   Linear in{4, 64}, hidden{64, 64}, out{64, 2};
   template <class V> void visit(V&& v) {
     v("in", in);
@@ -28,8 +28,8 @@ struct Net {                             // u(z, s, t): z (B, 2), times (B) -> a
   Var operator()(const Var& z, const Var& t, const Labels& y) const { return (*this)(z, t, t, y); }
 };
 
-// u fits w - (t - s) du/dt with a difference in place of the derivative, (u(z, s, t) - u(z - h w, s, t - h)) / h. What has no history (a Tensor) gets
-// no gradient. All random numbers are drawn in `draw`.
+// u fits w - (t - s) du/dt with a difference in place of the derivative, (u(z, s, t) - u(z - h w, s, t - h)) / h. A Tensor has no history, so the target
+// gets no gradient. All random numbers are drawn in `draw`.
 Objective by_difference() {
   const PairConfig pairs{.diagonal_share = 0.5};
   return {.draw = [=](const Batch& batch, const Nets&, const TrainingStep&) { return Drawn{draw_path_batch(batch, pairs, {}), {}}; },
@@ -50,13 +50,13 @@ int main(int argc, char** argv) {
   const auto net = std::make_shared<Net>();
   reset_parameters(*net, seed);
   LoopConfig loop{.steps = 1000, .batch = 256, .rate = {.peak = 2e-2, .decay = "cosine", .decay_end = 1000}, .ema = 0.99, .log_every = 50, .ckpt_every = 250};
-  const auto circle = [&](const StepPart& part) {          // depends on the samples' numbers alone: a resumed step and a step on two ranks use the same points
+  const auto circle = [&](const StepPart& part) {          // a point depends only on its sample number: also in a resumed step and on two ranks
     const Tensor angle = random_uniform_rows(samples_of(part, loop.batch), {1}, {seed, 1}) * (2 * std::numbers::pi);
     return Batch{cos(angle - Tensor::from(std::vector<float>{0, std::numbers::pi_v<float> / 2}, {1, 2})), {}, draws_of(part, seed)};
   };
 
   FlowStage flow = flow_stage("circle", loop, {.objective = by_difference(), .network = Network(net), .batch = circle});
-  flow.stage.fields = list_fields(loop);                   // into config.toml and the checkpoints
+  flow.stage.fields = list_fields(loop);                   // are written to config.toml and the checkpoints
   flow.stage.after_step = [&](std::int64_t step) {
     if (step == kill_at) std::raise(SIGKILL);
   };

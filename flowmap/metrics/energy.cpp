@@ -37,7 +37,7 @@ class Blocks {
   std::vector<double> values_;
 };
 
-// The sum of |x_i - y_j| over the points j >= from of one block of y.
+// Returns the sum of |x_i - y_j| over the points j >= from of block b of y.
 double distances_to(const Blocks& x, std::int64_t i, const Blocks& y, std::int64_t b, std::int64_t from) {
   std::array<double, points_together> squares{};
   const double* others = y.of_block(b);
@@ -55,7 +55,7 @@ double distances_to(const Blocks& x, std::int64_t i, const Blocks& y, std::int64
   return total;
 }
 
-// Sums by row, then over rows, in the order of their numbers.
+// Computes of_row(i) for all rows in parallel, then sums the results in order.
 template <class F> double sum_over_rows(std::int64_t rows, std::int64_t cost, const F& of_row) {
   std::vector<double> sums(static_cast<std::size_t>(rows));
   parallel_for(rows, cost, [&](std::int64_t i) { sums[static_cast<std::size_t>(i)] = of_row(i); });
@@ -73,7 +73,7 @@ double mean_between(const Blocks& x, const Blocks& y) {
   return total / (static_cast<double>(x.count()) * static_cast<double>(y.count()));
 }
 
-// Over pairs i < j: each counts twice, and i = i not at all. Row i is done with row n-1-i, so that all pieces of work are equally long.
+// Mean over all pairs of different points: sums the pairs i < j and doubles the sum. Rows i and n-1-i form one task, so that all tasks are equally long.
 double mean_within(const Blocks& x) {
   const std::int64_t n = x.count();
   const auto after = [&](std::int64_t i) {
@@ -94,7 +94,7 @@ void refuse_not_finite(const Tensor& x, const char* which) {
 
 double energy_distance(const Tensor& x, const Tensor& y) {
   if (x.rank() < 2 || y.rank() < 2 || x.dim(0) < 2 || y.dim(0) < 2 || x.numel() / x.dim(0) != y.numel() / y.dim(0))
-    throw ShapeError("energy_distance: points " + to_string(x.shape()) + " and " + to_string(y.shape()) + ": wants 2 rows or more of each, of one size");
+    throw ShapeError("energy_distance: points " + to_string(x.shape()) + " and " + to_string(y.shape()) + ": each needs 2 rows or more, and all rows the same size");
   refuse_not_finite(x, "x");
   refuse_not_finite(y, "y");
   const Blocks a(x), b(y);
@@ -103,7 +103,7 @@ double energy_distance(const Tensor& x, const Tensor& y) {
 
 double mean_square_distance(const Tensor& a, const Tensor& b) {
   if (a.shape() != b.shape() || a.rank() < 1 || a.numel() == 0)
-    throw ShapeError("mean_square_distance: points " + to_string(a.shape()) + " and " + to_string(b.shape()) + ": wants one shape, with rows");
+    throw ShapeError("mean_square_distance: points " + to_string(a.shape()) + " and " + to_string(b.shape()) + ": shapes must be equal, with at least one row");
   const std::vector<double> x = a.to_vector<double>(), y = b.to_vector<double>();
   double total = 0;
   for (std::size_t i = 0; i < x.size(); ++i) total += (x[i] - y[i]) * (x[i] - y[i]);

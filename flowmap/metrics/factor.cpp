@@ -36,11 +36,11 @@ void scale(double* x, double c, Int n) {
 }  // namespace
 
 Tensor semidefinite_factor(const Tensor& s) {
-  if (s.rank() != 2 || s.dim(0) != s.dim(1)) throw ShapeError("semidefinite_factor: wants a square matrix, got " + to_string(s.shape()));
+  if (s.rank() != 2 || s.dim(0) != s.dim(1)) throw ShapeError("semidefinite_factor: needs a square matrix, got " + to_string(s.shape()));
   const Int n = s.dim(0);
-  Tensor left = s.to(DType::f64).to(Device{}).clone();  // S minus the part explained by the rows of R so far, up to the last block
+  Tensor left = s.to(DType::f64).to(Device{}).clone();  // S - R^T R with the rows of R of all finished blocks
   const Tensor r = Tensor::zeros({n, n}, DType::f64, Device{});
-  std::vector<double> diagonal(static_cast<std::size_t>(n));  // of S without all rows of R so far; pivots below any other
+  std::vector<double> diagonal(static_cast<std::size_t>(n));  // the diagonal of S - R^T R, with the rows of R so far; -infinity at past pivots
   for (Int i = 0; i < n; ++i) diagonal[static_cast<std::size_t>(i)] = left.data<double>()[i * n + i];
   const double limit = static_cast<double>(n) * eps * *std::max_element(diagonal.begin(), diagonal.end());
   Int rank = 0;
@@ -54,7 +54,7 @@ Tensor semidefinite_factor(const Tensor& s) {
       std::copy_n(left.data<double>() + pivot * n, n, row);
       for (Int k = begin; k < rank; ++k) add(row, -r.data<double>()[k * n + pivot], r.data<double>() + k * n, n);
       for (Int i = 0; i < n; ++i)
-        if (diagonal[static_cast<std::size_t>(i)] == -std::numeric_limits<double>::infinity()) row[i] = 0;  // explained by its own row
+        if (diagonal[static_cast<std::size_t>(i)] == -std::numeric_limits<double>::infinity()) row[i] = 0;  // past pivots have rows of their own in R
       scale(row, 1 / std::sqrt(*best), n);
       row[pivot] = std::sqrt(*best);
       for (Int i = 0; i < n; ++i) diagonal[static_cast<std::size_t>(i)] -= row[i] * row[i];
@@ -68,7 +68,7 @@ Tensor semidefinite_factor(const Tensor& s) {
 
 namespace {
 
-// y[j] = sum over rows i of v[i] a[i, j], i and j from the given ones
+// y[j] = sum over rows i of v[i] a[i, j], for i >= row and j >= column
 void times_columns(const double* a, Int m, Int n, Int row, Int column, const double* v, double* y) {
   constexpr Int width = 256;
   parallel_for((n - column + width - 1) / width, 2 * width * (m - row), [&](Int chunk) {
@@ -84,12 +84,12 @@ void times_columns(const double* a, Int m, Int n, Int row, Int column, const dou
   });
 }
 
-// x[i] = sum over columns j of a[i, j] u[j]
+// x[i] = sum over columns j of a[i, j] u[j], for i >= row and j >= column
 void times_rows(const double* a, Int m, Int n, Int row, Int column, const double* u, double* x) {
   parallel_for(m - row, 2 * (n - column), [&](Int r) { x[row + r] = dot(a + (row + r) * n + column, u + column, n - column); });
 }
 
-// H = 1 - tau v v^T with v[0] = 1 takes x to (beta, 0, 0, ...). x becomes v.
+// Finds H = 1 - tau v v^T with v[0] = 1 and H x = (beta, 0, 0, ...), and replaces x by v.
 struct Reflector {
   double tau = 0, beta = 0;
 };
@@ -102,8 +102,8 @@ Reflector reflect(double* x, Int n) {
   return {(beta - first) / beta, beta};
 }
 
-// Makes the first columns and rows of a (m, n), m >= n, bidiagonal. The effect on the rest of a is left += v^T y + x^T u, which is not
-// applied yet. The rows of v, x have m elements, the rows of y, u have n.
+// Makes the first columns and rows of a (m, n), m >= n, bidiagonal. reduce() leaves a as it is; rest() applies the reflections to the rest of a, which
+// becomes a - v^T y - x^T u. The rows of v and x have m elements, the rows of y and u have n.
 class Panel {
  public:
   Panel(const Tensor& a, Int width)
@@ -154,7 +154,7 @@ class Panel {
     return h.beta;
   }
 
-  // Makes row i zero right of the element beside the diagonal and finds x_i = tau A u_i. Returns that element.
+  // Makes row i zero to the right of its superdiagonal element and finds x_i = tau A u_i. Returns the superdiagonal element.
   double row(Int i) {
     double* ui = u(i);
     const Int from = i + 1, count = n_ - from, rows = m_ - from;
@@ -171,11 +171,11 @@ class Panel {
 
   const double* a_;
   Int m_, n_, width_;
-  Tensor left_, right_;  // v above x, y above u
+  Tensor left_, right_;  // left_: the rows of v, then of x; right_: the rows of y, then of u
 };
 
-// Eigenvalues of the symmetric tridiagonal matrix (d on, e beside the diagonal) replace d: implicit QL with Wilkinson's shift (Golub & Van
-// Loan, 8.3). An element beside the diagonal counts as zero from eps of the largest of all: errors are relative to the norm.
+// Replaces d by the eigenvalues of the symmetric tridiagonal matrix with d on the diagonal and e beside it: implicit QL with Wilkinson's shift (Golub &
+// Van Loan, 8.3). An element of e counts as zero if it is at most eps times the largest element of d and e, so errors are relative to the norm.
 void tridiagonal_eigenvalues(std::vector<double>& d, std::vector<double> e) {
   const std::size_t n = d.size();
   e.resize(n, 0.0);
@@ -191,7 +191,7 @@ void tridiagonal_eigenvalues(std::vector<double>& d, std::vector<double> e) {
       double g = (d[l + 1] - d[l]) / (2 * e[l]), r = std::hypot(g, 1.0);
       g = d[m] - d[l] + e[l] / (g + std::copysign(r, g));
       double s = 1, c = 1, p = 0;
-      bool apart = false;  // the matrix falls in two at i + 1
+      bool apart = false;  // the matrix splits into two at i + 1
       std::size_t i = m;
       while (i-- > l) {
         const double f = s * e[i], b = c * e[i];
@@ -219,7 +219,7 @@ void tridiagonal_eigenvalues(std::vector<double>& d, std::vector<double> e) {
 }  // namespace
 
 std::vector<double> singular_values(const Tensor& matrix) {
-  if (matrix.rank() != 2) throw ShapeError("singular_values: wants a matrix, got " + to_string(matrix.shape()));
+  if (matrix.rank() != 2) throw ShapeError("singular_values: needs a matrix, got " + to_string(matrix.shape()));
   const bool wide = matrix.dim(0) < matrix.dim(1);
   Tensor a = (wide ? matrix.transpose(0, 1) : matrix).to(DType::f64).to(Device{}).clone();
   const Int n = a.dim(1);
@@ -227,7 +227,7 @@ std::vector<double> singular_values(const Tensor& matrix) {
   for (Int i = 0; i < a.numel(); ++i) largest = std::max(largest, std::abs(a.data<double>()[i]));
   if (n == 0 || largest == 0) return std::vector<double>(static_cast<std::size_t>(n), 0.0);
   a = a * (1 / largest);
-  std::vector<double> beside;  // the diagonal: on, right of it, on, right of it, ...
+  std::vector<double> beside;  // elements on the diagonal and right of it in turn, row by row
   for (Int done = 0; done < n;) {
     const Int width = std::min(block, n - done);
     Panel panel(a, width);
@@ -237,7 +237,7 @@ std::vector<double> singular_values(const Tensor& matrix) {
   }
   std::vector<double> values(static_cast<std::size_t>(2 * n), 0.0);
   tridiagonal_eigenvalues(values, beside);
-  std::sort(values.begin(), values.end());  // n that are <= 0, then the same ones >= 0
+  std::sort(values.begin(), values.end());  // n values <= 0, then their negatives
   values.erase(values.begin(), values.begin() + n);
   for (double& value : values) value = std::abs(value) * largest;
   return values;

@@ -18,7 +18,7 @@ double trace(const Tensor& m) {
   return s;
 }
 
-// Sum over the rows of f(rows) for some thousand rows at a time, in f64.
+// Calls f with all rows in f64, in blocks of up to 4096 rows.
 constexpr std::int64_t rows_at_a_time = 4096;
 template <class F>
 void for_row_blocks(const Tensor& x, const F& f) {
@@ -31,7 +31,7 @@ Tensor mean_of_rows(const Tensor& x) {
   return total / static_cast<double>(x.dim(0));
 }
 
-// The sum of (x_i - m)(x_i - m)^T: blocks of columns on and above the diagonal, then the mirror image.
+// Returns the sum of (x_i - m)(x_i - m)^T. Computes the blocks on and above the diagonal, and mirrors them.
 Tensor scatter(const Tensor& x, const Tensor& m) {
   constexpr std::int64_t width = 256;
   const std::int64_t n = x.dim(1), blocks = (n + width - 1) / width;
@@ -80,7 +80,7 @@ std::int64_t first_row_not_finite(const Tensor& x) {
 
 GaussianFit fit_gaussian(const Tensor& features) {
   if (features.rank() != 2 || features.dim(0) < 2)
-    throw ShapeError("fit_gaussian: wants (n >= 2, D) features, got " + to_string(features.shape()));
+    throw ShapeError("fit_gaussian: needs features (n, D) with n >= 2, got " + to_string(features.shape()));
   if (const std::int64_t row = first_row_not_finite(features); row >= 0)
     throw Error("fit_gaussian: the features of sample " + std::to_string(row) + " are not finite");
   const double scale = 1 / static_cast<double>(features.dim(0) - 1);
@@ -90,7 +90,7 @@ GaussianFit fit_gaussian(const Tensor& features) {
 
 double frechet_distance(const GaussianFit& a, const GaussianFit& b) {
   if (a.mean.shape() != b.mean.shape())
-    throw ShapeError("frechet_distance: features of " + to_string(a.mean.shape()) + " and " + to_string(b.mean.shape()));
+    throw ShapeError("frechet_distance: features have different widths, " + to_string(a.mean.shape()) + " and " + to_string(b.mean.shape()));
   // S1 = A^T A, S2 = B^T B: the eigenvalues of S1 S2 are those of (A B^T)(A B^T)^T, so their roots are the singular values of A B^T.
   double cross = 0;
   for (const double value : singular_values(matmul(semidefinite_factor(a.covariance), semidefinite_factor(b.covariance).transpose(0, 1))))

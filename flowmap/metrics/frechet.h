@@ -1,10 +1,10 @@
 // Distances between generated samples and real ones, in a feature space.
 //
 //   Frechet distance (Heusel et al. 2017)      |m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2)),  m, S mean and covariance of the features
-//   precision, recall (Kynkaanniemi et al. 2019)   share of generated samples within the k-nearest-neighbor balls of real ones; and the
-//   reverse
+//   precision (Kynkaanniemi et al. 2019)       share of generated samples within the k-nearest-neighbor balls of real ones
+//   recall                                     share of real samples within the k-nearest-neighbor balls of generated ones
 //
-// The Frechet distance of finite samples is biased upwards, less with more samples: compare only values of equal counts.
+// The Frechet distance of finite samples is biased upwards, and less so with more samples: compare only values from equal numbers of samples.
 #pragma once
 
 #include "tensor/tensor.h"
@@ -17,9 +17,10 @@ struct GaussianFit {
   std::int64_t count = 0;
 };
 
-// (n, D), n >= 2, f32 or f64; sums in f64 after the mean is taken away. ShapeError; Error names the first row that is not finite.
+// features (n, D), f32 or f64. The mean is subtracted before products are summed in f64. ShapeError unless n >= 2. Error names the first row that is not
+// finite.
 GaussianFit fit_gaussian(const Tensor& features);
-// Supports singular covariances, as of fewer samples than features, to about 1e-11 of the traces. ShapeError if the dimensions differ.
+// Covariances may be singular, as with fewer samples than features. The error is about 1e-11 of the traces. ShapeError if the widths D differ.
 double frechet_distance(const GaussianFit& a, const GaussianFit& b);
 
 struct PrecisionRecall {
@@ -27,12 +28,12 @@ struct PrecisionRecall {
 };
 
 // real (n, D), generated (m, D), f32. The radius of a sample is the distance to the k-th nearest other sample of its own set; a duplicate
-// is another sample, at distance 0. A ball includes its surface. Decided as by |x - y|^2 summed in f64 over j = 0 .. D-1, so ties and
-// duplicates are exact: products in f32 only find the pairs that need a closer look. Memory beside the features: 512 rows of distances.
-// ShapeError: other dimensions, or not more than k rows; Error names the first row that is not finite.
+// is another sample, at distance 0. A ball includes its surface. |x - y|^2, summed in f64 over j = 0 .. D-1, decides whether a sample is inside, so
+// ties and duplicates are exact. Products in f32 only find the pairs for which this sum is needed. Memory beside the features: 512 rows of distances.
+// ShapeError if the widths differ or a set has k rows or fewer. Error names the first row that is not finite.
 PrecisionRecall precision_recall(const Tensor& real, const Tensor& generated, int k = 3);
 
-// The first row of x (n, ...) with a number that is NaN or infinite; -1: none.
+// Returns the first row of x (n, ...) with a number that is NaN or infinite, or -1 if there is none.
 std::int64_t first_row_not_finite(const Tensor& x);
 
 }  // namespace fm

@@ -14,7 +14,7 @@ namespace {
 
 constexpr std::int64_t kernel_rows = 512;      // rows of products at a time
 
-// The mean of k(x_i, y_j) over all pairs; with `other` over those with i != j.
+// The mean of k(x_i, y_j) over all pairs, or with `other` over the pairs with i != j.
 double mean_kernel(const Tensor& x, const Tensor& y, bool other) {
   const std::int64_t n = x.dim(0), m = y.dim(0);
   const double width = static_cast<double>(x.dim(1));
@@ -46,7 +46,7 @@ void refuse_unusable(const Tensor& x, const char* which) {
 
 double kernel_distance(const Tensor& x, const Tensor& y) {
   if (x.rank() != 2 || y.rank() != 2 || x.dim(0) < 2 || y.dim(0) < 2 || x.dim(1) != y.dim(1))
-    throw ShapeError("kernel_distance: features " + to_string(x.shape()) + " and " + to_string(y.shape()) + ": wants 2 rows or more of each, of one width");
+    throw ShapeError("kernel_distance: features " + to_string(x.shape()) + " and " + to_string(y.shape()) + ": each needs 2 rows or more, and all rows the same width");
   refuse_unusable(x, "x");
   refuse_unusable(y, "y");
   return mean_kernel(x, x, true) + mean_kernel(y, y, true) - 2 * mean_kernel(x, y, false);

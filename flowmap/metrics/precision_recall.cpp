@@ -16,10 +16,10 @@ namespace {
 constexpr std::int64_t distance_rows = 512;  // rows of distances at a time
 constexpr double infinity = std::numeric_limits<double>::infinity();
 
-// A set of points: as given, on the CPU, for exact distances, and moved towards the origin, for products in f32.
+// Two copies of a set of points: one unchanged on the CPU, for exact distances, and one moved towards the origin, for products in f32.
 struct Points {
   Tensor exact;              // (n, D) f32
-  Tensor moved;              // (n, D) f32, minus a mean: shorter rows have smaller rounding errors
+  Tensor moved;              // (n, D) f32, minus a mean: rows of smaller norm have smaller rounding errors
   std::vector<double> size;  // |moved row|^2
 
   Points(const Tensor& x, const Tensor& mean)
@@ -30,7 +30,7 @@ struct Points {
   std::int64_t width() const { return exact.dim(1); }
 };
 
-// The definition.
+// |a_i - b_j|^2 as frechet.h defines it.
 double exact_distance(const Points& a, std::int64_t i, const Points& b, std::int64_t j) {
   const float *x = a.exact.data<float>() + i * a.width(), *y = b.exact.data<float>() + j * b.width();
   double s = 0;
@@ -41,9 +41,8 @@ double exact_distance(const Points& a, std::int64_t i, const Points& b, std::int
   return s;
 }
 
-// Squared distances between rows of a and all rows of b, |x|^2 + |y|^2 - 2 x.y, to within a bound that holds for a sum in any order
-// (Higham, Accuracy and Stability, 3.1): (D + 8) eps/2 (|x|^2 + |y|^2) for the product and for the shift of both points, and the possible
-// underflow.
+// Bounds of the squared distances between rows of a and all rows of b, computed as |x|^2 + |y|^2 - 2 x.y. The error bound holds for a sum in any order
+// (Higham, Accuracy and Stability, 3.1): (D + 8) eps/2 (|x|^2 + |y|^2) covers the product and the shift of both points, and 1e-36 a possible underflow.
 class Estimates {
  public:
   Estimates(const Points& a, std::int64_t begin, std::int64_t end, const Points& b)
@@ -68,7 +67,7 @@ class Estimates {
   double slack_;
 };
 
-// f(i, estimates) for every row i of a, in parallel.
+// Calls f(i, estimates) for every row i of a, in parallel.
 template <class F>
 void for_each_row(const Points& a, const Points& b, const F& f) {
   for (std::int64_t begin = 0; begin < a.count(); begin += distance_rows) {
@@ -78,7 +77,7 @@ void for_each_row(const Points& a, const Points& b, const F& f) {
   }
 }
 
-// The k smallest numbers shown to it.
+// The k smallest of the numbers that were added.
 class Smallest {
  public:
   explicit Smallest(int k) : values_(static_cast<std::size_t>(k), infinity) {}
@@ -132,7 +131,7 @@ void refuse_infinite(const Tensor& x, const char* which) {
 PrecisionRecall precision_recall(const Tensor& real, const Tensor& generated, int k) {
   if (real.rank() != 2 || generated.rank() != 2 || real.dim(1) != generated.dim(1) || k < 1 || real.dim(0) <= k || generated.dim(0) <= k)
     throw ShapeError("precision_recall: real " + to_string(real.shape()) + ", generated " + to_string(generated.shape()) + ", k " +
-                     std::to_string(k) + ": wants more than k >= 1 rows of each, as wide as the other's");
+                     std::to_string(k) + ": k must be 1 or more, each set needs more than k rows, and all rows the same width");
   refuse_infinite(real, "real");
   refuse_infinite(generated, "generated");
   const Tensor mean = (sum(real.to(DType::f64), {0}) / static_cast<double>(real.dim(0))).to(DType::f32);

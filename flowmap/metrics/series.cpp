@@ -20,7 +20,7 @@ struct Sequences {
   const double* of(std::int64_t i, std::int64_t c) const { return values + (i * channels + c) * length; }
 };
 
-// f(c, k) for each channel and k < count, as (C, count). Each is summed by one thread.
+// Returns f(c, k) for each channel c and each k < count, as (C, count). One thread computes each value.
 template <class F> Tensor by_channel(const Sequences& x, std::int64_t count, const F& f) {
   const Tensor out = Tensor::empty({x.channels, count}, DType::f64, Device{});
   double* to = out.data<double>();
@@ -55,7 +55,7 @@ double power_at(const Sequences& x, std::int64_t c, std::int64_t f) {
   return sides * sum / (static_cast<double>(x.n) * length * length);
 }
 
-constexpr std::int64_t compared = 128;        // lags, and frequencies beside the constant
+constexpr std::int64_t compared = 128;        // number of lags, and of frequencies besides 0
 
 std::vector<double> numbers_of(const Tensor& x) { return x.to_vector<double>(); }
 double squared(double x) { return x * x; }
@@ -72,7 +72,7 @@ double correlation_error(const SeriesStatistics& a, const SeriesStatistics& b) {
   return std::sqrt(share(sum, count));
 }
 
-// The power of the frequencies that were not computed, for each channel: the mean of x^2, m^2 + v, minus the computed power.
+// The total power of the frequencies that were not computed, for each channel: the mean of x^2, which is that of m^2 + v, minus the computed power.
 std::vector<double> higher_power(const SeriesStatistics& s) {
   std::vector<double> out;
   for (std::int64_t c = 0; c < s.mean.dim(0); ++c) {
@@ -100,7 +100,7 @@ double power_error(const SeriesStatistics& a, const SeriesStatistics& b) {
 SeriesStatistics series_statistics(const Tensor& samples, std::int64_t lags, std::int64_t frequencies) {
   if (samples.rank() != 3 || samples.numel() == 0 || lags < 1 || frequencies < 1)
     throw ShapeError("series_statistics: samples " + to_string(samples.shape()) + ", " + std::to_string(lags) + " lags, " + std::to_string(frequencies) +
-                     " frequencies: wants (n, C, L) with values, and 1 or more of each");
+                     " frequencies: needs samples (n, C, L) with at least one value, and at least 1 lag and 1 frequency");
   if (const std::int64_t row = first_row_not_finite(samples); row >= 0)
     throw Error("series_statistics: sample " + std::to_string(row) + " is not finite");
   const Tensor host = samples.to(Device{}).to(DType::f64).contiguous();
@@ -126,7 +126,7 @@ SeriesStatistics series_statistics(const Tensor& samples, std::int64_t lags, std
 SeriesErrors series_errors(const Tensor& generated, const Tensor& real) {
   if (generated.rank() != 3 || real.rank() != 3 || generated.shape().without(0) != real.shape().without(0) || real.dim(2) < 2)
     throw ShapeError("series_errors: generated samples " + to_string(generated.shape()) + ", real ones " + to_string(real.shape()) +
-                     ": want (n, C, L) with L of 2 or more, and equal C and L");
+                     ": both must be (n, C, L) with L of 2 or more, and with equal C and L");
   const std::int64_t lags = std::min(compared, real.dim(2) / 2) + 1;
   const SeriesStatistics a = series_statistics(generated, lags, compared + 1), b = series_statistics(real, lags, compared + 1);
   const std::vector<double> m = numbers_of(a.mean), v = numbers_of(a.variance), real_m = numbers_of(b.mean), real_v = numbers_of(b.variance);

@@ -1,4 +1,4 @@
-// Statistics of sequences by channel, for comparing generated ones with those of the data: x (n, C, L), n samples of C channels with L values.
+// Statistics of sequences by channel, for comparing generated sequences with real ones. x (n, C, L): n samples of C channels with L values.
 //
 //   mean         m(c,l) = 1/n sum_i x(i,c,l)
 //   variance     v(c,l) = 1/n sum_i (x(i,c,l) - m(c,l))^2
@@ -20,8 +20,8 @@ struct SeriesStatistics {
 };
 
 // x f32 or f64 on any device; sums in f64, in an order that does not depend on the number of threads. `lags` and `frequencies` are limited to
-// L and L/2 + 1. Costs n C L (lags + 2 frequencies) multiplications. ShapeError unless x is (n, C, L) with at least one value, or for
-// counts below 1; Error names the first sample that is not finite.
+// L and L/2 + 1. Costs n C L (lags + 2 frequencies) multiplications. ShapeError unless x is (n, C, L) with at least one value, and for
+// `lags` or `frequencies` below 1. Error names the first sample that is not finite.
 SeriesStatistics series_statistics(const Tensor& x, std::int64_t lags, std::int64_t frequencies);
 
 // Differences between the statistics of generated sequences and of real ones (m', v', r', p'). All are 0 for equal statistics, and have no unit:
@@ -29,14 +29,14 @@ SeriesStatistics series_statistics(const Tensor& x, std::int64_t lags, std::int6
 //   mean         sqrt( sum_cl (m - m')^2 / sum_cl v' )
 //   variance     sqrt( mean_cl (v - v')^2 ) / mean_cl v'
 //   correlation  sqrt( mean (r - r')^2 ) over lags 1 .. L/2, at most 128, and the channels that vary in either
-//   power        sum_cf |p - p'| / sum_cf p' over frequencies up to 128; all higher ones count as one more
+//   power        sum_cf |p - p'| / sum_cf p' over frequencies up to 128; the total power of all higher frequencies counts as one more
 //
-// NaN where undefined: real samples are all zero or do not vary, or a channel varies in only one of the two sets (correlation).
+// An error is NaN where it is undefined: if real samples are all zero or do not vary, or (correlation) if a channel varies in only one of the two sets.
 struct SeriesErrors {
   double mean, variance, correlation, power;
 };
 
-// Both (n, C, L) as above, with L of 2 or more; numbers of samples may differ. ShapeError where C or L do.
+// Both sets are (n, C, L) with L of 2 or more. The numbers of samples n of the two sets may differ. ShapeError if C or L differ.
 SeriesErrors series_errors(const Tensor& generated, const Tensor& real);
 
 }  // namespace fm

@@ -7,10 +7,10 @@
 namespace fm {
 namespace {
 
-// The computed form. alpha is a number of each row, so a schedule can move it in a recorded step; its two ends have forms of their own.
+// The form of the loss. alpha is stored for each row, so a schedule can change it in a recorded step. alpha = 0 and alpha = 1 have forms of their own.
 enum Variant : std::int64_t { between = 0, mean_flow_limit = 1, one_point_limit = 2 };
 
-// y on the off-diagonal rows; w and alpha (k) are theirs
+// y on the k off-diagonal rows; w and alpha have only these rows
 Tensor off_diagonal_target(const FlowMapNet& net, const PathBatch& p, const Tensor& w, const Tensor& alpha, double limit) {
   const std::int64_t k = w.dim(0);
   const Tensor z = first_rows(p.z, k), s = first_rows(p.s, k), t = first_rows(p.t, k), step = alpha * (t - s), a = column(alpha, z.rank());
@@ -23,7 +23,7 @@ Tensor one_point_target(const Tensor& w, std::int64_t k, double limit) {
   return limit > 0 && k > 0 ? with_first_rows(w, clamp(first_rows(w, k), -limit, limit)) : w;
 }
 
-// 1 on diagonal rows; 1/alpha on the others, alpha where the metric divides by the residual itself
+// 1 on diagonal rows. On the others 1/alpha for l2, or alpha for the adaptive metric, which divides by the residual itself
 Tensor weights(const PathBatch& p, const Tensor& alpha, const MetricConfig& metric) {
   const std::int64_t k = p.off_diagonal;
   const Tensor ones = Tensor::ones({p.rows()}, alpha.dtype()), off = first_rows(alpha, k);

@@ -1,8 +1,8 @@
-// alpha-Flow (Zhang et al. 2025): from trajectory flow matching (alpha = 1) to MeanFlow (alpha -> 0) without a derivative on the way.
+// alpha-Flow (Zhang et al. 2025): moves from trajectory flow matching (alpha = 1) to MeanFlow (alpha -> 0). It needs no derivative while alpha > 0.
 //   t' = t - alpha (t-s),   z' = z_t - alpha (t-s) w,   y = alpha w + (1-alpha) u(z', s, t')
 //   | u(z_t, s, t) - sg y |^2 / alpha
-// because u - y = alpha (u - w + (t-s) du/dt) + O(alpha^2). alpha = 1/2 is close to Shortcut. With the adaptive metric the weight is
-// alpha / (mean square + c) instead, as in the paper's code. Rows with s = t are flow matching towards w.
+// The loss is divided by alpha because u - y = alpha (u - w + (t-s) du/dt) + O(alpha^2). alpha = 1/2 is close to Shortcut. With the adaptive metric the
+// weight is alpha / (mean square + c), as in the paper's code. Rows with s = t are flow matching towards w.
 #pragma once
 
 #include "flowmap/objective/mean_flow.h"
@@ -11,21 +11,21 @@ namespace fm {
 
 struct AlphaFlowConfig {
   Ramp alpha{"sigmoid", 1, 0};           // at 0: MeanFlow with `derivative`
-  double clamp = 4;                      // elements of y on off-diagonal rows are cut to it while alpha > 0; 0: not
+  double clamp = 4;                      // while alpha > 0, elements of y where s < t are cut to [-clamp, clamp]; 0: no cut
   PairConfig pairs;
   LabelDropout labels;
   DerivativeConfig derivative;
   MetricConfig metric;
   template <class V> void visit(V&& v) {
-    v("alpha", alpha, "step of the target as a share of t - s, from 0 (MeanFlow) to 1");
+    v("alpha", alpha, "step of the target as a share of t - s: 1 is flow matching, 0 is MeanFlow");
     v("clamp", clamp, "largest absolute value in the target while alpha > 0; 0: no limit", at_least(0));
     v("pairs", pairs, "times s <= t of each row");
     v("labels", labels, "label dropout");
-    v("derivative", derivative, "du/dt, for alpha = 0");
+    v("derivative", derivative, "method for du/dt, which is needed at alpha = 0");
     v("metric", metric, "metric from residual to loss");
   }
 
-  static constexpr std::string_view name = "alpha_flow", says = "flow matching (alpha 1) that turns into MeanFlow (alpha 0) without a derivative on the way";
+  static constexpr std::string_view name = "alpha_flow", says = "flow matching (alpha 1) that turns into MeanFlow (alpha 0); no derivative while alpha > 0";
   Needs needs() const;
   Claims claims() const;
   static AlphaFlowConfig published();
@@ -33,11 +33,11 @@ struct AlphaFlowConfig {
   Drawn draw(const Batch& batch, const Nets& nets, const TrainingStep& now) const;
   ObjectiveLoss loss(const Nets& nets, const Drawn& drawn) const;
   std::string not_recorded(const std::string& keys) const;
-  // ConfigError: alpha leaves [0, 1], its schedule does not fit this number of steps, or the weight is not derived for the metric.
+  // ConfigError if alpha leaves [0, 1], if its schedule does not fit this number of steps, or if the weight is not derived for the metric.
   void check(const std::string& keys, std::int64_t steps) const;
 };
 
-// At points that are already drawn. `now`: for a schedule of alpha. ConfigError as from check().
+// The loss at given points. `now`: the step, which the schedule of alpha needs. ConfigError as from check().
 ObjectiveLoss alpha_flow(const FlowMapNet& net, const PathBatch& p, const VelocitySource& velocity, const AlphaFlowConfig& config,
                          const TrainingStep& now = {});
 

@@ -18,7 +18,7 @@ struct PointPair {
   std::size_t from, to;                  // indices of states: from is noisier (earlier in the list)
 };
 
-// Number x in [0, 1) of the n(n-1)/2 pairs from < to, in the order (0,1), (0,2), (1,2), (0,3) ...
+// Maps x in [0, 1) to one of the n(n-1)/2 pairs with from < to, in the order (0,1), (0,2), (1,2), (0,3) ...
 PointPair pair_of(double x, std::size_t n) {
   auto index = static_cast<std::size_t>(x * static_cast<double>(n * (n - 1) / 2));
   std::size_t to = 1;
@@ -27,7 +27,7 @@ PointPair pair_of(double x, std::size_t n) {
 }
 
 struct PairRows {
-  std::vector<std::int64_t> from, to, trajectory;      // rows of the stacked states; which trajectory
+  std::vector<std::int64_t> from, to, trajectory;      // rows of the stacked states; numbers of the trajectories
   std::vector<double> t, s;
 };
 
@@ -47,7 +47,7 @@ PairRows draw(const Trajectories& tr, const CmtConfig& config, std::uint32_t rou
   return out;
 }
 
-// The labels of the rows; dropped once more, row by row, in the released code's way.
+// The labels of the rows. With fd_share_label_drop = false they are dropped once more, row by row, as in the released code.
 Labels row_labels(const Trajectories& tr, const PairRows& rows, const CmtConfig& config, std::uint32_t round) {
   if (!tr.y.defined()) return {};
   const auto n = static_cast<std::int64_t>(rows.trajectory.size());
@@ -63,8 +63,8 @@ Labels row_labels(const Trajectories& tr, const PairRows& rows, const CmtConfig&
   return replaced_where(y, dropped, config.labels.null_label);
 }
 
-// The first and last points stay; the others move together by x steps of the grid, x uniform in [-jitter/2, jitter/2), drawn by the batch's
-// step alone: the parts of a batch move with the whole.
+// Moves all points but the first and the last by x steps of the grid, x uniform in [-jitter/2, jitter/2). x depends only on the seed and the training
+// step, so all parts of a batch have the same grid.
 Grid jittered(const Grid& grid, double jitter, const Draws& draws) {
   if (jitter == 0) return grid;
   const double x = jitter * (draws.shared(Purpose::grid) - 0.5);
@@ -111,7 +111,7 @@ Needs CmtConfig::needs() const {
 }
 Claims CmtConfig::claims() const { return {.exact = false, .unbiased = false, .why = "the chords of a solver's trajectories, not of the flow's"}; }
 
-// The batch has labels and sample numbers, no data. The result has trajectories x pairs rows.
+// The batch has labels and sample numbers but no data. The result has trajectories x pairs rows.
 Drawn CmtConfig::draw(const Batch& batch, const Nets& nets, const TrainingStep&) const {
   CmtBatch b = draw_jumps(roll_out(nets.teacher, nets.shape, batch.y, batch.draws, *this, nets.dtype), *this);
   Drawn out;

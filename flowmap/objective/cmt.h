@@ -1,10 +1,9 @@
 // Consistency mid-training for MeanFlow (CMT; MF-RAE Eq. 3): the network learns the long jumps of a teacher's ODE trajectory.
 //   z^_0 ... z^_n: the teacher's states at times t_0 < ... < t_n = 1 (Euler, from noise);   for pairs i > j
 //   | u(z^_i, t_j, t_i) - (z^_i - z^_j) / (t_i - t_j) |^2
-// On one grid the network sees a finite set of times and is unconstrained between them: its time derivative, which MeanFlow's target
-// needs next, is arbitrary. With `jitter` the grid moves from step to step and covers all times.
-// The target is data and contains neither a derivative nor the network itself, so it starts MeanFlow stably. It needs labels but no
-// images.
+// On a fixed grid the network sees a finite set of times. Between them its time derivative is arbitrary, although MeanFlow's target needs it in the
+// next stage. With `jitter` the grid moves from step to step and covers all times.
+// The target contains neither a derivative nor the network itself, so CMT is a stable start for MeanFlow. It needs labels but no images.
 #pragma once
 
 #include "flowmap/compat.h"
@@ -14,8 +13,8 @@
 namespace fm {
 
 struct CmtConfig {
-  std::int64_t points = 16;              // of the teacher's grid: one call fewer
-  double shift = 0;                      // alpha of the grid; 0: by the dimension
+  std::int64_t points = 16;              // of the teacher's grid
+  double shift = 0;                      // alpha of the grid; 0: from the dimension
   std::int64_t pairs = 64;               // random pairs of each trajectory, out of points (points-1) / 2
   double jitter = 0;
   std::string solver = "euler";
@@ -23,17 +22,17 @@ struct CmtConfig {
   MetricConfig metric;
   Compat compat;
   template <class V> void visit(V&& v) {
-    v("points", points, "points of the teacher's time grid; a trajectory takes one network call fewer", range(2, 10000));
+    v("points", points, "points of the teacher's time grid; a trajectory takes one solver step fewer", range(2, 10000));
     v("shift", shift, "factor alpha of the grid's time shift; 0: max(1, sqrt(dim / 4096))", at_least(0));
     v("pairs", pairs, "training pairs from each trajectory, drawn with replacement", range(1, 65536));
     v("jitter", jitter,
-      "largest random shift of the grid's inner points, as a share of the distance between points, drawn anew at each training step; 0: one "
-      "fixed grid, as published",
+      "range of the random shift of the grid's inner points, drawn anew at each training step, as a share of the distance between points: 1 is half "
+      "that distance either way; 0: a fixed grid, as published",
       range(0, 1));
     v("solver", solver, "solver of the teacher's ODE", one_of({"euler", "heun"}));
     v("labels", labels, "label dropout");
     v("metric", metric, "metric from residual to loss");
-    v("compat", compat, "departures of the released code from the paper");
+    v("compat", compat, "switches for the places where MF-RAE's released code departs from its paper");
   }
 
   static constexpr std::string_view name = "cmt", says = "jumps along a teacher's trajectory (consistency mid-training); needs no data";
@@ -45,8 +44,8 @@ struct CmtConfig {
 };
 
 struct Trajectories {
-  std::vector<Tensor> states;            // by falling time: states[0] is the noise, each (B, ...)
-  Grid times;                            // times of the states, descending; the times that the student receives (compat.cmt_time_labels)
+  std::vector<Tensor> states;            // each (B, ...), by falling time: states[0] is the noise
+  Grid times;                            // falling times of the states, as the student receives them (compat.cmt_time_labels)
   Labels y;                              // after dropout: teacher and student share them
   Draws draws;
 };
@@ -55,7 +54,7 @@ struct Trajectories {
 Trajectories roll_out(const VelocityNet& teacher, const Shape& row_shape, const Labels& y, const Draws& draws, const CmtConfig& config,
                       DType dtype = DType::f32);
 
-// Pairs of their states: where the student starts, and the velocity that its jump from t to s should have.
+// Pairs of states: z, where the student's jump from t to s starts, and `target`, the average velocity that the jump should have.
 struct CmtBatch {
   Tensor z, target;                      // (trajectories x pairs, ...)
   Tensor s, t;
@@ -64,7 +63,8 @@ struct CmtBatch {
 CmtBatch draw_jumps(const Trajectories& trajectories, const CmtConfig& config, std::uint32_t round = 0);
 ObjectiveLoss cmt(const FlowMapNet& net, const CmtBatch& batch, const CmtConfig& config);
 
-// Both. `round` numbers the calls that use the same trajectories, so that each draws other pairs. Rows of the loss: trajectories x pairs.
+// Draws pairs and computes their loss. `round` numbers the calls that use the same trajectories, so that each draws other pairs. The loss has
+// trajectories x pairs rows.
 ObjectiveLoss cmt(const FlowMapNet& net, const Trajectories& trajectories, const CmtConfig& config, std::uint32_t round = 0);
 
 }  // namespace fm

@@ -34,10 +34,10 @@ Drawn ContinuousCmConfig::complete(PathBatch p, const TrainingStep& now) const {
 Drawn ContinuousCmConfig::draw(const Batch& batch, const Nets&, const TrainingStep& now) const { return complete(draw_path_batch(batch, pairs, labels), now); }
 ObjectiveLoss ContinuousCmConfig::loss(const Nets& nets, const Drawn& drawn) const { return loss_of(nets.net, drawn, nets.velocity, *this); }
 std::string ContinuousCmConfig::not_recorded(const std::string& keys) const { return pairs.varies(keys + ".pairs"); }
-// The gradient is that of f: (t-s) times the residual's, which is 0 where that is.
+// The gradient is (t-s) times MeanFlow's and is 0 at the same map.
 Claims ContinuousCmConfig::claims() const { return claims_of_derivative(derivative, tangent, claims_under(metric, tangent)); }
 
-// AYF (Sabour et al. 2025): two logit-normal times, a normalized tangent, r rising to 0.99.
+// AYF (Sabour et al. 2025): two logit-normal times, a normalized tangent, a warm-up to 0.99.
 ContinuousCmConfig ContinuousCmConfig::published() {
   ContinuousCmConfig c;
   c.pairs = {.time = {.distribution = "logit_normal", .mean = -0.8, .deviation = 1, .upper = 1, .shift = 1}, .diagonal_share = 0};

@@ -1,8 +1,8 @@
 // Continuous-time consistency (Song et al. 2023; Lu and Song 2025) in velocity form, and for any s its flow-map version (AYF's EMD, Sabour
-// et al. 2025): the end point f = z - (t-s) u of a trajectory must not move as t does.
+// et al. 2025): the end f = z - (t-s) u of a jump must not move when its start moves along the trajectory.
 //   g = df/dt = w - u - (t-s) du/dt,     grad = E[ g . grad f ],     written here as  | f - sg(f - g) |^2 / 2 row by row
-// The default has s = 0 on every row: consistency training with w = eps - z0, distillation with a teacher. It is MeanFlow's gradient times
-// (t-s), so rows with s = t teach nothing here. Usual guards: tangent.normalise = 0.1, and tangent.warmup = 0.99 that rises over the first
+// The default has s = 0 on every row: consistency training with w = eps - z0, distillation with a teacher. The gradient is MeanFlow's times
+// (t-s), so rows with s = t have no gradient. Usual guards: tangent.normalise = 0.1, and tangent.warmup = 0.99 that rises over the first
 // steps (tangent.warmup_over).
 #pragma once
 
@@ -35,7 +35,7 @@ struct ContinuousCmConfig {
   std::string not_recorded(const std::string& keys) const;
 };
 
-// At points that are already drawn. metrics["raw_mse"] is the mean square of df/dt, guards applied. `now`: for a warm-up that rises.
+// The loss at given points. metrics["raw_mse"] is the mean square of df/dt after the guards. `now`: the step, which a rising warm-up needs.
 ObjectiveLoss continuous_cm(const FlowMapNet& net, const PathBatch& p, const VelocitySource& velocity, const ContinuousCmConfig& config,
                             const TrainingStep& now = {});
 

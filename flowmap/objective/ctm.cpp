@@ -9,7 +9,7 @@ namespace fm {
 namespace {
 
 
-// b of the rows with s < t
+// b, the target of the rows with s < t
 Tensor end_by_teacher(const FlowMapNet& target, const VelocityNet& teacher, const PathBatch& p, const Tensor& middle, const CtmConfig& config) {
   const std::int64_t k = p.off_diagonal;
   const Tensor s = first_rows(p.s, k), m = first_rows(middle, k);
@@ -18,7 +18,7 @@ Tensor end_by_teacher(const FlowMapNet& target, const VelocityNet& teacher, cons
   return jumped(target, jumped(target, z, s, m, y), Tensor::zeros(s.shape(), s.dtype()), s, y);
 }
 
-// 1 on rows with s < t; t^2 + (1-t)^2 times the setting on the others
+// 1 on rows with s < t, diagonal_weight (t^2 + (1-t)^2) on the others
 Tensor weights(const PathBatch& p, double diagonal_weight) {
   const std::int64_t k = p.off_diagonal;
   const Tensor diagonal = diagonal_weight * (square(p.t) + square(1.0 - p.t));
@@ -42,8 +42,8 @@ ObjectiveLoss ctm(const FlowMapNet& net, const FlowMapNet& target, const Velocit
   return report(measure(all, config.metric, weights(p, config.diagonal_weight)), p.s, p.t, k);
 }
 
-// For a row with s < t: a pass through frozen weights with a gradient to its input counts 2, and the tape keeps as much of it as of a graded pass; two jumps
-// without history; the teacher's steps.
+// A row with s < t costs 2 for a pass through frozen weights with a gradient to its input (which needs as much tape memory as the network's own pass), 2 for
+// two jumps without history, and the teacher's steps.
 Needs CtmConfig::needs() const {
   const double share = 1 - pairs.diagonal_share;
   return {.teacher = true, .target_decay = target_decay, .taped_tangent = share, .passes = share * (2 + 2),

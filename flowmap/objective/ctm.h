@@ -1,14 +1,16 @@
-// Consistency trajectory models (CTM; Kim et al. 2024), without their GAN: a jump from t to s is a teacher's steps to m and a jump from there, and two
-// ends are compared in data space.
+// Consistency trajectory models (CTM; Kim et al. 2024), without their GAN: a jump from t to s must end at the same place as a teacher's steps from t to m
+// and a jump from m to s. The two ends are compared in data space.
 //   a = f-_{s->0}( f_{t->s}(z_t) ),   b = sg f-_{s->0}( f-_{m->s}( Solve(z_t, t -> m) ) ),   s <= m < t,      | a - b |^2        on rows with s < t,
 //   k(t) | x^(z_t) - z0 |^2 = (t^2 + (1-t)^2) | v(z_t, t) - w |^2                                                              on rows with s = t
-// f- is the average of decay 0.999 with frozen weights; its call in a passes gradients to its input alone. x^ = z_t - t v(z_t, t), with w = eps - z0 the
-// second line is denoising score matching under Karras' weight for data of unit variance, k(t) = (t^2 + (1-t)^2) / t^2. f is the paper's
+// f- has averaged weights (decay 0.999), which are frozen: in a, gradients pass through its call to its input alone. x^ = z_t - t v(z_t, t). With
+// w = eps - z0 the second line is denoising score matching under Karras' weight for data of unit variance, k(t) = (t^2 + (1-t)^2) / t^2. f is the paper's
 // G(z, t, s) = (s/t) z + (1 - s/t) g in this project's parametrization.
 //
-// Departures from the published code: the weight of the second line is a fixed number, there the ratio of two gradient norms; times are drawn from a
-// continuous distribution, m uniformly between s and t, there on a grid of 18 points; every row takes equally many solver steps from t to m, there one a
-// grid step, 1 to 17; the distance is l2 by default, there LPIPS.
+// Departures from the published code:
+//   weight of the second line   a fixed number; published: the ratio of two gradient norms
+//   times                       from a continuous distribution, m uniform between s and t; published: from a grid of 18 points
+//   solver steps from t to m    equally many on each row; published: one per grid step, 1 to 17
+//   distance                    l2 by default; published: LPIPS
 #pragma once
 
 #include "flowmap/objective/entry.h"
@@ -28,7 +30,8 @@ struct CtmConfig {
     v("solver", solver, "solver of the teacher's ODE between t and m", one_of({"euler", "heun"}));
     v("solver_steps", solver_steps, "solver steps from t to m, equally many on each row", range(1, 10000));
     v("diagonal_weight", diagonal_weight, "weight of rows with s = t, times t^2 + (1-t)^2", at_least(0));
-    v("target_decay", target_decay, "decay of the averaged weights f-; 0: a frozen copy of the last step's weights", range(0, 0.999999));
+    v("target_decay", target_decay, "decay of the averaged, frozen weights that make targets and jumps to data; 0: a frozen copy of the last step's weights",
+      range(0, 0.999999));
     v("pairs", pairs, "times s <= t of each row");
     v("labels", labels, "label dropout");
     v("metric", metric, "metric from residual to loss");
@@ -38,12 +41,12 @@ struct CtmConfig {
   Needs needs() const;
   Claims claims() const;
   Drawn draw(const Batch& batch, const Nets& nets, const TrainingStep& now) const;
-  Drawn complete(PathBatch p, const TrainingStep& now) const;             // "middle" (B): m
+  Drawn complete(PathBatch p, const TrainingStep& now) const;             // adds "middle" (B): m
   ObjectiveLoss loss(const Nets& nets, const Drawn& drawn) const;
   std::string not_recorded(const std::string& keys) const;
 };
 
-// At points that are already drawn. `middle` (B): m; rows with s = t have no use for it. `target`: f-, with frozen parameters.
+// The loss at given points. `middle` (B): m; rows with s = t do not use it. `target`: f-, with frozen parameters.
 ObjectiveLoss ctm(const FlowMapNet& net, const FlowMapNet& target, const VelocityNet& teacher, const PathBatch& p, const Tensor& middle,
                   const VelocitySource& velocity, const CtmConfig& config);
 

@@ -11,7 +11,7 @@
 namespace fm {
 namespace {
 
-// The grid's coordinate, even in steps of `step` from `low`: sigma^(1/rho).
+// The grid's coordinate sigma^(1/rho), which rises from `low` in equal steps of `step`.
 struct Spacing {
   double low, step, rho;
 
@@ -24,7 +24,7 @@ Spacing spacing(const DiscreteCmConfig& c, std::int64_t points) {
   return {low, (high - low) / static_cast<double>(points - 1), c.rho};
 }
 
-// 1 ... points - 1, for a uniform number: all alike, or the interval that a log-normal sigma, truncated to the grid, falls into.
+// Maps a uniform number to a grid index 1 ... points - 1. The index is uniform, or that of the interval with a log-normal sigma, truncated to the grid.
 std::int64_t index_of(const DiscreteCmConfig& c, const Spacing& grid, std::int64_t points, double uniform) {
   const auto intervals = static_cast<double>(points - 1);
   double x = uniform * intervals;
@@ -51,8 +51,8 @@ ObjectiveLoss consistency_loss(const Nets& nets, const Drawn& drawn, const Metri
   return consistency_loss(nets, drawn, moved(p.z, p.t - drawn["r"], nets.velocity(p)), metric);
 }
 
-// root: N^2 is linear in the step, and N is rounded up (ct: 2 ... 151). doubling: N - 1 doubles at equal intervals, the last of which begins when it has
-// reached its end (ict: 10, 20, ... 1280).
+// root: N^2 is linear in the step, and N is rounded up (ct: 2 ... 151). doubling: N - 1 doubles at equal intervals and has its final value in the last
+// interval (ict: 10, 20, ... 1280).
 std::int64_t DiscreteCmConfig::points(const TrainingStep& now) const {
   const auto first = static_cast<double>(first_points), last = static_cast<double>(last_points);
   if (growth == "root") {
@@ -81,7 +81,7 @@ Claims DiscreteCmConfig::claims() const {
                                     "first order where w = eps - z0", last_points)};
 }
 
-// A t that is not on the grid has its neighbor one grid step away, too. All in f64, because neighbors may be close.
+// r is one grid step below t, even if t is not on the grid. Computed in f64, because neighbors may be close.
 Drawn DiscreteCmConfig::complete(PathBatch p, const TrainingStep& now) const {
   constexpr double lowest = 1e-3, no_limit = 1e300;
   const Tensor sigma = finite_sigma_of(p.t), below = exp(log(sigma) * (1 / rho)) - spacing(*this, points(now)).step;
@@ -113,12 +113,12 @@ void DiscreteCmConfig::check(const std::string& keys, std::int64_t) const {
                                   last_points));
 }
 
-// Song et al. 2023, section 6.1: the average forgets more slowly as the grid becomes finer.
+// Song et al. 2023, section 6.1: the decay of the average approaches 1 as the grid becomes finer.
 double CtConfig::target_decay_at(const TrainingStep& now) const {
   return std::pow(target_decay, static_cast<double>(first_points) / static_cast<double>(points(now)));
 }
 
-// Song and Dhariwal 2023: c = .00054 sqrt(D) of residuals of data with deviation 1/2. With deviation 1 they are twice as large.
+// Song and Dhariwal 2023: c = .00054 sqrt(D) for data with deviation 1/2. With deviation 1 the residuals, and so c, are twice as large.
 ObjectiveLoss IctConfig::loss(const Nets& nets, const Drawn& drawn) const {
   MetricConfig of_unit_deviation = metric;
   const double elements = static_cast<double>(drawn.p.z.numel()) / static_cast<double>(drawn.p.rows());
@@ -139,7 +139,7 @@ Needs CdConfig::needs() const {
 }
 
 Claims CdConfig::claims() const {
-  return {false, false, fmt::format("one step of the solver ({}) between {} points: its error", solver, last_points)};
+  return {false, false, fmt::format("the error of one solver step ({}) between {} points", solver, last_points)};
 }
 
 ObjectiveLoss CdConfig::loss(const Nets& nets, const Drawn& drawn) const {

@@ -1,21 +1,21 @@
 // Discrete consistency: from two neighboring times r < t of one trajectory, jumps to s = 0 must end at the same place.
-//   weight | f_{t->0}(z_t) - sg f-_{r->0}(z_r) |^2                  f-: an average of the weights, or the network itself
+//   weight | f_{t->0}(z_t) - sg f-_{r->0}(z_r) |^2                  f-: the network with averaged or with its own weights
 //   ct, ict   z_r = z_t - (t-r) w, with w = eps - z0 the point of the same data and noise                     (Song et al. 2023; Song and Dhariwal 2023)
 //   cd        z_r = one step of a solver on the teacher's velocity                                            (Song et al. 2023)
-// (t, r) are neighbors on a grid of N points, equally spaced in sigma^(1/rho) with sigma = t/(1-t), and N grows during a training. It is
-// SoFlow's residual times t, with s = 0 and a = (t-r)/t: with w = eps - z0 the minimum is off by O(t-r).
+// (t, r) are neighbors on a grid of N points, equally spaced in sigma^(1/rho) with sigma = t/(1-t), and N grows during a training. The residual is
+// SoFlow's times t, with s = 0 and a = (t-r)/t. So with w = eps - z0 the minimum has an error of O(t-r).
 //
-// u(z, s, t) is trained at s = 0 alone, so a sampler of several calls must add noise between them. sigma is in units of the data's deviation: numbers
-// published for a deviation of 1/2 are doubled here (.002 and 80 became .004 and 160; -1.1 became -1.1 + ln 2; c of ict's metric, where it is not set, is
-// .00108 sqrt(D)). Published distances d are LPIPS (ct, cd) and
-// pseudo-Huber (ict): `metric`. The teacher's step is one of equal t here, in sigma in the published code. f_{1->0} is trained up to the grid's last t.
+// u(z, s, t) is trained at s = 0 alone, so a sampler of several calls must add noise between them. The grid's last t is below 1.
+// sigma is in units of the data's deviation, so numbers published for a deviation of 1/2 are doubled here: .002 and 80 became .004 and 160, -1.1 became
+// -1.1 + ln 2, and the default c of ict's metric is .00108 sqrt(D). Published distances are LPIPS (ct, cd) and pseudo-Huber (ict); here the setting
+// `metric` chooses the distance. The teacher's solver steps in t; the published code steps in sigma.
 #pragma once
 
 #include "flowmap/objective/entry.h"
 
 namespace fm {
 
-inline Tensor sigma_of(const Tensor& t) { return t / (1.0 - t); }                // of the noise, where the data has a weight of 1
+inline Tensor sigma_of(const Tensor& t) { return t / (1.0 - t); }                // of the noise, for data of weight 1
 inline Tensor time_of(const Tensor& sigma) { return sigma / (1.0 + sigma); }
 // Computed in f64, with times kept away from 0 and 1, where sigma or its gap is 0 or infinite.
 inline Tensor finite_sigma_of(const Tensor& t) { return sigma_of(clamp(t.to(DType::f64), 1e-9, 1 - 1e-9)); }
@@ -32,17 +32,17 @@ struct DiscreteCmConfig {
   LabelDropout labels;
   MetricConfig metric;
   template <class V> void visit(V&& v) {
-    v("sigma_min", sigma_min, "first point of the grid, as noise over data: t / (1 - t)", above(0));
-    v("sigma_max", sigma_max, "last point of the grid, as noise over data: t / (1 - t)", above(0));
-    v("rho", rho, "exponent rho of the grid, which is even in sigma^(1/rho)", range(1, 100));
-    v("growth", growth, "growth of the number of points: root, its square evenly; doubling, twofold at equal intervals",
+    v("sigma_min", sigma_min, "first point of the grid, as sigma = t / (1 - t), noise over data", above(0));
+    v("sigma_max", sigma_max, "last point of the grid, as sigma = t / (1 - t), noise over data", above(0));
+    v("rho", rho, "exponent rho of the grid, whose points are evenly spaced in sigma^(1/rho)", range(1, 100));
+    v("growth", growth, "growth of the number of points N: N^2 grows evenly (root), or N - 1 doubles at equal intervals (doubling)",
       one_of({"root", "doubling"}));
     v("first_points", first_points, "points of the grid at the beginning", range(2, 1e6));
     v("last_points", last_points, "points of the grid at the end; as many as at the beginning: no growth", range(2, 1e6));
     v("index", index, "distribution of the drawn grid points: uniform, or normal in log sigma", one_of({"uniform", "log_normal"}));
     v("mean", mean, "mean of log sigma, for index log_normal");
     v("deviation", deviation, "standard deviation of log sigma, for index log_normal", above(0));
-    v("weight", weight, "weight of a row: uniform, 1; gap, 1 over the gap of sigma", one_of({"uniform", "gap"}));
+    v("weight", weight, "weight of a row: 1 (uniform), or 1 / (difference of the two sigmas) (gap)", one_of({"uniform", "gap"}));
     v("target_decay", target_decay, "decay of the averaged weights that targets come from; 0: the network's own weights", range(0, 0.999999));
     v("labels", labels, "label dropout");
     v("metric", metric, "metric from residual to loss");
@@ -52,11 +52,11 @@ struct DiscreteCmConfig {
   std::vector<double> grid(std::int64_t points) const;                           // rising times
   Needs needs() const;
   Claims claims() const;
-  Drawn complete(PathBatch p, const TrainingStep& now) const;                    // "r" and "weight"; t need not be on the grid
+  Drawn complete(PathBatch p, const TrainingStep& now) const;                    // adds "r" and "weight"; t need not be on the grid
   Drawn draw(const Batch& batch, const Nets& nets, const TrainingStep& now) const;
   ObjectiveLoss loss(const Nets& nets, const Drawn& drawn) const;
   std::string not_recorded(const std::string& keys) const;
-  void check(const std::string& keys, std::int64_t steps) const;                 // ConfigError: an end before its beginning
+  void check(const std::string& keys, std::int64_t steps) const;                 // ConfigError if sigma_min >= sigma_max or first_points > last_points
 };
 
 struct CtConfig : DiscreteCmConfig {
@@ -67,7 +67,7 @@ struct CtConfig : DiscreteCmConfig {
 
 struct IctConfig : DiscreteCmConfig {
   IctConfig() { growth = "doubling", first_points = 11, last_points = 1281, index = "log_normal", weight = "gap"; }
-  static constexpr std::string_view name = "ict", says = "improved consistency training: a finer grid, times by log sigma, no average for targets";
+  static constexpr std::string_view name = "ict", says = "improved consistency training: a finer grid, times log-normal in sigma, targets by the network itself";
   static IctConfig published();                                                  // with its pseudo-Huber distance
   ObjectiveLoss loss(const Nets& nets, const Drawn& drawn) const;
 };
@@ -85,8 +85,8 @@ struct CdConfig : DiscreteCmConfig {
   ObjectiveLoss loss(const Nets& nets, const Drawn& drawn) const;
 };
 
-// weight |f_{t->0}(z_t) - sg f_{r->0}(z_r)|^2 at points with s = 0, z_r = `earlier`, with r and weight from `drawn`; targets from nets.target, or from
-// nets.net where that is empty.
+// The loss weight |f_{t->0}(z_t) - sg f_{r->0}(z_r)|^2 at points with s = 0. z_r is `earlier`; r and weight are in `drawn`. nets.target makes the targets, or
+// nets.net if nets.target is empty.
 ObjectiveLoss consistency_loss(const Nets& nets, const Drawn& drawn, const Tensor& earlier, const MetricConfig& metric);
 // The same with z_r = z_t - (t-r) w.
 ObjectiveLoss consistency_loss(const Nets& nets, const Drawn& drawn, const MetricConfig& metric);

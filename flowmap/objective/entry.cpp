@@ -28,7 +28,7 @@ Claims claims_under(const MetricConfig& metric, const TangentPolicy& tangent) {
 }
 
 Claims claims_of_derivative(const DerivativeConfig& derivative, const TangentPolicy& tangent, const Claims& otherwise) {
-  if (tangent.warmup != 1) return {false, false, fmt::format("{} of the derivative", tangent.warmup)};
+  if (tangent.warmup != 1) return {false, false, fmt::format("the derivative is multiplied by {}", tangent.warmup)};
   if (tangent.clamp > 0) return {false, false, fmt::format("elements of the derivative are cut to {}", tangent.clamp)};
   if (derivative.kind != "jvp") return {false, false, fmt::format("a difference of {} in place of the derivative", derivative.delta)};
   return otherwise;
@@ -44,7 +44,7 @@ Tensor warmup_of(const Drawn& drawn, const TangentPolicy& tangent) { return tang
 
 void check_warmup(const TangentPolicy& tangent, const std::string& keys, std::int64_t steps) {
   if (tangent.warmup_over > static_cast<double>(steps) && tangent.warmup_over > 1)
-    throw ConfigError(fmt::format("{}.tangent.warmup_over = {} steps, and the training has {}: the derivative would never be complete. Train longer, or give a share of the "
+    throw ConfigError(fmt::format("{}.tangent.warmup_over = {} steps, and the training has {}: the derivative's factor would never reach its full value. Train longer, or give a share of the "
                                   "training, such as 0.2", keys, tangent.warmup_over, steps));
 }
 

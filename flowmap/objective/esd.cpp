@@ -36,11 +36,12 @@ ObjectiveLoss esd(const FlowMapNet& net, const PathBatch& p, const VelocitySourc
   if (k < rows) residual.push_back(slice(u, 0, k, rows) - rows_from(w, k));
   const Var all = joined_rows(residual);
   ObjectiveLoss out = report_weighed(measure(all, config.metric), p, config.row_weight, log_variance);
-  report_derivative(out, {.dudt = dudt.value()}, u.value());        // as it is, without guards
+  report_derivative(out, {.dudt = dudt.value()}, u.value());        // no guard acts on this derivative
   return out;
 }
 
-// For a row with s < t: a taped tangent is differentiated like its value, 3 in place of 1; the network's own velocity; u and its tangent without history.
+// A row with s < t costs 3 for a taped tangent (1 and a backward pass of 2), 1 for the network's own velocity, and 2 for u and its tangent in space without
+// history.
 Needs EsdConfig::needs() const {
   const double share = 1 - pairs.diagonal_share;
   return {.row_weight = row_weight, .taped_tangent = share, .passes = share * (3 + (velocity == "own" ? 1 : 0) + (through_space ? 0 : 2))};

@@ -7,7 +7,7 @@
 namespace fm {
 namespace {
 
-// 1 - cos of the angle between channels, of each row (B)
+// 1 - cos(v, w) of each row (B): the cosine over channels, averaged over positions
 Var one_minus_cosine(const Var& v, const Tensor& w) {
   const Var lengths = sqrt(maximum(sum(square(v), {1}) * sum(square(w), {1}), Tensor::scalar(1e-16, w.dtype())));
   const Var cosine = sum(v * w, {1}) / lengths;

@@ -3,14 +3,15 @@
 //   |v - w|^2 + cosine (1 - cos(v, w)),                                        v = u(z_t, t, t): the anchor
 //   sin(pi t / 2) | u - sg( u - alpha g ) |^2,    g = u - w + t du/dt,         u = u(z_t, 0, t): consistency;   alpha = 1 - (1-t)^power
 //
-// the sum of both, each the mean over a row's elements; cos is that of the channels (dimension 1), averaged over positions. At the true map g is 0, and
-// with w = eps - z0 its mean is: alpha and the sine only weigh rows, as a longer or shorter step towards the target. w is a velocity source (published: a
-// guided teacher). metrics["residual_anchor"] and ["residual_consistency"] are the mean squares of v - w and alpha g; raw_mse is their sum.
+// The loss of a row is the sum of both terms, each a mean over the row's elements. cos is taken over the channels (dimension 1) and averaged over positions.
+// At the true map g is 0, or has mean 0 if w = eps - z0. So alpha and the sine only weigh rows, and alpha sets the length of the step towards the target.
+// w is a velocity source (published: a guided teacher). metrics["residual_anchor"] and ["residual_consistency"] are the mean squares of v - w and alpha g;
+// raw_mse is their sum.
 //
-// The defaults are plain: no cosine, no cut, l2. Published: cosine = 1, tangent.clamp_residual = 1 (g is cut before alpha), metric = adaptive, mean, c = 1e-3,
-// p = 0.5 (of the consistency term alone), all of which move the minimum where w is noise. Published times are 2/pi atan(sigma), sigma log-normal
-// (-0.8, 1.6); these are the logit-normal of the same numbers, which the code has as another choice. Where the code turns the teacher's guidance off
-// in an interval, give the stage such a teacher.
+// The defaults are plain: no cosine, no cut, l2. Published settings are cosine = 1, tangent.clamp_residual = 1 (g is cut before it is multiplied by alpha)
+// and, for the consistency term, metric = adaptive, mean, c = 1e-3, p = 0.5. All of them move the minimum if w is noisy. Published times are
+// 2/pi atan(sigma), sigma log-normal (-0.8, 1.6). Here they are logit-normal with the same numbers, which is an option of the published code. That code
+// turns the teacher's guidance off in an interval; here this is a property of the stage's teacher.
 #pragma once
 
 #include "flowmap/objective/entry.h"
@@ -28,12 +29,12 @@ struct FacmConfig {
   TangentPolicy tangent;
   template <class V> void visit(V&& v) {
     v("power", power, "exponent p of alpha = 1 - (1-t)^p, the step towards the target of the consistency term", above(0));
-    v("sine_weight", sine_weight, "row weights sin(pi t / 2) in the consistency term");
+    v("sine_weight", sine_weight, "row weights sin(pi t / 2) in the consistency term; false: equal weights");
     v("cosine", cosine, "weight of 1 - cos(v, w) in the anchor", at_least(0));
     v("time", time, "distribution of t");
     v("labels", labels, "label dropout");
     v("derivative", derivative, "du/dt of the consistency term");
-    v("metric", metric, "metric from residual to loss, of the consistency term");
+    v("metric", metric, "metric from residual to loss in the consistency term");
     v("tangent", tangent, "guards of the derivative and of the correction g");
   }
 
@@ -47,7 +48,7 @@ struct FacmConfig {
   std::string not_recorded(const std::string& keys) const;
 };
 
-// At points that are already drawn, whose s is 0. `now`: for a warm-up that rises.
+// The loss at given points, which must have s = 0. `now`: the step, which a rising warm-up needs.
 ObjectiveLoss facm(const FlowMapNet& net, const PathBatch& p, const VelocitySource& velocity, const FacmConfig& config, const TrainingStep& now = {});
 
 }  // namespace fm

@@ -29,7 +29,7 @@ ObjectiveLoss flow_map_matching(const FlowMapNet& net, const PathBatch& p, const
   return report_terms(terms, p.s, p.t, p.off_diagonal);
 }
 
-// Two graded passes, the second with a taped tangent: 3 more.
+// Two passes with gradients; the taped tangent of the second costs 3 more.
 Needs FlowMapMatchingConfig::needs() const { return {.taped_tangent = 0.5, .rows = 2, .passes = 0.5 * 3}; }
 Claims FlowMapMatchingConfig::claims() const { return claims_under(metric); }
 

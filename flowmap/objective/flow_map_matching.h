@@ -17,7 +17,7 @@ struct FlowMapMatchingConfig {
   template <class V> void visit(V&& v) {
     v("time", time, "distribution of both times, which are drawn independently");
     v("labels", labels, "label dropout");
-    v("metric", metric, "metric from residual to loss, of each term");
+    v("metric", metric, "metric from residual to loss in each term");
   }
 
   static constexpr std::string_view name = "flow_map_matching", says = "jumps in both directions, each the inverse of the other (FMM)";
@@ -29,7 +29,7 @@ struct FlowMapMatchingConfig {
   std::string not_recorded(const std::string& keys) const;
 };
 
-// At points that are already drawn. Every row has both terms, whatever its times.
+// The loss at given points. Every row has both terms, whatever its times.
 ObjectiveLoss flow_map_matching(const FlowMapNet& net, const PathBatch& p, const VelocitySource& velocity, const FlowMapMatchingConfig& config);
 
 }  // namespace fm

@@ -1,4 +1,4 @@
-// Flow matching (Lipman et al. 2023): the teacher of everything else.
+// Flow matching (Lipman et al. 2023): trains the velocity, and so the teachers of other objectives.
 //   | v(z_t, t) - (eps - z0) |^2
 #pragma once
 
@@ -24,8 +24,8 @@ struct FlowMatchingConfig {
   std::string not_recorded(const std::string& keys) const;
 };
 
-// Points of the path with s = t, and the loss at given points. For an average-velocity network pass diagonal(u). `velocity`: the regression
-// target of v; a teacher makes it velocity distillation.
+// draw_diagonal() draws points of the path with s = t; flow_matching() computes the loss at given points. For an average-velocity network pass
+// diagonal(u). `velocity` is the regression target of v; with a teacher the loss is velocity distillation.
 PathBatch draw_diagonal(const Batch& batch, const FlowMatchingConfig& config);
 ObjectiveLoss flow_matching(const VelocityNet& v, const PathBatch& p, const FlowMatchingConfig& config,
                             const VelocitySource& velocity = one_point());

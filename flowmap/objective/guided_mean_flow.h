@@ -3,9 +3,9 @@
 //   | u(z_t, s, t) - sg( w - (t-s) du/dt ) |^2,      du/dt = (du/dz) w + du/dt|_z
 //   w = omega vh + kappa v(z_t, t, y) + (1 - omega - kappa) v(z_t, t, null)     for t in [low, high], on rows with a label;  w = vh elsewhere
 //
-// vh is a velocity source, as in mean_flow.h (eps - z0, or a teacher), v(z, t, y) = sg u(z, t, t, y) the network itself. Its fixed point has the guided
-// velocity null + omega / (1 - kappa) (vh - null): scale 2.5 at the defaults, which are the paper's for XL/2. The minimum is the flow map of that
-// velocity. If labels have no effect, this is the data's flow map.
+// vh is a velocity source, as in mean_flow.h (eps - z0, or a teacher), v(z, t, y) = sg u(z, t, t, y) the network itself. The fixed point has the guided
+// velocity null + omega / (1 - kappa) (vh - null), of scale 2.5 at the defaults, which are the paper's for XL/2. The minimum is the flow map of that
+// velocity. If labels have no effect on the network, it is the data's flow map.
 #pragma once
 
 #include "flowmap/objective/mean_flow.h"
@@ -15,8 +15,9 @@ namespace fm {
 struct GuidedMeanFlowConfig : MeanFlowConfig {
   double omega = 0.2, kappa = 0.92, low = 0, high = 0.75;
   template <class V> void visit(V&& v) {
-    v("omega", omega, "share omega of the given velocity; the scale of guidance is omega / (1 - kappa)", above(0));
-    v("kappa", kappa, "share kappa of the network's own velocity with the label; the rest is its velocity without a label", range(0, 0.9999));
+    v("omega", omega, "share omega of the velocity source in the target's velocity; the scale of guidance is omega / (1 - kappa)", above(0));
+    v("kappa", kappa,
+      "share kappa of the network's own velocity with the label; its velocity without a label has the share 1 - omega - kappa", range(0, 0.9999));
     v("low", low, "smallest time at which targets are guided", range(0, 1));
     v("high", high, "largest time at which targets are guided", range(0, 1));
     v("pairs", pairs, "times s <= t of each row");
@@ -32,7 +33,7 @@ struct GuidedMeanFlowConfig : MeanFlowConfig {
   Needs needs() const;
   Claims claims() const;
   ObjectiveLoss loss(const Nets& nets, const Drawn& drawn) const;
-  // ConfigError: the interval is empty.
+  // ConfigError if low > high.
   void check(const std::string& keys, std::int64_t steps) const;
 };
 

@@ -26,12 +26,12 @@ NamedTensors numbers_of(const PathBatch& p, const ImmConfig& config) {
   return {{"middle", r.to(dtype)}, {"weight", weight.to(dtype)}, {"width", (elements * c_out).to(dtype)}};
 }
 
-// (G, M) of the rows' numbers -> (G, 1, 1): a group's are its first row's.
+// One number per row (G M) -> one per group (G, 1, 1): that of the group's first row.
 Tensor of_groups(const Tensor& per_row, std::int64_t group) {
   return per_row.reshape({per_row.dim(0) / group, group}).slice(1, 0, 1).unsqueeze(2);
 }
 
-// a and b (G, M, D) -> (G, M, M): of each a_j and b_k. The smallest distance has no gradient: a member is at no distance from itself.
+// a and b (G, M, D) -> k(a_j, b_k) (G, M, M). A distance below `nearest` has no gradient: a member's distance from itself is 0.
 Var kernel(const Var& a, const Var& b, const Tensor& width) {
   const Var squares = sum(square(unsqueeze(a, 2) - unsqueeze(b, 1)), {3});
   return exp(-(sqrt(maximum(squares, Tensor::scalar(nearest * nearest, squares.dtype(), squares.value().device()))) / width));
@@ -59,7 +59,7 @@ Pairs draw_groups(const ImmConfig& config, const Draws& draws) {
   for (std::int64_t i = 0; i < rows; ++i) {
     const std::int64_t sample = draws.samples[static_cast<std::size_t>(i)];
     if ((i % group > 0 && sample / group != by_group.samples.back()) || rows % group != 0)
-      throw ShapeError(fmt::format("imm: row {} of {} has sample number {}: rows come in whole groups of {}, by sample number", i, rows, sample, group));
+      throw ShapeError(fmt::format("imm: row {} of {} has sample number {}: rows must form whole groups of {} consecutive sample numbers", i, rows, sample, group));
     by_group.samples.push_back(sample / group);
   }
   Pairs pairs;
@@ -77,7 +77,7 @@ ObjectiveLoss imm(const FlowMapNet& net, const PathBatch& p, const ImmConfig& co
 
 Needs ImmConfig::needs() const { return {.velocity = false, .group = group, .jumps = Jumps::off_diagonal, .passes = 1}; }
 Claims ImmConfig::claims() const {
-  return {false, false, fmt::format("the minimum is any map with the right samples, but for a bias of groups of {} by 1/{}", group, group), false};
+  return {false, false, fmt::format("the minimum is any map with the right samples, but for a bias of order 1/{} from groups of {}", group, group), false};
 }
 
 void ImmConfig::check(const std::string& keys, std::int64_t) const {

@@ -1,18 +1,18 @@
-// Inductive Moment Matching (IMM; Zhou et al. 2025): jumps to s from two neighboring times have the same samples there.
+// Inductive Moment Matching (IMM; Zhou et al. 2025): jumps to s from two neighboring times t and r must give the same distribution of samples.
 //
 //   y = f_{t->s}(z_t),   y' = sg f_{r->s}(z_r),   s <= r < t,   z_t and z_r of the same z0 and eps
 //   weight(t) mean_{jk} [ k(y_j, y_k) - 2 k(y_j, y'_k) + k(y'_j, y'_k) ]       over a group of M rows with the same (s, r, t)
-//   k(a, b) = exp( -max(|a - b|, 1e-8) / (D c_out) ),   D elements a row, |.| the root of their sum of squares
+//   k(a, b) = exp( -max(|a - b|, 1e-8) / (D c_out) ),   D elements per row, |.| the root of their sum of squares
 //
 //   t uniform in [low, high], s in [low, t];   r = max(s, eta / (1 + eta)),   eta = t/(1-t) - 160 / 2^halvings
 //   weight = sigmoid(b - l)/2 (-dl/dt) (1-t)^a / ((1-t)^2 + t^2),   l = 2 log((1-t)/t)
 //          = t (1-t)^(a-1) / [ (t^2 + e^-b (1-t)^2) ((1-t)^2 + t^2) ]
 //   c_out = t, or deviation t / sqrt((1-t)^2 + t^2) as with EDM's parameters (the paper's data have deviation 0.5)
 //
-// The minimum is not the flow map but any map with the right samples: judge it by samples, never by the error of the map. At the true map the terms of
-// two members (j != k) have an expected gradient of 0. The terms of a member with itself do not: their bias falls with 1/M and with t - r.
-// No velocity is used: the map begins at f_{t->t} = z. The kernel does not use labels; the terms j = k tie a row to its own label.
-// Samplers begin at 1 and end at 0, both outside [low, high]: the network extrapolates by that much.
+// The minimum is not the flow map but any map with the right samples, so evaluate a network by its samples, not by the error of its map. At the true map
+// the terms of two members (j != k) have an expected gradient of 0. The terms j = k have a bias, which falls with 1/M and with t - r.
+// No velocity is used: f_{t->t} = z holds by construction. The kernel does not use labels; the terms j = k tie a row to its own label.
+// Samplers begin at 1 and end at 0, both outside [low, high], where the network extrapolates.
 #pragma once
 
 #include "flowmap/objective/entry.h"
@@ -28,13 +28,14 @@ struct ImmConfig {
   double deviation = 1;
   LabelDropout labels;
   template <class V> void visit(V&& v) {
-    v("group", group, "rows of a group, which share their times and are matched together; divides batch and micro_batch", range(1, 4096));
-    v("halvings", halvings, "distance of r below t: 160 / 2^halvings, with both times as noise over data, t / (1-t)", range(0, 60));
+    v("group", group, "number of rows in a group; they share their times and are matched together; batch and micro_batch must be multiples of it",
+      range(1, 4096));
+    v("halvings", halvings, "halvings of the distance between the two times: 160 / 2^halvings in t / (1-t), noise over data", range(0, 60));
     v("low", low, "smallest time", range(1e-6, 0.9999));
     v("high", high, "largest time", range(1e-6, 0.9999));
     v("power", power, "exponent of 1-t in the weight", range(1, 100));
-    v("bias", bias, "bias of the weight's sigmoid");
-    v("scale", scale, "width of the kernel: t (time), or that of EDM's parameters (edm)", one_of({"time", "edm"}));
+    v("bias", bias, "bias b of the weight's sigmoid(b - 2 log((1-t) / t))");
+    v("scale", scale, "width of the kernel: t (time), or with EDM's parameters deviation t / sqrt((1-t)^2 + t^2) (edm)", one_of({"time", "edm"}));
     v("deviation", deviation, "standard deviation of the data, for scale edm", above(0));
     v("labels", labels, "label dropout");
   }
@@ -46,15 +47,15 @@ struct ImmConfig {
   Drawn complete(PathBatch p, const TrainingStep& now) const;
   ObjectiveLoss loss(const Nets& nets, const Drawn& drawn) const;
   std::string not_recorded(const std::string& keys) const;
-  // ConfigError: low is not below high.
+  // ConfigError if low >= high.
   void check(const std::string& keys, std::int64_t steps) const;
 };
 
-// The times of a batch, one pair a group: by sample number / M, so that a group has the same ones in any part of a batch. ShapeError unless the rows are
-// whole groups, in order.
+// Draws the times of a batch, one pair (s, t) per group. The group is sample number / M, so it has the same times in any part of a batch. ShapeError
+// unless the rows are whole groups, in order.
 Pairs draw_groups(const ImmConfig& config, const Draws& draws);
 
-// At points whose groups share their times; `raw` is the square of a group's distance, divided by M, in each of its rows.
+// The loss at points whose groups share their times. `raw` is a group's squared distance divided by M, in each row of the group.
 ObjectiveLoss imm(const FlowMapNet& net, const PathBatch& p, const ImmConfig& config);
 
 }  // namespace fm

@@ -8,7 +8,7 @@
 namespace fm {
 namespace {
 
-// v (k, ...): the direction of z. dudt is recorded where gradients are to pass through it.
+// v (k, ...): the direction of z. dudt is recorded if through_derivative is set.
 TapedDerivative own_derivative(const FlowMapNet& net, const PathBatch& p, const Tensor& v, const ImprovedMeanFlowConfig& config) {
   if (config.through_derivative) return taped_derivative(net, p, v);
   const auto [u, dudt] = differentiate(net, {p.z, p.s, p.t, p.y, {}, {}}, v, config.derivative);
@@ -34,7 +34,7 @@ ObjectiveLoss improved_mean_flow(const FlowMapNet& net, const PathBatch& p, cons
   std::vector<Var> residual{slice(u, 0, 0, k) + column(gap, z.rank()) * dudt - first_rows(w, k)};
   if (k < rows) residual.push_back(slice(u, 0, k, rows) - rows_from(w, k));
   ObjectiveLoss out = report(measure(joined_rows(residual), config.metric), p.s, p.t, k);
-  report_derivative(out, {.dudt = dudt.value()}, u.value());        // as it is, without guards
+  report_derivative(out, {.dudt = dudt.value()}, u.value());        // no guard acts on this derivative
   return out;
 }
 
@@ -53,7 +53,7 @@ Claims ImprovedMeanFlowConfig::claims() const {
 void ImprovedMeanFlowConfig::check(const std::string& keys, std::int64_t) const {
   if (low > high) throw ConfigError(fmt::format("{}.low = {} is above {}.high = {}: no time would be guided", keys, low, keys, high));
   if (through_derivative && derivative.kind != "jvp")
-    throw ConfigError(fmt::format("{}.derivative.kind = {}: gradients pass through an exact derivative alone: choose jvp, or set {}.through_derivative = false",
+    throw ConfigError(fmt::format("{}.derivative.kind = {}: gradients can pass only through an exact derivative: choose jvp, or set {}.through_derivative = false",
                                   keys, derivative.kind, keys));
 }
 

@@ -4,11 +4,11 @@
 //   V = u(z_t, s, t) + (t-s) sg(du/dt),      du/dt = (du/dz) v + du/dt|_z,   v = sg u(z_t, t, t),      | V - w |^2
 //
 // w is a velocity source, as in mean_flow.h; rows with s = t are flow matching towards it. The expected gradient is 0 at the true map with w = eps - z0,
-// and stays 0 where the gradient passes through du/dt as well (through_derivative): along w itself it would not (tests/flowmap/improved_mean_flow.cpp).
+// and stays 0 if the gradient also passes through du/dt (through_derivative). With a derivative along w it is not 0 (tests/flowmap/improved_mean_flow.cpp).
 //
-// With guidance (omega > 1) w becomes  w + (1 - 1/omega) (v(z_t, t, y) - v(z_t, t, null))  for t in [low, high], on rows with a label; v is the network's
-// own, and its fixed point is guided by the scale omega. The paper draws omega and the interval for each row and passes them to the network. Here they
-// are one setting, so a network has one scale. The paper's second head, for v, is left out too: v is the diagonal of u.
+// With guidance (omega > 1) w becomes  w + (1 - 1/omega) (v(z_t, t, y) - v(z_t, t, null))  for t in [low, high], on rows with a label. v is the network's
+// own, and its fixed point has guidance of scale omega. The paper draws omega and the interval for each row and passes them to the network. Here they
+// are settings, so a network has one scale. The paper's second head, for v, is left out too: v is the diagonal of u.
 #pragma once
 
 #include "flowmap/derivative.h"
@@ -24,7 +24,7 @@ struct ImprovedMeanFlowConfig {
   DerivativeConfig derivative;
   MetricConfig metric;
   template <class V> void visit(V&& v) {
-    v("through_derivative", through_derivative, "gradients through du/dt");
+    v("through_derivative", through_derivative, "gradients through du/dt; false: du/dt is a constant");
     v("omega", omega, "scale of guidance inside the target; 1: no guidance", range(1, 1000));
     v("low", low, "smallest time at which targets are guided", range(0, 1));
     v("high", high, "largest time at which targets are guided", range(0, 1));
@@ -42,11 +42,11 @@ struct ImprovedMeanFlowConfig {
   Drawn draw(const Batch& batch, const Nets& nets, const TrainingStep& now) const;
   ObjectiveLoss loss(const Nets& nets, const Drawn& drawn) const;
   std::string not_recorded(const std::string& keys) const;
-  // ConfigError: gradients are to pass through a derivative that is a difference; the interval of guidance is empty.
+  // ConfigError if through_derivative is set and the derivative is a finite difference, or if low > high.
   void check(const std::string& keys, std::int64_t steps) const;
 };
 
-// At points that are already drawn. ConfigError as from check().
+// The loss at given points. ConfigError as from check().
 ObjectiveLoss improved_mean_flow(const FlowMapNet& net, const PathBatch& p, const VelocitySource& velocity, const ImprovedMeanFlowConfig& config);
 
 }  // namespace fm

@@ -1,4 +1,4 @@
-// The list of objectives that a config can name. A new one: its file, and its type in ObjectiveList.
+// The list of objectives that a config can name. To add one, include its header and add its type to ObjectiveList.
 #pragma once
 
 #include <string>
@@ -39,28 +39,28 @@ using ObjectiveList =
 // The names, in the order of the list.
 std::vector<std::string> objective_names();
 
-// The settings of every entry, one of which is chosen by name: a section of a training's config.
+// A section of a training's config: the name of the chosen objective, and the settings of every objective.
 class ObjectiveConfig {
  public:
   std::string name = "mean_flow", preset = "plain";
   ObjectiveList entries;
 
   template <class V> void visit(V&& v) {
-    v("name", name, "objective that the flow map is trained by", ChoiceRule{objective_names()}, flag("objective"), basic());
+    v("name", name, "objective that the flow map is trained with", ChoiceRule{objective_names()}, flag("objective"), basic());
     v("preset", preset,
-      "settings that the chosen objective takes where they are left at their defaults: plain, its equation with mean squares; published, those of its paper or code",
+      "values of the objective's settings that are left at their defaults: its equation with mean squares (plain), or those of its paper or code (published)",
       one_of({"plain", "published"}), flag("objective-preset"));
     std::apply([&](auto&... entry) { (v(entry.name, entry, entry.says), ...); }, entries);
   }
 
-  // The chosen entry with its preset. ConfigError for a name that is not in the list. `keys`: where this config stands, "map.objective".
+  // The chosen entry with its preset. ConfigError for a name that is not in the list. `keys`: this section's path in the config, "map.objective".
   Objective chosen(const std::string& keys) const;
 
-  // The settings that the preset fills in, with their values: each setting of the chosen entry that has its default, if published() of the entry has another value. Empty
-  // for "plain", and for entries without published(). The config itself keeps its given values, so that another preset can be chosen later.
+  // The settings that the preset fills in, with their values: the settings of the chosen entry that have their default, and another value in published().
+  // Empty for "plain", and for entries without published(). The config itself keeps its given values, so that another preset can be chosen later.
   std::vector<std::pair<std::string, std::string>> preset_values() const;
 
-  void set_null_label(std::int64_t label);                       // of every entry: the number of classes
+  void set_null_label(std::int64_t label);                       // sets the null label of every entry: the number of classes
 };
 
 }  // namespace fm

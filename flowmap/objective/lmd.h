@@ -8,7 +8,7 @@
 
 namespace fm {
 
-// LSD with two settings fixed, which are no settings here.
+// LSD with through_derivative and end_velocity fixed, so a config cannot set them.
 struct LmdConfig : LsdConfig {
   LmdConfig() { through_derivative = false, end_velocity = "teacher"; }
   template <class V> void visit(V&& v) {

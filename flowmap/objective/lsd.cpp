@@ -19,7 +19,7 @@ ObjectiveLoss lsd(const FlowMapNet& net, const VelocityNet& v, const PathBatch& 
   return report_weighed(measure(joined_rows(residual), config.metric), p, config.row_weight, log_variance);
 }
 
-// A taped tangent is differentiated as its value is: 3 in place of 1.
+// A taped tangent costs 3: 1 for itself and 2 for its backward pass. A tangent that is not taped costs 1.
 Needs LsdConfig::needs() const {
   const double share = 1 - pairs.diagonal_share;
   const bool taught = end_velocity == "teacher";

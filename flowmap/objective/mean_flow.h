@@ -24,11 +24,11 @@ struct MeanFlowConfig {
     v("derivative", derivative, "du/dt of the target");
     v("metric", metric, "metric from residual to loss");
     v("tangent", tangent, "guards of the derivative");
-    v("compat", compat, "departures of the released code from the paper");
+    v("compat", compat, "switches for the places where MF-RAE's released code departs from its paper");
   }
 
   static constexpr std::string_view name = "mean_flow", says = "the MeanFlow identity u = w - (t-s) du/dt";
-  DerivativeConfig used_derivative() const;                              // with the changes of `compat`
+  DerivativeConfig used_derivative() const;                              // `derivative` with the changes of `compat`
   Needs needs() const;
   Claims claims() const;
   static MeanFlowConfig published();
@@ -38,7 +38,7 @@ struct MeanFlowConfig {
   std::string not_recorded(const std::string& keys) const;
 };
 
-// At points that are already drawn. `now`: for a warm-up that rises.
+// The loss at given points. `now`: the step, which a rising warm-up needs.
 ObjectiveLoss mean_flow(const FlowMapNet& net, const PathBatch& p, const VelocitySource& velocity, const MeanFlowConfig& config,
                         const TrainingStep& now = {});
 

@@ -12,7 +12,8 @@
 
 namespace fm {
 
-// The rows that a metric is a mean of. Rows with s < t come first, the others have s = t. Parts of a batch add up weighted by their numbers of these rows.
+// The rows over which a metric is a mean. Rows with s < t come first, the others have s = t. When the parts of a batch are combined, each
+// part's mean has its number of these rows as weight.
 enum class Over { all, diagonal, off_diagonal };
 
 struct ObjectiveMetric : Late {
@@ -23,14 +24,14 @@ struct ObjectiveMetric : Late {
 };
 
 struct ObjectiveLoss {
-  Var loss;                                       // scalar: backward() it
-  Tensor raw;                                     // (B): mean square of each row's residual, whatever the metric
-  Tensor s, t;                                    // (B): where the rows were
+  Var loss;                                       // scalar, for backward()
+  Tensor raw;                                     // (B): mean square of each row's residual, for any metric
+  Tensor s, t;                                    // (B): times of the rows
   Tensor derivative_ratio;                        // (k): |du/dt| / |u| of the first rows; undefined without a derivative
   double off_diagonal_share = 0;                  // the share of rows with s < t
   std::map<std::string, ObjectiveMetric> metrics; // loss, raw_mse, and by objective: raw_mse_diagonal, derivative_ratio, masked_share ...
 
-  double share(Over rows) const {                 // of the batch's rows
+  double share(Over rows) const {                 // the share of `rows` in the batch
     return rows == Over::all ? 1 : rows == Over::diagonal ? 1 - off_diagonal_share : off_diagonal_share;
   }
 };

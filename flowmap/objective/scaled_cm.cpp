@@ -8,7 +8,7 @@ namespace {
 // m(t): the deviation of z_t for data of deviation c
 Tensor deviation_at(const Tensor& t, double c) { return sqrt(c * c * square(1.0 - t) + square(t)); }
 
-// The loss of a row is this times the mean of squares.
+// The weights of the rows' mean squares in the loss.
 Tensor weights(const Tensor& t, std::int64_t elements, const ScaledCmConfig& config) {
   const Tensor of_time = config.sigma_weight ? (1.0 - t) / t : Tensor::ones(t.shape(), t.dtype());
   return config.normalise > 0 && config.norm == "rms" ? of_time / static_cast<double>(elements) : of_time;
@@ -39,11 +39,11 @@ ObjectiveLoss scaled_cm(const FlowMapNet& net, const Drawn& drawn, const Velocit
 
   const std::int64_t elements = p.z.numel() / p.rows();
   const Tensor scale = deviation_at(p.t, config.data_deviation) / config.data_deviation;
-  const Var residual = column(scale, p.z.rank()) * (u.value() - u) + limited;              // -g^, with the gradient of m/c u
+  const Var residual = column(scale, p.z.rank()) * (u.value() - u) + limited;              // value g^, gradient that of -(m/c) u
   Measured m = measure(residual, {}, weights(p.t, elements, config));
   m.raw = row_sums(square(g)) / static_cast<double>(elements);
   ObjectiveLoss out = report_weighed(m, p, config.row_weight, log_variance);
-  report_derivative(out, {.dudt = dudt}, u.value());        // as it is, without guards
+  report_derivative(out, {.dudt = dudt}, u.value());        // no guard acts on this derivative
   return out;
 }
 
@@ -54,7 +54,7 @@ Ramp ScaledCmConfig::until(double end) {
 }
 
 Claims ScaledCmConfig::claims() const {
-  if (warmup.last() != 1) return {false, false, fmt::format("{} of the part of the tangent that has a derivative", warmup.last())};
+  if (warmup.last() != 1) return {false, false, fmt::format("the tangent's part with du/dt is multiplied by {}", warmup.last())};
   return claims_of_derivative(derivative, {}, claims_under({}, normalise));
 }
 

@@ -17,14 +17,14 @@ int levels(std::int64_t finest) {
   return n;
 }
 
-// Every (1/share)-th sample by number and step has a jump, the others flow matching. The share is exact, a sample's part does not depend on its
-// micro-batch or rank, and a batch of fewer than 1/share rows has jumps at some steps.
+// Counted by sample number + step, every (1/share)-th sample is trained on a jump and the others by flow matching. So the share is exact, the choice does
+// not depend on a sample's micro-batch or rank, and even a batch of fewer than 1/share rows has jumps at some steps.
 bool has_jump(std::int64_t sample, std::uint32_t step, double share) {
   const auto n = static_cast<double>(sample + step);
   return std::floor((n + 1) * share) > std::floor(n * share);
 }
 
-// Jumps take the lengths in turn, so that all lengths have equal shares of them by count.
+// Successive jumps take the lengths in turn, so that all lengths are equally frequent.
 int level_of(std::int64_t sample, std::uint32_t step, double share, int levels) {
   const auto jumps_before = static_cast<std::int64_t>(std::floor(static_cast<double>(sample + step) * share));
   return narrow<int>(jumps_before % levels);
@@ -83,7 +83,7 @@ void ShortcutConfig::check(const std::string& keys, std::int64_t) const {
   if (!is_power_of_two(static_cast<double>(finest))) throw ConfigError(fmt::format("{}.finest = {}: it must be a power of 2", keys, finest));
 }
 std::string ShortcutConfig::not_recorded(const std::string&) const { return ""; }
-Claims ShortcutConfig::claims() const { return claims_under(metric); }        // for settings without clamps
+Claims ShortcutConfig::claims() const { return claims_under(metric); }        // holds for settings without clamps
 
 // Frans et al. 2025: uniform times up to 1.
 ShortcutConfig ShortcutConfig::published() {

@@ -1,7 +1,7 @@
-// Shortcut models (Frans et al. 2025): a jump of length d is two jumps of length d/2, for dyadic d; no derivative.
+// Shortcut models (Frans et al. 2025): a jump of length d must equal two jumps of length d/2, for dyadic d. No derivative is needed.
 //   u1 = u(z, t - d/2, t),   z' = z - (d/2) u1,   u2 = u(z', t - d, t - d/2),   | u(z, t - d, t) - sg (u1 + u2)/2 |^2
-// on a share of the samples (1/8), flow matching at s = t on the rest. d = 1, 1/2, ..., 2/finest in equal shares by count, and t is a multiple of d. The network is
-// receives (s, t) where the original receives log2 d, and its smallest jump is the diagonal here.
+// on a share of the samples (1/8), flow matching at s = t on the rest. The lengths d = 1, 1/2, ..., 2/finest are equally frequent, and t is a multiple of d.
+// The network receives (s, t), where the original network receives log2 d. The diagonal s = t stands for the original's smallest jump.
 #pragma once
 
 #include "flowmap/objective/entry.h"
@@ -11,8 +11,8 @@ namespace fm {
 struct ShortcutConfig {
   double bootstrap_share = 0.125;
   std::int64_t finest = 128;             // the smallest half jump is 1/finest; a power of 2
-  double clamp = 4;                      // elements of z' and of (u1 + u2)/2 are cut to it; 0: not
-  double target_decay = 0.999;           // of the average that makes the two half jumps; 0: the network itself
+  double clamp = 4;                      // elements of z' and of (u1 + u2)/2 are cut to [-clamp, clamp]; 0: no cut
+  double target_decay = 0.999;           // of the averaged weights that make the two half jumps; 0: the network's own weights
   TimeConfig time;                       // of the flow-matching rows
   LabelDropout labels;
   MetricConfig metric;
@@ -33,12 +33,12 @@ struct ShortcutConfig {
   Drawn draw(const Batch& batch, const Nets& nets, const TrainingStep& now) const;
   ObjectiveLoss loss(const Nets& nets, const Drawn& drawn) const;
   std::string not_recorded(const std::string& keys) const;
-  void check(const std::string& keys, std::int64_t steps) const;         // ConfigError: `finest` is no power of 2
+  void check(const std::string& keys, std::int64_t steps) const;         // ConfigError if `finest` is not a power of 2
 };
 
-// Rows with a jump first.
+// Draws the points of a batch. Rows with a jump come first.
 PathBatch draw_dyadic_jumps(const Batch& batch, const ShortcutConfig& config);
-// At given points. `target`: the network that makes the two half jumps (an EMA, say); empty: `net` itself.
+// The loss at given points. `target`: the network that makes the two half jumps (an EMA, say); empty: `net` itself.
 ObjectiveLoss shortcut(const FlowMapNet& net, const PathBatch& p, const VelocitySource& velocity, const ShortcutConfig& config,
                        const FlowMapNet& target = {});
 

@@ -11,7 +11,8 @@ namespace {
 
 constexpr double smallest_alpha = 1e-6;
 
-// Which rows have s = t or s = 0 is drawn as for every objective; the times are then drawn anew, t and s from the numbers that made the sorted pair.
+// draw_pairs() decides which rows have s = t, s = 0 or t = 1. All other times are then made anew from the same random numbers: t from the first, s from the
+// second.
 Pairs draw_times(const SoFlowConfig& config, const Draws& draws, std::int64_t dim, const std::vector<bool>& on_diagonal) {
   Pairs p = draw_pairs(config.pairs, draws, dim, on_diagonal);
   for (std::size_t i = 0; i < p.t.size(); ++i) {
@@ -37,7 +38,7 @@ Claims SoFlowConfig::claims() const {
                                     "order where w = eps - z0", last)};
 }
 
-// A step is at least smallest_step long; below that, rounding of f32 networks dominates the difference of two ends.
+// Steps are at least smallest_step long. In shorter steps the rounding of f32 networks dominates the difference of the two ends.
 Drawn SoFlowConfig::complete(PathBatch p, const TrainingStep& now) const {
   const Tensor gap = clamp(p.t.to(DType::f64) - p.s.to(DType::f64), smallest_step, 1);
   Tensor of_rows = clamp(smallest_step * reciprocal(gap), alpha.at(now), 1).to(p.z.dtype());

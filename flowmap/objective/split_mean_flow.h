@@ -1,5 +1,4 @@
-// SplitMeanFlow (Guo et al. 2025): the average over [s, t] is the weighted average over its two parts, whatever the
-// split l in (0, 1); no derivative.
+// SplitMeanFlow (Guo et al. 2025): the average over [s, t] is the weighted average over its two parts, for any split l in (0, 1). No derivative is needed.
 //   m = (1-l) t + l s,   u2 = u(z, m, t),   z_m = z - (t-m) u2,   u1 = u(z_m, s, m),   | u(z, s, t) - sg( l u2 + (1-l) u1 ) |^2
 // Rows with s = t are fitted to the velocity source and give the identity its boundary value. The objective is PSD of Boffi et al. (2025), who weigh rows by a
 // learned e^-l(s,t): row_weight (report_weighed), off by default.
@@ -15,7 +14,7 @@ struct SplitMeanFlowConfig {
   LabelDropout labels;
   MetricConfig metric;
   template <class V> void visit(V&& v) {
-    v("row_weight", row_weight, "row weights from a learned log variance of (s, t)");
+    v("row_weight", row_weight, "row weights from a learned log variance of (s, t); false: equal weights");
     v("pairs", pairs, "times s <= t of each row");
     v("labels", labels, "label dropout");
     v("metric", metric, "metric from residual to loss");
@@ -31,7 +30,7 @@ struct SplitMeanFlowConfig {
   std::string not_recorded(const std::string& keys) const;
 };
 
-// At points that are already drawn. `log_variance`: for row_weight.
+// The loss at given points. `log_variance` is needed for row_weight.
 ObjectiveLoss split_mean_flow(const FlowMapNet& net, const PathBatch& p, const VelocitySource& velocity, const SplitMeanFlowConfig& config,
                               const LogVariance& log_variance = {});
 

@@ -19,7 +19,7 @@ ObjectiveLoss transition_model(const FlowMapNet& net, const PathBatch& p, const 
   if (k > 0) target = minus_first_rows(target, column(first_rows(p.t - p.s, k), p.z.rank()) * dudt);
 
   ObjectiveLoss out = report(measure(u - target, config.metric, weights(p, config)), p.s, p.t, k);
-  report_derivative(out, {.dudt = dudt}, u.value());        // as it is, without guards
+  report_derivative(out, {.dudt = dudt}, u.value());        // no guard acts on this derivative
   return out;
 }
 

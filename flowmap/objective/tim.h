@@ -3,13 +3,14 @@
 //   a | u(z_t, s, t) - sg( w - (t-s) D ) |^2,      D = [ u(z_{t+d}, s, t+d) - u(z_{t-d}, s, t-d) ] / (2 d),      z_t' = (1-t') z0 + t' eps
 //   a = 1 / sqrt(tan t - tan s + 1)                t in radians; 1 where s = t
 //
-// The path between a sample and its noise is a straight line, so the two states of D are made of z0 and eps and no velocity has to be known to find them:
-// the derivative is that along eps - z0, whatever w is. With w = eps - z0 it is MeanFlow's, up to d^2 (derivative.kind = jvp: without that). With a teacher's
-// w the mean of D over the noise is still the right one, as u's slope in z is at z_t, so the minimum stays; a single row has a residual even at the true map.
+// The path between a sample and its noise is a straight line, so the two states of D are made of z0 and eps alone, and D is a derivative along eps - z0,
+// whatever w is. With w = eps - z0 it is MeanFlow's derivative up to an error of d^2, or exactly with derivative.kind = jvp. With a teacher's w the mean of
+// D over the pairs (z0, eps) of a z_t is still MeanFlow's derivative, because du/dz depends on z_t alone. So the minimum is the same, but a single row has a
+// residual even at the true map.
 //
-// The defaults are plain: l2. Published: metric = adaptive, mean, c = 1e-5 (a / (L + c), which moves the minimum where targets are noisy), and differences
-// that may leave s <= t <= 1 (derivative.clamp_times = false). The published code's target is guided by an average of the network at t in [0.3, 0.8], and it
-// has a cosine and a feature loss besides: neither is here; a guided teacher as w takes the place of the first.
+// The defaults are plain: l2. Published settings are metric = adaptive, mean, c = 1e-5 (a / (L + c), which moves the minimum if targets are noisy), and
+// differences that may leave s <= t <= 1 (derivative.clamp_times = false). The published code also guides its target by an averaged network at t in
+// [0.3, 0.8], and adds a cosine loss and a feature loss. These are not implemented; a guided teacher as w can replace the guidance.
 #pragma once
 
 #include "flowmap/objective/entry.h"
@@ -23,7 +24,7 @@ struct TransitionModelConfig {
   DerivativeConfig derivative{"central"};
   MetricConfig metric;
   template <class V> void visit(V&& v) {
-    v("tangent_weight", tangent_weight, "row weights 1 / sqrt(tan t - tan s + 1)");
+    v("tangent_weight", tangent_weight, "row weights 1 / sqrt(tan t - tan s + 1); false: equal weights");
     v("pairs", pairs, "times s <= t of each row");
     v("labels", labels, "label dropout");
     v("derivative", derivative, "du/dt along the path between a sample and its noise");
@@ -39,7 +40,7 @@ struct TransitionModelConfig {
   std::string not_recorded(const std::string& keys) const;
 };
 
-// At points that are already drawn.
+// The loss at given points.
 ObjectiveLoss transition_model(const FlowMapNet& net, const PathBatch& p, const VelocitySource& velocity, const TransitionModelConfig& config);
 
 }  // namespace fm

@@ -17,7 +17,7 @@ Pairs gap_first_pairs(const TvmConfig& config, const Draws& draws, std::int64_t 
   for (std::size_t i = 0; i < draws.rows(); ++i) {
     const double gap = of_gap(draws.uniform(Purpose::time, i, 0), dim);
     of_end.upper = upper - gap;
-    const double s = std::min(of_end(draws.uniform(Purpose::time, i, 1), dim), of_end.upper);      // less the error of a quantile in the far tail
+    const double s = std::min(of_end(draws.uniform(Purpose::time, i, 1), dim), of_end.upper);      // in the far tail the quantile has an error
     pairs.s.push_back(shift_time(s, alpha));
     pairs.t.push_back(shift_time(s + gap, alpha));
     pairs.order.push_back(static_cast<std::int64_t>(i));
@@ -54,7 +54,7 @@ ObjectiveLoss tvm(const FlowMapNet& net, const PathBatch& p, const Tensor& secon
   return report_terms(terms, p.s, p.t, p.off_diagonal);
 }
 
-// Two graded passes, one of which has a taped tangent (3 more); the velocity where the jump ends.
+// Two passes with gradients, one of which has a taped tangent (3 more), and the velocity at the jump's end (1).
 Needs TvmConfig::needs() const {
   return {.target_decay = target_decay > 0 ? target_decay : -1, .taped_tangent = 0.5, .rows = 2, .passes = 0.5 * (3 + 1)};
 }

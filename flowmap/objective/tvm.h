@@ -1,12 +1,12 @@
-// Terminal velocity matching (TVM, 2025): the velocity where a jump ends is that of an average of the network, and the network's own velocity is matched
-// to the data. Both terms are on every row.
+// Terminal velocity matching (TVM, 2025): when s changes, a jump's end moves with the velocity of the averaged network, and the network's own velocity is
+// matched to the data. Every row has both terms.
 //   | d_s f - sg v-(sg f, s) |^2  +  | v(z_s', s') - w |^2,      f = z_t - (t-s) u(z_t, s, t),   d_s f = u - (t-s) du/ds,   v(z, t) = u(z, t, t)
-// v- is the average of decay 0.99; du/ds is taped; z_s' = (1-s') z0 + s' eps has the noise of z_t, and w is the velocity source there. Times are drawn
-// gap first: t - s ~ LN(-0.8, 1), then s ~ LN(-0.4, 1) truncated to s < 1 - gap, and s' ~ LN(-0.4, 1), where LN(a, b) is the logistic of N(a, b^2). All
-// are shifted afterwards, as everywhere (time.h). Rows with s = t, which only points from elsewhere have, are 0 in the first term.
+// v- has averaged weights (decay 0.99), and du/ds is taped. z_s' = (1-s') z0 + s' eps has the noise of z_t, and w is the velocity source at z_s'. The gap is
+// drawn first, t - s ~ LN(-0.8, 1), then s ~ LN(-0.4, 1) truncated to s < 1 - gap, and s' ~ LN(-0.4, 1), where LN(a, b) is the logistic of N(a, b^2). All
+// times are then shifted (time.h). draw() makes no rows with s = t; in given points their first term is 0.
 //
-// Not here: guidance inside the target, for which the paper's network gets the guidance weight as a condition (this is its weight 1, where the factor
-// b = 1/weight is 1), and the published code's replacement of NaN by 0.
+// Not implemented: guidance inside the target, for which the paper's network takes the guidance weight as a condition (this objective is its case of
+// weight 1), and the published code's replacement of NaN by 0.
 #pragma once
 
 #include "flowmap/objective/entry.h"
@@ -28,7 +28,7 @@ struct TvmConfig {
     v("target_decay", target_decay, "decay of the averaged weights that give the velocity where a jump ends; 0: the network's own weights",
       range(0, 0.999999));
     v("labels", labels, "label dropout");
-    v("metric", metric, "metric from residual to loss, of each term");
+    v("metric", metric, "metric from residual to loss in each term");
   }
 
   static constexpr std::string_view name = "tvm", says = "a jump's end moves with the velocity of the averaged network; flow matching on every row (TVM)";
@@ -36,12 +36,12 @@ struct TvmConfig {
   Claims claims() const;
   static TvmConfig published();                                           // times up to 1, which are not shifted
   Drawn draw(const Batch& batch, const Nets& nets, const TrainingStep& now) const;
-  Drawn complete(PathBatch p, const TrainingStep& now) const;             // "second_time" (B)
+  Drawn complete(PathBatch p, const TrainingStep& now) const;             // adds "second_time" (B)
   ObjectiveLoss loss(const Nets& nets, const Drawn& drawn) const;
   std::string not_recorded(const std::string& keys) const;
 };
 
-// At points that are already drawn. `second_time` (B): s'. `target`: v- is its diagonal; that of `net`, without history, if empty.
+// The loss at given points. `second_time` (B): s'. `target`: the network whose diagonal is v-; if empty, `net` without history.
 ObjectiveLoss tvm(const FlowMapNet& net, const PathBatch& p, const Tensor& second_time, const VelocitySource& velocity, const TvmConfig& config,
                   const FlowMapNet& target = {});
 

@@ -13,7 +13,7 @@ namespace {
 
 template <class... E> std::vector<std::string> names_of(const std::tuple<E...>*) { return {std::string(E::name)...}; }
 
-// f of the settings whose entry has this name. All results have one type.
+// Returns f(s) for the settings s of the entry with this name. f must return the same type for all entries.
 template <class All, class F> auto with_name(const std::string& name, All& all, const F& f) {
   using Result = decltype(f(std::get<0>(all)));
   if constexpr (std::is_void_v<Result>) {
@@ -133,7 +133,7 @@ std::string NetworkConfig::precision() const {
 void NetworkConfig::set_precision(const std::string& precision) {
   chosen([&](auto& s) {
     if constexpr (requires { s.config.precision; }) s.config.precision = precision;
-    else if (precision != "f32") throw ConfigError(fmt::format("network {} computes in f32 alone: precision {} is not for it", name, precision));
+    else if (precision != "f32") throw ConfigError(fmt::format("network {} computes only in f32: precision {} is not available", name, precision));
   });
 }
 

@@ -1,18 +1,18 @@
-// The networks that a config can name. A new one is its model and its entry (nn/backbones/, or wherever the model is), and a word in BackboneList;
-// docs/extending.md adds one.
+// The networks that a config can name. To add a network, write its model and its entry (see nn/backbones/), and append the entry to BackboneList.
+// docs/extending.md adds one as an example.
 //
-// An entry describes a backbone (network.h) beyond calling it:
+// An entry has everything that programs need of a backbone (network.h) besides calling it:
 //
 //   struct FlowMlpBackbone {
 //     using Model = FlowMlp;
 //     static constexpr std::string_view name = "mlp";            // the value of the key `network`
-//     static constexpr std::string_view section = "mlp";         // of the config: the settings of Model
+//     static constexpr std::string_view section = "mlp";         // the config's section with the settings of Model
 //     static constexpr std::string_view says = "an MLP ...";     // help of that section
-//     static void fit(FlowMlpConfig&, const Modeled&);           // sizes that follow from the samples. ConfigError with a remedy for samples that it cannot model
-//     static void complete(const FlowMlp& map, Weights&);        // extends a one-time teacher's weights for a two-time map that begins as the teacher
-//     static Weights read(const std::string& where, const Warn&);                              // if published files need more than load_weights; optional
-//     static void check(const Weights&, bool two_times, const std::string& role);              // FileError for weights of the other kind; optional
-//     static std::string block_name(const FlowMlpConfig&, std::int64_t number);                // if its blocks have several sizes; optional
+//     static void fit(FlowMlpConfig&, const Modeled&);           // sets the sizes that follow from the samples. ConfigError with a remedy if it cannot model them
+//     static void complete(const FlowMlp& map, Weights&);        // turns weights of a teacher (one time) into those of a map (two times) that begins as the teacher
+//     static Weights read(const std::string& where, const Warn&);                              // optional: reads published files for which load_weights does not suffice
+//     static void check(const Weights&, bool two_times, const std::string& role);              // optional: FileError for a flow map in place of a velocity, or the reverse
+//     static std::string block_name(const FlowMlpConfig&, std::int64_t number);                // optional: name of a kind of blocks, if there are several
 //   };
 //
 // and, as functions on the config's type: size_text(config), cost_table(config) and activation_bytes(config, rows).
@@ -47,8 +47,8 @@ concept BackboneEntry = Backbone<typename E::Model> &&
 
 using BackboneList = std::tuple<DitDhBackbone, FlowMlpBackbone, ResidualMlpBackbone>;
 
-std::vector<std::string> backbone_names();               // in the order of the list
-bool is_backbone_section(std::string_view section);      // of the config, for any chosen network
+std::vector<std::string> backbone_names();               // the names in the order of BackboneList
+bool is_backbone_section(std::string_view section);      // whether the config's section belongs to any network, chosen or not
 
 // The cost of a network, computed without allocating weights.
 struct NetworkCost {
@@ -57,22 +57,23 @@ struct NetworkCost {
     bool trained;
   };
   std::vector<Parameter> parameters;
-  double flops = 0;                                      // of one sample, forward
-  bool recompute = false;                                // as configured
+  double flops = 0;                                      // FLOPs of a forward pass of one sample
+  bool recompute = false;                                // whether the config asks for recomputed activations
   std::function<ActivationBytes(std::int64_t rows, bool recompute)> activations;
 
   std::int64_t all() const;
   std::int64_t trained() const;
 };
 
-// The settings of every network, one of which is chosen by name: a section of a training's config.
+// The settings of all networks, each in a section of its own in a training's config, and the name of the chosen network.
 //
 //   template <class V> void visit(V&& v) {
 //     v("network", network.name, "network of teacher and student", ChoiceRule{backbone_names()});
 //     network.visit_sections(v);
 //   }
 //
-// `two_times`: a flow map; else a velocity. All members but visit_sections() and of() concern the chosen network: ConfigError if the list lacks its name.
+// `two_times`: true for a flow map, false for a velocity. All members but visit_sections() and of() use the chosen network: ConfigError if its name is not
+// in the list.
 class NetworkConfig {
  public:
   std::string name = backbone_names().front();
@@ -85,24 +86,24 @@ class NetworkConfig {
   template <class M> decltype(M::config)& of() { return find<M>(*this); }
   template <class M> const decltype(M::config)& of() const { return find<M>(*this); }
 
-  void fit(const Modeled& samples);                                    // takes the sizes that follow from the samples; ConfigError: it cannot model them
-  std::string section() const;                                         // of the config: "dit"
-  bool decides(std::string_view key) const;                            // whether results follow from this key of its section; not so from "dit.recompute"
+  void fit(const Modeled& samples);                                    // sets the sizes that follow from the samples; ConfigError if it cannot model them
+  std::string section() const;                                         // its section of the config: "dit"
+  bool decides(std::string_view key) const;                            // whether this key is in its section and changes results; false for "dit.recompute"
 
-  Network make(bool two_times, std::uint64_t seed) const;              // with the initial values of this seed
-  Network load(bool two_times, Weights weights) const;                 // of these weights, frozen. FileError as from frozen_model
-  Weights read(const std::string& where, const Warn& warn) const;      // its weights in a file, run or checkpoint; published names too
+  Network make(bool two_times, std::uint64_t seed) const;              // makes a network with initial values from this seed
+  Network load(bool two_times, Weights weights) const;                 // makes a frozen network with these weights. FileError as from frozen_model
+  Weights read(const std::string& where, const Warn& warn) const;      // reads weights from a file, run or checkpoint, also with published names
   void check(const Weights& weights, bool two_times, const std::string& role) const;    // FileError for a flow map in place of a velocity, or the reverse
-  // Copies weights into a network. Those of a network of one time may go into one of two, which then begins as that velocity, as far as its kind
-  // allows. Else strict: FileError.
+  // Copies weights into a network. Weights of a velocity (one time) may go into a flow map (two times), which then begins as that velocity, as far as its
+  // kind of network allows. Any other difference of names or shapes is a FileError.
   void start(const Network& network, Weights weights) const;
 
   std::string size(bool two_times) const;                              // "DiT^DH 128x4 + 128x2, flow map u(z, s, t)"
-  std::string block_name(std::int64_t number) const;                   // of blocks.NUMBER in sums over like blocks: "head blocks"
+  std::string block_name(std::int64_t number) const;                   // name of all blocks of the same kind as blocks.NUMBER: "head blocks"
   NetworkCost cost(bool two_times) const;
 
-  std::string precision() const;                                       // its blocks compute in: "f32", "bf16"
-  void set_precision(const std::string& precision);                    // ConfigError if the network has only one
+  std::string precision() const;                                       // the number format of its blocks: "f32" or "bf16"
+  void set_precision(const std::string& precision);                    // ConfigError if the network computes only in f32
 
  private:
   template <BackboneEntry E> struct Settings {

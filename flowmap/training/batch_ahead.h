@@ -9,17 +9,18 @@
 
 namespace fm {
 
-// A batch by the names of its members: it lists its tensors once, always in the same order. Undefined ones stay so.
+// A batch that lists its tensors: each_tensor(f) calls f once with each tensor, always in the same order. Undefined tensors stay undefined.
 template <class B> concept NamedBatch = requires(B& batch, void (*f)(Tensor&)) { batch.each_tensor(f); };
 
 template <NamedBatch B> class BatchAhead {
  public:
-  // Rows first ... first + n - 1 of the order of training; `next`: the caller's next first row.
+  // Makes rows first ... first + n - 1 in the order of training. `next`: the first row of the caller's next request, or -1.
   using Make = std::function<B(std::int64_t first, std::int64_t n, std::int64_t next)>;
 
   explicit BatchAhead(Make make, Device device = default_device()) : make_(std::move(make)), device_(device) {}
 
-  // make(first, n, next) on the device. Predicts the next request as ReadAhead does (data/read_ahead.h): as many rows, from `next` on.
+  // Returns make(first, n, next) on the device, and prefetches the next request as ReadAhead does (data/read_ahead.h): n rows from `next` on, or if that is
+  // negative from first + n on.
   B take(std::int64_t first, std::int64_t n, std::int64_t next) {
     if (!device_.is_cuda()) return make_(first, n, next);
     UnderWay now = first == first_ && n == n_ ? std::move(ahead_) : begin(first, n, next);
@@ -28,9 +29,9 @@ template <NamedBatch B> class BatchAhead {
     const std::int64_t ahead = next >= 0 ? next : first + n;
     first_ = -1;
     try {
-      ahead_ = begin(ahead, n, 2 * ahead - first);          // not requested yet: made beside the step's work
+      ahead_ = begin(ahead, n, 2 * ahead - first);          // the expected request: made while the step computes
       first_ = ahead, n_ = n;
-    } catch (const FileError&) {                            // this step does not need the batch: the error is thrown when the batch is requested
+    } catch (const FileError&) {                            // the error is thrown again when the batch is requested
       ahead_ = {};
     }
     return std::move(now.batch);

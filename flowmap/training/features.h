@@ -19,7 +19,7 @@ struct Seen {
 
 struct Features {
   std::string name;                      // "judge", "values"
-  std::string fingerprint;               // of the weights, which scores and cached features belong to; of features without weights their name
+  std::string fingerprint;               // checksum of the weights, stored with scores and cached features; the name, if there are no weights
   std::function<Seen(const Tensor& samples)> see;    // (n, shape of a sample) f32; images in [0, 1]. A sample's vector does not depend on the other samples
   bool are_values = false;               // a vector is the sample's own values, in their order
 };

@@ -18,36 +18,37 @@ Tensor sample_noise(const Samples& samples, const Shape& latent, std::uint64_t s
 
 struct SamplesNotFinite : Error { using Error::Error; };   // weights with NaN, or a training that diverged
 
-// SamplesNotFinite when a row of x (n, ...) is not finite; it names its sample, samples[first + row].
+// Throws SamplesNotFinite if a row of x (n, ...) is not finite. The message names the row's sample, samples[first + row].
 void refuse_not_finite(const Tensor& x, const std::string& what, const Samples& samples, std::int64_t first = 0);
 
-// labels[i] for sample number samples[i] -> images (n, channels, H, W) in [0, 1], on the CPU, `batch` at a time: `take(first, images)` receives
-// the images from samples[first] on. `generate` maps noise and labels to latents of `space`. SamplesNotFinite names the first sample that is not finite.
+// Generates sample number samples[i] with label labels[i], for all i, `batch` at a time. take(first, images) receives the images from samples[first] on:
+// (n, channels, H, W) in [0, 1], on the CPU. `generate` maps noise and labels to latents of `space`. SamplesNotFinite names the first sample that is not
+// finite.
 using LatentGenerator = std::function<Tensor(const Tensor& noise, const Labels& y)>;
 void generate_batches(const LatentSpace& space, const LatentGenerator& generate, const Samples& samples, const std::vector<std::int64_t>& labels,
                       std::uint64_t seed, std::int64_t batch, const std::function<void(std::int64_t first, const Tensor& images)>& take);
-// The same in one piece.
+// Like generate_batches(), but returns all images as one tensor.
 Tensor generate_images(const LatentSpace& space, const LatentGenerator& generate, const Samples& samples, const std::vector<std::int64_t>& labels,
                        std::uint64_t seed, std::int64_t batch);
 
-// The batch size whose passes use about half a gigabyte, from the bytes of one sample (nn/flops/activations.h); 1 to 256.
+// Returns the batch size whose passes use about half a gigabyte, from the bytes of one sample (nn/flops/activations.h); 1 to 256.
 std::int64_t batch_for(std::int64_t bytes_a_sample);
 
-// Classifier-free guidance at times in the interval; with scale 1 the network itself. `classes`: the null label.
+// Returns the teacher with classifier-free guidance at times in the interval, or the teacher itself if scale is 1. `classes`: the null label.
 VelocityNet guided(VelocityNet teacher, double scale, std::int64_t classes, Interval interval = {});
 
-// Ignores the given labels: for networks without labels.
+// Returns a generator that ignores labels, for networks without labels.
 LatentGenerator without_labels(LatentGenerator generate);
 
-// u(z, s, t) = u(z, t, t): jumps of a network that was trained at s = t alone are steps of Euler's method.
+// Returns (z, s, t) -> u(z, t, t). Jumps of this map are steps of Euler's method, for networks that were trained only at s = t.
 FlowMapNet euler_jumps(FlowMapNet u);
 
-// Samples in this number of calls, by the sampler for the trained jumps: jumps, noise added between calls (sample_renoised), or steps of Euler's method. ConfigError if
-// takes_calls() refuses the number.
+// Samples in this number of calls with the sampler for the trained jumps: jumps, calls with noise added in between (sample_renoised), or steps of Euler's
+// method. ConfigError if takes_calls() refuses the number.
 LatentGenerator flow_map_generator(FlowMapNet u, int steps, Jumps jumps = Jumps::any);
 LatentGenerator ode_generator(VelocityNet v, int points, double shift, Solver solver = Solver::euler);
 
-// (n, C, H, W) in [0, 1] as 8-bit images: 255 x rounded to the nearest integer, or truncated, as in the published samplers.
+// Returns (n, C, H, W) in [0, 1] as 8-bit images. 255 x is rounded to the nearest integer, or truncated, as in the published samplers.
 // SamplesNotFinite names the first row that is not finite.
 enum class Rounding { nearest, truncate };
 std::vector<Image> to_images(const Tensor& batch, Rounding rounding = Rounding::nearest);

@@ -8,7 +8,7 @@ namespace fm {
 namespace {
 
 struct Quads {
-  Tensor a, b, c, d;                     // the places of a block, or its four bands
+  Tensor a, b, c, d;                     // the four pixels of a block, or its four bands
 };
 
 Quads transformed(const Quads& q) {
@@ -18,7 +18,7 @@ Quads transformed(const Quads& q) {
 
 Shape bands_of(const Shape& picture) {
   if (picture.rank() != 3 || picture[1] % 2 != 0 || picture[2] % 2 != 0)
-    throw ShapeError("haar: images " + to_string(picture) + ": wants (channels, height, width) with even sides");
+    throw ShapeError("haar: images " + to_string(picture) + " must be (channels, height, width) with even sides");
   return {4 * picture[0], picture[1] / 2, picture[2] / 2};
 }
 
@@ -37,7 +37,7 @@ Tensor haar(const Tensor& x) {
 
 Tensor inverse_haar(const Tensor& bands) {
   if (bands.rank() != 4 || bands.dim(1) % 4 != 0)
-    throw ShapeError("inverse_haar: bands " + to_string(bands.shape()) + ": wants (n, 4 channels, height, width)");
+    throw ShapeError("inverse_haar: bands " + to_string(bands.shape()) + " must be (n, 4 channels, height, width)");
   const std::int64_t n = bands.dim(0), channels = bands.dim(1) / 4, h = bands.dim(2), w = bands.dim(3);
   const auto band = [&](std::int64_t i) { return bands.slice(1, i * channels, (i + 1) * channels).contiguous().reshape({n * channels, h, 1, w, 1}); };
   const Quads q = transformed({band(0), band(1), band(2), band(3)});

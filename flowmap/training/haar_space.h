@@ -3,15 +3,15 @@
 //   | a b |     average (a+b+c+d)/2,  horizontal (a-b+c-d)/2,  vertical (a+b-c-d)/2,  diagonal (a-b-c+d)/2
 //   | c d |
 //
-// (C, h, w) -> (4 C, h/2, w/2), averages of all channels first. The matrix is orthogonal and its own inverse, so noise stays N(0, I), distances stay, and the
-// flow is that of pixels in other coordinates. Nothing is lost or learned, and a network sees a quarter of the positions.
+// (C, h, w) -> (4 C, h/2, w/2), averages of all channels first. The matrix is orthogonal and its own inverse, so noise stays N(0, I), distances stay equal,
+// and the flow is that of pixels in other coordinates. The basis is not learned and loses nothing, and a network sees a quarter of the positions.
 #pragma once
 
 #include "flowmap/training/latent_space.h"
 
 namespace fm {
 
-// x (n, C, h, w) -> (n, 4 C, h/2, w/2), and back. ShapeError for odd sides, and for channels that are no multiple of 4.
+// x (n, C, h, w) -> (n, 4 C, h/2, w/2), and back. haar: ShapeError for odd sides. inverse_haar: ShapeError for channels that are not a multiple of 4.
 Tensor haar(const Tensor& x);
 Tensor inverse_haar(const Tensor& bands);
 

@@ -1,4 +1,4 @@
-// The judge (nn/models/judge.h) as features: its penultimate layer, and its answers.
+// The judge (nn/models/judge.h) as features: the vectors of its penultimate layer, and the classes that it predicts.
 #pragma once
 
 #include <memory>
@@ -8,6 +8,6 @@
 
 namespace fm {
 
-Features judge_features(std::shared_ptr<const Judge> judge);     // by the weights that it has now
+Features judge_features(std::shared_ptr<const Judge> judge);     // the fingerprint is that of its present weights
 
 }  // namespace fm

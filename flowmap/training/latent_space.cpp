@@ -14,7 +14,7 @@ namespace {
 
 void check_rows(const Tensor& latents, const LatentCoder& coder) {
   if (latents.rank() == coder.shape.rank() + 1 && latents.shape().without(0) == coder.shape) return;
-  throw ShapeError(fmt::format("latent space {}: latents {}; wanted are rows of {}", coder.name, to_string(latents.shape()), to_string(coder.shape)));
+  throw ShapeError(fmt::format("latent space {}: latents {}; their rows must be {}", coder.name, to_string(latents.shape()), to_string(coder.shape)));
 }
 
 }  // namespace
@@ -61,11 +61,11 @@ LatentSpace identity_space(Shape shape, LatentStats statistics) { return LatentS
 LatentStats statistics_of(const Tensor& samples) {
   const Tensor x = samples.to(Device{}).contiguous();
   const std::int64_t n = x.dim(0), size = x.numel() / std::max<std::int64_t>(1, n);
-  if (n < 2) throw ConfigError(fmt::format("statistics of {} sample{}: two are needed at least", n, n == 1 ? "" : "s"));
+  if (n < 2) throw ConfigError(fmt::format("statistics of {} sample{}: at least two samples are needed", n, n == 1 ? "" : "s"));
   const float* values = x.data<float>();
   const auto elements = static_cast<std::size_t>(size), rows = static_cast<std::size_t>(n);
   const auto from_first = [&](std::size_t i, std::size_t k) { return static_cast<double>(values[i * elements + k]) - static_cast<double>(values[k]); };
-  std::vector<double> mean(elements, 0), variance(elements, 0);    // mean: from the first sample at first, so that equal samples have variance 0
+  std::vector<double> mean(elements, 0), variance(elements, 0);    // mean: at first of differences from the first sample, so that equal samples have variance 0
   for (std::size_t i = 0; i < rows; ++i)
     for (std::size_t k = 0; k < elements; ++k) mean[k] += from_first(i, k) / static_cast<double>(n);
   for (std::size_t i = 0; i < rows; ++i)

@@ -1,4 +1,4 @@
-// The space of the generators: networks model latents, and latents become samples again.
+// The space in which generators work: samples are encoded to latents, networks model latents, and generated latents are decoded to samples.
 //
 //   LatentCoder    samples <-> raw latents: an autoencoder, or the identity. Caches hold raw latents, and statistics describe them.
 //   LatentSpace    samples <-> latents for networks: the coder with the statistics applied inside, both ways
@@ -21,14 +21,14 @@ using Checksums = std::vector<std::pair<std::string, std::string>>;
 
 struct LatentCoder {
   std::string name;                                        // "rae", "identity"
-  Shape shape;                                             // of one latent
+  Shape shape;                                             // shape of one latent
   std::function<Tensor(const Tensor& samples)> encode;     // (n, shape of a sample) -> (n, shape); empty: samples are latents
   std::function<Tensor(const Tensor& raw)> decode;         // back; empty: latents are samples
-  std::string preprocessing;                               // of samples before the encoder, in words
-  std::function<Checksums()> encoder;                      // of the current weights that make latents; empty: there are no weights
-  std::function<std::string()> decoder;                    // the same of the weights that make samples
-  std::function<std::string()> weights;                    // of both together
-  double variance_floor = 0;                               // of the statistics (LatentStats::floor)
+  std::string preprocessing;                               // what is done to samples before the encoder, in words
+  std::function<Checksums()> encoder;                      // checksums of the current weights that make latents; empty: there are no weights
+  std::function<std::string()> decoder;                    // checksum of the current weights that make samples; empty: there are no weights
+  std::function<std::string()> weights;                    // checksum of both together
+  double variance_floor = 0;                               // the statistics get this LatentStats::floor
 };
 
 // Latents before normalization.
@@ -39,7 +39,7 @@ struct RawLatents {
 class LatentSpace {
  public:
   LatentSpace() = default;
-  // Without statistics latents are as the coder makes them. ShapeError where statistics are not of the coder's shape.
+  // Without statistics, latents stay as the coder makes them. ShapeError if the statistics do not have the coder's shape.
   explicit LatentSpace(LatentCoder coder, LatentStats statistics = {});
 
   const std::string& name() const { return coder_.name; }
@@ -47,11 +47,11 @@ class LatentSpace {
   // Throws the coder's errors; ShapeError if latents are not (n, shape).
   Tensor encode(const Tensor& samples) const;
   Tensor decode(const Tensor& latents) const;
-  Tensor normalised(const RawLatents& raw) const;          // the second half of encode, for latents that were kept
+  Tensor normalised(const RawLatents& raw) const;          // the second half of encode, for stored latents
 
   const LatentCoder& coder() const { return coder_; }
   const LatentStats& statistics() const { return statistics_; }
-  std::string decoding() const;                            // "decoder 1a2b3c4d stats 5e6f7a8b": the inputs of samples in addition to the latents
+  std::string decoding() const;                            // "decoder 1a2b3c4d stats 5e6f7a8b": what decoded samples depend on besides the latents
   // Everything that latents depend on: weights, preprocessing, statistics. Eight hexadecimal digits.
   std::string fingerprint() const;
 
@@ -60,7 +60,7 @@ class LatentSpace {
   LatentStats statistics_;
 };
 
-// Samples of this shape as they are; with statistics, scaled to mean 0 and variance 1.
+// Latents are samples of this shape as they are. With statistics, identity_space scales them to mean 0 and variance 1.
 LatentCoder identity_coder(Shape shape);
 LatentSpace identity_space(Shape shape, LatentStats statistics = {});
 

@@ -9,7 +9,7 @@
 namespace fm {
 
 void move_aside(const std::filesystem::path& path, Messages& log) {
-  std::vector<FolderLock> held;                                  // a trainer would continue to write to the old path
+  std::vector<FolderLock> held;                                  // locks: a process that trains there would continue to write to the old path
   for (const auto& entry : std::filesystem::recursive_directory_iterator(path))
     if (entry.path().filename() == FolderLock::file_name) held.emplace_back(entry.path().parent_path(), "--out");
   std::filesystem::path target;

@@ -1,6 +1,6 @@
-// One generator network of any kind, as the code that trains, samples and scores flow maps uses it.
+// A generator network of any kind, with the interface that the training, sampling and scoring of flow maps need.
 //
-// A backbone is a module whose config has `mean_flow` (two times, a flow map, or one, a velocity) and that is called like DiT^DH:
+// A backbone is a module whose config has `mean_flow`: true for a flow map (two times), false for a velocity (one time). A backbone is called like DiT^DH:
 //   (z, t, y) -> velocity, and with mean_flow (z, s, t, y) -> average velocity.
 #pragma once
 
@@ -25,30 +25,30 @@ concept Backbone = Module<M> && requires(const M& m, const Var& z, const Tensor&
 // Shares its model: copies of a Network are the same network, clone() is another.
 class Network {
  public:
-  Network() = default;                                     // none
+  Network() = default;                                     // an empty handle: no network
   template <Backbone M> explicit Network(std::shared_ptr<M> model) : held_(std::make_shared<Model<M>>(std::move(model))) {}
 
   explicit operator bool() const { return held_ != nullptr; }
 
   bool two_times() const { return held().two_times; }
-  const VelocityNet& v() const { return held().v; }        // of two times: v(z, t) = u(z, t, t)
-  const FlowMapNet& u() const { return held().u; }         // of one time: v(z, t) for any s
+  const VelocityNet& v() const { return held().v; }        // for a flow map it is v(z, t) = u(z, t, t)
+  const FlowMapNet& u() const { return held().u; }         // for a velocity it is u(z, s, t) = v(z, t) for any s
 
   std::vector<NamedParameter> parameters() const { return held().parameters(); }
   StateDict state() const { return held().state(); }       // shares memory with the model
   Network clone() const { return held().clone(); }
   void freeze() const { held().freeze(); }
   void load(const Weights& weights) const { held().load(weights); }        // strict: FileError (load_model)
-  std::string precision() const { return held().precision(); }             // its blocks compute in: "f32", "bf16"
-  // Clones that compute otherwise: in this precision (ConfigError where the model has but one), or all in f64, for values to compare others with.
+  std::string precision() const { return held().precision(); }             // the number format of its blocks: "f32" or "bf16"
+  // Clones that compute in this precision (ConfigError if the model computes only in f32), or entirely in f64, for reference values.
   Network in_precision(const std::string& precision) const { return held().in_precision(precision); }
   Network in_f64() const { return held().in_f64(); }
-  // The model itself if it is an M, for code about one kind alone; else null.
+  // Returns the model itself if it is an M, else null. For code that concerns only one kind of model.
   template <Backbone M> std::shared_ptr<M> as() const {
     const auto* model = dynamic_cast<const Model<M>*>(held_.get());
     return model == nullptr ? nullptr : model->model;
   }
-  // Its parameters <- decay times themselves + (1 - decay) the leader's. Error if the leader is not a network of the same kind.
+  // parameters <- decay * parameters + (1 - decay) * the leader's parameters. Error if the leader is not a network of the same kind.
   void follow(const Network& leader, double decay) const { held().follow(leader.held(), decay); }
 
  private:
@@ -87,7 +87,7 @@ class Network {
     Network in_precision(const std::string& wanted) const override {
       auto out = std::make_shared<M>(fm::clone(*model));
       if constexpr (requires { out->config.precision; }) out->config.precision = wanted;
-      else if (wanted != "f32") throw ConfigError("this network computes in f32 alone; precision " + wanted + " is not for it");
+      else if (wanted != "f32") throw ConfigError("this network computes only in f32; precision " + wanted + " is not available");
       return Network(std::move(out));
     }
     Network in_f64() const override {
@@ -98,14 +98,14 @@ class Network {
     }
     void follow(const Held& leader, double decay) const override {
       const auto* other = dynamic_cast<const Model*>(&leader);
-      if (other == nullptr) throw Error("a network can follow one of its own kind only");
+      if (other == nullptr) throw Error("a network can only follow a network of its own kind");
       fm::follow(*model, *other->model, decay);
     }
     std::shared_ptr<M> model;
   };
 
   const Held& held() const {
-    if (!held_) throw Error("a network was asked for that was never made");
+    if (!held_) throw Error("this Network is empty: make or load a network first");
     return *held_;
   }
 

@@ -1,4 +1,4 @@
-// Scores, and the page that shows them with the plots.
+// The scores, and the page with scores and plots.
 #include "flowmap/training/plane.h"
 
 #include <fmt/format.h>
@@ -28,11 +28,11 @@ struct Setting {
 
 void refuse_no_points(const Tensor& x, std::int64_t rows, const std::string& what) {
   if (x.defined() && x.rank() == 2 && x.dim(1) == 2 && (rows < 0 || x.dim(0) == rows)) return;
-  throw ShapeError(fmt::format("{}: {}; wanted are points of the plane, ({}, 2)", what, x.defined() ? "shape " + to_string(x.shape()) : "undefined",
+  throw ShapeError(fmt::format("{}: {}; they must be points of the plane, ({}, 2)", what, x.defined() ? "shape " + to_string(x.shape()) : "undefined",
                                rows < 0 ? "n" : std::to_string(rows)));
 }
 
-// The run as its networks see it: test points and distribution scaled as the latent space scales them.
+// Returns the run in its latent space: test points and distribution are scaled as the latent space scales samples.
 PlaneRun in_latents(PlaneRun run) {
   const LatentStats& stats = run.space.statistics();
   if (!stats.defined()) return run;
@@ -50,7 +50,7 @@ PlaneRun in_latents(PlaneRun run) {
 Setting setting_of(const PlaneRun& run) {
   refuse_no_points(run.test, -1, "test points");
   if (run.labels.defined() && run.labels.shape() != Shape{run.test.dim(0)})
-    throw ShapeError(fmt::format("labels have the shape {}; wanted is one for each of {} test points", to_string(run.labels.shape()), run.test.dim(0)));
+    throw ShapeError(fmt::format("labels have the shape {}; each of {} test points needs one", to_string(run.labels.shape()), run.test.dim(0)));
   Setting s;
   s.rows = std::min(run.samples, run.test.dim(0));
   if (s.rows < 2) throw ConfigError(fmt::format("{} samples and {} test points: an energy distance needs 2 of each", run.samples, run.test.dim(0)));
@@ -78,14 +78,14 @@ PlaneScore score_of(const std::string& name, int calls, const Tensor& samples, c
 }
 
 Tensor samples_of(const PlaneRun& run, const PlaneGenerator& generator, const Setting& s) {
-  if (!generator.generate) throw ConfigError("generator '" + generator.name + "' has no function");
+  if (!generator.generate) throw ConfigError("generator '" + generator.name + "' has no function: set PlaneGenerator::generate");
   const PauseTape pause;
   const Tensor samples = generator.generate(s.noise, s.labels);
   refuse_no_points(samples, s.rows, "samples of '" + generator.name + "'");
   return run.space.decode(samples);
 }
 
-// Reference rows for comparison with the generators' numbers.
+// Adds rows to compare the generators' scores with: the exact flow, other test points, noise itself.
 void add_references(std::vector<PlaneScore>& scores, const PlaneRun& run, const Setting& s) {
   if (s.wanted.defined()) scores.push_back(score_of("exact flow", 0, s.wanted, s, true));
   if (run.test.dim(0) >= 2 * s.rows) scores.push_back(score_of("other test points", 0, run.test.slice(0, s.rows, 2 * s.rows), s, false));
@@ -93,9 +93,9 @@ void add_references(std::vector<PlaneScore>& scores, const PlaneRun& run, const 
 }
 
 std::string about(const PlaneRun& run, const Setting& s) {
-  std::string text = fmt::format("{} samples of each generator from one noise (seed {}){}, compared with {} test points.", s.rows, run.seed,
+  std::string text = fmt::format("{} samples of each generator from the same noise (seed {}){}, compared with {} test points.", s.rows, run.seed,
                                  s.labels.defined() ? ", with the labels of the test points" : "", s.rows);
-  if (s.wanted.defined()) text += " The map error is the mean squared distance of a sample to where the exact flow takes its noise.";
+  if (s.wanted.defined()) text += " The map error is the mean squared distance between a sample and the end of the exact flow from the same noise.";
   return text;
 }
 
@@ -123,8 +123,8 @@ void add_scores(HtmlReport& page, const PlaneReport& report) {
   }
   page.table(head, rows);
   page.paragraph(report.about +
-                 " Rows without calls are for comparison. The energy distance is 0 for equal distributions; of two sets of true points it is 0 up "
-                 "to chance, and may be negative.");
+                 " Rows without calls are for comparison. The energy distance is 0 for equal distributions. Between two sets of points of the data it is "
+                 "0 up to chance, and may be negative.");
 }
 
 void add_figures(HtmlReport& page, const char* heading, const std::vector<Figure>& figures) {

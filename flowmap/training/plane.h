@@ -1,6 +1,6 @@
 // Results of a training on points of the plane: a score for each generator, and plots of its samples, its flow and its maps.
 //
-// Test points, samples and scores are in the space of the data; noise, flows and fields are in the latent space, which scales the data if it has statistics.
+// Test points, samples and scores are in the space of the data. Noise, flows and fields are in the latent space, which scales the data if it has statistics.
 #pragma once
 
 #include <cstdint>
@@ -21,32 +21,32 @@ namespace fm {
 
 struct PlaneGenerator {
   std::string name;                      // "mfd", "teacher"
-  int calls = 1;                         // of the network for one sample
+  int calls = 1;                         // network calls for one sample
   std::function<Tensor(const Tensor& noise, const Labels& y)> generate;        // (n, 2), (n) or undefined -> latents (n, 2)
-  bool follows_flow = true;              // false for a sampler that adds noise between its calls, and for a map of another aim: samples have no map error
+  bool follows_flow = true;              // false: the sampler adds noise between its calls, or the map has another aim than the flow; no map error
 };
 
 struct PlaneMap {
   std::string name;
   FlowMapNet u;
   Jumps jumps = Jumps::any;              // the trained jumps; only these are plotted
-  bool follows_flow = true;              // false where its aim is another than the flow: its one call has no error
+  bool follows_flow = true;              // false: the map has another aim than the flow; its one call has no error
 };
 
 struct PlaneRun {
   LatentSpace space = identity_space({2});   // the space in which the networks work
   std::vector<PlaneGenerator> generators;
   std::vector<PlaneMap> maps;            // the networks whose one call, field and error are shown
-  VelocityNet teacher;                   // the source of the plotted trajectories; empty: the exact flow, and without one the map's own u(z, t, t)
+  VelocityNet teacher;                   // velocity of the plotted trajectories; empty: the exact flow, or if that is unknown the map's own u(z, t, t)
   Tensor test;                           // (m, 2) points of the data that no training saw
   Labels labels;                         // i64 (m) of the test points: the conditions of generators and maps. Undefined: no condition
   // The data's distribution, if known. With labels the exact flow of label k is that of component k.
   std::optional<GaussianMixture> exact;
   std::uint64_t seed = 1;
-  std::int64_t samples = 4000;           // number of samples, compared with as many test points; limited by their number
+  std::int64_t samples = 4000;           // number of samples of each generator, at most one for each test point
 };
 
-// The distribution of a source by its name, "points:8gaussians"; none for names whose flow has no closed form.
+// Returns the distribution of the data with this name, "points:8gaussians". Returns nothing for other names, whose exact flow is not known.
 std::optional<GaussianMixture> known_mixture(std::string_view source);
 
 struct PlaneScore {
@@ -62,10 +62,10 @@ struct PlaneScore {
 struct PlaneReport {
   std::string about;                     // how the scores were computed, in a sentence or two
   std::vector<PlaneScore> scores;        // generators in their order, then for comparison the exact flow, other test points and noise itself
-  std::vector<Figure> samples;           // one a generator: test points and samples
-  std::vector<Figure> trajectories;      // one a map: the flow from some noises, and where one call of the map takes them; none where no flow is known
-  std::vector<Figure> fields;            // u(z, s, t) of each map at those of four pairs (s, t) that it was trained for
-  std::vector<Figure> errors;            // one a map that follows the flow, where the exact one is known: the squared error of one call by noise
+  std::vector<Figure> samples;           // one for each generator: test points and samples
+  std::vector<Figure> trajectories;      // one for each map whose flow is known: the flow from some points of noise, and one call of the map from each
+  std::vector<Figure> fields;            // u(z, s, t) of each map at up to four pairs (s, t), those that it was trained for
+  std::vector<Figure> errors;            // one for each map that follows the flow, if the exact flow is known: squared error of one call over noise
 };
 
 // The plots that a report shows beside its scores.
@@ -74,8 +74,8 @@ struct PlanePictures {
   std::int64_t points = 0;               // number of points of each group in plots of samples and trajectories, the first ones; 0: all
 };
 
-// ShapeError where `test` or a generator's samples are not points (n, 2), or labels are not one a point; ConfigError where samples < 2, and for
-// labels that `exact` has no component for. Costs about 3 s of one core with the exact flow of 8 Gaussians, and the calls of the networks.
+// ShapeError if `test` or a generator's samples are not points (n, 2), or if `labels` does not have one label for each point. ConfigError for fewer than 2
+// samples, and for a label without a component in `exact`. Each takes about 3 s of one core for the exact flow of 8 Gaussians, besides the networks' calls.
 std::vector<PlaneScore> plane_scores(const PlaneRun& run);
 PlaneReport plane_report(const PlaneRun& run, const PlanePictures& shown = {});
 

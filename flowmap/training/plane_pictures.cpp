@@ -16,10 +16,10 @@
 namespace fm {
 namespace {
 
-constexpr int ode_steps = 50;                    // of a trajectory; Heun, so twice as many calls
-constexpr std::int64_t arrows = 13, cells = 48;  // a side
+constexpr int ode_steps = 50;                    // Heun steps of a trajectory; each takes two calls
+constexpr std::int64_t arrows = 13, cells = 48;  // arrows and cells along a side of a plot
 
-// The square around the test points, `share` of it added on each side; at least [-least, least]^2.
+// Returns the square around the test points, enlarged on each side by `share` of its side. The square contains at least [-least, least]^2.
 PlaneFrame square_around(const Tensor& test, double share, double least) {
   double low[] = {INFINITY, INFINITY}, high[] = {-INFINITY, -INFINITY};
   const std::vector<double> values = test.to_vector<double>();
@@ -34,7 +34,7 @@ PlaneFrame square_around(const Tensor& test, double share, double least) {
   return {.title = "", .x_label = "z[0]", .y_label = "z[1]", .x_low = x - half, .x_high = x + half, .y_low = y - half, .y_high = y + half};
 }
 
-// Places for arrows, so far inside the frame that the outermost ones stay in it.
+// Returns a grid of places for arrows, with a margin so that the outermost arrows stay in the frame.
 Tensor arrow_places(PlaneFrame frame) {
   constexpr double n = arrows;
   const double margin = 0.5 * (frame.x_high - frame.x_low) * (1 - n / (n + 1.4));
@@ -51,7 +51,7 @@ std::string calls_text(int calls) { return calls == 1 ? "1 call" : fmt::format("
 
 Tensor times(double t, const Tensor& z) { return Tensor::full({z.dim(0)}, t, z.dtype(), z.device()); }
 
-// Plots of a field have one label: that of the first test point.
+// The label for which fields are plotted: that of the first test point.
 std::int64_t shown_label(const PlaneRun& run) { return run.labels.slice(0, 0, 1).to_vector<std::int64_t>()[0]; }
 Labels one_label(const PlaneRun& run, std::int64_t rows) {
   return run.labels.defined() ? Tensor::from(std::vector<std::int64_t>(static_cast<std::size_t>(rows), shown_label(run)), {rows}) : Labels();
@@ -75,7 +75,7 @@ Tensor ExactFlow::map(const Tensor& noise, const Labels& y, double s) const {
     if (label < 0 || label >= std::ssize(means))
       throw ConfigError(fmt::format("label {}: the exact flow has the labels 0 to {}; leave the exact flow out", label, std::ssize(means) - 1));
   const Tensor index = y.to(Device{});
-  const GaussianFlow rows{gather(concat(means, 0), index), gather(concat(deviations, 0), index)};      // one Gaussian a row
+  const GaussianFlow rows{gather(concat(means, 0), index), gather(concat(deviations, 0), index)};      // one Gaussian for each row
   return rows.map(z, to, from).to(noise.dtype()).to(noise.device());
 }
 

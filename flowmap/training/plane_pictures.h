@@ -8,7 +8,8 @@
 
 namespace fm {
 
-// The flow of a known distribution from noise, t = 1: of the whole mixture, or with labels of component y for a row with label y.
+// The exact flow of a known distribution from noise at t = 1. Without labels, rows follow the flow of the whole mixture. With labels, a row with label y
+// follows the flow of component y.
 class ExactFlow {
  public:
   explicit ExactFlow(GaussianMixture mixture) : mixture_(std::move(mixture)) {}
@@ -20,25 +21,25 @@ class ExactFlow {
   GaussianMixture mixture_;
 };
 
-// Test points and samples in one range, that of the test points and a little more.
+// Plots test points and samples together. The range is that of the test points with a margin.
 Figure sample_figure(const Tensor& test, const Tensor& samples, const PlaneGenerator& generator, const PlaneScore& score);
 
-// The flow from each noise (k, 2) and where one call of the map takes it, on pale test points. `flow` names the trajectories.
+// The trajectories from points of noise (k, 2). trajectory_figure() plots them with one call of the map from each point, on pale test points.
 struct PlanePaths {
-  std::string flow;
+  std::string flow;                      // describes the trajectories: "the exact flow"
   std::vector<Tensor> states;            // (k, 2) each, noise first
 };
 PlanePaths plane_trajectories(const PlaneRun& run, const PlaneMap& map, const Tensor& noise, const Labels& y);
 Figure trajectory_figure(const PlaneRun& run, const PlaneMap& map, const Tensor& noise, const Labels& y);
 
-// u(z, s, t) as arrows. With labels all arrows have the label of the first test point, which the caption names.
+// Plots u(z, s, t) as arrows. With labels, all arrows are for the label of the first test point, which the caption names.
 Figure field_figure(const PlaneRun& run, const PlaneMap& map, double s, double t);
 
-// |f(e) - f*(e)|^2 for noise e at the center of each cell, f one call of the map and f* the exact flow; labels as for field_figure.
+// |f(e) - f*(e)|^2 for noise e at the center of each cell, where f is one call of the map and f* the exact flow. Labels as in field_figure.
 HeatPlot error_plot(const PlaneRun& run, const PlaneMap& map, const ExactFlow& exact);
 Figure error_figure(const PlaneRun& run, const PlaneMap& map, const ExactFlow& exact);
 
-// The ranges of plots: the test points with a margin, and [-3, 3]^2 extended to the test points.
+// The ranges of plots. data_frame: the test points with a margin. noise_frame: [-3, 3]^2, extended to contain the test points.
 PlaneFrame data_frame(const Tensor& test);
 PlaneFrame noise_frame(const Tensor& test);
 

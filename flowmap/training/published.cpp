@@ -27,9 +27,9 @@ struct Models {
 };
 
 void check_files(const PublishedConfig& c) {
-  if (c.decoder.empty()) throw ConfigError("--dit goes with --decoder: the weights that turn its latents into images");
+  if (c.decoder.empty()) throw ConfigError("--dit needs --decoder: the weights that turn its latents into images");
   if (c.stats.empty())
-    throw ConfigError("--dit goes with --stats: mean and variance of its latents (stat.pt), or --stats none where it was trained on latents that were not normalized");
+    throw ConfigError("--dit needs --stats: mean and variance of its latents (stat.pt), or --stats none if it was trained on latents that were not normalized");
   std::string missing;
   for (const auto& [name, file] : {std::pair{"--dit", &c.dit}, {"--decoder", &c.decoder}, {"--stats", &c.stats}, {"--weak", &c.weak}}) {
     if (file->empty() || (file == &c.stats && *file == "none")) continue;
@@ -39,7 +39,7 @@ void check_files(const PublishedConfig& c) {
   if (!missing.empty()) throw FileError("no such file: " + missing);
 }
 
-// The weights where they lie in the mapped file, if they are f32 there.
+// Makes a model whose weights stay in the mapped file, if they are f32 there; other weights are converted.
 template <class M> std::unique_ptr<M> model_of(const std::string& role, Weights weights, const decltype(M::config)& config, const Say& say) {
   const LoadedFrom from(weights);
   for (auto& entry : weights.tensors) entry.second = entry.second.to(DType::f32).contiguous();
@@ -59,12 +59,13 @@ template <class M> std::unique_ptr<M> model_of(const std::string& role, Weights 
   say(loaded_line(role, *model, config, from));
   if (config.precision != "bf16") return model;
   store_weights_as_bf16(*model);
-  // Copies every tensor out of the file, whose pages then leave memory.
+  // Copies the other tensors too, so that no memory of the mapped file stays in use.
   for_each_tensor(*model, [](const std::string&, Tensor& t) { t = t.dtype() == DType::bf16 ? t : t.clone(); });
   return model;
 }
 
-// A checkpoint of this program records the trained jumps of its flow map. A bare file and published weights have no record and are sampled by jumps.
+// Refuses a flow map that cannot be sampled by jumps in this number of calls. A checkpoint of this program records which jumps were trained. Bare files and
+// published weights have no such record, and are sampled by jumps.
 void refuse_other_sampler(const Weights& weights, const std::string& file, std::int64_t calls) {
   if (weights.state == nullptr || !weights.state->contains("made_from")) return;
   const Jumps jumps = jumps_of_sampler((*weights.state)["made_from"].value("sampler", ""));
@@ -96,11 +97,11 @@ void check_fit(const Models& m, const PublishedConfig& c) {
   const RaeDecoderConfig& decoder = m.decoder->config;
   const Shape latent{dit.channels, dit.input_size, dit.input_size};
   if (decoder.latent_channels != dit.channels || decoder.latent_size != dit.input_size)
-    throw FileError(fmt::format("{} makes latents {}, {} decodes ({}, {}, {}): files of one encoder and one image size go together", c.dit,
+    throw FileError(fmt::format("{} makes latents {}, but {} decodes ({}, {}, {}): both files must be for the same encoder and the same image size", c.dit,
                                 to_string(latent), c.decoder, decoder.latent_channels, decoder.latent_size, decoder.latent_size));
   if (m.stats.variance.defined() && m.stats.variance.shape() != latent)
     throw FileError(
-        fmt::format("{} is of latents {}, {} makes {}", c.stats, to_string(m.stats.variance.shape()), c.dit, to_string(latent)));
+        fmt::format("{} is of latents {}, but {} makes {}: give the statistics of its latents", c.stats, to_string(m.stats.variance.shape()), c.dit, to_string(latent)));
   if (!m.weak) return;
   const DitDhConfig& weak = config_of(m.weak);
   if (weak.channels != dit.channels || weak.input_size != dit.input_size || weak.classes != dit.classes || weak.mean_flow)

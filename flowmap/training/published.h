@@ -15,21 +15,23 @@ struct PublishedConfig {
   std::string dit, decoder, stats, weak, pixels = "imagenet", precision = "f32";
   std::int64_t decoder_heads = 0;
   template <class V> void visit(V&& v) {
-    v("dit", dit, "weights of a DiT^DH to sample without a run, flow map or teacher: .safetensors, an index of shards, .pt, or a checkpoint",
+    v("dit", dit, "weights of a DiT^DH (flow map or teacher) to sample from without a run: .safetensors, an index of shards, .pt, or a checkpoint",
       flag("dit"), basic(), value_as("PATH"));
     v("decoder", decoder, "weights of the RAE decoder for the latents of --dit", flag("decoder"), basic(), value_as("PATH"));
-    v("stats", stats, "variance and mean of the latents (stat.pt); empty: the latents were not normalized", flag("stats"), value_as("FILE"));
+    v("stats", stats, "variance and mean of the latents (stat.pt); none: the model was trained on latents that were not normalized", flag("stats"),
+      value_as("FILE"));
     v("weak", weak, "weights of a smaller teacher, for autoguidance in place of the null label", flag("weak"), value_as("PATH"));
     v("pixels", pixels, "normalization of the encoder's images: imagenet (DINOv2, MAE) or half (SigLIP 2)", one_of({"imagenet", "half"}));
     v("precision", precision, "number format of the blocks: f32, or bf16 with weights of half the size", one_of({"f32", "bf16"}),
       flag("precision"));
-    v("decoder_heads", decoder_heads, "attention heads of the decoder; 0: the published number for its width, else heads 64 wide", range(0, 1024));
+    v("decoder_heads", decoder_heads, "number of attention heads of the decoder; 0: the published number for its width, or for other widths heads of width 64",
+      range(0, 1024));
   }
   bool given() const { return !dit.empty(); }
 };
 
 struct DrawConfig {
-  std::int64_t calls = 1;                        // steps of the flow map, or of the solver
+  std::int64_t calls = 1;                        // calls of a flow map, or steps of a teacher's solver
   Solver solver = Solver::euler;
   double guidance = 1;
   Interval interval;
@@ -39,13 +41,14 @@ struct DrawConfig {
 struct Source {
   LatentSpace space;                             // decodes to (n, channels, H, W) in [0, 1]
   std::int64_t classes = 0;
-  std::vector<std::string> class_names;          // of all classes, or none
+  std::vector<std::string> class_names;          // the names of all classes, or empty
   LatentGenerator generate;
   std::function<std::string()> weights;          // checksums of the weights in use
   std::int64_t bytes_a_sample = 0;               // the approximate memory of a pass of the networks, per sample
 };
 
-// `say` receives a line for each loaded model. FileError for files that do not exist (all of them), cannot be read, or do not fit together; ConfigError for guidance of a flow map.
+// `say` receives a line for each loaded model. FileError if files do not exist (it names all of them), cannot be read or do not fit together. ConfigError if
+// --decoder or --stats is missing, for guidance of a flow map, and for a number of calls that the flow map was not trained for.
 Source open_published(const PublishedConfig& config, const DrawConfig& draw, const Warn& warn, const std::function<void(const std::string&)>& say);
 
 }  // namespace fm

@@ -10,7 +10,7 @@
 namespace fm {
 namespace {
 
-constexpr double variance_floor = 1e-5;            // of the published code
+constexpr double variance_floor = 1e-5;            // the value in the published code
 
 Shape latent_shape(const RaeDecoderConfig& c) { return {c.latent_channels, c.latent_size, c.latent_size}; }
 
@@ -36,7 +36,7 @@ LatentCoder rae_coder(std::shared_ptr<const RaeDecoder> decoder, RaeConfig pixel
   LatentCoder coder{.name = "rae", .shape = latent_shape(decoder->config)};
   coder.decoder = coder.weights = [decoder] { return checksum(state_dict(*decoder)); };
   coder.variance_floor = variance_floor;
-  coder.encode = [](const Tensor&) -> Tensor { throw Error("this latent space was made of a decoder alone: it encodes nothing"); };
+  coder.encode = [](const Tensor&) -> Tensor { throw Error("this latent space has only a decoder: it cannot encode"); };
   coder.decode = [decoder = std::move(decoder), pixels = std::move(pixels)](const Tensor& raw) {
     const PauseTape pause;
     return clamp(restored((*decoder)(grid_to_tokens(raw)), pixels).value(), 0, 1);

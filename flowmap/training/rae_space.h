@@ -8,9 +8,9 @@
 
 namespace fm {
 
-// Both share the model: weights that are loaded into it later count.
+// Both coders share their model, so weights that are loaded into it later change the coder.
 LatentCoder rae_coder(std::shared_ptr<const Rae> rae);
-// Without an encoder: encode throws Error. `pixels`: image_mean and image_std of the encoder's images.
+// A coder without an encoder: its encode throws Error. `pixels`: its image_mean and image_std are those of the encoder's images.
 LatentCoder rae_coder(std::shared_ptr<const RaeDecoder> decoder, RaeConfig pixels);
 
 LatentSpace rae_space(std::shared_ptr<const Rae> rae, LatentStats statistics);   // Error without statistics

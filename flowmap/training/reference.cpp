@@ -26,13 +26,13 @@ std::int64_t seen_at_a_time(const Shape& sample) {
 
 namespace {
 
-// Samples in the source's form, one after another.
+// The bytes of these samples as the source stores them, one sample after another.
 std::vector<std::uint8_t> read_bytes(const SampleSource& source, const Rows& rows) {
   const std::int64_t size = source.shape().numel() * static_cast<std::int64_t>(size_of(source.dtype()));
   std::vector<std::uint8_t> bytes(rows.size() * static_cast<std::size_t>(size));
-  std::vector<std::string> problems(rows.size());  // one per unreadable image; all are counted
+  std::vector<std::string> problems(rows.size());  // the problem of each unreadable sample
   check_interrupt();
-  const HoldInterrupts hold;  // a stop must not be taken for an unreadable image
+  const HoldInterrupts hold;  // else an interrupt would look like an unreadable sample
   parallel_for(static_cast<std::int64_t>(rows.size()), 1 << 20, [&](std::int64_t i) {
     try {
       source.read(rows[static_cast<std::size_t>(i)], {}, bytes.data() + i * size);
@@ -59,7 +59,7 @@ Rows part(const Rows& rows, std::int64_t begin, std::int64_t n) {
   return {rows.begin() + begin, rows.begin() + std::min<std::int64_t>(begin + n, static_cast<std::int64_t>(rows.size()))};
 }
 
-// f(rows) for some rows at a time.
+// Calls f with all rows, some at a time.
 template <class F>
 void for_parts(const SampleSource& source, const Rows& rows, const F& f) {
   const std::int64_t n = seen_at_a_time(source.shape());
@@ -86,7 +86,7 @@ NamedTensors tensors_of(const Reference& r) {
   return {{"features", r.features}, {"classes", Tensor::from(r.classes, {static_cast<std::int64_t>(r.classes.size())})}};
 }
 
-// Uses only contents that the checksum covers.
+// Reads features and classes from the file. Returns false if the file does not exist, and with a warning if the contents do not match their checksum.
 bool read_cache(const std::filesystem::path& file, Reference& r, Messages& log) {
   std::error_code ignored;
   if (!std::filesystem::exists(file, ignored)) return false;
@@ -117,7 +117,7 @@ void write_cache(const std::filesystem::path& file, const Reference& r, const Fe
     std::filesystem::create_directories(file.parent_path());
     save_safetensors(file, tensors_of(r), {{"id", r.id}, {features.name, features.fingerprint}, {"checksum", checksum(tensors_of(r))}});
   } catch (const std::exception& e) {
-    log.warning("the reference's features are not kept: {}", e.what());
+    log.warning("the reference's features are not stored: {}", e.what());
   }
 }
 

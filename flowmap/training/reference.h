@@ -1,4 +1,4 @@
-// The real samples that scores compare with: which ones, and their features.
+// The real samples that scores compare with, and their features.
 #pragma once
 
 #include <filesystem>
@@ -13,10 +13,12 @@
 
 namespace fm {
 
-// Number of samples whose features are computed at a time, from the size of one (of an image its positions, not its channels), so that memory does not grow with it; 1 to 250.
+// Number of samples whose features are computed at a time, 1 to 250. Larger samples get a smaller number, so that memory stays bounded. The size of an image
+// is its number of positions, without channels.
 std::int64_t seen_at_a_time(const Shape& sample);
 
-// Samples of these rows of a source, f32 (n, shape), images in [0, 1], read on all threads. FileError names the unreadable ones.
+// Reads these rows of a source on all threads. Returns f32 (n, shape), images in [0, 1]. FileError gives the number of unreadable samples and the first
+// problem.
 Tensor read_rows(const SampleSource& source, const std::vector<std::int64_t>& rows);
 
 struct Reference {
@@ -24,11 +26,12 @@ struct Reference {
   Tensor features;
   GaussianFit fit;
   std::string id;  // fingerprint: crc32c of the samples as features see them, labels, class names, and the features' fingerprint
-  double accuracy = 0;  // of the classes; NaN without some
+  double accuracy = 0;  // share of `classes` that equal `labels`; NaN without classes
 };
 
 // Reads the samples (for the fingerprint) and takes their features from the file in `cache` with this fingerprint and a valid checksum;
-// otherwise computes them and writes that file. FileError; the exception of check_interrupt (tensor/interrupt.h).
+// otherwise computes them and writes that file. FileError if samples cannot be read. An interrupt ends the computation with the exception of
+// check_interrupt (tensor/interrupt.h).
 Reference load_reference(const SampleSource& source, std::int64_t count, const Features& features, const std::filesystem::path& cache, Messages& log);
 
 }  // namespace fm

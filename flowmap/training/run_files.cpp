@@ -28,7 +28,7 @@ void RunFiles::opening(const TrainingSetup& setup) {
   std::error_code error;
   fs::create_directories(folder_, error);
   if (error) throw FileError(fmt::format("{}: cannot create the folder: {}", folder_.string(), error.message()));
-  lock_.reset();                                          // of an earlier training with these files
+  lock_.reset();                                          // releases the lock of an earlier training that used this object
   lock_.emplace(folder_);
   for (const char* part : {"", "samples", "checkpoints"}) remove_stale_temporaries(folder_ / part);
 }

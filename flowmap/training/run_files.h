@@ -4,7 +4,8 @@
 //   RunFiles files;
 //   train(stage, loop, seed, {.out = "runs/a"}, ranks, files);
 //
-// With several ranks the first one writes. Once steps are made, an unwritable file (a full disk) is a warning, given once for each kind of file, and the training continues.
+// With several ranks only the first one writes. After the first step, a file that cannot be written (a full disk) causes a warning, once for each kind of
+// file, and the training continues.
 #pragma once
 
 #include <filesystem>
@@ -38,11 +39,11 @@ class RunFiles : public LoopObserver {
   void rewound(std::int64_t step) override;
 
  protected:
-  // Calls stage.preview. Returns whether it did: false where the samples of this step are given up. A stage that cannot sample yet writes no file.
+  // Calls stage.preview and returns true. An override returns false if it gives up the samples of this step. A stage that cannot sample yet writes no file.
   virtual bool make_preview(std::int64_t step, const std::filesystem::path& png);
 
-  void take(const TrainingSetup& setup);                  // the training whose files these are: in opening()
-  void open_metrics(std::int64_t step);                   // without rows after `step`; FileError
+  void take(const TrainingSetup& setup);                  // sets the training whose files these are; called by opening()
+  void open_metrics(std::int64_t step);                   // opens metrics and deletes rows after `step`; FileError
   void attempt(const char* what, const std::function<void()>& write);
 
   bool writes() const { return writes_; }
@@ -55,12 +56,12 @@ class RunFiles : public LoopObserver {
 
   std::filesystem::path folder_;
   LogFiles which_;
-  bool writes_ = false;                                   // on this rank
+  bool writes_ = false;                                   // whether this rank writes files
   const Stage* stage_ = nullptr;
   const LoopConfig* loop_ = nullptr;
   std::optional<FolderLock> lock_;
   std::unique_ptr<Metrics> metrics_;
-  std::set<std::string> failed_;                          // kinds of files that were warned of
+  std::set<std::string> failed_;                          // kinds of files for which a warning was given
 };
 
 }  // namespace fm

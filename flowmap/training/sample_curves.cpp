@@ -15,14 +15,14 @@ namespace {
 
 constexpr std::size_t shown_samples = 3;
 constexpr std::int64_t shown_channels = 3, most_lags = 129, most_frequencies = 65;
-constexpr std::int64_t most_values = std::int64_t{1} << 24;           // of a set, that statistics are computed from
-constexpr int plot_width = 420, plot_height = 260;                              // of a plot: letters stay readable on a telephone
+constexpr std::int64_t most_values = std::int64_t{1} << 24;           // largest number of values of a set from which statistics are computed
+constexpr int plot_width = 420, plot_height = 260;                              // pixels; small, so that letters stay readable on a telephone
 
-// Samples of any shape as channels of a length.
+// How samples of any shape are divided into channels of a length.
 struct CurveLayout {
   std::int64_t channels, length;
-  bool sequence;                         // neighbors are neighbors: lags and frequencies have a meaning
-  bool curves;                           // a sample is worth a curve
+  bool sequence;                         // neighboring values are neighbors in time or space, so lags and frequencies have a meaning
+  bool curves;                           // single samples are plotted as curves
   const char* axis;
 
   bool few_numbers() const { return channels == 1 && length <= 3 && !sequence; }
@@ -48,7 +48,7 @@ std::vector<Shown> shown(const std::vector<NamedSamples>& sets, const CurveLayou
   return out;
 }
 
-// The values of a row (i, c), or a row of statistics.
+// Returns row number `row` of x, whose last dimension is the length. For samples (n, channels, length), row i * channels + c is channel c of sample i.
 std::vector<double> row_of(const Tensor& x, std::int64_t row) {
   const std::int64_t length = x.dim(-1);
   const double* from = x.data<double>() + row * length;
@@ -70,7 +70,7 @@ struct Range {
   double size() const { return high > low ? high - low : 1; }
 };
 
-// One scale for plots that are compared. Values beyond the data's own range are cut off.
+// Gives plots that are compared the same range of y: that of all curves, but at most the data's range (the first plot) extended by its size on each side.
 void share_range(std::vector<Plot>& plots) {
   Range data, all;
   for (const Curve& c : plots.front().curves) data.add(c.y);
@@ -81,7 +81,7 @@ void share_range(std::vector<Plot>& plots) {
   for (Plot& p : plots) p.y_low = low - margin, p.y_high = high + margin;
 }
 
-// The first sample of each of the lowest labels, then further ones.
+// Returns the rows of the first sample of each of the lowest labels, then further rows.
 std::vector<std::int64_t> rows_to_show(const Shown& set) {
   std::vector<std::int64_t> rows;
   const std::int64_t n = set.x.dim(0);
@@ -103,7 +103,7 @@ std::string name_of_row(const Shown& set, std::int64_t row, const std::vector<st
 std::string channel_text(const CurveLayout& layout, std::int64_t c) { return layout.channels > 1 ? fmt::format(", channel {}", c) : ""; }
 
 PlotGroup samples_group(const std::vector<Shown>& all, const CurveLayout& layout, const std::vector<std::string>& class_names) {
-  PlotGroup group{.heading = "Samples beside data", .text = "Some of each set. Plots of one channel have one scale.", .plots = {}};
+  PlotGroup group{.heading = "Samples beside data", .text = "A few samples of each set. All plots of a channel have the same scale.", .plots = {}};
   for (std::int64_t c = 0; c < std::min(layout.channels, shown_channels); ++c) {
     std::vector<Plot> plots;
     for (const Shown& one : all) {
@@ -118,9 +118,9 @@ PlotGroup samples_group(const std::vector<Shown>& all, const CurveLayout& layout
   return group;
 }
 
-// For up to three numbers: the values of each in rising order, by the share of samples below.
+// Plots for each of up to three numbers its sorted values over the share of samples with lower values.
 PlotGroup quantiles_group(const std::vector<Shown>& all, const CurveLayout& layout) {
-  PlotGroup group{.heading = "Quantiles", .text = "The value that a share of the samples lies below, of each number.", .plots = {}};
+  PlotGroup group{.heading = "Quantiles", .text = "For each number, the value below which a share of the samples lies.", .plots = {}};
   for (std::int64_t d = 0; d < layout.length; ++d) {
     Plot plot{.title = fmt::format("element {}", d), .x_label = "share of samples", .y_label = "value", .curves = {}, .width = plot_width, .height = plot_height};
     for (const Shown& one : all) {
@@ -148,10 +148,10 @@ struct Measured {
 struct Statistic {
   Tensor SeriesStatistics::*values;
   const char *title, *axis;
-  double low, high;                      // shown at least
+  double low, high;                      // the plot's range of y contains at least these
 };
 
-// One plot a channel of one of the statistics, all sets in it; the data's curve is dashed.
+// Adds plots of one of the statistics, one plot for each channel, with a curve for each set. The data's curve is dashed.
 void add_statistic(PlotGroup& group, const std::vector<Measured>& all, const CurveLayout& layout, const Statistic& which) {
   for (std::int64_t c = 0; c < std::min(layout.channels, shown_channels); ++c) {
     Plot plot{.title = which.title + channel_text(layout, c), .x_label = which.axis, .y_label = which.title, .curves = {}, .width = plot_width, .height = plot_height};
@@ -195,7 +195,7 @@ void check(const std::vector<NamedSamples>& sets) {
   for (const NamedSamples& set : sets) {
     const std::string text = "sample_curves: '" + set.name + "': ";
     if (!set.values.defined() || set.values.rank() < 2 || set.values.dim(0) < 2 || set.values.numel() == 0)
-      throw ShapeError(text + (set.values.defined() ? to_string(set.values.shape()) : "undefined") + ": wants 2 or more samples (n, ...) with values");
+      throw ShapeError(text + (set.values.defined() ? to_string(set.values.shape()) : "undefined") + ": needs 2 or more samples (n, ...) with values");
     if (set.values.shape().without(0) != sets.front().values.shape().without(0))
       throw ShapeError(fmt::format("{}{}: samples of another shape than {} of '{}'", text, to_string(set.values.shape()), to_string(sets.front().values.shape()), sets.front().name));
     if (!set.labels.empty() && std::ssize(set.labels) != set.values.dim(0))

@@ -1,5 +1,5 @@
-// Curves of samples that are not images, generated ones beside real ones: sequences (C, L), vectors (D), arrays of more dimensions. Points of the plane
-// have their own plots (plane.h).
+// Curves of generated samples beside real ones, for samples that are not images: sequences (C, L), vectors (D), arrays of more dimensions. Points of the
+// plane have their own plots (plane.h).
 #pragma once
 
 #include <cstdint>
@@ -15,7 +15,7 @@ namespace fm {
 struct NamedSamples {
   std::string name;                      // "test data", "mfd, 1 call"
   Tensor values;                         // f32 or f64 (n, shape of a sample) on any device
-  std::vector<std::int64_t> labels = {}; // one a sample; empty: they have none
+  std::vector<std::int64_t> labels = {}; // one for each sample; empty: no labels
 };
 
 struct PlotGroup {
@@ -23,17 +23,21 @@ struct PlotGroup {
   std::vector<Plot> plots;
 };
 
-// Rows of each set that statistics are computed of: the first ones, so that the cost is bounded. 2 or more.
+// Number of rows of each set, from the first on, from which statistics are computed: at least 2, and fewer for larger samples, to bound the cost.
 std::int64_t rows_for_curves(const Shape& sample);
 
-// For sequences: samples, mean and variance by position, autocorrelation by lag and power by frequency (flowmap/metrics/series.h). For vectors: samples,
-// mean and variance by element; of up to three numbers their quantiles. Of other arrays: mean and variance by position, row by row. Of the first three
-// channels. The first set is the data that the others are compared with. `class_names` by label are for legends; a label beyond them is shown as a number.
-// Sets with a value that is not finite have no statistics. ShapeError for sets of other shapes than the first, fewer than 2 samples, or labels that are
-// not one a sample.
+// Plots by the kind of samples, for up to three channels:
+//
+//   sequences      samples; mean and variance by position; autocorrelation by lag; power by frequency (flowmap/metrics/series.h)
+//   vectors        samples; mean and variance by element. Vectors of up to three numbers: only quantiles of each number
+//   other arrays   mean and variance by position, row by row
+//
+// The first set is the data that the other sets are compared with. `class_names`, by label, are used in legends; a label without a name is shown as a
+// number. Sets with a value that is not finite have no statistics. ShapeError if the samples of two sets differ in shape, if a set has fewer than 2 samples,
+// or if its labels are not one for each sample.
 std::vector<PlotGroup> sample_curves(const std::vector<NamedSamples>& sets, const std::vector<std::string>& class_names);
 
-// Adds them at the end of the page.
+// Adds the groups at the end of the page.
 void add_curves(HtmlReport& page, const std::vector<PlotGroup>& groups);
 
 }  // namespace fm

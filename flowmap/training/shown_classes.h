@@ -1,5 +1,5 @@
-// Which classes have columns in a grid of samples: all of few, and of many some at equal distances, so that the grid stays as narrow as viewers
-// display (data/grid.h) and a guided teacher need not generate a thousand columns.
+// Chooses the classes that have columns in a grid of samples: all if they are few, else some at equal distances. The grid is then not wider than viewers
+// display (data/grid.h), and a guided teacher need not generate a thousand columns.
 #pragma once
 
 #include <cstdint>
@@ -9,9 +9,9 @@
 namespace fm {
 
 struct ShownClasses {
-  std::vector<std::int64_t> labels;    // of the columns
-  std::vector<std::string> names;      // as short as fits; empty if unknown
-  std::string title;                   // "16 of 1000 classes"; empty: all
+  std::vector<std::int64_t> labels;    // the labels of the columns
+  std::vector<std::string> names;      // names of the columns, shortened to fit; empty if unknown
+  std::string title;                   // "16 of 1000 classes"; empty if all are shown
 };
 
 // names: of all classes, or empty. Images are `width` pixels wide before they are enlarged; row labels take `left` pixels.

@@ -14,7 +14,7 @@
 namespace fm {
 namespace {
 
-// Shared by the steps of a stage.
+// What all steps of a stage share.
 struct Shared {
   FlowParts parts;
   Nets nets;
@@ -28,13 +28,13 @@ StepLoss as_step(const ObjectiveLoss& o) {
   return out;
 }
 
-// Sample numbers are left out: all random draws have been made, and a loss that draws more in a recorded step must fail.
+// Removes the sample numbers. All random draws have been made, and a loss that draws more in a recorded step must fail.
 Drawn all_drawn(Drawn drawn) {
   drawn.p.draws = {};
   return drawn;
 }
 
-// The average of the weights that makes an objective's targets, as a part of the stage.
+// Adds to the stage the averaged network that computes the objective's targets, and returns this network.
 Network add_target(Stage& stage, const Network& network, const Objective& objective, std::int64_t steps) {
   const Network target = network.clone();
   target.freeze();
@@ -45,8 +45,8 @@ Network add_target(Stage& stage, const Network& network, const Objective& object
   return target;
 }
 
-// A learned log variance, trained (without weight decay) and averaged beside the network and kept in its checkpoints. It is no part of the network:
-// load_weights() leaves it out.
+// Adds a learned log variance to the stage and returns it. The log variance is trained (without weight decay) and averaged beside the network, and stored
+// in its checkpoints. load_weights() leaves the log variance out, because it is not part of the network.
 LogVariance add_row_weight(Stage& stage, bool averaged) {
   const auto own = std::make_shared<RowWeight>();
   const auto append = [](RowWeight& from, std::vector<NamedParameter>& parameters, NamedTensors& tensors) {

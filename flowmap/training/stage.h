@@ -1,4 +1,4 @@
-// From an objective, networks and batches to a stage of the training loop (nn/training/loop.h):
+// Makes a stage of the training loop (nn/training/loop.h) from an objective, a network and batches:
 //
 //   const Network net(std::make_shared<FlowMlp>(config, seed));
 //   FlowStage flow = flow_stage("mean_flow", loop, {.objective = make_objective(MeanFlowConfig{}), .network = net,
@@ -19,21 +19,21 @@ namespace fm {
 struct FlowParts {
   Objective objective;
   Network network;                                         // is trained, from its present weights on
-  std::function<Batch(const StepPart&)> batch;             // these rows of the step's batch: a pure function. Without data: labels (or none) and draws
+  std::function<Batch(const StepPart&)> batch;             // a pure function: these rows of the step's batch. Objectives without data: labels, draws
   VelocityNet teacher = {};                                // guided, frozen; for objectives that need one
   VelocitySource velocity = one_point();                   // w of the targets
-  Shape shape = {};                                        // of a sample, for objectives without data
+  Shape shape = {};                                        // shape of a sample, for objectives without data
   bool averaged = true;                                    // false: no average of the weights is kept, for steps that are only measured
 };
 
-// The stage, and its parts. Copies share them.
+// A stage of the training loop, and its average. Copies share both.
 struct FlowStage {
   Stage stage;
-  Network average;                                         // of the weights, frozen: samples come from it. Empty if no average is kept
+  Network average;                                         // network with the averaged weights, frozen, to sample from; empty if no average is kept
 };
 
-// `name`: the folder of the stage inside the run. ConfigError, before the first step: the settings of the objective do not fit the number of steps, or
-// it needs a teacher, data or a shape that is not there.
+// `name`: the folder of the stage inside the run. ConfigError if the objective needs a teacher, data or a shape that `parts` lacks, or if its settings do
+// not fit the number of steps.
 FlowStage flow_stage(std::string name, const LoopConfig& loop, FlowParts parts);
 
 // ConfigError unless the parts of a batch, on this number of ranks, are whole groups of `group` rows (Needs::group). `name`: the stage's, for the message.
@@ -45,7 +45,7 @@ Draws draws_of(const StepPart& part, std::uint64_t seed);
 // The numbers of a part's samples among all samples of a training with such batches.
 Samples samples_of(const StepPart& part, std::int64_t batch);
 
-// A batch without data: labels in 0 ... classes - 1, drawn evenly (0 classes: none), and the numbers of its samples.
+// A batch without data: the numbers of its samples, and random labels in 0 ... classes - 1, all equally likely (no labels if classes is 0).
 Batch label_batch(const StepPart& part, std::int64_t batch, std::uint64_t seed, std::int64_t classes);
 
 }  // namespace fm

@@ -11,7 +11,7 @@
 namespace fm {
 namespace {
 
-// Blocks of DiT^DH: mfrae.md 4.3. The backbone's modulation is computed once a sample, the head's once a token (4.2, steps 4 and 8).
+// Blocks of DiT^DH: mfrae.md 4.3. The backbone's modulation is computed once per sample, the head's once per token (4.2, steps 4 and 8).
 void add_dit_blocks(CostTable& table, const DitDhConfig& c, std::int64_t first, std::int64_t count, std::int64_t width, std::int64_t heads,
                     std::int64_t tokens, std::int64_t modulated_rows) {
   const std::int64_t hidden = SwiGluFfn::hidden_width(width, c.mlp_ratio);
@@ -24,14 +24,14 @@ void add_dit_blocks(CostTable& table, const DitDhConfig& c, std::int64_t first, 
   table.push_back(part(".adaLN_modulation").linear(width, 6 * width, modulated_rows).times(count));
 }
 
-// Exact where the result is below 2^53.
+// Sizes as doubles, so that block_bytes cannot overflow; it is exact below 2^53.
 struct BlockShape {
   double width, hidden, heads, tokens, modulated_rows;
 };
 
-constexpr double stream = 4;                        // bytes of an element of the residual stream: f32 in both precisions
+constexpr double stream = 4;                        // bytes per element of the residual stream, which is f32 in both precisions
 
-// Kept inside a block, its input included; `item` bytes for each element of a branch. Statistics of norms and softmax are f32.
+// Returns the bytes that a block keeps, including its input; `item` is the number of bytes per element of a branch. The statistics of softmax are f32.
 double block_bytes(const BlockShape& b, double item) {
   const double branches = b.tokens * (6 * b.width + 2 * b.hidden) + 6 * b.modulated_rows * b.width;
   return branches * item + b.tokens * (b.width * stream + b.heads * 4);
@@ -43,7 +43,7 @@ bool is_second_time(const std::string& name) { return name.starts_with("r_embedd
 
 void DitDhBackbone::fit(DitDhConfig& config, const Modeled& samples) {
   take_input_shape(config, samples.shape, samples.source);
-  if (samples.classes == 0) throw ConfigError("conditional = false: network dit_dh takes labels; set network = \"mlp\", or leave it out");
+  if (samples.classes == 0) throw ConfigError("conditional = false: network dit_dh takes labels; set network = \"mlp\", or leave conditional out");
   config.classes = samples.classes;
 }
 
@@ -102,11 +102,11 @@ ActivationBytes activation_bytes(const DitDhConfig& config, std::int64_t batch) 
   a.one_block = bounded_bytes(std::max(block_bytes(backbone, item), block_bytes(head, item)));
   const auto kept = [&](const BlockShape& b) { return c.recompute ? b.tokens * b.width * stream : block_bytes(b, item); };
   const double pixels = tokens * real(c.token_values());
-  // The latent as tokens; s + te before and after its SiLU; the projected condition before and after its SiLU; the final layer's input,
-  // shift and scale.
+  // Kept around the blocks: the latent as tokens; s + te before and after its SiLU; the projected condition before and after its SiLU; the final
+  // layer's input, shift and scale.
   const double around = pixels + tokens * (width + (c.width == c.head_width ? 3 : 4) * head_width);
   a.kept = bounded_bytes(real(c.depth) * kept(backbone) + real(c.head_depth) * kept(head) + around * item + tokens * (width + head_width) * stream +
-                   2 * pixels * 4);              // the output's residual, and its square's slope
+                   2 * pixels * 4);              // the residual of the output, and the slope of its square
   return a;
 }
 

@@ -1,10 +1,13 @@
-// DiT^DH as an entry of the list of networks (flowmap/training/backbones.h), and properties that follow from its config alone: its size in words, its
-// parameters and products (nn/flops/count.h), and the memory of a step (nn/flops/activations.h):
+// DiT^DH as an entry of the list of networks (flowmap/training/backbones.h), and what follows from its config alone: its size in words, its numbers of
+// parameters and multiply-adds (nn/flops/count.h), and the memory of a step (nn/flops/activations.h). A tape keeps
 //
-//   a block, for each token:      W values of the residual stream, its input, in f32; 6 W + 2 H values: q | k | v, attention's output, both
-//                                 branches' outputs before their gates, the two halves of SwiGLU (the stream between the branches, modulated
-//                                 norms and the gated product are computed again)
-//   for each row of a condition:  6 W (shifts, scales and gates);     for each token and head: 1 (the logarithm of softmax's sum)
+//   for each block and token:     the block's input, W values of the residual stream in f32; 6 W + 2 H values for q | k | v, the output of attention,
+//                                 the outputs of both branches before their gates, and the two halves of SwiGLU. (The stream between the branches,
+//                                 modulated norms and gated products are recomputed.)
+//   for each row of a condition:  6 W values (shifts, scales and gates)
+//   for each token and head:      one value (the logarithm of softmax's sum)
+//
+// with the width W and the hidden width H of the MLP.
 #pragma once
 
 #include <string_view>
@@ -22,17 +25,20 @@ struct DitDhBackbone {
   static constexpr std::string_view name = "dit_dh", section = "dit";
   static constexpr std::string_view says = "diffusion transformer, teacher and student";
 
-  static void fit(DitDhConfig& config, const Modeled& samples);      // ConfigError: it models (channels, length) and (channels, height, width), with labels
-  // A teacher's weights begin a flow map with the initial values of R(t - s); with late_s they are all it needs. Entries of the file that could not be read may have been it.
+  // ConfigError unless samples have labels and are (channels, length) or (channels, height, width).
+  static void fit(DitDhConfig& config, const Modeled& samples);
+  // Completes a teacher's weights for a new flow map: adds the map's initial values of R(t - s), or with late_s its mark. Does nothing if the file has
+  // such an entry, even an unreadable one.
   static void complete(const DitDh& map, Weights& teacher);
-  static Weights read(const std::string& where, const Warn& warn);   // published files name its tensors in several ways
-  static void check(const Weights& weights, bool two_times, const std::string& role);      // FileError for weights of the other kind
+  static Weights read(const std::string& where, const Warn& warn);   // accepts the tensor names of all published files
+  // FileError unless the weights are those of a flow map (two_times) or of a velocity.
+  static void check(const Weights& weights, bool two_times, const std::string& role);
   static std::string block_name(const DitDhConfig& config, std::int64_t number);           // "backbone blocks", "head blocks"
 };
 
 // "DiT^DH 128x4 + 128x2, velocity v(z, t)": width x depth of backbone and head. For sequences also their shape and the number of tokens.
 std::string size_text(const DitDhConfig& config);
-CostTable cost_table(const DitDhConfig& config);                     // of one sample, one call. ConfigError when the config breaks a rule
+CostTable cost_table(const DitDhConfig& config);                     // cost of one call for one sample. ConfigError if the config breaks a rule
 ActivationBytes activation_bytes(const DitDhConfig& config, std::int64_t rows);
 
 }  // namespace fm

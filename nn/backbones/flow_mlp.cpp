@@ -40,7 +40,7 @@ CostTable cost_table(const FlowMlpConfig& config) {
 ActivationBytes activation_bytes(const FlowMlpConfig& config, std::int64_t batch) {
   const FlowMlpConfig c = checked_config(config, "FlowMlp");
   const auto real = [](std::int64_t n) { return static_cast<double>(n); };
-  ActivationBytes a;                     // the last term is the output's residual
+  ActivationBytes a;                     // the last term is the residual of the output
   a.kept = bounded_bytes(4 * real(batch) * (real(c.inputs()) + 2 * real(c.depth) * real(c.width) + real(c.dim)));
   return a;
 }

@@ -1,4 +1,4 @@
-// The samples that a generator network models, as far as its sizes follow from them.
+// Properties of the samples that a generator network models: the network's sizes follow from them.
 #pragma once
 
 #include <cstdint>
@@ -9,9 +9,9 @@
 namespace fm {
 
 struct Modeled {
-  Shape shape;                           // of one sample, as networks see it: (channels, height, width), (channels, length), (2)
-  std::int64_t classes = 0;              // labels of the networks; 0: none
-  std::string source = {};               // the data, for messages
+  Shape shape;                           // shape of one sample, the network's input: (channels, height, width), (channels, length), (2)
+  std::int64_t classes = 0;              // number of labels; 0: no labels
+  std::string source = {};               // name of the data, for messages
 };
 
 }  // namespace fm

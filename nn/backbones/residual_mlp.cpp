@@ -38,7 +38,7 @@ CostTable cost_table(const ResidualMlpConfig& config) {
   return table;
 }
 
-// A block's input, normalized and modulated; its factor; shift, scale and gate together; the hidden layer before its SiLU; the branch before its gate.
+// Kept in each block: its input, normalized and modulated; its factor; shift, scale and gate together; the hidden layer before its SiLU; the branch before its gate.
 ActivationBytes activation_bytes(const ResidualMlpConfig& config, std::int64_t rows) {
   const ResidualMlpConfig c = checked_config(config, "ResidualMlp");
   const auto real = [](std::int64_t n) { return static_cast<double>(n); };

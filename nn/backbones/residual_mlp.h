@@ -1,4 +1,4 @@
-// ResidualMlp as an entry of the list of networks (flowmap/training/backbones.h), and properties that follow from its config alone, as in flow_mlp.h.
+// ResidualMlp as an entry of the list of networks (flowmap/training/backbones.h), and what follows from its config alone, as in flow_mlp.h.
 #pragma once
 
 #include <string_view>
@@ -17,12 +17,12 @@ struct ResidualMlpBackbone {
   static constexpr std::string_view says = "MLP of residual blocks for vectors, teacher and student; dim, classes and mean_flow follow from data and stage";
 
   static void fit(ResidualMlpConfig& config, const Modeled& samples);
-  // A flow map that begins with a teacher's weights has zeros in r_embedder, which sees t - s: it begins as the teacher's velocity.
+  // Completes a teacher's weights for a new flow map with zeros in r_embedder, whose input is t - s. The map then begins as the teacher's velocity.
   static void complete(const ResidualMlp& map, Weights& teacher);
 };
 
 std::string size_text(const ResidualMlpConfig& config);   // "residual MLP 256x4, velocity v(z, t)"
-CostTable cost_table(const ResidualMlpConfig& config);    // of one sample, one call. ConfigError when the config breaks a rule
+CostTable cost_table(const ResidualMlpConfig& config);    // cost of one call for one sample. ConfigError if the config breaks a rule
 ActivationBytes activation_bytes(const ResidualMlpConfig& config, std::int64_t rows);
 
 }  // namespace fm

@@ -8,7 +8,7 @@
 
 namespace fm {
 
-// JSON has no infinity: it is written as the word "inf" or "-inf".
+// Infinity, which JSON does not have, becomes the text "inf" or "-inf".
 nlohmann::ordered_json fields_to_json(const std::vector<Field>& fields);
 
 }  // namespace fm

@@ -9,7 +9,7 @@
 namespace fm {
 namespace {
 
-// "0.0" is "0", and "\"row\"" is "row".
+// True for equal numbers ("0.0" and "0") and equal texts, with or without quotes ("row" and "\"row\"").
 bool same_value(std::string_view a, std::string_view b) {
   double x = 0, y = 0;
   if (parse_number(a, x) && parse_number(b, y)) return x == y;

@@ -1,5 +1,5 @@
-// Options that not all versions have. A removed option in an old config file is accepted if it had no effect; otherwise an error says
-// what replaced it. For some added options, one value matches the behavior of earlier versions: it is no difference from their runs.
+// Options that only some versions of the program have. An old config file may set a removed option to the value that had no effect; any other value
+// is an error with the reason. A run of a version without an added option equals a run that sets the option to its `before` value.
 #pragma once
 
 #include <string>
@@ -10,7 +10,7 @@ namespace fm {
 
 struct RemovedOption {
   std::string_view path;       // as in a config file
-  std::string_view harmless;   // the value without effect: such a line in a file is skipped
+  std::string_view harmless;   // the value that had no effect: a file may still set it
   std::string_view why;
 };
 
@@ -18,7 +18,7 @@ inline constexpr RemovedOption removed_options[] = {
     {"deterministic", "true", "results are the same bits at every run, whatever it was set to"},
 };
 
-// Null for an option that never existed.
+// Returns the removed option with this path; null if there is none.
 inline const RemovedOption* removed_option(std::string_view path) {
   for (const RemovedOption& option : removed_options)
     if (option.path == path) return &option;
@@ -26,8 +26,8 @@ inline const RemovedOption* removed_option(std::string_view path) {
 }
 
 struct AddedOption {
-  std::string_view path;       // ".tangent.norm": of every key that ends so
-  std::string_view before;     // the value that matches versions without the option
+  std::string_view path;       // a key, or an ending such as ".tangent.norm" that stands for all keys that end with it
+  std::string_view before;     // the value with which the program behaves like versions without the option
 };
 
 inline constexpr AddedOption added_options[] = {
@@ -44,10 +44,10 @@ inline constexpr AddedOption added_options[] = {
     {".row_weight", "false"},
 };
 
-// Whether an old run may lack this option because its value matches the old behavior. `value` as on a command line or in a config file.
+// True if `value`, written as on a command line or in a config file, makes the option behave like versions without it.
 bool is_as_before(std::string_view path, std::string_view value);
 
-// toml_changes (nn/config/toml_text.h) without removed options, and without added ones whose value matches earlier versions.
+// toml_changes (nn/config/toml_text.h), but without removed options, and without added options at their `before` value.
 std::vector<std::string> config_changes(std::string_view before, std::string_view after);
 
 }  // namespace fm

@@ -10,16 +10,16 @@
 
 namespace fm {
 
-// All fields, with help and unit as comments; load_toml_text reads it back to the same bits.
+// Writes all fields, with help texts and units as comments. load_toml_text reads them back to the same bits.
 std::string to_toml(const std::vector<Field>& fields);
 
-// One TOML value: 1e-04, "text", [1, 2].
+// Returns the field's value as TOML: 1e-04, "text", [1, 2].
 std::string toml_value(const Field& field);
 
-// The keys of a text of to_toml by their dotted path, each with its value as it is written.
+// Returns the dotted keys of a text that to_toml wrote, each with its value as written.
 std::map<std::string, std::string> toml_settings(std::string_view toml);
 
-// "key was a, is b" for every key that two texts of to_toml disagree on; "key is new: b" and "key is gone, was a" where only one has it.
+// Compares two texts that to_toml wrote: "key was a, is b" for different values, "key is new: b" or "key is gone, was a" for keys of only one text.
 std::vector<std::string> toml_changes(std::string_view before, std::string_view after);
 
 }  // namespace fm

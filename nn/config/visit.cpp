@@ -1,4 +1,4 @@
-// Text to value and back for the fields that configs list.
+// Converts the values of config fields from and to text.
 #include "nn/config/visit.h"
 
 #include <fmt/format.h>
@@ -28,7 +28,7 @@ std::string_view trim(std::string_view text) {
   return text;
 }
 
-// "a, b" or "[a, b]" in pieces; an empty text is an empty list.
+// Splits "a, b" or "[a, b]" into its elements. An empty text is an empty list.
 std::vector<std::string> split_list(std::string_view text) {
   text = trim(text);
   if (text.size() >= 2 && text.front() == '[' && text.back() == ']') text = trim(text.substr(1, text.size() - 2));
@@ -89,7 +89,7 @@ std::string short_number(double x) {
   return text;
 }
 
-// Damerau-Levenshtein distance, restricted to swaps of neighbors.
+// Damerau-Levenshtein distance with swaps of neighbors only.
 int edit_distance(std::string_view a, std::string_view b) {
   const size_t width = b.size() + 1;
   std::vector<int> before(width), last(width), row(width);
@@ -223,7 +223,7 @@ std::string nearest(std::string_view word, const std::vector<std::string>& candi
     const int distance = edit_distance(word, candidate);
     if (distance < best_distance) best = candidate, best_distance = distance;
   }
-  return best_distance < narrow<int>(word.size()) ? best : "";  // all letters changed is no likeness
+  return best_distance < narrow<int>(word.size()) ? best : "";  // a candidate in which every letter changes is not close
 }
 
 const Field& find_field(const std::vector<Field>& fields, std::string_view path, std::string_view where) {
@@ -232,7 +232,7 @@ const Field& find_field(const std::vector<Field>& fields, std::string_view path,
     if (field.path == path) return field;
     paths.push_back(field.path);
   }
-  std::string hint;  // first the right leaf in the wrong table ("dim" for "model.dim"), then the nearest spelling
+  std::string hint;  // first the same leaf in another table ("dim" for "model.dim"), then the nearest spelling
   const std::string_view leaf = path.substr(path.find_last_of('.') + 1);
   for (const Field& field : fields)
     if (hint.empty() && field.leaf() == leaf) hint = field.path;

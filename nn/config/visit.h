@@ -1,4 +1,4 @@
-// Configs list their fields once, in `visit`, and all users read that list: TOML, command line, --help, checkpoint JSON.
+// A config lists its fields once, in `visit`. TOML, command line, --help and the JSON in checkpoints are made from this list.
 //
 //   struct OptimConfig {
 //     double lr = 1e-4;
@@ -11,9 +11,8 @@
 //     }
 //   };
 //
-// A field is a bool, int64_t, double, std::string, a vector of the last three, or a struct with its own `visit`. An integer without a
-// range(low, high) does not compile: the code behind a field multiplies and narrows it, and the bounds keep that safe. A
-// number is finite.
+// A field is a bool, int64_t, double, std::string, a vector of one of the last three, or a struct with its own `visit`. An integer without a
+// range(low, high) does not compile: its users multiply and narrow it, which is safe only within bounds. Numbers must be finite.
 #pragma once
 
 #include <cstdint>
@@ -28,7 +27,7 @@
 
 namespace fm {
 
-// The allowed values of a field and their display. Built from the rules after the field's help text.
+// The allowed values of a field and their display. The arguments of v() after the help text set it.
 struct Rule {
   double low = -std::numeric_limits<double>::infinity();
   double high = std::numeric_limits<double>::infinity();
@@ -37,10 +36,10 @@ struct Rule {
   std::string unit;                  // "images", "s": shown in the help
   std::string flag;                  // a short command-line name, "lr" for --lr
   std::string alone;                 // the meaning of the flag without a value (empty: the flag needs one)
-  bool repeated = false;             // of lists of words: the flag adds one element as it is written, and may be given several times
-  bool basic = false;                // -h lists it too, if it has a short name; else only --help does
-  std::string shown;                 // the value placeholder in the help, "FILE", "auto|PATH" (empty: its type or choices); completion follows from it
-  const int64_t* whole = nullptr;    // of integers: a field of the same struct that the value must divide
+  bool repeated = false;             // of a list of words: the flag may be given several times, and each adds its value as one element
+  bool basic = false;                // listed by -h (if it has a short name) and --help; false: by --help only
+  std::string shown;                 // placeholder of the value in the help, "FILE" or "auto|PATH", also used for shell completion (empty: its type or choices)
+  const int64_t* whole = nullptr;    // of an integer: the field of the same struct that the value must divide
   std::string whole_name;            // its name there
 
   bool bounded() const { return low != -std::numeric_limits<double>::infinity() || high != std::numeric_limits<double>::infinity(); }
@@ -50,7 +49,7 @@ struct RangeRule {
   double low, high;
   void add_to(Rule& rule) const { rule.low = low, rule.high = high; }
 };
-struct HalfOpenRule {  // of numbers: no upper bound but that they are finite
+struct HalfOpenRule {  // of a double: no upper bound, but it must be finite
   double low;
   bool low_is_open = false;
   void add_to(Rule& rule) const { rule.low = low, rule.low_is_open = low_is_open; }
@@ -79,8 +78,8 @@ struct DividesRule {
 };
 
 inline RangeRule range(double low, double high) { return {low, high}; }  // low <= x <= high
-inline HalfOpenRule at_least(double low) { return {low}; }               // of numbers: low <= x
-inline HalfOpenRule above(double low) { return {low, true}; }            // of numbers: low < x
+inline HalfOpenRule at_least(double low) { return {low}; }               // of a double: low <= x
+inline HalfOpenRule above(double low) { return {low, true}; }            // of a double: low < x
 inline ChoiceRule one_of(std::initializer_list<std::string> choices) { return {std::vector<std::string>(choices)}; }
 inline UnitRule unit(std::string name) { return {std::move(name)}; }
 inline FlagRule flag(std::string name) { return {std::move(name)}; }
@@ -98,13 +97,13 @@ struct ValueAsRule {
   void add_to(Rule& rule) const { rule.shown = text; }
 };
 inline ValueAsRule value_as(std::string text) { return {std::move(text)}; }
-// divides(width, "width"): the value divides that field. Looked at when all fields are known: see check_config.
+// divides(width, "width"): the value must divide the field `width`. check_relations checks it when all fields are known.
 inline DividesRule divides(const int64_t& whole, std::string name) { return {&whole, std::move(name)}; }
 
 using FieldValue =
     std::variant<bool*, int64_t*, double*, std::string*, std::vector<int64_t>*, std::vector<double>*, std::vector<std::string>*>;
 
-// One leaf of a config. It points into the config it was listed from and lives no longer than that.
+// One leaf of a config. It points into the config that listed it, and must not outlive it.
 struct Field {
   std::string path;  // "model.patch.size"
   FieldValue value;
@@ -151,7 +150,7 @@ class FieldLister {
   std::string prefix_, group_help_;
 };
 
-// The leaves of a config in the order it lists them.
+// Returns the leaves of a config in the order of its `visit`.
 template <class C>
 std::vector<Field> list_fields(C& config) {
   std::vector<Field> fields;
@@ -166,13 +165,13 @@ std::vector<Field> list_fields(C& config) {
 // ("--lr", "a.toml:3"). Throws ConfigError.
 void set_from_text(const Field& field, std::string_view text, std::string_view where);
 
-// Throws ConfigError if the present value breaks the field's rule. check_relations checks rules on two fields: while a config is
-// read, and as long as some fields follow from others, they need not fit.
+// check_rule and check_rules throw ConfigError if a field's value breaks its rule. check_relations checks rules between two fields (`divides`): call it
+// only when all fields have their final values.
 void check_rule(const Field& field, std::string_view where);
 void check_rules(const std::vector<Field>& fields, std::string_view where);
 void check_relations(const std::vector<Field>& fields, std::string_view where);
 
-// The config itself when it keeps all rules; else ConfigError that names field, value and rule after `where` (the model's name).
+// Returns the config if it keeps all rules. Else ConfigError that names `where` (the model's name), the field, its value and the rule.
 template <class C>
 C checked_config(C config, std::string_view where) {
   const std::vector<Field> fields = list_fields(config);
@@ -181,7 +180,7 @@ C checked_config(C config, std::string_view where) {
   return config;
 }
 
-// The value as text that set_from_text reads back to the same bits; lists are joined by commas.
+// Returns the value as text, which set_from_text reads back to the same bits. Elements of lists are joined by commas.
 std::string to_text(const Field& field);
 
 // "an integer", "a number", "text", "a list of integers" ...
@@ -190,15 +189,15 @@ std::string type_name(const Field& field);
 // "1 to 1e9", "> 0", "1 to 64, divides width", "jvp|fd", or empty.
 std::string rule_text(const Field& field);
 
-// An integer with an optional suffix: k M G T (powers of 1000), Ki Mi Gi Ti (powers of 1024). "1.5k" and "2e3" are whole too.
+// Reads an integer with an optional suffix: k M G T (powers of 1000), Ki Mi Gi Ti (powers of 1024). "1.5k" and "2e3" are integers too.
 bool parse_integer(std::string_view text, int64_t& value);
-// A number or inf; never nan. That a field is finite is checked with its rule.
+// Reads a number or inf, but not nan. (check_rule rejects inf.)
 bool parse_number(std::string_view text, double& value);
 
-// The field of this path. Throws ConfigError that names the nearest path.
+// Returns the field with this path. Throws ConfigError that suggests the nearest path.
 const Field& find_field(const std::vector<Field>& fields, std::string_view path, std::string_view where);
 
-// The candidate closest to `word` in edits (a swap of neighbors counts one), or empty if none is close.
+// Returns the candidate with the fewest edits from `word` (swapping neighbors is one edit), or an empty text if none is close.
 std::string nearest(std::string_view word, const std::vector<std::string>& candidates);
 
 }  // namespace fm

@@ -1,9 +1,8 @@
-// The memory that a training step's tape keeps between the forward and the backward pass: the result of activation_bytes(config, rows) for each
-// network of nn/backbones/, from the config alone.
+// The memory that the tape of a training step keeps between the forward and the backward pass. Each network of nn/backbones/ has a function
+// activation_bytes(config, rows) that computes it from the config alone.
 //
-// With gradients; the config says whether blocks are recomputed and in which type they compute. The network's output and the loss are counted,
-// targets are not. Rows may have tangents: they are computed with the values and not kept. With `recompute` a block keeps its input alone; while
-// its backward pass runs, its activations exist again, one block's at a time.
+// The network's output and the loss are counted, targets are not. Tangents of rows are not counted, because they are not kept. With config.recompute a
+// block keeps only its input. Its activations then exist only during its own backward pass, for one block at a time.
 #pragma once
 
 #include <algorithm>
@@ -12,12 +11,12 @@
 namespace fm {
 
 struct ActivationBytes {
-  // Up to 2^60: a batch that would need more gives that, not a product that has wrapped around.
-  std::int64_t kept = 0;        // by the tape, after the forward pass
-  std::int64_t one_block = 0;   // the largest block's: the additional memory while recompute runs
+  // At most 2^60, even if a batch needs more, so that the numbers do not overflow.
+  std::int64_t kept = 0;        // the tape's memory after the forward pass
+  std::int64_t one_block = 0;   // memory of the largest block, which is needed in addition while recompute runs
 };
 
-// Exact where the number is below 2^53.
+// Exact for numbers below 2^53.
 inline std::int64_t bounded_bytes(double bytes) { return static_cast<std::int64_t>(std::min(bytes, 0x1p60)); }
 
 }  // namespace fm

@@ -43,7 +43,7 @@ CostTable cost_table(const VitEncoderConfig& config, std::int64_t image_size) {
   return table;
 }
 
-// mfrae.md 2. Pixels are predicted for the class token too, and that row is dropped: it is computed, so it is counted.
+// mfrae.md 2. The decoder predicts pixels for the class token too. This row is dropped, but it is computed, so it is counted.
 CostTable cost_table(const RaeDecoderConfig& config) {
   const RaeDecoderConfig c = checked_config(config, "RaeDecoder");
   const std::int64_t latent = c.latent_size * c.latent_size, tokens = latent + 1, w = c.width;

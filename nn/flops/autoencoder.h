@@ -1,4 +1,4 @@
-// Properties that follow from the config of an encoder or a decoder alone: its size in words, and its parameters and products (count.h).
+// What follows from the config of an encoder or a decoder alone: its size in words, and its numbers of parameters and multiply-adds (count.h).
 #pragma once
 
 #include "nn/flops/count.h"
@@ -11,8 +11,8 @@ namespace fm {
 std::string size_text(const VitEncoderConfig& config);
 std::string size_text(const RaeDecoderConfig& config);
 
-// The cost of one sample. ConfigError when the config breaks a rule or the image does not divide into patches.
-CostTable cost_table(const VitEncoderConfig& config, std::int64_t image_size);  // of image_size x image_size pixels
+// The cost of one sample. ConfigError if the config breaks a rule, or if patch_size does not divide image_size.
+CostTable cost_table(const VitEncoderConfig& config, std::int64_t image_size);  // for an image of image_size x image_size pixels
 CostTable cost_table(const RaeDecoderConfig& config);
 
 }  // namespace fm

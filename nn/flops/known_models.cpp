@@ -62,7 +62,7 @@ struct Sampler {
   std::int64_t calls, paper_gflops;
 };
 
-// The paper's sums: section 5.1 (256) and table 4 (512).
+// The GFLOPS are from the paper: section 5.1 for 256 pixels and table 4 for 512.
 const std::vector<Sampler>& samplers() {
   static const std::vector<Sampler> list = {
       {"mf-rae-256-1-step", "dit-dh-xl-256-mf", "rae-decoder-xl-256", 1, 263},
@@ -84,7 +84,7 @@ const KnownModel& find(const std::vector<KnownModel>& models, const std::string&
   throw ConfigError("no model '" + name + "'; " + (hint.empty() ? "--flops without a name lists them" : "did you mean '" + hint + "'?"));
 }
 
-// One row a network: the generator's products as often as it is called, its parameters once.
+// One row per network. The multiply-adds of the generator count once per call, its parameters once.
 KnownModel one_image(const std::vector<KnownModel>& models, const Sampler& s) {
   ModuleCost generator = total(find(models, s.generator).modules), decoder = total(find(models, s.decoder).modules);
   const std::int64_t parameters = generator.parameters;

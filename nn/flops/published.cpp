@@ -11,7 +11,7 @@ std::int64_t latent_of(std::int64_t image_size) {
   return image_size / 8;
 }
 
-// norm, 3x3, norm, 3x3; a 1x1 convolution on the way past where the width changes.
+// norm, 3x3, norm, 3x3; if the width changes, a 1x1 convolution in the skip connection.
 void add_resnet(ModuleCost& part, std::int64_t in, std::int64_t out, std::int64_t places) {
   part.values(2 * in).conv(in, out, 3, places).values(2 * out).conv(out, out, 3, places);
   if (in != out) part.conv(in, out, 1, places);
@@ -31,7 +31,7 @@ VaeDecoderShape sd_vae_decoder(std::int64_t image_size) {
   return shape;
 }
 
-// Norms have no parameters; the time is 256 sines and cosines through two layers; a plain MLP. Modulation is once a sample.
+// Norms have no parameters. The time embedding is 256 sines and cosines, followed by two layers. Modulation is computed once per sample.
 CostTable cost_table(const DitShape& s) {
   if (s.latent_size % s.patch_size != 0)
     throw ConfigError("DiT: latent size " + std::to_string(s.latent_size) + " is not a multiple of the patch size " +

@@ -1,4 +1,4 @@
-// Self-attention over tokens, y = proj(softmax(q k^T / sqrt(dh)) v) with heads of width dh, in the two layouts that published models have.
+// Self-attention over tokens, y = proj(softmax(q k^T / sqrt(dh)) v) with heads of width dh. Published models store its weights in two layouts.
 #pragma once
 
 #include <optional>
@@ -7,8 +7,8 @@
 
 namespace fm {
 
-// One product gives q | k | v (rows of the weight in this order, each head by head). Optionally q and k are normalized per head and rotated
-// by tables of positions (nn/layers/positions.h).
+// One product gives q | k | v: the rows of its weight are in this order, and within each of the three head by head. Optionally q and k are
+// normalized per head and rotated by tables of positions (nn/layers/positions.h).
 struct FusedAttention {
   Linear qkv, proj;
   std::optional<RmsNorm> q_norm, k_norm;        // over one head's channels
@@ -44,7 +44,7 @@ struct VitAttention {
     v("attention.value", value);
     v("output.dense", output);
   }
-  Var operator()(const Var& x, DType result) const;         // (B,N,C) -> (B,N,C) in the type `result`: x's, or f32 for bf16
+  Var operator()(const Var& x, DType result) const;         // (B,N,C) -> (B,N,C) of type `result`: x's type, or f32 for a bf16 x
 };
 
 }  // namespace fm

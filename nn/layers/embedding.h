@@ -6,7 +6,7 @@
 namespace fm {
 
 // A scalar as random Fourier features through a small MLP:  a = 2 pi t W,  y = mlp.2(silu(mlp.0([sin a | cos a]))). The frequencies W are
-// drawn once from N(0,1), kept frozen, and stored with the model. Derivatives with respect to t flow through.
+// sampled once from N(0,1), frozen, and stored with the model. The embedding is differentiable in t.
 struct GaussianFourierEmbedding {
   Parameter W;                                  // (frequencies)
   Linear first, second;
@@ -24,12 +24,12 @@ struct GaussianFourierEmbedding {
   Var operator()(const Var& t) const;           // (B) -> (B, width)
 };
 
-// Fixed frequencies in place of drawn ones:  [ sin(w_1 t), ..., sin(w_F t), cos(w_1 t), ..., cos(w_F t) ],  w_k from `low` to `high` in equal ratios.
+// The same with fixed frequencies:  [ sin(w_1 t), ..., sin(w_F t), cos(w_1 t), ..., cos(w_F t) ],  w_k from `low` to `high` in equal ratios.
 Tensor equal_ratios(double low, double high, std::int64_t n);               // (n); `low` alone for n = 1
 Var sines_and_cosines(const Var& t, const Tensor& frequencies);             // (B), (F) -> (B, 2 F)
 
-// One learned vector per class and one more, number `classes`, for "no label". Which labels are dropped during training is drawn by the
-// caller, once per sample, so that a value and its derivative see the same label.
+// One learned vector per class, and one more, with index `classes`, for "no label". The caller decides at random which labels are dropped in
+// training: once per sample, so that a value and its derivative see the same label.
 struct LabelEmbed {
   Parameter table;                              // (classes + 1, width)
 

@@ -8,7 +8,7 @@
 
 namespace fm {
 
-// A parameter as an operand; an undefined Var where the layer was made without it.
+// Returns the parameter as an operand, or an undefined Var if the layer does not have it.
 inline Var operand(const Parameter& p) { return p.value.defined() ? Var(p) : Var(); }
 
 struct Linear {

@@ -24,7 +24,7 @@ struct Mlp {                                    // fc2(f(fc1(x)))
     v("fc2", fc2);
   }
   Var operator()(const Var& x) const { return (*this)(x, x.dtype()); }
-  Var operator()(const Var& x, DType result) const {        // in the type `result`: x's, or f32 for bf16
+  Var operator()(const Var& x, DType result) const {        // of type `result`: x's type, or f32 for a bf16 x
     return fc2(Recomputed{[f = activation](const std::vector<Var>& v) { return activate(v[0], f); }, {fc1(x)}}, result);
   }
 };
@@ -42,7 +42,8 @@ struct SwiGluFfn {                              // w3(silu(a) b), (a, b) the hal
     return w3(Recomputed{[](const std::vector<Var>& v) { return swiglu(v[0]); }, {w12(x)}});
   }
 
-  // Two thirds of the hidden width of a plain MLP, so that three matrices cost as much as its two; rounded down like the published models.
+  // Returns two thirds of the hidden width of a plain MLP, so that SwiGLU's three matrices cost as much as its two. Rounded down as in the
+  // published models.
   static std::int64_t hidden_width(std::int64_t width, double ratio) {
     return static_cast<std::int64_t>(2.0 / 3.0 * static_cast<double>(static_cast<std::int64_t>(ratio * static_cast<double>(width))));
   }

@@ -1,5 +1,5 @@
-// adaLN: a condition decides shift, scale and gate of every channel. The layer receives the condition after its SiLU, which the caller computes
-// once for all blocks; the layer's name is the one in published models (a sequence of SiLU and Linear).
+// adaLN: a linear layer computes the shift, scale and gate of every channel from a condition. The caller applies SiLU to the condition, once for all
+// blocks. The layer is named "1" because published models have a sequence of SiLU ("0") and Linear ("1").
 #pragma once
 
 #include <vector>
@@ -17,7 +17,7 @@ struct Modulation {
   Modulation() = default;
   Modulation(std::int64_t width, std::int64_t parts_) : linear(width, parts_ * width), parts(parts_) {}
   template <class V> void visit(V&& v) { v("1", linear); }
-  void reset(const Init&) {                     // the identity: shift 0, scale 0, gate 0
+  void reset(const Init&) {                     // shift 0, scale 0, gate 0: the block is the identity
     fill(linear.weight, 0);
     fill(linear.bias, 0);
   }

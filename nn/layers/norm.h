@@ -36,7 +36,7 @@ struct RmsNorm {                                // x / sqrt(mean(x^2) + eps) * w
   void reset(const Init&) { fill(weight, 1); }
 
   Var operator()(const Var& x) const { return rms_norm(x, weight, eps); }
-  // norm(x) (1 + scale) + shift in the type of the modulation, for the linear layer that follows. The norm must outlive the backward pass.
+  // norm(x) (1 + scale) + shift, in the type of shift and scale, as the input of a linear layer. This object must outlive the backward pass.
   Recomputed modulated(const Var& x, const Var& shift, const Var& scale) const {
     return {[this](const std::vector<Var>& v) { return rms_norm_modulate(v[0], weight, v[1], v[2], eps, v[2].dtype()); }, {x, shift, scale}};
   }

@@ -48,7 +48,7 @@ Var unpatchify(const Var& tokens, std::int64_t length, std::int64_t p) {
 Var PatchEmbed::project(const Var& tokens, DType result) const {
   const Shape& w = weight.value.shape();
   if (tokens.rank() != 3 || tokens.dim(2) * w[0] != w.numel())
-    throw ShapeError("patch embedding: patches " + to_string(tokens.shape()) + " for a weight " + to_string(w) + " in " +
+    throw ShapeError("patch embedding: tokens of shape " + to_string(tokens.shape()) + " do not fit the weight " + to_string(w) + ", in " +
                      ModulePath::current());
   return linear(tokens, reshape(weight, {w[0], -1}), bias, result);
 }

@@ -1,4 +1,4 @@
-// Between images (B,C,H,W) and tokens (B,N,...): N = (H/p)(W/p) patches of p x p pixels, row-major. And between sequences (B,C,L) and tokens, N = L/p.
+// Converts images (B,C,H,W) to tokens (B,N,...) and back: N = (H/p)(W/p) patches of p x p pixels, row-major. Sequences (B,C,L) have N = L/p tokens.
 #pragma once
 
 #include "nn/layers/linear.h"
@@ -13,7 +13,7 @@ Var unpatchify(const Var& tokens, std::int64_t rows, std::int64_t columns, std::
 // (B,N,p C) -> (B,C,N p), likewise.
 Var unpatchify(const Var& tokens, std::int64_t length, std::int64_t patch);
 
-// A convolution whose stride is its kernel, as a product: (B,C,H,W) -> (B,N,width); with one axis (B,C,L) -> (B,N,width).
+// A convolution whose stride equals its kernel size, computed as a matrix product: (B,C,H,W) -> (B,N,width), or (B,C,L) -> (B,N,width).
 struct PatchEmbed {
   Parameter weight, bias;                       // (width, C, p, p) or (width, C, p); (width)
 
@@ -27,9 +27,9 @@ struct PatchEmbed {
   void reset(const Init& init) { init.kaiming(weight, bias); }
 
   std::int64_t patch() const { return weight.value.dim(2); }
-  // The result has the type `result`: the image's, or f32 for bf16.
+  // The result has the type `result`: the image's type, or f32 for a bf16 image.
   Var operator()(const Var& image, DType result) const { return project(patchify(image, patch()), result); }
-  Var project(const Var& tokens, DType result) const;      // patchify's result: (B,N,C p p) or (B,N,C p) -> (B,N,width)
+  Var project(const Var& tokens, DType result) const;      // the tokens that patchify gives, (B,N,C p p) or (B,N,C p) -> (B,N,width)
 };
 
 }  // namespace fm

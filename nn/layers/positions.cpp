@@ -12,7 +12,7 @@ void check_multiple(std::int64_t width, std::int64_t of, const char* what) {
     throw ConfigError(std::string(what) + ": width " + std::to_string(width) + " is not a multiple of " + std::to_string(of));
 }
 
-// angle(n, c), c < head_width, as cosines and sines.
+// Returns the cosines and sines of angle(n, c) for c < head_width.
 template <class Angle> std::pair<Tensor, Tensor> tables_of(std::int64_t tokens, std::int64_t head_width, const Angle& angle) {
   const Shape shape{tokens, head_width};
   Tensor cos_table = Tensor::empty(shape, DType::f32, Device{}), sin_table = Tensor::empty(shape, DType::f32, Device{});

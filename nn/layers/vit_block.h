@@ -1,8 +1,8 @@
 // The pre-norm block of vision transformers:   h += l1 Attn(LN h),   h += l2 W2 f(W1 LN h),   f a GELU
 //
-// h, the residual stream, has x's type. The norms' outputs for the products have the type `type`: x's, or bf16 beside an f32 stream.
+// The residual stream h has x's type. The outputs of the norms, which the products read, have the type `type`: x's type, or bf16 for an f32 x.
 //
-// Published models name its parts differently: a model derives from it and lists them in its own visit, under its own names.
+// Published models name the parts of the block differently, so each model derives from it and lists the parts under its own names.
 #pragma once
 
 #include "nn/layers/attention.h"

@@ -13,26 +13,27 @@
 namespace fm {
 namespace {
 
-constexpr std::int64_t longest_side = 4096;             // of latents with two axes: products of tokens are counted in 64 bits
+constexpr std::int64_t longest_side = 4096;             // of latents with two axes, so that products of numbers of tokens fit into 64 bits
 
 void check_input(const DitDhConfig& c) {
   if (c.axes == 1 && c.input_width != 0)
-    throw ConfigError(fmt::format("DitDh: input_width = {} is for axes = 2; a sequence (axes = 1) has a length alone, input_size", c.input_width));
+    throw ConfigError(fmt::format("DitDh: input_width = {} is only for axes = 2; a sequence (axes = 1) has one length, input_size", c.input_width));
   if (c.axes == 2 && c.input_size > longest_side)
-    throw ConfigError(fmt::format("DitDh: input_size = {} is out of range (1 to {}) for axes = 2; a sequence (axes = 1) may be as long", c.input_size, longest_side));
+    throw ConfigError(fmt::format("DitDh: input_size = {} is out of range (1 to {}) for axes = 2; only a sequence (axes = 1) may be longer",
+                                  c.input_size, longest_side));
   if (c.input_width % c.patch_size != 0)
     throw ConfigError(fmt::format("DitDh: patch_size = {} does not divide input_width = {}", c.patch_size, c.input_width));
 }
 
 }  // namespace
 
-// Checks relations of more than two fields.
+// Checks the config, including relations between more than two fields.
 DitDhConfig checked(const DitDhConfig& config) {
   const DitDhConfig c = checked_config(config, "DitDh");
   check_input(c);
   for (const std::int64_t width : {c.width, c.head_width})
     if (SwiGluFfn::hidden_width(width, c.mlp_ratio) < 1)
-      throw ConfigError(fmt::format("DitDh: mlp_ratio = {} leaves a width of {} no hidden channel", c.mlp_ratio, width));
+      throw ConfigError(fmt::format("DitDh: mlp_ratio = {} at width {} gives no hidden channel: raise one of them", c.mlp_ratio, width));
   const std::int64_t multiple = 2 * c.axes;              // a sine and a cosine for each axis
   if (c.position_embed && c.width % multiple != 0)
     throw ConfigError(fmt::format("DitDh: width = {} is not a multiple of {}, which position_embed needs", c.width, multiple));
@@ -96,7 +97,7 @@ Var DitBlock::operator()(const Var& x, const Var& activated, const Tensor& rope_
   Var branch = attn(norm1.modulated(x, m[0], m[1]), rope_cos, rope_sin);
   const Var h = gated_residual(x, branch, m[2]);
   Recomputed normed = norm2.modulated(h, m[3], m[4]);
-  if (Tape::current())                                    // the tape has all three operands of h: it need not keep h as well
+  if (Tape::current())                                    // the tape keeps the three operands of h, so it need not keep h
     normed.first_input = [x = x.value(), branch = branch.value(), gate = m[2].value()] { return gated_residual(x, branch, gate); };
   branch = Var();
   return gated_residual(h, mlp(normed), m[5]);
@@ -127,7 +128,7 @@ DitDh::DitDh(const DitDhConfig& c, std::uint64_t seed)
   reset_parameters(*this, seed);
 }
 
-// Departures from PyTorch's defaults. r_embedder keeps the default, as in the published code.
+// Sets the initial values that differ from PyTorch's defaults. r_embedder keeps the defaults, as in the published code.
 void DitDh::reset(const Init& init) {
   init.xavier("x_embedder.proj.weight", x_embedder.weight);
   init.xavier("s_embedder.proj.weight", s_embedder.weight);
@@ -149,7 +150,7 @@ Var DitDh::operator()(const Var& x, const Var& s, const Var& t, const Tensor& la
   return forward(x, te, te, labels);
 }
 
-// The times of early and late blocks: the same time if they are not split.
+// `early` and `late` are the embedded times of early and late blocks: the same embedding unless late_s is on.
 Var DitDh::forward(const Var& x, const Var& early, const Var& late, const Tensor& labels) const {
   const std::int64_t b = early.dim(0);
   Shape wanted{b};
@@ -157,7 +158,7 @@ Var DitDh::forward(const Var& x, const Var& early, const Var& late, const Tensor
   if (x.shape() != wanted) throw ShapeError("DitDh: input " + to_string(x.shape()) + ", the model wants " + to_string(wanted));
   const Tensor y = labels.defined() ? labels : Tensor::full({b}, static_cast<double>(y_embedder.null_label()), DType::i64);
   const DType type = block_type(config.precision, x), stream = x.dtype();
-  const auto activate = [&](const Var& te) { return cast(silu(silu(te + y_embedder(y))), type); };       // twice: see the top of dit_dh.h
+  const auto activate = [&](const Var& te) { return cast(silu(silu(te + y_embedder(y))), type); };       // silu twice: see the top of dit_dh.h
   const Var activated = activate(early), then = config.splits_times() ? activate(late) : activated;
 
   const Var tokens = patchify(cast(x, type), config.patch_size);

@@ -1,19 +1,19 @@
 // DiT^DH, the latent diffusion transformer of RAE (Zheng et al. 2025, "Diffusion Transformers with Representation Autoencoders"), and its
-// variant with two times for MeanFlow. A deep narrow backbone turns the noisy latent and (t, label) into a condition for every token; a
-// shallow wide head predicts the velocity from the raw noisy latent under that condition:
+// variant with two times for MeanFlow. A deep narrow backbone computes a condition for every token from the noisy latent, t and the label. A
+// shallow wide head predicts the velocity from the noisy latent and this condition:
 //
 //   te = T(t) [+ R(t - s)],  c = silu(te + label),  h = x W_s + pos,    h = block_i(h; c)         backbone, blocks 0 .. depth-1
 //   k = P silu(te + h),      u = x W_x,             u = block_i(u; k),  out = final(u; k)         head, the last head_depth blocks
 //   block(x; c):  (b1, g1, a1, b2, g2, a2) = Linear(silu c);  x += a1 Attn((1+g1) RMS(x) + b1);  x += a2 SwiGLU((1+g2) RMS(x) + b2)
 //
-// silu acts twice on c (once when c is made, once in every block), as in the training of the published weights. Names, shapes and initial values are
-// those of the published checkpoints.
+// silu is applied twice to te + label: once in c, and again in every block. The published weights were trained so. Names, shapes and initial values
+// are those of the published checkpoints.
 //
-// With late_s, two times as in Decoupled MeanFlow (Lee et al. 2025): R is absent, and te is T(t) in the first two thirds of all blocks, T(s) in the
-// others and in k. So u(x, t, t) is the one-time network of the same weights: a velocity becomes a flow map without new weights.
+// late_s selects the two times of Decoupled MeanFlow (DMF; Lee et al. 2025): there is no R, and te is T(t) in the first two thirds of all blocks, T(s)
+// in the other blocks and in k. So u(x, t, t) equals the one-time network with the same weights, and a velocity becomes a flow map without new weights.
 //
 // With axes = 1 the network models sequences (channels, length) in place of latents (channels, height, width). Patches, positions and rotations then
-// have one axis, which changes the shapes of the patch embeddings' weights (width, channels, patch) and of the tables; names stay.
+// have one axis. The weights of the patch embeddings have the shape (width, channels, patch), and tables have one row per token; names are the same.
 #pragma once
 
 #include "nn/config/visit.h"
@@ -49,31 +49,32 @@ struct DitDhConfig {
     v("head_width", head_width, "width of the head", range(1, 65536));
     v("head_depth", head_depth, "blocks in the head", range(1, 1024));
     v("head_heads", head_heads, "attention heads in the head", range(1, 1024), divides(head_width, "head_width"));
-    v("mlp_ratio", mlp_ratio, "hidden width of the MLP over width; SwiGLU takes two thirds of it", range(0.25, 64));
-    v("classes", classes, "number of labels; one more is added for 'no label'", range(0, 1e7));
-    v("qk_norm", qk_norm, "normalization of queries and keys per head");
-    v("rope", rope, "rotary positions");
+    v("mlp_ratio", mlp_ratio, "hidden width of the MLP divided by width; the SwiGLU layer has two thirds of this hidden width", range(0.25, 64));
+    v("classes", classes, "number of labels; the network adds one for 'no label'", range(0, 1e7));
+    v("qk_norm", qk_norm, "normalization of queries and keys, per attention head");
+    v("rope", rope, "rotary position embedding of queries and keys");
     v("position_embed", position_embed, "sine-cosine positions added to the backbone's tokens");
-    v("mean_flow", mean_flow, "two times (s, t) instead of one");
-    v("late_s", late_s, "with two times: t alone into the first two thirds of the blocks and s alone into the others, without further weights (DMF)");
-    v("recompute", recompute, "activations inside blocks are recomputed in backward instead of kept: less memory, one more forward");
+    v("mean_flow", mean_flow, "a flow map u(z, s, t) with two times; false: a velocity v(z, t) with one");
+    v("late_s", late_s,
+      "with mean_flow: the first two thirds of the blocks see only t and the others only s, which needs no new weights (DMF); false: all see t and t - s");
+    v("recompute", recompute, "activations inside blocks are recomputed in the backward pass instead of kept: less memory, one more forward pass");
     v("precision", precision, "type of products and activations: f32, or bf16 with the residual stream, norms and embeddings in f32",
       one_of({"f32", "bf16"}));
   }
 
-  Shape input_shape() const;                                             // of one sample: (channels, height, width) or (channels, length)
+  Shape input_shape() const;                                             // shape of one sample: (channels, height, width) or (channels, length)
   Shape grid() const;                                                    // tokens along each axis
   std::int64_t tokens() const { return grid().numel(); }
   bool splits_times() const { return mean_flow && late_s; }
-  std::int64_t early_blocks() const;                                     // of the backbone, that see t: all where the times are not split
-  std::int64_t token_values() const { return channels * patch_size * (axes == 1 ? 1 : patch_size); }   // of the input, that a token spans
+  std::int64_t early_blocks() const;                                     // number of backbone blocks that see t; all of them unless late_s
+  std::int64_t token_values() const { return channels * patch_size * (axes == 1 ? 1 : patch_size); }   // number of input values that a token spans
 };
 
-// The config when it keeps all rules; else ConfigError that names field, value and rule.
+// Returns the config if it keeps all rules. Else ConfigError that names the field, its value and the rule.
 DitDhConfig checked(const DitDhConfig& config);
 
-// Sets axes, channels and sizes to those of samples (channels, length) or (channels, height, width). ConfigError for samples of other shapes, and
-// where patch_size does not divide them; it names `source`, the data.
+// Sets axes, channels and sizes to those of a sample, (channels, length) or (channels, height, width). ConfigError if the sample has another rank, or
+// if patch_size does not divide its sides. The message names `source`, the data.
 void take_input_shape(DitDhConfig& config, const Shape& sample, const std::string& source);
 
 struct DitBlock {
@@ -123,7 +124,7 @@ struct DitDh {
   LabelEmbed y_embedder;
   DitFinalLayer final_layer;
   Buffer backbone_cos, backbone_sin, head_cos, head_sin;
-  Buffer late_s;                                 // one number that distinguishes a file of such a map from one of a velocity; undefined in others
+  Buffer late_s;                                 // one number that marks the file of a flow map with late_s; undefined in other networks
   std::vector<DitBlock> blocks;                  // backbone, then head
 
   explicit DitDh(const DitDhConfig& config, std::uint64_t seed = 0);
@@ -147,10 +148,10 @@ struct DitDh {
   }
   void reset(const Init& init);
 
-  // x (B,C,h,w) or (B,C,L), t (B) in [0,1] with t = 1 noise, labels i32 or i64 (B) in 0 .. classes (classes = no label; undefined: no label for
-  // all) -> velocity of x's shape. With mean_flow it is the instantaneous one, u(x, t, t).
+  // Velocity, of x's shape; with mean_flow the instantaneous velocity u(x, t, t). x is (B,C,h,w) or (B,C,L); t (B) is in [0,1], where 1 is noise;
+  // labels are i32 or i64 (B), from 0 to `classes`, which is "no label". An undefined tensor of labels means no label for all rows.
   Var operator()(const Var& x, const Var& t, const Tensor& labels) const;
-  // Average velocity from t back to s <= t; needs mean_flow. Along (w, 0, 1) its derivative is d/dt on the path with velocity w.
+  // Average velocity from t back to s <= t; needs mean_flow. Its derivative along (w, 0, 1) is d/dt on the path with velocity w.
   Var operator()(const Var& x, const Var& s, const Var& t, const Tensor& labels) const;
 
  private:

@@ -12,7 +12,7 @@ namespace {
 FlowMlpConfig checked(const FlowMlpConfig& config) {
   const FlowMlpConfig c = checked_config(config, "FlowMlp");
   if (c.highest < c.lowest)
-    throw ConfigError(fmt::format("FlowMlp: highest = {} is below lowest = {}: give the frequencies in rising order", c.highest, c.lowest));
+    throw ConfigError(fmt::format("FlowMlp: highest = {} is below lowest = {}: swap them", c.highest, c.lowest));
   return c;
 }
 
@@ -32,17 +32,17 @@ Var FlowMlp::operator()(const Var& x, const Var& t, const Tensor& labels) const 
 
 Var FlowMlp::operator()(const Var& x, const Var& s, const Var& t, const Tensor& labels) const {
   if (!config.mean_flow) throw ConfigError("FlowMlp: called with two times, but the model was made for one; set mean_flow in its config");
-  if (s.shape() != t.shape()) throw ShapeError(fmt::format("FlowMlp: times s {} and t {}: wants as many of both", to_string(s.shape()), to_string(t.shape())));
+  if (s.shape() != t.shape()) throw ShapeError(fmt::format("FlowMlp: times s {} and t {} must have the same shape", to_string(s.shape()), to_string(t.shape())));
   return forward(x, t, t - s, labels);
 }
 
 Var FlowMlp::forward(const Var& x, const Var& t, const std::optional<Var>& gap, const Tensor& labels) const {
   const std::int64_t b = t.rank() == 1 ? t.dim(0) : -1;
   if (b < 0 || x.rank() < 2 || x.dim(0) != b || x.value().numel() != b * config.dim)
-    throw ShapeError(fmt::format("FlowMlp: input {} at times {}: wants rows of {} numbers and a time for each", to_string(x.shape()), to_string(t.shape()),
+    throw ShapeError(fmt::format("FlowMlp: input {} at times {}: the input must have rows of {} numbers, with one time each", to_string(x.shape()), to_string(t.shape()),
                                  config.dim));
   if (labels.defined() && !y_embedder)
-    throw ConfigError("FlowMlp: called with labels, but the model was made without classes; set classes in its config, or give no labels");
+    throw ConfigError("FlowMlp: called with labels, but the model was made without classes; set classes in its config, or pass no labels");
   std::vector<Var> parts = {x.rank() == 2 ? x : reshape(x, {b, config.dim}), sines_and_cosines(t, frequencies.value)};
   if (gap) parts.push_back(sines_and_cosines(*gap, frequencies.value));
   Var h = in(concat(parts, 1));

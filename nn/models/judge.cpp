@@ -20,7 +20,7 @@ void JudgeConv::reset(const Init& init) {
 
 Var JudgeConv::operator()(const Var& x) const { return relu(conv2d(x, weight, bias, stride, 1)); }
 
-// (B, C, H, W) -> (B, C, H / n, W / n); rows and columns that fill no block are left out.
+// Means over n x n blocks: (B, C, H, W) -> (B, C, H / n, W / n). Rows and columns that do not fill a block are dropped.
 static Var block_means(const Var& x, std::int64_t n) {
   if (n == 1) return x;
   const std::int64_t rows = x.dim(2) / n, columns = x.dim(3) / n;

@@ -1,10 +1,10 @@
-// The judge: a small convolutional classifier for scoring generated images, independent of every generator. Its penultimate features are the
-// space of the Frechet distance, precision and recall; its classes give the conditional accuracy.
+// The judge: a small convolutional classifier that scores generated images. No generator is trained with it. Frechet distance, precision and
+// recall are computed from its penultimate features, the conditional accuracy from its predicted classes.
 //
-//   3x3 conv (w) - 3x3 conv /2 (2w) - 3x3 conv (2w) - 3x3 conv /2 (4w) - 3x3 conv (4w), each with ReLU - means over blocks, so that at most 8x8
-//   positions remain - linear + ReLU (features) - linear (classes)
+//   3x3 conv (w) - 3x3 conv /2 (2w) - 3x3 conv (2w) - 3x3 conv /2 (4w) - 3x3 conv (4w), each with ReLU - means over square blocks, so that at most
+//   8x8 positions remain - linear + ReLU (features) - linear (classes)
 //
-// Positions stay apart, so the features depend on where parts are, not only on their presence.
+// The means do not cover the whole image, so the features depend on the position of an object's parts, not only on their presence.
 #pragma once
 
 #include "nn/config/visit.h"
@@ -20,7 +20,7 @@ struct JudgeConfig {
     v("channels", channels, "channels of the images", range(1, 4));
     v("size", size, "side of the images", range(4, 4096), unit("pixels"));
     v("width", width, "channels of the first convolution; later ones have two and four times as many", range(1, 1024));
-    v("features", features, "size of the penultimate layer, the space of the Frechet distance", range(2, 4096));
+    v("features", features, "width of the penultimate layer, from whose outputs the Frechet distance is computed", range(2, 4096));
     v("classes", classes, "number of classes", range(2, 100000));
   }
 };
@@ -41,7 +41,7 @@ struct JudgeConv {
 struct Judge {
   std::vector<JudgeConv> convs;
   Linear hidden, classify;
-  std::int64_t block = 1;                            // side of the blocks that means are taken over
+  std::int64_t block = 1;                            // side of the square blocks over which means are taken
 
   Judge() = default;
   explicit Judge(const JudgeConfig& config);

@@ -21,7 +21,7 @@ Size find(std::string_view model, std::string_view name, std::initializer_list<S
     if (size.name == name) return size;
     known += (known.empty() ? "" : ", ") + std::string(size.name);
   }
-  throw ConfigError(std::string(model) + ": no size '" + std::string(name) + "'; there are " + known);
+  throw ConfigError(std::string(model) + ": no size '" + std::string(name) + "'; the sizes are " + known);
 }
 
 // ViT-B/16 without DINOv2's additions.
@@ -38,7 +38,7 @@ VitEncoderConfig vit_base(std::string_view model, std::string_view size, std::st
 
 std::int64_t rae_latent_size(std::int64_t image_size) {
   if (image_size < 16 || image_size % 16 != 0)
-    throw ConfigError("RAE: image size " + std::to_string(image_size) + " is not a multiple of 16; published are 256 and 512");
+    throw ConfigError("RAE: image size " + std::to_string(image_size) + " is not a multiple of 16; published sizes are 256 and 512");
   return image_size / 16;
 }
 
@@ -80,7 +80,7 @@ RaeConfig rae(std::string_view encoder, std::string_view decoder, std::int64_t i
   if (kind == "dinov2") c.encoder = dinov2(size);
   else if (kind == "siglip2") c.encoder = siglip2(size);
   else if (kind == "mae") c.encoder = vit_mae(size);
-  else throw ConfigError("RAE: no encoder '" + std::string(encoder) + "'; there are dinov2-S, dinov2-B, dinov2-L, siglip2-B, mae-B");
+  else throw ConfigError("RAE: no encoder '" + std::string(encoder) + "'; the encoders are dinov2-S, dinov2-B, dinov2-L, siglip2-B, mae-B");
   c.decoder.latent_channels = c.encoder.width;
   c.input_size = c.encoder.patch_size * c.decoder.latent_size;
   if (kind != "siglip2") c.image_mean = {0.485, 0.456, 0.406}, c.image_std = {0.229, 0.224, 0.225};

@@ -1,5 +1,4 @@
-// The published sizes by name, for programs and recipes: dit_dh("XL", 512), rae_decoder("XL", 512), dinov2("B"),
-// rae("siglip2-B").
+// Configs of the published models, by name: dit_dh("XL", 512), rae_decoder("XL", 512), dinov2("B"), rae("siglip2-B").
 //
 //   size      DINOv2 encoder        ViT decoder            DiT^DH backbone        (width, layers, heads; MLP hidden width)
 //   S         384, 12, 6; 1536      -                      384, 12, 6
@@ -7,12 +6,12 @@
 //   L         1024, 24, 16; 4096    1024, 24, 16; 4096     1024, 24, 16
 //   XL        -                     1152, 28, 16; 4096     1152, 28, 16
 //
-// SigLIP 2 and the masked autoencoder have size B alone, at patch 16: google/siglip2-base-patch16-256, facebook/vit-mae-base. rae() puts an
-// encoder, its preprocessing and a decoder together as RAE does: DINOv2 has 14 pixels per token, the others 16; means and deviations are
-// those of the encoder's image processor.
+// SigLIP 2 and the masked autoencoder exist only in size B, with patches of 16 pixels: google/siglip2-base-patch16-256, facebook/vit-mae-base.
+// rae() combines an encoder, its preprocessing and a decoder as RAE does. Patches have 14 pixels per side for DINOv2, 16 for the other encoders.
+// The means and deviations of images are those of the encoder's image processor.
 //
-// The head of DiT^DH is two blocks of width 2048 with 16 heads at every size. No checkpoints of DiT^DH-B and L are published: B is in a
-// comment of the released code, L follows DiT-L. Facts: mfrae.md 1.1, 1.3, 1.4, 2, 4.1.
+// At every size the head of DiT^DH has two blocks of width 2048 with 16 heads. No checkpoints of DiT^DH-B and L are published: the size B is from a
+// comment in the released code, L follows DiT-L. Facts: mfrae.md 1.1, 1.3, 1.4, 2, 4.1.
 //
 // Sizes are the names above; image sizes are in pixels, multiples of 16 (published: 256 and 512). ConfigError otherwise.
 #pragma once
@@ -25,9 +24,9 @@
 
 namespace fm {
 
-// Side of RAE's latent: a token covers 16 pixels of the image, and 14 of the encoder's input.
+// Side of RAE's latent: a token covers 16 x 16 pixels of the image.
 std::int64_t rae_latent_size(std::int64_t image_size);
-std::int64_t dinov2_input_size(std::int64_t image_size);  // 224 for 256, 448 for 512
+std::int64_t dinov2_input_size(std::int64_t image_size);  // side of DINOv2's input, 14 pixels per token: 224 for 256, 448 for 512
 
 VitEncoderConfig dinov2(std::string_view size);
 VitEncoderConfig siglip2(std::string_view size = "B");

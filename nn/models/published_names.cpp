@@ -17,7 +17,7 @@ using Pair = std::pair<std::string_view, std::string_view>;
 
 constexpr std::array<std::string_view, 2> wrappers{"module.", "_orig_mod."};
 
-// Meta's name and ours; with a * for the number of the block.
+// Pairs of Meta's name and ours.
 constexpr std::array<Pair, 5> meta_outside{{{"cls_token", "embeddings.cls_token"},
                                             {"mask_token", "embeddings.mask_token"},
                                             {"register_tokens", "embeddings.register_tokens"},
@@ -33,7 +33,7 @@ constexpr Pair meta_norm{"norm.", "layernorm."};
 constexpr std::string_view meta_blocks = "blocks.", our_blocks = "encoder.layer.", meta_qkv = "attn.qkv.", our_qkv = "attention.attention.";
 constexpr std::array<std::string_view, 3> qkv{"query.", "key.", "value."};
 
-// `name` with the first part `from` turned into `to`; a pair that does not end in a dot must match whole.
+// Returns `name` with its beginning `from` replaced by `to`; empty if it does not match. A `from` that does not end in a dot must match the whole name.
 std::optional<std::string> renamed(std::string_view name, std::string_view from, std::string_view to) {
   if (!name.starts_with(from) || (from.back() != '.' && name.size() != from.size())) return std::nullopt;
   return std::string(to) + std::string(name.substr(from.size()));
@@ -63,7 +63,7 @@ std::optional<std::pair<std::string, std::string_view>> in_block(std::string_vie
   return std::pair(std::string(rest.substr(0, digits + 1)), rest.substr(digits + 1));
 }
 
-// A name of one style in the other; empty if there is none.
+// Translates a name between Meta's style and ours; empty if the table does not have it.
 template <std::size_t N> std::string translated(std::string_view name, const std::array<Pair, N>& table, bool to_ours) {
   for (const auto& [meta, ours] : table)
     if (const auto found = to_ours ? renamed(name, meta, ours) : renamed(name, ours, meta)) return *found;
@@ -76,14 +76,14 @@ std::string translated_outside(std::string_view name, bool to_ours) {
 }
 
 [[noreturn]] void fail_unknown(const std::string& name, const char* style) {
-  throw FileError(fmt::format("{} is no name of {}", one_line(name), style));
+  throw FileError(fmt::format("{} is not a name of {}", one_line(name), style));
 }
 
-// The encoder's joint product, rows q | k | v, as three.
+// Splits the joint projection of an encoder, with the rows q | k | v, into three tensors.
 void cut_qkv(const std::string& block, std::string_view kind, const Tensor& t, NamedTensors& out) {
   const std::int64_t rows = t.rank() > 0 ? t.dim(0) : 0;
   if (rows == 0 || rows % 3 != 0)
-    throw FileError(fmt::format("blocks.{}attn.qkv.{} has shape {}: want 3 times as many rows as the width", block, kind, to_string(t.shape())));
+    throw FileError(fmt::format("blocks.{}attn.qkv.{} has shape {}: the number of rows must be 3 times the width", block, kind, to_string(t.shape())));
   for (std::size_t i = 0; i < qkv.size(); ++i) {
     const auto part = static_cast<std::int64_t>(i) * (rows / 3);
     out.emplace_back(fmt::format("{}{}{}{}{}", our_blocks, block, our_qkv, qkv[i], kind), t.slice(0, part, part + rows / 3));
@@ -114,7 +114,7 @@ NamedTensors from_meta(const NamedTensors& tensors) {
 const Tensor& require(const NamedTensors& tensors, const std::string& name) {
   for (const auto& [n, t] : tensors)
     if (n == name) return t;
-  throw FileError(fmt::format("{} is missing: query, key and value are joined in Meta's layout", name));
+  throw FileError(fmt::format("{} is missing: Meta's layout joins query, key and value, and needs all three", name));
 }
 
 NamedTensors to_meta(const NamedTensors& tensors) {
@@ -135,7 +135,7 @@ NamedTensors to_meta(const NamedTensors& tensors) {
       continue;
     }
     const std::string_view rest = inner.substr(our_qkv.size());
-    if (!rest.starts_with(qkv[0])) continue;                     // joined where the query stands
+    if (!rest.starts_with(qkv[0])) continue;                     // the joint tensor takes the place of the query
     const std::string kind(rest.substr(qkv[0].size()));
     std::vector<Tensor> parts;
     for (std::string_view q : qkv) parts.push_back(require(tensors, fmt::format("{}{}{}{}{}", our_blocks, block, our_qkv, q, kind)));
@@ -159,7 +159,7 @@ bool any_begins(const NamedTensors& tensors, std::string_view prefix) {
   return std::any_of(tensors.begin(), tensors.end(), [&](const auto& t) { return unwrapped(t.first).starts_with(prefix); });
 }
 
-// With the model's prefix or, as we write it, without; SigLIP's pooling head is no part of RAE's encoder.
+// Names may have the model's prefix, or not (as in files that we write). SigLIP's pooling head is left out: RAE's encoder does not use it.
 NamedTensors encoder_under(const NamedTensors& tensors, std::string_view prefix) {
   NamedTensors out = any_begins(tensors, prefix) ? under(tensors, prefix) : tensors;
   std::erase_if(out, [](const auto& entry) { return entry.first.starts_with("head."); });
@@ -183,7 +183,7 @@ const char* name_of(Layout layout) {
     case Layout::dit_dh: return "a DiT^DH";
     case Layout::other: break;
   }
-  return "of a layout that is not known";
+  return "of an unknown layout";
 }
 
 Layout layout_of(const NamedTensors& tensors) {
@@ -210,8 +210,9 @@ NamedTensors to_our_names(const NamedTensors& tensors, const std::string& part) 
   if (part == weights_part::decoder && layout == Layout::rae) return under(plain, rae_decoder_prefix);
   if (part == weights_part::decoder && layout == Layout::rae_decoder) return plain;
   if (part == weights_part::dit && layout == Layout::dit_dh) return plain;
-  if (part != weights_part::encoder && part != weights_part::decoder && part != weights_part::dit) throw ConfigError(fmt::format("part \"{}\": want encoder, decoder or dit", part));
-  throw FileError(fmt::format("no {} in this file: it is {}, and begins with {}", part, name_of(layout), tensors.empty() ? "nothing" : tensors.front().first));
+  if (part != weights_part::encoder && part != weights_part::decoder && part != weights_part::dit)
+    throw ConfigError(fmt::format("part \"{}\" must be encoder, decoder or dit", part));
+  throw FileError(fmt::format("no {} in this file: it is {}, and its first tensor is {}", part, name_of(layout), tensors.empty() ? "nothing" : tensors.front().first));
 }
 
 NamedTensors encoder_tensors(const NamedTensors& tensors, bool affine_norm) {
@@ -223,10 +224,10 @@ NamedTensors encoder_tensors(const NamedTensors& tensors, bool affine_norm) {
 
 NamedTensors to_published_names(const NamedTensors& tensors, const std::string& style) {
   if (style == "meta") return to_meta(tensors);
-  if (style != "rae") throw ConfigError(fmt::format("names \"{}\": want meta or rae", style));
+  if (style != "rae") throw ConfigError(fmt::format("style of names \"{}\" must be meta or rae", style));
   const Layout layout = layout_of(tensors);
   if (!is_encoder(layout) && layout != Layout::rae_decoder)
-    throw FileError(fmt::format("a RAE file holds an encoder and a decoder; this is {}", name_of(layout)));
+    throw FileError(fmt::format("a RAE file can hold an encoder or a decoder, but this file is {}", name_of(layout)));
   const std::string_view prefix = layout == Layout::rae_decoder         ? rae_decoder_prefix
                                   : layout == Layout::hugging_face_dino ? rae_dino_prefix
                                                                         : rae_vit_prefix;

@@ -1,4 +1,4 @@
-// Translates the names in published files to those of our modules.
+// Translates the names of tensors in published files to the names in our modules.
 //
 //   file                                                names in it                                  part            becomes
 //   Hugging Face Dinov2WithRegisters                    embeddings.cls_token, encoder.layer.0. ...   encoder         the same
@@ -11,7 +11,7 @@
 //   RAE decoder (model.pt), DiT^DH (stage2_model.pt)    decoder_embed., blocks.0.attn.qkv. ...       decoder, dit    the same
 //
 // First, the prefixes of wrappers are removed: "module." (data parallel) and "_orig_mod." (torch.compile).
-// Facts: mfrae.md 1.3, 1.4, 2, 2.1, 4.8; where these leave a prefix open, the released code.
+// Sources: mfrae.md 1.3, 1.4, 2, 2.1, 4.8; for prefixes that mfrae.md does not give, the released code.
 #pragma once
 
 #include <string>
@@ -28,18 +28,18 @@ inline constexpr const char *encoder = "encoder", *decoder = "decoder", *dit = "
 enum class Layout { hugging_face_dino, hugging_face_siglip, hugging_face_mae, meta_dino, rae, rae_decoder, dit_dh, other };
 const char* name_of(Layout layout);
 
-// Decided by the names alone, after removing wrappers' prefixes.
+// Finds the layout of a file from the names of its tensors, after removing the prefixes of wrappers.
 Layout layout_of(const NamedTensors& tensors);
 
-// The tensors of `part` (of weights_part; "": all, with the layout's own names) under our names, in the file's order; views of
-// the given ones. FileError when the file's layout has no such part.
+// Returns the tensors of `part` (one of weights_part) under our names, in the file's order, as views. With part "" it returns all tensors and only
+// removes the prefixes of wrappers. FileError if the file's layout has no such part.
 NamedTensors to_our_names(const NamedTensors& tensors, const std::string& part);
 
-// The same for a whole encoder: without the last norm's weight and bias unless it has them, as RAE drops those of the published files.
+// The same for the encoder. Without affine_norm the weight and bias of the last norm are left out, as in RAE.
 NamedTensors encoder_tensors(const NamedTensors& tensors, bool affine_norm);
 
-// The other way, for an encoder under our names: "meta" joins query, key and value (DINOv2 alone); "rae" puts RAE's prefix in front, for
-// encoders and decoders. ConfigError for another style.
+// Translates our names to published ones. Style "meta", for DINOv2 encoders, joins query, key and value. Style "rae", for encoders and decoders, adds
+// RAE's prefix. ConfigError for another style.
 NamedTensors to_published_names(const NamedTensors& tensors, const std::string& style);
 
 }  // namespace fm

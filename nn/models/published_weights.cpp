@@ -15,44 +15,45 @@ namespace {
   throw FileError(fmt::format("{}: {}{}", weights.file.string(), why, unread_text(weights.unread)));
 }
 
-// Null if there is none. A tensor of the file that cannot be read does not count as absent: an optional one would silently be left out.
+// Returns the tensor of this name, or null if the file has none. FileError if the file has it but it could not be read: otherwise an optional tensor
+// would silently be left out.
 const Tensor* find(const Weights& weights, const std::string& name) {
   for (const auto& [n, t] : weights.tensors)
     if (n == name) return &t;
   for (const UnreadEntry& entry : weights.unread)
-    if (entry.name == name || entry.name.ends_with("." + name)) fail(weights, fmt::format("{} is wanted", name));
+    if (entry.name == name || entry.name.ends_with("." + name)) fail(weights, fmt::format("{} is needed", name));
   return nullptr;
 }
 
-// The tensor of this name and rank.
+// Returns the tensor of this name. FileError if it is missing or has another rank.
 const Tensor& require(const Weights& weights, const std::string& name, int rank) {
   const Tensor* t = find(weights, name);
   if (t == nullptr) fail(weights, name + " is missing");
-  if (t->rank() != rank) fail(weights, fmt::format("{} has shape {}, not {} dimensions", name, to_string(t->shape()), rank));
+  if (t->rank() != rank) fail(weights, fmt::format("{} has shape {}, but must have {} dimensions", name, to_string(t->shape()), rank));
   return *t;
 }
 
 std::int64_t root(const Weights& weights, const std::string& name, std::int64_t square) {
   const auto side = static_cast<std::int64_t>(std::llround(std::sqrt(static_cast<double>(square))));
-  if (side * side != square || side < 1) fail(weights, fmt::format("{}: {} is no square", name, square));
+  if (side * side != square || side < 1) fail(weights, fmt::format("{}: {} must be a square number", name, square));
   return side;
 }
 
-// Heads from a table of rotations (N, width of a head).
+// Returns the number of heads, from a table of rotations (N, width of a head).
 std::int64_t heads_of(const Weights& weights, const std::string& table, std::int64_t width) {
   const std::int64_t head = require(weights, table, 2).dim(1);
-  if (head < 1 || width % head != 0) fail(weights, fmt::format("{}: heads {} wide do not divide {} channels", table, head, width));
+  if (head < 1 || width % head != 0) fail(weights, fmt::format("{}: the width of a head, {}, does not divide the {} channels", table, head, width));
   return width / head;
 }
 
-// mlp_ratio of a width with this many hidden channels; SwiGLU takes two thirds and rounds down, so nearby values are tried.
+// Returns the mlp_ratio that gives this many hidden channels. SwiGLU takes two thirds and rounds down, so the function tries nearby values.
 double mlp_ratio_of(const Weights& weights, std::int64_t width, std::int64_t hidden) {
   for (std::int64_t wide = 3 * hidden / 2; wide <= 3 * hidden / 2 + 3; ++wide) {
     const double ratio = static_cast<double>(wide) / static_cast<double>(width);
     for (double r : {std::round(ratio * 4) / 4, ratio})
       if (SwiGluFfn::hidden_width(width, r) == hidden) return r;
   }
-  fail(weights, fmt::format("an MLP of {} hidden channels on a width of {} is no SwiGLU of this model", hidden, width));
+  fail(weights, fmt::format("an MLP with {} hidden channels at width {} is not a SwiGLU layer of this model", hidden, width));
 }
 
 }  // namespace
@@ -91,7 +92,7 @@ LatentStats load_stats(const std::string& where, const Warn& warn) {
   stats.variance = require(weights, "var", 3).to(DType::f32).clone().to(default_device());
   if (const Tensor* mean = find(weights, "mean")) {
     if (mean->shape() != stats.variance.shape())
-      fail(weights, fmt::format("mean has shape {} and var {}", to_string(mean->shape()), to_string(stats.variance.shape())));
+      fail(weights, fmt::format("mean has shape {} and var {}, but their shapes must be equal", to_string(mean->shape()), to_string(stats.variance.shape())));
     stats.mean = mean->to(DType::f32).clone().to(default_device());
   }
   check_stats(stats, weights.file.string());
@@ -115,7 +116,7 @@ DitDhConfig dit_dh_config_of(const Weights& w) {
   c.head_depth = c.width == c.head_width ? std::min<std::int64_t>(2, blocks - 1) : blocks - backbone;
   c.depth = blocks - c.head_depth;
   if (c.depth < 1 || c.head_depth < 1)
-    fail(w, fmt::format("{} blocks, {} of them as wide as the backbone ({}): want some of either", blocks, backbone, c.width));
+    fail(w, fmt::format("{} blocks, the first {} in the backbone, of width {}: there must be blocks in the backbone and in the head", blocks, backbone, c.width));
   c.heads = heads_of(w, "enc_feat_rope.freqs_cos", c.width);
   c.head_heads = heads_of(w, "dec_feat_rope.freqs_cos", c.head_width);
   c.input_size = c.patch_size * root(w, "enc_feat_rope.freqs_cos", require(w, "enc_feat_rope.freqs_cos", 2).dim(0));

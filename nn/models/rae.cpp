@@ -12,7 +12,7 @@
 namespace fm {
 namespace {
 
-constexpr std::int64_t block = 256;                // images that go through a network at a time
+constexpr std::int64_t block = 256;                // images per call of a network
 
 template <class F> Tensor in_blocks(const Tensor& x, F&& f) {
   const PauseTape pause;
@@ -24,16 +24,16 @@ template <class F> Tensor in_blocks(const Tensor& x, F&& f) {
 RaeConfig checked(const RaeConfig& config) {
   const RaeConfig c = checked_config(config, "Rae");
   if (c.decoder.latent_channels != c.encoder.width)
-    throw ConfigError("Rae: decoder.latent_channels = " + std::to_string(c.decoder.latent_channels) + " is not encoder.width = " +
+    throw ConfigError("Rae: decoder.latent_channels = " + std::to_string(c.decoder.latent_channels) + " must equal encoder.width = " +
                       std::to_string(c.encoder.width));
   for (const auto& [name, values] : {std::pair{"image_mean", &c.image_mean}, std::pair{"image_std", &c.image_std}})
     if (values->size() != 1 && values->size() != static_cast<std::size_t>(c.encoder.channels))
-      throw ConfigError("Rae: " + std::string(name) + " has " + std::to_string(values->size()) + " values; want one, or one for each of " +
+      throw ConfigError("Rae: " + std::string(name) + " has " + std::to_string(values->size()) + " values, but must have one, or one for each of " +
                         std::to_string(c.encoder.channels) + " channels");
   return c;
 }
 
-// A tensor that broadcasts over images (B, channels, H, W).
+// Returns a tensor that broadcasts over images (B, channels, H, W).
 Tensor per_channel(const std::vector<double>& values, DType type) {
   return Tensor::from(values, {static_cast<std::int64_t>(values.size()), 1, 1}).to(type);
 }
@@ -52,7 +52,7 @@ Var restored(const Var& images, const RaeConfig& c) {
 
 Tensor tokens_to_grid(const Tensor& tokens) {
   const auto side = static_cast<std::int64_t>(std::llround(std::sqrt(static_cast<double>(tokens.dim(1)))));
-  if (side * side != tokens.dim(1)) throw ShapeError("tokens_to_grid: " + std::to_string(tokens.dim(1)) + " tokens are not a square");
+  if (side * side != tokens.dim(1)) throw ShapeError("tokens_to_grid: " + std::to_string(tokens.dim(1)) + " tokens do not form a square grid");
   return tokens.transpose(1, 2).contiguous().reshape({tokens.dim(0), tokens.dim(2), side, side});
 }
 

@@ -1,9 +1,10 @@
-// RAE: a frozen representation encoder and a decoder trained to undo it (Zheng et al. 2025). Images are (B, channels, H, W) in [0, 1], latents
-// (B, C, h, w) are raw here; rae_space (flowmap/training/rae_space.h) adds the statistics that make them of unit variance, which generators model.
+// RAE: a frozen representation encoder and a decoder that is trained to invert it (Zheng et al. 2025). Images are (B, channels, H, W) in [0, 1]. Latents
+// (B, C, h, w) are the encoder's outputs. rae_space (flowmap/training/rae_space.h) scales them to unit variance for generators.
 //
 //   encode(x) = E((R x - m)/d)        decode(z) = d D(z) + m
 //
-// R resizes to the encoder's input size: PyTorch's bicubic without antialiasing, not clamped. Facts: mfrae.md 1.1, 1.5.
+// R resizes images to the encoder's input size (PyTorch's bicubic interpolation without antialiasing, not clamped), m and d are the mean and deviation
+// of images, E is the encoder and D the decoder. Sources: mfrae.md 1.1, 1.5.
 #pragma once
 
 #include "nn/models/vit_encoder.h"
@@ -19,7 +20,7 @@ struct RaeConfig {
   template <class V> void visit(V&& v) {
     v("encoder", encoder, "frozen vision transformer");
     v("decoder", decoder, "transformer from latent tokens to pixels");
-    v("input_size", input_size, "side that images are resized to before the encoder; 0: no resizing", range(0, 65536), unit("pixels"));
+    v("input_size", input_size, "side to which images are resized before the encoder; 0: no resizing", range(0, 65536), unit("pixels"));
     v("image_mean", image_mean, "mean that is subtracted before the encoder: one for all channels, or one per channel");
     v("image_std", image_std, "standard deviation that images are divided by before the encoder: one for all channels, or one per channel", above(0));
   }
@@ -30,7 +31,7 @@ struct Rae {
   VitEncoder encoder;
   RaeDecoder decoder;
 
-  // ConfigError when the decoder does not take the encoder's channels, or means or deviations are neither one nor one a channel.
+  // ConfigError if decoder.latent_channels is not encoder.width, or if image_mean or image_std has neither one value nor one per channel.
   explicit Rae(const RaeConfig& c, std::uint64_t seed = 0);
   template <class V> void visit(V&& v) {
     v("encoder", encoder);
@@ -40,10 +41,10 @@ struct Rae {
   std::int64_t latent_channels() const { return config.encoder.width; }
   std::int64_t latent_size() const { return config.decoder.latent_size; }
 
-  Var tokens(const Var& images) const;             // (B, N, C): the encoder's patch tokens, of resized and normalized images
+  Var tokens(const Var& images) const;             // (B, N, C): the encoder's patch tokens of the resized and normalized images
   Var pixels(const Var& tokens) const;             // (B, N, C) -> images, not clamped
 
-  // Without history, in batches: for data sets and samples.
+  // For data sets and samples: without a tape, in batches.
   Tensor encode(const Tensor& images) const;       // -> (B, C, h, w)
   Tensor decode(const Tensor& latents) const;      // -> images, clamped to [0, 1]
 };

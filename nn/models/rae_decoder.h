@@ -1,6 +1,6 @@
 // The decoder of RAE: a plain pre-norm ViT that turns latent tokens into image patches (MAE's decoder; names of the published checkpoints).
 //
-//   h = [cls, z W + b] + pos,   h += Attn(LN h),  h += W2 gelu(W1 LN h)  per layer,   patches = LN(h) W_out + b_out without the cls row
+//   h = [cls, z W + b] + pos,   h += Attn(LN h),  h += W2 gelu(W1 LN h)  in each layer,   patches = LN(h) W_out + b_out, without the cls row
 #pragma once
 
 #include "nn/config/visit.h"
@@ -23,7 +23,7 @@ struct RaeDecoderConfig {
     v("depth", depth, "layers of the decoder", range(1, 1024));
     v("heads", heads, "attention heads of the decoder", range(1, 1024), divides(width, "width"));
     v("mlp_width", mlp_width, "hidden width of the decoder's MLP", range(1, 1e6));
-    v("patch_size", patch_size, "pixels per side that a token becomes", range(1, 4096));
+    v("patch_size", patch_size, "side, in pixels, of the square patch that each token is decoded to", range(1, 4096));
     v("image_channels", image_channels, "channels of the image", range(1, 1024));
     v("eps", eps, "epsilon of the layer norms", above(0));
     v("precision", precision, "type of products and activations: f32, or bf16 with the residual stream, norms and embeddings in f32",
@@ -38,7 +38,7 @@ struct RaeDecoderLayer : VitBlock {
 
 struct RaeDecoder {
   RaeDecoderConfig config;
-  Parameter positions, cls_token;                // (1,1+N,width) starts as sine-cosine with zeros for cls; (1,1,width) starts at zero
+  Parameter positions, cls_token;                // (1,1+N,width), initially sine-cosine with zeros for cls; (1,1,width), initially zero
   Linear embed;
   std::vector<RaeDecoderLayer> layers;
   LayerNorm norm;
@@ -57,8 +57,8 @@ struct RaeDecoder {
   }
   void reset(const Init& init);
 
-  // Latent tokens (B,N,C), row-major over the latent -> image (B,channels,size,size), normalized like the encoder's input (mean and
-  // deviation of the data set are up to the caller).
+  // Latent tokens (B,N,C), row-major over the latent -> image (B,channels,size,size), normalized like the encoder's input: the caller multiplies by the
+  // deviation of images and adds their mean.
   Var operator()(const Var& tokens) const;
 
  private:

@@ -13,7 +13,7 @@ namespace {
 ResidualMlpConfig checked(const ResidualMlpConfig& config) {
   const ResidualMlpConfig c = checked_config(config, "ResidualMlp");
   if (c.highest < c.lowest)
-    throw ConfigError(fmt::format("ResidualMlp: highest = {} is below lowest = {}: give the frequencies in rising order", c.highest, c.lowest));
+    throw ConfigError(fmt::format("ResidualMlp: highest = {} is below lowest = {}: swap them", c.highest, c.lowest));
   return c;
 }
 
@@ -53,17 +53,17 @@ Var ResidualMlp::operator()(const Var& x, const Var& t, const Tensor& labels) co
 Var ResidualMlp::operator()(const Var& x, const Var& s, const Var& t, const Tensor& labels) const {
   if (!config.mean_flow) throw ConfigError("ResidualMlp: called with two times, but the model was made for one; set mean_flow in its config");
   if (s.shape() != t.shape())
-    throw ShapeError(fmt::format("ResidualMlp: times s {} and t {}: wants as many of both", to_string(s.shape()), to_string(t.shape())));
+    throw ShapeError(fmt::format("ResidualMlp: times s {} and t {} must have the same shape", to_string(s.shape()), to_string(t.shape())));
   return forward(x, t, t - s, labels);
 }
 
 Var ResidualMlp::forward(const Var& x, const Var& t, const std::optional<Var>& gap, const Tensor& labels) const {
   const std::int64_t b = t.rank() == 1 ? t.dim(0) : -1;
   if (b < 0 || x.rank() < 2 || x.dim(0) != b || x.value().numel() != b * config.dim)
-    throw ShapeError(fmt::format("ResidualMlp: input {} at times {}: wants rows of {} numbers and a time for each", to_string(x.shape()),
+    throw ShapeError(fmt::format("ResidualMlp: input {} at times {}: the input must have rows of {} numbers, with one time each", to_string(x.shape()),
                                  to_string(t.shape()), config.dim));
   if (labels.defined() && !y_embedder)
-    throw ConfigError("ResidualMlp: called with labels, but the model was made without classes; set classes in its config, or give no labels");
+    throw ConfigError("ResidualMlp: called with labels, but the model was made without classes; set classes in its config, or pass no labels");
   Var c = t_embedder(sines_and_cosines(t, frequencies.value));
   if (gap) c = c + (*r_embedder)(sines_and_cosines(*gap, frequencies.value));
   if (y_embedder) c = c + (*y_embedder)(labels.defined() ? labels : Tensor::full({b}, static_cast<double>(y_embedder->null_label()), DType::i64));

@@ -1,10 +1,10 @@
-// A deeper generator network for points and vectors: residual blocks whose norms are modulated by times and label (adaLN), as in the head that MAR
-// draws its tokens with (Li et al. 2024, "Autoregressive Image Generation without Vector Quantization"), with one time or two.
+// A deeper generator network for points and vectors, with one time or two: residual blocks whose norms are modulated by times and label (adaLN), as in
+// the head that samples tokens in MAR (Li et al. 2024, "Autoregressive Image Generation without Vector Quantization").
 //
 //   c = silu( W_t phi(t) [+ W_r phi(t - s)] [+ label] ),      phi as in flow_mlp.h
 //   h = W_in z,      h += a MLP( (1 + g) LN(h) + b )  for each block, (b, g, a) = Linear(c),      u = W_out ( (1 + g) LN(h) + b )
 //
-// MLP(x) = fc2 silu(fc1 x) of the blocks' width; LN has no weights. The modulations and W_out are 0 initially, so a fresh network gives 0.
+// MLP(x) = fc2 silu(fc1 x), with the blocks' width as hidden width. LN has no weights. Modulations and W_out are initially 0, so a new network gives 0.
 #pragma once
 
 #include <optional>
@@ -30,11 +30,11 @@ struct ResidualMlpConfig {
     v("dim", dim, "numbers in one sample", range(1, 1e6));
     v("width", width, "width of the blocks", range(1, 65536));
     v("depth", depth, "residual blocks", range(1, 1024));
-    v("frequencies", frequencies, "sines, and equally many cosines, in the embedding of a time", range(1, 65536));
+    v("frequencies", frequencies, "number of sines, and of cosines, in the embedding of a time", range(1, 65536));
     v("lowest", lowest, "lowest angular frequency of the time embedding", above(0));
     v("highest", highest, "highest angular frequency of the time embedding", above(0));
-    v("classes", classes, "number of labels, and one more is added for 'no label'; 0: the network takes no labels", range(0, 1e7));
-    v("mean_flow", mean_flow, "two times (s, t) instead of one");
+    v("classes", classes, "number of labels, to which the network adds one for 'no label'; 0: the network takes no labels", range(0, 1e7));
+    v("mean_flow", mean_flow, "a flow map u(z, s, t) with two times; false: a velocity v(z, t) with one");
   }
 };
 
@@ -62,7 +62,7 @@ struct ResidualMlp {
   Modulation modulation;                         // before `out`
   Linear out;
 
-  // ConfigError when the config breaks a rule, or highest < lowest.
+  // ConfigError if the config breaks a rule, or if highest < lowest.
   explicit ResidualMlp(const ResidualMlpConfig& config, std::uint64_t seed = 0);
   ResidualMlp(ResidualMlp&&) = default;          // clone() copies
   ResidualMlp& operator=(ResidualMlp&&) = default;
@@ -78,8 +78,8 @@ struct ResidualMlp {
   }
   void reset(const Init& init);
 
-  // Like FlowMlp: x (B, ...) with `dim` numbers a row, t (B), labels (B) or undefined -> velocity of x's shape. ShapeError for other shapes;
-  // ConfigError for labels without classes, and for two times without config.mean_flow.
+  // As in FlowMlp: the velocity, of x's shape. x is (B, ...) with `dim` numbers per row, t is (B), labels are (B) or undefined. ShapeError for other
+  // shapes; ConfigError for labels if classes = 0, and for two times without config.mean_flow.
   Var operator()(const Var& x, const Var& t, const Tensor& labels) const;
   Var operator()(const Var& x, const Var& s, const Var& t, const Tensor& labels) const;
 

@@ -1,9 +1,9 @@
-// A learned log variance l(s, t), one number per row: objectives with a learned weight divide their rows' losses by it,  e^-l L + l.  At its minimum l is
-// log L, so every (s, t) contributes the same to the gradient (Kendall, Gal and Cipolla 2018; EDM2 and sCM use it over t).
+// A learned log variance l(s, t), one number per row. Objectives with a learned weight replace the loss L of each row by  e^-l L + l.  At the minimum over l,
+// l = log L, so every (s, t) contributes equally to the gradient (Kendall, Gal and Cipolla 2018; EDM2 and sCM use such a weight over t).
 //
 //   h = W_in [ phi(t), phi(t - s) ] + b_in,      l = W_out silu(h) + b_out         phi: sines and cosines, as in flow_mlp.h
 //
-// W_out and b_out begin at 0: every row's weight begins at 1.
+// W_out and b_out are initially 0, so every row initially has the weight e^-l = 1.
 #pragma once
 
 #include "nn/layers/embedding.h"

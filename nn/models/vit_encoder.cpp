@@ -46,7 +46,7 @@ void VitEncoder::reset(const Init& init) {
   else reset_dino(init);
 }
 
-// N(0, 0.02) for products and positions, almost zero for the extra tokens, zero biases. The patch embedding keeps PyTorch's default.
+// N(0, 0.02^2) for products and positions, N(0, 1e-12) for the class and register tokens, zero for biases. The patch embedding keeps PyTorch's default.
 void VitEncoder::reset_dino(const Init& init) {
   for_each_parameter(*this, [&](const std::string& name, Parameter& p) {
     if (name.ends_with("lambda1")) fill(p, config.layer_scale);
@@ -59,8 +59,8 @@ void VitEncoder::reset_dino(const Init& init) {
   fill(mask_token, 0);
 }
 
-// Xavier for products, zero biases in attention and almost zero ones in the MLP, positions and patch embedding of variance 1/fan-in. (The
-// original cuts the patch embedding's normal at two deviations and widens it to the same variance; here it is not cut.)
+// Xavier for products; zero biases in attention, N(0, 1e-12) in the MLP; variance 1/width for positions and 1/fan-in for the patch embedding. (The
+// original samples the patch embedding from a normal distribution that is cut at two deviations and scaled to the same variance; here it is not cut.)
 void VitEncoder::reset_siglip(const Init& init) {
   for_each_parameter(*this, [&](const std::string& name, Parameter& p) {
     if (!name.starts_with("encoder.")) return;
@@ -75,7 +75,7 @@ void VitEncoder::reset_siglip(const Init& init) {
   fill(patch_embed.bias, 0);
 }
 
-// N(0, 0.02) for products and the class token, Xavier for the patch embedding, zero biases; the positions are sine-cosine and stay.
+// N(0, 0.02^2) for products and the class token, Xavier for the patch embedding, zero biases, and fixed sine-cosine positions.
 void VitEncoder::reset_mae(const Init& init) {
   for_each_parameter(*this, [&](const std::string& name, Parameter& p) {
     if (name.starts_with("encoder.") && is_product(p)) init.normal(name, p, 0.02);
@@ -105,7 +105,7 @@ VitTokens VitEncoder::encode(const Var& image, const Tensor& mask) const {
   const std::int64_t cls = config.has_cls() ? 1 : 0, r = config.register_tokens();
   if (mask.defined()) {
     if (!mask_token.value.defined())
-      throw ConfigError("VitEncoder: kind = " + config.kind + " has no token to hide patches behind; dinov2 has");
+      throw ConfigError("VitEncoder: kind = " + config.kind + " has no mask token; use kind = dinov2, or no mask");
     patches = where(mask.reshape({b, n, 1}).to(patches.dtype()), reshape(cast(mask_token, stream), {1, 1, d}), patches);
   }
   patches = patches + cast(positions(image.dim(2) / config.patch_size, image.dim(3) / config.patch_size), stream);

@@ -1,7 +1,7 @@
-// The vision transformers that make RAE's latents, under the names and with the initial values of Hugging Face's models; with a
-// smaller config, the network of DINO training.
+// The vision transformers that encode images for RAE, with the names and initial values of Hugging Face's models. With a smaller config, they are the
+// network of DINO training.
 //
-//   h = [cls + pos_0, registers, patches + pos],   h += l1 Attn(LN h),  h += l2 W2 f(W1 LN h)  per layer,   LN(h)
+//   h = [cls + pos_0, registers, patches + pos],   h += l1 Attn(LN h),  h += l2 W2 f(W1 LN h)  in each layer,   result LN(h)
 //
 //   kind      model                                                  cls   registers, l   f            position grid resized
 //   dinov2    DINOv2 with registers (Oquab et al. 2023; Darcet et    yes   yes            GELU         antialiased bicubic
@@ -11,8 +11,8 @@
 //   mae       the encoder of a masked autoencoder (He et al. 2022),  yes   no             GELU         bicubic
 //             ViTMAEModel without a mask
 //
-// The position grid is resized to the image's, so one model takes images of several sizes. RAE drops the last norm's weight and bias
-// (affine_norm = false): every latent token then has mean 0 and variance 1. Facts: mfrae.md 1.3 to 1.5.
+// The grid of positions is resized to that of the image, so one model takes images of several sizes. RAE drops the weight and bias of the last norm
+// (affine_norm = false): every latent token then has mean 0 and variance 1. Sources: mfrae.md 1.3 to 1.5.
 #pragma once
 
 #include "nn/config/visit.h"
@@ -24,7 +24,7 @@ namespace fm {
 
 struct VitEncoderConfig {
   std::string kind = "dinov2";
-  std::int64_t image_size = 518, patch_size = 14, channels = 3;         // image_size: of the position grid
+  std::int64_t image_size = 518, patch_size = 14, channels = 3;         // image_size gives the grid of positions
   std::int64_t width = 768, depth = 12, heads = 12, mlp_width = 3072, registers = 4;
   double layer_scale = 1.0;                                             // initial value; 0: no layer scale
   double eps = 1e-6;
@@ -32,19 +32,19 @@ struct VitEncoderConfig {
   std::string precision = "f32";
 
   template <class V> void visit(V&& v) {
-    v("kind", kind, "architecture and names: DINOv2 with registers, SigLIP 2 or a masked autoencoder",
+    v("kind", kind, "architecture and names of tensors: DINOv2 with registers, SigLIP 2 or a masked autoencoder",
       one_of({"dinov2", "siglip2", "mae"}));
-    v("image_size", image_size, "pixels per side of the images that the grid of positions is for", range(1, 65536));
-    v("patch_size", patch_size, "pixels per side that a token spans", range(1, 4096), divides(image_size, "image_size"));
+    v("image_size", image_size, "side, in pixels, of the images that the grid of positions fits; it is resized for other images", range(1, 65536));
+    v("patch_size", patch_size, "side, in pixels, of the square patch that a token spans", range(1, 4096), divides(image_size, "image_size"));
     v("channels", channels, "channels of the image", range(1, 1024));
     v("width", width, "width of the encoder", range(1, 65536));
     v("depth", depth, "layers of the encoder", range(1, 1024));
     v("heads", heads, "attention heads of the encoder", range(1, 1024), divides(width, "width"));
     v("mlp_width", mlp_width, "hidden width of the encoder's MLP", range(1, 1e6));
-    v("registers", registers, "register tokens; dinov2 alone has them", range(0, 1024));
-    v("layer_scale", layer_scale, "initial layer scale, 0 for none; dinov2 alone has it", at_least(0));
+    v("registers", registers, "number of register tokens; only for kind dinov2", range(0, 1024));
+    v("layer_scale", layer_scale, "initial value of the layer scales; 0: no layer scale; only for kind dinov2", at_least(0));
     v("eps", eps, "epsilon of the layer norms", above(0));
-    v("affine_norm", affine_norm, "weight and bias in the last norm");
+    v("affine_norm", affine_norm, "a last norm with weight and bias; false: without, as in RAE");
     v("precision", precision, "type of products and activations: f32, or bf16 with the residual stream, norms and embeddings in f32",
       one_of({"f32", "bf16"}));
   }
@@ -96,13 +96,13 @@ struct VitTokens {
 
 struct VitEncoder {
   VitEncoderConfig config;
-  Parameter cls_token, mask_token, register_tokens;                    // (1,1,D), (1,D), (1,R,D), those that the kind has
-  Parameter position_table;                                            // (1,1+G G,D), of siglip2 (G G,D); of mae frozen
+  Parameter cls_token, mask_token, register_tokens;                    // (1,1,D), (1,D), (1,R,D); undefined if the kind has none
+  Parameter position_table;                                            // (1,1+G G,D), or (G G,D) for siglip2; frozen for mae
   PatchEmbed patch_embed;
   std::vector<VitEncoderLayer> layers;
   LayerNorm norm;
 
-  // ConfigError when the config breaks a rule.
+  // ConfigError if the config breaks a rule.
   explicit VitEncoder(const VitEncoderConfig& config, std::uint64_t seed = 0);
   VitEncoder(VitEncoder&&) = default;                                  // clone() copies
   VitEncoder& operator=(VitEncoder&&) = default;
@@ -119,15 +119,15 @@ struct VitEncoder {
   }
   void reset(const Init& init);
 
-  // Image (B,channels,H,W), normalized by the caller; H and W multiples of the patch size. If mask (B,N) is not zero the patch is hidden
-  // from the network behind mask_token, which only dinov2 has; ConfigError otherwise.
+  // The image is (B,channels,H,W), normalized by the caller, with H and W multiples of the patch size. A patch whose element of mask (B,N) is not zero
+  // is replaced by mask_token. Only dinov2 has this token: a mask for another kind is a ConfigError.
   VitTokens encode(const Var& image, const Tensor& mask = {}) const;
   Var operator()(const Var& image) const { return encode(image).patches; }
 
  private:
   template <class M> friend M clone(const M& module);
   VitEncoder(const VitEncoder&) = default;
-  Var positions(std::int64_t rows, std::int64_t columns) const;       // of the patches, (1,rows columns,D)
+  Var positions(std::int64_t rows, std::int64_t columns) const;       // positions of the patches, (1,rows columns,D)
   void reset_dino(const Init& init);
   void reset_siglip(const Init& init);
   void reset_mae(const Init& init);

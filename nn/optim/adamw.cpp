@@ -37,8 +37,8 @@ void check_gradient(const NamedParameter& named, const Tensor& g) {
   const Tensor& value = named.parameter->value;
   if (g.shape() != value.shape())
     throw ShapeError(
-        fmt::format("AdamW: gradient {} for parameter {} of shape {}", to_string(g.shape()), named.name, to_string(value.shape())));
-  if (!is_floating(g.dtype())) throw DTypeError(fmt::format("AdamW: the gradient of {} is {}", named.name, name_of(g.dtype())));
+        fmt::format("AdamW: a gradient of shape {} for parameter {} of shape {}", to_string(g.shape()), named.name, to_string(value.shape())));
+  if (!is_floating(g.dtype())) throw DTypeError(fmt::format("AdamW: the gradient of {} is {}, but must be a floating-point type", named.name, name_of(g.dtype())));
 }
 
 template <class T> kernels::AdamWKernel<T> kernel(Device device) {
@@ -60,29 +60,30 @@ kernels::AdamWStep numbers_of(const AdamWConfig& c, std::int64_t step, double lr
 // Refuses numbers that would multiply every weight by infinity, NaN or the wrong sign.
 void check_request(const StepRequest& r) {
   if (!(std::isfinite(r.lr) && r.lr >= 0))
-    throw ConfigError(fmt::format("AdamW: learning rate {}: want a finite number >= 0; nothing was changed", r.lr));
+    throw ConfigError(fmt::format("AdamW: learning rate {} must be finite and >= 0; nothing was changed", r.lr));
   if (!(std::isfinite(r.gradient_scale) && r.gradient_scale > 0))
-    throw ConfigError(fmt::format("AdamW: gradient_scale {}: want a finite number > 0, 1 / k for a sum over k micro-batches; nothing was changed", r.gradient_scale));
+    throw ConfigError(fmt::format("AdamW: gradient_scale {} must be finite and > 0, for example 1 / k for a sum over k micro-batches; nothing was changed",
+                                  r.gradient_scale));
 }
 
 void check_config(const AdamWConfig& c) {
   if (!(c.beta1 >= 0 && c.beta1 < 1 && c.beta2 >= 0 && c.beta2 < 1 && c.eps > 0 && std::isfinite(c.eps)))
-    throw ConfigError(fmt::format("AdamW: beta1 = {}, beta2 = {}, eps = {}: want 0 <= beta < 1, eps > 0", c.beta1, c.beta2, c.eps));
+    throw ConfigError(fmt::format("AdamW: beta1 = {}, beta2 = {}, eps = {}: betas must be >= 0 and < 1, and eps > 0", c.beta1, c.beta2, c.eps));
   if (!(std::isfinite(c.weight_decay) && c.weight_decay >= 0))
-    throw ConfigError(fmt::format("AdamW: weight_decay = {}: want a finite number >= 0", c.weight_decay));
+    throw ConfigError(fmt::format("AdamW: weight_decay = {} must be finite and >= 0", c.weight_decay));
   if (!(std::isfinite(c.clip) && c.clip >= 0))
-    throw ConfigError(fmt::format("AdamW: clip = {}: want a finite number >= 0, 0 for no limit", c.clip));
+    throw ConfigError(fmt::format("AdamW: clip = {} must be finite and >= 0; 0 is no limit", c.clip));
 }
 
-// Numbers that are in range as double but not in f32: beta2 = 1 - 1e-9 is 1 there, and the second moment would never forget.
+// Refuses numbers that are in range as double but not in f32: beta2 = 1 - 1e-9 rounds to 1, and the second moment would never decay.
 void check_rounded(const AdamWConfig& c) {
   if (!(static_cast<float>(c.beta1) < 1 && static_cast<float>(c.beta2) < 1 && static_cast<float>(c.eps) >= std::numeric_limits<float>::min() &&
         std::isfinite(static_cast<float>(c.eps))))
-    throw ConfigError(fmt::format("AdamW: beta1 = {}, beta2 = {}, eps = {}: in f32, the parameters' type, a beta is 1 or eps is no normal number",
+    throw ConfigError(fmt::format("AdamW: beta1 = {}, beta2 = {}, eps = {}: in f32, the type of the parameters, a beta rounds to 1 or eps is not a normal number",
                                   c.beta1, c.beta2, c.eps));
 }
 
-// Parameters and averages are written to: two of them in the same memory would undo each other. After sorting by address, overlapping ones are neighbors.
+// Updates write to parameters and averages, so no two of them may share memory. After sorting by address, overlapping ones are neighbors.
 void check_apart(std::vector<std::pair<std::string, Tensor>> tensors) {
   std::erase_if(tensors, [](const auto& t) { return !t.second.defined() || t.second.numel() == 0; });
   std::sort(tensors.begin(), tensors.end(), [](const auto& a, const auto& b) { return std::less<>()(a.second.raw(), b.second.raw()); });
@@ -115,7 +116,7 @@ AdamW::AdamW(std::vector<NamedParameter> parameters, const AdamWConfig& config) 
 }
 
 void AdamW::add_average(const std::vector<NamedParameter>& copy, double decay, bool ramp) {
-  if (!(decay >= 0 && decay <= 1)) throw ConfigError(fmt::format("AdamW: average decay {}: want 0 to 1", decay));
+  if (!(decay >= 0 && decay <= 1)) throw ConfigError(fmt::format("AdamW: the decay {} of an average must be from 0 to 1", decay));
   if (copy.size() != slots_.size())
     throw ShapeError(fmt::format("AdamW: the average has {} parameters, the model {}", copy.size(), slots_.size()));
   Average average{{}, decay, ramp};
@@ -187,14 +188,14 @@ void AdamW::share_parameters() {
 
 Device AdamW::device() const { return slots_.empty() ? Device{} : slots_[0].named.parameter->value.device(); }
 
-// If sharded, each tensor's sum comes from its owner: the same numbers are added in the same order.
+// If sharded, each tensor's sum comes from its owner, and the sums are added in the same order as without sharding.
 Tensor AdamW::squares(const Gradients& gradients) const {
   const ProfiledOp scope("norm of gradients");
   std::vector<Tensor> all;
   for (const Slot& slot : slots_) all.push_back(gradients[*slot.named.parameter]);
   for (const Tensor& g : all)
     if (g.defined()) count_traffic({&g});
-  const Tensor own = squares_of(all).to(device());           // without any gradient they lie nowhere
+  const Tensor own = squares_of(all).to(device());           // squares_of no gradient at all is on the CPU
   if (!ranks_) return own;
   const std::vector<double> sums = sum_over_ranks(*ranks_, own.to_vector<double>());
   return Tensor::from(sums, own.shape()).to(own.device());
@@ -222,14 +223,14 @@ void AdamW::throw_diverged(const Gradients& gradients, double norm) const {
                                   config_.clip > 0 ? "lower the learning rate or resume from a checkpoint" : "set clip"));
 }
 
-// An AdamWClip, where the gradients lie.
+// Returns an AdamWClip on the device of the gradients.
 Tensor AdamW::clip(const Tensor& sums, double scale) const {
   const Tensor out = Tensor::empty({2}, DType::f64, sums.device());
   optimizer_kernels(sums.device()).clip(sums.data<double>(), sums.numel(), scale, config_.clip, reinterpret_cast<kernels::AdamWClip*>(out.raw()));
   return out;
 }
 
-// If sharded, a rank may own no parameter with a gradient; GradientBuckets has then seen those of all ranks.
+// If sharded, no check: a rank may own no parameter that has a gradient.
 void AdamW::check_any(const Gradients& gradients) const {
   if (ranks_) return;
   for (const Slot& slot : slots_)
@@ -239,7 +240,7 @@ void AdamW::check_any(const Gradients& gradients) const {
                           slots_.size(), slots_.empty() ? "" : fmt::format(" ({}, ...)", slots_[0].named.name)));
 }
 
-// The next update: sends its numbers to the device.
+// Counts the next update and sends its numbers to the device.
 void AdamW::count(const StepRequest& request) {
   std::vector<double> numbers;
   for (const Average& a : averages_) numbers.push_back(1 - average_decay(a.decay, a.ramp, updates_));
@@ -372,7 +373,7 @@ void AdamW::load_state(const NamedTensors& state) {
     Slot& slot = loaded[i];
     if (!slot.m.defined()) continue;
     const Device device = slot.named.parameter->value.device();
-    slot.m = owns(i) ? slot.m.clone().to(device) : Tensor();  // it may be a view into a file
+    slot.m = owns(i) ? slot.m.clone().to(device) : Tensor();  // a copy: the tensor may be a view into a file
     slot.v = owns(i) ? slot.v.clone().to(device) : Tensor();
   }
   slots_ = std::move(loaded);

@@ -1,5 +1,5 @@
-// AdamW over the named parameters of a model, with clipping by the global norm and moving averages (EMA) of the weights. The update's
-// equations are in tensor/kernels/optimizer.h; clipping and averages cost no further pass over memory.
+// AdamW over the named parameters of a model, with clipping by the global norm and moving averages (EMA) of the weights. The equations of the
+// update are in tensor/kernels/optimizer.h. Clipping and averages need no further pass over memory.
 //
 //   Model model, ema = clone(model);
 //   AdamW optimizer(named_parameters(model), {.clip = 1.0});
@@ -23,7 +23,7 @@ namespace fm {
 struct NamedParameter {
   std::string name;
   Parameter* parameter;                  // must keep its address while the optimizer lives: do not move the model
-  bool decays = true;                    // false: weight decay passes it by
+  bool decays = true;                    // false: no weight decay
 };
 
 template <class M> std::vector<NamedParameter> named_parameters(M& module) {
@@ -34,15 +34,15 @@ template <class M> std::vector<NamedParameter> named_parameters(M& module) {
 
 struct AdamWConfig {
   double beta1 = 0.9, beta2 = 0.95, eps = 1e-8;
-  double weight_decay = 0;               // of every parameter that decays, decoupled, times the learning rate
+  double weight_decay = 0;               // decoupled: each update multiplies parameters with `decays` by 1 - lr * weight_decay
   double clip = 1;                       // largest global gradient norm; 0 = no clipping
 
   template <class V> void visit(V&& v) {
     v("beta1", beta1, "decay of the first moment", range(0, 1));
     v("beta2", beta2, "decay of the second moment", range(0, 1));
-    v("eps", eps, "epsilon that is added to the root of the second moment", above(0));
+    v("eps", eps, "epsilon that is added to the square root of the second moment", above(0));
     v("weight_decay", weight_decay, "decoupled weight decay", at_least(0));
-    v("clip", clip, "largest norm of the whole gradient; 0: no limit", at_least(0));
+    v("clip", clip, "largest norm of the gradient over all parameters; larger gradients are scaled down to it; 0: no limit", at_least(0));
   }
 };
 
@@ -53,47 +53,50 @@ struct StepRequest {
 
 struct StepStats {
   Late gradient_norm = 0;                // after gradient_scale, before clipping
-  Tensor squares = {};                   // of each parameter's gradient, where they lie: for first_not_finite()
+  Tensor squares = {};                   // sum of squares of each parameter's gradient, on the gradients' device: for first_not_finite()
 };
 
 class AdamW {
  public:
-  // Parameters f32 or f64, contiguous (DTypeError, ShapeError), names distinct, no two in one place of memory: each would be moved for the
-  // other too. ConfigError unless 0 <= beta < 1 and eps > 0, also when rounded to the parameters' type, and weight_decay, clip finite, >= 0.
+  // Parameters must be f32 or f64 (DTypeError) and contiguous (ShapeError). Their names must differ and their memory must not overlap (Error).
+  // ConfigError unless 0 <= beta < 1 and eps > 0, also after rounding to the parameters' type, and weight_decay and clip are finite and >= 0.
   explicit AdamW(std::vector<NamedParameter> parameters, const AdamWConfig& config = {});
 
-  // A second model of the same names and shapes that follows the first: e <- d e + (1 - d) p at each step, frozen parameters included.
-  // With a ramp the decay starts low (nn/optim/schedule.h). ShapeError if the models differ.
+  // Adds a moving average: `copy` are the parameters of a second model with the same names and shapes. Each step sets e <- d e + (1 - d) p, for
+  // frozen parameters too. With a ramp the decay d starts low (nn/optim/schedule.h). ShapeError if the models differ.
   void add_average(const std::vector<NamedParameter>& copy, double decay, bool ramp = false);
 
-  // From now on each rank keeps the moments and averages of its own parameters only (nn/optim/shards.h), and `step` takes gradients of those
-  // (GradientBuckets with these owners). All ranks call the same functions then, in the same order. `ranks` must outlive this object.
+  // Makes each rank keep only the moments and averages of the parameters that it owns (nn/optim/shards.h). `step` then takes the gradients of these
+  // parameters (GradientBuckets with the same owners), and all ranks must call the same functions in the same order. `ranks` must outlive this object.
   void shard(Communicator& ranks);
   bool sharded() const { return ranks_ != nullptr; }
   const std::vector<int>& owners() const { return owners_; }            // by parameter
-  int owner_of(const std::string& state_name) const;                    // of a tensor of state(), or of an average; -1: all ranks have it
-  void release_averages();               // releases averages that other ranks own; the values of those parameters are then undefined
-  void gather_averages(int rank);        // until the next release this rank (-1: every rank) has all averages
+  int owner_of(const std::string& state_name) const;                    // owner of a tensor of state() or of an average; -1: every rank has it
+  void release_averages();               // releases the averages that other ranks own: their tensors become undefined
+  void gather_averages(int rank);        // copies all averages to this rank (-1: to every rank), until the next release
 
-  // One update. ConfigError for numbers of the request that are out of range, with nothing changed. A parameter without gradient stays unchanged,
-  // but its averages are updated; Error if no parameter has a gradient. DivergedError if the norm of the gradients is not finite, or if it is still so large after clipping that the second
-  // moment would overflow f32: it names the update and the first tensor, and nothing was changed. On a GPU no weight, moment or
-  // average changes either, the norm is reported as infinite or NaN, and the update is counted: the device is not waited for.
+  // Makes one update. ConfigError if a number of the request is out of range; Error if no parameter has a gradient. A parameter without gradient
+  // stays unchanged, but its averages are updated. DivergedError if the norm of the gradients is not finite, or if it is so large after clipping that
+  // the second moment would overflow f32. It names the update and the first tensor that is not finite. No error changes weights, moments or averages.
+  // On a GPU, instead of a DivergedError, the reported norm is infinite or NaN, because the host does not wait for the device: the update is
+  // counted, but changes no weight, moment or average.
   StepStats step(const Gradients& gradients, const StepRequest& request);
 
-  // For an update that a Graph has recorded and is about to replay: counts it, and writes its numbers where the recorded work reads them.
+  // Prepares the replay of an update that a Graph has recorded: counts the update, and writes its learning rate and decays where the graph reads them.
   void repeat(const StepRequest& request);
 
-  // The norm of all gradients together: sums per tensor in the order of the names, so the same for any number of threads.
+  // Returns the norm over all gradients. Tensors are summed in the order of the parameters, so the bits do not depend on the number of threads.
   double gradient_norm(const Gradients& gradients) const;
-  // The name of the first parameter whose gradient was not finite in the update that gave `squares`; empty if none. Waits for the device.
+  // Returns the name of the first parameter whose gradient was not finite in the update that gave `squares`; empty if all were finite. Waits for the
+  // device.
   std::string first_not_finite(const Tensor& squares) const;
 
   std::int64_t updates() const { return updates_; }
   const AdamWConfig& config() const { return config_; }
 
-  // "m.<name>", "v.<name>", "step.<name>" for each parameter that has had a gradient, and "updates". The tensors share memory with the
-  // optimizer. Tensors of another rank have only shape and type, so the list is the same for any number of ranks. load_state copies. It throws FileError with one message that lists all misfits, with nothing changed.
+  // state() returns "m.<name>", "v.<name>" and "step.<name>" for each parameter that has had a gradient, and "updates". The tensors share memory with
+  // the optimizer. Those that another rank owns have only shape and type, so the list is the same for any number of ranks. load_state copies the
+  // tensors. If some do not fit, it throws a FileError that lists them all, and changes nothing.
   NamedTensors state() const;
   void load_state(const NamedTensors& state);
 
@@ -102,7 +105,7 @@ class AdamW {
     NamedParameter named;
     Tensor m, v;                         // undefined until the first gradient
     std::int64_t steps = 0;
-    bool moved = false;                  // by the last update
+    bool moved = false;                  // changed by the last update
   };
   struct Average {
     std::vector<Parameter*> copy;
@@ -124,11 +127,11 @@ class AdamW {
   std::vector<Average> averages_;
   Tensor numbers_;                       // f64: 1 - decay of each average, then an AdamWStep for each parameter
   std::int64_t updates_ = 0;
-  Communicator* ranks_ = nullptr;        // null: all is here
+  Communicator* ranks_ = nullptr;        // null: not sharded
   std::vector<int> owners_;
 };
 
-// into += more, parameter by parameter: for micro-batches, called in their order. `more` is used up.
+// into += more, parameter by parameter. For micro-batches, in their order. `more` is empty afterwards.
 void accumulate(Gradients& into, Gradients&& more);
 
 }  // namespace fm

@@ -1,4 +1,4 @@
-// A copy of a network that follows it: DINO's teacher, the network that makes Shortcut's targets.
+// Moving averages of networks outside the optimizer: DINO's teacher, and the network that makes Shortcut's targets.
 #pragma once
 
 #include "nn/module.h"
@@ -6,7 +6,8 @@
 
 namespace fm {
 
-// follower <- decay follower + (1 - decay) leader, in place, for each parameter. Both have one architecture; buffers are tables and stay unchanged.
+// follower <- decay follower + (1 - decay) leader, in place, for each parameter. Both must have the same architecture. Buffers (tables)
+// stay unchanged.
 template <class M> void follow(M& follower, const M& leader, double decay) {
   std::vector<const Tensor*> from;
   for_each_parameter(leader, [&](const std::string&, const Parameter& p) { from.push_back(&p.value); });

@@ -39,7 +39,7 @@ void GradientBuckets::lay_out(const std::vector<std::size_t>& order) {
   if (!open.entries.empty()) close(std::move(open));
 }
 
-// A rank's piece: its parameters, one after another.
+// Sorts the entries by owner, so that the part of each rank is contiguous, and allocates the buffer.
 void GradientBuckets::close(Bucket&& b) {
   std::stable_sort(b.entries.begin(), b.entries.end(), [](const Entry& x, const Entry& y) { return x.owner < y.owner; });
   b.counts.assign(static_cast<std::size_t>(ranks_.size()), 0);
@@ -87,7 +87,7 @@ void GradientBuckets::take(const Parameter& p, Tensor& g) {
   send_full_ones();
 }
 
-// An undefined g: this rank has no gradient.
+// Copies g into the bucket. An undefined g (this rank has no gradient) counts as zeros.
 void GradientBuckets::put(Bucket& b, Entry& e, const Tensor& g) {
   const std::int64_t n = e.parameter->value.numel();
   const Tensor to = b.buffer.slice(0, e.at, e.at + n);
@@ -109,14 +109,14 @@ void GradientBuckets::finish(Gradients& gradients) {
   for (Bucket& b : buckets_)
     for (Entry& e : b.entries) {
       if (e.there) continue;
-      Tensor left;                       // not passed to a hook: of earlier micro-batches alone, or none
+      Tensor left;                       // no hook call: only earlier micro-batches have a gradient, or none has
       if (earlier_)
         if (const auto before = earlier_->parameters().find(e.parameter); before != earlier_->parameters().end()) left = before->second;
       put(b, e, left);
     }
   send_full_ones();
   earlier_ = nullptr;
-  ranks_.all_reduce(flags_);             // on the CPU, because reading a GPU's tensors would wait for them
+  ranks_.all_reduce(flags_);             // flags are on the CPU: reading them from a GPU would wait for it
   for (Bucket& b : buckets_) {
     b.under_way.get();
     for (const Entry& e : b.entries) {
@@ -130,7 +130,7 @@ void GradientBuckets::finish(Gradients& gradients) {
   if (!ordered_) adopt_order_of_rank_0();
 }
 
-// The sums stay in place: views of the old buffers.
+// The sums of this step stay valid: they are views of the old buffers.
 void GradientBuckets::adopt_order_of_rank_0() {
   ordered_ = true;
   for (std::size_t i = parameters_.size(); i-- > 0;)

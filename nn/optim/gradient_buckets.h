@@ -1,13 +1,13 @@
-// Adds up the gradients of all ranks during the backward pass: each gradient is copied into its bucket as soon as it is final, and a full
+// Sums the gradients over all ranks during the backward pass: each gradient is copied into its bucket as soon as it is final, and a full
 // bucket is sent while the gradients of earlier layers are still being computed.
 //
 //   GradientBuckets buckets(ranks, named_parameters(model));
 //   buckets.begin(nullptr);
-//   Gradients g = backward(loss, buckets.hook());      // loss: this rank's share, so that the sum over ranks is the whole
+//   Gradients g = backward(loss, buckets.hook());      // loss: this rank's share of the loss of the batch
 //   buckets.finish(g);                                 // g: the sums, the same bits on all ranks
 //
-// Buckets are sent in one order on all ranks: at first the parameters' own, backwards; after the first step the order in which rank 0's gradients
-// were final. On CPUs sums are element by element in the order of the ranks, so how parameters lie in buckets changes no bit.
+// All ranks send buckets in the same order. In the first step it is the reverse order of the parameters, later the order in which the gradients of
+// rank 0 became final in the first step. CPUs sum each element in the order of the ranks, so the layout of the buckets does not change any bit.
 #pragma once
 
 #include <cstdint>
@@ -22,15 +22,16 @@ namespace fm {
 
 class GradientBuckets {
  public:
-  // With owners (one for each parameter) a rank gets the sums of its own parameters only; the others' gradients are undefined afterwards.
+  // With `owners` (one rank for each parameter) a rank gets the sums only for its own parameters; the other gradients are undefined afterwards.
   GradientBuckets(Communicator& ranks, const std::vector<NamedParameter>& parameters, std::vector<int> owners = {},
                   std::int64_t bucket_bytes = 1 << 20);
   ~GradientBuckets();
 
-  // `earlier`: gradients of micro-batches before the last, which are added to the last one's; may be null, and is used up.
+  // Begins a step. `earlier` holds the summed gradients of all micro-batches before the last; may be null. They are added to those of the last
+  // micro-batch and moved out of `earlier`.
   void begin(Gradients* earlier);
   OnFinal hook();
-  // Sends gradients without a hook call, waits, and puts the sums into `gradients`. RankLostError.
+  // Sends the gradients for which the hook was not called, waits for all sums, and puts them into `gradients`. RankLostError if a rank is lost.
   void finish(Gradients& gradients);
 
   std::size_t count() const { return buckets_.size(); }
@@ -39,8 +40,8 @@ class GradientBuckets {
   struct Entry {
     const Parameter* parameter;
     int owner;
-    std::size_t index;                              // among all parameters
-    std::int64_t at = 0;                            // where values begin
+    std::size_t index;                              // position in parameters_
+    std::int64_t at = 0;                            // position of its first element in the buffer
     bool there = false;
   };
   struct Bucket {
@@ -62,7 +63,7 @@ class GradientBuckets {
   std::vector<int> owners_;
   std::int64_t bucket_bytes_;
   std::vector<Bucket> buckets_;
-  Tensor flags_;                                    // of each parameter: how many ranks have a gradient
+  Tensor flags_;                                    // by parameter: the number of ranks that have a gradient
   std::unordered_map<const Parameter*, std::pair<std::size_t, std::size_t>> place_;   // bucket and entry
   std::size_t sent_ = 0;
   std::vector<std::size_t> seen_;                   // the order in which gradients became final, in the first step

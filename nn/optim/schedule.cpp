@@ -12,14 +12,14 @@ namespace fm {
 
 void check(const LearningRate& rate) {
   if (!(std::isfinite(rate.peak) && rate.peak >= 0 && std::isfinite(rate.end) && rate.end >= 0))
-    throw ConfigError(fmt::format("learning rate: peak = {}, end = {}: want finite numbers >= 0", rate.peak, rate.end));
-  if (rate.warmup_steps < 0) throw ConfigError(fmt::format("learning rate: warmup_steps = {}: want >= 0", rate.warmup_steps));
+    throw ConfigError(fmt::format("learning rate: peak = {} and end = {} must be finite and >= 0", rate.peak, rate.end));
+  if (rate.warmup_steps < 0) throw ConfigError(fmt::format("learning rate: warmup_steps = {} must be >= 0", rate.warmup_steps));
   if (rate.decay == "constant") return;
   if (rate.decay != "cosine" && rate.decay != "linear")
-    throw ConfigError(fmt::format("learning rate: decay = {}: want constant, cosine or linear", rate.decay));
+    throw ConfigError(fmt::format("learning rate: decay = {} must be constant, cosine or linear", rate.decay));
   const std::int64_t begin = std::max(rate.decay_begin, rate.warmup_steps);
   if (rate.decay_end <= begin)
-    throw ConfigError(fmt::format("learning rate: decay_end = {} is not after step {}, where the {} fall begins; set decay_end",
+    throw ConfigError(fmt::format("learning rate: decay_end = {} is not after step {}, where the {} fall begins; raise decay_end",
                                   rate.decay_end, begin, rate.decay));
 }
 

@@ -8,34 +8,34 @@
 
 namespace fm {
 
-// Linear warm-up from zero, then `peak`, then a fall to `end` between two steps, then `end`. Steps count updates from 0.
+// Linear warm-up from zero, then `peak`, then a fall to `end` between the steps decay_begin and decay_end, then `end`. Steps count updates from 0.
 struct LearningRate {
   double peak = 1e-4;
-  std::string decay = "constant";        // the shape of the fall
+  std::string decay = "constant";        // the curve of the fall; constant: no fall
   double end = 0;
   std::int64_t warmup_steps = 0;
-  std::int64_t decay_begin = 0;          // the fall's first step, not before the warm-up ends
+  std::int64_t decay_begin = 0;          // first step of the fall; if the warm-up ends later, that step
   std::int64_t decay_end = 0;            // the first step at `end`
 
   template <class V> void visit(V&& v) {
     v("peak", peak, "highest learning rate", at_least(0), flag("lr"), basic());
-    v("decay", decay, "curve by which the learning rate falls", one_of({"constant", "cosine", "linear"}));
+    v("decay", decay, "curve along which the learning rate falls; constant: it stays at peak", one_of({"constant", "cosine", "linear"}));
     v("end", end, "learning rate after the fall", at_least(0));
     v("warmup_steps", warmup_steps, "length of the linear warm-up from zero", range(0, 4e9), unit("steps"));
-    v("decay_begin", decay_begin, "beginning of the fall, at the earliest the end of the warm-up", range(0, 4e9), unit("steps"));
+    v("decay_begin", decay_begin, "beginning of the fall; it is delayed to the end of the warm-up if that is later", range(0, 4e9), unit("steps"));
     v("decay_end", decay_end, "end of the fall", range(0, 4e9), unit("steps"));
   }
 };
 
-// ConfigError when a rate is no finite number >= 0, the steps are out of order or the shape is unknown.
+// ConfigError if a rate is not finite and >= 0, the steps are out of order or `decay` is unknown.
 void check(const LearningRate& rate);
 
-// step < warmup: peak (step + 1) / warmup. In the fall, with x from 0 to 1: cosine end + (peak - end)(1 + cos(pi x))/2, linear
-// peak + (end - peak) x.
+// Returns the rate of `step`. In the warm-up it is peak (step + 1) / warmup_steps. In the fall, with x from 0 to 1, it is
+// end + (peak - end)(1 + cos(pi x))/2 for cosine and peak + (end - peak) x for linear.
 double learning_rate(const LearningRate& rate, std::int64_t step);
 
-// The decay of a weight average at update `step` (from 0): with a ramp min(decay, (1 + step) / (10 + step)), so that an average of a short
-// run is not still near its initial values.
+// Returns the decay of a weight average at update `step` (from 0). With a ramp it is min(decay, (1 + step) / (10 + step)), so that even in a short
+// run the average moves away from its initial values.
 double average_decay(double decay, bool ramp, std::int64_t step);
 
 }  // namespace fm

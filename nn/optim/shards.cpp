@@ -11,7 +11,7 @@ namespace {
 
 constexpr std::int64_t group_bytes = 4 << 20;
 
-// The tensors of one message: each rank's piece is its tensors, one after another.
+// The tensors of one message, sorted by owner, so that the part of each rank is contiguous.
 struct Group {
   std::vector<std::size_t> members;
   Tensor buffer;
@@ -65,7 +65,7 @@ std::vector<int> balanced_owners(const std::vector<std::int64_t>& sizes, int ran
   return owners;
 }
 
-// Two groups at a time: one is packed while the other is under way.
+// Two groups are in use at a time: one is packed while the other is sent.
 void share_from_owners(Communicator& ranks, const std::vector<Tensor>& tensors, const std::vector<int>& owners) {
   if (ranks.size() == 1 || tensors.empty()) return;
   std::vector<Group> under_way;

@@ -1,5 +1,5 @@
-// The owners of parameters when the optimizer's state is in parts (ZeRO-1; Rajbhandari et al. 2020): each parameter has one owner, who keeps
-// its moments and averages, updates it, and sends the new weights to the others.
+// Sharding of the optimizer's state (ZeRO-1; Rajbhandari et al. 2020): each parameter has one rank as its owner, which keeps its moments and
+// averages, updates it, and sends the new weights to the other ranks.
 #pragma once
 
 #include <cstdint>
@@ -10,10 +10,10 @@
 
 namespace fm {
 
-// An owner for each of these sizes: the largest first, each to the rank that has least.
+// Returns the owners of tensors of these sizes. In the order of falling size, each tensor goes to the rank that has the fewest elements so far.
 std::vector<int> balanced_owners(const std::vector<std::int64_t>& sizes, int ranks);
 
-// Each tensor gets its owner's values on all ranks. Contiguous; neighbors of one type are sent together.
+// Sets each tensor on all ranks to its owner's values. Tensors must be contiguous. Consecutive ones of the same type share a message.
 void share_from_owners(Communicator& ranks, const std::vector<Tensor>& tensors, const std::vector<int>& owners);
 
 }  // namespace fm

@@ -1,12 +1,12 @@
 // DINO: self-distillation with no labels (Caron et al., "Emerging properties in self-supervised vision transformers", 2021).
 //
-// A student network sees several crops of an image and predicts the output of a teacher, its moving average, for the large crops. Outputs are
-// distributions over K learned prototypes:
+// The student network sees several crops of an image. It predicts the output for the large crops of the teacher, which is the moving average of the
+// student. Outputs are distributions over K learned prototypes:
 //
 //   p_t = softmax((h_t - c) / tau_t),   log p_s = log_softmax(h_s / tau_s),   loss = - mean over pairs (crop of t != crop of s) of sum_k p_t log p_s
 //
-// Only two operations on the teacher prevent a collapse: centering (c, a moving average of h_t: no prototype wins always) and
-// sharpening (tau_t < tau_s: not all the same).
+// Two operations on the teacher's outputs h_t prevent a collapse. Centering subtracts their moving average c, so that no prototype always has the
+// largest probability. Sharpening (tau_t < tau_s) keeps the probabilities from becoming equal.
 #pragma once
 
 #include <vector>
@@ -19,10 +19,11 @@
 
 namespace fm {
 
-// Three layers to a bottleneck on the unit sphere, then cosines to K unit prototypes (paper, section 3.1 and appendix C).
+// Three layers map to a bottleneck, whose outputs are scaled to norm 1. The results are its cosines with K prototypes (paper, section 3.1 and
+// appendix C).
 struct DinoHead {
   Linear fc1, fc2, fc3;
-  Parameter prototypes;                                   // (K, bottleneck), used with unit rows
+  Parameter prototypes;                                   // (K, bottleneck); its rows are scaled to norm 1 when it is used
 
   DinoHead() = default;
   DinoHead(DinoHead&&) = default;                         // clone() copies
@@ -43,14 +44,14 @@ struct DinoHead {
   DinoHead(const DinoHead&) = default;
 };
 
-// c is constant while a step processes its batch, in one part or several, and moves when the step ends.
+// The center c. It is constant while a step processes the parts of its batch; move() updates it at the end of the step.
 class DinoCentre {
  public:
   explicit DinoCentre(std::int64_t prototypes, double momentum = 0.9)
       : value_(Tensor::zeros({1, prototypes})), sum_(Tensor::zeros({1, prototypes})), momentum_(momentum) {}
-  const Tensor& value() const { return value_; }          // (1, K), always the same memory: state that a checkpoint keeps
+  const Tensor& value() const { return value_; }          // (1, K), always at the same address, because a checkpoint stores it (Stage::state)
   void see(const Tensor& h);                              // (rows, K) outputs of the teacher's head
-  void add_over(Communicator& ranks);                     // adds the other ranks' outputs; before move(), on all ranks
+  void add_over(Communicator& ranks);                     // adds the outputs of the other ranks; all ranks call it before move()
   void move();                                            // c <- m c + (1 - m) (mean of the rows seen since the last move)
 
  private:
@@ -64,8 +65,8 @@ struct DinoLoss {
 
   explicit DinoLoss(std::int64_t prototypes) : centre(prototypes) {}
 
-  // student[i], teacher[j]: (B, K) head outputs of crop i and of large crop j; crop j of both is the same part of the image. Returns the mean
-  // cross-entropy and adds the teacher's outputs to the center's average; the caller moves the center at the end of the step.
+  // student[i] and teacher[j] are (B, K), the head's outputs for crop i and for large crop j. Crop j is the same part of the image for both. Returns the
+  // mean cross-entropy, and passes the teacher's outputs to the center, which the caller moves at the end of the step.
   Var operator()(const std::vector<Var>& student, const std::vector<Tensor>& teacher);
 };
 

@@ -12,7 +12,7 @@
 namespace fm {
 namespace {
 
-// Copies by name; FileError when something is missing or of another shape.
+// Copies values by name. FileError if a tensor is missing or has another shape.
 void restore(const NamedTensors& into, const NamedTensors& from, const std::string& part, const OptionNames& names) {
   std::map<std::string, Tensor> stored(from.begin(), from.end());
   for (const auto& [name, tensor] : into) {
@@ -59,7 +59,7 @@ void LoopCheckpoints::note_loaded(const Checkpoint& found) {
   if (found.state().contains("loss") && found.state()["loss"].is_number()) known_->loss = found.state()["loss"].get<double>();
 }
 
-// The folder of the checkpoint to resume from; empty: none.
+// Returns the folder of the checkpoint to resume from; empty if there is none.
 std::string LoopCheckpoints::choose() {
   const std::string &wanted = options_.resume, &name = options_.names.resume;
   if (wanted == "never") {
@@ -76,7 +76,7 @@ std::string LoopCheckpoints::choose() {
   return found ? found->folder().string() : "";
 }
 
-// A checkpoint that was copied from another stage or variant may have all the right names, shapes and sources.
+// Compares stage and sources, because a checkpoint that was copied from another stage or variant may have the same names and shapes.
 void LoopCheckpoints::check_made_from(const Checkpoint& found) const {
   if (const std::string of = found.state().value("stage", stage_.name); of != stage_.name)
     throw ConfigError(fmt::format("{}: {} is a checkpoint of {}, another training; move it back, or train this one with {}",
@@ -95,7 +95,7 @@ void LoopCheckpoints::load(const Checkpoint& found) {
   restore(stage_.model, found.part("model"), "model", options_.names);
   if (!stage_.ema.empty()) restore(stage_.ema, found.part("ema"), "ema", options_.names);
   if (!stage_.state.empty() && !found.has("state"))
-    throw ConfigError(fmt::format("{}: {} has no state of this training ({} ...): it was made by another objective; {}",
+    throw ConfigError(fmt::format("{}: {} has no state of this training ({} ...): another objective made it; use {}",
                                   stage_.name, found.folder().string(), stage_.state.front().first, options_.names.anew()));
   if (!stage_.state.empty()) restore(stage_.state, found.part("state"), "state", options_.names);
   optimizer_.load_state(found.part("optimizer"));
@@ -103,19 +103,19 @@ void LoopCheckpoints::load(const Checkpoint& found) {
 }
 
 void LoopCheckpoints::resume_from(const Checkpoint& found) {
-  const bool damaged = options_.resume == "auto";           // else the user chose: later ones may be intact
+  const bool damaged = options_.resume == "auto";           // else the user chose an earlier checkpoint, and later ones may be intact
   for (const auto& path : checkpoints_.move_aside_after(found.step(), damaged ? "damaged" : "superseded"))
     observer_.warning(fmt::format("{}: {}: {} is kept", stage_.name,
-                                  damaged ? "what is left of a later checkpoint" : fmt::format("this run resumes from step {}", found.step()), path.string()));
+                                  damaged ? "a later checkpoint is damaged" : fmt::format("this run resumes from step {}", found.step()), path.string()));
   if (const std::int64_t newest = newest_step(checkpoints_.folder()); newest >= 0) checkpoints_.point_latest(newest);
   const auto stored = found.state().find("seed");
   if (stored != found.state().end() && *stored != seed_)
-    observer_.warning(stage_.name + ": the run was begun with other random numbers (another seed or an older build); it continues with this one's");
+    observer_.warning(stage_.name + ": the run began with another seed, or with an older build; it continues with the random numbers of the present seed and build");
   if (found.step() < loop_.steps)
     observer_.message(fmt::format("{}: resuming from {} (step {})", stage_.name, found.folder().string(), found.step()));
 }
 
-// The folder; empty: none.
+// Returns the folder of the checkpoint that rewind() loads; empty if there is none.
 std::string LoopCheckpoints::last_calm(std::int64_t before, std::int64_t tried) const {
   std::string second_choice;
   for (const std::int64_t step : checkpoints_.newest_first()) {
@@ -173,7 +173,8 @@ std::string LoopCheckpoints::advice_after_divergence() const {
   const std::string loss = known_->loss ? fmt::format(", loss {:.4g}", *known_->loss) : "";
   return fmt::format("the last checkpoint is intact: {} (step {}{}). Lower rate.peak (or set adamw.clip, or another seed) and start again. {}: {}",
                      known_->path.string(), known_->step, loss,
-                     known_->loaded ? "This run went on from it and got no further: it may be from after the leap. Then" : "If its loss is too high already",
+                     known_->loaded ? "This run resumed from it and saved no later one, so it may already contain the explosion. In this case"
+                                    : "If its loss is too high already",
                      way_back());
 }
 

@@ -1,4 +1,4 @@
-// The checkpoints of a training: the one it resumes from, those it writes, and those it moves aside.
+// The checkpoints of a training: finds the one to resume from, writes new ones, and moves those aside that the run must not find later.
 #pragma once
 
 #include <cmath>
@@ -14,33 +14,33 @@ namespace fm {
 
 class LoopCheckpoints {
  public:
-  // All must outlive it.
+  // All arguments must outlive this object.
   LoopCheckpoints(Stage& stage, const LoopConfig& loop, std::uint64_t seed, AdamW& optimizer, const TrainOptions& options, Communicator& ranks,
                   LoopObserver& observer);
 
-  // Loads the checkpoint to resume from into the stage and the optimizer, and returns its step; 0 if there is none yet. Tensors on all ranks; the first
-  // one then moves checkpoints of later steps aside, and sets `latest`. FileError or ConfigError before anything is written: a checkpoint cannot
-  // be read, the one in TrainOptions::resume does not exist, it does not fit the config, or it was made from other weights than stage.made_from.
+  // Loads the checkpoint to resume from into the stage and the optimizer, and returns its step; 0 if there is no checkpoint. All ranks load the tensors.
+  // The first rank then moves checkpoints of later steps aside, and sets `latest`. FileError or ConfigError, before anything is written, if a checkpoint
+  // cannot be read, the one in TrainOptions::resume does not exist, it does not fit the config, or it was made from other weights than stage.made_from.
   std::int64_t resume();
 
-  // Loads the newest checkpoint before this step (counted from 1) that was saved while training was calm, and moves later ones aside ("exploded").
-  // If that is `tried` (a step; -1: none), it loads the one before, if there is one, because `tried` may already contain the explosion. Returns its step, or
-  // -1 if there is none. All ranks call it.
+  // Loads the newest checkpoint before the step `before` (counted from 1) that was saved while training was calm (LoopWatch::calm), and moves later
+  // ones aside ("exploded"). If this is the checkpoint of step `tried` (-1: none), which a rewind has loaded before, it loads an earlier one if there is
+  // one, because `tried` may already contain the explosion. Returns the loaded step; -1 if there is no such checkpoint. All ranks call it.
   std::int64_t rewind(std::int64_t before, std::int64_t tried);
 
-  // All ranks call it; the first one writes. `loss` is that of the step, for the message after a divergence; `watch` is LoopWatch's state. The best
-  // checkpoint is kept, as checkpoints/best.
+  // Saves a checkpoint. All ranks call it; the first one writes. `loss` is the loss of the step, for the message after a divergence. `watch` is the state
+  // of LoopWatch. With `best` the link checkpoints/best points to this checkpoint, which is then kept.
   void save(std::int64_t step, double loss, const nlohmann::ordered_json& watch, bool best);
 
-  // The loss at the step of the newest checkpoint that was loaded or saved; NaN if not recorded.
+  // The loss that the last loaded or saved checkpoint recorded; NaN if it recorded none.
   double loss() const { return known_ && known_->loss ? *known_->loss : std::nan(""); }
 
-  // LoopWatch's record in the last loaded checkpoint; null without one.
+  // The state of LoopWatch in the last loaded checkpoint; null if it has none.
   const nlohmann::ordered_json& watch() const { return watch_; }
 
-  // After a divergence: which checkpoint a training can resume from, its loss, and the remedy if it already contains the explosion.
+  // For the message after a divergence: the checkpoint to resume from, its loss, and the remedy if it already contains the explosion.
   std::string advice_after_divergence() const;
-  // The second part of it: "resume from the one before it with --resume PATH, or begin anew with --fresh".
+  // The remedy: "resume from the one before it with --resume PATH, or begin anew with --fresh".
   std::string way_back() const;
 
  private:

@@ -18,7 +18,7 @@ double median_of(const std::deque<double>& history) {
   return *middle;
 }
 
-// |du/dt| / |u| starts near 0 from a zero-initialized network and is a few units in a healthy one.
+// derivative_ratio, |du/dt| / |u|, is near 0 for a zero-initialized network, and a few units in a healthy training.
 double floor_of(const std::string& name) { return name == "derivative_ratio" ? 10 : 0; }
 
 bool is_watched(const std::string& name, bool has_raw) {

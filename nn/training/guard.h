@@ -1,10 +1,10 @@
-// Detects an exploding training: a watched number far above its own running median for several steps in a row.
+// Detects that training explodes: a watched number x stays far above its own running median for several steps in a row.
 //
-//   above(x_k)   x_k > factor * median(x_{k-window} ... x_{k-1}),  and above a floor where small values mean nothing
-//   alarm        above() for `patience` observations in a row, once there are `least` in the history
+//   above(x_k)   x_k > factor * median(x_{k-window} ... x_{k-1}), and above a floor for numbers whose small values are harmless
+//   alarm        above() for `patience` observations in a row, if the history has at least `least` observations
 //
-// Numbers above their bound do not enter the history, so an ongoing explosion does not raise the bound. MeanFlow's du/dt is a
-// product of Jacobians, and a few rows with a large one can carry a run away within tens of steps (docs/decisions.md, "Explosions").
+// Numbers above their bound do not enter the history, so an explosion does not raise the bound. MeanFlow's du/dt is a product of
+// Jacobians, and a few rows with a large du/dt can make a run explode within tens of steps (docs/decisions.md, "Explosions").
 #pragma once
 
 #include <cstdint>
@@ -26,25 +26,24 @@ struct GuardOptions {
 struct Alarm {
   std::string number;                    // "grad_norm"
   double value = 0, median = 0;
-  std::int64_t step = 0, began = 0;      // counted from 1: now, and the first of the steps in a row
+  std::int64_t step = 0, began = 0;      // counted from 1: the step of the alarm, and the first step above the bound
 };
 
 class ExplosionGuard {
  public:
   explicit ExplosionGuard(GuardOptions options = {}) : options_(options) {}
 
-  // The numbers of one step. Only raw_mse, loss, grad_norm and derivative_ratio are used, and loss only without a raw_mse (an
-  // adaptive metric keeps the loss near 1). Returns the first alarm of an episode; the next comes after the number has been below its bound for
-  // `least` observations.
+  // Takes the numbers of one step. Uses only raw_mse, grad_norm, derivative_ratio and, if there is no raw_mse, loss (an adaptive metric keeps the
+  // loss near 1). Returns an alarm at most once per explosion: the same number can alarm again after `least` observations in a row below its bound.
   std::optional<Alarm> observe(std::int64_t step, const std::vector<std::pair<std::string, double>>& numbers);
 
-  // The first of these numbers that is more than `factor` times the median of its history, however short. For the first step after a
-  // resume: the history is from before the checkpoint, so a number so far above it means that the weights already exploded.
+  // Returns an alarm for the first of these numbers that is more than `factor` times the median of its history, even if the history is short. For
+  // the first step after a resume: the history ends at the checkpoint, so such a number means that the checkpoint already contains the explosion.
   std::optional<Alarm> leap(std::int64_t step, const std::vector<std::pair<std::string, double>>& numbers, double factor) const;
 
   bool calm() const;                     // no number is above its bound now
 
-  // For checkpoints, so that a resumed run sees the same alarms.
+  // For checkpoints, so that a resumed run raises the same alarms.
   nlohmann::ordered_json state() const;
   void restore(const nlohmann::ordered_json& state);   // FileError if invalid
 
@@ -60,7 +59,7 @@ class ExplosionGuard {
   std::map<std::string, Watched> watched_;
 };
 
-// "mfd: step 812: grad_norm 31 is 40 times its running median 0.78, for 3 steps: training is exploding; likely remedies: ..."
+// "mfd: step 812: grad_norm 31 is 40 times its running median 0.78 (more than 10) for 3 steps in a row: training is exploding; ..."
 std::string alarm_text(const std::string& stage, const Alarm& alarm, double factor, const std::string& remedies);
 
 }  // namespace fm

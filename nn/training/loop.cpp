@@ -24,7 +24,7 @@ AdamW make_optimizer(Stage& stage, const LoopConfig& loop, const TrainOptions& o
   return optimizer;
 }
 
-// Reports to the observer when steps begin and end; between the two the loop does other work.
+// Calls steps_begin and steps_end of the observer. AsideScope below marks work that belongs to no step.
 class StepsScope {
  public:
   StepsScope(LoopObserver& observer, std::int64_t step) : observer_(observer) { observer_.steps_begin(step); }
@@ -77,9 +77,9 @@ class TrainLoop {
       const Outcome outcome = steps_or_rewound();
       optimizer_.gather_averages(-1);
       synchronise(default_device());
-      ranks_.check_alive();                      // else these averages may be incomplete
+      ranks_.check_alive();                      // throws if a rank is lost: the averages would be incomplete
       observer_.ended(step_, outcome);
-      ranks_.barrier();                          // a rank that resumes finds the last checkpoint
+      ranks_.barrier();                          // the last checkpoint is written before any rank resumes
       return outcome;
     } catch (const DivergedError& e) {
       observer_.failed(step_, e);
@@ -99,10 +99,10 @@ class TrainLoop {
     observer_.warning(fmt::format(text, std::forward<Args>(args)...));
   }
 
-  // The optimizer has no name of the stage.
+  // The name of the stage, for messages that do not begin with it (the optimizer does not know it).
   std::string stage_prefix(std::string_view message) const { return message.starts_with(stage_.name + ":") ? "" : stage_.name + ": "; }
 
-  // For a process that ended between the last checkpoint and the files after it: writes the last samples and report now.
+  // Writes the last samples and report, if an earlier process ended after the last checkpoint but before these files.
   void make_good(bool incomplete) {
     if (alone() ? !incomplete : sum_over_ranks(ranks_, {incomplete ? 1.0 : 0.0})[0] == 0) return;
     observer_.completing(step_);
@@ -122,7 +122,7 @@ class TrainLoop {
     one_.scale_rate(watch_.rate_scale());
   }
 
-  // With WatchConfig::on_explosion = rewind the training goes back as often as it explodes (LoopWatch bounds that).
+  // With WatchConfig::on_explosion = rewind, training rewinds after every explosion, up to the limit in LoopWatch.
   Outcome steps_or_rewound() {
     while (true) {
       try {
@@ -145,14 +145,14 @@ class TrainLoop {
     watch_.rewind(step, checkpoints_.watch());
     step_ = step;
     one_.scale_rate(watch_.rate_scale());
-    checkpoints_.save(step_, checkpoints_.loss(), watch_.state(), false);      // a process killed now resumes with the lower rate
+    checkpoints_.save(step_, checkpoints_.loss(), watch_.state(), false);      // a process that is killed now resumes with the lower rate
     observer_.rewound(step_);
     release_averages();
     warn("{}: rewound to step {}, the learning rate is now {} of the schedule's", stage_.name, step_, watch_.rate_scale());
   }
 
-  // When a rank is lost, GPUs continue with undefined tensors, and the results are meaningless. All ranks diverge together; none leaves
-  // before all have checked, because the others would take its exit for a lost rank.
+  // After a DivergedError, checks that no rank is lost: a lost rank leaves GPUs with undefined tensors, which look like a divergence. A divergence is
+  // the same on all ranks. They leave together, because the others would take the exit of one for a lost rank.
   Outcome steps_or_lost() {
     try {
       return steps();
@@ -168,7 +168,7 @@ class TrainLoop {
     first_step_ = step_;
     const StepsScope scope(observer_, step_);
     saved_ = step_;
-    hold_.emplace();                               // a stop waits for the step, which is then saved
+    hold_.emplace();                               // a stop waits for the end of the step, which is then saved
     while (step_ < loop_.steps) {
       StepNumbers numbers = step_or_saved();
       const bool logged = step_ % loop_.log_every == 0 || step_ == loop_.steps;
@@ -191,7 +191,7 @@ class TrainLoop {
     return Outcome::finished;
   }
 
-  // One process on the CPU has every number of a step at once; otherwise reading them, and their mean over ranks, is for steps that are logged.
+  // True if all numbers of a step can be read at no cost: on the CPU, with one rank. Otherwise only logged steps read them and average them over ranks.
   bool all_known() const { return alone() && !default_device().is_cuda(); }
 
   void watch(const StepReport& report, bool complete) {
@@ -201,18 +201,18 @@ class TrainLoop {
     watch_.observe(step_, numbers, complete);
   }
 
-  // A stop that is requested meanwhile ends the preview, not the training before it is saved.
+  // A stop that is requested during the preview ends the preview; the training is saved before it ends.
   void preview() {
     optimizer_.gather_averages(0);
     hold_.reset();
     observer_.preview(step_);
     hold_.emplace();
-    ranks_.barrier();                              // as after saving
+    ranks_.barrier();                              // as in save()
     release_averages();
   }
 
-  // A step that fails (unreadable data, no memory) keeps the results of those before it. Once the optimizer has changed the
-  // weights they are no longer those of the previous step, and nothing is saved.
+  // Makes a step. If it fails (unreadable data, no memory), saves the results of the steps before it, unless the optimizer has already changed the
+  // weights.
   StepNumbers step_or_saved() {
     const std::int64_t updates = optimizer_.updates();
     try {
@@ -229,7 +229,7 @@ class TrainLoop {
     try {
       save();
       say("{}: saved at step {}, before the step that failed", stage_.name, step_);
-    } catch (const std::exception& e) {            // report the original error
+    } catch (const std::exception& e) {            // the original error is reported
       warn("{}: step {} is not saved: {}", stage_.name, step_, e.what());
     }
   }
@@ -239,17 +239,17 @@ class TrainLoop {
     StepNumbers numbers = to_be_traced() ? one_.run_traced(step_) : one_.run(step_);
     ++step_;
     numbers.send();
-    if (step_ > first_step_ + 1) waits_ += host_waits(default_device()) - waits;   // the first one may have data to prepare
+    if (step_ > first_step_ + 1) waits_ += host_waits(default_device()) - waits;   // the first step may have to prepare data
     return numbers;
   }
 
-  // The third step of this process, when the caches are warm and buckets in their order.
+  // True for the third step of this process, when caches are warm and the gradient buckets have their final order.
   bool to_be_traced() const {
     return !options_.trace.empty() && ranks_.first() && step_ == std::min(first_step_ + 3, loop_.steps) - 1;
   }
 
-  // The report of this step on the CPU. A GPU is still computing it: then that of the step before, so that the device is never without work
-  // while the host waits. `now` reads all of this step.
+  // Returns the report of this step, or, while a GPU still computes it, that of the step before, so that the device has work while the host waits.
+  // With `now` it waits for this step and reads its metrics too.
   StepReport read(StepNumbers numbers, bool now) {
     read_late();
     if (!now && !numbers.known()) late_ = std::move(numbers);
@@ -268,7 +268,7 @@ class TrainLoop {
     if (!std::isfinite(report.grad_norm)) {
       const std::string first = numbers.squares.defined() ? optimizer_.first_not_finite(numbers.squares) : "";
       throw DivergedError(fmt::format("{}: the norm of the gradients is {} at step {}{}",
-                                      stage_.name, report.grad_norm, numbers.step, first.empty() ? "" : ", that of " + first + " first"));
+                                      stage_.name, report.grad_norm, numbers.step, first.empty() ? "" : "; the gradient of " + first + " is the first that is not finite"));
     }
     watch_.saw_norm(report.grad_norm);
     if (with_metrics) metrics_now_ = numbers.metrics();
@@ -290,17 +290,17 @@ class TrainLoop {
   }
 
   void save() {
-    read_late();                                           // a state that diverged is not saved
+    read_late();                                           // a diverged state is not saved: this throws
     synchronise(default_device());
     ranks_.check_alive();
     const bool best = watch_.is_best();
     checkpoints_.save(step_, report_.loss, watch_.state(), best);
     saved_ = step_;
     observer_.saved(step_);
-    ranks_.barrier();                                      // before work on the GPU, whose deadline is not for the first rank's writing
+    ranks_.barrier();                                      // GPU work has a deadline, so other ranks wait here until the first rank has written
   }
 
-  // If sharded: of other ranks' averages only shapes stay here.
+  // If sharded, releases the averages that other ranks own. stage_.ema keeps tensors of their shapes.
   void release_averages() {
     if (!optimizer_.sharded()) return;
     optimizer_.release_averages();
@@ -320,12 +320,12 @@ class TrainLoop {
   LoopCheckpoints checkpoints_;
   LoopStep one_;
   LoopWatch watch_;
-  std::vector<StepMetric> metrics_now_;            // of the last step that was read with its metrics
-  std::int64_t waits_ = 0, first_step_ = 0;        // waits for the GPU inside of steps; where this process began
-  std::optional<StepNumbers> late_;                // of the step before, on a GPU
+  std::vector<StepMetric> metrics_now_;            // of the last step whose metrics were read
+  std::int64_t waits_ = 0, first_step_ = 0;        // number of waits for the GPU inside steps; first step of this process
+  std::optional<StepNumbers> late_;                // numbers of the previous step, on a GPU
   StepReport report_;
-  std::int64_t step_ = 0, saved_ = 0;              // saved_: of the newest checkpoint
-  std::optional<HoldInterrupts> hold_;             // while steps are made that are not saved
+  std::int64_t step_ = 0, saved_ = 0;              // saved_: step of the newest checkpoint
+  std::optional<HoldInterrupts> hold_;             // set while there are unsaved steps
 };
 
 }  // namespace

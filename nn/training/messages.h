@@ -1,4 +1,4 @@
-// Messages of long work to a person. A program derives its own class (a log file, a status line); StderrMessages is enough for others.
+// Messages to the user of a long computation. A program may derive its own class (for a log file or a status line), or use StderrMessages.
 #pragma once
 
 #include <fmt/format.h>
@@ -11,13 +11,13 @@ namespace fm {
 
 class Messages {
  public:
-  enum class Level { error, warning, info, detail };  // a verbosity shows its level and all before it
+  enum class Level { error, warning, info, detail };  // a verbosity shows its own level and those before it
 
   virtual ~Messages() = default;
 
   virtual void message(Level level, std::string_view text) = 0;
-  virtual void status(std::string_view line) { (void)line; }  // how far the work is: the next line replaces it
-  virtual void end_status() {}                                // the work of the status line is over
+  virtual void status(std::string_view line) { (void)line; }  // progress; the next status line replaces it
+  virtual void end_status() {}                                // the work that the status line reports has ended
 
   template <class... Args> void error(fmt::format_string<Args...> text, Args&&... args) {
     message(Level::error, fmt::format(text, std::forward<Args>(args)...));

@@ -17,7 +17,7 @@ std::vector<RowRange> cut(std::int64_t begin, std::int64_t end, std::int64_t mic
   return parts;
 }
 
-// Name, a zero, value and weight, again and again.
+// For each metric: its name, a zero byte, value and weight.
 std::string packed(const std::vector<StepMetric>& metrics) {
   std::string text;
   for (const StepMetric& m : metrics) {
@@ -32,7 +32,7 @@ std::vector<StepMetric> unpacked(const std::string& text) {
   for (std::size_t at = 0; at < text.size();) {
     const std::size_t end = text.find('\0', at);
     double numbers[2];
-    if (end == std::string::npos || text.size() - end - 1 < sizeof numbers) throw Error("the metrics of another rank are cut");
+    if (end == std::string::npos || text.size() - end - 1 < sizeof numbers) throw Error("the metrics received from another rank are truncated");
     std::memcpy(numbers, text.data() + end + 1, sizeof numbers);
     metrics.push_back({text.substr(at, end - at), numbers[0], numbers[1]});
     at = end + 1 + sizeof numbers;
@@ -86,7 +86,7 @@ void check_same_start(Communicator& ranks, const std::string& config, const std:
   for (std::size_t r = 1; r < configs.size(); ++r) {
     if (configs[r] == configs[0] && all_facts[r] == all_facts[0]) continue;
     const auto changes = toml_changes(configs[0], configs[r]);
-    ranks.finish();                      // all ranks end here, for the same reason, so that none reports others as lost
+    ranks.finish();                      // all ranks end here, so that none reports others as lost
     throw ConfigError(fmt::format("rank {} was not started as rank 0 was: {}; give all ranks the same command, build and files", r,
                                   changes.empty() ? fmt::format("{}, not {}", all_facts[r], all_facts[0]) : fmt::format("{}", fmt::join(changes, ", "))));
   }

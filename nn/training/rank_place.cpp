@@ -61,7 +61,7 @@ bool take(RankPlace& p, const Variables& env, const Names& names) {
   return true;
 }
 
-// An sbatch script and an interactive shell have SLURM_NTASKS too, and are one process: only srun makes steps.
+// Takes rank and size from Slurm, but only in a step that srun started: sbatch scripts and interactive shells are one process with SLURM_NTASKS too.
 bool take_slurm(RankPlace& p, const Variables& env) {
   if (!env.has(slurm.size) || !env.has(slurm.rank)) return false;
   const std::string name = env.text("SLURM_JOB_NAME");
@@ -73,7 +73,7 @@ bool take_slurm(RankPlace& p, const Variables& env) {
   return take(p, env, slurm);
 }
 
-// Brackets as in [::1]:29500 are no part of the host.
+// The brackets in [::1]:29500 do not belong to the host.
 void set_address(RankPlace& p, std::string host, int port) {
   if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
   const bool own_machine = host == "localhost" || host == "::1" || host.starts_with("127.");
@@ -97,7 +97,7 @@ void take_rendezvous(RankPlace& p, const std::string& text) {
 
 bool take_master(RankPlace& p, const Variables& env) {
   if (!env.has("MASTER_ADDR") || !env.has("MASTER_PORT")) return false;
-  // The agent of torchrun may hold that port itself.
+  // With TORCHELASTIC_USE_AGENT_STORE the agent of torchrun uses MASTER_PORT itself, so rank 0 listens on the next port.
   const int port = env.number("MASTER_PORT") + (env.text("TORCHELASTIC_USE_AGENT_STORE") == "True" ? 1 : 0);
   if (port < 1 || port > 65535) throw ConfigError(fmt::format("MASTER_PORT = {}: ports are 1 to 65535", env.text("MASTER_PORT")));
   set_address(p, env.text("MASTER_ADDR"), port);
@@ -112,7 +112,7 @@ bool take_slurm_address(RankPlace& p, const Variables& env) {
   return true;
 }
 
-// A variable that is set and empty is a mistake (a file that could not be read), and would silently admit any process.
+// An empty secret is a mistake, for example $(cat FILE) of a file that could not be read. Accepted, it would let any process join.
 void take_secret(RankPlace& p, const Environment& environment) {
   const char* secret = environment("FLOWMAP_RENDEZVOUS_SECRET");
   if (!secret) return;
@@ -170,12 +170,12 @@ RankPlace find_ranks(const RankOptions& options, const Environment& environment,
 Device device_of_rank(const RankPlace& p, const RankOptions& options, int gpus, bool have_nccl) {
   if (p.size == 1 || !options.device.is_cuda()) return options.device;
   if (!have_nccl)
-    throw ConfigError(fmt::format("--device {}: {} ranks were started, and this build is without NCCL, by which ranks on GPUs talk: build with "
+    throw ConfigError(fmt::format("--device {}: {} ranks were started, and this build is without NCCL, which several ranks on GPUs need: build with "
                                   "-Dnccl=enabled, or use --device cpu or one rank", options.any_gpu ? "cuda" : to_string(options.device), p.size));
   if (!options.any_gpu) return options.device;
   if (gpus == 1) return Device::cuda(0);
   if (p.local_rank >= gpus)
-    throw ConfigError(fmt::format("--device cuda: this is rank {} of {} on its machine, counted from 0, and that has {} GPUs: start at most {} ranks "
+    throw ConfigError(fmt::format("--device cuda: this is rank {} of {} on its machine, counted from 0, but the machine has {} GPUs: start at most {} ranks "
                                   "there", p.local_rank, std::max(p.local_size, p.local_rank + 1), gpus, gpus));
   return Device::cuda(p.local_rank);
 }

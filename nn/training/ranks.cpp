@@ -33,7 +33,7 @@ TcpRendezvous::Found read_address(const FileRendezvous& file, const std::string&
   return {text.substr(0, colon), port, given_secret.empty() ? text.substr(space + 1) : given_secret};
 }
 
-// `left`: rank 0's file in the folder.
+// `left` becomes the text that rank 0 has written into the folder.
 TcpRendezvous rendezvous_of(const RankPlace& p, const RankLife& life, std::string& left) {
   TcpRendezvous w{p.host, p.port, p.job, p.rank, p.size, p.deadline, p.secret, p.from_other_machines};
   w.stop_asked = life.stop_asked;
@@ -43,7 +43,7 @@ TcpRendezvous rendezvous_of(const RankPlace& p, const RankLife& life, std::strin
   w.called = "the address in " + file.file().string();
   w.host = own_host();
   if (p.secret.empty() && p.rank == 0) w.secret = to_hex(random_bytes(32));
-  // With a secret that was given the file holds the address alone.
+  // If the user gave a secret, the file holds only the address.
   w.listening = [file, &left, secret = p.secret.empty() ? w.secret : ""](int port) {
     left = fmt::format("{}:{} {}", own_host(), port, secret);
     leave_at(file, left);
@@ -52,7 +52,7 @@ TcpRendezvous rendezvous_of(const RankPlace& p, const RankLife& life, std::strin
   return w;
 }
 
-// Removes rank 0's file once all have connected, or rank 0 has given up. Another rank 0's file in its place stays.
+// Removes the file with rank 0's address when all ranks have connected or rank 0 has given up. A file that another rank 0 has written is kept.
 class ClearedAddress {
  public:
   explicit ClearedAddress(const RankPlace& p) : place_(p) {}
@@ -67,13 +67,13 @@ class ClearedAddress {
   const RankPlace& place_;
 };
 
-// The first thing that is not alike; empty: all is.
+// Describes the first difference; empty if the facts are equal.
 std::string difference(const StartFacts& own, const StartFacts& first) {
   const auto differs = [](const char* what, const std::string& a, const std::string& b) { return a == b ? "" : fmt::format("{} {}, not {}", what, a, b); };
   std::string text = differs("it runs", own.command, first.command);
   if (text.empty()) text = differs("it is build", own.build, first.build);
   if (text.empty()) text = differs("its --out is", own.out, first.out);
-  if (text.empty() && own.host == first.host) text = differs("its --out is", own.folder, first.folder);      // started in another folder
+  if (text.empty() && own.host == first.host) text = differs("its --out is", own.folder, first.folder);      // the same --out from another working folder
   if (text.empty()) text = fmt::format("{}", fmt::join(config_changes(first.config, own.config), ", "));
   return text;
 }
@@ -91,7 +91,7 @@ void check_same_command(Communicator& ranks, const StartFacts& own) {
   for (std::size_t r = 1; r < all.size(); ++r) {
     const std::string text = difference(all[r], all[0]);
     if (text.empty()) continue;
-    ranks.finish();                      // all ranks end here, for the same reason, so that none reports others as lost
+    ranks.finish();                      // all ranks end here, so that none reports others as lost
     throw ConfigError(printable(fmt::format("rank {} was not started as rank 0 was: {}", r, text), 1000) + "; give all ranks the same command, build and files");
   }
 }
@@ -123,8 +123,8 @@ std::string Ranks::remedy() const {
   const std::lock_guard lock(mutex_);
   try {
     return remedy_ ? remedy_() : "";
-  } catch (const std::exception& e) {    // the folder of checkpoints may be lost too
-    return std::string("; where it stands is unknown: ") + e.what();
+  } catch (const std::exception& e) {    // the folder of checkpoints may be unreadable too
+    return std::string("; the checkpoint to resume from is unknown: ") + e.what();
   }
 }
 

@@ -16,14 +16,14 @@ bool RecordedStep::fits_recording(const AnyDrawn& drawn) const {
   return true;
 }
 
-// Returns the numbers of the first step; the recording itself reports numbers only when it is replayed.
+// Makes and records the step. Returns the numbers of this step; numbers_ then belong to the recording, and are valid after a replay.
 RecordedStep::Numbers RecordedStep::record(AnyDrawn drawn, double lr) {
   Numbers first;
   numbers_ = {};
   graph_ = std::make_unique<Graph>();
   drawn_ = std::move(drawn);
   for (Tensor* t : drawn_.tensors)
-    if (t->defined()) *t = t->clone();                 // in memory that is not written to by others
+    if (t->defined()) *t = t->clone();                 // in memory that nothing else writes to
   graph_->record([&] {
     Tape tape;
     const StepLoss part = stage_.loss_of(drawn_);

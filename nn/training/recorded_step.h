@@ -1,4 +1,4 @@
-// Steps of a stage recorded as a CUDA graph (TrainOptions::cuda_graph): the host draws each step as ever, all other work is one call.
+// Steps of a stage recorded as a CUDA graph (TrainOptions::cuda_graph): the host makes the random draws of each step, and one call replays all other work.
 #pragma once
 
 #include <memory>
@@ -10,10 +10,11 @@ namespace fm {
 
 class RecordedStep {
  public:
-  // Both must outlive it. stage.drawn and stage.loss_of are set.
+  // Both arguments must outlive this object. stage.drawn and stage.loss_of must be set.
   RecordedStep(const Stage& stage, AdamW& optimizer) : stage_(stage), optimizer_(optimizer) {}
 
-  // The step on these rows, all of the batch; its numbers are valid until the next one. Draws of other shapes or another form are recorded anew.
+  // Makes the step on these rows, which must be the whole batch. Its numbers are valid until the next step. If the draws have other shapes or another
+  // form() than the recorded ones, the step is recorded again.
   StepNumbers run(const StepPart& part, double lr);
 
  private:
@@ -27,8 +28,8 @@ class RecordedStep {
   const Stage& stage_;
   AdamW& optimizer_;
   std::unique_ptr<Graph> graph_;
-  AnyDrawn drawn_;                       // the recording reads from its tensors, which are overwritten at each step
-  Numbers numbers_;                      // of the recording
+  AnyDrawn drawn_;                       // the recording reads these tensors; each step overwrites them
+  Numbers numbers_;                      // numbers of the recording, which each replay overwrites
 };
 
 }  // namespace fm

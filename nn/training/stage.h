@@ -1,6 +1,5 @@
-// A Stage is a loss, a pure function of the step (and of the part of the batch, with micro-batches), and the tensors of
-// a checkpoint. The loop (nn/training/loop.h) keeps no other state between steps, so N steps equal N/2 steps, a kill, and the rest, bit for
-// bit.
+// A Stage is a loss and the tensors of a checkpoint. The loss is a pure function of the step (and with micro-batches of the part of the batch). The loop
+// (nn/training/loop.h) keeps no other state between steps, so a training that is killed and resumed has the same bits as one without interruption.
 #pragma once
 
 #include <concepts>
@@ -20,28 +19,28 @@
 
 namespace fm {
 
-// Which samples a step works on.
+// The samples that one call of the loss works on: all or a part of a step's batch.
 struct StepPart {
   std::int64_t step = 0;
   std::int64_t first = 0, count = 0;     // rows of the step's batch
-  std::int64_t next = -1;                // the first row of the next part, counted from the first row of step 0
-  std::int64_t total = 0;                // steps of the whole training, the same after a restart: for losses that follow a schedule
+  std::int64_t next = -1;                // first row of the next part, counted over all steps; for prefetching
+  std::int64_t total = 0;                // number of steps of the whole training, for losses with a schedule; the same after a restart
 };
 
-// A mean over some of the part's rows; `weight` is the share of those rows, so that parts add up to the batch.
+// A mean over some rows of the part. `weight` is the share of these rows in the part, so that means of parts combine to means of the batch.
 struct StepMetric {
   std::string name;
-  Late value;                            // read when it is shown
+  Late value;                            // read when it is reported
   double weight = 1;
 };
 
 struct StepLoss {
   Var loss;
-  std::vector<StepMetric> metrics;       // shown and logged beside the loss
+  std::vector<StepMetric> metrics;       // reported and logged with the loss
 };
 
-// All that a loss needs of one step: a struct that lists its tensors once. Whatever else the loss depends on (a number of rows, a branch) follows
-// from form(): where that or a shape changes, a recorded step is recorded anew.
+// The draws of one step: a struct with all inputs of the loss, which lists its tensors once. Everything else that the loss depends on (a number of rows, a
+// branch) must follow from form(). If form() or a shape changes, a recorded step is recorded again.
 //
 //   struct Points {
 //     Tensor x, y;
@@ -53,10 +52,10 @@ template <class D> concept DrawnStep = requires(D& drawn, void (*f)(Tensor&)) {
   { std::as_const(drawn).form() } -> std::convertible_to<std::int64_t>;
 };
 
-// A DrawnStep whose type is known to its stage alone.
+// A DrawnStep whose type only its stage knows.
 struct AnyDrawn {
   std::shared_ptr<void> value;
-  std::vector<Tensor*> tensors;          // the tensors of `value`, in its order; they may be undefined
+  std::vector<Tensor*> tensors;          // the tensors of `value`, in the order of each_tensor; they may be undefined
   std::int64_t form = 0;
 };
 template <DrawnStep D> AnyDrawn any_drawn(D drawn) {
@@ -67,26 +66,26 @@ template <DrawnStep D> AnyDrawn any_drawn(D drawn) {
 }
 
 struct Stage {
-  std::string name;                                                    // the folder of the stage inside the run
+  std::string name;                                                    // the name of its folder in the run's folder
   std::vector<NamedParameter> trained = {};
-  std::vector<NamedParameter> averaged = {};                           // the EMA's model; may be empty
-  NamedTensors model = {}, ema = {};                                   // the contents of a checkpoint for the two: parameters and tables
+  std::vector<NamedParameter> averaged = {};                           // the parameters of the EMA; may be empty
+  NamedTensors model = {}, ema = {};                                   // both models as stored in checkpoints: parameters and tables
   std::function<StepLoss(const StepPart&)> loss = {};                  // called with a tape on
-  std::function<AnyDrawn(const StepPart&)> drawn = {};                 // the two parts of `loss`, for recorded steps; both may be empty
-  std::function<StepLoss(const AnyDrawn&)> loss_of = {};               // neither reads from the device nor sends to it
-  std::string not_recorded = {};                                       // why they are empty
-  std::function<void()> prepare = {};                                  // loads the needs of the first step, before a stop could lose anything; may be empty
+  std::function<AnyDrawn(const StepPart&)> drawn = {};                 // `drawn` and `loss_of` are the two parts of `loss`, for recorded steps; both may be empty
+  std::function<StepLoss(const AnyDrawn&)> loss_of = {};               // must not copy between host and device
+  std::string not_recorded = {};                                       // the reason why `drawn` and `loss_of` are empty
+  std::function<void()> prepare = {};                                  // loads data for the first step, before training begins; may be empty
   std::function<void(std::int64_t step)> after_step = {};              // may be empty
   std::function<void(std::int64_t step, const std::filesystem::path& png)> preview = {};   // writes a sample grid; may be empty
-  std::string part = {};                                               // of the config, such as "fm"; empty: as the name
-  std::vector<Field> fields = {};                                      // the config that made it; empty: TrainOptions::fields
-  std::vector<std::pair<std::string, std::string>> made_from = {};     // checksums of the weights it learns from: {"encoder", "1a2b3c4d"}
+  std::string part = {};                                               // the stage's section of the config, such as "fm"; empty: the name
+  std::vector<Field> fields = {};                                      // the config that checkpoints store; empty: TrainOptions::fields
+  std::vector<std::pair<std::string, std::string>> made_from = {};     // checksums of the weights it depends on: {"encoder", "1a2b3c4d"}
   std::string remark = {};                                             // reported when training begins; may be empty
   WatchConfig watch = {};
-  LoopWatch::Remedies remedies = {};                                   // remedies when a number explodes; empty: the learning rate or clipping
-  NamedTensors state = {};                                             // further tensors of a checkpoint (shared, overwritten in place)
+  LoopWatch::Remedies remedies = {};                                   // returns remedies for a number that explodes; empty: the learning rate or clipping
+  NamedTensors state = {};                                             // further tensors of a checkpoint; loading overwrites them in place
 
-  // Sets the loss in two parts, so that a step can be recorded: `draw` makes a D of the part on the host, `of` the loss of that D on the device.
+  // Sets the loss in two parts, so that a step can be recorded. `draw` makes the D of a part on the host; `of` computes the loss from that D on the device.
   // All random draws belong in `draw`: a recorded step would repeat draws made in `of`.
   template <DrawnStep D> void set_loss(std::function<D(const StepPart&)> draw, std::function<StepLoss(const D&)> of) {
     loss = [draw, of](const StepPart& rows) { return of(draw(rows)); };
@@ -95,7 +94,7 @@ struct Stage {
   }
 };
 
-// A stage that trains `model`, with `average` (null: none) following it. Both must stay where they are.
+// Returns a stage that trains `model`. `average` becomes its moving average (null: none). Neither may be moved while the stage exists.
 template <class M> Stage make_stage(std::string name, M& model, M* average) {
   Stage stage{.name = std::move(name), .trained = named_parameters(model), .model = state_dict(model)};
   if (average != nullptr) {

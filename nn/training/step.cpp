@@ -20,10 +20,10 @@ LoopStep::LoopStep(Stage& stage, const LoopConfig& loop, AdamW& optimizer, const
 }
 
 void LoopStep::prepare_recording() {
-  if (!default_device().is_cuda() || !alone()) throw ConfigError(options_.names.cuda_graph + ": is for one rank on a CUDA device; leave it out");
+  if (!default_device().is_cuda() || !alone()) throw ConfigError(options_.names.cuda_graph + ": works only with one rank on a CUDA device; leave it out");
   const std::string why = !stage_.not_recorded.empty() ? stage_.not_recorded
                           : !stage_.drawn              ? "its loss is not given in two parts (Stage::set_loss)"
-                          : rows_.size() > 1           ? "a batch in parts is several steps' work: leave micro_batch out"
+                          : rows_.size() > 1           ? "micro-batches cannot be recorded: leave micro_batch out"
                                                        : "";
   if (why.empty()) recorded_ = std::make_unique<RecordedStep>(stage_, optimizer_);
   else observer_.warning(fmt::format("{}: {}: steps are not recorded: {}", stage_.name, options_.names.cuda_graph, why));
@@ -35,7 +35,7 @@ StepNumbers LoopStep::run(std::int64_t step) {
   return numbers;
 }
 
-// The communicator shares the trace: where the step throws, operations that are under way still report to it.
+// The communicator holds a reference to the trace: if the step throws, pending operations still report to it.
 StepNumbers LoopStep::run_traced(std::int64_t step) {
   trace_ = std::make_shared<Trace>();
   ranks_.observe([trace = trace_](const Communicator::Span& s) {
@@ -45,7 +45,7 @@ StepNumbers LoopStep::run_traced(std::int64_t step) {
   ranks_.observe({});
   trace_->write(options_.trace, ranks_.rank());
   trace_.reset();
-  observer_.message(fmt::format("{}: step {} is drawn in {}", stage_.name, step + 1, options_.trace.string()));
+  observer_.message(fmt::format("{}: the timeline of step {} is in {}", stage_.name, step + 1, options_.trace.string()));
   return numbers;
 }
 
@@ -57,7 +57,7 @@ StepNumbers LoopStep::computed(std::int64_t step) {
     Tape tape;
     const StepLoss part = forward(step, i);
     Late loss = part.loss.value();
-    if (!alone()) loss = double(loss);                     // before collectives are under way, which a lost rank would not end
+    if (!alone()) loss = double(loss);                     // read before collectives begin, which would not end if a rank is lost
     else if (loss.known()) check_finite(stage_.name, double(loss), step + 1);
     numbers.parts.push_back({loss, share, part.metrics});
     const Var weighted = share == 1 ? part.loss : part.loss * share;
@@ -92,7 +92,7 @@ StepLoss LoopStep::forward(std::int64_t step, std::size_t part) const {
   return stage_.loss(part_of(step, part));
 }
 
-// Gradients are sent during the backward pass; this waits for the rest.
+// Runs the backward pass, which sends gradients as they become final, and waits for the sums.
 Gradients LoopStep::summed_over_ranks(const Var& loss, Gradients* earlier) {
   buckets_->begin(earlier);
   Gradients g = [&] {

@@ -1,4 +1,4 @@
-// One optimizer step of a stage on this rank: forward and backward of its micro-batches, gradients summed over ranks, update.
+// One optimizer step of a stage on this rank: forward and backward passes of its micro-batches, the sum of gradients over ranks, and the update.
 #pragma once
 
 #include <memory>
@@ -15,19 +15,20 @@ namespace fm {
 
 class LoopStep {
  public:
-  // All must outlive it. ConfigError: fewer rows in a batch than ranks.
+  // All arguments must outlive this object. ConfigError if a batch has fewer rows than there are ranks.
   LoopStep(Stage& stage, const LoopConfig& loop, AdamW& optimizer, const TrainOptions& options, Communicator& ranks, LoopObserver& observer);
 
-  // For TrainOptions::cuda_graph: steps are recorded from now on, or a warning gives the reason why not. ConfigError without a GPU or with more than one rank.
+  // For TrainOptions::cuda_graph: records steps from now on, or warns with the reason why that is not possible. ConfigError without a GPU or with more
+  // than one rank.
   void prepare_recording();
 
-  // From `step` to `step` + 1, including the stage's work after it. DivergedError, on all ranks together, if the loss is known and not finite.
+  // Trains from `step` to `step` + 1, and calls Stage::after_step. DivergedError, on all ranks together, if the loss is known and not finite.
   StepNumbers run(std::int64_t step);
-  StepNumbers run_traced(std::int64_t step);       // and writes a drawing of it to TrainOptions::trace
+  StepNumbers run_traced(std::int64_t step);       // also writes the step's timeline to TrainOptions::trace
 
-  void scale_rate(double scale) { rate_scale_ = scale; }   // of the learning rate, from the next step on
+  void scale_rate(double scale) { rate_scale_ = scale; }   // factor of the learning rate, from the next step on
 
-  const Agreed& agreed() const { return agreed_; } // by all ranks about the last step; alone: empty
+  const Agreed& agreed() const { return agreed_; } // what all ranks agreed on after the last step; default values with one rank
 
  private:
   StepNumbers computed(std::int64_t step);
@@ -42,12 +43,12 @@ class LoopStep {
   const TrainOptions& options_;
   Communicator& ranks_;
   LoopObserver& observer_;
-  std::vector<RowRange> rows_;                     // of each batch, this rank's
-  std::unique_ptr<GradientBuckets> buckets_;       // null: alone
+  std::vector<RowRange> rows_;                     // this rank's rows of each batch
+  std::unique_ptr<GradientBuckets> buckets_;       // null with one rank
   std::unique_ptr<RecordedStep> recorded_;         // null: steps are not recorded
   Agreed agreed_;
   double rate_scale_ = 1;
-  std::shared_ptr<Trace> trace_;                   // of the step that is traced
+  std::shared_ptr<Trace> trace_;                   // timeline of the step that is traced
 };
 
 }  // namespace fm

@@ -1,4 +1,4 @@
-// A drawing of one step for chrome://tracing and ui.perfetto.dev: spans of time on a row for each thread.
+// The timeline of one step, for chrome://tracing and ui.perfetto.dev: time spans in two rows, one for computation and one for communication.
 #pragma once
 
 #include <filesystem>
@@ -11,14 +11,14 @@ namespace fm {
 class Trace {
  public:
   enum class Row { compute, communicate };
-  // Seconds on the steady clock. Any thread.
+  // Adds a span. Times are seconds of the steady clock. May be called on any thread.
   void span(Row row, const std::string& name, double begin, double end);
-  // Writes JSON; times count from the first span. Throws FileError.
+  // Writes the timeline as JSON. Times count from the first span. Throws FileError.
   void write(const std::filesystem::path& file, int rank) const;
 
   static double now();
 
-  // Covers the time from its construction to its destruction; no effect without a trace.
+  // Adds a span from its construction to its destruction. No effect if `trace` is null.
   class Scope {
    public:
     Scope(Trace* trace, std::string name) : trace_(trace), name_(std::move(name)), begin_(now()) {}

@@ -17,8 +17,8 @@ void LoopWatch::check_resumed(std::int64_t step, const LoopNumbers& numbers) {
   const auto found = guard_.leap(step, numbers, leap);
   if (!found) return;
   ++explosions_;
-  const std::string text = fmt::format("{}: step {}: {} is {:.4g}, and its median before the checkpoint that training resumed from was {:.4g}: the weights are "
-                                       "from after a leap: {}", stage_, step, found->number, found->value, found->median, advice);
+  const std::string text = fmt::format("{}: step {}: {} is {:.4g}, and its median before the checkpoint that training resumed from was {:.4g}: the "
+                                       "checkpoint already contains the explosion: {}", stage_, step, found->number, found->value, found->median, advice);
   if (config_.on_explosion == "stop") throw ExplodedError(text, step);
   observer_.warning(text);
 }
@@ -29,7 +29,7 @@ void LoopWatch::observe(std::int64_t step, const LoopNumbers& numbers, bool comp
   if (complete && !config_.keep_best.empty() && chosen == numbers.end()) {
     std::vector<std::string> names;
     for (const auto& [name, value] : numbers) names.push_back(name);
-    throw ConfigError(fmt::format("--keep-best {}: stage {} has {}", config_.keep_best, stage_, fmt::join(names, ", ")));
+    throw ConfigError(fmt::format("--keep-best {}: stage {} has no such column, only {}", config_.keep_best, stage_, fmt::join(names, ", ")));
   }
   if (resumed_) check_resumed(step, numbers);
   const auto alarm = guard_.observe(step, numbers);

@@ -1,8 +1,8 @@
-// Watches a training's own numbers: detects explosions (nn/training/guard.h), and keeps the best checkpoint so far.
+// Watches the numbers of a training: detects explosions (nn/training/guard.h) and the best checkpoint so far.
 //
-// A rewind resumes from the newest checkpoint before the explosion with half the learning rate. All decisions are functions of the steps and of
-// checkpoints, so a killed and resumed run warns, rewinds and keeps checkpoints like an uninterrupted one. (A stop saves another checkpoint, which
-// a later rewind may use.)
+// A rewind resumes from the newest checkpoint before the explosion, with half the learning rate. All decisions depend only on the steps and on
+// checkpoints, so a run that is killed and resumed warns, rewinds and keeps checkpoints as an uninterrupted one does. (But a stop saves an additional
+// checkpoint, which a later rewind may use.)
 #pragma once
 
 #include <algorithm>
@@ -25,37 +25,38 @@ struct WatchConfig {
   double explosion_factor = 10;
   template <class V> void visit(V&& v) {
     v("on_explosion", on_explosion,
-      "answer to a residual, gradient norm or |du/dt| far above its running median: a warning; a stop (exit code 4); or a rewind to the last good "
+      "reaction to a residual, gradient norm or |du/dt| far above its running median: a warning; a stop (exit code 4); or a rewind to the last good "
       "checkpoint with half the learning rate",
       one_of({"warn", "stop", "rewind"}), flag("on-explosion"));
-    v("explosion_factor", explosion_factor, "multiple of the running median above which a number, for three steps, counts as exploding",
+    v("explosion_factor", explosion_factor, "factor: a number that is above this multiple of its running median for three steps counts as exploding",
       range(2, 1e6));
     v("keep_best", keep_best,
-      "column of metrics.csv: the checkpoint with its lowest mean since the one before is kept as checkpoints/best; empty: none",
+      "column of metrics.csv whose mean between two checkpoints is compared: the checkpoint with the lowest is kept as checkpoints/best; empty: none",
       flag("keep-best"));
   }
 };
 
-// Thrown for stop and rewind.
+// Thrown at an explosion if on_explosion is stop or rewind.
 struct ExplodedError : DivergedError {
   ExplodedError(const std::string& what, std::int64_t began_at) : DivergedError(what), began(began_at) {}
-  std::int64_t began;                    // the first step that is not good, counted from 1
+  std::int64_t began;                    // first step of the explosion, counted from 1
 };
 
 class LoopWatch {
  public:
   static constexpr int most_rewinds = 5;
 
-  // The observer gets the warnings, and must outlive it. `remedies` of a number that explodes are part of them; may be empty.
+  // The observer receives the warnings, and must outlive this object. `remedies` returns the likely remedies for a number that explodes; may be empty.
   using Remedies = std::function<std::string(const std::string& number)>;
   LoopWatch(std::string stage, WatchConfig config, Remedies remedies, LoopObserver& observer);
 
-  // After restore() of the checkpoint that training resumes from: a number `leap` times its earlier median is reported in the next step, with
-  // `advice` at the end of the sentence. With a short history the guard would take it for the normal state.
+  // Call it after restore() of the checkpoint from which training resumes. If a number of the next step is above `leap` times its median before the
+  // checkpoint, it is reported, followed by `advice`. The guard alone would miss such a number if the history is short.
   static constexpr double leap = 1000;
   void resumed(std::string advice) { resumed_ = std::move(advice); }
 
-  // The numbers of one step; `complete`: all columns of metrics.csv. ExplodedError; ConfigError if a complete list lacks the name in keep_best.
+  // Takes the numbers of one step. `complete`: they are all columns of metrics.csv. ExplodedError at an explosion; ConfigError if a complete list does
+  // not contain the column keep_best.
   void observe(std::int64_t step, const LoopNumbers& numbers, bool complete);
 
   bool rewinds() const { return config_.on_explosion == "rewind"; }
@@ -63,17 +64,17 @@ class LoopWatch {
   std::int64_t explosions() const { return explosions_; }
   bool calm() const { return guard_.calm(); }
 
-  // The largest norm of the gradients since the last call of take_largest_norm(): rare large ones are seen between lines of the log too.
+  // take_largest_norm() returns the largest gradient norm since its last call, so that the log shows rare large ones between its lines.
   void saw_norm(double norm) { largest_norm_ = std::max(largest_norm_, norm); }
   double take_largest_norm() { return std::exchange(largest_norm_, 0); }
 
-  // At a checkpoint: whether it is the best so far. Begins the next mean.
+  // Call it at each checkpoint. Returns true if the checkpoint is the best so far, and begins the next mean.
   bool is_best();
 
-  nlohmann::ordered_json state() const;                    // for the checkpoint, after is_best()
-  void restore(const nlohmann::ordered_json& state);       // of a checkpoint; an older one without it begins anew
+  nlohmann::ordered_json state() const;                    // for a checkpoint; call is_best() first
+  void restore(const nlohmann::ordered_json& state);       // the state in a checkpoint; null (an older checkpoint): begins anew
   std::int64_t rewound_to() const { return rewound_to_; }  // the checkpoint of the last rewind; -1: none
-  // Back to the state of an earlier checkpoint, with half the learning rate. DivergedError after too many rewinds.
+  // Returns to the state of the checkpoint of step `to`, with half the learning rate. DivergedError after most_rewinds rewinds.
   void rewind(std::int64_t to, const nlohmann::ordered_json& state);
 
  private:

@@ -1,5 +1,5 @@
-// Accepts connections that prove the secret (hello.h) and is not delayed by others: all are read from at once, each has a few seconds
-// for its proof, and their number is bounded. A connection that does not begin with a hello is closed at its first wrong byte.
+// Accepts connections that prove the secret (hello.h). Others cannot delay it: all connections are read at the same time, each has a few seconds
+// for its proof, and their number is limited. A connection that does not begin with a hello is closed at its first wrong byte.
 #pragma once
 
 #include <functional>
@@ -14,7 +14,7 @@ namespace fm {
 struct AdmissionRules {
   std::string secret;
   double prove_within = 10;              // seconds
-  std::size_t most_pending = 128;        // connections without a proof so far; the oldest is closed when one more comes
+  std::size_t most_pending = 128;        // connections without a proof so far; one more closes the oldest
   // Called for a peer with another secret: its claimed rank and its address.
   std::function<void(int rank, const std::string& address)> wrong_secret = {};
 };
@@ -26,9 +26,9 @@ class Admission {
   struct Guest {
     Hello hello;
     Socket socket;
-    std::string transcript;              // the text that the verdict's proof covers
+    std::string transcript;              // the bytes of hello and challenge, which proofs cover
   };
-  // The connections that have proved the secret, after at most this many seconds.
+  // Waits until a connection has proved the secret, at most `seconds`. Returns the connections that have proved it.
   std::vector<Guest> admit(double seconds);
   std::size_t pending() const { return pending_.size(); }
 

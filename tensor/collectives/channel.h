@@ -1,4 +1,5 @@
-// Messages between ranks: the interface of a transport, and all that collectives on the CPU need (message_communicator.h). One thread uses it.
+// The interface of a transport of messages between ranks. Collectives on the CPU are built on it (message_communicator.h). Only one thread may
+// use it.
 #pragma once
 
 #include <cstddef>
@@ -23,16 +24,16 @@ class Channel {
   // Begins to move data. Messages from one rank to another arrive in the order of posting and have the size that their receiver posts.
   // The memory must stay valid until poll() reports completion.
   virtual void post(const std::vector<Message>& sends, const std::vector<Message>& receives) = 0;
-  // Works for at most this many seconds; true when all posted messages are done. RankLostError if a peer is gone.
+  // Moves data for at most `seconds`. Returns true when all posted messages are done. RankLostError if a peer is gone.
   virtual bool poll(double seconds) = 0;
-  // Peers with posted messages that are not done.
+  // Returns the peers for which this rank waits.
   virtual std::vector<int> waiting_for() const = 0;
 
-  // Short texts beside the data, which data do not delay. Sending never waits; to a lost rank it has no effect.
+  // Sends a short text beside the data, which do not delay it. Never waits. Has no effect if the peer is lost.
   virtual void notify(int peer, const std::string& text) = 0;
-  // The texts since the last call, with their senders. A peer with a closed connection gives "gone", once.
+  // Returns the texts that arrived since the last call, with their senders. A peer whose connection is closed gives the text "gone", once.
   virtual std::vector<std::pair<int, std::string>> notices() = 0;
-  // Every rank has announced a regular end: no message is in transit any more.
+  // Called after every rank has announced a regular end, so no message is in transit.
   virtual void close() {}
 };
 

@@ -41,10 +41,10 @@ std::vector<std::string> gather_texts(Communicator& ranks, const std::string& ow
   lengths.data<std::int64_t>()[me] = static_cast<std::int64_t>(own.size());
   ranks.all_gather(lengths, Communicator::Counts(n, 1));
   const auto counts = lengths.to_vector<std::int64_t>();
-  for (std::size_t r = 0; r < n; ++r)            // lengths from another process are bounded before use
+  for (std::size_t r = 0; r < n; ++r)            // lengths from another process are checked before use
     if (counts[r] < 0 || counts[r] > most_bytes_of_text)
       throw Error("rank " + std::to_string(r) + " announces a text of " + std::to_string(counts[r]) + " bytes; at most " +
-                  std::to_string(most_bytes_of_text) + " are taken");
+                  std::to_string(most_bytes_of_text) + " are accepted");
   const Tensor bytes = Tensor::zeros({std::accumulate(counts.begin(), counts.end(), std::int64_t{0})}, DType::u8, Device{});
   char* text = static_cast<char*>(bytes.raw());
   if (!own.empty()) std::memcpy(text + std::accumulate(counts.begin(), counts.begin() + ranks.rank(), std::int64_t{0}), own.data(), own.size());

@@ -3,7 +3,7 @@
 //
 // All operations work in place on contiguous tensors, and begin at once: `..._start` returns while the data are in transit, and neither side may
 // access the tensor until the Work is done. Sums add the ranks' numbers in the order of the ranks (f32 in double), so all ranks get the
-// same bits, in every run. Tensors on GPUs: nccl.h, which also defines get() for them.
+// same bits, and so does every run. Tensors on GPUs: nccl.h, which also defines get() for them.
 //
 //   auto under_way = ranks.all_reduce_start(gradients);
 //   ... other work ...
@@ -21,12 +21,12 @@
 
 namespace fm {
 
-// Another rank ended, or is unreachable. The message contains its last words.
+// Thrown if another rank has ended or is unreachable. The message contains the reason that the rank gave, if any.
 struct RankLostError : Error {
   using Error::Error;
 };
 
-// This rank, or another, was asked to stop (a signal, a time limit), and left for that reason.
+// Thrown if this rank or another was asked to stop (a signal, a time limit) and leaves for that reason.
 struct RankStoppedError : RankLostError {
   using RankLostError::RankLostError;
 };
@@ -43,14 +43,14 @@ class Communicator {
   virtual int size() const = 0;
   bool first() const { return rank() == 0; }
 
-  // The sum over ranks, on each rank. f32, f64 and i64.
+  // Leaves the sum over ranks on each rank. f32, f64 and i64.
   virtual Work all_reduce_start(const Tensor& x) = 0;
-  // The sum of this rank's piece. The contents of the other pieces are undefined afterwards.
+  // Leaves the sum over ranks of piece r on rank r. The contents of the other pieces are undefined afterwards.
   virtual Work reduce_scatter_start(const Tensor& x, const Counts& counts) = 0;
-  // Each rank's piece, on all ranks. Any type.
+  // Copies each rank's piece to all ranks. Any type.
   virtual Work all_gather_start(const Tensor& x, const Counts& counts) = 0;
   virtual Work broadcast_start(const Tensor& x, int root) = 0;
-  // From one rank to another, which must call receive in turn.
+  // Sends x to one rank, which must call receive_start or receive.
   virtual Work send_start(const Tensor& x, int to) = 0;
   virtual Work receive_start(const Tensor& x, int from) = 0;
 
@@ -65,7 +65,8 @@ class Communicator {
   // RankLostError if a rank is known to be lost; does not wait, callable from any thread.
   virtual void check_alive() const {}
 
-  // Called on the communicator's own thread after each operation; times in seconds on the steady clock. An empty function ends it.
+  // Sets a function that is called after each operation, on the communicator's own thread. Times are seconds on the steady clock. An empty function
+  // removes it.
   struct Span {
     const char* op;
     std::size_t bytes;
@@ -73,14 +74,14 @@ class Communicator {
   };
   virtual void observe(std::function<void(const Span&)> observer) { (void)observer; }
 
-  // Regular end: waits for all ranks; afterwards no rank reports this one as lost. Without it the others report this rank as lost.
+  // Ends regularly, after waiting for all ranks. Without finish() the other ranks report this rank as lost.
   virtual void finish() {}
-  // Early end: the others get RankLostError with this text, or RankStoppedError if this rank only follows a stop request.
+  // Ends early. The other ranks throw RankLostError with this text, or RankStoppedError if `ending` says that this rank follows a stop request.
   virtual void abandon(const std::string& why, Ending ending) { (void)why, (void)ending; }
   void abandon(const std::string& why) { abandon(why, Ending::failed); }
 };
 
-// A rank alone: everything is done already.
+// The communicator of a single rank. Its collectives leave the tensor as it is.
 class SingleRank : public Communicator {
  public:
   int rank() const override { return 0; }
@@ -93,10 +94,10 @@ class SingleRank : public Communicator {
   Work receive_start(const Tensor& x, int from) override;
 };
 
-// Pieces of `n` elements that differ by one at most.
+// Divides `n` elements among the ranks. Counts differ by at most one.
 Communicator::Counts even_counts(std::int64_t n, int ranks);
 
-// Each rank's text, on each rank. Error: a rank announces a text of more than 4 MiB.
+// Returns the texts of all ranks, in their order, on each rank. Error if a text has more than 4 MiB.
 std::vector<std::string> gather_texts(Communicator& ranks, const std::string& own);
 std::vector<double> sum_over_ranks(Communicator& ranks, const std::vector<double>& own);
 

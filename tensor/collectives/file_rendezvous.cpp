@@ -38,13 +38,13 @@ class OpenFile {
   int descriptor_;
 };
 
-// Why an open file may be another user's word, or known to others; empty: it is a file of this user alone.
+// Returns why an open file cannot be trusted: another user owns it, or may read or write it. Empty if only this user can.
 std::string not_ours(int descriptor) {
   struct stat s {};
   if (fstat(descriptor, &s) != 0) return std::strerror(errno);
   if (!S_ISREG(s.st_mode)) return "it is no ordinary file";
-  if (s.st_uid != geteuid()) return "it belongs to user " + std::to_string(s.st_uid) + ", not to this one, " + std::to_string(geteuid());
-  if ((s.st_mode & 077) != 0) return "others than its owner may read or write it";
+  if (s.st_uid != geteuid()) return "it belongs to user " + std::to_string(s.st_uid) + ", but this process runs as user " + std::to_string(geteuid());
+  if ((s.st_mode & 077) != 0) return "users other than its owner may read or write it";
   return "";
 }
 
@@ -62,7 +62,7 @@ void leave_at(const FileRendezvous& where, const std::string& bytes) {
   const Head head{.bytes = static_cast<std::uint32_t>(bytes.size()), .checksum = crc32c(bytes)};
   const std::string all = std::string(reinterpret_cast<const char*>(&head), sizeof head) + bytes;
   const auto path = where.file(), temporary = temporary_name(path);
-  unlink(temporary.c_str());                    // of a process of this number that was killed
+  unlink(temporary.c_str());                    // left by a killed process that had the same process id
   const OpenFile file(open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
   const bool written = file.get() >= 0 && write(file.get(), all.data(), all.size()) == static_cast<ssize_t>(all.size()) && fsync(file.get()) == 0;
   std::string why = written ? not_ours(file.get()) : std::strerror(errno);
@@ -93,7 +93,7 @@ std::string look_at(const FileRendezvous& where, std::string* why) {
   else if (bytes.size() != head.bytes)
     *why = path.string() + " has " + std::to_string(bytes.size()) + " bytes of " + std::to_string(head.bytes);
   else if (crc32c(bytes) != head.checksum)
-    *why = path.string() + " has another checksum than it says";
+    *why = path.string() + " has a wrong checksum";
   else
     return bytes;
   return "";

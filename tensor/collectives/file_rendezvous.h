@@ -1,9 +1,9 @@
-// Ranks find each other without a known address: rank 0 writes a few bytes (its address) to a folder that all ranks share, under a
-// name that contains the job's. The file appears at once or not at all (temporary name, fsync, rename). Readers check length and checksum, because
-// a file system between machines may show less.
+// Lets ranks find each other without a known address: rank 0 writes its address to a file in a folder that all ranks share. The name of the file
+// contains the name of the job. The file appears complete or not at all (temporary name, fsync, rename). Readers check length and checksum,
+// because a network file system may show a part of it.
 //
-// The bytes may contain a secret, so only the owner can read the file (mode 0600) from its first moment. A file of another owner, or one that others may
-// read, is rejected.
+// The bytes may contain a secret, so the file is made with mode 0600: only its owner can read it. A file of another user, or one
+// that other users may read, is rejected.
 #pragma once
 
 #include <filesystem>
@@ -13,15 +13,15 @@ namespace fm {
 
 struct FileRendezvous {
   std::filesystem::path folder;
-  std::string job;  // others' files are left alone
+  std::string job;  // files of other jobs are not touched
   std::filesystem::path file() const;
 };
 
-// FileError: it cannot be written, or the file system does not keep it from others.
+// Writes the file. FileError if that fails, or if the file system lets other users read it.
 void leave_at(const FileRendezvous& where, const std::string& bytes);
-// Rank 0's bytes; empty if missing or incomplete: then *why gives the reason.
+// Returns the bytes from rank 0. Empty if the file is missing, incomplete or rejected: then *why gives the reason.
 std::string look_at(const FileRendezvous& where, std::string* why);
-// When all ranks have it.
+// Removes the file. Called when all ranks have read it.
 void clear(const FileRendezvous& where);
 
 }  // namespace fm

@@ -19,7 +19,7 @@ template <class T> T take(std::string_view& in) {
 
 std::string bytes_of(const Digest& d) { return {reinterpret_cast<const char*>(d.data()), d.size()}; }
 
-// The proof of a verdict. Code and length precede the text, so no two verdicts have the same bytes.
+// Returns the proof of a verdict. Code and length precede the text, so no two verdicts have the same bytes.
 Digest proof_of_verdict(Verdict code, std::string_view text, std::string_view secret, std::string_view transcript) {
   std::string signed_bytes = "flowmap: the one that listens";
   put(signed_bytes, static_cast<std::uint32_t>(code));

@@ -1,5 +1,5 @@
-// The first messages of two processes on a new connection, before either is trusted. Every number, length and text here may come from
-// a stranger and is bounded.
+// The first messages of two processes on a new connection, before either is trusted. Every number, length and text may come from
+// an unknown process, so all are limited.
 //
 //   the side that connects                        the side that listens
 //   Hello: its rank, the wanted rank, a nonce ->
@@ -28,13 +28,13 @@ enum class HelloPurpose : std::uint32_t { join, data_line, notice_line };
 
 struct Hello {
   std::uint32_t version = rendezvous_protocol, job = 0;   // job: a checksum of its name
-  std::int32_t rank = 0, size = 0, to = 0;                // the sender's rank, of how many, to which rank
+  std::int32_t rank = 0, size = 0, to = 0;                // the sender's rank, the number of ranks, the wanted rank
   HelloPurpose purpose = HelloPurpose::join;
   std::uint32_t port = 0;                                 // join: where this rank listens
   std::string nonce;
 };
 
-// Why a connection ends, or does not. The values are on the wire.
+// The answer to a process that connects. The values are sent over the wire.
 enum class Verdict : std::uint32_t { welcome, refused, lost, stopped };
 struct VerdictHead {
   Verdict code = Verdict::refused;
@@ -42,14 +42,14 @@ struct VerdictHead {
   Digest proof{};
 };
 
-// False as soon as these first bytes cannot be those of a message with this magic number.
+// False if a message with this magic number cannot begin with the bytes received so far.
 bool may_begin(std::string_view received, std::uint64_t magic);
 
 std::string encode(const Hello& hello);
 // No value if it is not a hello: another magic or length, an unknown purpose.
 std::optional<Hello> decode_hello(std::string_view bytes);
 std::string encode_challenge(const std::string& nonce);
-// The version of the other side; no value if it is not a challenge.
+// Returns the version of the other side. No value if it is not a challenge.
 std::optional<std::uint32_t> version_of_challenge(std::string_view bytes);
 
 // `transcript`: the bytes of the hello and of the challenge.

@@ -7,7 +7,7 @@ namespace {
 
 using End = Conversation::End;
 
-// Grows with the received bytes, never by an announced length.
+// Receives until `to` has `bytes` bytes. `to` grows with the received bytes, not by an announced length.
 Io receive_all(const Socket& s, std::string& to, std::size_t bytes, std::uint64_t magic, const Patience& patience) {
   for (;;) {
     const Io io = receive_some(s, to, bytes - to.size());

@@ -9,11 +9,11 @@
 namespace fm {
 
 struct Conversation {
-  // silent: closed, or no byte in time. foreign: another protocol. other_version, other_secret: a flowmap
-  // process that does not belong here. ended: closed in the middle. answered: the verdict is proved.
+  // silent: the listener closed the connection or sent no byte in time. foreign: it speaks another protocol. other_version, other_secret: it is a
+  // flowmap process that does not belong to this job. ended: it closed the connection later. answered: it sent a genuine verdict.
   enum class End { silent, foreign, other_version, other_secret, ended, answered } end = End::silent;
   Verdict code = Verdict::refused;
-  std::string text;                      // of the verdict, printable; else the unexpected input, or the reason
+  std::string text;                      // text of the verdict, printable; without a verdict the unexpected input, or the reason
 };
 
 // first_word_within: seconds for the challenge, which a listener sends at once. The verdict may take until the deadline.

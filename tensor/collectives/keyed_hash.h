@@ -13,7 +13,7 @@ using Digest = std::array<std::uint8_t, 32>;
 
 Digest sha256(std::string_view bytes);
 Digest hmac_sha256(std::string_view key, std::string_view bytes);
-// Takes the same time wherever the first difference is.
+// Compares in constant time, whatever the place of the first difference.
 bool same_digest(const Digest& a, const Digest& b);
 
 // Bytes of the system's random number generator, fit for secrets.

@@ -11,7 +11,7 @@ namespace fm {
 namespace {
 
 constexpr const char *beat = "beat", *bye = "bye", *gone = "gone";
-// With a text: this rank ended by an error; it left because of a stop request; it received a stop request and is still here.
+// Beginnings of notices with a text: this rank ended by an error, left because of a stop request, or received a stop request and has not left yet.
 const std::string failed = "failed: ", stopped = "stopped: ", stop_asked = "stop: ";
 
 WatchOptions with_defaults(WatchOptions watch) {
@@ -22,9 +22,9 @@ WatchOptions with_defaults(WatchOptions watch) {
 
 void check(const char* op, const Tensor& x, bool sums) {
   if (!x.is_contiguous()) throw ShapeError(std::string(op) + ": the tensor " + to_string(x.shape()) + " is not contiguous");
-  if (x.device() != Device{}) throw DeviceError(std::string(op) + ": messages between ranks take tensors of the CPU");
+  if (x.device() != Device{}) throw DeviceError(std::string(op) + ": only tensors on the CPU can be sent in messages between ranks");
   if (sums && x.dtype() != DType::f32 && x.dtype() != DType::f64 && x.dtype() != DType::i64)
-    throw DTypeError(std::string(op) + ": sums f32, f64 and i64, not " + name_of(x.dtype()));
+    throw DTypeError(std::string(op) + ": can sum f32, f64 and i64, not " + name_of(x.dtype()));
 }
 
 void check_counts(const char* op, const Tensor& x, const Communicator::Counts& counts, int ranks) {
@@ -104,23 +104,23 @@ void MessageCommunicator::run_job(Job& job) {
       }
       lost_at_ = watch_.clock(), lost_text_ = e.what();
       others_stopped_ = dynamic_cast<const RankStoppedError*>(&e) != nullptr;
-      tell_all((others_stopped_ ? stopped : failed) + lost_text_);      // ranks that have not noticed receive the cause, not this rank's exit
+      tell_all((others_stopped_ ? stopped : failed) + lost_text_);      // so that ranks that have not noticed report the cause, not this rank's exit
     }
-    if (*job.op) unfinished_.push_back(std::move(job.run));      // with its tensors: a transport may still write into them
+    if (*job.op) unfinished_.push_back(std::move(job.run));      // keeps its tensors alive: a transport may still write into them
     job.done.set_exception(lost_);
   } catch (...) {
     job.done.set_exception(std::current_exception());
   }
 }
 
-// A rank that was asked to stop leaves when it is ready, and so do the others: on_lost is for lost ranks.
+// Calls on_lost if the caller has not ended `grace` seconds after a loss. After a stop request it is not called: the ranks leave when they are ready.
 void MessageCommunicator::watch_grace() {
   if (!lost_ || others_stopped_ || !watch_.on_lost || watch_.clock() - lost_at_ < watch_.grace) return;
   watch_.on_lost(lost_text_);
   lost_at_ = watch_.clock();
 }
 
-// Sends heartbeats, and checks those of the others. Reads the clock once, because a machine may sleep between two readings.
+// Sends heartbeats, and checks those of the other ranks. Reads the clock once, because a machine may sleep between two readings.
 void MessageCommunicator::tend() {
   const double t = watch_.clock();
   if (t - last_beat_ >= watch_.beat_every) {
@@ -172,7 +172,7 @@ void MessageCommunicator::exchange(const std::vector<Message>& sends, const std:
   channel_->post(sends, receives);
   while (!channel_->poll(watch_.look_every)) {
     tend();
-    for (int r : channel_->waiting_for())      // its goodbye may overtake its data
+    for (int r : channel_->waiting_for())      // the goodbye of a rank may arrive before its data
       if (peers_[static_cast<std::size_t>(r)].ended && watch_.clock() - peers_[static_cast<std::size_t>(r)].heard > 5)
         throw RankLostError("rank " + std::to_string(r) + " was lost: it had finished while this one continued");
   }
@@ -284,7 +284,7 @@ void MessageCommunicator::observe(std::function<void(const Span&)> observer) {
 
 void MessageCommunicator::say_goodbye() {
   for (int r = 0; r < size_; ++r)
-    if (r != rank_) channel_->notify(r, bye);                        // also to ranks that said so first: they wait for it
+    if (r != rank_) channel_->notify(r, bye);                        // also to ranks that have said goodbye: they wait for this one
   const double since = watch_.clock();
   const auto all_ended = [&] {
     for (int r = 0; r < size_; ++r)

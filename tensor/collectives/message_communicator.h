@@ -1,7 +1,7 @@
 // Collectives by messages, on a separate thread: the caller computes while data move. The same thread sends heartbeats to the other ranks and
 // checks theirs, so that a lost rank ends the work of all instead of blocking them.
 //
-//   sum        rank r adds piece r of all ranks; then each sends its piece to all        2 (N-1)/N of the data out of each rank
+//   sum        rank r adds piece r of all ranks; then each rank sends its piece to all: each rank sends 2 (N-1)/N of the data
 #pragma once
 
 #include <condition_variable>
@@ -18,14 +18,16 @@ namespace fm {
 
 struct WatchOptions {
   double lost_after = 15;                         // seconds of silence after which a rank counts as lost
-  double beat_every = 1;                          // seconds between signs of life
-  // After a rank was lost the caller has this many seconds to notice (by the exception of get()) and to end; then on_lost is called, on another thread.
+  double beat_every = 1;                          // seconds between heartbeats
+  // Seconds after the loss of a rank in which the caller must notice it (get() throws) and end. After them on_lost is called, on the communicator's
+  // own thread.
   double grace = 10;
   std::function<void(const std::string& what)> on_lost = {};
-  // The reason for this rank to stop, or empty. The others' stop_heard gets it within a quarter of a second, whatever this rank waits for.
+  // Returns the reason for this rank to stop, or "". The other ranks' stop_heard is called with it within a quarter of a second, whatever this rank
+  // waits for.
   std::function<std::string()> stop_asked = {};
   std::function<void(const std::string& why)> stop_heard = {};
-  // For tests: the clock in seconds for all of the above, and how often the thread polls, in real seconds (0: a quarter of beat_every).
+  // For tests: the clock of all times above, in seconds, and the real seconds between two polls of the thread (0: a quarter of beat_every).
   std::function<double()> clock = {};
   double look_every = 0;
 };
@@ -33,7 +35,7 @@ struct WatchOptions {
 class MessageCommunicator : public Communicator {
  public:
   using Open = std::function<std::unique_ptr<Channel>()>;
-  // `open` is called on the thread that will use the channel; its exceptions are rethrown here.
+  // `open` is called on the thread that will use the channel; the constructor rethrows its exceptions.
   explicit MessageCommunicator(Open open, WatchOptions watch = {});
   ~MessageCommunicator() override;                // without finish() the others report this rank as lost
 
@@ -82,7 +84,7 @@ class MessageCommunicator : public Communicator {
   std::vector<Peer> peers_;
   double last_beat_ = 0, lost_at_ = 0;
   bool said_goodbye_ = false, stop_told_ = false, others_stopped_ = false;
-  std::exception_ptr lost_;                       // every operation throws it from now on; written with mutex_
+  std::exception_ptr lost_;                       // if set, every operation throws it; written with mutex_ locked
   std::string lost_text_;
   std::vector<std::byte> received_;               // the other ranks' parts of a sum
   std::vector<std::function<void()>> unfinished_;

@@ -5,8 +5,7 @@
 namespace fm {
 namespace {
 
-// Blocks: the running sums stay in the cache. Of two f32 the sum in double,
-// rounded, is the sum in f32.
+// Adds in blocks, so that the running sums stay in the cache. The sum of two f32 numbers in double, rounded, equals their sum in f32.
 template <class T, class Sum> void add_parts(const std::vector<const std::byte*>& parts, std::byte* out, std::int64_t n) {
   constexpr std::int64_t block = 1024;
   Sum sums[block];

@@ -13,7 +13,7 @@ struct Piece {
   std::size_t bytes;
 };
 
-// The memory of each rank's piece of a contiguous tensor.
+// Returns the memory of each rank's piece of a contiguous tensor.
 std::vector<Piece> pieces_of(const Tensor& x, const Communicator::Counts& counts);
 
 // out[i] = sum over ranks of parts[r][i], in the order of the ranks; f32 in double, rounded once. f32, f64 and i64; out may be one of the parts.

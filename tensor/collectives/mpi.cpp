@@ -33,7 +33,7 @@ class MpiChannel : public Channel {
     MPI_Comm_rank(MPI_COMM_WORLD, &rank_);
     MPI_Comm_size(MPI_COMM_WORLD, &size_);
     if (size_ != expected_size || rank_ != expected_rank)
-      throw ConfigError("the launcher says rank " + std::to_string(expected_rank) + " of " + std::to_string(expected_size) + ", MPI says " +
+      throw ConfigError("the launcher gives rank " + std::to_string(expected_rank) + " of " + std::to_string(expected_size) + ", but MPI gives " +
                         std::to_string(rank_) + " of " + std::to_string(size_) +
                         ": use the mpirun of the MPI that this program was built with, or --rendezvous HOST:PORT");
     MPI_Comm_dup(MPI_COMM_WORLD, &data_);
@@ -54,7 +54,7 @@ class MpiChannel : public Channel {
     for (const Message& m : sends) begin(m, [&](void* at, int n, MPI_Request* r) { return MPI_Isend(at, n, MPI_BYTE, m.peer, data_tag, data_, r); });
   }
 
-  // MPI moves data while it is called. Other threads compute meanwhile: after a moment this one sleeps between calls.
+  // MPI moves data only while it is called. After a few calls this thread sleeps between them, because other threads compute.
   bool poll(double seconds) override {
     const double since = now();
     for (int tries = 0;; ++tries) {
@@ -122,7 +122,7 @@ class MpiChannel : public Channel {
   MPI_Comm data_ = MPI_COMM_NULL, notices_ = MPI_COMM_NULL;
   std::vector<MPI_Request> requests_;
   std::vector<int> peers_;               // of the requests
-  std::list<Notice> sent_;               // their texts must stay where they are
+  std::list<Notice> sent_;               // a list, because the texts must not move while they are sent
 };
 
 }  // namespace

@@ -7,8 +7,8 @@
 
 namespace fm {
 
-// Initialises MPI; the thread that calls it is the only one that uses MPI from then on. Once in a process. Error when MPI's world has
-// another size than `expected_size` (the launcher belongs to another MPI) .
+// Initializes MPI, once in a process. Only the calling thread may use MPI from then on. ConfigError if MPI has another rank or size than expected:
+// then the launcher belongs to another MPI library.
 std::unique_ptr<Channel> open_mpi_channel(int expected_rank, int expected_size);
 
 }  // namespace fm

@@ -40,7 +40,7 @@ class NcclCommunicator : public Communicator {
     asked_ = take_event();
     try {
       std::unique_lock lock(mutex_);
-      // Calls that do not block can be aborted when a rank is lost meanwhile.
+      // Calls that do not block can be aborted if a rank is lost meanwhile.
       ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
       config.blocking = 0;
       settle(lock, ncclCommInitRankConfig(&comm_, size(), id, rank(), &config), "ncclCommInitRankConfig", options.start_within);
@@ -116,7 +116,7 @@ class NcclCommunicator : public Communicator {
   struct Operation {
     const char* op;
     std::size_t bytes;
-    Tensor x;      // until the compute stream waits for `done`, or `done` has occurred
+    Tensor x;      // kept until the compute stream waits for `done`, or `done` has occurred
     double asked;  // seconds on the steady clock
     cudaEvent_t done = nullptr;
     cudaEvent_t begin = nullptr, end = nullptr;  // with times, if an observer is set
@@ -151,14 +151,14 @@ class NcclCommunicator : public Communicator {
   cudaStream_t stream_ = nullptr;
   cudaEvent_t asked_ = nullptr;  // the compute stream's position when the last operation was requested
 
-  mutable std::mutex mutex_;  // of all below
+  mutable std::mutex mutex_;  // guards all members below
   std::condition_variable wake_;
   ncclComm_t comm_ = nullptr;   // null after its end
-  std::exception_ptr failure_;  // every operation throws it from now on
+  std::exception_ptr failure_;  // if set, every operation throws it
   std::deque<std::shared_ptr<Operation>> under_way_;
   std::vector<cudaEvent_t> idle_events_;
   std::function<void(const Span&)> observer_;
-  cudaEvent_t origin_ = nullptr;  // of the times of events; `origin_time_` on the steady clock
+  cudaEvent_t origin_ = nullptr;  // the zero of event times; `origin_time_` on the steady clock
   double origin_time_ = 0;
   bool stopping_ = false, finished_ = false;
   std::thread watchdog_;
@@ -167,10 +167,10 @@ class NcclCommunicator : public Communicator {
 void NcclCommunicator::check_tensor(const char* op, const Tensor& x, bool sums) const {
   const std::string what = std::string(op) + ": ";
   if (x.device() != device_)
-    throw DeviceError(what + "the tensor is on " + to_string(x.device()) + ", this rank talks from " + to_string(device_));
+    throw DeviceError(what + "the tensor is on " + to_string(x.device()) + ", this rank communicates from " + to_string(device_));
   if (!x.is_contiguous()) throw ShapeError(what + "the tensor " + to_string(x.shape()) + " is not contiguous");
   if (sums && (x.dtype() == DType::u8 || x.dtype() == DType::i32))
-    throw DTypeError(what + "sums f32, f64, bf16 and i64, not " + name_of(x.dtype()));
+    throw DTypeError(what + "can sum f32, f64, bf16 and i64, not " + name_of(x.dtype()));
 }
 
 void NcclCommunicator::check_counts(const char* op, const Tensor& x, const Counts& counts) const {
@@ -221,7 +221,7 @@ void NcclCommunicator::let_go(Operation& operation) {
   if (observer_) observer_({operation.op, operation.bytes, origin_time_ + begin * 1e-3, origin_time_ + end * 1e-3});
 }
 
-// Operations end in their order: one stream.
+// Releases finished operations. They finish in order, because they run on one stream.
 void NcclCommunicator::let_go_of_finished() {
   for (; !under_way_.empty(); under_way_.pop_front()) {
     const cudaError_t status = cudaEventQuery(under_way_.front()->done);
@@ -249,7 +249,7 @@ cudaEvent_t NcclCommunicator::timed_event(cudaStream_t stream) {
   return event;
 }
 
-// Waits until all requested operations are done. Without the lock: if one never finishes the watchdog aborts NCCL, which ends this wait.
+// Waits until all requested operations are done. Unlocks meanwhile: if an operation never finishes, the watchdog can abort NCCL, which ends this wait.
 void NcclCommunicator::wait_for_all(std::unique_lock<std::mutex>& lock) {
   cuda::use(device_.index);
   lock.unlock();
@@ -274,7 +274,7 @@ void NcclCommunicator::observe(std::function<void(const Span&)> observer) {
   control_->observe(std::move(observer));
 }
 
-// Waits until NCCL has finished its work on the host. NCCL itself does not block, so this wait can be aborted.
+// Waits until NCCL has finished its work on the host. Its calls do not block, so this wait can be aborted.
 void NcclCommunicator::settle(std::unique_lock<std::mutex>& lock, ncclResult_t status, const char* call, double seconds) {
   const double begin = now();
   while (status == ncclInProgress) {

@@ -1,10 +1,11 @@
-// For a build without NCCL. As in tensor/kernels/cuda/absent.cpp, a program that defines these functions before this archive is searched has NCCL.
+// Stubs for a build without NCCL. As with tensor/kernels/cuda/absent.cpp, a program that links its own definitions before this archive replaces
+// them.
 #include "tensor/collectives/nccl.h"
 
 namespace fm {
 
 namespace {
-constexpr const char* absent = "this build is without NCCL, by which ranks on GPUs talk (meson setup -Dnccl=enabled; needs CUDA and NCCL)";
+constexpr const char* absent = "this build is without NCCL, by which ranks on GPUs communicate (meson setup -Dnccl=enabled; needs CUDA and NCCL)";
 }
 
 std::string nccl_version() { return ""; }

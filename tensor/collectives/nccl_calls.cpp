@@ -32,7 +32,7 @@ const char* name_of_result(ncclResult_t status) {
   }
 }
 
-// The machine and the GPU of a device, as text.
+// Returns the names of the machine and of the GPU of a device, as one text.
 std::string place_of(Device device) {
   char host[256] = {};
   gethostname(host, sizeof host - 1);

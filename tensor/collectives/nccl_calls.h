@@ -1,4 +1,4 @@
-// NCCL's own types, its errors, groups of calls, and the search of ranks for each other.
+// Helpers for NCCL: its element types, texts of its errors, groups of calls, and the check that no two ranks share a GPU.
 #pragma once
 
 #include <nccl.h>
@@ -16,12 +16,12 @@ namespace fm::nccl {
 
 inline bool goes_on(ncclResult_t status) { return status == ncclSuccess || status == ncclInProgress; }
 
-// The name of an error and NCCL's last message, if any, which is more specific. comm: may be null.
+// Returns the name of an error, and NCCL's last message, which is more specific, or else its general text. comm may be null.
 std::string reason(ncclResult_t status, ncclComm_t comm);
 
 ncclDataType_t type_of(DType dtype);
 
-// call(rank, piece, elements) for each rank's piece, all as one operation.
+// Calls call(rank, piece, elements) for each rank's piece that is not empty, all as one operation.
 template <class Call>
 ncclResult_t for_each_piece(const Tensor& x, const Communicator::Counts& counts, const Call& call) {
   ncclResult_t status = ncclGroupStart();
@@ -35,7 +35,7 @@ ncclResult_t for_each_piece(const Tensor& x, const Communicator::Counts& counts,
   return goes_on(status) ? ended : status;
 }
 
-// ConfigError, on all ranks, where two of them are on one GPU of one machine: it names both. Ends `control` then.
+// Throws ConfigError on all ranks, and finishes `control`, if two ranks are on the same GPU of a machine. The message names both.
 void refuse_shared_gpus(Communicator& control, Device device);
 
 }  // namespace fm::nccl

@@ -34,13 +34,13 @@ Hello hello_of(const TcpRendezvous& w, HelloPurpose purpose, int to, int port) {
 // All ranks may connect at once, with two connections each.
 AdmissionRules rules_for(const TcpRendezvous& w) { return {.secret = w.secret, .most_pending = 128 + 2 * static_cast<std::size_t>(w.size)}; }
 
-// Empty: welcome.
+// Returns why a process is refused; empty if it is welcome.
 std::string objection(const Hello& h, const TcpRendezvous& w, bool there_already) {
   const std::string who = "rank " + std::to_string(h.rank);
   if (h.job != crc32c(w.job)) return "rank 0 at " + place(w) + " belongs to another job";
-  if (h.size != w.size) return "rank 0 expects " + std::to_string(w.size) + " ranks, this one " + std::to_string(h.size);
+  if (h.size != w.size) return "rank 0 expects " + std::to_string(w.size) + " ranks, but this rank expects " + std::to_string(h.size);
   if (h.rank <= 0 || h.rank >= w.size) return who + " is not below " + std::to_string(w.size);
-  if (h.purpose == HelloPurpose::join && (h.port < 1 || h.port > 65535)) return who + " listens at no port";
+  if (h.purpose == HelloPurpose::join && (h.port < 1 || h.port > 65535)) return who + " gives no valid port";
   if (there_already) return who + " is connected already: two processes were started with the same rank";
   return "";
 }
@@ -94,29 +94,30 @@ void gather_ranks(const TcpRendezvous& w, Admission& door, const Patience& patie
   for (int r = 1; r < w.size; ++r)
     if (!there.contains(r)) missing.push_back(r);
   if (!missing.empty()) {
-    const std::string text = list_of(missing) + " of " + std::to_string(w.size) + " did not come to " + place(w) + " within " + seconds_text(w.deadline);
+    const std::string text = list_of(missing) + " of " + std::to_string(w.size) + " did not connect to " + place(w) + " within " +
+                             seconds_text(w.deadline);
     tell(there, w, Verdict::lost, text);
     throw RankLostError(text);
   }
   tell(there, w, Verdict::welcome, to_text(places_of(there, w)));
 }
 
-// ---- the others -------------------------------------------------------------------------------------------------------------------
+// ---- the other ranks --------------------------------------------------------------------------------------------------------------
 
 struct Joined {
   Admission door;                        // this rank's listening socket
   Places places;
 };
 
-// The result of one conversation; no value if another attempt may help.
+// The result of one attempt to join: `joined`, or the reason for the failure.
 struct Attempt {
   std::optional<Joined> joined;
   std::string why;
-  bool certain = false;                  // another try at this address would end alike
+  bool certain = false;                  // another attempt at this address would fail in the same way
   bool refused = false;                  // by a rank 0 with the same secret
 };
 
-// This rank's address for others: that of the interface by which it reaches rank 0, unless other machines cannot reach that one.
+// Listens for the other ranks at the interface by which this rank reaches rank 0, or at all interfaces if other machines cannot reach that one.
 std::vector<Socket> listen_beside(const Socket& to_rank_0, const TcpRendezvous& w, const Patience& patience) {
   const std::string own = address_of(to_rank_0);
   return listen_at(is_loopback(own) && w.from_other_machines ? "0.0.0.0" : own, 0, patience);
@@ -128,9 +129,9 @@ Attempt try_to_join(const TcpRendezvous& w, const Socket& s, const Patience& pat
   Admission door(std::move(listeners), rules_for(w));
   const Hello hello = hello_of(w, HelloPurpose::join, 0, port);
   const std::size_t most = most_bytes_of_reason + most_bytes_of_place * static_cast<std::size_t>(w.size);
-  // Rank 0's own deadline began at another time, and rank 0 names the missing ranks, so it may answer first.
+  // Waits 10 s longer than its own deadline. Rank 0's deadline began at another time, and its answer names the missing ranks.
   const Conversation c = introduce(s, hello, w.secret, std::clamp(patience.deadline - steady_seconds(), 0.1, 10.0), most, {patience.deadline + 10, patience.check});
-  const std::string at = place(w), not_rank_0 = "what listens at " + at + " is not rank 0 of flowmap: ";
+  const std::string at = place(w), not_rank_0 = "the program at " + at + " is not rank 0 of flowmap: ";
   switch (c.end) {
     case End::foreign: return {{}, not_rank_0 + c.text, true};
     case End::silent: return {{}, not_rank_0 + c.text, c.text.ends_with("nothing")};
@@ -145,11 +146,11 @@ Attempt try_to_join(const TcpRendezvous& w, const Socket& s, const Patience& pat
   if (c.code == Verdict::stopped) throw RankStoppedError(c.text);
   if (c.code == Verdict::refused) return {{}, c.text, true, true};
   auto places = parse_places(c.text, w.size);
-  if (!places) return {{}, not_rank_0 + "its list of ranks is none", true};
+  if (!places) return {{}, not_rank_0 + "its list of ranks is invalid", true};
   return {Joined{std::move(door), std::move(*places)}, "", true};
 }
 
-// A fixed address: a listener may start later, but a foreign listener stays foreign.
+// Joins at a fixed address. Rank 0 may start to listen later, but another program that listens there will not go away.
 Joined join_at(const TcpRendezvous& w, const Patience& patience) {
   const double begin = steady_seconds();
   double first_silence = 0;
@@ -164,16 +165,16 @@ Joined join_at(const TcpRendezvous& w, const Patience& patience) {
     }
     Attempt a = try_to_join(w, s, patience);
     if (a.joined) return std::move(*a.joined);
-    // Closed at once: a tunnel or a proxy does that for a moment, until its other end listens.
+    // The connection was closed at once. A tunnel or a proxy does that until its other end listens.
     if (first_silence == 0) first_silence = steady_seconds();
     if (a.certain || steady_seconds() - first_silence > 5 || patience.over()) throw ConfigError(me(w) + ": " + a.why);
     pause(0.25, patience);
   }
 }
 
-// A found address may belong to an earlier job, until rank 0 of this job has answered there.
+// Joins at the address that w.find returns. The address may belong to an earlier job until rank 0 of this job has answered there.
 Joined join_where_found(TcpRendezvous& w, const Patience& patience) {
-  std::string why = "it is not there";
+  std::string why = "it was not found";
   double first_refusal = 0;
   for (; !patience.over(); pause(0.1, patience)) {
     std::string absent;
@@ -189,7 +190,7 @@ Joined join_where_found(TcpRendezvous& w, const Patience& patience) {
     Attempt a = try_to_join(w, s, patience);
     if (a.joined) return std::move(*a.joined);
     why = a.why;
-    // One that is just ending may refuse too.
+    // An earlier job that is just ending may refuse too.
     if (a.refused && first_refusal == 0) first_refusal = steady_seconds();
     if (a.refused && steady_seconds() - first_refusal > 3) throw ConfigError(me(w) + ": " + why);
   }
@@ -205,7 +206,7 @@ Socket connect_to_rank(const TcpRendezvous& w, int r, HelloPurpose purpose, cons
   bool hopeless = false;
   Socket s;
   Conversation c;
-  for (;; pause(0.25, patience)) {               // closed before its first word: it had too many strangers at its door
+  for (;; pause(0.25, patience)) {               // tries again if the other rank closed the connection at once: too many were pending there
     s = connect_to(host, p.port, patience, &why, &hopeless);
     if (!s.open() && hopeless) throw ConfigError(who + why);
     if (!s.open()) throw RankLostError(who + why);
@@ -251,7 +252,7 @@ class Table {
   }
   int seat(Admission::Guest& guest) {
     const Hello& h = guest.hello;
-    std::string why = objection(h, w_, h.purpose == HelloPurpose::join);            // late: all ranks have joined
+    std::string why = objection(h, w_, h.purpose == HelloPurpose::join);            // a join is too late: all ranks have joined
     if (why.empty() && (h.to != w_.rank || h.rank <= w_.rank)) why = "this is rank " + std::to_string(w_.rank);
     if (why.empty() && slot(h.rank, h.purpose).open()) why = "rank " + std::to_string(h.rank) + " is connected already";
     const Io sent = answer(guest, why.empty() ? Verdict::welcome : Verdict::refused, why, w_.secret, {steady_seconds() + 1});
@@ -276,10 +277,10 @@ Admission open_door(TcpRendezvous& w, const Patience& patience) {
   w.port = port_of(listeners.front());
   const bool private_to_machine = std::all_of(listeners.begin(), listeners.end(), [](const Socket& s) { return is_loopback(address_of(s)); });
   if (w.warn && wide && w.secret.empty())
-    w.warn("this machine takes " + w.host + " for itself alone, so rank 0 listens at all of its addresses, port " + std::to_string(w.port));
+    w.warn("this machine resolves " + w.host + " to a loopback address, so rank 0 listens at all of its addresses, port " + std::to_string(w.port));
   if (w.warn && w.secret.empty() && !private_to_machine)
-    w.warn("without FLOWMAP_RENDEZVOUS_SECRET everybody who reaches " + place(w.host, w.port) +
-           " while ranks meet can join: for networks where all are trusted (docs/launch.md)");
+    w.warn("without FLOWMAP_RENDEZVOUS_SECRET anyone who reaches " + place(w.host, w.port) +
+           " while the ranks connect can join: set it unless the network is trusted (docs/launch.md)");
   AdmissionRules rules = rules_for(w);
   if (w.warn)
     rules.wrong_secret = [warn = w.warn, warned = false](int rank, const std::string& address) mutable {

@@ -1,4 +1,4 @@
-// Connects the ranks of tcp.h: rank 0 gathers all and sends each the addresses of the others, then every rank connects to all below it.
+// Connects the ranks of tcp.h: rank 0 gathers all and sends each the addresses of the others, then every rank connects to all ranks below it.
 #pragma once
 
 #include <vector>
@@ -12,7 +12,7 @@ struct Lines {
   Socket data, notices;
 };
 
-// Connections to all ranks; that of this rank itself is empty. Errors: tcp.h.
+// Returns the connections to all ranks, by rank; the entry of this rank is empty. Errors: see tcp.h.
 std::vector<Lines> meet(TcpRendezvous where);
 
 }  // namespace fm

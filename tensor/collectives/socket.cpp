@@ -100,7 +100,7 @@ void set_port(Address& address, int port) {
   else reinterpret_cast<sockaddr_in&>(address.bytes).sin_port = number;
 }
 
-// A closed socket, with errno, on failure. `alone`: an address of IPv6 is not one of IPv4 too.
+// Returns a closed socket, with errno set, on failure. `alone`: an IPv6 socket does not accept IPv4 connections.
 Socket try_listen(const Address& address, bool alone) {
   Socket s(socket(address.family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!s.open()) return s;
@@ -117,14 +117,14 @@ Socket try_listen(const Address& address, bool alone) {
   return Socket();
 }
 
-// 0: success, else the error of the first address for which it matters.
+// Returns 0 on success, else an errno.
 int try_listen_on_all(std::vector<Address> addresses, int port, std::vector<Socket>& listeners) {
   listeners.clear();
   int first_error = 0;
   for (Address& address : addresses) {
     set_port(address, port);
     Socket s = try_listen(address, addresses.size() > 1);
-    // A name may have addresses of other machines, and of protocols that this one has not.
+    // A name may have addresses of other machines, or of protocols that this machine lacks: these are skipped.
     if (!s.open() && errno != EADDRNOTAVAIL && errno != EAFNOSUPPORT) return errno;
     if (!s.open() && first_error == 0) first_error = errno;
     if (!s.open()) continue;
@@ -149,7 +149,7 @@ Socket try_connect(const Address& address, const Patience& patience, int* error)
   return *error == 0 ? std::move(s) : Socket();
 }
 
-// Whether the error is permanent: a missing network, but not a port without a listener, which may still start.
+// True if the error is permanent, such as a missing network. A port without a listener is not permanent: the listener may still start.
 bool stays(int error) { return error == ENETUNREACH || error == EHOSTUNREACH || error == EACCES || error == EPERM || error == EAFNOSUPPORT || error == EINVAL || error == EADDRNOTAVAIL; }
 
 }  // namespace
@@ -179,11 +179,11 @@ std::vector<Socket> listen_at(const std::string& host, int port, const Patience&
   if (r.code != 0) throw ConfigError(where + "this name is unknown here (" + gai_strerror(r.code) + ")");
   std::vector<Socket> listeners;
   int error = EADDRINUSE;
-  // Any port that is free at the first address may be taken at the next.
+  // The free port that the first address gives may be taken at the next address: then it tries again.
   for (int tries = 0; error == EADDRINUSE && tries < (port == 0 ? 20 : 1); ++tries) error = try_listen_on_all(r.addresses, port, listeners);
   if (error == 0) return listeners;
   if (error == EADDRNOTAVAIL)
-    throw ConfigError(where + digits(r.addresses.front()) + " is no address of this machine: give one that is, or 0.0.0.0 for all that it has");
+    throw ConfigError(where + digits(r.addresses.front()) + " is no address of this machine: give one that is, or 0.0.0.0 for all of its addresses");
   throw ConfigError(where + std::strerror(error) + (error == EADDRINUSE ? "; choose another port" : ""));
 }
 

@@ -1,4 +1,4 @@
-// Sockets with deadlines, for the rendezvous of ranks. Every wait calls a function five times a second, which can end it.
+// Sockets with deadlines, for the rendezvous of ranks. Every wait calls a function five times a second, which can end the wait.
 #pragma once
 
 #include <algorithm>
@@ -38,29 +38,30 @@ class Socket {
   int descriptor_ = -1;
 };
 
-// Listens on the addresses of `host` on this machine, and on no others: "localhost" is reachable from this machine alone. "0.0.0.0",
-// "::" and an empty host: all addresses. Port 0: any that is free, the same for all. ConfigError: the port is taken, the name is unknown, none
-// of its addresses is this machine's.
+// Listens on the addresses of `host` that belong to this machine, and on no others: "localhost" is reachable from this machine only. "0.0.0.0",
+// "::" and "" stand for all addresses. Port 0 stands for a free port, the same for all addresses. ConfigError if the port is taken, the name is
+// unknown, or none of its addresses belongs to this machine.
 std::vector<Socket> listen_at(const std::string& host, int port, const Patience& patience);
 int port_of(const Socket& socket);
-std::string address_of(const Socket& socket);          // this end's, in digits
+std::string address_of(const Socket& socket);          // of this end, in digits
 std::string address_of_peer(const Socket& socket);
 bool is_loopback(const std::string& address);          // of digits: 127.x.x.x, ::1
 // True if all addresses of this name are loopback addresses of the machine. False for unknown names.
 bool means_this_machine_alone(const std::string& host, const Patience& patience);
 
-// Retries until the deadline, because the listener may start later. Unknown names and unreachable networks do
-// not improve: they end it after three seconds, an unresponsive name server after ten. Then returns a closed socket, with *why, and *hopeless if
-// waiting longer would not have helped.
+// Connects. Retries until the deadline, because the listener may start later. An unknown name or an unreachable network ends the attempts after
+// three seconds, an unresponsive name server after ten. On failure returns a closed socket, with the reason in *why. *hopeless is true if waiting
+// longer would not have helped.
 Socket connect_to(const std::string& host, int port, const Patience& patience, std::string* why, bool* hopeless);
-// A pending connection, made ready for use; closed if there is none.
+// Returns a pending connection, ready for use, or a closed socket if none is pending.
 Socket accept_now(const Socket& listener);
 
 enum class Io { done, late, closed };
 Io send_all(const Socket& socket, const void* data, std::size_t bytes, const Patience& patience);
-// Appends the available bytes, at most `most`, to `to`. closed: the other side has closed, or the connection is broken.
+// Appends the available bytes, at most `most`, to `to`. late: fewer than `most` were available. closed: the other side has closed the connection,
+// or the connection is broken.
 Io receive_some(const Socket& socket, std::string& to, std::size_t most);
-// Until some of these can be read, at most so long.
+// Waits until one of the sockets can be read, at most `seconds`.
 void wait_for_input(const std::vector<const Socket*>& sockets, double seconds);
 
 }  // namespace fm

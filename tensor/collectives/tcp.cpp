@@ -78,7 +78,7 @@ class TcpChannel : public Channel {
       flush(p);
       p.line_closed = receive_some(p.line, p.heard, most_heard) == Io::closed;
       for (std::size_t end; (end = p.heard.find('\n')) != std::string::npos; p.heard.erase(0, end + 1)) out.emplace_back(r, p.heard.substr(0, end));
-      if (p.heard.size() >= most_heard) throw RankLostError("rank " + std::to_string(r) + " was lost: its text has no end");
+      if (p.heard.size() >= most_heard) throw RankLostError("rank " + std::to_string(r) + " was lost: it sends a notice that does not end");
       if (p.line_closed) out.emplace_back(r, "gone");
     }
     return out;
@@ -88,13 +88,13 @@ class TcpChannel : public Channel {
   struct Part {
     char* data;
     std::size_t bytes;
-    std::uint64_t announced;             // goes first on the line: both sides must agree
+    std::uint64_t announced;             // the size, sent before the data: both sides must agree
     std::size_t done;                    // of the eight bytes of `announced` and of the data
   };
   struct Peer {
     Socket data, line;
     std::deque<Part> sends, receives;
-    std::string said, heard;             // notices on their way
+    std::string said, heard;             // notices: not yet sent, not yet complete
     bool data_closed = false, line_closed = false;
   };
   static constexpr std::size_t head = sizeof(std::uint64_t), most_heard = 1 << 16;
@@ -104,7 +104,7 @@ class TcpChannel : public Channel {
     return std::any_of(peers_.begin(), peers_.end(), [](const Peer& p) { return !p.sends.empty() || !p.receives.empty(); });
   }
 
-  // The next piece of memory of this part.
+  // Returns the memory of this part that is to be sent or received next.
   static std::pair<char*, std::size_t> rest(Part& p) {
     if (p.done < head) return {reinterpret_cast<char*>(&p.announced) + p.done, head - p.done};
     return {p.data + (p.done - head), p.bytes - (p.done - head)};

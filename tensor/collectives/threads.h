@@ -1,4 +1,4 @@
-// Ranks as threads of one process, for tests. A thread that unwinds without finish() is a rank that failed; kill() is one that died.
+// Ranks as threads of one process, for tests. A thread that ends without finish() is a rank that failed. kill_rank() makes a rank die.
 #pragma once
 
 #include <functional>
@@ -10,10 +10,10 @@ namespace fm {
 
 class ThreadHub;
 
-// The meeting place of `size` ranks.
+// Makes the hub through which `size` ranks exchange messages.
 std::shared_ptr<ThreadHub> make_thread_hub(int size);
 std::unique_ptr<Channel> open_thread_channel(const std::shared_ptr<ThreadHub>& hub, int rank);
-// From now on this rank sends and receives nothing, and the others see that it is gone (or, silently, see nothing).
+// Kills a rank: from now on it sends and receives nothing. The other ranks get the notice "gone", unless `silently` is true.
 void kill_rank(ThreadHub& hub, int rank, bool silently);
 
 // Runs f(communicator of rank r) for each rank on its own thread, then rethrows the exception of the first failed rank.

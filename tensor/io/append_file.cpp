@@ -38,7 +38,7 @@ void AppendFile::append(std::string_view record) {
     if (done < 0 && errno == EINTR) continue;
     if (done < 0) {
       const int error = errno;
-      // A file that cannot be cut (a device) has no half records to lose.
+      // Removes the partial record. A failure is ignored: only a device cannot be shortened, and it keeps no partial record.
       if (rest.size() < record.size()) [[maybe_unused]] const int uncut = ftruncate(file_, static_cast<off_t>(size_));
       throw SystemFileError("write", path_, error);
     }

@@ -1,5 +1,5 @@
-// A file that grows by whole records. A record that could not be written whole (a full disk) is cut off again: the next one begins where a
-// record begins, and readers never see a half record in the middle.
+// A file that grows by whole records. If only a part of a record can be written (a full disk), the part is removed again. So readers never see a
+// partial record between others.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +11,7 @@ namespace fm {
 class AppendFile {
  public:
   AppendFile() = default;
-  explicit AppendFile(std::filesystem::path path);      // creates it, or continues at its end; throws SystemFileError
+  explicit AppendFile(std::filesystem::path path);      // creates the file, or appends to an existing one; throws SystemFileError
   AppendFile(AppendFile&& other) noexcept;
   AppendFile& operator=(AppendFile&& other) noexcept;
   ~AppendFile();

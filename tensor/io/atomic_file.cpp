@@ -1,4 +1,3 @@
-// Temporary name, fsync, rename, fsync of the folder.
 #include "tensor/io/atomic_file.h"
 
 #include <fcntl.h>
@@ -33,7 +32,7 @@ fs::path temporary_name(const fs::path& path) { return fs::path(path.string() + 
 void flush_to_disk(const fs::path& path) {
   const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (file < 0) fail("open", path, errno);
-  // Some file systems cannot flush a folder and return EINVAL: the rename is then as durable as possible.
+  // Some file systems cannot flush a folder and return EINVAL. The rename is then as durable as they allow.
   const bool failed = fsync(file) != 0 && errno != EINVAL;
   const int error = errno;
   close(file);
@@ -86,7 +85,7 @@ void AtomicFile::commit() {
   }
   try {
     publish(temporary_, path_);
-  } catch (...) {  // a folder has that name, or its own folder is gone
+  } catch (...) {  // path_ is a folder, or the folder that contains it is gone
     unlink(temporary_.c_str());
     throw;
   }
@@ -104,7 +103,7 @@ void link_atomically(const fs::path& link, const fs::path& target) {
   if (symlink(target.c_str(), temporary.c_str()) != 0) fail("link", link, errno);
   try {
     publish(temporary, link);
-  } catch (...) {  // a folder has that name
+  } catch (...) {  // `link` is a folder
     unlink(temporary.c_str());
     throw;
   }
@@ -118,7 +117,7 @@ int remove_temporaries(const fs::path& folder, const std::string& of) {
   for (const auto& entry : fs::directory_iterator(folder, error)) {
     const std::string name = entry.path().filename().string();
     if (!is_temporary(name) || !name.starts_with(of)) continue;
-    std::error_code ignored;  // a leftover that stays is no reason to stop
+    std::error_code ignored;  // a leftover that cannot be removed is no error
     removed += fs::remove_all(entry.path(), ignored) > 0;
   }
   return removed;
@@ -134,7 +133,7 @@ int remove_stale_temporaries_of(const fs::path& file) {
 
 namespace {
 
-// take(block), block by block to the end of the file.
+// Calls take(block) for one block of the file after the other.
 template <class F>
 void read_blocks(const fs::path& path, const F& take) {
   struct Descriptor {

@@ -1,6 +1,6 @@
-// Files that are always either the old or the new one: written under a temporary name, flushed to the disk,
-// renamed. A folder of several files is made the same way: fill `temporary_name(path)`, then publish(). Leftovers of a killed
-// process are named `*.tmp-<pid>` and swept on the next start.
+// Replaces files atomically: a file is written under a temporary name, flushed to the disk and renamed, so readers see the old or the new file,
+// never a part. A folder of several files is made the same way: fill `temporary_name(path)`, then publish(). Leftovers of a killed process are
+// named `*.tmp-<pid>` and are removed on the next start.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +10,7 @@
 
 namespace fm {
 
-// A file that appears under its name on commit() only; without commit it disappears.
+// A file that appears under its name on commit(). Without commit() it is removed.
 class AtomicFile {
  public:
   explicit AtomicFile(std::filesystem::path path);  // throws FileError when it cannot be created
@@ -19,7 +19,7 @@ class AtomicFile {
   AtomicFile& operator=(const AtomicFile&) = delete;
 
   void write(std::string_view bytes);  // throws FileError (disk full, ...)
-  // Replaces bytes that were written before (sizes in a header, known only at the end).
+  // Replaces bytes that were written before, such as sizes in a header that are known only at the end.
   void overwrite(std::uint64_t offset, std::string_view bytes);
   void commit();                       // fsync, rename, fsync of the folder
 
@@ -43,15 +43,15 @@ void publish(const std::filesystem::path& temporary, const std::filesystem::path
 // Points the symbolic link `link` to `target` (relative to the link's folder) by rename, so that readers never miss it.
 void link_atomically(const std::filesystem::path& link, const std::filesystem::path& target);
 
-// Removes temporary files of killed processes in `folder` itself (not below): every `*.tmp-<digits>`. Returns their number.
+// Removes temporary files of killed processes, every `*.tmp-<digits>`, in `folder` but not in folders below it. Returns their number.
 int remove_stale_temporaries(const std::filesystem::path& folder);
-// The same, of this one file: for folders that other processes write other files into.
+// Removes the temporary files of this one file only. For folders into which other processes write other files.
 int remove_stale_temporaries_of(const std::filesystem::path& file);
 
-// A whole file. Throws SystemFileError (tensor/io/system_error.h).
+// Returns the contents of a file. Throws SystemFileError (tensor/io/system_error.h).
 std::string read_file(const std::filesystem::path& path);
 
-// Size and crc32c of a file. Read, not mapped: where the disk fails this is an error with its reason (SystemFileError), and no SIGBUS.
+// Size and crc32c of a file. The file is read, not mapped: if the disk fails, that is a SystemFileError with the reason, not a SIGBUS.
 struct FileSum {
   std::uint64_t size = 0;
   std::uint32_t crc = 0;

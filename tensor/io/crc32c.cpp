@@ -1,4 +1,4 @@
-// CRC-32C by eight tables: eight bytes a turn ("slicing by 8", Kounavis and Berry 2005), about 1 GB/s without special instructions.
+// CRC-32C with eight tables, eight bytes at a time ("slicing by 8", Kounavis and Berry 2005): about 1 GB/s without special instructions.
 #include "tensor/io/crc32c.h"
 
 #include <array>
@@ -10,7 +10,7 @@ namespace {
 
 using Tables = std::array<std::array<uint32_t, 256>, 8>;
 
-// tables[0][b] is the remainder of byte b; tables[k] the same with k zero bytes behind it.
+// tables[0][b] is the remainder of byte b; tables[k][b] is that of b followed by k zero bytes.
 constexpr Tables make_tables() {
   Tables tables{};
   for (uint32_t b = 0; b < 256; ++b) {

@@ -8,7 +8,7 @@
 
 namespace fm {
 
-// The checksum of `bytes`; `before` continues the checksum of the bytes in front of them.
+// Returns the checksum of `bytes`. If `before` is the checksum of the bytes before them, the result covers both.
 uint32_t crc32c(std::string_view bytes, uint32_t before = 0);
 
 }  // namespace fm

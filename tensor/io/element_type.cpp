@@ -50,7 +50,7 @@ static_assert(std::size(rows) == std::size_t(FileType::f128) + 1);
 
 const Row& row(FileType type) { return rows[std::size_t(type)]; }
 
-// Bits, from the highest: sign, exponent, fraction. Without infinities; NaN is the caller's.
+// Decodes a byte of sign, exponent and fraction, from the highest bit. The format has no infinities; the caller handles NaN.
 float small_float(unsigned byte, int fraction_bits, int bias) {
   const int fraction = int(byte & ((1u << fraction_bits) - 1)), exponent = int((byte & 0x7f) >> fraction_bits);
   const float size = exponent == 0 ? std::ldexp(float(fraction), 1 - bias - fraction_bits)
@@ -97,7 +97,7 @@ void convert(const std::byte* from, Tensor& to, bool big_endian, F&& f) {
   for (std::int64_t i = 0, n = to.numel(); i < n; ++i) out[i] = f(element<From>(from + std::size_t(i) * sizeof(From), big_endian));
 }
 
-// A type that the engine has: bytes, in the machine's order.
+// Copies elements of a type that the engine has, and reverses the bytes of big-endian ones.
 void copy(const std::byte* from, Tensor& to, bool big_endian) {
   const std::size_t size = size_of(to.dtype());
   if (to.bytes() == 0) return;
@@ -130,7 +130,7 @@ void widen(const std::byte* from, Tensor& to, FileType type, const std::string& 
     case FileType::u64:
       return convert<std::uint64_t, std::int64_t>(from, to, big, [&](std::uint64_t x) {
         if (x > std::uint64_t(std::numeric_limits<std::int64_t>::max()))
-          throw UnreadError(place, fmt::format("{} is beyond i64, which u64 is read as: save it as f64 or in two parts", x));
+          throw UnreadError(place, fmt::format("{} does not fit into i64, the type for u64: save it as f64 or in two parts", x));
         return std::int64_t(x);
       });
     default:
@@ -138,7 +138,7 @@ void widen(const std::byte* from, Tensor& to, FileType type, const std::string& 
   }
 }
 
-// Whether the file's bits are also the engine's. A u64 has the size of an i64, but its values must be checked.
+// True if elements are read without a conversion. A u64 has the size of an i64, but its values must be checked.
 bool as_it_is(FileType type) { return type != FileType::u64 && size_of(type) == size_of(*read_as(type)); }
 
 }  // namespace
@@ -166,7 +166,7 @@ Tensor read_elements(const std::shared_ptr<std::byte>& owner, const std::byte* d
   if (!read_as(type)) throw UnreadError(place, cannot_read(type));
   const DType dtype = *read_as(type);
   const bool swapped = big_endian && size_of(type) > 1, same = as_it_is(type);
-  auto* bytes = const_cast<std::byte*>(data);  // a private mapping or memory of the reader's: writable
+  auto* bytes = const_cast<std::byte*>(data);  // writable: a private mapping, or memory of the reader
   if (same && !swapped && reinterpret_cast<std::uintptr_t>(data) % size_of(dtype) == 0)
     return Tensor::view_of({owner, bytes}, bytes, {count}, dtype);
   Tensor out = Tensor::empty({count}, dtype, Device{});

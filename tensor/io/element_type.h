@@ -1,5 +1,5 @@
-// Element types of files. The engine computes with six (tensor/dtype.h); files have more. Each is read as the type here that holds all its
-// values exactly, or not at all:
+// Element types of files. The engine has six types (tensor/dtype.h), files have more. Elements of a file become the type on the right, which holds
+// all their values exactly:
 //
 //   f16, f8 (E4M3, E5M2, their FNUZ forms, E8M0)    f32
 //   i8, i16, u16                                    i32
@@ -25,7 +25,7 @@ namespace fm {
 
 using NamedTensors = std::vector<std::pair<std::string, Tensor>>;
 
-// An entry of a sound file that is not a tensor here. An error only for requests of this entry; the others are readable.
+// Thrown for an entry that cannot be read as a tensor, in a file that is otherwise sound. Other entries remain readable.
 class UnreadError : public FileError {
  public:
   UnreadError(const std::string& place, const std::string& why) : FileError(place + ": " + why), why_(why) {}
@@ -47,15 +47,15 @@ enum class FileType : std::uint8_t {
 
 const char* name_of(FileType type);
 std::size_t size_of(FileType type);                 // bytes of an element in the file
-std::optional<DType> read_as(FileType type);        // no value: unreadable
+std::optional<DType> read_as(FileType type);        // no value if the type cannot be read
 
-// Why elements of such a type cannot be read, with a remedy: "elements of complex64 cannot be read: save ...".
+// Returns why elements of this type cannot be read, and a remedy: "elements of complex64 cannot be read: save ...".
 std::string cannot_read(FileType type);
-// The same of a type that is unknown here, as the file spells it.
+// The same for a type that is unknown here; `unknown` is its name in the file.
 std::string cannot_read(std::string_view unknown);
 
-// `count` elements at `data`, which `owner` keeps alive, as a vector: a view of them where type, alignment and byte order allow it, a converted
-// copy elsewhere. UnreadError when a value does not fit or the type cannot be read.
+// Returns the `count` elements at `data`, which `owner` keeps alive, as a vector. The vector is a view if type, alignment and byte order allow it,
+// else a converted copy. UnreadError if a value does not fit or the type cannot be read.
 Tensor read_elements(const std::shared_ptr<std::byte>& owner, const std::byte* data, std::int64_t count, FileType type, const std::string& place,
                      bool big_endian = false);
 

@@ -1,4 +1,4 @@
-// Text that comes from a file (names of tensors and members, headers, words of a parser about them), in messages.
+// Makes text that comes from a file (names of tensors and members, headers, errors of a parser about them) safe to print in messages.
 #pragma once
 
 #include <cstddef>
@@ -7,8 +7,8 @@
 
 namespace fm {
 
-// About the first `longest` bytes, on one line. Control characters, marks that change the writing direction and bytes that are not UTF-8
-// become escapes (\n, \u202e, \xff), so that a file cannot control the terminal. "..." if the text is longer.
+// Returns about the first `longest` bytes of a text, on one line. Control characters, marks that change the writing direction and bytes that are not
+// UTF-8 become escapes (\n, \u202e, \xff), so that a file cannot control the terminal. A longer text ends in "...".
 std::string one_line(std::string_view text, std::size_t longest = 100);
 
 // The same in double quotes.

@@ -1,4 +1,4 @@
-// A folder's lock against a second process.
+// Locks a folder, so that two processes do not write to it at the same time.
 #pragma once
 
 #include <filesystem>
@@ -7,12 +7,12 @@
 
 namespace fm {
 
-// Holds folder/run.lock while it lives. File systems without locks go unlocked.
+// Holds a lock on folder/run.lock while it lives. On a file system without locks it has no effect.
 class FolderLock {
  public:
   static constexpr const char* file_name = "run.lock";
 
-  // ConfigError when another process has it or it cannot be written; the message begins with `option` where one is given ("--out").
+  // ConfigError if another process holds the lock or the file cannot be written. The message begins with `option` ("--out"), if that is not empty.
   explicit FolderLock(const std::filesystem::path& folder, const std::string& option = {});
   ~FolderLock();
   FolderLock(FolderLock&& other) noexcept : file_(std::exchange(other.file_, -1)) {}

@@ -31,7 +31,7 @@ void advise_pages(std::byte* begin, std::byte* end, int advice) {
   if (first < last) madvise(reinterpret_cast<void*>(first), last - first, advice);
 }
 
-// Contents stay the same: modified pages are kept, others are read again when touched.
+// Asks the system to take pages back. The contents stay the same: modified pages are kept, others are read again when touched.
 void give_back(std::byte* begin, std::byte* end) {
 #ifdef MADV_PAGEOUT
   advise_pages(begin, end, MADV_PAGEOUT);
@@ -49,7 +49,7 @@ std::shared_ptr<std::byte> MappedFile::part(std::size_t begin, std::size_t end) 
 void MappedFile::forget(std::size_t begin, std::size_t end) const { advise_pages(data.get() + begin, data.get() + end, MADV_DONTNEED); }
 
 MappedFile map_file(const std::filesystem::path& path) {
-  // Non-blocking: a named pipe is then refused below instead of waited for.
+  // O_NONBLOCK: without it, opening a named pipe would wait for its writer. With it, the pipe is refused below.
   const Descriptor file{open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
   if (file.number < 0) fail(path, errno);
   struct stat status;
@@ -58,7 +58,7 @@ MappedFile map_file(const std::filesystem::path& path) {
   if (!S_ISREG(status.st_mode)) throw FileError(fmt::format("cannot read {}: not a regular file", path.string()));
   const auto size = static_cast<std::size_t>(status.st_size);
   if (size == 0) return {};
-  // Without a reservation: the file may be larger than memory, of which only pages that are written to take any.
+  // MAP_NORESERVE, because the file may be larger than memory: only pages that are written to need memory.
   void* at = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, file.number, 0);
   if (at == MAP_FAILED) fail(path, errno);
   return {{static_cast<std::byte*>(at), [size](std::byte* p) { munmap(p, size); }}, size};

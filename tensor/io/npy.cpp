@@ -20,7 +20,7 @@ constexpr std::size_t header_alignment = 64;
 
 [[noreturn]] void fail(const std::string& name, const std::string& reason) { throw FileError(fmt::format("{}: {}", name, reason)); }
 
-// Number of values, or -1 when it or a product of the dimensions beside a 0 does not fit.
+// Returns the number of values, or -1 if the product of the dimensions other than 0 overflows.
 std::int64_t product(const std::vector<std::int64_t>& shape) {
   std::int64_t n = 1;
   bool empty = false;
@@ -114,7 +114,7 @@ void write_npy(const std::filesystem::path& path, DType dtype, const std::vector
 
 void NpzWriter::begin(const std::string& name, DType dtype, const std::vector<std::int64_t>& row_shape) {
   const std::int64_t row = product(row_shape);
-  if (row < 1) throw ShapeError(fmt::format("npz {}: rows of shape ({}) hold nothing", in_quotes(name), fmt::join(row_shape, ", ")));
+  if (row < 1) throw ShapeError(fmt::format("npz {}: rows of shape ({}) have no elements", in_quotes(name), fmt::join(row_shape, ", ")));
   name_ = name, dtype_ = dtype;
   shape_ = row_shape;
   shape_.insert(shape_.begin(), std::numeric_limits<std::int64_t>::max());  // the longest number: the header will fit

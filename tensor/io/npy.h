@@ -16,15 +16,15 @@
 
 namespace fm {
 
-// The array in the bytes of a .npy file, which `owner` keeps alive, in C or Fortran order: a view of them where type, alignment and byte order
-// allow it, a converted copy elsewhere (element_type.h; V2 is bf16, as JAX's arrays are saved). UnreadError: complex or structured elements,
-// Python objects, text, dates. FileError: damaged. Both name `name`.
+// Reads the array in the bytes of a .npy file, in C or Fortran order. The tensor is a view of the bytes, which `owner` keeps alive, if type,
+// alignment and byte order allow it, else a converted copy (element_type.h; V2 is bf16, as JAX saves it). UnreadError for complex or structured
+// elements, Python objects, text and dates, FileError for a damaged file. Both messages contain `name`.
 struct NpyArray;
-NpyArray view_npy(std::string_view bytes, const std::string& name);       // the same checks; values stay where and as they are
+NpyArray view_npy(std::string_view bytes, const std::string& name);       // the same checks, but the values are neither copied nor converted
 Tensor parse_npy(const std::shared_ptr<std::byte>& owner, std::string_view bytes, const std::string& name);
 Tensor read_npy(const std::filesystem::path& path);
 
-// The parts of a .npy file, for readers that convert some rows at a time (element_type.h).
+// The parts of a .npy file, for readers that convert some rows at a time with read_elements (element_type.h).
 struct NpyArray {
   FileType type = FileType::f32;
   bool big_endian = false, fortran = false;
@@ -32,7 +32,7 @@ struct NpyArray {
   std::string_view values;
 };
 
-// Everything before the values, a multiple of 64 bytes. DTypeError for bf16, which NumPy does not have.
+// Returns all bytes before the values, a multiple of 64. DTypeError for bf16, which NumPy does not have.
 std::string npy_header(DType dtype, const std::vector<std::int64_t>& shape);
 
 void write_npy(const std::filesystem::path& path, DType dtype, const std::vector<std::int64_t>& shape, std::span<const std::byte> values);
@@ -41,13 +41,13 @@ void write_npy(const std::filesystem::path& path, const std::vector<std::int64_t
   write_npy(path, dtype_of<T>, shape, std::as_bytes(values));
 }
 
-// An uncompressed .npz, zip64, that appears under its name with finish(). Arrays stream in by rows, so their first dimension need not be
-// known.
+// Writes an uncompressed .npz (zip64), which appears under its name with finish(). Arrays are written row by row, so their first dimension need
+// not be known at the start.
 class NpzWriter {
  public:
   explicit NpzWriter(const std::filesystem::path& path) : zip_(path) {}
 
-  // A whole array; ShapeError when shape and values disagree.
+  // Adds a whole array. ShapeError if shape and number of values disagree.
   template <class T>
   void add(const std::string& name, const std::vector<std::int64_t>& shape, std::span<const T> values) {
     add_bytes(name, dtype_of<T>, shape, std::as_bytes(values));
@@ -78,14 +78,14 @@ class NpzWriter {
   std::size_t head_size_ = 0, row_bytes_ = 0;
 };
 
-// ADM's reference batches have arr_0 (N, H, W, 3) u8, and mu (2048) and sigma (2048, 2048) f64 of the whole set beside it.
+// Reads the arrays of a .npz file. ADM's reference batches, for example, have arr_0 (N, H, W, 3) u8, and mu (2048) and sigma (2048, 2048) f64.
 class NpzReader {
  public:
   explicit NpzReader(const std::filesystem::path& path) : path_(path), zip_(path) {}
   std::vector<std::string> names() const;  // without ".npy"
   bool has(const std::string& name) const { return zip_.find(name + ".npy") != nullptr; }
-  // A view of the mapped file if the array is stored, unpacked memory if it is deflated; checksum verified. FileError with the names of
-  // the existing arrays if this one is missing.
+  // Returns a view of the mapped file if the array is stored uncompressed, else unpacked memory. Verifies the checksum. If `name` is missing, the
+  // FileError lists the existing arrays.
   Tensor read(const std::string& name) const;
 
  private:

@@ -12,8 +12,8 @@
 namespace fm {
 namespace {
 
-// A Python literal: {'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }. This reads such dictionaries and no others. The descr of a
-// structured array is a list, of which the text is kept.
+// Parses the dictionary of a header, a Python literal: {'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }. The descr of a structured array
+// is a list; its text is kept.
 class HeaderParser {
  public:
   HeaderParser(std::string_view text, const std::string& name) : text_(text), name_(name) {}
@@ -71,7 +71,7 @@ class HeaderParser {
     at_ = close + 1;
     return out;
   }
-  // A quoted type, or the list of a structured one up to the bracket that closes it.
+  // Reads a quoted type, or the list of a structured type up to its closing bracket.
   void description(Header& h) {
     skip_spaces();
     h.structured = at_ < text_.size() && text_[at_] == '[';
@@ -112,7 +112,7 @@ class HeaderParser {
       const auto [end, error] = std::from_chars(text_.data() + at_, text_.data() + text_.size(), n);
       if (error != std::errc() || n < 0) bad();
       at_ = std::size_t(end - text_.data());
-      if (at_ < text_.size() && text_[at_] == 'L') ++at_;  // a long of Python 2
+      if (at_ < text_.size() && text_[at_] == 'L') ++at_;  // a `long` of Python 2
       numbers.push_back(n);
       if (!accept(',')) {
         expect(')');
@@ -127,7 +127,7 @@ class HeaderParser {
   std::size_t at_ = 0;
 };
 
-// Offset of the values and the header's text.
+// Returns the offset of the values and the text of the header.
 std::pair<std::size_t, std::string_view> split_header(std::string_view bytes, const std::string& name) {
   if (!bytes.starts_with(npy_magic)) throw UnreadError(name, "not a NumPy array file");
   if (bytes.size() < 12) throw FileError(fmt::format("{}: cut off inside its header", name));
@@ -140,7 +140,7 @@ std::pair<std::size_t, std::string_view> split_header(std::string_view bytes, co
   return {8 + wide + length, bytes.substr(8 + wide, length)};
 }
 
-// The type by its text after the byte order: "f4".
+// Returns the type for the text after the byte order, such as "f4".
 std::optional<FileType> type_of(std::string_view text) {
   static constexpr std::pair<std::string_view, FileType> types[] = {
       {"f2", FileType::f16},       {"f4", FileType::f32},        {"f8", FileType::f64}, {"f12", FileType::f128},   {"f16", FileType::f128},

@@ -26,7 +26,7 @@ void PickleMachine::refuse(const std::string& what) const {
 // ---- bytes and stack --------------------------------------------------------------------------------------------------------------
 
 std::string_view PickleMachine::take(std::uint64_t count) {
-  if (count > in_.size() - at_) fail(fmt::format("{} bytes are wanted, {} are left", count, in_.size() - at_));
+  if (count > in_.size() - at_) fail(fmt::format("{} bytes are needed, {} are left", count, in_.size() - at_));
   if (at_ + count > PickleLimits::bytes) refuse(fmt::format("it is longer than {} bytes, the limit of this reader", PickleLimits::bytes));
   const std::string_view bytes = in_.substr(at_, count);
   at_ += count;
@@ -64,7 +64,7 @@ PickleMachine::Ids PickleMachine::pop_to_mark() {
   return items;
 }
 
-// POP takes a mark where no value lies above it.
+// POP removes a mark if no value lies above it.
 void PickleMachine::pop_or_unmark() {
   if (!marks_.empty() && stack_.size() == marks_.back())
     marks_.pop_back();
@@ -95,7 +95,7 @@ PickleMachine::Id PickleMachine::container(PickleKind kind, Ids items) {
 }
 
 PickleMachine::Ids& PickleMachine::growing(Id id, PickleKind wanted, std::size_t more) {
-  expect(id, wanted, "what is added to");
+  expect(id, wanted, "the value that gets entries");
   if ((item_count_ += more) > PickleLimits::items) refuse(fmt::format("more than {} entries of lists and dicts", PickleLimits::items));
   return tree_.containers_[tree_.nodes_[id].extra];
 }

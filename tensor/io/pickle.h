@@ -1,7 +1,7 @@
 // Reads torch.save's data.pkl without executing it: Python's pickle, protocols 2 to 5. A pickle is a program for a stack
-// machine that may call any Python function. Here a call is a row of a table (pickle_names.cpp) that makes a plain value or a tensor, as
-// in PyTorch's own weights-only reader (torch/_weights_only_unpickler.py). The result of any other name stays unbuilt: an opaque
-// value with a name and no contents. An opaque value is an error only if it is requested.
+// machine that may call any Python function. Here only the functions of a table (pickle_names.cpp) have an effect, which is a plain value or a
+// tensor, as in PyTorch's own weights-only reader (torch/_weights_only_unpickler.py). A call of any other function gives an opaque value, with
+// a name and no contents. An opaque value is an error only if it is requested.
 //
 // The result is a graph of nodes in one arena: an object that the file mentions twice is one node. It has no cycles, a bounded depth and a
 // bounded size, whatever the bytes are. Strings stay in place in the bytes.
@@ -19,38 +19,38 @@
 
 namespace fm {
 
-// name: a class or function that is mentioned; opaque: the result of an unknown one.
+// name: a class or function that the pickle mentions; opaque: the result of a call of an unknown one.
 enum class PickleKind : std::uint8_t { none, boolean, integer, real, text, bytes, tuple, list, dict, set, tensor, storage, name, opaque };
-const char* name_of(PickleKind kind);  // as Python calls it
+const char* name_of(PickleKind kind);  // the name of the kind in Python
 
-// Elements in memory of their own, or of a part of another storage (files from before PyTorch 1.0 have such).
+// The elements of tensors. A storage has its own memory, or is a part of another storage (in files from before PyTorch 1.0).
 struct PickledStorage {
   std::string_view key;          // the member data/<key>
-  std::optional<FileType> type;  // none: unknown here
+  std::optional<FileType> type;  // no value: unknown here
   std::string_view type_name;    // torch.<this>
   std::int64_t numel;
-  std::optional<std::uint32_t> root = {};  // part of this storage,
-  std::int64_t begin = 0;                  // from this element on
+  std::optional<std::uint32_t> root = {};  // the storage of which this one is a part,
+  std::int64_t begin = 0;                  // and the element where the part begins
 };
 
-// Every element lies inside its storage: that is checked.
+// The reader has checked that every element lies inside its storage.
 struct PickledTensor {
   std::uint32_t storage = 0;  // index of PickleTree::storages
   FileType type = FileType::f32;
   std::int64_t offset = 0;  // elements
   Shape shape;
   Strides strides;
-  std::string why;  // not empty: the reason why a tensor cannot be read; the other fields are then undefined
+  std::string why;  // if not empty, the reason why the tensor cannot be read; the other fields are then undefined
 };
 
-// Limits for one file; far beyond any checkpoint, far below 64 MiB in total.
+// Limits for one file. They are far above the needs of any checkpoint and keep the memory of the tree far below 64 MiB.
 struct PickleLimits {
   static constexpr std::size_t bytes = 1u << 30, nodes = 1u << 20, items = 1u << 20, containers = 1u << 18, tensors = 1u << 16, depth = 64;
-  static constexpr std::size_t marks = 1u << 16;                  // open at once
-  static constexpr std::size_t names = 1u << 12;                  // different ones
-  static constexpr std::int64_t expanded = 1 << 20;               // elements of a tensor that repeats those of a smaller storage
+  static constexpr std::size_t marks = 1u << 16;                  // marks that are open at the same time
+  static constexpr std::size_t names = 1u << 12;                  // different names
+  static constexpr std::int64_t expanded = 1 << 20;               // elements of a tensor with more elements than its storage
   static constexpr std::int64_t storage = std::int64_t{1} << 48;  // elements of all storages
-  static constexpr std::int64_t shared = 16;                      // elements of all tensors for each element of a storage, beside those
+  static constexpr std::int64_t shared = 16;                      // elements of all tensors per element of all storages, beyond `expanded`
 };
 
 class PickleTree {
@@ -91,8 +91,8 @@ class PickleTree {
   std::deque<Name> names_;
 };
 
-// The pickle at the beginning of `bytes`, which must live as long as the tree. FileError names `file`, the place ("data.pkl"), the byte in
-// the pickle, the fault, and a remedy.
+// Parses the pickle at the beginning of `bytes`, which must live as long as the tree. A FileError names `file`, `place`, the byte in the pickle,
+// the fault and a remedy.
 PickleTree parse_pickle(std::string_view bytes, const std::string& file, const std::string& place = "data.pkl");
 
 }  // namespace fm

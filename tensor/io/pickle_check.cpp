@@ -1,5 +1,5 @@
-// Properties of every tree that leaves parse_pickle: no cycles, a bounded depth, no repeated key, no more elements than were stored. Opaque
-// values have no children, so an object that refers to itself is not a cycle.
+// Checks the tree that parse_pickle returns: no cycles, a bounded depth, no repeated key, a bounded number of elements of tensors. Opaque values
+// have no children, so an object that refers to itself is not a cycle.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -14,7 +14,8 @@ constexpr std::uint8_t unfinished = 255;
 
 }  // namespace
 
-// Finds repeated keys among texts and integers, the keys of entries. Longer texts are not names of entries, and comparing them would take unbounded time.
+// Fails if a text or an integer is a key twice. Texts of more than `longest` bytes are not compared: they are not names of entries, and comparing
+// them could take unbounded time.
 void PickleMachine::check_keys(Id dict) const {
   constexpr std::size_t longest = 1024;
   const auto& items = tree_.items(dict);
@@ -33,7 +34,7 @@ void PickleMachine::check_keys(Id dict) const {
                    is(*twice, PickleKind::text) ? in_quotes(tree_.text(*twice)) : fmt::format("{}", tree_.integer(*twice))));
 }
 
-// The height of the tree below a node. A node that occurs below itself closes a cycle.
+// Returns the height of the tree below a node. Fails if a node contains itself.
 std::uint8_t PickleMachine::check(Id id, std::size_t depth, std::vector<std::uint8_t>& heights) const {
   if (heights[id] == unfinished) fail("a list or dict contains itself");
   if (heights[id] != 0) return heights[id];
@@ -55,7 +56,7 @@ std::uint8_t PickleMachine::check(Id id, std::size_t depth, std::vector<std::uin
 // Tied weights share a storage, but a file of a few megabytes must not describe terabytes of tensors that share one.
 void PickleMachine::check_total() const {
   const std::int64_t most = PickleLimits::shared * stored_elements_ + PickleLimits::expanded;
-  if (tensor_elements_ > most) refuse(fmt::format("{} elements of tensors in storages of {}", tensor_elements_, stored_elements_));
+  if (tensor_elements_ > most) refuse(fmt::format("its tensors have {} elements, too many for storages of {}", tensor_elements_, stored_elements_));
 }
 
 }  // namespace fm

@@ -1,4 +1,4 @@
-// The stack machine behind parse_pickle; of use to pickle*.cpp only.
+// The stack machine behind parse_pickle. Only pickle*.cpp use it.
 #pragma once
 
 #include <unordered_map>
@@ -7,7 +7,7 @@
 
 namespace fm {
 
-// Names that a pickle may call or mention and that mean something here; all others are `other`. Type names (torch.float32) and
+// The names in a pickle that have a meaning here. All others are `other`. Type names (torch.float32) and
 // torch.device("cpu") are read as text.
 enum class PickleName : std::uint8_t {
   other,
@@ -18,7 +18,7 @@ enum class PickleName : std::uint8_t {
   device,
   rebuild_tensor,  // and _v2
   rebuild_tensor_v3,
-  rebuild_parameter,  // and others that wrap the tensor that is their first argument
+  rebuild_parameter,  // and other functions that wrap the tensor in their first argument
   rebuild_from_type,  // a subclass of Tensor
   move_tensor,        // to another device or type
   quantized,
@@ -41,8 +41,8 @@ class PickleMachine {
 
  private:
   using Ids = std::vector<Id>;
-  [[noreturn]] void fail(const std::string& what) const;    // the bytes make no sense
-  [[noreturn]] void refuse(const std::string& what) const;  // valid bytes that this reader does not support
+  [[noreturn]] void fail(const std::string& what) const;    // for damaged or invalid bytes
+  [[noreturn]] void refuse(const std::string& what) const;  // for valid bytes that this reader does not support
 
   // Bytes and stack.
   std::string_view take(std::uint64_t count);
@@ -121,7 +121,7 @@ class PickleMachine {
   std::int64_t tensor_elements_ = 0, stored_elements_ = 0;
   std::unordered_map<std::string, Id> name_index_;                     // by full name
   std::unordered_map<std::string_view, std::uint32_t> storage_index_;  // by key
-  std::unordered_map<std::string_view, std::uint32_t> part_index_;     // the same of parts of storages
+  std::unordered_map<std::string_view, std::uint32_t> part_index_;     // parts of storages, by key
   PickleTree tree_;
   Ids stack_, memo_;
   std::vector<std::size_t> marks_;  // heights of the stack

@@ -1,4 +1,4 @@
-// The names in a checkpoint, and the results of calling them. Nothing is executed: a name that is not in the table makes an opaque
+// The names in a checkpoint, and the results of calling them. Nothing is executed: a call of a name that is not in the table gives an opaque
 // value.
 #include <fmt/format.h>
 
@@ -89,9 +89,9 @@ PickleMachine::Id PickleMachine::name_node(std::string full, PickleName what) {
   return name_index_[std::move(full)] = node(PickleKind::name, std::int64_t(tree_.names_.size() - 1));
 }
 
-// An element type is its own text, without "torch.".
+// Pushes a name. An element type becomes text, without "torch.".
 void PickleMachine::push_name(std::string_view module, std::string_view name) {
-  if (module.size() + name.size() > 512) fail(fmt::format("a name of {} bytes", module.size() + name.size()));
+  if (module.size() + name.size() > 512) fail(fmt::format("a name of {} bytes is too long", module.size() + name.size()));
   if (module == "torch" && tensor_type(name))
     return push(node(PickleKind::text, std::int64_t(name.data() - in_.data()), std::uint32_t(name.size())));
   std::string full = fmt::format("{}.{}", module, name);
@@ -106,29 +106,29 @@ PickleMachine::Id PickleMachine::opaque(Id name) { return node(PickleKind::opaqu
 void PickleMachine::call(bool construct) {
   const Id arguments = pop(), name = pop();
   if (is(name, PickleKind::opaque)) return push(opaque(name));
-  expect(name, PickleKind::name, "what is called");
+  expect(name, PickleKind::name, "the called value");
   if (is(arguments, PickleKind::opaque)) return push(opaque(name));
   const Ids& items = tree_.items(expect(arguments, PickleKind::tuple, "the arguments of a call"));
   const PickleName what = meaning(name);
   const bool type = what == PickleName::dict || what == PickleName::counter || what == PickleName::set || what == PickleName::size ||
                     what == PickleName::other || what == PickleName::rebuild_parameter;
-  if (construct && !type) fail("what is constructed is not a type");
+  if (construct && !type) fail("the constructed value is not a type");
   push(call(name, items));
 }
 
-// cls.__new__(cls, *args, **kwargs): no supported class takes keywords.
+// cls.__new__(cls, *args, **kwargs). No supported class takes keywords, so the result is opaque.
 void PickleMachine::construct_with_keywords() {
   pop(), pop();
   const Id name = pop();
-  if (!is(name, PickleKind::opaque)) expect(name, PickleKind::name, "what is constructed");
+  if (!is(name, PickleKind::opaque)) expect(name, PickleKind::name, "the constructed value");
   push(opaque(name));
 }
 
 PickleMachine::Id PickleMachine::call(Id name, const Ids& arguments) {
   const auto want = [&](std::size_t least, std::size_t most) {
-    if (arguments.size() < least || arguments.size() > most) fail(fmt::format("{} with {} arguments", tree_.name(name), arguments.size()));
+    if (arguments.size() < least || arguments.size() > most) fail(fmt::format("{} is called with {} arguments", tree_.name(name), arguments.size()));
   };
-  // An unbuilt argument makes the result unbuilt.
+  // If the first argument is opaque, the result is opaque.
   const auto first = [&](PickleKind kind) {
     if (is(arguments[0], PickleKind::opaque)) return opaque(arguments[0]);
     return expect(arguments[0], kind, "a call's argument");
@@ -163,7 +163,7 @@ PickleMachine::Id PickleMachine::call(Id name, const Ids& arguments) {
   }
 }
 
-// OrderedDict(), OrderedDict([[key, value], ...]) as Python 2 wrote it, defaultdict(factory).
+// Supports OrderedDict(), OrderedDict([[key, value], ...]) as Python 2 writes it, and defaultdict(factory).
 PickleMachine::Id PickleMachine::make_dict(Id name, const Ids& arguments) {
   if (tree_.name(name) == "collections.defaultdict") return container(PickleKind::dict);
   if (arguments.empty()) return container(PickleKind::dict);
@@ -183,15 +183,16 @@ PickleMachine::Id PickleMachine::make_set(Id name, const Ids& arguments) {
   return container(PickleKind::set, tree_.items(expect(arguments[0], PickleKind::list, "set's argument")));
 }
 
-// _rebuild_from_type_v2(function, class, arguments, attributes): the function's result; class and attributes are left out.
+// _rebuild_from_type_v2(function, class, arguments, attributes): returns the result of the function and ignores class and attributes.
 PickleMachine::Id PickleMachine::from_type(Id name, const Ids& arguments) {
   if (is(arguments[0], PickleKind::opaque) || is(arguments[2], PickleKind::opaque)) return opaque(name);
-  const Id function = expect(arguments[0], PickleKind::name, "what rebuilds a tensor");
+  const Id function = expect(arguments[0], PickleKind::name, "the function that rebuilds a tensor");
   if (meaning(function) == PickleName::rebuild_from_type) fail("a subclass of a subclass of a tensor");
   return call(function, tree_.items(expect(arguments[2], PickleKind::tuple, "the arguments of a call")));
 }
 
-// ('storage', ...) of a tensor; ('module', class, file, source) of a class in files from before PyTorch 1.6, whose source is ignored.
+// A persistent id is ('storage', ...) for the storage of a tensor. In files from before PyTorch 1.6 it may be ('module', class, file, source) for a
+// class, whose source is ignored.
 void PickleMachine::persistent_id() {
   const Ids& id = tree_.items(expect(pop(), PickleKind::tuple, "a persistent id"));
   const std::string_view kind = id.empty() || !is(id[0], PickleKind::text) ? std::string_view() : tree_.text(id[0]);

@@ -1,4 +1,4 @@
-// The opcodes: those that Python's pickler writes in protocols 2 to 5, except the registry of extensions and buffers outside the
+// Executes the opcodes that Python's pickler writes in protocols 2 to 5, except those of the registry of extensions and of buffers outside the
 // file.
 #include <fmt/format.h>
 
@@ -71,7 +71,7 @@ enum Op : unsigned char {
 
 void PickleMachine::protocol() {
   const int version = number<std::uint8_t>();
-  if (version < 2 || version > 5) refuse(fmt::format("pickle protocol {}, 2 (torch.save's own) to 5 are read", version));
+  if (version < 2 || version > 5) refuse(fmt::format("pickle protocol {} is not supported; 2 (torch.save's own) to 5 are", version));
 }
 
 // ---- constants --------------------------------------------------------------------------------------------------------------------
@@ -82,7 +82,7 @@ void PickleMachine::string(PickleKind kind, std::uint64_t length) {
   push(node(kind, std::int64_t(begin), std::uint32_t(length)));
 }
 
-// Little-endian, two's complement. Beyond 64 bits the nearest double: such numbers are seeds of generators, never sizes.
+// Reads a little-endian integer in two's complement. One of more than 64 bits becomes a double: such numbers are seeds of generators, never sizes.
 void PickleMachine::long_integer(std::uint64_t length) {
   const std::string_view bytes = take(length);
   const bool negative = !bytes.empty() && (bytes.back() & 0x80);
@@ -120,7 +120,7 @@ bool PickleMachine::push_constant(unsigned char code) {
   }
 }
 
-// The strings of Python 2 (binstring) are text: names of parameters.
+// Strings of Python 2 (binstring) are read as text, because they are names of parameters.
 bool PickleMachine::push_string(unsigned char code) {
   switch (code) {
     case short_binunicode:
@@ -150,7 +150,7 @@ void PickleMachine::mark() {
   marks_.push_back(stack_.size());
 }
 
-// Entries of an opaque value (a list or dict of a class of its own) are dropped with it.
+// Adds entries to the container on top of the stack. Entries of an opaque value (of a subclass of list or dict) are dropped.
 void PickleMachine::add_items(PickleKind kind, const Ids& items) {
   if (kind == PickleKind::dict && items.size() % 2 != 0) fail("a key without a value");
   if (is(top(), PickleKind::opaque)) return;
@@ -201,7 +201,7 @@ bool PickleMachine::build_container(unsigned char code) {
 // ---- memo -------------------------------------------------------------------------------------------------------------------------
 
 void PickleMachine::remember(std::size_t index) {
-  if (index >= PickleLimits::nodes) refuse(fmt::format("memo number {}, at most {} are kept", index, PickleLimits::nodes));
+  if (index >= PickleLimits::nodes) refuse(fmt::format("memo number {} is too large; at most {} values are kept", index, PickleLimits::nodes));
   if (index >= memo_.size()) memo_.resize(index + 1, unset);
   remembered_ += memo_[index] == unset;
   memo_[index] = top();
@@ -231,7 +231,7 @@ bool PickleMachine::use_memo(unsigned char code) {
 
 // ---- names ------------------------------------------------------------------------------------------------------------------------
 
-// Attributes are dropped: a state dict's _metadata (versions of modules), a parameter's marks, all of an object that is not built.
+// Drops attributes: the _metadata of a state dict (versions of modules), marks of a parameter, and all attributes of an opaque value.
 void PickleMachine::set_attributes() {
   pop();
   const PickleKind kind = tree_.kind(top());
@@ -270,7 +270,7 @@ bool PickleMachine::step() {
       return false;
     case proto:
       return protocol(), true;
-    case frame:  // how many bytes one read may take: of no matter for a file in memory
+    case frame:  // the number of bytes for one read; not needed for a file in memory
       return take(8), true;
     case mark_op:
       return mark(), true;

@@ -1,5 +1,5 @@
-// Storages and the tensors that are views of them. A PyTorch tensor that the engine lacks (complex numbers, nine dimensions)
-// becomes one with the reason why it is unreadable; a view beyond its storage is a damaged file.
+// Storages and the tensors that are views of them. A PyTorch tensor that the engine cannot hold (complex numbers, nine
+// dimensions) becomes a tensor without values, with the reason. A view beyond its storage means that the file is damaged.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -82,7 +82,7 @@ PickleMachine::Id PickleMachine::add_storage(const PickledStorage& s) {
   const auto [place, added] = index.emplace(s.key, std::uint32_t(tree_.storages.size()));
   if (added) {
     if (tree_.storages.size() >= PickleLimits::tensors) refuse(fmt::format("more than {} storages", PickleLimits::tensors));
-    if (s.numel > PickleLimits::storage - stored_elements_) fail(fmt::format("storage {} of {} elements", key, s.numel));
+    if (s.numel > PickleLimits::storage - stored_elements_) fail(fmt::format("storage {} cannot have {} elements", key, s.numel));
     if (!s.root) stored_elements_ += s.numel;
     tree_.storages.push_back(s);
   } else if (const PickledStorage& before = tree_.storages[place->second];
@@ -94,7 +94,7 @@ PickleMachine::Id PickleMachine::add_storage(const PickledStorage& s) {
 }
 
 // ('storage', type, key, location, number of elements[, part]), repeated for every tensor that lives in it. The location (cpu, cuda:0) does
-// not matter here. In files from before PyTorch 1.6 `part` is None, or the part of the storage that is meant.
+// not matter here. In files from before PyTorch 1.6 `part` is None, or selects a part of the storage.
 PickleMachine::Id PickleMachine::storage(const Ids& id) {
   if (id.size() != 5 && id.size() != 6) fail(fmt::format("a storage's persistent id has {} values", id.size()));
   if (is(id[1], PickleKind::opaque)) return unread_tensor("its storage's type is not known");
@@ -117,7 +117,7 @@ PickleMachine::Id PickleMachine::storage_part(Id whole_storage, const Ids& view)
   part.root = root, part.begin = whole(view[1], "a part's first element");
   const std::int64_t numel = whole(view[2], "a part's number of elements");
   if (part.begin > part.numel || numel > part.numel - part.begin)
-    fail(fmt::format("elements {} to {} + {} of a storage of {}", part.begin, part.begin, numel, part.numel));
+    fail(fmt::format("a part has elements {} to {} + {} of a storage of only {}", part.begin, part.begin, numel, part.numel));
   part.numel = numel;
   return add_storage(part);
 }
@@ -130,7 +130,7 @@ PickleMachine::Id PickleMachine::unread_tensor(std::string why) {
   return node(PickleKind::tensor, std::int64_t(tree_.tensors.size() - 1));
 }
 
-// No value if there are too many for this engine; `why` then gives the reason.
+// Reads a shape or strides. No value if there are too many dimensions for this engine; `why` then gives the reason.
 std::optional<Shape> PickleMachine::dimensions(Id id, const char* what, std::string& why) const {
   const auto& items = tree_.items(expect(id, PickleKind::tuple, what));
   if (items.size() > std::size_t(max_rank)) {
@@ -144,13 +144,14 @@ std::optional<Shape> PickleMachine::dimensions(Id id, const char* what, std::str
 
 std::optional<FileType> PickleMachine::tensor_type(std::string_view name) { return among(tensor_types, name); }
 
-// "float32". A type that is unknown here is a name as any other: "torch.float4_e2m1fn_x2".
+// Returns the name of an element type: "float32" for a known type, the full name ("torch.float4_e2m1fn_x2") for another.
 std::string_view PickleMachine::type_text(Id id) const {
   if (is(id, PickleKind::name) || is(id, PickleKind::opaque)) return tree_.name(id);
   return tree_.text(expect(id, PickleKind::text, "a tensor's type"));
 }
 
-// A storage or type that the engine lacks, or a view that would have to be conjugated or negated when read.
+// Returns why a tensor cannot be read: the engine lacks its storage's type or its own, or the values would have to be conjugated or negated.
+// Empty if it can be read.
 std::string PickleMachine::why_unread(const Ids& a, const PickledStorage& s, const std::optional<FileType>& type,
                                       std::size_t metadata) const {
   if (!s.type) return cannot_read(s.type_name);
@@ -164,13 +165,13 @@ std::string PickleMachine::why_unread(const Ids& a, const PickledStorage& s, con
   return {};
 }
 
-// _rebuild_tensor(storage, offset, size, stride), _v2(..., requires_grad, hooks[, metadata]) in its storage's type, _v3(..., requires_grad,
-// hooks, type[, metadata]) in a storage of bytes.
+// Makes the tensor of _rebuild_tensor(storage, offset, size, stride), _v2(..., requires_grad, hooks[, metadata]) or _v3(..., requires_grad, hooks,
+// type[, metadata]). _v3 has a type of its own (typed_apart) over a storage of bytes; the others have the type of their storage.
 PickleMachine::Id PickleMachine::tensor(const Ids& a, bool typed_apart) {
   for (std::size_t i = 0; i < 4; ++i)
     if (is(a[i], PickleKind::opaque))
       return unread_tensor(fmt::format("it is made of a {} object, which is not built", one_line(tree_.name(a[i]))));
-  if (is(a[0], PickleKind::tensor) && !tree_.tensors[std::size_t(tree_.integer(a[0]))].why.empty()) return a[0];  // no storage, and why
+  if (is(a[0], PickleKind::tensor) && !tree_.tensors[std::size_t(tree_.integer(a[0]))].why.empty()) return a[0];  // unread, with its reason
   PickledTensor t;
   t.storage = std::uint32_t(tree_.integer(expect(a[0], PickleKind::storage, "a tensor's storage")));
   const PickledStorage& s = tree_.storages[t.storage];
@@ -181,7 +182,8 @@ PickleMachine::Id PickleMachine::tensor(const Ids& a, bool typed_apart) {
   const auto shape = dimensions(a[2], "a tensor's shape", why), strides = dimensions(a[3], "a tensor's strides", why);
   if (!why.empty()) return unread_tensor(std::move(why));
   t.type = *type, t.shape = *shape, t.strides = *strides;
-  if (t.shape.rank() != t.strides.rank()) fail(fmt::format("a tensor's shape {} and strides {}", to_string(t.shape), to_string(t.strides)));
+  if (t.shape.rank() != t.strides.rank())
+    fail(fmt::format("a tensor's shape {} and strides {} have different lengths", to_string(t.shape), to_string(t.strides)));
   check_place(t);
   if (!t.why.empty()) return unread_tensor(std::move(t.why));
   if (tree_.tensors.size() >= PickleLimits::tensors) refuse(fmt::format("more than {} tensors", PickleLimits::tensors));
@@ -189,7 +191,8 @@ PickleMachine::Id PickleMachine::tensor(const Ids& a, bool typed_apart) {
   return node(PickleKind::tensor, std::int64_t(tree_.tensors.size() - 1));
 }
 
-// offset + sum (d - 1) stride is the last element's place; counts must not overflow, nor be far beyond the storage.
+// Fails if the last element, offset + sum (d - 1) stride, lies outside of the storage, or if a count overflows. Sets t.why if the tensor has far
+// more elements than its storage.
 void PickleMachine::check_place(PickledTensor& t) {
   const PickledStorage& s = tree_.storages[t.storage];
   const std::int64_t there = s.numel * std::int64_t(size_of(*s.type)) / std::int64_t(size_of(t.type));
@@ -215,15 +218,15 @@ void PickleMachine::check_place(PickledTensor& t) {
     t.why = fmt::format("{} repeats the {} values of its storage too often: save its .contiguous()", tensor(), there);
     return;
   }
-  if (__builtin_add_overflow(tensor_elements_, count, &tensor_elements_)) fail("more elements of tensors than there are numbers");
+  if (__builtin_add_overflow(tensor_elements_, count, &tensor_elements_)) fail("the number of elements of all tensors exceeds 2^63 - 1");
 }
 
-// _rebuild_device_tensor_from_cpu_tensor(data, type, device, requires_grad): the values of the CPU's tensor, which has this type.
+// _rebuild_device_tensor_from_cpu_tensor(data, type, device, requires_grad): returns `data`, a CPU tensor, if it has this type.
 PickleMachine::Id PickleMachine::moved(const Ids& a) {
   if (is(a[0], PickleKind::opaque)) return opaque(a[0]);
   const PickledTensor& t = tree_.tensors[std::size_t(tree_.integer(expect(a[0], PickleKind::tensor, "a device's tensor")))];
   if (!t.why.empty() || tensor_type(type_text(a[1])) == t.type) return a[0];
-  return unread_tensor("a tensor of another device whose type is another than that of its values: save its .cpu()");
+  return unread_tensor("a tensor of another device, with another type than its values: save its .cpu()");
 }
 
 }  // namespace fm

@@ -18,7 +18,7 @@ namespace {
 using nlohmann::json;
 
 constexpr std::uint64_t header_limit = 100'000'000;
-constexpr std::size_t element_limit = std::size_t{1} << 58;  // of at most 16 bytes
+constexpr std::size_t element_limit = std::size_t{1} << 58;  // an element has at most 16 bytes
 constexpr const char* metadata_key = "__metadata__";
 
 struct SpelledType {
@@ -26,7 +26,7 @@ struct SpelledType {
   FileType type;
 };
 
-// The first six are written, in the order in which the format's own writer puts tensors of different types.
+// The first six are written. They stand in the order in which the format's own writer sorts types.
 constexpr SpelledType spellings[] = {{"I64", FileType::i64},
                                  {"F64", FileType::f64},
                                  {"F32", FileType::f32},
@@ -83,7 +83,7 @@ std::string_view header_text(std::string_view bytes, const Problem& fail) {
   return text;
 }
 
-// The library silently keeps the last of two equal keys, so keys are checked during parsing; so is the depth, which is 3 at most.
+// nlohmann::json silently keeps the last of two equal keys, so keys are checked during parsing. The depth, at most 3, is checked too.
 json parse_header(std::string_view text, const Problem& fail) {
   std::vector<std::unordered_set<std::string>> keys;
   const auto watch = [&](int depth, json::parse_event_t event, json& value) {
@@ -124,7 +124,8 @@ std::size_t count(const json& value, const std::string& name, const char* key, c
   return value.get<std::size_t>();
 }
 
-// Dimensions and their product. Refuses overflow, even if a later zero would hide it. Beyond eight dimensions: the first eight and false.
+// Reads the dimensions and their product. Fails if the product overflows, even if a zero would hide that. If there are more than eight dimensions,
+// keeps the first eight and returns false.
 bool parse_shape(const json& dims, const std::string& name, Shape& shape, std::size_t& elements, const Problem& fail) {
   std::size_t product = 1;
   bool empty = false;
@@ -165,7 +166,7 @@ void check_cover(const std::vector<SafetensorsEntry>& entries, std::size_t data_
   std::size_t at = 0;
   for (const SafetensorsEntry& e : entries) {
     if (e.begin != at) {
-      const char* how = e.begin < at ? "overlapping what ends" : "leaving a hole";
+      const char* how = e.begin < at ? "overlapping the tensor that ends" : "leaving a hole";
       fail(e.name, fmt::format("starts at byte {} of the data, {} at {}", e.begin, how, at));
     }
     if (e.end > data_size) fail(e.name, fmt::format("cut short: ends at byte {} of the data, there are {}", e.end, data_size));
@@ -206,7 +207,7 @@ Tensor Safetensors::load(const SafetensorsEntry& entry) const {
 
 Tensor Safetensors::operator[](const std::string& name) const {
   const auto it = index_.find(name);
-  if (it == index_.end()) throw FileError(fmt::format("{}: no tensor {} among its {}", path_.string(), in_quotes(name), size()));
+  if (it == index_.end()) throw FileError(fmt::format("{}: no tensor {} among its {} tensors", path_.string(), in_quotes(name), size()));
   return load(header_.entries[it->second]);
 }
 

@@ -27,9 +27,9 @@ using Metadata = std::map<std::string, std::string>;
 struct SafetensorsEntry {
   std::string name;
   std::string dtype;                   // as the file spells it
-  std::optional<FileType> type;        // no value: an unknown type, whose size is not checked
+  std::optional<FileType> type;        // no value if unknown: then the size is not checked
   Shape shape;
-  std::string why;                     // not empty: why this tensor cannot be read, in a file that is sound
+  std::string why;                     // if not empty, why this tensor cannot be read although the file is sound
   std::size_t begin = 0, end = 0;      // bytes, from the start of the data
 };
 
@@ -54,11 +54,11 @@ class Safetensors {
   std::size_t size() const { return header_.entries.size(); }
   bool has(const std::string& name) const { return index_.contains(name); }
 
-  // A view into the mapped file, which it keeps open (a copy where the file's alignment or type needs one). FileError if it is absent,
-  // UnreadError if it cannot be read.
+  // Returns a view into the mapped file, which it keeps open, or a copy if the alignment or type in the file requires one. FileError if the tensor
+  // does not exist, UnreadError if it cannot be read.
   Tensor operator[](const std::string& name) const;
-  NamedTensors tensors() const;        // all, in the order of their data; UnreadError if one cannot be read
-  // The same for the readable ones; the others are listed in `unread`.
+  NamedTensors tensors() const;        // all tensors, in the order of their data; UnreadError if one cannot be read
+  // The readable tensors, in the order of their data. The others are listed in `unread`.
   NamedTensors tensors(std::vector<UnreadEntry>& unread) const;
 
  private:
@@ -71,11 +71,11 @@ class Safetensors {
 };
 
 // Writes a file that appears under its name only when complete (tensor/io/atomic_file.h). Equal tensors and metadata give equal bytes:
-// ordered by falling alignment of the type, then by name, as the format's own writer does; the header padded to 8 bytes.
-// Returns the crc32c of the file. Throws FileError: a name twice, an undefined tensor, no space, ...
+// the tensors are sorted by falling alignment of the type, then by name, as the format's own writer does, and the header is padded to a multiple
+// of 8 bytes. Returns the crc32c of the file. Throws FileError if a name occurs twice, a tensor is undefined, the disk is full, ...
 //
-// With `fetch` the tensors only give shapes and types: it is called for each in turn, in the order of in_file_order, and returns the
-// values. So a file may be larger than the available memory, or its values may lie on other machines until then.
+// If `fetch` is given, `tensors` only give names, shapes and types. fetch is then called for each tensor in turn, in the order of in_file_order,
+// and returns the values. So a file may be larger than the available memory, or its values may lie on other machines until then.
 using FetchTensor = std::function<Tensor(const std::string& name, const Tensor& stand_in)>;
 std::uint32_t save_safetensors(const std::filesystem::path& path, const NamedTensors& tensors, const Metadata& metadata = {},
                                const FetchTensor& fetch = {});

@@ -1,5 +1,4 @@
-// The system failed to open, read or write a file, for the given reason. This proves nothing about the file's contents: an unreadable
-// file may be whole.
+// Thrown if the system fails to open, read or write a file. The contents of the file may still be intact.
 #pragma once
 
 #include <cerrno>
@@ -10,14 +9,14 @@
 namespace fm {
 
 struct SystemFileError : FileError {
-  // "cannot read runs/a/x.safetensors: Input/output error". `error` is an errno; limits of the process are added to it.
+  // "cannot read runs/a/x.safetensors: Input/output error". `error` is an errno; the limit that was reached, if any, is added.
   SystemFileError(const char* what, const std::filesystem::path& path, int error);
 
   bool is_missing() const { return code == ENOENT || code == ENOTDIR; }
   int code;
 };
 
-// "Too many open files: the limit is 1024 (ulimit -n)": an errno in words, with the limit that was reached, if there is one.
+// Returns an errno in words, with the limit of the process that was reached, if any: "Too many open files: the limit is 1024 (ulimit -n)".
 std::string system_text(int error);
 
 }  // namespace fm

@@ -1,4 +1,4 @@
-// An open PyTorch checkpoint of either layout: its pickle, and where the bytes of its storages lie. Of use to torch_*.cpp only.
+// An open PyTorch checkpoint of either layout: its pickle and the places of its storages. Only torch_*.cpp use it.
 #pragma once
 
 #include <filesystem>
@@ -18,17 +18,17 @@ namespace fm {
 struct TorchArchive {
   std::filesystem::path path;
   MappedFile file;
-  std::string unpacked_pickle;  // if the file does not contain it unpacked
+  std::string unpacked_pickle;  // empty if the file contains it uncompressed
   PickleTree tree;
-  std::vector<std::string_view> data;           // bytes of every storage, in the mapped file; of a deflated member: none
-  std::unique_ptr<ZipReader> zip;               // of the zip layout,
-  std::map<std::uint32_t, ZipMember> deflated;  // and the storages that are to be unpacked
+  std::vector<std::string_view> data;           // bytes of every storage, in the mapped file; empty for a deflated member
+  std::unique_ptr<ZipReader> zip;               // null in the legacy layout
+  std::map<std::uint32_t, ZipMember> deflated;  // members of the deflated storages, by index
   bool big_endian = false;
-  // Vectors of storages by index and type, made on request.
+  // Storages as vectors, by index and type; each is made on its first request.
   mutable std::map<std::pair<std::uint32_t, FileType>, Tensor> flat;
 
   Tensor storage(std::uint32_t index, FileType type) const;
-  // UnreadError naming `name` when it cannot be read.
+  // UnreadError with `name` if the tensor cannot be read.
   Tensor tensor(const PickledTensor& t, const std::string& name) const;
 };
 

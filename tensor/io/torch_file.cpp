@@ -19,7 +19,7 @@ constexpr std::string_view pickle_name = "data.pkl";
 
 // ---- the zip layout ---------------------------------------------------------------------------------------------------------------
 
-// "<root>/" of the member "<root>/data.pkl".
+// Returns "<root>/" of the member "<root>/data.pkl".
 std::string find_root(const ZipReader& zip) {
   for (const ZipMember& m : zip.members()) {
     const std::string_view name = m.name;
@@ -32,14 +32,14 @@ std::string find_root(const ZipReader& zip) {
 
 bool is_big_endian(const ZipReader& zip, const std::string& root) {
   const ZipMember* member = zip.find(root + "byteorder");
-  if (!member) return false;  // before PyTorch 2.1
+  if (!member) return false;  // a file from before PyTorch 2.1
   const std::string order = zip.read(*member);
   if (order != "little" && order != "big") fail(zip.path(), fmt::format("its byteorder is {}; little and big are read", in_quotes(order)));
   return order == "big";
 }
 
-// A few kilobytes must not unpack to gigabytes: the total of all deflated storages is limited by the file's size, whatever a single one
-// is.
+// Limits the total size of all deflated storages by the size of the file: a few kilobytes must not unpack to gigabytes. (ZipReader::read limits
+// each member.)
 void check_unpacked(const TorchArchive& a) {
   constexpr std::uint64_t most = 64 << 20, ratio = 16;
   std::uint64_t total = 0;
@@ -50,7 +50,7 @@ void check_unpacked(const TorchArchive& a) {
                              total, a.file.size));
 }
 
-// The bytes of every storage that tensors use, their sizes checked.
+// Finds the bytes of every storage that tensors use, and checks their sizes.
 void find_storages(TorchArchive& a, const std::string& root) {
   std::unordered_map<std::string_view, const ZipMember*> members;
   for (const ZipMember& m : a.zip->members()) members.emplace(m.name, &m);
@@ -114,7 +114,7 @@ Tensor TorchArchive::storage(std::uint32_t index, FileType type) const {
     return known = read_elements({bytes, reinterpret_cast<std::byte*>(bytes->data())}, reinterpret_cast<const std::byte*>(bytes->data()),
                                  count, type, place, big_endian);
   }
-  // Owned by this storage alone, so that tensors of different storages do not count as sharing memory.
+  // Each storage has its own owner, so that tensors of different storages do not count as sharing memory.
   const std::string_view bytes = data[index];
   const std::shared_ptr<std::byte> owner =
       zip ? zip->owner_of(bytes)
@@ -145,7 +145,7 @@ const PickleTree& TorchValue::tree() const { return archive_->tree; }
 PickleKind TorchValue::kind() const { return tree().kind(id_); }
 
 void TorchValue::require(bool fits, const char* wanted) const {
-  if (!fits) fail(archive_->path, fmt::format("{} is where a {} is wanted", with_article(describe()), wanted));
+  if (!fits) fail(archive_->path, fmt::format("{} was found where a {} is expected", with_article(describe()), wanted));
 }
 
 std::string TorchValue::describe() const {
@@ -163,13 +163,13 @@ std::size_t TorchValue::size() const {
 }
 
 TorchValue TorchValue::item(std::size_t i) const {
-  if (i >= size()) fail(archive_->path, fmt::format("entry {} of a {} of {}", i, name_of(kind()), size()));
+  if (i >= size()) fail(archive_->path, fmt::format("there is no entry {} in a {} of {}", i, name_of(kind()), size()));
   return {archive_, tree().items(id_)[is(PickleKind::dict) ? 2 * i + 1 : i]};
 }
 
 TorchValue TorchValue::key(std::size_t i) const {
   require(is(PickleKind::dict), "dict");
-  if (i >= size()) fail(archive_->path, fmt::format("entry {} of a dict of {}", i, size()));
+  if (i >= size()) fail(archive_->path, fmt::format("there is no entry {} in a dict of {}", i, size()));
   return {archive_, tree().items(id_)[2 * i]};
 }
 

@@ -5,7 +5,7 @@
 //   pickle   {...}                       sizes and byte order of the writer's machine
 //   pickle   the saved object            storages as persistent ids ('storage', type, key, location, elements, part)
 //   pickle   [key, ...]                  the order in which their bytes follow
-//   each     int64 elements, then the elements, little-endian on every machine; without alignment
+//   bytes    for each key: the number of elements (int64), then the elements; little-endian on every machine, without alignment
 #include <fmt/format.h>
 
 #include <unordered_map>
@@ -26,7 +26,7 @@ constexpr std::string_view magic = "\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50
   throw FileError(fmt::format("{}: damaged PyTorch checkpoint: {}; copy or download it again", a.path.string(), what));
 }
 
-// One pickle after another; the tree of the last stays.
+// Reads one pickle after another.
 class Pickles {
  public:
   explicit Pickles(const TorchArchive& a) : archive_(a), file_(a.path.string()) {}
@@ -44,7 +44,7 @@ class Pickles {
   std::size_t at_ = 0;
 };
 
-// The bytes of each storage by its index, in the order of `keys`, each of which must be that of a storage, and be named once.
+// Finds the bytes of each storage. They follow each other in the order of `keys`, which must name every storage exactly once.
 void place_storages(TorchArchive& a, const PickleTree& keys, std::size_t at) {
   const std::string_view bytes = a.file.bytes();
   std::unordered_map<std::string_view, std::uint32_t> by_key;
@@ -55,16 +55,16 @@ void place_storages(TorchArchive& a, const PickleTree& keys, std::size_t at) {
     if (keys.kind(id) != PickleKind::text) damaged(a, "a storage's key is no text");
     const auto found = by_key.find(keys.text(id));
     const std::string key = in_quotes(keys.text(id));
-    if (found == by_key.end()) damaged(a, fmt::format("no tensor lies in its storage {}", key));
-    if (placed[found->second]) damaged(a, fmt::format("storage {} comes twice", key));
+    if (found == by_key.end()) damaged(a, fmt::format("no tensor uses its storage {}", key));
+    if (placed[found->second]) damaged(a, fmt::format("storage {} occurs twice", key));
     const PickledStorage& s = a.tree.storages[found->second];
     if (!s.type)
-      throw FileError(fmt::format("{}: storage {}: {}, and without its size nothing behind it is found", a.path.string(), key,
+      throw FileError(fmt::format("{}: storage {}: {}; without its size the data after it cannot be found", a.path.string(), key,
                                   cannot_read(s.type_name)));
     if (bytes.size() - at < 8) damaged(a, fmt::format("it is cut off before storage {}", key));
     std::uint64_t numel = 0;
     for (std::size_t i = 0; i < 8; ++i) numel |= std::uint64_t(static_cast<unsigned char>(bytes[at + i])) << 8 * i;
-    if (numel != std::uint64_t(s.numel)) damaged(a, fmt::format("storage {} has {} elements where {} are wanted", key, numel, s.numel));
+    if (numel != std::uint64_t(s.numel)) damaged(a, fmt::format("storage {} has {} elements instead of {}", key, numel, s.numel));
     at += 8;
     const std::size_t size = std::size_t(s.numel) * size_of(*s.type);
     if (size > bytes.size() - at) damaged(a, fmt::format("storage {} takes {} bytes, {} are left", key, size, bytes.size() - at));
@@ -78,7 +78,7 @@ void place_storages(TorchArchive& a, const PickleTree& keys, std::size_t at) {
 
 }  // namespace
 
-// The number is in the first pickle whatever its protocol; a later one puts it into a frame.
+// The first pickle contains the magic number, in protocols 4 and later inside a frame.
 bool is_legacy_torch(std::string_view bytes) {
   if (bytes.size() < 2 || bytes[0] != '\x80') return false;
   bytes.remove_prefix(2);
@@ -91,7 +91,7 @@ void open_legacy(TorchArchive& a) {
   pickles.next("the pickle of the magic number");
   const PickleTree version = pickles.next("the version's pickle");
   if (version.kind(version.root) != PickleKind::integer || version.integer(version.root) != layout_version)
-    throw FileError(fmt::format("{}: a PyTorch checkpoint of another layout than {}: load and save it again with a newer PyTorch",
+    throw FileError(fmt::format("{}: a PyTorch checkpoint whose layout is not {}: load and save it again with a newer PyTorch",
                                 a.path.string(), layout_version));
   pickles.next("the machine's pickle");
   a.tree = pickles.next("its pickle");

@@ -21,7 +21,7 @@ std::string key_text(const TorchValue& key) {
   return with_article(key.describe());
 }
 
-// "ema (dict of 382), step (int)", the first few.
+// Returns text about the first few entries: "ema (dict of 382), step (int)".
 std::string entries_of(const TorchValue& at) {
   constexpr std::size_t most = 12;
   std::string out;
@@ -38,7 +38,7 @@ std::string entries_of(const TorchValue& at) {
 
 bool is_list(const TorchValue& at) { return at.is(PickleKind::list) || at.is(PickleKind::tuple); }
 
-// The entry with this text as its key; a number is also an integer key, and a place in a list.
+// Returns the entry of a dict with this key, a text or (if `name` is a number) an integer, or the entry of a list at this position.
 std::optional<TorchValue> entry(const TorchValue& at, std::string_view name) {
   if (at.is(PickleKind::dict))
     if (const auto found = at.find(name)) return found;
@@ -84,14 +84,15 @@ void add(FileTensors& out, const std::string& name, const TorchValue& value) {
   }
 }
 
-// A dict's text or integer, or a place in a list; no value for a key of another kind, which cannot be requested.
+// Returns the name of entry i: its key in a dict, its position in a list. No value for a key other than text and integers, which cannot be
+// requested.
 std::optional<std::string> entry_name(const TorchValue& at, std::size_t i) {
   if (!at.is(PickleKind::dict)) return fmt::format("{}", i);
   const TorchValue key = at.key(i);
   return key.is(PickleKind::text) || key.is(PickleKind::integer) ? std::optional(key_text(key)) : std::nullopt;
 }
 
-// The last part of a key such as "state/0/exp_avg"; without a key the file's stem.
+// Returns the name of a single tensor: the last part of a key such as "state/0/exp_avg". Without a key, the name of the file without its ending.
 std::string name_of_one(const std::string& key, const std::string& file) {
   return key.empty() ? std::filesystem::path(file).stem().string() : key.substr(key.rfind('/') + 1);
 }
@@ -110,7 +111,7 @@ FileTensors torch_state_dict(const TorchValue& root, const std::string& key, con
                     "torch.save(model.state_dict(), file) does",
                     file, at.describe()));
   if (!at.is(PickleKind::dict) && !is_list(at))
-    throw FileError(fmt::format("{}: it holds {}, a dict of tensors is wanted", file, with_article(at.describe())));
+    throw FileError(fmt::format("{}: it holds {} instead of a dict of tensors", file, with_article(at.describe())));
   for (std::size_t i = 0; i < at.size(); ++i)
     if (const auto name = entry_name(at, i)) add(out, *name, at.item(i));
   if (out.tensors.empty())

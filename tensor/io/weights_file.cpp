@@ -18,7 +18,7 @@ using namespace std::literals;
 
 constexpr std::string_view zip_start = "PK\3\4"sv, empty_zip_start = "PK\5\6"sv, npy_start = "\x93NUMPY"sv;
 
-// Formats that are not read, by name.
+// Throws FileError for formats that are recognized but cannot be read.
 void refuse_others(std::string_view bytes, const std::string& file) {
   const auto refuse = [&](const char* what) { throw FileError(fmt::format("{}: {}", file, what)); };
   if (bytes.size() >= 262 && bytes.substr(257, 5) == "ustar")
@@ -30,7 +30,7 @@ void refuse_others(std::string_view bytes, const std::string& file) {
   if (bytes.starts_with("GGUF")) refuse("a GGUF file: take the model's safetensors instead");
 }
 
-// Archives of both kinds may have other members (a README, a version).
+// True for a .npz, false for a PyTorch checkpoint. Both may have other members (a README, a version).
 bool is_npz(const fs::path& file) {
   const ZipReader zip(file);
   const auto any = [&](std::string_view end) {
@@ -74,7 +74,8 @@ FileTensors read_any(const fs::path& file, const std::string& entry) {
 
 FileTensors read_tensors(const fs::path& file, const std::string& entry) {
   FileTensors out = read_any(file, entry);
-  if (out.tensors.empty() && !out.unread.empty()) throw FileError(fmt::format("{}: no tensor of it can be read{}", file.string(), unread_text(out.unread)));
+  if (out.tensors.empty() && !out.unread.empty())
+    throw FileError(fmt::format("{}: none of its tensors can be read{}", file.string(), unread_text(out.unread)));
   return out;
 }
 

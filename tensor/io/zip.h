@@ -1,6 +1,6 @@
 // Zip archives (PKWARE APPNOTE 6.3), with the 64-bit records: the container of .npz files and PyTorch checkpoints.
-// Written: stored members only, one after the other, their bytes at multiples of 64; sizes and checksums filled in afterwards. Read: stored
-// and deflated members.
+// The writer stores members without compression, one after the other, their bytes at multiples of 64; it fills in sizes and checksums afterwards.
+// The reader supports stored and deflated members.
 #pragma once
 
 #include <cstdint>
@@ -20,10 +20,10 @@ struct ZipMember {
   bool encrypted = false;
   std::uint32_t crc = 0;
   std::uint64_t compressed = 0, size = 0;  // bytes
-  std::uint64_t header = 0;                // place of its local header in the file
+  std::uint64_t header = 0;                // position of its local header in the file
 };
 
-// The archive appears under its name with finish(), complete, or not at all.
+// Writes an archive, which appears under its name, complete, with finish(). Without finish() there is no file.
 class ZipWriter {
  public:
   explicit ZipWriter(const std::filesystem::path& path);
@@ -46,21 +46,21 @@ class ZipWriter {
 
 class ZipReader {
  public:
-  // FileError naming file and reason: not a zip file, cut off, several volumes, overlapping or impossible entries.
+  // Throws FileError with file and reason if the file is no zip file, is truncated, has several volumes, or has overlapping or impossible entries.
   explicit ZipReader(const std::filesystem::path& path);
 
   const std::vector<ZipMember>& members() const { return members_; }
-  const ZipMember* find(std::string_view name) const;  // nullptr if there is none
-  // The member's bytes, unpacked, checksum verified. FileError for more than 64 MiB if that exceeds 16 times the packed size: a few
-  // kilobytes must not become gigabytes.
+  const ZipMember* find(std::string_view name) const;  // null if no member has this name
+  // Returns the unpacked bytes of a member and verifies their checksum. FileError if a member of more than 64 MiB is larger than 16 times its
+  // packed size: a few kilobytes must not become gigabytes.
   std::string read(const ZipMember& member) const;
-  // The bytes of a stored member where they lie in the mapped file (no checksum); valid while the reader lives.
+  // Returns the bytes of a stored member in the mapped file, without verifying the checksum. They are valid while the reader lives.
   std::string_view view(const ZipMember& member) const;
-  void verify(const ZipMember& member) const;  // FileError if a stored member's checksum is wrong (0: no checksum)
+  void verify(const ZipMember& member) const;  // FileError if a stored member's checksum is wrong; a checksum of 0 stands for none
   const std::filesystem::path& path() const { return path_; }
   // Keeps the mapped file open after the reader is gone.
   const std::shared_ptr<std::byte>& owner() const { return file_.data; }
-  // The same, and the pages of `view` are released to the system with its last owner (mapped_file.h).
+  // The same for the bytes of `view`, whose pages are released to the system with their last owner (mapped_file.h).
   std::shared_ptr<std::byte> owner_of(std::string_view view) const;
 
  private:

@@ -1,4 +1,4 @@
-// The central directory at the end is the truth: local headers may lack sizes (PyTorch writes them after the data).
+// Only the central directory at the end of the file is read: local headers may lack sizes (PyTorch writes them after the data).
 #include "tensor/io/zip_directory.h"
 
 #include <fmt/format.h>
@@ -18,7 +18,8 @@ constexpr std::size_t max_comment = 65535;
 
 [[noreturn]] void fail_reading(const std::string& name, const std::string& reason) { throw FileError(fmt::format("{}: {}", name, reason)); }
 
-// Reads the 64-bit numbers of an extra field: those of size, compressed and place that the 32-bit fields refer to, in this order.
+// Reads size, compressed and header, in this order, from the 64-bit extra field, each if its 32-bit field refers to it. Returns false if the extra
+// fields are malformed.
 bool take_64_bit_fields(std::string_view extra, ZipMember& m) {
   while (extra.size() >= 4) {
     const std::size_t length = get<std::uint16_t>(extra, 2);
@@ -43,7 +44,7 @@ ZipDirectory find_zip_directory(std::string_view bytes, const std::string& name)
   const std::size_t tail = bytes.size() - std::min(bytes.size(), end_size + max_comment);
   std::string signature;
   put(signature, end_signature);
-  const std::size_t in_tail = bytes.substr(tail).rfind(signature), end = tail + in_tail;  // no further: a file may have gigabytes
+  const std::size_t in_tail = bytes.substr(tail).rfind(signature), end = tail + in_tail;  // searched in the tail only: a file may have gigabytes
   if (in_tail == bytes.npos || bytes.size() - end < end_size) fail_reading(name, "not a zip file, or its end is cut off");
 
   ZipDirectory d{get<std::uint16_t>(bytes, end + 10), get<std::uint32_t>(bytes, end + 16), get<std::uint32_t>(bytes, end + 12)};

@@ -1,4 +1,4 @@
-// The central directory of a zip file, entry by entry: shared by readers of few large members (ZipReader) and of a million small ones.
+// Reads the central directory of a zip file entry by entry. Used for few large members (ZipReader) and for a million small ones.
 #pragma once
 
 #include <cstdint>
@@ -14,11 +14,11 @@ struct ZipDirectory {
   std::uint64_t start = 0, size = 0;  // bytes, in the file
 };
 
-// `file` is the whole archive, mapped; only its end is touched. FileError "NAME: ...": no zip file, cut off, a directory outside of the file or too
-// small for its entries.
+// Finds the directory of `file`, a whole mapped archive, and touches only its end. Throws FileError "NAME: ..." if it is no zip file, is
+// truncated, or if the directory lies outside of the file or is too small for its entries.
 ZipDirectory find_zip_directory(std::string_view file, const std::string& name);
 
-// The entry at byte `at` of the directory's bytes; moves `at` past it. FileError if there is none.
+// Reads the entry at byte `at` of the directory and moves `at` past it. FileError if there is no entry at `at`.
 ZipMember read_zip_entry(std::string_view directory, std::uint64_t& at, const std::string& name);
 
 }  // namespace fm

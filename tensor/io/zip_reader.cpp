@@ -1,4 +1,4 @@
-// From local headers only the lengths of their variable fields are used (zip_directory.cpp).
+// Members are described by the directory (zip_directory.cpp). Of their local headers only the lengths of the variable fields are used.
 #include <fmt/format.h>
 #include <zlib.h>
 
@@ -15,8 +15,8 @@ namespace {
 
 using namespace zip_records;
 
-constexpr std::uint64_t max_unpacked = 64 << 20, max_ratio = 16;          // one of them must hold: a guard against bombs
-constexpr std::uint64_t max_entries = 1 << 18, max_directory = 32 << 20;  // a guard of memory
+constexpr std::uint64_t max_unpacked = 64 << 20, max_ratio = 16;          // a member may exceed one of the two, as a guard against zip bombs
+constexpr std::uint64_t max_entries = 1 << 18, max_directory = 32 << 20;  // bounds the memory for the directory
 
 struct Inflater {
   z_stream stream{};
@@ -38,7 +38,7 @@ bool inflate_to(std::string_view packed, std::string& out) {
     z.stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(packed.data())) + in_at;
     z.stream.next_out = reinterpret_cast<Bytef*>(out.data()) + out_at;
     z.stream.avail_in = uInt(in), z.stream.avail_out = uInt(room);
-    code = inflate(&z.stream, Z_NO_FLUSH);  // no progress possible: Z_BUF_ERROR
+    code = inflate(&z.stream, Z_NO_FLUSH);  // Z_BUF_ERROR if no progress is possible
     in_at += in - z.stream.avail_in, out_at += room - z.stream.avail_out;
   }
   return code == Z_STREAM_END && out_at == out.size();
@@ -53,14 +53,14 @@ void ZipReader::fail(const std::string& reason) const { throw FileError(fmt::for
 void ZipReader::read_directory() {
   const ZipDirectory d = find_zip_directory(file_.bytes(), path_.string());
   if (d.entries > max_entries || d.size > max_directory)
-    fail(fmt::format("a directory of {} members and {} bytes; at most {} and {} are read", d.entries, d.size, max_entries, max_directory));
+    fail(fmt::format("its directory has {} members and {} bytes; at most {} and {} are read", d.entries, d.size, max_entries, max_directory));
   const std::string_view directory = file_.bytes().substr(d.start, d.size);
   std::uint64_t at = 0;
   for (std::uint64_t i = 0; i < d.entries; ++i) members_.push_back(read_zip_entry(directory, at, path_.string()));
   check_overlaps();
 }
 
-// Every member's header and data belong to it alone; members that share bytes are how small files unpack to large ones.
+// Throws FileError if two members overlap. Members that share bytes would let a small file unpack to a large one.
 void ZipReader::check_overlaps() const {
   std::vector<const ZipMember*> sorted;
   for (const ZipMember& m : members_) sorted.push_back(&m);

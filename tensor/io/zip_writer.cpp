@@ -18,7 +18,7 @@ std::uint32_t crc_of(std::string_view bytes, std::uint32_t before = 0) {
   return std::uint32_t(crc32_z(before, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size()));
 }
 
-// Without this flag a name is in code page 437, and readers (NumPy's among them) make other letters of UTF-8.
+// Marks a name as UTF-8. Without this flag readers (NumPy, for example) decode the name as code page 437.
 constexpr std::uint16_t utf8_name = 1 << 11;
 
 std::uint16_t flags_of(const std::string& name) {
@@ -26,16 +26,16 @@ std::uint16_t flags_of(const std::string& name) {
   return ascii ? std::uint16_t(0) : utf8_name;
 }
 
-// Names that readers would take for another: they stop at a zero byte, and refuse the whole archive for a name that is not UTF-8.
+// Throws FileError for a name that readers misread: they end a name at a zero byte, and refuse the whole archive if a name is not UTF-8.
 void check_name(const std::string& name) {
   constexpr std::size_t longest = 65535;
-  if (name.size() > longest) throw FileError(fmt::format("zip: a member's name of {} bytes; a zip file has room for {}", name.size(), longest));
+  if (name.size() > longest) throw FileError(fmt::format("zip: a member's name has {} bytes; at most {} are possible", name.size(), longest));
   if (!is_utf8(name) || name.find('\0') != name.npos)
-    throw FileError(fmt::format("zip: a member cannot be named {}: want UTF-8 without zero bytes", in_quotes(name)));
+    throw FileError(fmt::format("zip: a member cannot be named {}: use UTF-8 without zero bytes", in_quotes(name)));
 }
 
-// Bytes of a member lie at multiples of this in the file, so that arrays can be used where they are mapped. The field that fills the gap is
-// PyTorch's.
+// The bytes of a member begin at a multiple of this in the file, so that mapped arrays are aligned. The gap before them is filled with the extra
+// field that PyTorch uses.
 constexpr std::size_t alignment = 64;
 constexpr std::uint16_t padding_field = 0x4246;
 
@@ -67,14 +67,14 @@ std::string central_header(const ZipMember& m) {
   put(h, in64), put(h, in64);
   put(h, std::uint16_t(m.name.size())), put(h, std::uint16_t(28));
   put(h, std::uint16_t(0)), put(h, std::uint16_t(0)), put(h, std::uint16_t(0));  // comment, disk, internal attributes
-  put(h, std::uint32_t(0600) << 16), put(h, in64);                               // mode of the unpacked file, place
+  put(h, std::uint32_t(0600) << 16), put(h, in64);                               // mode of the unpacked file, position
   h += m.name;
   put(h, extra64), put(h, std::uint16_t(24));
   put(h, m.size), put(h, m.compressed), put(h, m.header);
   return h;
 }
 
-// The 64-bit record, its locator, and the old record that sends readers to them.
+// Returns the 64-bit record, its locator, and the old record that refers readers to them.
 std::string end_records(std::uint64_t entries, std::uint64_t start, std::uint64_t size) {
   std::string h;
   put(h, end64_signature), put(h, std::uint64_t(end64_size - 12)), put(h, version_needed), put(h, version_needed);
@@ -110,7 +110,7 @@ void ZipWriter::begin(const std::string& name, std::size_t head_size) {
 }
 
 void ZipWriter::write(std::string_view bytes) {
-  if (!open_) throw FileError("zip: bytes outside a member");
+  if (!open_) throw FileError("zip: bytes are written outside of a member");
   members_.back().crc = crc_of(bytes, members_.back().crc);
   body_size_ += bytes.size();
   append(bytes);
@@ -118,7 +118,7 @@ void ZipWriter::write(std::string_view bytes) {
 
 void ZipWriter::end(std::string_view head) {
   if (!open_ || head.size() != head_size_) {
-    throw FileError(fmt::format("zip: a head of {} bytes where {} were announced", head.size(), head_size_));
+    throw FileError(fmt::format("zip: a head of {} bytes instead of the announced {}", head.size(), head_size_));
   }
   ZipMember& m = members_.back();
   m.size = m.compressed = head_size_ + body_size_;

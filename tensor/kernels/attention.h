@@ -1,5 +1,5 @@
-// Streaming attention: softmax(scale q k^T) v per (batch, head), its tangent in the same sweep, and its gradients. Scores exist in tiles only,
-// never for a whole head of a long sequence. On the CPU work is spread over (batch, head), and results do not depend on the number of threads.
+// Streaming attention: softmax(scale q k^T) v for each (batch, head), its tangent in the same sweep, and its gradients. Scores exist in tiles only,
+// never for a whole head of a long sequence. CPU threads share the heads of all batch entries; results do not depend on the number of threads.
 #pragma once
 
 #include <cstdint>
@@ -23,18 +23,18 @@ struct Attention {
   Heads<const T> q, k, v;  // (B, H, Nq | Nk | Nk, D)
   Heads<T> o;              // (B, H, Nq, D): written by forward, read by backward
   // (B, H, 2, Nq), written by forward (unless null), read by backward: the maximum of the scaled scores in units of log 2, and the sum of
-  // 2^(score - maximum). Two numbers: one, their log sum exp, would turn its rounding into a relative error of every probability.
+  // 2^(score - maximum). They are not combined into a log sum exp, whose rounding would be a relative error of every probability.
   T* sums = nullptr;
 };
 
-// Tangents of the inputs (null data: zero) and where that of o goes.
+// Tangents of the inputs (null data stand for zero), and the destination for the tangent of o.
 template <class T>
 struct AttentionTangent {
   Heads<const T> dq, dk, dv;
   Heads<T> d_o;
 };
 
-// Gradient of o, and the destinations of the inputs' gradients (overwritten; null data: not computed).
+// Gradient of o, and the destinations for the gradients of the inputs. They are overwritten; a gradient with null data is not computed.
 template <class T>
 struct AttentionGradient {
   Heads<const T> go;

@@ -4,7 +4,7 @@
 //   gx              = the transpose with respect to x applied to gy
 //   gw[o, c, u, v]  = sum over s, i, j of  gy[s, o, i, j] x[s, c, i * stride_h - pad_h + u, j * stride_w - pad_w + v]
 //
-// with x = 0 outside the image. All three are matrix products (gemm.h) with the matrix of patches of x, built a block at a time.
+// with x = 0 outside the image. All three are matrix products (gemm.h) with the matrix of patches of x, which is built block by block.
 #pragma once
 
 #include <cstdint>
@@ -25,7 +25,7 @@ struct ConvShape {
   static std::int64_t out_size(std::int64_t room, std::int64_t stride) { return room < 0 ? 0 : room / stride + 1; }
 };
 
-// Results are stored, or with `accumulate` added to the old contents. Results do not depend on the number of threads.
+// Results overwrite the old contents, or are added to them with `accumulate`. Results do not depend on the number of threads.
 template <class T>
 struct ConvFunctions {
   void (*forward)(const ConvShape&, const T* x, const T* w, const T* bias, T* y, bool accumulate);     // bias may be null

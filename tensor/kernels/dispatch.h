@@ -1,4 +1,4 @@
-// The kernels for tensors on a device: the best instruction set of this CPU, or that GPU.
+// Returns the kernels for tensors on a device: those for the active instruction set of the CPU (cpu/isa.h), or those for the GPU.
 #pragma once
 
 #include "tensor/kernels/cpu/attention.h"
@@ -19,7 +19,7 @@ inline const kernels::AttentionKernels& attention_kernels(Device d) { return d.i
 inline const kernels::ConvKernels& conv_kernels(Device d) { return d.is_cuda() ? cuda::on(d).conv : cpu::conv_kernels(); }
 inline const kernels::OptimizerKernels& optimizer_kernels(Device d) { return d.is_cuda() ? cuda::on(d).optimizer : cpu::optimizer_kernels(); }
 
-// Calls f(T{}, S{}, table) with the row programs for activations like x: in S, computing in T.
+// Calls f(T{}, S{}, table) with the row programs for activations of the type of x: stored in S, computed in T.
 template <class F> void with_activations(const Tensor& x, F&& f) {
   const kernels::RowKernels& k = row_kernels(x.device());
   if (x.dtype() == DType::f64) f(double{}, double{}, static_cast<const kernels::ActivationTable<double>&>(k.f64));
@@ -27,8 +27,8 @@ template <class F> void with_activations(const Tensor& x, F&& f) {
   else f(float{}, float{}, static_cast<const kernels::ActivationTable<float>&>(k.f32));
 }
 
-// Calls f(T{}, S{}, X{}, table) with the row programs for branches in S of a residual stream in X, computing in T. The types are x's and
-// `branch`, as check_stream() in tensor/ops/widen.h allows them.
+// Calls f(T{}, S{}, X{}, table) with the row programs for a residual stream of type X = `stream` and branches of type S = `branch`, computed in T.
+// The two types must be a pair that check_stream() in tensor/ops/widen.h allows.
 template <class F> void on_stream(Device device, DType stream, DType branch, F&& f) {
   using kernels::StreamTable;
   const kernels::RowKernels& k = row_kernels(device);

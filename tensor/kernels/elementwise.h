@@ -1,4 +1,4 @@
-// Family `map`: element-wise loops over contiguous memory (strides 0 or 1), for f32 and f64. A GPU has tables of its own (cuda/backend.h).
+// Family `map`: element-wise loops over contiguous memory (strides 0 or 1), for f32 and f64. GPUs have other tables (cuda/backend.h).
 #pragma once
 
 #include <cstdint>
@@ -26,7 +26,7 @@ template <class T> struct ElementwiseTable {
   void (*select)(const T* condition, const T* a, const T* b, T* y, std::int64_t n);        // y = condition != 0 ? a : b
 };
 
-// bf16 has no table of its own: its arrays pass through these, piece by piece, around the f32 kernels.
+// bf16 has no table: widen and narrow convert its arrays, piece by piece, before and after the f32 kernels.
 struct ElementwiseKernels {
   ElementwiseTable<float> f32;
   ElementwiseTable<double> f64;

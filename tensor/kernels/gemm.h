@@ -2,14 +2,14 @@
 //
 //   C[q] = alpha op(A[q]) op(B[q])  (+ bias in every row)  (+ C[q] if accumulate),   q = 0 .. batch-1
 //
-// On the CPU every element of C is the sum over k in the same order whatever the number of threads (cpu/gemm.h); on a GPU it is cuBLAS.
+// On the CPU each element of C is a sum over k in an order that does not depend on the number of threads (cpu/gemm.h). On a GPU cuBLAS computes it.
 #pragma once
 
 #include <cstdint>
 
 namespace fm::kernels {
 
-// A float that is rounded to bf16 where it is packed: f32 weights under bf16 activations, with no rounded copy of them anywhere.
+// A float that the kernel rounds to bf16 when it packs the operand. For f32 weights with bf16 activations: no rounded copy of the weights is needed.
 struct RoundedFloat {
   float value;
 };
@@ -27,7 +27,7 @@ struct GemmArgs {
   Out* c;                        // c[i * ldc + j]
   std::int64_t ldc;
   std::int64_t batch = 1;
-  std::int64_t stride_a = 0;     // from one product of the batch to the next; 0 = the same operand for all of them
+  std::int64_t stride_a = 0;     // from one product of the batch to the next; 0: all products share the operand
   std::int64_t stride_b = 0;
   std::int64_t stride_c = 0;     // 0 with accumulate: the sum over the batch
   const Out* bias = nullptr;     // length n

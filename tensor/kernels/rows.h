@@ -1,5 +1,5 @@
-// Row programs: one table per element type, row_kernels(device).of<float>().softmax_value(...). On the CPU rows are spread over the threads, and
-// every result is the same for any number of them. Argument structs and their equations: tensor/kernels/rows/.
+// Row programs: one table per element type, row_kernels(device).of<float>().softmax_value(...). On the CPU the threads share the rows,
+// and results do not depend on the number of threads. Argument structs and their equations: tensor/kernels/rows/.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +10,7 @@
 
 namespace fm::kernels {
 
-// Operations on a residual stream in X and activations in S, computed in T.
+// Operations on a residual stream of type X and activations of type S, computed in T.
 template <class T, class S = T, class X = S>
 struct StreamTable {
   using Norm = rows::Norm<T, S, X>;
@@ -26,13 +26,13 @@ struct StreamTable {
   void (*rms_norm_push)(const Norm&, const NormPush&);
   void (*rms_norm_pull)(const Norm&, const NormPull&);
 
-  // y = x + gate h. Tangents may be null (zero), gradients null (not computed); ld is that of dgate, ggate.
+  // y = x + gate h. A null tangent stands for zero, a null gradient is not computed. ld: leading dimension of dgate and ggate.
   void (*gated_value)(const Gated&, X* y);
   void (*gated_push)(const Gated&, const X* dx, const S* dh, const S* dgate, Count ld, X* dy);
   void (*gated_pull)(const Gated&, const X* gy, S* gh, T* ggate, Count ld);
 };
 
-// Operations on activations in S alone.
+// Operations on activations of type S only.
 template <class T, class S = T>
 struct ActivationTable : StreamTable<T, S> {
   using Count = std::int64_t;
@@ -42,7 +42,7 @@ struct ActivationTable : StreamTable<T, S> {
   void (*swiglu_push)(Count rows, Count half, const S* x, const S* dx, S* dy);
   void (*swiglu_pull)(Count rows, Count half, const S* x, const S* gy, S* gx);
 
-  // x, y, gy, gx (batch, tokens, parts, heads, dim); linear, so push is value on dx. y may be x, gx may be gy.
+  // x, y, gy, gx (batch, tokens, parts, heads, dim). The operation is linear, so its push is rope_value of dx. y may be x, gx may be gy.
   void (*rope_value)(const rows::Rope<T>&, const S* x, S* y);
   void (*rope_pull)(const rows::Rope<T>&, const S* gy, S* gx);
 };

@@ -57,7 +57,7 @@ class Pool {
     std::byte* p = reserved ? from(reserved->free[size], size) : nullptr;
     if (!p) p = from(free_[size], size);
     if (!p) p = ask(size), ++requests_;
-    of_op += size;                                   // counted from here on, where no step can fail any more
+    of_op += size;                                   // counted last, after all steps that can fail
     stats_.live += size;
     stats_.peak = std::max(stats_.peak, stats_.live);
     stats_.most = std::max(stats_.most, stats_.live + stats_.cached);
@@ -105,7 +105,7 @@ class Pool {
   }
 
  private:
-  // A block of the system or of the GPU. Where that is full, blocks kept in other sizes go back first.
+  // Requests a block from the system or the GPU. If it has none, frees the kept blocks of other sizes and tries again.
   std::byte* ask(std::size_t size) {
     const bool cpu = !device_.is_cuda(), possible = !cpu || size < address_space;
     if (cpu && stats_.live + stats_.cached + size > memory_limit() && stats_.live + size <= memory_limit()) release_kept();
@@ -147,7 +147,7 @@ class Pool {
   std::unordered_map<const char*, std::size_t> by_op_;
 };
 
-// Never destroyed: tensors in static objects may outlive any order of destruction.
+// Pools are never destroyed, because static objects may hold tensors until the very end.
 Pool& pool(Device device) {
   static Pool* cpu = new Pool({});
   if (!device.is_cuda()) return *cpu;

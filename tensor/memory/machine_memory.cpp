@@ -13,7 +13,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// "MemTotal:  16318480 kB" and "SwapTotal: ..." of proc/meminfo.
+// Returns the bytes in the lines "MemTotal:  16318480 kB" and, with_swap, "SwapTotal: ..." of proc/meminfo.
 double machine_bytes(const fs::path& root, bool with_swap) {
   std::ifstream in(root / "proc/meminfo");
   double total = 0;
@@ -28,14 +28,14 @@ double machine_bytes(const fs::path& root, bool with_swap) {
   return total > 0 ? total : std::numeric_limits<double>::infinity();
 }
 
-// A file with a number of bytes; "max", version 1's huge number and files that do not exist are no limit.
+// Reads a limit in bytes from a file. Returns infinity for "max", for the huge number that version 1 writes, and for a missing file.
 double limit_in(const fs::path& file) {
   std::ifstream in(file);
   double value = 0;
   return in >> value && value > 0 && value < 0x1p60 ? value : std::numeric_limits<double>::infinity();
 }
 
-// The lowest limit from `group` up to the mount; levels that a container hides are skipped.
+// Returns the lowest limit of `group` and the groups above it, up to the mount. Groups that a container hides are skipped.
 double lowest_limit(const fs::path& mount, const fs::path& group, const char* file) {
   double lowest = limit_in(mount / file);
   for (fs::path g = group.relative_path(); !g.empty(); g = g.parent_path()) lowest = std::min(lowest, limit_in(mount / g / file));

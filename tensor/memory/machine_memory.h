@@ -14,7 +14,7 @@ struct MemoryLimit {
 };
 
 // The smallest of the machine's memory (with its swap or without), the limits of the process's cgroups (version 1 and 2, parents too) and
-// RLIMIT_AS. `root` is where proc/ and sys/fs/cgroup/ lie, for tests; of another root than "/" the RLIMIT_AS is left out.
+// RLIMIT_AS. `root` is where proc/ and sys/fs/cgroup/ lie, for tests; with another root than "/" RLIMIT_AS is ignored.
 MemoryLimit machine_memory(bool with_swap = true, const std::filesystem::path& root = "/");
 
 std::int64_t resident_bytes();   // memory of this process that is in RAM; 0 if unknown

@@ -15,7 +15,8 @@ namespace fm {
 
 constexpr std::size_t huge_page = std::size_t{2} << 20;
 
-// For std::free; null if no memory is available. `alignment` is that of blocks smaller than a huge page.
+// Returns a block to be released with std::free, or null if no memory is available. `alignment` applies to blocks smaller than a huge page; larger
+// ones are aligned to huge pages.
 inline void* allocate_pages(std::size_t bytes, std::size_t alignment) {
   if (bytes >= huge_page) alignment = huge_page;
   const std::size_t rounded = (bytes + alignment - 1) / alignment * alignment;
@@ -31,7 +32,8 @@ inline void poison_if_asked(void* p, std::size_t bytes) {
   if (asked) std::memset(p, 0xff, bytes);
 }
 
-// After many blocks were freed: the C library keeps freed pages too, since it raises its limit for blocks of their own up to 32 MiB.
+// Returns unused pages to the system, after many blocks were freed. The C library otherwise keeps them: after large blocks were freed it serves
+// blocks of up to 32 MiB from its heap.
 inline void return_free_pages() {
 #ifdef __GLIBC__
   malloc_trim(0);

@@ -14,7 +14,7 @@ namespace {
 
 constexpr const char* attention_name = "attention";
 
-// A view that the kernels can walk: the computation's type, last dimension contiguous.
+// Returns x in the type of the computation, with a contiguous last dimension, as the kernels need it.
 Tensor walkable(const Tensor& x, DType compute) {
   if (!x.defined()) return x;
   const Tensor wide = widen(x, compute, attention_name);
@@ -32,16 +32,16 @@ Tensor as_heads(const Tensor& o) { return o.permute({0, 2, 1, 3}); }          //
 
 void check(const Qkv& in) {
   for (const Tensor& x : {in.q, in.k, in.v}) {
-    if (!x.defined()) throw Error("attention: an undefined tensor was given");
-    if (x.rank() != 4) throw ShapeError("attention: wants (B,H,N,dh), got " + to_string(x.shape()));
+    if (!x.defined()) throw Error("attention: q, k or v is undefined");
+    if (x.rank() != 4) throw ShapeError("attention: q, k and v must be (B,H,N,dh), got " + to_string(x.shape()));
     if (x.dtype() != in.q.dtype()) throw DTypeError("attention: q, k and v have different element types");
   }
   if (in.k.shape() != in.v.shape() || in.q.shape().with(2, in.k.dim(2)) != in.k.shape())
     throw ShapeError("attention: q " + to_string(in.q.shape()) + ", k " + to_string(in.k.shape()) + ", v " + to_string(in.v.shape()) +
-                     " disagree in more than the number of queries");
+                     " must have equal shapes, except that q may have another number of tokens");
   common_device(attention_name, {&in.q, &in.k, &in.v});
   if ((in.k.dim(2) == 0 && in.q.dim(2) > 0) || in.q.dim(3) == 0)
-    throw ShapeError("attention: no keys, or heads of width 0, in k " + to_string(in.k.shape()));
+    throw ShapeError("attention: there are no keys, or heads have width 0: k " + to_string(in.k.shape()));
 }
 
 template <class T> kernels::Attention<T> arguments(const Qkv& in, const Tensor& o, const Tensor& sums) {
@@ -54,7 +54,7 @@ Qkv samples(const Qkv& x, std::int64_t begin, std::int64_t end) {
   return {x.q.slice(0, begin, end), x.k.slice(0, begin, end), x.v.slice(0, begin, end)};
 }
 
-// The number of samples of the tangents; given tangents must agree on it and fit the inputs.
+// Returns the number of samples of the tangents. Defined tangents must agree on it and fit the inputs.
 std::int64_t tangent_samples(const Qkv& x, const Qkv& d) {
   const Tensor& any = d.q.defined() ? d.q : d.k.defined() ? d.k : d.v;
   check_defined(any, attention_name);
@@ -76,10 +76,11 @@ void check_gradients(const Qkv& x, const AttentionSaved& saved, const Tensor& go
     if (!to[i]->defined()) continue;
     check_shape(*to[i], like[i]->shape(), attention_name);
     if (to[i]->dtype() != compute_type(x.q, attention_name) || (to[i]->strides()[3] != 1 && to[i]->dim(3) != 1))
-      throw DTypeError(std::string(attention_name) + ": gradients are written in " + name_of(compute_type(x.q, attention_name)) + ", with a contiguous last dimension");
+      throw DTypeError(std::string(attention_name) + ": gradients must have type " + name_of(compute_type(x.q, attention_name)) +
+                       " and a contiguous last dimension");
     check_writable(*to[i], attention_name);
     for (const Tensor* from : {&x.q, &x.k, &x.v, &saved.o, &go})
-      if (shares_addresses(*to[i], *from)) throw ShapeError(std::string(attention_name) + ": a gradient is to be written where an operand lies");
+      if (shares_addresses(*to[i], *from)) throw ShapeError(std::string(attention_name) + ": the memory of a gradient overlaps an operand");
   }
 }
 
@@ -88,7 +89,7 @@ AttentionSaved allocate_for(const Qkv& in, DType compute) {
   return {Tensor::empty({s[0], s[2], s[1], s[3]}, compute, in.q.device()), Tensor::empty({s[0], s[1], 2, s[2]}, compute, in.q.device())};
 }
 
-// Products of a pass (two in the value; the tangent has four more, the pull five): 2 N M dh multiply-adds each, for every head.
+// Counts `products` matrix products for every head, of N M dh multiply-adds each. The value has two, its tangent four more, the pull five.
 void count_attention(const Qkv& in, double products, std::initializer_list<const Tensor*> more) {
   const Shape& s = in.q.shape();
   count_work(products * 2 * static_cast<double>(s[0] * s[1] * s[2]) * static_cast<double>(in.k.dim(2) * s[3]), 0);
@@ -152,7 +153,7 @@ void attention_pull(const Qkv& in, const AttentionSaved& saved, const Tensor& go
   const DType compute = compute_type(in.q, attention_name);
   check(in);
   check_gradients(in, saved, go, g);
-  if (no_work(saved.o)) {                                        // no output exists, so neither keys nor values matter
+  if (no_work(saved.o)) {                                        // there is no output, so all gradients are 0
     for (const Tensor& x : {g.q, g.k, g.v})
       if (x.defined()) x.fill(0);
     return;
@@ -169,7 +170,7 @@ void attention_pull(const Qkv& in, const AttentionSaved& saved, const Tensor& go
 Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v) { return as_heads(attention_value({q, k, v}).o); }
 
 Tensor attention_qkv(const Tensor& qkv, int heads) {
-  const Tensor wide = widen(qkv, compute_type(qkv, attention_name), attention_name);                // once, rather than three strided parts
+  const Tensor wide = widen(qkv, compute_type(qkv, attention_name), attention_name);                // converts once, rather than three strided parts
   return attention_value(split_qkv(wide, heads)).o.reshape({qkv.dim(0), qkv.dim(1), qkv.dim(2) / 3}).to(qkv.dtype());
 }
 
@@ -183,7 +184,7 @@ Tensor rope(const Tensor& x, int heads, const Tensor& cos, const Tensor& sin, bo
   const Shape table{head[2], head[3]};
   if (head[3] % 2 != 0) throw ShapeError("rope_qkv: heads of odd width " + std::to_string(head[3]) + " have no pairs of channels");
   if (cos.shape() != table || sin.shape() != table)
-    throw ShapeError("rope_qkv: tables " + to_string(cos.shape()) + " and " + to_string(sin.shape()) + ", want " + to_string(table));
+    throw ShapeError("rope_qkv: tables " + to_string(cos.shape()) + " and " + to_string(sin.shape()) + "; both must be " + to_string(table));
   const Tensor in = x.contiguous(), c = cos.to(compute).contiguous(), s = sin.to(compute).contiguous();
   Tensor y = Tensor::empty(x.shape(), x.dtype(), common_device(op, {&x, &cos, &sin}));
   count_traffic({&in, &y});

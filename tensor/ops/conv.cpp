@@ -11,9 +11,9 @@ namespace {
 
 kernels::ConvShape conv_shape(const Shape& x, const Shape& w, ConvStep step) {
   if (x.rank() != 4 || w.rank() != 4 || x[1] != w[1])
-    throw ShapeError("conv2d: x" + to_string(x) + " (B, C, H, W) against weight" + to_string(w) + " (O, C, kh, kw)");
+    throw ShapeError("conv2d: x of shape " + to_string(x) + " (B, C, H, W) does not fit a weight of shape " + to_string(w) + " (O, C, kh, kw)");
   if (step.stride < 1 || step.padding < 0)
-    throw ShapeError("conv2d: stride " + std::to_string(step.stride) + ", padding " + std::to_string(step.padding) + "; want >= 1 and >= 0");
+    throw ShapeError("conv2d: stride " + std::to_string(step.stride) + ", padding " + std::to_string(step.padding) + ": must be >= 1 and >= 0");
   kernels::ConvShape s{};
   s.batch = x[0];
   s.in_channels = x[1];
@@ -37,14 +37,15 @@ void check_defined(const Tensor& a, const Tensor& b) {
 
 void check_cotangent(const Tensor& gy, const kernels::ConvShape& s) {
   if (gy.shape() != output_shape(s))
-    throw ShapeError("conv2d: a cotangent of shape " + to_string(gy.shape()) + " for a result of shape " + to_string(output_shape(s)));
+    throw ShapeError("conv2d: a cotangent of shape " + to_string(gy.shape()) + " does not fit a result of shape " + to_string(output_shape(s)));
 }
 
 template <class F> void with_kernels(const Tensor& a, const Tensor& b, F&& f) {
-  if (a.dtype() != b.dtype()) throw DTypeError(std::string("conv2d: operands are ") + name_of(a.dtype()) + " and " + name_of(b.dtype()));
+  if (a.dtype() != b.dtype())
+    throw DTypeError(std::string("conv2d: operands must have one type, but are ") + name_of(a.dtype()) + " and " + name_of(b.dtype()));
   if (a.dtype() == DType::f64) f(double{}, conv_kernels(a.device()).f64);
   else if (a.dtype() == DType::f32) f(float{}, conv_kernels(a.device()).f32);
-  else throw DTypeError(std::string("conv2d: wants f32 or f64, got ") + name_of(a.dtype()));
+  else throw DTypeError(std::string("conv2d: needs f32 or f64, got ") + name_of(a.dtype()));
 }
 
 void count_conv(const kernels::ConvShape& s, const Tensor& x, const Tensor& weight, const Tensor& y) {
@@ -59,7 +60,8 @@ Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, ConvSte
   check_defined(x, weight);
   const kernels::ConvShape s = conv_shape(x.shape(), weight.shape(), step);
   if (bias.defined() && (bias.shape() != Shape{s.out_channels} || bias.dtype() != x.dtype()))
-    throw ShapeError("conv2d: bias" + to_string(bias.shape()) + " for weight" + to_string(weight.shape()));
+    throw ShapeError("conv2d: a bias of shape " + to_string(bias.shape()) +
+                     " must have x's type and one number for each output channel of a weight of shape " + to_string(weight.shape()));
   const Tensor in = x.contiguous(), w = weight.contiguous(), b = bias.defined() ? bias.contiguous() : bias;
   Tensor y = Tensor::empty(output_shape(s), x.dtype(), common_device("conv2d", {&x, &weight, &bias}));
   count_conv(s, x, weight, y);

@@ -50,15 +50,16 @@ template <class A, class B> void copy_walk(const A* a, B* b, const Walk& w) {
 }  // namespace
 
 void copy(const Tensor& source, const Tensor& to) {
-  if (source.shape() != to.shape()) throw ShapeError("copy: " + to_string(source.shape()) + " into " + to_string(to.shape()));
+  if (source.shape() != to.shape())
+    throw ShapeError("copy: a source of shape " + to_string(source.shape()) + " does not fit a destination of shape " + to_string(to.shape()));
   if (source.numel() == 0) return;
   if (!source.defined() || !to.defined()) throw Error("copy: an undefined tensor was given");
   check_writable(to, "copy");
-  if (source.device() != to.device()) {                          // converted where it lies: less to move
+  if (source.device() != to.device()) {                          // converts first, on the source's device, so that fewer bytes move if `to` is narrower
     copy(source.to(to.dtype()).to(to.device()), to);
     return;
   }
-  if (source.raw() == to.raw() && source.strides() == to.strides() && source.dtype() == to.dtype()) return;   // onto itself
+  if (source.raw() == to.raw() && source.strides() == to.strides() && source.dtype() == to.dtype()) return;   // a copy onto itself
   const Tensor from = apart_from(source, to);
   const ProfiledOp scope("copy");
   count_traffic({&from, &to});
@@ -95,7 +96,7 @@ Tensor concat(const std::vector<Tensor>& parts, int dim) {
 
 Tensor pad(const Tensor& x, int dim, std::int64_t before, std::int64_t after) {
   const int d = normalise_dim(dim, x.rank(), "pad");
-  if (before < 0 || after < 0) throw ShapeError("pad: negative padding; use slice to cut");
+  if (before < 0 || after < 0) throw ShapeError("pad: padding cannot be negative; use slice to cut");
   const std::int64_t n = x.shape()[d];
   Tensor out = Tensor::empty(x.shape().with(d, before + n + after), x.dtype(), x.device());
   if (before) out.slice(d, 0, before).fill(0);

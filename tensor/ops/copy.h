@@ -7,11 +7,11 @@
 
 namespace fm {
 
-// Equal shapes; any strides and types. Reads the old contents of `from`, even if it shares memory with `to` (a transpose of it, say).
-// ShapeError if elements of `to` share memory.
+// Copies `from` to `to`. Shapes must be equal; strides and types may differ. If `from` shares memory with `to` (a transpose of it, say), its old
+// contents are copied. ShapeError if two elements of `to` share memory.
 void copy(const Tensor& from, const Tensor& to);
 
-Tensor concat(const std::vector<Tensor>& parts, int dim);                   // equal shapes but for `dim`
+Tensor concat(const std::vector<Tensor>& parts, int dim);                   // shapes may differ in dimension `dim` only
 Tensor pad(const Tensor& x, int dim, std::int64_t before, std::int64_t after);   // zeros before and after along `dim`
 
 }  // namespace fm

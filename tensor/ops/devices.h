@@ -9,7 +9,7 @@
 
 namespace fm {
 
-// The device of the defined operands. DeviceError names two that differ.
+// Returns the device of the defined operands; the CPU if none is defined. DeviceError if two devices differ.
 inline Device common_device(const char* op, std::initializer_list<const Tensor*> operands) {
   const Tensor* first = nullptr;
   for (const Tensor* x : operands) {

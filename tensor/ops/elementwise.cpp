@@ -17,7 +17,7 @@
 namespace fm {
 namespace {
 
-constexpr std::int64_t piece = 8192;      // elements per job: fits the first-level cache, and fixes how work is cut
+constexpr std::int64_t piece = 8192;      // elements per job: fits the first-level cache, and does not depend on the number of threads
 
 template <class T> const cpu::ElementwiseTable<T>& table() {
   if constexpr (std::is_same_v<T, double>) return cpu::elementwise_kernels().f64;
@@ -26,15 +26,18 @@ template <class T> const cpu::ElementwiseTable<T>& table() {
 
 void check_floating(const Tensor& x, const char* op) {
   if (!x.defined()) throw Error(std::string(op) + ": an undefined tensor was given");
-  if (!is_floating(x.dtype())) throw DTypeError(std::string(op) + ": wants f32, f64 or bf16, got " + name_of(x.dtype()));
+  if (!is_floating(x.dtype())) throw DTypeError(std::string(op) + ": needs f32, f64 or bf16, got " + name_of(x.dtype()));
 }
 
 // A tangent or cotangent must fit its value.
 void check_like(const Tensor& d, const Tensor& x, const char* op) {
   check_floating(x, op);
   check_floating(d, op);
-  if (d.shape() != x.shape()) throw ShapeError(std::string(op) + ": a tangent or cotangent of shape " + to_string(d.shape()) + " for a value of " + to_string(x.shape()));
-  if (d.dtype() != x.dtype()) throw DTypeError(std::string(op) + ": a tangent or cotangent in " + name_of(d.dtype()) + " for a value in " + name_of(x.dtype()));
+  if (d.shape() != x.shape())
+    throw ShapeError(std::string(op) + ": a tangent or cotangent of shape " + to_string(d.shape()) + " does not fit a value of shape " +
+                     to_string(x.shape()));
+  if (d.dtype() != x.dtype())
+    throw DTypeError(std::string(op) + ": a tangent or cotangent in " + name_of(d.dtype()) + " does not fit a value in " + name_of(x.dtype()));
 }
 
 template <class F> void in_pieces(std::int64_t n, F&& f) {
@@ -177,10 +180,10 @@ template <class Op> Tensor map_curvature(const Tensor& x, const Tensor& dx, cons
 
 namespace {
 
-// The kernels take innermost strides of 0 and 1.
+// True if the kernels can read the innermost stride: they support 0 and 1.
 bool walkable(const Strides& s) { return s.back() == 0 || s.back() == 1; }
 
-// Both operands broadcast to `shape`; one whose innermost stride the kernels cannot take is copied.
+// Broadcasts both operands to `shape`. An operand whose innermost stride the kernels do not support is copied.
 Walk prepare(Tensor& a, Tensor& b, const Shape& shape) {
   a = a.shape() == shape ? a : a.expand(shape);
   b = b.shape() == shape ? b : b.expand(shape);
@@ -195,7 +198,7 @@ Walk prepare(Tensor& a, Tensor& b, const Shape& shape) {
   return walk_of(shape, a.strides(), b.strides());
 }
 
-// A binary f32 kernel on bf16 operands.
+// Returns a binary kernel on bf16 operands that calls the f32 kernel.
 auto widened(cpu::BinaryKernel<float> kernel) {
   return [kernel](const bf16* a, int sa, const bf16* b, int sb, bf16* y, std::int64_t n) {
     const auto& k = cpu::elementwise_kernels();
@@ -314,7 +317,8 @@ void add_into(Tensor& y, const Tensor& term, double alpha) {
   check_floating(y, "add_into");
   check_floating(term, "add_into");
   const OpName scope("add_into");
-  if (y.shape() != term.shape()) throw ShapeError("add_into: " + to_string(term.shape()) + " into " + to_string(y.shape()));
+  if (y.shape() != term.shape())
+    throw ShapeError("add_into: x of shape " + to_string(term.shape()) + " does not fit y of shape " + to_string(y.shape()));
   check_writable(y, "add_into");
   const Tensor x = apart_from(term, y);
   count_traffic({&x, &y, &y});

@@ -1,4 +1,5 @@
-// Element-wise operations on Tensors. Binary ones broadcast by NumPy's rule. f32, f64 and bf16 (computed in f32); both operands of one type.
+// Element-wise operations on Tensors of f32, f64 and bf16 (computed in f32). Binary operations broadcast by NumPy's rule; both operands must have
+// the same type.
 #pragma once
 
 #include "tensor/ops/elementwise_ops.h"
@@ -23,7 +24,7 @@ FM_COMPARISONS(FM_DECLARE_BINARY)
 Tensor affine(const Tensor& x, double scale, double shift);                               // scale x + shift
 Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b);                  // condition != 0 ? a : b; broadcasts
 Tensor clamp(const Tensor& x, double low, double high);
-// y += alpha x, in place; equal shapes. x may share memory with y, elements of y may not with each other (ShapeError).
+// y += alpha x, in place; equal shapes. x may share memory with y. ShapeError if two elements of y share memory.
 void add_into(Tensor& y, const Tensor& x, double alpha = 1.0);
 
 inline Tensor operator+(const Tensor& a, const Tensor& b) { return add(a, b); }

@@ -1,10 +1,10 @@
-// The mathematics of element-wise operations, once: the CPU kernels, the tests and the derivative rules (autodiff/rules/elementwise.h) all
-// expand the lists at the end. To add an operation write one struct and its entry in the list (and a sample range in
-// tests/support/op_samples.h, without which the tests do not compile).
+// The mathematics of element-wise operations, written once: the kernels of CPU and GPU, the tests and the derivative rules
+// (autodiff/rules/elementwise.h) all expand the lists at the end. To add an operation, write one struct and its entry in the list, and a sample
+// range in tests/support/op_samples.h, without which the tests do not compile.
 //
-// A unary op gives `value(x)` and its derivative: `slope(x)`, or `slope_from_output(y)` when the output alone determines it. The choice says
-// which tensor a recorded op keeps. T is float or double in kernels and Dual<T> where the derivative of a slope is needed. An op whose float
-// arithmetic is straight-line code for part of the axis only says by `is_far(x)` where that ends; kernels evaluate far elements in double.
+// A unary op gives `value(x)` and its derivative: `slope(x)`, or `slope_from_output(y)` when the output alone determines it. The choice
+// decides which tensor a recorded op keeps. T is float or double in kernels and Dual<T> where the derivative of a slope is needed. If the float
+// code of an op is valid for a part of the axis only, `is_far(x)` is true for the other x, which kernels evaluate in double.
 #pragma once
 
 #include <type_traits>
@@ -46,7 +46,7 @@ struct Abs {                                     // y = |x|,  dy/dx = sign x (0 
   template <class T> FM_HD static T slope(T x) { return x < T(0) ? T(-1) : (T(0) < x ? T(1) : T(0)); }
 };
 struct Relu {                                    // y = max(x, 0),  dy/dx = [x > 0]
-  template <class T> FM_HD static T value(T x) { return x < T(0) ? T(0) : x; }   // a NaN stays
+  template <class T> FM_HD static T value(T x) { return x < T(0) ? T(0) : x; }   // a NaN is returned
   template <class T> FM_HD static T slope(T x) { return T(0) < x ? T(1) : T(0); }
 };
 struct Sin {                                     // y = sin x,  dy/dx = cos x
@@ -104,7 +104,8 @@ struct Equal { template <class T> FM_HD static T value(T a, T b) { return a == b
 
 template <class Op> inline constexpr bool saves_output = requires(float y) { Op::slope_from_output(y); };
 
-// y = f(x), f'(saved) and f''(x) of any x, in double for far ones. With branches: for GPUs, and for the few far elements of an array.
+// y = f(x), f'(saved) and f''(x) for any x; far x are evaluated in double. These functions branch, so they serve GPUs and the few far elements
+// of an array.
 template <class Op, class T> inline constexpr bool has_far = std::is_same_v<T, float> && requires(float x) { Op::is_far(x); };
 template <class Op, class T> FM_HD T value_anywhere(T x) {
   if constexpr (has_far<Op, T>)
@@ -137,7 +138,7 @@ template <class... Ops> struct OpList {
   template <class F> static void for_each(F&& f) { (f(Ops{}), ...); }
 };
 
-// FM_UNARY_OPS(X): X(struct, function). The one other line that an op needs: UnaryOps and BinaryOps are made of these lists.
+// Lists of X(struct, function), one entry for each op. The types UnaryOps and BinaryOps below are made of them.
 #define FM_UNARY_OPS(X)                                                                                                        \
   X(Neg, neg) X(Exp, exp) X(Log, log) X(Sqrt, sqrt) X(Rsqrt, rsqrt) X(Square, square) X(Reciprocal, reciprocal) X(Abs, abs)    \
   X(Relu, relu) X(Sin, sin) X(Cos, cos) X(Tanh, tanh) X(Sigmoid, sigmoid) X(Silu, silu) X(Gelu, gelu) X(GeluTanh, gelu_tanh)

@@ -65,7 +65,7 @@ namespace {
 
 constexpr const char* gate_name = "gated_residual";
 
-// The branch's type: h's where it may belong to a stream in `stream`, else the stream's.
+// The type of the branch: bf16 for a bf16 h of an f32 stream, else the type of the stream.
 DType branch_type(DType stream, const Tensor& h) { return stream == DType::f32 && h.dtype() == DType::bf16 ? DType::bf16 : stream; }
 
 struct PreparedGate {

@@ -16,7 +16,7 @@ void check_type(const Tensor& index, const char* op) {
     throw DTypeError(std::string(op) + ": indices are " + name_of(index.dtype()) + ", not i32 or i64");
 }
 
-// Indices in the form of a GPU's kernels. There an index out of range shows when the device is waited for.
+// Indices in the form that GPU kernels read. On a GPU an index out of range is an error of the next wait for the device.
 Tensor device_indices(const Tensor& index, const char* op) {
   check_type(index, op);
   return index.to(DType::i64).contiguous();
@@ -65,7 +65,8 @@ Tensor scatter_add(const Tensor& x, const Tensor& index, const Shape& shape) {
   check_rows(x, index, "scatter_add");
   const OpName scope("scatter_add");
   if (x.dim(0) != index.numel() || x.shape().with(0, shape[0]) != shape)
-    throw ShapeError("scatter_add: " + std::to_string(index.numel()) + " indices and values " + to_string(x.shape()) + " into " + to_string(shape));
+    throw ShapeError("scatter_add: " + std::to_string(index.numel()) + " indices and values of shape " + to_string(x.shape()) +
+                     " do not fit a result of shape " + to_string(shape));
   if (const Device device = common_device("scatter_add", {&x, &index}); device.is_cuda()) {
     const Tensor in = x.contiguous(), rows = device_indices(index, "scatter_add");
     Tensor y = Tensor::zeros(shape, x.dtype(), device);

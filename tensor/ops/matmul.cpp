@@ -14,7 +14,7 @@
 namespace fm {
 namespace {
 
-// The last two dimensions in the kernels' form: one stride is 1, the other the leading dimension.
+// The last two dimensions of a tensor in the form that kernels read: one stride is 1, the other is the leading dimension `lead`.
 struct Matrix {
   Tensor tensor;
   std::int64_t lead = 1;
@@ -45,12 +45,13 @@ void check_types(const Tensor& a, const Tensor& b, DType c, const char* op) {
   if (!a.defined() || !b.defined()) throw Error(std::string(op) + ": an undefined tensor was given");
   const bool rounds_b = a.dtype() == DType::bf16 && b.dtype() == DType::f32;
   if ((a.dtype() != b.dtype() && !rounds_b) || !is_floating(a.dtype()))
-    throw DTypeError(std::string(op) + ": operands are " + name_of(a.dtype()) + " and " + name_of(b.dtype()));
+    throw DTypeError(std::string(op) + ": cannot multiply " + name_of(a.dtype()) + " by " + name_of(b.dtype()));
   if (c != a.dtype() && !(c == DType::f32 && a.dtype() == DType::bf16))
-    throw DTypeError(std::string(op) + ": a result in " + name_of(c) + " of operands in " + name_of(a.dtype()));
+    throw DTypeError(std::string(op) + ": the result cannot be " + name_of(c) + " if the operands are " + name_of(a.dtype()));
 }
 
-// One batch dimension for all three operands if their strides allow it; batches of mixed strides are walked by the caller.
+// The number of products in the innermost batch dimension, and the strides of the three operands there. run_batches() loops over the other
+// batch dimensions.
 struct Batch {
   std::int64_t count = 1, a = 0, b = 0, c = 0;
 };
@@ -93,7 +94,7 @@ void run(const Call<A, B, C>& call, const Batch& batch, std::int64_t at_a, std::
   kernel(args);
 }
 
-// All batch dimensions but the innermost are walked here.
+// Loops over all batch dimensions but the innermost, which the kernel processes.
 template <class A, class B, class C, class Kernel>
 void run_batches(const Call<A, B, C>& call, const Walk& batches, Kernel kernel) {
   const int inner = batches.shape.rank() - 1;
@@ -129,7 +130,7 @@ Tensor matmul(const Tensor& a, const Tensor& b, DType result) {
   check_types(a, b, result, "matmul");
   const OpName scope("matmul");
   const Device device = common_device("matmul", {&a, &b});
-  if (a.rank() < 2 || b.rank() < 2) throw ShapeError("matmul: wants matrices, got a" + to_string(a.shape()) + " and b" + to_string(b.shape()));
+  if (a.rank() < 2 || b.rank() < 2) throw ShapeError("matmul: needs matrices, got a" + to_string(a.shape()) + " and b" + to_string(b.shape()));
   const std::int64_t m = a.dim(-2), k = a.dim(-1), n = b.dim(-1);
   if (b.dim(-2) != k)
     throw ShapeError("matmul: inner dimensions differ: a" + to_string(a.shape()) + " has " + std::to_string(k) + " columns, b" +
@@ -160,11 +161,11 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, DType r
   const OpName scope("linear");
   const Device device = common_device("linear", {&x, &weight, &bias});
   if (weight.rank() != 2 || x.rank() < 1 || x.dim(-1) != weight.dim(1))
-    throw ShapeError("linear: x" + to_string(x.shape()) + " against weight" + to_string(weight.shape()) + " (out, in)");
+    throw ShapeError("linear: x of shape " + to_string(x.shape()) + " does not fit a weight of shape " + to_string(weight.shape()) + " (out, in)");
   if (bias.defined() && bias.shape() != Shape{weight.dim(0)})
-    throw ShapeError("linear: bias" + to_string(bias.shape()) + " for weight" + to_string(weight.shape()));
+    throw ShapeError("linear: a bias of shape " + to_string(bias.shape()) + " does not fit a weight of shape " + to_string(weight.shape()));
   if (bias.defined() && bias.dtype() != x.dtype() && !(bias.dtype() == DType::f32 && x.dtype() == DType::bf16))
-    throw DTypeError(std::string("linear: bias in ") + name_of(bias.dtype()) + " for x in " + name_of(x.dtype()));
+    throw DTypeError(std::string("linear: the bias cannot be ") + name_of(bias.dtype()) + " if x is " + name_of(x.dtype()));
   Shape out = x.shape();
   out[x.rank() - 1] = weight.dim(0);
   const Tensor b = bias.defined() ? bias.to(result).contiguous() : bias;
@@ -183,7 +184,8 @@ void matmul_into(Tensor& sum, const Tensor& a, const Tensor& b) {
   const OpName scope("matmul_into");
   const Device device = common_device("matmul_into", {&sum, &a, &b});
   if (a.rank() != 2 || b.rank() != 2 || a.dim(1) != b.dim(0) || sum.shape() != Shape{a.dim(0), b.dim(1)} || !sum.is_contiguous())
-    throw ShapeError("matmul_into: a" + to_string(a.shape()) + " b" + to_string(b.shape()) + " into " + to_string(sum.shape()));
+    throw ShapeError("matmul_into: a of shape " + to_string(a.shape()) + " times b of shape " + to_string(b.shape()) +
+                     " does not fit a contiguous sum of shape " + to_string(sum.shape()));
   const Matrix ma = as_matrix(apart_from(a, sum)), mb = as_matrix(apart_from(b, sum));
   with_kernel(device, a.dtype(), b.dtype(), sum.dtype(), [&]<class A, class B, class C>(A, B, C, auto kernel) {
     run(Call<A, B, C>{ma, mb, static_cast<C*>(sum.raw()), a.dim(0), b.dim(1), a.dim(1), nullptr, true}, Batch{}, 0, 0, 0, kernel);

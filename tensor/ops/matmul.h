@@ -6,8 +6,8 @@
 
 namespace fm {
 
-// Element types: both operands f32, or f64, or bf16 (summed in f32). Beside an a or x in bf16, b or weight may also be f32: it is rounded to
-// bf16 on the way into the kernel; and the result may be requested in f32, unrounded. DTypeError for anything else.
+// Element types: both operands f32, or f64, or bf16 (summed in f32). If the first operand is bf16, the second may be f32: the kernel rounds it to
+// bf16 as it reads it. If the first operand is bf16, the result may be requested in f32, unrounded. DTypeError for other types.
 
 // (..., m, k) x (..., k, n) -> (..., m, n); leading dimensions broadcast.
 Tensor matmul(const Tensor& a, const Tensor& b);
@@ -15,7 +15,7 @@ Tensor matmul(const Tensor& a, const Tensor& b, DType result);
 // y = x W^T + b:  x (..., in), weight (out, in), bias (out) or undefined -> (..., out)
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias);
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, DType result);
-// sum (m, n) += a (m, k) b (k, n), in place; sum contiguous, of the result's type
+// sum (m, n) += a (m, k) b (k, n), in place. sum must be contiguous; its type is the type of the result.
 void matmul_into(Tensor& sum, const Tensor& a, const Tensor& b);
 
 }  // namespace fm

@@ -9,13 +9,13 @@
 namespace fm {
 namespace {
 
-// (groups, C) view with unit inner stride
+// Returns a modulation as rows (groups, C) whose last dimension has stride 1.
 Tensor as_rows(const Tensor& m, const Shape& x, const char* op) {
   if (!m.defined()) return m;
   const std::int64_t c = x.back();
   const bool per_sample = m.rank() >= 2 && m.dim(0) == x[0] && m.shape().back() == c && m.numel() == x[0] * c;
   if (m.shape() != x && !per_sample)
-    throw ShapeError(std::string(op) + ": a modulation of shape " + to_string(m.shape()) + " for x of shape " + to_string(x) + "; want [" +
+    throw ShapeError(std::string(op) + ": a modulation of shape " + to_string(m.shape()) + " for x of shape " + to_string(x) + "; it must be [" +
                      std::to_string(x[0]) + ", " + std::to_string(c) + "] or x's shape");
   const Tensor rows = m.reshape({m.numel() / c, c});
   return rows.strides()[1] == 1 || c == 1 ? rows : rows.contiguous();

@@ -14,7 +14,7 @@ namespace {
 
 const char* name_of(NormKind kind) { return kind == NormKind::layer ? "layer_norm" : "rms_norm"; }
 
-// The operands in the kernels' form, and the tensors that keep them alive.
+// The operands in the form that kernels read.
 struct PreparedNorm {
   DType stream, result, compute;
   Tensor x, weight, bias;
@@ -30,7 +30,7 @@ struct PreparedNorm {
 
 Tensor affine_operand(const Tensor& w, std::int64_t width, DType compute, const char* op, const char* what) {
   if (w.defined() && w.shape() != Shape{width})
-    throw ShapeError(std::string(op) + ": " + what + " " + to_string(w.shape()) + " for rows of " + std::to_string(width));
+    throw ShapeError(std::string(op) + ": " + what + " " + to_string(w.shape()) + " does not fit rows of " + std::to_string(width));
   return w.defined() ? widen(w, compute, op).contiguous() : w;
 }
 
@@ -38,7 +38,8 @@ PreparedNorm prepare(const NormForm& form, const NormInputs& in) {
   const char* op = name_of(form.kind);
   const DType compute = compute_type(in.x, op), result = form.result;
   check_stream(in.x.dtype(), result, op);
-  if (in.x.rank() == 0 || in.x.shape().back() == 0) throw ShapeError(std::string(op) + ": x of shape " + to_string(in.x.shape()) + " has no rows to normalise");
+  if (in.x.rank() == 0 || in.x.shape().back() == 0)
+    throw ShapeError(std::string(op) + ": x of shape " + to_string(in.x.shape()) + " has no rows to normalize");
   if (in.bias.defined() && !in.weight.defined()) throw ShapeError(std::string(op) + ": a bias needs a weight");
   if (in.shift.defined() && !in.scale.defined()) throw ShapeError(std::string(op) + ": a shift needs a scale");
   common_device(op, {&in.x, &in.weight, &in.bias, &in.scale, &in.shift});
@@ -48,7 +49,7 @@ PreparedNorm prepare(const NormForm& form, const NormInputs& in) {
           modulation_rows(as_activation(in.scale, result, op), as_activation(in.shift, result, op), in.x.shape(), op), in.x.numel() / width, width};
 }
 
-// Statistics of another x would be read beyond their end.
+// Checks the sizes of the statistics. Kernels would read beyond the end of statistics of a smaller x.
 void check_saved(const PreparedNorm& p, NormKind kind, const NormSaved& saved, const char* op) {
   const auto fits = [&](const Tensor& t) { return t.defined() && t.numel() == p.rows && t.dtype() == p.compute; };
   if (!fits(saved.rstd) || (kind == NormKind::layer && !fits(saved.mean)))
@@ -69,7 +70,7 @@ Tensor empty_if(bool wanted, const Shape& shape, DType dtype, Device device) { r
 Tensor norm_value(const NormForm& form, const NormInputs& in, NormSaved& saved) {
   const OpName scope(name_of(form.kind));
   if (!(form.eps >= 0 && std::isfinite(form.eps)))
-    throw ConfigError(std::string(name_of(form.kind)) + ": eps = " + std::to_string(form.eps) + ": want a finite number >= 0");
+    throw ConfigError(std::string(name_of(form.kind)) + ": eps = " + std::to_string(form.eps) + " must be finite and >= 0");
   const PreparedNorm p = prepare(form, in);
   if (form.kind == NormKind::layer) saved.mean = Tensor::empty({p.rows}, p.compute, in.x.device());
   saved.rstd = Tensor::empty({p.rows}, p.compute, in.x.device());
@@ -84,8 +85,8 @@ Tensor norm_value(const NormForm& form, const NormInputs& in, NormSaved& saved) 
 
 namespace {
 
-// Rows of the tangents of scale and shift, of the same kind (per sample, per token) as the modulations themselves: when those are of two kinds
-// both became per token, so a missing tangent is filled with zeros.
+// Returns the rows of the tangents of scale and shift. They must be per token if the rows of the modulations are. If one modulation is per sample
+// and the other per token, both became per token, so an undefined tangent is replaced by zeros.
 ModulationRows modulation_tangents(const NormInputs& in, const NormInputs& d, DType result, const char* op) {
   if (!d.scale.defined() && !d.shift.defined()) return {};
   const bool two_kinds = in.shift.defined() && in.scale.numel() != in.shift.numel();

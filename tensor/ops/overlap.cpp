@@ -27,7 +27,7 @@ bool repeats_an_offset(const std::vector<Dimension>& dims, std::int64_t count) {
   return std::adjacent_find(offsets.begin(), offsets.end()) != offsets.end();
 }
 
-// The bytes that a tensor's elements lie between. No stride is negative.
+// Returns the range of bytes in which the elements of a tensor lie. Strides are never negative.
 std::array<const std::byte*, 2> address_range(const Tensor& x) {
   std::int64_t last = 0;
   for (int i = 0; i < x.rank(); ++i) last += (x.shape()[i] - 1) * x.strides()[i];

@@ -24,7 +24,7 @@ std::vector<bool> marked(const Tensor& x, const std::vector<int>& dims, const ch
   return mark;
 }
 
-// Sums x over the neighboring dimensions from..to (inclusive), kept as one dimension of size 1 each.
+// Sums x over the neighboring dimensions from..to (inclusive), which stay with size 1 each.
 Tensor sum_run(const Tensor& x, int from, int to) {
   std::int64_t outer = 1, n = 1, inner = 1;
   Shape shape = x.shape();
@@ -49,7 +49,7 @@ Tensor drop(const Tensor& x, const std::vector<bool>& mark) {
 }
 
 void check_reducible(const Tensor& x, const char* op) {
-  if (!is_floating(x.dtype())) throw DTypeError(std::string(op) + ": wants a floating type, got " + name_of(x.dtype()));
+  if (!is_floating(x.dtype())) throw DTypeError(std::string(op) + ": needs a floating type, got " + name_of(x.dtype()));
 }
 
 void check_not_empty(const Tensor& x, int d, const char* op) {
@@ -144,7 +144,7 @@ std::vector<double> sum_squares(const std::vector<Tensor>& tensors) { return squ
 
 double sum_squares(const Tensor& x) { return sum_squares(std::vector<Tensor>{x})[0]; }
 
-// Doubles can hold the squares of f32 and bf16 numbers; for f64 the numbers are scaled down first.
+// Squares of f32 and bf16 numbers cannot overflow a double. f64 numbers are scaled down before a second try.
 bool all_finite(const Tensor& x) {
   if (!x.defined()) throw Error("all_finite: an undefined tensor was given");
   if (!is_floating(x.dtype()) || std::isfinite(sum_squares(x))) return true;

@@ -31,8 +31,8 @@ void append_row(Resampling& r, const std::map<std::int64_t, double>& taps) {
   r.begin.push_back(static_cast<std::int64_t>(r.weights.size()));
 }
 
-// Interpolation between the nearest inputs. PyTorch computes positions in f32, which moves a weight near input 200 by up to 6e-6; these are
-// exact.
+// Interpolation between the nearest inputs. PyTorch computes positions in f32, which changes a weight near input 200 by up to 6e-6; these
+// positions are in double.
 std::map<std::int64_t, double> point_taps(std::int64_t o, std::int64_t in, double scale, Interpolation kind) {
   double position = scale * (static_cast<double>(o) + 0.5) - 0.5;
   if (kind == Interpolation::bilinear) position = std::max(position, 0.0);
@@ -83,7 +83,9 @@ template <class T> void combine(const T* x, const double* w, std::int64_t taps, 
 }  // namespace
 
 Resampling resampling(std::int64_t in, std::int64_t out, Interpolation kind) {
-  if (in < 1 || out < 1) throw ShapeError("resize: from " + std::to_string(in) + " to " + std::to_string(out) + " elements");
+  if (in < 1 || out < 1)
+    throw ShapeError("resize: cannot resize from " + std::to_string(in) + " to " + std::to_string(out) +
+                     " elements: both numbers must be 1 or more");
   Resampling r{in, out, {}, {0}, {}};
   for (std::int64_t o = 0; o < out; ++o) {
     const double scale = static_cast<double>(in) / static_cast<double>(out);
@@ -98,7 +100,8 @@ double Resampling::weight(std::int64_t o, std::int64_t j) const {
   return inside ? weights[static_cast<std::size_t>(at)] : 0;
 }
 
-// Outputs that use an input are neighbors too, so the transpose has the same form (with zeros where a run has a hole).
+// The outputs that use an input are neighbors too, so the transpose has the same form. An output between them that does not use the input gets
+// weight 0.
 Resampling Resampling::transposed() const {
   std::vector<std::map<std::int64_t, double>> columns(static_cast<std::size_t>(in));
   for (std::int64_t o = 0; o < out; ++o) {
@@ -129,10 +132,11 @@ void on_gpu(const Tensor& x, const Tensor& y, const Resampling& r, std::int64_t 
 Tensor resample(const Tensor& x, int dim, const Resampling& r) {
   const int d = normalise_dim(dim, x.rank(), "resample");
   if (x.dim(d) != r.in)
-    throw ShapeError("resample: dimension " + std::to_string(d) + " of " + to_string(x.shape()) + ", weights for " + std::to_string(r.in));
+    throw ShapeError("resample: dimension " + std::to_string(d) + " of " + to_string(x.shape()) +
+                     " does not have the size for which the weights are made, " + std::to_string(r.in));
   if (x.dtype() == DType::bf16) return resample(x.to(DType::f32), dim, r).to(DType::bf16);
   if (x.dtype() != DType::f32 && x.dtype() != DType::f64)
-    throw DTypeError("resample: elements of type " + std::string(name_of(x.dtype())) + "; convert to f32 first");
+    throw DTypeError("resample: elements of type " + std::string(name_of(x.dtype())) + " are not supported; convert to f32 first");
   const Tensor in = x.contiguous();
   Tensor y = Tensor::empty(x.shape().with(d, r.out), x.dtype(), x.device());
   std::int64_t outer = 1, inner = 1;

@@ -1,5 +1,5 @@
-// Resampling along one dimension, y[o] = sum_j w[o,j] x[j], and from it the resizing of images, as PyTorch's `interpolate` defines it
-// (align_corners = False: output o has its center at input position (o + 1/2) in/out - 1/2, edges repeat).
+// Resampling along one dimension, y[o] = sum_j w[o,j] x[j], and resizing of images, which resamples both dimensions. The weights are those of
+// PyTorch's `interpolate` (align_corners = False: output o has its center at input position (o + 1/2) in/out - 1/2, edges repeat).
 #pragma once
 
 #include <vector>
@@ -15,7 +15,7 @@ enum class Interpolation {
   bicubic_antialias,   // cubic convolution with A = -0.5 widened by the factor of reduction, weights normalized
 };
 
-// A sparse matrix (out, in) whose rows are runs of neighbors: row o has weights[begin[o] .. begin[o+1]) on the inputs from first[o] on.
+// A sparse matrix (out, in) whose rows are runs of neighbors: row o has weights[begin[o] .. begin[o+1]) for the inputs from first[o] on.
 struct Resampling {
   std::int64_t in = 0, out = 0;
   std::vector<std::int64_t> first, begin;

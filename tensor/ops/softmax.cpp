@@ -16,13 +16,14 @@ std::int64_t width_of(const Tensor& x, const char* op) {
   return x.shape().back();
 }
 
-// y = f(a[, b]) row by row; a and b of one shape, b may be undefined. run(table, rows, width, a, b, y)
+// Returns y = f(a) or f(a, b), computed row by row by run(table, rows, width, a, b, y). a and b have one shape; b may be undefined.
 template <class F> Tensor by_rows(const char* op, const Tensor& a, const Tensor& b, F&& run) {
   const OpName scope(op);
   const DType compute = compute_type(a, op);
   const std::int64_t width = width_of(a, op);
   if (b.defined() && b.shape() != a.shape())
-    throw ShapeError(std::string(op) + ": a tangent or cotangent of shape " + to_string(b.shape()) + " for a value of " + to_string(a.shape()));
+    throw ShapeError(std::string(op) + ": a tangent or cotangent of shape " + to_string(b.shape()) + " does not fit a value of shape " +
+                     to_string(a.shape()));
   const Tensor wa = widen(a, compute, op).contiguous(), wb = b.defined() ? widen(b, compute, op).contiguous() : b;
   Tensor y = Tensor::empty(a.shape(), compute, common_device(op, {&a, &b}));
   count_traffic({&wa, &wb, &y});
@@ -56,7 +57,8 @@ Shape loss_shape(const Tensor& logits) { return logits.shape().without(logits.ra
 
 Tensor checked_labels(const Tensor& targets, const Tensor& logits) {
   if (targets.shape() != loss_shape(logits))
-    throw ShapeError(std::string(loss_name) + ": class indices of shape " + to_string(targets.shape()) + " for logits of " + to_string(logits.shape()));
+    throw ShapeError(std::string(loss_name) + ": class indices of shape " + to_string(targets.shape()) + " do not fit logits of shape " +
+                     to_string(logits.shape()));
   const Tensor labels = targets.to(DType::i64).reshape({-1}).contiguous();
   if (labels.device().is_cuda()) {
     cuda::on(labels.device()).index.check(labels.data<std::int64_t>(), labels.numel(), logits.shape().back());
@@ -71,11 +73,12 @@ Tensor checked_labels(const Tensor& targets, const Tensor& logits) {
 
 Tensor checked_probabilities(const Tensor& targets, const Tensor& logits, DType compute) {
   if (targets.shape() != logits.shape())
-    throw ShapeError(std::string(loss_name) + ": probabilities of shape " + to_string(targets.shape()) + " for logits of " + to_string(logits.shape()));
+    throw ShapeError(std::string(loss_name) + ": probabilities of shape " + to_string(targets.shape()) + " do not fit logits of shape " +
+                     to_string(logits.shape()));
   return widen(targets, compute, loss_name).contiguous();
 }
 
-// Logits in the type of the computation, and the arguments of the first `rows` of them.
+// Logits in the type of the computation, and the arguments of the kernels for their first `rows` rows.
 struct PreparedLoss {
   DType compute;
   Tensor x;
@@ -118,7 +121,8 @@ Tensor cross_entropy_push(const Tensor& logits, const CrossEntropySaved& saved, 
   check_defined(dx, loss_name);
   if (dx.rank() == 0 || logits.rank() != dx.rank() || dx.dim(0) > logits.dim(0) || dx.shape() != logits.shape().with(0, dx.dim(0)) ||
       (dx.rank() == 1 && dx.shape() != logits.shape()))
-    throw ShapeError(std::string(loss_name) + ": a tangent of shape " + to_string(dx.shape()) + " for logits of " + to_string(logits.shape()));
+    throw ShapeError(std::string(loss_name) + ": a tangent of shape " + to_string(dx.shape()) + " does not fit logits of shape " +
+                     to_string(logits.shape()));
   const PreparedLoss p = prepare(head_rows(logits, dx.dim(0)));
   check_saved(p, logits, saved);
   const Tensor d = widen(dx, p.compute, loss_name).contiguous();

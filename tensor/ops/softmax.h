@@ -1,5 +1,5 @@
-// softmax, log-softmax and cross-entropy over the last dimension (equations: tensor/kernels/rows/softmax.h). push and pull take the saved tensor:
-// the output of softmax and log_softmax. bf16 is computed in f32. Inputs without rows are allowed; rows of no elements are a ShapeError.
+// softmax, log-softmax and cross-entropy over the last dimension (equations: tensor/kernels/rows/softmax.h). push and pull of softmax
+// and log_softmax take y, the output. bf16 is computed in f32. Inputs without rows are allowed; rows without elements are a ShapeError.
 #pragma once
 
 #include "tensor/tensor.h"
@@ -7,7 +7,7 @@
 namespace fm {
 
 Tensor softmax(const Tensor& x);
-Tensor softmax_push(const Tensor& y, const Tensor& dx);            // pull is the same symmetric matrix
+Tensor softmax_push(const Tensor& y, const Tensor& dx);            // also the pull, since the Jacobian is symmetric
 Tensor log_softmax(const Tensor& x);
 Tensor log_softmax_push(const Tensor& y, const Tensor& dx);
 Tensor log_softmax_pull(const Tensor& y, const Tensor& gy);
@@ -17,11 +17,11 @@ Tensor log_softmax_pull(const Tensor& y, const Tensor& gy);
 Tensor cross_entropy(const Tensor& logits, const Tensor& targets);
 
 struct CrossEntropySaved {
-  Tensor labels, p;                                                // checked targets, one of the two: (rows) i64, or (rows, K)
+  Tensor labels, p;                                                // checked targets: either labels (rows), i64, or p (rows, K)
   Tensor top, sum;                                                 // (rows) the largest logit, and sum e^(x - top)
 };
 Tensor cross_entropy_value(const Tensor& logits, const Tensor& targets, CrossEntropySaved& saved);
-// The tangent of the first dx.dim(0) rows of dimension 0.
+// Returns the tangent of the loss for the first dx.dim(0) entries of dimension 0.
 Tensor cross_entropy_push(const Tensor& logits, const CrossEntropySaved& saved, const Tensor& dx);
 Tensor cross_entropy_pull(const Tensor& logits, const CrossEntropySaved& saved, const Tensor& gloss);
 

@@ -1,5 +1,5 @@
-// Two operands walked together over one shape: dimensions of size 1 are dropped, neighbors merged where the strides of both allow, so that most
-// walks are one long run. For copies, broadcasts and batches of products.
+// The order in which two operands of one shape are read together. Dimensions of size 1 are dropped, and neighboring dimensions are merged if the
+// strides of both operands allow it, so most walks are one long run. For copies, broadcasts and batches of products.
 #pragma once
 
 #include "tensor/shape.h"

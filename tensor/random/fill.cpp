@@ -10,7 +10,7 @@
 namespace fm {
 namespace {
 
-constexpr int row_bits = 24;                     // blocks of four numbers a row may have: 2^24
+constexpr int row_bits = 24;                     // a row has at most 2^24 blocks of four numbers
 
 void uniform_block(const PhiloxBlock& b, float* out) {
   for (int i = 0; i < 4; ++i) out[i] = uniform_from_bits(b[i]);
@@ -24,7 +24,7 @@ void normal_block(const PhiloxBlock& b, float* out) {
   out[3] = q.second;
 }
 
-// n numbers from blocks first, first + 1, ...
+// Writes n numbers, from blocks first, first + 1, ...
 template <class Block> void fill(float* out, std::int64_t n, RandomKey key, std::uint64_t first, std::uint32_t draw, Block&& block) {
   constexpr std::int64_t piece = 1024;           // blocks a job
   const std::int64_t blocks = (n + 3) / 4;
@@ -38,7 +38,7 @@ template <class Block> void fill(float* out, std::int64_t n, RandomKey key, std:
   });
 }
 
-// A distribution: on the CPU four numbers of a block at a time, on a GPU a kernel.
+// A distribution: block() makes four numbers on the CPU, kernel() is the kernel for a GPU.
 struct Uniform {
   static void block(const PhiloxBlock& b, float* out) { uniform_block(b, out); }
   static auto kernel(Device device) { return cuda::on(device).random.uniform; }
@@ -49,7 +49,8 @@ struct Normal {
 };
 
 void check_floating(DType dtype) {
-  if (!is_floating(dtype)) throw DTypeError(std::string("random numbers: elements of type ") + name_of(dtype) + " would all be rounded; ask for f32, f64 or bf16");
+  if (!is_floating(dtype))
+    throw DTypeError(std::string("random numbers: elements of type ") + name_of(dtype) + " cannot hold them: use f32, f64 or bf16");
 }
 
 template <class Distribution> Tensor flat(const Shape& shape, RandomKey key, std::uint32_t draw, DType dtype, Device device) {

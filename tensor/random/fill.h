@@ -1,5 +1,5 @@
-// Family `random`: tensors of random numbers as pure functions of a key. Which numbers a sample gets depends on its own number alone, not on
-// the batch, rank or thread that computes it.
+// Family `random`: tensors of random numbers as pure functions of a key. The numbers of a sample depend on its sample number alone, not
+// on the batch, rank or thread that computes it.
 #pragma once
 
 #include <vector>
@@ -9,7 +9,7 @@
 
 namespace fm {
 
-using Samples = std::vector<std::int64_t>;                 // global sample numbers, one a row
+using Samples = std::vector<std::int64_t>;                 // global sample numbers, one for each row
 
 // Element i of the row-major result is a function of (key, draw, i). f32 or f64 (the same f32 numbers, widened).
 Tensor random_uniform(const Shape& shape, RandomKey key, std::uint32_t draw = 0, DType dtype = DType::f32, Device device = default_device());   // [0, 1)

@@ -42,7 +42,7 @@ FM_HD constexpr PhiloxBlock philox4x32(PhiloxBlock counter, PhiloxKey key) {
   return {{c0, c1, c2, c3}};
 }
 
-// Which random numbers: a seed (the run) and a stream (the purpose: noise, time, shuffle ...). `index` is normally the global sample or
+// Selects random numbers: `seed` stands for the run, `stream` for the purpose (noise, time, shuffle ...). `index` is normally the global sample or
 // element, `draw` the step or the number of the draw for that index, so results do not depend on ranks, threads or order.
 struct RandomKey {
   std::uint64_t seed = 0;
@@ -67,8 +67,8 @@ FM_HD constexpr std::uint64_t below(std::uint32_t high, std::uint32_t low, std::
   return high * n1 + (high * n0 >> 32) + (mid >> 32) + (mid2 >> 32);
 }
 
-// A float each of whose operations is rounded by itself: nvcc would make fused multiply-adds of sums of products, and normals would not be
-// the same bits on every device. (CPU code of random numbers is compiled without such instructions.)
+// A float with operations that are rounded one by one. For plain floats nvcc would fuse sums of products into multiply-adds, and normal numbers
+// would not have the same bits on every device. (CPU code of random numbers is compiled without fused multiply-adds.)
 struct Uncontracted {
   float value;
   FM_HD Uncontracted(float x) : value(x) {}
@@ -87,9 +87,10 @@ struct Uncontracted {
 #endif
 };
 
-// -ln u of u = (bits + 1/2) / 2^32, in (0, 23): the exponent apart, m in [0.7,1.4) through ln m = 2 artanh s, s = (m-1)/(m+1).
+// Returns -ln u of u = (bits + 1/2) / 2^32; the result is in (0, 23). With u = 2^e m, m in [0.7,1.4): ln u = e ln 2 + ln m, where
+// ln m = 2 artanh s, s = (m-1)/(m+1).
 FM_HD float minus_log_from_bits(std::uint32_t bits) {
-  // int32 halves because a conversion from uint32 has no vector instruction before AVX-512; both products are exact but for one rounding.
+  // Uses int32 halves, because a conversion from uint32 has no vector instruction before AVX-512; both products are exact but for one rounding.
   using F = Uncontracted;
   const F u = (F(float(std::int32_t(bits >> 16))) * 65536.0f + (F(float(std::int32_t(bits & 0xFFFFu))) + 0.5f)) * 0x1p-32f;
   std::uint32_t w;

@@ -1,4 +1,4 @@
-// ablate: its comparisons, the weights behind each row, and its tables. On configs/tiny_shapes.toml.
+// The program ablate on configs/tiny_shapes.toml: its comparisons, the weights behind each row, and its tables.
 #include <doctest/doctest.h>
 
 #include <cmath>
@@ -20,7 +20,7 @@ using namespace fm::test;
 
 namespace {
 
-// Rows of a CSV by the first cell, cells by their column.
+// A CSV as rows[first cells of a line][heading of the column].
 using Rows = std::map<std::string, std::map<std::string, std::string>>;
 Rows rows_of(const fs::path& csv, const std::string& key = "") {
   const CsvRows rows = parse_csv(read_file(csv));
@@ -94,7 +94,7 @@ TEST_CASE("table: terminal, CSV, Markdown and LaTeX say the same") {
         "jvp & 2.0e-07 $\\pm$ 1.4e-07 & 70.50 $\\pm$ 0.35 &  \\\\\n"
         "fd\\_0.1 & 5.0e-01 & - & 1 of 2 diverged \\\\\n\\bottomrule\n\\end{tabular}\n");
   CHECK(lines(terminal_text(table)) == 3);
-  CHECK(lines(terminal_text(table, 40)) == 3 * 3 + 2);      // three blocks of one column each, empty lines between them
+  CHECK(lines(terminal_text(table, 40)) == 3 * 3 + 2);      // three blocks of one column each, with empty lines between them
   CHECK(has(terminal_text(table, 40), "jvp            70.50 ± 0.35\n"));
 }
 
@@ -168,12 +168,12 @@ TEST_CASE("equal work: steps follow from evaluations or seconds, schedules with 
   AblateConfig c = config_of("derivative");
   c.deltas = {0.01};
   std::vector<Variant> list = variants(c);
-  // Rows with s < t are q of the batch: 3 + q and 3 + 2 q passes, and the teacher's.
+  // A share q of the rows has s < t. A row costs 3 + q passes on average, or 3 + 2 q by differences, and the calls of the teacher.
   const PairConfig& pairs = c.recipe.mfd.objective.pairs;
   const double q = 1 - pairs.diagonal_share, batch = static_cast<double>(c.recipe.mfd.loop.batch);
   const double difference = evaluations_a_step(list[1]) - evaluations_a_step(list[0]);
   CHECK(near(difference, q * batch, 1e-9));
-  CHECK(evaluations_a_step(list[0]) > (3 + q) * batch);                       // the teacher
+  CHECK(evaluations_a_step(list[0]) > (3 + q) * batch);                       // the teacher costs more than nothing
   list[0].recipe.mfd.loop.steps = list[1].recipe.mfd.loop.steps = 1000;
   list[1].recipe.mfd.loop.rate.decay_end = 1000;
   equalise(list, "evaluations", {});
@@ -204,13 +204,13 @@ TEST_CASE("ablate: every comparison has a full table, and finished trainings are
       for (const char* column : {"seconds_a_step_mean", "peak_mib_mean", "evaluations_a_step_mean", "steps_mean", "frechet_1_mean", "accuracy_2_mean"})
         CHECK_MESSAGE(std::stod("0" + row.at(column)) > 0, column);
       if (name != "random") CHECK(std::stod(row.at("derivative_error_mean")) > 0);
-      for (const char* column : {"psnr_1_mean", "energy_distance_1_mean", "map_error_1_mean"})      // of reconstructions and of points
+      for (const char* column : {"psnr_1_mean", "energy_distance_1_mean", "map_error_1_mean"})      // columns for reconstructions and for points
         CHECK_MESSAGE(!row.contains(column), column);
     }
     const std::string report = read_file(out / "ablate" / what / "report.html");
     CHECK(has(report, "du/dt error"));
     CHECK(has(report, "Norm of the gradients"));
-    CHECK(has(report, "machine"));                                             // quiet or busy
+    CHECK(has(report, "machine"));                                             // the report says whether it was busy
     const auto first = rows_of(out / "ablate" / what / "trials.csv", "calls");
     const Result again = run("ablate", out, few + Arguments{"--what", what});
     succeeds(again);
@@ -220,7 +220,7 @@ TEST_CASE("ablate: every comparison has a full table, and finished trainings are
       for (const char* column : {"folder", "checkpoint", "frechet", "accuracy"}) CHECK(row.at(column) == second.at(key).at(column));
   }
   for (const char* file : {"table.md", "table.tex"}) CHECK(fs::exists(out / "ablate/scheme" / file));
-  CHECK_FALSE(fs::exists(out / "ablate/scheme/earlier-1"));            // the same comparison
+  CHECK_FALSE(fs::exists(out / "ablate/scheme/earlier-1"));            // the same comparison again: its table is not kept as an earlier one
 
   const std::string before = read_file(out / "ablate/scheme/table.csv");
   const Result other = run("ablate", out, few + Arguments{"--what", "scheme", "--calls", "1"});
@@ -243,7 +243,7 @@ TEST_CASE("tables of another comparison are kept, a move that was cut off is com
   CHECK(read_file(folder / "earlier-1/table.csv") == "2");
   CHECK(read_file(folder / "earlier-1/comparison.txt") == "a");
   CHECK(read_file(folder / "comparison.txt") == "b");
-  fs::remove(folder / "comparison.txt"), fs::remove(folder / "table.md");        // as when the move stopped in the middle
+  fs::remove(folder / "comparison.txt"), fs::remove(folder / "table.md");        // as if a process had been killed while it moved the files
   publish("b", "4");
   CHECK(read_file(folder / "earlier-2/trials.csv") == "3");
   CHECK(read_file(folder / "table.csv") == "4");
@@ -255,7 +255,7 @@ TEST_CASE("ablate: no flag relabels old weights") {
   const fs::path out = begun(folder);
   succeeds(run("ablate", out, few));
   const auto before = rows_of(out / "ablate/derivative/trials.csv", "calls");
-  // Options of logging and keeping do not affect the weights.
+  // Options for logging and for keeping checkpoints do not affect the weights: nothing is trained again.
   const Result same = run("ablate", out, few + Arguments{"--mfd.loop.log_every", "2", "--mfd.loop.keep", "3"});
   succeeds(same);
   CHECK_MESSAGE(!has(same.err, "step 4/4"), same.err);
@@ -272,7 +272,7 @@ TEST_CASE("ablate: no flag relabels old weights") {
       CHECK(row.at("checkpoint") != now.at(key).at("checkpoint"));
     }
   }
-  // The first settings again: their weights are there still.
+  // The first settings again: their weights still exist, and nothing is trained.
   const Result back = run("ablate", out, few);
   succeeds(back);
   CHECK_MESSAGE(!has(back.err, "step 4/4"), back.err);
@@ -285,7 +285,7 @@ TEST_CASE("ablate: no flag relabels old weights") {
     succeeds(kept);
     CHECK_MESSAGE(has(kept.err, "trained anew") == anew, kept.err);
   }
-  // --fresh trains anew, keeps the old folders, and leaves folders that the next ablation finds.
+  // --fresh trains anew and keeps the old folders. The next ablation finds the new ones.
   const Result fresh = run("ablate", out, few + Arguments{"--fresh"});
   succeeds(fresh);
   CHECK_MESSAGE(has(fresh.err, "step 4/4"), fresh.err);
@@ -293,18 +293,18 @@ TEST_CASE("ablate: no flag relabels old weights") {
   const Result after_fresh = run("ablate", out, few);
   succeeds(after_fresh);
   CHECK_MESSAGE(!has(after_fresh.err, "step 4/4"), after_fresh.err);
-  CHECK(rows_of(out / "ablate/derivative/trials.csv", "calls").at("jvp 1").at("checkpoint") == before.at("jvp 1").at("checkpoint"));      // the same bits
-  // Another start (cmt trained again) is another training too.
+  CHECK(rows_of(out / "ablate/derivative/trials.csv", "calls").at("jvp 1").at("checkpoint") == before.at("jvp 1").at("checkpoint"));      // bitwise the same weights
+  // If the start changes (cmt is trained again), the variants are trained again too.
   succeeds(train("cmt", out, {"--fresh", "--cmt.loop.steps", "6"}));
   const Result start = run("ablate", out, few);
   succeeds(start);
   CHECK_MESSAGE(has(start.err, "start was cmt "), start.err);
-  // A folder whose contents contradict its name is refused.
+  // If the contents of a folder contradict its name, the program refuses it.
   write_atomically(out / before.at("jvp 1").at("folder") / "identity.txt", "seed = 3\n");
   fs::remove_all(out / "cmt");
   copy_stages(out / "again", {"cmt"});
   fs::rename(out / "again/cmt", out / "cmt");
-  refused(run("ablate", out, few + Arguments{"-q"}), exit_code::unreadable, "holds another training");
+  refused(run("ablate", out, few + Arguments{"-q"}), exit_code::unreadable, "describes another training");
 }
 
 TEST_CASE("ablate --seeds: mean, deviation and number of all columns") {
@@ -347,7 +347,7 @@ TEST_CASE("ablate: precisions side by side, and steps of untrained networks") {
   const auto error = [&](const std::string& name) { return std::stod(costs.at(name).at("derivative_error_mean")); };
   CHECK(error("jvp") < 1e-5);
   CHECK(error("jvp-bf16") < 0.05);
-  CHECK(error("fd-0.01-bf16") > 3 * error("jvp-bf16"));     // its rounding is divided by the step
+  CHECK(error("fd-0.01-bf16") > 3 * error("jvp-bf16"));     // a difference divides its rounding error by the step
   CHECK(!fs::exists(folder / "none/ablate/derivative"));
   refused(run("ablate", folder / "none", {"--untrained", "--what", "init", "-q"}), exit_code::usage, "only --what derivative and objective");
 
@@ -373,7 +373,7 @@ TEST_CASE("ablate: a variant that diverges is a row, what cannot be compared is 
   refused(run("ablate", out, few + Arguments{"--init-from", (out / "cmt").string(), "-q"}), exit_code::usage, "each variant has its own start");
   refused(run("ablate", out, few + Arguments{"--resume", (out / "cmt").string(), "-q"}), exit_code::usage, "a path is for one stage");
   refused(run("ablate", out, few + Arguments{"--deltas", "0.1,0", "-q"}), exit_code::usage, "deltas");
-  refused(run("ablate", out, few + Arguments{"--vary", "fm.loop.steps=1,2", "-q"}), exit_code::usage, "train runs of their own");
+  refused(run("ablate", out, few + Arguments{"--vary", "fm.loop.steps=1,2", "-q"}), exit_code::usage, "train separate runs");
 }
 
 TEST_CASE("ablate --dry-run lists the variants and writes nothing") {
@@ -386,7 +386,7 @@ TEST_CASE("ablate --dry-run lists the variants and writes nothing") {
     const Result result = run("ablate", folder / "run", {"--dry-run", "--what", what, "--deltas", "0.1,0.01"});
     succeeds(result);
     for (const std::string& part : parts) CHECK_MESSAGE(has(result.err, part), result.err);
-    CHECK_MESSAGE(lines(result.err) == 2 + 1 + 1 + 3, result.err);  // the flags, the data, the sizes, the variants
+    CHECK_MESSAGE(lines(result.err) == 2 + 1 + 1 + 3, result.err);  // 2 lines of flags, 1 of the data, 1 of sizes, 3 of variants
   }
   const Result untrained = run("ablate", folder / "run", {"--dry-run", "--untrained", "--deltas", "0.1,0.01"});
   succeeds(untrained);

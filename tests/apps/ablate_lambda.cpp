@@ -1,4 +1,4 @@
-// ablate --what lambda: its trainings and their teachers, and its terms, which must be the proposition's. On configs/toy.toml.
+// ablate --what lambda: its trainings, their teachers, and its measured terms, which must agree with the proposition. On configs/toy.toml.
 #include <doctest/doctest.h>
 #include <fmt/format.h>
 
@@ -49,7 +49,7 @@ nlohmann::json made_from(const fs::path& training) {
   return nlohmann::json::parse(read_file(training / "checkpoints" / "step-00000004" / "state.json")).at("made_from");
 }
 
-// E |eps - z0 - v|^2 and E |v - h*|^2 per element, on points made here: the terms for a network that is 0 everywhere.
+// E |eps - z0 - v|^2 and E |v - h*|^2 per element on sampled points: the expected terms for a network that is 0 everywhere.
 struct Expected {
   double noise, own;
 };
@@ -96,9 +96,9 @@ TEST_CASE("lambda: one training without a teacher, the others by each, and then 
   CHECK(poor.start == "random");
 
   c.lambdas = {0.5, 0.5};
-  CHECK(has(error_of<ConfigError>([&] { variants(c); }), "--lambdas 0.5,0.5: a number twice"));
+  CHECK(has(error_of<ConfigError>([&] { variants(c); }), "--lambdas 0.5,0.5: a number occurs twice"));
   c.lambdas = {};
-  CHECK(has(error_of<ConfigError>([&] { variants(c); }), "name one at least"));
+  CHECK(has(error_of<ConfigError>([&] { variants(c); }), "give at least one number"));
   c.recipe.fm.loop.steps = 0;
   CHECK(has(error_of<ConfigError>([&] { poor_teacher(c); }), "fm.loop.steps is 0"));
 }
@@ -114,15 +114,15 @@ TEST_CASE("ablate --what lambda: terms as the proposition has them, each teacher
   CHECK(!fs::exists(out / "ablate"));
   const Result result = run("ablate", out, few + bad + Arguments{"--jobs", "2"});
   REQUIRE_MESSAGE(result.code == 0, result.err);
-  CHECK_MESSAGE(!has(result.err, "ended with exit code"), result.err);       // processes that train share the poor teacher
+  CHECK_MESSAGE(!has(result.err, "ended with exit code"), result.err);       // the training processes share one poor teacher
   const fs::path where = out / "ablate/lambda";
   const auto table = table_of(where / "table.csv");
   const auto number = [&](const std::string& row, const std::string& column) { return std::stod(table.at(row).at(column + "_mean")); };
   REQUIRE(table.size() == 6 + 2);
-  // The network is 0 where training starts, so that A = I and B = v - h*.
+  // The network is 0 at the start of training, so A = I and B = v - h*.
   const Expected expected = of_no_network();
   const double noise = number("lambda=0", "noise_start");
-  CHECK(near(noise, expected.noise, 0.1));                         // of about 4,000 points each
+  CHECK(near(noise, expected.noise, 0.1));                         // both are means over about 4,000 points
   CHECK(near(number("lambda=0", "own_bias_start"), expected.own, 0.1));
   const std::map<std::string, std::pair<double, double>> lambdas{{"lambda=0", {0, 0}}, {"good lambda=0.5", {0.5, 0.5}}, {"good lambda=1", {1, 1}}, {"poor lambda=0.5", {0.5, 0.5}},
                                                                  {"poor lambda=1", {1, 1}}, {"poor lambda=1 then 0", {1, 0}}};

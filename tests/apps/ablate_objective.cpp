@@ -1,4 +1,4 @@
-// ablate --what objective: the objectives that a run can train, their common terms, and the table. On configs/toy.toml.
+// ablate --what objective on configs/toy.toml: the objectives that a run can train, their equal conditions, and the table.
 #include <doctest/doctest.h>
 #include <fmt/format.h>
 
@@ -37,7 +37,7 @@ const Arguments few{"--what", "objective", "--steps", "4", "--timing-rounds", "3
 
 Result compare(const fs::path& out, const Arguments& more) { return run("ablate", out, few + more); }
 
-// A run with a teacher of a few steps.
+// A run whose teacher was trained for a few steps.
 fs::path taught(const TempFolder& folder) {
   const Result r = run("flowmap_train fm", folder / "run", {"--steps", "5", "-q"});
   REQUIRE_MESSAGE(r.code == 0, r.err);
@@ -73,7 +73,7 @@ TEST_CASE("objectives: all that a run can train, the others with the reason") {
     c.recipe.map.objective.name = name;
     if (c.recipe.map.objective.chosen("").needs.labels) CHECK(has(why, "set conditional = true"));
   }
-  CHECK(with.names.size() > without.names.size());                 // consistency mid-training follows a teacher
+  CHECK(with.names.size() > without.names.size());                 // without a teacher, consistency mid-training is left out
   for (const std::string& name : with.names)
     if (std::find(without.names.begin(), without.names.end(), name) == without.names.end()) {
       const auto found = std::find_if(without.left_out.begin(), without.left_out.end(), [&](const auto& entry) { return entry.first == name; });
@@ -121,8 +121,8 @@ TEST_CASE("objectives: steps, schedule and start from [map]; what is varied, and
   refused("--objectives a,b,c");
   c.vary = {"mfd.loop.batch=8,16"};
   refused("varies map.*");
-  c.vary = {"map.objective.mean_flow.metric.kind=l2,adaptive"};      // lsd does not read it: two names of one training
-  refused("lsd is compared too, and does not read it");
+  c.vary = {"map.objective.mean_flow.metric.kind=l2,adaptive"};      // lsd does not read this key, so two names would mean one training
+  refused("objective lsd is compared too, and does not read it");
   c.objectives = "mean_flow";
   CHECK(variants(c, {"mean_flow"}).size() == 2);
   c.vary = {"map.objective.preset=plain,published"};
@@ -130,14 +130,14 @@ TEST_CASE("objectives: steps, schedule and start from [map]; what is varied, and
   CHECK(presets[1].name == "mean_flow preset=published");
   CHECK((presets[0].stage().objective_in(presets[0].recipe).claims.unbiased && !presets[1].stage().objective_in(presets[1].recipe).claims.unbiased));
   c.vary = {"map.objective.mean_flow.metric.kind=l2,adaptive"};
-  c.recipe.map.objective.preset = "published";                       // would make l2 adaptive again
-  refused("a value that is the default would be replaced");
+  c.recipe.map.objective.preset = "published";                       // this preset would replace l2 by its own adaptive
+  refused("would replace a value that is the default");
   c.recipe.map.objective.preset = "plain";
   c.vary = {};
   c.objectives = "lsd,mean_flaw";
   refused("there is no objective 'mean_flaw'");
   c.objectives = "lsd,lsd";
-  refused("'lsd' twice");
+  refused("'lsd' occurs twice");
   c.objectives = "all", c.steps = 0, c.recipe.map.loop.rate.decay_end = 0;
   refused("give --steps");
 }
@@ -150,7 +150,7 @@ TEST_CASE("objectives: work is what an entry needs and what its velocity source 
     CAPTURE(name);
     c.recipe.map.objective.name = name;
     const Needs needs = c.recipe.map.objective.chosen("").needs;
-    const double teacher = c.recipe.network.cost(false).flops / c.recipe.network.cost(true).flops;         // a network of one time is a little smaller
+    const double teacher = c.recipe.network.cost(false).flops / c.recipe.network.cost(true).flops;         // the network with one time is a little smaller
     CHECK(near(work(name), 32 * (static_cast<double>(needs.rows) * (3 + needs.passes) + teacher * needs.teacher_calls), 1e-9));
   }
   const double before = work("mean_flow");
@@ -172,10 +172,10 @@ TEST_CASE("course: the largest norm is over all steps, the median over the lines
   const Course course = course_of({{folder / "metrics.csv"}});
   CHECK(course.median_norm == 10.5);
   CHECK(course.largest_norm == 419);
-  CHECK(course.raw_mse == 80.5);                                   // 81 and 80
+  CHECK(course.raw_mse == 80.5);                                   // the mean of 81 and 80
   CHECK(std::isnan(course_of({{folder / "nothing.csv"}}).median_norm));
   write_atomically(folder / "second.csv", "step,grad_norm,grad_norm_max\n1,30,500\n2,40,41\n");
-  const std::vector<MetricsFile> both{{folder / "metrics.csv"}, {folder / "second.csv", 20}};        // a training in two parts
+  const std::vector<MetricsFile> both{{folder / "metrics.csv"}, {folder / "second.csv", 20}};        // the files of a training in two parts
   CHECK(course_of(both).largest_norm == 500);
   const Curve curve = column_of(both, "grad_norm");
   REQUIRE(curve.x.size() == 22);
@@ -200,7 +200,7 @@ TEST_CASE("ablate --what objective: a row for each objective and the teacher, fr
     for (const char* column : {"evaluations_a_step_mean", "seconds_a_step_mean", "peak_mib_mean", "grad_norm_median_mean", "grad_norm_largest_mean", "raw_mse_mean",
                                "energy_distance_1_mean", "energy_distance_2_mean", "energy_distance_4_mean"})
       CHECK_MESSAGE(std::isfinite(std::stod(row.at(column))), column);
-    CHECK(row.at("map_error_1_mean").empty() == (name == "imm"));        // its minimum is any map with the right samples
+    CHECK(row.at("map_error_1_mean").empty() == (name == "imm"));        // imm has no map error: its minimum is any map with the right samples
     CHECK(std::stod(row.at("grad_norm_largest_mean")) >= std::stod(row.at("grad_norm_median_mean")));
     CHECK(row.at("steps_mean") == "4");
   }
@@ -222,17 +222,17 @@ TEST_CASE("ablate --what objective: a row for each objective and the teacher, fr
     starts.insert(made_from(out / row.at("folder")).at("start").get<std::string>());
     weights.insert(row.at("checkpoint"));
   }
-  CHECK(starts.size() == 1);                                       // the same initial values
+  CHECK(starts.size() == 1);                                       // all start from the same initial values
   CHECK(weights.size() == all.size());
 
-  // A bare file of weights has no record of its sampler.
+  // A file of weights alone does not record the sampler, so convert warns.
   const auto convert = [&](const std::string& name) {
     const std::string from = (out / table_of(out / "ablate/objective/trials.csv").at(name).at("folder")).string() + ":ema";
     return run_program_file(own_folder().parent_path() / "apps" / "convert", {"--from", from, "--to", (out / "weights.safetensors").string()});
   };
   CHECK_MESSAGE(has(convert("ct").err, "its flow map adds noise between calls"), convert("ct").err);
   CHECK_MESSAGE(!has(convert("lsd").err, "warning"), convert("lsd").err);
-  // Fewer steps of equal work than a schedule in steps needs.
+  // Equal work leaves fewer steps than a schedule in steps needs.
   const Result late = compare(out, {"--objectives", "flow_matching,sct", "--equal", "evaluations", "--map.objective.sct.warmup.end", "4"});
   CHECK(late.code != 0);
   CHECK_MESSAGE(has(late.err, "map.objective.sct.warmup.end: the change to 1 ends at step 4, and the training has 3"), late.err);
@@ -260,7 +260,7 @@ TEST_CASE("ablate --jobs: processes of their own train to the same weights") {
   REQUIRE_MESSAGE(alone.code == 0, alone.err);
   REQUIRE_MESSAGE(jobs.code == 0, jobs.err);
   CHECK_MESSAGE(has(jobs.err, "6 of 6 trainings done"), jobs.err);
-  CHECK_MESSAGE(!has(jobs.err, "step 4/4"), jobs.err);                 // the first process finds them all
+  CHECK_MESSAGE(!has(jobs.err, "step 4/4"), jobs.err);                 // the first process finds all trainings finished
   const auto weights = [&](const char* name) {
     std::map<std::string, std::string> out;
     const CsvRows rows = parse_csv(read_file(folder / name / "ablate/objective/trials.csv"));
@@ -270,7 +270,7 @@ TEST_CASE("ablate --jobs: processes of their own train to the same weights") {
   };
   CHECK(weights("jobs") == weights("alone"));
   CHECK(weights("jobs").size() == 6);
-  // --fresh is for the processes that train: the first one trains nothing again.
+  // --fresh applies to the processes that train. The first process then trains nothing again.
   const Result fresh = compare(folder / "jobs", three + Arguments{"--jobs", "2", "--fresh"});
   REQUIRE_MESSAGE(fresh.code == 0, fresh.err);
   CHECK_MESSAGE(!has(fresh.err, "step 4/4"), fresh.err);
@@ -291,14 +291,14 @@ TEST_CASE("ablate --equal time: steps follow from the seconds that are measured 
   const Arguments asked{"--steps", "40", "--objectives", "flow_matching,lsd", "--equal", "time", "--seeds", "1,2"};
   const Result early = compare(out, asked + Arguments{"--trial", "0", "-q"});
   CHECK(early.code == exit_code::unreadable);
-  CHECK_MESSAGE(has(early.err, "is missing; it says how many steps are equal time"), early.err);
+  CHECK_MESSAGE(has(early.err, "is missing, which lists the steps of equal time"), early.err);
   const auto plan_files = [&] {
     std::vector<fs::path> found;
     for (const auto& entry : fs::directory_iterator(plans))
       if (entry.path().filename().string().starts_with("steps-")) found.push_back(entry.path());
     return found;
   };
-  const auto trials = [&] {                                        // by variant and seed
+  const auto trials = [&] {                                        // rows of trials.csv by variant and seed
     std::map<std::string, Cells> found;
     const CsvRows cells = parse_csv(read_file(plans / "trials.csv"));
     for (std::size_t r = 1; r < cells.size(); ++r)
@@ -333,13 +333,13 @@ TEST_CASE("ablate --equal time: steps follow from the seconds that are measured 
     CHECK(r.code == exit_code::unreadable);
     CHECK_MESSAGE(has(r.err, "no steps for lsd; delete the file to measure anew"), r.err);
   }
-  // Other settings of the same names are measured for themselves.
+  // Other settings under the same names are measured separately.
   fs::remove(plan);
   CHECK(compare(out, asked + Arguments{"--map.loop.batch", "8", "-q"}).code == 0);
   REQUIRE(plan_files().size() == 1);
   CHECK(plan_files()[0] != plan);
   fs::remove(plan_files()[0]);
-  // Steps too few for a schedule are refused before a training.
+  // If a schedule needs more steps, the error comes before any training.
   const Arguments late{"--objectives", "flow_matching,sct", "--map.objective.sct.warmup.end", "30"};
   compare(out, asked + late);
   REQUIRE(plan_files().size() == 1);
@@ -365,7 +365,7 @@ TEST_CASE("ablate --what objective without a teacher: what needs one is left out
   const Result seeds = compare(out, {"--objectives", "mean_flow,flow_matching", "--seeds", "2"});
   REQUIRE_MESSAGE(seeds.code == 0, seeds.err);
   const auto table = table_of(out / "ablate/objective/table.csv");
-  CHECK(table.size() == 2);                                        // no teacher
+  CHECK(table.size() == 2);                                        // no row for a teacher
   CHECK(table.at("mean_flow").at("energy_distance_1_n") == "2");
   CHECK(std::stod(table.at("mean_flow").at("energy_distance_1_deviation")) > 0);
 }

@@ -1,4 +1,4 @@
-// Programs that read a run, as a user meets them, on configs/tiny_shapes.toml: samples, reconstructions, scores, the contents of a checkpoint.
+// Programs that read a run, run as a user would, on configs/tiny_shapes.toml: samples, reconstructions, scores, the contents of a checkpoint.
 #include <doctest/doctest.h>
 
 #include <cmath>
@@ -31,7 +31,7 @@ TEST_CASE("flowmap_sample: sample i is the same picture wherever it is drawn") {
   CHECK(six.shape() == Shape{6, 8, 8, 1});
   CHECK(rows(six, 3, 5) == rows(two, 0, 2));
   CHECK(rows(six, 0, 1) != rows(six, 1, 2));
-  // Sample 3 has label 3 by turns, and sample 2 gets it by --class.
+  // Sample 3 has label 3 because labels are taken in turn. --class gives label 3 to sample 2 too.
   const Tensor threes = draw("threes", {"--count", "2", "--first", "2", "--class", "3"});
   CHECK(rows(threes, 1, 2) == rows(six, 3, 4));
   const Tensor teacher = draw("teacher", {"--count", "6", "--stage", "teacher", "--steps", "4"});
@@ -59,7 +59,7 @@ TEST_CASE("samples.png and previews: as narrow as viewers take, with names") {
   const Image grid = read_image(finished_run() / "samples.png"), preview = read_image(finished_run() / "mfd/samples/step-00000012.png");
   CHECK(grid.width <= 4096);
   CHECK(grid.width > 10 * 20);
-  for (const auto& file : contents(finished_run()))         // all ten classes are shown: no word about a choice of them
+  for (const auto& file : contents(finished_run()))         // all ten classes are shown, so no message names a selection
     if (file.first.ends_with("log.txt")) CHECK_MESSAGE(!has(file.second, "samples.png shows"), file.first);
   CHECK(preview.width > 10 * 20);
 }
@@ -68,7 +68,7 @@ TEST_CASE("samples.png shows a flow map in one call alone where it takes no two"
   TempFolder folder;
   copy_stages(folder / "run", {"judge", "encoder", "decoder", "fm", "cmt"});
   succeeds(train("pipeline", folder / "run", {"--mfd.objective.pairs.one_share", "1", "--mft.loop.steps", "0", "--evaluate.samples", "20", "-q"}));
-  // Blocks of four rows of 8 pixels, which are shown larger: the teacher's and the map's in one call, and here no third one in two calls.
+  // The blocks have four rows of 8 pixels, shown larger. Both grids have one for the teacher and one for the map in one call; this run has none in two calls.
   const int three = read_image(finished_run() / "samples.png").height, two = read_image(folder / "run/samples.png").height;
   CHECK(three - two > 4 * 8);
   CHECK(three - two < two / 2);
@@ -102,7 +102,7 @@ TEST_CASE("flowmap_sample --reconstruct: pictures through the autoencoder, and h
   refused(run("flowmap_sample", finished_run(), {"--reconstruct", (folder / "no.png").string(), "-q"}), exit_code::unreadable, "no.png");
   const std::string here = (pngs / "000000.png").string(), there = (folder / "out/000000.png").string();
   refused(run("flowmap_sample", finished_run(), {"--reconstruct", here, "--pngs", pngs.string(), "-q"}), exit_code::usage,
-          "lies there and would be replaced");
+          "is in this folder and would be replaced");
   refused(run("flowmap_sample", finished_run(), {"--reconstruct", here + "," + there, "--pngs", (folder / "b").string(), "-q"}),
           exit_code::usage, "would become");
 }
@@ -133,6 +133,6 @@ TEST_CASE("evaluate: the table of a run, or of one stage") {
   succeeds(one);
   CHECK(has(one.out, "mfd"));
   CHECK(lines(read_file(csv)) == 3);
-  CHECK(lines(one.out) == 3);  // each row once, under one head
+  CHECK(lines(one.out) == 3);  // one heading, and each row once
   refused(run("evaluate", finished_run(), {"--only", "mfx", "-q"}), exit_code::usage, "mfx");
 }

@@ -1,4 +1,4 @@
-// `flowmap_train compare`: what its page holds, how trainings are named and grouped, and what is refused.
+// `flowmap_train compare`: the contents of its page, the names and groups of trainings, and errors.
 #include "data/report/csv.h"
 #include "tests/apps/tiny_run.h"
 #include "tests/support/markup.h"
@@ -9,7 +9,7 @@ using namespace fm::test;
 
 namespace {
 
-// A training's folder: metrics of two steps and a config.
+// Writes the folder of a training, with these metrics and this config.
 void write_training(const fs::path& folder, const std::string& metrics, const std::string& config) {
   fs::create_directories(folder);
   write_atomically(folder / "metrics.csv", metrics);
@@ -49,9 +49,9 @@ TEST_CASE("runs: curves of each stage over each other, samples, scores, and the 
     CHECK_MESSAGE(has(page, part), part);
   CHECK(count(page, "data:image/png") == 2);
   const std::size_t settings = page.find("Settings that differ"), end = page.find("</table>", settings);
-  CHECK(count(page.substr(settings, end - settings), "<tr>") == 2);           // the heading and the seed
+  CHECK(count(page.substr(settings, end - settings), "<tr>") == 2);           // two rows: the heading and the seed
   const std::string scores = page.substr(page.find("<h2>Scores</h2>"), settings - page.find("<h2>Scores</h2>"));
-  CHECK(count(scores, "<td data-key=\"mft\">") == 4);                          // two runs, one and two calls
+  CHECK(count(scores, "<td data-key=\"mft\">") == 4);                          // two runs, each with one and two calls
 }
 
 TEST_CASE("stages and variants of several kinds share their plots; seeds of a variant have curves of their own") {
@@ -97,7 +97,7 @@ TEST_CASE("scores of other references or other counts of samples are said not to
   CHECK_FALSE(has(equal, references));
   CHECK_FALSE(has(equal, counts));
   CHECK(has(equal, ">shapes 41584600<"));
-  CHECK(has(page("shapes", "0badcafe", "500"), references));          // of as many test images
+  CHECK(has(page("shapes", "0badcafe", "500"), references));          // another fingerprint, but the same number of test images
   CHECK(has(page("cifar-10", "41584600", "500"), references));
   CHECK(has(page("shapes", "41584600", "100"), counts));
 }

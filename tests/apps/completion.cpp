@@ -1,4 +1,4 @@
-// Completion scripts: bash's offers after typed words, by running the script's function on them. zsh if it is installed.
+// Completion scripts. The script's function runs in bash on typed words, and its offers are checked; also in zsh if it is installed.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -47,7 +47,7 @@ bool offers(const Words& typed, const std::string& word) { return std::ranges::c
 std::string in_zsh(const Words& typed) {
   const TempFolder folder;
   std::ofstream(folder / "script") << script_of(typed[0], "zsh");
-  // The parts of zsh's completion system that the function calls, as it would see them.
+  // Stand-ins for the parts of zsh's completion system that the function calls.
   std::string line = "compdef() { }; compadd() { print -r -- \"$@\" }; _files() { print FILES }; compset() { [[ $PREFIX == ${~2} ]] || return 1; PREFIX=${PREFIX##${~2}} }; ";
   line += "source " + quoted((folder / "script").string()) + "; words=(";
   for (const std::string& word : typed) line += quoted(word) + " ";
@@ -64,7 +64,7 @@ TEST_CASE("commands, and flags before a command") {
   CHECK(offered({"flowmap_train", ""}).size() == 13);
   CHECK(offered({"flowmap_train", "--"}) == Words{"--completion", "--help", "--version"});
   CHECK(offered({"flowmap_train", "--completion", ""}) == Words{"bash", "zsh"});
-  CHECK(offered({"demo", "--ste"}) == Words{"--step-ms", "--steps"});        // its default command's
+  CHECK(offered({"demo", "--ste"}) == Words{"--step-ms", "--steps"});        // flags of the default command
   CHECK(offered({"demo", "f"}) == Words{"fail"});
 }
 
@@ -82,7 +82,7 @@ TEST_CASE("a partial flag; sections of the config one after the other") {
 
 TEST_CASE("values: choices, lists, switches, files, and none for numbers") {
   CHECK(offered({"flowmap_train", "mfd", "--derivative", "s"}) == Words{"semi"});
-  CHECK(offered({"flowmap_train", "mfd", "--derivative", "=", "c"}) == Words{"central"});        // as bash cuts words at "="
+  CHECK(offered({"flowmap_train", "mfd", "--derivative", "=", "c"}) == Words{"central"});        // bash splits words at "="
   CHECK(offered({"flowmap_train", "mfd", "--derivative", "="}).size() == 6);
   CHECK(offered({"flowmap_train", "mfd", "--derivative=c"}) == Words{"--derivative=central"});
   CHECK(offered({"flowmap_train", "map", "--objective", "ct"}) == Words{"ct", "ctm"});
@@ -96,7 +96,7 @@ TEST_CASE("values: choices, lists, switches, files, and none for numbers") {
   CHECK(offered({"evaluate", "--device", "c"}) == Words{"cpu", "cuda"});
   CHECK(offered({"convert", "--part", "d"}) == Words{"decoder", "dit"});
   CHECK(offered({"inspect", "--plan", "m"}) == Words{"map", "mfd", "mft"});
-  CHECK(offers({"inspect", "--plan", ""}, "--gpus"));                        // --plan alone has a meaning
+  CHECK(offers({"inspect", "--plan", ""}, "--gpus"));                        // --plan needs no value, so flags may follow
   CHECK(offered({"flowmap_train", "fm", "--dit.rope", "f"}) == Words{"false"});
   CHECK(offered({"flowmap_train", "fm", "--dit.rope", "=", ""}) == Words{"false", "true"});
   CHECK(offered({"flowmap_train", "mfd", "--fresh", "--lr"}) == Words{"--lr"});
@@ -107,7 +107,7 @@ TEST_CASE("values: choices, lists, switches, files, and none for numbers") {
   CHECK(offered({"flowmap_train", "mfd", "--config", part}) == Words{part + " run.toml"});
   CHECK(offered({"flowmap_train", "mfd", "--resume", part}) == Words{part + " run.toml"});
   CHECK(offers({"flowmap_train", "mfd", "--resume", "a"}, "auto"));
-  CHECK(offered({"flowmap_train", "compare", part}) == Words{part + " run.toml"});                   // folders of runs, without a flag
+  CHECK(offered({"flowmap_train", "compare", part}) == Words{part + " run.toml"});                   // folders of runs, which need no flag
   CHECK(offered({"flowmap_train", "compare", part, part}) == Words{part + " run.toml"});
   CHECK(offered({"flowmap_train", "compare", part, "--ou"}) == Words{"--out"});
   CHECK(offered({"flowmap_train", "mfd", part}).empty());

@@ -1,5 +1,5 @@
-// The keys of a recipe: each with its default and its range as golden/config_keys.txt lists them, each read back as it was written, and each refused
-// outside of its range. Config files depend on keys, defaults and ranges: change the list together with them
+// The keys of a recipe. Each has the default and the range that golden/config_keys.txt lists, is read back as it was written, and is refused outside of
+// its range. Config files depend on keys, defaults and ranges, so change the list together with them
 // (FLOWMAP_WRITE_KEYS=1 build/tests/test_apps_config_keys writes it).
 #include <doctest/doctest.h>
 
@@ -37,7 +37,7 @@ std::string line_of(const Field& field) {
   return fmt::format("{} = {}{}{}", field.path, toml_value(field), rule.empty() ? "" : "  [" + rule + "]", flag.empty() ? "" : "  --" + flag);
 }
 
-// Another value that the field's rule allows.
+// A value that the field's rule allows and that is not the default.
 std::string other_text(const Field& field) {
   const Rule& rule = field.rule;
   const auto number = [&](double now, double step) {
@@ -57,7 +57,7 @@ std::string other_text(const Field& field) {
   return rule.high >= 8 ? "7,8,7" : fmt::format("{}", rule.high);
 }
 
-// The line without its choices, and the set of choices: a list of objectives, networks or spaces may grow.
+// A line without its choices, and the set of its choices: lists of objectives, networks and spaces may grow.
 std::pair<std::string, std::set<std::string>> taken_apart(const std::string& line) {
   const std::size_t begin = line.rfind("  ["), end = line.find(']', begin == std::string::npos ? 0 : begin);
   if (begin == std::string::npos || line.substr(begin, end - begin).find('|') == std::string::npos) return {line, {}};
@@ -79,7 +79,7 @@ TEST_CASE("each key has the default and the range that are listed") {
   std::map<std::string, std::string> now;
   std::string text;
   for (const Field& field : fields) {
-    CHECK_MESSAGE(now.emplace(field.path, line_of(field)).second, field.path);      // none twice
+    CHECK_MESSAGE(now.emplace(field.path, line_of(field)).second, field.path);      // no key occurs twice
     CHECK_MESSAGE(!field.help.empty(), field.path);
     text += line_of(field) + "\n";
   }

@@ -93,7 +93,7 @@ TEST_CASE("a PyTorch checkpoint, whole and one of its entries, to safetensors an
 TEST_CASE("what cannot be converted") {
   const TempFolder folder;
   const std::string to = (folder / "a.safetensors").string();
-  refused({"--from", encoder_file}, 2, "convert wants --from WEIGHTS and --to FILE");
+  refused({"--from", encoder_file}, 2, "convert needs --from WEIGHTS and --to FILE");
   refused({"--from", encoder_file, "--to", (folder / "a.pickle").string()}, 2, "the name must end in .safetensors or .npz");
   refused({"--from", (folder / "none").string(), "--to", to}, 3, "does not exist");
   refused({"--from", encoder_file, "--part", "dit", "--to", to}, 3, "no dit in this file");

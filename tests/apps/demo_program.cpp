@@ -1,4 +1,4 @@
-// A training program without mathematics, driven by tests/apps/program.cpp: the parts of apps/cli and apps/run in the order that real ones use.
+// A training program without mathematics, driven by tests/apps/program.cpp: it uses the parts of apps/cli and apps/run in the same order as real programs.
 #include <fmt/format.h>
 
 #include <chrono>
@@ -46,7 +46,7 @@ struct ModelConfig {
   }
 };
 
-// A field of every type, whether or not the loop below reads it.
+// One field of every type. The loop below does not read all of them.
 struct DemoConfig {
   int64_t steps = 2000, batch = 64, seed = 1;
   bool deterministic = true;
@@ -80,7 +80,7 @@ int64_t newest_step(const CheckpointFolder& checkpoints) {
 int train_demo(DemoConfig& config, Context& context) {
   if (context.launch.dry_run) return fmt::print("{}", to_toml(context.fields)), exit_code::finished;
   if (context.launch.out.empty()) throw ConfigError("--out DIR is missing: name the folder of the run");
-  const HoldInterrupts hold;           // a stop is checked after each step
+  const HoldInterrupts hold;           // this loop checks for a stop after each step
   RunFolder folder(context.launch.out, context.launch.fresh, context.log);
   CheckpointFolder checkpoints(folder.checkpoints(), 3, 0);
   const int64_t done = context.launch.resume == "never" ? 0 : newest_step(checkpoints);
@@ -136,7 +136,7 @@ struct HangConfig {
   }
 };
 
-int hang(HangConfig& config, Context&) {  // reports a stop request, and does not stop
+int hang(HangConfig& config, Context&) {  // reports a stop request, but does not stop
   write_atomically(config.ready, "ready");
   for (bool announced = false;; std::this_thread::sleep_for(std::chrono::milliseconds(5))) {
     if (announced || !stop_requested()) continue;

@@ -1,4 +1,4 @@
-// evaluate on images sorted by class, in classes of unequal sizes: the subjects of scores, their references, and the kept files.
+// evaluate on images that are sorted by class, in classes of unequal sizes: names and references of scores, and cached files.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -24,7 +24,7 @@ namespace {
 const std::vector<std::string> class_names{"down", "left", "right", "up"};
 const std::vector<int> train_sizes{60, 40, 80, 20}, test_sizes{30, 13, 50, 7};
 
-// 8x8: the class decides which half is bright, the image's number the noise.
+// An image of 8x8: the class decides which half is bright, the image's number decides the noise.
 Image picture(std::size_t label, int number) {
   std::vector<std::uint8_t> pixels;
   for (int y = 0; y < 8; ++y)
@@ -43,7 +43,7 @@ void draw_split(const fs::path& folder, const std::vector<int>& sizes, int first
   }
 }
 
-// A finished run on such a folder, made once.
+// A finished run on a folder of such images, made once.
 struct SortedRun {
   TempFolder folder;
   fs::path run = folder / "run";
@@ -51,7 +51,7 @@ struct SortedRun {
   SortedRun() {
     draw_split(folder / "pictures/train", train_sizes, 0);
     draw_split(folder / "pictures/test", test_sizes, 10000);
-    succeeds(train("pipeline", run, {"--data", data, "--judge.loop.steps", "150"}));  // a judge that has learned the classes
+    succeeds(train("pipeline", run, {"--data", data, "--judge.loop.steps", "150"}));  // enough steps for the judge to learn the classes
   }
 };
 
@@ -64,7 +64,7 @@ Result evaluate(const fs::path& run_folder, const Arguments& more) {
   return run("evaluate", run_folder, Arguments{"--data", sorted_run().data} + more);
 }
 
-// A copy whose scores are its own.
+// A copy of that run, whose scores a test may change.
 fs::path copy_of_run(const TempFolder& folder) {
   const fs::path to = folder / "run";
   fs::copy(sorted_run().run, to, fs::copy_options::recursive | fs::copy_options::copy_symlinks);
@@ -77,7 +77,7 @@ std::vector<std::int64_t> counts(const Tensor& labels) {
   return n;
 }
 
-// The rows of scores.csv that are in the report's table, newest of each question.
+// Checks that the report's table shows the newest rows of scores.csv.
 void report_says_the_same(const fs::path& run_folder) {
   const std::string report = read_file(run_folder / "report.html");
   const std::vector<Score> scores = newest_scores(read_scores(run_folder / "scores.csv"));
@@ -88,7 +88,7 @@ void report_says_the_same(const fs::path& run_folder) {
     std::string row = fmt::format("<tr><td>{}</td>", s.name);
     for (const ScoreColumn& c : score_columns())
       if (shown(c)) row += fmt::format("<td[number]>{}</td>", shown_cell(s, c));
-    std::string plain;  // without the cells' style
+    std::string plain;  // the table row without the style of its cells
     for (std::size_t at = 0; at < report.size();) {
       const bool styled = report.compare(at, 19, "<td class=\"number\">") == 0;
       plain += styled ? "<td>" : std::string(1, report[at]);
@@ -114,7 +114,7 @@ TEST_CASE("the reference is the whole test split, whatever the number of samples
     succeeds(result);
     CHECK(lines(result.out) == 2);
     const std::string after = read_file(csv);
-    CHECK(after.substr(0, before.size()) == before);  // no old row changes
+    CHECK(after.substr(0, before.size()) == before);  // old rows do not change
     CHECK(lines(after) == lines(before) + 1);
     const Score s = scores.emplace_back(read_scores(csv).back());
     CHECK(s.name == "mfd");
@@ -123,14 +123,14 @@ TEST_CASE("the reference is the whole test split, whatever the number of samples
     CHECK(s.step == 12);
     CHECK(s.calls == 1);
 
-    // The numbers follow from the features, which cover the whole split and equally many samples per class.
+    // The scores can be computed from the features, which cover the whole split and equally many samples per class.
     const NpzReader features(npz);
     const Tensor real = features.read("reference"), made = features.read("mfd_1");
     CHECK(counts(features.read("reference_labels")) == std::vector<std::int64_t>{30, 13, 50, 7});
     CHECK(counts(features.read("mfd_1_labels")) == std::vector<std::int64_t>(4, n / 4));
     CHECK(s.metric("frechet") == frechet_distance(fit_gaussian(made), fit_gaussian(real)));
     CHECK(s.metric("recall") == precision_recall(real, made, 3).recall);
-    CHECK_FALSE(s.metrics.contains("energy_distance"));          // is for values, not for the judge's features
+    CHECK_FALSE(s.metrics.contains("energy_distance"));          // this score compares values, not features of the judge
     CHECK_FALSE(has(result.out, "energy"));
 
     const CsvRows classes = parse_csv(read_file(by_class_file(csv)));
@@ -151,7 +151,7 @@ TEST_CASE("the reference is the whole test split, whatever the number of samples
     const double p = scores.back().accuracy, deviation = std::sqrt(p * (1 - p) / static_cast<double>(s.samples));
     CHECK(std::abs(s.accuracy - p) <= 2 * deviation);
   }
-  CHECK(scores[3].metric("frechet") < scores[0].metric("frechet"));  // the bias of few samples is all that is left
+  CHECK(scores[3].metric("frechet") < scores[0].metric("frechet"));  // the scores differ only by the bias of fewer samples
   CHECK(scores[0].reference_accuracy > 0.8);
 }
 
@@ -181,8 +181,8 @@ TEST_CASE("cached features of the reference: used when they are right, never bel
   REQUIRE(fs::exists(cache));
   const auto written = fs::last_write_time(cache);
   CHECK(score().first.metric("frechet") == right.metric("frechet"));
-  CHECK(fs::last_write_time(cache) == written);  // read, not made again
-  // A value of the features altered: its file is sound, its checksum is not.
+  CHECK(fs::last_write_time(cache) == written);  // the cache was read, not written again
+  // One feature is altered: the file can be read, but its checksum is wrong.
   const std::string bytes = read_file(cache);
   std::string altered = bytes;
   altered[altered.size() - 3] ^= 0x40;
@@ -193,7 +193,7 @@ TEST_CASE("cached features of the reference: used when they are right, never bel
     CHECK_MESSAGE(has(again.second, "the features are computed again"), again.second);
     CHECK(read_file(cache) == bytes);
   }
-  // The features of other images under this name.
+  // The file contains features of other images.
   score({"--reference", "24"});
   const std::string other_id = read_scores(out / "scores.csv").back().reference_id;
   CHECK(other_id != right.reference_id);
@@ -253,13 +253,13 @@ TEST_CASE("what evaluate scores, and what it refuses") {
   using Names = std::vector<std::string>;
   CHECK(names({"--no-teacher"}) == Names{"reconstruction", "cmt 1", "cmt 2", "mfd 1", "mfd 2", "mft 1", "mft 2"});
   CHECK(names({"--stage", "teacher,last", "--calls", "3"}) == Names{"teacher 4", "mft 3"});
-  CHECK(names({"--only", "cmt", "--evaluate.steps", "2"}) == Names{"cmt 2"});  // their old names
-  refused(evaluate(out, {"--stage", "mfx", "-q"}), exit_code::usage, "--stage mfx: want reconstruction");
+  CHECK(names({"--only", "cmt", "--evaluate.steps", "2"}) == Names{"cmt 2"});  // old names of --stage and --calls
+  refused(evaluate(out, {"--stage", "mfx", "-q"}), exit_code::usage, "--stage mfx: known are reconstruction");
   refused(evaluate(out, {"--k", "100", "-q"}), exit_code::usage, "evaluate.k 100");
   refused(evaluate(out, {"--k", "12", "--samples", "12", "-q"}), exit_code::usage, "evaluate.samples");
-  succeeds(evaluate(out, {"--k", "11", "--samples", "12", "--stage", "cmt", "--calls", "1"}));      // one sample more than the neighbors is enough
+  succeeds(evaluate(out, {"--k", "11", "--samples", "12", "--stage", "cmt", "--calls", "1"}));      // k = 11 neighbors need 12 samples
   refused(evaluate(out, {"--k", "3000000000", "-q"}), exit_code::usage, "3000000000");
-  // A table of another kind in the way is found before the work.
+  // scores.csv is another kind of table: the error comes before the evaluation.
   write_atomically(out / "scores.csv", "step,loss\n1,2\n");
   refused(evaluate(out, {"--stage", "mfd", "-q"}), exit_code::unreadable, "no table of scores");
   CHECK(read_file(out / "scores.csv") == "step,loss\n1,2\n");
@@ -274,11 +274,11 @@ TEST_CASE("a pipeline that is done mends its report and evaluates what has chang
     return result.err;
   };
   const long rows = lines(read_file(out / "scores.csv"));
-  add_scores(out / "scores.csv", {{.name = "elsewhere", .calls = 1, .metrics = {{"frechet", 123.25}}}});  // killed before it wrote the report
+  add_scores(out / "scores.csv", {{.name = "elsewhere", .calls = 1, .metrics = {{"frechet", 123.25}}}});  // as if a process had been killed before it wrote the report
   CHECK(has(again(), "already evaluated"));
   CHECK(has(read_file(out / "report.html"), "123.250"));
   CHECK(lines(read_file(out / "scores.csv")) == rows + 1);
   CHECK(!has(again({"--evaluate.samples", "20"}), "already evaluated"));
-  CHECK(lines(read_file(out / "scores.csv")) == 2 * rows);  // a row more than a heading
+  CHECK(lines(read_file(out / "scores.csv")) == 2 * rows);  // after the added row, the scores once more: rows - 1 of them
   report_says_the_same(out);
 }

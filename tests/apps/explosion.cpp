@@ -1,4 +1,4 @@
-// Trainings that explode: the warning, the stop, the rewind, and the equality of a killed and an uninterrupted run. The best checkpoint.
+// Trainings that explode: warning, stop, rewind, and equal results of a killed and an uninterrupted run. Also the best checkpoint.
 #include <doctest/doctest.h>
 
 #include <cmath>
@@ -14,7 +14,7 @@ using namespace fm::test;
 
 namespace {
 
-// 40 calm steps of fm, with checkpoints at 30 and 40: then a learning rate that explodes.
+// 40 calm steps of fm, with checkpoints at 30 and 40. Tests continue it with a learning rate that explodes.
 const fs::path& calm_run() {
   static const TempFolder folder;
   static const fs::path run = [] {
@@ -62,20 +62,20 @@ TEST_CASE("explosion: a checkpoint from after a leap is named where training res
   TempFolder folder;
   const fs::path out = copied(folder, "run");
   const Arguments leap{"--steps", "41", "--ckpt-every", "1", "--lr", "1", "--fm.loop.adamw.clip", "0", "-q"};
-  succeeds(train("fm", out, leap));                                                // step 41 is saved with the loss from before its update
+  succeeds(train("fm", out, leap));                                                // the logged loss of step 41 is from before its update
   const Arguments next{"--steps", "42", "--lr", "1e-3", "--fm.loop.adamw.clip", "1"};
   const Result stopped = train("fm", out, next + Arguments{"--on-explosion", "stop"});
   CHECK(stopped.code == exit_code::diverged);
-  for (const char* part : {" is ", ", and its median before the checkpoint that training resumed from was ", "from after a leap: resume from the one before it with --resume ", "step-00000040, or begin anew"})
+  for (const char* part : {" is ", ", and its median before the checkpoint that training resumed from was ", "already contains the explosion: resume from the one before it with --resume ", "step-00000040, or begin anew"})
     CHECK_MESSAGE(has(stopped.err, part), stopped.err);
   const fs::path second = folder / "second";
   fs::copy(out, second, fs::copy_options::recursive | fs::copy_options::copy_symlinks);
   const Result warned = train("fm", second, next);
   succeeds(warned);
-  CHECK_MESSAGE(has(warned.err, "from after a leap"), warned.err);
+  CHECK_MESSAGE(has(warned.err, "already contains the explosion"), warned.err);
   const Result back = train("fm", out, next + Arguments{"--resume", (out / "fm/checkpoints/step-00000040").string()});
   succeeds(back);
-  CHECK_MESSAGE(!has(back.err, "from after a leap"), back.err);
+  CHECK_MESSAGE(!has(back.err, "already contains the explosion"), back.err);
 }
 
 TEST_CASE("explosion: rewind goes back with half the rate until it holds, and a killed run ends with the same bytes") {
@@ -88,9 +88,9 @@ TEST_CASE("explosion: rewind goes back with half the rate until it holds, and a 
   CHECK_MESSAGE(has(result.err, "now 0.25 of the schedule's"), result.err);
   const Curve rate = csv_curve(read_file(whole / "fm/metrics.csv"), "step", "lr");
   CHECK(rate.y.back() < 0.5);
-  for (std::size_t i = 1; i < rate.x.size(); ++i) CHECK(rate.x[i] > rate.x[i - 1]);   // rewound steps are not in the table twice
+  for (std::size_t i = 1; i < rate.x.size(); ++i) CHECK(rate.x[i] > rate.x[i - 1]);   // no step is in the table twice after a rewind
 
-  // Killed after the first rewind, wherever that finds it.
+  // The process is killed some time after its first rewind.
   const Result killed = train("fm", cut, rewinding, [&](pid_t child) {
     CHECK(wait_until([&] { return has(read_file(cut / "fm/log.txt"), "rewound to step"); }));
     kill(child, SIGKILL);
@@ -113,7 +113,7 @@ TEST_CASE("keep-best: the checkpoint with the lowest mean outlives the newest on
   copy_stages(out, {"judge", "encoder", "decoder"});
   const Arguments best{"--ckpt-every", "4", "--fm.loop.keep", "1", "--fm.loop.log_every", "1", "--keep-best", "loss", "-q"};
   succeeds(train("fm", out, best + Arguments{"--steps", "16"}));
-  succeeds(train("fm", out, best + Arguments{"--steps", "40", "--lr", "0.2"}));           // worse from here on
+  succeeds(train("fm", out, best + Arguments{"--steps", "40", "--lr", "0.2"}));           // these steps make the loss worse
   const Curve loss = csv_curve(read_file(out / "fm/metrics.csv"), "step", "loss");
   REQUIRE(loss.x.size() == 40);
   std::int64_t lowest = 0;

@@ -1,4 +1,4 @@
-// Numbers and flags at the ends of their ranges and beyond, on every program: exit code 2 and one line that names flag and bound, in no time.
+// Numbers and flags at the ends of their ranges and beyond, on every program: exit code 2 and one line that names flag and bound, before any work.
 #include <doctest/doctest.h>
 
 #include <set>
@@ -24,7 +24,7 @@ TEST_CASE("every integer of every program has bounds on both sides, which the he
 }
 
 TEST_CASE("an integer beyond its bound is refused by the flag's name") {
-  std::set<std::string> tried;                 // programs share the recipe's flags and the code that reads them: each is tried once
+  std::set<std::string> tried;                 // programs share the recipe's flags and the code that reads them, so each flag is tried once
   for (const std::string command : {"flowmap_train pipeline", "flowmap_sample", "evaluate", "ablate", "inspect"})
     for (const Entry& e : entries(bare(command, {"--help"}).out)) {
       if (e.kind != "INT" || !tried.insert(e.flag).second) continue;
@@ -54,8 +54,8 @@ TEST_CASE("64-bit values that were narrowed or multiplied") {
   refused(bare("inspect", {"--plan", "--config", config_file, "--fm.loop.batch", "9000000000000000000", "-q"}), exit_code::usage,
           "--fm.loop.batch: fm.loop.batch = 9000000000000000000 is out of range (1 to 1e9)");
   wrong("flowmap_train fm", {"--lr", "inf"}, "--lr: fm.loop.rate.peak = inf is not a finite number");
-  wrong("flowmap_train fm", {"--max-time", "2600000h"}, "--max-time: '2600000h' is too long: takes up to 3650d");
-  wrong("flowmap_train fm", {"--rank-timeout", "25h"}, "--rank-timeout: '25h' is too long: takes up to 1d");
+  wrong("flowmap_train fm", {"--max-time", "2600000h"}, "--max-time: '2600000h' is too long: at most 3650d is possible");
+  wrong("flowmap_train fm", {"--rank-timeout", "25h"}, "--rank-timeout: '25h' is too long: at most 1d is possible");
   for (const char* time : {"nans", "infs", "1e400s", "0s"}) wrong("flowmap_train fm", {"--max-time", time}, "is no duration");
   CHECK_FALSE(fs::exists(out));
 }
@@ -74,7 +74,7 @@ TEST_CASE("flags that take no value, flags that come twice, arguments that are n
     CAPTURE(command);
     for (const char* value : {"99999999999999999999", "9007199254740992", ":", "abc", "2", "true"})
       for (const char* flag : {"--verbose", "--help", "--quiet", "--version"})
-        wrong(command, {std::string(flag) + "=" + value}, std::string(flag) + " takes no value, so not '" + value + "'");
+        wrong(command, {std::string(flag) + "=" + value}, std::string(flag) + " takes no value, but '" + value + "' was given");
     for (const char* argument : {"-", "--=", "---", "-=x", "--=x"}) wrong(command, {argument}, std::string("unknown argument '") + argument + "'");
     wrong(command, {"--threads", "4097"}, "--threads 4097: takes 1 to 4096");
     wrong(command, {"--threads", "99999999999999999999"}, "--threads 99999999999999999999: takes 1 to 4096");

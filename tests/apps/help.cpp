@@ -1,4 +1,4 @@
-// -h and --help of every program: how many options they list, which, and how the texts are worded.
+// -h and --help of every program: the number and choice of the listed options, and the wording of the texts.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -42,7 +42,7 @@ TEST_CASE("-h lists a dozen options of the command, an example, and how many --h
     CAPTURE(command);
     const std::string brief = text_of(command, "-h"), full = text_of(command, "--help");
     const std::vector<Entry> few = entries(brief), all = entries(full);
-    CHECK_MESSAGE(((few.size() >= 6 || all.size() <= 12) && few.size() <= 16), few.size());     // compare has twelve in all
+    CHECK_MESSAGE(((few.size() >= 6 || all.size() <= 12) && few.size() <= 16), few.size());     // compare has only twelve options
     CHECK(std::ranges::count(brief, '\n') < 60);
     CHECK_MESSAGE(has(brief, "--help: all " + std::to_string(all.size()) + " options"), brief);
     const std::set<std::string> known = names_in(full);
@@ -64,8 +64,8 @@ TEST_CASE("each command lists its own options, and names the sections of the oth
   for (const char* flag : {"--objective", "--start"}) CHECK_MESSAGE(few("flowmap_train map").contains(flag), flag);
   for (const char* flag : {"--network", "--guidance", "--derivative", "--latents"}) CHECK_MESSAGE(!few("flowmap_train judge").contains(flag), flag);
   CHECK(few("flowmap_train judge").contains("--steps"));
-  CHECK_FALSE(few("flowmap_train pipeline").contains("--steps"));            // eight stages have steps
-  CHECK_FALSE(few("evaluate").contains("--data"));                           // it reads the run's data
+  CHECK_FALSE(few("flowmap_train pipeline").contains("--steps"));            // the flag would be ambiguous: eight stages have steps
+  CHECK_FALSE(few("evaluate").contains("--data"));                           // evaluate takes the data from the run
   const std::string mfd = text_of("flowmap_train mfd", "--help"), sample = text_of("flowmap_sample", "--help");
   for (const char* part : {"\n[mfd.loop] ", "\n[dit] ", "\n[watch] ", "[fm]", "[map]", "flowmap_train pipeline --help"}) CHECK_MESSAGE(has(mfd, part), part);
   for (const char* part : {"\n[fm.loop] ", "\n[map.objective] "}) CHECK_MESSAGE(!has(mfd, part), part);
@@ -75,13 +75,13 @@ TEST_CASE("each command lists its own options, and names the sections of the oth
     if (stage.loop != nullptr) CHECK_MESSAGE(has(pipeline, "\n[" + std::string(stage.name) + ".loop] "), stage.name);
   CHECK(entries(mfd).size() < entries(pipeline).size() / 3);
   CHECK_FALSE(has(pipeline, "More of the config"));
-  CHECK(bare("flowmap_sample", {"--mfd.loop.steps", "-1"}).code == exit_code::usage);   // the help does not list the flag, but it works
+  CHECK(bare("flowmap_sample", {"--mfd.loop.steps", "-1"}).code == exit_code::usage);   // the help does not list the flag, but the program checks its value
 }
 
 TEST_CASE("the parts of the recipe that a stage is said not to read exist") {
   const std::vector<std::string> all = entries_besides({});
   for (const StageSpec& stage : stage_table()) {
-    const std::vector<std::string> rest = entries_besides(entries_unread(stage));        // throws for a name that is gone
+    const std::vector<std::string> rest = entries_besides(entries_unread(stage));        // throws if a name no longer exists
     CHECK(rest.size() < all.size());
     if (stage.loop != nullptr) CHECK(std::ranges::count(rest, stage.name) == 1);
   }

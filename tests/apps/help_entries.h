@@ -14,7 +14,7 @@ inline const std::vector<std::string> commands{
 
 inline fs::path program_file(const std::string& command) { return own_folder().parent_path() / "apps" / command.substr(0, command.find(' ')); }
 
-// The command with these arguments and no others.
+// Runs the command with these arguments only.
 inline Result bare(const std::string& command, const Arguments& more) {
   std::istringstream words(command);
   std::string program, stage;
@@ -25,16 +25,16 @@ inline Result bare(const std::string& command, const Arguments& more) {
 
 struct Entry {
   std::string flag, kind;          // "--fm.loop.steps", "INT"
-  std::vector<std::string> names;  // all its flags
+  std::vector<std::string> names;  // all flags of the entry
   std::string text;                // the whole entry in one line
   std::string help;                // the text after flags and kind
 };
 
-// The entries of a help text: two spaces and the flags, two or more spaces, the text; further lines are indented deeper.
+// The entries of a help text. An entry is two spaces, the flags, two or more spaces and the text; its further lines are indented deeper.
 inline std::vector<Entry> entries(const std::string& help) {
   std::vector<std::string> lines;
   std::istringstream in(help);
-  bool open = false;                                          // any other line ends an entry
+  bool open = false;                                          // whether the next line may belong to an entry; any other line ends it
   for (std::string line; std::getline(in, line);) {
     if (line.starts_with("  -")) lines.push_back(line), open = true;
     else if (line.starts_with("   ") && open) lines.back() += line;

@@ -1,4 +1,4 @@
-// flowmap_train init: from a folder of images to a config that trains, samples and is scored without editing.
+// flowmap_train init: makes from a folder of images a config with which training, sampling and scoring work without editing.
 #include "apps/cli/toml.h"
 #include "flowmap/training/chain/recipe.h"
 #include "flowmap/training/chain/score_file.h"

@@ -53,7 +53,7 @@ TEST_CASE("a step's profile: a table, and the same as comma-separated values") {
 TEST_CASE("certificates: every objective is what it claims with its default settings, an adaptive metric is reported as biased") {
   const Result good = inspect({"--certify"});
   CHECK_MESSAGE(good.code == 0, good.out);
-  CHECK(has(good.out, "Every objective is what it claims; every negative control was found out."));
+  CHECK(has(good.out, "Every objective meets its claims, and every negative control was detected."));
   const Result csv = inspect({"--certify", "--csv", "--map.objective.mean-flow.metric.kind", "adaptive", "--map.objective.mean-flow.metric.c", "1"});
   CHECK_MESSAGE(csv.code == 0, csv.out);
   CHECK(has(csv.out, "objective,residual,gradient_gaussian,gradient_mixture,verdict,why\nflow_matching,"));
@@ -74,7 +74,7 @@ TEST_CASE("what is refused") {
   };
   refused({"--flops", "dit-dh-xxl-256"}, "did you mean 'dit-dh-xl-256'?");
   refused({"--flops", "nothing"}, "no model 'nothing'; --flops without a name lists them");
-  refused({"--flops", "--step", "fm"}, "inspect wants one of");
+  refused({"--flops", "--step", "fm"}, "inspect needs one of");
   refused({"--step", "fmm"}, "is not one of fm|mf; did you mean 'fm'?");
-  refused({"--step", "fm", "--csv"}, "--csv goes with --flops, --profile, --plan or --certify");
+  refused({"--step", "fm", "--csv"}, "--csv needs one of --flops, --profile, --plan and --certify");
 }

@@ -1,5 +1,5 @@
-// The files of a run after faults around it: unusual links, unreadable checkpoints, full disks, processes that end at the
-// worst moment. By the real programs, on configs/tiny_shapes.toml.
+// The files of a run after faults: unusual links, unreadable checkpoints, full disks, processes that end at the worst
+// moment. With the real programs, on configs/tiny_shapes.toml.
 #include <doctest/doctest.h>
 
 #include <map>
@@ -24,7 +24,7 @@ void no_temporaries(const fs::path& folder) {
   for (const auto& entry : fs::recursive_directory_iterator(folder)) CHECK_FALSE(has(entry.path().filename().string(), ".tmp-"));
 }
 
-// A command of the real program under a line of the shell, which names it "$0".
+// Runs a line of the shell in which "$0" is the real program.
 Result shell(const std::string& line, const std::string& program = "flowmap_train") {
   return run_shell("export OMP_NUM_THREADS=1; " + line, own_folder().parent_path() / "apps" / program);
 }
@@ -67,7 +67,7 @@ TEST_CASE("a checkpoint that a newer program wrote, or that cannot be read, is k
   refused(run("flowmap_sample", out, {"--count", "1", "-q"}), exit_code::unreadable, "Too many levels of symbolic links");
   fs::rename(newest / "away", newest / "model.safetensors");
 
-  // A stage that begins from another one's weights behaves the same.
+  // A stage that begins from the weights of another stage behaves the same.
   const fs::path start = out / "mfd/checkpoints" / step_name(newest_step(out / "mfd/checkpoints")) / "ema.safetensors";
   fs::rename(start, folder / "ema");
   fs::create_symlink("ema.safetensors", start);
@@ -130,7 +130,7 @@ TEST_CASE("a stage that was killed after its last checkpoint is made good by the
     CHECK(read_file(stage / "config.toml") == config);
   }
   const auto whole = contents(stage);
-  succeeds(train("mft", out));                             // no file is missing: none is written
+  succeeds(train("mft", out));                             // no file is missing, so none is written
   auto same = contents(stage);
   same["log.txt"] = whole.at("log.txt");
   CHECK(same == whole);
@@ -140,7 +140,7 @@ TEST_CASE("files beside the checkpoints that cannot be written are said once and
   TempFolder folder;
   const fs::path out = folder / "run";
   copy_stages(out, {"encoder", "decoder"});
-  fs::create_directories(out / "fm/report.html/within");   // a folder has the report's name
+  fs::create_directories(out / "fm/report.html/within");   // a folder in place of the report
   fs::create_directories(out / "fm/samples" / (step_name(24) + ".png") / "within");
   for (const char* file : {"metrics.jsonl", "log.txt"}) fs::create_symlink("/dev/full", out / "fm" / file);
   const Result result = train("fm", out, {"--log-every", "1", "--ckpt-every", "4"});
@@ -193,7 +193,7 @@ TEST_CASE("a run that diverges names the checkpoint, its loss, and the way back 
   const fs::path more = folder / "more", kept = more / "fm/checkpoints";
   const Result again = train("fm", more, {"--steps", "36", "--lr", "1e30", "-q"});
   refused(again, exit_code::diverged, "the last checkpoint is intact: " + (kept / step_name(24)).string() + " (step 24, loss ");
-  CHECK_MESSAGE(has(again.err, "may be from after the leap"), again.err);
+  CHECK_MESSAGE(has(again.err, "may already contain the explosion"), again.err);
   CHECK_MESSAGE(has(again.err, "--resume " + (kept / step_name(12)).string()), again.err);
   const Result older = train("fm", more, {"--resume", (kept / step_name(12)).string(), "--lr", "1e30", "-q"});
   refused(older, exit_code::diverged, (kept / step_name(12)).string() + " (step 12, loss ");

@@ -50,7 +50,7 @@ TEST_CASE("the cost of a network is that of its parameters and products") {
   const NetworkCost cost = r.network.cost(true);
   CHECK(cost.all() == values);
   CHECK(cost.trained() == values);
-  const double inputs = 2 + 2 * 2 * 8;                         // z, and sines and cosines of t and of t - s
+  const double inputs = 2 + 2 * 2 * 8;                         // 2 values of z, and 8 sines and 8 cosines each of t and of t - s
   CHECK(cost.flops == 2 * (inputs * 16 + 16 * 16 + 16 * 2));
   CHECK(cost.activations(10, false).kept > 0);
   CHECK_FALSE(cost.recompute);

@@ -1,5 +1,5 @@
-// A run from before latent spaces, networks and objectives were values of their own (tests/golden/old_run/make.sh). Today's programs resume and sample it
-// with the same results as the programs that made it, and score it. All with the config in the run.
+// A run of an old version, whose config did not name latent space, network and objective (tests/golden/old_run/make.sh). Today's programs resume and sample it
+// with the same results as the programs that made it, and score it. All use the config in the run.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -23,7 +23,7 @@ Result run(const std::string& program, const Arguments& arguments) {
   return run_program_file(own_folder().parent_path() / "apps" / program, arguments + Arguments{"--threads", "1"});
 }
 
-// Sums of kernels differ in their last bits between instruction sets.
+// Compares up to rounding, because sums of kernels differ in their last bits between instruction sets.
 void check_weights(const NamedTensors& got, const NamedTensors& wanted) {
   REQUIRE(got.size() == wanted.size());
   for (std::size_t i = 0; i < got.size(); ++i) {
@@ -52,15 +52,15 @@ TEST_CASE("a run of an older version is resumed and sampled with the same result
   REQUIRE_MESSAGE(added != std::string::npos, resumed.err);
   const std::string line = resumed.err.substr(added, resumed.err.find('\n', added) - added);
   CHECK_MESSAGE(has(line, "space = \"rae\""), line);
-  CHECK_MESSAGE(!has(line, "dit.axes"), line);                          // its value matches that version
+  CHECK_MESSAGE(!has(line, "dit.axes"), line);                          // its default equals the behavior of the old version
   CHECK_MESSAGE(!has(line, "dit.input_width"), line);
   for (const char* key : {"tangent.warmup_over", "tangent.clamp_residual", "tangent.norm"}) CHECK_MESSAGE(!has(line, key), line);
-  CHECK_MESSAGE(!has(line, "mlp."), line);                              // a network that is not chosen
-  CHECK_MESSAGE(resumed.err.find("warning: ", added + 1) == std::string::npos, resumed.err);             // one line for all of them
+  CHECK_MESSAGE(!has(line, "mlp."), line);                              // belongs to a network that is not chosen
+  CHECK_MESSAGE(resumed.err.find("warning: ", added + 1) == std::string::npos, resumed.err);             // one warning lists all keys
   const auto silent = [](const std::string&) {};
   check_weights(load_weights((out / "mfd:ema").string(), silent).tensors, load_weights((golden / "finished.safetensors").string(), silent).tensors);
 
-  // Those programs compared with as many test images as samples, and wrote fewer columns: their rows stay, and the new ones have the same subjects.
+  // The old programs compared with as many test images as samples, and wrote fewer columns. Their rows stay, and the new rows score the same generators.
   const auto scores = read_scores(out / "scores.csv");
   REQUIRE(scores.size() == 2 * before);
   for (std::size_t i = 0; i < before; ++i) {

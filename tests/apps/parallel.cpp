@@ -1,4 +1,4 @@
-// configs/tiny_shapes.toml on several ranks: losses, data and checkpoints of one rank; sharded optimizer state; signals to one rank; killed
+// configs/tiny_shapes.toml on several ranks: the same losses, data and checkpoints as on one; sharded optimizer state; signals to one rank; killed
 // ranks. Ranks find each other by TCP, or with FM_TEST_LAUNCHER=mpirun by MPI.
 #include <doctest/doctest.h>
 
@@ -43,12 +43,12 @@ std::vector<pid_t> children_of(pid_t parent) {
   return pids;
 }
 
-// The argument of `during`: the processes by rank, as far as they are started.
+// Called with the processes that were started, in the order of their ranks.
 using During = std::function<void(const std::vector<pid_t>&)>;
 
 struct Together {
-  std::vector<Result> ranks;             // mpirun: its own
-  double seconds;                        // from the end of `during`
+  std::vector<Result> ranks;             // with mpirun: one, of mpirun itself
+  double seconds;                        // since the end of `during`
   std::string err() const {
     std::string all;
     for (const Result& r : ranks) all += r.err;
@@ -70,14 +70,14 @@ Together run_by_mpi(int n, const Arguments& arguments, const During& during, std
   return {{r}, 0};
 }
 
-// The arguments of one rank in addition to the common ones; its stage and folder if they differ.
+// Additional arguments of one rank, and its stage and folder if they differ from those of the others.
 struct Other {
   Arguments more = {};
   std::string stage = {};
   fs::path out = {};
 };
 
-// Ranks find each other by a folder: no port has to be free a moment before it is used.
+// Ranks find each other by a folder, because a port that is free now may be taken a moment later.
 Together run_by_tcp(int n, Arguments arguments, const During& during, std::chrono::steady_clock::time_point& since, const Other& last) {
   const TempFolder meeting;
   if (n > 1) arguments = arguments + Arguments{"--world-size", std::to_string(n), "--rendezvous", "file:" + meeting.path().string()};
@@ -114,7 +114,7 @@ void succeeds(const Together& t) {
   for (const Result& r : t.ranks) REQUIRE_MESSAGE(r.code == 0, t.err());
 }
 
-// A run of the chain up to cmt, made once, by one rank.
+// A run of the stages up to cmt, made once by one rank.
 const fs::path& chain() {
   static const TempFolder folder;
   static const fs::path run = [] {
@@ -124,7 +124,7 @@ const fs::path& chain() {
   return run;
 }
 
-// A new run that has the stages that `stage` learns from.
+// Makes a new run with the stages that `stage` learns from.
 void begin(const fs::path& out, const std::string& stage) {
   fs::create_directories(out);
   fs::copy(chain() / "stats.safetensors", out);
@@ -132,7 +132,7 @@ void begin(const fs::path& out, const std::string& stage) {
     fs::copy(chain() / before, out / before, fs::copy_options::recursive | fs::copy_options::copy_symlinks);
 }
 
-// A column of metrics.csv by step.
+// A column of metrics.csv as a map from step to value.
 std::map<int, double> column(const fs::path& csv, const std::string& name) {
   std::stringstream lines(read_file(csv));
   std::map<int, double> values;
@@ -154,7 +154,7 @@ double largest_difference(const std::map<int, double>& a, const std::map<int, do
   return worst;
 }
 
-// 12 samples are parts for 1, 2, 3 and 4 ranks; a rate as large models have it.
+// 12 samples can be divided among 1, 2, 3 and 4 ranks. The learning rate is one of large models.
 const Arguments fifty{"--steps", "50", "--batch", "12", "--lr", "1e-4", "--log-every", "1", "--ckpt-every", "10", "--sample-every", "-1"};
 
 std::map<std::string, std::string> weights_of(const fs::path& stage) {
@@ -163,7 +163,7 @@ std::map<std::string, std::string> weights_of(const fs::path& stage) {
   return files;
 }
 
-// Another one each time, printed when a check fails; FM_TEST_SEED repeats it.
+// A new seed each time, printed if a check fails. FM_TEST_SEED repeats a seed.
 unsigned test_seed() {
   const char* given = std::getenv("FM_TEST_SEED");
   return given ? static_cast<unsigned>(std::stoul(given)) : std::random_device()();
@@ -237,14 +237,14 @@ TEST_CASE("micro-batches of a rank are those of one rank alone; every kind of st
   std::map<std::string, double> last;
   for (const std::string stage : {"judge", "encoder", "decoder", "fm", "cmt", "mfd", "mft"}) {
     CAPTURE(stage);
-    fs::remove_all(folder / "ranks2");                                                                  // both start from one rank's stages
+    fs::remove_all(folder / "ranks2");                                                                  // both runs start from the stages of one rank
     if (fs::exists(folder / "ranks1")) fs::copy(folder / "ranks1", folder / "ranks2", fs::copy_options::recursive | fs::copy_options::copy_symlinks);
     for (int n : {1, 2}) {
       const auto out = folder / ("ranks" + std::to_string(n));
-      const Arguments shard = n == 1 ? Arguments{} : Arguments{"--shard-optimizer"};                  // its sample images need all averages
+      const Arguments shard = n == 1 ? Arguments{} : Arguments{"--shard-optimizer"};                  // with --shard-optimizer sample images need the averages of all ranks
       succeeds(train(n, stage, out, shard + Arguments{"--steps", "4", "--batch", "8", "--micro-batch", "2", "--log-every", "4", "--lr", "1e-4"}));
       const double loss = column(out / stage / "metrics.csv", "loss").at(4);
-      // After 4 steps cmt and mfd are where they began: losses near 1e-7 are squares of differences in f32, whose rounding shows in 4 digits.
+      // After 4 steps cmt and mfd have hardly moved. Their losses near 1e-7 are squares of f32 differences, which rounding changes from the 4th digit on.
       const double rounding = stage == "cmt" ? 5e-4 : stage == "mfd" ? 5e-5 : 5e-7;
       if (n == 1) last[stage] = loss;
       else CHECK(near(loss, last[stage], rounding));
@@ -289,7 +289,7 @@ TEST_CASE("a rank is killed: the others end within 30 s and say so; 1, 2 or 3 ra
   });
   CHECK(t.seconds < 30);
   if (by_mpi()) {
-    CHECK_MESSAGE(t.ranks[0].code == 137, t.err());               // mpirun's own: 128 + SIGKILL; it ends the other ranks itself
+    CHECK_MESSAGE(t.ranks[0].code == 137, t.err());               // mpirun's exit code, 128 + SIGKILL; mpirun ends the other ranks
   } else {
     for (int r = 0; r < 3; ++r) {
       const Result& result = t.ranks[static_cast<std::size_t>(r)];
@@ -314,7 +314,7 @@ TEST_CASE("a rank is killed: the others end within 30 s and say so; 1, 2 or 3 ra
       worst = std::max(worst, std::fabs(found.at(step) - wanted.at(step)) / wanted.at(step));
     }
     MESSAGE("rank " << victim << " killed; from step " << reached << " on " << n << " ranks: losses within " << worst);
-    CHECK(worst < 1e-6);                                           // after hundreds of steps
+    CHECK(worst < 1e-6);                                           // a bound that holds after hundreds of steps
   }
 }
 
@@ -376,7 +376,7 @@ TEST_CASE("what goes wrong is said once and clearly") {
 }
 
 TEST_CASE("a rank that was started otherwise is named on both sides, before anything is begun") {
-  if (by_mpi()) return;                                              // gives all ranks one command
+  if (by_mpi()) return;                                              // mpirun gives all ranks the same command
   const TempFolder folder;
   begin(folder / "run", "fm");
   const auto said = [&](const Other& last, const std::string& text) {
@@ -408,12 +408,12 @@ TEST_CASE("ranks that did not come: 76, with their names; a request to stop whil
   const std::string meeting = "file:" + folder.path().string();
   const Result alone = run_program_file(program(), one_of_two(0, folder / "run", meeting, {"--rendezvous-timeout", "0.3s"}));
   CHECK_MESSAGE(alone.code == exit_code::rank_lost, alone.err);
-  CHECK_MESSAGE(has(alone.err, "rank 1 of 2 did not come to "), alone.err);
-  CHECK_FALSE(fs::exists(FileRendezvous{folder.path(), "///"}.file()));                              // the address is no longer needed
+  CHECK_MESSAGE(has(alone.err, "rank 1 of 2 did not connect to "), alone.err);
+  CHECK_FALSE(fs::exists(FileRendezvous{folder.path(), "///"}.file()));                              // the file with the address has been removed
 
   for (int signal : {SIGTERM, SIGINT}) {
     const Result stopped = run_program_file(program(), one_of_two(0, folder / "run", meeting), [&](pid_t child) {
-      CHECK(wait_until([&] { return fs::exists(FileRendezvous{folder.path(), "///"}.file()); }));    // it listens
+      CHECK(wait_until([&] { return fs::exists(FileRendezvous{folder.path(), "///"}.file()); }));    // rank 0 listens
       kill(child, signal);
     });
     CHECK_MESSAGE(stopped.code == exit_code::stopped_early, stopped.err);
@@ -421,7 +421,7 @@ TEST_CASE("ranks that did not come: 76, with their names; a request to stop whil
   }
   CHECK_FALSE(fs::exists(folder / "run"));
 
-  // Rank 1: a process that stands where rank 0 should and keeps it waiting, known by its hello.
+  // Stops rank 1 while the test takes the place of rank 0, reads rank 1's hello and lets it wait.
   const auto listeners = listen_at("127.0.0.1", 0, {steady_seconds() + 60});
   Socket rank_1;
   const Result one = run_program_file(program(), one_of_two(1, folder / "run", "127.0.0.1:" + std::to_string(port_of(listeners.front()))), [&](pid_t child) {
@@ -446,5 +446,5 @@ TEST_CASE("a web server where rank 0 should be: named, exit 2, in little memory"
     send_all(s, bytes.data(), bytes.size(), {steady_seconds() + 60});
   });
   CHECK_MESSAGE(r.code == exit_code::usage, r.err);
-  CHECK_MESSAGE(has(r.err, "what listens at " + at + " is not rank 0 of flowmap: its first bytes are \"HTTP/1.1 400 Bad Request\""), r.err);
+  CHECK_MESSAGE(has(r.err, "the program at " + at + " is not rank 0 of flowmap: its first bytes are \"HTTP/1.1 400 Bad Request\""), r.err);
 }

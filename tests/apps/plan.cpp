@@ -1,4 +1,4 @@
-// inspect --plan, run as a user would, against numbers counted here by hand: products of mfrae.md 4.9, data sheets, the paper's GPU-days.
+// inspect --plan, run as a user would. Expected numbers are computed here by hand from the products in mfrae.md 4.9, data sheets and the paper's GPU-days.
 #include <doctest/doctest.h>
 
 #include <map>
@@ -12,7 +12,7 @@ using namespace fm::test;
 namespace {
 
 constexpr double student = 2 * (156.816e9 + 4.765e9), teacher = 2 * (156.814e9 + 4.765e9),
-                 encoder = 2 * (22.284e9 + 1.256e9);  // FLOP a sample
+                 encoder = 2 * (22.284e9 + 1.256e9);  // FLOP per sample
 constexpr double parameters = 840299860, all_parameters = 840595284;
 constexpr double h100 = 494.7e12 * 0.4;
 
@@ -34,7 +34,7 @@ std::vector<std::string> cells_of(const std::string& line) {
 
 using Columns = std::map<std::string, double>;  // empty cells are left out
 
-// The CSV by the first cell of each line, then by the heading.
+// The plan's CSV as table[first cell of a line][heading of the column].
 std::map<std::string, Columns> table(const std::string& stage, Arguments more, int size = 256) {
   more.emplace_back("--csv");
   const Result result = plan(stage, more, size);
@@ -60,7 +60,7 @@ TEST_CASE("MFD at 256 pixels on eight H100s, by hand") {
   const auto whole = [&](const char* key) { return p[key]["whole"]; };
   const auto sharded = [&](const char* key) { return p[key]["sharded"]; };
   CHECK(near(whole("flops_forward"), 256 * student, 1e-4));
-  CHECK(near(whole("flops_tangent"), 256 * student / 2, 1e-4));  // differences of a quarter of the rows: two passes without history
+  CHECK(near(whole("flops_tangent"), 256 * student / 2, 1e-4));  // a quarter of the rows has a difference, of two passes without history
   CHECK(near(whole("flops_backward"), 512 * student, 1e-4));
   CHECK(whole("flops_recompute") == 0);
   CHECK(near(whole("flops_teacher"), 256 * teacher, 1e-4));
@@ -69,7 +69,7 @@ TEST_CASE("MFD at 256 pixels on eight H100s, by hand") {
   CHECK(near(whole("flops"), flops, 1e-4));
 
   CHECK(whole("memory_weights") == 4 * all_parameters);
-  CHECK(whole("memory_gradients") == 12 * parameters);  // the sum, a part's, the buckets
+  CHECK(whole("memory_gradients") == 12 * parameters);  // gradients of all parts, gradients of one part, and the buckets
   CHECK(whole("memory_optimizer") == 8 * parameters);
   CHECK(whole("memory_average") == 4 * all_parameters);
   CHECK(whole("memory_teacher") == 4 * 838675796.0);
@@ -90,7 +90,7 @@ TEST_CASE("MFD at 256 pixels on eight H100s, by hand") {
   CHECK(near(sharded("bytes_gradients"), 7.0 / 8 * 4 * parameters, 1e-9));
   CHECK(sharded("bytes_weights") == sharded("bytes_gradients"));
 
-  const double compute = flops / 8 / h100, overlap = 512 * student / 8 / 4 / h100;  // 32 rows a GPU in parts of 8
+  const double compute = flops / 8 / h100, overlap = 512 * student / 8 / 4 / h100;  // a GPU has 32 rows, in parts of 8
   CHECK(near(whole("seconds_compute"), compute, 1e-4));
   CHECK(near(whole("seconds_overlap"), overlap, 1e-4));
   CHECK(whole("seconds_gradient_wait") == 0);
@@ -131,7 +131,7 @@ TEST_CASE("one GPU sends nothing; the one with most rows decides") {
   for (const char* key : {"bytes_gradients", "seconds_gradient_wait", "seconds_weight_wait"}) CHECK(one[key]["whole"] == 0);
   CHECK(one["memory_gradients"]["whole"] == 8 * parameters);
   CHECK(one["memory_optimizer"]["sharded"] == 8 * parameters);
-  auto three = table("cmt", {"--gpus", "3"});  // 2, 3 and 3 trajectories
+  auto three = table("cmt", {"--gpus", "3"});  // 8 trajectories: the GPUs get 2, 3 and 3
   CHECK(near(three["flops"]["whole"], 8 * (64 * 3 * student + 15 * teacher), 1e-4));
   CHECK(near(three["seconds_compute"]["whole"], 3 * (64 * 3 * student + 15 * teacher) / h100, 1e-4));
   CHECK(near(three["seconds_overlap"]["whole"], 64 * 2 * student / h100, 1e-4));
@@ -177,7 +177,7 @@ TEST_CASE("tables for people") {
   const Result one = plan("mfd", {"--gpus", "12", "--gpu", "b200"});
   REQUIRE(one.code == 0);
   for (const char* part :
-       {"12 x b200: tf32 products at 1125 TFLOP/s", "400 GB/s from each", "mfd: 180000 steps of 256, on a GPU 3 parts of at most 8 rows\n",
+       {"12 x b200: tf32 products at 1125 TFLOP/s", "400 GB/s from each", "mfd: 180000 steps of 256; each GPU computes 3 parts of at most 8 rows\n",
         "\n  teacher                               82.73 TFLOP\n"})
     CHECK_MESSAGE(has(one.out, part), one.out);
 }
@@ -194,6 +194,6 @@ TEST_CASE("what is refused") {
   refused("mfd", {"--gpus", "0"}, "--gpus");
   refused("mfd", {"--utilisation", "1.5"}, "--utilisation");
   refused("mfd", {"--precision", "fp8"}, "is not one of");
-  refused("mfd", {"--flops"}, "inspect wants one of");
+  refused("mfd", {"--flops"}, "inspect needs one of");
   refused("all", {"--fm.loop.steps", "0", "--cmt.loop.steps", "0", "--mfd.loop.steps", "0"}, "no stage of the config has steps");
 }

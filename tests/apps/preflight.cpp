@@ -1,5 +1,5 @@
-// Checks before the first step, by the real programs: the test split, sources of later stages, memory, disk space, the config of
-// the run itself. Each is one line, nothing is trained, and no folder of a run appears.
+// Checks before the first step, with the real programs: the test split, sources of later stages, memory, disk space, and the config
+// in the run. Each fault gives one line, nothing is trained, and no folder of a run appears.
 #include <doctest/doctest.h>
 
 #include <fstream>
@@ -14,7 +14,7 @@ using namespace fm::test;
 
 namespace {
 
-// `count` images of 8x8 in each of these folders.
+// Writes `count` images of 8x8 pixels into each of these folders.
 void pictures(const fs::path& root, const std::vector<std::pair<std::string, int>>& folders, const char* ending = ".png") {
   for (const auto& [name, count] : folders) {
     fs::create_directories(root / name);
@@ -29,7 +29,7 @@ void pictures(const fs::path& root, const std::vector<std::pair<std::string, int
 
 std::string spec(const fs::path& root) { return "folder:" + root.string() + "?size=8,channels=1"; }
 
-// Refused, in a run or a dry run, before a step and before a folder exists.
+// Checks that a run and a dry run are refused before a step, and before a folder exists.
 void refused_before(const std::string& stage, const fs::path& out, const Arguments& more, int code, const std::string& message) {
   const Result result = train(stage, out, more + Arguments{"-q"});
   refused(result, code, message);
@@ -65,7 +65,7 @@ TEST_CASE("the test split has what judge and evaluation need") {
   refused_before("judge", out, few, exit_code::unreadable, "no images for the test");
   refused_before("judge", out, {"--data", spec(folder / "heic")}, exit_code::unreadable, "no image of berry (30 .heic) can be read");
   refused_before("pipeline", out, {"--evaluate.samples", "10", "--k", "10"}, exit_code::usage, "evaluate.samples = 10 are too few for evaluate.k = 10");
-  // A judge alone needs one image; a class without images is reported.
+  // Training only the judge needs one image. A class without images is reported.
   const Result judge = train("judge", out, {"--data", spec(folder / "one"), "--steps", "2"});
   succeeds(judge);
   CHECK_MESSAGE(has(judge.err, "no images of 1 of 2 classes: berry"), judge.err);
@@ -87,7 +87,7 @@ TEST_CASE("a later stage's source is missed before the earlier stages are traine
   refused_before("pipeline", out, {"--decoder.loop.steps", "0"}, exit_code::usage, "a later stage needs decoder");
   refused_before("pipeline", out, {"--fm.loop.steps", "0"}, exit_code::usage, "a later stage needs fm");
   refused_before("pipeline", out, {"--cmt.loop.steps", "0"}, exit_code::usage, "mfd begins from the stage cmt, but cmt.loop.steps is 0");
-  copy_stages(out, {"judge", "encoder", "decoder", "fm", "cmt"});        // there already: the same flags are fine
+  copy_stages(out, {"judge", "encoder", "decoder", "fm", "cmt"});        // these stages exist now, so the same flags are accepted
   const Arguments rest{"--encoder.loop.steps", "0", "--decoder.loop.steps", "0", "--fm.loop.steps", "0", "--cmt.loop.steps", "0",
                        "--judge.loop.steps", "0", "--mft.loop.steps", "0", "-n"};
   succeeds(train("pipeline", out, rest));
@@ -106,7 +106,7 @@ TEST_CASE("memory that cannot be enough is refused at once, with the remedy") {
   CHECK_FALSE(fs::exists(out));
   for (const Arguments& command : {Arguments{"--step", "mf"}, Arguments{"--step", "fm"}, Arguments{"--profile", "mfd"}, Arguments{"--profile", "fm"}})
     refused(run("inspect", {}, command + Arguments{"--fm.loop.batch", "1G", "--mfd.loop.batch", "1G", "-q"}), exit_code::usage, " needs about ");
-  // A plan may be of another machine: a warning.
+  // A dry run may plan for another machine, so it only warns.
   const Result planned = train("fm", out, {"--batch", "1000000000", "-n"});
   succeeds(planned);
   CHECK_MESSAGE(has(planned.err, "warning: fm needs about "), planned.err);
@@ -128,7 +128,7 @@ TEST_CASE("a list of class names has a line for each class") {
 TEST_CASE("disk space for the checkpoints that are kept") {
   TempFolder folder;
   const fs::path out = folder / "run";
-  // 10^9 checkpoints of some hundred KiB: more than any disk here.
+  // 10^9 checkpoints of some hundred KiB, which no disk holds.
   const Arguments many{"--steps", "1G", "--ckpt-every", "1", "--keep-every", "1"};
   const Result result = train("fm", out, many + Arguments{"-q"});
   refused(result, exit_code::unreadable, "the checkpoints of fm need about ");
@@ -150,18 +150,18 @@ TEST_CASE("without --config the run's own is read, by every program that takes -
     succeeds(result);
     const std::string line = "config: " + (out / stage / "config.toml").string() + ", the run's own (no --config is given)";
     CHECK_MESSAGE(has(result.err, line), result.err);
-    CHECK_MESSAGE(!has(result.err, "all values but those given are defaults"), result.err);
+    CHECK_MESSAGE(!has(result.err, "values that are not given are defaults"), result.err);
   };
-  reads(bare("flowmap_train", {"fm", "--steps", "30"}), "fm");           // the stage's own
-  reads(bare("flowmap_train", {"mft", "--steps", "2", "-n"}), "mfd");    // a new stage: the furthest existing one
+  reads(bare("flowmap_train", {"fm", "--steps", "30"}), "fm");           // the config of the stage itself
+  reads(bare("flowmap_train", {"mft", "--steps", "2", "-n"}), "mfd");    // for a new stage, the config of the furthest existing one
   reads(bare("flowmap_sample", {"--count", "2", "--npz", (folder / "own.npz").string(), "--grid="}), "mfd");
   reads(bare("evaluate", {"--stage", "mfd", "--samples", "20"}), "mfd");
   reads(bare("ablate", {"-n", "--what", "init"}), "mfd");
-  // The same images as with the given config.
+  // The images are the same as with --config.
   succeeds(run("flowmap_sample", out, {"--count", "2", "--npz", (folder / "given.npz").string(), "--grid="}));
   CHECK(NpzReader(folder / "own.npz").read("arr_0").to_vector<std::uint8_t>() ==
         NpzReader(folder / "given.npz").read("arr_0").to_vector<std::uint8_t>());
-  // Flags override it; keys of another version are skipped with a warning.
+  // Flags override the config of the run. Keys of another version are skipped with a warning.
   std::ofstream(out / "mfd/config.toml", std::ios::app) << "\n[of_another_version]\nkey = 1\n";
   const Result changed = bare("flowmap_sample", {"--count", "1", "--grid=", "--npz", (folder / "c.npz").string(), "--seed", "5"});
   succeeds(changed);
@@ -204,13 +204,13 @@ TEST_CASE("latents and statistics of other data are refused") {
   write_png(d / "train/berry/y.png", blank_image(8, 8, 1, 9));
   fs::remove(d / "train/berry/1.png");
   fails(data, "was of class");
-  fs::remove_all(d);                                                      // a cache works without its images
+  fs::remove_all(d);                                                      // training from the cache does not need the images
   fs::remove_all(out / "fm");
   const Result alone = train("fm", out, data + Arguments{"--steps", "1", "--sample_every", "-1"});
   succeeds(alone);
   CHECK_MESSAGE(has(alone.err, "not compared with its images, which are not available"), alone.err);
 
-  // Statistics that this run computed from other images.
+  // The run has statistics that were computed from other images.
   const fs::path next = folder / "next";
   copy_stages(next, {"encoder"});
   refused(train("fm", next, {"--data", "shapes?count=100,size=8,channels=1", "-q"}), exit_code::usage,

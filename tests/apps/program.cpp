@@ -1,4 +1,4 @@
-// The command line, exit codes, signals and resume, as a user meets them: by running tests/apps/demo_program.
+// The command line, exit codes, signals and resume, tested by running tests/apps/demo_program as a user would.
 #include "apps/cli/program.h"
 
 #include <doctest/doctest.h>
@@ -18,7 +18,7 @@ Result run(const Arguments& arguments, const std::function<void(pid_t)>& during 
   return run_program_file(own_folder() / "demo_program", arguments, during);
 }
 
-// The resolved config as the program sees it.
+// The resolved config that the program prints.
 std::string resolved(Arguments arguments) {
   arguments.push_back("--dry-run");
   const Result result = run(arguments);
@@ -195,8 +195,8 @@ TEST_CASE("a second signal ends at once with 130 or 143") {
     const Result result = run({"hang", "--ready", ready.string()}, [&](pid_t child) {
       CHECK(wait_until([&] { return fs::exists(ready); }));
       kill(child, signal);
-      CHECK(wait_until([&] { return fs::exists(ready.string() + ".stop"); }));       // it continues after the first
-      for (int again : {SIGUSR1, SIGHUP, SIGXCPU}) {                                 // the system repeats these by itself: they do not end the process
+      CHECK(wait_until([&] { return fs::exists(ready.string() + ".stop"); }));       // the program continues after the first signal
+      for (int again : {SIGUSR1, SIGHUP, SIGXCPU}) {                                 // the system may repeat these signals by itself, so they do not end the process
         kill(child, again);
         CHECK(wait_until([&] { return !is_pending(child, again); }));
       }
@@ -233,7 +233,7 @@ TEST_CASE("messages that cannot be written end nothing: a reader that is gone, a
     CHECK(read_file(folder / "run/checkpoints/step-00000020/state") == "20");
     CHECK(has(read_file(folder / "run/run.json"), "\"exit_code\": 0"));
     CHECK(has(read_file(folder / "run/log.txt"), "step 20/20"));
-    CHECK(read_file(folder / "run/run.lock").empty());           // a closed descriptor's number is not given to a file
+    CHECK(read_file(folder / "run/run.lock").empty());           // no file gets the number of a closed standard descriptor
     CHECK(!has(read_file(folder / "run/metrics.csv"), "it/s"));
   }
 }
@@ -283,7 +283,7 @@ TEST_CASE("a file that is larger than the limit is an error, not the end by SIGX
 TEST_CASE("no thread: said with the limit, before anything is begun") {
   if (sanitized) return;
   TempFolder folder;
-  // Address space for the program itself (and the libraries of CUDA), not for the 8 GiB of a thousand threads' stacks.
+  // The limit leaves address space for the program (and CUDA's libraries), but not for the stacks of a thousand threads, 8 GiB.
   const Result result = run_shell("ulimit -v 4000000; exec \"$0\" --threads 1000 --steps 1 --out " + (folder / "run").string(), own_folder() / "demo_program");
   CHECK(result.code == 1);
   CHECK_MESSAGE(has(result.err, "error: no thread could be started: Resource temporarily unavailable"), result.err);

@@ -1,4 +1,4 @@
-// Numbers for people, the progress line, the logger.
+// Numbers as text, the progress line, and the logger.
 #include "apps/cli/progress.h"
 
 #include <doctest/doctest.h>
@@ -68,7 +68,7 @@ TEST_CASE("images: a line every half minute where there is no terminal, the rate
     drawn.begin(20);
     for (int64_t done : {40, 60, 80, 100}) now += 20, drawn.at(done);
     ImageProgress encoded(log, "encoding", 1000, [&] { return now; });
-    now += 1000;        // until the first block arrives
+    now += 1000;        // time until the first block of images
     encoded.at(500);
     now += 50;
     encoded.at(600);
@@ -87,7 +87,7 @@ TEST_CASE("rates leave out the first step and what is excluded") {
     Logger log(sink);
     double now = 0;
     Progress progress(log, {.total_steps = 12, .done_steps = 2, .samples_per_step = 8, .log_every = 5}, [&] { return now; });
-    now += 100;  // the slow first step
+    now += 100;  // the first step is slow
     progress.step_done(3, {1.0});
     CHECK(progress.state().eta_seconds < 0);
     for (int64_t step = 4; step <= 12; ++step) {
@@ -103,7 +103,7 @@ TEST_CASE("rates leave out the first step and what is excluded") {
     }
   }
   std::fclose(sink);
-  const std::string out = read_file(folder / "out");  // not a terminal: plain lines at 5, 10 and the last step
+  const std::string out = read_file(folder / "out");  // no terminal, so plain lines for the steps 5, 10 and the last one
   CHECK(out.rfind("step 5/12  41.7%  loss 0.2000  |g| 0.50  lr 1.0e-03  2.00 it/s  16.0 img/s  ETA 0:04  mem ", 0) == 0);
   CHECK(out.find("\nstep 10/12 ") != std::string::npos);
   CHECK(out.find("\nstep 12/12  100.0%") != std::string::npos);

@@ -1,4 +1,4 @@
-// A process's rank: every launcher's variables, their priority, and incomplete settings.
+// The rank of a process: the variables of every launcher, their priority, and incomplete settings.
 #include "nn/training/ranks.h"
 
 #include <doctest/doctest.h>
@@ -124,9 +124,9 @@ TEST_CASE("a GPU for each rank") {
   };
   CHECK(device(3, 4, "cuda") == "cuda:3");
   CHECK(device(3, 4, "cuda:1") == "cuda:1");
-  CHECK(device(3, 1, "cuda") == "cuda:0");                 // the launcher shows each rank its own
+  CHECK(device(3, 1, "cuda") == "cuda:0");                 // the launcher makes one GPU visible to each rank
   CHECK(device(3, 0, "cpu", false) == "cpu");
-  CHECK(device(3, 2, "cuda") == "--device cuda: this is rank 3 of 4 on its machine, counted from 0, and that has 2 GPUs: start at most 2 ranks there");
+  CHECK(device(3, 2, "cuda") == "--device cuda: this is rank 3 of 4 on its machine, counted from 0, but the machine has 2 GPUs: start at most 2 ranks there");
   CHECK(device(3, 4, "cuda", false).starts_with("--device cuda: 8 ranks were started, and this build is without NCCL"));
 }
 
@@ -168,7 +168,7 @@ TEST_CASE("the secret: of the environment, the same for all; set and empty is a 
 TEST_CASE("where rank 0 listens: what was given; only a launcher that has other machines asks for more than a name's own addresses") {
   CHECK_FALSE(find({}, by_hand(0, 2, "node:77")).from_other_machines);
   CHECK_FALSE(find({}, by_hand(0, 2, "127.0.0.1:77")).from_other_machines);
-  CHECK(find(torchrun).from_other_machines);                                       // 2 of 4 ranks are on this machine
+  CHECK(find(torchrun).from_other_machines);                                       // only 2 of the 4 ranks are on this machine
   Values here = torchrun;
   here["MASTER_ADDR"] = "localhost";
   CHECK_FALSE(find(here).from_other_machines);
@@ -207,7 +207,7 @@ TEST_CASE("what ranks were started with is compared before they begin: the comma
   CHECK(difference([](StartFacts& f) { f.build = "1 (git b)"; }) == begin + "it is build 1 (git b), not 1 (git a)" + end);
   CHECK(difference([](StartFacts& f) { f.out = "runs/y"; }) == begin + "its --out is runs/y, not runs/x" + end);
   CHECK(difference([](StartFacts& f) { f.folder = "/home/b/runs/x"; }) == begin + "its --out is /home/b/runs/x, not /home/a/runs/x" + end);
-  CHECK(difference([](StartFacts& f) { f.folder = "/mnt/a/runs/x", f.host = "node2"; }) == "");       // another machine's name for the same folder
+  CHECK(difference([](StartFacts& f) { f.folder = "/mnt/a/runs/x", f.host = "node2"; }) == "");       // another machine may have another name for the same folder
   CHECK(difference([](StartFacts& f) { f.config = "seed = 2\x1b[31m\nfm.loop.steps = 2\n"; }) == begin + "seed was 1, is 2?[31m" + end);
 }
 
@@ -218,7 +218,7 @@ TEST_CASE("a stop that another rank was asked for is a stop here; a signal of on
   request_stop("SIGINT");
   CHECK(stop_requested());
   CHECK(stop_reason() == "--max-time 1h");
-  raise(SIGTERM);                                          // would end this process if it counted as the second
+  raise(SIGTERM);                                          // would end this process if the earlier stop request counted as a first signal
   CHECK(stop_reason() == "SIGTERM");
   CHECK_THROWS_AS(throw_if_stop_requested(), StopRequested);
   install_signal_handlers();
@@ -237,21 +237,21 @@ TEST_CASE("the address that rank 0 leaves is its user's alone, and that of anoth
   for (fs::perms others : {fs::perms::group_read, fs::perms::others_read, fs::perms::group_write, fs::perms::others_write}) {
     fs::permissions(file.file(), fs::perms::owner_read | fs::perms::owner_write | others);
     CHECK(look_at(file, &why) == "");
-    CHECK(why == file.file().string() + " is rejected: others than its owner may read or write it");
+    CHECK(why == file.file().string() + " is rejected: users other than its owner may read or write it");
   }
-  leave_at(file, "node:2 secret");                         // in its place
+  leave_at(file, "node:2 secret");                         // replaces the rejected file
   CHECK(look_at(file, &why) == "node:2 secret");
   if (geteuid() == 0) {
     REQUIRE(chown(file.file().c_str(), 12345, 12345) == 0);
     CHECK(look_at(file, &why) == "");
-    CHECK(why == file.file().string() + " is rejected: it belongs to user 12345, not to this one, 0");
+    CHECK(why == file.file().string() + " is rejected: it belongs to user 12345, but this process runs as user 0");
   }
   fs::remove(file.file());
   leave_at({folder.path(), "elsewhere"}, "node:3 secret");
   fs::create_symlink(FileRendezvous{folder.path(), "elsewhere"}.file(), file.file());
   CHECK(look_at(file, &why) == "");
   fs::remove(file.file());
-  REQUIRE(mkfifo(file.file().c_str(), 0600) == 0);         // no process opens it
+  REQUIRE(mkfifo(file.file().c_str(), 0600) == 0);         // a pipe that no process opens for writing
   CHECK(look_at(file, &why) == "");
   CHECK(why == file.file().string() + " is rejected: it is no ordinary file");
 }
@@ -275,7 +275,7 @@ TEST_CASE("what rank 0 left is taken whole or not at all") {
   CHECK(left(bytes.substr(0, 100)).ends_with("has 84 bytes of 128"));
   CHECK(left(bytes.substr(0, 5)).ends_with("is not a rendezvous of this program"));
   bytes[50] = 'y';
-  CHECK(left(bytes).ends_with("has another checksum than it says"));
+  CHECK(left(bytes).ends_with("has a wrong checksum"));
   clear(file);
   CHECK(std::filesystem::is_empty(folder.path()));
 }

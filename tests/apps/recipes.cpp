@@ -1,4 +1,4 @@
-// The recipes of the paper hold its numbers (mfrae.md 5 to 7).
+// The recipes in configs/ have the paper's numbers (mfrae.md 5 to 7).
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -168,7 +168,7 @@ TEST_CASE("what a step costs is counted from the config alone") {
   CHECK(mfd.trained + mfd.frozen == 840595284);
   CHECK(mfd.teacher == 838675796);
   CHECK(mfd.optimizer == 8 * mfd.trained);
-  CHECK(mfd.gradients == 2 * 4 * mfd.trained);         // parts of 8 of 256
+  CHECK(mfd.gradients == 2 * 4 * mfd.trained);         // two sets, because the batch of 256 is processed in parts of 8
   CHECK(mfd.rows == 8);
   CHECK(cmt.rows == 64);
   CHECK(mfd.activations == mfd.activations_kept);
@@ -197,9 +197,9 @@ TEST_CASE("what an objective needs beside the network is in the memory of its st
     return stage_cost(r, "map");
   };
   const StageCost plain = cost("mean_flow"), taped = cost("lsd"), average = cost("shortcut");
-  CHECK(near(static_cast<double>(taped.activations), 1.25 * static_cast<double>(plain.activations), 1e-6));    // a quarter of the rows has a taped derivative
+  CHECK(near(static_cast<double>(taped.activations), 1.25 * static_cast<double>(plain.activations), 1e-6));    // the derivative of a quarter of the rows is taped
   CHECK(taped.average == plain.average);
-  CHECK(average.average == plain.average + plain.weights);      // the network that makes the half jumps
+  CHECK(average.average == plain.average + plain.weights);      // Shortcut keeps an averaged network for the half jumps
   CHECK(average.activations == plain.activations);
 }
 
@@ -255,12 +255,12 @@ TEST_CASE("what a stage needs follows from the recipe") {
 
 TEST_CASE("a name that is no stage is one error, which lists those there are") {
   const Recipe r = recipe_of(256);
-  const std::string wanted = "there is no stage 'mtf': want judge, encoder, decoder, encode, stats, fm, cmt, mfd, mft or map";
+  const std::string wanted = "there is no stage 'mtf': known are judge, encoder, decoder, encode, stats, fm, cmt, mfd, mft and map";
   CHECK_THROWS_WITH_AS(stage_named("mtf"), wanted.c_str(), ConfigError);
   CHECK_THROWS_WITH_AS(stage_cost(r, "mtf"), wanted.c_str(), ConfigError);
   CHECK_THROWS_WITH_AS(stage_loop(r, "mtf"), wanted.c_str(), ConfigError);
   CHECK_THROWS_WITH_AS(stage_loop(r, "stats"), "stage stats has no training", ConfigError);
-  CHECK_THROWS_WITH_AS(stage_cost(r, "judge"), "stage judge trains no generator: want fm, cmt, mfd, mft or map", ConfigError);
+  CHECK_THROWS_WITH_AS(stage_cost(r, "judge"), "stage judge trains no generator; the stages that do are fm, cmt, mfd, mft and map", ConfigError);
 }
 
 TEST_CASE("samples that are their own latents: the transformer's input has the data's shape") {
@@ -285,7 +285,7 @@ TEST_CASE("samples that are their own latents: the transformer's input has the d
   const Recipe square = resolved({2, 8, 8}), wide = resolved({2, 8, 12});
   const DitDhConfig &of_square = square.network.of<DitDh>(), &of_wide = wide.network.of<DitDh>();
   CHECK(of_square.axes == 2);
-  CHECK(of_square.input_width == 0);                                             // as configs of latents have it
+  CHECK(of_square.input_width == 0);                                             // 0, as in configs for latents
   CHECK(of_square.input_shape() == Shape{2, 8, 8});
   CHECK(of_wide.input_width == 12);
   CHECK(of_wide.input_shape() == Shape{2, 8, 12});

@@ -128,8 +128,8 @@ TEST_CASE("a run folder is created, described, resumed") {
 
   Quiet other;
   CHECK_THROWS_WITH_AS(RunFolder(path, false, other), Contains("another process"), ConfigError);
-  CHECK_THROWS_WITH_AS(RunFolder(path, true, other), Contains("another process"), ConfigError);             // --fresh checks it too
-  CHECK_THROWS_WITH_AS(move_aside(folder / "runs", other), Contains("another process"), ConfigError);       // also for folders below it
+  CHECK_THROWS_WITH_AS(RunFolder(path, true, other), Contains("another process"), ConfigError);             // with --fresh too
+  CHECK_THROWS_WITH_AS(move_aside(folder / "runs", other), Contains("another process"), ConfigError);       // also if the locked folder is below the moved one
 }
 
 TEST_CASE("--fresh moves an old run aside") {
@@ -167,7 +167,7 @@ TEST_CASE("checkpoints are published, rotated, and the newest is linked") {
   write_atomically(checkpoints.begin(350) / "state.json", "again");
   checkpoints.publish(350);
   CHECK(read_file(checkpoints.path(350) / "state.json") == "again");
-  checkpoints.begin(400);  // not published: not a checkpoint
+  checkpoints.begin(400);  // not published, so it is no checkpoint
   CHECK(checkpoints.newest_first().front() == 350);
   checkpoints.move_aside_after(200, "superseded");
   CHECK(checkpoints.newest_first() == std::vector<int64_t>{200, 100});

@@ -1,4 +1,4 @@
-// flowmap_sample on files like the published ones, as a user meets it.
+// flowmap_sample on files in the published formats, run as a user would.
 #include <doctest/doctest.h>
 
 #include <cstdlib>
@@ -36,7 +36,7 @@ std::vector<std::uint8_t> arr_0(const fs::path& npz) {
   return NpzReader(npz).read("arr_0").to_vector<std::uint8_t>();
 }
 
-// The images of a command that writes only an .npz.
+// Runs the command so that it writes only an .npz, and returns the pixels.
 std::vector<std::uint8_t> pixels(const fs::path& dit, const Arguments& more) {
   const TempFolder folder;
   const Result result = draw(dit, Arguments{"--grid=", "--npz", (folder / "a.npz").string()} + more);
@@ -82,12 +82,12 @@ TEST_CASE("one step is the equation: decode(noise - u(noise, 0, 1)), cut to 8 bi
 TEST_CASE("sample i is the same picture in any batch, and steps change it") {
   const auto all = pixels(files().flow_map, {"--count", "7", "--batch", "4", "--steps", "2"});
   const auto some = pixels(files().flow_map, {"--count", "2", "--first", "3", "--batch", "1", "--steps", "2"});
-  CHECK(largest_difference(all.data() + 3 * picture, some.data(), 2 * picture) <= 1);      // products of other sizes: the last bits
+  CHECK(largest_difference(all.data() + 3 * picture, some.data(), 2 * picture) <= 1);      // products have other sizes in another batch, so last bits may differ
   CHECK(largest_difference(all.data() + 2 * picture, some.data(), 2 * picture) > 8);
   const auto once = pixels(files().flow_map, {"--count", "2", "--first", "3", "--batch", "1"});
   CHECK(largest_difference(once.data(), some.data(), 2 * picture) > 0);
   const auto other = pixels(files().flow_map, {"--count", "2", "--first", "3", "--class", "3,4", "--batch", "1", "--steps", "2"});
-  CHECK(largest_difference(other.data() + picture, some.data() + picture, picture) > 0);    // sample 4 has label 3 now
+  CHECK(largest_difference(other.data() + picture, some.data() + picture, picture) > 0);    // the label of sample 4 has changed
 }
 
 TEST_CASE("labels") {
@@ -123,9 +123,9 @@ TEST_CASE("a folder of pictures is gone on with: what is whole stays, what is mi
   CHECK(read_file(pngs / "000004.png") == picture_4);
   CHECK(fs::last_write_time(pngs / "000002.png") == kept);
   CHECK(read_file(npz) == bytes);
-  CHECK(has(draw(files().flow_map, wanted).err, "all.npz is there"));
+  CHECK(has(draw(files().flow_map, wanted).err, "all.npz exists already"));
   const Arguments others{"--seed", "2", "--pngs", (folder / "others").string()};
-  REQUIRE(draw(files().flow_map, wanted + others).code == 0);       // the same file with other images: not taken for these
+  REQUIRE(draw(files().flow_map, wanted + others).code == 0);       // writes other images into the same file, which must not pass for those of `wanted`
   CHECK(read_file(npz) != bytes);
   CHECK(has(draw(files().flow_map, wanted).err, "arr_0 of 6 images"));
   CHECK(read_file(npz) == bytes);
@@ -145,13 +145,13 @@ TEST_CASE("a folder of another program's pictures is refused, what is damaged in
   refused(draw(files().flow_map, wanted + Arguments{"-q"}), 2, "P: contains 000000.png but no samples.txt");
   CHECK_FALSE(fs::exists(pngs / "samples.txt"));
   CHECK_FALSE(fs::exists(npz));
-  fs::rename(pngs / "000000.png", pngs / "cover.png");                     // not numbered: not a sample
+  fs::rename(pngs / "000000.png", pngs / "cover.png");                     // a name without a number is no sample
   REQUIRE(draw(files().flow_map, wanted).code == 0);
   const std::string settings = read_file(pngs / "samples.txt"), good = read_file(pngs / "000001.png"), bytes = read_file(npz);
   for (const char* part : {"dit ", " decoder ", " stats ", " seed 1", " labels equal", " steps 1"}) CHECK_MESSAGE(has(settings, part), settings);
 
   std::string damaged = good;
-  damaged[damaged.size() / 2] ^= 1;                                        // its end is whole, a checksum inside is wrong
+  damaged[damaged.size() / 2] ^= 1;                                        // the file is complete, but a checksum inside is wrong
   write_atomically(pngs / "000001.png", damaged);
   for (const char* name : {"000001.png.tmp-123", "000007.png.tmp-123", "notes.tmp-123"}) write_atomically(pngs / name, "what was written of it");
   const Result again = draw(files().flow_map, wanted);
@@ -160,11 +160,11 @@ TEST_CASE("a folder of another program's pictures is refused, what is damaged in
   CHECK(read_file(pngs / "000001.png") == good);
   CHECK(read_file(npz) == bytes);
   CHECK_FALSE(fs::exists(pngs / "000001.png.tmp-123"));
-  CHECK(fs::exists(pngs / "000007.png.tmp-123"));                         // another command's, which may be at work
+  CHECK(fs::exists(pngs / "000007.png.tmp-123"));                         // belongs to another command, which may still run
   CHECK(fs::exists(pngs / "notes.tmp-123"));
 
   write_png(pngs / "000002.png", blank_image(1, 1, 3, 200));
-  std::string torn = read_file(pngs / "000002.png");                       // right checksums, no pixels: detected when it is read
+  std::string torn = read_file(pngs / "000002.png");                       // checksums are right but the pixels are missing, which decoding detects
   write_atomically(pngs / "000002.png", torn.substr(0, 33) + torn.substr(torn.size() - 12));
   const Result third = draw(files().flow_map, wanted);
   REQUIRE_MESSAGE(third.code == 0, third.err);
@@ -207,13 +207,13 @@ TEST_CASE("a teacher: its solver, guidance, intervals and autoguidance") {
     return largest_difference(pixels(files().teacher, two + more).data(), plain.data(), plain.size());
   };
   CHECK(differs({"--solver", "heun"}) > 0);
-  // Scales far above those in use: the random networks' velocities differ by little, and the images are rounded to 8 bits.
+  // The scales are far above those in use, because the velocities of random networks differ by little and images are rounded to 8 bits.
   CHECK(differs({"--guidance", "100"}) > 0);
-  CHECK(differs({"--guidance", "100", "--guidance-from", "0.1", "--guidance-to", "0.2"}) == 0);    // no time of the grid lies there
+  CHECK(differs({"--guidance", "100", "--guidance-from", "0.1", "--guidance-to", "0.2"}) == 0);    // no time of the solver lies in that interval
   CHECK(differs({"--guidance", "100", "--guidance-from", "0.9"}) > 0);
   CHECK(differs({"--guidance", "20", "--weak", files().weak.string()}) > 0);
   CHECK(differs({"--guidance", "1", "--weak", files().weak.string()}) == 0);
-  CHECK(differs({"--guidance", "1.42", "--weak", files().teacher.string()}) <= 1);                 // by itself: no effect
+  CHECK(differs({"--guidance", "1.42", "--weak", files().teacher.string()}) <= 1);                 // a teacher guided by itself does not change
 }
 
 TEST_CASE("bf16 is near f32") {

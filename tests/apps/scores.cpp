@@ -1,4 +1,4 @@
-// Scores: their table, their file, and which images they compare with.
+// Scores: the table, the file, and the choice of images to compare with.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -36,7 +36,7 @@ Score score_of(const std::string& name, std::int64_t calls, double frechet, std:
           .reference_id = "r"};
 }
 
-// A source of empty images with these numbers per class, sorted by class.
+// A source of empty images, sorted by class, with sizes[c] images of class c.
 class LabelsAlone : public SampleSource {
  public:
   explicit LabelsAlone(const std::vector<std::int64_t>& sizes) {
@@ -104,7 +104,7 @@ TEST_CASE("scores.csv gains rows and keeps what is there, also an older program'
   TempFolder folder;
   const auto csv = folder / "scores.csv";
   CHECK(read_scores(csv).empty());
-  // In the format of earlier programs, with a column of another origin.
+  // The format of earlier programs, with a column that a user added.
   write_atomically(csv,
                    "name,calls,frechet,precision,recall,accuracy,psnr,ms_per_image,note\nmfd,1,67.3,0.8,0.1,0.9,0,0.6,\"good, I think\"\n");
   std::vector<Score> seen;
@@ -116,7 +116,7 @@ TEST_CASE("scores.csv gains rows and keeps what is there, also an older program'
   const std::vector<Score> all = read_scores(csv);
   REQUIRE(all.size() == 2);
   CHECK(all[0].metric("frechet") == 67.3);
-  CHECK(std::isnan(all[0].psnr));  // a 0 of before was none
+  CHECK(std::isnan(all[0].psnr));  // earlier programs wrote 0 for no PSNR
   CHECK(all[0].samples == -1);
   CHECK(all[1].metric("frechet") == 0.1 + 0.2);
   CHECK(all[1].data == added.data);
@@ -155,7 +155,7 @@ TEST_CASE("writers of one table at once lose no row") {
 }
 
 TEST_CASE("a report shows the newest score of each question about the newest weights") {
-  Score old = score_of("mfd", 1, 9, -1, "");  // of an older program
+  Score old = score_of("mfd", 1, 9, -1, "");  // a score of an older program
   Score other_images = score_of("mfd", 1, 5, 80, "b");
   other_images.reference_id = "before";
   const std::vector<Score> all{old,
@@ -219,7 +219,7 @@ TEST_CASE("labels of samples: equally many a class, the remainder by key") {
     CHECK(*std::max_element(c.begin(), c.end()) - *std::min_element(c.begin(), c.end()) <= 1);
     CHECK(balanced_labels(n, 4, 1) == balanced_labels(n, 4, 1));
   }
-  // 30 samples of 1000 classes are not the first 30.
+  // 30 samples of 1000 classes do not have the labels 0 to 29.
   const auto few = balanced_labels(30, 1000, 1);
   CHECK(std::set<std::int64_t>(few.begin(), few.end()).size() == 30);
   CHECK(*std::max_element(few.begin(), few.end()) > 500);
@@ -231,7 +231,7 @@ TEST_CASE("a reference: all, or equally many a class, whatever the order of the 
   CHECK(chosen_counts(source, 0) == std::vector<std::int64_t>{50, 30, 8, 100});
   CHECK(chosen_counts(source, 1000) == std::vector<std::int64_t>{50, 30, 8, 100});
   CHECK(chosen_counts(source, 20) == std::vector<std::int64_t>{5, 5, 5, 5});
-  CHECK(chosen_counts(source, 38) == std::vector<std::int64_t>{10, 10, 8, 10});  // a class has no more samples
+  CHECK(chosen_counts(source, 38) == std::vector<std::int64_t>{10, 10, 8, 10});  // the third class has only 8 samples
   CHECK(chosen_counts(source, 158) == std::vector<std::int64_t>{50, 30, 8, 70});
   auto one_more = chosen_counts(source, 22);
   std::sort(one_more.begin(), one_more.end());
@@ -240,7 +240,7 @@ TEST_CASE("a reference: all, or equally many a class, whatever the order of the 
   CHECK(std::is_sorted(rows.begin(), rows.end()));
   CHECK(std::set<std::int64_t>(rows.begin(), rows.end()).size() == 20);
   CHECK(std::includes(more.begin(), more.end(), rows.begin(), rows.end()));
-  CHECK(rows[4] != 4);  // not the first files of a class
+  CHECK(rows[4] != 4);  // the rows are not the first ones of a class
   const LabelsAlone gap({4, 0, 4});
   CHECK(chosen_counts(gap, 4) == std::vector<std::int64_t>{2, 0, 2});
 }
@@ -255,7 +255,7 @@ TEST_CASE("rows drawn of a reference have its shares of the classes") {
   for (const std::int64_t row : some) labels.push_back(source.label(row));
   const auto n = counts(labels, 3);
   const std::vector<double> wanted{120, 60, 20};
-  for (std::size_t c = 0; c < 3; ++c) {  // within 3 standard deviations of a binomial draw
+  for (std::size_t c = 0; c < 3; ++c) {  // within 3 standard deviations of a binomial distribution
     const double p = wanted[c] / 200;
     CHECK(std::abs(static_cast<double>(n[c]) - wanted[c]) < 3 * std::sqrt(200 * p * (1 - p)));
   }
@@ -275,7 +275,7 @@ TEST_CASE("samples that are not finite are refused by their number, before they 
   std::int64_t calls = 0;
   const LatentGenerator third_batch = [&](const Tensor& noise, const Labels&) {
     const Tensor z = noise.clone();
-    if (++calls == 3) z.data<float>()[z.numel() / 2] = std::nanf("");  // the first number of the second of two rows
+    if (++calls == 3) z.data<float>()[z.numel() / 2] = std::nanf("");  // the first value of the second of two rows
     return z;
   };
   std::vector<std::int64_t> taken;

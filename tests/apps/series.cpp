@@ -1,4 +1,4 @@
-// Sequences, vectors and arrays of one's own by the programs: trained end to end with both networks, scored, reported, resumed; and errors before any training.
+// Sequences, vectors and the user's own arrays with the real programs: training with both networks, scores, report, resume, and errors before training.
 #include <doctest/doctest.h>
 #include <fmt/format.h>
 
@@ -29,7 +29,7 @@ Result pipeline(const fs::path& out, const std::string& data, const Arguments& m
   return run("flowmap_train", Arguments{"pipeline", "--config", config, "--data", data, "--out", out.string()} + few + more);
 }
 
-// Unit variance, (n, shape...).
+// Random values (n, shape...) of unit variance.
 std::string normal_rows(const fs::path& file, const std::vector<std::int64_t>& shape) {
   Shape all;
   for (const std::int64_t d : shape) all.push_back(d);
@@ -57,7 +57,7 @@ TEST_CASE("the transformer trains on series: sizes in the log, scores of statist
   REQUIRE_MESSAGE(r.code == 0, r.err);
   CHECK_MESSAGE(has(r.err, "DiT^DH 64x2 + 64x1, sequences [1, 32] in 8 tokens"), r.err);
   const Score s = score_of(out, "mfd", 1);
-  CHECK(s.metric("energy_distance") > 0.01);                           // after so few steps
+  CHECK(s.metric("energy_distance") > 0.01);                           // the distance is not small after so few steps
   CHECK(s.metric("power_error") > 0.1);
   CHECK(s.metric("correlation_error") > 0);
   CHECK(s.metric("mean_error") > 0);
@@ -81,7 +81,7 @@ TEST_CASE("the transformer trains on series: sizes in the log, scores of statist
   const Result picture = run("flowmap_sample", {"--out", out.string(), "--reconstruct", "dog.png", "-q"});
   CHECK(picture.code == exit_code::usage);
   CHECK_MESSAGE(has(picture.err, "--reconstruct: space \"identity\" has no autoencoder: samples [1, 32] of sines?length=32,count=200 are their own latents; "
-                                 "leave it out to draw samples, with --npz FILE"), picture.err);
+                                 "leave it out to generate samples, with --npz FILE"), picture.err);
   CHECK_MESSAGE(lines(picture.err) == 1, picture.err);
 }
 
@@ -100,7 +100,7 @@ TEST_CASE("arrays of one's own: vectors for the MLP, with labels; (length, chann
   REQUIRE_MESSAGE(made.code == 0, made.err);
   CHECK(score_of(vectors, "mfd", 1).classes == 3);
   CHECK(std::isfinite(score_of(vectors, "mfd", 1).metric("energy_distance")));
-  CHECK_FALSE(score_of(vectors, "mfd", 1).metrics.contains("power_error"));          // vectors have no order
+  CHECK_FALSE(score_of(vectors, "mfd", 1).metrics.contains("power_error"));          // elements of a vector have no order
   CHECK(has(read_file(vectors / "report.html"), ">element</text>"));
 
   const Result chunks = pipeline(folder / "chunks", normal_rows(folder / "chunks.npy", {200, 16, 3}) + "?layout=lc", transformer);

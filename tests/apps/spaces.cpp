@@ -1,4 +1,4 @@
-// A latent space that is only a row: the pixels of images, by the real programs.
+// Latent spaces that need only a row in the table, such as the pixels of images, with the real programs.
 #include "flowmap/training/chain/spaces.h"
 
 #include <cmath>
@@ -31,7 +31,7 @@ TEST_CASE("pixels: the whole pipeline without an autoencoder, scored by the judg
     CHECK(s.decoder.empty());
     CHECK(s.accuracy >= 0);
   }
-  CHECK(names == std::vector<std::string>{"teacher", "cmt", "cmt", "mfd", "mfd", "mft", "mft"});       // and no reconstruction
+  CHECK(names == std::vector<std::string>{"teacher", "cmt", "cmt", "mfd", "mfd", "mft", "mft"});       // there is no reconstruction
   succeeds(run("flowmap_sample", out, pixels + Arguments{"--count", "3", "--pngs", (folder / "pngs").string(), "--grid", ""}));
   CHECK(has(read_file(folder / "pngs/samples.txt"), " pixels seed 1"));
 
@@ -39,7 +39,7 @@ TEST_CASE("pixels: the whole pipeline without an autoencoder, scored by the judg
   write_png(folder / "white.png", white);
   const Result seen = run("flowmap_sample", out, pixels + Arguments{"--reconstruct", (folder / "white.png").string(), "--grid", (folder / "grid.png").string()});
   succeeds(seen);
-  CHECK_MESSAGE(has(seen.err, "latent [1, 1, 8, 8], rms 1.000"), seen.err);                             // level 255 is 1
+  CHECK_MESSAGE(has(seen.err, "latent [1, 1, 8, 8], rms 1.000"), seen.err);                             // level 255 becomes the value 1
 }
 
 TEST_CASE("pixels from memory, from files as they are needed and from a cache are the same training") {
@@ -64,7 +64,7 @@ TEST_CASE("haar: a network of four bands, pictures there and back; odd sides are
   write_png(folder / "white.png", image_from_planes(std::vector<std::uint8_t>(64, 255).data(), 1, 8, 8));
   const Result seen = run("flowmap_sample", out, haar + Arguments{"--reconstruct", (folder / "white.png").string(), "--grid", (folder / "grid.png").string()});
   succeeds(seen);
-  CHECK_MESSAGE(has(seen.err, "latent [1, 4, 4, 4], rms 1.000"), seen.err);                             // a white block: average 2, details 0
+  CHECK_MESSAGE(has(seen.err, "latent [1, 4, 4, 4], rms 1.000"), seen.err);                             // a white block has average 2 and details 0
   refused(train("fm", folder / "odd", haar + Arguments{"--image-size", "0", "--data", "shapes?size=9,count=64,channels=1", "-q"}), exit_code::usage,
           "space haar halves the sides of images, and 9 is odd");
   refused(train("pipeline", folder / "odd", haar + Arguments{"--decoder-size", "B", "-q"}), exit_code::usage, "with space = \"haar\" leave it out");

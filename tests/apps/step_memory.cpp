@@ -1,4 +1,4 @@
-// The memory of a MeanFlow step on the quickstart's model: the exact derivative costs nearly no more than plain flow matching.
+// The memory of a MeanFlow step on the quickstart's model: the exact derivative needs hardly more memory than plain flow matching.
 #include <doctest/doctest.h>
 
 #include "apps/cli/toml.h"
@@ -14,7 +14,7 @@ constexpr std::int64_t rows = 32;
 Recipe quickstart() {
   Recipe recipe;
   load_toml_file(list_fields(recipe), FM_TESTS_FOLDER "/../configs/quickstart.toml");
-  recipe.image_size = 28;                                              // Fashion-MNIST's, which the test does without
+  recipe.image_size = 28;                                              // sizes of Fashion-MNIST, which the test does not read
   recipe.channels = 1;
   recipe.classes = 10;
   recipe.resolve();
@@ -33,7 +33,7 @@ Batch batch_of(const Recipe& recipe) {
           Tensor::zeros({rows}, DType::i64), Draws{1, 0, samples}};
 }
 
-// MiB that a step holds at most, beside the weights.
+// Peak memory of a step beside the weights, in MiB.
 double peak_of(const std::function<Var()>& loss) {
   const std::size_t before = memory_stats().live;
   reset_memory_peak();
@@ -58,7 +58,7 @@ TEST_CASE("a MeanFlow step by JVP needs at most 1.15 times the memory of a flow-
   const double distilled =
       peak_of([&] { return loss_on(config, {.net = student, .velocity = teacher(teacher_net)}, batch).loss; });
   const double from_data = peak_of([&] { return loss_on(config, {.net = student}, batch).loss; });
-  config.pairs.diagonal_share = 0;                                     // the derivative of every row
+  config.pairs.diagonal_share = 0;                                     // every row has s < t and a derivative
   const double all_rows = peak_of([&] { return loss_on(config, {.net = student}, batch).loss; });
   MESSAGE("peak MiB: flow matching " << plain << ", MFD " << distilled << ", MFT " << from_data << ", MFT with s < t in all rows "
                                      << all_rows);

@@ -1,4 +1,4 @@
-// A run on configs/tiny_shapes.toml, by the real programs, in seconds: for tests of their results and messages.
+// Runs of the real programs on configs/tiny_shapes.toml, which take seconds: for tests of results and messages.
 #pragma once
 
 #include <doctest/doctest.h>
@@ -14,7 +14,7 @@ namespace fs = std::filesystem;
 
 inline const std::string config_file = FM_TESTS_FOLDER "/../configs/tiny_shapes.toml";
 
-// One thread: two would wait for each other most of the time on so little work.
+// Runs a program with one thread. Two threads would mostly wait for each other, because the work is small.
 inline Result run(const std::string& program, const fs::path& out, const Arguments& more = {}, const std::function<void(pid_t)>& during = {}) {
   Arguments common{"--config", config_file, "--threads", "1"};
   if (!out.empty()) common.insert(common.end(), {"--out", out.string()});
@@ -40,7 +40,7 @@ inline const fs::path& finished_run() {
   return run;
 }
 
-// A new run that has the statistics and these stages of the finished one.
+// Makes a new run with the statistics and these stages of the finished one.
 inline void copy_stages(const fs::path& to, const std::vector<std::string>& stages) {
   fs::create_directories(to);
   fs::copy(finished_run() / "stats.safetensors", to);

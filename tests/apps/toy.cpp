@@ -1,5 +1,5 @@
-// configs/toy.toml: points in the plane, an MLP, no images. The numbers in the documents, a report that agrees with scores.csv, and
-// the errors of programs that need images.
+// configs/toy.toml: points in the plane, an MLP, no images. Checks the numbers in the documents, that the report agrees with scores.csv,
+// and the errors of programs that need images.
 #include <doctest/doctest.h>
 #include <fmt/format.h>
 
@@ -26,7 +26,7 @@ Result run(const std::string& program, const Arguments& arguments) {
   return run_program_file(own_folder().parent_path() / "apps" / program, arguments);
 }
 
-// docs/examples/one_step.cpp on this run: its written samples give its printed numbers, which are close to the map's score.
+// Runs docs/examples/one_step.cpp on this run. Its printed numbers must follow from the samples that it writes, and be close to the map's score.
 void check_one_step(const fs::path& out) {
   const fs::path example = own_folder() / "one_step", file = out / "one_step.npy";
   const Result r = run_program_file(example, {(out / "mfd").string(), file.string()});
@@ -80,13 +80,13 @@ TEST_CASE("the toy's flow map makes points in one call that its teacher needs fi
     return !has(same.err, "already evaluated");
   };
   CHECK_FALSE(asked_again({}));
-  CHECK(asked_again({"--evaluate.samples", "400"}));       // another question is no old answer
+  CHECK(asked_again({"--evaluate.samples", "400"}));       // other settings are not answered with old scores
   CHECK(asked_again({"--evaluate.samples", "400", "--seed", "9"}));
   CHECK(read_scores(out / "scores.csv").back().seed == 9);
 
   const Result pictures = run("flowmap_sample", {"--out", out.string(), "--count", "4", "--grid", (folder / "x.png").string()});
   CHECK(pictures.code == exit_code::usage);
-  CHECK_MESSAGE(has(pictures.err, "--grid are for images; samples of this run are [2]"), pictures.err);
+  CHECK_MESSAGE(has(pictures.err, "--grid are for images, but samples of this run are [2]"), pictures.err);
   const Result nowhere = run("flowmap_sample", {"--out", out.string(), "--count", "4"});
   CHECK(nowhere.code == exit_code::usage);
   CHECK_MESSAGE(has(nowhere.err, "give --npz FILE for their values"), nowhere.err);
@@ -113,11 +113,11 @@ TEST_CASE("time series train too, and are scored by their values") {
   CHECK(score.metric("frechet") > 0);
   CHECK(std::isfinite(teacher.metric("frechet")));
   CHECK(score.judge == "values");
-  CHECK(std::isnan(score.accuracy));                       // these features have no classes
+  CHECK(std::isnan(score.accuracy));                       // without classes in these features there is no accuracy
   const Result alone = run("evaluate", {"--out", out.string(), "--stage", "mfd", "--csv", (folder / "own.csv").string(), "--features-out", (folder / "f.npz").string(), "-q"});
   REQUIRE_MESSAGE(alone.code == 0, alone.err);
   const std::vector<Score> own = read_scores(folder / "own.csv");
-  REQUIRE(own.size() == 3);                                // 1, 2 and 4 calls
+  REQUIRE(own.size() == 3);                                // one row each for 1, 2 and 4 calls
   CHECK(near(own[0].metric("frechet"), score.metric("frechet"), 1e-12));
   const NpzReader seen(folder / "f.npz");
   CHECK(seen.read("mfd_1").shape() == Shape{200, 32});
@@ -131,7 +131,7 @@ TEST_CASE("time series train too, and are scored by their values") {
 
 namespace {
 
-// 8 Gaussians with columns in other units: deviations about 50 and 0.2, means 300 and -4.
+// Writes 8gaussians with columns in other units: deviations of about 50 and 0.2, means 300 and -4.
 void write_stretched(const fs::path& file) {
   const Tensor points = Points({}, Split::train).rows(consecutive(0, 6000));
   std::vector<float> values = points.to_vector<float>();
@@ -156,7 +156,7 @@ TEST_CASE("identity.normalize: samples of any scale are learned, scored in their
   CHECK_FALSE(has(scaled.err, "set identity.normalize = true"));
   CHECK(fs::exists(folder / "scaled/stats.safetensors"));
   CHECK_FALSE(fs::exists(folder / "plain/stats.safetensors"));
-  // Noise of the data's mean and variance has 1.6.
+  // Noise with the data's mean and variance has an energy distance of 1.6.
   CHECK(score_of(folder / "scaled", "teacher", 50).metric("energy_distance") < 0.8);
   CHECK(score_of(folder / "plain", "teacher", 50).metric("energy_distance") > 3);
 
@@ -170,7 +170,7 @@ TEST_CASE("identity.normalize: samples of any scale are learned, scored in their
   const std::vector<float> values = NpzReader(folder / "x.npz").read("arr_0").to_vector<float>();
   double mean = 0;
   for (std::size_t i = 0; i < values.size(); i += 2) mean += static_cast<double>(values[i]) / 600;
-  CHECK(near_within(mean, 300, 15));                       // samples are of the data, not of the space
+  CHECK(near_within(mean, 300, 15));                       // samples have the units of the data, not of the normalized space
 
   const Result other = run("flowmap_train", Arguments{"mfd", "--config", config, "--out", out} + few);
   CHECK(other.code == exit_code::usage);
@@ -198,7 +198,7 @@ TEST_CASE("what does not fit together is said in one line before anything is tra
   refused({"--guidance", "2"}, "guidance needs networks with labels");
   refused({"--map.objective.name", "guided_mean_flow", "--map.loop.steps", "2"}, "map.objective guides its targets by labels, and this run has none: set conditional = true");
   refused({"--map.objective.name", "imm", "--map.loop.steps", "2", "--map.loop.batch", "30"}, "map: its objective takes rows in groups of 16: loop.batch = 30 is not a multiple of it");
-  refused({"--latents", "cache"}, "latents.from cache: is for latents of images");
+  refused({"--latents", "cache"}, "latents.from cache is for latents of images");
   refused({"--latents.flip", "true"}, "latents.flip is for images");
   const Result stats = run("flowmap_train", {"stats", "--config", config, "--out", (folder / "run").string()});
   CHECK(stats.code == exit_code::usage);

@@ -1,4 +1,4 @@
-// flowmap_train as a user meets it, on configs/tiny_shapes.toml: the chain up to its report, stopped in every way and resumed with the same bits.
+// flowmap_train, run as a user would, on configs/tiny_shapes.toml: the chain up to its report, stopped in every way and resumed with the same bits.
 // Errors and their texts: training_errors.cpp.
 #include <doctest/doctest.h>
 
@@ -58,7 +58,7 @@ void same_training(const fs::path& a, const fs::path& b, const std::string& stag
   CHECK(rows == measured(b / stage / "metrics.csv"));
 }
 
-// Sends the signal when the first checkpoint is there.
+// Sends the signal as soon as the first checkpoint exists.
 std::function<void(pid_t)> at_first_checkpoint(const fs::path& out, const std::string& stage, int signal) {
   return [=](pid_t child) {
     CHECK(wait_until([&] { return fs::exists(out / stage / "checkpoints" / "latest"); }));
@@ -77,7 +77,7 @@ TEST_CASE("pipeline: all stages, samples, scores and a report; the same command 
   for (const char* file : {"judge/judge.safetensors", "encoder/encoder.safetensors", "stats.safetensors", "samples.png"})
     CHECK_MESSAGE(fs::exists(out / file), file);
   const std::string scores = read_file(out / "scores.csv"), report = read_file(out / "report.html");
-  CHECK(lines(scores) == 1 + 2 + 3 * 2);  // head, reconstruction and teacher, three students at 1 and 2 calls
+  CHECK(lines(scores) == 1 + 2 + 3 * 2);  // heading; reconstruction and teacher; three students with 1 and 2 calls
   CHECK(!has(scores, "nan"));
   for (const char* part : {"<svg", "data:image/png", "mft", "Frechet", "mfd: mean square error before the metric<", "decoder: norm of the gradients<", "Accuracy by class",
                            "href=\"mfd/report.html\"", "All stages together took ", "Machine and command line"})
@@ -90,18 +90,18 @@ TEST_CASE("pipeline: all stages, samples, scores and a report; the same command 
   for (const char* stage : {"judge", "encoder", "decoder", "fm", "cmt", "mfd", "mft"})
     CHECK_MESSAGE(has(again.err, std::string(stage) + ": done"), again.err);
   CHECK_MESSAGE(!has(again.err, "warning"), again.err);
-  std::string here = report;                          // the report names its folder
+  std::string here = report;                          // the report contains the name of its folder
   here.replace(here.find(out.string()), out.string().size(), (copy / "run").string());
   CHECK(has(read_file(out / "mfd/report.html"), "href=\"../report.html\""));
   CHECK(read_file(copy / "run/report.html") == here);
   for (const char* stage : {"encoder", "fm", "mft"}) same_training(out, copy / "run", stage);
 
-  // Flags that come too late have no effect, and a message says so.
+  // A changed flag has no effect on a finished stage, and a warning says so.
   const Result late = train("mfd", copy / "run", {"--derivative", "fd"});
   succeeds(late);
   CHECK_MESSAGE(has(late.err, "mfd: config: mfd.objective.derivative.kind was \"jvp\", is \"fd\"; --fresh trains it anew"), late.err);
 
-  // A stage that trained further makes the report outdated; a stage whose source changed is not "done".
+  // After further steps of a stage the report is written again. A stage whose source has changed is not reported as done.
   const Result longer = train("pipeline", copy / "run", {"--mft.loop.steps", "10"});
   succeeds(longer);
   CHECK(has(longer.err, "mft: config: mft.loop.steps was"));
@@ -130,23 +130,23 @@ TEST_CASE("a flow map learns by every objective of the list, and is sampled and 
   std::set<std::string> results;
   for (const std::string& name : objective_names()) {
     CAPTURE(name);
-    // The map's velocities are the teacher's by default, with which sct would be scd.
+    // By default the map takes the teacher's velocities, but with these sct would be the same as scd.
     succeeds(train("map", out, few + (name == "sct" ? Arguments{name, "--map.velocity", "one-point"} : Arguments{name})));
     results.insert(read_file(out / "map/checkpoints/latest/model.safetensors"));
     const Result planned = train("map", out, few + Arguments{name, "-n"});
     succeeds(planned);
     CHECK_MESSAGE(has(planned.err, "map      2 steps of 16: 32 images"), planned.err);
   }
-  CHECK(results.size() == objective_names().size());                     // each is another computation
+  CHECK(results.size() == objective_names().size());                     // each objective gives other weights
   succeeds(run("flowmap_sample", out, {"--stage", "map", "--count", "2", "--grid", (folder / "grid.png").string()}));
   refused(train("map", out, {"--steps", "2", "--batch", "18", "--fresh", "--map.objective.name", "imm", "-q"}), exit_code::usage,
           "map: its objective takes rows in groups of 4: loop.batch = 18 is not a multiple of it");
   refused(train("map", folder / "empty", {"--steps", "1", "-q"}), exit_code::unreadable, "there is no trained encoder");
-  refused(train("map", out, {"-q"}), exit_code::usage, "map.loop.steps is 0, so that pipeline leaves this stage out");
+  refused(train("map", out, {"-q"}), exit_code::usage, "map.loop.steps is 0, so pipeline leaves this stage out");
 }
 
 TEST_CASE("a pipeline holds little more memory than its largest stage does alone") {
-  const auto held = [](const fs::path& run, const std::string& stage) {              // MiB, the most that tensors and kept blocks took
+  const auto held = [](const fs::path& run, const std::string& stage) {              // peak memory of tensors and of blocks kept for reuse, MiB
     const auto rows = split(read_file(run / stage / "metrics.csv"), '\n');
     const auto names = split(rows.front(), ','), last = split(rows.back(), ',');
     const auto at = std::find(names.begin(), names.end(), "tensor_held_mib") - names.begin();
@@ -231,7 +231,7 @@ TEST_CASE("--fresh and other encoders: nothing of an old run gets into a new one
         exit_code::stopped_early);
   CHECK(fs::exists(folder / "run.old-1/report.html"));
   CHECK(!fs::exists(out / "fm"));
-  succeeds(train("pipeline", out, other));  // the judge has enough steps now
+  succeeds(train("pipeline", out, other));  // the judge has made enough steps already
   CHECK(read_file(out / "stats.safetensors") != read_file(finished_run() / "stats.safetensors"));
   CHECK(fs::exists(out / "report.html"));
 
@@ -283,20 +283,20 @@ TEST_CASE("a batch in parts trains as the whole batch does, up to rounding") {
     const std::string& stage = need.first;
     TempFolder folder;
     std::map<std::string, std::vector<std::vector<std::string>>> rows;
-    for (const std::string micro : {"0", "3"}) {  // parts of unequal size
+    for (const std::string micro : {"0", "3"}) {  // with 3, the parts have unequal sizes
       const fs::path out = folder / micro;
       copy_stages(out, need.second);
       succeeds(
           train(stage, out, {"--steps", "4", "--batch", "8", "--micro-batch", micro, "--log-every", "1", "--cmt.objective.jitter", "1"}));
       rows[micro] = measured(out / stage / "metrics.csv");
     }
-    REQUIRE(rows["0"].size() == 5);  // the head, then a row a step
+    REQUIRE(rows["0"].size() == 5);  // the heading, then a row per step
     REQUIRE(rows["3"].size() == 5);
     for (std::size_t r = 1; r < 5; ++r)
       for (std::size_t i = 0; i < rows["0"][r].size(); ++i) {
         const double parts = std::stod(rows["3"][r][i]), whole = std::stod(rows["0"][r][i]);
         CAPTURE(stage + ": " + rows["0"][0][i]);
-        if (whole == 0) CHECK(parts == 0);                     // a share of no rows
+        if (whole == 0) CHECK(parts == 0);                     // for example a share of rows that is 0
         else CHECK(near(parts, whole, 2e-6));
       }
   }
@@ -307,7 +307,7 @@ TEST_CASE("--log says which files every stage writes") {
   const fs::path out = folder / "run";
   const Arguments few{"--judge.loop.steps", "2", "--encoder.loop.steps", "2", "--decoder.loop.steps", "2", "--fm.loop.steps",    "2",
                       "--cmt.loop.steps",   "2", "--mfd.loop.steps",     "2", "--mft.loop.steps",     "2", "--evaluate.samples", "10"};
-  const auto logs = [&](const std::string& stage) {  // the letters of csv, jsonl, events and html that are there
+  const auto logs = [&](const std::string& stage) {  // a letter for each existing log: c csv, j jsonl, o events, h html
     std::string found;
     for (const auto& entry : fs::directory_iterator(out / stage)) {
       const std::string name = entry.path().filename().string();
@@ -322,7 +322,7 @@ TEST_CASE("--log says which files every stage writes") {
     CHECK_MESSAGE(logs(stage) == "hj", stage);
     CHECK(has(read_file(out / stage / "config.toml"), "log = [\"jsonl\", \"html\"]"));
   }
-  CHECK(fs::exists(out / "report.html"));  // the pipeline's result, not a log
+  CHECK(fs::exists(out / "report.html"));  // this file is a result of the pipeline, not a log
   succeeds(train("fm", out, {"--steps", "4", "--log", "csv,tb", "--fresh"}));
   CHECK(logs("fm") == "co");
   succeeds(train("fm", out, {"--steps", "4", "--log=", "--fresh"}));
@@ -427,7 +427,7 @@ TEST_CASE("a recipe with weights of its own: stages of decoder, statistics and t
   }
   CHECK(fs::exists(out / "mfd/samples"));
   CHECK(!fs::exists(out / "fm"));
-  succeeds(train("stats", folder / "new", {"--encoder-weights", given[1]}));  // the first of a run
+  succeeds(train("stats", folder / "new", {"--encoder-weights", given[1]}));  // the first command of a run
   CHECK(fs::exists(folder / "new/stats.safetensors"));
   const Result lost = train("cmt", out, {"--stats-file", "lost/stat.pt", "--teacher-weights", "lost/stage2_model.pt", "-q"});
   refused(lost, exit_code::unreadable,
@@ -435,5 +435,5 @@ TEST_CASE("a recipe with weights of its own: stages of decoder, statistics and t
   succeeds(train("cmt", folder / "dry", {"--stats-file", "lost/stat.pt", "--dry-run"}));
   save_safetensors(folder / "of_512.safetensors", {{"var", Tensor::ones({8, 32, 32})}});
   refused(train("cmt", out, given + Arguments{"--stats-file", (folder / "of_512.safetensors").string(), "-q"}), exit_code::unreadable,
-          "of_512.safetensors: statistics of latents [8, 32, 32], this recipe's are");
+          "of_512.safetensors: statistics of latents [8, 32, 32], but this recipe's latents are");
 }

@@ -1,4 +1,4 @@
-// flowmap_train on configs/tiny_shapes.toml: faults, their messages, and that existing files stay unchanged.
+// flowmap_train on configs/tiny_shapes.toml: messages of faults, after which existing files are unchanged.
 #include <doctest/doctest.h>
 
 #include "tests/apps/tiny_run.h"
@@ -23,7 +23,7 @@ TEST_CASE("what is wrong with the command or the config: one line and exit code 
   };
   refused(with_config("fm", "typo.toml", {"--out", (folder / "run").string()}), exit_code::usage, "did you mean 'fm.loop.steps'?");
   refused(with_config("fm", "old.toml", {"--out", (folder / "run").string()}), exit_code::usage, "old.toml:1: deterministic was removed");
-  write_atomically(folder / "old.toml", "deterministic = true\n" + read_file(config_file));       // had no effect, has none
+  write_atomically(folder / "old.toml", "deterministic = true\n" + read_file(config_file));       // a removed key with the value that had no effect is accepted
   succeeds(with_config("judge", "old.toml", {"--out", (folder / "old").string(), "--steps", "2"}));
   if (cuda_device_count() == 0) fails("fm", {"--device", "cuda"}, "--device cuda: no CUDA device");
   fails("judge", {"--image-size", "28"}, "image_size 28");
@@ -61,7 +61,7 @@ TEST_CASE("unreadable data and weights: one line that names them, exit code 3") 
   for (const char* name : {"lost.png", "broken.png"}) CHECK_MESSAGE(has(lost.err, name), lost.err);
 
   refused(train("fm", out, {"-q"}), exit_code::unreadable,
-          "encoder.safetensors: run `flowmap_train encoder`");  // the stages before were not run
+          "encoder.safetensors: run `flowmap_train encoder`");  // the earlier stages were not trained
   copy_stages(out, {"encoder", "decoder", "fm"});
   const fs::path weights = out / "encoder/encoder.safetensors";
   const std::string bytes = read_file(weights);

@@ -1,4 +1,4 @@
-// conv2d's derivatives, and its value against a patch written as matrix product.
+// Derivatives of conv2d, and its value against a matrix product over patches.
 #include <doctest/doctest.h>
 
 #include "autodiff/check.h"

@@ -34,7 +34,7 @@ const std::vector<std::pair<Shape, Shape>> broadcasting = {
     {{3, 4}, {3, 4}}, {{3, 4}, {4}}, {{4}, {3, 4}}, {{3, 1}, {1, 4}}, {{}, {3, 4}},      {{3, 4}, {}},
     {{3, 4}, {1, 4}}, {{1, 4}, {3, 4}}, {{2, 3, 4}, {3, 1}}, {{2, 1, 3}, {2, 5, 1}}, {{5}, {5}}, {{}, {}}, {{1, 3}, {1, 3}}};
 
-// |got - want| <= 2e-6 |want| + absolute; infinities of equal sign and NaNs count as equal.
+// True if |got - want| <= 2e-6 |want| + absolute. Infinities of equal sign and NaNs count as equal.
 bool close(float got, double want, double absolute) {
   const float w = static_cast<float>(want);
   if (std::isnan(w) || std::isnan(got)) return std::isnan(w) && std::isnan(got);
@@ -127,7 +127,7 @@ TEST_CASE("f32 at special values equals the C library") {
                                      1e4f, -1e4f, 1e18f, -1e18f, 3e38f, -3e38f, inf, -inf, nan};
   const Tensor x = Tensor::from(points, {static_cast<std::int64_t>(points.size())});
   UnaryOps::for_each([&]<class Op>(Op) {
-    constexpr bool periodic = std::is_same_v<Op, Sin> || std::is_same_v<Op, Cos>;     // accurate up to |x| = 1e6
+    constexpr bool periodic = std::is_same_v<Op, Sin> || std::is_same_v<Op, Cos>;     // sin and cos are accurate up to |x| = 1e6
     const auto y = map<Op>(x).template to_vector<float>();
     for (std::size_t i = 0; i < points.size(); ++i) {
       if (periodic && std::fabs(points[i]) > 1e6f && std::isfinite(points[i])) continue;

@@ -1,4 +1,4 @@
-// Tensors without elements go through operations, their tangents and their cotangents: right shapes, sums over nothing are 0, no crash.
+// Operations on tensors without elements: values, tangents and cotangents have the right shapes, empty sums are 0, and nothing crashes.
 #include <doctest/doctest.h>
 
 #include <cmath>
@@ -21,7 +21,7 @@ using fm::test::max_difference;
 
 namespace {
 
-// f of x, else ones: its shape, the gradient of each input (all zero, as the sum of nothing), and push and jvp_taped along ones.
+// Checks the shapes of f's value, gradients and tangent for inputs of ones. If the value has no elements, the gradients must be zero.
 void check(const char* name, const std::function<Var(const std::vector<Var>&)>& f, const std::vector<Shape>& inputs,
            const Shape& expected) {
   CAPTURE(name);
@@ -79,7 +79,7 @@ TEST_CASE("attention") {
   check("packed, no tokens", [](const auto& x) { return attention_qkv(x[0], 2); }, {{3, 0, 24}}, {3, 0, 8});
   check("packed, no samples", [](const auto& x) { return attention_qkv(x[0], 2); }, {{0, 5, 24}}, {0, 5, 8});
   const Tensor q = Tensor::ones({2, 3, 6, 4}), none = Tensor::ones({2, 3, 0, 4});
-  CHECK_THROWS_WITH_AS(attention(q, none, none), "attention: no keys, or heads of width 0, in k [2, 3, 0, 4]", ShapeError);
+  CHECK_THROWS_WITH_AS(attention(q, none, none), "attention: there are no keys, or heads have width 0: k [2, 3, 0, 4]", ShapeError);
   const Tensor table = Tensor::ones({5, 4});
   check("rope", [&](const auto& x) { return rope_qkv(x[0], 2, table, table); }, {{0, 5, 24}}, {0, 5, 24});
 }

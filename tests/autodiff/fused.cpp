@@ -25,7 +25,8 @@ namespace {
 using Vars = std::vector<Var>;
 using Tensors = std::vector<Tensor>;
 
-// Relative to the largest element of b; where b is zero (softmax over one key does not move), to the inputs, which are of order 1.
+// Returns the largest difference divided by the largest element of b. If b is zero (the derivative of softmax over one key), returns the difference
+// itself, because the inputs are of order 1.
 double largest_difference(const Tensor& a, const Tensor& b) {
   REQUIRE(a.shape() == b.shape());
   const auto x = a.to_vector<double>(), y = b.to_vector<double>();
@@ -43,7 +44,7 @@ std::vector<DType> types_of(const Tensors& x) {
   return out;
 }
 
-// value, tangent and cotangents of f at inputs along fixed directions, which are rounded to these types; so is the output's cotangent, to `result`
+// Returns value, tangent and cotangents of f. Directions are fixed and rounded to `types`; the cotangent of the output is rounded to `result`.
 Tensors run(const CheckedFunction& f, const Tensors& inputs, const std::vector<DType>& types, std::optional<DType> result = {}) {
   Tape tape;
   Vars leaves, x;
@@ -75,7 +76,7 @@ void same(const Tensors& a, const Tensors& b, double tolerance) {
   }
 }
 
-// Every check of one fused op. `reference` may be null.
+// Runs all checks of one fused op. `reference` may be null.
 void check(const std::string& name, const CheckedFunction& f, const CheckedFunction& reference, const Tensors& inputs) {
   CAPTURE(name);
   CheckOptions o;
@@ -120,7 +121,7 @@ TEST_CASE("modulated norms: per sample, per token, of mixed kind") {
   const Tensor x = normal({n, tokens, c}, 1), w = normal({c}, 2), b = normal({c}, 3);
   const std::vector<std::pair<Shape, Shape>> kinds = {{{n, c}, {n, c}}, {{n, 1, c}, {n, 1, c}}, {{n, tokens, c}, {n, tokens, c}},
                                                       {{n, c}, {n, tokens, c}}, {{n, tokens, c}, {n, 1, c}}, {{n, c}, {n, 1, c}}};
-  // Three forms of each kind of modulation that scale and shift share; of the mixed kinds one form each: which operand has which kind is up to none.
+  // The first three pairs of shapes are checked with all three norms, each mixed pair with only one.
   for (std::size_t i = 0; i < kinds.size(); ++i) {
     const Tensor shift = normal(kinds[i].first, 4), scale = normal(kinds[i].second, 5);
     const auto is_checked = [&](std::size_t form) { return i < 3 || i % 3 == form; };
@@ -189,8 +190,8 @@ TEST_CASE("gated residual") {
 
 namespace {
 
-// value, tangent and cotangents of f against the same in f64, where every operand is exact. `half` marks numbers with errors from rounding to bf16: one
-// rounding for a value or cotangent, one for each of the three terms of a tangent.
+// Checks value, tangent and cotangents of f against those of `exact` in f64. `half` marks results in bf16, whose tolerance is larger: a value or a
+// cotangent is rounded once, a tangent once for each of its three terms.
 void check_mixed(const CheckedFunction& f, const CheckedFunction& exact, const Tensors& inputs, const std::vector<bool>& half) {
   const Tensors got = run(f, inputs), want = run(exact, cast_all(inputs, DType::f64), types_of(inputs), got[0].dtype());
   REQUIRE(got.size() == want.size());
@@ -214,7 +215,7 @@ TEST_CASE("bf16 branches of an f32 stream: norms read f32 and give bf16, sums st
                 {true, true, false, false, true, true});
     check_mixed([](const Vars& v) { return gated_residual(v[0], v[1], v[2]); }, [](const Vars& v) { return gated_residual(v[0], v[1], v[2]); },
                 {x, h, scale}, {false, false, false, true, true});
-    const detail::TangentScope taped(TangentMode::taped);                    // becomes the reference composition, of the same types
+    const detail::TangentScope taped(TangentMode::taped);                    // with taped tangents the op becomes its reference, which must have the same types
     const Var dual = Var(x).with_tangent(x);
     CHECK(rms_norm_modulate(dual, w, shift, scale, 1e-6, DType::bf16).dtype() == DType::bf16);
     CHECK(gated_residual(dual, h, scale).tangent().dtype() == DType::f32);
@@ -277,7 +278,7 @@ TEST_CASE("attention") {
 TEST_CASE("rotary embedding") {
   const int heads = 2;
   const std::int64_t b = 3, n = 5, d = 6;
-  const Tensor cos_table = normal({n, d}, 7), sin_table = normal({n, d}, 8);        // any tables: the op is linear in qkv whatever they are
+  const Tensor cos_table = normal({n, d}, 7), sin_table = normal({n, d}, 8);        // any tables will do, because the op is linear in qkv
   check("rope_qkv", [=](const Vars& v) { return rope_qkv(v[0], heads, cos_table, sin_table); },
         [=](const Vars& v) { return rope_qkv_reference(v[0], heads, cos_table, sin_table); }, {normal({b, n, 3 * heads * d}, 1)});
   check("rope and attention", [=](const Vars& v) { return attention_qkv(rope_qkv(v[0], heads, cos_table, sin_table), heads); }, {},

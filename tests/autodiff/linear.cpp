@@ -16,7 +16,7 @@ namespace {
 
 using Vars = std::vector<Var>;
 
-// Checks f followed by a square, so that second derivatives exist.
+// Checks the square of f, whose second derivatives are not zero.
 void check(const char* name, const CheckedFunction& f, const std::vector<Tensor>& inputs) {
   CheckOptions o;
   o.name = name;

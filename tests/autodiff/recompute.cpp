@@ -1,4 +1,4 @@
-// recompute: gradients bit for bit equal to those without it, less memory, tangents in both modes, nesting, errors; the memory table.
+// recompute: gradients equal those without it bit for bit, less memory, tangents in both modes, nesting, errors. The memory table.
 #include "autodiff/recompute.h"
 
 #include <doctest/doctest.h>
@@ -82,14 +82,14 @@ TEST_CASE("gradients are bit for bit those without recompute") {
 
 namespace {
 
-// Gradients of the leaves and parameters of one program, with and without recompute, must be the same bits.
+// A program with and without recompute, whose gradients must have the same bits.
 struct OtherUses {
   Parameter w, v;
   explicit OtherUses(DType dtype) : w{0.3 * sample_normal({33, 33}, 1, dtype)}, v{0.3 * sample_normal({33}, 2, dtype)} {}
 
   Var part(bool again, const std::function<Var(const Vars&)>& f, const Vars& x) const { return again ? recompute(f, x) : f(x); }
 
-  // Every input and parameter is used before, in and after recomputed parts, one part in another, one argument given twice.
+  // Every input and parameter is used before, in and after recomputed parts. One part contains another, and one gets the same argument twice.
   Var operator()(bool again, const Var& x, const Var& z) const {
     const auto block = [this](const Vars& u) { return tanh(linear(u[0], w)) * u[0] + sin(u[1]) * u[1] * v; };
     const auto nested = [=, this](const Vars& u) { return part(again, block, {u[0] * v, u[1]}) + slice(concat({u[0], u[1]}, 1), 1, 7, 40); };
@@ -120,7 +120,7 @@ TEST_CASE("gradients are bit for bit those without recompute where inputs and pa
 TEST_CASE("gradients through taped tangents are bit for bit those without recompute") {
   const OtherUses f(DType::f32);
   const auto block = [&](const Vars& u) { return tanh(linear(u[0], f.w)) * u[0] + sin(u[1]) * u[1] * f.v; };
-  for (const int which : {0, 1, 2}) {                       // a loss of y, of dy, of both
+  for (const int which : {0, 1, 2}) {                       // the loss contains y, dy, or both
     std::vector<Tensor> plain;
     for (const bool again : {false, true}) {
       Tape tape;
@@ -134,7 +134,7 @@ TEST_CASE("gradients through taped tangents are bit for bit those without recomp
   }
 }
 
-// A substituted zero for y would multiply the infinite slope of the root at 0.
+// If y's cotangent were replaced by 0, the infinite slope of the root at 0 would give 0 * infinity = NaN.
 TEST_CASE("a loss of the tangent alone sends no cotangent through the value") {
   for (const bool again : {false, true}) {
     Tape tape;
@@ -204,7 +204,7 @@ TEST_CASE("tangents pass through, in both modes and of the first rows") {
 TEST_CASE("taped: cotangents of parameters through value and tangent") {
   Net net(2, 4, DType::f64);
   const Tensor x = sample_normal({3, 3, 4}, 1), c = 0.3 * sample_normal({3, 12}, 2);
-  for (const int which : {0, 1, 2}) {                       // loss of y, of dy, of both
+  for (const int which : {0, 1, 2}) {                       // the loss contains y, dy, or both
     std::vector<Tensor> plain;
     for (const bool again : {false, true}) {
       net.again = again;
@@ -259,7 +259,7 @@ TEST_CASE("memory table") {
 
 namespace {
 
-// A product of a gated and a modulated, normalized row, with the product's inputs kept or recomputed.
+// Linear layers after swiglu and after a modulated norm, whose inputs are kept or recomputed.
 struct Products {
   Parameter norm, w1, b1, w2;
   bool again;

@@ -1,5 +1,5 @@
-// Scalars, vectors and empty lists in every operation: all derivative checks if the operation accepts them, else an error that names the operation.
-// Nothing ends the process.
+// Every operation on scalars, vectors and empty lists: if the operation accepts them all derivative checks hold, else its error names the operation.
+// None of them ends the process.
 #include <doctest/doctest.h>
 
 #include <functional>
@@ -35,13 +35,13 @@ void check(const char* name, const CheckedFunction& f, const Tensors& inputs) {
   o.name = name;
   CHECK_NOTHROW(check_all(f, inputs, o));
 }
-// A linear operation, followed by a square for the second derivatives.
+// Checks the square of a linear operation, whose second derivatives are not zero.
 void check_linear(const char* name, const CheckedFunction& f, const Tensors& inputs) {
   check(name, [&](const Vars& v) { return square(f(v)); }, inputs);
 }
 
-// f(x) is refused. Of a constant the message begins with the operation's name; taped, where fused operations are composed of others, it may be
-// that of a part.
+// Checks that f(x) throws. For a constant x the message begins with the name of the operation. With taped tangents, where a fused operation is composed
+// of others, it may begin with the name of one of them.
 void refused(const std::string& op, const std::function<void(const Var&)>& f, const Tensor& x) {
   CAPTURE(op);
   const auto message = [&](const Var& v) -> std::string {

@@ -38,21 +38,21 @@ TEST_CASE("gradients of leaves, of parameters' leaves and of kept values; of any
   const Var leaf = p;                                    // p's leaf
   const Var h = x * leaf, z = h * h + h * y, other = exp(apart);
   tape.keep(h);
-  tape.keep(x);                                          // a leaf is given anyway
+  tape.keep(x);                                          // no effect: leaves always have gradients
   tape.keep(other);
   const Gradients g = backward(sum(z));
-  CHECK(g[h].item() == 2 * 6 + 5);                       // by both of its uses
+  CHECK(g[h].item() == 2 * 6 + 5);                       // the sum over both uses of h
   CHECK(g[x].item() == 17 * 2);
   CHECK(g[y].item() == 6);
   CHECK(g[p].item() == 17 * 3);
   CHECK(g[leaf].item() == 17 * 3);
   CHECK(g[Var(p)].item() == 17 * 3);
-  CHECK_FALSE(g[apart].defined());                       // the loss does not depend on them
+  CHECK_FALSE(g[apart].defined());                       // the loss depends on neither
   CHECK_FALSE(g[other].defined());
   CHECK_FALSE(g[unused].defined());
   CHECK(test::mentions(test::error_of<AutodiffError>([&] { g[z]; }), {"requested", "[1]", "Tape::keep"}));
   CHECK(test::mentions(test::error_of<AutodiffError>([&] { g[Var(vec({1.0}))]; }), {"requested", "[1]", "Tape::variable"}));
-  CHECK_THROWS_AS(tape.keep(y), AutodiffError);          // too late
+  CHECK_THROWS_AS(tape.keep(y), AutodiffError);          // after backward()
   Tape second;
   CHECK(test::mentions(test::error_of<AutodiffError>([&] { g[second.variable(vec({1.0}))]; }), {"requested", "[1]", "recorded"}));
   CHECK_THROWS_AS(second.keep(y), AutodiffError);
@@ -61,7 +61,7 @@ TEST_CASE("gradients of leaves, of parameters' leaves and of kept values; of any
 TEST_CASE("a kept cotangent is not added to by what comes after it") {
   Tape tape;
   const Var x = tape.variable(vec({1.0, 2.0}));
-  const Var a = x + 1.0, b = a + x;                      // the cotangent of b is handed to a and to x as it is
+  const Var a = x + 1.0, b = a + x;                      // a and x get the same tensor as cotangent as b
   tape.keep(a);
   tape.keep(b);
   const Gradients g = backward(sum(b * 3.0));

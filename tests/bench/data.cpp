@@ -1,9 +1,9 @@
-// Speed of the input of a training: images from JPEG files through the center crop, and latents from a cache.
+// Speed of the input of a training: images from JPEG files with the center crop, and latents from a cache.
 //
 //   bench_data [--workers N] [--images FOLDER]       FOLDER: class-named folders; without it, synthetic images of 500x400 (needs
 //   libjpeg-turbo)
 //
-// Files are read once before they are timed, so they come from the system's cache and not from the disk. Best of three.
+// Files are read once before they are timed, so they come from the system's cache and not from the disk. The best of three times counts.
 #include <fmt/format.h>
 #ifdef FM_HAVE_TURBOJPEG
 #include <turbojpeg.h>
@@ -31,7 +31,7 @@ namespace {
 using namespace fm;
 namespace fs = std::filesystem;
 
-// Best of three; by the clock, and by the processor time of all threads, which other work on the machine disturbs less.
+// The best of three times: by the clock, and by the processor time of all threads, which other work on the machine disturbs less.
 struct Seconds {
   double wall = 1e30, processor = 1e30;
 };
@@ -48,7 +48,7 @@ Seconds seconds(const std::function<void()>& f) {
   return best;
 }
 
-// Blocks and gradients with some noise: about as many bytes as a photograph of ImageNet.
+// Writes images of blocks and gradients with some noise, which take about as many bytes as photographs of ImageNet.
 void draw_jpegs([[maybe_unused]] const fs::path& folder, [[maybe_unused]] int count) {
 #ifdef FM_HAVE_TURBOJPEG
   fs::create_directories(folder / "class");

@@ -1,5 +1,5 @@
-// Time of a Frechet distance of two sets of random features: bench_frechet [rows [features [FILE.npz]]]. With a file the features and the
-// distance are written there, for tests/peers/scores.py to compute the same with NumPy. A fourth argument times precision and recall too.
+// Time of a Frechet distance of two sets of random features: bench_frechet [rows [features [FILE.npz]]]. With a file name, the features and the
+// distance are written there, so that tests/peers/scores.py can compute the same with NumPy. A fourth argument times precision and recall too.
 #include "flowmap/metrics/frechet.h"
 
 #include <fmt/format.h>

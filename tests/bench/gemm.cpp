@@ -1,8 +1,8 @@
-// Speed of the matrix products, in GFLOP/s and as a part of the multiply-add peak measured in the same run.
+// Speed of the matrix products, in GFLOP/s and as a share of the multiply-add peak measured in the same run.
 //
 //   bench_gemm [--threads N] [--group NAME] [--type f32|f64|bf16] [--ms MILLISECONDS PER SHAPE]
 //
-// Best of repeated calls, packing included. FLOWMAP_ISA=base|avx2|avx512 chooses the kernels.
+// Times are the best of repeated calls, with packing. FLOWMAP_ISA=base|avx2|avx512 chooses the kernels.
 #include <fmt/format.h>
 #include <omp.h>
 #include <time.h>
@@ -23,7 +23,7 @@ namespace {
 
 using fm::cpu::GemmArgs;
 
-// One thread is timed by the processor time it got, so that other work on the machine matters less.
+// With one thread its processor time is measured, so that other work on the machine matters less.
 bool by_processor_time = false;
 
 double now() {
@@ -32,7 +32,7 @@ double now() {
   return double(t.tv_sec) + 1e-9 * double(t.tv_nsec);
 }
 
-// f32 GFLOP/s of multiply-adds on registers, once.
+// Measures once the f32 GFLOP/s of multiply-adds on registers.
 double peak_rate(int threads) {
   double flops = 0;
   const double start = now();
@@ -44,7 +44,7 @@ double peak_rate(int threads) {
 struct Shape {
   const char* group;
   int m, n, k, batch;
-  const char* ops;          // of N, T for A and B
+  const char* ops;          // layouts of A and B to measure, N or T each
 };
 
 const std::vector<Shape> shapes = {
@@ -71,10 +71,10 @@ struct Rates {
   double product = 0, peak = 0;       // GFLOP/s
 };
 
-// Product and peak in turn, so that both meet the same clock and the same other load.
+// Measures product and peak in turn, so that both get the same clock rate and the same other load.
 template <class In, class Out>
 Rates measure(const Shape& s, bool ta, bool tb, void (*product)(const GemmArgs<In, Out>&), double seconds, int threads) {
-  // Memory as tensors have it: large ones lie on pages of 2 MiB.
+  // The operands are tensors, because large tensors lie on pages of 2 MiB.
   constexpr fm::DType in = sizeof(In) == 2 ? fm::DType::bf16 : fm::dtype_of<std::conditional_t<sizeof(In) == 2, float, In>>;
   constexpr fm::DType out = sizeof(Out) == 2 ? fm::DType::bf16 : fm::dtype_of<std::conditional_t<sizeof(Out) == 2, float, Out>>;
   const fm::Tensor a = fm::Tensor::ones({s.batch, s.m, s.k}, in), b = fm::Tensor::ones({s.batch, s.n, s.k}, in);
@@ -84,7 +84,7 @@ Rates measure(const Shape& s, bool ta, bool tb, void (*product)(const GemmArgs<I
   g.batch = s.batch;
   g.stride_a = std::int64_t(s.m) * s.k, g.stride_b = std::int64_t(s.n) * s.k, g.stride_c = std::int64_t(s.m) * s.n;
   const double flops = 2.0 * s.m * s.n * s.k * s.batch;
-  const int calls = std::max(1, int(2e6 / flops));           // a clock tick must not matter
+  const int calls = std::max(1, int(2e6 / flops));           // enough calls that the resolution of the clock does not matter
   product(g);
   Rates best;
   for (const double end = now() + seconds; now() < end;) {

@@ -1,4 +1,4 @@
-// A flow map as plain as can be, for step.cpp: the latent's values through layers of a product and a GELU, conditioned once at the start.
+// The plainest flow map, for step.cpp: the values of the latent pass through layers of a product and a GELU. Times and label enter once, at the start.
 //
 //   h = in z + te(t) (+ re(t - s)) + Y[y];   h = gelu(W_i h), i = 1 .. depth;   u = out h
 #pragma once
@@ -22,7 +22,7 @@ struct Mlp {
   LabelEmbed y_embedder;
   std::vector<Linear> layers;
 
-  // The model's width, depth, input, classes, precision and number of times.
+  // Takes width, depth, input size, classes, precision and number of times from `c`.
   explicit Mlp(const DitDhConfig& c)
       : precision(c.precision),
         in(c.channels * c.input_size * c.input_size, c.width),

@@ -1,9 +1,9 @@
-// One-step sampling at full size: DiT^DH-XL and the ViT-XL decoder with random weights, 256 x 256 pixels. One call per line of standard input
-// (so that a driver can alternate with another program), or --calls of them; prints the time of each.
+// One-step sampling at full size: DiT^DH-XL and the ViT-XL decoder with random weights, 256 x 256 pixels. Makes one call per line of standard
+// input (so that a driver can alternate with another program), or --calls calls. Prints the time of each.
 //
 //   bench_sampling --size XL --decoder XL --batch 1 --precision bf16 --calls 5 [--weights FOLDER]
 //
-// FOLDER contains dit.safetensors and decoder.safetensors in the published names; the first call's noise and image are written there, as
+// --weights: FOLDER contains dit.safetensors and decoder.safetensors in the published names; the first call's noise and image are written there, as
 // noise.npy and image.npy. Without it weights are random.
 #include <fmt/format.h>
 #include <sys/resource.h>
@@ -42,7 +42,7 @@ void write_f32(const std::string& path, const Tensor& x) {
   write_npy(path, shape, std::span<const float>(c.data<float>(), static_cast<std::size_t>(c.numel())));
 }
 
-// Random values in place of the published zeros, which would make the output zero and hide errors.
+// Replaces the published zeros by random values: zeros would make the output zero and hide errors.
 template <class M> void fill_zeros(M& model) {
   for_each_parameter(model, [](const std::string& name, Parameter& p) {
     if (name.find("adaLN") != std::string::npos || name.starts_with("final_layer.linear"))

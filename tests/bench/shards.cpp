@@ -1,9 +1,9 @@
-// Opening collections of ImageNet's size: shards of tar with existing indices, and a zip file with a dataset.json.
+// Time to open collections of ImageNet's size: tar shards with existing indices, and a zip file with a dataset.json.
 //
 //   bench_shards [--samples 1281167] [--shards 10]
 //
-// The files are sparse: their lists are complete, their images are holes, so that 140 GB take 150 MB of disk. Of real shards, 2 x 5,000 small samples
-// are indexed from nothing. Times are those of the second opening; memory is this process's peak.
+// The files are sparse: their lists are complete, but their images are holes, so that 140 GB take 150 MB of disk. Two real shards of 5,000 small samples
+// each are indexed without an existing index. Times are those of the second opening; memory is the peak of the process.
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/resource.h>
@@ -41,7 +41,7 @@ double peak_mib() {
   return double(use.ru_maxrss) / 1024;
 }
 
-// Writes at a place of a file that may be far behind its end.
+// Writes at any position of a file, also far beyond its end.
 class Sparse {
  public:
   explicit Sparse(const fs::path& path) : file_(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644)) {
@@ -130,7 +130,7 @@ void first_time(const fs::path& folder) {
   fmt::print("  an index of 10000 small samples made in {:.3f} s\n", now() - start);
 }
 
-// In a separate process, for its peak of memory.
+// Runs in a separate process, to measure its peak memory.
 void run(const std::string& what, const fs::path& folder, std::int64_t samples, std::int64_t shards) {
   const double before = peak_mib();
   if (what == "tar") {

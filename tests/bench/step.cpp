@@ -1,12 +1,12 @@
-// Whole steps of training and sampling, for tests/peers/steps.py, which runs the same steps in PyTorch and JAX in turn with these.
+// Whole steps of training and sampling for tests/peers/steps.py, which alternates them with the same steps in PyTorch and JAX.
 //
 //   bench_step --folder DIR --precision f32|bf16 --width 384 --depth 12 --heads 6 --head-width 2048 --head-depth 2 --head-heads 16
 //              --grid 16 --channels 768 --classes 1000 [--threads N]
 //
 // With --heads 0 the network is not DiT^DH but an MLP of this width and depth (mlp.h).
 //
-// DIR holds weights.safetensors (with two times, DiT^DH by its published names), teacher.safetensors (with one) and batch.safetensors: z0, eps
-// (B,C,g,g), t, s (B; rows with s < t first), y (B). One step a line of standard input, whose words are a kind and perhaps "save" or "profile":
+// DIR contains weights.safetensors (two times; DiT^DH has its published names), teacher.safetensors (one time) and batch.safetensors: z0, eps
+// (B,C,g,g), t, s (B; rows with s < t first), y (B). Each line of standard input is one step: its kind, and perhaps "save" or "profile":
 //
 //   fm      | u(z,t,t) - (eps - z0) |^2                       all rows          with backward, clipping, AdamW and average
 //   jvp     MeanFlow, w = eps - z0, exact derivative          of the rows s < t
@@ -17,8 +17,11 @@
 //   euler   eps - v(eps, 1) / 50                              no history, the teacher
 //
 // "save" takes no optimizer step but writes KIND.safetensors into DIR: the gradients by name (or the sample) in f32. "profile" prints the
-// times of the step's parts to standard error. Prints a line each:
-// seconds S peak MiB loss L, where peak is the growth of resident memory since before the models were made, at its maximum in this step.
+// times of the step's parts to standard error. Each step prints
+//
+//   seconds S peak MiB loss L
+//
+// where peak is the largest growth of resident memory in this step, compared with the time before the models were made.
 #include <fmt/format.h>
 #include <omp.h>
 
@@ -47,7 +50,7 @@ using namespace fm;
 
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
-// A line of /proc/self/status, in MiB.
+// The value of a key in /proc/self/status, in MiB.
 double status_mib(const std::string& key) {
   std::ifstream in("/proc/self/status");
   for (std::string line; std::getline(in, line);)
@@ -126,7 +129,7 @@ struct Steps {
   }
 };
 
-// The times of a step's parts, the largest first.
+// Prints the times of a step's parts, the largest first.
 void tell(const std::map<ProfileKey, ProfileCost>& costs) {
   std::map<std::string, ProfileCost> groups;
   for (const auto& [key, c] : costs) groups[key.phase + " " + key.op] += c;
@@ -137,7 +140,7 @@ void tell(const std::map<ProfileKey, ProfileCost>& costs) {
                1e-9 * c.bytes / c.seconds);
 }
 
-// Answers the lines of standard input.
+// Runs the steps that standard input names.
 template <class Net>
 void serve(const DitDhConfig& c, const std::string& folder) {
   const double before = status_mib("VmRSS");

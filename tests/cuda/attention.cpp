@@ -33,8 +33,7 @@ std::string describe(const Sizes& s) {
          std::to_string(s.keys) + " keys, width " + std::to_string(s.dim);
 }
 
-// (B, N, H, D) with `gap` elements between tokens; if packed (B, N, 3, H, D), part `part` of the three,
-// which follow each other.
+// (B, N, H, D) with `gap` elements between tokens.
 template <class T>
 struct Operand {
   Both<T> values;
@@ -89,7 +88,7 @@ struct Problem {
     FM_CHECK_SAME(sums, T);
     FM_CHECK_SAME(d_o.values, T);
   }
-  // From the tensors that forward saved.
+  // Uses the tensors that forward saved.
   void backward(int which) {
     CAPTURE(which);
     Operand<T> go(s, s.queries, 1, 21), gq(s, s.queries, 2, 22, which & 1), gk(s, s.keys, 0, 23, which & 2),
@@ -134,7 +133,7 @@ TEST_CASE("attention on a GPU: probabilities that are all but one zero, whose ma
   check<double>({1, 1, 10, 70, 80}, false, 1000);
 }
 
-// A row that is not there would have the score 0, far above all others.
+// A row beyond the end, read by mistake, would have the score 0, far above all others.
 TEST_CASE("attention on a GPU: every score is far below zero, and tiles are not full") {
   const Int N = 35, D = 8;
   Both<double> q(std::vector<double>(N * D, 10)), k(std::vector<double>(N * D, -10)), v(N * D, 1), o(N * D, 2), go(N * D, 3),

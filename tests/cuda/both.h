@@ -18,7 +18,7 @@ enum class Side { cpu, gpu };
 template <class T>
 class Both {
  public:
-  // n elements, random in [-1, 1); `wanted` false: no array, whose pointers are null.
+  // n random elements in [-1, 1). If not `wanted`, there is no array and the pointers are null.
   Both(std::int64_t n, unsigned seed, bool wanted = true) {
     if (!wanted) return;
     for (const double x : random_array<double>(n, seed)) host_.push_back(T(static_cast<float>(x)));
@@ -29,7 +29,7 @@ class Both {
   T* on(Side side) { return !device_ ? nullptr : side == Side::cpu ? host_.data() : device_->data(); }
   std::vector<T> gpu_values() const { return device_->values(); }
 
-  // Over all elements, including those that no kernel should change, relative to the largest (or to 1).
+  // The largest difference over all elements, including those that no kernel should change, relative to the largest absolute value or 1.
   double difference() const {
     if (!device_) return 0;
     const std::vector<T> theirs = device_->values();

@@ -27,7 +27,7 @@ using namespace fm;
 
 namespace {
 
-// A rank as a thread; its exceptions are returned as text.
+// Runs f on `size` ranks, each a thread with its own GPU. Returns the error message of each rank, "" if it had none.
 using Rank = std::function<void(Communicator&)>;
 std::vector<std::string> errors_of_ranks(int size, const Rank& f, const NcclOptions& options = {}, const WatchOptions& watch = {}) {
   const auto hub = make_thread_hub(size);
@@ -121,7 +121,7 @@ TEST_CASE("broadcast, send and receive; tensors of the CPU go the other way") {
     const Tensor x = values(DType::f32, 9, ranks.rank());
     ranks.broadcast(x, 1);
     CHECK(x.to_vector<double>() == values(DType::f32, 9, 1).to_vector<double>());
-    for (int round = 0; round < 5; ++round) {  // more of them than wait at a time
+    for (int round = 0; round < 5; ++round) {  // more sends than the 2 slots of the stand-in's channels
       const Tensor y = values(DType::f64, 4 + round, ranks.rank());
       if (ranks.rank() == 2) ranks.send(y, 0);
       if (ranks.rank() == 0) ranks.receive(y, 2);
@@ -140,9 +140,9 @@ TEST_CASE("between computing and computing, without a wait of the host: what is 
     for (int i = 0; i < 6; ++i) {
       const Tensor y = x * 3.0;
       const auto under_way = ranks.all_reduce_start(y);
-      const Tensor meanwhile = x * 5.0 + x;  // overlaps
+      const Tensor meanwhile = x * 5.0 + x;  // computed while y is summed
       under_way.get();
-      x = y * (1.0 / 6);  // both ranks have the same now: their sum is twice as much
+      x = y * (1.0 / 6);  // after the first round both ranks have the same x, and the sum is 2 x
       for (double& w : wanted) w = i == 0 ? w / 2 : w;
     }
     CHECK(x.to_vector<double>() == wanted);
@@ -244,7 +244,7 @@ TEST_CASE("a rank that is lost, with a word or without: the others' GPUs go on a
                                           }
                                           const Tensor x = Tensor::ones({5});
                                           ranks.all_reduce(x);
-                                          x.to_vector<float>();  // waits for the device: returns in spite of it
+                                          x.to_vector<float>();  // waits for the device, and returns although the rank is lost
                                           CHECK_THROWS_AS(ranks.check_alive(), RankLostError);
                                           CHECK_THROWS_AS(ranks.all_reduce(x), RankLostError);
                                           ranks.all_reduce(x);
@@ -297,7 +297,7 @@ struct Trained {
   std::vector<double> losses;
 };
 
-// Five steps with a batch of 12 on these ranks.
+// Trains five steps with a batch of 12 on these ranks.
 Trained train(Communicator& ranks, bool sharded) {
   Net net, average;
   AdamW optimizer(net.parameters(), {.clip = 0.05});
@@ -342,11 +342,11 @@ TEST_CASE("training through buckets and AdamW, whole and in parts: the losses an
       });
 }
 
-// ---- the tester is tested: NCCL used wrongly by hand ------------------------------------------------------------------------------------
+// ---- tests of NCCL's stand-in: NCCL used wrongly by hand ------------------------------------------------------------------------------------
 
 namespace {
 
-// Two ranks by direct calls, on separate streams.
+// Runs f on two ranks, which call NCCL directly, each on its own stream.
 void by_hand(const std::function<void(int rank, ncclComm_t comm, cudaStream_t stream)>& f) {
   ncclUniqueId id;
   ncclGetUniqueId(&id);

@@ -14,7 +14,7 @@ using Int = std::int64_t;
 
 namespace {
 
-// Numbers that every type has.
+// Numbers that every type represents exactly.
 template <class T>
 std::vector<T> numbers(Int n) {
   std::vector<T> x;
@@ -64,8 +64,8 @@ TEST_CASE("copies on a GPU: transposes of matrices of any size") {
 
 TEST_CASE("copies on a GPU: dimensions in any order") {
   const Int p = 3, q = 9, r = 40;
-  check_types({{p, q, r}, {q * r, r, 1}, {q * r, 1, q}});  // each matrix by itself
-  check_types({{p, q, r}, {q * r, r, 1}, {r, p * r, 1}});  // rows stay rows
-  check_types({{p, q, r}, {q * r, r, 1}, {1, p, p * q}});  // all turned around
+  check_types({{p, q, r}, {q * r, r, 1}, {q * r, 1, q}});  // transposes each matrix
+  check_types({{p, q, r}, {q * r, r, 1}, {r, p * r, 1}});  // swaps p and q: rows stay contiguous
+  check_types({{p, q, r}, {q * r, r, 1}, {1, p, p * q}});  // reverses the dimensions
   check_types({{r, p, q}, {1, q * r, r}, {p * q, q, 1}});
 }

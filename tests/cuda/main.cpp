@@ -1,5 +1,5 @@
-// main() of tests on a GPU: tensors made without an explicit device lie on cuda:0. In a program linked with tests/support/host_cuda that
-// is the CPU behind the CUDA calls; FLOWMAP_HOST_CUDA_SCHEDULE selects the order in which blocks, threads and streams run.
+// main() of tests on a GPU: tensors made without an explicit device are on cuda:0. In a program linked with tests/support/host_cuda this
+// device is the CPU, and FLOWMAP_HOST_CUDA_SCHEDULE selects the order in which blocks, threads and streams run.
 #define DOCTEST_CONFIG_IMPLEMENT
 #include <cstdio>
 

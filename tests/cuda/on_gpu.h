@@ -11,7 +11,7 @@ namespace fm::test {
 
 inline const cuda::Backend& gpu() { return cuda::on(Device::cuda(0)); }
 
-// A copy of `values`, `offset` elements behind the beginning of a block.
+// A copy of `values`, `offset` elements after the beginning of a block.
 template <class T>
 class OnGpu {
  public:

@@ -1,6 +1,6 @@
 #!/bin/sh
-# TEST INSPECT ROOT: on a machine with a GPU, `meson compile -C build on_gpu`. The tests of operations, derivatives and kernels on cuda:0, then
-# the time of training steps of DiT^DH-S there, in f32 and bf16.
+# on_gpu.sh TEST INSPECT ROOT, called by `meson compile -C build on_gpu` on a machine with a GPU. Runs the tests of operations, derivatives and
+# kernels on cuda:0, then measures training steps of DiT^DH-S in f32 and bf16.
 test=$1 inspect=$2 root=$3
 "$test" || { code=$?; [ $code = 77 ] && echo "nothing was tested"; exit $code; }
 for precision in f32 bf16; do

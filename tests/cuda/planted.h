@@ -1,5 +1,4 @@
-// For tests of tests/support/host_cuda itself: bugs planted in small kernels and in calls of the runtime, each beside its twin that is
-// right.
+// For tests of tests/support/host_cuda itself: bugs planted in small kernels and in calls of the runtime, each beside a correct version.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -27,7 +26,7 @@ class Stream {
   Stream& operator=(const Stream&) = delete;
   operator cudaStream_t() const { return stream_; }
 
-  // The error of the waiting call; empty if there was none.
+  // Waits for the stream. Returns the error of this call, or "" if there is none.
   std::string wait() const {
     const cudaError_t status = cudaStreamSynchronize(stream_);
     cudaGetLastError();
@@ -104,7 +103,7 @@ class Device {
   T* data_ = nullptr;
 };
 
-// All of `parts` are in the report.
+// Checks that the report contains all of `parts`.
 inline void check_report(const std::string& report, const std::vector<std::string>& parts) {
   CAPTURE(report);
   for (const std::string& part : parts) {
@@ -113,7 +112,7 @@ inline void check_report(const std::string& report, const std::vector<std::strin
   }
 }
 
-// f(exact) under several orders of blocks and threads; `exact` for the order in which reports are known up to the thread.
+// Calls f(exact) under several orders of blocks and threads. `exact`: the one order in which a test knows the thread that is reported.
 template <class F>
 void each_schedule(const F& f) {
   for (const std::string schedule : {"descending", "random:1", "random:2", "ordered"}) {

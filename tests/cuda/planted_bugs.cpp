@@ -1,6 +1,5 @@
-// Bugs planted in kernels (bounds, barriers, exchanges) and in calls of the runtime and of cuBLAS: each is reported, its right twin is not.
-// Without the race checker (under a sanitizer) an access out of bounds is AddressSanitizer's to find, and only writes are known to the red
-// zones.
+// Bugs planted in kernels (bounds, barriers, exchanges) and in calls of the runtime and of cuBLAS: each is reported, its correct version is
+// not. Without the race checker (under a sanitizer) AddressSanitizer finds accesses out of bounds, and red zones reveal writes only.
 #include <cublas_v2.h>
 
 #include <cmath>
@@ -59,10 +58,10 @@ __global__ void different_masks(float* y) {
   y[threadIdx.x] = __shfl_xor_sync(mask, static_cast<float>(threadIdx.x), 1);
 }
 
-// The accesses of this kernel are not checked: the red zones reveal its writes.
+// The accesses of this kernel are not checked, but red zones reveal its writes.
 __attribute__((no_sanitize("thread", "address"))) __global__ void write_unseen(float* x, std::ptrdiff_t i) { x[i] = 1; }
 
-// The report of an access out of bounds: the checker's, or AddressSanitizer's last words.
+// Checks the report of an access out of bounds, by the race checker or by AddressSanitizer, which ends the process.
 template <class F>
 void check_out_of_bounds(const F& run, const std::vector<std::string>& parts) {
 #ifdef FM_ASAN
@@ -92,7 +91,7 @@ TEST_CASE("reading one element beyond the end") {
 }
 
 TEST_CASE("a write beyond an allocation that was not seen when it happened") {
-  // In a separate process and on a separate device: device memory outlives a fork in both, and every later wait would report it again.
+  // In a child process and on another device: parent and child share device memory, so every later wait for this device reports the write again.
   const auto report = [](std::size_t size, std::ptrdiff_t i) {
     return last_words([=] {
       must(cudaSetDevice(1));
@@ -130,7 +129,7 @@ TEST_CASE("unwritten memory is NaN") {
 }
 
 TEST_CASE("an element beyond a block's shared memory") {
-  if (!races_are_checked()) return;  // AddressSanitizer sees a vector that is large enough
+  if (!races_are_checked()) return;  // for AddressSanitizer the element is inside a larger vector
   const Stream stream;
   const Device<float> y(stream, n);
   check_report(stream.run(1, n, n * sizeof(float), beyond_shared<false>, y.data()),

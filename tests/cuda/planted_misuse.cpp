@@ -1,5 +1,5 @@
-// Misuse of the runtime and of cuBLAS, planted: forgotten waits and events, copies of the wrong memory, operands of the wrong size. Faults
-// that occur only in some orders of the streams must be found by some of them.
+// Misuse of the runtime and of cuBLAS, planted: forgotten waits and events, copies of the wrong memory, operands of the wrong size. A fault
+// that occurs only in some orders of the streams must be found under some schedule.
 #include <cublas_v2.h>
 
 #include <cstring>
@@ -26,7 +26,7 @@ class Event {
   cudaEvent_t event_ = nullptr;
 };
 
-// A copy of five on one stream, one more on another; six if the second waits for the first.
+// Copies 5 on one stream and adds 1 on another. Returns 6 if the second stream waits for the first.
 float copy_then_add(bool right) {
   const Stream copies, compute;
   const Pinned<float> host(std::vector<float>(n, 5.0f));
@@ -46,7 +46,7 @@ std::string last_error() {
   return cudaGetErrorString(cudaErrorInvalidValue);
 }
 
-// C (2 x 3) = A (2 x 4) B (4 x 3), column-major, of ones.
+// C (2 x 3) = A (2 x 4) B (4 x 3), column-major. A and B are ones.
 struct Product {
   Stream stream;
   cublasHandle_t handle = nullptr;
@@ -129,7 +129,7 @@ TEST_CASE("asynchronous copies of the wrong memory") {
 TEST_CASE("the host reads device memory") {
   const auto read = [](bool right) {
     return last_words([=] {
-      must(cudaSetDevice(1));  // a separate device, whose signal handler is newer than doctest's
+      must(cudaSetDevice(1));  // a device without memory so far: its first allocation installs a signal handler, after doctest's
       const Stream stream;
       const Device<float> x(stream, std::vector<float>(n, 2.0f));
       _exit(static_cast<int>(right ? x.values()[0] : x.data()[0]));
@@ -154,7 +154,7 @@ TEST_CASE("memory that is freed twice, or copied after it was freed") {
   CHECK(host.values() == std::vector<float>(n, 1.0f));
 }
 
-// Recorded while its stream is captured, an event happens when the graph is launched.
+// An event that is recorded while its stream is captured happens when the graph is launched.
 TEST_CASE("waiting for an event that is never recorded") {
   for (const bool right : {false, true}) {
     const Stream captured, waits;
@@ -235,7 +235,7 @@ TEST_CASE("a report of one GPU's work, run by a wait for another's: thrown at a 
   });
 }
 
-// As by two host threads: under a schedule that prefers the second GPU's work, a wait for the first runs it.
+// The calls are in an order that two host threads could have. The schedule prefers the second GPU's work, so a wait for the first GPU runs it.
 TEST_CASE("work that is given to a GPU between its failure and who hears of it does not run") {
   host_cuda::Schedule::current().set("descending");
   {

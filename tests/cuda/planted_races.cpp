@@ -1,5 +1,5 @@
-// Races planted in kernels: found under every order of threads and blocks, with the places and threads named; the right twins are not
-// accused.
+// Races planted in kernels. Each is found under every order of threads and blocks, and its report names places and threads. No correct
+// version is reported.
 #include <numeric>
 
 #include "tensor/kernels/cuda/launch.h"
@@ -31,7 +31,7 @@ __global__ void halve(const float* x, float* y) {
   if (threadIdx.x == 0) *y = shared[0];
 }
 
-// The tile of the next round is written while some still read that of this one.
+// Without the second barrier some threads write the next round's tile while others still read this round's.
 template <bool right>
 __global__ void use_tile_again(float* y) {
   __shared__ float tile[n];
@@ -53,7 +53,7 @@ __global__ void talk_in_a_warp(float* y) {
   y[threadIdx.x] = shared[threadIdx.x ^ 1];
 }
 
-// Half warps meet by themselves; writes of the other half are not ordered before.
+// Each half of a warp meets separately, so no order exists between the two halves.
 template <bool right>
 __global__ void talk_across_half_warps(float* y) {
   FM_SHARED(float, shared);
@@ -94,14 +94,14 @@ __global__ void accumulate(float* sum) {
     *sum += 1;
 }
 
-// Two bytes each, side by side in a word; wrong if each writes its neighbor's too.
+// Two threads write the two halves of a word. If a thread also writes its neighbor's half, it is a race.
 template <bool right>
 __global__ void write_halves(std::uint16_t* y) {
   y[threadIdx.x] = static_cast<std::uint16_t>(threadIdx.x);
   if (!right && threadIdx.x + 1 < blockDim.x) y[threadIdx.x + 1] = static_cast<std::uint16_t>(threadIdx.x + 1);
 }
 
-// All write the same number: a race all the same.
+// Several threads that write the same number are a race, too.
 template <bool right>
 __global__ void raise_flag(int* flag) {
   if (right ? threadIdx.x == 0 : threadIdx.x < 40) *flag = 1;

@@ -45,7 +45,7 @@ struct Case {
   double alpha = 1;
   Int pad = 0;             // added to the leading dimensions
   Int gap = 0;             // between the products of a batch
-  std::size_t offset = 0;  // of every operand from the beginning of its block
+  std::size_t offset = 0;  // elements between the beginning of a block and its operand
 };
 
 std::string describe(const Case& s) {
@@ -54,7 +54,7 @@ std::string describe(const Case& s) {
          " accumulate=" + std::to_string(s.accumulate) + " alpha=" + std::to_string(s.alpha) + " offset=" + std::to_string(s.offset);
 }
 
-// Relative to the sum of absolute values.
+// The allowed error, relative to the sum of absolute values.
 template <class In, class Out>
 double tolerance() {
   return std::is_same_v<In, double> ? 1e-12 : 1e-5;
@@ -63,7 +63,7 @@ double tolerance() {
 template <class In, class Out, class InB>
 using Kernel = void (*)(const GemmArgs<In, Out, InB>&);
 
-// Runs a case on both devices; returns how many elements differ, elements that C does not cover included.
+// Runs a case on both devices. Returns the number of elements that differ, including elements of the array outside C.
 template <class In, class Out, class InB>
 Int count_bad(const Case& s, Kernel<In, Out, InB> on_cpu, Kernel<In, Out, InB> on_gpu) {
   const Int lda = (s.ta ? s.m : s.k) + s.pad, ldb = (s.tb ? s.k : s.n) + s.pad, ldc = s.n + s.pad;
@@ -100,7 +100,7 @@ Int count_bad(const Case& s, Kernel<In, Out, InB> on_cpu, Kernel<In, Out, InB> o
   Int bad = 0;
   for (std::size_t i = 0; i < c.size(); ++i) {
     const double want = reference_value(c[i]);
-    // One rounding on each side; of sums over the batch every part is rounded.
+    // Both sides round once; in sums over the batch they round each part.
     const double rounding = !std::is_same_v<Out, Half> ? 0 : (s.share_c ? allowed[i] : allowed[i] > 0 ? std::fabs(want) : 0) / 128;
     bad += !(std::fabs(reference_value(got[i]) - want) <= tolerance<In, Out>() * allowed[i] + rounding);
   }
@@ -165,7 +165,7 @@ TEST_CASE("products on a GPU: a rounded weight's NaN and infinity pass through")
   std::vector<RoundedFloat> b(20, RoundedFloat{0.5f});
   b[2].value = std::numeric_limits<float>::quiet_NaN();
   b[3].value = std::numeric_limits<float>::max();  // rounds up to infinity
-  b[4].value = 1.00390625f;                        // a tie: to even, 1
+  b[4].value = 1.00390625f;                        // a tie, which rounds to even: 1
   const OnGpu<Half> a({fm::bf16(1.0f).bits});
   const OnGpu<RoundedFloat> weights(b);
   const OnGpu<float> c(std::vector<float>(20, 7.0f));

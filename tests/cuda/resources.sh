@@ -1,5 +1,6 @@
 #!/bin/sh
-# LOG...: what ptxas said of the kernels (tensor/kernels/cuda/compile.sh). Prints the most of each resource; fails where a kernel spills registers.
+# resources.sh LOG...: reads the logs of ptxas (tensor/kernels/cuda/compile.sh). Prints kernels that use stack, and the mean and maximum of registers.
+# Fails if a kernel spills registers.
 cat "$@" | awk '
   / Function properties for / || /Compiling entry function/ { name = $0; gsub(/.* for |.*function ./, "", name); sub(/. for .*/, "", name) }
   /bytes stack frame/ {

@@ -42,7 +42,7 @@ const RowTable<T>& rows_of(Side side) {
   return kernels_of(side).of<T>();
 }
 
-// f(T{}, S{}) for every table.
+// Calls f(T{}, S{}) for every table.
 template <class F>
 void each_type(const F& f) {
   f(double{}, double{});
@@ -50,7 +50,7 @@ void each_type(const F& f) {
   f(float{}, fm::bf16{});
 }
 
-// f(T{}, S{}, X{}) for every table of a residual stream in X.
+// Calls f(T{}, S{}, X{}) for every table of a residual stream in X.
 template <class F>
 void each_stream(const F& f) {
   f(double{}, double{}, double{});
@@ -67,7 +67,7 @@ std::string describe(const Rows& s) {
   return std::to_string(s.rows) + " rows of " + std::to_string(s.width) + ", a modulation for " + std::to_string(s.share);
 }
 
-// Warps and blocks that are not full, groups that cross blocks, more blocks of partial sums than one.
+// Shapes for warps and blocks that are not full, groups that cross blocks, and more than one block of partial sums.
 const std::vector<Rows> shapes{{1, 1, 1},   {5, 31, 1},   {9, 33, 3},   {70, 33, 7}, {37, 257, 1},
                                {9, 257, 9}, {20, 65, 10}, {66, 64, 11}, {40, 40, 13}};
 
@@ -76,7 +76,7 @@ struct Has {
 };
 const std::vector<Has> forms{{0, 0, 0, 0}, {1, 0, 0, 0}, {1, 1, 0, 0}, {0, 0, 1, 0}, {0, 0, 1, 1}, {1, 0, 1, 1}, {1, 1, 1, 1}};
 
-// Bit i of `which`: whether optional i is given.
+// Bit i of `which`: whether optional array i is given.
 bool bit(int which, int i) { return (which >> i & 1) != 0; }
 
 template <class T, class S, class X>
@@ -175,7 +175,7 @@ TEST_CASE("norms on a GPU are the CPU's") {
 }
 
 TEST_CASE("norms on a GPU: more rows than a block of partial sums has at least, no rows, no columns") {
-  // The number of rows matters to the sums over rows alone, which pull makes.
+  // The number of rows matters only in pull, which sums over rows.
   for (const Rows& s : {Rows{4200, 3, 1}, Rows{4201, 2, 10}, Rows{300, 5, 100}})
     for (const bool centred : {true, false})
       each_stream([&]<class T, class S, class X>(T, S, X) {
@@ -313,7 +313,7 @@ TEST_CASE("softmax, log-softmax and cross-entropy on a GPU are the CPU's") {
   }
 }
 
-// The caller has the labels checked, but sees a bad one only when it waits: until then nothing may be read at it.
+// The GPU checks the labels, and the caller gets the error of a bad label only when it waits. Until then no kernel may read memory at that label.
 TEST_CASE("cross-entropy on a GPU: the loss of a class out of range is NaN, of the others unharmed") {
   Both<float> x(3 * 5, 1), dx(3 * 5, 2), top(3, 3), loss(3, 4), dloss(3, 5), sum(3, 6);
   for (const Int bad : {Int(-1), Int(5), Int(1) << 50}) {

@@ -1,5 +1,5 @@
-// Steps of training on a GPU without a wait of the host: nothing is read, no memory is requested; the same steps recorded as a graph; prefetched
-// batches. On a machine without a GPU all of them run late and in the schedule's order.
+// Training steps on a GPU during which the host does not wait, reads nothing and requests no memory; the same steps recorded as a graph; prefetched
+// batches. Without a GPU, tests/support/host_cuda runs all work late and in the schedule's order.
 #include <doctest/doctest.h>
 
 #include <cmath>
@@ -33,7 +33,7 @@ DitDhConfig tiny(bool mean_flow) {
           .classes = classes, .mean_flow = mean_flow};
 }
 
-// A model with its averaged weights and optimizer; final layers that start at zero would leave most gradients zero.
+// A model with its averaged weights and optimizer. All weights are random, because final layers that start at zero leave most gradients zero.
 struct Trained {
   DitDh model, average;
   AdamW optimizer;
@@ -61,7 +61,7 @@ const MeanFlowConfig mfd_config{.pairs = {.diagonal_share = 0.5, .exact_share = 
 
 Draws draws(std::uint32_t step) { return {5, step, consecutive(step * rows, rows)}; }
 
-// The host's data before a step.
+// The data of a step, on the host.
 struct HostBatch {
   Tensor z0, y;
 };
@@ -89,7 +89,7 @@ StepStats train(Trained& t, std::uint32_t step, const Loss& loss, ObjectiveLoss*
 cuda::Counts counts() { return cuda::on(gpu).counts(); }
 
 void check_steady(Trained& t, const Loss& loss) {
-  ObjectiveLoss numbers;                                         // kept while the next step runs, as a loop does
+  ObjectiveLoss numbers;                                         // kept while the next step runs, as in a training loop
   StepStats stats;
   for (std::uint32_t step = 0; step < 3; ++step) stats = train(t, step, loss, &numbers);
   synchronise(gpu);
@@ -97,9 +97,9 @@ void check_steady(Trained& t, const Loss& loss) {
   for (std::uint32_t step = 3; step < 5; ++step) stats = train(t, step, loss, &numbers);
   CHECK(counts().waits == before.waits);
   CHECK(counts().allocations == before.allocations);
-  CHECK(double(stats.gradient_norm) > 0.05);                     // and was clipped
+  CHECK(double(stats.gradient_norm) > 0.05);                     // the bound of the clipping
   CHECK(double(numbers.metrics.at("raw_mse")) > 0);
-  CHECK(counts().waits == before.waits + 2);                     // each number that was read
+  CHECK(counts().waits == before.waits + 2);                     // one for each number that was read
 }
 
 std::vector<float> weights(Trained& t) {
@@ -155,7 +155,7 @@ void copy(const PathBatch& from, const PathBatch& to) {
 
 using PathLoss = std::function<ObjectiveLoss(const DitDh&, const PathBatch&)>;
 
-// The same four steps as they are, and as a graph that gets other points and another learning rate each time.
+// Runs the same four steps directly and as a graph, which gets other points and another learning rate for each replay.
 void check_replays(bool mean_flow, const PathLoss& loss) {
   Trained eager(mean_flow), recorded(mean_flow);
   const auto points = [&](std::uint32_t step) { return draw_path_batch(batch(step), mfd_config.pairs, dropout); };
@@ -176,7 +176,7 @@ void check_replays(bool mean_flow, const PathLoss& loss) {
   Graph graph(gpu);
   std::pair<Late, Late> numbers;
   graph.record([&] { numbers = step(recorded, in, request(0)); });
-  std::vector<Tensor> others;                                    // memory that is not the graph's
+  std::vector<Tensor> others;                                    // memory outside the graph's
   for (std::uint32_t k = 1; k < 4; ++k) {
     copy(points(k), in);
     for (std::int64_t n = 1; n < 4000; n = 2 * n + 1) others.push_back(Tensor::full({n}, k));

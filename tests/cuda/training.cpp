@@ -1,4 +1,4 @@
-// The whole chain on the CUDA kernels (on the CPU: tests/support/host_cuda) beside the CPU's own, a checkpoint that the other device resumes from, and
+// The whole chain on the CUDA kernels (run by tests/support/host_cuda) against the CPU kernels, a checkpoint that the other device resumes from, and
 // several processes that train together, each with its own GPU.
 #include <doctest/doctest.h>
 
@@ -28,7 +28,7 @@ Result train(const std::string& device, const std::string& stage, const fs::path
   return r;
 }
 
-// Ranks that are processes, started like torchrun's ranks except for the address, which is in a file in `out`.
+// Starts ranks as processes. They get their numbers as from torchrun, but the address from a file in `out`.
 std::vector<Result> train_on_ranks(int n, const std::string& device, const std::string& stage, const fs::path& out, const Arguments& more,
                                    const std::function<void(int, pid_t)>& during = {}) {
   std::vector<Result> results(static_cast<std::size_t>(n));
@@ -45,7 +45,7 @@ std::vector<Result> train_on_ranks(int n, const std::string& device, const std::
   return results;
 }
 
-// The columns of metrics.csv with results of the mathematics.
+// The columns of metrics.csv that depend on the computed numbers: step, loss, gradient norm and raw mean squares.
 std::vector<std::vector<double>> curves(const fs::path& csv) {
   std::vector<std::vector<double>> rows;
   std::vector<std::string> names;
@@ -129,7 +129,7 @@ namespace {
 
 const Arguments twelve{"--steps", "12", "--batch", "12", "--lr", "1e-4", "--log-every", "1", "--ckpt-every", "6"};
 
-// A run with the latents for fm.
+// A run with the stages that fm needs.
 const fs::path& encoded() {
   static const TempFolder folder;
   static const bool made = [] {

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Takes each __syncthreads() out of the CUDA kernels in turn and says which race-checked test finds it missing.
+"""Removes each __syncthreads() of the CUDA kernels in turn and prints which race-checked test detects it.
 
     tests/cuda/without_barriers.py BUILD_FOLDER        (about 20 seconds a barrier; needs `ninja test_cuda_races` to have run)
 """
@@ -14,7 +14,7 @@ import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 KERNELS = pathlib.Path('tensor/kernels/cuda')
-# Where barriers are, the file that is compiled, and the tests that run its kernels.
+# A file with barriers, the unit that is compiled for it, and the tests that run its kernels.
 FILES = [
     ('attention_tiles.cuh', 'attention', ['cuda/attention']),
     ('copy.cu', 'copy', ['cuda/copy']),
@@ -26,7 +26,7 @@ PROGRAM = 'tests/cuda/test_cuda_races'
 
 
 def compile_and_link(build, unit, folder):
-    """The race-checked tests with kernels of `folder` where it has them."""
+    """Builds the race-checked tests, with the kernels in `folder` in place of the engine's."""
     commands = json.loads((build / 'compile_commands.json').read_text())
     command = next(c for c in commands if 'race_checked' in c['output'] and f'_{unit}_on_host' in c['output'])
     words = shlex.split(command['command'])

@@ -1,4 +1,4 @@
-// Arrays of NumPy's as samples: types, shapes, labels, splits, and values that are refused.
+// NumPy arrays as samples: types, shapes, labels, splits, and values that are refused.
 #include "data/array_source.h"
 
 #include <doctest/doctest.h>
@@ -52,7 +52,7 @@ TEST_CASE("NumPy's f16, big-endian f64 and i16 become the same f32 rows") {
     CHECK(train->dtype() == DType::f32);
     const bool labelled = scale == 8.0f;
     CHECK(train->class_names().size() == (labelled ? 4 : 1));
-    CHECK(train->count() == (labelled ? 20 : 18));  // five of a class: none is held out
+    CHECK(train->count() == (labelled ? 20 : 18));  // a class has only five rows, so none is for the test
     for (std::int64_t i = 0; i < 9; ++i) {
       CHECK(train->label(i) == (labelled ? i % 4 : 0));
       const std::vector<float> x = values(*train, i);
@@ -86,7 +86,7 @@ TEST_CASE("pictures in an npz with splits of its own, as MedMNIST has them, in (
             "the array of the samples is not named: write ?x=NAME; it has train_images, train_labels, test_images, test_labels"));
   CHECK(has(error_of([&] { open_source(golden("f16.npy") + "?layout=hwc", Split::train); }), "rows are [2, 3]; layout=hwc needs [h, w, c]"));
   CHECK(open_source(golden("f16.npy") + "?layout=hw", Split::train)->shape() == Shape{1, 2, 3});
-  const auto sequences = open_source(golden("f16.npy") + "?layout=lc", Split::train);                   // (length 2, channels 3)
+  const auto sequences = open_source(golden("f16.npy") + "?layout=lc", Split::train);                   // rows of length 2 with 3 channels
   CHECK(sequences->shape() == Shape{3, 2});
   const std::vector<float> before = values(*open_source(golden("f16.npy"), Split::train), 4), after = values(*sequences, 4);
   for (int c = 0; c < 3; ++c)
@@ -155,19 +155,19 @@ TEST_CASE("noise that comes with the samples: of the same rows, in the training 
   write(-2, 3);
   CHECK(fingerprint(*open_source(spec, Split::train)) != before);
   write(-1, 2);
-  CHECK(has(error_of([&] { open_source(spec, Split::train); }), "noise [40, 2] for samples [40, 3]"));
+  CHECK(has(error_of([&] { open_source(spec, Split::train); }), "noise of shape [40, 2], but the samples have shape [40, 3]"));
   CHECK(has(error_of([&] { open_source(golden("f16.npy") + "?noise=e", Split::train); }), "one array without a name"));
   const fs::path levels_file = folder.path() / "levels.npz";
   NpzWriter out(levels_file);
   out.add("x", {20, 2}, std::vector<std::uint8_t>(40, 7));
   out.add("e", {20, 2}, std::vector<float>(40, 1));
   out.finish();
-  CHECK(has(error_of([&] { open_source(spec_of(levels_file) + "?noise=e", Split::train); }), "noise=e goes with samples of float values"));
+  CHECK(has(error_of([&] { open_source(spec_of(levels_file) + "?noise=e", Split::train); }), "noise=e needs samples of floats"));
 }
 
 TEST_CASE("a file larger than memory is mapped: any row is there at once") {
   const TempFolder folder;
-  const std::int64_t n = 1 << 20;  // rows of this many numbers: 4 TiB, all of it a hole
+  const std::int64_t n = 1 << 20;  // n rows of n numbers: a sparse file of 4 TiB
   if (!test::room_for_file(4 * std::uint64_t(n) * std::uint64_t(n) + 4096)) {
     MESSAGE("skipped: the address space or the size of files is limited");
     return;
@@ -177,14 +177,14 @@ TEST_CASE("a file larger than memory is mapped: any row is there at once") {
   std::error_code error;
   fs::resize_file(folder / "large.npy", head.size() + 4 * std::uintmax_t(n) * std::uintmax_t(n), error);
   std::ifstream overcommit("/proc/sys/vm/overcommit_memory");
-  if (int mode = 0; error || (overcommit >> mode && mode == 2)) {  // 2: every mapping counts against memory
+  if (int mode = 0; error || (overcommit >> mode && mode == 2)) {  // in mode 2 every mapping counts as memory
     MESSAGE("skipped: no sparse files here, or strict accounting of memory");
     return;
   }
   const auto source = open_source(spec_of(folder / "large.npy"), Split::train);
   CHECK(source->count() == n - n / 10);
   CHECK(values(*source, source->count() - 1) == std::vector<float>(std::size_t(n), 0.0f));
-  CHECK(source->stamp(1) == std::optional<std::string>(""));  // only a part goes into the fingerprint
+  CHECK(source->stamp(1) == std::optional<std::string>(""));  // the fingerprint of a large file reads only some rows
   CHECK(!source->stamp(0));
 }
 
@@ -221,7 +221,7 @@ TEST_CASE("the place of a bad value has as many numbers as the rows have dimensi
   CHECK(has(error_of([&] { values(*open_source(spec_of(folder / "x.npy"), Split::train), 1); }), "row 1 has inf at [1, 2, 3]:"));
   write_npy<float>(folder / "x.npy", {2}, std::vector<float>{0, std::numeric_limits<float>::infinity()});
   CHECK(has(error_of([&] { values(*open_source(spec_of(folder / "x.npy"), Split::train), 1); }), "row 1 has inf: "));
-  x.assign(6, 0.0f), x[1] = x[2] = std::numeric_limits<float>::quiet_NaN();                     // the first of several
+  x.assign(6, 0.0f), x[1] = x[2] = std::numeric_limits<float>::quiet_NaN();                     // the error names the first of two
   write_npy<float>(folder / "x.npy", {2, 3}, x);
   CHECK(has(error_of([&] { values(*open_source(spec_of(folder / "x.npy"), Split::train), 0); }), "row 0 has nan at [1]:"));
 }
@@ -237,11 +237,11 @@ TEST_CASE("arrays of a damaged npz are refused; a file is a npz by its first byt
     };
     CHECK(open(query) == "no error");
     CHECK(has(open("?x=nothing"), "no array \"nothing\"; it has "));
-    bytes[place] ^= 1;                                                                          // among the values of the samples
+    bytes[place] ^= 1;                                                                          // a byte of the samples' values
     CHECK_MESSAGE(has(open(query), "a.npz"), open(query));
   };
-  check("medmnist_like.npz", "?x=train_images,y=train_labels,layout=hwc", 200);                 // deflated
-  check("i16.npz", "", 220);                                                                    // stored
+  check("medmnist_like.npz", "?x=train_images,y=train_labels,layout=hwc", 200);                 // a deflated file
+  check("i16.npz", "", 220);                                                                    // a stored file
   for (const char* text : {"PK", "PKx", "", "xPKx", "PKxx"}) {
     write_atomically(folder / "short", text);
     CHECK(is_npz((folder / "short").string()) == (std::string(text) == "PKxx"));

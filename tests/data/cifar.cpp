@@ -1,5 +1,5 @@
-// CIFAR's binary files: made-up ones of the documented layout, and damaged ones. The files have their full size, but are sparse: records that are not
-// written are zeros, label 0.
+// CIFAR's binary files: synthetic ones in the documented layout, and damaged ones. The files have their full size, but are sparse: records that are not
+// written are zeros, with label 0.
 #include "data/cifar.h"
 
 #include <doctest/doctest.h>
@@ -21,8 +21,8 @@ namespace {
 
 struct Record {
   std::int64_t number;
-  std::string labels;                            // its bytes
-  std::uint8_t first;                            // the first pixel; each further one is 7 more
+  std::string labels;                            // label bytes of the record
+  std::uint8_t first;                            // value of the first pixel; each following pixel is larger by 7
 };
 
 std::uint8_t level(std::uint8_t first, std::int64_t pixel) { return static_cast<std::uint8_t>(first + 7 * pixel); }
@@ -80,7 +80,7 @@ TEST_CASE("CIFAR-10: five files in their order, labels, planes, names, and the t
   CHECK(test.class_names == train.class_names);
   CHECK(train.class_names[9] == "truck");
   CHECK(class_names_of(spec) == train.class_names);
-  CHECK(train.image(0).at(31, 0)[1] == level(1, 1024 + 31));                 // green, end of the first row
+  CHECK(train.image(0).at(31, 0)[1] == level(1, 1024 + 31));                 // the green value of the last pixel of the first row
 
   const auto source = open_source(spec_of("cifar10", folder, "?limit=10001"), Split::train);
   CHECK(source->count() == 10001);
@@ -126,7 +126,7 @@ TEST_CASE("files that are missing, cut, too long, or have a label without a name
     CHECK(has(said, third.string() + ": " + std::to_string(size) + " bytes, but 10000 records of 3073 bytes are 30730000"));
     CHECK(has(said, "unpack cifar-10-binary.tar.gz again"));
   }
-  CHECK(open_dataset(spec_of("cifar10", folder, "?limit=20000"), Split::train).count == 20000);        // the third is not needed
+  CHECK(open_dataset(spec_of("cifar10", folder, "?limit=20000"), Split::train).count == 20000);        // 20,000 samples do not need the damaged third file
   write_file(third, 10000, {{17, label(10), 0}});
   CHECK(has(error(spec), third.string() + ": record 17 has label 10, but there are 10 classes"));
   write_file(third, 10000, {{9999, "\xff", 0}});
@@ -134,7 +134,7 @@ TEST_CASE("files that are missing, cut, too long, or have a label without a name
   fs::remove(third);
   CHECK(has(error(spec), third.string() + ": no such file; unpack cifar-10-binary.tar.gz and give its folder: cifar10:PATH/cifar-10-batches-bin"));
   write_text(folder / "data_batch_3", "\x80\x02}");
-  CHECK(has(error(spec), "no such file, but data_batch_3, which is of the version for Python"));
+  CHECK(has(error(spec), "no such file, but data_batch_3 of the version for Python exists"));
   CHECK(error(spec, Split::test) == "no error");
   write_text(folder / "batches.meta.txt", "airplane\nautomobile\n");
   CHECK(has(error(spec, Split::test), "batches.meta.txt"));

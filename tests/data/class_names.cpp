@@ -1,4 +1,4 @@
-// Names for the numbers of classes, and grids that stay as narrow as viewers display.
+// Names in place of the numbers of classes, and grids that are not wider than viewers display.
 #include "data/class_names.h"
 
 #include <doctest/doctest.h>
@@ -39,8 +39,8 @@ TEST_CASE("ImageNet's classes: a thousand in the order of their ids, and those t
                                                         {"n15075141", 999},    {"toilet tissue", 999}, {"207", 207},          {"Tinca tinca", 0}};
   for (const auto& k : known) CHECK_MESSAGE(label_named(k.first, names, 1000) == k.second, k.first);
   CHECK(short_class_name(names[0]) == "tench");
-  CHECK(message_of("crane", names) == "class 'crane' is the name of labels 134 and 517: give the number of one");
-  CHECK(has(message_of("retriever", names), "no class has that name; there are 1000 classes, 0 to 999; like it: "));
+  CHECK(message_of("crane", names) == "class 'crane' is the name of labels 134 and 517: give one of these numbers");
+  CHECK(has(message_of("retriever", names), "no class has that name; there are 1000 classes, 0 to 999; similar names: "));
   CHECK(has(message_of("retriever", names), "golden retriever"));
   CHECK(message_of("1000", names) == "label 1000: there are 1000 classes, 0 to 999");
   CHECK(message_of("-1", names) == "label -1: there are 1000 classes, 0 to 999");
@@ -54,7 +54,7 @@ TEST_CASE("folders named by ids get their words; other names stay") {
 }
 
 TEST_CASE("a number that is also the name of another class is asked about") {
-  const Names names{"0", "1", "10", "2"};                                  // folders in byte order
+  const Names names{"0", "1", "10", "2"};                                  // names of folders in byte order
   CHECK(label_named("0", names, 4) == 0);
   CHECK(label_named("1", names, 4) == 1);
   CHECK(has(message_of("2", names), "the class named '2' has label 3, and label 2 is named '10': write name:2 or label:2"));
@@ -85,11 +85,11 @@ TEST_CASE("names of a data set without reading it") {
 }
 
 TEST_CASE("as many columns as 4096 pixels hold") {
-  CHECK(fitting_columns(1000, 8, 2) == 204);          // of 20 pixels each
-  CHECK(fitting_columns(16, 256, 1) == 15);           // of 260
+  CHECK(fitting_columns(1000, 8, 2) == 204);          // columns of 20 pixels
+  CHECK(fitting_columns(16, 256, 1) == 15);           // columns of 260 pixels
   CHECK(fitting_columns(16, 256, 1, 300) == 14);
   CHECK(fitting_columns(16, 8, 2, 0, 100) == 16);
-  CHECK(fitting_columns(100, 8, 2, 0, 100) == 40);    // labels are wider
+  CHECK(fitting_columns(100, 8, 2, 0, 100) == 40);    // columns are as wide as the labels, 100 pixels
   CHECK(fitting_columns(3, 512, 1) == 3);
   CHECK(fitting_columns(3, 5000, 1) == 1);
   for (const int width : {8, 28, 64, 256, 512, 1024}) {

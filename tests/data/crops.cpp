@@ -1,5 +1,5 @@
-// Random crops and shifts. A linear ramp stays linear under a bilinear crop, so the crop's box can be read from it. The drawn boxes are compared with
-// the distributions that crops.h names (Kolmogorov's distance of 4,000 samples: 1.95 / sqrt(n) is exceeded once in a thousand).
+// Random crops and shifts. A linear ramp stays linear under a bilinear crop, so the crop's box can be read from it. The boxes are compared with the
+// distributions that crops.h names, by Kolmogorov's distance of 4,000 samples. Chance exceeds 1.95 / sqrt(n) once in a thousand.
 #include "data/crops.h"
 
 #include <doctest/doctest.h>
@@ -31,7 +31,7 @@ Samples numbered(std::int64_t n) {
   return out;
 }
 
-// (n, 2, height, width): (x + 1/2) / width and (y + 1/2) / height.
+// n images (2, height, width) whose channels are (x + 1/2) / width and (y + 1/2) / height.
 Tensor ramps(std::int64_t n, std::int64_t height, std::int64_t width) {
   std::vector<float> values;
   for (std::int64_t i = 0; i < n; ++i)
@@ -47,7 +47,7 @@ struct Box {
   bool mirrored;
 };
 
-// For crops of ramps without jitter:
+// The boxes of crops of ramps, read from their values. The crops must have no jitter.
 std::vector<Box> boxes(const Tensor& crops, std::int64_t height, std::int64_t width) {
   const std::vector<double> v = crops.to_vector<double>();
   const std::int64_t n = crops.dim(0), size = crops.dim(3);
@@ -62,7 +62,7 @@ std::vector<Box> boxes(const Tensor& crops, std::int64_t height, std::int64_t wi
   return out;
 }
 
-// The largest distance between the empirical distribution and U[0, 1), as a multiple of the value that chance exceeds once in a thousand.
+// Kolmogorov's distance between the empirical distribution and U[0, 1), divided by the value that chance exceeds once in a thousand.
 double distance_from_uniform(Numbers u) {
   std::sort(u.begin(), u.end());
   const auto n = static_cast<double>(u.size());
@@ -72,7 +72,7 @@ double distance_from_uniform(Numbers u) {
   return worst * std::sqrt(n) / 1.95;
 }
 
-// Every pair of them, as a multiple of four standard deviations.
+// The largest correlation between two of the lists, divided by four of its standard deviations.
 double largest_correlation(const std::vector<Numbers>& all) {
   double worst = 0;
   for (std::size_t a = 0; a < all.size(); ++a)
@@ -88,7 +88,7 @@ double largest_correlation(const std::vector<Numbers>& all) {
 
 TEST_CASE("a crop's area, aspect and place are uniform, and independent") {
   constexpr std::int64_t side = 20;
-  const CropRecipe recipe{.size = 8, .scale_low = 0.4, .scale_high = 0.7, .jitter = 0};    // of the default aspect, 4/3; no box is cut to the image's size
+  const CropRecipe recipe{.size = 8, .scale_low = 0.4, .scale_high = 0.7, .jitter = 0};    // the aspect is the default, 4/3, with which every box fits into the image
   std::vector<Numbers> u(5);
   double mirrored = 0;
   for (const Box& b : boxes(random_crops(ramps(samples, side, side), numbered(samples), {3, 4}, 0, recipe), side, side)) {
@@ -113,11 +113,11 @@ TEST_CASE("a box ends where the image does, and the share of mirrored crops is t
   const CropRecipe wide{.size = 6, .scale_low = 1, .scale_high = 1, .aspect = 4, .flip = 0.2, .jitter = 0};
   double mirrored = 0;
   for (const Box& b : boxes(random_crops(ramps(samples, 12, 16), numbered(samples), {3, 4}, 0, wide), 12, 16)) {
-    const double ratio = b.width < 16 - 1e-3 ? std::pow(b.width, 2) / 192 : 192 / std::pow(b.height, 2);      // the aspect, by the side that is not cut
+    const double ratio = b.width < 16 - 1e-3 ? std::pow(b.width, 2) / 192 : 192 / std::pow(b.height, 2);      // the aspect, from the side that is not cut
     CHECK((ratio > 0.25 - 1e-3 && ratio < 4 + 1e-3));
     CHECK((b.width < 16 + 1e-3 && b.height < 12 + 1e-3 && b.left > -1e-3 && b.top > -1e-3));
     CHECK((b.left + b.width < 16 + 1e-3 && b.top + b.height < 12 + 1e-3));
-    CHECK((b.width > 16 - 1e-3 || b.height > 12 - 1e-3));                                  // the whole area: one side at least is the image's
+    CHECK((b.width > 16 - 1e-3 || b.height > 12 - 1e-3));                                  // the box has the whole area, so at least one side is as long as the image's
     mirrored += b.mirrored;
   }
   CHECK(near_within(mirrored / samples, 0.2, 0.025));
@@ -128,7 +128,7 @@ TEST_CASE("the whole image without changes is itself, enlarged it is bilinear wi
   const Tensor image = random_uniform({3, 2, 8, 8}, {7, 8}, 0, DType::f32);
   const std::vector<double> same = random_crops(image, numbered(3), {3, 4}, 0, whole).to_vector<double>(), given = image.to_vector<double>();
   for (std::size_t i = 0; i < given.size(); ++i) CHECK(near_zero(same[i] - given[i], 1e-6));
-  // 2 pixels over 8: positions -3/8, -1/8, 1/8, ... 11/8; positions outside get the edges.
+  // 2 pixels become 8, at the positions -3/8, -1/8, 1/8, ... 11/8. Positions outside take the values of the edges.
   const std::vector<float> four{0.0f, 1.0f, 0.5f, 0.25f};
   const std::vector<double> got = random_crops(Tensor::from(four, {1, 1, 2, 2}), numbered(1), {3, 4}, 0, whole).to_vector<double>();
   for (int y = 0; y < 8; ++y)
@@ -146,13 +146,13 @@ TEST_CASE("the whole image without changes is itself, enlarged it is bilinear wi
 }
 
 TEST_CASE("brightness and contrast are uniform in [1 - jitter, 1 + jitter], and values stay in [0, 1]") {
-  CropRecipe recipe{.size = 2, .scale_low = 1, .scale_high = 1, .aspect = 1, .flip = 0};          // jitter: the default, 0.4
+  CropRecipe recipe{.size = 2, .scale_low = 1, .scale_high = 1, .aspect = 1, .flip = 0};          // jitter is the default, 0.4
   std::vector<float> checks;
   for (std::int64_t i = 0; i < samples; ++i) checks.insert(checks.end(), {0.4f, 0.6f, 0.6f, 0.4f});
   const std::vector<double> v = random_crops(Tensor::from(checks, {samples, 1, 2, 2}), numbered(samples), {3, 4}, 0, recipe).to_vector<double>();
   std::vector<Numbers> u(2);
   for (std::size_t i = 0; i < v.size(); i += 4) {
-    const double brightness = (v[i] + v[i + 1]) / 2 / 0.5, contrast = (v[i + 1] - v[i]) / 0.2 / brightness;      // the mean is 0.5
+    const double brightness = (v[i] + v[i + 1]) / 2 / 0.5, contrast = (v[i + 1] - v[i]) / 0.2 / brightness;      // the image has mean 0.5
     u[0].push_back((brightness - 0.6) / 0.8), u[1].push_back((contrast - 0.6) / 0.8);
     CHECK(near(v[i + 2], v[i + 1], 1e-5));
     CHECK(near(v[i + 3], v[i], 1e-5));
@@ -169,7 +169,7 @@ TEST_CASE("brightness and contrast are uniform in [1 - jitter, 1 + jitter], and 
   std::vector<float> black_and_white;
   for (int i = 0; i < 100; ++i) black_and_white.insert(black_and_white.end(), {0, 1, 1, 0});
   const std::vector<double> cut = random_crops(Tensor::from(black_and_white, {100, 1, 2, 2}), numbered(100), {3, 4}, 0, recipe).to_vector<double>();
-  CHECK(*std::min_element(cut.begin(), cut.end()) == 0);                                          // a contrast above 1 would be below
+  CHECK(*std::min_element(cut.begin(), cut.end()) == 0);                                          // a contrast above 1 would give a negative value
 }
 
 TEST_CASE("a crop depends on key, draw and sample number alone") {
@@ -190,13 +190,13 @@ TEST_CASE("a crop depends on key, draw and sample number alone") {
   CHECK(error_of([&] { random_crops(Tensor::zeros({4, 9, 7}), {1, 2, 3, 4}, {1, 2}, 0, recipe); }) == "random_crops: images [4, 9, 7] with 4 sample numbers");
 }
 
-// A training that is resumed with a newer version makes the same draws as with the older one: the numbers of the generator are frozen.
+// A training that is resumed with a newer version must make the same draws as with the older one, so the random numbers are fixed here.
 TEST_CASE("the draws stay what they are") {
   const CropRecipe recipe{.size = 2, .scale_low = 0.1, .scale_high = 0.9, .aspect = 2, .flip = 0.5, .jitter = 0.3};
   const Tensor image = ramps(3, 16, 16);
   const std::vector<double> crops = random_crops(image, {1, 2, 1000000007}, {3, 4}, 5, recipe).to_vector<double>();
   const std::vector<double> shifts = random_shifts(image, {1, 2, 1000000007}, {3, 4}, 5, 3, 0.5).to_vector<double>();
-  const Numbers corners{0.8676, 0.4779, 0.3914, 0.5868, 0.7029, 0.5123, 0.3597, 0.7138, 0.9087, 0.3553, 0.3909, 0.7243};       // of both channels of each
+  const Numbers corners{0.8676, 0.4779, 0.3914, 0.5868, 0.7029, 0.5123, 0.3597, 0.7138, 0.9087, 0.3553, 0.3909, 0.7243};       // a corner of each image and channel
   const Numbers middles{0.5312, 0.5938, 0.4688, 0.5312, 0.6562, 0.5938, 0.5312, 0.5938, 0.3438, 0.2812, 0.5938, 0.6562};
   for (std::size_t i = 0; i < 6; ++i)
     for (std::size_t k = 0; k < 2; ++k) {
@@ -217,7 +217,7 @@ TEST_CASE("a shift moves by whole pixels, each as often; zeros come in; the shar
   int mirrored = 0, wrong = 0;
   for (std::int64_t i = 0; i < samples; ++i) {
     const float* image = out.data() + i * 2 * height * width;
-    const auto middle = static_cast<std::int64_t>(image[3 * width + 4]) - 1;                       // the origin of the middle; always inside
+    const auto middle = static_cast<std::int64_t>(image[3 * width + 4]) - 1;                       // index of the source of the middle pixel, which is always inside
     const bool turned = image[3 * width + 3] > image[3 * width + 4];
     const std::int64_t dy = 3 - middle / width, dx = 4 - (turned ? width - 1 - middle % width : middle % width);
     for (std::int64_t c = 0; c < 2; ++c)
@@ -233,7 +233,7 @@ TEST_CASE("a shift moves by whole pixels, each as often; zeros come in; the shar
   }
   CHECK(wrong == 0);
   CHECK(shifts.size() == 25);
-  for (const auto& one_shift : shifts) {                                                          // 160 of each
+  for (const auto& one_shift : shifts) {                                                          // about 160 of each shift
     CHECK((std::max(std::abs(one_shift.first.first), std::abs(one_shift.first.second)) <= reach && one_shift.second > 100 && one_shift.second < 225));
   }
   CHECK(near_within(static_cast<double>(mirrored) / samples, 0.25, 0.03));

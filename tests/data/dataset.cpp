@@ -1,4 +1,4 @@
-// Data sets: Fashion-MNIST's files (if installed, and synthetic ones), procedural shapes, folders of images.
+// Data sets: Fashion-MNIST (the real files if installed, and synthetic ones), procedural shapes, folders of images.
 #include "data/dataset.h"
 
 #include <doctest/doctest.h>
@@ -34,7 +34,7 @@ void write_gzip(const fs::path& path, const std::vector<std::uint8_t>& bytes) {
 
 void write_bytes(const fs::path& path, const std::string& bytes) { std::ofstream(path, std::ios::binary) << bytes; }
 
-// Three 2x2 images with pixels 0..11, labels 7, 0, 9.
+// Writes three 2x2 images with the pixels 0..11 and the labels 7, 0, 9.
 void write_small_fashion(const fs::path& folder) {
   std::vector<std::uint8_t> images = {0, 0, 8, 3, 0, 0, 0, 3, 0, 0, 0, 2, 0, 0, 0, 2};
   for (int i = 0; i < 12; ++i) images.push_back(std::uint8_t(i));
@@ -112,14 +112,14 @@ TEST_CASE("shapes depend on seed and index only") {
   CHECK(d.channels == 3);
   CHECK(d.class_names.size() == 10);
   std::vector<std::uint8_t> one(std::size_t(d.sample_size()));
-  draw_shape({7, 32, 3, 5}, Split::train, 33, one.data());  // another count, drawn alone
+  draw_shape({7, 32, 3, 5}, Split::train, 33, one.data());  // sample 33 alone, with another count
   CHECK(std::equal(one.begin(), one.end(), d.sample(33)));
   CHECK(d.labels[33] == 3);
   draw_shape({7, 32, 3, 6}, Split::train, 33, one.data());
   CHECK(!std::equal(one.begin(), one.end(), d.sample(33)));
   draw_shape({7, 32, 3, 5}, Split::test, 33, one.data());
   CHECK(!std::equal(one.begin(), one.end(), d.sample(33)));
-  // Known answers: the same on every machine.
+  // Known checksums, which are the same on every machine.
   CHECK(crc32(0, d.pixels.data(), uInt(d.pixels.size())) == 3024622796u);
   const Dataset grey = open_dataset("shapes?count=40,channels=1", Split::train);
   CHECK(crc32(0, grey.pixels.data(), uInt(grey.pixels.size())) == 3284589691u);
@@ -188,7 +188,7 @@ TEST_CASE("a test split that lacks a class has the training split's labels; an u
   const Dataset test = load_image_folder(folder.path(), {4, 1, 0}, Split::test);
   CHECK(test.labels == std::vector<std::int32_t>{2});
   CHECK(test.class_names == std::vector<std::string>{"a", "b", "c"});
-  fs::create_directory(folder / "val/bb");                            // empty: of a file server, or a future class
+  fs::create_directory(folder / "val/bb");                            // an empty folder, perhaps of a file server or for a future class
   CHECK(load_image_folder(folder.path(), {4, 1, 0}, Split::test).count == 1);
   write_png(folder / "val/bb/1.png", blank_image(4, 4, 1, 2));
   CHECK(has(error_of([&] { load_image_folder(folder.path(), {4, 1, 0}, Split::test); }), "val/bb: no class of the training split"));
@@ -219,9 +219,9 @@ TEST_CASE("folders without pictures are no classes, and are named with what was 
   CHECK(load_image_folder(folder.path(), {4, 1, 0}, Split::train).notes == notes(Split::train));
   CHECK(as_source(std::make_shared<const Dataset>(load_image_folder(folder.path(), {4, 1, 0}, Split::train)))->notes().size() == 3);
 
-  for (const char* ending : {"webp", "heic", "tiff", "gif"}) {            // a class that would be missing
+  for (const char* ending : {"webp", "heic", "tiff", "gif"}) {            // without an error this class would be missing
     CAPTURE(ending);
-    if (is_readable_picture(std::string(".") + ending)) continue;         // WebP where libwebp is
+    if (is_readable_picture(std::string(".") + ending)) continue;         // WebP in a build with libwebp
     TempFolder other;
     for (const char* name : {"a", "b"}) fs::create_directory(other / name);
     write_png(other / "a/1.png", blank_image(4, 4, 1, 1));
@@ -229,7 +229,7 @@ TEST_CASE("folders without pictures are no classes, and are named with what was 
     const std::string error = error_of([&] { ImageFolder(other.path(), {4, 1, 0}, Split::train); });
     CHECK_MESSAGE(has(error, std::string("no image of b (2 .") + ending + ") can be read: convert them to .png or .jpg"), error);
   }
-  // A class of the test split that training would never see.
+  // A class that exists only in the test split.
   write_png(folder / "test/@eaDir/1.png", blank_image(4, 4, 1, 1));
   CHECK(has(error_of([&] { notes(Split::test); }), "test/@eaDir: no class of the training split: "));
 }

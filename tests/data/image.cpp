@@ -62,9 +62,9 @@ TEST_CASE("a PNG has three chunks, and its data are the filtered rows and no byt
     uLongf filled = uLongf(rows.size());
     REQUIRE(uncompress(rows.data(), &filled, png.data() + 41, size) == Z_OK);
     CHECK(filled == 5u * (1 + 300 * unsigned(channels)));
-    for (std::size_t y = 0; y < 5; ++y) CHECK(rows[y * (1 + 300 * std::size_t(channels))] <= 4);       // types of filter
+    for (std::size_t y = 0; y < 5; ++y) CHECK(rows[y * (1 + 300 * std::size_t(channels))] <= 4);       // the type of filter is 0 to 4
   }
-  // Rows that one filter each reduces to zeros: none, the left neighbor, the row above, their average, and Paeth.
+  // Each image has a row that one filter reduces to zeros: none, the left neighbor, the row above, their average, or Paeth.
   const auto filter_of = [](const Image& image, std::size_t y) {
     const std::vector<std::uint8_t> png = encode_png(image);
     std::vector<std::uint8_t> rows(1000);
@@ -77,7 +77,7 @@ TEST_CASE("a PNG has three chunks, and its data are the filtered rows and no byt
   CHECK(filter_of({4, 2, 1, {1, 90, 7, 200, 1, 90, 7, 200}}, 1) == 2);
   CHECK(filter_of({4, 2, 1, {100, 40, 160, 20, 50, 45, 102, 61}}, 1) == 3);
   CHECK(filter_of({4, 2, 1, {10, 60, 60, 200, 10, 60, 60, 200}}, 1) == 2);
-  CHECK(filter_of({2, 1, 3, {5, 6, 7, 5, 6, 7}}, 0) == 1);                     // the left neighbor is a pixel, not a byte
+  CHECK(filter_of({2, 1, 3, {5, 6, 7, 5, 6, 7}}, 0) == 1);                     // the left neighbor is the previous pixel, not the previous byte
 }
 
 TEST_CASE("a picture that was not made has no size, and errors name what was given") {
@@ -152,7 +152,7 @@ TEST_CASE("text has the width it says and is clipped at the edges") {
   draw_text(image, 0, 0, "T", 0);
   int ink = 0;
   for (std::uint8_t p : image.pixels) ink += p == 0;
-  CHECK(ink == 11);  // five dots across, six down
+  CHECK(ink == 11);  // a T has five dots across and six down
   draw_text(image, -3, -3, "WWW", 0, 3);
   draw_text(image, 100, 100, "W", 0);
 }
@@ -174,7 +174,7 @@ TEST_CASE("a grid places grey and RGB pictures, labels and blanks") {
   const Image labelled = make_grid(images, o);
   CHECK(labelled.width > text_width("teacher 50 steps") + 2 * 8);
   CHECK(labelled.height == 2 * 7 + 2 * 11);
-  CHECK(make_grid({images[0], images[0], images[0]}, GridOptions{}).width == 2 * 8);  // about square
+  CHECK(make_grid({images[0], images[0], images[0]}, GridOptions{}).width == 2 * 8);  // three images: two columns
   o.column_labels.push_back("three");
   CHECK_THROWS_AS(make_grid(images, o), ShapeError);
   CHECK_THROWS_AS(make_grid({}, GridOptions{}), ShapeError);

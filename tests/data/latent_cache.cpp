@@ -1,4 +1,4 @@
-// Exact moments and the cache of latents: against naive sums, resumed, damaged, made from other inputs.
+// Exact moments against naive sums. The cache of latents: resumed, damaged, made from other inputs.
 #include "data/latent_cache.h"
 
 #include <doctest/doctest.h>
@@ -55,7 +55,7 @@ void write_shard(LatentCacheWriter& writer, const Made& m, const LatentShard& s)
   writer.write(s, z, w, moments);
 }
 
-// Returns the warnings; makes at most `shards` shards.
+// Makes at most `shards` shards and returns the warnings.
 std::string make(const fs::path& folder, const Made& m, int shards = 100) {
   std::string warnings;
   LatentCacheWriter writer(folder, m.info, [&](const std::string& line) { warnings += line + "\n"; });
@@ -185,7 +185,7 @@ TEST_CASE("stopped and gone on, in any number of steps, a cache has the same byt
   fs::remove(folder / "z" / "latents-00002.safetensors");
   CHECK(has(error_of([&] { LatentCache cache(folder / "z"); }), "latents-00002.safetensors"));
   CHECK(LatentCache::is_finished(folder / "z"));
-  const std::string warnings = make(folder / "z", m, 0);  // found and then stopped: no training takes the damaged ones for whole
+  const std::string warnings = make(folder / "z", m, 0);  // stopped right after the check: the index must no longer list the damaged shards
   CHECK(!LatentCache::is_finished(folder / "z"));
   CHECK(make(folder / "z", m).empty());
   CHECK(has(warnings, "latents-00001.safetensors: missing or damaged"));
@@ -211,7 +211,7 @@ TEST_CASE("latents of another encoder, other pictures or another form are refuse
   CHECK(has(error_of([&] { LatentCache cache(folder / "none"); }), "index.json is missing"));
   CHECK(!LatentCache::read_info(folder / "none"));
   write_atomically(folder / "z" / "index.json", "{}");
-  CHECK(has(error_of([&] { LatentCache cache(folder / "z"); }), "index.json: no index of latents"));
+  CHECK(has(error_of([&] { LatentCache cache(folder / "z"); }), "index.json: not an index of latents"));
   write_atomically(folder / "z" / "index.json", "not json");
-  CHECK(has(error_of([&] { make(folder / "z", m); }), "index.json: no index of latents"));
+  CHECK(has(error_of([&] { make(folder / "z", m); }), "index.json: not an index of latents"));
 }

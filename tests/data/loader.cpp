@@ -1,4 +1,4 @@
-// The order of training and the loader: a keyed order, batches as a pure function of their rows.
+// The order of training is a keyed permutation. The loader makes batches that are a pure function of their rows.
 #include "data/loader.h"
 
 #include <doctest/doctest.h>
@@ -44,7 +44,7 @@ bool same(const SampleBatch& a, const SampleBatch& b) {
          a.x.to_vector<float>() == b.x.to_vector<float>();
 }
 
-// Points: sample i is (i, -i) in f32.
+// Samples that are points: sample i is (i, -i) in f32.
 class PointSource : public SampleSource {
  public:
   std::string name() const override { return "points"; }
@@ -100,7 +100,7 @@ TEST_CASE("a permutation visits everything once, in another order for each key a
 }
 
 TEST_CASE("a permutation is close to uniform") {
-  // chi-square of where 0 and 6 go, 12 elements, 12000 epochs: 11 degrees of freedom, 99.99 % point 37
+  // Chi-square test of the images of 0 and 6 among 12 elements, over 12,000 epochs: 11 degrees of freedom, 99.99 % quantile 37.
   for (int from : {0, 6}) {
     std::vector<double> hits(12, 0.0);
     for (std::uint32_t epoch = 0; epoch < 12000; ++epoch) hits[std::size_t(Permutation(12, {9, 2}, epoch)(from))] += 1;
@@ -153,8 +153,8 @@ TEST_CASE("batches do not depend on threads, read-ahead or how rows are cut") {
   for (std::int64_t first = 0; first < 100; first += 5) CHECK(same(ahead.take(first, 5), plain.batch(first, 5)));
   o.workers = 0;
   CHECK(same(Loader(counting(23), o).take(7, 5), plain.batch(7, 5)));
-  CHECK(same(ahead.take(7, 5), plain.batch(7, 5)));    // a jump
-  CHECK(same(ahead.take(12, 4), plain.batch(12, 4)));  // another size
+  CHECK(same(ahead.take(7, 5), plain.batch(7, 5)));    // not the prefetched rows
+  CHECK(same(ahead.take(12, 4), plain.batch(12, 4)));  // another number of rows
   const SampleBatch whole = plain.batch(40, 8);
   std::vector<float> joined = plain.batch(40, 3).x.to_vector<float>();
   for (float v : plain.batch(43, 5).x.to_vector<float>()) joined.push_back(v);

@@ -1,4 +1,4 @@
-// Curves of metrics.csv as reports show them, and run.json in words. What is wanted is computed by hand.
+// Curves of metrics.csv as reports show them, and run.json in words. Expected values are computed by hand.
 #include <doctest/doctest.h>
 
 #include <cmath>
@@ -41,7 +41,7 @@ TEST_CASE("a window: the mean of the points around each one, their ends, and the
   REQUIRE(w.bands.size() == 2);
   CHECK(w.bands[0].low == Values{1, 1, 2, 3, 3});
   CHECK(w.bands[0].high == Values{2, 6, 6, 8, 8});
-  const Values low{1.1, 1.2, 2.2, 3.6, 3.5}, high{1.9, 5.2, 5.4, 7.6, 7.5};      // a tenth of the way from the lowest to the highest place
+  const Values low{1.1, 1.2, 2.2, 3.6, 3.5}, high{1.9, 5.2, 5.4, 7.6, 7.5};      // quantiles of 10 % and 90 %, interpolated
   for (std::size_t i = 0; i < 5; ++i) {
     CHECK(near(w.bands[1].low[i], low[i], 1e-14));
     CHECK(near(w.bands[1].high[i], high[i], 1e-14));
@@ -75,7 +75,7 @@ TEST_CASE("windows of a long curve: 240 of them from the first point to the last
     CHECK(w.bands[1].low[k] <= w.y[k]);
     CHECK(w.bands[1].high[k] <= w.bands[0].high[k]);
   }
-  CHECK(highest == 100);                                                       // a lone peak is seen
+  CHECK(highest == 100);                                                       // a lone peak stays visible
   CHECK(metric_window(30) == 1);
   CHECK(metric_window(31) == 5);
   CHECK(metric_window(120) == 9);
@@ -99,7 +99,7 @@ TEST_CASE("the plot of a metric: points, or windows with bands; a log axis over 
   CHECK_FALSE(many.curves[0].markers);
   CHECK(many.curves[0].bands.size() == 2);
   CHECK(many.curves[0].y[2] == 2);
-  CHECK(many.curves[0].y[0] == 1);                                             // of 0, 1 and 2
+  CHECK(many.curves[0].y[0] == 1);                                             // the mean of 0, 1 and 2
   CHECK(few.y_label == "raw_mse");
   CHECK(few.x_label == "step");
   CHECK(plot(2, [](int i) { return i == 0 ? 1 : 31; }).log_y);
@@ -113,7 +113,7 @@ TEST_CASE("the plot of a metric: points, or windows with bands; a log axis over 
   const Plot two = metric_plot("loss", {curve_of(31, [](int i) { return i; }), curve_of(3, [](int i) { return i; })});
   REQUIRE(two.curves.size() == 2);
   CHECK(two.curves[0].bands.size() == 1);
-  CHECK(two.curves[0].bands[0].low[4] > 2);                                    // the quantiles, not the ends
+  CHECK(two.curves[0].bands[0].low[4] > 2);                                    // the band of the quantiles, not that of lowest and highest
   CHECK(two.curves[1].bands.empty());
   CHECK(is_constant(curve_of(3, [](int) { return 2; })));
   CHECK_FALSE(is_constant(curve_of(3, [](int i) { return i == 2 ? 2.5 : 2; })));
@@ -134,12 +134,12 @@ TEST_CASE("run.json in words: machine, build, command line, course, and the time
   CHECK(build_text(s) == "flowmap 0.1.0 of git 1a2b, gcc 12, optimization=2");
   CHECK(command_text(s) == "./flowmap_train fm --set 'a=b c' '' 'it'\\''s'");
   CHECK(session_text(s) == "started 2026-01-31 12:34:56, ended 2026-01-31 12:36:06 at step 100 with exit code 75 after 1:10");
-  CHECK(has(session_text(sessions[1]), "started 2026-01-31 13:00:00, resumed from step 100, no end is noted"));
+  CHECK(has(session_text(sessions[1]), "started 2026-01-31 13:00:00, resumed from step 100, no end is recorded"));
   CHECK(machine_text({}).empty());
   CHECK(build_text({}).empty());
   CHECK(seconds_of({s}, absent) == 70);
   CHECK(seconds_of(sessions, absent) == 70);
-  CHECK(seconds_of(sessions, 0) == 70);                                        // a row from before the start is of another session
+  CHECK(seconds_of(sessions, 0) == 70);                                        // a row from before the start belongs to another session
   std::tm time{};
   strptime("2026-01-31 13:01:30", "%Y-%m-%d %H:%M:%S", &time);
   time.tm_isdst = -1;

@@ -1,4 +1,4 @@
-// Metrics files: rows, TensorBoard bytes, cutting back on resume, torn writes.
+// Files of metrics: rows, the bytes for TensorBoard, removal of rows on resume, half-written rows.
 #include "data/report/metrics.h"
 
 #include <doctest/doctest.h>
@@ -100,7 +100,7 @@ TEST_CASE("rows go to three files; new names add columns") {
   CHECK(jsonl.find("\"loss\":null") != std::string::npos);
   const std::string events = read_file(events_file(folder.path()));
   CHECK(event_steps(events) == std::vector<int64_t>{0, 1, 2, 3, 3});
-  CHECK(events.find(std::string("\x08\x04\x10\x05\x18\x03\x22", 7)) != std::string::npos);      // height 4, width 5, RGB, bytes
+  CHECK(events.find(std::string("\x08\x04\x10\x05\x18\x03\x22", 7)) != std::string::npos);      // the fields: height 4, width 5, RGB, then the bytes
 }
 
 TEST_CASE("a resumed run forgets what came after its checkpoint, in all files") {
@@ -137,7 +137,7 @@ TEST_CASE("half-written last rows of a killed process are dropped on opening") {
 
 TEST_CASE("a row that finds no room is missing, and the next one stands where a row begins") {
   TempFolder folder;
-  std::signal(SIGXFSZ, SIG_IGN);                             // as programs do: the write fails
+  std::signal(SIGXFSZ, SIG_IGN);                             // as in the programs, so that the write fails
   rlimit before{};
   getrlimit(RLIMIT_FSIZE, &before);
   Metrics metrics(folder.path());
@@ -147,9 +147,9 @@ TEST_CASE("a row that finds no room is missing, and the next one stands where a 
     const rlimit now{bytes, before.rlim_max};
     setrlimit(RLIMIT_FSIZE, &now);
   };
-  limit(csv.size() + 5);                                      // half a row fits
+  limit(csv.size() + 5);                                      // room for half a row
   CHECK_THROWS_WITH_AS(metrics.log(2, {{"loss", 2}}), doctest::Contains("File too large"), FileError);
-  limit(jsonl.size() + 5);                                    // the longer file
+  limit(jsonl.size() + 5);                                    // this file is longer, so the limit does not stop the others
   CHECK_THROWS_AS(metrics.log(3, {{"loss", 3}}), FileError);
   setrlimit(RLIMIT_FSIZE, &before);
   metrics.log(4, {{"loss", 4}});
@@ -195,7 +195,7 @@ TEST_CASE("every file has the time of the row, to the millisecond") {
   CHECK((time >= before - 0.001 && time <= after + 0.001));
   CHECK(fmt::format("{:.3f}", time) == cell);
   const std::string events = read_file(events_file(folder.path()));
-  for (const std::size_t at : {std::size_t(12), std::size_t(12 + 24 + 4 + 12)}) {                  // the version, then the row
+  for (const std::size_t at : {std::size_t(12), std::size_t(12 + 24 + 4 + 12)}) {                  // positions of the version event and of the row
     double wall = 0;
     std::memcpy(&wall, events.data() + at + 1, sizeof wall);
     CHECK((wall >= before && wall <= after));
@@ -210,9 +210,9 @@ TEST_CASE("event files: long numbers, unknown fields, damage, and where to cut")
   CHECK(event_step(scalar_event(1, 127, {})) == 127);
   CHECK(event_step(scalar_event(1, 128, {})) == 128);
   CHECK(hex(scalar_event(0, 128, {})) == "090000000000000000108001" "2a00");
-  const std::string long_name(200, 'n');                                       // lengths of two bytes
+  const std::string long_name(200, 'n');                                       // lengths that take two bytes
   CHECK(hex(scalar_event(0, 1, {{long_name, 1}})).substr(18, 20) == "10012ad3010ad0010ac8");
-  // Fields that are skipped: a varint (4), four bytes (6), bytes (7), then step 5.
+  // Skips unknown fields: 4 (a varint), 6 (four bytes) and 7 (bytes). Then follows step 5.
   CHECK(event_step(std::string("\x20\x81\x01\x35\1\2\3\4\x3a\2\x10\x09\x10\x05", 14)) == 5);
   for (const std::string& bad : {std::string("\x20", 1), std::string("\x3a", 1), std::string("\x3a\5\x10\x05", 4), std::string("\x35\1\2", 3), std::string("\x09\1", 2), std::string("\x10\x80", 2),
                                  std::string("\x13\x10\x05", 3), std::string(12, '\xff')})
@@ -227,7 +227,7 @@ TEST_CASE("event files: long numbers, unknown fields, damage, and where to cut")
     CHECK(events_up_to(bad, 9) == (i < one.size() ? std::string() : one));
     CHECK(events_up_to(std::string_view(both).substr(0, i), 9) == (i < one.size() ? std::string() : one));
   }
-  CHECK(events_up_to(event_record(""), 9) == event_record(""));               // 16 bytes are a whole record
+  CHECK(events_up_to(event_record(""), 9) == event_record(""));               // a record without contents has 16 bytes
   const std::string wide = image_event(1, 1, "x", 300, 65536, "P");
   CHECK(hex(wide).find("0880800410ac021803220150") != std::string::npos);     // height 65536, width 300
 }
@@ -251,7 +251,7 @@ TEST_CASE("rows of another program, or damaged ones, go at the first cut; the ne
   CHECK(read_file(folder / "metrics.csv").rfind("step,time,loss,lr\n1,1.0,5,\n3,1.0,7,\n4,", 0) == 0);
   Metrics again(folder.path());
   again.truncate_after(3);
-  again.log(5, {{"new,\"\r\n", 2}});                                          // what CSV would have to quote
+  again.log(5, {{"new,\"\r\n", 2}});                                          // characters that CSV would have to quote
   CHECK(read_file(folder / "metrics.csv").rfind("step,time,loss,lr,new____\n1,1.0,5,,\n3,1.0,7,,\n5,", 0) == 0);
   again.log(6, {});
   const std::string rows = read_file(folder / "metrics.csv");
@@ -260,7 +260,7 @@ TEST_CASE("rows of another program, or damaged ones, go at the first cut; the ne
   Metrics(bare.path(), log_files({"csv"})).log(1, {});
   CHECK(read_file(bare / "metrics.csv").rfind("step,time\n1,", 0) == 0);
   CHECK(lines(read_file(bare / "metrics.csv")) == 2);
-  CHECK_NOTHROW(Metrics(bare.path(), log_files({"csv"})).image(1, "x", "/nowhere.png"));           // no TensorBoard: the image is not read
+  CHECK_NOTHROW(Metrics(bare.path(), log_files({"csv"})).image(1, "x", "/nowhere.png"));           // without TensorBoard the image is not read
 }
 
 TEST_CASE("pictures reach TensorBoard with their size, and what is too short for a PNG is refused") {
@@ -268,7 +268,7 @@ TEST_CASE("pictures reach TensorBoard with their size, and what is too short for
   Metrics metrics(folder.path());
   write_png(folder / "wide.png", blank_image(300, 70, 1));
   metrics.image(2, "samples", folder / "wide.png");
-  CHECK(read_file(events_file(folder.path())).find(std::string("\x08\x46\x10\xac\x02\x18\x03\x22", 8)) != std::string::npos);   // 70 high, 300 wide
+  CHECK(read_file(events_file(folder.path())).find(std::string("\x08\x46\x10\xac\x02\x18\x03\x22", 8)) != std::string::npos);   // the image is 70 high and 300 wide
   CHECK(event_steps(read_file(events_file(folder.path()))) == std::vector<int64_t>{0, 2});
   const std::string png = read_file(folder / "wide.png");
   for (const auto& [bytes, good] : {std::pair{png.substr(0, 24), true}, {png.substr(0, 23), false}, {"x" + png.substr(1), false}, {png.substr(0, 7) + "x" + png.substr(8), false}}) {

@@ -1,4 +1,4 @@
-// Resizing and JPEG decoding against Pillow's results for the same images (tests/golden/pillow_*.py and .txt).
+// Compares resizing and JPEG decoding with Pillow's results for the same images (tests/golden/pillow_*.py and .txt).
 #include <doctest/doctest.h>
 
 #include <zlib.h>
@@ -27,7 +27,7 @@ std::ifstream golden(const std::string& name) {
   return in;
 }
 
-// The same as `picture` in pillow_resize.py.
+// The same image as `picture` in pillow_resize.py makes.
 Image picture(int width, int height, int channels) {
   Image image = blank_image(width, height, channels);
   for (int i = 0; i < int(image.pixels.size()); ++i) {

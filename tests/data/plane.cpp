@@ -52,7 +52,7 @@ TEST_CASE("a range decides the scale; y grows upwards; both directions have one 
   const Plane fitted({}, {0, 10, NAN}, {0, 10});
   CHECK(fitted.shows(0, 10));
   CHECK(near(fitted.x(10) - fitted.x(0), fitted.width() / 1.08, 1e-12));
-  const Plane wide({}, {0, 100}, {0, 1}), high({}, {0, 1}, {0, 100});          // neither a line nor a tower
+  const Plane wide({}, {0, 100}, {0, 1}), high({}, {0, 1}, {0, 100});          // very flat and very high ranges are widened
   CHECK(near(wide.height(), 0.45 * wide.width(), 1e-12));
   CHECK(near(high.height(), 1.25 * high.width(), 1e-12));
   CHECK(wide.shows(0, 0));
@@ -91,18 +91,18 @@ TEST_CASE("trajectories begin with a ring, end with a dot, and have the chord of
   CHECK_FALSE(has(svg, "outside"));
   const std::string lost = svg_paths({frame(), {}, {{{-2, NAN, 2}, {0, 1, 0}, 9, 0}}});
   check_sound(lost);
-  CHECK(has(lost, "M0 84M336 84"));                       // a gap
+  CHECK(has(lost, "M0 84M336 84"));                       // the line has a gap
   CHECK(has(lost, "1 points or paths are not finite, or outside of the plot"));
   CHECK_THROWS_AS(svg_paths({{}, {}, {{{}, {}, 0, 0}}}), ShapeError);
   CHECK_THROWS_AS(svg_paths({{}, {}, {{{1, 2}, {1}, 0, 0}}}), ShapeError);
 }
 
 TEST_CASE("arrows point along the field, the longest as long as neighbours are apart") {
-  // Two arrows: 336 x 168 pixels, so sqrt(336 * 168 / 2) = 168 pixels for the longest, of length 4: 42 pixels a unit.
+  // Two arrows in 336 x 168 pixels: the longest, of length 4, gets sqrt(336 * 168 / 2) = 168 pixels. So a unit is 42 pixels.
   const std::string svg = svg_arrows({frame(), "u", {0, 0, 0}, {0, -1, 0}, {0, 1, INFINITY}, {4, 0, 0}});
   check_sound(svg);
-  CHECK(has(svg, "M168 84L168 -84"));                     // upwards
-  CHECK(has(svg, "M168 168L210 168"));                    // to the right
+  CHECK(has(svg, "M168 84L168 -84"));                     // the arrow up
+  CHECK(has(svg, "M168 168L210 168"));                    // the arrow to the right
   CHECK(has(svg, "|u| = 0.5"));
   CHECK(has(svg, "longest arrow: 4"));
   CHECK(has(svg, "1 arrows are not finite, or outside of the plot"));
@@ -115,15 +115,15 @@ TEST_CASE("a heat map colours its cells from the lowest to the highest, row 0 be
   HeatPlot plot{frame(), 2, 2, {0, 1, 2, 4}, "error (squared distance)"};
   const std::string svg = svg_heat(plot);
   check_sound(svg);
-  CHECK(has(svg, "d=\"M0 84h168.3v84.3h-168.3z\" fill=\"#440154\""));            // 0: viridis at its dark end, lower left
-  CHECK(has(svg, "d=\"M168 0h168.3v84.3h-168.3z\" fill=\"#fde725\""));           // 4: at its bright end, upper right
+  CHECK(has(svg, "d=\"M0 84h168.3v84.3h-168.3z\" fill=\"#440154\""));            // the cell with 0, lower left, has the dark end of viridis
+  CHECK(has(svg, "d=\"M168 0h168.3v84.3h-168.3z\" fill=\"#fde725\""));           // the cell with 4, upper right, has the bright end
   CHECK(has(svg, "error (squared distance)"));
   CHECK(has(svg, ">4</text>"));
   plot.log_scale = true;
   const std::string logs = svg_heat(plot);
   check_sound(logs);
   CHECK(has(logs, "1 of 4 cells have no value to show"));
-  CHECK(has(logs, "d=\"M168 84h168.3v84.3h-168.3z\" fill=\"#440154\""));         // 1 is the lowest positive one
+  CHECK(has(logs, "d=\"M168 84h168.3v84.3h-168.3z\" fill=\"#440154\""));         // 1 is the lowest positive value
   plot.values = {NAN, 3, 3, 3};
   check_sound(svg_heat(plot));
   plot.values = {NAN, NAN, NAN, NAN};
@@ -175,7 +175,7 @@ TEST_CASE("pictures stand in a page, or alone with their colours") {
   const std::string svg = svg_scatter({frame(), {{"data", {0}, {0}}}}), alone = standalone_svg(svg);
   CHECK(is_balanced(alone));
   CHECK(has(alone, "prefers-color-scheme: dark"));
-  CHECK(has(alone, ".legend {"));                              // a plot's legend is a box over the curves: black without a fill
+  CHECK(has(alone, ".legend {"));                              // the legend's box over the curves would be black without a fill
   CHECK(alone.starts_with("<svg class=\"plot\""));
   HtmlReport report("toy");
   report.pictures({svg, svg});
@@ -184,7 +184,7 @@ TEST_CASE("pictures stand in a page, or alone with their colours") {
 }
 
 TEST_CASE("the whole text of a picture: ticks, labels, marks, what stands below, legend and notes") {
-  // 336 x 168 pixels at (50, 30), 84 a unit; a line of the legend is 18 high, a letter 6.8 wide.
+  // The area has 336 x 168 pixels at (50, 30), and a unit is 84 pixels. A line of the legend is 18 high, a letter 6.8 wide.
   Plane plane(frame(), {}, {});
   const auto tick = [](const char* format, double at, const char* number) { return fmt::format(fmt::runtime(format), at, number); };
   std::string axes;
@@ -217,10 +217,10 @@ TEST_CASE("the whole text of a picture: ticks, labels, marks, what stands below,
                            "<g transform=\"translate(237 318)\"><n/></g><text x=\"252\" y=\"322\">" + std::string(19, 'b') + "</text>\n" +
                            "<g transform=\"translate(61 336)\"><o/></g><text x=\"76\" y=\"340\">&lt;</text>\n" +
                            "<text class=\"note\" x=\"50\" y=\"358\">first &lt;</text>\n<text class=\"note\" x=\"50\" y=\"376\">second</text>\n</svg>\n");
-  Plane full(frame(), {}, {});                            // one letter more, and the second name has a line of its own
+  Plane full(frame(), {}, {});                            // with one letter more, the second name gets a line of its own
   full.legend("<m/>", std::string(20, 'a')), full.legend("<n/>", std::string(20, 'b'));
   CHECK(has(full.svg(), "<g transform=\"translate(61 266)\"><n/></g>"));
-  Plane first(frame(), {}, {});                           // the first name of a line is shown, however long
+  Plane first(frame(), {}, {});                           // a long first name stays on its line
   first.legend("<m/>", std::string(80, 'a'));
   CHECK(has(first.svg(), "<g transform=\"translate(61 248)\"><m/></g>"));
   CHECK(standalone_svg("no image") == "no image");
@@ -238,8 +238,8 @@ TEST_CASE("ranges of values, of one value and of none") {
   check({1, 11, INFINITY}, {2, NAN, 8}, 0.6, 10.8, 1.76, 6.48);
   check({3}, {-3}, 2.2, 1.6, -3.8, 1.6);
   check({}, {}, -1, 2, -1, 2);
-  check({0, 100}, {0, 1}, -4, 108, 0.5 - 24.3, 48.6);      // 0.45 of the width around the middle
-  check({0, 1}, {0, 100}, 0.5 - 43.2, 86.4, -4, 108);      // 1.25 of the width
+  check({0, 100}, {0, 1}, -4, 108, 0.5 - 24.3, 48.6);      // the height is 0.45 of the width
+  check({0, 1}, {0, 100}, 0.5 - 43.2, 86.4, -4, 108);      // the height is 1.25 of the width
   const Plane plane(frame(), {}, {});
   CHECK((plane.shows(-2, -1) && plane.shows(2, 1) && plane.shows(-2, 1)));
   for (const auto& [x, y] : {std::pair{-2.01, 0.0}, {2.01, 0.0}, {0.0, -1.01}, {0.0, 1.01}, {NAN, 0.0}, {0.0, NAN}, {INFINITY, 0.0}}) CHECK_FALSE(plane.shows(x, y));
@@ -282,13 +282,13 @@ TEST_CASE("the marks of trajectories and of arrows, number by number") {
   CHECK(hidden({{0, 1}, {0, 0}, 1, 9}) == 1);
   CHECK(hidden({{0, 1}, {0, 0}, NAN, 0}) == 1);
   CHECK(hidden({{0, 1}, {0, 0}, 1, 0}, {"behind", {0, 7, NAN}, {0, 0, 0}}) == 2);
-  for (const auto& [x, y] : {std::pair{NAN, 0.0}, {0.0, NAN}, {INFINITY, 0.0}})      // no chord to nowhere
+  for (const auto& [x, y] : {std::pair{NAN, 0.0}, {0.0, NAN}, {INFINITY, 0.0}})      // no chord to a point that is not finite
     CHECK_FALSE(has(svg_paths({frame(), {}, {{{0, 1}, {0, 0}, x, y}}}), "m-3.5 -3.5l7 7m0 -7l-7 7\" fill=\"none\" stroke=\"#d55e00\" stroke-width=\"1.8\"/>\n<"));
-  CHECK_FALSE(has(svg_paths({frame(), {}, {{{-9, 1}, {0, 0}, 1.5, 0}}}), "L294 84"));  // nor from a start outside
+  CHECK_FALSE(has(svg_paths({frame(), {}, {{{-9, 1}, {0, 0}, 1.5, 0}}}), "L294 84"));  // no chord from a start outside of the plot
   CHECK_FALSE(has(svg_paths({frame(), {}, {}}), "fill-opacity=\"0.45\""));
   CHECK(has(svg_paths({frame(), {"behind", {0}, {0}}, {}}), "<circle r=\"3.5\" fill=\"#2b8ccf\" fill-opacity=\"0.45\"/>"));
 
-  // Four arrows, so 118.8 pixels for the longest, of length 4: 29.7 a unit. Heads are 5 long and 6 wide, of short arrows a third of the length.
+  // Four arrows: the longest, of length 4, gets 118.8 pixels, so a unit is 29.7. Heads are 5 long and 6 wide; those of short arrows have a third of the length.
   const std::string arrows = marks(svg_arrows({frame(), "u", {0, -1, -1, 0}, {0, 0, 0, 0}, {0, 1, 0.101, 0}, {4, 0, 0, 0.001}}));
   CHECK(has(arrows, "M168 84L168 -34.8L171 -29.8M168 -34.8L165 -29.8"));
   CHECK(has(arrows, "M84 84L113.7 84L108.7 87M113.7 84L108.7 81"));
@@ -298,7 +298,7 @@ TEST_CASE("the marks of trajectories and of arrows, number by number") {
 }
 
 TEST_CASE("the legend's arrow is of a round length, the largest that 22 pixels hold") {
-  const auto legend = [](double u) {                       // 200 arrows: 16.8 pixels for the longest
+  const auto legend = [](double u) {                       // 200 arrows, the longest of 16.8 pixels
     ArrowPlot plot{frame(), "v", {}, {}, {}, {}};
     for (int i = 0; i < 200; ++i) plot.x.push_back(-1.9 + 0.19 * (i % 20)), plot.y.push_back(-0.9 + 0.19 * (i / 20)), plot.u.push_back(u), plot.v.push_back(0);
     const std::string svg = svg_arrows(plot);
@@ -312,7 +312,7 @@ TEST_CASE("the legend's arrow is of a round length, the largest that 22 pixels h
   CHECK(legend(1) == "1");
   CHECK(legend(0.09) == "0.05");
   CHECK(legend(30) == "20");
-  // One arrow: 237.6 pixels for a length of 4, so 22 pixels are 0.37; the legend's is 0.2 long, drawn around the middle.
+  // One arrow of length 4 gets 237.6 pixels, so 22 pixels are 0.37. The legend's arrow has length 0.2, around the middle.
   const std::string one = svg_arrows({frame(), "u", {0}, {0}, {4}, {0}});
   CHECK(has(one, "|u| = 0.2<"));
   CHECK(has(one, "longest arrow: 4<"));
@@ -323,7 +323,8 @@ TEST_CASE("the legend's arrow is of a round length, the largest that 22 pixels h
 TEST_CASE("a heat map's colours, cells and colour bar, number by number") {
   HeatPlot plot{frame(), 3, 2, {0, 1, 2, 3, 0, 0}, "q"};
   const std::string svg = svg_heat(plot);
-  // 112 x 84 pixels a cell. Thirds of the range are levels 21 and 42 of 63, which lie between the colors (59, 81, 139) and (44, 113, 142), and (39, 173, 129) and (92, 200, 99).
+  // A cell has 112 x 84 pixels. Thirds of the range are the levels 21 and 42 of 63. The first lies between the colors (59, 81, 139) and (44, 113, 142), the
+  // second between (39, 173, 129) and (92, 200, 99).
   CHECK(has(svg, "<path d=\"M112 84h112.3v84.3h-112.3z\" fill=\"#31668d\" shape-rendering=\"crispEdges\"/>\n"));
   CHECK(has(svg, "<path d=\"M224 84h112.3v84.3h-112.3z\" fill=\"#39b677\" shape-rendering=\"crispEdges\"/>\n"));
   CHECK(has(svg, "<path d=\"M0 84h112.3v84.3h-112.3zM112 0h112.3v84.3h-112.3zM224 0h112.3v84.3h-112.3z\" fill=\"#440154\""));
@@ -336,7 +337,7 @@ TEST_CASE("a heat map's colours, cells and colour bar, number by number") {
   CHECK(has(svg, "<g transform=\"translate(50 242)\"><rect"));
   CHECK(has(svg, "viewBox=\"0 0 400 292\""));
 
-  // All nine colors of viridis: levels next to their positions, 63 i / 8.
+  // All nine colors of viridis, at the levels next to their positions 63 i / 8.
   const HeatPlot all{frame(), 9, 1, {0, 8, 16, 24, 32, 39, 47, 55, 63}, "q"};
   const std::string nine = svg_heat(all);
   for (const std::string colour : {"440154", "472d7a", "3b528b", "2b728e", "21928c", "27ac82", "5ac764", "a9dc33", "fde725"})
@@ -351,12 +352,12 @@ TEST_CASE("a heat map's colours, cells and colour bar, number by number") {
     }
     return out;
   };
-  // Three decades on 336 pixels: 2 is 33.7 from 1, too near for its number.
+  // Three decades on 336 pixels: 2 is 33.7 pixels from 1, so near that its number is left out.
   CHECK(numbers({1, 1000, 1, 1, 1, 1}, true) == "1 5 20 50 200 500 ");
   CHECK(numbers({1e-9, 1, 1, 1, 1, 1}, true) == "1e-06 1e-05 0.0001 0.001 0.01 0.1 1 ");
-  CHECK(numbers({7, 7, 7, 7, 7, 7}, false) == "4 5 6 7 ");                     // 0.5 and a tenth of the value below
+  CHECK(numbers({7, 7, 7, 7, 7, 7}, false) == "4 5 6 7 ");                     // one value: the scale begins half of it below
   CHECK(numbers({-7, -7, -7, -7, -7, -7}, false) == "-10 -9 -8 -7 ");
-  CHECK(numbers({8, 8, 8, 8, 8, 8}, true) == "1 2 5 ");                        // a tenth of the value
+  CHECK(numbers({8, 8, 8, 8, 8, 8}, true) == "1 2 5 ");                        // one value on a log scale: it begins at a tenth of the value
   CHECK(numbers({NAN, NAN, NAN, NAN, NAN, NAN}, false) == "0 0.2 0.4 0.6 0.8 1 ");
   CHECK(numbers({0, -1, 0, 0, 0, 0}, true) == "0.1 0.2 0.5 1 ");
   for (const auto& [columns, rows] : {std::pair{0, 2}, {3, 0}, {-3, -2}}) {

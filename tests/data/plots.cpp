@@ -1,5 +1,5 @@
-// Line plots and dot plots as whole texts. The sizes are chosen so that a unit is a round number of pixels; the expected text follows from the margins
-// (64 on the left, 16 on the right, 34 above, 46 below of a line plot; 20, 34 and 46 of a dot plot) by hand.
+// Line plots and dot plots as whole texts. The sizes are chosen so that a unit is a round number of pixels; the expected text is computed by
+// hand from the margins (line plot: 64 left, 16 right, 34 above, 46 below; dot plot: 20 right, 34 above, 46 below).
 #include <doctest/doctest.h>
 
 #include <fmt/format.h>
@@ -42,16 +42,16 @@ std::string y_tick(double at, double right, const std::string& number) {
       right, at + 4, number);
 }
 
-// A curve of n points with y = f(i) over x = i; how its line is drawn.
+// The path of the line that plots the n points x = i, y = f(i).
 template <class F> std::string line_of(int n, const F& f) {
   Curve curve{"c", {}, {}};
   for (int i = 0; i < n; ++i) curve.x.push_back(i), curve.y.push_back(f(i));
-  const std::string svg = svg_plot({.title = "t", .curves = {curve}, .width = 80 + 2 * (n - 1)});   // 2 pixels a point
+  const std::string svg = svg_plot({.title = "t", .curves = {curve}, .width = 80 + 2 * (n - 1)});   // 2 pixels per point
   const std::size_t begin = svg.find("d=\"") + 3;
   return svg.substr(begin, svg.find('"', begin) - begin);
 }
 
-// The x of the points of a line, in units of the data.
+// The x values of the points of a path, in units of the data.
 Numbers kept_of(const std::string& line) {
   Numbers out;
   for (std::size_t at = line.find_first_of("ML"); at != std::string::npos; at = line.find_first_of("ML", at + 1))
@@ -62,7 +62,7 @@ Numbers kept_of(const std::string& line) {
 }  // namespace
 
 TEST_CASE("the whole text of a plot: grid, labels, lines with gaps, points, legend") {
-  // 120 pixels for x from 0 to 12; 110 pixels for y from 0 to 20 and a twentieth more at both ends: 10 and 5 pixels a unit.
+  // x from 0 to 12 has 120 pixels, 10 per unit. y from 0 to 20, with a twentieth more at both ends, has 110 pixels, 5 per unit.
   const Plot plot{.title = "title", .x_label = "step", .y_label = "loss",
                   .curves = {{"one", {0, 4, 8, 12}, {0, missing, 10, 20}}, {"second", {0, 12}, {20, 0}, true, true}}, .width = 200, .height = 190};
   std::string wanted = head(200, 190, "title");
@@ -79,7 +79,7 @@ TEST_CASE("the whole text of a plot: grid, labels, lines with gaps, points, lege
       "<circle cx=\"184.0\" cy=\"39.0\" r=\"5\" fill=\"#0072b2\" fill-opacity=\"0\"><title>one: 12, 20</title></circle>\n"
       "<circle cx=\"64.0\" cy=\"39.0\" r=\"3\" fill=\"#d55e00\"><title>second: 0, 20</title></circle>\n"
       "<circle cx=\"184.0\" cy=\"139.0\" r=\"3\" fill=\"#d55e00\"><title>second: 12, 0</title></circle>\n"
-      // 40 + 6.6 x 6 letters wide, 8 + 16 x 2 high, 6 pixels from the frame's corner
+      // the legend is 40 + 6.6 x 6 letters wide and 8 + 16 x 2 high, 6 pixels from the frame's corner
       "<rect class=\"legend\" x=\"98.4\" y=\"40.0\" width=\"79.6\" height=\"40.0\" rx=\"3\"/>\n"
       "<line x1=\"104.4\" x2=\"124.4\" y1=\"52.0\" y2=\"52.0\" stroke=\"#0072b2\" stroke-width=\"2.5\"/><text x=\"130.4\" y=\"56.0\">one</text>\n"
       "<line x1=\"104.4\" x2=\"124.4\" y1=\"68.0\" y2=\"68.0\" stroke=\"#d55e00\" stroke-width=\"2.5\" stroke-dasharray=\"5 4\"/>"
@@ -87,33 +87,33 @@ TEST_CASE("the whole text of a plot: grid, labels, lines with gaps, points, lege
   CHECK(svg_plot(plot) == wanted);
   CHECK_FALSE(has(svg_plot({.title = "t", .curves = {plot.curves[0]}}), "legend"));
   CHECK(has(svg_plot({.title = "t", .curves = std::vector<Curve>(9, plot.curves[0])}), "stroke=\"#888888\""));
-  CHECK(count(svg_plot({.title = "t", .curves = std::vector<Curve>(9, plot.curves[0])}), "stroke=\"#0072b2\"") == 4);   // eight colors, then the first
+  CHECK(count(svg_plot({.title = "t", .curves = std::vector<Curve>(9, plot.curves[0])}), "stroke=\"#0072b2\"") == 4);   // after eight colors the first one returns
 }
 
 TEST_CASE("a logarithmic axis, and ranges of one value or of none") {
-  // 110 pixels for two decades and a twentieth more at both ends: 50 pixels a decade. Values that are not positive are gaps.
+  // Two decades, with a twentieth more at both ends, have 110 pixels: 50 per decade. Values that are not positive are gaps.
   const std::string logs = svg_plot({.title = "t", .curves = {{"", {0, 6, 9, 12}, {1, 10, 0, 100}}}, .log_y = true, .width = 200, .height = 190});
   CHECK(has(logs, y_tick(139, 184, "1") + y_tick(89, 184, "10") + y_tick(39, 184, "100") + "<rect"));
   CHECK(has(logs, "d=\"M64.0 139.0L124.0 89.0M184.0 39.0\""));
-  CHECK(has(logs, "<title>6, 10</title>"));                                   // without a name, no colon
+  CHECK(has(logs, "<title>6, 10</title>"));                                   // without a name there is no colon
   const auto of = [](double x, double y, bool log_scale) {
     return svg_plot({.title = "t", .curves = {{"c", {x}, {y}}}, .log_x = log_scale, .log_y = log_scale, .width = 200, .height = 190});
   };
-  // Half of the value to both sides: x from 2.5 to 7.5, y from 2 to 6 and a twentieth of that.
+  // A single value gets half of it on both sides: x from 2.5 to 7.5, y from 2 to 6 and a twentieth more.
   const std::string one = of(5, 4, false);
   CHECK(has(one, "d=\"M124.0 89.0\""));
   CHECK(has(one, x_tick(64, 144, 34, "2.5") + x_tick(76, 144, 34, "3")));
   CHECK(has(one, y_tick(139, 184, "2") + y_tick(114, 184, "3")));
   CHECK(has(of(-5, -4, false), x_tick(64 + 24 * 0.5, 144, 34, "-7")));
   CHECK(has(of(-5, -4, false), y_tick(139, 184, "-6")));
-  CHECK(has(of(0, 0, false), y_tick(89, 184, "0") + y_tick(69, 184, "0.2")));   // of 0: from -0.5 to 0.5
-  CHECK(has(of(0.0005, 0.0005, false), y_tick(89, 184, "0.0005")));            // not to be taken for 0
-  // Half to twice the value.
+  CHECK(has(of(0, 0, false), y_tick(89, 184, "0") + y_tick(69, 184, "0.2")));   // for 0 the axis is from -0.5 to 0.5
+  CHECK(has(of(0.0005, 0.0005, false), y_tick(89, 184, "0.0005")));            // small values must differ from 0
+  // On a log axis the range is from half to twice the value.
   const std::string log_one = of(5, 4, true);
   CHECK(has(log_one, "d=\"M124.0 89.0\""));
   CHECK(has(log_one, x_tick(184, 144, 34, "10")));
   CHECK(has(log_one, y_tick(139, 184, "2") + y_tick(139 - 100 * std::log(2.5) / std::log(4.0), 184, "5")));
-  // Without values: 0 to 1, or 1 to 10.
+  // Without values the axis is from 0 to 1, or from 1 to 10.
   CHECK(has(of(missing, missing, false), x_tick(64, 144, 34, "0") + x_tick(76, 144, 34, "0.1")));
   CHECK(has(of(missing, missing, true), x_tick(64, 144, 34, "1") + x_tick(64 + 120 * std::log10(2.0), 144, 34, "2")));
 }
@@ -124,12 +124,12 @@ TEST_CASE("a legend that would cover the curves stands below the plot, in as man
     CHECK(has(of(n, "abc"), "viewBox=\"0 0 400 360\""));
     CHECK(count(of(n, "abc"), "class=\"legend\"") == 1);
   }
-  const std::string five = of(5, "abcdefghij");                               // 106 wide: three columns, two rows
-  CHECK(has(five, "viewBox=\"0 0 400 400\""));                                // two rows of 16 and 8
+  const std::string five = of(5, "abcdefghij");                               // names are 106 pixels wide: three columns, two rows
+  CHECK(has(five, "viewBox=\"0 0 400 400\""));                                // two rows of 16 pixels and 8 more
   CHECK_FALSE(has(five, "class=\"legend\""));
-  CHECK(has(five, "<text x=\"244.0\" y=\"376.0\">abcdefghij</text>"));         // the third name: 2 x 106 + 32
-  CHECK(has(five, "<text x=\"32.0\" y=\"392.0\">abcdefghij</text>"));          // the fourth
-  CHECK_FALSE(has(of(2, std::string(25, 'x')), "class=\"legend\""));           // 205 of 400 pixels
+  CHECK(has(five, "<text x=\"244.0\" y=\"376.0\">abcdefghij</text>"));         // the third name is at 2 x 106 + 32
+  CHECK(has(five, "<text x=\"32.0\" y=\"392.0\">abcdefghij</text>"));          // the fourth name begins the second row
+  CHECK_FALSE(has(of(2, std::string(25, 'x')), "class=\"legend\""));           // a legend of 205 of 400 pixels would be too wide
   CHECK(has(of(2, std::string(24, 'x')), "class=\"legend\""));
 }
 
@@ -145,14 +145,14 @@ TEST_CASE("labels of logarithmic axes say so, in line plots and dot plots") {
 }
 
 TEST_CASE("bands lie behind their curve, end at the axis where a log scale has no place, and set the range") {
-  // 120 pixels for x from 0 to 12; y from 0 to 20 and a twentieth: 10 and 5 pixels a unit, as above.
+  // 10 pixels per unit of x and 5 per unit of y, as above.
   const Curve curve{.name = "c", .x = {0, 4, 8, 12}, .y = {5, missing, 10, 12}, .bands = {{{0, missing, 5, 10}, {10, missing, 15, 20}}}};
   const std::string svg = svg_plot({.title = "t", .curves = {curve}, .width = 200, .height = 190});
   const std::string band = "<path d=\"M64.0 89.0L64.0 139.0ZM144.0 64.0L184.0 39.0L184.0 89.0L144.0 114.0Z\" fill=\"#0072b2\" fill-opacity=\"0.18\"/>\n";
   REQUIRE(has(svg, band));
   CHECK(svg.find(band) < svg.find("fill=\"none\" stroke"));
   CHECK(has(svg, "<title>c: 8, 10 (5 to 15)</title>"));
-  // 50 pixels a decade from 1 to 100, as above.
+  // 50 pixels per decade from 1 to 100, as above.
   const Curve low{.name = "c", .x = {0, 12}, .y = {1, 100}, .bands = {{{0, 10}, {10, 100}}}};
   CHECK(has(svg_plot({.title = "t", .curves = {low}, .log_y = true, .width = 200, .height = 190}), "d=\"M64.0 89.0L184.0 39.0L184.0 89.0L64.0 144.0Z\""));
 }
@@ -165,7 +165,7 @@ TEST_CASE("numbers beside the axes and in tooltips are short") {
 TEST_CASE("ticks are multiples of 1, 2 or 5, or powers of ten") {
   const auto steps = [](double high, int ticks) { return axis_ticks(0, high, ticks, false)[1]; };
   CHECK(steps(14, 10) == 1);
-  CHECK(steps(15, 10) == 2);                                                  // 1.5, 3.5 and 7.5 times a power of ten: the next
+  CHECK(steps(15, 10) == 2);                                                  // from 1.5, 3.5 and 7.5 times a power of ten on, the next step
   CHECK(steps(34, 10) == 2);
   CHECK(steps(35, 10) == 5);
   CHECK(steps(74, 10) == 5);
@@ -174,24 +174,24 @@ TEST_CASE("ticks are multiples of 1, 2 or 5, or powers of ten") {
   CHECK(axis_ticks(0, 10, 1, false) == Numbers{0, 10});
   CHECK(axis_ticks(0, 10, 0, false) == Numbers{0});
   CHECK(axis_ticks(-7, 8, 3, false) == Numbers{-5, 0, 5});
-  CHECK(axis_ticks(1, 1000, 5, true) == Numbers{1, 2, 5, 10, 20, 50, 100, 200, 500, 1000});   // three decades: with 2 and 5
+  CHECK(axis_ticks(1, 1000, 5, true) == Numbers{1, 2, 5, 10, 20, 50, 100, 200, 500, 1000});   // up to three decades have ticks at 2 and 5
   CHECK(axis_ticks(0.5, 2000, 5, true) == Numbers{1, 10, 100, 1000});
-  CHECK(axis_ticks(1, 1e12, 5, true).size() == 7);                            // each second of 13 powers
-  CHECK(axis_ticks(2, 4, 5, true) == Numbers{2, 2.5, 3, 3.5, 4});             // linear ones where a decade's show too little
+  CHECK(axis_ticks(1, 1e12, 5, true).size() == 7);                            // every second of 13 powers
+  CHECK(axis_ticks(2, 4, 5, true) == Numbers{2, 2.5, 3, 3.5, 4});             // linear ticks if powers of ten would give too few
   CHECK(axis_ticks(2, 5, 5, true) == Numbers{2, 5});
 }
 
 TEST_CASE("a long curve keeps the lowest and the highest point of each of 600 pieces, in their order") {
-  CHECK(kept_of(line_of(1200, [](int i) { return i; })).size() == 1200);      // all
+  CHECK(kept_of(line_of(1200, [](int i) { return i; })).size() == 1200);      // all are kept
   CHECK(kept_of(line_of(1201, [](int i) { return i; })).size() == 1200);
   const auto wave = [](int i) { return Numbers{0, 5, -3, 1}[static_cast<std::size_t>(i % 4)]; };
   Numbers wanted;
   for (int b = 0; b < 600; ++b) wanted.push_back(4 * b + 1), wanted.push_back(4 * b + 2);
   CHECK(kept_of(line_of(2400, wave)) == wanted);
   const auto with_hole = [&](int i) { return i / 4 == 7 ? missing : i / 4 == 9 ? 2 : wave(i); };
-  wanted.erase(wanted.begin() + 19);                                           // equal values: one point, the first
+  wanted.erase(wanted.begin() + 19);                                           // of equal values only the first is kept
   wanted[18] = 36;
-  wanted.erase(wanted.begin() + 14, wanted.begin() + 16);                      // without values no circles
+  wanted.erase(wanted.begin() + 14, wanted.begin() + 16);                      // a piece without values keeps no point
   CHECK(kept_of(line_of(2400, with_hole)) == wanted);
   const auto circles = [](int n, bool markers) {
     Curve curve{"c", {}, {}, false, markers};
@@ -199,21 +199,22 @@ TEST_CASE("a long curve keeps the lowest and the highest point of each of 600 pi
     return count(svg_plot({.title = "t", .curves = {curve}}), "<circle");
   };
   CHECK(circles(150, false) == 150);
-  CHECK(circles(151, false) == 76);                                            // every second one, so that there are at most 150
+  CHECK(circles(151, false) == 76);                                            // every second point, so that there are at most 150
   CHECK(circles(300, false) == 150);
   CHECK(circles(301, false) == 101);
   CHECK(circles(400, true) == 400);
 }
 
 TEST_CASE("the whole text of a dot plot") {
-  // Names of at most 4 letters leave 44 pixels; 110 pixels for x from 0 to 20 and a twentieth more: 5 a unit. A row is 24 high.
+  // With names of at most 4 letters the axis begins at 44 pixels. x from 0 to 20, with a twentieth more at both ends, has 110 pixels: 5 per unit. A row is 24
+  // high.
   const DotPlot plot{"variants", "distance", {{"ab", {0, 20, missing}}, {"c<", {10}}, {"d", {missing}}}, false, 174};
   std::string wanted = head(174, 152, "variants");
   for (int x = 0; x <= 20; x += 5) wanted += x_tick(49 + 5 * x, 34, 106, std::to_string(x));
   wanted +=
       "<rect class=\"frame\" x=\"44.0\" y=\"34.0\" width=\"110.0\" height=\"72.0\"/>\n"
       "<text x=\"38.0\" y=\"50.0\" text-anchor=\"end\">ab</text>\n"
-      "<line x1=\"99.0\" x2=\"99.0\" y1=\"38.0\" y2=\"54.0\" stroke=\"#d55e00\" stroke-width=\"2.5\"/>\n"                 // the mean
+      "<line x1=\"99.0\" x2=\"99.0\" y1=\"38.0\" y2=\"54.0\" stroke=\"#d55e00\" stroke-width=\"2.5\"/>\n"                 // the bar at the mean
       "<circle cx=\"49.0\" cy=\"46.0\" r=\"4\" fill=\"#0072b2\" fill-opacity=\"0.75\"><title>ab: 0</title></circle>\n"
       "<circle cx=\"149.0\" cy=\"46.0\" r=\"4\" fill=\"#0072b2\" fill-opacity=\"0.75\"><title>ab: 20</title></circle>\n"
       "<text x=\"38.0\" y=\"74.0\" text-anchor=\"end\">c&lt;</text>\n"
@@ -226,15 +227,15 @@ TEST_CASE("the whole text of a dot plot") {
 
 TEST_CASE("dot plots on a logarithmic axis, of equal values, of none, and with long names") {
   const auto of = [](const Numbers& values, bool log_x, const std::string& name = "a") { return svg_dots({"t", "x", {{name, values}}, log_x, 174}); };
-  const std::string logs = of({1, 100, 0, -1}, true);                          // 50 pixels a decade; 0 and -1 have no place
+  const std::string logs = of({1, 100, 0, -1}, true);                          // 50 pixels per decade; 0 and -1 are left out
   CHECK(count(logs, "<circle") == 2);
   CHECK(has(logs, x_tick(49, 34, 58, "1") + x_tick(99, 34, 58, "10") + x_tick(149, 34, 58, "100") + "<rect"));
   CHECK(has(of({4, 4}, false), "cx=\"99.0\""));
-  CHECK(has(of({4}, false), x_tick(44, 34, 58, "2") + x_tick(44 + 110 * 0.125, 34, 58, "2.5")));    // 2 to 6
+  CHECK(has(of({4}, false), x_tick(44, 34, 58, "2") + x_tick(44 + 110 * 0.125, 34, 58, "2.5")));    // the axis is from 2 to 6
   CHECK(has(of({-4}, false), x_tick(44, 34, 58, "-6")));
   CHECK(has(of({4}, true), x_tick(44, 34, 58, "2") + x_tick(44 + 110 * std::log(2.5) / std::log(4.0), 34, 58, "5")));
   CHECK(has(of({}, false), x_tick(49, 34, 58, "0") + x_tick(69, 34, 58, "0.2")));
   CHECK(has(of({}, true), x_tick(49, 34, 58, "1") + x_tick(49 + 100 * std::log10(2.0), 34, 58, "2")));
-  CHECK(has(of({1}, false, "name of 18 letters"), "<rect class=\"frame\" x=\"78.3\""));      // at most 0.45 of the width
+  CHECK(has(of({1}, false, "name of 18 letters"), "<rect class=\"frame\" x=\"78.3\""));      // names get at most 0.45 of the width
   CHECK(has(of({1}, false, "five5"), "<rect class=\"frame\" x=\"51.0\""));
 }

@@ -1,4 +1,4 @@
-// Point sets against their definitions: allowed positions, modes, moments, and dependence on the point's number alone.
+// Compares point sets with their definitions: allowed positions, modes, moments. A point depends only on its number.
 #include "data/points.h"
 
 #include <doctest/doctest.h>
@@ -104,14 +104,14 @@ TEST_CASE("spiral: radius 2 a / (3 pi) at angle a, up to noise of 0.05") {
   double squares = 0, areas = 0;
   for (std::size_t i = 0; i < all.x.size(); ++i) {
     const double radius = std::hypot(all.x[i], all.y[i]), angle = std::atan2(all.y[i], all.x[i]);
-    double nearest = 1e9;                // along the radius, over the turns of the spiral
+    double nearest = 1e9;                // distance along the radius to the nearest turn of the spiral
     for (int turn = 0; turn <= 2; ++turn)
       if (const double a = angle + 2 * pi * turn; a >= 0 && a <= 3 * pi + 0.2) nearest = std::min(nearest, std::abs(radius - 2 * a / (3 * pi)));
     if (radius > 0.5) REQUIRE(nearest < 0.35);
     if (radius > 1) squares += nearest * nearest, areas += 1;
   }
-  CHECK(near_within(std::sqrt(squares / areas), 0.05, 0.003));        // the arm is within 12 degrees of a circle there
-  CHECK(near_within(areas, 0.75 * many, 5 * std::sqrt(0.19 * many)));   // q > 1/4
+  CHECK(near_within(std::sqrt(squares / areas), 0.05, 0.003));        // where the radius is above 1, the arm is within 12 degrees of a circle
+  CHECK(near_within(areas, 0.75 * many, 5 * std::sqrt(0.19 * many)));   // share of points with q > 1/4
   CHECK(*std::max_element(all.label.begin(), all.label.end()) == 0);
 }
 
@@ -126,7 +126,7 @@ TEST_CASE("moons: two arcs, scaled by axis, up to noise of 0.05") {
       nearest = std::min(nearest, std::hypot(all.x[i] - scale_x * (x - 0.5), all.y[i] - scale_y * (y - 0.25)));
     }
     worst = std::max(worst, nearest);
-    if (i == 3000) break;                // the arcs cost 300 distances a point
+    if (i == 3000) break;                // a point costs 300 distances to the arcs
   }
   CHECK(worst < 0.25);
   CHECK(worst > 0.12);
@@ -159,7 +159,7 @@ TEST_CASE("a point depends on name, seed, split and number alone") {
     const Tensor backwards = set.rows({76, 5, 2097151}), forwards = again.rows({5, 76, 77 + 5});
     CHECK(test::max_difference(backwards.slice(0, 0, 1).to_vector<double>(), forwards.slice(0, 1, 2).to_vector<double>()) == 0);
     CHECK(test::max_difference(backwards.slice(0, 1, 2).to_vector<double>(), forwards.slice(0, 0, 1).to_vector<double>()) == 0);
-    CHECK(test::max_difference(forwards.slice(0, 0, 1).to_vector<double>(), forwards.slice(0, 2, 3).to_vector<double>()) == 0);     // around
+    CHECK(test::max_difference(forwards.slice(0, 0, 1).to_vector<double>(), forwards.slice(0, 2, 3).to_vector<double>()) == 0);     // the index wraps around
     CHECK(test::max_difference(backwards.to_vector<double>(), other.rows({76, 5, 2097151}).to_vector<double>()) > 1e-3);
     CHECK(set.labels({5}).item() == again.label(5));
     CHECK(set.label(5) < static_cast<std::int32_t>(set.class_names().size()));

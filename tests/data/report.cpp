@@ -1,4 +1,4 @@
-// The report's pieces: escaping, base64, ticks, curves, SVG and HTML that parse.
+// Parts of reports: escaping, base64, ticks, curves, SVG and HTML that parse.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -46,7 +46,7 @@ TEST_CASE("axis ticks are round and inside") {
     }
 }
 
-// The mean of a constant learning rate differs from it by rounding: a step between ticks that moves no number must not loop.
+// The mean of a constant learning rate differs from it by rounding. The step between ticks is then too small to change a number, and must not loop.
 TEST_CASE("a constant beside its mean, which rounding moves") {
   const double next = std::nextafter(0.003, 1);
   for (bool log_scale : {false, true}) {
@@ -54,7 +54,7 @@ TEST_CASE("a constant beside its mean, which rounding moves") {
     Plot plot{.title = "lr", .x_label = "step", .y_label = "", .curves = {{"lr", {1, 2, 3}, {0.003, 0.003, 0.003}}}, .log_y = log_scale};
     plot.curves.push_back({"mean", {1, 2, 3}, {0.003, next, 0.003}});
     const std::string svg = svg_plot(plot);
-    CHECK(has(svg, "M64.0 174.0L"));                     // halfway up, and the numbers beside it are near it
+    CHECK(has(svg, "M64.0 174.0L"));                     // the line is halfway up, and the numbers beside it are near its value
     CHECK(has(svg, log_scale ? ">0.005</text>" : ">0.003</text>"));
     if (!log_scale) CHECK_FALSE(has(svg, ">0</text>"));
     CHECK(is_balanced(svg));
@@ -74,7 +74,7 @@ TEST_CASE("curves out of CSV skip rows without the number") {
   CHECK(csv_cells("").size() == 1);
   CHECK_THROWS_WITH_AS(csv_curve(csv, "step", "lss"), "no column 'lss' among step,time,loss,fid", FileError);
   CHECK(csv_curve("step,loss\n", "step", "loss").x.empty());
-  CHECK(csv_curve("step,loss\n1,2.5\n2,0.1", "step", "loss").y == std::vector<double>{2.5});      // half a row
+  CHECK(csv_curve("step,loss\n1,2.5\n2,0.1", "step", "loss").y == std::vector<double>{2.5});      // the last line is half a row
 }
 
 TEST_CASE("a plot has its parts and stays inside its frame") {
@@ -88,7 +88,7 @@ TEST_CASE("a plot has its parts and stays inside its frame") {
   CHECK(svg.find("a &lt; b") != std::string::npos);
   CHECK(svg.find("two &amp; more: 4, 100</title>") != std::string::npos);
   CHECK(svg.find("stroke-dasharray") != std::string::npos);
-  CHECK(count(svg, "<circle") == 4);  // nan and 0 are not on a log axis
+  CHECK(count(svg, "<circle") == 4);  // a log axis leaves out nan and 0
   CHECK(svg.find("nan") == std::string::npos);
   CHECK(svg.find("inf") == std::string::npos);
   CHECK(svg.find("M64.0 ") != std::string::npos);  // the first x is at the frame's left
@@ -100,7 +100,7 @@ TEST_CASE("a plot of a given range leaves out what lies outside") {
   CHECK(count(svg, "<circle") == 3);
   CHECK(svg.find("c: 1, 5</title>") == std::string::npos);
   CHECK(svg.find(" 34.0") != std::string::npos);   // 1 lies at the frame's top
-  CHECK(svg.find("M64.0 174.0M") != std::string::npos);   // 0 halfway between 34 and 314; then a gap
+  CHECK(svg.find("M64.0 174.0M") != std::string::npos);   // 0 lies halfway between 34 and 314; then follows a gap
   CHECK(is_balanced(svg));
 }
 
@@ -119,7 +119,7 @@ TEST_CASE("plots without data, of one point, and of many points") {
   const std::string svg = svg_plot({.title = "t", .curves = {many}});
   CHECK(svg.size() < 60000);
   CHECK(count(svg, "<circle") <= 151);
-  CHECK(svg.find(" 46.7") != std::string::npos);  // the lone peak is drawn: 0.5 of 11 units (280 pixels) under the top at 34
+  CHECK(svg.find(" 46.7") != std::string::npos);  // the lone peak is drawn, 0.5 of 11 units (280 pixels) below the top at 34
 }
 
 TEST_CASE("the page is whole and self-contained") {
@@ -137,7 +137,7 @@ TEST_CASE("the page is whole and self-contained") {
   CHECK(html.find("<td class=\"number\">-1.5</td>") != std::string::npos);
   CHECK(html.find("width=\"192\" class=\"hard\"") != std::string::npos);
   CHECK(html.find("data:image/png;base64,iVBORw0KGgo") != std::string::npos);
-  CHECK(count(html, "<script>") == 1);                 // values under the pointer
+  CHECK(count(html, "<script>") == 1);                 // the script that shows values under the pointer
   CHECK(count(html, "http") == 1);  // the name of the SVG standard; nothing is fetched
 }
 
@@ -205,7 +205,7 @@ TEST_CASE("the elements of a page, as they are written") {
   HtmlReport pictures("");
   const std::string png("\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\1\2\3\0\0\0\x20", 24);
   pictures.png(png), pictures.png(png.substr(0, 23), "cut"), pictures.png(std::string(24, 'x'), "", 2);
-  CHECK(pictures.section() == "<figure><img width=\"66051\" alt=\"\" src=\"data:image/png;base64," + base64(png) + "\"></figure>\n" +      // 0x010203
+  CHECK(pictures.section() == "<figure><img width=\"66051\" alt=\"\" src=\"data:image/png;base64," + base64(png) + "\"></figure>\n" +      // the width is 0x010203
                                   "<figure><img alt=\"cut\" src=\"data:image/png;base64," + base64(png.substr(0, 23)) + "\"><figcaption>cut</figcaption></figure>\n" +
                                   "<figure><img class=\"hard\" alt=\"\" src=\"data:image/png;base64," + base64(std::string(24, 'x')) + "\"></figure>\n");
   HtmlReport groups("");

@@ -1,4 +1,4 @@
-// Which rows an evaluation takes and which classes it generates: equal counts, fixed keys, and smaller choices inside larger ones.
+// The rows that an evaluation takes and the classes that it generates: equal counts, fixed keys, and smaller choices inside larger ones.
 #include "data/rows.h"
 
 #include <doctest/doctest.h>
@@ -20,7 +20,7 @@ namespace {
 
 using Rows = std::vector<std::int64_t>;
 
-// Labels alone, in the order in which they are given.
+// A source of labels without samples.
 class Labelled : public SampleSource {
  public:
   Labelled(std::vector<std::int32_t> labels, int classes) : labels_(std::move(labels)), names_(static_cast<std::size_t>(classes), "c") {}
@@ -37,7 +37,7 @@ class Labelled : public SampleSource {
   std::vector<std::string> names_;
 };
 
-// Class c occurs sizes[c] times, mixed: rows 0, 1, 2, ... take the classes in turn while any are left.
+// Class c occurs sizes[c] times. Rows 0, 1, 2, ... take in turn the classes that have rows left.
 Labelled mixed(Rows sizes) {
   std::vector<std::int32_t> labels;
   for (bool more = true; more;) {
@@ -83,8 +83,8 @@ TEST_CASE("balanced rows: as many of each class as it has, up to the same number
   CHECK(counts(source, balanced_rows(source, 18)) == Rows{6, 3, 1, 0, 8});
   const Labelled large = mixed({500, 500});
   const Rows few = balanced_rows(large, 100), more = balanced_rows(large, 200);
-  CHECK(std::includes(more.begin(), more.end(), few.begin(), few.end()));     // a larger choice keeps the smaller one
-  CHECK(few.back() > 900);                                                    // not the first rows
+  CHECK(std::includes(more.begin(), more.end(), few.begin(), few.end()));     // the larger choice contains the smaller one
+  CHECK(few.back() > 900);                                                    // rows from the whole range
   CHECK(few.front() < 100);
   Rows in_class[2];
   for (const std::int64_t row : few) in_class[row % 2].push_back(row / 2);

@@ -1,4 +1,4 @@
-// The same images as a folder, as shards of tar, in a zip file and beside a dataset.json: the same batches, bit for bit.
+// The same images in a folder, in tar shards, in a zip file and beside a dataset.json give the same batches, bit for bit.
 #include <doctest/doctest.h>
 #include <fmt/format.h>
 
@@ -36,7 +36,7 @@ std::vector<Picture> made_pictures() {
   return pictures;
 }
 
-// Writes all four and returns their --data, without the common keys.
+// Writes the images in all four forms. Returns the four specifications for --data, without the common keys.
 std::vector<std::string> written(const fs::path& folder, const std::vector<Picture>& pictures) {
   std::string labels;
   std::vector<Member> members;

@@ -1,4 +1,4 @@
-// The made-up time series: mean, variance and spectrum are known in closed form; phases are uniform. And the table of kinds that names it.
+// The synthetic time series: mean, variance and spectrum are known in closed form; phases are uniform. Also the table of kinds of data.
 #include "data/sines.h"
 
 #include <doctest/doctest.h>
@@ -28,7 +28,7 @@ std::vector<float> sample(const SampleSource& s, std::int64_t i) {
 }
 
 struct Wave {
-  double power, cosine, sine;  // of one frequency; the phase's cosine and sine
+  double power, cosine, sine;  // power of one frequency; cosine and sine of its phase
 };
 
 Wave wave(const float* x, std::int64_t length, double f) {
@@ -70,8 +70,8 @@ TEST_CASE("phases are uniform and independent; a sample depends on seed, split a
     const Wave a = wave(x.data(), 64, double(i % 4) + 1), b = wave(x.data(), 64, double(i % 4) + 5);
     c1 += a.cosine / 4000, s1 += a.sine / 4000, c2 += b.cosine / 4000, both += a.cosine * b.cosine / 4000;
   }
-  for (const double mean : {c1, s1, c2}) CHECK(near_zero(mean, 0.045));  // deviation 1/sqrt(2 4000) = .011
-  CHECK(near_zero(both, 0.032));                                       // 1/(2 sqrt 4000) = .008
+  for (const double mean : {c1, s1, c2}) CHECK(near_zero(mean, 0.045));  // the standard deviation is 1/sqrt(2 4000) = .011
+  CHECK(near_zero(both, 0.032));                                       // the standard deviation is 1/(2 sqrt 4000) = .008
   CHECK(sample(*sine_source({.count = 10}, Split::train), 7) == sample(*source, 7));
   CHECK(sample(*sine_source({.count = 10}, Split::test), 7) != sample(*source, 7));
   CHECK(sample(*sine_source({.count = 10, .seed = 2}, Split::train), 7) != sample(*source, 7));
@@ -89,7 +89,7 @@ TEST_CASE("the table of kinds: each is in the help and in the documents with all
     const std::size_t row = page.find(std::string("\n| `") + kind.name, page.find("## Specifications")) + 1;
     REQUIRE(row != 0);
     std::string line = line_at(row);
-    for (const char* group : {"*images*", "*labels*"})  // keys of several kinds: in a row of their own
+    for (const char* group : {"*images*", "*labels*"})  // keys that several kinds share have rows of their own
       if (has(line, group)) line += line_at(page.find(std::string("\n| ") + group) + 1);
     for (const DataKey& key : kind.keys) CHECK_MESSAGE(has(line, std::string("`") + key.name + "`"), std::string(key.name));
     CHECK_THROWS_AS(kind_of(parse_data_spec(std::string(kind.name) + "?nonsense=1")), ConfigError);

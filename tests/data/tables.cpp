@@ -34,7 +34,7 @@ Table example() {
           .rows = {{"jvp", {{1e-7, 3e-7}, {70.25, 70.75}}, ""}, {"fd_0.1", {{0.5}, {missing}}, "1 of 2 diverged"}}};
 }
 
-// metrics.csv of n steps with y = f(step).
+// A metrics.csv of n steps whose column m is f(step).
 template <class F> std::string metrics_csv(int n, const F& f) {
   std::string csv = "step,time,m\n";
   for (int i = 1; i <= n; ++i) csv += fmt::format("{},{}.5,{}\n", i, i, f(i));
@@ -90,11 +90,11 @@ TEST_CASE("a table as terminal text, in blocks of columns that fit") {
       "derivative             note\n"
       "jvp                        \n"
       "fd_0.1      1 of 2 diverged\n";
-  CHECK(terminal_text(example(), 46) == with_two + "\n" + with_one);          // as many columns as fit, then the rest
-  CHECK(terminal_text(example(), 62) == with_two + "\n" + with_one);          // one character too few for all
+  CHECK(terminal_text(example(), 46) == with_two + "\n" + with_one);          // first the columns that fit, then the rest
+  CHECK(terminal_text(example(), 62) == with_two + "\n" + with_one);          // one character too few for all columns
   CHECK(terminal_text(example(), 63) == terminal_text(example()));
-  CHECK(lines(terminal_text(example(), 43)) == 3 * 3 + 2);                     // three blocks of one column, empty lines between them
-  CHECK(terminal_text(example(), 0) == terminal_text(example(), 43));          // a column that fits nowhere stands alone
+  CHECK(lines(terminal_text(example(), 43)) == 3 * 3 + 2);                     // three blocks of one column, with empty lines between them
+  CHECK(terminal_text(example(), 0) == terminal_text(example(), 43));          // a column that is too wide stands alone
 }
 
 TEST_CASE("a table as CSV, Markdown and LaTeX, with notes and without") {
@@ -117,7 +117,7 @@ TEST_CASE("a table as CSV, Markdown and LaTeX, with notes and without") {
   plain.what = "a&b%c$d#e_f{g}";
   CHECK(has(latex_text(plain), "\na\\&b\\%c\\$d\\#e\\_f\\{g\\} & du"));
   plain.rows[0].cells.pop_back();
-  CHECK_THROWS(markdown_text(plain));                                          // a row has a cell for each column
+  CHECK_THROWS(markdown_text(plain));                                          // a row must have a cell for each column
   const TableColumn column{"k", "t", "{:.1f}"};
   CHECK(cell_text(column, {1, 3}) == "2.0 ± 1.4");
   CHECK(cell_text(column, {1, 3}, "+-") == "2.0 +- 1.4");
@@ -131,8 +131,8 @@ TEST_CASE("CSV text: quotes, commas and line ends inside of cells") {
   for (const auto& row : rows) text += csv_line(row);
   CHECK(text == "a,,\"b,c\"\n\"say \"\"no\"\"\",\"two\nlines\",\"\r\"\n,x\n");
   CHECK(parse_csv(text) == rows);
-  CHECK(parse_csv("a,b\r\n1,2\r\n") == CsvRows{{"a", "b"}, {"1", "2"}});      // line ends of Windows
-  CHECK(parse_csv("a,b\n\n1,2") == CsvRows{{"a", "b"}, {"1", "2"}});          // an empty line is no row; the last may have no end
+  CHECK(parse_csv("a,b\r\n1,2\r\n") == CsvRows{{"a", "b"}, {"1", "2"}});      // line breaks of Windows
+  CHECK(parse_csv("a,b\n\n1,2") == CsvRows{{"a", "b"}, {"1", "2"}});          // an empty line is no row; the last line needs no line break
   CHECK(parse_csv("\"\"\n") == CsvRows{{""}});                                 // one empty cell is a row
   CHECK(parse_csv(",\n") == CsvRows{{"", ""}});
   CHECK(parse_csv("x\"y\"z\n") == CsvRows{{"xyz"}});
@@ -171,7 +171,7 @@ TEST_CASE("the report of a training has what its folder holds") {
     at = whole.find(part, at);
     CHECK_MESSAGE(at != std::string::npos, part);
   }
-  CHECK(count(whole, "<svg class=\"plot\"") == 1);                             // of all columns but step and time, and the one that does not change
+  CHECK(count(whole, "<svg class=\"plot\"") == 1);                             // one plot: step, time and the constant column have none
   CHECK_FALSE(has(whole, "../report.html"));
   for (const char* json : {"{", "[]", "{}", R"({"sessions": []})"}) {
     write_atomically(folder / "run.json", json);
@@ -195,10 +195,10 @@ TEST_CASE("curves in a report: points where they are few, a mean where they are 
   CHECK(has(report(31, wave), "has 31 rows, each with the numbers of one step. A line is the mean of the 5 rows around"));
   CHECK(has(report(120, wave), "mean of the 9 rows around"));
   CHECK(count(report(31, wave), "fill-opacity=\"0.18\"") == 2);
-  const auto is_log = [&](const auto& f) { return has(report(2, f), ">20</text>") && !has(report(2, f), ">15</text>"); };     // 10, 20, 50: a log axis
+  const auto is_log = [&](const auto& f) { return has(report(2, f), ">20</text>") && !has(report(2, f), ">15</text>"); };     // a log axis has the ticks 10, 20, 50
   CHECK(is_log([](int i) { return i == 1 ? 1 : 31; }));
   CHECK_FALSE(is_log([](int i) { return i == 1 ? 1 : 30; }));
   CHECK_FALSE(is_log([](int i) { return i == 1 ? 0 : 31; }));
   CHECK_FALSE(is_log([](int i) { return i == 1 ? -1 : 31; }));
-  CHECK(has(report(1, [](int) { return "nan"; }), ">m</text>"));               // a column without a number: an empty plot
+  CHECK(has(report(1, [](int) { return "nan"; }), ">m</text>"));               // a column without numbers has an empty plot
 }

@@ -1,4 +1,4 @@
-// Shards of WebDataset: files of Python's tarfile, hostile ones, names with braces, the index, and the order of samples.
+// Shards of WebDataset: files from Python's tarfile, hostile files, names with braces, the index, and the order of samples.
 #include <doctest/doctest.h>
 
 #include <filesystem>
@@ -30,7 +30,7 @@ std::string png(int value) {
 
 std::string key(int i) { return fmt::format("{:04}", i); }
 
-// Samples first ... first + n - 1: greys of their numbers, labels i % 2.
+// A shard with the samples i = first ... first + n - 1: images of grey level i with the label i % 2.
 std::string shard_of(int first, int n) {
   std::vector<TarEntry> entries;
   for (int i = first; i < first + n; ++i) entries.push_back({key(i) + ".png", png(i)}), entries.push_back({key(i) + ".cls", std::to_string(i % 2)});
@@ -96,7 +96,7 @@ TEST_CASE("samples of several shards in order, held out by tenths or from shards
   const std::string spec = "tar:" + (folder / "a-{0..1}.tar").string() + "?size=4,channels=1";
   const auto train = open_source(spec, Split::train), test = open_source(spec, Split::test);
   CHECK(train->count() == 36);
-  CHECK(greys(*test) == std::vector<int>{18, 19, 38, 39});  // each tenth of a class, and each second sample is of a class
+  CHECK(greys(*test) == std::vector<int>{18, 19, 38, 39});  // every tenth sample of a class; the two classes alternate
   const std::vector<int> values = greys(*train);
   CHECK(values[0] == 0);
   CHECK(values[35] == 37);
@@ -123,7 +123,7 @@ TEST_CASE("the index: kept beside the shard, made again when the shard or the in
   REQUIRE(kept.size() == 32 + 4 * 24 + 4);
   CHECK(tar_index_bytes(*parse_tar_index(kept)) == kept);
   CHECK(tar_index_bytes(scan_tar(shard)) == kept);
-  for (std::size_t i = 0; i < kept.size(); ++i) {  // any flipped bit or cut
+  for (std::size_t i = 0; i < kept.size(); ++i) {  // with any flipped bit or cut
     std::string bad = kept;
     bad[i] ^= 4;
     CHECK(!parse_tar_index(bad));
@@ -133,7 +133,7 @@ TEST_CASE("the index: kept beside the shard, made again when the shard or the in
   CHECK(fingerprint(*open_source(spec, Split::train)) == before);
   CHECK(read_file(index) == kept);
 
-  // Believed where size and time agree: else the shard would be walked at every start.
+  // An index is accepted if size and time agree, although its labels differ: otherwise every start would read the whole shard.
   TarIndex other = *parse_tar_index(kept);
   other.samples[0].label = 1;
   write_atomically(index, tar_index_bytes(other));
@@ -144,7 +144,7 @@ TEST_CASE("the index: kept beside the shard, made again when the shard or the in
 
   write_atomically(shard, shard_of(50, 5));
   CHECK(greys(*open_source(spec, Split::train)) == std::vector<int>{50, 51, 52, 53, 54});
-  // The same size, and the time reset: detected when a sample is read.
+  // If size and time are the same, a changed shard is detected when a sample is read.
   const auto time = fs::last_write_time(shard);
   const auto old = open_source(spec, Split::train);
   write_atomically(shard, shard_of(60, 5));
@@ -178,7 +178,7 @@ TEST_CASE("an index whose checksum fits but whose samples do not is none") {
   const TarIndex none{1024, 7, {}};
   CHECK(parse_tar_index(tar_index_bytes(none))->samples.empty());
   std::string more = tar_index_bytes(good);
-  more[24] = 1;                                            // samples that are there and not counted
+  more[24] = 1;                                            // the count is smaller than the number of samples
   CHECK_FALSE(parse_tar_index(more));
   CHECK_FALSE(parse_tar_index(""));
   CHECK_FALSE(parse_tar_index("fmtarix1"));
@@ -201,7 +201,7 @@ TEST_CASE("what a scan finds: places, sizes, labels of both forms, and members t
   for (const char* none : {R"({"label": null})", R"({"text": 1})", "[1]", "3"}) CHECK(label(".json", none) == -1);
   for (const char* bad : {R"({"label": 10000001})", R"({"label": -1})", R"({"label": "5"})", R"({"label": 18446744073709551615})"})
     CHECK_THROWS_AS(label(".json", bad), FileError);
-  CHECK(scan({{"a.png", "x"}, {"a.cls", "1"}, {"a.json", R"({"label": 2})"}}).at(0).label == 1);    // .cls before .json
+  CHECK(scan({{"a.png", "x"}, {"a.cls", "1"}, {"a.json", R"({"label": 2})"}}).at(0).label == 1);    // .cls has priority over .json
   CHECK(scan({{"a.cls", "0"}, {"a.json", R"({"label": 2})"}, {"a.png", "x"}}).at(0).label == 0);
   const std::vector<TarSample> two = scan({{"d/a.seg.txt", "s"}, {"d/a.PNG", "xyz"}, {"d.e/.hidden.png", "x"}, {"d/noending", "x"}, {"d/b.webp", "w"}, {"d/b.Cls", "4"}});
   REQUIRE(two.size() == 2);
@@ -209,7 +209,7 @@ TEST_CASE("what a scan finds: places, sizes, labels of both forms, and members t
   CHECK((two[1].size == 1 && two[1].webp == 1 && two[1].label == 4));
   CHECK(two[0].header_crc != two[1].header_crc);
   CHECK(scan({{"a.jpg", "x"}, {"b.jpeg", "x"}, {"c.png", "x"}}).size() == 3);
-  CHECK(has(scan_error(folder, tar_of({{"a.png", "x"}, {"a.json", "{}"}, {"a.json", "{}"}})), "no error"));      // neither has a label
+  CHECK(has(scan_error(folder, tar_of({{"a.png", "x"}, {"a.json", "{}"}, {"a.json", "{}"}})), "no error"));      // neither member has a label, so they do not contradict each other
   CHECK(has(scan_error(folder, tar_of({{"a.png", "x"}, {"a.json", R"({"label": 0})"}, {"a.json", "{}"}})), "sample \"a\" has two members \"a.json\""));
   CHECK(has(scan_error(folder, tar_of({{"a.png", "x"}, {"a.cls", "0"}, {"a.cls", "1"}})), "sample \"a\" has two members \"a.cls\""));
   CHECK(has(scan_error(folder, tar_of({{"a.txt", "1"}, {"a.cls", "0"}, {"a.xml", "1"}})), "it has .txt, .xml"));
@@ -225,10 +225,10 @@ TEST_CASE("an index in a folder of its own; where none can be written, a note sa
   CHECK(!fs::exists(folder / "a.tar.flowmap-index"));
   CHECK(std::distance(fs::directory_iterator(folder / "index"), fs::directory_iterator()) == 1);
   CHECK(has(error_of([&] { open_source(spec + ",index=/nowhere", Split::train); }), "index=/nowhere: no such folder"));
-  fs::create_directory(folder / "a.tar.flowmap-index");  // in the way
+  fs::create_directory(folder / "a.tar.flowmap-index");  // a folder in place of the index
   const auto source = open_source(spec, Split::train);
   REQUIRE(source->notes().size() == 1);
-  CHECK(has(source->notes()[0], "1 of 1 indices are not kept"));
+  CHECK(has(source->notes()[0], "1 of 1 indices could not be written"));
 }
 
 TEST_CASE("hostile tar files are one error that names file and member") {
@@ -277,7 +277,7 @@ TEST_CASE("samples that are none are one error that names the sample") {
     write_atomically(folder / "t.tar", tar_of(entries));
     return open_source("tar:" + (folder / "t.tar").string() + "?size=4", Split::train);
   };
-  CHECK(open({{"a.png", png(1)}, {"b.png", png(2)}})->class_names() == std::vector<std::string>{"all"});  // no labels at all
+  CHECK(open({{"a.png", png(1)}, {"b.png", png(2)}})->class_names() == std::vector<std::string>{"all"});  // a shard without any labels has one class
   CHECK(has(error_of([&] { open({{"a.png", png(1)}, {"a.cls", "0"}, {"b.png", png(2)}}); }), "1 of 2 samples have no label, the first is "));
   CHECK(has(error_of([&] { open({{"a.png", png(1)}, {"a.cls", "0"}, {"b.png", png(2)}}); }), "t.tar: b.png: label all of them or none"));
   CHECK(has(error_of([&] { greys(*open({{"a.png", "no image"}})); }), "t.tar: a.png: neither a PNG, a JPEG nor a WebP file"));

@@ -1,4 +1,4 @@
-// Zip files and folders with a dataset.json, as EDM2's and StyleGAN's tools write them; hostile ones; WebP.
+// Zip files and folders with a dataset.json, as EDM2's and StyleGAN's tools write them; hostile files; WebP.
 #include <doctest/doctest.h>
 
 #include <filesystem>
@@ -60,7 +60,7 @@ TEST_CASE("a zip file of Python's zipfile with EDM2's dataset.json, and the same
   for (const std::string& spec : specs) {
     CAPTURE(spec);
     const auto train = open_source(spec + "?size=4", Split::train);
-    REQUIRE(train->count() == 12);  // four of a class: none is held out
+    REQUIRE(train->count() == 12);  // a class has only four images, so none is for the test
     for (int i = 0; i < 12; ++i) {
       CHECK(grey(*train, i) == i);
       CHECK(train->label(i) == i % 3);
@@ -160,8 +160,8 @@ TEST_CASE("40,000 pictures, more than are read at a time: directory and dataset.
 TEST_CASE("every wrong dataset.json is one error") {
   CHECK(json_error("{\"labels\": [[\"a.png\", 1], [\"b.png\", 0], [\"c.png\", 7]], \"other\": [1, {\"x\": [null]}]}") == "no error");
   CHECK(json_error("{\"labels\": null, \"class_names\": null}") == "no error");
-  CHECK(has(json_error(""), "j: no JSON: "));
-  CHECK(has(json_error("{\"labels\": [[\"a.png\", 1], "), "j: no JSON: "));
+  CHECK(has(json_error(""), "j: not JSON: "));
+  CHECK(has(json_error("{\"labels\": [[\"a.png\", 1], "), "j: not JSON: "));
   CHECK(mentions(json_error("[1]"), {"j", "object", "\"labels\""}));
   CHECK(mentions(json_error("{}"), {"j", "\"labels\"", "{\"labels\""}));
   CHECK(mentions(json_error("{\"labels\": 3}"), {"j", "\"labels\"", "3"}));
@@ -204,7 +204,7 @@ TEST_CASE("WebP files decode to Pillow's pixels, or the build says what it lacks
     CHECK(image.pixels == bytes_of(hex));
     for (std::size_t cut = 13; cut < bytes.size(); cut += 7)
       CHECK(has(error_of([&] { decode_image({bytes.data(), cut}, "a.webp", 3); }), "a.webp: truncated WebP"));
-    std::fill(bytes.begin() + 20, bytes.begin() + 30, 0xff);  // the image's own header
+    std::fill(bytes.begin() + 20, bytes.begin() + 30, 0xff);  // the header of the image inside
     CHECK(has(error_of([&] { decode_image(bytes, "a.webp", 3); }), "WebP"));
   }
   CHECK(n == 3);

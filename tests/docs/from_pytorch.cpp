@@ -1,4 +1,4 @@
-// docs/from_pytorch.md: each of its C++ blocks is included below, runs, and gives what the page says. The expressions of its table are here too.
+// docs/from_pytorch.md: each of its C++ blocks is included below, runs, and gives the results of the page. The expressions of the page's table are tested too.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -25,7 +25,7 @@ namespace {
 
 const fs::path project = fs::path(FM_TESTS_FOLDER).parent_path();
 
-// The blocks name files relative to the current folder.
+// Runs a block in a temporary folder, because the blocks use file names relative to the current folder.
 struct InTempFolder {
   TempFolder folder;
   fs::path before = fs::current_path();
@@ -60,7 +60,7 @@ TEST_CASE("a derivative along a direction") {
   const FlowMapNet net = [](const Var& at, const Var& from, const Var& to, const Labels&) { return at * column(to - from, 2); };    // z (t - s)
   Tape tape;
 #pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wshadow"      // the block's function calls its arguments z and t, as the Python beside it does
+#pragma GCC diagnostic ignored "-Wshadow"      // the block's function names its arguments z and t, like the Python code beside it
 #include "tests/docs/derivative.h"
 #pragma GCC diagnostic pop
   const Tensor exact = w * column(t - s, 2) + z;              // by hand: du/dz w + du/dt
@@ -81,7 +81,7 @@ TEST_CASE("a training step") {
 #include "tests/docs/training_step.h"
   const double trained = mean(square(net(x).value() - y)).item(), averaged = mean(square(ema(x).value() - y)).item();
   CHECK(trained < 0.01);
-  CHECK(averaged > trained);             // it follows slowly: from 0.43, in 1000 steps of 1 in 1000
+  CHECK(averaged > trained);             // the average follows slowly: it starts at 0.43 and moves by 1/1000 in each of 1000 steps
   CHECK(averaged < 0.25);
   CHECK(optimizer.config().beta1 == 0.9);
   CHECK(optimizer.config().beta2 == 0.95);
@@ -186,7 +186,7 @@ TEST_CASE("the table: losses and attention") {
   const Tensor logits = Tensor::from<float>({0, 0, 0, 0}, {2, 2}), y = Tensor::zeros({2}, DType::i64);
   CHECK(near(mean(cross_entropy(logits, y)).item(), std::log(2.0), 1e-6));
   const Tensor q = random_normal({2, 1, 5, 4}, {2}), k = q, v = Tensor::ones({2, 1, 5, 4});
-  CHECK(near_zero(largest_difference(attention(q, k, v), v), 1e-6));      // a mean of ones
+  CHECK(near_zero(largest_difference(attention(q, k, v), v), 1e-6));      // the result is a mean of ones
 }
 
 TEST_CASE("the table: reverse mode") {
@@ -213,7 +213,7 @@ TEST_CASE("the table: forward mode") {
   const auto [y, dy] = jvp(f, at(x), along(d));
   CHECK(dy.to_vector<float>() == Floats{4, 60});
   const auto [taped_y, taped_dy] = jvp_taped(f, at(x), along(d));
-  const Var loss = sum(taped_dy) + sum(recompute(f, x));           // 2 x d, and x^2
+  const Var loss = sum(taped_dy) + sum(recompute(f, x));           // the terms are 2 x d and x^2
   CHECK(backward(loss)[x].to_vector<float>() == Floats{2 + 4, 20 + 6});
 }
 
@@ -262,6 +262,6 @@ TEST_CASE("every expression of the table is compiled above, and every header exi
     }
     for (const std::string& header : code_spans((*i)[3])) CHECK_MESSAGE(fs::exists(project / header), "the table names " << header << ", which does not exist");
   }
-  CHECK(rows >= 40);                     // as many as the page has, or nearly: the pattern found the table
+  CHECK(rows >= 40);                     // about the number of rows on the page, so the pattern has found the table
   CHECK(expressions >= 40);
 }

@@ -1,5 +1,5 @@
 #!/bin/sh
-# snippets.sh PAGE FOLDER NAMES...: writes the C++ blocks of a Markdown page, in their order, as FOLDER/NAME.h. Fails unless there are as many as names.
+# snippets.sh PAGE FOLDER NAMES...: writes the C++ blocks of a Markdown page, in their order, as FOLDER/NAME.h. Fails unless there are as many blocks as names.
 set -eu
 page=$1 folder=$2
 shift 2

@@ -1,5 +1,5 @@
-// What an ablation measures and reports, without trainings: seconds by a clock of the test's own, other work from a text like /proc/stat, tables and pages
-// of trials that were not measured.
+// Measurements and reports of ablations, without training: seconds on a fake clock, the work of other processes from a text like /proc/stat, and tables and
+// pages for trials that were not measured.
 #include <doctest/doctest.h>
 #include <fmt/format.h>
 
@@ -18,11 +18,11 @@ using namespace fm::test;
 
 namespace {
 
-// A second for each row that the student is called with, 100 for each of the teacher's, and 5000 more a call in the round that warms up.
+// A fake clock. A student call advances it by 1 s a row, a teacher call by 100 s a row, and every call of the warm-up round by 5000 s more.
 struct Clock : Messages {
   double now = 0;
   bool cold = true;
-  std::map<std::string, int> students;                             // how often a stage's weights were asked for
+  std::map<std::string, int> students;                             // number of students made from each start
 
   void message(Level, std::string_view text) override { cold = text.find("to warm up") != std::string_view::npos; }
   void pass(std::int64_t rows, double each) { now += each * static_cast<double>(rows) + (cold ? 5000 : 0); }
@@ -88,8 +88,8 @@ TEST_CASE("a variant's seconds are those of its own steps, the median of the rou
   for (const std::int64_t rounds : {1, 2}) {
     const std::vector<StepCost> costs = costs_of(variants(c), rounds);
     REQUIRE(costs.size() == 2);
-    CHECK(costs[0].seconds == 8 * 101);                            // all rows by the teacher and the student
-    CHECK(costs[1].seconds == 8 * 101 + 2 * 4);                    // the rows with s < t twice more
+    CHECK(costs[0].seconds == 8 * 101);                            // one call of teacher and student for each row
+    CHECK(costs[1].seconds == 8 * 101 + 2 * 4);                    // the 4 rows with s < t call the student twice more
     CHECK(costs[0].spread == 0);
   }
   c = config_of("none"), c.vary = {"mfd.loop.batch=512,8,16"};
@@ -100,10 +100,10 @@ TEST_CASE("a variant's seconds are those of its own steps, the median of the rou
   CHECK(costs[2].peak_mib > costs[1].peak_mib);
   const std::vector<StepCost> parts = costs_of(variants(config_of("scheme")));
   REQUIRE(parts.size() == 3);
-  CHECK(parts[0].seconds == 8);                                    // from data: no teacher
+  CHECK(parts[0].seconds == 8);                                    // trained from data: no teacher call
   CHECK(parts[1].seconds == 8 * 101);
   CHECK(near(parts[2].seconds, (4 * 8 * 101 + 5 * 8) / 9.0, 1e-12));
-  costs_of(variants(config_of("init")));                           // each from its own weights: for the errors, and in three rounds
+  costs_of(variants(config_of("init")));                           // each variant makes 4 students: one for the error, one in each of 3 rounds
   CHECK(passed().students == std::map<std::string, int>{{"cmt", 4}, {"fm", 4}, {"random", 4}});
 }
 
@@ -121,7 +121,7 @@ TEST_CASE("an objective's seconds are the mean of its first, middle and last ste
   CHECK(seconds(Ramp(0.5)) == 12);
   Ramp begins("linear", 1, 0);
   begins.begin = 0.9;
-  CHECK(near(seconds(begins), 8 + 4 / 3.0, 1e-12));                // the last of them: step 99
+  CHECK(near(seconds(begins), 8 + 4 / 3.0, 1e-12));                // only at the last of the three steps, 99, is 0 < alpha < 1
 }
 
 TEST_CASE("equal time: steps are those that take as long as the first variant's, one at least") {
@@ -143,12 +143,12 @@ TEST_CASE("other work: ticks of a text like /proc/stat, the share of all cores, 
   };
   const auto found = ticks("cpu  100 10 50 800 40 1 2 3 7 0\ncpu0 1 1 1 1 1 1 1 1 1 1\n");
   REQUIRE(found);
-  CHECK((found->all == 1006 && found->busy == 166 && found->own == 30));        // neither idle nor waiting for a disk
+  CHECK((found->all == 1006 && found->busy == 166 && found->own == 30));        // busy: without idle (800) and waiting for a disk (40)
   for (const char* bad : {"", "cpu 1 2 3\n", "intr 1 2 3 4 5 6 7 8\n"}) CHECK_FALSE(ticks(bad));
 
   const CpuTicks start{.busy = 100, .all = 1000, .own = 20};
   CHECK(near(*share_of_others(start, {.busy = 190, .all = 1200, .own = 50}), 0.3, 1e-12));
-  CHECK(*share_of_others(start, {.busy = 110, .all = 1200, .own = 50}) == 0);   // ticks of one process and of all are not rounded alike
+  CHECK(*share_of_others(start, {.busy = 110, .all = 1200, .own = 50}) == 0);   // own ticks above busy ones, by rounding: a share of 0
   CHECK_FALSE(share_of_others(start, {.busy = 149, .all = 1049, .own = 20}));
   CHECK(*share_of_others(start, {.busy = 150, .all = 1050, .own = 20}) == 1);
 
@@ -169,11 +169,11 @@ TEST_CASE("a trial that was not measured is no measured 0: in the table, in the 
       for (std::size_t i = 0; i < f.variants.size(); ++i) f.trials.push_back({.variant = i, .seed = 2});
     return f;
   };
-  for (const bool second : {false, true})                          // an error of 0.1 and 2 s, of one trial
+  for (const bool second : {false, true})                          // only the first seed was measured: error 0.1, 2 s
     CHECK(has(csv_text(table_of(findings(second))), "\nfd-0.1,0.1,,1,0,,1,2,,1,0,,1,"));
   Findings none = findings(true);
   none.trials.erase(none.trials.begin(), none.trials.begin() + 3);
-  CHECK(table_of(none).columns.size() == 1);                       // evaluations a step, which are counted
+  CHECK(table_of(none).columns.size() == 1);                       // evaluations a step are counted, not measured
   CHECK(has(trials_csv(none), "jvp,2,9,,finished,,,,,"));
   const auto curves = [](const Findings& f) {
     const std::string page = report_html(f, table_of(f), "nowhere");
@@ -209,7 +209,7 @@ TEST_CASE("--jobs trains seed by seed, of each the longest first") {
   for (const std::int64_t seed : {7, 1})
     for (std::size_t i = 0; i < 3; ++i) f.trials.push_back({.variant = i, .seed = seed, .cost = StepCost{.seconds = (seed == 1 ? 10.0 : 1.0) * static_cast<double>(i % 2 + 1)}});
   CHECK(training_order(f) == std::vector<std::size_t>{1, 0, 2, 4, 3, 5});
-  set_steps(f.variants[0], 3 * f.variants[0].steps());             // more steps, each shorter
+  set_steps(f.variants[0], 3 * f.variants[0].steps());             // its steps are shorter, but now three times as many
   CHECK(training_order(f) == std::vector<std::size_t>{0, 1, 2, 3, 4, 5});
 }
 
@@ -222,5 +222,5 @@ TEST_CASE("metrics of a training in two parts: the second counts on from the ste
   CHECK((two[1].path == run / "a" / "metrics.csv" && two[1].steps_before == 4));
   REQUIRE(one.size() == 1);
   CHECK((one[0].path == run / "a" / "metrics.csv" && one[0].steps_before == 0));
-  CHECK(metrics_of(run, list[2], {}).empty());                     // nothing was trained
+  CHECK(metrics_of(run, list[2], {}).empty());                     // a trial without a folder was not trained
 }

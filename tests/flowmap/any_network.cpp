@@ -1,4 +1,4 @@
-// Network: the same calls and the same numbers for every kind, copies that are the same network and clones that are another.
+// Network: one interface for every kind of network, with the numbers of the network itself. Copies share the weights, clones have their own.
 #include "flowmap/training/network.h"
 
 #include <doctest/doctest.h>

@@ -1,5 +1,5 @@
-// Every network of the list, by the interface that trainings use: its declared costs against the actual ones; the start of a flow map
-// from a teacher; refusals of misfits.
+// Every network of the list, through the interface that trainings use: declared costs against actual ones, the start of a flow map from a
+// teacher's weights, and errors for weights and samples that do not fit.
 #include "flowmap/training/backbones.h"
 
 #include <doctest/doctest.h>
@@ -23,7 +23,7 @@ namespace {
 constexpr std::int64_t classes = 5;
 const Shape sample{48, 8, 8};
 
-// One of the list for these samples; DiT^DH, whose defaults are for 256 pixels, is made small.
+// The config of the network `name` for these samples. DiT^DH is made small, because its defaults are for images of 256 pixels.
 NetworkConfig config_of(const std::string& name) {
   NetworkConfig c;
   c.name = name;
@@ -47,7 +47,7 @@ void fill_at_random(const Network& network, std::uint64_t seed) {
 
 TEST_CASE("the list has each network under one name and one section") {
   const std::vector<std::string> names = backbone_names();
-  CHECK(names.front() == "dit_dh");                            // the meaning of configs without the key
+  CHECK(names.front() == "dit_dh");                            // the default of configs without the key `network`
   std::set<std::string> sections;
   for (const std::string& name : names) sections.insert(config_of(name).section());
   CHECK(sections.size() == names.size());
@@ -109,7 +109,7 @@ TEST_CASE("a flow map begins with its teacher's weights; what sees only t - s sa
     const Tensor t = Tensor::from<float>({0.2f, 0.4f, 0.7f, 1.0f}, {4});
     const Tensor v = evaluate(teacher.v(), b.z0, t, b.y);
     CHECK(max(abs(v.reshape({-1})), 0).item() > 1e-2);
-    if (name == "dit_dh") continue;                            // its second embedding keeps initial values, as published
+    if (name == "dit_dh") continue;                            // its embedding of t - s keeps its initial values, as published
     for (const double share : {0.0, 0.5, 1.0}) CHECK(max_difference(evaluate(map.u(), b.z0, t * share, t, b.y), v) < 1e-5);
   }
 }
@@ -128,12 +128,12 @@ TEST_CASE("weights of another size are refused by the file's name, and so are sa
     CHECK(loaded.state().front().second.dtype() == DType::f32);
   }
   NetworkConfig mlp = config_of("mlp"), dit = config_of("dit_dh");
-  CHECK(has(error_of<ConfigError>([&] { mlp.set_precision("bf16"); }), "network mlp computes in f32 alone"));
+  CHECK(has(error_of<ConfigError>([&] { mlp.set_precision("bf16"); }), "network mlp computes only in f32"));
   dit.set_precision("bf16");
   CHECK(dit.make(true, 1).precision() == "bf16");
   CHECK(has(error_of<ConfigError>([&] { dit.fit({Shape{2}, classes, "points"}); }), "those of points are [2]: set network"));
   CHECK(has(error_of<ConfigError>([&] { dit.fit({sample, 0, "points"}); }), "takes labels"));
   CHECK(dit.decides("dit.width"));
   CHECK(!dit.decides("dit.precision"));
-  CHECK(!dit.decides("mlp.width"));                            // the settings of another network
+  CHECK(!dit.decides("mlp.width"));                            // a setting of another network has no effect
 }

@@ -1,4 +1,4 @@
-// Proposition 3.1 of MF-RAE by quadrature: the loss of a MeanFlow target is the two terms that are measured, for any network, teacher and lambda.
+// Proposition 3.1 of MF-RAE, checked by quadrature: the loss is the sum of the measured bias and variance, for any network, teacher and lambda.
 #include "flowmap/bias_variance.h"
 
 #include <doctest/doctest.h>
@@ -21,7 +21,7 @@ constexpr double mean_of_data = 0.4, deviation = 0.6;
 
 GaussianFlow flow() { return {Tensor::from<double>({mean_of_data}, {1}), Tensor::from<double>({deviation}, {1})}; }
 
-// All data and noise of a quadrature rule at two times: a row a node, which weighs its share.
+// The nodes of a quadrature rule over data and noise at the times s and t. Each node is a row and has a weight.
 struct Nodes {
   PathBatch p;
   std::vector<double> weights;
@@ -48,7 +48,7 @@ PathBatch row(const PathBatch& p, std::int64_t i) {
   return {cut(p.z0), cut(p.eps), cut(p.z), cut(p.s), cut(p.t), {}, 1, {}};
 }
 
-// A network that is wrong, and bends.
+// A network that is not the flow map and not linear in z.
 FlowMapNet network() {
   return [](const Var& z, const Var& s, const Var& t, const Labels&) { return tanh(0.8 * z + 0.3) * column(t + 0.2 * s + 0.5, 2) + 0.1 * z * column(t - s, 2); };
 }
@@ -71,14 +71,14 @@ TEST_CASE("the loss of a blended target is bias and variance, for every lambda")
   for (const double lambda : {0.0, 0.25, 0.5, 0.75, 1.0}) {
     CAPTURE(lambda);
     const VelocitySource w = blend(lambda, teacher(poor));
-    // The whole: the objective's own residual, of all noise.
+    // The whole loss: the objective's residual, with the noise of eps - z0.
     const std::vector<double> raw = mean_flow(h, n.p, w, MeanFlowConfig{}).raw.to_vector<double>();
     const double loss = std::inner_product(raw.begin(), raw.end(), n.weights.begin(), 0.0);
-    // The learned part: the residual towards the mean target, v in place of eps - z0.
+    // The bias: the residual of the mean target, which has v in place of eps - z0.
     const VelocitySource mean_w = [&](const PathBatch& p) { return (1 - lambda) * evaluate(v, p.z, p.t, p.y) + lambda * evaluate(poor, p.z, p.t, p.y); };
     const std::vector<double> learned = mean_flow(h, n.p, mean_w, MeanFlowConfig{}).raw.to_vector<double>();
     const double bias = std::inner_product(learned.begin(), learned.end(), n.weights.begin(), 0.0);
-    CHECK(near(loss, bias + (1 - lambda) * (1 - lambda) * noise, 3e-8));        // the quadrature's error
+    CHECK(near(loss, bias + (1 - lambda) * (1 - lambda) * noise, 3e-8));        // up to the quadrature's error
   }
   CHECK(teacher_bias > 1e-3);
   CHECK(own > 1e-3);

@@ -1,5 +1,5 @@
-// The claims of each objective of the list about its minimum, against closed forms: residuals, and expected gradients by quadrature. The numbers of biased
-// settings are those of an independent computation in float64.
+// The claims of each objective of the list about its minimum, against closed forms: residuals, and expected gradients by quadrature. The expected numbers of
+// biased settings come from an independent computation in float64.
 #include "flowmap/certify.h"
 
 #include <doctest/doctest.h>
@@ -53,7 +53,7 @@ TEST_CASE("the published preset is what is certified; a derivative that rises wi
   published.preset = "published";
   CHECK_FALSE(without_clamps(published, "mean_flow").claims.unbiased);
   CHECK(without_clamps({}, "mean_flow").claims.unbiased);
-  CHECK(without_clamps(published, "flow_matching").claims.unbiased);           // it has no published settings
+  CHECK(without_clamps(published, "flow_matching").claims.unbiased);           // certified with its plain settings: it has no published ones
   ObjectiveConfig rising;
   const auto rise = [](auto& entry) {
     if constexpr (requires { entry.tangent.warmup_over; }) entry.tangent.warmup_over = 0.2;
@@ -81,7 +81,7 @@ TEST_CASE("ESD along the noisy velocity of the source has the gradient of a wron
 }
 
 TEST_CASE("alpha-Flow with one-point velocities is biased to first order in alpha") {
-  // largest |d loss / d theta|, the loss being divided by alpha; printed to two digits
+  // `wanted` is the largest |d loss / d theta|, with two digits. The loss is divided by alpha.
   struct Case {
     double alpha, wanted, half_a_digit;
   };
@@ -98,7 +98,7 @@ TEST_CASE("alpha-Flow with one-point velocities is biased to first order in alph
 TEST_CASE("metrics that weigh a residual by its size are unbiased on a Gaussian and biased on a mixture") {
   struct Case {
     MetricConfig metric;
-    double at3, at5, at8;                          // |gradient| of rows with s = t at .3, .5, .8
+    double at3, at5, at8;                          // |gradient| of rows with s = t = .3, .5, .8
   };
   for (const Case& c : {Case{{"adaptive", "sum", 1, 1}, 0.0010, 0.0684, 0.2597}, Case{{"adaptive", "sum", 1, 0.75}, 0.0011, 0.0741, 0.2573},
                         Case{{"pseudo_huber", "sum", 1, 1}, 0.0006, 0.0370, 0.1159}}) {
@@ -108,7 +108,7 @@ TEST_CASE("metrics that weigh a residual by its size are unbiased on a Gaussian 
     const Objective objective = make_objective(config);
     CHECK_FALSE(objective.claims.unbiased);
     const std::vector<Bias> on_mixture = bias_on_mixture(objective);
-    CHECK(largest(bias_on_gaussian(objective)) < 1e-6);                  // symmetric: only the quadrature's error is left
+    CHECK(largest(bias_on_gaussian(objective)) < 1e-6);                  // no bias, by symmetry; the rest is the quadrature's error
     CHECK(std::abs(at(on_mixture, 0.3) - c.at3) < 1e-4);
     CHECK(near(at(on_mixture, 0.5), c.at5, 0.02));
     CHECK(near(at(on_mixture, 0.8), c.at8, 0.02));
@@ -137,7 +137,7 @@ TEST_CASE("a loss that is scaled down is as biased as before, and one without a 
   const Certificate small = certify(scaled), none = certify(cut);
   CHECK(largest(small.mixture) < 1e-12);
   CHECK(near(small.scale, 1e-12 * gradient_scale(make_objective(adaptive)), 1e-9));
-  CHECK(gradient_scale(enlarged) == 1);                                // bounds are never wider than for a gradient of 1
+  CHECK(gradient_scale(enlarged) == 1);                                // at most 1, so that bounds get no wider
   CHECK(small.biased());
   CHECK_FALSE(small.unbiased());
   CHECK(contradiction({.exact = true, .unbiased = true}, small).starts_with("claims no bias, and its expected gradient"));

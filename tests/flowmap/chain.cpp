@@ -53,7 +53,7 @@ int trained(TrainingRun& run) {
   return count;
 }
 
-// One process on a separate folder.
+// One process with a run folder of its own.
 struct Alone {
   TempFolder folder;
   RunOptions options{.config_file = "own", .out = (folder.path() / "run").string()};
@@ -96,7 +96,7 @@ TEST_CASE("a run without the programs: preflight, teacher, flow map, samples; a 
 
   Recipe again = points();
   TrainingRun second(again, alone.context());
-  CHECK(trained(second) == 2);                               // found done
+  CHECK(trained(second) == 2);                               // both are found complete
   CHECK(difference_of(samples(second), here) == 0);
   CHECK(alone.log.warnings.empty());
 }
@@ -177,8 +177,8 @@ TEST_CASE("which samples have a map error: not those of a sampler that adds nois
   CHECK(known("lsd", 1) == std::vector<bool>{true, true, true});
   CHECK(known("ct", 1) == std::vector<bool>{false, true, true});
   CHECK(known("guided_mean_flow", 1) == std::vector<bool>{false, false, false});
-  CHECK(known("lsd", 2) == std::vector<bool>{false, false, false});              // towards the guided teacher
-  CHECK(known("lsd", 2, "one-point") == std::vector<bool>{true, true, true});    // towards the data, whatever the teacher's guidance is
+  CHECK(known("lsd", 2) == std::vector<bool>{false, false, false});              // the aim is the guided teacher's flow
+  CHECK(known("lsd", 2, "one-point") == std::vector<bool>{true, true, true});    // the aim is the data's flow, whatever the teacher's guidance
 }
 
 TEST_CASE("a teacher's scores are of Euler's method on a grid of so many points: a call fewer, and twice as many with guidance") {
@@ -229,7 +229,7 @@ TEST_CASE("given weights are left aside where they were trained on other data, a
     TrainingRun(recipe, alone.context());
     return recipe.judge_weights;
   };
-  CHECK(used({{"data", "shapes?size=32"}}) == file);              // of one family
+  CHECK(used({{"data", "shapes?size=32"}}) == file);              // shapes of another size are the same kind of data
   CHECK(used({{"data", "fashion_mnist"}}).empty());
   CHECK(used({}) == file);
 }

@@ -18,7 +18,7 @@ FlowPoint point(std::int64_t rows, DType dtype = DType::f64) {
   return {p.z, p.s, p.t, p.y, {}, {}};
 }
 
-// Away from the ends, where stencils are not cut.
+// Points away from the ends of the interval, where no difference is clamped.
 FlowPoint inner_point(std::int64_t rows, DType dtype = DType::f64) {
   FlowPoint p = point(rows, dtype);
   p.t = 0.3 + 0.5 * p.t;
@@ -53,7 +53,7 @@ TEST_CASE("the central difference's error falls as delta^2") {
     if (constant == 0) constant = error / (delta * delta);
     CHECK(near(error / (delta * delta), constant, 2e-3));       // a clean square law over four decades of error
   }
-  // one-sided: first order
+  // one-sided differences are of first order
   const double f1 = relative(differentiate(g.u(), p, v, kind("forward", 1e-3)).dudt, exact);
   const double f2 = relative(differentiate(g.u(), p, v, kind("forward", 5e-4)).dudt, exact);
   CHECK(near(f1 / f2, 2, 5e-3));
@@ -135,5 +135,5 @@ TEST_CASE("each side of a difference may have labels of its own") {
   const Tensor shared = differentiate(small.net(), p, w, kind("central")).dudt;
   p.y_plus = Tensor::full({6}, 4, DType::i64);
   const Tensor apart = differentiate(small.net(), p, w, kind("central")).dudt;
-  CHECK(norm(apart) > 20 * norm(shared));                   // a difference of labels divided by 2 delta
+  CHECK(norm(apart) > 20 * norm(shared));                   // u's difference between the labels, divided by 2 delta
 }

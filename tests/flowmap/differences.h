@@ -1,4 +1,4 @@
-// Gradients of a loss against differences in its parameters, in f64.
+// Compares gradients of a loss with finite differences in its parameters, in f64.
 #pragma once
 
 #include <algorithm>
@@ -10,16 +10,16 @@
 
 namespace fm::test {
 
-// Central difference of fourth order of a function of one number: its error falls as h^4.
+// Derivative of f at 0 by a central difference of fourth order, whose error falls as h^4.
 inline double difference(const std::function<double(double)>& f, double h = 1e-3) {
   return (8 * (f(h) - f(-h)) - (f(2 * h) - f(-2 * h))) / (12 * h);
 }
 
 struct GradientError {
-  double worst = 0, largest = 0;         // |gradient - difference|, |gradient|
+  double worst = 0, largest = 0;         // the largest |gradient - difference|, the largest |gradient|
 };
 
-// At three elements of each parameter. An undefined gradient is compared as 0.
+// Compares the gradient with a difference at three elements of each parameter. An undefined gradient counts as 0.
 inline GradientError gradient_error(const std::vector<const Parameter*>& parameters, const std::function<Var()>& loss) {
   Gradients gradients = [&] {
     Tape tape;

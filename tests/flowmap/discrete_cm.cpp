@@ -32,7 +32,7 @@ std::vector<double> numbers(const Tensor& x) { return x.to_vector<double>(); }
 
 double sigma(double t) { return t / (1 - t); }
 
-// ECT at given sigmas, with the published function of sigma.
+// ECT at a constant stage, with the published slope and without dropped labels.
 EctConfig ect_at_stage(double stage) {
   EctConfig c;
   c.stage = stage, c.slope = 1, c.labels = no_drop;
@@ -61,7 +61,7 @@ TEST_CASE("the grid is Karras's: even in sigma^(1/rho), its ends as set") {
 TEST_CASE("the number of points grows as published, scaled to the training's length") {
   const CtConfig ct;
   CHECK(ct.points({0, 800000}) == 2);
-  CHECK(ct.points({1, 800000}) == 3);                                            // rounded up at once: N^2 - 4 > 0
+  CHECK(ct.points({1, 800000}) == 3);                                            // the square root of a number just above 4, rounded up
   CHECK(ct.points({400000, 800000}) == 107);                                     // sqrt((4 + 151^2) / 2) = 106.8
   CHECK(ct.points({800000, 800000}) == 151);
   CHECK(ct.points({50, 100}) == ct.points({400000, 800000}));
@@ -72,7 +72,7 @@ TEST_CASE("the number of points grows as published, scaled to the training's len
     CHECK(ict.points({stage * 50000 + 49999, 400000}) == doubled[static_cast<std::size_t>(stage)]);
   }
   CHECK(ict.points({400000, 400000}) == 1281);
-  CHECK(ict.points({4, 5}) == 161);                                              // fewer steps than stages: one a step
+  CHECK(ict.points({4, 5}) == 161);                                              // fewer steps than stages: each step is a stage
   for (const std::int64_t step : {0, 500, 999, 1000}) CHECK(CdConfig{}.points({step, 1000}) == 18);
 }
 
@@ -106,7 +106,7 @@ TEST_CASE("a row's times are neighbours on the grid, s is 0, and every interval 
       CHECK(near(w[i], weight == "gap" ? 1 / (sigma(grid[k]) - sigma(grid[k - 1])) : 1, 1e-9));
       ++seen[k];
     }
-    for (std::size_t k = 1; k < 9; ++k) CHECK(seen[k] > 20);                     // of 50
+    for (std::size_t k = 1; k < 9; ++k) CHECK(seen[k] > 20);                     // 50 are expected
   }
 }
 
@@ -154,7 +154,7 @@ TEST_CASE("the loss is the weighted square of the difference of two jumps to dat
   });
   const auto of_loss = gradient(small, [&] { return config.loss(nets, d).loss; });
   CHECK(max_difference(of_loss, by_hand) < 1e-11 * *std::max_element(by_hand.begin(), by_hand.end()));
-  nets.target = {};                                                             // the network itself
+  nets.target = {};                                                             // no target network: the network itself makes the target
   const Tensor own = row_sums(square(end(small, d.p.z, d.p.t) - end(small, zr, r))) / static_cast<double>(dim);
   CHECK(max_difference(config.loss(nets, d).raw, own) < 1e-14);
 }
@@ -200,7 +200,7 @@ TEST_CASE("with the teacher's velocity, consistency training is distillation by 
   CHECK_FALSE(CdConfig{}.needs().velocity);
 }
 
-// Data N(0.4, 0.6^2), states from -2 to 2 at t = 0.7. The numbers are those of an independent computation, printed with two digits.
+// Data N(0.4, 0.6^2), states from -2 to 2 at t = 0.7. The expected errors come from an independent computation and have two digits.
 TEST_CASE("one step of distillation with the exact teacher is off by the solver's error, and the loss by nothing else") {
   const GaussianFlow g{times({0.4}), times({0.6})};
   const std::int64_t rows = 401;
@@ -220,7 +220,7 @@ TEST_CASE("one step of distillation with the exact teacher is off by the solver'
       double largest = 0;
       for (double x : numbers(error)) largest = std::max(largest, std::abs(x));
       CHECK(near(largest, solver == "euler" ? entry.second.first : entry.second.second, 0.02));
-      // Both jumps end where the flow does, except for that error on its way from r to 0.
+      // Both jumps end where the flow ends, except for the solver's error, which the flow from r to 0 scales by `contraction`.
       const double contraction = 0.6 / std::sqrt(std::pow((1 - 0.7 + entry.first) * 0.6, 2) + std::pow(0.7 - entry.first, 2));
       CHECK(near(raw(config.loss({.net = g.u(), .teacher = g.v()}, d)), mean(square(contraction * error)).item(), 1e-9));
     }
@@ -229,8 +229,8 @@ TEST_CASE("one step of distillation with the exact teacher is off by the solver'
 
 TEST_CASE("ECT: the earlier point is data up to a sigma that shrinks from stage to stage, then a share of sigma") {
   const auto first = earlier_sigma(ect_at_stage(0), {1.944, 1.947}), second = earlier_sigma(ect_at_stage(1), {0.510, 0.512});
-  CHECK((first[0] == 0 && first[1] > 0));                                        // log 7 = 1.9459
-  CHECK((second[0] == 0 && second[1] > 0));                                      // log(5/3) = 0.5108
+  CHECK((first[0] == 0 && first[1] > 0));                                        // r is data up to sigma = log 7 = 1.9459
+  CHECK((second[0] == 0 && second[1] > 0));                                      // up to log(5/3) = 0.5108
   CHECK(earlier_sigma(ect_at_stage(2), {1e-6})[0] > 0);
   const std::vector<double> at{0.1, 1, 10};
   const auto shares = [&](double stage) {
@@ -268,7 +268,7 @@ TEST_CASE("ECT's stages follow the training, eight of them, as numbers of one co
   }
   CHECK(seen.size() == 8);
   CHECK(make_objective(config).not_recorded == "");
-  const auto t = numbers(config.draw(gaussian_batch(4001), {}, {0, 80}).p.t);    // log sigma has its median at -1.1 + log 2
+  const auto t = numbers(config.draw(gaussian_batch(4001), {}, {0, 80}).p.t);    // the median of log sigma is -1.1 + log 2 = -0.407
   CHECK(std::abs(std::count_if(t.begin(), t.end(), [](double x) { return std::log(sigma(x)) < -0.407; }) / 4001.0 - 0.5) < 0.03);
 }
 
@@ -292,7 +292,7 @@ TEST_CASE("ECT: the target is data where the earlier point is, and the weight is
   CHECK(at_data > 16);
   CHECK(at_data < 32);
   CHECK(near(config.loss(nets, d).loss.value().item(), total, 1e-13));
-  config.metric = EctConfig::published().metric;                                 // |r|
+  config.metric = EctConfig::published().metric;                                 // the distance, not squared
   double published = 0;
   for (std::size_t i = 0; i < 32; ++i) published += weight[i] * std::sqrt(found[i] * static_cast<double>(dim)) / 32;
   CHECK(near(config.loss(nets, d).loss.value().item(), published, 1e-9));

@@ -56,7 +56,7 @@ TEST_CASE("energy distances are SciPy's, for sets of less and more than a block"
 
 TEST_CASE("energy distances of few points, by hand") {
   CHECK(near(energy_distance(line({0, 0, 0}), line({2, 2})), 4, 1e-15));                 // 2 * 2
-  CHECK(near(energy_distance(line({0, 1}), line({0, 1})), -1, 1e-15));                   // 2 * 1/2 - 1 - 1: i = i is left out
+  CHECK(near(energy_distance(line({0, 1}), line({0, 1})), -1, 1e-15));                   // 2 * 1/2 - 1 - 1: no point is paired with itself
   CHECK(near(energy_distance(line({0, 1}), line({3, 7})), 4, 1e-15));                    // 2 * 4.5 - 1 - 4
   const Tensor square = Tensor::from<double>({0, 0, 3, 4}, {2, 2}), at = Tensor::from<double>({0, 0, 0, 0}, {2, 2});
   CHECK(near_zero(energy_distance(square, at), 1e-15));                                  // 2 * 5/2 - 5 - 0
@@ -87,7 +87,7 @@ TEST_CASE("the number of threads does not change a bit") {
 TEST_CASE("what has no energy distance is refused") {
   const Tensor x = Tensor::zeros({4, 2});
   CHECK_THROWS_WITH_AS(energy_distance(x, Tensor::zeros({4, 3})),
-                       "energy_distance: points [4, 2] and [4, 3]: wants 2 rows or more of each, of one size", ShapeError);
+                       "energy_distance: points [4, 2] and [4, 3]: each needs 2 rows or more, and all rows the same size", ShapeError);
   CHECK_THROWS_AS(energy_distance(x, Tensor::zeros({1, 2})), ShapeError);
   CHECK_THROWS_AS(energy_distance(x, Tensor::zeros({4})), ShapeError);
   const Tensor bad = Tensor::zeros({4, 2});

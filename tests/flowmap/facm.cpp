@@ -45,7 +45,7 @@ TEST_CASE("the loss is the sum of both terms as they read") {
   const double unweighed = facm(small.net(), p, one_point(), {.power = 2, .sine_weight = false}).loss.value().item();
   CHECK(near(unweighed, consistency(1.0 - square(1.0 - p.t), Tensor::ones({12}, DType::f64)) + anchor, 1e-9));
 
-  // The published form: g cut to [-1, 1], the adaptive metric of the consistency term alone, and the angle between v and w.
+  // The published form: g clamped to [-1, 1], the adaptive metric for the consistency term alone, and the angle between v and w.
   const Tensor cut = column(alpha, 2) * clamp(g, -1, 1), e = row_sums(square(cut)) / 5.0;
   CHECK(mean(greater(abs(g), Tensor::scalar(1, DType::f64))).item() > 0.1);
   const Tensor cosine = row_sums(v * w) / (sqrt(row_sums(square(v))) * sqrt(row_sums(square(w))));

@@ -1,4 +1,4 @@
-// The features for metrics: the judge's penultimate layer and predictions, and samples as they are.
+// Features for metrics: the penultimate layer and the predictions of the judge (a classifier), or the samples themselves.
 #include "flowmap/training/features.h"
 
 #include <doctest/doctest.h>

@@ -145,7 +145,7 @@ TEST_CASE("mean and covariance are those of the sample") {
   CHECK(g.mean.to_vector<double>() == std::vector<double>{3, 3});
   CHECK(g.covariance.to_vector<double>() == std::vector<double>{4, -1, -1, 7});
   CHECK(g.count == 3);
-  // More rows than are taken at a time, more columns than one block: against sums in the plain order.
+  // More rows than one pass takes and more columns than one block, against sums in plain order.
   const Tensor many = random_normal({5000, 300}, {8, 1});
   const GaussianFit fit = fit_gaussian(many);
   const std::vector<float> values = many.to_vector<float>();
@@ -194,10 +194,10 @@ TEST_CASE("precision and recall are NumPy's, with ties and duplicates") {
 
 TEST_CASE("precision and recall of copies, of one point many times, and of numbers too large to square") {
   const Tensor x = random_normal({700, 5}, {4, 1});
-  const PrecisionRecall copies = precision_recall(x, x.clone(), 1);  // at distance 0 of a sample; balls have some radius
+  const PrecisionRecall copies = precision_recall(x, x.clone(), 1);  // at distance 0 from a sample, with balls of positive radius
   CHECK(copies.precision == 1.0);
   CHECK(copies.recall == 1.0);
-  const Tensor one = x.slice(0, 9, 10).expand({600, 5}).contiguous();  // collapsed on a real sample: balls of radius 0
+  const Tensor one = x.slice(0, 9, 10).expand({600, 5}).contiguous();  // all are one real sample: balls of radius 0
   const PrecisionRecall collapsed = precision_recall(x, one);
   CHECK(collapsed.precision == 1.0);
   CHECK(near(collapsed.recall, 1.0 / 700, 1e-15));
@@ -214,7 +214,7 @@ TEST_CASE("precision and recall see what is covered") {
   CHECK(same.precision == 1.0);
   CHECK(same.recall == 1.0);
   CHECK(precision_recall(real, far).precision == 0.0);
-  // Half the modes are missing: all generated samples are real ones, but they cover only half of the real samples.
+  // Half of the modes are missing: the generated samples are distributed as half of the real ones and do not cover the other half.
   const Tensor both = [&] {
     Tensor t = Tensor::empty({800, 3});
     t.slice(0, 0, 400).copy_from(real);

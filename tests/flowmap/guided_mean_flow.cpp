@@ -54,7 +54,7 @@ TEST_CASE("w mixes the given velocity and the network's own, inside the interval
 
 TEST_CASE("a network that follows w ends at guidance of scale omega / (1 - kappa)") {
   for (const auto& [omega, kappa] : {std::pair{0.2, 0.92}, {1.0, 0.5}, {2.0, 0.0}}) {
-    // Velocities that depend on the label alone: the data's with it, a, and without it, b.
+    // Velocities that depend only on the label: a is the data's velocity with the label, b is the velocity without it.
     constexpr double a = 1.5, b = -0.5;
     double labelled = 0;
     const VelocityNet v = [&](const Var& z, const Var&, const Labels& y) {

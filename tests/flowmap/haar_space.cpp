@@ -1,4 +1,4 @@
-// The Haar space: its four numbers by hand, against a matrix, and back without loss.
+// The Haar space: the four bands of a block by hand, orthogonality of the transform, and decoding without loss.
 #include "flowmap/training/haar_space.h"
 
 #include <doctest/doctest.h>
@@ -17,7 +17,7 @@ using namespace fm::test;
 TEST_CASE("a block by hand, and where its bands lie") {
   const Tensor block = Tensor::from<float>({1, 2, 3, 10}, {1, 1, 2, 2});
   CHECK(haar(block).to_vector<float>() == std::vector<float>{8, -4, -5, 3});
-  // Two channels of 4x6 in two images: number of image, channel, row and column in one level.
+  // Two images with two channels of 4 x 6. The digits of a level are the numbers of its image, channel, row and column.
   std::vector<float> x;
   const auto level = [](std::int64_t i, std::int64_t c, std::int64_t row, std::int64_t column) { return static_cast<float>(1000 * i + 100 * c + 10 * row + column); };
   for (std::int64_t i = 0; i < 2; ++i)
@@ -54,16 +54,16 @@ TEST_CASE("levels of pictures come back exactly, dyadic values bit for bit") {
   for (int i = 0; i < 256; ++i) levels.push_back(static_cast<float>(i * 37 % 256) / 255.0f);
   const Tensor pictures = Tensor::from(levels, {1, 1, 16, 16}), back = space.decode(space.encode(pictures));
   CHECK(space.shape() == Shape{4, 8, 8});
-  CHECK(max_difference(back, pictures) < 2e-7);                          // 8-bit steps are 4e-3
+  CHECK(max_difference(back, pictures) < 2e-7);                          // 8-bit levels are 4e-3 apart
   CHECK((back * 255.0 + 0.5).to(DType::u8).to_vector<std::uint8_t>() == (pictures * 255.0 + 0.5).to(DType::u8).to_vector<std::uint8_t>());
   const Tensor dyadic = Tensor::from<float>({0, 1, 0.25f, 0.125f, 0.5f, 0.75f, 1, 0}, {1, 1, 2, 4});
   CHECK(LatentSpace(haar_coder({1, 2, 4})).decode(LatentSpace(haar_coder({1, 2, 4})).encode(dyadic)).to_vector<float>() == dyadic.to_vector<float>());
   CHECK(max(abs(space.decode(Tensor::zeros({1, 4, 8, 8}, DType::f32)).reshape({-1}) - 0.5), 0).item() == 0);
-  CHECK(max(space.decode(Tensor::full({1, 4, 8, 8}, 3)).reshape({-1}), 0).item() == 1);                     // cut
+  CHECK(max(space.decode(Tensor::full({1, 4, 8, 8}, 3)).reshape({-1}), 0).item() == 1);                     // clamped
 }
 
 TEST_CASE("odd sides and bands that are no fourfold are refused") {
-  CHECK(has(error_of<ShapeError>([] { haar_coder({3, 27, 28}); }), "haar: images [3, 27, 28]: wants (channels, height, width) with even sides"));
+  CHECK(has(error_of<ShapeError>([] { haar_coder({3, 27, 28}); }), "haar: images [3, 27, 28] must be (channels, height, width) with even sides"));
   CHECK_THROWS_AS(haar(Tensor::zeros({2, 1, 4, 5})), ShapeError);
   CHECK_THROWS_AS(haar(Tensor::zeros({4, 4})), ShapeError);
   CHECK(has(error_of<ShapeError>([] { inverse_haar(Tensor::zeros({2, 6, 4, 4})); }), "inverse_haar: bands [2, 6, 4, 4]"));

@@ -19,7 +19,7 @@ namespace {
 double raw(const ObjectiveLoss& out) { return out.metrics.at("raw_mse").value(); }
 double loss(const ObjectiveLoss& out) { return out.loss.value().item(); }
 
-// The paper's r, and its weight by the derivative of l = 2 log((1-t)/t) as a difference.
+// The paper's r, and the paper's weight with the derivative of l = 2 log((1-t)/t) computed as a difference.
 double middle_of(double s, double t, std::int64_t halvings) {
   const double eta = t / (1 - t) - 160 / std::pow(2.0, double(halvings));
   return eta > 0 ? std::max(s, eta / (1 + eta)) : s;
@@ -39,8 +39,8 @@ PathBatch at_times(const Tensor& z0, const Tensor& eps, double s, double t) {
   return p;
 }
 
-// A discrete distribution of 31 points of N(0.4, 0.6^2), symmetric about its mean, where z_t and z_r of one member are different points. The true map
-// sends both to the same set at s, in two orders. So sums over all pairs of members are those over the distributions, without a quadrature's error.
+// 31 members (z0, eps). Their z_t are 31 points, symmetric about the mean and scaled to the flow's deviation at t. Their z_r are the same points in another
+// order, scaled to the deviation at r. The true map sends both sets to one set at s, so sums over all pairs of members are exact, without quadrature.
 struct Law {
   static constexpr std::int64_t n = 31;
   const GaussianFlow flow{Tensor::from<double>({0.4}, {1}), Tensor::from<double>({0.6}, {1})};
@@ -52,11 +52,11 @@ struct Law {
     for (std::int64_t i = 0; i < n; ++i) {
       const auto point = [](std::int64_t j) { return std::tan(1.3 * double(2 * j - (n - 1)) / double(n - 1)); };
       const double zt = (1 - t) * 0.4 + spread(t) * point(i), zr = (1 - r) * 0.4 + spread(r) * point((5 * i + 3) % n);
-      eps.push_back(((1 - r) * zt - (1 - t) * zr) / (t - r));                    // z_t and z_r are two equations for z0 and eps
+      eps.push_back(((1 - r) * zt - (1 - t) * zr) / (t - r));                    // solves the equations of z_t and z_r for z0 and eps
       z0.push_back((t * zr - r * zt) / (t - r));
     }
   }
-  // The members of these numbers, one after the other.
+  // The members with these numbers, in this order.
   PathBatch members(const std::vector<std::int64_t>& which) const {
     std::vector<double> a, b;
     for (std::int64_t i : which) a.push_back(z0[std::size_t(i)]), b.push_back(eps[std::size_t(i)]);
@@ -68,7 +68,7 @@ struct Law {
     std::iota(which.begin(), which.end(), 0);
     return members(which);
   }
-  // The true map, but for jumps from t, whose end `change` makes another of.
+  // The true map, except that `change` replaces the end of jumps from t.
   FlowMapNet changed(std::function<Var(const Var&)> change) const {
     return [*this, change](const Var& z, const Var& s1, const Var& t1, const Labels&) {
       const Var gap = column(t1 - s1, 2), end = z - gap * flow.u()(z, s1, t1, {});
@@ -79,7 +79,7 @@ struct Law {
 
 ImmConfig of_group(std::int64_t group) { return {.group = group, .halvings = 7}; }
 
-// d loss / d theta of u + theta phi, at the true map.
+// d loss / d theta at theta = 0, for the map u + theta phi with the true u.
 double gradient_of(const Law& law, const PathBatch& p, const ImmConfig& config) {
   const Parameter theta{Tensor::zeros({1, 1}, DType::f64)};
   const FlowMapNet net = [&](const Var& z, const Var& s, const Var& t, const Labels&) {
@@ -155,13 +155,13 @@ TEST_CASE("a group shares its times, which follow from its number: whatever part
   }
   CHECK(near(mean_t, 0.5, 0.1));
   CHECK(near(mean_place, 0.5, 0.1));
-  CHECK(near_zero(together, 0.025));                            // one number for both would make it 0.8 / 12
+  CHECK(near_zero(together, 0.025));                            // 0.8 / 12 if one random number gave both
   const Drawn part = drawn(440, 8);
   CHECK(max_difference(part.p.t, all.p.t.slice(0, 40, 48)) == 0);
   CHECK(max_difference(part.p.s, all.p.s.slice(0, 40, 48)) == 0);
   CHECK(max_difference(drawn(440, 8, 6).p.t, part.p.t) > 1e-3);
   for (const auto& [first, rows] : {std::pair<std::int64_t, std::int64_t>{401, 8}, {400, 6}})
-    CHECK(has(error_of<ShapeError>([&, first = first, rows = rows] { drawn(first, rows); }), "rows come in whole groups of 4, by sample number"));
+    CHECK(has(error_of<ShapeError>([&, first = first, rows = rows] { drawn(first, rows); }), "rows must form whole groups of 4 consecutive sample numbers"));
 }
 
 TEST_CASE("r and the weight are the paper's, to rounding, from the smallest to the largest time") {
@@ -175,7 +175,7 @@ TEST_CASE("r and the weight are the paper's, to rounding, from the smallest to t
   const auto middle = [&](std::int64_t halvings) { return ImmConfig{.halvings = halvings}.complete(p, {})["middle"].item(); };
   CHECK(near(0.5 - middle(12), 160.0 / 4096 / 4, 0.03));       // t - r = (1-t)^2 160/2^k for small steps
   CHECK(middle(12) > middle(11));
-  CHECK(middle(2) == 0.1);                                     // a step beyond all data: s
+  CHECK(middle(2) == 0.1);                                     // a step that goes below s ends at s
 }
 
 TEST_CASE("the gradient passes through y alone: as by differences") {
@@ -215,7 +215,7 @@ TEST_CASE("IMM cannot tell the true map from one that reflects it, but one that 
 
 TEST_CASE("at the true map different members have no expected gradient; a member with itself has one, a bias of 1/M") {
   const Law law;
-  CHECK(near_zero(gradient_of(law, law.all(), of_group(Law::n)), 1e-12));        // all pairs, as often as independent members meet
+  CHECK(near_zero(gradient_of(law, law.all(), of_group(Law::n)), 1e-12));        // each pair once, as for independent members
   const double alone = gradient_of(law, law.all(), of_group(1));
   CHECK(std::abs(alone) > 1e-3);
   std::vector<std::int64_t> two, three;

@@ -46,8 +46,8 @@ Quadrature normal_quadrature(int n) {
   return q;
 }
 
-// The true map of data N(0.4, 0.6^2), and a direction away from it: u + theta phi, with a theta for each row, so that one backward pass gives the
-// gradient of every row's loss.
+// The map u + theta phi, where u is the true map of data N(0.4, 0.6^2). Each row has its own theta, so one backward pass gives the gradient of every
+// row's loss.
 struct Disturbed {
   Parameter theta;
   GaussianFlow flow{Tensor::from<double>({0.4}, {1}), Tensor::from<double>({0.6}, {1})};
@@ -80,7 +80,7 @@ Nodes nodes_at(const Quadrature& q, double s, double t) {
   return out;
 }
 
-// E d loss / d theta at the true map: rows' gradients of a mean of n rows, times n, by their weights.
+// E d loss / d theta at the true map. The loss is a mean over n rows, so each row's gradient is multiplied by n and by the row's weight.
 template <class Loss> double expected_gradient(const Quadrature& q, double s, double t, const Loss& loss) {
   const Nodes nodes = nodes_at(q, s, t);
   const Disturbed map(nodes.p.rows());
@@ -92,7 +92,7 @@ template <class Loss> double expected_gradient(const Quadrature& q, double s, do
   return total;
 }
 
-// |u + sign (t-s) du/dt - w|^2, du/dt along a direction that need not be the right one, with the gradient through it.
+// |u + sign (t-s) du/dt - w|^2 with du/dt along `direction`, which may be a wrong one. The gradient passes through du/dt.
 Var by_hand(const FlowMapNet& net, const PathBatch& p, const Tensor& direction, double sign) {
   const auto [u, dudt] = jvp_taped([&](const Var& z, const Var& a, const Var& b) { return net(z, a, b, {}); }, at(p.z, p.s, p.t),
                                    along(direction, zero, Tensor::ones({p.rows()}, DType::f64)));
@@ -167,7 +167,7 @@ TEST_CASE("guidance inside the target: w + (1 - 1/omega) (v - v_null) where it a
   const PathBatch p = draw_path_batch(gaussian_batch(16), {.diagonal_share = 0.5}, {0.3, 4});
   const Tensor v = evaluate(small.net(), p.z, p.t, p.t, p.y), null = evaluate(small.net(), p.z, p.t, p.t, null_labels(p.y, 4));
   const Tensor mask = column((1.0 - greater(p.t, Tensor::scalar(0.6, DType::f64))) * (1.0 - less(p.t, Tensor::scalar(0.1, DType::f64))), 2);
-  const Tensor w = one_point()(p) + mask * ((1 - 1 / 2.5) * (v - null));                // 0 where the label was dropped
+  const Tensor w = one_point()(p) + mask * ((1 - 1 / 2.5) * (v - null));                // v = null where the label was dropped
   const auto u = [&](double h) { return evaluate(small.net(), p.z + h * v, p.s, p.t + h, p.y); };
   const double h = 1e-3;
   const Tensor dudt = ((u(h) - u(-h)) * 8.0 - (u(2 * h) - u(-2 * h))) / (12 * h), residual = u(0) + column(p.t - p.s, 2) * dudt - w;
@@ -180,7 +180,7 @@ TEST_CASE("guidance inside the target: w + (1 - 1/omega) (v - v_null) where it a
   CHECK(!ImprovedMeanFlowConfig().needs().labels);
   CHECK(near(ImprovedMeanFlowConfig().needs().passes, 0.5, 1e-15));
 
-  double own = 0;                                              // a velocity of the label alone: 1.5 with it, -0.5 without
+  double own = 0;                                              // velocity with the label, replaced by its target 200 times; -0.5 without the label
   const VelocityNet of_label = [&](const Var&, const Var&, const Labels& y) {
     std::vector<double> out;
     for (const std::int64_t label : y.to_vector<std::int64_t>()) out.push_back(label == 4 ? -0.5 : own);
@@ -190,7 +190,7 @@ TEST_CASE("guidance inside the target: w + (1 - 1/omega) (v - v_null) where it a
   one.z = Tensor::zeros({1, 1}, DType::f64), one.t = Tensor::full({1}, 0.3, DType::f64), one.y = Tensor::from<std::int64_t>({2}, {1});
   const VelocitySource given = [](const PathBatch&) { return Tensor::full({1, 1}, 1.5, DType::f64); };
   for (int i = 0; i < 200; ++i) own = self_guided(of_label, given, config.guidance())(one).item();
-  CHECK(near(own, -0.5 + 2.5 * 2, 1e-12));                     // scale 2.5
+  CHECK(near(own, -0.5 + 2.5 * 2, 1e-12));                     // guidance of scale 2.5
   CHECK(error_of<ConfigError>([] { make_objective(ImprovedMeanFlowConfig{.low = 0.7, .high = 0.6}, "i").check(10); }) ==
         "i.low = 0.7 is above i.high = 0.6: no time would be guided");
 }
@@ -198,11 +198,11 @@ TEST_CASE("guidance inside the target: w + (1 - 1/omega) (v - v_null) where it a
 TEST_CASE("a gradient through a difference is refused before the first step") {
   ImprovedMeanFlowConfig config{.through_derivative = true, .derivative = {"central"}};
   CHECK(has(error_of<ConfigError>([&] { make_objective(config, "map.objective.improved_mean_flow").check(10); }),
-            "map.objective.improved_mean_flow.derivative.kind = central: gradients pass through an exact derivative alone: choose jvp, or set"));
+            "map.objective.improved_mean_flow.derivative.kind = central: gradients can pass only through an exact derivative: choose jvp, or set"));
   CHECK_THROWS_AS(improved_mean_flow(SmallNet().net(), points(4), one_point(), config), ConfigError);
   CHECK(near(config.needs().taped_tangent, 0.25, 1e-15));
-  CHECK(near(config.needs().passes, 1, 1e-15));                // a quarter of the rows: the own velocity, and 3 of a taped tangent
+  CHECK(near(config.needs().passes, 1, 1e-15));                // for a quarter of the rows 1 for the own velocity, 3 for a taped tangent
   config.through_derivative = false;
   CHECK(config.needs().taped_tangent == 0);
-  CHECK(near(config.needs().passes, 0.75, 1e-15));             // the own velocity and the two sides of a difference
+  CHECK(near(config.needs().passes, 0.75, 1e-15));             // 1 for the own velocity, 2 for the sides of a difference
 }

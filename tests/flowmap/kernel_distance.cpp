@@ -21,7 +21,7 @@ using namespace fm::test;
 
 namespace {
 
-// The same as table() of the script.
+// The numbers of table() in tests/golden/kernel_distance.py.
 Tensor table(const std::string& key, std::int64_t n, std::int64_t d, double mix, double shift, double spread) {
   std::vector<float> values;
   for (std::int64_t i = 0; i < n; ++i) {
@@ -52,12 +52,12 @@ TEST_CASE("kernel distances are NumPy's in f64, for sets of less and more than a
   }
   const Tensor x = x_table(96, 16);
   CHECK(near_within(kernel_distance(x.slice(0, 0, 48), x.slice(0, 48, 96)), golden.at("near")[0], 1e-6));
-  CHECK(near(golden.at("80_80_16")[0], 0.229308168327, 1e-11));          // of torch-fidelity's estimator on all 80 rows
+  CHECK(near(golden.at("80_80_16")[0], 0.229308168327, 1e-11));          // torch-fidelity's estimator on all 80 rows
 }
 
 TEST_CASE("kernel distances of few points, by hand") {
   CHECK(near(kernel_distance(line({0, 0, 0}), line({1, 1})), 7, 1e-15));          // 1 + 8 - 2
-  CHECK(near(kernel_distance(line({0, 1}), line({0, 1})), 2 - 11 / 2.0, 1e-15));        // i = i is left out: 1 + 1 - 2 (1 + 1 + 1 + 8) / 4
+  CHECK(near(kernel_distance(line({0, 1}), line({0, 1})), 2 - 11 / 2.0, 1e-15));        // no point is paired with itself: 1 + 1 - 2 (1 + 1 + 1 + 8) / 4
   CHECK(near(kernel_distance(line({1, 2}), line({-1, 3})), 27 - 8 - 2 * (0 + 64 - 1 + 343) / 4.0, 1e-15));
 }
 
@@ -89,7 +89,7 @@ TEST_CASE("the number of threads does not change a bit") {
 
 TEST_CASE("what it cannot measure is refused; the list of metrics has it") {
   const Tensor x = x_table(4, 3);
-  CHECK(has(error_of<ShapeError>([&] { kernel_distance(x, x_table(4, 2)); }), "kernel_distance: features [4, 3] and [4, 2]: wants 2 rows or more of each"));
+  CHECK(has(error_of<ShapeError>([&] { kernel_distance(x, x_table(4, 2)); }), "kernel_distance: features [4, 3] and [4, 2]: each needs 2 rows or more"));
   CHECK_THROWS_AS(kernel_distance(x.slice(0, 0, 1), x), ShapeError);
   Tensor bad = x_table(4, 3).clone();
   bad.select(0, 2).select(0, 1).fill(std::numeric_limits<double>::quiet_NaN());
@@ -97,5 +97,5 @@ TEST_CASE("what it cannot measure is refused; the list of metrics has it") {
   const Tensor real = x_table(40, 5), generated = y_table(50, 5);
   const std::map<std::string, double> all = measured_metrics({real, fit_gaussian(real), generated});
   CHECK(all.at("kid") == kernel_distance(generated, real));
-  CHECK(measured_metrics({.real = real, .real_fit = fit_gaussian(real), .generated = generated, .sample = {5}}).count("kid") == 0);      // values, not features
+  CHECK(measured_metrics({.real = real, .real_fit = fit_gaussian(real), .generated = generated, .sample = {5}}).count("kid") == 0);      // values, not features of a network
 }

@@ -22,10 +22,10 @@ PathBatch points(std::int64_t rows, double diagonal = 0.5) { return draw_path_ba
 
 double raw(const ObjectiveLoss& out) { return out.metrics.at("raw_mse").value(); }
 
-// df/dx at 0 by a difference of fourth order, of tensors.
+// df/dx at x = 0 for a tensor-valued f, by a difference of fourth order.
 Tensor slope(const std::function<Tensor(double)>& f, double h = 1e-3) { return ((f(h) - f(-h)) * 8.0 - (f(2 * h) - f(-2 * h))) / (12 * h); }
 
-// A velocity that does not depend on z: a loss with sg v(f, s) is then differentiable as it is, and differences check it.
+// A velocity that does not depend on z. The stop-gradient of v(f, s) then changes nothing, so differences can check the gradient of the loss.
 FlowMapNet without_z() {
   return [](const Var& z, const Var& s, const Var&, const Labels&) { return Tensor::ones(z.shape(), z.dtype()) * column(sin(3.0 * s.value()), 2); };
 }
@@ -35,7 +35,7 @@ Nets gaussian_nets(const FlowMapNet& u) {
   return {.net = u, .target = g.u(), .teacher = g.v(), .velocity = teacher(g.v()), .shape = {dim}, .dtype = DType::f64};
 }
 
-// The right velocity on the diagonal, and a map that takes it for the average.
+// A wrong map: it is right for s = t and takes this velocity as the average for every s.
 FlowMapNet wrong_map() {
   return [u = gaussian().u()](const Var& z, const Var&, const Var& t, const Labels& y) { return u(z, t, t, y); };
 }
@@ -112,11 +112,11 @@ TEST_CASE("ESD is the mean square of u + (t-s) du/dt - b along b, the network's 
 TEST_CASE("ESD's gradient passes through the derivative, but not through the velocity b") {
   const SmallNet small;
   const PathBatch p = points(8, 0.3), off = points(8, 0);
-  // With b = w, a constant, the whole loss is a function of the parameters.
+  // b = w is a constant, so the stop-gradient of b changes nothing and differences can check the gradient.
   const GradientError error = gradient_error(parameters(small), [&] { return esd(small.net(), p, one_point(), {.velocity = "source"}).loss; });
   CHECK(error.largest > 1e-2);
   CHECK(error.worst < 1e-9);
-  // With the own velocity it is improved MeanFlow whose w is that velocity.
+  // With the network's own velocity as b, ESD is improved MeanFlow with this velocity as w.
   const auto own = gradient(small, [&] { return esd(small.net(), off, one_point(), {}).loss; });
   const auto imf = gradient(small, [&] { return improved_mean_flow(small.net(), off, teacher(diagonal(small.net())), {.through_derivative = true}).loss; });
   CHECK(max_difference(own, imf) < 1e-14);
@@ -165,7 +165,7 @@ TEST_CASE("TVM is the sum of both terms on every row: d_s f against the target's
   CHECK(near(out.metrics.at("residual_flow_matching").value(), mean(square(matching)).item(), 1e-13));
   CHECK(near(out.raw.select(0, 3).item(), mean(square(terminal.select(0, 3))).item() + mean(square(matching.select(0, 3))).item(), 1e-9));
   CHECK(out.metrics.contains("raw_mse_diagonal") == false);
-  // The velocity source sees the second points.
+  // The velocity source is evaluated at the second points.
   const VelocitySource v = teacher(diagonal(other.net()));
   const double taught = config.loss({.net = small.net(), .target = other.net(), .velocity = v}, drawn).metrics.at("residual_flow_matching").value();
   CHECK(near(taught, mean(square(evaluate(diagonal(small.net()), z, second, p.y) - evaluate(diagonal(other.net()), z, second, p.y))).item(), 1e-13));
@@ -193,7 +193,7 @@ TEST_CASE("TVM: rows with s = t are 0 in the first term and count in its mean; t
   PathBatch none_off = p;
   none_off.off_diagonal = 0;
   CHECK(near(tvm(small.net(), none_off, drawn["second_time"], one_point(), {}).loss.value().item(), matching, 1e-14));
-  // Means are weighted by counts: two halves give the whole, even if one has no rows of the first term.
+  // Each metric says over which rows it is a mean. So two halves of a batch give the whole, even if one half has no row with s < t.
   CHECK(all.metrics.at("residual_terminal").over == Over::off_diagonal);
   CHECK(all.metrics.at("residual_flow_matching").over == Over::all);
 }
@@ -205,7 +205,7 @@ TEST_CASE("TVM's gradient passes through d_s f, and not through the velocity it 
   const GradientError error = gradient_error(parameters(small), [&] { return loss(without_z()); });
   CHECK(error.largest > 1e-2);
   CHECK(error.worst < 1e-9);
-  // The network itself as the target: as a frozen copy of it.
+  // Without a target network the network itself makes the target, like a frozen copy of it.
   SmallNet copy;
   for (Parameter* p : {&copy.w1, &copy.b1, &copy.w2, &copy.b2, &copy.w3, &copy.table}) p->trainable = false;
   CHECK(max_difference(gradient(small, [&] { return loss({}); }), gradient(small, [&] { return loss(copy.net()); })) < 1e-15);

@@ -1,4 +1,4 @@
-// A latent space normalizes by itself: against the statistics' own formula in double precision, and the same both ways.
+// A latent space normalizes its latents as the formula of the statistics says, in double precision, and decoding undoes it.
 #include "flowmap/training/latent_space.h"
 
 #include <doctest/doctest.h>
@@ -18,7 +18,7 @@ using namespace fm::test;
 
 namespace {
 
-// (500, 3): deviations and means that differ, and an element that is the same in all samples.
+// (500, 3): two elements with different means and deviations, and one that is the same in all samples.
 Tensor uneven_samples() {
   const Tensor x = normal({500, 3}, 7, DType::f32).clone();
   float* v = x.data<float>();
@@ -70,10 +70,10 @@ TEST_CASE("with statistics each element of the latents has mean 0 and variance 1
   for (std::size_t k : {0u, 1u}) {
     CHECK(near(stats.variance.to_vector<double>()[k], moments(x, k).variance, 1e-6));
     CHECK(near(stats.mean.to_vector<double>()[k], moments(x, k).mean, 1e-6));
-    CHECK(near_zero(moments(z, k).mean, 1e-3));                    // 3 is 3000 deviations of 0.001: f32 keeps 2e-4 of one
+    CHECK(near_zero(moments(z, k).mean, 1e-3));                    // the mean 3 is 3000 deviations: f32 resolves 2e-4 of one
     CHECK(near(moments(z, k).variance, 1, 1e-3));
   }
-  CHECK(near_zero(moments(z, 2).mean, 1e-6));                      // the same in all samples: stays so, and is not blown up
+  CHECK(near_zero(moments(z, 2).mean, 1e-6));                      // a constant element becomes 0, not amplified rounding
   CHECK(max_difference(space.decode(z), x) < 1e-4);
   CHECK(max_difference(space.normalised({x}), z) == 0);
   const Tensor few = x.slice(0, 0, 2).clone();
@@ -94,7 +94,7 @@ TEST_CASE("units of the data do not matter within what f32 holds; beyond, the el
 TEST_CASE("latents and statistics of another shape are refused") {
   const LatentSpace space = identity_space({3}, statistics_of(uneven_samples()));
   const std::string what = error_of<ShapeError>([&] { space.decode(Tensor::zeros({5, 4})); });
-  CHECK_MESSAGE(what.find("[5, 4]; wanted are rows of [3]") != std::string::npos, what);
+  CHECK_MESSAGE(what.find("[5, 4]; their rows must be [3]") != std::string::npos, what);
   CHECK_THROWS_AS(space.encode(Tensor::zeros({3})), ShapeError);
   CHECK_THROWS_AS(identity_space({4}, statistics_of(uneven_samples())), ShapeError);
 }

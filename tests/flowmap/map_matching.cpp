@@ -26,7 +26,7 @@ SmallNet frozen(std::uint64_t seed) {
   return net;
 }
 
-// Times in both orders, among them equal ones.
+// Pairs with s < t, s > t and s = t.
 PathBatch both_ways() {
   Pairs pairs{{0.1, 0.8, 0.5, 0.9, 0, 0.3}, {0.7, 0.2, 0.5, 0.95, 0.999, 0.25}, {0, 1, 2, 3, 4, 5}, 6};
   const Batch batch = gaussian_batch(6);
@@ -45,7 +45,7 @@ TEST_CASE("flow map matching has no residual on the closed-form map, in both dir
   const ObjectiveLoss diagonal_only = loss([u = g.u()](const Var& z, const Var&, const Var& t, const Labels& y) { return u(z, t, t, y); });
   CHECK(diagonal_only.metrics.at("residual_velocity").value() > 1e-3);
   CHECK(diagonal_only.metrics.at("residual_inverse").value() > 1e-3);
-  // A map that is right only for jumps to the data.
+  // A map that is right only for jumps towards the data, s < t.
   const ObjectiveLoss one_way = loss([u = g.u()](const Var& z, const Var& s, const Var& t, const Labels& y) {
     return where(less(t.value(), s.value()).reshape({-1, 1}), u(z, s, t, y) * 1.05, u(z, s, t, y));
   });
@@ -100,7 +100,7 @@ TEST_CASE("flow map matching's gradient passes through everything: the taped der
   const GradientError error = gradient_error(parameters(small), [&] { return flow_map_matching(small.net(), p, one_point(), {}).loss; });
   CHECK(error.largest > 1e-2);
   CHECK(error.worst < 1e-9);
-  // Through the derivative alone, or through the jump alone, it would be another.
+  // If the point of the derivative is held constant, the gradient is another one.
   const auto whole = gradient(small, [&] { return flow_map_matching(small.net(), p, one_point(), {}).loss; });
   const auto at_constant = gradient(small, [&] {
     const Tensor there = jumped(small.net(), p.z, p.s, p.t, p.y), gap = column(p.s - p.t, 2);
@@ -125,7 +125,7 @@ TEST_CASE("every network takes s > t: the gradient of flow map matching against 
     const std::vector<NamedParameter> all = net.parameters();
     for (std::size_t i = 0; i < all.size(); ++i) {
       Parameter& p = *all[i].parameter;
-      p.value.copy_from(p.value + 0.1 * normal(p.value.shape(), 30 + i));         // initial zeros would hide the layers behind them
+      p.value.copy_from(p.value + 0.1 * normal(p.value.shape(), 30 + i));         // layers that begin at 0 would hide the ones before them
       if (i % 5 == 1 && p.trainable) some.push_back(&p);
     }
     const Samples samples = consecutive(0, 4);
@@ -160,7 +160,7 @@ TEST_CASE("CTM compares, in data space, a jump by the network with a teacher's s
     z = z - scaled(h, 0.5 * (first + last));
   }
   const Tensor b = f(target, f(target, z, p.s, m), zero_time, p.s);
-  const Tensor clean = p.z - scaled(p.t, evaluate(diagonal(small.net()), p.z, p.t, p.y));                    // x^
+  const Tensor clean = p.z - scaled(p.t, evaluate(diagonal(small.net()), p.z, p.t, p.y));                    // the estimate of z0
   const Tensor karras = (square(p.t) + square(1.0 - p.t)) / square(p.t);
   const Tensor off = square(a - b), on = 0.7 * scaled(karras, square(clean - p.z0));
   const ObjectiveLoss out = ctm(small.net(), target.net(), teacher_velocity, p, m, one_point(), config);
@@ -183,7 +183,7 @@ TEST_CASE("CTM's gradient passes through the frozen network to its input, and to
     CHECK(g[small.w3].defined());
     CHECK_FALSE(g[target.w3].defined());
   }
-  // With s = 0 the network in front of data space is the identity.
+  // With s = 0 the jump to data space has length 0, so its network has no effect.
   p.s = with_first_rows(p.s, Tensor::zeros({p.off_diagonal}, DType::f64));
   const SmallNet another = frozen(8);
   const auto to_data = [&](const SmallNet& outer) {
@@ -202,7 +202,7 @@ TEST_CASE("CTM's residual on the closed-form map is its solver's error, which fa
     return raw(loss_on(config, {.net = u, .target = g.u(), .teacher = g.v(), .velocity = teacher(g.v())}, gaussian_batch(64)));
   };
   const FlowMapNet u = g.u();
-  CHECK(near(residual("heun", 40, u) / residual("heun", 80, u), 16, 0.05));          // order 2, squared
+  CHECK(near(residual("heun", 40, u) / residual("heun", 80, u), 16, 0.05));          // order 2: the error falls by 4, its square by 16
   CHECK(near(residual("euler", 200, u) / residual("euler", 400, u), 4, 0.05));
   CHECK(residual("heun", 4, u) < 1e-3);
   CHECK(residual("heun", 200, u) < 1e-9);
@@ -222,7 +222,7 @@ TEST_CASE("CTM draws m evenly between s and t; what its settings cost, and what 
 
   CHECK(config.needs().teacher);
   CHECK(config.needs().target_decay == 0.999);
-  CHECK(CtmConfig{.target_decay = 0}.needs().target_decay == 0);              // still a network of its own: the gradient may not reach its weights
+  CHECK(CtmConfig{.target_decay = 0}.needs().target_decay == 0);              // still a separate network, whose weights get no gradient
   CHECK(near(config.needs().evaluations(), 3 + 0.5 * (2 + 2 + 2 * 4), 1e-15));
   CHECK(near(CtmConfig{.solver = "euler", .solver_steps = 7}.needs().teacher_calls, 0.5 * 7, 1e-15));
   CHECK_FALSE(config.claims().exact);

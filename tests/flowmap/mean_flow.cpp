@@ -40,7 +40,7 @@ TEST_CASE("with central differences the residual is their error") {
   const double fine = loss_on(c, {.net = g.u(), .velocity = teacher(g.v())}, gaussian_batch(128)).metrics.at("raw_mse").value();
   CHECK(coarse > 0);
   CHECK(coarse < 3e-9);
-  CHECK(fine < 1e-3 * coarse);                             // (1/10)^2 in the residual, squared
+  CHECK(fine < 1e-3 * coarse);                             // the residual falls to (1/10)^2, its square to (1/10)^4
 }
 
 TEST_CASE("a mixture: the integrated map has no residual, and it is a ground truth in two dimensions") {
@@ -67,7 +67,7 @@ TEST_CASE("gradients do not pass through the target") {
   const std::int64_t k = p.off_diagonal;
   REQUIRE(k > 0);
   REQUIRE(k < 16);
-  // The target by hand, in advance, every row with its own full derivative.
+  // The target computed by hand beforehand, with the derivative of every row.
   const Tensor w = conditional_velocity(p.z0, p.eps);
   const auto [u0, dudt] = jvp([&](const Var& z, const Var& t, const Var& s) { return small.net()(z, s, t, p.y); }, at(p.z, p.t, p.s),
                               along(w, 1.0, zero));
@@ -75,7 +75,7 @@ TEST_CASE("gradients do not pass through the target") {
   const auto by_hand = gradient(small, [&] { return mean(square(small.net()(p.z, p.s, p.t, p.y) - target)); });
   const auto ours = gradient(small, [&] { return mean_flow(small.net(), p, one_point(), config()).loss; });
   CHECK(max_difference(ours, by_hand) < 1e-13);
-  // The finite-difference target agrees as well as the derivative does.
+  // With a finite difference the gradient agrees to within the difference's error.
   MeanFlowConfig fd = config("central");
   CHECK(max_difference(gradient(small, [&] { return mean_flow(small.net(), p, one_point(), fd).loss; }), by_hand) < 2e-5);
 }
@@ -131,7 +131,7 @@ TEST_CASE("metrics") {
   CHECK(near(value({"power", "sum", 0.3, 0.75}), (std::pow(5.3, 0.75) + std::pow(1.55, 0.75)) / 2, 1e-14));
   CHECK(near(value({"power", "sum", 0, 0.5}), (std::sqrt(5) + std::sqrt(1.25)) / 2, 1e-12));
   for (const char* kind : {"l2", "adaptive", "squared_adaptive", "pseudo_huber", "log", "power"})
-    CHECK(max_difference(measure(r, {kind}).raw, times({2.5, 0.625})) < 1e-15);  // whatever the metric
+    CHECK(max_difference(measure(r, {kind}).raw, times({2.5, 0.625})) < 1e-15);  // raw is the same for every metric
   CHECK(near(measure(r, {}, times({1, 0})).loss.value().item(), 1.25, 1e-14));
   CHECK_THROWS_AS(value({"l1"}), ConfigError);
   // the weight carries no gradient: d/dr S/sg(S + c) = 2 r / (S + c); the squared form has twice that
@@ -167,11 +167,11 @@ TEST_CASE("the released code's switches") {
   CHECK(near(run(c), 1, 5e-4));
   CHECK(std::fabs(run(paper) - 1) > 1e-2);
   c = paper;
-  c.compat.fd_share_label_drop = false;                    // labels that differ between the sides, divided by 2 delta
+  c.compat.fd_share_label_drop = false;                    // the sides have other labels; divided by 2 delta
   CHECK(run(c) > 10 * run(paper));
   c.labels.probability = 0;
   CHECK(near(run(c), run(paper), 1e-14));
-  // only rows near the ends see the clamp
+  // the clamp changes only rows near the ends of the interval
   c = paper;
   c.compat.clamp_fd_times = false;
   CHECK(near(run(c), run(paper), 5e-6));
@@ -195,16 +195,16 @@ TEST_CASE("tangent policy") {
   // normalized: same direction from u, length |g| / (|g| + c)
   const Tensor u = Tensor::zeros({1, 2}, DType::f64);
   CHECK(max_difference(guarded_target(d.slice(0, 0, 1), u, {.normalise = 5}), 0.1 * d.slice(0, 0, 1)) < 1e-15);
-  const double length = std::sqrt(40.0) + 5;                                             // of (3, -4) - (1, 2), and c
+  const double length = std::sqrt(40.0) + 5;                                             // the norm of (3, -4) - (1, 2), plus c = 5
   const Tensor from = Tensor::from<double>({1, 2}, {1, 2}), wanted = Tensor::from<double>({1 + 2 / length, 2 - 6 / length}, {1, 2});
   CHECK(max_difference(guarded_target(d.slice(0, 0, 1), from, {.normalise = 5}), wanted) < 1e-15);
-  // large f32 numbers are numbers: such a row is kept, its norm is no infinity that would make the correction 0
+  // a row of large finite f32 numbers is kept, and its norm does not overflow: an infinite norm would make the correction 0
   const Tensor large = Tensor::from<float>({3e20f, -4e20f, 1, NAN}, {2, 2});
   const GuardedTangent kept = guard(large, 2, {.mask = true});
   CHECK(kept.masked_share.value() == 0.5);
   CHECK(kept.weight.to_vector<double>() == std::vector<double>{1, 0});
   CHECK(near(guarded_target(large.slice(0, 0, 1), Tensor::zeros({1, 2}), {.normalise = 5}).to_vector<double>()[0], 0.6, 1e-6));
-  // a network that is not finite in one row loses that row only
+  // a derivative that is not finite in one row masks only that row
   const FlowMapNet broken = [](const Var& z, const Var& s, const Var& t, const Labels&) { return z * column(sqrt(t - s), 2); };
   PathBatch p = draw_path_batch(gaussian_batch(8), {.diagonal_share = 0}, {0, 4});
   p.s = concat(std::vector<Tensor>{p.t.slice(0, 0, 1), p.s.slice(0, 1, 8)}, 0);         // t = s: the slope of sqrt is infinite

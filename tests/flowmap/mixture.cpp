@@ -12,7 +12,7 @@ using namespace fm::test;
 
 namespace {
 
-// Three modes of the plane of different weight, place and width in each direction.
+// Three modes in the plane with different weights, centers, and widths in each direction.
 GaussianMixture three() {
   const auto two = [](double a, double b) { return Tensor::from<double>({a, b}, {2}); };
   return {{{1, two(-1, 0.5), two(0.3, 0.6)}, {0.5, two(1.2, 0), two(0.4, 0.2)}, {2, two(0.2, -1.1), two(0.7, 0.5)}}};

@@ -20,7 +20,7 @@ using namespace fm::test;
 
 namespace {
 
-// A module that anybody may write, on (B, 2).
+// A module as a user would write it, for inputs (B, 2).
 struct Scaling {
   Parameter factor{Tensor::ones({2})};
   template <class V> void visit(V&& v) { v("factor", factor); }

@@ -16,7 +16,7 @@ using namespace fm::test;
 namespace {
 
 constexpr std::int64_t dim = 3, width = 5, labels = 3;
-constexpr double allowed = 1e-11;        // of the largest element; differences of u magnify rounding by 1/delta
+constexpr double allowed = 1e-11;        // as a share of the largest element; finite differences of u magnify rounding by 1/delta
 
 using Numbers = std::map<std::string, std::vector<double>>;
 using Words = std::map<std::string, std::string>;
@@ -39,7 +39,7 @@ Tensor tensor_at(const std::string& name, const Shape& shape) {
   return Tensor::from(x, shape);
 }
 
-// The rows whose names begin with `prefix`, without it, with their numbers.
+// The numbers of the rows whose names begin with `prefix`, under the rest of their names.
 Numbers of_case(const std::string& prefix) {
   Numbers found;
   for (auto it = golden().lower_bound(prefix); it != golden().end() && it->first.starts_with(prefix); ++it) found[it->first.substr(prefix.size())] = it->second;
@@ -76,7 +76,7 @@ std::vector<Case> read_cases() {
   return cases;
 }
 
-// A network of the file; its parameters in the order of the file's gradients.
+// A network of the file. Its parameters are in the order of the file's gradients.
 struct GoldenNet {
   Parameter w1, b1, w2, b2, w3, table;
 
@@ -85,7 +85,7 @@ struct GoldenNet {
         b2{tensor_at(name + ".b2", {width})}, w3{tensor_at(name + ".w3", {dim, width})}, table{tensor_at(name + ".table", {labels, width})} {}
   GoldenNet(const GoldenNet&) = delete;
 
-  // `frozen`: its parameters are constants.
+  // With `frozen` the parameters are constants.
   FlowMapNet net(bool frozen = false) const {
     return [this, frozen](const Var& z, const Var& s, const Var& t, const Labels& y) {
       const auto of = [frozen](const Parameter& p) { return frozen ? Var(p.value) : Var(p); };
@@ -105,7 +105,7 @@ class Golden {
     ObjectiveConfig config;
     set_entry(config, c);
     const Objective objective = config.chosen("golden");
-    objective.check(20000);                                      // published warm-ups take 10,000
+    objective.check(20000);                                      // steps: published warm-ups take 10,000
     const Nets nets = nets_of(c, objective.needs);
     const Drawn drawn = drawn_of(c, objective);
     Tape tape;
@@ -131,7 +131,7 @@ class Golden {
     config.set_null_label(labels - 1);
   }
 
-  // The declared needs of the entry, and no more.
+  // Gives the entry only what its needs declare.
   Nets nets_of(const Case& c, const Needs& needs) const {
     Nets nets{.net = net_.net(), .velocity = velocity_source(c["w"], diagonal(teacher_.net(true))), .shape = {dim}, .dtype = DType::f64};
     if (needs.target_decay >= 0) nets.target = target_.net(true);
@@ -157,7 +157,7 @@ class Golden {
     return p;
   }
 
-  // The points and the numbers of the file. With `now` the entry makes its own numbers, which are compared with the file's if it has them.
+  // The points and the numbers of the file. With `now` the entry makes its own numbers. They are compared with the file's numbers if it has any.
   static Drawn drawn_of(const Case& c, const Objective& objective) {
     PathBatch points = points_of(c);
     const std::int64_t rows = points.rows();

@@ -1,5 +1,5 @@
-// Every objective of the list, by the interface that trainings use: no residual for the closed-form flow map; the gradient of
-// a batch is the mean over its parts; the loss needs only the drawn tensors; schedules change their numbers.
+// Every objective of the list, through the interface that trainings use. It has no residual for the closed-form flow map, the gradient of
+// a batch is the mean over its parts, the loss needs only the drawn tensors, and schedules change their numbers.
 #include "flowmap/objective/list.h"
 
 #include <algorithm>
@@ -21,12 +21,12 @@ namespace {
 
 constexpr double rounding = 1e-24;
 
-// Settings of the entries that step along a straight line, however long their steps: those of the discrete consistency models.
+// Applies `change` to the settings of the objectives with a grid of times: CT, iCT and CD.
 template <class Change> void change_grids(ObjectiveConfig& o, const Change& change) {
   change(std::get<CtConfig>(o.entries)), change(std::get<IctConfig>(o.entries)), change(std::get<CdConfig>(o.entries));
 }
 
-// Settings under which each objective holds exactly: no clamp, no drop, all of alpha's way to the limit; short steps where a step is made.
+// Settings under which the exact map has no residual: no clamp, no dropped labels, alpha at its limit, short steps where an entry makes steps.
 ObjectiveConfig exact(const std::string& name) {
   ObjectiveConfig o;
   o.name = name;
@@ -46,7 +46,7 @@ ObjectiveConfig exact(const std::string& name) {
   return o;
 }
 
-// With the learned weight of rows where an objective can have one.
+// Turns the learned weight of rows on, for the objectives that can have one.
 void weigh_rows(ObjectiveConfig& o) {
   const auto on = [](auto& entry) {
     if constexpr (requires { entry.row_weight; }) entry.row_weight = true;
@@ -54,7 +54,7 @@ void weigh_rows(ObjectiveConfig& o) {
   std::apply([&](auto&... entry) { (on(entry), ...); }, o.entries);
 }
 
-// The same with steps of the length that trainings have, and the learned weight.
+// exact(name) with steps as long as in trainings and with the learned weight of rows.
 ObjectiveConfig stepping(const std::string& name) {
   ObjectiveConfig o = exact(name);
   std::get<AlphaFlowConfig>(o.entries).alpha = 0.5;
@@ -70,7 +70,7 @@ Nets nets_of(const FlowMapNet& u, const VelocityNet& v) {
   return {.net = u, .target = u, .teacher = v, .velocity = teacher(v), .log_variance = l, .shape = {dim}, .dtype = DType::f64};
 }
 
-// The batch of a training: data if needed, labels always.
+// The batch of a training. It always has labels, and data if the objective needs data.
 Batch batch_for(const Needs& needs, std::int64_t rows) {
   Batch b = gaussian_batch(rows);
   if (!needs.data) b.z0 = {};
@@ -79,7 +79,7 @@ Batch batch_for(const Needs& needs, std::int64_t rows) {
 
 double raw(const ObjectiveLoss& out) { return out.metrics.at("raw_mse").value(); }
 
-// Settings whose rows with s < t are equally many in every batch; `kind` of du/dt, and the other settings that change the number of passes.
+// Settings with the same number of rows with s < t in every batch. `kind` is that of du/dt and selects other settings that change the number of passes.
 ObjectiveConfig counted(const std::string& name, const std::string& kind) {
   ObjectiveConfig o = exact(name);
   const auto count = [](auto& entry) {
@@ -104,8 +104,7 @@ ObjectiveConfig counted(const std::string& name, const std::string& kind) {
   return o;
 }
 
-// Passes that are tangents, those that differentiate tangents, and those that take a gradient to the input of a frozen network: they call no
-// network.
+// The number of passes that call no network: tangents, gradients of tangents, and gradients with respect to the input of a frozen network.
 double tangents_of(const std::string& name, const ObjectiveConfig& config) {
   const auto tangent = [](const auto& entry) -> double { return entry.derivative.kind == "jvp" || entry.derivative.kind == "semi"; };
   const auto of_derivative = [&](const auto& entry) { return (1 - entry.pairs.diagonal_share) * tangent(entry); };
@@ -150,10 +149,10 @@ TEST_CASE("the published preset sets what was left at its default, and nothing e
   CHECK(filled["pairs.time.distribution"] == "logit_normal");
   CHECK((filled.contains("metric.c") || filled.contains("pairs.time.mean") || filled.contains("derivative.kind")) == false);
   const Objective published = config.chosen("map.objective");
-  CHECK_FALSE(published.claims.unbiased);                                        // by the adaptive metric
+  CHECK_FALSE(published.claims.unbiased);                                        // because of the adaptive metric
   CHECK(published.remark.starts_with("published: "));
   CHECK(published.remark.find("metric.kind adaptive") != std::string::npos);
-  // The config keeps its given values: the stored config of a published training can be trained plain.
+  // The config keeps the given values, so a stored config with the published preset can be trained with plain settings.
   CHECK(std::get<MeanFlowConfig>(config.entries).metric.kind == "l2");
   config.preset = "plain";
   CHECK(config.preset_values().empty());
@@ -174,7 +173,7 @@ TEST_CASE("every published preset is one that its objective takes; where there i
   CHECK(as_plain == std::set<std::string>{"flow_matching", "cmt", "ct", "cd", "lmd", "ctm", "imm"});
 }
 
-// As the papers and their code have them; where their data had a deviation of 1/2, for one of 1.
+// The numbers of the papers and their code, converted to data of deviation 1 where the paper's data have 1/2.
 TEST_CASE("every published preset has its numbers") {
   const std::string whole = "pairs.time.upper 1, pairs.time.shift 1", logit = "pairs.time.distribution logit_normal, pairs.time.mean ";
   const std::map<std::string, std::string> published{
@@ -217,14 +216,14 @@ TEST_CASE("no objective of the list has a residual on the closed-form flow map; 
       const Nets nets = nets_of(u, g.v());
       return raw(o.loss(nets, o.draw(batch, nets, {})));
     };
-    // TiM's derivative goes along eps - z0, whatever w is: only its mean is right.
+    // TiM's derivative goes along eps - z0, whatever w is. It is right only on average, so single rows have a residual.
     if (name == "tim") {
       CHECK_FALSE(o.claims.exact);
       CHECK(residual(right) > 1e-3);
       continue;
     }
-    // CMT's trajectories are Euler's, whose chords differ from the flow's by a step's error; CTM's targets have the error of 100 of Heun's steps. A short
-    // straight step has an error of its square, and a wrong map's residual is short with it.
+    // CMT's chords have the error of Euler's method, CTM's targets that of 100 Heun steps. A short straight step has an error in proportion to its square,
+    // and the residual of a wrong map is small with the step, too.
     const bool short_steps = !o.claims.exact && name != "cmt" && name != "ctm";
     CHECK(residual(right) < (o.claims.exact ? rounding : name == "cmt" ? 2e-2 : 1e-9));
     CHECK(residual(wrong) > (short_steps ? std::max(1e-11, 10 * residual(right)) : std::max(1e-6, residual(right))));
@@ -270,13 +269,13 @@ TEST_CASE("a loss is a function of what was drawn: computed twice it is the same
     const double of_a = o.loss(nets, a).loss.value().item(), of_b = o.loss(nets, b).loss.value().item();
     CHECK(of_a != of_b);
     CHECK(o.loss(nets, a).loss.value().item() == of_a);
-    if (a.form() != b.form()) continue;                        // another number of rows with s < t is another computation
+    if (a.form() != b.form()) continue;                        // the number of rows with s < t was drawn, and it differs
     std::vector<Tensor*> into, from;
     a.each_tensor([&](Tensor& t) { into.push_back(&t); });
     b.each_tensor([&](Tensor& t) { from.push_back(&t); });
     REQUIRE(into.size() == from.size());
     for (std::size_t i = 0; i < into.size(); ++i) into[i]->copy_from(*from[i]);
-    a.p.draws = {};                                            // the loss draws nothing
+    a.p.draws = {};                                            // the loss needs no random numbers
     CHECK(o.loss(nets, a).loss.value().item() == of_b);
   }
 }
@@ -296,7 +295,7 @@ TEST_CASE("every eighth sample of Shortcut has a jump, whatever batch it comes i
     CHECK(has_sample(part.draws.samples[0]));
     of_four += jumps(4, step).off_diagonal;
   }
-  CHECK(of_four == 8);                                         // 16 steps of 4 rows
+  CHECK(of_four == 8);                                         // every eighth of 16 * 4 rows
   std::map<double, int> lengths;                               // the same eight samples at each step
   for (std::uint32_t step = 0; step < 56; ++step) {
     const PathBatch p = jumps(8, step);
@@ -312,7 +311,7 @@ TEST_CASE("schedules: the ends, the middle, shares and steps, and what makes no 
   CHECK(near(sigmoid.at({50, 100}), 0.5, 1e-15));
   CHECK(near(sigmoid.at({45, 100}), 1 - 1 / (1 + std::exp(25 * 0.05)), 1e-14));
   CHECK(sigmoid.at({100, 100}) == 0);
-  // alpha-Flow's: MeanFlow's target begins at 71 % of the window, and the flow-matching one ends at 29 %
+  // alpha-Flow's schedule: alpha is 1 (flow matching) before 29 % of the window and 0 (MeanFlow) after 71 %
   for (const Ramp& window : {sigmoid, [] { Ramp r("sigmoid", 1, 0); r.begin = 600, r.end = 1000; return r; }()}) {
     const double first = window.begin, length = window.end > 1 ? 400 : 1000;
     const auto at = [&](double share) { return window.at({std::llround(first + share * length), length > 500 ? 1000 : 1200}); };

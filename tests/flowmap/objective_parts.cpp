@@ -12,7 +12,7 @@ using namespace fm::test;
 
 namespace {
 
-// The weights after the training, in parts of a batch and on ranks.
+// The weights after a training in micro-batches on `size` ranks.
 NamedTensors trained(const std::string& objective, std::int64_t micro_batch, int size) {
   LoopConfig loop = small_loop;
   loop.micro_batch = micro_batch;

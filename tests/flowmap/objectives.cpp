@@ -1,4 +1,5 @@
-// The other objectives: no residual on the closed-form flow map, the limits that connect them, and the gradient paths.
+// Flow matching, alpha-Flow, continuous consistency, LSD, SplitMeanFlow, Shortcut and CMT: no residual on the closed-form flow map, the limits that connect
+// them, and the gradient paths.
 #include <algorithm>
 #include <map>
 #include <set>
@@ -92,7 +93,7 @@ TEST_CASE("alpha-Flow at alpha = 1 fits every row to w; weights") {
   CHECK(near(loss, mean(square(u - w)).item(), 1e-14));
   const Tensor cut = with_first_rows(w, clamp(first_rows(w, p.off_diagonal), -0.5, 0.5));
   CHECK(near(alpha_flow(small.net(), p, one_point(), {.alpha = 1, .clamp = 0.5, .metric = {"l2"}}).loss.value().item(), mean(square(u - cut)).item(), 1e-14));
-  const AlphaFlowConfig config{.alpha = 0.25, .clamp = 0, .metric = {"adaptive", "mean", 1e-3, 1}};                             // alpha / (mean square + c) off the diagonal
+  const AlphaFlowConfig config{.alpha = 0.25, .clamp = 0, .metric = {"adaptive", "mean", 1e-3, 1}};                             // weight where s < t: alpha / (mean square + c)
   const ObjectiveLoss out = alpha_flow(small.net(), p, one_point(), config);
   const auto rows = out.raw.to_vector<double>();
   double expected = 0;
@@ -124,7 +125,7 @@ TEST_CASE("a continuous consistency gradient is MeanFlow's times (t - s) / 2") {
     for (double& x : mf) x *= gap / 2;
     const auto cm = gradient(small, [&] { return continuous_cm(small.net(), p, one_point(), {}).loss; });
     CHECK(max_difference(cm, mf) < 2e-15);
-    // guards: the normalized gradient points the same way and is shorter
+    // normalization keeps the direction of the gradient and makes it shorter
     const auto normalised =
         gradient(small, [&] { return continuous_cm(small.net(), p, one_point(), {.tangent = {.normalise = 0.1}}).loss; });
     const double ratio = normalised[0] / cm[0];
@@ -138,7 +139,7 @@ TEST_CASE("a continuous consistency gradient is MeanFlow's times (t - s) / 2") {
 TEST_CASE("LSD's gradient passes through the derivative") {
   SmallNet small;
   const PathBatch p = points(6, 0.3);
-  // A velocity that does not depend on z: then the whole loss is differentiable in the parameters, and differences check it.
+  // A velocity that does not depend on z. The stop-gradient then changes nothing, so differences can check the gradient of the loss.
   const VelocityNet v = [](const Var& z, const Var& t, const Labels&) { return Tensor::ones(z.shape(), z.dtype()) * column(t.value(), 2); };
   const auto loss = [&](bool through) { return lsd(small.net(), v, p, one_point(), {.through_derivative = through}).loss; };
   const auto through = gradient(small, [&] { return loss(true); }), semi = gradient(small, [&] { return loss(false); });
@@ -249,7 +250,7 @@ TEST_CASE("CMT: pairs, times and labels as configured") {
   CHECK(std::set<double>(t.begin(), t.end()) == std::set<double>{0.25, 0.5, 0.75, 1});
   CHECK(std::set<double>(s.begin(), s.end()) == std::set<double>{0, 0.25, 0.5, 0.75});
 
-  config.labels.probability = 0.1;                         // dropped once: whole trajectories; again: single rows
+  config.labels.probability = 0.1;                         // labels are dropped for whole trajectories, or again for single rows
   const auto dropped_rows = [&] { return std::count(labels.begin(), labels.end(), 4) % 200; };
   cmt(spy, roll_out(g.v(), {dim}, y, draws, config, DType::f64), config);
   CHECK(dropped_rows() == 0);

@@ -1,4 +1,4 @@
-// Arithmetic by rows on the path, draws, and metrics of points, in numbers computed by hand; ranges of plots; varying keys.
+// Row arithmetic on the path, random draws and metrics of points, against numbers computed by hand. Ranges of plots, and why a number of rows varies.
 #include "flowmap/path.h"
 
 #include <doctest/doctest.h>
@@ -96,7 +96,7 @@ TEST_CASE("a draw is the Philox block of its sample, step, purpose and number, a
   CHECK(turned.rows() == 3);
   CHECK(turned.uniform(Purpose::pair, 0) == draws.uniform(Purpose::pair, 1));
   CHECK(turned.shared(Purpose::pair) == draws.shared(Purpose::pair));
-  CHECK(static_cast<std::uint32_t>(Purpose::noise) == 0x464D0000u);   // a resumed training depends on it
+  CHECK(static_cast<std::uint32_t>(Purpose::noise) == 0x464D0000u);   // resumed trainings depend on this value
   CHECK(static_cast<std::uint32_t>(Purpose::grid) == 0x464D0009u);
 }
 
@@ -118,7 +118,7 @@ TEST_CASE("pairs of one kind, and shares that leave nothing over") {
   const Pairs both = draw_pairs({.diagonal_share = 0.4, .zero_share = 0.6, .exact_share = true}, draws, 64);
   CHECK(both.off_diagonal == 120);
   CHECK(std::count(both.s.begin(), both.s.end(), 0.0) == 120);
-  CHECK(both.order.front() == 0);                                 // by count the first rows are the general ones, then those from 0, then the diagonal
+  CHECK(both.order.front() == 0);                                 // exact_share orders rows: 0 < s < t (none here), then s = 0, then s = t
   CHECK(both.order[119] == 119);
   const Pairs thirds = draw_pairs({.diagonal_share = 0.25, .zero_share = 0.25, .exact_share = true}, draws, 64);
   for (std::size_t i = 0; i < 200; ++i) {
@@ -159,7 +159,7 @@ TEST_CASE("the velocity that a name stands for: the teacher's share, and the sum
   CHECK(teacher_share("blend=0") == 0);
   CHECK(teacher_share("blend=1") == 1);
   for (const char* bad : {"blend=1.001", "blend=-0.001", "blend=", "blend=x", "blend", "teachers", "Teacher", "xblend=0.5"})
-    CHECK(error_of<ConfigError>([&] { teacher_share(bad); }) == "velocity '" + std::string(bad) + "': want teacher, one-point or blend=L with L in [0, 1]");
+    CHECK(error_of<ConfigError>([&] { teacher_share(bad); }) == "velocity '" + std::string(bad) + "': known are teacher, one-point and blend=L with L in [0, 1]");
   PathBatch p;
   p.z0 = f64({1, 2, 3, 4}, {2, 2}), p.eps = f64({10, 20, 30, 40}, {2, 2}), p.t = f64({0.25, 1}, {2});
   p.s = p.t, p.z = interpolate(p.z0, p.eps, p.t);
@@ -211,8 +211,8 @@ TEST_CASE("the squares that pictures show") {
   };
   const Tensor points = f64({10, -3, 12, -2, std::nan(""), -7, 11, INFINITY}, {4, 2});     // x from 10 to 12, y from -7 to -2
   square(data_frame(points), 11, -4.5, 2.5 * 1.12);
-  square(data_frame(f64({10, -3, 20, -2}, {2, 2})), 15, -2.5, 5 * 1.12);                    // the longer side
-  square(noise_frame(points), 4.5, -2, 7.5);                                                // with [-3, 3]: x from -3 to 12, y from -7 to 3
+  square(data_frame(f64({10, -3, 20, -2}, {2, 2})), 15, -2.5, 5 * 1.12);                    // the longer side decides
+  square(noise_frame(points), 4.5, -2, 7.5);                                                // with noise in [-3, 3]: x from -3 to 12, y from -7 to 3
   square(noise_frame(f64({0, 1}, {1, 2})), 0, 0, 3);
   square(data_frame(f64({5, 6}, {1, 2})), 5, 6, 1.12e-6);
   square(data_frame(f64({std::nan(""), std::nan("")}, {1, 2})), 0, 0, 1.12);

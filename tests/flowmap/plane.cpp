@@ -29,7 +29,7 @@ PlaneGenerator one_call(std::string name, FlowMapNet u) {
   return {std::move(name), 1, [u = std::move(u)](const Tensor& noise, const Labels& y) { return sample_flow_map(u, noise, y, plain_grid(1)); }};
 }
 
-// The mixture's velocity, integrated by tensors: another way than that of the exact map inside a report.
+// The exact map, by integrating the mixture's velocity with tensor operations. Reports compute it in another way.
 FlowMapNet right_map(int steps = 60) { return average_velocity(eight_gaussians(DType::f32).v(), steps); }
 FlowMapNet no_map() {
   return [](const Var& z, const Var&, const Var&, const Labels&) { return z * 0.0; };
@@ -62,7 +62,7 @@ std::vector<std::array<double, 2>> dots(const std::string& svg, const std::strin
   return out;
 }
 
-// (n, 2) with its columns scaled and moved.
+// Points (n, 2) with each column scaled and shifted.
 Tensor stretched(const Tensor& points) {
   const Tensor out = points.clone();
   float* v = out.data<float>();
@@ -81,7 +81,7 @@ TEST_CASE("a latent space with statistics: networks model what it scales, scores
     c.deviation = Tensor::from<double>({50 * d[0], 0.2 * d[1]}, {2});
   }
   run.space = identity_space({2}, statistics_of(run.test));
-  // A network that has learned the scaled data: from the statistics' own formula.
+  // The exact network for the scaled data: the mixture, scaled by the formula of the statistics.
   GaussianMixture seen = eight_gaussians(DType::f32);
   const std::vector<double> mean = run.space.statistics().mean.to_vector<double>(), variance = run.space.statistics().variance.to_vector<double>();
   for (std::size_t i = 0; i < seen.components.size(); ++i) {
@@ -101,7 +101,7 @@ TEST_CASE("a latent space with statistics: networks model what it scales, scores
   CHECK(near_zero(row(report.scores, "other test points").value("energy_distance"), 2e-3 * of_data));
   CHECK(row(report.scores, "identity").value("energy_distance") > 0.02 * of_data);
   CHECK(report.errors.size() == 1);                                              // the exact flow is known in the scaled space too
-  run.space = identity_space({2});                                               // a sampler whose samples are not brought back
+  run.space = identity_space({2});                                               // without the scaling samples stay in the scaled space
   CHECK(row(plane_scores(run), "right").value("energy_distance") > 1 * of_data);
 }
 
@@ -119,7 +119,7 @@ TEST_CASE("the exact flow scores as other points of the data do, noise and the i
   CHECK(exact.calls == 0);
   CHECK(near_zero(row(scores, "other test points").value("energy_distance"), 2e-3));
   CHECK(std::isnan(row(scores, "other test points").value("map_error")));
-  CHECK(near(identity.value("energy_distance"), 0.058, 0.1));                    // another program's (docs of 2-D toys): 0.058
+  CHECK(near(identity.value("energy_distance"), 0.058, 0.1));                    // another program's result for the same data: 0.058
   CHECK(identity.value("map_error") > 0.2);
   CHECK(identity.value("energy_distance") == noise.value("energy_distance"));    // a call of u = 0 leaves its noise as it is
   CHECK(identity.value("map_error") == noise.value("map_error"));
@@ -138,7 +138,7 @@ TEST_CASE("scores are those of the metrics on their own, from the same noise as 
   CHECK(scores[2].values.size() == 1);
   run.exact.reset();
   const std::vector<PlaneScore> unknown = plane_scores(run);
-  CHECK(unknown.size() == 4);                                                    // 500 points: no other 300, and no exact flow
+  CHECK(unknown.size() == 4);                                                    // no other 300 of 500 test points, and no exact flow
   CHECK(unknown[0].values.size() == 1);
   CHECK(unknown[0].value("energy_distance") == scores[0].value("energy_distance"));
   run.samples = 4000;
@@ -162,7 +162,7 @@ TEST_CASE("with labels the exact flow is that of the label's own mode") {
   const std::vector<PlaneScore> scores = plane_scores(run);
   CHECK(scores[0].value("map_error") < 1e-10);
   CHECK(near_zero(scores[0].value("energy_distance"), 0.01));
-  // The same by the flow's ODE at a time between: z_s = (1-s) m + sqrt((1-s)^2 0.01 + s^2) e.
+  // The same at time s = 0.5, by the flow's ODE: z_s = (1-s) m + sqrt((1-s)^2 0.01 + s^2) e.
   const Tensor noise = Tensor::from<float>({0.5f, -1}, {1, 2}), y = Tensor::from<std::int64_t>({2}, {1});
   const std::vector<double> half = ExactFlow(*run.exact).map(noise, y, 0.5).to_vector<double>();
   const double a = std::sqrt(0.25 * 0.01 + 0.25);
@@ -192,8 +192,8 @@ TEST_CASE("pictures: as many marks as there are points, at their places") {
   }
   CHECK(has(report.samples[0].caption, "right, 1 call: energy distance "));
   REQUIRE(report.trajectories.size() == 2);
-  for (const Figure& f : report.trajectories) CHECK(count(f.svg, "r=\"2.6\"") == 20);            // a ring a noise
-  for (const Figure& f : report.trajectories) CHECK(count(f.svg, "m-3.5 -3.5l7 7m0 -7l-7 7") == 20);   // a cross a call
+  for (const Figure& f : report.trajectories) CHECK(count(f.svg, "r=\"2.6\"") == 20);            // a ring for each noise
+  for (const Figure& f : report.trajectories) CHECK(count(f.svg, "m-3.5 -3.5l7 7m0 -7l-7 7") == 20);   // a cross for each call
   CHECK(has(report.trajectories[0].caption, "the teacher's ODE in 50 Heun steps"));
   CHECK(report.fields.size() == 8);
   for (const char* pair : {"u(z, 0, 1)", "u(z, 0.5, 1)", "u(z, 0, 0.5)", "u(z, 0.5, 0.5)"}) {
@@ -201,10 +201,10 @@ TEST_CASE("pictures: as many marks as there are points, at their places") {
     for (const Figure& f : report.fields) found = found || has(f.svg, std::string(">right: ") + pair + "</text>");
     CHECK_MESSAGE(found, pair);
   }
-  CHECK(count(report.fields[7].svg, "h0") == 13 * 13);                           // u = 0: a dot for each arrow
+  CHECK(count(report.fields[7].svg, "h0") == 13 * 13);                           // u = 0: each arrow is a dot
   CHECK(count(report.fields[0].svg, "h0") < 13);
   CHECK(report.errors.size() == 2);
-  CHECK(count(report.errors[1].svg, "crispEdges") > 10);                         // colors, and every cell of 48 x 48 has one
+  CHECK(count(report.errors[1].svg, "crispEdges") > 10);                         // colors; each of the 48 x 48 cells has one
   CHECK(count(report.errors[1].svg, "z\"") + count(report.errors[1].svg, "zM") == 48 * 48);
 }
 
@@ -219,7 +219,7 @@ TEST_CASE("pictures are of what a map was trained for") {
   CHECK(drawn(report.fields, "from noise") == 2);                                // (0, 1) and (0.5, 1)
   CHECK(drawn(report.fields, "velocity") == 1);
   CHECK(drawn(report.fields, "guided") == 4);
-  CHECK(report.errors.size() == 3);                                              // not of the guided one
+  CHECK(report.errors.size() == 3);                                              // none for the guided map
   CHECK(drawn(report.errors, "guided") == 0);
   CHECK(report.trajectories.size() == 4);
   run.exact.reset();                                                             // now only u(z, t, t) defines the flow
@@ -276,11 +276,11 @@ TEST_CASE("the page stands alone, and its section in another page") {
   CHECK(has(page, "<th class=\"number\">map error</th>"));
   CHECK(count(page, "<svg class=\"plot\"") == 1 + 1 + 1 + 4);
   CHECK(count(page, "<figcaption>") == 7);
-  CHECK(count(page, "<script>") == 1);                                           // values under the pointer: within the page
+  CHECK(count(page, "<script>") == 1);                                           // shows values under the pointer, inside the page
   CHECK(count(page, "<script") == 1);
   CHECK_FALSE(has(page, " src=\"http"));
   CHECK_FALSE(has(page, "nan"));
-  CHECK(count(page, "http") == 7);                                               // the name of the SVG standard; nothing is fetched
+  CHECK(count(page, "http") == 7);                                               // a name of the SVG standard for each plot; nothing is fetched
   CHECK_FALSE(has(section, "<h1>"));
   HtmlReport whole("a run");
   whole.embed(section);

@@ -1,4 +1,4 @@
-// The real samples for comparison with scores: each is used once, in parts that are never empty, and kept in a file that is used only if it fits.
+// The real samples that scores compare with. Each sample is used once, in parts that are never empty. Features are kept in a file that is used only if it fits.
 #include "flowmap/training/reference.h"
 
 #include <doctest/doctest.h>
@@ -21,7 +21,7 @@ using namespace fm::test;
 
 namespace {
 
-// n samples (value, 2 value, ...) of f32, in two classes by turns.
+// n samples of f32: sample i is (x, 2 x, 3 x, ...) with x = first + i, and labels alternate between two classes.
 class Numbered : public SampleSource {
  public:
   Numbered(std::int64_t n, Shape shape, float first = 0) : n_(n), shape_(shape), first_(first) {}
@@ -49,7 +49,7 @@ struct Heard : Messages {
   void message(Level, std::string_view text) override { lines.emplace_back(text); }
 };
 
-// The values themselves, each classified as the class of its row except every tenth; counts its samples.
+// Features that are the values themselves. The class is that of the row's number, except for every tenth row. `calls` records the sizes of the batches.
 struct Watched {
   std::vector<std::int64_t> calls;
   Features features{"test", "1234", [this](const Tensor& x) {
@@ -69,7 +69,7 @@ TEST_CASE("samples at a time: 250, fewer of large ones, one at least") {
   CHECK(seen_at_a_time({2}) == 250);
   CHECK(seen_at_a_time({3, 128, 131}) == 250);
   CHECK(seen_at_a_time({3, 256, 256}) == 64);
-  CHECK(seen_at_a_time({16, 256, 256}) == 64);                     // its places, not its channels
+  CHECK(seen_at_a_time({16, 256, 256}) == 64);                     // positions count, channels do not
   CHECK(seen_at_a_time({4, 65536}) == 16);
   CHECK(seen_at_a_time({1, 4096, 4096}) == 1);
 }
@@ -89,7 +89,7 @@ TEST_CASE("each row is seen once, in parts that are never empty; its mean, covar
     CHECK((r.labels[3] == 1 && r.classes[3] == 1 && r.labels[20] == 0 && r.classes[20] == 1));
     CHECK(near(r.accuracy, 1 - std::ceil(static_cast<double>(n) / 10) / static_cast<double>(n), 1e-12));
     CHECK(near(r.fit.mean.data<double>()[0], static_cast<double>(n - 1) / 2, 1e-12));
-    CHECK(near(r.fit.covariance.data<double>()[0], static_cast<double>(n) * static_cast<double>(n + 1) / 12, 1e-9));     // of 0, 1, ..., n - 1
+    CHECK(near(r.fit.covariance.data<double>()[0], static_cast<double>(n) * static_cast<double>(n + 1) / 12, 1e-9));     // variance of 0 .. n - 1
     CHECK(near(r.fit.covariance.data<double>()[3], static_cast<double>(n) * static_cast<double>(n + 1) / 3, 1e-9));
   }
 }

@@ -1,5 +1,5 @@
-// A learned log variance of rows: the loss and its minimum in closed form, the objectives that take it, and a training with one: stopped and resumed with
-// the same bits, not decayed, and no part of the network that others load.
+// A learned log variance of rows: the loss and its minimum in closed form, the objectives that use it, and a training with it. The training resumes with
+// the same bits, the log variance has no weight decay, and other programs load the network without it.
 #include <algorithm>
 #include <cmath>
 
@@ -87,7 +87,7 @@ TEST_CASE("the loss of rows is e^-l L + l: its slope in l is 1 - e^-l L, which i
   CHECK(near(out.loss.value().item(), wanted, 1e-14));
   CHECK(near(out.metrics.at("loss").value(), wanted, 1e-14));
   CHECK(near(out.metrics.at("log_variance").value(), (l[0] + l[1] + l[2]) / 3, 1e-14));
-  CHECK(near(out.metrics.at("raw_mse").value(), (2.5 + 0.625 + 4.5) / 3, 1e-14));           // the residuals', without weights
+  CHECK(near(out.metrics.at("raw_mse").value(), (2.5 + 0.625 + 4.5) / 3, 1e-14));           // mean square of residuals, without weights
   CHECK(near(out.metrics.at("raw_mse_diagonal").value(), 4.5, 1e-14));
   Gradients g = backward(out.loss);
   const auto of_l = g[learned].to_vector<double>(), of_r = g[r].to_vector<double>();
@@ -121,7 +121,7 @@ TEST_CASE("objectives with a row weight ask for one, and weigh every row by it")
   check(LsdConfig{});
   check(EsdConfig{});
   SctConfig sct;
-  sct.warmup = 1, sct.sigma_weight = false;                    // c = 1: raw is the loss of a row
+  sct.warmup = 1, sct.sigma_weight = false;                    // with data of deviation 1, raw is then the loss of a row
   check(sct);
 }
 
@@ -139,7 +139,7 @@ TEST_CASE("a training with a row weight, stopped and resumed, ends with the same
     const NamedTensors stored = checkpoint.part(part);
     CHECK(std::count_if(stored.begin(), stored.end(), beside) == 5);
     CHECK(max(abs(tensor_of(stored, "row_weight.out.weight")).reshape({-1}), 0).item() > 1e-4);       // it began at 0
-    // Others see the network alone.
+    // Other programs load the network alone.
     const Weights weights = load_weights(last(whole).string() + ":" + part, {});
     CHECK(std::none_of(weights.tensors.begin(), weights.tensors.end(), beside));
     FlowMlp plain(mlp_config, 2);
@@ -158,7 +158,7 @@ TEST_CASE("the row weight's parameters do not decay, the network's do") {
   FlowStage flow = stage_of(one, objective());
   for (const NamedParameter& p : flow.stage.trained) CHECK(p.decays == !p.name.starts_with(beside_the_model));
   CHECK(run(flow, one, folder.path()) == Outcome::finished);
-  // After the first step its first layer has had a gradient of 0, because the last layer was 0.
+  // The row weight's first layer has not changed: its gradient in the first step was 0, because the last layer was 0.
   const Tensor now = tensor_of(flow.stage.model, "row_weight.in.weight"), begin = RowWeight().in.weight.value;
   CHECK(max_difference(now, begin) == 0);
   CHECK(max(abs(begin).reshape({-1}), 0).item() > 0.01);

@@ -59,11 +59,11 @@ TEST_CASE("curves of sequences are the samples and their statistics, with named 
   REQUIRE(drawn.curves.size() == 3);
   for (std::size_t i = 0; i < 3; ++i) {
     CHECK(drawn.curves[i].name == (i < 2 ? names[i] : "label 2"));
-    CHECK(drawn.curves[i].y == made.select(0, std::vector<std::int64_t>{3, 0, 1}[i]).select(0, 1).to_vector<double>());   // the first of labels 0, 1, 2
+    CHECK(drawn.curves[i].y == made.select(0, std::vector<std::int64_t>{3, 0, 1}[i]).select(0, 1).to_vector<double>());   // the first samples with labels 0, 1, 2
     CHECK(drawn.curves[i].x[31] == 31);
   }
   CHECK(plot(groups, "Samples beside data", "mfd, 1 call, channel 0").curves.at(1).name == "sample 2");
-  CHECK(drawn.y_low < -1.7);                                            // sqrt(2) 1.4 = 1.98 at most
+  CHECK(drawn.y_low < -1.7);                                            // the largest possible value is sqrt(2) 1.4 = 1.98
   CHECK(drawn.y_high > 1.7);
   CHECK(drawn.y_low == plot(groups, "Samples beside data", "test data, channel 1").y_low);
   const SeriesStatistics s = series_statistics(made, 17, 17);
@@ -119,6 +119,6 @@ TEST_CASE("sets that cannot be compared are refused") {
   const NamedSamples data{"data", Tensor::zeros({20, 1, 32})};
   CHECK(refused({data, {"short", Tensor::zeros({20, 1, 16})}}) == "sample_curves: 'short': [20, 1, 16]: samples of another shape than [20, 1, 32] of 'data'");
   CHECK(refused({data, {"labeled", Tensor::zeros({20, 1, 32}), {1, 2}}}) == "sample_curves: 'labeled': 2 labels for 20 samples");
-  CHECK(refused({{"one", Tensor::zeros({1, 32})}}) == "sample_curves: 'one': [1, 32]: wants 2 or more samples (n, ...) with values");
-  CHECK(refused({{"none", Tensor()}}) == "sample_curves: 'none': undefined: wants 2 or more samples (n, ...) with values");
+  CHECK(refused({{"one", Tensor::zeros({1, 32})}}) == "sample_curves: 'one': [1, 32]: needs 2 or more samples (n, ...) with values");
+  CHECK(refused({{"none", Tensor()}}) == "sample_curves: 'none': undefined: needs 2 or more samples (n, ...) with values");
 }

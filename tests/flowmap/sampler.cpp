@@ -78,8 +78,8 @@ TEST_CASE("the sampler of consistency models: jumps to data alone, with noise of
   asked.clear();
   const Tensor four = sample_renoised(to_data, noise(), {}, plain_grid(4));
   CHECK(asked == std::vector<double>{1, 0.75, 0.5, 0.25});
-  CHECK(max_difference(four, exact_sample()) > 0.1);                   // other samples, by their fresh noise
-  // The same in any batch, in any place.
+  CHECK(max_difference(four, exact_sample()) > 0.1);                   // fresh noise between calls makes other samples
+  // A sample does not depend on its batch or on its place in the batch.
   const Tensor part = sample_renoised(gaussian().u(), noise().slice(0, 5, 9), {}, plain_grid(4));
   CHECK(max_difference(part, four.slice(0, 5, 9)) < 1e-14);
   // Their distribution is the data's: the exact map turns fresh noise into data, whatever the earlier calls gave.
@@ -87,13 +87,13 @@ TEST_CASE("the sampler of consistency models: jumps to data alone, with noise of
   const Tensor mean_of = sum(x, {0}) / 20000.0, deviation = sqrt(sum(square(x - mean_of.reshape({1, dim})), {0}) / 20000.0);
   CHECK(max_difference(mean_of, gaussian().mean) < 0.04);
   CHECK(max_difference(deviation, gaussian().deviation) < 0.03);
-  CHECK_THROWS_WITH_AS(sample_renoised(gaussian().u(), noise(), {}, Grid{1, 0.5}), doctest::Contains("a consistency model's grid ends at 0"), ConfigError);
+  CHECK_THROWS_WITH_AS(sample_renoised(gaussian().u(), noise(), {}, Grid{1, 0.5}), doctest::Contains("a consistency model's grid must end at 0"), ConfigError);
 }
 
 TEST_CASE("the states between: a jump to data at t, then (1 - s) of it and s of noise") {
-  // A network whose jump from t = 1 goes to 0, and from s to z itself: the sample of two calls is then z_s = s e.
+  // A network whose jump to data from t = 1 ends at 0 and from s = 0.5 stays at z. The sample of two calls is then z_s = s e.
   const FlowMapNet net = [](const Var& z, const Var&, const Var& t, const Labels&) { return z * column(t - 0.5, 2) * 2.0; };
   const Tensor many = random_normal({4000, dim}, {7, 7}, 0, DType::f64), x = sample_renoised(net, many, {}, plain_grid(2));
   CHECK(std::abs(mean(square(x)).item() - 0.25) < 0.01);
-  CHECK(std::abs(mean(x * many).item()) < 0.02);                       // its own noise, not the sample's again
+  CHECK(std::abs(mean(x * many).item()) < 0.02);                       // the noise between calls is not the initial noise
 }

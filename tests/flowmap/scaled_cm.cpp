@@ -18,7 +18,7 @@ using namespace fm::test;
 
 namespace {
 
-// r = 1 from the first step on, no dropped labels.
+// Settings with r = 1 from the first step on and without dropped labels.
 ScaledCmConfig full(double c = 1) {
   ScaledCmConfig config;
   config.data_deviation = c, config.warmup = 1, config.labels = {0, 4};
@@ -46,7 +46,7 @@ struct TrigFlow {
   }
 };
 
-// Lu and Song's tangent, with r before the part that needs a derivative; with rCM's first coefficient instead:
+// Lu and Song's tangent, with r before the part that needs a derivative. `a` has two forms, Lu and Song's and rCM's:
 //   g = -a (c F - dx/dtau) - r cos sin (x + c dF/dtau),      a = cos^2, or cos sqrt(1 - r^2 sin^2)
 Tensor trigflow_tangent(const TrigFlow& F, const Tensor& x, const Tensor& tau, const Tensor& dx, double r, bool rcm) {
   const auto [value, derivative] = jvp([&](const Var& a, const Var& b) { return F(a, b); }, at(x, tau), along(dx, Tensor::ones(tau.shape(), DType::f64)));
@@ -114,7 +114,7 @@ TEST_CASE("the gradient is that of TrigFlow's loss | F - sg F - g |^2 / sigma, w
     CHECK(largest > 1e-2);
     CHECK(max_difference(here, by_trigflow) < 1e-13 * largest);
   }
-  // FastGen's: |g| as a root mean square, the loss divided by the number of elements once more.
+  // FastGen's form: g is normalized by its root mean square, and the loss is divided by the number of elements once more.
   config.normalise = 0.1;
   const Tensor g = [&] {
     const PauseTape pause;
@@ -127,8 +127,8 @@ TEST_CASE("the gradient is that of TrigFlow's loss | F - sg F - g |^2 / sigma, w
   const Tensor by_row = g / column(sqrt(row_sums(square(g))) + 0.1, 2);
   const ObjectiveLoss out = loss_at(small.net(), p, config);
   CHECK(near(out.loss.value().item(), mean(row_sums(square(by_row)) / 5.0).item(), 1e-13));
-  CHECK(near(out.metrics.at("raw_mse").value(), mean(square(g)).item(), 1e-13));                 // of g itself
-  // and a learned log variance
+  CHECK(near(out.metrics.at("raw_mse").value(), mean(square(g)).item(), 1e-13));                 // of g before normalization
+  // With a learned log variance.
   config.row_weight = true;
   const LogVariance l = [](const Tensor& s, const Tensor& t) { return Var(0.3 + t - s); };
   const ObjectiveLoss weighed = scaled_cm(small.net(), config.complete(p, {}), one_point(), config, l);
@@ -225,7 +225,7 @@ TEST_CASE("every row has s = 0 and a time that is log-normal in sigma; the teach
   for (const double t : p.t.to_vector<double>()) log_sigma.push_back(std::log(t / (1 - t)));
   double mean = 0, square = 0;
   for (const double x : log_sigma) mean += x / 2000, square += x * x / 2000;
-  CHECK(near_within(mean, -1 + std::log(2), 0.1));             // -1 at c = 0.5
+  CHECK(near_within(mean, -1 + std::log(2), 0.1));             // -1 for data of deviation 0.5
   CHECK(near(std::sqrt(square - mean * mean), 1.4, 0.05));
   CHECK(p.draws.samples == batch.draws.samples);
   const GaussianFlow g = gaussian();

@@ -23,7 +23,7 @@ namespace {
 
 double at(const Tensor& x, std::int64_t row, std::int64_t column) { return x.select(0, row).to_vector<double>()[std::size_t(column)]; }
 
-// The same as in series.py.
+// The samples of tests/golden/series.py.
 Tensor samples(const std::string& key, std::int64_t n, std::int64_t channels, std::int64_t length, double shift) {
   std::vector<float> values;
   for (std::int64_t i = 0; i < n * channels * length; ++i)
@@ -50,7 +50,7 @@ TEST_CASE("statistics are NumPy's: mean, variance, numpy.correlate and numpy.fft
     CHECK(at(few.correlation, 0, 2) == at(series_statistics(x, 1000, 1).correlation, 0, 2));
   }
   CHECK_THROWS_WITH_AS(series_statistics(Tensor::zeros({3, 4}), 1, 1),
-                       "series_statistics: samples [3, 4], 1 lags, 1 frequencies: wants (n, C, L) with values, and 1 or more of each", ShapeError);
+                       "series_statistics: samples [3, 4], 1 lags, 1 frequencies: needs samples (n, C, L) with at least one value, and at least 1 lag and 1 frequency", ShapeError);
   const Tensor bad = Tensor::zeros({3, 1, 4});
   bad.data<float>()[9] = std::nanf("");
   CHECK_THROWS_WITH_AS(series_statistics(bad, 1, 1), "series_statistics: sample 2 is not finite", Error);
@@ -110,7 +110,7 @@ TEST_CASE("each error sees its own fault of generated sequences, and scatters li
   CHECK(near(louder.variance, 0.44, 0.05));
   CHECK(louder.correlation < 0.01);
   CHECK(near(louder.power, 0.44, 1e-3));
-  Tensor shuffled = other.clone();                                     // position l of each sample from another sample: means and variances stay
+  Tensor shuffled = other.clone();                                     // each position from another sample: means and variances stay
   for (std::int64_t i = 0; i < n; ++i)
     for (std::int64_t l = 0; l < length; ++l) shuffled.data<float>()[i * length + l] = other.data<float>()[(i + 37 * l) % n * length + l];
   const SeriesErrors apart = series_errors(shuffled, real);
@@ -128,8 +128,8 @@ TEST_CASE("errors without a meaning are not a number; other sequences are refuse
   silent.slice(1, 1, 2).fill(0.5);                                     // channel 1 is constant
   CHECK(std::isnan(series_errors(silent, real).correlation));
   CHECK(std::isfinite(series_errors(silent, real).variance));
-  CHECK(series_errors(silent, silent).correlation == 0);               // of the other channel
+  CHECK(series_errors(silent, silent).correlation == 0);               // that of channel 0 alone
   CHECK(std::isnan(series_errors(real, Tensor::zeros({3, 2, 32})).mean));
   CHECK(error_of<ShapeError>([&] { series_errors(real, sines(0, 50, 1, 32)); }) ==
-        "series_errors: generated samples [50, 2, 32], real ones [50, 1, 32]: want (n, C, L) with L of 2 or more, and equal C and L");
+        "series_errors: generated samples [50, 2, 32], real ones [50, 1, 32]: both must be (n, C, L) with L of 2 or more, and with equal C and L");
 }

@@ -1,5 +1,5 @@
-// Time series of made-up sines with drawn phases: a MeanFlow that an MLP learns in seconds makes them in one call, with the mean, variance, autocorrelation
-// and power that the sines have in closed form. Noise, and the network before its training, fail the same checks.
+// Time series of synthetic sines with random phases. An MLP learns a MeanFlow in seconds and makes them in one call, with the mean, variance,
+// autocorrelation and power that the sines have in closed form. Noise and the untrained network fail the same checks.
 #include <doctest/doctest.h>
 
 #include <cmath>
@@ -43,7 +43,7 @@ void train(const std::shared_ptr<FlowMlp>& model, FlowMlp& average) {
   }
 }
 
-// Root mean square of `values` minus `wanted(i)`.
+// Root mean square of values[i] - wanted(i) from i = first on.
 template <class F> double error(const Tensor& values, std::int64_t first, const F& wanted) {
   const std::vector<double> x = values.to_vector<double>();
   double sum = 0;
@@ -51,7 +51,7 @@ template <class F> double error(const Tensor& values, std::int64_t first, const 
   return std::sqrt(sum / static_cast<double>(x.size() - static_cast<std::size_t>(first)));
 }
 
-// For samples i with label i mod 4: the largest error of the power of one label at one frequency. Label k has 0.64 at k + 1 and 0.36 at k + 5.
+// The largest error of the power of one label at one frequency. Sample i has label i mod 4. Label k has power 0.64 at k + 1 and 0.36 at k + 5.
 double power_error(const Tensor& samples) {
   double largest = 0;
   for (std::int64_t k = 0; k < classes; ++k) {
@@ -75,7 +75,7 @@ std::string wrong(const Tensor& samples) {
   CAPTURE(power);
   CHECK(std::isfinite(mean + variance + correlation + power));
   std::string out;
-  if (mean > 0.15) out += "mean ";                       // seen: 0.047, of real samples 0.022
+  if (mean > 0.15) out += "mean ";                       // trained network: 0.047; real samples: 0.022
   if (variance > 0.12) out += "variance ";               // 0.041; 0.028
   if (correlation > 0.04) out += "correlation ";         // 0.013; 0.002
   if (power > 0.2) out += "power ";                      // 0.068; 5e-10
@@ -97,7 +97,7 @@ TEST_CASE("a flow map learns time series: in one call they have the statistics o
   const Tensor after = made(average);
   CHECK(wrong(test) == "");
   CHECK(wrong(after) == "");
-  CHECK(wrong(noise.reshape(test.shape())) == "correlation power ");           // its mean is 0 and its variance 1
+  CHECK(wrong(noise.reshape(test.shape())) == "correlation power ");           // noise has the right mean, 0, and variance, 1
   CHECK(has(wrong(before), "correlation power "));
   CHECK(energy_distance(after, test) < 0.03);                                   // seen: 0.014
   CHECK(energy_distance(noise.reshape(test.shape()), test) > 0.05);             // 0.057

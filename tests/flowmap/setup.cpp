@@ -39,7 +39,7 @@ std::string value_of(const std::vector<Setting>& settings, const std::string& ke
   return "no " + key;
 }
 
-// Times of stages that take this many seconds per step, of all training samples.
+// A rehearsal on all training samples, in which each step of a stage takes `step` seconds.
 Rehearsal times_of(const DataFacts& f, const Recipe& r, double step) {
   Rehearsal t{.samples = f.train, .data = 2, .evaluation = 3, .sample = 0.01};
   for (const StageSpec& s : stage_table())
@@ -47,7 +47,7 @@ Rehearsal times_of(const DataFacts& f, const Recipe& r, double step) {
   return t;
 }
 
-// The run's time by hand; the data to read, encode and compare with are `scale` times the rehearsal's.
+// The time of a run, computed by hand. Reading, encoding and comparing take `scale` times as long as in the rehearsal.
 double seconds_of(const Choice& c, const DataFacts& f, const Rehearsal& t, double scale = 1) {
   double sum = scale * (t.data + t.evaluation) + t.sample * static_cast<double>(c.samples + 4 * f.classes());
   for (const StageTime& s : t.stages) sum += s.around + s.step * static_cast<double>(c.steps.at(s.stage));
@@ -197,7 +197,7 @@ TEST_CASE("a budget is used up, shared between the stages, and bounded by what t
   fill_budget(c, small, r, t, 600);
   CHECK(near(seconds_of(c, small, t), 600, 0.06));                       // steps are rounded down to two digits
   CHECK(near(static_cast<double>(c.steps.at(stage_name::fm)) / static_cast<double>(c.steps.at(stage_name::mfd)), 0.40 / 0.17, 0.1));
-  CHECK(c.samples == 2000);                                              // 23 s of 72
+  CHECK(c.samples == 2000);                                              // they take 23 s, of at most 72 s for the evaluation
   fill_budget(c, small, r, t, 150);
   CHECK(c.samples == 1000);
   CHECK(seconds_of(c, small, t) < 150);
@@ -207,12 +207,12 @@ TEST_CASE("a budget is used up, shared between the stages, and bounded by what t
   CHECK(c.steps.at(stage_name::fm) == 3000 * 360 / stage_loop(r, stage_name::fm).batch);     // 3,000 passes over 360 images
   CHECK(c.steps.at(stage_name::cmt) == 5000);
 
-  Rehearsal part = t;                                                    // of a tenth of the samples: ten times as many are read and encoded
+  Rehearsal part = t;                                                    // the rehearsal had a tenth of the samples: the run reads and encodes ten times as many
   part.samples = small.train / 10, part.data = 12;
   fill_budget(c, small, r, part, 600);
   CHECK(near(seconds_of(c, small, part, 10), 600, 0.06));
 
-  const Choice pixels{.side = 32};                                       // four stages of six: their shares are parts of the sum over these four
+  const Choice pixels{.side = 32};                                       // four of the six stages: their shares are scaled to a sum of 1
   Choice d = pixels;
   const Recipe without = resolved(small, pixels);
   const Rehearsal of_four = times_of(small, without, 0.1);
@@ -225,7 +225,7 @@ TEST_CASE("checkpoints and data in bytes, by hand") {
   const TempFolder folder;
   const DataFacts f = facts_of(folder, {});
   Recipe r = resolved(f, {.side = 16, .steps = {{stage_name::fm, 100}}});
-  CHECK(memory_of_data(r, 10) == 10 * (3 * 16 * 16 + 4 * 3 * 16 * 16));  // levels, and pixels as f32
+  CHECK(memory_of_data(r, 10) == 10 * (3 * 16 * 16 + 4 * 3 * 16 * 16));  // 8-bit levels, and pixels as f32
   const StageSpec& fm_stage = stage_named(stage_name::fm);
   CHECK(checkpoint_bytes(r, fm_stage) == 3.0 * 16 * static_cast<double>(fm_stage.parameters(r).all));      // two kept, one being written
   r.latents.from = "images";

@@ -1,5 +1,5 @@
-// Whether an objective's minimum is the mean of its targets, without quadrature: three rows at each point, whose velocities v - 2 d, v + d and v + d have
-// the flow's velocity v for a mean and another median. At the true map the gradients of the three cancel where the loss is linear in w, and only there.
+// Checks without quadrature whether an objective's minimum is the mean of its targets. Each point has three rows, with velocities v - 2 d, v + d and v + d.
+// Their mean is the flow's velocity v, their median is not. At the true map the three gradients cancel only if the gradient is linear in w.
 #pragma once
 
 #include <functional>
@@ -10,7 +10,7 @@
 
 namespace fm::test {
 
-// Points of the batch with s = 0, or with the s that it has, three rows each.
+// Three rows for each row of p, with its z, s and t.
 inline PathBatch skewed(const GaussianFlow& flow, const PathBatch& p) {
   const Tensor v = evaluate(flow.v(), p.z, p.t, p.y), d = 0.5 * cos(3.0 * p.z);
   const auto thrice = [](const Tensor& a, const Tensor& b, const Tensor& c) { return concat(std::vector<Tensor>{a, b, c}, 0); };
@@ -22,7 +22,7 @@ inline PathBatch skewed(const GaussianFlow& flow, const PathBatch& p) {
   return out;
 }
 
-// d loss / d theta at theta = 0 of the map u + theta phi, u the flow's.
+// d loss / d theta at theta = 0, for the map u + theta phi with the flow's u.
 inline double gradient_at(const GaussianFlow& flow, const std::function<Var(const FlowMapNet&)>& loss) {
   const Parameter theta{Tensor::zeros({1}, DType::f64)};
   const FlowMapNet net = [&](const Var& z, const Var& s, const Var& t, const Labels& y) {

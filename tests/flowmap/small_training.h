@@ -28,7 +28,7 @@ inline FlowParts parts_for(const Objective& objective) {
   return parts;
 }
 
-// `exact_shares`: rows with s < t are equally many in each batch, where an entry can count them: a step can be recorded then.
+// With `exact_shares` each batch has the same number of rows with s < t, if the entry has this setting. Steps can then be recorded.
 inline Objective objective_named(const std::string& name, bool exact_shares = false) {
   ObjectiveConfig config;
   config.name = name;

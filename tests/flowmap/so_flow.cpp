@@ -23,7 +23,7 @@ SoFlowConfig config(double alpha, double diagonal = 0.5) {
   return c;
 }
 
-// s so low that no step is as short as the smallest.
+// With s so low that no step is clamped to the shortest one.
 SoFlowConfig long_jumps(double alpha) {
   SoFlowConfig c = config(alpha);
   c.end_time.mean = -6;
@@ -75,7 +75,7 @@ TEST_CASE("the published weight is S/a (S/a^2 + c)^-p, and S (S + c)^-p where s 
   CHECK(near(out.loss.value().item(), wanted, 1e-13));
 }
 
-// The numbers are those of an independent computation, printed with two digits.
+// The expected numbers come from an independent computation and have two digits.
 TEST_CASE("with one-point velocities the minimum is off to first order in alpha") {
   for (const auto& printed : {std::pair{0.25, 0.12}, {0.025, 0.012}}) {
     const std::vector<Bias> found = bias_on_gaussian(make_objective(config(printed.first)));
@@ -97,18 +97,18 @@ TEST_CASE("t and s have distributions of their own, and s ends below t") {
     if (i >= k) REQUIRE(s[i] == t[i]);
     if (i >= k) continue;
     REQUIRE(t[i] - s[i] >= 1e-4 * (1 - 1e-9));
-    if (t[i] - s[i] < 1.0001e-4) ++cut;                     // not sorted, not drawn again
+    if (t[i] - s[i] < 1.0001e-4) ++cut;                     // s was drawn above t and is clamped
     else ends.push_back(logit(s[i]));
   }
   const auto jumps = moments(of_jumps), diagonal = moments(of_diagonal);
-  CHECK(std::abs(jumps.first - 0.2) < 0.03);                // 10,000 rows: a deviation of the mean of .008
+  CHECK(std::abs(jumps.first - 0.2) < 0.03);                // the mean of 10,000 rows has a deviation of .008
   CHECK(std::abs(jumps.second - 0.8) < 0.03);
   CHECK(std::abs(diagonal.first + 0.2) < 0.03);
   CHECK(std::abs(diagonal.second - 1) < 0.03);
   // P(s' > t) of two normal logits, means 1.2 apart, each of deviation .8
   const double crossing = 0.5 * std::erfc(1.2 / (0.8 * std::sqrt(2.0)) / std::sqrt(2.0));
   CHECK(std::abs(static_cast<double>(cut) / static_cast<double>(k) - crossing) < 0.02);
-  CHECK(moments(ends).first < -1);                          // those below the clamp
+  CHECK(moments(ends).first < -1);                          // rows without the clamp
   so.pairs.zero_share = 0.25;
   const Drawn zeros = so.draw(gaussian_batch(4000), {}, {});
   const auto from = zeros.p.s.to_vector<double>();

@@ -1,4 +1,4 @@
-// Trainings of flow maps as a library: by every objective of the list, on any network, with checkpoints; misfits are refused before a step.
+// Trainings of flow maps as a library: by every objective of the list, on any network, with checkpoints. Parts that do not fit are errors before the first step.
 #include "flowmap/training/stage.h"
 
 #include <doctest/doctest.h>
@@ -25,7 +25,7 @@ namespace {
 
 const LoopConfig& loop = small_loop;
 
-// Stops itself after a step.
+// Stops the training after step `at`.
 struct StopAt : LoopObserver {
   explicit StopAt(std::int64_t step) : at(step) {}
   void step_done(std::int64_t step, const StepReport&) override { now = step; }
@@ -33,7 +33,7 @@ struct StopAt : LoopObserver {
   std::int64_t at, now = -1;
 };
 
-// Begins anew or resumes, as another process would: with networks of their initial values.
+// Starts or resumes a training as another process would, with newly initialized networks.
 Outcome run(const std::string& objective, const std::filesystem::path& out, std::int64_t stop_at = -1) {
   FlowStage flow = flow_stage("map", loop, parts_for(objective_named(objective)));
   SingleRank alone;
@@ -94,7 +94,7 @@ TEST_CASE("a rewind takes all of the training back: weights, average, targets' n
   REQUIRE(seen.before.size() == 5);
   CHECK(seen.after == seen.before);
   CHECK(newest_step(folder.path() / "map/checkpoints") == 6);
-  // Resumed from the checkpoint of the rewind, which has the lower rate, another process ends with the same bits.
+  // Another process that resumes from the checkpoint of the rewind, with its lower rate, ends with the same bits.
   const auto end = [&](const std::filesystem::path& out) { return file(out, "model.safetensors") + file(out, "ema.safetensors"); };
   const std::filesystem::path resumed = folder.path() / "resumed";
   std::filesystem::create_directories(resumed / "map/checkpoints");

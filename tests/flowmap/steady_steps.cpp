@@ -17,7 +17,7 @@ using namespace fm;
 namespace {
 
 constexpr std::int64_t steps = 8, rows = 8, classes = 3;
-constexpr std::int64_t warm = 3;         // steps that may request memory: the last new sizes are those of kept numbers and averages
+constexpr std::int64_t warm = 3;         // the first steps may request memory; the last new sizes are for kept numbers and averages
 
 // The number of blocks that each step requested. After `release_after` steps the kept blocks go back to the system.
 struct Asked : LoopObserver {
@@ -39,7 +39,7 @@ std::vector<std::int64_t> asked_by_steps(std::int64_t micro_batch, std::int64_t 
              .classes = classes, .mean_flow = true},
             7);
   DitDh average = clone(net);
-  // The same number of rows with s < t each time: otherwise new sizes would occur now and then.
+  // Each step has the same number of rows with s < t. Otherwise new sizes would occur now and then.
   const MeanFlowConfig config{.pairs = {.diagonal_share = 0.5, .exact_share = true}, .labels = {.probability = 0.3, .null_label = classes}};
   const FlowMapNet u = [&net](const Var& z, const Var& s, const Var& t, const Labels& y) { return net(z, s, t, y); };
 
@@ -55,7 +55,7 @@ std::vector<std::int64_t> asked_by_steps(std::int64_t micro_batch, std::int64_t 
   Asked asked;
   asked.release_after = release_after;
   SingleRank alone;
-  release_cached_memory();               // of the tests before
+  release_cached_memory();               // kept since earlier tests
   CHECK(train(stage, loop, 1, {.out = folder.path()}, alone, asked) == Outcome::finished);
   REQUIRE(asked.blocks.size() == steps);
   return asked.blocks;

@@ -19,7 +19,7 @@ inline GaussianFlow gaussian(DType dtype = DType::f64) {
           Tensor::from<double>({0.3, 0.6, 1.0, 1.5, 0.8}, {dim}).to(dtype)};
 }
 
-// Data of that Gaussian, with labels 0..3.
+// Data of gaussian(), with labels 0..3.
 inline Batch gaussian_batch(std::int64_t rows, DType dtype = DType::f64, std::uint32_t step = 0) {
   const GaussianFlow g = gaussian(dtype);
   const Draws draws{17, step, consecutive(1000, rows)};
@@ -28,7 +28,7 @@ inline Batch gaussian_batch(std::int64_t rows, DType dtype = DType::f64, std::ui
   return {g.mean + g.deviation * draws.normal({dim}, dtype, Purpose::sampling), Tensor::from(labels, {rows}), draws};
 }
 
-// A network on (z, t, t-s) and a label, tanh all through: smooth, with parameters from a fixed key.
+// A network of (z, t, t - s) and a label. Its activation is tanh, so it is smooth. The seed determines its parameters.
 struct SmallNet {
   Parameter w1, b1, w2, b2, w3, table;
 

@@ -1,4 +1,4 @@
-// Guards of the derivative and of the correction: a warm-up that a training follows, cut corrections, norms; and old configs that name the first alone.
+// Guards of the derivative and of the correction: the warm-up over a training, clamped corrections, norms, and configs that set the warm-up to a number.
 #include "flowmap/tangent.h"
 
 #include <cmath>
@@ -18,7 +18,7 @@ namespace {
 
 PathBatch points(std::int64_t rows) { return draw_path_batch(gaussian_batch(rows), {.diagonal_share = 0.5}, {0, 4}); }
 
-// Common to both objectives with a TangentPolicy.
+// Checks the warm-up of an objective with a TangentPolicy.
 template <class Config, class Loss> void follows_the_training(const Loss& loss) {
   const SmallNet small;
   const PathBatch p = points(12);
@@ -43,15 +43,15 @@ template <class Config, class Loss> void follows_the_training(const Loss& loss) 
     CHECK(wanted != before);
     before = step < 500 ? wanted : -1;
   }
-  // A recorded step overwrites only the number.
+  // For a recorded step it is enough to overwrite the number.
   Drawn early = o.complete(p, {100, 1000});
   const Drawn late = o.complete(p, {900, 1000});
   REQUIRE(early.form() == late.form());
   early.numbers[0].second.copy_from(late["warmup"]);
   CHECK(o.loss(nets, early).loss.value().item() == o.loss(nets, late).loss.value().item());
-  // Constant, the default: it needs no number.
+  // A constant warm-up, the default, needs no number.
   CHECK(make_objective(Config{}).complete(p, {1, 10}).numbers.empty());
-  CHECK(rising.claims().exact == false);                       // 0.99 at the end
+  CHECK(rising.claims().exact == false);                       // the warm-up ends at 0.99, not at 1
   rising.tangent.warmup = 1;
   CHECK(rising.claims().exact);
 }
@@ -70,7 +70,7 @@ TEST_CASE("the warm-up of MeanFlow and of continuous consistency rises with the 
   CHECK(steps.schedule().at({20000, 1000000}) == 0.5);
   CHECK(TangentPolicy{.warmup = 0.3}.schedule().at({0, 10}) == 0.3);
   CHECK(has(error_of<Error>([&] { guard(Tensor::ones({2, 2}, DType::f64), 2, steps); }), "its value at this step is missing"));
-  // Rows without a derivative have a number that is not used.
+  // A row without a derivative has a number too, but it is not used.
   const Tensor d = Tensor::from<double>({1, 2, 3, 4}, {2, 2});
   CHECK(guard(d, 3, steps, times({0.5, 2, 7})).dudt.to_vector<double>() == std::vector<double>{0.5, 1, 6, 8});
 }

@@ -83,7 +83,7 @@ TEST_CASE("its minimum is the mean of the targets with an exact derivative, also
   CHECK(transition_model(g.u(), p, teacher(g.v()), config).metrics.at("raw_mse").value() > 1e-4);
   CHECK(config.claims().unbiased);
   CHECK_FALSE(config.claims().exact);
-  TransitionModelConfig differences;                           // second order in d
+  TransitionModelConfig differences;                           // their bias is of second order in delta
   const double coarse = [&] { differences.derivative.delta = 0.02; return at_minimum(differences, one_point()); }();
   const double fine = [&] { differences.derivative.delta = 0.01; return at_minimum(differences, one_point()); }();
   CHECK(near(coarse / fine, 4, 0.05));
@@ -91,5 +91,5 @@ TEST_CASE("its minimum is the mean of the targets with an exact derivative, also
   config.metric = {"adaptive", "mean", 1e-5, 1};
   CHECK(std::abs(at_minimum(config, one_point())) > 1e-3);
   CHECK_FALSE(config.claims().unbiased);
-  CHECK(TransitionModelConfig{}.needs().evaluations() == 4);   // half of the rows: two sides of a difference
+  CHECK(TransitionModelConfig{}.needs().evaluations() == 4);   // 3, and two sides of a difference for half of the rows
 }

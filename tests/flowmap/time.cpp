@@ -35,7 +35,7 @@ TEST_CASE("the teacher's grid of 16 points at 256 and 512 pixels") {
   const auto check = [](const Grid& grid, const std::vector<double>& golden) {
     REQUIRE(grid.size() == golden.size());
     for (std::size_t i = 0; i < grid.size(); ++i)
-      CHECK(std::abs(grid[i] - golden[i]) < 2e-6);  // the golden numbers are f32: its rounding times a slope of 14
+      CHECK(std::abs(grid[i] - golden[i]) < 2e-6);  // the golden numbers are f32, and a slope of 14 magnifies their rounding
   };
   check(teacher_grid(16, shift_for_dimension(196608)), at_256);
   check(teacher_grid(16, shift_for_dimension(786432)), at_512);
@@ -68,7 +68,7 @@ TEST_CASE("pairs: sorted, off-diagonal first, shares as asked") {
   }
   CHECK(std::abs(static_cast<double>(p.off_diagonal) / 4000 - 0.4) < 0.03);
   CHECK(std::abs(zeros / 4000.0 - 0.1) < 0.02);
-  // max of two shifted uniforms: P(t < x) = (u / 0.999)^2 where x = shift(u)
+  // t is the larger of two shifted uniform numbers: P(t < x) = (u / 0.999)^2 for x = shift(u)
   const double half = shift_time(0.999 * std::sqrt(0.5), shift_for_dimension(196608));
   CHECK(std::abs(std::count_if(p.t.begin(), p.t.end(), [&](double t) { return t < half; }) / 4000.0 - 0.5) < 0.03);
 }
@@ -101,7 +101,7 @@ TEST_CASE("shares of pairs say which jumps they train, in every objective that h
   CHECK(jumps(0.9, 0.1, 0) == Jumps::to_data);
   CHECK(jumps(0.5, 0.2, 1) == Jumps::from_noise);
   CHECK(jumps(1, 0, 1) == Jumps::none);
-  CHECK(jumps(1 - 1e-12, 0, 0) == Jumps::none);                 // a sum of shares, rounded
+  CHECK(jumps(1 - 1e-12, 0, 0) == Jumps::none);                 // shares that add up to 1 but for rounding
   int entries = 0;
   const auto follows = [&](auto entry) {
     if constexpr (requires { entry.pairs.one_share; }) {
@@ -142,7 +142,7 @@ TEST_CASE("which jumps are trained, and how many calls of equal length they allo
     CHECK(sampler_of(jumps).jumps == jumps);
     CHECK(jumps_of_sampler(sampler_of(jumps).name) == jumps);
   }
-  // Checkpoints hold the names, so they stay.
+  // Checkpoints store these names, so they must not change.
   const std::vector<std::pair<std::string, std::string>> known{{"jumps", ""}, {"jumps of s < t", ""}, {"dyadic jumps", "takes 1, 2, 4 ... calls"},
                                                                {"renoised", "adds noise between calls"}, {"one call", "takes 1 call"}, {"ode", "follows the ODE of u(z, t, t)"}};
   std::vector<std::pair<std::string, std::string>> found;
@@ -161,7 +161,7 @@ TEST_CASE("one_share: jumps begin at noise, their ends are one time of the distr
   CHECK(all.t == std::vector<double>(4000, 1.0));
   double mean = 0, square = 0;
   for (const double s : all.s) mean += s / 4000, square += s * s / 4000;
-  CHECK(near(mean, 0.5, 0.03));                                  // the smaller of two times would be 1/3
+  CHECK(near(mean, 0.5, 0.03));                                  // the mean of the smaller of two times is 1/3
   CHECK(near(square, 1.0 / 3, 0.05));
   const PairConfig some{.time = plain, .diagonal_share = 0.4, .zero_share = 0.1}, mixed{.time = plain, .diagonal_share = 0.4, .zero_share = 0.1, .one_share = 0.3};
   const Pairs before = draw_pairs(some, draws, 64), after = draw_pairs(mixed, draws, 64);
@@ -175,7 +175,7 @@ TEST_CASE("one_share: jumps begin at noise, their ends are one time of the distr
     CHECK((diagonal ? after.s[i] == after.t[i] : after.s[i] < after.t[i]));
   }
   CHECK(near(static_cast<double>(ones) / static_cast<double>(after.off_diagonal), 0.3, 0.1));
-  CHECK(whole > 60);                                             // from noise to data in one jump: 0.3 of 400
+  CHECK(whole > 60);                                             // jumps from noise to data: 0.3 of the 400 rows with s = 0
 }
 
 TEST_CASE("noise that comes with a batch is on the path with its sample; without it noise is drawn") {

@@ -1,5 +1,5 @@
-// The training loop as a library: its reports and their order, bitwise stops and resumes, refusals of misfits, on one rank and two;
-// the files of RunFiles; and the requirements for recording steps of objectives.
+// The training loop as a library: its reports and their order, stops and resumes with the same bits, and errors for inputs that do not fit, on one rank and
+// two. The files of RunFiles. The requirements for recording steps of objectives.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -102,7 +102,7 @@ struct Training {
   std::string checkpoint(std::int64_t step, const std::string& file) const { return read_file(options.checkpoints(stage) / step_name(step) / file); }
 };
 
-// Without its lines on stderr.
+// RunFiles without lines on stderr.
 struct QuietFiles : RunFiles {
   using RunFiles::RunFiles;
   void message(const std::string&) override {}
@@ -240,7 +240,7 @@ TEST_CASE("training: two ranks have one rank's losses; a stop and a checkpoint t
     Training t(folder / "stopped");
     CHECK(t.run_on(ranks, stopped[static_cast<std::size_t>(ranks.rank())]) == Outcome::stopped);
   });
-  // Ranks agree inside a step, so a request after step n reaches all after step n + 1.
+  // Ranks exchange requests inside a step, so a request made after step n takes effect after step n + 1.
   for (const Recorder& r : stopped) {
     CHECK(std::find(r.heard.begin(), r.heard.end(), "saved 5") != r.heard.end());
     CHECK(std::find(r.heard.begin(), r.heard.end(), "stopped for a test at 6") != r.heard.end());
@@ -279,7 +279,7 @@ TEST_CASE("training: parts of a batch cover it once, and each says where the nex
 TEST_CASE("training: recorded steps are for one rank on a GPU, and are refused elsewhere") {
   if (default_device().is_cuda()) return;
   const TempFolder folder;
-  const std::string wanted = "TrainOptions::cuda_graph: is for one rank on a CUDA device; leave it out";
+  const std::string wanted = "TrainOptions::cuda_graph: works only with one rank on a CUDA device; leave it out";
   const auto refusal = [&](Communicator& ranks) {
     Training t(folder / "run");
     t.options.cuda_graph = true;
@@ -318,7 +318,7 @@ TEST_CASE("training: a rewind goes back with half the rate, which a resumed trai
   CHECK(second.heard[1] == "started 5");
   CHECK(second.row_now[2] == std::pair<std::string, double>("lr", 5e-3));
   CHECK(std::find(second.heard.begin(), second.heard.end(), "row 6") != second.heard.end());
-  // At the same place again: back to the checkpoint before, and the later one is kept aside.
+  // A second explosion at the same step rewinds to the checkpoint before. The later checkpoint is kept under another name.
   Training twice(folder / "twice");
   twice.loop.ckpt_every = 2, twice.stage.watch.on_explosion = "rewind";
   twice.stage.loss = [&, times = 0, loss = twice.stage.loss](const StepPart& part) mutable {
@@ -413,7 +413,7 @@ TEST_CASE("run files: rows after the checkpoint that a training resumes from are
   Training t(folder.path());
   t.loop.log_every = 1;
   t.stage.after_step = [](std::int64_t step) {
-    if (step == 6) throw std::bad_alloc();                               // the weights are already those of step 6: no checkpoint of step 5 is made from them
+    if (step == 6) throw std::bad_alloc();                               // the weights are those of step 6, so no checkpoint of step 5 can be made
   };
   const LogFiles which{.tensorboard = false, .html = false};
   {

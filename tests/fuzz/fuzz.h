@@ -1,5 +1,5 @@
-// The common part of the fuzz targets. A target gives libFuzzer's bytes to one reader: an fm::Error is the right answer to bad bytes; any other
-// failure (a crash, another exception, a sanitizer's finding, much memory, much time) is a finding.
+// The common part of the fuzz targets. A target gives libFuzzer's bytes to one reader. An fm::Error is the right result for bad bytes. Any other
+// failure is a finding: a crash, another exception, a sanitizer's report, too much memory or time.
 #pragma once
 
 #include <sys/mman.h>
@@ -43,7 +43,7 @@ int accept_errors(F&& read) {
   return 0;
 }
 
-// Reads every element, except in bombs: a view may repeat few bytes many times.
+// Reads every element of small tensors. A large one may be a bomb: a view that repeats few bytes many times.
 inline void touch(const Tensor& t) {
   if (t.numel() > 0 && t.numel() <= 1 << 16) (void)t.to_vector<double>();
 }

@@ -1,5 +1,5 @@
-// Input from a stranger to a rank: bytes accepted as a hello, a challenge, a verdict or a list of ranks mean the same when they are written again,
-// and respect their bounds. The first byte chooses.
+// Input from a stranger to a rank: a hello (or challenge), a verdict or a list of ranks, as the first byte chooses. An accepted hello or list must stay the
+// same when it is written again, and a list must respect its bounds. A verdict must respect its bound, and must not count as genuine.
 #include "tensor/collectives/hello.h"
 #include "tests/fuzz/fuzz.h"
 

@@ -1,10 +1,10 @@
-// IDX files, plain or gzip: images; after a byte L labels.
+// IDX files, plain or gzip. The bytes are images, or labels if the first byte is L.
 #include "data/dataset.h"
 #include "tests/fuzz/fuzz.h"
 
 namespace {
 
-// Fashion-MNIST's two files as links to files in memory.
+// A folder with Fashion-MNIST's two files, as links to files in memory.
 struct Folder {
   std::filesystem::path path = std::filesystem::temp_directory_path() / ("flowmap-fuzz-" + std::to_string(getpid()));
   fm::fuzz::MemoryFile images, labels;

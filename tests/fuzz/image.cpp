@@ -1,4 +1,4 @@
-// PNG and JPEG.
+// Images in PNG and JPEG files.
 #include "data/image_file.h"
 #include "tests/fuzz/fuzz.h"
 

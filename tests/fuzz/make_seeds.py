@@ -1,4 +1,4 @@
-# Writes seeds/<target>/*, small valid files that the fuzz targets begin with. Standard library only; from tests/golden where files are there.
+# Writes seeds/<target>/*, small valid files that the fuzz targets begin with. Uses only the standard library, and files from tests/golden if they fit.
 import gzip
 import io
 import pathlib

@@ -1,4 +1,4 @@
-// NumPy's files: a .npz, or a .npy if the bytes do not begin like one.
+// NumPy files: a .npz, or a .npy if the bytes do not begin like a .npz.
 #include "tensor/io/npy.h"
 
 #include "tests/fuzz/fuzz.h"

@@ -1,7 +1,7 @@
 #!/bin/sh
-# run.sh TARGET SECONDS SEEDS...: fuzzes for so long from the seeds, with the same random numbers each time unless FUZZ_SEED says others, so that two
-# runs on one build differ by little; what they leave out, long runs with other numbers try (docs/decisions.md). What it finds stays in the
-# current folder as crash-*, leak-*, oom-* or timeout-*; run the target on such a file to see it again.
+# run.sh TARGET SECONDS SEEDS...: fuzzes TARGET for SECONDS, beginning with the files of SEEDS. The random numbers are the same each time unless FUZZ_SEED is
+# set, so two runs of one build differ little. Long runs with other numbers try other inputs (docs/decisions.md). Inputs that fail stay in the current
+# folder as crash-*, leak-*, oom-* or timeout-*: run the target on such a file to reproduce the failure.
 set -eu
 target=$1 seconds=$2
 shift 2

@@ -1,4 +1,4 @@
-// The header of a safetensors file, then every tensor.
+// Reads the header of a safetensors file, then every tensor.
 #include "tensor/io/safetensors.h"
 
 #include "tests/fuzz/fuzz.h"

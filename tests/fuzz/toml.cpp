@@ -1,4 +1,4 @@
-// A recipe: after reading it is written and read again to the same text.
+// A recipe. If it can be read, writing and reading it again must give the same text.
 #include "apps/cli/toml.h"
 #include "flowmap/training/chain/recipe.h"
 #include "tests/fuzz/fuzz.h"

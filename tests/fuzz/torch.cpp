@@ -1,4 +1,4 @@
-// PyTorch checkpoints: an archive, the layout before PyTorch 1.6, or, for bytes that begin like neither, the pickle by itself.
+// PyTorch checkpoints: an archive, the layout before PyTorch 1.6, or, for bytes that begin like neither, a pickle without an archive.
 #include "tensor/io/torch_file.h"
 
 #include "tests/fuzz/fuzz.h"

@@ -1,4 +1,4 @@
-// The memory that a training step's tape keeps, as it is and as it is foretold.
+// activation_bytes against the memory that the tape of a training step keeps.
 #include <doctest/doctest.h>
 
 #include "flowmap/objective/flow_matching.h"
@@ -57,9 +57,9 @@ TEST_CASE("what a tape keeps is foretold within 5 %, and what the step needs is 
   DitDhConfig narrow;
   narrow.input_size = 8, narrow.channels = 48, narrow.width = 96, narrow.depth = 4, narrow.heads = 4, narrow.head_width = 160,
   narrow.head_heads = 4, narrow.classes = 10;
-  DitDhConfig wide = narrow;                        // one width, patches of 2, a larger MLP
+  DitDhConfig wide = narrow;                        // equal widths of backbone and head, patches of 2, a larger MLP
   wide.channels = 16, wide.patch_size = 2, wide.head_width = 96, wide.head_depth = 3, wide.mlp_ratio = 6, wide.rope = false;
-  DitDhConfig sequence = wide;                      // of 128 in 64 tokens
+  DitDhConfig sequence = wide;                      // a sequence of length 128 in 64 tokens
   sequence.axes = 1, sequence.input_size = 128, sequence.channels = 24, sequence.rope = true;
   for (DitDhConfig c : {narrow, wide, sequence})
     for (const bool mean_flow : {false, true})
@@ -73,7 +73,7 @@ TEST_CASE("what a tape keeps is foretold within 5 %, and what the step needs is 
           CAPTURE(recompute);
           CAPTURE(precision);
           CHECK(near(static_cast<double>(a.kept), static_cast<double>(m.kept), 0.05));
-          const std::int64_t bound = a.kept + (recompute ? a.one_block : 0) + 4 * m.parameters;       // with all gradients
+          const std::int64_t bound = a.kept + (recompute ? a.one_block : 0) + 4 * m.parameters;       // the parameters' gradients included
           CHECK(m.peak <= bound);
         }
 }

@@ -1,4 +1,4 @@
-// DiT^DH in bf16 at depth: the errors of u, du/dt and the gradient of a MeanFlow step are compared with those of PyTorch's autocast on the same
+// A deep DiT^DH in bf16: the errors of u, du/dt and the gradient of a MeanFlow step are compared with the errors of PyTorch's autocast for the same
 // weights and inputs (golden/autocast_error.py writes golden/autocast_error.txt). 28 blocks of width 256 and 2 of 384, 64 tokens, batch 2.
 #include <doctest/doctest.h>
 
@@ -25,7 +25,7 @@ DitDhConfig config() {
   return c;
 }
 
-// splitmix64 of 2^32 o + i, its upper 53 bits as a number in [-sqrt 3, sqrt 3)
+// The upper 53 bits of splitmix64(2^32 o + i), scaled to [-sqrt 3, sqrt 3).
 Tensor hashed(const Shape& shape, std::uint64_t o) {
   std::vector<float> values(static_cast<std::size_t>(shape.numel()));
   for (std::size_t i = 0; i < values.size(); ++i) {
@@ -38,7 +38,7 @@ Tensor hashed(const Shape& shape, std::uint64_t o) {
   return Tensor::from(values, shape);
 }
 
-// The same as weights() of the script.
+// Sets the same weights as weights() in the script.
 void fill_by_hash(DitDh& model, double gate) {
   std::uint64_t number = 0;
   for_each_tensor(model, [&](const std::string& name, Tensor& t) {
@@ -113,10 +113,10 @@ TEST_CASE("bf16 blocks on an f32 stream are as exact as PyTorch's autocast") {
       const std::vector<double>& want = exact.at(g.quantity);
       REQUIRE(error.size() == want.size());
       for (std::size_t i = 0; i < error.size(); ++i) error[i] -= want[i];
-      CHECK(std::abs(size(want) / g.size - 1) < 1e-5);                       // the same model: f32 here, f64 there
+      CHECK(std::abs(size(want) / g.size - 1) < 1e-5);                       // the same model in f32, and in the script in f64
       MESSAGE(g.quantity << " at gates of " << gate << ": error " << size(error) / size(want) << ", autocast " << g.error);
       CHECK(size(error) / size(want) < 1.1 * g.error);
-      CHECK(size(error) / size(want) > 0.3 * g.error);                       // it was bf16
+      CHECK(size(error) / size(want) > 0.3 * g.error);                       // the model did compute in bf16
     }
   }
 }

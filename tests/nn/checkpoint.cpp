@@ -1,4 +1,4 @@
-// Checkpoints: saved state is restored, training resumes bit for bit, and no damage, crash or obstacle costs more than the newest one.
+// Checkpoints: saved state is restored, training resumes bit for bit, and damage, crashes or full disks cost at most the newest checkpoint.
 #include "nn/checkpoint.h"
 
 #include <doctest/doctest.h>
@@ -50,7 +50,7 @@ void flip_byte(const fs::path& file, std::size_t from_end) {
   write_atomically(file, bytes);
 }
 
-// Weights that are drawn to a point: a loss with gradients, small enough to follow bit for bit.
+// A small model: its loss pulls w towards a number that changes at every step.
 struct Toy {
   Parameter w{Tensor::arange(50)}, b{Tensor::full({7}, 0.5)};
   template <class V> void visit(V&& v) {
@@ -110,7 +110,7 @@ TEST_CASE("parts, step and state come back; the same contents give the same file
   CHECK(read[0].second.to_vector<float>() == model[0].second.to_vector<float>());
   CHECK(message([&] { checkpoint->part("ema"); }).ends_with("no part \"ema\"; it has empty, model"));
 
-  // The mapped tensors outlive the file.
+  // The mapped tensors stay readable after the file is removed.
   CheckpointFolder again(temp / "again", 1, 0);
   save_checkpoint(again, 1000, {{"model", read}, {"empty", {}}}, checkpoint->state());
   for (const char* file : {"model.safetensors", "empty.safetensors", "state.json"})
@@ -199,7 +199,7 @@ TEST_CASE("each kind of damage: a warning that names the file, and the checkpoin
     CHECK(warnings[0].ends_with("; trying step-00000001"));
     CHECK_FALSE(has(warnings[0], "\n"));
   }
-  // The older one too: an error, not a fresh start.
+  // If the older checkpoint is damaged too, the result is an error, not a fresh start.
   flip_byte(folder.path(1) / "model.safetensors", 1);
   CHECK(has(message([&] { open_newest(folder, [](const std::string&) {}); }), "none of its 2 checkpoints is whole"));
 }
@@ -210,7 +210,7 @@ TEST_CASE("what cannot be read is an error with its reason, and no damage: no ol
   save_simple(folder, 1);
   save_simple(folder, 2);
   const fs::path newest = folder.path(2);
-  const auto loop = [](const fs::path& path) {           // ELOOP, also for root: the name is there, and cannot be opened
+  const auto loop = [](const fs::path& path) {           // replaces a file by a link to itself: it exists, but opening it fails with ELOOP, even for root
     fs::rename(path, path.string() + ".away");
     fs::create_symlink(path.filename(), path);
   };
@@ -235,7 +235,7 @@ TEST_CASE("what cannot be read is an error with its reason, and no damage: no ol
           }
         }) == "not thrown");
 
-  loop(temp / "c");                                       // the list of checkpoints: not the same as none
+  loop(temp / "c");                                       // an unreadable folder of checkpoints is not an empty one
   CHECK(has(message([&] { folder.newest_first(); }), "Too many levels of symbolic links"));
   CHECK(has(message([&] { open_newest(folder, no_warning); }), "Too many levels of symbolic links"));
 }
@@ -248,10 +248,10 @@ TEST_CASE("latest may be anything: the link takes its place, and nothing but a c
   const fs::path latest = temp / "c/latest";
   save_simple(folder, 1);
   const std::pair<std::function<void()>, const char*> things[] = {
-      {[&] { fs::copy(folder.path(1), latest, fs::copy_options::recursive); }, nullptr},                       // the contents of step 1
+      {[&] { fs::copy(folder.path(1), latest, fs::copy_options::recursive); }, nullptr},                       // a copy of step 1
       {[&] { fs::create_symlink("nowhere", latest); }, nullptr},
-      {[&] { fs::create_symlink(folder.path(1), latest); }, nullptr},                                          // absolute
-      {[&] { write_atomically(latest, "step-00000001"); }, "latest.copy"},                                     // a link as some systems store it
+      {[&] { fs::create_symlink(folder.path(1), latest); }, nullptr},                                          // a link with an absolute path
+      {[&] { write_atomically(latest, "step-00000001"); }, "latest.copy"},                                     // a link that was stored as a text file
       {[&] { fs::copy(folder.path(1), latest, fs::copy_options::recursive), flip_byte(latest / "ema.safetensors", 1); }, "latest.copy-2"},
       {[&] { fs::create_directories(latest / "within"); }, "latest.copy-3"},
   };
@@ -269,7 +269,7 @@ TEST_CASE("latest may be anything: the link takes its place, and nothing but a c
   CHECK(fs::exists(temp / "c/latest.copy-2/model.safetensors"));
   CHECK(fs::exists(temp / "c/latest.copy-3/within"));
   CHECK(folder.newest_first() == std::vector<std::int64_t>{1});
-  save_simple(folder, 2);                                 // saving does it too
+  save_simple(folder, 2);                                 // saving also replaces what was there by a link
   CHECK(fs::read_symlink(latest) == "step-00000002");
 }
 
@@ -310,7 +310,7 @@ TEST_CASE("a reader never misses: checkpoints come and go while it opens the new
     const auto found = open_newest({temp / "c", 1, 0}, no_warning);
     REQUIRE(found);
     CHECK(found->step() >= before);
-    CHECK(first_value(found->part("model")) == static_cast<double>(found->step()));     // mapped files keep their contents
+    CHECK(first_value(found->part("model")) == static_cast<double>(found->step()));     // the mapped file keeps its contents
     before = found->step();
   }
   end = true;
@@ -344,8 +344,8 @@ TEST_CASE("what is in the way is named, and what was there stays") {
   const NamedTensors twice = {{"w", Tensor::ones({1})}, {"w", Tensor::ones({1})}};
   CHECK(has(message([&] { save_checkpoint(folder, 2, {{"model", twice}}, {}); }), "two tensors are named"));
   CHECK(open_newest(folder, no_warning)->step() == 1);
-  CHECK(std::distance(fs::directory_iterator(temp / "c"), {}) == 2);       // step-00000001 and latest, no leftover
-  CHECK(has(message<Error>([&] { save_checkpoint(folder, 2, {}, {{"files", 1}}); }), "not the caller's"));
+  CHECK(std::distance(fs::directory_iterator(temp / "c"), {}) == 2);       // only step-00000001 and latest
+  CHECK(has(message<Error>([&] { save_checkpoint(folder, 2, {}, {{"files", 1}}); }), "is reserved"));
   CHECK(has(message<Error>([&] { save_checkpoint(folder, 2, {{"a/b", {}}}, {}); }), "cannot be named"));
   CHECK(has(message<Error>([&] { save_checkpoint(folder, 2, {}, {{"x", "\xff"}}); }), "cannot be written"));
   CHECK(open_newest(folder, no_warning)->step() == 1);
@@ -353,7 +353,7 @@ TEST_CASE("what is in the way is named, and what was there stays") {
 
 namespace {
 
-// A process that saves one step after another, or the same one again with `same_step`; it sends a byte through `saved` after each.
+// Starts a process that saves one step after another, or with `same_step` the same step repeatedly. It writes a byte to `saved` after each save.
 pid_t start_saving(CheckpointFolder& folder, bool same_step, int saved) {
   const pid_t child = fork();
   REQUIRE(child >= 0);
@@ -377,7 +377,7 @@ TEST_CASE("a process killed at any moment leaves a whole checkpoint") {
     const auto begin = std::chrono::steady_clock::now();
     save_simple(folder, 1);
     const double save_time = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-    // Killed 0.2, 0.5, ... saves' time after a save: the moments differ, and the checks below do not depend on them.
+    // The process is killed 0.2, 0.5, ... times the duration of a save after a save ended. The checks below hold for every moment.
     for (int k = 0; k < 10; ++k) {
       int saved[2];
       REQUIRE(pipe(saved) == 0);
@@ -395,7 +395,7 @@ TEST_CASE("a process killed at any moment leaves a whole checkpoint") {
       REQUIRE(newest);
       CHECK(first_value(newest->part("model")) == static_cast<double>(newest->step()));
     }
-    CHECK(folder.newest_first().front() >= (same_step ? 1 : 6));          // each child resumed from the state that the one before had saved
+    CHECK(folder.newest_first().front() >= (same_step ? 1 : 6));          // each child began with the checkpoint of the previous one
     remove_stale_temporaries(folder.folder());
     for (const auto& entry : fs::directory_iterator(folder.folder())) CHECK_FALSE(has(entry.path().string(), ".tmp-"));
   }

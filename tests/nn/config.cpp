@@ -1,4 +1,4 @@
-// The config idiom: listing, text to value and back, rules, suggestions, JSON.
+// Configs: lists of fields, conversion of values from and to text, rules, suggestions, JSON.
 #include <doctest/doctest.h>
 
 #include <cmath>
@@ -136,7 +136,7 @@ TEST_CASE("what one field must divide is shown with its range, and looked at whe
   CHECK_NOTHROW(check_rules(fields, "here"));
   CHECK(test::mentions(test::error_of<ConfigError>([&] { check_relations(fields, "here"); }), {"here", "model.heads = 3", "model.width = 8"}));
   CHECK(test::mentions(test::error_of<ConfigError>([&] { checked_config(config.model, "Model"); }), {"Model", "heads = 3", "width = 8"}));
-  set_from_text(field(fields, "model.heads"), "5", "here");                  // before the width that it divides
+  set_from_text(field(fields, "model.heads"), "5", "here");                  // set before the width that it must divide
   set_from_text(field(fields, "model.width"), "10", "here");
   CHECK(checked_config(config, "here").model.width == 10);
 }
@@ -167,14 +167,14 @@ TEST_CASE("a model of sizes that do not fit is one error, before anything is all
 }
 
 TEST_CASE("the nearest word: letters changed, added, left out, and neighbours swapped, also the first two") {
-  CHECK(nearest("ot", {"to"}) == "to");                            // a swap is one edit, so not all letters are changed
+  CHECK(nearest("ot", {"to"}) == "to");                            // a swap is one edit, less than the length of the word
   CHECK(nearest("abdc", {"abcd", "xydc"}) == "abcd");
   CHECK(nearest("badc", {"abcd", "zzzz"}) == "abcd");
-  CHECK(nearest("seed", {"seeds", "sed"}) == "seeds");             // as near: the first
+  CHECK(nearest("seed", {"seeds", "sed"}) == "seeds");             // equally near: the first one
   CHECK(nearest("rates", {"rate"}) == "rate");
   CHECK(nearest("xyz", {"abc"}).empty());
   CHECK(nearest("ab", {"cd"}).empty());
-  CHECK(nearest("abcdefghi", {"abcxxxghi"}) == "abcxxxghi");       // a third of the letters
+  CHECK(nearest("abcdefghi", {"abcxxxghi"}) == "abcxxxghi");       // three edits: a third of the letters
   CHECK(nearest("abcdefghi", {"abxxxxghi"}).empty());
   CHECK(nearest("", {"a"}).empty());
   CHECK(nearest("word", {}).empty());

@@ -1,4 +1,4 @@
-// DINO's parts against their formulas in f64: unit rows, the center alone and over ranks, the loss over pairs of crops, the momentum's cosine.
+// DINO against formulas in f64: the head's unit rows, the center on one rank and several, the loss over pairs of crops, the cosine of the momentum.
 #include "nn/ssl/dino.h"
 
 #include <doctest/doctest.h>
@@ -41,7 +41,7 @@ TEST_CASE("the head's outputs are cosines of its bottleneck with its prototypes"
   const Tensor x = random_normal({6, 3}, {.seed = 4}) * 3.0;
   const Var y = head(Var(x));
   REQUIRE(y.shape() == Shape{6, 5});
-  // The bottleneck, written out.
+  // The bottleneck, computed element by element.
   const auto gelu_of = [](double v) { return 0.5 * v * (1 + std::erf(v / std::sqrt(2.0))); };
   const auto layer = [](const Numbers& in, const Tensor& weight, const Tensor& bias) {
     const Numbers w = numbers(weight), b = numbers(bias);
@@ -70,7 +70,7 @@ TEST_CASE("the head's outputs are cosines of its bottleneck with its prototypes"
   }
   double squares = 0;
   for (const double v : numbers(head.prototypes.value)) squares += v * v;
-  CHECK((squares > 5 && squares < 60));                            // 20 numbers of N(0, 1)
+  CHECK((squares > 5 && squares < 60));                            // sum of the squares of 20 numbers from N(0, 1)
 }
 
 TEST_CASE("a checkpoint of the head has all that it computes with") {
@@ -88,17 +88,17 @@ TEST_CASE("the centre moves towards the mean of all rows seen, in one part or se
   CHECK(numbers(centre.value()) == Numbers{0, 0});
   centre.see(Tensor::from<float>({1, 2, 3, 4}, {2, 2}));
   centre.see(Tensor::from<float>({8, 0}, {1, 2}));
-  CHECK(numbers(centre.value()) == Numbers{0, 0});                 // not before the step ends
+  CHECK(numbers(centre.value()) == Numbers{0, 0});                 // unchanged until the step ends
   centre.move();
   CHECK(near(numbers(centre.value())[0], 0.25 * 4, 1e-6));
   CHECK(near(numbers(centre.value())[1], 0.25 * 2, 1e-6));
   centre.move();
   CHECK(near(numbers(centre.value())[0], 1, 1e-6));
-  centre.see(Tensor::from<float>({5, 1}, {1, 2}));                 // of this step alone
+  centre.see(Tensor::from<float>({5, 1}, {1, 2}));                 // only the rows of this step count
   centre.move();
   CHECK(near(numbers(centre.value())[0], 0.75 * 1 + 0.25 * 5, 1e-6));
   CHECK(near(numbers(centre.value())[1], 0.75 * 0.5 + 0.25 * 1, 1e-6));
-  CHECK(centre.value().raw() == place);                            // a checkpoint holds this memory
+  CHECK(centre.value().raw() == place);                            // checkpoints refer to this memory
   DinoCentre usual(1);
   usual.see(Tensor::ones({3, 1}));
   usual.move();
@@ -153,7 +153,7 @@ TEST_CASE("the loss: the mean cross-entropy over pairs of different crops; the c
   for (const Numbers& t : teacher) large.push_back(tensor(t).to(DType::f32));
   CHECK(near(loss(crops, large).value().item(), wanted / pairs, 1e-5));
   loss.centre.move();
-  for (std::size_t k = 0; k < 3; ++k) {                            // 0.9 of the old one and 0.1 of the mean of the four rows
+  for (std::size_t k = 0; k < 3; ++k) {                            // 0.9 of the old center and 0.1 of the mean of the four rows
     const double mean = (teacher[0][k] + teacher[0][3 + k] + teacher[1][k] + teacher[1][3 + k]) / 4;
     CHECK(near(numbers(loss.centre.value())[k], 0.9 * centre[k] + 0.1 * mean, 1e-5));
   }

@@ -1,4 +1,4 @@
-// DiT^DH: numbers of the published code, names and counts of the published checkpoints, and derivatives of the whole network in f64.
+// DiT^DH: golden numbers of the published code, names and counts of the published checkpoints, and derivatives of the whole network in f64.
 #include "nn/models/dit_dh.h"
 
 #include "autodiff/jvp.h"
@@ -25,14 +25,14 @@ DitDhConfig tiny(bool mean_flow) {
   return c;
 }
 
-// Made on demand: on the default device of the thread.
+// Functions, because the tensors must be on the default device of the calling thread.
 Tensor golden_times() { return Tensor::from<float>({0.9f, 0.35f}, {2}); }
 Tensor golden_labels() { return Tensor::from<std::int64_t>({3, 10}, {2}); }
 const Golden golden{-45.0147728, 222.4330165,
                     {-0.7754285, -0.8186354, -0.8605876, -0.9016412, -0.9410678, -0.9782438, -1.0142460, -1.0493654},
                     {-0.4841023, -0.4356435, -0.3863293, -0.3361799}};
 
-// A MeanFlow model in f64 and where to differentiate it.
+// A MeanFlow model in f64, with inputs and a direction for its derivatives.
 struct Setting {
   DitDh net;
   Tensor x = wave({3, 8, 4, 4}, 1), w = wave({3, 8, 4, 4}, 2);
@@ -133,7 +133,7 @@ TEST_CASE("push along (w, 0, 1) agrees with the central difference") {
   const auto [u, dudt] = jvp(a.function(), at(a.x, a.s, a.t), along(a.w, zero, 1.0));
   CHECK(max_difference(u.value(), a.function()(a.x, a.s, a.t).value()) == 0);
   const auto along_path = [&](double h) { return a.function()(a.x + a.w * h, a.s, a.t + h).value(); };
-  const double h = 1e-4;                                                   // fourth order: the error is below 1e-9
+  const double h = 1e-4;                                                   // differences of fourth order: their error is below 1e-9
   const Tensor difference = (along_path(h) - along_path(-h)) * (8.0 / 12) - (along_path(2 * h) - along_path(-2 * h)) * (1.0 / 12);
   CHECK(norm(difference / h - dudt) / norm(dudt) < 1e-10);
 }
@@ -247,7 +247,7 @@ TEST_CASE("a constant tangent adds less than 15 % to the memory of a training st
 
 namespace {
 
-// Five blocks of which three see t: two in the backbone's middle see s, and the head's one.
+// Four backbone blocks and one head block. The first three blocks see t, the last of the backbone and the head see s.
 DitDhConfig split_times() {
   DitDhConfig c = tiny(true);
   c.depth = 4, c.late_s = true;
@@ -276,7 +276,7 @@ TEST_CASE("late_s: the first two thirds of the blocks see t alone, the others an
   const auto early_of = [&](std::int64_t depth, std::int64_t head) { return c.depth = depth, c.head_depth = head, c.early_blocks(); };
   CHECK(early_of(28, 2) == 20);
   CHECK(early_of(1, 2) == 1);
-  CHECK(early_of(2, 4) == 2);                                              // the head is late for any depth
+  CHECK(early_of(2, 4) == 2);                                              // the head always sees s: at most `depth` blocks see t
   c.late_s = false;
   CHECK(early_of(28, 2) == 28);
 }
@@ -289,14 +289,14 @@ TEST_CASE("late_s: at s = t it is the one-time network of the same weights, whic
   Weights weights{"model.safetensors", state_dict(one.net), -1, nullptr};
   CHECK_NOTHROW(check_kind(weights, false, "it"));
   DitDhBackbone::complete(map.net, weights);
-  CHECK_NOTHROW(check_kind(weights, true, "it"));                          // the file of a map, by one number
+  CHECK_NOTHROW(check_kind(weights, true, "it"));                          // the tensor late_s marks the file of a flow map
   CHECK(weights.tensors.size() == state_dict(one.net).size() + 1);
   load_state(map.net, weights.tensors);
   CHECK(parameter_count(map.net) == parameter_count(one.net));
   const Tensor v = one.net(one.x, one.t, one.labels).value();
   CHECK(max_difference(map.net(map.x, map.t, map.t, map.labels).value(), v) == 0);
   CHECK(max_difference(map.net(map.x, map.t, map.labels).value(), v) == 0);
-  CHECK_THROWS(load_state(const_cast<DitDh&>(one.net), weights.tensors));  // a map's file is no velocity's
+  CHECK_THROWS(load_state(const_cast<DitDh&>(one.net), weights.tensors));  // the file of a flow map does not fit a velocity network
   for (const bool by_s : {false, true}) {
     const auto shifted = [&](double h) { return map.function()(map.x, by_s ? map.s + h : map.s, by_s ? map.t : map.t + h).value(); };
     const Tensor ones = Tensor::ones({3}, DType::f64);

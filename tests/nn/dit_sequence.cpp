@@ -1,5 +1,5 @@
 // DiT^DH on sequences (C, L) and on latents that are not square: numbers of a PyTorch twin that computes in other ways (tests/golden/dit_sequence.py),
-// derivatives in f64 against differences, and (C, L) as one row of an image if positions do not count.
+// derivatives in f64 against differences, and, without positions, sequences (C, L) against images with one row.
 #include <functional>
 
 #include "autodiff/jvp.h"
@@ -23,7 +23,7 @@ namespace {
 DitDhConfig sequence() {
   DitDhConfig c;
   c.axes = 1, c.channels = 3, c.input_size = 20, c.patch_size = 4, c.classes = 5, c.mean_flow = true;
-  c.width = 12, c.depth = 2, c.heads = 2, c.head_width = 20, c.head_depth = 1, c.head_heads = 2;       // widths of a head: 6 and 10
+  c.width = 12, c.depth = 2, c.heads = 2, c.head_width = 20, c.head_depth = 1, c.head_heads = 2;       // each head is 6 or 10 wide
   return c;
 }
 
@@ -40,7 +40,7 @@ Shape batch_of(std::int64_t rows, const DitDhConfig& c) {
   return shape;
 }
 
-// The same as in dit_sequence.py: stored tensor number o, element i.
+// Sets the same values as dit_sequence.py: functions of the number o of the tensor and the index i of the element.
 void fill_by_number(DitDh& net) {
   int o = -1;
   for_each_tensor(net, [&](const std::string& name, Tensor& t) {
@@ -148,7 +148,7 @@ TEST_CASE("without positions a sequence is a picture of one row, with the same w
   DitDhConfig row = c;
   row.axes = 2, row.input_size = 1, row.input_width = 20;
   DitDh a(c, 1), b(row, 1);
-  CHECK(max_difference(a.x_embedder.weight.value.reshape({20, 3, 1, 1}), b.x_embedder.weight.value) == 0);       // initial values are of the matrix
+  CHECK(max_difference(a.x_embedder.weight.value.reshape({20, 3, 1, 1}), b.x_embedder.weight.value) == 0);       // initial values depend on the weight as a matrix
   shake(a);
   shake(b);
   const Tensor x = wave({2, 3, 20}, 1, DType::f32), s = Tensor::from<float>({0.1f, 0.3f}, {2}), t = Tensor::from<float>({0.8f, 0.5f}, {2});
@@ -218,11 +218,11 @@ TEST_CASE("inputs and configs that do not fit are refused") {
     return error_of<ConfigError>([&] { checked(c); });
   };
   CHECK(refused(sequence(), [](auto& c) { c.input_width = 4; }) ==
-        "DitDh: input_width = 4 is for axes = 2; a sequence (axes = 1) has a length alone, input_size");
+        "DitDh: input_width = 4 is only for axes = 2; a sequence (axes = 1) has one length, input_size");
   CHECK(mentions(refused(sequence(), [](auto& c) { c.patch_size = 3; }), {"DitDh", "patch_size = 3", "input_size = 20"}));
   CHECK(mentions(refused(rectangle(), [](auto& c) { c.input_width = 7; }), {"DitDh", "patch_size = 2", "input_width = 7"}));
   CHECK(refused(rectangle(), [](auto& c) { c.input_size = 5000; }) ==
-        "DitDh: input_size = 5000 is out of range (1 to 4096) for axes = 2; a sequence (axes = 1) may be as long");
+        "DitDh: input_size = 5000 is out of range (1 to 4096) for axes = 2; only a sequence (axes = 1) may be longer");
   CHECK(mentions(refused(sequence(), [](auto& c) { c.heads = 4; }), {"DitDh", "width / heads = 3", "multiple of 2", "rope"}));
   CHECK(mentions(refused(rectangle(), [](auto& c) { c.width = 18; }), {"DitDh", "width = 18", "multiple of 4", "position_embed"}));
   CHECK(mentions(refused(sequence(), [](auto& c) { c.axes = 3; }), {"DitDh", "axes = 3", "1 to 2"}));

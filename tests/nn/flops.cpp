@@ -1,4 +1,4 @@
-// Parameters and products counted from configs, against the published numbers, our own modules' shapes, and the operations on a tape.
+// Parameters and multiply-adds counted from configs, against published numbers, the shapes of our modules, and the operations on a tape.
 #include <doctest/doctest.h>
 #include <fmt/format.h>
 
@@ -37,7 +37,7 @@ const ModuleCost& module_of(const CostTable& table, const std::string& name) {
   throw ConfigError("no module " + name);
 }
 
-// The prefixes of the names of a row's parameters: "blocks.0-27.attn" -> "blocks.0.attn", ..., "blocks.27.attn".
+// Returns the prefixes of the parameters of a row: "blocks.0-27.attn" -> "blocks.0.attn", ..., "blocks.27.attn".
 std::vector<std::string> prefixes(const std::string& module) {
   const std::regex range(R"((.*\.)(\d+)-(\d+)(\..*))");
   std::smatch cut;
@@ -47,7 +47,7 @@ std::vector<std::string> prefixes(const std::string& module) {
   return out;
 }
 
-// Every parameter of the module is in exactly one row, and every row counts its own.
+// Checks that every parameter of the model is in exactly one row, and that each row counts the elements of its parameters.
 template <class M>
 void check_parameters(const M& model, const CostTable& table) {
   CHECK(total(table).parameters == parameter_count(model));
@@ -114,7 +114,7 @@ TEST_CASE("the paper's GFLOPS are whole GMACs, the fraction cut") {
     if (model.paper_gflops == 0) continue;
     ++in_paper;
     const double gmacs = static_cast<double>(total(model.modules).macs_linear) / 1e9;
-    const bool rounded = model.paper_gflops == 157;  // "157" for 156.8, the only rounded number
+    const bool rounded = model.paper_gflops == 157;  // the paper prints 157 for 156.8; all other numbers are cut
     CHECK_MESSAGE(std::floor(gmacs + (rounded ? 0.5 : 0.0)) == model.paper_gflops, model.name);
   }
   CHECK(in_paper == 1 + 2 + 3 + 5);
@@ -133,9 +133,9 @@ TEST_CASE("baselines agree with their own papers") {
   CHECK(std::abs(static_cast<double>(total(cost_table(dit_xl_2(512))).macs()) / 524.60e9 - 1) < 1e-3);
   CHECK(total(cost_table(sd_vae_decoder(256))).parameters == 49'490'199);
   CHECK(total(cost_table(sd_vae_decoder(512))).macs_linear == 4 * total(cost_table(sd_vae_decoder(256))).macs_linear);
-  // ViT-B/16 without its head has 85,798,656 parameters; RAE takes the last norm's 1536 away.
+  // ViT-B/16 without its head has 85,798,656 parameters; RAE removes the 1,536 of the last norm.
   CHECK(total(cost_table(vit_mae(), 256)).parameters == 85'798'656 - 1536);
-  // The tower of siglip2-base-patch16-224 has 92,884,224, with its attention pooling (probe, attention, norm, MLP) and last norm.
+  // siglip2-base-patch16-224's vision tower has 92,884,224, including its attention pooling (probe, attention, norm, MLP) and last norm.
   VitEncoderConfig siglip = siglip2();
   siglip.image_size = 224;
   const std::int64_t pooling = 768 + 4 * (768 * 768 + 768) + 2 * 768 + 2 * 768 * 3072 + 3072 + 768;
@@ -193,7 +193,7 @@ TEST_CASE("products are those that a tape records, with every switch of the conf
     const DitDh late(split, 1);
     check_parameters(late, cost_table(split));
     check_recorded(cost_table(split), [&] { late(wave({1, 8, 4, 4}, 1, DType::f32), time * 0.5, time, Tensor::full({1}, 3, DType::i64)); });
-    dit.axes = other ? 1 : 2, dit.input_size = 12, dit.input_width = other ? 0 : 8;                 // sequences of 12, latents of 12 x 8
+    dit.axes = other ? 1 : 2, dit.input_size = 12, dit.input_width = other ? 0 : 8;                 // sequences of length 12, or latents of 12 x 8
     const DitDh longer(dit, 1);
     check_parameters(longer, cost_table(dit));
     const Shape input = other ? Shape{1, 8, 12} : Shape{1, 8, 12, 8};

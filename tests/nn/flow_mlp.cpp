@@ -1,5 +1,5 @@
-// The MLP generator: values, gradients and derivatives of PyTorch (tests/golden/flow_mlp.py), checks in f64, names, initial values, its cost, and
-// that it trains as a velocity and as a flow map.
+// FlowMlp: values, gradients and derivatives against PyTorch (tests/golden/flow_mlp.py), checks in f64, names, initial values, cost, and training as a
+// velocity and as a flow map.
 #include "nn/models/flow_mlp.h"
 
 #include <map>
@@ -27,7 +27,7 @@ FlowMlpConfig small(bool mean_flow, std::int64_t classes) {
   return c;
 }
 
-// The same as in flow_mlp.py: parameter number o, element i.
+// Sets the same values as flow_mlp.py: functions of the number o of the parameter and the index i of the element.
 void fill_parameters(FlowMlp& net) {
   int o = 0;
   for_each_parameter(net, [&](const std::string&, Parameter& p) {
@@ -165,16 +165,16 @@ TEST_CASE("undefined labels mean no label; one time means s = t; any shape of a 
 TEST_CASE("what does not fit is refused in one line") {
   const FlowMlp one = filled(false, 0), two = filled(true, 5);
   CHECK_THROWS_WITH_AS(one(z(), s(), t(), {}), "FlowMlp: called with two times, but the model was made for one; set mean_flow in its config", ConfigError);
-  CHECK_THROWS_WITH_AS(one(z(), t(), y()), "FlowMlp: called with labels, but the model was made without classes; set classes in its config, or give no labels",
+  CHECK_THROWS_WITH_AS(one(z(), t(), y()), "FlowMlp: called with labels, but the model was made without classes; set classes in its config, or pass no labels",
                        ConfigError);
-  CHECK_THROWS_WITH_AS(one(z().slice(1, 0, 2), t(), {}), doctest::Contains("FlowMlp: input [4, 2] at times [4]: wants rows of 3 numbers and a time for each"),
+  CHECK_THROWS_WITH_AS(one(z().slice(1, 0, 2), t(), {}), doctest::Contains("FlowMlp: input [4, 2] at times [4]: the input must have rows of 3 numbers, with one time each"),
                        ShapeError);
   CHECK_THROWS_AS(one(z(), t().slice(0, 0, 3), {}), ShapeError);
   CHECK_THROWS_AS(two(z(), s().slice(0, 0, 1), t(), y()), ShapeError);
   CHECK_THROWS_AS(two(z(), s(), t(), Tensor::full({4}, 6, DType::i64)), Error);
   FlowMlpConfig c;
   c.highest = 0.1;
-  CHECK_THROWS_WITH_AS(FlowMlp{c}, "FlowMlp: highest = 0.1 is below lowest = 0.5: give the frequencies in rising order", ConfigError);
+  CHECK_THROWS_WITH_AS(FlowMlp{c}, "FlowMlp: highest = 0.1 is below lowest = 0.5: swap them", ConfigError);
   c = {};
   c.width = 0;
   CHECK_THROWS_AS(FlowMlp{c}, ConfigError);

@@ -1,4 +1,4 @@
-// Weights found by a user's name for them: a file, a checkpoint, a folder of them, a run. Loading them.
+// load_weights with each kind of path: a file, a checkpoint, a folder of checkpoints, a run. load_model and frozen_model.
 #include <doctest/doctest.h>
 
 #include <nlohmann/json.hpp>
@@ -65,7 +65,7 @@ TEST_CASE("weights are found from a file, a checkpoint, a folder of them, or a r
   int warnings = 0;
   CHECK(load_weights((temp / "run").string(), [&](const std::string&) { ++warnings; }).step == 1);
   CHECK(warnings == 1);
-  CHECK(has(error_of([&] { from(folder.path(2)); }), "do not match their checksum"));      // requested by name: no substitute is taken
+  CHECK(has(error_of([&] { from(folder.path(2)); }), "do not match their checksum"));      // the user named this checkpoint, so no other is loaded
 
   Two toy;
   const std::string what = error_of([&] { load_model(toy, bare); });
@@ -92,7 +92,7 @@ TEST_CASE("a model that is not trained owns what it was made of: f32, and the fi
   const Sized wide = frozen_model<Sized>(5000, load_weights(file.string(), no_warning));
   save_safetensors(file, {{"w", Tensor::arange(5000)}});
   const Sized model = frozen_model<Sized>(5000, load_weights(file.string(), no_warning));
-  fs::resize_file(file, 0);                                             // a view of the mapped file would end the process here
+  fs::resize_file(file, 0);                                             // if the model were a view of the mapped file, reading it would now end the process
   CHECK(model.w.value.to_vector<float>() == Tensor::arange(5000).to_vector<float>());
   CHECK(wide.w.value.dtype() == DType::f32);
   CHECK(wide.w.value.to_vector<float>() == Tensor::arange(5000).to(DType::bf16).to_vector<float>());

@@ -1,5 +1,5 @@
-// Gradients sent during the backward pass: each is reported once, when it is final; sums over ranks are those of the whole batch; the
-// sharded optimizer gives the results of the whole one.
+// Gradients that are sent during the backward pass: each is reported once, when it is final; sums over ranks equal the gradients of the whole
+// batch; the sharded optimizer has the same results as the unsharded one.
 #include "nn/optim/gradient_buckets.h"
 
 #include <doctest/doctest.h>
@@ -23,7 +23,7 @@ using namespace fm;
 
 namespace {
 
-// Layers that share a scale, one of them with a part that is computed again in the backward pass; `unused` never gets a gradient.
+// Layers that share a scale. A part of one layer is recomputed in the backward pass. `unused` never has a gradient.
 struct Net {
   std::vector<Parameter> weights, norms;
   Parameter scale, unused;
@@ -82,7 +82,7 @@ TEST_CASE("each gradient is passed on once, when it is final, the last layers' f
     for (std::size_t i = 0; i < order.size(); ++i) CHECK(numbers(all[*order[i]]) == numbers(seen[i]));
     const auto at = [&](const Parameter& p) { return std::find(order.begin(), order.end(), &p) - order.begin(); };
     for (std::size_t i = 1; i < 5; ++i) CHECK(at(net.weights[i]) < at(net.weights[i - 1]));
-    CHECK(at(net.weights[1]) < at(net.scale));                     // every layer uses it
+    CHECK(at(net.weights[1]) < at(net.scale));                     // the scale is final last, because every layer uses it
     CHECK(!all[net.unused].defined());
     Net same;
     same.again = again;
@@ -130,18 +130,18 @@ TEST_CASE("sums over ranks are the gradient of the whole batch, with micro-batch
 
 TEST_CASE("buckets go in the parameters' order backwards at first, then in that of rank 0's gradients") {
   run_ranks(2, [&](Communicator& ranks) {
-    // The last parameter is used first, so its gradient is final last.
+    // `early` is the last parameter, but is used first, so its gradient is final last.
     Parameter late{Tensor::ones({4})}, early{Tensor::ones({4, 6})};
     GradientBuckets buckets(ranks, {{"late", &late}, {"early", &early}}, {}, 1);
     CHECK(buckets.count() == 2);
-    struct Sent {                                                    // written by the communicator's own thread
+    struct Sent {                                                    // the communicator writes it on its own thread
       std::mutex mutex;
       std::vector<std::size_t> bytes;
     };
     const auto sent = std::make_shared<Sent>();
     ranks.observe([sent](const Communicator::Span& span) {
       const std::lock_guard lock(sent->mutex);
-      if (std::string(span.op) == "all_reduce" && span.bytes > 8) sent->bytes.push_back(span.bytes);      // 8: which parameters have gradients
+      if (std::string(span.op) == "all_reduce" && span.bytes > 8) sent->bytes.push_back(span.bytes);      // messages of 8 bytes are the flags of parameters that have gradients
     });
     for (int step = 0; step < 3; ++step) {
       Tape tape;

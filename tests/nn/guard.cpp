@@ -1,4 +1,4 @@
-// The guard against explosions: when it reports, when it does not, and equal reports after a resume.
+// The guard against explosions: when it raises an alarm, when it does not, and the same alarms after a resume.
 #include <doctest/doctest.h>
 
 #include <cmath>
@@ -15,7 +15,7 @@ namespace {
 using Numbers = std::vector<std::pair<std::string, double>>;
 constexpr double inf = std::numeric_limits<double>::infinity();
 
-// The steps at which a sequence of one number alarms.
+// Returns the steps at which a sequence of values of one number raises an alarm.
 std::vector<std::int64_t> alarms(ExplosionGuard& guard, const std::string& name, const std::vector<double>& values) {
   std::vector<std::int64_t> out;
   for (std::size_t i = 0; i < values.size(); ++i)
@@ -47,7 +47,7 @@ TEST_CASE("guard: silent below ten medians, at two steps, at the start, and wher
   ExplosionGuard a, b, c, d;
   CHECK(alarms(a, "raw_mse", level(1, 30) + level(9.9, 100)).empty());
   CHECK(alarms(b, "raw_mse", level(1, 30) + level(99, 2) + level(1, 1) + level(99, 2)).empty());
-  CHECK(alarms(c, "raw_mse", level(1, 5) + level(99, 100)).empty());         // nothing to compare with, and then it is the level
+  CHECK(alarms(c, "raw_mse", level(1, 5) + level(99, 100)).empty());         // the history is too short at first, and later the high values are the median
   CHECK(alarms(d, "derivative_ratio", level(0.001, 30) + level(9, 100)).empty());
   CHECK(alarms(d, "derivative_ratio", level(300, 3)).size() == 1);
 }

@@ -1,4 +1,4 @@
-// The judge: which sizes it takes, and that a map no larger than 8x8 places reaches its hidden layer, blocks of means above that.
+// The judge: sizes of images, and that at most 8x8 positions reach its hidden layer, by means over blocks of larger maps.
 #include "nn/models/judge.h"
 
 #include <doctest/doctest.h>

@@ -1,4 +1,4 @@
-// The walkers on a small module: names, counts, copies, loading with its one error, initial values.
+// The walkers on a small module: names, counts, copies, loading and its error, initial values.
 #include "nn/module.h"
 
 #include <doctest/doctest.h>
@@ -112,13 +112,13 @@ TEST_CASE("load_state lists everything that does not fit in one error and then w
     CHECK(what.find("table (has [3, 3], the model wants [3, 2])") != std::string::npos);
   }
   CHECK(m.positions.value.to_vector<double>()[0] == 0);
-  CHECK_THROWS_AS(load_state(m, state, false), FileError);               // a wrong shape is never skipped
+  CHECK_THROWS_AS(load_state(m, state, false), FileError);               // not even with strict = false is a wrong shape skipped
   state.erase(state.begin());
   load_state(m, state, false);
   CHECK(m.positions.value.to_vector<double>()[0] == 1);
 }
 
-// Integers are quantized weights whose scale lies elsewhere, or another tensor altogether.
+// A tensor of integers is refused: it holds quantized weights, whose scale is in another tensor, or no weights.
 TEST_CASE("integers are no weights, and names of a file stay on the message's line") {
   Model m = made(1);
   StateDict state = state_dict(clone(m));
@@ -168,7 +168,7 @@ TEST_CASE("initial values depend on seed and name only") {
   CHECK(max_difference(a.table.value, b.table.value) == 0);
   CHECK(max_difference(a.table.value, c.table.value) > 1e-3);
   CHECK(max_difference(a.blocks[0].first.weight.value, a.blocks[1].first.weight.value) > 1e-3);
-  CHECK(max_difference(a.last.weight.value, Tensor::zeros({2, 4})) == 0);             // the parent's reset came last
+  CHECK(max_difference(a.last.weight.value, Tensor::zeros({2, 4})) == 0);             // the parent's reset ran last
   Pair alone{Linear(4, 4), Linear(4, 4, false)};
   detail::Resetter{1}.leave("blocks.0.first", alone.first);
   CHECK(max_difference(alone.first.weight.value, a.blocks[0].first.weight.value) == 0);

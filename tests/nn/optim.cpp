@@ -1,5 +1,5 @@
-// AdamW with clipping and averages against the equations written naively in double, closed forms of the first steps, every instruction set
-// and any number of threads; schedules against their formulas; saving and restoring the state.
+// AdamW with clipping and averages: against a naive implementation in double and closed forms of the first steps, for every instruction set and any
+// number of threads. Schedules against their formulas. Saving and restoring the state.
 #include <doctest/doctest.h>
 
 #include <cmath>
@@ -25,7 +25,7 @@ std::int64_t length(const std::vector<double>& v) { return static_cast<std::int6
 Tensor make(const std::vector<double>& v, DType dtype) { return Tensor::from(v, {length(v)}).to(dtype); }
 std::vector<double> read(const Parameter& p) { return p.value.to_vector<double>(); }
 
-// One parameter by the book, in double.
+// AdamW for one parameter, as in the paper, in double.
 struct Naive {
   std::vector<double> p, m, v, e;
   int k = 0;
@@ -166,7 +166,7 @@ TEST_CASE("not finite: a named error, nothing changed") {
   optimizer.add_average(named_parameters(ema), 0.5);
   std::vector<double> a = random_array(1037, 1), b = random_array(33, 1);
   b[32] = NAN;
-  if (default_device().is_cuda()) {                  // there it shows when the norm is read
+  if (default_device().is_cuda()) {                  // on a GPU the error shows only when the norm is read
     CHECK(std::isnan(optimizer.step(make_gradients(model, a, b), {.lr = 1}).gradient_norm.value()));
   } else {
     const std::string what = error_of<DivergedError>([&] { optimizer.step(make_gradients(model, a, b), {.lr = 1}); });
@@ -200,7 +200,7 @@ TEST_CASE("training from a saved and restored state is the same bit for bit") {
     CHECK(same_bits((model.*p).value, (resumed.*p).value));
     CHECK(same_bits((ema.*p).value, (resumed_ema.*p).value));
   }
-  // Three tensors for a and b, which have had gradients, none for the frozen one.
+  // Three tensors each for a and b, which have had gradients, none for the frozen parameter, and `updates`.
   CHECK(other.state().size() == 7);
 
   NamedTensors wrong = optimizer.state();
@@ -219,7 +219,7 @@ TEST_CASE("wrong use is refused by name") {
   CHECK_THROWS_AS(optimizer.add_average({}, 0.9), ShapeError);
   CHECK_THROWS_AS(optimizer.step(make_gradients(model, {1, 2}, {}), {.lr = 1}), ShapeError);
   CHECK_THROWS_AS(AdamW(named_parameters(model), {.beta1 = 1}), ConfigError);
-  // Gradients of a copy: its parameters have addresses of their own.
+  // The gradients are those of a copy, whose parameters have other addresses.
   const std::string lost = error_of<Error>([&] { optimizer.step(make_gradients(same, random_array(1037, 1), {}), {.lr = 1}); });
   CHECK(lost.find("none of the 3 parameters (a, ...) has a gradient") != std::string::npos);
   CHECK(optimizer.updates() == 0);
@@ -244,7 +244,7 @@ TEST_CASE("numbers of a step that are out of range are refused, with nothing cha
   CHECK(optimizer.state().size() == 1);
   CHECK(same_bits(model.a.value, before.a.value));
   CHECK(same_bits(ema.a.value, before.a.value));
-  CHECK_NOTHROW(optimizer.step(g, {.lr = 0}));                 // a schedule may start and end there
+  CHECK_NOTHROW(optimizer.step(g, {.lr = 0}));                 // a schedule may begin or end at rate 0
   CHECK(same_bits(model.a.value, before.a.value));
 }
 
@@ -313,7 +313,7 @@ TEST_CASE("unclipped gradients whose squares the second moment cannot hold are a
     CHECK(optimizer.updates() == 0);
   }
   CHECK(same_bits(model.b.value, before.b.value));
-  // In f64 the squares themselves are beyond the range.
+  // In f64 the squares of the gradients overflow.
   Model wide = make_model(DType::f64);
   AdamW other(named_parameters(wide), {.clip = 1});
   if (!default_device().is_cuda())

@@ -1,4 +1,4 @@
-// Models whose blocks compute in bf16: against the same models in f32, value, tangent and gradients; with weights stored as f32 or as bf16.
+// Models whose blocks compute in bf16: value, tangent and gradients against the same models in f32, with weights stored as f32 or as bf16.
 #include "nn/precision.h"
 
 #include "autodiff/jvp.h"
@@ -27,14 +27,14 @@ const Tensor x = wave({3, 24, 4, 4}, 1, DType::f32), direction = wave({3, 24, 4,
 const Tensor s = Tensor::from<float>({0.1f, 0.3f, 0.6f}, {3}), t = Tensor::from<float>({0.8f, 0.5f, 0.9f}, {3});
 const Tensor labels = Tensor::from<std::int64_t>({3, 10, 0}, {3});
 
-// The same weights under another precision.
+// Returns a copy of the model with the same weights, whose blocks compute in bf16.
 template <class M> M in_bf16(const M& model) {
   M copy = clone(model);
   copy.config.precision = "bf16";
   return copy;
 }
 
-// Similar to a trained model: the published initial values, and Gaussian ones in place of zeros (modulations, the last layer).
+// A network similar to a trained one: the published initial values, but normal random numbers in place of zeros (modulations, the last layer).
 DitDh trained_like(const DitDhConfig& c) {
   DitDh net(c, 1);
   for_each_parameter(net, [](const std::string& name, Parameter& p) {
@@ -61,7 +61,7 @@ TEST_CASE("DiT^DH: value and tangent stay within bf16's rounding of f32; what le
   CHECK(du16.dtype() == DType::f32);
   CHECK(relative(u16.value(), u.value()) < 2e-2);
   CHECK(relative(du16, du) < 4e-2);
-  CHECK(relative(u16.value(), u.value()) > 1e-5);                          // it was bf16
+  CHECK(relative(u16.value(), u.value()) > 1e-5);                          // the model did compute in bf16
 }
 
 TEST_CASE("gradients are f32 and agree with those of f32") {

@@ -1,4 +1,4 @@
-// Names of published files: there and back, parts of a RAE file, wrappers' prefixes, shards.
+// Names of published files: translation in both directions, parts of a RAE file, prefixes of wrappers, shards.
 #include "nn/models/published_names.h"
 
 #include <doctest/doctest.h>
@@ -62,7 +62,7 @@ TEST_CASE("an encoder under Meta's names and back") {
   CHECK(layout_of(ours) == Layout::hugging_face_dino);
   const NamedTensors meta = to_published_names(ours, "meta");
   CHECK(layout_of(meta) == Layout::meta_dino);
-  // Four tensors of a layer (weights and biases of key and value) went into its qkv.
+  // In each layer the weights and biases of query, key and value became those of qkv: four tensors fewer.
   CHECK(meta.size() == ours.size() - 2 * 4);
   for (const auto& [name, t] : meta)
     if (name == "blocks.1.attn.qkv.weight") CHECK(t.shape() == Shape{36, 12});
@@ -84,7 +84,7 @@ TEST_CASE("the two parts of a RAE file") {
   CHECK(layout_of(decoder) == Layout::rae_decoder);
   CHECK(same(to_our_names(decoder, "decoder"), decoder));
   CHECK(has(error_of([&] { to_our_names(decoder, "dit"); }), "no dit in this file: it is a RAE decoder"));
-  CHECK(has(error_of([&] { to_our_names(decoder, "head"); }), "want encoder, decoder or dit"));
+  CHECK(has(error_of([&] { to_our_names(decoder, "head"); }), "must be encoder, decoder or dit"));
 }
 
 TEST_CASE("SigLIP 2 and ViTMAE: prefixes, heads and the norm that RAE drops") {
@@ -116,14 +116,14 @@ TEST_CASE("SigLIP 2 and ViTMAE: prefixes, heads and the norm that RAE drops") {
     CHECK(layout_of(rae) == Layout::rae);
     CHECK(same(encoder_tensors(rae, false), state_dict(plain)));
     CHECK(same(to_our_names(rae, "decoder"), state_dict(tiny_decoder(5))));
-    CHECK(has(error_of([&] { to_published_names(ours, "meta"); }), "is no name of a DINOv2 encoder"));
+    CHECK(has(error_of([&] { to_published_names(ours, "meta"); }), "is not a name of a DINOv2 encoder"));
   }
 }
 
 TEST_CASE("names that no layout has are named") {
   NamedTensors meta = to_published_names(state_dict(tiny_encoder(true, 3)), "meta");
   meta.emplace_back("blocks.0.attn.surprise", Tensor::zeros({1}));
-  CHECK(has(error_of([&] { to_our_names(meta, "encoder"); }), "blocks.0.attn.surprise is no name of Meta's DINOv2"));
+  CHECK(has(error_of([&] { to_our_names(meta, "encoder"); }), "blocks.0.attn.surprise is not a name of Meta's DINOv2"));
   meta.pop_back();
   meta.emplace_back("blocks.7.attn.qkv.weight", Tensor::zeros({35, 12}));
   CHECK(has(error_of([&] { to_our_names(meta, "encoder"); }), "blocks.7.attn.qkv.weight has shape [35, 12]"));

@@ -1,4 +1,4 @@
-// The sizes of a model are read off its tensors.
+// Configs that follow from the tensors of a file.
 #include "nn/models/published_weights.h"
 
 #include <doctest/doctest.h>
@@ -52,7 +52,7 @@ TEST_CASE("odd sizes") {
   dit.head_depth = 1, dit.head_heads = 2;
   dit.mlp_ratio = 2.5, dit.classes = 7, dit.qk_norm = true;
   CHECK(values(dit_dh_config_of(weights_of(DitDh(dit)))) == values(dit));
-  dit.head_width = 24, dit.head_heads = 3, dit.head_depth = 2;         // one width: the head is two blocks, as published
+  dit.head_width = 24, dit.head_heads = 3, dit.head_depth = 2;         // equal widths: the head is assumed to have two blocks, as published
   CHECK(values(dit_dh_config_of(weights_of(DitDh(dit)))) == values(dit));
   dit.mean_flow = dit.late_s = true;
   CHECK(values(dit_dh_config_of(weights_of(DitDh(dit)))) == values(dit));

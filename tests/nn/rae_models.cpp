@@ -27,7 +27,7 @@ VitEncoderConfig tiny_encoder(bool affine_norm, const char* kind = "dinov2") {
   return c;
 }
 
-// An encoder written with loops over one image, to test against.
+// A naive encoder: loops over one image.
 struct Naive {
   std::int64_t tokens, width;
   std::vector<double> h;
@@ -213,12 +213,12 @@ TEST_CASE("encoder: counts and names of the published checkpoints") {
   check_names(VitEncoder(tiny_encoder(true)), "dino_v2.txt");
   check_names(VitEncoder(tiny_encoder(true, "siglip2")), "siglip2.txt");
   check_names(VitEncoder(tiny_encoder(true, "mae")), "vit_mae.txt");
-  // Table of 14x14 positions and one for the class token; 85,798,656 is ViT-B/16 with its last norm.
+  // The table has 14 x 14 positions and one for the class token. ViT-B/16 with its last norm has 85,798,656 parameters; the norm has 1,536.
   CHECK(parameter_count(VitEncoder(vit_mae())) == 85798656 - 1536);
   CHECK(parameter_count(VitEncoder(siglip2())) == 85798656 - 1536 + (256 - 197 - 1) * 768);
 }
 
-// Settings that affect no count and no name but every number: the configurations of the published models.
+// These settings change all results, but no name and no count of parameters. The values are from the configs of the published models.
 TEST_CASE("presets: heads, epsilons, patches, registers and the pictures' mean and deviation are the published ones") {
   const auto numbers = [](const VitEncoderConfig& c) {
     return std::vector<double>{double(c.width), double(c.depth), double(c.heads), double(c.mlp_width), double(c.patch_size),
@@ -326,7 +326,7 @@ TEST_CASE("RAE: images are resized to the encoder's input and normalised channel
     CHECK(max_difference(back, images) < 1e-6);
     CHECK(model.decode(z).shape() == Shape{2, 3, 10, 10});
     c.image_std = {0.2, 0.3};
-    CHECK_THROWS_WITH_AS(Rae(c, 1), "Rae: image_std has 2 values; want one, or one for each of 3 channels", ConfigError);
+    CHECK_THROWS_WITH_AS(Rae(c, 1), "Rae: image_std has 2 values, but must have one, or one for each of 3 channels", ConfigError);
   }
 }
 

@@ -1,4 +1,4 @@
-// The residual MLP: values by plain loops in double, derivatives by differences, initial values, and refusals.
+// ResidualMlp: values against plain loops in double, derivatives against differences, initial values, and errors.
 #include "nn/models/residual_mlp.h"
 
 #include <cmath>
@@ -29,7 +29,7 @@ ResidualMlpConfig small(bool mean_flow, std::int64_t classes) {
   return c;
 }
 
-// None of the parameters is zero.
+// Returns a network whose parameters are all nonzero.
 ResidualMlp filled(bool mean_flow, std::int64_t classes) {
   ResidualMlp net(small(mean_flow, classes), 1);
   std::uint32_t number = 0;
@@ -143,7 +143,7 @@ TEST_CASE("saved and loaded into a model of another seed, outputs are bit-equal;
   a.in.weight.value.fill(0);
   CHECK(max_difference(b(z(), s(), t(), y()).value(), c(z(), s(), t(), y()).value()) == 0);
   CHECK(max_difference(a(z(), s(), t(), y()).value(), c(z(), s(), t(), y()).value()) > 1e-3);
-  CHECK(has(error_of<ShapeError>([&] { c(normal({rows, 4}, 1, DType::f64), t(), y()); }), "wants rows of 3 numbers"));
+  CHECK(has(error_of<ShapeError>([&] { c(normal({rows, 4}, 1, DType::f64), t(), y()); }), "must have rows of 3 numbers"));
   CHECK(has(error_of<ConfigError>([&] { filled(false, 5)(z(), s(), t(), y()); }), "made for one"));
   CHECK(has(error_of<ConfigError>([&] { filled(true, 0)(z(), s(), t(), y()); }), "without classes"));
   ResidualMlpConfig wrong = small(true, 5);
@@ -203,7 +203,7 @@ TEST_CASE("it trains as a velocity and as a flow map, and every parameter gets a
       Tape tape;
       const Var loss = mean(square((mean_flow ? u(x, from, to, y()) : v(x, to, y())) - wanted));
       const Gradients g = backward(loss);
-      // The last layer moves first, then the gates, then the layers behind the gates.
+      // At first only the last layer has a gradient that is not zero, then also the gates, then the layers before the gates.
       if (step > 2) for_each_parameter(*model, [&](const std::string& name, Parameter& p) { REQUIRE_MESSAGE((g[p].defined() && norm(g[p]) > 0), name); });
       last = loss.value().item();
       if (step == 0) first = last;

@@ -1,6 +1,6 @@
-// The models against PyTorch running functions written from their description (tests/golden/models.py, make_models.py): encoders of each
-// kind with their position grid resized, decoder, RAE round trip, DiT^DH, its MeanFlow variant and the variant's derivative. In f64, f32 and,
-// with blocks in bf16, to 2 %.
+// The models against PyTorch functions that were written from the models' description (tests/golden/models.py, make_models.py): encoders of each
+// kind with a resized grid of positions, decoder, RAE round trip, DiT^DH, its MeanFlow variant and the derivative of that. In f64, in f32, and with
+// blocks in bf16 to 2 %.
 #include "autodiff/jvp.h"
 #include "nn/latent_stats.h"
 #include "nn/models/presets.h"
@@ -18,7 +18,7 @@ Tensor torch_says(const std::string& name) {
   return file[name].to(DType::f64).to(default_device());
 }
 
-// Largest difference over largest value.
+// Compares the largest difference with the largest value.
 void check_close(const Tensor& ours, const std::string& name, double tolerance) {
   const Tensor want = torch_says(name);
   REQUIRE(ours.shape() == want.shape());
@@ -26,14 +26,14 @@ void check_close(const Tensor& ours, const std::string& name, double tolerance) 
   CHECK_MESSAGE(error < tolerance, name << ": " << error);
 }
 
-// Compares means, because roundings of bf16 in single elements are larger.
+// Compares norms, because rounding to bf16 has larger errors in single elements.
 void check_near(const Tensor& ours, const std::string& name) {
   const Tensor want = torch_says(name);
   const double error = norm(ours.to(DType::f64) - want) / norm(want);
   CHECK_MESSAGE(error < 2e-2, name << ": " << error);
 }
 
-constexpr double f32_tolerance = 1e-5, f64_tolerance = 1e-6;   // the file's numbers are rounded to f32
+constexpr double f32_tolerance = 1e-5, f64_tolerance = 1e-6;   // f64 too is limited by the file's numbers, which are rounded to f32
 
 Tensor rule_wave(const Shape& shape, double step) {
   std::vector<float> values(static_cast<std::size_t>(shape.numel()));
@@ -61,7 +61,7 @@ DitDhConfig dit_config(bool mean_flow) {
   return c;
 }
 
-// f(model, element type, check): in f64 and f32, then with blocks in bf16.
+// Calls f(model, element type, check) in f64, in f32, and with blocks in bf16.
 template <class Model, class Config, class F> void in_every_precision(Config config, F&& f) {
   for (const DType type : {DType::f64, DType::f32}) {
     Model model(config, 1);

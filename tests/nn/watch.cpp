@@ -1,4 +1,4 @@
-// The watch of a training: warnings and stops, the best checkpoint's mean, rewinds with half the rate, and all of these through a checkpoint's state.
+// LoopWatch: warnings and stops, the mean of the best checkpoint, rewinds with half the rate, and its state in checkpoints.
 #include "nn/training/watch.h"
 
 #include <doctest/doctest.h>
@@ -29,7 +29,7 @@ struct Listener : LoopObserver {
 
 LoopNumbers numbers(double loss, double norm = 1) { return {{"loss", loss}, {"grad_norm", norm}, {"lr", 0.1}}; }
 
-// 20 quiet steps, then three of this gradient norm: the guard speaks at step 23 of an explosion that began at 21.
+// 20 calm steps, then three with gradient norm `norm`: at step 23 the guard reports an explosion that began at step 21.
 void explode(LoopWatch& watch, double norm = 50) {
   for (int step = 1; step <= 20; ++step) watch.observe(step, numbers(1), true);
   for (int step = 21; step <= 23; ++step) watch.observe(step, numbers(1, norm), true);
@@ -72,14 +72,14 @@ TEST_CASE("watch: a warning with the remedies, or an error that says where it be
 TEST_CASE("watch: the best checkpoint is the one with the lowest mean since the one before") {
   Listener heard;
   LoopWatch watch("fm", {.keep_best = "loss"}, {}, heard);
-  CHECK_FALSE(watch.is_best());                                    // no number, no mean
+  CHECK_FALSE(watch.is_best());                                    // there is no mean without numbers
   CHECK_FALSE(watch.state().contains("best"));
   watch.observe(1, numbers(3), true), watch.observe(2, numbers(1), true);
   CHECK(watch.is_best());
   CHECK(watch.state()["best"] == Json{{"number", "loss"}, {"mean", 2.0}});
   CHECK_FALSE(watch.is_best());                                    // the mean begins anew
   watch.observe(3, numbers(2), true);
-  CHECK_FALSE(watch.is_best());                                    // as good is not better
+  CHECK_FALSE(watch.is_best());                                    // an equal mean is not better
   watch.observe(4, numbers(1.5), true), watch.observe(5, numbers(2.25), true);
   CHECK(watch.is_best());
   const Json state = Json::parse(watch.state().dump());
@@ -92,7 +92,7 @@ TEST_CASE("watch: the best checkpoint is the one with the lowest mean since the 
   CHECK(resumed.is_best());
   LoopWatch lacking("fm", {.keep_best = "fid"}, {}, heard);
   CHECK_NOTHROW(lacking.observe(1, numbers(1), false));
-  CHECK(error_of<ConfigError>([&] { lacking.observe(2, numbers(1), true); }) == "--keep-best fid: stage fm has loss, grad_norm, lr");
+  CHECK(error_of<ConfigError>([&] { lacking.observe(2, numbers(1), true); }) == "--keep-best fid: stage fm has no such column, only loss, grad_norm, lr");
 }
 
 TEST_CASE("watch: the largest norm since it was taken, also across a checkpoint") {
@@ -104,7 +104,7 @@ TEST_CASE("watch: the largest norm since it was taken, also across a checkpoint"
   resumed.saw_norm(5);
   CHECK(resumed.take_largest_norm() == 7);
   CHECK(resumed.take_largest_norm() == 0);
-  CHECK_FALSE(resumed.state().contains("largest_norm"));           // nothing between lines of the log
+  CHECK_FALSE(resumed.state().contains("largest_norm"));           // no norm since the last line of the log
   CHECK(watch.take_largest_norm() == 7);
 }
 
@@ -125,7 +125,7 @@ TEST_CASE("watch: a state that is restored leaves nothing of what was before; an
   CHECK_FALSE(watch.state().contains("rewound"));
   CHECK_FALSE(watch.state().contains("best"));
   CHECK(watch.state()["explosions"] == 0);
-  CHECK_FALSE(watch.is_best());                                    // the 8 is forgotten
+  CHECK_FALSE(watch.is_best());                                    // the restored state has no numbers
   watch.observe(1, numbers(4), true);
   CHECK(watch.is_best());
   CHECK(watch.state()["best"]["mean"] == 4.0);
@@ -155,7 +155,7 @@ TEST_CASE("watch: each rewind halves the rate, counts on, and five are the most"
 TEST_CASE("watch: a number far above its median of before the checkpoint is said once, at the first step after it") {
   Listener heard;
   LoopWatch before("fm", {}, {}, heard);
-  for (int step = 1; step <= 7; ++step) before.observe(step, numbers(2), true);      // fewer than the guard needs
+  for (int step = 1; step <= 7; ++step) before.observe(step, numbers(2), true);      // fewer steps than the guard needs
   const auto resumed = [&](const WatchConfig& config) {
     LoopWatch watch("fm", config, {}, heard);
     watch.restore(before.state());
@@ -164,18 +164,18 @@ TEST_CASE("watch: a number far above its median of before the checkpoint is said
   };
   LoopWatch just = resumed({});
   just.observe(8, numbers(2000), true);
-  CHECK(heard.warned.empty());                                     // a thousand times is not more
+  CHECK(heard.warned.empty());                                     // exactly a thousand times the median is not above it
   LoopWatch watch = resumed({});
   watch.observe(8, numbers(2001), true);
   REQUIRE(heard.warned.size() == 1);
   CHECK(heard.warned[0] ==
-        "fm: step 8: loss is 2001, and its median before the checkpoint that training resumed from was 2: the weights are from after a leap: go back");
+        "fm: step 8: loss is 2001, and its median before the checkpoint that training resumed from was 2: the checkpoint already contains the explosion: go back");
   CHECK(watch.explosions() == 1);
   watch.observe(9, numbers(1e9), true);
   CHECK(heard.warned.size() == 1);
   LoopWatch stops = resumed({.on_explosion = "stop"});
   CHECK_THROWS_AS(stops.observe(8, numbers(2, 1001), true), ExplodedError);
-  LoopWatch fresh("fm", {.on_explosion = "stop"}, {}, heard);      // a checkpoint of a version that kept no numbers
+  LoopWatch fresh("fm", {.on_explosion = "stop"}, {}, heard);      // a checkpoint of an older version without the state
   fresh.restore(Json());
   fresh.resumed("go back");
   CHECK_NOTHROW(fresh.observe(1, numbers(1e9), true));

@@ -46,8 +46,8 @@ inline Result run_program_file(const std::filesystem::path& program, Arguments a
     const auto redirect = [](int descriptor, const std::string& file) {
       dup2(open(file.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0666), descriptor);
     };
-    for (int signal : {SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGXCPU}) ::signal(signal, SIG_DFL);     // nohup and `&` have some ignored
-    setenv("OMP_WAIT_POLICY", "passive", 1);                           // threads that spin stand still for each other on a busy machine
+    for (int signal : {SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGXCPU}) ::signal(signal, SIG_DFL);     // nohup and `&` ignore some of them
+    setenv("OMP_WAIT_POLICY", "passive", 1);                           // on a busy machine spinning threads keep each other from running
     redirect(STDOUT_FILENO, out);
     redirect(STDERR_FILENO, err);
     execv(program.c_str(), argv.data());
@@ -60,13 +60,12 @@ inline Result run_program_file(const std::filesystem::path& program, Arguments a
   return {code, read_file(out), read_file(err)};
 }
 
-// A line of the shell, with "$0" for the program: for pipes, closed descriptors and limits.
+// Runs a line of the shell, in which "$0" is the program: for pipes, closed descriptors and limits.
 inline Result run_shell(const std::string& line, const std::filesystem::path& program, const std::function<void(pid_t)>& during = {}) {
   return run_program_file("/bin/sh", {"-c", line, program.string()}, during);
 }
 
-// Waits for something that a child does, as long as a machine that is busy with other work may need: the test's own timeout is the bound that
-// counts. False after 5 minutes.
+// Waits until happened() holds, for instance for a child. Returns false after 5 minutes, a limit for busy machines: tests have timeouts of their own.
 inline bool wait_until(const std::function<bool()>& happened) {
   const auto since = std::chrono::steady_clock::now();
   for (; std::chrono::steady_clock::now() - since < std::chrono::minutes(5); std::this_thread::sleep_for(std::chrono::milliseconds(1)))
@@ -74,7 +73,7 @@ inline bool wait_until(const std::function<bool()>& happened) {
   return false;
 }
 
-// A signal was sent to the process and has not reached it. Two of a kind that are pending would be one.
+// Whether a signal was sent to the process and has not reached it yet. A second signal of the same kind would be merged with it.
 inline bool is_pending(pid_t process, int signal) {
   const std::string status = read_file("/proc/" + std::to_string(process) + "/status");
   for (const char* set : {"\nSigPnd:", "\nShdPnd:"})

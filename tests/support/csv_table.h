@@ -1,4 +1,4 @@
-// A CSV file by the names of its rows (the first column) and of its columns.
+// A CSV file as table[first cell of a line][heading of the column].
 #pragma once
 
 #include <filesystem>

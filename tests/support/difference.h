@@ -1,4 +1,4 @@
-// The largest difference of two lists of numbers. A NaN counts as infinite: a maximum taken with std::max would pass over it.
+// The largest difference of two lists of numbers. A NaN counts as infinite; std::max would ignore it.
 #pragma once
 
 #include <cmath>
@@ -6,7 +6,7 @@
 
 namespace fm::test {
 
-// The larger of the two.
+// The larger of the two, where a NaN is infinite.
 inline double worse(double worst, double x) { return x <= worst ? worst : std::isnan(x) ? HUGE_VAL : x; }
 
 // Infinite also when the sizes differ.

@@ -7,7 +7,7 @@
 
 namespace fm::test {
 
-// The message of the E that f throws; "no error" where it throws none. Other exceptions pass.
+// The message of the E that f throws; "no error" if f throws nothing. Other exceptions pass through.
 template <class E = Error, class F> std::string error_of(const F& f) {
   try {
     f();

@@ -51,13 +51,13 @@ template <class F> Array<double> central_difference(const F& f, double h = 1e-3)
   return y;
 }
 
-// Back to the instruction set of before at the end, also when a check throws.
+// Restores the instruction set at the end of the scope, also if a check throws.
 struct IsaScope {
   cpu::Isa before = cpu::active_isa();
   ~IsaScope() { cpu::set_active_isa(before); }
 };
 
-// Runs f(name) under every instruction set that this machine has; once where operations run on a GPU.
+// Runs f(name) under every instruction set that this machine has, or once if operations run on a GPU.
 template <class F> void each_isa(const F& f) {
   if (default_device().is_cuda()) {
     f(std::string("cuda"));
@@ -71,7 +71,7 @@ template <class F> void each_isa(const F& f) {
   }
 }
 
-// f() with one thread and with several must agree bit for bit.
+// Whether f() returns the same bits with one, two and three threads.
 template <class F> bool same_for_any_threads(const F& f) {
   const int before = omp_get_max_threads();
   omp_set_num_threads(1);

@@ -12,7 +12,7 @@ inline bool allows(int limit, std::uint64_t bytes) {
   return getrlimit(static_cast<decltype(RLIMIT_AS)>(limit), &now) != 0 || now.rlim_cur == RLIM_INFINITY || now.rlim_cur >= bytes;
 }
 
-// Whether a file of this many bytes can be written, as a hole, and mapped, with 2 GiB for the process itself.
+// Whether a sparse file of this many bytes can be written and mapped, with 2 GiB left for the process itself.
 inline bool room_for_file(std::uint64_t bytes) { return allows(RLIMIT_FSIZE, bytes) && allows(RLIMIT_AS, bytes + (std::uint64_t{2} << 30)); }
 
 }  // namespace fm::test

@@ -1,4 +1,4 @@
-// Looking at HTML and SVG text: does it parse, and how often does a part occur.
+// Checks of HTML and SVG text: whether its elements are closed, and how often a part occurs.
 #pragma once
 
 #include <string>
@@ -12,7 +12,7 @@ inline long count(const std::string& text, const std::string& part) {
   return n;
 }
 
-// Every opened element is closed in order; void elements of HTML may stay open.
+// Whether every opened element is closed, in order. The void elements meta and img may stay open.
 inline bool is_balanced(const std::string& markup) {
   std::vector<std::string> open;
   for (std::size_t at = markup.find('<'); at != std::string::npos; at = markup.find('<', at + 1)) {

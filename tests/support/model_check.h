@@ -16,8 +16,8 @@
 
 namespace fm::test {
 
-// Stored tensor number o, element i: 0.08 sin(0.7 (i+1) + 0.31 o), around 1 for weights of norms and layer scales, not scaled for the
-// frozen frequencies W. Tables of positions keep their values.
+// Sets element i of stored tensor number o to 0.08 sin(0.7 (i+1) + 0.31 o). 1 is added in weights of norms and in layer scales; for the frozen
+// frequencies W the factor is 1, not 0.08. Tables of positions keep their values.
 template <class M> void fill_by_rule(M& model) {
   int o = -1;
   for_each_tensor(model, [&](const std::string& name, Tensor& t) {
@@ -39,13 +39,13 @@ inline Tensor golden_input(const Shape& shape) {
   return Tensor::from(values, shape);
 }
 
-// Smooth, of unit size, different for each seed.
+// A smooth tensor with values of order 1, different for each seed.
 inline Tensor wave(const Shape& shape, double seed, DType dtype = DType::f64) {
   const Tensor i = Tensor::arange(shape.numel(), DType::f64);
   return (sin(i * 1.3 + seed) + cos(i * (0.41 * seed)) * 0.3).reshape(shape).to(dtype);
 }
 
-// Sums and a few elements of an output, against printed numbers.
+// Compares the sums and a few elements of an output with printed numbers.
 struct Golden {
   double sum, abs_sum;
   std::vector<double> first, last;
@@ -60,8 +60,8 @@ inline void check_golden(const Tensor& y, const Golden& g, double sum_tolerance,
   for (std::size_t i = 0; i < g.last.size(); ++i) CHECK(std::abs(v[v.size() - g.last.size() + i] - g.last[i]) < tolerance);
 }
 
-// "name [shape]" of everything stored must equal the lines of tests/nn/names/<file>: checkpoints of earlier versions are found by these
-// names. FM_WRITE_NAMES=1 in the environment writes the file instead, for a change that is meant.
+// Checks that "name [shape]" of all stored tensors are the lines of tests/nn/names/<file>: tensors in checkpoints of earlier versions are looked up
+// by these names. FM_WRITE_NAMES=1 in the environment first writes the file, for an intended change.
 template <class M> void check_names(const M& model, const std::string& file) {
   const std::string path = std::string(FM_TESTS_FOLDER) + "/nn/names/" + file;
   if (std::getenv("FM_WRITE_NAMES")) {
@@ -79,7 +79,7 @@ template <class M> void check_names(const M& model, const std::string& file) {
   CHECK_FALSE(std::getline(in, rest));
 }
 
-// Random values for every trained parameter, so that nothing starts at zero.
+// Gives every trained parameter values of wave(), so that none starts at zero.
 template <class M> void shake(M& model, double scale = 0.3) {
   double seed = 0.5;
   for_each_parameter(model, [&](const std::string& name, Parameter& p) {

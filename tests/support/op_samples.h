@@ -9,12 +9,12 @@
 
 namespace fm {
 
-// Points of [low, high] with |x| >= gap (a kink or pole at 0); in f32 |error| <= 2e-6 |value| + absolute.
+// Points of [low, high] with |x| >= gap, because of a kink or pole at 0. The bound of |error| in f32 is 2e-6 |value| + absolute.
 struct SampleRange {
   double low, high, gap = 0, absolute = 1e-37;
 };
 
-template <class Op> struct OpSample;      // no entry, no compilation
+template <class Op> struct OpSample;      // an op without an entry does not compile
 
 #define FM_UNARY_SAMPLE(Op, range, reference_expression)                        \
   template <> struct OpSample<Op> {                                             \

@@ -1,4 +1,4 @@
-// Pickles of protocol 2 put together by hand, as torch.save writes them or as it never would.
+// Pickles of protocol 2 composed by hand, as torch.save writes them or with faults.
 #pragma once
 
 #include <string>

@@ -1,4 +1,4 @@
-// Folders of synthetic PNGs, one class in each folder: squares of one brightness before a background of another, so that classes are distinguishable.
+// Folders of synthetic PNGs, one class in each folder: squares of one brightness on a background of another, so that classes are distinguishable.
 #pragma once
 
 #include <fmt/format.h>

@@ -8,7 +8,7 @@
 namespace fm::test {
 
 struct CountMatches : doctest::IReporter {
-  static inline bool ended = false;        // listings and help end no run
+  static inline bool ended = false;        // stays false for listings and help
   static inline unsigned matches = 0;
   explicit CountMatches(const doctest::ContextOptions&) {}
   void test_run_end(const doctest::TestRunStats& stats) override { ended = true, matches = stats.numTestCasesPassingFilters; }

@@ -21,7 +21,7 @@ class SharedClock {
       return now_;
     };
   }
-  // Advances when `done` or when these readers have read 20 times each since the last advance.
+  // Advances once each of these readers has read the clock 20 times since the last advance, or done() holds.
   void advance(double seconds, const std::vector<int>& readers, const std::function<bool()>& done) {
     std::unique_lock lock(mutex_);
     const auto all = [&] {

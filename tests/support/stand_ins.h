@@ -1,5 +1,5 @@
-// Files of the names and the layout of the published ones (mfrae.md 2.1, 1.3), with random values: at full size, or so small that a test
-// writes them. Small ones differ in sizes alone.
+// Files with the names and the layout of the published files (mfrae.md 2.1, 1.3) and random values, at full size or small enough for a test to
+// write. Small files differ only in sizes.
 #pragma once
 
 #include "nn/models/presets.h"
@@ -8,7 +8,7 @@
 
 namespace fm::test {
 
-// The places of the files in the folder `models`, as configs/imagenet*/ name them.
+// The paths of the files in the folder `models`, as in configs/imagenet*/.
 struct StandIns {
   std::filesystem::path encoder, decoder, stats, teacher, weak, flow_map;
 
@@ -26,7 +26,7 @@ struct StandIns {
   }
 };
 
-// Zeros where training begins would make every output the same.
+// Gives random values to the weights that start at zero, because these zeros make all outputs equal.
 template <class M> void fill_zeros(M& model, std::uint64_t seed) {
   std::uint64_t number = 0;
   for_each_parameter(model, [&](const std::string& name, Parameter& p) {

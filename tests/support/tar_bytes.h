@@ -12,7 +12,7 @@ namespace fm::test {
 struct TarEntry {
   std::string name, bytes;
   char type = '0';
-  std::function<void(std::string& header)> spoil = {};  // before the checksum is put in
+  std::function<void(std::string& header)> spoil = {};  // called before the checksum is written
 };
 
 inline void put_field(std::string& header, std::size_t at, const std::string& text) { header.replace(at, text.size(), text); }

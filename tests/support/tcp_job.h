@@ -1,5 +1,5 @@
-// Ranks that meet by TCP on this machine, without a port that another process may take meanwhile: rank 0 takes any free port, and the others
-// learn its number.
+// Ranks that connect by TCP on this machine. Rank 0 listens on any free port and the other ranks get its number, so no other process can take the
+// port in between.
 #pragma once
 
 #include <future>
@@ -15,7 +15,7 @@ class TcpJob {
     common_.size = size;
     if (common_.host.empty()) common_.host = "127.0.0.1";
   }
-  // The port of rank 0; waits until it listens.
+  // Waits until rank 0 listens, and returns its port.
   int port() const { return port_.get(); }
   TcpRendezvous place(int rank) {
     TcpRendezvous w = common_;

@@ -1,4 +1,4 @@
-// Helpers for tests of tensors: random ones, differences, inner products.
+// Helpers for tests of tensors: random tensors, differences, inner products.
 #pragma once
 
 #include <doctest/doctest.h>

@@ -1,4 +1,4 @@
-// Looking into messages and files.
+// Helpers for messages and the text of files.
 #pragma once
 
 #include <algorithm>

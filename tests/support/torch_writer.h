@@ -1,5 +1,6 @@
-// Writes a dict of tensors like torch.save: a zip of stored members, <root>/data.pkl (pickle protocol 2) and <root>/data/<k>, one
-// a storage. For stand-ins of published files; f32 and contiguous. `wrapper` puts the dict into another under this key: {"ema": {...}}.
+// Writes a dict of tensors like torch.save: a zip of uncompressed members, <root>/data.pkl (pickle protocol 2) and one <root>/data/<k> per
+// storage. Used for stand-ins of published files. Tensors are written in f32, contiguous. `wrapper` is a key under which another dict holds this
+// one: {"ema": {...}}.
 #pragma once
 
 #include <cstdint>

@@ -26,7 +26,7 @@ namespace {
 
 Tensor x(const Shape& shape) { return normal(shape, 1, DType::f32); }
 
-// f throws an Error that begins with the operation's name, for each of the wrong tensors (the right one is `fits`) and for an undefined one.
+// Checks that f accepts the tensor `fits`, and that it throws an Error that begins with the operation's name for wrong tensors and an undefined one.
 void refuses(const std::string& op, const Tensor& fits, const std::function<void(const Tensor&)>& f, bool undefined_too = true) {
   CAPTURE(op);
   CHECK_NOTHROW(f(fits));
@@ -56,7 +56,7 @@ TEST_CASE("element-wise operations") {
   refuses("tanh", a, [&](const Tensor& t) { map_curvature<Tanh>(a, a, t); });
   Tensor sum = a.clone();
   refuses("add_into", a, [&](const Tensor& t) { add_into(sum, t); });
-  Tensor y = Tensor::full({2}, 7), dy;              // an output that is given is not written to
+  Tensor y = Tensor::full({2}, 7), dy;              // an output that exists is not written to
   const Tensor before = y;
   map_dual<Tanh>(a, a, y, dy);
   CHECK(before.to_vector<double>() == std::vector<double>{7, 7});

@@ -50,7 +50,7 @@ template <class T> Attention<T> arguments(const Shape& s, const Array<T>& in, Ar
   return {s.batch, s.heads, s.queries, s.keys, s.dim, T(s.scale()), q, k, v, output(s, o.data()), sums.data()};
 }
 
-// log sum exp of every query's scores, from the saved tensors: a row of maxima in units of log 2, then a row of sums, for every head.
+// Returns log sum exp of the scores of every query. The saved sums hold, for every head, a row of maxima in units of log 2 and a row of sums.
 template <class T> void append_lse(const Shape& s, const Array<T>& sums, Array<T>& o) {
   for (Count head = 0; head < s.batch * s.heads; ++head)
     for (Count i = 0; i < s.queries; ++i) {

@@ -25,7 +25,7 @@ Tensor values(DType dtype, std::int64_t n, int rank) {
   return x.to(dtype).clone();
 }
 
-// The sum in the order of the ranks, rounded once.
+// Returns the sum in the order of the ranks, rounded once.
 std::vector<double> sums(DType dtype, std::int64_t n, int ranks) {
   std::vector<double> total(static_cast<std::size_t>(n), 0);
   for (int r = 0; r < ranks; ++r) {
@@ -158,7 +158,7 @@ TEST_CASE("a rank that dies is named at once, one that falls silent after its ti
         watch.grace = 10, watch.on_lost = [&](const std::string&) { ++called; };
         MessageCommunicator ranks([&] { return open_thread_channel(hub, r); }, watch);
         if (r == 2) {
-          ranks.barrier();                                // the others may learn of the loss in this very barrier
+          ranks.barrier();                                // the other ranks may notice the loss in this barrier already
           kill_rank(*hub, 2, silently);
           killed.set_value();
           return ranks.abandon("");
@@ -169,7 +169,7 @@ TEST_CASE("a rank that dies is named at once, one that falls silent after its ti
         noticed[r] = clock.now() - 1000;
         ++lost;
         CHECK(text == (silently ? "rank 2 was lost: no heartbeat for 15 s" : "rank 2 was lost: its process ended"));
-        ended.wait();                                     // the caller does nothing about it
+        ended.wait();                                     // the caller ignores the loss
         ranks.abandon("");
       });
     killed.get_future().wait();
@@ -227,9 +227,9 @@ TEST_CASE("one rank is asked to stop: the others hear why while it waits for the
       MessageCommunicator ranks([&] { return open_thread_channel(hub, r); }, watch);
       ranks.barrier();
       if (r == 1) asked = true;
-      if (r == 0) {                                       // the others wait for its work
+      if (r == 0) {                                       // the other ranks wait for the barrier of rank 0
         CHECK(heard[0].get_future().get() == "SIGTERM");
-        CHECK(heard[2].get_future().get() == "SIGTERM");  // by now: after rank 0 has left no rank listens any more
+        CHECK(heard[2].get_future().get() == "SIGTERM");  // waits here, because no rank listens after rank 0 has left
         return ranks.abandon("stopped by SIGTERM", Ending::stopped);
       }
       CHECK_THROWS_WITH_AS(ranks.barrier(), doctest::Contains("rank 0 left: stopped by SIGTERM"), RankStoppedError);

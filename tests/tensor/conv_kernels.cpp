@@ -42,7 +42,7 @@ void for_each_term(const ConvShape& s, const F& f) {
               }
 }
 
-// Values of few bits, so that the plain loops in double are almost exact.
+// Values with few bits, so that the plain loops in double are almost exact.
 template <class T>
 std::vector<T> random_values(Int count, std::uint64_t seed) {
   std::vector<T> values;
@@ -50,7 +50,7 @@ std::vector<T> random_values(Int count, std::uint64_t seed) {
   return values;
 }
 
-// `terms` bounds how many products one element sums, each at most 1 in size.
+// `terms`: the most products that one element sums. Each product is at most 1 in size.
 template <class T>
 Int count_bad(const std::vector<T>& got, const std::vector<double>& want, double terms) {
   Int bad = 0;

@@ -25,8 +25,8 @@ using Doubles = std::vector<double>;
 
 namespace {
 
-// Runs f on base and on every other instruction set; the results differ by at most `ulps` units of the last place of the value or of 1e-3
-// (contraction to fused multiply-add changes how sums that cancel are rounded).
+// Checks the results of f on every instruction set against those on base. They may differ by `ulps` units in the last place of the value, or of 1e-3
+// for smaller values: contraction to fused multiply-add changes how sums that cancel are rounded.
 void same_on_every_isa(double ulps, const std::function<Tensor()>& f) {
   const IsaScope scope;
   cpu::set_active_isa(cpu::Isa::base);
@@ -44,7 +44,7 @@ void same_on_every_isa(double ulps, const std::function<Tensor()>& f) {
   });
 }
 
-// Walks all indices of a shape in row-major order.
+// Calls f for all indices of a shape, in row-major order.
 void for_each_index(const Shape& shape, const std::function<void(const std::vector<std::int64_t>&)>& f) {
   std::vector<std::int64_t> index(static_cast<std::size_t>(shape.rank()), 0);
   for (std::int64_t i = 0; i < shape.numel(); ++i) {
@@ -56,7 +56,7 @@ void for_each_index(const Shape& shape, const std::function<void(const std::vect
   }
 }
 
-// Element of x at `index` of a shape that x broadcasts to, by its strides.
+// Returns the element of x at `index` of a shape to which x broadcasts.
 template <class T> T element(const Tensor& x, const std::vector<std::int64_t>& index) {
   std::int64_t at = 0;
   const int extra = static_cast<int>(index.size()) - x.rank();

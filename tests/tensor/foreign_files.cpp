@@ -1,5 +1,5 @@
-// Files written by other programs, of every element type that they have (tests/golden/make_foreign_files.py): all readable entries are
-// read, number for number as those programs do, and an unreadable one is an error for itself alone.
+// Files written by other programs, of every element type that they have (tests/golden/make_foreign_files.py): all readable entries
+// have the numbers that those programs read. An unreadable entry is an error only if it is requested.
 #include <doctest/doctest.h>
 
 #include <cmath>
@@ -19,7 +19,7 @@ namespace {
 
 const fs::path golden = fs::path(FM_TESTS_FOLDER) / "golden/foreign";
 
-// In row-major order; every NaN of f32 with the same bits.
+// Returns the bytes of the elements in row-major order, with the same bits for every NaN of f32.
 std::string hex_of(const Tensor& t) {
   const Tensor rows = t.clone();
   if (rows.dtype() == DType::f32)
@@ -39,7 +39,7 @@ std::string shape_of(const Tensor& t) {
   return out.empty() ? "-" : out;
 }
 
-// The rest of each line of expected.txt by file and the entry's name.
+// Returns expected.txt as [file][name of an entry] -> the rest of the line.
 std::map<std::string, std::map<std::string, std::string>> expected() {
   std::istringstream lines(read_file(golden / "expected.txt"));
   std::map<std::string, std::map<std::string, std::string>> out;
@@ -83,7 +83,7 @@ TEST_CASE("files of other programs are read number for number, and what cannot b
   }
 }
 
-// The other entries of the same checkpoints are objects of all kinds, one of which refers to itself: none is built, none is in the way.
+// The other entries of these checkpoints are objects of all kinds, one of which refers to itself. They are not built and do not disturb reading.
 TEST_CASE("objects beside the weights are not built, and are an error only for who wants them") {
   for (const char* file : {"training-zip-2.pt", "training-zip-3.pt", "training-zip-5.pt", "training-legacy-2.pt", "training-legacy-4.pt"}) {
     CAPTURE(file);
@@ -131,7 +131,7 @@ TEST_CASE("why an entry cannot be read: its type and a remedy") {
   };
   CHECK(why("types.safetensors", "complex") == "elements of complex64 cannot be read: save its real and its imaginary part as two tensors");
   CHECK(why("types.safetensors", "beyond.uint64") ==
-        "9223372036854775808 is beyond i64, which u64 is read as: save it as f64 or in two parts");
+        "9223372036854775808 does not fit into i64, the type for u64: save it as f64 or in two parts");
   CHECK(why("types.safetensors", "nine") == "9 dimensions, at most 8 are supported: reshape it before saving");
   for (const char* file : {"stored.npz", "deflated.npz"}) {
     CHECK(has(why(file, "complex"), "elements of complex128 cannot be read"));
@@ -140,7 +140,7 @@ TEST_CASE("why an entry cannot be read: its type and a remedy") {
     CHECK(has(why(file, "objects"), "an array of Python objects: nothing from a file is run here"));
     CHECK(has(why(file, "structured"), "a structured array, \"[('a', '<i4'), ('b]', '<f8')]\": save each of its fields"));
     CHECK(has(why(file, "long"), "elements of f128 (long double) cannot be read"));
-    CHECK(has(why(file, "beyond"), "9223372036854775808 is beyond i64"));
+    CHECK(has(why(file, "beyond"), "9223372036854775808 does not fit into i64"));
     CHECK(has(why(file, "nine"), "9 dimensions, at most 8"));
   }
   CHECK(why("mixed.npz", "no_array") == "not a NumPy array file");
@@ -156,7 +156,7 @@ TEST_CASE("why an entry cannot be read: its type and a remedy") {
     CHECK(has(why(file, "nine"), "9 dimensions, at most 8"));
     CHECK(has(why(file, "repeated"),
               "a tensor of shape [2097152] and strides [0] from element 0 repeats the 1 values of its storage too often"));
-    CHECK(has(why(file, "beyond"), "9223372036854775808 is beyond i64"));
+    CHECK(has(why(file, "beyond"), "9223372036854775808 does not fit into i64"));
     CHECK(why(file, "args") == "an object of argparse.Namespace, which is not built, since nothing from a file is run here");
   }
   CHECK(why("unreadable-zip.pt", "quantized") == "a quantized tensor: save its .dequantize()");

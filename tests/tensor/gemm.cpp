@@ -160,8 +160,8 @@ TEST_CASE("gemm: sizes around the blocks") {
     check_all({.m = 257, .n = 18, .k = 260, .ta = ta, .tb = tb, .bias = true});
     check_all({.m = 300, .n = 35, .k = 37, .ta = ta, .tb = tb, .accumulate = true, .pad_c = 5});
     check_all({.m = 19, .n = 70, .k = 515, .ta = ta, .tb = tb, .bias = true, .accumulate = true, .alpha = 0.5});
-    check_all({.m = 31, .n = 45, .k = 1024, .ta = ta, .tb = tb});                       // rows whole pages apart
-    check_all({.m = 300, .n = 300, .k = 37, .ta = ta, .tb = tb});                       // enough columns for a copy of A
+    check_all({.m = 31, .n = 45, .k = 1024, .ta = ta, .tb = tb});                       // the distance of rows is a multiple of the page size
+    check_all({.m = 300, .n = 300, .k = 37, .ta = ta, .tb = tb});                       // enough columns that A is copied
   });
 }
 

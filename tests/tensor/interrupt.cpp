@@ -1,4 +1,4 @@
-// Ending long work: which threads are interrupted, and which are not.
+// Interrupting long work: the threads that are interrupted, and those that are not.
 #include "tensor/interrupt.h"
 
 #include <doctest/doctest.h>

@@ -36,7 +36,7 @@ double worst(F f, R reference, double lo, double hi, int n = 200001) {
   return worst_ulp;
 }
 
-// The slope that Dual carries against the closed form, relative.
+// Returns the larger of the relative errors of value and slope that a Dual gives, against the closed forms.
 template <class T, class F>
 double slope_error(F f, double x, double value, double slope) {
   const Dual<T> y = f(Dual<T>(T(x), T(1.5)));

@@ -67,7 +67,7 @@ TEST_CASE("the limit of memory is the lowest of machine and cgroups") {
   CHECK(machine_memory(true, root.path()).whose == "this machine");
   write("sys/fs/cgroup/memory/memory.limit_in_bytes", "3000000\n");
   CHECK(machine_memory(true, root.path()).bytes == 3000000);
-  CHECK(machine_memory().bytes > 0x1p26);                                   // of this very machine
+  CHECK(machine_memory().bytes > 0x1p26);                                   // the memory of this machine
 }
 
 TEST_CASE("unwritten memory is NaN in the tests, also a block that another tensor wrote before") {
@@ -99,7 +99,7 @@ TEST_CASE("kept blocks go back to the system: what is held is then what tensors 
   reset_memory_peak();
   const MemoryStats before = memory_stats();
   CHECK(before.cached == 0);
-  const auto stage = [](std::int64_t rows) {                       // a stage's tensors: its own size, released at its end
+  const auto stage = [](std::int64_t rows) {                       // the tensors of a stage, of a size of their own, released at its end
     std::vector<Tensor> all;
     for (int i = 0; i < 8; ++i) all.push_back(Tensor::zeros({rows, 1000}));
   };
@@ -133,14 +133,14 @@ TEST_CASE("out of memory: kept blocks of other sizes go back first") {
   { const Tensor a = Tensor::empty({60, 1 << 20}, DType::u8); }      // 60 MiB, kept
   std::string message;
   try {
-    const Tensor b = Tensor::empty({70, 1 << 20}, DType::u8);        // does not fit beside them
+    const Tensor b = Tensor::empty({70, 1 << 20}, DType::u8);        // does not fit beside the kept blocks
     CHECK(memory_stats().cached < (std::size_t{60} << 20));
   } catch (const Error& e) {
     message = e.what();
   }
   void* scratch = nullptr;
   try {
-    scratch = cpu::thread_scratch(std::int64_t{50} << 20);           // a kernel's scratch neither
+    scratch = cpu::thread_scratch(std::int64_t{50} << 20);           // does not fit beside the kept blocks either
   } catch (const std::bad_alloc&) {
     message += " no scratch";
   }

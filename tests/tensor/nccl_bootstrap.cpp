@@ -1,5 +1,5 @@
-// How ranks on GPUs find each other, with the real NCCL where the build has it: its id needs no GPU. Then there must be one, or a clear
-// word.
+// How ranks on GPUs find each other, with the real NCCL if the build has it. To share NCCL's id needs no GPU. After that each rank needs a GPU, or
+// throws a clear error.
 #include <doctest/doctest.h>
 
 #include <thread>

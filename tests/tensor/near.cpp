@@ -1,4 +1,4 @@
-// The comparison for the other tests (tests/support/near.h): its refusals.
+// The comparison that other tests use (tests/support/near.h): what it accepts, rejects and refuses to compare.
 #include "tests/support/near.h"
 
 #include <cmath>

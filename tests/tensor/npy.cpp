@@ -89,7 +89,7 @@ TEST_CASE("arrays of every type come back, whole and streamed") {
   CHECK(std::distance(fs::directory_iterator(file.path.parent_path()), {}) == 1);  // no temporary file is left
 }
 
-// NumPy takes a name without the flag to be in code page 437. Bytes 6 of a local and 8 of a central header.
+// NumPy decodes a name without the flag as code page 437. The flag is in byte 6 of a local and byte 8 of a central header.
 TEST_CASE("names beyond ASCII say that they are UTF-8") {
   TemporaryFile file;
   const std::string model = "\u6a21\u578b";
@@ -97,9 +97,9 @@ TEST_CASE("names beyond ASCII say that they are UTF-8") {
     NpzWriter out(file.path);
     out.add<float>("plain", {6}, ramp(6));
     out.add<float>(model, {6}, ramp(6));
-    CHECK_THROWS_WITH_AS(out.add<float>("\xff", {6}, ramp(6)), doctest::Contains("cannot be named \"\\xff.npy\": want UTF-8"), FileError);
+    CHECK_THROWS_WITH_AS(out.add<float>("\xff", {6}, ramp(6)), doctest::Contains("cannot be named \"\\xff.npy\": use UTF-8"), FileError);
     CHECK_THROWS_WITH_AS(out.add<float>(std::string("a\0b", 3), {6}, ramp(6)), doctest::Contains("without zero bytes"), FileError);
-    CHECK_THROWS_WITH_AS(out.add<float>(std::string(65536, 'a'), {6}, ramp(6)), doctest::Contains("a member's name of 65540 bytes"), FileError);
+    CHECK_THROWS_WITH_AS(out.add<float>(std::string(65536, 'a'), {6}, ramp(6)), doctest::Contains("a member's name has 65540 bytes"), FileError);
     out.finish();
   }
   CHECK(NpzReader(file.path).names() == std::vector<std::string>{"plain", model});
@@ -160,7 +160,7 @@ TEST_CASE("wrong npy files are named") {
   CHECK(error("hello") == "x.npy: not a NumPy array file");
   CHECK(error(npy("{'descr': '|S4', 'fortran_order': False, 'shape': (1,), }", "abcd")) ==
         "x.npy: type \"|S4\"; <f2, <f4, <f8, integers of 1 to 8 bytes and |b1 can be read: convert with astype");
-  // A header's control characters do not leave the message's line.
+  // Control characters of a header are escaped in the message.
   CHECK(error(npy("{'descr':\n'\x1b[2J\xff', 'x", "")) == "x.npy: not a plain NumPy array: header '{'descr':\\n'\\x1b[2J\\xff', 'x'");
   CHECK(error(npy("{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }", "abcd")) ==
         "x.npy: 4 bytes of values where the shape (2) of f32 needs more: is it cut off?");

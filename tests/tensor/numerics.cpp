@@ -152,7 +152,7 @@ TEST_CASE("slopes of gates do not cancel where the sigmoid is near 1") {
   check_errors([](const Vars& v) { return gelu_tanh(v[0]); }, {x}, 1e-7, 2e-7, 2e-7);
   check_errors([](const Vars& v) { return silu(v[0]); }, {x}, 1e-7, 1e-7, 1e-7);
   check_errors([](const Vars& v) { return swiglu(v[0]); }, {affine(random_uniform({100, 200}, {.seed = 1}), 24, -12)}, 1.2e-7, 1.2e-7, 1.2e-7);
-  // The slope where e^-2u overflows and underflows is the limit.
+  // Where e^-2u overflows or underflows, the slope is its limit.
   const auto far = map_slope<GeluTanh>(floats({-40, 40, -1e30f, 1e30f}), floats({1, 1, 1, 1})).to_vector<double>();
   CHECK(far[0] == 0);
   CHECK(far[1] == 1);
@@ -218,7 +218,7 @@ TEST_CASE("sums of squares and all_finite over the whole range of each type") {
 TEST_CASE("attention: many keys, and scores of thousands") {
   const auto f = [](const Vars& v) { return attention(v[0], v[1], v[2]); };
   const auto n = [](const Shape& s, std::uint64_t seed) { return normal(s, seed, DType::f32); };
-  const double order = default_device().is_cuda() ? 5 : 1;                        // a GPU adds the keys up one after the other
+  const double order = default_device().is_cuda() ? 5 : 1;                        // a GPU adds the keys one after the other
   check_errors(f, {n({1, 1, 16, 32}, 1), n({1, 1, 8192, 32}, 2), n({1, 1, 8192, 32}, 3)}, 5e-7 * order, 6e-7 * order, 6e-7 * order);
   // A score of s already has an error of 1e-7 s from its product.
   check_errors(f, {n({1, 2, 64, 64}, 1) * 30.0, n({1, 2, 64, 64}, 2) * 30.0, n({1, 2, 64, 64}, 3)}, 5e-5, 6e-4, 9e-4);

@@ -1,5 +1,5 @@
-// Writing through views: destinations that hold an element twice are refused, sources that lie in the destination are read as they were. The
-// same for every operation that writes into memory it was given.
+// Writing through views: a destination with two elements in one place is refused, and a source that shares memory with the destination is read
+// as it was before. This holds for every operation that writes into a given tensor.
 #include "tensor/ops/overlap.h"
 
 #include <doctest/doctest.h>
@@ -22,7 +22,7 @@ namespace {
 Tensor square() { return Tensor::arange(9).reshape({3, 3}); }
 Doubles values(const Tensor& x) { return x.to_vector<double>(); }
 
-// Decided by listing all offsets.
+// True if two elements have the same offset; decided by listing all offsets.
 bool repeats(const Shape& shape, const Strides& strides) {
   std::set<std::int64_t> seen;
   for (std::int64_t i = 0; i < shape.numel(); ++i) {
@@ -67,7 +67,7 @@ TEST_CASE("a copy reads what was there before") {
     copied(x, x.transpose(0, 1));
     x = square().to(dtype);
     copied(x, x);
-    copied(x, x.slice(0, 1, 2));                                                  // a row of its own, broadcast
+    copied(x, x.slice(0, 1, 2));                                                  // one of its rows, broadcast
     x = square().to(dtype);
     copied(x, x.select(1, 0).unsqueeze(1));                                       // a column
     Tensor line = Tensor::arange(100).to(dtype);
@@ -75,9 +75,9 @@ TEST_CASE("a copy reads what was there before") {
     line = Tensor::arange(100).to(dtype);
     copied(line.slice(0, 1, 100), line.slice(0, 0, 99));
     Tensor pairs = Tensor::arange(20).to(dtype).reshape({10, 2});
-    copied(pairs.select(1, 0), pairs.select(1, 1));                               // between each other, not on each other
+    copied(pairs.select(1, 0), pairs.select(1, 1));                               // source and destination interleave
   }
-  Tensor large = Tensor::arange(1 << 18).reshape({512, 512});                     // by many threads
+  Tensor large = Tensor::arange(1 << 18).reshape({512, 512});                     // large enough for many threads
   copied(large, large.transpose(0, 1));
   // The same bytes as numbers of another type.
   std::shared_ptr<std::byte> bytes(new std::byte[64], [](std::byte* p) { delete[] p; });
@@ -147,7 +147,7 @@ TEST_CASE("gradients of attention are not written over what they are made of") {
   const AttentionSaved saved = attention_value(in);
   const Tensor go = normal({1, 5, 2, 2}, 2);
   CHECK_NOTHROW(attention_pull(in, saved, go, out));
-  CHECK_THROWS_WITH_AS(attention_pull(in, saved, go, in), doctest::Contains("where an operand lies"), ShapeError);
+  CHECK_THROWS_WITH_AS(attention_pull(in, saved, go, in), doctest::Contains("overlaps an operand"), ShapeError);
   const Tensor row = gx.slice(1, 0, 1);
   const Qkv twice = split_qkv(Tensor::zeros({1, 1, 12}, DType::f64).expand({1, 5, 12}), 2);
   CHECK_THROWS_AS(attention_pull(in, saved, go, {twice.q, {}, {}}), ShapeError);

@@ -58,7 +58,7 @@ TEST_CASE("the exception of the smallest index comes to the caller, and every ot
       };
       CHECK(thrown(run) == "at 7");
       for (const auto& c : calls) CHECK(c == 1);
-      CHECK(thrown(run) == "at 7");                 // again: no state is left from the first time
+      CHECK(thrown(run) == "at 7");                 // again: no state is left from the first call
     }
 }
 

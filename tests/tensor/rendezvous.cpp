@@ -1,5 +1,5 @@
-// Admission of ranks: strangers at the port, other programs at rank 0's address, wrong and replayed proofs, other jobs, ranks that do not connect or
-// leave again, stop requests while ranks wait. A side that is not under test is a plain socket here.
+// Admission of ranks: other processes that connect, other programs at rank 0's address, wrong and replayed proofs, other jobs, ranks that do not
+// connect or that leave again, stop requests while ranks wait. The side that is not under test is a plain socket.
 #include <doctest/doctest.h>
 #include <sys/socket.h>
 
@@ -22,7 +22,7 @@ namespace {
 
 Patience a_minute() { return {steady_seconds() + 60}; }
 
-// The kind of error, and its text; "no error" if there was none.
+// Returns the kind of the error and its text, or "no error".
 std::string refusal(const TcpRendezvous& where) {
   try {
     open_tcp_channel(where);
@@ -46,7 +46,7 @@ Socket connect_here(int port) {
 
 void send(const Socket& s, const std::string& bytes) { send_all(s, bytes.data(), bytes.size(), a_minute()); }
 
-// This many bytes; fewer if the other side closes.
+// Receives this many bytes, or fewer if the other side closes the connection.
 std::string receive(const Socket& s, std::size_t bytes) {
   std::string text;
   while (receive_some(s, text, bytes - text.size()) != Io::closed && text.size() < bytes) wait_for_input({&s}, 1);
@@ -64,7 +64,7 @@ Hello hello_of(int rank, int size, HelloPurpose purpose = HelloPurpose::join, in
 
 std::string bytes_of(const Digest& d) { return {reinterpret_cast<const char*>(d.data()), d.size()}; }
 
-// A process on rank 0's port that is no flowmap: it answers one connection after the other, each on its turn with the next of these.
+// A process on rank 0's port that is not flowmap. It calls `talk` for one connection after the other.
 class Impostor {
  public:
   using Talk = std::function<void(const Socket&)>;
@@ -88,7 +88,7 @@ class Impostor {
   std::thread thread_;
 };
 
-// Rank 1's error.
+// Returns the error of rank 1 when it connects to an impostor.
 std::string met(const Impostor::Talk& talk, double deadline = 60, const std::string& secret = "") {
   const Impostor impostor(talk);
   std::string text = refusal({"127.0.0.1", impostor.port(), "", 1, 2, deadline, secret});
@@ -97,14 +97,14 @@ std::string met(const Impostor::Talk& talk, double deadline = 60, const std::str
   return text;
 }
 
-// A rank 0 up to the verdict, which `verdict` makes of the transcript.
+// Behaves like rank 0 up to the verdict, which `verdict` makes from the transcript.
 Impostor::Talk almost_rank_0(const std::function<std::string(const std::string& transcript)>& verdict) {
   return [verdict](const Socket& s) {
     const std::string challenge = encode_challenge(std::string(nonce_bytes, 'c')), hello = receive(s, hello_bytes);
     send(s, challenge);
     receive(s, 32);
     send(s, verdict(hello + challenge));
-    receive(s, 1);                       // until it goes
+    receive(s, 1);                       // until the other side closes
   };
 }
 
@@ -114,7 +114,7 @@ std::string with_genuine(Verdict code, const std::string& text) {
 
 constexpr const char* good_list = "- 4000\n127.0.0.1 4001\n";
 
-// The final guests of an Admission, while `strangers` run.
+// Waits for `count` guests of an Admission and returns them.
 std::vector<Admission::Guest> admitted(Admission& door, std::size_t count) {
   std::vector<Admission::Guest> guests;
   while (guests.size() < count)
@@ -129,7 +129,7 @@ std::string text_of_verdict(const Socket& s, Verdict wanted) {
   return receive(s, head->bytes);
 }
 
-// Two processes claim to be rank 1: when one of them is refused the other has joined.
+// Two processes claim to be rank 1. When one of them is refused, the other has joined.
 struct Joined {
   Socket in;
   std::string refusal;
@@ -160,7 +160,7 @@ struct Door {
 TEST_CASE("what listens at rank 0's address and is something else is named, whatever it says") {
   const auto says = [](const std::string& bytes) { return Impostor::Talk([bytes](const Socket& s) { receive(s, 20), send(s, bytes); }); };
   const auto keeps_open = [](const std::string& bytes) { return Impostor::Talk([bytes](const Socket& s) { send(s, bytes), receive(s, 1 << 20); }); };
-  const std::string not_rank_0 = "refused: rank 1: what listens at HERE is not rank 0 of flowmap: ";
+  const std::string not_rank_0 = "refused: rank 1: the program at HERE is not rank 0 of flowmap: ";
   const std::string bytes4g{"\0\0\0\0\xf0\xff\xff\xff", 8}, hello_world{"\0\0\0\0\x0c\0\0\0hello world\n", 20};
   CHECK(met(says("HTTP/1.1 400 Bad Request\r\n\r\n")) == not_rank_0 + "its first bytes are \"HTTP/1.1 400 Bad Request\"");
   CHECK(met(keeps_open("SSH-2.0-OpenSSH_9.2p1\r\n")) == not_rank_0 + "its first bytes are \"SSH-2.0-OpenSSH_9.2p1??\"");
@@ -176,7 +176,7 @@ TEST_CASE("what listens at rank 0's address and is something else is named, what
 }
 
 TEST_CASE("a verdict is not believed without its proof, its lengths and its list not without their bounds") {
-  const std::string not_rank_0 = "refused: rank 1: what listens at HERE is not rank 0 of flowmap: ", no_list = not_rank_0 + "its list of ranks is none";
+  const std::string not_rank_0 = "refused: rank 1: the program at HERE is not rank 0 of flowmap: ", no_list = not_rank_0 + "its list of ranks is invalid";
   const std::string good = good_list;
   CHECK(with_genuine(Verdict::welcome, "") == no_list);
   CHECK(with_genuine(Verdict::welcome, good + "127.0.0.1 4002\n") == no_list);
@@ -197,12 +197,12 @@ TEST_CASE("a verdict is not believed without its proof, its lengths and its list
         })).starts_with(not_rank_0));
   const std::string other_secret = "refused: rank 1: rank 0 at HERE has another secret than this rank: give all ranks the same FLOWMAP_RENDEZVOUS_SECRET, or none";
   CHECK(met(almost_rank_0([&](const std::string& t) { return encode_verdict(Verdict::welcome, good, "guessed", t); }), 60, "right") == other_secret);
-  CHECK(met(almost_rank_0([&](const std::string& t) {                    // the text of one that was proved, changed
+  CHECK(met(almost_rank_0([&](const std::string& t) {                    // a genuine verdict whose text was changed
           std::string bytes = encode_verdict(Verdict::refused, "aaaa", "right", t);
           bytes.back() = 'b';
           return bytes;
         }), 60, "right") == other_secret);
-  CHECK(met([](const Socket& s) {                                        // cut
+  CHECK(met([](const Socket& s) {                                        // a truncated verdict
           receive(s, hello_bytes), send(s, encode_challenge("")), receive(s, 32);
           send(s, encode_verdict(Verdict::welcome, good_list, "", "").substr(0, 20));
         }) == "lost: rank 0 at HERE ended or stopped answering before all ranks had connected");
@@ -210,7 +210,7 @@ TEST_CASE("a verdict is not believed without its proof, its lengths and its list
 
 TEST_CASE("strangers that send nothing, or nonsense, or slowly, delay no rank") {
   Door d;
-  Admission door = d.open({.secret = "s", .prove_within = 1e9, .most_pending = 20});         // each would be waited for for years
+  Admission door = d.open({.secret = "s", .prove_within = 1e9, .most_pending = 20});         // the proof of each could take years
   std::vector<Socket> idle;
   for (int i = 0; i < 50; ++i) idle.push_back(connect_here(d.port));
   for (const char* nonsense : {"GET / HTTP/1.1\r\n\r\n", "\x16\x03\x01", "SSH-2.0-x\r\n"}) send(idle.emplace_back(connect_here(d.port)), nonsense);
@@ -249,7 +249,7 @@ TEST_CASE("a wrong proof, a replayed one, and another hello than was proved are 
                              CHECK(address == "127.0.0.1");
                              warned.push_back(rank);
                            }});
-  std::string recorded;                                  // the proof of a rank that was let in
+  std::string recorded;                                  // the proof of a rank that was admitted
   std::thread ranks([&] {
     const std::string hello = encode(hello_of(1, 2));
     const auto talk = [&](const std::string& sent, const std::function<std::string(const std::string& transcript)>& prove) {
@@ -298,25 +298,25 @@ TEST_CASE("ranks of other secrets are rejected with the reason, and keep no rank
   }
   CHECK(refusal(job.place(1)) == "no error");
   first.join();
-  CHECK(warned == 1);                                     // however many connect
+  CHECK(warned == 1);                                     // only once, however many connect
 }
 
 TEST_CASE("who is missing, who is connected already, who belongs elsewhere") {
   const std::string at = "127.0.0.1:";
-  CHECK(refusal({"127.0.0.1", 0, "job", 0, 3, 0.3}).starts_with("lost: ranks 1, 2 of 3 did not come to 127.0.0.1:"));
+  CHECK(refusal({"127.0.0.1", 0, "job", 0, 3, 0.3}).starts_with("lost: ranks 1, 2 of 3 did not connect to 127.0.0.1:"));
   CHECK(refusal({"127.0.0.1", 0, "job", 0, 3, 0.3}).ends_with(" within 0.3 s"));
   TcpJob job(3, {.job = "job", .deadline = 4});
   std::string first, zero;
   std::thread rank_0([&] { zero = refusal(job.place(0)); });
   std::thread rank_1([&] { first = refusal(job.place(1)); });
-  // One of the two is there before the other.
+  // Ranks 0 and 1 may connect in either order.
   TcpRendezvous elsewhere = job.place(2), larger = job.place(2), too_large = job.place(2);
   elsewhere.job = "other", larger.size = 4, too_large.rank = 3;
   CHECK(refusal(elsewhere) == "refused: rank 2: rank 0 at " + at + std::to_string(job.port()) + " belongs to another job");
   CHECK(test::mentions(refusal(larger), {"refused", "rank 2", "3 ranks", "4"}));
   CHECK(test::mentions(refusal(too_large), {"refused", "rank 3", "below 3"}));
   rank_0.join(), rank_1.join();
-  CHECK(zero == "lost: rank 2 of 3 did not come to " + at + std::to_string(job.port()) + " within 4.0 s");
+  CHECK(zero == "lost: rank 2 of 3 did not connect to " + at + std::to_string(job.port()) + " within 4.0 s");
   CHECK(first == zero);
 }
 
@@ -325,7 +325,7 @@ TEST_CASE("two processes with one rank: the second is refused; one that has gone
   std::thread rank_0([&] { CHECK(refusal(job.place(0)) == "no error"); });
   Joined j = join_twice(job.port(), 3);
   CHECK(j.refusal == "rank 1 is connected already: two processes were started with the same rank");
-  j.in = Socket();                                         // it goes again
+  j.in = Socket();                                         // it leaves again
   std::thread rank_1([&] {
     std::string text;
     do text = refusal(job.place(1));
@@ -349,7 +349,7 @@ TEST_CASE("a request to stop ends every wait: for ranks, for rank 0, for its ans
   }
   CHECK(refusal({.host = "127.0.0.1", .port = closed_port, .rank = 1, .size = 2, .stop_asked = third_time()}) == stopped);
   CHECK(refusal({.host = "127.0.0.1", .rank = 1, .size = 2, .find = [](std::string*) { return TcpRendezvous::Found{}; }, .stop_asked = third_time()}) == stopped);
-  // Rank 0 is asked to stop while two of three are connected: rank 0 passes this on to the other.
+  // Rank 0 is asked to stop while two of three ranks are connected. It passes this on to the other one.
   std::atomic<bool> joined = false;
   TcpJob job(3, {.deadline = 60});
   TcpRendezvous zero = job.place(0);
@@ -406,7 +406,7 @@ TEST_CASE("without a secret rank 0 says for whom its port is open, unless it is 
   CHECK(warnings("127.0.0.1", "") == "");
   CHECK(warnings("localhost", "") == "");
   CHECK(warnings("0.0.0.0", "secret") == "");
-  CHECK(warnings("0.0.0.0", "").starts_with("without FLOWMAP_RENDEZVOUS_SECRET everybody who reaches 0.0.0.0:"));
+  CHECK(warnings("0.0.0.0", "").starts_with("without FLOWMAP_RENDEZVOUS_SECRET anyone who reaches 0.0.0.0:"));
 }
 
 TEST_CASE("an address that cannot be reached: why, and for how long it was tried") {
@@ -419,7 +419,7 @@ TEST_CASE("an address that cannot be reached: why, and for how long it was tried
   const std::string refused = refusal({"127.0.0.1", closed_port, "", 1, 2, 0.2});
   CHECK(refused.starts_with("lost: rank 1: rank 0 at 127.0.0.1:" + std::to_string(closed_port) + " could not be reached: Connection refused (tried for 0."));
   CHECK(refused.ends_with(" s)"));
-  // The broadcast address takes no connections: that does not change, so it is not tried for a minute.
+  // The broadcast address accepts no connections. That will not change, so rank 1 gives up long before the deadline of a minute.
   const std::string never = refusal({"255.255.255.255", 4000, "", 1, 2, 60});
   CHECK(never.starts_with("refused: rank 1: rank 0 at 255.255.255.255:4000 could not be reached: "));
 }

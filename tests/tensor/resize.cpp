@@ -20,7 +20,7 @@ namespace {
 void check_row(const Resampling& r, std::int64_t o, std::int64_t first, const std::vector<double>& expected) {
   double sum = 0;
   for (std::size_t i = 0; i < expected.size(); ++i) {
-    CHECK(near_within(r.weight(o, first + static_cast<std::int64_t>(i)), expected[i], 6e-8));     // seven decimals are given
+    CHECK(near_within(r.weight(o, first + static_cast<std::int64_t>(i)), expected[i], 6e-8));     // the expected weights have seven decimals
     sum += r.weight(o, first + static_cast<std::int64_t>(i));
   }
   CHECK(near(sum, 1.0, 1e-14));              // no weight lies outside the listed inputs

@@ -1,4 +1,4 @@
-// safetensors: bytes of the published format, every element type there and back, and damaged files, each refused with one clear line.
+// safetensors: bytes of the published format, every element type written and read back, and damaged files, each refused with one clear line.
 #include "tensor/io/safetensors.h"
 
 #include <doctest/doctest.h>

@@ -103,8 +103,8 @@ TEST_CASE("numbers, text, lists and nothing") {
     CHECK(at("counts").item(0).integer() == 2);
     CHECK(near(at("optimizer").find("param_groups")->item(0).find("lr")->number(), 1e-4, 1e-14));
     CHECK(!root.find("absent"));
-    CHECK(error_of([&] { at("step").text(); }).find("an int is where a str is wanted") != std::string::npos);
-    CHECK(error_of([&] { at("list").item(4); }).find("entry 4 of a list of 4") != std::string::npos);
+    CHECK(error_of([&] { at("step").text(); }).find("an int was found where a str is expected") != std::string::npos);
+    CHECK(error_of([&] { at("list").item(4); }).find("there is no entry 4 in a list of 4") != std::string::npos);
   }
 }
 
@@ -144,7 +144,7 @@ TEST_CASE("what is not there is named, with what is") {
     return error_of([&] { torch_state_dict(open_torch_file(golden / file), key, file); });
   };
   CHECK(error("model-2.pt", "ema") == "model-2.pt: no entry \"ema\"; there are \"model\" (dict of 7), \"epoch\" (int)");
-  CHECK(error("model-2.pt", "epoch") == "model-2.pt: it holds an int, a dict of tensors is wanted");
+  CHECK(error("model-2.pt", "epoch") == "model-2.pt: it holds an int instead of a dict of tensors");
   CHECK(error("training-2.pt", "optimizer").find("choose one of its entries as training-2.pt:ENTRY: \"state\" (dict of 4)") !=
         std::string::npos);
 }

@@ -1,4 +1,4 @@
-// Damaged and hostile PyTorch checkpoints, made from files that PyTorch wrote: each is one clear line, without a crash or much memory.
+// Damaged and hostile PyTorch checkpoints, made from files that PyTorch wrote: each gives an error of one clear line, without a crash or much memory.
 #include <doctest/doctest.h>
 #include <sys/resource.h>
 
@@ -158,9 +158,9 @@ std::vector<Bad> damaged_pickles() {
     return pickled(dict(text("w") + tensor(four, offset, shape, strides)));
   };
   return {
-      {"cut pickle", with("data.pkl", [](Member& m) { m.bytes.resize(m.bytes.size() / 2); }), "bytes are wanted"},
+      {"cut pickle", with("data.pkl", [](Member& m) { m.bytes.resize(m.bytes.size() / 2); }), "bytes are needed"},
       {"empty pickle", with("data.pkl", [](Member& m) { m.bytes.clear(); }), "does not begin like a pickle"},
-      {"protocol 1", changed("\x80\x02", "\x80\x01"), "pickle protocol 1, 2 (torch.save's own) to 5 are read"},
+      {"protocol 1", changed("\x80\x02", "\x80\x01"), "pickle protocol 1 is not supported; 2 (torch.save's own) to 5 are"},
       {"protocol 6", changed("\x80\x02", "\x80\x06"), "pickle protocol 6"},
       {"os.system", pickled(global("os", "system") + tuple(text("echo boom")) + "R"),
        "an object of os.system, which is not built, since nothing from a file is run here"},
@@ -180,7 +180,7 @@ std::vector<Bad> damaged_pickles() {
                tuple(global("torch._tensor", "_rebuild_from_type_v2") + global("a", "b") + ")" + "}") + "R"),
        "a subclass of a subclass of a tensor"},
       {"a subclass made of nothing", pickled(global("torch._tensor", "_rebuild_from_type_v2") + tuple("K\1K\2)}") + "R"),
-       "what rebuilds a tensor is an int"},
+       "the function that rebuilds a tensor is an int"},
       {"a dict of odd entries", pickled(global("collections", "OrderedDict") + tuple("](" + tuple("K\1") + "e") + "R"),
        "an entry of an OrderedDict has 1 values"},
       {"a name without an end", pickled("cos"), "a name without an end"},
@@ -188,22 +188,22 @@ std::vector<Bad> damaged_pickles() {
       {"an instance by name", pickled("(ios\nsystem\n"), "opcode 0x69 is none of those"},
       {"the registry of extensions", pickled("\x82\1"), "opcode 0x82 is none of those"},
       {"bytes outside the file", pickled("\x97"), "opcode 0x97 is none of those"},
-      {"bytes beyond the end", pickled("\x8e" + little(std::uint64_t{1} << 60)), "1152921504606846976 bytes are wanted"},
+      {"bytes beyond the end", pickled("\x8e" + little(std::uint64_t{1} << 60)), "1152921504606846976 bytes are needed"},
       {"a list in itself", pickled("]" + memo(1) + recall(1) + "a"), "contains itself"},
       {"a cycle through the memo", pickled("}" + memo(1) + text("a") + "]" + recall(1) + "as"), "contains itself"},
       {"memo too far", pickled("]" + memo(0xfffffff0)), "memo number 4294967280"},
       {"memo never written", pickled(recall(7)), "memo number 7 was never written"},
       {"nested too deeply", pickled(repeated("]", 100000) + repeated("a", 99999)), "nested more than 64 deep"},
-      {"a string beyond the end", pickled("X" + little(0xffffu) + "a"), "65535 bytes are wanted"},
-      {"a string of 4 GiB", pickled("X" + little(0xffffffffu)), "4294967295 bytes are wanted"},
+      {"a string beyond the end", pickled("X" + little(0xffffu) + "a"), "65535 bytes are needed"},
+      {"a string of 4 GiB", pickled("X" + little(0xffffffffu)), "4294967295 bytes are needed"},
       {"no mark", pickled("]e"), "a missing mark is used"},
       {"empty stack", pickled("Na"), "a missing value is used"},
       {"values left over", pickled("NN"), "values are left on its stack"},
       {"a key without a value", pickled("}(" + text("a") + "u"), "a key without a value"},
       {"a key twice", pickled(dict(text("a") + "N" + text("a") + "N")), "the key \"a\" occurs twice"},
       {"a list for a key", pickled(dict("]N")), "a list (None)"},
-      {"append to a number", pickled("K\1Na"), "what is added to is an int instead of a list"},
-      {"call of a number", pickled("K\1)R"), "what is called is an int"},
+      {"append to a number", pickled("K\1Na"), "the value that gets entries is an int instead of a list"},
+      {"call of a number", pickled("K\1)R"), "the called value is an int"},
       {"attributes of a list", pickled("]}b"), "attributes are set on a list"},
       {"too many values", pickled("(" + repeated("N", (1u << 20) + 1) + "t"), "more than 1048576 values"},
       {"too many lists", pickled("(" + repeated("]", (1u << 18) + 1) + "t"), "more than 262144 lists"},
@@ -224,12 +224,12 @@ std::vector<Bad> damaged_pickles() {
       {"a typed view beyond its bytes", pickled(dict(text("w") + typed(global("torch", "uint16"), numbers({9})))), "leaves its storage of 8"},
       {"a tensor as a storage", pickled(dict(text("w") + tensor(tensor(four, 0, numbers({4}), numbers({1})), 0, numbers({4}), numbers({1})))),
        "a tensor's storage is a tensor"},
-      {"a part of a storage", pickled(part(3, 2)), "elements 3 to 3 + 2 of a storage of 4"},
+      {"a part of a storage", pickled(part(3, 2)), "elements 3 to 3 + 2 of a storage of only 4"},
       {"a part that is no part", pickled(part(-1, 2)), "a part's first element is -1"},
       {"a number for an id", pickled("K\1Q"), "a persistent id is an int"},
       {"an id of something else", pickled(tuple(text("module")) + "Q"), "a persistent id that is no storage"},
       {"a path for a key", pickled(storage("../../etc/passwd", 4)), "a storage's key is \"../../etc/passwd\""},
-      {"a huge storage", pickled(storage("1", std::int64_t{1} << 62)), "storage \"1\" of 4611686018427387904 elements"},
+      {"a huge storage", pickled(storage("1", std::int64_t{1} << 62)), "storage \"1\" cannot have 4611686018427387904 elements"},
       {"a larger storage", pickled(tensor(storage("1", 1000000), 0, numbers({4}), numbers({1}))), "has 16 bytes where 1000000 elements"},
       {"a negative storage", pickled(storage("1", -4)), "a storage's number of elements is -4"},
       {"two types of one storage", pickled(tuple(tensor(four, 0, numbers({4}), numbers({1})) + storage("1", 2, "DoubleStorage"))),
@@ -247,17 +247,17 @@ std::vector<Bad> damaged_pickles() {
       {"many tensors of many repeats",
        pickled("(" + tensor(four, 0, numbers({1 << 20}), numbers({0})) + memo(0) +
                repeated(tensor(four, 0, numbers({1 << 20}), numbers({0})), 20) + "t"),
-       "elements of tensors in storages of 4"},
+       "elements, too many for storages of 4"},
       {"nine dimensions", view(0, numbers({1, 1, 1, 1, 1, 1, 1, 1, 1}), numbers({1, 1, 1, 1, 1, 1, 1, 1, 1})), "9 dimensions, at most 8"},
       {"strides of another rank", view(0, numbers({2, 2}), numbers({1})), "shape [2, 2] and strides [1]"},
       {"a tensor of a number", pickled(tensor("K\1", 0, numbers({}), numbers({}))), "a tensor's storage is an int"},
-      {"too few arguments", pickled(global("torch._utils", "_rebuild_tensor_v2") + ")R"), "_rebuild_tensor_v2 with 0 arguments"},
-      {"not a dict", pickled(text("weights")), "it holds a str, a dict of tensors is wanted"},
+      {"too few arguments", pickled(global("torch._utils", "_rebuild_tensor_v2") + ")R"), "_rebuild_tensor_v2 is called with 0 arguments"},
+      {"not a dict", pickled(text("weights")), "it holds a str instead of a dict of tensors"},
       {"no tensors", pickled(dict(text("epoch") + "K\1")), "no dict of tensors in it"},
   };
 }
 
-// The line that a file is refused with.
+// Returns the error for a file, or "no error".
 std::string refusal(const fs::path& file, const std::string& bytes) {
   write_bytes(file, bytes);
   try {
@@ -314,7 +314,7 @@ TEST_CASE("any cut or flipped byte is an error or changes nothing that crashes")
       CHECK(refusal(file, whole.substr(0, i)) != "no error");
     }
   }
-  // The same without the checksum's protection: the pickle's bytes.
+  // The same for the bytes of the pickle, in archives with a correct checksum.
   auto members = good();
   const std::string whole = named(members, "data.pkl").bytes;
   for (std::size_t i = 0; i < whole.size(); ++i)

@@ -1,5 +1,5 @@
-// PyTorch checkpoints from before PyTorch 1.6, put together byte by byte: the forms that later versions no longer write, and damaged and
-// hostile ones, each of which is one clear line, without a crash or much memory. Files that PyTorch itself wrote:
+// PyTorch checkpoints from before PyTorch 1.6, made byte by byte: the forms that later versions no longer write, and damaged and hostile files,
+// each of which gives an error of one clear line, without a crash or much memory. Files that PyTorch itself wrote:
 // tests/tensor/foreign_files.cpp.
 #include <doctest/doctest.h>
 #include <sys/resource.h>
@@ -152,8 +152,8 @@ TEST_CASE("each damaged or hostile file of the old layout is one clear line") {
     std::string what, bytes, message;
   } all[] = {
       {"the number alone", good().magic, "the version's pickle from byte 15"},
-      {"another version", changed([](Legacy& f) { f.version = file("M\xea\x03"); }), "of another layout than 1001"},
-      {"a version of text", changed([](Legacy& f) { f.version = file(text("1001")); }), "of another layout than 1001"},
+      {"another version", changed([](Legacy& f) { f.version = file("M\xea\x03"); }), "whose layout is not 1001"},
+      {"a version of text", changed([](Legacy& f) { f.version = file(text("1001")); }), "whose layout is not 1001"},
       {"no machine", changed([](Legacy& f) { f.machine = "garbage"; }),
        "the machine's pickle from byte 21, byte 0: it does not begin like a pickle"},
       {"a cut pickle", whole_file.substr(0, 120), "its pickle from byte"},
@@ -162,25 +162,25 @@ TEST_CASE("each damaged or hostile file of the old layout is one clear line") {
       {"no keys", changed([](Legacy& f) { f.keys = ""; }), "the pickle of storage keys from byte"},
       {"keys in a dict", keys("}"), "its storage keys are no list"},
       {"a number for a key", keys("](K\7e"), "a storage's key is no text"},
-      {"a key too many", keys("](" + text("7") + text("8") + "e"), "no tensor lies in its storage \"8\""},
-      {"a key twice", keys("](" + text("7") + text("7") + "e"), "storage \"7\" comes twice"},
+      {"a key too many", keys("](" + text("7") + text("8") + "e"), "no tensor uses its storage \"8\""},
+      {"a key twice", keys("](" + text("7") + text("7") + "e"), "storage \"7\" occurs twice"},
       {"a key too few", keys("]"), "storage \"7\" is missing"},
       {"no storage", storages(""), "it is cut off before storage \"7\""},
       {"half a number", storages("\4\0\0"), "it is cut off before storage \"7\""},
-      {"fewer elements", storages(little(std::int64_t{3}) + floats({1, 2, 3})), "storage \"7\" has 3 elements where 4 are wanted"},
-      {"more elements", storages(little(std::int64_t{1} << 60)), "storage \"7\" has 1152921504606846976 elements where 4 are wanted"},
+      {"fewer elements", storages(little(std::int64_t{3}) + floats({1, 2, 3})), "storage \"7\" has 3 elements instead of 4"},
+      {"more elements", storages(little(std::int64_t{1} << 60)), "storage \"7\" has 1152921504606846976 elements instead of 4"},
       {"negative elements", storages(little(std::int64_t{-1}) + floats({1})),
-       "storage \"7\" has 18446744073709551615 elements where 4 are wanted"},
+       "storage \"7\" has 18446744073709551615 elements instead of 4"},
       {"a cut storage", storages(little(std::int64_t{4}) + floats({1, 2, 3})), "storage \"7\" takes 16 bytes, 12 are left"},
       {"a huge storage", saved(dict(text("w") + vector_of_four(old_storage("7", std::int64_t{1} << 47)))),
-       "elements where 140737488355328 are wanted"},
+       "elements instead of 140737488355328"},
       {"an impossible storage", saved(dict(text("w") + vector_of_four(old_storage("7", std::int64_t{1} << 62)))),
-       "of 4611686018427387904 elements"},
+       "cannot have 4611686018427387904 elements"},
       {"two sizes", saved(dict(text("w") + vector_of_four(four) + text("v") + vector_of_four(old_storage("7", 5)))), "elsewhere"},
       {"two types", saved(dict(text("w") + vector_of_four(four) + text("v") + vector_of_four(old_storage("7", 4, "IntStorage")))),
        "elsewhere"},
       {"a type of the future", saved(dict(text("w") + vector_of_four(old_storage("7", 4, "FutureStorage")))),
-       "without its size nothing behind it is found"},
+       "without its size the data after it cannot be found"},
       {"offset beyond", view(5, numbers({}), numbers({})), "leaves its storage of 4"},
       {"shape beyond", view(0, numbers({5}), numbers({1})), "leaves its storage of 4"},
       {"strides beyond", view(0, numbers({2, 2}), numbers({3, 1})), "leaves its storage of 4"},

@@ -78,7 +78,7 @@ TEST_CASE("entries of checkpoints; what is no file of weights") {
   write_atomically(file, "<html>404</html>");
   CHECK(refusal(file).find("is this another kind of file?") != std::string::npos);
   std::string header = R"({"x":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}})";
-  header.resize(0x280, ' ');  // its length begins like a pickle, its data end like one
+  header.resize(0x280, ' ');  // the length begins like a pickle, and the data end like one
   write_atomically(file, std::string("\x80\2\0\0\0\0\0\0", 8) + header + ".");
   CHECK(read_tensors(file).tensors.at(0).second.item() == '.');
   save_safetensors(file, {{"x", Tensor::scalar(1)}});

@@ -18,7 +18,7 @@ local function exists(name)
   return file ~= nil
 end
 
--- The number of the first line of text that contains wanted, or of its first line if wanted has several.
+-- Returns the number of the first line of text that contains wanted. If wanted has several lines, its first line counts.
 local function line_of(text, wanted)
   local at = text:find(wanted:match('[^\n]+') or wanted, 1, true)
   return at and select(2, text:sub(1, at):gsub('\n', '\n')) + 1 or '?'
@@ -65,7 +65,7 @@ local function name_appendix(page, letter)
   title:insert(1, pandoc.Str(letter .. '.'))
 end
 
--- What stands for a link to a file outside the document: its text, and the file's name where the text does not already say it.
+-- Replaces a link to a file outside the document by its text. Appends the file's name unless the text is code or the end of that name.
 local function named_file(link, file)
   local text = pandoc.utils.stringify(link.content)
   local is_code = #link.content == 1 and link.content[1].t == 'Code'

@@ -1,4 +1,4 @@
-// For programs of the book that let a process die: runs a function in a child process, and reports which signal killed it.
+// Runs a function in a child process that is expected to die, and reports which signal killed it.
 #pragma once
 
 #include <sys/resource.h>
@@ -9,13 +9,13 @@
 #include <cstdio>
 #include <string>
 
-// From now on the kernel kills this process (SIGXFSZ) when it writes a file beyond so many bytes.
+// From now on the kernel kills this process (SIGXFSZ) when a file that it writes gets longer than `bytes`.
 inline void limit_files(rlim_t bytes) {
   const rlimit limit{bytes, bytes};
   setrlimit(RLIMIT_FSIZE, &limit);
 }
 
-// Runs f in a child process, which must not return from it alive: "SIGKILL", "SIGXFSZ", "another signal", or "nothing".
+// Runs f in a child process and returns what killed it: "SIGKILL", "SIGXFSZ", "another signal", or "nothing" if f returned.
 template <class F> std::string killed_by(F&& f) {
   std::fflush(stdout);
   const pid_t child = fork();

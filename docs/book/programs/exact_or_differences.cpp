@@ -1,4 +1,4 @@
-// Chapter 6: the error of a central difference by its step, in f32 and bf16, beside that of the exact derivative.
+// Chapter 6: the error of a central difference against its step, in f64, f32 and bf16, beside the error of the exact derivative.
 //   exact_or_differences [FOLDER]        FOLDER gets exact_or_differences.csv and .svg
 #include <array>
 
@@ -13,12 +13,12 @@ namespace {
 
 constexpr std::int64_t rows = 8;
 
-// A small DiT^DH in a type: "f64", "f32" or "bf16". The same weights in all, none of them 0, as after some training.
+// A small DiT^DH of type "f64", "f32" or "bf16". All types have the same weights, none of them 0, as after some training.
 std::shared_ptr<DitDh> network(const std::string& type) {
   DitDhConfig config;
   config.input_size = 4, config.channels = 8, config.classes = 10, config.mean_flow = true;
   config.width = 64, config.depth = 2, config.heads = 2, config.head_width = 64, config.head_depth = 1, config.head_heads = 2;
-  config.precision = type == "bf16" ? "bf16" : "f32";                 // f32: whatever type the parameters have
+  config.precision = type == "bf16" ? "bf16" : "f32";                 // "f32" computes in the parameters' type, here f32 or f64
   const auto net = std::make_shared<DitDh>(config, 1);
   std::uint32_t number = 0;
   for_each_parameter(*net, [&](const std::string&, Parameter& p) {

@@ -1,5 +1,5 @@
-// Chapter 12: a training is killed twice, once in the middle of writing a checkpoint, and ends with the bits of one that was not. Then: what a checkpoint may
-// not lack, and two ranks against one.
+// Chapter 12: a training is killed twice, once in the middle of writing a checkpoint, and ends with the bits of a training that was not killed. Then: resuming
+// without the moments or with repeated random numbers, and two ranks against one.
 //   killed_and_resumed [FOLDER]        FOLDER gets killed_and_resumed.csv and .svg
 #include <fmt/ranges.h>
 
@@ -26,9 +26,9 @@ constexpr const char* parts[] = {"model", "ema", "optimizer"};
 
 struct Training : LoopObserver {
   std::shared_ptr<FlowMlp> net;
-  std::vector<std::vector<double>> weights;                           // after each step that this process made
+  std::vector<std::vector<double>> weights;                           // after each step of this process
   std::int64_t kill_after = -1, limit_after = -1;                     // steps
-  std::int64_t counts_from = 0;                                       // the step that random numbers take for their first
+  std::int64_t counts_from = 0;                                       // this step gets the random numbers of step 0
 
   void run(const fs::path& out, Communicator& ranks, std::uint64_t initial = 1, const std::string& resume = "auto") {
     net = std::make_shared<FlowMlp>(FlowMlpConfig{.width = 64, .mean_flow = true}, initial);
@@ -49,7 +49,7 @@ struct Training : LoopObserver {
   }
 };
 
-// |a - b| / |b|, the weights after this step.
+// |a - b| / |b| of the weights after this step.
 double difference(const Training& a, const Training& b, std::int64_t step) {
   const auto after = [&](const Training& t) -> const std::vector<double>& { return t.weights[t.weights.size() - static_cast<std::size_t>(steps - step) - 1]; };
   double squares = 0, size = 0;
@@ -90,7 +90,7 @@ int main(int argc, char** argv) {
       const std::string by = killed_by([&] { training->run(runs / "killed", alone); });
       fmt::print("process {}: killed by {}. In the folder: {}\n", training == &first ? 1 : 2, by, fmt::join(step_folders(checkpoints), " "));
     }
-    resumed.run(runs / "killed", alone, 99);                          // other initial weights: all comes from the checkpoint
+    resumed.run(runs / "killed", alone, 99);                          // other initial weights, which the checkpoint replaces
     fmt::print("process 3: makes {} steps. In the folder: {}\n", resumed.weights.size(), fmt::join(step_folders(checkpoints), " "));
     const bool same = same_bytes(checkpoints / step_name(steps), whole_checkpoints / step_name(steps));
     fmt::print("step 60, beside a training that was not killed: {}\n\n", same ? "the same bytes" : "other bytes");
@@ -102,7 +102,7 @@ int main(int argc, char** argv) {
     no_moments.run(runs / "without", alone);
     repeats.counts_from = every;
     repeats.run(runs / "repeats", alone, 1, middle.folder().string());
-    run_ranks(2, [&](Communicator& ranks) {                           // each on a thread of this process
+    run_ranks(2, [&](Communicator& ranks) {                           // each rank is a thread of this process
       omp_set_num_threads(1);
       two[ranks.rank()].run(runs / "ranks", ranks);
     });

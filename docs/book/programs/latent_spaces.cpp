@@ -1,5 +1,5 @@
-// Chapter 10: pixels, Haar bands and a representation autoencoder as spaces for a generator: their statistics, what they lose, and why a decoder is trained on
-// noisy latents. The encoder is frozen and has seen clothes only (configs/weights); the images here are drawn shapes.
+// Chapter 10: pixels, Haar bands and a representation autoencoder as spaces for a generator: their statistics, their losses, and why a decoder is trained on
+// noisy latents. The encoder is frozen and was trained only on images of clothes (configs/weights). The images here are drawn shapes.
 //   latent_spaces [FOLDER]        FOLDER gets latent_spaces.csv, .svg and .png
 #include <algorithm>
 
@@ -35,7 +35,7 @@ Images shapes(std::int64_t count, Split split) {
   return {Tensor::from(levels, {count, 1, 28, 28}), data.labels};
 }
 
-LatentCoder pixels() {                                                // a space of one's own: a shape, and a function each way
+LatentCoder pixels() {                                                // a user's own space: a shape and two functions
   return {.name = "pixels", .shape = {1, 28, 28}, .encode = [](const Tensor& x) { return x * 2.0 - 1.0; },
           .decode = [](const Tensor& raw) { return clamp(raw * 0.5 + 0.5, 0, 1); }};
 }
@@ -68,7 +68,7 @@ std::shared_ptr<Rae> with_decoder(const std::shared_ptr<Rae>& rae, const Tensor&
 
 double rms(const Tensor& x) { return std::sqrt(sum_squares(x) / static_cast<double>(x.numel())); }
 
-// Share of b's rows whose nearest class mean, of the rows of a, is that of their own class.
+// The share of the rows of b that are nearest to the mean of their own class. The means are those of the classes in a.
 double nearest_mean(const Tensor& a, const std::vector<std::int32_t>& a_labels, const Tensor& b, const std::vector<std::int32_t>& b_labels) {
   const std::int64_t size = a.numel() / a.dim(0);
   Tensor means = Tensor::zeros({10, size});
@@ -97,7 +97,7 @@ int main(int argc, char** argv) {
                                      {"RAE clean", rae_coder(with_decoder(clean, raw, train.x, 0)), raw},
                                      {"RAE noisy", rae_coder(with_decoder(robust, raw, train.x, 0.8)), raw}};
     std::vector<LatentSpace> spaces;
-    std::vector<Tensor> latents;                                      // of the test images
+    std::vector<Tensor> latents;                                      // latents of the test images, by space
     fmt::print("{:10}  {:11}  {:>7}  {:15}  {:>10}  {:>10}  {:>12}\n", "space", "latent", "numbers", "deviations, raw", "normalized", "round trip", "nearest mean");
     for (const auto& [name, coder, own] : entries) {
       const LatentSpace& space = spaces.emplace_back(coder, statistics_of(own));

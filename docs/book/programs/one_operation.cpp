@@ -15,7 +15,7 @@ using namespace fm;
 
 namespace {
 
-void print_struct() {                                                 // the struct on single numbers: T decides what comes out
+void print_struct() {                                                 // the struct on single numbers of each type T
   const float f = Silu::value(1.5f);
   const double value = Silu::value(1.5), slope = Silu::slope(1.5);
   const Dual<double> d = Silu::value(Dual<double>(1.5, 1.0)), second = Silu::slope(Dual<double>(1.5, 1.0));
@@ -23,7 +23,7 @@ void print_struct() {                                                 // the str
   fmt::print("T = Dual<double>: value {:.6f}, its tangent {:.6f}, tangent of the slope {:.6f}\n\n", d.v, d.d, second.d);
 }
 
-double nanoseconds(std::int64_t numbers, const std::function<void()>& f) {      // of processor time a number, the fastest of 100 runs
+double nanoseconds(std::int64_t numbers, const std::function<void()>& f) {      // processor time per number in the fastest of 100 runs
   double best = 1e9;
   for (int run = 0; run < 100; ++run) {
     const std::clock_t start = std::clock();
@@ -54,7 +54,7 @@ void print_kernels() {                                                // the sam
   fmt::print("f32 is within 1e-6 of f64 on all of them: {}\n\n", good ? "yes" : "no");
 }
 
-struct Derivatives { Tensor value, tangent, pull, second; };          // of silu at x, each for a direction or a cotangent of ones
+struct Derivatives { Tensor value, tangent, pull, second; };          // of silu at x, for a direction and a cotangent of ones
 
 Derivatives by_rules(const Tensor& x) {
   Tape tape;

@@ -20,9 +20,9 @@ namespace {
 struct Work {
   std::string group, name;
   std::function<void()> run;
-  double flops = 0, bytes = 0;                                        // of one run; bytes of operands and results, each once
-  std::int64_t runs = 1;                                              // that are timed together
-  double seconds = 1e9;                                               // of one run, the fastest
+  double flops = 0, bytes = 0;                                        // of one run; each operand and result counts its bytes once
+  std::int64_t runs = 1;                                              // number of runs that are timed together
+  double seconds = 1e9;                                               // of one run, at its fastest
 
   double intensity() const { return flops / bytes; }
   double rate() const { return flops / seconds; }
@@ -30,7 +30,7 @@ struct Work {
 
 Tensor normal(const Shape& shape) { return random_normal(shape, {.seed = 1}); }
 
-// The work and what it costs, as the operations count it. They count products alone; a loop says its own arithmetic.
+// The work with its operations and bytes, as the profile counts them. The profile counts the arithmetic of products alone: a loop gives its own as own_flops.
 Work work(const std::string& group, const std::string& name, std::function<void()> run, double own_flops = 0) {
   Work w{group, name, std::move(run), own_flops};
   Profile profile(ModulePath::current());
@@ -40,7 +40,7 @@ Work work(const std::string& group, const std::string& name, std::function<void(
   return w;
 }
 
-Work adds(std::int64_t n) {                                           // y += a x: two operations for two numbers read and one written
+Work adds(std::int64_t n) {                                           // y += a x: each element has two operations, two reads, one write
   const Tensor x = normal({n}), y = normal({n});
   return work("y += a x", fmt::format("y += a x, {} numbers", n), [x, y = y]() mutable { add_into(y, x, 0.5); }, 2.0 * static_cast<double>(n));
 }
@@ -55,7 +55,7 @@ Work square(std::int64_t n) {
   return work("square", fmt::format("product of {0} x {0} matrices", n), [=] { matmul(a, b); });
 }
 
-// Attention of 8 heads of 64 channels. In parts: scores, their softmax and the mean of the values are operations of their own.
+// Attention of 8 heads of 64 channels. `in_parts` computes the scores, their softmax and the mean of the values by separate operations.
 Work attention_of(std::int64_t tokens, bool in_parts) {
   const Shape shape{1, 8, tokens, 64};
   const Tensor q = normal(shape), k = normal(shape), v = normal(shape);
@@ -63,10 +63,10 @@ Work attention_of(std::int64_t tokens, bool in_parts) {
   return work("in parts", fmt::format("attention in parts, {} tokens", tokens), [=] { matmul(softmax(matmul(q, k.transpose(2, 3)) * 0.125), v); });
 }
 
-void time_in_turn(std::vector<Work>& all, int rounds) {               // so that a busy moment meets all of them
+void time_in_turn(std::vector<Work>& all, int rounds) {               // in turn, so that a busy moment affects all work alike
   for (int round = 0; round < rounds; ++round)
     for (Work& w : all) {
-      const std::clock_t start = std::clock();                        // of the processor: what other programs do counts little
+      const std::clock_t start = std::clock();                        // processor time, which other programs affect little
       for (std::int64_t i = 0; i < w.runs; ++i) w.run();
       w.seconds = std::min(w.seconds, static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC / static_cast<double>(w.runs));
     }
@@ -92,7 +92,7 @@ int main(int argc, char** argv) {
     for (const bool in_parts : {false, true})
       for (const std::int64_t tokens : {64, 256, 1024}) all.push_back(attention_of(tokens, in_parts));
     const std::size_t measured = all.size();
-    const double flops = cpu::peak_kernels().f32();                   // multiply-adds of registers: the flat part of the roof
+    const double flops = cpu::peak_kernels().f32();                   // multiply-adds on registers: the flat part of the roof
     all.push_back({"peak", "", [] { cpu::peak_kernels().f32(); }, flops, 1, 5});
     time_in_turn(all, 5);
     const double peak = all[measured].rate(), bandwidth = all[1].bytes / all[1].seconds;

@@ -1,4 +1,4 @@
-// Chapter 5: what a MeanFlow step costs when a share q of its rows needs du/dt. Counts arithmetic, and times steps.
+// Chapter 5: the cost of a MeanFlow step in which a share q of the rows needs du/dt. Counts arithmetic and times steps.
 //   rows_first [FOLDER]        FOLDER gets rows_first.csv and .svg
 #include <algorithm>
 #include <ctime>
@@ -32,7 +32,7 @@ struct Step {                                                         // one los
   }
 };
 
-// Arithmetic of a step by phase: forward, tangent, backward.
+// Operations of a step in each phase: forward, tangent, backward.
 std::map<std::string, double> flops(const Step& step) {
   Profile profile(ModulePath::current());
   step();
@@ -41,7 +41,7 @@ std::map<std::string, double> flops(const Step& step) {
   return sums;
 }
 
-double seconds(const Step& step) {                                    // of the processor: what other programs do counts little
+double seconds(const Step& step) {                                    // processor time, which other programs affect little
   const std::clock_t start = std::clock();
   step();
   return static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC;
@@ -68,7 +68,7 @@ int main(int argc, char** argv) {
       csv += fmt::format("{},{:.6f},{:.6f},{:.6f},{:.6f},{:.6f}\n", row.q, a["forward"] / pass, a["tangent"] / pass, a["backward"] / pass, jvp, difference);
     }
 
-    for (int round = 0; round < 15; ++round)                          // in turn, so that a busy moment meets all of them
+    for (int round = 0; round < 15; ++round)                          // in turn, so that a busy moment affects all steps alike
       for (Row& row : table) row.jvp_times.push_back(seconds(row.jvp)), row.difference_times.push_back(seconds(row.difference));
     const auto fastest = [](const std::vector<double>& times) { return *std::min_element(times.begin(), times.end()); };
     fmt::print("\nprocessor time of the fastest of 15 steps, in units of a third of the step with q = 0\n");

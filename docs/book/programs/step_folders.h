@@ -1,4 +1,4 @@
-// What lies in the folder of checkpoints of a program of the book that trains.
+// Lists the checkpoints of a program of the book that trains.
 #pragma once
 
 #include <algorithm>
@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-// Names in a folder of checkpoints, sorted. A half-written one ends in ".tmp", without the number of the process that wrote it.
+// The sorted names in a folder of checkpoints. A half-written checkpoint ends in ".tmp": the number of its process is cut off.
 inline std::vector<std::string> step_folders(const std::filesystem::path& checkpoints) {
   std::vector<std::string> names;
   for (const auto& entry : std::filesystem::directory_iterator(checkpoints)) {

@@ -26,7 +26,7 @@ struct Net {                                                          // 12 time
 
 double live_kib() { return static_cast<double>(memory_stats().live) / 1024; }
 
-// Live memory above `base` after each layer.
+// Runs the network and appends the live memory above `base`, in KiB, after each layer.
 Var forward(const Net& net, const Tensor& x, double base, std::vector<double>& kib) {
   Var h = x;
   for (const Linear& layer : net.layers) {
@@ -68,7 +68,7 @@ int main(int argc, char** argv) {
     const Net net;
     const Tensor x = random_normal({rows, width}, {.seed = 1});
     std::vector<double> recorded, plain;
-    std::map<const Parameter*, double> backward_kib;                  // when the gradient of a layer's weight is complete
+    std::map<const Parameter*, double> backward_kib;                  // measured when the gradient of a layer's weight is complete
     const double base = live_kib();
     forward(net, x, base, plain);
     {

@@ -1,4 +1,4 @@
-// Chapter 2: what the three identities ask of the exact flow map, and of a map that is right for s = t alone.
+// Chapter 2: the targets of the three identities for the exact flow map and for a map that is right only for s = t.
 //   three_identities [FOLDER]        FOLDER gets three_identities.csv and .svg
 #include <algorithm>
 #include <array>
@@ -38,10 +38,10 @@ Tensor semigroup(const FlowMapNet& u, const Tensor& z, const Tensor& s, const Te
   return (first + evaluate(u, moved(z, t - m, first), s, m, {})) / 2;
 }
 
-// How far along the way from a to b the point nearest to u lies: 1 at b.
+// Where on the line from a to b the point nearest to u is: 0 at a, 1 at b.
 double share_of_the_way(const Tensor& a, const Tensor& b, const Tensor& u) { return sum((u - a) * (b - a)).item() / sum_squares(b - a); }
 
-// The right sides of all three.
+// The right sides of the three identities.
 std::array<Tensor, 3> targets(const FlowMapNet& u, const VelocityNet& v, const Tensor& z, const Tensor& s, const Tensor& t) {
   return {eulerian(u, v, z, s, t), lagrangian(u, v, z, s, t), semigroup(u, z, s, t)};
 }
@@ -56,7 +56,7 @@ int main(int argc, char** argv) {
     const Tensor data = Points({.name = "8gaussians"}, Split::test).rows(consecutive(0, rows)).to(DType::f64);
     const Tensor t = times(t_value), z = interpolate(data, random_normal({rows, 2}, {.seed = 3}, 0, DType::f64), t);
 
-    const auto residuals = [&](const FlowMapNet& map, double gap) {   // of the map itself and the three targets: distances to the exact u
+    const auto residuals = [&](const FlowMapNet& map, double gap) {   // distances of the map and its three targets from the exact u
       const Tensor end = times(t_value - gap), truth = evaluate(exact, z, end, t, {});
       const auto [e, l, m] = targets(map, v, z, end, t);
       return std::array<double, 4>{distance(evaluate(map, z, end, t, {}), truth), distance(e, truth), distance(l, truth), distance(m, truth)};

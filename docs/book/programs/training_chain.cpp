@@ -19,7 +19,7 @@ namespace {
 
 constexpr std::int64_t window = 100;                                  // steps whose mean is one point of a curve
 
-struct Means : LoopObserver {                                         // of raw error and loss, over each window
+struct Means : LoopObserver {                                         // means of raw error and loss over each window
   std::vector<std::pair<double, double>> raw_and_loss;
   double raw = 0, loss = 0;
   void row(std::int64_t step, const LoopNumbers& numbers) override {
@@ -36,7 +36,7 @@ struct Chain {
   Tensor noise = random_normal({2000, 2}, {.seed = 7}), test = Points({.name = "8gaussians"}, Split::test).rows(consecutive(0, 2000)), taught;
   Tensor exact = eight_gaussians().map(noise, Tensor::zeros({2000}), Tensor::ones({2000}), 100);
 
-  // Trains `parts` and returns the average of its weights.
+  // Trains `parts` and returns the network with the averaged weights.
   Network train_stage(const std::string& name, std::int64_t rows, std::int64_t steps, double rate, FlowParts parts, LoopObserver& observer) {
     const LoopConfig loop{.steps = steps, .batch = rows, .rate = {.peak = rate, .decay = "cosine", .warmup_steps = 50, .decay_end = steps},
                           .adamw = {.beta2 = 0.999}, .ema = 0.99, .log_every = 1, .ckpt_every = steps};
@@ -62,7 +62,7 @@ struct Chain {
   }
 };
 
-std::string csv_of(const Means& means) {                              // `latents`: the loss of a row of 196,608 numbers with this raw error
+std::string csv_of(const Means& means) {                              // latents: loss of a row of 196,608 numbers with this raw error
   std::string csv = "step,raw,loss,latents\n";
   for (std::size_t i = 0; i < means.raw_and_loss.size(); ++i) {
     const auto [raw, loss] = means.raw_and_loss[i];

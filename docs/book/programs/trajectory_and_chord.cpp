@@ -14,11 +14,11 @@ using namespace fm;
 
 namespace {
 
-constexpr int steps = 40;                                             // of a trajectory that is plotted
+constexpr int steps = 40;                                             // of a plotted trajectory
 
 Tensor times(const Tensor& z, double t) { return Tensor::full({z.dim(0)}, t, z.dtype()); }
 
-// Samples by Euler steps on v, and by jumps of u, against the exact map.
+// Prints the distance to the exact samples for Euler steps on v and for jumps by u.
 void print_accuracy(const GaussianMixture& data, const VelocityNet& v, const FlowMapNet& u) {
   const Tensor noise = random_normal({200, 2}, {.seed = 2}, 0, DType::f64), exact = data.map(noise, times(noise, 0), times(noise, 1));
   fmt::print("\nroot mean square distance to the exact sample, 200 samples\n");
@@ -28,7 +28,7 @@ void print_accuracy(const GaussianMixture& data, const VelocityNet& v, const Flo
   for (const int calls : {16, 64}) fmt::print("calls = {:2}: Euler steps on v {:.4f}\n", calls, euler(calls));
 }
 
-// path,t,x,y,chord_x,chord_y: the trajectory through each noise, and the point of the chord at the same time.
+// The trajectory from each noise, and the point of its chord at the same time: path,t,x,y,chord_x,chord_y.
 std::string csv_of(const std::vector<Tensor>& states, const Tensor& noise, const Tensor& u) {
   std::string csv = "path,t,x,y,chord_x,chord_y\n";
   for (std::int64_t path = 0; path < noise.dim(0); ++path)
@@ -46,7 +46,7 @@ int main(int argc, char** argv) {
   return run_chapter(argc, argv, [](const std::string& folder) {
     const GaussianMixture data = eight_gaussians(DType::f64);
     const VelocityNet v = data.v();                                   // in closed form
-    const FlowMapNet u = average_velocity(v, 100);                    // v averaged along the trajectory, by 100 Runge-Kutta steps
+    const FlowMapNet u = average_velocity(v, 100);                    // the mean of v along the trajectory, by 100 Runge-Kutta steps
     const Tensor noise = random_normal({8, 2}, {.seed = 5}, 0, DType::f64), start = times(noise, 1), end = times(noise, 0);
 
     const Tensor velocity = evaluate(v, noise, start, {}), average = evaluate(u, noise, end, start, {});      // one call each

@@ -1,4 +1,4 @@
-// Chapter 9: what DiT^DH is made of, what its modulation does, and how its names find weights in a file.
+// Chapter 9: the parts of DiT^DH, the effect of its modulation, and loading weights by name.
 //   transformer_for_latents [FOLDER]        FOLDER gets transformer_for_latents.csv and .svg
 #include <algorithm>
 #include <map>
@@ -19,7 +19,7 @@ DitDhConfig small() {
   return c;
 }
 
-// Rows of cost_table() under the part of the model where they belong: "backbone mlp", "head attn", "final layer", "embedders".
+// Sums the rows of cost_table() by part of the model: "backbone mlp", "head attn", "final layer", "embedders" and so on.
 CostTable by_part(const DitDhConfig& config) {
   CostTable parts;
   for (ModuleCost row : cost_table(config)) {
@@ -57,7 +57,7 @@ struct Example {                                                      // four no
 double largest(const Tensor& x) { return max(abs(x).reshape({-1}), 0).item(); }
 Tensor normal_like(const Tensor& x, std::uint32_t number) { return random_normal(x.shape(), RandomKey{7, number}); }
 
-// Steps of gradient descent from fresh weights: how many tensors of each part have a gradient that is not 0.
+// Makes steps of gradient descent from fresh weights. Prints how many tensors of each part have a gradient that is not 0.
 void print_first_steps(DitDh& net, const Example& e) {
   const auto part = [&](const std::string& name) -> std::string {
     if (name.starts_with("blocks.")) return std::stoll(name.substr(7)) < net.config.depth ? "backbone" : "head";

@@ -12,7 +12,7 @@ using namespace fm;
 namespace {
 
 constexpr std::int64_t rows = 16;
-constexpr DType f64 = DType::f64;                                     // so that differences are good to eight digits
+constexpr DType f64 = DType::f64;                                     // so that differences are exact to eight digits
 
 struct Net {                                                          // u(z, s, t) in the plane
   Linear in{4, 12}, hidden{12, 12}, out{12, 2};
@@ -28,7 +28,7 @@ struct Net {                                                          // u(z, s,
 
 struct Example {
   Net net;
-  Tensor z = random_normal({rows, 2}, {.seed = 2}, 0, f64), w = random_normal({rows, 2}, {.seed = 3}, 0, f64);      // w = eps - z0, in a training
+  Tensor z = random_normal({rows, 2}, {.seed = 2}, 0, f64), w = random_normal({rows, 2}, {.seed = 3}, 0, f64);      // a training has w = eps - z0
   Tensor s = random_uniform({rows}, {.seed = 4}, 0, f64) * 0.5, t = s + 0.5;
 
   Example() {
@@ -39,7 +39,7 @@ struct Example {
   Tensor dudt() const { return jvp(net, at(z, s, t), along(w, zero, 1.0)).second; }
   double loss(const Tensor& fixed_target) const { return mean(square(net(z, s, t).value() - fixed_target)).item(); }
 
-  // (L(weight + h) - L(weight - h)) / 2h for one weight of the hidden layer. `fixed_target` undefined: it is computed anew on both sides.
+  // (L(weight + h) - L(weight - h)) / 2h for one weight of the hidden layer. If `fixed_target` is undefined, both sides compute their own target.
   double difference(std::int64_t i, const Tensor& fixed_target) {
     const Tensor weight = net.hidden.weight.value.reshape({-1}).slice(0, i, i + 1);      // a view: writing into it changes the network
     const double value = weight.item(), h = 1e-5;

@@ -1,4 +1,5 @@
-// The machine's other load during a timed measurement, from /proc: a time taken on a busy machine is an upper bound, and is reported as such.
+// Measures, from /proc, how much other processes use the machine during a timed measurement. A time from a busy machine is only an upper bound, and
+// reports say so.
 #pragma once
 
 #include <istream>
@@ -8,22 +9,24 @@
 
 namespace fm {
 
-// Clock ticks of all cores since the machine started, and those of this process.
+// Clock ticks: of all cores since the machine started (busy, all), and of this process (own).
 struct CpuTicks {
   double busy = 0, all = 0, own = 0;
 };
 
-// From the first line of `stat`, which is /proc/stat; nothing where it is another line, or one of fewer numbers than Linux has written since 2.6.11.
+// Parses the first line of /proc/stat. Returns nothing if `stat` does not begin with that line, or if the line has fewer than the eight numbers that
+// Linux has written since 2.6.11.
 std::optional<CpuTicks> cpu_ticks(std::istream& stat, double own);
 
-// The share of all cores that others than this process were busy with; nothing where the time between is too short for a share.
+// Returns the share of all cores' time that other processes used between `start` and `end`; nothing if that time is too short for a share.
 std::optional<double> share_of_others(const CpuTicks& start, const CpuTicks& end);
 
 class BusyWatch {
  public:
-  BusyWatch();  // begins
+  BusyWatch();  // begins the measurement
 
-  // The share of all cores that other processes, and the host of a virtual machine, took since then; no value where /proc has none.
+  // Returns the share of all cores' time that other processes, and the host of a virtual machine, have used since the measurement began. Returns
+  // nothing if that time is too short or /proc/stat is unreadable.
   std::optional<double> others() const;
 
  private:
@@ -31,10 +34,11 @@ class BusyWatch {
   std::optional<CpuTicks> start_;
 };
 
-// "times: other work took 1 % of 2 cores, load 2.1, spread of rounds 3 %: a quiet machine". spreads: (largest - smallest) / median of the
-// rounds, one a variant; busy from 10 % of the cores or a median spread of 20 % on.
-// Where the share is not known, a load above half of the cores is busy too.
+// Returns "times: other work took 1 % of 2 cores, load 2.1, spread of rounds 3 %: a quiet machine". spreads: for each variant, (largest - smallest) /
+// median of its rounds. The machine counts as busy if other work took more than 10 % of the cores, if the median of `spreads` is above 20 %, or, where
+// `others` is unknown, if the load is above half of the cores.
 std::string busy_line(std::optional<double> others, const std::vector<double>& spreads);
-std::string busy_line(std::optional<double> others, const std::vector<double>& spreads, double load, unsigned cores);      // of a machine of that load
+// Returns the same line for a given load average and number of cores.
+std::string busy_line(std::optional<double> others, const std::vector<double>& spreads, double load, unsigned cores);
 
 }  // namespace fm

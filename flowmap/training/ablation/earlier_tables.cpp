@@ -16,7 +16,7 @@ void keep_earlier_tables(const std::filesystem::path& folder, const std::string&
     for (int n = 1; aside.empty() || std::filesystem::exists(aside); ++n) aside = folder / fmt::format("earlier-{}", n);
     std::error_code error;
     std::filesystem::create_directory(aside, error);
-    // table.csv last: until it is gone, the next start finds what is left to move
+    // table.csv last: if the move is interrupted, table.csv is still here and the next start moves the remaining files
     for (const char* name : {"report.html", "table.tex", "table.md", "trials.csv", what_they_are_of, "table.csv"})
       if (!error && std::filesystem::exists(folder / name)) std::filesystem::rename(folder / name, aside / name, error);
     if (error) throw FileError(fmt::format("{}: cannot move the tables of another comparison to {}: {}", folder.string(), aside.string(), error.message()));

@@ -1,4 +1,4 @@
-// What happens to the tables of an ablation when the next one of the same --what compares something else.
+// Keeps the tables of an ablation when the next ablation with the same --what compares something else.
 #pragma once
 
 #include <filesystem>
@@ -8,8 +8,9 @@
 
 namespace fm {
 
-// To be called before tables are written. `comparison` says what they are of; it is kept beside them, as comparison.txt. Tables of another comparison
-// move to FOLDER/earlier-<n>, which is said; those of the same one stay and are replaced. FileError.
+// Called before tables are written. `comparison` describes what the tables compare, and is stored beside them as comparison.txt. Tables of another
+// comparison are moved to FOLDER/earlier-<n>, which is logged. Tables of the same comparison stay, and the new ones replace them. FileError if a file
+// cannot be moved or written.
 void keep_earlier_tables(const std::filesystem::path& folder, const std::string& comparison, Messages& log);
 
 }  // namespace fm

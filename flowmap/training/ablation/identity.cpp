@@ -21,23 +21,23 @@ std::uint64_t hashed(const std::string& text) {
   return h;
 }
 
-// Settings of logs, previews, files and loaders: they change no weight.
+// Whether the setting changes no weight: settings of logs, previews, files and loaders.
 bool decides_nothing(const Recipe& recipe, const std::string& path) {
   for (const char* leaf : {".loop.log_every", ".loop.sample_every", "latents.batch", "latents.shard", "latents.workers", "latents.folder"})
     if (path.ends_with(leaf)) return true;
-  if (recipe.watch.on_explosion == "rewind") return false;             // to a checkpoint
+  if (recipe.watch.on_explosion == "rewind") return false;             // a training that rewinds depends on which checkpoints exist
   for (const char* leaf : {".loop.ckpt_every", ".loop.keep", ".loop.keep_every"})
     if (path.ends_with(leaf)) return true;
   return false;
 }
 
-// Settings of an objective that the map stage does not train with.
+// Whether the setting belongs to an objective that the map stage does not train with.
 bool is_of_another_objective(const Recipe& recipe, const std::string& path) {
   const std::string all = std::string(stage_name::map) + ".objective.", chosen = all + recipe.map.objective.name + ".";
   return path.starts_with(all) && path.find('.', all.size()) != std::string::npos && !path.starts_with(chosen);
 }
 
-// Fields that this training reads, except those already recorded by the checkpoints of earlier stages.
+// Whether this training reads the field. Fields of earlier stages are left out: checksums of their checkpoints stand for them.
 bool is_read(const Recipe& recipe, const std::string& trained, const std::string& path) {
   for (const std::string& part : {trained, recipe.network.section(), std::string("rae"), std::string("latents")})
     if (path.starts_with(part + ".")) return !decides_nothing(recipe, path) && !is_of_another_objective(recipe, path);
@@ -81,7 +81,7 @@ std::vector<std::string> differences(const std::vector<std::string>& before, con
   return out;
 }
 
-// The nearest training beside `folder` with the same seed, by number of differences. Returns at most four differences.
+// Finds the training beside `folder` that has the same seed and the fewest differences. Returns at most four of the differences as text.
 std::string apart_from_nearest(const fs::path& folder, const Identity& identity) {
   std::vector<std::string> fewest;
   const std::string name = folder.filename().string(), seed = name.substr(0, name.find_last_of('-'));
@@ -128,13 +128,13 @@ std::string claim_folder(const fs::path& folder, const Identity& identity) {
   const fs::path file = folder / file_name;
   if (fs::exists(file)) {
     if (read_file(file) == identity.text()) return "";
-    throw FileError(fmt::format("{} holds another training than its name says (or was altered): move the folder away", file.string()));
+    throw FileError(fmt::format("{} describes another training than the name of its folder, or was altered: move the folder away", file.string()));
   }
   if (fs::exists(folder / "checkpoints"))
-    throw FileError(fmt::format("{}: checkpoints without {}: their training is unknown; move the folder away", folder.string(), file_name));
+    throw FileError(fmt::format("{} contains checkpoints but no {}, so their training is unknown: move the folder away", folder.string(), file_name));
   std::error_code error;
   fs::create_directories(folder, error);
-  if (error) throw FileError(fmt::format("cannot make {}: {}", folder.string(), error.message()));
+  if (error) throw FileError(fmt::format("cannot create {}: {}", folder.string(), error.message()));
   const std::string apart = apart_from_nearest(folder, identity);
   write_atomically(file, identity.text());
   return apart;

@@ -1,7 +1,8 @@
-// Everything that decides the weights of a training, as text. Two trainings with equal texts give equal bits, and only then is one reused for the other.
+// Everything that decides the weights of a training, as text. Trainings with equal texts give the same bits, so a finished training is reused for an
+// equal text, and for no other.
 //
-// A trained variant lies in out/ablate/WHAT/VARIANT/seed-S-KEY, where KEY is a hash of the text, and identity.txt there holds the text. So a
-// flag that changes the training names another folder, and weights are never shown under settings that they were not trained with.
+// A trained variant lies in out/ablate/WHAT/VARIANT/seed-S-KEY, where KEY is a hash of the text. The file identity.txt in that folder holds the text. A
+// flag that changes the training therefore also changes the folder, and results never appear under settings that their weights were not trained with.
 #pragma once
 
 #include <filesystem>
@@ -13,20 +14,22 @@
 namespace fm {
 
 struct Identity {
-  std::vector<std::string> lines;        // "KEY = VALUE": config first, then checksums of its inputs, then the build
+  std::vector<std::string> lines;        // "KEY = VALUE": the config, the seed, checksums of the training's inputs, the build
 
   std::string text() const;
   std::string key() const;               // 16 hexadecimal digits
 };
 
-// `run` provides the checksums of start, teacher, encoder, statistics and training data. FileError when the start was not trained yet.
+// Returns the identity of a variant's training. `run` provides the checksums of initial weights, teacher, encoder, statistics and training data.
+// FileError if the stage that provides the initial weights is not trained.
 Identity identity(TrainingRun& run, const Variant& variant, std::int64_t seed);
 
-// "ablate/WHAT/VARIANT/seed-S-KEY", inside the run.
+// Returns "ablate/WHAT/VARIANT/seed-S-KEY", a path inside the run's folder.
 std::string folder_of(const std::string& what, const Variant& variant, std::int64_t seed, const Identity& identity);
 
-// Creates the folder with identity.txt, or compares an existing one with `identity`. FileError if it holds another training. Returns the difference
-// to the nearest other training of this variant and seed, "mfd.loop.steps was 4, is 6"; empty if there is no other or the folder already existed.
+// Creates the folder and its identity.txt. If the folder exists, its identity.txt must equal `identity`, else the folder holds another training:
+// FileError. Returns how a new training differs from the most similar one of this variant and seed, such as "mfd.loop.steps was 4, is 6". Returns "" if
+// the training is not new, or if there is no other one.
 std::string claim_folder(const std::filesystem::path& folder, const Identity& identity);
 
 }  // namespace fm

@@ -18,18 +18,18 @@ namespace {
 
 constexpr const char *good = "good", *poor = "poor";
 constexpr std::int64_t rows_in_plane = 4096;
-constexpr int steps_of_exact_map = 64;             // Runge-Kutta: their error is far below the networks'
-constexpr std::size_t terms = 4;                   // at the start, and as many at the end
+constexpr int steps_of_exact_map = 64;             // Runge-Kutta steps; the error is far below the networks' errors
+constexpr std::size_t terms = 4;                   // number of terms measured at the start, and again at the end
 
 std::string velocity_at(double lambda) {
   return lambda == 0 ? "one-point" : lambda == 1 ? "teacher" : fmt::format("blend={:g}", lambda);
 }
 
-// The points where the terms are measured: points of the path with s < t, the known velocity and map there, and the precision.
+// The points where the terms are measured (points of the path with s < t, in f64 if v is exact), with v and the exact map there.
 struct Place {
   PathBatch p;
   VelocityNet v;
-  FlowMapNet map;                                  // empty: not known
+  FlowMapNet map;                                  // empty: unknown
 };
 
 bool is_known(TrainingRun& run, const std::string& name) {
@@ -44,13 +44,13 @@ PathBatch in_f64(const PathBatch& p) {
   return out;
 }
 
-// Times from the variant's distribution, but without s = t.
+// Points with times from the variant's distribution, but without s = t.
 PathBatch points(TrainingRun& run, const Variant& v, std::int64_t seed) {
   const MfStage& stage = v.recipe.mfd;
   const std::int64_t rows = run.recipe().in_plane() ? rows_in_plane : stage.loop.batch;
   PairConfig pairs = stage.objective.pairs;
   pairs.diagonal_share = 0;
-  const Batch batch = run.flow_batch({0, 0, rows}, rows, 54321 + static_cast<std::uint64_t>(seed));      // no training has this one
+  const Batch batch = run.flow_batch({0, 0, rows}, rows, 54321 + static_cast<std::uint64_t>(seed));      // no training uses this seed
   const PathBatch p = draw_path_batch(batch, pairs, stage.objective.labels);
   const std::int64_t k = p.off_diagonal;
   if (k == 0) throw ConfigError(fmt::format("{}: no row of the batch has s < t: take a larger --mfd.loop.batch", v.name));
@@ -85,7 +85,7 @@ class Terms {
     place.p = in_f64(place.p);
     place.v = known_mixture(source_)->v();
     const Tensor exact = evaluate(average_velocity(place.v, steps_of_exact_map), place.p.z, place.p.s, place.p.t, {});
-    place.map = [exact](const Var&, const Var&, const Var&, const Labels&) { return Var(exact); };      // called for these points alone
+    place.map = [exact](const Var&, const Var&, const Var&, const Labels&) { return Var(exact); };      // only called for these points
     return place;
   }
 
@@ -104,12 +104,12 @@ std::vector<TableColumn> term_columns() {
   return out;
 }
 
-// A teacher's samples in its full number of calls: the ceiling for maps that learn from it alone.
+// Scores a teacher's samples in its full number of calls. A map that learns only from this teacher cannot be expected to score better.
 void score_teacher(TrainingRun& run, const std::string& name, std::int64_t seed, Findings& f) {
   const Recipe& r = run.recipe();
   if (!r.evaluate.teacher) return;
   const auto add = [&](Score score) {
-    f.levels.push_back({fmt::format("{} teacher, {} calls", name, score.calls), "its own samples, in every column", score});
+    f.levels.push_back({fmt::format("{} teacher, {} calls", name, score.calls), "its own samples; the same score in every column of calls", score});
   };
   const StageSpec& stage = stage_that_makes(Makes::teacher);
   if (!r.in_plane()) {
@@ -127,7 +127,7 @@ void score_teacher(TrainingRun& run, const std::string& name, std::int64_t seed,
 
 double lambda_of(const Variant& v) { return teacher_share(v.recipe.mfd.velocity); }
 
-// A number of each variant over lambda, of one teacher; at l = 0 both have the same training.
+// Returns a number of each variant of one teacher over lambda. The training with l = 0 belongs to both teachers.
 Curve over_lambda(const Findings& f, const std::string& teacher, const std::string& name, const std::function<double(const Trial&)>& number) {
   Curve out{.name = name, .x = {}, .y = {}, .markers = true};
   for (std::size_t i = 0; i < f.variants.size(); ++i) {
@@ -141,7 +141,7 @@ Curve over_lambda(const Findings& f, const std::string& teacher, const std::stri
   return out;
 }
 
-// Bias and variance: columns of the terms from `first` on.
+// Plots the terms over lambda. `first`: index in Trial::own of the first term.
 Plot terms_plot(const Findings& f, std::size_t first, const std::string& when) {
   const auto term = [first](std::size_t i) {
     return [at = first + i](const Trial& t) { return at < t.own.size() ? t.own[at] : Score::none; };
@@ -157,7 +157,7 @@ Plot terms_plot(const Findings& f, std::size_t first, const std::string& when) {
   return plot;
 }
 
-// One metric in the fewest calls, with the levels of both teachers, and of data after the poor one.
+// Plots one metric in the first number of calls over lambda, with horizontal lines for both teachers and for the training in two parts.
 Plot score_plot(const Findings& f, const std::string& metric) {
   const auto number = [&](const Trial& t) { return t.scores.empty() ? Score::none : t.scores.front().metric(metric); };
   std::string title = metric;
@@ -187,8 +187,9 @@ bool has_metric(const Findings& f, const std::string& metric) {
 std::vector<Variant> lambda_variants(const AblateConfig& c) {
   std::vector<double> lambdas = c.lambdas;
   std::sort(lambdas.begin(), lambdas.end());
-  if (lambdas.empty()) throw ConfigError("--lambdas: name one at least");
-  if (std::adjacent_find(lambdas.begin(), lambdas.end()) != lambdas.end()) throw ConfigError(fmt::format("--lambdas {}: a number twice", fmt::join(c.lambdas, ",")));
+  if (lambdas.empty()) throw ConfigError("--lambdas: give at least one number");
+  if (std::adjacent_find(lambdas.begin(), lambdas.end()) != lambdas.end())
+    throw ConfigError(fmt::format("--lambdas {}: a number occurs twice; give each once", fmt::join(c.lambdas, ",")));
   std::vector<Variant> list;
   const auto add = [&](const std::string& teacher, double lambda) {
     list.push_back({.name = fmt::format("{}{}lambda={:g}", teacher, teacher.empty() ? "" : " ", lambda), .start = c.lambda_start, .recipe = c.recipe, .teacher = teacher});
@@ -210,7 +211,8 @@ std::vector<Variant> lambda_variants(const AblateConfig& c) {
 Variant poor_teacher(const AblateConfig& c) {
   const std::int64_t steps = c.recipe.fm.loop.steps;
   if (steps == 0)
-    throw ConfigError("--what lambda: fm.loop.steps is 0, and the poor teacher is trained for a share of them: set it to the good teacher's steps");
+    throw ConfigError("--what lambda: fm.loop.steps is 0, but the second, briefly trained teacher takes a share of these steps: set it to the steps of the "
+                      "run's teacher");
   Variant v{.name = "poor-teacher", .start = "random", .recipe = c.recipe, .part = stage_name::fm};
   stretch(v.recipe.fm.loop, std::max<std::int64_t>(1, std::llround(c.poor_share * static_cast<double>(steps))));
   return v;

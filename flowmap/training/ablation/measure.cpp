@@ -28,12 +28,12 @@ double relative_error(const Tensor& a, const Tensor& exact) {
   return size == 0 ? std::nan("") : std::sqrt(sum_squares(a.to(DType::f64) - exact) / size);
 }
 
-// The teacher for the stage's objective; empty for objectives without a teacher.
+// Returns the teacher's velocity, or an empty function if the stage's objective needs no teacher.
 VelocityNet teacher_of(const StageSpec& stage, const Recipe& recipe, Subject& subject) {
   return stage.is_taught(recipe) ? subject.velocity(recipe) : VelocityNet();
 }
 
-// The error of the variant's target and derivative against f64.
+// Measures the errors of the variant's target and derivative, compared with f64.
 void measure_error(Subject& subject, const Variant& variant, const Batch& batch, StepCost& cost) {
   const PauseTape pause;
   const MeanFlowConfig& objective = variant.recipe.mfd.objective;
@@ -60,7 +60,7 @@ struct Timing {
 
 double machine_seconds() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
-// Runs loss and gradients once and notes their time and memory.
+// Computes loss and gradients once and records their time and memory.
 void time_step(const std::function<Var()>& loss, const std::function<double()>& clock, Timing& timing) {
   const std::size_t live = memory_stats().live;
   reset_memory_peak();
@@ -74,12 +74,12 @@ void time_step(const std::function<Var()>& loss, const std::function<double()>& 
   timing.peak_mib = static_cast<double>(memory_stats().peak - live) / (1 << 20);
 }
 
-// A variant's steps are of one kind, of two if it has two parts, or of three if they follow a schedule.
+// A step whose time is measured. A variant has one such step, two if it has two parts, or three if its steps may follow a schedule.
 struct Timed {
   std::size_t variant;
-  std::function<Stage()> stage;          // made for each step: networks of targets and weights of rows are not kept for all variants
+  std::function<Stage()> stage;          // makes the stage anew for each step, so that memory holds the extra networks of one variant only
   StepPart step;
-  double share;                          // of the variant's steps
+  double share;                          // share of the variant's steps that this step stands for
   Timing timing = {};
 };
 

@@ -15,10 +15,10 @@
 namespace fm {
 namespace {
 
-// Error of du/dt over the step of the finite difference, with the exact derivative's as a level, in each precision. None where another setting is varied too:
-// a step then has several errors.
+// Plots, for each precision, the error of du/dt over the step of the finite difference, with the exact JVP's error as a horizontal line. Returns no plot
+// if another setting is varied too, because each step then has several errors.
 std::optional<Plot> error_plot(const Findings& f) {
-  std::map<std::string, std::pair<Curve, double>> by_precision;             // differences, and the level
+  std::map<std::string, std::pair<Curve, double>> by_precision;             // errors of finite differences, and of the exact JVP
   std::set<std::tuple<std::string, std::string, double>> seen;
   for (std::size_t i = 0; i < f.variants.size(); ++i) {
     const DerivativeConfig& derivative = f.variants[i].recipe.mfd.objective.derivative;
@@ -46,7 +46,7 @@ std::optional<Plot> error_plot(const Findings& f) {
               .log_y = true};
 }
 
-// The mean over the variant's trials at the steps common to all of them.
+// Returns the mean of a column over the variant's trials, at the steps that all of them have.
 Curve mean_curve(const Findings& f, std::size_t variant, const std::filesystem::path& run, const std::string& column) {
   std::map<double, std::vector<double>> at;
   std::size_t n = 0;
@@ -62,7 +62,7 @@ Curve mean_curve(const Findings& f, std::size_t variant, const std::filesystem::
   return out;
 }
 
-// Divides curves of many variants into several plots with one range, so that colors and legends stay distinguishable.
+// Divides a plot of many curves into several plots with the same range of y, so that colors and legends stay distinguishable.
 std::vector<Plot> divided(const Plot& whole) {
   constexpr std::size_t together = 8;
   if (whole.curves.size() <= together) return {whole};
@@ -106,7 +106,7 @@ std::vector<DotPlot> column_plots(const Table& table) {
   return plots;
 }
 
-// The weights behind each number.
+// Adds a table of all trainings, with the weights behind each score.
 void add_trials(HtmlReport& report, const Findings& f) {
   std::vector<std::vector<std::string>> rows;
   for (const Trial& t : f.trials)
@@ -115,7 +115,7 @@ void add_trials(HtmlReport& report, const Findings& f) {
   report.table({"variant", "seed", "steps", "folder in the run", "weights"}, rows, "Each training; identity.txt in its folder lists what decided its weights");
 }
 
-// Sorted by the means.
+// Adds the table of variants. A column sorts by its means.
 void add_table(HtmlReport& report, const Findings& f, const Table& table) {
   std::vector<std::string> head{f.what};
   for (const TableColumn& c : table.columns) head.push_back(c.title);
@@ -136,7 +136,7 @@ void add_table(HtmlReport& report, const Findings& f, const Table& table) {
 void add_samples(HtmlReport& report, const Shown& shown) {
   if (shown.samples.empty() && shown.curves.empty() && shown.grids.empty()) return;
   report.heading("Samples");
-  report.paragraph("Of the first seed, in the first number of calls.");
+  report.paragraph("Samples of the first seed, in the first number of calls.");
   if (!shown.samples.empty()) report.figures(shown.samples);
   add_curves(report, shown.curves);
   for (const auto& [name, png] : shown.grids) report.png(read_file(png), name);
@@ -159,7 +159,7 @@ std::string report_html(const Findings& f, const Table& table, const std::filesy
   report.dots(column_plots(table));
   if (const auto curves = training_curves(f, run); !curves.empty()) {
     report.heading("Training");
-    report.paragraph("The mean over the seeds of each variant.");
+    report.paragraph("Each curve is the mean over the seeds of a variant.");
     report.plots(curves);
   }
   report.heading("Trainings");

@@ -11,11 +11,11 @@
 namespace fm {
 namespace {
 
-// A column and how a trial fills it.
+// A column of the table, and the function that returns its value for a trial.
 struct TrialColumn {
   TableColumn column;
   std::function<double(const Findings&, const Trial&)> value;
-  bool is_score = false;                 // of the scores alone, which the teacher has too
+  bool is_score = false;                 // follows from Trial::scores alone, so that teachers have the column too
 };
 
 struct CostColumn {
@@ -38,7 +38,8 @@ constexpr CourseColumn course_columns[] = {{"grad_norm_median", "gradient norm, 
 
 double cost_of(const Trial& t, double StepCost::*member) { return t.cost ? (*t.cost).*member : Score::none; }
 
-// Seconds a forward pass of one row, as a multiple of the first variant's: 1 where a step costs what its objective declares.
+// Seconds of a step divided by its evaluations, relative to the first variant. The number is 1 if a step costs as much as its objective
+// declares.
 double time_an_evaluation(const Findings& f, const Trial& t) {
   const auto seconds = [&](const Trial& of) { return cost_of(of, &StepCost::seconds) / evaluations_a_step(f.variants[of.variant]); };
   for (const Trial& first : f.trials)
@@ -46,21 +47,21 @@ double time_an_evaluation(const Findings& f, const Trial& t) {
   return Score::none;
 }
 
-// NaN where the trial was not scored in so many calls: it diverged, or its flow map does not take them.
+// NaN if the trial has no score in this number of calls: it diverged, or its flow map cannot be sampled with that number.
 double number_at(const Trial& t, int calls, const ScoreColumn& c) {
   for (const Score& s : t.scores)
     if (s.calls == calls) return score_number(s, c);
   return Score::none;
 }
 
-// "energy"; of columns that other tables have no room for the name, "map error".
+// The column's title, "energy". Columns that other tables do not show have no title; their name is used, "map error".
 std::string title_of(const ScoreColumn& c) {
   std::string title = *c.title ? c.title : c.name;
   std::replace(title.begin(), title.end(), '_', ' ');
   return title;
 }
 
-// Points of the plane, and metrics that are not for all samples. In the plane all are: one of its metrics is the other samples' one.
+// Whether only some kinds of samples have the column. In the plane every column counts as such, because points have only some of the metrics.
 bool is_of_some_samples(const ScoreColumn& c, bool in_plane) {
   if (in_plane) return true;
   const auto has_it = [&](const SampleMetric& m) {
@@ -87,10 +88,10 @@ std::vector<TrialColumn> measured_columns(const Findings& f) {
     const auto value = [i](T t) { return i < t.own.size() ? t.own[i] : Score::none; };
     if (any(value)) out.push_back({f.own_columns[i], [value](F, T t) { return value(t); }});
   }
-  const bool scored = std::any_of(f.trials.begin(), f.trials.end(), [](T t) { return !t.scores.empty(); });     // else all diverged
+  const bool scored = std::any_of(f.trials.begin(), f.trials.end(), [](T t) { return !t.scores.empty(); });     // false: all diverged
   for (std::size_t i = 0; i < f.calls.size(); ++i)
     for (const ScoreColumn& c : score_columns()) {
-      if (!c.measured || std::string_view(c.name) == "psnr") continue;        // of reconstructions, not of flow maps
+      if (!c.measured || std::string_view(c.name) == "psnr") continue;        // only reconstructions have it
       const bool has_some = any([&](T t) { return number_at(t, f.calls[i], c); });
       if (!has_some && (scored || is_of_some_samples(c, f.in_plane))) continue;
       const std::string calls_title = fmt::format("{} call{}", f.calls[i], f.calls[i] == 1 ? "" : "s");
@@ -102,7 +103,7 @@ std::vector<TrialColumn> measured_columns(const Findings& f) {
   return out;
 }
 
-// What sets a row apart: a sampler of its own, and trainings that diverged.
+// The remarks on a variant's row: diverged trainings, a sampler other than jumps, published settings, and the remark `of_all` of all variants.
 std::string note(const Variant& variant, const std::vector<const Trial*>& trials, const std::string& of_all) {
   const auto n = std::count_if(trials.begin(), trials.end(), [](const Trial* t) { return t->diverged; });
   std::vector<std::string> parts{n == 0 ? "" : trials.size() == 1 ? "diverged" : fmt::format("{} of {} diverged", n, trials.size()), sampler_text(variant), preset_text(variant), of_all};
@@ -110,7 +111,7 @@ std::string note(const Variant& variant, const std::vector<const Trial*>& trials
   return fmt::format("{}", fmt::join(parts, "; "));
 }
 
-// In the scores' columns; a teacher was trained once, so there is no deviation.
+// A row with values in the columns of scores only. A teacher was trained once, so there is no deviation.
 TableRow scored_row(const Findings& f, const std::vector<TrialColumn>& columns, const std::string& name, const std::string& note, const std::vector<Score>& scores) {
   TableRow row{.name = name, .cells = {}, .note = note};
   Trial trial{.scores = scores};
@@ -188,7 +189,10 @@ Table table_of(const Findings& f) {
     }
     table.rows.push_back(std::move(row));
   }
-  if (!f.teacher.empty()) table.rows.push_back(scored_row(f, columns, f.teacher.front().name, f.guided_teacher ? "the run's, by Euler's method; guidance takes two calls a step" : "the run's, by Euler's method", f.teacher));
+  if (!f.teacher.empty())
+    table.rows.push_back(scored_row(f, columns, f.teacher.front().name,
+                                    f.guided_teacher ? "the run's teacher, with Euler's method; guidance takes two calls a step" : "the run's teacher, with Euler's method",
+                                    f.teacher));
   for (const Level& l : f.levels) table.rows.push_back(scored_row(f, columns, l.name, l.note, std::vector<Score>(f.calls.size(), l.score)));
   return table;
 }

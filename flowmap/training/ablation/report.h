@@ -12,43 +12,44 @@
 
 namespace fm {
 
-// How a training went, from its metrics.csv. NaN where it says nothing.
+// How a training went, from its metrics.csv. A number is NaN if the file lacks its column.
 struct Course {
-  double median_norm = Score::none, largest_norm = Score::none;      // of the gradients, before clipping: over the lines of the log, over all steps
-  double raw_mse = Score::none;          // mean square before the metric: the mean over the last tenth of the lines
+  // Norm of the gradients before clipping: its median over the lines of the log, its largest value over all steps.
+  double median_norm = Score::none, largest_norm = Score::none;
+  double raw_mse = Score::none;          // mean square of the residual before the metric, averaged over the last tenth of the log's lines
 };
 
-// The metrics of a training, a file for each of its parts, which counts its own steps.
+// The metrics.csv of one part of a training. The file counts steps from the beginning of the part.
 struct MetricsFile {
   std::filesystem::path path;
-  std::int64_t steps_before = 0;
+  std::int64_t steps_before = 0;         // steps of the earlier part
 };
-inline constexpr const char* first_part = "first";                   // the folder of a training's first part, where it has two
+inline constexpr const char* first_part = "first";                   // the folder of the first part, if a training has two
 
-// A column over the steps of the whole training; empty where no file has it.
+// Returns a column over the steps of the whole training; empty if no file has the column.
 Curve column_of(const std::vector<MetricsFile>& files, const std::string& column);
 Course course_of(const std::vector<MetricsFile>& files);
 
 // One training of one variant.
 struct Trial {
-  std::size_t variant = 0;               // in the list
+  std::size_t variant = 0;               // index into Findings::variants
   std::int64_t seed = 0;
-  std::string folder;                    // of its weights, inside the run; empty: nothing was trained
+  std::string folder;                    // the folder of its weights, a path inside the run; empty: nothing was trained
   std::optional<StepCost> cost = {};
-  bool diverged = false;                 // the training
+  bool diverged = false;                 // whether the training diverged
   Course course = {};
   std::vector<Score> scores = {};        // one for each number of calls; none when it diverged
-  std::vector<double> own = {};          // what this comparison alone measures, in the order of Findings::own_columns
+  std::vector<double> own = {};          // the values of Findings::own_columns, in their order
 };
 
-// What one seed's flow maps make in the fewest calls that were scored.
+// Samples of the flow maps of one seed, in the first number of calls that is scored.
 struct Shown {
-  std::vector<Figure> samples, trajectories;                         // of points in the plane
-  std::vector<PlotGroup> curves;                                     // of samples that are no pictures, a few variants together
-  std::vector<std::pair<std::string, std::filesystem::path>> grids;  // of pictures: variant and PNG
+  std::vector<Figure> samples, trajectories;                         // plots of points in the plane
+  std::vector<PlotGroup> curves;                                     // curves of other samples that are not images; a group shows a few variants
+  std::vector<std::pair<std::string, std::filesystem::path>> grids;  // grids of images: the variant and its PNG file
 };
 
-// A row for comparison that no variant trained: one score, whatever the number of calls.
+// A row of the table that is not a variant, for comparison. The row shows its only score for every number of calls.
 struct Level {
   std::string name, note;
   Score score;
@@ -58,32 +59,33 @@ struct Findings {
   std::string what, subtitle;
   std::vector<Variant> variants;
   std::vector<Trial> trials;
-  bool in_plane = false;                 // samples are points of the plane, with scores of their own
-  std::vector<int> calls;                // network calls of the flow map that were scored; empty: none
+  bool in_plane = false;                 // samples are points of the plane, which have their own scores
+  std::vector<int> calls;                // numbers of network calls with which flow maps are scored; empty: no scores
   Shown shown = {};
-  std::vector<Score> teacher = {};       // of the run, in as many calls (two each with guidance), for comparison; may be empty
+  std::vector<Score> teacher = {};       // scores of the run's teacher in as many steps as `calls` (with guidance a step takes two calls); may be empty
   bool guided_teacher = false;
   std::vector<TableColumn> own_columns = {};
   std::vector<Level> levels = {};
-  std::string note = {};                 // on every variant's row; may be empty
-  std::string busy;                      // what the machine did while times were taken
+  std::string note = {};                 // remark on the row of every variant; may be empty
+  std::string busy;                      // how busy the machine was during the timing: busy_line (busy.h)
 };
 
-// Of the variant of this number, in the order of seeds.
+// Returns the trials of the variant with this index, in the order of seeds.
 std::vector<const Trial*> trials_of(const Findings& findings, std::size_t variant);
 
-// Trials by number, as --jobs trains them: seed by seed, so that a comparison that is stopped has whole seeds; of each the longest first, so that no
-// process is left alone with one at the end. All trials have costs and are listed seed by seed.
+// Returns the order in which --jobs trains the trials, as indices into Findings::trials: seed by seed, so that a stopped comparison has complete
+// seeds. Within a seed the longest training comes first, so that no single process runs long after the others. All trials must have costs and be listed
+// seed by seed.
 std::vector<std::size_t> training_order(const Findings& findings);
 std::vector<MetricsFile> metrics_of(const std::filesystem::path& run, const Variant& v, const Trial& t);
-std::string text_if_there(const std::filesystem::path& file);        // empty where there is no such file
+std::string text_if_there(const std::filesystem::path& file);        // "" if the file does not exist
 
 Table table_of(const Findings& findings);
 
-// A row a trial and number of calls: variant, seed, folder, steps, costs, and all columns of a score, what it is of included.
+// Returns a CSV with one row for each trial and number of calls: variant, seed, steps, folder, outcome, costs, course, and all columns of the score.
 std::string trials_csv(const Findings& findings);
 
-// `run`: where the trials' folders lie, for their curves.
+// `run`: the run's folder, which contains the trials' folders and so their curves.
 std::string report_html(const Findings& findings, const Table& table, const std::filesystem::path& run);
 
 }  // namespace fm

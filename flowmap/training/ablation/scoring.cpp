@@ -12,7 +12,7 @@
 namespace fm {
 namespace {
 
-// The teacher by Euler's method in this many steps. With guidance a step is two calls.
+// Passes on the teacher with Euler's method, once for each number of steps. With guidance a step takes two calls.
 void scored_teacher(TrainingRun& run, const std::vector<int>& steps, const TakeGenerator& take) {
   if (!run.recipe().evaluate.teacher || !run.has_teacher()) return;
   std::vector<std::int64_t> points;
@@ -23,7 +23,7 @@ void scored_teacher(TrainingRun& run, const std::vector<int>& steps, const TakeG
 
 constexpr std::int64_t shown_points = 1000;
 
-// Generators in the order of their scores: `to` is where each goes.
+// The generators of one seed. `to` has, for each of them, the list that its score is appended to, and the score so far.
 struct InPlane {
   PlaneRun plane;
   std::vector<std::pair<std::vector<Score>*, Score>> to;
@@ -32,7 +32,7 @@ struct InPlane {
     add_generator(plane, run, g);
     to.emplace_back(&scores, g.of);
   }
-  // `shown` receives the images; null: no images.
+  // `shown` receives the plots; null: no plots.
   void finish(const Recipe& r, const std::string& reference_id, Shown* shown) {
     const PlaneReport report = shown == nullptr ? PlaneReport() : plane_report(plane, {.errors = false, .fields = false, .points = shown_points});
     const std::vector<PlaneScore> scores = shown == nullptr ? plane_scores(plane) : report.scores;
@@ -55,7 +55,7 @@ struct InPlane {
   }
 };
 
-// All generators of one seed together: the exact flow of their noise is computed once.
+// Scores all generators of one seed together, so that the exact flow of their noise is computed once.
 void score_in_plane(TrainingRun& run, Findings& f) {
   const std::shared_ptr<const SampleSource> test = open_source(run.recipe().data, Split::test);
   std::map<std::int64_t, InPlane> by_seed;
@@ -71,7 +71,7 @@ void score_in_plane(TrainingRun& run, Findings& f) {
   for (auto& [seed, in_plane] : by_seed) in_plane.finish(run.recipe(), fingerprint(*test), seed == f.trials.front().seed ? &f.shown : nullptr);
 }
 
-// Samples of the first seed's flow maps, in the first number of calls: curves of some variants together, beside the test data.
+// Collects the first seed's samples in the first number of calls. finish() plots them in groups of a few variants, each beside the test data.
 class Curves {
  public:
   Curves(TrainingRun& run, Findings& findings, Evaluator& evaluator) : run_(run), f_(findings), evaluator_(evaluator) {
@@ -98,7 +98,7 @@ class Curves {
   std::vector<NamedSamples> sets_;
 };
 
-// The newest grid that each training of the first seed left.
+// Finds the newest grid of samples that each training of the first seed wrote.
 void find_grids(const TrainingRun& run, Findings& f) {
   for (const Trial& t : f.trials) {
     std::filesystem::path newest;

@@ -5,9 +5,9 @@
 
 namespace fm {
 
-// Fills in the scores of all trials that did not diverge, and for --what objective those of the teacher in as many steps. Samples are made by the sampler that a variant's objective
-// declares. Points of the plane are scored by energy distance and, where their distribution is known, by map error; other samples as `evaluate` does. Images
-// of samples, and plots of trajectories in the plane, come from the first seed.
+// Scores all trials that did not diverge. For --what objective it also scores the teacher, in as many solver steps as the flow maps have calls. Samples
+// are made by the sampler that a variant's objective declares. Points of the plane are scored by energy distance and, if their distribution is known, by
+// map error. Other samples are scored as `evaluate` scores them. The pictures of samples and trajectories are those of the first seed.
 void score(TrainingRun& run, Findings& findings);
 
 }  // namespace fm

@@ -31,10 +31,11 @@ class TrainedSubject : public Subject {
   }
 
   TrainingRun& run_;
-  std::map<std::string, Network> students_, teachers_;     // teachers by their file
+  std::map<std::string, Network> students_, teachers_;     // students by the stage that they start from, teachers by their file
 };
 
-// Gaussian, products with the deviation 1 / sqrt(fan-in), modulations small: a network whose derivative is of the size of its value.
+// Returns a network with Gaussian weights whose derivative is about as large as its value: deviation 1 / sqrt(fan-in) for matrices, 0.02 for biases,
+// modulations and embeddings.
 Network random_network(const Recipe& recipe, bool two_times, std::uint64_t key) {
   Network network = recipe.network.make(two_times, key);
   std::uint32_t number = 0;

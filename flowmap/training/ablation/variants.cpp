@@ -32,11 +32,12 @@ template <class Stage> Stage stretched(Stage stage, std::int64_t steps) {
   return stage;
 }
 
-// The map stage with the steps of its own schedule: the recipe's steps are 0 where `pipeline` leaves the stage out.
+// Returns the map stage with a number of steps. If the recipe's number is 0, because `pipeline` leaves the stage out, the end of the stage's schedule
+// replaces it, or if the schedule has no end, `asked`.
 MapStage with_own_steps(MapStage stage, std::int64_t asked) {
   if (stage.loop.steps == 0) stage.loop.steps = stage.loop.rate.decay_end > 0 ? stage.loop.rate.decay_end : asked;
   if (stage.loop.steps == 0)
-    throw ConfigError("--what objective: no number of steps: map.loop.steps is 0 and map.loop.rate has no decay_end; give --steps");
+    throw ConfigError("--what objective: the number of steps is unknown, because map.loop.steps is 0 and map.loop.rate has no decay_end: give --steps");
   return stage;
 }
 MapStage compared(const AblateConfig& c) {
@@ -106,7 +107,7 @@ std::string start_of(const Variant& v) {
   return stage == nullptr ? "random" : stage;
 }
 
-// Names show numbers with six digits.
+// Refuses variants with the same name. Names show numbers with six digits, so different values can give one name.
 void refuse_same_names(const std::vector<Variant>& list) {
   std::set<std::string> names;
   for (const Variant& v : list)
@@ -121,18 +122,19 @@ struct Varied {
 // Whether the key belongs to the stage that variants train.
 bool is_trained(const std::string& key, const std::string& part) { return key.starts_with(part + "."); }
 
-// Refuses keys that a training from the run's checkpoints does not read; sizes and earlier stages come from the run.
+// Refuses keys that a training from the run's checkpoints does not read, such as sizes and settings of earlier stages.
 void refuse_unread(const std::string& key, const std::string& part, const NetworkConfig& network) {
   const std::string precision = network.section() + ".precision";
-  if (key == std::string(stage_name::map) + ".objective.name") throw ConfigError(fmt::format("--vary {}: objectives are compared by --what objective --objectives a,b,c", key));
+  if (key == std::string(stage_name::map) + ".objective.name")
+    throw ConfigError(fmt::format("--vary {}: use --what objective --objectives a,b,c to compare objectives", key));
   if (is_trained(key, part) || key == "guidance" || key == precision) return;
   throw ConfigError(fmt::format(
-      "--vary {}: ablate trains the last stage from the run's checkpoints, so it varies {}.*, guidance and {}; for other "
-      "settings train runs of their own",
+      "--vary {}: ablate trains only the last stage, from the run's checkpoints, so it can vary {}.*, guidance and {}; to compare other "
+      "settings, train separate runs",
       key, part, precision));
 }
 
-// Refuses keys that the comparison sets in each variant, or that --equal decides: a row's name would show another value than the trained one.
+// Refuses keys that the comparison or --equal sets in each variant: the name of a row would then show another value than the trained one.
 void refuse_compared(const std::string& key, const AblateConfig& config) {
   const std::string what = comparison(config), mfd = stage_name::mfd;
   const bool derivative = what == "derivative" && (key.starts_with(mfd + ".objective.derivative.") || key == config.recipe.network.section() + ".precision");
@@ -143,20 +145,22 @@ void refuse_compared(const std::string& key, const AblateConfig& config) {
     throw ConfigError(fmt::format("--vary {}: steps and their schedule follow from {}", key, config.equal != "steps" ? "--equal " + config.equal : "--what " + what));
 }
 
-// A setting of an objective that a variant does not learn by would name two rows of one training; a published preset would fill in a value that happens
-// to be a default.
+// Refuses settings of an objective that a variant does not train with, because its rows would differ in name only. Refuses settings of a published
+// preset, because the preset replaces each value that equals the default.
 void refuse_of_another_objective(const std::string& key, const ObjectiveConfig& objective) {
   const std::string objectives = std::string(stage_name::map) + ".objective.";
   if (!key.starts_with(objectives) || key == objectives + "preset") return;
   if (!key.starts_with(objectives + objective.name + "."))
-    throw ConfigError(fmt::format("--vary {}: {} is compared too, and does not read it: give the one objective that does to --objectives", key, objective.name));
+    throw ConfigError(fmt::format("--vary {}: objective {} is compared too, and does not read it: give --objectives only the objective that reads it", key,
+                                  objective.name));
   if (objective.preset == "published")
-    throw ConfigError(fmt::format("--vary {}: with the published preset a value that is the default would be replaced: use --objective-preset plain and give the others by name", key));
+    throw ConfigError(fmt::format("--vary {}: the published preset would replace a value that is the default: use --objective-preset plain and set the "
+                                  "preset's other values by name", key));
 }
 
 Varied parse_vary(const std::string& text, const std::string& part, Recipe& recipe) {
   const auto equals = text.find('=');
-  if (equals == std::string::npos || equals == 0) throw ConfigError(fmt::format("--vary {}: wants KEY=a,b,c, such as mfd.loop.rate.peak=1e-4,1e-3", text));
+  if (equals == std::string::npos || equals == 0) throw ConfigError(fmt::format("--vary {}: must be KEY=a,b,c, such as mfd.loop.rate.peak=1e-4,1e-3", text));
   Varied out{text.substr(0, equals), {}};
   std::replace(out.key.begin(), out.key.end(), '-', '_');
   find_field(list_fields(recipe), out.key, "--vary");
@@ -166,7 +170,7 @@ Varied parse_vary(const std::string& text, const std::string& part, Recipe& reci
     out.values.emplace_back(value);
     const Field field = find_field(list_fields(recipe), out.key, "--vary");
     set_from_text(field, value, fmt::format("--vary {}", out.key));
-    if (!different.insert(to_text(field)).second) throw ConfigError(fmt::format("--vary {}: the same value twice", text));       // 1 and 1.0
+    if (!different.insert(to_text(field)).second) throw ConfigError(fmt::format("--vary {}: the same value twice; give each value once", text));       // also 1 and 1.0
   }
   return out;
 }
@@ -185,7 +189,7 @@ std::string short_key(const std::string& key, const std::vector<std::string>& va
   return key;
 }
 
-// Into both parts of a training in two.
+// Sets the key's value, in a training of two parts in both of them.
 void assign(Variant& variant, const std::string& key, const std::string& value) {
   const std::string where = fmt::format("--vary {}", key);
   set_from_text(find_field(list_fields(variant.recipe), key, where), value, where);
@@ -217,16 +221,16 @@ ObjectiveChoice chosen_objectives(const AblateConfig& config, bool has_teacher) 
   recipe.map = compared(config);
   for (const std::string& name : asked) {
     if (std::find(known.begin(), known.end(), name) == known.end())
-      throw ConfigError(fmt::format("--objectives {}: there is no objective '{}': want all, or some of {}", config.objectives, name, fmt::join(known, ", ")));
+      throw ConfigError(fmt::format("--objectives {}: there is no objective '{}': give all, or some of {}", config.objectives, name, fmt::join(known, ", ")));
     if (std::find(out.names.begin(), out.names.end(), name) != out.names.end())
-      throw ConfigError(fmt::format("--objectives {}: '{}' twice", config.objectives, name));
+      throw ConfigError(fmt::format("--objectives {}: '{}' occurs twice; give each once", config.objectives, name));
     recipe.map.objective.name = name;
     const std::string missing = what_is_missing(recipe, has_teacher);
     if (missing.empty()) out.names.push_back(name);
     else if (all) out.left_out.emplace_back(name, missing);
     else throw ConfigError(fmt::format("--objectives {}: {}: {}", config.objectives, name, missing));
   }
-  if (out.names.empty()) throw ConfigError(fmt::format("--objectives all: this run can train none: {}: {}", out.left_out[0].first, out.left_out[0].second));
+  if (out.names.empty()) throw ConfigError(fmt::format("--objectives all: this run can train no objective. {}: {}", out.left_out[0].first, out.left_out[0].second));
   return out;
 }
 
@@ -240,7 +244,7 @@ std::vector<Variant> variants(const AblateConfig& config, const std::vector<std:
     const Varied varied = parse_vary(text, list.front().part, recipe);
     refuse_compared(varied.key, config);
     for (const Variant& v : list) refuse_of_another_objective(varied.key, v.recipe.map.objective);
-    if (!keys.insert(varied.key).second) throw ConfigError(fmt::format("--vary {}: given twice; write all its values in one", varied.key));
+    if (!keys.insert(varied.key).second) throw ConfigError(fmt::format("--vary {}: given twice; give all its values in one --vary", varied.key));
     std::vector<Variant> product;
     for (const Variant& v : list)
       for (const std::string& value : varied.values) {
@@ -252,7 +256,7 @@ std::vector<Variant> variants(const AblateConfig& config, const std::vector<std:
   }
   for (Variant& v : list) {
     v.recipe.resolve();
-    if (v.part == std::string_view(stage_name::map)) v.start = start_of(v);       // after `map.start` may have been varied
+    if (v.part == std::string_view(stage_name::map)) v.start = start_of(v);       // here, because --vary may have changed map.start
   }
   refuse_same_names(list);
   return list;
@@ -264,17 +268,17 @@ std::vector<std::int64_t> seeds(const AblateConfig& config) {
   for (const std::string_view part : csv_cells(config.seeds)) {
     std::int64_t seed = 0;
     if (!parse_integer(part, seed) || seed < 0 || seed > 9'000'000'000'000'000)
-      throw ConfigError(fmt::format("--seeds {}: wants numbers such as 1,2,3, or how many, such as 3", config.seeds));
+      throw ConfigError(fmt::format("--seeds {}: must be a list such as 1,2,3, or a number of seeds such as 3", config.seeds));
     list.push_back(seed);
   }
   if (list.size() == 1) {
     const std::int64_t count = list[0];
-    if (count < 1 || count > 1000) throw ConfigError(fmt::format("--seeds {}: a number of seeds from 1 to 1000, or a list", config.seeds));
+    if (count < 1 || count > 1000) throw ConfigError(fmt::format("--seeds {}: must be a number of seeds from 1 to 1000, or a list", config.seeds));
     list.clear();
     for (std::int64_t i = 0; i < count; ++i) list.push_back(config.recipe.seed + i);
   }
   if (std::set<std::int64_t>(list.begin(), list.end()).size() < list.size())
-    throw ConfigError(fmt::format("--seeds {}: the same seed twice", config.seeds));
+    throw ConfigError(fmt::format("--seeds {}: the same seed twice; give each seed once", config.seeds));
   return list;
 }
 

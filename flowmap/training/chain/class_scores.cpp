@@ -12,7 +12,7 @@ constexpr std::size_t most_classes = 20;
 
 double accuracy_of(const ClassScore& of) { return of.samples == 0 ? Score::none : static_cast<double>(of.right) / static_cast<double>(of.samples); }
 
-// Classes to show, by number: all, or of many the worst of the last score first.
+// The indices of the classes to show: all of up to 20, else the 20 with the lowest accuracy in the last score, lowest first.
 std::vector<std::size_t> rows_of_classes(const Score& last) {
   std::vector<std::size_t> rows(last.by_class.size());
   std::iota(rows.begin(), rows.end(), 0);
@@ -44,7 +44,7 @@ void add_class_scores(HtmlReport& report, const std::vector<Score>& scores) {
   report.subheading("Accuracy by class");
   report.table(head, rows,
                rows.size() < last.by_class.size() ? fmt::format("The {} of {} classes with the lowest accuracy in the last column", rows.size(), last.by_class.size())
-                                                  : "The share of samples that the judge takes for the class asked for");
+                                                  : "Of the samples requested for a class, the share that the judge assigns to it");
 }
 
 }  // namespace fm

@@ -25,13 +25,13 @@ std::vector<fs::path> folders_in(const fs::path& folder) {
   return out;
 }
 
-// "seed-1-5f7456e94dde90b0", as ablations name them, is shown as "seed 1".
+// Returns "seed 1" for "seed-1-5f7456e94dde90b0", the form that ablations give to names of folders, and other names unchanged.
 std::string shown_name(const std::string& name) {
   const std::size_t end = name.find('-', 5);
   return name.starts_with("seed-") && end != std::string::npos ? "seed " + name.substr(5, end - 5) : name;
 }
 
-// Absolute, without links, dots and a slash at the end: two names of one folder are one.
+// Returns the absolute path without links, dots and a slash at the end, so that all names of one folder become equal.
 fs::path plain(const fs::path& folder) {
   const fs::path whole = fs::weakly_canonical(fs::absolute(folder));
   return whole.has_filename() ? whole : whole.parent_path();
@@ -63,7 +63,7 @@ Compared compared_of(const std::string& argument) {
   return out;
 }
 
-// How many names all paths begin with; at least the last name of each is left.
+// Returns the number of folder names that all paths begin with. The last name of each path is never counted.
 std::size_t common_names(const std::vector<std::vector<std::string>>& paths) {
   std::size_t n = 0;
   const auto same = [&] { return std::all_of(paths.begin(), paths.end(), [&](const auto& p) { return n + 1 < p.size() && p[n] == paths.front()[n]; }); };

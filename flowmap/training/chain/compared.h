@@ -1,4 +1,4 @@
-// What `flowmap_train compare` takes: runs, trainings of stages, and variants of ablations, by the names of their folders.
+// The arguments of `flowmap_train compare`: folders of runs, of stages in runs, and of variants in ablations.
 #pragma once
 
 #include <filesystem>
@@ -8,19 +8,20 @@
 namespace fm {
 
 struct ComparedTraining {
-  std::string label, stage;              // the folder's name, in label with the run's before it
-  std::filesystem::path folder;          // with metrics.csv
+  std::string label, stage;              // label: "b/mfd", "lsd, seed 1"; stage: name of the stage's or variant's folder
+  std::filesystem::path folder;          // contains metrics.csv
 };
 
 // One argument of the command.
 struct Compared {
-  std::string label;                     // the argument without what all of them begin with: "b", "b/mfd", "lsd, seed 1"
+  std::string label;                     // the argument without the folders that all arguments begin with: "b", "b/mfd", "lsd"
   std::filesystem::path folder;
-  bool is_run = false;                   // a whole run: several stages
-  std::vector<ComparedTraining> trainings;   // of a run those of its stages, in their order; of a variant those of its seeds; never empty
+  bool is_run = false;                   // a whole run, with all its stages
+  std::vector<ComparedTraining> trainings;   // one for each stage of a run, in their order, or one for each seed of a variant; never empty
 };
 
-// ConfigError where fewer than two or more than 16 are given, or one twice; FileError where a folder does not exist or is no run, no stage and no variant.
+// Finds the folders. ConfigError for fewer than two arguments, for a folder that is given twice, and for more than 16 curves in a plot (a variant has one
+// for each seed). FileError if a folder does not exist or is neither a run, a stage nor a variant.
 std::vector<Compared> find_compared(const std::vector<std::string>& arguments);
 
 }  // namespace fm

@@ -18,7 +18,7 @@ namespace {
 constexpr std::int64_t rows_of_block = 4, rows_of_real = 2;
 constexpr const char *real_name = "real", *rebuilt_name = "rebuilt";
 
-// The first images of each of these classes, row by row; -1 where a class has too few.
+// Returns the indices of the first `rows` images of each of these classes, row by row; -1 where a class has too few images.
 std::vector<std::int64_t> first_of_classes(const SampleSource& test, const std::vector<std::int64_t>& classes, std::int64_t rows) {
   const auto columns = std::ssize(classes);
   std::vector<std::int64_t> out(static_cast<std::size_t>(rows * columns), -1);
@@ -33,7 +33,7 @@ std::vector<std::int64_t> first_of_classes(const SampleSource& test, const std::
   return out;
 }
 
-// Test images and, where the latent space has an autoencoder, what it makes of them.
+// Adds test images and, unless samples are their own latents, the same images encoded and decoded.
 void add_real(TrainingRun& run, const std::vector<std::int64_t>& classes, std::vector<Image>& pictures, std::vector<std::string>& row_labels) {
   const std::shared_ptr<const SampleSource> test = open_source(run.recipe().data, Split::test);
   const std::vector<std::int64_t> places = first_of_classes(*test, classes, rows_of_real);
@@ -68,7 +68,7 @@ void write_comparison_grid(TrainingRun& run) {
   const int scale = grid_scale(r.image_size);
   const std::string last = run.last_student();
   const std::string names[] = {fmt::format("teacher {}", points), last + " 1 step", last + " 2 steps", real_name, rebuilt_name};
-  int left = 0;                                  // pixels of the labels of rows
+  int left = 0;                                  // width of the row labels in pixels
   for (const std::string& name : names) left = std::max(left, text_width(name) + 6);
   const ShownClasses shown = shown_classes(r.classes, run.class_names(), narrow<int>(r.image_size), scale, left);
   if (!shown.title.empty()) run.context().log.info("samples.png shows {}, at equal distances", shown.title);

@@ -16,7 +16,7 @@ namespace {
 
 constexpr std::int64_t f32 = 4;
 
-// The parameters owned by one rank when moments and averages are sharded: those of the rank with most bytes.
+// The parameters of the rank that needs most memory when moments and averages are sharded.
 ParameterCount owned_parameters(const NetworkCost& network, int ranks) {
   std::vector<std::int64_t> sizes;
   for (const NetworkCost::Parameter& p : network.parameters) sizes.push_back(p.values);
@@ -33,14 +33,14 @@ ParameterCount owned_parameters(const NetworkCost& network, int ranks) {
 
 std::int64_t rows_in(const std::vector<RowRange>& parts) { return parts.back().first + parts.back().count - parts.front().first; }
 
-// The micro-batches of the rank with most rows: it is the first or the last.
+// The micro-batches of the rank with most rows, which is the first or the last rank.
 std::vector<RowRange> most_rows(const LoopConfig& loop, int ranks) {
   const auto of = [&](int rank) { return rows_of_rank(loop.batch, loop.micro_batch, rank, ranks); };
   const std::vector<RowRange> first = of(0), last = of(ranks - 1);
   return rows_in(last) > rows_in(first) ? last : first;
 }
 
-// FLOPs of encoding images within a step; latents from memory and from a cache were encoded before.
+// FLOPs of encoding images within a step, or 0 if latents come from memory or from a cache, because these latents are encoded before the training.
 double encoder_flops(const Recipe& r, std::int64_t batch) {
   const SpaceSpec& space = space_of(r);
   return space.encode_flops == nullptr || r.latents.from != "images" ? 0 : static_cast<double>(batch) * space.encode_flops(r);
@@ -63,7 +63,7 @@ const LoopConfig& stage_loop(const Recipe& r, const std::string& name) {
 
 StageCost stage_cost(const Recipe& r, const std::string& name, int ranks, bool sharded) {
   const StageSpec& stage = stage_named(name);
-  if (!stage.is_generator()) throw ConfigError(fmt::format("stage {} trains no generator: want {}", name, words(generator_stages(), "or")));
+  if (!stage.is_generator()) throw ConfigError(fmt::format("stage {} trains no generator; the stages that do are {}", name, words(generator_stages(), "and")));
   StageCost c{.name = name, .loop = &stage.loop(r)};
   const NetworkCost teacher = r.network.cost(false), model = stage.makes == Makes::teacher ? teacher : r.network.cost(true);
   const Needs needs = stage.objective_in(r).needs;

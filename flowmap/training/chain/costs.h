@@ -1,9 +1,9 @@
-// The cost of an optimizer step of a flow stage, from the recipe alone: nothing is allocated, so the largest model takes no longer than the
-// smallest. Printed by --dry-run.
+// The cost of an optimizer step of a flow stage, computed from the recipe alone. Nothing is allocated, so a large model takes no longer than a small
+// one. --dry-run prints the costs.
 //
-// FLOPs are two for a multiply-add of linear layers, convolutions and attention's products (nn/flops/count.h). A backward pass counts as
-// two forward passes, a tangent as one on its rows; rows with s < t count with their expected share. FLOPs are those of all ranks; memory
-// is that of the rank with most.
+// A multiply-add of linear layers, convolutions and attention's products counts as two FLOPs (nn/flops/count.h). A backward pass counts as two forward
+// passes, a tangent as one forward pass over its rows. Rows with s < t are counted by their expected share of the batch. FLOPs are those of all ranks
+// together; memory is that of the rank that needs most.
 #pragma once
 
 #include <string>
@@ -19,22 +19,22 @@ struct StageCost {
   // FLOPs per step; targets: passes of the teacher; encoder: images that are encoded during training.
   double forward = 0, tangent = 0, backward = 0, recompute = 0, targets = 0, encoder = 0;
   std::int64_t parts = 1;                                                    // micro-batches of the rank that has most rows
-  double share = 1;                                                          // of the batch's rows, that rank's
+  double share = 1;                                                          // share of the batch's rows that this rank has
   std::int64_t owned = 0;                                                    // trained parameters whose moments a rank keeps
-  // Bytes. Gradients: two sets for a batch in parts (the sum and the part's); with several ranks also the buckets that are sent.
+  // Bytes. Gradients: up to two sets for a batch in parts (the sum and the part's), up to three with several ranks (also the buckets that are sent).
   std::int64_t weights = 0, gradients = 0, optimizer = 0, average = 0, teacher_weights = 0, autoencoder = 0;
-  std::int64_t activations = 0, activations_kept = 0, activations_recomputed = 0;   // as configured; without and with dit.recompute
-  std::int64_t rows = 0;                                                     // the rows of these activations
+  std::int64_t activations = 0, activations_kept = 0, activations_recomputed = 0;   // as configured; without dit.recompute; with dit.recompute
+  std::int64_t rows = 0;                                                     // number of rows that have these activations
 
   double flops() const { return forward + tangent + backward + recompute + targets + encoder; }
   std::int64_t memory() const { return weights + gradients + optimizer + average + teacher_weights + autoencoder + activations; }
 };
 
-// ConfigError for a name that is not in the table of stages, or a stage without steps of its own.
+// Returns the loop of the stage with this name. ConfigError if no stage has the name, or if the stage has no training.
 const LoopConfig& stage_loop(const Recipe& recipe, const std::string& name);
 
-// For a stage that trains a generator: ConfigError for another one. The recipe must be resolved and outlive the result. sharded: with
-// --shard-optimizer. ConfigError if a batch has fewer rows than ranks.
+// Returns the cost of the stage with this name. ConfigError if it trains no generator, or if its batch has fewer rows than ranks. The recipe must be
+// resolved and outlive the result. sharded: with --shard-optimizer.
 StageCost stage_cost(const Recipe& recipe, const std::string& name, int ranks = 1, bool sharded = false);
 
 }  // namespace fm

@@ -27,18 +27,18 @@ void refuse_other_samples(const Recipe& r, const SampleSource& test) {
   const auto classes = std::ssize(test.class_names());
   if (!space_of(r).pictures) {
     if (test.shape() == r.sample_shape && classes == r.classes) return;
-    throw ConfigError(fmt::format("the test split of {} has samples of {} in {} classes, the run's models are for {} and {}: give the run's --data", r.data,
-                                  to_string(test.shape()), classes, to_string(r.sample_shape), r.classes));
+    throw ConfigError(fmt::format("the test split of {} has samples of {} in {} classes, but the run's models are for samples of {} in {} classes: give the "
+                                  "run's --data", r.data, to_string(test.shape()), classes, to_string(r.sample_shape), r.classes));
   }
   const PictureSize size = picture_size(test, "an evaluation of images");
   if (size.height == r.image_size && size.width == r.image_size && size.channels == r.channels && classes == r.classes) return;
   throw ConfigError(fmt::format(
-      "the test split of {} has {}x{} images of {} channels in {} classes, the run's models are for {}x{}, {} and {}: "
+      "the test split of {} has {}x{} images of {} channels in {} classes, but the run's models are for {}x{} images of {} channels in {} classes: "
       "give the run's --data",
       r.data, size.height, size.width, size.channels, classes, r.image_size, r.image_size, r.channels, r.classes));
 }
 
-constexpr std::int64_t first_sample = 1000000;  // noise that no preview shows
+constexpr std::int64_t first_sample = 1000000;  // number of the first sample: previews do not show its noise
 
 }  // namespace
 
@@ -51,14 +51,15 @@ void check_evaluation(const EvaluateConfig& c, std::int64_t test_images) {
   const std::int64_t reference = c.reference == 0 ? test_images : std::min(c.reference, test_images), wanted = c.k + 1;
   if (reference < wanted || test_images < 2)
     throw ConfigError(fmt::format(
-        "the test split has {} image{}{}; an evaluation compares with at least {} (evaluate.k {}, and 2): add test "
+        "the test split has {} image{}{}; an evaluation needs at least {} of them (2, and more than evaluate.k = {}): add test "
         "images, or lower --evaluate.k",
         test_images, test_images == 1 ? "" : "s", reference < test_images ? fmt::format(", evaluate.reference takes {}", reference) : "",
         std::max<std::int64_t>(2, wanted), c.k));
-  if (c.samples < wanted) throw ConfigError(fmt::format("evaluate.samples {} is not above evaluate.k {}", c.samples, c.k));
+  if (c.samples < wanted) throw ConfigError(fmt::format("evaluate.samples {} is not above evaluate.k {}: raise one or lower the other", c.samples, c.k));
 }
 
-// Features of samples as users see them (images rounded to 8 bits), and how often the predicted class is the requested one.
+// Collects the features of samples as users see them (images rounded to 8 bits), and counts for each class how often the predicted class is the requested
+// one.
 class Evaluator::Tally {
  public:
   Tally(const Features& features, std::string name, bool pictures, const std::vector<std::string>& class_names)
@@ -104,7 +105,7 @@ class Evaluator::Tally {
 
 namespace {
 
-// One per label: --class-names, or the words for ImageNet's ids.
+// The short name of each label.
 std::vector<std::string> class_names(TrainingRun& run, const SampleSource& test) {
   std::vector<std::string> names = run.class_names().empty() ? test.class_names() : run.class_names();
   for (std::string& name : names) name = short_class_name(name);
@@ -126,7 +127,8 @@ Evaluator::Evaluator(TrainingRun& run) : run_(run), test_(open_source(run.recipe
   for (std::size_t c = 0; c < test_->class_names().size(); ++c)
     if (std::find(reference_.labels.begin(), reference_.labels.end(), static_cast<std::int64_t>(c)) == reference_.labels.end())
       missing += (missing.empty() ? "" : ", ") + class_names(run, *test_)[c];
-  if (!missing.empty()) log.warning("the reference has no {} of {}, but samples have these classes: distances and recall count that", things, missing);
+  if (!missing.empty())
+    log.warning("the reference has no {} of {}, but generated samples have these classes, which makes distances and recall worse", things, missing);
 }
 
 std::map<std::string, double> Evaluator::metrics_of(const Tensor& features) const {
@@ -210,7 +212,7 @@ Score Evaluator::score_decoder() {
 
 namespace {
 
-// The features that scores were computed from, for other programs.
+// Writes the features that scores were computed from to an .npz file, for other programs.
 class FeaturesFile {
  public:
   FeaturesFile(const std::filesystem::path& path, const Reference& reference) : npz_(path) {
@@ -250,7 +252,7 @@ std::vector<Score> evaluate_run(TrainingRun& run, const EvaluateRequest& request
     scored_generators(run, name, {run.recipe().evaluate.teacher_points}, [&](const ScoredGenerator& g) { add(evaluator.score(g)); });
   }
   if (scores.empty())
-    throw ConfigError(fmt::format("there is nothing to evaluate in {} for stage {}", run.root().string(), fmt::join(names, ", ")));
+    throw ConfigError(fmt::format("there is nothing to evaluate in {} for stage {}: train a generator first", run.root().string(), fmt::join(names, ", ")));
   if (features) features->finish();
   if (page) page->write();
   return scores;

@@ -14,29 +14,29 @@
 
 namespace fm {
 
-// The share of the rows of logits (n, classes) that are largest at their label (n).
+// Returns the share of rows of logits (n, classes) whose largest value is at the row's label (n).
 Late accuracy(const Tensor& logits, const Tensor& labels);
 
 class Evaluator {
  public:
-  // The features, and their values on the reference: `evaluate.reference` samples of the test split. ConfigError before any work if test split
-  // and `evaluate` do not fit; FileError when the features' weights are missing.
+  // Opens the features and computes them for the reference, `evaluate.reference` samples of the test split. ConfigError, before any work, if the test
+  // split does not fit `evaluate` or the run. FileError if the features' weights are missing.
   explicit Evaluator(TrainingRun& run);
 
-  // Called with the features of every score: samples, requested labels.
+  // Called for every score with the features of its samples and the labels that were requested.
   std::function<void(const Score& score, const Tensor& features, const std::vector<std::int64_t>& labels)> on_features;
 
-  // Generates evaluate.samples samples, equally many a class, and scores them. SamplesNotFinite names the first sample that is not finite.
+  // Generates evaluate.samples samples, equally many of each class, and scores them. SamplesNotFinite names the first sample that is not finite.
   Score score(const ScoredGenerator& generator);
-  // Reconstructions of as many images of the reference as samples are generated, or of all of it (drawn_rows). Their classes have the
-  // reference's shares, so a distance of many images measures the autoencoder alone.
+  // Scores reconstructions of evaluate.samples images of the reference, or of all its images if there are fewer (drawn_rows). The classes have the same
+  // shares as in the reference, so with many images the distance measures the autoencoder alone.
   Score score_decoder();
 
-  // All metrics that apply to these samples, by name, from their features (n, D) f32.
+  // Computes all metrics that apply to samples with these features (n, D) f32. The keys are the metrics' names.
   std::map<std::string, double> metrics_of(const Tensor& features) const;
 
   const Reference& reference() const { return reference_; }
-  bool scores_values() const { return features_.are_values; }       // of the samples as they are
+  bool scores_values() const { return features_.are_values; }       // whether the features are the samples' own values
 
  private:
   class Tally;  // features of the scored samples, batch by batch
@@ -48,17 +48,17 @@ class Evaluator {
   Reference reference_;
 };
 
-// ConfigError when the test split has too few images for `evaluate`: to be called before a training whose end is an evaluation.
+// ConfigError if the test split has too few images for `evaluate`. Called before a training that ends with an evaluation.
 void check_evaluation(const EvaluateConfig& config, std::int64_t test_images);
 
 // The scores that evaluate_run computes.
 struct EvaluateRequest {
-  std::vector<std::string> stages;  // of scored_names(), last, or the folder of an ablation's variant; none: all
-  std::filesystem::path features;   // .npz for the features; empty: none
-  bool page = false;                // writes the page of samples that are not images (samples_page.h)
+  std::vector<std::string> stages;  // names of scored_names(), "last", or folders of an ablation's variants; empty: all names
+  std::filesystem::path features;   // the .npz file to write the features to; empty: not written
+  bool page = false;                // whether to write the page of samples that are not images (samples_page.h)
 };
 
-// The decoder, the teacher and every trained student, or the requested ones. `each` receives every score as soon as it is known.
+// Scores the decoder, the teacher and every trained flow map, or the requested ones. Calls `each` with every score as soon as it is computed.
 std::vector<Score> evaluate_run(TrainingRun& run, const EvaluateRequest& request, const std::function<void(const Score&)>& each);
 
 }  // namespace fm

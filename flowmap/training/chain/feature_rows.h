@@ -1,4 +1,4 @@
-// The features that a recipe can score samples by, a row each.
+// The kinds of features that a recipe can choose for scores of samples.
 #pragma once
 
 #include "flowmap/training/chain/training_run.h"
@@ -6,14 +6,14 @@
 
 namespace fm {
 
-// The features named by evaluate.features, or the default for the latent space's samples: the judge for images, the values of others. FileError if
-// their weights are missing.
+// Opens the features that evaluate.features names. By default the features are the judge's for images, and the values of other samples. FileError if their weights
+// are missing.
 Features open_features(TrainingRun& run);
 
-// Reads judge_weights and compares them with the recipe. FileError.
+// Reads judge_weights and compares them with the recipe. FileError if they cannot be read or do not fit.
 void check_given_judge(TrainingRun& run);
 
-// Whether the weights of the features are given, or trained by the recipe.
+// Whether the recipe gives or trains the weights of the features. True for features without weights.
 bool has_features(const Recipe& recipe);
 
 }  // namespace fm

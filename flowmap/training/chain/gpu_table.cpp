@@ -4,8 +4,8 @@
 
 namespace fm {
 
-// Data sheets print tensor cores with 2:4 sparsity, which is twice these; NVLink in both directions together, which is twice these; and
-// network adapters in bits, one for each GPU of a DGX. Gigabytes are 10^9 bytes.
+// Data sheets give twice these numbers for tensor cores (with 2:4 sparsity) and for NVLink (both directions together). Data sheets give the rates of
+// network adapters, one adapter for each GPU of a DGX, in bits. Gigabytes are 10^9 bytes.
 const std::vector<Gpu>& known_gpus() {
   static const std::vector<Gpu> list = {
       {"a100", 312e12, 156e12, 19.5e12, 80e9, 2.039e12, 300e9, 25e9, "NVIDIA A100 80GB SXM data sheet; DGX A100: ConnectX-6, 200 Gb/s"},

@@ -29,7 +29,7 @@ Shape rows_of(std::int64_t n, const Shape& latent) {
   return all;
 }
 
-// The rows of an order, each read by `read(row, place)`, with their labels.
+// Reads the rows of an order with read(row, place), and their labels with label(index).
 template <class Read, class Label>
 LatentSet gathered(const std::vector<EpochRow>& rows, const Shape& latent, std::int64_t workers, const Label& label, const Read& read) {
   const auto n = static_cast<std::int64_t>(rows.size());

@@ -11,7 +11,7 @@
 
 namespace fm {
 
-// Rows of a data set as f32 images (n, C, H, W) in [0, 1], and as labels i64 (n).
+// The images of these rows of a data set, f32 (n, C, H, W) in [0, 1], and their labels, i64 (n).
 Tensor image_rows(const Dataset& data, const std::vector<std::int64_t>& rows);
 Tensor label_rows(const Dataset& data, const std::vector<std::int64_t>& rows);
 
@@ -24,31 +24,33 @@ struct LatentSet {
   template <class F> void each_tensor(F&& f) { f(raw.values), f(mirrored.values), f(labels), f(noise); }
 };
 
-// All samples of a source of f32 values as they are, in memory, with their noise where the source has some. FileError as from the source.
+// Reads all samples of a source of f32 values into memory, with their noise if the source has noise. The samples are their own latents. FileError as from
+// the source.
 LatentSet samples_as_latents(const SampleSource& source);
 
-// Encodes images first ... first + count - 1 in order, config.batch at a time, also mirrored if config.flip; `block(i, set)`
-// receives the latents from number i on.
+// Encodes images first ... first + count - 1 in order, config.batch at a time, with config.flip also their mirror images. Calls block(i, set) with the
+// latents of each of these batches; i is the number of its first image.
 void encode_pictures(const LatentCoder& coder, const std::shared_ptr<const SampleSource>& pictures, const LatentsConfig& config, std::int64_t first,
                      std::int64_t count, const std::function<void(std::int64_t, const LatentSet&)>& block);
 
-// Gaussian latents of class 0 in place of data, where only time and memory count.
+// Returns Gaussian latents with label 0, which replace data in measurements of time and memory.
 Batch random_batch(const Recipe& recipe, std::int64_t rows, std::uint64_t seed);
 
-// Batches of latents in the order of training (epoch_rows); which are mirrored is drawn by (seed, epoch, sample).
+// Provides batches of latents in the order of training (epoch_rows). Whether a sample is mirrored is random, a function of (seed, epoch, sample).
 class LatentSource {
  public:
   virtual ~LatentSource() = default;
   virtual std::int64_t count() const = 0;
-  // Rows first ... first + n - 1 of the order of `seed`: raw latents with random mirroring, and labels. One caller at a time. `next`: the
-  // caller's next first row (-1: the rows after these).
+  // Returns rows first ... first + n - 1 of the order that `seed` gives: raw latents, mirrored at random, and labels. One thread at a time may call it.
+  // `next`: the first row of the caller's next request, for prefetching (-1: first + n).
   virtual LatentSet take(std::uint64_t seed, std::int64_t first, std::int64_t n, std::int64_t next = -1) = 0;
   // Mean and variance of each element over all images (and mirrored ones, if training uses them).
   virtual LatentStats statistics() = 0;
 };
 
-std::unique_ptr<LatentSource> latents_in_memory(LatentSet set);  // flips when set.mirrored is there
-std::unique_ptr<LatentSource> latents_in_files(std::shared_ptr<const LatentCache> cache, std::int64_t workers);  // likewise
+std::unique_ptr<LatentSource> latents_in_memory(LatentSet set);  // mirrors at random if set.mirrored is defined
+// Mirrors at random if the cache has mirrored latents.
+std::unique_ptr<LatentSource> latents_in_files(std::shared_ptr<const LatentCache> cache, std::int64_t workers);
 // `progress(done)` is called while statistics() reads all images.
 std::unique_ptr<LatentSource> latents_of_pictures(LatentCoder coder, std::shared_ptr<const SampleSource> pictures, const LatentsConfig& config,
                                                   std::function<void(std::int64_t)> progress);

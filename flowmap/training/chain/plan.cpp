@@ -18,7 +18,7 @@ void check_batch(const LoopConfig& loop, const std::string& stage, std::int64_t 
 }
 
 constexpr double float_bytes = 4;
-// AdamW: the gradient for its norm; then weights, gradient, two moments and average read, all but the gradient written.
+// AdamW reads the gradient for its norm. AdamW then reads weights, gradient, two moments and average, and writes all of these but the gradient.
 constexpr double optimizer_bytes = 10 * float_bytes;
 
 }  // namespace

@@ -1,13 +1,13 @@
-// A training plan on paper: memory, traffic and time of a stage on a given number of GPUs, from the recipe (flowmap/training/chain/costs.h) and
-// data sheets. A model of time, not a measurement:
+// Estimates memory, traffic and time of a stage on a given number of GPUs, from the recipe (flowmap/training/chain/costs.h) and data sheets. The time
+// comes from this model, not from a measurement:
 //
-//   compute      FLOPs of the GPU with most rows / (peak x utilisation); the utilisation covers all work besides products
-//   gradients    a ring sends 2 (N-1)/N of their f32 bytes from each GPU during the last micro-batch's backward pass: only the excess time
-//                is added. With sharded state half of that, and then (N-1)/N of the new weights, for which all GPUs wait
+//   compute      FLOPs of the GPU with most rows / (peak x utilisation); the utilisation also accounts for all work besides products
+//   gradients    each GPU sends 2 (N-1)/N of their f32 bytes in a ring, during the last micro-batch's backward pass; only the time beyond that pass is
+//                added. With a sharded optimizer each GPU sends half as much, and then (N-1)/N of the new weights, for which all GPUs wait
 //   optimizer    40 bytes of memory traffic for each parameter that the GPU updates
-//   links        NVLink within a machine of 8; between machines a ring uses the adapters of all 8 GPUs at once, if those are slower
+//   links        NVLink within a machine of 8 GPUs. Between machines a ring uses the network adapters of all 8 GPUs at once, or NVLink if that is slower
 //
-// Start-up, data, checkpoints and previews are left out, and so are latencies: a ring of many small buckets is slower.
+// The model leaves out start-up, data, checkpoints, previews and latencies. A ring of many small buckets is slower than in the model.
 #pragma once
 
 #include <string>
@@ -29,26 +29,27 @@ struct PlanConfig {
     v("precision", precision, "number format of products that --plan assumes; empty: bf16 if dit.precision is bf16, else tf32",
       one_of({"", "bf16", "tf32", "f32"}), flag("precision"));
     v("utilisation", utilisation, "share of the peak that products reach in a step, for --plan", range(1e-3, 1), flag("utilisation"));
-    v("interconnect", interconnect, "bandwidth from one GPU to others, for --plan; 0: that of the table of GPUs", at_least(0),
+    v("interconnect", interconnect, "bandwidth from one GPU to others, for --plan; 0: the bandwidth in the table of GPUs", at_least(0),
       unit("GB/s"), flag("interconnect"));
   }
 };
 
 struct StagePlan {
   StageCost cost;
-  double memory = 0, memory_recomputed = 0;     // bytes of the GPU that needs most; as set, with dit.recompute
-  double gradients_sent = 0, weights_sent = 0;  // bytes from each GPU, a step
-  double compute = 0, overlap = 0, gradient_wait = 0, weight_wait = 0, optimizer = 0;  // seconds; overlap: while which gradients are sent
+  double memory = 0, memory_recomputed = 0;     // bytes of the GPU that needs most: as configured, and with dit.recompute
+  double gradients_sent = 0, weights_sent = 0;  // bytes that each GPU sends per step
+  double compute = 0, overlap = 0, gradient_wait = 0, weight_wait = 0, optimizer = 0;  // seconds; overlap: the part of compute that can hide sending
 
   double step() const { return compute + gradient_wait + weight_wait + optimizer; }
 };
 
-// replaces the recipe's precision if given: bf16 stores activations in bf16, tf32 and f32 do not.
+// Sets the recipe's precision from config.precision: bf16 stores activations in bf16, tf32 and f32 in f32. If config.precision is empty, it is first set
+// from the recipe.
 void take_precision(Recipe& recipe, PlanConfig& config);
 
 double link_rate(const Gpu& gpu, const PlanConfig& config);  // bytes/s that a GPU sends
 
-// ConfigError: an unknown GPU, fewer rows than GPUs.
+// ConfigError if the GPU is unknown, or if the stage's batch has fewer rows than there are GPUs.
 StagePlan plan_stage(const Recipe& recipe, const std::string& stage, const PlanConfig& config, bool sharded);
 
 }  // namespace fm

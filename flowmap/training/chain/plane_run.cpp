@@ -9,7 +9,7 @@
 namespace fm {
 namespace {
 
-// The test split's first points: as many as are drawn, and as many again to compare them with.
+// Takes the test split's first points: as many as are generated, and as many again, which are scored like samples for comparison.
 void add_test_points(PlaneRun& plane, const Recipe& r, const SampleSource& test) {
   const std::int64_t n = std::min(2 * r.evaluate.samples, test.count());
   const Tensor points = Tensor::empty({n, 2}, DType::f32, Device{}), labels = Tensor::empty({n}, DType::i64, Device{});

@@ -1,4 +1,4 @@
-// A run whose samples are points of the plane, as plane.h scores and draws it.
+// Prepares a run whose samples are points of the plane for the scores and plots of plane.h.
 #pragma once
 
 #include "flowmap/training/chain/scored.h"
@@ -6,7 +6,7 @@
 
 namespace fm {
 
-// The test points for comparison with samples of this run, and the exact flow if it is known; generators are added to it.
+// Returns the test points to compare samples with, and the exact flow if it is known. add_generator() adds the run's generators.
 PlaneRun plane_of(TrainingRun& run, const SampleSource& test);
 void add_generator(PlaneRun& plane, TrainingRun& run, const ScoredGenerator& generator);
 

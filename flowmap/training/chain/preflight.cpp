@@ -1,4 +1,4 @@
-// Checks that take seconds, before the first step and in a dry run: faults that would otherwise show after hours of earlier stages.
+// Checks that take seconds, made before the first step and in a dry run. Without these checks, faults would show only after hours of earlier stages.
 #include <algorithm>
 
 #include "data/source.h"
@@ -18,13 +18,13 @@ namespace {
 
 double real(std::int64_t n) { return static_cast<double>(n); }
 
-// The stage has made its steps and will be skipped; its data may be gone.
+// Whether the stage has made its steps. Finished stages are skipped, so their data may be missing.
 bool is_finished(const StageSpec& stage, const Recipe& r, const std::filesystem::path& root) {
   const std::int64_t newest = newest_step(root / stage.name / "checkpoints");
   return newest >= 0 && newest >= stage.steps(r);
 }
 
-// The stages that the command trains, in their order.
+// The stages that the command will train, in their order.
 std::vector<const StageSpec*> planned_stages(const Recipe& r, const RunContext& context, const std::filesystem::path& root) {
   std::vector<const StageSpec*> list;
   for (const StageSpec& s : stage_table())
@@ -61,7 +61,7 @@ std::string disk_problem(const Recipe& r, const std::vector<const StageSpec*>& s
                                  names.empty() ? generator_stages().front() : names.back()));
 }
 
-// The first stage of the pipeline that needs this one; null: none does.
+// Returns the first stage of the pipeline that needs `source`, or null.
 const StageSpec* first_that_needs(const StageSpec& source, const Recipe& r) {
   for (const StageSpec& s : stage_table()) {
     const std::vector<const StageSpec*> sources = s.steps(r) > 0 ? needs(s, r) : std::vector<const StageSpec*>();
@@ -72,7 +72,7 @@ const StageSpec* first_that_needs(const StageSpec& source, const Recipe& r) {
 
 }  // namespace
 
-// A stage whose source is neither trained before it nor present would fail when its turn comes.
+// Refuses a pipeline with a stage whose source is neither trained before it nor available.
 void TrainingRun::check_sources() const {
   for (const StageSpec& s : stage_table()) {
     if (s.loop == nullptr || s.steps(recipe_) > 0 || is_available(s)) continue;
@@ -89,7 +89,7 @@ void TrainingRun::check_sources() const {
   }
 }
 
-// Files that only a later stage reads: reads them, compares them with the recipe, and releases them.
+// Reads the files that only a later stage needs, compares them with the recipe, and releases them.
 void TrainingRun::check_given_weights() {
   const auto exists = [](const std::string& file) { return !file.empty() && std::filesystem::exists(weights_and_part(file).first); };
   run_space().check_given();
@@ -98,7 +98,7 @@ void TrainingRun::check_given_weights() {
   if (exists(recipe_.stats_file)) given_stats();
 }
 
-// The judge is measured on it at its end, and samples are compared with it.
+// The test split is needed at the end of the judge's training, to measure its accuracy, and in evaluations, as the reference.
 void TrainingRun::check_test_split(bool evaluated) const {
   const std::shared_ptr<const SampleSource> test = open_source(recipe_.data, Split::test);
   if (context_.ranks.first())
@@ -121,7 +121,7 @@ double TrainingRun::cache_bytes() {
 
 void TrainingRun::preflight() {
   const bool dry = context_.launch.dry_run, pipeline = context_.command == "pipeline", ablation = context_.variants;
-  const bool at_hand = !(dry && recipe_.train_images > 0);            // else this may be a plan for another machine
+  const bool at_hand = !(dry && recipe_.train_images > 0);            // false: this may be a plan for another machine
   const bool encodes = context_.command == stage_name::encode;
   const std::vector<const StageSpec*> stages = planned_stages(recipe_, context_, root_);
   if (pipeline) check_sources();
@@ -139,8 +139,8 @@ void TrainingRun::preflight() {
     const LoopConfig& loop = s->loop(recipe_);
     rows_of_rank(loop.batch, loop.micro_batch, 0, ranks);             // ConfigError for fewer rows than ranks
     if (images > 0 && s->epochs && real(loop.steps) * real(loop.batch) / real(images) >= 0x1p32)
-      throw ConfigError(fmt::format("{0}.loop.steps = {1} of {2} show each of {3} images more than 2^32 times, which is as far as epochs are "
-                                    "numbered: lower {0}.loop.steps", s->name, loop.steps, loop.batch, images));
+      throw ConfigError(fmt::format("{0}.loop.steps = {1} with a batch of {2} would use each of {3} images more than 2^32 times, but epochs have "
+                                    "32-bit numbers: lower {0}.loop.steps", s->name, loop.steps, loop.batch, images));
     if (!default_device().is_cuda())
       if (const std::string p = memory_problem(recipe_, *s, images, ranks, context_.launch.shard_optimizer); !p.empty()) problems.push_back(p);
   }

@@ -34,7 +34,7 @@ std::vector<int> parse_steps(const std::string& list) {
   for (const std::string_view part : csv_cells(list)) {
     std::int64_t n = 0;
     if (!parse_integer(part, n) || n < 1 || n > 10000)
-      throw ConfigError("steps '" + list + "': want numbers of network calls, such as 1,2,4");
+      throw ConfigError("steps '" + list + "' must be numbers of network calls, such as 1,2,4");
     steps.push_back(narrow<int>(n));
   }
   return steps;
@@ -42,7 +42,7 @@ std::vector<int> parse_steps(const std::string& list) {
 
 namespace {
 
-// ConfigError for a rate that is not one, and for micro-batches so small that a list of a step's parts would be the largest thing in memory.
+// ConfigError for an invalid learning rate, and for micro-batches so small that the list of a step's parts would need more memory than anything else.
 void check_loop(const std::string& stage, const LoopConfig& loop) {
   constexpr std::int64_t most_parts = 1000000;
   check(loop.rate);
@@ -53,7 +53,7 @@ void check_loop(const std::string& stage, const LoopConfig& loop) {
 
 }  // namespace
 
-// Takes widths, depths and heads; settings of the computation (precision, recompute) stay.
+// Takes widths, depths and heads of the published network. The settings of the computation (precision, recompute) stay as they are.
 void Recipe::take_published_network() {
   if (dit_size.empty()) return;
   auto& dit = network.of<DitDh>();
@@ -69,7 +69,7 @@ void Recipe::resolve_with_data() {
   resolve();
 }
 
-// Refuses settings without effect where no image is encoded, decoded or judged.
+// Refuses settings that have no effect because no image is encoded, decoded or judged.
 void Recipe::refuse_settings_of_pictures() const {
   for (const auto& [key, set] : {std::pair{"latents.flip", latents.flip}, {"encoder_weights", !encoder_weights.empty()}, {"decoder_weights", !decoder_weights.empty()},
                                  {"stats_file", !stats_file.empty()}, {"judge_weights", !judge_weights.empty()}, {"encoder_model", !encoder_model.empty()},
@@ -78,11 +78,12 @@ void Recipe::refuse_settings_of_pictures() const {
     if (set) throw ConfigError(std::string(key) + " is for images; with space = \"identity\" leave it out");
 }
 
-// Samples are their own latents: the stages that make latents of images have no steps.
+// Samples are their own latents, so the stages that make latents of images get 0 steps.
 void Recipe::resolve_identity() {
   judge.loop.steps = encoder.loop.steps = decoder.loop.steps = 0;
   refuse_settings_of_pictures();
-  if (latents.from != "memory") throw ConfigError("latents.from " + latents.from + ": is for latents of images; space identity reads samples from memory");
+  if (latents.from != "memory")
+    throw ConfigError("latents.from " + latents.from + " is for latents of images; with space = \"identity\" samples are read from memory: leave it out");
   if (!conditional && guidance != 1) throw ConfigError("guidance needs networks with labels: set conditional = true, or guidance = 1");
 }
 
@@ -90,7 +91,7 @@ void Recipe::resolve() {
   check_rules(list_fields(*this), "config");
   if (!has_sizes())
     throw ConfigError("image_size " + std::to_string(image_size) + ", channels " + std::to_string(channels) + ", classes " +
-                      std::to_string(classes) + ": sizes must be known");
+                      std::to_string(classes) + ": sizes that are 0 are not known; set them, or take them from the data set first");
   space_of(*this).resolve(*this);
   network.fit({latent_shape(), conditional ? classes : 0, data});
   if (compat != "paper") cmt.objective.compat = mfd.objective.compat = mft.objective.compat = Compat::named(compat);

@@ -23,7 +23,7 @@ struct JudgeStage {
   template <class V> void visit(V&& v) {
     v("loop", loop, "training of the judge");
     v("model", model, "convolutional classifier");
-    v("shift", shift, "largest random shift of a training image, either way", range(0, 64), unit("pixels"));
+    v("shift", shift, "largest random shift of a training image in each direction", range(0, 64), unit("pixels"));
   }
 };
 
@@ -38,11 +38,11 @@ struct EncoderStage {
     v("prototypes", prototypes, "outputs of the DINO head", range(2, 1e6));
     v("hidden", hidden, "hidden width of the DINO head", range(1, 65536));
     v("bottleneck", bottleneck, "width of the DINO head before the prototypes", range(1, 65536));
-    v("local_crops", local_crops, "small crops per image, beside the two large ones", range(0, 64));
+    v("local_crops", local_crops, "number of small crops per image, besides the two large crops", range(0, 64));
     v("local_size", local_size, "side of a small crop; a multiple of the patch", range(1, 4096), unit("pixels"));
     v("global_low", global_low, "smallest area of a large crop, as a share of the image", range(0.01, 1));
-    v("local_low", local_low, "smallest area of a small crop", range(0.01, 1));
-    v("local_high", local_high, "largest area of a small crop", range(0.01, 1));
+    v("local_low", local_low, "smallest area of a small crop, as a share of the image", range(0.01, 1));
+    v("local_high", local_high, "largest area of a small crop, as a share of the image", range(0.01, 1));
     v("jitter", jitter, "largest relative change of brightness and contrast of crops", range(0, 1));
     v("momentum", momentum, "momentum of the teacher's average at the start; it rises to 1 along a cosine", range(0, 1));
     v("student_temperature", student_temperature, "softmax temperature of the student", above(0));
@@ -57,7 +57,7 @@ struct DecoderStage {
   double noise_tau = 0.8, feature_weight = 0.1;
   template <class V> void visit(V&& v) {
     v("loop", loop, "training of the decoder");
-    v("noise_tau", noise_tau, "largest scale of the noise on latents; each sample draws its scale from U[0, 1) times this", at_least(0));
+    v("noise_tau", noise_tau, "largest scale of the noise on latents; the scale of each sample is uniform between 0 and this value", at_least(0));
     v("feature_weight", feature_weight, "weight of the distance between the encoder's tokens for the reconstruction and for the image",
       at_least(0));
   }
@@ -68,7 +68,8 @@ struct IdentityConfig {
   bool normalize = false;
   template <class V> void visit(V&& v) {
     v("normalize", normalize,
-      "normalization of each element of a latent to mean 0 and variance 1 over the training samples; scores and images keep the data's own scale");
+      "normalization of each element of a latent to mean 0 and variance 1 over the training samples (scores and images keep the data's own scale); false: "
+      "latents have the data's scale");
   }
 };
 
@@ -79,15 +80,15 @@ struct LatentsConfig {
   std::int64_t batch = 64, shard = 1024, workers = 2;
   template <class V> void visit(V&& v) {
     v("from", from,
-      "source of latents: memory, all images encoded first and kept; cache, the files that `flowmap_train encode` made; images, images read "
-      "and encoded when they are needed",
+      "source of latents: memory, all images are encoded first and their latents kept; cache, the files that `flowmap_train encode` wrote; images, "
+      "images are read and encoded when they are needed",
       one_of({"memory", "cache", "images"}), flag("latents"));
     v("folder", folder, "folder of the latent cache; empty: latents/ in the run's folder", flag("latents-folder"), value_as("DIR"));
     v("flip", flip, "mirroring of images left to right with probability 1/2; a cache holds the latents of both");
     v("dtype", dtype, "element type of a new latent cache", one_of({"bf16", "f32"}));
-    v("batch", batch, "images that are encoded at a time", range(1, 1e6));
-    v("shard", shard, "images per file of a new latent cache", range(1, 1e9));
-    v("workers", workers, "threads that read and decode images beside the training", range(1, 1024));
+    v("batch", batch, "number of images that are encoded at a time", range(1, 1e6));
+    v("shard", shard, "number of images in each file of a new latent cache", range(1, 1e9));
+    v("workers", workers, "number of threads that read and decode images while training runs", range(1, 1024));
   }
 };
 
@@ -136,20 +137,20 @@ struct MapStage {
   }
 };
 
-std::vector<std::string> features_names();                         // of the list in features.cpp
+std::vector<std::string> features_names();                         // the names in the list of feature_rows.cpp
 
 struct EvaluateConfig {
   std::int64_t samples = 2000, reference = 0, teacher_points = 50, batch = 500, k = 3;
   std::string steps = "1,2", features;
   bool teacher = true;
   template <class V> void visit(V&& v) {
-    v("samples", samples, "generated samples, equally many of each class", range(10, 1e9), basic());
-    v("reference", reference, "real test images that samples are compared with, equally many of each class; 0: the whole test split", range(0, 1e9));
-    v("teacher_points", teacher_points, "points of the teacher's time grid; sampling takes one network call fewer", range(2, 1e6));
-    v("batch", batch, "samples generated at a time", range(1, 1e6));
-    v("k", k, "neighbors of precision and recall", range(1, 1e6));
+    v("samples", samples, "number of generated samples, divided equally among the classes", range(10, 1e9), basic());
+    v("reference", reference, "number of real test images that samples are compared with, divided equally among the classes; 0: the whole test split", range(0, 1e9));
+    v("teacher_points", teacher_points, "number of points of the teacher's time grid; the solver makes one step fewer", range(2, 1e6));
+    v("batch", batch, "number of samples generated at a time", range(1, 1e6));
+    v("k", k, "number of nearest neighbors for precision and recall", range(1, 1e6));
     v("steps", steps, "numbers of network calls to score the flow map with, comma-separated", flag("calls"), basic());
-    v("teacher", teacher, "scores of the teacher too");
+    v("teacher", teacher, "scores of the teacher as well; false: of the other generators only");
     std::vector<std::string> names = features_names();
     names.emplace_back("");
     v("features", features,
@@ -159,9 +160,9 @@ struct EvaluateConfig {
   }
 };
 
-std::vector<int> parse_steps(const std::string& list);             // "1,2" -> {1, 2}; ConfigError
+std::vector<int> parse_steps(const std::string& list);             // "1,2" -> {1, 2}; ConfigError for other texts
 
-std::vector<std::string> space_names();                            // of the list of latent spaces (spaces.h)
+std::vector<std::string> space_names();                            // the names in the list of latent spaces (spaces.h)
 std::string spaces_help();
 
 struct Recipe {
@@ -202,25 +203,27 @@ struct Recipe {
       "file with one line per class, in the order of the labels, for names in commands and images; imagenet: its 1,000 names; empty: those of the data set",
       flag("class-names"), value_as("imagenet|FILE"));
     v("encoder_weights", encoder_weights,
-      "trained encoder, a path or a name beside the config file; empty, or trained on other data: this run trains its own", value_as("PATH"));
-    v("decoder_weights", decoder_weights, "trained decoder of this encoder; empty: this run trains its own", value_as("PATH"));
-    v("stats_file", stats_file, "mean and var of this encoder's latents; empty: this run computes them", value_as("FILE"));
-    v("teacher_weights", teacher_weights, "trained flow-matching DiT; empty: this run trains its own (stage fm)", value_as("PATH"));
+      "file of a trained encoder, a path or a name beside the config file; if it is empty, or the encoder was trained on other data, this run trains its own",
+      value_as("PATH"));
+    v("decoder_weights", decoder_weights, "file of a trained decoder of this encoder; empty: this run trains its own", value_as("PATH"));
+    v("stats_file", stats_file, "file with mean and variance of this encoder's latents; empty: this run computes them", value_as("FILE"));
+    v("teacher_weights", teacher_weights, "file of a trained flow-matching teacher; empty: this run trains its own (stage fm)", value_as("PATH"));
     v("judge_weights", judge_weights,
-      "trained judge, a path or a name beside the config file; empty, or trained on other data: this run trains its own", value_as("PATH"));
+      "file of a trained judge, a path or a name beside the config file; if it is empty, or the judge was trained on other data, this run trains its own",
+      value_as("PATH"));
     v("encoder_model", encoder_model, "published encoder and its preprocessing, in place of the ones in [rae]",
       one_of({"", "dinov2-S", "dinov2-B", "dinov2-L", "siglip2-B", "mae-B"}));
     v("decoder_size", decoder_size, "published decoder, in place of [rae.decoder]", one_of({"", "B", "L", "XL"}));
     v("dit_size", dit_size, "published DiT^DH, in place of the widths, depths and heads in [dit]", one_of({"", "S", "B", "L", "XL"}));
-    v("train_images", train_images, "number of training images, for a --dry-run without the data set; 0: counted", range(0, 1e12));
+    v("train_images", train_images, "number of training images, for a --dry-run without the data set; 0: the number in the data set", range(0, 1e12));
     v("guidance", guidance, "scale of the teacher's classifier-free guidance, in its samples and in the targets of its students; 1: no guidance",
       at_least(0), basic());
-    v("compat", compat, "switches of [cmt|mfd|mft.objective.compat]: paper, as they are set; sony, all as in the released MF-RAE code",
+    v("compat", compat, "values of the switches in [cmt|mfd|mft.objective.compat]: paper, those set there; sony, all as in the released MF-RAE code",
       one_of({"paper", "sony"}));
     v("space", space, spaces_help(), ChoiceRule{space_names()}, flag("space"), basic());
     v("network", network.name, "network of teacher and student, with the settings of its section (dit_dh: [dit])", ChoiceRule{backbone_names()},
       flag("network"), basic());
-    v("conditional", conditional, "labels as an input of the networks; only mlp and residual_mlp can do without");
+    v("conditional", conditional, "use of labels as an input of the networks; false: networks without labels (mlp and residual_mlp only)");
     v("rae", rae, "representation autoencoder");
     v("identity", identity, "samples as their own latents");
     v("latents", latents, "latents of the training images");
@@ -231,32 +234,32 @@ struct Recipe {
     v(stage_name::fm, fm, "flow-matching teacher");
     v(stage_name::cmt, cmt, "consistency mid-training");
     v(stage_name::mfd, mfd, "MeanFlow distillation");
-    v(stage_name::mft, mft, "MeanFlow training on data, after mfd; 0 steps: left out");
-    v(stage_name::map, map, "flow map by any objective, from the teacher or another stage; 0 steps: left out");
+    v(stage_name::mft, mft, "MeanFlow training on data, after mfd; with 0 steps it is left out");
+    v(stage_name::map, map, "flow map by any objective, from the teacher or another stage; with 0 steps it is left out");
     v("evaluate", evaluate, "evaluation");
     v("watch", watch, "watch for explosions and for the best checkpoint, in every stage");
   }
 
-  // image_size, channels and classes if they are open (0).
+  // Sets those of image_size, channels and classes that are open (0).
   void take_sizes(std::int64_t data_size, std::int64_t data_channels, std::int64_t data_classes);
   void take_sizes(const SampleSource& source, const std::string& user);      // ConfigError if `user` needs images and the samples are not images
   bool has_sizes() const;
-  Shape latent_shape() const;                                      // of its space
+  Shape latent_shape() const;                                      // shape of a latent of `space`
   bool in_plane() const;                                           // samples are points of the plane, with their own scores and plots (flowmap/training/plane.h)
   bool has_judge() const { return judge.loop.steps > 0 || !judge_weights.empty(); }
 
   // Fills in fields that follow from others (sizes of decoder and network, null labels) and checks that all fit: ConfigError names the field.
   // image_size, channels and classes must be known.
   void resolve();
-  // The same, with the data set's sizes for open ones. FileError if it cannot be read.
+  // Takes open sizes from the data set, then calls resolve(). FileError if the data set cannot be read.
   void resolve_with_data();
 
-  Shape sample_shape;            // of the data, where the latent space is the identity; no part of the config
+  Shape sample_shape;            // shape of a sample of the data, set only if the latent space is the identity; not part of the config
 
-  // "fashion-mnist" of "fashion-mnist?limit=100": the data that weights must have been trained on.
+  // The data set without its options: "fashion-mnist" for "fashion-mnist?limit=100". Given weights must have been trained on this data set.
   std::string data_family() const { return data.substr(0, data.find_first_of("?:")); }
 
-  // Parts of resolve(), for the rows of spaces.
+  // Parts of resolve() that latent spaces call (spaces.h).
   void take_published_network();
   void resolve_identity();
 

@@ -5,7 +5,7 @@
 namespace fm {
 namespace {
 
-// Remedies for explosions.
+// Remedies for an explosion of the number with this name.
 std::string remedies(const std::string& name) {
   if (name == "grad_norm")
     return "a lower loop.rate.peak or a longer rate.warmup_steps, loop.adamw.clip = 1, objective.metric.kind = \"adaptive\", a start from the cmt stage";

@@ -18,7 +18,7 @@ namespace {
 
 constexpr std::size_t shown_generators = 4;
 
-// A number of each metric that these samples have, as tables show it.
+// Adds a table of the metrics that these samples have, one row for each set of samples.
 void add_comparison(HtmlReport& page, const std::vector<std::pair<std::string, std::map<std::string, double>>>& rows) {
   std::vector<std::string> head{""};
   std::vector<std::vector<std::string>> cells(rows.size());
@@ -32,7 +32,9 @@ void add_comparison(HtmlReport& page, const std::vector<std::pair<std::string, s
         cells[i].push_back(std::isfinite(x) ? fmt::format("{:.{}f}", x, value.decimals) : "-");
       }
     }
-  page.table(head, cells, "For comparison with the scores: other samples of the data score what chance leaves, noise what a generator scores that learned nothing.");
+  page.table(head, cells,
+             "For comparison: the numbers of other samples of the data show the effect of chance; those of noise are the numbers of a generator that has "
+             "learned nothing.");
 }
 
 }  // namespace
@@ -79,7 +81,7 @@ Tensor SamplesPage::noise_values() const {
 void SamplesPage::write() {
   HtmlReport page("");
   page.heading("Samples and data");
-  page.paragraph(fmt::format("Written at the evaluation of {}, of {}.", utc_now(), fmt::join(steps_, ", ")));
+  page.paragraph(fmt::format("Written at {}, by an evaluation of {}.", utc_now(), fmt::join(steps_, ", ")));
   add_comparison(page, {{"training data", evaluator_.metrics_of(training_values())}, {"noise itself", evaluator_.metrics_of(noise_values())}});
   add_curves(page, sample_curves(sets_, run_.class_names()));
   const std::filesystem::path file = samples_page(run_.root());

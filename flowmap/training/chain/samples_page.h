@@ -1,4 +1,5 @@
-// A section of report.html for samples that are not images, beside real ones: curves, statistics, and for comparison the scores of data and of noise.
+// A section of report.html for samples that are not images: their curves and statistics beside those of real samples, and, for comparison, the scores of
+// data and of noise.
 #pragma once
 
 #include <filesystem>
@@ -13,23 +14,23 @@ namespace fm {
 // The path of the section in a run's folder.
 std::filesystem::path samples_page(const std::filesystem::path& root);
 
-// Samples of a run, (n, D) f32 and their labels: as many as the curves show.
+// Returns the first samples of `values` (n, D) f32 and their labels, as many as curves use, in the shape of the recipe's samples.
 NamedSamples named_samples(const Recipe& recipe, const std::string& name, const Tensor& values, const std::vector<std::int64_t>& labels);
 
 class SamplesPage {
  public:
-  // For the evaluator's reference, whose features must be the samples' values. Both must outlive the page.
+  // The evaluator's features must be the samples' values. The evaluator's reference is the test data on the page. `run` and `evaluator` must outlive the page.
   SamplesPage(TrainingRun& run, const Evaluator& evaluator);
 
-  // The samples of a score, (n, D) f32: shown of the first four generators, in the first number of calls of each.
+  // Adds the samples of a score, (n, D) f32. The page shows the first four generators, each in its first number of calls; other samples are ignored.
   void add(const Score& of, const Tensor& values, const std::vector<std::int64_t>& labels);
-  // Writes the section to samples_page(root). FileError.
+  // Writes the section to samples_page(root). FileError if the file cannot be written.
   void write();
 
  private:
   NamedSamples named(const std::string& name, const Tensor& values, const std::vector<std::int64_t>& labels) const;
-  Tensor training_values() const;        // as many as samples are generated, or all
-  Tensor noise_values() const;           // noise, decoded
+  Tensor training_values() const;        // evaluate.samples training samples, or all if there are fewer
+  Tensor noise_values() const;           // evaluate.samples samples of noise, decoded
 
   TrainingRun& run_;
   const Evaluator& evaluator_;

@@ -18,22 +18,22 @@ std::vector<ScoreColumn> make_columns() {
   using S = Score;
   std::vector<ScoreColumn> list{
       {"name", "", "the generator", false, &S::name},
-      {"calls", "calls", "network calls a sample", false, &S::calls},
+      {"calls", "calls", "network calls for one sample", false, &S::calls},
       {"accuracy", "accuracy", "share of samples that the judge assigns to the requested class", true, &S::accuracy, 1, 100, " %"},
-      {"psnr", "PSNR", "of reconstructions", true, &S::psnr, 2, 1, " dB"},
-      {"ms_per_image", "ms/image", "time of generation", true, &S::ms_per_image, 2},
+      {"psnr", "PSNR", "peak signal-to-noise ratio of reconstructions", true, &S::psnr, 2, 1, " dB"},
+      {"ms_per_image", "ms/image", "time to generate one image", true, &S::ms_per_image, 2},
       {"stage", "", "folder or file of the weights", false, &S::stage},
       {"step", "step", "training step of the weights", false, &S::step},
       {"checkpoint", "checkpoint", "crc32c of the generator's weights", false, &S::checkpoint},
       {stage_name::decoder, "", "crc32c of the decoder's weights", false, &S::decoder},
-      {"dtype", "", "what the network computes in", false, &S::dtype},
-      {"samples", "samples", "generated samples", false, &S::samples},
+      {"dtype", "", "number format in which the network computes", false, &S::dtype},
+      {"samples", "samples", "number of generated samples", false, &S::samples},
       {"seed", "seed", "seed of the samples", false, &S::seed},
-      {"k", "", "neighbors of precision and recall", false, &S::k},
+      {"k", "", "number of nearest neighbors for precision and recall", false, &S::k},
       {"guidance", "guidance", "scale of classifier-free guidance while sampling", false, &S::guidance, 2},
       {"classes", "", "number of classes", false, &S::classes},
       {"data", "", "data set", false, &S::data},
-      {"reference", "reference", "real test images compared with", false, &S::reference},
+      {"reference", "reference", "number of real test images that samples are compared with", false, &S::reference},
       {"reference_id", "", "fingerprint of the reference", false, &S::reference_id},
       {"reference_accuracy", "", "accuracy of the judge on the reference", false, &S::reference_accuracy, 1, 100, " %"},
       {stage_name::judge, "", "crc32c of the judge's weights", false, &S::judge},
@@ -43,8 +43,8 @@ std::vector<ScoreColumn> make_columns() {
   for (const SampleMetric& m : sample_metrics())
     for (const MetricValue& v : m.values) measured.push_back({v.name, v.title, v.help, true, MetricMember{v.name}, v.decimals});
   // Scores of points in the plane have a table of their own (flowmap/training/plane.h).
-  measured.push_back({"map_error", "", "mean square of the distance to where the exact flow goes", true, MetricMember{"map_error"}, 4});
-  list.insert(list.begin() + 2, measured.begin(), measured.end());     // behind name and calls
+  measured.push_back({"map_error", "", "mean square distance to the end of the exact flow", true, MetricMember{"map_error"}, 4});
+  list.insert(list.begin() + 2, measured.begin(), measured.end());     // after name and calls
   return list;
 }
 
@@ -119,7 +119,8 @@ void set_score_cell(Score& score, const ScoreColumn& column, const std::string& 
 
 namespace {
 
-// The columns that distinguish the rows of one evaluation, and its numbers; scores.csv has the others, equal in all rows. All rows have the same metrics.
+// Whether the terminal's table has the column. The table has the measured numbers, and the number of calls, which distinguishes rows. The other columns of
+// scores.csv are equal in all rows of an evaluation. All rows have the same metrics.
 bool on_terminal(const Score& score, const ScoreColumn& c) {
   if (const auto* metric = std::get_if<MetricMember>(&c.member)) return *c.title != 0 && score.metrics.contains(metric->name);
   return *c.title != 0 && (c.measured || std::string_view(c.name) == "calls");

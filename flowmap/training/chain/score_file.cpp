@@ -21,11 +21,12 @@
 namespace fm {
 namespace {
 
-// A process holds it while it writes the table. On a file system without locks writing continues unlocked: only "taken" counts.
+// The lock that a process holds while it writes the table. The constructor waits while another process holds the lock. On a file system without locks the
+// constructor does not wait.
 class TableLock {
  public:
   explicit TableLock(const std::filesystem::path& csv) : file_(open((csv.string() + ".lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666)) {
-    if (file_ < 0) throw FileError(fmt::format("{}: cannot write beside it: {}", csv.string(), std::generic_category().message(errno)));
+    if (file_ < 0) throw FileError(fmt::format("{}: cannot create its lock file: {}", csv.string(), std::generic_category().message(errno)));
     while (flock(file_, LOCK_EX | LOCK_NB) != 0 && (errno == EWOULDBLOCK || errno == EINTR)) {
       check_interrupt();
       std::this_thread::sleep_for(std::chrono::milliseconds(5));
@@ -41,7 +42,7 @@ class TableLock {
 
 CsvRows read_table(const std::filesystem::path& csv) {
   if (!std::filesystem::exists(csv)) return {};
-  const std::string text = read_file(csv);             // an unreadable file may be a table of scores
+  const std::string text = read_file(csv);             // outside of `try`: an unreadable file may be a table of scores
   try {
     const CsvRows rows = parse_csv(text);
     if (rows.empty() || std::find(rows[0].begin(), rows[0].end(), "name") != rows[0].end()) return rows;
@@ -63,15 +64,15 @@ std::vector<Score> scores_of(const CsvRows& rows, const std::filesystem::path& c
       try {
         set_score_cell(score, column, cell_at(rows[r], static_cast<std::size_t>(found - rows[0].begin())));
       } catch (const FileError& e) {
-        throw FileError(fmt::format("{}, row {}: {}: mend it or move the file away", csv.string(), r, e.what()));
+        throw FileError(fmt::format("{}, row {}: {}: correct the cell or move the file away", csv.string(), r, e.what()));
       }
     }
-    if (score.psnr == 0) score.psnr = Score::none;  // as older programs wrote it for generators
+    if (score.psnr == 0) score.psnr = Score::none;  // older programs wrote 0 for generators
   }
   return scores;
 }
 
-// The rows of `table` and of the scores under one heading: the table's columns first, as they are.
+// Returns the CSV of the table's rows followed by the scores. The table's columns come first, unchanged; missing columns of scores are added.
 std::string joined(CsvRows table, const std::vector<Score>& scores) {
   if (table.empty()) table.emplace_back();
   for (const ScoreColumn& column : score_columns())
@@ -91,7 +92,7 @@ std::string joined(CsvRows table, const std::vector<Score>& scores) {
   return text;
 }
 
-// The old text plus one row per class of each score, or the old text if none has classes.
+// Returns the file's text plus one row for each class of each score.
 std::string classes_joined(const std::filesystem::path& file, const std::vector<Score>& scores) {
   std::string text = std::filesystem::exists(file)
                          ? read_file(file)
@@ -127,7 +128,7 @@ void read_classes(const std::filesystem::path& csv, std::vector<Score>& scores) 
     std::int64_t value = 0;
     const std::string text = cell_at(row, i);
     if (const auto read = std::from_chars(text.data(), text.data() + text.size(), value); read.ec != std::errc() || read.ptr != text.data() + text.size())
-      throw FileError(fmt::format("{}: '{}' in column {} is no whole number: mend it or move the file away", file.string(), text, rows[0][i]));
+      throw FileError(fmt::format("{}: '{}' in column {} is not a whole number: correct the cell or move the file away", file.string(), text, rows[0][i]));
     return value;
   };
   for (std::size_t r = 1; r < rows.size(); ++r)
@@ -145,7 +146,7 @@ void add_scores(const std::filesystem::path& csv, const std::vector<Score>& scor
   const CsvRows table = read_table(csv);
   std::vector<Score> all = scores_of(table, csv);
   if (!scores.empty()) {
-    write_atomically(by_class_file(csv), classes_joined(by_class_file(csv), scores));  // first: no score stands without its classes
+    write_atomically(by_class_file(csv), classes_joined(by_class_file(csv), scores));  // first, so that no score is ever without its classes
     write_atomically(csv, joined(table, scores));
   }
   all.insert(all.end(), scores.begin(), scores.end());
@@ -154,10 +155,10 @@ void add_scores(const std::filesystem::path& csv, const std::vector<Score>& scor
 
 namespace {
 
-// The weights and data behind the numbers, apart from the question.
+// What was scored: the weights and the data.
 auto weights_of(const Score& s) { return std::tie(s.checkpoint, s.decoder, s.dtype, s.judge, s.data); }
 
-// Whether two rows answer the same question. Rows of older programs lack some fields; they match any newer row with the same calls.
+// Whether two scores have the same settings. Rows of older programs lack some settings, and match every row with the same calls.
 bool same_question(const Score& a, const Score& b) {
   const auto asked = [](const Score& s) { return std::tie(s.samples, s.seed, s.k, s.reference); };
   const bool unknown = a.samples < 0 || b.samples < 0;
@@ -165,7 +166,7 @@ bool same_question(const Score& a, const Score& b) {
   return a.calls == b.calls && (unknown || (asked(a) == asked(b) && guided_alike));
 }
 
-// Whether the newer score replaces the older one of the same weights: the same question, or a reference whose images have changed.
+// Whether the newer of two scores of the same weights replaces the older one: it has the same settings, or the images of the reference have changed.
 bool replaces(const Score& newer, const Score& older) {
   return same_question(newer, older) || (newer.reference == older.reference && newer.reference_id != older.reference_id);
 }

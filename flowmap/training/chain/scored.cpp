@@ -14,7 +14,7 @@ namespace {
 void scored_teacher(TrainingRun& run, const StageSpec& stage, const std::vector<std::int64_t>& points, const TakeGenerator& take) {
   const Recipe& r = run.recipe();
   const Network teacher = run.load_teacher();
-  const std::int64_t calls_a_step = r.guidance == 1 ? 1 : 2;  // guided: with the label and without
+  const std::int64_t calls_a_step = r.guidance == 1 ? 1 : 2;  // with guidance one call with the label and one without
   Score of{.name = stage.scored_as,
            .stage = stage.is_given(r) ? r.*stage.given : stage.name,
            .step = run.loaded_step(stage.name),
@@ -61,7 +61,7 @@ void scored_generators(TrainingRun& run, const std::string& name, const std::vec
   }
 }
 
-// Otherwise an evaluation of nothing would succeed without a row.
+// Refuses a requested generator that does not exist. Without this check an evaluation of nothing would succeed.
 void refuse_absent(const TrainingRun& run, const std::string& name) {
   for (const StageSpec& stage : stage_table()) {
     if (stage.scored_as == nullptr || name != stage.scored_as) continue;
@@ -84,7 +84,7 @@ std::vector<std::string> names_to_score(const TrainingRun& run, const std::vecto
     }
     else
       throw ConfigError(
-          fmt::format("--stage {}: want {}, last, or the folder of an ablation's variant, such as ablate/derivative/jvp", name,
+          fmt::format("--stage {}: known are {}, last, and the folders of ablations' variants, such as ablate/derivative/jvp", name,
                       fmt::join(all, ", ")));
   }
   return list;

@@ -1,4 +1,4 @@
-// The generators of a run that are scored, in one list for images and for points.
+// The generators of a run that are scored, the same for images and for points of the plane.
 #pragma once
 
 #include <functional>
@@ -10,28 +10,28 @@
 
 namespace fm {
 
-// `of` has name, stage, step, checkpoint, calls, guidance; and the seed of the samples, below 0 for the run's. The scoring code fills in
-// the rest.
+// `of` has name, stage, step, checkpoint, dtype, calls, guidance, and the seed of the samples (below 0: the run's seed). The scoring code fills in the
+// other members.
 struct ScoredGenerator {
   Score of;
-  Network network;                       // with averaged weights
+  Network network;                       // has averaged weights
   LatentGenerator generate;
   FlowMapNet map = {};                   // empty: a teacher
   Jumps jumps = Jumps::any;              // the trained jumps of the map
-  bool flow_map = true;                  // false: the map's aim is another than the flow
+  bool flow_map = true;                  // false: the map was trained for another aim than the flow
 };
 using TakeGenerator = std::function<void(const ScoredGenerator&)>;
 
-// The names to score, in their order: the requested ones (of scored_names(), last, or the folder of an ablation's variant), else all.
-// ConfigError for an unknown name.
+// Returns the names to score: the requested ones in their order (names of scored_names(), "last", or folders of an ablation's variants), or all
+// scored_names() if none is requested. ConfigError for an unknown name. FileError for a requested generator that is not trained.
 std::vector<std::string> names_to_score(const TrainingRun& run, const std::vector<std::string>& asked);
 
-// Loads the run's generators of this name and passes them to `take`: the teacher, if evaluate.teacher is on, once for each of
-// `teacher_points` (points of its solver's grid); a flow map once for each number of calls of evaluate.steps. Other names have no generators. One
-// network at a time is kept here.
+// Loads the run's generators with this name, if they are trained, and passes them to `take`. The teacher is passed if evaluate.teacher is true, once for
+// each of `teacher_points` (numbers of points of its solver's grid). A flow map is passed once for each number of calls of evaluate.steps. Other names
+// have no generators.
 void scored_generators(TrainingRun& run, const std::string& name, const std::vector<std::int64_t>& teacher_points, const TakeGenerator& take);
 
-// A flow map of the run's folder `stage`, under a name of its own.
+// Passes on the flow map in the run's folder `stage` under another name, once for each of `calls`. Warns of numbers that its sampler cannot take.
 void scored_flow_map(TrainingRun& run, const std::string& name, const std::string& stage, const std::vector<int>& calls, std::int64_t seed,
                      const TakeGenerator& take);
 

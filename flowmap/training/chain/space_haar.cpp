@@ -1,4 +1,4 @@
-// Pixels in the Haar basis as latents (flowmap/training/haar_space.h): the row of pixels with another coder and shape.
+// Pixels in the Haar basis as latents (flowmap/training/haar_space.h): the latent space of pixels with another coder and shape.
 #include <fmt/format.h>
 
 #include "flowmap/training/chain/spaces.h"

@@ -31,10 +31,10 @@ void resolve_pixels(Recipe& r) {
   for (const auto& [key, set] : {std::pair{"encoder_weights", !r.encoder_weights.empty()}, {"decoder_weights", !r.decoder_weights.empty()},
                                  {"stats_file", !r.stats_file.empty()}, {"encoder_model", !r.encoder_model.empty()}, {"decoder_size", !r.decoder_size.empty()}})
     if (set) throw ConfigError(fmt::format("{} is for an autoencoder; with space = \"{}\" leave it out", key, r.space));
-  if (r.classes < 2) throw ConfigError("classes 1: a model needs two at least; of folder:PATH each folder inside is one");
-  if (!r.conditional) throw ConfigError(fmt::format("space {} is for networks with labels: leave conditional out", r.space));
+  if (r.classes < 2) throw ConfigError("classes 1: a model needs at least two; in folder:PATH each inner folder is a class");
+  if (!r.conditional) throw ConfigError(fmt::format("space {} needs networks with labels: leave conditional = false out", r.space));
   r.take_published_network();
-  r.rae = {};                                               // unused here; its sizes need not fit the images
+  r.rae = {};                                               // unused: its sizes need not fit the images
   r.encoder.loop.steps = r.decoder.loop.steps = 0;
   r.judge.model.channels = r.channels;
   r.judge.model.size = r.image_size;

@@ -67,7 +67,7 @@ namespace {
 
 bool rae_uses(const Recipe&, Makes) { return true; }
 
-// Takes widths, depths and heads; settings of the computation (precision, recompute) stay.
+// Takes widths, depths and heads of the published models. The settings of the computation (precision, recompute) stay as they are.
 void take_published_sizes(Recipe& r) {
   if (!r.encoder_model.empty()) {
     RaeConfig c = ::fm::rae(r.encoder_model, "XL", r.image_size);
@@ -83,13 +83,13 @@ void take_published_sizes(Recipe& r) {
 }
 
 void resolve_rae(Recipe& r) {
-  if (r.classes < 2) throw ConfigError("classes 1: a model needs two at least; of folder:PATH each folder inside is one");
-  if (!r.conditional) throw ConfigError("conditional = false: is for network = \"mlp\"; leave it out");
+  if (r.classes < 2) throw ConfigError("classes 1: a model needs at least two; in folder:PATH each inner folder is a class");
+  if (!r.conditional) throw ConfigError("space rae needs networks with labels: leave conditional = false out");
   take_published_sizes(r);
   r.take_published_network();
   VitEncoderConfig& e = r.rae.encoder;
   const bool resized = r.rae.input_size > 0;
-  const std::int64_t seen = resized ? r.rae.input_size : r.image_size;              // by the encoder
+  const std::int64_t seen = resized ? r.rae.input_size : r.image_size;              // side of the images that the encoder gets
   if (seen % e.patch_size != 0)
     throw ConfigError("rae.encoder.patch_size " + std::to_string(e.patch_size) + " does not divide " +
                       (resized ? "rae.input_size " : "image_size ") + std::to_string(seen));

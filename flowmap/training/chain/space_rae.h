@@ -1,4 +1,4 @@
-// RAE as the latent space of a run: its encoder and decoder are stages of the run, or given.
+// RAE as the latent space of a run. Stages of the run train its encoder and decoder, or the recipe names their files.
 #pragma once
 
 #include "flowmap/training/chain/spaces.h"
@@ -13,7 +13,7 @@ class RaeOfRun : public RunSpace {
   LatentCoder coder() override;
   void check_given() override;
 
-  // With the trained encoder, and the trained decoder if it exists. FileError without an encoder.
+  // Returns the RAE with the trained encoder, and with the trained decoder if that exists. FileError if the encoder is missing.
   std::shared_ptr<Rae> model();
   void keep_decoder() { has_decoder_ = true; }               // the decoder of model() is in training: do not load another over it
 
@@ -23,6 +23,6 @@ class RaeOfRun : public RunSpace {
   bool has_decoder_ = false;                                 // the decoder of model() is the trained one
 };
 
-RaeOfRun& rae_of(TrainingRun& run);                          // ConfigError where the run's space is another
+RaeOfRun& rae_of(TrainingRun& run);                          // ConfigError if the run has another latent space
 
 }  // namespace fm

@@ -1,5 +1,5 @@
-// The latent spaces that a recipe can name (`space`), one row of spaces.cpp each: the kind of latents, their sizes from the recipe, the stages that
-// make them, and their costs. A new space is its row, its section of the recipe, and a class that provides its coder.
+// The latent spaces that a recipe can name (`space`). Each has a row in the list of spaces.cpp: the kind of latents, their sizes from the recipe, the
+// stages that make them, and their costs. To add a space, write its row, its section of the recipe, and a class that provides its coder.
 #pragma once
 
 #include <memory>
@@ -14,9 +14,11 @@ namespace fm {
 class RunSpace {
  public:
   virtual ~RunSpace() = default;
-  // With the current weights. FileError if the weights that make latents are missing, and from its `decode` if those that make samples are.
+  // Returns the coder with the current weights. FileError if the weights that make latents are missing. If the weights that make samples are missing, its
+  // `decode` throws FileError.
   virtual LatentCoder coder() = 0;
-  // Reads weights that the recipe names and that only a later stage needs, and compares them with the recipe. FileError.
+  // Reads weights that the recipe names and that only a later stage needs, and compares them with the recipe. FileError if they cannot be read or do not
+  // fit.
   virtual void check_given() {}
 };
 
@@ -24,30 +26,30 @@ struct SpaceSpec {
   const char* name;                                          // recipe.space
   const char* says;                                          // its latents in words, for help
   bool pictures;                                             // its samples are images: they are shown as such and scored by the judge
-  bool encodes;                                              // its latents are made by a network; false: they are the samples
-  bool (*uses)(const Recipe&, Makes);                        // whether a stage that makes this is for it; generators always are
+  bool encodes;                                              // its coder makes latents from samples; false: samples are their own latents
+  bool (*uses)(const Recipe&, Makes);                        // whether it uses stages that make this; not asked about generators
 
-  void (*take_sizes)(Recipe&, const SampleSource&, const std::string& user);   // into open fields. ConfigError where samples do not fit
+  void (*take_sizes)(Recipe&, const SampleSource&, const std::string& user);   // sets open fields. ConfigError if the samples do not fit
   bool (*has_sizes)(const Recipe&);
-  void (*resolve)(Recipe&);                                  // fields that follow from others, and checks: ConfigError
-  Shape (*shape)(const Recipe&);                             // of a latent
+  void (*resolve)(Recipe&);                                  // sets fields that follow from others, and checks: ConfigError
+  Shape (*shape)(const Recipe&);                             // shape of a latent
   std::string (*samples)(const Recipe&);                     // "images of 1x28x28"
-  std::int64_t (*sample_bytes)(const Recipe&);               // of one that is kept in memory
-  double (*encode_flops)(const Recipe&);                     // of one sample; null: none
-  std::int64_t (*parameters)(const Recipe&);                 // of its own networks; null: none
+  std::int64_t (*sample_bytes)(const Recipe&);               // bytes of a sample in memory
+  double (*encode_flops)(const Recipe&);                     // FLOPs to encode a sample; null: 0
+  std::int64_t (*parameters)(const Recipe&);                 // number of parameters of its networks; null: it has no networks
   std::unique_ptr<RunSpace> (*open)(TrainingRun&);           // the run must outlive the result
 };
 
-// For rows whose samples are images.
+// Members of SpaceSpec for spaces whose samples are images.
 void take_picture_sizes(Recipe& recipe, const SampleSource& source, const std::string& user);
 bool has_picture_sizes(const Recipe& recipe);
 std::string picture_text(const Recipe& recipe);
 std::int64_t picture_bytes(const Recipe& recipe);
 
-// ConfigError for a name that is not in the list.
+// Returns the row of recipe.space. ConfigError for a name that is not in the list.
 const SpaceSpec& space_of(const Recipe& recipe);
 
-// ConfigError where the stage is not for the recipe's space.
+// ConfigError if the recipe's space does not use the stage.
 void check_stage(const StageSpec& stage, const Recipe& recipe);
 
 }  // namespace fm

@@ -1,4 +1,4 @@
-// The RAE decoder: undoes the frozen encoder on noisy latents (mfrae 1.1, 3).
+// Trains the RAE decoder, which decodes noisy latents of the frozen encoder (mfrae 1.1, 3).
 //
 //   loss = mean |x' - x| + feature_weight mean |E(x') - E(x)|^2,   x' = D(E(x) + sigma n),   sigma = noise_tau U[0, 1) per sample
 #include "autodiff/rules/elementwise.h"
@@ -21,7 +21,7 @@ Tensor with_noise(const Tensor& tokens, const Samples& samples, std::uint64_t se
 
 struct DecoderBatch {
   Tensor pictures;
-  Tensor latents;                                   // raw; undefined if they are not kept
+  Tensor latents;                                   // raw; undefined if latents are not kept in memory
   template <class F> void each_tensor(F&& f) { f(pictures), f(latents); }
 };
 
@@ -40,17 +40,17 @@ Outcome TrainingRun::train_decoder() {
   RaeOfRun& space = rae_of(*this);
   Rae& autoencoder = *space.model();
   set_trainable(autoencoder.encoder, false);
-  autoencoder.decoder = RaeDecoder(recipe_.rae.decoder, seed);            // not the decoder of an earlier stage: --fresh begins anew
+  autoencoder.decoder = RaeDecoder(recipe_.rae.decoder, seed);            // --fresh begins anew, so not the decoder of an earlier stage
   space.keep_decoder();
   RaeDecoder average = clone(autoencoder.decoder);
   Loader loader = picture_loader(seed);
-  // Images, and their latents if those are kept.
+  // The batch's images, with their latents if latents are kept in memory.
   const auto on_host = [&](const SampleBatch& batch) {
     return DecoderBatch{batch.x, recipe_.latents.from == "memory" ? gather(latents().raw.values, indices(batch.rows)) : Tensor()};
   };
   const auto tokens_of = [&](const DecoderBatch& batch) {
     if (batch.latents.defined()) return grid_to_tokens(batch.latents);
-    const PauseTape pause;                          // random crops, or too many latents to keep
+    const PauseTape pause;                          // without a gradient: the encoder is frozen
     return autoencoder.tokens(batch.pictures).value();
   };
   BatchAhead<DecoderBatch> batches([&](std::int64_t first, std::int64_t n, std::int64_t next) { return on_host(loader.take(first, n, next)); });

@@ -1,5 +1,5 @@
-// Self-supervised pre-training of the encoder: DINO on the class token with multi-crop and, as in DINOv2, the same game on hidden patches
-// (iBOT: the student predicts the teacher's patch tokens where its own patches are masked).
+// Self-supervised pre-training of the encoder: DINO on the class token with multi-crop and, as in DINOv2, the same loss on masked patches (iBOT: the
+// student predicts the teacher's patch tokens where its own patches are masked).
 #include "autodiff/rules/elementwise.h"
 #include "autodiff/rules/linear.h"
 #include "autodiff/rules/softmax.h"
@@ -32,7 +32,7 @@ DinoNet make_net(const Recipe& r, std::uint64_t seed) {
 
 struct Crops {
   Tensor global, local;        // (2 B, C, S, S) and (L B, C, s, s), crop by crop; local undefined without local crops
-  Tensor mask;                 // (2 B, N): 1 where the student's patch is hidden; drawn on the device
+  Tensor mask;                 // (2 B, N): 1 where the student's patch is masked; drawn on the device
 
   template <class F> void each_tensor(F&& f) { f(global), f(local); }     // the tensors from the host
 };
@@ -43,7 +43,7 @@ Tensor draw_mask(const Samples& samples, const Recipe& r, std::uint64_t seed) {
   return less(concat(std::vector<Tensor>{draw(0), draw(1)}, 0), Tensor::scalar(r.encoder.mask_share));
 }
 
-// Without the mask, on the CPU: a BatchAhead takes them from here.
+// Makes crops on the CPU, without the mask. A BatchAhead uploads them.
 Crops draw_crops(const Tensor& images, const Samples& samples, const Recipe& r, std::uint64_t seed) {
   const EncoderStage& e = r.encoder;
   const CropRecipe large{.size = r.image_size, .scale_low = e.global_low, .scale_high = 1, .jitter = e.jitter};
@@ -63,8 +63,8 @@ std::vector<Var> by_crop(const Var& x, std::int64_t batch) {
   return out;
 }
 
-// - sum over hidden patches of p_teacher log p_student / their number (for a part of a batch: its share of the batch's). Updates the center
-// with the teacher's outputs.
+// Returns -1/number times the sum over masked patches of p_teacher log p_student. `number`: the number of masked patches; for a part of a batch,
+// the part's share of the number in the whole batch. Updates the center with the teacher's outputs.
 Var patch_loss(const Var& student, const Tensor& teacher, const Tensor& mask, double number, DinoCentre& centre, const EncoderStage& e) {
   const Tensor target = softmax((teacher - centre.value()) / e.teacher_temperature);
   const Var cross = neg(sum(log_softmax(student / e.student_temperature) * target, {-1}));
@@ -72,10 +72,10 @@ Var patch_loss(const Var& student, const Tensor& teacher, const Tensor& mask, do
   return sum(cross * mask.reshape({-1})) / number;
 }
 
-// The number of hidden patches in the step's whole batch, per sample. The loss of a part is divided by it, so that the parts add
-// up to the loss of the batch.
+// The number of masked patches per sample, averaged over the step's whole batch. The loss of a part is divided by this number, so that the parts add up to
+// the loss of the batch.
 double hidden_per_sample(const StepPart& part, const Recipe& r, std::uint64_t seed) {
-  const DefaultDevice here{Device{}};            // a GPU would have to be waited for
+  const DefaultDevice here{Device{}};            // on the CPU: reading the number from a GPU would wait for it
   const std::int64_t batch = r.encoder.loop.batch;
   return std::max(1.0, sum(draw_mask(consecutive(part.step * batch, batch), r, seed)).item()) / static_cast<double>(batch);
 }

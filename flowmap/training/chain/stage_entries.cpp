@@ -1,4 +1,4 @@
-// Which of the recipe's keys and sections a stage reads.
+// The recipe's keys and sections that a stage reads.
 #include <fmt/format.h>
 
 #include <algorithm>

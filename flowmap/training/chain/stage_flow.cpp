@@ -22,7 +22,8 @@ std::string remark_of(const MeanFlowConfig& config) {
 
 }  // namespace
 
-// Fixed noise and labels, the same in every stage and at every step: one column a class, of many classes some (shown_classes).
+// Writes a grid of samples with fixed noise and labels, the same in every stage and at every step. The grid has a column for each class, or for some of
+// many classes (shown_classes).
 void TrainingRun::write_preview(const LatentGenerator& generate, const std::filesystem::path& png) {
   if (!has_decoder())
     return context_.log.warning("no images of {}: there is no trained decoder in {}", png.stem().string(), (root_ / stage_name::decoder).string());
@@ -36,7 +37,7 @@ void TrainingRun::write_preview(const LatentGenerator& generate, const std::file
         generate_images(decoding_space(), generate, consecutive(0, n), labels, static_cast<std::uint64_t>(recipe_.seed), sampling_batch());
     write_png(png, make_grid(to_images(images),
                              {.columns = narrow<int>(columns), .scale = scale, .title = shown.title, .column_labels = shown.names}));
-  } catch (const SamplesNotFinite& e) {         // the average may recover; the training's own numbers decide whether it has diverged
+  } catch (const SamplesNotFinite& e) {         // no error: the average may recover, and the loss decides whether the training has diverged
     context_.log.warning("no images of {}: {}", png.stem().string(), e.what());
   }
 }
@@ -52,7 +53,7 @@ Outcome TrainingRun::train_variant(const std::string& folder, const StageSpec& s
   return train_flow({.folder = folder, .stage = stage, .recipe = described, .start = start, .fields = list_fields(described)});
 }
 
-// Every training on latents: provides the needs of the objective; the rest is the same for all.
+// Trains any generator: provides what its objective needs. The rest is the same for all objectives.
 Outcome TrainingRun::train_flow(const FlowTraining& training) {
   const StageSpec& spec = training.stage;
   const LoopConfig& loop = spec.loop(training.recipe);
@@ -78,14 +79,14 @@ Outcome TrainingRun::train_flow(const FlowTraining& training) {
   if (on_data) {
     stage.prepare = [&] { latent_source(); };
     stage.made_from = sources_of_latents();
-    if (!stats_.defined()) stage.made_from.emplace_back("statistics", "none");         // so that they cannot be turned on later
+    if (!stats_.defined()) stage.made_from.emplace_back("statistics", "none");         // so that a resumed training cannot turn statistics on
   }
   if (taught) stage.made_from.emplace_back("teacher", checksum(teacher.state()));
   if (flow_map) stage.made_from.emplace_back("start", checksum(parts.network.state()));
   const Needs& needs = parts.objective.needs;
-  if (flow_map) {                                                      // programs that load the weights sample and score by these
+  if (flow_map) {                                                      // for programs that load the weights: which sampler to use, which scores apply
     stage.made_from.emplace_back("sampler", sampler_of(needs.jumps).name);
-    const bool guided_teacher = taught && recipe_.guidance != 1;       // its flow is not the data's
+    const bool guided_teacher = taught && recipe_.guidance != 1;       // a guided flow is not the data's
     stage.made_from.emplace_back("aim", aim_name(parts.objective.claims.flow_map && !guided_teacher));
   }
   if (space_of(recipe_).pictures)
@@ -114,10 +115,11 @@ std::vector<std::pair<std::string, std::string>> TrainingRun::sources_of_flow_ma
 
 void TrainingRun::refuse_init_from(const std::string& stage) const {
   if (!context_.launch.init_from.empty())
-    throw ConfigError("--init-from: the stage " + stage + " begins from random weights; it is for " + words(generator_stages(), "and"));
+    throw ConfigError("--init-from: the stage " + stage + " begins from random weights; the option is for " + words(generator_stages(), "and"));
 }
 
-// --init-from, or the averaged weights of an earlier stage of this run, or of the teacher, which may be given; "random" leaves the initial values.
+// Sets the initial weights: those of --init-from if it is given, else the averaged weights of the stage `start` or, if `start` is the teacher's stage, of
+// `teacher`. "random" leaves the network as it is.
 void TrainingRun::initialise(const Network& network, const std::string& start, const Network& teacher) {
   if (!context_.launch.init_from.empty()) {
     recipe_.network.start(network, load_weights(context_.launch.init_from + (context_.launch.init_from_ema ? ":ema" : ""), warner()));

@@ -12,7 +12,7 @@ namespace {
 
 constexpr RandomKey augmentation(std::uint64_t seed) { return {seed, 0x4A554447}; }
 
-// How often it is right, and the file that evaluations read.
+// Measures the judge's accuracy on the test split, and writes the file that evaluations read.
 void finish_judge(const Judge& average, TrainingRun& run) {
   const Dataset test = open_dataset(run.recipe().data, Split::test);
   const PauseTape pause;

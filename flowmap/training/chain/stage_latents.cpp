@@ -1,5 +1,4 @@
-// The latents between images and generators: those of the training set, in memory, in files or encoded during training, and their
-// statistics (mfrae 1.2, 10).
+// The latents of the training set (in memory, in files or encoded during training) and their statistics (mfrae 1.2, 10).
 #include "data/report/numbers.h"
 #include "flowmap/training/chain/training_run.h"
 #include "flowmap/training/move_aside.h"
@@ -13,10 +12,10 @@
 namespace fm {
 namespace {
 
-// The origin of latents, because a cache belongs to one encoder: the checksum of its weights, or the space's name if there are no weights.
+// Identifies the encoder to which a cache of latents belongs: the checksum of its weights, or the space's name if it has no weights.
 std::string encoder_of(const LatentCoder& coder) { return coder.encoder ? coder.encoder().front().second : coder.name; }
 
-// Noise has mean 0 and variance 1 in each element, but these samples are not scaled to that.
+// Warns if the scale of the samples, which are not normalized, is far from that of noise: mean 0 and variance 1.
 void warn_of_scale(const Tensor& samples, Messages& log) {
   const Tensor few = samples.slice(0, 0, std::min<std::int64_t>(samples.dim(0), 65536)).to(DType::f64);
   const double m = mean(few).item(), variance = mean(square(few - m)).item();
@@ -24,8 +23,8 @@ void warn_of_scale(const Tensor& samples, Messages& log) {
     log.warning("samples have mean {:.3g} and variance {:.3g}; noise has 0 and 1: set identity.normalize = true, or scale the data", m, variance);
 }
 
-// Samplers begin from noise of mean 0 and variance 1; noise that comes with the samples has to be of that kind. Allowed beside the chance of n
-// numbers (5 standard errors): 0.1, for noise that a solver found from the samples.
+// Warns if the noise that comes with the samples does not have mean 0 and variance 1, as the noise from which samplers begin. Allows deviations of 0.1,
+// for noise that a solver found from the samples, plus 5 standard errors for chance.
 void warn_of_noise(const Tensor& noise, Messages& log) {
   const Tensor few = noise.slice(0, 0, std::min<std::int64_t>(noise.dim(0), 65536)).to(DType::f64);
   const double m = mean(few).item(), variance = mean(square(few - m)).item(), n = static_cast<double>(few.numel());
@@ -36,7 +35,7 @@ void warn_of_noise(const Tensor& noise, Messages& log) {
 
 }  // namespace
 
-// The first block begins the clock: caches and threads are warm then, and shards that existed already count as no work.
+// Returns the function that reports progress of encoding, as RunContext::progress.
 std::function<void(std::int64_t)> TrainingRun::encoding_progress(std::int64_t total) {
   if (context_.progress) return context_.progress("encoding", total);
   return [](std::int64_t) {};
@@ -137,13 +136,13 @@ void TrainingRun::fill_cache() {
                     info.mirrored ? ", mirrored too" : "", info.encoder);
 }
 
-// Refuses latents that differ from those of this run's encoder.
-// Compares the data's name, and if its images are available their number, labels and class names; a cache works without images.
+// Refuses a cache whose latents are of other data. Compares the data's name and, if the images are available, their number, labels and class names. A
+// cache can be used without images.
 void TrainingRun::check_data_of(const LatentCacheInfo& info) {
   const std::string where = latents_folder().string(), other = "encode them into another folder (--latents-folder)";
   if (info.data != recipe_.data)
-    throw ConfigError(fmt::format("{}: holds latents of {}, but this run's data is {}: give that as --data, or {}; where the same images were "
-                                  "moved, change \"data\" in its index.json", where, info.data, recipe_.data, other));
+    throw ConfigError(fmt::format("{}: holds latents of {}, but this run's data is {}: give the data of the latents as --data, or {}; if the same images "
+                                  "were moved, change \"data\" in its index.json", where, info.data, recipe_.data, other));
   try {
     pictures();
   } catch (const FileError& e) {
@@ -171,11 +170,11 @@ std::unique_ptr<LatentSource> TrainingRun::cached_latents() {
   const std::string encoder = encoder_of(coder), where = latents_folder().string();
   if (info.encoder != encoder || info.preprocessing != coder.preprocessing)
     throw ConfigError(
-        fmt::format("{}: latents of encoder {} ({}), but this run's is {} ({}): give that encoder, or encode into another folder", where,
+        fmt::format("{}: latents of encoder {} ({}), but this run's encoder is {} ({}): give the encoder of the latents, or encode into another folder", where,
                     info.encoder, info.preprocessing, encoder, coder.preprocessing));
   if (info.latent != coder.shape || static_cast<std::int64_t>(info.class_names.size()) != recipe_.classes)
-    throw ConfigError(fmt::format("{}: latents of {} in {} classes; the config says {} and classes {}", where, to_string(info.latent),
-                                  info.class_names.size(), to_string(coder.shape), recipe_.classes));
+    throw ConfigError(fmt::format("{}: latents of {} in {} classes; the config says {} and classes {}: change the config, or encode into another folder", where,
+                                  to_string(info.latent), info.class_names.size(), to_string(coder.shape), recipe_.classes));
   if (info.mirrored != recipe_.latents.flip)
     throw ConfigError(fmt::format("{}: holds latents {} mirrored images; set latents.flip = {}, or encode into another folder", where,
                                   info.mirrored ? "also of" : "without", info.mirrored));
@@ -220,8 +219,8 @@ LatentStats TrainingRun::given_stats() {
   LatentStats given = load_stats(recipe_.stats_file, warner());
   const Shape latent = recipe_.latent_shape();
   if (given.variance.shape() != latent)
-    throw FileError(fmt::format("{}: statistics of latents {}, this recipe's are {}: give those of its encoder and image_size, or set "
-                                "stats_file = \"\" to have them computed",
+    throw FileError(fmt::format("{}: statistics of latents {}, but this recipe's latents are {}: give statistics for its encoder and image_size, or set "
+                                "stats_file = \"\" so that the run computes them",
                                 recipe_.stats_file, to_string(given.variance.shape()), to_string(latent)));
   return given;
 }
@@ -236,7 +235,8 @@ std::string TrainingRun::data_checksum() {
   return checksum(tensors);
 }
 
-// Latents belong to one encoder: another one (encoder --fresh, other encoder_weights) has its own.
+// Sets stats_, from recipe.stats_file or from out/stats.safetensors. out/stats.safetensors is computed if it is missing or belongs to another encoder (after
+// encoder --fresh, or with other encoder_weights).
 void TrainingRun::prepare_stats() {
   if (!space_of(recipe_).uses(recipe_, Makes::statistics)) return;
   if (!recipe_.stats_file.empty()) {
@@ -244,7 +244,7 @@ void TrainingRun::prepare_stats() {
     return;
   }
   const auto file = root_ / "stats.safetensors";
-  // The other ranks will soon need the first rank's latents: all load them now.
+  // All ranks load latents now, since they need them soon, and not only the first rank, which computes the statistics.
   if (!context_.ranks.alone() && recipe_.latents.from == "memory" && !std::filesystem::exists(file)) latent_source();
   context_.ranks.only_first([&] { compute_stats(file); });
   const Safetensors stored(file);
@@ -252,13 +252,13 @@ void TrainingRun::prepare_stats() {
   check_stats(stats_, file.string());
 }
 
-// Programs that only read a run use the statistics of its training, whatever data they compare it with.
+// Refuses statistics of other data than the run's. Programs that only read a run use the statistics of its training with any data.
 void TrainingRun::check_data_of_stats(const std::filesystem::path& file) const {
   const Metadata stored = Safetensors(file).metadata();
   const auto data = stored.find("data");
   if (only_reads() || data == stored.end() || data->second == recipe_.data) return;
-  throw ConfigError(fmt::format("{}: mean and variance of the latents of {}, but this run's data is {}: train that in another --out, or remove "
-                                "the file to have them computed anew", file.string(), data->second, recipe_.data));
+  throw ConfigError(fmt::format("{}: mean and variance of the latents of {}, but this run's data is {}: train on this data in another --out, or remove "
+                                "the file so that the run computes it again", file.string(), data->second, recipe_.data));
 }
 
 void TrainingRun::compute_stats(const std::filesystem::path& file) {
@@ -266,7 +266,7 @@ void TrainingRun::compute_stats(const std::filesystem::path& file) {
   Metadata wanted{{"mirrored", recipe_.latents.flip ? "yes" : "no"}};
   if (coder.encoder)
     for (const auto& [part, sum] : coder.encoder()) wanted[part] = sum;
-  else if (!only_reads()) wanted["samples"] = fingerprint(*pictures());      // these samples depend on the data alone
+  else if (!only_reads()) wanted["samples"] = fingerprint(*pictures());      // without weights, latents depend on the data alone
   const auto belongs = [&](const Metadata& m) {
     return std::all_of(wanted.begin(), wanted.end(),
                        [&](const auto& entry) { return m.contains(entry.first) && m.at(entry.first) == entry.second; });
@@ -275,17 +275,18 @@ void TrainingRun::compute_stats(const std::filesystem::path& file) {
   if (there || (found && !coder.encoder)) check_data_of_stats(file);
   if (!there && !coder.encoder) {
     if (found)
-      throw ConfigError(fmt::format("{}: mean and variance of other samples than {} holds now: train these in another --out, or remove the file and train anew",
-                                    file.string(), recipe_.data));
-    if (only_reads()) throw FileError(fmt::format("{} is missing: mean and variance of the samples that this run was trained on; `flowmap_train stats` makes it", file.string()));
+      throw ConfigError(fmt::format("{}: mean and variance of other samples than those that {} contains now: train on the new samples in another --out, or remove "
+                                    "the file and train again", file.string(), recipe_.data));
+    if (only_reads())
+      throw FileError(fmt::format("{} is missing: mean and variance of the samples that this run was trained on; `flowmap_train stats` computes it", file.string()));
   }
   if (!there) {
     const LatentStats s = coder.encode ? latent_source().statistics() : statistics_of(latents().raw.values);
     context_.log.end_status();
     Metadata metadata = wanted;
     metadata["data"] = recipe_.data, metadata["count"] = std::to_string(latent_source().count());
-    remove_stale_temporaries_of(file);           // of a process that was killed
-    std::filesystem::create_directories(root_);  // `stats` or `fm` may be the first of a run whose encoder is given
+    remove_stale_temporaries_of(file);           // left by a process that was killed
+    std::filesystem::create_directories(root_);  // `stats` or `fm` may be the first stage of a run whose encoder is given
     save_safetensors(file, {{"mean", s.mean}, {"var", s.variance}}, metadata);
     context_.log.info("stats: mean and variance of the latents of {} images in {}", latent_source().count(), file.string());
   }

@@ -66,7 +66,7 @@ const StageSpec table[] = {
     {.name = stage_name::decoder, .help = "decoder of the frozen encoder's latents (RAE)", .makes = Makes::decoder,
      .run = run_by<&TrainingRun::train_decoder>, .example = quickstart, .loop = loop_of<&Recipe::decoder>, .given_key = "decoder_weights",
      .given = &Recipe::decoder_weights, .parameters = decoder_parameters, .values_a_row = decoder_values, .scored_as = "reconstruction"},
-    {.name = stage_name::encode, .help = "latents of all training images into files that training reads (--latents cache)",
+    {.name = stage_name::encode, .help = "latents of all training images, written to files for trainings with --latents cache",
      .makes = Makes::latents, .run = encode, .example = quickstart},
     {.name = stage_name::stats, .help = "mean and variance of the latents", .makes = Makes::statistics, .run = prepare_stats,
      .example = quickstart, .given_key = "stats_file", .given = &Recipe::stats_file},
@@ -110,7 +110,7 @@ const StageSpec* find_stage(std::string_view name) {
 
 const StageSpec& stage_named(std::string_view name) {
   if (const StageSpec* found = find_stage(name)) return *found;
-  throw ConfigError(fmt::format("there is no stage '{}': want {}", name, words(names_of([](const StageSpec&) { return true; }), "or")));
+  throw ConfigError(fmt::format("there is no stage '{}': known are {}", name, words(names_of([](const StageSpec&) { return true; }), "and")));
 }
 
 const StageSpec& stage_that_makes(Makes what) {
@@ -141,7 +141,7 @@ void check_settings(const StageSpec& stage, const Recipe& recipe, int ranks) {
   check_groups(std::string(stage.name), loop, objective.needs.group, ranks);
   const std::string& key = objective.exact_share;
   if (!key.empty() && !same_parts_as_alone(loop.batch, loop.micro_batch, ranks))
-    throw ConfigError(fmt::format("{} counts rows in each micro-batch: on {} ranks set loop.micro_batch so that each rank gets equally many of them",
+    throw ConfigError(fmt::format("{} counts rows in each micro-batch: on {} ranks set loop.micro_batch so that each rank gets the same number of whole micro-batches",
                                   key, ranks));
 }
 

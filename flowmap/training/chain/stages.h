@@ -1,6 +1,6 @@
 // The table of stages. Commands and their help, the order of the pipeline, missing and trained stages, --dry-run, the checks
-// before the first step, costs, plans, evaluation and reports iterate over it. A new stage is one row of stages.cpp, one struct in recipe.h,
-// its name in stage_names.h and the function that runs it.
+// before the first step, costs, plans, evaluation and reports iterate over it. A new stage needs a row in stages.cpp, a struct in recipe.h, its name in
+// stage_names.h and the function that runs it.
 #pragma once
 
 #include <span>
@@ -21,24 +21,24 @@ struct ParameterCount {
 
 struct StageSpec {
   const char* name;            // command, config section, folder in the run, and key of its random numbers
-  const char* help;            // of the command
+  const char* help;            // help text of the command
   Makes makes;
   Outcome (*run)(TrainingRun& run, const StageSpec& stage);
-  const char* example;         // options of a command line that runs it
+  const char* example;         // options of a command line that runs it, for help
 
   // A stage without a loop has no steps of its own: encode and stats.
   const LoopConfig& (*loop)(const Recipe&) = nullptr;
-  bool epochs = true;          // its samples are images of the data set; false: trajectories
-  const char* given_key = nullptr;             // the recipe's key for a file that replaces the stage, and the field; null: not replaceable
+  bool epochs = true;          // whether it passes over the samples of the data set; false: its samples are trajectories
+  const char* given_key = nullptr;             // the recipe's key for a file that replaces the stage, and its field; null: no file can replace it
   std::string Recipe::*given = nullptr;
   const char* file = nullptr;  // the file in its folder that later stages read; null: its newest checkpoint
 
   // For generators:
   const char* (*start)(const Recipe&) = nullptr;      // the stage whose averaged weights it begins with; null, or
                                                       // returns null: random weights
-  Objective (*objective)(const Recipe&, const std::string& keys) = nullptr;   // keys: "mfd.objective"; null: no generator
+  Objective (*objective)(const Recipe&, const std::string& keys) = nullptr;   // keys: prefix of its keys, "mfd.objective"; null: not a generator
   const std::string& (*velocity)(const Recipe&) = nullptr;                    // the source of w; null: one-point
-  MfStage Recipe::*mean_flow = nullptr;               // the config of a MeanFlow training
+  MfStage Recipe::*mean_flow = nullptr;               // the stage's section of the recipe, if it trains by MeanFlow; else null
 
   ParameterCount (*parameters)(const Recipe&) = nullptr;
   std::int64_t (*values_a_row)(const Recipe&) = nullptr;   // a lower bound of the values that a pass keeps per sample; null: costs.h counts them exactly
@@ -51,7 +51,7 @@ struct StageSpec {
   bool is_generator() const { return objective != nullptr; }
   Objective objective_in(const Recipe& r) const { return objective(r, std::string(name) + ".objective"); }
   std::string velocity_in(const Recipe& r) const { return velocity == nullptr ? "one-point" : velocity(r); }
-  // Whether it learns from the teacher, and calls of that for one sample of the batch, without guidance.
+  // Whether it learns from the teacher, and the number of teacher calls for one sample of the batch, without guidance.
   bool is_taught(const Recipe& r) const { return is_generator() && (objective_in(r).needs.teacher || asks_teacher_for_velocity(r)); }
   double teacher_calls(const Recipe& r) const {
     const Needs needs = objective_in(r).needs;
@@ -62,11 +62,11 @@ struct StageSpec {
   bool asks_teacher_for_velocity(const Recipe& r) const { return objective_in(r).needs.velocity && teacher_share(velocity_in(r)) > 0; }
 };
 
-std::span<const StageSpec> stage_table();                    // in the order of the pipeline
+std::span<const StageSpec> stage_table();                    // the stages in the order of the pipeline
 
 const StageSpec* find_stage(std::string_view name);          // null: no stage has this name
 const StageSpec& stage_named(std::string_view name);         // ConfigError lists the valid names
-const StageSpec& stage_that_makes(Makes what);               // the first of them
+const StageSpec& stage_that_makes(Makes what);               // the first such stage
 
 std::vector<std::string> stages_that_make(Makes what);       // names, in order
 std::vector<std::string> generator_stages();                 // teacher and flow maps
@@ -75,16 +75,16 @@ std::vector<std::string> scored_names();                     // all scored_as
 // Whether the command trains this stage: its own command does, and `pipeline` does if the stage is part of it.
 bool trains(const std::string& command, const StageSpec& stage, const Recipe& recipe);
 
-// Checks the settings of a generator's objective against its loop, labels and number of ranks: ConfigError. Other stages have no such checks.
+// Checks the settings of a generator's objective against its loop, labels and number of ranks: ConfigError. Stages that train no generator have no such checks.
 void check_settings(const StageSpec& stage, const Recipe& recipe, int ranks);
 
 // The stages whose results this one needs, in order.
 std::vector<const StageSpec*> needs(const StageSpec& stage, const Recipe& recipe);
 
-// For help texts. The recipe's keys and sections ("guidance", "dit", "mfd") that a training of this stage does not read; of sections that are in no
-// list here it is taken to read them.
+// For help texts. Returns the recipe's keys and sections ("guidance", "dit", "mfd") that a training of this stage does not read, as listed in
+// stage_entries.cpp.
 std::vector<std::string> entries_unread(const StageSpec& stage);
-// The recipe's keys and sections except these. Throws Error for a name that the recipe does not have.
+// Returns the recipe's keys and sections except those in `names`. Throws Error for a name that the recipe does not have.
 std::vector<std::string> entries_besides(const std::vector<std::string>& names);
 inline constexpr const char* lists_all_entries = "flowmap_train pipeline --help";
 

@@ -19,7 +19,7 @@ namespace {
 
 struct TrainedStage {
   std::string name, csv;
-  std::vector<std::string> columns;      // in the order in which they tell something
+  std::vector<std::string> columns;      // the most informative first
   std::vector<Session> sessions;
 
   bool has(const std::string& column) const { return std::find(columns.begin(), columns.end(), column) != columns.end(); }
@@ -41,7 +41,7 @@ std::vector<TrainedStage> trained_stages(const fs::path& root) {
 
 std::string last_of(const Curve& curve, const char* unit = "") { return curve.y.empty() ? "-" : fmt::format("{:.4g}{}", curve.y.back(), unit); }
 
-// Over the last tenth of the rows: single steps are noisy.
+// The mean of the last tenth of the rows, because single steps are noisy.
 std::string end_of(const Curve& curve) {
   if (curve.y.empty()) return "-";
   const std::size_t last = std::max<std::size_t>(1, curve.y.size() / 10);
@@ -87,7 +87,7 @@ void add_stages(HtmlReport& report, const fs::path& root) {
   add_table_of_stages(report, stages);
   report.paragraph(
       "With an adaptive metric the loss stays near 1, whatever happens; raw_mse is the mean square error before the metric. derivative_ratio is |du/dt| / |u|: when it "
-      "grows, training is in danger. Long curves are means of the rows around each step; the bands reach from the lowest to the highest of these rows and from their 10 % to their "
+      "grows, training may diverge. Long curves are means of the rows around each step; the bands reach from the lowest to the highest of these rows and from their 10 % to their "
       "90 % quantile.");
   add_telling_curves(report, stages);
   if (const auto& sessions = stages.back().sessions; !sessions.empty()) {

@@ -1,4 +1,5 @@
-// The trainings of a run in its report: a table of stages, their telling curves, machine and command line, from the files in the stages' folders.
+// The section of a run's report about its trainings: a table of stages, their main curves, machine and command line. The section is made from the
+// files in the stages' folders.
 #pragma once
 
 #include <filesystem>
@@ -7,10 +8,11 @@
 
 namespace fm {
 
-// Nothing where no stage was trained in `root`.
+// Adds the section, or nothing if no stage was trained in `root`.
 void add_stages(HtmlReport& report, const std::filesystem::path& root);
 
-// report.html of each stage in `root` that has one, written again: with the end of its session and a link to the run's report, which exists by now. FileError.
+// Writes report.html again for each stage in `root` that has one. The new page has the end of the session, and a link to the run's report, which now exists.
+// FileError if a file cannot be read or written.
 void renew_stage_reports(const std::filesystem::path& root);
 
 }  // namespace fm

@@ -20,7 +20,7 @@
 namespace fm {
 namespace {
 
-// Said here, since a stage that reads before it writes would find its input missing.
+// Refuses an --out at or below a file. Without this check a stage that reads before it writes would report a missing input instead.
 void refuse_file_in_the_way(const std::filesystem::path& out) {
   std::error_code ignored;
   for (std::filesystem::path p = out; !p.empty(); p = p.parent_path()) {
@@ -31,20 +31,20 @@ void refuse_file_in_the_way(const std::filesystem::path& out) {
   }
 }
 
-// "image_size 8", or an empty text if the config leaves it to the data.
+// "image_size 8", or "" if the config leaves the value to the data.
 std::string said(const char* key, std::int64_t value) { return value > 0 ? fmt::format("{} {}", key, value) : ""; }
 
 }  // namespace
 
 TrainingRun::TrainingRun(Recipe& recipe, RunContext context) : recipe_(recipe), context_(std::move(context)), root_(context_.launch.out) {
-  if (root_.empty()) throw ConfigError("--out is missing: the run's folder");
+  if (root_.empty()) throw ConfigError("--out is missing: give the run's folder");
   refuse_file_in_the_way(root_);
   if (context_.launch.config_file.empty() && context_.launch.own_config.empty())
     context_.log.warning(
-        "no --config: all values but those given are defaults, which are sizes for 256 pixels; configs/quickstart.toml is small");
+        "no --config: values that are not given are defaults, which are for images of 256 pixels; configs/quickstart.toml has small networks");
   take_sizes();
   check_given_files();
-  if (!recipe.class_names.empty()) class_names();            // refused at once
+  if (!recipe.class_names.empty()) class_names();            // here, so that a bad file is refused at once
   recipe.encoder_weights = usable_weights(recipe.encoder_weights);
   recipe.judge_weights = usable_weights(recipe.judge_weights);
   recipe.resolve();
@@ -60,8 +60,8 @@ std::filesystem::path stored_config(const std::filesystem::path& run, const std:
   return {};
 }
 
-// Warns if a --config differs from the run's in settings that affect the weights: other numbers of heads, data or preprocessing load without an error and give
-// other images. Stages compare their own part when they begin (loop.cpp).
+// Warns if a --config differs from the run's config in settings that the run's weights depend on. With another number of heads, other data or another
+// preprocessing the weights load without an error, but give other images. Stages compare their own section when they begin (loop.cpp).
 void TrainingRun::compare_with_run() const {
   if (context_.launch.config_file.empty() || context_.launch.fresh || !context_.ranks.first()) return;
   const auto file = stored_config(root_);
@@ -87,7 +87,7 @@ std::filesystem::path TrainingRun::located(const std::string& file) const {
   return !std::filesystem::exists(file) && std::filesystem::exists(beside) ? beside : std::filesystem::path(file);
 }
 
-// All that the recipe names and that are not there, in one error. A dry run does without them.
+// Refuses files that the recipe names but that do not exist, all in one error. A dry run does not need the files.
 void TrainingRun::check_given_files() {
   std::string missing, keys;
   std::vector<std::pair<std::string, std::string*>> given;
@@ -104,10 +104,10 @@ void TrainingRun::check_given_files() {
   }
   if (!missing.empty() && !context_.launch.dry_run)
     throw FileError(fmt::format(
-        "the recipe names files that do not exist: {}; put them there, or set {} to where they are (empty: trained here)", missing, keys));
+        "the recipe names files that do not exist: {}; put them there, or set {} to their paths (empty: this run trains or computes its own)", missing, keys));
 }
 
-// The file, or an empty text if it was trained on other data.
+// Returns the file, or "" if its weights were trained on other data.
 std::string TrainingRun::usable_weights(const std::string& file) const {
   if (!file.ends_with(".safetensors") || !std::filesystem::exists(file)) return file;
   const Safetensors stored(file);
@@ -180,7 +180,7 @@ const std::vector<std::string>& TrainingRun::class_names() {
     try {
       const auto cached = recipe_.latents.from == "cache" ? LatentCache::read_info(latents_folder()) : std::nullopt;
       names = cached ? cached->class_names : class_names_of(recipe_.data);
-    } catch (const FileError& e) {                 // numbers do without
+    } catch (const FileError& e) {                 // labels are then shown as numbers
       context_.log.detail("no class names: {}", e.what());
     }
   }
@@ -194,7 +194,7 @@ Loader TrainingRun::picture_loader(std::uint64_t seed) {
   return Loader(pictures(), {.seed = seed, .workers = workers});
 }
 
-// Takes sizes from the cache of latents if training reads that, because its images may be elsewhere.
+// Takes open sizes from the data or, if training reads a cache of latents, from the cache, because the images may not be available.
 void TrainingRun::take_sizes() {
   if (recipe_.has_sizes()) return;
   if (const auto info = recipe_.latents.from == "cache" ? LatentCache::read_info(latents_folder()) : std::nullopt)
@@ -219,7 +219,7 @@ LatentSpace TrainingRun::decoding_space() {
 
 void TrainingRun::need_folder() const {
   if (!std::filesystem::is_directory(root_))
-    throw FileError(fmt::format("--out {}: there is no such folder; give that of a run (flowmap_train makes it)", root_.string()));
+    throw FileError(fmt::format("--out {}: there is no such folder; give the folder of a run (flowmap_train creates it)", root_.string()));
 }
 
 bool TrainingRun::is_available(const StageSpec& stage) const {
@@ -256,7 +256,7 @@ Weights TrainingRun::generator_weights(const std::string& stage) {
   now.emplace_back("statistics", here.statistics().defined() ? checksum(here.statistics()) : "none");
   for (const auto& [name, sum] : now)
     if (before.contains(name) && before[name] != sum)
-      throw ConfigError(fmt::format("{}: {} was trained in another latent space ({} {}, now {}): give the settings, or restore the files, of that time, or train it again",
+      throw ConfigError(fmt::format("{}: {} was trained in another latent space ({} {}, now {}): restore the settings and files of that training, or train it again",
                                     weights.file.string(), stage, name, before[name].get<std::string>(), sum));
   return weights;
 }
@@ -310,7 +310,7 @@ std::string TrainingRun::last_student() const {
   const std::vector<std::string> maps = stages_that_make(Makes::flow_map);
   for (auto stage = maps.rbegin(); stage != maps.rend(); ++stage)
     if (has(*stage)) return *stage;
-  throw ConfigError(fmt::format("no flow map was trained in {} yet (stages {})", root_.string(), fmt::join(maps, ", ")));
+  throw ConfigError(fmt::format("there is no trained flow map in {}: train one of the stages {} first", root_.string(), fmt::join(maps, ", ")));
 }
 
 }  // namespace fm

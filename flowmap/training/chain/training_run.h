@@ -25,10 +25,10 @@ namespace fm {
 // One training of a generator.
 struct FlowTraining {
   std::string folder;                                       // inside the run: "mfd", "ablate/..."
-  const StageSpec& stage;                                   // the config's part, and whose random numbers it draws
+  const StageSpec& stage;                                   // its section of the config, and the key of its random numbers
   const Recipe& recipe;                                     // the run's, or an ablation's with another config of this stage and another seed
   std::string start;                                        // the stage whose averaged weights it begins with; "random": initial values
-  std::vector<Field> fields = {};                           // the config for it, if not the run's
+  std::vector<Field> fields = {};                           // the config that its checkpoints store; empty: the run's
 };
 
 class TrainingRun {
@@ -39,12 +39,11 @@ class TrainingRun {
   Outcome train_judge();
   Outcome train_encoder();
   Outcome train_decoder();
-  void encode_latents();                                    // fills the missing parts of the cache of latents
+  void encode_latents();                                    // writes the missing parts of the cache of latents
   bool lacks_cached_latents() const { return recipe_.latents.from == "cache" && !LatentCache::is_finished(latents_folder()); }
-  void prepare_stats();                                     // out/stats.safetensors, if it is not there yet
+  void prepare_stats();                                     // loads out/stats.safetensors, and computes it first if it is missing
   Outcome train_generator(const StageSpec& stage);
-  // A training of this stage in a separate folder beside the run's own, with another config and seed. Sizes, space, network and guidance of `recipe`
-  // must be those of the run.
+  // Trains this stage in another folder of the run, with another config and seed. Sizes, space, network and guidance of `recipe` must be those of the run.
   Outcome train_variant(const std::string& folder, const StageSpec& stage, const Recipe& recipe, const std::string& start, std::int64_t seed);
 
   // Checks that take seconds, before hours of training: test images, sources of later stages, given files, memory
@@ -52,60 +51,60 @@ class TrainingRun {
   // run. Finished stages are skipped.
   void preflight();
 
-  std::int64_t count_images();                      // of the training split, or recipe.train_images if that is set
+  std::int64_t count_images();                      // number of images in the training split, or recipe.train_images if that is set
 
-  // For the stages and the programs after them.
-  void need_folder() const;                         // FileError if out does not exist: for programs that only read a run
+  // For the stages, and for programs that use a trained run.
+  void need_folder() const;                         // FileError if the run's folder does not exist; for programs that only read a run
   RunSpace& run_space();
-  // The latent space that generators model. FileError where its encoder is not trained yet, and from decode() where its decoder is not.
+  // The latent space that generators model. FileError if its encoder is not trained. If its decoder is not trained, decode() throws FileError.
   LatentSpace space();
-  LatentSpace decoding_space();                     // the same; FileError now when decode() would fail
+  LatentSpace decoding_space();                     // the same, but also throws FileError now if decode() would
   bool has(const std::string& stage) const { return newest_step(root_ / stage / "checkpoints") >= 0; }
   bool is_available(const StageSpec& stage) const;  // its weights are given, or this run has trained them
-  bool has_decoder() const { return !space_of(recipe_).uses(recipe_, Makes::decoder) || is_available(stage_that_makes(Makes::decoder)); }   // or needs none
+  bool has_decoder() const { return !space_of(recipe_).uses(recipe_, Makes::decoder) || is_available(stage_that_makes(Makes::decoder)); }   // or its space needs none
   bool has_teacher() const { return is_available(stage_that_makes(Makes::teacher)); }
   Network load_teacher();
-  VelocityNet guided(VelocityNet teacher, Interval interval = {}) const;   // with the recipe's guidance
-  // Samples of the guided teacher. `points`: of the solver's grid.
+  VelocityNet guided(VelocityNet teacher, Interval interval = {}) const;   // the teacher with the recipe's guidance
+  // Samples from the guided teacher. `points`: number of points of the solver's grid.
   LatentGenerator teacher_generator(VelocityNet teacher, std::int64_t points, Interval interval = {}, Solver solver = Solver::euler) const;
   Network load_student(const std::string& stage);     // averaged weights
-  // Samples of a loaded flow map in this many calls, by the sampler for its trained jumps.
+  // Samples from a loaded flow map in this number of calls, with the sampler for its trained jumps.
   LatentGenerator student_generator(const std::string& stage, const Network& student, int calls) const;
-  // Read from its checkpoint: the trained jumps, and whether its objective's minimum is the flow map of the given velocity.
+  // What a flow map was trained for, read from its checkpoint: its jumps, and whether the minimum of its objective is the flow map of the given velocity.
   struct Aim {
     Jumps jumps = Jumps::any;
     bool flow_map = true;
   };
   Aim aim_of(const std::string& stage) const;
-  std::int64_t loaded_step(const std::string& stage) const;   // of the checkpoint that was loaded last; -1: none
+  std::int64_t loaded_step(const std::string& stage) const;   // training step of the stage's checkpoint that was loaded last; -1: none
   std::string last_student() const;                 // the last trained flow map; ConfigError without one
-  // A student with the averaged weights of that stage, as initial weights; "random": random initial values.
+  // Returns a flow map for training whose initial weights are the averaged weights of that stage; "random": random initial values.
   Network start_of_flow_map(const std::string& stage);
-  // Checksums of all inputs of a flow map's training from this stage: {"encoder", "1a2b3c4d"}, statistics, data, start, teacher (if it has one).
+  // Returns checksums of all inputs of a flow map's training from this stage: {"encoder", "1a2b3c4d"}, and so on for statistics, latents, start, teacher.
   std::vector<std::pair<std::string, std::string>> sources_of_flow_map(const std::string& start, bool taught);
   Batch flow_batch(const StepPart& part, std::int64_t batch, std::uint64_t seed);   // normalized latents and labels of a step
-  std::int64_t sampling_batch() const;              // samples at a time, by the size of its DiT
+  std::int64_t sampling_batch() const;              // number of samples to generate at a time, from the size of the network
   double latent_shift() const { return shift_for_dimension(recipe_.latent_shape().numel()); }
 
-  // One per label: --class-names, else those of the data set or of the cache of latents. Folders of ImageNet's ids get their words. Empty if
-  // the data set is not available.
+  // The name of each label: from --class-names, else from the data set or the cache of latents. ImageNet's ids are replaced by their words. Empty if the
+  // names are not available.
   const std::vector<std::string>& class_names();
 
   const Recipe& recipe() const { return recipe_; }
   RunContext& context() { return context_; }
   const std::filesystem::path& root() const { return root_; }
 
-  // For the parts of the latent space.
-  static std::uint64_t stage_seed(const std::string& name, std::int64_t seed);   // stages draw independent numbers
-  Weights stage_weights(const std::string& stage);  // averaged, of its newest checkpoint; FileError when it was not trained
-  std::string not_trained(const std::string& stage, const std::string& where) const;  // names the missing stage and the remedy
-  void say_loaded(const std::string& line);         // once for each line
-  Warn warner();                                    // for damaged checkpoints that were skipped: writes to the log
+  // For the classes of latent spaces (spaces.h).
+  static std::uint64_t stage_seed(const std::string& name, std::int64_t seed);   // makes the random numbers of the stages independent
+  Weights stage_weights(const std::string& stage);  // averaged weights of its newest checkpoint; FileError if the stage is not trained
+  std::string not_trained(const std::string& stage, const std::string& where) const;  // error text with the missing stage and the remedy
+  void say_loaded(const std::string& line);         // logs each line only once
+  Warn warner();                                    // logs warnings, such as those of damaged checkpoints that are skipped
 
  private:
-  const std::shared_ptr<const SampleSource>& pictures();    // of the training split; in memory when latents.from = memory
+  const std::shared_ptr<const SampleSource>& pictures();    // the training split; in memory if latents.from = memory
   Loader picture_loader(std::uint64_t seed);                // shuffled, not mirrored
-  std::filesystem::path located(const std::string& file) const;   // the given path, or the same name beside the config file
+  std::filesystem::path located(const std::string& file) const;   // the given path, or if that does not exist, the same path beside the config file
   void take_sizes();
   void check_sizes(const SampleSource& source) const;
   void compare_with_run() const;
@@ -114,9 +113,9 @@ class TrainingRun {
   void check_sources() const;
   void check_test_split(bool evaluated) const;
   double cache_bytes();
-  LatentStats given_stats();                        // of recipe.stats_file
+  LatentStats given_stats();                        // reads the statistics in recipe.stats_file
   std::string usable_weights(const std::string& file) const;
-  const LatentSet& latents();                       // of all training images, in memory
+  const LatentSet& latents();                       // the latents of all training images, in memory
   LatentSource& latent_source();
   std::unique_ptr<LatentSource> cached_latents();
   std::filesystem::path latents_folder() const;
@@ -131,22 +130,22 @@ class TrainingRun {
     stage.watch = recipe_.watch;
     return train_stage(stage, loop, seed, log_files(recipe_.log), list_fields(recipe_), context_);
   }
-  Weights generator_weights(const std::string& stage);   // the same for a generator; ConfigError if it was trained in another latent space
+  Weights generator_weights(const std::string& stage);   // as stage_weights; ConfigError if the generator was trained in another latent space
   Outcome train_flow(const FlowTraining& training);
   void initialise(const Network& network, const std::string& start, const Network& teacher);
   void refuse_init_from(const std::string& stage) const;
   void write_preview(const LatentGenerator& generate, const std::filesystem::path& png);
   std::uint64_t stage_seed(const std::string& name) const { return stage_seed(name, recipe_.seed); }
-  std::string data_checksum();                      // of the latents that flow stages train on, or of their sources
-  // A frozen network with these weights; `stage`: their folder in this run, or empty.
+  std::string data_checksum();                      // checksum of the latents that generators train on, or of the sources of these latents
+  // Returns a frozen network with these weights. `stage`: the folder of the weights in this run; empty: the weights are from elsewhere.
   Network loaded_network(const std::string& role, bool two_times, Weights weights, const std::filesystem::path& stage);
-  Checksums sources_of_latents();                   // {"encoder", "1a2b3c4d"}, or of the data where no weights make latents; and statistics
+  Checksums sources_of_latents();                   // checksums of the encoder (or of the data if no weights make latents) and of the statistics
 
   Recipe& recipe_;
   RunContext context_;
   std::filesystem::path root_;
   std::map<std::string, std::int64_t> loaded_steps_;          // by stage
-  std::map<std::string, Aim> aims_;                           // of loaded stages
+  std::map<std::string, Aim> aims_;                           // by stage
   std::shared_ptr<const SampleSource> pictures_;
   std::optional<std::vector<std::string>> class_names_;
   std::unique_ptr<RunSpace> space_;
@@ -154,16 +153,17 @@ class TrainingRun {
   std::set<std::string> said_loaded_;
   LatentSet latents_;
   std::unique_ptr<LatentSource> source_;
-  std::unique_ptr<BatchAhead<LatentSet>> latents_ahead_;       // of the order of ahead_seed_
+  std::unique_ptr<BatchAhead<LatentSet>> latents_ahead_;       // prefetches in the order that ahead_seed_ gives
   std::uint64_t ahead_seed_ = 0;
   LatentSpace batch_space_;                         // the space in which batches are normalized
 };
 
-// The config that a run was made with: that of `stage`, else of the furthest stage that has one; empty: none. Every stage's config.toml holds the whole recipe.
+// Returns the path of the config that a run was made with: that of `stage`, else that of the last stage that has one, else "". Every stage's config.toml
+// holds the whole recipe.
 std::filesystem::path stored_config(const std::filesystem::path& run, const std::string& stage = "");
 
-// The result of `load` for weights of this run's stage (`stage`: its folder, or empty). FileError explains if they
-// do not fit because the config is not the run's.
+// Returns load(), which loads weights. `stage`: the folder of this run's stage that the weights are from, or empty. If load() throws FileError, names the stage's
+// config.toml, because weights usually do not fit if the run was made with another config.
 template <class F> auto of_this_run(const std::filesystem::path& stage, const F& load) {
   try {
     return load();

@@ -26,7 +26,7 @@ bool is_grey(const Image& image) {
   return true;
 }
 
-// Sizes and colors of images in files, at most `most_looked_at` of them.
+// Finds sizes and colors of images in files. Reads at most `most_looked_at` of them.
 void look_at_files(const PictureSource& source, DataFacts& facts) {
   const std::int64_t n = std::min(most_looked_at, source.count());
   std::vector<std::int64_t> shorter;
@@ -52,7 +52,8 @@ void take_shape(const SampleSource& source, DataFacts& facts) {
   }
   const PictureSize size = picture_size(source, "a chain for images");
   if (size.width != size.height)
-    throw ConfigError(fmt::format("{}: images of {}x{}: a chain needs square ones, and only folder:, zip: and tar: cut them (?size=N)", facts.data, size.width, size.height));
+    throw ConfigError(fmt::format("{}: images of {}x{}: a chain needs square images; only folder:, zip: and tar: can cut them to squares (?size=N)", facts.data,
+                                  size.width, size.height));
   facts.side = facts.least_width = facts.most_width = facts.least_height = facts.most_height = size.height;
   facts.channels = size.channels;
 }

@@ -28,19 +28,19 @@ class Settings {
   std::vector<Setting> list_;
 };
 
-// Positions that a token spans, `least` or more: the fewest for which whole tokens, `most` at the most, cover a side.
+// Returns the smallest patch (positions that a token spans), `least` or more, that divides the side into at most `most` tokens.
 std::int64_t patch_of(std::int64_t side, std::int64_t least, std::int64_t most) {
   for (std::int64_t patch = least; patch < side; ++patch)
     if (side % patch == 0 && side / patch <= most) return patch;
   return side;
 }
 
-// The patch size for an image of this side. ConfigError if it divides into no grid with enough tokens.
+// Returns the patch size for images of this side. ConfigError if no patch size gives a grid with enough tokens.
 std::int64_t picture_patch(const DataFacts& f, std::int64_t side) {
   const std::int64_t patch = patch_of(side, 2, side < large_side ? tokens_a_side : tokens_a_large_side), tokens = side / patch;
   if (tokens < tokens_a_side / 2)
-    throw ConfigError(fmt::format("{}: sides of {} pixels divide into {} x {} tokens, {} at least are needed: cut the images to another size, such as {}", f.data, side,
-                                  tokens, tokens, tokens_a_side / 2, std::max(tokens_a_side, side / tokens_a_side * tokens_a_side)));
+    throw ConfigError(fmt::format("{}: sides of {} pixels divide into {} x {} tokens, but at least {} a side are needed: cut the images to another size, such "
+                                  "as {}", f.data, side, tokens, tokens, tokens_a_side / 2, std::max(tokens_a_side, side / tokens_a_side * tokens_a_side)));
   return patch;
 }
 
@@ -48,7 +48,7 @@ struct Rates {
   double peak, end;
 };
 
-// steps, batch, learning rate and average of one stage.
+// Adds the loop of one stage: steps, batch, average, logs, checkpoints and learning rate.
 void add_loop(Settings& add, const Choice& c, const std::string& stage, std::int64_t batch, Rates rate, const std::string& why, bool averaged = true) {
   const auto given = c.steps.find(stage);
   const std::int64_t steps = given == c.steps.end() || given->second == 0 ? first_look : given->second;
@@ -57,7 +57,7 @@ void add_loop(Settings& add, const Choice& c, const std::string& stage, std::int
   add(loop + "batch", batch);
   if (averaged) add(loop + "ema", fmt::format("{:.4g}", std::clamp(1 - 12.0 / static_cast<double>(steps), 0.9, 0.9995)), "the average forgets within a twelfth of the steps");
   add(loop + "log_every", std::clamp<std::int64_t>(steps / 20, 1, 100));
-  add(loop + "ckpt_every", std::max<std::int64_t>(1, steps / 4), "steps that a kill may cost");
+  add(loop + "ckpt_every", std::max<std::int64_t>(1, steps / 4), "steps that may be lost if the training is killed");
   add(loop + "rate.peak", rate.peak);
   add(loop + "rate.end", rate.end);
   add(loop + "rate.decay", "cosine");
@@ -65,7 +65,7 @@ void add_loop(Settings& add, const Choice& c, const std::string& stage, std::int
   add(loop + "rate.decay_end", steps, "as loop.steps: change both");
 }
 
-std::string time_reason(const Choice& c) { return c.steps.empty() ? "" : "what its share of the budget holds"; }
+std::string time_reason(const Choice& c) { return c.steps.empty() ? "" : "as many as its share of the budget allows"; }
 
 std::int64_t batch_for(const DataFacts& f, std::int64_t usual) { return f.train >= 4 * usual ? usual : usual / 2; }
 
@@ -87,13 +87,13 @@ void add_judge(Settings& add, const DataFacts& f, const Choice& c) {
   add_loop(add, c, stage_name::judge, batch_for(f, c.side > 2 * largest_small_side ? 32 : 64), {2e-3, 1e-5}, time_reason(c));
 }
 
-// An encoder trained on the images without labels, and its decoder.
+// Adds an encoder that is trained on the images without labels, and its decoder.
 void add_autoencoder(Settings& add, const DataFacts& f, const Choice& c) {
   const std::int64_t patch = picture_patch(f, c.side), tokens = c.side / patch, width = c.side > 64 && c.side < large_side ? 96 : 64;
-  const bool large = c.side > 2 * largest_small_side;                // fewer images per step, so that there are enough steps
+  const bool large = c.side > 2 * largest_small_side;                // large images: fewer of them per step, so that there are enough steps
   const Rung r = ladder[c.rung];
   add("rae.encoder.patch_size", patch, fmt::format("pixels of a token's side: {0}x{0} tokens", tokens));
-  add("rae.encoder.width", width, fmt::format("numbers a token: a latent has {}, an image {}", width * tokens * tokens, f.channels * c.side * c.side));
+  add("rae.encoder.width", width, fmt::format("numbers per token; a latent has {} numbers, an image {}", width * tokens * tokens, f.channels * c.side * c.side));
   add("rae.encoder.depth", 4);
   add("rae.encoder.heads", 4);
   add("rae.encoder.mlp_width", 4 * width);
@@ -110,18 +110,18 @@ void add_autoencoder(Settings& add, const DataFacts& f, const Choice& c) {
   add_loop(add, c, stage_name::decoder, batch_for(f, large ? 32 : 64), {2e-3, 5e-5}, time_reason(c));
 }
 
-// Teacher and flow map of images: the quickstart's settings.
+// Adds teacher and flow map of images, with the settings of configs/quickstart.toml.
 void add_generators(Settings& add, const DataFacts& f, const Choice& c) {
   const double scale = ladder[c.rung].width > 192 ? 0.6 : 1;
   const std::int64_t batch = batch_for(f, 64);
   add_loop(add, c, stage_name::fm, batch, {1.5e-3 * scale, 1e-4 * scale}, time_reason(c));
   add_loop(add, c, stage_name::cmt, 8, {1e-3 * scale, 1e-4 * scale}, time_reason(c));
-  add("cmt.objective.points", 16, "of the teacher's trajectory: 15 steps of the teacher for a trajectory of the batch");
+  add("cmt.objective.points", 16, "points of the teacher's trajectory: each trajectory of the batch takes 15 steps of the teacher");
   add("cmt.objective.pairs", 16);
   add("cmt.objective.jitter", "1.0");
   add_loop(add, c, stage_name::mfd, batch, {1e-3 * scale, 5e-5 * scale}, time_reason(c));
   add("mfd.objective.metric.kind", "adaptive", "row by row, so that a few rows with a large du/dt do not decide the step");
-  add("mfd.objective.pairs.diagonal_share", "0.3", "more rows with s < t than in the paper: short trainings");
+  add("mfd.objective.pairs.diagonal_share", "0.3", "more rows with s < t than in the paper, because trainings are short");
   add("mfd.objective.pairs.zero_share", "0.1", "rows with s = 0, where one call lands");
   add("mfd.objective.pairs.time.shift", "2.5", "towards noise, where one call starts");
   add("mfd.objective.labels.probability", "0.0");
@@ -154,7 +154,7 @@ void add_pictures(Settings& add, const DataFacts& f, const Choice& c) {
   add("seed", c.seed);
   add("space", small ? "pixels" : "rae",
       small ? fmt::format("images of {} pixels or less are modeled as they are", largest_small_side) : "latents of an encoder that is trained on these images");
-  add("guidance", "2.0", "of the teacher, 1: none. Higher: clearer samples, less varied");
+  add("guidance", "2.0", "scale of the teacher's guidance, 1: none. Higher values give clearer, less varied samples");
   if (!c.from_memory) add("latents.from", "images", "too many images for memory: they are read as they are needed");
   const std::int64_t patch = picture_patch(f, c.side);
   add_network(add, c, small ? patch : 1, fmt::format("pixels of a token's side: {0}x{0} tokens", c.side / patch));
@@ -164,7 +164,7 @@ void add_pictures(Settings& add, const DataFacts& f, const Choice& c) {
   add_evaluation(add, c);
 }
 
-// A transformer for sequences and grids of 8 tokens or more, an MLP for the rest: the settings of configs/series.toml.
+// Adds a transformer for long sequences and large square grids, and an MLP for other values, with the settings of configs/series.toml.
 void add_values(Settings& add, const DataFacts& f, const Choice& c) {
   const std::int64_t places = f.shape.rank() < 2 ? 1 : f.shape[f.shape.rank() - 1];
   const bool square = f.shape.rank() == 2 || (f.shape.rank() == 3 && f.shape[1] == f.shape[2]);
@@ -207,7 +207,7 @@ std::size_t rungs_for(const DataFacts& f) { return f.train < 500 ? 3 : f.train <
 
 std::vector<std::int64_t> sides_for(const DataFacts& f) {
   if (!f.pictures || !f.open_size) return {f.side};
-  const std::int64_t whole = is_small(f.side) ? 4 : 8;               // so that tokens divide it
+  const std::int64_t whole = is_small(f.side) ? 4 : 8;               // the side is a multiple of this, so that tokens divide it
   std::vector<std::int64_t> out{std::min<std::int64_t>(256, f.side / whole * whole)};
   if (out.front() >= large_side) out.front() = out.front() / tokens_a_large_side * tokens_a_large_side;
   for (const std::int64_t side : {128, 64, 32})

@@ -18,19 +18,19 @@ struct Setting {
 
 // The choices that the budget decides.
 struct Choice {
-  std::int64_t side = 0;                   // of images
+  std::int64_t side = 0;                   // side of the images
   std::size_t rung = 0;                    // size of the networks, an index into the ladder
-  std::map<std::string, std::int64_t> steps;   // by stage; 0 or missing: as many as a first look takes
+  std::map<std::string, std::int64_t> steps;   // by stage; 0 or missing: 100
   std::int64_t samples = 16, teacher_points = 50;
   bool from_memory = true;                 // images and latents are kept in memory
   std::int64_t limit = 0;                  // samples of each class, 0: all
   std::int64_t seed = 1;
 };
 
-// Sizes of networks to choose from: 0 .. count - 1, from small to large, limited by the number of samples.
+// Returns how many sizes of networks there are to choose from: rungs 0 ... n - 1, from small to large. Fewer samples allow fewer sizes.
 std::size_t rungs_for(const DataFacts& facts);
 
-// Sides that images may be cut to, the largest first. One where `data` gives it.
+// Returns the sides that images may be cut to, the largest first. If `data` gives the side, the list has only this side.
 std::vector<std::int64_t> sides_for(const DataFacts& facts);
 
 // Whether images of this side are modeled as pixels, without an autoencoder.

@@ -18,12 +18,12 @@
 namespace fm {
 namespace {
 
-// The first steps fill caches and start threads.
+// warm_up: the first steps fill caches and start threads.
 constexpr std::int64_t warm_up = 2, first_steps = 4, longest_rehearsal = 60;
 
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
-// The files of a training, and the time of each step.
+// Writes the files of a training without messages, and measures the time of each step.
 class StepClock : public RunFiles {
  public:
   using RunFiles::RunFiles;
@@ -68,7 +68,7 @@ class QuietMessages : public Messages {
 class FolderOfRehearsal {
  public:
   explicit FolderOfRehearsal(const std::filesystem::path& path) : path_(path) {
-    if (std::filesystem::exists(path)) throw ConfigError(fmt::format("{} exists: remove it, it is left of an init that was killed", path.string()));
+    if (std::filesystem::exists(path)) throw ConfigError(fmt::format("{} exists, left by an init that was killed: remove it", path.string()));
     std::error_code error;
     std::filesystem::create_directories(path, error);
     if (error) throw FileError(fmt::format("{}: cannot create the folder: {}", path.string(), error.message()));
@@ -93,7 +93,7 @@ class RehearsedRun {
     run_.preflight();
   }
 
-  // Null if it is not worth it.
+  // Returns nothing if `worth` ends the rehearsal.
   std::optional<Rehearsal> go(const std::function<bool(const StageTime&)>& worth) {
     for (const StageSpec& stage : stage_table()) {
       if (!stage.in_pipeline(recipe_)) continue;
@@ -118,7 +118,7 @@ class RehearsedRun {
     return c;
   }
 
-  // Some steps, and then as many more as a measurement takes. Rates are low, so that nothing diverges; they do not affect the time.
+  // Makes some steps, and then as many more as a measurement takes. Low learning rates prevent divergence, and do not affect the time.
   Outcome train_some(Stage& stage, LoopConfig loop, std::uint64_t seed, LogFiles files, Ranks& ranks) {
     const double start = now(), processor = processor_seconds();
     loop.rate = {.peak = 0.1 * loop.rate.peak};
@@ -133,7 +133,7 @@ class RehearsedRun {
     std::vector<double> first = std::exchange(clock.seconds, {});
     const Outcome outcome = train(stage, loop, seed, options, *ranks, clock);
     spent_in_steps_ = std::accumulate(first.begin(), first.end(), 0.0) + std::accumulate(clock.seconds.begin(), clock.seconds.end(), 0.0);
-    clock.seconds.erase(clock.seconds.begin());                       // the first after the pause
+    clock.seconds.erase(clock.seconds.begin());                       // the first step after the pause between the two trainings
     step_ = std::accumulate(clock.seconds.begin(), clock.seconds.end(), 0.0) / static_cast<double>(clock.seconds.size());
     out_.memory = std::max(out_.memory, clock.memory);
     trained_ += now() - start, processor_ += processor_seconds() - processor;

@@ -1,5 +1,5 @@
-// A short run of a recipe: every stage of the pipeline for some steps of the real size on the real data, then an evaluation of few samples. It
-// measures the real code instead of modeling it. Its folder is removed at the end.
+// A short run of a recipe: every stage of the pipeline for some steps of the real size on the real data, then an evaluation of few samples. The
+// rehearsal measures the real code instead of modeling it. The folder of the rehearsal is removed at the end.
 #pragma once
 
 #include <cstdint>
@@ -17,24 +17,25 @@ namespace fm {
 
 struct StageTime {
   std::string stage;
-  double step = 0;                         // seconds, the mean without the first two
-  double around = 0;                       // seconds: making the model, checkpoints, the preview at the end
+  double step = 0;                         // seconds of a step, the mean after the warm-up
+  double around = 0;                       // seconds outside of steps: making the model, checkpoints, the preview at the end
 };
 
 struct Rehearsal {
   std::vector<StageTime> stages;           // in their order
-  std::int64_t samples = 0;                // the number of samples in the rehearsal
-  double data = 0;                         // seconds: reading and decoding them, and encoding their latents
+  std::int64_t samples = 0;                // number of training samples in the rehearsal
+  double data = 0;                         // seconds to read and decode these samples, and to encode their latents
   double evaluation = 0;                   // seconds: reference, features and other work that does not depend on the number of generated samples
-  double sample = 0;                       // seconds: one sample of every generator that is scored
-  double processor = 0;                    // seconds of processor time in a second of its steps, on all threads: below 1 a thread where other work has the rest
-  std::int64_t memory = 0;                 // bytes: the most that the process held
+  double sample = 0;                       // seconds to generate one sample with every generator that is scored
+  double processor = 0;                    // processor time of all threads per second of training; lower if other processes use the cores
+  std::int64_t memory = 0;                 // bytes: the largest resident memory of the process
 
   const StageTime& of(const std::string& stage) const;
 };
 
-// Trains `recipe` in `folder`, which must not exist; each stage for some six steps, or for `seconds` if that is longer. `worth` is called after each stage and ends the rehearsal by false: then nothing is returned. Warnings
-// of the run go to `log`. ConfigError and FileError as from TrainingRun and its preflight().
+// Trains `recipe` in `folder`, which must not exist. Each stage makes as many steps as take about `seconds`, at least 6 and at most 64. `worth` is
+// called after each stage. If `worth` returns false, the rehearsal ends and returns nothing. `log` receives errors and the status line of the run, but no
+// warnings. ConfigError and FileError as from TrainingRun and its preflight().
 std::optional<Rehearsal> rehearse(const Recipe& recipe, const std::filesystem::path& folder, double seconds, Messages& log, Ranks& ranks,
                                   const std::function<bool(const StageTime&)>& worth);
 

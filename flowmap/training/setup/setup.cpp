@@ -15,12 +15,12 @@
 namespace fm {
 namespace {
 
-// The share of a stage: its part of the time of all steps, the steps for a result worth looking at, and the steps beyond which the result does not improve.
+// The share of a stage: its share of the time of all steps, the least steps for a useful result, and the steps beyond which results do not improve.
 struct Share {
   const char* stage;
   double share;
   std::int64_t least, most;
-  double epochs;                           // most passes over the data; 0: it uses none
+  double epochs;                           // most passes over the data; 0: the stage uses no data
 };
 constexpr Share shares[] = {{stage_name::judge, 0.06, 100, 3000, 100},    {stage_name::encoder, 0.14, 150, 20000, 400},
                             {stage_name::decoder, 0.15, 150, 20000, 400}, {stage_name::fm, 0.40, 1000, 100000, 3000},
@@ -39,7 +39,7 @@ std::int64_t most_steps(const Share& s, const DataFacts& f, std::int64_t batch) 
   return std::clamp(static_cast<std::int64_t>(s.epochs * static_cast<double>(f.train) / static_cast<double>(batch)), 2 * s.least, s.most);
 }
 
-// Two digits: 2637 -> 2600.
+// Rounds down to two digits: 2637 -> 2600.
 std::int64_t rounded(double steps) {
   if (steps < 100) return static_cast<std::int64_t>(steps);
   const double unit = std::pow(10.0, std::floor(std::log10(steps)) - 1);
@@ -48,7 +48,7 @@ std::int64_t rounded(double steps) {
 
 double of_whole_data(const DataFacts& f, const Rehearsal& r) { return std::max(1.0, static_cast<double>(f.train) / static_cast<double>(r.samples)); }
 
-// The samples of an evaluation, and the rows of the image at the end.
+// Seconds of an evaluation, with the samples of the grid of images at the end.
 double evaluation_seconds(const Choice& c, const DataFacts& f, const Rehearsal& r) {
   return r.evaluation * of_whole_data(f, r) + r.sample * static_cast<double>(c.samples + preview_rows * f.classes());
 }
@@ -101,11 +101,12 @@ class Search {
   std::vector<std::int64_t> wanted_sides() const {
     std::vector<std::int64_t> sides = sides_for(facts_);
     if (request_.side == 0) return sides;
-    if (!facts_.open_size) throw ConfigError(fmt::format("--size {}: {} has a size of its own; leave --size out", request_.side, facts_.data));
+    if (!facts_.open_size) throw ConfigError(fmt::format("--size {}: the samples of {} have a fixed size; leave --size out", request_.side, facts_.data));
     return {request_.side};
   }
 
-  // Measures networks of this size. Keeps the times where the budget has enough steps of them, or `always`. Null times: not even nearly.
+  // Rehearses networks of this size. Keeps choice and times if the budget has enough steps for them, if the networks are the smallest, or if `always`.
+  // rehearse() returns nothing for networks that are far too slow. Returns whether it kept them.
   bool attempt(std::size_t rung, bool always) {
     Choice c = choice_;
     c.rung = rung;
@@ -133,7 +134,8 @@ class Search {
     return kept;
   }
 
-  // Estimated from the measured times of the smallest networks, scaled by products (generators) and by parameters (decoder).
+  // Returns the largest size of networks that may fit the budget. Estimates their times from the measured times of the smallest networks, scaled by FLOPs
+  // for generators and by parameters for the decoder.
   std::size_t largest_rung() const {
     const Recipe small = recipe();
     for (std::size_t rung = rungs_for(facts_) - 1; rung > 0; --rung) {

@@ -1,6 +1,6 @@
-// From a data set and a budget of time to a config and an estimate of its time and memory. Measured times alone decide: a rehearsal (rehearsal.h) of the
-// smallest networks, for each side of images from the largest down until the budget holds enough steps; then of the largest networks for which that
-// still holds. The rest of the budget becomes steps, a share for each stage.
+// Finds a config for a data set and a budget of time, and estimates its time and memory. Measured times decide. First the smallest networks are rehearsed
+// (rehearsal.h) with smaller and smaller images, until the budget allows enough steps. Then larger networks are rehearsed, beginning with the
+// largest that may fit the budget, until one fits. The rest of the budget becomes steps, a share for each stage.
 #pragma once
 
 #include <filesystem>
@@ -15,7 +15,7 @@ namespace fm {
 
 struct SetupRequest {
   double budget = 1800;                    // seconds for the whole pipeline
-  std::int64_t side = 0;                   // of images; 0: chosen
+  std::int64_t side = 0;                   // side of the images; 0: chosen by set_up()
   std::int64_t seed = 1;
   std::filesystem::path rehearsals;        // a folder that does not exist; it is made and removed
 };
@@ -29,9 +29,9 @@ struct StageEstimate {
 struct Estimate {
   std::vector<StageEstimate> stages;
   double data = 0, evaluation = 0;         // seconds
-  double processor = 0;                    // seconds of processor time in one second, as while it was measured
+  double processor = 0;                    // processor time per second, as in the rehearsal
   double memory = 0, disk = 0;             // bytes
-  double load = 0;                         // of the machine during the measurement: processes that competed for a core
+  double load = 0;                         // load average of the machine after the rehearsals
   double seconds() const;
 };
 
@@ -40,16 +40,17 @@ struct Setup {
   Choice choice;
   Recipe recipe;                           // resolved
   Estimate estimate;
-  std::vector<std::string> remarks;        // for the user: budgets that are too small or not used up
+  std::vector<std::string> remarks;        // remarks for the user, for example that the budget is too small
 };
 
-// ConfigError for a side that the images do not have.
+// ConfigError if request.side is given, but the data has a size of its own.
 Setup set_up(const DataFacts& facts, const SetupRequest& request, Messages& log, Ranks& ranks);
 
-// Steps of each stage, and the number of samples of the evaluation, that the budget holds by these times. At least ten steps a stage.
+// Sets the steps of each stage and the number of samples of the evaluation so that they fill the budget according to `times`. Each stage gets at least ten
+// steps.
 void fill_budget(Choice& choice, const DataFacts& facts, const Recipe& recipe, const Rehearsal& times, double budget);
 
-// A line a stage, and the sums.
+// Returns a table with a line for each stage, for data and evaluation, and for the totals.
 std::vector<std::string> estimate_lines(const Estimate& estimate);
 
 }  // namespace fm

@@ -23,14 +23,14 @@ namespace {
 
 constexpr double log2_e = 1.4426950408889634074;
 
-// [0, n) in equal blocks of at most `most` (rounded up to whole `unit`s).
+// Returns the size of equal blocks that cover [0, n): at most `most`, then rounded up to a multiple of `unit`.
 FM_INLINE Int block_size(Int n, Int most, Int unit) {
   return round_up(ceil_div(n, ceil_div(n, most)), unit);
 }
 
 constexpr Int forward_queries = 24, backward_queries = 48, most_keys = 320;
 
-// Cuts a thread's part of the scratch memory into arrays; with no memory it only counts.
+// Cuts a thread's part of the scratch memory into arrays. Without memory it only counts their elements.
 template <class T>
 struct Arena {
   T* next = nullptr;
@@ -46,7 +46,7 @@ struct Arena {
 
 template <class T>
 struct Blocks {
-  Int queries, keys, ld;  // of a tile of scores; ld is no multiple of the page size
+  Int queries, keys, ld;  // sizes of a tile of scores; ld is no multiple of the page size
   FM_INLINE Blocks(const Attention<T>& a, Int most_queries)
       : queries(block_size(a.queries, most_queries, tile_rows)), keys(block_size(a.keys, most_keys, Tiles<T>::wide)), ld(keys + 16) {}
 };
@@ -56,14 +56,14 @@ FM_INLINE void scale_row(T* x, Int n, T by) {
   Lane{}.each(n, [&](Int i) { x[i] *= by; });
 }
 
-// One head, forward; with a tangent if Tangent.
+// The forward pass of one head, with the tangent if Tangent is true.
 template <class T, bool Tangent>
 struct Forward {
   const Attention<T>& a;
   const AttentionTangent<T>* t;
   Blocks<T> block;
   Packed<T> k, v, dk, dv;
-  T *s, *ds;                // (block.queries, block.ld): scores, then e^(s - max); tangents of the scores, then those times e^(s - max)
+  T *s, *ds;                // (block.queries, block.ld). s: scores, then e^(s - max). ds: tangents of the scores, then times e^(s - max)
   T *top, *sum, *tangent;   // (block.queries): running maximum, sum of e, sum of e ds
 
   Forward(const Attention<T>& args, const AttentionTangent<T>* tangents, Arena<T>& memory)
@@ -117,7 +117,7 @@ struct Forward {
 
   FM_INLINE bool scores_move() const { return t->dq.data || t->dk.data; }
 
-  // Row r of the tile: e^(s - max), with earlier sums rescaled to the new maximum.
+  // Replaces row r of the tile by e^(s - max), and rescales earlier sums to the new maximum.
   void weights(Int r, Int n, bool first, T* o, T* d_o) {
     T* x = s + r * block.ld;
     const T before = first ? T(0) : top[r];
@@ -181,7 +181,7 @@ struct Forward {
   }
 };
 
-// One head, backward.
+// The backward pass of one head.
 template <class T>
 struct Backward {
   const Attention<T>& a;
@@ -230,7 +230,7 @@ struct Backward {
       product(gs_rows, rows, k_rows, j, end - j, 0, a.dim, g.gq.at(b, h) + i * g.gq.token, g.gq.token, T(1), j > 0);
   }
 
-  // Row r of the tile, query i: P = e^(S - max) / sum, scale gS = scale P (go v^T - go . o).
+  // Computes row r of the tile, for query i: P = e^(S - max) / sum, scale gS = scale P (go v^T - go . o).
   void weights(Int b, Int h, Int i, Int r, Int n) {
     const T *go = g.go.at(b, h) + i * g.go.token, *o = a.o.at(b, h) + i * a.o.token;
     const T* sums = a.sums + (b * a.heads + h) * 2 * a.queries + i;

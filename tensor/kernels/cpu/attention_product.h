@@ -1,5 +1,5 @@
-// The products inside attention: C = alpha A B (+ C) with A read in place and B packed once per head into panels, on the tiles of the
-// general product (gemm_tile.h). Two tile widths, so that head sizes such as 24 and 72 waste little.
+// The products inside attention: C = alpha A B (+ C) with A read in place and B packed once per head into panels. They use the
+// tiles of the general product (gemm_tile.h), in two widths, so that head sizes such as 24 and 72 waste little.
 #pragma once
 
 #include "tensor/kernels/cpu/gemm_pack.h"
@@ -23,12 +23,12 @@ struct Tiles {
   using Narrow = FmaTile<T, vector_bytes, tile_rows, 1>;
   static constexpr Int wide = Wide::nr, narrow = Narrow::nr;
 
-  // Columns that a packed matrix of n columns takes.
+  // Returns the number of columns of a packed matrix of n columns.
   FM_INLINE static Int padded(Int n) { return (n + narrow - 1) / narrow * narrow; }
   FM_INLINE static Int panel_columns(Int left) { return left > narrow ? wide : narrow; }
 };
 
-// B (terms, columns): panels of `wide` columns, the last one narrow where that holds the rest.
+// B (terms, columns) in panels of `wide` columns. The last panel is narrow if that holds the rest.
 template <class T>
 struct Packed {
   T* data;
@@ -59,7 +59,7 @@ FM_INLINE void pack_transposed(const T* src, Int ld, const Packed<T>& b) {
   }
 }
 
-// A (rows, terms): element (i, p) at data[i * ld + p], or for its transpose at data[p * ld + i].
+// A (rows, terms): element (i, p) lies at data[i * ld + p], or if transposed at data[p * ld + i].
 template <class T>
 struct Operand {
   const T* data;

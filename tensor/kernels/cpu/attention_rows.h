@@ -1,5 +1,5 @@
-// Reductions along a row of scores. Rows are padded to whole vectors (pad_row), so there are no scalar tails, and lanes are combined by
-// shuffles: with 16 keys a row is two vectors, and combining them is half of the work.
+// Reductions along a row of scores. Rows are padded to whole vectors (pad_row), so there are no scalar tails. Lanes are combined by
+// shuffles, which matters for short rows: a row of 16 keys is two vectors, and combining their lanes is half of the work.
 #pragma once
 
 #include <limits>
@@ -20,7 +20,7 @@ template <int distance, class V, int... i> FM_INLINE V swap_lanes(const V& v, st
   return __builtin_shufflevector(v, v, (i ^ distance)...);
 }
 
-// f over all lanes of v, by halving.
+// Combines all lanes of v by f, in log2(lanes) steps.
 template <class T, int distance = lanes<T> / 2, class V, class F> FM_INLINE T combine(const V& v, const F& f) {
   const V both = f(v, swap_lanes<distance>(v, std::make_integer_sequence<int, lanes<T>>{}));
   if constexpr (distance == 1) return both[0];
@@ -33,7 +33,7 @@ template <class T> FM_INLINE void pad_row(T* x, Int n, T value) {
   for (Int i = n; i < padded_row<T>(n); ++i) x[i] = value;
 }
 
-// Largest of x[0 .. n); n a multiple of the vector.
+// Returns the largest of x[0 .. n). n must be a multiple of the vector length, here and below.
 template <class T> FM_INLINE T row_max(const T* x, Int n) {
   using V = Vector<T>;
   V m = load_vector<V>(x);

@@ -20,7 +20,7 @@ namespace {
 
 constexpr Int block_elements = Int(1) << 18;      // of the patch matrix
 constexpr Int least_pixels = 64, most_pixels = 4096;
-constexpr Int least_tasks = 16;                   // of an input gradient, also for a single image
+constexpr Int least_tasks = 16;                   // of an input gradient, even for a single image
 constexpr double worth_a_fork = 1e6;              // multiply-adds
 
 void product(const GemmArgs<float, float>& g) { gemm_kernels().f32(g); }
@@ -31,7 +31,7 @@ T* patch_buffer(Int elements) {
   return static_cast<T*>(thread_scratch(elements * Int(sizeof(T)), Scratch::patches));
 }
 
-// f(i) for i in [0, n) on all threads if there is enough for each, otherwise here, so that the products inside use the threads.
+// Calls f(i) for i in [0, n): on all threads if each gets enough work, else on this thread, so that the products inside f use all threads.
 template <class F>
 FM_INLINE void for_each_task(Int n, double work, const F& f) {
   if (omp_in_parallel() || work < worth_a_fork || n < omp_get_max_threads()) {
@@ -63,7 +63,7 @@ struct Plan {
         work(double(s.batch) * double(output) * double(k)),
         direct(taps == 1 && s.stride_h == 1 && s.stride_w == 1 && s.pad_h == 0 && s.pad_w == 0) {}
 
-  // Pixels of a block. Given by the sizes alone, as it decides the order in which gradients are added up.
+  // Pixels of a block. Depends on the sizes only, because it determines the order in which gradients are added.
   Int block() const {
     const Int fitting = block_elements / larger(1, k) / 32 * 32;
     return larger(1, smaller(pixels, smaller(most_pixels, larger(least_pixels, fitting))));
@@ -76,7 +76,7 @@ struct Plan {
   bool direct;                   // a 1x1 kernel: the image is its own patch matrix
 };
 
-// The patch matrix of some channels and pixels, with its leading dimension: the image itself where that is possible.
+// The patch matrix of some channels and pixels, with its leading dimension. If possible it is the image itself.
 template <class T>
 struct Patches {
   const T* data;

@@ -19,8 +19,8 @@ struct Range {
   Int size() const { return end - begin; }
 };
 
-// A piece of an output row that one tap (u, v) of the kernel maps to the image: pixels [begin, end) of row i, of which [first, last) fall
-// inside the image, and the image row (or -1) with the column of pixel `first`.
+// A piece of an output row, pixels [begin, end) of row i, that one tap (u, v) of the kernel maps to the image. Pixels [first, last) of it fall inside
+// the image, into row image_row from image_column on. image_row is -1 if the row is outside.
 struct Piece {
   Int begin, end, first, last, image_row, image_column;
 };
@@ -40,7 +40,7 @@ FM_INLINE Piece piece_of(const ConvShape& s, Int u, Int v, Int row, Int begin, I
   return piece;
 }
 
-// Calls f(piece, position in the row of the patch matrix) for every output row that the pixels touch.
+// Calls f(piece, position in the row of the patch matrix) for every output row that contains some of the pixels.
 template <class F>
 FM_INLINE void for_each_piece(const ConvShape& s, Int u, Int v, Range pixels, const F& f) {
   const Int width = s.out_width();
@@ -68,7 +68,7 @@ void gather_patches(const ConvShape& s, const T* image, Range channels, Range pi
         });
 }
 
-// image += the transpose of gather_patches.
+// Adds the transpose of gather_patches, applied to `patches`, to the image.
 template <class T>
 void scatter_patches(const ConvShape& s, const T* patches, Range channels, Range pixels, T* image) {
   for (Int c = channels.begin; c < channels.end; ++c)

@@ -6,8 +6,7 @@
 namespace fm::cpu::FM_ISA {
 namespace {
 
-// f(i) for each i in a loop that vectorizes, then fix(i) for the elements of x whose arithmetic is not straight-line code; the loop
-// detects them.
+// Calls f(i) for each i in a loop that vectorizes. If the loop finds far elements of x (Op::is_far), calls fix(i) for them afterwards.
 template <class Op, class T, class F, class Fix> FM_INLINE void each(const T* x, std::int64_t n, const F& f, const Fix& fix) {
   if constexpr (has_far<Op, T>) {
     int far = 0;
@@ -101,7 +100,7 @@ void widen(const bf16* __restrict x, float* __restrict y, std::int64_t n) {
 
 void narrow(const float* __restrict x, bf16* __restrict y, std::int64_t n) {
 #pragma omp simd
-  for (std::int64_t i = 0; i < n; ++i) y[i].bits = bf16(x[i]).bits;   // whole structs do not become vectors
+  for (std::int64_t i = 0; i < n; ++i) y[i].bits = bf16(x[i]).bits;   // assignments of whole structs would not vectorize
 }
 
 template <class T, class... Unary, class... Binary>

@@ -1,4 +1,4 @@
-// The tile of each instruction set; the product itself is in gemm_batch.h and its includes. The accumulators of a tile fill three
+// Chooses the tile for each instruction set. The product itself is in gemm_batch.h and its includes. The accumulators of a tile fill three
 // quarters of the vector registers: 16 of them up to AVX2, 32 with AVX-512.
 #include "tensor/kernels/cpu/gemm.h"
 
@@ -18,7 +18,7 @@ template <class T>
 using BestTile = FmaTile<T, 16, 6, 2>;
 #endif
 
-// bf16 by pairs where the machine has VDPBF16PS, else widened to float while packing.
+// Multiplies bf16 in pairs if the machine has VDPBF16PS, else widens it to float while packing.
 template <class Out, class InB>
 void gemm_bf16(const GemmArgs<std::uint16_t, Out, InB>& g) {
 #if defined(__AVX512F__)

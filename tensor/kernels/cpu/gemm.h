@@ -5,9 +5,9 @@
 //   gemm_pack.h     copies of A and B in the order in which that loop reads them
 //   gemm_blocks.h   where a product is cut into blocks
 //   gemm_product.h  one product: packs and multiplies its blocks, on a team of threads
-//   gemm_split.h    long sums into a small result: the sum is cut as well
-//   gemm_batch.h    many products
-// Every element of C is the sum over k in the same order whatever the number of threads, so results are equal bit for bit.
+//   gemm_split.h    products with a long sum and a small result: the sum is cut too
+//   gemm_batch.h    batches of products
+// The order of the sum over k does not depend on the number of threads, so results are equal bit for bit.
 #pragma once
 
 #include "tensor/kernels/cpu/isa.h"

@@ -1,4 +1,4 @@
-// A batch of products on all threads: small ones one per thread, large ones one after another, each on all threads.
+// A batch of products on all threads. Small products run one per thread; large ones run one after another, each on all threads.
 #pragma once
 
 #include <omp.h>
@@ -33,7 +33,7 @@ template <class Tile, class In, class Out, class InB>
 void gemm(const GemmArgs<In, Out, InB>& args) {
   GemmArgs<In, Out, InB> g = args;
   if (g.m <= 0 || g.n <= 0 || g.batch <= 0) return;
-  // A batch that shares B and lies row after row is one taller product.
+  // A batch whose products share B, and whose A and C lie row after row, is one taller product.
   if (g.batch > 1 && g.stride_b == 0 && !g.ta && g.stride_a == g.m * g.lda && g.stride_c == g.m * g.ldc) g.m *= g.batch, g.batch = 1;
   if (g.k <= 0) {
     for (Int q = 0; q < g.batch; ++q) product_of_nothing<typename Tile::Acc>(g, g.c + q * g.stride_c);
@@ -46,7 +46,7 @@ void gemm(const GemmArgs<In, Out, InB>& args) {
     for (Int q = 0; q < g.batch; ++q) split_product<Tile>(g, q, inner);
     return;
   }
-  // Products that add into the same C cannot run side by side.
+  // Products that add into the same C cannot run at the same time.
   const bool across = threads > 1 && g.batch > 1 && g.stride_c != 0 && (work < worth_sharing || g.batch >= 4 * threads);
   if (across)
     one_per_thread<Tile>(g, threads);

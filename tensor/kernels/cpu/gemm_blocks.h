@@ -3,8 +3,8 @@
 //   for every panel of columns and slab of k:   pack that part of B once, all threads together
 //     for every block of rows (and columns):    one task: pack its part of A if that pays, run the tiles
 //
-// With few rows no packing is shared: each task owns columns and packs each strip of B just before use. Blocks may depend on the
-// number of threads, results do not: each element of C is summed over k in fixed chunks, in order.
+// With few rows packed parts are not shared: each task owns columns and packs each strip of B just before its use. Blocks may depend on the number
+// of threads, but results do not: each element of C is summed over k in fixed chunks, in order.
 #pragma once
 
 #include <type_traits>
@@ -42,10 +42,10 @@ struct Blocks {
   }
 
   Int tasks() const { return row_blocks * column_blocks; }
-  Int task_rows() const { return ceil_div(row_strips, row_blocks) * mr; }            // of the largest
+  Int task_rows() const { return ceil_div(row_strips, row_blocks) * mr; }            // of the largest task
   Int task_strips() const { return ceil_div(panel, column_blocks); }
 
-  // Scratch: a thread's own part holds packed A, packed B and sums in this order; one panel of B is shared by all.
+  // Scratch memory: each thread's part holds packed A, packed B and sums, in this order. All threads share one panel of B.
   Int a_elements() const { return from == AFrom::packed ? round_up(task_rows() * kc + slack, 64) : 0; }
   Int b_elements() const { return shared ? 0 : round_up(nr * kc + slack, 64); }
   Int c_elements() const { return rounded ? round_up(task_rows() * task_strips() * nr, 64) : 0; }
@@ -53,16 +53,16 @@ struct Blocks {
   Int panel_bytes() const { return shared ? panel * nr * slab * Int(sizeof(P)) : 0; }
 
  private:
-  static constexpr Int shared_rows = 256;                      // more rows than this: pack B once for all tasks
+  static constexpr Int shared_rows = 256;                      // with more rows than this, B is packed once for all tasks
   static constexpr Int block_rows = 240;                       // rows of a task: block_rows * kc floats of A are 240 KiB of L2
   static constexpr Int panel_elements = Int(2) << 20;          // packed B at a time: 8 MiB of floats
-  static constexpr Int rounded_columns = 512;                  // columns of a task whose sums wait in scratch
+  static constexpr Int rounded_columns = 512;                  // columns of a task whose sums are kept in scratch memory
   static constexpr Int slack = 64;
 
   void choose_rows_of_a(const GemmArgs<In, Out, InB>& g) {
-    // A copy pays once a task's strips are many: one stream instead of twelve. With up to eight, reading rows in place was 1 to 6 %
-    // faster (Zen 5), and columns of a transposed A with up to sixteen, 2 to 35 %. Rows a multiple of the page size apart fall into
-    // the same sets of the L1 cache.
+    // A copy of A pays if a task has many strips: then A is read as one stream instead of twelve. On Zen 5, reading rows in place was 1 to 6 %
+    // faster with up to eight strips, reading columns of a transposed A 2 to 35 % faster with up to sixteen. Rows whose distance is a multiple of
+    // the page size (`conflict`) fall into the same sets of the L1 cache.
     const bool few_columns = g.n <= 2 * nr;
     const bool conflict = g.lda * Int(sizeof(In)) % 4096 == 0 && g.m >= 4;
     if (!same)

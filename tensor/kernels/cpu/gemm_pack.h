@@ -2,7 +2,7 @@
 //
 //   packed[p * W + w],   p = 0 .. k-1, w = 0 .. W-1      (bf16 pairs: packed[(p / 2 * W + w) * 2 + p % 2]),
 //
-// converting to the tile's type on the way. Places w that the matrix does not have hold copies or zeros; they reach no result.
+// and converts it to the type of the tile. Rows or columns w beyond the edge of the matrix hold copies or zeros, which enter no result.
 #pragma once
 
 #include <cstdint>
@@ -40,7 +40,7 @@ FM_INLINE T convert(In x) {
     return x;
 }
 
-// The unit in which a strip is packed: a T, or a pair of bf16 as 32 bits. A vector of `bytes` bytes of them:
+// A vector of `bytes` bytes of units U. A unit is what packing moves as a whole: a T, or a pair of bf16 as 32 bits.
 template <class U, int bytes>
 using Units = typename VectorOf<U, bytes>::type;
 using Pair = std::uint32_t;
@@ -55,7 +55,7 @@ constexpr int widest = 32;
 constexpr int widest = 16;
 #endif
 
-// The bits of floats, rounded: a bf16 in the upper half of each, anything in the lower. Like narrow().
+// Rounds the bits of floats as narrow() does: the upper half of each result is a bf16, the lower half is arbitrary.
 template <class Bits>
 FM_INLINE Bits rounded(Bits bits) {
   typedef std::int32_t Signed __attribute__((vector_size(sizeof(Bits))));
@@ -63,19 +63,19 @@ FM_INLINE Bits rounded(Bits bits) {
   return (~nan & (bits + 0x7fffu + ((bits >> 16) & 1u))) | (nan & (bits | 0x400000u));
 }
 
-// Every second element of x and y together, from the first or from the second on.
+// Returns every second element of x and y together, from element `first` (0 or 1) on.
 template <int first, class V, int... J>
 FM_INLINE V every_second(const V& x, const V& y, std::integer_sequence<int, J...>) {
   return __builtin_shufflevector(x, y, (2 * J + first)...);
 }
 
-// Neighbors of a row as units.
+// Loads neighboring elements of a row as units, converted.
 template <class U, int bytes, class In>
 FM_INLINE Units<U, bytes> load_units(const In* p) {
   using V = Units<U, bytes>;
   constexpr int n = bytes / int(sizeof(U));
   if constexpr (std::is_same_v<U, In> || (std::is_same_v<U, Pair> && std::is_same_v<In, std::uint16_t>)) {
-    return load_vector<V>(p);               // bytewise: rows of 16 bits may start at odd addresses
+    return load_vector<V>(p);               // unaligned: a row of 16-bit elements may start anywhere
   } else if constexpr (std::is_same_v<U, Pair>) {
     const V x = load_vector<V>(p), y = load_vector<V>(p + n);
     constexpr std::make_integer_sequence<int, n> all{};
@@ -88,8 +88,8 @@ FM_INLINE Units<U, bytes> load_units(const In* p) {
   }
 }
 
-// One step of a transposition by halves (Eklundh 1972): of rows q[i] and q[i + half], bit `half` of i clear, the blocks off the diagonal
-// change places.
+// One step of a transposition by halves (Eklundh 1972): exchanges the off-diagonal blocks of rows q[i] and q[i + half], for i with bit `half`
+// clear.
 template <int half, class V, int... J>
 FM_INLINE void exchange(V& low, V& high, std::integer_sequence<int, J...>) {
   constexpr int n = sizeof...(J);
@@ -108,8 +108,8 @@ FM_INLINE void transpose_from(V (&q)[n]) {
   }
 }
 
-// Packs units [p, units) of W rows as far as whole blocks of n x n go, n units to a vector; returns the first unpacked unit. Vectors are stored at
-// full width even if W is not a multiple of n: the excess is overwritten by the next p, so the buffer needs a vector of slack behind it.
+// Packs units [p, units) of W rows in whole blocks of n x n units, where a vector has n units. Returns the first unpacked unit. Vectors are stored at
+// full width even if W is not a multiple of n. The next p overwrites the excess, so the buffer needs space for one vector after its end.
 template <int bytes, int W, class U, class In>
 FM_INLINE std::int64_t pack_blocks(const In* const* row, std::int64_t p, std::int64_t units, U* dst) {
   constexpr int n = bytes / int(sizeof(U)), groups = (W + n - 1) / n;
@@ -133,7 +133,7 @@ FM_INLINE std::int64_t pack_blocks(const In* const* row, std::int64_t p, std::in
   return p;
 }
 
-// The rows of a strip, as many as blocks read: behind the last one it stands again.
+// The rows of a strip, as many as pack_blocks reads. The last valid row is repeated.
 template <int W, class U, class In>
 struct StripRows {
   static constexpr int n = widest / int(sizeof(U)), count = (W + n - 1) / n * n;
@@ -168,7 +168,7 @@ void pack_columns(const In* src, std::int64_t ld, std::int64_t valid, std::int64
     for (int w = 0; w < W; ++w) dst[w] = w < valid ? convert<T>(src[w]) : T(0);
 }
 
-// The same for bf16 pairs; an odd last term is paired with zero.
+// As pack_rows, for bf16 pairs. An odd last term is paired with zero.
 template <int W, class In>
 void pack_pair_rows(const In* src, std::int64_t ld, std::int64_t valid, std::int64_t k, std::uint16_t* dst) {
   const StripRows<W, Pair, In> rows(src, ld, valid);
@@ -182,7 +182,7 @@ void pack_pair_rows(const In* src, std::int64_t ld, std::int64_t valid, std::int
     }
 }
 
-// Pairs of two rows, n at a time as far as possible, then with halves of that.
+// Packs pairs of elements from two rows: n pairs at a time as far as possible, then n / 2, and so on.
 template <int n, int W, class In>
 FM_INLINE void pair_up(const In* even, const In* odd, int w, Pair* dst) {
   using V = Units<Pair, n * int(sizeof(Pair))>;
@@ -212,7 +212,7 @@ void pack_pair_columns(const In* src, std::int64_t ld, std::int64_t valid, std::
   }
 }
 
-// A strip for Tile; `along`: src is contiguous along the sum.
+// Packs a strip for Tile. `along`: src is contiguous along the sum.
 template <class Tile, int W, class In>
 FM_INLINE void pack_strip(bool along, const In* src, std::int64_t ld, std::int64_t valid, std::int64_t k, typename Tile::Packed* dst) {
   if constexpr (Tile::step == 2)

@@ -43,7 +43,7 @@ class Product {
   using T = typename Tile::Acc;
   static constexpr Int mr = Tile::mr, nr = Tile::nr;
 
-  // The work of each thread of the team.
+  // The work of one thread of the team.
   void run_team() {
     char* own = own_ + (threads_ == 1 ? 0 : omp_get_thread_num()) * cut_.own_bytes();
     for (Int s = 0; s < cut_.strips; s += cut_.panel)
@@ -68,13 +68,13 @@ class Product {
       }
   }
 
-  // Strip `strip` of B, terms [p, p + terms).
+  // Packs strip `strip` of B, terms [p, p + terms).
   void pack_b(Int strip, Int p, Int terms, P* dst) const {
     const Int j = strip * nr;
     pack_strip<Tile, Tile::nr>(g_.tb, g_.tb ? b_ + j * g_.ldb + p : b_ + p * g_.ldb + j, g_.ldb, smaller(nr, g_.n - j), terms, dst);
   }
 
-  // The panel holds chunk after chunk of kc terms, in each strip after strip.
+  // The panel holds one chunk of kc terms after the other, and in each chunk one strip after the other.
   P* panel_strip(Int strips, Int chunk, Int strip) const { return panel_data_ + (chunk * strips + strip) * nr * cut_.kc; }
 
   void pack_shared(Int s, Int strips, Int k, Int terms, Int i) const {
@@ -82,9 +82,9 @@ class Product {
     pack_b(s + strip, k + p, smaller(cut_.kc, terms - p), panel_strip(strips, chunk, strip));
   }
 
-  // Block `index` of C within the panel: all of its rows and columns over the slab.
+  // Computes block `index` of C within the panel: adds the terms of the slab to all of its rows and columns.
   void task(Int index, Int s, Int strips, Int k, Int terms, char* own) const {
-    // Shares differ by one strip at most: with few blocks a short last one would leave threads idle.
+    // Blocks differ by at most one strip: with few blocks, a short last one would leave threads idle.
     const Int row = index / cut_.column_blocks, column = index % cut_.column_blocks;
     const Int i0 = row * cut_.row_strips / cut_.row_blocks * mr, i1 = smaller(g_.m, (row + 1) * cut_.row_strips / cut_.row_blocks * mr);
     const Int s0 = column * strips / cut_.column_blocks, s1 = (column + 1) * strips / cut_.column_blocks;
@@ -116,7 +116,7 @@ class Product {
       pack_strip<Tile, Tile::mr>(!g_.ta, g_.ta ? a_ + p * g_.lda + i : a_ + i * g_.lda + p, g_.lda, smaller(mr, i1 - i), count, dst);
   }
 
-  // Everything of a tile but its operands.
+  // Returns a TileCall in which only the operands are missing.
   TileCall<Tile> tile_call(Int strip, Int first_strip, Int i0, Int p, Int count, T* sums) const {
     TileCall<Tile> call;
     const Int j = strip * nr;
@@ -137,7 +137,7 @@ class Product {
     return call;
   }
 
-  // A strip of B for one task only: in place if it is read once or twice, else packed.
+  // Sets the strip of B for this task only: read in place if it is used once or twice, else packed.
   void own_strip(TileCall<Tile>& call, Int strip, Int rows, Int p, Int count, P* packed_b) const {
     call.b = packed_b;
     call.bs = nr * Tile::step;
@@ -150,11 +150,11 @@ class Product {
     pack_b(strip, p, count, packed_b);
   }
 
-  // All rows of a task against one strip of B.
+  // Multiplies all rows of a task with one strip of B.
   void run_tiles(TileCall<Tile> call, Int i0, Int i1, Int p, Int count, const P* packed_a) const {
     const bool by_rows = cut_.from == AFrom::rows;
     const Int padded = round_up(count, Tile::step);
-    Int next = mr * padded;                      // from a tile's rows of A to the next tile's
+    Int next = mr * padded;                      // step from the rows of A of one tile to those of the next
     call.a = packed_a;
     call.as = mr * Tile::step;
     if constexpr (Cut::same) {

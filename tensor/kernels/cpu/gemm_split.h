@@ -1,5 +1,5 @@
-// A long sum into a small C: k is cut into pieces given by the sizes alone, each piece is a product of its own into scratch, and their sums
-// are added in order. Only so does a C that is too small to give every thread work.
+// Products with a long sum and a small C, which alone has too little work for all threads. k is cut into pieces, which depend on the sizes only. Each
+// piece is a separate product into scratch memory, and the results are added in order.
 #pragma once
 
 #include <omp.h>
@@ -35,7 +35,7 @@ void split_product(const GemmArgs<In, Out, InB>& g, Int item, int threads) {
     one.c += i * size;
     return one;
   };
-  // The last piece, with the rest of k, may have to pack where the others read in place.
+  // The last piece has the rest of k and may have to pack operands that the other pieces read in place.
   const GemmArgs<In, T, InB> first = part(0), last = part(pieces - 1);
   const auto scratch_of = [](const GemmArgs<In, T, InB>& one) { return Product<Tile, In, T, InB>(one, 0, 1).scratch_bytes(); };
   const Int bytes = round_up(larger(scratch_of(first), scratch_of(last)), 64);

@@ -1,4 +1,4 @@
-// Stores a sum from scratch: adds the bias, and the old value if C is accumulated, and rounds if C is narrower.
+// Stores a sum from scratch memory: adds the bias, adds the old value if C is accumulated, and rounds if C has a narrower type.
 #pragma once
 
 #include <type_traits>
@@ -21,7 +21,7 @@ FM_INLINE void store_sum(const GemmArgs<In, Out, InB>& g, Int j, T x, Out& c) {
     c = narrow(x);
 }
 
-// C for an empty sum.
+// Stores C for an empty sum (k = 0).
 template <class T, class In, class Out, class InB>
 void product_of_nothing(const GemmArgs<In, Out, InB>& g, Out* c) {
   for (Int i = 0; i < g.m; ++i)

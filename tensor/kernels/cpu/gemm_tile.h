@@ -2,8 +2,8 @@
 //
 //   acc[r][j] += a[r][p] * b[p][j],   p = 0 .. k-1.
 //
-// One template over the vector's width: 4 floats (SSE2), 8 (AVX2), 16 (AVX-512). A is read one broadcast at a time, either from rows of
-// the matrix itself (Rows: a[r * as + p]) or from a packed or transposed block (a[p * as + r]).
+// One template serves all vector widths: 4 floats (SSE2), 8 (AVX2), 16 (AVX-512). Each element of A is broadcast. It is read from rows of the matrix
+// itself (Rows: a[r * as + p]) or from a packed or transposed block (a[p * as + r]).
 #pragma once
 
 #include <cstdint>
@@ -31,7 +31,7 @@ FM_INLINE void store_vector(T* p, const V& v) {
   __builtin_memcpy(p, &v, sizeof(V));
 }
 
-// Multiply-add on T with Rows x Vecs accumulators of Bytes each.
+// Multiply-adds on T, with Rows x Vecs accumulators of Bytes bytes each.
 template <class T, int Bytes, int Rows, int Vecs>
 struct FmaTile {
   using Packed = T;                     // element of packed A and B
@@ -41,14 +41,14 @@ struct FmaTile {
   static constexpr int step = 1;        // terms of the sum taken by one multiply-add
   static constexpr int width = Bytes / int(sizeof(T));
   static constexpr int mr = Rows, nv = Vecs, nr = Vecs * width;
-  static constexpr int kc = 256;        // terms per packed block; 384 is 1 % faster and sums are less exact
+  static constexpr int kc = 256;        // terms per packed block; 384 is 1 % faster, but sums are less exact
 
   FM_INLINE static void mac(V& acc, const T* a, const V& b) { acc += *a * b; }
 };
 
-// bf16 pairs: acc += a[2p] b[2p] + a[2p+1] b[2p+1], one 32-bit unit of A and of every column of B. Native is the VDPBF16PS instruction;
-// otherwise the same sum in float operations, so that machines without the instruction can test all code around it.
-// (Inline assembly, as an intrinsic would need a target attribute on every function that the tile is inlined into.)
+// bf16 pairs: acc += a[2p] b[2p] + a[2p+1] b[2p+1], one 32-bit unit of A and of each column of B. Native uses the VDPBF16PS instruction. Otherwise
+// the same sum is computed by float operations, so that machines without the instruction can test all code around it.
+// (Inline assembly, because an intrinsic would need a target attribute on every function that the tile is inlined into.)
 template <int Bytes, int Rows, int Vecs, bool Native>
 struct PairTile {
   using Packed = std::uint16_t;
@@ -75,7 +75,7 @@ struct PairTile {
   }
 };
 
-// One tile: what to multiply and where the result goes, C = alpha acc (+ bias) (+ C if load).
+// The operands of one tile and the destination of its result: C = alpha acc (+ bias) (+ C if load).
 template <class Tile>
 struct TileCall {
   using P = typename Tile::Packed;
@@ -93,7 +93,7 @@ struct TileCall {
   T alpha;
 };
 
-// A tile that extends beyond the right edge of C goes through memory.
+// Stores a tile that extends beyond the right edge of C, from accumulators in memory.
 template <class Tile>
 __attribute__((noinline)) void store_partial(const TileCall<Tile>& t, const typename Tile::Acc* acc, int rows) {
   for (int r = 0; r < rows; ++r)
@@ -119,7 +119,7 @@ void multiply_tile(const TileCall<Tile>& t) {
 #pragma GCC unroll 4
     for (int v = 0; v < nv; ++v) acc[r][v] = V{};
 #pragma GCC unroll 16
-  for (int r = 0; r < R; ++r)          // C arrives while the sum runs
+  for (int r = 0; r < R; ++r)          // prefetches C while the sum runs
 #pragma GCC unroll 4
     for (int v = 0; v < nv * int(sizeof(V)); v += 64) __builtin_prefetch(reinterpret_cast<const char*>(t.c + r * t.ldc) + v, 1);
 

@@ -17,7 +17,7 @@ Isa best_isa() {
 Isa parse(const std::string& name) {
   for (Isa isa : {Isa::base, Isa::avx2, Isa::avx512})
     if (name == isa_name(isa)) return isa;
-  throw ConfigError("FLOWMAP_ISA=" + name + ": want base, avx2 or avx512");
+  throw ConfigError("FLOWMAP_ISA=" + name + ": use base, avx2 or avx512");
 }
 
 Isa checked(Isa isa) {

@@ -10,7 +10,7 @@ namespace fm::cpu {
 
 enum class Isa { base, avx2, avx512 };
 
-// The best instruction set of this machine and this build; FLOWMAP_ISA=base|avx2|avx512 selects a lesser one.
+// The best instruction set of this machine and this build; FLOWMAP_ISA=base|avx2|avx512 selects a lower one.
 Isa active_isa();
 const char* isa_name(Isa isa);
 bool isa_supported(Isa isa);

@@ -1,5 +1,5 @@
-// The CPU's Lane: the interface by which a row program walks along its row. Here one thread with SIMD loops; on CUDA a warp with shuffles. Include
-// it in kernel files only: it lives in an anonymous namespace so that all its instantiations stay inside the object file.
+// The CPU's Lane. A Lane is the interface by which a row program reads and writes its row: on the CPU one thread with SIMD loops, on a GPU a warp
+// with shuffles. Include it in kernel files only: it is in an anonymous namespace, so that its instantiations stay inside the object file.
 #pragma once
 
 #include <cstdint>
@@ -12,8 +12,8 @@ namespace fm::cpu {
 namespace {
 
 struct Lane {
-  // f(0) + ... + f(n-1). The order of the additions depends on the instruction set, not on the number of threads. Partial sums of long rows
-  // are added up in double: rounding then does not grow with the row.
+  // f(0) + ... + f(n-1). The order of the additions depends on the instruction set, not on the number of threads. Partial sums of long
+  // rows are added in double, so that the rounding error does not grow with the length of the row.
   template <class F> FM_HD auto sum(std::int64_t n, const F& f) const {
     using T = std::remove_cvref_t<decltype(f(0))>;
     constexpr std::int64_t block = 1024;
@@ -46,7 +46,7 @@ struct Lane {
     for (std::int64_t i = 0; i < n; ++i) f(i);
   }
 
-  // f() for values of which a row has one: only one walker writes.
+  // f() writes a value that a row has once: if several threads share the row, only one calls f.
   template <class F> FM_HD void once(const F& f) const { f(); }
 };
 

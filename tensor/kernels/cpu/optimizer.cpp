@@ -6,7 +6,7 @@
 namespace fm::cpu::FM_ISA {
 namespace {
 
-constexpr std::int64_t block = 1024;     // elements whose p stays in the first cache until every average has seen it
+constexpr std::int64_t block = 1024;     // elements whose p stays in the L1 cache until all averages are updated
 constexpr std::int64_t job = 16 * block;
 
 template <class T>

@@ -13,8 +13,8 @@ constexpr int bytes = 32;
 constexpr int bytes = 16;
 #endif
 
-// Twelve independent chains, as many as a tile has accumulators at least. The compiler must not see that they are equal, or it computes
-// one.
+// Twelve independent chains: every tile has at least that many accumulators. The compiler must not see that the chains are equal, or it computes
+// only one.
 constexpr int chains = 12, length = 20000;
 typedef float V __attribute__((vector_size(bytes)));
 

@@ -5,7 +5,7 @@
 
 namespace fm::cpu {
 
-// Each runs once for some tens of microseconds on the calling thread and returns the floating-point operations it did.
+// Each function runs for some tens of microseconds on the calling thread and returns the number of its floating-point operations.
 struct PeakKernels {
   double (*f32)();   // multiply-adds
   double (*bf16)();  // VDPBF16PS; null if the machine or the instruction set lacks it

@@ -9,7 +9,7 @@
 namespace fm::cpu::FM_ISA {
 namespace {
 
-constexpr std::int64_t block = 4096;                 // elements summed in T before the partial sum goes to double
+constexpr std::int64_t block = 4096;                 // elements that are summed in T; these sums are added in double
 constexpr std::int64_t column_block = 256;           // columns that one job sums
 
 template <class T> FM_INLINE T block_sum(const T* x, std::int64_t n) {
@@ -26,8 +26,8 @@ template <class T> FM_INLINE T block_squares(const T* x, std::int64_t n) {
   return s;
 }
 
-// Squares of large and of tiny floats are beyond the range of floats, not of doubles. A block sum of 2^-100 is still exact enough: terms
-// that were rounded to 0 or to few digits are below 2^-126 for each of 4096 elements.
+// Returns a sum of squares, in double if it is too large or too small for floats. A block sum of 2^-100 is still exact enough: each of its 4096
+// terms that was rounded to 0 or to few digits is below 2^-126.
 template <class T> FM_INLINE double safe_squares(const T* x, std::int64_t n) {
   const T fast = block_squares(x, n);
   if constexpr (std::is_same_v<T, float>) {
@@ -46,7 +46,7 @@ template <class T> FM_INLINE double row_sum(const T* x, std::int64_t n) {
   return total;
 }
 
-// One long row: its blocks are summed in parallel, then combined in order.
+// Sums one long row: its blocks in parallel, then the partial sums in order.
 template <class T, class F> FM_INLINE double long_sum(std::int64_t n, const F& block_value) {
   const std::int64_t blocks = (n + block - 1) / block;
   double* partial = static_cast<double*>(thread_scratch(blocks * std::int64_t{sizeof(double)}, Scratch::partial_sums));
@@ -64,7 +64,7 @@ template <class T> void sum_rows(const T* x, T* y, std::int64_t outer, std::int6
   parallel_for(outer, n, [&](std::int64_t o) { y[o] = static_cast<T>(row_sum(x + o * n, n)); });
 }
 
-// Rows are added 64 at a time in T, and these sums in double.
+// Adds 64 rows at a time in T, and adds these sums in double.
 template <class T> void sum_columns(const T* x, T* y, std::int64_t outer, std::int64_t n, std::int64_t inner) {
   constexpr std::int64_t rows_at_once = 64;
   const std::int64_t cuts = (inner + column_block - 1) / column_block;

@@ -1,4 +1,4 @@
-// For a build without CUDA. A program that defines backend() before this archive is searched (tests that run the kernels on the CPU) has CUDA.
+// A stub for a build without CUDA. A program that links its own backend() before this archive (tests that run the kernels on the CPU) replaces it.
 #include "tensor/kernels/cuda/backend.h"
 
 namespace fm::cuda {

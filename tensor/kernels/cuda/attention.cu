@@ -1,11 +1,12 @@
 // Streaming attention on a GPU, on plain multiply-adds (attention_tiles.cuh). A block computes results for its own rows:
 //
 //   forward    own queries, met keys: s = scale q k, running maximum m, p = e^(s - m), l = sum p,  o = sum p v / l
-//   tangent    in the same sweep:     ds = scale (dq k + q dk),  do = (sum p dv + p ds v - o sum p ds) / l     (the shift by m has no
-//   tangent) queries    own queries, met keys: p = e^(s - m) / l,  ds = p (go v - delta),  gq = scale sum ds k,  delta = sum go o keys own
-//   keys, met queries: gk = scale sum ds q,  gv = sum p go
+//   tangent    in the same sweep:     ds = scale (dq k + q dk),  do = (sum p dv + p ds v - o sum p ds) / l
+//   queries    own queries, met keys: p = e^(s - m) / l,  ds = p (go v - delta),  gq = scale sum ds k,  delta = sum go o
+//   keys       own keys, met queries: gk = scale sum ds q,  gv = sum p go
 //
-// Scores are in units of log 2, as on the CPU. No float atomics: every element is added up by one thread in one order.
+// The shift by m is constant and has no tangent.
+// Scores are in units of log 2, as on the CPU. There are no float atomics: one thread sums each element, always in the same order.
 #include <limits>
 #include <string>
 
@@ -25,8 +26,7 @@ using namespace attention;
 
 constexpr double log2_e = 1.4426950408889634074;
 
-// With 0 the compiler finds a number of registers for f32. For f64 it spills unless it may use all registers of one block per
-// multiprocessor.
+// With 0 the compiler chooses the number of registers, for f32. For f64 it spills registers unless it may assume one block per multiprocessor.
 template <class T>
 constexpr int blocks_wanted = sizeof(T) == 8 ? 1 : 0;
 
@@ -37,7 +37,7 @@ template <class T, bool tangent, int columns, int rows>
 __global__ void __launch_bounds__(block_threads, blocks_wanted<T>) forward_kernel(Attention<T> a, AttentionTangent<T> t) {
   FM_SHARED(Pack<T>, packs);
   const ForwardBlock<T, tangent, columns, rows> block{packs->x, static_cast<int>(a.dim)};
-  constexpr int n = tangent ? 2 : 1;  // of each tile: the values, the tangents
+  constexpr int n = tangent ? 2 : 1;  // tiles of each kind: the values, and the tangents
   const Count tiles = (a.queries + block.own_rows - 1) / block.own_rows;
   const T scale = static_cast<T>(a.scale * log2_e);
   for (Count job = blockIdx.x; job < a.batch * a.heads * tiles; job += gridDim.x) {
@@ -51,7 +51,7 @@ __global__ void __launch_bounds__(block_threads, blocks_wanted<T>) forward_kerne
       keys[1] = head_rows(t.dk, b, h);
       values[1] = head_rows(t.dv, b, h);
     }
-    // Results; a lane's part of the sums l and of p ds; the maximum.
+    // The results o and d_o, a lane's part of the sums l and `moved` (of p ds), and the maximum m.
     Pack<T> o[columns][rows] = {}, d_o[tangent ? columns : 1][rows] = {};
     T l[rows] = {}, moved[rows] = {}, m[rows], s[rows][met_per_lane], ds[rows][met_per_lane];
     FM_UNROLL
@@ -151,7 +151,7 @@ __global__ void __launch_bounds__(block_threads) delta_kernel(Attention<T> a, He
 template <class T, bool of_queries, int columns, int rows>
 using BackwardBlock = Block<T, columns, rows, 2, 2, of_queries ? 1 : 2>;
 
-// of_queries: gq, own rows are queries. Else gk and gv, own rows are keys. First q or k, second go or v.
+// Computes gq if of_queries, with queries for own rows, else gk and gv, with keys for own rows. The first own tile is q or k, the second go or v.
 template <class T, bool of_queries, int columns, int rows>
 __global__ void __launch_bounds__(block_threads, blocks_wanted<T>) backward_kernel(Attention<T> a, AttentionGradient<T> g, const T* delta) {
   FM_SHARED(Pack<T>, packs);
@@ -167,7 +167,8 @@ __global__ void __launch_bounds__(block_threads, blocks_wanted<T>) backward_kern
     block.load_own(1, of_queries ? go : v, first, own);
     const HeadRows<const T> scored[2] = {of_queries ? k : q, of_queries ? v : go};
     const HeadRows<const T> summed[2] = {of_queries ? k : q, of_queries ? HeadRows<const T>{} : go};
-    // Maximum, 1 / sum (own queries divide their results instead, because registers are few) and delta of the lane's queries: its own rows, or the met rows.
+    // Maximum, 1 / sum and delta of the lane's queries, which are its own rows or the met rows. Own queries divide their results by the sum instead,
+    // because registers are few.
     constexpr int queries = of_queries ? rows : met_per_lane;
     T top[queries], inverse[of_queries ? 1 : queries], mean[queries];
     const auto read_query = [&](int i, Count n) {
@@ -228,13 +229,13 @@ __global__ void __launch_bounds__(block_threads, blocks_wanted<T>) backward_kern
 // ---- launches -----------------------------------------------------------------------------------------
 
 constexpr Count widest = 256;
-constexpr int most_shared = 99 << 10;  // shared memory available to a block on every GPU since sm_80
+constexpr int most_shared = 99 << 10;  // bytes of shared memory that a block can have on every GPU since sm_80
 
 template <class T>
 void check_width(const Attention<T>& a) {
   if (a.dim > widest)
-    throw DeviceError("attention on a GPU: heads of width " + std::to_string(a.dim) + ", want at most " + std::to_string(widest) +
-                      "; use more heads, or the CPU");
+    throw DeviceError("attention on a GPU: heads of width " + std::to_string(a.dim) + "; at most " + std::to_string(widest) +
+                      " is possible: use more heads, or the CPU");
 }
 
 template <int n>
@@ -242,11 +243,11 @@ struct Constant {
   static constexpr int value = n;
 };
 
-// f(columns, rows) as constants: columns the first number of chunks that is enough; rows 4, or less where results would not fit into
-// registers. `results`: how many arrays of results a kernel has.
+// Calls f(columns, rows) with constants. columns is the smallest available number of chunks that is enough. rows is 4, or less if the results would
+// not fit into registers. `results`: the number of arrays of results of the kernel.
 template <class T, int results, class F>
 void with_tiles(Count dim, const F& f) {
-  if constexpr (sizeof(T) == 8) {  // for checks
+  if constexpr (sizeof(T) == 8) {  // f64 is for checks
     if (dim <= 64)
       f(Constant<4>{}, Constant<1>{});
     else
@@ -263,7 +264,7 @@ void with_tiles(Count dim, const F& f) {
   }
 }
 
-// A block for each tile of `rows` rows of each head.
+// Launches a block for each tile of own rows of each head; a head has `rows` rows.
 template <class Block, class... Parameters, class... Args>
 void start(Count heads, Count rows, void (*kernel)(Parameters...), const Args&... args) {
   static_assert(Block::bytes <= most_shared);

@@ -1,12 +1,12 @@
-// The building blocks of attention kernels. A block of four warps has its own tile of rows and processes the other ("met") rows 32 at a time. Two
-// products are all the work, both on tiles in shared memory with a small block of results in the registers of each lane:
+// The building blocks of attention kernels. A block of four warps has its own tile of rows and processes the other ("met") rows 32 at a time. The work
+// is two products, on tiles in shared memory, with a small block of results in the registers of each lane (y = lane / 8, x = lane % 8):
 //
-//   scores  s (own, met)     += own met^T      a lane has own rows y + 4 i and met rows x + 8 j of its warp's part, y = lane / 8, x = lane
-//   % 8 sums    r (own, columns) += w (own, met) met   a lane has own rows y + 4 i and 16 bytes of columns of each chunk
+//   scores  s (own, met)     += own met^T          a lane has own rows y + 4 i and met rows x + 8 j of its warp's part
+//   sums    r (own, columns) += w (own, met) met   a lane has own rows y + 4 i and 16 bytes of columns of each chunk
 //
-// A chunk is 128 bytes of a row. Met rows come chunk by chunk through two buffers: while one is used, the next is being loaded into
-// registers, so that one barrier for each chunk is enough. The warp that reads the weights w makes them from scores. 16 bytes are read at a
-// time, without bank conflicts: rows of tiles are 16 bytes longer than a multiple of 128.
+// A chunk is 128 bytes of a row. Met rows pass chunk by chunk through two buffers: while one is used, the next chunk is loaded into registers, so one
+// barrier for each chunk is enough. The warp that reads the weights w makes them from scores. 16 bytes are read at a time, without bank conflicts:
+// rows of tiles are 16 bytes longer than a multiple of 128.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -17,8 +17,8 @@
 #include "tensor/kernels/attention.h"
 
 #ifdef __CUDACC__
-#define FM_UNROLL _Pragma("unroll")        // arrays of results must be registers
-#define FM_ONE_BY_ONE _Pragma("unroll 1")  // the loads of two iterations would not fit beside them
+#define FM_UNROLL _Pragma("unroll")        // arrays of results must be in registers
+#define FM_ONE_BY_ONE _Pragma("unroll 1")  // registers would not suffice for the loads of two iterations
 #else
 #define FM_UNROLL
 #define FM_ONE_BY_ONE
@@ -41,7 +41,7 @@ __device__ Pack<T> pack_at(const T* p) {
   return *reinterpret_cast<const Pack<T>*>(p);
 }
 
-// Rows of one (batch, head). Null: zeros to read, nothing to write.
+// Rows of one (batch, head). If data is null, reads give zeros and writes do nothing.
 template <class T>
 struct HeadRows {
   T* data = nullptr;
@@ -53,7 +53,8 @@ __device__ HeadRows<T> head_rows(const kernels::Heads<T>& h, Count b, Count head
   return {h.data ? h.data + b * h.batch + head * h.head : nullptr, h.token};
 }
 
-// For heads of up to `columns` chunks, `rows` own rows for each lane (4 rows per warp), and this many tiles of each kind.
+// A block for heads of up to `columns` chunks. Each lane has `rows` own rows, the block 16 times as many. The last three parameters are the numbers
+// of tiles of each kind.
 template <class T, int columns, int rows, int own_tiles, int met_tiles, int weight_tiles>
 struct Block {
   static constexpr int pack = Pack<T>::size, chunk = 8 * pack, own_rows = warps * 4 * rows;
@@ -78,7 +79,7 @@ struct Block {
     }
   }
 
-  // s += own tile times met tile over chunk c.
+  // s += own tile times transposed met tile, over chunk c.
   __device__ void add_scores(T (&s)[rows][met_per_lane], int own_tile, int met_tile, int c, int buffer) const {
     const T* own = shared + own_tile * own_size + own_row(0) * own_pitch + c * chunk;
     const T* met = shared + met_begin + (buffer * met_tiles + met_tile) * met_size + x * met_pitch;
@@ -104,7 +105,7 @@ struct Block {
     return shared[weight_begin + tile * weight_size + own_row(i) * weight_pitch + met_row(j)];
   }
 
-  // r += weights times the first n rows of a met tile, for the chunk that lies there.
+  // r += weights times the first n rows of a met tile, for the chunk in that tile.
   __device__ void add_rows(Pack<T> (&r)[rows], int weight_tile, int met_tile, int n, int buffer) const {
     const T* weights = shared + weight_begin + weight_tile * weight_size + own_row(0) * weight_pitch;
     const T* met = shared + met_begin + (buffer * met_tiles + met_tile) * met_size + x * pack;
@@ -125,7 +126,7 @@ struct Block {
     }
   }
 
-  // Rows first .. of a chunk, to registers.
+  // Loads chunk c of the rows from `first` on into registers.
   __device__ void fetch(T (&next)[met_tiles][per_thread], const HeadRows<const T> (&from)[met_tiles], Count first, Count end, int c) const {
     const int r = static_cast<int>(threadIdx.x) / chunk, column = c * chunk + static_cast<int>(threadIdx.x) % chunk;
     FM_UNROLL
@@ -149,8 +150,8 @@ struct Block {
     }
   }
 
-  // Meets `end` rows, 32 at a time: begin(m) when rows m, m + 1, ... are next, scores(c, buffer) for each of their chunks in `first`,
-  // turn(m) when the scores are complete, sums(constant c, buffer, n) for each chunk of the same n rows in `second`.
+  // Goes over rows [0, end), 32 at a time: calls begin(m) before rows m, m + 1, ..., scores(c, buffer) for each of their chunks in `first`, turn(m)
+  // when the scores are complete, and sums(constant c, buffer, n) for each chunk of the same n rows in `second`.
   template <class Begin, class Scores, class Turn, class Sums>
   __device__ void meet(Count end, const HeadRows<const T> (&first)[met_tiles], const HeadRows<const T> (&second)[met_tiles],
                        const Begin& begin, const Scores& scores, const Turn& turn, const Sums& sums) const {
@@ -186,7 +187,7 @@ struct Block {
     }
   }
 
-  // f(n, c, u, value) for every element of the block's rows of results that lies inside [0, end) rows and `dim` columns.
+  // Calls f(n, c, u, value) for every element of the block's results in rows below `end` and columns below `dim`.
   template <class F>
   __device__ void each_result(Count first, Count end, const F& f) const {
     FM_UNROLL
@@ -210,7 +211,7 @@ struct Block {
   }
 };
 
-// Over the eight lanes that share own rows.
+// Returns the sum over the eight lanes that share own rows.
 template <class T>
 __device__ T row_sum(T value) {
   for (int distance = 4; distance > 0; distance /= 2) value += __shfl_xor_sync(0xffffffffu, value, distance);

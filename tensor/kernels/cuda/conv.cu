@@ -1,5 +1,5 @@
 // Family `conv` on a GPU: the products of cpu/conv.cpp with patches of several images at a time in memory of the device. If patches
-// overlap, a thread gathers the contributions to one element of the image, in order: no atomics, the same result every time.
+// overlap, one thread adds all contributions to an element of the image, in order. So there are no atomics and results are the same every time.
 #include "tensor/kernels/cuda/runtime.h"
 #include "tensor/kernels/cuda/tables.h"
 #include "tensor/kernels/cuda/walk.cuh"
@@ -11,12 +11,12 @@ namespace {
 using Count = std::int64_t;
 
 constexpr Count workspace_elements = Count(1) << 23;  // of patches at a time: 32 MiB in f32, which stays in the cache of a large GPU
-constexpr Count row_blocks = 65535;                   // the most that blockIdx.y counts
+constexpr Count row_blocks = 65535;                   // maximum of blocks in y
 
 void product(const GemmArgs<float, float>& g) { gemm_kernels().f32(g); }
 void product(const GemmArgs<double, double>& g) { gemm_kernels().f64(g); }
 
-// Sizes of a convolution as kernels take them.
+// Sizes of a convolution, passed to kernels.
 struct Sizes {
   explicit Sizes(const ConvShape& s)
       : shape(s),
@@ -36,12 +36,13 @@ struct Sizes {
   bool direct;          // a 1x1 kernel: the image is its own patch matrix
 };
 
-// Some images, and of each the same pixels [begin, begin + pixels).
+// Some images, and the same pixels [begin, begin + pixels) of each.
 struct Part {
   Count first, images, begin, pixels;
 };
 
-// f(part) for parts of at most workspace_elements where an output pixel takes `per_pixel` of them: whole images, or pieces of one.
+// Calls f(part) for parts that are whole images, or pieces of one. A part needs at most workspace_elements elements, `per_pixel` for each output
+// pixel.
 template <class F>
 void for_each_part(const Sizes& z, Count per_pixel, F&& f) {
   if (z.pixels == 0) return;
@@ -59,7 +60,7 @@ std::shared_ptr<std::byte> workspace(Count elements) {
   return allocate(static_cast<std::size_t>(elements) * sizeof(T), Device::cuda(current_device()));
 }
 
-// Kernels whose blocks have rows in y and neighbors in x.
+// Returns the grid of a kernel whose blocks have rows in y and neighbors in x.
 dim3 grid_of_rows(Count rows, Count n) {
   const dim3 columns = grid_for(n, 1);
   return dim3(columns.x, static_cast<unsigned>(rows < row_blocks ? rows : row_blocks));
@@ -85,7 +86,7 @@ __global__ void patches_kernel(Sizes z, const T* x, T* patches, Part part, Count
   }
 }
 
-// The transpose: gx[...] (+)= the contributions of this part's patches (images, k, pixels) to it.
+// The transpose: gx[...] (+)= the contributions of the patches (images, k, pixels) of this part.
 template <class T>
 __global__ void add_patches_kernel(Sizes z, const T* patches, T* gx, Part part, bool accumulate) {
   const ConvShape& s = z.shape;
@@ -116,7 +117,7 @@ __global__ void bias_kernel(const T* bias, T* y, Count rows, Count channels, Cou
       y[row * pixels + p] = (accumulate ? y[row * pixels + p] : T(0)) + bias[row % channels];
 }
 
-// out (channels, images, pixels) = gy (images, channels, pixels) of the part, so that all its pixels are one sum.
+// out (channels, images, pixels) = gy (images, channels, pixels) of the part, so that the sum runs over all pixels of the part.
 template <class T>
 __global__ void channels_first_kernel(Sizes z, const T* gy, T* out, Part part) {
   const Count channels = z.shape.out_channels;

@@ -1,5 +1,5 @@
-// Family `copy` on a GPU: strided copies with conversion. A copy of more than one dimension whose two sides are contiguous along different ones
-// (a transpose) goes through a tile of shared memory, so that both reads and writes access neighbors.
+// Family `copy` on a GPU: strided copies with conversion. If source and destination are contiguous along different dimensions
+// (a transpose), the copy goes through a tile of shared memory, so that both reads and writes access neighbors.
 #include "tensor/kernels/cuda/runtime.h"
 #include "tensor/kernels/cuda/tables.h"
 #include "tensor/kernels/cuda/walk.cuh"
@@ -59,7 +59,7 @@ template <class A, class B> __global__ void transpose_kernel(const A* a, B* b, T
   }
 }
 
-// The dimension along which strides are 1, or -1.
+// Returns the last dimension with stride 1, or -1 if there is none.
 int contiguous_dim(const Walk& w, const Strides& strides) {
   for (int d = w.shape.rank() - 1; d >= 0; --d)
     if (strides[d] == 1) return d;

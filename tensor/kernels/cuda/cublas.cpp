@@ -1,7 +1,7 @@
-// Handles belong to a thread and a device, with a workspace from the tensors' memory, so that products neither allocate nor wait.
+// Each thread has handles for each device, with a workspace from the memory of tensors, so that products neither allocate nor wait.
 //
 // cuBLAS stores by columns. A row-major matrix is the transpose of a column-major one of the same leading dimension, and
-// C^T = op(B)^T op(A)^T: B goes first, with its own transposition, and the sizes are (n, m, k).
+// C^T = op(B)^T op(A)^T. So B is passed first, with its own transposition, and the sizes are (n, m, k).
 #include "tensor/kernels/cuda/cublas.h"
 
 #include <cublasLt.h>
@@ -20,7 +20,7 @@
 namespace fm::cuda {
 namespace {
 
-// NVIDIA's recommendation (cuBLAS's manual, cublasSetWorkspace).
+// Returns the size that NVIDIA recommends (cuBLAS's manual, cublasSetWorkspace).
 std::size_t advised_workspace() {
   cudaDeviceProp properties{};
   fm::cuda::check(cudaGetDeviceProperties(&properties, current_device()), "cudaGetDeviceProperties");
@@ -51,14 +51,14 @@ void check(cublasStatus_t status, const char* call, const Product& p) {
 }
 
 int as_int(std::int64_t n, const Product& p) {
-  if (n > INT_MAX) throw ShapeError("product on a GPU: " + describe(p) + ": cuBLAS counts to 2^31 - 1; cut the operands");
+  if (n > INT_MAX) throw ShapeError("product on a GPU: " + describe(p) + ": cuBLAS supports sizes up to 2^31 - 1; split the operands");
   return static_cast<int>(n);
 }
 
-// Which Lt product: sizes, leading dimensions, transpositions, types, accumulate, TF32.
+// Identifies a product of cuBLASLt: sizes, leading dimensions, transpositions, types, accumulate, TF32.
 using Key = std::array<std::int64_t, 12>;
 
-// cuBLASLt's choice for a Key.
+// The algorithm that cuBLASLt chose for a Key.
 struct Plan {
   Plan() = default;
   Plan(const Plan&) = delete;
@@ -94,7 +94,7 @@ struct Handles {
   void follow(cudaStream_t now) {
     if (now == stream) return;
     check(cublasSetStream(blas, now), "cublasSetStream");
-    check(cublasSetWorkspace(blas, workspace.get(), workspace_bytes), "cublasSetWorkspace");  // after the stream, which resets it
+    check(cublasSetWorkspace(blas, workspace.get(), workspace_bytes), "cublasSetWorkspace");  // after cublasSetStream, which resets it
     stream = now;
   }
 
@@ -121,7 +121,7 @@ cublasComputeType_t compute_type(const Product& p) {
   return p.a.type == CUDA_R_32F && tf32_allowed() ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
 }
 
-// alpha and beta in the type that sums are in.
+// alpha and beta, in the type of the sums.
 struct Factors {
   explicit Factors(const Product& p)
       : wide(p.c_type == CUDA_R_64F), d{p.alpha, p.accumulate ? 1.0 : 0.0}, f{static_cast<float>(d[0]), static_cast<float>(d[1])} {}
@@ -137,7 +137,7 @@ void set_bias(Plan& plan, const void* bias, const Product& p) {
         "cublasLtMatmulDescSetAttribute", p);
 }
 
-// A layout of the column-major matrix that op(x) is the transpose of, op(x) having rows x columns.
+// Makes the layout of the column-major matrix whose transpose is op(x), a matrix of `rows` x `columns`.
 void make_layout(cublasLtMatrixLayout_t* layout, cudaDataType_t type, bool transposed, std::int64_t rows, std::int64_t columns,
                  std::int64_t lead, const Product& p) {
   const auto down = static_cast<std::uint64_t>(transposed ? rows : columns),
@@ -223,7 +223,7 @@ void multiply(const Product& p) {
 }
 
 bool multiply_with_bias(const Product& p, const void* bias) {
-  // cuBLASLt chooses for operands that begin as new allocations do; views that begin elsewhere go the other way.
+  // cuBLASLt chooses algorithms for operands with the alignment of new allocations. Other views are left to the caller.
   if (p.batch != 1 || p.c_type == CUDA_R_64F || !aligned(p.a.data, 256) || !aligned(p.b.data, 256) || !aligned(p.c, 256) ||
       !aligned(bias, 16))
     return false;

@@ -1,5 +1,5 @@
-// Family `gemm` on a GPU: products by cuBLAS (cublas.h), plus its missing operations. Sums over a batch that share C are made one after
-// another, so results are the same every time.
+// Family `gemm` on a GPU: products by cuBLAS (cublas.h), and operations that cuBLAS lacks. Products of a batch that share C run one
+// after another, so results are the same every time.
 #include <climits>
 
 #include "tensor/kernels/cuda/cublas.h"
@@ -58,7 +58,8 @@ void set_rows(const GemmArgs<In, Out, InB>& g, const SumOf<Out>* sums = nullptr)
 
 constexpr Count rounded_together = 4;  // neighbors that a thread rounds
 
-// y (count, rows, columns) with leading dimension `lead` from x with ldx and stride; a thread takes neighbors of one row.
+// Rounds x, with leading dimension ldx and `stride` between matrices, to y (count, rows, columns) with leading dimension `lead`. A thread rounds
+// neighbors in one row.
 __global__ void round_kernel(const float* x, bf16* y, Count count, Count rows, Count columns, Count ldx, Count stride, Count lead) {
   const Count groups = (columns + rounded_together - 1) / rounded_together;
   for (Count i = first_element(); i < count * rows * groups; i += element_step()) {
@@ -94,7 +95,7 @@ void multiply_onto_bias(const GemmArgs<In, Out>& g) {
   multiply(p);
 }
 
-// The same where C holds bf16 that is added to: through sums in f32, to round once.
+// The same if bf16 C is accumulated: computes the product in f32 first, so that the result is rounded once.
 template <class In, class Out>
 void multiply_beside(const GemmArgs<In, Out>& g) {
   const auto memory = allocate(static_cast<std::size_t>(g.batch * g.m * g.n) * sizeof(float), Device::cuda(current_device()));
@@ -114,7 +115,7 @@ void multiply_one(const GemmArgs<In, Out>& g) {
   multiply_onto_bias(g);
 }
 
-// Calls f with the whole batch, or with one product after another where they share C.
+// Calls f with the whole batch or, if the products share C, with one product after another.
 template <class In, class Out, class InB, class F>
 void in_order(const GemmArgs<In, Out, InB>& g, F&& f) {
   if (g.batch == 1 || g.stride_c != 0) return f(g);
@@ -127,7 +128,7 @@ void in_order(const GemmArgs<In, Out, InB>& g, F&& f) {
   }
 }
 
-// Weights in f32 under activations in bf16: rounded into separate memory, with rows a multiple of 16 bytes apart.
+// For f32 weights with bf16 activations: rounds the weights into separate memory, whose rows have a distance of a multiple of 16 bytes.
 template <class Out>
 void multiply_all(const GemmArgs<std::uint16_t, Out, RoundedFloat>& g) {
   const Count rows = g.tb ? g.n : g.k, columns = g.tb ? g.k : g.n, lead = (columns + 7) / 8 * 8, count = g.stride_b ? g.batch : 1;
@@ -155,7 +156,7 @@ template <class In, class Out, class InB = In>
 void gemm(const GemmArgs<In, Out, InB>& args) {
   GemmArgs<In, Out, InB> g = args;
   if (g.m <= 0 || g.n <= 0 || g.batch <= 0) return;
-  // A batch that shares B and lies row after row is one taller product.
+  // A batch whose products share B, and whose A and C lie row after row, is one taller product.
   const bool taller = g.stride_b == 0 && !g.ta && g.stride_a == g.m * g.lda && g.stride_c == g.m * g.ldc && g.m * g.batch <= INT_MAX;
   if (g.batch > 1 && taller) g.m *= g.batch, g.batch = 1;
   if (g.k > 0) return multiply_all(g);

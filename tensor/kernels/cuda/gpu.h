@@ -1,4 +1,4 @@
-// The runtime's state of each GPU: for runtime.cpp, transfer.cpp and graph.cpp alone.
+// The state of each GPU. Only runtime.cpp, transfer.cpp and graph.cpp use it.
 #pragma once
 
 #include <atomic>
@@ -12,14 +12,15 @@ namespace fm::cuda {
 
 struct Gpu;
 
-// Pinned memory that is on its way; free again when its event has passed.
+// Pinned memory of a transfer. It is free again when its event has occurred.
 struct Pinned {
   void* memory = nullptr;
   std::size_t bytes = 0;
   cudaEvent_t passed = nullptr;
 };
 
-// Blocks by size, powers of two. While work is under way more are made, up to `most` bytes of each size; then the oldest is waited for.
+// Blocks of pinned memory, whose sizes are powers of two. If all blocks of a size are in use, take() makes a new one, up to `most` bytes of each
+// size; beyond that it waits for the oldest.
 class PinnedPool {
  public:
   static constexpr std::size_t smallest = std::size_t{4} << 10, largest = std::size_t{4} << 20;
@@ -38,22 +39,22 @@ class PinnedPool {
 };
 
 struct Gpu {
-  cudaStream_t stream = nullptr, copies = nullptr;   // for computing; for uploads beside that
+  cudaStream_t stream = nullptr, copies = nullptr;   // for computing; for uploads at the same time
   unsigned long long* error = nullptr;               // device memory
   unsigned long long* error_seen = nullptr;          // pinned
   std::mutex transfers;
-  PinnedPool staging{std::size_t{16} << 20};         // for transfers in order with the computation
-  PinnedPool ahead{std::size_t{1} << 30};            // for uploads beside it: two batches; the limit for each size of blocks
+  PinnedPool staging{std::size_t{16} << 20};         // for transfers on the compute stream
+  PinnedPool ahead{std::size_t{1} << 30};            // for uploads on the copy stream, about two batches; limit for each size of blocks
   std::deque<cudaEvent_t> events;                    // unused ones
   bool recording = false, borrowed = false;          // recording: a graph is being recorded. borrowed: it got memory from the other stream
   std::atomic<std::int64_t> waits{0}, allocations{0};
 };
 
-Gpu& here();                                         // of current_device()
+Gpu& here();                                         // the state of current_device()
 
 cudaEvent_t take_event(Gpu& gpu);
 void in_order(Gpu& gpu, cudaStream_t before, cudaStream_t after);   // `after` continues when `before` has done all work requested so far
-void wait_for(Gpu& gpu, cudaEvent_t event);          // counted
+void wait_for(Gpu& gpu, cudaEvent_t event);          // and counts the wait
 void refuse_recording(const Gpu& gpu, const char* what);
 void throw_index_error(unsigned long long word);     // the error in error_word()
 

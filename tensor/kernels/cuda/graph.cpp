@@ -27,7 +27,7 @@ void* end_recording(bool wanted) {
 
 void launch_graph(void* graph) { check(cudaGraphLaunch(static_cast<cudaGraphExec_t>(graph), current_stream()), "cudaGraphLaunch"); }
 
-// It may still be running. The next call reports a failure here.
+// Waits, because the graph may still run. A failure is reported by the next call.
 void drop_graph(void* graph) {
   Gpu& gpu = here();
   ++gpu.waits;

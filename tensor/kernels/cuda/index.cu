@@ -10,7 +10,7 @@ namespace {
 
 using Count = std::int64_t;
 
-constexpr int threads = 256, group = 32;  // scatter_add and argmax: of a block, and that count together
+constexpr int threads = 256, group = 32;  // for scatter_add and argmax: threads of a block, and of a group that counts together
 
 __device__ bool in_range(Count index, Count limit) { return index >= 0 && index < limit; }
 
@@ -25,7 +25,7 @@ void check_range(const Count* index, Count n, Count limit) {
   if (n > 0) launch(current_stream(), grid_for(n), dim3(threads_per_block), 0, check_kernel, index, n, limit, error_word());
 }
 
-// Rows are copied as raw units, the widest that their size and place allow.
+// Rows are copied as raw units, the widest that their size and alignment allow.
 struct alignas(16) Wide {
   std::uint64_t half[2];
 };
@@ -59,11 +59,11 @@ void gather(DType dtype, const void* x, const Count* index, void* y, Count rows,
       gather_by<std::uint16_t>(x, index, y, rows, bytes, limit) || gather_by<std::uint8_t>(x, index, y, rows, bytes, limit);
 }
 
-// The layout of scatter_add's shared memory: whether each thread hit, the list of hits, and the number of each group.
+// The layout of scatter_add's shared memory: the flag of each thread (`hit`), the list of threads with the flag, and their number in each group.
 constexpr int hits = 0, list = threads, counts = 2 * threads, shared_ints = 2 * threads + threads / group;
 
-// Puts the numbers of the threads with `hit` into shared[list ...] in order; returns their count. Two barriers come before the next call
-// writes the list again, so its readers need none.
+// Writes the numbers of the threads with `hit` to shared[list ...], in order, and returns their count. Readers of the list need no barrier: two
+// barriers come before the next call writes the list again.
 template <class Shared>
 __device__ int ordered_hits(Shared& shared, bool hit) {
   const int me = static_cast<int>(threadIdx.x), first = me / group * group;
@@ -88,8 +88,7 @@ __device__ int ordered_hits(Shared& shared, bool hit) {
   return total;
 }
 
-// A block owns a row of y and searches its number among the indices, `threads` of them at a time: additions are in the order of the
-// indices.
+// A block owns row `target` of y and searches the indices, `threads` at a time, for that number. So additions are in the order of the indices.
 template <class T>
 __global__ void scatter_kernel(const T* x, const Count* index, T* y, Count rows, Count row, Count limit, unsigned long long* error) {
   FM_SHARED(int, shared);

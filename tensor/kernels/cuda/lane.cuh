@@ -1,4 +1,4 @@
-// The GPU's Lane, by which row programs (tensor/kernels/rows) walk along a row; the CPU's is kernels/cpu/lane.h.
+// The GPU's Lane, by which row programs (tensor/kernels/rows) access a row. The CPU's is in kernels/cpu/lane.h.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -13,7 +13,8 @@ namespace fm::cuda {
 
 constexpr unsigned whole_warp = 0xffffffffu;
 
-// A warp on one row: lane i has elements i, i + 32, ... Sums are added up by halving, in the same order every time. Every lane of the warp calls.
+// A warp for one row: lane i has elements i, i + 32, ... The lanes add their sums pairwise, in the same order every time. All lanes of the warp must
+// call each function.
 struct WarpLane {
   int lane = 0;
 
@@ -42,7 +43,7 @@ struct WarpLane {
   }
 
  private:
-  // Row programs are host and device functions; this one runs on a device alone.
+  // Row programs are host and device functions; this function runs on a device only.
   template <class T, class F> FM_HD static T combine(T value, [[maybe_unused]] const F& f) {
 #if defined(__CUDA_ARCH__) || !defined(__CUDACC__)
     for (int distance = 16; distance > 0; distance /= 2) value = f(value, __shfl_xor_sync(whole_warp, value, distance));
@@ -51,7 +52,7 @@ struct WarpLane {
   }
 };
 
-// A grid with a warp for each of n rows, eight per block; kernels continue with row r + row_step().
+// A grid with a warp for each of n rows, eight warps per block. If the grid is limited, the warp of row r continues with row r + row_step().
 constexpr std::int64_t warps_per_block = 8;
 inline dim3 grid_of_rows(std::int64_t n) {
   const std::int64_t blocks = (n + warps_per_block - 1) / warps_per_block;

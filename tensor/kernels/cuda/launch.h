@@ -1,4 +1,4 @@
-// How kernels are launched and get their shared memory: the two things that nvcc and tests/support/host_cuda spell differently.
+// Launches kernels and gives them shared memory. nvcc and tests/support/host_cuda need different code for these two.
 #pragma once
 
 #include <cuda_runtime.h>

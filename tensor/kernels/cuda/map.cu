@@ -55,7 +55,7 @@ template <class T> __global__ void select_kernel(const T* condition, const T* a,
   for (Count i = first_element(); i < n; i += element_step()) y[i] = load(condition, i) != Scalar<T>(0) ? a[i] : b[i];
 }
 
-// Launches `kernel` over n elements, none for none.
+// Launches `kernel` over n elements; does nothing if n is 0.
 template <class... Parameters, class... Args> void over(Count n, void (*kernel)(Parameters...), Args... args) {
   if (n > 0) launch(current_stream(), grid_for(n), dim3(threads_per_block), 0, kernel, args...);
 }

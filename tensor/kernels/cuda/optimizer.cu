@@ -1,5 +1,5 @@
-// Family `optimizer` on a GPU: AdamW and up to eight averages of the weights in one pass over memory. Averages are passed by value with the launch:
-// no list of them is uploaded. More than eight take further passes over p.
+// Family `optimizer` on a GPU: AdamW and up to eight averages of the weights in one pass over memory. The list of averages is passed by
+// value with the launch, so that it needs no upload. More than eight averages need further passes over p.
 #include "tensor/kernels/cuda/runtime.h"
 #include "tensor/kernels/cuda/tables.h"
 #include "tensor/kernels/cuda/walk.cuh"
@@ -27,7 +27,7 @@ struct Update {
   Count n;
 };
 
-// Device pointers and numbers that all elements need.
+// The numbers that all elements need, read from the device.
 template <class T>
 struct Now {
   T scale, keep, step_size, root_correction;
@@ -38,7 +38,7 @@ struct alignas(sizeof(T) * width) Pack {
   T x[width];
 };
 
-// Elements width * i, ...; `update`: there is a gradient.
+// Updates `width` elements from element width * i on. `update`: there is a gradient.
 template <class T, int width, bool update>
 __device__ void step(const Update<T>& u, const Now<T>& now, Count i) {
   using P = Pack<T, width>;
@@ -112,7 +112,7 @@ void adamw(const AdamWTensors<T>& t, const AdamWScalars<T>& s) {
   }
 }
 
-// One sum in the order of the CPU's: the loads run ahead of it, the numbers are few.
+// One thread adds the few numbers, in the order of the CPU; loads run ahead of the additions.
 __global__ void clip_kernel(const double* squares, Count n, double scale, double limit, AdamWClip* out) {
   if (first_element() > 0) return;
   double sum = 0;

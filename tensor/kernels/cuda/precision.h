@@ -1,4 +1,4 @@
-// How exact products of f32 matrices on a GPU are.
+// The precision of products of f32 matrices on a GPU.
 #pragma once
 
 #include <atomic>
@@ -10,7 +10,7 @@ inline std::atomic<bool>& tf32_switch() {
   return allowed;
 }
 
-// Tensor cores may round f32 operands to TF32 (10 bits of fraction) from now on. Several times faster; off by default.
+// Allows tensor cores to round f32 operands to TF32 (10 bits of fraction), which is several times faster. Off by default.
 inline void allow_tf32(bool yes) { tf32_switch() = yes; }
 inline bool tf32_allowed() { return tf32_switch(); }
 

@@ -26,7 +26,7 @@ struct Normal {
   }
 };
 
-// `wide`: whole blocks may be stored at once.
+// `wide`: the four numbers of a block may be stored at once.
 template <class Distribution>
 __global__ void fill_kernel(float* out, Count rows, Count n, const Count* first, RandomKey key, std::uint32_t draw, bool wide) {
   const Count blocks = (n + 3) / 4;

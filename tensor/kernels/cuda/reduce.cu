@@ -1,5 +1,5 @@
-// Family `reduce` on a GPU. As on the CPU, sums are made of pieces of fixed size in T whose partial sums are combined in order in double: the
-// same result every time, accurate to a few ulp at any length.
+// Family `reduce` on a GPU. As on the CPU, sums are computed in pieces of fixed size in T, and the partial sums are added in order in double.
+// Results are the same every time and accurate to a few ulp at any length.
 #include <limits>
 
 #include "tensor/kernels/cuda/lane.cuh"
@@ -14,7 +14,7 @@ namespace {
 using Count = std::int64_t;
 
 constexpr unsigned threads = 256;
-constexpr Count piece = 64 * threads;                 // elements of a row that a block sums: 64 a thread, in T
+constexpr Count piece = 64 * threads;                 // elements of a row that a block sums: 64 per thread, in T
 constexpr int column_threads = 32, row_threads = 8;   // sum_columns: a block has 32 columns, its 8 rows of threads take turns
 constexpr Count column_piece = 64 * row_threads;      // rows that a block sums
 
@@ -22,7 +22,7 @@ std::shared_ptr<std::byte> workspace(std::size_t bytes) { return allocate(bytes,
 
 unsigned blocks_for(Count n) { return static_cast<unsigned>(n < 65535 ? n : 65535); }
 
-// The sum of every thread's value, by halving, the same in all threads. Shared memory for `threads` values.
+// Returns the sum of the values of all threads, in all threads. Values are added pairwise. Needs shared memory for `threads` values.
 template <class Shared, class T> __device__ T block_sum(Shared& shared, T value) {
   shared[threadIdx.x] = value;
   for (unsigned half = threads / 2; half > 0; half /= 2) {
@@ -35,7 +35,7 @@ template <class Shared, class T> __device__ T block_sum(Shared& shared, T value)
   return total;
 }
 
-// A thread's sum of x[begin], x[begin + step], ... below end.
+// Returns a thread's sum of x[begin], x[begin + step], ..., up to x[end - 1].
 struct Same {
   template <class T> __device__ static double sum(const T* x, Count begin, Count end, Count step) {
     T sum = T(0);
@@ -74,13 +74,13 @@ template <class T> __global__ void combine_kernel(const double* partial, T* y, C
   }
 }
 
-// y[o] = sum of row o, for rows so short that a warp takes one.
+// y[o] = sum of row o, for rows that are short enough for a warp each.
 constexpr Count short_row = 64 * 32;
 template <class F, class T, class Y> __global__ void short_rows_kernel(const T* x, Y* y, Count outer, Count n) {
   const WarpLane lane{static_cast<int>(threadIdx.x % 32)};
   for (Count o = first_row(); o < outer; o += row_step()) {
     const double sum = F::sum(x + o * n, threadIdx.x % 32, n, Count(32));
-    const double total = lane.sum(32, [&](Count) { return sum; });       // element i of 32 is lane i's
+    const double total = lane.sum(32, [&](Count) { return sum; });       // lane i has element i of 32
     if (threadIdx.x % 32 == 0) y[o] = static_cast<Y>(total);
   }
 }
@@ -136,7 +136,7 @@ template <class T> void sum_columns(const T* x, T* y, Count outer, Count n, Coun
          outer * inner, pieces, Count(1), outer * inner);
 }
 
-// NaN wins: it is larger than everything.
+// Returns the larger number, or NaN if one of the two is NaN.
 template <class T> __device__ T larger(T a, T b) { return b > a || b != b ? b : a; }
 
 template <class T> __global__ void max_rows_kernel(const T* x, T* y, Count outer, Count n) {

@@ -7,7 +7,8 @@
 
 namespace fm::cuda {
 
-// The two halves: the index (all ones where it is negative), and the limit, plus one so that the word is never 0. Whichever thread is last wins.
+// Writes the index into the upper half of the word (all ones if it is negative or too large) and limit + 1 into the lower half, so the word is never
+// 0. If several threads report, the last report stays.
 __device__ inline void report_index(unsigned long long* word, std::int64_t index, std::int64_t limit) {
   const unsigned long long shown = index < 0 || index > 0xfffffffe ? 0xffffffffull : static_cast<unsigned long long>(index);
   atomicExch(word, shown << 32 | static_cast<unsigned long long>(static_cast<std::uint32_t>(limit + 1)));

@@ -1,4 +1,4 @@
-// Family `resample` on a GPU: a thread makes one output, a weighted sum of neighbors along one dimension.
+// Family `resample` on a GPU: a thread computes one output, a weighted sum of neighbors along one dimension.
 #include "tensor/kernels/cuda/runtime.h"
 #include "tensor/kernels/cuda/tables.h"
 #include "tensor/kernels/cuda/walk.cuh"

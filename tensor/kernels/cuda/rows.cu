@@ -1,6 +1,6 @@
-// Row programs on a GPU. Values and tangents: a warp on each row. Pulls: the same for quantities with a value in each row; sums over rows
-// (gradients of modulations, gates and weights) by blocks on 32 columns of some rows, which the eight threads of a column share; always in
-// the same order.
+// Row programs on a GPU. A warp computes a row of values, of tangents, and of gradients that have a value for each row. Gradients that are sums over
+// rows (of modulations, gates and weights) are computed by blocks on 32 columns of some rows: the eight threads of a column share the rows. The order
+// of additions is always the same.
 #include <limits>
 
 #include "tensor/kernels/cuda/lane.cuh"
@@ -23,7 +23,7 @@ using rows::NormPull;
 using rows::NormPush;
 using rows::Rope;
 
-// program(lane, r) for each of n rows. A Program is a small struct of pointers with a device call operator: kernels take it by value.
+// Calls program(lane, r) for each of n rows. A Program is a small struct of pointers with a device call operator, which kernels take by value.
 template <class Program>
 __global__ void rows_kernel(Program program, Count n) {
   const WarpLane lane{static_cast<int>(threadIdx.x % 32)};
@@ -37,7 +37,7 @@ void on_rows(Count n, Count width, Program program) {
 // ---- sums over rows -----------------------------------------------------------------------------------------
 constexpr int column_threads = 32, row_threads = 8;
 
-// The sum over the threads of a column, in their order; all threads of the block call it and get the result.
+// Returns the sum over the threads of a column, in their order. All threads of the block must call it.
 template <class T, class Shared>
 __device__ T column_sum(const Shared& shared, T value) {
   shared[threadIdx.y * column_threads + threadIdx.x] = value;
@@ -48,8 +48,8 @@ __device__ T column_sum(const Shared& shared, T value) {
   return total;
 }
 
-// Walks rows [begin, end), which begin with a group of `share`: row(r, sums) adds row r, done(group, sums) receives the n sums of a group. The
-// threads of a column share the rows of large groups and take turns with small ones.
+// Goes over rows [begin, end) in groups of `share` rows; a group begins at `begin`. row(r, sums) adds row r, done(group, sums) receives the n sums of
+// a group. The threads of a column share the rows of a large group; of small groups each thread takes whole ones in turn.
 template <int n, class T, class Shared, class Row, class Done>
 __device__ void over_groups(const Shared& shared, Count begin, Count end, Count share, const Row& row, const Done& done) {
   const bool together = share >= row_threads;
@@ -64,7 +64,7 @@ __device__ void over_groups(const Shared& shared, Count begin, Count end, Count 
   }
 }
 
-// The rows that blocks of an (rows, width) array take: block b has rows [b size, (b + 1) size).
+// Cuts the rows of a (rows, width) array into blocks: block b has rows [b size, (b + 1) size).
 struct RowBlocks {
   Count rows, width, size;
   RowBlocks(Count rows_, Count width_, Count share) : rows(rows_), width(width_), size(rows::norm_block_rows(rows_, share)) {}
@@ -72,7 +72,7 @@ struct RowBlocks {
   FM_HD Count cuts() const { return (width + column_threads - 1) / column_threads; }
 };
 
-// program(shared, b, begin, end, column, whether the column exists) for every block of rows b and every column.
+// Calls program(shared, b, begin, end, column, whether the column exists) for every block b of rows and every column.
 template <class T, class Program>
 __global__ void columns_kernel(Program program, RowBlocks cut) {
   FM_SHARED(T, shared);

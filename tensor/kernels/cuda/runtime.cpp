@@ -21,7 +21,7 @@ Gpu& gpu_of(int device) {
     gpu = new Gpu;
     check(cudaStreamCreateWithFlags(&gpu->stream, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
     check(cudaStreamCreateWithFlags(&gpu->copies, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
-    // Freed memory stays with the process: the allocator (tensor/memory) keeps its blocks anyway.
+    // The process keeps freed memory, as the allocator (tensor/memory) keeps its blocks anyway.
     cudaMemPool_t pool = nullptr;
     check(cudaDeviceGetDefaultMemPool(&pool, device), "cudaDeviceGetDefaultMemPool");
     std::uint64_t threshold = UINT64_MAX;
@@ -41,7 +41,7 @@ Gpu& gpu_of(int device) {
 
 void check(cudaError_t status, const char* call) {
   if (status == cudaSuccess) return;
-  cudaGetLastError();  // a launch after this one is not to blame for it
+  cudaGetLastError();  // clears the error, so that a later launch does not report it
   throw DeviceError(std::string(call) + ": " + cudaGetErrorName(status) + ", " + cudaGetErrorString(status));
 }
 
@@ -78,7 +78,8 @@ Counts counts() {
 
 void refuse_recording(const Gpu& gpu, const char* what) {
   if (gpu.recording)
-    throw Error(std::string("a step is being recorded (tensor/graph.h) and asks for ") + what + ", which no repetition of it would do; do that outside");
+    throw Error(std::string("a recording of GPU work (tensor/graph.h) asks for ") + what +
+                ", which a replay would not repeat: move it out of the recording");
 }
 
 void throw_index_error(unsigned long long word) {
@@ -99,7 +100,7 @@ void synchronise() {
   throw_index_error(word);
 }
 
-// While a step is recorded the compute stream is idle: memory comes from the copy stream, and end_recording() puts the two in order.
+// While work is recorded, the compute stream cannot allocate. So memory comes from the copy stream, and end_recording() orders the two streams.
 void* take_memory(std::size_t bytes) {
   Gpu& gpu = here();
   void* p = nullptr;
@@ -115,7 +116,7 @@ void* take_memory(std::size_t bytes) {
 }
 
 void give_back_memory(void* p) {
-  refuse_recording(here(), "memory that the device has only when other memory is given back first");
+  refuse_recording(here(), "memory that is available only after other memory is freed");
   check(cudaFreeAsync(p, current_stream()), "cudaFreeAsync");
 }
 

@@ -15,14 +15,14 @@ namespace fm::cuda {
 void check(cudaError_t status, const char* call);
 
 int device_count(std::string* why);  // 0 and the reason if there is no driver or no GPU
-void use(int device);                // for this thread, from now on
+void use(int device);                // selects the device of this thread
 int current_device();
 cudaStream_t current_stream();       // the compute stream of current_device()
 
-// Waits for the compute stream. ShapeError if a kernel reported an index out of range since the last time.
+// Waits for the compute stream. ShapeError if a kernel has reported an index out of range since the last call.
 void synchronise();
 
-// In this device's memory: 0, or the report of a kernel that met an index out of range, by report_index() (report.cuh).
+// Returns a word in the memory of this device: 0, or what report_index() (report.cuh) wrote about an index out of range.
 unsigned long long* error_word();
 
 void* take_memory(std::size_t bytes);

@@ -1,4 +1,4 @@
-// The families of the CUDA backend, each in the .cu file of its name. Gathered by backend.cpp.
+// The families of the CUDA backend, each defined in the .cu file of its name. backend.cpp collects them.
 #pragma once
 
 #include "tensor/kernels/cuda/backend.h"

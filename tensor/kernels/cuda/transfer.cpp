@@ -1,4 +1,4 @@
-// Transfers: in order with the computation through a few pinned blocks, and beside it on the copy stream, for prefetched batches.
+// Transfers on the compute stream, through a few pinned blocks, and on the copy stream, for prefetched batches.
 #include <cstring>
 #include <memory>
 #include <vector>
@@ -24,7 +24,7 @@ bool has_passed(cudaEvent_t event) {
   return true;
 }
 
-// Through pinned memory, piece by piece, onto `stream`.
+// Uploads through pinned memory, piece by piece, on `stream`.
 void send(Gpu& gpu, PinnedPool& pool, cudaStream_t stream, void* device, const void* host, std::size_t bytes) {
   for (std::size_t at = 0; at < bytes; at += PinnedPool::largest) {
     const std::size_t n = bytes - at < PinnedPool::largest ? bytes - at : PinnedPool::largest;
@@ -71,7 +71,7 @@ void in_order(Gpu& gpu, cudaStream_t before, cudaStream_t after) {
   const cudaEvent_t event = take_event(gpu);
   check(cudaEventRecord(event, before), "cudaEventRecord");
   check(cudaStreamWaitEvent(after, event), "cudaStreamWaitEvent");
-  gpu.events.push_back(event);                       // the wait covers the work recorded at the time of the request
+  gpu.events.push_back(event);                       // free for reuse: the wait keeps the state that the event has now
 }
 
 void wait_for(Gpu& gpu, cudaEvent_t event) {
@@ -86,7 +86,7 @@ void upload(void* device, const void* host, std::size_t bytes) {
   send(gpu, gpu.staging, gpu.stream, device, host, bytes);
 }
 
-// One block's copy to pageable memory runs while the next is on its way.
+// The host copies one block to pageable memory while the next block is transferred.
 void download(void* host, const void* device, std::size_t bytes) {
   Gpu& gpu = here();
   refuse_recording(gpu, "a download");
@@ -112,7 +112,7 @@ void download(void* host, const void* device, std::size_t bytes) {
   synchronise();
 }
 
-// The word for errors travels with the answer.
+// Downloads the error word together with the answer.
 void* ask(const void* device, std::size_t bytes) {
   Gpu& gpu = here();
   refuse_recording(gpu, "a download");
@@ -137,7 +137,7 @@ void receive(void* answer, void* host, std::size_t bytes) {
     const std::lock_guard lock(gpu.transfers);
     gpu.staging.give(*p);
   }
-  if (word) synchronise();                           // throws, and forgets the word
+  if (word) synchronise();                           // throws, and clears the word
 }
 
 void* begin_upload(void* device, const void* host, std::size_t bytes) {

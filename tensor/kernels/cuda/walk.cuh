@@ -1,4 +1,4 @@
-// A Walk (tensor/ops/walk.h) as kernels take it, and how long arrays are cut into a grid.
+// A Walk (tensor/ops/walk.h) in the form that kernels take, and grids for long arrays.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -12,7 +12,7 @@ namespace fm::cuda {
 
 constexpr unsigned threads_per_block = 256;
 
-// Kernels stride over elements beyond the grid, so any n is possible; 4096 blocks fill the largest GPU several times over.
+// Kernels loop over elements beyond the grid, so any n is possible. 4096 blocks fill the largest GPU several times.
 inline dim3 grid_for(std::int64_t n, std::int64_t per_thread = 4) {
   const std::int64_t wanted = (n + threads_per_block * per_thread - 1) / (threads_per_block * per_thread);
   return dim3(static_cast<unsigned>(wanted < 1 ? 1 : wanted < 4096 ? wanted : 4096));
@@ -37,7 +37,7 @@ struct DeviceWalk {
   struct Offsets {
     std::int64_t a, b;
   };
-  // The offsets of element i of the row-major order in both operands.
+  // Returns the offsets, in both operands, of element i in row-major order.
   __device__ Offsets at(std::int64_t i) const {
     Offsets o{0, 0};
     for (int d = rank - 1; d > 0; --d) {

@@ -1,7 +1,7 @@
 // Arguments of the row programs, shared by the CPU and CUDA back ends. Arrays are row-major and contiguous unless a leading dimension is
 // given; sizes are in elements. A null tangent is the symbolic zero; a null gradient is not computed. T is the type of the computation, of
-// statistics and of sums over rows; S that of activations: T, or bf16 with T = float (half.h). X is the type of the residual stream, which norms
-// read and gated additions read and write: S, or float with S = bf16.
+// statistics and of sums over rows. S is the type of activations: T, or bf16 with T = float (half.h). X is the type of the residual stream, which
+// norms read and gated additions read and write: S, or float with S = bf16.
 #pragma once
 
 #include <cstdint>
@@ -49,7 +49,8 @@ struct NormPull {
   T* workspace = nullptr;     // norm_workspace() elements if gweight or gbias is requested
 };
 
-// Weight gradients are summed in blocks of whole modulation groups whose number depends on the sizes only, then block by block in order.
+// Weight gradients are summed in blocks of whole modulation groups, whose number depends on the sizes only. The sums of the blocks are added in
+// order.
 inline std::int64_t norm_block_rows(std::int64_t rows, std::int64_t share) {
   const std::int64_t wanted = rows > 32 * 128 ? (rows + 127) / 128 : 32;
   return (wanted + share - 1) / share * share;
@@ -70,7 +71,7 @@ struct Gated {
 };
 
 // Cross-entropy of logits x (rows, classes) with integer labels, or with soft labels p (rows, classes): exactly one of the two is given.
-// loss_r = -sum_k p_rk log_softmax(x_r)_k. Labels must lie in [0, classes): the caller checks.
+// loss_r = -sum_k p_rk log_softmax(x_r)_k. The caller checks that labels lie in [0, classes).
 template <class T>
 struct CrossEntropy {
   std::int64_t rows = 0, classes = 0;
@@ -80,7 +81,7 @@ struct CrossEntropy {
   T *top = nullptr, *sum = nullptr;    // (rows) max x and sum e^(x - max): written by value, read by push and pull
 };
 
-// Rotary position embedding of rows x (batch, tokens, parts, heads, dim), dim even: the first `rotated` parts are turned, the others copied
+// Rotary position embedding of rows x (batch, tokens, parts, heads, dim), dim even: the first `rotated` parts are rotated, the others copied
 // (q and k of a packed qkv: parts = 3, rotated = 2). cosine and sine are (tokens, dim), each angle standing twice in a row.
 template <class T>
 struct Rope {

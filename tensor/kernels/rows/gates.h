@@ -44,7 +44,7 @@ template <class Lane, class S> FM_HD void swiglu_pull(Lane lane, std::int64_t n,
 }
 
 template <class Lane, class S, class X> FM_HD void gated_value(Lane lane, const Gated<S, X>& a, std::int64_t r, X* y_all) {
-  const auto x = read(a.x + r * a.width);            // declared separately because its type differs from h's
+  const auto x = read(a.x + r * a.width);            // its type may differ from that of h
   const auto h = read(a.h + r * a.width), gate = read(a.gate + r / a.modulation.share * a.modulation.ld);
   const auto y = write(y_all + r * a.width);
   lane.each(a.width, [&](std::int64_t i) { y[i] = x[i] + gate[i] * h[i]; });
@@ -69,8 +69,8 @@ FM_HD void gated_push(Lane lane, const Gated<S, X>& a, std::int64_t r, const X* 
   lane.each(n, [&](std::int64_t i) { dy[i] += dgate[i] * h[i]; });
 }
 
-// gh = gate gy; ggate = sum of gy h over the rows that share the gate, in row order. One call does one group of rows; gh or ggate may be
-// null. (gx = gy needs no kernel.)
+// gh = gate gy; ggate = sum of gy h over the rows that share the gate, in row order. One call computes group m of rows. gh or ggate may be null.
+// (gx = gy needs no kernel.)
 template <class Lane, class T, class S, class X>
 FM_HD void gated_pull_group(Lane lane, const Gated<S, X>& a, std::int64_t m, const X* gy_all, S* gh_all, T* ggate_all, std::int64_t ld) {
   const std::int64_t n = a.width, begin = m * a.modulation.share;

@@ -31,10 +31,10 @@ template <class T> FM_HD const T* modulation_row(const T* base, const Modulation
 }
 
 template <class T> struct NormStatistics {
-  T mean, rstd;            // mean: 0 of RMS norm
+  T mean, rstd;            // mean: 0 for RMS norm
 };
 
-// Rows whose squares exceed f32 are computed in double. NaN and infinities stay unchanged.
+// Statistics in double, for rows whose squares exceed the range of f32. NaN and infinities stay unchanged.
 template <bool centred, class Lane, class X> FM_HD NormStatistics<float> wide_norm_statistics(Lane lane, std::int64_t n, const X& x, float eps) {
   double mean = 0;
   if constexpr (centred) mean = lane.sum(n, [&](std::int64_t i) { return static_cast<double>(float(x[i])); }) / static_cast<double>(n);
@@ -45,8 +45,8 @@ template <bool centred, class Lane, class X> FM_HD NormStatistics<float> wide_no
   return {static_cast<float>(mean), static_cast<float>(math::rsqrt(var + static_cast<double>(eps)))};
 }
 
-// Two passes. If a row has an offset far above its deviation, the rounding of the sum is a large part of the deviation: then the mean of
-// the remainder is added to the mean.
+// Computes the statistics of a row in two passes. If the mean is far larger than the deviation, the rounding of the sum is a large part of the
+// deviation: then the mean of x - mean is added to the mean.
 template <bool centred, class Lane, class X, class T> FM_HD NormStatistics<T> norm_statistics(Lane lane, std::int64_t n, const X& x, T eps) {
   T mean = T(0);
   if constexpr (centred) mean = lane.sum(n, [&](std::int64_t i) { return x[i]; }) / T(n);
@@ -117,7 +117,7 @@ FM_HD void norm_push(Lane lane, const Norm<T, S, X>& a, const NormPush<T, S, X>&
   } else {
     lane.each(n, [&](std::int64_t i) { dy[i] = T(0); });
   }
-  // The other tangents are rare (weights) or few (modulation): one pass each over a row that is in cache.
+  // The other tangents are rare (weights) or few (modulation), so each has its own pass over the row, which is in the cache.
   const auto add = [&](auto du) {
     if (scale_row) lane.each(n, [&](std::int64_t i) { dy[i] += du(i) * (T(1) + scale[i]); });
     else lane.each(n, [&](std::int64_t i) { dy[i] += du(i); });
@@ -145,7 +145,7 @@ FM_HD void norm_push(Lane lane, const Norm<T, S, X>& a, const NormPush<T, S, X>&
 template <bool centred, class Lane, class T, class S, class X>
 FM_HD void norm_pull_x(Lane lane, const Norm<T, S, X>& a, const NormPull<T, S, X>& t, std::int64_t r) {
   const std::int64_t n = a.width;
-  const auto x = read(a.x + r * n);                  // of two types: a declaration each
+  const auto x = read(a.x + r * n);                  // its type may differ from that of gy
   const auto gy = read(t.gy + r * n);
   const auto gx = write(t.gx + r * n);
   const T mean = centred ? a.mean[r] : T(0), rstd = a.rstd[r];
@@ -168,7 +168,7 @@ FM_HD void norm_pull_x(Lane lane, const Norm<T, S, X>& a, const NormPull<T, S, X
   });
 }
 
-// Adds row r to gscale and gshift; `first` row of its group: sets them.
+// Adds the contribution of row r to gscale and gshift, or sets them if r is the `first` row of its group.
 template <bool centred, class Lane, class T, class S, class X>
 FM_HD void norm_pull_modulation(Lane lane, const Norm<T, S, X>& a, const NormPull<T, S, X>& t, std::int64_t r, bool first) {
   const std::int64_t n = a.width, m = r / a.modulation.share * t.ld;
@@ -187,7 +187,7 @@ FM_HD void norm_pull_modulation(Lane lane, const Norm<T, S, X>& a, const NormPul
   else accumulate(t.gscale + m, [&](std::int64_t i) { return gy[i] * ((x[i] - mean) * rstd); });
 }
 
-// Adds row r to gw and gb (either may be null).
+// Adds the contribution of row r to gw and gb (either may be null).
 template <bool centred, class Lane, class T, class S, class X>
 FM_HD void norm_pull_weight(Lane lane, const Norm<T, S, X>& a, const NormPull<T, S, X>& t, std::int64_t r, T* gw, T* gb) {
   const std::int64_t n = a.width;
@@ -216,7 +216,7 @@ FM_HD void norm_pull_block(Lane lane, const Norm<T, S, X>& a, const NormPull<T, 
   }
 }
 
-// The contribution of element i of row r to the sums over rows: the same on a GPU, where a thread has one column and keeps its sums in registers.
+// Returns the contribution of element i of row r to the sums over rows. For GPUs, where a thread sums one column in registers.
 template <class T> struct NormSums {
   T scale, shift, weight, bias;
 };

@@ -1,5 +1,6 @@
-// Rotary position embedding (Su et al. 2021, arXiv:2104.09864) with interleaved pairs: (a, b) = x[2m], x[2m+1] of each head turns by the
-// angle of its token, (a cos - b sin, b cos + a sin). Each channel reads its own entry of the tables; the transpose turns the other way.
+// Rotary position embedding (Su et al. 2021, arXiv:2104.09864) with interleaved pairs: the pair (a, b) = x[2m], x[2m+1] of a head is
+// rotated by the angle of its token, to (a cos - b sin, b cos + a sin). Each channel reads its own entry of the tables. The transpose rotates the
+// other way.
 #pragma once
 
 #include "tensor/kernels/rows/args.h"

@@ -3,8 +3,8 @@
 //   log-softmax: y = (x - max) - log sum;  dy = dx - sum(e^y dx) / sum(e^y);  gx = gy - e^y sum(gy) / sum(e^y)
 //   cross-entropy: loss = -sum p ((x - max) - log sum);  its gradient in x is softmax(x) sum(p) - p
 // with sum = sum(e^(x - max)). max + log sum is never formed: its rounding grows with the offset of the row, and e^(x - lse) would turn that
-// into a relative error of every probability. Dividing by sum(e^y), which is 1 but for the rounding of log sum, keeps probabilities a
-// partition of 1.
+// into a relative error of every probability. sum(e^y) differs from 1 by the rounding of log sum only; dividing by it gives
+// probabilities that add up to 1.
 #pragma once
 
 #include "tensor/kernels/rows/args.h"
@@ -19,13 +19,13 @@ template <class Lane, class T> FM_HD void softmax_value(Lane lane, std::int64_t 
   lane.each(n, [&](std::int64_t i) { y[i] *= scale; });
 }
 
-// push and pull are the same symmetric matrix diag(y) - y y^T.
+// Also the pull, because the Jacobian diag(y) - y y^T is symmetric.
 template <class Lane, class T> FM_HD void softmax_push(Lane lane, std::int64_t n, const T* y, const T* dx, T* dy) {
   const T dot = lane.sum(n, [&](std::int64_t i) { return y[i] * dx[i]; });
   lane.each(n, [&](std::int64_t i) { dy[i] = y[i] * (dx[i] - dot); });
 }
 
-// max x and sum e^(x - max).
+// top = max x and sum = sum e^(x - top).
 template <class T> struct ExpSum {
   T top, sum;
 };
@@ -34,7 +34,7 @@ template <class Lane, class T> FM_HD ExpSum<T> exp_sum(Lane lane, std::int64_t n
   return {top, lane.sum(n, [&](std::int64_t i) { return math::exp_nonpositive(x[i] - top); })};
 }
 
-// Once a row: the logarithm in double, rounded once.
+// Returns the logarithm, computed in double and rounded once. Needed once for each row.
 template <class T> FM_HD T log_of_sum(T sum) { return static_cast<T>(math::log(static_cast<double>(sum))); }
 
 template <class Lane, class T> FM_HD void log_softmax_value(Lane lane, std::int64_t n, const T* x, T* y) {
@@ -43,7 +43,7 @@ template <class Lane, class T> FM_HD void log_softmax_value(Lane lane, std::int6
   lane.each(n, [&](std::int64_t i) { y[i] = (x[i] - e.top) - log_sum; });
 }
 
-// Here and in pull the result is no other argument: probabilities lie there between the passes.
+// The result must not be another argument, here and in the pull: it holds probabilities between the passes.
 template <class Lane, class T> FM_HD void log_softmax_push(Lane lane, std::int64_t n, const T* y, const T* dx, T* dy) {
   const T sum = lane.sum(n, [&](std::int64_t i) { return dy[i] = math::exp_nonpositive(y[i]); });
   const T mean = lane.sum(n, [&](std::int64_t i) { return dy[i] * dx[i]; }) / sum;

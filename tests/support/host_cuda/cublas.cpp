@@ -80,7 +80,7 @@ void check_footprint(const char* name, const void* p, std::int64_t rows, std::in
                             std::to_string(lead) + ", leaves its allocation, or that is not living memory of this device");
 }
 
-// op(x) in double, row after row of the sum's index: (k, extent) with extent contiguous.
+// op(x) in double as (k, extent), extent contiguous. k is the index that the product sums over.
 std::vector<double> unpacked(const Operand& x, const char* at, std::int64_t k, std::int64_t extent, bool sum_along_columns) {
   std::vector<double> out(static_cast<std::size_t>(k * extent));
   for (std::int64_t p = 0; p < k; ++p)
@@ -204,7 +204,7 @@ cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t, 
 
 namespace {
 
-// The product described by a description and its layouts. False if they contradict each other.
+// Stores the product of a description and its layouts in g. Returns false if they contradict each other.
 bool described(const host_lt_description& d, const host_lt_layout& a, const host_lt_layout& b, const host_lt_layout& c, Product& g) {
   const auto m = static_cast<std::int64_t>(c.rows), n = static_cast<std::int64_t>(c.columns);
   const bool ta = d.ta == CUBLAS_OP_T, tb = d.tb == CUBLAS_OP_T;

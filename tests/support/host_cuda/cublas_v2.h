@@ -1,4 +1,4 @@
-// The slice of cuBLAS that the engine uses, on the CPU: column-major products, run late on the handle's stream, with sums in double.
+// The slice of cuBLAS that the engine uses, on the CPU: column-major products with sums in double, as work on the handle's stream.
 #pragma once
 
 #include <cuda_runtime.h>

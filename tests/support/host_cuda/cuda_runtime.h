@@ -14,7 +14,7 @@
 #define __device__
 #define __host__
 #define __forceinline__ inline
-#define __shared__ static                     // blocks run one after another
+#define __shared__ static                     // one for all blocks, which run one after another
 #define __launch_bounds__(...)
 #define __align__(n) alignas(n)
 
@@ -39,7 +39,7 @@ extern Place place;
 
 void sync_threads();
 void sync_warp(unsigned mask);
-// The 8 bytes of lane `from(own lane)` of the warp. All lanes of the mask must call it.
+// Returns the 8 bytes of lane `from` of the warp. All lanes of the mask must call it.
 std::uint64_t exchange(unsigned mask, std::uint64_t value, int from);
 int own_lane();
 void* shared_memory(std::size_t alignment);
@@ -71,7 +71,8 @@ template <class T> T __shfl_down_sync(unsigned mask, T value, unsigned distance)
   return host_cuda::shuffle(mask, value, from < 32 ? from : host_cuda::own_lane());
 }
 
-// No other thread runs meanwhile. The race checker (races.cpp) is called here, not by the compiler at the accesses.
+// These operations are atomic because no other thread runs at the same time. They call the race checker (races.cpp) themselves; the compiler adds no call
+// at their accesses.
 template <class T> __attribute__((no_sanitize("thread"))) T atomicAdd(T* address, T value) {
   host_cuda::note_atomic(address, sizeof(T));
   const T before = *address;
@@ -171,7 +172,7 @@ template <class F> cudaError_t cudaFuncSetAttribute(F* function, cudaFuncAttribu
 
 namespace host_cuda {
 
-// Puts a launch at the end of the stream. `thread` is the kernel with its arguments, for one thread of the grid; `kernel` gives reports its name.
+// Puts a launch at the end of the stream. `thread` is the kernel with its arguments, for one thread of the grid. Reports name `kernel`.
 cudaError_t launch(cudaStream_t stream, dim3 grid, dim3 block, std::size_t shared_bytes, std::function<void()> thread, const void* kernel = nullptr);
 
 // Puts any work on device memory at the end of the stream (the stand-ins of cuBLAS and NCCL).
@@ -180,10 +181,10 @@ cudaError_t enqueue(cudaStream_t stream, std::function<void()> work);
 // failed and this work is dropped with it.
 using Lost = std::function<void(const std::string& report)>;
 cudaError_t enqueue_when(cudaStream_t stream, std::function<bool()> ready, std::function<void()> work, Lost lost);
-// Runs all streams of this process until done(), or until work of `device` fails: the failure is reported to those who wait for that device.
+// Runs all streams of this process until done(), or until work of `device` fails. The failure is reported to the threads that wait for this device.
 void run_until(int device, const std::function<bool()>& done);
 
-// Is [p, p + bytes) inside one living allocation of the current device? In device memory at all?
+// Whether [p, p + bytes) is inside one live allocation of the current device.
 bool is_allocated(const void* p, std::size_t bytes);
 
 }  // namespace host_cuda

@@ -47,10 +47,10 @@ void order_of(std::uint64_t n, std::vector<std::uint32_t>& order) {
 
 // ---- a block ------------------------------------------------------------------------------------------------------------------------------
 
-// Sets of lanes have a bit for each.
+// A set of lanes has one bit for each lane.
 struct Warp {
   unsigned at_exchange = 0, at_barrier = 0, ended = 0;
-  unsigned mask = 0;                       // of all at an exchange; 0 where groups of lanes have exchanges of their own
+  unsigned mask = 0;                       // common mask of all lanes at an exchange; 0 if groups of lanes have different masks
   unsigned masks[32];                      // each lane's exchange: its mask, its source lane, the value it brings and the value it gets
   int from[32];
   std::uint64_t value[32], got[32];
@@ -63,12 +63,12 @@ struct Block {
   Schedule& schedule = Schedule::current();
   std::uint32_t threads = 0, finished = 0, at_barrier = 0;
   std::uint32_t running = 0;
-  std::vector<uint3> places;               // of the threads
-  std::vector<Fiber*> fibers;              // by thread; null before its start
+  std::vector<uint3> places;               // of the threads in the block
+  std::vector<Fiber*> fibers;              // of each thread; null before the thread starts
   std::vector<Warp> warps;
-  std::vector<std::uint32_t> order;        // in which threads begin, and how many did
+  std::vector<std::uint32_t> order;        // order in which threads begin; `begun` of them have begun
   std::uint32_t begun = 0;
-  std::vector<std::uint32_t> ready;        // begun, and able to run; when ordered, the last first
+  std::vector<std::uint32_t> ready;        // threads that have begun and can run; the ordered schedule takes the last
   Fiber host;
   std::string report;
 };
@@ -82,7 +82,7 @@ std::string name_of_thread(std::uint32_t t) {
   return "thread " + text(t) + " of block (" + text(place.block.x) + ", " + text(place.block.y) + ", " + text(place.block.z) + ")";
 }
 
-// Lanes of warp i may run: the first of them next, when ordered.
+// Makes lanes of warp i ready to run. In the ordered schedule the first of them is next.
 void make_ready(std::uint32_t i, unsigned lanes) {
   while (lanes != 0) {
     const auto lane = static_cast<std::uint32_t>(std::bit_width(lanes)) - 1;
@@ -97,7 +97,7 @@ void release_barrier() {
   if (watcher) watcher->barrier();
 }
 
-// No thread can run: all remaining ones are at the barrier, or there is an error.
+// Called when no thread can run. Either all threads are at the barrier, or there is an error.
 void resolve_wait() {
   if (block->at_barrier + block->finished == block->threads && block->at_barrier > 0) {
     if (block->finished == 0) return release_barrier();
@@ -116,7 +116,7 @@ void resolve_wait() {
   }
 }
 
-// The next thread to run; none if the block has ended or has a report.
+// The next thread to run; no_thread if the block has ended or has a report.
 std::uint32_t choose() {
   Block& b = *block;
   for (;;) {
@@ -147,7 +147,7 @@ void now_runs(std::uint32_t t) {
 
 void fiber_main();
 
-// From `self` to thread t, or if there is none to the host's fiber that runs the block.
+// Switches from `self` to thread t, or for no_thread to the host's fiber, which runs the block.
 void switch_to(Fiber& self, std::uint32_t t) {
   if (t == no_thread) return switch_fiber(self, block->host);
   Fiber*& f = block->fibers[t];
@@ -156,14 +156,14 @@ void switch_to(Fiber& self, std::uint32_t t) {
   if (f != &self) switch_fiber(self, *f);
 }
 
-// The running thread waits for others.
+// Runs other threads while the running thread waits for them.
 void give_way() {
   Fiber& self = *block->fibers[block->running];
   if (watcher) watcher->thread_rests();
   switch_to(self, choose());
 }
 
-// Nothing on the thread's stack is destroyed: `what` must not stay there.
+// The destructors of the thread's stack never run, so `what` must not stay there.
 [[noreturn]] void fail(std::string what) {
   block->report = std::move(what);
   give_way();
@@ -178,7 +178,7 @@ void run_thread() {
   }
 }
 
-// Threads, one after another: that of a kernel which never waits needs no switch for the next.
+// Runs threads one after another. After a thread that has not waited, the next begins without a switch.
 void fiber_main() {
   arrived();
   for (;;) {
@@ -199,7 +199,7 @@ void fiber_main() {
   }
 }
 
-// Throws Report.
+// Runs one block. Throws Report.
 void run_block() {
   Block& b = *block;
   b.finished = b.at_barrier = b.begun = 0;
@@ -270,7 +270,7 @@ std::uint64_t exchange(unsigned mask, std::uint64_t value, int from) {
     give_way();
     return w.got[lane];
   }
-  // All are here. Each gets its value now, because the first to run may arrive with the next one before the last runs.
+  // All lanes of the mask have arrived. Each gets its value now, because one lane may bring its next value before another lane has run.
   w.at_exchange &= ~mask;
   if (watcher) watcher->warp_meets(first, mask, mask == whole);
   for (unsigned left = mask; left != 0; left &= left - 1) {
@@ -308,7 +308,7 @@ void run_grid(dim3 grid, dim3 size, std::size_t shared_bytes, const std::functio
       run_block();
     }
   } catch (const std::exception& e) {
-    abandon_fibers(&fiber_main);           // abandoned threads begin anew
+    abandon_fibers(&fiber_main);           // their fibers can be used again
     block = nullptr;
     throw Report(name_of_kernel(kernel) + ": " + e.what());
   }

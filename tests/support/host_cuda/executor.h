@@ -1,4 +1,4 @@
-// Runs the threads of a grid: block after block, each thread of a block a fiber that yields while it waits for others.
+// Runs the threads of a grid, block after block. Each thread of a block is a fiber that yields while it waits for others.
 #pragma once
 
 #include <cstddef>
@@ -20,7 +20,7 @@ struct Report : std::runtime_error {
 class Schedule {
  public:
   static Schedule& current();
-  // Which of n < 2^32 comes next; 0 if ordered, n - 1 if descending.
+  // Chooses one of n < 2^32 candidates: 0 if ordered, n - 1 if descending.
   std::uint64_t pick(std::uint64_t n) {
     if (kind_ == Kind::ordered || n < 2) return 0;
     if (kind_ == Kind::descending) return n - 1;
@@ -36,12 +36,12 @@ class Schedule {
   std::uint64_t state_ = 0;
 };
 
-// Throws Report. Threads of a block that is left this way are abandoned.
+// Runs a grid. If a thread fails, abandons the threads of its block and throws Report.
 void run_grid(dim3 grid, dim3 block, std::size_t shared_bytes, const std::function<void()>& thread, const void* kernel);
 
 // Ends the kernel with a Report, from inside one of its threads.
 [[noreturn]] void fail_thread(std::string what);
 
-std::string name_of_kernel(const void* kernel);            // as in its source, "a kernel" where the program has no symbols
+std::string name_of_kernel(const void* kernel);            // as in its source, or "a kernel" if the program has no symbols
 
 }  // namespace host_cuda

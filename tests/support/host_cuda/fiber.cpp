@@ -9,9 +9,9 @@
 #endif
 
 #if !HOST_CUDA_UCONTEXT
-// On x86-64: the registers that a call preserves and the stack pointer. ucontext would also request the mask of signals from the system, twice a switch.
-// The last jump is not a `ret`, which processors expect to return to the last caller. Fibers that run the same kernel mostly wait at the same
-// place, so the indirect jump is predicted well.
+// On x86-64 a switch exchanges the registers that a call preserves and the stack pointer. ucontext would also make two system calls per switch, for the
+// mask of signals. The last jump is not a `ret`, because processors expect a `ret` to return to the last caller. Fibers that run the same kernel mostly
+// wait at the same place, so the indirect jump is predicted well.
 asm(R"(
 .text
 .p2align 4
@@ -46,7 +46,7 @@ constexpr std::size_t stack_bytes = 192 << 10;
 std::deque<Fiber> all;
 std::vector<Fiber*> idle;
 #ifdef FM_ASAN
-Fiber* left = nullptr;                     // by the switch that is under way
+Fiber* left = nullptr;                     // the fibers that the current switch leaves and enters
 Fiber* entered = nullptr;
 #endif
 
@@ -62,7 +62,7 @@ void prepare(Fiber& f, std::size_t number, void (*main)()) {
   makecontext(&f.context, main, 0);
 #else
   auto* sp = reinterpret_cast<void**>(reinterpret_cast<std::uintptr_t>(top_of(f, number)) & ~std::uintptr_t{63});
-  *--sp = nullptr;                         // as if called: the stack is 16 n + 8 at the first instruction
+  *--sp = nullptr;                         // as after a call: the stack pointer is 16 n + 8 at the first instruction
   *--sp = reinterpret_cast<void*>(main);
   for (int i = 0; i < 6; ++i) *--sp = nullptr;
   f.sp = sp;

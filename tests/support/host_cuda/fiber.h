@@ -1,8 +1,8 @@
-// Fibers: calls with stacks of their own, which take turns on one thread of the host.
+// Fibers: functions with stacks of their own, which take turns on one thread of the host.
 #pragma once
 
 #if !defined(__x86_64__) && !defined(HOST_CUDA_UCONTEXT)
-#define HOST_CUDA_UCONTEXT 1   // also to be defined by hand, to try that way on x86-64
+#define HOST_CUDA_UCONTEXT 1   // define it by hand to test this implementation on x86-64
 #endif
 #if HOST_CUDA_UCONTEXT
 #include <ucontext.h>
@@ -16,19 +16,19 @@
 namespace host_cuda {
 
 struct Fiber {
-  std::unique_ptr<std::byte[]> stack;      // null: the host's own, of the thread that first switched to another fiber
+  std::unique_ptr<std::byte[]> stack;      // null for the fiber of the host, which has its thread's stack
 #if HOST_CUDA_UCONTEXT
   ucontext_t context;
 #else
   void* sp = nullptr;
 #endif
-  void* sanitizer = nullptr;               // AddressSanitizer's own, and the bounds of the stack for it
+  void* sanitizer = nullptr;               // AddressSanitizer's data, and the bounds of the stack, which it needs
   const void* bottom = nullptr;
   std::size_t bytes = 0;
 };
 
 #if !HOST_CUDA_UCONTEXT
-// Puts the registers that a call preserves on the stack and that into *save, and takes them from the stack `load`.
+// Pushes the registers that a call preserves, stores the stack pointer in *save, and pops the registers from the stack `load`.
 extern "C" void host_cuda_switch(void** save, void* load);
 #endif
 #ifdef FM_ASAN
@@ -39,7 +39,7 @@ inline void leaving(Fiber&, Fiber&) {}
 inline void arrived() {}
 #endif
 
-// Leaves `from`, which is the running one, for `to`. Returns when some fiber switches to `from`.
+// Switches from the running fiber `from` to `to`. Returns when a fiber switches back to `from`.
 inline void switch_fiber(Fiber& from, Fiber& to) {
   leaving(from, to);
 #if HOST_CUDA_UCONTEXT
@@ -50,10 +50,10 @@ inline void switch_fiber(Fiber& from, Fiber& to) {
   arrived();
 }
 
-// A fiber that waits to be used, or a new one: the first switch to it calls `main`, which must not return and begins with arrived().
+// Returns an idle fiber or a new one. The first switch to a fiber calls `main`, which must begin with arrived() and must not return.
 Fiber& take_fiber(void (*main)());
-void give_fiber(Fiber& f);                 // may still run: it is used again when it has switched to another
-// All fibers become free, and begin with `main` again. Their state is dropped.
+void give_fiber(Fiber& f);                 // makes f idle; f may still run until it switches to another fiber
+// Makes all fibers idle and drops their state: they begin with `main` again.
 void abandon_fibers(void (*main)());
 
 }  // namespace host_cuda

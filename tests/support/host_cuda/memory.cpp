@@ -31,12 +31,12 @@ constexpr unsigned char poison = 0xff, red = 0xad;
 struct Arena {
   std::byte* base = nullptr;                         // the addresses that programs use
   std::byte* alias = nullptr;                        // the same pages, always open: for this file and for copies
-  std::size_t top = 0;                               // no memory beyond this was handed out yet
+  std::size_t top = 0;                               // end of the memory that was handed out so far
   struct Block {
     std::size_t bytes, whole;                        // as requested; with both red zones
   };
   std::map<std::size_t, Block> live;                 // by offset
-  std::multimap<std::size_t, std::size_t> free;      // bytes with red zones, offset of the first red zone
+  std::multimap<std::size_t, std::size_t> free;      // from bytes with red zones to the offset of the first red zone
   std::size_t used = 0;
 };
 

@@ -1,4 +1,4 @@
-// Names of kernels for reports. They are local symbols, found only in the program's file.
+// Names of kernels for reports. Kernels are local symbols, whose names are only in the program's file.
 #include <cxxabi.h>
 #include <elf.h>
 #include <link.h>
@@ -27,7 +27,7 @@ std::string demangled(const char* symbol) {
 std::string name_of_kernel(const void* kernel) {
   std::ifstream in("/proc/self/exe", std::ios::binary);
   const std::vector<char> file{std::istreambuf_iterator<char>(in), {}};
-  std::uintptr_t base = 0;  // the program itself comes first
+  std::uintptr_t base = 0;  // of the program itself, which is listed first
   dl_iterate_phdr([](dl_phdr_info* info, std::size_t, void* out) { return *static_cast<std::uintptr_t*>(out) = info->dlpi_addr, 1; },
                   &base);
   const auto address = reinterpret_cast<std::uintptr_t>(kernel) - base;

@@ -1,8 +1,8 @@
-// NCCL on the CPU. An operation is two pieces of work on its stream: the first copies this rank's data into memory that all ranks share,
-// the second, which cannot run before every rank has done the first, takes the result from there. Between the two the target holds NaN.
+// NCCL on the CPU. An operation is two pieces of work on its stream. The first copies this rank's data into memory that all ranks share. The
+// second runs after every rank has done the first, and takes the result from there. Between the two the target contains NaN.
 //
-// A GPU works on while its host waits for something else. Streams here do not, so a thread of each communicator runs them when another rank
-// waits for an operation that was requested on this one.
+// A real GPU continues while its host waits for something else. Streams here run only while a thread waits for them, so each communicator has a
+// thread that runs them when another rank waits for an operation of this rank.
 #include <fcntl.h>
 #include <nccl.h>
 #include <sys/mman.h>
@@ -63,7 +63,7 @@ ncclResult_t submit() {
   for (const Member& m : group.members)
     if (m.call.kind != Kind::send_receive) together.push_back(m);
   if (!together.empty()) ask(collective, together);
-  // Sends before receives: they block no one.
+  // Sends before receives, because sends do not block the stream.
   for (const bool sends : {true, false})
     for (const Member& m : group.members)
       if (m.call.kind == Kind::send_receive && (m.call.root == comm->rank) == sends) ask(1 + m.call.root * most_ranks + m.receiver, {m});
@@ -92,8 +92,7 @@ ncclResult_t call(ncclComm_t handle, cudaStream_t stream, const Member& m) {
   return group.depth > 0 ? ncclSuccess : submit();
 }
 
-// ---- the thread that runs streams when another rank waits
-// -------------------------------------------------------------------------------------
+// ---- the thread that runs streams when another rank waits ---------------------------------------------------------------------------------
 
 void help(host_nccl_comm& comm) {
   while (!comm.stopping) {
@@ -126,12 +125,11 @@ bool all_joined(const host_nccl_comm& comm) { return comm.shared->joined == (1u 
 
 }  // namespace
 
-// ---- interface of programs
-// --------------------------------------------------------------------------------------------------------------------
+// ---- interface of programs ----------------------------------------------------------------------------------------------------------------
 
 ncclResult_t ncclGetVersion(int* version) { return *version = 22809, ncclSuccess; }
 
-// The memory has no name in any folder, so nothing is left behind; others open it through this process.
+// The memory has no name in any folder, so no file is left behind. Other processes open it through the descriptors of this process.
 ncclResult_t ncclGetUniqueId(ncclUniqueId* id) {
   const int file = memfd_create("host_nccl", MFD_CLOEXEC);
   if (file < 0 || ftruncate(file, static_cast<off_t>(shared_bytes)) != 0) return refuse(ncclSystemError, "no memory to share");

@@ -130,7 +130,7 @@ void Operation::check_buffers() const {
                  ": a buffer is not memory of cuda:" + std::to_string(comm->device) + ", leaves its allocation, or was freed");
 }
 
-// Is every rank `far` enough? Publishes the operation that this rank waits for.
+// Returns whether far(r) holds for every rank r that takes part. If not, publishes that this rank waits for operation `wanted`.
 template <class Far>
 bool Operation::wait(std::uint64_t wanted, const Far& far) {
   if (comm->aborted) return true;
@@ -191,13 +191,13 @@ void Operation::take() {
   if (comm->aborted) return;
   check_buffers();
   check_posts();
-  std::vector<std::size_t> at(static_cast<std::size_t>(most_ranks), 0);  // in each rank's data
+  std::vector<std::size_t> at(static_cast<std::size_t>(most_ranks), 0);  // the position in each rank's data
   for (const Member& m : members) {
     const Call& c = m.call;
     const std::size_t bytes = c.count * size_of(c.type);
     auto* to = static_cast<std::byte*>(host_cuda::open_address(m.to));
     const bool sums = c.kind == Kind::all_reduce || c.kind == Kind::reduce || c.kind == Kind::reduce_scatter;
-    // Not the order of the ranks: NCCL defines the order of sums, and no program may depend on it.
+    // Adds in the reverse order of the ranks: NCCL chooses the order of sums, and no program may depend on it.
     bool begun = false;
     for (int r = comm->size - 1; r >= 0; --r) {
       if (channel != collective && r != c.root) continue;

@@ -1,4 +1,4 @@
-// The shared memory of NCCL's stand-in, a rank's end of it, and operations: nccl.cpp describes how they run.
+// The shared memory of NCCL's stand-in, a rank's communicator, and operations. nccl.cpp describes how operations run.
 #pragma once
 
 #include <nccl.h>
@@ -15,8 +15,8 @@
 namespace host_nccl {
 
 constexpr int most_ranks = 8, most_calls = 2 * most_ranks, slots = 2;
-constexpr int collective = 0, channels = 1 + most_ranks * most_ranks;  // the others: from one rank to another
-constexpr std::size_t slot_bytes = std::size_t{64} << 20;              // of address space
+constexpr int collective = 0, channels = 1 + most_ranks * most_ranks;  // the channels above 0 are from one rank to another
+constexpr std::size_t slot_bytes = std::size_t{64} << 20;              // address space of a slot
 
 enum class Kind { all_reduce, reduce, reduce_scatter, all_gather, broadcast, send_receive };
 
@@ -24,7 +24,7 @@ enum class Kind { all_reduce, reduce, reduce_scatter, all_gather, broadcast, sen
 struct Call {
   Kind kind;
   ncclDataType_t type;
-  int root;  // of a Send and Recv: the sender
+  int root;  // for a Send and Recv: the sender
   std::uint64_t count;
   bool operator==(const Call&) const = default;
 };
@@ -35,7 +35,7 @@ struct Post {
 
 // Operations of a channel are counted from 1. All counters only grow.
 struct Counters {
-  std::atomic<std::uint64_t> posted, done, wanted;  // `wanted`: this rank waits for that operation of the others
+  std::atomic<std::uint64_t> posted, done, wanted;  // `wanted`: the operation of other ranks that this rank waits for
 };
 struct Shared {
   std::atomic<int> size;
@@ -55,9 +55,9 @@ struct host_nccl_comm {
   bool blocking = true;
   host_nccl::Shared* shared = nullptr;
   std::atomic<bool> aborted = false, stopping = false, in_progress = false;
-  std::atomic<std::uint64_t> asked[host_nccl::channels] = {};  // operations that this rank has put on its streams
+  std::atomic<std::uint64_t> asked[host_nccl::channels] = {};  // number of operations that this rank has put on its streams
   std::mutex mutex;
-  std::string report;  // of the first error
+  std::string report;  // the report of the first error
   std::thread helper;
 
   ~host_nccl_comm();
@@ -79,7 +79,7 @@ struct Member {
   Call call;
   const void* from;
   void* to;
-  int receiver = 0;  // of a Send and Recv
+  int receiver = 0;  // for a Send and Recv
 };
 
 // One operation of a channel: the calls between ncclGroupStart and ncclGroupEnd, or a single call.
@@ -90,9 +90,9 @@ struct Operation {
   std::vector<Member> members;
   double waits_since = 0;
 
-  std::vector<int> ranks() const;                         // that take part
-  std::size_t given(const Call& c, int rank) const;       // of this member: bytes that `rank` gives
-  std::size_t got(const Call& c, int rank) const;         // bytes that it gets
+  std::vector<int> ranks() const;                         // the ranks that take part
+  std::size_t given(const Call& c, int rank) const;       // bytes that `rank` contributes to call c
+  std::size_t got(const Call& c, int rank) const;         // bytes that `rank` receives in call c
   bool slot_is_free();
   bool all_posted();
   void give();

@@ -1,10 +1,10 @@
-// Finds accesses of one place by two threads of a launch, at least one of them a write, that no barrier orders. In a block these are accesses
-// without a meeting of the block (or of the lanes of one warp) in between; in two blocks all. Atomic writes may overlap. The order in which the
-// threads happened to run does not matter.
+// Finds races: two threads of a launch access the same place, at least one of them writes, and no barrier orders the accesses. Two threads of a block
+// are ordered if the block, or the lanes of their warp, met between the accesses. Threads of two blocks are never ordered. Two atomic writes are no
+// race. The order in which the threads happened to run does not matter.
 //
-// A clock ticks when a block begins and when threads meet, so the tick of an access shows its predecessors. Each word of device and
+// A clock ticks when a block begins and when threads meet, so the ticks of two accesses show whether threads met in between. Each word of device and
 // shared memory has a cell with its last accesses; a partly accessed word gets a cell for each byte. The same cells record
-// allocations: an access outside them is reported where it happens.
+// allocations: an access outside all allocations is reported where it happens.
 #include "races.h"
 
 #include <sys/mman.h>
@@ -27,25 +27,26 @@ Watched watched;
 
 namespace {
 
-// (tick, atomic, thread), so that later ones are larger.
+// An access as (tick, atomic, thread), so that later accesses have larger stamps.
 using Stamp = std::uint64_t;
 constexpr Stamp tick_one = 1 << 16, atomic_bit = 1 << 10, thread_bits = atomic_bit - 1, split_bit = Stamp{1} << 63;
-constexpr Stamp allocated = 1;  // the last write, without a thread; 0 is inaccessible memory
+constexpr Stamp allocated = 1;  // Cell::write of a place that no thread has written; 0: memory that may not be accessed
 
 std::uint32_t thread_of(Stamp s) { return static_cast<std::uint32_t>(s & thread_bits); }
 std::uint32_t warp_of(Stamp s) { return thread_of(s) / 32; }
 
-// Two reads, of two warps if there are two: a write must come after all, and one thread's own does not hide another's.
+// The last accesses to a word or byte. It keeps two reads, of two warps if two warps have read: a later write must come after both, and a thread's own
+// read must not hide that of another thread.
 struct Cell {
   Stamp write = 0, read = 0, other_read = 0;
-  Stamp first_read = 0;  // of the launch: shows whether other blocks read
+  Stamp first_read = 0;  // the first in this launch: shows whether another block has read
 };
 
 struct Region : Span {
-  Cell* cells = nullptr;  // one a word
+  Cell* cells = nullptr;  // one per word
 };
 
-// Address space; pages are added on use.
+// Reserves address space for the cells; pages are added on use.
 Region region_of(const void* begin, std::size_t bytes) {
   const std::uintptr_t first = reinterpret_cast<std::uintptr_t>(begin) & ~std::uintptr_t{3};
   void* p = mmap(nullptr, (bytes / 4 + 2) * sizeof(Cell), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -129,11 +130,11 @@ class Checker final : public Watcher {
     std::size_t bytes;
     Access kind;
   };
-  static constexpr std::size_t shared_slack = 64;  // beyond a block's shared memory, where accesses are noticed
+  static constexpr std::size_t shared_slack = 64;  // bytes beyond a block's shared memory where accesses are reported
 
   void tick() { now_ = (now_ & ~(tick_one - 1)) + tick_one; }
 
-  // Lanes that met share their knowledge of others.
+  // Some lanes of a warp met. Each of them now comes after the past accesses of all of them, and after all accesses that any of them came after.
   void met_some(std::uint32_t first, unsigned lanes) {
     std::array<Stamp, 32> known{};
     for (std::uint32_t u = 0; u < 32; ++u)
@@ -184,7 +185,7 @@ class Checker final : public Watcher {
     for (Cell& byte : bytes_of(c)) check(byte);
   }
 
-  // Does the running thread come after an access of this launch?
+  // Whether access s of this launch is ordered before the running thread.
   bool after(Stamp s) const {
     if (s < block_) return false;
     if (s < met_all_ || thread_of(s) == thread_of(now_)) return true;
@@ -254,10 +255,10 @@ class Checker final : public Watcher {
     fail_thread("out of bounds: " + this_access());
   }
 
-  Stamp now_ = tick_one, launch_ = 0, block_ = 0;  // the running thread's; the first of the launch and of the block
-  Stamp met_all_ = 0, since_ = 0;                  // when the block last met; earlier accesses do not matter
-  std::array<Stamp, 32> met_warp_{};               // when all lanes of a warp last met
-  std::vector<std::array<Stamp, 32>> met_{1024};   // when a thread last heard of each lane of its warp, where only some met
+  Stamp now_ = tick_one, launch_ = 0, block_ = 0;  // the running thread's stamp; the first stamps of the launch and of the block
+  Stamp met_all_ = 0, since_ = 0;                  // the last barrier of the block; accesses before since_ do not matter
+  std::array<Stamp, 32> met_warp_{};               // the last meeting of all lanes of a warp
+  std::vector<std::array<Stamp, 32>> met_{1024};   // [thread][lane]: the thread comes after the lane's accesses before this stamp, by meetings of some lanes
   std::vector<Begun> blocks_;
   Region statics_, shared_;
   std::vector<Region> arenas_;

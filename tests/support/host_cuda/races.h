@@ -1,4 +1,4 @@
-// The race checker's functions for the compiler's calls (compiler_calls.cpp).
+// The part of the race checker that the compiler's calls use (compiler_calls.cpp).
 #pragma once
 
 #include <cstddef>
@@ -10,7 +10,7 @@ namespace host_cuda {
 
 enum class Access { read, write, atomic };
 
-extern thread_local bool watching;  // a kernel's thread runs on this thread of the host
+extern thread_local bool watching;  // true while this thread of the host runs a kernel's thread
 
 struct Span {
   std::uintptr_t begin = 0;
@@ -28,7 +28,7 @@ struct Watched {
 };
 extern Watched watched;
 
-// For addresses within `watched`. Ends the kernel with a Report if threads race.
+// Checks an access to addresses within `watched`. Ends the kernel with a Report if threads race.
 void check_access(const void* p, std::size_t bytes, Access access);
 
 }  // namespace host_cuda

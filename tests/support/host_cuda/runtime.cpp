@@ -1,7 +1,7 @@
-// Streams as queues that run late: nothing happens until a thread waits, and then streams take turns by the schedule. An order that a program
-// forgot to enforce shows under some schedule.
+// Streams as queues that run late: no work runs until a thread waits, and then streams take turns by the schedule. A program that forgot to enforce
+// an order has a wrong result under some schedule.
 //
-// A waiting thread runs the streams of all GPUs, and so may run another host thread's work. When work fails, only the streams of its GPU are
+// A waiting thread runs the streams of all GPUs, so it may run the work of another host thread. When work fails, only the streams of its GPU are
 // emptied, and the report is kept for threads that wait for that GPU, whichever thread ran the work.
 #include <algorithm>
 #include <chrono>
@@ -21,8 +21,8 @@
 #include "memory.h"
 
 struct host_cuda_event {
-  std::uint64_t recorded = 0, completed = 0, lost = 0;     // generations; those up to `lost` that are not completed never will be
-  std::string since;                                       // the report with which they were lost
+  std::uint64_t recorded = 0, completed = 0, lost = 0;     // generations; one above `completed` and not above `lost` never completes
+  std::string since;                                       // the report of the failure that lost them
   int device = 0;                                          // the device of the last record
   double ms = 0;
 };
@@ -31,7 +31,7 @@ namespace {
 
 struct Work {
   std::function<void()> run;
-  bool computes = false;                                   // touches device memory by its own addresses
+  bool computes = false;                                   // accesses device memory by the addresses of the program
   host_cuda_event* waits_for = nullptr;                    // runs when that event has reached `generation`
   std::uint64_t generation = 0;
   std::function<bool()> ready = {};                        // if set: runs when it returns true (other ranks' progress)
@@ -64,11 +64,11 @@ thread_local cudaError_t last_error = cudaSuccess;
 thread_local std::string last_report;
 thread_local int current_device = 0;
 
-// The last failure of each GPU's work. All failures are counted from 1.
+// The last failure of each GPU's work. The failures of all GPUs are numbered from 1.
 struct Failure {
   std::uint64_t number = 0;
   std::string report;
-  bool thrown = true;                                        // to a waiting thread
+  bool thrown = true;                                        // the report was given to a waiting thread
 };
 std::map<int, Failure> failures;
 std::uint64_t failure_count = 0;
@@ -82,7 +82,7 @@ void throw_away(const Work& w, const std::string& report) {
   if (w.lost) w.lost(report);
 }
 
-// Work given to a GPU between its failure and the report is dropped too: else half of a sequence would run.
+// Work that a GPU gets between its failure and the report is dropped too. Otherwise half of a sequence would run.
 void put(cudaStream_t s, Work w) {
   const Failure& failure = failures[s->device];
   if (s->capture) s->capture->work.push_back(std::move(w));
@@ -111,11 +111,11 @@ bool runnable(cudaStream_t s) {
   }
 }
 
-// Works that ran and could write anywhere: kernels, cuBLAS, NCCL. Copies are checked beforehand.
+// The number of pieces of work that could write anywhere: kernels, cuBLAS, NCCL. Copies are checked before they run.
 std::uint64_t writers = 0;
 std::map<int, std::uint64_t> writers_checked;              // by device: the number at the last check of its red zones
 
-// `access` from the first kernel on: opening costs two calls of the system.
+// Opens `access` at the first kernel and keeps it, because opening and closing cost system calls.
 void run_next(cudaStream_t s, std::optional<host_cuda::DeviceAccess>& access) {
   const Work w = std::move(s->queue.front());
   s->queue.pop_front();
@@ -131,7 +131,7 @@ void run_next(cudaStream_t s, std::optional<host_cuda::DeviceAccess>& access) {
   current_device = before;
 }
 
-// Runs streams until done() holds: true; or until work of `device` has failed, now or earlier without a report: false.
+// Runs streams until done() holds, and returns true. Returns false when work of `device` fails, or if an earlier failure was not reported yet.
 template <class Done> bool run_streams(int device, const Done& done) {
   const Failure& failure = failures[device];
   const std::uint64_t before = failure.number;
@@ -165,7 +165,7 @@ template <class Done> bool run_streams(int device, const Done& done) {
   return !fails();
 }
 
-// The same for a host that waits for `device`.
+// The same for a host thread that waits for `device`: returns the failure as an error and marks it as reported.
 template <class Done> cudaError_t wait(int device, const Done& done) {
   if (run_streams(device, done)) return cudaSuccess;
   failures[device].thrown = true;
@@ -180,7 +180,7 @@ bool is_pinned(const void* p, std::size_t bytes) {
   return at + bytes <= it->first + it->second;
 }
 
-// Which sides of a copy are device memory must agree with `kind`, and the host's side must be pinned.
+// Throws Report if the two sides of a copy are not the memory that `kind` names, or if the host's side is not pinned.
 void check_copy(const void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind, int device) {
   const auto on_device = [&](const void* p, const char* side) {
     if (host_cuda::device_of(p) < 0) throw Report(std::string("cudaMemcpyAsync: the ") + side + " is not device memory");
@@ -207,7 +207,7 @@ template <class F> cudaError_t guarded(const F& f) {
   }
 }
 
-// FLOWMAP_HOST_CUDA_BLOCKS=2: at most this many in each direction, for kernels that loop over the part beyond the grid.
+// FLOWMAP_HOST_CUDA_BLOCKS=2 limits grids to 2 blocks in each direction, so that kernels loop over the part beyond the grid.
 unsigned allowed_blocks(unsigned wanted) {
   static const char* const text = std::getenv("FLOWMAP_HOST_CUDA_BLOCKS");
   static const unsigned most = text ? static_cast<unsigned>(std::strtoul(text, nullptr, 10)) : 0;
