@@ -97,7 +97,7 @@ int sample(SampleCommand& c, Context& context) {
         fmt::format("--guidance-from {} --guidance-to {}: no time lies between; exchange them", c.guidance_from, c.guidance_to));
   const Warn warn = [&](const std::string& line) { context.log.warning("{}", line); };
   if (!c.images.empty() && c.published.given())
-    throw ConfigError("--reconstruct uses the autoencoder of a run or a recipe (--config, --out), and --dit generates samples: give one of them");
+    throw ConfigError("--reconstruct and --dit exclude each other: --reconstruct uses the autoencoder of a run (--out) or a recipe (--config), --dit generates samples; leave one of the two out");
   if (!c.published.given()) run.emplace(c.recipe, run_context(context));
   const bool pictures = !run || space_of(run->recipe()).pictures;
   if (!c.images.empty() && !pictures)

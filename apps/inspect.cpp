@@ -44,7 +44,7 @@ struct InspectCommand {
     v("tape", tape, "list of the nodes on the tape, for --step", flag("tape"));
     v("flops", flops, "parameters and multiply-adds of all published models, or of one by module", alone("all"),
       flag("flops"), basic());
-    v("profile", profile, "time of each part of a training step, fm, mft or mfd, of the config's DiT",
+    v("profile", profile, "time of each part of a training step of the stage fm, mft or mfd, with the config's DiT",
       one_of({"", stage_name::fm, stage_name::mft, stage_name::mfd}), flag("profile"), basic());
     v("profile_steps", profile_steps, "steps that --profile measures, after two for warming up", range(1, 1e6), flag("profile-steps"));
     v("csv", csv, "comma-separated values from --flops, --profile, --plan and --certify", flag("csv"), basic());

@@ -114,7 +114,7 @@ std::int32_t label_of(const fs::path& folder, const std::vector<std::string>& cl
   const auto found = std::lower_bound(class_names.begin(), class_names.end(), name);
   if (found == class_names.end() || *found != name)
     throw FileError(
-        fmt::format("{}: no class of the training split: {} has no folder of that name with images", folder.string(), classes.string()));
+        fmt::format("{}: not a class of the training split, because {} has no folder of this name with images: rename the folder, move it away, or add training images", folder.string(), classes.string()));
   return narrow<std::int32_t>(found - class_names.begin());
 }
 

@@ -20,7 +20,7 @@ class Moments {
   Moments() = default;
   explicit Moments(const Shape& row);
 
-  // rows (n, row...) f32. Error when a value is not finite or not below 2^15; more than 2^31 rows are refused.
+  // rows (n, row...) f32. Error if a value is not finite or its absolute value is 2^15 or more; ShapeError for more than 2^31 rows in all.
   void add(const Tensor& rows);
   void add(const Moments& other);
 

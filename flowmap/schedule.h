@@ -33,8 +33,8 @@ struct Ramp {
     v("kind", kind, "curve by which the number changes", one_of({"constant", "linear", "exponential", "sigmoid"}));
     v("from", from, "value at the beginning; with constant: at all steps");
     v("to", to, "value at the end");
-    v("begin", begin, "beginning of the change, as a share of the training; above 1: a step", at_least(0));
-    v("end", end, "end of the change, as a share of the training; above 1: a step", at_least(0));
+    v("begin", begin, "where the change begins: a share of the training, or, above 1, the number of a step", at_least(0));
+    v("end", end, "where the change ends: a share of the training, or, above 1, the number of a step", at_least(0));
     v("steepness", steepness, "steepness of the sigmoid", above(0));
     v("snap", snap, "distance from an end, as a share of the range, below which the sigmoid takes the end's value", range(0, 0.5));
   }

@@ -27,7 +27,7 @@ struct TangentPolicy {
   std::string norm = "row";
   bool mask = false;
   template <class V> void visit(V&& v) {
-    v("warmup", warmup, "factor of the derivative term after its warm-up", range(0, 1));
+    v("warmup", warmup, "factor of the derivative term, 0 (flow matching) to 1 (the whole objective); with warmup_over it rises from 0 to this value", range(0, 1));
     v("warmup_over", warmup_over,
       "time in which the derivative term's factor rises from 0 to warmup, as a share of the training; above 1: in steps; 0: no rise",
       at_least(0));

@@ -22,7 +22,7 @@ struct EctConfig {
   MetricConfig metric;
   template <class V> void visit(V&& v) {
     v("time", time, "distribution of t");
-    v("stage", stage, "stage of the gap between the two times, rounded down; each stage divides the gap by q");
+    v("stage", stage, "number of the stage over the training, rounded down; from each stage to the next the gap between the two times shrinks by the factor q");
     v("q", q, "factor by which the gap shrinks from stage to stage", range(1.01, 1e6));
     v("steps", steps, "extra width of the gap near data, as a multiple of the gap", at_least(0));
     v("slope", slope, "slope of the sigmoid by which the extra width falls with sigma = t / (1 - t)", above(0));

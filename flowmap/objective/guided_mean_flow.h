@@ -5,7 +5,7 @@
 //
 // vh is a velocity source, as in mean_flow.h (eps - z0, or a teacher), v(z, t, y) = sg u(z, t, t, y) the network itself. The fixed point has the guided
 // velocity null + omega / (1 - kappa) (vh - null), of scale 2.5 at the defaults, which are the paper's for XL/2. The minimum is the flow map of that
-// velocity. If labels have no effect on the network, it is the data's flow map.
+// velocity. If labels have no effect on the network, that is vh's own flow map.
 #pragma once
 
 #include "flowmap/objective/mean_flow.h"

@@ -23,7 +23,7 @@ struct SoFlowConfig {
   template <class V> void visit(V&& v) {
     v("alpha", alpha, "step of the target as a share of t - s");
     v("smallest_step", smallest_step, "smallest t - s, and smallest step of the target", range(1e-6, 0.1));
-    v("pairs", pairs, "shares of rows with s = t and s = 0; time is the distribution of t on the other rows");
+    v("pairs", pairs, "shares of rows with s = t and of rows with s = 0; pairs.time is the distribution of t on rows with s < t");
     v("end_time", end_time, "distribution of s, which is then limited to t - smallest_step");
     v("diagonal_time", diagonal_time, "distribution of t on rows with s = t");
     v("labels", labels, "label dropout");

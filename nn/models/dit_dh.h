@@ -49,7 +49,7 @@ struct DitDhConfig {
     v("head_width", head_width, "width of the head", range(1, 65536));
     v("head_depth", head_depth, "blocks in the head", range(1, 1024));
     v("head_heads", head_heads, "attention heads in the head", range(1, 1024), divides(head_width, "head_width"));
-    v("mlp_ratio", mlp_ratio, "hidden width of the MLP divided by width; the SwiGLU layer has two thirds of this hidden width", range(0.25, 64));
+    v("mlp_ratio", mlp_ratio, "hidden width of a plain MLP as a multiple of the width; the SwiGLU layer in its place has two thirds of it", range(0.25, 64));
     v("classes", classes, "number of labels; the network adds one for 'no label'", range(0, 1e7));
     v("qk_norm", qk_norm, "normalization of queries and keys, per attention head");
     v("rope", rope, "rotary position embedding of queries and keys");

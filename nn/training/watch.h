@@ -31,7 +31,7 @@ struct WatchConfig {
     v("explosion_factor", explosion_factor, "factor: a number that is above this multiple of its running median for three steps counts as exploding",
       range(2, 1e6));
     v("keep_best", keep_best,
-      "column of metrics.csv whose mean between two checkpoints is compared: the checkpoint with the lowest is kept as checkpoints/best; empty: none",
+      "column of metrics.csv that decides the best checkpoint: the one with the column's lowest mean since the checkpoint before it is kept as checkpoints/best; empty: none is kept",
       flag("keep-best"));
   }
 };

@@ -271,7 +271,7 @@ std::string make_header(const NamedTensors& sorted, const Metadata& metadata, co
     throw FileError(fmt::format("{}: a name or metadata string is not UTF-8", file));
   }
   text.resize((text.size() + 7) / 8 * 8, ' ');
-  if (text.size() > header_limit) throw FileError(fmt::format("{}: a header of {} bytes is over the format's limit", file, text.size()));
+  if (text.size() > header_limit) throw FileError(fmt::format("{}: the header would have {} bytes, and the format allows {}: write fewer tensors, or shorter names or metadata", file, text.size(), header_limit));
   return text;
 }
 

@@ -198,7 +198,7 @@ TEST_CASE("latents and statistics of other data are refused") {
   fails(data, "holds latents of 60 images, but " + spec(d) + " has 61 now");
   fs::remove(d / "train/apple/new.png");
   fs::rename(d / "train/berry", d / "train/cherry");
-  fails(data, "class 1 was 'berry' when its latents were made");
+  fails(data, "class 1 was named 'berry' when these latents were made");
   fs::rename(d / "train/cherry", d / "train/berry");
   fs::rename(d / "train/berry/0.png", d / "train/apple/z.png");
   write_png(d / "train/berry/y.png", blank_image(8, 8, 1, 9));

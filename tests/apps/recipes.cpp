@@ -141,7 +141,7 @@ TEST_CASE("an encoder of another kind, published or of a size of one's own") {
   CHECK(resized.rae.decoder.patch_size == 6);
   CHECK(as_it_is.rae.encoder.image_size == 28);
   CHECK(as_it_is.network.of<DitDh>().input_size == 7);
-  CHECK_THROWS_WITH_AS(own(20, 28), "image_size 28 does not divide into the encoder's 5 tokens a side; change rae.input_size", ConfigError);
+  CHECK_THROWS_WITH_AS(own(20, 28), "image_size 28 is not a multiple of the encoder's 5 tokens a side (rae.input_size / rae.encoder.patch_size): choose an rae.input_size for which it is", ConfigError);
   CHECK_THROWS_WITH_AS(own(22, 28), "rae.encoder.patch_size 4 does not divide rae.input_size 22", ConfigError);
 }
 

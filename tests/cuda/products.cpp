@@ -63,7 +63,8 @@ double tolerance() {
 template <class In, class Out, class InB>
 using Kernel = void (*)(const GemmArgs<In, Out, InB>&);
 
-// Runs a case on both devices. Returns the number of elements that differ, including elements of the array outside C.
+// Runs a case on both devices. Returns the number of elements that differ. The padding and the gaps in C's memory count too: a kernel must not
+// write there.
 template <class In, class Out, class InB>
 Int count_bad(const Case& s, Kernel<In, Out, InB> on_cpu, Kernel<In, Out, InB> on_gpu) {
   const Int lda = (s.ta ? s.m : s.k) + s.pad, ldb = (s.tb ? s.k : s.n) + s.pad, ldc = s.n + s.pad;

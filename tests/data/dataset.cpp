@@ -191,7 +191,7 @@ TEST_CASE("a test split that lacks a class has the training split's labels; an u
   fs::create_directory(folder / "val/bb");                            // an empty folder, perhaps of a file server or for a future class
   CHECK(load_image_folder(folder.path(), {4, 1, 0}, Split::test).count == 1);
   write_png(folder / "val/bb/1.png", blank_image(4, 4, 1, 2));
-  CHECK(has(error_of([&] { load_image_folder(folder.path(), {4, 1, 0}, Split::test); }), "val/bb: no class of the training split"));
+  CHECK(has(error_of([&] { load_image_folder(folder.path(), {4, 1, 0}, Split::test); }), "val/bb: not a class of the training split"));
   fs::remove_all(folder / "val");
   CHECK(load_image_folder(folder.path(), {4, 1, 0}, Split::train).count == 3);
   CHECK(has(error_of([&] { load_image_folder(folder.path(), {4, 1, 0}, Split::test); }), "neither test/ nor val/"));
@@ -231,7 +231,7 @@ TEST_CASE("folders without pictures are no classes, and are named with what was 
   }
   // A class that exists only in the test split.
   write_png(folder / "test/@eaDir/1.png", blank_image(4, 4, 1, 1));
-  CHECK(has(error_of([&] { notes(Split::test); }), "test/@eaDir: no class of the training split: "));
+  CHECK(has(error_of([&] { notes(Split::test); }), "test/@eaDir: not a class of the training split, "));
 }
 
 TEST_CASE("wrong specifications are named") {

@@ -151,7 +151,7 @@ TEST_CASE("with labels the exact flow is that of the label's own mode") {
   PlaneRun run = run_of(400, 400);
   run.labels = Points({}, Split::test).labels(consecutive(0, 400));
   const auto centre = [](std::size_t k) { return eight_gaussians_centres()[k]; };
-  // By hand: a Gaussian of mean m and deviation 0.1 takes noise e to m + 0.1 e.
+  // The exact flow by hand: to a Gaussian of mean m and deviation 0.1 it takes noise e to m + 0.1 e.
   run.generators = {{"by hand", 1, [&](const Tensor& noise, const Labels& y) {
                        std::vector<float> x = noise.to_vector<float>();
                        const std::vector<std::int64_t> labels = y.to_vector<std::int64_t>();

@@ -95,8 +95,8 @@ void resolve_rae(Recipe& r) {
                       (resized ? "rae.input_size " : "image_size ") + std::to_string(seen));
   const std::int64_t latent = seen / e.patch_size;
   if (r.image_size % latent != 0)
-    throw ConfigError("image_size " + std::to_string(r.image_size) + " does not divide into the encoder's " + std::to_string(latent) +
-                      " tokens a side; change rae.input_size");
+    throw ConfigError("image_size " + std::to_string(r.image_size) + " is not a multiple of the encoder's " + std::to_string(latent) +
+                      " tokens a side (rae.input_size / rae.encoder.patch_size): choose an rae.input_size for which it is");
   if (r.encoder_weights.empty() && r.encoder.local_size % e.patch_size != 0)
     throw ConfigError("encoder.local_size " + std::to_string(r.encoder.local_size) + " is not a multiple of rae.encoder.patch_size " +
                       std::to_string(e.patch_size));

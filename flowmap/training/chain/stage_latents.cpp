@@ -139,7 +139,7 @@ void TrainingRun::fill_cache() {
 // Refuses a cache whose latents are of other data. Compares the data's name and, if the images are available, their number, labels and class names. A
 // cache can be used without images.
 void TrainingRun::check_data_of(const LatentCacheInfo& info) {
-  const std::string where = latents_folder().string(), other = "encode them into another folder (--latents-folder)";
+  const std::string where = latents_folder().string(), other = "encode the images into another folder (--latents-folder)";
   if (info.data != recipe_.data)
     throw ConfigError(fmt::format("{}: holds latents of {}, but this run's data is {}: give the data of the latents as --data, or {}; if the same images "
                                   "were moved, change \"data\" in its index.json", where, info.data, recipe_.data, other));
@@ -155,11 +155,11 @@ void TrainingRun::check_data_of(const LatentCacheInfo& info) {
     throw ConfigError(fmt::format("{}: holds latents of {} images, but {} has {} now: {}", where, count, recipe_.data, now.count(), other));
   for (std::size_t i = 0; i < info.class_names.size(); ++i)
     if (info.class_names[i] != now.class_names()[i])
-      throw ConfigError(fmt::format("{}: class {} was '{}' when its latents were made, in {} it is '{}' now: {}", where, i, info.class_names[i],
+      throw ConfigError(fmt::format("{}: class {} was named '{}' when these latents were made, but {} now names it '{}': {}", where, i, info.class_names[i],
                                     recipe_.data, now.class_names()[i], other));
   for (std::int64_t i = 0; i < count; ++i)
     if (info.labels[static_cast<std::size_t>(i)] != now.label(i))
-      throw ConfigError(fmt::format("{}: image {} was of class {} when its latents were made, in {} it is of class {} now: {}", where, i,
+      throw ConfigError(fmt::format("{}: image {} was of class {} when these latents were made, but in {} it is now of class {}: {}", where, i,
                                     info.labels[static_cast<std::size_t>(i)], recipe_.data, now.label(i), other));
 }
 

@@ -1,5 +1,5 @@
-// The table of stages. Commands and their help, the order of the pipeline, missing and trained stages, --dry-run, the checks
-// before the first step, costs, plans, evaluation and reports iterate over it. A new stage needs a row in stages.cpp, a struct in recipe.h, its name in
+// The table of stages. All code about stages iterates over it: commands and their help, the pipeline's order, the search for missing and trained
+// stages, --dry-run, the checks before the first step, costs, plans, evaluation and reports. A new stage needs a row in stages.cpp, a struct in recipe.h, its name in
 // stage_names.h and the function that runs it.
 #pragma once
 

@@ -2,8 +2,8 @@
 //
 //   acc[r][j] += a[r][p] * b[p][j],   p = 0 .. k-1.
 //
-// One template serves all vector widths: 4 floats (SSE2), 8 (AVX2), 16 (AVX-512). Each element of A is broadcast. It is read from rows of the matrix
-// itself (Rows: a[r * as + p]) or from a packed or transposed block (a[p * as + r]).
+// One template serves all vector widths: 4 floats (SSE2), 8 (AVX2), 16 (AVX-512). Each element of A is broadcast. With Rows = true it is read
+// from rows of the matrix itself (a[r * as + p]), otherwise from a packed or transposed block (a[p * as + r]).
 #pragma once
 
 #include <cstdint>

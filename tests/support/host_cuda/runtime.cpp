@@ -64,7 +64,7 @@ thread_local cudaError_t last_error = cudaSuccess;
 thread_local std::string last_report;
 thread_local int current_device = 0;
 
-// The last failure of each GPU's work. The failures of all GPUs are numbered from 1.
+// The last failure of each GPU's work. `number` counts failures over all GPUs together, from 1; 0: this GPU had none.
 struct Failure {
   std::uint64_t number = 0;
   std::string report;
